@@ -1,0 +1,243 @@
+//! A flowspec whose fields are values: absent is absent, infinite is infinite.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ServiceType;
+use crate::error::FlowspecError;
+use crate::raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
+use crate::raw::{SERVICE_NO_QOS_SIGNALING, SERVICE_NO_TRAFFIC_CONTROL};
+use crate::units::{Bytes, Micros, Rate};
+
+/// What one direction of a flow asks for.
+///
+/// Every field but the service type may be absent (QOS_NOT_SPECIFIED); what absence means is decided
+/// where the interface is known, in [`TSpec::new`](crate::TSpec::new). JSON: Winsock's field names in
+/// snake case, integers in bytes per second, bytes and microseconds; an absent or null field is not
+/// specified, `"infinite"` is POSITIVE_INFINITY_RATE. Source: FLOWSPEC, `qos.h`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flowspec {
+    /// The kind of promise.
+    pub service_type: ServiceType,
+    /// r: the sustained rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_rate: Option<Rate>,
+    /// b: how much may leave at once after a pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_bucket_size: Option<Bytes>,
+    /// p: the ceiling inside a burst.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_bandwidth: Option<Peak>,
+    /// The largest acceptable end-to-end delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Micros>,
+    /// The largest acceptable difference between the largest and the least delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_variation: Option<Micros>,
+    /// M: the largest packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sdu_size: Option<Bytes>,
+    /// m: smaller packets count as this size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_policed_size: Option<Bytes>,
+}
+
+/// p: the ceiling inside a burst.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Peak {
+    /// This much.
+    Finite(Rate),
+    /// No ceiling.
+    Infinite,
+}
+
+impl Flowspec {
+    /// A flowspec of this service type in which nothing else is given.
+    pub const fn new(service_type: ServiceType) -> Self {
+        Self {
+            service_type,
+            token_rate: None,
+            token_bucket_size: None,
+            peak_bandwidth: None,
+            latency: None,
+            delay_variation: None,
+            max_sdu_size: None,
+            minimum_policed_size: None,
+        }
+    }
+
+    /// Best effort: no reservation.
+    pub const BEST_EFFORT: Self = Self::new(ServiceType::BestEffort);
+
+    /// Guaranteed service at this rate with this bucket.
+    pub const fn guaranteed(token_rate: Rate, token_bucket_size: Bytes) -> Self {
+        let mut spec = Self::new(ServiceType::Guaranteed);
+        spec.token_rate = Some(token_rate);
+        spec.token_bucket_size = Some(token_bucket_size);
+        spec
+    }
+
+    /// Reads Winsock's form; the sentinels end here.
+    ///
+    /// - **Errors**: a service type that is none. The other fields are checked against each other
+    ///   where they are used, in [`TSpec::new`](crate::TSpec::new).
+    /// - **Source**: FLOWSPEC, `qos.h`. `0xFFFFFFFF` as a rate is the sentinel, not 4.29 GB/s.
+    pub fn from_raw(raw: &RawFlowspec) -> Result<Self, FlowspecError> {
+        let base = base_service_type(raw.service_type);
+        let service_type = base
+            .and_then(ServiceType::from_value)
+            .ok_or(FlowspecError::ServiceType { value: raw.service_type })?;
+        let given = |value: u32| (value != QOS_NOT_SPECIFIED).then_some(u64::from(value));
+        Ok(Self {
+            service_type,
+            token_rate: given(raw.token_rate).map(Rate::new),
+            token_bucket_size: given(raw.token_bucket_size).map(Bytes::new),
+            peak_bandwidth: match raw.peak_bandwidth {
+                QOS_NOT_SPECIFIED => None,
+                POSITIVE_INFINITY_RATE => Some(Peak::Infinite),
+                value => Some(Peak::Finite(Rate::new(u64::from(value)))),
+            },
+            latency: given(raw.latency).map(Micros::new),
+            delay_variation: given(raw.delay_variation).map(Micros::new),
+            max_sdu_size: given(raw.max_sdu_size).map(Bytes::new),
+            minimum_policed_size: given(raw.minimum_policed_size).map(Bytes::new),
+        })
+    }
+
+    /// Writes Winsock's form.
+    ///
+    /// - **Errors**: a value that 32 bits cannot hold or that would read as a sentinel.
+    pub fn to_raw(&self) -> Result<RawFlowspec, FlowspecError> {
+        let rate = field("token_rate", self.token_rate.map(Rate::get), POSITIVE_INFINITY_RATE - 1);
+        let peak = match self.peak_bandwidth {
+            None => Ok(QOS_NOT_SPECIFIED),
+            Some(Peak::Infinite) => Ok(POSITIVE_INFINITY_RATE),
+            Some(Peak::Finite(peak)) => field("peak_bandwidth", Some(peak.get()), POSITIVE_INFINITY_RATE - 1),
+        };
+        let plain = |name, value| field(name, value, QOS_NOT_SPECIFIED - 1);
+        Ok(RawFlowspec {
+            token_rate: rate?,
+            token_bucket_size: plain("token_bucket_size", self.token_bucket_size.map(Bytes::get))?,
+            peak_bandwidth: peak?,
+            latency: plain("latency", self.latency.map(Micros::get))?,
+            delay_variation: plain("delay_variation", self.delay_variation.map(Micros::get))?,
+            service_type: self.service_type.value(),
+            max_sdu_size: plain("max_sdu_size", self.max_sdu_size.map(Bytes::get))?,
+            minimum_policed_size: plain("minimum_policed_size", self.minimum_policed_size.map(Bytes::get))?,
+        })
+    }
+}
+
+/// The base value of a SERVICETYPE: the short form with its flags taken off, or the long form.
+fn base_service_type(value: u32) -> Option<u32> {
+    let mut rest = value & !SERVICE_NO_QOS_SIGNALING;
+    if rest & SERVICE_NO_TRAFFIC_CONTROL == SERVICE_NO_TRAFFIC_CONTROL {
+        rest &= !SERVICE_NO_TRAFFIC_CONTROL;
+    }
+    match rest {
+        0x8001_0000 => Some(ServiceType::BestEffort.value()),
+        0x8002_0000 => Some(ServiceType::ControlledLoad.value()),
+        0x8004_0000 => Some(ServiceType::Guaranteed.value()),
+        0x8020_0000 => Some(ServiceType::Qualitative.value()),
+        short if short <= 0xFFFF => Some(short),
+        _ => None,
+    }
+}
+
+fn field(name: &'static str, value: Option<u64>, limit: u32) -> Result<u32, FlowspecError> {
+    let Some(value) = value else { return Ok(QOS_NOT_SPECIFIED) };
+    match u32::try_from(value) {
+        Ok(small) if small <= limit => Ok(small),
+        _ => Err(FlowspecError::TooLargeForRaw { field: name, value, limit: u64::from(limit) }),
+    }
+}
+
+impl Serialize for Peak {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Finite(rate) => rate.serialize(serializer),
+            Self::Infinite => serializer.serialize_str("infinite"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Peak {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "an integer in bytes per second or \"infinite\"")]
+        enum Form {
+            Finite(Rate),
+            Infinite(Infinite),
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Infinite {
+            Infinite,
+        }
+        Ok(match Form::deserialize(deserializer)? {
+            Form::Finite(rate) => Self::Finite(rate),
+            Form::Infinite(Infinite::Infinite) => Self::Infinite,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentinels_end_at_the_parser() {
+        let raw = RawFlowspec {
+            token_rate: 750_000,
+            peak_bandwidth: POSITIVE_INFINITY_RATE,
+            ..RawFlowspec::unspecified(3)
+        };
+        let spec = Flowspec::from_raw(&raw).expect("a guaranteed flowspec");
+        assert_eq!(spec.token_rate, Some(Rate::new(750_000)));
+        assert_eq!(spec.peak_bandwidth, Some(Peak::Infinite));
+        assert_eq!(spec.latency, None);
+        assert_eq!(spec.to_raw(), Ok(raw));
+    }
+
+    #[test]
+    fn service_types_lose_their_flags() {
+        let read = |value| Flowspec::from_raw(&RawFlowspec::unspecified(value)).map(|s| s.service_type);
+        assert_eq!(read(3), Ok(ServiceType::Guaranteed));
+        assert_eq!(read(0x8100_0003), Ok(ServiceType::Guaranteed));
+        assert_eq!(read(0x4000_0002), Ok(ServiceType::ControlledLoad));
+        assert_eq!(read(0x8004_0000), Ok(ServiceType::Guaranteed));
+        assert_eq!(read(0x8000_0003), Err(FlowspecError::ServiceType { value: 0x8000_0003 }));
+        assert_eq!(read(7), Err(FlowspecError::ServiceType { value: 7 }));
+    }
+
+    #[test]
+    fn a_rate_that_would_read_as_a_sentinel_is_refused() {
+        let write = |rate| Flowspec::guaranteed(Rate::new(rate), Bytes::new(1500)).to_raw();
+        assert_eq!(write(0xFFFF_FFFD).map(|raw| raw.token_rate), Ok(0xFFFF_FFFD));
+        for rate in [0xFFFF_FFFE, 0xFFFF_FFFF, 0x1_0000_0000] {
+            assert!(matches!(write(rate), Err(FlowspecError::TooLargeForRaw { .. })), "{rate}");
+        }
+    }
+
+    #[test]
+    fn json_is_winsock_units() {
+        let text = r#"{"service_type":"guaranteed","token_rate":750000,"token_bucket_size":65536,"peak_bandwidth":"infinite"}"#;
+        let spec: Flowspec = serde_json::from_str(text).expect("a flowspec");
+        assert_eq!(spec.peak_bandwidth, Some(Peak::Infinite));
+        assert_eq!(serde_json::to_string(&spec).expect("JSON"), text);
+        assert!(serde_json::from_str::<Flowspec>(r#"{"service_type":"guaranteed","rate":1}"#).is_err());
+        let null = r#"{"service_type":"best_effort","token_rate":null}"#;
+        assert_eq!(serde_json::from_str(null).ok(), Some(Flowspec::BEST_EFFORT));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn raw_round_trips(fields: [u32; 7], service in 0u32..16) {
+            let [token_rate, token_bucket_size, peak_bandwidth, latency, delay_variation, max_sdu_size, minimum_policed_size] = fields;
+            let raw = RawFlowspec { token_rate, token_bucket_size, peak_bandwidth, latency, delay_variation, service_type: service, max_sdu_size, minimum_policed_size };
+            if let Ok(spec) = Flowspec::from_raw(&raw) && token_rate != POSITIVE_INFINITY_RATE {
+                proptest::prop_assert_eq!(spec.to_raw(), Ok(raw));
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The vocabulary of guaranteed bandwidth: what Winsock's flowspecs say and what the IntServ RFCs
+//! say it means.
+//!
+//! Takes numbers and text, gives checked values or an error that names the field. Integers only: no
+//! floats, no clock, no input or output, no async. What Winsock writes as a magic number
+//! (`QOS_NOT_SPECIFIED`, `POSITIVE_INFINITY_RATE`) exists in [`raw`] alone; past
+//! [`Flowspec::from_raw`] it is an absent value or [`Peak::Infinite`].
+//!
+//! Names are Winsock's in snake case; the letters r, b, p, m, M in the comments are RFC 2215's.
+
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod flowspec;
+pub mod qos;
+pub mod raw;
+pub mod service;
+pub mod tspec;
+pub mod units;
+pub mod wsa;
+
+pub use error::FlowspecError;
+pub use flowspec::{Flowspec, Peak};
+pub use qos::{Both, Direction, Qos};
+pub use raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
+pub use service::ServiceType;
+pub use tspec::TSpec;
+pub use units::{Bytes, Micros, Rate, Share, UnitError};
+pub use wsa::Wsa;

@@ -1,0 +1,54 @@
+//! FLOWSPEC as Winsock has it: eight 32-bit numbers, two of whose values are not numbers.
+
+/// The field is not given: take the default, or the caller is indifferent. Source: `qos.h`.
+pub const QOS_NOT_SPECIFIED: u32 = 0xFFFF_FFFF;
+
+/// No ceiling, for `PeakBandwidth`. Source: `qos.h`.
+pub const POSITIVE_INFINITY_RATE: u32 = 0xFFFF_FFFE;
+
+/// Do not invoke local traffic control; both bits have to be set. Source: `qos.h`.
+pub const SERVICE_NO_TRAFFIC_CONTROL: u32 = 0x8100_0000;
+
+/// No signalling in this direction. Source: `qos.h`.
+pub const SERVICE_NO_QOS_SIGNALING: u32 = 0x4000_0000;
+
+/// FLOWSPEC, field for field, every bit pattern allowed.
+///
+/// Units: rates in bytes per second, sizes in bytes, times in microseconds. The checked form is
+/// [`Flowspec`](crate::Flowspec). Source: `qos.h`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(C)]
+pub struct RawFlowspec {
+    /// r, bytes per second.
+    pub token_rate: u32,
+    /// b, bytes.
+    pub token_bucket_size: u32,
+    /// p, bytes per second.
+    pub peak_bandwidth: u32,
+    /// The largest acceptable delay, microseconds.
+    pub latency: u32,
+    /// The largest acceptable difference between delays, microseconds.
+    pub delay_variation: u32,
+    /// SERVICETYPE with its flags.
+    pub service_type: u32,
+    /// M, bytes.
+    pub max_sdu_size: u32,
+    /// m, bytes.
+    pub minimum_policed_size: u32,
+}
+
+impl RawFlowspec {
+    /// A flowspec of this service type in which nothing else is given.
+    pub const fn unspecified(service_type: u32) -> Self {
+        Self {
+            token_rate: QOS_NOT_SPECIFIED,
+            token_bucket_size: QOS_NOT_SPECIFIED,
+            peak_bandwidth: QOS_NOT_SPECIFIED,
+            latency: QOS_NOT_SPECIFIED,
+            delay_variation: QOS_NOT_SPECIFIED,
+            service_type,
+            max_sdu_size: QOS_NOT_SPECIFIED,
+            minimum_policed_size: QOS_NOT_SPECIFIED,
+        }
+    }
+}

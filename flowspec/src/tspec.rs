@@ -1,0 +1,251 @@
+//! TSpec: what a source promises about its own traffic, with every default decided.
+
+use crate::error::FlowspecError;
+use crate::flowspec::{Flowspec, Peak};
+use crate::qos::Direction;
+use crate::units::{Bytes, Micros, Rate};
+
+/// A token bucket with a peak: (r, b, p, m, M), all known.
+///
+/// Invariants, held by [`TSpec::new`]: r, b, m, M are not zero; m ≤ M ≤ b; r ≤ p. Sizes count IP
+/// datagrams. There is no order among TSpecs that `Ord` could express. Source: RFC 2215 section 3.6,
+/// RFC 2212 section "Policing".
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TSpec {
+    token_rate: Rate,
+    token_bucket_size: Bytes,
+    peak_bandwidth: Peak,
+    minimum_policed_size: Bytes,
+    max_sdu_size: Bytes,
+}
+
+/// What `minimum_policed_size` is where it is not given: no smaller than an Ethernet frame, so that
+/// the header overhead on the link stays bounded.
+const DEFAULT_MINIMUM_POLICED_SIZE: u64 = 64;
+
+impl TSpec {
+    /// The traffic description in a flowspec, its defaults filled in for an interface.
+    ///
+    /// Absent peak: infinite. Absent `max_sdu_size`: the MTU, but not above an explicit bucket.
+    /// Absent bucket: the larger of the MTU and M. Absent `minimum_policed_size`: the smaller of 64
+    /// and M. Absent `token_rate`: an error when sending, no TSpec (nothing to hold to) when
+    /// receiving. A flowspec whose service type reserves nothing has no TSpec either.
+    ///
+    /// - **Units**: `mtu` in bytes of IP datagram.
+    /// - **Errors**: a field that is zero; p < r; m > M; an explicit b < M; M above the MTU.
+    /// - **Source**: RFC 2212 and 2215 for the relations, `qos.h` for what may be absent.
+    pub fn new(spec: &Flowspec, direction: Direction, mtu: Bytes) -> Result<Option<Self>, FlowspecError> {
+        if !spec.service_type.reserves() {
+            return Ok(None);
+        }
+        let Some(token_rate) = nonzero("token_rate", spec.token_rate, Rate::ZERO)? else {
+            return match direction {
+                Direction::Sending => Err(FlowspecError::TokenRateAbsent { service: spec.service_type }),
+                Direction::Receiving => Ok(None),
+            };
+        };
+        let bucket = nonzero("token_bucket_size", spec.token_bucket_size, Bytes::ZERO)?;
+        let explicit = nonzero("max_sdu_size", spec.max_sdu_size, Bytes::ZERO)?;
+        let minimum = nonzero("minimum_policed_size", spec.minimum_policed_size, Bytes::ZERO)?;
+        let max_sdu_size = explicit.unwrap_or_else(|| mtu.min(bucket.unwrap_or(mtu)));
+        if max_sdu_size > mtu {
+            return Err(FlowspecError::PacketAboveMtu { maximum: max_sdu_size, mtu });
+        }
+        let token_bucket_size = bucket.unwrap_or_else(|| mtu.max(max_sdu_size));
+        if token_bucket_size < max_sdu_size {
+            return Err(FlowspecError::BucketBelowPacket {
+                bucket: token_bucket_size,
+                maximum: max_sdu_size,
+            });
+        }
+        let default_minimum = Bytes::new(DEFAULT_MINIMUM_POLICED_SIZE).min(max_sdu_size);
+        let minimum_policed_size = minimum.unwrap_or(default_minimum);
+        if minimum_policed_size > max_sdu_size {
+            return Err(FlowspecError::MinimumAboveMaximum {
+                minimum: minimum_policed_size,
+                maximum: max_sdu_size,
+            });
+        }
+        let peak_bandwidth = spec.peak_bandwidth.unwrap_or(Peak::Infinite);
+        if let Peak::Finite(peak) = peak_bandwidth
+            && peak < token_rate
+        {
+            return Err(FlowspecError::PeakBelowRate { peak, rate: token_rate });
+        }
+        Ok(Some(Self { token_rate, token_bucket_size, peak_bandwidth, minimum_policed_size, max_sdu_size }))
+    }
+
+    /// r, the sustained rate.
+    pub const fn token_rate(&self) -> Rate {
+        self.token_rate
+    }
+
+    /// b, the bucket's depth.
+    pub const fn token_bucket_size(&self) -> Bytes {
+        self.token_bucket_size
+    }
+
+    /// p, the ceiling inside a burst.
+    pub const fn peak_bandwidth(&self) -> Peak {
+        self.peak_bandwidth
+    }
+
+    /// m, the size that smaller packets count as.
+    pub const fn minimum_policed_size(&self) -> Bytes {
+        self.minimum_policed_size
+    }
+
+    /// M, the largest packet.
+    pub const fn max_sdu_size(&self) -> Bytes {
+        self.max_sdu_size
+    }
+
+    /// Most bytes a conforming source may send in any window of length `span`.
+    ///
+    /// `min(M + p·span, b + r·span)`; [`TSpec::new`] guarantees M ≤ b and r ≤ p.
+    ///
+    /// - **Units**: `span` is a time, the result bytes; a fraction of a byte is dropped.
+    /// - **Errors**: none. Saturates at [`Bytes::MAX`].
+    /// - **Source**: RFC 2212, Policing; the letters are RFC 2215's.
+    pub fn arrival_bound(&self, span: Micros) -> Bytes {
+        let sustained = self.token_bucket_size.saturating_add(self.token_rate.bytes_in(span));
+        match self.peak_bandwidth {
+            Peak::Infinite => sustained,
+            Peak::Finite(peak) => sustained.min(self.max_sdu_size.saturating_add(peak.bytes_in(span))),
+        }
+    }
+
+    /// The rate that carries this source where each packet gains `header` bytes: `r · (m + h) ÷ m`,
+    /// rounded up. The smallest packet that is charged in full, m, bounds the overhead.
+    ///
+    /// - **Source**: RFC 2212, "the overhead is bounded by m".
+    pub fn rate_with_header(&self, header: Bytes) -> Rate {
+        let minimum = self.minimum_policed_size.get();
+        self.token_rate.scale_up(minimum.saturating_add(header.get()), minimum)
+    }
+}
+
+fn nonzero<T: PartialEq + Copy>(
+    field: &'static str,
+    value: Option<T>,
+    zero: T,
+) -> Result<Option<T>, FlowspecError> {
+    match value {
+        Some(value) if value == zero => Err(FlowspecError::Zero { field }),
+        value => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServiceType;
+
+    const MTU: Bytes = Bytes::new(1500);
+
+    fn spec(edit: impl FnOnce(&mut Flowspec)) -> Flowspec {
+        let mut spec = Flowspec::new(ServiceType::Guaranteed);
+        spec.token_rate = Some(Rate::new(1000));
+        edit(&mut spec);
+        spec
+    }
+
+    #[track_caller]
+    fn check(name: &str, spec: &Flowspec, expected: Result<(u64, u64, u64), FlowspecError>) {
+        let sizes = TSpec::new(spec, Direction::Sending, MTU).map(|tspec| {
+            let tspec = tspec.expect("a guaranteed flow has a TSpec");
+            assert_eq!(tspec.token_rate(), Rate::new(1000), "{name}");
+            (tspec.token_bucket_size().get(), tspec.minimum_policed_size().get(), tspec.max_sdu_size().get())
+        });
+        assert_eq!(sizes, expected, "{name}");
+    }
+
+    #[test]
+    fn defaults_are_decided_once() {
+        let bytes = |n| Some(Bytes::new(n));
+        check("nothing given: (b, m, M)", &spec(|_| ()), Ok((1500, 64, 1500)));
+        check("M follows a small bucket", &spec(|s| s.token_bucket_size = bytes(1000)), Ok((1000, 64, 1000)));
+        check("M stays at the MTU", &spec(|s| s.token_bucket_size = bytes(9000)), Ok((9000, 64, 1500)));
+        check("m is at most M", &spec(|s| s.max_sdu_size = bytes(40)), Ok((1500, 40, 40)));
+        check(
+            "b = M, m = M",
+            &spec(|s| {
+                s.token_bucket_size = bytes(1500);
+                s.minimum_policed_size = bytes(1500);
+            }),
+            Ok((1500, 1500, 1500)),
+        );
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let bytes = |n| Some(Bytes::new(n));
+        let zero = |field| Err(FlowspecError::Zero { field });
+        check("r = 0", &spec(|s| s.token_rate = Some(Rate::ZERO)), zero("token_rate"));
+        check("b = 0", &spec(|s| s.token_bucket_size = bytes(0)), zero("token_bucket_size"));
+        check("M = 0", &spec(|s| s.max_sdu_size = bytes(0)), zero("max_sdu_size"));
+        check("m = 0", &spec(|s| s.minimum_policed_size = bytes(0)), zero("minimum_policed_size"));
+        check(
+            "m > M",
+            &spec(|s| s.minimum_policed_size = bytes(1501)),
+            Err(FlowspecError::MinimumAboveMaximum { minimum: Bytes::new(1501), maximum: MTU }),
+        );
+        check(
+            "b < M",
+            &spec(|s| {
+                s.token_bucket_size = bytes(1499);
+                s.max_sdu_size = bytes(1500);
+            }),
+            Err(FlowspecError::BucketBelowPacket { bucket: Bytes::new(1499), maximum: MTU }),
+        );
+        check(
+            "M > MTU",
+            &spec(|s| s.max_sdu_size = bytes(1501)),
+            Err(FlowspecError::PacketAboveMtu { maximum: Bytes::new(1501), mtu: MTU }),
+        );
+        let peak = |p| spec(|s| s.peak_bandwidth = Some(Peak::Finite(Rate::new(p))));
+        check("p = r", &peak(1000), Ok((1500, 64, 1500)));
+        check(
+            "p < r",
+            &peak(999),
+            Err(FlowspecError::PeakBelowRate { peak: Rate::new(999), rate: Rate::new(1000) }),
+        );
+    }
+
+    #[test]
+    fn a_rate_is_needed_to_send_but_not_to_receive() {
+        let spec = Flowspec::new(ServiceType::ControlledLoad);
+        assert_eq!(TSpec::new(&spec, Direction::Receiving, MTU), Ok(None));
+        assert!(matches!(
+            TSpec::new(&spec, Direction::Sending, MTU),
+            Err(FlowspecError::TokenRateAbsent { .. })
+        ));
+        assert_eq!(TSpec::new(&Flowspec::BEST_EFFORT, Direction::Sending, MTU), Ok(None));
+    }
+
+    #[test]
+    fn headers_are_bounded_by_the_smallest_packet() {
+        let tspec = |m| {
+            let spec = spec(|s| s.minimum_policed_size = Some(Bytes::new(m)));
+            TSpec::new(&spec, Direction::Sending, MTU).ok().flatten().expect("valid")
+        };
+        assert_eq!(tspec(1000).rate_with_header(Bytes::new(14)), Rate::new(1014));
+        assert_eq!(tspec(64).rate_with_header(Bytes::new(14)), Rate::new(1219));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_bound_is_the_lower_curve(r in 1u64..1 << 40, extra in 0u64..1 << 40, b in 1500u64..1 << 30, t in 0u64..1 << 30) {
+            let spec = spec(|s| {
+                s.token_rate = Some(Rate::new(r));
+                s.token_bucket_size = Some(Bytes::new(b));
+                s.peak_bandwidth = Some(Peak::Finite(Rate::new(r + extra)));
+            });
+            let tspec = TSpec::new(&spec, Direction::Sending, MTU).ok().flatten().expect("valid");
+            let bound = u128::from(tspec.arrival_bound(Micros::new(t)).get());
+            let sustained = u128::from(b) + u128::from(r) * u128::from(t) / 1_000_000;
+            let peak = 1500 + u128::from(r + extra) * u128::from(t) / 1_000_000;
+            proptest::prop_assert_eq!(bound, sustained.min(peak).min(u128::from(u64::MAX)));
+        }
+    }
+}

@@ -1,0 +1,667 @@
+//! Rates, sizes, times and shares: exact integers, and the text people write them in.
+//!
+//! One rule for every file and flag: the unit is spelt out, bits have decimal prefixes, and what can
+//! be read two ways is refused with both readings. Text is exact: a value that is not a whole number
+//! of bytes (or microseconds) is an error, never rounded.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Bytes per second of IP datagrams (IP header and payload, no link header), as in RFC 2215.
+///
+/// Text form: `6 Mbit/s`, `750 kB/s`, `2.5 Gbit`. [`Display`](fmt::Display) writes bits per second
+/// and parses back to the same value. JSON: an integer, bytes per second, as in FLOWSPEC.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rate(u64);
+
+/// A number of bytes.
+///
+/// Text form: `1500 B`, `64 KiB`, `2 MB`. JSON: an integer.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bytes(u64);
+
+/// A time in microseconds, as in FLOWSPEC.
+///
+/// Text form: `50 ms`, `2 s`. JSON: an integer.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Micros(u64);
+
+/// A part of a rate: a percentage of the parent, or a rate of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Share {
+    /// Billionths of the parent: `80%` is 800 000 000.
+    Part(u64),
+    /// An absolute rate.
+    Rate(Rate),
+}
+
+impl Rate {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// A rate of this many bytes per second.
+    pub const fn new(bytes_per_second: u64) -> Self {
+        Self(bytes_per_second)
+    }
+
+    /// A rate of this many megabits (10⁶ bits) per second.
+    pub const fn from_mbit(megabits_per_second: u64) -> Self {
+        Self(megabits_per_second * 125_000)
+    }
+
+    /// Bytes per second.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The sum, or nothing where it does not fit 64 bits.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    /// The difference, zero where `other` is larger.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
+    /// `self × numerator ÷ denominator`, rounded up: for demand, so that a promise is never short.
+    ///
+    /// # Panics
+    /// When `denominator` is zero: the callers' denominators are checked sizes, which are not.
+    #[must_use]
+    pub fn scale_up(self, numerator: u64, denominator: u64) -> Self {
+        assert!(denominator > 0, "scaling {self} by {numerator}/0");
+        let product = u128::from(self.0) * u128::from(numerator);
+        Self(saturating_u64(product.div_ceil(u128::from(denominator))))
+    }
+
+    /// `self × numerator ÷ denominator`, rounded down: for supply, so that nothing is promised twice.
+    ///
+    /// # Panics
+    /// When `denominator` is zero.
+    #[must_use]
+    pub fn scale_down(self, numerator: u64, denominator: u64) -> Self {
+        assert!(denominator > 0, "scaling {self} by {numerator}/0");
+        let product = u128::from(self.0) * u128::from(numerator);
+        Self(saturating_u64(product / u128::from(denominator)))
+    }
+
+    /// Bytes that pass in `time` at this rate, a fraction of a byte dropped.
+    pub fn bytes_in(self, time: Micros) -> Bytes {
+        Bytes(saturating_u64(u128::from(self.0) * u128::from(time.0) / 1_000_000))
+    }
+}
+
+impl Bytes {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+    /// The largest number of bytes there is.
+    pub const MAX: Self = Self(u64::MAX);
+
+    /// This many bytes.
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The sum, at most [`Bytes::MAX`].
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, zero where `other` is larger.
+    #[must_use]
+    pub const fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl Micros {
+    /// This many microseconds.
+    pub const fn new(microseconds: u64) -> Self {
+        Self(microseconds)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl Share {
+    /// What the share is of `parent`, rounded down: supply is never more than there is.
+    pub fn of(self, parent: Rate) -> Rate {
+        match self {
+            Self::Part(billionths) => parent.scale_down(billionths, BILLION),
+            Self::Rate(rate) => rate,
+        }
+    }
+}
+
+/// Why a text is not a quantity. The message shows what would be accepted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum UnitError {
+    /// The text can be read in two ways.
+    #[error("{text:?} can be read in two ways: {} or {}; write {:?} or {:?}", .readings[0], .readings[1], .corrections[0], .corrections[1])]
+    Ambiguous {
+        /// What was written.
+        text: String,
+        /// What it could mean, in words.
+        readings: [String; 2],
+        /// How to write each meaning.
+        corrections: [String; 2],
+    },
+    /// No unit of this kind has that name.
+    #[error("{text:?} has an unknown unit; a {kind} is written {examples}{hint}")]
+    UnknownUnit {
+        /// What was written.
+        text: String,
+        /// rate, size, time or share.
+        kind: &'static str,
+        /// The accepted units.
+        examples: &'static str,
+        /// A correction, where one is near.
+        hint: String,
+    },
+    /// There is no number in front of the unit.
+    #[error("{text:?} is not a {kind}: digits, then a unit, are expected ({examples})")]
+    NotANumber {
+        /// What was written.
+        text: String,
+        /// rate, size, time or share.
+        kind: &'static str,
+        /// The accepted units.
+        examples: &'static str,
+    },
+    /// The value is not a whole number of the smallest unit.
+    #[error("{text:?} is not a whole number of {smallest}; the nearest are {:?} and {:?}", .nearest[0], .nearest[1])]
+    Inexact {
+        /// What was written.
+        text: String,
+        /// What the value has to be a multiple of.
+        smallest: &'static str,
+        /// The values below and above.
+        nearest: [String; 2],
+    },
+    /// The value does not fit 64 bits.
+    #[error("{text:?} is too large: at most {limit} can be expressed")]
+    TooLarge {
+        /// What was written.
+        text: String,
+        /// The largest value, in the smallest unit.
+        limit: String,
+    },
+    /// A share above the whole.
+    #[error("{text:?} is more than the whole: a share is at most 100%")]
+    OverWhole {
+        /// What was written.
+        text: String,
+    },
+}
+
+const BILLION: u64 = 1_000_000_000;
+const RATE_EXAMPLES: &str =
+    "with bit/s, kbit/s, Mbit/s, Gbit/s, B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s or GiB/s";
+const SIZE_EXAMPLES: &str = "with B, kB, MB, KiB or MiB";
+const TIME_EXAMPLES: &str = "with us, ms, s, min or h";
+const SHARE_EXAMPLES: &str = "with % of the parent, or as a rate";
+
+/// Accepted spellings of a rate and what one of each is, in bits per second.
+const RATE_UNITS: &[(&str, u64)] = &[
+    ("bit/s", 1),
+    ("kbit/s", 1_000),
+    ("Mbit/s", 1_000_000),
+    ("Gbit/s", 1_000_000_000),
+    ("bit", 1),
+    ("kbit", 1_000),
+    ("Mbit", 1_000_000),
+    ("Gbit", 1_000_000_000),
+    ("B/s", 8),
+    ("kB/s", 8_000),
+    ("MB/s", 8_000_000),
+    ("GB/s", 8_000_000_000),
+    ("KiB/s", 8 << 10),
+    ("MiB/s", 8 << 20),
+    ("GiB/s", 8 << 30),
+];
+
+const SIZE_UNITS: &[(&str, u64)] =
+    &[("B", 1), ("kB", 1_000), ("MB", 1_000_000), ("KiB", 1 << 10), ("MiB", 1 << 20)];
+
+const TIME_UNITS: &[(&str, u64)] =
+    &[("us", 1), ("ms", 1_000), ("s", 1_000_000), ("min", 60_000_000), ("h", 3_600_000_000)];
+
+/// Spellings of a rate that other tools read in different ways, with what they may mean.
+const AMBIGUOUS_RATES: &[(&str, &str, &str)] = &[
+    ("", "bit/s", "B/s"),
+    ("k", "kbit/s", "kB/s"),
+    ("K", "kbit/s", "KiB/s"),
+    ("m", "Mbit/s", "MB/s"),
+    ("M", "Mbit/s", "MB/s"),
+    ("g", "Gbit/s", "GB/s"),
+    ("G", "Gbit/s", "GB/s"),
+    ("bps", "bit/s", "B/s"),
+    ("kbps", "kbit/s", "kB/s"),
+    ("Kbps", "kbit/s", "kB/s"),
+    ("mbps", "Mbit/s", "MB/s"),
+    ("Mbps", "Mbit/s", "MB/s"),
+    ("gbps", "Gbit/s", "GB/s"),
+    ("Gbps", "Gbit/s", "GB/s"),
+    ("Bps", "bit/s", "B/s"),
+    ("kBps", "kbit/s", "kB/s"),
+    ("KBps", "kbit/s", "kB/s"),
+    ("MBps", "Mbit/s", "MB/s"),
+    ("GBps", "Gbit/s", "GB/s"),
+    ("b/s", "bit/s", "B/s"),
+    ("kb/s", "kbit/s", "kB/s"),
+    ("Kb/s", "kbit/s", "kB/s"),
+    ("KB/s", "kB/s", "KiB/s"),
+    ("mb/s", "Mbit/s", "MB/s"),
+    ("Mb/s", "Mbit/s", "MB/s"),
+    ("gb/s", "Gbit/s", "GB/s"),
+    ("Gb/s", "Gbit/s", "GB/s"),
+];
+
+/// The same for sizes.
+const AMBIGUOUS_SIZES: &[(&str, &str, &str)] = &[
+    ("", "B", "KiB"),
+    ("k", "kB", "KiB"),
+    ("K", "kB", "KiB"),
+    ("m", "MB", "MiB"),
+    ("M", "MB", "MiB"),
+    ("KB", "kB", "KiB"),
+    ("kb", "kB", "KiB"),
+    ("Kb", "kB", "KiB"),
+    ("mb", "MB", "MiB"),
+    ("Mb", "MB", "MiB"),
+    ("b", "B", "kB"),
+];
+
+/// The same for times.
+const AMBIGUOUS_TIMES: &[(&str, &str, &str)] = &[("", "ms", "s"), ("m", "ms", "min")];
+
+impl FromStr for Rate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let bits = RATE.parse(text)?;
+        let bytes = bits.over(8).ok_or_else(|| {
+            let below = bits.whole(8);
+            UnitError::Inexact {
+                text: text.to_owned(),
+                smallest: "bytes per second",
+                nearest: [Self(below).to_string(), Self(below.saturating_add(1)).to_string()],
+            }
+        })?;
+        u64::try_from(bytes).map(Self).map_err(|_| too_large(text, Self(u64::MAX)))
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let parsed = SIZE.parse(text)?;
+        let bytes = parsed.over(1).ok_or_else(|| {
+            let below = parsed.whole(1);
+            UnitError::Inexact {
+                text: text.to_owned(),
+                smallest: "bytes",
+                nearest: [format!("{below} B"), format!("{} B", below.saturating_add(1))],
+            }
+        })?;
+        u64::try_from(bytes).map(Self).map_err(|_| too_large(text, Self(u64::MAX)))
+    }
+}
+
+impl FromStr for Micros {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let parsed = TIME.parse(text)?;
+        let micros = parsed.over(1).ok_or_else(|| {
+            let below = parsed.whole(1);
+            UnitError::Inexact {
+                text: text.to_owned(),
+                smallest: "microseconds",
+                nearest: [format!("{below} us"), format!("{} us", below.saturating_add(1))],
+            }
+        })?;
+        u64::try_from(micros).map(Self).map_err(|_| too_large(text, Self(u64::MAX)))
+    }
+}
+
+impl FromStr for Share {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let Some(number) = text.trim_end().strip_suffix('%') else {
+            let (_, unit) = split(text);
+            if unit.is_empty() && !text.trim().is_empty() {
+                return Err(UnitError::Ambiguous {
+                    text: text.to_owned(),
+                    readings: ["a percentage of the parent".into(), "a rate".into()],
+                    corrections: [format!("{}%", text.trim()), format!("{} Mbit/s", text.trim())],
+                });
+            }
+            return text.parse().map(Self::Rate);
+        };
+        let bad = || UnitError::NotANumber { text: text.to_owned(), kind: "share", examples: SHARE_EXAMPLES };
+        let decimal = Decimal::parse(number.trim()).ok_or_else(bad)?;
+        // One per cent is 10⁷ billionths.
+        let scaled = Scaled { decimal, factor: 10_000_000 };
+        let billionths = scaled.over(1).ok_or_else(|| UnitError::Inexact {
+            text: text.to_owned(),
+            smallest: "billionths",
+            nearest: [percent(scaled.whole(1)), percent(scaled.whole(1).saturating_add(1))],
+        })?;
+        match u64::try_from(billionths) {
+            Ok(part) if part <= BILLION => Ok(Self::Part(part)),
+            _ => Err(UnitError::OverWhole { text: text.to_owned() }),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = u128::from(self.0) * 8;
+        f.pad(&exact(bits, &[("Gbit/s", BILLION), ("Mbit/s", 1_000_000), ("kbit/s", 1_000)], "bit/s"))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.0 {
+            n if n >= 1 << 20 && n.is_multiple_of(1 << 20) => format!("{} MiB", n >> 20),
+            n if n >= 1 << 10 && n.is_multiple_of(1 << 10) => format!("{} KiB", n >> 10),
+            n => format!("{n} B"),
+        };
+        f.pad(&text)
+    }
+}
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&exact(u128::from(self.0), &[("s", 1_000_000), ("ms", 1_000)], "us"))
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Part(billionths) => f.pad(&percent(*billionths)),
+            Self::Rate(rate) => rate.fmt(f),
+        }
+    }
+}
+
+/// What the four parsers share.
+struct Kind {
+    name: &'static str,
+    units: &'static [(&'static str, u64)],
+    ambiguous: &'static [(&'static str, &'static str, &'static str)],
+    examples: &'static str,
+}
+
+const RATE: Kind =
+    Kind { name: "rate", units: RATE_UNITS, ambiguous: AMBIGUOUS_RATES, examples: RATE_EXAMPLES };
+const SIZE: Kind =
+    Kind { name: "size", units: SIZE_UNITS, ambiguous: AMBIGUOUS_SIZES, examples: SIZE_EXAMPLES };
+const TIME: Kind =
+    Kind { name: "time", units: TIME_UNITS, ambiguous: AMBIGUOUS_TIMES, examples: TIME_EXAMPLES };
+
+impl Kind {
+    fn parse(&self, text: &str) -> Result<Scaled, UnitError> {
+        let (number, unit) = split(text);
+        let decimal = Decimal::parse(number).ok_or_else(|| UnitError::NotANumber {
+            text: text.to_owned(),
+            kind: self.name,
+            examples: self.examples,
+        })?;
+        if let Some(&(_, factor)) = self.units.iter().find(|(name, _)| *name == unit) {
+            return Ok(Scaled { decimal, factor });
+        }
+        if let Some(&(_, first, second)) = self.ambiguous.iter().find(|(name, ..)| *name == unit) {
+            return Err(UnitError::Ambiguous {
+                text: text.to_owned(),
+                readings: [self.reading(number, first), self.reading(number, second)],
+                corrections: [format!("{number} {first}"), format!("{number} {second}")],
+            });
+        }
+        let near = self
+            .units
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(unit) || name.strip_suffix("/s") == Some(unit));
+        Err(UnitError::UnknownUnit {
+            text: text.to_owned(),
+            kind: self.name,
+            examples: self.examples,
+            hint: near.map(|(name, _)| format!("; did you mean \"{number} {name}\"?")).unwrap_or_default(),
+        })
+    }
+
+    /// `6 Mbit/s (750000 B/s)`: a unit in words that cannot be mistaken.
+    fn reading(&self, number: &str, unit: &str) -> String {
+        let factor = self.units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+        let scaled = Decimal::parse(number).zip(factor);
+        let divisor = if self.name == "rate" { 8 } else { 1 };
+        let smallest = match self.name {
+            "rate" => "B/s",
+            "size" => "B",
+            _ => "us",
+        };
+        match scaled.and_then(|(decimal, factor)| Scaled { decimal, factor }.over(divisor)) {
+            Some(value) => format!("{number} {unit} ({value} {smallest})"),
+            None => format!("{number} {unit}"),
+        }
+    }
+}
+
+/// Cuts a text into its number and its unit; the spaces between are dropped.
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+/// A decimal number as written: `digits ÷ 10^places`.
+#[derive(Clone, Copy)]
+struct Decimal {
+    digits: u128,
+    places: u32,
+}
+
+impl Decimal {
+    /// Digits, perhaps a point and more digits; at most [`Self::MOST_DIGITS`] in all.
+    fn parse(text: &str) -> Option<Self> {
+        let (whole, fraction) = match text.split_once('.') {
+            Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
+            Some(_) => return None,
+            None => (text, ""),
+        };
+        let every = || whole.bytes().chain(fraction.bytes());
+        if whole.is_empty() || every().count() > Self::MOST_DIGITS || !every().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let digits = every().fold(0u128, |value, byte| value * 10 + u128::from(byte - b'0'));
+        Some(Self { digits, places: u32::try_from(fraction.len()).ok()? })
+    }
+
+    /// 10²⁴ times the largest unit's factor (8 · 2³⁰ for GiB/s) stays below 2¹²⁸, and no quantity
+    /// that fits 64 bits needs more digits.
+    const MOST_DIGITS: usize = 24;
+}
+
+/// A decimal times its unit.
+#[derive(Clone, Copy)]
+struct Scaled {
+    decimal: Decimal,
+    factor: u64,
+}
+
+impl Scaled {
+    /// The value divided by `divisor`, where that is a whole number.
+    fn over(self, divisor: u64) -> Option<u128> {
+        let (value, scale) = self.parts(divisor);
+        value.is_multiple_of(scale).then(|| value / scale)
+    }
+
+    /// The whole part of the value divided by `divisor`.
+    fn whole(self, divisor: u64) -> u64 {
+        let (value, scale) = self.parts(divisor);
+        saturating_u64(value / scale)
+    }
+
+    fn parts(self, divisor: u64) -> (u128, u128) {
+        let value = self.decimal.digits.saturating_mul(u128::from(self.factor));
+        (value, 10u128.pow(self.decimal.places) * u128::from(divisor))
+    }
+}
+
+fn too_large(text: &str, limit: impl fmt::Display) -> UnitError {
+    UnitError::TooLarge { text: text.to_owned(), limit: limit.to_string() }
+}
+
+/// `value` in the largest unit in which at most three decimals say it exactly.
+fn exact(value: u128, units: &[(&str, u64)], smallest: &str) -> String {
+    for &(unit, factor) in units {
+        let factor = u128::from(factor);
+        if value >= factor && value.is_multiple_of(factor / 1000) {
+            return decimal(value, factor, unit);
+        }
+    }
+    format!("{value} {smallest}")
+}
+
+fn decimal(value: u128, factor: u128, unit: &str) -> String {
+    let (whole, rest) = (value / factor, value % factor * 1000 / factor);
+    let fraction = format!("{rest:03}");
+    match fraction.trim_end_matches('0') {
+        "" => format!("{whole} {unit}"),
+        fraction => format!("{whole}.{fraction} {unit}"),
+    }
+}
+
+fn percent(billionths: u64) -> String {
+    let (whole, rest) = (billionths / 10_000_000, billionths % 10_000_000);
+    let fraction = format!("{rest:07}");
+    match fraction.trim_end_matches('0') {
+        "" => format!("{whole}%"),
+        fraction => format!("{whole}.{fraction}%"),
+    }
+}
+
+fn saturating_u64(value: u128) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_rate(text: &str, expected: u64) {
+        assert_eq!(text.parse(), Ok(Rate(expected)), "{text}");
+    }
+
+    #[track_caller]
+    fn check_refused<T: FromStr<Err = UnitError> + fmt::Debug>(text: &str, words: &[&str]) {
+        let message = text.parse::<T>().expect_err(text).to_string();
+        for word in words {
+            assert!(message.contains(word), "{text}: {word:?} is not in {message:?}");
+        }
+    }
+
+    #[test]
+    fn rates_are_exact() {
+        check_rate("8 bit/s", 1);
+        check_rate("6 Mbit/s", 750_000);
+        check_rate("6Mbit", 750_000);
+        check_rate("2.5 Gbit/s", 312_500_000);
+        check_rate("0.008 kbit/s", 1);
+        check_rate("1 KiB/s", 1024);
+        check_rate("1 GB/s", 1_000_000_000);
+        check_rate("0 bit/s", 0);
+        check_rate("18446744073709551615 B/s", u64::MAX);
+    }
+
+    #[test]
+    fn what_can_be_read_twice_is_refused_with_both_readings() {
+        for text in ["6 Mbps", "6 mbps", "6M", "6 MBps"] {
+            let words = ["6 Mbit/s", "6 MB/s", "750000 B/s", "6000000 B/s"];
+            check_refused::<Rate>(text, &words);
+        }
+        check_refused::<Rate>("1000", &["1000 bit/s", "1000 B/s"]);
+        check_refused::<Bytes>("64k", &["64 kB", "64 KiB"]);
+        check_refused::<Bytes>("64 K", &["64000 B", "65536 B"]);
+        check_refused::<Bytes>("1500", &["1500 B"]);
+        check_refused::<Micros>("5", &["5 ms", "5 s"]);
+        check_refused::<Share>("80", &["80%"]);
+    }
+
+    #[test]
+    fn what_is_no_quantity_is_refused() {
+        for text in [
+            "",
+            "Mbit/s",
+            "-1 Mbit/s",
+            "+1 Mbit/s",
+            "1e6 bit/s",
+            ".5 Mbit/s",
+            "1. Mbit/s",
+            "1.2.3 bit/s",
+            "1_000 bit/s",
+            "٣ Mbit/s",
+        ] {
+            check_refused::<Rate>(text, &[]);
+        }
+        check_refused::<Rate>("6 mbit/s", &["did you mean \"6 Mbit/s\""]);
+        check_refused::<Rate>("6 MB", &["did you mean \"6 MB/s\""]);
+        check_refused::<Rate>("100 bit/s", &["96 bit/s", "104 bit/s"]);
+        check_refused::<Rate>("0.5 B/s", &["whole number"]);
+        check_refused::<Rate>("18446744073709551616 B/s", &["too large"]);
+        check_refused::<Rate>("999999999999999999999999 GiB/s", &["too large"]);
+        check_refused::<Bytes>("1.5 B", &["1 B", "2 B"]);
+        check_refused::<Share>("100.1%", &["at most 100%"]);
+        check_refused::<Share>("0.00000001%", &["billionths"]);
+    }
+
+    #[test]
+    fn a_share_rounds_down() {
+        let third: Share = "33.3333333%".parse().expect("seven decimals are exact");
+        assert_eq!(third.of(Rate(10)), Rate(3));
+        assert_eq!("80%".parse::<Share>().map(|s| s.of(Rate(999))), Ok(Rate(799)));
+        assert_eq!("8 bit/s".parse::<Share>().map(|s| s.of(Rate(999))), Ok(Rate(1)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn display_parses_back(value: u64) {
+            proptest::prop_assert_eq!(Rate(value).to_string().parse(), Ok(Rate(value)));
+            proptest::prop_assert_eq!(Bytes(value).to_string().parse(), Ok(Bytes(value)));
+            proptest::prop_assert_eq!(Micros(value).to_string().parse(), Ok(Micros(value)));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,40}") {
+            let _ = (text.parse::<Rate>(), text.parse::<Bytes>(), text.parse::<Micros>(), text.parse::<Share>());
+        }
+
+        #[test]
+        fn share_displays_back(part in 0..=BILLION) {
+            let share = Share::Part(part);
+            proptest::prop_assert_eq!(share.to_string().parse(), Ok(share));
+        }
+    }
+}
