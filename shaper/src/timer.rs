@@ -1,0 +1,47 @@
+//! Waiting until a moment: by tokio's wheel where a millisecond does not matter, by the kernel's
+//! high-resolution timer where it does.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::Sleep;
+
+use crate::clock;
+use crate::limiter::Moment;
+use crate::sys::PreciseTimer;
+
+/// Both kinds of timer, made when first needed.
+#[derive(Default)]
+pub(crate) struct Timer {
+    coarse: Option<Pin<Box<Sleep>>>,
+    precise: Option<PreciseTimer>,
+}
+
+/// Until when to wait, and how exactly.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) until: Moment,
+    pub(crate) precise: bool,
+}
+
+impl Timer {
+    /// Ready once the moment has come, never before it.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<io::Result<()>> {
+        if wait.precise {
+            let timer = match &mut self.precise {
+                Some(timer) => timer,
+                None => self.precise.insert(PreciseTimer::new()?),
+            };
+            return timer.poll_until(cx, clock::now(), wait.until);
+        }
+        let deadline = clock::instant(wait.until);
+        let sleep = self.coarse.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() != deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,159 @@
+//! The tokio adapters, in tokio's virtual time.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use flowspec::{Bytes, Direction, Flowspec, Rate, TSpec};
+use shaper::{Control, Datagram, Framing, Plan, Stream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::UdpSocket;
+use tokio::time::Instant;
+
+const TCP: Framing = Framing::Stream { header: 52, segment: 1448 };
+
+fn plan(rate: u64, depth: u64, framing: Framing) -> Plan {
+    let spec = Flowspec::guaranteed(Rate::new(rate), Bytes::new(depth));
+    let tspec = TSpec::new(&spec, Direction::Sending, Bytes::new(1500)).unwrap().unwrap();
+    Plan::new(&tspec, framing).unwrap()
+}
+
+fn shaped(direction: Direction, plan: Plan) -> Control {
+    let control = Control::default();
+    control.set(direction, Some(plan));
+    control
+}
+
+/// Accepts at most `most` bytes a call and remembers when what came.
+struct Wire {
+    most: usize,
+    sent: Vec<(Instant, usize)>,
+    shut: bool,
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        let size = buf.len().min(self.most);
+        self.sent.push((Instant::now(), size));
+        Poll::Ready(Ok(size))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.shut = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let size = buf.remaining().min(self.most);
+        buf.put_slice(&vec![7; size]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn wire(most: usize) -> Wire {
+    Wire { most, sent: Vec::new(), shut: false }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_greedy_stream_gets_its_rate_and_no_more() {
+    let plan = plan(750_000, 65_536, TCP);
+    let mut stream = Stream::new(wire(usize::MAX), shaped(Direction::Sending, plan));
+    let start = Instant::now();
+    let data = vec![0; 1448 * 5000];
+    stream.write_all(&data).await.unwrap();
+    let took = start.elapsed();
+    // 5000 packets of 1500 B at 750 kB/s, less a full bucket: 9.91 s, and a timer is never early.
+    let exact = Duration::from_micros((5000 * 1500 - 65_536) * 1_000_000 / 750_000);
+    assert!(took >= exact - Duration::from_millis(2), "{took:?}, {exact:?}");
+    assert!(took <= exact + Duration::from_millis(15), "{took:?}, {exact:?}");
+    let sent = &stream.get_ref().sent;
+    let (mut most, mut total) = (0, 0);
+    for (first, &(from, _)) in sent.iter().enumerate() {
+        let bytes: u64 = sent[first..].iter().map(|&(_, size)| plan.charge(size as u64)).sum();
+        total = total.max(bytes);
+        let mut sum = 0;
+        for &(until, size) in &sent[first..] {
+            sum += plan.charge(size as u64);
+            let allowed =
+                65_536 + 750_000 * u64::try_from((until - from).as_nanos()).unwrap() / 1_000_000_000;
+            most = most.max(sum.saturating_sub(allowed));
+        }
+    }
+    assert!(most <= 1, "a window holds {most} B more than b + r·T");
+    assert_eq!(total, 5000 * 1500, "whole segments only: no half-full packet was charged");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_write_is_charged_for_what_it_sent() {
+    let mut stream = Stream::new(wire(100), shaped(Direction::Sending, plan(750_000, 65_536, TCP)));
+    let start = Instant::now();
+    stream.write_all(&[0; 10_000]).await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO, "100 writes of 152 B fit the bucket");
+    assert_eq!(stream.control().stats(Direction::Sending).charged, 100 * 152);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_stream_never_waits_and_shuts_down_inside() {
+    let mut stream = Stream::new(wire(usize::MAX), Control::default());
+    let start = Instant::now();
+    stream.write_all(&vec![0; 10_000_000]).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert!(stream.get_ref().shut);
+    assert_eq!(stream.control().stats(Direction::Sending).bytes, 10_000_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_is_held_too() {
+    let mut stream = Stream::new(wire(usize::MAX), shaped(Direction::Receiving, plan(150_000, 15_000, TCP)));
+    let start = Instant::now();
+    let mut buf = vec![0; 144_800];
+    stream.read_exact(&mut buf).await.unwrap();
+    // 100 packets of 1500 B, 10 of them at once: 0.9 s.
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(889) && took <= Duration::from_millis(920), "{took:?}");
+    assert!(buf.iter().all(|&byte| byte == 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_plan_wakes_who_waits() {
+    let control = shaped(Direction::Sending, plan(1_500, 15_000, TCP));
+    let mut stream = Stream::new(wire(usize::MAX), control.clone());
+    stream.write_all(&[0; 14_480]).await.unwrap();
+    let start = Instant::now();
+    let writer = tokio::spawn(async move { stream.write_all(&[0; 14_480]).await });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    control.set(Direction::Sending, None);
+    writer.await.unwrap().unwrap();
+    assert!(start.elapsed() < Duration::from_millis(20), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_datagram_above_max_sdu_size_is_refused() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(peer.local_addr().unwrap()).await.unwrap();
+    let framing = Framing::Datagram { header: 28 };
+    let socket = Datagram::new(socket, shaped(Direction::Sending, plan(750_000, 65_536, framing)));
+    assert_eq!(socket.send(&[0; 1472]).await.unwrap(), 1472);
+    let error = socket.send(&[0; 1473]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(socket.send(&[]).await.unwrap(), 0);
+    assert_eq!(
+        socket.control().stats(Direction::Sending).charged,
+        1500 + 64,
+        "an empty datagram is charged m"
+    );
+}
