@@ -1,0 +1,188 @@
+//! Connections: what a caller reads from and writes to.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use shaper::{Control, Datagram, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UdpSocket};
+
+use super::flow::{Flow, Reservation};
+use crate::admission::Decision;
+use crate::linux::socket;
+
+/// A TCP connection that is held to its flowspec.
+///
+/// Writes wait for credit, and with them whoever feeds them. Dropped or shut down, its data still
+/// leaves in its class before the reservation is given back; after a reset or an error it is given
+/// back at once.
+pub struct Connection {
+    stream: Stream<Socket>,
+    flow: Arc<Flow>,
+}
+
+/// A TCP socket that its connection and its flow share.
+pub struct Socket(Arc<TcpStream>);
+
+/// A connected UDP socket whose datagrams are held to their flowspec.
+pub struct DatagramConnection {
+    datagram: Datagram,
+    peer: SocketAddr,
+    decision: Decision,
+    _reservation: Reservation,
+}
+
+impl Connection {
+    pub(super) fn new(flow: Arc<Flow>) -> Self {
+        let stream = Stream::new(Socket(Arc::clone(flow.socket())), flow.control().clone());
+        Self { stream, flow }
+    }
+
+    /// The peer.
+    pub fn peer(&self) -> SocketAddr {
+        self.flow.peer()
+    }
+
+    /// The decision that admitted it; nothing for a connection without a reservation.
+    pub fn decision(&self) -> Option<Decision> {
+        self.flow.decision()
+    }
+
+    /// The handle that reserves for this connection or gives its reservation back.
+    pub const fn flow(&self) -> &Arc<Flow> {
+        &self.flow
+    }
+
+    /// The socket, for its options.
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream.get_ref().0
+    }
+
+    /// An error ends the connection: nothing more will leave, so nothing is waited for.
+    fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &result
+            && !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+        {
+            self.flow.end(false);
+        }
+        result
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.flow.end(true);
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.note(result)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(result)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note(result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.note(result)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(cx))?;
+            match self.0.try_read(buf.initialize_unfilled()) {
+                Ok(came) => {
+                    buf.advance(came);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(cx))?;
+            match self.0.try_write(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(socket::shutdown_write(&*self.0).map_err(io::Error::other))
+    }
+}
+
+impl DatagramConnection {
+    pub(super) const fn new(
+        datagram: Datagram,
+        peer: SocketAddr,
+        decision: Decision,
+        reservation: Reservation,
+    ) -> Self {
+        Self { datagram, peer, decision, _reservation: reservation }
+    }
+
+    /// Sends one datagram, once it conforms.
+    ///
+    /// - **Errors**: larger than `max_sdu_size`; what `send` answered.
+    pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
+        self.datagram.send(payload).await
+    }
+
+    /// Receives one datagram from the peer.
+    ///
+    /// - **Errors**: what `recv` answered.
+    pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.datagram.recv(buf).await
+    }
+
+    /// The peer.
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The decision that admitted it.
+    pub const fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// The handle on the shaping.
+    pub const fn control(&self) -> &Control {
+        self.datagram.control()
+    }
+
+    /// The socket, for its options.
+    pub const fn socket(&self) -> &UdpSocket {
+        self.datagram.get_ref()
+    }
+}

@@ -1,0 +1,106 @@
+//! Connecting: the reservation first, then the peer.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use flowspec::Direction;
+use shaper::{Control, Datagram};
+use tokio::net::{TcpSocket, UdpSocket};
+
+use super::connection::{Connection, DatagramConnection};
+use super::error::ConnectError;
+use super::flow::{self, Flow, Reservation};
+use super::host::{Ask, Host};
+use crate::linux::socket;
+use crate::manager::Admitted;
+use crate::policy::Protocol;
+
+/// Makes connections with a guarantee.
+#[derive(Clone)]
+pub struct Connector {
+    host: Host,
+}
+
+impl Connector {
+    pub(super) const fn new(host: Host) -> Self {
+        Self { host }
+    }
+
+    /// Connects by TCP, with what is asked for reserved before the first packet leaves.
+    ///
+    /// The interface is the one by which packets to the peer leave. Dropping the future, a refused and
+    /// a timed-out connection give the reservation back.
+    ///
+    /// - **Errors**: the refusal, with WSAEOPNOTSUPP; what `connect` answered.
+    /// - **Source**: WSPConnect.
+    pub async fn connect(&self, peer: SocketAddr, ask: &Ask) -> Result<Connection, ConnectError> {
+        check(peer)?;
+        let (admitted, decision, reservation) = self.ask(peer, ask, Protocol::Tcp).await?;
+        let failed = |call| move |cause| ConnectError::Socket { call, peer, cause };
+        let made = if peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let tcp = made.map_err(failed("socket"))?;
+        let ipv6 = peer.ip().to_canonical().is_ipv6();
+        if let Some(tspec) = &admitted.tspec.sending
+            && let Some(payload) = flow::segment_limit(tspec.max_sdu_size(), ipv6)
+        {
+            socket::limit_segment(&tcp, payload)?;
+        }
+        if admitted.class.is_some() || admitted.dscp.is_some() {
+            socket::classify(&tcp, ipv6, admitted.dscp, admitted.class)?;
+        }
+        let stream = tcp.connect(peer).await.map_err(failed("connect"))?;
+        stream.set_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;
+        let flow =
+            Flow::connected(self.host.clone(), Arc::new(stream), peer, &admitted, decision, reservation)?;
+        Ok(Connection::new(Arc::new(flow)))
+    }
+
+    /// Connects a UDP socket, with what is asked for reserved first.
+    ///
+    /// - **Errors**: the refusal, with WSAEOPNOTSUPP; what `bind` or `connect` answered.
+    pub async fn connect_udp(&self, peer: SocketAddr, ask: &Ask) -> Result<DatagramConnection, ConnectError> {
+        check(peer)?;
+        let (admitted, decision, reservation) = self.ask(peer, ask, Protocol::Udp).await?;
+        let failed = |call| move |cause| ConnectError::Socket { call, peer, cause };
+        let any: SocketAddr = if peer.is_ipv4() {
+            (Ipv4Addr::UNSPECIFIED, 0).into()
+        } else {
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        };
+        let udp = UdpSocket::bind(any).await.map_err(failed("bind"))?;
+        let ipv6 = peer.ip().to_canonical().is_ipv6();
+        if admitted.class.is_some() || admitted.dscp.is_some() {
+            socket::classify(&udp, ipv6, admitted.dscp, admitted.class)?;
+        }
+        udp.connect(peer).await.map_err(failed("connect"))?;
+        let control = Control::default();
+        let framing = socket::udp_framing(peer.ip());
+        control.set(Direction::Sending, flow::plan(&admitted, Direction::Sending, framing)?);
+        reservation.connected();
+        Ok(DatagramConnection::new(Datagram::new(udp, control), peer, decision, reservation))
+    }
+
+    async fn ask(
+        &self,
+        peer: SocketAddr,
+        ask: &Ask,
+        protocol: Protocol,
+    ) -> Result<(Admitted, crate::admission::Decision, Reservation), ConnectError> {
+        let answer = self.host.reserve(ask, peer.ip(), protocol, 0).await?;
+        match answer.admitted {
+            None => Err(ConnectError::Refused(Box::new(answer.decision))),
+            Some(admitted) => {
+                let reservation = Reservation::new(self.host.clone(), answer.decision.id.clone());
+                Ok((admitted, answer.decision, reservation))
+            }
+        }
+    }
+}
+
+/// Linux takes the address of all zeroes for this host; WSPConnect refuses it.
+fn check(peer: SocketAddr) -> Result<(), ConnectError> {
+    if peer.ip().is_unspecified() || peer.port() == 0 {
+        return Err(ConnectError::Address { peer });
+    }
+    Ok(())
+}

@@ -1,0 +1,410 @@
+//! The manager of this process: one loop that feeds it inputs and carries out its effects.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use flowspec::{Qos, Rate};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::connector::Connector;
+use super::error::ConnectError;
+use super::lingering::Lingering;
+use super::listener::Listener;
+use crate::admission::{Decision, Refusal, Request};
+use crate::linux::{Claim, ClassState, Link, LinuxError, Netlink, RootQdisc};
+use crate::manager::{Answer, Effect, Input, Manager, Root, Seen, Status, Ticket};
+use crate::policy::{Policy, Protocol, Subject};
+use crate::tc::{DEFAULT, HtbRoot, MAJOR, ROOT_CLASS};
+
+/// The manager of this process. Cheap to clone; ends with [`Host::stop`] or its last clone.
+///
+/// Belongs to the network namespace of the thread that started it, and to its tokio runtime.
+#[derive(Clone)]
+pub struct Host {
+    commands: mpsc::UnboundedSender<Command>,
+    netlink: Netlink,
+    names: Arc<AtomicU64>,
+}
+
+/// What to ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// What the flow is called; a name of its own where nothing is given.
+    pub id: Option<String>,
+    /// Its class; the rule's, where a rule decides.
+    pub class: Option<String>,
+    /// What it is to get.
+    pub what: What,
+}
+
+/// What a flow is to get.
+#[derive(Clone, Debug, Default)]
+pub enum What {
+    /// What the first rule of the policy that matches says; best effort where none does.
+    #[default]
+    ByRule,
+    /// This template of the policy.
+    Template(String),
+    /// This.
+    Qos(Box<Qos>),
+}
+
+/// How an interface stands, with what the kernel counts.
+#[derive(Clone, Debug)]
+pub struct InterfaceReport {
+    /// Its name.
+    pub interface: String,
+    /// Budget, reserved, and whether the kernel helps.
+    pub status: Status,
+    /// Packets that bypassed every class.
+    pub direct_packets: u32,
+    /// The kernel's classes.
+    pub classes: Vec<ClassReport>,
+}
+
+/// A kernel class.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClassReport {
+    /// As `tc` writes it.
+    pub class: String,
+    /// The flow it carries; `link` and `default` for the trunk.
+    pub flow: String,
+    /// Its rate, link headers included.
+    pub rate: Rate,
+    /// What the kernel counted, link headers included.
+    pub sent_bytes: u64,
+    /// Packets it dropped.
+    pub dropped: u32,
+}
+
+/// What the loop is told.
+pub(super) enum Command {
+    Reserve { asked: Box<Asked>, reply: oneshot::Sender<Answer> },
+    Connected { id: String },
+    Closed { id: String, lingering: Lingering },
+    Drained { id: String },
+    Report { reply: oneshot::Sender<Result<Vec<InterfaceReport>, LinuxError>> },
+    Stop { reply: oneshot::Sender<()> },
+}
+
+/// A request as it comes from a socket: what is asked, and where it leaves.
+pub(super) struct Asked {
+    pub(super) id: String,
+    pub(super) ask: Ask,
+    pub(super) link: Link,
+    pub(super) subject: Subject,
+}
+
+impl Host {
+    /// Starts a manager under this policy, in this thread's network namespace.
+    ///
+    /// Interfaces that the policy names are prepared at once: their tree is programmed, unless a qdisc
+    /// that is not ours stands there. Others follow with their first flow.
+    ///
+    /// - **Errors**: netlink cannot be opened. That an interface cannot be programmed is not an error
+    ///   here: [`report`](Self::report) and every decision say so.
+    pub async fn start(policy: Arc<Policy>) -> Result<Self, LinuxError> {
+        let netlink = Netlink::open()?;
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let mut driver = Driver {
+            manager: Manager::new(Arc::clone(&policy)),
+            netlink: netlink.clone(),
+            started: Instant::now(),
+            callers: BTreeMap::new(),
+            claims: Vec::new(),
+            next_ticket: u64::MAX / 2,
+            commands: commands.downgrade(),
+        };
+        for name in policy.interfaces.keys() {
+            match netlink.link_by_name(name).await {
+                Ok(link) => driver.look_at(&link).await?,
+                // Not there yet: it is looked at when its first flow comes.
+                Err(error) if error.errno() == Some(nix::libc::ENODEV) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        tokio::spawn(driver.run(inbox));
+        Ok(Self { commands, netlink, names: Arc::default() })
+    }
+
+    /// Makes connections.
+    pub fn connector(&self) -> Connector {
+        Connector::new(self.clone())
+    }
+
+    /// Accepts connections, each asking for the same.
+    ///
+    /// - **Errors**: `bind` or `listen`.
+    pub async fn listen(&self, address: SocketAddr, ask: Ask) -> Result<Listener, ConnectError> {
+        Listener::bind(self.clone(), address, ask).await
+    }
+
+    /// How every interface stands that has been seen.
+    ///
+    /// - **Errors**: the kernel's; the manager has stopped.
+    pub async fn report(&self) -> Result<Vec<InterfaceReport>, ConnectError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Report { reply });
+        Ok(answer.await.map_err(|_| ConnectError::Stopped)??)
+    }
+
+    /// Ends the manager: what it programmed is taken back, and the kernel's defaults return.
+    pub async fn stop(self) {
+        let (reply, done) = oneshot::channel();
+        self.tell(Command::Stop { reply });
+        // An error means that it has stopped already.
+        let _ = done.await;
+    }
+
+    pub(super) fn tell(&self, command: Command) {
+        // A manager that has stopped has given everything back.
+        let _ = self.commands.send(command);
+    }
+
+    /// Finds the way to the peer and asks for the reservation.
+    pub(super) async fn reserve(
+        &self,
+        ask: &Ask,
+        peer: IpAddr,
+        protocol: Protocol,
+        local_port: u16,
+    ) -> Result<Answer, ConnectError> {
+        let route = self.netlink.route(peer).await?;
+        let link = self.netlink.link(route.index).await?;
+        let number = || self.names.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = ask.id.clone().unwrap_or_else(|| format!("flow-{}", number()));
+        let subject = Subject { protocol, local_port, peer };
+        let asked = Box::new(Asked { id, ask: ask.clone(), link, subject });
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Reserve { asked, reply });
+        answer.await.map_err(|_| ConnectError::Stopped)
+    }
+}
+
+impl Ask {
+    /// This template of the policy.
+    pub fn template(name: impl Into<String>) -> Self {
+        Self { what: What::Template(name.into()), ..Self::default() }
+    }
+
+    /// Exactly this.
+    pub fn qos(qos: Qos) -> Self {
+        Self { what: What::Qos(Box::new(qos)), ..Self::default() }
+    }
+
+    /// The same in this class.
+    #[must_use]
+    pub fn class(self, class: impl Into<String>) -> Self {
+        Self { class: Some(class.into()), ..self }
+    }
+
+    /// The same under this name.
+    #[must_use]
+    pub fn id(self, id: impl Into<String>) -> Self {
+        Self { id: Some(id.into()), ..self }
+    }
+}
+
+/// The loop's state. It has no rule of its own.
+struct Driver {
+    manager: Manager,
+    netlink: Netlink,
+    started: Instant,
+    callers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    claims: Vec<Claim>,
+    next_ticket: u64,
+    /// To hear of drained sockets without keeping the loop alive.
+    commands: mpsc::WeakUnboundedSender<Command>,
+}
+
+/// How long a class may hold packets of a flow that has ended.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How often it is looked at meanwhile.
+const DRAIN_STEP: Duration = Duration::from_millis(5);
+
+impl Driver {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        while let Some(command) = inbox.recv().await {
+            match command {
+                Command::Reserve { asked, reply } => self.reserve(*asked, reply).await,
+                Command::Connected { id } => self.feed(Input::Connected { id }).await,
+                Command::Closed { id, lingering } => self.drain(id, lingering),
+                Command::Drained { id } => self.feed(Input::Closed { id }).await,
+                Command::Report { reply } => {
+                    let report = self.report().await;
+                    // Who asked may have gone.
+                    let _ = reply.send(report);
+                }
+                Command::Stop { reply } => {
+                    self.feed(Input::Stop).await;
+                    let _ = reply.send(());
+                    return;
+                }
+            }
+        }
+        self.feed(Input::Stop).await;
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Feeds one input and carries out what follows, in order, to the end.
+    async fn feed(&mut self, input: Input) {
+        let mut effects = VecDeque::from(self.manager.handle(input, self.now_us()));
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Apply { ticket, index, change } => {
+                    let result = self.netlink.apply(index, &change).await;
+                    let result = result.map_err(|error| error.to_string());
+                    let input = Input::Applied { ticket, result };
+                    effects.extend(self.manager.handle(input, self.now_us()));
+                }
+                Effect::Answer { ticket, answer } => self.answer(ticket, answer).await,
+                Effect::Tell(_) => {}
+            }
+        }
+    }
+
+    async fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        let Some(caller) = self.callers.remove(&ticket) else { return };
+        if let Err(Answer { decision, admitted: Some(_) }) = caller.send(answer) {
+            // The caller gave up while the kernel was asked: nobody is left to give it back.
+            Box::pin(self.feed(Input::Closed { id: decision.id })).await;
+        }
+    }
+
+    async fn reserve(&mut self, asked: Asked, reply: oneshot::Sender<Answer>) {
+        if reply.is_closed() {
+            return;
+        }
+        let looked = match self.manager.knows(&asked.link.name) {
+            true => Ok(()),
+            false => self.look_at(&asked.link).await,
+        };
+        let request = match looked {
+            Ok(()) => resolve(self.manager.ledger().policy(), &asked),
+            Err(error) => {
+                let interface = asked.link.name.clone();
+                Err(Refusal::TrafficControl { interface, cause: error.to_string() })
+            }
+        };
+        match request {
+            Ok(request) => {
+                self.next_ticket += 1;
+                let ticket = Ticket(self.next_ticket);
+                self.callers.insert(ticket, reply);
+                self.feed(Input::Reserve { ticket, request: Box::new(request) }).await;
+            }
+            Err(refusal) => {
+                let ledger = self.manager.ledger();
+                let decision =
+                    Decision::refused(self.now_us(), &asked.id, &asked.link.name, &refusal, ledger);
+                // Who asked may have gone.
+                let _ = reply.send(Answer { decision, admitted: None });
+            }
+        }
+    }
+
+    /// Looks at an interface and lets the manager prepare it.
+    async fn look_at(&mut self, link: &Link) -> Result<(), LinuxError> {
+        let name = &link.name;
+        let root = match (Claim::interface(link.index)?, self.netlink.root(link.index).await?) {
+            (None, _) => Root::Taken(format!("it holds the name @{}", Claim::name(link.index))),
+            (Some(claim), root) => {
+                self.claims.push(claim);
+                match root {
+                    RootQdisc::Default => Root::Default,
+                    RootQdisc::Htb(root) if root.handle.major() == MAJOR => Root::Ours(root),
+                    RootQdisc::Htb(root) => Root::Foreign(format!("{} {}", HtbRoot::KIND, root.handle)),
+                    RootQdisc::Other(kind, handle) => Root::Foreign(format!("{kind} {handle}")),
+                }
+            }
+        };
+        let Link { index, mtu, speed, .. } = *link;
+        self.feed(Input::Seen(Seen { interface: name.clone(), index, mtu, speed, root })).await;
+        Ok(())
+    }
+
+    /// Lets a flow that ended finish sending before its class goes.
+    fn drain(&self, id: String, lingering: Lingering) {
+        let Some(commands) = self.commands.upgrade() else { return };
+        let (netlink, class) = (self.netlink.clone(), self.manager.class(&id));
+        tokio::spawn(async move {
+            lingering.finish().await;
+            let deadline = Instant::now() + DRAIN;
+            while let Some((index, class)) = class {
+                // A class that cannot be read is not waited for.
+                let queued = netlink.class(index, class).await.ok().flatten();
+                if queued.is_none_or(|state: ClassState| state.queued == 0) || Instant::now() >= deadline {
+                    break;
+                }
+                tokio::time::sleep(DRAIN_STEP).await;
+            }
+            // A loop that has ended has given everything back.
+            let _ = commands.send(Command::Drained { id });
+        });
+    }
+
+    async fn report(&self) -> Result<Vec<InterfaceReport>, LinuxError> {
+        let mut reports = Vec::new();
+        for (interface, index) in self.manager.interfaces() {
+            let Some(status) = self.manager.status(&interface) else { continue };
+            let (mut direct_packets, mut classes) = (0, Vec::new());
+            if status.kernel.is_ok() {
+                if let RootQdisc::Htb(root) = self.netlink.root(index).await? {
+                    direct_packets = root.direct_packets;
+                }
+                let flows = self.manager.classes(&interface);
+                let states = self.netlink.classes(index).await?;
+                classes = states.iter().map(|state| class_report(state, &flows)).collect();
+            }
+            reports.push(InterfaceReport { interface, status, direct_packets, classes });
+        }
+        Ok(reports)
+    }
+}
+
+fn class_report(state: &ClassState, flows: &BTreeMap<crate::tc::Handle, String>) -> ClassReport {
+    let handle = state.class.handle;
+    let flow = match handle.minor() {
+        ROOT_CLASS => "link".to_owned(),
+        DEFAULT => "default".to_owned(),
+        _ => flows.get(&handle).cloned().unwrap_or_default(),
+    };
+    ClassReport {
+        class: handle.to_string(),
+        flow,
+        rate: state.class.rate,
+        sent_bytes: state.sent_bytes,
+        dropped: state.dropped,
+    }
+}
+
+/// Turns what is asked into a request, by the policy's templates and rules.
+fn resolve(policy: &Policy, asked: &Asked) -> Result<Request, Refusal> {
+    let Asked { id, ask, link, subject } = asked;
+    let template = |name: &str| match policy.templates.get(name) {
+        Some(template) => Ok(template.qos),
+        None => Err(Refusal::UnknownTemplate { template: name.to_owned() }),
+    };
+    let mut class = ask.class.clone();
+    let qos = match &ask.what {
+        What::Qos(qos) => **qos,
+        What::Template(name) => template(name)?,
+        What::ByRule => match policy.rule_for(subject) {
+            None => Qos::BEST_EFFORT,
+            Some(rule) => {
+                class = class.or_else(|| rule.class.clone());
+                template(&rule.template)?
+            }
+        },
+    };
+    Ok(Request { id: id.clone(), interface: link.name.clone(), class, qos })
+}

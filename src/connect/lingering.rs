@@ -1,0 +1,38 @@
+//! The end of a connection that still has something to send.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::linux::socket;
+
+/// What is left of a flow after its connection: perhaps a socket with data on its way.
+pub(super) enum Lingering {
+    /// Nothing is to be waited for.
+    Nothing,
+    /// All data leaves before the class goes.
+    Tcp(Arc<TcpStream>),
+}
+
+/// How long data may take to be acknowledged after the connection was dropped.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often that is looked at.
+const STEP: Duration = Duration::from_millis(5);
+
+impl Lingering {
+    /// Waits until the peer has everything, or long enough.
+    pub(super) async fn finish(self) {
+        let Self::Tcp(stream) = self else { return };
+        // A socket that is not connected any more has nothing left to send.
+        if socket::shutdown_write(&*stream).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while socket::unacknowledged(&*stream).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
+            tokio::time::sleep(STEP).await;
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Accepting: the peer first, then the reservation.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::connection::Connection;
+use super::error::ConnectError;
+use super::flow::Flow;
+use super::host::{Ask, Host};
+use crate::admission::Decision;
+
+/// Accepts TCP connections and asks for a reservation for each.
+pub struct Listener {
+    host: Host,
+    listener: TcpListener,
+    ask: Ask,
+}
+
+/// Why a connection was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The peer is there and its flow was refused. The stream is given back, so that the peer can be
+    /// told.
+    #[error("{peer}: {}", decision.message)]
+    Refused {
+        /// The refusal, with the whole sum.
+        decision: Box<Decision>,
+        /// The peer.
+        peer: SocketAddr,
+        /// The connection, without a reservation.
+        stream: Arc<TcpStream>,
+    },
+    /// The peer is there and its flow could not be set up.
+    #[error(transparent)]
+    Flow(#[from] ConnectError),
+    /// `accept` failed.
+    #[error("accept: {0}")]
+    Accept(#[source] io::Error),
+}
+
+impl Listener {
+    pub(super) async fn bind(host: Host, address: SocketAddr, ask: Ask) -> Result<Self, ConnectError> {
+        let failed = |cause| ConnectError::Socket { call: "bind", peer: address, cause };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        Ok(Self { host, listener, ask })
+    }
+
+    /// The address it listens on.
+    ///
+    /// - **Errors**: `getsockname`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The next connection, with its reservation.
+    ///
+    /// - **Errors**: the refusal, with the stream; what `accept` answered.
+    pub async fn accept(&self) -> Result<Connection, AcceptError> {
+        let connection = self.accept_free().await?;
+        let flow = Arc::clone(connection.flow());
+        match flow.reserve(&self.ask).await {
+            Ok(_) => Ok(connection),
+            Err(ConnectError::Refused(decision)) => {
+                let (peer, stream) = (flow.peer(), Arc::clone(flow.socket()));
+                Err(AcceptError::Refused { decision, peer, stream })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The next connection, without a reservation: [`Flow::reserve`] asks for one later.
+    ///
+    /// - **Errors**: what `accept` answered.
+    pub async fn accept_free(&self) -> Result<Connection, AcceptError> {
+        let (stream, peer) = self.listener.accept().await.map_err(AcceptError::Accept)?;
+        stream.set_nodelay(true).map_err(AcceptError::Accept)?;
+        let flow = Flow::new(self.host.clone(), Arc::new(stream), peer);
+        Ok(Connection::new(Arc::new(flow)))
+    }
+}

@@ -1,0 +1,20 @@
+//! Connections with a guarantee: route → ask → apply → connect → shape.
+//!
+//! Takes a peer and what to ask for; gives a [`Connection`] that is held to its flowspec, or the
+//! refusal with its sum. The reservation lives as long as the connection and is given back exactly
+//! once: on close, drop, reset or error. Decides nothing: a [`Host`] runs the manager.
+
+mod connection;
+mod connector;
+mod error;
+mod flow;
+mod host;
+mod lingering;
+mod listener;
+
+pub use connection::{Connection, DatagramConnection, Socket};
+pub use connector::Connector;
+pub use error::ConnectError;
+pub use flow::Flow;
+pub use host::{Ask, ClassReport, Host, InterfaceReport, What};
+pub use listener::{AcceptError, Listener};

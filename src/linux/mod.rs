@@ -1,0 +1,14 @@
+//! The only room that names nix and rtnetlink: what is asked of the kernel, and what it answers.
+//!
+//! Takes values (operations, addresses, options) and returns values or an error that names the
+//! call, the object and the errno. Knows no policy and no flows.
+
+mod claim;
+mod error;
+pub mod namespace;
+mod netlink;
+pub mod socket;
+
+pub use claim::Claim;
+pub use error::LinuxError;
+pub use netlink::{ClassState, Link, Netlink, RootQdisc, Route};

@@ -1,0 +1,76 @@
+//! Network namespaces without names: they live as long as somebody holds them, and leave nothing
+//! behind when a process is killed.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{Gid, Uid, getegid, geteuid};
+
+use super::error::LinuxError;
+
+/// A network namespace, held open.
+#[derive(Debug)]
+pub struct Namespace(File);
+
+impl Namespace {
+    /// A new, empty namespace. The calling thread stays where it is.
+    ///
+    /// - **Errors**: `unshare` (CAP_SYS_ADMIN is needed).
+    pub fn new() -> Result<Self, LinuxError> {
+        let made = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET)
+                .map_err(|errno| LinuxError::call("unshare", "CLONE_NEWNET", errno))?;
+            Self::current()
+        });
+        made.join().map_err(|_| LinuxError::unexpected("unshare", "CLONE_NEWNET", "the thread panicked"))?
+    }
+
+    /// The calling thread's namespace.
+    ///
+    /// - **Errors**: `open`.
+    pub fn current() -> Result<Self, LinuxError> {
+        let path = "/proc/thread-self/ns/net";
+        File::open(path).map(Self).map_err(|error| LinuxError::call("open", path, error))
+    }
+
+    /// Moves the calling thread into the namespace. Sockets belong to the namespace of the thread
+    /// that opened them.
+    ///
+    /// - **Errors**: `setns`.
+    pub fn enter(&self) -> Result<(), LinuxError> {
+        setns(&self.0, CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| LinuxError::call("setns", "network namespace", errno))
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Whether this process may make network namespaces as it is.
+pub fn may_unshare() -> bool {
+    let tried = std::thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET).is_ok());
+    tried.join().unwrap_or(false)
+}
+
+/// Makes this process root of a user namespace of its own, so that it may make network namespaces
+/// without any privilege. Has to come before the process has a second thread.
+///
+/// - **Errors**: `unshare` where the kernel or the administrator forbids it, `write` of the maps.
+pub fn become_root() -> Result<(), LinuxError> {
+    let (uid, gid): (Uid, Gid) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER)
+        .map_err(|errno| LinuxError::call("unshare", "CLONE_NEWUSER", errno))?;
+    let maps = [
+        ("/proc/self/setgroups", "deny".to_owned()),
+        ("/proc/self/uid_map", format!("0 {uid} 1")),
+        ("/proc/self/gid_map", format!("0 {gid} 1")),
+    ];
+    for (path, text) in maps {
+        std::fs::write(path, text).map_err(|error| LinuxError::call("write", path, error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Socket options: which class a socket's packets go to, and how its transport frames them.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
+use shaper::Framing;
+use shaper::plan::header_size;
+
+use super::error::LinuxError;
+use crate::tc::Handle;
+
+/// Sends the socket's packets to this class from now on, marked with this code point.
+///
+/// The DS field first and the priority last, since setting the first changes the second.
+///
+/// - **Errors**: `setsockopt`: a class needs CAP_NET_ADMIN or CAP_NET_RAW.
+/// - **Source**: socket(7), ip(7); kernel `net/core/sock.c`, `net/ipv4/ip_sockglue.c`.
+pub fn classify(
+    socket: &impl AsFd,
+    ipv6: bool,
+    dscp: Option<u8>,
+    class: Option<Handle>,
+) -> Result<(), LinuxError> {
+    if let Some(dscp) = dscp {
+        let field = i32::from(dscp) << 2;
+        let set = if ipv6 {
+            setsockopt(socket, sockopt::Ipv6TClass, &field)
+        } else {
+            setsockopt(socket, sockopt::Ipv4Tos, &field)
+        };
+        set.map_err(|errno| LinuxError::call("setsockopt(IP_TOS)", format!("DSCP {dscp}"), errno))?;
+    }
+    let priority = class.map_or(0, Handle::to_u32).cast_signed();
+    setsockopt(socket, sockopt::Priority, &priority).map_err(|errno| {
+        let class = class.map_or_else(|| "0".into(), |class| class.to_string());
+        LinuxError::call("setsockopt(SO_PRIORITY)", format!("class {class}"), errno)
+    })
+}
+
+/// Sets the congestion control of a TCP socket.
+///
+/// - **Errors**: `setsockopt`, where the kernel has no such algorithm or does not allow it.
+pub fn set_congestion_control(socket: &impl AsFd, name: &str) -> Result<(), LinuxError> {
+    setsockopt(socket, sockopt::TcpCongestion, &name.into())
+        .map_err(|errno| LinuxError::call("setsockopt(TCP_CONGESTION)", name, errno))
+}
+
+/// Limits the segments of a TCP socket that is not connected yet to this much payload.
+///
+/// - **Errors**: `setsockopt`.
+pub fn limit_segment(socket: &impl AsFd, payload: u32) -> Result<(), LinuxError> {
+    setsockopt(socket, sockopt::TcpMaxSeg, &payload)
+        .map_err(|errno| LinuxError::call("setsockopt(TCP_MAXSEG)", payload.to_string(), errno))
+}
+
+/// How a connected TCP socket frames its data: the segment size in force and the headers on each.
+///
+/// - **Errors**: `getsockopt`.
+/// - **Source**: tcp(7), TCP_INFO; `TCPI_OPT_TIMESTAMPS`, `linux/tcp.h`.
+pub fn tcp_framing(socket: &impl AsFd, peer: IpAddr) -> Result<Framing, LinuxError> {
+    let info = tcp_info(socket).map_err(|error| LinuxError::call("getsockopt(TCP_INFO)", "socket", error))?;
+    let ipv6 = peer.to_canonical().is_ipv6();
+    let without = if info.tcpi_options & TCPI_OPT_TIMESTAMPS == 0 { TIMESTAMPS } else { 0 };
+    let header = header_size(ipv6, true) - without;
+    Ok(Framing::Stream { header, segment: u64::from(info.tcpi_snd_mss).max(1) })
+}
+
+/// How a UDP socket frames its data.
+pub fn udp_framing(peer: IpAddr) -> Framing {
+    Framing::Datagram { header: header_size(peer.to_canonical().is_ipv6(), false) }
+}
+
+/// Ends the sending half: the FIN follows all data that was accepted.
+///
+/// - **Errors**: `shutdown`.
+pub fn shutdown_write(socket: &impl AsFd) -> Result<(), LinuxError> {
+    nix::sys::socket::shutdown(socket.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Write)
+        .map_err(|errno| LinuxError::call("shutdown", "SHUT_WR", errno))
+}
+
+/// Bytes that a TCP socket has accepted and its peer has not acknowledged.
+///
+/// - **Errors**: `ioctl`.
+/// - **Source**: tcp(7), SIOCOUTQ.
+pub fn unacknowledged(socket: &impl AsFd) -> Result<u32, LinuxError> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open for the whole call, and SIOCOUTQ writes one int.
+    let result = unsafe { outq(socket.as_fd().as_raw_fd(), &raw mut bytes) };
+    result.map_err(|errno| LinuxError::call("ioctl(SIOCOUTQ)", "socket", errno))?;
+    Ok(bytes.unsigned_abs())
+}
+
+mod ioctl {
+    #![allow(missing_docs, reason = "the macro writes an undocumented function")]
+    nix::ioctl_read_bad!(outq, nix::libc::TIOCOUTQ, nix::libc::c_int);
+}
+use ioctl::outq;
+
+const TCPI_OPT_TIMESTAMPS: u8 = 1;
+
+/// The timestamps option with its padding. Source: RFC 7323.
+const TIMESTAMPS: u64 = 12;
+
+fn tcp_info(socket: &impl AsFd) -> io::Result<libc::tcp_info> {
+    // SAFETY: tcp_info is made of integers, for which all zeroes is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::tcp_info>();
+    let mut length = libc::socklen_t::try_from(size).map_err(io::Error::other)?;
+    // SAFETY: `info` is valid for writes of `length` bytes, and `length` for a write of its own.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,136 @@
+//! One interface under management: its tree, and which classes are taken.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::policy::Enforcement;
+use crate::tc::{Change, Framed, Handle, LARGEST_FLOW_CLASSES, Op, Tree, flow_class, shared_class};
+
+use super::message::{Root, Seen};
+
+/// What the manager keeps of an interface.
+#[derive(Debug)]
+pub(super) struct Interface {
+    pub(super) index: u32,
+    pub(super) state: State,
+    /// Flows by class: their traffic, for classes that several share.
+    members: BTreeMap<Handle, BTreeMap<String, Framed>>,
+    /// Class numbers that were used and are free again, oldest first.
+    freed: VecDeque<u16>,
+    /// The first class number that was never used.
+    unused: u16,
+}
+
+/// Whether the kernel helps.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The tree has been sent and the kernel has not answered.
+    Preparing(Tree),
+    /// The tree stands.
+    Programmed(Tree),
+    /// There is no tree: why.
+    UserSpace(String),
+}
+
+impl Interface {
+    /// Decides what to do with an interface as it was seen, and what the kernel has to do for it.
+    pub(super) fn new(seen: &Seen, enforcement: Enforcement, tree: Option<Tree>) -> (Self, Option<Change>) {
+        let (state, change) = match (enforcement, &seen.root, tree) {
+            (Enforcement::UserSpace, ..) => {
+                (State::UserSpace("the policy says enforcement = \"user-space\"".into()), None)
+            }
+            (_, Root::Foreign(description), _) => {
+                let why = format!(
+                    "a qdisc that is not gqos's stands at the root ({description}) and is left alone"
+                );
+                (State::UserSpace(why), None)
+            }
+            (_, Root::Taken(by), _) => {
+                (State::UserSpace(format!("another gqos manages the interface ({by})")), None)
+            }
+            (_, _, None) => (
+                State::UserSpace("the capacity is \"auto\" and the kernel reports no link speed".into()),
+                None,
+            ),
+            (_, root @ (Root::Default | Root::Ours(_)), Some(tree)) => {
+                let mut change = Change::set_up(&tree);
+                if let Root::Ours(stale) = root {
+                    change.ops.insert(0, Op::DeleteRoot(*stale));
+                }
+                (State::Preparing(tree), Some(change))
+            }
+        };
+        let interface =
+            Self { index: seen.index, state, members: BTreeMap::new(), freed: VecDeque::new(), unused: 0 };
+        (interface, change)
+    }
+
+    /// The kernel's answer to the set-up.
+    pub(super) fn prepared(&mut self, result: Result<(), String>) {
+        let state = std::mem::replace(&mut self.state, State::UserSpace(String::new()));
+        self.state = match (state, result) {
+            (State::Preparing(tree), Ok(())) => State::Programmed(tree),
+            (State::Preparing(_), Err(cause)) => State::UserSpace(cause),
+            (state, _) => state,
+        };
+    }
+
+    /// Gives a flow a class: one of its own while there are some, else the one of its policy class.
+    ///
+    /// Nothing where the kernel has no tree.
+    pub(super) fn place(
+        &mut self,
+        id: &str,
+        class_number: usize,
+        framed: Framed,
+    ) -> Option<(Handle, Change)> {
+        let State::Programmed(_) = self.state else { return None };
+        let handle = match self.next_number() {
+            Some(number) => flow_class(number),
+            None => shared_class(class_number),
+        };
+        self.members.entry(handle).or_default().insert(id.to_owned(), framed);
+        Some((handle, self.change(handle)))
+    }
+
+    /// Takes a flow out of its class: what the kernel has to do for it.
+    pub(super) fn displace(&mut self, id: &str, handle: Handle) -> Change {
+        if let Some(members) = self.members.get_mut(&handle) {
+            members.remove(id);
+            if members.is_empty() {
+                self.members.remove(&handle);
+            }
+        }
+        self.change(handle)
+    }
+
+    /// A class is gone from the kernel; its number may be used again.
+    pub(super) fn free(&mut self, handle: Handle) {
+        if !self.is_shared(handle) && !self.members.contains_key(&handle) {
+            self.freed.push_back(handle.minor() - crate::tc::FLOWS);
+        }
+    }
+
+    /// Whether flows may share the class.
+    pub(super) fn is_shared(&self, handle: Handle) -> bool {
+        handle.minor() < crate::tc::FLOWS
+    }
+
+    /// Brings the tree's leaf in line with its members: the difference.
+    fn change(&mut self, handle: Handle) -> Change {
+        let State::Programmed(tree) = &mut self.state else { return Change::default() };
+        let members = self.members.get(&handle);
+        let leaf = members.and_then(|members| tree.leaf_for(handle, members.values().copied()));
+        let before = tree.set_leaf(handle, leaf);
+        Change::leaf(before, leaf)
+    }
+
+    fn next_number(&mut self) -> Option<u16> {
+        // A number rests as long as possible before it is used again, so that a late packet of an
+        // ended flow seldom finds another's class.
+        if self.unused < LARGEST_FLOW_CLASSES {
+            self.unused += 1;
+            return Some(self.unused - 1);
+        }
+        self.freed.pop_front()
+    }
+}

@@ -1,0 +1,475 @@
+//! From text to policy: each table of the file, what its keys mean, and what may not be said.
+
+use std::collections::BTreeMap;
+
+use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Peak, Qos, Rate, ServiceType, Share, TSpec};
+use shaper::plan::token_rate_for_goodput;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::model::{
+    Budget, Capacity, Class, Enforcement, InterfacePolicy, OnCapacityDrop, Place, Policy, Template,
+};
+use super::problem::{Code, Problem, Severity};
+use super::reader::{Problems, Section, Source, nearest};
+use super::rule::{Match, Network, PortRange, Protocol, Rule};
+
+/// The version of the format that this program reads.
+const VERSION: u64 = 1;
+
+/// What may be promised of an interface whose policy does not say.
+const DEFAULT_RESERVABLE: Share = Share::Part(800_000_000);
+
+/// Link headers on the smallest packet that is charged in full may take this part of what is
+/// promised: 14 bytes of Ethernet on 64.
+const HEADROOM: (u64, u64) = (64, 64 + 14);
+
+/// The middle of the priorities, 0 to 7.
+const DEFAULT_PRIORITY: u8 = 4;
+
+/// The largest IP datagram: what a template may name before its interface is known.
+const LARGEST_MTU: Bytes = Bytes::new(65_535);
+
+/// The largest policy text; beyond it a file is not a policy.
+const LARGEST_TEXT: usize = 16 << 20;
+
+impl Policy {
+    /// Reads and checks one policy, in one or more sources.
+    ///
+    /// The sources merge in the order given; a definition that stands in two of them is an error
+    /// that names both places. Warnings come with a policy, errors without.
+    ///
+    /// - **Errors**: every problem of every source, in the order of their places.
+    pub fn parse(sources: &[Source<'_>]) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let problems = Problems::default();
+        let mut policy = Self::default();
+        for (number, source) in sources.iter().enumerate() {
+            let whole = Place { source: number, span: 0..0 };
+            if source.text.len() > LARGEST_TEXT {
+                let message = format!("{} bytes are not a policy: at most {LARGEST_TEXT}", source.text.len());
+                problems.note(Code::Syntax, whole, message);
+                continue;
+            }
+            let (table, errors) = DeTable::parse_recoverable(source.text);
+            for error in &errors {
+                let span = error.span().unwrap_or(0..0);
+                problems.note(Code::Syntax, Place { source: number, span }, error.message());
+            }
+            if errors.is_empty() {
+                let top = Section::new(&problems, table.get_ref(), String::new(), whole);
+                policy.read(top, &problems);
+            }
+        }
+        policy.check_names(&problems);
+        let problems = problems.into_inner();
+        if problems.iter().any(|problem| problem.code.severity() == Severity::Error) {
+            return Err(problems);
+        }
+        Ok((policy, problems))
+    }
+
+    fn read(&mut self, top: Section<'_>, problems: &Problems) {
+        match top.integer("version", 0..=u64::MAX) {
+            Some(version) if version.value != VERSION => {
+                let message = format!(
+                    "version {} of the format is not known; this program reads {VERSION}",
+                    version.value
+                );
+                top.problem(Code::Version, &version.place, message);
+            }
+            None if !top.has("version") => top.missing("version = 1"),
+            _ => {}
+        }
+        for (name, section) in named(&top, "interface") {
+            let place = section.place.clone();
+            let Some(interface) = interface(section) else { continue };
+            if name == "*" {
+                if let Some(first) = self.any_interface.replace(interface) {
+                    duplicate(problems, "interface.\"*\"", place, first.place);
+                }
+            } else {
+                define(problems, "interface", &mut self.interfaces, name, interface, |i| &i.place);
+            }
+        }
+        for (name, section) in named(&top, "template") {
+            if let Some(template) = template(section) {
+                define(problems, "template", &mut self.templates, name, template, |t| &t.place);
+            }
+        }
+        for (name, section) in named(&top, "class") {
+            if let Some(class) = class(section) {
+                define(problems, "class", &mut self.classes, name, class, |c| &c.place);
+            }
+        }
+        if let Some(value) = top.raw("rule") {
+            self.rules.extend(rules(&top, value));
+        }
+        top.finish();
+    }
+
+    fn check_names(&self, problems: &Problems) {
+        for rule in &self.rules {
+            let unknown = |kind: &str, name: &str, names: &[&str]| {
+                let help = match nearest(name, names.iter().copied()) {
+                    Some(near) => Some(format!("did you mean {near:?}?")),
+                    None => Some(format!("define [{kind}.{name:?}]")),
+                };
+                let message = format!("the rule names {kind} {name:?}, which is not defined");
+                problems.note_with_help(Code::UnknownName, rule.place.clone(), message, help);
+            };
+            if let Some(class) = &rule.class
+                && !self.classes.contains_key(class)
+            {
+                unknown("class", class, &self.classes.keys().map(String::as_str).collect::<Vec<_>>());
+            }
+            if !self.templates.contains_key(&rule.template) {
+                unknown(
+                    "template",
+                    &rule.template,
+                    &self.templates.keys().map(String::as_str).collect::<Vec<_>>(),
+                );
+            }
+        }
+    }
+}
+
+/// The tables under a key whose own keys are names.
+fn named<'a>(top: &Section<'a>, key: &'static str) -> Vec<(String, Section<'a>)> {
+    let Some(tables) = top.section(key) else { return Vec::new() };
+    let tables = tables.entries().map(|(name, value)| {
+        let text = name.get_ref().to_string();
+        let mut section = tables.subsection(&text, value)?;
+        section.place = tables.at(name.span());
+        Some((text, section))
+    });
+    tables.flatten().collect()
+}
+
+fn define<T>(
+    problems: &Problems,
+    kind: &str,
+    map: &mut BTreeMap<String, T>,
+    name: String,
+    value: T,
+    place: impl Fn(&T) -> &Place,
+) {
+    if let Some(first) = map.get(&name) {
+        duplicate(problems, &format!("{kind}.{name}"), place(&value).clone(), place(first).clone());
+    } else {
+        map.insert(name, value);
+    }
+}
+
+fn duplicate(problems: &Problems, what: &str, place: Place, first: Place) {
+    let message = format!("{what} is defined a second time");
+    problems.note_with_label(Code::Duplicate, place, message, first, "first defined here");
+}
+
+fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
+    let egress = section.section("egress").map(budget);
+    let ingress = section.section("ingress").map(budget);
+    let enforcement = section.choice(
+        "enforcement",
+        &[
+            ("auto", Enforcement::Auto),
+            ("kernel", Enforcement::Kernel),
+            ("user-space", Enforcement::UserSpace),
+        ],
+    );
+    let on_capacity_drop =
+        section.choice("on_capacity_drop", &[("keep", OnCapacityDrop::Keep), ("shed", OnCapacityDrop::Shed)]);
+    if !section.has("egress") && !section.has("ingress") {
+        section.missing("egress or ingress");
+    }
+    let place = section.place.clone();
+    section.finish();
+    // A link is as fast one way as the other unless the policy says so.
+    let (egress, ingress) = match (egress, ingress) {
+        (Some(egress), Some(ingress)) => (egress?, ingress?),
+        (Some(only), None) | (None, Some(only)) => (only?, only?),
+        (None, None) => return None,
+    };
+    Some(InterfacePolicy {
+        budgets: Both { sending: egress, receiving: ingress },
+        enforcement: enforcement.map_or(Enforcement::Auto, |choice| choice.value),
+        on_capacity_drop: on_capacity_drop.map_or(OnCapacityDrop::Keep, |choice| choice.value),
+        place,
+    })
+}
+
+fn budget(section: Section<'_>) -> Option<Budget> {
+    let auto = section.raw("capacity").is_some_and(|value| value.get_ref().as_str() == Some("auto"));
+    let capacity = if auto {
+        Some(Capacity::Auto)
+    } else {
+        section.quantity::<Rate>("capacity").map(|rate| Capacity::Rate(rate.value))
+    };
+    if !section.has("capacity") {
+        section.missing("capacity");
+    }
+    let written = section.quantity::<Share>("reservable");
+    let reservable = written.as_ref().map_or(DEFAULT_RESERVABLE, |share| share.value);
+    if let (Some(Capacity::Rate(capacity)), Some(written)) = (capacity, &written) {
+        let budget = written.value.of(capacity);
+        if budget > capacity {
+            let message =
+                format!("{}.reservable: {budget} is more than the capacity, {capacity}", section.path);
+            section.problem(Code::BadValue, &written.place, message);
+        } else if budget > capacity.scale_down(HEADROOM.0, HEADROOM.1) {
+            let message = format!(
+                "{}.reservable: {budget} of {capacity} leaves too little for link headers, retransmissions and traffic without a reservation",
+                section.path
+            );
+            section.problem(Code::Overcommitted, &written.place, message);
+        }
+    }
+    section.finish();
+    Some(Budget { capacity: capacity?, reservable })
+}
+
+fn template(section: Section<'_>) -> Option<Template> {
+    let sending = section.section("sending").map(|section| flowspec(section, Direction::Sending));
+    let receiving = section.section("receiving").map(|section| flowspec(section, Direction::Receiving));
+    if sending.is_none() && receiving.is_none() && !section.has("sending") && !section.has("receiving") {
+        section.missing("sending or receiving");
+    }
+    let place = section.place.clone();
+    section.finish();
+    let direction = |spec: Option<Option<Flowspec>>| spec.unwrap_or(Some(Flowspec::BEST_EFFORT));
+    Some(Template { qos: Qos { sending: direction(sending)?, receiving: direction(receiving)? }, place })
+}
+
+fn flowspec(section: Section<'_>, direction: Direction) -> Option<Flowspec> {
+    const SERVICES: [(&str, ServiceType); 7] = [
+        ("guaranteed", ServiceType::Guaranteed),
+        ("controlled_load", ServiceType::ControlledLoad),
+        ("best_effort", ServiceType::BestEffort),
+        ("qualitative", ServiceType::Qualitative),
+        ("no_traffic", ServiceType::NoTraffic),
+        ("network_control", ServiceType::NetworkControl),
+        ("no_change", ServiceType::NoChange),
+    ];
+    let service = section.choice("service_type", &SERVICES);
+    if !section.has("service_type") {
+        section.missing("service_type");
+    }
+    let mut spec = Flowspec::new(service.as_ref()?.value);
+    spec.max_sdu_size = section.quantity::<Bytes>("max_sdu_size").map(|size| size.value);
+    spec.minimum_policed_size = section.quantity::<Bytes>("minimum_policed_size").map(|size| size.value);
+    spec.latency = section.quantity::<Micros>("latency").map(|time| time.value);
+    spec.delay_variation = section.quantity::<Micros>("delay_variation").map(|time| time.value);
+    let token_rate = section.quantity::<Rate>("token_rate");
+    let goodput = section.quantity::<Rate>("goodput");
+    let mut sound = true;
+    spec.token_rate = match (token_rate, goodput) {
+        (Some(_), Some(goodput)) => {
+            let message = format!("{}: token_rate and goodput exclude each other", section.path);
+            section.problem(Code::Conflict, &goodput.place, message);
+            return None;
+        }
+        (Some(rate), None) => Some(rate.value),
+        (None, Some(goodput)) => match token_rate_for_goodput(goodput.value, &spec) {
+            Ok(rate) => Some(rate),
+            Err(error) => {
+                section.problem(Code::BadFlowspec, &goodput.place, format!("{}: {error}", section.path));
+                return None;
+            }
+        },
+        (None, None) => {
+            sound = !section.has("token_rate") && !section.has("goodput");
+            None
+        }
+    };
+    spec.peak_bandwidth = peak(&section);
+    spec.token_bucket_size = bucket(&section, spec.token_rate);
+    let place = section.place.clone();
+    // A field that was written and could not be read has its own problem already.
+    sound &= section.has("peak_bandwidth") == spec.peak_bandwidth.is_some()
+        && section.has("token_bucket_size") == spec.token_bucket_size.is_some()
+        && section.has("max_sdu_size") == spec.max_sdu_size.is_some()
+        && section.has("minimum_policed_size") == spec.minimum_policed_size.is_some();
+    if sound && let Err(error) = TSpec::new(&spec, direction, LARGEST_MTU) {
+        section.problem(Code::BadFlowspec, &place, format!("{}: {error}", section.path));
+    }
+    section.finish();
+    Some(spec)
+}
+
+fn peak(section: &Section<'_>) -> Option<Peak> {
+    let value = section.raw("peak_bandwidth")?;
+    if value.get_ref().as_str() == Some("infinite") {
+        return Some(Peak::Infinite);
+    }
+    section.quantity::<Rate>("peak_bandwidth").map(|rate| Peak::Finite(rate.value))
+}
+
+/// A size, or a time at the flow's own rate, rounded up.
+fn bucket(section: &Section<'_>, token_rate: Option<Rate>) -> Option<Bytes> {
+    let value = section.raw("token_bucket_size")?;
+    let time = value.get_ref().as_str().and_then(|text| text.parse::<Micros>().ok());
+    match (time, token_rate) {
+        (Some(time), Some(rate)) => Some(Bytes::new(rate.scale_up(time.get(), 1_000_000).get())),
+        (Some(_), None) => {
+            let message = format!("{}.token_bucket_size: a time needs a token_rate", section.path);
+            section.problem(Code::MissingKey, &section.at(value.span()), message);
+            None
+        }
+        (None, _) => section.quantity::<Bytes>("token_bucket_size").map(|size| size.value),
+    }
+}
+
+fn class(section: Section<'_>) -> Option<Class> {
+    let share = section.quantity::<Share>("share");
+    let max_flows = section.integer("max_flows", 0..=u64::MAX);
+    let max_rate = section.quantity::<Rate>("max_rate");
+    let overbooking = section.thousandths("overbooking");
+    let setup = section.integer("setup_priority", 0..=7);
+    let holding = section.integer("holding_priority", 0..=7);
+    let dscp = section.raw("dscp").and_then(|value| dscp(&section, value));
+    let priority = |value: u64| u8::try_from(value).unwrap_or(DEFAULT_PRIORITY);
+    let setup_priority = setup.as_ref().map_or(DEFAULT_PRIORITY, |setup| priority(setup.value));
+    // A flow holds as well as it was set up unless the policy says better.
+    let holding_priority = holding.as_ref().map_or(setup_priority, |holding| priority(holding.value));
+    if let Some(place) = holding.or(setup).map(|given| given.place)
+        && setup_priority < holding_priority
+    {
+        let message = format!(
+            "{}: setup_priority {setup_priority} is better than holding_priority {holding_priority}: two flows could displace each other for ever",
+            section.path
+        );
+        section.problem(Code::Conflict, &place, message);
+    }
+    let complete = !section.has("share") || share.is_some();
+    let place = section.place.clone();
+    section.finish();
+    complete.then(|| Class {
+        share: share.map_or(Share::Part(1_000_000_000), |share| share.value),
+        max_flows: max_flows.map(|flows| flows.value),
+        max_rate: max_rate.map(|rate| rate.value),
+        overbooking_thousandths: overbooking.map_or(1000, |overbooking| overbooking.value),
+        setup_priority,
+        holding_priority,
+        dscp,
+        place,
+    })
+}
+
+/// The code points that have names. Source: RFC 2474, 2597, 3246, 5865, 8622.
+const CODE_POINTS: [(&str, u8); 23] = [
+    ("CS0", 0),
+    ("LE", 1),
+    ("CS1", 8),
+    ("AF11", 10),
+    ("AF12", 12),
+    ("AF13", 14),
+    ("CS2", 16),
+    ("AF21", 18),
+    ("AF22", 20),
+    ("AF23", 22),
+    ("CS3", 24),
+    ("AF31", 26),
+    ("AF32", 28),
+    ("AF33", 30),
+    ("CS4", 32),
+    ("AF41", 34),
+    ("AF42", 36),
+    ("AF43", 38),
+    ("CS5", 40),
+    ("VA", 44),
+    ("EF", 46),
+    ("CS6", 48),
+    ("CS7", 56),
+];
+
+fn dscp(section: &Section<'_>, value: &Spanned<DeValue<'_>>) -> Option<u8> {
+    if value.get_ref().is_integer() {
+        let number = section.integer("dscp", 0..=63)?;
+        return u8::try_from(number.value).ok();
+    }
+    section.choice("dscp", &CODE_POINTS).map(|choice| choice.value)
+}
+
+fn rules<'a>(top: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Vec<Rule> {
+    let DeValue::Array(array) = value.get_ref() else {
+        top.wrong_type("rule", &top.at(value.span()), "an array of tables, [[rule]],", value.get_ref());
+        return Vec::new();
+    };
+    let sections = array.iter().filter_map(|entry| top.subsection("rule", entry));
+    sections.filter_map(rule).collect()
+}
+
+fn rule(section: Section<'_>) -> Option<Rule> {
+    let matches = section.section("match").map_or_else(Match::default, conditions);
+    let class = section.string("class").map(|class| class.value.to_owned());
+    let template = section.string("template").map(|template| template.value.to_owned());
+    if !section.has("template") {
+        section.missing("template");
+    }
+    let place = section.place.clone();
+    section.finish();
+    Some(Rule { matches, class, template: template?, place })
+}
+
+fn conditions(section: Section<'_>) -> Match {
+    let protocol = section.choice("protocol", &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]);
+    let local_port = each(&section, "local_port", port);
+    let peer = each(&section, "peer", |section, value| {
+        let text = section.as_string("match.peer", value)?;
+        match text.value.parse::<Network>() {
+            Ok(network) => Some(network),
+            Err(error) => {
+                section.problem(Code::BadValue, &text.place, format!("match.peer: {error}"));
+                None
+            }
+        }
+    });
+    section.finish();
+    Match { protocol: protocol.map(|protocol| protocol.value), local_port, peer }
+}
+
+/// One value or an array of them.
+fn each<'a, T>(
+    section: &Section<'a>,
+    key: &'static str,
+    read: impl Fn(&Section<'a>, &'a Spanned<DeValue<'a>>) -> Option<T>,
+) -> Vec<T> {
+    match section.raw(key) {
+        None => Vec::new(),
+        Some(value) => match value.get_ref() {
+            DeValue::Array(array) => {
+                if array.is_empty() {
+                    let message =
+                        format!("{}.{key}: an empty list matches nothing; leave the key out", section.path);
+                    section.problem(Code::BadValue, &section.at(value.span()), message);
+                }
+                array.iter().filter_map(|entry| read(section, entry)).collect()
+            }
+            _ => read(section, value).into_iter().collect(),
+        },
+    }
+}
+
+fn port<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<PortRange> {
+    let place = section.at(value.span());
+    let number = |text: &str| text.trim().parse::<u16>().ok();
+    let range = match value.get_ref() {
+        DeValue::Integer(port) => number(port.as_str()).map(|port| port..=port),
+        DeValue::String(text) => match text.split_once('-') {
+            Some((first, last)) => number(first).zip(number(last)).map(|(first, last)| first..=last),
+            None => number(text).map(|port| port..=port),
+        },
+        other => {
+            section.wrong_type("match.local_port", &place, "a port or a range such as \"1935-1940\"", other);
+            return None;
+        }
+    };
+    let range = range.filter(|range| !range.is_empty());
+    if range.is_none() {
+        section.problem(
+            Code::BadValue,
+            &place,
+            "match.local_port: a port is 0 to 65535, a range \"1935-1940\"",
+        );
+    }
+    range
+}

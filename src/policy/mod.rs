@@ -1,0 +1,22 @@
+//! The policy: what each interface may promise, and to whom.
+//!
+//! Takes the text of one or more policy files, gives a [`Policy`], or every problem in them at once,
+//! each with its place. Knows neither files, nor sockets, nor what has been promised so far.
+//!
+//! ```text
+//! text ─► document (places, units) ─► Policy ─► rule look-up
+//!                └─► Problem, Problem, …
+//! ```
+
+mod document;
+mod model;
+mod problem;
+mod reader;
+mod rule;
+
+pub use model::{
+    Budget, Capacity, Class, Enforcement, InterfacePolicy, OnCapacityDrop, Place, Policy, Template,
+};
+pub use problem::{Code, Label, Problem, Severity};
+pub use reader::Source;
+pub use rule::{Match, Network, NotANetwork, PortRange, Protocol, Rule, Subject};

@@ -1,0 +1,322 @@
+//! Reading TOML tables with places: every problem is noted and reading goes on.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::ops::Range;
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::model::Place;
+use super::problem::{Code, Label, Problem};
+
+/// One policy text, and what to call it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The name shown in messages, usually a path.
+    pub name: &'a str,
+    /// The text.
+    pub text: &'a str,
+}
+
+/// Collects problems while the sources are read.
+#[derive(Default)]
+pub(super) struct Problems(RefCell<Vec<Problem>>);
+
+/// A table that is being read: knows which of its keys were asked for.
+pub(super) struct Section<'a> {
+    problems: &'a Problems,
+    table: &'a DeTable<'a>,
+    /// As it is written in messages: `interface.eth0.egress`.
+    pub(super) path: String,
+    pub(super) place: Place,
+    known: RefCell<Vec<&'static str>>,
+}
+
+/// A value with its place.
+#[derive(Clone, Debug)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+/// How far a key may be from a known one and still be taken for a slip.
+const NEAR: f64 = 0.7;
+
+impl Problems {
+    pub(super) fn note(&self, code: Code, place: Place, message: impl Into<String>) {
+        self.add(Problem { code, message: message.into(), place, labels: Vec::new(), help: None });
+    }
+
+    pub(super) fn note_with_help(&self, code: Code, place: Place, message: String, help: Option<String>) {
+        self.add(Problem { code, message, place, labels: Vec::new(), help });
+    }
+
+    pub(super) fn note_with_label(
+        &self,
+        code: Code,
+        place: Place,
+        message: String,
+        other: Place,
+        text: &str,
+    ) {
+        let labels = vec![Label { place: other, text: text.to_owned() }];
+        self.add(Problem { code, message, place, labels, help: None });
+    }
+
+    fn add(&self, problem: Problem) {
+        self.0.borrow_mut().push(problem);
+    }
+
+    pub(super) fn into_inner(self) -> Vec<Problem> {
+        let mut problems = self.0.into_inner();
+        problems
+            .sort_by_key(|problem| (problem.place.source, problem.place.span.start, problem.place.span.end));
+        problems
+    }
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(problems: &'a Problems, table: &'a DeTable<'a>, path: String, place: Place) -> Self {
+        Self { problems, table, path, place, known: RefCell::default() }
+    }
+
+    /// The section's entries, for tables whose keys are names.
+    pub(super) fn entries(
+        &self,
+    ) -> impl Iterator<Item = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
+        self.table.iter()
+    }
+
+    pub(super) fn at(&self, span: Range<usize>) -> Place {
+        Place { source: self.place.source, span }
+    }
+
+    pub(super) fn problem(&self, code: Code, place: &Place, message: impl Into<String>) {
+        self.problems.note(code, place.clone(), message);
+    }
+
+    pub(super) fn raw(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.known.borrow_mut().push(key);
+        self.table.get(key)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// A table under this key.
+    pub(super) fn section(&self, key: &'static str) -> Option<Self> {
+        let value = self.raw(key)?;
+        self.subsection(key, value)
+    }
+
+    /// A value that has to be a table.
+    pub(super) fn subsection(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Self> {
+        let place = self.at(value.span());
+        let path = join(&self.path, key);
+        match value.get_ref() {
+            DeValue::Table(table) => Some(Self::new(self.problems, table, path, place)),
+            other => {
+                self.wrong_type(&path, &place, "a table", other);
+                None
+            }
+        }
+    }
+
+    /// A string.
+    pub(super) fn string(&self, key: &'static str) -> Option<Placed<&'a str>> {
+        let value = self.raw(key)?;
+        self.as_string(&join(&self.path, key), value)
+    }
+
+    pub(super) fn as_string(&self, path: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Placed<&'a str>> {
+        let place = self.at(value.span());
+        match value.get_ref() {
+            DeValue::String(text) => Some(Placed { value: text.as_ref(), place }),
+            other => {
+                self.wrong_type(path, &place, "a string", other);
+                None
+            }
+        }
+    }
+
+    /// A rate, size, time or share. A bare number is the commonest slip and is answered with both
+    /// readings, as it would be inside quotes.
+    pub(super) fn quantity<T>(&self, key: &'static str) -> Option<Placed<T>>
+    where
+        T: FromStr<Err: Display>,
+    {
+        let value = self.raw(key)?;
+        let place = self.at(value.span());
+        let path = join(&self.path, key);
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.as_ref(),
+            DeValue::Integer(number) => number.as_str(),
+            DeValue::Float(number) => number.as_str(),
+            other => {
+                self.wrong_type(&path, &place, "a string with a unit", other);
+                return None;
+            }
+        };
+        match text.parse::<T>() {
+            Ok(parsed) if matches!(value.get_ref(), DeValue::String(_)) => {
+                Some(Placed { value: parsed, place })
+            }
+            Ok(_) => {
+                self.problem(Code::WrongType, &place, format!("{path}: quotes are missing: \"{text}\""));
+                None
+            }
+            Err(error) => {
+                self.problem(Code::BadUnit, &place, format!("{path}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A whole number within a range.
+    pub(super) fn integer(
+        &self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Option<Placed<u64>> {
+        let value = self.raw(key)?;
+        let place = self.at(value.span());
+        let path = join(&self.path, key);
+        let DeValue::Integer(number) = value.get_ref() else {
+            self.wrong_type(&path, &place, "an integer", value.get_ref());
+            return None;
+        };
+        match u64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) if range.contains(&number) => Some(Placed { value: number, place }),
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                let limits = if *most == u64::MAX {
+                    format!("at least {least}")
+                } else {
+                    format!("{least} to {most}")
+                };
+                self.problem(
+                    Code::BadValue,
+                    &place,
+                    format!("{path}: {} is not allowed: {limits}", number.as_str()),
+                );
+                None
+            }
+        }
+    }
+
+    /// A decimal number in thousandths, exact.
+    pub(super) fn thousandths(&self, key: &'static str) -> Option<Placed<u64>> {
+        let value = self.raw(key)?;
+        let place = self.at(value.span());
+        let path = join(&self.path, key);
+        let text = match value.get_ref() {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            DeValue::Float(number) => number.as_str(),
+            other => {
+                self.wrong_type(&path, &place, "a number", other);
+                return None;
+            }
+        };
+        let parsed = thousandths(text);
+        if parsed.is_none() {
+            self.problem(
+                Code::BadValue,
+                &place,
+                format!("{path}: {text} is not a number from 1 to 1000 with at most three decimals"),
+            );
+        }
+        parsed.map(|value| Placed { value, place })
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<Placed<T>> {
+        let text = self.string(key)?;
+        let path = join(&self.path, key);
+        let found = choices.iter().find(|(name, _)| *name == text.value);
+        if found.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            let help =
+                nearest(text.value, names.iter().copied()).map(|name| format!("did you mean {name:?}?"));
+            let message = format!("{path}: {:?} is none of {}", text.value, names.join(", "));
+            self.problems.note_with_help(Code::BadValue, text.place.clone(), message, help);
+        }
+        found.map(|&(_, value)| Placed { value, place: text.place })
+    }
+
+    pub(super) fn missing(&self, key: &str) {
+        let message = format!("{} needs {key}", display_path(&self.path));
+        self.problem(Code::MissingKey, &self.place, message);
+    }
+
+    pub(super) fn wrong_type(&self, path: &str, place: &Place, wanted: &str, found: &DeValue<'_>) {
+        let message = format!("{path}: {wanted} is expected, this is {}", article(found.type_str()));
+        self.problem(Code::WrongType, place, message);
+    }
+
+    /// Every key that nobody asked for is a problem.
+    pub(super) fn finish(self) {
+        let known = self.known.borrow();
+        for (key, _) in self.table.iter() {
+            let name = key.get_ref().as_ref();
+            if known.contains(&name) {
+                continue;
+            }
+            let message = format!("{} has no key {name:?}", display_path(&self.path));
+            let help = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("the keys are {}", known.join(", ")),
+            };
+            self.problems.note_with_help(Code::UnknownKey, self.at(key.span()), message, Some(help));
+        }
+    }
+}
+
+/// The known name nearest to a text, if one is near.
+pub(super) fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let near = |name: &str| strsim::jaro_winkler(&name.to_lowercase(), &text.to_lowercase());
+    let best = names.map(|name| (near(name), name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 > NEAR).then_some(best.1)
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn display_path(path: &str) -> &str {
+    if path.is_empty() { "the policy" } else { path }
+}
+
+fn article(noun: &str) -> String {
+    let vowel = noun.starts_with(['a', 'e', 'i', 'o', 'u']);
+    format!("{} {noun}", if vowel { "an" } else { "a" })
+}
+
+/// `1.25` is 1250; at least 1, at most 1000.
+fn thousandths(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 4 || fraction.len() > 3 || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let value = format!("{whole}{fraction:0<3}").parse().ok()?;
+    (1000..=1_000_000).contains(&value).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousandths_are_exact() {
+        let cases = [("1", Some(1000)), ("1.0", Some(1000)), ("1.25", Some(1250)), ("1000", Some(1_000_000))];
+        for (text, expected) in cases {
+            assert_eq!(thousandths(text), expected, "{text}");
+        }
+        for text in ["0.999", "1000.001", "1.0001", "-1", "1e3", "nan", "inf", ""] {
+            assert_eq!(thousandths(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! HTB, byte for byte: the root qdisc and its classes.
+//!
+//! Source: `linux/pkt_sched.h` (`tc_htb_glob`, `tc_htb_opt`, `tc_ratespec`), kernel
+//! `net/sched/sch_htb.c`. HTB counts a packet as its bytes from the link header on, for each segment
+//! of an aggregate.
+
+use flowspec::{Bytes, Rate};
+use netlink_packet_core::{DecodeError, DefaultNla, Emitable, NlasIterator};
+
+use super::handle::Handle;
+
+/// The root qdisc.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HtbRoot {
+    /// `major:`.
+    pub handle: Handle,
+    /// Minor number of the class for packets that name none.
+    pub default: u16,
+    /// Packets that bypassed every class: read from the kernel, zero when sent.
+    pub direct_packets: u32,
+}
+
+/// A class.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HtbClass {
+    /// `major:minor`.
+    pub handle: Handle,
+    /// The class or qdisc above it.
+    pub parent: Handle,
+    /// What it gets in any case.
+    pub rate: Rate,
+    /// The most it gets by borrowing.
+    pub ceil: Rate,
+    /// What may leave at once at `rate`.
+    pub burst: Bytes,
+    /// What may leave at once at `ceil`.
+    pub cburst: Bytes,
+    /// Bytes a turn, between classes that borrow.
+    pub quantum: Bytes,
+    /// Who borrows first; 0 best to 7.
+    pub prio: u32,
+}
+
+/// Why a class cannot be put into the kernel's structures: refused, never wrapped.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotEncodable {
+    /// A bucket is carried as the time it takes at its rate, in 32 bits of 64 ns.
+    #[error("class {handle}: {name} {size} lasts longer at {rate} than the kernel can express, 274 s")]
+    BurstTooLong {
+        /// The class.
+        handle: Handle,
+        /// burst or cburst.
+        name: &'static str,
+        /// Its size.
+        size: Bytes,
+        /// The rate it is counted at.
+        rate: Rate,
+    },
+    /// HTB cannot hold a class at no rate.
+    #[error("class {handle}: {name} is zero")]
+    ZeroRate {
+        /// The class.
+        handle: Handle,
+        /// rate or ceil.
+        name: &'static str,
+    },
+    /// 32 bits of bytes.
+    #[error("class {handle}: quantum {quantum} does not fit 32 bits")]
+    Quantum {
+        /// The class.
+        handle: Handle,
+        /// Its size.
+        quantum: Bytes,
+    },
+}
+
+/// The kernel's unit for a bucket: `PSCHED_SHIFT` is 6.
+pub const TICK_NANOS: u64 = 64;
+
+const TCA_HTB_PARMS: u16 = 1;
+const TCA_HTB_INIT: u16 = 2;
+const TCA_HTB_RATE64: u16 = 6;
+const TCA_HTB_CEIL64: u16 = 7;
+
+/// `HTB_VER >> 16`: the version of the interface.
+const VERSION: u32 = 3;
+
+/// `rate2quantum`: unused, since every class has its own quantum; the kernel wants it not to be zero.
+const RATE_TO_QUANTUM: u32 = 10;
+
+/// `TC_LINKLAYER_ETHERNET`: no rate table is needed.
+const LINK_LAYER_ETHERNET: u8 = 1;
+
+/// Two `tc_ratespec` and five words.
+const OPT_SIZE: usize = 2 * 12 + 5 * 4;
+
+impl HtbRoot {
+    /// The kind as the kernel calls it.
+    pub const KIND: &'static str = "htb";
+
+    /// TCA_OPTIONS.
+    pub fn options(&self) -> Vec<u8> {
+        let words = [VERSION, RATE_TO_QUANTUM, u32::from(self.default), 0, 0];
+        emit(&[DefaultNla::new(TCA_HTB_INIT, words.into_iter().flat_map(u32::to_ne_bytes).collect())])
+    }
+
+    /// Reads a dumped qdisc's TCA_OPTIONS.
+    ///
+    /// - **Errors**: the kernel's structure is not there or too short.
+    pub fn parse(handle: Handle, options: &[u8]) -> Result<Self, DecodeError> {
+        let init = attribute(options, TCA_HTB_INIT)?.ok_or_else(|| DecodeError::from("no TCA_HTB_INIT"))?;
+        let word = |index: usize| read_u32(&init, index * 4);
+        // The kernel writes the whole handle or the minor, by version.
+        Ok(Self { handle, default: Handle::from_u32(word(2)?).minor(), direct_packets: word(4)? })
+    }
+}
+
+impl HtbClass {
+    /// TCA_OPTIONS: always with the 64-bit rates, of which the 32-bit ones are the lower bound.
+    ///
+    /// A bucket is rounded down to whole ticks: the kernel never allows more than was asked for.
+    ///
+    /// - **Errors**: what 32 bits cannot hold.
+    pub fn options(&self) -> Result<Vec<u8>, NotEncodable> {
+        let mut opt = Vec::with_capacity(OPT_SIZE);
+        for rate in [self.rate, self.ceil] {
+            opt.extend([0, LINK_LAYER_ETHERNET]);
+            opt.extend([0; 6]);
+            opt.extend(low_rate(rate).to_ne_bytes());
+        }
+        let quantum = u32::try_from(self.quantum.get());
+        let quantum =
+            quantum.map_err(|_| NotEncodable::Quantum { handle: self.handle, quantum: self.quantum });
+        let buckets =
+            [self.ticks("burst", self.burst, self.rate)?, self.ticks("cburst", self.cburst, self.ceil)?];
+        let words = [buckets[0], buckets[1], quantum?, 0, self.prio];
+        opt.extend(words.into_iter().flat_map(u32::to_ne_bytes));
+        debug_assert_eq!(opt.len(), OPT_SIZE, "tc_htb_opt");
+        Ok(emit(&[
+            DefaultNla::new(TCA_HTB_RATE64, self.rate.get().to_ne_bytes().to_vec()),
+            DefaultNla::new(TCA_HTB_CEIL64, self.ceil.get().to_ne_bytes().to_vec()),
+            DefaultNla::new(TCA_HTB_PARMS, opt),
+        ]))
+    }
+
+    /// Reads a dumped class's TCA_OPTIONS. Bucket sizes come back as whole bytes, rounded up.
+    ///
+    /// - **Errors**: the kernel's structure is not there or too short.
+    pub fn parse(handle: Handle, parent: Handle, options: &[u8]) -> Result<Self, DecodeError> {
+        let opt = attribute(options, TCA_HTB_PARMS)?.ok_or_else(|| DecodeError::from("no TCA_HTB_PARMS"))?;
+        let wide = |kind, offset| -> Result<Rate, DecodeError> {
+            let low = read_u32(&opt, offset)?;
+            let wide = attribute(options, kind)?;
+            let wide = wide.and_then(|bytes| bytes.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes)));
+            Ok(Rate::new(wide.unwrap_or_default().max(u64::from(low))))
+        };
+        let (rate, ceil) = (wide(TCA_HTB_RATE64, 8)?, wide(TCA_HTB_CEIL64, 20)?);
+        Ok(Self {
+            handle,
+            parent,
+            rate,
+            ceil,
+            burst: bytes_of_ticks(read_u32(&opt, 24)?, rate),
+            cburst: bytes_of_ticks(read_u32(&opt, 28)?, ceil),
+            quantum: Bytes::new(u64::from(read_u32(&opt, 32)?)),
+            prio: read_u32(&opt, 40)?,
+        })
+    }
+
+    /// The class as the kernel will give it back: its buckets in whole ticks.
+    ///
+    /// - **Errors**: what 32 bits cannot hold.
+    pub fn as_kept(&self) -> Result<Self, NotEncodable> {
+        let burst = bytes_of_ticks(self.ticks("burst", self.burst, self.rate)?, self.rate);
+        let cburst = bytes_of_ticks(self.ticks("cburst", self.cburst, self.ceil)?, self.ceil);
+        Ok(Self { burst, cburst, ..*self })
+    }
+
+    fn ticks(&self, name: &'static str, size: Bytes, rate: Rate) -> Result<u32, NotEncodable> {
+        let handle = self.handle;
+        if rate == Rate::ZERO {
+            let name = if name == "burst" { "rate" } else { "ceil" };
+            return Err(NotEncodable::ZeroRate { handle, name });
+        }
+        let nanos = u128::from(size.get()) * 1_000_000_000 / u128::from(rate.get());
+        let ticks = u32::try_from(nanos / u128::from(TICK_NANOS));
+        ticks.map_err(|_| NotEncodable::BurstTooLong { handle, name, size, rate })
+    }
+}
+
+impl std::fmt::Display for HtbClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { handle, parent, rate, ceil, burst, cburst, quantum, prio } = self;
+        let bits = |rate: &Rate| u128::from(rate.get()) * 8;
+        write!(
+            f,
+            "parent {parent} classid {handle} htb rate {}bit ceil {}bit burst {}b cburst {}b quantum {} prio {prio}",
+            bits(rate),
+            bits(ceil),
+            burst.get(),
+            cburst.get(),
+            quantum.get()
+        )
+    }
+}
+
+/// What the 32-bit field says of a rate: all ones where it does not fit.
+fn low_rate(rate: Rate) -> u32 {
+    u32::try_from(rate.get()).unwrap_or(u32::MAX)
+}
+
+fn bytes_of_ticks(ticks: u32, rate: Rate) -> Bytes {
+    let nanos = u128::from(ticks) * u128::from(TICK_NANOS);
+    let bytes = (nanos * u128::from(rate.get())).div_ceil(1_000_000_000);
+    Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX))
+}
+
+fn emit(attributes: &[DefaultNla]) -> Vec<u8> {
+    let mut bytes = vec![0; attributes.buffer_len()];
+    attributes.emit(&mut bytes);
+    bytes
+}
+
+fn attribute(options: &[u8], kind: u16) -> Result<Option<Vec<u8>>, DecodeError> {
+    for nla in NlasIterator::new(options) {
+        let nla = nla?;
+        if nla.kind() == kind {
+            return Ok(Some(nla.value().to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+fn read_u32(bytes: &[u8], offset: usize) -> Result<u32, DecodeError> {
+    let word = bytes.get(offset..).and_then(|rest| rest.first_chunk());
+    word.map(|word| u32::from_ne_bytes(*word))
+        .ok_or_else(|| DecodeError::from("an HTB structure is cut short"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: HtbClass = HtbClass {
+        handle: Handle::new(1, 0x10),
+        parent: Handle::new(1, 1),
+        rate: Rate::new(1_250_000),
+        ceil: Rate::new(12_500_000),
+        burst: Bytes::new(15_000),
+        cburst: Bytes::new(1_600),
+        quantum: Bytes::new(3_000),
+        prio: 2,
+    };
+
+    /// `tc class add dev va parent 1:1 classid 1:10 htb rate 10mbit ceil 100mbit burst 15000b cburst
+    /// 1600b quantum 3000 prio 2`, iproute2 6.1: its TCA_HTB_PARMS; the tables it adds are not needed
+    /// with a link layer.
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn golden_class() {
+        #[rustfmt::skip]
+        let parms = [
+            0x30, 0x00, 0x01, 0x00,  // length 48, TCA_HTB_PARMS
+            0x00,                    // rate.cell_log
+            0x01,                    // rate.linklayer: Ethernet
+            0x00, 0x00,              // rate.overhead
+            0x00, 0x00,              // rate.cell_align
+            0x00, 0x00,              // rate.mpu
+            0xd0, 0x12, 0x13, 0x00,  // rate.rate: 1 250 000 B/s
+            0x00, 0x01, 0x00, 0x00,  // ceil.cell_log, linklayer, overhead
+            0x00, 0x00, 0x00, 0x00,  // ceil.cell_align, mpu
+            0x20, 0xbc, 0xbe, 0x00,  // ceil.rate: 12 500 000 B/s
+            0x6c, 0xdc, 0x02, 0x00,  // buffer: 12 ms in ticks of 64 ns = 187 500
+            0xd0, 0x07, 0x00, 0x00,  // cbuffer: 128 us = 2000 ticks
+            0xb8, 0x0b, 0x00, 0x00,  // quantum
+            0x00, 0x00, 0x00, 0x00,  // level
+            0x02, 0x00, 0x00, 0x00,  // prio
+        ];
+        #[rustfmt::skip]
+        let rates = [
+            0x0c, 0x00, 0x06, 0x00, 0xd0, 0x12, 0x13, 0x00, 0x00, 0x00, 0x00, 0x00,  // TCA_HTB_RATE64
+            0x0c, 0x00, 0x07, 0x00, 0x20, 0xbc, 0xbe, 0x00, 0x00, 0x00, 0x00, 0x00,  // TCA_HTB_CEIL64
+        ];
+        assert_eq!(CLASS.options(), Ok([rates.as_slice(), &parms].concat()));
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn golden_root() {
+        let root = HtbRoot { handle: Handle::new(0x6771, 0), default: 2, direct_packets: 0 };
+        #[rustfmt::skip]
+        let golden = [
+            0x18, 0x00, 0x02, 0x00,  // length 24, TCA_HTB_INIT
+            0x03, 0x00, 0x00, 0x00,  // version
+            0x0a, 0x00, 0x00, 0x00,  // rate2quantum
+            0x02, 0x00, 0x00, 0x00,  // defcls
+            0x00, 0x00, 0x00, 0x00,  // debug
+            0x00, 0x00, 0x00, 0x00,  // direct_pkts
+        ];
+        assert_eq!(root.options(), golden);
+        assert_eq!(HtbRoot::parse(root.handle, &golden).ok(), Some(root));
+    }
+
+    #[test]
+    fn rates_above_32_bits_are_carried_whole() {
+        let fast =
+            HtbClass { rate: Rate::new(u64::from(u32::MAX) + 1), ceil: Rate::new(50_000_000_000), ..CLASS };
+        let options = fast.options().expect("encodable");
+        let read = HtbClass::parse(fast.handle, fast.parent, &options).expect("parses");
+        assert_eq!((read.rate, read.ceil), (fast.rate, fast.ceil));
+    }
+
+    #[test]
+    fn what_32_bits_cannot_hold_is_refused() {
+        let refused = |class: HtbClass| class.options().expect_err("not encodable").to_string();
+        // The burst with which iproute2 wraps: 300 kB at 8 kbit/s.
+        let long = HtbClass { rate: Rate::new(1000), burst: Bytes::new(300_000), ..CLASS };
+        assert!(refused(long).contains("burst 300000 B lasts longer"));
+        let edge = HtbClass { rate: Rate::new(1000), burst: Bytes::new(274_877), ..CLASS };
+        assert!(edge.options().is_ok(), "2³² - 1 ticks are 274.877 s");
+        assert!(refused(HtbClass { burst: Bytes::new(274_878), ..edge }).contains("274 s"));
+        assert!(refused(HtbClass { rate: Rate::ZERO, ..CLASS }).contains("rate is zero"));
+        assert!(refused(HtbClass { quantum: Bytes::new(1 << 32), ..CLASS }).contains("32 bits"));
+    }
+
+    #[test]
+    fn cut_structures_are_errors() {
+        let options = CLASS.options().expect("encodable");
+        for end in 0..options.len() {
+            assert!(HtbClass::parse(CLASS.handle, CLASS.parent, &options[..end]).is_err(), "{end} bytes");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_emitted_parses(rate in 1u64..1 << 40, ceil in 1u64..1 << 40, burst in 0u64..1 << 20, cburst in 0u64..1 << 20, prio in 0u32..8) {
+            let class = HtbClass { rate: Rate::new(rate), ceil: Rate::new(ceil), burst: Bytes::new(burst), cburst: Bytes::new(cburst), prio, ..CLASS };
+            if let Ok(options) = class.options() {
+                let read = HtbClass::parse(class.handle, class.parent, &options).expect("parses");
+                proptest::prop_assert_eq!(Ok(read), class.as_kept());
+                proptest::prop_assert!(read.burst <= class.burst, "rounded down");
+            }
+        }
+    }
+}
