@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod connect;
+pub mod lab;
 pub mod linux;
 pub mod manager;
 pub mod policy;

@@ -9,10 +9,9 @@ use tokio::net::{TcpSocket, UdpSocket};
 
 use super::connection::{Connection, DatagramConnection};
 use super::error::ConnectError;
-use super::flow::{self, Flow, Reservation};
+use super::flow::{self, Flow, Granted};
 use super::host::{Ask, Host};
 use crate::linux::socket;
-use crate::manager::Admitted;
 use crate::policy::Protocol;
 
 /// Makes connections with a guarantee.
@@ -35,7 +34,8 @@ impl Connector {
     /// - **Source**: WSPConnect.
     pub async fn connect(&self, peer: SocketAddr, ask: &Ask) -> Result<Connection, ConnectError> {
         check(peer)?;
-        let (admitted, decision, reservation) = self.ask(peer, ask, Protocol::Tcp).await?;
+        let granted = self.host.reserve(ask, peer.ip(), Protocol::Tcp, 0).await?;
+        let admitted = &granted.admitted;
         let failed = |call| move |cause| ConnectError::Socket { call, peer, cause };
         let made = if peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let tcp = made.map_err(failed("socket"))?;
@@ -50,8 +50,7 @@ impl Connector {
         }
         let stream = tcp.connect(peer).await.map_err(failed("connect"))?;
         stream.set_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;
-        let flow =
-            Flow::connected(self.host.clone(), Arc::new(stream), peer, &admitted, decision, reservation)?;
+        let flow = Flow::connected(self.host.clone(), Arc::new(stream), peer, granted)?;
         Ok(Connection::new(Arc::new(flow)))
     }
 
@@ -60,7 +59,8 @@ impl Connector {
     /// - **Errors**: the refusal, with WSAEOPNOTSUPP; what `bind` or `connect` answered.
     pub async fn connect_udp(&self, peer: SocketAddr, ask: &Ask) -> Result<DatagramConnection, ConnectError> {
         check(peer)?;
-        let (admitted, decision, reservation) = self.ask(peer, ask, Protocol::Udp).await?;
+        let granted = self.host.reserve(ask, peer.ip(), Protocol::Udp, 0).await?;
+        let Granted { admitted, decision, reservation } = granted;
         let failed = |call| move |cause| ConnectError::Socket { call, peer, cause };
         let any: SocketAddr = if peer.is_ipv4() {
             (Ipv4Addr::UNSPECIFIED, 0).into()
@@ -78,22 +78,6 @@ impl Connector {
         control.set(Direction::Sending, flow::plan(&admitted, Direction::Sending, framing)?);
         reservation.connected();
         Ok(DatagramConnection::new(Datagram::new(udp, control), peer, decision, reservation))
-    }
-
-    async fn ask(
-        &self,
-        peer: SocketAddr,
-        ask: &Ask,
-        protocol: Protocol,
-    ) -> Result<(Admitted, crate::admission::Decision, Reservation), ConnectError> {
-        let answer = self.host.reserve(ask, peer.ip(), protocol, 0).await?;
-        match answer.admitted {
-            None => Err(ConnectError::Refused(Box::new(answer.decision))),
-            Some(admitted) => {
-                let reservation = Reservation::new(self.host.clone(), answer.decision.id.clone());
-                Ok((admitted, answer.decision, reservation))
-            }
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flowspec::{Bytes, Direction};
 use shaper::{Control, Framing, Plan};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use super::error::ConnectError;
 use super::host::{Ask, Command, Host};
@@ -17,9 +18,16 @@ use crate::policy::Protocol;
 
 /// A reservation, given back exactly once: by [`end`](Self::end) or when dropped.
 pub(super) struct Reservation {
-    host: Host,
+    commands: mpsc::UnboundedSender<Command>,
     id: String,
     ended: bool,
+}
+
+/// A reservation that was granted: how to set its flow up, and the duty to give it back.
+pub(super) struct Granted {
+    pub(super) admitted: Admitted,
+    pub(super) decision: Decision,
+    pub(super) reservation: Reservation,
 }
 
 /// The handle on an accepted or connected TCP flow: reserves for it, and gives back.
@@ -47,13 +55,18 @@ enum State {
 }
 
 impl Reservation {
-    pub(super) fn new(host: Host, id: String) -> Self {
-        Self { host, id, ended: false }
+    pub(super) const fn new(commands: mpsc::UnboundedSender<Command>, id: String) -> Self {
+        Self { commands, id, ended: false }
     }
 
     /// The peer has answered: the flow is no longer provisional.
     pub(super) fn connected(&self) {
-        self.host.tell(Command::Connected { id: self.id.clone() });
+        self.tell(Command::Connected { id: self.id.clone() });
+    }
+
+    fn tell(&self, command: Command) {
+        // A manager that has stopped has given everything back.
+        let _ = self.commands.send(command);
     }
 
     pub(super) fn end(mut self, lingering: Lingering) {
@@ -62,7 +75,7 @@ impl Reservation {
 
     fn give_back(&mut self, lingering: Lingering) {
         if !std::mem::replace(&mut self.ended, true) {
-            self.host.tell(Command::Closed { id: self.id.clone(), lingering });
+            self.tell(Command::Closed { id: self.id.clone(), lingering });
         }
     }
 }
@@ -83,12 +96,11 @@ impl Flow {
         host: Host,
         socket: Arc<TcpStream>,
         peer: SocketAddr,
-        admitted: &Admitted,
-        decision: Decision,
-        reservation: Reservation,
+        granted: Granted,
     ) -> Result<Self, ConnectError> {
+        let Granted { admitted, decision, reservation } = granted;
         let mut flow = Self::new(host, socket, peer);
-        flow.shape(admitted)?;
+        flow.shape(&admitted)?;
         reservation.connected();
         flow.state = Mutex::new(State::Held { reservation, decision: Box::new(decision) });
         Ok(flow)
@@ -132,31 +144,28 @@ impl Flow {
         // Given back if this future is dropped or fails.
         let asking = Asking(self);
         let local_port = self.socket.local_addr().map_or(0, |local| local.port());
-        let answer = self.host.reserve(ask, self.peer.ip(), Protocol::Tcp, local_port).await?;
-        let Some(admitted) = answer.admitted else {
-            return Err(ConnectError::Refused(Box::new(answer.decision)));
-        };
-        let reservation = Reservation::new(self.host.clone(), answer.decision.id.clone());
+        let Granted { admitted, decision, reservation } =
+            self.host.reserve(ask, self.peer.ip(), Protocol::Tcp, local_port).await?;
         let ipv6 = self.peer.ip().to_canonical().is_ipv6();
         if admitted.class.is_some() || admitted.dscp.is_some() {
             socket::classify(&*self.socket, ipv6, admitted.dscp, admitted.class)?;
         }
         self.shape(&admitted)?;
         reservation.connected();
-        asking.hold(reservation, answer.decision.clone());
-        Ok(answer.decision)
+        asking.hold(reservation, decision.clone());
+        Ok(decision)
     }
 
     /// Holds the socket to what was admitted.
     fn shape(&self, admitted: &Admitted) -> Result<(), ConnectError> {
         let framing = socket::tcp_framing(&*self.socket, self.peer.ip())?;
-        if let Some(plan) = self::plan(admitted, Direction::Sending, framing)? {
+        if let Some(plan) = plan(admitted, Direction::Sending, framing)? {
             let assisted = shaper::sys::assist_tcp(&*self.socket, &plan);
             let failed = |cause| ConnectError::Socket { call: "setsockopt", peer: self.peer, cause };
             assisted.map_err(failed)?;
             self.control.set(Direction::Sending, Some(plan));
         }
-        self.control.set(Direction::Receiving, self::plan(admitted, Direction::Receiving, framing)?);
+        self.control.set(Direction::Receiving, plan(admitted, Direction::Receiving, framing)?);
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::connector::Connector;
 use super::error::ConnectError;
+use super::flow::{Granted, Reservation};
 use super::lingering::Lingering;
 use super::listener::Listener;
 use crate::admission::{Decision, Refusal, Request};
@@ -84,13 +85,16 @@ pub struct ClassReport {
 
 /// What the loop is told.
 pub(super) enum Command {
-    Reserve { asked: Box<Asked>, reply: oneshot::Sender<Answer> },
+    Reserve { asked: Box<Asked>, reply: oneshot::Sender<Reply> },
     Connected { id: String },
     Closed { id: String, lingering: Lingering },
     Drained { id: String },
     Report { reply: oneshot::Sender<Result<Vec<InterfaceReport>, LinuxError>> },
     Stop { reply: oneshot::Sender<()> },
 }
+
+/// What the caller of a reservation is told.
+pub(super) type Reply = Result<Granted, Box<Decision>>;
 
 /// A request as it comes from a socket: what is asked, and where it leaves.
 pub(super) struct Asked {
@@ -173,7 +177,7 @@ impl Host {
         peer: IpAddr,
         protocol: Protocol,
         local_port: u16,
-    ) -> Result<Answer, ConnectError> {
+    ) -> Result<Granted, ConnectError> {
         let route = self.netlink.route(peer).await?;
         let link = self.netlink.link(route.index).await?;
         let number = || self.names.fetch_add(1, Ordering::Relaxed) + 1;
@@ -182,7 +186,7 @@ impl Host {
         let asked = Box::new(Asked { id, ask: ask.clone(), link, subject });
         let (reply, answer) = oneshot::channel();
         self.tell(Command::Reserve { asked, reply });
-        answer.await.map_err(|_| ConnectError::Stopped)
+        answer.await.map_err(|_| ConnectError::Stopped)?.map_err(ConnectError::Refused)
     }
 }
 
@@ -215,7 +219,7 @@ struct Driver {
     manager: Manager,
     netlink: Netlink,
     started: Instant,
-    callers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    callers: BTreeMap<Ticket, oneshot::Sender<Reply>>,
     claims: Vec<Claim>,
     next_ticket: u64,
     /// To hear of drained sockets without keeping the loop alive.
@@ -266,21 +270,29 @@ impl Driver {
                     let input = Input::Applied { ticket, result };
                     effects.extend(self.manager.handle(input, self.now_us()));
                 }
-                Effect::Answer { ticket, answer } => self.answer(ticket, answer).await,
+                Effect::Answer { ticket, answer } => self.answer(ticket, answer),
                 Effect::Tell(_) => {}
             }
         }
     }
 
-    async fn answer(&mut self, ticket: Ticket, answer: Answer) {
-        let Some(caller) = self.callers.remove(&ticket) else { return };
-        if let Err(Answer { decision, admitted: Some(_) }) = caller.send(answer) {
-            // The caller gave up while the kernel was asked: nobody is left to give it back.
-            Box::pin(self.feed(Input::Closed { id: decision.id })).await;
-        }
+    fn answer(&mut self, ticket: Ticket, Answer { decision, admitted }: Answer) {
+        let (Some(caller), Some(commands)) = (self.callers.remove(&ticket), self.commands.upgrade()) else {
+            return;
+        };
+        let reply = match admitted {
+            None => Err(Box::new(decision)),
+            Some(admitted) => {
+                let reservation = Reservation::new(commands, decision.id.clone());
+                Ok(Granted { admitted, decision, reservation })
+            }
+        };
+        // The caller may have given up, now or before it looks: what it was granted then gives itself
+        // back, as the reservation is dropped.
+        let _ = caller.send(reply);
     }
 
-    async fn reserve(&mut self, asked: Asked, reply: oneshot::Sender<Answer>) {
+    async fn reserve(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
         if reply.is_closed() {
             return;
         }
@@ -307,7 +319,7 @@ impl Driver {
                 let decision =
                     Decision::refused(self.now_us(), &asked.id, &asked.link.name, &refusal, ledger);
                 // Who asked may have gone.
-                let _ = reply.send(Answer { decision, admitted: None });
+                let _ = reply.send(Err(Box::new(decision)));
             }
         }
     }

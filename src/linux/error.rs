@@ -51,6 +51,14 @@ impl LinuxError {
         Self::Unexpected { call, object: object.into(), problem: problem.into() }
     }
 
+    /// An error of the netlink library, on this request.
+    pub fn from_rtnetlink(call: &'static str, object: &str, error: rtnetlink::Error) -> Self {
+        match error {
+            rtnetlink::Error::NetlinkError(message) => Self::call(call, object, message.to_io()),
+            error => Self::unexpected(call, object, error.to_string()),
+        }
+    }
+
     /// The errno, where the kernel gave one.
     pub fn errno(&self) -> Option<i32> {
         match self {

@@ -34,6 +34,13 @@ impl Namespace {
         File::open(path).map(Self).map_err(|error| LinuxError::call("open", path, error))
     }
 
+    /// The same namespace, held once more.
+    ///
+    /// - **Errors**: `dup`.
+    pub fn duplicate(&self) -> Result<Self, LinuxError> {
+        self.0.try_clone().map(Self).map_err(|error| LinuxError::call("dup", "network namespace", error))
+    }
+
     /// Moves the calling thread into the namespace. Sockets belong to the namespace of the thread
     /// that opened them.
     ///

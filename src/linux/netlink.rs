@@ -7,8 +7,8 @@ use flowspec::{Bytes, Rate};
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_core::{
-    DefaultNla, Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
+    DefaultNla, Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST,
+    NetlinkMessage, NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
@@ -116,7 +116,7 @@ impl Netlink {
         let messages = std::pin::pin!(messages);
         let message = in_time(GET_LINK, object, messages.into_future()).await?.0;
         let message = message.ok_or_else(|| LinuxError::unexpected(GET_LINK, object, "no answer"))?;
-        let message = message.map_err(|error| failed(GET_LINK, object, error))?;
+        let message = message.map_err(|error| LinuxError::from_rtnetlink(GET_LINK, object, error))?;
         let mut link =
             Link { index: message.header.index, name: String::new(), mtu: Bytes::ZERO, speed: None };
         for attribute in message.attributes {
@@ -145,7 +145,7 @@ impl Netlink {
         };
         let mut routes = std::pin::pin!(self.handle.route().get(message).execute());
         let route = in_time(GET_ROUTE, &object, routes.try_next()).await?;
-        let route = route.map_err(|error| failed(GET_ROUTE, &object, error))?;
+        let route = route.map_err(|error| LinuxError::from_rtnetlink(GET_ROUTE, &object, error))?;
         let route = route.ok_or_else(|| LinuxError::unexpected(GET_ROUTE, &object, "no answer"))?;
         let (mut index, mut source) = (None, None);
         for attribute in route.attributes {
@@ -208,7 +208,8 @@ impl Netlink {
     pub async fn class(&self, index: u32, handle: Handle) -> Result<Option<ClassState>, LinuxError> {
         let object = format!("class {handle} of interface {index}");
         let request = RouteNetlinkMessage::GetTrafficClass(header(index, handle, Handle::default()));
-        match self.request(GET_CLASS, &object, request, NLM_F_ACK).await {
+        // Without ECHO, kernels that count their listeners answer with an acknowledgement alone.
+        match self.request(GET_CLASS, &object, request, NLM_F_ACK | NLM_F_ECHO).await {
             Err(error) if error.errno() == Some(nix::libc::ENOENT) => Ok(None),
             Err(error) => Err(error),
             Ok(messages) => {
@@ -241,6 +242,24 @@ impl Netlink {
         Ok(())
     }
 
+    /// Makes a qdisc of any kind from its TCA_OPTIONS. A handle of zero lets the kernel choose.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn add_qdisc(
+        &self,
+        index: u32,
+        parent: Handle,
+        handle: Handle,
+        kind: &str,
+        options: Vec<u8>,
+    ) -> Result<(), LinuxError> {
+        let object = format!("tc qdisc add parent {parent} {kind} on interface {index}");
+        let message = with_options(header(index, handle, parent), kind, options);
+        let request = RouteNetlinkMessage::NewQueueDiscipline(message);
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        self.request("RTM_NEWQDISC", &object, request, flags).await.map(drop)
+    }
+
     async fn carry_out(&self, index: u32, op: &Op) -> Result<(), LinuxError> {
         let object = format!("tc {op} on interface {index}");
         let encoded = |class: &HtbClass| {
@@ -269,9 +288,7 @@ impl Netlink {
                 ("RTM_DELTCLASS", RouteNetlinkMessage::DelTrafficClass(at(class)), NLM_F_ACK)
             }
             Op::AddQueue { parent, queue } => {
-                let message = header(index, Handle::default(), *parent);
-                let message = with_options(message, Bfifo::KIND, queue.options());
-                ("RTM_NEWQDISC", RouteNetlinkMessage::NewQueueDiscipline(message), add)
+                return self.add_qdisc(index, *parent, Handle::default(), Bfifo::KIND, queue.options()).await;
             }
         };
         self.request(call, &object, request, flags).await.map(drop)
@@ -312,7 +329,8 @@ impl Netlink {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | flags;
         let mut handle = self.handle.clone();
-        let mut answers = handle.request(request).map_err(|error| failed(call, object, error))?;
+        let mut answers =
+            handle.request(request).map_err(|error| LinuxError::from_rtnetlink(call, object, error))?;
         let collect = async {
             let mut messages = Vec::new();
             while let Some(answer) = answers.next().await {
@@ -348,13 +366,6 @@ async fn in_time<T>(
 ) -> Result<T, LinuxError> {
     let timeout = |_| LinuxError::Timeout { call, object: object.to_owned(), seconds: PATIENCE.as_secs() };
     tokio::time::timeout(PATIENCE, answer).await.map_err(timeout)
-}
-
-fn failed(call: &'static str, object: &str, error: rtnetlink::Error) -> LinuxError {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => LinuxError::call(call, object, message.to_io()),
-        error => LinuxError::unexpected(call, object, error.to_string()),
-    }
 }
 
 fn header(index: u32, handle: Handle, parent: Handle) -> TcMessage {

@@ -8,12 +8,14 @@ mod change;
 mod fifo;
 mod handle;
 mod htb;
+mod tbf;
 mod tree;
 
 pub use change::{Change, Op};
 pub use fifo::Bfifo;
 pub use handle::Handle;
 pub use htb::{HtbClass, HtbRoot, NotEncodable, TICK_NANOS};
+pub use tbf::Tbf;
 pub use tree::{
     DEFAULT, FLOWS, Framed, LARGEST_FLOW_CLASSES, LINK_HEADER, MAJOR, ROOT_CLASS, SHARED, Shape, Tree,
     flow_class, shared_class,

@@ -1,0 +1,276 @@
+//! Two hosts joined by a wire.
+//!
+//! ```text
+//!   server             wire                  client
+//!   eth0 ────── wire0 (routes) wire1 ────── eth0
+//!   gqos here   TBF towards each side: the link's rate and the link's queue
+//! ```
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use flowspec::{Bytes, Micros, Rate};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use tokio::runtime::{Builder, Handle as Runtime};
+use tokio::sync::oneshot;
+
+use crate::linux::namespace::Namespace;
+use crate::linux::{LinuxError, Netlink};
+use crate::tc::{Handle, Tbf};
+
+/// The server's address.
+pub const SERVER_V4: Ipv4Addr = Ipv4Addr::new(10, 71, 1, 2);
+/// The client's address.
+pub const CLIENT_V4: Ipv4Addr = Ipv4Addr::new(10, 71, 2, 2);
+/// The server's IPv6 address.
+pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd71, 1, 0, 0, 0, 0, 0, 2);
+/// The client's IPv6 address.
+pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd71, 2, 0, 0, 0, 0, 0, 2);
+
+/// What the wire counts besides the IP datagram.
+pub const WIRE_HEADER: u64 = 14;
+
+const WIRE_TO_SERVER: (Ipv4Addr, Ipv6Addr) =
+    (Ipv4Addr::new(10, 71, 1, 1), Ipv6Addr::new(0xfd71, 1, 0, 0, 0, 0, 0, 1));
+const WIRE_TO_CLIENT: (Ipv4Addr, Ipv6Addr) =
+    (Ipv4Addr::new(10, 71, 2, 1), Ipv6Addr::new(0xfd71, 2, 0, 0, 0, 0, 0, 1));
+
+/// The wire's queue at its rate: what a router of that speed would have.
+const WIRE_QUEUE: Micros = Micros::new(100_000);
+
+/// What the wire sends at once: two milliseconds, at least two aggregates' first cuts.
+const WIRE_BURST: Micros = Micros::new(2_000);
+
+/// Two hosts and the wire between them.
+pub struct Network {
+    /// The host that serves; gqos runs here.
+    pub server: Site,
+    /// The host that consumes.
+    pub client: Site,
+    /// Holds the wire.
+    _wire: Site,
+}
+
+/// A host: a thread in a network namespace of its own, with a tokio runtime.
+pub struct Site {
+    runtime: Runtime,
+    thread_id: i32,
+    namespace: Namespace,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Network {
+    /// Makes both hosts and a wire of this rate, link headers included.
+    ///
+    /// - **Errors**: what the kernel refused, and on what.
+    pub fn new(link: Rate) -> Result<Self, LinuxError> {
+        let (server, client, wire) = (Site::new("server")?, Site::new("client")?, Site::new("wire")?);
+        let to_wire = wire.namespace.as_fd().as_raw_fd();
+        for (site, peer) in [(&server, "wire0"), (&client, "wire1")] {
+            site.run(async move {
+                quiet_ipv6();
+                join(peer, to_wire).await
+            })??;
+        }
+        let tbf = Tbf {
+            rate: link,
+            burst: link.bytes_in(WIRE_BURST).max(Bytes::new(5_000)),
+            limit: link.bytes_in(WIRE_QUEUE).max(Bytes::new(30_000)),
+        };
+        wire.run(async move {
+            quiet_ipv6();
+            let netlink = Netlink::open()?;
+            forward()?;
+            for (name, (v4, v6)) in [("wire0", WIRE_TO_SERVER), ("wire1", WIRE_TO_CLIENT)] {
+                let link = netlink.link_by_name(name).await?;
+                configure(&netlink, link.index, v4, v6).await?;
+                let handle = Handle::new(1, 0);
+                netlink.add_qdisc(link.index, Handle::ROOT, handle, Tbf::KIND, tbf.options()).await?;
+            }
+            Ok(())
+        })??;
+        let sides = [
+            (&server, SERVER_V4, SERVER_V6, WIRE_TO_SERVER),
+            (&client, CLIENT_V4, CLIENT_V6, WIRE_TO_CLIENT),
+        ];
+        for (site, v4, v6, gateway) in sides {
+            site.run(async move {
+                let netlink = Netlink::open()?;
+                for name in ["lo", "eth0"] {
+                    let link = netlink.link_by_name(name).await?;
+                    if name == "lo" {
+                        set_up(&netlink, link.index).await?;
+                    } else {
+                        configure(&netlink, link.index, v4, v6).await?;
+                        default_route(&netlink, link.index, gateway).await?;
+                    }
+                }
+                Ok(())
+            })??;
+        }
+        Ok(Self { server, client, _wire: wire })
+    }
+}
+
+impl Site {
+    /// A host without interfaces but its loopback.
+    ///
+    /// - **Errors**: the namespace, the thread or its runtime cannot be made.
+    pub fn new(name: &str) -> Result<Self, LinuxError> {
+        let namespace = Namespace::new()?;
+        let entered = namespace.duplicate()?;
+        let (stop, stopped) = oneshot::channel();
+        let (ready, started) = mpsc::channel();
+        let body = move || {
+            let runtime = entered.enter().and_then(|()| {
+                let runtime = Builder::new_current_thread().enable_all().build();
+                runtime.map_err(|error| LinuxError::call("epoll_create", "tokio runtime", error))
+            });
+            match runtime {
+                Ok(runtime) => {
+                    let thread_id = nix::unistd::gettid().as_raw();
+                    // Whoever made the site waits for this, or has gone.
+                    let _ = ready.send(Ok((runtime.handle().clone(), thread_id)));
+                    // An error means that the site was dropped: it is time to stop.
+                    let _ = runtime.block_on(stopped);
+                    // What was spawned ends here, without being waited for.
+                    runtime.shutdown_background();
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+        let thread = thread.map_err(|error| LinuxError::call("clone", format!("thread {name}"), error))?;
+        let gone =
+            || LinuxError::call("clone", format!("thread {name}"), std::io::Error::other("ended early"));
+        let (runtime, thread_id) = started.recv().map_err(|_| gone())??;
+        Ok(Self { runtime, thread_id, namespace, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Runs a future on the host and waits for its result. Not to be called from a runtime's thread.
+    ///
+    /// - **Errors**: the future panicked or the host has stopped.
+    pub fn run<F>(&self, future: F) -> Result<F::Output, LinuxError>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let (send, receive) = mpsc::channel();
+        self.runtime.spawn(async move {
+            // The receiver is waiting below.
+            let _ = send.send(future.await);
+        });
+        let gone = || {
+            LinuxError::call("run", "a task of the lab", std::io::Error::other("it ended without a result"))
+        };
+        receive.recv().map_err(|_| gone())
+    }
+
+    /// The host's runtime: what is spawned here lives in its namespace.
+    pub const fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The path of the host's namespace, for `nsenter --net=…` from outside.
+    pub fn namespace_path(&self) -> String {
+        format!("/proc/{}/task/{}/ns/net", std::process::id(), self.thread_id)
+    }
+
+    /// The host's namespace.
+    pub const fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // An error means that the thread has ended already.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            // Its panic, if any, was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Addresses are usable at once: nobody else is on these wires.
+fn quiet_ipv6() {
+    for scope in ["default", "all"] {
+        // Without IPv6 in the kernel there is nothing to quieten.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad"), "0");
+    }
+}
+
+fn forward() -> Result<(), LinuxError> {
+    let path = "/proc/sys/net/ipv4/ip_forward";
+    std::fs::write(path, "1").map_err(|error| LinuxError::call("write", path, error))?;
+    let path = "/proc/sys/net/ipv6/conf/all/forwarding";
+    match std::fs::write(path, "1") {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(LinuxError::call("write", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A veth pair: `eth0` here, the other end in the wire's namespace.
+async fn join(peer: &str, wire: i32) -> Result<(), LinuxError> {
+    let netlink = Netlink::open()?;
+    let far = LinkMessageBuilder::<LinkUnspec>::new().name(peer.to_owned()).setns_by_fd(wire).build();
+    let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name("eth0".to_owned())
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(far)))
+        .build();
+    let added = netlink.handle().link().add(pair).execute().await;
+    added.map_err(|error| told("RTM_NEWLINK", &format!("veth eth0 peer {peer}"), error))
+}
+
+async fn set_up(netlink: &Netlink, index: u32) -> Result<(), LinuxError> {
+    let up = LinkUnspec::new_with_index(index).up().build();
+    let set = netlink.handle().link().set(up).execute().await;
+    set.map_err(|error| told("RTM_SETLINK", &format!("interface {index} up"), error))
+}
+
+async fn configure(netlink: &Netlink, index: u32, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<(), LinuxError> {
+    set_up(netlink, index).await?;
+    let addresses: [(IpAddr, u8); 2] = [(v4.into(), 24), (v6.into(), 64)];
+    for (address, prefix) in addresses {
+        if address.is_ipv6() && !has_ipv6() {
+            continue;
+        }
+        let added = netlink.handle().address().add(index, address, prefix).execute().await;
+        added.map_err(|error| told("RTM_NEWADDR", &format!("{address}/{prefix}"), error))?;
+    }
+    Ok(())
+}
+
+async fn default_route(
+    netlink: &Netlink,
+    index: u32,
+    gateway: (Ipv4Addr, Ipv6Addr),
+) -> Result<(), LinuxError> {
+    let v4 = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway.0).output_interface(index).build();
+    let v6 = RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway.1).output_interface(index).build();
+    let routes = [Some(v4), has_ipv6().then_some(v6)];
+    for route in routes.into_iter().flatten() {
+        let added = netlink.handle().route().add(route).execute().await;
+        added.map_err(|error| told("RTM_NEWROUTE", "default", error))?;
+    }
+    Ok(())
+}
+
+fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/sys/net/ipv6").exists()
+}
+
+fn told(call: &'static str, object: &str, error: rtnetlink::Error) -> LinuxError {
+    LinuxError::from_rtnetlink(call, object, error)
+}
