@@ -57,10 +57,13 @@ impl AsFd for Namespace {
     }
 }
 
-/// Whether this process may make network namespaces as it is.
+/// Whether this process may make network namespaces as it is: it has CAP_SYS_ADMIN.
 pub fn may_unshare() -> bool {
-    let tried = std::thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET).is_ok());
-    tried.join().unwrap_or(false)
+    const CAP_SYS_ADMIN: u32 = 21;
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    effective.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 == 1)
 }
 
 /// Makes this process root of a user namespace of its own, so that it may make network namespaces

@@ -9,7 +9,7 @@ use gqos::policy::{Policy, Source};
 
 /// A lab with a wire of this many megabits; nothing where namespaces cannot be made, which is an
 /// error in continuous integration.
-pub fn lab(megabits: u64) -> Option<Network> {
+pub(crate) fn lab(megabits: u64) -> Option<Network> {
     match Network::new(Rate::from_mbit(megabits)) {
         Ok(network) => Some(network),
         Err(error) if error.is_permission() && std::env::var_os("CI").is_none() => {
@@ -22,7 +22,7 @@ pub fn lab(megabits: u64) -> Option<Network> {
 
 /// A policy from its text.
 #[track_caller]
-pub fn policy(text: &str) -> Arc<Policy> {
+pub(crate) fn policy(text: &str) -> Arc<Policy> {
     match Policy::parse(&[Source { name: "test", text }]) {
         Ok((policy, _)) => Arc::new(policy),
         Err(problems) => panic!("{problems:#?}"),
@@ -31,7 +31,7 @@ pub fn policy(text: &str) -> Arc<Policy> {
 
 /// What a command prints inside a site's namespace.
 #[track_caller]
-pub fn inside(site: &Site, command: &[&str]) -> String {
+pub(crate) fn inside(site: &Site, command: &[&str]) -> String {
     let net = format!("--net={}", site.namespace_path());
     let output = Command::new("nsenter").arg(net).args(command).output().expect("nsenter is installed");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

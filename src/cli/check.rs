@@ -1,0 +1,61 @@
+//! `gqos check`: every problem of a policy at once.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use gqos::policy::{Policy, Severity, Source};
+
+use super::diagnostics::{Record, render};
+use super::{Failure, INVALID_FILE, read};
+
+/// Check a policy: all problems at once, each with its place.
+///
+/// Several files merge into one policy, in the order given. Silent where nothing is wrong.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The policy files.
+    #[arg(value_name = "POLICY", required = true)]
+    policies: Vec<PathBuf>,
+    /// How problems are printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    message_format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people, on standard error.
+    Text,
+    /// One line a problem, on standard output.
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let names: Vec<_> = arguments.policies.iter().map(|path| path.display().to_string()).collect();
+    let texts = arguments.policies.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let sources: Vec<_> = names.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
+    let problems = match Policy::parse(&sources) {
+        Ok((_, warnings)) => warnings,
+        Err(problems) => problems,
+    };
+    let colour =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    for problem in &problems {
+        match arguments.message_format {
+            Format::Text => eprintln!("{}\n", render(problem, &sources, colour)),
+            Format::Json => {
+                let line = serde_json::to_string(&Record::new(problem, &sources));
+                println!("{}", line.map_err(|error| Failure::new(INVALID_FILE, error))?);
+            }
+        }
+    }
+    let count = |severity| problems.iter().filter(|problem| problem.code.severity() == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    if let Format::Text = arguments.message_format
+        && errors + warnings > 0
+    {
+        eprintln!("gqos: {errors} errors, {warnings} warnings");
+    }
+    Ok(if errors > 0 { ExitCode::from(INVALID_FILE) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,76 @@
+//! The command line: arguments, exit codes, tables. No rule of its own.
+
+mod check;
+mod demo;
+mod demo_table;
+mod diagnostics;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Guaranteed-bandwidth connections for Linux.
+///
+/// Flowspecs are admitted against a per-interface budget; what does not fit is refused at once, with
+/// the whole sum; what is admitted is enforced by token buckets in user space and tc classes in the
+/// kernel.
+#[derive(Debug, Parser)]
+#[command(name = "gqos", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+    Check(check::Arguments),
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 a test failed, a request was refused or a difference was found; 2 wrong usage;
+71 the operating system refused; 77 a privilege is missing; 78 a policy, test or trace file is invalid";
+
+/// Why a command did not do its work, and the exit code that says so.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+/// The operating system refused: EX_OSERR.
+const OS_ERROR: u8 = 71;
+/// A privilege is missing: EX_NOPERM.
+const NO_PRIVILEGE: u8 = 77;
+/// A policy, test or trace file is invalid: EX_CONFIG.
+const INVALID_FILE: u8 = 78;
+/// Ended by SIGINT, as shells say it.
+const INTERRUPTED: u8 = 130;
+
+impl Failure {
+    fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
+        Self { code, error: error.into() }
+    }
+}
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    let result = match command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(Failure { code, error }) => {
+            eprintln!("gqos: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Reads a text file; a failure names the call and the file.
+fn read(path: &std::path::Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(OS_ERROR, anyhow::anyhow!("open {}: {error}", path.display())))
+}
