@@ -188,10 +188,14 @@ pub const fn header_size(ipv6: bool, tcp: bool) -> u64 {
     ip + transport
 }
 
+/// Bytes per second in a kbit/s.
+const KBIT: u64 = 125;
+
 /// The token rate, in IP bytes, that carries `goodput` of payload: for the transport with the largest
 /// headers, TCP over IPv6 with timestamps, so that the goodput holds whichever transport is used.
 ///
-/// `goodput × packet ÷ (packet − 72)`, rounded up, where the packet is the flowspec's M, or 1500.
+/// `goodput × packet ÷ (packet − 72)`, rounded up to whole kbit/s, where the packet is the flowspec's
+/// M, or 1500.
 ///
 /// - **Errors**: [`FlowspecError::Zero`] where a packet has no room for payload.
 pub fn token_rate_for_goodput(goodput: Rate, spec: &Flowspec) -> Result<Rate, FlowspecError> {
@@ -200,7 +204,8 @@ pub fn token_rate_for_goodput(goodput: Rate, spec: &Flowspec) -> Result<Rate, Fl
     if payload == 0 {
         return Err(FlowspecError::Zero { field: "max_sdu_size less its headers" });
     }
-    Ok(goodput.scale_up(packet, payload))
+    let exact = goodput.scale_up(packet, payload).get();
+    Ok(Rate::new(exact.div_ceil(KBIT).saturating_mul(KBIT)))
 }
 
 #[cfg(test)]
@@ -254,8 +259,9 @@ mod tests {
     #[test]
     fn goodput_includes_the_largest_headers() {
         let spec = Flowspec::BEST_EFFORT;
-        let rate = token_rate_for_goodput(Rate::new(1428), &spec);
-        assert_eq!(rate, Ok(Rate::new(1500)));
+        let rate = |goodput| token_rate_for_goodput(Rate::new(goodput), &spec);
+        assert_eq!(rate(1428), Ok(Rate::new(1500)));
+        assert_eq!(rate(1429), Ok(Rate::new(1625)), "up to the next kbit/s");
         let mut tiny = spec;
         tiny.max_sdu_size = Some(Bytes::new(72));
         assert!(token_rate_for_goodput(Rate::new(1), &tiny).is_err());

@@ -54,7 +54,7 @@ impl Failure {
 }
 
 /// Runs the program.
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let result = match command {
         Command::Demo(arguments) => demo::run(&arguments),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shaper::plan::{header_size, token_rate_for_goodput};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -196,6 +196,9 @@ const ARRIVAL: Duration = Duration::from_millis(60);
 /// After the last arrival the bulk transfer is given this long before it is measured.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// Between the phases the wire's queue runs empty.
+const DRAIN: Duration = Duration::from_secs(1);
+
 /// Connections of the bulk transfer.
 const BULK_FLOWS: usize = 4;
 
@@ -264,6 +267,8 @@ pub async fn run(
     for managed in [false, true] {
         let running = Running::start(&options, &network, managed).await?;
         phases.push(running.watch(&options, &network, &mut progress).await?);
+        // What is still in the wire's queue belongs to nobody's phase.
+        tokio::time::sleep(DRAIN).await;
     }
     // The sites' threads are joined where blocking is allowed.
     tokio::task::spawn_blocking(move || drop(network)).await?;
@@ -295,15 +300,15 @@ impl Running {
             charged.insert(rung.name.clone(), qos.sending.token_rate.unwrap_or_default());
             renditions.insert(rung.name.clone(), Rendition { media: rung.media.clone(), ask: rung.ask() });
         }
-        let service = Arc::new(Service { renditions, host: host.clone() });
+        let service = Service { renditions, host: host.clone() };
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let doors = server.spawn(service.open(any(MEDIA_PORT))).await??;
+        let bulk = server.spawn(TcpListener::bind(any(BULK_PORT))).await?;
+        let failed = |cause| ConnectError::Socket { call: "bind", peer: any(BULK_PORT), cause };
+        let bulk = bulk.map_err(failed)?;
         let mut tasks = JoinSet::new();
-        let tcp = Arc::clone(&service);
-        // A listener that cannot be made shows as viewers that never start.
-        tasks.spawn_on(async move { drop(tcp.tcp(any(MEDIA_PORT)).await) }, server);
-        tasks.spawn_on(async move { drop(service.udp(any(MEDIA_PORT)).await) }, server);
-        tasks.spawn_on(async move { drop(service::bulk(any(BULK_PORT)).await) }, server);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tasks.spawn_on(doors.serve(), server);
+        tasks.spawn_on(service::bulk(bulk), server);
         Ok(Self {
             name: if managed { "managed" } else { "unmanaged" },
             host,
@@ -361,23 +366,16 @@ impl Running {
         let refused =
             self.viewers.iter().filter_map(|(_, watched, _)| lock(watched).refusal.clone()).collect();
         self.clients.shutdown().await;
+        self.server.shutdown().await;
         if let Some(host) = self.host.take() {
-            // Ended viewers' reservations first, then the tree.
-            self.server.shutdown().await;
             host.stop().await;
         }
-        self.server.shutdown().await;
         Ok(Phase { name: self.name, seconds: options.seconds, viewers, refused, bulk, kernel })
     }
 
     fn arrive(&mut self, options: &Options, network: &Network, number: usize) {
         let rung = &options.ladder[number % options.ladder.len()];
-        // One in four by UDP, spread over the ladder.
-        let transport = if (number / options.ladder.len() + number).is_multiple_of(4) {
-            Transport::Udp
-        } else {
-            Transport::Tcp
-        };
+        let transport = if number % 4 == 3 { Transport::Udp } else { Transport::Tcp };
         let viewer = Viewer {
             id: format!("v{}", number + 1),
             transport,

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::media::{Looped, Media, PACKET};
-use crate::connect::{AcceptError, Ask, ConnectError, Host};
+use crate::connect::{Ask, ConnectError, Connection, Host, Listener};
 use crate::linux::socket;
 
 /// The congestion control of every TCP sender in the lab, so that results do not depend on the
@@ -46,40 +47,34 @@ pub struct Service {
     pub host: Option<Host>,
 }
 
+/// The service's open doors.
+pub struct Doors {
+    service: Arc<Service>,
+    tcp: Door,
+    udp: Arc<UdpSocket>,
+}
+
+enum Door {
+    Managed(Listener),
+    Plain(TcpListener),
+}
+
 impl Service {
-    /// Serves TCP viewers on this address until dropped.
+    /// Opens the doors on this port, for TCP and UDP.
     ///
     /// # Errors
     /// `bind`.
-    pub async fn tcp(self: Arc<Self>, address: SocketAddr) -> Result<(), ConnectError> {
-        match &self.host {
-            Some(host) => {
-                let listener = host.listen(address, Ask::default()).await?;
-                loop {
-                    match listener.accept_free().await {
-                        Ok(connection) => {
-                            let service = Arc::clone(&self);
-                            tokio::spawn(async move { service.managed(connection).await });
-                        }
-                        Err(AcceptError::Flow(error)) => return Err(error),
-                        Err(AcceptError::Refused { .. } | AcceptError::Accept(_)) => {}
-                    }
-                }
-            }
-            None => {
-                let failed = |cause| ConnectError::Socket { call: "bind", peer: address, cause };
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
-                loop {
-                    if let Ok((stream, _)) = listener.accept().await {
-                        let service = Arc::clone(&self);
-                        tokio::spawn(async move { service.unmanaged(stream).await });
-                    }
-                }
-            }
-        }
+    pub async fn open(self, address: SocketAddr) -> Result<Doors, ConnectError> {
+        let failed = |cause| ConnectError::Socket { call: "bind", peer: address, cause };
+        let tcp = match &self.host {
+            Some(host) => Door::Managed(host.listen(address, Ask::default()).await?),
+            None => Door::Plain(TcpListener::bind(address).await.map_err(failed)?),
+        };
+        let udp = Arc::new(UdpSocket::bind(address).await.map_err(failed)?);
+        Ok(Doors { service: Arc::new(self), tcp, udp })
     }
 
-    async fn managed(&self, mut connection: crate::connect::Connection) -> std::io::Result<()> {
+    async fn managed(&self, mut connection: Connection) -> std::io::Result<()> {
         steady(connection.socket());
         let Some((id, rendition)) = self.requested(&mut connection).await? else { return Ok(()) };
         match connection.flow().reserve(&rendition.ask.clone().id(id)).await {
@@ -95,7 +90,7 @@ impl Service {
         }
     }
 
-    async fn unmanaged(&self, mut connection: tokio::net::TcpStream) -> std::io::Result<()> {
+    async fn unmanaged(&self, mut connection: TcpStream) -> std::io::Result<()> {
         steady(&connection);
         let Some((_, rendition)) = self.requested(&mut connection).await? else { return Ok(()) };
         connection.write_all(b"OK\n").await?;
@@ -117,26 +112,6 @@ impl Service {
         let mut words = line.split_whitespace();
         let (play, id, name) = (words.next()?, words.next()?, words.next()?);
         (play == "PLAY").then(|| Some((id.to_owned(), self.renditions.get(name)?))).flatten()
-    }
-
-    /// Serves UDP viewers on this address until dropped.
-    ///
-    /// # Errors
-    /// `bind` or `recv`.
-    pub async fn udp(self: Arc<Self>, address: SocketAddr) -> std::io::Result<()> {
-        let requests = Arc::new(UdpSocket::bind(address).await?);
-        let mut buf = [0; 1024];
-        loop {
-            let (length, viewer) = requests.recv_from(&mut buf).await?;
-            let line = String::from_utf8_lossy(&buf[..length]).into_owned();
-            let (service, requests) = (Arc::clone(&self), Arc::clone(&requests));
-            tokio::spawn(async move {
-                let Some((id, rendition)) = service.parse(&line) else { return };
-                let Some(answer) = service.datagrams(id, rendition, viewer).await else { return };
-                // A viewer that has gone is told nothing.
-                let _ = requests.send_to(format!("NO {answer}").as_bytes(), viewer).await;
-            });
-        }
     }
 
     /// Sends a rendition until the viewer is gone; a refusal is returned.
@@ -169,6 +144,55 @@ impl Service {
             }
         }
         None
+    }
+}
+
+impl Doors {
+    /// Serves viewers until dropped; they are dropped with it.
+    pub async fn serve(self) {
+        let mut viewers = JoinSet::new();
+        let mut buf = [0; 1024];
+        loop {
+            let service = Arc::clone(&self.service);
+            tokio::select! {
+                Some(_) = viewers.join_next() => {}
+                connection = self.tcp.accept() => match connection {
+                    // How it went is the viewer's to note.
+                    Some(Either::Managed(connection)) => {
+                        viewers.spawn(async move { drop(service.managed(connection).await) });
+                    }
+                    Some(Either::Plain(stream)) => {
+                        viewers.spawn(async move { drop(service.unmanaged(stream).await) });
+                    }
+                    None => {}
+                },
+                Ok((length, viewer)) = self.udp.recv_from(&mut buf) => {
+                    let line = String::from_utf8_lossy(&buf[..length]).into_owned();
+                    let door = Arc::clone(&self.udp);
+                    viewers.spawn(async move {
+                        let Some((id, rendition)) = service.parse(&line) else { return };
+                        let Some(answer) = service.datagrams(id, rendition, viewer).await else { return };
+                        // A viewer that has gone is told nothing.
+                        let _ = door.send_to(format!("NO {answer}").as_bytes(), viewer).await;
+                    });
+                }
+            }
+        }
+    }
+}
+
+enum Either {
+    Managed(Connection),
+    Plain(TcpStream),
+}
+
+impl Door {
+    /// The next viewer; nothing where it had gone before it was accepted.
+    async fn accept(&self) -> Option<Either> {
+        match self {
+            Self::Managed(listener) => listener.accept_free().await.ok().map(Either::Managed),
+            Self::Plain(listener) => listener.accept().await.ok().map(|(stream, _)| Either::Plain(stream)),
+        }
     }
 }
 
@@ -205,7 +229,7 @@ async fn stream(to: &mut (impl AsyncWrite + Unpin), mut looped: Looped) -> std::
 }
 
 /// The same congestion control for everybody; the host's default where the kernel has no other.
-fn steady(stream: &tokio::net::TcpStream) {
+fn steady(stream: &TcpStream) {
     // A kernel without cubic keeps its default: the results are then told with it.
     let _ = socket::set_congestion_control(stream, CONGESTION_CONTROL);
 }
@@ -217,18 +241,19 @@ fn refusal(error: &ConnectError) -> String {
     }
 }
 
-/// Sends as much as the network takes, on several connections, until the peer hangs up.
-///
-/// # Errors
-/// `bind`.
-pub async fn bulk(address: SocketAddr) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
+/// Sends as much as the network takes on each connection, until dropped.
+pub async fn bulk(listener: TcpListener) {
+    let mut senders = JoinSet::new();
     loop {
-        let Ok((mut connection, _)) = listener.accept().await else { continue };
-        steady(&connection);
-        tokio::spawn(async move {
-            let zeroes = vec![0; 64 << 10];
-            while connection.write_all(&zeroes).await.is_ok() {}
-        });
+        tokio::select! {
+            Some(_) = senders.join_next() => {}
+            Ok((mut connection, _)) = listener.accept() => {
+                steady(&connection);
+                senders.spawn(async move {
+                    let zeroes = vec![0; 64 << 10];
+                    while connection.write_all(&zeroes).await.is_ok() {}
+                });
+            }
+        }
     }
 }

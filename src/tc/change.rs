@@ -86,7 +86,11 @@ impl std::fmt::Display for Op {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AddRoot(root) => {
-                write!(f, "qdisc add root handle {} htb default {:x}", root.handle, root.default)
+                write!(
+                    f,
+                    "qdisc add root handle {} htb default {:x} direct_qlen 0",
+                    root.handle, root.default
+                )
             }
             Self::DeleteRoot(root) => write!(f, "qdisc del root handle {}", root.handle),
             Self::AddClass(class) => write!(f, "class add {class}"),
@@ -119,9 +123,9 @@ mod tests {
         assert_eq!(
             commands,
             [
-                "qdisc add root handle 6771: htb default 2",
+                "qdisc add root handle 6771: htb default 2 direct_qlen 0",
                 "class add parent 6771: classid 6771:1 htb rate 100000000bit ceil 100000000bit burst 12500b cburst 12500b quantum 60000 prio 0",
-                "class add parent 6771:1 classid 6771:2 htb rate 20000000bit ceil 100000000bit burst 3028b cburst 12500b quantum 31250 prio 7",
+                "class add parent 6771:1 classid 6771:2 htb rate 2500000bit ceil 100000000bit burst 3028b cburst 12500b quantum 3906 prio 7",
                 "qdisc add parent 6771:2 bfifo limit 625000",
             ]
         );

@@ -79,6 +79,7 @@ pub const TICK_NANOS: u64 = 64;
 
 const TCA_HTB_PARMS: u16 = 1;
 const TCA_HTB_INIT: u16 = 2;
+const TCA_HTB_DIRECT_QLEN: u16 = 5;
 const TCA_HTB_RATE64: u16 = 6;
 const TCA_HTB_CEIL64: u16 = 7;
 
@@ -99,9 +100,15 @@ impl HtbRoot {
     pub const KIND: &'static str = "htb";
 
     /// TCA_OPTIONS.
+    ///
+    /// The direct queue, which packets without a class take past all shaping, has no room: such a
+    /// packet, sent before the default class is made, is dropped and not let through.
     pub fn options(&self) -> Vec<u8> {
         let words = [VERSION, RATE_TO_QUANTUM, u32::from(self.default), 0, 0];
-        emit(&[DefaultNla::new(TCA_HTB_INIT, words.into_iter().flat_map(u32::to_ne_bytes).collect())])
+        emit(&[
+            DefaultNla::new(TCA_HTB_INIT, words.into_iter().flat_map(u32::to_ne_bytes).collect()),
+            DefaultNla::new(TCA_HTB_DIRECT_QLEN, 0u32.to_ne_bytes().to_vec()),
+        ])
     }
 
     /// Reads a dumped qdisc's TCA_OPTIONS.
@@ -296,6 +303,7 @@ mod tests {
             0x02, 0x00, 0x00, 0x00,  // defcls
             0x00, 0x00, 0x00, 0x00,  // debug
             0x00, 0x00, 0x00, 0x00,  // direct_pkts
+            0x08, 0x00, 0x05, 0x00, 0x00, 0x00, 0x00, 0x00,  // TCA_HTB_DIRECT_QLEN: none
         ];
         assert_eq!(root.options(), golden);
         assert_eq!(HtbRoot::parse(root.handle, &golden).ok(), Some(root));

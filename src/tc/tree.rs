@@ -42,6 +42,10 @@ pub const LARGEST_FLOW_CLASSES: u16 = 1_000;
 /// What HTB counts besides the IP datagram: the Ethernet header.
 pub const LINK_HEADER: Bytes = Bytes::new(14);
 
+/// The largest part that link headers add to what is promised: on packets of the default
+/// `minimum_policed_size`.
+const LARGEST_OVERHEAD: (u64, u64) = (64, 64 + 14);
+
 /// A bucket holds at least this much time of its rate, in microseconds: what a late kernel timer
 /// costs is made good from it.
 const LEAST_BURST_MICROS: u64 = 1_000;
@@ -148,10 +152,13 @@ impl Tree {
             quantum: quantum_for(capacity, frame),
             prio: 0,
         };
-        // What is never promised is the default's own; the rest it borrows. At least a hundredth, so
-        // that control traffic is never shut out.
-        let unpromised = capacity.saturating_sub(budget);
-        let rate = unpromised.max(capacity.scale_down(1, 100)).max(Rate::new(1000)).min(capacity);
+        // The leaves' own rates together stay within the link, or the link would be sent more than it
+        // carries: the default's is what the whole budget leaves with the largest headers on it. At
+        // least a hundredth, so that control traffic is never shut out; the rest it borrows.
+        let (payload, framed) = LARGEST_OVERHEAD;
+        let promised = budget.scale_up(framed, payload);
+        let least = capacity.scale_down(1, 100).max(Rate::new(1000));
+        let rate = capacity.saturating_sub(promised).max(least).min(capacity);
         let default = HtbClass {
             handle: Handle::new(MAJOR, DEFAULT),
             parent: link.handle,
