@@ -68,7 +68,16 @@ struct Account {
     reserved: Both<Rate>,
     classes: BTreeMap<String, ClassUse>,
     /// Most charged first, then oldest.
-    holders: Both<BTreeSet<(Reverse<Rate>, u64, String)>>,
+    holders: Both<BTreeSet<Held>>,
+}
+
+/// A flow's part of a budget, ordered as a refusal names them.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Held {
+    charged: Reverse<Rate>,
+    order: u64,
+    id: String,
+    class: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -246,21 +255,12 @@ impl Account {
             *charged.get_mut(direction) = charge;
         }
         if let Some((name, class)) = class {
-            self.check_class(interface, policy, name, class, charged)?;
+            self.check_limits(interface, name, class, charged)?;
         }
         for direction in Direction::BOTH {
             let asked = *charged.get(direction);
-            if asked == Rate::ZERO {
-                continue;
-            }
-            let Some(capacity) = *self.capacity.get(direction) else {
-                return Err(Refusal::UnknownCapacity { interface: interface.to_owned(), direction });
-            };
-            let budget = policy.budget(direction).reservable_of(capacity);
-            let reserved = *self.reserved.get(direction);
-            if !fits(reserved, asked, budget) {
-                let sum = self.sum(policy, class, direction, asked, reserved, budget);
-                return Err(Refusal::InterfaceBudget { interface: interface.to_owned(), direction, sum });
+            if asked > Rate::ZERO {
+                self.check_budgets(interface, policy, class, direction, asked)?;
             }
         }
         Ok(Grant { charged, tspec, dscp: class.and_then(|(_, class)| class.dscp) })
@@ -298,20 +298,20 @@ impl Account {
         Ok(tspec)
     }
 
-    fn check_class(
+    /// What a class allows of any of its flows, whatever else is reserved.
+    fn check_limits(
         &self,
         interface: &str,
-        policy: &InterfacePolicy,
         name: &str,
         class: &Class,
         charged: Both<Rate>,
     ) -> Result<(), Refusal> {
-        let used = self.classes.get(name).cloned().unwrap_or_default();
+        let flows = self.classes.get(name).map_or(0, |used| used.flows);
         if let Some(max_flows) = class.max_flows
-            && used.flows >= max_flows
+            && flows >= max_flows
         {
             let (interface, class) = (interface.to_owned(), name.to_owned());
-            return Err(Refusal::ClassFlows { interface, class, flows: used.flows, max_flows });
+            return Err(Refusal::ClassFlows { interface, class, flows, max_flows });
         }
         for direction in Direction::BOTH {
             let asked = *charged.get(direction);
@@ -320,43 +320,64 @@ impl Account {
             {
                 return Err(Refusal::FlowRate { class: name.to_owned(), direction, asked, max_rate });
             }
-            let share = self.share(policy, class, direction);
-            let reserved = *used.reserved.get(direction);
-            if asked > Rate::ZERO && !fits(reserved, asked, share) {
-                let sum = self.sum(policy, Some((name, class)), direction, asked, reserved, share);
-                let (interface, class) = (interface.to_owned(), name.to_owned());
-                return Err(Refusal::ClassShare { interface, direction, class, sum });
-            }
         }
         Ok(())
     }
 
-    fn share(&self, policy: &InterfacePolicy, class: &Class, direction: Direction) -> Rate {
-        let capacity = self.capacity.get(direction).unwrap_or_default();
-        class.share.of(policy.budget(direction).reservable_of(capacity))
+    /// The interface's budget and the class's share of it. Where both are too small, the one with less
+    /// room is what binds, and the interface where they are equal.
+    fn check_budgets(
+        &self,
+        interface: &str,
+        policy: &InterfacePolicy,
+        class: Option<(&String, &Class)>,
+        direction: Direction,
+        asked: Rate,
+    ) -> Result<(), Refusal> {
+        let Some(capacity) = *self.capacity.get(direction) else {
+            return Err(Refusal::UnknownCapacity { interface: interface.to_owned(), direction });
+        };
+        let budget = policy.budget(direction).reservable_of(capacity);
+        let reserved = *self.reserved.get(direction);
+        let share = class.and_then(|(name, class)| {
+            let share = class.share?.of(budget);
+            let used = self.classes.get(name).map_or(Rate::ZERO, |used| *used.reserved.get(direction));
+            Some((name, share, used))
+        });
+        let room = budget.saturating_sub(reserved);
+        let share_room = share.map_or(room, |(_, share, used)| share.saturating_sub(used));
+        let max_rate = class.and_then(|(_, class)| class.max_rate).unwrap_or(room);
+        let would_fit = room.min(share_room).min(max_rate);
+        let interface = interface.to_owned();
+        match share {
+            Some((class, share, used)) if !fits(used, asked, share) && share_room < room => {
+                let sum = self.sum(direction, asked, used, share, would_fit, Some(class));
+                Err(Refusal::ClassShare { interface, direction, class: class.clone(), sum })
+            }
+            _ if !fits(reserved, asked, budget) => {
+                let sum = self.sum(direction, asked, reserved, budget, would_fit, None);
+                Err(Refusal::InterfaceBudget { interface, direction, sum })
+            }
+            _ => Ok(()),
+        }
     }
 
+    /// The sum behind a refusal, with those who hold most: of the class where the class is full.
     fn sum(
         &self,
-        policy: &InterfacePolicy,
-        class: Option<(impl AsRef<str>, &Class)>,
         direction: Direction,
         asked: Rate,
         reserved: Rate,
         budget: Rate,
+        would_fit: Rate,
+        class: Option<&str>,
     ) -> Box<Sum> {
-        let capacity = self.capacity.get(direction).unwrap_or_default();
-        let interface = policy.budget(direction).reservable_of(capacity);
-        let mut would_fit = interface.saturating_sub(*self.reserved.get(direction));
-        if let Some((name, class)) = class {
-            let used = self.classes.get(name.as_ref()).map(|used| *used.reserved.get(direction));
-            let left = self.share(policy, class, direction).saturating_sub(used.unwrap_or_default());
-            would_fit = would_fit.min(left).min(class.max_rate.unwrap_or(left));
-        }
-        let holders = self.holders.get(direction).iter().take(NAMED_HOLDERS);
-        let holders =
-            holders.map(|(Reverse(charged), _, id)| Holder { id: id.clone(), charged: *charged }).collect();
-        Box::new(Sum { asked, reserved, budget, holders, would_fit })
+        let holders = self.holders.get(direction).iter();
+        let holders = holders.filter(|holder| class.is_none() || holder.class.as_deref() == class);
+        let holders = holders
+            .take(NAMED_HOLDERS)
+            .map(|holder| Holder { id: holder.id.clone(), charged: holder.charged.0 });
+        Box::new(Sum { asked, reserved, budget, holders: holders.collect(), would_fit })
     }
 
     fn book(&mut self, id: &str, class: Option<&str>, order: u64, charged: Both<Rate>) {
@@ -364,7 +385,7 @@ impl Account {
             let amount = *charged.get(direction);
             add(self.reserved.get_mut(direction), amount);
             if amount > Rate::ZERO {
-                self.holders.get_mut(direction).insert((Reverse(amount), order, id.to_owned()));
+                self.holders.get_mut(direction).insert(held(id, class, order, amount));
             }
         }
         if let Some(class) = class {
@@ -380,7 +401,7 @@ impl Account {
         for direction in Direction::BOTH {
             let amount = *charged.get(direction);
             subtract(self.reserved.get_mut(direction), amount);
-            self.holders.get_mut(direction).remove(&(Reverse(amount), order, id.to_owned()));
+            self.holders.get_mut(direction).remove(&held(id, class, order, amount));
         }
         if let Some(class) = class
             && let Some(used) = self.classes.get_mut(class)
@@ -391,6 +412,10 @@ impl Account {
             }
         }
     }
+}
+
+fn held(id: &str, class: Option<&str>, order: u64, charged: Rate) -> Held {
+    Held { charged: Reverse(charged), order, id: id.to_owned(), class: class.map(str::to_owned) }
 }
 
 const fn free(spec: &Flowspec) -> bool {

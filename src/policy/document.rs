@@ -343,7 +343,7 @@ fn class(section: Section<'_>) -> Option<Class> {
     let place = section.place.clone();
     section.finish();
     complete.then(|| Class {
-        share: share.map_or(Share::Part(1_000_000_000), |share| share.value),
+        share: share.map(|share| share.value),
         max_flows: max_flows.map(|flows| flows.value),
         max_rate: max_rate.map(|rate| rate.value),
         overbooking_thousandths: overbooking.map_or(1000, |overbooking| overbooking.value),

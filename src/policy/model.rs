@@ -95,7 +95,8 @@ pub struct Template {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Class {
     /// What the class may hold of an interface's budget, per direction; classes may overlap (MAM).
-    pub share: Share,
+    /// All of it where nothing is given.
+    pub share: Option<Share>,
     /// How many flows it may hold on an interface.
     pub max_flows: Option<u64>,
     /// The most one flow may be charged.

@@ -1,0 +1,42 @@
+//! Asks a policy what it would admit, without a socket or a kernel.
+//!
+//! ```text
+//! cargo run --example dry_run -- examples/policies/streaming.toml eth0 viewer 1080p 30
+//! ```
+//!
+//! The manager is a value: requests go in, decisions come out, and the same requests give the same
+//! decisions on every machine.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use gqos::admission::Request;
+use gqos::manager::{Effect, Input, Manager, Ticket};
+use gqos::policy::{Policy, Source};
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [path, interface, class, template, count] = arguments.as_slice() else {
+        bail!("usage: dry_run POLICY INTERFACE CLASS TEMPLATE COUNT");
+    };
+    let text = std::fs::read_to_string(path).with_context(|| format!("open {path}"))?;
+    let parsed = Policy::parse(&[Source { name: path, text: &text }]);
+    let (policy, _) = parsed.map_err(|problems| anyhow::anyhow!("{path}: {}", problems[0].message))?;
+    let qos = policy.templates.get(template).with_context(|| format!("no template {template:?}"))?.qos;
+
+    let mut manager = Manager::new(Arc::new(policy));
+    for number in 1..=count.parse().context("COUNT is not a number")? {
+        let request = Box::new(Request {
+            id: format!("v{number}"),
+            interface: interface.clone(),
+            class: Some(class.clone()),
+            qos,
+        });
+        for effect in manager.handle(Input::Reserve { ticket: Ticket(number), request }, 0) {
+            if let Effect::Answer { answer, .. } = effect {
+                println!("{}", serde_json::to_string(&answer.decision)?);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! An HTTP media server with guaranteed renditions.
+//!
+//! ```text
+//! sudo cargo run --release --example media_server -- --policy examples/policies/streaming.toml
+//! curl -o /dev/null http://127.0.0.1:8080/720p.ts?seconds=10
+//! ```
+//!
+//! `GET /<template>.ts` asks the host for the template's flowspec before the first byte is sent. What
+//! is admitted streams at its token rate, whatever else the link carries; what is not is answered
+//! with 503, the whole decision as JSON, and the best rendition that would fit. `GET /status` tells
+//! what is reserved, and what the kernel counts.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use futures_util::{StreamExt, stream};
+use gqos::connect::{Ask, ConnectError, Flow, Host};
+use gqos::lab::media::{Media, PACKET};
+use gqos::policy::{Policy, Source};
+use http_body_util::{Either, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+
+#[derive(Parser)]
+struct Arguments {
+    /// The policy: one template for each rendition, and a class "viewer".
+    #[arg(long)]
+    policy: PathBuf,
+    /// Where to listen.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// A directory with one transport stream for each template, <template>.ts.
+    #[arg(long, default_value = "examples/media")]
+    media: PathBuf,
+}
+
+struct Server {
+    host: Host,
+    policy: Arc<Policy>,
+    /// The renditions that there are, best first.
+    ladder: Vec<(String, Media)>,
+}
+
+type Body = Either<Full<Bytes>, StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let Arguments { policy, listen, media } = Arguments::parse();
+    let text = std::fs::read_to_string(&policy).with_context(|| format!("open {}", policy.display()))?;
+    let name = policy.display().to_string();
+    let (policy, _) = Policy::parse(&[Source { name: &name, text: &text }]).map_err(|problems| {
+        anyhow::anyhow!("{name}: {}; `gqos check {name}` shows all", problems[0].message)
+    })?;
+    let policy = Arc::new(policy);
+    let mut ladder = Vec::new();
+    for template in policy.templates.keys() {
+        let path = media.join(format!("{template}.ts"));
+        if let Ok(bytes) = std::fs::read(&path) {
+            let stream = Media::new(bytes).with_context(|| path.display().to_string())?;
+            ladder.push((template.clone(), stream));
+        }
+    }
+    ladder.sort_by_key(|(_, media)| std::cmp::Reverse(media.mean_rate()));
+    let host = Host::start(Arc::clone(&policy)).await?;
+    let server = Arc::new(Server { host: host.clone(), policy, ladder });
+    let listener = host.listen(listen, Ask::default()).await?;
+    eprintln!("listening on {}", listener.local_addr()?);
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    loop {
+        let connection = tokio::select! {
+            connection = listener.accept_free() => connection?,
+            _ = &mut interrupted => break,
+        };
+        let (server, flow) = (Arc::clone(&server), Arc::clone(connection.flow()));
+        let service = service_fn(move |request| {
+            let (server, flow) = (Arc::clone(&server), Arc::clone(&flow));
+            async move { Ok::<_, Infallible>(server.answer(&request, &flow).await) }
+        });
+        tokio::spawn(async move {
+            let mut http = hyper::server::conn::http1::Builder::new();
+            // One stream a connection: its reservation is the stream's.
+            let served = http.keep_alive(false).serve_connection(TokioIo::new(connection), service).await;
+            if let Err(error) = served {
+                eprintln!("a viewer left: {error}");
+            }
+        });
+    }
+    // What was programmed is taken back.
+    host.stop().await;
+    Ok(())
+}
+
+impl Server {
+    async fn answer(&self, request: &Request<Incoming>, flow: &Flow) -> Response<Body> {
+        let path = request.uri().path().trim_start_matches('/');
+        if request.method() != Method::GET {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "GET is all there is\n");
+        }
+        if path == "status" {
+            return self.status().await;
+        }
+        let name = path.strip_suffix(".ts").unwrap_or(path);
+        let Some((template, media)) = self.ladder.iter().find(|(template, _)| template == name) else {
+            return plain(StatusCode::NOT_FOUND, "there is no such rendition\n");
+        };
+        let seconds = request.uri().query().and_then(|query| query.strip_prefix("seconds="));
+        let seconds = seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(10u64);
+        match flow.reserve(&Ask::template(template).class("viewer")).await {
+            Ok(decision) => {
+                eprintln!("{} plays {template}: {}", flow.peer(), decision.message);
+                play(media, seconds)
+            }
+            Err(ConnectError::Refused(decision)) => {
+                eprintln!("{} is refused {template}: {}", flow.peer(), decision.message);
+                // The largest charge that fits decides which rendition would.
+                let fits = decision.would_fit.and_then(|room| {
+                    self.ladder.iter().map(|(template, _)| template).find(|template| {
+                        let asked = self.policy.templates[*template].qos.sending.token_rate;
+                        asked.is_some_and(|asked| asked <= room)
+                    })
+                });
+                let body = json!({ "decision": decision, "best_that_fits": fits });
+                answer(StatusCode::SERVICE_UNAVAILABLE, &body)
+            }
+            Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": error.to_string() })),
+        }
+    }
+
+    async fn status(&self) -> Response<Body> {
+        match self.host.report().await {
+            Ok(reports) => {
+                let interfaces = reports.iter().map(|report| {
+                    json!({
+                        "interface": report.interface,
+                        "reserved": report.status.totals.map(|totals| totals.reserved),
+                        "available": report.status.totals.map(|totals| totals.available()),
+                        "kernel": report.status.kernel.as_ref().err(),
+                        "direct_packets": report.direct_packets,
+                        "classes": report.classes,
+                    })
+                });
+                answer(StatusCode::OK, &interfaces.collect())
+            }
+            Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({ "error": error.to_string() })),
+        }
+    }
+}
+
+/// So many seconds of a stream, as fast as its connection lets them through.
+fn play(media: &Media, seconds: u64) -> Response<Body> {
+    let total = media.mean_rate().saturating_mul(seconds) / PACKET as u64;
+    let chunk = 64;
+    let frames = stream::iter(0..total.div_ceil(chunk)).scan(media.looped(), move |looped, index| {
+        let packets = usize::try_from((total - index * chunk).min(chunk)).unwrap_or(0);
+        let mut buffer = vec![0; packets * PACKET];
+        looped.fill(&mut buffer);
+        std::future::ready(Some(Ok(Frame::data(Bytes::from(buffer)))))
+    });
+    let mut response = Response::new(Either::Right(StreamBody::new(frames.boxed())));
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("video/mp2t"));
+    response
+}
+
+fn answer(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+    let mut response = plain(status, &format!("{body}\n"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, hyper::header::HeaderValue::from_static("5"));
+    }
+    response
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(text.to_owned())));
+    *response.status_mut() = status;
+    response
+}
