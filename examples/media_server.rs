@@ -155,9 +155,11 @@ impl Server {
     }
 }
 
-/// So many seconds of a stream, as fast as its connection lets them through.
+/// So many seconds of a stream, up to the end of a round, as fast as its connection lets them through.
 fn play(media: &Media, seconds: u64) -> Response<Body> {
-    let total = media.mean_rate().saturating_mul(seconds) / PACKET as u64;
+    let round = media.packets();
+    let wanted = media.mean_rate().saturating_mul(seconds) / PACKET as u64;
+    let total = wanted.div_ceil(round) * round;
     let chunk = 64;
     let frames = stream::iter(0..total.div_ceil(chunk)).scan(media.looped(), move |looped, index| {
         let packets = usize::try_from((total - index * chunk).min(chunk)).unwrap_or(0);

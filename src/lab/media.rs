@@ -98,6 +98,11 @@ impl Media {
         Ok(Self { bytes: bytes.into(), round, counts, clock })
     }
 
+    /// Packets in one round.
+    pub fn packets(&self) -> u64 {
+        (self.bytes.len() / PACKET) as u64
+    }
+
     /// The stream's mean rate, in bytes per second, rounded up.
     pub fn mean_rate(&self) -> u64 {
         let rate = (self.bytes.len() as u128 * u128::from(CLOCK)).div_ceil(u128::from(self.round));
@@ -148,11 +153,10 @@ impl Looped {
 
     fn restamp(&self, packet: &mut [u8]) {
         let later = self.round * (self.media.round / 300);
-        if has_payload(packet) {
-            let count = self.media.counts.get(&pid(packet)).copied().unwrap_or(0);
-            let counter = u64::from(packet[3] & 0xF) + count % 16 * (self.round % 16);
-            packet[3] = packet[3] & 0xF0 | low_nibble(counter);
-        }
+        // A packet without payload repeats the counter of the one before it.
+        let count = self.media.counts.get(&pid(packet)).copied().unwrap_or(0);
+        let counter = u64::from(packet[3] & 0xF) + count % 16 * (self.round % 16);
+        packet[3] = packet[3] & 0xF0 | low_nibble(counter);
         if let Some(field) = pcr_field(packet) {
             let (base, extension) = read_pcr(field);
             write_pcr(field, (base + later) % STAMP_RANGE, extension);
@@ -314,10 +318,11 @@ mod tests {
         let mut packet = [0; PACKET];
         for _ in 0..media.bytes.len() / PACKET * 20 {
             looped.fill(&mut packet);
-            if has_payload(&packet) && pid(&packet) != 0x1FFF {
+            if pid(&packet) != 0x1FFF {
                 let counter = packet[3] & 0xF;
                 if let Some(last) = counters.insert(pid(&packet), counter) {
-                    assert_eq!(counter, (last + 1) % 16, "PID {}", pid(&packet));
+                    let step = u8::from(has_payload(&packet));
+                    assert_eq!(counter, (last + step) % 16, "PID {}", pid(&packet));
                 }
             }
         }
