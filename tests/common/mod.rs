@@ -1,4 +1,6 @@
-//! What the kernel tests share: a lab, or a loud reason why there is none.
+//! What the tests share: a policy from its text, and a lab or a loud reason why there is none.
+
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::process::Command;
 use std::sync::Arc;

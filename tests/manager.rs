@@ -1,0 +1,321 @@
+//! The manager: every transition, and above all that whatever fails gives everything back.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::policy;
+use flowspec::{Bytes, Flowspec, Qos, Rate};
+use gqos::admission::{Decision, Request};
+use gqos::manager::{Admitted, Effect, Input, Manager, Phase, Root, Seen, Ticket};
+use gqos::tc::{Handle, HtbRoot, MAJOR, Op};
+
+/// A manager and a kernel that answers as it is told, in virtual time.
+struct World {
+    manager: Manager,
+    now: u64,
+    next: u64,
+    /// What the kernel was asked, as tc commands.
+    asked: Vec<String>,
+    /// What the kernel answers to anything that contains this.
+    fails: Option<&'static str>,
+    /// Whether the kernel answers at all; changes wait otherwise.
+    held: Option<Vec<Ticket>>,
+    ended: Vec<Decision>,
+}
+
+type Answered = Option<(Decision, Option<Admitted>)>;
+
+impl World {
+    fn new(enforcement: &str) -> Self {
+        let text = format!(
+            "version = 1\n[interface.eth0]\nenforcement = \"{enforcement}\"\negress = {{ capacity = \"100 Mbit/s\", reservable = \"80%\" }}\n[class.viewer]\n"
+        );
+        let manager = Manager::new(policy(&text));
+        Self { manager, now: 0, next: 1000, asked: vec![], fails: None, held: None, ended: vec![] }
+    }
+
+    fn seen(enforcement: &str, root: Root) -> Self {
+        let mut world = Self::new(enforcement);
+        world.feed(Input::Seen(seen(root)));
+        world
+    }
+
+    fn feed(&mut self, input: Input) -> Answered {
+        self.now += 1;
+        let mut effects = self.manager.handle(input, self.now);
+        let mut answered = None;
+        while !effects.is_empty() {
+            match effects.remove(0) {
+                Effect::Apply { ticket, index, change } => {
+                    assert_eq!(index, 7);
+                    self.asked.extend(change.ops.iter().map(Op::to_string));
+                    if let Some(held) = &mut self.held {
+                        held.push(ticket);
+                        continue;
+                    }
+                    let fails =
+                        self.fails.filter(|part| change.ops.iter().any(|op| op.to_string().contains(part)));
+                    let result =
+                        fails.map_or(Ok(()), |_| Err("RTM_NEWTCLASS: No buffer space available".into()));
+                    effects.extend(self.manager.handle(Input::Applied { ticket, result }, self.now));
+                }
+                Effect::Answer { answer, .. } => answered = Some((answer.decision, answer.admitted)),
+                Effect::Tell(decision) => self.ended.push(decision),
+            }
+        }
+        answered
+    }
+
+    fn reserve(&mut self, id: &str, megabits: u64) -> Answered {
+        self.next += 1;
+        let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
+        let request = Request { id: id.into(), interface: "eth0".into(), class: None, qos };
+        self.feed(Input::Reserve { ticket: Ticket(self.next), request: Box::new(request) })
+    }
+
+    fn admitted(&mut self, id: &str, megabits: u64) -> Option<Handle> {
+        let (decision, admitted) = self.reserve(id, megabits).unwrap();
+        assert!(decision.ok, "{}", decision.message);
+        admitted.unwrap().class
+    }
+
+    fn refused(&mut self, id: &str, megabits: u64) -> Decision {
+        let (decision, admitted) = self.reserve(id, megabits).unwrap();
+        assert!(!decision.ok && admitted.is_none());
+        decision
+    }
+
+    fn close(&mut self, id: &str) {
+        assert_eq!(self.feed(Input::Closed { id: id.into() }), None);
+    }
+
+    fn reserved(&self) -> Rate {
+        self.manager.ledger().totals("eth0").unwrap().sending.reserved
+    }
+
+    /// What the kernel was asked since the last time.
+    fn commands(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.asked)
+    }
+
+    /// Nothing is reserved, nobody is known, and the next flow gets the first class again.
+    #[track_caller]
+    fn assert_clean(&self, name: &str) {
+        assert_eq!((self.reserved(), self.manager.ledger().flows()), (Rate::ZERO, 0), "{name}");
+        assert!(self.manager.classes("eth0").is_empty(), "{name}");
+    }
+}
+
+fn seen(root: Root) -> Seen {
+    Seen { interface: "eth0".into(), index: 7, mtu: Bytes::new(1500), speed: None, root }
+}
+
+#[test]
+fn a_flow_is_provisional_until_kernel_and_peer_have_answered() {
+    let mut world = World::seen("auto", Root::Default);
+    assert_eq!(world.commands().len(), 4, "root, link, default and its queue");
+    world.held = Some(vec![]);
+    assert_eq!(world.reserve("v1", 6), None, "the kernel has not answered");
+    assert_eq!(world.manager.phase("v1"), Some(Phase::Applying));
+    assert_eq!(world.reserved(), Rate::from_mbit(6), "and nobody else gets it meanwhile");
+    let ticket = world.held.take().unwrap()[0];
+    let (decision, admitted) = world.feed(Input::Applied { ticket, result: Ok(()) }).unwrap();
+    assert_eq!(admitted.unwrap().class.unwrap().to_string(), "6771:100");
+    assert_eq!(decision.enforced.unwrap().class.as_deref(), Some("6771:100 dev eth0"));
+    assert_eq!(world.manager.phase("v1"), Some(Phase::Provisional));
+    world.feed(Input::Connected { id: "v1".into() });
+    assert_eq!(world.manager.phase("v1"), Some(Phase::Established));
+    world.commands();
+    world.close("v1");
+    assert_eq!(world.commands(), ["class del classid 6771:100"]);
+    world.assert_clean("after the end");
+    assert_eq!(world.ended.len(), 1);
+}
+
+#[test]
+fn a_kernel_failure_after_admission_gives_everything_back() {
+    let mut world = World::seen("auto", Root::Default);
+    world.fails = Some("class add");
+    let decision = world.refused("v1", 6);
+    assert_eq!((decision.code, decision.reason), (10045, Some("traffic_control")));
+    assert!(decision.message.contains("No buffer space"), "{}", decision.message);
+    world.assert_clean("after the failure");
+    world.fails = None;
+    assert!(world.admitted("v1", 80).is_some(), "all of the budget is there");
+    world.close("v1");
+    world.assert_clean("and again");
+}
+
+#[test]
+fn a_refused_and_a_timed_out_connection_give_everything_back() {
+    for phase in ["provisional", "established"] {
+        let mut world = World::seen("auto", Root::Default);
+        world.admitted("v1", 80);
+        if phase == "established" {
+            world.feed(Input::Connected { id: "v1".into() });
+        }
+        world.close("v1");
+        world.assert_clean(phase);
+        world.close("v1");
+        assert_eq!(world.ended.len(), 1, "{phase}: given back exactly once");
+    }
+}
+
+#[test]
+fn a_caller_that_gives_up_while_the_kernel_works_is_cleaned_up_after() {
+    let mut world = World::seen("auto", Root::Default);
+    world.held = Some(vec![]);
+    world.reserve("v1", 6);
+    world.close("v1");
+    assert_eq!(world.reserved(), Rate::from_mbit(6), "not before the kernel has answered");
+    let ticket = world.held.take().unwrap()[0];
+    world.commands();
+    world.feed(Input::Applied { ticket, result: Ok(()) });
+    assert_eq!(world.commands(), ["class del classid 6771:100"]);
+    world.assert_clean("at the end");
+}
+
+#[test]
+fn the_budget_returns_after_the_class_is_gone_and_not_before() {
+    let mut world = World::seen("auto", Root::Default);
+    world.admitted("v1", 80);
+    world.held = Some(vec![]);
+    world.close("v1");
+    assert_eq!(world.manager.phase("v1"), Some(Phase::Releasing));
+    assert_eq!(world.refused("v2", 1).reason, Some("interface_budget"));
+    world.close("v1");
+    let tickets = world.held.take().unwrap();
+    assert_eq!(tickets.len(), 1, "the kernel is asked once");
+    world.feed(Input::Applied { ticket: tickets[0], result: Ok(()) });
+    world.assert_clean("at the end");
+}
+
+#[test]
+fn a_class_that_cannot_be_deleted_is_not_used_again_and_its_rate_is() {
+    let mut world = World::seen("auto", Root::Default);
+    world.admitted("v1", 80);
+    world.fails = Some("class del");
+    world.close("v1");
+    world.assert_clean("the flow is gone");
+    world.fails = None;
+    assert_eq!(world.admitted("v2", 80).unwrap().to_string(), "6771:101");
+}
+
+#[test]
+fn what_stands_at_the_root_decides_what_is_programmed() {
+    let foreign = || Root::Foreign("htb 1:".into());
+    for (enforcement, root, class, lacking) in [
+        ("auto", Root::Default, true, None),
+        ("auto", foreign(), false, Some("left alone")),
+        ("auto", Root::Taken("it".into()), false, Some("another gqos")),
+        ("user-space", Root::Default, false, Some("user-space")),
+        ("kernel", Root::Default, true, None),
+    ] {
+        let mut world = World::seen(enforcement, root.clone());
+        let (decision, admitted) = world.reserve("v1", 6).unwrap();
+        assert_eq!(admitted.unwrap().class.is_some(), class, "{enforcement} {root:?}");
+        let told = decision.enforced.unwrap();
+        assert!(told.sending, "user space always holds it");
+        match lacking {
+            None => assert_eq!(told.lacking, None),
+            Some(word) => assert!(told.lacking.unwrap().contains(word), "{enforcement} {root:?}"),
+        }
+        world.close("v1");
+        world.assert_clean(enforcement);
+    }
+    let mut world = World::seen("kernel", foreign());
+    assert_eq!(world.refused("v1", 6).reason, Some("traffic_control"));
+    world.assert_clean("refused for lack of a tree");
+    assert!(world.commands().is_empty(), "a foreign qdisc is not touched");
+}
+
+#[test]
+fn a_set_up_that_fails_leaves_user_space_and_says_so() {
+    let mut world = World::new("auto");
+    world.fails = Some("qdisc add root");
+    world.feed(Input::Seen(seen(Root::Default)));
+    let (decision, admitted) = world.reserve("v1", 6).unwrap();
+    assert_eq!(admitted.unwrap().class, None);
+    assert!(decision.enforced.unwrap().lacking.unwrap().contains("No buffer space"));
+}
+
+#[test]
+fn our_own_stale_tree_is_taken_away_first() {
+    let stale = HtbRoot { handle: Handle::new(MAJOR, 0), default: 2, direct_packets: 0 };
+    let mut world = World::seen("auto", Root::Ours(stale));
+    let commands = world.commands();
+    assert_eq!(
+        commands[..2],
+        ["qdisc del root handle 6771:", "qdisc add root handle 6771: htb default 2 direct_qlen 0"]
+    );
+}
+
+#[test]
+fn requests_wait_for_the_tree() {
+    let mut world = World::new("auto");
+    world.held = Some(vec![]);
+    world.feed(Input::Seen(seen(Root::Default)));
+    assert_eq!(world.reserve("v1", 6), None);
+    let ticket = world.held.take().unwrap()[0];
+    let (decision, admitted) = world.feed(Input::Applied { ticket, result: Ok(()) }).unwrap();
+    assert!(decision.ok && admitted.unwrap().class.is_some());
+}
+
+#[test]
+fn best_effort_has_no_class_and_charges_nothing() {
+    let mut world = World::seen("kernel", Root::Default);
+    world.commands();
+    let request = Request { id: "b".into(), interface: "eth0".into(), class: None, qos: Qos::BEST_EFFORT };
+    let (decision, admitted) =
+        world.feed(Input::Reserve { ticket: Ticket(1), request: Box::new(request) }).unwrap();
+    assert!(decision.ok);
+    assert_eq!(admitted.unwrap().class, None);
+    assert!(world.commands().is_empty() && world.reserved() == Rate::ZERO);
+}
+
+#[test]
+fn stop_takes_the_tree_back() {
+    let mut world = World::seen("auto", Root::Default);
+    world.admitted("v1", 6);
+    world.commands();
+    world.feed(Input::Stop);
+    assert_eq!(world.commands(), ["qdisc del root handle 6771:"]);
+}
+
+#[test]
+fn a_decision_is_one_line_of_the_contracts_json() {
+    let mut world = World::seen("user-space", Root::Default);
+    world.admitted("v1", 79);
+    let json = serde_json::to_string(&world.refused("v2", 2)).unwrap();
+    assert_eq!(
+        json,
+        r#"{"at_us":3,"op":"reserve","id":"v2","ok":false,"error":"WSAEOPNOTSUPP","code":10045,"status":"WSA_QOS_ADMISSION_FAILURE","reason":"interface_budget","message":"eth0 sending: 2 Mbit/s asked, 79 Mbit/s reserved of 80 Mbit/s, 1 Mbit/s available: 1 Mbit/s short; most is held by v1 (79 Mbit/s); at most 1 Mbit/s would fit","charged":{"sending":0,"receiving":0},"reserved":{"eth0":{"sending":9875000,"receiving":0}},"available":{"eth0":{"sending":125000,"receiving":10000000}},"preempted":[],"shed":[],"would_fit":125000}"#
+    );
+}
+
+proptest::proptest! {
+    /// Whatever happens in whatever order, with the kernel failing at random: when all is closed,
+    /// nothing is reserved, and the kernel's classes are those of the flows.
+    #[test]
+    fn no_order_of_events_leaks(steps in proptest::collection::vec((0u8..4, 0u8..12, proptest::bool::weighted(0.2)), 1..200)) {
+        let mut world = World::seen("auto", Root::Default);
+        for (what, who, fails) in steps {
+            world.fails = fails.then_some("class");
+            let id = format!("v{who}");
+            match what {
+                0 | 1 => drop(world.reserve(&id, 10)),
+                2 => drop(world.feed(Input::Connected { id })),
+                _ => world.close(&id),
+            }
+            let flows = world.manager.ledger().flows() as u64;
+            proptest::prop_assert_eq!(world.reserved(), Rate::from_mbit(10 * flows));
+            proptest::prop_assert_eq!(world.manager.classes("eth0").len() as u64, flows);
+        }
+        world.fails = None;
+        for who in 0..12 {
+            world.close(&format!("v{who}"));
+        }
+        world.assert_clean("at the end");
+    }
+}
