@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use flowspec::{Bytes, Flowspec, Qos, Rate};
 use gqos::connect::{Ask, Host};
-use gqos::lab::capture::{Packet, Tap, depth};
 use gqos::lab::{CLIENT_V4, Network};
+use gqos::linux::capture::{Packet, Tap, depth};
 use gqos::linux::socket;
 use gqos::policy::{Policy, Source};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

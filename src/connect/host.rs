@@ -128,7 +128,7 @@ impl Host {
             match netlink.link_by_name(name).await {
                 Ok(link) => driver.look_at(&link).await?,
                 // Not there yet: it is looked at when its first flow comes.
-                Err(error) if error.errno() == Some(nix::libc::ENODEV) => {}
+                Err(error) if error.is_absent() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -3,7 +3,6 @@
 //! Everything lives in network namespaces without names, held by threads of this process: when it
 //! ends, however it ends, the kernel takes all of it away.
 
-pub mod capture;
 pub mod demo;
 pub mod media;
 mod network;

@@ -7,18 +7,16 @@
 //! ```
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use flowspec::{Bytes, Micros, Rate};
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use tokio::runtime::{Builder, Handle as Runtime};
 use tokio::sync::oneshot;
 
-use crate::linux::namespace::Namespace;
+use crate::linux::namespace::{self, Namespace};
 use crate::linux::{LinuxError, Netlink};
 use crate::tc::{Handle, Tbf};
 
@@ -74,7 +72,7 @@ impl Network {
         for (site, peer) in [(&server, "wire0"), (&client, "wire1")] {
             site.run(async move {
                 quiet_ipv6();
-                join(peer, to_wire).await
+                Netlink::open()?.add_veth("eth0", peer, to_wire).await
             })??;
         }
         let tbf = Tbf {
@@ -104,7 +102,7 @@ impl Network {
                 for name in ["lo", "eth0"] {
                     let link = netlink.link_by_name(name).await?;
                     if name == "lo" {
-                        set_up(&netlink, link.index).await?;
+                        netlink.set_up(link.index).await?;
                     } else {
                         configure(&netlink, link.index, v4, v6).await?;
                         default_route(&netlink, link.index, gateway).await?;
@@ -133,7 +131,7 @@ impl Site {
             });
             match runtime {
                 Ok(runtime) => {
-                    let thread_id = nix::unistd::gettid().as_raw();
+                    let thread_id = namespace::thread_id();
                     // Whoever made the site waits for this, or has gone.
                     let _ = ready.send(Ok((runtime.handle().clone(), thread_id)));
                     // An error means that the site was dropped: it is time to stop.
@@ -221,33 +219,11 @@ fn forward() -> Result<(), LinuxError> {
     }
 }
 
-/// A veth pair: `eth0` here, the other end in the wire's namespace.
-async fn join(peer: &str, wire: i32) -> Result<(), LinuxError> {
-    let netlink = Netlink::open()?;
-    let far = LinkMessageBuilder::<LinkUnspec>::new().name(peer.to_owned()).setns_by_fd(wire).build();
-    let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-        .name("eth0".to_owned())
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(far)))
-        .build();
-    let added = netlink.handle().link().add(pair).execute().await;
-    added.map_err(|error| told("RTM_NEWLINK", &format!("veth eth0 peer {peer}"), error))
-}
-
-async fn set_up(netlink: &Netlink, index: u32) -> Result<(), LinuxError> {
-    let up = LinkUnspec::new_with_index(index).up().build();
-    let set = netlink.handle().link().set(up).execute().await;
-    set.map_err(|error| told("RTM_SETLINK", &format!("interface {index} up"), error))
-}
-
 async fn configure(netlink: &Netlink, index: u32, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<(), LinuxError> {
-    set_up(netlink, index).await?;
-    let addresses: [(IpAddr, u8); 2] = [(v4.into(), 24), (v6.into(), 64)];
-    for (address, prefix) in addresses {
-        if address.is_ipv6() && !has_ipv6() {
-            continue;
-        }
-        let added = netlink.handle().address().add(index, address, prefix).execute().await;
-        added.map_err(|error| told("RTM_NEWADDR", &format!("{address}/{prefix}"), error))?;
+    netlink.set_up(index).await?;
+    netlink.add_address(index, v4.into(), 24).await?;
+    if has_ipv6() {
+        netlink.add_address(index, v6.into(), 64).await?;
     }
     Ok(())
 }
@@ -257,20 +233,13 @@ async fn default_route(
     index: u32,
     gateway: (Ipv4Addr, Ipv6Addr),
 ) -> Result<(), LinuxError> {
-    let v4 = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway.0).output_interface(index).build();
-    let v6 = RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway.1).output_interface(index).build();
-    let routes = [Some(v4), has_ipv6().then_some(v6)];
-    for route in routes.into_iter().flatten() {
-        let added = netlink.handle().route().add(route).execute().await;
-        added.map_err(|error| told("RTM_NEWROUTE", "default", error))?;
+    netlink.add_default_route(index, gateway.0.into()).await?;
+    if has_ipv6() {
+        netlink.add_default_route(index, gateway.1.into()).await?;
     }
     Ok(())
 }
 
 fn has_ipv6() -> bool {
     std::path::Path::new("/proc/sys/net/ipv6").exists()
-}
-
-fn told(call: &'static str, object: &str, error: rtnetlink::Error) -> LinuxError {
-    LinuxError::from_rtnetlink(call, object, error)
 }

@@ -67,6 +67,11 @@ impl LinuxError {
         }
     }
 
+    /// Whether the object does not exist.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.errno(), Some(nix::libc::ENODEV | nix::libc::ENOENT))
+    }
+
     /// Whether a privilege is missing.
     pub fn is_permission(&self) -> bool {
         matches!(self, Self::Call { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)

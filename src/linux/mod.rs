@@ -3,8 +3,10 @@
 //! Takes values (operations, addresses, options) and returns values or an error that names the
 //! call, the object and the errno. Knows no policy and no flows.
 
+pub mod capture;
 mod claim;
 mod error;
+mod links;
 pub mod namespace;
 mod netlink;
 pub mod socket;

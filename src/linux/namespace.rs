@@ -57,6 +57,11 @@ impl AsFd for Namespace {
     }
 }
 
+/// The calling thread's number, as in /proc.
+pub fn thread_id() -> i32 {
+    nix::unistd::gettid().as_raw()
+}
+
 /// Whether this process may make network namespaces as it is: it has CAP_SYS_ADMIN.
 pub fn may_unshare() -> bool {
     const CAP_SYS_ADMIN: u32 = 21;

@@ -88,7 +88,7 @@ impl Netlink {
     }
 
     /// The library's own handle, for what this type has no name for.
-    pub const fn handle(&self) -> &rtnetlink::Handle {
+    pub(super) const fn handle(&self) -> &rtnetlink::Handle {
         &self.handle
     }
 
@@ -210,7 +210,7 @@ impl Netlink {
         let request = RouteNetlinkMessage::GetTrafficClass(header(index, handle, Handle::default()));
         // Without ECHO, kernels that count their listeners answer with an acknowledgement alone.
         match self.request(GET_CLASS, &object, request, NLM_F_ACK | NLM_F_ECHO).await {
-            Err(error) if error.errno() == Some(nix::libc::ENOENT) => Ok(None),
+            Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
             Ok(messages) => {
                 let mut states =

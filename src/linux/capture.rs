@@ -9,7 +9,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use crate::linux::LinuxError;
+use super::error::LinuxError;
 
 /// A packet: when it passed, and its IP datagrams' bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
