@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow};
 use flowspec::Rate;
 use gqos::lab::demo::{self, DemoError, Options, Outcome, Rung};
 use gqos::lab::media::Media;
+use gqos::lab::report;
 use gqos::linux::{LinuxError, namespace};
 use gqos::policy::{Policy, Source};
 
@@ -37,6 +38,9 @@ pub(super) struct Arguments {
     /// The policy of the second phase, instead of examples/policies/streaming.toml.
     #[arg(long, value_name = "POLICY")]
     policy: Option<PathBuf>,
+    /// Write the result as a page with a picture, or as the picture alone where FILE ends in .svg.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Print the result as one JSON document.
     #[arg(long)]
     json: bool,
@@ -90,6 +94,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn print(arguments: &Arguments, outcome: &Outcome) -> Result<ExitCode, Failure> {
+    if let Some(path) = &arguments.report {
+        let picture = path.extension().is_some_and(|extension| extension == "svg");
+        let text = if picture { report::svg(outcome) } else { report::html(outcome) };
+        std::fs::write(path, text)
+            .map_err(|error| Failure::new(OS_ERROR, anyhow!("write {}: {error}", path.display())))?;
+    }
     if arguments.json {
         let json = serde_json::to_string(outcome).map_err(|error| Failure::new(OS_ERROR, error))?;
         println!("{json}");

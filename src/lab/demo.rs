@@ -94,6 +94,8 @@ pub struct ViewerResult {
     pub token_rate: u64,
     /// The token rate itself, IP headers included: what is charged to the budget.
     pub charged: u64,
+    /// What playing takes: the stream's own mean rate.
+    pub media_rate: u64,
     /// What it got.
     pub achieved: Achieved,
     /// How often play stopped.
@@ -441,6 +443,7 @@ impl Running {
                 admitted,
                 token_rate: promised(charged).get(),
                 charged: charged.get(),
+                media_rate: viewer.media_rate,
                 achieved: achieved(&watched, now),
                 stalls,
                 stall_ms,

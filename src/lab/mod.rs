@@ -7,6 +7,7 @@ pub mod demo;
 pub mod media;
 mod network;
 pub mod player;
+pub mod report;
 pub mod service;
 pub mod viewer;
 

@@ -1,0 +1,174 @@
+//! The demo's result as a picture: every viewer, every second, without gqos and with it.
+
+use std::fmt::Write;
+
+use flowspec::Rate;
+
+use super::demo::{Outcome, Phase, ViewerResult};
+use super::viewer::Transport;
+
+/// A second's cell, and the space between cells.
+const CELL: (usize, usize) = (18, 11);
+/// What a row's label takes.
+const LABEL: usize = 96;
+/// Above the rows.
+const TOP: usize = 64;
+/// Between the two phases.
+const GAP: usize = 66;
+
+/// Below this part of what playing takes, in per cent, a second is short.
+const SHORT: u64 = 98;
+/// Below this it is very short.
+const VERY_SHORT: u64 = 80;
+
+/// The picture: a row for each viewer, a cell for each of its whole seconds.
+pub fn svg(outcome: &Outcome) -> String {
+    let rows = outcome.phases.iter().map(|phase| phase.viewers.len()).max().unwrap_or(0);
+    let seconds = outcome.phases.iter().map(columns).max().unwrap_or(0);
+    let panel = LABEL + seconds * CELL.0 + GAP;
+    let width = panel * outcome.phases.len().max(1);
+    let height = TOP + rows * CELL.1 + 44;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"9\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
+    );
+    for (index, phase) in outcome.phases.iter().enumerate() {
+        draw_phase(&mut svg, phase, index * panel + 10);
+    }
+    legend(&mut svg, height - 16);
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// A page of its own with the picture and the refusals.
+pub fn html(outcome: &Outcome) -> String {
+    let link = Rate::new(outcome.link_bytes_per_second);
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>gqos demo</title>\n<style>body{{font:14px/1.5 sans-serif;margin:2em;max-width:90em}}svg{{max-width:100%;height:auto}}code{{font-size:12px}}</style></head>\n<body><h1>gqos demo</h1>\n<p>The same viewers and the same bulk transfer over a link of {link}, first without gqos, then with it.</p>\n"
+    );
+    page.push_str(&svg(outcome));
+    for phase in &outcome.phases {
+        // Writing to a String does not fail.
+        let _ = writeln!(page, "<h2>{}</h2><p>{}</p>", title(phase), escape(&sentence(phase)));
+        if !phase.refused.is_empty() {
+            page.push_str("<ul>\n");
+            for refusal in &phase.refused {
+                let part = |key: &str| escape(refusal[key].as_str().unwrap_or_default());
+                let _ = writeln!(
+                    page,
+                    "<li><b>{}</b> {}: <code>{}</code></li>",
+                    part("id"),
+                    part("error"),
+                    part("message")
+                );
+            }
+            page.push_str("</ul>\n");
+        }
+    }
+    page.push_str("</body></html>\n");
+    page
+}
+
+fn draw_phase(svg: &mut String, phase: &Phase, left: usize) {
+    let _ = writeln!(
+        svg,
+        "<text x=\"{left}\" y=\"20\" font-size=\"15\" font-weight=\"bold\">{}</text>",
+        title(phase)
+    );
+    for (line, text) in sentence(phase).split("; ").enumerate() {
+        let y = 36 + line * 13;
+        let _ = writeln!(
+            svg,
+            "<text x=\"{left}\" y=\"{y}\" font-size=\"11\" fill=\"#555\">{}</text>",
+            escape(text)
+        );
+    }
+    for (row, viewer) in phase.viewers.iter().enumerate() {
+        let y = TOP + row * CELL.1;
+        draw_viewer(svg, viewer, left, y, columns(phase));
+    }
+}
+
+fn draw_viewer(svg: &mut String, viewer: &ViewerResult, left: usize, y: usize, columns: usize) {
+    let transport = match viewer.transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    };
+    let label = escape(&format!("{} {} {transport}", viewer.id, viewer.template));
+    let _ = writeln!(svg, "<text x=\"{left}\" y=\"{}\" fill=\"#333\">{label}</text>", y + 8);
+    let x = left + LABEL;
+    if !viewer.admitted {
+        let width = columns * CELL.0 - 1;
+        let height = CELL.1 - 1;
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"#e4e4e4\"/>"
+        );
+        let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\" fill=\"#777\">refused: 10045</text>", x + 4, y + 8);
+        return;
+    }
+    for (second, &bytes) in viewer.achieved.by_second.iter().enumerate() {
+        let percent = u128::from(bytes) * 100 / u128::from(viewer.media_rate.max(1));
+        let colour = colour(u64::try_from(percent).unwrap_or(u64::MAX));
+        let (x, width, height) = (x + second * CELL.0, CELL.0 - 1, CELL.1 - 1);
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{colour}\"/>"
+        );
+    }
+    if viewer.stalls > 0 {
+        let x = x + columns * CELL.0 + 2;
+        let _ =
+            writeln!(svg, "<text x=\"{x}\" y=\"{}\" fill=\"#b3261e\">{} ms</text>", y + 8, viewer.stall_ms);
+    }
+}
+
+fn legend(svg: &mut String, y: usize) {
+    let entries = [
+        ("#2e7d32", "a second with all that playing takes"),
+        ("#f9a825", "less than 98 % of it"),
+        ("#c62828", "less than 80 %"),
+    ];
+    let mut x = 10;
+    for (colour, text) in entries {
+        let _ =
+            writeln!(svg, "<rect x=\"{x}\" y=\"{}\" width=\"14\" height=\"10\" fill=\"{colour}\"/>", y - 9);
+        let _ = writeln!(svg, "<text x=\"{}\" y=\"{y}\" font-size=\"11\">{text}</text>", x + 18);
+        x += 40 + text.len() * 6;
+    }
+    let _ = writeln!(
+        svg,
+        "<text x=\"{x}\" y=\"{y}\" font-size=\"11\" fill=\"#b3261e\">ms: the picture stood still</text>"
+    );
+}
+
+const fn colour(percent: u64) -> &'static str {
+    match percent {
+        SHORT.. => "#2e7d32",
+        VERY_SHORT.. => "#f9a825",
+        _ => "#c62828",
+    }
+}
+
+/// The most whole seconds that a viewer of the phase can have.
+fn columns(phase: &Phase) -> usize {
+    phase.viewers.iter().map(|viewer| viewer.achieved.by_second.len()).max().unwrap_or(0)
+}
+
+fn title(phase: &Phase) -> &'static str {
+    if phase.name == "managed" { "With gqos" } else { "Without gqos" }
+}
+
+/// A phase in words, in two halves.
+pub fn sentence(phase: &Phase) -> String {
+    let admitted = phase.viewers.iter().filter(|viewer| viewer.admitted).count();
+    let stalled = phase.viewers.iter().filter(|viewer| viewer.stalls > 0).count();
+    let bulk = Rate::new(phase.bulk.mean / 125_000 * 125_000);
+    format!(
+        "{admitted} viewers let in, {} refused, {stalled} stalled; bulk transfer {bulk}",
+        phase.refused.len()
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
