@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowspec::{Bytes, Flowspec, Qos, Rate};
+use flowspec::{Bytes, Flowspec, Peak, Qos, Rate};
 use gqos::connect::{Ask, Host};
 use gqos::lab::{CLIENT_V4, Network};
 use gqos::linux::capture::{Packet, Tap, depth};
@@ -38,19 +38,28 @@ fn main() {
         "shaped flows, greedy, {SECONDS} s each; b = bucket, M = 1500 B; depth is at most b + M if all is well"
     );
     println!(
-        "{:<10} {:<4} {:>12} {:>8}  {:>9} {:>10} {:>10}",
-        "", "", "rate", "b", "rate got", "depth tx", "depth rx"
+        "{:<10} {:<4} {:>12} {:>12} {:>8}  {:>9} {:>10} {:>10}",
+        "", "", "rate", "peak", "b", "rate got", "depth tx", "depth rx"
     );
     for enforcement in ["kernel", "user-space"] {
-        for (megabits, bucket) in [(1, 16_384), (4, 65_536), (8, 16_384), (8, 3_000), (100, 125_000)] {
+        let cases = [
+            (1, 16_384, None),
+            (4, 65_536, None),
+            (8, 16_384, None),
+            (8, 3_000, None),
+            (8, 65_536, Some(16)),
+            (8, 65_536, Some(8)),
+            (100, 125_000, None),
+        ];
+        for (megabits, bucket, peak) in cases {
             for tcp in [true, false] {
-                measure(enforcement, tcp, Rate::from_mbit(megabits), bucket);
+                measure(enforcement, tcp, Rate::from_mbit(megabits), bucket, peak.map(Rate::from_mbit));
             }
         }
     }
 }
 
-fn measure(enforcement: &'static str, tcp: bool, rate: Rate, bucket: u64) {
+fn measure(enforcement: &'static str, tcp: bool, rate: Rate, bucket: u64, peak: Option<Rate>) {
     let network = Network::new(Rate::from_mbit(1000)).unwrap();
     let ready = network.client.run(async move {
         let listener = TcpListener::bind((CLIENT_V4, PORT)).await.unwrap();
@@ -67,7 +76,7 @@ fn measure(enforcement: &'static str, tcp: bool, rate: Rate, bucket: u64) {
     let sender = network.server.run(async { Tap::open().unwrap() }).unwrap();
     let text = POLICY.replace("ENFORCEMENT", enforcement);
     let (policy, _) = Policy::parse(&[Source { name: "bench", text: &text }]).unwrap();
-    network.server.run(greedy(Arc::new(policy), tcp, rate, bucket)).unwrap();
+    network.server.run(greedy(Arc::new(policy), tcp, rate, bucket, peak)).unwrap();
     let protocol = if tcp { 6 } else { 17 };
     let [tx, rx] = [sender, receiver].map(|tap| tap.take(protocol, PORT, 1448).unwrap());
     let outgoing = |packets: &[Packet]| -> Vec<Packet> {
@@ -77,18 +86,20 @@ fn measure(enforcement: &'static str, tcp: bool, rate: Rate, bucket: u64) {
     let (tx, rx) = (outgoing(&tx), outgoing(&rx));
     let name = if tcp { "tcp" } else { "udp" };
     println!(
-        "{enforcement:<10} {name:<4} {:>12} {bucket:>8}  {:>8.4}x {:>10} {:>10}",
+        "{enforcement:<10} {name:<4} {:>12} {:>12} {bucket:>8}  {:>8.4}x {:>10} {:>10}",
         rate.to_string(),
+        peak.map_or_else(|| "infinite".into(), |peak| peak.to_string()),
         sustained(&tx, bucket) / rate.get() as f64,
         depth(&tx, rate.get()),
         depth(&rx, rate.get())
     );
 }
 
-async fn greedy(policy: Arc<Policy>, tcp: bool, rate: Rate, bucket: u64) {
+async fn greedy(policy: Arc<Policy>, tcp: bool, rate: Rate, bucket: u64, peak: Option<Rate>) {
     let host = Host::start(policy).await.unwrap();
     let mut spec = Flowspec::guaranteed(rate, Bytes::new(bucket));
     spec.minimum_policed_size = Some(Bytes::new(1000));
+    spec.peak_bandwidth = peak.map(Peak::Finite);
     let (peer, ask) = (SocketAddr::from((CLIENT_V4, PORT)), Ask::qos(Qos::sending(spec)));
     let time = Duration::from_secs(SECONDS);
     if tcp {

@@ -288,6 +288,65 @@ fn all_data_leaves_before_the_reservation_ends() {
 }
 
 #[test]
+fn a_reset_gives_back_while_the_connection_is_still_held() {
+    let Some(network) = lab(100) else { return };
+    let (send, receive) = std::sync::mpsc::channel();
+    network.client.runtime().spawn(async move {
+        let listener = TcpListener::bind((CLIENT_V4, 5000)).await.unwrap();
+        send.send(()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        // Closed with data unread: the peer is reset.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(stream);
+    });
+    receive.recv().unwrap();
+    let work = async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        let peer = SocketAddr::from((CLIENT_V4, 5000));
+        let mut connection = host.connector().connect(peer, &Ask::template("video")).await.unwrap();
+        let data = vec![1; 65536];
+        while connection.write_all(&data).await.is_ok() {}
+        until(&host, Rate::ZERO, 2).await;
+        assert_eq!(connection.decision(), None, "the reservation is gone, the connection is not");
+        drop(connection);
+        host.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_flow_can_be_given_a_reservation_and_give_it_back_while_it_runs() {
+    let Some(network) = lab(100) else { return };
+    let viewers = network.client.runtime().clone();
+    let work = async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        let listener = host.listen("0.0.0.0:8000".parse().unwrap(), Ask::default()).await.unwrap();
+        let viewer = viewers.spawn(tokio::net::TcpStream::connect((gqos::lab::SERVER_V4, 8000)));
+        let connection = listener.accept_free().await.unwrap();
+        let _viewer = viewer.await.unwrap().unwrap();
+        let flow = connection.flow();
+        for _ in 0..3 {
+            flow.reserve(&Ask::template("video")).await.unwrap();
+            assert_eq!(reserved(&host).await, Rate::from_mbit(6));
+            let again = flow.reserve(&Ask::template("video")).await.err().unwrap();
+            assert_eq!(again.wsa(), Wsa::Einval, "{again}");
+            flow.release().unwrap();
+            flow.release().unwrap();
+            until(&host, Rate::ZERO, 2).await;
+        }
+        assert!(flow.reserve(&Ask::qos(mbit(81))).await.is_err());
+        flow.reserve(&Ask::qos(mbit(80))).await.unwrap();
+        let flow = std::sync::Arc::clone(flow);
+        drop(connection);
+        until(&host, Rate::ZERO, 2).await;
+        let ended = flow.reserve(&Ask::template("video")).await.err().unwrap();
+        assert!(ended.to_string().contains("has ended"), "{ended}");
+        host.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
 fn flows_beyond_the_bound_share_a_class() {
     let Some(network) = lab(1000) else { return };
     let count = u64::from(gqos::tc::LARGEST_FLOW_CLASSES) + 3;

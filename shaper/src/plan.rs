@@ -33,7 +33,8 @@ pub enum Framing {
 pub struct Plan {
     /// r and b.
     pub sustained: Tokens,
-    /// p, where it is finite, with [`Plan::peak_depth`].
+    /// p, where it is finite. Holds M and a millisecond of p, at most b: the kernel's class holds the
+    /// flow to M itself.
     pub peak: Option<Tokens>,
     /// m: smaller datagrams are charged as this.
     pub minimum_policed_size: Bytes,
@@ -96,7 +97,6 @@ impl Plan {
         })
     }
 
-    /// M and a millisecond of p, at most b. The kernel's class holds the flow to M itself.
     fn peak_depth(peak: Rate, tspec: &TSpec) -> Bytes {
         let slack = peak.bytes_in(PEAK_SLACK);
         tspec.max_sdu_size().saturating_add(slack).min(tspec.token_bucket_size())

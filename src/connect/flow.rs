@@ -128,18 +128,17 @@ impl Flow {
     ///
     /// - **Errors**: the refusal; the flow holds one already or has ended; the kernel's.
     pub async fn reserve(&self, ask: &Ask) -> Result<Decision, ConnectError> {
-        match std::mem::replace(&mut *self.state(), State::Asking) {
-            State::Free => {}
-            held => {
-                let problem = match held {
-                    State::Ended => "the flow has ended",
-                    State::Free | State::Asking | State::Held { .. } => {
-                        "the flow holds a reservation already"
-                    }
-                };
-                *self.state() = held;
+        {
+            let mut state = self.state();
+            let problem = match *state {
+                State::Free => None,
+                State::Asking | State::Held { .. } => Some("the flow holds a reservation already"),
+                State::Ended => Some("the flow has ended"),
+            };
+            if let Some(problem) = problem {
                 return Err(ConnectError::State { problem });
             }
+            *state = State::Asking;
         }
         // Given back if this future is dropped or fails.
         let asking = Asking(self);
