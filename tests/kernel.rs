@@ -11,6 +11,8 @@ use common::{inside, lab, policy};
 use flowspec::{Bytes, Flowspec, Qos, Rate, Wsa};
 use gqos::connect::{AcceptError, Ask, ConnectError, Host};
 use gqos::lab::{CLIENT_V4, CLIENT_V6, Network};
+use gqos::linux::{Netlink, RootQdisc};
+use gqos::tc::{Change, Handle, HtbClass, Op, Shape, Tree};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -344,6 +346,65 @@ fn a_flow_can_be_given_a_reservation_and_give_it_back_while_it_runs() {
         host.stop().await;
     };
     network.server.run(work).unwrap();
+}
+
+#[test]
+fn tc_and_gqos_read_each_others_classes() {
+    let Some(network) = lab(100) else { return };
+    let class = HtbClass {
+        handle: Handle::new(1, 0x10),
+        parent: Handle::new(1, 1),
+        rate: Rate::from_mbit(10),
+        ceil: Rate::from_mbit(100),
+        burst: Bytes::new(15_000),
+        cburst: Bytes::new(1_600),
+        quantum: Bytes::new(3_000),
+        prio: 2,
+    };
+    for command in [
+        "tc qdisc add dev eth0 root handle 1: htb default 10",
+        "tc class add dev eth0 parent 1: classid 1:1 htb rate 100mbit",
+        "tc class add dev eth0 parent 1:1 classid 1:10 htb rate 10mbit ceil 100mbit burst 15000b cburst 1600b quantum 3000 prio 2",
+    ] {
+        inside(&network.server, &command.split(' ').collect::<Vec<_>>());
+    }
+    let theirs = network.server.run(async move {
+        let netlink = Netlink::open().unwrap();
+        let index = netlink.link_by_name("eth0").await.unwrap().index;
+        let theirs = netlink.class(index, class.handle).await.unwrap().unwrap().class;
+        let ours = HtbClass { handle: Handle::new(1, 0x11), ..class };
+        netlink.apply(index, &Change { ops: vec![Op::AddClass(ours)] }).await.unwrap();
+        theirs
+    });
+    assert_eq!(Ok(theirs.unwrap()), class.as_kept(), "what tc made, as gqos reads it");
+    let shown = inside(&network.server, &["tc", "class", "show", "dev", "eth0"]);
+    let of = |handle: &str| {
+        let line = shown.lines().find(|line| line.contains(handle)).unwrap_or_else(|| panic!("{shown}"));
+        line.replace(handle, "").split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of("1:10"), of("1:11"), "what each made, as tc shows it");
+}
+
+#[test]
+fn a_change_that_fails_half_way_is_undone() {
+    let Some(network) = lab(100) else { return };
+    let work = async move {
+        let netlink = Netlink::open().unwrap();
+        let index = netlink.link_by_name("eth0").await.unwrap().index;
+        let shape =
+            Shape { capacity: Rate::from_mbit(100), budget: Rate::from_mbit(80), mtu: Bytes::new(1500) };
+        let mut change = Change::set_up(&Tree::new(shape));
+        // The class is there already.
+        change.ops.push(change.ops[1]);
+        let error = netlink.apply(index, &change).await.unwrap_err();
+        assert_eq!(error.errno(), Some(17), "EEXIST: {error}");
+        assert!(
+            error.to_string().contains("RTM_NEWTCLASS (tc class add parent 6771: classid 6771:1"),
+            "{error}"
+        );
+        netlink.root(index).await.unwrap()
+    };
+    assert_eq!(network.server.run(work).unwrap(), RootQdisc::Default, "nothing of it is left");
 }
 
 #[test]

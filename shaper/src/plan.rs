@@ -33,7 +33,7 @@ pub enum Framing {
 pub struct Plan {
     /// r and b.
     pub sustained: Tokens,
-    /// p, where it is finite. Holds M and a millisecond of p, at most b: the kernel's class holds the
+    /// p, where it is finite. Holds M and two milliseconds of p, at most b: the kernel's class holds the
     /// flow to M itself.
     pub peak: Option<Tokens>,
     /// m: smaller datagrams are charged as this.
@@ -56,7 +56,7 @@ const QUANTUM_LIMIT: u64 = 64 << 10;
 
 /// How late a precise timer may be: the peak bucket holds this much of p besides one packet, since a
 /// depth of M alone would turn every late wake-up into lost rate.
-const PEAK_SLACK: Micros = Micros::new(1_000);
+const PEAK_SLACK: Micros = Micros::new(2_000);
 
 /// How late a coarse timer (a wheel of milliseconds) may be.
 const COARSE_LATENESS: Micros = Micros::new(2_500);

@@ -19,9 +19,10 @@ const LEAST_LOWAT: u64 = 16 << 10;
 /// Sets the kernel's own help for a shaped TCP socket.
 ///
 /// `TCP_NOTSENT_LOWAT`, so that data waits in the application, where it can still be dropped or
-/// changed, and not in the socket; `SO_MAX_PACING_RATE` at the peak, where the peak is finite: the
-/// kernel spreads each release at p. Without a finite peak pacing is left alone, since it costs
-/// throughput where it does not bind.
+/// changed, and not in the socket; `SO_MAX_PACING_RATE` an eighth above the peak, where the peak is
+/// finite: the kernel spreads each release, and the bucket, not the pacing, stays what limits (at p
+/// itself, a flow with p = r lost a tenth of its rate). Without a finite peak pacing is left alone,
+/// since it costs throughput where it does not bind.
 ///
 /// - **Units**: the kernel's pacing rate counts payload, so p loses its headers here, rounded up.
 /// - **Errors**: what `setsockopt` answered, naming the option.
@@ -32,7 +33,8 @@ pub fn assist_tcp(socket: &impl AsFd, plan: &Plan) -> io::Result<()> {
     set(socket, "TCP_NOTSENT_LOWAT", libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &lowat.to_ne_bytes())?;
     match (plan.peak, plan.framing) {
         (Some(peak), Framing::Stream { header, segment }) => {
-            let rate = peak.rate.scale_up(segment, segment.saturating_add(header));
+            let payload = peak.rate.scale_up(segment, segment.saturating_add(header));
+            let rate = payload.scale_up(9, 8);
             pace(socket, Some(rate))
         }
         _ => pace(socket, None),

@@ -61,13 +61,13 @@ fn a_wait_is_never_zero() {
 
 #[test]
 fn a_packet_takes_from_both_buckets_or_from_none() {
-    // b = 3000 at 1 kB/s, M = 1500 at 2 kB/s (and a millisecond of it: 2 bytes).
+    // b = 3000 at 1 kB/s, M = 1500 at 2 kB/s (and two milliseconds of it: 4 bytes).
     for mut limiter in both(&plan(1000, 3000, Some(2000))) {
-        assert!(limiter.take(at(0), 1502));
+        assert!(limiter.take(at(0), 1504));
         assert!(!limiter.take(at(0), 1), "the peak bucket is empty");
         assert_eq!(limiter.due(at(0), 1000), Due::At(at(SECOND / 2)), "the peak decides");
-        assert!(limiter.take(at(SECOND), 1502));
-        // 3000 - 1502 + 1000 - 1502 = 996 left of b.
+        assert!(limiter.take(at(SECOND), 1504));
+        // 3000 - 1504 + 1000 - 1504 = 992 left of b.
         assert_eq!(limiter.available(at(10 * SECOND / 10)), 0);
         assert_eq!(limiter.due(at(SECOND), 1200), Due::At(at(SECOND + SECOND * 6 / 10)));
         assert_eq!(limiter.available(at(SECOND + SECOND / 2)), 1000);
@@ -79,9 +79,9 @@ fn a_refund_undoes_a_take() {
     for mut limiter in both(&plan(1000, 3000, Some(2000))) {
         assert!(limiter.take(at(0), 1000));
         limiter.refund(at(0), 400);
-        assert_eq!(limiter.available(at(0)), 902);
+        assert_eq!(limiter.available(at(0)), 904);
         limiter.refund(at(0), 1_000_000);
-        assert_eq!(limiter.available(at(0)), 1502, "never above the depth");
+        assert_eq!(limiter.available(at(0)), 1504, "never above the depth");
     }
 }
 

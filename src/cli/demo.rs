@@ -182,8 +182,13 @@ fn failure(error: DemoError) -> Failure {
     if code == NO_PRIVILEGE {
         return Failure::new(code, error.context(WITHOUT));
     }
-    Failure::new(code, error)
+    match error.downcast_ref::<DemoError>() {
+        Some(DemoError::Linux(_)) => Failure::new(code, error.context(FEATURES)),
+        _ => Failure::new(code, error),
+    }
 }
+
+const FEATURES: &str = "the demo's network needs veth links, IP forwarding and the tbf qdisc of the kernel; `gqos check` and the library work without";
 
 const WITHOUT: &str = "the demo's network namespaces need CAP_SYS_ADMIN and CAP_NET_ADMIN (root, or an unprivileged user namespace); `gqos check` and the library with enforcement = \"user-space\" work without";
 

@@ -60,7 +60,7 @@ impl Connector {
     pub async fn connect_udp(&self, peer: SocketAddr, ask: &Ask) -> Result<DatagramConnection, ConnectError> {
         check(peer)?;
         let granted = self.host.reserve(ask, peer.ip(), Protocol::Udp, 0).await?;
-        let Granted { admitted, decision, reservation } = granted;
+        let Granted { admitted, mut decision, reservation } = granted;
         let failed = |call| move |cause| ConnectError::Socket { call, peer, cause };
         let any: SocketAddr = if peer.is_ipv4() {
             (Ipv4Addr::UNSPECIFIED, 0).into()
@@ -76,6 +76,14 @@ impl Connector {
         let control = Control::default();
         let framing = socket::udp_framing(peer.ip());
         control.set(Direction::Sending, flow::plan(&admitted, Direction::Sending, framing)?);
+        if let Some(enforced) = &mut decision.enforced
+            && enforced.receiving
+        {
+            enforced.receiving = false;
+            let told = "what is received by UDP is reserved and not held back";
+            enforced.lacking =
+                Some(enforced.lacking.take().map_or(told.into(), |first| format!("{first}; {told}")));
+        }
         reservation.connected();
         Ok(DatagramConnection::new(Datagram::new(udp, control), peer, decision, reservation))
     }

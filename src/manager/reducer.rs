@@ -202,8 +202,10 @@ impl Manager {
         let enforcement = policy.interface(&request.interface).map(|interface| interface.enforcement);
         if enforcement == Some(Enforcement::Kernel)
             && grant.tspec.sending.is_some()
-            && let Some(Err(cause)) = self.status(&request.interface).map(|status| status.kernel)
+            && let Some(State::UserSpace(cause)) =
+                self.interfaces.get(&request.interface).map(|known| &known.state)
         {
+            let cause = cause.clone();
             return Err(Refusal::TrafficControl { interface: request.interface.clone(), cause });
         }
         let framed = grant.tspec.sending.as_ref().map(Framed::new);
