@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flowspec::{Bytes, Flowspec, Qos, Rate};
+use flowspec::{Bytes, Flowspec, Micros, Qos, Rate};
 use serde::Serialize;
 use serde_json::Value;
 use shaper::plan::{header_size, token_rate_for_goodput};
@@ -201,6 +201,13 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Between the phases the wire's queue runs empty.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// The bucket of a flow that no template describes: it rides out a late timer, and the buckets of all
+/// viewers together fit the wire's queue.
+const BUCKET: Micros = Micros::new(60_000);
+
+/// Eight packets: below that the shaper wakes for each of them.
+const LEAST_BUCKET: Bytes = Bytes::new(12_000);
+
 /// Connections of the bulk transfer.
 const BULK_FLOWS: usize = 4;
 
@@ -219,12 +226,11 @@ impl Rung {
     /// The rate cannot be asked for.
     pub fn for_file(name: &str, media: Media) -> Result<Self, DemoError> {
         let goodput = Rate::new(media.least_rate(START_MS)).scale_up(51, 50);
-        let mut spec = Flowspec::guaranteed(Rate::ZERO, Bytes::new(64 << 10));
+        let mut spec = Flowspec::new(flowspec::ServiceType::Guaranteed);
         spec.minimum_policed_size = Some(Bytes::new(1000));
         let rate = token_rate_for_goodput(goodput, &spec)?;
         spec.token_rate = Some(rate);
-        let eighth = rate.bytes_in(flowspec::Micros::new(125_000));
-        spec.token_bucket_size = spec.token_bucket_size.max(Some(eighth));
+        spec.token_bucket_size = Some(rate.bytes_in(BUCKET).max(LEAST_BUCKET));
         Ok(Self { name: name.to_owned(), media, qos: Some(Qos::sending(spec)) })
     }
 

@@ -124,8 +124,8 @@ mod tests {
             commands,
             [
                 "qdisc add root handle 6771: htb default 2 direct_qlen 0",
-                "class add parent 6771: classid 6771:1 htb rate 100000000bit ceil 100000000bit burst 12500b cburst 12500b quantum 60000 prio 0",
-                "class add parent 6771:1 classid 6771:2 htb rate 2500000bit ceil 100000000bit burst 3028b cburst 12500b quantum 3906 prio 7",
+                "class add parent 6771: classid 6771:1 htb rate 99000000bit ceil 99000000bit burst 12375b cburst 12375b quantum 60000 prio 0",
+                "class add parent 6771:1 classid 6771:2 htb rate 1500000bit ceil 99000000bit burst 3028b cburst 12375b quantum 2343 prio 7",
                 "qdisc add parent 6771:2 bfifo limit 625000",
             ]
         );

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 6771: htb root
-//!  └ 6771:1     the link: rate = ceil = capacity
+//!  └ 6771:1     the link: rate = ceil = 99 % of the capacity
 //!     ├ 6771:2     everything without a reservation: borrows what is unused, never more
 //!     ├ 6771:10…   one class for each policy class, for flows beyond the bound
 //!     └ 6771:100…  one class for each admitted flow
@@ -45,6 +45,10 @@ pub const LINK_HEADER: Bytes = Bytes::new(14);
 /// The largest part that link headers add to what is promised: on packets of the default
 /// `minimum_policed_size`.
 const LARGEST_OVERHEAD: (u64, u64) = (64, 64 + 14);
+
+/// The part of the capacity that the tree sends: a little less than the link carries, so that queues
+/// are here, where they are in order, and one that a burst has made behind the link drains again.
+const LINK_PART: (u64, u64) = (99, 100);
 
 /// A bucket holds at least this much time of its rate, in microseconds: what a late kernel timer
 /// costs is made good from it.
@@ -140,6 +144,8 @@ impl Tree {
     /// The link and the default class, parents first.
     pub fn trunk(&self) -> [HtbClass; 2] {
         let Shape { capacity, budget, mtu } = self.shape;
+        let (kept, whole) = LINK_PART;
+        let capacity = capacity.scale_down(kept, whole).max(Rate::new(1));
         let frame = mtu.saturating_add(LINK_HEADER);
         let burst = burst_for(capacity, frame);
         let link = HtbClass {
