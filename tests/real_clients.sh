@@ -36,7 +36,7 @@ ip -n $wire addr add 10.71.2.1/24 dev wire1; ip -n $wire link set wire1 up
 ip -n $server route add default via 10.71.1.1
 ip -n $client route add default via 10.71.2.1
 ip netns exec $wire sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'
-for end in wire0 wire1; do tc -n $wire qdisc add dev $end root tbf rate 100mbit burst 25kb limit 1250kb; done
+for end in wire0 wire1; do tc -n $wire qdisc add dev $end root tbf rate 100mbit burst 250kb limit 1250kb; done
 
 binary=${MEDIA_SERVER:-target/release/examples/media_server}
 ip netns exec "$server" "$binary" --policy examples/policies/streaming.toml --listen 10.71.1.2:8080 2>"$work/server.log" &
