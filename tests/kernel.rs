@@ -349,6 +349,23 @@ fn a_flow_can_be_given_a_reservation_and_give_it_back_while_it_runs() {
 }
 
 #[test]
+fn packets_as_large_as_loopbacks_are_no_reason_to_fail() {
+    let Some(network) = lab(100) else { return };
+    let work = async move {
+        let host = Host::start(policy(&POLICY.replace("eth0", "lo"))).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:5000").await.unwrap();
+        let peer = listener.local_addr().unwrap();
+        let (connected, accepted) =
+            tokio::join!(host.connector().connect(peer, &Ask::qos(mbit(60))), listener.accept());
+        let (mut connection, mut stream) = (connected.unwrap(), accepted.unwrap().0);
+        connection.write_all(&[1; 60_000]).await.unwrap();
+        stream.read_exact(&mut [0; 60_000]).await.unwrap();
+        host.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
 fn tc_and_gqos_read_each_others_classes() {
     let Some(network) = lab(100) else { return };
     let class = HtbClass {
