@@ -355,8 +355,8 @@ fn packets_as_large_as_loopbacks_are_no_reason_to_fail() {
         let host = Host::start(policy(&POLICY.replace("eth0", "lo"))).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:5000").await.unwrap();
         let peer = listener.local_addr().unwrap();
-        let (connected, accepted) =
-            tokio::join!(host.connector().connect(peer, &Ask::qos(mbit(60))), listener.accept());
+        let (connector, ask) = (host.connector(), Ask::qos(mbit(60)));
+        let (connected, accepted) = tokio::join!(connector.connect(peer, &ask), listener.accept());
         let (mut connection, mut stream) = (connected.unwrap(), accepted.unwrap().0);
         connection.write_all(&[1; 60_000]).await.unwrap();
         stream.read_exact(&mut [0; 60_000]).await.unwrap();

@@ -247,8 +247,8 @@ pub(super) fn plan(
 /// The largest segment's payload that a flow with this M may send, where TCP_MAXSEG can say it: the
 /// kernel takes no more than 32 767, which only loopback's packets exceed.
 pub(super) fn segment_limit(max_sdu_size: Bytes, ipv6: bool) -> Option<u32> {
-    // The kernel subtracts the timestamps from what is set here.
     const LARGEST: u32 = 32_767;
+    // The kernel subtracts the timestamps from what is set here.
     let headers = if ipv6 { 60 } else { 40 };
     u32::try_from(max_sdu_size.get().saturating_sub(headers))
         .ok()
