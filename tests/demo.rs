@@ -1,6 +1,7 @@
 //! The demo, run as a user runs it, and stopped as a user stops it.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "waits for another process")]
 
 mod common;
 
