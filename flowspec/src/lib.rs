@@ -12,6 +12,7 @@
 
 pub mod error;
 pub mod flowspec;
+mod grammar;
 pub mod qos;
 pub mod raw;
 pub mod service;

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grammar::{Decimal, RATE, SIZE, Scaled, TIME, saturating_u64, split};
+
 /// Bytes per second of IP datagrams (IP header and payload, no link header), as in RFC 2215.
 ///
 /// Text form: `6 Mbit/s`, `750 kB/s`, `2.5 Gbit`. [`Display`](fmt::Display) writes bits per second
@@ -211,85 +213,7 @@ pub enum UnitError {
 }
 
 const BILLION: u64 = 1_000_000_000;
-const RATE_EXAMPLES: &str =
-    "with bit/s, kbit/s, Mbit/s, Gbit/s, B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s or GiB/s";
-const SIZE_EXAMPLES: &str = "with B, kB, MB, KiB or MiB";
-const TIME_EXAMPLES: &str = "with us, ms, s, min or h";
 const SHARE_EXAMPLES: &str = "with % of the parent, or as a rate";
-
-/// Accepted spellings of a rate and what one of each is, in bits per second.
-const RATE_UNITS: &[(&str, u64)] = &[
-    ("bit/s", 1),
-    ("kbit/s", 1_000),
-    ("Mbit/s", 1_000_000),
-    ("Gbit/s", 1_000_000_000),
-    ("bit", 1),
-    ("kbit", 1_000),
-    ("Mbit", 1_000_000),
-    ("Gbit", 1_000_000_000),
-    ("B/s", 8),
-    ("kB/s", 8_000),
-    ("MB/s", 8_000_000),
-    ("GB/s", 8_000_000_000),
-    ("KiB/s", 8 << 10),
-    ("MiB/s", 8 << 20),
-    ("GiB/s", 8 << 30),
-];
-
-const SIZE_UNITS: &[(&str, u64)] =
-    &[("B", 1), ("kB", 1_000), ("MB", 1_000_000), ("KiB", 1 << 10), ("MiB", 1 << 20)];
-
-const TIME_UNITS: &[(&str, u64)] =
-    &[("us", 1), ("ms", 1_000), ("s", 1_000_000), ("min", 60_000_000), ("h", 3_600_000_000)];
-
-/// Spellings of a rate that other tools read in different ways, with what they may mean.
-const AMBIGUOUS_RATES: &[(&str, &str, &str)] = &[
-    ("", "bit/s", "B/s"),
-    ("k", "kbit/s", "kB/s"),
-    ("K", "kbit/s", "KiB/s"),
-    ("m", "Mbit/s", "MB/s"),
-    ("M", "Mbit/s", "MB/s"),
-    ("g", "Gbit/s", "GB/s"),
-    ("G", "Gbit/s", "GB/s"),
-    ("bps", "bit/s", "B/s"),
-    ("kbps", "kbit/s", "kB/s"),
-    ("Kbps", "kbit/s", "kB/s"),
-    ("mbps", "Mbit/s", "MB/s"),
-    ("Mbps", "Mbit/s", "MB/s"),
-    ("gbps", "Gbit/s", "GB/s"),
-    ("Gbps", "Gbit/s", "GB/s"),
-    ("Bps", "bit/s", "B/s"),
-    ("kBps", "kbit/s", "kB/s"),
-    ("KBps", "kbit/s", "kB/s"),
-    ("MBps", "Mbit/s", "MB/s"),
-    ("GBps", "Gbit/s", "GB/s"),
-    ("b/s", "bit/s", "B/s"),
-    ("kb/s", "kbit/s", "kB/s"),
-    ("Kb/s", "kbit/s", "kB/s"),
-    ("KB/s", "kB/s", "KiB/s"),
-    ("mb/s", "Mbit/s", "MB/s"),
-    ("Mb/s", "Mbit/s", "MB/s"),
-    ("gb/s", "Gbit/s", "GB/s"),
-    ("Gb/s", "Gbit/s", "GB/s"),
-];
-
-/// The same for sizes.
-const AMBIGUOUS_SIZES: &[(&str, &str, &str)] = &[
-    ("", "B", "KiB"),
-    ("k", "kB", "KiB"),
-    ("K", "kB", "KiB"),
-    ("m", "MB", "MiB"),
-    ("M", "MB", "MiB"),
-    ("KB", "kB", "KiB"),
-    ("kb", "kB", "KiB"),
-    ("Kb", "kB", "KiB"),
-    ("mb", "MB", "MiB"),
-    ("Mb", "MB", "MiB"),
-    ("b", "B", "kB"),
-];
-
-/// The same for times.
-const AMBIGUOUS_TIMES: &[(&str, &str, &str)] = &[("", "ms", "s"), ("m", "ms", "min")];
 
 impl FromStr for Rate {
     type Err = UnitError;
@@ -406,129 +330,6 @@ impl fmt::Display for Share {
     }
 }
 
-/// What the four parsers share.
-struct Kind {
-    name: &'static str,
-    units: &'static [(&'static str, u64)],
-    ambiguous: &'static [(&'static str, &'static str, &'static str)],
-    examples: &'static str,
-}
-
-const RATE: Kind =
-    Kind { name: "rate", units: RATE_UNITS, ambiguous: AMBIGUOUS_RATES, examples: RATE_EXAMPLES };
-const SIZE: Kind =
-    Kind { name: "size", units: SIZE_UNITS, ambiguous: AMBIGUOUS_SIZES, examples: SIZE_EXAMPLES };
-const TIME: Kind =
-    Kind { name: "time", units: TIME_UNITS, ambiguous: AMBIGUOUS_TIMES, examples: TIME_EXAMPLES };
-
-impl Kind {
-    fn parse(&self, text: &str) -> Result<Scaled, UnitError> {
-        let (number, unit) = split(text);
-        let decimal = Decimal::parse(number).ok_or_else(|| UnitError::NotANumber {
-            text: text.to_owned(),
-            kind: self.name,
-            examples: self.examples,
-        })?;
-        if let Some(&(_, factor)) = self.units.iter().find(|(name, _)| *name == unit) {
-            return Ok(Scaled { decimal, factor });
-        }
-        if let Some(&(_, first, second)) = self.ambiguous.iter().find(|(name, ..)| *name == unit) {
-            return Err(UnitError::Ambiguous {
-                text: text.to_owned(),
-                readings: [self.reading(number, first), self.reading(number, second)],
-                corrections: [format!("{number} {first}"), format!("{number} {second}")],
-            });
-        }
-        let near = self
-            .units
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(unit) || name.strip_suffix("/s") == Some(unit));
-        Err(UnitError::UnknownUnit {
-            text: text.to_owned(),
-            kind: self.name,
-            examples: self.examples,
-            hint: near.map(|(name, _)| format!("; did you mean \"{number} {name}\"?")).unwrap_or_default(),
-        })
-    }
-
-    /// `6 Mbit/s (750000 B/s)`: a unit in words that cannot be mistaken.
-    fn reading(&self, number: &str, unit: &str) -> String {
-        let factor = self.units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
-        let scaled = Decimal::parse(number).zip(factor);
-        let divisor = if self.name == "rate" { 8 } else { 1 };
-        let smallest = match self.name {
-            "rate" => "B/s",
-            "size" => "B",
-            _ => "us",
-        };
-        match scaled.and_then(|(decimal, factor)| Scaled { decimal, factor }.over(divisor)) {
-            Some(value) => format!("{number} {unit} ({value} {smallest})"),
-            None => format!("{number} {unit}"),
-        }
-    }
-}
-
-/// Cuts a text into its number and its unit; the spaces between are dropped.
-fn split(text: &str) -> (&str, &str) {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    (&text[..end], text[end..].trim_start())
-}
-
-/// A decimal number as written: `digits ÷ 10^places`.
-#[derive(Clone, Copy)]
-struct Decimal {
-    digits: u128,
-    places: u32,
-}
-
-impl Decimal {
-    /// Digits, perhaps a point and more digits; at most [`Self::MOST_DIGITS`] in all.
-    fn parse(text: &str) -> Option<Self> {
-        let (whole, fraction) = match text.split_once('.') {
-            Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
-            Some(_) => return None,
-            None => (text, ""),
-        };
-        let every = || whole.bytes().chain(fraction.bytes());
-        if whole.is_empty() || every().count() > Self::MOST_DIGITS || !every().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        let digits = every().fold(0u128, |value, byte| value * 10 + u128::from(byte - b'0'));
-        Some(Self { digits, places: u32::try_from(fraction.len()).ok()? })
-    }
-
-    /// 10²⁴ times the largest unit's factor (8 · 2³⁰ for GiB/s) stays below 2¹²⁸, and no quantity
-    /// that fits 64 bits needs more digits.
-    const MOST_DIGITS: usize = 24;
-}
-
-/// A decimal times its unit.
-#[derive(Clone, Copy)]
-struct Scaled {
-    decimal: Decimal,
-    factor: u64,
-}
-
-impl Scaled {
-    /// The value divided by `divisor`, where that is a whole number.
-    fn over(self, divisor: u64) -> Option<u128> {
-        let (value, scale) = self.parts(divisor);
-        value.is_multiple_of(scale).then(|| value / scale)
-    }
-
-    /// The whole part of the value divided by `divisor`.
-    fn whole(self, divisor: u64) -> u64 {
-        let (value, scale) = self.parts(divisor);
-        saturating_u64(value / scale)
-    }
-
-    fn parts(self, divisor: u64) -> (u128, u128) {
-        let value = self.decimal.digits.saturating_mul(u128::from(self.factor));
-        (value, 10u128.pow(self.decimal.places) * u128::from(divisor))
-    }
-}
-
 fn too_large(text: &str, limit: impl fmt::Display) -> UnitError {
     UnitError::TooLarge { text: text.to_owned(), limit: limit.to_string() }
 }
@@ -560,10 +361,6 @@ fn percent(billionths: u64) -> String {
         "" => format!("{whole}%"),
         fraction => format!("{whole}.{fraction}%"),
     }
-}
-
-fn saturating_u64(value: u128) -> u64 {
-    u64::try_from(value).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
