@@ -374,7 +374,8 @@ impl Driver {
                     direct_packets = root.direct_packets;
                 }
                 let flows = self.manager.classes(&interface);
-                let states = self.netlink.classes(index).await?;
+                let mut states = self.netlink.classes(index).await?;
+                states.sort_by_key(|state| state.class.handle);
                 classes = states.iter().map(|state| class_report(state, &flows)).collect();
             }
             reports.push(InterfaceReport { interface, status, direct_packets, classes });
