@@ -13,6 +13,7 @@
 pub mod error;
 pub mod flowspec;
 mod grammar;
+pub mod guaranteed;
 pub mod qos;
 pub mod raw;
 pub mod service;
@@ -22,6 +23,7 @@ pub mod wsa;
 
 pub use error::FlowspecError;
 pub use flowspec::{Flowspec, Peak};
+pub use guaranteed::ErrorTerms;
 pub use qos::{Both, Direction, Qos};
 pub use raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
 pub use service::ServiceType;
