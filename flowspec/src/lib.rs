@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod algebra;
 pub mod error;
 pub mod flowspec;
 mod grammar;

@@ -12,11 +12,11 @@ use crate::units::{Bytes, Micros, Rate};
 /// RFC 2212 section "Policing".
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TSpec {
-    token_rate: Rate,
-    token_bucket_size: Bytes,
-    peak_bandwidth: Peak,
-    minimum_policed_size: Bytes,
-    max_sdu_size: Bytes,
+    pub(crate) token_rate: Rate,
+    pub(crate) token_bucket_size: Bytes,
+    pub(crate) peak_bandwidth: Peak,
+    pub(crate) minimum_policed_size: Bytes,
+    pub(crate) max_sdu_size: Bytes,
 }
 
 /// What `minimum_policed_size` is where it is not given: no smaller than an Ethernet frame, so that
