@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod algebra;
+pub mod conformance;
 pub mod error;
 pub mod flowspec;
 mod grammar;
@@ -22,6 +23,7 @@ pub mod tspec;
 pub mod units;
 pub mod wsa;
 
+pub use conformance::{Excess, Policer, TokenBucket};
 pub use error::FlowspecError;
 pub use flowspec::{Flowspec, Peak};
 pub use guaranteed::ErrorTerms;
