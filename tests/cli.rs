@@ -42,6 +42,8 @@ fn check_tells_all_problems_with_their_places() {
     let json = "{\"code\":\"GQ0002\",\"severity\":\"error\",\"message\":\"interface.eth0 has no key \\\"egres\\\"\",\"file\":\"bad.toml\",\"line\":3,\"column\":1,\"help\":\"did you mean \\\"egress\\\"?\"}\n";
     check(here, &["check", "--message-format", "json", "bad.toml"], 78, json, "");
     check(here, &["check", "absent.toml"], 71, "", "open absent.toml: No such file");
+    std::fs::write(here.join("binary.toml"), b"version = 1\n\xff").unwrap();
+    check(here, &["check", "binary.toml"], 78, "", "binary.toml: not UTF-8 from byte 12 on");
     check(here, &["check"], 2, "", "required");
 }
 

@@ -69,8 +69,13 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Reads a text file; a failure names the call and the file.
+/// Reads a text file; a failure names the call and the file, and what is no text is an invalid file.
 fn read(path: &std::path::Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(OS_ERROR, anyhow::anyhow!("open {}: {error}", path.display())))
+    let shown = path.display();
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::new(OS_ERROR, anyhow::anyhow!("open {shown}: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::new(INVALID_FILE, anyhow::anyhow!("{shown}: not UTF-8 from byte {at} on"))
+    })
 }
