@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod abi;
 mod algebra;
 pub mod conformance;
 pub mod error;
