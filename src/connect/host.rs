@@ -121,7 +121,7 @@ impl Host {
             started: Instant::now(),
             callers: BTreeMap::new(),
             claims: Vec::new(),
-            next_ticket: u64::MAX / 2,
+            next_ticket: 0,
             commands: commands.downgrade(),
         };
         for name in policy.interfaces.keys() {
