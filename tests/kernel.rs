@@ -264,6 +264,28 @@ fn a_tree_left_by_a_killed_manager_is_replaced_and_two_managers_do_not_fight() {
 }
 
 #[test]
+fn a_manager_that_programs_nothing_does_not_keep_others_from_it() {
+    let Some(network) = lab(100) else { return };
+    let peer = sink(&network, (CLIENT_V4, 5000).into());
+    let work = async move {
+        let user_space = POLICY.replacen("egress", "enforcement = \"user-space\"\n    egress", 1);
+        let first = Host::start(policy(&user_space)).await.unwrap();
+        // Best effort on an interface that the policy does not know.
+        let elsewhere = Host::start(policy(&POLICY.replace("eth0", "eth9"))).await.unwrap();
+        let free = elsewhere.connector().connect(peer, &Ask::qos(Qos::BEST_EFFORT)).await.unwrap();
+        let second = Host::start(policy(POLICY)).await.unwrap();
+        let connection = second.connector().connect(peer, &Ask::template("video")).await.unwrap();
+        let enforced = connection.decision().unwrap().enforced.unwrap();
+        assert_eq!((enforced.class.as_deref(), enforced.lacking), (Some("6771:100 dev eth0"), None));
+        drop((connection, free));
+        for host in [first, elsewhere, second] {
+            host.stop().await;
+        }
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
 fn all_data_leaves_before_the_reservation_ends() {
     let Some(network) = lab(100) else { return };
     let (send, receive) = std::sync::mpsc::channel();
