@@ -187,6 +187,8 @@ impl Flow {
         }
         let ipv6 = self.peer.ip().to_canonical().is_ipv6();
         socket::classify(&*self.socket, ipv6, None, None)?;
+        let failed = |cause| ConnectError::Socket { call: "setsockopt", peer: self.peer, cause };
+        shaper::sys::release_tcp(&*self.socket).map_err(failed)?;
         // What is in the class already leaves before the class goes.
         held.end(Lingering::Nothing);
         Ok(())

@@ -19,7 +19,7 @@ use super::listener::Listener;
 use crate::admission::{Decision, Refusal, Request};
 use crate::linux::{Claim, ClassState, Link, LinuxError, Netlink, RootQdisc};
 use crate::manager::{Answer, Effect, Input, Manager, Root, Seen, Status, Ticket};
-use crate::policy::{Policy, Protocol, Subject};
+use crate::policy::{Enforcement, Policy, Protocol, Subject};
 use crate::tc::{DEFAULT, HtbRoot, MAJOR, ROOT_CLASS};
 
 /// The manager of this process. Cheap to clone; ends with [`Host::stop`] or its last clone.
@@ -125,11 +125,16 @@ impl Host {
             commands: commands.downgrade(),
         };
         for name in policy.interfaces.keys() {
-            match netlink.link_by_name(name).await {
-                Ok(link) => driver.look_at(&link).await?,
+            let looked = match netlink.link_by_name(name).await {
+                Ok(link) => driver.look_at(&link).await,
                 // Not there yet: it is looked at when its first flow comes.
-                Err(error) if error.is_absent() => {}
-                Err(error) => return Err(error),
+                Err(error) if error.is_absent() => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = looked {
+                // All or nothing: the trees of the interfaces before this one go again.
+                driver.feed(Input::Stop).await;
+                return Err(error);
             }
         }
         tokio::spawn(driver.run(inbox));
@@ -327,8 +332,22 @@ impl Driver {
     /// Looks at an interface and lets the manager prepare it.
     async fn look_at(&mut self, link: &Link) -> Result<(), LinuxError> {
         let name = &link.name;
-        let root = match (Claim::interface(link.index)?, self.netlink.root(link.index).await?) {
-            (None, _) => Root::Taken(format!("it holds the name @{}", Claim::name(link.index))),
+        let enforcement = self.manager.ledger().policy().interface(name).map(|policy| policy.enforcement);
+        let root = match enforcement {
+            // What the policy does not know, or keeps in user space, is left to whoever programs it.
+            None => return Ok(()),
+            Some(Enforcement::UserSpace) => Root::Default,
+            Some(Enforcement::Auto | Enforcement::Kernel) => self.claim(link.index).await?,
+        };
+        let Link { index, mtu, speed, .. } = *link;
+        self.feed(Input::Seen(Seen { interface: name.clone(), index, mtu, speed, root })).await;
+        Ok(())
+    }
+
+    /// Claims an interface's root and says what stands there.
+    async fn claim(&mut self, index: u32) -> Result<Root, LinuxError> {
+        Ok(match (Claim::interface(index)?, self.netlink.root(index).await?) {
+            (None, _) => Root::Taken(format!("it holds the name @{}", Claim::name(index))),
             (Some(claim), root) => {
                 self.claims.push(claim);
                 match root {
@@ -338,10 +357,7 @@ impl Driver {
                     RootQdisc::Other(kind, handle) => Root::Foreign(format!("{kind} {handle}")),
                 }
             }
-        };
-        let Link { index, mtu, speed, .. } = *link;
-        self.feed(Input::Seen(Seen { interface: name.clone(), index, mtu, speed, root })).await;
-        Ok(())
+        })
     }
 
     /// Lets a flow that ended finish sending before its class goes.
