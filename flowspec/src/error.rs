@@ -1,6 +1,6 @@
 //! What is wrong with a flowspec: the field, its value, and why.
 
-use crate::{Bytes, Rate, ServiceType, Wsa};
+use crate::{Bytes, Direction, Rate, ServiceType, Wsa};
 
 /// Why a flowspec is not valid. Names the field; [`wsa`](Self::wsa) gives the WSA_QOS_* status.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -10,6 +10,23 @@ pub enum FlowspecError {
     ServiceType {
         /// The value of the field.
         value: u32,
+    },
+    /// The service type may not be said in this flowspec.
+    #[error("service_type {service} has no meaning in a {direction} flowspec")]
+    ServiceMisplaced {
+        /// The service type.
+        service: ServiceType,
+        /// The flowspec it stands in.
+        direction: Direction,
+    },
+    /// POSITIVE_INFINITY_RATE, which is for PeakBandwidth alone.
+    #[error("token_rate is POSITIVE_INFINITY_RATE: only peak_bandwidth may be infinite")]
+    InfiniteTokenRate,
+    /// Guaranteed service without any delay: no rate is enough.
+    #[error("{field} is zero: no rate can serve a guaranteed flow without delay")]
+    NoDelay {
+        /// `latency` or `delay_variation`.
+        field: &'static str,
     },
     /// A field that may not be zero is.
     #[error("{field} is zero")]
@@ -71,14 +88,30 @@ impl FlowspecError {
     /// The status that Winsock gives for it. Source: `winsock2.h`, WSA_QOS_*.
     pub const fn wsa(&self) -> Wsa {
         match self {
-            Self::ServiceType { .. } => Wsa::QosEservicetype,
-            Self::Zero { .. }
+            Self::ServiceType { .. } | Self::ServiceMisplaced { .. } => Wsa::QosEservicetype,
+            Self::NoDelay { .. } => Wsa::QosAdmissionFailure,
+            Self::InfiniteTokenRate
+            | Self::Zero { .. }
             | Self::TokenRateAbsent { .. }
             | Self::PeakBelowRate { .. }
             | Self::MinimumAboveMaximum { .. }
             | Self::BucketBelowPacket { .. }
             | Self::PacketAboveMtu { .. }
             | Self::TooLargeForRaw { .. } => Wsa::QosEflowspec,
+        }
+    }
+
+    /// The field that is wrong, in snake case. Of two that contradict each other, the one named first
+    /// in the message.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::ServiceType { .. } | Self::ServiceMisplaced { .. } => "service_type",
+            Self::TokenRateAbsent { .. } | Self::InfiniteTokenRate => "token_rate",
+            Self::PeakBelowRate { .. } => "peak_bandwidth",
+            Self::MinimumAboveMaximum { .. } => "minimum_policed_size",
+            Self::BucketBelowPacket { .. } => "token_bucket_size",
+            Self::PacketAboveMtu { .. } => "max_sdu_size",
+            Self::Zero { field } | Self::NoDelay { field } | Self::TooLargeForRaw { field, .. } => field,
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ServiceType;
 use crate::error::FlowspecError;
+use crate::qos::Direction;
 use crate::raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
-use crate::raw::{SERVICE_NO_QOS_SIGNALING, SERVICE_NO_TRAFFIC_CONTROL};
+use crate::service::{Place, Service, ServiceType};
+use crate::tspec::TSpec;
 use crate::units::{Bytes, Micros, Rate};
 
 /// What one direction of a flow asks for.
@@ -40,6 +41,12 @@ pub struct Flowspec {
     /// m: smaller packets count as this size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_policed_size: Option<Bytes>,
+    /// SERVICE_NO_TRAFFIC_CONTROL: the kernel's traffic control is left alone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_traffic_control: bool,
+    /// SERVICE_NO_QOS_SIGNALING: the network is not told.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_qos_signaling: bool,
 }
 
 /// p: the ceiling inside a burst.
@@ -63,6 +70,8 @@ impl Flowspec {
             delay_variation: None,
             max_sdu_size: None,
             minimum_policed_size: None,
+            no_traffic_control: false,
+            no_qos_signaling: false,
         }
     }
 
@@ -79,14 +88,16 @@ impl Flowspec {
 
     /// Reads Winsock's form; the sentinels end here.
     ///
-    /// - **Errors**: a service type that is none. The other fields are checked against each other
+    /// - **Errors**: a service type that is none; a token rate that is infinite. The other fields are checked against each other
     ///   where they are used, in [`TSpec::new`](crate::TSpec::new).
     /// - **Source**: FLOWSPEC, `qos.h`. `0xFFFFFFFF` as a rate is the sentinel, not 4.29 GB/s.
     pub fn from_raw(raw: &RawFlowspec) -> Result<Self, FlowspecError> {
-        let base = base_service_type(raw.service_type);
-        let service_type = base
-            .and_then(ServiceType::from_value)
-            .ok_or(FlowspecError::ServiceType { value: raw.service_type })?;
+        let Service { service_type, no_traffic_control, no_qos_signaling } =
+            Service::from_raw(raw.service_type)
+                .ok_or(FlowspecError::ServiceType { value: raw.service_type })?;
+        if raw.token_rate == POSITIVE_INFINITY_RATE {
+            return Err(FlowspecError::InfiniteTokenRate);
+        }
         let given = |value: u32| (value != QOS_NOT_SPECIFIED).then_some(u64::from(value));
         Ok(Self {
             service_type,
@@ -101,7 +112,30 @@ impl Flowspec {
             delay_variation: given(raw.delay_variation).map(Micros::new),
             max_sdu_size: given(raw.max_sdu_size).map(Bytes::new),
             minimum_policed_size: given(raw.minimum_policed_size).map(Bytes::new),
+            no_traffic_control,
+            no_qos_signaling,
         })
+    }
+
+    /// SERVICETYPE: the type with its flags.
+    pub const fn service(&self) -> Service {
+        let Self { service_type, no_traffic_control, no_qos_signaling, .. } = *self;
+        Service { service_type, no_traffic_control, no_qos_signaling }
+    }
+
+    /// What can be told without an interface: whether the service type may be said in this direction,
+    /// and whether the fields agree with each other.
+    ///
+    /// - **Errors**: as [`TSpec::new`](crate::TSpec::new), but for the MTU; a misplaced service type.
+    pub fn check(&self, direction: Direction) -> Result<(), FlowspecError> {
+        let place = match direction {
+            Direction::Sending => Place::Sending,
+            Direction::Receiving => Place::Receiving,
+        };
+        if !self.service_type.is_legal(place) {
+            return Err(FlowspecError::ServiceMisplaced { service: self.service_type, direction });
+        }
+        TSpec::new(self, direction, Bytes::MAX).map(drop)
     }
 
     /// Writes Winsock's form.
@@ -121,27 +155,16 @@ impl Flowspec {
             peak_bandwidth: peak?,
             latency: plain("latency", self.latency.map(Micros::get))?,
             delay_variation: plain("delay_variation", self.delay_variation.map(Micros::get))?,
-            service_type: self.service_type.value(),
+            service_type: self.service().to_raw(),
             max_sdu_size: plain("max_sdu_size", self.max_sdu_size.map(Bytes::get))?,
             minimum_policed_size: plain("minimum_policed_size", self.minimum_policed_size.map(Bytes::get))?,
         })
     }
 }
 
-/// The base value of a SERVICETYPE: the short form with its flags taken off, or the long form.
-fn base_service_type(value: u32) -> Option<u32> {
-    let mut rest = value & !SERVICE_NO_QOS_SIGNALING;
-    if rest & SERVICE_NO_TRAFFIC_CONTROL == SERVICE_NO_TRAFFIC_CONTROL {
-        rest &= !SERVICE_NO_TRAFFIC_CONTROL;
-    }
-    match rest {
-        0x8001_0000 => Some(ServiceType::BestEffort.value()),
-        0x8002_0000 => Some(ServiceType::ControlledLoad.value()),
-        0x8004_0000 => Some(ServiceType::Guaranteed.value()),
-        0x8020_0000 => Some(ServiceType::Qualitative.value()),
-        short if short <= 0xFFFF => Some(short),
-        _ => None,
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn field(name: &'static str, value: Option<u64>, limit: u32) -> Result<u32, FlowspecError> {
@@ -200,14 +223,33 @@ mod tests {
     }
 
     #[test]
-    fn service_types_lose_their_flags() {
-        let read = |value| Flowspec::from_raw(&RawFlowspec::unspecified(value)).map(|s| s.service_type);
-        assert_eq!(read(3), Ok(ServiceType::Guaranteed));
-        assert_eq!(read(0x8100_0003), Ok(ServiceType::Guaranteed));
-        assert_eq!(read(0x4000_0002), Ok(ServiceType::ControlledLoad));
-        assert_eq!(read(0x8004_0000), Ok(ServiceType::Guaranteed));
-        assert_eq!(read(0x8000_0003), Err(FlowspecError::ServiceType { value: 0x8000_0003 }));
-        assert_eq!(read(7), Err(FlowspecError::ServiceType { value: 7 }));
+    fn flags_are_kept() {
+        let raw = RawFlowspec::unspecified(0xC100_0003);
+        let spec = Flowspec::from_raw(&raw).expect("a guaranteed flowspec with both flags");
+        assert!(spec.no_traffic_control && spec.no_qos_signaling);
+        assert_eq!(spec.to_raw(), Ok(raw));
+        let error = Flowspec::from_raw(&RawFlowspec::unspecified(7));
+        assert_eq!(error, Err(FlowspecError::ServiceType { value: 7 }));
+    }
+
+    #[test]
+    fn only_the_peak_is_infinite() {
+        let raw = RawFlowspec { token_rate: POSITIVE_INFINITY_RATE, ..RawFlowspec::unspecified(2) };
+        assert_eq!(Flowspec::from_raw(&raw), Err(FlowspecError::InfiniteTokenRate));
+    }
+
+    #[test]
+    fn what_needs_no_interface_is_checked_without_one() {
+        let check = |spec: Flowspec| spec.check(Direction::Receiving).map_err(|error| error.field());
+        assert_eq!(check(Flowspec::BEST_EFFORT), Ok(()));
+        assert_eq!(check(Flowspec::new(ServiceType::Guaranteed)), Ok(()));
+        assert_eq!(check(Flowspec::new(ServiceType::GeneralInformation)), Err("service_type"));
+        let jumbo =
+            Flowspec { max_sdu_size: Some(Bytes::new(1 << 20)), ..Flowspec::new(ServiceType::Guaranteed) };
+        assert_eq!(check(jumbo), Ok(()), "no MTU is known");
+        let mut small = Flowspec::guaranteed(Rate::new(1), Bytes::new(10));
+        small.minimum_policed_size = Some(Bytes::new(11));
+        assert_eq!(check(small), Err("minimum_policed_size"));
     }
 
     #[test]
@@ -235,7 +277,7 @@ mod tests {
         fn raw_round_trips(fields: [u32; 7], service in 0u32..16) {
             let [token_rate, token_bucket_size, peak_bandwidth, latency, delay_variation, max_sdu_size, minimum_policed_size] = fields;
             let raw = RawFlowspec { token_rate, token_bucket_size, peak_bandwidth, latency, delay_variation, service_type: service, max_sdu_size, minimum_policed_size };
-            if let Ok(spec) = Flowspec::from_raw(&raw) && token_rate != POSITIVE_INFINITY_RATE {
+            if let Ok(spec) = Flowspec::from_raw(&raw) {
                 proptest::prop_assert_eq!(spec.to_raw(), Ok(raw));
             }
         }

@@ -30,7 +30,7 @@ pub use flowspec::{Flowspec, Peak};
 pub use guaranteed::ErrorTerms;
 pub use qos::{Both, Direction, Qos};
 pub use raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
-pub use service::ServiceType;
+pub use service::{Mark, Place, Service, ServiceType};
 pub use tspec::TSpec;
 pub use units::{Bytes, Micros, Rate, Share, UnitError};
 pub use wsa::Wsa;

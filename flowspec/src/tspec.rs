@@ -3,6 +3,7 @@
 use crate::error::FlowspecError;
 use crate::flowspec::{Flowspec, Peak};
 use crate::qos::Direction;
+use crate::service::ServiceType;
 use crate::units::{Bytes, Micros, Rate};
 
 /// A token bucket with a peak: (r, b, p, m, M), all known.
@@ -32,21 +33,30 @@ impl TSpec {
     /// receiving. A flowspec whose service type reserves nothing has no TSpec either.
     ///
     /// - **Units**: `mtu` in bytes of IP datagram.
-    /// - **Errors**: a field that is zero; p < r; m > M; an explicit b < M; M above the MTU.
+    /// - **Errors**: a field that is zero; a guaranteed flow without any delay; p < r; m > M; an explicit b < M; M above the MTU.
     /// - **Source**: RFC 2212 and 2215 for the relations, `qos.h` for what may be absent.
     pub fn new(spec: &Flowspec, direction: Direction, mtu: Bytes) -> Result<Option<Self>, FlowspecError> {
         if !spec.service_type.reserves() {
             return Ok(None);
         }
-        let Some(token_rate) = nonzero("token_rate", spec.token_rate, Rate::ZERO)? else {
+        let token_rate = nonzero("token_rate", spec.token_rate, Rate::ZERO)?;
+        let bucket = nonzero("token_bucket_size", spec.token_bucket_size, Bytes::ZERO)?;
+        let explicit = nonzero("max_sdu_size", spec.max_sdu_size, Bytes::ZERO)?;
+        let minimum = nonzero("minimum_policed_size", spec.minimum_policed_size, Bytes::ZERO)?;
+        let no_time = Some(Micros::new(0));
+        if spec.service_type == ServiceType::Guaranteed {
+            for (field, time) in [("latency", spec.latency), ("delay_variation", spec.delay_variation)] {
+                if time == no_time {
+                    return Err(FlowspecError::NoDelay { field });
+                }
+            }
+        }
+        let Some(token_rate) = token_rate else {
             return match direction {
                 Direction::Sending => Err(FlowspecError::TokenRateAbsent { service: spec.service_type }),
                 Direction::Receiving => Ok(None),
             };
         };
-        let bucket = nonzero("token_bucket_size", spec.token_bucket_size, Bytes::ZERO)?;
-        let explicit = nonzero("max_sdu_size", spec.max_sdu_size, Bytes::ZERO)?;
-        let minimum = nonzero("minimum_policed_size", spec.minimum_policed_size, Bytes::ZERO)?;
         let max_sdu_size = explicit.unwrap_or_else(|| mtu.min(bucket.unwrap_or(mtu)));
         if max_sdu_size > mtu {
             return Err(FlowspecError::PacketAboveMtu { maximum: max_sdu_size, mtu });
@@ -139,7 +149,6 @@ fn nonzero<T: PartialEq + Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ServiceType;
 
     const MTU: Bytes = Bytes::new(1500);
 
@@ -210,6 +219,17 @@ mod tests {
             &peak(999),
             Err(FlowspecError::PeakBelowRate { peak: Rate::new(999), rate: Rate::new(1000) }),
         );
+    }
+
+    #[test]
+    fn no_rate_serves_without_delay() {
+        let none = Some(Micros::new(0));
+        let error = |field| Err(FlowspecError::NoDelay { field });
+        check("latency 0", &spec(|s| s.latency = none), error("latency"));
+        check("delay variation 0", &spec(|s| s.delay_variation = none), error("delay_variation"));
+        let mut loaded = spec(|s| s.latency = none);
+        loaded.service_type = ServiceType::ControlledLoad;
+        check("controlled load has no delay target", &loaded, Ok((1500, 64, 1500)));
     }
 
     #[test]

@@ -21,6 +21,11 @@ macro_rules! codes {
             /// The name in `winsock2.h`.
             pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name),* } }
 
+            /// The code with this number, if there is one.
+            pub const fn from_code(code: u32) -> Option<Self> {
+                match code { $($number => Some(Self::$variant),)* _ => None }
+            }
+
             /// What it means, in a sentence.
             pub const fn text(self) -> &'static str { match self { $(Self::$variant => $text),* } }
         }
@@ -28,6 +33,10 @@ macro_rules! codes {
 }
 
 codes! {
+    InvalidParameter = 87, "WSA_INVALID_PARAMETER", "One or more parameters are not valid.";
+    OperationAborted = 995, "WSA_OPERATION_ABORTED", "The overlapped operation was aborted.";
+    IoIncomplete = 996, "WSA_IO_INCOMPLETE", "The overlapped operation has not finished.";
+    IoPending = 997, "WSA_IO_PENDING", "The overlapped operation will finish later.";
     Eintr = 10004, "WSAEINTR", "A blocking call was cancelled.";
     Eacces = 10013, "WSAEACCES", "The socket is not allowed to do this, such as sending to a broadcast address without SO_BROADCAST.";
     Efault = 10014, "WSAEFAULT", "A pointer or a length is not valid.";
@@ -37,14 +46,19 @@ codes! {
     Einprogress = 10036, "WSAEINPROGRESS", "A blocking call is in progress.";
     Ealready = 10037, "WSAEALREADY", "A non-blocking connect is in progress on this socket.";
     Enotsock = 10038, "WSAENOTSOCK", "The descriptor is not a socket.";
+    Edestaddrreq = 10039, "WSAEDESTADDRREQ", "A destination address is required.";
     Emsgsize = 10040, "WSAEMSGSIZE", "The datagram is larger than the buffer or the limit.";
+    Eprototype = 10041, "WSAEPROTOTYPE", "The protocol is of another type than the socket.";
+    Enoprotoopt = 10042, "WSAENOPROTOOPT", "The option is unknown or not supported by the protocol.";
     Eprotonosupport = 10043, "WSAEPROTONOSUPPORT", "The protocol does not support what was asked, such as caller data.";
+    Esocktnosupport = 10044, "WSAESOCKTNOSUPPORT", "Sockets of this type are not supported.";
     Eopnotsupp = 10045, "WSAEOPNOTSUPP", "The flow specifications cannot be satisfied.";
     Eafnosupport = 10047, "WSAEAFNOSUPPORT", "Addresses of this family cannot be used with this socket.";
     Eaddrinuse = 10048, "WSAEADDRINUSE", "The local address is in use.";
     Eaddrnotavail = 10049, "WSAEADDRNOTAVAIL", "The address is not valid, such as a remote address of all zeroes.";
     Enetdown = 10050, "WSAENETDOWN", "The network subsystem has failed.";
     Enetunreach = 10051, "WSAENETUNREACH", "The network cannot be reached from this host now.";
+    Enetreset = 10052, "WSAENETRESET", "The connection was broken by the network or by keep-alive.";
     Econnaborted = 10053, "WSAECONNABORTED", "The connection was aborted on this host.";
     Econnreset = 10054, "WSAECONNRESET", "The connection was reset by the peer.";
     Enobufs = 10055, "WSAENOBUFS", "No buffer space is available.";
@@ -55,12 +69,36 @@ codes! {
     Econnrefused = 10061, "WSAECONNREFUSED", "The attempt to connect was rejected.";
     Ehostunreach = 10065, "WSAEHOSTUNREACH", "There is no route to the host.";
     NotInitialised = 10093, "WSANOTINITIALISED", "WSAStartup has not been called.";
+    Ediscon = 10101, "WSAEDISCON", "The peer has begun a graceful shutdown.";
+    Ecancelled = 10103, "WSAECANCELLED", "The call was cancelled.";
+    TryAgain = 11002, "WSATRY_AGAIN", "The acceptor has deferred its decision.";
+    QosReceivers = 11005, "WSA_QOS_RECEIVERS", "A reservation has arrived.";
+    QosSenders = 11006, "WSA_QOS_SENDERS", "A path has arrived.";
+    QosNoSenders = 11007, "WSA_QOS_NO_SENDERS", "There are no senders left.";
+    QosNoReceivers = 11008, "WSA_QOS_NO_RECEIVERS", "There are no receivers left.";
+    QosRequestConfirmed = 11009, "WSA_QOS_REQUEST_CONFIRMED", "The reservation has been confirmed.";
     QosAdmissionFailure = 11010, "WSA_QOS_ADMISSION_FAILURE", "There are not enough resources for the reservation.";
     QosPolicyFailure = 11011, "WSA_QOS_POLICY_FAILURE", "The policy does not allow the reservation.";
+    QosBadStyle = 11012, "WSA_QOS_BAD_STYLE", "The reservation style is unknown or conflicts with another.";
+    QosBadObject = 11013, "WSA_QOS_BAD_OBJECT", "Part of a filterspec or of the provider-specific buffer is not valid.";
     QosTrafficCtrlError = 11014, "WSA_QOS_TRAFFIC_CTRL_ERROR", "Local traffic control failed.";
     QosGenericError = 11015, "WSA_QOS_GENERIC_ERROR", "The reservation failed for another reason.";
     QosEservicetype = 11016, "WSA_QOS_ESERVICETYPE", "The flowspec's service type is not valid.";
     QosEflowspec = 11017, "WSA_QOS_EFLOWSPEC", "The flowspec is not valid or contradicts itself.";
+    QosEprovspecbuf = 11018, "WSA_QOS_EPROVSPECBUF", "The provider-specific buffer is not valid or contradicts itself.";
+    QosEfilterstyle = 11019, "WSA_QOS_EFILTERSTYLE", "The filter style is not valid.";
+    QosEfiltertype = 11020, "WSA_QOS_EFILTERTYPE", "The filter type is not valid.";
+    QosEfiltercount = 11021, "WSA_QOS_EFILTERCOUNT", "The number of filters is not valid.";
+    QosEobjlength = 11022, "WSA_QOS_EOBJLENGTH", "An object's ObjectLength is not valid.";
+    QosEflowcount = 11023, "WSA_QOS_EFLOWCOUNT", "The number of flow descriptors is not valid.";
+    QosEunkownpsobj = 11024, "WSA_QOS_EUNKOWNPSOBJ", "The provider-specific buffer has an unknown object.";
+    QosEpolicyobj = 11025, "WSA_QOS_EPOLICYOBJ", "A policy object is not valid.";
+    QosEflowdesc = 11026, "WSA_QOS_EFLOWDESC", "A flow descriptor is not valid.";
+    QosEpsflowspec = 11027, "WSA_QOS_EPSFLOWSPEC", "A flowspec inside the provider-specific buffer is not valid.";
+    QosEpsfilterspec = 11028, "WSA_QOS_EPSFILTERSPEC", "A filterspec inside the provider-specific buffer is not valid.";
+    QosEsdmodeobj = 11029, "WSA_QOS_ESDMODEOBJ", "A shape-discard-mode object is not valid.";
+    QosEshaperateobj = 11030, "WSA_QOS_ESHAPERATEOBJ", "A shaping-rate object is not valid.";
+    QosReservedPetype = 11031, "WSA_QOS_RESERVED_PETYPE", "A policy element has a reserved type.";
 }
 
 impl std::fmt::Display for Wsa {
@@ -85,6 +123,13 @@ mod tests {
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         let names: std::collections::BTreeSet<_> = Wsa::ALL.iter().map(|wsa| wsa.name()).collect();
         assert_eq!(names.len(), Wsa::ALL.len());
+        for &wsa in Wsa::ALL {
+            assert_eq!(Wsa::from_code(wsa.code()), Some(wsa));
+        }
+        assert_eq!(Wsa::from_code(11032), None);
+        // WSA_QOS_* is without a gap, from the first status to the last error.
+        let qos = Wsa::ALL.iter().filter(|wsa| wsa.name().starts_with("WSA_QOS_")).map(|wsa| wsa.code());
+        assert!(qos.eq(11005..=11031));
     }
 
     #[test]

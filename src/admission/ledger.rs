@@ -289,6 +289,7 @@ impl Account {
             FlowspecError::PacketAboveMtu { maximum, mtu } => {
                 Refusal::Mtu { interface: interface.to_owned(), direction, max_sdu_size: maximum, mtu }
             }
+            FlowspecError::NoDelay { .. } => Refusal::Delay { interface: interface.to_owned(), direction },
             error => Refusal::InvalidFlowspec { direction, error },
         })?;
         let bounded = spec.latency.is_some() || spec.delay_variation.is_some();
