@@ -53,6 +53,22 @@ pub struct Truncated {
 pub const FLOWSPEC_SIZE: usize = 32;
 
 impl Abi {
+    /// The name in options and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Win32 => "win32",
+            Self::Win64 => "win64",
+        }
+    }
+
+    /// The size of a pointer.
+    pub const fn pointer_size(self) -> usize {
+        match self {
+            Self::Win32 => 4,
+            Self::Win64 => 8,
+        }
+    }
+
     /// The size of WSABUF.
     pub const fn wsabuf_size(self) -> usize {
         match self {
@@ -74,32 +90,12 @@ impl RawFlowspec {
     pub fn read(bytes: &[u8]) -> Result<Self, Truncated> {
         let too_few = Truncated { name: "FLOWSPEC", needed: FLOWSPEC_SIZE, found: bytes.len() };
         let fields = bytes.get(..FLOWSPEC_SIZE).ok_or(too_few)?;
-        let word = |index: usize| le_u32(fields, index * 4);
-        Ok(Self {
-            token_rate: word(0),
-            token_bucket_size: word(1),
-            peak_bandwidth: word(2),
-            latency: word(3),
-            delay_variation: word(4),
-            service_type: word(5),
-            max_sdu_size: word(6),
-            minimum_policed_size: word(7),
-        })
+        Ok(Self::from_words(std::array::from_fn(|word| le_u32(fields, word * 4))))
     }
 
     /// Appends FLOWSPEC.
     pub fn write(&self, bytes: &mut Vec<u8>) {
-        let words = [
-            self.token_rate,
-            self.token_bucket_size,
-            self.peak_bandwidth,
-            self.latency,
-            self.delay_variation,
-            self.service_type,
-            self.max_sdu_size,
-            self.minimum_policed_size,
-        ];
-        bytes.extend(words.into_iter().flat_map(u32::to_le_bytes));
+        bytes.extend(self.words().into_iter().flat_map(u32::to_le_bytes));
     }
 }
 
@@ -144,7 +140,7 @@ impl RawQos {
 }
 
 /// A word whose place is inside the bytes: the callers have cut them to size.
-fn le_u32(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn le_u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 

@@ -1,5 +1,6 @@
 //! What is wrong with a flowspec: the field, its value, and why.
 
+use crate::raw::POSITIVE_INFINITY_RATE;
 use crate::{Bytes, Direction, Rate, ServiceType, Wsa};
 
 /// Why a flowspec is not valid. Names the field; [`wsa`](Self::wsa) gives the WSA_QOS_* status.
@@ -112,6 +113,22 @@ impl FlowspecError {
             Self::BucketBelowPacket { .. } => "token_bucket_size",
             Self::PacketAboveMtu { .. } => "max_sdu_size",
             Self::Zero { field } | Self::NoDelay { field } | Self::TooLargeForRaw { field, .. } => field,
+        }
+    }
+
+    /// The field's value as an integer in Winsock's units; zero where that is what is wrong with it, or
+    /// where it is absent.
+    pub(crate) const fn value(&self) -> u64 {
+        match self {
+            Self::ServiceType { value } => *value as u64,
+            Self::ServiceMisplaced { service, .. } => service.value() as u64,
+            Self::TokenRateAbsent { .. } | Self::Zero { .. } | Self::NoDelay { .. } => 0,
+            Self::InfiniteTokenRate => POSITIVE_INFINITY_RATE as u64,
+            Self::PeakBelowRate { peak, .. } => peak.get(),
+            Self::MinimumAboveMaximum { minimum, .. } => minimum.get(),
+            Self::BucketBelowPacket { bucket, .. } => bucket.get(),
+            Self::PacketAboveMtu { maximum, .. } => maximum.get(),
+            Self::TooLargeForRaw { value, .. } => *value,
         }
     }
 }

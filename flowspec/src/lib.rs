@@ -12,22 +12,30 @@
 
 pub mod abi;
 mod algebra;
+pub mod buffer;
 pub mod conformance;
 pub mod error;
 pub mod flowspec;
 mod grammar;
 pub mod guaranteed;
+pub mod invalid;
+pub mod objects;
 pub mod qos;
 pub mod raw;
+pub mod rsvp;
 pub mod service;
 pub mod tspec;
 pub mod units;
 pub mod wsa;
 
+pub use abi::{Abi, RawQos, RawWsabuf};
+pub use buffer::{QosBytes, QosRequest};
 pub use conformance::{Excess, Policer, TokenBucket};
 pub use error::FlowspecError;
 pub use flowspec::{Flowspec, Peak};
 pub use guaranteed::ErrorTerms;
+pub use invalid::{Invalid, Problem};
+pub use objects::Object;
 pub use qos::{Both, Direction, Qos};
 pub use raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
 pub use service::{Mark, Place, Service, ServiceType};

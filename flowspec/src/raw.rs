@@ -1,5 +1,7 @@
 //! FLOWSPEC as Winsock has it: eight 32-bit numbers, two of whose values are not numbers.
 
+use serde::{Deserialize, Serialize};
+
 /// The field is not given: take the default, or the caller is indifferent. Source: `qos.h`.
 pub const QOS_NOT_SPECIFIED: u32 = 0xFFFF_FFFF;
 
@@ -14,9 +16,11 @@ pub const SERVICE_NO_QOS_SIGNALING: u32 = 0x4000_0000;
 
 /// FLOWSPEC, field for field, every bit pattern allowed.
 ///
+/// JSON: the numbers as they are, sentinels included.
 /// Units: rates in bytes per second, sizes in bytes, times in microseconds. The checked form is
 /// [`Flowspec`](crate::Flowspec). Source: `qos.h`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[repr(C)]
 pub struct RawFlowspec {
     /// r, bytes per second.
@@ -38,6 +42,56 @@ pub struct RawFlowspec {
 }
 
 impl RawFlowspec {
+    /// The fields' names in their order, four bytes each.
+    pub const FIELDS: [&'static str; 8] = [
+        "token_rate",
+        "token_bucket_size",
+        "peak_bandwidth",
+        "latency",
+        "delay_variation",
+        "service_type",
+        "max_sdu_size",
+        "minimum_policed_size",
+    ];
+
+    /// From the fields in their order.
+    pub const fn from_words(words: [u32; 8]) -> Self {
+        let [
+            token_rate,
+            token_bucket_size,
+            peak_bandwidth,
+            latency,
+            delay_variation,
+            service_type,
+            max_sdu_size,
+            minimum_policed_size,
+        ] = words;
+        Self {
+            token_rate,
+            token_bucket_size,
+            peak_bandwidth,
+            latency,
+            delay_variation,
+            service_type,
+            max_sdu_size,
+            minimum_policed_size,
+        }
+    }
+
+    /// The fields in their order.
+    pub const fn words(&self) -> [u32; 8] {
+        [
+            self.token_rate,
+            self.token_bucket_size,
+            self.peak_bandwidth,
+            self.latency,
+            self.delay_variation,
+            self.service_type,
+            self.max_sdu_size,
+            self.minimum_policed_size,
+        ]
+    }
+
     /// A flowspec of this service type in which nothing else is given.
     pub const fn unspecified(service_type: u32) -> Self {
         Self {

@@ -62,27 +62,38 @@ impl TSpec {
             return Err(FlowspecError::PacketAboveMtu { maximum: max_sdu_size, mtu });
         }
         let token_bucket_size = bucket.unwrap_or_else(|| mtu.max(max_sdu_size));
-        if token_bucket_size < max_sdu_size {
-            return Err(FlowspecError::BucketBelowPacket {
-                bucket: token_bucket_size,
-                maximum: max_sdu_size,
-            });
-        }
         let default_minimum = Bytes::new(DEFAULT_MINIMUM_POLICED_SIZE).min(max_sdu_size);
-        let minimum_policed_size = minimum.unwrap_or(default_minimum);
-        if minimum_policed_size > max_sdu_size {
-            return Err(FlowspecError::MinimumAboveMaximum {
-                minimum: minimum_policed_size,
-                maximum: max_sdu_size,
-            });
+        let tspec = Self {
+            token_rate,
+            token_bucket_size,
+            peak_bandwidth: spec.peak_bandwidth.unwrap_or(Peak::Infinite),
+            minimum_policed_size: minimum.unwrap_or(default_minimum),
+            max_sdu_size,
+        };
+        tspec.check()?;
+        Ok(Some(tspec))
+    }
+
+    /// The invariants.
+    pub(crate) fn check(&self) -> Result<(), FlowspecError> {
+        nonzero("token_rate", Some(self.token_rate), Rate::ZERO)?;
+        nonzero("token_bucket_size", Some(self.token_bucket_size), Bytes::ZERO)?;
+        nonzero("max_sdu_size", Some(self.max_sdu_size), Bytes::ZERO)?;
+        nonzero("minimum_policed_size", Some(self.minimum_policed_size), Bytes::ZERO)?;
+        let Self { token_bucket_size: bucket, minimum_policed_size: minimum, max_sdu_size: maximum, .. } =
+            *self;
+        if bucket < maximum {
+            return Err(FlowspecError::BucketBelowPacket { bucket, maximum });
         }
-        let peak_bandwidth = spec.peak_bandwidth.unwrap_or(Peak::Infinite);
-        if let Peak::Finite(peak) = peak_bandwidth
-            && peak < token_rate
-        {
-            return Err(FlowspecError::PeakBelowRate { peak, rate: token_rate });
+        if minimum > maximum {
+            return Err(FlowspecError::MinimumAboveMaximum { minimum, maximum });
         }
-        Ok(Some(Self { token_rate, token_bucket_size, peak_bandwidth, minimum_policed_size, max_sdu_size }))
+        match self.peak_bandwidth {
+            Peak::Finite(peak) if peak < self.token_rate => {
+                Err(FlowspecError::PeakBelowRate { peak, rate: self.token_rate })
+            }
+            Peak::Finite(_) | Peak::Infinite => Ok(()),
+        }
     }
 
     /// r, the sustained rate.

@@ -1,0 +1,91 @@
+//! RSVP_ADSPEC as Winsock has it: what the elements of a path offer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Bytes, Rate};
+
+/// AD_GENERAL_PARAMS.MinimumLatency: unknown. Source: `qossp.h`.
+pub const INDETERMINATE_LATENCY: u32 = 0xFFFF_FFFF;
+
+/// RSVP_ADSPEC. Its form on the wire is in [`rsvp`](crate::rsvp). Source: `qossp.h`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adspec {
+    /// GeneralParams.
+    pub general_params: GeneralParams,
+    /// Services.
+    #[serde(default)]
+    pub services: Vec<ControlService>,
+}
+
+/// AD_GENERAL_PARAMS. Source: `qossp.h`; RFC 2215 section 3.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeneralParams {
+    /// IntServAwareHopCount.
+    pub int_serv_aware_hop_count: u32,
+    /// PathBandwidthEstimate, bytes per second.
+    pub path_bandwidth: Rate,
+    /// MinimumLatency, microseconds; [`INDETERMINATE_LATENCY`] where it is not known.
+    pub minimum_latency: u32,
+    /// PathMTU, bytes.
+    pub path_mtu: Bytes,
+    /// Flags: bit 0 says that some element of the path is not aware of the service.
+    pub flags: u32,
+}
+
+/// CONTROL_SERVICE. Source: `qossp.h`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlService {
+    /// Service: IntServ's number, 2 for guaranteed, 5 for controlled load.
+    pub service: u32,
+    /// Overrides: what holds for this service instead of the general parameters.
+    pub overrides: GeneralParams,
+    /// Guaranteed: zero where the service is another.
+    pub guaranteed: GuaranteedParams,
+}
+
+/// AD_GUARANTEED: the error terms of a path. Source: `qossp.h`; RFC 2212.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuaranteedParams {
+    /// CTotal, bytes.
+    pub c_total: u32,
+    /// DTotal, microseconds.
+    pub d_total: u32,
+    /// CSum, bytes, since the last reshaping.
+    pub c_sum: u32,
+    /// DSum, microseconds, since the last reshaping.
+    pub d_sum: u32,
+}
+
+/// AD_GENERAL_PARAMS' size in both ABIs.
+pub(super) const GENERAL_PARAMS_SIZE: usize = 20;
+/// CONTROL_SERVICE's size in both ABIs.
+pub(super) const CONTROL_SERVICE_SIZE: usize = 44;
+
+impl GeneralParams {
+    pub(super) fn from_words(words: [u32; 5]) -> Self {
+        let [hops, bandwidth, minimum_latency, mtu, flags] = words;
+        Self {
+            int_serv_aware_hop_count: hops,
+            path_bandwidth: Rate::new(u64::from(bandwidth)),
+            minimum_latency,
+            path_mtu: Bytes::new(u64::from(mtu)),
+            flags,
+        }
+    }
+
+    /// Its five words; values above 32 bits become the largest that fits, and then do not read back.
+    pub(super) fn words(&self) -> [u32; 5] {
+        let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        [
+            self.int_serv_aware_hop_count,
+            narrow(self.path_bandwidth.get()),
+            self.minimum_latency,
+            narrow(self.path_mtu.get()),
+            self.flags,
+        ]
+    }
+}

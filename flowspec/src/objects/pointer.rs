@@ -1,0 +1,167 @@
+//! Pointers inside the buffer: followed where they lead into it, kept as numbers where they do not.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::invalid::{Invalid, Problem};
+
+/// What a pointer leads to.
+///
+/// JSON: the thing itself, or `{"pointer": "0x…", "count": n}`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "the value itself, or a table of \"pointer\" and \"count\"")]
+pub enum Pointee<T> {
+    /// Something in the buffer.
+    Inside(T),
+    /// Something elsewhere in the process that made the buffer.
+    Outside(Outside),
+}
+
+/// A pointer that leads out of the buffer, with what is said of the other end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outside {
+    /// The address, in the process that made the buffer.
+    #[serde(with = "address")]
+    pub pointer: u64,
+    /// How much is there: bytes of a socket address, elements of a list.
+    pub count: u32,
+}
+
+/// Bytes, in JSON as hexadecimal digits.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Hex(pub Vec<u8>);
+
+/// The part of the buffer behind the list: what pointers may lead to.
+#[derive(Debug)]
+pub(super) struct Tail<'a> {
+    buffer: &'a [u8],
+    /// ProviderSpecific.buf: where the buffer was.
+    base: u64,
+    /// Where the list ends.
+    start: usize,
+    /// Where the buffer begins in what is being read.
+    origin: usize,
+    /// What pointers have led to already: no byte is two things.
+    taken: Vec<(usize, usize)>,
+}
+
+/// Where a pointer is, and what it should lead to.
+pub(super) struct Lead {
+    /// The pointer's field.
+    pub field: String,
+    /// Where the pointer is.
+    pub offset: usize,
+    /// Its value.
+    pub pointer: u64,
+    /// Bytes that should be at the other end; not zero.
+    pub needed: u64,
+}
+
+impl<'a> Tail<'a> {
+    pub(super) const fn new(buffer: &'a [u8], base: u64, start: usize, origin: usize) -> Self {
+        Self { buffer, base, start, origin, taken: Vec::new() }
+    }
+
+    /// The bytes that a pointer leads to and where they are, or nothing where it leads out of the
+    /// buffer.
+    pub(super) fn follow(&mut self, lead: &Lead) -> Result<Option<(&'a [u8], usize)>, Invalid> {
+        let invalid = |problem| Err(lead.invalid(problem));
+        if lead.pointer == 0 {
+            return invalid(Problem::NullPointer);
+        }
+        let at = lead.pointer.wrapping_sub(self.base);
+        let Some(at) = usize::try_from(at).ok().filter(|&at| at < self.buffer.len()) else {
+            return Ok(None);
+        };
+        if at < self.start {
+            return invalid(Problem::Overlap);
+        }
+        let found = self.buffer.len() - at;
+        let Some(needed) = usize::try_from(lead.needed).ok().filter(|&needed| needed <= found) else {
+            return invalid(Problem::PointeeCutShort { needed: lead.needed, found });
+        };
+        let end = at + needed;
+        if self.taken.iter().any(|&(from, to)| at < to && from < end) {
+            return invalid(Problem::Overlap);
+        }
+        self.taken.push((at, end));
+        Ok(Some((&self.buffer[at..end], self.origin + at)))
+    }
+
+    /// Where something in the tail begins, from the start of what was read, as `follow` has said it.
+    pub(super) fn rest_from(&self, offset: usize) -> &'a [u8] {
+        &self.buffer[offset - self.origin..]
+    }
+}
+
+impl Lead {
+    pub(super) fn invalid(&self, problem: Problem) -> Invalid {
+        Invalid { field: self.field.clone(), offset: self.offset, value: self.pointer, problem }
+    }
+}
+
+mod address {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(pointer: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{pointer:#x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.strip_prefix("0x").filter(|digits| !digits.starts_with('+'));
+        digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| {
+            D::Error::custom(format_args!("{text:?} is not an address such as \"0x7ffe0000\""))
+        })
+    }
+}
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::with_capacity(self.0.len() * 2);
+        for byte in &self.0 {
+            text.push_str(&format!("{byte:02x}"));
+        }
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+impl Hex {
+    /// Reads hexadecimal digits; space of any kind between bytes means nothing.
+    ///
+    /// - **Errors**: in words, with the place: a character that is no digit, a byte with one digit.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut bytes = Vec::with_capacity(text.len() / 2);
+        let mut high = None;
+        for (at, character) in text.char_indices() {
+            if character.is_ascii_whitespace() {
+                if let Some((first, _)) = high {
+                    return Err(format!("the byte that begins at character {first} has one digit"));
+                }
+                continue;
+            }
+            let digit = character.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            let Some(digit) = digit else {
+                return Err(format!("{character:?} at character {at} is not a hexadecimal digit"));
+            };
+            high = match high {
+                None => Some((at, digit)),
+                Some((_, first)) => {
+                    bytes.push(first << 4 | digit);
+                    None
+                }
+            };
+        }
+        match high {
+            Some((first, _)) => Err(format!("the byte that begins at character {first} has one digit")),
+            None => Ok(Self(bytes)),
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! From bytes to meanings.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use crate::abi::{Abi, FLOWSPEC_SIZE, le_u32};
+use crate::buffer::{LONGEST_PROVIDER_SPECIFIC, QosBytes, checked_flowspec, invalid_flowspec};
+use crate::invalid::{Invalid, Problem};
+use crate::raw::{QOS_NOT_SPECIFIED, RawFlowspec};
+use crate::units::Rate;
+
+use super::adspec::GuaranteedParams;
+use super::adspec::{Adspec, CONTROL_SERVICE_SIZE, ControlService, GENERAL_PARAMS_SIZE, GeneralParams};
+use super::object::{DiffservRule, Object, PolicyElement, ShapeDiscardMode};
+use super::object_type;
+use super::pointer::{Hex, Lead, Outside, Pointee, Tail};
+use super::reserve::{FILTERSPEC_SIZE, FilterSpec, FlowDescriptor, PolicyInfo, ReserveInfo, Style};
+use super::walk::{HEADER_SIZE, RawObject};
+
+/// WCHAR[256].
+const FRIENDLY_NAME_UNITS: usize = 256;
+
+/// Winsock's address families, which are not Linux's.
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 23;
+
+impl Object {
+    /// Every object of a buffer, in order.
+    pub(crate) fn read_all(qos: &QosBytes<'_>) -> Result<Vec<Self>, Invalid> {
+        let buffer = qos.provider_specific;
+        if buffer.is_empty() {
+            return Ok(Vec::new());
+        }
+        let origin = qos.abi.qos_size();
+        if buffer.len() > LONGEST_PROVIDER_SPECIFIC {
+            return Err(Invalid {
+                field: "provider_specific.len".into(),
+                offset: 2 * FLOWSPEC_SIZE,
+                value: buffer.len() as u64,
+                problem: Problem::BufferTooLong { limit: LONGEST_PROVIDER_SPECIFIC },
+            });
+        }
+        let mut walk = qos.objects();
+        let mut raw = Vec::with_capacity(4);
+        for object in walk.by_ref() {
+            let object = object?;
+            let body = Body { object: &object, abi: qos.abi };
+            let object_type = u64::from(object.object_type);
+            if !object_type::ALL.contains(&object.object_type) {
+                return Err(body.invalid("object_type", 0, object_type, Problem::UnknownObject));
+            }
+            let same = |other: &&RawObject<'_>| other.object_type == object.object_type;
+            if let Some(first) = raw.iter().find(same) {
+                let problem = Problem::Duplicate { first: first.offset };
+                return Err(body.invalid("object_type", 0, object_type, problem));
+            }
+            raw.push(object);
+        }
+        let base = qos.qos.provider_specific.buf;
+        let mut tail = Tail::new(buffer, base, walk.position(), origin);
+        let mut objects = Vec::with_capacity(raw.len());
+        for object in &raw {
+            objects.push(Body { object, abi: qos.abi }.read(&mut tail)?);
+        }
+        Ok(objects)
+    }
+}
+
+/// An object's bytes with what is needed to read them.
+#[derive(Clone, Copy)]
+struct Body<'a> {
+    object: &'a RawObject<'a>,
+    abi: Abi,
+}
+
+impl Body<'_> {
+    fn read(self, tail: &mut Tail<'_>) -> Result<Object, Invalid> {
+        match self.object.object_type {
+            object_type::END_OF_LIST => self.exactly(HEADER_SIZE).map(|()| Object::EndOfList),
+            object_type::TCP_TRAFFIC => self.exactly(HEADER_SIZE).map(|()| Object::TcpTraffic),
+            object_type::SD_MODE => self.sd_mode(),
+            object_type::SHAPING_RATE => self.shaping_rate(),
+            object_type::DESTADDR => self.destaddr(tail),
+            object_type::STATUS_INFO => self.status_info(),
+            object_type::RESERVE_INFO => self.reserve_info(tail),
+            object_type::ADSPEC => self.adspec(),
+            object_type::POLICY_INFO => self.policy_info().map(Object::PolicyInfo),
+            object_type::DS_CLASS => {
+                let expected = "a code point is 0 to 63";
+                self.small("ds_field", 63, expected).map(|ds_field| Object::DsClass { ds_field })
+            }
+            object_type::TRAFFIC_CLASS => {
+                let expected = "an 802.1p priority is 0 to 7";
+                let value = self.small("traffic_class", 7, expected);
+                value.map(|traffic_class| Object::TrafficClass { traffic_class })
+            }
+            object_type::DIFFSERV => self.diffserv(),
+            object_type::FRIENDLY_NAME => self.friendly_name(),
+            unknown => Err(self.invalid("object_type", 0, u64::from(unknown), Problem::UnknownObject)),
+        }
+    }
+
+    fn sd_mode(self) -> Result<Object, Invalid> {
+        self.exactly(12)?;
+        let value = self.u32(8);
+        let mode = ShapeDiscardMode::from_value(value);
+        mode.map(|shape_discard_mode| Object::SdMode { shape_discard_mode })
+            .ok_or_else(|| self.invalid("shape_discard_mode", 8, u64::from(value), Problem::ShapeDiscardMode))
+    }
+
+    fn shaping_rate(self) -> Result<Object, Invalid> {
+        self.exactly(12)?;
+        match self.u32(8) {
+            value @ (0 | QOS_NOT_SPECIFIED) => {
+                Err(self.invalid("shaping_rate", 8, u64::from(value), Problem::ShapingRate))
+            }
+            value => Ok(Object::ShapingRate { shaping_rate: Rate::new(u64::from(value)) }),
+        }
+    }
+
+    fn status_info(self) -> Result<Object, Invalid> {
+        self.exactly(20)?;
+        let [status_code, extended_status1, extended_status2] = [8, 12, 16].map(|at| self.u32(at));
+        Ok(Object::StatusInfo { status_code, extended_status1, extended_status2 })
+    }
+
+    /// A word with a small range.
+    fn small(self, name: &str, most: u8, expected: &'static str) -> Result<u8, Invalid> {
+        self.exactly(12)?;
+        let value = self.u32(8);
+        let small = u8::try_from(value).ok().filter(|&small| small <= most);
+        small.ok_or_else(|| self.invalid(name, 8, u64::from(value), Problem::Value(expected)))
+    }
+
+    fn destaddr(self, tail: &mut Tail<'_>) -> Result<Object, Invalid> {
+        let pointer = self.abi.pointer_size();
+        self.exactly(2 * pointer + 8)?;
+        let length = self.u32(8 + pointer);
+        let invalid_length = |expected| {
+            let problem = Problem::Value(expected);
+            Err(self.invalid("socket_address_length", 8 + pointer, u64::from(length), problem))
+        };
+        if length == 0 {
+            return invalid_length("a socket address takes 16 bytes (IPv4) or 28 (IPv6)");
+        }
+        let lead = self.lead("socket_address", 8, u64::from(length));
+        let socket_address = match tail.follow(&lead)? {
+            None => Pointee::Outside(Outside { pointer: lead.pointer, count: length }),
+            Some((bytes, _)) => match socket_address(bytes) {
+                Ok(address) => Pointee::Inside(address),
+                Err(expected) => return invalid_length(expected),
+            },
+        };
+        Ok(Object::Destaddr { socket_address })
+    }
+
+    fn reserve_info(self, tail: &mut Tail<'_>) -> Result<Object, Invalid> {
+        let (count_at, list_at, size) = match self.abi {
+            Abi::Win32 => (20, 24, 28),
+            Abi::Win64 => (24, 32, 40),
+        };
+        self.exactly(size)?;
+        let style = Style::from_value(self.u32(8))
+            .ok_or_else(|| self.invalid("style", 8, u64::from(self.u32(8)), Problem::Style))?;
+        let policy_element_list = match self.pointer(16) {
+            0 => None,
+            pointer => Some(self.policy_element_list(pointer, tail)?),
+        };
+        let count = self.u32(count_at);
+        let flow_desc_list = match count {
+            0 => None,
+            count => Some(self.flow_desc_list(list_at, count, tail)?),
+        };
+        let confirm_request = self.u32(12);
+        Ok(Object::ReserveInfo(ReserveInfo { style, confirm_request, policy_element_list, flow_desc_list }))
+    }
+
+    /// A policy object of its own, behind the list, whose length is in its header.
+    fn policy_element_list(self, pointer: u64, tail: &mut Tail<'_>) -> Result<Pointee<PolicyInfo>, Invalid> {
+        let header = self.lead("policy_element_list", 16, HEADER_SIZE as u64);
+        let Some((bytes, offset)) = tail.follow(&header)? else {
+            return Ok(Pointee::Outside(Outside { pointer, count: 1 }));
+        };
+        let (found_type, length) = (le_u32(bytes, 0), le_u32(bytes, 4));
+        let rest = tail.rest_from(offset);
+        let whole = usize::try_from(length).ok().filter(|&length| length >= HEADER_SIZE);
+        let Some(bytes) = whole.and_then(|length| rest.get(..length)) else {
+            let expected = format!("a policy object takes 12 bytes at least, and {} are left", rest.len());
+            let field = format!("provider_specific[{}].policy_element_list.object_length", self.object.index);
+            let problem = Problem::ObjectLength { expected };
+            return Err(Invalid { field, offset: offset + 4, value: u64::from(length), problem });
+        };
+        if bytes.len() > HEADER_SIZE {
+            let needed = (bytes.len() - HEADER_SIZE) as u64;
+            tail.follow(&Lead { pointer: pointer.wrapping_add(HEADER_SIZE as u64), needed, ..header })?;
+        }
+        let object = RawObject { index: self.object.index, offset, object_type: found_type, bytes };
+        let body = Body { object: &object, abi: self.abi };
+        if found_type != object_type::POLICY_INFO {
+            let problem = Problem::PolicyObject("a policy object is of type 1003");
+            return Err(body.invalid("policy_element_list.object_type", 0, u64::from(found_type), problem));
+        }
+        body.policy_info().map(Pointee::Inside)
+    }
+
+    fn flow_desc_list(
+        self,
+        at: usize,
+        count: u32,
+        tail: &mut Tail<'_>,
+    ) -> Result<Pointee<Vec<FlowDescriptor>>, Invalid> {
+        let size = descriptor_size(self.abi);
+        let lead = self.lead("flow_desc_list", at, u64::from(count) * size as u64);
+        if lead.pointer == 0 {
+            let problem = Problem::FlowCount("there are flow descriptors, and the pointer to them is null");
+            return Err(Invalid { value: u64::from(count), ..lead.invalid(problem) });
+        }
+        let Some((bytes, offset)) = tail.follow(&lead)? else {
+            return Ok(Pointee::Outside(Outside { pointer: lead.pointer, count }));
+        };
+        let descriptors = bytes.chunks_exact(size).enumerate();
+        let descriptors = descriptors.map(|(nth, bytes)| {
+            let name = format!("provider_specific[{}].flow_desc_list[{nth}]", self.object.index);
+            flow_descriptor(bytes, offset + nth * size, &name, self.abi, tail)
+        });
+        descriptors.collect::<Result<_, _>>().map(Pointee::Inside)
+    }
+
+    fn adspec(self) -> Result<Object, Invalid> {
+        const SERVICES_AT: usize = HEADER_SIZE + GENERAL_PARAMS_SIZE + 4;
+        let bytes = self.object.bytes;
+        let services = bytes.get(SERVICES_AT..).map(|rest| rest.len() / CONTROL_SERVICE_SIZE);
+        let expected = services.map(|services| SERVICES_AT + services * CONTROL_SERVICE_SIZE);
+        if expected != Some(bytes.len()) {
+            return Err(self.wrong_length("an ADSPEC takes 32 bytes, and 44 for each service"));
+        }
+        let count = self.u32(SERVICES_AT - 4);
+        if usize::try_from(count).ok() != services {
+            let problem = Problem::Value("ObjectLength has room for another number of services");
+            return Err(self.invalid("number_of_services", SERVICES_AT - 4, u64::from(count), problem));
+        }
+        let words = |at: usize| std::array::from_fn(|word| self.u32(at + word * 4));
+        let service = |nth: usize| {
+            let at = SERVICES_AT + nth * CONTROL_SERVICE_SIZE;
+            let length = self.u32(at);
+            if usize::try_from(length) != Ok(CONTROL_SERVICE_SIZE) {
+                let problem = Problem::ObjectLength { expected: "a service takes 44 bytes".into() };
+                return Err(self.invalid(&format!("services[{nth}].length"), at, u64::from(length), problem));
+            }
+            let [c_total, d_total, c_sum, d_sum] = words_of(self.object.bytes, at + 28);
+            Ok(ControlService {
+                service: self.u32(at + 4),
+                overrides: GeneralParams::from_words(words(at + 8)),
+                guaranteed: GuaranteedParams { c_total, d_total, c_sum, d_sum },
+            })
+        };
+        Ok(Object::Adspec(Adspec {
+            general_params: GeneralParams::from_words(words(HEADER_SIZE)),
+            services: (0..services.unwrap_or(0)).map(service).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    fn policy_info(self) -> Result<PolicyInfo, Invalid> {
+        if self.object.bytes.len() < 12 {
+            return Err(self.wrong_length("a policy object takes 12 bytes at least"));
+        }
+        let count = self.u32(8);
+        let invalid_count = || {
+            let problem = Problem::PolicyObject("ObjectLength has room for another number of elements");
+            self.invalid("num_policy_element", 8, u64::from(count), problem)
+        };
+        let mut policy_elements = Vec::new();
+        let mut rest = &self.object.bytes[12..];
+        while let [l0, l1, t0, t1, ..] = *rest {
+            let at = self.object.bytes.len() - rest.len();
+            let nth = policy_elements.len();
+            let (len, element_type) = (u16::from_le_bytes([l0, l1]), u16::from_le_bytes([t0, t1]));
+            let Some(info) = rest.get(4..usize::from(len)) else {
+                let problem =
+                    Problem::PolicyObject("an element takes 4 bytes at least, and not more than are left");
+                return Err(self.invalid(&format!("policy_element[{nth}].len"), at, u64::from(len), problem));
+            };
+            if element_type == 0 {
+                let field = format!("policy_element[{nth}].type");
+                return Err(self.invalid(&field, at + 2, 0, Problem::ReservedPolicyElement));
+            }
+            policy_elements.push(PolicyElement { element_type, info: Hex(info.to_vec()) });
+            rest = &rest[usize::from(len)..];
+        }
+        if !rest.is_empty() || usize::try_from(count) != Ok(policy_elements.len()) {
+            return Err(invalid_count());
+        }
+        Ok(PolicyInfo { policy_elements })
+    }
+
+    fn diffserv(self) -> Result<Object, Invalid> {
+        let bytes = self.object.bytes;
+        if bytes.len() < 12 {
+            return Err(self.wrong_length("a DIFFSERV object takes 12 bytes at least"));
+        }
+        let count = self.u32(8);
+        let needed = u64::from(count) * 5 + 12;
+        // The array ends where its last rule does, or where the structure's alignment has it.
+        if bytes.len() as u64 != needed && bytes.len() as u64 != needed.next_multiple_of(4) {
+            let problem = Problem::Value("ObjectLength has room for another number of rules of 5 bytes");
+            return Err(self.invalid("ds_field_count", 8, u64::from(count), problem));
+        }
+        let mut rules: Vec<DiffservRule> = Vec::new();
+        let most = [
+            (63, "inbound_ds_field", "a code point is 0 to 63"),
+            (63, "conforming_outbound_ds_field", "a code point is 0 to 63"),
+            (63, "nonconforming_outbound_ds_field", "a code point is 0 to 63"),
+            (7, "conforming_user_priority", "an 802.1p priority is 0 to 7"),
+            (7, "nonconforming_user_priority", "an 802.1p priority is 0 to 7"),
+        ];
+        for (nth, rule) in bytes[12..].as_chunks::<5>().0.iter().enumerate() {
+            let at = 12 + nth * 5;
+            let invalid = |field: usize, expected| {
+                let name = format!("rules[{nth}].{}", most[field].1);
+                self.invalid(&name, at + field, u64::from(rule[field]), Problem::Value(expected))
+            };
+            if let Some(field) = (0..5).find(|&field| rule[field] > most[field].0) {
+                return Err(invalid(field, most[field].2));
+            }
+            if rules.iter().any(|other| other.inbound_ds_field == rule[0]) {
+                return Err(invalid(0, "another rule is for this code point"));
+            }
+            rules.push(DiffservRule {
+                inbound_ds_field: rule[0],
+                conforming_outbound_ds_field: rule[1],
+                nonconforming_outbound_ds_field: rule[2],
+                conforming_user_priority: rule[3],
+                nonconforming_user_priority: rule[4],
+            });
+        }
+        Ok(Object::Diffserv { rules })
+    }
+
+    fn friendly_name(self) -> Result<Object, Invalid> {
+        self.exactly(HEADER_SIZE + 2 * FRIENDLY_NAME_UNITS)?;
+        let units =
+            self.object.bytes[HEADER_SIZE..].as_chunks::<2>().0.iter().copied().map(u16::from_le_bytes);
+        let units: Vec<_> = units.take_while(|&unit| unit != 0).collect();
+        let invalid = |unit: usize, expected| {
+            let value = self.object.bytes.get(HEADER_SIZE + 2 * unit).map_or(0, |&byte| u64::from(byte));
+            Err(self.invalid("friendly_name", HEADER_SIZE + 2 * unit, value, Problem::Value(expected)))
+        };
+        if units.len() == FRIENDLY_NAME_UNITS {
+            return invalid(FRIENDLY_NAME_UNITS - 1, "a name of 255 UTF-16 units at most ends with a zero");
+        }
+        let mut at = 0;
+        let mut name = String::new();
+        for character in char::decode_utf16(units) {
+            let Ok(character) = character else { return invalid(at, "half of a UTF-16 surrogate pair") };
+            at += character.len_utf16();
+            name.push(character);
+        }
+        Ok(Object::FriendlyName { friendly_name: name })
+    }
+
+    fn u32(self, at: usize) -> u32 {
+        le_u32(self.object.bytes, at)
+    }
+
+    fn pointer(self, at: usize) -> u64 {
+        pointer(self.object.bytes, at, self.abi)
+    }
+
+    fn lead(self, name: &str, at: usize, needed: u64) -> Lead {
+        let (field, offset) =
+            (format!("provider_specific[{}].{name}", self.object.index), self.object.offset + at);
+        Lead { field, offset, pointer: self.pointer(at), needed }
+    }
+
+    fn exactly(self, size: usize) -> Result<(), Invalid> {
+        if self.object.bytes.len() == size {
+            return Ok(());
+        }
+        Err(self.wrong_length(&format!("an object of type {} takes {size} bytes", self.object.object_type)))
+    }
+
+    fn wrong_length(self, expected: &str) -> Invalid {
+        let problem = Problem::ObjectLength { expected: expected.into() };
+        self.invalid("object_length", 4, self.object.bytes.len() as u64, problem)
+    }
+
+    fn invalid(self, name: &str, at: usize, value: u64, problem: Problem) -> Invalid {
+        let field = format!("provider_specific[{}].{name}", self.object.index);
+        Invalid { field, offset: self.object.offset + at, value, problem }
+    }
+}
+
+/// FLOWDESCRIPTOR's size.
+pub(super) const fn descriptor_size(abi: Abi) -> usize {
+    match abi {
+        Abi::Win32 => 40,
+        Abi::Win64 => 48,
+    }
+}
+
+fn flow_descriptor(
+    bytes: &[u8],
+    offset: usize,
+    name: &str,
+    abi: Abi,
+    tail: &mut Tail<'_>,
+) -> Result<FlowDescriptor, Invalid> {
+    let raw = RawFlowspec::from_words(words_of(bytes, 0));
+    let flowspec = checked_flowspec(&raw, None).map_err(|error| {
+        invalid_flowspec(&raw, offset, &format!("{name}.flowspec"), error, Problem::InnerFlowspec)
+    })?;
+    let (count, list_at) = (le_u32(bytes, FLOWSPEC_SIZE), descriptor_size(abi) - abi.pointer_size());
+    if count == 0 {
+        return Ok(FlowDescriptor { flowspec, filter_list: None });
+    }
+    let pointer = pointer(bytes, list_at, abi);
+    let lead = Lead {
+        field: format!("{name}.filter_list"),
+        offset: offset + list_at,
+        pointer,
+        needed: u64::from(count) * FILTERSPEC_SIZE as u64,
+    };
+    if pointer == 0 {
+        let problem = Problem::FilterCount("there are filters, and the pointer to them is null");
+        return Err(Invalid { value: u64::from(count), ..lead.invalid(problem) });
+    }
+    let Some((bytes, offset)) = tail.follow(&lead)? else {
+        return Ok(FlowDescriptor {
+            flowspec,
+            filter_list: Some(Pointee::Outside(Outside { pointer, count })),
+        });
+    };
+    let filters = bytes.as_chunks::<FILTERSPEC_SIZE>().0.iter().enumerate().map(|(nth, filter)| {
+        FilterSpec::read(filter).ok_or_else(|| Invalid {
+            field: format!("{name}.filter_list[{nth}].type"),
+            offset: offset + nth * FILTERSPEC_SIZE,
+            value: u64::from(le_u32(filter, 0)),
+            problem: Problem::FilterType,
+        })
+    });
+    Ok(FlowDescriptor { flowspec, filter_list: Some(Pointee::Inside(filters.collect::<Result<_, _>>()?)) })
+}
+
+/// `sockaddr_in` or `sockaddr_in6`, by its family and length.
+fn socket_address(bytes: &[u8]) -> Result<SocketAddr, &'static str> {
+    let &[f0, f1, p0, p1, ..] = bytes else {
+        return Err("a socket address takes 16 bytes (IPv4) or 28 (IPv6)");
+    };
+    let port = u16::from_be_bytes([p0, p1]);
+    match (u16::from_le_bytes([f0, f1]), bytes.len()) {
+        (AF_INET, 16) => {
+            let address = Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]);
+            Ok(SocketAddr::new(IpAddr::V4(address), port))
+        }
+        (AF_INET6, 28) => {
+            let mut octets = [0; 16];
+            octets.copy_from_slice(&bytes[8..24]);
+            let flow = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+            Ok(SocketAddrV6::new(Ipv6Addr::from(octets), port, flow, le_u32(bytes, 24)).into())
+        }
+        _ => Err("a socket address has family 2 and 16 bytes (IPv4), or family 23 and 28 bytes (IPv6)"),
+    }
+}
+
+/// The bytes of a socket address, as Winsock has them.
+pub(super) fn socket_address_bytes(address: &SocketAddr) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(28);
+    match address {
+        SocketAddr::V4(v4) => {
+            bytes.extend(AF_INET.to_le_bytes());
+            bytes.extend(v4.port().to_be_bytes());
+            bytes.extend(v4.ip().octets());
+            bytes.extend([0; 8]);
+        }
+        SocketAddr::V6(v6) => {
+            bytes.extend(AF_INET6.to_le_bytes());
+            bytes.extend(v6.port().to_be_bytes());
+            bytes.extend(v6.flowinfo().to_be_bytes());
+            bytes.extend(v6.ip().octets());
+            bytes.extend(v6.scope_id().to_le_bytes());
+        }
+    }
+    bytes
+}
+
+fn pointer(bytes: &[u8], at: usize, abi: Abi) -> u64 {
+    let low = u64::from(le_u32(bytes, at));
+    match abi {
+        Abi::Win32 => low,
+        Abi::Win64 => u64::from(le_u32(bytes, at + 4)) << 32 | low,
+    }
+}
+
+fn words_of<const N: usize>(bytes: &[u8], at: usize) -> [u32; N] {
+    std::array::from_fn(|word| le_u32(bytes, at + word * 4))
+}

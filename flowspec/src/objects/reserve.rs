@@ -1,0 +1,171 @@
+//! RSVP_RESERVE_INFO: how a receiver wants its reservation made.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::flowspec::Flowspec;
+
+use super::object::PolicyElement;
+use super::pointer::Pointee;
+
+/// RSVP_RESERVE_INFO. Source: `qossp.h`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReserveInfo {
+    /// Style.
+    pub style: Style,
+    /// ConfirmRequest: not zero asks for WSA_QOS_REQUEST_CONFIRMED.
+    #[serde(default)]
+    pub confirm_request: u32,
+    /// PolicyElementList; absent where the pointer is null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_element_list: Option<Pointee<PolicyInfo>>,
+    /// FlowDescList; absent where NumFlowDesc is zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow_desc_list: Option<Pointee<Vec<FlowDescriptor>>>,
+}
+
+/// RSVP_POLICY_INFO. Source: `qossp.h`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyInfo {
+    /// PolicyElement.
+    pub policy_elements: Vec<PolicyElement>,
+}
+
+/// Whose reservations are shared with whom. Source: RFC 2205 section 1.3; `qossp.h`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Style {
+    /// Fixed filter for TCP and connected UDP, wildcard for unconnected UDP and multicast.
+    Default,
+    /// One reservation, shared by all senders.
+    Wildcard,
+    /// One reservation for each sender.
+    FixedFilter,
+    /// One reservation, shared by the senders that are named.
+    SharedExplicit,
+}
+
+/// FLOWDESCRIPTOR: a reservation, and the senders it is for. Source: `qossp.h`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowDescriptor {
+    /// FlowSpec.
+    pub flowspec: Flowspec,
+    /// FilterList; absent where NumFilters is zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_list: Option<Pointee<Vec<FilterSpec>>>,
+}
+
+/// RSVP_FILTERSPEC: a sender. Ports are in network byte order, as in RSVP. Source: `qossp.h`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum FilterSpec {
+    /// FILTERSPECV4.
+    V4 {
+        /// Address.
+        address: Ipv4Addr,
+        /// Port.
+        port: u16,
+    },
+    /// FILTERSPECV6.
+    V6 {
+        /// Address.
+        address: Ipv6Addr,
+        /// Port.
+        port: u16,
+    },
+    /// FILTERSPECV6_FLOW.
+    V6Flow {
+        /// Address.
+        address: Ipv6Addr,
+        /// FlowLabel, 24 bits.
+        flow_label: u32,
+    },
+    /// FILTERSPECV4_GPI: by IPsec's security parameter index.
+    V4Gpi {
+        /// Address.
+        address: Ipv4Addr,
+        /// GeneralPortId.
+        general_port_id: u32,
+    },
+    /// FILTERSPECV6_GPI.
+    V6Gpi {
+        /// Address.
+        address: Ipv6Addr,
+        /// GeneralPortId.
+        general_port_id: u32,
+    },
+}
+
+/// RSVP_FILTERSPEC's size in both ABIs.
+pub(super) const FILTERSPEC_SIZE: usize = 24;
+
+impl Style {
+    /// Every style, in the order of their values, which begin at 0.
+    pub const ALL: [Self; 4] = [Self::Default, Self::Wildcard, Self::FixedFilter, Self::SharedExplicit];
+
+    /// The value in `qossp.h`.
+    pub const fn value(self) -> u32 {
+        match self {
+            Self::Default => 0,
+            Self::Wildcard => 1,
+            Self::FixedFilter => 2,
+            Self::SharedExplicit => 3,
+        }
+    }
+
+    /// The style with this value, if there is one.
+    pub fn from_value(value: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|style| style.value() == value)
+    }
+}
+
+impl FilterSpec {
+    /// Reads 24 bytes; nothing where the type is none.
+    pub(super) fn read(bytes: &[u8; FILTERSPEC_SIZE]) -> Option<Self> {
+        let [kind, body @ ..] = bytes.as_chunks::<4>().0 else { return None };
+        let v4 = Ipv4Addr::from(body[0]);
+        let mut v6 = [0; 16];
+        v6.copy_from_slice(body[..4].as_flattened());
+        let v6 = Ipv6Addr::from(v6);
+        let port = |word: [u8; 4]| u16::from_be_bytes([word[2], word[3]]);
+        Some(match u32::from_le_bytes(*kind) {
+            1 => Self::V4 { address: v4, port: port(body[1]) },
+            2 => Self::V6 { address: v6, port: port(body[4]) },
+            3 => {
+                let [_, a, b, c] = body[4];
+                Self::V6Flow { address: v6, flow_label: u32::from_be_bytes([0, a, b, c]) }
+            }
+            4 => Self::V4Gpi { address: v4, general_port_id: u32::from_le_bytes(body[1]) },
+            5 => Self::V6Gpi { address: v6, general_port_id: u32::from_le_bytes(body[4]) },
+            _ => return None,
+        })
+    }
+
+    /// Its 24 bytes.
+    pub(super) fn bytes(&self) -> [u8; FILTERSPEC_SIZE] {
+        let mut bytes = [0; FILTERSPEC_SIZE];
+        let (kind, address, word): (u8, &[u8], [u8; 4]) = match self {
+            Self::V4 { address, port } => (1, &address.octets(), port_word(*port)),
+            Self::V6 { address, port } => (2, &address.octets(), port_word(*port)),
+            // The upper byte of the word is unused.
+            Self::V6Flow { address, flow_label } => {
+                (3, &address.octets(), (flow_label & 0xFF_FFFF).to_be_bytes())
+            }
+            Self::V4Gpi { address, general_port_id } => (4, &address.octets(), general_port_id.to_le_bytes()),
+            Self::V6Gpi { address, general_port_id } => (5, &address.octets(), general_port_id.to_le_bytes()),
+        };
+        bytes[0] = kind;
+        bytes[4..4 + address.len()].copy_from_slice(address);
+        bytes[4 + address.len()..8 + address.len()].copy_from_slice(&word);
+        bytes
+    }
+}
+
+const fn port_word(port: u16) -> [u8; 4] {
+    let [high, low] = port.to_be_bytes();
+    [0, 0, high, low]
+}

@@ -1,0 +1,266 @@
+//! ADSPEC: what the elements of a path say that the path offers.
+
+use crate::guaranteed::ErrorTerms;
+use crate::invalid::{Invalid, Problem};
+use crate::units::{Bytes, Micros, Rate};
+
+use super::single::{Rounding, Single};
+use super::words::{Block, Words};
+use super::{CONTROLLED_LOAD, GENERAL, GUARANTEED, LARGEST_RATE, finite, parameter};
+
+/// ADSPEC. Services that are not known are passed over. Source: RFC 2210 section 3.3.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PathAdspec {
+    /// What holds for every service.
+    pub general: PathParams,
+    /// Guaranteed service, if the path offers it.
+    pub guaranteed: Option<GuaranteedPath>,
+    /// Controlled load, if the path offers it.
+    pub controlled_load: Option<ServicePath>,
+}
+
+/// The general parameters. Source: RFC 2215 section 3.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PathParams {
+    /// NON_IS_HOP: some element of the path knows no IntServ.
+    pub is_broken: bool,
+    /// NUMBER_OF_IS_HOPS.
+    pub hops: u32,
+    /// AVAILABLE_PATH_BANDWIDTH, rounded down.
+    pub bandwidth: Rate,
+    /// MINIMUM_PATH_LATENCY; nothing where it is indeterminate.
+    pub latency: Option<Micros>,
+    /// PATH_MTU.
+    pub mtu: Bytes,
+}
+
+/// What a service says of the path.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ServicePath {
+    /// Some element of the path does not offer the service.
+    pub is_broken: bool,
+    /// What holds for this service instead of the general parameters.
+    pub overrides: Overrides,
+}
+
+/// Guaranteed service along the path. Source: RFC 2212.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GuaranteedPath {
+    /// As of any service.
+    pub path: ServicePath,
+    /// Ctot and Dtot: for the end-to-end bound.
+    pub total: ErrorTerms,
+    /// Csum and Dsum: since the last reshaping, for buffers.
+    pub since_reshaping: ErrorTerms,
+}
+
+/// General parameters that a service states anew.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Overrides {
+    /// NUMBER_OF_IS_HOPS.
+    pub hops: Option<u32>,
+    /// AVAILABLE_PATH_BANDWIDTH.
+    pub bandwidth: Option<Rate>,
+    /// MINIMUM_PATH_LATENCY; nothing inside where it is indeterminate.
+    pub latency: Option<Option<Micros>>,
+    /// PATH_MTU.
+    pub mtu: Option<Bytes>,
+}
+
+/// Parameter numbers. Source: RFC 2215 section 3, RFC 2212.
+const HOPS: u8 = 4;
+const BANDWIDTH: u8 = 6;
+const LATENCY: u8 = 8;
+const MTU: u8 = 10;
+const C_TOTAL: u8 = 133;
+const D_TOTAL: u8 = 134;
+const C_SUM: u8 = 135;
+const D_SUM: u8 = 136;
+
+/// MINIMUM_PATH_LATENCY: unknown. Source: RFC 2215 section 3.4.
+const INDETERMINATE: u32 = u32::MAX;
+
+/// A service's break bit, in the byte behind its number.
+const BREAK: u8 = 0x80;
+
+/// What a service's parameters say, by their numbers.
+#[derive(Default)]
+struct Parameters {
+    overrides: Overrides,
+    terms: [Option<u32>; 4],
+}
+
+impl PathAdspec {
+    pub(super) fn read(words: &mut Words<'_>) -> Result<Self, Invalid> {
+        let block = words.block()?;
+        if block.number != GENERAL {
+            let expected = "the general parameters, service 1, come first";
+            return Err(block.invalid("service_number", u64::from(block.number), expected));
+        }
+        let parameters = parameters(words.inside(&block)?)?.overrides;
+        let missing =
+            || block.invalid("length", block.length as u64, "each of the four general parameters is needed");
+        let general = PathParams {
+            is_broken: block.flags & BREAK != 0,
+            hops: parameters.hops.ok_or_else(missing)?,
+            bandwidth: parameters.bandwidth.ok_or_else(missing)?,
+            latency: parameters.latency.ok_or_else(missing)?,
+            mtu: parameters.mtu.ok_or_else(missing)?,
+        };
+        let mut adspec = Self { general, guaranteed: None, controlled_load: None };
+        while !words.is_empty() {
+            let block = words.block()?;
+            let inside = words.inside(&block)?;
+            let twice =
+                || block.invalid("service_number", u64::from(block.number), "the service is there twice");
+            match block.number {
+                GUARANTEED if adspec.guaranteed.is_some() => return Err(twice()),
+                CONTROLLED_LOAD if adspec.controlled_load.is_some() => return Err(twice()),
+                GENERAL => return Err(twice()),
+                GUARANTEED => adspec.guaranteed = Some(GuaranteedPath::read(&block, inside)?),
+                CONTROLLED_LOAD => {
+                    let overrides = parameters_without_terms(&block, inside)?;
+                    adspec.controlled_load =
+                        Some(ServicePath { is_broken: block.flags & BREAK != 0, overrides });
+                }
+                _ => {}
+            }
+        }
+        Ok(adspec)
+    }
+
+    /// The services as words.
+    pub(super) fn words(&self) -> Result<Vec<u32>, Invalid> {
+        let PathParams { is_broken, hops, bandwidth, latency, mtu } = self.general;
+        let overrides = Overrides {
+            hops: Some(hops),
+            bandwidth: Some(bandwidth),
+            latency: Some(latency),
+            mtu: Some(mtu),
+        };
+        let mut words = Vec::new();
+        service(GENERAL, is_broken, overrides.words()?, &mut words);
+        if let Some(GuaranteedPath { path, total, since_reshaping }) = self.guaranteed {
+            let mut body = Vec::new();
+            for (number, value) in [
+                (C_TOTAL, total.c.get()),
+                (D_TOTAL, total.d.get()),
+                (C_SUM, since_reshaping.c.get()),
+                (D_SUM, since_reshaping.d.get()),
+            ] {
+                // The sums saturate, as RFC 2212 has it.
+                body.extend([parameter(number, 1), u32::try_from(value).unwrap_or(u32::MAX)]);
+            }
+            body.extend(path.overrides.words()?);
+            service(GUARANTEED, path.is_broken, body, &mut words);
+        }
+        if let Some(path) = self.controlled_load {
+            service(CONTROLLED_LOAD, path.is_broken, path.overrides.words()?, &mut words);
+        }
+        Ok(words)
+    }
+}
+
+impl GuaranteedPath {
+    fn read(block: &Block, inside: Words<'_>) -> Result<Self, Invalid> {
+        let Parameters { overrides, terms } = parameters(inside)?;
+        let [Some(c_total), Some(d_total), Some(c_sum), Some(d_sum)] = terms else {
+            let expected = "guaranteed service has Ctot, Dtot, Csum and Dsum";
+            return Err(block.invalid("length", block.length as u64, expected));
+        };
+        let terms = |c, d| ErrorTerms { c: Bytes::new(u64::from(c)), d: Micros::new(u64::from(d)) };
+        Ok(Self {
+            path: ServicePath { is_broken: block.flags & BREAK != 0, overrides },
+            total: terms(c_total, d_total),
+            since_reshaping: terms(c_sum, d_sum),
+        })
+    }
+}
+
+impl Overrides {
+    fn words(&self) -> Result<Vec<u32>, Invalid> {
+        let narrow = |field: &str, value: u64, most: u32| {
+            u32::try_from(value).ok().filter(|&value| value <= most).ok_or_else(|| Invalid {
+                field: field.into(),
+                offset: 0,
+                value,
+                problem: Problem::Value("the wire has 32 bits for it, and a sentinel at their end"),
+            })
+        };
+        let mut words = Vec::new();
+        if let Some(hops) = self.hops {
+            words.extend([parameter(HOPS, 1), hops]);
+        }
+        if let Some(bandwidth) = self.bandwidth {
+            let single = Single::from_whole(bandwidth.get(), Rounding::Down);
+            words.extend([parameter(BANDWIDTH, 1), single.to_bits()]);
+        }
+        if let Some(latency) = self.latency {
+            let latency = match latency {
+                None => INDETERMINATE,
+                Some(latency) => narrow("latency", latency.get(), INDETERMINATE - 1)?,
+            };
+            words.extend([parameter(LATENCY, 1), latency]);
+        }
+        if let Some(mtu) = self.mtu {
+            words.extend([parameter(MTU, 1), narrow("mtu", mtu.get(), u32::MAX)?]);
+        }
+        Ok(words)
+    }
+}
+
+/// Appends a service's header and its parameters.
+fn service(number: u8, is_broken: bool, body: Vec<u32>, words: &mut Vec<u32>) {
+    let flags = if is_broken { BREAK } else { 0 };
+    // At most 16 words: four general parameters and four terms.
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    words.push(u32::from(number) << 24 | u32::from(flags) << 16 | length);
+    words.extend(body);
+}
+
+fn parameters_without_terms(block: &Block, inside: Words<'_>) -> Result<Overrides, Invalid> {
+    let Parameters { overrides, terms } = parameters(inside)?;
+    if terms != [None; 4] {
+        let expected = "error terms belong to guaranteed service alone";
+        return Err(block.invalid("service_number", u64::from(block.number), expected));
+    }
+    Ok(overrides)
+}
+
+fn parameters(mut words: Words<'_>) -> Result<Parameters, Invalid> {
+    let mut found = Parameters::default();
+    while !words.is_empty() {
+        let block = words.block()?;
+        block.expect("parameter_id", block.number, 1)?;
+        let (value, at) = words.word()?;
+        let twice = match block.number {
+            HOPS => found.overrides.hops.replace(value).is_some(),
+            BANDWIDTH => {
+                let bandwidth =
+                    finite("bandwidth", Single::from_bits(value), at, LARGEST_RATE, Rounding::Down)?;
+                found.overrides.bandwidth.replace(Rate::new(bandwidth)).is_some()
+            }
+            LATENCY => {
+                let latency = (value != INDETERMINATE).then(|| Micros::new(u64::from(value)));
+                found.overrides.latency.replace(latency).is_some()
+            }
+            MTU => found.overrides.mtu.replace(Bytes::new(u64::from(value))).is_some(),
+            C_TOTAL..=D_SUM => found.terms[usize::from(block.number - C_TOTAL)].replace(value).is_some(),
+            _ => {
+                return Err(block.invalid(
+                    "parameter_id",
+                    u64::from(block.number),
+                    "no such parameter is known",
+                ));
+            }
+        };
+        if twice {
+            return Err(block.invalid(
+                "parameter_id",
+                u64::from(block.number),
+                "the parameter is there twice",
+            ));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,177 @@
+//! An object's words, read in order; what is wrong is told with its place.
+
+use crate::invalid::{Invalid, Problem};
+use crate::tspec::TSpec;
+use crate::units::{Micros, Rate};
+
+use super::single::{Rounding, Single};
+use super::{CLASS_ADSPEC, CLASS_FLOWSPEC, CLASS_SENDER_TSPEC, HEADER, INTSERV, LARGEST_RATE};
+use super::{GUARANTEED_RSPEC, RSpec, RawTspec, TOKEN_BUCKET_TSPEC, finite};
+
+/// The words behind both headers.
+pub(super) struct Words<'a> {
+    words: &'a [[u8; 4]],
+    at: usize,
+}
+
+/// A service's or a parameter's header.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    pub number: u8,
+    /// A service's break bit, or a parameter's flags.
+    pub flags: u8,
+    /// In words.
+    pub length: usize,
+    /// Where the header is.
+    pub offset: usize,
+}
+
+impl<'a> Words<'a> {
+    /// The class, and the words behind the two headers.
+    pub(super) fn open(bytes: &'a [u8]) -> Result<(u8, Self), Invalid> {
+        let found = bytes.len();
+        let invalid = |field: &str, offset, value: u64, expected| {
+            Err(Invalid { field: field.into(), offset, value, problem: Problem::Value(expected) })
+        };
+        let &[l0, l1, class, c_type, ref rest @ ..] = bytes else {
+            return invalid("length", 0, found as u64, "an object begins with a header of 4 bytes");
+        };
+        let length = u16::from_be_bytes([l0, l1]);
+        if usize::from(length) != found {
+            return invalid(
+                "length",
+                0,
+                u64::from(length),
+                "an object is as long as the bytes it is given in",
+            );
+        }
+        if ![CLASS_FLOWSPEC, CLASS_SENDER_TSPEC, CLASS_ADSPEC].contains(&class) {
+            let expected = "IntServ's classes are 9 (FLOWSPEC), 12 (SENDER_TSPEC) and 13 (ADSPEC)";
+            return invalid("class", 2, u64::from(class), expected);
+        }
+        if c_type != INTSERV {
+            return invalid("c_type", 3, u64::from(c_type), "IntServ's type is 2");
+        }
+        let (words, []) = rest.as_chunks::<4>() else {
+            return invalid("length", 0, u64::from(length), "an object is a whole number of words");
+        };
+        let [v, _, c0, c1, ..] = *rest else {
+            return invalid(
+                "version",
+                HEADER,
+                found as u64,
+                "an IntServ object begins with a word of its own",
+            );
+        };
+        if v >> 4 != 0 {
+            return invalid("version", HEADER, u64::from(v >> 4), "the version is 0");
+        }
+        let count = u16::from_be_bytes([c0, c1]);
+        if usize::from(count) != words.len() - 1 {
+            let expected = "IntServ's length is the number of words behind it";
+            return invalid("overall_length", HEADER + 2, u64::from(count), expected);
+        }
+        Ok((class, Self { words: &words[1..], at: HEADER + 4 }))
+    }
+
+    /// The number of the service that comes next.
+    pub(super) fn peek_service(&self) -> Option<u8> {
+        self.words.first().map(|word| word[0])
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The next word and where it is.
+    pub(super) fn word(&mut self) -> Result<(u32, usize), Invalid> {
+        let at = self.at;
+        let Some((word, rest)) = self.words.split_first() else {
+            return Err(self.invalid("length", 0, "the object ends before its parameters do"));
+        };
+        (self.words, self.at) = (rest, at + 4);
+        Ok((u32::from_be_bytes(*word), at))
+    }
+
+    /// A header of a service or a parameter.
+    pub(super) fn block(&mut self) -> Result<Block, Invalid> {
+        let (word, offset) = self.word()?;
+        let [number, flags, l0, l1] = word.to_be_bytes();
+        Ok(Block { number, flags, length: usize::from(u16::from_be_bytes([l0, l1])), offset })
+    }
+
+    /// A service's header with this number and length.
+    pub(super) fn service(&mut self, number: u8, length: usize) -> Result<(), Invalid> {
+        let block = self.block()?;
+        block.expect("service_number", number, length)
+    }
+
+    /// The words of a block, set apart.
+    pub(super) fn inside(&mut self, block: &Block) -> Result<Self, Invalid> {
+        let Some((words, rest)) = self.words.split_at_checked(block.length) else {
+            let expected = "the block is longer than what is left of the object";
+            return Err(block.invalid("length", block.length as u64, expected));
+        };
+        let inside = Self { words, at: self.at };
+        (self.words, self.at) = (rest, self.at + block.length * 4);
+        Ok(inside)
+    }
+
+    pub(super) fn tspec(&mut self) -> Result<TSpec, Invalid> {
+        self.block()?.expect("parameter_id", TOKEN_BUCKET_TSPEC, 5)?;
+        let at = self.at;
+        let mut words = [0; 5];
+        for word in &mut words {
+            *word = self.word()?.0;
+        }
+        RawTspec::from_words(words).check(at)
+    }
+
+    pub(super) fn rspec(&mut self, tspec: &TSpec) -> Result<RSpec, Invalid> {
+        self.block()?.expect("parameter_id", GUARANTEED_RSPEC, 2)?;
+        let (rate, at) = self.word()?;
+        let reserved = finite("rate", Single::from_bits(rate), at, LARGEST_RATE, Rounding::Up)?;
+        if Rate::new(reserved) < tspec.token_rate() {
+            let problem = Problem::Value("R is at least r");
+            return Err(Invalid { field: "rate".into(), offset: at, value: u64::from(rate), problem });
+        }
+        let (slack, _) = self.word()?;
+        Ok(RSpec { rate: Rate::new(reserved), slack: Micros::new(u64::from(slack)) })
+    }
+
+    /// Nothing may follow.
+    pub(super) fn end(&self) -> Result<(), Invalid> {
+        match self.words.len() {
+            0 => Ok(()),
+            left => Err(self.invalid("length", left as u64, "words follow that belong to nothing")),
+        }
+    }
+
+    fn invalid(&self, field: &str, value: u64, expected: &'static str) -> Invalid {
+        Invalid { field: field.into(), offset: self.at, value, problem: Problem::Value(expected) }
+    }
+}
+
+impl Block {
+    /// That it is this one, without flags.
+    pub(super) fn expect(&self, field: &str, number: u8, length: usize) -> Result<(), Invalid> {
+        if self.number != number {
+            return Err(self.invalid(field, u64::from(self.number), "RFC 2210 has another number here"));
+        }
+        if self.length != length {
+            return Err(self.invalid("length", self.length as u64, "RFC 2210 has another length here"));
+        }
+        if self.flags != 0 {
+            return Err(self.invalid(
+                "flags",
+                u64::from(self.flags),
+                "no flag is set here; bit 7 says not valid",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn invalid(&self, field: &str, value: u64, expected: &'static str) -> Invalid {
+        Invalid { field: field.into(), offset: self.offset, value, problem: Problem::Value(expected) }
+    }
+}
