@@ -24,6 +24,7 @@ pub mod qos;
 pub mod raw;
 pub mod rsvp;
 pub mod service;
+pub mod text;
 pub mod tspec;
 pub mod units;
 pub mod wsa;
