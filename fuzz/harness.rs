@@ -15,7 +15,7 @@ use flowspec::{
 ///
 /// The first byte chooses the layout, and whether ProviderSpecific.len is made to agree with what
 /// follows, so that the objects are reached.
-pub fn qos(input: &[u8]) {
+pub(crate) fn qos(input: &[u8]) {
     let Some((&choice, bytes)) = input.split_first() else { return };
     let abi = if choice & 1 == 0 { Abi::Win64 } else { Abi::Win32 };
     let mut bytes = bytes.to_vec();
@@ -67,7 +67,7 @@ pub fn qos(input: &[u8]) {
 }
 
 /// RFC 2210's objects: what is valid writes back to the same meaning.
-pub fn rsvp(input: &[u8]) {
+pub(crate) fn rsvp(input: &[u8]) {
     let mut bytes = input.to_vec();
     if let [l0, l1, _, _, ..] = &mut bytes[..]
         && let Ok(length) = u16::try_from(input.len())
@@ -85,7 +85,7 @@ pub fn rsvp(input: &[u8]) {
 }
 
 /// Texts: a quantity, a service type, a flowspec in words or JSON. What parses displays back.
-pub fn text(input: &[u8]) {
+pub(crate) fn text(input: &[u8]) {
     let Ok(text) = core::str::from_utf8(input) else { return };
     displays_back::<Rate>(text);
     displays_back::<Bytes>(text);

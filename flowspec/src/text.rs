@@ -32,7 +32,7 @@ pub enum FlowspecTextError {
         /// The field.
         field: &'static str,
         /// What is wrong.
-        error: UnitError,
+        error: Box<UnitError>,
     },
 }
 
@@ -128,7 +128,7 @@ fn set<T: FromStr<Err = UnitError>>(
     value: Option<&str>,
 ) -> Result<(), FlowspecTextError> {
     let value = value.ok_or(FlowspecTextError::NoValue(field))?;
-    let value = value.parse().map_err(|error| FlowspecTextError::Quantity { field, error })?;
+    let value = value.parse().map_err(|error| FlowspecTextError::Quantity { field, error: error.into() })?;
     match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(FlowspecTextError::Twice(field)),

@@ -172,7 +172,7 @@ fn structures_that_are_not_rfc_2210s() {
     case("said not to be valid", FLOWSPEC, 12, 0x7f80_0005, "flags");
     case("RSpec", FLOWSPEC, 36, 0x8300_0002, "parameter_id");
     case("general parameters first", ADSPEC, 8, 0x0500_0008, "service_number");
-    case("a parameter missing", ADSPEC, 12, 0x0800_0001, "parameter_id");
+    case("a parameter missing", ADSPEC, 8, 0x0100_0006, "length");
     case("a parameter twice", ADSPEC, 28, 0x0600_0001, "parameter_id");
     case("no such parameter", ADSPEC, 36, 0x0b00_0001, "parameter_id");
     case("a term missing", ADSPEC, 44, 0x0200_0006, "length");
