@@ -128,7 +128,8 @@ fn set<T: FromStr<Err = UnitError>>(
     value: Option<&str>,
 ) -> Result<(), FlowspecTextError> {
     let value = value.ok_or(FlowspecTextError::NoValue(field))?;
-    let value = value.parse().map_err(|error| FlowspecTextError::Quantity { field, error: error.into() })?;
+    let value =
+        value.parse().map_err(|error| FlowspecTextError::Quantity { field, error: Box::new(error) })?;
     match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(FlowspecTextError::Twice(field)),
