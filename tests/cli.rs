@@ -62,3 +62,121 @@ fn wrong_usage_is_2_and_help_names_the_exit_codes() {
     check(here, &["demo", "--media", "absent.ts"], 71, "", "open absent.ts");
     check(here, &["demo", "--policy", "Cargo.toml"], 78, "", "not a valid policy");
 }
+
+/// A QOS with an object, as a 64-bit program has it in memory.
+fn qos_bytes() -> Vec<u8> {
+    let mut sending = [u32::MAX; 8];
+    (sending[0], sending[1], sending[5]) = (750_000, 65_536, 3);
+    let mut receiving = [u32::MAX; 8];
+    receiving[5] = 1;
+    let rest = [12, 0, 0, 0, 2002, 12, 2];
+    [&sending[..], &receiving, &rest].concat().into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+#[test]
+fn flowspecs_go_from_bytes_to_text_and_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(here.join(name), bytes).unwrap();
+    write("qos.bin", &qos_bytes());
+    for (format, file) in [("json", "qos.json"), ("toml", "qos.toml")] {
+        let text = gqos(here, &["flowspec", "decode", "--format", format, "qos.bin"]);
+        assert!(text.status.success(), "{text:?}");
+        write(file, &text.stdout);
+        assert_eq!(gqos(here, &["flowspec", "encode", file]).stdout, qos_bytes(), "{format}");
+        let hex = gqos(here, &["flowspec", "encode", "--hex", file]).stdout;
+        assert!(hex.starts_with(b"b0 71 0b 00 00 00 01 00"), "{hex:?}");
+        write("qos.hex", &hex);
+        assert_eq!(
+            gqos(here, &["flowspec", "decode", "--hex", "--format", format, "qos.hex"]).stdout,
+            text.stdout
+        );
+        let narrow = gqos(here, &["flowspec", "encode", "--abi", "win32", file]).stdout;
+        assert_eq!(narrow.len(), 72 + 12);
+        write("narrow.bin", &narrow);
+        let again = gqos(here, &["flowspec", "decode", "--abi", "win32", "--format", format, "narrow.bin"]);
+        assert_eq!(again.stdout, text.stdout);
+    }
+    check(here, &["flowspec", "decode", "qos.bin"], 0, "\"shape_discard_mode\": \"discard\"", "");
+    check(here, &["flowspec", "decode", "--format", "toml", "qos.bin"], 0, "token_rate = \"6 Mbit/s\"", "");
+    // What means nothing has a raw form, which is lossless.
+    let mut strange = qos_bytes();
+    (strange[20], strange[68], strange[80]) = (7, 0xCC, 0xFF);
+    write("strange.bin", &strange);
+    let raw = gqos(here, &["flowspec", "decode", "--raw", "strange.bin"]).stdout;
+    write("raw.json", &raw);
+    assert_eq!(gqos(here, &["flowspec", "encode", "raw.json"]).stdout, strange);
+}
+
+#[test]
+fn flowspecs_that_mean_nothing_are_told_with_field_place_and_status() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let write = |name: &str, at: usize, byte: u8| {
+        let mut bytes = qos_bytes();
+        bytes[at] = byte;
+        std::fs::write(here.join(name), bytes).unwrap();
+    };
+    write("service.bin", 20, 7);
+    write("mode.bin", 88, 4);
+    std::fs::write(here.join("short.bin"), &qos_bytes()[..72]).unwrap();
+    std::fs::write(here.join("rate.toml"), "[sending]\nservice_type = \"guaranteed\"\ntoken_rate = 6\n")
+        .unwrap();
+    let message = "sending.service_type at byte 20 is 7: service_type 0x7 is not a service type that can be asked for; WSA_QOS_ESERVICETYPE (11016)";
+    check(here, &["flowspec", "decode", "service.bin"], 78, "", message);
+    check(here, &["flowspec", "check", "service.bin"], 78, "", message);
+    check(
+        here,
+        &["flowspec", "check", "mode.bin"],
+        78,
+        "",
+        "provider_specific[0].shape_discard_mode at byte 88 is 4",
+    );
+    let json = "{\"field\":\"provider_specific[0].shape_discard_mode\",\"offset\":88,\"value\":4,\"status\":\"WSA_QOS_ESDMODEOBJ\",\"code\":11029,";
+    check(here, &["flowspec", "check", "--message-format", "json", "mode.bin"], 78, json, "");
+    check(here, &["flowspec", "decode", "short.bin"], 78, "", "a win32 QOS has as many");
+    check(here, &["flowspec", "encode", "rate.toml"], 78, "", "can be read in two ways");
+    check(here, &["flowspec", "decode", "absent.bin"], 71, "", "open absent.bin: No such file");
+    check(here, &["flowspec", "check", "--send", "best_effort"], 0, "", "");
+    let no_delay = "guaranteed, token_rate = 6 Mbit/s, latency = 0 us";
+    check(here, &["flowspec", "check", "--send", no_delay], 1, "", "WSA_QOS_ADMISSION_FAILURE");
+    check(here, &["flowspec", "check", "--send", "gold"], 2, "", "is not a service type");
+    let jumbo = "guaranteed, token_rate = 6 Mbit/s, max_sdu_size = 9000 B";
+    check(here, &["flowspec", "check", "--send", jumbo], 0, "", "");
+    check(
+        here,
+        &["flowspec", "check", "--mtu", "1500 B", "--send", jumbo],
+        78,
+        "",
+        "above the interface's MTU",
+    );
+}
+
+#[test]
+fn what_a_flowspec_asks_for_is_told_in_numbers() {
+    let here = Path::new(".");
+    let spec = "guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 64 KiB, peak_bandwidth = 12 Mbit/s, latency = 50 ms";
+    let explain = |words: &str| check(here, &["flowspec", "explain", "--send", spec], 0, words, "");
+    explain("sending: guaranteed");
+    explain("token_rate            r  6 Mbit/s (750000 B/s)");
+    explain("minimum_policed_size  m  64 B   not given: the default");
+    // b + r·T over a second, and (b − M)/(p − r) for the burst.
+    explain("         1 s         815536 B");
+    explain("   85.382 ms         129572 B   the burst ends");
+    // (b − M)/R · (p − R)/(p − r) + M/R = 50 ms.
+    explain("A delay of 50 ms needs R = 7656.72 kbit/s (957090 B/s).");
+    explain("marked DSCP 40 and 802.1p 5");
+    explain("receiving: best effort");
+    let asked = [
+        "flowspec", "explain", "--send", spec, "--rate", "8 Mbit/s", "--c", "1500 B", "--d", "1 ms", "--json",
+    ];
+    let output = gqos(here, &asked);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let traffic = &json["sending"]["traffic"];
+    assert_eq!(traffic["rate_for"][0]["delay"], 50_000);
+    let served = traffic["served_at"].as_array().unwrap();
+    let at = |rate: u64| served.iter().find(|served| served["reserved_rate"] == rate).unwrap();
+    // 64036/10^6 · 500000/750000 + 3000/10^6 + 1 ms.
+    assert_eq!(at(1_000_000)["delay_bound"], 46_691);
+    assert_eq!(json["receiving"]["traffic"], serde_json::Value::Null);
+}

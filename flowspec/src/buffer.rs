@@ -80,6 +80,7 @@ impl<'a> QosBytes<'a> {
     ///
     /// - **Errors**: the first field that is not valid, with its offset from the start of QOS (the
     ///   buffer counted as directly behind it), its value and its WSA_QOS_* status.
+    #[inline]
     pub fn check(&self) -> Result<QosRequest, Invalid> {
         Ok(QosRequest {
             sending: self.flowspec(Direction::Sending)?,
@@ -94,6 +95,7 @@ impl<'a> QosBytes<'a> {
         flowspecs.into_iter().flatten().chain(Object::read_all(self).err()).collect()
     }
 
+    #[inline]
     fn flowspec(&self, direction: Direction) -> Result<Flowspec, Invalid> {
         let (raw, at) = match direction {
             Direction::Sending => (&self.qos.sending, 0),
@@ -140,6 +142,7 @@ impl QosRequest {
 }
 
 /// A flowspec from its raw form, checked as far as it can be without an interface.
+#[inline]
 pub(crate) fn checked_flowspec(
     raw: &RawFlowspec,
     direction: Option<Direction>,

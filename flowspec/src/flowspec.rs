@@ -91,6 +91,7 @@ impl Flowspec {
     /// - **Errors**: a service type that is none; a token rate that is infinite. The other fields are checked against each other
     ///   where they are used, in [`TSpec::new`](crate::TSpec::new).
     /// - **Source**: FLOWSPEC, `qos.h`. `0xFFFFFFFF` as a rate is the sentinel, not 4.29 GB/s.
+    #[inline]
     pub fn from_raw(raw: &RawFlowspec) -> Result<Self, FlowspecError> {
         let Service { service_type, no_traffic_control, no_qos_signaling } =
             Service::from_raw(raw.service_type)
@@ -127,6 +128,7 @@ impl Flowspec {
     /// and whether the fields agree with each other.
     ///
     /// - **Errors**: as [`TSpec::new`](crate::TSpec::new), but for the MTU; a misplaced service type.
+    #[inline]
     pub fn check(&self, direction: Direction) -> Result<(), FlowspecError> {
         let place = match direction {
             Direction::Sending => Place::Sending,

@@ -81,7 +81,11 @@ impl Service {
     ///
     /// SERVICE_NO_TRAFFIC_CONTROL is two bits, of which the upper is in every long form as well: only
     /// both together mean it. Source: `qos.h`.
+    #[inline]
     pub fn from_raw(value: u32) -> Option<Self> {
+        if let Some(service_type) = ServiceType::from_value(value) {
+            return Some(Self { service_type, no_traffic_control: false, no_qos_signaling: false });
+        }
         let no_traffic_control = value & SERVICE_NO_TRAFFIC_CONTROL == SERVICE_NO_TRAFFIC_CONTROL;
         let no_qos_signaling = value & SERVICE_NO_QOS_SIGNALING != 0;
         let mut rest = value & !SERVICE_NO_QOS_SIGNALING;
@@ -193,8 +197,20 @@ impl ServiceType {
     }
 
     /// The service type with this base value, if one is assigned.
-    pub fn from_value(value: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|service| service.value() == value)
+    pub const fn from_value(value: u32) -> Option<Self> {
+        Some(match value {
+            0 => Self::NoTraffic,
+            1 => Self::BestEffort,
+            2 => Self::ControlledLoad,
+            3 => Self::Guaranteed,
+            4 => Self::NetworkUnavailable,
+            5 => Self::GeneralInformation,
+            6 => Self::NoChange,
+            9 => Self::Nonconforming,
+            0xA => Self::NetworkControl,
+            0xD => Self::Qualitative,
+            _ => return None,
+        })
     }
 
     /// The name used in policy files and JSON.

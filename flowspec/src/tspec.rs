@@ -136,6 +136,19 @@ impl TSpec {
         }
     }
 
+    /// How long a full bucket lasts at the peak: `(b − M) ÷ (p − r)`, rounded up; then only r is left.
+    ///
+    /// Nothing where the peak is infinite (the burst is there at once) or is r (it never ends).
+    pub fn burst_time(&self) -> Option<Micros> {
+        let Peak::Finite(peak) = self.peak_bandwidth else { return None };
+        let faster = u128::from(peak.saturating_sub(self.token_rate).get());
+        let burst = u128::from(self.token_bucket_size.saturating_sub(self.max_sdu_size).get());
+        (faster > 0)
+            .then(|| (burst * 1_000_000).div_ceil(faster))
+            .and_then(|t| u64::try_from(t).ok())
+            .map(Micros::new)
+    }
+
     /// The rate that carries this source where each packet gains `header` bytes: `r · (m + h) ÷ m`,
     /// rounded up. The smallest packet that is charged in full, m, bounds the overhead.
     ///
@@ -252,6 +265,28 @@ mod tests {
             Err(FlowspecError::TokenRateAbsent { .. })
         ));
         assert_eq!(TSpec::new(&Flowspec::BEST_EFFORT, Direction::Sending, MTU), Ok(None));
+    }
+
+    #[test]
+    fn a_burst_ends() {
+        let time = |peak, b| {
+            let spec = spec(|s| {
+                s.token_bucket_size = Some(Bytes::new(b));
+                s.peak_bandwidth = peak;
+            });
+            TSpec::new(&spec, Direction::Sending, MTU)
+                .ok()
+                .flatten()
+                .expect("valid")
+                .burst_time()
+                .map(Micros::get)
+        };
+        let finite = |rate| Some(Peak::Finite(Rate::new(rate)));
+        assert_eq!(time(finite(4000), 7500), Some(2_000_000));
+        assert_eq!(time(finite(4000), 7501), Some(2_000_334), "rounded up");
+        assert_eq!(time(finite(4000), 1500), Some(0), "b = M");
+        assert_eq!(time(finite(1000), 7500), None, "p = r");
+        assert_eq!(time(None, 7500), None);
     }
 
     #[test]

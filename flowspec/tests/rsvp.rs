@@ -173,11 +173,11 @@ fn structures_that_are_not_rfc_2210s() {
     case("RSpec", FLOWSPEC, 36, 0x8300_0002, "parameter_id");
     case("general parameters first", ADSPEC, 8, 0x0500_0008, "service_number");
     case("a parameter missing", ADSPEC, 8, 0x0100_0006, "length");
-    case("a parameter twice", ADSPEC, 28, 0x0600_0001, "parameter_id");
+    case("a parameter twice", ADSPEC, 28, 0x0400_0001, "parameter_id");
     case("no such parameter", ADSPEC, 36, 0x0b00_0001, "parameter_id");
     case("a term missing", ADSPEC, 44, 0x0200_0006, "length");
-    case("too many words", ADSPEC, 44, 0x0200_0009, "flags");
     case("beyond the object", ADSPEC, 84, 0x2a00_0001, "length");
+    case("a parameter cut off", ADSPEC, 72, 0x8800_0002, "length");
     case("a service twice", ADSPEC, 84, 0x0500_0000, "service_number");
     check("bandwidth: NaN", ADSPEC, 24, 0x7fc0_0000, "bandwidth", Wsa::QosEflowspec);
 }

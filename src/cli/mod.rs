@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod demo_table;
 mod diagnostics;
+mod flowspec;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ struct Arguments {
 enum Command {
     Demo(demo::Arguments),
     Check(check::Arguments),
+    Flowspec(Box<flowspec::Arguments>),
 }
 
 const EXIT_CODES: &str = "\
@@ -38,6 +40,8 @@ struct Failure {
     error: anyhow::Error,
 }
 
+/// Wrong usage.
+const USAGE: u8 = 2;
 /// The operating system refused: EX_OSERR.
 const OS_ERROR: u8 = 71;
 /// A privilege is missing: EX_NOPERM.
@@ -59,6 +63,7 @@ pub(crate) fn run() -> ExitCode {
     let result = match command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Flowspec(arguments) => flowspec::run(&arguments),
     };
     match result {
         Ok(code) => code,

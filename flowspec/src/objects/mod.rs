@@ -55,6 +55,21 @@ pub mod object_type {
     /// QOS_OBJECT_FRIENDLY_NAME.
     pub const FRIENDLY_NAME: u32 = 4005;
 
+    /// A bit for each, so that a set of them is a number.
+    pub(super) const fn bit(object_type: u32) -> Option<u32> {
+        match object_type {
+            STATUS_INFO..=POLICY_INFO => Some(1 << (object_type - STATUS_INFO)),
+            END_OF_LIST..=DESTADDR => Some(1 << (object_type - END_OF_LIST + 4)),
+            DS_CLASS..=FRIENDLY_NAME => Some(1 << (object_type - DS_CLASS + 8)),
+            _ => None,
+        }
+    }
+
+    /// Whether what it means lies partly elsewhere.
+    pub(super) const fn has_pointers(object_type: u32) -> bool {
+        matches!(object_type, DESTADDR | RESERVE_INFO)
+    }
+
     /// Every one of them.
     pub const ALL: [u32; 13] = [
         STATUS_INFO,
@@ -71,4 +86,23 @@ pub mod object_type {
         TCP_TRAFFIC,
         FRIENDLY_NAME,
     ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::object_type;
+
+    #[test]
+    fn every_type_has_a_bit_of_its_own() {
+        let bits = object_type::ALL.map(|known| object_type::bit(known).map_or(0, u32::count_ones));
+        assert_eq!(bits, [1; 13]);
+        let set = object_type::ALL
+            .iter()
+            .filter_map(|&known| object_type::bit(known))
+            .fold(0, |set, bit| set | bit);
+        assert_eq!(set.count_ones(), 13);
+        for unknown in [0, 999, 1004, 2000, 2005, 4000, 4006, u32::MAX] {
+            assert_eq!(object_type::bit(unknown), None);
+        }
+    }
 }

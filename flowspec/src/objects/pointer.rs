@@ -4,6 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::invalid::{Invalid, Problem};
 
+use super::walk::RawObjects;
+
 /// What a pointer leads to.
 ///
 /// JSON: the thing itself, or `{"pointer": "0x…", "count": n}`.
@@ -37,18 +39,25 @@ pub(super) struct Tail<'a> {
     buffer: &'a [u8],
     /// ProviderSpecific.buf: where the buffer was.
     base: u64,
-    /// Where the list ends.
-    start: usize,
+    /// Where the list ends, once that is known: nothing is followed before.
+    start: Option<usize>,
     /// Where the buffer begins in what is being read.
     origin: usize,
     /// What pointers have led to already: no byte is two things.
     taken: Vec<(usize, usize)>,
+    /// The first of it, which is often all.
+    first: Option<(usize, usize)>,
 }
 
-/// Where a pointer is, and what it should lead to.
+/// Where a pointer is, and what it should lead to. Its field's name is put together where it is told.
+#[derive(Clone, Copy)]
 pub(super) struct Lead {
+    /// The object it is in, or whose list it is in.
+    pub index: usize,
+    /// Which flow descriptor of the object, if it is in one.
+    pub descriptor: Option<usize>,
     /// The pointer's field.
-    pub field: String,
+    pub name: &'static str,
     /// Where the pointer is.
     pub offset: usize,
     /// Its value.
@@ -58,8 +67,18 @@ pub(super) struct Lead {
 }
 
 impl<'a> Tail<'a> {
-    pub(super) const fn new(buffer: &'a [u8], base: u64, start: usize, origin: usize) -> Self {
-        Self { buffer, base, start, origin, taken: Vec::new() }
+    pub(super) const fn new(buffer: &'a [u8], base: u64, origin: usize) -> Self {
+        Self { buffer, base, start: None, origin, taken: Vec::new(), first: None }
+    }
+
+    /// Finds where the list ends, from anywhere in it.
+    pub(super) fn begin(&mut self, mut walk: RawObjects<'_>) -> Result<(), Invalid> {
+        if self.start.is_none() {
+            while walk.advance().is_some() {}
+            walk.end()?;
+            self.start = Some(walk.position());
+        }
+        Ok(())
     }
 
     /// The bytes that a pointer leads to and where they are, or nothing where it leads out of the
@@ -73,7 +92,7 @@ impl<'a> Tail<'a> {
         let Some(at) = usize::try_from(at).ok().filter(|&at| at < self.buffer.len()) else {
             return Ok(None);
         };
-        if at < self.start {
+        if self.start.is_none_or(|start| at < start) {
             return invalid(Problem::Overlap);
         }
         let found = self.buffer.len() - at;
@@ -81,10 +100,13 @@ impl<'a> Tail<'a> {
             return invalid(Problem::PointeeCutShort { needed: lead.needed, found });
         };
         let end = at + needed;
-        if self.taken.iter().any(|&(from, to)| at < to && from < end) {
+        if self.first.iter().chain(&self.taken).any(|&(from, to)| at < to && from < end) {
             return invalid(Problem::Overlap);
         }
-        self.taken.push((at, end));
+        match self.first {
+            None => self.first = Some((at, end)),
+            Some(_) => self.taken.push((at, end)),
+        }
         Ok(Some((&self.buffer[at..end], self.origin + at)))
     }
 
@@ -96,7 +118,12 @@ impl<'a> Tail<'a> {
 
 impl Lead {
     pub(super) fn invalid(&self, problem: Problem) -> Invalid {
-        Invalid { field: self.field.clone(), offset: self.offset, value: self.pointer, problem }
+        let Self { index, name, .. } = self;
+        let field = match self.descriptor {
+            None => format!("provider_specific[{index}].{name}"),
+            Some(nth) => format!("provider_specific[{index}].flow_desc_list[{nth}].{name}"),
+        };
+        Invalid { field, offset: self.offset, value: self.pointer, problem }
     }
 }
 

@@ -39,28 +39,31 @@ impl Object {
                 problem: Problem::BufferTooLong { limit: LONGEST_PROVIDER_SPECIFIC },
             });
         }
-        let mut walk = qos.objects();
-        let mut raw = Vec::with_capacity(4);
-        for object in walk.by_ref() {
-            let object = object?;
-            let body = Body { object: &object, abi: qos.abi };
-            let object_type = u64::from(object.object_type);
-            if !object_type::ALL.contains(&object.object_type) {
-                return Err(body.invalid("object_type", 0, object_type, Problem::UnknownObject));
-            }
-            let same = |other: &&RawObject<'_>| other.object_type == object.object_type;
-            if let Some(first) = raw.iter().find(same) {
-                let problem = Problem::Duplicate { first: first.offset };
-                return Err(body.invalid("object_type", 0, object_type, problem));
-            }
-            raw.push(object);
-        }
         let base = qos.qos.provider_specific.buf;
-        let mut tail = Tail::new(buffer, base, walk.position(), origin);
-        let mut objects = Vec::with_capacity(raw.len());
-        for object in &raw {
-            objects.push(Body { object, abi: qos.abi }.read(&mut tail)?);
+        let mut walk = qos.objects();
+        let mut tail = Tail::new(buffer, base, origin);
+        let mut seen = 0;
+        let mut objects = Vec::with_capacity(4);
+        while let Some(object) = walk.advance() {
+            let object = &object;
+            let body = Body { object, abi: qos.abi };
+            let invalid =
+                |problem| Err(body.invalid("object_type", 0, u64::from(object.object_type), problem));
+            let Some(bit) = object_type::bit(object.object_type) else {
+                return invalid(Problem::UnknownObject);
+            };
+            if seen & bit != 0 {
+                let same = |first: &RawObject<'_>| first.object_type == object.object_type;
+                let first = qos.objects().flatten().find(same).map_or(0, |first| first.offset);
+                return invalid(Problem::Duplicate { first });
+            }
+            seen |= bit;
+            if object_type::has_pointers(object.object_type) {
+                tail.begin(walk.clone())?;
+            }
+            objects.push(body.read(&mut tail)?);
         }
+        walk.end()?;
         Ok(objects)
     }
 }
@@ -72,7 +75,10 @@ struct Body<'a> {
     abi: Abi,
 }
 
+// `inline(always)`: the small objects are then built where they will lie. Copied from a call's result,
+// each waits for its own writes (a store that cannot be forwarded): 20 ns of the 160 for three objects.
 impl Body<'_> {
+    #[inline(always)]
     fn read(self, tail: &mut Tail<'_>) -> Result<Object, Invalid> {
         match self.object.object_type {
             object_type::END_OF_LIST => self.exactly(HEADER_SIZE).map(|()| Object::EndOfList),
@@ -99,6 +105,7 @@ impl Body<'_> {
         }
     }
 
+    #[inline(always)]
     fn sd_mode(self) -> Result<Object, Invalid> {
         self.exactly(12)?;
         let value = self.u32(8);
@@ -107,6 +114,7 @@ impl Body<'_> {
             .ok_or_else(|| self.invalid("shape_discard_mode", 8, u64::from(value), Problem::ShapeDiscardMode))
     }
 
+    #[inline(always)]
     fn shaping_rate(self) -> Result<Object, Invalid> {
         self.exactly(12)?;
         match self.u32(8) {
@@ -124,6 +132,7 @@ impl Body<'_> {
     }
 
     /// A word with a small range.
+    #[inline(always)]
     fn small(self, name: &str, most: u8, expected: &'static str) -> Result<u8, Invalid> {
         self.exactly(12)?;
         let value = self.u32(8);
@@ -219,8 +228,7 @@ impl Body<'_> {
         };
         let descriptors = bytes.chunks_exact(size).enumerate();
         let descriptors = descriptors.map(|(nth, bytes)| {
-            let name = format!("provider_specific[{}].flow_desc_list[{nth}]", self.object.index);
-            flow_descriptor(bytes, offset + nth * size, &name, self.abi, tail)
+            flow_descriptor(bytes, offset + nth * size, (self.object.index, nth), self.abi, tail)
         });
         descriptors.collect::<Result<_, _>>().map(Pointee::Inside)
     }
@@ -365,24 +373,28 @@ impl Body<'_> {
         pointer(self.object.bytes, at, self.abi)
     }
 
-    fn lead(self, name: &str, at: usize, needed: u64) -> Lead {
-        let (field, offset) =
-            (format!("provider_specific[{}].{name}", self.object.index), self.object.offset + at);
-        Lead { field, offset, pointer: self.pointer(at), needed }
+    fn lead(self, name: &'static str, at: usize, needed: u64) -> Lead {
+        let (index, offset) = (self.object.index, self.object.offset + at);
+        Lead { index, descriptor: None, name, offset, pointer: self.pointer(at), needed }
     }
 
+    #[inline(always)]
     fn exactly(self, size: usize) -> Result<(), Invalid> {
-        if self.object.bytes.len() == size {
-            return Ok(());
-        }
-        Err(self.wrong_length(&format!("an object of type {} takes {size} bytes", self.object.object_type)))
+        if self.object.bytes.len() == size { Ok(()) } else { Err(self.other_length(size)) }
     }
 
+    #[cold]
+    fn other_length(self, size: usize) -> Invalid {
+        self.wrong_length(&format!("an object of type {} takes {size} bytes", self.object.object_type))
+    }
+
+    #[cold]
     fn wrong_length(self, expected: &str) -> Invalid {
         let problem = Problem::ObjectLength { expected: expected.into() };
         self.invalid("object_length", 4, self.object.bytes.len() as u64, problem)
     }
 
+    #[cold]
     fn invalid(self, name: &str, at: usize, value: u64, problem: Problem) -> Invalid {
         let field = format!("provider_specific[{}].{name}", self.object.index);
         Invalid { field, offset: self.object.offset + at, value, problem }
@@ -400,13 +412,14 @@ pub(super) const fn descriptor_size(abi: Abi) -> usize {
 fn flow_descriptor(
     bytes: &[u8],
     offset: usize,
-    name: &str,
+    (index, nth): (usize, usize),
     abi: Abi,
     tail: &mut Tail<'_>,
 ) -> Result<FlowDescriptor, Invalid> {
     let raw = RawFlowspec::from_words(words_of(bytes, 0));
     let flowspec = checked_flowspec(&raw, None).map_err(|error| {
-        invalid_flowspec(&raw, offset, &format!("{name}.flowspec"), error, Problem::InnerFlowspec)
+        let name = format!("provider_specific[{index}].flow_desc_list[{nth}].flowspec");
+        invalid_flowspec(&raw, offset, &name, error, Problem::InnerFlowspec)
     })?;
     let (count, list_at) = (le_u32(bytes, FLOWSPEC_SIZE), descriptor_size(abi) - abi.pointer_size());
     if count == 0 {
@@ -414,7 +427,9 @@ fn flow_descriptor(
     }
     let pointer = pointer(bytes, list_at, abi);
     let lead = Lead {
-        field: format!("{name}.filter_list"),
+        index,
+        descriptor: Some(nth),
+        name: "filter_list",
         offset: offset + list_at,
         pointer,
         needed: u64::from(count) * FILTERSPEC_SIZE as u64,
@@ -429,10 +444,10 @@ fn flow_descriptor(
             filter_list: Some(Pointee::Outside(Outside { pointer, count })),
         });
     };
-    let filters = bytes.as_chunks::<FILTERSPEC_SIZE>().0.iter().enumerate().map(|(nth, filter)| {
+    let filters = bytes.as_chunks::<FILTERSPEC_SIZE>().0.iter().enumerate().map(|(which, filter)| {
         FilterSpec::read(filter).ok_or_else(|| Invalid {
-            field: format!("{name}.filter_list[{nth}].type"),
-            offset: offset + nth * FILTERSPEC_SIZE,
+            field: format!("provider_specific[{index}].flow_desc_list[{nth}].filter_list[{which}].type"),
+            offset: offset + which * FILTERSPEC_SIZE,
             value: u64::from(le_u32(filter, 0)),
             problem: Problem::FilterType,
         })

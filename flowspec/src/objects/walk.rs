@@ -44,26 +44,42 @@ impl<'a> RawObjects<'a> {
         self.at
     }
 
-    fn step(&mut self) -> Result<RawObject<'a>, Invalid> {
+    /// The next object; nothing at the end, and where what is left has no whole object at its start.
+    #[inline]
+    pub(super) fn advance(&mut self) -> Option<RawObject<'a>> {
+        let rest = self.buffer.get(self.at..).filter(|rest| !self.ended && rest.len() >= HEADER_SIZE)?;
+        let (object_type, length) = (le_u32(rest, 0), le_u32(rest, 4));
+        let length = usize::try_from(length).ok().filter(|&length| length >= HEADER_SIZE)?;
+        let bytes = rest.get(..length)?;
+        let object = RawObject { index: self.index, offset: self.origin + self.at, object_type, bytes };
+        self.at += length;
+        self.index += 1;
+        self.ended = object_type == object_type::END_OF_LIST;
+        Some(object)
+    }
+
+    /// Whether the walk has come to its end as it should.
+    pub(super) fn end(&self) -> Result<(), Invalid> {
+        if self.ended || self.at == self.buffer.len() { Ok(()) } else { Err(self.cut_short()) }
+    }
+}
+
+impl RawObjects<'_> {
+    /// What is left has no whole object at its start.
+    #[cold]
+    fn cut_short(&self) -> Invalid {
         let rest = &self.buffer[self.at..];
-        let (index, offset) = (self.index, self.origin + self.at);
-        let invalid = |name, at, value, problem| {
-            Err(Invalid { field: format!("provider_specific[{index}].{name}"), offset: at, value, problem })
+        let (index, offset, found) = (self.index, self.origin + self.at, rest.len());
+        let invalid = |name, offset, value, problem| {
+            let field = format!("provider_specific[{index}].{name}");
+            Invalid { field, offset, value, problem }
         };
-        if rest.len() < HEADER_SIZE {
-            let found = rest.len();
+        if found < HEADER_SIZE {
             return invalid("object_type", offset, found as u64, Problem::HeaderCutShort { found });
         }
-        let (object_type, length) = (le_u32(rest, 0), le_u32(rest, 4));
-        let fits = usize::try_from(length).ok().filter(|&length| length >= HEADER_SIZE);
-        let Some(bytes) = fits.and_then(|length| rest.get(..length)) else {
-            let expected = format!("an object takes 8 bytes at least, and {} are left", rest.len());
-            let problem = Problem::ObjectLength { expected };
-            return invalid("object_length", offset + 4, u64::from(length), problem);
-        };
-        self.at += bytes.len();
-        self.index += 1;
-        Ok(RawObject { index, offset, object_type, bytes })
+        let expected = format!("an object takes 8 bytes at least, and {found} are left");
+        let problem = Problem::ObjectLength { expected };
+        invalid("object_length", offset + 4, u64::from(le_u32(rest, 4)), problem)
     }
 }
 
@@ -71,14 +87,13 @@ impl<'a> Iterator for RawObjects<'a> {
     type Item = Result<RawObject<'a>, Invalid>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended || self.at == self.buffer.len() {
-            return None;
+        match self.advance() {
+            Some(object) => Some(Ok(object)),
+            None => {
+                let error = self.end().err();
+                self.ended = true;
+                error.map(Err)
+            }
         }
-        let object = self.step();
-        self.ended = match &object {
-            Ok(object) => object.object_type == object_type::END_OF_LIST,
-            Err(_) => true,
-        };
-        Some(object)
     }
 }

@@ -1,0 +1,135 @@
+//! A QOS as text. JSON has integers in Winsock's units; TOML, which people write, has quantities with
+//! their units, as in a policy.
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use flowspec::{Bytes, Flowspec, Micros, Peak, QosRequest, Rate};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::raw;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// Integers in bytes per second, bytes and microseconds.
+    Json,
+    /// Quantities with units, as in a policy.
+    Toml,
+}
+
+/// What a field's number counts, by its name.
+#[derive(Clone, Copy)]
+enum Kind {
+    Rate,
+    Size,
+    Time,
+}
+
+fn kind(field: &str) -> Option<Kind> {
+    match field {
+        "token_rate" | "peak_bandwidth" | "shaping_rate" | "path_bandwidth" => Some(Kind::Rate),
+        "token_bucket_size" | "max_sdu_size" | "minimum_policed_size" | "path_mtu" => Some(Kind::Size),
+        "latency" | "delay_variation" => Some(Kind::Time),
+        _ => None,
+    }
+}
+
+/// The document as text, with a line break at its end.
+pub(super) fn show(document: &impl Serialize, format: Format) -> anyhow::Result<String> {
+    let value = serde_json::to_value(document)?;
+    match format {
+        Format::Json => Ok(serde_json::to_string_pretty(&document)? + "\n"),
+        Format::Toml => Ok(toml::to_string(&with_units("", value)?)?),
+    }
+}
+
+/// Reads JSON (a QOS, its raw form, or one flowspec, which is then what is sent) or TOML.
+pub(super) fn parse(text: &str) -> anyhow::Result<super::Document> {
+    let value: Value = if text.trim_start().starts_with('{') {
+        serde_json::from_str(text)?
+    } else {
+        without_units("", toml::from_str(text)?)?
+    };
+    if value.get("raw").is_some() {
+        let document: raw::Document = serde_json::from_value(value)?;
+        return Ok(super::Document::Raw(Box::new(document)));
+    }
+    let request = if value.get("service_type").is_some() {
+        let sending: Flowspec = serde_json::from_value(value)?;
+        QosRequest { sending, receiving: Flowspec::BEST_EFFORT, provider_specific: Vec::new() }
+    } else {
+        serde_json::from_value(value)?
+    };
+    Ok(super::Document::Request(Box::new(request)))
+}
+
+/// JSON as TOML: numbers that count something get their units, what is null is left out.
+fn with_units(field: &str, value: Value) -> anyhow::Result<toml::Value> {
+    Ok(match value {
+        Value::Object(fields) => {
+            let present = fields.into_iter().filter(|(_, value)| !value.is_null());
+            let fields = present.map(|(name, value)| anyhow::Ok((name.clone(), with_units(&name, value)?)));
+            toml::Value::Table(fields.collect::<Result<_, _>>()?)
+        }
+        Value::Array(values) => {
+            let values = values.into_iter().map(|value| with_units("", value));
+            toml::Value::Array(values.collect::<Result<_, _>>()?)
+        }
+        Value::String(text) => toml::Value::String(text),
+        Value::Bool(flag) => toml::Value::Boolean(flag),
+        Value::Number(number) => {
+            let Some(number) = number.as_u64() else { bail!("{field}: {number} is not a whole number") };
+            match kind(field) {
+                Some(Kind::Rate) => toml::Value::String(Rate::new(number).to_string()),
+                Some(Kind::Size) => toml::Value::String(Bytes::new(number).to_string()),
+                Some(Kind::Time) => toml::Value::String(Micros::new(number).to_string()),
+                None => toml::Value::Integer(number.try_into().context("TOML has no integer as large")?),
+            }
+        }
+        Value::Null => bail!("TOML has no null"),
+    })
+}
+
+/// TOML as JSON: quantities become numbers in Winsock's units; a bare number is refused, as everywhere.
+fn without_units(field: &str, value: toml::Value) -> anyhow::Result<Value> {
+    Ok(match (value, kind(field)) {
+        (toml::Value::Table(fields), _) => {
+            let fields = fields.into_iter().map(|(name, value)| {
+                let value = without_units(&name, value)?;
+                anyhow::Ok((name, value))
+            });
+            Value::Object(fields.collect::<Result<_, _>>()?)
+        }
+        (toml::Value::Array(values), _) => {
+            let values = values.into_iter().map(|value| without_units("", value));
+            Value::Array(values.collect::<Result<_, _>>()?)
+        }
+        (toml::Value::String(text), Some(kind)) => {
+            let number = match kind {
+                Kind::Rate => match text.parse::<Peak>() {
+                    Ok(Peak::Infinite) => return Ok(Value::String(text)),
+                    Ok(Peak::Finite(rate)) => Ok(rate.get()),
+                    Err(error) => Err(error),
+                },
+                Kind::Size => text.parse().map(Bytes::get),
+                Kind::Time => text.parse().map(Micros::get),
+            };
+            Value::from(number.with_context(|| field.to_owned())?)
+        }
+        (toml::Value::Integer(number), Some(kind)) => {
+            let text = number.to_string();
+            let error = match kind {
+                Kind::Rate => text.parse::<Rate>().err(),
+                Kind::Size => text.parse::<Bytes>().err(),
+                Kind::Time => text.parse::<Micros>().err(),
+            };
+            bail!("{field}: {}", error.map_or_else(String::new, |error| error.to_string()))
+        }
+        (toml::Value::String(text), None) => Value::String(text),
+        (toml::Value::Integer(number), None) => Value::from(number),
+        (toml::Value::Boolean(flag), _) => Value::Bool(flag),
+        (toml::Value::Float(_) | toml::Value::Datetime(_), _) => {
+            bail!("{field}: neither a quantity, a whole number nor a text")
+        }
+    })
+}
