@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, Share};
 use gqos::connect::{Ask, Host};
-use gqos::policy::{Budget, Capacity, Enforcement, InterfacePolicy, OnCapacityDrop, Place, Policy};
+use gqos::policy::{Budget, Capacity, InterfacePolicy, Policy};
 use tokio::io::AsyncWriteExt;
 
 #[derive(Parser)]
@@ -41,13 +41,8 @@ async fn main() -> anyhow::Result<()> {
     let Arguments { peer, rate, bucket, link, seconds } = Arguments::parse();
 
     // A policy is usually a file; it can be built as well.
-    let budget = Budget { capacity: Capacity::Rate(link), reservable: Share::Part(800_000_000) };
-    let any_interface = InterfacePolicy {
-        budgets: flowspec::Both { sending: budget, receiving: budget },
-        enforcement: Enforcement::Auto,
-        on_capacity_drop: OnCapacityDrop::Keep,
-        place: Place::default(),
-    };
+    let budget = Budget::new(Capacity::Rate(link), Share::Part(800_000_000));
+    let any_interface = InterfacePolicy::new(flowspec::Both { sending: budget, receiving: budget });
     let policy = Policy { any_interface: Some(any_interface), ..Policy::default() };
     let host = Host::start(Arc::new(policy)).await?;
 

@@ -26,12 +26,8 @@ fn main() -> anyhow::Result<()> {
 
     let mut manager = Manager::new(Arc::new(policy));
     for number in 1..=count.parse().context("COUNT is not a number")? {
-        let request = Box::new(Request {
-            id: format!("v{number}"),
-            interface: interface.clone(),
-            class: Some(class.clone()),
-            qos,
-        });
+        let request = Request::new(format!("v{number}"), interface, qos);
+        let request = Box::new(Request { class: Some(class.clone()), ..request });
         for effect in manager.handle(Input::Reserve { ticket: Ticket(number), request }, 0) {
             if let Effect::Answer { answer, .. } = effect {
                 println!("{}", serde_json::to_string(&answer.decision)?);

@@ -27,7 +27,7 @@ fn spec(service: ServiceType, megabits: u64) -> Flowspec {
 }
 
 fn request(id: &str, qos: Qos) -> Request {
-    Request { id: id.into(), interface: "eth0".into(), class: None, qos }
+    Request::new(id, "eth0", qos)
 }
 
 fn send(id: &str, megabits: u64) -> Request {

@@ -70,7 +70,7 @@ impl World {
     fn reserve(&mut self, id: &str, megabits: u64) -> Answered {
         self.next += 1;
         let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
-        let request = Request { id: id.into(), interface: "eth0".into(), class: None, qos };
+        let request = Request::new(id, "eth0", qos);
         self.feed(Input::Reserve { ticket: Ticket(self.next), request: Box::new(request) })
     }
 
@@ -266,7 +266,7 @@ fn requests_wait_for_the_tree() {
 fn best_effort_has_no_class_and_charges_nothing() {
     let mut world = World::seen("kernel", Root::Default);
     world.commands();
-    let request = Request { id: "b".into(), interface: "eth0".into(), class: None, qos: Qos::BEST_EFFORT };
+    let request = Request::new("b", "eth0", Qos::BEST_EFFORT);
     let (decision, admitted) =
         world.feed(Input::Reserve { ticket: Ticket(1), request: Box::new(request) }).unwrap();
     assert!(decision.ok);

@@ -41,6 +41,10 @@ pub struct Flowspec {
     /// m: smaller packets count as this size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_policed_size: Option<Bytes>,
+    /// R: what guaranteed service is to reserve, where that is more than its traffic and its delay need.
+    /// Not part of FLOWSPEC; the RSpec of RFC 2212 has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_rate: Option<Rate>,
     /// SERVICE_NO_TRAFFIC_CONTROL: the kernel's traffic control is left alone.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_traffic_control: bool,
@@ -70,6 +74,7 @@ impl Flowspec {
             delay_variation: None,
             max_sdu_size: None,
             minimum_policed_size: None,
+            reserved_rate: None,
             no_traffic_control: false,
             no_qos_signaling: false,
         }
@@ -113,6 +118,7 @@ impl Flowspec {
             delay_variation: given(raw.delay_variation).map(Micros::new),
             max_sdu_size: given(raw.max_sdu_size).map(Bytes::new),
             minimum_policed_size: given(raw.minimum_policed_size).map(Bytes::new),
+            reserved_rate: None,
             no_traffic_control,
             no_qos_signaling,
         })
@@ -142,8 +148,16 @@ impl Flowspec {
 
     /// Writes Winsock's form.
     ///
-    /// - **Errors**: a value that 32 bits cannot hold or that would read as a sentinel.
+    /// - **Errors**: a value that 32 bits cannot hold or that would read as a sentinel; a reserved rate, for
+    ///   which there is no field.
     pub fn to_raw(&self) -> Result<RawFlowspec, FlowspecError> {
+        if let Some(rate) = self.reserved_rate {
+            return Err(FlowspecError::TooLargeForRaw {
+                field: "reserved_rate",
+                value: rate.get(),
+                limit: 0,
+            });
+        }
         let rate = field("token_rate", self.token_rate.map(Rate::get), POSITIVE_INFINITY_RATE - 1);
         let peak = match self.peak_bandwidth {
             None => Ok(QOS_NOT_SPECIFIED),

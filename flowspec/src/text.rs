@@ -36,7 +36,7 @@ pub enum FlowspecTextError {
     },
 }
 
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "token_rate",
     "token_bucket_size",
     "peak_bandwidth",
@@ -44,6 +44,7 @@ const FIELDS: [&str; 7] = [
     "delay_variation",
     "max_sdu_size",
     "minimum_policed_size",
+    "reserved_rate",
 ];
 
 impl fmt::Display for Peak {
@@ -80,6 +81,7 @@ impl fmt::Display for Flowspec {
         field("delay_variation", self.delay_variation.as_ref().map(|value| value as _))?;
         field("max_sdu_size", self.max_sdu_size.as_ref().map(|value| value as _))?;
         field("minimum_policed_size", self.minimum_policed_size.as_ref().map(|value| value as _))?;
+        field("reserved_rate", self.reserved_rate.as_ref().map(|value| value as _))?;
         if self.no_traffic_control {
             f.write_str(", no_traffic_control")?;
         }
@@ -109,6 +111,7 @@ impl FromStr for Flowspec {
                 "delay_variation" => set("delay_variation", &mut spec.delay_variation, value)?,
                 "max_sdu_size" => set("max_sdu_size", &mut spec.max_sdu_size, value)?,
                 "minimum_policed_size" => set("minimum_policed_size", &mut spec.minimum_policed_size, value)?,
+                "reserved_rate" => set("reserved_rate", &mut spec.reserved_rate, value)?,
                 "no_traffic_control" if value.is_none() => {
                     raise("no_traffic_control", &mut spec.no_traffic_control)?;
                 }

@@ -1,54 +1,40 @@
-//! The ledger: an account for each interface, and who holds what of it.
+//! The ledger: an account for each interface, who holds what of it, and until when.
+//!
+//! Every operation finds out first and writes last: a refusal leaves the ledger as it was. Time is
+//! told, in microseconds, and never goes back.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, Direction, Flowspec, FlowspecError, Qos, Rate, ServiceType, TSpec};
+use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Qos, Rate};
 
-use super::refusal::{Holder, Refusal, Sum};
-use crate::policy::{Capacity, Class, InterfacePolicy, Policy};
-
-/// The MTU of an interface that has not been seen yet: Ethernet's.
-pub const UNKNOWN_MTU: Bytes = Bytes::new(1500);
+use super::account::{Account, Footprint, Terms, capacity};
+use super::charge::{Charge, free};
+use super::client::ClientUse;
+use super::group::{Group, Member};
+use super::profile::{FOREVER, Window};
+use super::refusal::{ClientLimit, Refusal};
+use super::request::{Grant, Request};
+use crate::policy::{Class, Client, GroupMode, InterfacePolicy, Policy};
 
 /// The most flows there may be at once. Everything that grows has a limit.
 const MOST_FLOWS: usize = 1_000_000;
 
-/// How many holders a refusal names.
-const NAMED_HOLDERS: usize = 3;
+/// How many clients are remembered before those that have nothing are forgotten.
+const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 
 /// What has been promised of every interface.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    policy: Arc<Policy>,
-    accounts: BTreeMap<String, Account>,
-    flows: HashMap<String, Entry>,
-    admitted: u64,
-}
-
-/// A reservation that is asked for.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Request {
-    /// What the flow is called; unique among the admitted.
-    pub id: String,
-    /// The interface it leaves and enters by.
-    pub interface: String,
-    /// Its class, if any.
-    pub class: Option<String>,
-    /// What it asks for.
-    pub qos: Qos,
-}
-
-/// What was granted.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Grant {
-    /// What it takes from the budgets.
-    pub charged: Both<Rate>,
-    /// What it is held to; nothing in a direction without a reservation.
-    pub tspec: Both<Option<TSpec>>,
-    /// The code point for its packets, from the class.
-    pub dscp: Option<u8>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) now: u64,
+    pub(super) accounts: BTreeMap<String, Account>,
+    pub(super) flows: HashMap<Arc<str>, Entry>,
+    pub(super) groups: BTreeMap<Arc<str>, Group>,
+    pub(super) clients: HashMap<String, ClientUse>,
+    /// When flows end by themselves.
+    pub(super) endings: BTreeSet<(u64, Arc<str>)>,
+    pub(super) admitted: u64,
 }
 
 /// One direction of an interface: what may be promised and what is.
@@ -60,39 +46,19 @@ pub struct Totals {
     pub reserved: Rate,
 }
 
-#[derive(Clone, Debug)]
-struct Account {
-    /// Nothing where the capacity is to be read from the kernel and has not been.
-    capacity: Both<Option<Rate>>,
-    mtu: Bytes,
-    reserved: Both<Rate>,
-    classes: BTreeMap<String, ClassUse>,
-    /// Most charged first, then oldest.
-    holders: Both<BTreeSet<Held>>,
-}
-
-/// A flow's part of a budget, ordered as a refusal names them.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Held {
-    charged: Reverse<Rate>,
-    order: u64,
-    id: String,
-    class: Option<String>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct ClassUse {
-    reserved: Both<Rate>,
-    flows: u64,
-}
-
 /// What a flow holds; given back as it stands here, whatever the policy says by then.
 #[derive(Clone, Debug)]
-struct Entry {
-    interface: String,
-    class: Option<String>,
-    charged: Both<Rate>,
-    order: u64,
+pub(super) struct Entry {
+    pub(super) interface: Arc<str>,
+    pub(super) footprint: Footprint,
+    /// What it costs, whoever pays.
+    pub(super) charge: Box<Charge>,
+    group: Option<Arc<str>>,
+    client: Option<Arc<str>>,
+    /// When its soft state ends, if it has any.
+    deadline: Option<u64>,
+    /// For a change of one direction.
+    qos: Box<Qos>,
 }
 
 impl Totals {
@@ -102,10 +68,29 @@ impl Totals {
     }
 }
 
+impl Entry {
+    /// When it ends by itself.
+    fn ending(&self) -> Option<u64> {
+        let end = Some(self.footprint.window.end).filter(|&end| end != FOREVER);
+        self.deadline.into_iter().chain(end).min()
+    }
+}
+
 impl Ledger {
-    /// An empty ledger under this policy.
+    /// A ledger under this policy, at time 0, with the policy's groups.
     pub fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, accounts: BTreeMap::new(), flows: HashMap::new(), admitted: 0 }
+        let mut ledger = Self {
+            policy,
+            now: 0,
+            accounts: BTreeMap::new(),
+            flows: HashMap::new(),
+            groups: BTreeMap::new(),
+            clients: HashMap::new(),
+            endings: BTreeSet::new(),
+            admitted: 0,
+        };
+        ledger.make_groups();
+        ledger
     }
 
     /// The policy.
@@ -113,37 +98,80 @@ impl Ledger {
         &self.policy
     }
 
+    /// The ledger's time, in microseconds.
+    pub const fn now(&self) -> u64 {
+        self.now
+    }
+
     /// What the kernel says of an interface: its MTU, and its speed where it reports one.
     pub fn see(&mut self, interface: &str, mtu: Bytes, speed: Option<Rate>) {
-        let Some(account) = self.account(interface) else { return };
-        account.mtu = mtu;
         let policy = Arc::clone(&self.policy);
-        let (Some(policy), Some(account)) = (policy.interface(interface), self.accounts.get_mut(interface))
-        else {
+        let Some(interface_policy) = policy.interface(interface) else { return };
+        let Some(account) = self.account_of(interface) else { return };
+        account.mtu = interface_policy.mtu.unwrap_or(mtu);
+        account.capacity = capacity(interface_policy, speed);
+        self.make_groups();
+    }
+
+    /// What has been proved of the tree that is programmed for an interface; the policy's own
+    /// `error_terms` go before it.
+    pub fn prove(&mut self, interface: &str, terms: ErrorTerms) {
+        let policy = Arc::clone(&self.policy);
+        if let (Some(interface_policy), Some(account)) =
+            (policy.interface(interface), self.account_of(interface))
+        {
+            account.terms = interface_policy.error_terms.or(Some(terms));
+        }
+    }
+
+    /// Time passes: what has ended by then is given back. Says which flows ended by themselves, in the
+    /// order of their endings.
+    pub fn advance(&mut self, now: u64) -> Vec<String> {
+        let mut ended = Vec::new();
+        while let Some((at, id)) = self.endings.first().cloned()
+            && at <= now
+        {
+            self.pass(at);
+            self.release(&id);
+            ended.push(id.to_string());
+        }
+        self.pass(now);
+        ended
+    }
+
+    fn pass(&mut self, now: u64) {
+        if now <= self.now {
             return;
-        };
-        account.capacity = capacity(policy, speed);
+        }
+        self.now = now;
+        for account in self.accounts.values_mut() {
+            account.advance(now);
+        }
+        for group in self.groups.values_mut() {
+            group.advance(now);
+        }
+        for client in self.clients.values_mut() {
+            client.advance(now);
+        }
     }
 
     /// Reserves both directions of a request, or neither.
     ///
-    /// Equality fits. The order of the checks decides which refusal is given where several apply:
-    /// what is asked first (flowspec, service, packet size, delay), then the flow's own limits, then
-    /// the class, then the interface.
+    /// Equality fits. The order of the checks decides which refusal is given where several apply: what
+    /// is asked first (flowspec, service, packet size, delay), then counts, the flow's own limits, the
+    /// client, the group, then buffer, class and interface.
     ///
     /// - **Errors**: a refusal, and the ledger is as it was.
     pub fn admit(&mut self, request: &Request) -> Result<Grant, Refusal> {
-        let grant = self.consider(request)?;
-        // Nothing below can fail: the next state is known to be valid before any of it is written.
-        self.admitted += 1;
-        let order = self.admitted;
-        let Request { id, interface, class, .. } = request;
-        if let Some(account) = self.account(interface) {
-            account.book(id, class.as_deref(), order, grant.charged);
+        self.count_request(request)?;
+        let (entry, mut grant, setup) = self.prepare(request)?;
+        match self.check(&entry, None) {
+            Ok(()) => {}
+            Err(refusal) => grant.preempted = self.make_room(&entry, setup, refusal)?,
         }
-        let entry =
-            Entry { interface: interface.clone(), class: class.clone(), charged: grant.charged, order };
-        self.flows.insert(id.clone(), entry);
+        self.admitted += 1;
+        let id = entry.footprint.id.clone();
+        self.book(id, entry);
         Ok(grant)
     }
 
@@ -151,44 +179,79 @@ impl Ledger {
     ///
     /// - **Errors**: the refusal.
     pub fn consider(&mut self, request: &Request) -> Result<Grant, Refusal> {
-        let Request { id, interface, class, qos } = request;
-        if self.flows.contains_key(id) {
-            return Err(Refusal::DuplicateId { id: id.clone() });
+        let (entry, mut grant, setup) = self.prepare(request)?;
+        if let Err(refusal) = self.check(&entry, None) {
+            grant.preempted = self.clone().make_room(&entry, setup, refusal)?;
         }
-        if self.flows.len() >= MOST_FLOWS {
-            return Err(Refusal::TooManyFlows { flows: self.flows.len() });
-        }
-        let policy = Arc::clone(&self.policy);
-        let limits = match class {
-            None => None,
-            Some(name) => match policy.classes.get_key_value(name) {
-                Some(limits) => Some(limits),
-                None => return Err(Refusal::UnknownClass { class: name.clone() }),
-            },
-        };
-        let Some(interface_policy) = policy.interface(interface) else {
-            // Best effort asks for nothing and needs no budget.
-            if Direction::BOTH.iter().all(|&direction| free(qos.get(direction))) {
-                return Ok(Grant { charged: Both::default(), tspec: Both::default(), dscp: None });
-            }
-            return Err(Refusal::UnknownInterface { interface: interface.clone() });
-        };
-        let Some(account) = self.account(interface) else {
-            return Err(Refusal::UnknownInterface { interface: interface.clone() });
-        };
-        account.consider(interface, interface_policy, limits, qos)
+        Ok(grant)
     }
 
     /// Gives back what a flow holds: what that was, or nothing where it holds nothing any more.
     pub fn release(&mut self, id: &str) -> Option<Both<Rate>> {
-        let Entry { interface, class, charged, order } = self.flows.remove(id)?;
-        if let Some(account) = self.accounts.get_mut(&interface) {
-            account.unbook(id, class.as_deref(), order, charged);
-        }
-        Some(charged)
+        let (id, entry) = self.flows.remove_entry(id)?;
+        self.unbook(&id, &entry);
+        Some(entry.charge.rate)
     }
 
-    /// Both directions of an interface, if the policy knows it.
+    /// Asks for another reservation in place of the one a flow has; an absent direction stays as it is.
+    /// Never displaces others.
+    ///
+    /// - **Errors**: a refusal, and the flow keeps what it has. What takes less is never refused.
+    pub fn renegotiate(
+        &mut self,
+        id: &str,
+        sending: Option<Flowspec>,
+        receiving: Option<Flowspec>,
+    ) -> Result<Grant, Refusal> {
+        let Some((key, old)) = self.flows.get_key_value(id) else {
+            return Err(Refusal::UnknownId { id: id.to_owned() });
+        };
+        let (key, old) = (key.clone(), old.clone());
+        let keep = |new: Option<Flowspec>, old: Flowspec| {
+            new.filter(|spec| spec.service_type != flowspec::ServiceType::NoChange).unwrap_or(old)
+        };
+        let qos =
+            Qos { sending: keep(sending, old.qos.sending), receiving: keep(receiving, old.qos.receiving) };
+        let policy = Arc::clone(&self.policy);
+        let class = class_of(&policy, old.footprint.class.as_deref())?;
+        let charge = self.charge(&policy, &old.interface, &qos, class)?;
+        let window = Window { start: old.footprint.window.start.max(self.now), ..old.footprint.window };
+        let on_link = old.group.is_none();
+        let paid = |charge: &Charge| if on_link { charge.rate } else { Both::default() };
+        let footprint = Footprint {
+            charged: paid(&charge),
+            buffer: if on_link { charge.buffer } else { Both::default() },
+            window,
+            ..old.footprint.clone()
+        };
+        let entry = Entry { footprint, charge: Box::new(charge), qos: Box::new(qos), ..old.clone() };
+        let dscp = class.and_then(|class| class.dscp);
+        // The old one makes room for the new one; if that does not fit it takes its place again.
+        self.unbook(&key, &old);
+        let result = self.check_member(&entry, Some(&old)).and_then(|()| self.check(&entry, Some(&old)));
+        let kept = if result.is_ok() { entry } else { old };
+        self.flows.remove(&key);
+        self.book(key, kept);
+        result.map(|()| Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() })
+    }
+
+    /// A flow's soft state lasts so long from now on.
+    ///
+    /// - **Errors**: no such flow.
+    pub fn refresh(&mut self, id: &str, time_to_live: Micros) -> Result<(), Refusal> {
+        let Some((key, entry)) = self.flows.get_key_value(id) else {
+            return Err(Refusal::UnknownId { id: id.to_owned() });
+        };
+        let (key, before) = (key.clone(), entry.ending());
+        if let Some(entry) = self.flows.get_mut(&key) {
+            entry.deadline = Some(self.now.saturating_add(time_to_live.get()));
+            let after = entry.ending();
+            self.end_at(&key, before, after);
+        }
+        Ok(())
+    }
+
+    /// Both directions of an interface now, if the policy knows it.
     pub fn totals(&self, interface: &str) -> Option<Both<Totals>> {
         let policy = self.policy.interface(interface)?;
         let account = self.accounts.get(interface);
@@ -199,10 +262,8 @@ impl Ledger {
             };
             let budget =
                 known.map_or(Rate::ZERO, |capacity| policy.budget(direction).reservable_of(capacity));
-            Totals {
-                budget,
-                reserved: account.map_or(Rate::ZERO, |account| *account.reserved.get(direction)),
-            }
+            let reserved = account.map_or(0, |account| account.reserved.get(direction).current());
+            Totals { budget, reserved: Rate::new(reserved) }
         };
         Some(Both { sending: total(Direction::Sending), receiving: total(Direction::Receiving) })
     }
@@ -217,231 +278,261 @@ impl Ledger {
         self.flows.len()
     }
 
-    /// The account of an interface, opened if the policy knows it.
-    fn account(&mut self, interface: &str) -> Option<&mut Account> {
-        if !self.accounts.contains_key(interface) {
-            let policy = self.policy.interface(interface)?;
-            let account = Account {
-                capacity: capacity(policy, None),
-                mtu: UNKNOWN_MTU,
-                reserved: Both::default(),
-                classes: BTreeMap::new(),
-                holders: Both::default(),
-            };
-            self.accounts.insert(interface.to_owned(), account);
-        }
-        self.accounts.get_mut(interface)
-    }
-}
-
-impl Account {
-    fn consider(
-        &self,
-        interface: &str,
-        policy: &InterfacePolicy,
-        class: Option<(&String, &Class)>,
-        qos: &Qos,
-    ) -> Result<Grant, Refusal> {
-        let mut charged = Both::default();
-        let mut tspec = Both::default();
-        for direction in Direction::BOTH {
-            let spec = qos.get(direction);
-            *tspec.get_mut(direction) = self.tspec(interface, direction, spec)?;
-            let charge = match (tspec.get(direction), class) {
-                (None, _) => Rate::ZERO,
-                (Some(_), Some((_, class))) => class.charge(spec),
-                (Some(tspec), None) => tspec.token_rate(),
-            };
-            *charged.get_mut(direction) = charge;
-        }
-        if let Some((name, class)) = class {
-            self.check_limits(interface, name, class, charged)?;
-        }
-        for direction in Direction::BOTH {
-            let asked = *charged.get(direction);
-            if asked > Rate::ZERO {
-                self.check_budgets(interface, policy, class, direction, asked)?;
-            }
-        }
-        Ok(Grant { charged, tspec, dscp: class.and_then(|(_, class)| class.dscp) })
+    /// What a flow costs and where, if it is admitted.
+    pub fn flow(&self, id: &str) -> Option<(&str, Both<Rate>)> {
+        self.flows.get(id).map(|entry| (&*entry.interface, entry.charge.rate))
     }
 
-    /// What a direction is held to, once it is known to make sense here.
-    fn tspec(
-        &self,
-        interface: &str,
-        direction: Direction,
-        spec: &Flowspec,
-    ) -> Result<Option<TSpec>, Refusal> {
-        match spec.service_type {
-            ServiceType::NoTraffic | ServiceType::BestEffort | ServiceType::Qualitative => return Ok(None),
-            ServiceType::Guaranteed | ServiceType::ControlledLoad => {}
-            ServiceType::NoChange => {
-                let error = FlowspecError::ServiceType { value: spec.service_type.value() };
-                return Err(Refusal::InvalidFlowspec { direction, error });
-            }
-            service @ (ServiceType::NetworkUnavailable
-            | ServiceType::GeneralInformation
-            | ServiceType::Nonconforming
-            | ServiceType::NetworkControl) => return Err(Refusal::ServiceNotOffered { direction, service }),
-        }
-        let tspec = TSpec::new(spec, direction, self.mtu).map_err(|error| match error {
-            FlowspecError::PacketAboveMtu { maximum, mtu } => {
-                Refusal::Mtu { interface: interface.to_owned(), direction, max_sdu_size: maximum, mtu }
-            }
-            FlowspecError::NoDelay { .. } => Refusal::Delay { interface: interface.to_owned(), direction },
-            error => Refusal::InvalidFlowspec { direction, error },
-        })?;
-        let bounded = spec.latency.is_some() || spec.delay_variation.is_some();
-        if spec.service_type == ServiceType::Guaranteed && bounded && tspec.is_some() {
-            return Err(Refusal::Delay { interface: interface.to_owned(), direction });
-        }
-        Ok(tspec)
+    /// The interface of a group, and what its members are charged together.
+    pub fn group_totals(&self, id: &str) -> Option<(&str, Both<Totals>)> {
+        let group = self.groups.get(id)?;
+        let totals = |direction| Totals {
+            budget: *group.footprint.charged.get(direction),
+            reserved: group.spent(direction),
+        };
+        Some((
+            &group.interface,
+            Both { sending: totals(Direction::Sending), receiving: totals(Direction::Receiving) },
+        ))
     }
 
-    /// What a class allows of any of its flows, whatever else is reserved.
-    fn check_limits(
-        &self,
-        interface: &str,
-        name: &str,
-        class: &Class,
-        charged: Both<Rate>,
-    ) -> Result<(), Refusal> {
-        let flows = self.classes.get(name).map_or(0, |used| used.flows);
-        if let Some(max_flows) = class.max_flows
-            && flows >= max_flows
+    /// A request costs its client one, whatever the answer.
+    fn count_request(&mut self, request: &Request) -> Result<(), Refusal> {
+        let policy = Arc::clone(&self.policy);
+        let Some((name, limits)) = client_of(&policy, request.client.as_deref()) else { return Ok(()) };
+        let now = self.now;
+        if self.clients.len() >= CLIENTS_BEFORE_A_SWEEP && !self.clients.contains_key(name) {
+            self.clients.retain(|_, client| !client.is_idle(now));
+        }
+        let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
+        client.ask(name, limits, now)
+    }
+
+    /// What a request would book, if it makes sense at all.
+    fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
+        let Request { id, interface, class, group, client, qos, .. } = request;
+        if self.flows.contains_key(id.as_str()) {
+            return Err(Refusal::DuplicateId { id: id.clone() });
+        }
+        if self.flows.len() >= MOST_FLOWS {
+            return Err(Refusal::TooManyFlows { flows: self.flows.len() });
+        }
+        let policy = Arc::clone(&self.policy);
+        let window = request.window(self.now);
+        if window.end <= window.start {
+            return Err(Refusal::Window { start: window.start, end: window.end });
+        }
+        let group = match group {
+            None => None,
+            Some(name) => match self.groups.get_key_value(name.as_str()) {
+                Some((key, group)) if !group.closing => Some((key.clone(), group)),
+                _ => return Err(Refusal::UnknownGroup { group: name.clone() }),
+            },
+        };
+        if let Some((key, group)) = &group
+            && group.interface != *interface
         {
-            let (interface, class) = (interface.to_owned(), name.to_owned());
-            return Err(Refusal::ClassFlows { interface, class, flows, max_flows });
+            let (group_interface, interface) = (group.interface.clone(), interface.clone());
+            return Err(Refusal::GroupElsewhere { group: key.to_string(), group_interface, interface });
         }
-        for direction in Direction::BOTH {
-            let asked = *charged.get(direction);
-            if let Some(max_rate) = class.max_rate
-                && asked > max_rate
-            {
-                return Err(Refusal::FlowRate { class: name.to_owned(), direction, asked, max_rate });
+        let in_group = group.as_ref().map(|(key, _)| key.clone());
+        let class_name = class
+            .clone()
+            .or_else(|| group.and_then(|(_, group)| Some(group.footprint.class.as_deref()?.to_owned())));
+        let class = class_of(&policy, class_name.as_deref())?;
+        let (setup, holding) = request.priorities(class);
+        if setup < holding {
+            return Err(Refusal::Priorities { setup, holding });
+        }
+        if let Some((name, limits)) = client_of(&policy, client.as_deref())
+            && let Some(best) = limits.best_setup_priority
+            && setup < best
+        {
+            let limit = ClientLimit::Priority { setup, best };
+            return Err(Refusal::Client { client: name.to_owned(), limit });
+        }
+        let charge = self.charge(&policy, interface, qos, class)?;
+        let on_link = in_group.is_none();
+        let footprint = Footprint {
+            id: Arc::from(id.as_str()),
+            order: self.admitted + 1,
+            class: class_name.as_deref().map(Arc::from),
+            class_type: class.map_or(0, |class| class.class_type),
+            charged: if on_link { charge.rate } else { Both::default() },
+            buffer: if on_link { charge.buffer } else { Both::default() },
+            window,
+            flows: 1,
+            holding_priority: on_link.then_some(holding),
+        };
+        let entry = Entry {
+            interface: Arc::from(interface.as_str()),
+            footprint,
+            charge: Box::new(charge),
+            group: in_group,
+            client: client.as_deref().map(Arc::from),
+            deadline: request.time_to_live.map(|time| self.now.saturating_add(time.get())),
+            qos: Box::new(*qos),
+        };
+        self.check_member(&entry, None)?;
+        let dscp = class.and_then(|class| class.dscp);
+        let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
+        Ok((entry, grant, setup))
+    }
+
+    /// What a request costs on its interface.
+    pub(super) fn charge(
+        &mut self,
+        policy: &Policy,
+        interface: &str,
+        qos: &Qos,
+        class: Option<&Class>,
+    ) -> Result<Charge, Refusal> {
+        let unknown = || Refusal::UnknownInterface { interface: interface.to_owned() };
+        let Some(interface_policy) = policy.interface(interface) else {
+            // Best effort asks for nothing and needs no budget.
+            let asks_nothing = Direction::BOTH.iter().all(|&direction| free(qos.get(direction)));
+            return if asks_nothing { Ok(Charge::default()) } else { Err(unknown()) };
+        };
+        let account = self.account_of(interface).ok_or_else(unknown)?;
+        account.link(interface, interface_policy).charge(qos, class)
+    }
+
+    /// Its client's limits and its group's; `old` is what it stands in for, which is not booked.
+    fn check_member(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
+        let (window, charge) = (entry.footprint.window, &*entry.charge);
+        if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
+            let old = old.map(|old| old.charge.rate);
+            let fresh;
+            let client = match self.clients.get(name) {
+                Some(client) => client,
+                None => {
+                    fresh = ClientUse::new(limits, self.now);
+                    &fresh
+                }
+            };
+            client.check(name, limits, charge.rate, old, window, self.now)?;
+        }
+        if let Some(name) = &entry.group
+            && let Some(group) = self.groups.get(name)
+        {
+            let member = Member { charge: *charge, window };
+            group.check(name, &member, self.now)?;
+            if group.mode == GroupMode::Shared {
+                let (charged, buffer) = group.due(Some(&member));
+                let grown = Footprint { charged, buffer, ..group.footprint.clone() };
+                self.check_replaced(&group.interface, &group.footprint, &grown)?;
             }
         }
         Ok(())
     }
 
-    /// The interface's budget and the class's share of it. Where both are too small, the one with less
-    /// room is what binds, and the interface where they are equal.
-    fn check_budgets(
+    /// The interface's limits and those of the class.
+    pub(super) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
+        self.check_footprint(&entry.interface, &entry.footprint, old.map(|old| &old.footprint))
+            .map_err(|refusal| self.with_least_latency(refusal, entry))
+    }
+
+    pub(super) fn check_footprint(
         &self,
         interface: &str,
-        policy: &InterfacePolicy,
-        class: Option<(&String, &Class)>,
-        direction: Direction,
-        asked: Rate,
+        asked: &Footprint,
+        old: Option<&Footprint>,
     ) -> Result<(), Refusal> {
-        let Some(capacity) = *self.capacity.get(direction) else {
-            return Err(Refusal::UnknownCapacity { interface: interface.to_owned(), direction });
+        let (Some(policy), Some(account)) = (self.policy.interface(interface), self.accounts.get(interface))
+        else {
+            return Ok(());
         };
-        let budget = policy.budget(direction).reservable_of(capacity);
-        let reserved = *self.reserved.get(direction);
-        let share = class.and_then(|(name, class)| {
-            let share = class.share?.of(budget);
-            let used = self.classes.get(name).map_or(Rate::ZERO, |used| *used.reserved.get(direction));
-            Some((name, share, used))
-        });
-        let room = budget.saturating_sub(reserved);
-        let share_room = share.map_or(room, |(_, share, used)| share.saturating_sub(used));
-        let max_rate = class.and_then(|(_, class)| class.max_rate).unwrap_or(room);
-        let would_fit = room.min(share_room).min(max_rate);
-        let interface = interface.to_owned();
-        match share {
-            Some((class, share, used)) if !fits(used, asked, share) && share_room < room => {
-                let sum = self.sum(direction, asked, used, share, would_fit, Some(class));
-                Err(Refusal::ClassShare { interface, direction, class: class.clone(), sum })
-            }
-            _ if !fits(reserved, asked, budget) => {
-                let sum = self.sum(direction, asked, reserved, budget, would_fit, None);
-                Err(Refusal::InterfaceBudget { interface, direction, sum })
-            }
-            _ => Ok(()),
-        }
+        let class = asked.class.as_deref();
+        let class = class.and_then(|name| self.policy.classes.get(name).map(|class| (name, class)));
+        let terms = Terms { name: interface, interface: policy, policy: &self.policy, class, now: self.now };
+        account.check(&terms, asked, old)
     }
 
-    /// The sum behind a refusal, with those who hold most: of the class where the class is full.
-    fn sum(
-        &self,
-        direction: Direction,
-        asked: Rate,
-        reserved: Rate,
-        budget: Rate,
-        would_fit: Rate,
-        class: Option<&str>,
-    ) -> Box<Sum> {
-        let holders = self.holders.get(direction).iter();
-        let holders = holders.filter(|holder| class.is_none() || holder.class.as_deref() == class);
-        let holders = holders
-            .take(NAMED_HOLDERS)
-            .map(|holder| Holder { id: holder.id.clone(), charged: holder.charged.0 });
-        Box::new(Sum { asked, reserved, budget, holders: holders.collect(), would_fit })
+    /// Writes down a flow that is known to fit.
+    fn book(&mut self, id: Arc<str>, entry: Entry) {
+        let now = self.now;
+        if let Some(account) = self.accounts.get_mut(&*entry.interface) {
+            account.book(&entry.footprint, now);
+        }
+        if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
+            let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
+            client.book(entry.charge.rate, entry.footprint.window, now);
+        }
+        if let Some(name) = &entry.group {
+            let member = Member { charge: *entry.charge, window: entry.footprint.window };
+            self.change_group(&name.clone(), |group| group.join(&id, member, now));
+        }
+        if let Some(at) = entry.ending() {
+            self.endings.insert((at, id.clone()));
+        }
+        self.flows.insert(id, entry);
     }
 
-    fn book(&mut self, id: &str, class: Option<&str>, order: u64, charged: Both<Rate>) {
-        for direction in Direction::BOTH {
-            let amount = *charged.get(direction);
-            add(self.reserved.get_mut(direction), amount);
-            if amount > Rate::ZERO {
-                self.holders.get_mut(direction).insert(held(id, class, order, amount));
-            }
+    /// Takes back everything a flow has booked; it is not in the list any more, or is put there again.
+    pub(super) fn unbook(&mut self, id: &Arc<str>, entry: &Entry) {
+        let now = self.now;
+        if let Some(account) = self.accounts.get_mut(&*entry.interface) {
+            account.unbook(&entry.footprint, now);
         }
-        if let Some(class) = class {
-            let used = self.classes.entry(class.to_owned()).or_default();
-            used.flows += 1;
-            for direction in Direction::BOTH {
-                add(used.reserved.get_mut(direction), *charged.get(direction));
-            }
-        }
-    }
-
-    fn unbook(&mut self, id: &str, class: Option<&str>, order: u64, charged: Both<Rate>) {
-        for direction in Direction::BOTH {
-            let amount = *charged.get(direction);
-            subtract(self.reserved.get_mut(direction), amount);
-            self.holders.get_mut(direction).remove(&held(id, class, order, amount));
-        }
-        if let Some(class) = class
-            && let Some(used) = self.classes.get_mut(class)
+        if let Some((name, _)) = client_of(&self.policy, entry.client.as_deref())
+            && let Some(client) = self.clients.get_mut(name)
         {
-            used.flows -= 1;
-            for direction in Direction::BOTH {
-                subtract(used.reserved.get_mut(direction), *charged.get(direction));
+            client.unbook(entry.charge.rate, entry.footprint.window, now);
+        }
+        if let Some(name) = &entry.group {
+            self.change_group(&name.clone(), |group| drop(group.leave(id, now)));
+            if self.groups.get(name).is_some_and(|group| group.closing && group.is_empty()) {
+                self.end_group(&name.clone());
             }
         }
+        if let Some(at) = entry.ending() {
+            self.endings.remove(&(at, id.clone()));
+        }
+    }
+
+    fn end_at(&mut self, id: &Arc<str>, before: Option<u64>, after: Option<u64>) {
+        if let Some(at) = before {
+            self.endings.remove(&(at, id.clone()));
+        }
+        if let Some(at) = after {
+            self.endings.insert((at, id.clone()));
+        }
+    }
+
+    fn with_least_latency(&self, mut refusal: Refusal, entry: &Entry) -> Refusal {
+        if let Refusal::InterfaceBudget { direction, sum, .. } | Refusal::ClassShare { direction, sum, .. } =
+            &mut refusal
+        {
+            let spec = entry.qos.get(*direction);
+            if (spec.latency.is_some() || spec.delay_variation.is_some())
+                && let Some(account) = self.accounts.get(&*entry.interface)
+                && let Some(terms) = account.terms
+                && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, *direction, account.mtu)
+            {
+                sum.least_latency = tspec.delay_bound(sum.would_fit, terms);
+            }
+        }
+        refusal
+    }
+
+    /// The account of an interface, opened if the policy knows it.
+    pub(super) fn account_of(&mut self, interface: &str) -> Option<&mut Account> {
+        if !self.accounts.contains_key(interface) {
+            let policy: &InterfacePolicy = self.policy.interface(interface)?;
+            self.accounts.insert(interface.to_owned(), Account::new(policy));
+        }
+        self.accounts.get_mut(interface)
     }
 }
 
-fn held(id: &str, class: Option<&str>, order: u64, charged: Rate) -> Held {
-    Held { charged: Reverse(charged), order, id: id.to_owned(), class: class.map(str::to_owned) }
+/// A client's name and what it may have, where the policy says so.
+fn client_of<'a, 'c>(policy: &'a Policy, client: Option<&'c str>) -> Option<(&'c str, &'a Client)> {
+    let name = client?;
+    policy.client(name).map(|limits| (name, limits))
 }
 
-const fn free(spec: &Flowspec) -> bool {
-    matches!(spec.service_type, ServiceType::NoTraffic | ServiceType::BestEffort | ServiceType::Qualitative)
-}
-
-fn capacity(policy: &InterfacePolicy, speed: Option<Rate>) -> Both<Option<Rate>> {
-    policy.budgets.map(|budget| match budget.capacity {
-        Capacity::Rate(rate) => Some(rate),
-        Capacity::Auto => speed,
-    })
-}
-
-/// Whether a budget holds both; equality fits, and a sum that overflows does not.
-fn fits(reserved: Rate, asked: Rate, budget: Rate) -> bool {
-    reserved.checked_add(asked).is_some_and(|sum| sum <= budget)
-}
-
-fn add(total: &mut Rate, amount: Rate) {
-    let sum = total.checked_add(amount);
-    debug_assert!(sum.is_some(), "{total} + {amount} was admitted and does not fit 64 bits");
-    *total = sum.unwrap_or(*total);
-}
-
-fn subtract(total: &mut Rate, amount: Rate) {
-    assert!(*total >= amount, "{amount} is given back of {total} reserved");
-    *total = total.saturating_sub(amount);
+pub(super) fn class_of<'a>(policy: &'a Policy, name: Option<&str>) -> Result<Option<&'a Class>, Refusal> {
+    let Some(name) = name else { return Ok(None) };
+    let class = policy.classes.get(name);
+    class.map(Some).ok_or_else(|| Refusal::UnknownClass { class: name.to_owned() })
 }

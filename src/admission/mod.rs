@@ -8,10 +8,21 @@
 //!                    └─► Refusal  (it has not)   ─► Decision, with the whole sum
 //! ```
 
+mod account;
+mod charge;
+mod client;
 mod decision;
+mod group;
+mod grouping;
 mod ledger;
+mod profile;
 mod refusal;
+mod request;
+mod victims;
 
+pub use account::UNKNOWN_MTU;
 pub use decision::{Decision, Enforced, Op};
-pub use ledger::{Grant, Ledger, Request, Totals, UNKNOWN_MTU};
-pub use refusal::{Holder, Refusal, Sum};
+pub use ledger::{Ledger, Totals};
+pub use profile::{FOREVER, Window};
+pub use refusal::{ClientLimit, GroupLimit, Holder, Refusal, Sum};
+pub use request::{Grant, GroupRequest, Request};

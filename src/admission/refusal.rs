@@ -1,6 +1,6 @@
 //! Refusals: why a request was turned down, with the sum that decided.
 
-use flowspec::{Bytes, Direction, FlowspecError, Rate, ServiceType, Wsa};
+use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Rate, ServiceType, Wsa};
 
 /// Why a request was turned down. An answer, not a fault: the ledger is unchanged.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -51,15 +51,71 @@ pub enum Refusal {
         /// The most a flow of the class may be charged.
         max_rate: Rate,
     },
-    /// The data path cannot prove the delay that was asked for.
-    #[error(
-        "{interface} {direction}: a delay bound is asked for, and this data path proves none; leave latency and delay_variation unspecified"
-    )]
+    /// A class that allocates by peak, and a flow without one.
+    #[error("{direction}: the class is charged by peak_bandwidth, which is infinite")]
+    InfinitePeak {
+        /// The direction.
+        direction: Direction,
+    },
+    /// The interface holds as many flows as it may.
+    #[error("{interface}: {flows} flows are admitted and max_flows is {max_flows}")]
+    InterfaceFlows {
+        /// The interface.
+        interface: String,
+        /// How many it holds.
+        flows: u64,
+        /// How many it may hold.
+        max_flows: u64,
+    },
+    /// The flows would need more buffer together than the interface has for them.
+    #[error("{interface} {direction}: a buffer of {needed} is needed, {taken} of {limit} are taken")]
+    Buffer {
+        /// The interface.
+        interface: String,
+        /// The direction.
+        direction: Direction,
+        /// What the flow needs.
+        needed: Bytes,
+        /// What others need.
+        taken: Bytes,
+        /// What there is.
+        limit: Bytes,
+    },
+    /// The group has less left than the member asks for.
+    #[error("group {group} {direction}: {}", limit.sum(*asked, *taken, *most))]
+    GroupBudget {
+        /// The group.
+        group: String,
+        /// The direction.
+        direction: Direction,
+        /// What there is too little of.
+        limit: GroupLimit,
+        /// What the member asks for, in Winsock's units.
+        asked: u64,
+        /// What the other members take.
+        taken: u64,
+        /// What the group has.
+        most: u64,
+    },
+    /// The client asks for more than it may have.
+    #[error("client {client}: {limit}")]
+    Client {
+        /// The client.
+        client: String,
+        /// Of what.
+        limit: ClientLimit,
+    },
+    /// No rate that the data path can prove meets the delay that was asked for.
+    #[error("{interface} {direction}: {}", delay(*target, *terms))]
     Delay {
         /// The interface.
         interface: String,
         /// The direction.
         direction: Direction,
+        /// The delay that is left for queueing.
+        target: Micros,
+        /// C and D of the data path; nothing where nobody has proved any.
+        terms: Option<ErrorTerms>,
     },
     /// Packets are larger than the link carries.
     #[error("{interface} {direction}: max_sdu_size {max_sdu_size} is above the MTU, {mtu}")]
@@ -117,6 +173,44 @@ pub enum Refusal {
         /// The name.
         template: String,
     },
+    /// There is no such group.
+    #[error("there is no group {group:?}")]
+    UnknownGroup {
+        /// The name.
+        group: String,
+    },
+    /// The group is for another interface.
+    #[error("group {group:?} is on {group_interface}, not on {interface}")]
+    GroupElsewhere {
+        /// The group.
+        group: String,
+        /// The interface it is for.
+        group_interface: String,
+        /// The flow's.
+        interface: String,
+    },
+    /// No flow has this id, or not any more.
+    #[error("no flow {id:?} is admitted")]
+    UnknownId {
+        /// The id.
+        id: String,
+    },
+    /// A time without a moment in it.
+    #[error("the reservation ends at {end} us, which is not after {start} us, where it would begin")]
+    Window {
+        /// When it would begin.
+        start: u64,
+        /// When it would end.
+        end: u64,
+    },
+    /// Priorities that could displace each other for ever.
+    #[error("setup priority {setup} is better than holding priority {holding}")]
+    Priorities {
+        /// 0 best.
+        setup: u8,
+        /// 0 best.
+        holding: u8,
+    },
     /// A flow with this id is admitted already.
     #[error("a flow {id:?} is admitted already")]
     DuplicateId {
@@ -152,6 +246,103 @@ pub struct Sum {
     pub holders: Vec<Holder>,
     /// The largest charge that every constraint would allow now.
     pub would_fit: Rate,
+    /// The least delay that such a charge would meet, where the flow asked for one.
+    pub least_latency: Option<Micros>,
+}
+
+/// What a group has too little of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GroupLimit {
+    /// The rate that is charged.
+    Rate,
+    /// r.
+    TokenRate,
+    /// b.
+    TokenBucketSize,
+    /// p.
+    PeakBandwidth,
+    /// M.
+    MaxSduSize,
+    /// m.
+    MinimumPolicedSize,
+}
+
+/// What a client has too little of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ClientLimit {
+    /// Flows.
+    #[error("{flows} flows are admitted and max_flows is {most}")]
+    Flows {
+        /// How many it has.
+        flows: u64,
+        /// How many it may have.
+        most: u64,
+    },
+    /// Rate.
+    #[error("{direction}: {asked} asked, {taken} reserved, max_rate is {most}")]
+    Rate {
+        /// The direction.
+        direction: Direction,
+        /// What the flow would be charged.
+        asked: Rate,
+        /// What its others are.
+        taken: Rate,
+        /// What they may be together.
+        most: Rate,
+    },
+    /// Requests.
+    #[error("more than {0} requests a second")]
+    Requests(u64),
+    /// Time ahead.
+    #[error("{ahead} us ahead is beyond the horizon of {horizon}")]
+    Horizon {
+        /// How far ahead, in microseconds.
+        ahead: u64,
+        /// How far it may be.
+        horizon: Micros,
+    },
+    /// Priority.
+    #[error("setup priority {setup} is asked for, the best allowed is {best}")]
+    Priority {
+        /// What it asked for.
+        setup: u8,
+        /// The best it may ask for.
+        best: u8,
+    },
+}
+
+impl GroupLimit {
+    fn sum(self, asked: u64, taken: u64, most: u64) -> String {
+        let rate = |value: u64| Rate::new(value).to_string();
+        let size = |value: u64| Bytes::new(value).to_string();
+        let (name, shown): (_, &dyn Fn(u64) -> String) = match self {
+            Self::Rate => ("rate", &rate),
+            Self::TokenRate => ("token_rate", &rate),
+            Self::PeakBandwidth => ("peak_bandwidth", &rate),
+            Self::TokenBucketSize => ("token_bucket_size", &size),
+            Self::MaxSduSize => ("max_sdu_size", &size),
+            Self::MinimumPolicedSize => ("minimum_policed_size", &size),
+        };
+        let asked = match asked {
+            u64::MAX => "infinite".to_owned(),
+            asked => shown(asked),
+        };
+        match self {
+            Self::MaxSduSize | Self::MinimumPolicedSize => {
+                format!("{name} {asked} asked, the group's is {}", shown(most))
+            }
+            _ => format!("{name} {asked} asked, {} taken of {}", shown(taken), shown(most)),
+        }
+    }
+}
+
+fn delay(target: Micros, terms: Option<ErrorTerms>) -> String {
+    match terms {
+        None => "a delay bound is asked for, and this data path proves none; leave latency and delay_variation unspecified, or state error_terms".into(),
+        Some(ErrorTerms { c, d }) => {
+            format!("no rate keeps the delay within {target}: the data path alone takes up to {d}, and {c} at the flow's rate")
+        }
+    }
 }
 
 /// A flow that holds part of a budget.
@@ -177,7 +368,7 @@ impl Sum {
 
 impl std::fmt::Display for Sum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { asked, reserved, budget, holders, would_fit } = self;
+        let Self { asked, reserved, budget, holders, would_fit, least_latency: _ } = self;
         let (available, shortfall) = (self.available(), self.shortfall());
         write!(
             f,
@@ -190,6 +381,10 @@ impl std::fmt::Display for Sum {
         match *would_fit {
             Rate::ZERO => write!(f, "; nothing would fit"),
             would_fit => write!(f, "; at most {would_fit} would fit"),
+        }?;
+        match self.least_latency {
+            Some(least) => write!(f, ", with a delay of {least}"),
+            None => Ok(()),
         }
     }
 }
@@ -203,6 +398,11 @@ impl Refusal {
             | Self::ClassShare { .. }
             | Self::ClassFlows { .. }
             | Self::FlowRate { .. }
+            | Self::InfinitePeak { .. }
+            | Self::InterfaceFlows { .. }
+            | Self::Buffer { .. }
+            | Self::GroupBudget { .. }
+            | Self::Client { .. }
             | Self::Delay { .. }
             | Self::Mtu { .. }
             | Self::ServiceNotOffered { .. }
@@ -211,8 +411,12 @@ impl Refusal {
             | Self::UnknownCapacity { .. }
             | Self::UnknownClass { .. }
             | Self::UnknownTemplate { .. }
+            | Self::UnknownGroup { .. }
+            | Self::GroupElsewhere { .. }
+            | Self::Window { .. }
+            | Self::Priorities { .. }
             | Self::TrafficControl { .. } => Wsa::Eopnotsupp,
-            Self::DuplicateId { .. } => Wsa::Einval,
+            Self::DuplicateId { .. } | Self::UnknownId { .. } => Wsa::Einval,
             Self::TooManyFlows { .. } => Wsa::Enobufs,
         }
     }
@@ -221,19 +425,27 @@ impl Refusal {
     pub const fn status(&self) -> Wsa {
         match self {
             Self::InterfaceBudget { .. }
+            | Self::InterfaceFlows { .. }
+            | Self::Buffer { .. }
+            | Self::GroupBudget { .. }
             | Self::Delay { .. }
             | Self::Mtu { .. }
             | Self::TooManyFlows { .. } => Wsa::QosAdmissionFailure,
             Self::ClassShare { .. }
             | Self::ClassFlows { .. }
             | Self::FlowRate { .. }
+            | Self::InfinitePeak { .. }
+            | Self::Client { .. }
+            | Self::Priorities { .. }
             | Self::UnknownInterface { .. }
             | Self::UnknownCapacity { .. }
             | Self::UnknownClass { .. }
-            | Self::UnknownTemplate { .. } => Wsa::QosPolicyFailure,
+            | Self::UnknownTemplate { .. }
+            | Self::UnknownGroup { .. }
+            | Self::GroupElsewhere { .. } => Wsa::QosPolicyFailure,
             Self::ServiceNotOffered { .. } => Wsa::QosEservicetype,
             Self::InvalidFlowspec { error, .. } => error.wsa(),
-            Self::DuplicateId { .. } => Wsa::QosGenericError,
+            Self::DuplicateId { .. } | Self::UnknownId { .. } | Self::Window { .. } => Wsa::QosGenericError,
             Self::TrafficControl { .. } => Wsa::QosTrafficCtrlError,
         }
     }
@@ -244,7 +456,16 @@ impl Refusal {
             Self::InterfaceBudget { .. } => "interface_budget",
             Self::ClassShare { .. } => "class_share",
             Self::ClassFlows { .. } => "class_flows",
-            Self::FlowRate { .. } => "flow_rate",
+            Self::FlowRate { .. } | Self::InfinitePeak { .. } => "flow_rate",
+            Self::InterfaceFlows { .. } => "interface_flows",
+            Self::Buffer { .. } => "buffer",
+            Self::GroupBudget { .. } => "group_budget",
+            Self::Client { .. } => "client_limit",
+            Self::UnknownGroup { .. } => "unknown_group",
+            Self::GroupElsewhere { .. } => "group_elsewhere",
+            Self::UnknownId { .. } => "unknown_id",
+            Self::Window { .. } => "invalid_window",
+            Self::Priorities { .. } => "invalid_priority",
             Self::Delay { .. } => "delay",
             Self::Mtu { .. } => "mtu",
             Self::ServiceNotOffered { .. } => "service_not_offered",
@@ -265,6 +486,16 @@ impl Refusal {
             Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => Some(sum.would_fit),
             Self::FlowRate { max_rate, .. } => Some(*max_rate),
             Self::ClassFlows { .. }
+            | Self::InfinitePeak { .. }
+            | Self::InterfaceFlows { .. }
+            | Self::Buffer { .. }
+            | Self::GroupBudget { .. }
+            | Self::Client { .. }
+            | Self::UnknownGroup { .. }
+            | Self::GroupElsewhere { .. }
+            | Self::UnknownId { .. }
+            | Self::Window { .. }
+            | Self::Priorities { .. }
             | Self::Delay { .. }
             | Self::Mtu { .. }
             | Self::ServiceNotOffered { .. }
@@ -277,5 +508,17 @@ impl Refusal {
             | Self::TooManyFlows { .. }
             | Self::TrafficControl { .. } => None,
         }
+    }
+
+    /// Whether it would not be given if others took less: what preemption may help against.
+    pub(super) const fn is_lack_of_room(&self) -> bool {
+        matches!(
+            self,
+            Self::InterfaceBudget { .. }
+                | Self::ClassShare { .. }
+                | Self::ClassFlows { .. }
+                | Self::InterfaceFlows { .. }
+                | Self::Buffer { .. }
+        )
     }
 }

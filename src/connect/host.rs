@@ -113,6 +113,10 @@ impl Host {
     /// - **Errors**: netlink cannot be opened. That an interface cannot be programmed is not an error
     ///   here: [`report`](Self::report) and every decision say so.
     pub async fn start(policy: Arc<Policy>) -> Result<Self, LinuxError> {
+        if let Some(what) = policy.beyond_a_host() {
+            let cause = std::io::Error::new(std::io::ErrorKind::Unsupported, what);
+            return Err(LinuxError::call("start", "the policy", cause));
+        }
         let netlink = Netlink::open()?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let mut driver = Driver {
@@ -435,5 +439,5 @@ fn resolve(policy: &Policy, asked: &Asked) -> Result<Request, Refusal> {
             }
         },
     };
-    Ok(Request { id: id.clone(), interface: link.name.clone(), class, qos })
+    Ok(Request { class, ..Request::new(id.clone(), link.name.clone(), qos) })
 }

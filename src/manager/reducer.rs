@@ -85,6 +85,9 @@ impl Manager {
     /// What to do about an input, now: microseconds since the manager's start.
     pub fn handle(&mut self, input: Input, now_us: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
+        for id in self.ledger.advance(now_us) {
+            self.closed(&id, now_us, &mut effects);
+        }
         match input {
             Input::Seen(seen) => self.seen(&seen, &mut effects),
             Input::Reserve { ticket, request } => self.reserve(ticket, *request, now_us, &mut effects),
@@ -208,7 +211,8 @@ impl Manager {
             let cause = cause.clone();
             return Err(Refusal::TrafficControl { interface: request.interface.clone(), cause });
         }
-        let framed = grant.tspec.sending.as_ref().map(Framed::new);
+        let reserved = grant.charged.sending;
+        let framed = grant.tspec.sending.as_ref().map(|tspec| Framed::new(tspec, reserved));
         let grant = self.ledger.admit(request)?;
         let class_number = request.class.as_ref().map_or(0, |name| {
             // Class 0 is for flows that name none.
@@ -348,7 +352,7 @@ impl Manager {
 
     fn answer(&self, ticket: Ticket, id: &str, now_us: u64) -> Effect {
         let flow = &self.flows[id];
-        let Grant { charged, tspec, dscp } = flow.grant.clone();
+        let Grant { charged, tspec, dscp, .. } = flow.grant.clone();
         let mut decision = Decision::admitted(now_us, id, &flow.interface, charged, &self.ledger);
         decision.enforced = Some(self.enforced(flow));
         let admitted = Some(Admitted { tspec, class: flow.class, dscp });

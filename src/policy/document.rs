@@ -2,30 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Peak, Qos, Rate, ServiceType, Share, TSpec};
+use flowspec::{Bytes, Direction, Flowspec, Micros, Peak, Qos, Rate, ServiceType, Share, TSpec};
 use shaper::plan::token_rate_for_goodput;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::model::{
-    Budget, Capacity, Class, Enforcement, InterfacePolicy, OnCapacityDrop, Place, Policy, Template,
-};
+use super::interface::interface;
+use super::model::{Allocate, Class, Client, Group, GroupMode, Place, Policy, Template};
 use super::problem::{Code, Problem, Severity};
 use super::reader::{Problems, Section, Source, nearest};
 use super::rule::{Match, Network, PortRange, Protocol, Rule};
 
 /// The version of the format that this program reads.
 const VERSION: u64 = 1;
-
-/// What may be promised of an interface whose policy does not say.
-const DEFAULT_RESERVABLE: Share = Share::Part(800_000_000);
-
-/// Link headers on the smallest packet that is charged in full may take this part of what is
-/// promised: 14 bytes of Ethernet on 64.
-const HEADROOM: (u64, u64) = (64, 64 + 14);
-
-/// The middle of the priorities, 0 to 7.
-const DEFAULT_PRIORITY: u8 = 4;
 
 /// The largest IP datagram: what a template may name before its interface is known.
 const LARGEST_MTU: Bytes = Bytes::new(65_535);
@@ -101,6 +90,26 @@ impl Policy {
                 define(problems, "class", &mut self.classes, name, class, |c| &c.place);
             }
         }
+        for (name, section) in named(&top, "group") {
+            if let Some(group) = group(section) {
+                define(problems, "group", &mut self.groups, name, group, |g| &g.place);
+            }
+        }
+        for (name, section) in named(&top, "client") {
+            let client = client(section, name);
+            let place = client.place.clone();
+            match self.clients.iter().find(|known| known.pattern == client.pattern) {
+                Some(first) => {
+                    duplicate(problems, &format!("client.{:?}", client.pattern), place, first.place.clone());
+                }
+                None => self.clients.push(client),
+            }
+        }
+        // Patterns are tried as they stand in the files, which a table of TOML does not keep.
+        self.clients.sort_by_key(|client| (client.place.source, client.place.span.start));
+        if let Some(preemption) = top.flag("preemption") {
+            self.preemption = preemption.value;
+        }
         if let Some(value) = top.raw("rule") {
             self.rules.extend(rules(&top, value));
         }
@@ -108,26 +117,36 @@ impl Policy {
     }
 
     fn check_names(&self, problems: &Problems) {
-        for rule in &self.rules {
-            let unknown = |kind: &str, name: &str, names: &[&str]| {
-                let help = match nearest(name, names.iter().copied()) {
-                    Some(near) => Some(format!("did you mean {near:?}?")),
-                    None => Some(format!("define [{kind}.{name:?}]")),
-                };
-                let message = format!("the rule names {kind} {name:?}, which is not defined");
-                problems.note_with_help(Code::UnknownName, rule.place.clone(), message, help);
+        let classes: Vec<_> = self.classes.keys().map(String::as_str).collect();
+        let templates: Vec<_> = self.templates.keys().map(String::as_str).collect();
+        let unknown = |who: &str, place: &Place, kind: &str, name: &str, names: &[&str]| {
+            let help = match nearest(name, names.iter().copied()) {
+                Some(near) => Some(format!("did you mean {near:?}?")),
+                None => Some(format!("define [{kind}.{name:?}]")),
             };
+            let message = format!("{who} names {kind} {name:?}, which is not defined");
+            problems.note_with_help(Code::UnknownName, place.clone(), message, help);
+        };
+        for rule in &self.rules {
             if let Some(class) = &rule.class
                 && !self.classes.contains_key(class)
             {
-                unknown("class", class, &self.classes.keys().map(String::as_str).collect::<Vec<_>>());
+                unknown("the rule", &rule.place, "class", class, &classes);
             }
             if !self.templates.contains_key(&rule.template) {
-                unknown(
-                    "template",
-                    &rule.template,
-                    &self.templates.keys().map(String::as_str).collect::<Vec<_>>(),
-                );
+                unknown("the rule", &rule.place, "template", &rule.template, &templates);
+            }
+        }
+        let interfaces: Vec<_> = self.interfaces.keys().map(String::as_str).collect();
+        for (name, group) in &self.groups {
+            let who = format!("group.{name}");
+            if let Some(class) = &group.class
+                && !self.classes.contains_key(class)
+            {
+                unknown(&who, &group.place, "class", class, &classes);
+            }
+            if self.interface(&group.interface).is_none() {
+                unknown(&who, &group.place, "interface", &group.interface, &interfaces);
             }
         }
     }
@@ -165,78 +184,63 @@ fn duplicate(problems: &Problems, what: &str, place: Place, first: Place) {
     problems.note_with_label(Code::Duplicate, place, message, first, "first defined here");
 }
 
-fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
-    let egress = section.section("egress").map(budget);
-    let ingress = section.section("ingress").map(budget);
-    let enforcement = section.choice(
-        "enforcement",
-        &[
-            ("auto", Enforcement::Auto),
-            ("kernel", Enforcement::Kernel),
-            ("user-space", Enforcement::UserSpace),
-        ],
-    );
-    let on_capacity_drop =
-        section.choice("on_capacity_drop", &[("keep", OnCapacityDrop::Keep), ("shed", OnCapacityDrop::Shed)]);
-    if !section.has("egress") && !section.has("ingress") {
-        section.missing("egress or ingress");
-    }
-    let place = section.place.clone();
-    section.finish();
-    // A link is as fast one way as the other unless the policy says so.
-    let (egress, ingress) = match (egress, ingress) {
-        (Some(egress), Some(ingress)) => (egress?, ingress?),
-        (Some(only), None) | (None, Some(only)) => (only?, only?),
-        (None, None) => return None,
-    };
-    Some(InterfacePolicy {
-        budgets: Both { sending: egress, receiving: ingress },
-        enforcement: enforcement.map_or(Enforcement::Auto, |choice| choice.value),
-        on_capacity_drop: on_capacity_drop.map_or(OnCapacityDrop::Keep, |choice| choice.value),
-        place,
-    })
-}
-
-fn budget(section: Section<'_>) -> Option<Budget> {
-    let auto = section.raw("capacity").is_some_and(|value| value.get_ref().as_str() == Some("auto"));
-    let capacity = if auto {
-        Some(Capacity::Auto)
-    } else {
-        section.quantity::<Rate>("capacity").map(|rate| Capacity::Rate(rate.value))
-    };
-    if !section.has("capacity") {
-        section.missing("capacity");
-    }
-    let written = section.quantity::<Share>("reservable");
-    let reservable = written.as_ref().map_or(DEFAULT_RESERVABLE, |share| share.value);
-    if let (Some(Capacity::Rate(capacity)), Some(written)) = (capacity, &written) {
-        let budget = written.value.of(capacity);
-        if budget > capacity {
-            let message =
-                format!("{}.reservable: {budget} is more than the capacity, {capacity}", section.path);
-            section.problem(Code::BadValue, &written.place, message);
-        } else if budget > capacity.scale_down(HEADROOM.0, HEADROOM.1) {
-            let message = format!(
-                "{}.reservable: {budget} of {capacity} leaves too little for link headers, retransmissions and traffic without a reservation",
-                section.path
-            );
-            section.problem(Code::Overcommitted, &written.place, message);
-        }
-    }
-    section.finish();
-    Some(Budget { capacity: capacity?, reservable })
-}
-
 fn template(section: Section<'_>) -> Option<Template> {
-    let sending = section.section("sending").map(|section| flowspec(section, Direction::Sending));
-    let receiving = section.section("receiving").map(|section| flowspec(section, Direction::Receiving));
-    if sending.is_none() && receiving.is_none() && !section.has("sending") && !section.has("receiving") {
+    if !section.has("sending") && !section.has("receiving") {
         section.missing("sending or receiving");
     }
+    let qos = qos(&section);
     let place = section.place.clone();
     section.finish();
-    let direction = |spec: Option<Option<Flowspec>>| spec.unwrap_or(Some(Flowspec::BEST_EFFORT));
-    Some(Template { qos: Qos { sending: direction(sending)?, receiving: direction(receiving)? }, place })
+    Some(Template { qos: qos?, place })
+}
+
+/// Both directions; an absent one is best effort.
+fn qos(section: &Section<'_>) -> Option<Qos> {
+    let direction = |key, direction| match section.section(key) {
+        Some(section) => flowspec(section, direction),
+        None if section.has(key) => None,
+        None => Some(Flowspec::BEST_EFFORT),
+    };
+    let sending = direction("sending", Direction::Sending);
+    let receiving = direction("receiving", Direction::Receiving);
+    Some(Qos { sending: sending?, receiving: receiving? })
+}
+
+fn group(section: Section<'_>) -> Option<Group> {
+    let interface = section.string("interface").map(|name| name.value.to_owned());
+    if !section.has("interface") {
+        section.missing("interface");
+    }
+    let class = section.string("class").map(|name| name.value.to_owned());
+    let modes = [("envelope", GroupMode::Envelope), ("shared", GroupMode::Shared)];
+    let mode = section.choice("mode", &modes);
+    let mode_value = mode.as_ref().map_or(GroupMode::Envelope, |mode| mode.value);
+    if mode_value == GroupMode::Envelope && !section.has("sending") && !section.has("receiving") {
+        section.missing("sending or receiving, which its members share");
+    }
+    let qos = qos(&section);
+    let place = section.place.clone();
+    section.finish();
+    Some(Group { interface: interface?, class, mode: mode_value, qos: qos?, place })
+}
+
+fn client(section: Section<'_>, pattern: String) -> Client {
+    let max_flows = section.integer("max_flows", 0..=u64::MAX);
+    let max_rate = section.quantity::<Rate>("max_rate");
+    let requests_per_second = section.integer("requests_per_second", 1..=1_000_000);
+    let horizon = section.quantity::<Micros>("horizon");
+    let best_setup_priority = section.integer("best_setup_priority", 0..=7);
+    let place = section.place.clone();
+    section.finish();
+    Client {
+        pattern,
+        max_flows: max_flows.map(|flows| flows.value),
+        max_rate: max_rate.map(|rate| rate.value),
+        requests_per_second: requests_per_second.map(|rate| rate.value),
+        horizon: horizon.map(|horizon| horizon.value),
+        best_setup_priority: best_setup_priority.and_then(|best| u8::try_from(best.value).ok()),
+        place,
+    }
 }
 
 fn flowspec(section: Section<'_>, direction: Direction) -> Option<Flowspec> {
@@ -258,6 +262,7 @@ fn flowspec(section: Section<'_>, direction: Direction) -> Option<Flowspec> {
     spec.minimum_policed_size = section.quantity::<Bytes>("minimum_policed_size").map(|size| size.value);
     spec.latency = section.quantity::<Micros>("latency").map(|time| time.value);
     spec.delay_variation = section.quantity::<Micros>("delay_variation").map(|time| time.value);
+    spec.reserved_rate = section.quantity::<Rate>("reserved_rate").map(|rate| rate.value);
     let token_rate = section.quantity::<Rate>("token_rate");
     let goodput = section.quantity::<Rate>("goodput");
     let mut sound = true;
@@ -325,9 +330,11 @@ fn class(section: Section<'_>) -> Option<Class> {
     let overbooking = section.thousandths("overbooking");
     let setup = section.integer("setup_priority", 0..=7);
     let holding = section.integer("holding_priority", 0..=7);
+    let class_type = section.integer("class_type", 0..=7);
+    let allocate = section.choice("allocate", &[("rate", Allocate::Rate), ("peak", Allocate::Peak)]);
     let dscp = section.raw("dscp").and_then(|value| dscp(&section, value));
-    let priority = |value: u64| u8::try_from(value).unwrap_or(DEFAULT_PRIORITY);
-    let setup_priority = setup.as_ref().map_or(DEFAULT_PRIORITY, |setup| priority(setup.value));
+    let priority = |value: u64| u8::try_from(value).unwrap_or(Policy::DEFAULT_PRIORITY);
+    let setup_priority = setup.as_ref().map_or(Policy::DEFAULT_PRIORITY, |setup| priority(setup.value));
     // A flow holds as well as it was set up unless the policy says better.
     let holding_priority = holding.as_ref().map_or(setup_priority, |holding| priority(holding.value));
     if let Some(place) = holding.or(setup).map(|given| given.place)
@@ -349,6 +356,8 @@ fn class(section: Section<'_>) -> Option<Class> {
         overbooking_thousandths: overbooking.map_or(1000, |overbooking| overbooking.value),
         setup_priority,
         holding_priority,
+        class_type: class_type.map_or(0, |class_type| priority(class_type.value)),
+        allocate: allocate.map_or(Allocate::Rate, |allocate| allocate.value),
         dscp,
         place,
     })

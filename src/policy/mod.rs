@@ -9,13 +9,15 @@
 //! ```
 
 mod document;
+mod interface;
 mod model;
 mod problem;
 mod reader;
 mod rule;
 
 pub use model::{
-    Budget, Capacity, Class, Enforcement, InterfacePolicy, OnCapacityDrop, Place, Policy, Template,
+    Allocate, Budget, Capacity, Class, ClassModel, Client, Enforcement, Group, GroupMode, InterfacePolicy,
+    OnCapacityDrop, Place, Policy, Template,
 };
 pub use problem::{Code, Label, Problem, Severity};
 pub use reader::Source;

@@ -207,6 +207,19 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Yes or no.
+    pub(super) fn flag(&self, key: &'static str) -> Option<Placed<bool>> {
+        let value = self.raw(key)?;
+        let place = self.at(value.span());
+        match value.get_ref() {
+            DeValue::Boolean(flag) => Some(Placed { value: *flag, place }),
+            other => {
+                self.wrong_type(&join(&self.path, key), &place, "true or false", other);
+                None
+            }
+        }
+    }
+
     /// A decimal number in thousandths, exact.
     pub(super) fn thousandths(&self, key: &'static str) -> Option<Placed<u64>> {
         let value = self.raw(key)?;

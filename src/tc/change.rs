@@ -138,7 +138,7 @@ mod tests {
             ..Flowspec::guaranteed(Rate::from_mbit(6), Bytes::new(65_536))
         };
         let tspec = TSpec::new(&spec, Direction::Sending, Bytes::new(1500)).ok().flatten().expect("valid");
-        let leaf = tree().leaf_for(flow_class(0), [Framed::new(&tspec)]).expect("one flow");
+        let leaf = tree().leaf_for(flow_class(0), [Framed::new(&tspec, Rate::ZERO)]).expect("one flow");
         assert_eq!(leaf.handle.to_string(), "6771:100");
         assert_eq!(leaf.rate, Rate::new(757_500), "750 000 · 1414 ÷ 1400");
         assert_eq!(leaf.ceil, leaf.rate, "without a peak nothing is borrowed");

@@ -99,11 +99,11 @@ pub struct Tree {
 
 impl Framed {
     /// The link's view of a flow: each packet is larger by the link header, and m bounds how much
-    /// that is.
-    pub fn new(tspec: &TSpec) -> Self {
-        let rate = tspec.rate_with_header(LINK_HEADER);
+    /// that is. It is served at least at what was reserved for it, which a delay may make more than r.
+    pub fn new(tspec: &TSpec, reserved: Rate) -> Self {
         let minimum = tspec.minimum_policed_size().get();
         let with_header = |value: Rate| value.scale_up(minimum + LINK_HEADER.get(), minimum);
+        let rate = with_header(tspec.token_rate().max(reserved));
         let peak = match tspec.peak_bandwidth() {
             Peak::Infinite => None,
             Peak::Finite(peak) => Some(with_header(peak)),

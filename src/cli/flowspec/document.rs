@@ -27,7 +27,9 @@ enum Kind {
 
 fn kind(field: &str) -> Option<Kind> {
     match field {
-        "token_rate" | "peak_bandwidth" | "shaping_rate" | "path_bandwidth" => Some(Kind::Rate),
+        "token_rate" | "reserved_rate" | "peak_bandwidth" | "shaping_rate" | "path_bandwidth" => {
+            Some(Kind::Rate)
+        }
         "token_bucket_size" | "max_sdu_size" | "minimum_policed_size" | "path_mtu" => Some(Kind::Size),
         "latency" | "delay_variation" => Some(Kind::Time),
         _ => None,

@@ -1,0 +1,398 @@
+//! The account of one interface: what is taken, by whom, and what would still fit.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use flowspec::{Both, Bytes, Direction, ErrorTerms, Rate};
+
+use super::charge::Link;
+use super::profile::{Profile, Window};
+use super::refusal::{Holder, Refusal, Sum};
+use crate::policy::{Capacity, Class, ClassModel, InterfacePolicy, Policy};
+
+/// The MTU of an interface that has not been seen yet: Ethernet's.
+pub const UNKNOWN_MTU: Bytes = Bytes::new(1500);
+
+/// How many holders a refusal names.
+const NAMED_HOLDERS: usize = 3;
+
+/// Types of Russian dolls.
+const TYPES: usize = 8;
+
+/// One interface.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    /// Nothing where the capacity is to be read from the kernel and has not been.
+    pub(super) capacity: Both<Option<Rate>>,
+    /// What the kernel says.
+    pub(super) mtu: Bytes,
+    /// What has been proved of the programmed tree.
+    pub(super) terms: Option<ErrorTerms>,
+    pub(super) reserved: Both<Profile>,
+    buffer: Both<Profile>,
+    flows: Profile,
+    classes: BTreeMap<Arc<str>, ClassUse>,
+    /// What the flows of each class type and of those inside it take.
+    dolls: [Both<Profile>; TYPES],
+    /// Most charged first, then oldest.
+    holders: Both<BTreeSet<Held>>,
+    /// Who could be made to go, least important first: worst holding priority, then newest.
+    pub(super) candidates: BTreeSet<Candidate>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ClassUse {
+    reserved: Both<Profile>,
+    flows: Profile,
+}
+
+/// A flow's part of a budget, ordered as a refusal names them.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Held {
+    charged: Reverse<Rate>,
+    order: u64,
+    id: Arc<str>,
+    class: Option<Arc<str>>,
+}
+
+/// A flow that could be made to go.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Candidate {
+    holding_priority: Reverse<u8>,
+    order: Reverse<u64>,
+    pub(super) id: Arc<str>,
+}
+
+/// What a flow or a group takes of an interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Footprint {
+    pub(super) id: Arc<str>,
+    /// When it was admitted, as a number.
+    pub(super) order: u64,
+    pub(super) class: Option<Arc<str>>,
+    pub(super) class_type: u8,
+    /// Nothing where a group pays.
+    pub(super) charged: Both<Rate>,
+    pub(super) buffer: Both<Bytes>,
+    pub(super) window: Window,
+    /// 1 for a flow, 0 for a group.
+    pub(super) flows: u64,
+    /// Nothing where it is never made to go.
+    pub(super) holding_priority: Option<u8>,
+}
+
+/// Where a refusal would be decided: the link, with what the policy says of it.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) name: &'a str,
+    pub(super) interface: &'a InterfacePolicy,
+    pub(super) policy: &'a Policy,
+    pub(super) class: Option<(&'a str, &'a Class)>,
+    pub(super) now: u64,
+}
+
+/// What one constraint leaves.
+#[derive(Clone, Copy)]
+struct Room {
+    taken: u64,
+    limit: u64,
+    left: u64,
+}
+
+impl Room {
+    const fn new(taken: u64, limit: u64) -> Self {
+        Self { taken, limit, left: limit.saturating_sub(taken) }
+    }
+}
+
+impl Account {
+    pub(super) fn new(policy: &InterfacePolicy) -> Self {
+        Self {
+            capacity: capacity(policy, None),
+            mtu: policy.mtu.unwrap_or(UNKNOWN_MTU),
+            terms: policy.error_terms,
+            reserved: Both::default(),
+            buffer: Both::default(),
+            flows: Profile::default(),
+            classes: BTreeMap::new(),
+            dolls: Default::default(),
+            holders: Both::default(),
+            candidates: BTreeSet::new(),
+        }
+    }
+
+    /// What charges depend on.
+    pub(super) fn link<'a>(&self, name: &'a str, policy: &'a InterfacePolicy) -> Link<'a> {
+        Link { name, policy, mtu: self.mtu, terms: self.terms }
+    }
+
+    /// What may be promised in a direction; nothing where the capacity is not known.
+    pub(super) fn budget(&self, policy: &InterfacePolicy, direction: Direction) -> Option<Rate> {
+        let capacity = (*self.capacity.get(direction))?;
+        Some(policy.budget(direction).reservable_of(capacity))
+    }
+
+    pub(super) fn book(&mut self, footprint: &Footprint, now: u64) {
+        let Footprint { id, order, class, charged, window, .. } = footprint;
+        self.each_profile(footprint, |profile, amount| profile.book(amount, *window, now));
+        for direction in Direction::BOTH {
+            let amount = *charged.get(direction);
+            if amount > Rate::ZERO {
+                let held =
+                    Held { charged: Reverse(amount), order: *order, id: id.clone(), class: class.clone() };
+                self.holders.get_mut(direction).insert(held);
+            }
+        }
+        self.candidates.extend(footprint.candidate());
+    }
+
+    pub(super) fn unbook(&mut self, footprint: &Footprint, now: u64) {
+        let Footprint { id, order, class, charged, window, .. } = footprint;
+        self.each_profile(footprint, |profile, amount| profile.unbook(amount, *window, now));
+        for direction in Direction::BOTH {
+            let amount = *charged.get(direction);
+            let held = Held { charged: Reverse(amount), order: *order, id: id.clone(), class: class.clone() };
+            self.holders.get_mut(direction).remove(&held);
+        }
+        if let Some(candidate) = footprint.candidate() {
+            self.candidates.remove(&candidate);
+        }
+    }
+
+    /// Time passes.
+    pub(super) fn advance(&mut self, now: u64) {
+        for direction in Direction::BOTH {
+            self.reserved.get_mut(direction).advance(now);
+            self.buffer.get_mut(direction).advance(now);
+            for doll in &mut self.dolls {
+                doll.get_mut(direction).advance(now);
+            }
+        }
+        self.flows.advance(now);
+        for class in self.classes.values_mut() {
+            class.flows.advance(now);
+            class.reserved.sending.advance(now);
+            class.reserved.receiving.advance(now);
+        }
+    }
+
+    /// Everything that a footprint is counted in.
+    fn each_profile(&mut self, footprint: &Footprint, mut change: impl FnMut(&mut Profile, u64)) {
+        change(&mut self.flows, footprint.flows);
+        for direction in Direction::BOTH {
+            let rate = footprint.charged.get(direction).get();
+            change(self.reserved.get_mut(direction), rate);
+            change(self.buffer.get_mut(direction), footprint.buffer.get(direction).get());
+            for doll in &mut self.dolls[..=usize::from(footprint.class_type)] {
+                change(doll.get_mut(direction), rate);
+            }
+        }
+        if let Some(class) = &footprint.class {
+            let used = match self.classes.get_mut(class) {
+                Some(used) => used,
+                None => self.classes.entry(class.clone()).or_default(),
+            };
+            change(&mut used.flows, footprint.flows);
+            for direction in Direction::BOTH {
+                change(used.reserved.get_mut(direction), footprint.charged.get(direction).get());
+            }
+        }
+    }
+
+    /// Whether a footprint fits, which is not booked; `old` is what it stands in for, not booked either.
+    /// A constraint is violated only where it would be made worse.
+    ///
+    /// Counts first, then the flow's own rate, then each direction's buffer, class and interface.
+    pub(super) fn check(
+        &self,
+        terms: &Terms<'_>,
+        asked: &Footprint,
+        old: Option<&Footprint>,
+    ) -> Result<(), Refusal> {
+        let Terms { name, interface, class, now, .. } = *terms;
+        let window = asked.window;
+        if old.is_none_or(|old| old.flows < asked.flows) {
+            if let Some((class, Class { max_flows: Some(max_flows), .. })) = class {
+                let flows = self.class_use(class).map_or(0, |used| used.flows.highest(window, now));
+                if flows + asked.flows > *max_flows {
+                    let (interface, class) = (name.to_owned(), class.to_owned());
+                    return Err(Refusal::ClassFlows { interface, class, flows, max_flows: *max_flows });
+                }
+            }
+            let flows = self.flows.highest(window, now);
+            if let Some(max_flows) = interface.max_flows
+                && flows + asked.flows > max_flows
+            {
+                return Err(Refusal::InterfaceFlows { interface: name.to_owned(), flows, max_flows });
+            }
+        }
+        for direction in Direction::BOTH {
+            let rate = *asked.charged.get(direction);
+            let held = old.map_or(Rate::ZERO, |old| *old.charged.get(direction));
+            if let Some((class, Class { max_rate: Some(max_rate), .. })) = class
+                && rate > *max_rate
+                && rate > held
+            {
+                let (class, max_rate) = (class.to_owned(), *max_rate);
+                return Err(Refusal::FlowRate { class, direction, asked: rate, max_rate });
+            }
+        }
+        for direction in Direction::BOTH {
+            self.check_buffer(terms, asked, old, direction)?;
+            let rate = *asked.charged.get(direction);
+            let held = old.map_or(Rate::ZERO, |old| *old.charged.get(direction));
+            if rate > held || old.is_some_and(|old| rate > Rate::ZERO && !within(window, old.window)) {
+                self.check_budgets(terms, direction, asked)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_buffer(
+        &self,
+        terms: &Terms<'_>,
+        asked: &Footprint,
+        old: Option<&Footprint>,
+        direction: Direction,
+    ) -> Result<(), Refusal> {
+        let Some(limit) = terms.interface.buffer else { return Ok(()) };
+        let needed = *asked.buffer.get(direction);
+        let held = old.map_or(Bytes::ZERO, |old| *old.buffer.get(direction));
+        let taken = Bytes::new(self.buffer.get(direction).highest(asked.window, terms.now));
+        if needed <= held || taken.get().checked_add(needed.get()).is_some_and(|sum| sum <= limit.get()) {
+            return Ok(());
+        }
+        Err(Refusal::Buffer { interface: terms.name.to_owned(), direction, needed, taken, limit })
+    }
+
+    /// The interface's budget and the class's part of it. Where both are too small, the one with less
+    /// room is what binds, and the interface where they are equal.
+    fn check_budgets(
+        &self,
+        terms: &Terms<'_>,
+        direction: Direction,
+        asked: &Footprint,
+    ) -> Result<(), Refusal> {
+        let Some(budget) = self.budget(terms.interface, direction) else {
+            return Err(Refusal::UnknownCapacity { interface: terms.name.to_owned(), direction });
+        };
+        let rate = *asked.charged.get(direction);
+        let link = Room::new(self.reserved.get(direction).highest(asked.window, terms.now), budget.get());
+        let share = self.class_room(terms, direction, asked, link);
+        let fits = |room: Room| rate.get() <= room.left && room.taken <= room.limit;
+        let narrower = share.filter(|share| !fits(*share) && share.left < link.left);
+        let binding = match narrower {
+            None if fits(link) => return Ok(()),
+            None => link,
+            Some(share) => share,
+        };
+        let most = terms.class.and_then(|(_, class)| class.max_rate).map_or(u64::MAX, Rate::get);
+        let would_fit = Rate::new(link.left.min(share.map_or(u64::MAX, |share| share.left)).min(most));
+        let class = narrower.and(terms.class).map(|(name, _)| name);
+        let sum = Box::new(Sum {
+            asked: rate,
+            reserved: Rate::new(binding.taken),
+            budget: Rate::new(binding.limit),
+            holders: self.named_holders(direction, class),
+            would_fit,
+            least_latency: None,
+        });
+        let interface = terms.name.to_owned();
+        Err(match class {
+            Some(class) => Refusal::ClassShare { interface, direction, class: class.to_owned(), sum },
+            None => Refusal::InterfaceBudget { interface, direction, sum },
+        })
+    }
+
+    /// What the class model leaves a flow; nothing where it sets no limit.
+    fn class_room(
+        &self,
+        terms: &Terms<'_>,
+        direction: Direction,
+        asked: &Footprint,
+        link: Room,
+    ) -> Option<Room> {
+        let (name, class) = terms.class?;
+        let budget = Rate::new(link.limit);
+        let share = class.share.map(|share| share.of(budget).get());
+        let used = || {
+            let used = self.class_use(name);
+            used.map_or(0, |used| used.reserved.get(direction).highest(asked.window, terms.now))
+        };
+        match terms.interface.class_model {
+            ClassModel::Mam => share.map(|share| Room::new(used(), share)),
+            // BC_b for every type that this one is inside of. BC_0 is the budget, which is checked anyway.
+            ClassModel::Rdm => {
+                let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
+                    let constraint = doll_size(terms.policy, doll, budget)?;
+                    let taken = self.dolls[doll].get(direction).highest(asked.window, terms.now);
+                    Some(Room::new(taken, constraint))
+                });
+                dolls.min_by_key(|room| room.left)
+            }
+            // RFC 4126, table 1: within the share, equality included, anything that fits the link; above
+            // it only what leaves the threshold free.
+            ClassModel::Mar(threshold) => {
+                let within = share.is_none_or(|share| used() <= share);
+                let kept = threshold.of(budget).get();
+                (!within).then(|| Room::new(link.taken, link.limit.saturating_sub(kept)))
+            }
+        }
+    }
+
+    fn class_use(&self, class: &str) -> Option<&ClassUse> {
+        self.classes.get(class)
+    }
+
+    /// Who holds most: of the class where the class is full.
+    fn named_holders(&self, direction: Direction, class: Option<&str>) -> Vec<Holder> {
+        let holders = self.holders.get(direction).iter();
+        let holders = holders.filter(|holder| class.is_none() || holder.class.as_deref() == class);
+        let named = holders.take(NAMED_HOLDERS);
+        named.map(|holder| Holder { id: holder.id.to_string(), charged: holder.charged.0 }).collect()
+    }
+}
+
+impl Footprint {
+    fn candidate(&self) -> Option<Candidate> {
+        let holding_priority = Reverse(self.holding_priority?);
+        Some(Candidate { holding_priority, order: Reverse(self.order), id: self.id.clone() })
+    }
+
+    /// Whether it takes anything that others could be given.
+    pub(super) fn takes(&self, direction: Direction) -> bool {
+        *self.charged.get(direction) > Rate::ZERO
+    }
+}
+
+impl Candidate {
+    pub(super) const fn holding_priority(&self) -> u8 {
+        self.holding_priority.0
+    }
+}
+
+/// Whether one window is part of another.
+const fn within(inner: Window, outer: Window) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// BC of a class type: what its classes' shares come to; nothing where one of them is without limit or
+/// there is none.
+fn doll_size(policy: &Policy, doll: usize, budget: Rate) -> Option<u64> {
+    let mut classes =
+        policy.classes.values().filter(|class| usize::from(class.class_type) == doll).peekable();
+    classes.peek()?;
+    let mut sum = Rate::ZERO;
+    for class in classes {
+        sum = sum.checked_add(class.share?.of(budget))?;
+    }
+    Some(sum.get())
+}
+
+pub(super) fn capacity(policy: &InterfacePolicy, speed: Option<Rate>) -> Both<Option<Rate>> {
+    policy.budgets.map(|budget| match budget.capacity {
+        Capacity::Rate(rate) => Some(rate),
+        Capacity::Auto => speed,
+    })
+}

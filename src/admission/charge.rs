@@ -1,0 +1,124 @@
+//! What a flowspec costs: from what is asked to what is taken from the budgets.
+
+use flowspec::{
+    Both, Bytes, Direction, ErrorTerms, Flowspec, FlowspecError, Micros, Peak, Qos, Rate, ServiceType, TSpec,
+};
+
+use super::refusal::Refusal;
+use crate::policy::{Allocate, Class, InterfacePolicy};
+
+/// What a request would take, once it is known to make sense on its interface.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Charge {
+    pub(super) rate: Both<Rate>,
+    pub(super) buffer: Both<Bytes>,
+    pub(super) tspec: Both<Option<TSpec>>,
+}
+
+/// What is known of the interface that a charge depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link<'a> {
+    pub(super) name: &'a str,
+    pub(super) policy: &'a InterfacePolicy,
+    pub(super) mtu: Bytes,
+    /// C and D; nothing where nobody has proved any.
+    pub(super) terms: Option<ErrorTerms>,
+}
+
+impl Link<'_> {
+    /// Both directions of a request.
+    ///
+    /// Guaranteed: the largest of r, R if it is given, and the least rate that meets the delay target;
+    /// controlled load: r divided by the overbooking, rounded up; p in place of r where the class
+    /// allocates by peak; anything else is free.
+    pub(super) fn charge(&self, qos: &Qos, class: Option<&Class>) -> Result<Charge, Refusal> {
+        let mut charge = Charge::default();
+        for direction in Direction::BOTH {
+            let spec = qos.get(direction);
+            let Some(tspec) = self.tspec(direction, spec)? else { continue };
+            let rate = self.rate(direction, spec, &tspec, class)?;
+            *charge.rate.get_mut(direction) = rate;
+            *charge.buffer.get_mut(direction) = self.buffer(spec, &tspec, rate);
+            *charge.tspec.get_mut(direction) = Some(tspec);
+        }
+        Ok(charge)
+    }
+
+    fn tspec(&self, direction: Direction, spec: &Flowspec) -> Result<Option<TSpec>, Refusal> {
+        match spec.service_type {
+            ServiceType::NoTraffic | ServiceType::BestEffort | ServiceType::Qualitative => return Ok(None),
+            ServiceType::Guaranteed | ServiceType::ControlledLoad => {}
+            ServiceType::NoChange => {
+                let error = FlowspecError::ServiceType { value: spec.service_type.value() };
+                return Err(Refusal::InvalidFlowspec { direction, error });
+            }
+            service @ (ServiceType::NetworkUnavailable
+            | ServiceType::GeneralInformation
+            | ServiceType::Nonconforming
+            | ServiceType::NetworkControl) => return Err(Refusal::ServiceNotOffered { direction, service }),
+        }
+        TSpec::new(spec, direction, self.mtu).map_err(|error| match error {
+            FlowspecError::PacketAboveMtu { maximum, mtu } => {
+                Refusal::Mtu { interface: self.name.to_owned(), direction, max_sdu_size: maximum, mtu }
+            }
+            FlowspecError::NoDelay { .. } => self.delay(direction, Micros::new(0)),
+            error => Refusal::InvalidFlowspec { direction, error },
+        })
+    }
+
+    fn rate(
+        &self,
+        direction: Direction,
+        spec: &Flowspec,
+        tspec: &TSpec,
+        class: Option<&Class>,
+    ) -> Result<Rate, Refusal> {
+        let declared = match (class.map(|class| class.allocate), tspec.peak_bandwidth()) {
+            (None | Some(Allocate::Rate), _) => tspec.token_rate(),
+            (Some(Allocate::Peak), Peak::Finite(peak)) => peak,
+            (Some(Allocate::Peak), Peak::Infinite) => return Err(Refusal::InfinitePeak { direction }),
+        };
+        if spec.service_type == ServiceType::ControlledLoad {
+            let overbooking = class.map_or(1000, |class| class.overbooking_thousandths);
+            return Ok(declared.scale_up(1000, overbooking));
+        }
+        let reserved = spec.reserved_rate.unwrap_or_default();
+        let for_delay = self.rate_for_delay(direction, spec, tspec)?.unwrap_or_default();
+        Ok(declared.max(reserved).max(for_delay))
+    }
+
+    /// The least rate that meets the delay target, where there is one: the smaller of the latency less
+    /// what the path takes in any case, and the delay variation.
+    fn rate_for_delay(
+        &self,
+        direction: Direction,
+        spec: &Flowspec,
+        tspec: &TSpec,
+    ) -> Result<Option<Rate>, Refusal> {
+        if !self.policy.delay {
+            return Ok(None);
+        }
+        let path = self.policy.path_latency.get();
+        let latency = spec.latency.map(|latency| Micros::new(latency.get().saturating_sub(path)));
+        let Some(target) = latency.into_iter().chain(spec.delay_variation).min() else { return Ok(None) };
+        let rate = self.terms.and_then(|terms| tspec.least_rate(target, terms));
+        rate.map(Some).ok_or_else(|| self.delay(direction, target))
+    }
+
+    /// What it needs of the interface's buffer: RFC 2212's bound for guaranteed service, b otherwise.
+    fn buffer(&self, spec: &Flowspec, tspec: &TSpec, rate: Rate) -> Bytes {
+        match (spec.service_type, self.terms) {
+            (ServiceType::Guaranteed, Some(terms)) => tspec.buffer(rate, terms).unwrap_or(Bytes::MAX),
+            _ => tspec.token_bucket_size(),
+        }
+    }
+
+    fn delay(&self, direction: Direction, target: Micros) -> Refusal {
+        Refusal::Delay { interface: self.name.to_owned(), direction, target, terms: self.terms }
+    }
+}
+
+/// Whether a flowspec asks for nothing.
+pub(super) const fn free(spec: &Flowspec) -> bool {
+    matches!(spec.service_type, ServiceType::NoTraffic | ServiceType::BestEffort | ServiceType::Qualitative)
+}

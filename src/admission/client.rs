@@ -1,0 +1,100 @@
+//! Clients: what each identity may ask for, and how often.
+
+use flowspec::{Both, Bytes, Direction, Rate, TokenBucket};
+
+use super::profile::{Profile, Window};
+use super::refusal::{ClientLimit, Refusal};
+use crate::policy::Client;
+
+/// What a client has and has asked.
+#[derive(Clone, Debug)]
+pub(super) struct ClientUse {
+    flows: Profile,
+    charged: Both<Profile>,
+    /// Requests that may still come now, one a byte; nothing where there is no limit.
+    requests: Option<TokenBucket>,
+    /// Up to when the bucket has been filled.
+    at: u64,
+}
+
+impl ClientUse {
+    pub(super) fn new(policy: &Client, now: u64) -> Self {
+        let requests = policy.requests_per_second;
+        let requests = requests.map(|rate| TokenBucket::full(Rate::new(rate), Bytes::new(rate)));
+        Self { flows: Profile::default(), charged: Both::default(), requests, at: now }
+    }
+
+    /// Whether the client may ask once more; a refusal is counted as a request as well.
+    pub(super) fn ask(&mut self, name: &str, policy: &Client, now: u64) -> Result<(), Refusal> {
+        let Some(requests) = &mut self.requests else { return Ok(()) };
+        requests.pass((now - self.at).saturating_mul(1000));
+        self.at = now;
+        if requests.short(Bytes::new(1)) > Bytes::ZERO {
+            let limit = ClientLimit::Requests(policy.requests_per_second.unwrap_or_default());
+            return Err(Refusal::Client { client: name.to_owned(), limit });
+        }
+        requests.take(Bytes::new(1));
+        Ok(())
+    }
+
+    /// Whether a flow fits what the client may have.
+    pub(super) fn check(
+        &self,
+        name: &str,
+        policy: &Client,
+        asked: Both<Rate>,
+        old: Option<Both<Rate>>,
+        window: Window,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let over = |limit| Err(Refusal::Client { client: name.to_owned(), limit });
+        let flows = self.flows.highest(window, now);
+        if let Some(most) = policy.max_flows
+            && old.is_none()
+            && flows >= most
+        {
+            return over(ClientLimit::Flows { flows, most });
+        }
+        if let Some(horizon) = policy.horizon
+            && window.start.saturating_sub(now) > horizon.get()
+        {
+            return over(ClientLimit::Horizon { ahead: window.start - now, horizon });
+        }
+        let Some(most) = policy.max_rate else { return Ok(()) };
+        for direction in Direction::BOTH {
+            let asked = *asked.get(direction);
+            let taken = Rate::new(self.charged.get(direction).highest(window, now));
+            let worse = old.is_none_or(|old| asked > *old.get(direction)) && asked > Rate::ZERO;
+            if worse && taken.checked_add(asked).is_none_or(|sum| sum > most) {
+                return over(ClientLimit::Rate { direction, asked, taken, most });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn book(&mut self, charged: Both<Rate>, window: Window, now: u64) {
+        self.flows.book(1, window, now);
+        for direction in Direction::BOTH {
+            self.charged.get_mut(direction).book(charged.get(direction).get(), window, now);
+        }
+    }
+
+    pub(super) fn unbook(&mut self, charged: Both<Rate>, window: Window, now: u64) {
+        self.flows.unbook(1, window, now);
+        for direction in Direction::BOTH {
+            self.charged.get_mut(direction).unbook(charged.get(direction).get(), window, now);
+        }
+    }
+
+    pub(super) fn advance(&mut self, now: u64) {
+        self.flows.advance(now);
+        self.charged.sending.advance(now);
+        self.charged.receiving.advance(now);
+    }
+
+    /// Whether it can be forgotten: nothing is booked, and its requests are as many as they can be.
+    pub(super) fn is_idle(&self, now: u64) -> bool {
+        let full = self.requests.as_ref().is_none_or(|_| now.saturating_sub(self.at) >= 1_000_000);
+        full && self.flows.current() == 0 && self.flows.moments().is_empty()
+    }
+}

@@ -1,0 +1,226 @@
+//! Groups: one reservation that several flows share (lpGQOS).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flowspec::{Both, Bytes, Direction, Peak, Qos, Rate};
+
+use super::account::Footprint;
+use super::charge::{Charge, free};
+use super::profile::{Profile, Window};
+use super::refusal::{GroupLimit, Refusal};
+use crate::policy::GroupMode;
+
+/// A group, and what its members take of it.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) interface: String,
+    pub(super) mode: GroupMode,
+    /// What was asked for: in an envelope the sum that the members stay within; in a shared group the
+    /// most that one may ask for.
+    qos: Qos,
+    /// What the group's own flowspec costs.
+    charge: Charge,
+    /// What is booked for it.
+    pub(super) footprint: Footprint,
+    members: BTreeMap<Arc<str>, Member>,
+    sums: Both<Sums>,
+    /// It has been ended and goes with its last member.
+    pub(super) closing: bool,
+}
+
+/// What a member takes of its group.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Member {
+    pub(super) charge: Charge,
+    pub(super) window: Window,
+}
+
+/// The sums over the members of an envelope.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    /// R, which is what is charged.
+    charged: Profile,
+    token_rate: Profile,
+    token_bucket_size: Profile,
+    peak_bandwidth: Profile,
+}
+
+impl Group {
+    pub(super) fn new(
+        interface: &str,
+        mode: GroupMode,
+        qos: Qos,
+        charge: Charge,
+        footprint: Footprint,
+    ) -> Self {
+        let sums = Both::default();
+        let interface = interface.to_owned();
+        Self { interface, mode, qos, charge, footprint, members: BTreeMap::new(), sums, closing: false }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(super) fn join(&mut self, id: &Arc<str>, member: Member, now: u64) {
+        self.count(&member, |profile, amount| profile.book(amount, member.window, now));
+        self.members.insert(id.clone(), member);
+    }
+
+    pub(super) fn leave(&mut self, id: &str, now: u64) -> Option<Member> {
+        let member = self.members.remove(id)?;
+        self.count(&member, |profile, amount| profile.unbook(amount, member.window, now));
+        Some(member)
+    }
+
+    pub(super) fn advance(&mut self, now: u64) {
+        for direction in Direction::BOTH {
+            let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } =
+                self.sums.get_mut(direction);
+            for profile in [charged, token_rate, token_bucket_size, peak_bandwidth] {
+                profile.advance(now);
+            }
+        }
+    }
+
+    fn count(&mut self, member: &Member, mut change: impl FnMut(&mut Profile, u64)) {
+        for direction in Direction::BOTH {
+            let sums = self.sums.get_mut(direction);
+            change(&mut sums.charged, member.charge.rate.get(direction).get());
+            if let Some(tspec) = member.charge.tspec.get(direction) {
+                change(&mut sums.token_rate, tspec.token_rate().get());
+                change(&mut sums.token_bucket_size, tspec.token_bucket_size().get());
+                if let Peak::Finite(peak) = tspec.peak_bandwidth() {
+                    change(&mut sums.peak_bandwidth, peak.get());
+                }
+            }
+        }
+    }
+
+    /// Whether a member fits that is not counted: what it would have to be less of, if not.
+    ///
+    /// Envelope: the sum of the members' rates and of their TSpecs stays within the group's, in the fields
+    /// that the group's flowspec gives. Shared: a member asks for no more than the group's flowspec.
+    pub(super) fn check(&self, group: &str, member: &Member, now: u64) -> Result<(), Refusal> {
+        for direction in Direction::BOTH {
+            let Some(asked) = member.charge.tspec.get(direction) else { continue };
+            let over = |limit, asked, taken, most| {
+                Err(Refusal::GroupBudget { group: group.to_owned(), direction, limit, asked, taken, most })
+            };
+            let spec = self.qos.get(direction);
+            let charged = member.charge.rate.get(direction).get();
+            let most_charged = self.charge.rate.get(direction).get();
+            let limits = [
+                (GroupLimit::TokenRate, asked.token_rate().get(), spec.token_rate.map(Rate::get)),
+                (
+                    GroupLimit::TokenBucketSize,
+                    asked.token_bucket_size().get(),
+                    spec.token_bucket_size.map(Bytes::get),
+                ),
+                (
+                    GroupLimit::PeakBandwidth,
+                    match asked.peak_bandwidth() {
+                        Peak::Finite(peak) => peak.get(),
+                        Peak::Infinite => u64::MAX,
+                    },
+                    match spec.peak_bandwidth {
+                        Some(Peak::Finite(peak)) => Some(peak.get()),
+                        Some(Peak::Infinite) | None => None,
+                    },
+                ),
+            ];
+            let envelope = self.mode == GroupMode::Envelope;
+            if envelope || !free(spec) {
+                if let Some(most) = spec.max_sdu_size
+                    && asked.max_sdu_size() > most
+                {
+                    return over(GroupLimit::MaxSduSize, asked.max_sdu_size().get(), 0, most.get());
+                }
+                if let Some(least) = spec.minimum_policed_size
+                    && asked.minimum_policed_size() < least
+                {
+                    let asked = asked.minimum_policed_size().get();
+                    return over(GroupLimit::MinimumPolicedSize, asked, 0, least.get());
+                }
+            }
+            if !envelope {
+                if free(spec) {
+                    continue;
+                }
+                if charged > most_charged {
+                    return over(GroupLimit::Rate, charged, 0, most_charged);
+                }
+                for (limit, asked, most) in limits {
+                    if let Some(most) = most
+                        && asked > most
+                    {
+                        return over(limit, asked, 0, most);
+                    }
+                }
+                continue;
+            }
+            let sums = self.sums.get(direction);
+            let taken = sums.charged.highest(member.window, now);
+            if !sum_within(taken, charged, most_charged) {
+                return over(GroupLimit::Rate, charged, taken, most_charged);
+            }
+            for ((limit, asked, most), sum) in
+                limits.into_iter().zip([&sums.token_rate, &sums.token_bucket_size, &sums.peak_bandwidth])
+            {
+                let taken = sum.highest(member.window, now);
+                if let Some(most) = most
+                    && !sum_within(taken, asked, most)
+                {
+                    return over(limit, asked, taken, most);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the members would fit another flowspec for the group.
+    pub(super) fn check_members(&self, group: &str, changed: &Self, now: u64) -> Result<(), Refusal> {
+        let mut counted = Self { members: BTreeMap::new(), sums: Both::default(), ..changed.clone() };
+        for (id, member) in &self.members {
+            counted.check(group, member, now)?;
+            counted.join(id, member.clone(), now);
+        }
+        Ok(())
+    }
+
+    /// The same group with another flowspec, its members kept.
+    pub(super) fn with_members_of(mut self, other: Self) -> Self {
+        (self.members, self.sums) = (other.members, other.sums);
+        self
+    }
+
+    /// What the link is to be charged: the group's own, or the largest member's.
+    pub(super) fn due(&self, with: Option<&Member>) -> (Both<Rate>, Both<Bytes>) {
+        if self.mode == GroupMode::Envelope {
+            return (self.charge.rate, self.charge.buffer);
+        }
+        let (mut rate, mut buffer) = (Both::default(), Both::default());
+        for member in self.members.values().chain(with) {
+            for direction in Direction::BOTH {
+                let largest: &mut Rate = rate.get_mut(direction);
+                *largest = (*largest).max(*member.charge.rate.get(direction));
+                let largest: &mut Bytes = buffer.get_mut(direction);
+                *largest = (*largest).max(*member.charge.buffer.get(direction));
+            }
+        }
+        (rate, buffer)
+    }
+
+    /// What the members are charged together now.
+    pub(super) fn spent(&self, direction: Direction) -> Rate {
+        match self.mode {
+            GroupMode::Envelope => Rate::new(self.sums.get(direction).charged.current()),
+            GroupMode::Shared => *self.footprint.charged.get(direction),
+        }
+    }
+}
+
+fn sum_within(taken: u64, asked: u64, most: u64) -> bool {
+    taken.checked_add(asked).is_some_and(|sum| sum <= most)
+}

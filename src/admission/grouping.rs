@@ -1,0 +1,178 @@
+//! The ledger's groups: made, changed, ended, and charged for as their members come and go.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use flowspec::Both;
+
+use super::account::Footprint;
+use super::group::Group;
+use super::ledger::{Ledger, class_of};
+use super::profile::Window;
+use super::refusal::Refusal;
+use super::request::{Grant, GroupRequest};
+
+/// The most groups there may be at once.
+const MOST_GROUPS: usize = 100_000;
+
+impl Ledger {
+    /// Makes a group, or changes the one of that name; its members stay, and it may not be smaller than
+    /// they are.
+    ///
+    /// - **Errors**: a refusal, and everything is as it was.
+    pub fn group(&mut self, request: &GroupRequest) -> Result<Grant, Refusal> {
+        let GroupRequest { id, interface, class, mode, qos } = request;
+        let policy = Arc::clone(&self.policy);
+        let class_policy = class_of(&policy, class.as_deref())?;
+        let charge = self.charge(&policy, interface, qos, class_policy)?;
+        let key: Arc<str> = Arc::from(id.as_str());
+        let before = self.groups.get(&key).cloned();
+        if let Some(before) = &before
+            && (before.interface != *interface || before.mode != *mode)
+        {
+            let (group_interface, interface) = (before.interface.clone(), interface.clone());
+            return Err(Refusal::GroupElsewhere { group: id.clone(), group_interface, interface });
+        }
+        if before.is_none() && self.groups.len() >= MOST_GROUPS {
+            return Err(Refusal::TooManyFlows { flows: self.groups.len() });
+        }
+        let order = before.as_ref().map_or(self.admitted + 1, |before| before.footprint.order);
+        let footprint = Footprint {
+            id: Arc::from(format!("group {id}").as_str()),
+            order,
+            class: class.as_deref().map(Arc::from),
+            class_type: class_policy.map_or(0, |class| class.class_type),
+            charged: Both::default(),
+            buffer: Both::default(),
+            window: Window::from(self.now),
+            flows: 0,
+            holding_priority: None,
+        };
+        let mut group = Group::new(interface, *mode, *qos, charge, footprint);
+        if let Some(before) = &before {
+            before.check_members(id, &group, self.now)?;
+            group = group.with_members_of(before.clone());
+        }
+        (group.footprint.charged, group.footprint.buffer) = group.due(None);
+        let old = before.as_ref().map(|before| before.footprint.clone());
+        self.replace(interface, old.as_ref(), &group.footprint)?;
+        self.admitted = self.admitted.max(order);
+        let charged = group.footprint.charged;
+        self.groups.insert(key, group);
+        Ok(Grant {
+            charged,
+            tspec: charge.tspec,
+            dscp: class_policy.and_then(|c| c.dscp),
+            preempted: Vec::new(),
+        })
+    }
+
+    /// Ends a group: at once where it has no members, else with its last one. Says whether it is gone.
+    ///
+    /// - **Errors**: no such group.
+    pub fn ungroup(&mut self, id: &str) -> Result<bool, Refusal> {
+        let Some(group) = self.groups.get_mut(id) else {
+            return Err(Refusal::UnknownGroup { group: id.to_owned() });
+        };
+        group.closing = true;
+        let gone = group.is_empty();
+        if gone {
+            self.end_group(id);
+        }
+        Ok(gone)
+    }
+
+    /// The same for what would stand where something else is booked now.
+    pub(super) fn check_replaced(
+        &self,
+        interface: &str,
+        old: &Footprint,
+        new: &Footprint,
+    ) -> Result<(), Refusal> {
+        if new.charged == old.charged && new.buffer == old.buffer {
+            return Ok(());
+        }
+        let mut without = self.clone_account(interface);
+        if let Some(account) = without.accounts.get_mut(interface) {
+            account.unbook(old, self.now);
+        }
+        without.check_footprint(interface, new, Some(old))
+    }
+
+    /// Books something in place of something else, or of nothing.
+    fn replace(&mut self, interface: &str, old: Option<&Footprint>, new: &Footprint) -> Result<(), Refusal> {
+        let now = self.now;
+        if let (Some(account), Some(old)) = (self.accounts.get_mut(interface), old) {
+            account.unbook(old, now);
+        }
+        let result = self.check_footprint(interface, new, old);
+        if let Some(account) = self.accounts.get_mut(interface) {
+            match (&result, old) {
+                (Ok(()), _) => account.book(new, now),
+                (Err(_), Some(old)) => account.book(old, now),
+                (Err(_), None) => {}
+            }
+        }
+        result
+    }
+
+    /// A ledger with one account of this one, to try something on.
+    fn clone_account(&self, interface: &str) -> Self {
+        let accounts =
+            self.accounts.get_key_value(interface).map(|(name, account)| (name.clone(), account.clone()));
+        Self {
+            policy: Arc::clone(&self.policy),
+            now: self.now,
+            accounts: accounts.into_iter().collect(),
+            flows: HashMap::new(),
+            groups: BTreeMap::new(),
+            clients: HashMap::new(),
+            endings: BTreeSet::new(),
+            admitted: self.admitted,
+        }
+    }
+
+    /// Changes a group's members, and with them what the link is charged for it.
+    pub(super) fn change_group(&mut self, name: &str, change: impl FnOnce(&mut Group)) {
+        let now = self.now;
+        let Some(group) = self.groups.get_mut(name) else { return };
+        change(group);
+        let (charged, buffer) = group.due(None);
+        if (charged, buffer) == (group.footprint.charged, group.footprint.buffer) {
+            return;
+        }
+        let due = Footprint { charged, buffer, ..group.footprint.clone() };
+        let before = std::mem::replace(&mut group.footprint, due);
+        if let Some(account) = self.accounts.get_mut(&group.interface) {
+            account.unbook(&before, now);
+            account.book(&group.footprint, now);
+        }
+    }
+
+    pub(super) fn end_group(&mut self, name: &str) {
+        let now = self.now;
+        if let Some(group) = self.groups.remove(name)
+            && let Some(account) = self.accounts.get_mut(&group.interface)
+        {
+            account.unbook(&group.footprint, now);
+        }
+    }
+
+    /// The groups of the policy that there are not yet: again when a capacity has become known.
+    pub(super) fn make_groups(&mut self) {
+        let policy = Arc::clone(&self.policy);
+        for (id, group) in &policy.groups {
+            if !self.groups.contains_key(id.as_str()) {
+                let request = GroupRequest {
+                    id: id.clone(),
+                    interface: group.interface.clone(),
+                    class: group.class.clone(),
+                    mode: group.mode,
+                    qos: group.qos,
+                };
+                // One that does not fit stays away: its members are told that there is no such group.
+                let _ = self.group(&request);
+            }
+        }
+    }
+}

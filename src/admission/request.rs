@@ -1,0 +1,97 @@
+//! What is asked of the ledger.
+
+use flowspec::{Both, Micros, Qos, Rate, TSpec};
+
+use super::profile::{FOREVER, Window};
+use crate::policy::{Class, GroupMode, Policy};
+
+/// A reservation that is asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Request {
+    /// What the flow is called; unique among the admitted.
+    pub id: String,
+    /// The interface it leaves and enters by.
+    pub interface: String,
+    /// Its class, if any.
+    pub class: Option<String>,
+    /// The group whose reservation it shares, if any.
+    pub group: Option<String>,
+    /// Who asks, if that is known.
+    pub client: Option<String>,
+    /// What it asks for.
+    pub qos: Qos,
+    /// When it begins, in microseconds of the ledger's time; now where it is absent or past.
+    pub start: Option<u64>,
+    /// The first moment after it; it ends when it is released where this is absent.
+    pub end: Option<u64>,
+    /// How long it lasts without a refresh.
+    pub time_to_live: Option<Micros>,
+    /// 0 best to 7; the class's where it is absent.
+    pub setup_priority: Option<u8>,
+    /// 0 best to 7, not worse than the setup priority; the class's where it is absent.
+    pub holding_priority: Option<u8>,
+}
+
+/// A group that is asked for: one reservation for several flows (lpGQOS).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GroupRequest {
+    /// What it is called; its own namespace.
+    pub id: String,
+    /// The interface it is for.
+    pub interface: String,
+    /// The class that is charged.
+    pub class: Option<String>,
+    /// How it is charged.
+    pub mode: GroupMode,
+    /// What it asks for.
+    pub qos: Qos,
+}
+
+/// What was granted.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Grant {
+    /// What it takes from the budgets: its group's where it has one, the interface's otherwise.
+    pub charged: Both<Rate>,
+    /// What it is held to; nothing in a direction without a reservation.
+    pub tspec: Both<Option<TSpec>>,
+    /// The code point for its packets, from the class.
+    pub dscp: Option<u8>,
+    /// The flows that had to go for it, least important first.
+    pub preempted: Vec<String>,
+}
+
+impl Request {
+    /// A flow on an interface, from now until it is released, without class, group or client.
+    pub fn new(id: impl Into<String>, interface: impl Into<String>, qos: Qos) -> Self {
+        Self {
+            id: id.into(),
+            interface: interface.into(),
+            class: None,
+            group: None,
+            client: None,
+            qos,
+            start: None,
+            end: None,
+            time_to_live: None,
+            setup_priority: None,
+            holding_priority: None,
+        }
+    }
+
+    pub(super) fn window(&self, now: u64) -> Window {
+        Window { start: self.start.unwrap_or(now).max(now), end: self.end.unwrap_or(FOREVER) }
+    }
+
+    /// Setup and holding priority: its own, or its class's. Where only one is given, the other follows.
+    pub(super) fn priorities(&self, class: Option<&Class>) -> (u8, u8) {
+        let by_class = class.map_or((Policy::DEFAULT_PRIORITY, Policy::DEFAULT_PRIORITY), |class| {
+            (class.setup_priority, class.holding_priority)
+        });
+        match (self.setup_priority, self.holding_priority) {
+            (Some(setup), Some(holding)) => (setup, holding),
+            (Some(setup), None) => (setup, by_class.1.min(setup)),
+            (None, Some(holding)) => (by_class.0.max(holding), holding),
+            (None, None) => by_class,
+        }
+    }
+}

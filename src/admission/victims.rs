@@ -1,0 +1,117 @@
+//! Who has to go: for a more important newcomer, or for a link that carries less.
+
+use std::sync::Arc;
+
+use flowspec::{Direction, Rate};
+
+use super::account::Footprint;
+use super::ledger::{Entry, Ledger};
+use super::profile::{FOREVER, Window};
+use super::refusal::Refusal;
+use crate::policy::OnCapacityDrop;
+
+impl Ledger {
+    /// Makes room for a flow that was refused, if the policy has preemption: those whose holding priority
+    /// is worse than its setup priority go, least important first, then newest, and none that need not.
+    ///
+    /// - **Errors**: the refusal, if there is none to go or all of them are not enough; then none has gone.
+    pub(super) fn make_room(
+        &mut self,
+        newcomer: &Entry,
+        setup: u8,
+        refusal: Refusal,
+    ) -> Result<Vec<String>, Refusal> {
+        if !self.policy.preemption || !refusal.is_lack_of_room() {
+            return Err(refusal);
+        }
+        let interface = &*newcomer.interface;
+        let window = newcomer.footprint.window;
+        let Some(account) = self.accounts.get(interface) else { return Err(refusal) };
+        let candidates = account.candidates.iter();
+        let candidates: Vec<_> = candidates
+            .take_while(|candidate| candidate.holding_priority() > setup)
+            .filter_map(|candidate| self.flows.get(&candidate.id))
+            .map(|entry| entry.footprint.clone())
+            .filter(|footprint| footprint.window.overlaps(&window))
+            .collect();
+        let chosen = self.choose(interface, &candidates, |ledger| ledger.check(newcomer, None).is_ok());
+        let Some(chosen) = chosen else { return Err(refusal) };
+        Ok(self.displace(chosen))
+    }
+
+    /// A link carries another rate from now on. Says who had to go for it, least important first; nobody
+    /// where the policy keeps those who are there.
+    pub fn set_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Vec<String> {
+        let policy = Arc::clone(&self.policy);
+        let Some(interface_policy) = policy.interface(interface) else { return Vec::new() };
+        let Some(account) = self.account_of(interface) else { return Vec::new() };
+        *account.capacity.get_mut(direction) = Some(capacity);
+        if interface_policy.on_capacity_drop == OnCapacityDrop::Keep {
+            return Vec::new();
+        }
+        let budget = interface_policy.budget(direction).reservable_of(capacity);
+        let fits = |ledger: &Self| {
+            let reserved = ledger.accounts.get(interface).map(|account| account.reserved.get(direction));
+            let always = Window { start: ledger.now, end: FOREVER };
+            reserved.is_none_or(|reserved| reserved.highest(always, ledger.now) <= budget.get())
+        };
+        if fits(self) {
+            return Vec::new();
+        }
+        let Some(account) = self.accounts.get(interface) else { return Vec::new() };
+        let candidates = account.candidates.iter().filter_map(|candidate| self.flows.get(&candidate.id));
+        let candidates: Vec<_> = candidates
+            .map(|entry| entry.footprint.clone())
+            .filter(|footprint| footprint.takes(direction))
+            .collect();
+        // Where groups alone are too much for the link, everybody else going would not help them.
+        let chosen = self.choose(interface, &candidates, fits).unwrap_or(candidates);
+        self.displace(chosen)
+    }
+
+    /// The first candidates without whom something holds, less those without whom it would hold anyway.
+    /// Nothing where it does not hold without all of them. The accounts are as they were afterwards.
+    fn choose(
+        &mut self,
+        interface: &str,
+        candidates: &[Footprint],
+        holds: impl Fn(&Self) -> bool,
+    ) -> Option<Vec<Footprint>> {
+        let now = self.now;
+        let mut gone = Vec::new();
+        let mut enough = false;
+        for candidate in candidates {
+            self.account_of(interface)?.unbook(candidate, now);
+            gone.push(candidate.clone());
+            enough = holds(self);
+            if enough {
+                break;
+            }
+        }
+        if enough {
+            // The last was needed; of the others the most important comes back first.
+            for index in (0..gone.len().saturating_sub(1)).rev() {
+                self.account_of(interface)?.book(&gone[index], now);
+                if holds(self) {
+                    gone.remove(index);
+                } else {
+                    self.account_of(interface)?.unbook(&gone[index], now);
+                }
+            }
+        }
+        for footprint in &gone {
+            self.account_of(interface)?.book(footprint, now);
+        }
+        enough.then_some(gone)
+    }
+
+    /// Ends flows: their names.
+    fn displace(&mut self, flows: Vec<Footprint>) -> Vec<String> {
+        let mut names = Vec::new();
+        for footprint in flows {
+            self.release(&footprint.id);
+            names.push(footprint.id.to_string());
+        }
+        names
+    }
+}
