@@ -10,4 +10,5 @@ pub mod lab;
 pub mod linux;
 pub mod manager;
 pub mod policy;
+pub mod scenario;
 pub mod tc;

@@ -122,6 +122,25 @@ impl Account {
         }
     }
 
+    /// Another policy: what it states goes before what was seen, and a rate that it stated before and not
+    /// any more is not known.
+    pub(super) fn policy_changed(&mut self, before: Option<&InterfacePolicy>, after: &InterfacePolicy) {
+        for direction in Direction::BOTH {
+            let stated = |policy: &InterfacePolicy| match policy.budget(direction).capacity {
+                Capacity::Rate(rate) => Some(rate),
+                Capacity::Auto => None,
+            };
+            let known = self.capacity.get_mut(direction);
+            match (before.and_then(stated), stated(after)) {
+                (before, Some(after)) if before != Some(after) => *known = Some(after),
+                (Some(_), None) => *known = None,
+                _ => {}
+            }
+        }
+        self.terms = after.error_terms.or(self.terms);
+        self.mtu = after.mtu.unwrap_or(self.mtu);
+    }
+
     /// What charges depend on.
     pub(super) fn link<'a>(&self, name: &'a str, policy: &'a InterfacePolicy) -> Link<'a> {
         Link { name, policy, mtu: self.mtu, terms: self.terms }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::{Both, Rate, Wsa};
-use serde::Serialize;
+use flowspec::{Both, Micros, Rate, Wsa};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::ledger::{Ledger, Totals};
 use super::refusal::Refusal;
+use super::request::Grant;
+use crate::policy::Place;
 
 /// What was decided, with the interface's totals after it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,7 +17,8 @@ pub struct Decision {
     pub at_us: u64,
     /// What was asked for.
     pub op: Op,
-    /// Which flow.
+    /// Which flow or group; null where it is about neither.
+    #[serde(serialize_with = "null_if_empty")]
     pub id: String,
     /// Whether it was granted.
     pub ok: bool,
@@ -39,22 +42,51 @@ pub struct Decision {
     pub preempted: Vec<String>,
     /// Flows that were ended for lack of capacity.
     pub shed: Vec<String>,
+    /// Flows whose time had come by then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expired: Vec<String>,
+    /// Which of several renditions it got, where that was not the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rendition: Option<String>,
+    /// What a flow gave back.
+    #[serde(skip)]
+    pub released: Option<Both<Rate>>,
     /// The largest charge that would fit instead, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub would_fit: Option<Rate>,
+    /// The least delay that such a charge would meet, where the flow asked for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub least_latency: Option<Micros>,
+    /// Where in the policy the constraint stands that decided.
+    #[serde(skip)]
+    pub rule: Option<Place>,
     /// What holds the flow to its promise, and where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforced: Option<Enforced>,
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
     /// A reservation for a new flow.
     Reserve,
+    /// Another reservation for a flow.
+    Renegotiate,
+    /// A flow's soft state goes on.
+    Refresh,
     /// The end of a flow.
     Release,
+    /// A group made or changed.
+    Group,
+    /// The end of a group.
+    Ungroup,
+    /// A link carries another rate.
+    Capacity,
+    /// What is free now.
+    Query,
+    /// Time passes.
+    Tick,
 }
 
 /// What holds a flow to its promise, and where. Never implied.
@@ -73,44 +105,83 @@ pub struct Enforced {
     pub lacking: Option<String>,
 }
 
+impl Op {
+    /// The name in traces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reserve => "reserve",
+            Self::Renegotiate => "renegotiate",
+            Self::Refresh => "refresh",
+            Self::Release => "release",
+            Self::Group => "group",
+            Self::Ungroup => "ungroup",
+            Self::Capacity => "capacity",
+            Self::Query => "query",
+            Self::Tick => "tick",
+        }
+    }
+}
+
 impl Decision {
     /// A flow was admitted.
     pub fn admitted(at_us: u64, id: &str, interface: &str, charged: Both<Rate>, ledger: &Ledger) -> Self {
-        let mut decision = Self::new(at_us, Op::Reserve, id, interface, ledger);
-        decision.charged = charged;
-        decision.message =
-            format!("{interface}: admitted, sending {} and receiving {}", charged.sending, charged.receiving);
+        let mut decision = Self::new(at_us, Op::Reserve, id, [interface], ledger);
+        decision.grant(interface, Grant { charged, ..Grant::default() });
         decision
     }
 
     /// A flow was refused; the ledger is as it was.
     pub fn refused(at_us: u64, id: &str, interface: &str, refusal: &Refusal, ledger: &Ledger) -> Self {
-        let error = refusal.wsa();
-        Self {
-            ok: false,
-            error: Some(error),
-            code: error.code(),
-            status: Some(refusal.status()),
-            reason: Some(refusal.reason()),
-            message: refusal.to_string(),
-            would_fit: refusal.would_fit(),
-            ..Self::new(at_us, Op::Reserve, id, interface, ledger)
-        }
+        let mut decision = Self::new(at_us, Op::Reserve, id, [interface], ledger);
+        decision.refuse(refusal);
+        decision.rule = refusal.decided_by(ledger.policy());
+        decision
     }
 
     /// A flow ended.
     pub fn released(at_us: u64, id: &str, interface: &str, ledger: &Ledger) -> Self {
-        let mut decision = Self::new(at_us, Op::Release, id, interface, ledger);
+        let mut decision = Self::new(at_us, Op::Release, id, [interface], ledger);
         decision.message = format!("{interface}: released");
         decision
     }
 
-    fn new(at_us: u64, op: Op, id: &str, interface: &str, ledger: &Ledger) -> Self {
-        let totals = ledger.totals(interface).unwrap_or_default();
-        let one = |pick: fn(&Totals) -> Rate| {
-            let both = Both { sending: pick(&totals.sending), receiving: pick(&totals.receiving) };
-            BTreeMap::from([(interface.to_owned(), both)])
-        };
+    pub(super) fn grant(&mut self, interface: &str, grant: Grant) {
+        let Grant { charged, preempted, .. } = grant;
+        self.message =
+            format!("{interface}: admitted, sending {} and receiving {}", charged.sending, charged.receiving);
+        if !preempted.is_empty() {
+            self.message.push_str(&format!("; {} had to go", preempted.join(", ")));
+        }
+        (self.charged, self.preempted) = (charged, preempted);
+    }
+
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+        let error = refusal.wsa();
+        self.ok = false;
+        self.error = Some(error);
+        self.code = error.code();
+        self.status = Some(refusal.status());
+        self.reason = Some(refusal.reason());
+        self.message = refusal.to_string();
+        self.would_fit = refusal.would_fit();
+        self.least_latency = refusal.least_latency();
+    }
+
+    /// Nothing decided yet; the totals of these interfaces, of those that the policy knows.
+    pub(super) fn new<'a>(
+        at_us: u64,
+        op: Op,
+        id: &str,
+        interfaces: impl IntoIterator<Item = &'a str>,
+        ledger: &Ledger,
+    ) -> Self {
+        let (mut reserved, mut available) = (BTreeMap::new(), BTreeMap::new());
+        for interface in interfaces {
+            if let Some(totals) = ledger.totals(interface) {
+                reserved.insert(interface.to_owned(), totals.map(|totals| totals.reserved));
+                available.insert(interface.to_owned(), totals.map(|totals| Totals::available(&totals)));
+            }
+        }
         Self {
             at_us,
             op,
@@ -122,12 +193,21 @@ impl Decision {
             reason: None,
             message: String::new(),
             charged: Both::default(),
-            reserved: one(|totals| totals.reserved),
-            available: one(Totals::available),
+            reserved,
+            available,
             preempted: Vec::new(),
             shed: Vec::new(),
+            expired: Vec::new(),
+            rendition: None,
+            released: None,
             would_fit: None,
+            least_latency: None,
+            rule: None,
             enforced: None,
         }
     }
+}
+
+fn null_if_empty<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if id.is_empty() { serializer.serialize_none() } else { serializer.serialize_str(id) }
 }

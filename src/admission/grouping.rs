@@ -3,19 +3,62 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use flowspec::Both;
+use flowspec::{Both, Rate};
 
 use super::account::Footprint;
 use super::group::Group;
-use super::ledger::{Ledger, class_of};
+use super::ledger::{Ledger, Totals, class_of};
 use super::profile::Window;
 use super::refusal::Refusal;
 use super::request::{Grant, GroupRequest};
+use crate::policy::Policy;
 
 /// The most groups there may be at once.
 const MOST_GROUPS: usize = 100_000;
 
 impl Ledger {
+    /// Another policy from now on. Flows keep what they have; what no longer fits is not made to go. Groups
+    /// that the new policy does not have end with their last member, its own are made.
+    pub fn reload(&mut self, policy: Arc<Policy>) {
+        let before = std::mem::replace(&mut self.policy, policy);
+        let policy = Arc::clone(&self.policy);
+        for (name, account) in &mut self.accounts {
+            if let Some(interface) = policy.interface(name) {
+                account.policy_changed(before.interface(name), interface);
+            }
+        }
+        for name in before.groups.keys().filter(|name| !policy.groups.contains_key(*name)) {
+            // One that was not there has nothing to end.
+            let _ = self.ungroup(name);
+        }
+        self.make_groups();
+    }
+
+    /// The flows of a client, in the order in which they were admitted.
+    pub fn flows_of(&self, client: &str) -> Vec<String> {
+        let flows = self.flows.values().filter(|entry| entry.client.as_deref() == Some(client));
+        let mut flows: Vec<_> =
+            flows.map(|entry| (entry.footprint.order, entry.footprint.id.to_string())).collect();
+        flows.sort_unstable();
+        flows.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The interfaces that are known, with their totals.
+    pub fn interfaces(&self) -> Vec<(String, Both<Totals>)> {
+        let names = self.accounts.keys();
+        names.filter_map(|name| Some((name.clone(), self.totals(name)?))).collect()
+    }
+
+    /// The flows of an interface with what they cost, most first, then oldest.
+    pub fn holders(&self, interface: &str) -> Vec<(String, Both<Rate>)> {
+        let flows = self.flows.values().filter(|entry| &*entry.interface == interface);
+        let mut flows: Vec<_> = flows.map(|entry| (&entry.footprint, entry.charge.rate)).collect();
+        flows.sort_by_key(|(footprint, rate)| {
+            (std::cmp::Reverse(rate.sending.max(rate.receiving)), footprint.order)
+        });
+        flows.into_iter().map(|(footprint, rate)| (footprint.id.to_string(), rate)).collect()
+    }
+
     /// Makes a group, or changes the one of that name; its members stay, and it may not be smaller than
     /// they are.
     ///

@@ -54,7 +54,7 @@ pub(super) struct Entry {
     /// What it costs, whoever pays.
     pub(super) charge: Box<Charge>,
     group: Option<Arc<str>>,
-    client: Option<Arc<str>>,
+    pub(super) client: Option<Arc<str>>,
     /// When its soft state ends, if it has any.
     deadline: Option<u64>,
     /// For a change of one direction.

@@ -1,5 +1,6 @@
 //! Refusals: why a request was turned down, with the sum that decided.
 
+use crate::policy::{Place, Policy};
 use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Rate, ServiceType, Wsa};
 
 /// Why a request was turned down. An answer, not a fault: the ledger is unchanged.
@@ -520,5 +521,61 @@ impl Refusal {
                 | Self::InterfaceFlows { .. }
                 | Self::Buffer { .. }
         )
+    }
+
+    /// Whether another rendition of the same flow might be admitted.
+    pub(super) const fn is_for_its_size(&self) -> bool {
+        self.is_lack_of_room()
+            || matches!(
+                self,
+                Self::FlowRate { .. }
+                    | Self::InfinitePeak { .. }
+                    | Self::GroupBudget { .. }
+                    | Self::Delay { .. }
+                    | Self::Mtu { .. }
+                    | Self::Client { limit: ClientLimit::Rate { .. }, .. }
+            )
+    }
+
+    /// The least delay that what would fit would meet, where the flow asked for one.
+    pub(super) fn least_latency(&self) -> Option<Micros> {
+        match self {
+            Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => sum.least_latency,
+            _ => None,
+        }
+    }
+
+    /// Where in the policy the constraint stands that decided, if it stands there.
+    pub fn decided_by(&self, policy: &Policy) -> Option<Place> {
+        let interface = |name: &str| policy.interface(name).map(|interface| interface.place.clone());
+        let class = |name: &str| policy.classes.get(name).map(|class| class.place.clone());
+        match self {
+            Self::InterfaceBudget { interface: name, .. }
+            | Self::InterfaceFlows { interface: name, .. }
+            | Self::Buffer { interface: name, .. }
+            | Self::Delay { interface: name, .. }
+            | Self::Mtu { interface: name, .. }
+            | Self::UnknownCapacity { interface: name, .. }
+            | Self::TrafficControl { interface: name, .. } => interface(name),
+            Self::ClassShare { class: name, .. }
+            | Self::ClassFlows { class: name, .. }
+            | Self::FlowRate { class: name, .. } => class(name),
+            Self::GroupBudget { group, .. } | Self::GroupElsewhere { group, .. } => {
+                policy.groups.get(group).map(|group| group.place.clone())
+            }
+            Self::Client { client, .. } => policy.client(client).map(|client| client.place.clone()),
+            Self::InfinitePeak { .. }
+            | Self::ServiceNotOffered { .. }
+            | Self::InvalidFlowspec { .. }
+            | Self::UnknownInterface { .. }
+            | Self::UnknownClass { .. }
+            | Self::UnknownTemplate { .. }
+            | Self::UnknownGroup { .. }
+            | Self::UnknownId { .. }
+            | Self::Window { .. }
+            | Self::Priorities { .. }
+            | Self::DuplicateId { .. }
+            | Self::TooManyFlows { .. } => None,
+        }
     }
 }

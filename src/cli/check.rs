@@ -1,6 +1,5 @@
 //! `gqos check`: every problem of a policy at once.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,7 +7,7 @@ use clap::ValueEnum;
 use gqos::policy::{Policy, Severity, Source};
 
 use super::diagnostics::{Record, render};
-use super::{Failure, INVALID_FILE, read};
+use super::{Failure, INVALID_FILE, colour, read};
 
 /// Check a policy: all problems at once, each with its place.
 ///
@@ -39,11 +38,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Ok((_, warnings)) => warnings,
         Err(problems) => problems,
     };
-    let colour =
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     for problem in &problems {
         match arguments.message_format {
-            Format::Text => eprintln!("{}\n", render(problem, &sources, colour)),
+            Format::Text => eprintln!("{}\n", render(problem, &sources, colour())),
             Format::Json => {
                 let line = serde_json::to_string(&Record::new(problem, &sources));
                 println!("{}", line.map_err(|error| Failure::new(INVALID_FILE, error))?);

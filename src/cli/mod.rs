@@ -4,11 +4,15 @@ mod check;
 mod demo;
 mod demo_table;
 mod diagnostics;
+mod explain;
 mod flowspec;
+mod replay;
+mod test;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use gqos::policy::{Policy, Problem, Source};
 
 /// Guaranteed-bandwidth connections for Linux.
 ///
@@ -27,6 +31,9 @@ enum Command {
     Demo(demo::Arguments),
     Check(check::Arguments),
     Flowspec(Box<flowspec::Arguments>),
+    Explain(explain::Arguments),
+    Test(Box<test::Arguments>),
+    Replay(replay::Arguments),
 }
 
 const EXIT_CODES: &str = "\
@@ -64,6 +71,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Flowspec(arguments) => flowspec::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
     };
     match result {
         Ok(code) => code,
@@ -83,4 +93,33 @@ fn read(path: &std::path::Path) -> Result<String, Failure> {
         let at = error.utf8_error().valid_up_to();
         Failure::new(INVALID_FILE, anyhow::anyhow!("{shown}: not UTF-8 from byte {at} on"))
     })
+}
+
+/// Reads and checks a policy; its problems are told on standard error.
+fn load_policy(paths: &[std::path::PathBuf]) -> Result<Policy, Failure> {
+    let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let texts = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let sources: Vec<_> = names.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
+    match Policy::parse(&sources) {
+        Ok((policy, _)) => Ok(policy),
+        Err(problems) => {
+            tell(&problems, &sources);
+            let error =
+                anyhow::anyhow!("{} is not a valid policy: {} problems", names.join(", "), problems.len());
+            Err(Failure::new(INVALID_FILE, error))
+        }
+    }
+}
+
+/// Problems for people, on standard error.
+fn tell(problems: &[Problem], sources: &[Source<'_>]) {
+    for problem in problems {
+        eprintln!("{}\n", diagnostics::render(problem, sources, colour()));
+    }
+}
+
+/// Whether standard error is a terminal that may be coloured.
+fn colour() -> bool {
+    use std::io::IsTerminal;
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }

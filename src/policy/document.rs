@@ -243,7 +243,7 @@ fn client(section: Section<'_>, pattern: String) -> Client {
     }
 }
 
-fn flowspec(section: Section<'_>, direction: Direction) -> Option<Flowspec> {
+pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Option<Flowspec> {
     const SERVICES: [(&str, ServiceType); 7] = [
         ("guaranteed", ServiceType::Guaranteed),
         ("controlled_load", ServiceType::ControlledLoad),
@@ -437,7 +437,7 @@ fn conditions(section: Section<'_>) -> Match {
 }
 
 /// One value or an array of them.
-fn each<'a, T>(
+pub(crate) fn each<'a, T>(
     section: &Section<'a>,
     key: &'static str,
     read: impl Fn(&Section<'a>, &'a Spanned<DeValue<'a>>) -> Option<T>,
@@ -458,7 +458,7 @@ fn each<'a, T>(
     }
 }
 
-fn port<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<PortRange> {
+pub(crate) fn port<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<PortRange> {
     let place = section.at(value.span());
     let number = |text: &str| text.trim().parse::<u16>().ok();
     let range = match value.get_ref() {

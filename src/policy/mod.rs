@@ -8,11 +8,11 @@
 //!                └─► Problem, Problem, …
 //! ```
 
-mod document;
+pub(crate) mod document;
 mod interface;
 mod model;
 mod problem;
-mod reader;
+pub(crate) mod reader;
 mod rule;
 
 pub use model::{

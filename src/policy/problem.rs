@@ -100,6 +100,77 @@ impl Code {
         }
     }
 
+    /// What it says, in a few words.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Syntax => "the text is not TOML",
+            Self::UnknownKey => "a key that has no meaning here",
+            Self::WrongType => "a value of the wrong type",
+            Self::MissingKey => "a key that is needed is not there",
+            Self::BadUnit => "a quantity that cannot be read in exactly one way",
+            Self::BadValue => "a value that is not allowed",
+            Self::UnknownName => "a name that nothing defines",
+            Self::BadFlowspec => "a flowspec that contradicts itself",
+            Self::Duplicate => "the same thing defined twice",
+            Self::Version => "an unknown version of the format",
+            Self::Conflict => "keys that exclude each other",
+            Self::Overcommitted => "too little is left for headers and traffic without a reservation",
+        }
+    }
+
+    /// What it means and what to do about it.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Syntax => {
+                "The text ends the TOML parser: a quote, a bracket or a comma is missing, or a table is opened twice.\n\
+                 Nothing else of the file is checked until it parses."
+            }
+            Self::UnknownKey => {
+                "Keys that are not known are never ignored: a misspelt limit would be no limit.\n\
+                 The nearest known key is suggested; docs/POLICY.md lists them all."
+            }
+            Self::WrongType => {
+                "A table where a text belongs, a number where a flag belongs. Quantities are texts with a unit:\n\
+                 capacity = \"1 Gbit/s\", not capacity = 1000000000."
+            }
+            Self::MissingKey => {
+                "There is no default that would be right for everybody: a capacity, a token rate of a flow that is\n\
+                 sent with a guarantee, the interface of a group."
+            }
+            Self::BadUnit => {
+                "\"6 Mbps\" is megabits to some and megabytes to others; \"64k\" is 64000 to some and 65536 to others.\n\
+                 Write rates as bit/s, kbit/s, Mbit/s, Gbit/s or B/s, kB/s, MB/s, GB/s (1000) or KiB/s, MiB/s, GiB/s\n\
+                 (1024); sizes as B, kB, MB, KiB, MiB; times as us, ms, s, min, h; shares as \"80%\" or a rate."
+            }
+            Self::BadValue => {
+                "The value is of the right type and outside of what is allowed; the message says what is."
+            }
+            Self::UnknownName => {
+                "A rule, a group or a test names a class, a template or an interface that no table defines.\n\
+                 The nearest defined name is suggested."
+            }
+            Self::BadFlowspec => {
+                "No traffic can conform to it, or no promise can be made for it: a rate or size of zero, a peak below\n\
+                 the rate (p < r), a smallest packet above the largest (m > M), a bucket that a full packet does not fit\n\
+                 into (b < M), guaranteed service without any delay. docs/FLOWSPEC.md has the rules."
+            }
+            Self::Duplicate => {
+                "Several files merge into one policy, and nothing is overridden silently: a definition stands once.\n\
+                 Both places are shown."
+            }
+            Self::Version => "version = 1 is the only version of the format that there is.",
+            Self::Conflict => {
+                "Two keys say the same thing in two ways (token_rate and goodput), or cannot both hold (a setup priority\n\
+                 better than the holding priority would let two flows displace each other for ever)."
+            }
+            Self::Overcommitted => {
+                "What is promised counts IP bytes. On the link each packet also has a header, and lost packets are sent\n\
+                 again; what has no reservation, name lookups and routing among it, needs something as well. More than\n\
+                 82 % of the capacity (64 of 78 bytes) cannot be promised safely; 80 % is the default."
+            }
+        }
+    }
+
     /// Whether it makes a policy unusable.
     pub const fn severity(self) -> Severity {
         match self {

@@ -22,38 +22,38 @@ pub struct Source<'a> {
 
 /// Collects problems while the sources are read.
 #[derive(Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(crate) struct Problems(RefCell<Vec<Problem>>);
 
 /// A table that is being read: knows which of its keys were asked for.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     problems: &'a Problems,
     table: &'a DeTable<'a>,
     /// As it is written in messages: `interface.eth0.egress`.
-    pub(super) path: String,
-    pub(super) place: Place,
+    pub(crate) path: String,
+    pub(crate) place: Place,
     known: RefCell<Vec<&'static str>>,
 }
 
 /// A value with its place.
 #[derive(Clone, Debug)]
-pub(super) struct Placed<T> {
-    pub(super) value: T,
-    pub(super) place: Place,
+pub(crate) struct Placed<T> {
+    pub(crate) value: T,
+    pub(crate) place: Place,
 }
 
 /// How far a key may be from a known one and still be taken for a slip.
 const NEAR: f64 = 0.7;
 
 impl Problems {
-    pub(super) fn note(&self, code: Code, place: Place, message: impl Into<String>) {
+    pub(crate) fn note(&self, code: Code, place: Place, message: impl Into<String>) {
         self.add(Problem { code, message: message.into(), place, labels: Vec::new(), help: None });
     }
 
-    pub(super) fn note_with_help(&self, code: Code, place: Place, message: String, help: Option<String>) {
+    pub(crate) fn note_with_help(&self, code: Code, place: Place, message: String, help: Option<String>) {
         self.add(Problem { code, message, place, labels: Vec::new(), help });
     }
 
-    pub(super) fn note_with_label(
+    pub(crate) fn note_with_label(
         &self,
         code: Code,
         place: Place,
@@ -69,7 +69,7 @@ impl Problems {
         self.0.borrow_mut().push(problem);
     }
 
-    pub(super) fn into_inner(self) -> Vec<Problem> {
+    pub(crate) fn into_inner(self) -> Vec<Problem> {
         let mut problems = self.0.into_inner();
         problems
             .sort_by_key(|problem| (problem.place.source, problem.place.span.start, problem.place.span.end));
@@ -78,42 +78,42 @@ impl Problems {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(problems: &'a Problems, table: &'a DeTable<'a>, path: String, place: Place) -> Self {
+    pub(crate) fn new(problems: &'a Problems, table: &'a DeTable<'a>, path: String, place: Place) -> Self {
         Self { problems, table, path, place, known: RefCell::default() }
     }
 
     /// The section's entries, for tables whose keys are names.
-    pub(super) fn entries(
+    pub(crate) fn entries(
         &self,
     ) -> impl Iterator<Item = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
         self.table.iter()
     }
 
-    pub(super) fn at(&self, span: Range<usize>) -> Place {
+    pub(crate) fn at(&self, span: Range<usize>) -> Place {
         Place { source: self.place.source, span }
     }
 
-    pub(super) fn problem(&self, code: Code, place: &Place, message: impl Into<String>) {
+    pub(crate) fn problem(&self, code: Code, place: &Place, message: impl Into<String>) {
         self.problems.note(code, place.clone(), message);
     }
 
-    pub(super) fn raw(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+    pub(crate) fn raw(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.known.borrow_mut().push(key);
         self.table.get(key)
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// A table under this key.
-    pub(super) fn section(&self, key: &'static str) -> Option<Self> {
+    pub(crate) fn section(&self, key: &'static str) -> Option<Self> {
         let value = self.raw(key)?;
         self.subsection(key, value)
     }
 
     /// A value that has to be a table.
-    pub(super) fn subsection(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Self> {
+    pub(crate) fn subsection(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Self> {
         let place = self.at(value.span());
         let path = join(&self.path, key);
         match value.get_ref() {
@@ -126,12 +126,12 @@ impl<'a> Section<'a> {
     }
 
     /// A string.
-    pub(super) fn string(&self, key: &'static str) -> Option<Placed<&'a str>> {
+    pub(crate) fn string(&self, key: &'static str) -> Option<Placed<&'a str>> {
         let value = self.raw(key)?;
         self.as_string(&join(&self.path, key), value)
     }
 
-    pub(super) fn as_string(&self, path: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Placed<&'a str>> {
+    pub(crate) fn as_string(&self, path: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Placed<&'a str>> {
         let place = self.at(value.span());
         match value.get_ref() {
             DeValue::String(text) => Some(Placed { value: text.as_ref(), place }),
@@ -144,7 +144,7 @@ impl<'a> Section<'a> {
 
     /// A rate, size, time or share. A bare number is the commonest slip and is answered with both
     /// readings, as it would be inside quotes.
-    pub(super) fn quantity<T>(&self, key: &'static str) -> Option<Placed<T>>
+    pub(crate) fn quantity<T>(&self, key: &'static str) -> Option<Placed<T>>
     where
         T: FromStr<Err: Display>,
     {
@@ -176,7 +176,7 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number within a range.
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &self,
         key: &'static str,
         range: std::ops::RangeInclusive<u64>,
@@ -208,7 +208,7 @@ impl<'a> Section<'a> {
     }
 
     /// Yes or no.
-    pub(super) fn flag(&self, key: &'static str) -> Option<Placed<bool>> {
+    pub(crate) fn flag(&self, key: &'static str) -> Option<Placed<bool>> {
         let value = self.raw(key)?;
         let place = self.at(value.span());
         match value.get_ref() {
@@ -221,7 +221,7 @@ impl<'a> Section<'a> {
     }
 
     /// A decimal number in thousandths, exact.
-    pub(super) fn thousandths(&self, key: &'static str) -> Option<Placed<u64>> {
+    pub(crate) fn thousandths(&self, key: &'static str) -> Option<Placed<u64>> {
         let value = self.raw(key)?;
         let place = self.at(value.span());
         let path = join(&self.path, key);
@@ -245,7 +245,7 @@ impl<'a> Section<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<Placed<T>> {
+    pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<Placed<T>> {
         let text = self.string(key)?;
         let path = join(&self.path, key);
         let found = choices.iter().find(|(name, _)| *name == text.value);
@@ -259,18 +259,18 @@ impl<'a> Section<'a> {
         found.map(|&(_, value)| Placed { value, place: text.place })
     }
 
-    pub(super) fn missing(&self, key: &str) {
+    pub(crate) fn missing(&self, key: &str) {
         let message = format!("{} needs {key}", display_path(&self.path));
         self.problem(Code::MissingKey, &self.place, message);
     }
 
-    pub(super) fn wrong_type(&self, path: &str, place: &Place, wanted: &str, found: &DeValue<'_>) {
+    pub(crate) fn wrong_type(&self, path: &str, place: &Place, wanted: &str, found: &DeValue<'_>) {
         let message = format!("{path}: {wanted} is expected, this is {}", article(found.type_str()));
         self.problem(Code::WrongType, place, message);
     }
 
     /// Every key that nobody asked for is a problem.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let known = self.known.borrow();
         for (key, _) in self.table.iter() {
             let name = key.get_ref().as_ref();
@@ -288,7 +288,7 @@ impl<'a> Section<'a> {
 }
 
 /// The known name nearest to a text, if one is near.
-pub(super) fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let near = |name: &str| strsim::jaro_winkler(&name.to_lowercase(), &text.to_lowercase());
     let best = names.map(|name| (near(name), name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > NEAR).then_some(best.1)
