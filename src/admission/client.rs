@@ -56,6 +56,7 @@ impl ClientUse {
             return over(ClientLimit::Flows { flows, most });
         }
         if let Some(horizon) = policy.horizon
+            && old.is_none()
             && window.start.saturating_sub(now) > horizon.get()
         {
             return over(ClientLimit::Horizon { ahead: window.start - now, horizon });

@@ -125,21 +125,22 @@ impl Ledger {
         Ok(gone)
     }
 
-    /// The same for what would stand where something else is booked now.
+    /// Whether something fits in place of what is booked; it is not made worse than what was `held`.
     pub(super) fn check_replaced(
         &self,
         interface: &str,
-        old: &Footprint,
+        booked: &Footprint,
         new: &Footprint,
+        held: &Footprint,
     ) -> Result<(), Refusal> {
-        if new.charged == old.charged && new.buffer == old.buffer {
+        if new.charged == booked.charged && new.buffer == booked.buffer {
             return Ok(());
         }
         let mut without = self.clone_account(interface);
         if let Some(account) = without.accounts.get_mut(interface) {
-            account.unbook(old, self.now);
+            account.unbook(booked, self.now);
         }
-        without.check_footprint(interface, new, Some(old))
+        without.check_footprint(interface, new, Some(held))
     }
 
     /// Books something in place of something else, or of nothing.

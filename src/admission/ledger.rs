@@ -190,6 +190,11 @@ impl Ledger {
     pub fn release(&mut self, id: &str) -> Option<Both<Rate>> {
         let (id, entry) = self.flows.remove_entry(id)?;
         self.unbook(&id, &entry);
+        if let Some(name) = &entry.group
+            && self.groups.get(name).is_some_and(|group| group.closing && group.is_empty())
+        {
+            self.end_group(name);
+        }
         Some(entry.charge.rate)
     }
 
@@ -226,9 +231,13 @@ impl Ledger {
         };
         let entry = Entry { footprint, charge: Box::new(charge), qos: Box::new(qos), ..old.clone() };
         let dscp = class.and_then(|class| class.dscp);
+        let group_before = old.group.as_ref().and_then(|name| self.groups.get(name));
+        let group_before = group_before.map(|group| group.footprint.clone());
         // The old one makes room for the new one; if that does not fit it takes its place again.
         self.unbook(&key, &old);
-        let result = self.check_member(&entry, Some(&old)).and_then(|()| self.check(&entry, Some(&old)));
+        let result = self
+            .check_member(&entry, Some(&old), group_before.as_ref())
+            .and_then(|()| self.check(&entry, Some(&old)));
         let kept = if result.is_ok() { entry } else { old };
         self.flows.remove(&key);
         self.book(key, kept);
@@ -373,7 +382,7 @@ impl Ledger {
             deadline: request.time_to_live.map(|time| self.now.saturating_add(time.get())),
             qos: Box::new(*qos),
         };
-        self.check_member(&entry, None)?;
+        self.check_member(&entry, None, None)?;
         let dscp = class.and_then(|class| class.dscp);
         let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
         Ok((entry, grant, setup))
@@ -397,8 +406,14 @@ impl Ledger {
         account.link(interface, interface_policy).charge(qos, class)
     }
 
-    /// Its client's limits and its group's; `old` is what it stands in for, which is not booked.
-    fn check_member(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
+    /// Its client's limits and its group's; `old` is what it stands in for, which is not booked, and
+    /// `group_before` what its group took while it was.
+    fn check_member(
+        &self,
+        entry: &Entry,
+        old: Option<&Entry>,
+        group_before: Option<&Footprint>,
+    ) -> Result<(), Refusal> {
         let (window, charge) = (entry.footprint.window, &*entry.charge);
         if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
             let old = old.map(|old| old.charge.rate);
@@ -420,7 +435,8 @@ impl Ledger {
             if group.mode == GroupMode::Shared {
                 let (charged, buffer) = group.due(Some(&member));
                 let grown = Footprint { charged, buffer, ..group.footprint.clone() };
-                self.check_replaced(&group.interface, &group.footprint, &grown)?;
+                let held = group_before.unwrap_or(&group.footprint);
+                self.check_replaced(&group.interface, &group.footprint, &grown, held)?;
             }
         }
         Ok(())
@@ -480,10 +496,9 @@ impl Ledger {
             client.unbook(entry.charge.rate, entry.footprint.window, now);
         }
         if let Some(name) = &entry.group {
-            self.change_group(&name.clone(), |group| drop(group.leave(id, now)));
-            if self.groups.get(name).is_some_and(|group| group.closing && group.is_empty()) {
-                self.end_group(&name.clone());
-            }
+            self.change_group(&name.clone(), |group| {
+                group.leave(id, now);
+            });
         }
         if let Some(at) = entry.ending() {
             self.endings.remove(&(at, id.clone()));

@@ -17,9 +17,7 @@ pub enum Operation {
         /// The flow.
         id: String,
         /// What it asks for now.
-        sending: Option<Flowspec>,
-        /// What it asks for now.
-        receiving: Option<Flowspec>,
+        asked: Box<Both<Option<Flowspec>>>,
     },
     /// A flow's soft state goes on.
     Refresh {
@@ -92,8 +90,8 @@ impl Ledger {
         let at = self.now;
         let mut decision = match operation {
             Operation::Reserve(ladder) => self.reserve(at, ladder),
-            Operation::Renegotiate { id, sending, receiving } => {
-                let result = self.renegotiate(id, *sending, *receiving);
+            Operation::Renegotiate { id, asked } => {
+                let result = self.renegotiate(id, asked.sending, asked.receiving);
                 let interface = self.interface_of(id);
                 self.granted(at, Op::Renegotiate, id, &interface, result)
             }

@@ -377,6 +377,10 @@ mod tests {
         assert_eq!((profile.current(), profile.changes.is_none()), (0, true));
     }
 
+    fn slot(moment: u64, slots: usize) -> usize {
+        usize::try_from(moment).map_or(slots, |moment| moment.min(slots))
+    }
+
     proptest! {
         /// Against a table of every moment.
         #[test]
@@ -392,7 +396,7 @@ mod tests {
                 if undo && !booked.is_empty() {
                     let (amount, window) = booked.swap_remove(usize::try_from(length).unwrap_or(0) % booked.len());
                     profile.unbook(amount, window, now);
-                    for slot in &mut table[window.start as usize..(window.end as usize).min(SLOTS)] {
+                    for slot in &mut table[slot(window.start, SLOTS)..slot(window.end, SLOTS)] {
                         *slot -= amount;
                     }
                 } else {
@@ -400,15 +404,15 @@ mod tests {
                     let window = window(now + delay, end);
                     profile.book(amount, window, now);
                     booked.push((amount, window));
-                    for slot in &mut table[window.start as usize..(window.end as usize).min(SLOTS)] {
+                    for slot in &mut table[slot(window.start, SLOTS)..slot(window.end, SLOTS)] {
                         *slot += amount;
                     }
                 }
                 now = (now + pass).min(150);
                 profile.advance(now);
-                prop_assert_eq!(profile.current(), table[now as usize]);
+                prop_assert_eq!(profile.current(), table[slot(now, SLOTS)]);
                 for (start, end) in [(now, now + 1), (now, SLOTS as u64), (now + delay, now + delay + length)] {
-                    let expected = table[start as usize..(end as usize).min(SLOTS)].iter().max().copied().unwrap_or(0);
+                    let expected = table[slot(start, SLOTS)..slot(end, SLOTS)].iter().max().copied().unwrap_or(0);
                     prop_assert_eq!(profile.highest(window(start, end), now), expected, "[{}, {})", start, end);
                 }
             }

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use gqos::policy::{Policy, Severity, Source};
 
 use super::diagnostics::{Record, render};
-use super::{Failure, INVALID_FILE, colour, read};
+use super::{Failure, INVALID_FILE, colour, read, say};
 
 /// Check a policy: all problems at once, each with its place.
 ///
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             Format::Text => eprintln!("{}\n", render(problem, &sources, colour())),
             Format::Json => {
                 let line = serde_json::to_string(&Record::new(problem, &sources));
-                println!("{}", line.map_err(|error| Failure::new(INVALID_FILE, error))?);
+                say(&(line.map_err(|error| Failure::new(INVALID_FILE, error))? + "\n"))?;
             }
         }
     }

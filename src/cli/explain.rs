@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use gqos::policy::{Code, Severity};
 
-use super::{Failure, USAGE};
+use super::{Failure, USAGE, say};
 
 /// Say more about a code that `gqos check` or `gqos test` has printed.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let Some(name) = &arguments.code else {
         for code in Code::ALL {
-            println!("{code}  {:<7}  {}", severity(code), code.title());
+            say(&format!("{code}  {:<7}  {}\n", severity(code), code.title()))?;
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -29,6 +29,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let error = anyhow::anyhow!("there is no code {name:?}; `gqos explain` lists them");
         return Err(Failure::new(USAGE, error));
     };
-    println!("{code}: {} ({})\n\n{}", code.title(), severity(code), code.explanation());
+    say(&format!("{code}: {} ({})\n\n{}\n", code.title(), severity(code), code.explanation()))?;
     Ok(ExitCode::SUCCESS)
 }

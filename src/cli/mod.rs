@@ -123,3 +123,15 @@ fn colour() -> bool {
     use std::io::IsTerminal;
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }
+
+/// Writes to standard output. A reader that has seen enough and gone is no failure.
+fn say(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(OS_ERROR, anyhow::anyhow!("write standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -12,7 +12,7 @@ use gqos::scenario::{self, Coverage, Report, Suite, Verdict, run_test};
 use regex_lite::Regex;
 
 use super::diagnostics::line_column;
-use super::{Failure, INVALID_FILE, OS_ERROR, read, tell};
+use super::{Failure, INVALID_FILE, OS_ERROR, read, say, tell};
 
 /// Run admission regression tests (*.qostest.toml) in virtual time.
 ///
@@ -123,7 +123,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             break;
         }
     }
-    print!("{}", scenario::render(&reports, arguments.format.into()));
+    say(&scenario::render(&reports, arguments.format.into()))?;
     for (format, path) in &arguments.out {
         let text = scenario::render(&reports, (*format).into());
         std::fs::write(path, text)
@@ -148,7 +148,7 @@ fn tell_coverage(arguments: &Arguments, coverage: &BTreeMap<&str, Coverage>) -> 
         all += coverage.all.len() as u64;
         touched += coverage.touched.len() as u64;
     }
-    let percent = if all == 0 { 100 } else { touched * 100 / all };
+    let percent = (touched * 100).checked_div(all).unwrap_or(100);
     match arguments.min_coverage {
         Some(least) if percent < least => {
             eprintln!("gqos: {percent}% is less than --min-coverage {least}");
@@ -176,8 +176,8 @@ fn against(chosen: &[(&File, usize)], other: &Path) -> Result<ExitCode, Failure>
                     None => "admitted".to_owned(),
                     Some(reason) => format!("refused ({reason})"),
                 };
-                println!(
-                    "{}:{line} {}: {} at {} us: {} under {}, {} under {}",
+                let line = format!(
+                    "{}:{line} {}: {} at {} us: {} under {}, {} under {}\n",
                     file.name,
                     test.name,
                     ours.id,
@@ -187,6 +187,7 @@ fn against(chosen: &[(&File, usize)], other: &Path) -> Result<ExitCode, Failure>
                     word(other_decision),
                     other.path
                 );
+                say(&line)?;
             }
         }
     }

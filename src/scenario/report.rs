@@ -94,10 +94,7 @@ impl Coverage {
 
     /// The part that was touched, in per cent, rounded down; all of nothing is all.
     pub fn percent(&self) -> u64 {
-        match self.all.len() as u64 {
-            0 => 100,
-            all => self.touched.len() as u64 * 100 / all,
-        }
+        (self.touched.len() as u64 * 100).checked_div(self.all.len() as u64).unwrap_or(100)
     }
 }
 

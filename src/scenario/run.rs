@@ -141,15 +141,14 @@ impl Run<'_> {
                     seen.decisions.push(self.decide(&operation));
                 }
             }
-            Action::Renegotiate { id, template, sending, receiving } => {
+            Action::Renegotiate { id, template, asked } => {
                 let policy = Arc::clone(self.ledger.policy());
                 let named = template.as_ref().map(|name| (name, policy.templates.get(name)));
                 for id in id.each() {
                     let operation = match named {
-                        None => Operation::Renegotiate { id, sending: *sending, receiving: *receiving },
+                        None => Operation::Renegotiate { id, asked: asked.clone() },
                         Some((_, Some(template))) => {
-                            let Qos { sending, receiving } = template.qos;
-                            Operation::Renegotiate { id, sending: Some(sending), receiving: Some(receiving) }
+                            Operation::Renegotiate { id, asked: Box::new(template.qos.map(Some)) }
                         }
                         Some((name, None)) => {
                             let refusal = Box::new(Refusal::UnknownTemplate { template: name.clone() });

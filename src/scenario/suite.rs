@@ -53,8 +53,7 @@ pub(super) enum Action {
     Renegotiate {
         id: Names,
         template: Option<String>,
-        sending: Option<Flowspec>,
-        receiving: Option<Flowspec>,
+        asked: Box<Both<Option<Flowspec>>>,
     },
     Refresh {
         id: Names,
@@ -324,7 +323,7 @@ fn renegotiate(section: Section<'_>) -> Option<Action> {
         section.missing("template, sending or receiving");
     }
     section.finish();
-    Some(Action::Renegotiate { id: id?, template, sending, receiving })
+    Some(Action::Renegotiate { id: id?, template, asked: Box::new(Both { sending, receiving }) })
 }
 
 fn refresh(section: Section<'_>) -> Option<Action> {

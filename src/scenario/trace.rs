@@ -1,6 +1,6 @@
 //! A line of a trace: one request as JSON.
 
-use flowspec::{Direction, Flowspec, Micros, Qos, Rate};
+use flowspec::{Both, Direction, Flowspec, Micros, Qos, Rate};
 use serde::Deserialize;
 
 use crate::admission::{GroupRequest, Ladder, Op, Operation, Refusal, Request};
@@ -116,11 +116,10 @@ impl Line {
                 }
                 asked.reserve(request, policy)?
             }
-            Op::Renegotiate => Operation::Renegotiate {
-                id: needed(self.id, "id")?,
-                sending: self.sending,
-                receiving: self.receiving,
-            },
+            Op::Renegotiate => {
+                let asked = Box::new(Both { sending: self.sending, receiving: self.receiving });
+                Operation::Renegotiate { id: needed(self.id, "id")?, asked }
+            }
             Op::Refresh => Operation::Refresh {
                 id: needed(self.id, "id")?,
                 time_to_live: Micros::new(self.ttl_us.ok_or(TraceError::Missing { op, field: "ttl_us" })?),

@@ -9,7 +9,7 @@ use flowspec::{
 };
 use serde::Serialize;
 
-use super::{Failure, INVALID_FILE, Input};
+use super::{Failure, INVALID_FILE, Input, say};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -114,9 +114,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     if arguments.json {
         let text = serde_json::to_string_pretty(&explanation);
-        println!("{}", text.map_err(|error| Failure::new(INVALID_FILE, error))?);
+        say(&(text.map_err(|error| Failure::new(INVALID_FILE, error))? + "\n"))?;
     } else {
-        print!("{}", words(arguments, &explanation));
+        say(&words(arguments, &explanation))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use clap::{Subcommand, ValueEnum};
 use flowspec::objects::Hex;
 use flowspec::{Bytes, Direction, Flowspec, Invalid, QosBytes, QosRequest, TSpec};
 
-use super::{Failure, INVALID_FILE, OS_ERROR};
+use super::{Failure, INVALID_FILE, OS_ERROR, say};
 use document::Format;
 
 /// Flowspecs: QOS bytes to JSON or TOML and back, and what a flowspec asks for.
@@ -138,7 +138,7 @@ fn decode(arguments: &Decode) -> Result<ExitCode, Failure> {
     } else {
         document::show(&input.request()?, arguments.format)
     };
-    print!("{}", text.map_err(|error| Failure::new(INVALID_FILE, error))?);
+    say(&text.map_err(|error| Failure::new(INVALID_FILE, error))?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -226,7 +226,8 @@ fn report(arguments: &Check, field: &str, place: Option<(usize, u64)>, message: 
                 "field": field, "offset": offset, "value": value,
                 "status": wsa, "code": wsa.code(), "message": message,
             });
-            println!("{line}");
+            // A line that nobody reads is no reason to stop checking.
+            let _ = say(&format!("{line}\n"));
         }
         MessageFormat::Text => {
             let place =
