@@ -39,7 +39,7 @@ fn check(rule: &str, rooms: &[&str], words: &[&str], but: &[&str]) {
     }
 }
 
-const ROOMS: &[&str] = &["src/policy", "src/admission", "src/tc", "src/manager"];
+const ROOMS: &[&str] = &["src/policy", "src/admission", "src/tc", "src/manager", "src/scenario"];
 
 #[test]
 fn the_vocabulary_knows_no_io_no_clock_no_async() {
@@ -68,6 +68,9 @@ fn rooms_know_only_what_is_below_them() {
     check("admission", &["src/admission"], &[&above[..], &["crate::tc"]].concat(), &[]);
     check("tc", &["src/tc"], &[&above[..], &["crate::policy", "socket"]].concat(), &[]);
     check("manager", &["src/manager"], &above[1..], &[]);
+    check("scenario", &["src/scenario"], &[&above[1..], &["crate::tc"]].concat(), &[]);
+    let below = ["src/policy", "src/admission", "src/tc", "src/manager", "src/linux", "src/connect"];
+    check("nothing decides by scenarios", &below, &["crate::scenario"], &[]);
     check(
         "linux",
         &["src/linux"],

@@ -1,0 +1,333 @@
+//! `gqos test` and `gqos replay` as their users see them.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const POLICY: &str = r#"
+version = 1
+[interface.eth0]
+egress = { capacity = "100 Mbit/s", reservable = "80%" }
+[template.hd]
+sending = { service_type = "guaranteed", token_rate = "30 Mbit/s" }
+[class.viewer]
+share = "60 Mbit/s"
+"#;
+
+fn gqos(directory: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
+    command.current_dir(directory).args(arguments).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A program that does not read is told so by what it says.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// A directory with the policy and a test file.
+fn with_tests(tests: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("p.toml"), POLICY).unwrap();
+    std::fs::write(directory.path().join("a.qostest.toml"), format!("policy = \"p.toml\"\n{tests}")).unwrap();
+    directory
+}
+
+/// Runs `gqos test` with these arguments; each of the texts is on one of the streams.
+#[track_caller]
+fn check(tests: &str, arguments: &[&str], code: i32, texts: &[&str]) -> String {
+    let directory = with_tests(tests);
+    let output = gqos(directory.path(), &[&["test"], arguments].concat(), "");
+    let all = format!(
+        "{}{}",
+        String::from_utf8(output.stdout.clone()).unwrap(),
+        String::from_utf8(output.stderr).unwrap()
+    );
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    for text in texts {
+        assert!(all.contains(text), "{text:?} is not in\n{all}");
+    }
+    String::from_utf8(output.stdout).unwrap()
+}
+
+const GOOD: &str = r#"
+[[test]]
+name = "two fit"
+tags = ["fit"]
+[[test.step]]
+connect = { id = "v{n}", repeat = 2, interface = "eth0", template = "hd", class = "viewer" }
+expect = { decision = "admitted", available = "20 Mbit/s" }
+"#;
+
+const BAD: &str = r#"
+[[test]]
+name = "a <third> fits & more"
+[[test.step]]
+connect = { id = "v{n}", repeat = 3, interface = "eth0", template = "hd", class = "viewer" }
+expect = { decision = "admitted" }
+"#;
+
+#[test]
+fn a_pass_and_a_failure_are_told() {
+    check(GOOD, &["."], 0, &["a.qostest.toml:3 two fit ... ok", "1 passed, 0 failed, 0 skipped"]);
+    let failed = [
+        "a.qostest.toml:3 a <third> fits & more ... FAILED",
+        "a.qostest.toml:5: decision: admitted expected, refused found",
+        "v3: WSAEOPNOTSUPP (10045), eth0 sending, class viewer: 30 Mbit/s asked, 60 Mbit/s reserved of 60 Mbit/s",
+        "decided by ./p.toml:7",
+        "eth0 sending: 60 Mbit/s reserved of 80 Mbit/s, 20 Mbit/s available",
+        "v1: sending 30 Mbit/s",
+    ];
+    check(BAD, &["."], 1, &failed);
+}
+
+#[test]
+fn tests_are_chosen_and_none_is_a_failure() {
+    let both = format!("{GOOD}{BAD}");
+    check(&both, &[".", "--run", "^two"], 0, &["1 passed"]);
+    check(&both, &[".", "--tag", "fit"], 0, &["1 passed"]);
+    check(&both, &[".", "--tag", "other"], 1, &["no test was run"]);
+    check(&both, &[".", "--tag", "other", "--allow-empty"], 0, &["0 passed"]);
+    check(&both, &[".", "--run", "("], 2, &["--run"]);
+    check(&format!("{BAD}{GOOD}"), &[".", "--fail-fast"], 1, &["0 passed, 1 failed"]);
+    let orders: std::collections::BTreeSet<_> = (0..8)
+        .map(|seed| check(&both, &[".", "--shuffle", "--seed", &seed.to_string()], 1, &["shuffled"]))
+        .collect();
+    assert_eq!(orders.len(), 2, "both orders come up");
+}
+
+#[test]
+fn reports_are_well_formed() {
+    let both =
+        format!("{GOOD}{BAD}\n[[test]]\nname = \"measured\"\n[[test.step]]\ntransfer = {{ id = \"v1\" }}\n");
+    let junit = check(&both, &[".", "--format", "junit"], 1, &[]);
+    let document = roxmltree::Document::parse(&junit).unwrap();
+    let suites = document.root_element();
+    assert_eq!((suites.attribute("tests"), suites.attribute("failures")), (Some("3"), Some("1")));
+    let cases: Vec<_> = suites.descendants().filter(|node| node.has_tag_name("testcase")).collect();
+    assert_eq!(cases[1].attribute("name"), Some("a <third> fits & more"));
+    assert!(cases[1].first_element_child().unwrap().has_tag_name("failure"));
+    assert!(cases[2].first_element_child().unwrap().has_tag_name("skipped"));
+    let json: serde_json::Value =
+        serde_json::from_str(&check(&both, &[".", "--format", "json"], 1, &[])).unwrap();
+    assert_eq!(json["tests"][1]["failure"]["what"], "decision");
+    assert_eq!((&json["passed"], &json["failed"], &json["skipped"]), (&1.into(), &1.into(), &1.into()));
+    let tap = check(&both, &[".", "--format", "tap"], 1, &[]);
+    assert!(
+        tap.starts_with("TAP version 13\n1..3\nok 1 - two fit\nnot ok 2 - a <third> fits & more\n# "),
+        "{tap}"
+    );
+    assert!(
+        tap.ends_with(
+            "ok 3 - measured # SKIP transfer is measured on the private network, and this is virtual time\n"
+        ),
+        "{tap}"
+    );
+    let github = check(&both, &[".", "--format", "github"], 1, &[]);
+    assert!(
+        github.starts_with("::error file=./a.qostest.toml,line=12,title=a <third> fits & more::"),
+        "{github}"
+    );
+    assert_eq!(github.lines().count(), 1, "line breaks are escaped");
+}
+
+#[test]
+fn what_no_test_touched_is_named() {
+    check(GOOD, &[".", "--coverage"], 0, &["p.toml: 60% of 5 touched", "not touched: reason class_share"]);
+    check(GOOD, &[".", "--min-coverage", "60"], 0, &[]);
+    check(GOOD, &[".", "--min-coverage", "61"], 1, &["60% is less than --min-coverage 61"]);
+}
+
+#[test]
+fn another_policy_is_compared_by_its_verdicts() {
+    let directory = with_tests(BAD);
+    std::fs::write(directory.path().join("q.toml"), POLICY.replace("60 Mbit/s", "90 Mbit/s")).unwrap();
+    std::fs::write(
+        directory.path().join("r.toml"),
+        POLICY.replace("80%", "90%").replace("60 Mbit/s", "90 Mbit/s"),
+    )
+    .unwrap();
+    let differ = |other: &str| {
+        let output = gqos(directory.path(), &["test", ".", "--against", other], "");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(differ("p.toml"), (Some(0), String::new()));
+    let (code, text) = differ("q.toml");
+    assert_eq!(code, Some(1));
+    assert!(
+        text.contains(
+            "v3 at 0 us: refused (class_share) under ./p.toml, refused (interface_budget) under q.toml"
+        ),
+        "{text}"
+    );
+    assert!(
+        differ("r.toml")
+            .1
+            .contains("v3 at 0 us: refused (class_share) under ./p.toml, admitted under r.toml")
+    );
+}
+
+#[test]
+fn test_files_that_make_no_sense_are_refused_with_places() {
+    let step = |step: &str| format!("[[test]]\nname = \"x\"\n[[test.step]]\n{step}\n");
+    check(
+        &step("conect = { id = \"a\" }"),
+        &["."],
+        78,
+        &["error[GQ0002]", "a.qostest.toml:5:1", "did you mean \"connect\"?"],
+    );
+    check(
+        &step("connect = { id = \"a\" }"),
+        &["."],
+        78,
+        &["error[GQ0004]", "test.step.connect needs interface"],
+    );
+    check(&step("at = \"1\"\nclose = \"a\""), &["."], 78, &["error[GQ0005]", "1 ms (1000 us) or 1 s"]);
+    check(
+        &step("close = \"a\"\ncrash = \"b\""),
+        &["."],
+        78,
+        &["error[GQ0011]", "a step does one thing, this one 2"],
+    );
+    check(&step("close = { id = \"a\", repeat = 3 }"), &["."], 78, &["is the same 3 times"]);
+    check(
+        &step("close = \"a\"\nexpect = { decision = \"yes\" }"),
+        &["."],
+        78,
+        &["\"yes\" is none of admitted, refused"],
+    );
+    check(
+        &format!("{GOOD}{GOOD}"),
+        &["."],
+        78,
+        &["error[GQ0009]", "a second test is called \"two fit\"", "the first"],
+    );
+    check(
+        "[[test]]\nname = \"x\"\npolicy = \"absent.toml\"\n[[test.step]]\nwait = \"1 s\"",
+        &["."],
+        71,
+        &["open ./absent.toml"],
+    );
+    check(&step("reload = \"absent.toml\""), &["."], 71, &["open ./absent.toml"]);
+    check("x = [", &["."], 78, &["error[GQ0001]"]);
+    check("", &["nowhere"], 71, &["open nowhere"]);
+    check("", &["."], 1, &["no test was run"]);
+}
+
+#[test]
+fn expectations_that_do_not_hold_are_failures() {
+    let fails = |step: &str, text: &str| {
+        check(&format!("[[test]]\nname = \"x\"\n[[test.step]]\n{step}\n"), &["."], 1, &[text]);
+    };
+    let connect = "connect = { id = \"a\", interface = \"eth0\", template = \"hd\" }\n";
+    fails(
+        &format!("{connect}expect = {{ available = \"1 bit/s\" }}").replace("1 bit/s", "8 bit/s"),
+        "available (eth0 sending): 8 bit/s expected, 50 Mbit/s found",
+    );
+    fails(&format!("{connect}expect = {{ reason = \"delay\" }}"), "reason: delay expected, none found");
+    fails(&format!("{connect}expect = {{ preempted = [\"b\"] }}"), "preempted: [\"b\"] expected, [] found");
+    fails(
+        &format!("{connect}expect = {{ charged = {{ receiving = \"8 bit/s\" }} }}"),
+        "charged (eth0 receiving)",
+    );
+    fails(&format!("{connect}expect = {{ flows = 2 }}"), "flows: 2 expected, 1 found");
+    fails("wait = \"1 s\"\nexpect = { decision = \"admitted\" }", "this step decides nothing");
+    fails("at = \"2 s\"\n[[test.step]]\nat = \"1 s\"", "at: at least 2000000 us expected, 1000000 us found");
+}
+
+#[test]
+fn a_reload_keeps_who_is_there() {
+    let directory = with_tests(
+        "[[test]]\nname = \"x\"\n\
+         [[test.step]]\nconnect = { id = \"a\", interface = \"eth0\", template = \"hd\" }\n\
+         [[test.step]]\nreload = \"small.toml\"\nexpect = { reserved = \"30 Mbit/s\", available = \"0 bit/s\" }\n\
+         [[test.step]]\nconnect = { id = \"b\", interface = \"eth0\", template = \"hd\" }\nexpect = { decision = \"refused\" }\n\
+         [[test.step]]\nclose = \"a\"\nexpect = { available = \"24 Mbit/s\" }\n",
+    );
+    std::fs::write(directory.path().join("small.toml"), POLICY.replace("100 Mbit/s", "30 Mbit/s")).unwrap();
+    let output = gqos(directory.path(), &["test", "."], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn the_examples_are_tested_and_all_of_them_is_touched() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = gqos(root, &["test", "examples/policies", "--min-coverage", "100"], "");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains(" 0 failed, 0 skipped"), "{text}");
+}
+
+#[test]
+fn a_trace_gives_one_decision_a_line() {
+    let directory = with_tests("");
+    let trace = "\
+{\"at_us\":0,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"template\":\"hd\",\"class\":\"viewer\",\"ttl_us\":10}
+
+{\"at_us\":1,\"op\":\"reserve\",\"id\":\"b\",\"interface\":\"eth0\",\"sending\":{\"service_type\":\"guaranteed\",\"token_rate\":7500000,\"peak_bandwidth\":\"infinite\"}}
+{\"at_us\":1,\"op\":\"reserve\",\"id\":\"c\",\"interface\":\"eth0\",\"template\":\"uhd\"}
+{\"at_us\":2,\"op\":\"refresh\",\"id\":\"a\",\"ttl_us\":8}
+{\"at_us\":10,\"op\":\"tick\"}
+{\"at_us\":11,\"op\":\"release\",\"id\":\"a\"}
+{\"at_us\":11,\"op\":\"query\",\"interface\":\"eth0\"}
+";
+    let output = gqos(directory.path(), &["replay", "--policy", "p.toml", "-"], trace);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 7);
+    let first = r#"{"at_us":0,"op":"reserve","id":"a","ok":true,"error":null,"code":0,"status":null,"reason":null,"message":"eth0: admitted, sending 30 Mbit/s and receiving 0 bit/s","charged":{"sending":3750000,"receiving":0},"reserved":{"eth0":{"sending":3750000,"receiving":0}},"available":{"eth0":{"sending":6250000,"receiving":10000000}},"preempted":[],"shed":[]}"#;
+    assert_eq!(text.lines().next(), Some(first));
+    assert_eq!(
+        (&lines[1]["reason"], &lines[1]["would_fit"]),
+        (&"interface_budget".into(), &6_250_000.into())
+    );
+    assert_eq!((&lines[2]["reason"], &lines[2]["code"]), (&"unknown_template".into(), &10045.into()));
+    assert_eq!(
+        (&lines[4]["expired"], &lines[4]["id"]),
+        (&serde_json::json!(["a"]), &serde_json::Value::Null)
+    );
+    assert_eq!((&lines[5]["reason"], &lines[5]["error"]), (&"unknown_id".into(), &"WSAEINVAL".into()));
+    assert_eq!(lines[6]["available"]["eth0"]["sending"], 10_000_000);
+    let again = gqos(directory.path(), &["replay", "--policy", "p.toml"], trace);
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), text, "byte for byte");
+}
+
+#[test]
+fn a_line_that_is_no_request_ends_a_replay_with_its_number() {
+    let directory = with_tests("");
+    let check = |line: &str, text: &str| {
+        let trace = format!("{{\"at_us\":5,\"op\":\"tick\"}}\n{line}\n");
+        let output = gqos(directory.path(), &["replay", "-p", "p.toml"], &trace);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{message}");
+        assert!(
+            message.starts_with("gqos: standard input:2: ") && message.contains(text),
+            "{text:?} is not in {message}"
+        );
+        assert_eq!(
+            output.stdout.iter().filter(|&&byte| byte == b'\n').count(),
+            1,
+            "what was decided is told"
+        );
+    };
+    check("x", "expected value");
+    check("{\"at_us\":4,\"op\":\"tick\"}", "at_us goes back from 5 to 4");
+    check("{\"at_us\":5,\"op\":\"dance\"}", "unknown variant");
+    check("{\"at_us\":5,\"op\":\"tick\",\"extra\":1}", "unknown field");
+    check("{\"at_us\":5,\"op\":\"release\"}", "\"release\" needs \"id\"");
+    check("{\"at_us\":-1,\"op\":\"tick\"}", "invalid value");
+    check(
+        "{\"at_us\":5,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"template\":\"hd\",\"sending\":{\"service_type\":\"best_effort\"}}",
+        "give either",
+    );
+    check(
+        "{\"at_us\":5,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"setup_priority\":8}",
+        "0, the best, to 7",
+    );
+    check(
+        &format!("{{\"at_us\":5,\"op\":\"release\",\"id\":\"{}\"}}", "x".repeat(70_000)),
+        "more than 65536 bytes",
+    );
+}
