@@ -1,0 +1,74 @@
+//! What must hold for every policy text and every trace: run by the fuzz targets on new ones, and by
+//! `tests/corpus.rs` on those that are kept.
+
+use std::sync::Arc;
+
+use gqos::admission::{Ledger, Operation};
+use gqos::policy::{Policy, Severity, Source};
+use gqos::scenario::{Suite, parse_line, run_test};
+
+/// A policy that has some of everything.
+const POLICY: &str = include_str!("policy.toml");
+
+/// A policy text, which may be a test file as well: problems point into it, and nothing else comes of it.
+pub(crate) fn policy(input: &[u8]) {
+    let Ok(text) = core::str::from_utf8(input) else { return };
+    let sources = [Source { name: "fuzz", text }];
+    let problems = match Policy::parse(&sources) {
+        Ok((policy, warnings)) => {
+            assert!(warnings.iter().all(|problem| problem.code.severity() == Severity::Warning));
+            // Whatever it says, a ledger can be kept under it.
+            let ledger = Ledger::new(Arc::new(policy));
+            assert_eq!(ledger.flows(), 0);
+            warnings
+        }
+        Err(problems) => {
+            assert!(problems.iter().any(|problem| problem.code.severity() == Severity::Error));
+            problems
+        }
+    };
+    for problem in &problems {
+        let span = &problem.place.span;
+        assert!(span.start <= span.end && span.end <= text.len(), "{problem:?}");
+        assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end), "{problem:?}");
+        assert!(!problem.message.is_empty());
+    }
+    if text.len() < 4096
+        && let Ok(suite) = Suite::parse(&sources[0])
+    {
+        let (policy, _) = Policy::parse(&[Source { name: "policy", text: POLICY }]).expect("it is valid");
+        let policy = Arc::new(policy);
+        let named = suite.policies().into_iter().map(|name| (name.to_owned(), Arc::clone(&policy))).collect();
+        // A step may open a million flows; once is enough here.
+        if !text.contains("repeat") {
+            for test in &suite.tests {
+                let first = run_test(test, &policy, &named);
+                assert_eq!(first.verdict, run_test(test, &policy, &named).verdict);
+            }
+        }
+    }
+}
+
+/// A trace: the same decisions twice, and never more promised than may be, unless a capacity fell.
+pub(crate) fn trace(input: &[u8]) {
+    let Ok(text) = core::str::from_utf8(input) else { return };
+    let (policy, _) = Policy::parse(&[Source { name: "policy", text: POLICY }]).expect("it is valid");
+    let policy = Arc::new(policy);
+    let mut ledger = Ledger::new(Arc::clone(&policy));
+    let mut twin = Ledger::new(Arc::clone(&policy));
+    let mut fell = false;
+    for line in text.lines() {
+        let Ok(traced) = parse_line(line, &policy) else { continue };
+        fell |= matches!(traced.operation, Operation::Capacity { .. });
+        let decision = ledger.decide(traced.at_us, &traced.operation);
+        let json = serde_json::to_string(&decision).expect("every decision is JSON");
+        let again = twin.decide(traced.at_us, &traced.operation);
+        assert_eq!(json, serde_json::to_string(&again).expect("JSON"));
+        assert_eq!(decision.ok, decision.error.is_none() && decision.reason.is_none());
+        for (name, totals) in ledger.interfaces() {
+            for totals in [totals.sending, totals.receiving] {
+                assert!(fell || totals.reserved <= totals.budget, "{name}: {totals:?} after {line}");
+            }
+        }
+    }
+}
