@@ -562,6 +562,18 @@ impl Naive {
         Some((rate, gone))
     }
 
+    /// The first moment at which it would fit, of all there are.
+    fn earliest(&self, request: &Request) -> Option<u64> {
+        let start = request.start.unwrap_or(self.now).max(self.now);
+        let duration = request.end.map(|end| end.saturating_sub(start));
+        (start..start + 3 * HORIZON).find(|&moment| {
+            let end = duration.map(|duration| moment + duration);
+            let mut tried = self.bare();
+            tried.preemption = false;
+            tried.reserve(&Request { start: Some(moment), end, ..request.clone() }).is_some()
+        })
+    }
+
     fn renegotiate(&mut self, id: &str, asked: &Both<Option<Flowspec>>) -> Option<[u64; 2]> {
         let at = self.flows.iter().position(|flow| flow.id == id)?;
         let old = self.flows[at].clone();
@@ -774,7 +786,8 @@ fn run(seed: u64, operations: u64) -> Counts {
             },
         );
     let (policy, _) = Policy::parse(&[Source { name: "model", text: &text }]).unwrap();
-    let mut ledger = Ledger::new(Arc::new(policy));
+    let policy = Arc::new(policy);
+    let mut ledger = Ledger::new(Arc::clone(&policy));
     let mut naive = Naive::new(model, preemption, shed);
     let mut now = 0;
     let mut counts = Counts::default();
@@ -849,6 +862,18 @@ fn run(seed: u64, operations: u64) -> Counts {
             (operation, wanted)
         };
         let decision = ledger.decide(now, &operation);
+        if random.one_in(50) {
+            // What is counted is booked anew, and is the same.
+            ledger.reload(Arc::clone(&policy));
+            for (way, direction) in DIRECTIONS.into_iter().enumerate() {
+                ledger.set_capacity("eth0", direction, Rate::new(naive.capacity[way]));
+            }
+        }
+        if random.one_in(80) {
+            let request = random_request(&mut random, now);
+            let (found, wanted) = (ledger.earliest(&request), naive.earliest(&known_client(&request)));
+            assert_eq!(found, wanted, "seed {seed}, operation {number}: {request:#?}\n{:#?}", naive.flows);
+        }
         let totals = ledger.totals("eth0").unwrap();
         let context = || {
             format!(

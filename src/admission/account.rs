@@ -29,6 +29,8 @@ pub(super) struct Account {
     pub(super) mtu: Bytes,
     /// What has been proved of the programmed tree.
     pub(super) terms: Option<ErrorTerms>,
+    /// What the policy limits, and is counted for that.
+    counts: Counts,
     pub(super) reserved: Both<Profile>,
     buffer: Both<Profile>,
     flows: Profile,
@@ -45,6 +47,21 @@ pub(super) struct Account {
 struct ClassUse {
     reserved: Both<Profile>,
     flows: Profile,
+}
+
+/// What is counted of an interface; what nothing limits is not.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    flows: bool,
+    buffer: bool,
+    dolls: bool,
+}
+
+/// What is counted of a class.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct ClassCounts {
+    flows: bool,
+    rate: bool,
 }
 
 /// A flow's part of a budget, ordered as a refusal names them.
@@ -72,6 +89,7 @@ pub(super) struct Footprint {
     pub(super) order: u64,
     pub(super) class: Option<Arc<str>>,
     pub(super) class_type: u8,
+    pub(super) class_counts: ClassCounts,
     /// Nothing where a group pays.
     pub(super) charged: Both<Rate>,
     pub(super) buffer: Both<Bytes>,
@@ -112,6 +130,11 @@ impl Account {
             capacity: capacity(policy, None),
             mtu: policy.mtu.unwrap_or(UNKNOWN_MTU),
             terms: policy.error_terms,
+            counts: Counts {
+                flows: policy.max_flows.is_some(),
+                buffer: policy.buffer.is_some(),
+                dolls: policy.class_model == ClassModel::Rdm,
+            },
             reserved: Both::default(),
             buffer: Both::default(),
             flows: Profile::default(),
@@ -122,9 +145,9 @@ impl Account {
         }
     }
 
-    /// Another policy: what it states goes before what was seen, and a rate that it stated before and not
-    /// any more is not known.
-    pub(super) fn policy_changed(&mut self, before: Option<&InterfacePolicy>, after: &InterfacePolicy) {
+    /// An empty account under another policy: what it states goes before what was seen, and a rate that
+    /// the old one stated and the new one does not is not known.
+    pub(super) fn under(mut self, before: Option<&InterfacePolicy>, after: &InterfacePolicy) -> Self {
         for direction in Direction::BOTH {
             let stated = |policy: &InterfacePolicy| match policy.budget(direction).capacity {
                 Capacity::Rate(rate) => Some(rate),
@@ -137,8 +160,12 @@ impl Account {
                 _ => {}
             }
         }
-        self.terms = after.error_terms.or(self.terms);
-        self.mtu = after.mtu.unwrap_or(self.mtu);
+        Self {
+            capacity: self.capacity,
+            terms: after.error_terms.or(self.terms),
+            mtu: after.mtu.unwrap_or(self.mtu),
+            ..Self::new(after)
+        }
     }
 
     /// What charges depend on.
@@ -198,25 +225,55 @@ impl Account {
 
     /// Everything that a footprint is counted in.
     fn each_profile(&mut self, footprint: &Footprint, mut change: impl FnMut(&mut Profile, u64)) {
-        change(&mut self.flows, footprint.flows);
+        let Counts { flows, buffer, dolls } = self.counts;
+        if flows {
+            change(&mut self.flows, footprint.flows);
+        }
         for direction in Direction::BOTH {
             let rate = footprint.charged.get(direction).get();
-            change(self.reserved.get_mut(direction), rate);
-            change(self.buffer.get_mut(direction), footprint.buffer.get(direction).get());
-            for doll in &mut self.dolls[..=usize::from(footprint.class_type)] {
-                change(doll.get_mut(direction), rate);
+            if rate > 0 {
+                change(self.reserved.get_mut(direction), rate);
+            }
+            if buffer {
+                change(self.buffer.get_mut(direction), footprint.buffer.get(direction).get());
+            }
+            if dolls {
+                for doll in &mut self.dolls[1..=usize::from(footprint.class_type)] {
+                    change(doll.get_mut(direction), rate);
+                }
             }
         }
-        if let Some(class) = &footprint.class {
+        let ClassCounts { flows, rate } = footprint.class_counts;
+        if let Some(class) = &footprint.class
+            && (flows || rate)
+        {
             let used = match self.classes.get_mut(class) {
                 Some(used) => used,
                 None => self.classes.entry(class.clone()).or_default(),
             };
-            change(&mut used.flows, footprint.flows);
+            if flows {
+                change(&mut used.flows, footprint.flows);
+            }
             for direction in Direction::BOTH {
-                change(used.reserved.get_mut(direction), footprint.charged.get(direction).get());
+                let charged = footprint.charged.get(direction).get();
+                if rate && charged > 0 {
+                    change(used.reserved.get_mut(direction), charged);
+                }
             }
         }
+    }
+
+    /// The moments at which something ends or begins that a flow of a class may have to wait for.
+    pub(super) fn moments(&self, class: Option<&str>) -> Vec<u64> {
+        let mut moments = self.flows.moments();
+        for direction in Direction::BOTH {
+            moments.extend(self.reserved.get(direction).moments());
+            moments.extend(self.buffer.get(direction).moments());
+        }
+        if let Some(used) = class.and_then(|class| self.class_use(class)) {
+            moments.extend(used.flows.moments());
+        }
+        moments
     }
 
     /// Whether a footprint fits, which is not booked; `old` is what it stands in for, not booked either.
@@ -370,6 +427,15 @@ impl Account {
         let holders = holders.filter(|holder| class.is_none() || holder.class.as_deref() == class);
         let named = holders.take(NAMED_HOLDERS);
         named.map(|holder| Holder { id: holder.id.to_string(), charged: holder.charged.0 }).collect()
+    }
+}
+
+impl ClassCounts {
+    pub(super) fn of(class: Option<&Class>) -> Self {
+        Self {
+            flows: class.is_some_and(|class| class.max_flows.is_some()),
+            rate: class.is_some_and(|class| class.share.is_some()),
+        }
     }
 }
 

@@ -87,6 +87,11 @@ impl ClientUse {
         }
     }
 
+    /// The moments at which something of it begins or ends.
+    pub(super) fn moments(&self) -> Vec<u64> {
+        self.flows.moments()
+    }
+
     pub(super) fn advance(&mut self, now: u64) {
         self.flows.advance(now);
         self.charged.sending.advance(now);
@@ -96,6 +101,6 @@ impl ClientUse {
     /// Whether it can be forgotten: nothing is booked, and its requests are as many as they can be.
     pub(super) fn is_idle(&self, now: u64) -> bool {
         let full = self.requests.as_ref().is_none_or(|_| now.saturating_sub(self.at) >= 1_000_000);
-        full && self.flows.current() == 0 && self.flows.moments().is_empty()
+        full && self.flows.is_empty()
     }
 }

@@ -48,6 +48,9 @@ pub struct Decision {
     /// Which of several renditions it got, where that was not the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rendition: Option<String>,
+    /// When a flow that was asked about would fit first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earliest_us: Option<u64>,
     /// What a flow gave back.
     #[serde(skip)]
     pub released: Option<Both<Rate>>,
@@ -199,6 +202,7 @@ impl Decision {
             shed: Vec::new(),
             expired: Vec::new(),
             rendition: None,
+            earliest_us: None,
             released: None,
             would_fit: None,
             least_latency: None,

@@ -74,6 +74,11 @@ impl Group {
         Some(member)
     }
 
+    /// The moments at which something of it begins or ends.
+    pub(super) fn moments(&self) -> Vec<u64> {
+        Direction::BOTH.iter().flat_map(|&direction| self.sums.get(direction).charged.moments()).collect()
+    }
+
     pub(super) fn advance(&mut self, now: u64) {
         for direction in Direction::BOTH {
             let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Rate};
 
-use super::account::Footprint;
+use super::account::{ClassCounts, Footprint};
 use super::group::Group;
 use super::ledger::{Ledger, Totals, class_of};
 use super::profile::Window;
@@ -22,9 +22,24 @@ impl Ledger {
     pub fn reload(&mut self, policy: Arc<Policy>) {
         let before = std::mem::replace(&mut self.policy, policy);
         let policy = Arc::clone(&self.policy);
+        // What is counted is what a policy limits: everything is booked anew.
         for (name, account) in &mut self.accounts {
             if let Some(interface) = policy.interface(name) {
-                account.policy_changed(before.interface(name), interface);
+                *account = account.clone().under(before.interface(name), interface);
+            }
+        }
+        let now = self.now;
+        let flows = self.flows.values_mut().map(|entry| (&*entry.interface, &mut entry.footprint));
+        let groups = self.groups.values_mut().map(|group| (group.interface.as_str(), &mut group.footprint));
+        for (interface, footprint) in flows.chain(groups) {
+            if policy.interface(interface).is_none() {
+                continue;
+            }
+            let class = footprint.class.as_deref().and_then(|class| policy.classes.get(class));
+            footprint.class_counts = ClassCounts::of(class);
+            footprint.class_type = class.map_or(0, |class| class.class_type);
+            if let Some(account) = self.accounts.get_mut(interface) {
+                account.book(footprint, now);
             }
         }
         for name in before.groups.keys().filter(|name| !policy.groups.contains_key(*name)) {
@@ -85,6 +100,7 @@ impl Ledger {
             order,
             class: class.as_deref().map(Arc::from),
             class_type: class_policy.map_or(0, |class| class.class_type),
+            class_counts: ClassCounts::of(class_policy),
             charged: Both::default(),
             buffer: Both::default(),
             window: Window::from(self.now),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Qos, Rate};
 
-use super::account::{Account, Footprint, Terms, capacity};
+use super::account::{Account, ClassCounts, Footprint, Terms, capacity};
 use super::charge::{Charge, free};
 use super::client::ClientUse;
 use super::group::{Group, Member};
@@ -184,6 +184,30 @@ impl Ledger {
             grant.preempted = self.clone().make_room(&entry, setup, refusal)?;
         }
         Ok(grant)
+    }
+
+    /// The first moment from the request's start on at which it would fit for as long as it is to last, by
+    /// what is booked now and without displacing anybody. Nothing where it never would.
+    ///
+    /// What is taken changes only where something begins or ends, so that only those moments are tried.
+    pub fn earliest(&mut self, request: &Request) -> Option<u64> {
+        let start = request.start.unwrap_or(self.now).max(self.now);
+        let duration = request.end.map(|end| end.saturating_sub(start));
+        let account = self.accounts.get(&request.interface);
+        let mut moments = account.map_or_else(Vec::new, |account| account.moments(request.class.as_deref()));
+        let client = client_of(&self.policy, request.client.as_deref());
+        let client = client.and_then(|(name, _)| self.clients.get(name));
+        moments.extend(client.into_iter().flat_map(ClientUse::moments));
+        let group = request.group.as_deref().and_then(|name| self.groups.get(name));
+        moments.extend(group.into_iter().flat_map(Group::moments));
+        moments.sort_unstable();
+        moments.dedup();
+        let later = moments.into_iter().filter(|&moment| moment > start);
+        std::iter::once(start).chain(later).find(|&moment| {
+            let end = duration.map(|duration| moment.saturating_add(duration));
+            let moved = Request { start: Some(moment), end, ..request.clone() };
+            self.prepare(&moved).and_then(|(entry, ..)| self.check(&entry, None)).is_ok()
+        })
     }
 
     /// Gives back what a flow holds: what that was, or nothing where it holds nothing any more.
@@ -367,6 +391,7 @@ impl Ledger {
             order: self.admitted + 1,
             class: class_name.as_deref().map(Arc::from),
             class_type: class.map_or(0, |class| class.class_type),
+            class_counts: ClassCounts::of(class),
             charged: if on_link { charge.rate } else { Both::default() },
             buffer: if on_link { charge.buffer } else { Both::default() },
             window,

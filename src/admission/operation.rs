@@ -51,6 +51,8 @@ pub enum Operation {
     Query {
         /// The interface.
         interface: String,
+        /// A flow, to be told when it would fit first.
+        request: Option<Box<Request>>,
     },
     /// Time passes.
     Tick,
@@ -113,7 +115,8 @@ impl Ledger {
             Operation::Capacity { interface, direction, capacity } => {
                 self.capacity_changed(at, interface, *direction, *capacity)
             }
-            Operation::Query { interface } => {
+            Operation::Query { interface, request } => {
+                let earliest = request.as_ref().map(|request| self.earliest(request));
                 let mut decision = Decision::new(at, Op::Query, "", [interface.as_str()], self);
                 match self.totals(interface) {
                     None => {
@@ -124,6 +127,12 @@ impl Ledger {
                         let Both { sending, receiving } = totals.map(|totals| totals.available());
                         decision.message =
                             format!("{interface}: {sending} sending and {receiving} receiving are free");
+                        if let Some(earliest) = earliest {
+                            let when =
+                                earliest.map_or("never fits".into(), |at| format!("fits first at {at} us"));
+                            decision.message.push_str(&format!("; the flow {when}"));
+                            decision.earliest_us = earliest;
+                        }
                     }
                 }
                 decision

@@ -94,7 +94,12 @@ impl Line {
         let op = self.op.name();
         let needed = |value: Option<String>, field| value.ok_or(TraceError::Missing { op, field });
         Ok(match self.op {
-            Op::Reserve => {
+            Op::Reserve | Op::Query
+                if self.op == Op::Reserve
+                    || self.template.is_some()
+                    || self.sending.is_some()
+                    || self.receiving.is_some() =>
+            {
                 let templates = match (self.template, self.templates) {
                     (Some(_), Some(_)) => {
                         return Err(TraceError::Conflict("template and templates exclude each other"));
@@ -103,7 +108,9 @@ impl Line {
                 };
                 let asked = Asked { templates, sending: self.sending, receiving: self.receiving };
                 let interface = needed(self.interface, "interface")?;
-                let mut request = Request::new(needed(self.id, "id")?, interface, Qos::BEST_EFFORT);
+                // A question needs no name.
+                let id = if self.op == Op::Query { Some(self.id.unwrap_or_default()) } else { self.id };
+                let mut request = Request::new(needed(id, "id")?, interface, Qos::BEST_EFFORT);
                 (request.class, request.group, request.client) = (self.class, self.group, self.client);
                 (request.start, request.end) = (self.start_us, self.end_us);
                 request.time_to_live = self.ttl_us.map(Micros::new);
@@ -114,7 +121,13 @@ impl Line {
                         return Err(TraceError::Conflict("a priority is 0, the best, to 7"));
                     }
                 }
-                asked.reserve(request, policy)?
+                match asked.reserve(request, policy)? {
+                    Operation::Reserve(ladder) if self.op == Op::Query => {
+                        let interface = ladder.request.interface.clone();
+                        Operation::Query { interface, request: Some(Box::new(ladder.request)) }
+                    }
+                    operation => operation,
+                }
             }
             Op::Renegotiate => {
                 let asked = Box::new(Both { sending: self.sending, receiving: self.receiving });
@@ -159,7 +172,9 @@ impl Line {
                 },
                 capacity: Rate::new(self.capacity.ok_or(TraceError::Missing { op, field: "capacity" })?),
             },
-            Op::Query => Operation::Query { interface: needed(self.interface, "interface")? },
+            Op::Reserve | Op::Query => {
+                Operation::Query { interface: needed(self.interface, "interface")?, request: None }
+            }
             Op::Tick => Operation::Tick,
         })
     }
