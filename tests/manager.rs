@@ -290,7 +290,7 @@ fn a_decision_is_one_line_of_the_contracts_json() {
     let json = serde_json::to_string(&world.refused("v2", 2)).unwrap();
     assert_eq!(
         json,
-        r#"{"at_us":3,"op":"reserve","id":"v2","ok":false,"error":"WSAEOPNOTSUPP","code":10045,"status":"WSA_QOS_ADMISSION_FAILURE","reason":"interface_budget","message":"eth0 sending: 2 Mbit/s asked, 79 Mbit/s reserved of 80 Mbit/s, 1 Mbit/s available: 1 Mbit/s short; most is held by v1 (79 Mbit/s); at most 1 Mbit/s would fit","charged":{"sending":0,"receiving":0},"reserved":{"eth0":{"sending":9875000,"receiving":0}},"available":{"eth0":{"sending":125000,"receiving":10000000}},"preempted":[],"shed":[],"would_fit":125000}"#
+        r#"{"at_us":3,"op":"reserve","id":"v2","ok":false,"error":"WSAEOPNOTSUPP","code":10045,"status":"WSA_QOS_ADMISSION_FAILURE","reason":"interface_budget","message":"eth0 sending: 2 Mbit/s asked, 79 Mbit/s reserved of 80 Mbit/s, 1 Mbit/s available: 1 Mbit/s short; most is held by v1 (79 Mbit/s); at most 1 Mbit/s would fit","charged":{"sending":0,"receiving":0},"reserved":{"eth0":{"sending":9875000,"receiving":0}},"available":{"eth0":{"sending":125000,"receiving":10000000}},"preempted":[],"shed":[],"would_fit":125000,"rule":"test:2"}"#
     );
 }
 

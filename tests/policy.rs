@@ -93,6 +93,9 @@ fn the_examples_are_valid() {
     let mut count = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
+        if path.to_string_lossy().ends_with(".qostest.toml") {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         let name = path.display().to_string();
         let (_, warnings) = Policy::parse(&[Source { name: &name, text: &text }]).unwrap();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::ledger::{Ledger, Totals};
 use super::refusal::Refusal;
 use super::request::Grant;
-use crate::policy::Place;
+use crate::policy::{Place, Policy};
 
 /// What was decided, with the interface's totals after it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -60,7 +60,10 @@ pub struct Decision {
     /// The least delay that such a charge would meet, where the flow asked for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub least_latency: Option<Micros>,
-    /// Where in the policy the constraint stands that decided.
+    /// Where in the policy the constraint stands that decided: `streaming.toml:12`.
+    #[serde(rename = "rule", skip_serializing_if = "Option::is_none")]
+    pub rule_line: Option<String>,
+    /// The same as a place.
     #[serde(skip)]
     pub rule: Option<Place>,
     /// What holds the flow to its promise, and where.
@@ -137,7 +140,7 @@ impl Decision {
     pub fn refused(at_us: u64, id: &str, interface: &str, refusal: &Refusal, ledger: &Ledger) -> Self {
         let mut decision = Self::new(at_us, Op::Reserve, id, [interface], ledger);
         decision.refuse(refusal);
-        decision.rule = refusal.decided_by(ledger.policy());
+        decision.decided_by(refusal, ledger.policy());
         decision
     }
 
@@ -168,6 +171,12 @@ impl Decision {
         self.message = refusal.to_string();
         self.would_fit = refusal.would_fit();
         self.least_latency = refusal.least_latency();
+    }
+
+    /// Says where in the policy a refusal comes from.
+    pub(super) fn decided_by(&mut self, refusal: &Refusal, policy: &Policy) {
+        self.rule = refusal.decided_by(policy);
+        self.rule_line = self.rule.as_ref().and_then(|place| policy.locate(place));
     }
 
     /// Nothing decided yet; the totals of these interfaces, of those that the policy knows.
@@ -206,6 +215,7 @@ impl Decision {
             released: None,
             would_fit: None,
             least_latency: None,
+            rule_line: None,
             rule: None,
             enforced: None,
         }

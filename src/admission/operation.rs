@@ -191,7 +191,7 @@ impl Ledger {
             Ok(grant) => decision.grant(interface, grant),
             Err(refusal) => {
                 decision.refuse(&refusal);
-                decision.rule = refusal.decided_by(&self.policy);
+                decision.decided_by(&refusal, &self.policy);
             }
         }
         decision

@@ -21,8 +21,8 @@ pub struct Window {
 /// An amount over time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Profile {
-    /// What is taken now.
-    current: u64,
+    /// What is taken now. More than any one amount can be: what nothing limits adds up.
+    current: u128,
     /// What changes later.
     changes: Option<Box<Changes>>,
 }
@@ -73,26 +73,22 @@ impl Window {
 }
 
 impl Profile {
-    /// What is taken now.
-    pub(super) const fn current(&self) -> u64 {
-        self.current
+    /// What is taken now; the largest number where it is more.
+    pub(super) fn current(&self) -> u64 {
+        u64::try_from(self.current).unwrap_or(u64::MAX)
     }
 
     /// The most that is taken at any moment of a window that begins at or after now.
     pub(super) fn highest(&self, window: Window, now: u64) -> u64 {
-        let Some(changes) = &self.changes else { return self.current };
-        let current = i128::from(self.current);
+        let Some(changes) = &self.changes else { return self.current() };
         let at_start = if window.start <= now { 0 } else { changes.sum_until(window.start) };
         let mut sum = 0;
         let later = changes.highest_between(window.start.max(now), window.end, &mut sum);
         let highest = later.map_or(at_start, |later| later.max(at_start));
-        u64::try_from(current + highest).unwrap_or(u64::MAX)
+        u64::try_from(shifted(self.current, highest)).unwrap_or(u64::MAX)
     }
 
     /// Takes an amount over a window.
-    ///
-    /// # Panics
-    /// When what is taken now would not fit 64 bits: the callers have checked it against a limit.
     pub(super) fn book(&mut self, amount: u64, window: Window, now: u64) {
         self.change(i128::from(amount), window, now);
     }
@@ -164,9 +160,9 @@ impl Profile {
     }
 }
 
-fn shifted(amount: u64, delta: i128) -> u64 {
-    let sum = i128::from(amount) + delta;
-    u64::try_from(sum).unwrap_or_else(|_| panic!("{amount} changed by {delta} is no amount"))
+fn shifted(amount: u128, delta: i128) -> u128 {
+    let sum = amount.checked_add_signed(delta);
+    sum.unwrap_or_else(|| panic!("{amount} changed by {delta} is no amount"))
 }
 
 impl Changes {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use gqos::policy::{Policy, Severity, Source};
 
-use super::diagnostics::{Record, render};
+use super::diagnostics::{Record, render, sarif};
 use super::{Failure, INVALID_FILE, colour, read, say};
 
 /// Check a policy: all problems at once, each with its place.
@@ -20,6 +20,9 @@ pub(super) struct Arguments {
     /// How problems are printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     message_format: Format,
+    /// Print the merged policy, every default written out, each table with its origin.
+    #[arg(long)]
+    effective: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -28,18 +31,24 @@ enum Format {
     Text,
     /// One line a problem, on standard output.
     Json,
+    /// One SARIF 2.1.0 document, on standard output.
+    Sarif,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let names: Vec<_> = arguments.policies.iter().map(|path| path.display().to_string()).collect();
     let texts = arguments.policies.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let sources: Vec<_> = names.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
-    let problems = match Policy::parse(&sources) {
-        Ok((_, warnings)) => warnings,
-        Err(problems) => problems,
+    let (policy, problems) = match Policy::parse(&sources) {
+        Ok((policy, warnings)) => (Some(policy), warnings),
+        Err(problems) => (None, problems),
     };
+    if let Format::Sarif = arguments.message_format {
+        say(&sarif(&problems, &sources))?;
+    }
     for problem in &problems {
         match arguments.message_format {
+            Format::Sarif => {}
             Format::Text => eprintln!("{}\n", render(problem, &sources, colour())),
             Format::Json => {
                 let line = serde_json::to_string(&Record::new(problem, &sources));
@@ -53,6 +62,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         && errors + warnings > 0
     {
         eprintln!("gqos: {errors} errors, {warnings} warnings");
+    }
+    if let Some(policy) = policy.filter(|_| arguments.effective) {
+        say(&policy.effective())?;
     }
     Ok(if errors > 0 { ExitCode::from(INVALID_FILE) } else { ExitCode::SUCCESS })
 }

@@ -3,8 +3,9 @@
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
+use serde_json::json;
 
-use gqos::policy::{Place, Problem, Severity, Source};
+use gqos::policy::{Code, Place, Problem, Severity, Source};
 
 /// Draws a problem as rustc would: file, line, column, the line itself and a caret.
 pub(super) fn render(problem: &Problem, sources: &[Source<'_>], colour: bool) -> String {
@@ -63,6 +64,61 @@ impl<'a> Record<'a> {
             help: problem.help.as_deref(),
         }
     }
+}
+
+/// The problems as a SARIF 2.1.0 document. Source: OASIS, Static Analysis Results Interchange Format.
+pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
+    let level = |code: Code| match code.severity() {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let location = |place: &Place, message: Option<&str>| {
+        let source = sources.get(place.source);
+        let text = source.map_or("", |source| source.text);
+        let (start, end) = (place.span.start.min(text.len()), place.span.end.min(text.len()));
+        let ((line, column), (end_line, end_column)) = (line_column(text, start), line_column(text, end));
+        let mut location = json!({ "physicalLocation": {
+            "artifactLocation": { "uri": source.map_or("", |source| source.name) },
+            "region": { "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column },
+        }});
+        if let Some(message) = message {
+            location["message"] = json!({ "text": message });
+        }
+        location
+    };
+    let results = problems.iter().map(|problem| {
+        let message = match &problem.help {
+            Some(help) => format!("{} ({help})", problem.message),
+            None => problem.message.clone(),
+        };
+        let labels = problem.labels.iter().map(|label| location(&label.place, Some(&label.text)));
+        json!({
+            "ruleId": problem.code.id(),
+            "ruleIndex": Code::ALL.iter().position(|&code| code == problem.code),
+            "level": level(problem.code),
+            "message": { "text": message },
+            "locations": [location(&problem.place, None)],
+            "relatedLocations": labels.collect::<Vec<_>>(),
+        })
+    });
+    let rules = Code::ALL.map(|code| {
+        json!({
+            "id": code.id(),
+            "shortDescription": { "text": code.title() },
+            "fullDescription": { "text": code.explanation() },
+            "defaultConfiguration": { "level": level(code) },
+        })
+    });
+    let document = json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": { "name": "gqos", "version": env!("CARGO_PKG_VERSION"), "rules": rules } },
+            "columnKind": "unicodeCodePoints",
+            "results": results.collect::<Vec<_>>(),
+        }],
+    });
+    format!("{document}\n")
 }
 
 /// Line and column of a byte, both from 1, the column in characters.

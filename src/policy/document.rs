@@ -33,7 +33,7 @@ impl Policy {
         let problems = Problems::default();
         let mut policy = Self::default();
         for (number, source) in sources.iter().enumerate() {
-            let whole = Place { source: number, span: 0..0 };
+            let whole = Place { source: number, ..Place::default() };
             if source.text.len() > LARGEST_TEXT {
                 let message = format!("{} bytes are not a policy: at most {LARGEST_TEXT}", source.text.len());
                 problems.note(Code::Syntax, whole, message);
@@ -42,7 +42,11 @@ impl Policy {
             let (table, errors) = DeTable::parse_recoverable(source.text);
             for error in &errors {
                 let span = error.span().unwrap_or(0..0);
-                problems.note(Code::Syntax, Place { source: number, span }, error.message());
+                problems.note(
+                    Code::Syntax,
+                    Place { source: number, span, ..Place::default() },
+                    error.message(),
+                );
             }
             if errors.is_empty() {
                 let top = Section::new(&problems, table.get_ref(), String::new(), whole);
@@ -50,6 +54,11 @@ impl Policy {
             }
         }
         policy.check_names(&problems);
+        // What is wrong is mended first; much of what a lint would say of it then is not so.
+        if !problems.has_errors() {
+            super::lint::lint(&policy, &problems);
+        }
+        policy.count_lines(sources);
         let problems = problems.into_inner();
         if problems.iter().any(|problem| problem.code.severity() == Severity::Error) {
             return Err(problems);
@@ -114,6 +123,25 @@ impl Policy {
             self.rules.extend(rules(&top, value));
         }
         top.finish();
+    }
+
+    /// Says of everything in which line it stands.
+    fn count_lines(&mut self, sources: &[Source<'_>]) {
+        self.sources = sources
+            .iter()
+            .map(|source| source.name.rsplit('/').next().unwrap_or(source.name).to_owned())
+            .collect();
+        let places = (self.interfaces.values_mut().chain(&mut self.any_interface))
+            .map(|interface| &mut interface.place)
+            .chain(self.templates.values_mut().map(|template| &mut template.place))
+            .chain(self.classes.values_mut().map(|class| &mut class.place))
+            .chain(self.groups.values_mut().map(|group| &mut group.place))
+            .chain(self.clients.iter_mut().map(|client| &mut client.place))
+            .chain(self.rules.iter_mut().map(|rule| &mut rule.place));
+        for place in places {
+            let before = sources.get(place.source).and_then(|source| source.text.get(..place.span.start));
+            place.line = before.map_or(0, |before| before.bytes().filter(|&byte| byte == b'\n').count() + 1);
+        }
     }
 
     fn check_names(&self, problems: &Problems) {
@@ -191,7 +219,8 @@ fn template(section: Section<'_>) -> Option<Template> {
     let qos = qos(&section);
     let place = section.place.clone();
     section.finish();
-    Some(Template { qos: qos?, place })
+    // What could not be read has its problem; the name is defined all the same, so that nothing follows.
+    Some(Template { qos: qos.unwrap_or(Qos::BEST_EFFORT), place })
 }
 
 /// Both directions; an absent one is best effort.
@@ -346,10 +375,9 @@ fn class(section: Section<'_>) -> Option<Class> {
         );
         section.problem(Code::Conflict, &place, message);
     }
-    let complete = !section.has("share") || share.is_some();
     let place = section.place.clone();
     section.finish();
-    complete.then(|| Class {
+    Some(Class {
         share: share.map(|share| share.value),
         max_flows: max_flows.map(|flows| flows.value),
         max_rate: max_rate.map(|rate| rate.value),

@@ -52,12 +52,15 @@ pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
     }
     let place = section.place.clone();
     section.finish();
-    // A link is as fast one way as the other unless the policy says so.
+    // A link is as fast one way as the other unless the policy says so. What could not be read has its
+    // problem; the name is defined all the same, so that nothing follows from it.
+    let unread = Budget::new(Capacity::Auto, DEFAULT_RESERVABLE);
     let (egress, ingress) = match (egress, ingress) {
-        (Some(egress), Some(ingress)) => (egress?, ingress?),
-        (Some(only), None) | (None, Some(only)) => (only?, only?),
-        (None, None) => return None,
+        (Some(egress), Some(ingress)) => (egress, ingress),
+        (Some(only), None) | (None, Some(only)) => (only, only),
+        (None, None) => (None, None),
     };
+    let (egress, ingress) = (egress.unwrap_or(unread), ingress.unwrap_or(unread));
     Some(InterfacePolicy {
         budgets: Both { sending: egress, receiving: ingress },
         enforcement: enforcement.map_or(Enforcement::Auto, |choice| choice.value),

@@ -9,7 +9,9 @@
 //! ```
 
 pub(crate) mod document;
+mod effective;
 mod interface;
+mod lint;
 mod model;
 mod problem;
 pub(crate) mod reader;

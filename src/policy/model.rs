@@ -24,6 +24,8 @@ pub struct Policy {
     pub clients: Vec<Client>,
     /// In the order in which they are tried.
     pub rules: Vec<Rule>,
+    /// What its sources are called: the last part of each path.
+    pub sources: Vec<String>,
     /// Whether a newcomer may displace flows whose holding priority is worse than its setup priority.
     pub preemption: bool,
 }
@@ -35,6 +37,8 @@ pub struct Place {
     pub source: usize,
     /// Byte offsets in its text.
     pub span: Range<usize>,
+    /// The line where it begins, from 1; 0 where nobody has counted.
+    pub line: usize,
 }
 
 /// What one interface may promise.
@@ -222,6 +226,12 @@ impl Client {
 }
 
 impl Policy {
+    /// A place in the policy as people write it: `streaming.toml:12`.
+    pub fn locate(&self, place: &Place) -> Option<String> {
+        let source = self.sources.get(place.source)?;
+        (place.line > 0).then(|| format!("{source}:{}", place.line))
+    }
+
     /// What the policy says that is decided, tested and replayed, and that a running host does not carry
     /// out yet; nothing where a host can keep all of it.
     pub fn beyond_a_host(&self) -> Option<&'static str> {

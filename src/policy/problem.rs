@@ -63,11 +63,21 @@ pub enum Code {
     /// More may be promised than the link carries once headers are added, or nothing is left for
     /// what has no reservation.
     Overcommitted,
+    /// A group that its class or its interface has no room for.
+    GroupTooLarge,
+    /// A bucket that a full packet of the interface does not fit into.
+    SmallBucket,
+    /// A rule that no flow reaches, since an earlier one takes them all.
+    ShadowedRule,
+    /// A class that no rule and no group gives.
+    UnusedClass,
+    /// A template that no interface has room for.
+    NeverFits,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Syntax,
         Self::UnknownKey,
         Self::WrongType,
@@ -80,6 +90,11 @@ impl Code {
         Self::Version,
         Self::Conflict,
         Self::Overcommitted,
+        Self::GroupTooLarge,
+        Self::SmallBucket,
+        Self::ShadowedRule,
+        Self::UnusedClass,
+        Self::NeverFits,
     ];
 
     /// As it is printed; never given to another kind of problem.
@@ -97,6 +112,11 @@ impl Code {
             Self::Version => "GQ0010",
             Self::Conflict => "GQ0011",
             Self::Overcommitted => "GQ0101",
+            Self::GroupTooLarge => "GQ0102",
+            Self::SmallBucket => "GQ0103",
+            Self::ShadowedRule => "GQ0104",
+            Self::UnusedClass => "GQ0105",
+            Self::NeverFits => "GQ0106",
         }
     }
 
@@ -115,6 +135,11 @@ impl Code {
             Self::Version => "an unknown version of the format",
             Self::Conflict => "keys that exclude each other",
             Self::Overcommitted => "too little is left for headers and traffic without a reservation",
+            Self::GroupTooLarge => "a group that there is no room for",
+            Self::SmallBucket => "a bucket below a full packet",
+            Self::ShadowedRule => "a rule that no flow reaches",
+            Self::UnusedClass => "a class that nothing gives",
+            Self::NeverFits => "a template that no interface has room for",
         }
     }
 
@@ -168,6 +193,26 @@ impl Code {
                  again; what has no reservation, name lookups and routing among it, needs something as well. More than\n\
                  82 % of the capacity (64 of 78 bytes) cannot be promised safely; 80 % is the default."
             }
+            Self::GroupTooLarge => {
+                "The groups of a class ask for more together than the class's share, or those of an interface for more\n\
+                 than its budget. A group that does not fit is not made, and its members are told that there is none."
+            }
+            Self::SmallBucket => {
+                "With a bucket below the MTU (1500 bytes unless the interface says otherwise) and no max_sdu_size, the\n\
+                 largest packet of the flow is as small as its bucket: TCP then sends many small segments. Make the bucket\n\
+                 larger (50 to 100 ms of the flow's rate is good for media), or say max_sdu_size."
+            }
+            Self::ShadowedRule => {
+                "The first rule that matches decides. An earlier rule matches everything that this one does: put this one\n\
+                 before it, or take it out."
+            }
+            Self::UnusedClass => {
+                "The policy has rules, and none of them nor any group gives this class: only a caller that names it gets it.\n\
+                 If that is meant, there is nothing to do."
+            }
+            Self::NeverFits => {
+                "Every interface states its capacity, and not even an empty one has room for this template."
+            }
         }
     }
 
@@ -185,7 +230,12 @@ impl Code {
             | Self::Duplicate
             | Self::Version
             | Self::Conflict => Severity::Error,
-            Self::Overcommitted => Severity::Warning,
+            Self::Overcommitted
+            | Self::GroupTooLarge
+            | Self::SmallBucket
+            | Self::ShadowedRule
+            | Self::UnusedClass
+            | Self::NeverFits => Severity::Warning,
         }
     }
 }

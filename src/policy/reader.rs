@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::model::Place;
-use super::problem::{Code, Label, Problem};
+use super::problem::{Code, Label, Problem, Severity};
 
 /// One policy text, and what to call it.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,10 @@ impl Problems {
         self.0.borrow_mut().push(problem);
     }
 
+    pub(crate) fn has_errors(&self) -> bool {
+        self.0.borrow().iter().any(|problem| problem.code.severity() == Severity::Error)
+    }
+
     pub(crate) fn into_inner(self) -> Vec<Problem> {
         let mut problems = self.0.into_inner();
         problems
@@ -90,7 +94,7 @@ impl<'a> Section<'a> {
     }
 
     pub(crate) fn at(&self, span: Range<usize>) -> Place {
-        Place { source: self.place.source, span }
+        Place { source: self.place.source, span, ..Place::default() }
     }
 
     pub(crate) fn problem(&self, code: Code, place: &Place, message: impl Into<String>) {

@@ -81,6 +81,18 @@ pub enum NotANetwork {
 }
 
 impl Match {
+    /// Whether it matches everything that another one does, as far as conditions one by one can tell.
+    pub fn covers(&self, other: &Self) -> bool {
+        let ports = |range: &PortRange| {
+            self.local_port.iter().any(|mine| mine.start() <= range.start() && range.end() <= mine.end())
+        };
+        let peers = |network: &Network| self.peer.iter().any(|mine| mine.covers(network));
+        (self.protocol.is_none() || self.protocol == other.protocol)
+            && (self.local_port.is_empty()
+                || !other.local_port.is_empty() && other.local_port.iter().all(ports))
+            && (self.peer.is_empty() || !other.peer.is_empty() && other.peer.iter().all(peers))
+    }
+
     /// Whether all conditions hold.
     pub fn admits(&self, subject: &Subject) -> bool {
         self.protocol.is_none_or(|protocol| protocol == subject.protocol)
@@ -101,6 +113,13 @@ impl Protocol {
 }
 
 impl Network {
+    /// Whether every address of another network lies in it.
+    pub fn covers(&self, other: &Self) -> bool {
+        other.address.is_ipv4() == self.address.is_ipv4()
+            && self.prefix <= other.prefix
+            && masked(other.address, self.prefix) == bits(self.address)
+    }
+
     /// Whether the address lies in it. An IPv4 address mapped into IPv6 counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -132,10 +132,10 @@ impl Suite {
     /// - **Errors**: every problem, in the order of their places.
     pub fn parse(source: &Source<'_>) -> Result<Self, Vec<Problem>> {
         let problems = Problems::default();
-        let whole = Place { source: 0, span: 0..0 };
+        let whole = Place::default();
         let (table, errors) = DeTable::parse_recoverable(source.text);
         for error in &errors {
-            let place = Place { source: 0, span: error.span().unwrap_or(0..0) };
+            let place = Place { span: error.span().unwrap_or(0..0), ..Place::default() };
             problems.note(Code::Syntax, place, error.message());
         }
         let mut suite = Self { policy: None, tests: Vec::new() };

@@ -1,0 +1,338 @@
+//! Policies that are wrong: each is refused with its code at its line and column, whatever key the slip is
+//! in; none is taken for something else.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gqos::policy::{Code, Policy, Severity, Source};
+
+/// How many have been tried.
+static TRIED: AtomicUsize = AtomicUsize::new(0);
+
+/// A sound policy with one of everything; `@` marks where a line is put.
+const SOUND: [(&str, &str); 7] = [
+    ("interface", "[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\n@"),
+    ("budget", "[interface.eth1]\n[interface.eth1.egress]\ncapacity = \"1 Gbit/s\"\n@"),
+    ("template", "[template.t.sending]\nservice_type = \"guaranteed\"\ntoken_rate = \"6 Mbit/s\"\n@"),
+    ("class", "[class.c]\n@"),
+    (
+        "group",
+        "[group.g]\ninterface = \"eth0\"\nsending = { service_type = \"guaranteed\", token_rate = \"6 Mbit/s\" }\n@",
+    ),
+    ("client", "[client.\"x-*\"]\n@"),
+    ("rule", "[[rule]]\nclass = \"c\"\ntemplate = \"t\"\n@"),
+];
+
+/// The whole policy with a line in one of its tables, and that line's number.
+fn with_line(table: &str, line: &str) -> (String, usize) {
+    let mut text = String::from("version = 1\n");
+    let mut number = 0;
+    for (name, part) in SOUND {
+        let before = part.trim_end_matches('@');
+        text.push_str(before);
+        if name == table {
+            number = text.matches('\n').count() + 1;
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    assert!(number > 0 || table.is_empty(), "there is no table {table}");
+    (text, number)
+}
+
+/// A line is the only problem, with this code, at this column.
+#[track_caller]
+fn check(table: &str, line: &str, code: Code, column: usize) {
+    TRIED.fetch_add(1, Ordering::Relaxed);
+    let (text, number) = with_line(table, line);
+    let problems = Policy::parse(&[Source { name: "p.toml", text: &text }]).expect_err(&text);
+    let errors: Vec<_> =
+        problems.iter().filter(|problem| problem.code.severity() == Severity::Error).collect();
+    assert_eq!(errors.len(), 1, "{line} in {table}: {errors:#?}");
+    let before = &text[..errors[0].place.span.start];
+    let at =
+        (before.matches('\n').count() + 1, before.len() - before.rfind('\n').map_or(0, |end| end + 1) + 1);
+    assert_eq!((errors[0].code, at), (code, (number, column)), "{line} in {table}: {}", errors[0].message);
+    assert!(errors[0].message.len() > 10, "{}", errors[0].message);
+}
+
+/// Each key by its table and what it takes.
+const KEYS: &[(&str, &str, Kind)] = &[
+    ("interface", "enforcement", Kind::Word),
+    ("interface", "on_capacity_drop", Kind::Word),
+    ("interface", "class_model", Kind::Word),
+    ("interface", "mtu", Kind::Size),
+    ("interface", "path_latency", Kind::Time),
+    ("interface", "max_flows", Kind::Count),
+    ("interface", "buffer", Kind::Size),
+    ("interface", "delay", Kind::Flag),
+    ("interface", "takeover", Kind::Flag),
+    ("budget", "reservable", Kind::Share),
+    ("budget", "min_best_effort", Kind::Share),
+    ("template", "token_bucket_size", Kind::Size),
+    ("template", "peak_bandwidth", Kind::Rate),
+    ("template", "latency", Kind::Time),
+    ("template", "delay_variation", Kind::Time),
+    ("template", "max_sdu_size", Kind::Size),
+    ("template", "minimum_policed_size", Kind::Size),
+    ("template", "reserved_rate", Kind::Rate),
+    ("class", "share", Kind::Share),
+    ("class", "max_flows", Kind::Count),
+    ("class", "max_rate", Kind::Rate),
+    ("class", "setup_priority", Kind::Priority),
+    ("class", "class_type", Kind::Priority),
+    ("class", "allocate", Kind::Word),
+    ("class", "dscp", Kind::Word),
+    ("group", "mode", Kind::Word),
+    ("client", "max_flows", Kind::Count),
+    ("client", "max_rate", Kind::Rate),
+    ("client", "horizon", Kind::Time),
+    ("client", "best_setup_priority", Kind::Priority),
+];
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    Word,
+    Size,
+    Time,
+    Rate,
+    Share,
+    Count,
+    Priority,
+    Flag,
+}
+
+#[test]
+fn every_key_refuses_what_it_cannot_mean() {
+    for &(table, key, kind) in KEYS {
+        let value = format!("{key} = ").len() + 1;
+        let quoted = |code, texts: &[&str]| {
+            for text in texts {
+                check(table, &format!("{key} = \"{text}\""), code, value);
+            }
+        };
+        let bare = |code, texts: &[&str]| {
+            for text in texts {
+                check(table, &format!("{key} = {text}"), code, value);
+            }
+        };
+        match kind {
+            Kind::Word => {
+                quoted(Code::BadValue, &["", "yes", "AUTO ", "?"]);
+                bare(Code::WrongType, &["true", "[]", "{}"]);
+            }
+            Kind::Size => {
+                quoted(
+                    Code::BadUnit,
+                    &[
+                        "",
+                        "64k",
+                        "64 K",
+                        "1500",
+                        "1.5 B",
+                        "-1 B",
+                        "1e3 B",
+                        "6 Mbit/s",
+                        "99999999999999999999 B",
+                        "B",
+                        "64 KB",
+                        "1 GB",
+                    ],
+                );
+                bare(Code::BadUnit, &["1500", "64.0", "-1"]);
+                bare(Code::WrongType, &["true", "[]", "{}"]);
+            }
+            Kind::Time => {
+                quoted(
+                    Code::BadUnit,
+                    &["", "5", "5 m", "0.5 us", "-1 s", "5 d", "1e3 s", "6 Mbit/s", "1 MB"],
+                );
+                bare(Code::BadUnit, &["5", "0.5"]);
+                bare(Code::WrongType, &["false", "[]", "{}"]);
+            }
+            Kind::Rate => {
+                quoted(
+                    Code::BadUnit,
+                    &[
+                        "",
+                        "6",
+                        "6M",
+                        "6 Mbps",
+                        "6 mbps",
+                        "6 MBps",
+                        "100 bit/s",
+                        "-6 Mbit/s",
+                        "6 MB",
+                        "6 Mb/s",
+                        "999999999999999999999 Gbit/s",
+                        "1e6 bit/s",
+                        "6 mbit/s",
+                    ],
+                );
+                bare(Code::BadUnit, &["6", "6.5"]);
+                bare(Code::WrongType, &["true", "[]", "{}"]);
+            }
+            Kind::Share => {
+                quoted(
+                    Code::BadUnit,
+                    &["", "80", "101%", "-1%", "%", "0.00000001%", "6 Mbps", "eighty%", "6 MB"],
+                );
+                bare(Code::BadUnit, &["80", "0.8"]);
+                bare(Code::WrongType, &["true", "[]", "{}"]);
+            }
+            Kind::Count => {
+                bare(Code::BadValue, &["-1", "99999999999999999999"]);
+                bare(Code::WrongType, &["1.5", "\"5\"", "true", "[]", "{}"]);
+            }
+            Kind::Priority => {
+                bare(Code::BadValue, &["-1", "8", "255"]);
+                bare(Code::WrongType, &["1.5", "\"4\"", "true", "[4]", "{}"]);
+            }
+            Kind::Flag => bare(Code::WrongType, &["\"true\"", "1", "0.0", "[]", "{}"]),
+        }
+        // A slip in the key itself.
+        let mut slip = key.to_owned();
+        slip.remove(1);
+        check(table, &format!("{slip} = \"1\""), Code::UnknownKey, 1);
+        check(table, &format!("{}x = 1", key), Code::UnknownKey, 1);
+    }
+    let tried = TRIED.load(Ordering::Relaxed);
+    assert!(tried >= 300, "{tried}");
+}
+
+#[test]
+fn every_table_refuses_keys_of_others() {
+    for (table, _) in SOUND {
+        let own: Vec<_> = KEYS.iter().filter(|(of, ..)| *of == table).map(|(_, key, _)| *key).collect();
+        let others: std::collections::BTreeSet<_> =
+            KEYS.iter().map(|(_, key, _)| *key).filter(|key| !own.contains(key)).collect();
+        for key in others {
+            check(table, &format!("{key} = \"1\""), Code::UnknownKey, 1);
+        }
+    }
+}
+
+#[test]
+fn names_have_to_be_defined() {
+    let problem = |text: &str| {
+        let text = format!("version = 1\n[interface.eth0]\negress = {{ capacity = \"1 Gbit/s\" }}\n{text}");
+        let problems = Policy::parse(&[Source { name: "p.toml", text: &text }]).expect_err(&text);
+        problems.iter().map(|problem| (problem.code, problem.message.clone())).collect::<Vec<_>>()
+    };
+    let spec = "sending = { service_type = \"guaranteed\", token_rate = \"1 Mbit/s\" }";
+    for (text, words) in [
+        ("[[rule]]\ntemplate = \"x\"\n".to_owned(), "template \"x\""),
+        (format!("[template.t]\n{spec}\n[[rule]]\ntemplate = \"t\"\nclass = \"x\"\n"), "class \"x\""),
+        (format!("[group.g]\ninterface = \"eth0\"\nclass = \"x\"\n{spec}\n"), "class \"x\""),
+        (format!("[group.g]\ninterface = \"eth9\"\n{spec}\n"), "interface \"eth9\""),
+    ] {
+        let problems = problem(&text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].0, Code::UnknownName);
+        assert!(problems[0].1.contains(words), "{problems:?}");
+    }
+    for (text, code) in [
+        ("[group.g]\ninterface = \"eth0\"\n".to_owned(), Code::MissingKey),
+        (format!("[group.g]\n{spec}\n"), Code::MissingKey),
+        ("[interface.eth1]\nmtu = \"1500 B\"\n".to_owned(), Code::MissingKey),
+        ("[template.t]\n".to_owned(), Code::MissingKey),
+        ("[[rule]]\nmatch = { protocol = \"tcp\" }\n".to_owned(), Code::MissingKey),
+        (
+            "[interface.eth1]\negress = { capacity = \"1 Gbit/s\" }\nerror_terms = { c = \"1500 B\" }\n"
+                .to_owned(),
+            Code::MissingKey,
+        ),
+        (
+            "[interface.eth1]\negress = { capacity = \"1 Gbit/s\" }\nmar_threshold = \"1%\"\n".to_owned(),
+            Code::Conflict,
+        ),
+        (
+            "[interface.eth1]\negress = { capacity = \"1 Gbit/s\" }\nmtu = \"100 B\"\n".to_owned(),
+            Code::BadValue,
+        ),
+        (
+            "[interface.eth1]\negress = { capacity = \"1 Gbit/s\", reservable = \"2 Gbit/s\" }\n".to_owned(),
+            Code::BadValue,
+        ),
+        (
+            "[interface.eth1]\negress = { capacity = \"1 Gbit/s\", min_best_effort = \"2 Gbit/s\" }\n"
+                .to_owned(),
+            Code::BadValue,
+        ),
+        ("[class.c]\nsetup_priority = 2\nholding_priority = 3\n".to_owned(), Code::Conflict),
+        ("[client.c]\nrequests_per_second = 0\n".to_owned(), Code::BadValue),
+    ] {
+        let problems = problem(&text);
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        assert_eq!(problems[0].0, code, "{text}: {problems:?}");
+    }
+}
+
+/// What may be said and is hardly meant.
+#[test]
+fn lints() {
+    let warnings = |text: &str| {
+        let text = format!("version = 1\n{text}");
+        let (_, problems) = Policy::parse(&[Source { name: "p.toml", text: &text }]).expect(&text);
+        problems.iter().map(|problem| problem.code.id()).collect::<Vec<_>>()
+    };
+    let eth0 = "[interface.eth0]\negress = { capacity = \"100 Mbit/s\" }\n";
+    let template = |name: &str, fields: &str| {
+        format!("[template.{name}]\nsending = {{ service_type = \"guaranteed\", {fields} }}\n")
+    };
+    let small = template("t", "token_rate = \"1 Mbit/s\"");
+    assert_eq!(warnings(&format!("{eth0}{small}")), [""; 0]);
+    assert_eq!(
+        warnings("[interface.eth0]\negress = { capacity = \"1 Gbit/s\", reservable = \"100%\" }\n"),
+        ["GQ0101"]
+    );
+    let group = |rate: &str, class: &str| {
+        format!(
+            "[group.g]\ninterface = \"eth0\"\n{class}sending = {{ service_type = \"guaranteed\", token_rate = \"{rate}\" }}\n"
+        )
+    };
+    let class = "[class.c]\nshare = \"10 Mbit/s\"\n";
+    assert_eq!(warnings(&format!("{eth0}{}", group("80 Mbit/s", ""))), [""; 0], "equality fits");
+    assert_eq!(warnings(&format!("{eth0}{}", group("81 Mbit/s", ""))), ["GQ0102"]);
+    assert_eq!(warnings(&format!("{eth0}{class}{}", group("11 Mbit/s", "class = \"c\"\n"))), ["GQ0102"]);
+    let bucket =
+        |size: &str| template("t", &format!("token_rate = \"1 Mbit/s\", token_bucket_size = \"{size}\""));
+    assert_eq!(warnings(&format!("{eth0}{}", bucket("1500 B"))), [""; 0]);
+    assert_eq!(warnings(&format!("{eth0}{}", bucket("1499 B"))), ["GQ0103"]);
+    assert_eq!(warnings(&format!("{eth0}{}", bucket("1000 B\", max_sdu_size = \"1000 B"))), [""; 0]);
+    let rules = |first: &str, second: &str| {
+        format!(
+            "{eth0}{small}[[rule]]\nmatch = {{ {first} }}\ntemplate = \"t\"\n[[rule]]\nmatch = {{ {second} }}\ntemplate = \"t\"\n"
+        )
+    };
+    for (first, second, shadowed) in [
+        ("", "protocol = \"tcp\"", true),
+        ("protocol = \"tcp\"", "", false),
+        ("protocol = \"tcp\"", "protocol = \"udp\"", false),
+        ("local_port = \"1-100\"", "local_port = [5, \"90-100\"]", true),
+        ("local_port = \"1-100\"", "local_port = [5, \"90-101\"]", false),
+        ("peer = \"10.0.0.0/8\"", "peer = [\"10.1.0.0/16\", \"10.2.3.4\"]", true),
+        ("peer = \"10.0.0.0/8\"", "peer = [\"10.1.0.0/16\", \"11.0.0.0/8\"]", false),
+        ("peer = \"10.0.0.0/8\"", "peer = \"0.0.0.0/0\"", false),
+        ("peer = \"::/0\"", "peer = \"10.0.0.0/8\"", false),
+        ("protocol = \"tcp\"", "protocol = \"tcp\", local_port = 80", true),
+        ("protocol = \"tcp\", local_port = 80", "protocol = \"tcp\"", false),
+    ] {
+        let expected: &[&str] = if shadowed { &["GQ0104"] } else { &[] };
+        assert_eq!(warnings(&rules(first, second)), expected, "{first} before {second}");
+    }
+    assert_eq!(warnings(&format!("{eth0}{small}{class}[[rule]]\ntemplate = \"t\"\n")), ["GQ0105"]);
+    assert_eq!(warnings(&format!("{eth0}{small}{class}")), [""; 0], "without rules the callers name classes");
+    assert_eq!(warnings(&format!("{eth0}{}", template("t", "token_rate = \"81 Mbit/s\""))), ["GQ0106"]);
+    assert_eq!(warnings(&template("t", "token_rate = \"81 Mbit/s\"")), [""; 0], "no interface is stated");
+}
+
+#[test]
+fn every_code_is_explained() {
+    let mut ids = std::collections::BTreeSet::new();
+    for code in Code::ALL {
+        assert!(ids.insert(code.id()), "{code} is there twice");
+        assert!(code.explanation().len() > code.title().len() && !code.title().is_empty(), "{code}");
+    }
+}

@@ -1,0 +1,199 @@
+//! Numbers at the end of their range, and the traps that admission control has fallen into before.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use gqos::admission::Ledger;
+use gqos::policy::{Policy, Source};
+use gqos::scenario::parse_line;
+
+/// Decides lines of a trace under a policy: `ok`, or the reason.
+#[track_caller]
+fn check(name: &str, policy: &str, trace: &[(&str, &str)]) {
+    let text = format!("version = 1\n{policy}");
+    let (policy, _) = Policy::parse(&[Source { name, text: &text }]).unwrap();
+    let policy = Arc::new(policy);
+    let mut ledger = Ledger::new(Arc::clone(&policy));
+    for (number, (line, expected)) in trace.iter().enumerate() {
+        let traced = parse_line(&line.replace('\'', "\""), &policy).unwrap();
+        let decision = ledger.decide(traced.at_us, &traced.operation);
+        assert_eq!(
+            decision.reason.unwrap_or("ok"),
+            *expected,
+            "{name}, line {}: {}",
+            number + 1,
+            decision.message
+        );
+    }
+}
+
+const MAX: &str = "18446744073709551615";
+
+#[test]
+fn sums_do_not_wrap() {
+    let policy = "[interface.eth0]\negress = { capacity = \"18446744073709551615 B/s\", reservable = \"100%\" }\n[group.g]\ninterface = \"eth0\"\nsending = { service_type = \"guaranteed\", token_rate = \"8 kbit/s\" }\n";
+    let reserve = |id: &str, rate: &str| {
+        format!(
+            "{{'at_us':0,'op':'reserve','id':'{id}','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':{rate}}}}}"
+        )
+    };
+    check(
+        "two of the largest",
+        policy,
+        &[
+            (&reserve("a", MAX), "interface_budget"),
+            (&reserve("b", "18446744073709550615"), "ok"),
+            (&reserve("c", "1"), "interface_budget"),
+        ],
+    );
+    let member = |id: &str| {
+        format!(
+            "{{'at_us':0,'op':'reserve','id':'{id}','interface':'eth0','group':'g','sending':{{'service_type':'guaranteed','token_rate':1,'token_bucket_size':{MAX},'peak_bandwidth':{MAX}}}}}"
+        )
+    };
+    check(
+        "buckets that nothing limits",
+        policy,
+        &[
+            (&member("a"), "ok"),
+            (&member("b"), "ok"),
+            (&member("c"), "ok"),
+            ("{'at_us':0,'op':'release','id':'b'}", "ok"),
+            (&member("d"), "ok"),
+        ],
+    );
+    check(
+        "times at their end",
+        policy,
+        &[
+            (
+                &format!(
+                    "{{'at_us':5,'op':'reserve','id':'a','interface':'eth0','start_us':{MAX},'sending':{{'service_type':'guaranteed','token_rate':1}}}}"
+                ),
+                "invalid_window",
+            ),
+            (
+                &format!(
+                    "{{'at_us':5,'op':'reserve','id':'b','interface':'eth0','end_us':{MAX},'ttl_us':{MAX},'sending':{{'service_type':'guaranteed','token_rate':1}}}}"
+                ),
+                "ok",
+            ),
+            (&format!("{{'at_us':{MAX},'op':'tick'}}"), "ok"),
+            (&format!("{{'at_us':{MAX},'op':'release','id':'b'}}"), "unknown_id"),
+        ],
+    );
+    check(
+        "latencies at their end",
+        "[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\nerror_terms = { c = \"1500 B\", d = \"1 ms\" }\nbuffer = \"1 MiB\"\n",
+        &[
+            (
+                &format!(
+                    "{{'at_us':0,'op':'reserve','id':'a','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':1,'latency':{MAX}}}}}"
+                ),
+                "ok",
+            ),
+            (
+                &format!(
+                    "{{'at_us':0,'op':'reserve','id':'b','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':{MAX},'token_bucket_size':{MAX},'latency':1001}}}}"
+                ),
+                "delay",
+            ),
+            (
+                "{'at_us':0,'op':'reserve','id':'c','interface':'eth0','sending':{'service_type':'guaranteed','token_rate':1,'latency':1000}}",
+                "delay",
+            ),
+        ],
+    );
+}
+
+/// One direction's room decides for both.
+#[test]
+fn both_directions_or_none() {
+    let policy = "[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\ningress = { capacity = \"800 kbit/s\", reservable = \"100%\" }\n";
+    let both = "{'at_us':0,'op':'reserve','id':'a','interface':'eth0','sending':{'service_type':'guaranteed','token_rate':1000},'receiving':{'service_type':'guaranteed','token_rate':100001}}";
+    let full = "{'at_us':0,'op':'reserve','id':'b','interface':'eth0','sending':{'service_type':'guaranteed','token_rate':1000000},'receiving':{'service_type':'guaranteed','token_rate':100000}}";
+    check("nothing of a refused request is kept", policy, &[(both, "interface_budget"), (full, "ok")]);
+}
+
+/// A decrease passes whatever has become of the link; an increase does not.
+#[test]
+fn a_change_may_not_make_it_worse() {
+    let policy = "[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\n";
+    let ask = |op: &str, rate: u64| {
+        format!(
+            "{{'at_us':0,'op':'{op}','id':'a',{}'sending':{{'service_type':'guaranteed','token_rate':{rate}}}}}",
+            if op == "reserve" { "'interface':'eth0'," } else { "" }
+        )
+    };
+    check(
+        "after a fall",
+        policy,
+        &[
+            (&ask("reserve", 900_000), "ok"),
+            ("{'at_us':1,'op':'capacity','interface':'eth0','direction':'egress','capacity':500000}", "ok"),
+            (&ask("renegotiate", 900_001), "interface_budget"),
+            (&ask("renegotiate", 900_000), "ok"),
+            (&ask("renegotiate", 800_000), "ok"),
+            (&ask("renegotiate", 800_001), "interface_budget"),
+            ("{'at_us':2,'op':'release','id':'a'}", "ok"),
+            ("{'at_us':2,'op':'release','id':'a'}", "unknown_id"),
+            ("{'at_us':2,'op':'renegotiate','id':'a'}", "unknown_id"),
+        ],
+    );
+}
+
+/// RFC 4126, table 1: at the share itself a class still counts as within it.
+#[test]
+fn thresholds_tie_at_equality() {
+    let policy = "[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\nclass_model = \"mar\"\nmar_threshold = \"10%\"\n[class.c]\nshare = \"50%\"\n";
+    let ask = |id: &str, rate: u64| {
+        format!(
+            "{{'at_us':0,'op':'reserve','id':'{id}','class':'c','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':{rate}}}}}"
+        )
+    };
+    check("at the share", policy, &[(&ask("a", 500_000), "ok"), (&ask("b", 500_000), "ok")]);
+    check(
+        "above it",
+        policy,
+        &[
+            (&ask("a", 500_001), "ok"),
+            (&ask("b", 400_000), "class_share"),
+            (&ask("c", 399_999), "ok"),
+            (&ask("d", 1), "class_share"),
+        ],
+    );
+}
+
+/// Who is displaced is displaced for good, and equals are never displaced.
+#[test]
+fn preemption_is_for_the_better_only() {
+    let policy =
+        "preemption = true\n[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\n";
+    let ask = |id: &str, rate: u64, setup: u8, holding: u8| {
+        format!(
+            "{{'at_us':0,'op':'reserve','id':'{id}','interface':'eth0','setup_priority':{setup},'holding_priority':{holding},'sending':{{'service_type':'guaranteed','token_rate':{rate}}}}}"
+        )
+    };
+    check(
+        "equals stay",
+        policy,
+        &[
+            (&ask("a", 1_000_000, 4, 4), "ok"),
+            (&ask("b", 1, 4, 4), "interface_budget"),
+            (&ask("c", 1, 3, 3), "ok"),
+            ("{'at_us':0,'op':'release','id':'a'}", "unknown_id"),
+        ],
+    );
+    check(
+        "nobody goes for nothing",
+        policy,
+        &[
+            (&ask("a", 600_000, 7, 7), "ok"),
+            (&ask("b", 400_000, 0, 0), "ok"),
+            (&ask("c", 600_001, 1, 1), "interface_budget"),
+            ("{'at_us':0,'op':'release','id':'a'}", "ok"),
+        ],
+    );
+    check("two priorities that would never rest", policy, &[(&ask("a", 1, 1, 2), "invalid_priority")]);
+}
