@@ -236,6 +236,42 @@ fn expectations_that_do_not_hold_are_failures() {
 }
 
 #[test]
+fn what_is_expected_otherwise_is_rewritten() {
+    let directory = with_tests(BAD);
+    let path = directory.path().join("a.qostest.toml");
+    let run =
+        |arguments: &[&str]| gqos(directory.path(), &[&["test", "."], arguments].concat(), "").status.code();
+    assert_eq!(run(&[]), Some(1));
+    assert_eq!(run(&["--bless"]), Some(0));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("expect = { decision = \"refused\" }"), "{text}");
+    assert!(text.contains("repeat = 3"), "the rest is as it was: {text}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
+}
+
+#[test]
+fn a_trace_becomes_a_test() {
+    let directory = with_tests("");
+    let trace = "{\"at_us\":0,\"op\":\"reserve\",\"id\":\"a \\\"b\\\"\",\"interface\":\"eth0\",\"template\":\"hd\",\"class\":\"viewer\",\"ttl_us\":9}\n\
+                 {\"at_us\":3,\"op\":\"reserve\",\"id\":\"c\",\"interface\":\"eth0\",\"sending\":{\"service_type\":\"guaranteed\",\"token_rate\":7500000,\"peak_bandwidth\":\"infinite\"},\"start_us\":20,\"end_us\":30}\n\
+                 {\"at_us\":4,\"op\":\"capacity\",\"interface\":\"eth0\",\"direction\":\"ingress\",\"capacity\":125000}\n\
+                 {\"at_us\":25,\"op\":\"release\",\"id\":\"a\"}\n";
+    std::fs::write(directory.path().join("t.jsonl"), trace).unwrap();
+    let output = gqos(directory.path(), &["test", "--record", "t.jsonl", "p.toml"], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::write(directory.path().join("a.qostest.toml"), &output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("template = \"hd\"") && text.contains("reason = \"unknown_id\""), "{text}");
+    let run = gqos(directory.path(), &["test", "."], "");
+    assert!(run.status.success(), "{}\n{text}", String::from_utf8_lossy(&run.stdout));
+    std::fs::write(directory.path().join("t.jsonl"), "{\"at_us\":0,\"op\":\"ungroup\",\"id\":\"g\"}\n")
+        .unwrap();
+    let output = gqos(directory.path(), &["test", "--record", "t.jsonl", "p.toml"], "");
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("t.jsonl:1: a test has no step for ungroup"));
+}
+
+#[test]
 fn a_reload_keeps_who_is_there() {
     let directory = with_tests(
         "[[test]]\nname = \"x\"\n\

@@ -74,13 +74,15 @@ pub enum Operation {
 pub struct Ladder {
     /// Everything but what is asked for, which is that of the first rendition.
     pub request: Request,
+    /// What the first is called.
+    pub first: String,
     /// The others, each with its name.
     pub renditions: Vec<(String, Qos)>,
 }
 
 impl From<Request> for Ladder {
     fn from(request: Request) -> Self {
-        Self { request, renditions: Vec::new() }
+        Self { request, first: String::new(), renditions: Vec::new() }
     }
 }
 
@@ -155,7 +157,7 @@ impl Ledger {
     }
 
     fn reserve(&mut self, at: u64, ladder: &Ladder) -> Decision {
-        let Ladder { request, renditions } = ladder;
+        let Ladder { request, renditions, .. } = ladder;
         let Request { id, interface, .. } = request;
         let mut result = self.admit(request);
         let mut got = None;

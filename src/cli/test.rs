@@ -53,6 +53,12 @@ pub(super) struct Arguments {
     /// Compare with another policy: tell which decisions differ, instead of what is expected.
     #[arg(long, value_name = "POLICY")]
     against: Option<PathBuf>,
+    /// Rewrite what the tests expect into what they got: for review, and then to be kept.
+    #[arg(long, conflicts_with_all = ["against", "record"])]
+    bless: bool,
+    /// Write a trace as a test to standard output, with what the policy that is given as PATH decides.
+    #[arg(long, value_name = "TRACE", conflicts_with_all = ["against", "coverage", "min_coverage", "run", "tag", "shuffle", "out"])]
+    record: Option<PathBuf>,
     /// Running no test is no failure.
     #[arg(long)]
     allow_empty: bool,
@@ -90,6 +96,9 @@ struct Loaded {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if let Some(trace) = &arguments.record {
+        return record(arguments, trace);
+    }
     let files = arguments.files()?;
     let mut chosen: Vec<(&File, usize)> = Vec::new();
     for file in &files {
@@ -114,6 +123,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     for loaded in files.iter().flat_map(|file| file.policies.values()) {
         coverage.entry(&loaded.path).or_insert_with(|| Coverage::of(&loaded.policy));
     }
+    if arguments.bless {
+        return bless(&files, &chosen);
+    }
     let mut reports = Vec::new();
     for (file, number) in chosen {
         let report = file.run(number, &mut coverage);
@@ -132,6 +144,52 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let covered = tell_coverage(arguments, &coverage);
     let failed = reports.iter().any(|report| matches!(report.outcome.verdict, Verdict::Failed(_)));
     Ok(ExitCode::from(u8::from(failed || !covered)))
+}
+
+/// Rewrites the expectations of the chosen tests that do not hold.
+fn bless(files: &[File], chosen: &[(&File, usize)]) -> Result<ExitCode, Failure> {
+    for file in files {
+        let tests = chosen.iter().filter(|(of, _)| std::ptr::eq(*of, file));
+        let outcomes = tests.map(|(_, number)| {
+            let test = &file.suite.tests[*number];
+            run_test(test, &file.policy_of(*number).policy, &file.plain_policies())
+        });
+        let mut corrections: Vec<_> = outcomes.flat_map(|outcome| outcome.corrections).collect();
+        corrections.sort_by_key(|(place, _)| std::cmp::Reverse(place.span.start));
+        let mut text = file.text.clone();
+        for (place, right) in &corrections {
+            let (line, _) = line_column(&file.text, place.span.start);
+            if !text.get(place.span.clone()).is_some_and(|old| old.starts_with('{')) {
+                let error =
+                    anyhow!("{}:{line}: only an inline table is rewritten: expect = {{ … }}", file.name);
+                return Err(Failure::new(INVALID_FILE, error));
+            }
+            text.replace_range(place.span.clone(), right);
+        }
+        if corrections.is_empty() {
+            continue;
+        }
+        // All or nothing: a file that is half written would be no test any more.
+        let fresh = format!("{}.new", file.name);
+        let written = std::fs::write(&fresh, &text).and_then(|()| std::fs::rename(&fresh, &file.name));
+        written.map_err(|error| Failure::new(OS_ERROR, anyhow!("write {}: {error}", file.name)))?;
+        eprintln!("{}: {} expectations rewritten", file.name, corrections.len());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A trace as a test.
+fn record(arguments: &Arguments, trace: &Path) -> Result<ExitCode, Failure> {
+    let [policy] = &arguments.paths[..] else {
+        let error = anyhow!("--record takes one policy as PATH");
+        return Err(Failure::new(super::USAGE, error));
+    };
+    let loaded = load(policy)?;
+    let text = read(trace)?;
+    let test = scenario::record(&text, &loaded.policy, &loaded.path)
+        .map_err(|error| Failure::new(INVALID_FILE, anyhow!("{}:{error}", trace.display())))?;
+    say(&test)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what no test touched; whether enough was.

@@ -150,7 +150,8 @@ fn qos_lines(text: &mut String, qos: &Qos) {
     line(text, "receiving", flowspec(&qos.receiving));
 }
 
-fn flowspec(spec: &Flowspec) -> String {
+/// A flowspec as an inline table.
+pub(crate) fn flowspec(spec: &Flowspec) -> String {
     let mut fields = vec![format!("service_type = {}", quoted(spec.service_type))];
     let mut field = |name: &str, value: Option<String>| {
         fields.extend(value.map(|value| format!("{name} = {value}")));
@@ -177,7 +178,7 @@ fn optional(text: &mut String, key: &str, value: Option<impl Display>) {
 }
 
 /// A TOML string.
-fn quoted(value: impl Display) -> String {
+pub(crate) fn quoted(value: impl Display) -> String {
     let mut text = String::from("\"");
     for character in value.to_string().chars() {
         match character {

@@ -9,7 +9,7 @@
 //! ```
 
 pub(crate) mod document;
-mod effective;
+pub(crate) mod effective;
 mod interface;
 mod lint;
 mod model;

@@ -4,11 +4,13 @@
 //! to be. Takes texts and a policy, gives decisions and verdicts. Knows no clock, no file and no kernel:
 //! the same texts give the same answers, byte for byte, on every machine.
 
+mod record;
 mod report;
 mod run;
 mod suite;
 mod trace;
 
+pub use record::{RecordError, record};
 pub use report::{Coverage, Format, Report, render};
 pub use run::{Failure, Outcome, Touched, Verdict, run_test};
 pub use suite::{Suite, Test};

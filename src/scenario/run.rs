@@ -9,6 +9,7 @@ use flowspec::{Both, Direction, Qos, Rate};
 use super::suite::{Action, Connect, Expect, Step, Test, Time};
 use super::trace::Asked;
 use crate::admission::{Decision, Ledger, Op, Operation, Refusal, Request};
+use crate::policy::effective::quoted;
 use crate::policy::{Place, Policy, Subject};
 
 /// What became of a test.
@@ -20,6 +21,8 @@ pub struct Outcome {
     pub touched: BTreeSet<Touched>,
     /// Every decision, as a trace has it, with the step's number.
     pub decisions: Vec<(usize, Decision)>,
+    /// What is expected otherwise than it came: where it stands, and what would be right there.
+    pub corrections: Vec<(Place, String)>,
 }
 
 /// How a test went.
@@ -77,6 +80,7 @@ struct Run<'a> {
     policies: &'a BTreeMap<String, Arc<Policy>>,
     touched: BTreeSet<Touched>,
     decisions: Vec<(usize, Decision)>,
+    corrections: Vec<(Place, String)>,
 }
 
 /// What a step gave, to be compared.
@@ -94,19 +98,27 @@ pub fn run_test(test: &Test, policy: &Arc<Policy>, policies: &BTreeMap<String, A
     let ledger = Ledger::new(Arc::clone(policy));
     let last_interface = policy.interfaces.keys().next().cloned().unwrap_or_default();
     let (touched, decisions) = (BTreeSet::new(), Vec::new());
-    let mut run = Run { ledger, now: 0, last_interface, policies, touched, decisions };
+    let corrections = Vec::new();
+    let mut run = Run { ledger, now: 0, last_interface, policies, touched, decisions, corrections };
     if test.steps.iter().any(|step| matches!(step.action, Action::Transfer)) {
         let why = "transfer is measured on the private network, and this is virtual time".to_owned();
-        return Outcome { verdict: Verdict::Skipped(why), touched: run.touched, decisions: run.decisions };
+        return Outcome {
+            verdict: Verdict::Skipped(why),
+            touched: run.touched,
+            decisions: run.decisions,
+            corrections: run.corrections,
+        };
     }
     let mut verdict = Verdict::Ok;
     for (number, step) in test.steps.iter().enumerate() {
-        if let Err(failure) = run.step(number, step) {
+        // The first failure is told; what happens goes on, so that all can be corrected at once.
+        if let Err(failure) = run.step(number, step)
+            && verdict == Verdict::Ok
+        {
             verdict = Verdict::Failed(failure);
-            break;
         }
     }
-    Outcome { verdict, touched: run.touched, decisions: run.decisions }
+    Outcome { verdict, touched: run.touched, decisions: run.decisions, corrections: run.corrections }
 }
 
 impl Run<'_> {
@@ -125,10 +137,12 @@ impl Run<'_> {
             self.touch(decision);
             self.decisions.push((number, decision.clone()));
         }
-        match &step.expect {
-            Some(expect) => self.compare(step, expect, &seen),
-            None => Ok(()),
+        let Some(expect) = &step.expect else { return Ok(()) };
+        let result = self.compare(step, expect, &seen);
+        if result.is_err() {
+            self.corrections.push((expect.place.clone(), self.right(expect, &seen)));
         }
+        result
     }
 
     fn act(&mut self, action: &Action) -> Seen {
@@ -309,6 +323,60 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// What would have been right to expect, in the same words: an inline table.
+    fn right(&self, expect: &Expect, seen: &Seen) -> String {
+        let mut fields = Vec::new();
+        let mut field =
+            |name: &str, value: Option<String>| fields.extend(value.map(|value| format!("{name} = {value}")));
+        if let Some(last) = seen.decisions.last() {
+            let word = if last.ok { "admitted" } else { "refused" };
+            field("decision", expect.admitted.map(|_| quoted(word)));
+            // What is none any more is not expected any more.
+            let wsa = |given: &Option<String>, wsa: Option<flowspec::Wsa>| {
+                given.as_ref().and(wsa).map(|wsa| quoted(wsa.name()))
+            };
+            field("error", wsa(&expect.error, last.error));
+            field("status", wsa(&expect.status, last.status));
+            field("reason", expect.reason.as_ref().and(last.reason).map(quoted));
+            let message = expect.message.as_ref();
+            field(
+                "message",
+                message.map(|part| {
+                    if last.message.contains(part.as_str()) { quoted(part) } else { quoted(&last.message) }
+                }),
+            );
+            field(
+                "rendition",
+                expect.rendition.as_ref().map(|_| quoted(last.rendition.as_deref().unwrap_or("the first"))),
+            );
+            field("would_fit", expect.would_fit.and(last.would_fit).map(quoted));
+        }
+        field("interface", expect.interface.as_ref().map(quoted));
+        let interface = expect.interface.as_ref().unwrap_or(&self.last_interface);
+        let totals = self.ledger.totals(interface).unwrap_or_default();
+        let charged = seen.decisions.last().map_or(Both::default(), |decision| decision.charged);
+        for (name, expected, actual) in [
+            ("reserved", expect.reserved, totals.map(|totals| totals.reserved)),
+            ("available", expect.available, totals.map(|totals| totals.available())),
+            ("charged", expect.charged, charged),
+        ] {
+            field(name, expected.map(|expected| rates(expected, actual)));
+        }
+        let names =
+            |names: &[String]| format!("[{}]", names.iter().map(quoted).collect::<Vec<_>>().join(", "));
+        let together = |pick: fn(&Decision) -> &Vec<String>| {
+            seen.decisions.iter().flat_map(|decision| pick(decision).iter().cloned()).collect::<Vec<_>>()
+        };
+        field(
+            "preempted",
+            expect.preempted.as_ref().map(|_| names(&together(|decision| &decision.preempted))),
+        );
+        field("shed", expect.shed.as_ref().map(|_| names(&together(|decision| &decision.shed))));
+        field("expired", expect.expired.as_ref().map(|_| names(&seen.expired)));
+        field("flows", expect.flows.map(|_| self.ledger.flows().to_string()));
+        format!("{{ {} }}", fields.join(", "))
+    }
+
     fn compare_decision(
         &self,
         step: &Step,
@@ -387,6 +455,19 @@ impl Expect {
             ("would_fit", self.would_fit.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(what, _)| what)
+    }
+}
+
+/// The rates that were asked about, as a test has them.
+fn rates(expected: Both<Option<Rate>>, actual: Both<Rate>) -> String {
+    match (expected.sending, expected.receiving) {
+        (Some(_), None) => quoted(actual.sending),
+        (sending, receiving) => {
+            let sending = sending.map(|_| format!("sending = {}", quoted(actual.sending)));
+            let receiving = receiving.map(|_| format!("receiving = {}", quoted(actual.receiving)));
+            let both: Vec<_> = sending.into_iter().chain(receiving).collect();
+            format!("{{ {} }}", both.join(", "))
+        }
     }
 }
 

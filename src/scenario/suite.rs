@@ -121,6 +121,7 @@ pub(super) struct Expect {
     pub(super) shed: Option<Vec<String>>,
     pub(super) expired: Option<Vec<String>>,
     pub(super) flows: Option<u64>,
+    pub(super) place: Place,
 }
 
 /// The most flows that one step may open.
@@ -413,6 +414,7 @@ fn expect(section: Section<'_>) -> Option<Expect> {
         shed: texts(&section, "shed"),
         expired: texts(&section, "expired"),
         flows: section.integer("flows", 0..=u64::MAX).map(|flows| flows.value),
+        place: section.place.clone(),
     };
     // For `transfer`, which is measured.
     for key in ["rate", "within"] {

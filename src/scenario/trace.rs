@@ -189,9 +189,15 @@ impl Asked {
                 Ok(Operation::Impossible { op: Op::Reserve, id, interface, refusal: Box::new(refusal) })
             }
             Ok(mut renditions) => {
-                let first = if renditions.is_empty() { None } else { Some(renditions.remove(0)) };
-                let qos = first.map_or(Qos::BEST_EFFORT, |(_, qos)| qos);
-                Ok(Operation::Reserve(Box::new(Ladder { request: Request { qos, ..request }, renditions })))
+                let (first, qos) = match renditions.is_empty() {
+                    true => (String::new(), Qos::BEST_EFFORT),
+                    false => renditions.remove(0),
+                };
+                Ok(Operation::Reserve(Box::new(Ladder {
+                    request: Request { qos, ..request },
+                    first,
+                    renditions,
+                })))
             }
         }
     }
