@@ -9,7 +9,7 @@ use flowspec::{Both, Bytes, Direction, ErrorTerms, Rate};
 use super::charge::Link;
 use super::profile::{Profile, Window};
 use super::refusal::{Holder, Refusal, Sum};
-use crate::policy::{Capacity, Class, ClassModel, InterfacePolicy, Policy};
+use crate::policy::{Capacity, Class, ClassModel, InterfacePolicy, OnCapacityDrop, Policy};
 
 /// The MTU of an interface that has not been seen yet: Ethernet's.
 pub const UNKNOWN_MTU: Bytes = Bytes::new(1500);
@@ -55,6 +55,8 @@ struct Counts {
     flows: bool,
     buffer: bool,
     dolls: bool,
+    /// Somebody may be made to go.
+    candidates: bool,
 }
 
 /// What is counted of a class.
@@ -125,7 +127,7 @@ impl Room {
 }
 
 impl Account {
-    pub(super) fn new(policy: &InterfacePolicy) -> Self {
+    pub(super) fn new(policy: &InterfacePolicy, preemption: bool) -> Self {
         Self {
             capacity: capacity(policy, None),
             mtu: policy.mtu.unwrap_or(UNKNOWN_MTU),
@@ -134,6 +136,7 @@ impl Account {
                 flows: policy.max_flows.is_some(),
                 buffer: policy.buffer.is_some(),
                 dolls: policy.class_model == ClassModel::Rdm,
+                candidates: preemption || policy.on_capacity_drop == OnCapacityDrop::Shed,
             },
             reserved: Both::default(),
             buffer: Both::default(),
@@ -147,7 +150,12 @@ impl Account {
 
     /// An empty account under another policy: what it states goes before what was seen, and a rate that
     /// the old one stated and the new one does not is not known.
-    pub(super) fn under(mut self, before: Option<&InterfacePolicy>, after: &InterfacePolicy) -> Self {
+    pub(super) fn under(
+        mut self,
+        before: Option<&InterfacePolicy>,
+        after: &InterfacePolicy,
+        preemption: bool,
+    ) -> Self {
         for direction in Direction::BOTH {
             let stated = |policy: &InterfacePolicy| match policy.budget(direction).capacity {
                 Capacity::Rate(rate) => Some(rate),
@@ -164,7 +172,7 @@ impl Account {
             capacity: self.capacity,
             terms: after.error_terms.or(self.terms),
             mtu: after.mtu.unwrap_or(self.mtu),
-            ..Self::new(after)
+            ..Self::new(after, preemption)
         }
     }
 
@@ -190,7 +198,9 @@ impl Account {
                 self.holders.get_mut(direction).insert(held);
             }
         }
-        self.candidates.extend(footprint.candidate());
+        if self.counts.candidates {
+            self.candidates.extend(footprint.candidate());
+        }
     }
 
     pub(super) fn unbook(&mut self, footprint: &Footprint, now: u64) {
@@ -225,7 +235,7 @@ impl Account {
 
     /// Everything that a footprint is counted in.
     fn each_profile(&mut self, footprint: &Footprint, mut change: impl FnMut(&mut Profile, u64)) {
-        let Counts { flows, buffer, dolls } = self.counts;
+        let Counts { flows, buffer, dolls, .. } = self.counts;
         if flows {
             change(&mut self.flows, footprint.flows);
         }

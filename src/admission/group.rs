@@ -217,6 +217,11 @@ impl Group {
         (rate, buffer)
     }
 
+    /// A member, as it is counted.
+    pub(super) fn member(&self, id: &str) -> Option<&Member> {
+        self.members.get(id)
+    }
+
     /// What the members are charged together now.
     pub(super) fn spent(&self, direction: Direction) -> Rate {
         match self.mode {

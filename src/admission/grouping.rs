@@ -6,8 +6,9 @@ use std::sync::Arc;
 use flowspec::{Both, Rate};
 
 use super::account::{ClassCounts, Footprint};
+use super::client::ClientUse;
 use super::group::Group;
-use super::ledger::{Ledger, Totals, class_of};
+use super::ledger::{Ledger, Totals, class_of, client_of};
 use super::profile::Window;
 use super::refusal::Refusal;
 use super::request::{Grant, GroupRequest};
@@ -25,7 +26,7 @@ impl Ledger {
         // What is counted is what a policy limits: everything is booked anew.
         for (name, account) in &mut self.accounts {
             if let Some(interface) = policy.interface(name) {
-                *account = account.clone().under(before.interface(name), interface);
+                *account = account.clone().under(before.interface(name), interface, policy.preemption);
             }
         }
         let now = self.now;
@@ -40,6 +41,15 @@ impl Ledger {
             footprint.class_type = class.map_or(0, |class| class.class_type);
             if let Some(account) = self.accounts.get_mut(interface) {
                 account.book(footprint, now);
+            }
+        }
+        // What clients have is counted under the new limits, and what they had asked is forgotten.
+        self.clients.clear();
+        for entry in self.flows.values() {
+            if let Some((name, limits)) = client_of(&policy, entry.client.as_deref()) {
+                let client =
+                    self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
+                client.book(entry.rate(), entry.footprint.window, now);
             }
         }
         for name in before.groups.keys().filter(|name| !policy.groups.contains_key(*name)) {
@@ -61,13 +71,13 @@ impl Ledger {
     /// The interfaces that are known, with their totals.
     pub fn interfaces(&self) -> Vec<(String, Both<Totals>)> {
         let names = self.accounts.keys();
-        names.filter_map(|name| Some((name.clone(), self.totals(name)?))).collect()
+        names.filter_map(|name| Some((name.to_string(), self.totals(name)?))).collect()
     }
 
     /// The flows of an interface with what they cost, most first, then oldest.
     pub fn holders(&self, interface: &str) -> Vec<(String, Both<Rate>)> {
         let flows = self.flows.values().filter(|entry| &*entry.interface == interface);
-        let mut flows: Vec<_> = flows.map(|entry| (&entry.footprint, entry.charge.rate)).collect();
+        let mut flows: Vec<_> = flows.map(|entry| (&entry.footprint, entry.rate())).collect();
         flows.sort_by_key(|(footprint, rate)| {
             (std::cmp::Reverse(rate.sending.max(rate.receiving)), footprint.order)
         });
@@ -98,7 +108,7 @@ impl Ledger {
         let footprint = Footprint {
             id: Arc::from(format!("group {id}").as_str()),
             order,
-            class: class.as_deref().map(Arc::from),
+            class: self.intern(class.as_deref()),
             class_type: class_policy.map_or(0, |class| class.class_type),
             class_counts: ClassCounts::of(class_policy),
             charged: Both::default(),
@@ -189,6 +199,7 @@ impl Ledger {
             clients: HashMap::new(),
             endings: BTreeSet::new(),
             admitted: self.admitted,
+            class_names: BTreeSet::new(),
         }
     }
 
@@ -203,7 +214,7 @@ impl Ledger {
         }
         let due = Footprint { charged, buffer, ..group.footprint.clone() };
         let before = std::mem::replace(&mut group.footprint, due);
-        if let Some(account) = self.accounts.get_mut(&group.interface) {
+        if let Some(account) = self.accounts.get_mut(group.interface.as_str()) {
             account.unbook(&before, now);
             account.book(&group.footprint, now);
         }
@@ -212,7 +223,7 @@ impl Ledger {
     pub(super) fn end_group(&mut self, name: &str) {
         let now = self.now;
         if let Some(group) = self.groups.remove(name)
-            && let Some(account) = self.accounts.get_mut(&group.interface)
+            && let Some(account) = self.accounts.get_mut(group.interface.as_str())
         {
             account.unbook(&group.footprint, now);
         }

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Qos, Rate};
+use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Qos, Rate, ServiceType};
 
 use super::account::{Account, ClassCounts, Footprint, Terms, capacity};
 use super::charge::{Charge, free};
 use super::client::ClientUse;
 use super::group::{Group, Member};
-use super::profile::{FOREVER, Window};
+use super::profile::FOREVER;
 use super::refusal::{ClientLimit, Refusal};
 use super::request::{Grant, Request};
 use crate::policy::{Class, Client, GroupMode, InterfacePolicy, Policy};
@@ -28,13 +28,14 @@ const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 pub struct Ledger {
     pub(super) policy: Arc<Policy>,
     pub(super) now: u64,
-    pub(super) accounts: BTreeMap<String, Account>,
+    pub(super) accounts: BTreeMap<Arc<str>, Account>,
     pub(super) flows: HashMap<Arc<str>, Entry>,
     pub(super) groups: BTreeMap<Arc<str>, Group>,
     pub(super) clients: HashMap<String, ClientUse>,
     /// When flows end by themselves.
     pub(super) endings: BTreeSet<(u64, Arc<str>)>,
     pub(super) admitted: u64,
+    pub(super) class_names: BTreeSet<Arc<str>>,
 }
 
 /// One direction of an interface: what may be promised and what is.
@@ -51,14 +52,19 @@ pub struct Totals {
 pub(super) struct Entry {
     pub(super) interface: Arc<str>,
     pub(super) footprint: Footprint,
-    /// What it costs, whoever pays.
-    pub(super) charge: Box<Charge>,
+    /// What it costs, where a group pays; else it is the footprint's.
+    cost: Option<Box<Cost>>,
     group: Option<Arc<str>>,
     pub(super) client: Option<Arc<str>>,
     /// When its soft state ends, if it has any.
     deadline: Option<u64>,
-    /// For a change of one direction.
-    qos: Box<Qos>,
+}
+
+/// What a member of a group costs.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    rate: Both<Rate>,
+    buffer: Both<Bytes>,
 }
 
 impl Totals {
@@ -69,6 +75,26 @@ impl Totals {
 }
 
 impl Entry {
+    /// What it costs, whoever pays.
+    pub(super) fn rate(&self) -> Both<Rate> {
+        self.cost.as_ref().map_or(self.footprint.charged, |cost| cost.rate)
+    }
+
+    fn buffer(&self) -> Both<Bytes> {
+        self.cost.as_ref().map_or(self.footprint.buffer, |cost| cost.buffer)
+    }
+
+    /// The same flow at another cost.
+    fn costing(mut self, charge: &Charge) -> Self {
+        let (rate, buffer) = (charge.rate, charge.buffer);
+        if self.group.is_some() {
+            self.cost = Some(Box::new(Cost { rate, buffer }));
+        } else {
+            (self.footprint.charged, self.footprint.buffer) = (rate, buffer);
+        }
+        self
+    }
+
     /// When it ends by itself.
     fn ending(&self) -> Option<u64> {
         let end = Some(self.footprint.window.end).filter(|&end| end != FOREVER);
@@ -88,6 +114,7 @@ impl Ledger {
             clients: HashMap::new(),
             endings: BTreeSet::new(),
             admitted: 0,
+            class_names: BTreeSet::new(),
         };
         ledger.make_groups();
         ledger
@@ -165,13 +192,17 @@ impl Ledger {
     pub fn admit(&mut self, request: &Request) -> Result<Grant, Refusal> {
         self.count_request(request)?;
         let (entry, mut grant, setup) = self.prepare(request)?;
-        match self.check(&entry, None) {
-            Ok(()) => {}
-            Err(refusal) => grant.preempted = self.make_room(&entry, setup, refusal)?,
+        if let Err(refusal) = self.check(&entry, None) {
+            let displaced = self.make_room(&entry, setup, refusal);
+            grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
         }
         self.admitted += 1;
         let id = entry.footprint.id.clone();
-        self.book(id, entry);
+        let member = Member {
+            charge: Charge { rate: entry.rate(), buffer: entry.buffer(), tspec: grant.tspec },
+            window: entry.footprint.window,
+        };
+        self.book(id, entry, Some(member));
         Ok(grant)
     }
 
@@ -181,7 +212,8 @@ impl Ledger {
     pub fn consider(&mut self, request: &Request) -> Result<Grant, Refusal> {
         let (entry, mut grant, setup) = self.prepare(request)?;
         if let Err(refusal) = self.check(&entry, None) {
-            grant.preempted = self.clone().make_room(&entry, setup, refusal)?;
+            let displaced = self.clone().make_room(&entry, setup, refusal);
+            grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
         }
         Ok(grant)
     }
@@ -193,7 +225,7 @@ impl Ledger {
     pub fn earliest(&mut self, request: &Request) -> Option<u64> {
         let start = request.start.unwrap_or(self.now).max(self.now);
         let duration = request.end.map(|end| end.saturating_sub(start));
-        let account = self.accounts.get(&request.interface);
+        let account = self.accounts.get(request.interface.as_str());
         let mut moments = account.map_or_else(Vec::new, |account| account.moments(request.class.as_deref()));
         let client = client_of(&self.policy, request.client.as_deref());
         let client = client.and_then(|(name, _)| self.clients.get(name));
@@ -219,11 +251,11 @@ impl Ledger {
         {
             self.end_group(name);
         }
-        Some(entry.charge.rate)
+        Some(entry.rate())
     }
 
-    /// Asks for another reservation in place of the one a flow has; an absent direction stays as it is.
-    /// Never displaces others.
+    /// Asks for another reservation in place of the one a flow has; an absent direction, or one that says
+    /// NOCHANGE, stays as it is, and has no TSpec in the grant. Never displaces others.
     ///
     /// - **Errors**: a refusal, and the flow keeps what it has. What takes less is never refused.
     pub fn renegotiate(
@@ -236,36 +268,44 @@ impl Ledger {
             return Err(Refusal::UnknownId { id: id.to_owned() });
         };
         let (key, old) = (key.clone(), old.clone());
-        let keep = |new: Option<Flowspec>, old: Flowspec| {
-            new.filter(|spec| spec.service_type != flowspec::ServiceType::NoChange).unwrap_or(old)
-        };
-        let qos =
-            Qos { sending: keep(sending, old.qos.sending), receiving: keep(receiving, old.qos.receiving) };
+        let given = |spec: Option<Flowspec>| spec.filter(|spec| spec.service_type != ServiceType::NoChange);
+        let asked = Both { sending: given(sending), receiving: given(receiving) };
         let policy = Arc::clone(&self.policy);
         let class = class_of(&policy, old.footprint.class.as_deref())?;
-        let charge = self.charge(&policy, &old.interface, &qos, class)?;
-        let window = Window { start: old.footprint.window.start.max(self.now), ..old.footprint.window };
-        let on_link = old.group.is_none();
-        let paid = |charge: &Charge| if on_link { charge.rate } else { Both::default() };
-        let footprint = Footprint {
-            charged: paid(&charge),
-            buffer: if on_link { charge.buffer } else { Both::default() },
-            window,
-            ..old.footprint.clone()
-        };
-        let entry = Entry { footprint, charge: Box::new(charge), qos: Box::new(qos), ..old.clone() };
-        let dscp = class.and_then(|class| class.dscp);
-        let group_before = old.group.as_ref().and_then(|name| self.groups.get(name));
-        let group_before = group_before.map(|group| group.footprint.clone());
+        let qos = asked.map(|spec| spec.unwrap_or(Flowspec::BEST_EFFORT));
+        let mut charge = self.charge(&policy, &old.interface, &qos, class)?;
+        let before = old.group.as_ref().and_then(|name| self.groups.get(name));
+        let (member_before, group_before) =
+            before.map(|group| (group.member(&key).cloned(), group.footprint.clone())).unzip();
+        let member_before = member_before.flatten();
+        for direction in Direction::BOTH {
+            if asked.get(direction).is_none() {
+                *charge.rate.get_mut(direction) = *old.rate().get(direction);
+                *charge.buffer.get_mut(direction) = *old.buffer().get(direction);
+                let kept = member_before.as_ref().and_then(|member| *member.charge.tspec.get(direction));
+                *charge.tspec.get_mut(direction) = kept;
+            }
+        }
+        let mut entry = old.clone().costing(&charge);
+        entry.footprint.window.start = old.footprint.window.start.max(self.now);
+        let member = Member { charge, window: entry.footprint.window };
         // The old one makes room for the new one; if that does not fit it takes its place again.
         self.unbook(&key, &old);
         let result = self
-            .check_member(&entry, Some(&old), group_before.as_ref())
+            .check_member(&entry, &member, Some(&old), group_before.as_ref())
             .and_then(|()| self.check(&entry, Some(&old)));
-        let kept = if result.is_ok() { entry } else { old };
         self.flows.remove(&key);
-        self.book(key, kept);
-        result.map(|()| Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() })
+        match result {
+            Ok(()) => {
+                self.book(key, entry, Some(member));
+                let dscp = class.and_then(|class| class.dscp);
+                Ok(Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() })
+            }
+            Err(refusal) => {
+                self.book(key, old, member_before);
+                Err(refusal)
+            }
+        }
     }
 
     /// A flow's soft state lasts so long from now on.
@@ -313,7 +353,7 @@ impl Ledger {
 
     /// What a flow costs and where, if it is admitted.
     pub fn flow(&self, id: &str) -> Option<(&str, Both<Rate>)> {
-        self.flows.get(id).map(|entry| (&*entry.interface, entry.charge.rate))
+        self.flows.get(id).map(|entry| (&*entry.interface, entry.rate()))
     }
 
     /// The interface of a group, and what its members are charged together.
@@ -386,28 +426,33 @@ impl Ledger {
         }
         let charge = self.charge(&policy, interface, qos, class)?;
         let on_link = in_group.is_none();
+        let names = (self.intern(class_name.as_deref()), self.accounts.get_key_value(interface.as_str()));
+        let (class_name, interface) = match names {
+            (class, Some((known, _))) => (class, known.clone()),
+            (class, None) => (class, Arc::from(interface.as_str())),
+        };
         let footprint = Footprint {
             id: Arc::from(id.as_str()),
             order: self.admitted + 1,
-            class: class_name.as_deref().map(Arc::from),
+            class: class_name,
             class_type: class.map_or(0, |class| class.class_type),
             class_counts: ClassCounts::of(class),
-            charged: if on_link { charge.rate } else { Both::default() },
-            buffer: if on_link { charge.buffer } else { Both::default() },
+            charged: Both::default(),
+            buffer: Both::default(),
             window,
             flows: 1,
             holding_priority: on_link.then_some(holding),
         };
         let entry = Entry {
-            interface: Arc::from(interface.as_str()),
+            interface,
             footprint,
-            charge: Box::new(charge),
+            cost: None,
             group: in_group,
             client: client.as_deref().map(Arc::from),
             deadline: request.time_to_live.map(|time| self.now.saturating_add(time.get())),
-            qos: Box::new(*qos),
         };
-        self.check_member(&entry, None, None)?;
+        let entry = entry.costing(&charge);
+        self.check_member(&entry, &Member { charge, window }, None, None)?;
         let dscp = class.and_then(|class| class.dscp);
         let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
         Ok((entry, grant, setup))
@@ -436,12 +481,13 @@ impl Ledger {
     fn check_member(
         &self,
         entry: &Entry,
+        member: &Member,
         old: Option<&Entry>,
         group_before: Option<&Footprint>,
     ) -> Result<(), Refusal> {
-        let (window, charge) = (entry.footprint.window, &*entry.charge);
+        let Member { charge, window } = *member;
         if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
-            let old = old.map(|old| old.charge.rate);
+            let old = old.map(Entry::rate);
             let fresh;
             let client = match self.clients.get(name) {
                 Some(client) => client,
@@ -455,10 +501,9 @@ impl Ledger {
         if let Some(name) = &entry.group
             && let Some(group) = self.groups.get(name)
         {
-            let member = Member { charge: *charge, window };
-            group.check(name, &member, self.now)?;
+            group.check(name, member, self.now)?;
             if group.mode == GroupMode::Shared {
-                let (charged, buffer) = group.due(Some(&member));
+                let (charged, buffer) = group.due(Some(member));
                 let grown = Footprint { charged, buffer, ..group.footprint.clone() };
                 let held = group_before.unwrap_or(&group.footprint);
                 self.check_replaced(&group.interface, &group.footprint, &grown, held)?;
@@ -470,7 +515,6 @@ impl Ledger {
     /// The interface's limits and those of the class.
     pub(super) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
         self.check_footprint(&entry.interface, &entry.footprint, old.map(|old| &old.footprint))
-            .map_err(|refusal| self.with_least_latency(refusal, entry))
     }
 
     pub(super) fn check_footprint(
@@ -489,18 +533,17 @@ impl Ledger {
         account.check(&terms, asked, old)
     }
 
-    /// Writes down a flow that is known to fit.
-    fn book(&mut self, id: Arc<str>, entry: Entry) {
+    /// Writes down a flow that is known to fit; `member` is for its group, if it has one.
+    fn book(&mut self, id: Arc<str>, entry: Entry, member: Option<Member>) {
         let now = self.now;
         if let Some(account) = self.accounts.get_mut(&*entry.interface) {
             account.book(&entry.footprint, now);
         }
         if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
             let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
-            client.book(entry.charge.rate, entry.footprint.window, now);
+            client.book(entry.rate(), entry.footprint.window, now);
         }
-        if let Some(name) = &entry.group {
-            let member = Member { charge: *entry.charge, window: entry.footprint.window };
+        if let (Some(name), Some(member)) = (&entry.group, member) {
             self.change_group(&name.clone(), |group| group.join(&id, member, now));
         }
         if let Some(at) = entry.ending() {
@@ -518,7 +561,7 @@ impl Ledger {
         if let Some((name, _)) = client_of(&self.policy, entry.client.as_deref())
             && let Some(client) = self.clients.get_mut(name)
         {
-            client.unbook(entry.charge.rate, entry.footprint.window, now);
+            client.unbook(entry.rate(), entry.footprint.window, now);
         }
         if let Some(name) = &entry.group {
             self.change_group(&name.clone(), |group| {
@@ -539,13 +582,13 @@ impl Ledger {
         }
     }
 
-    fn with_least_latency(&self, mut refusal: Refusal, entry: &Entry) -> Refusal {
+    fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {
         if let Refusal::InterfaceBudget { direction, sum, .. } | Refusal::ClassShare { direction, sum, .. } =
             &mut refusal
         {
-            let spec = entry.qos.get(*direction);
+            let spec = request.qos.get(*direction);
             if (spec.latency.is_some() || spec.delay_variation.is_some())
-                && let Some(account) = self.accounts.get(&*entry.interface)
+                && let Some(account) = self.accounts.get(request.interface.as_str())
                 && let Some(terms) = account.terms
                 && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, *direction, account.mtu)
             {
@@ -555,18 +598,33 @@ impl Ledger {
         refusal
     }
 
+    /// One name for all flows of a class. The policy's classes are the only names there are.
+    pub(super) fn intern(&mut self, class: Option<&str>) -> Option<Arc<str>> {
+        let class = class?;
+        if let Some(known) = self.class_names.get(class) {
+            return Some(known.clone());
+        }
+        let name: Arc<str> = Arc::from(class);
+        self.class_names.insert(name.clone());
+        Some(name)
+    }
+
     /// The account of an interface, opened if the policy knows it.
     pub(super) fn account_of(&mut self, interface: &str) -> Option<&mut Account> {
         if !self.accounts.contains_key(interface) {
             let policy: &InterfacePolicy = self.policy.interface(interface)?;
-            self.accounts.insert(interface.to_owned(), Account::new(policy));
+            let account = Account::new(policy, self.policy.preemption);
+            self.accounts.insert(Arc::from(interface), account);
         }
         self.accounts.get_mut(interface)
     }
 }
 
 /// A client's name and what it may have, where the policy says so.
-fn client_of<'a, 'c>(policy: &'a Policy, client: Option<&'c str>) -> Option<(&'c str, &'a Client)> {
+pub(super) fn client_of<'a, 'c>(
+    policy: &'a Policy,
+    client: Option<&'c str>,
+) -> Option<(&'c str, &'a Client)> {
     let name = client?;
     policy.client(name).map(|limits| (name, limits))
 }
