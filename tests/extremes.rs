@@ -197,3 +197,44 @@ fn preemption_is_for_the_better_only() {
     );
     check("two priorities that would never rest", policy, &[(&ask("a", 1, 1, 2), "invalid_priority")]);
 }
+
+/// Who waits is told in his turn, of room that is there, and once.
+#[test]
+fn those_who_wait_are_told_in_their_turn() {
+    let text = "version = 1\n[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\n";
+    let (policy, _) = Policy::parse(&[Source { name: "waiting", text }]).unwrap();
+    let policy = Arc::new(policy);
+    let mut ledger = Ledger::new(Arc::clone(&policy));
+    let mut check = |line: &str, ok: bool, waiting: bool, notified: &[&str]| {
+        let traced = parse_line(&line.replace('\'', "\""), &policy).unwrap();
+        let decision = ledger.decide(traced.at_us, &traced.operation);
+        assert_eq!((decision.ok, decision.waiting), (ok, waiting), "{line}: {}", decision.message);
+        assert_eq!(decision.notified, notified, "{line}");
+    };
+    let ask = |at: u64, id: &str, rate: u64| {
+        format!(
+            "{{'at_us':{at},'op':'reserve','id':'{id}','interface':'eth0','wait':true,'sending':{{'service_type':'guaranteed','token_rate':{rate}}}}}"
+        )
+    };
+    let release = |at: u64, id: &str| format!("{{'at_us':{at},'op':'release','id':'{id}'}}");
+    let tick = |at: u64| format!("{{'at_us':{at},'op':'tick'}}");
+    for id in ["a", "b", "c", "d"] {
+        check(&ask(0, id, 250_000), true, false, &[]);
+    }
+    check(&ask(1, "big", 500_000), false, true, &[]);
+    check(&ask(2, "small", 100_000), false, true, &[]);
+    check(&ask(3, "huge", 1_000_001), false, true, &[]);
+    check(&release(4, "a"), true, false, &[]);
+    check(&release(5, "b"), true, false, &["big"]);
+    check(&tick(6), true, false, &[]);
+    check(&release(7, "c"), true, false, &["small"]);
+    check(&ask(8, "big", 500_000), true, false, &[]);
+    check(&ask(9, "quick", 250_000), true, false, &[]);
+    check(&ask(10, "small", 100_000), false, true, &[]);
+    check(&release(11, "quick"), true, false, &["small"]);
+    // He does not come in time: his place is lost, and nobody can be told of more than there is.
+    check(&tick(6_000_000), true, false, &[]);
+    check(&release(6_000_001, "small"), false, false, &[]);
+    check(&release(6_000_002, "huge"), true, false, &[]);
+    check(&release(6_000_003, "huge"), false, false, &[]);
+}

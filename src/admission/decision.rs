@@ -45,6 +45,12 @@ pub struct Decision {
     /// Flows whose time had come by then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expired: Vec<String>,
+    /// Whether the flow waits to be told of room.
+    #[serde(skip_serializing_if = "is_false")]
+    pub waiting: bool,
+    /// Those who waited and are told that there is room for them now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notified: Vec<String>,
     /// Which of several renditions it got, where that was not the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rendition: Option<String>,
@@ -210,6 +216,8 @@ impl Decision {
             preempted: Vec::new(),
             shed: Vec::new(),
             expired: Vec::new(),
+            waiting: false,
+            notified: Vec::new(),
             rendition: None,
             earliest_us: None,
             released: None,
@@ -220,6 +228,11 @@ impl Decision {
             enforced: None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn null_if_empty<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> {

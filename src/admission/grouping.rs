@@ -12,6 +12,7 @@ use super::ledger::{Ledger, Totals, class_of, client_of};
 use super::profile::Window;
 use super::refusal::Refusal;
 use super::request::{Grant, GroupRequest};
+use super::waiting::Waiting;
 use crate::policy::Policy;
 
 /// The most groups there may be at once.
@@ -200,6 +201,7 @@ impl Ledger {
             endings: BTreeSet::new(),
             admitted: self.admitted,
             class_names: BTreeSet::new(),
+            waiting: Waiting::default(),
         }
     }
 

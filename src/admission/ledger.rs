@@ -15,6 +15,7 @@ use super::group::{Group, Member};
 use super::profile::FOREVER;
 use super::refusal::{ClientLimit, Refusal};
 use super::request::{Grant, Request};
+use super::waiting::Waiting;
 use crate::policy::{Class, Client, GroupMode, InterfacePolicy, Policy};
 
 /// The most flows there may be at once. Everything that grows has a limit.
@@ -36,6 +37,7 @@ pub struct Ledger {
     pub(super) endings: BTreeSet<(u64, Arc<str>)>,
     pub(super) admitted: u64,
     pub(super) class_names: BTreeSet<Arc<str>>,
+    pub(super) waiting: Waiting,
 }
 
 /// One direction of an interface: what may be promised and what is.
@@ -115,6 +117,7 @@ impl Ledger {
             endings: BTreeSet::new(),
             admitted: 0,
             class_names: BTreeSet::new(),
+            waiting: Waiting::default(),
         };
         ledger.make_groups();
         ledger
@@ -204,6 +207,18 @@ impl Ledger {
         };
         self.book(id, entry, Some(member));
         Ok(grant)
+    }
+
+    /// Books a flow if it fits as it is, without a client's request being counted or anybody displaced: its
+    /// name, to release it by.
+    pub(super) fn try_out(&mut self, request: &Request) -> Option<Arc<str>> {
+        let (entry, grant, _) = self.prepare(request).ok()?;
+        self.check(&entry, None).ok()?;
+        let charge = Charge { rate: entry.rate(), buffer: entry.buffer(), tspec: grant.tspec };
+        let member = Member { charge, window: entry.footprint.window };
+        let id = entry.footprint.id.clone();
+        self.book(id.clone(), entry, Some(member));
+        Some(id)
     }
 
     /// What [`admit`](Self::admit) would answer; changes nothing but the list of known interfaces.

@@ -20,6 +20,7 @@ mod profile;
 mod refusal;
 mod request;
 mod victims;
+mod waiting;
 
 pub use account::UNKNOWN_MTU;
 pub use decision::{Decision, Enforced, Op};
@@ -28,3 +29,4 @@ pub use operation::{Ladder, Operation};
 pub use profile::{FOREVER, Window};
 pub use refusal::{ClientLimit, GroupLimit, Holder, Refusal, Sum};
 pub use request::{Grant, GroupRequest, Request};
+pub use waiting::GRACE;

@@ -153,6 +153,20 @@ impl Ledger {
             }
         };
         decision.expired = expired;
+        // Only what gives something back makes room.
+        let gives = match operation {
+            Operation::Reserve(_) => !decision.preempted.is_empty(),
+            Operation::Query { .. } | Operation::Impossible { .. } | Operation::Refresh { .. } => false,
+            Operation::Renegotiate { .. }
+            | Operation::Release { .. }
+            | Operation::Group(_)
+            | Operation::Ungroup { .. }
+            | Operation::Capacity { .. }
+            | Operation::Tick => true,
+        };
+        if gives || !decision.expired.is_empty() {
+            decision.notified = self.tell_waiting();
+        }
         decision
     }
 
@@ -172,7 +186,15 @@ impl Ledger {
                 got = Some(name.clone());
             }
         }
+        let waits = match &result {
+            Ok(_) => {
+                self.waiting.leave(id);
+                false
+            }
+            Err(refusal) => request.wait && refusal.is_lack_of_room() && self.waiting.join(request),
+        };
         let mut decision = self.granted(at, Op::Reserve, id, interface, result);
+        decision.waiting = waits;
         if let Some(name) = got {
             decision.message.push_str(&format!(", as {name}"));
             decision.rendition = Some(name);
@@ -208,6 +230,7 @@ impl Ledger {
                 decision.message = format!("{interface}: released");
                 decision.released = Some(charged);
             }
+            None if self.waiting.leave(id) => decision.message = "waits no longer".into(),
             None => decision.refuse(&Refusal::UnknownId { id: id.to_owned() }),
         }
         decision

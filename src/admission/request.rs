@@ -26,6 +26,8 @@ pub struct Request {
     pub end: Option<u64>,
     /// How long it lasts without a refresh.
     pub time_to_live: Option<Micros>,
+    /// Where it is refused for lack of room, it waits to be told of some.
+    pub wait: bool,
     /// 0 best to 7; the class's where it is absent.
     pub setup_priority: Option<u8>,
     /// 0 best to 7, not worse than the setup priority; the class's where it is absent.
@@ -73,6 +75,7 @@ impl Request {
             start: None,
             end: None,
             time_to_live: None,
+            wait: false,
             setup_priority: None,
             holding_priority: None,
         }

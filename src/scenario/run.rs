@@ -88,6 +88,7 @@ struct Run<'a> {
 struct Seen {
     decisions: Vec<Decision>,
     expired: Vec<String>,
+    notified: Vec<String>,
 }
 
 /// Runs a test under a policy. `policies` has those that it reloads, by the names it gives them.
@@ -147,6 +148,11 @@ impl Run<'_> {
 
     fn act(&mut self, action: &Action) -> Seen {
         let mut seen = Seen { expired: self.ledger.advance(self.now), ..Seen::default() };
+        if !seen.expired.is_empty() {
+            // What has ended by itself makes room as well: a tick says for whom.
+            let tick = self.decide(&Operation::Tick);
+            seen.notified = tick.notified;
+        }
         match action {
             Action::Connect(connect) => {
                 self.last_interface.clone_from(&connect.interface);
@@ -216,6 +222,7 @@ impl Run<'_> {
         request.start = Some(start);
         request.end = connect.duration.map(|duration| start.saturating_add(duration.get()));
         request.time_to_live = connect.time_to_live;
+        request.wait = connect.wait;
         (request.setup_priority, request.holding_priority) =
             (connect.setup_priority, connect.holding_priority);
         let mut templates = connect.templates.clone();
@@ -305,6 +312,11 @@ impl Run<'_> {
         let mut expired = seen.expired.clone();
         expired.extend(together(|decision| &decision.expired));
         for (what, expected, actual) in [
+            (
+                "notified",
+                &expect.notified,
+                [seen.notified.clone(), together(|decision| &decision.notified)].concat(),
+            ),
             ("preempted", &expect.preempted, together(|decision| &decision.preempted)),
             ("shed", &expect.shed, together(|decision| &decision.shed)),
             ("expired", &expect.expired, expired),
@@ -345,6 +357,7 @@ impl Run<'_> {
                     if last.message.contains(part.as_str()) { quoted(part) } else { quoted(&last.message) }
                 }),
             );
+            field("waiting", expect.waiting.map(|_| last.waiting.to_string()));
             field(
                 "rendition",
                 expect.rendition.as_ref().map(|_| quoted(last.rendition.as_deref().unwrap_or("the first"))),
@@ -371,6 +384,13 @@ impl Run<'_> {
             "preempted",
             expect.preempted.as_ref().map(|_| names(&together(|decision| &decision.preempted))),
         );
+        field(
+            "notified",
+            expect
+                .notified
+                .as_ref()
+                .map(|_| names(&[seen.notified.clone(), together(|decision| &decision.notified)].concat())),
+        );
         field("shed", expect.shed.as_ref().map(|_| names(&together(|decision| &decision.shed))));
         field("expired", expect.expired.as_ref().map(|_| names(&seen.expired)));
         field("flows", expect.flows.map(|_| self.ledger.flows().to_string()));
@@ -391,6 +411,11 @@ impl Run<'_> {
             && admitted != decision.ok
         {
             return fail("decision", &word(admitted), &word(decision.ok));
+        }
+        if let Some(waiting) = expect.waiting
+            && waiting != decision.waiting
+        {
+            return fail("waiting", &waiting, &decision.waiting);
         }
         let name = |wsa: Option<flowspec::Wsa>| wsa.map_or("none", flowspec::Wsa::name);
         for (what, expected, actual) in [
@@ -453,6 +478,7 @@ impl Expect {
             ("rendition", self.rendition.is_some()),
             ("charged", self.charged.is_some()),
             ("would_fit", self.would_fit.is_some()),
+            ("waiting", self.waiting.is_some()),
         ];
         given.into_iter().find(|(_, given)| *given).map(|(what, _)| what)
     }

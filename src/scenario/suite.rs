@@ -95,6 +95,7 @@ pub(super) struct Connect {
     pub(super) start: Option<Micros>,
     pub(super) duration: Option<Micros>,
     pub(super) time_to_live: Option<Micros>,
+    pub(super) wait: bool,
     pub(super) setup_priority: Option<u8>,
     pub(super) holding_priority: Option<u8>,
     /// What a rule is asked about, where the caller names nothing.
@@ -120,6 +121,8 @@ pub(super) struct Expect {
     pub(super) preempted: Option<Vec<String>>,
     pub(super) shed: Option<Vec<String>>,
     pub(super) expired: Option<Vec<String>>,
+    pub(super) notified: Option<Vec<String>>,
+    pub(super) waiting: Option<bool>,
     pub(super) flows: Option<u64>,
     pub(super) place: Place,
 }
@@ -286,6 +289,7 @@ fn connect(section: Section<'_>) -> Option<Box<Connect>> {
     let (start, duration, time_to_live) = (time("start"), time("duration"), time("ttl"));
     let priority = |key| section.integer(key, 0..=7).and_then(|number| u8::try_from(number.value).ok());
     let (setup_priority, holding_priority) = (priority("setup_priority"), priority("holding_priority"));
+    let wait = section.flag("wait").is_some_and(|wait| wait.value);
     let protocol = section.choice("protocol", &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]);
     let local_port = section.integer("local_port", 0..=65_535);
     let peer = section.string("peer");
@@ -308,6 +312,7 @@ fn connect(section: Section<'_>) -> Option<Box<Connect>> {
         start,
         duration,
         time_to_live,
+        wait,
         setup_priority,
         holding_priority,
         protocol: protocol.map(|protocol| protocol.value),
@@ -413,6 +418,8 @@ fn expect(section: Section<'_>) -> Option<Expect> {
         preempted: texts(&section, "preempted"),
         shed: texts(&section, "shed"),
         expired: texts(&section, "expired"),
+        notified: texts(&section, "notified"),
+        waiting: section.flag("waiting").map(|waiting| waiting.value),
         flows: section.integer("flows", 0..=u64::MAX).map(|flows| flows.value),
         place: section.place.clone(),
     };

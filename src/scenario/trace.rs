@@ -55,6 +55,7 @@ struct Line {
     start_us: Option<u64>,
     end_us: Option<u64>,
     ttl_us: Option<u64>,
+    wait: Option<bool>,
     setup_priority: Option<u8>,
     holding_priority: Option<u8>,
     mode: Option<GroupMode>,
@@ -114,6 +115,7 @@ impl Line {
                 (request.class, request.group, request.client) = (self.class, self.group, self.client);
                 (request.start, request.end) = (self.start_us, self.end_us);
                 request.time_to_live = self.ttl_us.map(Micros::new);
+                request.wait = self.wait.unwrap_or(false);
                 (request.setup_priority, request.holding_priority) =
                     (self.setup_priority, self.holding_priority);
                 for priority in [self.setup_priority, self.holding_priority].into_iter().flatten() {
