@@ -7,6 +7,7 @@ mod diagnostics;
 mod explain;
 mod flowspec;
 mod replay;
+mod schema;
 mod test;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ enum Command {
     Explain(explain::Arguments),
     Test(Box<test::Arguments>),
     Replay(replay::Arguments),
+    Schema(schema::Arguments),
 }
 
 const EXIT_CODES: &str = "\
@@ -74,6 +76,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
     };
     match result {
         Ok(code) => code,

@@ -33,25 +33,7 @@ impl Policy {
         let problems = Problems::default();
         let mut policy = Self::default();
         for (number, source) in sources.iter().enumerate() {
-            let whole = Place { source: number, ..Place::default() };
-            if source.text.len() > LARGEST_TEXT {
-                let message = format!("{} bytes are not a policy: at most {LARGEST_TEXT}", source.text.len());
-                problems.note(Code::Syntax, whole, message);
-                continue;
-            }
-            let (table, errors) = DeTable::parse_recoverable(source.text);
-            for error in &errors {
-                let span = error.span().unwrap_or(0..0);
-                problems.note(
-                    Code::Syntax,
-                    Place { source: number, span, ..Place::default() },
-                    error.message(),
-                );
-            }
-            if errors.is_empty() {
-                let top = Section::new(&problems, table.get_ref(), String::new(), whole);
-                policy.read(top, &problems);
-            }
+            policy.read_source(number, source, &problems);
         }
         policy.check_names(&problems);
         // What is wrong is mended first; much of what a lint would say of it then is not so.
@@ -64,6 +46,23 @@ impl Policy {
             return Err(problems);
         }
         Ok((policy, problems))
+    }
+
+    /// Reads one source into the policy.
+    pub(super) fn read_source(&mut self, number: usize, source: &Source<'_>, problems: &Problems) {
+        let whole = Place { source: number, ..Place::default() };
+        if source.text.len() > LARGEST_TEXT {
+            let message = format!("{} bytes are not a policy: at most {LARGEST_TEXT}", source.text.len());
+            return problems.note(Code::Syntax, whole, message);
+        }
+        let (table, errors) = DeTable::parse_recoverable(source.text);
+        for error in &errors {
+            let span = error.span().unwrap_or(0..0);
+            problems.note(Code::Syntax, Place { source: number, span, ..Place::default() }, error.message());
+        }
+        if errors.is_empty() {
+            self.read(Section::new(problems, table.get_ref(), String::new(), whole), problems);
+        }
     }
 
     fn read(&mut self, top: Section<'_>, problems: &Problems) {

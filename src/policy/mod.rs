@@ -16,6 +16,7 @@ mod model;
 mod problem;
 pub(crate) mod reader;
 mod rule;
+mod schema;
 
 pub use model::{
     Allocate, Budget, Capacity, Class, ClassModel, Client, Enforcement, Group, GroupMode, InterfacePolicy,
@@ -24,3 +25,4 @@ pub use model::{
 pub use problem::{Code, Label, Problem, Severity};
 pub use reader::Source;
 pub use rule::{Match, Network, NotANetwork, PortRange, Protocol, Rule, Subject};
+pub use schema::schema;

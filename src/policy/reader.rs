@@ -1,10 +1,12 @@
 //! Reading TOML tables with places: every problem is noted and reading goes on.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
 use std::str::FromStr;
 
+use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -22,7 +24,14 @@ pub struct Source<'a> {
 
 /// Collects problems while the sources are read.
 #[derive(Default)]
-pub(crate) struct Problems(RefCell<Vec<Problem>>);
+pub(crate) struct Problems {
+    found: RefCell<Vec<Problem>>,
+    /// What each key takes, by its table; nothing where nobody wants to know.
+    learnt: Option<RefCell<Learnt>>,
+}
+
+/// What each key takes, as a JSON schema has it, by its table's path.
+type Learnt = BTreeMap<(String, &'static str), Value>;
 
 /// A table that is being read: knows which of its keys were asked for.
 pub(crate) struct Section<'a> {
@@ -45,6 +54,22 @@ pub(crate) struct Placed<T> {
 const NEAR: f64 = 0.7;
 
 impl Problems {
+    /// Learns what each key takes as well.
+    pub(crate) fn learning() -> Self {
+        Self { learnt: Some(RefCell::default()), ..Self::default() }
+    }
+
+    /// What was learnt.
+    pub(crate) fn learnt(self) -> Learnt {
+        self.learnt.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    fn learn(&self, path: &str, key: &'static str, form: impl FnOnce() -> Value) {
+        if let Some(learnt) = &self.learnt {
+            learnt.borrow_mut().insert((path.to_owned(), key), form());
+        }
+    }
+
     pub(crate) fn note(&self, code: Code, place: Place, message: impl Into<String>) {
         self.add(Problem { code, message: message.into(), place, labels: Vec::new(), help: None });
     }
@@ -66,15 +91,15 @@ impl Problems {
     }
 
     fn add(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
+        self.found.borrow_mut().push(problem);
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.0.borrow().iter().any(|problem| problem.code.severity() == Severity::Error)
+        self.found.borrow().iter().any(|problem| problem.code.severity() == Severity::Error)
     }
 
     pub(crate) fn into_inner(self) -> Vec<Problem> {
-        let mut problems = self.0.into_inner();
+        let mut problems = self.found.into_inner();
         problems
             .sort_by_key(|problem| (problem.place.source, problem.place.span.start, problem.place.span.end));
         problems
@@ -112,6 +137,7 @@ impl<'a> Section<'a> {
 
     /// A table under this key.
     pub(crate) fn section(&self, key: &'static str) -> Option<Self> {
+        self.problems.learn(&self.path, key, || json!({ "type": "object" }));
         let value = self.raw(key)?;
         self.subsection(key, value)
     }
@@ -131,6 +157,7 @@ impl<'a> Section<'a> {
 
     /// A string.
     pub(crate) fn string(&self, key: &'static str) -> Option<Placed<&'a str>> {
+        self.problems.learn(&self.path, key, || json!({ "type": "string" }));
         let value = self.raw(key)?;
         self.as_string(&join(&self.path, key), value)
     }
@@ -152,6 +179,7 @@ impl<'a> Section<'a> {
     where
         T: FromStr<Err: Display>,
     {
+        self.problems.learn(&self.path, key, || json!({ "type": "string", "description": kind_of::<T>() }));
         let value = self.raw(key)?;
         let place = self.at(value.span());
         let path = join(&self.path, key);
@@ -185,6 +213,13 @@ impl<'a> Section<'a> {
         key: &'static str,
         range: std::ops::RangeInclusive<u64>,
     ) -> Option<Placed<u64>> {
+        self.problems.learn(&self.path, key, || {
+            let mut form = json!({ "type": "integer", "minimum": range.start() });
+            if *range.end() < u64::MAX {
+                form["maximum"] = json!(range.end());
+            }
+            form
+        });
         let value = self.raw(key)?;
         let place = self.at(value.span());
         let path = join(&self.path, key);
@@ -213,6 +248,7 @@ impl<'a> Section<'a> {
 
     /// Yes or no.
     pub(crate) fn flag(&self, key: &'static str) -> Option<Placed<bool>> {
+        self.problems.learn(&self.path, key, || json!({ "type": "boolean" }));
         let value = self.raw(key)?;
         let place = self.at(value.span());
         match value.get_ref() {
@@ -226,6 +262,7 @@ impl<'a> Section<'a> {
 
     /// A decimal number in thousandths, exact.
     pub(crate) fn thousandths(&self, key: &'static str) -> Option<Placed<u64>> {
+        self.problems.learn(&self.path, key, || json!({ "type": "number", "minimum": 1, "maximum": 1000 }));
         let value = self.raw(key)?;
         let place = self.at(value.span());
         let path = join(&self.path, key);
@@ -250,7 +287,12 @@ impl<'a> Section<'a> {
 
     /// One of a few words.
     pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<Placed<T>> {
-        let text = self.string(key)?;
+        let text = self.string(key);
+        self.problems.learn(&self.path, key, || {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            json!({ "type": "string", "enum": names })
+        });
+        let text = text?;
         let path = join(&self.path, key);
         let found = choices.iter().find(|(name, _)| *name == text.value);
         if found.is_none() {
@@ -296,6 +338,17 @@ pub(crate) fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> O
     let near = |name: &str| strsim::jaro_winkler(&name.to_lowercase(), &text.to_lowercase());
     let best = names.map(|name| (near(name), name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     (best.0 > NEAR).then_some(best.1)
+}
+
+/// What a quantity is written as.
+fn kind_of<T>() -> &'static str {
+    match std::any::type_name::<T>().rsplit("::").next() {
+        Some("Rate") => "a rate: \"6 Mbit/s\", \"750 kB/s\"",
+        Some("Bytes") => "a size: \"1500 B\", \"64 KiB\"",
+        Some("Micros") => "a time: \"50 ms\", \"2 s\"",
+        Some("Share") => "a share of the parent, or a rate: \"80%\", \"600 Mbit/s\"",
+        _ => "a quantity with its unit",
+    }
 }
 
 fn join(path: &str, key: &str) -> String {
