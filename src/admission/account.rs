@@ -454,11 +454,6 @@ impl Footprint {
         let holding_priority = Reverse(self.holding_priority?);
         Some(Candidate { holding_priority, order: Reverse(self.order), id: self.id.clone() })
     }
-
-    /// Whether it takes anything that others could be given.
-    pub(super) fn takes(&self, direction: Direction) -> bool {
-        *self.charged.get(direction) > Rate::ZERO
-    }
 }
 
 impl Candidate {

@@ -6,7 +6,7 @@ use flowspec::{Direction, Rate};
 
 use super::account::Footprint;
 use super::ledger::{Entry, Ledger};
-use super::profile::{FOREVER, Window};
+use super::profile::{FOREVER, Profile, Window};
 use super::refusal::Refusal;
 use crate::policy::OnCapacityDrop;
 
@@ -36,7 +36,7 @@ impl Ledger {
             .collect();
         let chosen = self.choose(interface, &candidates, |ledger| ledger.check(newcomer, None).is_ok());
         let Some(chosen) = chosen else { return Err(refusal) };
-        Ok(self.displace(chosen))
+        Ok(self.displace(chosen.into_iter().map(|footprint| footprint.id)))
     }
 
     /// A link carries another rate from now on. Says who had to go for it, least important first; nobody
@@ -50,23 +50,42 @@ impl Ledger {
             return Vec::new();
         }
         let budget = interface_policy.budget(direction).reservable_of(capacity);
-        let fits = |ledger: &Self| {
-            let reserved = ledger.accounts.get(interface).map(|account| account.reserved.get(direction));
-            let always = Window { start: ledger.now, end: FOREVER };
-            reserved.is_none_or(|reserved| reserved.highest(always, ledger.now) <= budget.get())
-        };
-        if fits(self) {
+        let Some(account) = self.accounts.get(interface) else { return Vec::new() };
+        let always = Window { start: self.now, end: FOREVER };
+        let now = self.now;
+        // Only what this direction has reserved matters: who goes is found out on a copy of that.
+        let mut reserved = account.reserved.get(direction).clone();
+        let fits = |reserved: &Profile| reserved.highest(always, now) <= budget.get();
+        if fits(&reserved) {
             return Vec::new();
         }
-        let Some(account) = self.accounts.get(interface) else { return Vec::new() };
-        let candidates = account.candidates.iter().filter_map(|candidate| self.flows.get(&candidate.id));
-        let candidates: Vec<_> = candidates
-            .map(|entry| entry.footprint.clone())
-            .filter(|footprint| footprint.takes(direction))
-            .collect();
-        // Where groups alone are too much for the link, everybody else going would not help them.
-        let chosen = self.choose(interface, &candidates, fits).unwrap_or(candidates);
-        self.displace(chosen)
+        let mut gone = Vec::new();
+        for candidate in &account.candidates {
+            let Some(entry) = self.flows.get(&candidate.id) else { continue };
+            let (rate, window) = (entry.footprint.charged.get(direction).get(), entry.footprint.window);
+            if rate == 0 {
+                continue;
+            }
+            reserved.unbook(rate, window, now);
+            gone.push((candidate.id.clone(), rate, window));
+            if fits(&reserved) {
+                break;
+            }
+        }
+        // Where groups alone are too much for the link, everybody else goes. Else the last was needed; of the
+        // others the most important comes back first.
+        let mut kept = vec![false; gone.len()];
+        if fits(&reserved) {
+            for (index, (_, rate, window)) in gone.iter().enumerate().rev().skip(1) {
+                reserved.book(*rate, *window, now);
+                kept[index] = fits(&reserved);
+                if !kept[index] {
+                    reserved.unbook(*rate, *window, now);
+                }
+            }
+        }
+        let gone = gone.into_iter().zip(kept).filter(|(_, kept)| !kept).map(|((id, ..), _)| id);
+        self.displace(gone)
     }
 
     /// The first candidates without whom something holds, less those without whom it would hold anyway.
@@ -106,11 +125,11 @@ impl Ledger {
     }
 
     /// Ends flows: their names.
-    fn displace(&mut self, flows: Vec<Footprint>) -> Vec<String> {
+    fn displace(&mut self, flows: impl Iterator<Item = Arc<str>>) -> Vec<String> {
         let mut names = Vec::new();
-        for footprint in flows {
-            self.release(&footprint.id);
-            names.push(footprint.id.to_string());
+        for id in flows.collect::<Vec<_>>() {
+            self.release(&id);
+            names.push(id.to_string());
         }
         names
     }
