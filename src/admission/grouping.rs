@@ -8,7 +8,7 @@ use flowspec::{Both, Rate};
 use super::account::{ClassCounts, Footprint};
 use super::client::ClientUse;
 use super::group::Group;
-use super::ledger::{Ledger, Totals, class_of, client_of};
+use super::ledger::{Ledger, Totals, class_names, class_of, client_of};
 use super::profile::Window;
 use super::refusal::Refusal;
 use super::request::{Grant, GroupRequest};
@@ -24,6 +24,7 @@ impl Ledger {
     pub fn reload(&mut self, policy: Arc<Policy>) {
         let before = std::mem::replace(&mut self.policy, policy);
         let policy = Arc::clone(&self.policy);
+        self.class_names = class_names(&policy);
         // What is counted is what a policy limits: everything is booked anew.
         for (name, account) in &mut self.accounts {
             if let Some(interface) = policy.interface(name) {
@@ -109,7 +110,7 @@ impl Ledger {
         let footprint = Footprint {
             id: Arc::from(format!("group {id}").as_str()),
             order,
-            class: self.intern(class.as_deref()),
+            class: class.as_ref().and_then(|class| self.class_names.get(class.as_str()).cloned()),
             class_type: class_policy.map_or(0, |class| class.class_type),
             class_counts: ClassCounts::of(class_policy),
             charged: Both::default(),
@@ -195,7 +196,7 @@ impl Ledger {
             policy: Arc::clone(&self.policy),
             now: self.now,
             accounts: accounts.into_iter().collect(),
-            flows: HashMap::new(),
+            flows: HashMap::default(),
             groups: BTreeMap::new(),
             clients: HashMap::new(),
             endings: BTreeSet::new(),

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Qos, Rate, ServiceType};
 
 use super::account::{Account, ClassCounts, Footprint, Terms, capacity};
@@ -30,7 +32,7 @@ pub struct Ledger {
     pub(super) policy: Arc<Policy>,
     pub(super) now: u64,
     pub(super) accounts: BTreeMap<Arc<str>, Account>,
-    pub(super) flows: HashMap<Arc<str>, Entry>,
+    pub(super) flows: HashMap<Arc<str>, Entry, RandomState>,
     pub(super) groups: BTreeMap<Arc<str>, Group>,
     pub(super) clients: HashMap<String, ClientUse>,
     /// When flows end by themselves.
@@ -107,16 +109,17 @@ impl Entry {
 impl Ledger {
     /// A ledger under this policy, at time 0, with the policy's groups.
     pub fn new(policy: Arc<Policy>) -> Self {
+        let class_names = class_names(&policy);
         let mut ledger = Self {
             policy,
             now: 0,
             accounts: BTreeMap::new(),
-            flows: HashMap::new(),
+            flows: HashMap::default(),
             groups: BTreeMap::new(),
             clients: HashMap::new(),
             endings: BTreeSet::new(),
             admitted: 0,
-            class_names: BTreeSet::new(),
+            class_names,
             waiting: Waiting::default(),
         };
         ledger.make_groups();
@@ -424,10 +427,12 @@ impl Ledger {
             return Err(Refusal::GroupElsewhere { group: key.to_string(), group_interface, interface });
         }
         let in_group = group.as_ref().map(|(key, _)| key.clone());
-        let class_name = class
-            .clone()
-            .or_else(|| group.and_then(|(_, group)| Some(group.footprint.class.as_deref()?.to_owned())));
-        let class = class_of(&policy, class_name.as_deref())?;
+        let class_name = match class {
+            Some(class) => Some(class.as_str()),
+            None => group.and_then(|(_, group)| group.footprint.class.as_deref()),
+        };
+        let class = class_of(&policy, class_name)?;
+        let class_name = class.and_then(|_| self.class_names.get(class_name?).cloned());
         let (setup, holding) = request.priorities(class);
         if setup < holding {
             return Err(Refusal::Priorities { setup, holding });
@@ -441,10 +446,9 @@ impl Ledger {
         }
         let charge = self.charge(&policy, interface, qos, class)?;
         let on_link = in_group.is_none();
-        let names = (self.intern(class_name.as_deref()), self.accounts.get_key_value(interface.as_str()));
-        let (class_name, interface) = match names {
-            (class, Some((known, _))) => (class, known.clone()),
-            (class, None) => (class, Arc::from(interface.as_str())),
+        let interface = match self.accounts.get_key_value(interface.as_str()) {
+            Some((known, _)) => known.clone(),
+            None => Arc::from(interface.as_str()),
         };
         let footprint = Footprint {
             id: Arc::from(id.as_str()),
@@ -613,17 +617,6 @@ impl Ledger {
         refusal
     }
 
-    /// One name for all flows of a class. The policy's classes are the only names there are.
-    pub(super) fn intern(&mut self, class: Option<&str>) -> Option<Arc<str>> {
-        let class = class?;
-        if let Some(known) = self.class_names.get(class) {
-            return Some(known.clone());
-        }
-        let name: Arc<str> = Arc::from(class);
-        self.class_names.insert(name.clone());
-        Some(name)
-    }
-
     /// The account of an interface, opened if the policy knows it.
     pub(super) fn account_of(&mut self, interface: &str) -> Option<&mut Account> {
         if !self.accounts.contains_key(interface) {
@@ -648,4 +641,9 @@ pub(super) fn class_of<'a>(policy: &'a Policy, name: Option<&str>) -> Result<Opt
     let Some(name) = name else { return Ok(None) };
     let class = policy.classes.get(name);
     class.map(Some).ok_or_else(|| Refusal::UnknownClass { class: name.to_owned() })
+}
+
+/// One name for all flows of a class.
+pub(super) fn class_names(policy: &Policy) -> BTreeSet<Arc<str>> {
+    policy.classes.keys().map(|name| Arc::from(name.as_str())).collect()
 }
