@@ -8,23 +8,23 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
-use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Qos, Rate, ServiceType};
+use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Rate, ServiceType};
 
-use super::account::{Account, ClassCounts, Footprint, Terms, capacity};
-use super::charge::{Charge, free};
+use super::account::{Account, Footprint, capacity};
+use super::charge::Charge;
 use super::client::ClientUse;
 use super::group::{Group, Member};
 use super::profile::FOREVER;
-use super::refusal::{ClientLimit, Refusal};
+use super::refusal::Refusal;
 use super::request::{Grant, Request};
 use super::waiting::Waiting;
-use crate::policy::{Class, Client, GroupMode, InterfacePolicy, Policy};
+use crate::policy::{Class, Client, InterfacePolicy, Policy};
 
 /// The most flows there may be at once. Everything that grows has a limit.
-const MOST_FLOWS: usize = 1_000_000;
+pub(super) const MOST_FLOWS: usize = 1_000_000;
 
 /// How many clients are remembered before those that have nothing are forgotten.
-const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
+pub(super) const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 
 /// What has been promised of every interface.
 #[derive(Clone, Debug)]
@@ -57,16 +57,16 @@ pub(super) struct Entry {
     pub(super) interface: Arc<str>,
     pub(super) footprint: Footprint,
     /// What it costs, where a group pays; else it is the footprint's.
-    cost: Option<Box<Cost>>,
-    group: Option<Arc<str>>,
+    pub(super) cost: Option<Box<Cost>>,
+    pub(super) group: Option<Arc<str>>,
     pub(super) client: Option<Arc<str>>,
     /// When its soft state ends, if it has any.
-    deadline: Option<u64>,
+    pub(super) deadline: Option<u64>,
 }
 
 /// What a member of a group costs.
 #[derive(Clone, Copy, Debug)]
-struct Cost {
+pub(super) struct Cost {
     rate: Both<Rate>,
     buffer: Both<Bytes>,
 }
@@ -89,7 +89,7 @@ impl Entry {
     }
 
     /// The same flow at another cost.
-    fn costing(mut self, charge: &Charge) -> Self {
+    pub(super) fn costing(mut self, charge: &Charge) -> Self {
         let (rate, buffer) = (charge.rate, charge.buffer);
         if self.group.is_some() {
             self.cost = Some(Box::new(Cost { rate, buffer }));
@@ -387,171 +387,6 @@ impl Ledger {
         ))
     }
 
-    /// A request costs its client one, whatever the answer.
-    fn count_request(&mut self, request: &Request) -> Result<(), Refusal> {
-        let policy = Arc::clone(&self.policy);
-        let Some((name, limits)) = client_of(&policy, request.client.as_deref()) else { return Ok(()) };
-        let now = self.now;
-        if self.clients.len() >= CLIENTS_BEFORE_A_SWEEP && !self.clients.contains_key(name) {
-            self.clients.retain(|_, client| !client.is_idle(now));
-        }
-        let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
-        client.ask(name, limits, now)
-    }
-
-    /// What a request would book, if it makes sense at all.
-    fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
-        let Request { id, interface, class, group, client, qos, .. } = request;
-        if self.flows.contains_key(id.as_str()) {
-            return Err(Refusal::DuplicateId { id: id.clone() });
-        }
-        if self.flows.len() >= MOST_FLOWS {
-            return Err(Refusal::TooManyFlows { flows: self.flows.len() });
-        }
-        let policy = Arc::clone(&self.policy);
-        let window = request.window(self.now);
-        if window.end <= window.start {
-            return Err(Refusal::Window { start: window.start, end: window.end });
-        }
-        let group = match group {
-            None => None,
-            Some(name) => match self.groups.get_key_value(name.as_str()) {
-                Some((key, group)) if !group.closing => Some((key.clone(), group)),
-                _ => return Err(Refusal::UnknownGroup { group: name.clone() }),
-            },
-        };
-        if let Some((key, group)) = &group
-            && group.interface != *interface
-        {
-            let (group_interface, interface) = (group.interface.clone(), interface.clone());
-            return Err(Refusal::GroupElsewhere { group: key.to_string(), group_interface, interface });
-        }
-        let in_group = group.as_ref().map(|(key, _)| key.clone());
-        let class_name = match class {
-            Some(class) => Some(class.as_str()),
-            None => group.and_then(|(_, group)| group.footprint.class.as_deref()),
-        };
-        let class = class_of(&policy, class_name)?;
-        let class_name = class.and_then(|_| self.class_names.get(class_name?).cloned());
-        let (setup, holding) = request.priorities(class);
-        if setup < holding {
-            return Err(Refusal::Priorities { setup, holding });
-        }
-        if let Some((name, limits)) = client_of(&policy, client.as_deref())
-            && let Some(best) = limits.best_setup_priority
-            && setup < best
-        {
-            let limit = ClientLimit::Priority { setup, best };
-            return Err(Refusal::Client { client: name.to_owned(), limit });
-        }
-        let charge = self.charge(&policy, interface, qos, class)?;
-        let on_link = in_group.is_none();
-        let interface = match self.accounts.get_key_value(interface.as_str()) {
-            Some((known, _)) => known.clone(),
-            None => Arc::from(interface.as_str()),
-        };
-        let footprint = Footprint {
-            id: Arc::from(id.as_str()),
-            order: self.admitted + 1,
-            class: class_name,
-            class_type: class.map_or(0, |class| class.class_type),
-            class_counts: ClassCounts::of(class),
-            charged: Both::default(),
-            buffer: Both::default(),
-            window,
-            flows: 1,
-            holding_priority: on_link.then_some(holding),
-        };
-        let entry = Entry {
-            interface,
-            footprint,
-            cost: None,
-            group: in_group,
-            client: client.as_deref().map(Arc::from),
-            deadline: request.time_to_live.map(|time| self.now.saturating_add(time.get())),
-        };
-        let entry = entry.costing(&charge);
-        self.check_member(&entry, &Member { charge, window }, None, None)?;
-        let dscp = class.and_then(|class| class.dscp);
-        let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
-        Ok((entry, grant, setup))
-    }
-
-    /// What a request costs on its interface.
-    pub(super) fn charge(
-        &mut self,
-        policy: &Policy,
-        interface: &str,
-        qos: &Qos,
-        class: Option<&Class>,
-    ) -> Result<Charge, Refusal> {
-        let unknown = || Refusal::UnknownInterface { interface: interface.to_owned() };
-        let Some(interface_policy) = policy.interface(interface) else {
-            // Best effort asks for nothing and needs no budget.
-            let asks_nothing = Direction::BOTH.iter().all(|&direction| free(qos.get(direction)));
-            return if asks_nothing { Ok(Charge::default()) } else { Err(unknown()) };
-        };
-        let account = self.account_of(interface).ok_or_else(unknown)?;
-        account.link(interface, interface_policy).charge(qos, class)
-    }
-
-    /// Its client's limits and its group's; `old` is what it stands in for, which is not booked, and
-    /// `group_before` what its group took while it was.
-    fn check_member(
-        &self,
-        entry: &Entry,
-        member: &Member,
-        old: Option<&Entry>,
-        group_before: Option<&Footprint>,
-    ) -> Result<(), Refusal> {
-        let Member { charge, window } = *member;
-        if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
-            let old = old.map(Entry::rate);
-            let fresh;
-            let client = match self.clients.get(name) {
-                Some(client) => client,
-                None => {
-                    fresh = ClientUse::new(limits, self.now);
-                    &fresh
-                }
-            };
-            client.check(name, limits, charge.rate, old, window, self.now)?;
-        }
-        if let Some(name) = &entry.group
-            && let Some(group) = self.groups.get(name)
-        {
-            group.check(name, member, self.now)?;
-            if group.mode == GroupMode::Shared {
-                let (charged, buffer) = group.due(Some(member));
-                let grown = Footprint { charged, buffer, ..group.footprint.clone() };
-                let held = group_before.unwrap_or(&group.footprint);
-                self.check_replaced(&group.interface, &group.footprint, &grown, held)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The interface's limits and those of the class.
-    pub(super) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
-        self.check_footprint(&entry.interface, &entry.footprint, old.map(|old| &old.footprint))
-    }
-
-    pub(super) fn check_footprint(
-        &self,
-        interface: &str,
-        asked: &Footprint,
-        old: Option<&Footprint>,
-    ) -> Result<(), Refusal> {
-        let (Some(policy), Some(account)) = (self.policy.interface(interface), self.accounts.get(interface))
-        else {
-            return Ok(());
-        };
-        let class = asked.class.as_deref();
-        let class = class.and_then(|name| self.policy.classes.get(name).map(|class| (name, class)));
-        let terms = Terms { name: interface, interface: policy, policy: &self.policy, class, now: self.now };
-        account.check(&terms, asked, old)
-    }
-
     /// Writes down a flow that is known to fit; `member` is for its group, if it has one.
     fn book(&mut self, id: Arc<str>, entry: Entry, member: Option<Member>) {
         let now = self.now;
@@ -599,22 +434,6 @@ impl Ledger {
         if let Some(at) = after {
             self.endings.insert((at, id.clone()));
         }
-    }
-
-    fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {
-        if let Refusal::InterfaceBudget { direction, sum, .. } | Refusal::ClassShare { direction, sum, .. } =
-            &mut refusal
-        {
-            let spec = request.qos.get(*direction);
-            if (spec.latency.is_some() || spec.delay_variation.is_some())
-                && let Some(account) = self.accounts.get(request.interface.as_str())
-                && let Some(terms) = account.terms
-                && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, *direction, account.mtu)
-            {
-                sum.least_latency = tspec.delay_bound(sum.would_fit, terms);
-            }
-        }
-        refusal
     }
 
     /// The account of an interface, opened if the policy knows it.

@@ -16,6 +16,7 @@ mod group;
 mod grouping;
 mod ledger;
 mod operation;
+mod prepare;
 mod profile;
 mod refusal;
 mod request;

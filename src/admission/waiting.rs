@@ -78,10 +78,10 @@ impl Ledger {
         let mut taken = Vec::new();
         let mut full = std::collections::BTreeSet::new();
         for waiter in waiting.queue.values_mut() {
-            let request = Request { start: None, ..waiter.request.clone() };
-            if full.contains(&request.interface) {
+            if full.contains(&waiter.request.interface) {
                 continue;
             }
+            let request = Request { start: None, ..waiter.request.clone() };
             match self.try_out(&request) {
                 // What those before have been told of counts as taken while the others are looked at.
                 Some(id) => taken.push(id),

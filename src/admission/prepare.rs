@@ -1,0 +1,197 @@
+//! From a request to what it would book: what it names, what it costs, and whether it fits.
+
+use std::sync::Arc;
+
+use flowspec::{Both, Direction, Qos};
+
+use super::account::{ClassCounts, Footprint, Terms};
+use super::charge::{Charge, free};
+use super::client::ClientUse;
+use super::group::Member;
+use super::ledger::{CLIENTS_BEFORE_A_SWEEP, Entry, Ledger, MOST_FLOWS, class_of, client_of};
+use super::refusal::{ClientLimit, Refusal};
+use super::request::{Grant, Request};
+use crate::policy::{Class, GroupMode, Policy};
+
+impl Ledger {
+    /// A request costs its client one, whatever the answer.
+    pub(super) fn count_request(&mut self, request: &Request) -> Result<(), Refusal> {
+        let policy = Arc::clone(&self.policy);
+        let Some((name, limits)) = client_of(&policy, request.client.as_deref()) else { return Ok(()) };
+        let now = self.now;
+        if self.clients.len() >= CLIENTS_BEFORE_A_SWEEP && !self.clients.contains_key(name) {
+            self.clients.retain(|_, client| !client.is_idle(now));
+        }
+        let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
+        client.ask(name, limits, now)
+    }
+
+    /// What a request would book, if it makes sense at all.
+    pub(super) fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
+        let Request { id, interface, class, group, client, qos, .. } = request;
+        if self.flows.contains_key(id.as_str()) {
+            return Err(Refusal::DuplicateId { id: id.clone() });
+        }
+        if self.flows.len() >= MOST_FLOWS {
+            return Err(Refusal::TooManyFlows { flows: self.flows.len() });
+        }
+        let policy = Arc::clone(&self.policy);
+        let window = request.window(self.now);
+        if window.end <= window.start {
+            return Err(Refusal::Window { start: window.start, end: window.end });
+        }
+        let group = match group {
+            None => None,
+            Some(name) => match self.groups.get_key_value(name.as_str()) {
+                Some((key, group)) if !group.closing => Some((key.clone(), group)),
+                _ => return Err(Refusal::UnknownGroup { group: name.clone() }),
+            },
+        };
+        if let Some((key, group)) = &group
+            && group.interface != *interface
+        {
+            let (group_interface, interface) = (group.interface.clone(), interface.clone());
+            return Err(Refusal::GroupElsewhere { group: key.to_string(), group_interface, interface });
+        }
+        let in_group = group.as_ref().map(|(key, _)| key.clone());
+        let class_name = match class {
+            Some(class) => Some(class.as_str()),
+            None => group.and_then(|(_, group)| group.footprint.class.as_deref()),
+        };
+        let class = class_of(&policy, class_name)?;
+        let class_name = class.and_then(|_| self.class_names.get(class_name?).cloned());
+        let (setup, holding) = request.priorities(class);
+        if setup < holding {
+            return Err(Refusal::Priorities { setup, holding });
+        }
+        if let Some((name, limits)) = client_of(&policy, client.as_deref())
+            && let Some(best) = limits.best_setup_priority
+            && setup < best
+        {
+            let limit = ClientLimit::Priority { setup, best };
+            return Err(Refusal::Client { client: name.to_owned(), limit });
+        }
+        let charge = self.charge(&policy, interface, qos, class)?;
+        let on_link = in_group.is_none();
+        let interface = match self.accounts.get_key_value(interface.as_str()) {
+            Some((known, _)) => known.clone(),
+            None => Arc::from(interface.as_str()),
+        };
+        let footprint = Footprint {
+            id: Arc::from(id.as_str()),
+            order: self.admitted + 1,
+            class: class_name,
+            class_type: class.map_or(0, |class| class.class_type),
+            class_counts: ClassCounts::of(class),
+            charged: Both::default(),
+            buffer: Both::default(),
+            window,
+            flows: 1,
+            holding_priority: on_link.then_some(holding),
+        };
+        let entry = Entry {
+            interface,
+            footprint,
+            cost: None,
+            group: in_group,
+            client: client.as_deref().map(Arc::from),
+            deadline: request.time_to_live.map(|time| self.now.saturating_add(time.get())),
+        };
+        let entry = entry.costing(&charge);
+        self.check_member(&entry, &Member { charge, window }, None, None)?;
+        let dscp = class.and_then(|class| class.dscp);
+        let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
+        Ok((entry, grant, setup))
+    }
+
+    /// What a request costs on its interface.
+    pub(super) fn charge(
+        &mut self,
+        policy: &Policy,
+        interface: &str,
+        qos: &Qos,
+        class: Option<&Class>,
+    ) -> Result<Charge, Refusal> {
+        let unknown = || Refusal::UnknownInterface { interface: interface.to_owned() };
+        let Some(interface_policy) = policy.interface(interface) else {
+            // Best effort asks for nothing and needs no budget.
+            let asks_nothing = Direction::BOTH.iter().all(|&direction| free(qos.get(direction)));
+            return if asks_nothing { Ok(Charge::default()) } else { Err(unknown()) };
+        };
+        let account = self.account_of(interface).ok_or_else(unknown)?;
+        account.link(interface, interface_policy).charge(qos, class)
+    }
+
+    /// Its client's limits and its group's; `old` is what it stands in for, which is not booked, and
+    /// `group_before` what its group took while it was.
+    pub(super) fn check_member(
+        &self,
+        entry: &Entry,
+        member: &Member,
+        old: Option<&Entry>,
+        group_before: Option<&Footprint>,
+    ) -> Result<(), Refusal> {
+        let Member { charge, window } = *member;
+        if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
+            let old = old.map(Entry::rate);
+            let fresh;
+            let client = match self.clients.get(name) {
+                Some(client) => client,
+                None => {
+                    fresh = ClientUse::new(limits, self.now);
+                    &fresh
+                }
+            };
+            client.check(name, limits, charge.rate, old, window, self.now)?;
+        }
+        if let Some(name) = &entry.group
+            && let Some(group) = self.groups.get(name)
+        {
+            group.check(name, member, self.now)?;
+            if group.mode == GroupMode::Shared {
+                let (charged, buffer) = group.due(Some(member));
+                let grown = Footprint { charged, buffer, ..group.footprint.clone() };
+                let held = group_before.unwrap_or(&group.footprint);
+                self.check_replaced(&group.interface, &group.footprint, &grown, held)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The interface's limits and those of the class.
+    pub(super) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
+        self.check_footprint(&entry.interface, &entry.footprint, old.map(|old| &old.footprint))
+    }
+
+    pub(super) fn check_footprint(
+        &self,
+        interface: &str,
+        asked: &Footprint,
+        old: Option<&Footprint>,
+    ) -> Result<(), Refusal> {
+        let (Some(policy), Some(account)) = (self.policy.interface(interface), self.accounts.get(interface))
+        else {
+            return Ok(());
+        };
+        let class = asked.class.as_deref();
+        let class = class.and_then(|name| self.policy.classes.get(name).map(|class| (name, class)));
+        let terms = Terms { name: interface, interface: policy, policy: &self.policy, class, now: self.now };
+        account.check(&terms, asked, old)
+    }
+
+    pub(super) fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {
+        if let Refusal::InterfaceBudget { direction, sum, .. } | Refusal::ClassShare { direction, sum, .. } =
+            &mut refusal
+        {
+            let spec = request.qos.get(*direction);
+            if (spec.latency.is_some() || spec.delay_variation.is_some())
+                && let Some(account) = self.accounts.get(request.interface.as_str())
+                && let Some(terms) = account.terms
+                && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, *direction, account.mtu)
+            {
+                sum.least_latency = tspec.delay_bound(sum.would_fit, terms);
+            }
+        }
+        refusal
+    }
+}
