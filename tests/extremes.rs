@@ -223,7 +223,8 @@ fn those_who_wait_are_told_in_their_turn() {
     }
     check(&ask(1, "big", 500_000), false, true, &[]);
     check(&ask(2, "small", 100_000), false, true, &[]);
-    check(&ask(3, "huge", 1_000_001), false, true, &[]);
+    // More than there is at all is not waited for.
+    check(&ask(3, "huge", 1_000_001), false, false, &[]);
     check(&release(4, "a"), true, false, &[]);
     check(&release(5, "b"), true, false, &["big"]);
     check(&tick(6), true, false, &[]);
@@ -235,6 +236,19 @@ fn those_who_wait_are_told_in_their_turn() {
     // He does not come in time: his place is lost, and nobody can be told of more than there is.
     check(&tick(6_000_000), true, false, &[]);
     check(&release(6_000_001, "small"), false, false, &[]);
-    check(&release(6_000_002, "huge"), true, false, &[]);
-    check(&release(6_000_003, "huge"), false, false, &[]);
+    check(&release(6_000_002, "huge"), false, false, &[]);
+    // One who gives up waits no longer.
+    check(&ask(6_000_003, "big2", 400_000), false, true, &[]);
+    check(&release(6_000_004, "big2"), true, false, &[]);
+    check(&release(6_000_005, "big2"), false, false, &[]);
+    // Who waits for more than a smaller link has is in nobody's way, and has his turn when it is back.
+    let link = |at: u64, rate: u64| {
+        format!("{{'at_us':{at},'op':'capacity','interface':'eth0','direction':'egress','capacity':{rate}}}")
+    };
+    check(&ask(7_000_000, "wide", 900_000), false, true, &[]);
+    check(&ask(7_000_001, "narrow", 300_000), false, true, &[]);
+    check(&link(7_000_002, 800_000), true, false, &[]);
+    check(&release(7_000_003, "big"), true, false, &["narrow"]);
+    check(&release(7_000_004, "d"), true, false, &[]);
+    check(&link(14_000_000, 1_000_000), true, false, &["wide"]);
 }

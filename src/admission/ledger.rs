@@ -214,14 +214,16 @@ impl Ledger {
 
     /// Books a flow if it fits as it is, without a client's request being counted or anybody displaced: its
     /// name, to release it by.
-    pub(super) fn try_out(&mut self, request: &Request) -> Option<Arc<str>> {
-        let (entry, grant, _) = self.prepare(request).ok()?;
-        self.check(&entry, None).ok()?;
+    ///
+    /// - **Errors**: the refusal, and nothing is booked.
+    pub(super) fn try_out(&mut self, request: &Request) -> Result<Arc<str>, Refusal> {
+        let (entry, grant, _) = self.prepare(request)?;
+        self.check(&entry, None)?;
         let charge = Charge { rate: entry.rate(), buffer: entry.buffer(), tspec: grant.tspec };
         let member = Member { charge, window: entry.footprint.window };
         let id = entry.footprint.id.clone();
         self.book(id.clone(), entry, Some(member));
-        Some(id)
+        Ok(id)
     }
 
     /// What [`admit`](Self::admit) would answer; changes nothing but the list of known interfaces.

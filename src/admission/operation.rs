@@ -191,7 +191,7 @@ impl Ledger {
                 self.waiting.leave(id);
                 false
             }
-            Err(refusal) => request.wait && refusal.is_lack_of_room() && self.waiting.join(request),
+            Err(refusal) => request.wait && refusal.may_pass() && self.waiting.join(request),
         };
         let mut decision = self.granted(at, Op::Reserve, id, interface, result);
         decision.waiting = waits;

@@ -523,6 +523,16 @@ impl Refusal {
         )
     }
 
+    /// Whether it may be otherwise once others have gone: what is asked is not more than there is.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => sum.asked <= sum.budget,
+            Self::Buffer { needed, limit, .. } => needed <= limit,
+            Self::ClassFlows { max_flows, .. } | Self::InterfaceFlows { max_flows, .. } => *max_flows > 0,
+            _ => false,
+        }
+    }
+
     /// Whether another rendition of the same flow might be admitted.
     pub(super) const fn is_for_its_size(&self) -> bool {
         self.is_lack_of_room()

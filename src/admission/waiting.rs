@@ -84,9 +84,12 @@ impl Ledger {
             let request = Request { start: None, ..waiter.request.clone() };
             match self.try_out(&request) {
                 // What those before have been told of counts as taken while the others are looked at.
-                Some(id) => taken.push(id),
-                None => {
-                    full.insert(request.interface);
+                Ok(id) => taken.push(id),
+                Err(refusal) => {
+                    // One who lacks something else, or more than there is at all, is in nobody's way.
+                    if refusal.may_pass() {
+                        full.insert(request.interface);
+                    }
                     continue;
                 }
             }
