@@ -197,12 +197,13 @@ fn every_key_refuses_what_it_cannot_mean() {
         check(table, &format!("{slip} = \"1\""), Code::UnknownKey, 1);
         check(table, &format!("{}x = 1", key), Code::UnknownKey, 1);
     }
+    keys_of_other_tables();
     let tried = TRIED.load(Ordering::Relaxed);
-    assert!(tried >= 300, "{tried}");
+    println!("{tried} policies");
+    assert!(tried >= 500, "{tried}");
 }
 
-#[test]
-fn every_table_refuses_keys_of_others() {
+fn keys_of_other_tables() {
     for (table, _) in SOUND {
         let own: Vec<_> = KEYS.iter().filter(|(of, ..)| *of == table).map(|(_, key, _)| *key).collect();
         let others: std::collections::BTreeSet<_> =

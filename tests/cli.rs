@@ -61,6 +61,9 @@ fn wrong_usage_is_2_and_help_names_the_exit_codes() {
     check(here, &["demo", "--media", "Cargo.toml"], 2, "", "Cargo.toml: ");
     check(here, &["demo", "--media", "absent.ts"], 71, "", "open absent.ts");
     check(here, &["demo", "--policy", "Cargo.toml"], 78, "", "not a valid policy");
+    let beyond = tempfile::tempdir().unwrap();
+    std::fs::write(beyond.path().join("p.toml"), "version = 1\npreemption = true\n").unwrap();
+    check(beyond.path(), &["demo", "--policy", "p.toml"], 78, "", "displaced cannot be told yet");
 }
 
 /// A QOS with an object, as a 64-bit program has it in memory.
@@ -179,4 +182,51 @@ fn what_a_flowspec_asks_for_is_told_in_numbers() {
     // 64036/10^6 · 500000/750000 + 3000/10^6 + 1 ms.
     assert_eq!(at(1_000_000)["delay_bound"], 46_691);
     assert_eq!(json["receiving"]["traffic"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_policy_is_shown_as_it_is_meant_and_in_sarif() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(
+        here.join("a.toml"),
+        "version = 1\n[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\n",
+    )
+    .unwrap();
+    std::fs::write(here.join("b.toml"), "version = 1\n[class.c]\nshare = \"90%\"\n").unwrap();
+    let merged = gqos(here, &["check", "--effective", "a.toml", "b.toml"]);
+    let text = String::from_utf8(merged.stdout).unwrap();
+    for part in [
+        "[interface.eth0]    # a.toml:2",
+        "reservable = \"80%\"",
+        "[class.c]    # b.toml:2",
+        "setup_priority = 4",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    std::fs::write(here.join("merged.toml"), &text).unwrap();
+    check(here, &["check", "merged.toml"], 0, "", "");
+    std::fs::write(
+        here.join("bad.toml"),
+        "version = 1\n[interface.eth0]\negres = {}\negress = { capacity = \"1 Gbps\" }\n",
+    )
+    .unwrap();
+    let output = gqos(here, &["check", "--message-format", "sarif", "bad.toml"]);
+    assert_eq!(output.status.code(), Some(78));
+    let sarif: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let run = &sarif["runs"][0];
+    assert_eq!((&sarif["version"], run["results"].as_array().unwrap().len()), (&"2.1.0".into(), 2));
+    let first = &run["results"][0];
+    let rule = usize::try_from(first["ruleIndex"].as_u64().unwrap()).unwrap();
+    assert_eq!(run["tool"]["driver"]["rules"][rule]["id"], first["ruleId"]);
+    let place = &first["locations"][0]["physicalLocation"];
+    assert_eq!(
+        (&place["artifactLocation"]["uri"], &place["region"]["startLine"]),
+        (&"bad.toml".into(), &3.into())
+    );
+    // The schema is JSON, and has what the policy has.
+    let schema: serde_json::Value = serde_json::from_slice(&gqos(here, &["schema"]).stdout).unwrap();
+    assert_eq!(schema["properties"]["rule"]["items"]["required"], serde_json::json!(["template"]));
+    check(here, &["explain", "gq0104"], 0, "GQ0104: a rule that no flow reaches (warning)", "");
+    check(here, &["explain", "GQ9999"], 2, "", "there is no code \"GQ9999\"");
 }

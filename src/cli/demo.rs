@@ -141,6 +141,10 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
         }
         Failure::new(INVALID_FILE, anyhow!("{name} is not a valid policy: {} problems", problems.len()))
     })?;
+    if let Some(what) = policy.beyond_a_host() {
+        let error = anyhow!("{name}: {what}; `gqos test` and `gqos replay` decide by it");
+        return Err(Failure::new(INVALID_FILE, error));
+    }
     if !policy.classes.contains_key("viewer") || policy.interface("eth0").is_none() {
         let error = anyhow!("{name}: the demo needs [class.viewer] and [interface.eth0]");
         return Err(Failure::new(INVALID_FILE, error));

@@ -13,7 +13,7 @@ use super::{Failure, INVALID_FILE, OS_ERROR, load_policy};
 
 /// Replay a trace of requests in virtual time: one decision a line.
 ///
-/// The daemon's audit log is a trace: last night's requests against tomorrow's policy. A refusal is an
+/// Last night's requests against tomorrow's policy: the same lines give the same bytes. A refusal is an
 /// answer, and the exit code is 0; a line that is no request ends the replay with 78.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
