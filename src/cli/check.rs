@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use gqos::policy::{Policy, Severity, Source};
 
 use super::diagnostics::{Record, render, sarif};
-use super::{Failure, INVALID_FILE, colour, read, say};
+use super::{Failure, INVALID_FILE, colour, counted, read, say};
 
 /// Check a policy: all problems at once, each with its place.
 ///
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if let Format::Text = arguments.message_format
         && errors + warnings > 0
     {
-        eprintln!("gqos: {errors} errors, {warnings} warnings");
+        eprintln!("gqos: {}, {}", counted(errors, "error"), counted(warnings, "warning"));
     }
     if let Some(policy) = policy.filter(|_| arguments.effective) {
         say(&policy.effective())?;

@@ -14,7 +14,7 @@ use gqos::policy::{Policy, Source};
 
 use super::demo_table::{Live, summary};
 use super::diagnostics::render;
-use super::{Failure, INTERRUPTED, INVALID_FILE, NO_PRIVILEGE, OS_ERROR, read};
+use super::{Failure, INTERRUPTED, INVALID_FILE, NO_PRIVILEGE, OS_ERROR, counted, read};
 
 /// Show what gqos does: real media to real viewers over a small link, without and then with it.
 ///
@@ -139,7 +139,10 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
         for problem in &problems {
             eprintln!("{}\n", render(problem, &sources, false));
         }
-        Failure::new(INVALID_FILE, anyhow!("{name} is not a valid policy: {} problems", problems.len()))
+        Failure::new(
+            INVALID_FILE,
+            anyhow!("{name} is not a valid policy: {}", counted(problems.len(), "problem")),
+        )
     })?;
     if let Some(what) = policy.beyond_a_host() {
         let error = anyhow!("{name}: {what}; `gqos test` and `gqos replay` decide by it");

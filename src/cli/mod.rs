@@ -107,8 +107,11 @@ fn load_policy(paths: &[std::path::PathBuf]) -> Result<Policy, Failure> {
         Ok((policy, _)) => Ok(policy),
         Err(problems) => {
             tell(&problems, &sources);
-            let error =
-                anyhow::anyhow!("{} is not a valid policy: {} problems", names.join(", "), problems.len());
+            let error = anyhow::anyhow!(
+                "{} is not a valid policy: {}",
+                names.join(", "),
+                counted(problems.len(), "problem")
+            );
             Err(Failure::new(INVALID_FILE, error))
         }
     }
@@ -137,4 +140,9 @@ fn say(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// `1 problem`, `2 problems`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

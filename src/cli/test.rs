@@ -12,7 +12,7 @@ use gqos::scenario::{self, Coverage, Report, Suite, Verdict, run_test};
 use regex_lite::Regex;
 
 use super::diagnostics::line_column;
-use super::{Failure, INVALID_FILE, OS_ERROR, read, say, tell};
+use super::{Failure, INVALID_FILE, OS_ERROR, counted, read, say, tell};
 
 /// Run admission regression tests (*.qostest.toml) in virtual time.
 ///
@@ -173,7 +173,7 @@ fn bless(files: &[File], chosen: &[(&File, usize)]) -> Result<ExitCode, Failure>
         let fresh = format!("{}.new", file.name);
         let written = std::fs::write(&fresh, &text).and_then(|()| std::fs::rename(&fresh, &file.name));
         written.map_err(|error| Failure::new(OS_ERROR, anyhow!("write {}: {error}", file.name)))?;
-        eprintln!("{}: {} expectations rewritten", file.name, corrections.len());
+        eprintln!("{}: {} rewritten", file.name, counted(corrections.len(), "expectation"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -249,7 +249,7 @@ fn against(chosen: &[(&File, usize)], other: &Path) -> Result<ExitCode, Failure>
             }
         }
     }
-    eprintln!("gqos: {differences} decisions differ");
+    eprintln!("gqos: {} otherwise", counted(differences, "decision"));
     Ok(ExitCode::from(u8::from(differences > 0)))
 }
 
@@ -314,7 +314,10 @@ fn open(path: &Path, policies: &mut BTreeMap<PathBuf, Loaded>) -> Result<File, F
     let source = Source { name: &name, text: &text };
     let suite = Suite::parse(&source).map_err(|problems| {
         tell(&problems, &[source]);
-        Failure::new(INVALID_FILE, anyhow!("{name} is not a valid test file: {} problems", problems.len()))
+        Failure::new(
+            INVALID_FILE,
+            anyhow!("{name} is not a valid test file: {}", counted(problems.len(), "problem")),
+        )
     })?;
     let directory = path.parent().unwrap_or(Path::new(""));
     let mut named = BTreeMap::new();
@@ -336,7 +339,7 @@ fn load(path: &Path) -> Result<Loaded, Failure> {
         Ok((policy, _)) => Ok(Loaded { path: name, text: text.into(), policy: Arc::new(policy) }),
         Err(problems) => {
             tell(&problems, &sources);
-            let error = anyhow!("{name} is not a valid policy: {} problems", problems.len());
+            let error = anyhow!("{name} is not a valid policy: {}", counted(problems.len(), "problem"));
             Err(Failure::new(INVALID_FILE, error))
         }
     }
