@@ -7,8 +7,10 @@ use std::sync::Arc;
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Rate};
 
 use super::charge::Link;
+use super::measured::Measured;
 use super::profile::{Profile, Window};
-use super::refusal::{Holder, Refusal, Sum};
+use super::refusal::Refusal;
+use super::sum::{Holder, Sum};
 use crate::policy::{Capacity, Class, ClassModel, InterfacePolicy, OnCapacityDrop, Policy};
 
 /// The MTU of an interface that has not been seen yet: Ethernet's.
@@ -25,6 +27,10 @@ const TYPES: usize = 8;
 pub(super) struct Account {
     /// Nothing where the capacity is to be read from the kernel and has not been.
     pub(super) capacity: Both<Option<Rate>>,
+    /// A capacity that counts once it has lasted until then.
+    pub(super) rising: Both<Option<(u64, Rate)>>,
+    /// What drops are measured against: the capacity when it last changed by more than is let pass.
+    pub(super) settled: Both<Option<Rate>>,
     /// What the kernel says.
     pub(super) mtu: Bytes,
     /// What has been proved of the programmed tree.
@@ -35,6 +41,8 @@ pub(super) struct Account {
     buffer: Both<Profile>,
     flows: Profile,
     classes: BTreeMap<Arc<str>, ClassUse>,
+    /// The flows of the classes that are measured.
+    measured: BTreeMap<Arc<str>, Measured>,
     /// What the flows of each class type and of those inside it take.
     dolls: [Both<Profile>; TYPES],
     /// Most charged first, then oldest.
@@ -100,6 +108,8 @@ pub(super) struct Footprint {
     pub(super) flows: u64,
     /// Nothing where it is never made to go.
     pub(super) holding_priority: Option<u8>,
+    /// How fast it may send where its class is measured; zero in a direction that is not.
+    pub(super) peak: Option<Box<Both<Rate>>>,
 }
 
 /// Where a refusal would be decided: the link, with what the policy says of it.
@@ -130,6 +140,8 @@ impl Account {
     pub(super) fn new(policy: &InterfacePolicy, preemption: bool) -> Self {
         Self {
             capacity: capacity(policy, None),
+            rising: Both::default(),
+            settled: capacity(policy, None),
             mtu: policy.mtu.unwrap_or(UNKNOWN_MTU),
             terms: policy.error_terms,
             counts: Counts {
@@ -142,6 +154,7 @@ impl Account {
             buffer: Both::default(),
             flows: Profile::default(),
             classes: BTreeMap::new(),
+            measured: BTreeMap::new(),
             dolls: Default::default(),
             holders: Both::default(),
             candidates: BTreeSet::new(),
@@ -168,8 +181,14 @@ impl Account {
                 _ => {}
             }
         }
+        for direction in Direction::BOTH {
+            if let Some((_, capacity)) = *self.rising.get(direction) {
+                *self.capacity.get_mut(direction) = Some(capacity);
+            }
+        }
         Self {
             capacity: self.capacity,
+            settled: self.capacity,
             terms: after.error_terms.or(self.terms),
             mtu: after.mtu.unwrap_or(self.mtu),
             ..Self::new(after, preemption)
@@ -201,6 +220,9 @@ impl Account {
         if self.counts.candidates {
             self.candidates.extend(footprint.candidate());
         }
+        if let (Some(_), Some(class)) = (&footprint.peak, class) {
+            self.measured.entry(class.clone()).or_default().join(footprint);
+        }
     }
 
     pub(super) fn unbook(&mut self, footprint: &Footprint, now: u64) {
@@ -214,10 +236,55 @@ impl Account {
         if let Some(candidate) = footprint.candidate() {
             self.candidates.remove(&candidate);
         }
+        if let (Some(_), Some(class)) = (&footprint.peak, class)
+            && let Some(measured) = self.measured.get_mut(class)
+        {
+            measured.leave(footprint);
+        }
     }
 
-    /// Time passes.
-    pub(super) fn advance(&mut self, now: u64) {
+    /// The flows of a class were measured.
+    pub(super) fn measure(&mut self, class: &Arc<str>, rate: Both<Rate>, since: u64, now: u64) {
+        self.measured.entry(class.clone()).or_default().measure(rate, since, now);
+    }
+
+    /// By how much the measured classes for which `counts` holds take less than they have declared.
+    pub(super) fn relief(
+        &self,
+        policy: &Policy,
+        direction: Direction,
+        now: u64,
+        counts: impl Fn(&str, &Measured) -> bool,
+    ) -> u64 {
+        let classes = self.measured.iter().filter(|(name, measured)| counts(name, measured));
+        let relief = classes.map(|(name, measured)| {
+            let overbooking = policy.classes.get(&**name).map_or(1000, |class| class.overbooking_thousandths);
+            measured.relief(direction, overbooking, now)
+        });
+        relief.fold(0, u64::saturating_add)
+    }
+
+    /// What is taken now, as it is measured.
+    pub(super) fn taken(&self, policy: &Policy, direction: Direction, now: u64) -> Rate {
+        let relief = self.relief(policy, direction, now, |_, _| true);
+        Rate::new(self.reserved.get(direction).current().saturating_sub(relief))
+    }
+
+    /// Whether anything is measured.
+    pub(super) fn measures(&self) -> bool {
+        !self.measured.is_empty()
+    }
+
+    /// Time passes. Says whether a capacity counts from now on that is more than before.
+    pub(super) fn advance(&mut self, now: u64) -> bool {
+        let mut risen = false;
+        for direction in Direction::BOTH {
+            if let Some((_, capacity)) = self.rising.get_mut(direction).take_if(|(at, _)| *at <= now) {
+                *self.capacity.get_mut(direction) = Some(capacity);
+                *self.settled.get_mut(direction) = Some(capacity);
+                risen = true;
+            }
+        }
         for direction in Direction::BOTH {
             self.reserved.get_mut(direction).advance(now);
             self.buffer.get_mut(direction).advance(now);
@@ -231,6 +298,7 @@ impl Account {
             class.reserved.sending.advance(now);
             class.reserved.receiving.advance(now);
         }
+        risen
     }
 
     /// Everything that a footprint is counted in.
@@ -364,7 +432,9 @@ impl Account {
             return Err(Refusal::UnknownCapacity { interface: terms.name.to_owned(), direction });
         };
         let rate = *asked.charged.get(direction);
-        let link = Room::new(self.reserved.get(direction).highest(asked.window, terms.now), budget.get());
+        let relief = self.relief_for(terms, direction, asked, |_, _| true);
+        let declared = self.reserved.get(direction).highest(asked.window, terms.now);
+        let link = Room::new(declared.saturating_sub(relief), budget.get());
         let share = self.class_room(terms, direction, asked, link);
         let fits = |room: Room| rate.get() <= room.left && room.taken <= room.limit;
         let narrower = share.filter(|share| !fits(*share) && share.left < link.left);
@@ -383,6 +453,10 @@ impl Account {
             holders: self.named_holders(direction, class),
             would_fit,
             least_latency: None,
+            measured: match asked.is_measured(direction) {
+                true => Rate::ZERO,
+                false => Rate::new(self.relief(terms.policy, direction, terms.now, |_, _| true)),
+            },
         });
         let interface = terms.name.to_owned();
         Err(match class {
@@ -404,7 +478,8 @@ impl Account {
         let share = class.share.map(|share| share.of(budget).get());
         let used = || {
             let used = self.class_use(name);
-            used.map_or(0, |used| used.reserved.get(direction).highest(asked.window, terms.now))
+            let used = used.map_or(0, |used| used.reserved.get(direction).highest(asked.window, terms.now));
+            used.saturating_sub(self.relief_for(terms, direction, asked, |class, _| class == name))
         };
         match terms.interface.class_model {
             ClassModel::Mam => share.map(|share| Room::new(used(), share)),
@@ -413,7 +488,9 @@ impl Account {
                 let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
                     let constraint = doll_size(terms.policy, doll, budget)?;
                     let taken = self.dolls[doll].get(direction).highest(asked.window, terms.now);
-                    Some(Room::new(taken, constraint))
+                    let inside = |_: &str, measured: &Measured| usize::from(measured.class_type) >= doll;
+                    let relief = self.relief_for(terms, direction, asked, inside);
+                    Some(Room::new(taken.saturating_sub(relief), constraint))
                 });
                 dolls.min_by_key(|room| room.left)
             }
@@ -425,6 +502,21 @@ impl Account {
                 (!within).then(|| Room::new(link.taken, link.limit.saturating_sub(kept)))
             }
         }
+    }
+
+    /// What is measured as unused is for controlled load of measured classes that begins now, for nothing
+    /// else: no guarantee rests on it.
+    fn relief_for(
+        &self,
+        terms: &Terms<'_>,
+        direction: Direction,
+        asked: &Footprint,
+        counts: impl Fn(&str, &Measured) -> bool,
+    ) -> u64 {
+        if !asked.is_measured(direction) || asked.window.start > terms.now {
+            return 0;
+        }
+        self.relief(terms.policy, direction, terms.now, counts)
     }
 
     fn class_use(&self, class: &str) -> Option<&ClassUse> {
@@ -450,6 +542,10 @@ impl ClassCounts {
 }
 
 impl Footprint {
+    fn is_measured(&self, direction: Direction) -> bool {
+        self.peak.as_ref().is_some_and(|peak| *peak.get(direction) > Rate::ZERO)
+    }
+
     fn candidate(&self) -> Option<Candidate> {
         let holding_priority = Reverse(self.holding_priority?);
         Some(Candidate { holding_priority, order: Reverse(self.order), id: self.id.clone() })

@@ -4,8 +4,9 @@ use flowspec::{
     Both, Bytes, Direction, ErrorTerms, Flowspec, FlowspecError, Micros, Peak, Qos, Rate, ServiceType, TSpec,
 };
 
+use super::measured::peak_of;
 use super::refusal::Refusal;
-use crate::policy::{Allocate, Class, InterfacePolicy};
+use crate::policy::{Admission, Allocate, Class, InterfacePolicy};
 
 /// What a request would take, once it is known to make sense on its interface.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -13,6 +14,8 @@ pub(super) struct Charge {
     pub(super) rate: Both<Rate>,
     pub(super) buffer: Both<Bytes>,
     pub(super) tspec: Both<Option<TSpec>>,
+    /// What is measured of it sends so much at most; zero where it counts as declared.
+    pub(super) peak: Both<Rate>,
 }
 
 /// What is known of the interface that a charge depends on.
@@ -30,7 +33,8 @@ impl Link<'_> {
     ///
     /// Guaranteed: the largest of r, R if it is given, and the least rate that meets the delay target;
     /// controlled load: r divided by the overbooking, rounded up; p in place of r where the class
-    /// allocates by peak; anything else is free.
+    /// allocates by peak; anything else is free. Where the class is measured, controlled load is charged what
+    /// it declares.
     pub(super) fn charge(&self, qos: &Qos, class: Option<&Class>) -> Result<Charge, Refusal> {
         let mut charge = Charge::default();
         for direction in Direction::BOTH {
@@ -40,6 +44,9 @@ impl Link<'_> {
             *charge.rate.get_mut(direction) = rate;
             *charge.buffer.get_mut(direction) = self.buffer(spec, &tspec, rate);
             *charge.tspec.get_mut(direction) = Some(tspec);
+            if spec.service_type == ServiceType::ControlledLoad && measured(class) {
+                *charge.peak.get_mut(direction) = peak_of(&tspec);
+            }
         }
         Ok(charge)
     }
@@ -79,7 +86,8 @@ impl Link<'_> {
             (Some(Allocate::Peak), Peak::Infinite) => return Err(Refusal::InfinitePeak { direction }),
         };
         if spec.service_type == ServiceType::ControlledLoad {
-            let overbooking = class.map_or(1000, |class| class.overbooking_thousandths);
+            let divided = class.filter(|class| class.admission == Admission::Declared);
+            let overbooking = divided.map_or(1000, |class| class.overbooking_thousandths);
             return Ok(declared.scale_up(1000, overbooking));
         }
         let reserved = spec.reserved_rate.unwrap_or_default();
@@ -116,6 +124,10 @@ impl Link<'_> {
     fn delay(&self, direction: Direction, target: Micros) -> Refusal {
         Refusal::Delay { interface: self.name.to_owned(), direction, target, terms: self.terms }
     }
+}
+
+fn measured(class: Option<&Class>) -> bool {
+    class.is_some_and(|class| class.admission == Admission::Measured)
 }
 
 /// Whether a flowspec asks for nothing.

@@ -3,7 +3,8 @@
 use flowspec::{Both, Bytes, Direction, Rate, TokenBucket};
 
 use super::profile::{Profile, Window};
-use super::refusal::{ClientLimit, Refusal};
+use super::refusal::Refusal;
+use super::sum::ClientLimit;
 use crate::policy::Client;
 
 /// What a client has and has asked.

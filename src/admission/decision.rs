@@ -95,6 +95,8 @@ pub enum Op {
     Ungroup,
     /// A link carries another rate.
     Capacity,
+    /// What the flows of a class were measured to send.
+    Measure,
     /// What is free now.
     Query,
     /// Time passes.
@@ -128,6 +130,7 @@ impl Op {
             Self::Group => "group",
             Self::Ungroup => "ungroup",
             Self::Capacity => "capacity",
+            Self::Measure => "measure",
             Self::Query => "query",
             Self::Tick => "tick",
         }

@@ -8,7 +8,8 @@ use flowspec::{Both, Bytes, Direction, Peak, Qos, Rate};
 use super::account::Footprint;
 use super::charge::{Charge, free};
 use super::profile::{Profile, Window};
-use super::refusal::{GroupLimit, Refusal};
+use super::refusal::Refusal;
+use super::sum::GroupLimit;
 use crate::policy::GroupMode;
 
 /// A group, and what its members take of it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use flowspec::{Both, Rate};
+use flowspec::{Both, Micros, Rate};
 
 use super::account::{ClassCounts, Footprint};
 use super::client::ClientUse;
@@ -13,7 +13,7 @@ use super::profile::Window;
 use super::refusal::Refusal;
 use super::request::{Grant, GroupRequest};
 use super::waiting::Waiting;
-use crate::policy::Policy;
+use crate::policy::{Admission, Policy};
 
 /// The most groups there may be at once.
 const MOST_GROUPS: usize = 100_000;
@@ -41,6 +41,9 @@ impl Ledger {
             let class = footprint.class.as_deref().and_then(|class| policy.classes.get(class));
             footprint.class_counts = ClassCounts::of(class);
             footprint.class_type = class.map_or(0, |class| class.class_type);
+            if class.is_none_or(|class| class.admission == Admission::Declared) {
+                footprint.peak = None;
+            }
             if let Some(account) = self.accounts.get_mut(interface) {
                 account.book(footprint, now);
             }
@@ -59,6 +62,30 @@ impl Ledger {
             let _ = self.ungroup(name);
         }
         self.make_groups();
+    }
+
+    /// What the flows of a class sent on average over the `window` that ends now, as it was measured; what
+    /// they take is reckoned by that, where the class's admission is measured, until three windows later.
+    ///
+    /// - **Errors**: no such interface or class; a class whose admission is not measured.
+    pub fn measure(
+        &mut self,
+        interface: &str,
+        class: &str,
+        window: Micros,
+        rate: Both<Rate>,
+    ) -> Result<(), Refusal> {
+        let policy = Arc::clone(&self.policy);
+        if class_of(&policy, Some(class))?.is_some_and(|class| class.admission == Admission::Declared) {
+            return Err(Refusal::NotMeasured { class: class.to_owned() });
+        }
+        let now = self.now;
+        let name = self.class_names.get(class).cloned();
+        let (Some(account), Some(name)) = (self.account_of(interface), name) else {
+            return Err(Refusal::UnknownInterface { interface: interface.to_owned() });
+        };
+        account.measure(&name, rate, now.saturating_sub(window.get()), now);
+        Ok(())
     }
 
     /// The flows of a client, in the order in which they were admitted.
@@ -118,6 +145,7 @@ impl Ledger {
             window: Window::from(self.now),
             flows: 0,
             holding_priority: None,
+            peak: None,
         };
         let mut group = Group::new(interface, *mode, *qos, charge, footprint);
         if let Some(before) = &before {
@@ -203,6 +231,7 @@ impl Ledger {
             admitted: self.admitted,
             class_names: BTreeSet::new(),
             waiting: Waiting::default(),
+            risen: false,
         }
     }
 

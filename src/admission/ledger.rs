@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
-use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Rate, ServiceType};
+use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Rate, ServiceType, TSpec};
 
 use super::account::{Account, Footprint, capacity};
 use super::charge::Charge;
@@ -40,6 +40,15 @@ pub struct Ledger {
     pub(super) admitted: u64,
     pub(super) class_names: BTreeSet<Arc<str>>,
     pub(super) waiting: Waiting,
+    /// A capacity has risen since somebody was told.
+    pub(super) risen: bool,
+}
+
+/// What a flow had before it was given something else.
+pub(super) struct Before {
+    id: Arc<str>,
+    entry: Entry,
+    member: Option<Member>,
 }
 
 /// One direction of an interface: what may be promised and what is.
@@ -88,6 +97,12 @@ impl Entry {
         self.cost.as_ref().map_or(self.footprint.buffer, |cost| cost.buffer)
     }
 
+    /// What it costs, with what it is held to.
+    fn charge(&self, tspec: Both<Option<TSpec>>) -> Charge {
+        let peak = self.footprint.peak.as_deref().copied().unwrap_or_default();
+        Charge { rate: self.rate(), buffer: self.buffer(), tspec, peak }
+    }
+
     /// The same flow at another cost.
     pub(super) fn costing(mut self, charge: &Charge) -> Self {
         let (rate, buffer) = (charge.rate, charge.buffer);
@@ -95,6 +110,7 @@ impl Entry {
             self.cost = Some(Box::new(Cost { rate, buffer }));
         } else {
             (self.footprint.charged, self.footprint.buffer) = (rate, buffer);
+            self.footprint.peak = (charge.peak != Both::default()).then(|| Box::new(charge.peak));
         }
         self
     }
@@ -121,6 +137,7 @@ impl Ledger {
             admitted: 0,
             class_names,
             waiting: Waiting::default(),
+            risen: false,
         };
         ledger.make_groups();
         ledger
@@ -143,6 +160,7 @@ impl Ledger {
         let Some(account) = self.account_of(interface) else { return };
         account.mtu = interface_policy.mtu.unwrap_or(mtu);
         account.capacity = capacity(interface_policy, speed);
+        account.settled = account.capacity;
         self.make_groups();
     }
 
@@ -178,7 +196,7 @@ impl Ledger {
         }
         self.now = now;
         for account in self.accounts.values_mut() {
-            account.advance(now);
+            self.risen |= account.advance(now);
         }
         for group in self.groups.values_mut() {
             group.advance(now);
@@ -204,10 +222,7 @@ impl Ledger {
         }
         self.admitted += 1;
         let id = entry.footprint.id.clone();
-        let member = Member {
-            charge: Charge { rate: entry.rate(), buffer: entry.buffer(), tspec: grant.tspec },
-            window: entry.footprint.window,
-        };
+        let member = Member { charge: entry.charge(grant.tspec), window: entry.footprint.window };
         self.book(id, entry, Some(member));
         Ok(grant)
     }
@@ -219,7 +234,7 @@ impl Ledger {
     pub(super) fn try_out(&mut self, request: &Request) -> Result<Arc<str>, Refusal> {
         let (entry, grant, _) = self.prepare(request)?;
         self.check(&entry, None)?;
-        let charge = Charge { rate: entry.rate(), buffer: entry.buffer(), tspec: grant.tspec };
+        let charge = entry.charge(grant.tspec);
         let member = Member { charge, window: entry.footprint.window };
         let id = entry.footprint.id.clone();
         self.book(id.clone(), entry, Some(member));
@@ -284,12 +299,21 @@ impl Ledger {
         sending: Option<Flowspec>,
         receiving: Option<Flowspec>,
     ) -> Result<Grant, Refusal> {
+        self.exchange(id, Both { sending, receiving }).map(|(grant, _)| grant)
+    }
+
+    /// As [`renegotiate`](Self::renegotiate), with what was there before, to be [restored](Self::restore).
+    pub(super) fn exchange(
+        &mut self,
+        id: &str,
+        asked: Both<Option<Flowspec>>,
+    ) -> Result<(Grant, Before), Refusal> {
         let Some((key, old)) = self.flows.get_key_value(id) else {
             return Err(Refusal::UnknownId { id: id.to_owned() });
         };
         let (key, old) = (key.clone(), old.clone());
         let given = |spec: Option<Flowspec>| spec.filter(|spec| spec.service_type != ServiceType::NoChange);
-        let asked = Both { sending: given(sending), receiving: given(receiving) };
+        let asked = asked.map(given);
         let policy = Arc::clone(&self.policy);
         let class = class_of(&policy, old.footprint.class.as_deref())?;
         let qos = asked.map(|spec| spec.unwrap_or(Flowspec::BEST_EFFORT));
@@ -304,6 +328,8 @@ impl Ledger {
                 *charge.buffer.get_mut(direction) = *old.buffer().get(direction);
                 let kept = member_before.as_ref().and_then(|member| *member.charge.tspec.get(direction));
                 *charge.tspec.get_mut(direction) = kept;
+                let peak = old.footprint.peak.as_ref().map_or(Rate::ZERO, |peak| *peak.get(direction));
+                *charge.peak.get_mut(direction) = peak;
             }
         }
         let mut entry = old.clone().costing(&charge);
@@ -317,14 +343,24 @@ impl Ledger {
         self.flows.remove(&key);
         match result {
             Ok(()) => {
-                self.book(key, entry, Some(member));
+                self.book(key.clone(), entry, Some(member));
                 let dscp = class.and_then(|class| class.dscp);
-                Ok(Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() })
+                let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
+                Ok((grant, Before { id: key, entry: old, member: member_before }))
             }
             Err(refusal) => {
                 self.book(key, old, member_before);
                 Err(refusal)
             }
+        }
+    }
+
+    /// Gives a flow back what it had.
+    pub(super) fn restore(&mut self, before: Before) {
+        let Before { id, entry, member } = before;
+        if let Some(now) = self.flows.remove(&id) {
+            self.unbook(&id, &now);
+            self.book(id, entry, member);
         }
     }
 
@@ -355,8 +391,8 @@ impl Ledger {
             };
             let budget =
                 known.map_or(Rate::ZERO, |capacity| policy.budget(direction).reservable_of(capacity));
-            let reserved = account.map_or(0, |account| account.reserved.get(direction).current());
-            Totals { budget, reserved: Rate::new(reserved) }
+            let taken = |account: &Account| account.taken(&self.policy, direction, self.now);
+            Totals { budget, reserved: account.map_or(Rate::ZERO, taken) }
         };
         Some(Both { sending: total(Direction::Sending), receiving: total(Direction::Receiving) })
     }
@@ -364,6 +400,22 @@ impl Ledger {
     /// What the link carries in a direction, if that is known.
     pub fn capacity(&self, interface: &str, direction: Direction) -> Option<Rate> {
         *self.accounts.get(interface)?.capacity.get(direction)
+    }
+
+    /// When a capacity counts that is more than before; nothing where it does already.
+    pub(super) fn rises(&self, interface: &str, direction: Direction) -> Option<u64> {
+        self.accounts.get(interface)?.rising.get(direction).map(|(at, _)| at)
+    }
+
+    /// By how much less is taken of an interface than its flows have declared, as they are measured.
+    pub(super) fn relief(&self, interface: &str) -> Both<Rate> {
+        let relief = |direction| {
+            let account = self.accounts.get(interface);
+            let relief =
+                account.map(|account| account.relief(&self.policy, direction, self.now, |_, _| true));
+            Rate::new(relief.unwrap_or(0))
+        };
+        Both { sending: relief(Direction::Sending), receiving: relief(Direction::Receiving) }
     }
 
     /// How many flows are admitted.

@@ -47,6 +47,17 @@ pub enum Operation {
         /// What it carries from now on.
         capacity: Rate,
     },
+    /// What the flows of a class were measured to send.
+    Measure {
+        /// The interface.
+        interface: String,
+        /// The class.
+        class: String,
+        /// For so long, until now.
+        window: Micros,
+        /// On average.
+        rate: Both<Rate>,
+    },
     /// What is free now.
     Query {
         /// The interface.
@@ -96,6 +107,9 @@ impl Ledger {
             Operation::Reserve(ladder) => self.reserve(at, ladder),
             Operation::Renegotiate { id, asked } => {
                 let result = self.renegotiate(id, asked.sending, asked.receiving);
+                if result.is_ok() {
+                    self.waiting.leave(id);
+                }
                 let interface = self.interface_of(id);
                 self.granted(at, Op::Renegotiate, id, &interface, result)
             }
@@ -116,6 +130,24 @@ impl Ledger {
             Operation::Ungroup { id } => self.ungrouped(at, id),
             Operation::Capacity { interface, direction, capacity } => {
                 self.capacity_changed(at, interface, *direction, *capacity)
+            }
+            Operation::Measure { interface, class, window, rate } => {
+                let result = self.measure(interface, class, *window, *rate);
+                let mut decision = Decision::new(at, Op::Measure, "", [interface.as_str()], self);
+                match result {
+                    Err(refusal) => {
+                        decision.refuse(&refusal);
+                        decision.decided_by(&refusal, &self.policy);
+                    }
+                    Ok(()) => {
+                        let Both { sending, receiving } = self.relief(interface);
+                        decision.message = format!(
+                            "{interface}, class {class}: measured at {} sending and {} receiving; its interface takes {sending} and {receiving} less than was declared",
+                            rate.sending, rate.receiving
+                        );
+                    }
+                }
+                decision
             }
             Operation::Query { interface, request } => {
                 let earliest = request.as_ref().map(|request| self.earliest(request));
@@ -152,6 +184,10 @@ impl Ledger {
                 decision
             }
         };
+        // Who had less than he asked for and is gone does not wait for more.
+        for gone in expired.iter().chain(&decision.preempted).chain(&decision.shed) {
+            self.waiting.leave(gone);
+        }
         decision.expired = expired;
         // Only what gives something back makes room.
         let gives = match operation {
@@ -162,9 +198,10 @@ impl Ledger {
             | Operation::Group(_)
             | Operation::Ungroup { .. }
             | Operation::Capacity { .. }
+            | Operation::Measure { .. }
             | Operation::Tick => true,
         };
-        if gives || !decision.expired.is_empty() {
+        if gives || std::mem::take(&mut self.risen) || !decision.expired.is_empty() {
             decision.notified = self.tell_waiting();
         }
         decision
@@ -175,6 +212,7 @@ impl Ledger {
         let Request { id, interface, .. } = request;
         let mut result = self.admit(request);
         let mut got = None;
+        let first = result.as_ref().err().cloned();
         for (name, qos) in renditions {
             match &result {
                 Err(refusal) if refusal.is_for_its_size() => {}
@@ -187,11 +225,15 @@ impl Ledger {
             }
         }
         let waits = match &result {
-            Ok(_) => {
+            // Who asks for the best again, and gets it or is content with less, waits no longer.
+            Ok(_) if got.is_none() || !request.wait => {
                 self.waiting.leave(id);
                 false
             }
-            Err(refusal) => request.wait && refusal.may_pass() && self.waiting.join(request),
+            // What stood in the way of the best, whether or not something else was given.
+            _ => {
+                first.is_some_and(|refusal| request.wait && refusal.may_pass() && self.waiting.join(request))
+            }
         };
         let mut decision = self.granted(at, Op::Reserve, id, interface, result);
         decision.waiting = waits;
@@ -227,6 +269,7 @@ impl Ledger {
         let mut decision = Decision::new(at, Op::Release, id, [interface.as_str()], self);
         match released {
             Some(charged) => {
+                self.waiting.leave(id);
                 decision.message = format!("{interface}: released");
                 decision.released = Some(charged);
             }
@@ -259,7 +302,12 @@ impl Ledger {
         let shed = self.set_capacity(interface, direction, capacity);
         let mut decision = Decision::new(at, Op::Capacity, "", [interface], self);
         if known {
-            decision.message = format!("{interface} {direction}: carries {capacity} from now on");
+            decision.message = match self.rises(interface, direction) {
+                Some(at) => {
+                    format!("{interface} {direction}: carries {capacity}, which counts from {at} us on")
+                }
+                None => format!("{interface} {direction}: carries {capacity} from now on"),
+            };
             if !shed.is_empty() {
                 decision.message.push_str(&format!("; {} flows had to go", shed.len()));
             }

@@ -9,8 +9,9 @@ use super::charge::{Charge, free};
 use super::client::ClientUse;
 use super::group::Member;
 use super::ledger::{CLIENTS_BEFORE_A_SWEEP, Entry, Ledger, MOST_FLOWS, class_of, client_of};
-use super::refusal::{ClientLimit, Refusal};
+use super::refusal::Refusal;
 use super::request::{Grant, Request};
+use super::sum::ClientLimit;
 use crate::policy::{Class, GroupMode, Policy};
 
 impl Ledger {
@@ -28,7 +29,7 @@ impl Ledger {
 
     /// What a request would book, if it makes sense at all.
     pub(super) fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
-        let Request { id, interface, class, group, client, qos, .. } = request;
+        let Request { id, interface, class, group, client, owner, qos, .. } = request;
         if self.flows.contains_key(id.as_str()) {
             return Err(Refusal::DuplicateId { id: id.clone() });
         }
@@ -56,9 +57,17 @@ impl Ledger {
         let in_group = group.as_ref().map(|(key, _)| key.clone());
         let class_name = match class {
             Some(class) => Some(class.as_str()),
-            None => group.and_then(|(_, group)| group.footprint.class.as_deref()),
+            None => match group {
+                Some((_, group)) => group.footprint.class.as_deref(),
+                None => policy.class_for(owner),
+            },
         };
         let class = class_of(&policy, class_name)?;
+        if let (Some(name), Some(class)) = (class_name, class)
+            && class.matches.as_ref().is_some_and(|matches| !matches.admits(owner))
+        {
+            return Err(Refusal::ClassOwner { class: name.to_owned(), owner: owner.clone() });
+        }
         let class_name = class.and_then(|_| self.class_names.get(class_name?).cloned());
         let (setup, holding) = request.priorities(class);
         if setup < holding {
@@ -88,6 +97,7 @@ impl Ledger {
             window,
             flows: 1,
             holding_priority: on_link.then_some(holding),
+            peak: None,
         };
         let entry = Entry {
             interface,

@@ -1,7 +1,9 @@
 //! Refusals: why a request was turned down, with the sum that decided.
 
-use crate::policy::{Place, Policy};
 use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Rate, ServiceType, Wsa};
+
+use super::sum::{ClientLimit, GroupLimit, Sum, delay};
+use crate::policy::{Owner, Place, Policy};
 
 /// Why a request was turned down. An answer, not a fault: the ledger is unchanged.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -190,6 +192,20 @@ pub enum Refusal {
         /// The flow's.
         interface: String,
     },
+    /// The class is for the flows of others.
+    #[error("class {class} is not for flows of {owner}")]
+    ClassOwner {
+        /// The class.
+        class: String,
+        /// Whose flow it is, as far as that is known.
+        owner: Owner,
+    },
+    /// A measurement of a class that counts as declared.
+    #[error("class {class}: its admission is not \"measured\"")]
+    NotMeasured {
+        /// The class.
+        class: String,
+    },
     /// No flow has this id, or not any more.
     #[error("no flow {id:?} is admitted")]
     UnknownId {
@@ -234,162 +250,6 @@ pub enum Refusal {
     },
 }
 
-/// The sum behind a refusal.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Sum {
-    /// What the flow would be charged.
-    pub asked: Rate,
-    /// What is promised already.
-    pub reserved: Rate,
-    /// What may be promised.
-    pub budget: Rate,
-    /// Who holds most of it, most first.
-    pub holders: Vec<Holder>,
-    /// The largest charge that every constraint would allow now.
-    pub would_fit: Rate,
-    /// The least delay that such a charge would meet, where the flow asked for one.
-    pub least_latency: Option<Micros>,
-}
-
-/// What a group has too little of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum GroupLimit {
-    /// The rate that is charged.
-    Rate,
-    /// r.
-    TokenRate,
-    /// b.
-    TokenBucketSize,
-    /// p.
-    PeakBandwidth,
-    /// M.
-    MaxSduSize,
-    /// m.
-    MinimumPolicedSize,
-}
-
-/// What a client has too little of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ClientLimit {
-    /// Flows.
-    #[error("{flows} flows are admitted and max_flows is {most}")]
-    Flows {
-        /// How many it has.
-        flows: u64,
-        /// How many it may have.
-        most: u64,
-    },
-    /// Rate.
-    #[error("{direction}: {asked} asked, {taken} reserved, max_rate is {most}")]
-    Rate {
-        /// The direction.
-        direction: Direction,
-        /// What the flow would be charged.
-        asked: Rate,
-        /// What its others are.
-        taken: Rate,
-        /// What they may be together.
-        most: Rate,
-    },
-    /// Requests.
-    #[error("more than {0} requests a second")]
-    Requests(u64),
-    /// Time ahead.
-    #[error("{ahead} us ahead is beyond the horizon of {horizon}")]
-    Horizon {
-        /// How far ahead, in microseconds.
-        ahead: u64,
-        /// How far it may be.
-        horizon: Micros,
-    },
-    /// Priority.
-    #[error("setup priority {setup} is asked for, the best allowed is {best}")]
-    Priority {
-        /// What it asked for.
-        setup: u8,
-        /// The best it may ask for.
-        best: u8,
-    },
-}
-
-impl GroupLimit {
-    fn sum(self, asked: u64, taken: u64, most: u64) -> String {
-        let rate = |value: u64| Rate::new(value).to_string();
-        let size = |value: u64| Bytes::new(value).to_string();
-        let (name, shown): (_, &dyn Fn(u64) -> String) = match self {
-            Self::Rate => ("rate", &rate),
-            Self::TokenRate => ("token_rate", &rate),
-            Self::PeakBandwidth => ("peak_bandwidth", &rate),
-            Self::TokenBucketSize => ("token_bucket_size", &size),
-            Self::MaxSduSize => ("max_sdu_size", &size),
-            Self::MinimumPolicedSize => ("minimum_policed_size", &size),
-        };
-        let asked = match asked {
-            u64::MAX => "infinite".to_owned(),
-            asked => shown(asked),
-        };
-        match self {
-            Self::MaxSduSize | Self::MinimumPolicedSize => {
-                format!("{name} {asked} asked, the group's is {}", shown(most))
-            }
-            _ => format!("{name} {asked} asked, {} taken of {}", shown(taken), shown(most)),
-        }
-    }
-}
-
-fn delay(target: Micros, terms: Option<ErrorTerms>) -> String {
-    match terms {
-        None => "a delay bound is asked for, and this data path proves none; leave latency and delay_variation unspecified, or state error_terms".into(),
-        Some(ErrorTerms { c, d }) => {
-            format!("no rate keeps the delay within {target}: the data path alone takes up to {d}, and {c} at the flow's rate")
-        }
-    }
-}
-
-/// A flow that holds part of a budget.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Holder {
-    /// Its id.
-    pub id: String,
-    /// What it is charged.
-    pub charged: Rate,
-}
-
-impl Sum {
-    /// What is left.
-    pub fn available(&self) -> Rate {
-        self.budget.saturating_sub(self.reserved)
-    }
-
-    /// By how much it falls short.
-    pub fn shortfall(&self) -> Rate {
-        self.asked.saturating_sub(self.available())
-    }
-}
-
-impl std::fmt::Display for Sum {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { asked, reserved, budget, holders, would_fit, least_latency: _ } = self;
-        let (available, shortfall) = (self.available(), self.shortfall());
-        write!(
-            f,
-            "{asked} asked, {reserved} reserved of {budget}, {available} available: {shortfall} short"
-        )?;
-        for (index, Holder { id, charged }) in holders.iter().enumerate() {
-            let lead = if index == 0 { "; most is held by" } else { "," };
-            write!(f, "{lead} {id} ({charged})")?;
-        }
-        match *would_fit {
-            Rate::ZERO => write!(f, "; nothing would fit"),
-            would_fit => write!(f, "; at most {would_fit} would fit"),
-        }?;
-        match self.least_latency {
-            Some(least) => write!(f, ", with a delay of {least}"),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Refusal {
     /// The code the caller of connect sees. Source: WSPConnect, table of error codes: "flow
     /// specifications specified in lpSQOS cannot be satisfied".
@@ -414,10 +274,11 @@ impl Refusal {
             | Self::UnknownTemplate { .. }
             | Self::UnknownGroup { .. }
             | Self::GroupElsewhere { .. }
+            | Self::ClassOwner { .. }
             | Self::Window { .. }
             | Self::Priorities { .. }
             | Self::TrafficControl { .. } => Wsa::Eopnotsupp,
-            Self::DuplicateId { .. } | Self::UnknownId { .. } => Wsa::Einval,
+            Self::DuplicateId { .. } | Self::UnknownId { .. } | Self::NotMeasured { .. } => Wsa::Einval,
             Self::TooManyFlows { .. } => Wsa::Enobufs,
         }
     }
@@ -443,7 +304,9 @@ impl Refusal {
             | Self::UnknownClass { .. }
             | Self::UnknownTemplate { .. }
             | Self::UnknownGroup { .. }
-            | Self::GroupElsewhere { .. } => Wsa::QosPolicyFailure,
+            | Self::GroupElsewhere { .. }
+            | Self::NotMeasured { .. }
+            | Self::ClassOwner { .. } => Wsa::QosPolicyFailure,
             Self::ServiceNotOffered { .. } => Wsa::QosEservicetype,
             Self::InvalidFlowspec { error, .. } => error.wsa(),
             Self::DuplicateId { .. } | Self::UnknownId { .. } | Self::Window { .. } => Wsa::QosGenericError,
@@ -464,6 +327,8 @@ impl Refusal {
             Self::Client { .. } => "client_limit",
             Self::UnknownGroup { .. } => "unknown_group",
             Self::GroupElsewhere { .. } => "group_elsewhere",
+            Self::ClassOwner { .. } => "class_owner",
+            Self::NotMeasured { .. } => "not_measured",
             Self::UnknownId { .. } => "unknown_id",
             Self::Window { .. } => "invalid_window",
             Self::Priorities { .. } => "invalid_priority",
@@ -494,6 +359,8 @@ impl Refusal {
             | Self::Client { .. }
             | Self::UnknownGroup { .. }
             | Self::GroupElsewhere { .. }
+            | Self::ClassOwner { .. }
+            | Self::NotMeasured { .. }
             | Self::UnknownId { .. }
             | Self::Window { .. }
             | Self::Priorities { .. }
@@ -569,7 +436,9 @@ impl Refusal {
             | Self::TrafficControl { interface: name, .. } => interface(name),
             Self::ClassShare { class: name, .. }
             | Self::ClassFlows { class: name, .. }
-            | Self::FlowRate { class: name, .. } => class(name),
+            | Self::FlowRate { class: name, .. }
+            | Self::NotMeasured { class: name }
+            | Self::ClassOwner { class: name, .. } => class(name),
             Self::GroupBudget { group, .. } | Self::GroupElsewhere { group, .. } => {
                 policy.groups.get(group).map(|group| group.place.clone())
             }

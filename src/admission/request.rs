@@ -3,7 +3,7 @@
 use flowspec::{Both, Micros, Qos, Rate, TSpec};
 
 use super::profile::{FOREVER, Window};
-use crate::policy::{Class, GroupMode, Policy};
+use crate::policy::{Class, GroupMode, Owner, Policy};
 
 /// A reservation that is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Request {
     pub group: Option<String>,
     /// Who asks, if that is known.
     pub client: Option<String>,
+    /// Whose it is, as far as that is known.
+    pub owner: Owner,
     /// What it asks for.
     pub qos: Qos,
     /// When it begins, in microseconds of the ledger's time; now where it is absent or past.
@@ -71,6 +73,7 @@ impl Request {
             class: None,
             group: None,
             client: None,
+            owner: Owner::default(),
             qos,
             start: None,
             end: None,

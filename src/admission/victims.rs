@@ -8,7 +8,7 @@ use super::account::Footprint;
 use super::ledger::{Entry, Ledger};
 use super::profile::{FOREVER, Profile, Window};
 use super::refusal::Refusal;
-use crate::policy::OnCapacityDrop;
+use crate::policy::{Hysteresis, OnCapacityDrop};
 
 impl Ledger {
     /// Makes room for a flow that was refused, if the policy has preemption: those whose holding priority
@@ -44,15 +44,32 @@ impl Ledger {
     pub fn set_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Vec<String> {
         let policy = Arc::clone(&self.policy);
         let Some(interface_policy) = policy.interface(interface) else { return Vec::new() };
+        let now = self.now;
         let Some(account) = self.account_of(interface) else { return Vec::new() };
+        *account.rising.get_mut(direction) = None;
+        if let Some(Hysteresis { time, change }) = interface_policy.hysteresis
+            && let Some(settled) = *account.settled.get(direction)
+        {
+            if account.capacity.get(direction).is_some_and(|known| capacity > known) {
+                *account.rising.get_mut(direction) = Some((now.saturating_add(time.get()), capacity));
+                return Vec::new();
+            }
+            *account.capacity.get_mut(direction) = Some(capacity);
+            if settled.saturating_sub(capacity) < change.of(settled) {
+                return Vec::new();
+            }
+        }
         *account.capacity.get_mut(direction) = Some(capacity);
+        *account.settled.get_mut(direction) = Some(capacity);
         if interface_policy.on_capacity_drop == OnCapacityDrop::Keep {
             return Vec::new();
         }
         let budget = interface_policy.budget(direction).reservable_of(capacity);
         let Some(account) = self.accounts.get(interface) else { return Vec::new() };
         let always = Window { start: self.now, end: FOREVER };
-        let now = self.now;
+        if account.measures() {
+            return self.shed_measured(interface, direction, budget);
+        }
         // Only what this direction has reserved matters: who goes is found out on a copy of that.
         let mut reserved = account.reserved.get(direction).clone();
         let fits = |reserved: &Profile| reserved.highest(always, now) <= budget.get();
@@ -86,6 +103,30 @@ impl Ledger {
         }
         let gone = gone.into_iter().zip(kept).filter(|(_, kept)| !kept).map(|((id, ..), _)| id);
         self.displace(gone)
+    }
+
+    /// As [`set_capacity`](Self::set_capacity) where something is measured: who goes takes his measured part
+    /// along, so that the whole account has to be asked each time.
+    fn shed_measured(&mut self, interface: &str, direction: Direction, budget: Rate) -> Vec<String> {
+        let always = Window { start: self.now, end: FOREVER };
+        let fits = |ledger: &Self| {
+            let account = ledger.accounts.get(interface);
+            account.is_none_or(|account| {
+                let relief = account.relief(&ledger.policy, direction, ledger.now, |_, _| true);
+                let declared = account.reserved.get(direction).highest(always, ledger.now);
+                declared.saturating_sub(relief) <= budget.get()
+            })
+        };
+        if fits(self) {
+            return Vec::new();
+        }
+        let Some(account) = self.accounts.get(interface) else { return Vec::new() };
+        let footprints = account.candidates.iter().filter_map(|candidate| self.flows.get(&candidate.id));
+        let footprints = footprints.map(|entry| entry.footprint.clone());
+        let candidates: Vec<_> =
+            footprints.filter(|footprint| *footprint.charged.get(direction) > Rate::ZERO).collect();
+        let chosen = self.choose(interface, &candidates, fits).unwrap_or(candidates);
+        self.displace(chosen.into_iter().map(|footprint| footprint.id))
     }
 
     /// The first candidates without whom something holds, less those without whom it would hold anyway.

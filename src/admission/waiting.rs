@@ -1,4 +1,4 @@
-//! Those who were refused for lack of room and wait to be told of some.
+//! Those who were refused for lack of room, or got less than they asked for, and wait to be told of some.
 //!
 //! In the order in which they were refused: on an interface nobody is told before one who has waited longer
 //! there, and nobody is told of room that one before him has been told of. To be told is not to be
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use flowspec::Micros;
 
-use super::ledger::Ledger;
+use super::ledger::{Before, Ledger};
 use super::request::Request;
 
 /// How long one who was told may take to ask again.
@@ -75,16 +75,29 @@ impl Ledger {
             kept
         });
         let mut told = Vec::new();
-        let mut taken = Vec::new();
+        // What those before have been told of counts as taken while the others are looked at.
+        let mut taken: Vec<Box<dyn FnOnce(&mut Self)>> = Vec::new();
         let mut full = std::collections::BTreeSet::new();
         for waiter in waiting.queue.values_mut() {
             if full.contains(&waiter.request.interface) {
                 continue;
             }
             let request = Request { start: None, ..waiter.request.clone() };
-            match self.try_out(&request) {
-                // What those before have been told of counts as taken while the others are looked at.
-                Ok(id) => taken.push(id),
+            let tried = if self.flows.contains_key(request.id.as_str()) {
+                let better = self.exchange(&request.id, request.qos.map(Some));
+                better.map(|(_, before): (_, Before)| {
+                    Box::new(move |ledger: &mut Self| ledger.restore(before)) as Box<dyn FnOnce(&mut Self)>
+                })
+            } else {
+                let new = self.try_out(&request);
+                new.map(|id| {
+                    Box::new(move |ledger: &mut Self| {
+                        ledger.release(&id);
+                    }) as Box<dyn FnOnce(&mut Self)>
+                })
+            };
+            match tried {
+                Ok(undo) => taken.push(undo),
                 Err(refusal) => {
                     // One who lacks something else, or more than there is at all, is in nobody's way.
                     if refusal.may_pass() {
@@ -98,8 +111,8 @@ impl Ledger {
                 told.push(request.id);
             }
         }
-        for id in taken {
-            self.release(&id);
+        for undo in taken.into_iter().rev() {
+            undo(self);
         }
         self.waiting = waiting;
         told

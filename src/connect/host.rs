@@ -19,7 +19,7 @@ use super::listener::Listener;
 use crate::admission::{Decision, Refusal, Request};
 use crate::linux::{Claim, ClassState, Link, LinuxError, Netlink, RootQdisc};
 use crate::manager::{Answer, Effect, Input, Manager, Root, Seen, Status, Ticket};
-use crate::policy::{Enforcement, Policy, Protocol, Subject};
+use crate::policy::{Enforcement, Owner, Policy, Protocol, Subject};
 use crate::tc::{DEFAULT, HtbRoot, MAJOR, ROOT_CLASS};
 
 /// The manager of this process. Cheap to clone; ends with [`Host::stop`] or its last clone.
@@ -439,5 +439,7 @@ fn resolve(policy: &Policy, asked: &Asked) -> Result<Request, Refusal> {
             }
         },
     };
-    Ok(Request { class, ..Request::new(id.clone(), link.name.clone(), qos) })
+    let (uid, gid, cgroup) = crate::linux::owner();
+    let owner = Owner { uid: Some(uid), gid: Some(gid), cgroup };
+    Ok(Request { class, owner, ..Request::new(id.clone(), link.name.clone(), qos) })
 }

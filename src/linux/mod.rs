@@ -9,8 +9,10 @@ mod error;
 mod links;
 pub mod namespace;
 mod netlink;
+mod owner;
 pub mod socket;
 
 pub use claim::Claim;
 pub use error::LinuxError;
 pub use netlink::{ClassState, Link, Netlink, RootQdisc, Route};
+pub use owner::owner;

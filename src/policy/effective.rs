@@ -6,8 +6,10 @@ use std::fmt::{Display, Write};
 use flowspec::{Direction, Flowspec, Peak, Qos};
 
 use super::model::{
-    Allocate, Capacity, ClassModel, Enforcement, GroupMode, InterfacePolicy, OnCapacityDrop, Policy,
+    Admission, Allocate, Capacity, ClassModel, Enforcement, GroupMode, Hysteresis, InterfacePolicy,
+    OnCapacityDrop, Policy,
 };
+use super::owner::OwnerMatch;
 use super::rule::Protocol;
 
 impl Policy {
@@ -42,6 +44,12 @@ impl Policy {
                     Allocate::Peak => "peak",
                 }),
             );
+            let admission = match class.admission {
+                Admission::Declared => "declared",
+                Admission::Measured => "measured",
+            };
+            line(&mut text, "admission", quoted(admission));
+            optional(&mut text, "match", class.matches.as_ref().map(owners));
             optional(&mut text, "dscp", class.dscp);
         }
         for (name, group) in &self.groups {
@@ -143,6 +151,26 @@ fn interface_lines(text: &mut String, interface: &InterfacePolicy) {
         line(text, "error_terms", format_args!("{{ c = {}, d = {} }}", quoted(terms.c), quoted(terms.d)));
     }
     line(text, "takeover", interface.takeover);
+    if let Some(Hysteresis { time, change }) = interface.hysteresis {
+        line(text, "hysteresis", format_args!("{{ time = {}, change = {} }}", quoted(time), quoted(change)));
+    }
+}
+
+/// A class's `match` as an inline table.
+fn owners(matches: &OwnerMatch) -> String {
+    let mut conditions = Vec::new();
+    for (key, ranges) in [("uid", &matches.uid), ("gid", &matches.gid)] {
+        let ranges: Vec<_> =
+            ranges.iter().map(|range| format!("\"{}-{}\"", range.start(), range.end())).collect();
+        if !ranges.is_empty() {
+            conditions.push(format!("{key} = [{}]", ranges.join(", ")));
+        }
+    }
+    if !matches.cgroup.is_empty() {
+        let paths: Vec<_> = matches.cgroup.iter().map(quoted).collect();
+        conditions.push(format!("cgroup = [{}]", paths.join(", ")));
+    }
+    format!("{{ {} }}", conditions.join(", "))
 }
 
 fn qos_lines(text: &mut String, qos: &Qos) {

@@ -2,7 +2,7 @@
 
 use flowspec::{Both, Bytes, ErrorTerms, Micros, Rate, Share};
 
-use super::model::{Budget, Capacity, ClassModel, Enforcement, InterfacePolicy, OnCapacityDrop};
+use super::model::{Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop};
 use super::problem::Code;
 use super::reader::Section;
 
@@ -19,6 +19,10 @@ const LARGEST_MTU: Bytes = Bytes::new(65_535);
 
 /// What reservation thresholds keep free above a class's share: one per cent.
 const DEFAULT_MAR_THRESHOLD: Share = Share::Part(10_000_000);
+
+/// What a table `hysteresis` means that does not say: five seconds, five per cent.
+const HYSTERESIS_TIME: Micros = Micros::new(5_000_000);
+const HYSTERESIS_CHANGE: Share = Share::Part(50_000_000);
 
 pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
     let egress = section.section("egress").map(budget);
@@ -41,6 +45,7 @@ pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
     let delay = section.flag("delay");
     let error_terms = section.section("error_terms").and_then(error_terms);
     let takeover = section.flag("takeover");
+    let hysteresis = section.section("hysteresis").map(hysteresis);
     if let Some(mtu) = &mtu
         && !(LEAST_MTU..=LARGEST_MTU).contains(&mtu.value)
     {
@@ -73,6 +78,7 @@ pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
         delay: delay.is_none_or(|delay| delay.value),
         error_terms,
         takeover: takeover.is_some_and(|takeover| takeover.value),
+        hysteresis,
         place,
     })
 }
@@ -127,6 +133,16 @@ fn class_model(section: &Section<'_>) -> ClassModel {
         section.problem(Code::Conflict, &threshold.place, message);
     }
     model
+}
+
+fn hysteresis(section: Section<'_>) -> Hysteresis {
+    let time = section.quantity::<Micros>("time");
+    let change = section.quantity::<Share>("change");
+    section.finish();
+    Hysteresis {
+        time: time.map_or(HYSTERESIS_TIME, |time| time.value),
+        change: change.map_or(HYSTERESIS_CHANGE, |change| change.value),
+    }
 }
 
 fn error_terms(section: Section<'_>) -> Option<ErrorTerms> {

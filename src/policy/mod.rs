@@ -8,20 +8,23 @@
 //!                └─► Problem, Problem, …
 //! ```
 
+mod class;
 pub(crate) mod document;
 pub(crate) mod effective;
 mod interface;
 mod lint;
 mod model;
+mod owner;
 mod problem;
 pub(crate) mod reader;
 mod rule;
 mod schema;
 
 pub use model::{
-    Allocate, Budget, Capacity, Class, ClassModel, Client, Enforcement, Group, GroupMode, InterfacePolicy,
-    OnCapacityDrop, Place, Policy, Template,
+    Admission, Allocate, Budget, Capacity, Class, ClassModel, Client, Enforcement, Group, GroupMode,
+    Hysteresis, InterfacePolicy, OnCapacityDrop, Place, Policy, Template,
 };
+pub use owner::{Owner, OwnerMatch};
 pub use problem::{Code, Label, Problem, Severity};
 pub use reader::Source;
 pub use rule::{Match, Network, NotANetwork, PortRange, Protocol, Rule, Subject};

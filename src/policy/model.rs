@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Micros, Qos, Rate, Share};
 
+use super::owner::{Owner, OwnerMatch};
 use super::rule::{Rule, Subject};
 
 /// What may be promised, and to whom.
@@ -66,6 +67,8 @@ pub struct InterfacePolicy {
     pub error_terms: Option<ErrorTerms>,
     /// Whether a foreign root qdisc may be replaced.
     pub takeover: bool,
+    /// What keeps a link that comes and goes from taking the flows along.
+    pub hysteresis: Option<Hysteresis>,
     /// Where it is defined.
     pub place: Place,
 }
@@ -112,6 +115,15 @@ pub enum Enforcement {
     UserSpace,
 }
 
+/// When a link's capacity counts that is not what it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Hysteresis {
+    /// A rise counts once it has lasted so long.
+    pub time: Micros,
+    /// Nobody has to go for a drop of less than this part of the capacity.
+    pub change: Share,
+}
+
 /// What happens to flows that no longer fit after a capacity drop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OnCapacityDrop {
@@ -140,7 +152,8 @@ pub struct Class {
     pub max_flows: Option<u64>,
     /// The most one flow may be charged.
     pub max_rate: Option<Rate>,
-    /// Controlled load is charged its rate divided by this, in thousandths.
+    /// Controlled load is charged its rate divided by this, in thousandths. Where admission is measured it
+    /// is charged its rate, and this is how far what is measured may lower the sum.
     pub overbooking_thousandths: u64,
     /// 0 best to 7.
     pub setup_priority: u8,
@@ -150,6 +163,10 @@ pub struct Class {
     pub class_type: u8,
     /// What a flow is charged.
     pub allocate: Allocate,
+    /// Whether its controlled load counts as declared or as measured.
+    pub admission: Admission,
+    /// Whose flows it is for; everybody's where there is nothing.
+    pub matches: Option<OwnerMatch>,
     /// The DS field's code point for the class's packets.
     pub dscp: Option<u8>,
     /// Where it is defined.
@@ -163,6 +180,15 @@ pub enum Allocate {
     Rate,
     /// p: it may then always send at its peak.
     Peak,
+}
+
+/// How controlled load counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// By the sum of what flows have declared.
+    Declared,
+    /// By what they were measured to send, with a margin; by the sum where there is no measurement.
+    Measured,
 }
 
 /// One flowspec that several sockets share (lpGQOS).
@@ -255,6 +281,17 @@ impl Policy {
         self.clients.iter().find(|client| client.matches(name))
     }
 
+    /// The class that a flow is for whose caller names none: the first, as they stand in the policy, whose
+    /// conditions its owner meets.
+    pub fn class_for(&self, owner: &Owner) -> Option<&str> {
+        let named =
+            self.classes.iter().filter_map(|(name, class)| Some((name, class, class.matches.as_ref()?)));
+        let meant = named.filter(|(.., matches)| matches.admits(owner));
+        meant
+            .min_by_key(|(_, class, _)| (class.place.source, class.place.span.start))
+            .map(|(name, ..)| name.as_str())
+    }
+
     /// What the policy says of an interface, if it says anything.
     pub fn interface(&self, name: &str) -> Option<&InterfacePolicy> {
         self.interfaces.get(name).or(self.any_interface.as_ref())
@@ -295,6 +332,7 @@ impl InterfacePolicy {
             delay: true,
             error_terms: None,
             takeover: false,
+            hysteresis: None,
             place: Place::default(),
         }
     }

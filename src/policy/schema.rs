@@ -60,6 +60,13 @@ pub fn schema() -> Value {
         match_table
             .insert(key.into(), json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] }));
     }
+    let owners = tables.entry("class.*.match".into()).or_default();
+    let number = json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": u32::MAX }, { "type": "string", "description": "a range: \"1000-1999\"" }] });
+    let path = json!({ "type": "string", "pattern": "^/", "description": "a control group: \"/system.slice/origin.service\"" });
+    for (key, one) in [("uid", number.clone()), ("gid", number), ("cgroup", path)] {
+        owners
+            .insert(key.into(), json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] }));
+    }
     let mut root = table("", &tables);
     let object = root.as_object_mut().expect("a table is an object");
     object.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));

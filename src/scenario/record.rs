@@ -101,6 +101,15 @@ fn action(operation: &Operation, now: u64) -> Option<String> {
                 quoted(interface)
             )
         }
+        Operation::Measure { interface, class, window, rate } => {
+            format!(
+                "measure = {{ interface = {}, class = {}, window = \"{window}\", sending = \"{}\", receiving = \"{}\" }}\n",
+                quoted(interface),
+                quoted(class),
+                rate.sending,
+                rate.receiving
+            )
+        }
         Operation::Query { .. } | Operation::Tick => String::new(),
         Operation::Group(_) | Operation::Ungroup { .. } | Operation::Impossible { .. } => return None,
     })
@@ -116,6 +125,10 @@ fn connect(ladder: &Ladder, now: u64) -> String {
     text("class", &request.class);
     text("group", &request.group);
     text("client", &request.client);
+    text("cgroup", &request.owner.cgroup);
+    fields.extend(request.owner.uid.map(|uid| format!("uid = {uid}")));
+    fields.extend(request.owner.gid.map(|gid| format!("gid = {gid}")));
+    fields.extend(request.wait.then(|| "wait = true".to_owned()));
     if renditions.is_empty() && !first.is_empty() {
         fields.push(format!("template = {}", quoted(first)));
     } else if renditions.is_empty() {

@@ -195,6 +195,12 @@ impl Run<'_> {
                 let operation = Operation::Capacity { interface: interface.clone(), direction, capacity };
                 seen.decisions.push(self.decide(&operation));
             }
+            Action::Measure { interface, class, window, rate } => {
+                self.last_interface.clone_from(interface);
+                let (interface, class) = (interface.clone(), class.clone());
+                let operation = Operation::Measure { interface, class, window: *window, rate: *rate };
+                seen.decisions.push(self.decide(&operation));
+            }
             Action::Reload(path) => self.ledger.reload(Arc::clone(&self.policies[path])),
             Action::Wait | Action::Transfer => {}
         }
@@ -218,6 +224,7 @@ impl Run<'_> {
         request.class.clone_from(&connect.class);
         request.group.clone_from(&connect.group);
         request.client.clone_from(&connect.client);
+        request.owner.clone_from(&connect.owner);
         let start = self.now.saturating_add(connect.start.map_or(0, flowspec::Micros::get));
         request.start = Some(start);
         request.end = connect.duration.map(|duration| start.saturating_add(duration.get()));

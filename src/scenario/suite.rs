@@ -4,9 +4,10 @@ use flowspec::{Both, Direction, Flowspec, Micros, Rate};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::admission::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
 use crate::policy::document::{each, flowspec};
 use crate::policy::reader::{Placed, Problems, Section, Source};
-use crate::policy::{Code, Place, Problem, Protocol};
+use crate::policy::{Code, Owner, Place, Problem, Protocol};
 
 /// A test file.
 #[derive(Clone, Debug)]
@@ -65,6 +66,13 @@ pub(super) enum Action {
         direction: Direction,
         capacity: Rate,
     },
+    /// What the flows of a class were measured to send.
+    Measure {
+        interface: String,
+        class: String,
+        window: Micros,
+        rate: Both<Rate>,
+    },
     /// Another policy, relative to the file.
     Reload(String),
     /// A client vanishes with all its flows.
@@ -88,6 +96,7 @@ pub(super) struct Connect {
     pub(super) class: Option<String>,
     pub(super) group: Option<String>,
     pub(super) client: Option<String>,
+    pub(super) owner: Owner,
     pub(super) templates: Vec<String>,
     pub(super) sending: Option<Flowspec>,
     pub(super) receiving: Option<Flowspec>,
@@ -236,6 +245,7 @@ fn step(section: Section<'_>) -> Option<Step> {
     actions.extend(section.section("renegotiate").map(renegotiate));
     actions.extend(section.section("refresh").map(refresh));
     actions.extend(section.section("capacity").map(capacity));
+    actions.extend(section.section("measure").map(measure));
     actions.extend(section.section("transfer").map(transfer));
     if let Some(value) = section.raw("close") {
         actions.push(close(&section, value));
@@ -255,7 +265,7 @@ fn step(section: Section<'_>) -> Option<Step> {
         section.problem(Code::Conflict, &place, message);
     } else if actions.is_empty() && !section.has("at") && !section.has("after") {
         section.missing(
-            "connect, accept, renegotiate, refresh, close, capacity, reload, crash, wait or transfer",
+            "connect, accept, renegotiate, refresh, close, capacity, measure, reload, crash, wait or transfer",
         );
     }
     section.finish();
@@ -276,6 +286,10 @@ fn connect(section: Section<'_>) -> Option<Box<Connect>> {
     }
     let text = |key| section.string(key).map(|text| text.value.to_owned());
     let (class, group, client) = (text("class"), text("group"), text("client"));
+    let number = |key| {
+        section.integer(key, 0..=u64::from(u32::MAX)).and_then(|number| u32::try_from(number.value).ok())
+    };
+    let owner = Owner { uid: number("uid"), gid: number("gid"), cgroup: text("cgroup") };
     let mut templates: Vec<_> = text("template").into_iter().collect();
     templates.extend(texts(&section, "templates").unwrap_or_default());
     let (sending, receiving) = both_flowspecs(&section);
@@ -306,6 +320,7 @@ fn connect(section: Section<'_>) -> Option<Box<Connect>> {
         class,
         group,
         client,
+        owner,
         templates,
         sending,
         receiving,
@@ -354,6 +369,31 @@ fn capacity(section: Section<'_>) -> Option<Action> {
     }
     section.finish();
     Some(Action::Capacity { interface: interface?, direction: direction?.value, capacity: capacity?.value })
+}
+
+fn measure(section: Section<'_>) -> Option<Action> {
+    let text = |key| section.string(key).map(|text| text.value.to_owned());
+    let (interface, class) = (text("interface"), text("class"));
+    let window = section.quantity::<Micros>("window");
+    let (sending, receiving) = (section.quantity::<Rate>("sending"), section.quantity::<Rate>("receiving"));
+    for key in ["interface", "class", "window"] {
+        if !section.has(key) {
+            section.missing(key);
+        }
+    }
+    if !section.has("sending") && !section.has("receiving") {
+        section.missing("sending or receiving");
+    }
+    if let Some(window) = &window
+        && !(SHORTEST_MEASUREMENT_MICROS..=LONGEST_MEASUREMENT_MICROS).contains(&window.value.get())
+    {
+        let message = format!("{}.window: {} is not from 100 ms to a day", section.path, window.value);
+        section.problem(Code::BadValue, &window.place, message);
+    }
+    section.finish();
+    let rate = |rate: Option<Placed<Rate>>| rate.map_or(Rate::ZERO, |rate| rate.value);
+    let rate = Both { sending: rate(sending), receiving: rate(receiving) };
+    Some(Action::Measure { interface: interface?, class: class?, window: window?.value, rate })
 }
 
 fn transfer(section: Section<'_>) -> Option<Action> {

@@ -3,8 +3,11 @@
 use flowspec::{Both, Direction, Flowspec, Micros, Qos, Rate};
 use serde::Deserialize;
 
-use crate::admission::{GroupRequest, Ladder, Op, Operation, Refusal, Request};
-use crate::policy::{GroupMode, Policy};
+use crate::admission::{
+    GroupRequest, LONGEST_MEASUREMENT_MICROS, Ladder, Op, Operation, Refusal, Request,
+    SHORTEST_MEASUREMENT_MICROS,
+};
+use crate::policy::{GroupMode, Owner, Policy};
 
 /// The longest line: a request has no need of more, and a reader none to hold it.
 pub const LONGEST_LINE: usize = 64 << 10;
@@ -61,6 +64,11 @@ struct Line {
     mode: Option<GroupMode>,
     direction: Option<LinkDirection>,
     capacity: Option<u64>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    cgroup: Option<String>,
+    window_us: Option<u64>,
+    rate: Option<Both<Rate>>,
 }
 
 /// As the policy calls it.
@@ -113,6 +121,7 @@ impl Line {
                 let id = if self.op == Op::Query { Some(self.id.unwrap_or_default()) } else { self.id };
                 let mut request = Request::new(needed(id, "id")?, interface, Qos::BEST_EFFORT);
                 (request.class, request.group, request.client) = (self.class, self.group, self.client);
+                request.owner = Owner { uid: self.uid, gid: self.gid, cgroup: self.cgroup };
                 (request.start, request.end) = (self.start_us, self.end_us);
                 request.time_to_live = self.ttl_us.map(Micros::new);
                 request.wait = self.wait.unwrap_or(false);
@@ -174,6 +183,18 @@ impl Line {
                 },
                 capacity: Rate::new(self.capacity.ok_or(TraceError::Missing { op, field: "capacity" })?),
             },
+            Op::Measure => {
+                let window = self.window_us.ok_or(TraceError::Missing { op, field: "window_us" })?;
+                if !(SHORTEST_MEASUREMENT_MICROS..=LONGEST_MEASUREMENT_MICROS).contains(&window) {
+                    return Err(TraceError::Conflict("window_us is from 100 ms to a day"));
+                }
+                Operation::Measure {
+                    interface: needed(self.interface, "interface")?,
+                    class: needed(self.class, "class")?,
+                    window: Micros::new(window),
+                    rate: self.rate.ok_or(TraceError::Missing { op, field: "rate" })?,
+                }
+            }
             Op::Reserve | Op::Query => {
                 Operation::Query { interface: needed(self.interface, "interface")?, request: None }
             }

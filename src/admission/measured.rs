@@ -1,0 +1,158 @@
+//! Measured: what the flows of a class were seen to send, in place of what they have declared.
+//!
+//! Floyd's measured sum with Hoeffding's bound, in integers: the flows that were there for a whole window
+//! take `ν + sqrt(ln(1/ε) · Σ p² / 2)`, ν being the highest of the latest means, but never more than they
+//! have declared, and never less than that divided by the class's overbooking. Newer flows count as
+//! declared. Where no measurement comes for three windows, all do again.
+//!
+//! ε is one in a thousand, and the exponent is taken twice: a target met with measured numbers in place of
+//! true ones is missed by about the square root (Grossglauser and Tse), so that one in a million is aimed at.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use flowspec::{Both, Direction, Peak, Rate, TSpec};
+
+use super::account::Footprint;
+use super::profile::FOREVER;
+
+/// The shortest window: over less than this a bucket is a rate of its own.
+pub const SHORTEST_MEASUREMENT_MICROS: u64 = 100_000;
+
+/// The longest: a day.
+pub const LONGEST_MEASUREMENT_MICROS: u64 = 86_400_000_000;
+
+/// Of how many measurements the highest counts.
+const SAMPLES: usize = 10;
+
+/// For how many windows a measurement is good.
+const WINDOWS: u64 = 3;
+
+/// `2 · ln(1/ε) / 2`, in millionths, rounded up: ln(10³) is 6.907755….
+const TARGET_MILLIONTHS: u128 = 6_907_756;
+
+/// The flows of one class on one interface, as they are measured.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Measured {
+    /// Flows that were not there for a whole window yet, by start and order: what each declares.
+    fresh: BTreeMap<(u64, u64), Both<Declared>>,
+    /// The others.
+    known: Both<Sums>,
+    /// The latest means, newest last.
+    samples: VecDeque<Both<Rate>>,
+    good_until: u64,
+    /// The classes' type, for the Russian dolls.
+    pub(super) class_type: u8,
+}
+
+/// What a flow declares in a direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Declared {
+    rate: Rate,
+    peak: Rate,
+}
+
+/// Flows that are measured, added up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    rate: u128,
+    /// Of the peaks' squares.
+    squares: u128,
+}
+
+/// The most a flow sends as a mean over the shortest window: `min(p, r + b / T)`, rounded up.
+pub(super) fn peak_of(tspec: &TSpec) -> Rate {
+    let in_bucket =
+        Rate::new(tspec.token_bucket_size().get()).scale_up(1_000_000, SHORTEST_MEASUREMENT_MICROS);
+    let peak = tspec.token_rate().checked_add(in_bucket).unwrap_or(Rate::new(u64::MAX));
+    match tspec.peak_bandwidth() {
+        Peak::Finite(declared) => peak.min(declared),
+        Peak::Infinite => peak,
+    }
+}
+
+impl Measured {
+    /// A flow of the class begins. One that ends by itself counts as declared for as long as it lasts.
+    pub(super) fn join(&mut self, footprint: &Footprint) {
+        self.class_type = footprint.class_type;
+        if let Some(declared) = declared(footprint) {
+            self.fresh.insert((footprint.window.start, footprint.order), declared);
+        }
+    }
+
+    /// A flow has ended.
+    pub(super) fn leave(&mut self, footprint: &Footprint) {
+        let Some(declared) = declared(footprint) else { return };
+        if self.fresh.remove(&(footprint.window.start, footprint.order)).is_none() {
+            for direction in Direction::BOTH {
+                self.known.get_mut(direction).remove(*declared.get(direction));
+            }
+        }
+    }
+
+    /// What was sent on average since `since`; whoever was there by then is part of it.
+    pub(super) fn measure(&mut self, rate: Both<Rate>, since: u64, now: u64) {
+        let later = self.fresh.split_off(&(since, u64::MAX));
+        for declared in std::mem::replace(&mut self.fresh, later).into_values() {
+            for direction in Direction::BOTH {
+                self.known.get_mut(direction).add(*declared.get(direction));
+            }
+        }
+        if now >= self.good_until {
+            self.samples.clear();
+        }
+        self.samples.push_back(rate);
+        if self.samples.len() > SAMPLES {
+            self.samples.pop_front();
+        }
+        self.good_until = now.saturating_add((now - since).saturating_mul(WINDOWS));
+    }
+
+    /// By how much the flows take less than they have declared; `overbooking` in thousandths.
+    pub(super) fn relief(&self, direction: Direction, overbooking: u64, now: u64) -> u64 {
+        if now >= self.good_until {
+            return 0;
+        }
+        let Sums { rate: declared, squares } = *self.known.get(direction);
+        let mean = self.samples.iter().map(|sample| sample.get(direction).get()).max().unwrap_or(u64::MAX);
+        // The least that the cap allows, rounded up.
+        let least = declared.saturating_mul(1000).div_ceil(u128::from(overbooking.max(1000)));
+        let taken = match squares.checked_mul(TARGET_MILLIONTHS) {
+            Some(product) => u128::from(mean).saturating_add(root(product.div_ceil(1_000_000))),
+            None => declared,
+        };
+        u64::try_from(declared - taken.clamp(least, declared)).unwrap_or(u64::MAX)
+    }
+}
+
+impl Sums {
+    const fn add(&mut self, declared: Declared) {
+        let Declared { rate, peak } = declared;
+        self.rate += rate.get() as u128;
+        self.squares = self.squares.saturating_add((peak.get() as u128).saturating_mul(peak.get() as u128));
+    }
+
+    const fn remove(&mut self, declared: Declared) {
+        let Declared { rate, peak } = declared;
+        self.rate -= rate.get() as u128;
+        self.squares = self.squares.saturating_sub((peak.get() as u128).saturating_mul(peak.get() as u128));
+    }
+}
+
+/// What of a footprint is measured; nothing where it ends by itself, or where nothing is.
+fn declared(footprint: &Footprint) -> Option<Both<Declared>> {
+    let peaks = footprint.peak.as_deref()?;
+    (footprint.window.end == FOREVER).then(|| {
+        let of = |direction| {
+            let peak = *peaks.get(direction);
+            let rate = if peak > Rate::ZERO { *footprint.charged.get(direction) } else { Rate::ZERO };
+            Declared { rate, peak }
+        };
+        Both { sending: of(Direction::Sending), receiving: of(Direction::Receiving) }
+    })
+}
+
+/// The square root, rounded up.
+const fn root(square: u128) -> u128 {
+    let root = square.isqrt();
+    if root * root == square { root } else { root + 1 }
+}
