@@ -42,8 +42,8 @@ pub(crate) fn policy(input: &[u8]) {
         // A step may open a million flows; once is enough here.
         if !text.contains("repeat") {
             for test in &suite.tests {
-                let first = run_test(test, &policy, &named);
-                assert_eq!(first.verdict, run_test(test, &policy, &named).verdict);
+                let first = run_test(test, &policy, &named, None);
+                assert_eq!(first.verdict, run_test(test, &policy, &named, None).verdict);
             }
         }
     }

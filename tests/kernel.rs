@@ -430,8 +430,12 @@ fn a_change_that_fails_half_way_is_undone() {
     let work = async move {
         let netlink = Netlink::open().unwrap();
         let index = netlink.link_by_name("eth0").await.unwrap().index;
-        let shape =
-            Shape { capacity: Rate::from_mbit(100), budget: Rate::from_mbit(80), mtu: Bytes::new(1500) };
+        let shape = Shape {
+            capacity: Rate::from_mbit(100),
+            budget: Rate::from_mbit(80),
+            mtu: Bytes::new(1500),
+            wait: flowspec::Micros::new(0),
+        };
         let mut change = Change::set_up(&Tree::new(shape));
         // The class is there already.
         change.ops.push(change.ops[1]);

@@ -367,3 +367,63 @@ fn a_line_that_is_no_request_ends_a_replay_with_its_number() {
         "more than 65536 bytes",
     );
 }
+
+/// A latency is admitted where the tree that would be programmed proves it, and only there.
+#[test]
+fn delays_are_promised_where_the_tree_proves_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = |limits: &str| {
+        format!(
+            "version = 1\n[interface.eth0]\negress = {{ capacity = \"1 Gbit/s\", reservable = \"50%\" }}\n{limits}\n[template.call]\nsending = {{ service_type = \"guaranteed\", token_rate = \"6 Mbit/s\", token_bucket_size = \"6 kB\", latency = \"100 ms\" }}\n"
+        )
+    };
+    let tests = |expect: &str| {
+        format!(
+            "policy = \"p.toml\"\n[[test]]\nname = \"t\"\n[[test.step]]\nconnect = {{ id = \"c\", interface = \"eth0\", template = \"call\" }}\nexpect = {{ {expect} }}\n"
+        )
+    };
+    let check = |name: &str, limits: &str, expect: &str| {
+        std::fs::write(directory.path().join("p.toml"), policy(limits)).unwrap();
+        std::fs::write(directory.path().join("a.qostest.toml"), tests(expect)).unwrap();
+        let output = gqos(directory.path(), &["test", "."], "");
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    };
+    let bounded = "max_flows = 20\nbuffer = \"400 kB\"";
+    // (b + C) / (100 ms - D), C = 82018 B and D = 58.172 ms.
+    check("proven", bounded, "decision = \"admitted\", charged = \"16834280 bit/s\"");
+    check("nothing limits the flows", "", "reason = \"delay\"");
+    check("nothing limits their buckets", "max_flows = 20", "reason = \"delay\"");
+    check("too many flows", "max_flows = 60\nbuffer = \"400 kB\"", "reason = \"delay\"");
+    check("no tree", &format!("{bounded}\nenforcement = \"user-space\""), "reason = \"delay\"");
+    check("stated instead", "error_terms = { c = \"1500 B\", d = \"1 ms\" }", "decision = \"admitted\"");
+}
+
+/// What a flow is measured to send is its reserved rate, whoever else sends.
+#[test]
+fn transfers_are_measured_on_a_private_network() {
+    let tests = r#"
+[[test]]
+name = "a flow gets its rate"
+[[test.step]]
+connect = { id = "v", interface = "eth0", class = "viewer", sending = { service_type = "guaranteed", token_rate = "8 Mbit/s", token_bucket_size = "20 kB" } }
+[[test.step]]
+transfer = { id = "v", duration = "1 s" }
+expect = { rate = "8 Mbit/s", within = "10%" }
+[[test]]
+name = "a flow that is not there"
+[[test.step]]
+transfer = { id = "x" }
+"#;
+    let directory = with_tests(tests);
+    let output = gqos(directory.path(), &["test", "--lab", "."], "");
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.code() == Some(77) && std::env::var_os("CI").is_none() {
+        eprintln!("SKIPPED: {text}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("a flow gets its rate ... ok"), "{text}");
+    assert!(text.contains("transfer: to be measured expected, no flow \"x\" is admitted found"), "{text}");
+    check(tests, &["."], 0, &["run it with --lab", "2 skipped"]);
+}

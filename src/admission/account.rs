@@ -33,8 +33,10 @@ pub(super) struct Account {
     pub(super) settled: Both<Option<Rate>>,
     /// What the kernel says.
     pub(super) mtu: Bytes,
-    /// What has been proved of the programmed tree.
-    pub(super) terms: Option<ErrorTerms>,
+    /// C and D, stated or proven.
+    pub(super) terms: Both<Option<ErrorTerms>>,
+    /// The kernel would not have the tree that a proof is about.
+    pub(super) unprogrammed: bool,
     /// What the policy limits, and is counted for that.
     counts: Counts,
     pub(super) reserved: Both<Profile>,
@@ -143,7 +145,8 @@ impl Account {
             rising: Both::default(),
             settled: capacity(policy, None),
             mtu: policy.mtu.unwrap_or(UNKNOWN_MTU),
-            terms: policy.error_terms,
+            terms: Both { sending: policy.error_terms, receiving: policy.error_terms },
+            unprogrammed: false,
             counts: Counts {
                 flows: policy.max_flows.is_some(),
                 buffer: policy.buffer.is_some(),
@@ -189,7 +192,7 @@ impl Account {
         Self {
             capacity: self.capacity,
             settled: self.capacity,
-            terms: after.error_terms.or(self.terms),
+            unprogrammed: self.unprogrammed,
             mtu: after.mtu.unwrap_or(self.mtu),
             ..Self::new(after, preemption)
         }

@@ -25,7 +25,7 @@ pub(super) struct Link<'a> {
     pub(super) policy: &'a InterfacePolicy,
     pub(super) mtu: Bytes,
     /// C and D; nothing where nobody has proved any.
-    pub(super) terms: Option<ErrorTerms>,
+    pub(super) terms: Both<Option<ErrorTerms>>,
 }
 
 impl Link<'_> {
@@ -42,7 +42,7 @@ impl Link<'_> {
             let Some(tspec) = self.tspec(direction, spec)? else { continue };
             let rate = self.rate(direction, spec, &tspec, class)?;
             *charge.rate.get_mut(direction) = rate;
-            *charge.buffer.get_mut(direction) = self.buffer(spec, &tspec, rate);
+            *charge.buffer.get_mut(direction) = self.buffer(direction, spec, &tspec, rate);
             *charge.tspec.get_mut(direction) = Some(tspec);
             if spec.service_type == ServiceType::ControlledLoad && measured(class) {
                 *charge.peak.get_mut(direction) = peak_of(&tspec);
@@ -109,20 +109,25 @@ impl Link<'_> {
         let path = self.policy.path_latency.get();
         let latency = spec.latency.map(|latency| Micros::new(latency.get().saturating_sub(path)));
         let Some(target) = latency.into_iter().chain(spec.delay_variation).min() else { return Ok(None) };
-        let rate = self.terms.and_then(|terms| tspec.least_rate(target, terms));
+        let rate = self.terms.get(direction).and_then(|terms| tspec.least_rate(target, terms));
         rate.map(Some).ok_or_else(|| self.delay(direction, target))
     }
 
     /// What it needs of the interface's buffer: RFC 2212's bound for guaranteed service, b otherwise.
-    fn buffer(&self, spec: &Flowspec, tspec: &TSpec, rate: Rate) -> Bytes {
-        match (spec.service_type, self.terms) {
+    fn buffer(&self, direction: Direction, spec: &Flowspec, tspec: &TSpec, rate: Rate) -> Bytes {
+        match (spec.service_type, *self.terms.get(direction)) {
             (ServiceType::Guaranteed, Some(terms)) => tspec.buffer(rate, terms).unwrap_or(Bytes::MAX),
             _ => tspec.token_bucket_size(),
         }
     }
 
     fn delay(&self, direction: Direction, target: Micros) -> Refusal {
-        Refusal::Delay { interface: self.name.to_owned(), direction, target, terms: self.terms }
+        Refusal::Delay {
+            interface: self.name.to_owned(),
+            direction,
+            target,
+            terms: *self.terms.get(direction),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ impl Ledger {
         for (name, account) in &mut self.accounts {
             if let Some(interface) = policy.interface(name) {
                 *account = account.clone().under(before.interface(name), interface, policy.preemption);
+                account.prove(interface, self.prover);
             }
         }
         let now = self.now;
@@ -231,6 +232,7 @@ impl Ledger {
             admitted: self.admitted,
             class_names: BTreeSet::new(),
             waiting: Waiting::default(),
+            prover: self.prover,
             risen: false,
         }
     }

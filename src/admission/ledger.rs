@@ -15,6 +15,7 @@ use super::charge::Charge;
 use super::client::ClientUse;
 use super::group::{Group, Member};
 use super::profile::FOREVER;
+use super::proof::{Prover, unproven};
 use super::refusal::Refusal;
 use super::request::{Grant, Request};
 use super::waiting::Waiting;
@@ -40,6 +41,7 @@ pub struct Ledger {
     pub(super) admitted: u64,
     pub(super) class_names: BTreeSet<Arc<str>>,
     pub(super) waiting: Waiting,
+    pub(super) prover: Prover,
     /// A capacity has risen since somebody was told.
     pub(super) risen: bool,
 }
@@ -123,8 +125,13 @@ impl Entry {
 }
 
 impl Ledger {
-    /// A ledger under this policy, at time 0, with the policy's groups.
+    /// A ledger under this policy, at time 0, with the policy's groups, of whose data path nothing is proven.
     pub fn new(policy: Arc<Policy>) -> Self {
+        Self::proving(policy, unproven)
+    }
+
+    /// The same, with what proves the delays of its data path.
+    pub fn proving(policy: Arc<Policy>, prover: Prover) -> Self {
         let class_names = class_names(&policy);
         let mut ledger = Self {
             policy,
@@ -137,6 +144,7 @@ impl Ledger {
             admitted: 0,
             class_names,
             waiting: Waiting::default(),
+            prover,
             risen: false,
         };
         ledger.make_groups();
@@ -161,17 +169,31 @@ impl Ledger {
         account.mtu = interface_policy.mtu.unwrap_or(mtu);
         account.capacity = capacity(interface_policy, speed);
         account.settled = account.capacity;
+        self.prove(interface);
         self.make_groups();
     }
 
-    /// What has been proved of the tree that is programmed for an interface; the policy's own
-    /// `error_terms` go before it.
-    pub fn prove(&mut self, interface: &str, terms: ErrorTerms) {
-        let policy = Arc::clone(&self.policy);
-        if let (Some(interface_policy), Some(account)) =
-            (policy.interface(interface), self.account_of(interface))
+    /// The kernel would not have an interface's tree: nothing is proven of it, whatever the policy does not
+    /// state itself.
+    pub fn unprogrammed(&mut self, interface: &str) {
+        if let Some(account) = self.account_of(interface) {
+            account.unprogrammed = true;
+            self.prove(interface);
+        }
+    }
+
+    /// C and D of what is sent, stated or proven.
+    pub fn proven(&self, interface: &str) -> Option<ErrorTerms> {
+        self.accounts.get(interface)?.terms.sending
+    }
+
+    /// C and D again, after something has changed that they depend on.
+    pub(super) fn prove(&mut self, interface: &str) {
+        let prover = self.prover;
+        if let (Some(policy), Some(account)) =
+            (self.policy.interface(interface), self.accounts.get_mut(interface))
         {
-            account.terms = interface_policy.error_terms.or(Some(terms));
+            account.prove(policy, prover);
         }
     }
 
@@ -195,8 +217,13 @@ impl Ledger {
             return;
         }
         self.now = now;
-        for account in self.accounts.values_mut() {
-            self.risen |= account.advance(now);
+        for (name, account) in &mut self.accounts {
+            if account.advance(now) {
+                self.risen = true;
+                if let Some(policy) = self.policy.interface(name) {
+                    account.prove(policy, self.prover);
+                }
+            }
         }
         for group in self.groups.values_mut() {
             group.advance(now);
@@ -494,7 +521,8 @@ impl Ledger {
     pub(super) fn account_of(&mut self, interface: &str) -> Option<&mut Account> {
         if !self.accounts.contains_key(interface) {
             let policy: &InterfacePolicy = self.policy.interface(interface)?;
-            let account = Account::new(policy, self.policy.preemption);
+            let mut account = Account::new(policy, self.policy.preemption);
+            account.prove(policy, self.prover);
             self.accounts.insert(Arc::from(interface), account);
         }
         self.accounts.get_mut(interface)

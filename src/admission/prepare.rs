@@ -196,7 +196,7 @@ impl Ledger {
             let spec = request.qos.get(*direction);
             if (spec.latency.is_some() || spec.delay_variation.is_some())
                 && let Some(account) = self.accounts.get(request.interface.as_str())
-                && let Some(terms) = account.terms
+                && let Some(terms) = *account.terms.get(*direction)
                 && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, *direction, account.mtu)
             {
                 sum.least_latency = tspec.delay_bound(sum.would_fit, terms);

@@ -109,7 +109,7 @@ impl GroupLimit {
 
 pub(super) fn delay(target: Micros, terms: Option<ErrorTerms>) -> String {
     match terms {
-        None => "a delay bound is asked for, and this data path proves none; leave latency and delay_variation unspecified, or state error_terms".into(),
+        None => "a delay bound is asked for, and this data path proves none: limit the interface's max_flows and buffer and leave some of it unreserved, state error_terms, or leave latency and delay_variation unspecified".into(),
         Some(ErrorTerms { c, d }) => {
             format!("no rate keeps the delay within {target}: the data path alone takes up to {d}, and {c} at the flow's rate")
         }

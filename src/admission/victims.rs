@@ -44,7 +44,7 @@ impl Ledger {
     pub fn set_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Vec<String> {
         let policy = Arc::clone(&self.policy);
         let Some(interface_policy) = policy.interface(interface) else { return Vec::new() };
-        let now = self.now;
+        let (now, prover) = (self.now, self.prover);
         let Some(account) = self.account_of(interface) else { return Vec::new() };
         *account.rising.get_mut(direction) = None;
         if let Some(Hysteresis { time, change }) = interface_policy.hysteresis
@@ -55,12 +55,14 @@ impl Ledger {
                 return Vec::new();
             }
             *account.capacity.get_mut(direction) = Some(capacity);
+            account.prove(interface_policy, prover);
             if settled.saturating_sub(capacity) < change.of(settled) {
                 return Vec::new();
             }
         }
         *account.capacity.get_mut(direction) = Some(capacity);
         *account.settled.get_mut(direction) = Some(capacity);
+        account.prove(interface_policy, prover);
         if interface_policy.on_capacity_drop == OnCapacityDrop::Keep {
             return Vec::new();
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use gqos::admission::Ledger;
+use gqos::manager::prove;
 use gqos::scenario::{LONGEST_LINE, parse_line};
 
 use super::{Failure, INVALID_FILE, OS_ERROR, load_policy};
@@ -38,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let mut ledger = Ledger::new(Arc::clone(&policy));
+    let mut ledger = Ledger::proving(Arc::clone(&policy), prove);
     let mut text = String::new();
     let (mut number, mut last) = (0_u64, 0);
     let written = loop {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
+use gqos::lab::{self, transfer::Transfer};
+use gqos::linux::{LinuxError, namespace};
 use gqos::policy::{Place, Policy, Source};
-use gqos::scenario::{self, Coverage, Report, Suite, Verdict, run_test};
+use gqos::scenario::{self, Coverage, Laboratory, Report, Sending, Suite, Verdict, run_test};
 use regex_lite::Regex;
 
 use super::diagnostics::line_column;
-use super::{Failure, INVALID_FILE, OS_ERROR, counted, read, say, tell};
+use super::{Failure, INVALID_FILE, NO_PRIVILEGE, OS_ERROR, counted, read, say, tell};
 
 /// Run admission regression tests (*.qostest.toml) in virtual time.
 ///
@@ -59,6 +61,9 @@ pub(super) struct Arguments {
     /// Write a trace as a test to standard output, with what the policy that is given as PATH decides.
     #[arg(long, value_name = "TRACE", conflicts_with_all = ["against", "coverage", "min_coverage", "run", "tag", "shuffle", "out"])]
     record: Option<PathBuf>,
+    /// Measure `transfer` steps on a private network of this machine, in namespaces of its own.
+    #[arg(long)]
+    lab: bool,
     /// Running no test is no failure.
     #[arg(long)]
     allow_empty: bool,
@@ -111,6 +116,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         eprintln!("gqos: no test was run; --allow-empty makes that a success");
         return Ok(ExitCode::from(1));
     }
+    if arguments.lab {
+        prepare_lab()?;
+    }
     if arguments.shuffle {
         let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()));
         eprintln!("gqos: shuffled by --seed {seed}");
@@ -128,7 +136,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let mut reports = Vec::new();
     for (file, number) in chosen {
-        let report = file.run(number, &mut coverage);
+        let report = file.run(number, &mut coverage, arguments.lab);
         let failed = matches!(report.outcome.verdict, Verdict::Failed(_));
         reports.push(report);
         if failed && arguments.fail_fast {
@@ -152,7 +160,7 @@ fn bless(files: &[File], chosen: &[(&File, usize)]) -> Result<ExitCode, Failure>
         let tests = chosen.iter().filter(|(of, _)| std::ptr::eq(*of, file));
         let outcomes = tests.map(|(_, number)| {
             let test = &file.suite.tests[*number];
-            run_test(test, &file.policy_of(*number).policy, &file.plain_policies())
+            run_test(test, &file.policy_of(*number).policy, &file.plain_policies(), None)
         });
         let mut corrections: Vec<_> = outcomes.flat_map(|outcome| outcome.corrections).collect();
         corrections.sort_by_key(|(place, _)| std::cmp::Reverse(place.span.start));
@@ -224,8 +232,8 @@ fn against(chosen: &[(&File, usize)], other: &Path) -> Result<ExitCode, Failure>
         let test = &file.suite.tests[*number];
         // Whatever is expected: a difference must not hide those after it.
         let bare = test.without_expectations();
-        let own = run_test(&bare, &file.policy_of(*number).policy, &file.plain_policies());
-        let theirs = run_test(&bare, &other.policy, &file.plain_policies());
+        let own = run_test(&bare, &file.policy_of(*number).policy, &file.plain_policies(), None);
+        let theirs = run_test(&bare, &other.policy, &file.plain_policies(), None);
         for ((_, ours), (_, other_decision)) in own.decisions.iter().zip(&theirs.decisions) {
             if (ours.ok, ours.reason) != (other_decision.ok, other_decision.reason) {
                 differences += 1;
@@ -356,10 +364,12 @@ impl File {
         self.policies.iter().map(|(name, loaded)| (name.clone(), Arc::clone(&loaded.policy))).collect()
     }
 
-    fn run(&self, number: usize, coverage: &mut BTreeMap<&str, Coverage>) -> Report {
+    fn run(&self, number: usize, coverage: &mut BTreeMap<&str, Coverage>, lab: bool) -> Report {
         let test = &self.suite.tests[number];
         let loaded = self.policy_of(number);
-        let outcome = run_test(test, &loaded.policy, &self.plain_policies());
+        let mut network = PrivateNetwork;
+        let lab: Option<&mut dyn Laboratory> = if lab { Some(&mut network) } else { None };
+        let outcome = run_test(test, &loaded.policy, &self.plain_policies(), lab);
         if let Some(coverage) = coverage.get_mut(loaded.path.as_str()) {
             coverage.count(&outcome);
         }
@@ -375,6 +385,42 @@ impl File {
         };
         let (file, name, line) = (self.name.clone(), test.name.clone(), line(&test.place));
         Report { file, name, line, step_line, rule, outcome }
+    }
+}
+
+/// Makes sure that a private network can be made, before anything is run.
+fn prepare_lab() -> Result<(), Failure> {
+    let failure = |error: LinuxError| {
+        let code = if error.is_permission() { NO_PRIVILEGE } else { OS_ERROR };
+        let error = anyhow!("{error}").context(
+            "--lab needs CAP_SYS_ADMIN and CAP_NET_ADMIN (root, or an unprivileged user namespace); without it everything but transfers is tested",
+        );
+        Failure::new(code, error)
+    };
+    // Before there is a second thread: a user namespace is for single-threaded processes.
+    if !namespace::may_unshare() {
+        namespace::become_root().map_err(failure)?;
+    }
+    lab::Site::new("probe").map(drop).map_err(failure)
+}
+
+/// Two hosts and a wire, made anew for each transfer.
+struct PrivateNetwork;
+
+impl Laboratory for PrivateNetwork {
+    fn transfer(&mut self, sending: &Sending) -> Result<flowspec::Rate, String> {
+        let Sending { policy, interface, capacity, class, qos, duration, bytes } = sending.clone();
+        let known = policy.interface(&interface).cloned();
+        let mut interface = known.ok_or_else(|| format!("the policy has no interface {interface}"))?;
+        // The link is the private network's: as fast as the test has it by now, and nobody else's.
+        for direction in flowspec::Direction::BOTH {
+            let capacity = gqos::policy::Capacity::Rate(capacity);
+            let budget = interface.budgets.get_mut(direction);
+            *budget = gqos::policy::Budget { capacity, ..*budget };
+        }
+        (interface.takeover, interface.mtu) = (false, None);
+        let transfer = Transfer { interface, capacity, policy, class, qos, duration, bytes };
+        lab::transfer::measure(&transfer).map_err(|error| error.to_string())
     }
 }
 

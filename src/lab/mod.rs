@@ -9,6 +9,7 @@ mod network;
 pub mod player;
 pub mod report;
 pub mod service;
+pub mod transfer;
 pub mod viewer;
 
 pub use network::{CLIENT_V4, CLIENT_V6, Network, SERVER_V4, SERVER_V6, Site, WIRE_HEADER};

@@ -10,4 +10,4 @@ mod message;
 mod reducer;
 
 pub use message::{Admitted, Answer, Effect, Input, Root, Seen, Ticket};
-pub use reducer::{Manager, Phase, Status};
+pub use reducer::{Manager, Phase, Status, prove};

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, Rate};
+use flowspec::{Both, Direction, ErrorTerms, Micros, Rate};
 
 use super::interface::{Interface, State};
 use super::message::{Admitted, Answer, Effect, Input, Seen, Ticket};
-use crate::admission::{Decision, Enforced, Grant, Ledger, Refusal, Request, Totals};
+use crate::admission::{Decision, Enforced, Grant, Ledger, Provable, Refusal, Request, Totals};
 use crate::policy::{Enforcement, Policy};
-use crate::tc::{Change, Framed, Handle, Shape, Tree};
+use crate::tc::{self, Change, Framed, Handle, Shape, Tree};
 
 /// The most requests that wait for an interface's tree at once.
 const MOST_WAITING: usize = 4096;
@@ -69,11 +69,18 @@ pub struct Status {
     pub flows: usize,
 }
 
+/// What the tree proves that is programmed for an interface: C and D for the most flows there may be.
+///
+/// Nothing where the policy limits neither the flows nor their buckets.
+pub fn prove(link: &Provable) -> Option<ErrorTerms> {
+    tc::error_terms(link.capacity, link.budget, link.max_flows?, link.buffer?)
+}
+
 impl Manager {
     /// A manager without flows, under this policy.
     pub fn new(policy: Arc<Policy>) -> Self {
         Self {
-            ledger: Ledger::new(policy),
+            ledger: Ledger::proving(policy, prove),
             interfaces: BTreeMap::new(),
             flows: BTreeMap::new(),
             pending: BTreeMap::new(),
@@ -161,13 +168,17 @@ impl Manager {
         let capacity = self.ledger.capacity(&seen.interface, Direction::Sending);
         let tree = capacity.filter(|&capacity| capacity > Rate::ZERO).map(|capacity| {
             let budget = interface_policy.budget(Direction::Sending).reservable_of(capacity);
-            Tree::new(Shape { capacity, budget, mtu: seen.mtu })
+            let wait = self.ledger.proven(&seen.interface).map_or(Micros::new(0), |terms| terms.d);
+            Tree::new(Shape { capacity, budget, mtu: seen.mtu, wait })
         });
         let (interface, change) = Interface::new(seen, interface_policy.enforcement, tree);
         if let Some(change) = change {
             let ticket = self.ticket();
             self.pending.insert(ticket, Pending::SetUp { interface: seen.interface.clone() });
             effects.push(Effect::Apply { ticket, index: seen.index, change });
+        }
+        if let State::UserSpace(_) = interface.state {
+            self.ledger.unprogrammed(&seen.interface);
         }
         self.interfaces.insert(seen.interface.clone(), interface);
     }
@@ -255,8 +266,11 @@ impl Manager {
     ) {
         match self.pending.remove(&ticket) {
             None | Some(Pending::TearDown) => {}
-            Some(Pending::SetUp { interface }) => {
-                if let Some(interface) = self.interfaces.get_mut(&interface) {
+            Some(Pending::SetUp { interface: name }) => {
+                if result.is_err() {
+                    self.ledger.unprogrammed(&name);
+                }
+                if let Some(interface) = self.interfaces.get_mut(&name) {
                     interface.prepared(result);
                 }
                 for (caller, request) in std::mem::take(&mut self.waiting) {
@@ -368,7 +382,7 @@ impl Manager {
         };
         Enforced {
             class: class.map(|class| format!("{class} dev {interface}")),
-            shared: class.is_some_and(|class| class.minor() < crate::tc::FLOWS),
+            shared: class.is_some_and(|class| class.minor() < tc::FLOWS),
             sending: grant.tspec.sending.is_some(),
             receiving: grant.tspec.receiving.is_some(),
             lacking,

@@ -7,6 +7,7 @@ use flowspec::{Both, Flowspec, Micros};
 
 use super::trace::{LONGEST_LINE, TraceError, parse_line};
 use crate::admission::{Decision, Ladder, Ledger, Operation};
+use crate::manager::prove;
 use crate::policy::Policy;
 use crate::policy::effective::{flowspec, quoted};
 
@@ -44,7 +45,7 @@ pub enum RecordError {
 ///
 /// - **Errors**: a line that is no request, or that no step of a test can do.
 pub fn record(trace: &str, policy: &Arc<Policy>, policy_name: &str) -> Result<String, RecordError> {
-    let mut ledger = Ledger::new(Arc::clone(policy));
+    let mut ledger = Ledger::proving(Arc::clone(policy), prove);
     let mut text = format!("policy = {}\n\n[[test]]\nname = \"recorded\"\n", quoted(policy_name));
     let mut last = 0;
     for (number, row) in trace.lines().enumerate() {

@@ -1,15 +1,14 @@
 //! Runs a test in virtual time, and compares.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, Qos, Rate};
+use flowspec::{Bytes, Direction, Micros, Qos, Rate};
 
-use super::suite::{Action, Connect, Expect, Step, Test, Time};
+use super::suite::{Action, Connect, Step, Test, Time, Transfer};
 use super::trace::Asked;
 use crate::admission::{Decision, Ledger, Op, Operation, Refusal, Request};
-use crate::policy::effective::quoted;
+use crate::manager::prove;
 use crate::policy::{Place, Policy, Subject};
 
 /// What became of a test.
@@ -73,36 +72,84 @@ pub enum Touched {
 }
 
 /// A test while it runs.
-struct Run<'a> {
-    ledger: Ledger,
+pub(super) struct Run<'a> {
+    pub(super) ledger: Ledger,
     now: u64,
-    last_interface: String,
+    pub(super) last_interface: String,
     policies: &'a BTreeMap<String, Arc<Policy>>,
     touched: BTreeSet<Touched>,
     decisions: Vec<(usize, Decision)>,
     corrections: Vec<(Place, String)>,
+    granted: BTreeMap<String, Granted>,
+    lab: Option<&'a mut dyn Laboratory>,
+}
+
+/// A flow that is admitted, as far as a transfer needs to know.
+#[derive(Clone, Debug)]
+struct Granted {
+    interface: String,
+    class: Option<String>,
+    qos: Qos,
+}
+
+/// What a `transfer` step sends for real.
+#[derive(Clone, Debug)]
+pub struct Sending {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// The interface, as the policy calls it.
+    pub interface: String,
+    /// What it carries now.
+    pub capacity: Rate,
+    /// The flow's class.
+    pub class: Option<String>,
+    /// What the flow was granted.
+    pub qos: Qos,
+    /// How long it is measured.
+    pub duration: Micros,
+    /// Until so much has been sent.
+    pub bytes: Option<Bytes>,
+}
+
+/// Where transfers are measured.
+pub trait Laboratory {
+    /// The rate at which the flow's IP datagrams leave.
+    ///
+    /// # Errors
+    /// Why it could not be measured, for people.
+    fn transfer(&mut self, sending: &Sending) -> Result<Rate, String>;
 }
 
 /// What a step gave, to be compared.
 #[derive(Default)]
-struct Seen {
-    decisions: Vec<Decision>,
-    expired: Vec<String>,
-    notified: Vec<String>,
+pub(super) struct Seen {
+    pub(super) decisions: Vec<Decision>,
+    pub(super) expired: Vec<String>,
+    pub(super) notified: Vec<String>,
+    /// What a transfer came to.
+    pub(super) rate: Option<Result<Rate, String>>,
 }
 
-/// Runs a test under a policy. `policies` has those that it reloads, by the names it gives them.
+/// Runs a test under a policy. `policies` has those that it reloads, by the names it gives them. Transfers
+/// are measured in the laboratory; without one a test that has some is skipped.
 ///
 /// # Panics
 /// When a policy that the test reloads is not among them: the caller has read them all.
-pub fn run_test(test: &Test, policy: &Arc<Policy>, policies: &BTreeMap<String, Arc<Policy>>) -> Outcome {
-    let ledger = Ledger::new(Arc::clone(policy));
+pub fn run_test<'a>(
+    test: &Test,
+    policy: &Arc<Policy>,
+    policies: &'a BTreeMap<String, Arc<Policy>>,
+    lab: Option<&'a mut dyn Laboratory>,
+) -> Outcome {
+    let ledger = Ledger::proving(Arc::clone(policy), prove);
     let last_interface = policy.interfaces.keys().next().cloned().unwrap_or_default();
     let (touched, decisions) = (BTreeSet::new(), Vec::new());
     let corrections = Vec::new();
-    let mut run = Run { ledger, now: 0, last_interface, policies, touched, decisions, corrections };
-    if test.steps.iter().any(|step| matches!(step.action, Action::Transfer)) {
-        let why = "transfer is measured on the private network, and this is virtual time".to_owned();
+    let granted = BTreeMap::new();
+    let mut run =
+        Run { ledger, now: 0, last_interface, policies, touched, decisions, corrections, granted, lab };
+    if run.lab.is_none() && test.steps.iter().any(|step| matches!(step.action, Action::Transfer(_))) {
+        let why = "a transfer is measured on a private network: run it with --lab".to_owned();
         return Outcome {
             verdict: Verdict::Skipped(why),
             touched: run.touched,
@@ -158,7 +205,9 @@ impl Run<'_> {
                 self.last_interface.clone_from(&connect.interface);
                 for id in connect.id.each() {
                     let operation = self.reserve(connect, id);
-                    seen.decisions.push(self.decide(&operation));
+                    let decision = self.decide(&operation);
+                    self.remember(&operation, &decision);
+                    seen.decisions.push(decision);
                 }
             }
             Action::Renegotiate { id, template, asked } => {
@@ -176,7 +225,9 @@ impl Run<'_> {
                             Operation::Impossible { op: Op::Renegotiate, id, interface, refusal }
                         }
                     };
-                    seen.decisions.push(self.decide(&operation));
+                    let decision = self.decide(&operation);
+                    self.remember(&operation, &decision);
+                    seen.decisions.push(decision);
                 }
             }
             Action::Refresh { id, time_to_live } => {
@@ -202,9 +253,53 @@ impl Run<'_> {
                 seen.decisions.push(self.decide(&operation));
             }
             Action::Reload(path) => self.ledger.reload(Arc::clone(&self.policies[path])),
-            Action::Wait | Action::Transfer => {}
+            Action::Transfer(transfer) => seen.rate = Some(self.transfer(transfer)),
+            Action::Wait => {}
         }
         seen
+    }
+
+    /// Keeps what a flow was granted, for its transfers.
+    fn remember(&mut self, operation: &Operation, decision: &Decision) {
+        if !decision.ok {
+            return;
+        }
+        match operation {
+            Operation::Reserve(ladder) => {
+                let Request { interface, class, qos, .. } = &ladder.request;
+                let lower =
+                    ladder.renditions.iter().find(|(name, _)| Some(name) == decision.rendition.as_ref());
+                let (interface, class) = (interface.clone(), class.clone());
+                let qos = lower.map_or(*qos, |(_, qos)| *qos);
+                self.granted.insert(decision.id.clone(), Granted { interface, class, qos });
+            }
+            Operation::Renegotiate { id, asked } => {
+                if let Some(granted) = self.granted.get_mut(id) {
+                    granted.qos.sending = asked.sending.unwrap_or(granted.qos.sending);
+                    granted.qos.receiving = asked.receiving.unwrap_or(granted.qos.receiving);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends for real what a flow may send.
+    fn transfer(&mut self, transfer: &Transfer) -> Result<Rate, String> {
+        let Transfer { id, duration, bytes } = transfer;
+        let granted = self.granted.get(id).filter(|_| self.ledger.flow(id).is_some());
+        let Some(Granted { interface, class, qos }) = granted.cloned() else {
+            return Err(format!("no flow {id:?} is admitted"));
+        };
+        self.last_interface.clone_from(&interface);
+        let Some(capacity) = self.ledger.capacity(&interface, Direction::Sending) else {
+            return Err(format!("{interface}: what it carries is not known"));
+        };
+        let policy = Arc::clone(self.ledger.policy());
+        let sending = Sending { policy, interface, capacity, class, qos, duration: *duration, bytes: *bytes };
+        match &mut self.lab {
+            Some(lab) => lab.transfer(&sending),
+            None => Err("there is no laboratory".to_owned()),
+        }
     }
 
     fn close(&mut self, ids: impl Iterator<Item = String>) -> Vec<Decision> {
@@ -225,7 +320,7 @@ impl Run<'_> {
         request.group.clone_from(&connect.group);
         request.client.clone_from(&connect.client);
         request.owner.clone_from(&connect.owner);
-        let start = self.now.saturating_add(connect.start.map_or(0, flowspec::Micros::get));
+        let start = self.now.saturating_add(connect.start.map_or(0, Micros::get));
         request.start = Some(start);
         request.end = connect.duration.map(|duration| start.saturating_add(duration.get()));
         request.time_to_live = connect.time_to_live;
@@ -282,252 +377,6 @@ impl Run<'_> {
         }
         self.touched.extend(decision.reason.map(Touched::Reason));
     }
-
-    fn compare(&self, step: &Step, expect: &Expect, seen: &Seen) -> Result<(), Box<Failure>> {
-        let last = seen.decisions.last();
-        // Everything that is said of a decision is said of each.
-        for decision in &seen.decisions {
-            self.compare_decision(step, expect, decision)?;
-        }
-        if seen.decisions.is_empty()
-            && let Some(what) = expect.about_a_decision()
-        {
-            let (expected, actual) = ("a decision".to_owned(), "this step decides nothing".to_owned());
-            return Err(self.failure(step, what, expected, actual, None));
-        }
-        let interface = expect.interface.as_ref().unwrap_or(&self.last_interface);
-        let totals = self.ledger.totals(interface).unwrap_or_default();
-        let (reserved, available) =
-            (totals.map(|totals| totals.reserved), totals.map(|totals| totals.available()));
-        for (what, expected, actual) in [
-            ("reserved", expect.reserved, reserved),
-            ("available", expect.available, available),
-            ("charged", expect.charged, last.map_or(Both::default(), |decision| decision.charged)),
-        ] {
-            for direction in Direction::BOTH {
-                if let Some(wanted) = expected.and_then(|expected| *expected.get(direction))
-                    && wanted != *actual.get(direction)
-                {
-                    let what = format!("{what} ({interface} {direction})");
-                    return Err(self.failure(step, &what, wanted, *actual.get(direction), last));
-                }
-            }
-        }
-        let together = |pick: fn(&Decision) -> &Vec<String>| {
-            seen.decisions.iter().flat_map(|decision| pick(decision).iter().cloned()).collect::<Vec<_>>()
-        };
-        let mut expired = seen.expired.clone();
-        expired.extend(together(|decision| &decision.expired));
-        for (what, expected, actual) in [
-            (
-                "notified",
-                &expect.notified,
-                [seen.notified.clone(), together(|decision| &decision.notified)].concat(),
-            ),
-            ("preempted", &expect.preempted, together(|decision| &decision.preempted)),
-            ("shed", &expect.shed, together(|decision| &decision.shed)),
-            ("expired", &expect.expired, expired),
-        ] {
-            if let Some(expected) = expected
-                && *expected != actual
-            {
-                return Err(self.failure(step, what, format!("{expected:?}"), format!("{actual:?}"), last));
-            }
-        }
-        if let Some(flows) = expect.flows
-            && flows != self.ledger.flows() as u64
-        {
-            return Err(self.failure(step, "flows", flows, self.ledger.flows(), last));
-        }
-        Ok(())
-    }
-
-    /// What would have been right to expect, in the same words: an inline table.
-    fn right(&self, expect: &Expect, seen: &Seen) -> String {
-        let mut fields = Vec::new();
-        let mut field =
-            |name: &str, value: Option<String>| fields.extend(value.map(|value| format!("{name} = {value}")));
-        if let Some(last) = seen.decisions.last() {
-            let word = if last.ok { "admitted" } else { "refused" };
-            field("decision", expect.admitted.map(|_| quoted(word)));
-            // What is none any more is not expected any more.
-            let wsa = |given: &Option<String>, wsa: Option<flowspec::Wsa>| {
-                given.as_ref().and(wsa).map(|wsa| quoted(wsa.name()))
-            };
-            field("error", wsa(&expect.error, last.error));
-            field("status", wsa(&expect.status, last.status));
-            field("reason", expect.reason.as_ref().and(last.reason).map(quoted));
-            let message = expect.message.as_ref();
-            field(
-                "message",
-                message.map(|part| {
-                    if last.message.contains(part.as_str()) { quoted(part) } else { quoted(&last.message) }
-                }),
-            );
-            field("waiting", expect.waiting.map(|_| last.waiting.to_string()));
-            field(
-                "rendition",
-                expect.rendition.as_ref().map(|_| quoted(last.rendition.as_deref().unwrap_or("the first"))),
-            );
-            field("would_fit", expect.would_fit.and(last.would_fit).map(quoted));
-        }
-        field("interface", expect.interface.as_ref().map(quoted));
-        let interface = expect.interface.as_ref().unwrap_or(&self.last_interface);
-        let totals = self.ledger.totals(interface).unwrap_or_default();
-        let charged = seen.decisions.last().map_or(Both::default(), |decision| decision.charged);
-        for (name, expected, actual) in [
-            ("reserved", expect.reserved, totals.map(|totals| totals.reserved)),
-            ("available", expect.available, totals.map(|totals| totals.available())),
-            ("charged", expect.charged, charged),
-        ] {
-            field(name, expected.map(|expected| rates(expected, actual)));
-        }
-        let names =
-            |names: &[String]| format!("[{}]", names.iter().map(quoted).collect::<Vec<_>>().join(", "));
-        let together = |pick: fn(&Decision) -> &Vec<String>| {
-            seen.decisions.iter().flat_map(|decision| pick(decision).iter().cloned()).collect::<Vec<_>>()
-        };
-        field(
-            "preempted",
-            expect.preempted.as_ref().map(|_| names(&together(|decision| &decision.preempted))),
-        );
-        field(
-            "notified",
-            expect
-                .notified
-                .as_ref()
-                .map(|_| names(&[seen.notified.clone(), together(|decision| &decision.notified)].concat())),
-        );
-        field("shed", expect.shed.as_ref().map(|_| names(&together(|decision| &decision.shed))));
-        field("expired", expect.expired.as_ref().map(|_| names(&seen.expired)));
-        field("flows", expect.flows.map(|_| self.ledger.flows().to_string()));
-        format!("{{ {} }}", fields.join(", "))
-    }
-
-    fn compare_decision(
-        &self,
-        step: &Step,
-        expect: &Expect,
-        decision: &Decision,
-    ) -> Result<(), Box<Failure>> {
-        let fail = |what: &str, expected: &dyn std::fmt::Display, actual: &dyn std::fmt::Display| {
-            Err(self.failure(step, what, expected, actual, Some(decision)))
-        };
-        let word = |ok| if ok { "admitted" } else { "refused" };
-        if let Some(admitted) = expect.admitted
-            && admitted != decision.ok
-        {
-            return fail("decision", &word(admitted), &word(decision.ok));
-        }
-        if let Some(waiting) = expect.waiting
-            && waiting != decision.waiting
-        {
-            return fail("waiting", &waiting, &decision.waiting);
-        }
-        let name = |wsa: Option<flowspec::Wsa>| wsa.map_or("none", flowspec::Wsa::name);
-        for (what, expected, actual) in [
-            ("error", &expect.error, name(decision.error)),
-            ("status", &expect.status, name(decision.status)),
-            ("reason", &expect.reason, decision.reason.unwrap_or("none")),
-            ("rendition", &expect.rendition, decision.rendition.as_deref().unwrap_or("the first")),
-        ] {
-            if let Some(expected) = expected
-                && expected != actual
-            {
-                return fail(what, expected, &actual);
-            }
-        }
-        if let Some(part) = &expect.message
-            && !decision.message.contains(part.as_str())
-        {
-            return fail("message", part, &decision.message);
-        }
-        match (expect.would_fit, decision.would_fit) {
-            (Some(expected), actual) if actual != Some(expected) => {
-                fail("would_fit", &expected, &actual.map_or("none".to_owned(), |rate| rate.to_string()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn failure(
-        &self,
-        step: &Step,
-        what: &str,
-        expected: impl std::fmt::Display,
-        actual: impl std::fmt::Display,
-        decision: Option<&Decision>,
-    ) -> Box<Failure> {
-        Box::new(Failure {
-            place: step.place.clone(),
-            what: what.to_owned(),
-            expected: expected.to_string(),
-            actual: actual.to_string(),
-            why: decision.map_or(String::new(), |decision| {
-                let error = decision.error.map_or(String::new(), |error| format!("{error}, "));
-                format!("{}: {error}{}", decision.id, decision.message)
-            }),
-            ledger: table(&self.ledger),
-            rule: decision.and_then(|decision| decision.rule.clone()),
-        })
-    }
-}
-
-impl Expect {
-    /// Something that only a decision can have.
-    fn about_a_decision(&self) -> Option<&'static str> {
-        let given = [
-            ("decision", self.admitted.is_some()),
-            ("error", self.error.is_some()),
-            ("status", self.status.is_some()),
-            ("reason", self.reason.is_some()),
-            ("message", self.message.is_some()),
-            ("rendition", self.rendition.is_some()),
-            ("charged", self.charged.is_some()),
-            ("would_fit", self.would_fit.is_some()),
-            ("waiting", self.waiting.is_some()),
-        ];
-        given.into_iter().find(|(_, given)| *given).map(|(what, _)| what)
-    }
-}
-
-/// The rates that were asked about, as a test has them.
-fn rates(expected: Both<Option<Rate>>, actual: Both<Rate>) -> String {
-    match (expected.sending, expected.receiving) {
-        (Some(_), None) => quoted(actual.sending),
-        (sending, receiving) => {
-            let sending = sending.map(|_| format!("sending = {}", quoted(actual.sending)));
-            let receiving = receiving.map(|_| format!("receiving = {}", quoted(actual.receiving)));
-            let both: Vec<_> = sending.into_iter().chain(receiving).collect();
-            format!("{{ {} }}", both.join(", "))
-        }
-    }
-}
-
-/// The whole ledger, for people: each interface with its flows, largest first.
-fn table(ledger: &Ledger) -> String {
-    const SHOWN: usize = 20;
-    let mut text = String::new();
-    for (name, totals) in ledger.interfaces() {
-        for direction in Direction::BOTH {
-            let totals = totals.get(direction);
-            if totals.budget > Rate::ZERO || totals.reserved > Rate::ZERO {
-                let (reserved, budget, free) = (totals.reserved, totals.budget, totals.available());
-                // Writing to a String cannot fail.
-                let _ =
-                    writeln!(text, "{name} {direction}: {reserved} reserved of {budget}, {free} available");
-            }
-        }
-        let flows = ledger.holders(&name);
-        for (id, charged) in flows.iter().take(SHOWN) {
-            let Both { sending, receiving } = charged;
-            let _ = writeln!(text, "  {id}: sending {sending}, receiving {receiving}");
-        }
-        if flows.len() > SHOWN {
-            let _ = writeln!(text, "  and {} more", flows.len() - SHOWN);
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! A test file: `*.qostest.toml`, read with the place of everything in it.
 
-use flowspec::{Both, Direction, Flowspec, Micros, Rate};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Rate, Share};
+use toml::de::DeTable;
 
-use crate::admission::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
-use crate::policy::document::{each, flowspec};
-use crate::policy::reader::{Placed, Problems, Section, Source};
+use super::steps::{sections, step, texts};
+use crate::policy::reader::{Problems, Section, Source};
 use crate::policy::{Code, Owner, Place, Problem, Protocol};
 
 /// A test file.
@@ -79,7 +77,16 @@ pub(super) enum Action {
     Crash(String),
     Wait,
     /// Measured on the private network only.
-    Transfer,
+    Transfer(Transfer),
+}
+
+/// What is sent for real.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    pub(super) id: String,
+    /// How long it is measured; until so much has been sent, if less.
+    pub(super) duration: Micros,
+    pub(super) bytes: Option<Bytes>,
 }
 
 /// A name, or several: `v{n}` for 1 and so on.
@@ -133,11 +140,10 @@ pub(super) struct Expect {
     pub(super) notified: Option<Vec<String>>,
     pub(super) waiting: Option<bool>,
     pub(super) flows: Option<u64>,
+    /// Of a transfer, IP headers included, with what it may differ by.
+    pub(super) rate: Option<(Rate, Share)>,
     pub(super) place: Place,
 }
-
-/// The most flows that one step may open.
-const MOST_REPEATED: u64 = 1_000_000;
 
 impl Suite {
     /// Reads a test file.
@@ -199,21 +205,6 @@ impl Suite {
     }
 }
 
-/// The tables of an array of tables.
-fn sections<'a>(parent: &Section<'a>, key: &'static str) -> Vec<Section<'a>> {
-    match parent.raw(key) {
-        None => Vec::new(),
-        Some(value) => match value.get_ref() {
-            DeValue::Array(array) => array.iter().filter_map(|entry| parent.subsection(key, entry)).collect(),
-            other => {
-                let wanted = format!("an array of tables, [[{key}]],");
-                parent.wrong_type(key, &parent.at(value.span()), &wanted, other);
-                Vec::new()
-            }
-        },
-    }
-}
-
 fn test(section: Section<'_>) -> Option<Test> {
     let name = section.string("name").map(|name| name.value.to_owned());
     if !section.has("name") {
@@ -229,273 +220,6 @@ fn test(section: Section<'_>) -> Option<Test> {
     section.finish();
     let steps = steps.into_iter().collect::<Option<_>>()?;
     Some(Test { name: name?, tags: tags.unwrap_or_default(), policy, place, steps })
-}
-
-fn step(section: Section<'_>) -> Option<Step> {
-    let at = section.quantity::<Micros>("at");
-    let after = section.quantity::<Micros>("after");
-    if let (Some(_), Some(after)) = (&at, &after) {
-        let message = format!("{}: at and after exclude each other", section.path);
-        section.problem(Code::Conflict, &after.place, message);
-    }
-    let mut actions = Vec::new();
-    for key in ["connect", "accept"] {
-        actions.extend(section.section(key).map(|section| connect(section).map(Action::Connect)));
-    }
-    actions.extend(section.section("renegotiate").map(renegotiate));
-    actions.extend(section.section("refresh").map(refresh));
-    actions.extend(section.section("capacity").map(capacity));
-    actions.extend(section.section("measure").map(measure));
-    actions.extend(section.section("transfer").map(transfer));
-    if let Some(value) = section.raw("close") {
-        actions.push(close(&section, value));
-    }
-    let text = |key| section.string(key).map(|text| text.value.to_owned());
-    actions.extend(section.has("reload").then(|| text("reload").map(Action::Reload)));
-    actions.extend(section.has("crash").then(|| text("crash").map(Action::Crash)));
-    // A wait is a time without anything else in it.
-    let wait = section.quantity::<Micros>("wait");
-    if section.has("wait") {
-        actions.push(wait.as_ref().map(|_| Action::Wait));
-    }
-    let expect = section.section("expect").map(expect);
-    let place = section.place.clone();
-    if actions.len() > 1 {
-        let message = format!("{}: a step does one thing, this one {}", section.path, actions.len());
-        section.problem(Code::Conflict, &place, message);
-    } else if actions.is_empty() && !section.has("at") && !section.has("after") {
-        section.missing(
-            "connect, accept, renegotiate, refresh, close, capacity, measure, reload, crash, wait or transfer",
-        );
-    }
-    section.finish();
-    let time = match (at, after.or(wait)) {
-        (Some(at), _) => Time::At(at.value),
-        (None, Some(after)) => Time::After(after.value),
-        (None, None) => Time::After(Micros::new(0)),
-    };
-    let action = actions.pop().unwrap_or(Some(Action::Wait))?;
-    Some(Step { at: time, action, expect: expect.flatten(), place })
-}
-
-fn connect(section: Section<'_>) -> Option<Box<Connect>> {
-    let id = names(&section);
-    let interface = section.string("interface").map(|interface| interface.value.to_owned());
-    if !section.has("interface") {
-        section.missing("interface");
-    }
-    let text = |key| section.string(key).map(|text| text.value.to_owned());
-    let (class, group, client) = (text("class"), text("group"), text("client"));
-    let number = |key| {
-        section.integer(key, 0..=u64::from(u32::MAX)).and_then(|number| u32::try_from(number.value).ok())
-    };
-    let owner = Owner { uid: number("uid"), gid: number("gid"), cgroup: text("cgroup") };
-    let mut templates: Vec<_> = text("template").into_iter().collect();
-    templates.extend(texts(&section, "templates").unwrap_or_default());
-    let (sending, receiving) = both_flowspecs(&section);
-    if let Some(place) = sending.as_ref().or(receiving.as_ref()).map(|_| section.place.clone())
-        && !templates.is_empty()
-    {
-        let message = format!("{}: a template stands for sending and receiving: give either", section.path);
-        section.problem(Code::Conflict, &place, message);
-    }
-    let time = |key| section.quantity::<Micros>(key).map(|time| time.value);
-    let (start, duration, time_to_live) = (time("start"), time("duration"), time("ttl"));
-    let priority = |key| section.integer(key, 0..=7).and_then(|number| u8::try_from(number.value).ok());
-    let (setup_priority, holding_priority) = (priority("setup_priority"), priority("holding_priority"));
-    let wait = section.flag("wait").is_some_and(|wait| wait.value);
-    let protocol = section.choice("protocol", &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]);
-    let local_port = section.integer("local_port", 0..=65_535);
-    let peer = section.string("peer");
-    if let Some(peer) = &peer
-        && peer.value.parse::<core::net::IpAddr>().is_err()
-    {
-        let message = format!("{}.peer: {:?} is not an address", section.path, peer.value);
-        section.problem(Code::BadValue, &peer.place, message);
-    }
-    section.finish();
-    Some(Box::new(Connect {
-        id: id?,
-        interface: interface?,
-        class,
-        group,
-        client,
-        owner,
-        templates,
-        sending,
-        receiving,
-        start,
-        duration,
-        time_to_live,
-        wait,
-        setup_priority,
-        holding_priority,
-        protocol: protocol.map(|protocol| protocol.value),
-        local_port: local_port.and_then(|port| u16::try_from(port.value).ok()),
-        peer: peer.map(|peer| peer.value.to_owned()),
-    }))
-}
-
-fn renegotiate(section: Section<'_>) -> Option<Action> {
-    let id = names(&section);
-    let template = section.string("template").map(|template| template.value.to_owned());
-    let (sending, receiving) = both_flowspecs(&section);
-    if template.is_none() && !section.has("sending") && !section.has("receiving") {
-        section.missing("template, sending or receiving");
-    }
-    section.finish();
-    Some(Action::Renegotiate { id: id?, template, asked: Box::new(Both { sending, receiving }) })
-}
-
-fn refresh(section: Section<'_>) -> Option<Action> {
-    let id = names(&section);
-    let time_to_live = section.quantity::<Micros>("ttl");
-    if !section.has("ttl") {
-        section.missing("ttl");
-    }
-    section.finish();
-    Some(Action::Refresh { id: id?, time_to_live: time_to_live?.value })
-}
-
-fn capacity(section: Section<'_>) -> Option<Action> {
-    let interface = section.string("interface").map(|interface| interface.value.to_owned());
-    let directions = [("egress", Direction::Sending), ("ingress", Direction::Receiving)];
-    let direction = section.choice("direction", &directions);
-    let capacity = section.quantity::<Rate>("capacity");
-    for key in ["interface", "direction", "capacity"] {
-        if !section.has(key) {
-            section.missing(key);
-        }
-    }
-    section.finish();
-    Some(Action::Capacity { interface: interface?, direction: direction?.value, capacity: capacity?.value })
-}
-
-fn measure(section: Section<'_>) -> Option<Action> {
-    let text = |key| section.string(key).map(|text| text.value.to_owned());
-    let (interface, class) = (text("interface"), text("class"));
-    let window = section.quantity::<Micros>("window");
-    let (sending, receiving) = (section.quantity::<Rate>("sending"), section.quantity::<Rate>("receiving"));
-    for key in ["interface", "class", "window"] {
-        if !section.has(key) {
-            section.missing(key);
-        }
-    }
-    if !section.has("sending") && !section.has("receiving") {
-        section.missing("sending or receiving");
-    }
-    if let Some(window) = &window
-        && !(SHORTEST_MEASUREMENT_MICROS..=LONGEST_MEASUREMENT_MICROS).contains(&window.value.get())
-    {
-        let message = format!("{}.window: {} is not from 100 ms to a day", section.path, window.value);
-        section.problem(Code::BadValue, &window.place, message);
-    }
-    section.finish();
-    let rate = |rate: Option<Placed<Rate>>| rate.map_or(Rate::ZERO, |rate| rate.value);
-    let rate = Both { sending: rate(sending), receiving: rate(receiving) };
-    Some(Action::Measure { interface: interface?, class: class?, window: window?.value, rate })
-}
-
-fn transfer(section: Section<'_>) -> Option<Action> {
-    let id = section.string("id");
-    if !section.has("id") {
-        section.missing("id");
-    }
-    for key in ["bytes", "duration"] {
-        let _ = section.raw(key);
-    }
-    section.finish();
-    id.map(|_| Action::Transfer)
-}
-
-/// `close = "v1"`, or `{ id = "v{n}", repeat = 3 }`.
-fn close<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<Action> {
-    if let DeValue::String(id) = value.get_ref() {
-        return Some(Action::Close(Names { pattern: id.to_string(), repeat: 1 }));
-    }
-    let inner = section.subsection("close", value)?;
-    let names = names(&inner);
-    inner.finish();
-    names.map(Action::Close)
-}
-
-fn names(section: &Section<'_>) -> Option<Names> {
-    let id = section.string("id");
-    if !section.has("id") {
-        section.missing("id");
-    }
-    let repeat = section.integer("repeat", 1..=MOST_REPEATED);
-    let id = id?;
-    let count = repeat.as_ref().map_or(1, |repeat| repeat.value);
-    if count > 1 && !id.value.contains("{n}") {
-        let message =
-            format!("{}.id: {:?} is the same {count} times; write \"v{{n}}\"", section.path, id.value);
-        section.problem(Code::Conflict, &id.place, message);
-    }
-    Some(Names { pattern: id.value.to_owned(), repeat: count })
-}
-
-fn both_flowspecs(section: &Section<'_>) -> (Option<Flowspec>, Option<Flowspec>) {
-    let read = |key, direction| section.section(key).and_then(|section| flowspec(section, direction));
-    (read("sending", Direction::Sending), read("receiving", Direction::Receiving))
-}
-
-fn expect(section: Section<'_>) -> Option<Expect> {
-    let decision = section.choice("decision", &[("admitted", true), ("refused", false)]);
-    let text = |key| section.string(key).map(|text| text.value.to_owned());
-    let expect = Expect {
-        admitted: decision.map(|decision| decision.value),
-        error: text("error"),
-        status: text("status"),
-        reason: text("reason"),
-        message: text("message"),
-        rendition: text("rendition"),
-        interface: text("interface"),
-        reserved: rates(&section, "reserved"),
-        available: rates(&section, "available"),
-        charged: rates(&section, "charged"),
-        would_fit: section.quantity::<Rate>("would_fit").map(|rate| rate.value),
-        preempted: texts(&section, "preempted"),
-        shed: texts(&section, "shed"),
-        expired: texts(&section, "expired"),
-        notified: texts(&section, "notified"),
-        waiting: section.flag("waiting").map(|waiting| waiting.value),
-        flows: section.integer("flows", 0..=u64::MAX).map(|flows| flows.value),
-        place: section.place.clone(),
-    };
-    // For `transfer`, which is measured.
-    for key in ["rate", "within"] {
-        let _ = section.raw(key);
-    }
-    section.finish();
-    Some(expect)
-}
-
-/// `"3 Mbit/s"` for what is sent, or a table of both directions.
-fn rates(section: &Section<'_>, key: &'static str) -> Option<Both<Option<Rate>>> {
-    let value = section.raw(key)?;
-    if let DeValue::Table(_) = value.get_ref() {
-        let inner = section.subsection(key, value)?;
-        let rate = |key| inner.quantity::<Rate>(key).map(|rate| rate.value);
-        let rates = Both { sending: rate("sending"), receiving: rate("receiving") };
-        inner.finish();
-        return Some(rates);
-    }
-    section.quantity::<Rate>(key).map(|rate| Both { sending: Some(rate.value), receiving: None })
-}
-
-fn texts(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
-    section.has(key).then(|| {
-        if let Some(DeValue::Array(array)) = section.raw(key).map(Spanned::get_ref)
-            && array.is_empty()
-        {
-            return Vec::new();
-        }
-        each(section, key, |section, value| {
-            let text: Option<Placed<&str>> = section.as_string(key, value);
-            text.map(|text| text.value.to_owned())
-        })
-    })
 }
 
 impl Test {

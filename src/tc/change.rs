@@ -114,6 +114,7 @@ mod tests {
             capacity: Rate::from_mbit(100),
             budget: Rate::from_mbit(80),
             mtu: Bytes::new(1500),
+            wait: flowspec::Micros::new(0),
         })
     }
 

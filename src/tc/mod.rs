@@ -8,6 +8,7 @@ mod change;
 mod fifo;
 mod handle;
 mod htb;
+mod proof;
 mod tbf;
 mod tree;
 
@@ -15,6 +16,7 @@ pub use change::{Change, Op};
 pub use fifo::Bfifo;
 pub use handle::Handle;
 pub use htb::{HtbClass, HtbRoot, NotEncodable, TICK_NANOS};
+pub use proof::error_terms;
 pub use tbf::Tbf;
 pub use tree::{
     DEFAULT, FLOWS, Framed, LARGEST_FLOW_CLASSES, LINK_HEADER, MAJOR, ROOT_CLASS, SHARED, Shape, Tree,

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::{Bytes, Peak, Rate, TSpec};
+use flowspec::{Bytes, Micros, Peak, Rate, TSpec};
 
 use super::fifo::Bfifo;
 use super::handle::Handle;
@@ -44,11 +44,11 @@ pub const LINK_HEADER: Bytes = Bytes::new(14);
 
 /// The largest part that link headers add to what is promised: on packets of the default
 /// `minimum_policed_size`.
-const LARGEST_OVERHEAD: (u64, u64) = (64, 64 + 14);
+pub(super) const LARGEST_OVERHEAD: (u64, u64) = (64, 64 + 14);
 
 /// The part of the capacity that the tree sends: a little less than the link carries, so that queues
 /// are here, where they are in order, and one that a burst has made behind the link drains again.
-const LINK_PART: (u64, u64) = (99, 100);
+pub(super) const LINK_PART: (u64, u64) = (99, 100);
 
 /// A bucket holds at least this much time of its rate, in microseconds: what a late kernel timer
 /// costs is made good from it.
@@ -58,7 +58,7 @@ const LEAST_BURST_MICROS: u64 = 1_000;
 const DEFAULT_QUEUE_MICROS: u64 = 50_000;
 
 /// The largest packet the stack builds: an aggregate that is cut into segments below the qdisc.
-const LARGEST_AGGREGATE: u64 = 64 << 10;
+pub(super) const LARGEST_AGGREGATE: u64 = 64 << 10;
 
 /// The kernel warns outside these bounds.
 const QUANTUM_BOUNDS: (u64, u64) = (1_000, 200_000);
@@ -75,6 +75,8 @@ pub struct Shape {
     pub budget: Rate,
     /// The largest IP datagram.
     pub mtu: Bytes,
+    /// D, where delays are promised: how long a leaf may have to wait and keep its tokens.
+    pub wait: Micros,
 }
 
 /// A flow's traffic with its headers: what its class has to carry.
@@ -143,7 +145,7 @@ impl Tree {
 
     /// The link and the default class, parents first.
     pub fn trunk(&self) -> [HtbClass; 2] {
-        let Shape { capacity, budget, mtu } = self.shape;
+        let Shape { capacity, budget, mtu, wait: _ } = self.shape;
         let (kept, whole) = LINK_PART;
         let capacity = capacity.scale_down(kept, whole).max(Rate::new(1));
         let frame = mtu.saturating_add(LINK_HEADER);
@@ -180,7 +182,7 @@ impl Tree {
 
     /// The queue of the default class: short enough to keep delay down, long enough for one sender.
     pub fn default_queue(&self) -> (Handle, Bfifo) {
-        let room = self.shape.capacity.bytes_in(flowspec::Micros::new(DEFAULT_QUEUE_MICROS));
+        let room = self.shape.capacity.bytes_in(Micros::new(DEFAULT_QUEUE_MICROS));
         let least = Bytes::new(4 * LARGEST_AGGREGATE);
         (Handle::new(MAJOR, DEFAULT), Bfifo { limit: room.max(least) })
     }
@@ -207,12 +209,14 @@ impl Tree {
             packet: a.packet.max(b.packet),
         })?;
         let Framed { rate, peak, bucket, packet } = together;
-        let least = burst_for(rate, packet);
+        // What it may not lose while it waits.
+        let kept = |rate: Rate| burst_for(rate, packet).max(rate.bytes_in(self.shape.wait));
+        let least = kept(rate);
         let burst = bucket.saturating_sub(packet).max(least);
         // Without a finite peak a leaf sends its bucket at the link's speed: ceil is then no limit,
         // and equal to the rate so that nothing is borrowed.
         let ceil = peak.unwrap_or(rate).min(self.shape.capacity).max(rate);
-        let cburst = if peak.is_some() { burst_for(ceil, packet) } else { burst };
+        let cburst = if peak.is_some() { kept(ceil) } else { burst };
         Some(HtbClass {
             handle,
             parent: Handle::new(MAJOR, ROOT_CLASS),
@@ -237,7 +241,7 @@ impl Tree {
 /// Two packets or a millisecond of the rate, whichever is more: with less, HTB loses rate.
 fn burst_for(rate: Rate, packet: Bytes) -> Bytes {
     let two = Bytes::new(packet.get().saturating_mul(2));
-    rate.bytes_in(flowspec::Micros::new(LEAST_BURST_MICROS)).max(two)
+    rate.bytes_in(Micros::new(LEAST_BURST_MICROS)).max(two)
 }
 
 /// An eightieth of a second's bytes, at least a packet, within what the kernel likes.
