@@ -119,7 +119,7 @@ fn reports_are_well_formed() {
     );
     assert!(
         tap.ends_with(
-            "ok 3 - measured # SKIP transfer is measured on the private network, and this is virtual time\n"
+            "ok 3 - measured # SKIP a transfer is measured on a private network: run it with --lab\n"
         ),
         "{tap}"
     );

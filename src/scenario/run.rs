@@ -185,6 +185,9 @@ impl Run<'_> {
             self.touch(decision);
             self.decisions.push((number, decision.clone()));
         }
+        if let Some(Err(why)) = &seen.rate {
+            return Err(self.failure(step, "transfer", "to be measured", why, None));
+        }
         let Some(expect) = &step.expect else { return Ok(()) };
         let result = self.compare(step, expect, &seen);
         if result.is_err() {
