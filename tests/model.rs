@@ -446,11 +446,11 @@ impl Naive {
         let mut over: Vec<_> = self
             .flows
             .iter()
-            .map(|flow| (ending(flow), flow.id.clone()))
-            .filter(|(at, _)| *at <= now)
+            .map(|flow| (ending(flow), flow.order, flow.id.clone()))
+            .filter(|(at, ..)| *at <= now)
             .collect();
         over.sort();
-        for (_, id) in over {
+        for (.., id) in over {
             self.remove(&id);
             ended.push(id);
         }

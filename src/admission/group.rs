@@ -1,7 +1,6 @@
 //! Groups: one reservation that several flows share (lpGQOS).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, Peak, Qos, Rate};
 
@@ -24,7 +23,8 @@ pub(super) struct Group {
     charge: Charge,
     /// What is booked for it.
     pub(super) footprint: Footprint,
-    members: BTreeMap<Arc<str>, Member>,
+    /// By slot.
+    members: BTreeMap<u32, Member>,
     sums: Both<Sums>,
     /// It has been ended and goes with its last member.
     pub(super) closing: bool,
@@ -64,13 +64,13 @@ impl Group {
         self.members.is_empty()
     }
 
-    pub(super) fn join(&mut self, id: &Arc<str>, member: Member, now: u64) {
+    pub(super) fn join(&mut self, slot: u32, member: Member, now: u64) {
         self.count(&member, |profile, amount| profile.book(amount, member.window, now));
-        self.members.insert(id.clone(), member);
+        self.members.insert(slot, member);
     }
 
-    pub(super) fn leave(&mut self, id: &str, now: u64) -> Option<Member> {
-        let member = self.members.remove(id)?;
+    pub(super) fn leave(&mut self, slot: u32, now: u64) -> Option<Member> {
+        let member = self.members.remove(&slot)?;
         self.count(&member, |profile, amount| profile.unbook(amount, member.window, now));
         Some(member)
     }
@@ -188,9 +188,9 @@ impl Group {
     /// Whether the members would fit another flowspec for the group.
     pub(super) fn check_members(&self, group: &str, changed: &Self, now: u64) -> Result<(), Refusal> {
         let mut counted = Self { members: BTreeMap::new(), sums: Both::default(), ..changed.clone() };
-        for (id, member) in &self.members {
+        for (slot, member) in &self.members {
             counted.check(group, member, now)?;
-            counted.join(id, member.clone(), now);
+            counted.join(*slot, member.clone(), now);
         }
         Ok(())
     }
@@ -219,8 +219,8 @@ impl Group {
     }
 
     /// A member, as it is counted.
-    pub(super) fn member(&self, id: &str) -> Option<&Member> {
-        self.members.get(id)
+    pub(super) fn member(&self, slot: u32) -> Option<&Member> {
+        self.members.get(&slot)
     }
 
     /// What the members are charged together now.

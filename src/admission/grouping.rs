@@ -1,6 +1,5 @@
 //! The ledger's groups: made, changed, ended, and charged for as their members come and go.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use flowspec::{Both, Micros, Rate};
@@ -8,11 +7,10 @@ use flowspec::{Both, Micros, Rate};
 use super::account::{ClassCounts, Footprint};
 use super::client::ClientUse;
 use super::group::Group;
-use super::ledger::{Ledger, Totals, class_names, class_of, client_of};
+use super::ledger::{Classes, Ledger, Totals, client_of};
 use super::profile::Window;
 use super::refusal::Refusal;
 use super::request::{Grant, GroupRequest};
-use super::waiting::Waiting;
 use crate::policy::{Admission, Policy};
 
 /// The most groups there may be at once.
@@ -24,34 +22,30 @@ impl Ledger {
     pub fn reload(&mut self, policy: Arc<Policy>) {
         let before = std::mem::replace(&mut self.policy, policy);
         let policy = Arc::clone(&self.policy);
-        self.class_names = class_names(&policy);
+        let old = std::mem::replace(&mut self.classes, Arc::new(Classes::of(&policy)));
         // What is counted is what a policy limits: everything is booked anew.
-        for (name, account) in &mut self.accounts {
-            if let Some(interface) = policy.interface(name) {
+        for (number, account) in (0..).zip(&mut self.accounts) {
+            let name = self.interfaces.text(number);
+            if let (Some(account), Some(interface)) = (account, policy.interface(name)) {
                 *account = account.clone().under(before.interface(name), interface, policy.preemption);
                 account.prove(interface, self.prover);
             }
         }
         let now = self.now;
-        let flows = self.flows.values_mut().map(|entry| (&*entry.interface, &mut entry.footprint));
-        let groups = self.groups.values_mut().map(|group| (group.interface.as_str(), &mut group.footprint));
-        for (interface, footprint) in flows.chain(groups) {
-            if policy.interface(interface).is_none() {
-                continue;
-            }
-            let class = footprint.class.as_deref().and_then(|class| policy.classes.get(class));
-            footprint.class_counts = ClassCounts::of(class);
-            footprint.class_type = class.map_or(0, |class| class.class_type);
-            if class.is_none_or(|class| class.admission == Admission::Declared) {
-                footprint.peak = None;
-            }
-            if let Some(account) = self.accounts.get_mut(interface) {
-                account.book(footprint, now);
-            }
+        for slot in self.flows.slots().collect::<Vec<_>>() {
+            let mut entry = self.flows.entry(slot);
+            self.rebook(&mut entry.footprint, &old);
+            self.flows.update(&entry, now);
         }
+        let mut groups = std::mem::take(&mut self.groups);
+        for group in groups.values_mut() {
+            self.rebook(&mut group.footprint, &old);
+        }
+        self.groups = groups;
         // What clients have is counted under the new limits, and what they had asked is forgotten.
         self.clients.clear();
-        for entry in self.flows.values() {
+        for slot in self.flows.slots() {
+            let entry = self.flows.entry(slot);
             if let Some((name, limits)) = client_of(&policy, entry.client.as_deref()) {
                 let client =
                     self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
@@ -65,6 +59,27 @@ impl Ledger {
         self.make_groups();
     }
 
+    /// Books what stands under a new policy, which may count it otherwise; `old` are the classes before it.
+    fn rebook(&mut self, footprint: &mut Footprint, old: &Classes) {
+        if let Some(class) = &mut footprint.class {
+            *class = Arc::make_mut(&mut self.classes).intern(old.names.text(*class));
+        }
+        let interface = self.interfaces.text(footprint.interface);
+        if self.policy.interface(interface).is_none() {
+            return;
+        }
+        let class = footprint.class.and_then(|class| self.classes.policy(class).ok());
+        footprint.class_counts = ClassCounts::of(class);
+        footprint.class_type = class.map_or(0, |class| class.class_type);
+        if class.is_none_or(|class| class.admission == Admission::Declared) {
+            footprint.peak = None;
+        }
+        let now = self.now;
+        if let Some(account) = self.account_at(footprint.interface) {
+            account.book(footprint, now);
+        }
+    }
+
     /// What the flows of a class sent on average over the `window` that ends now, as it was measured; what
     /// they take is reckoned by that, where the class's admission is measured, until three windows later.
     ///
@@ -76,42 +91,43 @@ impl Ledger {
         window: Micros,
         rate: Both<Rate>,
     ) -> Result<(), Refusal> {
-        let policy = Arc::clone(&self.policy);
-        if class_of(&policy, Some(class))?.is_some_and(|class| class.admission == Admission::Declared) {
+        let classes = Arc::clone(&self.classes);
+        let (number, found) = classes.find(class)?;
+        if found.admission == Admission::Declared {
             return Err(Refusal::NotMeasured { class: class.to_owned() });
         }
         let now = self.now;
-        let name = self.class_names.get(class).cloned();
-        let (Some(account), Some(name)) = (self.account_of(interface), name) else {
+        let Some(account) = self.account_of(interface) else {
             return Err(Refusal::UnknownInterface { interface: interface.to_owned() });
         };
-        account.measure(&name, rate, now.saturating_sub(window.get()), now);
+        let since = now.saturating_sub(window.get());
+        account.measure(number, rate, since, found.overbooking_thousandths, now);
         Ok(())
     }
 
     /// The flows of a client, in the order in which they were admitted.
     pub fn flows_of(&self, client: &str) -> Vec<String> {
-        let flows = self.flows.values().filter(|entry| entry.client.as_deref() == Some(client));
-        let mut flows: Vec<_> =
-            flows.map(|entry| (entry.footprint.order, entry.footprint.id.to_string())).collect();
+        let entries = self.flows.slots().map(|slot| self.flows.entry(slot));
+        let entries = entries.filter(|entry| entry.client.as_deref() == Some(client));
+        let mut flows: Vec<_> = entries.map(|entry| entry.footprint.rank()).collect();
         flows.sort_unstable();
-        flows.into_iter().map(|(_, id)| id).collect()
+        flows.into_iter().map(|rank| self.flows.id(rank.slot()).to_owned()).collect()
     }
 
     /// The interfaces that are known, with their totals.
     pub fn interfaces(&self) -> Vec<(String, Both<Totals>)> {
-        let names = self.accounts.keys();
-        names.filter_map(|name| Some((name.to_string(), self.totals(name)?))).collect()
+        let open = self.interfaces.iter().filter(|(_, number)| self.accounts[*number as usize].is_some());
+        open.filter_map(|(name, _)| Some((name.to_string(), self.totals(name)?))).collect()
     }
 
     /// The flows of an interface with what they cost, most first, then oldest.
     pub fn holders(&self, interface: &str) -> Vec<(String, Both<Rate>)> {
-        let flows = self.flows.values().filter(|entry| &*entry.interface == interface);
-        let mut flows: Vec<_> = flows.map(|entry| (&entry.footprint, entry.rate())).collect();
-        flows.sort_by_key(|(footprint, rate)| {
-            (std::cmp::Reverse(rate.sending.max(rate.receiving)), footprint.order)
-        });
-        flows.into_iter().map(|(footprint, rate)| (footprint.id.to_string(), rate)).collect()
+        let Some(number) = self.interfaces.number(interface) else { return Vec::new() };
+        let entries = self.flows.slots().map(|slot| self.flows.entry(slot));
+        let entries = entries.filter(|entry| entry.footprint.interface == number);
+        let mut flows: Vec<_> = entries.map(|entry| (entry.footprint.rank(), entry.rate())).collect();
+        flows.sort_by_key(|(rank, rate)| (std::cmp::Reverse(rate.sending.max(rate.receiving)), *rank));
+        flows.into_iter().map(|(rank, rate)| (self.flows.id(rank.slot()).to_owned(), rate)).collect()
     }
 
     /// Makes a group, or changes the one of that name; its members stay, and it may not be smaller than
@@ -121,7 +137,12 @@ impl Ledger {
     pub fn group(&mut self, request: &GroupRequest) -> Result<Grant, Refusal> {
         let GroupRequest { id, interface, class, mode, qos } = request;
         let policy = Arc::clone(&self.policy);
-        let class_policy = class_of(&policy, class.as_deref())?;
+        let classes = Arc::clone(&self.classes);
+        let found = match class {
+            None => None,
+            Some(name) => Some(classes.find(name)?),
+        };
+        let (class_number, class_policy) = found.unzip();
         let charge = self.charge(&policy, interface, qos, class_policy)?;
         let key: Arc<str> = Arc::from(id.as_str());
         let before = self.groups.get(&key).cloned();
@@ -135,10 +156,11 @@ impl Ledger {
             return Err(Refusal::TooManyFlows { flows: self.groups.len() });
         }
         let order = before.as_ref().map_or(self.admitted + 1, |before| before.footprint.order);
-        let footprint = Footprint {
-            id: Arc::from(format!("group {id}").as_str()),
+        let mut footprint = Footprint {
+            slot: before.as_ref().map_or(0, |before| before.footprint.slot),
             order,
-            class: class.as_ref().and_then(|class| self.class_names.get(class.as_str()).cloned()),
+            interface: self.interface_number(interface),
+            class: class_number,
             class_type: class_policy.map_or(0, |class| class.class_type),
             class_counts: ClassCounts::of(class_policy),
             charged: Both::default(),
@@ -148,6 +170,10 @@ impl Ledger {
             holding_priority: None,
             peak: None,
         };
+        let new = before.is_none();
+        if new {
+            self.flows.insert_group(&format!("group {id}"), &mut footprint, self.now);
+        }
         let mut group = Group::new(interface, *mode, *qos, charge, footprint);
         if let Some(before) = &before {
             before.check_members(id, &group, self.now)?;
@@ -155,7 +181,12 @@ impl Ledger {
         }
         (group.footprint.charged, group.footprint.buffer) = group.due(None);
         let old = before.as_ref().map(|before| before.footprint.clone());
-        self.replace(interface, old.as_ref(), &group.footprint)?;
+        if let Err(refusal) = self.replace(old.as_ref(), &group.footprint) {
+            if new {
+                self.flows.remove_group(group.footprint.slot);
+            }
+            return Err(refusal);
+        }
         self.admitted = self.admitted.max(order);
         let charged = group.footprint.charged;
         self.groups.insert(key, group);
@@ -185,7 +216,6 @@ impl Ledger {
     /// Whether something fits in place of what is booked; it is not made worse than what was `held`.
     pub(super) fn check_replaced(
         &self,
-        interface: &str,
         booked: &Footprint,
         new: &Footprint,
         held: &Footprint,
@@ -193,21 +223,20 @@ impl Ledger {
         if new.charged == booked.charged && new.buffer == booked.buffer {
             return Ok(());
         }
-        let mut without = self.clone_account(interface);
-        if let Some(account) = without.accounts.get_mut(interface) {
-            account.unbook(booked, self.now);
-        }
-        without.check_footprint(interface, new, Some(held))
+        let Some(Some(account)) = self.accounts.get(booked.interface as usize) else { return Ok(()) };
+        let mut without = account.clone();
+        without.unbook(booked, self.now);
+        self.check_on(&without, new, Some(held))
     }
 
     /// Books something in place of something else, or of nothing.
-    fn replace(&mut self, interface: &str, old: Option<&Footprint>, new: &Footprint) -> Result<(), Refusal> {
+    fn replace(&mut self, old: Option<&Footprint>, new: &Footprint) -> Result<(), Refusal> {
         let now = self.now;
-        if let (Some(account), Some(old)) = (self.accounts.get_mut(interface), old) {
+        if let (Some(account), Some(old)) = (self.account_at(new.interface), old) {
             account.unbook(old, now);
         }
-        let result = self.check_footprint(interface, new, old);
-        if let Some(account) = self.accounts.get_mut(interface) {
+        let result = self.check_footprint(new, old);
+        if let Some(account) = self.account_at(new.interface) {
             match (&result, old) {
                 (Ok(()), _) => account.book(new, now),
                 (Err(_), Some(old)) => account.book(old, now),
@@ -215,26 +244,6 @@ impl Ledger {
             }
         }
         result
-    }
-
-    /// A ledger with one account of this one, to try something on.
-    fn clone_account(&self, interface: &str) -> Self {
-        let accounts =
-            self.accounts.get_key_value(interface).map(|(name, account)| (name.clone(), account.clone()));
-        Self {
-            policy: Arc::clone(&self.policy),
-            now: self.now,
-            accounts: accounts.into_iter().collect(),
-            flows: HashMap::default(),
-            groups: BTreeMap::new(),
-            clients: HashMap::new(),
-            endings: BTreeSet::new(),
-            admitted: self.admitted,
-            class_names: BTreeSet::new(),
-            waiting: Waiting::default(),
-            prover: self.prover,
-            risen: false,
-        }
     }
 
     /// Changes a group's members, and with them what the link is charged for it.
@@ -248,7 +257,7 @@ impl Ledger {
         }
         let due = Footprint { charged, buffer, ..group.footprint.clone() };
         let before = std::mem::replace(&mut group.footprint, due);
-        if let Some(account) = self.accounts.get_mut(group.interface.as_str()) {
+        if let Some(Some(account)) = self.accounts.get_mut(before.interface as usize) {
             account.unbook(&before, now);
             account.book(&group.footprint, now);
         }
@@ -256,11 +265,11 @@ impl Ledger {
 
     pub(super) fn end_group(&mut self, name: &str) {
         let now = self.now;
-        if let Some(group) = self.groups.remove(name)
-            && let Some(account) = self.accounts.get_mut(group.interface.as_str())
-        {
+        let Some(group) = self.groups.remove(name) else { return };
+        if let Some(account) = self.account_at(group.footprint.interface) {
             account.unbook(&group.footprint, now);
         }
+        self.flows.remove_group(group.footprint.slot);
     }
 
     /// The groups of the policy that there are not yet: again when a capacity has become known.

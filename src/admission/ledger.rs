@@ -6,20 +6,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use foldhash::quality::RandomState;
-
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Rate, ServiceType, TSpec};
 
-use super::account::{Account, Footprint, capacity};
+use super::account::{Account, Footprint, Rank, capacity};
 use super::charge::Charge;
 use super::client::ClientUse;
+use super::flows::{Flows, LAST_ORDER};
 use super::group::{Group, Member};
+use super::names::Names;
 use super::profile::FOREVER;
 use super::proof::{Prover, unproven};
 use super::refusal::Refusal;
 use super::request::{Grant, Request};
 use super::waiting::Waiting;
-use crate::policy::{Class, Client, InterfacePolicy, Policy};
+use crate::policy::{Class, Client, Policy};
 
 /// The most flows there may be at once. Everything that grows has a limit.
 pub(super) const MOST_FLOWS: usize = 1_000_000;
@@ -32,23 +32,33 @@ pub(super) const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 pub struct Ledger {
     pub(super) policy: Arc<Policy>,
     pub(super) now: u64,
-    pub(super) accounts: BTreeMap<Arc<str>, Account>,
-    pub(super) flows: HashMap<Arc<str>, Entry, RandomState>,
+    /// Every interface that was ever named.
+    pub(super) interfaces: Names,
+    /// By the interface's number; nothing where the policy knows none.
+    pub(super) accounts: Vec<Option<Account>>,
+    pub(super) classes: Arc<Classes>,
+    pub(super) flows: Flows,
     pub(super) groups: BTreeMap<Arc<str>, Group>,
     pub(super) clients: HashMap<String, ClientUse>,
     /// When flows end by themselves.
-    pub(super) endings: BTreeSet<(u64, Arc<str>)>,
+    pub(super) endings: BTreeSet<(u64, Rank)>,
     pub(super) admitted: u64,
-    pub(super) class_names: BTreeSet<Arc<str>>,
     pub(super) waiting: Waiting,
     pub(super) prover: Prover,
     /// A capacity has risen since somebody was told.
     pub(super) risen: bool,
 }
 
+/// The classes that the policy has, and those that flows have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Classes {
+    pub(super) names: Names,
+    /// By number; nothing where the policy has it no more.
+    policies: Vec<Option<Class>>,
+}
+
 /// What a flow had before it was given something else.
 pub(super) struct Before {
-    id: Arc<str>,
     entry: Entry,
     member: Option<Member>,
 }
@@ -65,7 +75,6 @@ pub struct Totals {
 /// What a flow holds; given back as it stands here, whatever the policy says by then.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) interface: Arc<str>,
     pub(super) footprint: Footprint,
     /// What it costs, where a group pays; else it is the footprint's.
     pub(super) cost: Option<Box<Cost>>,
@@ -132,17 +141,18 @@ impl Ledger {
 
     /// The same, with what proves the delays of its data path.
     pub fn proving(policy: Arc<Policy>, prover: Prover) -> Self {
-        let class_names = class_names(&policy);
+        let classes = Arc::new(Classes::of(&policy));
         let mut ledger = Self {
             policy,
             now: 0,
-            accounts: BTreeMap::new(),
-            flows: HashMap::default(),
+            interfaces: Names::default(),
+            accounts: Vec::new(),
+            classes,
+            flows: Flows::default(),
             groups: BTreeMap::new(),
             clients: HashMap::new(),
             endings: BTreeSet::new(),
             admitted: 0,
-            class_names,
             waiting: Waiting::default(),
             prover,
             risen: false,
@@ -184,15 +194,14 @@ impl Ledger {
 
     /// C and D of what is sent, stated or proven.
     pub fn proven(&self, interface: &str) -> Option<ErrorTerms> {
-        self.accounts.get(interface)?.terms.sending
+        self.account(interface)?.terms.sending
     }
 
     /// C and D again, after something has changed that they depend on.
     pub(super) fn prove(&mut self, interface: &str) {
         let prover = self.prover;
-        if let (Some(policy), Some(account)) =
-            (self.policy.interface(interface), self.accounts.get_mut(interface))
-        {
+        let policy = Arc::clone(&self.policy);
+        if let (Some(policy), Some(account)) = (policy.interface(interface), self.account_of(interface)) {
             account.prove(policy, prover);
         }
     }
@@ -201,12 +210,11 @@ impl Ledger {
     /// order of their endings.
     pub fn advance(&mut self, now: u64) -> Vec<String> {
         let mut ended = Vec::new();
-        while let Some((at, id)) = self.endings.first().cloned()
+        while let Some(&(at, rank)) = self.endings.first()
             && at <= now
         {
             self.pass(at);
-            self.release(&id);
-            ended.push(id.to_string());
+            ended.extend(self.end(rank.slot()));
         }
         self.pass(now);
         ended
@@ -217,10 +225,12 @@ impl Ledger {
             return;
         }
         self.now = now;
-        for (name, account) in &mut self.accounts {
-            if account.advance(now) {
+        for (number, account) in (0..).zip(&mut self.accounts) {
+            if let Some(account) = account
+                && account.advance(now)
+            {
                 self.risen = true;
-                if let Some(policy) = self.policy.interface(name) {
+                if let Some(policy) = self.policy.interface(self.interfaces.text(number)) {
                     account.prove(policy, self.prover);
                 }
             }
@@ -248,24 +258,24 @@ impl Ledger {
             grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
         }
         self.admitted += 1;
-        let id = entry.footprint.id.clone();
         let member = Member { charge: entry.charge(grant.tspec), window: entry.footprint.window };
-        self.book(id, entry, Some(member));
+        self.book_new(&request.id, entry, Some(member));
+        if self.admitted >= LAST_ORDER {
+            self.renumber();
+        }
         Ok(grant)
     }
 
     /// Books a flow if it fits as it is, without a client's request being counted or anybody displaced: its
-    /// name, to release it by.
+    /// slot, to end it by.
     ///
     /// - **Errors**: the refusal, and nothing is booked.
-    pub(super) fn try_out(&mut self, request: &Request) -> Result<Arc<str>, Refusal> {
+    pub(super) fn try_out(&mut self, request: &Request) -> Result<u32, Refusal> {
         let (entry, grant, _) = self.prepare(request)?;
         self.check(&entry, None)?;
         let charge = entry.charge(grant.tspec);
         let member = Member { charge, window: entry.footprint.window };
-        let id = entry.footprint.id.clone();
-        self.book(id.clone(), entry, Some(member));
-        Ok(id)
+        Ok(self.book_new(&request.id, entry, Some(member)))
     }
 
     /// What [`admit`](Self::admit) would answer; changes nothing but the list of known interfaces.
@@ -287,8 +297,9 @@ impl Ledger {
     pub fn earliest(&mut self, request: &Request) -> Option<u64> {
         let start = request.start.unwrap_or(self.now).max(self.now);
         let duration = request.end.map(|end| end.saturating_sub(start));
-        let account = self.accounts.get(request.interface.as_str());
-        let mut moments = account.map_or_else(Vec::new, |account| account.moments(request.class.as_deref()));
+        let account = self.account(&request.interface);
+        let class = request.class.as_deref().and_then(|class| self.classes.names.number(class));
+        let mut moments = account.map_or_else(Vec::new, |account| account.moments(class));
         let client = client_of(&self.policy, request.client.as_deref());
         let client = client.and_then(|(name, _)| self.clients.get(name));
         moments.extend(client.into_iter().flat_map(ClientUse::moments));
@@ -306,14 +317,20 @@ impl Ledger {
 
     /// Gives back what a flow holds: what that was, or nothing where it holds nothing any more.
     pub fn release(&mut self, id: &str) -> Option<Both<Rate>> {
-        let (id, entry) = self.flows.remove_entry(id)?;
-        self.unbook(&id, &entry);
+        let (_, entry) = self.flows.remove(id)?;
+        self.unbook(&entry);
         if let Some(name) = &entry.group
             && self.groups.get(name).is_some_and(|group| group.closing && group.is_empty())
         {
             self.end_group(name);
         }
         Some(entry.rate())
+    }
+
+    /// Gives back what the flow in a slot holds: what it was called.
+    pub(super) fn end(&mut self, slot: u32) -> Option<String> {
+        let id = self.flows.id(slot).to_owned();
+        self.release(&id).map(|_| id)
     }
 
     /// Asks for another reservation in place of the one a flow has; an absent direction, or one that says
@@ -335,19 +352,24 @@ impl Ledger {
         id: &str,
         asked: Both<Option<Flowspec>>,
     ) -> Result<(Grant, Before), Refusal> {
-        let Some((key, old)) = self.flows.get_key_value(id) else {
+        let Some(old) = self.flows.get(id) else {
             return Err(Refusal::UnknownId { id: id.to_owned() });
         };
-        let (key, old) = (key.clone(), old.clone());
+        let slot = old.footprint.slot;
         let given = |spec: Option<Flowspec>| spec.filter(|spec| spec.service_type != ServiceType::NoChange);
         let asked = asked.map(given);
         let policy = Arc::clone(&self.policy);
-        let class = class_of(&policy, old.footprint.class.as_deref())?;
+        let classes = Arc::clone(&self.classes);
+        let class = match old.footprint.class {
+            None => None,
+            Some(number) => Some(classes.policy(number)?),
+        };
+        let interface = self.interfaces.text(old.footprint.interface).clone();
         let qos = asked.map(|spec| spec.unwrap_or(Flowspec::BEST_EFFORT));
-        let mut charge = self.charge(&policy, &old.interface, &qos, class)?;
+        let mut charge = self.charge(&policy, &interface, &qos, class)?;
         let before = old.group.as_ref().and_then(|name| self.groups.get(name));
         let (member_before, group_before) =
-            before.map(|group| (group.member(&key).cloned(), group.footprint.clone())).unzip();
+            before.map(|group| (group.member(slot).cloned(), group.footprint.clone())).unzip();
         let member_before = member_before.flatten();
         for direction in Direction::BOTH {
             if asked.get(direction).is_none() {
@@ -363,20 +385,20 @@ impl Ledger {
         entry.footprint.window.start = old.footprint.window.start.max(self.now);
         let member = Member { charge, window: entry.footprint.window };
         // The old one makes room for the new one; if that does not fit it takes its place again.
-        self.unbook(&key, &old);
+        self.unbook(&old);
         let result = self
             .check_member(&entry, &member, Some(&old), group_before.as_ref())
             .and_then(|()| self.check(&entry, Some(&old)));
-        self.flows.remove(&key);
         match result {
             Ok(()) => {
-                self.book(key.clone(), entry, Some(member));
+                self.flows.update(&entry, self.now);
+                self.book(&entry, Some(member));
                 let dscp = class.and_then(|class| class.dscp);
                 let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
-                Ok((grant, Before { id: key, entry: old, member: member_before }))
+                Ok((grant, Before { entry: old, member: member_before }))
             }
             Err(refusal) => {
-                self.book(key, old, member_before);
+                self.book(&old, member_before);
                 Err(refusal)
             }
         }
@@ -384,33 +406,34 @@ impl Ledger {
 
     /// Gives a flow back what it had.
     pub(super) fn restore(&mut self, before: Before) {
-        let Before { id, entry, member } = before;
-        if let Some(now) = self.flows.remove(&id) {
-            self.unbook(&id, &now);
-            self.book(id, entry, member);
-        }
+        let Before { entry, member } = before;
+        let now = self.flows.entry(entry.footprint.slot);
+        self.unbook(&now);
+        self.flows.update(&entry, self.now);
+        self.book(&entry, member);
     }
 
     /// A flow's soft state lasts so long from now on.
     ///
     /// - **Errors**: no such flow.
     pub fn refresh(&mut self, id: &str, time_to_live: Micros) -> Result<(), Refusal> {
-        let Some((key, entry)) = self.flows.get_key_value(id) else {
+        let Some(mut entry) = self.flows.get(id) else {
             return Err(Refusal::UnknownId { id: id.to_owned() });
         };
-        let (key, before) = (key.clone(), entry.ending());
-        if let Some(entry) = self.flows.get_mut(&key) {
-            entry.deadline = Some(self.now.saturating_add(time_to_live.get()));
-            let after = entry.ending();
-            self.end_at(&key, before, after);
+        let rank = entry.footprint.rank();
+        if let Some(at) = entry.ending() {
+            self.endings.remove(&(at, rank));
         }
+        entry.deadline = Some(self.now.saturating_add(time_to_live.get()));
+        self.endings.extend(entry.ending().map(|at| (at, rank)));
+        self.flows.update(&entry, self.now);
         Ok(())
     }
 
     /// Both directions of an interface now, if the policy knows it.
     pub fn totals(&self, interface: &str) -> Option<Both<Totals>> {
         let policy = self.policy.interface(interface)?;
-        let account = self.accounts.get(interface);
+        let account = self.account(interface);
         let total = |direction| {
             let known = match account {
                 Some(account) => *account.capacity.get(direction),
@@ -418,7 +441,7 @@ impl Ledger {
             };
             let budget =
                 known.map_or(Rate::ZERO, |capacity| policy.budget(direction).reservable_of(capacity));
-            let taken = |account: &Account| account.taken(&self.policy, direction, self.now);
+            let taken = |account: &Account| account.taken(direction, self.now);
             Totals { budget, reserved: account.map_or(Rate::ZERO, taken) }
         };
         Some(Both { sending: total(Direction::Sending), receiving: total(Direction::Receiving) })
@@ -426,20 +449,19 @@ impl Ledger {
 
     /// What the link carries in a direction, if that is known.
     pub fn capacity(&self, interface: &str, direction: Direction) -> Option<Rate> {
-        *self.accounts.get(interface)?.capacity.get(direction)
+        *self.account(interface)?.capacity.get(direction)
     }
 
     /// When a capacity counts that is more than before; nothing where it does already.
     pub(super) fn rises(&self, interface: &str, direction: Direction) -> Option<u64> {
-        self.accounts.get(interface)?.rising.get(direction).map(|(at, _)| at)
+        self.account(interface)?.rising.get(direction).map(|(at, _)| at)
     }
 
     /// By how much less is taken of an interface than its flows have declared, as they are measured.
     pub(super) fn relief(&self, interface: &str) -> Both<Rate> {
         let relief = |direction| {
-            let account = self.accounts.get(interface);
-            let relief =
-                account.map(|account| account.relief(&self.policy, direction, self.now, |_, _| true));
+            let account = self.account(interface);
+            let relief = account.map(|account| account.relief(direction, self.now, |_, _| true));
             Rate::new(relief.unwrap_or(0))
         };
         Both { sending: relief(Direction::Sending), receiving: relief(Direction::Receiving) }
@@ -452,7 +474,8 @@ impl Ledger {
 
     /// What a flow costs and where, if it is admitted.
     pub fn flow(&self, id: &str) -> Option<(&str, Both<Rate>)> {
-        self.flows.get(id).map(|entry| (&*entry.interface, entry.rate()))
+        let entry = self.flows.get(id)?;
+        Some((&**self.interfaces.text(entry.footprint.interface), entry.rate()))
     }
 
     /// The interface of a group, and what its members are charged together.
@@ -468,64 +491,137 @@ impl Ledger {
         ))
     }
 
-    /// Writes down a flow that is known to fit; `member` is for its group, if it has one.
-    fn book(&mut self, id: Arc<str>, entry: Entry, member: Option<Member>) {
-        let now = self.now;
-        if let Some(account) = self.accounts.get_mut(&*entry.interface) {
-            account.book(&entry.footprint, now);
+    /// Writes down a new flow that is known to fit: its slot.
+    fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
+        self.flows.insert(id, &mut entry, self.now);
+        self.book(&entry, member);
+        entry.footprint.slot
+    }
+
+    /// Writes down what a flow takes that is known to fit; `member` is for its group, if it has one.
+    fn book(&mut self, entry: &Entry, member: Option<Member>) {
+        let (now, footprint) = (self.now, &entry.footprint);
+        if let Some(account) = self.account_at(footprint.interface) {
+            account.book(footprint, now);
         }
         if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
             let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
-            client.book(entry.rate(), entry.footprint.window, now);
+            client.book(entry.rate(), footprint.window, now);
         }
         if let (Some(name), Some(member)) = (&entry.group, member) {
-            self.change_group(&name.clone(), |group| group.join(&id, member, now));
+            self.change_group(name, |group| group.join(footprint.slot, member, now));
         }
         if let Some(at) = entry.ending() {
-            self.endings.insert((at, id.clone()));
+            self.endings.insert((at, footprint.rank()));
         }
-        self.flows.insert(id, entry);
     }
 
-    /// Takes back everything a flow has booked; it is not in the list any more, or is put there again.
-    pub(super) fn unbook(&mut self, id: &Arc<str>, entry: &Entry) {
-        let now = self.now;
-        if let Some(account) = self.accounts.get_mut(&*entry.interface) {
-            account.unbook(&entry.footprint, now);
+    /// Takes back everything a flow has booked; it is not in the list any more, or is booked again.
+    pub(super) fn unbook(&mut self, entry: &Entry) {
+        let (now, footprint) = (self.now, &entry.footprint);
+        if let Some(account) = self.account_at(footprint.interface) {
+            account.unbook(footprint, now);
         }
         if let Some((name, _)) = client_of(&self.policy, entry.client.as_deref())
             && let Some(client) = self.clients.get_mut(name)
         {
-            client.unbook(entry.rate(), entry.footprint.window, now);
+            client.unbook(entry.rate(), footprint.window, now);
         }
         if let Some(name) = &entry.group {
-            self.change_group(&name.clone(), |group| {
-                group.leave(id, now);
+            self.change_group(name, |group| {
+                group.leave(footprint.slot, now);
             });
         }
         if let Some(at) = entry.ending() {
-            self.endings.remove(&(at, id.clone()));
+            self.endings.remove(&(at, footprint.rank()));
         }
     }
 
-    fn end_at(&mut self, id: &Arc<str>, before: Option<u64>, after: Option<u64>) {
-        if let Some(at) = before {
-            self.endings.remove(&(at, id.clone()));
+    /// Numbers all flows and groups anew, in their order: after eight million million admissions.
+    fn renumber(&mut self) {
+        let mut slots: Vec<_> =
+            self.flows.slots().map(|slot| (self.flows.entry(slot).footprint.order, slot)).collect();
+        let groups = self.groups.values().map(|group| (group.footprint.order, group.footprint.slot));
+        slots.extend(groups);
+        slots.sort_unstable();
+        let orders: HashMap<u32, u64> =
+            slots.iter().zip(1..).map(|((_, slot), order)| (*slot, order)).collect();
+        self.admitted = orders.len() as u64;
+        self.endings.clear();
+        for slot in self.flows.slots().collect::<Vec<_>>() {
+            let mut entry = self.flows.entry(slot);
+            entry.footprint.order = orders[&slot];
+            self.endings.extend(entry.ending().map(|at| (at, entry.footprint.rank())));
+            self.flows.update(&entry, self.now);
         }
-        if let Some(at) = after {
-            self.endings.insert((at, id.clone()));
+        for group in self.groups.values_mut() {
+            group.footprint.order = orders[&group.footprint.slot];
         }
+        self.reload(Arc::clone(&self.policy));
+    }
+
+    /// The account of an interface, if one is open.
+    pub(super) fn account(&self, interface: &str) -> Option<&Account> {
+        self.accounts.get(self.interfaces.number(interface)? as usize)?.as_ref()
+    }
+
+    /// The account with a number.
+    pub(super) fn account_at(&mut self, interface: u32) -> Option<&mut Account> {
+        self.accounts.get_mut(interface as usize)?.as_mut()
     }
 
     /// The account of an interface, opened if the policy knows it.
     pub(super) fn account_of(&mut self, interface: &str) -> Option<&mut Account> {
-        if !self.accounts.contains_key(interface) {
-            let policy: &InterfacePolicy = self.policy.interface(interface)?;
-            let mut account = Account::new(policy, self.policy.preemption);
-            account.prove(policy, self.prover);
-            self.accounts.insert(Arc::from(interface), account);
+        let number = self.interface_number(interface);
+        self.account_at(number)
+    }
+
+    /// The number of an interface, whose account is opened if the policy knows it.
+    pub(super) fn interface_number(&mut self, interface: &str) -> u32 {
+        let number = self.interfaces.intern(interface);
+        if self.accounts.len() < self.interfaces.len() {
+            self.accounts.resize_with(self.interfaces.len(), || None);
         }
-        self.accounts.get_mut(interface)
+        if let account @ None = &mut self.accounts[number as usize]
+            && let Some(policy) = self.policy.interface(interface)
+        {
+            let mut opened = Account::new(policy, self.policy.preemption);
+            opened.prove(policy, self.prover);
+            *account = Some(opened);
+        }
+        number
+    }
+}
+
+impl Classes {
+    /// The policy's.
+    pub(super) fn of(policy: &Policy) -> Self {
+        let mut classes = Self::default();
+        for (name, class) in &policy.classes {
+            classes.names.intern(name);
+            classes.policies.push(Some(class.clone()));
+        }
+        classes
+    }
+
+    /// The number of a class that flows have, whether or not the policy still has it.
+    pub(super) fn intern(&mut self, name: &str) -> u32 {
+        let number = self.names.intern(name);
+        self.policies.resize(self.names.len(), None);
+        number
+    }
+
+    /// A class that is named, with its number, if the policy has it.
+    pub(super) fn find(&self, name: &str) -> Result<(u32, &Class), Refusal> {
+        let unknown = || Refusal::UnknownClass { class: name.to_owned() };
+        let number = self.names.number(name).ok_or_else(unknown)?;
+        Ok((number, self.policies[number as usize].as_ref().ok_or_else(unknown)?))
+    }
+
+    /// What the policy says of a class.
+    pub(super) fn policy(&self, number: u32) -> Result<&Class, Refusal> {
+        let unknown = || Refusal::UnknownClass { class: self.names.text(number).to_string() };
+        self.policies[number as usize].as_ref().ok_or_else(unknown)
     }
 }
 
@@ -536,15 +632,4 @@ pub(super) fn client_of<'a, 'c>(
 ) -> Option<(&'c str, &'a Client)> {
     let name = client?;
     policy.client(name).map(|limits| (name, limits))
-}
-
-pub(super) fn class_of<'a>(policy: &'a Policy, name: Option<&str>) -> Result<Option<&'a Class>, Refusal> {
-    let Some(name) = name else { return Ok(None) };
-    let class = policy.classes.get(name);
-    class.map(Some).ok_or_else(|| Refusal::UnknownClass { class: name.to_owned() })
-}
-
-/// One name for all flows of a class.
-pub(super) fn class_names(policy: &Policy) -> BTreeSet<Arc<str>> {
-    policy.classes.keys().map(|name| Arc::from(name.as_str())).collect()
 }

@@ -40,8 +40,10 @@ pub(super) struct Measured {
     /// The latest means, newest last.
     samples: VecDeque<Both<Rate>>,
     good_until: u64,
-    /// The classes' type, for the Russian dolls.
+    /// The class's type, for the Russian dolls.
     pub(super) class_type: u8,
+    /// What the class is overbooked by at most, in thousandths.
+    pub(super) overbooking: u64,
 }
 
 /// What a flow declares in a direction.
@@ -90,7 +92,8 @@ impl Measured {
     }
 
     /// What was sent on average since `since`; whoever was there by then is part of it.
-    pub(super) fn measure(&mut self, rate: Both<Rate>, since: u64, now: u64) {
+    pub(super) fn measure(&mut self, rate: Both<Rate>, since: u64, overbooking: u64, now: u64) {
+        self.overbooking = overbooking;
         let later = self.fresh.split_off(&(since, u64::MAX));
         for declared in std::mem::replace(&mut self.fresh, later).into_values() {
             for direction in Direction::BOTH {
@@ -107,15 +110,15 @@ impl Measured {
         self.good_until = now.saturating_add((now - since).saturating_mul(WINDOWS));
     }
 
-    /// By how much the flows take less than they have declared; `overbooking` in thousandths.
-    pub(super) fn relief(&self, direction: Direction, overbooking: u64, now: u64) -> u64 {
+    /// By how much the flows take less than they have declared.
+    pub(super) fn relief(&self, direction: Direction, now: u64) -> u64 {
         if now >= self.good_until {
             return 0;
         }
         let Sums { rate: declared, squares } = *self.known.get(direction);
         let mean = self.samples.iter().map(|sample| sample.get(direction).get()).max().unwrap_or(u64::MAX);
         // The least that the cap allows, rounded up.
-        let least = declared.saturating_mul(1000).div_ceil(u128::from(overbooking.max(1000)));
+        let least = declared.saturating_mul(1000).div_ceil(u128::from(self.overbooking.max(1000)));
         let taken = match squares.checked_mul(TARGET_MILLIONTHS) {
             Some(product) => u128::from(mean).saturating_add(root(product.div_ceil(1_000_000))),
             None => declared,

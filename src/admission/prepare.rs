@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Qos};
 
-use super::account::{ClassCounts, Footprint, Terms};
+use super::account::{Account, ClassCounts, Footprint};
 use super::charge::{Charge, free};
 use super::client::ClientUse;
+use super::fit::Terms;
 use super::group::Member;
-use super::ledger::{CLIENTS_BEFORE_A_SWEEP, Entry, Ledger, MOST_FLOWS, class_of, client_of};
+use super::ledger::{CLIENTS_BEFORE_A_SWEEP, Entry, Ledger, MOST_FLOWS, client_of};
 use super::refusal::Refusal;
 use super::request::{Grant, Request};
 use super::sum::ClientLimit;
@@ -17,6 +18,9 @@ use crate::policy::{Class, GroupMode, Policy};
 impl Ledger {
     /// A request costs its client one, whatever the answer.
     pub(super) fn count_request(&mut self, request: &Request) -> Result<(), Refusal> {
+        if request.client.is_none() {
+            return Ok(());
+        }
         let policy = Arc::clone(&self.policy);
         let Some((name, limits)) = client_of(&policy, request.client.as_deref()) else { return Ok(()) };
         let now = self.now;
@@ -30,7 +34,7 @@ impl Ledger {
     /// What a request would book, if it makes sense at all.
     pub(super) fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
         let Request { id, interface, class, group, client, owner, qos, .. } = request;
-        if self.flows.contains_key(id.as_str()) {
+        if self.flows.slot(id).is_some() {
             return Err(Refusal::DuplicateId { id: id.clone() });
         }
         if self.flows.len() >= MOST_FLOWS {
@@ -55,20 +59,28 @@ impl Ledger {
             return Err(Refusal::GroupElsewhere { group: key.to_string(), group_interface, interface });
         }
         let in_group = group.as_ref().map(|(key, _)| key.clone());
+        let group_class;
         let class_name = match class {
             Some(class) => Some(class.as_str()),
             None => match group {
-                Some((_, group)) => group.footprint.class.as_deref(),
+                Some((_, group)) => {
+                    group_class = group.footprint.class.map(|class| self.classes.names.text(class).clone());
+                    group_class.as_deref()
+                }
                 None => policy.class_for(owner),
             },
         };
-        let class = class_of(&policy, class_name)?;
+        let classes = Arc::clone(&self.classes);
+        let found = match class_name {
+            None => None,
+            Some(name) => Some(classes.find(name)?),
+        };
+        let (class_number, class) = found.unzip();
         if let (Some(name), Some(class)) = (class_name, class)
             && class.matches.as_ref().is_some_and(|matches| !matches.admits(owner))
         {
             return Err(Refusal::ClassOwner { class: name.to_owned(), owner: owner.clone() });
         }
-        let class_name = class.and_then(|_| self.class_names.get(class_name?).cloned());
         let (setup, holding) = request.priorities(class);
         if setup < holding {
             return Err(Refusal::Priorities { setup, holding });
@@ -82,14 +94,11 @@ impl Ledger {
         }
         let charge = self.charge(&policy, interface, qos, class)?;
         let on_link = in_group.is_none();
-        let interface = match self.accounts.get_key_value(interface.as_str()) {
-            Some((known, _)) => known.clone(),
-            None => Arc::from(interface.as_str()),
-        };
         let footprint = Footprint {
-            id: Arc::from(id.as_str()),
+            slot: 0,
             order: self.admitted + 1,
-            class: class_name,
+            interface: self.interface_number(interface),
+            class: class_number,
             class_type: class.map_or(0, |class| class.class_type),
             class_counts: ClassCounts::of(class),
             charged: Both::default(),
@@ -100,7 +109,6 @@ impl Ledger {
             peak: None,
         };
         let entry = Entry {
-            interface,
             footprint,
             cost: None,
             group: in_group,
@@ -162,7 +170,7 @@ impl Ledger {
                 let (charged, buffer) = group.due(Some(member));
                 let grown = Footprint { charged, buffer, ..group.footprint.clone() };
                 let held = group_before.unwrap_or(&group.footprint);
-                self.check_replaced(&group.interface, &group.footprint, &grown, held)?;
+                self.check_replaced(&group.footprint, &grown, held)?;
             }
         }
         Ok(())
@@ -170,23 +178,29 @@ impl Ledger {
 
     /// The interface's limits and those of the class.
     pub(super) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
-        self.check_footprint(&entry.interface, &entry.footprint, old.map(|old| &old.footprint))
+        self.check_footprint(&entry.footprint, old.map(|old| &old.footprint))
     }
 
-    pub(super) fn check_footprint(
+    pub(super) fn check_footprint(&self, asked: &Footprint, old: Option<&Footprint>) -> Result<(), Refusal> {
+        let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { return Ok(()) };
+        self.check_on(account, asked, old)
+    }
+
+    /// The same on an account that may be another than the ledger's own.
+    pub(super) fn check_on(
         &self,
-        interface: &str,
+        account: &Account,
         asked: &Footprint,
         old: Option<&Footprint>,
     ) -> Result<(), Refusal> {
-        let (Some(policy), Some(account)) = (self.policy.interface(interface), self.accounts.get(interface))
-        else {
-            return Ok(());
-        };
-        let class = asked.class.as_deref();
-        let class = class.and_then(|name| self.policy.classes.get(name).map(|class| (name, class)));
-        let terms = Terms { name: interface, interface: policy, policy: &self.policy, class, now: self.now };
-        account.check(&terms, asked, old)
+        let name = self.interfaces.text(asked.interface);
+        let Some(interface) = self.policy.interface(name) else { return Ok(()) };
+        let class = asked.class.and_then(|number| {
+            let class = self.classes.policy(number).ok()?;
+            Some((number, &**self.classes.names.text(number), class))
+        });
+        let (policy, flows) = (&self.policy, &self.flows);
+        account.check(&Terms { name, interface, policy, class, flows, now: self.now }, asked, old)
     }
 
     pub(super) fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {
@@ -195,7 +209,7 @@ impl Ledger {
         {
             let spec = request.qos.get(*direction);
             if (spec.latency.is_some() || spec.delay_variation.is_some())
-                && let Some(account) = self.accounts.get(request.interface.as_str())
+                && let Some(account) = self.account(&request.interface)
                 && let Some(terms) = *account.terms.get(*direction)
                 && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, *direction, account.mtu)
             {

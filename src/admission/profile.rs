@@ -58,7 +58,7 @@ struct Below {
 }
 
 /// The most entries of a node: few enough that going through them costs as much as finding the next node.
-const WIDEST: usize = 24;
+const WIDEST: usize = 16;
 
 impl Window {
     /// From a moment on, for ever.
@@ -86,6 +86,16 @@ impl Profile {
         let later = changes.highest_between(window.start.max(now), window.end, &mut sum);
         let highest = later.map_or(at_start, |later| later.max(at_start));
         u64::try_from(shifted(self.current, highest)).unwrap_or(u64::MAX)
+    }
+
+    /// Whether so much more fits a limit at every moment from now on, whatever the window: found out without
+    /// going down the tree. Where it does not, it may still fit a window.
+    pub(super) fn has_room_always(&self, amount: u64, limit: u64) -> bool {
+        let highest = self.changes.as_ref().map_or(0, |changes| changes.below().highest.max(0));
+        let taken = self.current.checked_add_signed(highest);
+        taken
+            .and_then(|taken| taken.checked_add(u128::from(amount)))
+            .is_some_and(|sum| sum <= u128::from(limit))
     }
 
     /// Takes an amount over a window.

@@ -24,19 +24,18 @@ impl Ledger {
         if !self.policy.preemption || !refusal.is_lack_of_room() {
             return Err(refusal);
         }
-        let interface = &*newcomer.interface;
         let window = newcomer.footprint.window;
-        let Some(account) = self.accounts.get(interface) else { return Err(refusal) };
-        let candidates = account.candidates.iter();
-        let candidates: Vec<_> = candidates
-            .take_while(|candidate| candidate.holding_priority() > setup)
-            .filter_map(|candidate| self.flows.get(&candidate.id))
-            .map(|entry| entry.footprint.clone())
+        let interface = newcomer.footprint.interface;
+        let Some(Some(account)) = self.accounts.get(interface as usize) else { return Err(refusal) };
+        let candidates: Vec<_> = account
+            .candidates()
+            .take_while(|(holding_priority, _)| *holding_priority > setup)
+            .map(|(_, slot)| self.flows.entry(slot).footprint)
             .filter(|footprint| footprint.window.overlaps(&window))
             .collect();
         let chosen = self.choose(interface, &candidates, |ledger| ledger.check(newcomer, None).is_ok());
         let Some(chosen) = chosen else { return Err(refusal) };
-        Ok(self.displace(chosen.into_iter().map(|footprint| footprint.id)))
+        Ok(self.displace(chosen.into_iter().map(|footprint| footprint.slot)))
     }
 
     /// A link carries another rate from now on. Says who had to go for it, least important first; nobody
@@ -67,7 +66,7 @@ impl Ledger {
             return Vec::new();
         }
         let budget = interface_policy.budget(direction).reservable_of(capacity);
-        let Some(account) = self.accounts.get(interface) else { return Vec::new() };
+        let Some(account) = self.account(interface) else { return Vec::new() };
         let always = Window { start: self.now, end: FOREVER };
         if account.measures() {
             return self.shed_measured(interface, direction, budget);
@@ -79,14 +78,14 @@ impl Ledger {
             return Vec::new();
         }
         let mut gone = Vec::new();
-        for candidate in &account.candidates {
-            let Some(entry) = self.flows.get(&candidate.id) else { continue };
-            let (rate, window) = (entry.footprint.charged.get(direction).get(), entry.footprint.window);
+        for (_, slot) in account.candidates() {
+            let footprint = self.flows.entry(slot).footprint;
+            let (rate, window) = (footprint.charged.get(direction).get(), footprint.window);
             if rate == 0 {
                 continue;
             }
             reserved.unbook(rate, window, now);
-            gone.push((candidate.id.clone(), rate, window));
+            gone.push((slot, rate, window));
             if fits(&reserved) {
                 break;
             }
@@ -103,7 +102,7 @@ impl Ledger {
                 }
             }
         }
-        let gone = gone.into_iter().zip(kept).filter(|(_, kept)| !kept).map(|((id, ..), _)| id);
+        let gone = gone.into_iter().zip(kept).filter(|(_, kept)| !kept).map(|((slot, ..), _)| slot);
         self.displace(gone)
     }
 
@@ -112,9 +111,9 @@ impl Ledger {
     fn shed_measured(&mut self, interface: &str, direction: Direction, budget: Rate) -> Vec<String> {
         let always = Window { start: self.now, end: FOREVER };
         let fits = |ledger: &Self| {
-            let account = ledger.accounts.get(interface);
+            let account = ledger.account(interface);
             account.is_none_or(|account| {
-                let relief = account.relief(&ledger.policy, direction, ledger.now, |_, _| true);
+                let relief = account.relief(direction, ledger.now, |_, _| true);
                 let declared = account.reserved.get(direction).highest(always, ledger.now);
                 declared.saturating_sub(relief) <= budget.get()
             })
@@ -122,20 +121,20 @@ impl Ledger {
         if fits(self) {
             return Vec::new();
         }
-        let Some(account) = self.accounts.get(interface) else { return Vec::new() };
-        let footprints = account.candidates.iter().filter_map(|candidate| self.flows.get(&candidate.id));
-        let footprints = footprints.map(|entry| entry.footprint.clone());
+        let Some(account) = self.account(interface) else { return Vec::new() };
+        let footprints = account.candidates().map(|(_, slot)| self.flows.entry(slot).footprint);
         let candidates: Vec<_> =
             footprints.filter(|footprint| *footprint.charged.get(direction) > Rate::ZERO).collect();
-        let chosen = self.choose(interface, &candidates, fits).unwrap_or(candidates);
-        self.displace(chosen.into_iter().map(|footprint| footprint.id))
+        let number = self.interface_number(interface);
+        let chosen = self.choose(number, &candidates, fits).unwrap_or(candidates);
+        self.displace(chosen.into_iter().map(|footprint| footprint.slot))
     }
 
     /// The first candidates without whom something holds, less those without whom it would hold anyway.
     /// Nothing where it does not hold without all of them. The accounts are as they were afterwards.
     fn choose(
         &mut self,
-        interface: &str,
+        interface: u32,
         candidates: &[Footprint],
         holds: impl Fn(&Self) -> bool,
     ) -> Option<Vec<Footprint>> {
@@ -143,7 +142,7 @@ impl Ledger {
         let mut gone = Vec::new();
         let mut enough = false;
         for candidate in candidates {
-            self.account_of(interface)?.unbook(candidate, now);
+            self.account_at(interface)?.unbook(candidate, now);
             gone.push(candidate.clone());
             enough = holds(self);
             if enough {
@@ -153,27 +152,22 @@ impl Ledger {
         if enough {
             // The last was needed; of the others the most important comes back first.
             for index in (0..gone.len().saturating_sub(1)).rev() {
-                self.account_of(interface)?.book(&gone[index], now);
+                self.account_at(interface)?.book(&gone[index], now);
                 if holds(self) {
                     gone.remove(index);
                 } else {
-                    self.account_of(interface)?.unbook(&gone[index], now);
+                    self.account_at(interface)?.unbook(&gone[index], now);
                 }
             }
         }
         for footprint in &gone {
-            self.account_of(interface)?.book(footprint, now);
+            self.account_at(interface)?.book(footprint, now);
         }
         enough.then_some(gone)
     }
 
     /// Ends flows: their names.
-    fn displace(&mut self, flows: impl Iterator<Item = Arc<str>>) -> Vec<String> {
-        let mut names = Vec::new();
-        for id in flows.collect::<Vec<_>>() {
-            self.release(&id);
-            names.push(id.to_string());
-        }
-        names
+    fn displace(&mut self, slots: impl Iterator<Item = u32>) -> Vec<String> {
+        slots.collect::<Vec<_>>().into_iter().filter_map(|slot| self.end(slot)).collect()
     }
 }

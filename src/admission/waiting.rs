@@ -83,16 +83,16 @@ impl Ledger {
                 continue;
             }
             let request = Request { start: None, ..waiter.request.clone() };
-            let tried = if self.flows.contains_key(request.id.as_str()) {
+            let tried = if self.flows.slot(&request.id).is_some() {
                 let better = self.exchange(&request.id, request.qos.map(Some));
                 better.map(|(_, before): (_, Before)| {
                     Box::new(move |ledger: &mut Self| ledger.restore(before)) as Box<dyn FnOnce(&mut Self)>
                 })
             } else {
                 let new = self.try_out(&request);
-                new.map(|id| {
+                new.map(|slot| {
                     Box::new(move |ledger: &mut Self| {
-                        ledger.release(&id);
+                        ledger.end(slot);
                     }) as Box<dyn FnOnce(&mut Self)>
                 })
             };

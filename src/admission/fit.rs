@@ -1,0 +1,268 @@
+//! Whether something fits an account, and the whole sum where it does not.
+
+use flowspec::{Bytes, Direction, Rate};
+
+use super::account::{Account, ClassUse, Footprint, Held};
+use super::flows::Flows;
+use super::measured::Measured;
+use super::profile::Window;
+use super::refusal::Refusal;
+use super::sum::{Holder, Sum};
+use crate::policy::{Class, ClassModel, InterfacePolicy, Policy};
+
+/// How many holders a refusal names.
+const NAMED_HOLDERS: usize = 3;
+
+/// Where a refusal would be decided: the link, with what the policy says of it.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) name: &'a str,
+    pub(super) interface: &'a InterfacePolicy,
+    pub(super) policy: &'a Policy,
+    pub(super) class: Option<(u32, &'a str, &'a Class)>,
+    pub(super) flows: &'a Flows,
+    pub(super) now: u64,
+}
+
+/// What one constraint leaves.
+#[derive(Clone, Copy)]
+struct Room {
+    taken: u64,
+    limit: u64,
+    left: u64,
+}
+
+impl Room {
+    const fn new(taken: u64, limit: u64) -> Self {
+        Self { taken, limit, left: limit.saturating_sub(taken) }
+    }
+}
+
+impl Account {
+    /// Whether a footprint fits, which is not booked; `old` is what it stands in for, not booked either.
+    /// A constraint is violated only where it would be made worse.
+    ///
+    /// Counts first, then the flow's own rate, then each direction's buffer, class and interface.
+    pub(super) fn check(
+        &self,
+        terms: &Terms<'_>,
+        asked: &Footprint,
+        old: Option<&Footprint>,
+    ) -> Result<(), Refusal> {
+        let Terms { name, interface, class, now, .. } = *terms;
+        let window = asked.window;
+        if old.is_none_or(|old| old.flows < asked.flows) {
+            if let Some((number, class, Class { max_flows: Some(max_flows), .. })) = class {
+                let used = self.class_use(number);
+                let room = used.is_some_and(|used| used.flows.has_room_always(asked.flows, *max_flows));
+                let flows = || used.map_or(0, |used| used.flows.highest(window, now));
+                if !room && flows() + asked.flows > *max_flows {
+                    let flows = flows();
+                    let (interface, class) = (name.to_owned(), class.to_owned());
+                    return Err(Refusal::ClassFlows { interface, class, flows, max_flows: *max_flows });
+                }
+            }
+            if let Some(max_flows) = interface.max_flows
+                && !self.flows.has_room_always(asked.flows, max_flows)
+                && self.flows.highest(window, now) + asked.flows > max_flows
+            {
+                let flows = self.flows.highest(window, now);
+                return Err(Refusal::InterfaceFlows { interface: name.to_owned(), flows, max_flows });
+            }
+        }
+        for direction in Direction::BOTH {
+            let rate = *asked.charged.get(direction);
+            let held = old.map_or(Rate::ZERO, |old| *old.charged.get(direction));
+            if let Some((_, class, Class { max_rate: Some(max_rate), .. })) = class
+                && rate > *max_rate
+                && rate > held
+            {
+                let (class, max_rate) = (class.to_owned(), *max_rate);
+                return Err(Refusal::FlowRate { class, direction, asked: rate, max_rate });
+            }
+        }
+        for direction in Direction::BOTH {
+            self.check_buffer(terms, asked, old, direction)?;
+            let rate = *asked.charged.get(direction);
+            let held = old.map_or(Rate::ZERO, |old| *old.charged.get(direction));
+            if rate > held || old.is_some_and(|old| rate > Rate::ZERO && !within(window, old.window)) {
+                self.check_budgets(terms, direction, asked)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_buffer(
+        &self,
+        terms: &Terms<'_>,
+        asked: &Footprint,
+        old: Option<&Footprint>,
+        direction: Direction,
+    ) -> Result<(), Refusal> {
+        let Some(limit) = terms.interface.buffer else { return Ok(()) };
+        let needed = *asked.buffer.get(direction);
+        let held = old.map_or(Bytes::ZERO, |old| *old.buffer.get(direction));
+        let taken = Bytes::new(self.buffer.get(direction).highest(asked.window, terms.now));
+        if needed <= held || taken.get().checked_add(needed.get()).is_some_and(|sum| sum <= limit.get()) {
+            return Ok(());
+        }
+        Err(Refusal::Buffer { interface: terms.name.to_owned(), direction, needed, taken, limit })
+    }
+
+    /// The interface's budget and the class's part of it. Where both are too small, the one with less
+    /// room is what binds, and the interface where they are equal.
+    fn check_budgets(
+        &self,
+        terms: &Terms<'_>,
+        direction: Direction,
+        asked: &Footprint,
+    ) -> Result<(), Refusal> {
+        let Some(budget) = self.budget(terms.interface, direction) else {
+            return Err(Refusal::UnknownCapacity { interface: terms.name.to_owned(), direction });
+        };
+        let rate = *asked.charged.get(direction);
+        if self.has_room_always(terms, direction, asked, budget) {
+            return Ok(());
+        }
+        let relief = self.relief_for(terms, direction, asked, |_, _| true);
+        let declared = self.reserved.get(direction).highest(asked.window, terms.now);
+        let link = Room::new(declared.saturating_sub(relief), budget.get());
+        let share = self.class_room(terms, direction, asked, link);
+        let fits = |room: Room| rate.get() <= room.left && room.taken <= room.limit;
+        let narrower = share.filter(|share| !fits(*share) && share.left < link.left);
+        let binding = match narrower {
+            None if fits(link) => return Ok(()),
+            None => link,
+            Some(share) => share,
+        };
+        let most = terms.class.and_then(|(.., class)| class.max_rate).map_or(u64::MAX, Rate::get);
+        let would_fit = Rate::new(link.left.min(share.map_or(u64::MAX, |share| share.left)).min(most));
+        let class = narrower.and(terms.class);
+        let sum = Box::new(Sum {
+            asked: rate,
+            reserved: Rate::new(binding.taken),
+            budget: Rate::new(binding.limit),
+            holders: self.named_holders(terms.flows, direction, class.map(|(number, ..)| number)),
+            would_fit,
+            least_latency: None,
+            measured: match asked.is_measured(direction) {
+                true => Rate::ZERO,
+                false => Rate::new(self.relief(direction, terms.now, |_, _| true)),
+            },
+        });
+        let interface = terms.name.to_owned();
+        Err(match class {
+            Some((_, class, _)) => Refusal::ClassShare { interface, direction, class: class.to_owned(), sum },
+            None => Refusal::InterfaceBudget { interface, direction, sum },
+        })
+    }
+
+    /// Whether there is room whatever is booked ahead, and without looking at what is measured.
+    fn has_room_always(
+        &self,
+        terms: &Terms<'_>,
+        direction: Direction,
+        asked: &Footprint,
+        budget: Rate,
+    ) -> bool {
+        let rate = asked.charged.get(direction).get();
+        let in_class = || match (terms.class, terms.interface.class_model) {
+            (None, _) => true,
+            (Some((number, _, class)), ClassModel::Mam) => class.share.is_none_or(|share| {
+                let limit = share.of(budget).get();
+                match self.class_use(number) {
+                    None => rate <= limit,
+                    Some(used) => used.reserved.get(direction).has_room_always(rate, limit),
+                }
+            }),
+            (Some(_), ClassModel::Rdm | ClassModel::Mar(_)) => false,
+        };
+        self.reserved.get(direction).has_room_always(rate, budget.get()) && in_class()
+    }
+
+    /// What the class model leaves a flow; nothing where it sets no limit.
+    fn class_room(
+        &self,
+        terms: &Terms<'_>,
+        direction: Direction,
+        asked: &Footprint,
+        link: Room,
+    ) -> Option<Room> {
+        let (number, _, class) = terms.class?;
+        let budget = Rate::new(link.limit);
+        let share = class.share.map(|share| share.of(budget).get());
+        let used = || {
+            let used = self.class_use(number);
+            let used = used.map_or(0, |used| used.reserved.get(direction).highest(asked.window, terms.now));
+            used.saturating_sub(self.relief_for(terms, direction, asked, |class, _| class == number))
+        };
+        match terms.interface.class_model {
+            ClassModel::Mam => share.map(|share| Room::new(used(), share)),
+            // BC_b for every type that this one is inside of. BC_0 is the budget, which is checked anyway.
+            ClassModel::Rdm => {
+                let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
+                    let constraint = doll_size(terms.policy, doll, budget)?;
+                    let taken = self.dolls[doll].get(direction).highest(asked.window, terms.now);
+                    let inside = |_: u32, measured: &Measured| usize::from(measured.class_type) >= doll;
+                    let relief = self.relief_for(terms, direction, asked, inside);
+                    Some(Room::new(taken.saturating_sub(relief), constraint))
+                });
+                dolls.min_by_key(|room| room.left)
+            }
+            // RFC 4126, table 1: within the share, equality included, anything that fits the link; above
+            // it only what leaves the threshold free.
+            ClassModel::Mar(threshold) => {
+                let within = share.is_none_or(|share| used() <= share);
+                let kept = threshold.of(budget).get();
+                (!within).then(|| Room::new(link.taken, link.limit.saturating_sub(kept)))
+            }
+        }
+    }
+
+    /// What is measured as unused is for controlled load of measured classes that begins now, for nothing
+    /// else: no guarantee rests on it.
+    fn relief_for(
+        &self,
+        terms: &Terms<'_>,
+        direction: Direction,
+        asked: &Footprint,
+        counts: impl Fn(u32, &Measured) -> bool,
+    ) -> u64 {
+        if !asked.is_measured(direction) || asked.window.start > terms.now {
+            return 0;
+        }
+        self.relief(direction, terms.now, counts)
+    }
+
+    pub(super) fn class_use(&self, class: u32) -> Option<&ClassUse> {
+        self.classes.get(class as usize)
+    }
+
+    /// Who holds most: of the class where the class is full.
+    fn named_holders(&self, flows: &Flows, direction: Direction, class: Option<u32>) -> Vec<Holder> {
+        let holders = self.holders.get(direction).iter();
+        let holders = holders.filter(|holder| class.is_none() || flows.class(holder.rank.slot()) == class);
+        let named = holders.take(NAMED_HOLDERS);
+        let holder =
+            |held: &Held| Holder { id: flows.id(held.rank.slot()).to_owned(), charged: held.charged.0 };
+        named.map(holder).collect()
+    }
+}
+
+/// BC of a class type: what its classes' shares come to; nothing where one of them is without limit or
+/// there is none.
+fn doll_size(policy: &Policy, doll: usize, budget: Rate) -> Option<u64> {
+    let mut classes =
+        policy.classes.values().filter(|class| usize::from(class.class_type) == doll).peekable();
+    classes.peek()?;
+    let mut sum = Rate::ZERO;
+    for class in classes {
+        sum = sum.checked_add(class.share?.of(budget))?;
+    }
+    Some(sum.get())
+}
+
+/// Whether one window is part of another.
+const fn within(inner: Window, outer: Window) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}

@@ -1,0 +1,268 @@
+//! The flows of a ledger, packed: what each holds, by its slot, and its slot by its id.
+//!
+//! A flow that sends from now on until it is released takes one slot and its name; what few flows have (a
+//! window, a group, a client, something to receive) is kept beside the slots.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use flowspec::{Both, Bytes, Rate};
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+
+use super::account::{ClassCounts, Footprint};
+use super::ledger::{Cost, Entry};
+use super::profile::Window;
+
+/// Bits of a rank that say which slot.
+pub(super) const SLOT_BITS: u32 = 21;
+
+/// The largest order that a rank has room for.
+pub(super) const LAST_ORDER: u64 = u64::MAX >> SLOT_BITS;
+
+/// Slots are allocated by so many.
+const CHUNK: usize = 1 << 10;
+
+/// Every flow, and every group as a holder.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Flows {
+    index: HashTable<u32>,
+    hasher: RandomState,
+    chunks: Vec<Vec<Slot>>,
+    free: Vec<u32>,
+}
+
+/// What is kept of every flow.
+#[derive(Clone, Debug)]
+struct Slot {
+    id: Box<str>,
+    order: u64,
+    sending: Rate,
+    rare: Option<Box<Rare>>,
+    /// Bytes; what is more than this has room for is kept with what is rare.
+    buffer: u32,
+    interface: u32,
+    /// [`NONE`] where it has none.
+    class: u32,
+    /// [`NEVER`] where it is never made to go.
+    holding_priority: u8,
+    /// 0 to 7, with [`A_FLOW`] and what is counted of its class.
+    class_type: u8,
+}
+
+/// What is kept of some.
+#[derive(Clone, Debug)]
+struct Rare {
+    window: Window,
+    receiving: Rate,
+    buffer: Both<Bytes>,
+    cost: Option<Box<Cost>>,
+    group: Option<Arc<str>>,
+    client: Option<Arc<str>>,
+    deadline: Option<u64>,
+    peak: Option<Box<Both<Rate>>>,
+}
+
+const NONE: u32 = u32::MAX;
+const NEVER: u8 = u8::MAX;
+
+/// Bits beside the class type.
+const A_FLOW: u8 = 8;
+const COUNTED_FLOWS: u8 = 16;
+const COUNTED_RATE: u8 = 32;
+
+impl Flows {
+    /// How many flows there are, groups not among them.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// The slot of a flow.
+    pub(super) fn slot(&self, id: &str) -> Option<u32> {
+        self.index.find(self.hasher.hash_one(id), |&slot| &*self.at(slot).id == id).copied()
+    }
+
+    /// The flow in a slot.
+    pub(super) fn entry(&self, slot: u32) -> Entry {
+        self.at(slot).unpack(slot)
+    }
+
+    /// The flow of this id.
+    pub(super) fn get(&self, id: &str) -> Option<Entry> {
+        self.slot(id).map(|slot| self.entry(slot))
+    }
+
+    /// What a flow is called.
+    pub(super) fn id(&self, slot: u32) -> &str {
+        &self.at(slot).id
+    }
+
+    /// The class of a flow.
+    pub(super) fn class(&self, slot: u32) -> Option<u32> {
+        Some(self.at(slot).class).filter(|&class| class != NONE)
+    }
+
+    /// Gives a flow a slot, which is written into its footprint.
+    pub(super) fn insert(&mut self, id: &str, entry: &mut Entry, now: u64) {
+        let slot = self.take(id, entry, now);
+        let (hash, hasher) = (self.hasher.hash_one(id), &self.hasher);
+        let chunks = &self.chunks;
+        self.index.insert_unique(hash, slot, |&slot| hasher.hash_one(&*at(chunks, slot).id));
+    }
+
+    /// Gives a group a slot, by which it is a holder among flows.
+    pub(super) fn insert_group(&mut self, id: &str, footprint: &mut Footprint, now: u64) {
+        let mut entry =
+            Entry { footprint: footprint.clone(), cost: None, group: None, client: None, deadline: None };
+        footprint.slot = self.take(id, &mut entry, now);
+    }
+
+    /// The flow in a slot is another from now on.
+    pub(super) fn update(&mut self, entry: &Entry, now: u64) {
+        let slot = self.at_mut(entry.footprint.slot);
+        let id = std::mem::take(&mut slot.id);
+        *slot = Slot::pack(id, entry, now);
+    }
+
+    /// Takes a flow out of its slot: what it was.
+    pub(super) fn remove(&mut self, id: &str) -> Option<(Box<str>, Entry)> {
+        let hash = self.hasher.hash_one(id);
+        let chunks = &self.chunks;
+        let found = self.index.find_entry(hash, |&slot| &*at(chunks, slot).id == id).ok()?;
+        let (slot, _) = found.remove();
+        let entry = self.at(slot).unpack(slot);
+        Some((self.give_back(slot), entry))
+    }
+
+    /// A group is gone.
+    pub(super) fn remove_group(&mut self, slot: u32) {
+        self.give_back(slot);
+    }
+
+    /// The slots of all flows, in no order.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.index.iter().copied()
+    }
+
+    fn take(&mut self, id: &str, entry: &mut Entry, now: u64) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+                self.chunks.push(Vec::with_capacity(CHUNK));
+            }
+            let full = self.chunks.len().saturating_sub(1) * CHUNK;
+            let last = self.chunks.last().map_or(0, Vec::len);
+            u32::try_from(full + last).expect("the ledger limits its flows and groups")
+        });
+        entry.footprint.slot = slot;
+        let packed = Slot::pack(id.into(), entry, now);
+        let (chunk, place) = (slot as usize / CHUNK, slot as usize % CHUNK);
+        match self.chunks[chunk].get_mut(place) {
+            Some(free) => *free = packed,
+            None => self.chunks[chunk].push(packed),
+        }
+        slot
+    }
+
+    fn give_back(&mut self, slot: u32) -> Box<str> {
+        self.free.push(slot);
+        let slot = self.at_mut(slot);
+        slot.rare = None;
+        std::mem::take(&mut slot.id)
+    }
+
+    fn at(&self, slot: u32) -> &Slot {
+        at(&self.chunks, slot)
+    }
+
+    fn at_mut(&mut self, slot: u32) -> &mut Slot {
+        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+    }
+}
+
+fn at(chunks: &[Vec<Slot>], slot: u32) -> &Slot {
+    &chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+}
+
+impl Slot {
+    fn pack(id: Box<str>, entry: &Entry, now: u64) -> Self {
+        let Entry { footprint, cost, group, client, deadline } = entry;
+        let Footprint { order, interface, class, class_type, class_counts, charged, buffer, .. } = *footprint;
+        let window = footprint.window;
+        // What has begun and has no end is over when it is released: when it began makes no difference, but
+        // where it is measured.
+        let plain = window.start <= now && window.end == Window::from(0).end && footprint.peak.is_none();
+        let paid = cost.is_none() && group.is_none() && client.is_none() && deadline.is_none();
+        let small = u32::try_from(buffer.sending.get()).ok().filter(|_| buffer.receiving == Bytes::ZERO);
+        let rare = !(plain && paid && charged.receiving == Rate::ZERO && small.is_some());
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        Self {
+            id,
+            order,
+            sending: charged.sending,
+            buffer: small.unwrap_or(0),
+            rare: rare.then(|| {
+                Box::new(Rare {
+                    window,
+                    receiving: charged.receiving,
+                    buffer,
+                    cost: cost.clone(),
+                    group: group.clone(),
+                    client: client.clone(),
+                    deadline: *deadline,
+                    peak: footprint.peak.clone(),
+                })
+            }),
+            interface,
+            class: class.unwrap_or(NONE),
+            holding_priority: footprint.holding_priority.unwrap_or(NEVER),
+            class_type: class_type
+                | flag(footprint.flows > 0, A_FLOW)
+                | flag(class_counts.flows, COUNTED_FLOWS)
+                | flag(class_counts.rate, COUNTED_RATE),
+        }
+    }
+
+    fn unpack(&self, slot: u32) -> Entry {
+        let rare = self.rare.as_deref();
+        let footprint = Footprint {
+            slot,
+            order: self.order,
+            interface: self.interface,
+            class: Some(self.class).filter(|&class| class != NONE),
+            class_type: self.class_type & 7,
+            class_counts: ClassCounts {
+                flows: self.class_type & COUNTED_FLOWS != 0,
+                rate: self.class_type & COUNTED_RATE != 0,
+            },
+            charged: Both {
+                sending: self.sending,
+                receiving: rare.map_or(Rate::ZERO, |rare| rare.receiving),
+            },
+            buffer: rare.map_or_else(
+                || Both { sending: Bytes::new(u64::from(self.buffer)), receiving: Bytes::ZERO },
+                |rare| rare.buffer,
+            ),
+            window: rare.map_or(Window::from(0), |rare| rare.window),
+            flows: u64::from(self.class_type & A_FLOW != 0),
+            holding_priority: Some(self.holding_priority).filter(|&priority| priority != NEVER),
+            peak: rare.and_then(|rare| rare.peak.clone()),
+        };
+        Entry {
+            footprint,
+            cost: rare.and_then(|rare| rare.cost.clone()),
+            group: rare.and_then(|rare| rare.group.clone()),
+            client: rare.and_then(|rare| rare.client.clone()),
+            deadline: rare.and_then(|rare| rare.deadline),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_small() {
+        assert_eq!(size_of::<Slot>(), 56);
+    }
+}

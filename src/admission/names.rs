@@ -1,0 +1,48 @@
+//! Names with numbers: what a ledger keeps of a name that many flows have.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Each name once, numbered from 0.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    texts: Vec<Arc<str>>,
+    numbers: BTreeMap<Arc<str>, u32>,
+}
+
+impl Names {
+    /// The number of a name that has one.
+    pub(super) fn number(&self, text: &str) -> Option<u32> {
+        self.numbers.get(text).copied()
+    }
+
+    /// The number of a name, which gets one if it has none.
+    ///
+    /// # Panics
+    /// After four thousand million names, which no memory has room for.
+    pub(super) fn intern(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.number(text) {
+            return number;
+        }
+        let number = u32::try_from(self.texts.len()).expect("fewer names than numbers");
+        let text: Arc<str> = Arc::from(text);
+        self.texts.push(text.clone());
+        self.numbers.insert(text, number);
+        number
+    }
+
+    /// The name with a number.
+    pub(super) fn text(&self, number: u32) -> &Arc<str> {
+        &self.texts[number as usize]
+    }
+
+    /// Every name with its number, in the order of the names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
+        self.numbers.iter().map(|(text, number)| (text, *number))
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
+    }
+}
