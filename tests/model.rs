@@ -23,7 +23,7 @@ egress = { capacity = "800 kbit/s", reservable = "80%" }
 ingress = { capacity = "400 kbit/s", reservable = "100%", min_best_effort = "10%" }
 on_capacity_drop = "DROP"
 class_model = "MODEL"
-max_flows = 14
+max_flows = MOST
 buffer = "60 kB"
 error_terms = { c = "300 B", d = "1 ms" }
 [class.gold]
@@ -34,11 +34,12 @@ setup_priority = 2
 holding_priority = 1
 class_type = 2
 [class.silver]
-share = "240 kbit/s"
+share = "SILVER"
 overbooking = 1.5
 setup_priority = 5
 holding_priority = 5
 class_type = 1
+admission = "ADMISSION"
 [class.bronze]
 share = "30%"
 setup_priority = 7
@@ -127,6 +128,8 @@ struct Flow {
     deadline: Option<u64>,
     holding: u8,
     qos: Qos,
+    /// How fast it may send where it is measured; zero where it is not.
+    peak: [u64; 2],
 }
 
 #[derive(Clone, Debug)]
@@ -153,6 +156,12 @@ struct Naive {
     classes: BTreeMap<&'static str, Class>,
     flows: Vec<Flow>,
     groups: BTreeMap<String, Group>,
+    /// Whether silver's admission is measured.
+    measured: bool,
+    /// The latest means, and what is known by them.
+    samples: Vec<[u64; 2]>,
+    measured_since: Option<u64>,
+    good_until: u64,
 }
 
 const DIRECTIONS: [Direction; 2] = Direction::BOTH;
@@ -164,7 +173,7 @@ impl Flow {
 }
 
 impl Naive {
-    fn new(model: Model, preemption: bool, shed: bool) -> Self {
+    fn new(model: Model, preemption: bool, shed: bool, measured: bool) -> Self {
         let class = |share: Box<dyn Share>, kind, setup, holding| Class {
             share,
             max_flows: None,
@@ -177,7 +186,8 @@ impl Naive {
         };
         let mut gold = class(Box::new(Percent(50)), 2, 2, 1);
         (gold.max_flows, gold.max_rate) = (Some(6), Some(30_000));
-        let mut silver = class(Box::new(Fixed(30_000)), 1, 5, 5);
+        let silver_share = if measured { 60_000 } else { 30_000 };
+        let mut silver = class(Box::new(Fixed(silver_share)), 1, 5, 5);
         silver.overbooking = (3, 2);
         let mut bronze = class(Box::new(Percent(30)), 0, 7, 7);
         bronze.peak = true;
@@ -192,7 +202,53 @@ impl Naive {
             classes: BTreeMap::from([("gold", gold), ("silver", silver), ("bronze", bronze)]),
             flows: Vec::new(),
             groups: BTreeMap::new(),
+            measured,
+            samples: Vec::new(),
+            measured_since: None,
+            good_until: 0,
         }
+    }
+
+    fn measure(&mut self, window: u64, rate: [u64; 2]) {
+        if self.now >= self.good_until {
+            self.samples.clear();
+        }
+        self.samples.push(rate);
+        if self.samples.len() > 10 {
+            self.samples.remove(0);
+        }
+        let since = self.now.saturating_sub(window);
+        self.measured_since = self.measured_since.max(Some(since));
+        self.good_until = self.now + 3 * (self.now - since);
+    }
+
+    /// How much less silver takes than it has declared, if that is for this class.
+    fn relief(&self, way: usize, counts: impl Fn(Option<&str>) -> bool) -> u64 {
+        if self.now >= self.good_until || !counts(Some("silver")) {
+            return 0;
+        }
+        let known: Vec<_> = self
+            .flows
+            .iter()
+            .filter(|flow| flow.group.is_none() && flow.end == FOREVER && flow.peak[way] > 0)
+            .filter(|flow| Some(flow.start) <= self.measured_since)
+            .collect();
+        let declared: u64 = known.iter().map(|flow| flow.rate[way]).sum();
+        let squares: u128 = known.iter().map(|flow| u128::from(flow.peak[way]).pow(2)).sum();
+        let area = (squares * 6_907_756).div_ceil(1_000_000);
+        // By halving: the least number whose square is at least that.
+        let (mut low, mut high) = (0u128, 1 << 60);
+        while low < high {
+            let middle = (low + high) / 2;
+            if middle * middle >= area {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        let mean = self.samples.iter().map(|sample| sample[way]).max().unwrap();
+        let taken = (mean + low as u64).max((declared * 2).div_ceil(3)).min(declared);
+        declared - taken
     }
 
     fn budget(&self, way: usize) -> u64 {
@@ -244,20 +300,26 @@ impl Naive {
     }
 
     /// What is left for a flow of a class by the link and by the class model.
-    fn fits(&self, class: Option<&str>, start: u64, end: u64, way: usize, rate: u64) -> bool {
+    fn fits(&self, flow: &Flow, way: usize) -> bool {
+        let (class, start, end, rate) = (flow.class.as_deref(), flow.start, flow.end, flow.rate[way]);
+        let measured = flow.group.is_none() && flow.peak[way] > 0 && start <= self.now;
+        let relief =
+            |counts: &dyn Fn(Option<&str>) -> bool| if measured { self.relief(way, counts) } else { 0 };
         let budget = self.budget(way);
-        let link = self.most(start, end, |at| self.taken(at, way, |_| true));
+        let link = self.most(start, end, |at| self.taken(at, way, |_| true)) - relief(&|_| true);
         if link + rate > budget {
             return false;
         }
         let Some(name) = class else { return true };
         let used = self.most(start, end, |at| self.taken(at, way, |class| class == Some(name)));
+        let used = used - relief(&|class| class == Some(name));
         let share = self.classes[name].share.of(budget);
         match self.model {
             Model::Mam => used + rate <= share,
             Model::Rdm => (1..=self.classes[name].kind).all(|doll| {
                 let inside =
                     self.most(start, end, |at| self.taken(at, way, |class| self.kind(class) >= doll));
+                let inside = inside - relief(&|class| self.kind(class) >= doll);
                 let shares = self.classes.values().filter(|class| class.kind == doll);
                 inside + rate <= shares.map(|class| class.share.of(budget)).sum::<u64>()
             }),
@@ -281,7 +343,7 @@ impl Naive {
             {
                 return false;
             }
-            if count(&|_| true) >= 14 {
+            if count(&|_| true) >= if self.measured { 24 } else { 14 } {
                 return false;
             }
         }
@@ -293,7 +355,7 @@ impl Naive {
             let (rate, buffer) = (flow.rate[way], flow.buffer[way]);
             let buffer_fits =
                 buffer <= before.1 || self.most(start, end, |at| self.buffers(at, way)) + buffer <= 60_000;
-            buffer_fits && (rate <= before.0 || self.fits(class, start, end, way, rate))
+            buffer_fits && (rate <= before.0 || self.fits(flow, way))
         })
     }
 
@@ -410,6 +472,10 @@ impl Naive {
             classes: self.classes.clone(),
             flows: self.flows.clone(),
             groups: self.groups.clone(),
+            measured: self.measured,
+            samples: self.samples.clone(),
+            measured_since: self.measured_since,
+            good_until: self.good_until,
         }
     }
 
@@ -489,7 +555,8 @@ impl Naive {
                 return None;
             }
             if spec.service_type == ServiceType::ControlledLoad {
-                let (times, over) = class.map_or((1, 1), |class| class.overbooking);
+                let declared = self.measured || class.is_none();
+                let (times, over) = class.filter(|_| !declared).map_or((1, 1), |class| class.overbooking);
                 charges[way] = ((r * over).div_ceil(times), b, b, r);
                 continue;
             }
@@ -504,6 +571,18 @@ impl Naive {
             charges[way] = (rate, buffer, b, r);
         }
         Some(charges)
+    }
+
+    /// What is measured may send `r + b / 100 ms`: every peak here is infinite.
+    fn peaks(&self, qos: &Qos, class: Option<&str>) -> [u64; 2] {
+        DIRECTIONS.map(|direction| {
+            let spec = qos.get(direction);
+            if self.measured && class == Some("silver") && spec.service_type == ServiceType::ControlledLoad {
+                spec.token_rate.unwrap().get() + 10 * spec.token_bucket_size.unwrap().get()
+            } else {
+                0
+            }
+        })
     }
 
     fn reserve(&mut self, request: &Request) -> Option<([u64; 2], Vec<String>)> {
@@ -529,6 +608,7 @@ impl Naive {
         let flow = Flow {
             id: request.id.clone(),
             order: self.order + 1,
+            peak: self.peaks(&request.qos, class.as_deref()),
             class,
             client: request.client.clone(),
             group: request.group.clone(),
@@ -587,6 +667,7 @@ impl Naive {
         let charges = self.charge(&qos, old.class.as_deref())?;
         let mut new = old.clone();
         (new.qos, new.start) = (qos, old.start.max(self.now));
+        new.peak = self.peaks(&qos, old.class.as_deref());
         (new.rate, new.buffer) = (charges.map(|charge| charge.0), charges.map(|charge| charge.1));
         (new.bucket, new.token_rate) = (charges.map(|charge| charge.2), charges.map(|charge| charge.3));
         let mut without = self.bare();
@@ -661,6 +742,7 @@ impl Naive {
             deadline: None,
             holding: 0,
             qos: Qos::BEST_EFFORT,
+            peak: [0; 2],
         };
         let (new, old) = (footprint(due), footprint(held));
         let most = request.class.as_deref().and_then(|class| self.classes[class].max_rate);
@@ -679,7 +761,8 @@ impl Naive {
     fn set_capacity(&mut self, way: usize, capacity: u64) -> Vec<String> {
         self.capacity[way] = capacity;
         let fits = |naive: &Self| {
-            naive.most(naive.now, FOREVER, |at| naive.taken(at, way, |_| true)) <= naive.budget(way)
+            let declared = naive.most(naive.now, FOREVER, |at| naive.taken(at, way, |_| true));
+            declared - naive.relief(way, |_| true) <= naive.budget(way)
         };
         if !self.shed || fits(self) {
             return Vec::new();
@@ -774,7 +857,11 @@ fn run(seed: u64, operations: u64) -> Counts {
     let mut random = Random(seed);
     let model = random.pick(&[Model::Mam, Model::Rdm, Model::Mar]);
     let (preemption, shed) = (random.one_in(2), random.one_in(2));
+    let measured = random.one_in(2);
     let text = POLICY
+        .replace("ADMISSION", if measured { "measured" } else { "declared" })
+        .replace("SILVER", if measured { "480 kbit/s" } else { "240 kbit/s" })
+        .replace("MOST", if measured { "24" } else { "14" })
         .replace("PREEMPTION", if preemption { "true" } else { "false" })
         .replace("DROP", if shed { "shed" } else { "keep" })
         .replace(
@@ -788,7 +875,7 @@ fn run(seed: u64, operations: u64) -> Counts {
     let (policy, _) = Policy::parse(&[Source { name: "model", text: &text }]).unwrap();
     let policy = Arc::new(policy);
     let mut ledger = Ledger::new(Arc::clone(&policy));
-    let mut naive = Naive::new(model, preemption, shed);
+    let mut naive = Naive::new(model, preemption, shed, measured);
     let mut now = 0;
     let mut counts = Counts::default();
     for number in 0..operations {
@@ -796,9 +883,19 @@ fn run(seed: u64, operations: u64) -> Counts {
         let (operation, wanted) = {
             let expired = naive.advance(now);
             let mut wanted = Wanted { ok: true, expired, ..Wanted::default() };
-            let operation = match random.below(20) {
+            let operation = match random.below(21) {
                 0..=8 => {
-                    let request = random_request(&mut random, now);
+                    let mut request = random_request(&mut random, now);
+                    if measured && !random.one_in(4) {
+                        // Many small ones that stay, without which nothing is gained by measuring.
+                        let mut spec = Flowspec::new(ServiceType::ControlledLoad);
+                        spec.token_rate = Some(Rate::new(random.pick(&[3000, 4000])));
+                        spec.token_bucket_size = Some(Bytes::new(64));
+                        request = Request {
+                            class: Some("silver".into()),
+                            ..Request::new(request.id, "eth0", Qos::sending(spec))
+                        };
+                    }
                     match naive.reserve(&known_client(&request)) {
                         Some((rate, preempted)) => (wanted.charged, wanted.preempted) = (rate, preempted),
                         None => wanted.ok = false,
@@ -857,6 +954,18 @@ fn run(seed: u64, operations: u64) -> Counts {
                         capacity: Rate::new(capacity),
                     }
                 }
+                19 => {
+                    let window = 1 + random.below(20);
+                    let rate = [0, 1].map(|_| random.below(6_000));
+                    wanted.ok = measured;
+                    if measured {
+                        naive.measure(window, rate);
+                        counts.measured += 1;
+                    }
+                    let (interface, class) = ("eth0".to_owned(), "silver".to_owned());
+                    let rate = Both { sending: Rate::new(rate[0]), receiving: Rate::new(rate[1]) };
+                    Operation::Measure { interface, class, window: Micros::new(window), rate }
+                }
                 _ => Operation::Tick,
             };
             (operation, wanted)
@@ -865,8 +974,15 @@ fn run(seed: u64, operations: u64) -> Counts {
         if random.one_in(50) {
             // What is counted is booked anew, and is the same.
             ledger.reload(Arc::clone(&policy));
+            (naive.good_until, naive.measured_since) = (0, None);
             for (way, direction) in DIRECTIONS.into_iter().enumerate() {
-                ledger.set_capacity("eth0", direction, Rate::new(naive.capacity[way]));
+                // What was measured is forgotten, and somebody may have to go for that.
+                let gone = ledger.set_capacity("eth0", direction, Rate::new(naive.capacity[way]));
+                assert_eq!(
+                    gone,
+                    naive.set_capacity(way, naive.capacity[way]),
+                    "seed {seed}, operation {number}"
+                );
             }
         }
         if random.one_in(80) {
@@ -903,7 +1019,9 @@ fn run(seed: u64, operations: u64) -> Counts {
         for (way, direction) in DIRECTIONS.into_iter().enumerate() {
             let totals = totals.get(direction);
             assert_eq!(totals.budget.get(), naive.budget(way), "{}", context());
-            assert_eq!(totals.reserved.get(), naive.taken(now, way, |_| true), "{}", context());
+            let relief = naive.relief(way, |_| true);
+            counts.relieved += usize::from(relief > 0);
+            assert_eq!(totals.reserved.get(), naive.taken(now, way, |_| true) - relief, "{}", context());
         }
     }
     // No leak after all have gone.
@@ -929,6 +1047,8 @@ struct Counts {
     expired: usize,
     members: usize,
     booked: usize,
+    measured: usize,
+    relieved: usize,
 }
 
 #[derive(Default)]
@@ -954,10 +1074,12 @@ fn the_ledger_agrees_with_a_full_recount() {
         all.expired += counts.expired;
         all.members += counts.members;
         all.booked += counts.booked;
+        all.measured += counts.measured;
+        all.relieved += counts.relieved;
     }
     println!("{operations} operations from seed {seed}: {all:?}");
-    let Counts { admitted, refused, preempted, shed, expired, members, booked } = all;
-    for often in [admitted, refused, preempted, shed, expired, members, booked] {
+    let Counts { admitted, refused, preempted, shed, expired, members, booked, measured, relieved } = all;
+    for often in [admitted, refused, preempted, shed, expired, members, booked, measured, 20 * relieved] {
         assert!(often as u64 > operations / 1000, "{all:?}");
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Measured {
     known: Both<Sums>,
     /// The latest means, newest last.
     samples: VecDeque<Both<Rate>>,
+    /// Who was there by then is measured.
+    since: Option<u64>,
     good_until: u64,
     /// The class's type, for the Russian dolls.
     pub(super) class_type: u8,
@@ -76,7 +78,11 @@ impl Measured {
     /// A flow of the class begins. One that ends by itself counts as declared for as long as it lasts.
     pub(super) fn join(&mut self, footprint: &Footprint) {
         self.class_type = footprint.class_type;
-        if let Some(declared) = declared(footprint) {
+        let Some(declared) = declared(footprint) else { return };
+        if Some(footprint.window.start) <= self.since {
+            // It was there before, and was taken out for something that was only tried.
+            self.count(declared, Sums::add);
+        } else {
             self.fresh.insert((footprint.window.start, footprint.order), declared);
         }
     }
@@ -85,9 +91,13 @@ impl Measured {
     pub(super) fn leave(&mut self, footprint: &Footprint) {
         let Some(declared) = declared(footprint) else { return };
         if self.fresh.remove(&(footprint.window.start, footprint.order)).is_none() {
-            for direction in Direction::BOTH {
-                self.known.get_mut(direction).remove(*declared.get(direction));
-            }
+            self.count(declared, Sums::remove);
+        }
+    }
+
+    fn count(&mut self, declared: Both<Declared>, change: fn(&mut Sums, Declared)) {
+        for direction in Direction::BOTH {
+            change(self.known.get_mut(direction), *declared.get(direction));
         }
     }
 
@@ -96,10 +106,9 @@ impl Measured {
         self.overbooking = overbooking;
         let later = self.fresh.split_off(&(since, u64::MAX));
         for declared in std::mem::replace(&mut self.fresh, later).into_values() {
-            for direction in Direction::BOTH {
-                self.known.get_mut(direction).add(*declared.get(direction));
-            }
+            self.count(declared, Sums::add);
         }
+        self.since = self.since.max(Some(since));
         if now >= self.good_until {
             self.samples.clear();
         }
