@@ -83,6 +83,7 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("class", "setup_priority", Kind::Priority),
     ("class", "class_type", Kind::Priority),
     ("class", "allocate", Kind::Word),
+    ("class", "admission", Kind::Word),
     ("class", "dscp", Kind::Word),
     ("group", "mode", Kind::Word),
     ("client", "max_flows", Kind::Count),
@@ -263,6 +264,18 @@ fn names_have_to_be_defined() {
         ),
         ("[class.c]\nsetup_priority = 2\nholding_priority = 3\n".to_owned(), Code::Conflict),
         ("[client.c]\nrequests_per_second = 0\n".to_owned(), Code::BadValue),
+        ("[class.c]\nmatch = {}\n".to_owned(), Code::MissingKey),
+        ("[class.c]\nmatch = { uid = [] }\n".to_owned(), Code::BadValue),
+        ("[class.c]\nmatch = { uid = -1 }\n".to_owned(), Code::BadValue),
+        ("[class.c]\nmatch = { uid = \"www-data\" }\n".to_owned(), Code::BadValue),
+        ("[class.c]\nmatch = { gid = \"9-1\" }\n".to_owned(), Code::BadValue),
+        ("[class.c]\nmatch = { gid = true }\n".to_owned(), Code::WrongType),
+        ("[class.c]\nmatch = { cgroup = \"system.slice\" }\n".to_owned(), Code::BadValue),
+        ("[class.c]\nmatch = { user = 1 }\n".to_owned(), Code::UnknownKey),
+        (
+            "[interface.eth1]\negress = { capacity = \"1 Gbit/s\" }\nhysteresis = { time = 5 }\n".to_owned(),
+            Code::BadUnit,
+        ),
     ] {
         let problems = problem(&text);
         assert_eq!(problems.len(), 1, "{text}: {problems:?}");
@@ -324,6 +337,11 @@ fn lints() {
         assert_eq!(warnings(&rules(first, second)), expected, "{first} before {second}");
     }
     assert_eq!(warnings(&format!("{eth0}{small}{class}[[rule]]\ntemplate = \"t\"\n")), ["GQ0105"]);
+    assert_eq!(
+        warnings(&format!("{eth0}{small}{class}match = {{ uid = 1 }}\n[[rule]]\ntemplate = \"t\"\n")),
+        [""; 0],
+        "its owners get it"
+    );
     assert_eq!(warnings(&format!("{eth0}{small}{class}")), [""; 0], "without rules the callers name classes");
     assert_eq!(warnings(&format!("{eth0}{}", template("t", "token_rate = \"81 Mbit/s\""))), ["GQ0106"]);
     assert_eq!(warnings(&template("t", "token_rate = \"81 Mbit/s\"")), [""; 0], "no interface is stated");

@@ -6,7 +6,8 @@
 mod common;
 
 use common::policy;
-use gqos::admission::{Decision, Ledger};
+use flowspec::Direction;
+use gqos::admission::{Decision, Ledger, Reload};
 use gqos::scenario::parse_line;
 
 /// A ledger that takes lines.
@@ -255,4 +256,27 @@ fn who_has_less_than_he_asked_for_may_wait_for_the_rest() {
     assert!(traced.line(&ask("b", 1, true)).waiting);
     traced.line("{'at_us':2,'op':'release','id':'b'}");
     assert_eq!(traced.line("{'at_us':3,'op':'release','id':'a'}").notified.len(), 0);
+}
+
+/// What a reload would do is found out without doing it.
+#[test]
+fn a_reload_is_told_before_it_is_done() {
+    let mut traced = Traced::new(OWNERS);
+    let reserve = "{'at_us':0,'op':'reserve','id':'a','interface':'eth0','class':'anybody','sending':{'service_type':'guaranteed','token_rate':5000000}}";
+    assert_eq!(traced.reason(reserve), None);
+    let same = traced.0.compare(&policy(&format!("# elsewhere\nversion = 1\n{OWNERS}")));
+    assert_eq!(same, Reload::default());
+    let text = "version = 1\npreemption = true\n[interface.eth0]\negress = { capacity = \"40 Mbit/s\" }\n[class.web]\n[class.late]\n";
+    let Reload { changes, orphans, over } = traced.0.compare(&policy(text));
+    assert_eq!(
+        changes.to_string(),
+        "added: preemption\nadded: class late\nremoved: class anybody\nremoved: class media\nchanged: interface eth0\nchanged: class web\n"
+    );
+    assert_eq!(orphans, ["a"]);
+    let [(interface, direction, totals)] = &over[..] else { panic!("{over:?}") };
+    assert_eq!(
+        (interface.as_str(), *direction, totals.budget.get()),
+        ("eth0", Direction::Sending, 4_000_000)
+    );
+    assert_eq!(traced.0.policy().classes.len(), 3, "nothing has changed");
 }

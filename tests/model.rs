@@ -443,6 +443,8 @@ impl Naive {
             buffer: [0, 1].map(|way| largest(&|member| member.buffer[way], with)),
             start: group.made,
             end: FOREVER,
+            // A group is not measured.
+            peak: [0; 2],
             ..flow.clone()
         };
         let (before, after) = (charged(held), charged(Some(flow)));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowspec::{Both, Micros, Rate};
+use flowspec::{Both, Direction, Micros, Rate};
 
 use super::account::{ClassCounts, Footprint};
 use super::client::ClientUse;
@@ -11,12 +11,52 @@ use super::ledger::{Classes, Ledger, Totals, client_of};
 use super::profile::Window;
 use super::refusal::Refusal;
 use super::request::{Grant, GroupRequest};
-use crate::policy::{Admission, Policy};
+use crate::policy::{Admission, Changes, Policy};
+
+/// What a new policy means for a ledger that is in use.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reload {
+    /// What it says otherwise.
+    pub changes: Changes,
+    /// Flows, oldest first, whose interface or class it does not have: they keep what they have until they end.
+    pub orphans: Vec<String>,
+    /// Where more would be reserved than may be: nothing new is admitted there until that has passed.
+    pub over: Vec<(String, Direction, Totals)>,
+}
 
 /// The most groups there may be at once.
 const MOST_GROUPS: usize = 100_000;
 
 impl Ledger {
+    /// What another policy would change, for itself and for those who are there: nothing is changed yet.
+    pub fn compare(&self, after: &Policy) -> Reload {
+        let mut reload = Reload { changes: Changes::between(&self.policy, after), ..Reload::default() };
+        let mut ranks: Vec<_> =
+            self.flows.slots().map(|slot| self.flows.entry(slot).footprint.rank()).collect();
+        ranks.sort_unstable();
+        for rank in ranks {
+            let entry = self.flows.entry(rank.slot());
+            let interface = self.interfaces.text(entry.footprint.interface);
+            let class = entry.footprint.class.map(|class| self.classes.names.text(class));
+            if (self.policy.interface(interface).is_some() && after.interface(interface).is_none())
+                || class.is_some_and(|class| !after.classes.contains_key(&**class))
+            {
+                reload.orphans.push(self.flows.id(rank.slot()).to_owned());
+            }
+        }
+        let mut tried = self.clone();
+        tried.reload(Arc::new(after.clone()));
+        for (interface, totals) in tried.interfaces() {
+            for direction in Direction::BOTH {
+                let totals = *totals.get(direction);
+                if totals.reserved > totals.budget {
+                    reload.over.push((interface.clone(), direction, totals));
+                }
+            }
+        }
+        reload
+    }
+
     /// Another policy from now on. Flows keep what they have; what no longer fits is not made to go. Groups
     /// that the new policy does not have end with their last member, its own are made.
     pub fn reload(&mut self, policy: Arc<Policy>) {

@@ -31,6 +31,7 @@ mod waiting;
 
 pub use account::UNKNOWN_MTU;
 pub use decision::{Decision, Enforced, Op};
+pub use grouping::Reload;
 pub use ledger::{Ledger, Totals};
 pub use measured::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
 pub use operation::{Ladder, Operation};

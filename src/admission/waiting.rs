@@ -17,6 +17,9 @@ pub const GRACE: Micros = Micros::new(5_000_000);
 /// The most who may wait at once.
 const MOST_WAITING: usize = 10_000;
 
+/// Takes back what was only tried.
+type Undo = Box<dyn FnOnce(&mut Ledger)>;
+
 /// Who waits, in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
@@ -76,7 +79,7 @@ impl Ledger {
         });
         let mut told = Vec::new();
         // What those before have been told of counts as taken while the others are looked at.
-        let mut taken: Vec<Box<dyn FnOnce(&mut Self)>> = Vec::new();
+        let mut taken: Vec<Undo> = Vec::new();
         let mut full = std::collections::BTreeSet::new();
         for waiter in waiting.queue.values_mut() {
             if full.contains(&waiter.request.interface) {
@@ -86,14 +89,14 @@ impl Ledger {
             let tried = if self.flows.slot(&request.id).is_some() {
                 let better = self.exchange(&request.id, request.qos.map(Some));
                 better.map(|(_, before): (_, Before)| {
-                    Box::new(move |ledger: &mut Self| ledger.restore(before)) as Box<dyn FnOnce(&mut Self)>
+                    Box::new(move |ledger: &mut Ledger| ledger.restore(before)) as Undo
                 })
             } else {
                 let new = self.try_out(&request);
                 new.map(|slot| {
-                    Box::new(move |ledger: &mut Self| {
+                    Box::new(move |ledger: &mut Ledger| {
                         ledger.end(slot);
-                    }) as Box<dyn FnOnce(&mut Self)>
+                    }) as Undo
                 })
             };
             match tried {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use gqos::policy::{Policy, Severity, Source};
+use gqos::policy::{Changes, Policy, Severity, Source};
 
 use super::diagnostics::{Record, render, sarif};
-use super::{Failure, INVALID_FILE, colour, counted, read, say};
+use super::{Failure, INVALID_FILE, colour, counted, load_policy, read, say};
 
 /// Check a policy: all problems at once, each with its place.
 ///
@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// Print the merged policy, every default written out, each table with its origin.
     #[arg(long)]
     effective: bool,
+    /// Print what the policy adds, removes and changes against this one; several may be given, and merge.
+    #[arg(long, value_name = "POLICY")]
+    changes_from: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -63,8 +66,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     {
         eprintln!("gqos: {}, {}", counted(errors, "error"), counted(warnings, "warning"));
     }
-    if let Some(policy) = policy.filter(|_| arguments.effective) {
-        say(&policy.effective())?;
+    if let Some(policy) = policy {
+        if arguments.effective {
+            say(&policy.effective())?;
+        }
+        if !arguments.changes_from.is_empty() {
+            let before = load_policy(&arguments.changes_from)?;
+            say(&Changes::between(&before, &policy).to_string())?;
+        }
     }
     Ok(if errors > 0 { ExitCode::from(INVALID_FILE) } else { ExitCode::SUCCESS })
 }

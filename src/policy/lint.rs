@@ -99,7 +99,7 @@ fn classes(policy: &Policy, problems: &Problems) {
     for (name, class) in &policy.classes {
         let in_rules = policy.rules.iter().any(|rule| rule.class.as_ref() == Some(name));
         let in_groups = policy.groups.values().any(|group| group.class.as_ref() == Some(name));
-        if !in_rules && !in_groups {
+        if !in_rules && !in_groups && class.matches.is_none() {
             let message =
                 format!("class.{name}: no rule and no group gives it; only a caller that names it gets it");
             problems.note(Code::UnusedClass, class.place.clone(), message);

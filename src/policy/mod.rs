@@ -8,6 +8,7 @@
 //!                └─► Problem, Problem, …
 //! ```
 
+mod changes;
 mod class;
 pub(crate) mod document;
 pub(crate) mod effective;
@@ -20,6 +21,7 @@ pub(crate) mod reader;
 mod rule;
 mod schema;
 
+pub use changes::{Changes, Item};
 pub use model::{
     Admission, Allocate, Budget, Capacity, Class, ClassModel, Client, Enforcement, Group, GroupMode,
     Hysteresis, InterfacePolicy, OnCapacityDrop, Place, Policy, Template,

@@ -88,7 +88,7 @@ pub(super) fn owner_match(section: Section<'_>) -> OwnerMatch {
         Some(if path.is_empty() { "/" } else { path }.to_owned())
     });
     let matches = OwnerMatch { uid, gid, cgroup };
-    if matches.is_empty() && !["uid", "gid", "cgroup"].iter().any(|key| section.has(key)) {
+    if section.entries().next().is_none() {
         section.missing("uid, gid or cgroup");
     }
     section.finish();
