@@ -99,8 +99,12 @@ fn admission(criterion: &mut Criterion) {
 
 fn booking(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("book ahead and release");
-    for slots in [4_096_u64, 131_072] {
+    // With the interface's budget alone, and with a class's share and count as well: three profiles, not one.
+    for (slots, class) in
+        [(4_096_u64, None), (131_072, None), (4_096, Some("viewer")), (131_072, Some("viewer"))]
+    {
         let mut ledger = ledger();
+        let request = |number| Request { class: class.map(str::to_owned), ..request(number) };
         // Every booking begins and ends at moments of its own.
         for number in 0..slots / 2 {
             let start = 1_000_000 + number * 7919 % slots * 1000;
@@ -115,14 +119,17 @@ fn booking(criterion: &mut Criterion) {
             })
             .collect();
         let mut next = 0;
-        group.bench_function(format!("{slots} slots"), |bencher| {
-            bencher.iter(|| {
-                next = (next + 1) % requests.len();
-                let request = &requests[next];
-                black_box(ledger.admit(request).unwrap());
-                ledger.release(&request.id).unwrap()
-            });
-        });
+        group.bench_function(
+            format!("{slots} slots, {}", class.map_or("no class", |_| "a class with limits")),
+            |bencher| {
+                bencher.iter(|| {
+                    next = (next + 1) % requests.len();
+                    let request = &requests[next];
+                    black_box(ledger.admit(request).unwrap());
+                    ledger.release(&request.id).unwrap()
+                });
+            },
+        );
     }
     group.finish();
 }
