@@ -12,3 +12,4 @@ pub mod manager;
 pub mod policy;
 pub mod scenario;
 pub mod tc;
+pub mod winsock;

@@ -33,6 +33,7 @@ macro_rules! codes {
 }
 
 codes! {
+    InvalidHandle = 6, "WSA_INVALID_HANDLE", "The handle is not one of an event.";
     InvalidParameter = 87, "WSA_INVALID_PARAMETER", "One or more parameters are not valid.";
     OperationAborted = 995, "WSA_OPERATION_ABORTED", "The overlapped operation was aborted.";
     IoIncomplete = 996, "WSA_IO_INCOMPLETE", "The overlapped operation has not finished.";
@@ -68,6 +69,8 @@ codes! {
     Etimedout = 10060, "WSAETIMEDOUT", "The attempt timed out without establishing a connection.";
     Econnrefused = 10061, "WSAECONNREFUSED", "The attempt to connect was rejected.";
     Ehostunreach = 10065, "WSAEHOSTUNREACH", "There is no route to the host.";
+    SysNotReady = 10091, "WSASYSNOTREADY", "The network subsystem is not ready, such as with a policy that cannot be read.";
+    VerNotSupported = 10092, "WSAVERNOTSUPPORTED", "The version of Winsock that was asked for is not supported.";
     NotInitialised = 10093, "WSANOTINITIALISED", "WSAStartup has not been called.";
     Ediscon = 10101, "WSAEDISCON", "The peer has begun a graceful shutdown.";
     Ecancelled = 10103, "WSAECANCELLED", "The call was cancelled.";

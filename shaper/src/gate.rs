@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use flowspec::Direction;
 use tokio::sync::Notify;
@@ -17,6 +18,14 @@ use crate::timer::Wait;
 /// The handle on a socket's shaping: cheap to clone, usable from any thread.
 #[derive(Clone, Default)]
 pub struct Control(Arc<Lanes>);
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plan = |direction| self.plan(direction);
+        let (sending, receiving) = (plan(Direction::Sending), plan(Direction::Receiving));
+        f.debug_struct("Control").field("sending", &sending).field("receiving", &receiving).finish()
+    }
+}
 
 /// What has passed in one direction.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,7 +71,36 @@ pub(crate) enum Verdict {
     Wait(Wait),
 }
 
+/// What a caller that waits by itself is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Turn {
+    /// This much payload may pass now. It is taken; what passes of it is [settled](Control::settle).
+    Go(usize),
+    /// Nothing may pass before this time has.
+    Wait(Duration),
+}
+
 impl Control {
+    /// Asks for credit, for callers that are not futures: how much of `wanted` may pass now, or how long
+    /// nothing may.
+    pub fn turn(&self, direction: Direction, wanted: usize) -> Turn {
+        let now = clock::now();
+        match self.lane(direction).ask(now, wanted) {
+            Verdict::Go(granted) => Turn::Go(granted),
+            Verdict::Wait(wait) => Turn::Wait(Duration::from_nanos(wait.until.since(now))),
+        }
+    }
+
+    /// Settles a [turn](Self::turn): of what was granted so much passed; nothing at all where it failed.
+    pub fn settle(&self, direction: Direction, granted: usize, passed: Option<usize>) {
+        self.lane(direction).settle(clock::now(), granted, passed);
+    }
+
+    /// The largest payload of a datagram that may be sent, where the direction is shaped.
+    pub fn largest_datagram(&self, direction: Direction) -> Option<u64> {
+        self.lane(direction).largest_datagram()
+    }
+
     /// Shapes a direction by this plan from now on, or frees it.
     ///
     /// A direction that was shaped before keeps its credit, up to the new depth.

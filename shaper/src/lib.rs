@@ -32,6 +32,6 @@ pub use plan::{Framing, NoRoom, Plan};
 #[cfg(feature = "tokio")]
 pub use datagram::Datagram;
 #[cfg(feature = "tokio")]
-pub use gate::{Control, Stats};
+pub use gate::{Control, Stats, Turn};
 #[cfg(feature = "tokio")]
 pub use stream::Stream;

@@ -17,17 +17,17 @@ use crate::manager::Admitted;
 use crate::policy::Protocol;
 
 /// A reservation, given back exactly once: by [`end`](Self::end) or when dropped.
-pub(super) struct Reservation {
+pub(crate) struct Reservation {
     commands: mpsc::UnboundedSender<Command>,
     id: String,
     ended: bool,
 }
 
 /// A reservation that was granted: how to set its flow up, and the duty to give it back.
-pub(super) struct Granted {
-    pub(super) admitted: Admitted,
-    pub(super) decision: Decision,
-    pub(super) reservation: Reservation,
+pub(crate) struct Granted {
+    pub(crate) admitted: Admitted,
+    pub(crate) decision: Decision,
+    pub(crate) reservation: Reservation,
 }
 
 /// The handle on an accepted or connected TCP flow: reserves for it, and gives back.
@@ -60,7 +60,7 @@ impl Reservation {
     }
 
     /// The peer has answered: the flow is no longer provisional.
-    pub(super) fn connected(&self) {
+    pub(crate) fn connected(&self) {
         self.tell(Command::Connected { id: self.id.clone() });
     }
 
@@ -69,7 +69,7 @@ impl Reservation {
         let _ = self.commands.send(command);
     }
 
-    pub(super) fn end(mut self, lingering: Lingering) {
+    pub(crate) fn end(mut self, lingering: Lingering) {
         self.give_back(lingering);
     }
 
@@ -237,7 +237,7 @@ impl Drop for Asking<'_> {
 }
 
 /// The plan for one direction of what was admitted.
-pub(super) fn plan(
+pub(crate) fn plan(
     admitted: &Admitted,
     direction: Direction,
     framing: Framing,
@@ -248,7 +248,7 @@ pub(super) fn plan(
 
 /// The largest segment's payload that a flow with this M may send, where TCP_MAXSEG can say it: the
 /// kernel takes no more than 32 767, which only loopback's packets exceed.
-pub(super) fn segment_limit(max_sdu_size: Bytes, ipv6: bool) -> Option<u32> {
+pub(crate) fn segment_limit(max_sdu_size: Bytes, ipv6: bool) -> Option<u32> {
     const LARGEST: u32 = 32_767;
     // The kernel subtracts the timestamps from what is set here.
     let headers = if ipv6 { 60 } else { 40 };

@@ -18,7 +18,7 @@ use super::lingering::Lingering;
 use super::listener::Listener;
 use crate::admission::{Decision, Refusal, Request};
 use crate::linux::{Claim, ClassState, Link, LinuxError, Netlink, RootQdisc};
-use crate::manager::{Answer, Effect, Input, Manager, Root, Seen, Status, Ticket};
+use crate::manager::{Admitted, Answer, Effect, Input, Manager, Root, Seen, Status, Ticket};
 use crate::policy::{Enforcement, Owner, Policy, Protocol, Subject};
 use crate::tc::{DEFAULT, HtbRoot, MAJOR, ROOT_CLASS};
 
@@ -86,11 +86,21 @@ pub struct ClassReport {
 /// What the loop is told.
 pub(super) enum Command {
     Reserve { asked: Box<Asked>, reply: oneshot::Sender<Reply> },
+    Renegotiate { id: String, qos: Box<Qos>, reply: oneshot::Sender<Changed> },
     Connected { id: String },
     Closed { id: String, lingering: Lingering },
     Drained { id: String },
     Report { reply: oneshot::Sender<Result<Vec<InterfaceReport>, LinuxError>> },
     Stop { reply: oneshot::Sender<()> },
+}
+
+/// What the caller of a renegotiation is told.
+pub(super) type Changed = Result<Admitted, Box<Decision>>;
+
+/// Who waits for an answer.
+enum Caller {
+    Reserves(oneshot::Sender<Reply>),
+    Renegotiates(oneshot::Sender<Changed>),
 }
 
 /// What the caller of a reservation is told.
@@ -174,13 +184,20 @@ impl Host {
         let _ = done.await;
     }
 
+    /// Asks for something else for a flow that has a reservation.
+    pub(crate) async fn renegotiate(&self, id: String, qos: Qos) -> Result<Admitted, ConnectError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Renegotiate { id, qos: Box::new(qos), reply });
+        answer.await.map_err(|_| ConnectError::Stopped)?.map_err(ConnectError::Refused)
+    }
+
     pub(super) fn tell(&self, command: Command) {
         // A manager that has stopped has given everything back.
         let _ = self.commands.send(command);
     }
 
     /// Finds the way to the peer and asks for the reservation.
-    pub(super) async fn reserve(
+    pub(crate) async fn reserve(
         &self,
         ask: &Ask,
         peer: IpAddr,
@@ -228,7 +245,7 @@ struct Driver {
     manager: Manager,
     netlink: Netlink,
     started: Instant,
-    callers: BTreeMap<Ticket, oneshot::Sender<Reply>>,
+    callers: BTreeMap<Ticket, Caller>,
     claims: Vec<Claim>,
     next_ticket: u64,
     /// To hear of drained sockets without keeping the loop alive.
@@ -246,6 +263,10 @@ impl Driver {
         while let Some(command) = inbox.recv().await {
             match command {
                 Command::Reserve { asked, reply } => self.reserve(*asked, reply).await,
+                Command::Renegotiate { id, qos, reply } => {
+                    let ticket = self.ticket(Caller::Renegotiates(reply));
+                    self.feed(Input::Renegotiate { ticket, id, qos }).await;
+                }
                 Command::Connected { id } => self.feed(Input::Connected { id }).await,
                 Command::Closed { id, lingering } => self.drain(id, lingering),
                 Command::Drained { id } => self.feed(Input::Closed { id }).await,
@@ -289,6 +310,14 @@ impl Driver {
         let (Some(caller), Some(commands)) = (self.callers.remove(&ticket), self.commands.upgrade()) else {
             return;
         };
+        let caller = match caller {
+            Caller::Reserves(caller) => caller,
+            Caller::Renegotiates(caller) => {
+                // Who asked may have gone; the flow has it all the same.
+                let _ = caller.send(admitted.ok_or_else(|| Box::new(decision)));
+                return;
+            }
+        };
         let reply = match admitted {
             None => Err(Box::new(decision)),
             Some(admitted) => {
@@ -299,6 +328,13 @@ impl Driver {
         // The caller may have given up, now or before it looks: what it was granted then gives itself
         // back, as the reservation is dropped.
         let _ = caller.send(reply);
+    }
+
+    fn ticket(&mut self, caller: Caller) -> Ticket {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.callers.insert(ticket, caller);
+        ticket
     }
 
     async fn reserve(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
@@ -318,9 +354,7 @@ impl Driver {
         };
         match request {
             Ok(request) => {
-                self.next_ticket += 1;
-                let ticket = Ticket(self.next_ticket);
-                self.callers.insert(ticket, reply);
+                let ticket = self.ticket(Caller::Reserves(reply));
                 self.feed(Input::Reserve { ticket, request: Box::new(request) }).await;
             }
             Err(refusal) => {

@@ -1,5 +1,6 @@
 //! The end of a connection that still has something to send.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use tokio::time::Instant;
 use crate::linux::socket;
 
 /// What is left of a flow after its connection: perhaps a socket with data on its way.
-pub(super) enum Lingering {
+pub(crate) enum Lingering {
     /// Nothing is to be waited for.
     Nothing,
     /// All data leaves before the class goes.
     Tcp(Arc<TcpStream>),
+    /// The same of a descriptor.
+    Descriptor(Arc<OwnedFd>),
 }
 
 /// How long data may take to be acknowledged after the connection was dropped.
@@ -25,14 +28,21 @@ const STEP: Duration = Duration::from_millis(5);
 impl Lingering {
     /// Waits until the peer has everything, or long enough.
     pub(super) async fn finish(self) {
-        let Self::Tcp(stream) = self else { return };
-        // A socket that is not connected any more has nothing left to send.
-        if socket::shutdown_write(&*stream).is_err() {
-            return;
+        match self {
+            Self::Nothing => {}
+            Self::Tcp(stream) => drained(&*stream).await,
+            Self::Descriptor(descriptor) => drained(&*descriptor).await,
         }
-        let deadline = Instant::now() + PATIENCE;
-        while socket::unacknowledged(&*stream).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
-            tokio::time::sleep(STEP).await;
-        }
+    }
+}
+
+async fn drained(stream: &impl AsFd) {
+    // A socket that is not connected any more has nothing left to send.
+    if socket::shutdown_write(stream).is_err() {
+        return;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while socket::unacknowledged(stream).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
+        tokio::time::sleep(STEP).await;
     }
 }

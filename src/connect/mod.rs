@@ -16,5 +16,7 @@ pub use connection::{Connection, DatagramConnection, Socket};
 pub use connector::Connector;
 pub use error::ConnectError;
 pub use flow::Flow;
+pub(crate) use flow::{Granted, Reservation, plan, segment_limit};
 pub use host::{Ask, ClassReport, Host, InterfaceReport, What};
+pub(crate) use lingering::Lingering;
 pub use listener::{AcceptError, Listener};

@@ -10,6 +10,7 @@ mod links;
 pub mod namespace;
 mod netlink;
 mod owner;
+pub mod raw;
 pub mod socket;
 
 pub use claim::Claim;

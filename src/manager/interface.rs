@@ -92,6 +92,12 @@ impl Interface {
         Some((handle, self.change(handle)))
     }
 
+    /// A flow of a class sends something else from now on: what the kernel has to do for it.
+    pub(super) fn adjust(&mut self, id: &str, handle: Handle, framed: Framed) -> Change {
+        self.members.entry(handle).or_default().insert(id.to_owned(), framed);
+        self.change(handle)
+    }
+
     /// Takes a flow out of its class: what the kernel has to do for it.
     pub(super) fn displace(&mut self, id: &str, handle: Handle) -> Change {
         if let Some(members) = self.members.get_mut(&handle) {

@@ -1,6 +1,6 @@
 //! What goes into the manager and what comes out.
 
-use flowspec::{Both, Bytes, Rate, TSpec};
+use flowspec::{Both, Bytes, Qos, Rate, TSpec};
 
 use crate::admission::{Decision, Request};
 use crate::tc::{Change, Handle, HtbRoot};
@@ -20,6 +20,15 @@ pub enum Input {
         ticket: Ticket,
         /// What is asked for.
         request: Box<Request>,
+    },
+    /// A flow asks for something else in place of what it has.
+    Renegotiate {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// The flow.
+        id: String,
+        /// What it asks for.
+        qos: Box<Qos>,
     },
     /// The kernel has answered: all operations of a change were carried out, or none is in force.
     Applied {

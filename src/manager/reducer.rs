@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, ErrorTerms, Micros, Rate};
+use flowspec::{Both, Direction, ErrorTerms, Micros, Qos, Rate};
 
 use super::interface::{Interface, State};
 use super::message::{Admitted, Answer, Effect, Input, Seen, Ticket};
@@ -45,6 +45,8 @@ struct Flow {
     interface: String,
     phase: Phase,
     class: Option<Handle>,
+    /// What it asked for.
+    qos: Qos,
     grant: Grant,
     /// Its caller gave up while the kernel was working.
     closed: bool,
@@ -55,7 +57,15 @@ enum Pending {
     SetUp { interface: String },
     TearDown,
     Admit { id: String, caller: Ticket },
+    Change { id: String, caller: Ticket, before: Box<Before> },
     Release { id: String },
+}
+
+/// What a flow had before it was given something else.
+#[derive(Debug)]
+struct Before {
+    qos: Qos,
+    grant: Grant,
 }
 
 /// An interface's state, to be shown.
@@ -98,6 +108,9 @@ impl Manager {
         match input {
             Input::Seen(seen) => self.seen(&seen, &mut effects),
             Input::Reserve { ticket, request } => self.reserve(ticket, *request, now_us, &mut effects),
+            Input::Renegotiate { ticket, id, qos } => {
+                self.renegotiate(ticket, &id, *qos, now_us, &mut effects);
+            }
             Input::Applied { ticket, result } => self.applied(ticket, result, now_us, &mut effects),
             Input::Connected { id } => {
                 if let Some(flow) = self.flows.get_mut(&id)
@@ -242,6 +255,7 @@ impl Manager {
             interface: request.interface.clone(),
             phase: Phase::Provisional,
             class: None,
+            qos: request.qos,
             grant,
             closed: false,
         };
@@ -281,6 +295,14 @@ impl Manager {
                 Ok(()) => self.kernel_agreed(&id, caller, now_us, effects),
                 Err(cause) => self.kernel_refused(&id, caller, cause, now_us, effects),
             },
+            Some(Pending::Change { id, caller, before }) => match result {
+                Ok(()) => {
+                    if self.flows.contains_key(&id) {
+                        effects.push(self.answer(caller, &id, now_us));
+                    }
+                }
+                Err(cause) => self.change_refused(&id, caller, *before, cause, now_us, effects),
+            },
             Some(Pending::Release { id }) => self.released(&id, result.is_ok(), now_us, effects),
         }
     }
@@ -311,6 +333,72 @@ impl Manager {
             interface.free(class);
         }
         self.ledger.release(id);
+        let refusal = Refusal::TrafficControl { interface: name.clone(), cause };
+        effects.push(self.refuse(caller, id, &name, &refusal, now_us));
+    }
+
+    /// Another reservation in place of the one a flow has: first in the ledger, then in the kernel, and in
+    /// neither where one of them refuses.
+    fn renegotiate(&mut self, caller: Ticket, id: &str, qos: Qos, now_us: u64, effects: &mut Vec<Effect>) {
+        let known =
+            self.flows.get(id).filter(|flow| matches!(flow.phase, Phase::Provisional | Phase::Established));
+        let Some(flow) = known else {
+            let refusal = Refusal::UnknownId { id: id.to_owned() };
+            return effects.push(self.refuse(caller, id, "", &refusal, now_us));
+        };
+        let name = flow.interface.clone();
+        let grant = match self.ledger.renegotiate(id, Some(qos.sending), Some(qos.receiving)) {
+            Ok(grant) => grant,
+            Err(refusal) => return effects.push(self.refuse(caller, id, &name, &refusal, now_us)),
+        };
+        let framed = grant.tspec.sending.as_ref().map(|tspec| Framed::new(tspec, grant.charged.sending));
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let before = Before {
+            qos: std::mem::replace(&mut flow.qos, qos),
+            grant: std::mem::replace(&mut flow.grant, grant),
+        };
+        let change = match (self.interfaces.get_mut(&name), flow.class, framed) {
+            (Some(interface), Some(class), Some(framed)) => {
+                Some((interface.index, interface.adjust(id, class, framed)))
+            }
+            // What sends nothing any more keeps its class until it ends: an empty one takes nothing.
+            _ => None,
+        };
+        match change {
+            Some((index, change)) if !change.ops.is_empty() => {
+                let ticket = self.ticket();
+                let pending = Pending::Change { id: id.to_owned(), caller, before: Box::new(before) };
+                self.pending.insert(ticket, pending);
+                effects.push(Effect::Apply { ticket, index, change });
+            }
+            _ => effects.push(self.answer(caller, id, now_us)),
+        }
+    }
+
+    /// The kernel would not have the change: the flow has what it had before.
+    fn change_refused(
+        &mut self,
+        id: &str,
+        caller: Ticket,
+        before: Before,
+        cause: String,
+        now_us: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Before { qos, grant } = before;
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let name = flow.interface.clone();
+        let framed = grant.tspec.sending.as_ref().map(|tspec| Framed::new(tspec, grant.charged.sending));
+        if let (Some(interface), Some(class), Some(framed)) =
+            (self.interfaces.get_mut(&name), flow.class, framed)
+        {
+            // The change was undone in the kernel: the tree goes back as well, and nothing is sent.
+            interface.adjust(id, class, framed);
+        }
+        // What was more before may have been promised to somebody else meanwhile: then the flow keeps less.
+        if self.ledger.renegotiate(id, Some(qos.sending), Some(qos.receiving)).is_ok() {
+            (flow.qos, flow.grant) = (qos, grant);
+        }
         let refusal = Refusal::TrafficControl { interface: name.clone(), cause };
         effects.push(self.refuse(caller, id, &name, &refusal, now_us));
     }

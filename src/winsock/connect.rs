@@ -1,0 +1,278 @@
+//! Connecting: the checks in the page's order, the promise, then the peer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use flowspec::{Qos, Wsa};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::Result;
+use super::notify::Events;
+use super::provider::provider;
+use super::qos::Promise;
+use super::socket::{Endpoint, Phase};
+use super::waiting::{may_block, now, wait};
+use crate::linux::raw::{self, Ready};
+
+/// What a connection is asked for with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connecting<'a> {
+    /// Data for the peer to see before it accepts.
+    pub caller_data: Option<&'a [u8]>,
+    /// What the flow is to get, one flowspec a direction; what SIO_SET_QOS has said where there is nothing.
+    pub sqos: Option<Qos>,
+    /// What the socket's group is to get: heeded only where this socket created the group.
+    pub gqos: Option<Qos>,
+}
+
+/// How a connection stands when the call returns.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// It is made; or the datagram socket has its peer.
+    Connected,
+    /// The datagram socket has no peer any more.
+    Dissolved,
+}
+
+impl Endpoint {
+    /// Connects to a peer, with the quality that is asked for reserved before the first packet leaves.
+    ///
+    /// Datagrams: names the peer; the address of all zeroes takes it away.
+    ///
+    /// - **Errors**: WSPConnect's table. WSAEWOULDBLOCK where the socket does not block: how it ends is told
+    ///   by events, select, or SO_ERROR. A refused, timed out or unreachable connection may be tried again.
+    /// - **Source**: WSPConnect.
+    pub fn connect(self: &Arc<Self>, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Outcome> {
+        provider()?;
+        self.check_family(peer)?;
+        let nonblocking = self.begin(peer)?;
+        if self.is_stream() {
+            self.connect_stream(peer, asked, nonblocking)
+        } else {
+            self.connect_datagram(peer, asked)
+        }
+    }
+
+    /// State and address; a stream socket is being connected from here on.
+    fn begin(&self, peer: SocketAddr) -> Result<bool> {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Listening => return Err(Wsa::Einval),
+            Phase::Connecting => return Err(Wsa::Ealready),
+            Phase::Connected if self.is_stream() => return Err(Wsa::Eisconn),
+            Phase::Connected | Phase::Idle => {}
+        }
+        let nowhere = peer.ip().is_unspecified();
+        if self.is_stream() {
+            // Linux takes the address of all zeroes for this host.
+            if nowhere || peer.port() == 0 {
+                return Err(Wsa::Eaddrnotavail);
+            }
+            if !state.nonblocking {
+                may_block()?;
+            }
+            (state.phase, state.peer, state.failed) = (Phase::Connecting, Some(peer), false);
+        } else {
+            if !nowhere && peer.port() == 0 {
+                return Err(Wsa::Eaddrnotavail);
+            }
+            if peer.ip() == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) && !state.broadcast {
+                return Err(Wsa::Eacces);
+            }
+        }
+        Ok(state.nonblocking)
+    }
+
+    /// The connection is not being made any more.
+    fn give_up(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Connecting {
+            (state.phase, state.peer) = (Phase::Idle, None);
+        }
+    }
+
+    fn connect_stream(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        asked: &Connecting<'_>,
+        nonblocking: bool,
+    ) -> Result<Outcome> {
+        let promise = self.promised(peer, asked).inspect_err(|_| self.give_up())?;
+        // Linux would bind to whatever is free; that counts as bound.
+        self.state().bound = true;
+        if !nonblocking && let Err(error) = raw::set_nonblocking(&*self.fd, true) {
+            self.give_up();
+            return Err(raw::code(&error));
+        }
+        let result = raw::connect(&*self.fd, peer);
+        let pending = result.as_ref().is_err_and(|error| raw::code(error) == Wsa::Ewouldblock);
+        if nonblocking && pending {
+            self.complete_later(promise, peer)?;
+            return Err(Wsa::Ewouldblock);
+        }
+        let outcome = if pending {
+            let writable = Ready { writable: true, ..Ready::default() };
+            wait(self, writable, None).and_then(|_| self.answer())
+        } else {
+            result.map_err(|error| connect_code(&error))
+        };
+        if !nonblocking {
+            let nonblocking = self.state().nonblocking;
+            // One that cannot be set has been closed meanwhile.
+            let _ = raw::set_nonblocking(&*self.fd, nonblocking);
+        }
+        self.finish(outcome, promise, peer)?;
+        self.notify.record(Events::CONNECT, None);
+        self.notify.rearm(self, Events::WRITE);
+        self.watch();
+        Ok(Outcome::Connected)
+    }
+
+    /// Quality, then the caller's data, which plain TCP cannot carry.
+    fn promised(&self, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Option<Promise>> {
+        let sqos = asked.sqos.or(self.state().quality.asked);
+        let promise = self.promise(sqos, peer.ip())?;
+        if self.is_stream() && asked.caller_data.is_some_and(|data| !data.is_empty()) {
+            return Err(Wsa::Eprotonosupport);
+        }
+        Ok(promise)
+    }
+
+    /// What became of the attempt, once the socket is writable.
+    fn answer(&self) -> Result<()> {
+        match raw::take_error(&*self.fd) {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) | Err(error) => Err(connect_code(&error)),
+        }
+    }
+
+    /// Writes down how it ended, and tells.
+    fn finish(&self, outcome: Result<()>, promise: Option<Promise>, peer: SocketAddr) -> Result<()> {
+        let outcome = outcome.and_then(|()| self.keep(promise, peer.ip()));
+        {
+            let mut state = self.state();
+            match outcome {
+                Ok(()) => {
+                    (state.phase, state.peer) = (Phase::Connected, Some(peer));
+                    (state.error, state.connected_at) = (None, Some(now()));
+                }
+                Err(_) => {
+                    (state.phase, state.peer) = (Phase::Idle, None);
+                    // Linux would answer the next attempt with this one's end, and let nobody listen.
+                    let _ = raw::dissolve(&*self.fd);
+                }
+            }
+        }
+        if outcome.is_ok() {
+            // What is sent leaves at once: a shaped flow has its own pauses.
+            let _ = raw::set(&*self.fd, raw::Knob::NoDelay, 1);
+        }
+        outcome
+    }
+
+    /// Waits for the peer on the reactor.
+    fn complete_later(self: &Arc<Self>, promise: Option<Promise>, peer: SocketAddr) -> Result<()> {
+        let this = Arc::clone(self);
+        provider()?.spawn(async move {
+            let outcome = match this.watched(Interest::WRITABLE) {
+                Err(wsa) => Err(wsa),
+                Ok(watched) => match watched.writable().await {
+                    Ok(_) => this.answer(),
+                    Err(error) => Err(raw::code(&error)),
+                },
+            };
+            if this.is_closed() {
+                return;
+            }
+            let outcome = this.finish(outcome, promise, peer);
+            {
+                let mut state = this.state();
+                (state.error, state.failed) = (outcome.err(), outcome.is_err());
+            }
+            this.notify.record(Events::CONNECT, outcome.err());
+            if outcome.is_ok() {
+                this.notify.record(Events::WRITE, None);
+                this.watch();
+            }
+        });
+        Ok(())
+    }
+
+    fn connect_datagram(self: &Arc<Self>, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Outcome> {
+        if peer.ip().is_unspecified() {
+            return self.dissolve();
+        }
+        let promise = self.promised(peer, asked)?;
+        let before = self.state().peer;
+        if before.is_some_and(|before| before != peer) || before.is_none() && self.state().bound {
+            // What others have sent before is not the peer's.
+            self.discard();
+        }
+        raw::connect(&*self.fd, peer).map_err(|error| connect_code(&error))?;
+        if before != Some(peer) {
+            self.discard_others(peer);
+        }
+        self.keep(promise, peer.ip())?;
+        {
+            let mut state = self.state();
+            (state.phase, state.peer, state.bound) = (Phase::Connected, Some(peer), true);
+            (state.dissolved, state.error) = (false, None);
+        }
+        self.notify.record(Events::CONNECT, None);
+        self.notify.record(Events::WRITE, None);
+        Ok(Outcome::Connected)
+    }
+
+    /// Takes a datagram socket's peer away. Linux would take its port as well, where nobody asked for that.
+    fn dissolve(&self) -> Result<Outcome> {
+        let local = raw::local(&*self.fd).ok();
+        self.unhold();
+        raw::dissolve(&*self.fd).map_err(|error| raw::code(&error))?;
+        let after = raw::local(&*self.fd).ok();
+        if let (Some(local), Some(after)) = (local, after)
+            && local.port() != 0
+            && after.port() == 0
+        {
+            let any = SocketAddr::new(after.ip(), local.port());
+            raw::bind(&*self.fd, any).map_err(|error| raw::code(&error))?;
+        }
+        let mut state = self.state();
+        (state.phase, state.peer, state.dissolved) = (Phase::Idle, None, true);
+        Ok(Outcome::Dissolved)
+    }
+
+    /// Everything that has come is gone.
+    fn discard(&self) {
+        while raw::receive(&*self.fd, &mut [0], raw::Flags::default()).is_ok() {}
+    }
+
+    /// What came from others between the two.
+    fn discard_others(&self, peer: SocketAddr) {
+        let peek = raw::Flags { peek: true, ..raw::Flags::default() };
+        while let Ok((_, _, from)) = raw::receive(&*self.fd, &mut [0], peek)
+            && from != Some(peer)
+        {
+            let _ = raw::receive(&*self.fd, &mut [0], raw::Flags::default());
+        }
+    }
+}
+
+/// A four-tuple that is taken is a local address in use; the rest is as everywhere.
+fn connect_code(error: &std::io::Error) -> Wsa {
+    match raw::code(error) {
+        Wsa::Eaddrnotavail => Wsa::Eaddrinuse,
+        code => code,
+    }
+}
+
+impl Endpoint {
+    /// The descriptor as the reactor watches it: one of its own, since others may watch the same socket.
+    pub(super) fn watched(&self, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
+        let own = self.fd.try_clone().map_err(|error| raw::code(&error))?;
+        // SAFETY: an OwnedFd keeps its descriptor open and is always the same.
+        let watched = unsafe { AsyncFd::register_with_interest(own, interest) };
+        watched.map_err(|_| Wsa::Enobufs)
+    }
+}

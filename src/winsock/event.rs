@@ -1,0 +1,75 @@
+//! Events: something that is signalled or not, and who waits for it.
+
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowspec::Wsa;
+
+use super::Result;
+use super::waiting::wait_for_all;
+use crate::linux::raw::{self, Ready, Signal};
+
+/// An event that stays signalled until it is reset. Cheap to clone; the clones are one event.
+///
+/// - **Source**: WSACreateEvent.
+#[derive(Clone, Debug)]
+pub struct Event(Arc<Signal>);
+
+/// The most events that one wait may be for: WSA_MAXIMUM_WAIT_EVENTS.
+pub const MOST_EVENTS: usize = 64;
+
+impl Event {
+    /// An event that is not signalled.
+    ///
+    /// - **Errors**: WSAENOBUFS, WSAEMFILE.
+    pub fn new() -> Result<Self> {
+        Signal::new().map(|signal| Self(Arc::new(signal))).map_err(|error| raw::code(&error))
+    }
+
+    /// Signals it.
+    pub fn set(&self) {
+        self.0.raise();
+    }
+
+    /// It is not signalled any more.
+    pub fn reset(&self) {
+        self.0.clear();
+    }
+
+    /// Whether it is signalled, at once.
+    pub fn is_set(&self) -> bool {
+        matches!(wait_for_events(std::slice::from_ref(self), false, Some(Duration::ZERO)), Ok(Some(_)))
+    }
+}
+
+/// Waits until one of several events is signalled, or all of them: which one, the first if several; nothing
+/// where the time is over before.
+///
+/// - **Errors**: WSA_INVALID_PARAMETER where there are none or more than 64; WSAEINTR, WSAEINPROGRESS.
+/// - **Source**: WSAWaitForMultipleEvents.
+pub fn wait_for_events(events: &[Event], all: bool, timeout: Option<Duration>) -> Result<Option<usize>> {
+    if events.is_empty() || events.len() > MOST_EVENTS {
+        return Err(Wsa::InvalidParameter);
+    }
+    let readable = Ready { readable: true, ..Ready::default() };
+    let until = timeout.map(super::waiting::deadline);
+    let mut pending: Vec<usize> = (0..events.len()).collect();
+    loop {
+        let mut watched: Vec<_> =
+            pending.iter().map(|&index| (events[index].0.as_raw_fd(), readable)).collect();
+        let left = until.map(|until| until.saturating_duration_since(super::waiting::now()));
+        if wait_for_all(&mut watched, left)? == 0 {
+            return Ok(None);
+        }
+        if !all {
+            let first = watched.iter().position(|(_, found)| found.readable);
+            return Ok(first.map(|position| pending[position]));
+        }
+        let waiting = watched.iter().zip(&pending).filter(|((_, found), _)| !found.readable);
+        pending = waiting.map(|(_, &index)| index).collect();
+        if pending.is_empty() {
+            return Ok(Some(0));
+        }
+    }
+}

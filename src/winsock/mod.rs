@@ -1,0 +1,41 @@
+//! A Winsock service provider: sockets whose connect call takes flow specifications.
+//!
+//! Takes Winsock's calls, with their parameters, states and codes, on Linux descriptors; gives a `Wsa` code
+//! where something is not as it should be. What is asked of the network's quality goes to the host's manager;
+//! nothing is decided here. [`Socket`] is the safe face, [`abi`] the one that C programs call.
+//!
+//! ```text
+//! Socket::connect ─► checks, in the page's order ─► Host::reserve ─► connect(2) ─► held to its flowspec
+//! ```
+
+#[cfg(feature = "capi")]
+pub mod abi;
+mod accept;
+mod bind;
+mod catalogue;
+mod connect;
+mod data;
+mod event;
+mod notify;
+mod options;
+mod provider;
+mod qos;
+mod select;
+mod socket;
+mod waiting;
+
+pub use catalogue::{Catalogued, PROTOCOLS, XP1_CONNECT_DATA, XP1_QOS_SUPPORTED};
+pub use connect::{Connecting, Outcome};
+pub use event::{Event, wait_for_events};
+pub use notify::{Events, NetworkEvents};
+pub use options::{Choice, Value};
+pub use provider::{cleanup, startup, startup_with};
+pub use qos::{Template, template, templates};
+pub use select::{Interest, poll, select};
+pub use socket::{Family, Kind, Socket};
+pub use waiting::cancel_blocking_call;
+
+use flowspec::Wsa;
+
+/// What a call gives, or the code of WSAGetLastError.
+pub type Result<T> = core::result::Result<T, Wsa>;

@@ -1,0 +1,240 @@
+//! The provider of this process: how often it was started, and the host that guarantees.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use flowspec::{Qos, Wsa};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use super::Result;
+use crate::connect::{Ask, ConnectError, Granted, Host};
+use crate::manager::Admitted;
+use crate::policy::{Policy, Protocol, Source};
+
+/// Where the policy is found: paths, separated by colons.
+const POLICY_VARIABLE: &str = "GQOS_POLICY";
+
+/// What is shared by all sockets of the process.
+pub(super) struct Provider {
+    /// The reactor's: what is spawned here runs on its thread.
+    runtime: Handle,
+    host: Option<Host>,
+    pub(super) policy: Arc<Policy>,
+    names: AtomicU64,
+    process: u32,
+    stop: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+}
+
+struct Started {
+    times: u64,
+    provider: Arc<Provider>,
+}
+
+static STARTED: Mutex<Option<Started>> = Mutex::new(None);
+
+fn started() -> MutexGuard<'static, Option<Started>> {
+    // What is inside is whole between any two statements that can panic.
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the provider, or counts one start more. The policy is the one that `GQOS_POLICY` names; without
+/// one there is nothing to guarantee with, and every flow specification that reserves is refused.
+///
+/// - **Errors**: WSASYSNOTREADY where the policy cannot be read or the manager not be started.
+/// - **Source**: WSAStartup.
+pub fn startup() -> Result<()> {
+    start(|| match std::env::var(POLICY_VARIABLE) {
+        Err(_) => Ok(None),
+        Ok(paths) => {
+            let paths: Vec<_> = paths.split(':').filter(|path| !path.is_empty()).map(str::to_owned).collect();
+            let texts = paths.iter().map(std::fs::read_to_string).collect::<std::io::Result<Vec<_>>>();
+            let texts = texts.map_err(|_| Wsa::SysNotReady)?;
+            let sources: Vec<_> =
+                paths.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
+            let (policy, _) = Policy::parse(&sources).map_err(|_| Wsa::SysNotReady)?;
+            Ok(Some(Arc::new(policy)))
+        }
+    })
+}
+
+/// The same, under this policy.
+///
+/// - **Errors**: WSASYSNOTREADY where the manager cannot be started.
+pub fn startup_with(policy: Arc<Policy>) -> Result<()> {
+    start(|| Ok(Some(policy)))
+}
+
+fn start(policy: impl FnOnce() -> Result<Option<Arc<Policy>>>) -> Result<()> {
+    let mut started = started();
+    match &mut *started {
+        // A child after fork has none of its parent's threads: it starts anew.
+        Some(known) if known.provider.process == std::process::id() => {
+            known.times += 1;
+            return Ok(());
+        }
+        Some(of_the_parent) => std::mem::forget(Arc::clone(&of_the_parent.provider)),
+        None => {}
+    }
+    let provider = Provider::start(policy()?)?;
+    *started = Some(Started { times: 1, provider: Arc::new(provider) });
+    Ok(())
+}
+
+/// Takes one start back; with the last one the provider ends, and every socket with it.
+///
+/// - **Errors**: WSANOTINITIALISED.
+/// - **Source**: WSACleanup.
+pub fn cleanup() -> Result<()> {
+    let ended = {
+        let mut started = started();
+        let Some(known) = &mut *started else { return Err(Wsa::NotInitialised) };
+        known.times -= 1;
+        if known.times > 0 {
+            return Ok(());
+        }
+        started.take()
+    };
+    super::socket::close_all();
+    if let Some(Started { provider, .. }) = ended {
+        provider.end();
+    }
+    Ok(())
+}
+
+/// The provider, if it has been started.
+pub(super) fn provider() -> Result<Arc<Provider>> {
+    match &*started() {
+        Some(known) if known.provider.process == std::process::id() => Ok(Arc::clone(&known.provider)),
+        _ => Err(Wsa::NotInitialised),
+    }
+}
+
+impl Provider {
+    fn start(policy: Option<Arc<Policy>>) -> Result<Self> {
+        let (ready, started) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let asked = policy.clone();
+        let body = move || {
+            let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
+            runtime.block_on(async {
+                let host = match asked {
+                    None => None,
+                    Some(policy) => match Host::start(policy).await {
+                        Ok(host) => Some(host),
+                        Err(_) => return,
+                    },
+                };
+                // Who started it waits for this.
+                let _ = ready.send((Handle::current(), host.clone()));
+                // An error means that nobody will stop it: it is time to end.
+                let _ = stopped.await;
+                if let Some(host) = host {
+                    host.stop().await;
+                }
+            });
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("gqos-winsock".into()).spawn(body);
+        let thread = thread.map_err(|_| Wsa::SysNotReady)?;
+        let (runtime, host) = started.recv().map_err(|_| Wsa::SysNotReady)?;
+        Ok(Self {
+            runtime,
+            host,
+            policy: policy.unwrap_or_default(),
+            names: AtomicU64::new(0),
+            process: std::process::id(),
+            stop: Mutex::new(Some((stop, thread))),
+        })
+    }
+
+    fn end(&self) {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stop, thread)) = stop {
+            // An error means that it has ended by itself.
+            let _ = stop.send(());
+            // Its panic, if any, was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+
+    /// A flow's name that nobody else has here.
+    pub(super) fn name(&self) -> String {
+        format!("winsock-{}-{}", self.process, self.names.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Whether there is anything to guarantee with.
+    pub(super) const fn guarantees(&self) -> bool {
+        self.host.is_some()
+    }
+
+    /// Asks the manager for a reservation, and waits for its answer.
+    ///
+    /// - **Errors**: the refusal; WSAEOPNOTSUPP where nothing can be guaranteed.
+    pub(super) fn reserve(
+        &self,
+        ask: Ask,
+        peer: IpAddr,
+        protocol: Protocol,
+        local_port: u16,
+    ) -> core::result::Result<Granted, Refused> {
+        let host = self.host.clone().ok_or(Refused::NoPolicy)?;
+        let reserved = self.wait(async move { host.reserve(&ask, peer, protocol, local_port).await });
+        reserved.ok_or(Refused::Stopped)?.map_err(|error| Refused::Error(Box::new(error)))
+    }
+
+    /// Asks for something else for a flow that has a reservation, and waits for the answer.
+    pub(super) fn renegotiate(&self, id: String, qos: Qos) -> core::result::Result<Admitted, Refused> {
+        let host = self.host.clone().ok_or(Refused::NoPolicy)?;
+        let changed = self.wait(async move { host.renegotiate(id, qos).await });
+        changed.ok_or(Refused::Stopped)?.map_err(|error| Refused::Error(Box::new(error)))
+    }
+
+    /// Runs a future on the reactor and waits for it. Nothing where the reactor has ended.
+    pub(super) fn wait<F>(&self, future: F) -> Option<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let (send, receive) = mpsc::channel();
+        self.runtime.spawn(async move {
+            // Who asked waits below.
+            let _ = send.send(future.await);
+        });
+        receive.recv().ok()
+    }
+
+    /// Runs a future on the reactor.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(future);
+    }
+}
+
+/// Why nothing was reserved.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// There is no policy to reserve by.
+    NoPolicy,
+    /// The provider has ended meanwhile.
+    Stopped,
+    /// The refusal, or what failed.
+    Error(Box<ConnectError>),
+}
+
+impl Refused {
+    /// What the call returns, and the extended status.
+    pub(super) fn codes(&self) -> (Wsa, Wsa) {
+        match self {
+            Self::NoPolicy => (Wsa::Eopnotsupp, Wsa::QosPolicyFailure),
+            Self::Stopped => (Wsa::Enetdown, Wsa::QosGenericError),
+            Self::Error(error) => match &**error {
+                ConnectError::Refused(decision) => {
+                    (Wsa::Eopnotsupp, decision.status.unwrap_or(Wsa::QosGenericError))
+                }
+                error => (error.wsa(), Wsa::QosGenericError),
+            },
+        }
+    }
+}

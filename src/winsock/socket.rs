@@ -1,0 +1,370 @@
+//! Sockets: a Linux descriptor, with what Winsock knows of it besides.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
+
+use flowspec::{Direction, Wsa};
+use shaper::Control;
+
+use super::Result;
+use super::notify::Notify;
+use super::provider::provider;
+use super::qos::Quality;
+use crate::connect::Lingering;
+use crate::linux::raw::{self, Half, Signal};
+
+/// Address families.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Family {
+    /// AF_INET.
+    Inet,
+    /// AF_INET6.
+    Inet6,
+}
+
+/// Socket types.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// SOCK_STREAM: TCP.
+    Stream,
+    /// SOCK_DGRAM: UDP.
+    Datagram,
+}
+
+/// A socket of the provider's, closed when it is dropped.
+#[derive(Debug)]
+pub struct Socket(Arc<Endpoint>);
+
+/// An open socket: what its calls need.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub(super) fd: Arc<OwnedFd>,
+    /// Addresses of this family.
+    pub family: Family,
+    /// Streams or datagrams.
+    pub kind: Kind,
+    pub(super) control: Control,
+    pub(super) notify: Notify,
+    closed: AtomicBool,
+    closed_signal: OnceLock<Signal>,
+    state: Mutex<State>,
+}
+
+/// Where a socket stands.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Phase {
+    /// Neither connected nor listening.
+    #[default]
+    Idle,
+    /// A connection is being made.
+    Connecting,
+    /// It has a peer.
+    Connected,
+    /// It takes connections.
+    Listening,
+}
+
+/// Who may have the same local address.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Sharing {
+    /// Nobody, and nobody is kept from taking it by force.
+    #[default]
+    Usual,
+    /// SO_REUSEADDR: everybody who wants to.
+    Reuse,
+    /// SO_EXCLUSIVEADDRUSE: nobody at all.
+    Exclusive,
+}
+
+/// What changes.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) nonblocking: bool,
+    /// It has a local address, asked for or not.
+    pub(super) bound: bool,
+    pub(super) peer: Option<SocketAddr>,
+    /// A datagram socket had a peer, and has been told to have none.
+    pub(super) dissolved: bool,
+    /// SO_ERROR: of the last connection that was not made.
+    pub(super) error: Option<Wsa>,
+    /// The last non-blocking connection failed, and nobody has tried since.
+    pub(super) failed: bool,
+    pub(super) connected_at: Option<Instant>,
+    pub(super) sending_ended: bool,
+    pub(super) receiving_ended: bool,
+    pub(super) sharing: Sharing,
+    pub(super) broadcast: bool,
+    pub(super) quality: Quality,
+    /// Priority inside its group, which is kept and says nothing.
+    pub(super) group_priority: i32,
+}
+
+/// Every open socket, by its descriptor.
+static TABLE: RwLock<Vec<Option<Arc<Endpoint>>>> = RwLock::new(Vec::new());
+
+impl Socket {
+    /// A new socket.
+    ///
+    /// - **Errors**: WSANOTINITIALISED, WSAEMFILE, WSAENOBUFS, WSAEAFNOSUPPORT.
+    /// - **Source**: WSPSocket.
+    pub fn open(family: Family, kind: Kind) -> Result<Self> {
+        provider()?;
+        let fd = raw::open(family == Family::Inet6, kind == Kind::Stream);
+        let fd = fd.map_err(|error| raw::code(&error))?;
+        if family == Family::Inet6 {
+            // Windows' default, whatever the host's is.
+            raw::set(&fd, raw::Knob::OnlyIpv6, 1).map_err(|error| raw::code(&error))?;
+        }
+        Ok(Self(enter(Endpoint::new(fd, family, kind, State::default()))))
+    }
+
+    pub(super) const fn of(endpoint: Arc<Endpoint>) -> Self {
+        Self(endpoint)
+    }
+
+    /// The descriptor, on which read, write, poll and epoll work as well. The socket stays open.
+    pub fn into_raw(self) -> RawFd {
+        let number = self.0.number();
+        // It is closed by `from_raw`, or by `cleanup`.
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is not used again and its field is read once, so that nothing is dropped twice.
+        drop(unsafe { std::ptr::read(&raw const this.0) });
+        number
+    }
+
+    /// The socket behind a descriptor that [`into_raw`](Self::into_raw) gave.
+    ///
+    /// - **Errors**: WSAENOTSOCK.
+    pub fn from_raw(number: RawFd) -> Result<Self> {
+        endpoint(number).map(Self)
+    }
+
+    /// Ends the socket: calls that wait on it return, and what it had reserved is given back.
+    ///
+    /// - **Errors**: WSAENOTSOCK where that has happened already.
+    /// - **Source**: WSPCloseSocket.
+    pub fn close(self) -> Result<()> {
+        close(self.0.number())
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // It may have been closed by its number.
+        if !self.0.is_closed() {
+            let _ = close(self.0.number());
+        }
+    }
+}
+
+impl Deref for Socket {
+    type Target = Arc<Endpoint>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+fn enter(endpoint: Endpoint) -> Arc<Endpoint> {
+    let endpoint = Arc::new(endpoint);
+    let place = usize::try_from(endpoint.number()).unwrap_or(0);
+    let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
+    if table.len() <= place {
+        table.resize_with(place + 1, || None);
+    }
+    table[place] = Some(Arc::clone(&endpoint));
+    endpoint
+}
+
+/// The socket with a number.
+///
+/// - **Errors**: WSAENOTSOCK.
+pub(super) fn endpoint(number: RawFd) -> Result<Arc<Endpoint>> {
+    let place = usize::try_from(number).map_err(|_| Wsa::Enotsock)?;
+    let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
+    table.get(place).and_then(Option::as_ref).cloned().ok_or(Wsa::Enotsock)
+}
+
+/// Closes the socket with a number.
+///
+/// - **Errors**: WSAENOTSOCK.
+pub(super) fn close(number: RawFd) -> Result<()> {
+    let place = usize::try_from(number).map_err(|_| Wsa::Enotsock)?;
+    let taken = {
+        let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
+        table.get_mut(place).and_then(Option::take)
+    };
+    taken.ok_or(Wsa::Enotsock)?.end();
+    Ok(())
+}
+
+/// Every open socket that `wanted` holds for.
+pub(super) fn others(wanted: impl Fn(&Endpoint) -> bool) -> Vec<Arc<Endpoint>> {
+    let table = TABLE.read().unwrap_or_else(PoisonError::into_inner);
+    table.iter().flatten().filter(|endpoint| wanted(endpoint)).cloned().collect()
+}
+
+/// Closes everything that is open.
+pub(super) fn close_all() {
+    let all = std::mem::take(&mut *TABLE.write().unwrap_or_else(PoisonError::into_inner));
+    all.into_iter().flatten().for_each(|endpoint| endpoint.end());
+}
+
+impl Endpoint {
+    fn new(fd: OwnedFd, family: Family, kind: Kind, state: State) -> Self {
+        Self {
+            fd: Arc::new(fd),
+            family,
+            kind,
+            control: Control::default(),
+            notify: Notify::default(),
+            closed: AtomicBool::new(false),
+            closed_signal: OnceLock::new(),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// A socket that came from a listener, entered among the others.
+    pub(super) fn accepted(&self, fd: OwnedFd, peer: SocketAddr) -> Arc<Self> {
+        let before = self.state();
+        let state = State {
+            phase: Phase::Connected,
+            nonblocking: before.nonblocking,
+            bound: true,
+            peer: Some(peer),
+            connected_at: Some(super::waiting::now()),
+            sharing: before.sharing,
+            ..State::default()
+        };
+        drop(before);
+        enter(Self::new(fd, self.family, self.kind, state))
+    }
+
+    /// The descriptor's number, which is the SOCKET.
+    pub fn number(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements that can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        self.kind == Kind::Stream
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// What wakes those who wait on the socket when it is closed.
+    pub(super) fn closed_signal(&self) -> Result<&Signal> {
+        if let Some(signal) = self.closed_signal.get() {
+            return Ok(signal);
+        }
+        let fresh = Signal::new().map_err(|error| raw::code(&error))?;
+        let signal = self.closed_signal.get_or_init(|| fresh);
+        if self.is_closed() {
+            signal.raise();
+        }
+        Ok(signal)
+    }
+
+    /// Whether an address is of the socket's family.
+    pub(super) fn check_family(&self, address: SocketAddr) -> Result<()> {
+        let same = matches!(
+            (self.family, address.ip()),
+            (Family::Inet, IpAddr::V4(_)) | (Family::Inet6, IpAddr::V6(_))
+        );
+        if same { Ok(()) } else { Err(Wsa::Eafnosupport) }
+    }
+
+    /// It is over: everybody who waits is woken, and what was reserved is given back once the data has left.
+    fn end(&self) {
+        self.closed.store(true, Ordering::Release);
+        if let Some(signal) = self.closed_signal.get() {
+            signal.raise();
+        }
+        self.notify.end();
+        let (quality, phase) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.quality), std::mem::take(&mut state.phase))
+        };
+        let lingering = match (self.kind, phase) {
+            (Kind::Stream, Phase::Connected) => Lingering::Descriptor(Arc::clone(&self.fd)),
+            _ => Lingering::Nothing,
+        };
+        quality.end(lingering);
+        if matches!(phase, Phase::Connecting | Phase::Listening) {
+            // Others may hold the descriptor a little longer: what is being made is not made any more.
+            let _ = raw::shutdown(&*self.fd, Half::Both);
+        }
+        for direction in Direction::BOTH {
+            self.control.set(direction, None);
+        }
+    }
+
+    /// The local address.
+    ///
+    /// - **Errors**: WSAEINVAL where it has none.
+    /// - **Source**: WSPGetSockName.
+    pub fn local_address(&self) -> Result<SocketAddr> {
+        provider()?;
+        if !self.state().bound {
+            return Err(Wsa::Einval);
+        }
+        raw::local(&*self.fd).map_err(|error| raw::code(&error))
+    }
+
+    /// The peer's address; while a connection is being made, the intended one.
+    ///
+    /// - **Errors**: WSAENOTCONN.
+    /// - **Source**: WSPGetPeerName.
+    pub fn peer_address(&self) -> Result<SocketAddr> {
+        provider()?;
+        let state = self.state();
+        match state.phase {
+            Phase::Connecting | Phase::Connected => state.peer.ok_or(Wsa::Enotconn),
+            Phase::Idle | Phase::Listening => Err(Wsa::Enotconn),
+        }
+    }
+
+    /// Whether calls on the socket wait. The descriptor itself follows.
+    ///
+    /// - **Errors**: WSAEINVAL where it is to wait and events are selected on it.
+    /// - **Source**: WSPIoctl, FIONBIO.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> Result<()> {
+        provider()?;
+        if !nonblocking && self.notify.is_selected() {
+            return Err(Wsa::Einval);
+        }
+        let mut state = self.state();
+        raw::set_nonblocking(&*self.fd, nonblocking).map_err(|error| raw::code(&error))?;
+        state.nonblocking = nonblocking;
+        Ok(())
+    }
+
+    /// Ends one half of the connection, or both.
+    ///
+    /// - **Errors**: WSAENOTCONN.
+    /// - **Source**: WSPShutdown.
+    pub fn shutdown(&self, half: Half) -> Result<()> {
+        provider()?;
+        let mut state = self.state();
+        if self.is_stream() && state.phase != Phase::Connected {
+            return Err(Wsa::Enotconn);
+        }
+        state.sending_ended |= half != Half::Receive;
+        state.receiving_ended |= half != Half::Send;
+        if state.phase == Phase::Connected {
+            raw::shutdown(&*self.fd, half).map_err(|error| raw::code(&error))?;
+        }
+        Ok(())
+    }
+}

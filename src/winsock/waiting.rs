@@ -1,0 +1,159 @@
+//! Blocking calls: how they wait, and how they are cancelled.
+
+use std::cell::Cell;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use flowspec::Wsa;
+
+use super::Result;
+use super::socket::Endpoint;
+use crate::linux::raw::{self, Ready};
+
+thread_local! {
+    /// A blocking call waits on this thread.
+    static WAITING: Cell<bool> = const { Cell::new(false) };
+    /// It is to end.
+    static CANCELLED: Cell<bool> = const { Cell::new(false) };
+    /// A callback runs on this thread.
+    static CALLED_BACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Cancels the blocking call that the calling thread is in: it ends with WSAEINTR. To be called from where
+/// that thread can run meanwhile, a signal handler.
+///
+/// - **Errors**: WSAEINVAL where the thread is in no blocking call.
+/// - **Source**: WSPCancelBlockingCall.
+pub fn cancel_blocking_call() -> Result<()> {
+    if !WAITING.get() {
+        return Err(Wsa::Einval);
+    }
+    CANCELLED.set(true);
+    Ok(())
+}
+
+/// Runs a callback of the program's: blocking calls from inside it end with WSAEINPROGRESS.
+pub(super) fn calling_back<T>(callback: impl FnOnce() -> T) -> T {
+    let before = CALLED_BACK.replace(true);
+    let result = callback();
+    CALLED_BACK.set(before);
+    result
+}
+
+/// Whether a blocking call may be made: not while another one of the same thread waits or is called back from.
+///
+/// - **Errors**: WSAEINPROGRESS.
+pub(super) fn may_block() -> Result<()> {
+    if WAITING.get() || CALLED_BACK.get() { Err(Wsa::Einprogress) } else { Ok(()) }
+}
+
+/// Waits until a socket is ready. A program's own signal handler does not end it, unless it cancels.
+///
+/// - **Errors**: WSAEINTR where it was cancelled or the socket closed meanwhile; WSAETIMEDOUT;
+///   WSAEINPROGRESS.
+pub(super) fn wait(socket: &Endpoint, wanted: Ready, timeout: Option<Duration>) -> Result<Ready> {
+    may_block()?;
+    let closed = socket.closed_signal()?;
+    let deadline = timeout.map(|timeout| deadline(timeout));
+    let _waiting = Waiting::begin();
+    loop {
+        if CANCELLED.get() || socket.is_closed() {
+            return Err(Wsa::Eintr);
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
+        let mut watched = [
+            (socket.fd.as_raw_fd(), wanted),
+            (closed.as_raw_fd(), Ready { readable: true, ..Ready::default() }),
+        ];
+        match raw::poll(&mut watched, left) {
+            Ok(0) => return Err(Wsa::Etimedout),
+            Ok(_) if watched[1].1.readable => return Err(Wsa::Eintr),
+            Ok(_) => return Ok(watched[0].1),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(raw::code(&error)),
+        }
+    }
+}
+
+/// Waits for a time, or until the socket is closed or the call cancelled.
+///
+/// - **Errors**: WSAEINTR, WSAEINPROGRESS.
+pub(super) fn pause(socket: &Endpoint, time: Duration) -> Result<()> {
+    match wait_nothing(socket, time) {
+        Err(Wsa::Etimedout) | Ok(_) => Ok(()),
+        Err(wsa) => Err(wsa),
+    }
+}
+
+fn wait_nothing(socket: &Endpoint, time: Duration) -> Result<Ready> {
+    may_block()?;
+    let closed = socket.closed_signal()?;
+    let until = deadline(time);
+    let _waiting = Waiting::begin();
+    loop {
+        if CANCELLED.get() || socket.is_closed() {
+            return Err(Wsa::Eintr);
+        }
+        let left = until.saturating_duration_since(now());
+        let mut watched = [(closed.as_raw_fd(), Ready { readable: true, ..Ready::default() })];
+        match raw::poll(&mut watched, Some(left)) {
+            Ok(0) => return Err(Wsa::Etimedout),
+            Ok(_) => return Err(Wsa::Eintr),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(raw::code(&error)),
+        }
+    }
+}
+
+/// Waits for several descriptors at once: how many are ready.
+///
+/// - **Errors**: WSAEINTR, WSAEINPROGRESS, what `poll` answered.
+pub(super) fn wait_for_all(watched: &mut [(i32, Ready)], timeout: Option<Duration>) -> Result<usize> {
+    if timeout != Some(Duration::ZERO) {
+        may_block()?;
+    }
+    let deadline = timeout.map(|timeout| deadline(timeout));
+    let _waiting = Waiting::begin();
+    let wanted: Vec<_> = watched.to_vec();
+    loop {
+        if CANCELLED.get() {
+            return Err(Wsa::Eintr);
+        }
+        watched.copy_from_slice(&wanted);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
+        match raw::poll(watched, left) {
+            Ok(count) => return Ok(count),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(raw::code(&error)),
+        }
+    }
+}
+
+/// The moment after which a wait is over.
+pub(super) fn deadline(timeout: Duration) -> Instant {
+    // A wait that ends after the clock does is one of a year.
+    now().checked_add(timeout).unwrap_or_else(|| now() + Duration::from_secs(31_536_000))
+}
+
+/// The one place in this room where the clock is read.
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+/// A blocking call that waits, from its beginning to its end.
+struct Waiting;
+
+impl Waiting {
+    fn begin() -> Self {
+        CANCELLED.set(false);
+        WAITING.set(true);
+        Self
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        WAITING.set(false);
+        CANCELLED.set(false);
+    }
+}

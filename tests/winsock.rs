@@ -1,0 +1,272 @@
+//! The provider's safe face: WSPConnect's table of codes, and the states around it.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests wait for other threads"
+)]
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
+use gqos::linux::raw::{Flags, Half};
+use gqos::policy::{Policy, Source};
+use gqos::winsock::{
+    Choice, Connecting, Event, Events, Family, Interest, Kind, Outcome, Socket, Value, select, startup_with,
+    wait_for_events,
+};
+
+/// Loopback may promise 8 Mbit/s, in user space alone: no privilege is needed.
+const POLICY: &str = r#"
+version = 1
+[interface.lo]
+egress = { capacity = "10 Mbit/s", reservable = "80%" }
+enforcement = "user-space"
+"#;
+
+fn started() {
+    let (policy, _) = Policy::parse(&[Source { name: "test", text: POLICY }]).unwrap();
+    startup_with(Arc::new(policy)).unwrap();
+}
+
+fn tcp() -> Socket {
+    started();
+    Socket::open(Family::Inet, Kind::Stream).unwrap()
+}
+
+fn udp() -> Socket {
+    started();
+    Socket::open(Family::Inet, Kind::Datagram).unwrap()
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// A port of this host that nobody listens on.
+fn nobody() -> SocketAddr {
+    listener().1
+}
+
+fn plain() -> Connecting<'static> {
+    Connecting::default()
+}
+
+fn sending(kilobytes: u64) -> Qos {
+    let mut spec = Flowspec::new(ServiceType::Guaranteed);
+    spec.token_rate = Some(Rate::new(kilobytes * 1000));
+    spec.token_bucket_size = Some(Bytes::new(70_000));
+    Qos::sending(spec)
+}
+
+fn with(qos: Qos) -> Connecting<'static> {
+    Connecting { sqos: Some(qos), ..plain() }
+}
+
+#[track_caller]
+fn check(name: &str, socket: &Socket, peer: SocketAddr, asked: &Connecting<'_>, expected: Wsa) {
+    assert_eq!(socket.connect(peer, asked), Err(expected), "{name}");
+}
+
+#[test]
+fn a_stream_is_checked_in_the_pages_order() {
+    let (_listener, peer) = listener();
+    check("another family", &tcp(), address("[::1]:80"), &plain(), Wsa::Eafnosupport);
+    check("no address", &tcp(), address("0.0.0.0:80"), &plain(), Wsa::Eaddrnotavail);
+    check("no port", &tcp(), address("127.0.0.1:0"), &plain(), Wsa::Eaddrnotavail);
+    check("nobody there", &tcp(), nobody(), &plain(), Wsa::Econnrefused);
+    let data = Connecting { caller_data: Some(b"x"), ..plain() };
+    check("data with plain TCP", &tcp(), peer, &data, Wsa::Eprotonosupport);
+    check("more than there is", &tcp(), peer, &with(sending(1001)), Wsa::Eopnotsupp);
+    let both = Connecting { caller_data: Some(b"x"), ..with(sending(1001)) };
+    check("quality comes before data", &tcp(), peer, &both, Wsa::Eopnotsupp);
+    let listening = tcp();
+    listening.bind(address("127.0.0.1:0")).unwrap();
+    listening.listen(1).unwrap();
+    check("a listener", &listening, address("0.0.0.0:0"), &both, Wsa::Einval);
+    let connected = tcp();
+    connected.connect(peer, &plain()).unwrap();
+    check("connected", &connected, address("0.0.0.0:0"), &both, Wsa::Eisconn);
+    connected.shutdown(Half::Both).unwrap();
+    check("still, after both halves have ended", &connected, peer, &plain(), Wsa::Eisconn);
+}
+
+#[test]
+fn a_refused_socket_may_try_again_at_once() {
+    let (_listener, peer) = listener();
+    let socket = tcp();
+    for _ in 0..3 {
+        check("nobody there", &socket, nobody(), &plain(), Wsa::Econnrefused);
+        assert_eq!(socket.option(Choice::Error), Ok(Value::Number(0)), "a blocking failure leaves none");
+    }
+    assert_eq!(socket.connect(peer, &plain()), Ok(Outcome::Connected));
+    assert_eq!(socket.peer_address(), Ok(peer));
+}
+
+#[test]
+fn a_connection_that_does_not_block_tells_how_it_ended() {
+    let (_listener, peer) = listener();
+    for (peer, error) in [(peer, None), (nobody(), Some(Wsa::Econnrefused))] {
+        let (socket, event) = (tcp(), Event::new().unwrap());
+        socket.select_events(Some(&event), Events::CONNECT | Events::WRITE).unwrap();
+        let result = socket.connect(peer, &plain());
+        // Loopback may answer at once.
+        assert!(matches!(result, Ok(_) | Err(Wsa::Ewouldblock | Wsa::Econnrefused)), "{result:?}");
+        if result == Err(Wsa::Ewouldblock) || result.is_ok() {
+            let found = wait_for_events(&[event.clone()], false, Some(Duration::from_secs(5))).unwrap();
+            assert_eq!(found, Some(0), "{peer}");
+            let events = socket.take_events(Some(&event)).unwrap();
+            assert!(events.events.contains(Events::CONNECT), "{events:?}");
+            assert_eq!(events.errors[4], error);
+        }
+    }
+}
+
+#[test]
+fn select_tells_success_and_failure_apart() {
+    // 192.0.2.1 is for documentation: nobody answers, and some networks say so at once.
+    let socket = tcp();
+    socket.set_nonblocking(true).unwrap();
+    let result = socket.connect(address("192.0.2.1:9"), &plain());
+    if result == Err(Wsa::Ewouldblock) {
+        check("being connected", &socket, address("192.0.2.1:9"), &plain(), Wsa::Ealready);
+        assert_eq!(socket.peer_address(), Ok(address("192.0.2.1:9")));
+        assert_eq!(socket.send(b"x", Flags::default()), Err(Wsa::Enotconn));
+        assert_eq!(socket.option(Choice::ConnectTime), Ok(Value::Number(-1)));
+        let mut set = [(Arc::clone(&socket), Interest { write: true, ..Interest::default() })];
+        assert_eq!(select(&mut set, Some(Duration::from_millis(20))), Ok(0));
+    } else {
+        assert!(matches!(result, Err(Wsa::Enetunreach | Wsa::Ehostunreach)), "{result:?}");
+    }
+    let fresh = tcp();
+    let mut set = [(Arc::clone(&fresh), Interest { write: true, read: true, ..Interest::default() })];
+    assert_eq!(select(&mut set, Some(Duration::ZERO)), Ok(0), "a stream without a peer is ready for nothing");
+    assert_eq!(select(&mut [], None), Err(Wsa::Einval));
+}
+
+#[test]
+fn datagrams_have_a_peer_or_none() {
+    let (one, other) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let (first, second) = (one.local_addr().unwrap(), other.local_addr().unwrap());
+    let socket = udp();
+    let flags = Flags::default();
+    assert_eq!(socket.receive(&mut [0; 8], flags), Err(Wsa::Einval), "without a local address");
+    assert_eq!(socket.send(b"x", flags), Err(Wsa::Enotconn));
+    let data = Connecting { caller_data: Some(b"ignored"), ..plain() };
+    assert_eq!(socket.connect(first, &data), Ok(Outcome::Connected));
+    let local = socket.local_address().unwrap();
+    // Others' datagrams do not come, not even those from before.
+    other.send_to(b"stranger", local).unwrap();
+    one.send_to(b"friend", local).unwrap();
+    let mut buffer = [0; 64];
+    assert_eq!(socket.receive(&mut buffer, flags), Ok(6));
+    one.send_to(b"late", local).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(socket.connect(second, &plain()), Ok(Outcome::Connected));
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(socket.receive(&mut buffer, flags), Err(Wsa::Ewouldblock), "queued for another peer");
+    // The address of all zeroes takes the peer away; the port stays.
+    assert_eq!(socket.connect(address("0.0.0.0:0"), &plain()), Ok(Outcome::Dissolved));
+    assert_eq!(socket.send(b"x", flags), Err(Wsa::Enotconn));
+    assert_eq!(socket.receive(&mut buffer, flags), Err(Wsa::Enotconn));
+    assert_eq!(socket.local_address().unwrap().port(), local.port());
+    assert_eq!(socket.send_to(b"x", flags, first), Ok(1));
+    assert_eq!(one.recv(&mut buffer).unwrap(), 1);
+    check("broadcast", &udp(), address("255.255.255.255:9"), &plain(), Wsa::Eacces);
+}
+
+#[test]
+fn datagrams_that_are_cut_and_ports_that_nobody_has() {
+    let one = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = udp();
+    socket.connect(one.local_addr().unwrap(), &plain()).unwrap();
+    one.send_to(b"too long", socket.local_address().unwrap()).unwrap();
+    let mut buffer = [0; 3];
+    assert_eq!(socket.receive(&mut buffer, Flags::default()), Err(Wsa::Emsgsize));
+    assert_eq!(&buffer, b"too");
+    let gone = udp();
+    gone.connect(nobody(), &plain()).unwrap();
+    assert_eq!(gone.send(b"x", Flags::default()), Ok(1));
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(gone.send(b"x", Flags::default()), Ok(1), "what came back surfaces on receive");
+    assert_eq!(gone.receive(&mut buffer, Flags::default()), Err(Wsa::Econnreset));
+}
+
+/// Admitted before the connection is made, held, renegotiated, and given back.
+#[test]
+fn quality_is_promised_and_given_back() {
+    let (listener, peer) = listener();
+    // Tests of this process share the link: its half is enough for this one.
+    let socket = tcp();
+    assert_eq!(socket.connect(peer, &with(sending(400))), Ok(Outcome::Connected));
+    assert_eq!(socket.decision().unwrap().charged.sending.get(), 400_000);
+    assert_eq!(socket.qos().unwrap().1, Some(Wsa::QosRequestConfirmed));
+    check("the rest is less", &tcp(), peer, &with(sending(700)), Wsa::Eopnotsupp);
+    assert_eq!(socket.set_qos(&sending(1200)), Err(Wsa::Eopnotsupp));
+    assert_eq!(socket.qos().unwrap().0.sending.token_rate.unwrap().get(), 400_000, "the old promise stands");
+    socket.set_qos(&sending(300)).unwrap();
+    let keep = Qos { sending: Flowspec::new(ServiceType::NoChange), receiving: Flowspec::BEST_EFFORT };
+    socket.set_qos(&keep).unwrap();
+    assert_eq!(socket.qos().unwrap().0.sending.token_rate.unwrap().get(), 300_000);
+    let accepted = listener.accept().unwrap().0;
+    socket.close().unwrap();
+    drop(accepted);
+    // What a failed connection had is given back at once, what a closed one had once its data has left.
+    for _ in 0..3 {
+        check("nobody there", &tcp(), nobody(), &with(sending(300)), Wsa::Econnrefused);
+    }
+    let mut admitted = Err(Wsa::Eopnotsupp);
+    for _ in 0..100 {
+        let again = tcp();
+        admitted = again.connect(peer, &with(sending(650)));
+        if admitted.is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(admitted, Ok(Outcome::Connected));
+}
+
+/// A close from another thread ends a blocking call.
+#[test]
+fn a_close_wakes_who_waits() {
+    let socket = tcp();
+    socket.bind(address("127.0.0.1:0")).unwrap();
+    socket.listen(1).unwrap();
+    let number = socket.number();
+    let waiting = Arc::clone(&socket);
+    let thread = std::thread::spawn(move || waiting.accept().map(|_| ()));
+    std::thread::sleep(Duration::from_millis(50));
+    socket.close().unwrap();
+    assert_eq!(thread.join().unwrap(), Err(Wsa::Eintr));
+    assert!(matches!(Socket::from_raw(number), Err(Wsa::Enotsock)));
+}
+
+#[test]
+fn accepted_sockets_have_the_listeners_properties() {
+    let listener = tcp();
+    listener.bind(address("127.0.0.1:0")).unwrap();
+    assert_eq!(listener.bind(address("127.0.0.1:0")), Err(Wsa::Einval), "once is enough");
+    assert_eq!(udp().listen(1), Err(Wsa::Eopnotsupp));
+    assert_eq!(tcp().listen(1), Err(Wsa::Einval), "without a local address");
+    listener.listen(5).unwrap();
+    let client = tcp();
+    client.connect(listener.local_address().unwrap(), &plain()).unwrap();
+    let (server, peer) = listener.accept().unwrap();
+    assert_eq!(Ok(peer), client.local_address());
+    assert_eq!(client.send(b"hello", Flags::default()), Ok(5));
+    let mut buffer = [0; 8];
+    assert_eq!(server.receive(&mut buffer, Flags { peek: true, ..Flags::default() }), Ok(5));
+    assert_eq!(server.receive(&mut buffer, Flags::default()), Ok(5));
+    server.close().unwrap();
+    assert_eq!(client.receive(&mut buffer, Flags::default()), Ok(0), "the end of a stream is no error");
+}
