@@ -122,7 +122,8 @@ fn a_connection_that_does_not_block_tells_how_it_ended() {
         // Loopback may answer at once.
         assert!(matches!(result, Ok(_) | Err(Wsa::Ewouldblock | Wsa::Econnrefused)), "{result:?}");
         if result == Err(Wsa::Ewouldblock) || result.is_ok() {
-            let found = wait_for_events(&[event.clone()], false, Some(Duration::from_secs(5))).unwrap();
+            let found =
+                wait_for_events(std::slice::from_ref(&event), false, Some(Duration::from_secs(5))).unwrap();
             assert_eq!(found, Some(0), "{peer}");
             let events = socket.take_events(Some(&event)).unwrap();
             assert!(events.events.contains(Events::CONNECT), "{events:?}");

@@ -444,3 +444,35 @@ pub fn code(error: &io::Error) -> flowspec::Wsa {
         _ => Wsa::Enetdown,
     }
 }
+
+/// Copies memory of this process that a program has named, and that may not be there.
+///
+/// - **Errors**: EFAULT where some of it is not.
+/// - **Source**: process_vm_readv(2).
+pub fn read_memory(address: usize, into: &mut [u8]) -> io::Result<()> {
+    let own = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    let named = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: into.len() };
+    // SAFETY: `own` is valid for writes for the whole call; the kernel checks what `named` says, and answers
+    // EFAULT for what is not mapped.
+    let result = unsafe { libc::process_vm_readv(libc::getpid(), &raw const own, 1, &raw const named, 1, 0) };
+    whole(result, into.len())
+}
+
+/// Copies to memory of this process that a program has named, and that may not be there.
+///
+/// - **Errors**: EFAULT where some of it is not, or may not be written.
+/// - **Source**: process_vm_writev(2).
+pub fn write_memory(address: usize, from: &[u8]) -> io::Result<()> {
+    let own = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
+    let named = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: from.len() };
+    // SAFETY: `own` is only read; the kernel checks what `named` says, and answers EFAULT for what is not
+    // mapped or not writable. That nobody else uses the memory meanwhile is the promise of who named it.
+    let result =
+        unsafe { libc::process_vm_writev(libc::getpid(), &raw const own, 1, &raw const named, 1, 0) };
+    whole(result, from.len())
+}
+
+fn whole(moved: isize, wanted: usize) -> io::Result<()> {
+    let moved = Errno::result(moved)?;
+    if usize::try_from(moved) == Ok(wanted) { Ok(()) } else { Err(Errno::EFAULT.into()) }
+}

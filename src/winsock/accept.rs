@@ -13,6 +13,11 @@ use super::waiting::wait;
 use crate::linux::raw::{self, Ready};
 
 impl Endpoint {
+    /// Puts a connection off: it stays the first, and is accepted by the next call.
+    pub fn defer(&self, socket: Socket, peer: SocketAddr) {
+        self.state().deferred = Some((socket.into_raw(), peer));
+    }
+
     /// The next connection, with its peer's address. It has the listener's properties.
     ///
     /// - **Errors**: WSAEINVAL where the socket does not listen; WSAEOPNOTSUPP for datagrams; WSAEWOULDBLOCK;
@@ -30,6 +35,12 @@ impl Endpoint {
             }
             state.nonblocking
         };
+        // One that was put off is the first.
+        if let Some((number, peer)) = self.state().deferred.take()
+            && let Ok(socket) = Socket::from_raw(number)
+        {
+            return Ok((socket, peer));
+        }
         // The descriptor must not wait where this call does not: two threads may be told of one connection.
         raw::set_nonblocking(&*self.fd, true).map_err(|error| raw::code(&error))?;
         let accepted = loop {

@@ -55,6 +55,17 @@ impl Endpoint {
         }
     }
 
+    /// Everything that is looked at before quality is: whether that would be asked for at all.
+    ///
+    /// - **Errors**: those of [`connect`](Self::connect) that come before WSAEOPNOTSUPP.
+    pub fn check_connect(&self, peer: SocketAddr) -> Result<()> {
+        provider()?;
+        self.check_family(peer)?;
+        self.begin(peer)?;
+        self.give_up();
+        Ok(())
+    }
+
     /// State and address; a stream socket is being connected from here on.
     fn begin(&self, peer: SocketAddr) -> Result<bool> {
         let mut state = self.state();

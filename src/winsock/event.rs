@@ -17,7 +17,7 @@ use crate::linux::raw::{self, Ready, Signal};
 pub struct Event(Arc<Signal>);
 
 /// The most events that one wait may be for: WSA_MAXIMUM_WAIT_EVENTS.
-pub const MOST_EVENTS: usize = 64;
+pub(super) const MOST_EVENTS: usize = 64;
 
 impl Event {
     /// An event that is not signalled.

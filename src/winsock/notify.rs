@@ -19,7 +19,7 @@ use crate::linux::raw::{self, Ready};
 pub struct Events(u32);
 
 /// How many kinds of events there are: FD_MAX_EVENTS.
-pub const KINDS: usize = 10;
+pub(super) const KINDS: usize = 10;
 
 /// What was recorded of a socket.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

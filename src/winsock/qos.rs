@@ -51,11 +51,6 @@ impl Quality {
             reservation.end(lingering);
         }
     }
-
-    /// Whether something is reserved.
-    pub(super) const fn is_held(&self) -> bool {
-        self.held.is_some()
-    }
 }
 
 /// Whether a QOS asks for nothing.
@@ -249,6 +244,11 @@ impl Endpoint {
             receiving: Flowspec::new(ServiceType::NoChange),
         });
         Ok((qos, state.quality.status))
+    }
+
+    /// Whether there is a policy, and with it something to guarantee with.
+    pub fn may_guarantee(&self) -> bool {
+        provider().is_ok_and(|provider| provider.guarantees())
     }
 
     /// What the decision was that admitted the socket's flow.

@@ -100,6 +100,8 @@ pub(super) struct State {
     pub(super) sharing: Sharing,
     pub(super) broadcast: bool,
     pub(super) quality: Quality,
+    /// A connection that was put off.
+    pub(super) deferred: Option<(RawFd, SocketAddr)>,
     /// Priority inside its group, which is kept and says nothing.
     pub(super) group_priority: i32,
 }
@@ -292,10 +294,15 @@ impl Endpoint {
             signal.raise();
         }
         self.notify.end();
-        let (quality, phase) = {
+        let (quality, phase, deferred) = {
             let mut state = self.state();
-            (std::mem::take(&mut state.quality), std::mem::take(&mut state.phase))
+            let deferred = state.deferred.take();
+            (std::mem::take(&mut state.quality), std::mem::take(&mut state.phase), deferred)
         };
+        if let Some((number, _)) = deferred {
+            // It may have been closed by its number.
+            let _ = close(number);
+        }
         let lingering = match (self.kind, phase) {
             (Kind::Stream, Phase::Connected) => Lingering::Descriptor(Arc::clone(&self.fd)),
             _ => Lingering::Nothing,

@@ -33,6 +33,7 @@ pub fn cancel_blocking_call() -> Result<()> {
 }
 
 /// Runs a callback of the program's: blocking calls from inside it end with WSAEINPROGRESS.
+#[cfg(feature = "capi")]
 pub(super) fn calling_back<T>(callback: impl FnOnce() -> T) -> T {
     let before = CALLED_BACK.replace(true);
     let result = callback();
@@ -54,7 +55,7 @@ pub(super) fn may_block() -> Result<()> {
 pub(super) fn wait(socket: &Endpoint, wanted: Ready, timeout: Option<Duration>) -> Result<Ready> {
     may_block()?;
     let closed = socket.closed_signal()?;
-    let deadline = timeout.map(|timeout| deadline(timeout));
+    let deadline = timeout.map(deadline);
     let _waiting = Waiting::begin();
     loop {
         if CANCELLED.get() || socket.is_closed() {
@@ -112,7 +113,7 @@ pub(super) fn wait_for_all(watched: &mut [(i32, Ready)], timeout: Option<Duratio
     if timeout != Some(Duration::ZERO) {
         may_block()?;
     }
-    let deadline = timeout.map(|timeout| deadline(timeout));
+    let deadline = timeout.map(deadline);
     let _waiting = Waiting::begin();
     let wanted: Vec<_> = watched.to_vec();
     loop {

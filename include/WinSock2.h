@@ -1,0 +1,2 @@
+/* The same, as many sources spell it. */
+#include "winsock2.h"

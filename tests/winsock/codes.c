@@ -1,0 +1,243 @@
+/* WSPConnect's table of codes and the calls around it, through the C ABI. One line for each; a wrong one says
+ * so and ends with 1. Compiles as C and as C++. */
+#include <stdio.h>
+#include <string.h>
+#include <Winsock2.h>
+#include <ws2spi.h>
+#include <ws2tcpip.h>
+#include <mswsock.h>
+#include <qossp.h>
+
+#define SIZE(type, size) typedef char size_of_##type[(sizeof(type) == (size)) ? 1 : -1]
+#define PLACE(type, field, place) typedef char place_of_##type##_##field[(offsetof(type, field) == (place)) ? 1 : -1]
+
+SIZE(FLOWSPEC, 32);
+PLACE(FLOWSPEC, ServiceType, 20);
+typedef struct sockaddr_in in4;
+typedef struct sockaddr_in6 in6;
+typedef struct sockaddr_storage storage;
+SIZE(in4, 16);
+SIZE(in6, 28);
+SIZE(storage, 128);
+SIZE(WSANETWORKEVENTS, 44);
+SIZE(WSAPROTOCOL_INFOA, 372);
+SIZE(WSAPROTOCOL_INFOW, 628);
+SIZE(RSVP_STATUS_INFO, 20);
+SIZE(QOS_SD_MODE, 12);
+#if UINTPTR_MAX > 0xffffffffu
+SIZE(WSABUF, 16);
+SIZE(QOS, 80);
+PLACE(QOS, ProviderSpecific, 64);
+SIZE(WSADATA, 408);
+SIZE(WSAPOLLFD, 16);
+SIZE(QOS_DESTADDR, 24);
+SIZE(FD_SET, 520);
+#else
+SIZE(WSABUF, 8);
+SIZE(QOS, 72);
+SIZE(WSADATA, 400);
+SIZE(QOS_DESTADDR, 16);
+SIZE(FD_SET, 260);
+#endif
+
+static int wrong = 0;
+
+static void check(const char *what, int got, int wanted) {
+    printf("%s: %d\n", what, got);
+    if (got != wanted) {
+        printf("  WRONG: %d expected\n", wanted);
+        wrong = 1;
+    }
+}
+
+/* The code that a failing call leaves. */
+#define FAILS(what, call, code) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, code)
+#define GIVES(what, call) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, 0)
+
+static struct sockaddr_in address(const char *text, unsigned short port) {
+    struct sockaddr_in name;
+    memset(&name, 0, sizeof name);
+    name.sin_family = AF_INET;
+    name.sin_port = htons(port);
+    name.sin_addr.s_addr = inet_addr(text);
+    return name;
+}
+
+static QOS sending(DWORD bytes) {
+    QOS qos;
+    FLOWSPEC none = {QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED,      QOS_NOT_SPECIFIED,
+                     QOS_NOT_SPECIFIED, SERVICETYPE_BESTEFFORT, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED};
+    memset(&qos, 0, sizeof qos);
+    qos.SendingFlowspec = none;
+    qos.ReceivingFlowspec = none;
+    qos.SendingFlowspec.ServiceType = SERVICETYPE_GUARANTEED;
+    qos.SendingFlowspec.TokenRate = bytes;
+    qos.SendingFlowspec.TokenBucketSize = 70000;
+    return qos;
+}
+
+static int CALLBACK reject(LPWSABUF caller, LPWSABUF data, LPQOS sqos, LPQOS gqos, LPWSABUF callee, LPWSABUF answer,
+                           GROUP *g, DWORD_PTR context) {
+    check("  the condition's context", (int)context, 42);
+    check("  the caller's id", (int)caller->len, (int)sizeof(struct sockaddr_in));
+    (void)data, (void)sqos, (void)gqos, (void)callee, (void)answer, (void)g;
+    return CF_REJECT;
+}
+
+int main(void) {
+    WSADATA data;
+    struct sockaddr_in name = address("127.0.0.1", 9), peer;
+    int length = sizeof peer, error = 0;
+    SOCKET s, listener, client, server;
+    QOS qos, got;
+    WSABUF buffer;
+    DWORD moved = 0, flags = 0;
+    char text[64];
+    u_long on = 1;
+
+    check("before WSAStartup", socket(AF_INET, SOCK_STREAM, 0) == INVALID_SOCKET ? WSAGetLastError() : 0,
+          WSANOTINITIALISED);
+    check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
+    check("its version", data.wVersion, MAKEWORD(2, 2));
+
+    listener = socket(AF_INET, SOCK_STREAM, IPPROTO_TCP);
+    name = address("127.0.0.1", 0);
+    GIVES("bind", bind(listener, (struct sockaddr *)&name, sizeof name));
+    FAILS("bind twice", bind(listener, (struct sockaddr *)&name, sizeof name), WSAEINVAL);
+    GIVES("listen", listen(listener, SOMAXCONN));
+    GIVES("getsockname", getsockname(listener, (struct sockaddr *)&peer, &length));
+    check("its length", length, sizeof peer);
+
+    s = socket(AF_INET, SOCK_STREAM, 0);
+    FAILS("not a socket", connect((SOCKET)12345, (struct sockaddr *)&peer, sizeof peer), WSAENOTSOCK);
+    FAILS("above every descriptor", connect(((SOCKET)1 << 32) + s, (struct sockaddr *)&peer, sizeof peer), WSAENOTSOCK);
+    FAILS("name NULL", connect(s, NULL, sizeof peer), WSAEFAULT);
+    FAILS("name nowhere", connect(s, (struct sockaddr *)(uintptr_t)8, sizeof peer), WSAEFAULT);
+    FAILS("namelen too small", connect(s, (struct sockaddr *)&peer, 15), WSAEFAULT);
+    name = peer;
+    name.sin_family = AF_INET6;
+    FAILS("another family", connect(s, (struct sockaddr *)&name, sizeof name), WSAEAFNOSUPPORT);
+    FAILS("a listener", connect(listener, (struct sockaddr *)&peer, sizeof peer), WSAEINVAL);
+    name = address("0.0.0.0", 80);
+    FAILS("no address", connect(s, (struct sockaddr *)&name, sizeof name), WSAEADDRNOTAVAIL);
+    FAILS("SQOS nowhere", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, (LPQOS)(uintptr_t)8, NULL),
+          WSAEFAULT);
+    FAILS("GQOS nowhere", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, NULL, (LPQOS)(uintptr_t)8),
+          WSAEFAULT);
+    buffer.len = 5;
+    buffer.buf = NULL;
+    FAILS("callee data nowhere", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, &buffer, NULL, NULL), WSAEFAULT);
+    buffer.buf = text;
+    buffer.len = 1 << 20;
+    FAILS("caller data too large", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, &buffer, NULL, NULL, NULL), WSAEFAULT);
+    qos = sending(2000000);
+    FAILS("more than there is", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL), WSAEOPNOTSUPP);
+    qos.SendingFlowspec.TokenRate = 0;
+    FAILS("a flowspec without sense", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL), WSAEOPNOTSUPP);
+    buffer.len = 5;
+    FAILS("caller data", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, &buffer, NULL, NULL, NULL), WSAEPROTONOSUPPORT);
+    name = address("127.0.0.1", 1);
+    FAILS("nobody there", connect(s, (struct sockaddr *)&name, sizeof name), WSAECONNREFUSED);
+
+    /* With quality, on the same socket. */
+    qos = sending(400000);
+    buffer.len = sizeof text;
+    GIVES("WSAConnect with quality", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, &buffer, &qos, NULL));
+    check("nothing came back", (int)buffer.len, 0);
+    FAILS("connected", connect(s, (struct sockaddr *)&peer, sizeof peer), WSAEISCONN);
+    client = socket(AF_INET, SOCK_STREAM, 0);
+    qos = sending(700000);
+    FAILS("the rest is less", WSAConnect(client, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL), WSAEOPNOTSUPP);
+    GIVES("SIO_GET_QOS", WSAIoctl(s, SIO_GET_QOS, NULL, 0, &got, sizeof got, &moved, NULL, NULL));
+    check("its rate", (int)got.SendingFlowspec.TokenRate, 400000);
+    FAILS("SIO_SET_QOS, too much", WSAIoctl(s, SIO_SET_QOS, (qos = sending(1200000), &qos), sizeof qos, NULL, 0, &moved, NULL, NULL), WSAEOPNOTSUPP);
+    GIVES("SIO_SET_QOS", WSAIoctl(s, SIO_SET_QOS, (qos = sending(200000), &qos), sizeof qos, NULL, 0, &moved, NULL, NULL));
+    qos = sending(700000);
+    GIVES("what it gave back is enough", WSAConnect(client, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL));
+
+    server = accept(listener, NULL, NULL);
+    check("accept", server != INVALID_SOCKET, 1);
+    check("send", send(s, "hello", 5, 0), 5);
+    check("recv", recv(server, text, sizeof text, 0), 5);
+    buffer.buf = text;
+    buffer.len = 3;
+    GIVES("WSASend", WSASend(server, &buffer, 1, &moved, 0, NULL, NULL));
+    buffer.len = sizeof text;
+    GIVES("WSARecv", WSARecv(s, &buffer, 1, &moved, &flags, NULL, NULL));
+    check("how much", (int)moved, 3);
+
+    /* The next connection is rejected. */
+    check("WSAAccept, rejecting", WSAAccept(listener, NULL, NULL, reject, 42) == INVALID_SOCKET ? WSAGetLastError() : 0,
+          WSAECONNREFUSED);
+    GIVES("closesocket", closesocket(client));
+    FAILS("closesocket twice", closesocket(client), WSAENOTSOCK);
+
+    /* Without waiting. */
+    client = socket(AF_INET, SOCK_STREAM, 0);
+    GIVES("ioctlsocket", ioctlsocket(client, FIONBIO, &on));
+    {
+        fd_set writable, failed;
+        struct timeval time = {5, 0};
+        int result = connect(client, (struct sockaddr *)&peer, sizeof peer);
+        check("connect without waiting", result == 0 || WSAGetLastError() == WSAEWOULDBLOCK, 1);
+        FD_ZERO(&writable);
+        FD_ZERO(&failed);
+        FD_SET(client, &writable);
+        FD_SET(client, &failed);
+        check("select", select(0, NULL, &writable, &failed, &time), 1);
+        check("writable", FD_ISSET(client, &writable), 1);
+        check("not failed", FD_ISSET(client, &failed), 0);
+    }
+    check("recv without waiting", recv(client, text, 1, 0) == SOCKET_ERROR ? WSAGetLastError() : 0, WSAEWOULDBLOCK);
+    closesocket(client);
+
+    /* Datagrams. */
+    client = socket(AF_INET, SOCK_DGRAM, 0);
+    name = address("255.255.255.255", 9);
+    FAILS("broadcast", connect(client, (struct sockaddr *)&name, sizeof name), WSAEACCES);
+    GIVES("connect", connect(client, (struct sockaddr *)&peer, sizeof peer));
+    name = address("0.0.0.0", 0);
+    GIVES("disconnect", connect(client, (struct sockaddr *)&name, sizeof name));
+    check("send then", send(client, "x", 1, 0) == SOCKET_ERROR ? WSAGetLastError() : 0, WSAENOTCONN);
+    closesocket(client);
+
+    /* The provider's own interface. */
+    {
+        WSPPROC_TABLE table;
+        WSPDATA description;
+        check("WSPStartup", WSPStartup(MAKEWORD(2, 2), &description, NULL, NULL, &table), 0);
+        check("WSPConnect", table.lpWSPConnect((SOCKET)12345, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, NULL, NULL, &error), SOCKET_ERROR);
+        check("its error", error, WSAENOTSOCK);
+        check("WSPCleanup", table.lpWSPCleanup(&error), 0);
+    }
+    {
+        DWORD room = 0;
+        WSAPROTOCOL_INFOA protocols[8];
+        FAILS("WSAEnumProtocols without room", WSAEnumProtocolsA(NULL, NULL, &room), WSAENOBUFS);
+        room = sizeof protocols;
+        check("WSAEnumProtocols", WSAEnumProtocolsA(NULL, protocols, &room), 4);
+        check("the first has quality", (protocols[0].dwServiceFlags1 & XP1_QOS_SUPPORTED) != 0, 1);
+    }
+    strcpy(text, "G711");
+    buffer.buf = text;
+    buffer.len = sizeof text;
+    check("WSAGetQOSByName", WSAGetQOSByName(s, &buffer, &got), 1);
+    check("its rate", (int)got.SendingFlowspec.TokenRate, 10000);
+
+    {
+        WSAEVENT event = WSACreateEvent();
+        WSANETWORKEVENTS events;
+        GIVES("WSAEventSelect", WSAEventSelect(server, event, FD_READ | FD_CLOSE));
+        check("nothing yet", WSAWaitForMultipleEvents(1, &event, FALSE, 0, FALSE) == WSA_WAIT_TIMEOUT, 1);
+        closesocket(s);
+        check("the peer closes", WSAWaitForMultipleEvents(1, &event, FALSE, 5000, FALSE) == WSA_WAIT_EVENT_0, 1);
+        GIVES("WSAEnumNetworkEvents", WSAEnumNetworkEvents(server, event, &events));
+        check("FD_CLOSE", (events.lNetworkEvents & FD_CLOSE) != 0, 1);
+        check("in good order", events.iErrorCode[FD_CLOSE_BIT], 0);
+        check("WSACloseEvent", WSACloseEvent(event), TRUE);
+    }
+    GIVES("WSACleanup", WSACleanup());
+    FAILS("once too often", WSACleanup(), WSANOTINITIALISED);
+    printf(wrong ? "WRONG\n" : "RIGHT\n");
+    return wrong;
+}

@@ -1,0 +1,106 @@
+//! The provider's C face: a C program by gcc and by clang, as C++ too, against the library as it is shipped.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Builds the shared library, with the symbols of the C face.
+fn library() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args([
+        "rustc",
+        "--lib",
+        "--locked",
+        "--features",
+        "capi",
+        "--crate-type",
+        "cdylib",
+    ]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Tests lie in target/PROFILE/deps.
+    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("debug/libgqos.so");
+    assert!(target.exists(), "{}", target.display());
+    target
+}
+
+/// The compilers that this machine has: gcc always, the others loudly missing.
+fn compilers() -> Vec<(&'static str, &'static [&'static str])> {
+    let all: [(&str, &[&str]); 4] = [
+        ("gcc", &["-std=c11"]),
+        ("gcc", &["-std=gnu89"]),
+        ("g++", &["-std=c++17", "-x", "c++"]),
+        ("clang", &["-std=c11"]),
+    ];
+    let there = |name: &str| Command::new(name).arg("--version").output().is_ok();
+    all.into_iter()
+        .filter(|(name, _)| {
+            let there = there(name);
+            if !there {
+                assert!(std::env::var_os("CI").is_none(), "{name} is not installed");
+                eprintln!("SKIPPED: {name} is not installed");
+            }
+            there
+        })
+        .collect()
+}
+
+fn compile(compiler: &str, flags: &[&str], source: &str, to: &Path, library: Option<&Path>) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(compiler);
+    command.args(["-Wall", "-Werror", "-O1"]).args(flags).arg("-I").arg(root.join("include"));
+    command.arg(root.join(source)).args(["-x", "none", "-o"]).arg(to);
+    match library {
+        Some(library) => {
+            let directory = library.parent().unwrap();
+            command.arg("-L").arg(directory).arg("-lgqos").arg(format!("-Wl,-rpath,{}", directory.display()));
+        }
+        None => {
+            command.arg("-c");
+        }
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn a_c_program_gets_the_pages_codes() {
+    let library = library();
+    let directory = tempfile::tempdir().unwrap();
+    let policy = directory.path().join("policy.toml");
+    std::fs::write(
+        &policy,
+        "version = 1\n[interface.lo]\negress = { capacity = \"10 Mbit/s\", reservable = \"80%\" }\nenforcement = \"user-space\"\n",
+    )
+    .unwrap();
+    for (compiler, flags) in compilers() {
+        let program = directory.path().join("codes");
+        let built = compile(compiler, flags, "tests/winsock/codes.c", &program, Some(&library));
+        let errors = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "{compiler} {flags:?}: {errors}");
+        let ran = Command::new(&program).env("GQOS_POLICY", &policy).output().unwrap();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        assert!(
+            ran.status.success() && text.ends_with("RIGHT\n"),
+            "{compiler} {flags:?}: {:?}\n{text}",
+            ran.status
+        );
+    }
+}
+
+/// The 32-bit layouts, where the compiler knows them: sizes and places are asserted when it compiles.
+#[test]
+fn layouts_hold_for_32_bits() {
+    let directory = tempfile::tempdir().unwrap();
+    let object = directory.path().join("codes.o");
+    let built = compile("gcc", &["-m32", "-std=c11"], "tests/winsock/codes.c", &object, None);
+    let errors = String::from_utf8_lossy(&built.stderr);
+    if errors.contains("gnu/stubs-32.h") || errors.contains("bits/libc-header-start.h") {
+        assert!(std::env::var_os("CI").is_none(), "gcc has no 32-bit C library: {errors}");
+        eprintln!("SKIPPED: gcc has no 32-bit C library");
+        return;
+    }
+    assert!(built.status.success(), "{errors}");
+}
