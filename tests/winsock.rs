@@ -15,8 +15,8 @@ use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::linux::raw::{Flags, Half};
 use gqos::policy::{Policy, Source};
 use gqos::winsock::{
-    Choice, Connecting, Event, Events, Family, Interest, Kind, Outcome, Socket, Value, select, startup_with,
-    wait_for_events,
+    Choice, Connecting, Event, Events, Family, Interest, Kind, Outcome, Socket, Value, Verdict, select,
+    startup_with, wait_for_events,
 };
 
 /// Loopback may promise 8 Mbit/s, in user space alone: no privilege is needed.
@@ -132,21 +132,45 @@ fn a_connection_that_does_not_block_tells_how_it_ended() {
     }
 }
 
+/// A peer that answers nobody: its queue is full, and Linux drops what comes then.
+fn silent() -> (Socket, Vec<Socket>, SocketAddr) {
+    let listener = tcp();
+    listener.bind(address("127.0.0.1:0")).unwrap();
+    listener.listen(1).unwrap();
+    let peer = listener.local_address().unwrap();
+    let mut queued = Vec::new();
+    for _ in 0..8 {
+        let socket = tcp();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(peer, &plain());
+        queued.push(socket);
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    (listener, queued, peer)
+}
+
 #[test]
 fn select_tells_success_and_failure_apart() {
-    // 192.0.2.1 is for documentation: nobody answers, and some networks say so at once.
+    let (_listener, _queued, peer) = silent();
     let socket = tcp();
     socket.set_nonblocking(true).unwrap();
-    let result = socket.connect(address("192.0.2.1:9"), &plain());
-    if result == Err(Wsa::Ewouldblock) {
-        check("being connected", &socket, address("192.0.2.1:9"), &plain(), Wsa::Ealready);
-        assert_eq!(socket.peer_address(), Ok(address("192.0.2.1:9")));
-        assert_eq!(socket.send(b"x", Flags::default()), Err(Wsa::Enotconn));
-        assert_eq!(socket.option(Choice::ConnectTime), Ok(Value::Number(-1)));
-        let mut set = [(Arc::clone(&socket), Interest { write: true, ..Interest::default() })];
-        assert_eq!(select(&mut set, Some(Duration::from_millis(20))), Ok(0));
-    } else {
-        assert!(matches!(result, Err(Wsa::Enetunreach | Wsa::Ehostunreach)), "{result:?}");
+    check("not at once", &socket, peer, &plain(), Wsa::Ewouldblock);
+    check("being connected", &socket, peer, &plain(), Wsa::Ealready);
+    assert_eq!(socket.peer_address(), Ok(peer));
+    assert_eq!(socket.send(b"x", Flags::default()), Err(Wsa::Enotconn));
+    assert_eq!(socket.option(Choice::ConnectTime), Ok(Value::Number(-1)));
+    let mut set = [(Arc::clone(&socket), Interest { write: true, except: true, ..Interest::default() })];
+    assert_eq!(select(&mut set, Some(Duration::from_millis(20))), Ok(0));
+    // One that fails is told by except alone.
+    let failing = tcp();
+    failing.set_nonblocking(true).unwrap();
+    if failing.connect(nobody(), &plain()) == Err(Wsa::Ewouldblock) {
+        let mut set = [(Arc::clone(&failing), Interest { write: true, except: true, ..Interest::default() })];
+        assert_eq!(select(&mut set, Some(Duration::from_secs(5))), Ok(1));
+        assert!(set[0].1.except && !set[0].1.write, "{:?}", set[0].1);
+        let refused = i32::try_from(Wsa::Econnrefused.code()).unwrap();
+        assert_eq!(failing.option(Choice::Error), Ok(Value::Number(refused)));
+        assert_eq!(failing.option(Choice::Error), Ok(Value::Number(refused)), "reading does not clear it");
     }
     let fresh = tcp();
     let mut set = [(Arc::clone(&fresh), Interest { write: true, read: true, ..Interest::default() })];
@@ -270,4 +294,127 @@ fn accepted_sockets_have_the_listeners_properties() {
     assert_eq!(server.receive(&mut buffer, Flags::default()), Ok(5));
     server.close().unwrap();
     assert_eq!(client.receive(&mut buffer, Flags::default()), Ok(0), "the end of a stream is no error");
+}
+
+fn tcp_with_data() -> Socket {
+    started();
+    Socket::open_with_data(Family::Inet).unwrap()
+}
+
+fn listening() -> (Socket, SocketAddr) {
+    let listener = tcp_with_data();
+    listener.bind(address("127.0.0.1:0")).unwrap();
+    listener.listen(5).unwrap();
+    let peer = listener.local_address().unwrap();
+    (listener, peer)
+}
+
+/// Data and flow specifications come with the connect call, and are answered.
+#[test]
+fn connect_data_goes_both_ways() {
+    let (listener, peer) = listening();
+    let acceptor = Arc::clone(&listener);
+    let thread = std::thread::spawn(move || {
+        let accepted = acceptor.accept_if(|caller| {
+            assert_eq!(caller.data, b"who");
+            // What the caller sends, the acceptor receives.
+            assert_eq!(caller.sqos.unwrap().receiving.token_rate.unwrap().get(), 20_000);
+            Verdict::Accept { callee_data: b"me".to_vec() }
+        });
+        let (socket, _) = accepted.unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(socket.receive(&mut buffer, Flags::default()), Ok(5));
+        socket.qos().unwrap().0.receiving.token_rate.unwrap().get()
+    });
+    let caller = tcp_with_data();
+    let asked = Connecting::with(b"who", Some(sending(20)), 16);
+    assert_eq!(caller.connect(peer, &asked), Ok(Outcome::Connected));
+    assert_eq!(caller.callee_data(), b"me");
+    assert_eq!(caller.send(b"hello", Flags::default()), Ok(5), "and nothing of the exchange is left over");
+    assert_eq!(thread.join().unwrap(), 20_000);
+}
+
+#[test]
+fn acceptors_reject_and_defer() {
+    let (listener, peer) = listening();
+    let acceptor = Arc::clone(&listener);
+    let thread = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        let mut codes = Vec::new();
+        for verdict in [Verdict::Defer, Verdict::Defer, Verdict::Reject] {
+            let result = acceptor.accept_if(|caller| {
+                asked.push(caller.data.to_vec());
+                verdict.clone()
+            });
+            codes.push(result.err());
+        }
+        (asked, codes)
+    });
+    let refused = tcp_with_data().connect(peer, &Connecting::with(b"one", None, 0));
+    assert_eq!(refused, Err(Wsa::Econnrefused));
+    let (asked, codes) = thread.join().unwrap();
+    assert_eq!(asked, [b"one".to_vec(), b"one".to_vec(), b"one".to_vec()], "a deferred one stays the first");
+    assert_eq!(codes, [Some(Wsa::TryAgain), Some(Wsa::TryAgain), Some(Wsa::Econnrefused)]);
+}
+
+/// Too much data of the callee's is WSAEFAULT; a peer that does not speak the exchange refuses.
+#[test]
+fn exchanges_that_do_not_fit() {
+    let (listener, peer) = listening();
+    let acceptor = Arc::clone(&listener);
+    let thread = std::thread::spawn(move || {
+        acceptor.accept_if(|_| Verdict::Accept { callee_data: vec![7; 100] }).map(|(socket, _)| socket)
+    });
+    assert_eq!(tcp_with_data().connect(peer, &Connecting::with(b"", None, 99)), Err(Wsa::Efault));
+    drop(thread.join().unwrap());
+    let (plain, peer) = self::listener();
+    let thread = std::thread::spawn(move || drop(plain.accept().unwrap()));
+    assert_eq!(tcp_with_data().connect(peer, &Connecting::with(b"", None, 0)), Err(Wsa::Econnrefused));
+    thread.join().unwrap();
+}
+
+/// Who connects and says nothing, or rubbish, is in nobody's way.
+#[test]
+fn strangers_harm_nobody() {
+    let (listener, peer) = listening();
+    let _silent = std::net::TcpStream::connect(peer).unwrap();
+    let mut rubbish = std::net::TcpStream::connect(peer).unwrap();
+    std::io::Write::write_all(&mut rubbish, b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut endless = std::net::TcpStream::connect(peer).unwrap();
+    std::io::Write::write_all(&mut endless, b"GQOS\x01\x01\0\0\xff\xff\xff\xff").unwrap();
+    let acceptor = Arc::clone(&listener);
+    let thread = std::thread::spawn(move || acceptor.accept().map(|(socket, _)| socket));
+    assert_eq!(tcp_with_data().connect(peer, &Connecting::with(b"x", None, 0)), Ok(Outcome::Connected));
+    thread.join().unwrap().unwrap();
+    let mut set = [(Arc::clone(&listener), Interest { read: true, ..Interest::default() })];
+    assert_eq!(select(&mut set, Some(Duration::from_millis(50))), Ok(0), "strangers are not told of");
+    // Rubbish is closed at once.
+    let mut buffer = [0; 8];
+    assert!(matches!(std::io::Read::read(&mut rubbish, &mut buffer), Ok(0) | Err(_)));
+}
+
+/// Without waiting: FD_ACCEPT on one side, FD_CONNECT with the data on the other.
+#[test]
+fn exchanges_are_told_by_events() {
+    let (listener, peer) = listening();
+    let (called, answered) = (Event::new().unwrap(), Event::new().unwrap());
+    listener.select_events(Some(&called), Events::ACCEPT).unwrap();
+    assert!(matches!(listener.accept(), Err(Wsa::Ewouldblock)));
+    let caller = tcp_with_data();
+    caller.select_events(Some(&answered), Events::CONNECT).unwrap();
+    assert_eq!(caller.connect(peer, &Connecting::with(b"x", None, 8)), Err(Wsa::Ewouldblock));
+    assert_eq!(
+        wait_for_events(std::slice::from_ref(&called), false, Some(Duration::from_secs(5))),
+        Ok(Some(0))
+    );
+    assert!(listener.take_events(Some(&called)).unwrap().events.contains(Events::ACCEPT));
+    let verdict = Verdict::Accept { callee_data: b"yes".to_vec() };
+    let (_server, _) = listener.accept_if(|_| verdict.clone()).unwrap();
+    assert_eq!(
+        wait_for_events(std::slice::from_ref(&answered), false, Some(Duration::from_secs(5))),
+        Ok(Some(0))
+    );
+    let events = caller.take_events(Some(&answered)).unwrap();
+    assert_eq!((events.events, events.errors[4]), (Events::CONNECT, None));
+    assert_eq!(caller.callee_data(), b"yes");
 }

@@ -1,30 +1,113 @@
 //! Accepting.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use flowspec::Wsa;
 
 use super::Result;
+use super::exchange::{Caller, Offered, Pending, Verdict, swapped};
 use super::notify::Events;
 use super::provider::provider;
+use super::setup::Answer;
 use super::socket::{Endpoint, Phase, Socket};
-use super::waiting::wait;
+use super::waiting::{wait, wait_for};
 use crate::linux::raw::{self, Ready};
 
-impl Endpoint {
-    /// Puts a connection off: it stays the first, and is accepted by the next call.
-    pub fn defer(&self, socket: Socket, peer: SocketAddr) {
-        self.state().deferred = Some((socket.into_raw(), peer));
-    }
+/// Tells a caller. An answer fits what a fresh connection takes at once, and one who has gone needs none.
+fn answer(fd: &OwnedFd, refused: Option<Wsa>, status: Option<Wsa>, data: Vec<u8>) {
+    let _ = raw::send(fd, &Answer { refused, status, data }.write(), raw::Flags::default());
+}
 
+impl Endpoint {
     /// The next connection, with its peer's address. It has the listener's properties.
     ///
     /// - **Errors**: WSAEINVAL where the socket does not listen; WSAEOPNOTSUPP for datagrams; WSAEWOULDBLOCK;
     ///   WSAEINTR; WSAEMFILE.
     /// - **Source**: WSPAccept.
     pub fn accept(self: &Arc<Self>) -> Result<(Socket, SocketAddr)> {
+        // What it brought along is taken as it is.
+        self.accept_if(|_| Verdict::Accept { callee_data: Vec::new() })
+    }
+
+    /// The next connection that the condition accepts, which sees who calls, what he has brought along and what
+    /// his flow is to get. The acceptor's side is admitted as well before he is told, so that both ends are
+    /// guaranteed, or there is no connection: then the next one is waited for.
+    ///
+    /// - **Errors**: those of [`accept`](Self::accept); WSAECONNREFUSED where the condition rejects, WSATRY_AGAIN
+    ///   where it defers.
+    /// - **Source**: WSPAccept, ConditionFunc.
+    pub fn accept_if(
+        self: &Arc<Self>,
+        mut condition: impl FnMut(&Caller<'_>) -> Verdict,
+    ) -> Result<(Socket, SocketAddr)> {
         provider()?;
+        let offered = self.state().offered.clone();
+        if let Some(offered) = offered {
+            return self.accept_offered(&offered, &mut condition);
+        }
+        let (socket, peer) = self.accept_plain()?;
+        let local = socket.local_address()?;
+        match condition(&Caller { peer, local, data: &[], sqos: None, gqos: None }) {
+            Verdict::Accept { .. } => Ok((socket, peer)),
+            Verdict::Reject => Err(Wsa::Econnrefused),
+            Verdict::Defer => {
+                self.state().deferred = Some((socket.into_raw(), peer));
+                Err(Wsa::TryAgain)
+            }
+        }
+    }
+
+    fn accept_offered(
+        self: &Arc<Self>,
+        offered: &Offered,
+        condition: &mut dyn FnMut(&Caller<'_>) -> Verdict,
+    ) -> Result<(Socket, SocketAddr)> {
+        loop {
+            let nonblocking = self.state().nonblocking;
+            let Some(pending) = offered.take() else {
+                if nonblocking {
+                    return Err(Wsa::Ewouldblock);
+                }
+                wait_for(self, offered.number(), Ready { readable: true, ..Ready::default() }, None)?;
+                continue;
+            };
+            let local = raw::local(&pending.fd).map_err(|error| raw::code(&error))?;
+            let Pending { peer, offer, .. } = &pending;
+            let own = offer.sqos.map(swapped);
+            let told =
+                Caller { peer: *peer, local, data: &offer.data, sqos: own, gqos: offer.gqos.map(swapped) };
+            let callee_data = match condition(&told) {
+                Verdict::Accept { callee_data } => callee_data,
+                Verdict::Reject => {
+                    answer(&pending.fd, Some(Wsa::Econnrefused), None, Vec::new());
+                    return Err(Wsa::Econnrefused);
+                }
+                Verdict::Defer => {
+                    offered.put_back(pending);
+                    return Err(Wsa::TryAgain);
+                }
+            };
+            let Pending { fd, peer, .. } = pending;
+            raw::set_nonblocking(&fd, nonblocking).map_err(|error| raw::code(&error))?;
+            let socket = Socket::of(self.accepted(fd, peer));
+            self.notify.rearm(self, Events::ACCEPT);
+            let promised = socket.promise(own, peer.ip()).and_then(|promise| socket.keep(promise, peer.ip()));
+            if let Err(code) = promised {
+                let status = socket.state().quality.status;
+                answer(&socket.fd, Some(code), status, Vec::new());
+                continue;
+            }
+            answer(&socket.fd, None, None, callee_data);
+            if let Some((event, wanted)) = self.notify.selected() {
+                socket.select_events(event.as_ref(), wanted)?;
+            }
+            return Ok((socket, peer));
+        }
+    }
+
+    fn accept_plain(self: &Arc<Self>) -> Result<(Socket, SocketAddr)> {
         if !self.is_stream() {
             return Err(Wsa::Eopnotsupp);
         }

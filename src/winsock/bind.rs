@@ -73,7 +73,7 @@ impl Endpoint {
     /// - **Errors**: WSAEINVAL where it has no local address; WSAEISCONN; WSAEOPNOTSUPP for datagrams;
     ///   WSAEADDRINUSE.
     /// - **Source**: WSPListen.
-    pub fn listen(&self, backlog: i32) -> Result<()> {
+    pub fn listen(self: &Arc<Self>, backlog: i32) -> Result<()> {
         provider()?;
         if !self.is_stream() {
             return Err(Wsa::Eopnotsupp);
@@ -87,6 +87,9 @@ impl Endpoint {
             Phase::Idle => {}
         }
         raw::listen(&*self.fd, backlog).map_err(|error| raw::code(&error))?;
+        if self.with_data {
+            state.offered = Some(self.hear_offers()?);
+        }
         state.phase = Phase::Listening;
         Ok(())
     }

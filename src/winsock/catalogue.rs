@@ -53,7 +53,7 @@ const DATAGRAM: u32 = XP1_CONNECTIONLESS
 const LARGEST_DATAGRAM: u32 = 65_507;
 
 /// Every protocol.
-pub const PROTOCOLS: [Catalogued; 4] = [
+pub const PROTOCOLS: [Catalogued; 6] = [
     Catalogued {
         entry: 1001,
         name: "gqos TCP/IP",
@@ -85,5 +85,21 @@ pub const PROTOCOLS: [Catalogued; 4] = [
         kind: Kind::Datagram,
         flags: DATAGRAM,
         message_size: LARGEST_DATAGRAM,
+    },
+    Catalogued {
+        entry: 1005,
+        name: "gqos TCP/IP with connect data",
+        family: Family::Inet,
+        kind: Kind::Stream,
+        flags: STREAM | XP1_CONNECT_DATA,
+        message_size: 0,
+    },
+    Catalogued {
+        entry: 1006,
+        name: "gqos TCP/IPv6 with connect data",
+        family: Family::Inet6,
+        kind: Kind::Stream,
+        flags: STREAM | XP1_CONNECT_DATA,
+        message_size: 0,
     },
 ];

@@ -12,6 +12,7 @@ use super::Result;
 use super::notify::Events;
 use super::provider::provider;
 use super::qos::Promise;
+use super::setup::{Answer, Offer};
 use super::socket::{Endpoint, Phase};
 use super::waiting::{may_block, now, wait};
 use crate::linux::raw::{self, Ready};
@@ -25,6 +26,16 @@ pub struct Connecting<'a> {
     pub sqos: Option<Qos>,
     /// What the socket's group is to get: heeded only where this socket created the group.
     pub gqos: Option<Qos>,
+    /// How much the callee may send along: more ends the connection with WSAEFAULT. Where there is nothing, what
+    /// it sends is not kept.
+    pub callee_room: Option<usize>,
+}
+
+impl<'a> Connecting<'a> {
+    /// With data, flow specifications, and room for as much data of the callee's.
+    pub const fn with(caller_data: &'a [u8], sqos: Option<Qos>, callee_room: usize) -> Self {
+        Self { caller_data: Some(caller_data), sqos, gqos: None, callee_room: Some(callee_room) }
+    }
 }
 
 /// How a connection stands when the call returns.
@@ -45,11 +56,21 @@ impl Endpoint {
     ///   by events, select, or SO_ERROR. A refused, timed out or unreachable connection may be tried again.
     /// - **Source**: WSPConnect.
     pub fn connect(self: &Arc<Self>, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Outcome> {
+        self.connect_telling(peer, asked, 0)
+    }
+
+    /// The same, with a WSABUF of the program's for the callee's data once it has come; 0 for none.
+    pub(super) fn connect_telling(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        asked: &Connecting<'_>,
+        place: usize,
+    ) -> Result<Outcome> {
         provider()?;
         self.check_family(peer)?;
         let nonblocking = self.begin(peer)?;
         if self.is_stream() {
-            self.connect_stream(peer, asked, nonblocking)
+            self.connect_stream(peer, asked, place, nonblocking)
         } else {
             self.connect_datagram(peer, asked)
         }
@@ -108,6 +129,7 @@ impl Endpoint {
         self: &Arc<Self>,
         peer: SocketAddr,
         asked: &Connecting<'_>,
+        place: usize,
         nonblocking: bool,
     ) -> Result<Outcome> {
         let promise = self.promised(peer, asked).inspect_err(|_| self.give_up())?;
@@ -119,8 +141,15 @@ impl Endpoint {
         }
         let result = raw::connect(&*self.fd, peer);
         let pending = result.as_ref().is_err_and(|error| raw::code(error) == Wsa::Ewouldblock);
-        if nonblocking && pending {
-            self.complete_later(promise, peer)?;
+        let offer = self.with_data.then(|| Offer {
+            sqos: promise.as_ref().map(|promise| promise.asked),
+            gqos: asked.gqos,
+            data: asked.caller_data.unwrap_or_default().to_vec(),
+        });
+        let callee = (asked.callee_room, place);
+        // An exchange is never over at once.
+        if nonblocking && (pending || offer.is_some() && result.is_ok()) {
+            self.complete_later(promise, peer, offer, callee)?;
             return Err(Wsa::Ewouldblock);
         }
         let outcome = if pending {
@@ -129,6 +158,14 @@ impl Endpoint {
         } else {
             result.map_err(|error| connect_code(&error))
         };
+        let outcome = outcome.and_then(|()| match offer {
+            None => Ok(()),
+            Some(offer) => {
+                let this = Arc::clone(self);
+                let answered = provider()?.wait(async move { this.set_up(&offer, callee).await });
+                answered.unwrap_or(Err(Wsa::Enetdown))
+            }
+        });
         if !nonblocking {
             let nonblocking = self.state().nonblocking;
             // One that cannot be set has been closed meanwhile.
@@ -145,10 +182,38 @@ impl Endpoint {
     fn promised(&self, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Option<Promise>> {
         let sqos = asked.sqos.or(self.state().quality.asked);
         let promise = self.promise(sqos, peer.ip())?;
-        if self.is_stream() && asked.caller_data.is_some_and(|data| !data.is_empty()) {
+        if self.is_stream() && !self.with_data && asked.caller_data.is_some_and(|data| !data.is_empty()) {
             return Err(Wsa::Eprotonosupport);
         }
         Ok(promise)
+    }
+
+    /// Offers what the call has brought along, and keeps what comes back.
+    async fn set_up(&self, offer: &Offer, (room, place): (Option<usize>, usize)) -> Result<()> {
+        let Answer { refused, status, data } = self.offer(offer).await?;
+        if let Some(refused) = refused {
+            self.state().quality.status = status;
+            return Err(refused);
+        }
+        let Some(room) = room else { return Ok(()) };
+        if data.len() > room {
+            return Err(Wsa::Efault);
+        }
+        if place != 0 {
+            deliver(place, &data)?;
+        }
+        self.state().callee_data = data;
+        Ok(())
+    }
+
+    /// Whether connect calls carry data and flow specifications.
+    pub const fn carries_data(&self) -> bool {
+        self.with_data
+    }
+
+    /// What the callee has sent along with its answer to the connect call.
+    pub fn callee_data(&self) -> Vec<u8> {
+        self.state().callee_data.clone()
     }
 
     /// What became of the attempt, once the socket is writable.
@@ -184,7 +249,13 @@ impl Endpoint {
     }
 
     /// Waits for the peer on the reactor.
-    fn complete_later(self: &Arc<Self>, promise: Option<Promise>, peer: SocketAddr) -> Result<()> {
+    fn complete_later(
+        self: &Arc<Self>,
+        promise: Option<Promise>,
+        peer: SocketAddr,
+        offer: Option<Offer>,
+        callee: (Option<usize>, usize),
+    ) -> Result<()> {
         let this = Arc::clone(self);
         provider()?.spawn(async move {
             let outcome = match this.watched(Interest::WRITABLE) {
@@ -193,6 +264,10 @@ impl Endpoint {
                     Ok(_) => this.answer(),
                     Err(error) => Err(raw::code(&error)),
                 },
+            };
+            let outcome = match (outcome, &offer) {
+                (Ok(()), Some(offer)) => this.set_up(offer, callee).await,
+                (outcome, _) => outcome,
             };
             if this.is_closed() {
                 return;
@@ -268,6 +343,18 @@ impl Endpoint {
             let _ = raw::receive(&*self.fd, &mut [0], raw::Flags::default());
         }
     }
+}
+
+/// Puts data where a WSABUF says, and says how much that is.
+fn deliver(wsabuf: usize, data: &[u8]) -> Result<()> {
+    let fault = |_| Wsa::Efault;
+    let mut pointer = [0; 8];
+    raw::read_memory(wsabuf + 8, &mut pointer).map_err(fault)?;
+    if !data.is_empty() {
+        raw::write_memory(usize::from_ne_bytes(pointer), data).map_err(fault)?;
+    }
+    let length = u32::try_from(data.len()).map_err(|_| Wsa::Efault)?;
+    raw::write_memory(wsabuf, &length.to_ne_bytes()).map_err(fault)
 }
 
 /// A four-tuple that is taken is a local address in use; the rest is as everywhere.

@@ -16,22 +16,26 @@ mod catalogue;
 mod connect;
 mod data;
 mod event;
+mod exchange;
 mod notify;
 mod options;
 mod provider;
 mod qos;
 mod select;
+mod setup;
 mod socket;
 mod waiting;
 
 pub use catalogue::{Catalogued, PROTOCOLS, XP1_CONNECT_DATA, XP1_QOS_SUPPORTED};
 pub use connect::{Connecting, Outcome};
 pub use event::{Event, wait_for_events};
+pub use exchange::{Caller, Verdict};
 pub use notify::{Events, NetworkEvents};
 pub use options::{Choice, Value};
 pub use provider::{cleanup, startup, startup_with};
 pub use qos::{Template, template, templates};
 pub use select::{Interest, poll, select};
+pub use setup::{Answer, MOST_DATA, NotAMessage, Offer};
 pub use socket::{Family, Kind, Socket};
 pub use waiting::cancel_blocking_call;
 

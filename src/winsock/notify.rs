@@ -304,7 +304,8 @@ impl Endpoint {
         let found = watched[0].1;
         match phase {
             Phase::Listening => {
-                if found.readable {
+                let offered = self.state().offered.clone();
+                if offered.map_or(found.readable, |offered| !offered.is_empty()) {
                     self.notify.record(Events::ACCEPT, None);
                 }
             }

@@ -84,7 +84,7 @@ pub(super) fn merged(asked: &Qos, before: Option<&Qos>) -> Result<Qos> {
 /// A reservation that has been granted and waits for its connection.
 pub(super) struct Promise {
     granted: Option<Granted>,
-    asked: Qos,
+    pub(super) asked: Qos,
 }
 
 impl Endpoint {

@@ -69,7 +69,10 @@ pub fn poll(sockets: &mut [(Arc<Endpoint>, Interest)], timeout: Option<Duration>
                 soonest = Some(soonest.map_or(time, |soonest| soonest.min(time)));
             }
             let idle = endpoint.is_stream() && phase == Phase::Idle;
-            watched.push((if idle { -1 } else { endpoint.number() }, ready));
+            // Who has connected to a listener for offers is ready once he has said what he offers.
+            let offered = endpoint.state().offered.as_ref().map(|offered| offered.number());
+            let number = offered.unwrap_or_else(|| endpoint.number());
+            watched.push((if idle { -1 } else { number }, ready));
         }
         let left = until.map(|until| until.saturating_duration_since(now()));
         let at_once = sockets.iter().any(|(endpoint, _)| endpoint.state().failed);

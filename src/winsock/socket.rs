@@ -11,6 +11,7 @@ use flowspec::{Direction, Wsa};
 use shaper::Control;
 
 use super::Result;
+use super::exchange::Offered;
 use super::notify::Notify;
 use super::provider::provider;
 use super::qos::Quality;
@@ -47,6 +48,8 @@ pub struct Endpoint {
     pub family: Family,
     /// Streams or datagrams.
     pub kind: Kind,
+    /// It carries data and flow specifications with its connect calls.
+    pub(super) with_data: bool,
     pub(super) control: Control,
     pub(super) notify: Notify,
     closed: AtomicBool,
@@ -100,6 +103,10 @@ pub(super) struct State {
     pub(super) sharing: Sharing,
     pub(super) broadcast: bool,
     pub(super) quality: Quality,
+    /// What a listener has been offered, where connections bring something along.
+    pub(super) offered: Option<Arc<Offered>>,
+    /// What the callee has sent along.
+    pub(super) callee_data: Vec<u8>,
     /// A connection that was put off.
     pub(super) deferred: Option<(RawFd, SocketAddr)>,
     /// Priority inside its group, which is kept and says nothing.
@@ -115,6 +122,19 @@ impl Socket {
     /// - **Errors**: WSANOTINITIALISED, WSAEMFILE, WSAENOBUFS, WSAEAFNOSUPPORT.
     /// - **Source**: WSPSocket.
     pub fn open(family: Family, kind: Kind) -> Result<Self> {
+        Self::open_as(family, kind, false)
+    }
+
+    /// A stream whose connect calls carry data and flow specifications to the peer, by an exchange of its own
+    /// before the connection stands. Both ends have to be such.
+    ///
+    /// - **Errors**: those of [`open`](Self::open).
+    /// - **Source**: WSAPROTOCOL_INFO, XP1_CONNECT_DATA.
+    pub fn open_with_data(family: Family) -> Result<Self> {
+        Self::open_as(family, Kind::Stream, true)
+    }
+
+    fn open_as(family: Family, kind: Kind, with_data: bool) -> Result<Self> {
         provider()?;
         let fd = raw::open(family == Family::Inet6, kind == Kind::Stream);
         let fd = fd.map_err(|error| raw::code(&error))?;
@@ -122,7 +142,7 @@ impl Socket {
             // Windows' default, whatever the host's is.
             raw::set(&fd, raw::Knob::OnlyIpv6, 1).map_err(|error| raw::code(&error))?;
         }
-        Ok(Self(enter(Endpoint::new(fd, family, kind, State::default()))))
+        Ok(Self(enter(Endpoint::new(fd, family, kind, with_data, State::default()))))
     }
 
     pub(super) const fn of(endpoint: Arc<Endpoint>) -> Self {
@@ -218,11 +238,12 @@ pub(super) fn close_all() {
 }
 
 impl Endpoint {
-    fn new(fd: OwnedFd, family: Family, kind: Kind, state: State) -> Self {
+    fn new(fd: OwnedFd, family: Family, kind: Kind, with_data: bool, state: State) -> Self {
         Self {
             fd: Arc::new(fd),
             family,
             kind,
+            with_data,
             control: Control::default(),
             notify: Notify::default(),
             closed: AtomicBool::new(false),
@@ -244,7 +265,7 @@ impl Endpoint {
             ..State::default()
         };
         drop(before);
-        enter(Self::new(fd, self.family, self.kind, state))
+        enter(Self::new(fd, self.family, self.kind, self.with_data, state))
     }
 
     /// The descriptor's number, which is the SOCKET.
@@ -297,6 +318,7 @@ impl Endpoint {
         let (quality, phase, deferred) = {
             let mut state = self.state();
             let deferred = state.deferred.take();
+            state.offered = None;
             (std::mem::take(&mut state.quality), std::mem::take(&mut state.phase), deferred)
         };
         if let Some((number, _)) = deferred {

@@ -53,6 +53,18 @@ pub(super) fn may_block() -> Result<()> {
 /// - **Errors**: WSAEINTR where it was cancelled or the socket closed meanwhile; WSAETIMEDOUT;
 ///   WSAEINPROGRESS.
 pub(super) fn wait(socket: &Endpoint, wanted: Ready, timeout: Option<Duration>) -> Result<Ready> {
+    wait_for(socket, socket.fd.as_raw_fd(), wanted, timeout)
+}
+
+/// The same for another descriptor that the socket's call waits for.
+///
+/// - **Errors**: those of [`wait`].
+pub(super) fn wait_for(
+    socket: &Endpoint,
+    number: i32,
+    wanted: Ready,
+    timeout: Option<Duration>,
+) -> Result<Ready> {
     may_block()?;
     let closed = socket.closed_signal()?;
     let deadline = timeout.map(deadline);
@@ -62,10 +74,8 @@ pub(super) fn wait(socket: &Endpoint, wanted: Ready, timeout: Option<Duration>) 
             return Err(Wsa::Eintr);
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
-        let mut watched = [
-            (socket.fd.as_raw_fd(), wanted),
-            (closed.as_raw_fd(), Ready { readable: true, ..Ready::default() }),
-        ];
+        let mut watched =
+            [(number, wanted), (closed.as_raw_fd(), Ready { readable: true, ..Ready::default() })];
         match raw::poll(&mut watched, left) {
             Ok(0) => return Err(Wsa::Etimedout),
             Ok(_) if watched[1].1.readable => return Err(Wsa::Eintr),

@@ -110,7 +110,7 @@ int main(void) {
 
     s = socket(AF_INET, SOCK_STREAM, 0);
     FAILS("not a socket", connect((SOCKET)12345, (struct sockaddr *)&peer, sizeof peer), WSAENOTSOCK);
-    FAILS("above every descriptor", connect(((SOCKET)1 << 32) + s, (struct sockaddr *)&peer, sizeof peer), WSAENOTSOCK);
+    FAILS("above every descriptor", connect(((SOCKET)1 << (8 * sizeof(SOCKET) - 1)) + s, (struct sockaddr *)&peer, sizeof peer), WSAENOTSOCK);
     FAILS("name NULL", connect(s, NULL, sizeof peer), WSAEFAULT);
     FAILS("name nowhere", connect(s, (struct sockaddr *)(uintptr_t)8, sizeof peer), WSAEFAULT);
     FAILS("namelen too small", connect(s, (struct sockaddr *)&peer, 15), WSAEFAULT);
@@ -215,7 +215,7 @@ int main(void) {
         WSAPROTOCOL_INFOA protocols[8];
         FAILS("WSAEnumProtocols without room", WSAEnumProtocolsA(NULL, NULL, &room), WSAENOBUFS);
         room = sizeof protocols;
-        check("WSAEnumProtocols", WSAEnumProtocolsA(NULL, protocols, &room), 4);
+        check("WSAEnumProtocols", WSAEnumProtocolsA(NULL, protocols, &room), 6);
         check("the first has quality", (protocols[0].dwServiceFlags1 & XP1_QOS_SUPPORTED) != 0, 1);
     }
     strcpy(text, "G711");

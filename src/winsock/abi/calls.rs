@@ -6,8 +6,11 @@ use flowspec::raw::RawFlowspec;
 use flowspec::{Qos, RawQos, Wsa};
 
 use super::super::Result;
+use super::super::catalogue::{PROTOCOLS, XP1_CONNECT_DATA};
 use super::super::connect::Connecting;
+use super::super::exchange::{Caller, Verdict};
 use super::super::provider::{cleanup, provider, startup};
+use super::super::setup::MOST_DATA;
 use super::super::socket::{Endpoint, Family, Kind, Socket, close, endpoint};
 use super::super::waiting::{calling_back, cancel_blocking_call};
 use super::address::{self, AF_INET, AF_INET6, AF_UNSPEC};
@@ -106,7 +109,7 @@ fn connect(s: usize, name: usize, length: i32, data: [usize; 2], sqos: usize, gq
     let mut caller_data = Vec::new();
     if caller != 0 {
         let (place, length) = memory::wsabuf(caller)?;
-        if length as usize > LONGEST_CONNECT_DATA {
+        if length as usize > MOST_DATA {
             return Err(Wsa::Efault);
         }
         caller_data.resize(length as usize, 0);
@@ -132,21 +135,20 @@ fn connect(s: usize, name: usize, length: i32, data: [usize; 2], sqos: usize, gq
         Ok(sqos) => (sqos, false),
         Err(_) => (None, true),
     };
-    let asked = Connecting { caller_data: Some(&caller_data), sqos, gqos };
+    let room = if callee == 0 { None } else { Some(memory::wsabuf(callee)?.1 as usize) };
+    let place = if endpoint.carries_data() { callee } else { 0 };
+    let asked = Connecting { caller_data: Some(&caller_data), sqos, gqos, callee_room: room };
     let result = if nonsense {
         endpoint.check_connect(peer).and(Err(Wsa::Eopnotsupp))
     } else {
-        endpoint.connect(peer, &asked)
+        endpoint.connect_telling(peer, &asked, place)
     };
-    if callee != 0 && result.is_ok() && endpoint.kind == Kind::Stream {
+    if callee != 0 && result.is_ok() && endpoint.kind == Kind::Stream && !endpoint.carries_data() {
         // Nothing comes back by plain TCP.
         memory::write_u32(callee, 0)?;
     }
     result.map(|_| 0)
 }
-
-/// The most that a connect call may bring along: more is too large whatever the protocol.
-const LONGEST_CONNECT_DATA: usize = 64 << 10;
 
 fn flags(bits: i32) -> Result<Flags> {
     if bits & !(MSG_OOB | MSG_PEEK | MSG_DONTROUTE | MSG_WAITALL) != 0 {
@@ -262,6 +264,48 @@ const CF_ACCEPT: i32 = 0;
 const CF_REJECT: i32 = 1;
 const CF_DEFER: i32 = 2;
 
+/// Asks the program's condition function: its verdict, and the data it has for the caller.
+fn ask(condition: Condition, caller: &Caller<'_>, context: usize) -> (i32, Vec<u8>) {
+    let wsabuf = |bytes: &[u8]| [bytes.len() as u64, bytes.as_ptr().addr() as u64];
+    let (who, whom) = (address::bytes_of(caller.peer), address::bytes_of(caller.local));
+    let (caller_id, callee_id) = (wsabuf(&who), wsabuf(&whom));
+    let (brought, mut answer) = (wsabuf(caller.data), vec![0_u8; MOST_DATA]);
+    let mut answered = [answer.len() as u64, answer.as_mut_ptr().addr() as u64];
+    let mut group = 0_u32;
+    let structure = |qos: Option<Qos>| -> Vec<u64> {
+        let mut bytes = Vec::with_capacity(80);
+        if let Some(qos) = qos
+            && let (Ok(sending), Ok(receiving)) = (qos.sending.to_raw(), qos.receiving.to_raw())
+        {
+            let provider_specific = flowspec::abi::RawWsabuf::default();
+            RawQos { sending, receiving, provider_specific }.write(Abi::Win64, &mut bytes);
+        }
+        // Eight bytes at a time, so that it lies as a QOS has to.
+        bytes
+            .chunks_exact(8)
+            .map(|word| word.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte)))
+            .collect()
+    };
+    let (sqos, gqos) = (structure(caller.sqos), structure(caller.gqos));
+    let or_null = |words: &[u64]| if words.is_empty() { 0 } else { words.as_ptr().addr() };
+    let verdict = calling_back(|| {
+        condition(
+            caller_id.as_ptr().addr(),
+            if caller.data.is_empty() { 0 } else { brought.as_ptr().addr() },
+            or_null(&sqos),
+            or_null(&gqos),
+            callee_id.as_ptr().addr(),
+            (&raw mut answered).addr(),
+            (&raw mut group).addr(),
+            context,
+        )
+    });
+    // What it has left as the length of its answer; untouched, it has none.
+    let length = usize::try_from(answered[0] & u64::from(u32::MAX)).unwrap_or(0);
+    answer.truncate(if length >= MOST_DATA { 0 } else { length });
+    (verdict, answer)
+}
+
 fn accept(
     s: usize,
     name: usize,
@@ -271,35 +315,23 @@ fn accept(
 ) -> Result<usize> {
     let endpoint = socket(s)?;
     address::check_room(endpoint.family, name, length)?;
-    let (socket, peer) = endpoint.accept()?;
-    if let Some(condition) = condition {
-        let (caller, callee) = (address::bytes_of(peer), address::bytes_of(socket.local_address()?));
-        let id = |bytes: &[u8]| [u64::try_from(bytes.len()).unwrap_or(0), bytes.as_ptr().addr() as u64];
-        let (caller_id, callee_id) = (id(&caller), id(&callee));
-        let (nothing, mut group) = ([0_u64; 2], 0_u32);
-        // Nothing comes along with plain TCP: neither data nor flow specifications.
-        let verdict = calling_back(|| {
-            condition(
-                caller_id.as_ptr().addr(),
-                0,
-                0,
-                0,
-                callee_id.as_ptr().addr(),
-                nothing.as_ptr().addr(),
-                (&raw mut group).addr(),
-                context,
-            )
-        });
-        match verdict {
-            CF_ACCEPT => {}
-            CF_REJECT => return Err(Wsa::Econnrefused),
-            CF_DEFER => {
-                endpoint.defer(socket, peer);
-                return Err(Wsa::TryAgain);
-            }
-            _ => return Err(Wsa::Einval),
-        }
-    }
+    let mut nonsense = false;
+    let (socket, peer) = match condition {
+        None => endpoint.accept()?,
+        Some(condition) => endpoint
+            .accept_if(|caller| {
+                let (verdict, callee_data) = ask(condition, caller, context);
+                match verdict {
+                    CF_ACCEPT => Verdict::Accept { callee_data },
+                    CF_DEFER => Verdict::Defer,
+                    verdict => {
+                        nonsense = verdict != CF_REJECT;
+                        Verdict::Reject
+                    }
+                }
+            })
+            .map_err(|wsa| if nonsense { Wsa::Einval } else { wsa })?,
+    };
     address::write(peer, name, length)?;
     number(socket)
 }
@@ -467,7 +499,11 @@ exported! {
             return open(af, kind, protocol);
         }
         let word = |offset: usize| memory::u32_at(info + offset).map(u32::cast_signed);
-        open(word(76)?, word(88)?, word(92)?)
+        let entry = word(36)?.cast_unsigned();
+        match PROTOCOLS.iter().find(|known| known.entry == entry && known.flags & XP1_CONNECT_DATA != 0) {
+            Some(known) => number(Socket::open_with_data(known.family)?),
+            None => open(word(76)?, word(88)?, word(92)?),
+        }
     };
 }
 
