@@ -297,6 +297,7 @@ typedef struct WSAData {
 } WSADATA, *LPWSADATA;
 
 /* Protocols. */
+#define FROM_PROTOCOL_INFO (-1)
 #define MAX_PROTOCOL_CHAIN 7
 #define WSAPROTOCOL_LEN 255
 #define XP1_CONNECTIONLESS 0x00000001

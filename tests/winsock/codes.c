@@ -84,6 +84,17 @@ static int CALLBACK reject(LPWSABUF caller, LPWSABUF data, LPQOS sqos, LPQOS gqo
     return CF_REJECT;
 }
 
+static int CALLBACK greet(LPWSABUF caller, LPWSABUF data, LPQOS sqos, LPQOS gqos, LPWSABUF callee, LPWSABUF answer,
+                          GROUP *g, DWORD_PTR context) {
+    check("  the caller's data", data->len == 3 && memcmp(data->buf, "who", 3) == 0, 1);
+    check("  what it sends is received", (int)sqos->ReceivingFlowspec.TokenRate, 50000);
+    check("  room for an answer", answer->len >= 2, 1);
+    memcpy(answer->buf, "me", 2);
+    answer->len = 2;
+    (void)caller, (void)gqos, (void)callee, (void)g, (void)context;
+    return CF_ACCEPT;
+}
+
 int main(void) {
     WSADATA data;
     struct sockaddr_in name = address("127.0.0.1", 9), peer;
@@ -223,6 +234,48 @@ int main(void) {
     buffer.len = sizeof text;
     check("WSAGetQOSByName", WSAGetQOSByName(s, &buffer, &got), 1);
     check("its rate", (int)got.SendingFlowspec.TokenRate, 10000);
+
+    /* Connect data: by the second protocol of the catalogue. */
+    {
+        WSAPROTOCOL_INFOA protocols[8];
+        DWORD room = sizeof protocols;
+        int count = WSAEnumProtocolsA(NULL, protocols, &room), i, with_data = -1;
+        SOCKET called, caller, answered;
+        WSAEVENT event = WSACreateEvent();
+        WSANETWORKEVENTS events;
+        WSABUF question, answer;
+        char answer_text[16] = "";
+        for (i = 0; i < count; i++)
+            if ((protocols[i].dwServiceFlags1 & XP1_CONNECT_DATA) && protocols[i].iAddressFamily == AF_INET)
+                with_data = i;
+        check("a protocol with connect data", with_data >= 0, 1);
+        called = WSASocketA(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, &protocols[with_data], 0, 0);
+        caller = WSASocketA(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, &protocols[with_data], 0, WSA_FLAG_OVERLAPPED);
+        name = address("127.0.0.1", 0);
+        GIVES("bind", bind(called, (struct sockaddr *)&name, sizeof name));
+        GIVES("listen", listen(called, 5));
+        length = sizeof name;
+        GIVES("getsockname", getsockname(called, (struct sockaddr *)&name, &length));
+        GIVES("WSAEventSelect", WSAEventSelect(caller, event, FD_CONNECT));
+        strcpy(text, "who");
+        question.buf = text;
+        question.len = 3;
+        answer.buf = answer_text;
+        answer.len = sizeof answer_text;
+        qos = sending(50000);
+        FAILS("WSAConnect with data", WSAConnect(caller, (struct sockaddr *)&name, sizeof name, &question, &answer, &qos, NULL), WSAEWOULDBLOCK);
+        answered = WSAAccept(called, NULL, NULL, greet, 0);
+        check("WSAAccept", answered != INVALID_SOCKET, 1);
+        check("FD_CONNECT", WSAWaitForMultipleEvents(1, &event, FALSE, 5000, FALSE) == WSA_WAIT_EVENT_0, 1);
+        GIVES("WSAEnumNetworkEvents", WSAEnumNetworkEvents(caller, event, &events));
+        check("its code", events.iErrorCode[FD_CONNECT_BIT], 0);
+        check("the callee's length", (int)answer.len, 2);
+        check("the callee's data", strncmp(answer_text, "me", 2), 0);
+        closesocket(called);
+        closesocket(caller);
+        closesocket(answered);
+        WSACloseEvent(event);
+    }
 
     {
         WSAEVENT event = WSACreateEvent();
