@@ -418,3 +418,100 @@ fn exchanges_are_told_by_events() {
     assert_eq!((events.events, events.errors[4]), (Events::CONNECT, None));
     assert_eq!(caller.callee_data(), b"yes");
 }
+
+/// Windows' table of who may bind where somebody is already, for both protocols and both families.
+#[test]
+fn binding_is_as_windows_has_it() {
+    let kinds = [
+        ("default wildcard", None, true),
+        ("default specific", None, false),
+        ("reuse wildcard", Some(Choice::ReuseAddress), true),
+        ("reuse specific", Some(Choice::ReuseAddress), false),
+        ("exclusive wildcard", Some(Choice::ExclusiveAddressUse), true),
+        ("exclusive specific", Some(Choice::ExclusiveAddressUse), false),
+    ];
+    // A line for each first socket, a column for each second one: in use, access denied, fine.
+    let table = ["I.A.I.", ".I.AII", "I...I.", ".I..II", "IAAAIA", ".I.AII"];
+    started();
+    for (family, wildcard, specific) in
+        [(Family::Inet, "0.0.0.0:0", "127.0.0.1:0"), (Family::Inet6, "[::]:0", "[::1]:0")]
+    {
+        for kind in [Kind::Stream, Kind::Datagram] {
+            let socket = |choice: Option<Choice>| {
+                let socket = Socket::open(family, kind).unwrap();
+                if let Some(choice) = choice {
+                    socket.set_option(choice, Value::Number(1)).unwrap();
+                }
+                socket
+            };
+            for ((first_name, first, first_wild), line) in kinds.into_iter().zip(table) {
+                for ((second_name, second, second_wild), expected) in kinds.into_iter().zip(line.chars()) {
+                    let at = |wild: bool| address(if wild { wildcard } else { specific });
+                    let one = socket(first);
+                    one.bind(at(first_wild)).unwrap();
+                    let mut there = at(second_wild);
+                    there.set_port(one.local_address().unwrap().port());
+                    let expected = match expected {
+                        'I' => Err(Wsa::Eaddrinuse),
+                        'A' => Err(Wsa::Eacces),
+                        _ => Ok(()),
+                    };
+                    assert_eq!(
+                        socket(second).bind(there),
+                        expected,
+                        "{kind:?} {family:?}: {first_name}, then {second_name}"
+                    );
+                }
+            }
+        }
+    }
+    let both = Socket::open(Family::Inet, Kind::Stream).unwrap();
+    both.set_option(Choice::ReuseAddress, Value::Number(1)).unwrap();
+    assert_eq!(both.set_option(Choice::ExclusiveAddressUse, Value::Number(1)), Err(Wsa::Einval));
+}
+
+/// Ten thousand connections that are not made leave nothing behind.
+#[test]
+fn what_is_not_made_leaves_nothing() {
+    let (_listener, peer) = listener();
+    let gone = nobody();
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let socket = tcp();
+    for number in 0..10_000 {
+        let (peer, asked, expected) = match number % 3 {
+            0 => (gone, with(sending(100)), Wsa::Econnrefused),
+            1 => (peer, with(sending(5000)), Wsa::Eopnotsupp),
+            _ => (peer, Connecting { caller_data: Some(b"x"), ..with(sending(100)) }, Wsa::Eprotonosupport),
+        };
+        assert_eq!(socket.connect(peer, &asked), Err(expected), "{number}");
+    }
+    let before = descriptors();
+    for _ in 0..1000 {
+        let closing = tcp();
+        closing.set_nonblocking(true).unwrap();
+        let _ = closing.connect(gone, &with(sending(10)));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(descriptors() < before + 50, "{} descriptors, {before} before", descriptors());
+}
+
+/// A datagram socket's quality is held as well: its packets wait for credit.
+#[test]
+fn datagrams_are_held_to_their_flowspec() {
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = udp();
+    let mut spec = Flowspec::new(ServiceType::Guaranteed);
+    spec.token_rate = Some(Rate::new(20_000));
+    spec.token_bucket_size = Some(Bytes::new(2_100));
+    spec.max_sdu_size = Some(Bytes::new(1_000));
+    socket.connect(other.local_addr().unwrap(), &with(Qos::sending(spec))).unwrap();
+    assert_eq!(socket.send(&[0; 1_001], Flags::default()), Err(Wsa::Emsgsize), "above max_sdu_size");
+    let before = std::time::Instant::now();
+    for _ in 0..6 {
+        assert_eq!(socket.send(&[0; 972], Flags::default()), Ok(972));
+    }
+    // Two from the bucket, four at 20 kB/s.
+    assert!(before.elapsed() >= Duration::from_millis(190), "{:?}", before.elapsed());
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(socket.send(&[0; 972], Flags::default()), Err(Wsa::Ewouldblock), "without credit");
+}
