@@ -78,7 +78,7 @@ pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
         let (start, end) = (place.span.start.min(text.len()), place.span.end.min(text.len()));
         let ((line, column), (end_line, end_column)) = (line_column(text, start), line_column(text, end));
         let mut location = json!({ "physicalLocation": {
-            "artifactLocation": { "uri": source.map_or("", |source| source.name) },
+            "artifactLocation": { "uri": uri(source.map_or("", |source| source.name)) },
             "region": { "startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column },
         }});
         if let Some(message) = message {
@@ -134,6 +134,20 @@ fn visible(place: &Place, text: &str) -> std::ops::Range<usize> {
     let start = place.span.start.min(text.len());
     let end = place.span.end.clamp(start, text.len());
     start..end
+}
+
+/// A path as a URI reference: RFC 3986's characters as they are, an absolute one as a file's.
+fn uri(path: &str) -> String {
+    let mut uri = String::from(if path.starts_with('/') { "file://" } else { "" });
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(char::from(byte))
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri
 }
 
 #[cfg(test)]
