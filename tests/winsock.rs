@@ -515,3 +515,58 @@ fn datagrams_are_held_to_their_flowspec() {
     socket.set_nonblocking(true).unwrap();
     assert_eq!(socket.send(&[0; 972], Flags::default()), Err(Wsa::Ewouldblock), "without credit");
 }
+
+/// The same two ends twice: Linux says that the address cannot be had, Windows that it is in use.
+#[test]
+fn a_four_tuple_is_taken_once() {
+    let (_listener, peer) = listener();
+    let reusing = || {
+        let socket = tcp();
+        socket.set_option(Choice::ReuseAddress, Value::Number(1)).unwrap();
+        socket
+    };
+    let first = reusing();
+    first.bind(address("127.0.0.1:0")).unwrap();
+    let second = reusing();
+    second.bind(first.local_address().unwrap()).unwrap();
+    assert_eq!(first.connect(peer, &plain()), Ok(Outcome::Connected));
+    check("the same again", &second, peer, &plain(), Wsa::Eaddrinuse);
+}
+
+/// From inside a condition function nothing may block.
+#[test]
+fn a_callback_may_not_block() {
+    let (listener, peer) = listening();
+    let acceptor = Arc::clone(&listener);
+    let thread = std::thread::spawn(move || {
+        let mut inside = None;
+        let accepted = acceptor.accept_if(|caller| {
+            inside = tcp().connect(caller.local, &plain()).err();
+            Verdict::Reject
+        });
+        (inside, accepted.err())
+    });
+    check("rejected", &tcp_with_data(), peer, &plain(), Wsa::Econnrefused);
+    assert_eq!(thread.join().unwrap(), (Some(Wsa::Einprogress), Some(Wsa::Econnrefused)));
+}
+
+/// In a network of its own, without any route; then with a peer that never answers.
+#[test]
+fn networks_that_are_not_there_and_peers_that_are_silent() {
+    let site = match gqos::lab::Site::new("winsock") {
+        Ok(site) => site,
+        Err(error) if error.is_permission() && std::env::var_os("CI").is_none() => {
+            eprintln!("SKIPPED: network namespaces need root or CAP_SYS_ADMIN: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let codes = site.run(async {
+        let unreachable = tcp().connect(address("10.1.2.3:9"), &plain());
+        gqos::linux::Netlink::open().unwrap().set_up(1).await.unwrap();
+        std::fs::write("/proc/sys/net/ipv4/tcp_syn_retries", "1").unwrap();
+        let (_listener, _queued, peer) = silent();
+        (unreachable, tcp().connect(peer, &plain()))
+    });
+    assert_eq!(codes.unwrap(), (Err(Wsa::Enetunreach), Err(Wsa::Etimedout)));
+}

@@ -12,7 +12,7 @@ use super::notify::Events;
 use super::provider::provider;
 use super::setup::Answer;
 use super::socket::{Endpoint, Phase, Socket};
-use super::waiting::{wait, wait_for};
+use super::waiting::{calling_back, wait, wait_for};
 use crate::linux::raw::{self, Ready};
 
 /// Tells a caller. An answer fits what a fresh connection takes at once, and one who has gone needs none.
@@ -49,7 +49,8 @@ impl Endpoint {
         }
         let (socket, peer) = self.accept_plain()?;
         let local = socket.local_address()?;
-        match condition(&Caller { peer, local, data: &[], sqos: None, gqos: None }) {
+        let caller = Caller { peer, local, data: &[], sqos: None, gqos: None };
+        match calling_back(|| condition(&caller)) {
             Verdict::Accept { .. } => Ok((socket, peer)),
             Verdict::Reject => Err(Wsa::Econnrefused),
             Verdict::Defer => {
@@ -78,7 +79,7 @@ impl Endpoint {
             let own = offer.sqos.map(swapped);
             let told =
                 Caller { peer: *peer, local, data: &offer.data, sqos: own, gqos: offer.gqos.map(swapped) };
-            let callee_data = match condition(&told) {
+            let callee_data = match calling_back(|| condition(&told)) {
                 Verdict::Accept { callee_data } => callee_data,
                 Verdict::Reject => {
                     answer(&pending.fd, Some(Wsa::Econnrefused), None, Vec::new());

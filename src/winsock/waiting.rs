@@ -33,7 +33,6 @@ pub fn cancel_blocking_call() -> Result<()> {
 }
 
 /// Runs a callback of the program's: blocking calls from inside it end with WSAEINPROGRESS.
-#[cfg(feature = "capi")]
 pub(super) fn calling_back<T>(callback: impl FnOnce() -> T) -> T {
     let before = CALLED_BACK.replace(true);
     let result = callback();

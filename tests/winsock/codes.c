@@ -1,5 +1,6 @@
 /* WSPConnect's table of codes and the calls around it, through the C ABI. One line for each; a wrong one says
  * so and ends with 1. Compiles as C and as C++. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <Winsock2.h>
@@ -84,11 +85,24 @@ static int CALLBACK reject(LPWSABUF caller, LPWSABUF data, LPQOS sqos, LPQOS gqo
     return CF_REJECT;
 }
 
+static void cancel(int signal) {
+    (void)signal;
+    WSACancelBlockingCall();
+}
+
+static void ignore(int signal) { (void)signal; }
+
 static int CALLBACK greet(LPWSABUF caller, LPWSABUF data, LPQOS sqos, LPQOS gqos, LPWSABUF callee, LPWSABUF answer,
                           GROUP *g, DWORD_PTR context) {
     check("  the caller's data", data->len == 3 && memcmp(data->buf, "who", 3) == 0, 1);
     check("  what it sends is received", (int)sqos->ReceivingFlowspec.TokenRate, 50000);
     check("  room for an answer", answer->len >= 2, 1);
+    {
+        struct sockaddr_in name = address("127.0.0.1", 1);
+        SOCKET other = socket(AF_INET, SOCK_STREAM, 0);
+        FAILS("  a blocking call from inside", connect(other, (struct sockaddr *)&name, sizeof name), WSAEINPROGRESS);
+        closesocket(other);
+    }
     memcpy(answer->buf, "me", 2);
     answer->len = 2;
     (void)caller, (void)gqos, (void)callee, (void)g, (void)context;
@@ -234,6 +248,22 @@ int main(void) {
     buffer.len = sizeof text;
     check("WSAGetQOSByName", WSAGetQOSByName(s, &buffer, &got), 1);
     check("its rate", (int)got.SendingFlowspec.TokenRate, 10000);
+
+    /* A handler that does not cancel is not noticed; one that does is. */
+    signal(SIGALRM, ignore);
+    {
+        struct itimerval soon = {{0, 0}, {0, 20000}};
+        fd_set readable;
+        struct timeval time = {0, 100000};
+        FD_ZERO(&readable);
+        FD_SET(server, &readable);
+        setitimer(ITIMER_REAL, &soon, NULL);
+        check("a signal that is not noticed", select(0, &readable, NULL, NULL, &time), 0);
+        signal(SIGALRM, cancel);
+        setitimer(ITIMER_REAL, &soon, NULL);
+        FAILS("a cancelled call", recv(server, text, sizeof text, 0), WSAEINTR);
+        FAILS("nothing to cancel", WSACancelBlockingCall(), WSAEINVAL);
+    }
 
     /* Connect data: by the second protocol of the catalogue. */
     {

@@ -12,7 +12,7 @@ use super::super::exchange::{Caller, Verdict};
 use super::super::provider::{cleanup, provider, startup};
 use super::super::setup::MOST_DATA;
 use super::super::socket::{Endpoint, Family, Kind, Socket, close, endpoint};
-use super::super::waiting::{calling_back, cancel_blocking_call};
+use super::super::waiting::cancel_blocking_call;
 use super::address::{self, AF_INET, AF_INET6, AF_UNSPEC};
 use super::{INVALID_SOCKET, LAST_ERROR, SOCKET_ERROR, api, memory, spi};
 use crate::linux::raw::{Flags, Half};
@@ -288,18 +288,16 @@ fn ask(condition: Condition, caller: &Caller<'_>, context: usize) -> (i32, Vec<u
     };
     let (sqos, gqos) = (structure(caller.sqos), structure(caller.gqos));
     let or_null = |words: &[u64]| if words.is_empty() { 0 } else { words.as_ptr().addr() };
-    let verdict = calling_back(|| {
-        condition(
-            caller_id.as_ptr().addr(),
-            if caller.data.is_empty() { 0 } else { brought.as_ptr().addr() },
-            or_null(&sqos),
-            or_null(&gqos),
-            callee_id.as_ptr().addr(),
-            (&raw mut answered).addr(),
-            (&raw mut group).addr(),
-            context,
-        )
-    });
+    let verdict = condition(
+        caller_id.as_ptr().addr(),
+        if caller.data.is_empty() { 0 } else { brought.as_ptr().addr() },
+        or_null(&sqos),
+        or_null(&gqos),
+        callee_id.as_ptr().addr(),
+        (&raw mut answered).addr(),
+        (&raw mut group).addr(),
+        context,
+    );
     // What it has left as the length of its answer; untouched, it has none.
     let length = usize::try_from(answered[0] & u64::from(u32::MAX)).unwrap_or(0);
     answer.truncate(if length >= MOST_DATA { 0 } else { length });
