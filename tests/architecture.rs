@@ -78,6 +78,8 @@ fn rooms_know_only_what_is_below_them() {
         &[],
     );
     check("connect", &["src/connect"], &["crate::lab"], &[]);
+    check("winsock", &["src/winsock"], &["crate::lab", "crate::tc", "nix::"], &[]);
+    check("nothing but the lab's users know the provider", &["src"], &["crate::winsock"], &["src/winsock"]);
     check("nothing knows the command line", &["src"], &["crate::cli"], &["src/main.rs", "src/cli"]);
 }
 

@@ -1,9 +1,9 @@
 //! The manager of this process: one loop that feeds it inputs and carries out its effects.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flowspec::{Qos, Rate};
@@ -30,6 +30,32 @@ pub struct Host {
     commands: mpsc::UnboundedSender<Command>,
     netlink: Netlink,
     names: Arc<AtomicU64>,
+    ways: Arc<Ways>,
+}
+
+/// By which link peers are reached, as it was found a moment ago.
+#[derive(Default)]
+struct Ways(Mutex<HashMap<IpAddr, (Instant, Link)>>);
+
+/// How long the kernel's answer is good: routes change seldom, and a flow that has begun keeps its link anyway.
+const WAY_LIFETIME: Duration = Duration::from_millis(500);
+
+/// The most that are kept; then all are forgotten.
+const MOST_WAYS: usize = 4096;
+
+impl Ways {
+    fn get(&self, peer: IpAddr) -> Option<Link> {
+        let ways = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.get(&peer).filter(|(found, _)| found.elapsed() < WAY_LIFETIME).map(|(_, link)| link.clone())
+    }
+
+    fn keep(&self, peer: IpAddr, link: Link) {
+        let mut ways = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ways.len() >= MOST_WAYS {
+            ways.clear();
+        }
+        ways.insert(peer, (Instant::now(), link));
+    }
 }
 
 /// What to ask for.
@@ -152,7 +178,7 @@ impl Host {
             }
         }
         tokio::spawn(driver.run(inbox));
-        Ok(Self { commands, netlink, names: Arc::default() })
+        Ok(Self { commands, netlink, names: Arc::default(), ways: Arc::default() })
     }
 
     /// Makes connections.
@@ -204,8 +230,15 @@ impl Host {
         protocol: Protocol,
         local_port: u16,
     ) -> Result<Granted, ConnectError> {
-        let route = self.netlink.route(peer).await?;
-        let link = self.netlink.link(route.index).await?;
+        let link = match self.ways.get(peer) {
+            Some(link) => link,
+            None => {
+                let route = self.netlink.route(peer).await?;
+                let link = self.netlink.link(route.index).await?;
+                self.ways.keep(peer, link.clone());
+                link
+            }
+        };
         let number = || self.names.fetch_add(1, Ordering::Relaxed) + 1;
         let id = ask.id.clone().unwrap_or_else(|| format!("flow-{}", number()));
         let subject = Subject { protocol, local_port, peer };
@@ -473,7 +506,13 @@ fn resolve(policy: &Policy, asked: &Asked) -> Result<Request, Refusal> {
             }
         },
     };
-    let (uid, gid, cgroup) = crate::linux::owner();
-    let owner = Owner { uid: Some(uid), gid: Some(gid), cgroup };
+    // Only asked where somebody wants to know.
+    let owner = match policy.classes.values().any(|class| class.matches.is_some()) {
+        false => Owner::default(),
+        true => {
+            let (uid, gid, cgroup) = crate::linux::owner();
+            Owner { uid: Some(uid), gid: Some(gid), cgroup }
+        }
+    };
     Ok(Request { class, owner, ..Request::new(id.clone(), link.name.clone(), qos) })
 }

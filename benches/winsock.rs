@@ -1,0 +1,108 @@
+//! What the provider adds to plain sockets: `cargo bench --bench winsock`.
+//!
+//! A connection with a flow specification against `connect(2)`, and a round trip of 64 bytes and of 64 KiB on a
+//! connection without one against the standard library's; on loopback, congestion control as the host has it,
+//! which 64 KiB at a time do not notice.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use flowspec::{Bytes, Flowspec, Qos, Rate};
+use gqos::linux::raw::Flags;
+use gqos::policy::{Policy, Source};
+use gqos::winsock::{Connecting, Family, Kind, Socket, startup_with};
+
+const POLICY: &str = r#"
+version = 1
+[interface.lo]
+egress = { capacity = "100 Gbit/s", reservable = "80%" }
+enforcement = "user-space"
+"#;
+
+/// Accepts and drops.
+fn door() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream);
+        }
+    });
+    address
+}
+
+/// Sends back what it gets, so much at a time.
+fn echo(size: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let mut buffer = vec![0; size];
+            while stream.read_exact(&mut buffer).is_ok() && stream.write_all(&buffer).is_ok() {}
+        }
+    });
+    address
+}
+
+fn benches(criterion: &mut Criterion) {
+    let (policy, _) = Policy::parse(&[Source { name: "bench", text: POLICY }]).unwrap();
+    startup_with(Arc::new(policy)).unwrap();
+    let mut group = criterion.benchmark_group("connect and close");
+    group.measurement_time(Duration::from_secs(3));
+    let peer = door();
+    group.bench_function("connect(2)", |bencher| bencher.iter(|| TcpStream::connect(peer).unwrap()));
+    group.bench_function("without a flow specification", |bencher| {
+        bencher.iter(|| {
+            let socket = Socket::open(Family::Inet, Kind::Stream).unwrap();
+            socket.connect(peer, &Connecting::default()).unwrap();
+            socket
+        });
+    });
+    let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(70_000)));
+    group.bench_function("with one", |bencher| {
+        bencher.iter(|| {
+            let socket = Socket::open(Family::Inet, Kind::Stream).unwrap();
+            socket.connect(peer, &Connecting { sqos: Some(qos), ..Connecting::default() }).unwrap();
+            socket
+        });
+    });
+    group.finish();
+    for size in [64_usize, 65_536] {
+        let mut group = criterion.benchmark_group(format!("there and back, {size} bytes"));
+        group.measurement_time(Duration::from_secs(5));
+        let peer = echo(size);
+        let data = vec![7; size];
+        let mut back = vec![0; size];
+        let mut plain = TcpStream::connect(peer).unwrap();
+        plain.set_nodelay(true).unwrap();
+        group.bench_function("std", |bencher| {
+            bencher.iter(|| {
+                plain.write_all(&data).unwrap();
+                plain.read_exact(&mut back).unwrap();
+            });
+        });
+        drop(plain);
+        let socket = Socket::open(Family::Inet, Kind::Stream).unwrap();
+        socket.connect(peer, &Connecting::default()).unwrap();
+        group.bench_function("gqos", |bencher| {
+            bencher.iter(|| {
+                assert_eq!(socket.send(&data, Flags::default()), Ok(size));
+                let mut came = 0;
+                while came < size {
+                    came += socket.receive(&mut back[came..], Flags::default()).unwrap();
+                }
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(all, benches);
+criterion_main!(all);
