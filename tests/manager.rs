@@ -319,3 +319,63 @@ proptest::proptest! {
         world.assert_clean("at the end");
     }
 }
+
+impl World {
+    fn renegotiate(&mut self, id: &str, megabits: u64) -> Answered {
+        self.next += 1;
+        let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
+        self.feed(Input::Renegotiate { ticket: Ticket(self.next), id: id.into(), qos: Box::new(qos) })
+    }
+}
+
+#[test]
+fn a_flow_may_ask_for_something_else() {
+    let mut world = World::seen("auto", Root::Default);
+    let class = world.admitted("a", 20);
+    world.admitted("b", 40);
+    world.commands();
+    // More: the same class, at another rate.
+    let (decision, admitted) = world.renegotiate("a", 40).unwrap();
+    assert!(decision.ok, "{}", decision.message);
+    assert_eq!((admitted.unwrap().class, world.reserved()), (class, Rate::from_mbit(80)));
+    let commands = world.commands();
+    assert!(commands.len() == 1 && commands[0].contains("class"), "{commands:?}");
+    // More than there is: nothing changes, the kernel is not asked.
+    let (decision, admitted) = world.renegotiate("a", 41).unwrap();
+    assert_eq!((decision.reason, admitted), (Some("interface_budget"), None));
+    assert_eq!((world.reserved(), world.commands().len()), (Rate::from_mbit(80), 0));
+    // Less.
+    assert!(world.renegotiate("a", 10).unwrap().0.ok);
+    assert_eq!(world.reserved(), Rate::from_mbit(50));
+    // Nobody of that name, and one that has ended.
+    assert_eq!(world.renegotiate("x", 1).unwrap().0.reason, Some("unknown_id"));
+    world.close("a");
+    assert_eq!(world.renegotiate("a", 1).unwrap().0.reason, Some("unknown_id"));
+    world.close("b");
+    world.assert_clean("all have ended");
+}
+
+#[test]
+fn a_change_that_the_kernel_refuses_is_none() {
+    let mut world = World::seen("auto", Root::Default);
+    world.admitted("a", 20);
+    world.fails = Some("class");
+    let (decision, admitted) = world.renegotiate("a", 40).unwrap();
+    assert_eq!((decision.reason, admitted), (Some("traffic_control"), None));
+    assert_eq!(world.reserved(), Rate::from_mbit(20), "it has what it had");
+    world.fails = None;
+    world.commands();
+    assert!(world.renegotiate("a", 20).unwrap().0.ok);
+    assert_eq!(world.commands(), [""; 0], "and the tree stands as it stood");
+    // It ends while the kernel works on it: whoever asked is told all the same.
+    world.held = Some(Vec::new());
+    assert_eq!(world.renegotiate("a", 30), None);
+    world.close("a");
+    let tickets = world.held.take().unwrap();
+    let answers: Vec<_> = tickets
+        .into_iter()
+        .filter_map(|ticket| world.feed(Input::Applied { ticket, result: Ok(()) }))
+        .collect();
+    assert_eq!(answers.len(), 1, "one answer, whichever it is");
+    world.assert_clean("after both");
+}

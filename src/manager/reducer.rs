@@ -296,10 +296,11 @@ impl Manager {
                 Err(cause) => self.kernel_refused(&id, caller, cause, now_us, effects),
             },
             Some(Pending::Change { id, caller, before }) => match result {
+                // It may have ended meanwhile.
+                Ok(()) if self.flows.contains_key(&id) => effects.push(self.answer(caller, &id, now_us)),
                 Ok(()) => {
-                    if self.flows.contains_key(&id) {
-                        effects.push(self.answer(caller, &id, now_us));
-                    }
+                    let refusal = Refusal::UnknownId { id: id.clone() };
+                    effects.push(self.refuse(caller, &id, "", &refusal, now_us));
                 }
                 Err(cause) => self.change_refused(&id, caller, *before, cause, now_us, effects),
             },
@@ -386,7 +387,10 @@ impl Manager {
         effects: &mut Vec<Effect>,
     ) {
         let Before { qos, grant } = before;
-        let Some(flow) = self.flows.get_mut(id) else { return };
+        let Some(flow) = self.flows.get_mut(id) else {
+            let refusal = Refusal::UnknownId { id: id.to_owned() };
+            return effects.push(self.refuse(caller, id, "", &refusal, now_us));
+        };
         let name = flow.interface.clone();
         let framed = grant.tspec.sending.as_ref().map(|tspec| Framed::new(tspec, grant.charged.sending));
         if let (Some(interface), Some(class), Some(framed)) =

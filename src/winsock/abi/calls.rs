@@ -221,17 +221,56 @@ fn send_buffers(
     bits: u32,
     to: Option<(usize, i32)>,
 ) -> Result<i32> {
-    let mut gathered = Vec::new();
-    for (place, length) in buffers(list, number)? {
-        let start = gathered.len();
-        gathered.resize(start + length as usize, 0);
-        memory::read(place, &mut gathered[start..])?;
+    let places = buffers(list, number)?;
+    let whole = places.iter().fold(0_u64, |sum, (_, length)| sum + u64::from(*length));
+    let datagram = socket(s)?.kind == Kind::Datagram;
+    if datagram && whole > LARGEST_DATAGRAM {
+        return Err(Wsa::Emsgsize);
     }
-    let length = i32::try_from(gathered.len()).map_err(|_| Wsa::Emsgsize)?;
-    let moved = send(s, gathered.as_ptr().addr(), length, bits.cast_signed(), to)?;
-    memory::write_u32(sent, moved.cast_unsigned())?;
+    // A datagram goes at once; a stream piece by piece, since a program may name as much as it likes.
+    let most = if datagram { usize::MAX } else { LARGEST_PIECE };
+    let mut total = 0_u32;
+    let mut piece: Vec<u8> = Vec::new();
+    let mut flush = |piece: &mut Vec<u8>| {
+        let length = i32::try_from(piece.len()).map_err(|_| Wsa::Emsgsize)?;
+        let moved = send(s, piece.as_ptr().addr(), length, bits.cast_signed(), to);
+        let all = moved == Ok(length);
+        match moved {
+            // What has gone is told first.
+            Err(_) if total > 0 => {}
+            Err(wsa) => return Err(wsa),
+            Ok(moved) => total = total.saturating_add(moved.cast_unsigned()),
+        }
+        piece.clear();
+        Ok(all)
+    };
+    let mut going = true;
+    'all: for (place, length) in places {
+        let mut done = 0;
+        while done < length as usize {
+            let part = (length as usize - done).min(LARGEST_PIECE).min(most - piece.len());
+            let start = piece.len();
+            piece.resize(start + part, 0);
+            memory::read(place + done, &mut piece[start..])?;
+            done += part;
+            if piece.len() >= most {
+                going = flush(&mut piece)?;
+                if !going {
+                    break 'all;
+                }
+            }
+        }
+    }
+    if going && (!piece.is_empty() || whole == 0) {
+        flush(&mut piece)?;
+    }
+    memory::write_u32(sent, total)?;
     Ok(0)
 }
+
+/// The largest UDP payload, and how much of a stream is copied at once.
+const LARGEST_DATAGRAM: u64 = 65_507;
+const LARGEST_PIECE: usize = 256 << 10;
 
 fn receive_buffers(
     s: usize,
