@@ -11,12 +11,13 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use flowspec::objects::ShapeDiscardMode;
 use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::linux::raw::{Flags, Half};
 use gqos::policy::{Policy, Source};
 use gqos::winsock::{
-    Choice, Connecting, Event, Events, Family, Interest, Kind, Outcome, Socket, Value, Verdict, select,
-    startup_with, wait_for_events,
+    Choice, Connecting, Event, Events, Family, Interest, Kind, Outcome, Socket, Value, Verdict, Wishes,
+    select, startup_with, wait_for_events,
 };
 
 /// Loopback may promise 8 Mbit/s, in user space alone: no privilege is needed.
@@ -234,8 +235,11 @@ fn quality_is_promised_and_given_back() {
     let socket = tcp();
     assert_eq!(socket.connect(peer, &with(sending(400))), Ok(Outcome::Connected));
     assert_eq!(socket.decision().unwrap().charged.sending.get(), 400_000);
-    assert_eq!(socket.qos().unwrap().1, Some(Wsa::QosRequestConfirmed));
-    check("the rest is less", &tcp(), peer, &with(sending(700)), Wsa::Eopnotsupp);
+    assert_eq!(socket.qos().unwrap().1.unwrap().code, Wsa::QosRequestConfirmed);
+    let less = tcp();
+    check("the rest is less", &less, peer, &with(sending(700)), Wsa::Eopnotsupp);
+    let status = less.qos().unwrap().1.unwrap();
+    assert_eq!((status.code, status.extended), (Wsa::QosAdmissionFailure, 56_103));
     assert_eq!(socket.set_qos(&sending(1200)), Err(Wsa::Eopnotsupp));
     assert_eq!(socket.qos().unwrap().0.sending.token_rate.unwrap().get(), 400_000, "the old promise stands");
     socket.set_qos(&sending(300)).unwrap();
@@ -569,4 +573,43 @@ fn networks_that_are_not_there_and_peers_that_are_silent() {
         (unreachable, tcp().connect(peer, &plain()))
     });
     assert_eq!(codes.unwrap(), (Err(Wsa::Enetunreach), Err(Wsa::Etimedout)));
+}
+
+/// What the objects ask for besides: dropping, another rate, a code point, or not to be held.
+#[test]
+fn objects_are_honoured() {
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    other.set_nonblocking(true).unwrap();
+    let peer = other.local_addr().unwrap();
+    let mut spec = Flowspec::new(ServiceType::Guaranteed);
+    spec.token_rate = Some(Rate::new(20_000));
+    spec.token_bucket_size = Some(Bytes::new(2_100));
+    spec.max_sdu_size = Some(Bytes::new(1_000));
+    let sent = |wishes: Wishes| {
+        let socket = udp();
+        socket.connect(peer, &Connecting { wishes, ..with(Qos::sending(spec)) }).unwrap();
+        let before = std::time::Instant::now();
+        for _ in 0..4 {
+            assert_eq!(socket.send(&[0; 972], Flags::default()), Ok(972));
+        }
+        let took = before.elapsed();
+        std::thread::sleep(Duration::from_millis(20));
+        let mut came = 0;
+        while other.recv(&mut [0; 2000]).is_ok() {
+            came += 1;
+        }
+        (took, came, socket.option(Choice::Tos).unwrap())
+    };
+    let quick = Duration::from_millis(40);
+    let mode = |excess| Wishes { excess: Some(excess), ..Wishes::default() };
+    let (took, came, _) = sent(mode(ShapeDiscardMode::Discard));
+    assert!(took < quick && came == 2, "dropped: {took:?}, {came} came");
+    let (took, came, _) = sent(mode(ShapeDiscardMode::Borrow));
+    assert!(took < quick && came == 4, "borrowed: {took:?}, {came} came");
+    let (took, came, _) = sent(mode(ShapeDiscardMode::Shape));
+    assert!(took >= Duration::from_millis(90) && came == 4, "shaped: {took:?}, {came} came");
+    let slow = Wishes { shaping_rate: Some(Rate::new(10_000)), ds_field: Some(46), ..Wishes::default() };
+    let (took, came, tos) = sent(slow);
+    assert!(took >= Duration::from_millis(180) && came == 4, "shaped to half: {took:?}, {came} came");
+    assert_eq!(tos, Value::Number(46 << 2));
 }

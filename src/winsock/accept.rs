@@ -13,6 +13,7 @@ use super::provider::provider;
 use super::setup::Answer;
 use super::socket::{Endpoint, Phase, Socket};
 use super::waiting::{calling_back, wait, wait_for};
+use super::wishes::Wishes;
 use crate::linux::raw::{self, Ready};
 
 /// Tells a caller. An answer fits what a fresh connection takes at once, and one who has gone needs none.
@@ -94,9 +95,11 @@ impl Endpoint {
             raw::set_nonblocking(&fd, nonblocking).map_err(|error| raw::code(&error))?;
             let socket = Socket::of(self.accepted(fd, peer));
             self.notify.rearm(self, Events::ACCEPT);
-            let promised = socket.promise(own, peer.ip()).and_then(|promise| socket.keep(promise, peer.ip()));
+            let promised = socket
+                .promise(own, Wishes::default(), peer.ip())
+                .and_then(|promise| socket.keep(promise, peer.ip()));
             if let Err(code) = promised {
-                let status = socket.state().quality.status;
+                let status = socket.state().quality.status.map(|status| status.code);
                 answer(&socket.fd, Some(code), status, Vec::new());
                 continue;
             }

@@ -15,6 +15,7 @@ use super::qos::Promise;
 use super::setup::{Answer, Offer};
 use super::socket::{Endpoint, Phase};
 use super::waiting::{may_block, now, wait};
+use super::wishes::{Status, Wishes};
 use crate::linux::raw::{self, Ready};
 
 /// What a connection is asked for with.
@@ -24,6 +25,8 @@ pub struct Connecting<'a> {
     pub caller_data: Option<&'a [u8]>,
     /// What the flow is to get, one flowspec a direction; what SIO_SET_QOS has said where there is nothing.
     pub sqos: Option<Qos>,
+    /// What is asked for besides the flowspecs.
+    pub wishes: Wishes,
     /// What the socket's group is to get: heeded only where this socket created the group.
     pub gqos: Option<Qos>,
     /// How much the callee may send along: more ends the connection with WSAEFAULT. Where there is nothing, what
@@ -32,9 +35,17 @@ pub struct Connecting<'a> {
 }
 
 impl<'a> Connecting<'a> {
+    const DEFAULT: Self = Self {
+        caller_data: None,
+        sqos: None,
+        wishes: Wishes { excess: None, shaping_rate: None, ds_field: None },
+        gqos: None,
+        callee_room: None,
+    };
+
     /// With data, flow specifications, and room for as much data of the callee's.
     pub const fn with(caller_data: &'a [u8], sqos: Option<Qos>, callee_room: usize) -> Self {
-        Self { caller_data: Some(caller_data), sqos, gqos: None, callee_room: Some(callee_room) }
+        Self { caller_data: Some(caller_data), sqos, callee_room: Some(callee_room), ..Self::DEFAULT }
     }
 }
 
@@ -180,8 +191,14 @@ impl Endpoint {
 
     /// Quality, then the caller's data, which plain TCP cannot carry.
     fn promised(&self, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Option<Promise>> {
-        let sqos = asked.sqos.or(self.state().quality.asked);
-        let promise = self.promise(sqos, peer.ip())?;
+        let (sqos, wishes) = match asked.sqos {
+            Some(sqos) => (Some(sqos), asked.wishes),
+            None => {
+                let state = self.state();
+                (state.quality.asked, state.quality.wishes)
+            }
+        };
+        let promise = self.promise(sqos, wishes, peer.ip())?;
         if self.is_stream() && !self.with_data && asked.caller_data.is_some_and(|data| !data.is_empty()) {
             return Err(Wsa::Eprotonosupport);
         }
@@ -192,7 +209,7 @@ impl Endpoint {
     async fn set_up(&self, offer: &Offer, (room, place): (Option<usize>, usize)) -> Result<()> {
         let Answer { refused, status, data } = self.offer(offer).await?;
         if let Some(refused) = refused {
-            self.state().quality.status = status;
+            self.state().quality.status = status.map(Status::from);
             return Err(refused);
         }
         let Some(room) = room else { return Ok(()) };

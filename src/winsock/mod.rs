@@ -25,6 +25,7 @@ mod select;
 mod setup;
 mod socket;
 mod waiting;
+mod wishes;
 
 pub use catalogue::{Catalogued, PROTOCOLS, XP1_CONNECT_DATA, XP1_QOS_SUPPORTED};
 pub use connect::{Connecting, Outcome};
@@ -38,6 +39,7 @@ pub use select::{Interest, poll, select};
 pub use setup::{Answer, MOST_DATA, NotAMessage, Offer};
 pub use socket::{Family, Kind, Socket};
 pub use waiting::cancel_blocking_call;
+pub use wishes::{Status, Wishes};
 
 use flowspec::Wsa;
 

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::Result;
+use super::wishes::Status;
 use crate::connect::{Ask, ConnectError, Granted, Host};
 use crate::manager::Admitted;
 use crate::policy::{Policy, Protocol, Source};
@@ -224,16 +225,14 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    /// What the call returns, and the extended status.
-    pub(super) fn codes(&self) -> (Wsa, Wsa) {
+    /// What the call returns, and what is said besides.
+    pub(super) fn codes(&self) -> (Wsa, Status) {
         match self {
-            Self::NoPolicy => (Wsa::Eopnotsupp, Wsa::QosPolicyFailure),
-            Self::Stopped => (Wsa::Enetdown, Wsa::QosGenericError),
+            Self::NoPolicy => (Wsa::Eopnotsupp, Wsa::QosPolicyFailure.into()),
+            Self::Stopped => (Wsa::Enetdown, Wsa::QosGenericError.into()),
             Self::Error(error) => match &**error {
-                ConnectError::Refused(decision) => {
-                    (Wsa::Eopnotsupp, decision.status.unwrap_or(Wsa::QosGenericError))
-                }
-                error => (error.wsa(), Wsa::QosGenericError),
+                ConnectError::Refused(decision) => (Wsa::Eopnotsupp, Status::refused(decision)),
+                error => (error.wsa(), Wsa::QosGenericError.into()),
             },
         }
     }

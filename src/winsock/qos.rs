@@ -7,6 +7,7 @@ use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, ServiceType, Wsa};
 use super::Result;
 use super::provider::{Refused, provider};
 use super::socket::{Endpoint, Phase};
+use super::wishes::{Status, Wishes};
 use crate::admission::Decision;
 use crate::connect::{Ask, Granted, Lingering, Reservation, plan, segment_limit};
 use crate::linux::{raw, socket};
@@ -20,7 +21,9 @@ pub(super) struct Quality {
     pub(super) asked: Option<Qos>,
     held: Option<Held>,
     /// What was last said about it.
-    pub(super) status: Option<Wsa>,
+    pub(super) status: Option<Status>,
+    /// What was asked for besides.
+    pub(super) wishes: Wishes,
 }
 
 /// A reservation, and what it is for.
@@ -85,16 +88,22 @@ pub(super) fn merged(asked: &Qos, before: Option<&Qos>) -> Result<Qos> {
 pub(super) struct Promise {
     granted: Option<Granted>,
     pub(super) asked: Qos,
+    wishes: Wishes,
 }
 
 impl Endpoint {
     /// Asks for what a connection is to have, before it is made.
     ///
     /// - **Errors**: WSAEOPNOTSUPP where it cannot be satisfied; the extended status is kept for SIO_GET_QOS.
-    pub(super) fn promise(&self, asked: Option<Qos>, peer: std::net::IpAddr) -> Result<Option<Promise>> {
+    pub(super) fn promise(
+        &self,
+        asked: Option<Qos>,
+        wishes: Wishes,
+        peer: std::net::IpAddr,
+    ) -> Result<Option<Promise>> {
         let Some(asked) = asked else { return Ok(None) };
         if asks_for_nothing(&asked) {
-            return Ok(Some(Promise { granted: None, asked }));
+            return Ok(Some(Promise { granted: None, asked, wishes }));
         }
         let provider = provider()?;
         let protocol = if self.is_stream() { Protocol::Tcp } else { Protocol::Udp };
@@ -103,8 +112,8 @@ impl Endpoint {
         match provider.reserve(ask, peer, protocol, local_port) {
             Ok(granted) => {
                 let ipv6 = peer.to_canonical().is_ipv6();
-                self.prepare(&granted.admitted, ipv6)?;
-                Ok(Some(Promise { granted: Some(granted), asked }))
+                self.prepare(&granted.admitted, &wishes, ipv6)?;
+                Ok(Some(Promise { granted: Some(granted), asked, wishes }))
             }
             Err(refused) => Err(self.refused(&refused)),
         }
@@ -117,7 +126,7 @@ impl Endpoint {
     }
 
     /// Sends a socket's packets to their class before there is a connection.
-    fn prepare(&self, admitted: &Admitted, ipv6: bool) -> Result<()> {
+    fn prepare(&self, admitted: &Admitted, wishes: &Wishes, ipv6: bool) -> Result<()> {
         let failed = |_| Wsa::Enetdown;
         if self.is_stream()
             && let Some(tspec) = &admitted.tspec.sending
@@ -125,27 +134,28 @@ impl Endpoint {
         {
             socket::limit_segment(&*self.fd, payload).map_err(failed)?;
         }
-        if admitted.class.is_some() || admitted.dscp.is_some() {
-            socket::classify(&*self.fd, ipv6, admitted.dscp, admitted.class).map_err(failed)?;
+        let dscp = wishes.ds_field.or(admitted.dscp);
+        if admitted.class.is_some() || dscp.is_some() {
+            socket::classify(&*self.fd, ipv6, dscp, admitted.class).map_err(failed)?;
         }
         Ok(())
     }
 
     /// The connection stands: it is held to what was promised, from its first byte on.
     pub(super) fn keep(&self, promise: Option<Promise>, peer: std::net::IpAddr) -> Result<()> {
-        let Some(Promise { granted, asked }) = promise else { return Ok(()) };
+        let Some(Promise { granted, asked, wishes }) = promise else { return Ok(()) };
         let held = match granted {
             None => None,
             Some(Granted { admitted, decision, reservation }) => {
-                self.shape(&admitted, peer)?;
+                self.shape(&admitted, &wishes, peer)?;
                 reservation.connected();
                 Some(Held { reservation, decision: Box::new(decision) })
             }
         };
         let before = {
             let mut state = self.state();
-            state.quality.asked = Some(asked);
-            state.quality.status = held.as_ref().map(|_| Wsa::QosRequestConfirmed);
+            (state.quality.asked, state.quality.wishes) = (Some(asked), wishes);
+            state.quality.status = held.as_ref().map(|_| Wsa::QosRequestConfirmed.into());
             std::mem::replace(&mut state.quality.held, held)
         };
         if let Some(Held { reservation, .. }) = before {
@@ -154,7 +164,7 @@ impl Endpoint {
         Ok(())
     }
 
-    fn shape(&self, admitted: &Admitted, peer: std::net::IpAddr) -> Result<()> {
+    fn shape(&self, admitted: &Admitted, wishes: &Wishes, peer: std::net::IpAddr) -> Result<()> {
         let stream = self.is_stream();
         let framing = if stream {
             socket::tcp_framing(&*self.fd, peer).map_err(|_| Wsa::Enetdown)?
@@ -162,7 +172,10 @@ impl Endpoint {
             socket::udp_framing(peer)
         };
         let plan = |direction| plan(admitted, direction, framing).map_err(|error| error.wsa());
-        let sending = plan(Direction::Sending)?;
+        let mut sending = plan(Direction::Sending)?.filter(|_| !wishes.borrows());
+        if let (Some(plan), Some(rate)) = (&mut sending, wishes.shaping_rate) {
+            plan.sustained.rate = plan.sustained.rate.min(rate);
+        }
         if let (Some(plan), true) = (&sending, stream) {
             shaper::sys::assist_tcp(&*self.fd, plan).map_err(|_| Wsa::Enetdown)?;
         }
@@ -198,6 +211,14 @@ impl Endpoint {
     /// - **Errors**: WSAEOPNOTSUPP where it cannot be satisfied: what was promised before is kept.
     /// - **Source**: WSPIoctl, SIO_SET_QOS.
     pub fn set_qos(self: &Arc<Self>, asked: &Qos) -> Result<()> {
+        let wishes = self.state().quality.wishes;
+        self.set_qos_with(asked, wishes)
+    }
+
+    /// The same, with what is asked for besides: NOCHANGE in both directions changes that alone.
+    ///
+    /// - **Errors**: those of [`set_qos`](Self::set_qos).
+    pub fn set_qos_with(self: &Arc<Self>, asked: &Qos, wishes: Wishes) -> Result<()> {
         provider()?;
         let (qos, peer) = {
             let mut state = self.state();
@@ -205,7 +226,7 @@ impl Endpoint {
             match (state.phase, state.peer) {
                 (Phase::Connected, Some(peer)) => (qos, peer.ip()),
                 _ => {
-                    state.quality.asked = Some(qos);
+                    (state.quality.asked, state.quality.wishes) = (Some(qos), wishes);
                     return Ok(());
                 }
             }
@@ -220,15 +241,16 @@ impl Endpoint {
             state.quality.held.as_ref().map(|held| held.decision.id.clone())
         };
         let Some(id) = before else {
-            let promise = self.promise(Some(qos), peer)?;
+            let promise = self.promise(Some(qos), wishes, peer)?;
             return self.keep(promise, peer);
         };
         let changed = provider()?.renegotiate(id, qos);
         let admitted = changed.map_err(|refused| self.refused(&refused))?;
-        self.shape(&admitted, peer)?;
+        self.prepare(&admitted, &wishes, peer.to_canonical().is_ipv6())?;
+        self.shape(&admitted, &wishes, peer)?;
         let mut state = self.state();
-        state.quality.asked = Some(qos);
-        state.quality.status = Some(Wsa::QosRequestConfirmed);
+        (state.quality.asked, state.quality.wishes) = (Some(qos), wishes);
+        state.quality.status = Some(Wsa::QosRequestConfirmed.into());
         Ok(())
     }
 
@@ -236,7 +258,7 @@ impl Endpoint {
     ///
     /// - **Errors**: WSAEINVAL where nothing was asked for.
     /// - **Source**: WSPIoctl, SIO_GET_QOS.
-    pub fn qos(&self) -> Result<(Qos, Option<Wsa>)> {
+    pub fn qos(&self) -> Result<(Qos, Option<Status>)> {
         provider()?;
         let state = self.state();
         let qos = state.quality.asked.unwrap_or(Qos {

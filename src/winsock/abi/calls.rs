@@ -13,6 +13,7 @@ use super::super::provider::{cleanup, provider, startup};
 use super::super::setup::MOST_DATA;
 use super::super::socket::{Endpoint, Family, Kind, Socket, close, endpoint};
 use super::super::waiting::cancel_blocking_call;
+use super::super::wishes::Wishes;
 use super::address::{self, AF_INET, AF_INET6, AF_UNSPEC};
 use super::{INVALID_SOCKET, LAST_ERROR, SOCKET_ERROR, api, memory, spi};
 use crate::linux::raw::{Flags, Half};
@@ -69,7 +70,7 @@ fn number(socket: Socket) -> Result<usize> {
 /// Reads a QOS with its objects.
 ///
 /// - **Errors**: WSAEFAULT where it is not there; WSAEOPNOTSUPP where it makes no sense.
-pub(super) fn qos(address: usize) -> Result<Option<Qos>> {
+pub(super) fn qos(address: usize) -> Result<Option<(Qos, Wishes)>> {
     if address == 0 {
         return Ok(None);
     }
@@ -84,7 +85,7 @@ pub(super) fn qos(address: usize) -> Result<Option<Qos>> {
     memory::read(place, &mut objects)?;
     let bytes = QosBytes { abi: Abi::Win64, qos: raw, provider_specific: &objects };
     match bytes.check() {
-        Ok(request) => Ok(Some(request.qos())),
+        Ok(request) => Ok(Some((request.qos(), Wishes::of(&request.provider_specific)))),
         Err(_) => Err(Wsa::Eopnotsupp),
     }
 }
@@ -128,7 +129,7 @@ fn connect(s: usize, name: usize, length: i32, data: [usize; 2], sqos: usize, gq
     };
     let gqos = match qos(gqos) {
         Err(Wsa::Efault) => return Err(Wsa::Efault),
-        given => given.ok().flatten(),
+        given => given.ok().flatten().map(|(qos, _)| qos),
     };
     let peer = address::read(name, length, endpoint.family)?;
     let (sqos, nonsense) = match sqos_given {
@@ -137,7 +138,9 @@ fn connect(s: usize, name: usize, length: i32, data: [usize; 2], sqos: usize, gq
     };
     let room = if callee == 0 { None } else { Some(memory::wsabuf(callee)?.1 as usize) };
     let place = if endpoint.carries_data() { callee } else { 0 };
-    let asked = Connecting { caller_data: Some(&caller_data), sqos, gqos, callee_room: room };
+    let (sqos, wishes) = sqos.unzip();
+    let wishes = wishes.unwrap_or_default();
+    let asked = Connecting { caller_data: Some(&caller_data), sqos, wishes, gqos, callee_room: room };
     let result = if nonsense {
         endpoint.check_connect(peer).and(Err(Wsa::Eopnotsupp))
     } else {

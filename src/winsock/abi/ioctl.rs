@@ -62,8 +62,8 @@ fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
         }
         SIO_SET_QOS => {
             taken(80)?;
-            let asked = qos(input)?.ok_or(Wsa::Efault)?;
-            endpoint.set_qos(&asked)?;
+            let (asked, wishes) = qos(input)?.ok_or(Wsa::Efault)?;
+            endpoint.set_qos_with(&asked, wishes)?;
             Ok(0)
         }
         SIO_GET_QOS => {
@@ -84,7 +84,7 @@ fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
             };
             let mut bytes = Vec::with_capacity(QOS_SIZE + STATUS_SIZE);
             structure.write(Abi::Win64, &mut bytes);
-            for word in [STATUS_TYPE, 20, status.code(), 0, 0] {
+            for word in [STATUS_TYPE, 20, status.code.code(), status.extended, status.value] {
                 bytes.extend(word.to_ne_bytes());
             }
             memory::write(output, &bytes)?;
