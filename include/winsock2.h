@@ -595,6 +595,10 @@ extern int WSAAPI WSARecvFrom(SOCKET s, LPWSABUF lpBuffers, DWORD dwBufferCount,
     GQOS(WSARecvFrom);
 extern int WSAAPI WSASendDisconnect(SOCKET s, LPWSABUF lpOutboundDisconnectData) GQOS(WSASendDisconnect);
 extern int WSAAPI WSARecvDisconnect(SOCKET s, LPWSABUF lpInboundDisconnectData) GQOS(WSARecvDisconnect);
+extern BOOL WSAAPI WSAGetOverlappedResult(SOCKET s, LPWSAOVERLAPPED lpOverlapped, LPDWORD lpcbTransfer, BOOL fWait,
+                                          LPDWORD lpdwFlags) GQOS(WSAGetOverlappedResult);
+extern SOCKET WSAAPI WSAJoinLeaf(SOCKET s, const struct sockaddr *name, int namelen, LPWSABUF lpCallerData,
+                                 LPWSABUF lpCalleeData, LPQOS lpSQOS, LPQOS lpGQOS, DWORD dwFlags) GQOS(WSAJoinLeaf);
 extern int WSAAPI WSAPoll(LPWSAPOLLFD fdArray, ULONG fds, INT timeout) GQOS(WSAPoll);
 extern WSAEVENT WSAAPI WSACreateEvent(void) GQOS(WSACreateEvent);
 extern BOOL WSAAPI WSASetEvent(WSAEVENT hEvent) GQOS(WSASetEvent);

@@ -10,7 +10,7 @@ use super::Result;
 use super::notify::Events;
 use super::provider::provider;
 use super::socket::{Endpoint, Phase};
-use super::waiting::{pause, wait};
+use super::waiting::{is_forced, pause, wait};
 use crate::linux::raw::{self, Flags, Ready};
 
 impl Endpoint {
@@ -29,7 +29,7 @@ impl Endpoint {
             if state.sending_ended {
                 return Err(Wsa::Eshutdown);
             }
-            state.nonblocking
+            state.nonblocking && !is_forced()
         };
         self.send_held(data, nonblocking, |part| raw::send(&*self.fd, part, flags))
     }
@@ -53,7 +53,7 @@ impl Endpoint {
                 return Err(Wsa::Eshutdown);
             }
             state.bound = true;
-            state.nonblocking
+            state.nonblocking && !is_forced()
         };
         self.send_held(data, nonblocking, |part| raw::send_to(&*self.fd, part, flags, to))
     }
@@ -174,7 +174,7 @@ impl Endpoint {
             if state.receiving_ended {
                 return Err(Wsa::Eshutdown);
             }
-            state.nonblocking
+            state.nonblocking && !is_forced()
         };
         let shaped = self.is_stream() && !flags.peek;
         loop {

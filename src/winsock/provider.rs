@@ -207,6 +207,12 @@ impl Provider {
         receive.recv().ok()
     }
 
+    /// Runs something that waits on a thread of its own.
+    #[cfg(feature = "capi")]
+    pub(super) fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
+        self.runtime.spawn_blocking(work);
+    }
+
     /// Runs a future on the reactor.
     pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(future);

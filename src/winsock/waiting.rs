@@ -15,6 +15,8 @@ thread_local! {
     static WAITING: Cell<bool> = const { Cell::new(false) };
     /// It is to end.
     static CANCELLED: Cell<bool> = const { Cell::new(false) };
+    /// Calls of this thread wait, whatever their sockets say.
+    static FORCED: Cell<bool> = const { Cell::new(false) };
     /// A callback runs on this thread.
     static CALLED_BACK: Cell<bool> = const { Cell::new(false) };
 }
@@ -38,6 +40,20 @@ pub(super) fn calling_back<T>(callback: impl FnOnce() -> T) -> T {
     let result = callback();
     CALLED_BACK.set(before);
     result
+}
+
+/// Runs something whose calls wait, whatever its sockets say.
+#[cfg(feature = "capi")]
+pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    let before = FORCED.replace(true);
+    let result = work();
+    FORCED.set(before);
+    result
+}
+
+/// Whether calls of this thread wait, whatever their sockets say.
+pub(super) fn is_forced() -> bool {
+    FORCED.get()
 }
 
 /// Whether a blocking call may be made: not while another one of the same thread waits or is called back from.

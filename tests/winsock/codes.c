@@ -249,6 +249,24 @@ int main(void) {
     check("WSAGetQOSByName", WSAGetQOSByName(s, &buffer, &got), 1);
     check("its rate", (int)got.SendingFlowspec.TokenRate, 10000);
 
+    /* Overlapped: begun, incomplete, done. */
+    {
+        WSAOVERLAPPED overlapped;
+        DWORD none = 0;
+        memset(&overlapped, 0, sizeof overlapped);
+        overlapped.hEvent = WSACreateEvent();
+        buffer.buf = text;
+        buffer.len = sizeof text;
+        FAILS("WSARecv, overlapped", WSARecv(server, &buffer, 1, &moved, &none, &overlapped, NULL), WSA_IO_PENDING);
+        check("not done", WSAGetOverlappedResult(server, &overlapped, &moved, FALSE, &none) ? 0 : WSAGetLastError(), WSA_IO_INCOMPLETE);
+        check("send", send(s, "later", 5, 0), 5);
+        check("its event", WSAWaitForMultipleEvents(1, &overlapped.hEvent, TRUE, 5000, FALSE) == WSA_WAIT_EVENT_0, 1);
+        check("done", WSAGetOverlappedResult(server, &overlapped, &moved, TRUE, &none), TRUE);
+        check("how much", (int)moved, 5);
+        check("what", memcmp(text, "later", 5), 0);
+        WSACloseEvent(overlapped.hEvent);
+    }
+
     /* A handler that does not cancel is not noticed; one that does is. */
     signal(SIGALRM, ignore);
     {

@@ -15,7 +15,7 @@ use super::super::socket::{Endpoint, Family, Kind, Socket, close, endpoint};
 use super::super::waiting::cancel_blocking_call;
 use super::super::wishes::Wishes;
 use super::address::{self, AF_INET, AF_INET6, AF_UNSPEC};
-use super::{INVALID_SOCKET, LAST_ERROR, SOCKET_ERROR, api, memory, spi};
+use super::{INVALID_SOCKET, LAST_ERROR, SOCKET_ERROR, api, memory, overlapped, spi};
 use crate::linux::raw::{Flags, Half};
 use std::sync::Arc;
 
@@ -216,14 +216,7 @@ fn buffers(address: usize, number: u32) -> Result<Vec<(usize, u32)>> {
 /// The most buffers that one call may have.
 const MOST_BUFFERS: usize = 1024;
 
-fn send_buffers(
-    s: usize,
-    list: usize,
-    number: u32,
-    sent: usize,
-    bits: u32,
-    to: Option<(usize, i32)>,
-) -> Result<i32> {
+fn send_buffers(s: usize, list: usize, number: u32, bits: u32, to: Option<(usize, i32)>) -> Result<u32> {
     let places = buffers(list, number)?;
     let whole = places.iter().fold(0_u64, |sum, (_, length)| sum + u64::from(*length));
     let datagram = socket(s)?.kind == Kind::Datagram;
@@ -267,8 +260,7 @@ fn send_buffers(
     if going && (!piece.is_empty() || whole == 0) {
         flush(&mut piece)?;
     }
-    memory::write_u32(sent, total)?;
-    Ok(0)
+    Ok(total)
 }
 
 /// The largest UDP payload, and how much of a stream is copied at once.
@@ -279,10 +271,9 @@ fn receive_buffers(
     s: usize,
     list: usize,
     number: u32,
-    came: usize,
     bits: usize,
     from: Option<(usize, usize)>,
-) -> Result<i32> {
+) -> Result<u32> {
     let places = buffers(list, number)?;
     let whole: usize = places.iter().map(|(_, length)| *length as usize).sum();
     let mut gathered = vec![0_u8; whole.min(1 << 20)];
@@ -296,8 +287,7 @@ fn receive_buffers(
         rest = after;
     }
     memory::write_u32(bits, 0)?;
-    memory::write_u32(came, moved.cast_unsigned())?;
-    Ok(0)
+    Ok(moved.cast_unsigned())
 }
 
 type Condition = extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize) -> i32;
@@ -476,35 +466,31 @@ exported! {
         let peer = endpoint.peer_address()?;
         done(address::write(peer, name, namelen))
     };
-    /// WSASend, WSPSend, at once: overlapped requests are not supported.
+    /// WSASend, WSPSend.
     gqos_WSASend, gqos_WSPSend(
         s: usize, list: usize, number: u32, sent: usize, flags: u32, overlapped: usize, routine: usize
     ) -> i32, SOCKET_ERROR => {
-        at_once(overlapped, routine)?;
-        send_buffers(s, list, number, sent, flags, None)
+        overlap(s, sent, overlapped, routine, move || send_buffers(s, list, number, flags, None))
     };
     /// WSASendTo, WSPSendTo.
     gqos_WSASendTo, gqos_WSPSendTo(
         s: usize, list: usize, number: u32, sent: usize, flags: u32, to: usize, tolen: i32,
         overlapped: usize, routine: usize
     ) -> i32, SOCKET_ERROR => {
-        at_once(overlapped, routine)?;
-        send_buffers(s, list, number, sent, flags, Some((to, tolen)))
+        overlap(s, sent, overlapped, routine, move || send_buffers(s, list, number, flags, Some((to, tolen))))
     };
     /// WSARecv, WSPRecv.
     gqos_WSARecv, gqos_WSPRecv(
         s: usize, list: usize, number: u32, came: usize, flags: usize, overlapped: usize, routine: usize
     ) -> i32, SOCKET_ERROR => {
-        at_once(overlapped, routine)?;
-        receive_buffers(s, list, number, came, flags, None)
+        overlap(s, came, overlapped, routine, move || receive_buffers(s, list, number, flags, None))
     };
     /// WSARecvFrom, WSPRecvFrom.
     gqos_WSARecvFrom, gqos_WSPRecvFrom(
         s: usize, list: usize, number: u32, came: usize, flags: usize, from: usize, fromlen: usize,
         overlapped: usize, routine: usize
     ) -> i32, SOCKET_ERROR => {
-        at_once(overlapped, routine)?;
-        receive_buffers(s, list, number, came, flags, Some((from, fromlen)))
+        overlap(s, came, overlapped, routine, move || receive_buffers(s, list, number, flags, Some((from, fromlen))))
     };
     /// WSASendDisconnect, WSPSendDisconnect: without data, which TCP does not carry.
     gqos_WSASendDisconnect, gqos_WSPSendDisconnect(s: usize, data: usize) -> i32, SOCKET_ERROR => {
@@ -547,9 +533,19 @@ exported! {
     };
 }
 
-/// What would be finished later is not supported.
-fn at_once(overlapped: usize, routine: usize) -> Result<()> {
-    if overlapped != 0 || routine != 0 { Err(Wsa::Eopnotsupp) } else { Ok(()) }
+/// Sends or receives now, or begins to; where it is done now, says how much was moved.
+fn overlap(
+    s: usize,
+    moved: usize,
+    overlapped: usize,
+    routine: usize,
+    work: impl FnOnce() -> Result<u32> + Send + 'static,
+) -> Result<i32> {
+    // A socket that is not there is told at once.
+    socket(s)?;
+    let count = overlapped::run(overlapped, routine, work)?;
+    memory::write_u32(moved, count)?;
+    Ok(0)
 }
 
 /// WSAStartup: the error is the result.

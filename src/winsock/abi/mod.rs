@@ -11,6 +11,7 @@ pub mod events;
 pub mod ioctl;
 mod memory;
 pub mod options;
+pub mod overlapped;
 pub mod provider;
 pub mod sets;
 pub mod templates;

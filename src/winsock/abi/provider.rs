@@ -7,7 +7,7 @@ use super::super::catalogue::PROTOCOLS;
 use super::super::provider::{provider, startup};
 use super::super::socket::{Family, Kind};
 use super::address::{AF_INET, AF_INET6};
-use super::{SOCKET_ERROR, api, calls, events, ioctl, memory, options, sets, spi, templates};
+use super::{SOCKET_ERROR, api, calls, events, ioctl, memory, options, overlapped, sets, spi, templates};
 
 /// Sizes of WSAPROTOCOL_INFO with narrow and with wide characters.
 const INFO_A: usize = 372;
@@ -113,8 +113,6 @@ not_offered! {
     gqos_WSPAsyncSelect(_s: usize, _window: usize, _message: u32, _events: i32);
     /// WSPDuplicateSocket, which is not offered: WSAEOPNOTSUPP.
     gqos_WSPDuplicateSocket(_s: usize, _process: u32, _info: usize);
-    /// WSPGetOverlappedResult: nothing is overlapped, so that nothing is to be waited for.
-    gqos_WSPGetOverlappedResult(_s: usize, _overlapped: usize, _moved: usize, _wait: i32, _flags: usize);
     /// WSPStringToAddress, which is not offered: WSAEOPNOTSUPP.
     gqos_WSPStringToAddress(_text: usize, _family: i32, _info: usize, _address: usize, _length: usize);
 }
@@ -135,6 +133,21 @@ pub extern "C" fn gqos_WSPJoinLeaf(
     spi(super::INVALID_SOCKET, lp_errno, || Err(Wsa::Eopnotsupp))
 }
 
+/// WSAJoinLeaf, which is not offered: WSAEOPNOTSUPP.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_WSAJoinLeaf(
+    _s: usize,
+    _name: usize,
+    _length: i32,
+    _caller: usize,
+    _callee: usize,
+    _sqos: usize,
+    _gqos: usize,
+    _flags: u32,
+) -> usize {
+    api(super::INVALID_SOCKET, || Err(Wsa::Eopnotsupp))
+}
+
 /// WSPPROC_TABLE, in the header's order.
 fn table() -> [usize; 30] {
     [
@@ -149,7 +162,7 @@ fn table() -> [usize; 30] {
         gqos_WSPDuplicateSocket as *const () as usize,
         events::gqos_WSPEnumNetworkEvents as *const () as usize,
         events::gqos_WSPEventSelect as *const () as usize,
-        gqos_WSPGetOverlappedResult as *const () as usize,
+        overlapped::gqos_WSPGetOverlappedResult as *const () as usize,
         calls::gqos_WSPGetPeerName as *const () as usize,
         calls::gqos_WSPGetSockName as *const () as usize,
         options::gqos_WSPGetSockOpt as *const () as usize,

@@ -1,0 +1,137 @@
+//! Overlapped operations: begun here, finished by a thread of the reactor's, and asked about later.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flowspec::Wsa;
+
+use super::super::Result;
+use super::super::event::{Event, wait_for_events};
+use super::super::provider::provider;
+use super::super::waiting::blocking;
+use super::{api, events, memory, spi};
+
+/// OVERLAPPED of a 64-bit program: the state, how much, and the event.
+const STATE: usize = 0;
+const MOVED: usize = 8;
+const EVENT: usize = 24;
+
+/// STATUS_PENDING.
+const PENDING: u64 = 0x103;
+
+/// The most that may be under way at once.
+const MOST: usize = 4096;
+
+/// One operation.
+#[derive(Clone, Debug)]
+struct Operation {
+    done: Event,
+    /// How much was moved, or why not.
+    result: Arc<Mutex<Option<Result<u32>>>>,
+}
+
+/// What is under way or has not been asked about, by its OVERLAPPED.
+static OPERATIONS: Mutex<Option<HashMap<usize, Operation>>> = Mutex::new(None);
+
+fn operations() -> MutexGuard<'static, Option<HashMap<usize, Operation>>> {
+    // Whole between any two statements that can panic.
+    OPERATIONS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_u64(address: usize, value: u64) -> Result<()> {
+    memory::write(address, &value.to_ne_bytes())
+}
+
+/// Does something now, where there is no OVERLAPPED, or begins it: WSA_IO_PENDING then.
+///
+/// - **Errors**: WSAEOPNOTSUPP with a completion routine, since no wait is alertable here; WSAENOBUFS where too
+///   much is under way.
+pub(super) fn run(
+    overlapped: usize,
+    routine: usize,
+    work: impl FnOnce() -> Result<u32> + Send + 'static,
+) -> Result<u32> {
+    if overlapped == 0 {
+        return work();
+    }
+    if routine != 0 {
+        return Err(Wsa::Eopnotsupp);
+    }
+    let handle: usize = memory::bytes(overlapped + EVENT).map(usize::from_ne_bytes)?;
+    let signalled = if handle == 0 { None } else { Some(events::event(handle)?) };
+    let operation = Operation { done: Event::new()?, result: Arc::default() };
+    {
+        let mut operations = operations();
+        let known = operations.get_or_insert_default();
+        if known.len() >= MOST {
+            return Err(Wsa::Enobufs);
+        }
+        known.insert(overlapped, operation.clone());
+    }
+    write_u64(overlapped + STATE, PENDING)?;
+    write_u64(overlapped + MOVED, 0)?;
+    if let Some(event) = &signalled {
+        event.reset();
+    }
+    provider()?.spawn_blocking(move || {
+        let result =
+            blocking(work).map_err(|wsa| if wsa == Wsa::Eintr { Wsa::OperationAborted } else { wsa });
+        // A program that has taken its OVERLAPPED away is told by what it asks for.
+        let _ = write_u64(overlapped + MOVED, result.map_or(0, u64::from));
+        let _ = write_u64(overlapped + STATE, result.map_or_else(|wsa| u64::from(wsa.code()), |_| 0));
+        *operation.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        operation.done.set();
+        if let Some(event) = signalled {
+            event.set();
+        }
+    });
+    Err(Wsa::IoPending)
+}
+
+/// What has become of an operation; waits for it where that is asked for.
+fn result(overlapped: usize, moved: usize, wait: bool, flags: usize) -> Result<i32> {
+    provider()?;
+    if overlapped == 0 || moved == 0 {
+        return Err(Wsa::Efault);
+    }
+    let known = operations().as_ref().and_then(|known| known.get(&overlapped).cloned());
+    let Some(operation) = known else { return Err(Wsa::InvalidParameter) };
+    if wait {
+        wait_for_events(std::slice::from_ref(&operation.done), false, None)?;
+    }
+    let result = *operation.result.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(result) = result else { return Err(Wsa::IoIncomplete) };
+    if let Some(known) = operations().as_mut() {
+        known.remove(&overlapped);
+    }
+    memory::write_u32(moved, result?)?;
+    if flags != 0 {
+        memory::write_u32(flags, 0)?;
+    }
+    Ok(1)
+}
+
+/// WSAGetOverlappedResult.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_WSAGetOverlappedResult(
+    _s: usize,
+    overlapped: usize,
+    moved: usize,
+    wait: i32,
+    flags: usize,
+) -> i32 {
+    api(0, || result(overlapped, moved, wait != 0, flags))
+}
+
+/// WSPGetOverlappedResult.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_WSPGetOverlappedResult(
+    _s: usize,
+    overlapped: usize,
+    moved: usize,
+    wait: i32,
+    flags: usize,
+    lp_errno: usize,
+) -> i32 {
+    spi(0, lp_errno, || result(overlapped, moved, wait != 0, flags))
+}
