@@ -613,3 +613,32 @@ fn objects_are_honoured() {
     assert!(took >= Duration::from_millis(180) && came == 4, "shaped to half: {took:?}, {came} came");
     assert_eq!(tos, Value::Number(46 << 2));
 }
+
+/// Two threads in one connection, and a third that closes it.
+#[test]
+fn a_connection_that_is_being_made_may_be_closed() {
+    let (_listener, _queued, peer) = silent();
+    for socket in [tcp(), tcp_with_data()] {
+        let (first, number) = (Arc::clone(&socket), socket.into_raw());
+        let second = Arc::clone(&first);
+        let one = std::thread::spawn(move || first.connect(peer, &with(sending(10))));
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(second.connect(peer, &plain()), Err(Wsa::Ealready));
+        Socket::from_raw(number).unwrap().close().unwrap();
+        assert_eq!(one.join().unwrap(), Err(Wsa::Eintr));
+    }
+}
+
+/// An acceptor that says nothing, and a caller that gives up on it.
+#[test]
+fn an_exchange_that_stalls_may_be_closed() {
+    let (plain_listener, peer) = listener();
+    let socket = tcp_with_data();
+    let (calling, number) = (Arc::clone(&socket), socket.into_raw());
+    let thread = std::thread::spawn(move || calling.connect(peer, &Connecting::with(b"x", None, 8)));
+    let (_silent, _) = plain_listener.accept().unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    Socket::from_raw(number).unwrap().close().unwrap();
+    let ended = thread.join().unwrap();
+    assert!(matches!(ended, Err(Wsa::Eintr | Wsa::Econnrefused)), "{ended:?}");
+}

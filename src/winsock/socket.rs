@@ -52,6 +52,8 @@ pub struct Endpoint {
     pub(super) with_data: bool,
     pub(super) control: Control,
     pub(super) notify: Notify,
+    /// Which process made it: a child has no business with what its parent shares.
+    process: u32,
     closed: AtomicBool,
     closed_signal: OnceLock<Signal>,
     state: Mutex<State>,
@@ -246,6 +248,7 @@ impl Endpoint {
             with_data,
             control: Control::default(),
             notify: Notify::default(),
+            process: std::process::id(),
             closed: AtomicBool::new(false),
             closed_signal: OnceLock::new(),
             state: Mutex::new(state),
@@ -324,6 +327,11 @@ impl Endpoint {
         if let Some((number, _)) = deferred {
             // It may have been closed by its number.
             let _ = close(number);
+        }
+        if self.process != std::process::id() {
+            // The descriptor is closed here, and the connection is the parent's.
+            std::mem::forget(quality);
+            return;
         }
         let lingering = match (self.kind, phase) {
             (Kind::Stream, Phase::Connected) => Lingering::Descriptor(Arc::clone(&self.fd)),

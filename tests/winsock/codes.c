@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <Winsock2.h>
 #include <ws2spi.h>
 #include <ws2tcpip.h>
@@ -248,6 +249,30 @@ int main(void) {
     buffer.len = sizeof text;
     check("WSAGetQOSByName", WSAGetQOSByName(s, &buffer, &got), 1);
     check("its rate", (int)got.SendingFlowspec.TokenRate, 10000);
+
+    /* A child has to start anew, and what it closes stays open for its parent. */
+    fflush(stdout);
+    {
+        pid_t child = fork();
+        int status = -1;
+        if (child == 0) {
+            SOCKET own;
+            int right = socket(AF_INET, SOCK_STREAM, 0) == INVALID_SOCKET && WSAGetLastError() == WSANOTINITIALISED;
+            right = right && WSAStartup(MAKEWORD(2, 2), &data) == 0;
+            own = socket(AF_INET, SOCK_STREAM, 0);
+            qos = sending(300000);
+            right = right && WSAConnect(own, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL) == 0;
+            right = right && closesocket(listener) == 0 && closesocket(s) == 0 && closesocket(own) == 0;
+            _exit(right ? 0 : 1);
+        }
+        check("the child ends", waitpid(child, &status, 0) == child && WIFEXITED(status), 1);
+        check("all right", WEXITSTATUS(status), 0);
+        check("the connection stands", send(s, "still", 5, 0), 5);
+        check("at both ends", recv(server, text, sizeof text, 0), 5);
+        client = accept(listener, NULL, NULL);
+        check("the listener listens", client != INVALID_SOCKET, 1);
+        closesocket(client);
+    }
 
     /* Overlapped: begun, incomplete, done. */
     {
