@@ -642,3 +642,25 @@ fn an_exchange_that_stalls_may_be_closed() {
     let ended = thread.join().unwrap();
     assert!(matches!(ended, Err(Wsa::Eintr | Wsa::Econnrefused)), "{ended:?}");
 }
+
+#[test]
+fn waiting_has_its_time() {
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = udp();
+    socket.connect(other.local_addr().unwrap(), &plain()).unwrap();
+    socket.set_option(Choice::ReceiveTimeout, Value::Number(30)).unwrap();
+    assert_eq!(socket.option(Choice::ReceiveTimeout), Ok(Value::Number(30)));
+    let before = std::time::Instant::now();
+    assert_eq!(socket.receive(&mut [0; 8], Flags::default()), Err(Wsa::Etimedout));
+    assert!(before.elapsed() >= Duration::from_millis(30));
+    // Without credit for longer than the time that sending has.
+    let held = udp();
+    let mut spec = Flowspec::new(ServiceType::Guaranteed);
+    spec.token_rate = Some(Rate::new(1_000));
+    spec.token_bucket_size = Some(Bytes::new(1_000));
+    spec.max_sdu_size = Some(Bytes::new(1_000));
+    held.connect(other.local_addr().unwrap(), &with(Qos::sending(spec))).unwrap();
+    held.set_option(Choice::SendTimeout, Value::Number(30)).unwrap();
+    assert_eq!(held.send(&[0; 972], Flags::default()), Ok(972));
+    assert_eq!(held.send(&[0; 972], Flags::default()), Err(Wsa::Etimedout));
+}

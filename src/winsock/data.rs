@@ -88,7 +88,11 @@ impl Endpoint {
                     return Err(Wsa::Ewouldblock);
                 }
                 Turn::Wait(time) => {
-                    pause(self, time)?;
+                    let most = self.state().send_timeout;
+                    pause(self, most.map_or(time, |most| most.min(time)))?;
+                    if most.is_some_and(|most| most < time) {
+                        return if sent > 0 { Ok(sent) } else { Err(Wsa::Etimedout) };
+                    }
                     continue;
                 }
             };
@@ -110,7 +114,11 @@ impl Endpoint {
                         return Err(Wsa::Ewouldblock);
                     }
                     Wsa::Ewouldblock => {
-                        wait(self, Ready { writable: true, ..Ready::default() }, None)?;
+                        let most = self.state().send_timeout;
+                        match wait(self, Ready { writable: true, ..Ready::default() }, most) {
+                            Err(Wsa::Etimedout) if sent > 0 => return Ok(sent),
+                            waited => waited?,
+                        };
                     }
                     // Whether a datagram came is not known when it is sent: what comes back surfaces on receive.
                     Wsa::Econnrefused if whole => {}
@@ -205,7 +213,8 @@ impl Endpoint {
                         return Err(Wsa::Ewouldblock);
                     }
                     Wsa::Ewouldblock => {
-                        wait(self, Ready { readable: true, ..Ready::default() }, None)?;
+                        let most = self.state().receive_timeout;
+                        wait(self, Ready { readable: true, ..Ready::default() }, most)?;
                     }
                     // A datagram that nobody took: Windows says that here.
                     Wsa::Econnrefused if !self.is_stream() => return Err(Wsa::Econnreset),

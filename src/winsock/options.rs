@@ -1,6 +1,7 @@
 //! Socket options, by Winsock's names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use flowspec::Wsa;
 
@@ -31,6 +32,10 @@ pub enum Choice {
     SendBuffer,
     /// SO_RCVBUF.
     ReceiveBuffer,
+    /// SO_SNDTIMEO, in milliseconds.
+    SendTimeout,
+    /// SO_RCVTIMEO, in milliseconds.
+    ReceiveTimeout,
     /// SO_ERROR.
     Error,
     /// SO_TYPE.
@@ -117,6 +122,18 @@ impl Endpoint {
             Choice::Tos => self.turn_knob(Knob::Tos, number),
             Choice::MulticastTtl => self.turn_knob(Knob::MulticastTtl, number),
             Choice::MulticastLoop => self.turn_knob(Knob::MulticastLoop, i32::from(on)),
+            Choice::SendTimeout | Choice::ReceiveTimeout => {
+                // Milliseconds; 0 is no timeout. Windows takes the number as one without sign.
+                let millis = u64::from(number.cast_unsigned());
+                let timeout = (millis > 0).then(|| Duration::from_millis(millis));
+                let mut state = self.state();
+                if choice == Choice::SendTimeout {
+                    state.send_timeout = timeout;
+                } else {
+                    state.receive_timeout = timeout;
+                }
+                Ok(())
+            }
             Choice::GroupPriority => {
                 self.state().group_priority = number;
                 Ok(())
@@ -178,6 +195,8 @@ impl Endpoint {
                     _ => NOT_CONNECTED,
                 }
             }
+            Choice::SendTimeout => millis(self.state().send_timeout),
+            Choice::ReceiveTimeout => millis(self.state().receive_timeout),
             Choice::GroupId => 0,
             Choice::GroupPriority => self.state().group_priority,
             Choice::LargestMessage if self.is_stream() => return Err(Wsa::Enoprotoopt),
@@ -196,4 +215,8 @@ impl Endpoint {
     fn turn_knob(&self, knob: Knob, value: i32) -> Result<()> {
         raw::set(&*self.fd, knob, value).map_err(|error| raw::code(&error))
     }
+}
+
+fn millis(timeout: Option<Duration>) -> i32 {
+    timeout.map_or(0, |timeout| i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX))
 }

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flowspec::{Direction, Wsa};
 use shaper::Control;
@@ -111,6 +111,9 @@ pub(super) struct State {
     pub(super) callee_data: Vec<u8>,
     /// A connection that was put off.
     pub(super) deferred: Option<(RawFd, SocketAddr)>,
+    /// SO_SNDTIMEO and SO_RCVTIMEO; nothing where calls wait for as long as it takes.
+    pub(super) send_timeout: Option<Duration>,
+    pub(super) receive_timeout: Option<Duration>,
     /// Priority inside its group, which is kept and says nothing.
     pub(super) group_priority: i32,
 }

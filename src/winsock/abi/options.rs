@@ -27,6 +27,8 @@ fn choice(level: i32, name: i32) -> Result<Choice> {
         (SOL_SOCKET, 0x100) => Choice::OutOfBandInline,
         (SOL_SOCKET, 0x1001) => Choice::SendBuffer,
         (SOL_SOCKET, 0x1002) => Choice::ReceiveBuffer,
+        (SOL_SOCKET, 0x1005) => Choice::SendTimeout,
+        (SOL_SOCKET, 0x1006) => Choice::ReceiveTimeout,
         (SOL_SOCKET, 0x1007) => Choice::Error,
         (SOL_SOCKET, 0x1008) => Choice::Type,
         (SOL_SOCKET, 0x2001) => Choice::GroupId,
