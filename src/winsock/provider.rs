@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, mpsc};
 use std::thread::JoinHandle;
 
 use flowspec::{Qos, Wsa};
@@ -35,11 +35,11 @@ struct Started {
     provider: Arc<Provider>,
 }
 
-static STARTED: Mutex<Option<Started>> = Mutex::new(None);
+static STARTED: RwLock<Option<Started>> = RwLock::new(None);
 
-fn started() -> MutexGuard<'static, Option<Started>> {
+fn started() -> RwLockWriteGuard<'static, Option<Started>> {
     // What is inside is whole between any two statements that can panic.
-    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+    STARTED.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts the provider, or counts one start more. The policy is the one that `GQOS_POLICY` names; without
@@ -108,7 +108,7 @@ pub fn cleanup() -> Result<()> {
 
 /// The provider, if it has been started.
 pub(super) fn provider() -> Result<Arc<Provider>> {
-    match &*started() {
+    match &*STARTED.read().unwrap_or_else(PoisonError::into_inner) {
         Some(known) if known.provider.process == std::process::id() => Ok(Arc::clone(&known.provider)),
         _ => Err(Wsa::NotInitialised),
     }
