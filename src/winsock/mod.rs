@@ -2,7 +2,7 @@
 //!
 //! Takes Winsock's calls, with their parameters, states and codes, on Linux descriptors; gives a `Wsa` code
 //! where something is not as it should be. What is asked of the network's quality goes to the host's manager;
-//! nothing is decided here. [`Socket`] is the safe face, [`abi`] the one that C programs call.
+//! nothing is decided here. [`Socket`] is the safe face, `abi` (with the feature `capi`) the one that C programs call.
 //!
 //! ```text
 //! Socket::connect ─► checks, in the page's order ─► Host::reserve ─► connect(2) ─► held to its flowspec
