@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use gqos::admission::Request;
-use gqos::manager::{Effect, Input, Manager, Ticket};
+use gqos::admission::{Operation, Request};
+use gqos::manager::Manager;
 use gqos::policy::{Policy, Source};
 
 fn main() -> anyhow::Result<()> {
@@ -27,12 +27,9 @@ fn main() -> anyhow::Result<()> {
     let mut manager = Manager::new(Arc::new(policy));
     for number in 1..=count.parse().context("COUNT is not a number")? {
         let request = Request::new(format!("v{number}"), interface, qos);
-        let request = Box::new(Request { class: Some(class.clone()), ..request });
-        for effect in manager.handle(Input::Reserve { ticket: Ticket(number), request }, 0) {
-            if let Effect::Answer { answer, .. } = effect {
-                println!("{}", serde_json::to_string(&answer.decision)?);
-            }
-        }
+        let request = Request { class: Some(class.clone()), ..request };
+        let decision = manager.decide(Operation::Reserve(Box::new(request.into())), 0);
+        println!("{}", serde_json::to_string(&decision)?);
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ mod common;
 
 use common::policy;
 use flowspec::{Bytes, Flowspec, Qos, Rate};
-use gqos::admission::{Decision, Request};
-use gqos::manager::{Admitted, Effect, Input, Manager, Phase, Root, Seen, Ticket};
+use gqos::admission::{Decision, Operation, Request};
+use gqos::manager::{Admitted, Effect, Input, Manager, Notice, Phase, Root, Seen, Ticket};
 use gqos::tc::{Handle, HtbRoot, MAJOR, Op};
 
 /// A manager and a kernel that answers as it is told, in virtual time.
@@ -22,6 +22,8 @@ struct World {
     /// Whether the kernel answers at all; changes wait otherwise.
     held: Option<Vec<Ticket>>,
     ended: Vec<Decision>,
+    /// Losses and rooms, in words.
+    told: Vec<String>,
 }
 
 type Answered = Option<(Decision, Option<Admitted>)>;
@@ -32,7 +34,16 @@ impl World {
             "version = 1\n[interface.eth0]\nenforcement = \"{enforcement}\"\negress = {{ capacity = \"100 Mbit/s\", reservable = \"80%\" }}\n[class.viewer]\n"
         );
         let manager = Manager::new(policy(&text));
-        Self { manager, now: 0, next: 1000, asked: vec![], fails: None, held: None, ended: vec![] }
+        Self {
+            manager,
+            now: 0,
+            next: 1000,
+            asked: vec![],
+            fails: None,
+            held: None,
+            ended: vec![],
+            told: vec![],
+        }
     }
 
     fn seen(enforcement: &str, root: Root) -> Self {
@@ -61,17 +72,23 @@ impl World {
                     effects.extend(self.manager.handle(Input::Applied { ticket, result }, self.now));
                 }
                 Effect::Answer { answer, .. } => answered = Some((answer.decision, answer.admitted)),
-                Effect::Tell(decision) => self.ended.push(decision),
+                Effect::Tell(Notice::Ended(decision)) => self.ended.push(decision),
+                Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
+                Effect::Tell(Notice::Room { id }) => self.told.push(format!("room for {id}")),
             }
         }
         answered
     }
 
-    fn reserve(&mut self, id: &str, megabits: u64) -> Answered {
+    fn ask(&mut self, operation: Operation) -> Answered {
         self.next += 1;
+        self.feed(Input::Ask { ticket: Ticket(self.next), operation: Box::new(operation) })
+    }
+
+    fn reserve(&mut self, id: &str, megabits: u64) -> Answered {
         let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
         let request = Request::new(id, "eth0", qos);
-        self.feed(Input::Reserve { ticket: Ticket(self.next), request: Box::new(request) })
+        self.ask(Operation::Reserve(Box::new(request.into())))
     }
 
     fn admitted(&mut self, id: &str, megabits: u64) -> Option<Handle> {
@@ -267,8 +284,7 @@ fn best_effort_has_no_class_and_charges_nothing() {
     let mut world = World::seen("kernel", Root::Default);
     world.commands();
     let request = Request::new("b", "eth0", Qos::BEST_EFFORT);
-    let (decision, admitted) =
-        world.feed(Input::Reserve { ticket: Ticket(1), request: Box::new(request) }).unwrap();
+    let (decision, admitted) = world.ask(Operation::Reserve(Box::new(request.into()))).unwrap();
     assert!(decision.ok);
     assert_eq!(admitted.unwrap().class, None);
     assert!(world.commands().is_empty() && world.reserved() == Rate::ZERO);
@@ -322,9 +338,8 @@ proptest::proptest! {
 
 impl World {
     fn renegotiate(&mut self, id: &str, megabits: u64) -> Answered {
-        self.next += 1;
         let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
-        self.feed(Input::Renegotiate { ticket: Ticket(self.next), id: id.into(), qos: Box::new(qos) })
+        self.ask(Operation::Renegotiate { id: id.into(), asked: Box::new(qos.map(Some)) })
     }
 }
 

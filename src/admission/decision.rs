@@ -162,6 +162,7 @@ impl Decision {
 
     pub(super) fn grant(&mut self, interface: &str, grant: Grant) {
         let Grant { charged, preempted, .. } = grant;
+        let preempted: Vec<_> = preempted.into_iter().map(|displaced| displaced.id).collect();
         self.message =
             format!("{interface}: admitted, sending {} and receiving {}", charged.sending, charged.receiving);
         if !preempted.is_empty() {

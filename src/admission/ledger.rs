@@ -19,7 +19,7 @@ use super::proof::{Prover, unproven};
 use super::refusal::Refusal;
 use super::request::{Grant, Request};
 use super::waiting::Waiting;
-use crate::policy::{Class, Client, Policy};
+use crate::policy::{Class, Client, GroupMode, Policy};
 
 /// The most flows there may be at once. Everything that grows has a limit.
 pub(super) const MOST_FLOWS: usize = 1_000_000;
@@ -73,7 +73,7 @@ pub struct Totals {
 }
 
 /// What a flow holds; given back as it stands here, whatever the policy says by then.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Entry {
     pub(super) footprint: Footprint,
     /// What it costs, where a group pays; else it is the footprint's.
@@ -85,7 +85,7 @@ pub(super) struct Entry {
 }
 
 /// What a member of a group costs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Cost {
     rate: Both<Rate>,
     buffer: Both<Bytes>,
@@ -317,6 +317,11 @@ impl Ledger {
 
     /// Gives back what a flow holds: what that was, or nothing where it holds nothing any more.
     pub fn release(&mut self, id: &str) -> Option<Both<Rate>> {
+        self.take(id).map(|entry| entry.rate())
+    }
+
+    /// The same: what it held.
+    pub(super) fn take(&mut self, id: &str) -> Option<Entry> {
         let (_, entry) = self.flows.remove(id)?;
         self.unbook(&entry);
         if let Some(name) = &entry.group
@@ -324,7 +329,7 @@ impl Ledger {
         {
             self.end_group(name);
         }
-        Some(entry.rate())
+        Some(entry)
     }
 
     /// Gives back what the flow in a slot holds: what it was called.
@@ -478,6 +483,11 @@ impl Ledger {
         Some((&**self.interfaces.text(entry.footprint.interface), entry.rate()))
     }
 
+    /// How a group is charged, if there is one of that name.
+    pub fn group_mode(&self, id: &str) -> Option<GroupMode> {
+        self.groups.get(id).map(|group| group.mode)
+    }
+
     /// The interface of a group, and what its members are charged together.
     pub fn group_totals(&self, id: &str) -> Option<(&str, Both<Totals>)> {
         let group = self.groups.get(id)?;
@@ -492,7 +502,7 @@ impl Ledger {
     }
 
     /// Writes down a new flow that is known to fit: its slot.
-    fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
+    pub(super) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
         self.flows.insert(id, &mut entry, self.now);
         self.book(&entry, member);
         entry.footprint.slot

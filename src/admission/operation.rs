@@ -91,6 +91,15 @@ pub struct Ladder {
     pub renditions: Vec<(String, Qos)>,
 }
 
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// What was decided, as it is told.
+    pub decision: Decision,
+    /// What a flow was granted that asked for something and got it.
+    pub grant: Option<Grant>,
+}
+
 impl From<Request> for Ladder {
     fn from(request: Request) -> Self {
         Self { request, first: String::new(), renditions: Vec::new() }
@@ -101,16 +110,23 @@ impl Ledger {
     /// Time passes until a moment, then something is asked. A moment before the ledger's time counts as
     /// that time.
     pub fn decide(&mut self, at_us: u64, operation: &Operation) -> Decision {
+        self.resolve(at_us, operation).decision
+    }
+
+    /// The same, with what was granted.
+    pub fn resolve(&mut self, at_us: u64, operation: &Operation) -> Resolved {
         let expired = self.advance(at_us);
         let at = self.now;
+        let mut grant = None;
         let mut decision = match operation {
-            Operation::Reserve(ladder) => self.reserve(at, ladder),
+            Operation::Reserve(ladder) => self.reserve(at, ladder, &mut grant),
             Operation::Renegotiate { id, asked } => {
                 let result = self.renegotiate(id, asked.sending, asked.receiving);
                 if result.is_ok() {
                     self.waiting.leave(id);
                 }
                 let interface = self.interface_of(id);
+                grant = result.as_ref().ok().cloned();
                 self.granted(at, Op::Renegotiate, id, &interface, result)
             }
             Operation::Refresh { id, time_to_live } => {
@@ -204,10 +220,10 @@ impl Ledger {
         if gives || std::mem::take(&mut self.risen) || !decision.expired.is_empty() {
             decision.notified = self.tell_waiting();
         }
-        decision
+        Resolved { decision, grant }
     }
 
-    fn reserve(&mut self, at: u64, ladder: &Ladder) -> Decision {
+    fn reserve(&mut self, at: u64, ladder: &Ladder, grant: &mut Option<Grant>) -> Decision {
         let Ladder { request, renditions, .. } = ladder;
         let Request { id, interface, .. } = request;
         let mut result = self.admit(request);
@@ -235,6 +251,7 @@ impl Ledger {
                 first.is_some_and(|refusal| request.wait && refusal.may_pass() && self.waiting.join(request))
             }
         };
+        *grant = result.as_ref().ok().cloned();
         let mut decision = self.granted(at, Op::Reserve, id, interface, result);
         decision.waiting = waits;
         if let Some(name) = got {

@@ -3,6 +3,7 @@
 use flowspec::{Both, Micros, Qos, Rate, TSpec};
 
 use super::profile::{FOREVER, Window};
+use super::victims::Displaced;
 use crate::policy::{Class, GroupMode, Owner, Policy};
 
 /// A reservation that is asked for.
@@ -61,7 +62,7 @@ pub struct Grant {
     /// The code point for its packets, from the class.
     pub dscp: Option<u8>,
     /// The flows that had to go for it, least important first.
-    pub preempted: Vec<String>,
+    pub preempted: Vec<Displaced>,
 }
 
 impl Request {

@@ -5,10 +5,32 @@ use std::sync::Arc;
 use flowspec::{Direction, Rate};
 
 use super::account::Footprint;
-use super::ledger::{Entry, Ledger};
+use super::ledger::{Classes, Entry, Ledger};
 use super::profile::{FOREVER, Profile, Window};
 use super::refusal::Refusal;
 use crate::policy::{Hysteresis, OnCapacityDrop};
+
+/// One who had to go, with what he had.
+#[derive(Clone, Debug)]
+pub struct Displaced {
+    /// What he is called.
+    pub id: String,
+    entry: Entry,
+    /// As they were then.
+    classes: Arc<Classes>,
+}
+
+impl PartialEq for Displaced {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.id, &self.entry) == (&other.id, &other.entry)
+    }
+}
+
+impl Eq for Displaced {}
+
+fn names(displaced: Vec<Displaced>) -> Vec<String> {
+    displaced.into_iter().map(|displaced| displaced.id).collect()
+}
 
 impl Ledger {
     /// Makes room for a flow that was refused, if the policy has preemption: those whose holding priority
@@ -20,7 +42,7 @@ impl Ledger {
         newcomer: &Entry,
         setup: u8,
         refusal: Refusal,
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<Vec<Displaced>, Refusal> {
         if !self.policy.preemption || !refusal.is_lack_of_room() {
             return Err(refusal);
         }
@@ -103,7 +125,7 @@ impl Ledger {
             }
         }
         let gone = gone.into_iter().zip(kept).filter(|(_, kept)| !kept).map(|((slot, ..), _)| slot);
-        self.displace(gone)
+        names(self.displace(gone))
     }
 
     /// As [`set_capacity`](Self::set_capacity) where something is measured: who goes takes his measured part
@@ -127,7 +149,7 @@ impl Ledger {
             footprints.filter(|footprint| *footprint.charged.get(direction) > Rate::ZERO).collect();
         let number = self.interface_number(interface);
         let chosen = self.choose(number, &candidates, fits).unwrap_or(candidates);
-        self.displace(chosen.into_iter().map(|footprint| footprint.slot))
+        names(self.displace(chosen.into_iter().map(|footprint| footprint.slot)))
     }
 
     /// The first candidates without whom something holds, less those without whom it would hold anyway.
@@ -166,8 +188,31 @@ impl Ledger {
         enough.then_some(gone)
     }
 
-    /// Ends flows: their names.
-    fn displace(&mut self, slots: impl Iterator<Item = u32>) -> Vec<String> {
-        slots.collect::<Vec<_>>().into_iter().filter_map(|slot| self.end(slot)).collect()
+    /// Ends flows, so that they can be given back what they had.
+    fn displace(&mut self, slots: impl Iterator<Item = u32>) -> Vec<Displaced> {
+        let mut displaced = Vec::new();
+        for slot in slots.collect::<Vec<_>>() {
+            let id = self.flows.id(slot).to_owned();
+            if let Some(entry) = self.take(&id) {
+                displaced.push(Displaced { id, entry, classes: Arc::clone(&self.classes) });
+            }
+        }
+        displaced
+    }
+
+    /// Gives flows back what they had before they had to go for one who did not come after all, whatever
+    /// policy has come meanwhile. Says whose place is taken by now.
+    pub fn reinstate(&mut self, displaced: Vec<Displaced>) -> Vec<String> {
+        let mut lost = Vec::new();
+        for Displaced { id, entry, classes } in displaced.into_iter().rev() {
+            // What a class was called by before is not what it is called by under another policy.
+            let same = Arc::ptr_eq(&classes, &self.classes);
+            if same && self.flows.slot(&id).is_none() && self.check(&entry, None).is_ok() {
+                self.book_new(&id, entry, None);
+            } else {
+                lost.push(id);
+            }
+        }
+        lost
     }
 }

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use gqos::admission::Ledger;
-use gqos::manager::prove;
+use gqos::manager::Manager;
 use gqos::scenario::{LONGEST_LINE, parse_line};
 
 use super::{Failure, INVALID_FILE, OS_ERROR, load_policy};
@@ -39,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let mut ledger = Ledger::proving(Arc::clone(&policy), prove);
+    let mut manager = Manager::new(Arc::clone(&policy));
     let mut text = String::new();
     let (mut number, mut last) = (0_u64, 0);
     let written = loop {
@@ -77,7 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
         };
         last = traced.at_us;
-        let decision = ledger.decide(traced.at_us, &traced.operation);
+        let decision = manager.decide(traced.operation, traced.at_us);
         let line = serde_json::to_string(&decision).map_err(|error| failure(error.to_string()))?;
         if let Err(error) = writeln!(output, "{line}") {
             break Err(error);

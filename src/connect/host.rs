@@ -16,7 +16,7 @@ use super::error::ConnectError;
 use super::flow::{Granted, Reservation};
 use super::lingering::Lingering;
 use super::listener::Listener;
-use crate::admission::{Decision, Refusal, Request};
+use crate::admission::{Decision, Ladder, Operation, Refusal, Request};
 use crate::linux::{Claim, ClassState, Link, LinuxError, Netlink, RootQdisc};
 use crate::manager::{Admitted, Answer, Effect, Input, Manager, Root, Seen, Status, Ticket};
 use crate::policy::{Enforcement, Owner, Policy, Protocol, Subject};
@@ -112,7 +112,7 @@ pub struct ClassReport {
 /// What the loop is told.
 pub(super) enum Command {
     Reserve { asked: Box<Asked>, reply: oneshot::Sender<Reply> },
-    Renegotiate { id: String, qos: Box<Qos>, reply: oneshot::Sender<Changed> },
+    Ask { operation: Box<Operation>, reply: oneshot::Sender<Answer> },
     Connected { id: String },
     Closed { id: String, lingering: Lingering },
     Drained { id: String },
@@ -120,13 +120,10 @@ pub(super) enum Command {
     Stop { reply: oneshot::Sender<()> },
 }
 
-/// What the caller of a renegotiation is told.
-pub(super) type Changed = Result<Admitted, Box<Decision>>;
-
 /// Who waits for an answer.
 enum Caller {
     Reserves(oneshot::Sender<Reply>),
-    Renegotiates(oneshot::Sender<Changed>),
+    Asks(oneshot::Sender<Answer>),
 }
 
 /// What the caller of a reservation is told.
@@ -212,9 +209,23 @@ impl Host {
 
     /// Asks for something else for a flow that has a reservation.
     pub(crate) async fn renegotiate(&self, id: String, qos: Qos) -> Result<Admitted, ConnectError> {
+        let operation = Operation::Renegotiate { id, asked: Box::new(qos.map(Some)) };
+        let Answer { decision, admitted } = self.asked(operation).await?;
+        admitted.ok_or_else(|| ConnectError::Refused(Box::new(decision)))
+    }
+
+    /// Asks the manager something: a group, another capacity, what is free. Flows are better asked for by their
+    /// connections, which give them back.
+    ///
+    /// - **Errors**: the manager has stopped. A refusal is a decision.
+    pub async fn ask(&self, operation: Operation) -> Result<Decision, ConnectError> {
+        self.asked(operation).await.map(|answer| answer.decision)
+    }
+
+    async fn asked(&self, operation: Operation) -> Result<Answer, ConnectError> {
         let (reply, answer) = oneshot::channel();
-        self.tell(Command::Renegotiate { id, qos: Box::new(qos), reply });
-        answer.await.map_err(|_| ConnectError::Stopped)?.map_err(ConnectError::Refused)
+        self.tell(Command::Ask { operation: Box::new(operation), reply });
+        answer.await.map_err(|_| ConnectError::Stopped)
     }
 
     pub(super) fn tell(&self, command: Command) {
@@ -296,10 +307,7 @@ impl Driver {
         while let Some(command) = inbox.recv().await {
             match command {
                 Command::Reserve { asked, reply } => self.reserve(*asked, reply).await,
-                Command::Renegotiate { id, qos, reply } => {
-                    let ticket = self.ticket(Caller::Renegotiates(reply));
-                    self.feed(Input::Renegotiate { ticket, id, qos }).await;
-                }
+                Command::Ask { operation, reply } => self.ask(operation, Caller::Asks(reply)).await,
                 Command::Connected { id } => self.feed(Input::Connected { id }).await,
                 Command::Closed { id, lingering } => self.drain(id, lingering),
                 Command::Drained { id } => self.feed(Input::Closed { id }).await,
@@ -345,9 +353,9 @@ impl Driver {
         };
         let caller = match caller {
             Caller::Reserves(caller) => caller,
-            Caller::Renegotiates(caller) => {
-                // Who asked may have gone; the flow has it all the same.
-                let _ = caller.send(admitted.ok_or_else(|| Box::new(decision)));
+            Caller::Asks(caller) => {
+                // Who asked may have gone; it is so all the same.
+                let _ = caller.send(Answer { decision, admitted });
                 return;
             }
         };
@@ -363,11 +371,11 @@ impl Driver {
         let _ = caller.send(reply);
     }
 
-    fn ticket(&mut self, caller: Caller) -> Ticket {
+    async fn ask(&mut self, operation: Box<Operation>, caller: Caller) {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.callers.insert(ticket, caller);
-        ticket
+        self.feed(Input::Ask { ticket, operation }).await;
     }
 
     async fn reserve(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
@@ -387,8 +395,8 @@ impl Driver {
         };
         match request {
             Ok(request) => {
-                let ticket = self.ticket(Caller::Reserves(reply));
-                self.feed(Input::Reserve { ticket, request: Box::new(request) }).await;
+                let operation = Box::new(Operation::Reserve(Box::new(Ladder::from(request))));
+                self.ask(operation, Caller::Reserves(reply)).await;
             }
             Err(refusal) => {
                 let ledger = self.manager.ledger();

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use flowspec::{Micros, Rate};
+
 use crate::policy::Enforcement;
 use crate::tc::{Change, Framed, Handle, LARGEST_FLOW_CLASSES, Op, Tree, flow_class, shared_class};
 
@@ -18,6 +20,8 @@ pub(super) struct Interface {
     freed: VecDeque<u16>,
     /// The first class number that was never used.
     unused: u16,
+    /// The classes of groups whose members share one reservation.
+    shared_by: BTreeMap<String, Handle>,
 }
 
 /// Whether the kernel helps.
@@ -59,8 +63,14 @@ impl Interface {
                 (State::Preparing(tree), Some(change))
             }
         };
-        let interface =
-            Self { index: seen.index, state, members: BTreeMap::new(), freed: VecDeque::new(), unused: 0 };
+        let interface = Self {
+            index: seen.index,
+            state,
+            members: BTreeMap::new(),
+            freed: VecDeque::new(),
+            unused: 0,
+            shared_by: BTreeMap::new(),
+        };
         (interface, change)
     }
 
@@ -74,20 +84,28 @@ impl Interface {
         };
     }
 
-    /// Gives a flow a class: one of its own while there are some, else the one of its policy class.
+    /// Gives a flow a class: its group's where the group shares one reservation, one of its own while there are
+    /// some, else the one of its policy class.
     ///
     /// Nothing where the kernel has no tree.
     pub(super) fn place(
         &mut self,
         id: &str,
         class_number: usize,
+        shared_by: Option<&str>,
         framed: Framed,
     ) -> Option<(Handle, Change)> {
         let State::Programmed(_) = self.state else { return None };
-        let handle = match self.next_number() {
-            Some(number) => flow_class(number),
-            None => shared_class(class_number),
+        let handle = match shared_by.and_then(|group| self.shared_by.get(group)) {
+            Some(handle) => *handle,
+            None => self.next_number().map_or_else(|| shared_class(class_number), flow_class),
         };
+        // A class that several policy classes share cannot be a group's as well.
+        if let Some(group) = shared_by
+            && !self.is_shared(handle)
+        {
+            self.shared_by.insert(group.to_owned(), handle);
+        }
         self.members.entry(handle).or_default().insert(id.to_owned(), framed);
         Some((handle, self.change(handle)))
     }
@@ -112,8 +130,22 @@ impl Interface {
     /// A class is gone from the kernel; its number may be used again.
     pub(super) fn free(&mut self, handle: Handle) {
         if !self.is_shared(handle) && !self.members.contains_key(&handle) {
+            self.shared_by.retain(|_, shared| *shared != handle);
             self.freed.push_back(handle.minor() - crate::tc::FLOWS);
         }
+    }
+
+    /// Brings the trunk in line with what the link carries now, and what of it may be promised.
+    pub(super) fn reshape(&mut self, capacity: Rate, budget: Rate, wait: Micros) -> Change {
+        match &mut self.state {
+            State::Programmed(tree) => tree.reshape(capacity, budget, wait),
+            State::Preparing(_) | State::UserSpace(_) => Change::default(),
+        }
+    }
+
+    /// Whether the members of a group share the class.
+    pub(super) fn is_of_a_group(&self, handle: Handle) -> bool {
+        self.shared_by.values().any(|shared| *shared == handle)
     }
 
     /// Whether flows may share the class.
@@ -123,9 +155,13 @@ impl Interface {
 
     /// Brings the tree's leaf in line with its members: the difference.
     fn change(&mut self, handle: Handle) -> Change {
+        let one_for_all = self.is_of_a_group(handle);
         let State::Programmed(tree) = &mut self.state else { return Change::default() };
         let members = self.members.get(&handle);
-        let leaf = members.and_then(|members| tree.leaf_for(handle, members.values().copied()));
+        let leaf = members.and_then(|members| match one_for_all {
+            true => tree.largest_leaf_for(handle, members.values().copied()),
+            false => tree.leaf_for(handle, members.values().copied()),
+        });
         let before = tree.set_leaf(handle, leaf);
         Change::leaf(before, leaf)
     }

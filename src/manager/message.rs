@@ -1,8 +1,11 @@
 //! What goes into the manager and what comes out.
 
-use flowspec::{Both, Bytes, Qos, Rate, TSpec};
+use std::sync::Arc;
 
-use crate::admission::{Decision, Request};
+use flowspec::{Both, Bytes, Rate, TSpec, Wsa};
+
+use crate::admission::{Decision, Operation};
+use crate::policy::Policy;
 use crate::tc::{Change, Handle, HtbRoot};
 
 /// Ties an answer to its question.
@@ -14,22 +17,15 @@ pub struct Ticket(pub u64);
 pub enum Input {
     /// An interface was looked at.
     Seen(Seen),
-    /// A flow asks for a reservation.
-    Reserve {
+    /// Somebody asks for something.
+    Ask {
         /// Comes back with the answer.
         ticket: Ticket,
-        /// What is asked for.
-        request: Box<Request>,
+        /// What is asked.
+        operation: Box<Operation>,
     },
-    /// A flow asks for something else in place of what it has.
-    Renegotiate {
-        /// Comes back with the answer.
-        ticket: Ticket,
-        /// The flow.
-        id: String,
-        /// What it asks for.
-        qos: Box<Qos>,
-    },
+    /// Another policy from now on; flows keep what they have.
+    Policy(Arc<Policy>),
     /// The kernel has answered: all operations of a change were carried out, or none is in force.
     Applied {
         /// The ticket of the [`Effect::Apply`].
@@ -98,8 +94,69 @@ pub enum Effect {
         /// The answer.
         answer: Answer,
     },
-    /// Tell whoever listens: a flow has ended.
-    Tell(Decision),
+    /// Tell whoever listens.
+    Tell(Notice),
+}
+
+/// What somebody is told who did not ask just now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// A flow has ended, and what it held is free again.
+    Ended(Decision),
+    /// A flow has a reservation no longer, though it has not ended.
+    Lost(Lost),
+    /// There is room for one who waits, if he asks for it soon.
+    Room {
+        /// The flow.
+        id: String,
+    },
+}
+
+/// A promise that is taken back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lost {
+    /// The flow.
+    pub id: String,
+    /// Its interface.
+    pub interface: String,
+    /// Why.
+    pub why: Loss,
+}
+
+/// Why a promise is taken back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Loss {
+    /// A more important flow needs what it had.
+    Preempted {
+        /// The other.
+        by: String,
+    },
+    /// The link carries less than it did.
+    Shed,
+    /// Nobody has refreshed it, or the time it was booked for is over.
+    Expired,
+}
+
+impl Loss {
+    /// What FD_QOS reports for it.
+    pub const fn status(&self) -> Wsa {
+        match self {
+            Self::Preempted { .. } => Wsa::QosPolicyFailure,
+            Self::Shed => Wsa::QosAdmissionFailure,
+            Self::Expired => Wsa::QosNoReceivers,
+        }
+    }
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, interface, why } = self;
+        match why {
+            Loss::Preempted { by } => write!(f, "{interface}: {id} had to go for {by}"),
+            Loss::Shed => write!(f, "{interface}: {id} had to go, the link carries less than before"),
+            Loss::Expired => write!(f, "{interface}: the time of {id} is over"),
+        }
+    }
 }
 
 /// The answer to a request.

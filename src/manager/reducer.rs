@@ -1,29 +1,29 @@
-//! The reducer: every transition of every flow.
+//! The reducer: what comes in, and what it means for the ledger and for the kernel.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, ErrorTerms, Micros, Qos, Rate};
+use flowspec::{Both, ErrorTerms, Qos};
 
 use super::interface::{Interface, State};
-use super::message::{Admitted, Answer, Effect, Input, Seen, Ticket};
-use crate::admission::{Decision, Enforced, Grant, Ledger, Provable, Refusal, Request, Totals};
-use crate::policy::{Enforcement, Policy};
-use crate::tc::{self, Change, Framed, Handle, Shape, Tree};
-
-/// The most requests that wait for an interface's tree at once.
-const MOST_WAITING: usize = 4096;
+use super::message::{Answer, Effect, Input, Loss, Lost, Notice, Ticket};
+use crate::admission::{
+    Decision, Displaced, Grant, Ledger, Op, Operation, Provable, Refusal, Resolved, Totals,
+};
+use crate::policy::Policy;
+use crate::tc::{self, Handle};
 
 /// Everything gqos knows, as a value.
 #[derive(Debug)]
 pub struct Manager {
-    ledger: Ledger,
-    interfaces: BTreeMap<String, Interface>,
-    flows: BTreeMap<String, Flow>,
+    pub(super) ledger: Ledger,
+    pub(super) interfaces: BTreeMap<String, Interface>,
+    /// Those on interfaces that have been seen.
+    pub(super) flows: BTreeMap<String, Flow>,
     /// What each change in the kernel's hands is for.
-    pending: BTreeMap<Ticket, Pending>,
+    pub(super) pending: BTreeMap<Ticket, Pending>,
     /// Requests for interfaces whose tree is being set up, in the order they came.
-    waiting: Vec<(Ticket, Request)>,
+    pub(super) waiting: Vec<(Ticket, Box<Operation>)>,
     next_ticket: u64,
 }
 
@@ -36,36 +36,81 @@ pub enum Phase {
     Provisional,
     /// Connected.
     Established,
+    /// It has to go for another, about whom the kernel has not answered.
+    Displaced,
     /// Ended; the kernel has not taken its class away yet.
     Releasing,
 }
 
 #[derive(Debug)]
-struct Flow {
-    interface: String,
-    phase: Phase,
-    class: Option<Handle>,
+pub(super) struct Flow {
+    pub(super) interface: String,
+    pub(super) phase: Phase,
+    pub(super) class: Option<Handle>,
     /// What it asked for.
-    qos: Qos,
-    grant: Grant,
-    /// Its caller gave up while the kernel was working.
-    closed: bool,
+    pub(super) qos: Qos,
+    pub(super) grant: Grant,
+    /// It ends as soon as the kernel has answered.
+    pub(super) closed: bool,
+    /// It has lost what it asked for before the kernel has answered.
+    pub(super) lost: Option<Loss>,
 }
 
+/// What a change is for that the kernel has been asked for.
 #[derive(Debug)]
-enum Pending {
-    SetUp { interface: String },
+pub(super) enum Pending {
+    SetUp {
+        interface: String,
+    },
     TearDown,
-    Admit { id: String, caller: Ticket },
-    Change { id: String, caller: Ticket, before: Box<Before> },
-    Release { id: String },
+    /// The link carries something else.
+    Trunk {
+        caller: Option<Ticket>,
+        decision: Box<Decision>,
+    },
+    Admit {
+        id: String,
+        caller: Ticket,
+        decision: Box<Decision>,
+        displaced: Vec<Standing>,
+    },
+    Change {
+        id: String,
+        caller: Ticket,
+        decision: Box<Decision>,
+        before: Box<Before>,
+    },
+    Release {
+        id: String,
+        asker: Option<Asker>,
+    },
+    /// Of a flow that has nothing any more.
+    Lost {
+        interface: String,
+        class: Handle,
+    },
+}
+
+/// Who asked for a flow's end, and what he is told had ended by then.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) ticket: Ticket,
+    pub(super) expired: Vec<String>,
+}
+
+/// One who has to go, and where he stood.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) displaced: Displaced,
+    /// Nothing where the kernel was not asked about him.
+    pub(super) phase: Option<Phase>,
 }
 
 /// What a flow had before it was given something else.
 #[derive(Debug)]
-struct Before {
-    qos: Qos,
-    grant: Grant,
+pub(super) struct Before {
+    pub(super) qos: Qos,
+    pub(super) grant: Grant,
 }
 
 /// An interface's state, to be shown.
@@ -102,15 +147,14 @@ impl Manager {
     /// What to do about an input, now: microseconds since the manager's start.
     pub fn handle(&mut self, input: Input, now_us: u64) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for id in self.ledger.advance(now_us) {
-            self.closed(&id, now_us, &mut effects);
+        // Who asks for something is told with the answer what has ended by then.
+        if !matches!(input, Input::Ask { .. }) {
+            self.pass(now_us, &mut effects);
         }
         match input {
             Input::Seen(seen) => self.seen(&seen, &mut effects),
-            Input::Reserve { ticket, request } => self.reserve(ticket, *request, now_us, &mut effects),
-            Input::Renegotiate { ticket, id, qos } => {
-                self.renegotiate(ticket, &id, *qos, now_us, &mut effects);
-            }
+            Input::Ask { ticket, operation } => self.ask(ticket, operation, now_us, &mut effects),
+            Input::Policy(policy) => self.ledger.reload(policy),
             Input::Applied { ticket, result } => self.applied(ticket, result, now_us, &mut effects),
             Input::Connected { id } => {
                 if let Some(flow) = self.flows.get_mut(&id)
@@ -119,10 +163,97 @@ impl Manager {
                     flow.phase = Phase::Established;
                 }
             }
-            Input::Closed { id } => self.closed(&id, now_us, &mut effects),
+            Input::Closed { id } => self.close(&id, None, now_us, &mut effects),
             Input::Stop => self.stop(&mut effects),
         }
+        self.reshape(&mut effects);
         effects
+    }
+
+    /// Asks something, now, of which no kernel has to be asked: no interface has been seen. The same code as for
+    /// everybody else, for tests and traces.
+    ///
+    /// # Panics
+    /// Never, as long as no interface has been seen: then every question is answered at once.
+    pub fn decide(&mut self, operation: Operation, now_us: u64) -> Decision {
+        assert!(self.interfaces.is_empty(), "the kernel is asked about interfaces that were seen");
+        let (ticket, mut effects) = (self.ticket(), Vec::new());
+        self.ask(ticket, Box::new(operation), now_us, &mut effects);
+        let answer = effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer { ticket: answered, answer } if answered == ticket => Some(answer.decision),
+            _ => None,
+        });
+        answer.expect("whoever asks about no kernel is answered at once")
+    }
+
+    /// Time passes: who has ended by himself by then.
+    pub fn advance(&mut self, now_us: u64) -> Vec<String> {
+        self.ledger.advance(now_us)
+    }
+
+    fn pass(&mut self, now_us: u64, effects: &mut Vec<Effect>) {
+        if !self.expire(now_us, effects).is_empty() {
+            // What has ended by itself makes room as well.
+            self.resolve(&Operation::Tick, now_us, effects);
+        }
+    }
+
+    fn expire(&mut self, now_us: u64, effects: &mut Vec<Effect>) -> Vec<String> {
+        let expired = self.advance(now_us);
+        for id in &expired {
+            self.lose(id, Loss::Expired, effects);
+        }
+        expired
+    }
+
+    fn ask(&mut self, ticket: Ticket, operation: Box<Operation>, now_us: u64, effects: &mut Vec<Effect>) {
+        match &*operation {
+            Operation::Reserve(ladder) if self.is_preparing(&ladder.request.interface) => {
+                if self.waiting.len() < MOST_WAITING {
+                    return self.waiting.push((ticket, operation));
+                }
+                let refusal = Refusal::TooManyFlows { flows: self.waiting.len() };
+                let about = (&*ladder.request.id, &*ladder.request.interface);
+                self.refuse(ticket, Op::Reserve, about, refusal, now_us, effects);
+            }
+            // What the kernel still works on has its name until that is done.
+            Operation::Reserve(ladder) if self.is_in_flight(&ladder.request.id) => {
+                let refusal = Refusal::DuplicateId { id: ladder.request.id.clone() };
+                let about = (&*ladder.request.id, &*ladder.request.interface);
+                self.refuse(ticket, Op::Reserve, about, refusal, now_us, effects);
+            }
+            Operation::Renegotiate { id, .. } if self.is_in_flight(id) => {
+                let refusal = Refusal::UnknownId { id: id.clone() };
+                self.refuse(ticket, Op::Renegotiate, (id, ""), refusal, now_us, effects);
+            }
+            Operation::Release { id } if self.flows.contains_key(id) => {
+                let expired = self.expire(now_us, effects);
+                self.close(id, Some(Asker { ticket, expired }), now_us, effects);
+            }
+            _ => self.settle(ticket, &operation, now_us, effects),
+        }
+    }
+
+    fn is_in_flight(&self, id: &str) -> bool {
+        let phase = self.phase(id);
+        phase.is_some_and(|phase| !matches!(phase, Phase::Provisional | Phase::Established))
+    }
+
+    /// What the ledger decides, brought to the kernel.
+    fn settle(&mut self, ticket: Ticket, operation: &Operation, now_us: u64, effects: &mut Vec<Effect>) {
+        let Resolved { decision, grant } = self.resolve(operation, now_us, effects);
+        match (operation, grant) {
+            (Operation::Reserve(ladder), Some(grant)) => {
+                self.granted(ticket, ladder, grant, decision, now_us, effects);
+            }
+            (Operation::Renegotiate { id, asked }, Some(grant)) => {
+                self.changed(ticket, id, asked, grant, decision, effects);
+            }
+            (Operation::Capacity { interface, .. }, _) => {
+                self.recapacitated(ticket, interface, decision, effects);
+            }
+            _ => effects.push(answer(ticket, decision)),
+        }
     }
 
     /// The ledger.
@@ -130,7 +261,7 @@ impl Manager {
         &self.ledger
     }
 
-    /// Where a flow stands.
+    /// Where a flow stands, on an interface that has been seen.
     pub fn phase(&self, id: &str) -> Option<Phase> {
         self.flows.get(id).map(|flow| flow.phase)
     }
@@ -161,114 +292,18 @@ impl Manager {
     /// How an interface stands.
     pub fn status(&self, interface: &str) -> Option<Status> {
         let totals = self.ledger.totals(interface)?;
-        let kernel = match self.interfaces.get(interface).map(|interface| &interface.state) {
+        let flows = self.flows.values().filter(|flow| flow.interface == interface).count();
+        Some(Status { totals, kernel: self.kernel(interface), flows })
+    }
+
+    /// The tree in the kernel, or why there is none.
+    pub(super) fn kernel(&self, interface: &str) -> Result<(), String> {
+        match self.interfaces.get(interface).map(|interface| &interface.state) {
             Some(State::Programmed(_)) => Ok(()),
             Some(State::UserSpace(why)) => Err(why.clone()),
             Some(State::Preparing(_)) => Err("the tree is being set up".into()),
             None => Err("the interface has not been seen".into()),
-        };
-        let flows = self.flows.values().filter(|flow| flow.interface == interface).count();
-        Some(Status { totals, kernel, flows })
-    }
-
-    fn seen(&mut self, seen: &Seen, effects: &mut Vec<Effect>) {
-        self.ledger.see(&seen.interface, seen.mtu, seen.speed);
-        let policy = Arc::clone(self.ledger.policy());
-        let Some(interface_policy) = policy.interface(&seen.interface) else { return };
-        if self.interfaces.contains_key(&seen.interface) {
-            return;
         }
-        let capacity = self.ledger.capacity(&seen.interface, Direction::Sending);
-        let tree = capacity.filter(|&capacity| capacity > Rate::ZERO).map(|capacity| {
-            let budget = interface_policy.budget(Direction::Sending).reservable_of(capacity);
-            let wait = self.ledger.proven(&seen.interface).map_or(Micros::new(0), |terms| terms.d);
-            Tree::new(Shape { capacity, budget, mtu: seen.mtu, wait })
-        });
-        let (interface, change) = Interface::new(seen, interface_policy.enforcement, tree);
-        if let Some(change) = change {
-            let ticket = self.ticket();
-            self.pending.insert(ticket, Pending::SetUp { interface: seen.interface.clone() });
-            effects.push(Effect::Apply { ticket, index: seen.index, change });
-        }
-        if let State::UserSpace(_) = interface.state {
-            self.ledger.unprogrammed(&seen.interface);
-        }
-        self.interfaces.insert(seen.interface.clone(), interface);
-    }
-
-    fn reserve(&mut self, ticket: Ticket, request: Request, now_us: u64, effects: &mut Vec<Effect>) {
-        let interface = self.interfaces.get(&request.interface);
-        if let Some(State::Preparing(_)) = interface.map(|interface| &interface.state) {
-            if self.waiting.len() < MOST_WAITING {
-                self.waiting.push((ticket, request));
-            } else {
-                let refusal = Refusal::TooManyFlows { flows: self.waiting.len() };
-                effects.push(self.refuse(ticket, &request.id, &request.interface, &refusal, now_us));
-            }
-            return;
-        }
-        match self.admit(ticket, &request, effects) {
-            Ok(None) => {}
-            Ok(Some(answered)) => effects.push(self.answer(answered, &request.id, now_us)),
-            Err(refusal) => {
-                effects.push(self.refuse(ticket, &request.id, &request.interface, &refusal, now_us));
-            }
-        }
-    }
-
-    /// Books a flow and asks the kernel for its class. The caller's ticket comes back where no answer
-    /// of the kernel has to be awaited.
-    fn admit(
-        &mut self,
-        caller: Ticket,
-        request: &Request,
-        effects: &mut Vec<Effect>,
-    ) -> Result<Option<Ticket>, Refusal> {
-        let policy = Arc::clone(self.ledger.policy());
-        let grant = self.ledger.consider(request)?;
-        let enforcement = policy.interface(&request.interface).map(|interface| interface.enforcement);
-        if enforcement == Some(Enforcement::Kernel)
-            && grant.tspec.sending.is_some()
-            && let Some(State::UserSpace(cause)) =
-                self.interfaces.get(&request.interface).map(|known| &known.state)
-        {
-            let cause = cause.clone();
-            return Err(Refusal::TrafficControl { interface: request.interface.clone(), cause });
-        }
-        let reserved = grant.charged.sending;
-        let framed = grant.tspec.sending.as_ref().map(|tspec| Framed::new(tspec, reserved));
-        let grant = self.ledger.admit(request)?;
-        let class_number = request.class.as_ref().map_or(0, |name| {
-            // Class 0 is for flows that name none.
-            1 + policy.classes.keys().take_while(|known| *known < name).count()
-        });
-        let placed = match (self.interfaces.get_mut(&request.interface), framed) {
-            (Some(interface), Some(framed)) => {
-                let index = interface.index;
-                interface
-                    .place(&request.id, class_number, framed)
-                    .map(|(handle, change)| (index, handle, change))
-            }
-            _ => None,
-        };
-        let mut flow = Flow {
-            interface: request.interface.clone(),
-            phase: Phase::Provisional,
-            class: None,
-            qos: request.qos,
-            grant,
-            closed: false,
-        };
-        let Some((index, handle, change)) = placed else {
-            self.flows.insert(request.id.clone(), flow);
-            return Ok(Some(caller));
-        };
-        (flow.phase, flow.class) = (Phase::Applying, Some(handle));
-        self.flows.insert(request.id.clone(), flow);
-        let ticket = self.ticket();
-        self.pending.insert(ticket, Pending::Admit { id: request.id.clone(), caller });
-        effects.push(Effect::Apply { ticket, index, change });
-        Ok(None)
     }
 
     fn applied(
@@ -287,207 +322,93 @@ impl Manager {
                 if let Some(interface) = self.interfaces.get_mut(&name) {
                     interface.prepared(result);
                 }
-                for (caller, request) in std::mem::take(&mut self.waiting) {
-                    self.reserve(caller, request, now_us, effects);
+                for (caller, operation) in std::mem::take(&mut self.waiting) {
+                    self.ask(caller, operation, now_us, effects);
                 }
             }
-            Some(Pending::Admit { id, caller }) => match result {
-                Ok(()) => self.kernel_agreed(&id, caller, now_us, effects),
-                Err(cause) => self.kernel_refused(&id, caller, cause, now_us, effects),
+            Some(Pending::Trunk { caller, mut decision }) => {
+                if let Err(cause) = result {
+                    decision.message.push_str(&format!("; the kernel keeps the rate it had: {cause}"));
+                }
+                effects.extend(caller.map(|caller| answer(caller, *decision)));
+            }
+            Some(Pending::Admit { id, caller, decision, displaced }) => match result {
+                Ok(()) => self.kernel_agreed(&id, caller, *decision, displaced, now_us, effects),
+                Err(cause) => self.kernel_refused(&id, caller, displaced, cause, now_us, effects),
             },
-            Some(Pending::Change { id, caller, before }) => match result {
+            Some(Pending::Change { id, caller, decision, before }) => match result {
                 // It may have ended meanwhile.
-                Ok(()) if self.flows.contains_key(&id) => effects.push(self.answer(caller, &id, now_us)),
+                Ok(()) if self.flows.contains_key(&id) => {
+                    effects.push(self.admission(caller, &id, *decision));
+                }
                 Ok(()) => {
                     let refusal = Refusal::UnknownId { id: id.clone() };
-                    effects.push(self.refuse(caller, &id, "", &refusal, now_us));
+                    self.refuse(caller, Op::Renegotiate, (&id, ""), refusal, now_us, effects);
                 }
                 Err(cause) => self.change_refused(&id, caller, *before, cause, now_us, effects),
             },
-            Some(Pending::Release { id }) => self.released(&id, result.is_ok(), now_us, effects),
+            Some(Pending::Lost { interface, class }) => {
+                if let (Ok(()), Some(interface)) = (result, self.interfaces.get_mut(&interface)) {
+                    interface.free(class);
+                }
+            }
+            Some(Pending::Release { id, asker }) => {
+                self.released(&id, asker, result.is_ok(), now_us, effects);
+            }
         }
     }
 
-    fn kernel_agreed(&mut self, id: &str, caller: Ticket, now_us: u64, effects: &mut Vec<Effect>) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        flow.phase = Phase::Provisional;
-        let closed = flow.closed;
-        effects.push(self.answer(caller, id, now_us));
-        if closed {
-            self.closed(id, now_us, effects);
-        }
-    }
-
-    /// The one place where a flow that the kernel would not take gives everything back.
-    fn kernel_refused(
+    /// Asks the ledger, and tells those who are touched by what it says.
+    pub(super) fn resolve(
         &mut self,
-        id: &str,
+        operation: &Operation,
+        now_us: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Resolved {
+        let resolved = self.ledger.resolve(now_us, operation);
+        let decision = &resolved.decision;
+        for id in &decision.expired {
+            self.lose(id, Loss::Expired, effects);
+        }
+        for id in &decision.shed {
+            self.lose(id, Loss::Shed, effects);
+        }
+        let rooms = decision.notified.iter().map(|id| Notice::Room { id: id.clone() });
+        effects.extend(rooms.map(Effect::Tell));
+        resolved
+    }
+
+    /// A refusal that is not the ledger's.
+    pub(super) fn refuse(
+        &mut self,
         caller: Ticket,
-        cause: String,
+        op: Op,
+        (id, interface): (&str, &str),
+        refusal: Refusal,
         now_us: u64,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(Flow { interface: name, class, .. }) = self.flows.remove(id) else { return };
-        if let (Some(interface), Some(class)) = (self.interfaces.get_mut(&name), class) {
-            // The change was undone in the kernel: the tree goes back as well, and nothing is sent.
-            interface.displace(id, class);
-            interface.free(class);
-        }
-        self.ledger.release(id);
-        let refusal = Refusal::TrafficControl { interface: name.clone(), cause };
-        effects.push(self.refuse(caller, id, &name, &refusal, now_us));
+        let (id, interface, refusal) = (id.to_owned(), interface.to_owned(), Box::new(refusal));
+        let operation = Operation::Impossible { op, id, interface, refusal };
+        let decision = self.resolve(&operation, now_us, effects).decision;
+        effects.push(answer(caller, decision));
     }
 
-    /// Another reservation in place of the one a flow has: first in the ledger, then in the kernel, and in
-    /// neither where one of them refuses.
-    fn renegotiate(&mut self, caller: Ticket, id: &str, qos: Qos, now_us: u64, effects: &mut Vec<Effect>) {
-        let known =
-            self.flows.get(id).filter(|flow| matches!(flow.phase, Phase::Provisional | Phase::Established));
-        let Some(flow) = known else {
-            let refusal = Refusal::UnknownId { id: id.to_owned() };
-            return effects.push(self.refuse(caller, id, "", &refusal, now_us));
-        };
-        let name = flow.interface.clone();
-        let grant = match self.ledger.renegotiate(id, Some(qos.sending), Some(qos.receiving)) {
-            Ok(grant) => grant,
-            Err(refusal) => return effects.push(self.refuse(caller, id, &name, &refusal, now_us)),
-        };
-        let framed = grant.tspec.sending.as_ref().map(|tspec| Framed::new(tspec, grant.charged.sending));
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        let before = Before {
-            qos: std::mem::replace(&mut flow.qos, qos),
-            grant: std::mem::replace(&mut flow.grant, grant),
-        };
-        let change = match (self.interfaces.get_mut(&name), flow.class, framed) {
-            (Some(interface), Some(class), Some(framed)) => {
-                Some((interface.index, interface.adjust(id, class, framed)))
-            }
-            // What sends nothing any more keeps its class until it ends: an empty one takes nothing.
-            _ => None,
-        };
-        match change {
-            Some((index, change)) if !change.ops.is_empty() => {
-                let ticket = self.ticket();
-                let pending = Pending::Change { id: id.to_owned(), caller, before: Box::new(before) };
-                self.pending.insert(ticket, pending);
-                effects.push(Effect::Apply { ticket, index, change });
-            }
-            _ => effects.push(self.answer(caller, id, now_us)),
-        }
-    }
-
-    /// The kernel would not have the change: the flow has what it had before.
-    fn change_refused(
-        &mut self,
-        id: &str,
-        caller: Ticket,
-        before: Before,
-        cause: String,
-        now_us: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Before { qos, grant } = before;
-        let Some(flow) = self.flows.get_mut(id) else {
-            let refusal = Refusal::UnknownId { id: id.to_owned() };
-            return effects.push(self.refuse(caller, id, "", &refusal, now_us));
-        };
-        let name = flow.interface.clone();
-        let framed = grant.tspec.sending.as_ref().map(|tspec| Framed::new(tspec, grant.charged.sending));
-        if let (Some(interface), Some(class), Some(framed)) =
-            (self.interfaces.get_mut(&name), flow.class, framed)
-        {
-            // The change was undone in the kernel: the tree goes back as well, and nothing is sent.
-            interface.adjust(id, class, framed);
-        }
-        // What was more before may have been promised to somebody else meanwhile: then the flow keeps less.
-        if self.ledger.renegotiate(id, Some(qos.sending), Some(qos.receiving)).is_ok() {
-            (flow.qos, flow.grant) = (qos, grant);
-        }
-        let refusal = Refusal::TrafficControl { interface: name.clone(), cause };
-        effects.push(self.refuse(caller, id, &name, &refusal, now_us));
-    }
-
-    fn closed(&mut self, id: &str, now_us: u64, effects: &mut Vec<Effect>) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
-        match flow.phase {
-            Phase::Applying => {
-                flow.closed = true;
-                return;
-            }
-            Phase::Releasing => return,
-            Phase::Provisional | Phase::Established => flow.phase = Phase::Releasing,
-        }
-        let (name, class) = (flow.interface.clone(), flow.class);
-        let change = match (self.interfaces.get_mut(&name), class) {
-            (Some(interface), Some(class)) => Some((interface.index, interface.displace(id, class))),
-            _ => None,
-        };
-        // The kernel first, then the budget: nobody is promised what a class still takes.
-        match change {
-            Some((index, change)) if !change.ops.is_empty() => {
-                let ticket = self.ticket();
-                self.pending.insert(ticket, Pending::Release { id: id.to_owned() });
-                effects.push(Effect::Apply { ticket, index, change });
-            }
-            _ => self.released(id, true, now_us, effects),
-        }
-    }
-
-    fn released(&mut self, id: &str, class_is_gone: bool, now_us: u64, effects: &mut Vec<Effect>) {
-        let Some(flow) = self.flows.remove(id) else { return };
-        if class_is_gone
-            && let (Some(interface), Some(class)) = (self.interfaces.get_mut(&flow.interface), flow.class)
-        {
-            interface.free(class);
-        }
-        self.ledger.release(id);
-        effects.push(Effect::Tell(Decision::released(now_us, id, &flow.interface, &self.ledger)));
-    }
-
-    fn stop(&mut self, effects: &mut Vec<Effect>) {
-        let trees = self.interfaces.values().filter_map(|interface| match &interface.state {
-            State::Programmed(tree) => Some((interface.index, Change::tear_down(tree))),
-            State::Preparing(_) | State::UserSpace(_) => None,
-        });
-        for (index, change) in trees.collect::<Vec<_>>() {
-            let ticket = self.ticket();
-            self.pending.insert(ticket, Pending::TearDown);
-            effects.push(Effect::Apply { ticket, index, change });
-        }
-    }
-
-    fn answer(&self, ticket: Ticket, id: &str, now_us: u64) -> Effect {
-        let flow = &self.flows[id];
-        let Grant { charged, tspec, dscp, .. } = flow.grant.clone();
-        let mut decision = Decision::admitted(now_us, id, &flow.interface, charged, &self.ledger);
-        decision.enforced = Some(self.enforced(flow));
-        let admitted = Some(Admitted { tspec, class: flow.class, dscp });
-        Effect::Answer { ticket, answer: Answer { decision, admitted } }
-    }
-
-    fn enforced(&self, flow: &Flow) -> Enforced {
-        let Flow { interface, class, grant, .. } = flow;
-        let kernel = self.status(interface).map(|status| status.kernel);
-        let lacking = match (&grant.tspec.sending, class, kernel) {
-            (Some(_), None, Some(Err(why))) => Some(format!("no class in the kernel: {why}")),
-            _ => None,
-        };
-        Enforced {
-            class: class.map(|class| format!("{class} dev {interface}")),
-            shared: class.is_some_and(|class| class.minor() < tc::FLOWS),
-            sending: grant.tspec.sending.is_some(),
-            receiving: grant.tspec.receiving.is_some(),
-            lacking,
-        }
-    }
-
-    fn refuse(&self, ticket: Ticket, id: &str, interface: &str, refusal: &Refusal, now_us: u64) -> Effect {
-        let decision = Decision::refused(now_us, id, interface, refusal, &self.ledger);
-        Effect::Answer { ticket, answer: Answer { decision, admitted: None } }
-    }
-
-    fn ticket(&mut self) -> Ticket {
+    pub(super) fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
     }
+}
+
+/// The most requests that wait for an interface's tree at once.
+const MOST_WAITING: usize = 4096;
+
+/// An answer without anything that is to be set up.
+pub(super) const fn answer(ticket: Ticket, decision: Decision) -> Effect {
+    Effect::Answer { ticket, answer: Answer { decision, admitted: None } }
+}
+
+/// The notice of a promise that is taken back.
+pub(super) fn lost(id: &str, interface: &str, why: Loss) -> Effect {
+    Effect::Tell(Notice::Lost(Lost { id: id.to_owned(), interface: interface.to_owned(), why }))
 }

@@ -37,7 +37,7 @@ impl Run<'_> {
             return Err(self.failure(step, what, expected, actual, None));
         }
         let interface = expect.interface.as_ref().unwrap_or(&self.last_interface);
-        let totals = self.ledger.totals(interface).unwrap_or_default();
+        let totals = self.manager.ledger().totals(interface).unwrap_or_default();
         let (reserved, available) =
             (totals.map(|totals| totals.reserved), totals.map(|totals| totals.available()));
         for (what, expected, actual) in [
@@ -76,9 +76,9 @@ impl Run<'_> {
             }
         }
         if let Some(flows) = expect.flows
-            && flows != self.ledger.flows() as u64
+            && flows != self.manager.ledger().flows() as u64
         {
-            return Err(self.failure(step, "flows", flows, self.ledger.flows(), last));
+            return Err(self.failure(step, "flows", flows, self.manager.ledger().flows(), last));
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Run<'_> {
         }
         field("interface", expect.interface.as_ref().map(quoted));
         let interface = expect.interface.as_ref().unwrap_or(&self.last_interface);
-        let totals = self.ledger.totals(interface).unwrap_or_default();
+        let totals = self.manager.ledger().totals(interface).unwrap_or_default();
         let charged = seen.decisions.last().map_or(Both::default(), |decision| decision.charged);
         for (name, expected, actual) in [
             ("reserved", expect.reserved, totals.map(|totals| totals.reserved)),
@@ -145,7 +145,7 @@ impl Run<'_> {
             field("rate", Some(quoted(rate)));
             field("within", Some(quoted(within)));
         }
-        field("flows", expect.flows.map(|_| self.ledger.flows().to_string()));
+        field("flows", expect.flows.map(|_| self.manager.ledger().flows().to_string()));
         format!("{{ {} }}", fields.join(", "))
     }
 
@@ -212,7 +212,7 @@ impl Run<'_> {
                 let error = decision.error.map_or(String::new(), |error| format!("{error}, "));
                 format!("{}: {error}{}", decision.id, decision.message)
             }),
-            ledger: table(&self.ledger),
+            ledger: table(self.manager.ledger()),
             rule: decision.and_then(|decision| decision.rule.clone()),
         })
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use flowspec::{Both, Flowspec, Micros};
 
 use super::trace::{LONGEST_LINE, TraceError, parse_line};
-use crate::admission::{Decision, Ladder, Ledger, Operation};
-use crate::manager::prove;
+use crate::admission::{Decision, Ladder, Operation};
+use crate::manager::Manager;
 use crate::policy::Policy;
 use crate::policy::effective::{flowspec, quoted};
 
@@ -45,7 +45,7 @@ pub enum RecordError {
 ///
 /// - **Errors**: a line that is no request, or that no step of a test can do.
 pub fn record(trace: &str, policy: &Arc<Policy>, policy_name: &str) -> Result<String, RecordError> {
-    let mut ledger = Ledger::proving(Arc::clone(policy), prove);
+    let mut manager = Manager::new(Arc::clone(policy));
     let mut text = format!("policy = {}\n\n[[test]]\nname = \"recorded\"\n", quoted(policy_name));
     let mut last = 0;
     for (number, row) in trace.lines().enumerate() {
@@ -67,7 +67,7 @@ pub fn record(trace: &str, policy: &Arc<Policy>, policy_name: &str) -> Result<St
             });
         }
         last = traced.at_us;
-        let decision = ledger.decide(traced.at_us, &traced.operation);
+        let decision = manager.decide(traced.operation.clone(), traced.at_us);
         let Some(action) = action(&traced.operation, traced.at_us) else {
             return Err(RecordError::NoStep { line, op: decision.op.name() });
         };

@@ -7,8 +7,8 @@ use flowspec::{Bytes, Direction, Micros, Qos, Rate};
 
 use super::suite::{Action, Connect, Step, Test, Time, Transfer};
 use super::trace::Asked;
-use crate::admission::{Decision, Ledger, Op, Operation, Refusal, Request};
-use crate::manager::prove;
+use crate::admission::{Decision, Op, Operation, Refusal, Request};
+use crate::manager::{Input, Manager};
 use crate::policy::{Place, Policy, Subject};
 
 /// What became of a test.
@@ -73,7 +73,7 @@ pub enum Touched {
 
 /// A test while it runs.
 pub(super) struct Run<'a> {
-    pub(super) ledger: Ledger,
+    pub(super) manager: Manager,
     now: u64,
     pub(super) last_interface: String,
     policies: &'a BTreeMap<String, Arc<Policy>>,
@@ -141,13 +141,13 @@ pub fn run_test<'a>(
     policies: &'a BTreeMap<String, Arc<Policy>>,
     lab: Option<&'a mut dyn Laboratory>,
 ) -> Outcome {
-    let ledger = Ledger::proving(Arc::clone(policy), prove);
+    let manager = Manager::new(Arc::clone(policy));
     let last_interface = policy.interfaces.keys().next().cloned().unwrap_or_default();
     let (touched, decisions) = (BTreeSet::new(), Vec::new());
     let corrections = Vec::new();
     let granted = BTreeMap::new();
     let mut run =
-        Run { ledger, now: 0, last_interface, policies, touched, decisions, corrections, granted, lab };
+        Run { manager, now: 0, last_interface, policies, touched, decisions, corrections, granted, lab };
     if run.lab.is_none() && test.steps.iter().any(|step| matches!(step.action, Action::Transfer(_))) {
         let why = "a transfer is measured on a private network: run it with --lab".to_owned();
         return Outcome {
@@ -197,7 +197,7 @@ impl Run<'_> {
     }
 
     fn act(&mut self, action: &Action) -> Seen {
-        let mut seen = Seen { expired: self.ledger.advance(self.now), ..Seen::default() };
+        let mut seen = Seen { expired: self.manager.advance(self.now), ..Seen::default() };
         if !seen.expired.is_empty() {
             // What has ended by itself makes room as well: a tick says for whom.
             let tick = self.decide(&Operation::Tick);
@@ -214,7 +214,7 @@ impl Run<'_> {
                 }
             }
             Action::Renegotiate { id, template, asked } => {
-                let policy = Arc::clone(self.ledger.policy());
+                let policy = Arc::clone(self.manager.ledger().policy());
                 let named = template.as_ref().map(|name| (name, policy.templates.get(name)));
                 for id in id.each() {
                     let operation = match named {
@@ -240,7 +240,7 @@ impl Run<'_> {
             }
             Action::Close(names) => seen.decisions = self.close(names.each()),
             Action::Crash(client) => {
-                let flows = self.ledger.flows_of(client);
+                let flows = self.manager.ledger().flows_of(client);
                 seen.decisions = self.close(flows.into_iter());
             }
             Action::Capacity { interface, direction, capacity } => {
@@ -255,7 +255,9 @@ impl Run<'_> {
                 let operation = Operation::Measure { interface, class, window: *window, rate: *rate };
                 seen.decisions.push(self.decide(&operation));
             }
-            Action::Reload(path) => self.ledger.reload(Arc::clone(&self.policies[path])),
+            Action::Reload(path) => {
+                drop(self.manager.handle(Input::Policy(Arc::clone(&self.policies[path])), self.now))
+            }
             Action::Transfer(transfer) => seen.rate = Some(self.transfer(transfer)),
             Action::Wait => {}
         }
@@ -289,15 +291,15 @@ impl Run<'_> {
     /// Sends for real what a flow may send.
     fn transfer(&mut self, transfer: &Transfer) -> Result<Rate, String> {
         let Transfer { id, duration, bytes } = transfer;
-        let granted = self.granted.get(id).filter(|_| self.ledger.flow(id).is_some());
+        let granted = self.granted.get(id).filter(|_| self.manager.ledger().flow(id).is_some());
         let Some(Granted { interface, class, qos }) = granted.cloned() else {
             return Err(format!("no flow {id:?} is admitted"));
         };
         self.last_interface.clone_from(&interface);
-        let Some(capacity) = self.ledger.capacity(&interface, Direction::Sending) else {
+        let Some(capacity) = self.manager.ledger().capacity(&interface, Direction::Sending) else {
             return Err(format!("{interface}: what it carries is not known"));
         };
-        let policy = Arc::clone(self.ledger.policy());
+        let policy = Arc::clone(self.manager.ledger().policy());
         let sending = Sending { policy, interface, capacity, class, qos, duration: *duration, bytes: *bytes };
         match &mut self.lab {
             Some(lab) => lab.transfer(&sending),
@@ -308,7 +310,7 @@ impl Run<'_> {
     fn close(&mut self, ids: impl Iterator<Item = String>) -> Vec<Decision> {
         let mut decisions = Vec::new();
         for id in ids {
-            if let Some((interface, _)) = self.ledger.flow(&id) {
+            if let Some((interface, _)) = self.manager.ledger().flow(&id) {
                 self.last_interface = interface.to_owned();
             }
             decisions.push(self.decide(&Operation::Release { id }));
@@ -317,7 +319,7 @@ impl Run<'_> {
     }
 
     fn reserve(&mut self, connect: &Connect, id: String) -> Operation {
-        let policy = Arc::clone(self.ledger.policy());
+        let policy = Arc::clone(self.manager.ledger().policy());
         let mut request = Request::new(id, connect.interface.clone(), Qos::BEST_EFFORT);
         request.class.clone_from(&connect.class);
         request.group.clone_from(&connect.group);
@@ -369,11 +371,11 @@ impl Run<'_> {
     }
 
     fn decide(&mut self, operation: &Operation) -> Decision {
-        self.ledger.decide(self.now, operation)
+        self.manager.decide(operation.clone(), self.now)
     }
 
     fn touch(&mut self, decision: &Decision) {
-        let policy = self.ledger.policy();
+        let policy = self.manager.ledger().policy();
         for interface in decision.reserved.keys() {
             let known = if policy.interfaces.contains_key(interface) { interface.as_str() } else { "*" };
             self.touched.insert(Touched::Interface(known.to_owned()));

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use flowspec::{Bytes, Micros, Peak, Rate, TSpec};
 
+use super::change::{Change, Op};
 use super::fifo::Bfifo;
 use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
@@ -192,11 +193,6 @@ impl Tree {
         self.leaves.values()
     }
 
-    /// The class with this handle.
-    pub fn leaf(&self, handle: Handle) -> Option<&HtbClass> {
-        self.leaves.get(&handle.minor())
-    }
-
     /// What a leaf that carries these flows looks like; nothing where there are none.
     ///
     /// One flow: its rate, ceil at its peak, burst so deep that what leaves stays within b and one
@@ -208,7 +204,26 @@ impl Tree {
             bucket: a.bucket.saturating_add(b.bucket),
             packet: a.packet.max(b.packet),
         })?;
-        let Framed { rate, peak, bucket, packet } = together;
+        Some(self.leaf(handle, together))
+    }
+
+    /// The same for flows that share one reservation: as large as the largest of them.
+    pub fn largest_leaf_for(
+        &self,
+        handle: Handle,
+        flows: impl IntoIterator<Item = Framed>,
+    ) -> Option<HtbClass> {
+        let largest = flows.into_iter().reduce(|a, b| Framed {
+            rate: a.rate.max(b.rate),
+            peak: a.peak.zip(b.peak).map(|(a, b)| a.max(b)),
+            bucket: a.bucket.max(b.bucket),
+            packet: a.packet.max(b.packet),
+        })?;
+        Some(self.leaf(handle, largest))
+    }
+
+    fn leaf(&self, handle: Handle, framed: Framed) -> HtbClass {
+        let Framed { rate, peak, bucket, packet } = framed;
         // What it may not lose while it waits.
         let kept = |rate: Rate| burst_for(rate, packet).max(rate.bytes_in(self.shape.wait));
         let least = kept(rate);
@@ -217,7 +232,7 @@ impl Tree {
         // and equal to the rate so that nothing is borrowed.
         let ceil = peak.unwrap_or(rate).min(self.shape.capacity).max(rate);
         let cburst = if peak.is_some() { kept(ceil) } else { burst };
-        Some(HtbClass {
+        HtbClass {
             handle,
             parent: Handle::new(MAJOR, ROOT_CLASS),
             rate,
@@ -226,7 +241,19 @@ impl Tree {
             cburst,
             quantum: quantum_for(rate, packet),
             prio: 0,
-        })
+        }
+    }
+
+    /// The link carries something else from now on: what has to be changed of the trunk. Nothing where nothing
+    /// is left of it: what is still to leave is not held back on top of that.
+    pub fn reshape(&mut self, capacity: Rate, budget: Rate, wait: Micros) -> Change {
+        if capacity == Rate::ZERO {
+            return Change::default();
+        }
+        let before = self.trunk();
+        self.shape = Shape { capacity, budget, wait, ..self.shape };
+        let changed = before.into_iter().zip(self.trunk()).filter(|(from, to)| from != to);
+        Change { ops: changed.map(|(from, to)| Op::ChangeClass { to, from }).collect() }
     }
 
     /// Puts a leaf in its place, or takes it away: what stood there before.

@@ -1,0 +1,358 @@
+//! The manager's promises to others than who asks: preemption, capacity, groups and waiting, with a kernel that
+//! agrees, one that does not, and the ledger alone beside them.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::policy;
+use flowspec::{Bytes, Direction, Flowspec, Micros, Qos, Rate};
+use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, Operation, Request};
+use gqos::manager::{Effect, Input, Manager, Notice, Root, Seen, Ticket};
+use gqos::policy::GroupMode;
+use gqos::tc::Op;
+
+const POLICY: &str = r#"
+version = 1
+preemption = true
+[interface.eth0]
+enforcement = "auto"
+on_capacity_drop = "shed"
+egress = { capacity = "100 Mbit/s", reservable = "80%" }
+[class.viewer]
+setup_priority = 6
+holding_priority = 6
+[class.studio]
+setup_priority = 2
+holding_priority = 2
+"#;
+
+/// A manager, its kernel, and what was told.
+struct World {
+    manager: Manager,
+    now: u64,
+    /// The kernel's classes, with their rates.
+    kernel: BTreeMap<String, Rate>,
+    /// Every command, until it is looked at.
+    asked: Vec<String>,
+    /// The kernel refuses a change in which this occurs.
+    fails: Option<&'static str>,
+    told: Vec<String>,
+}
+
+impl World {
+    fn new(text: &str) -> Self {
+        let manager = Manager::new(policy(text));
+        let mut world =
+            Self { manager, now: 0, kernel: BTreeMap::new(), asked: vec![], fails: None, told: vec![] };
+        let seen = Seen {
+            interface: "eth0".into(),
+            index: 7,
+            mtu: Bytes::new(1500),
+            speed: None,
+            root: Root::Default,
+        };
+        assert!(world.feed(Input::Seen(seen), 0).is_none());
+        world.asked.clear();
+        world
+    }
+
+    fn feed(&mut self, input: Input, now: u64) -> Option<Decision> {
+        self.now = now;
+        let mut effects = self.manager.handle(input, now);
+        let mut answered = None;
+        while !effects.is_empty() {
+            match effects.remove(0) {
+                Effect::Apply { ticket, change, .. } => {
+                    let commands: Vec<_> = change.ops.iter().map(Op::to_string).collect();
+                    let refuses = self.fails.is_some_and(|part| commands.iter().any(|op| op.contains(part)));
+                    self.asked.extend(commands);
+                    let mut result = Err("RTM_NEWTCLASS: No buffer space available".to_owned());
+                    if !refuses {
+                        change.ops.iter().for_each(|op| self.carry_out(op));
+                        result = Ok(());
+                    }
+                    effects.extend(self.manager.handle(Input::Applied { ticket, result }, now));
+                }
+                Effect::Answer { answer, .. } => {
+                    assert_eq!(answered.replace(answer.decision), None, "one answer");
+                }
+                Effect::Tell(Notice::Ended(_)) => {}
+                Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
+                Effect::Tell(Notice::Room { id }) => self.told.push(format!("room for {id}")),
+            }
+        }
+        answered
+    }
+
+    fn carry_out(&mut self, op: &Op) {
+        match op {
+            Op::AddClass(class) => {
+                assert_eq!(self.kernel.insert(class.handle.to_string(), class.rate), None, "{op}");
+            }
+            Op::ChangeClass { to, .. } => {
+                assert!(self.kernel.insert(to.handle.to_string(), to.rate).is_some(), "{op}");
+            }
+            Op::DeleteClass(class) => {
+                assert!(self.kernel.remove(&class.handle.to_string()).is_some(), "{op}");
+            }
+            Op::AddRoot(_) | Op::DeleteRoot(_) | Op::AddQueue { .. } => {}
+        }
+    }
+
+    fn ask(&mut self, operation: Operation) -> Decision {
+        let input = Input::Ask { ticket: Ticket(1), operation: Box::new(operation) };
+        self.feed(input, self.now + 1).expect("an answer")
+    }
+
+    fn reserve(&mut self, id: &str, class: &str, megabits: u64) -> Decision {
+        self.ask(reserve(id, class, megabits).into_operation())
+    }
+
+    fn reserved(&self) -> Rate {
+        self.manager.ledger().totals("eth0").unwrap().sending.reserved
+    }
+
+    fn commands(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.asked)
+    }
+
+    fn told(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// The classes of flows that the kernel has are those that the manager says.
+    #[track_caller]
+    fn assert_in_line(&self) {
+        let known: Vec<_> = self.manager.classes("eth0").keys().map(ToString::to_string).collect();
+        let trunk = ["6771:1", "6771:2"];
+        let kernel: Vec<_> =
+            self.kernel.keys().filter(|class| !trunk.contains(&class.as_str())).cloned().collect();
+        assert_eq!(kernel, known);
+    }
+}
+
+trait IntoOperation {
+    fn into_operation(self) -> Operation;
+}
+
+impl IntoOperation for Request {
+    fn into_operation(self) -> Operation {
+        Operation::Reserve(Box::new(self.into()))
+    }
+}
+
+fn qos(megabits: u64) -> Qos {
+    Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)))
+}
+
+fn reserve(id: &str, class: &str, megabits: u64) -> Request {
+    Request { class: Some(class.into()), ..Request::new(id, "eth0", qos(megabits)) }
+}
+
+fn capacity(megabits: u64) -> Operation {
+    let capacity = Rate::from_mbit(megabits);
+    Operation::Capacity { interface: "eth0".into(), direction: Direction::Sending, capacity }
+}
+
+#[test]
+fn who_has_to_go_loses_his_class_in_the_change_that_makes_the_others() {
+    let mut world = World::new(POLICY);
+    world.reserve("a", "viewer", 40);
+    world.reserve("b", "viewer", 40);
+    world.commands();
+    let decision = world.reserve("live", "studio", 30);
+    assert!(decision.ok && decision.preempted == ["b"], "{}", decision.message);
+    let commands = world.commands();
+    assert!(
+        commands.len() == 2
+            && commands[0].starts_with("class add")
+            && commands[1] == "class del classid 6771:101",
+        "{commands:?}"
+    );
+    assert_eq!(world.told(), ["eth0: b had to go for live"]);
+    assert_eq!(world.reserved(), Rate::from_mbit(70));
+    world.assert_in_line();
+    // Whoever held it gives it back as always, and takes nothing from others by that.
+    world.feed(Input::Closed { id: "b".into() }, 10);
+    assert_eq!((world.reserved(), world.commands().len()), (Rate::from_mbit(70), 0));
+}
+
+#[test]
+fn nobody_goes_for_a_flow_that_the_kernel_does_not_take() {
+    let mut world = World::new(POLICY);
+    world.reserve("a", "viewer", 40);
+    world.reserve("b", "viewer", 40);
+    for fails in ["class add", "class del"] {
+        world.fails = Some(fails);
+        let decision = world.reserve("live", "studio", 30);
+        assert_eq!(decision.reason, Some("traffic_control"), "{fails}");
+        assert_eq!((world.reserved(), world.told()), (Rate::from_mbit(80), vec![]), "{fails}");
+        world.fails = None;
+        world.assert_in_line();
+    }
+    // Both are as they were: they may ask for something else, and go for another.
+    let asked = Box::new(qos(30).map(Some));
+    assert!(world.ask(Operation::Renegotiate { id: "b".into(), asked }).ok);
+    assert!(world.reserve("live", "studio", 11).ok);
+    assert_eq!(world.told(), ["eth0: b had to go for live"]);
+    world.assert_in_line();
+}
+
+#[test]
+fn a_link_that_carries_less_sheds_and_its_trunk_follows() {
+    let mut world = World::new(POLICY);
+    for id in ["a", "b"] {
+        world.reserve(id, "viewer", 40);
+    }
+    world.commands();
+    let decision = world.ask(capacity(50));
+    assert_eq!(decision.shed, ["b"]);
+    assert_eq!(world.told(), ["eth0: b had to go, the link carries less than before"]);
+    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(99, 100));
+    world.assert_in_line();
+    // A link that is lost: everybody is told, and the trunk is left as it is.
+    assert_eq!(world.ask(capacity(0)).shed, ["a"]);
+    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(99, 100));
+    world.ask(capacity(100));
+    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(99));
+    // What the kernel does not follow is told.
+    world.fails = Some("class change");
+    let decision = world.ask(capacity(50));
+    assert!(
+        decision.ok && decision.message.contains("the kernel keeps the rate it had"),
+        "{}",
+        decision.message
+    );
+}
+
+#[test]
+fn one_who_waits_is_told_of_room_and_one_who_gives_up_is_not() {
+    let mut world = World::new(POLICY);
+    world.reserve("a", "viewer", 80);
+    for id in ["b", "c"] {
+        let waits = Request { wait: true, ..reserve(id, "viewer", 60) };
+        assert!(world.ask(waits.into_operation()).waiting);
+    }
+    world.feed(Input::Closed { id: "b".into() }, 10);
+    world.feed(Input::Closed { id: "a".into() }, 20);
+    assert_eq!(world.told(), ["room for c"]);
+}
+
+#[test]
+fn the_members_of_a_shared_group_have_one_class_as_large_as_the_largest() {
+    let mut world = World::new(POLICY);
+    let group = |mode| {
+        let (id, interface, class) = ("g".to_owned(), "eth0".to_owned(), Some("viewer".to_owned()));
+        Operation::Group(Box::new(GroupRequest { id, interface, class, mode, qos: qos(40) }))
+    };
+    assert!(world.ask(group(GroupMode::Shared)).ok);
+    let member = |id: &str, megabits| Request { group: Some("g".into()), ..reserve(id, "viewer", megabits) };
+    let first = world.ask(member("a", 10).into_operation());
+    assert!(first.enforced.unwrap().shared);
+    let of = |world: &World| world.kernel["6771:100"];
+    let small = of(&world);
+    assert!(world.ask(member("b", 40).into_operation()).ok);
+    assert!(of(&world) > small, "the larger member's");
+    assert!(world.ask(member("c", 40).into_operation()).ok);
+    assert_eq!(world.manager.classes("eth0").len(), 1);
+    assert_eq!(world.reserved(), Rate::from_mbit(40));
+    for id in ["b", "c"] {
+        assert!(world.ask(Operation::Release { id: id.into() }).ok);
+    }
+    assert_eq!(of(&world), small);
+    assert!(world.ask(Operation::Release { id: "a".into() }).ok);
+    world.assert_in_line();
+    // Somebody else may have the class then, for himself.
+    world.reserve("alone", "viewer", 10);
+    assert!(!world.reserve("other", "viewer", 10).enforced.unwrap().shared);
+}
+
+#[test]
+fn soft_state_that_ends_takes_its_class_along() {
+    let mut world = World::new(POLICY);
+    let soft = Request { time_to_live: Some(Micros::new(1_000)), ..reserve("a", "viewer", 40) };
+    assert!(world.ask(soft.into_operation()).ok);
+    world.feed(Input::Connected { id: "a".into() }, 5_000);
+    assert_eq!(world.told(), ["eth0: the time of a is over"]);
+    world.assert_in_line();
+    assert_eq!(world.reserved(), Rate::ZERO);
+}
+
+/// What can be asked at random.
+fn operation(kind: u8, who: u8, much: u8) -> Operation {
+    let id = format!("v{}", who % 12);
+    let megabits = u64::from(much % 8) * 7 + 1;
+    match kind % 12 {
+        0..=3 => {
+            let class = if who.is_multiple_of(3) { "studio" } else { "viewer" };
+            let mut request = reserve(&id, class, megabits);
+            request.wait = much.is_multiple_of(5);
+            request.time_to_live = much.is_multiple_of(7).then_some(Micros::new(40));
+            request.group = who.is_multiple_of(5).then(|| format!("g{}", who % 2));
+            let renditions = vec![("small".to_owned(), qos(megabits / 2 + 1))];
+            Operation::Reserve(Box::new(Ladder { request, first: "large".into(), renditions }))
+        }
+        4 | 5 => Operation::Release { id },
+        6 => Operation::Renegotiate { id, asked: Box::new(qos(megabits).map(Some)) },
+        7 => Operation::Refresh { id, time_to_live: Micros::new(50) },
+        8 => Operation::Group(Box::new(GroupRequest {
+            id: format!("g{}", who % 2),
+            interface: "eth0".into(),
+            class: None,
+            mode: if who.is_multiple_of(2) { GroupMode::Envelope } else { GroupMode::Shared },
+            qos: qos(megabits),
+        })),
+        9 => Operation::Ungroup { id: format!("g{}", who % 2) },
+        10 => capacity(40 + u64::from(much % 4) * 20),
+        _ => Operation::Tick,
+    }
+}
+
+proptest::proptest! {
+    /// With a kernel that agrees, the manager decides what the ledger does by itself, and the kernel's classes are
+    /// those of the flows.
+    #[test]
+    fn with_a_kernel_and_without_the_same_is_decided(
+        steps in proptest::collection::vec((0u8..12, 0u8..=255, 0u8..=255), 1..120),
+    ) {
+        let mut world = World::new(POLICY);
+        let mut ledger = Ledger::new(policy(POLICY));
+        for (kind, who, much) in steps {
+            let operation = operation(kind, who, much);
+            let mut alone = ledger.decide(world.now + 1, &operation);
+            let mut decision = world.ask(operation);
+            // What is not the ledger's to say.
+            decision.enforced = None;
+            alone.released = None;
+            decision.released = None;
+            proptest::prop_assert_eq!(&decision, &alone);
+            world.assert_in_line();
+        }
+    }
+
+    /// With a kernel that fails now and then nothing leaks: what is reserved is what flows and groups hold, and at
+    /// the end there is nothing.
+    #[test]
+    fn with_a_kernel_that_fails_nothing_leaks(
+        steps in proptest::collection::vec((0u8..12, 0u8..=255, 0u8..=255, proptest::bool::weighted(0.3)), 1..120),
+    ) {
+        let mut world = World::new(POLICY);
+        for (kind, who, much, fails) in steps {
+            world.fails = fails.then_some("class add");
+            world.ask(operation(kind, who, much));
+            world.assert_in_line();
+        }
+        world.fails = None;
+        for who in 0..12 {
+            world.feed(Input::Closed { id: format!("v{who}") }, world.now + 1);
+        }
+        for group in ["g0", "g1"] {
+            world.ask(Operation::Ungroup { id: group.into() });
+        }
+        proptest::prop_assert_eq!((world.reserved(), world.manager.ledger().flows()), (Rate::ZERO, 0));
+        world.assert_in_line();
+    }
+}
