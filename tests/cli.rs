@@ -62,8 +62,12 @@ fn wrong_usage_is_2_and_help_names_the_exit_codes() {
     check(here, &["demo", "--media", "absent.ts"], 71, "", "open absent.ts");
     check(here, &["demo", "--policy", "Cargo.toml"], 78, "", "not a valid policy");
     let beyond = tempfile::tempdir().unwrap();
-    std::fs::write(beyond.path().join("p.toml"), "version = 1\npreemption = true\n").unwrap();
-    check(beyond.path(), &["demo", "--policy", "p.toml"], 78, "", "displaced cannot be told yet");
+    std::fs::write(
+        beyond.path().join("p.toml"),
+        "version = 1\n[interface.eth0]\ntakeover = true\negress = { capacity = \"1 Gbit/s\" }\n",
+    )
+    .unwrap();
+    check(beyond.path(), &["demo", "--policy", "p.toml"], 78, "", "cannot be saved and restored yet");
 }
 
 /// A QOS with an object, as a 64-bit program has it in memory.

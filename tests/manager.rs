@@ -72,7 +72,7 @@ impl World {
                     effects.extend(self.manager.handle(Input::Applied { ticket, result }, self.now));
                 }
                 Effect::Answer { answer, .. } => answered = Some((answer.decision, answer.admitted)),
-                Effect::Tell(Notice::Ended(decision)) => self.ended.push(decision),
+                Effect::Tell(Notice::Ended(decision)) => self.ended.push(*decision),
                 Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
                 Effect::Tell(Notice::Room { id }) => self.told.push(format!("room for {id}")),
             }

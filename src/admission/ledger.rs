@@ -220,6 +220,16 @@ impl Ledger {
         ended
     }
 
+    /// When something happens by itself next: a flow ends, or a capacity begins to count.
+    pub fn due(&self) -> Option<u64> {
+        let ends = self.endings.first().map(|(at, _)| *at);
+        let rises = self.accounts.iter().flatten().flat_map(|account| {
+            let Both { sending, receiving } = account.rising;
+            [sending, receiving].into_iter().flatten().map(|(at, _)| at)
+        });
+        ends.into_iter().chain(rises).min()
+    }
+
     fn pass(&mut self, now: u64) {
         if now <= self.now {
             return;

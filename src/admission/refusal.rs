@@ -393,7 +393,10 @@ impl Refusal {
     /// Whether it may be otherwise once others have gone: what is asked is not more than there is.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => sum.asked <= sum.budget,
+            // A link that carries nothing at all just now is down, and will be up again.
+            Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => {
+                sum.asked <= sum.budget || sum.budget == Rate::ZERO
+            }
             Self::Buffer { needed, limit, .. } => needed <= limit,
             Self::ClassFlows { max_flows, .. } | Self::InterfaceFlows { max_flows, .. } => *max_flows > 0,
             _ => false,

@@ -10,9 +10,11 @@ use shaper::{Control, Datagram, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::flow::{Flow, Reservation};
+use super::flow::Flow;
+use super::promise::Reservation;
 use crate::admission::Decision;
 use crate::linux::socket;
+use crate::manager::Lost;
 
 /// A TCP connection that is held to its flowspec.
 ///
@@ -32,7 +34,7 @@ pub struct DatagramConnection {
     datagram: Datagram,
     peer: SocketAddr,
     decision: Decision,
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 impl Connection {
@@ -149,7 +151,7 @@ impl DatagramConnection {
         decision: Decision,
         reservation: Reservation,
     ) -> Self {
-        Self { datagram, peer, decision, _reservation: reservation }
+        Self { datagram, peer, decision, reservation }
     }
 
     /// Sends one datagram, once it conforms.
@@ -174,6 +176,11 @@ impl DatagramConnection {
     /// The decision that admitted it.
     pub const fn decision(&self) -> &Decision {
         &self.decision
+    }
+
+    /// The promise was taken back, and what is sent is best effort: why.
+    pub fn lost(&self) -> Option<Lost> {
+        self.reservation.standing().lost()
     }
 
     /// The handle on the shaping.

@@ -1,16 +1,19 @@
 //! Connecting: the reservation first, then the peer.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use flowspec::Direction;
 use shaper::{Control, Datagram};
 use tokio::net::{TcpSocket, UdpSocket};
 
+use super::ask::Ask;
 use super::connection::{Connection, DatagramConnection};
 use super::error::ConnectError;
-use super::flow::{self, Flow, Granted};
-use super::host::{Ask, Host};
+use super::flow::{self, Flow};
+use super::host::Host;
+use super::promise::Granted;
 use crate::linux::socket;
 use crate::policy::Protocol;
 
@@ -85,6 +88,16 @@ impl Connector {
                 Some(enforced.lacking.take().map_or(told.into(), |first| format!("{first}; {told}")));
         }
         reservation.connected();
+        // A descriptor of its own, which goes with the reservation.
+        let own = udp.as_fd().try_clone_to_owned().map_err(failed("dup"))?;
+        let held = control.clone();
+        reservation.standing().on_loss(move |_| {
+            for direction in Direction::BOTH {
+                held.set(direction, None);
+            }
+            // A socket that cannot be taken out of its class has no packets for it either.
+            let _ = socket::classify(&own, ipv6, Some(0), None);
+        });
         Ok(DatagramConnection::new(Datagram::new(udp, control), peer, decision, reservation))
     }
 }

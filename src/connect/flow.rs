@@ -6,29 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flowspec::{Bytes, Direction};
 use shaper::{Control, Framing, Plan};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
+use super::ask::Ask;
 use super::error::ConnectError;
-use super::host::{Ask, Command, Host};
+use super::host::Host;
 use super::lingering::Lingering;
+use super::promise::{Granted, Reservation};
 use crate::admission::Decision;
 use crate::linux::socket;
-use crate::manager::Admitted;
+use crate::manager::{Admitted, Lost};
 use crate::policy::Protocol;
-
-/// A reservation, given back exactly once: by [`end`](Self::end) or when dropped.
-pub(crate) struct Reservation {
-    commands: mpsc::UnboundedSender<Command>,
-    id: String,
-    ended: bool,
-}
-
-/// A reservation that was granted: how to set its flow up, and the duty to give it back.
-pub(crate) struct Granted {
-    pub(crate) admitted: Admitted,
-    pub(crate) decision: Decision,
-    pub(crate) reservation: Reservation,
-}
 
 /// The handle on an accepted or connected TCP flow: reserves for it, and gives back.
 ///
@@ -40,10 +28,13 @@ pub struct Flow {
     socket: Arc<TcpStream>,
     peer: SocketAddr,
     control: Control,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
 }
 
+#[derive(Default)]
 enum State {
+    #[default]
     Free,
     /// A reservation is being asked for.
     Asking,
@@ -51,44 +42,15 @@ enum State {
         reservation: Reservation,
         decision: Box<Decision>,
     },
+    /// The promise was taken back.
+    Lost(Lost),
     Ended,
-}
-
-impl Reservation {
-    pub(super) const fn new(commands: mpsc::UnboundedSender<Command>, id: String) -> Self {
-        Self { commands, id, ended: false }
-    }
-
-    /// The peer has answered: the flow is no longer provisional.
-    pub(crate) fn connected(&self) {
-        self.tell(Command::Connected { id: self.id.clone() });
-    }
-
-    fn tell(&self, command: Command) {
-        // A manager that has stopped has given everything back.
-        let _ = self.commands.send(command);
-    }
-
-    pub(crate) fn end(mut self, lingering: Lingering) {
-        self.give_back(lingering);
-    }
-
-    fn give_back(&mut self, lingering: Lingering) {
-        if !std::mem::replace(&mut self.ended, true) {
-            self.tell(Command::Closed { id: self.id.clone(), lingering });
-        }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.give_back(Lingering::Nothing);
-    }
 }
 
 impl Flow {
     pub(super) fn new(host: Host, socket: Arc<TcpStream>, peer: SocketAddr) -> Self {
-        Self { host, socket, peer, control: Control::default(), state: Mutex::new(State::Free) }
+        let (control, state, changed) = (Control::default(), Arc::default(), Arc::default());
+        Self { host, socket, peer, control, state, changed }
     }
 
     /// A flow whose reservation came before its socket: shaped before its first byte.
@@ -99,10 +61,12 @@ impl Flow {
         granted: Granted,
     ) -> Result<Self, ConnectError> {
         let Granted { admitted, decision, reservation } = granted;
-        let mut flow = Self::new(host, socket, peer);
+        let flow = Self::new(host, socket, peer);
+        *flow.state() = State::Asking;
+        let asking = Asking(&flow);
         flow.shape(&admitted)?;
         reservation.connected();
-        flow.state = Mutex::new(State::Held { reservation, decision: Box::new(decision) });
+        asking.hold(reservation, decision);
         Ok(flow)
     }
 
@@ -120,7 +84,26 @@ impl Flow {
     pub fn decision(&self) -> Option<Decision> {
         match &*self.state() {
             State::Held { decision, .. } => Some((**decision).clone()),
-            State::Free | State::Asking | State::Ended => None,
+            State::Free | State::Asking | State::Lost(_) | State::Ended => None,
+        }
+    }
+
+    /// The promise was taken back, and the connection goes on as best effort: why.
+    pub fn lost(&self) -> Option<Lost> {
+        match &*self.state() {
+            State::Lost(lost) => Some(lost.clone()),
+            State::Free | State::Asking | State::Held { .. } | State::Ended => None,
+        }
+    }
+
+    /// Waits until the promise is taken back. Never returns where that does not happen.
+    pub async fn until_lost(&self) -> Lost {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(lost) = self.lost() {
+                return lost;
+            }
+            changed.await;
         }
     }
 
@@ -131,7 +114,7 @@ impl Flow {
         {
             let mut state = self.state();
             let problem = match *state {
-                State::Free => None,
+                State::Free | State::Lost(_) => None,
                 State::Asking | State::Held { .. } => Some("the flow holds a reservation already"),
                 State::Ended => Some("the flow has ended"),
             };
@@ -182,13 +165,7 @@ impl Flow {
                 }
             }
         };
-        for direction in Direction::BOTH {
-            self.control.set(direction, None);
-        }
-        let ipv6 = self.peer.ip().to_canonical().is_ipv6();
-        socket::classify(&*self.socket, ipv6, None, None)?;
-        let failed = |cause| ConnectError::Socket { call: "setsockopt", peer: self.peer, cause };
-        shaper::sys::release_tcp(&*self.socket).map_err(failed)?;
+        let_go(&self.control, &self.socket, self.peer)?;
         // What is in the class already leaves before the class goes.
         held.end(Lingering::Nothing);
         Ok(())
@@ -219,11 +196,30 @@ struct Asking<'a>(&'a Flow);
 
 impl Asking<'_> {
     fn hold(self, reservation: Reservation, decision: Decision) {
-        let mut state = self.0.state();
-        if matches!(*state, State::Asking) {
-            *state = State::Held { reservation, decision: Box::new(decision) };
+        let flow = self.0;
+        let (control, peer) = (flow.control.clone(), flow.peer);
+        let (socket, state) = (Arc::downgrade(&flow.socket), Arc::downgrade(&flow.state));
+        let changed = Arc::clone(&flow.changed);
+        let on_loss = move |lost: &Lost| {
+            let (Some(socket), Some(state)) = (socket.upgrade(), state.upgrade()) else { return };
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*state, State::Held { .. }) {
+                // A socket that cannot be taken out of its class has no packets for it either.
+                let _ = let_go(&control, &socket, peer);
+                *state = State::Lost(lost.clone());
+                changed.notify_waiters();
+            }
+        };
+        let mut state = flow.state();
+        if !matches!(*state, State::Asking) {
+            // The connection ended meanwhile, and the reservation is given back here.
+            return;
         }
-        // Otherwise the connection ended meanwhile, and the reservation is given back here.
+        let standing = reservation.standing();
+        *state = State::Held { reservation, decision: Box::new(decision) };
+        drop(state);
+        // Only now, since it may be lost already.
+        standing.on_loss(on_loss);
     }
 }
 
@@ -234,6 +230,16 @@ impl Drop for Asking<'_> {
             *state = State::Free;
         }
     }
+}
+
+/// The socket is held to nothing any more.
+fn let_go(control: &Control, stream: &TcpStream, peer: SocketAddr) -> Result<(), ConnectError> {
+    for direction in Direction::BOTH {
+        control.set(direction, None);
+    }
+    socket::classify(stream, peer.ip().to_canonical().is_ipv6(), Some(0), None)?;
+    let failed = |cause| ConnectError::Socket { call: "setsockopt", peer, cause };
+    shaper::sys::release_tcp(stream).map_err(failed)
 }
 
 /// The plan for one direction of what was admitted.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
 
+use super::ask::Ask;
 use super::connection::Connection;
 use super::error::ConnectError;
 use super::flow::Flow;
-use super::host::{Ask, Host};
+use super::host::Host;
 use crate::admission::Decision;
 
 /// Accepts TCP connections and asks for a reservation for each.

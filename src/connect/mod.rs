@@ -4,19 +4,28 @@
 //! refusal with its sum. The reservation lives as long as the connection and is given back exactly
 //! once: on close, drop, reset or error. Decides nothing: a [`Host`] runs the manager.
 
+mod ask;
 mod connection;
 mod connector;
+mod driver;
 mod error;
 mod flow;
 mod host;
 mod lingering;
 mod listener;
+mod meter;
+mod promise;
+mod report;
+mod ways;
 
+pub use ask::{Ask, What};
 pub use connection::{Connection, DatagramConnection, Socket};
 pub use connector::Connector;
 pub use error::ConnectError;
 pub use flow::Flow;
-pub(crate) use flow::{Granted, Reservation, plan, segment_limit};
-pub use host::{Ask, ClassReport, Host, InterfaceReport, What};
+pub(crate) use flow::{plan, segment_limit};
+pub use host::Host;
 pub(crate) use lingering::Lingering;
 pub use listener::{AcceptError, Listener};
+pub(crate) use promise::{Granted, Reservation};
+pub use report::{ClassReport, InterfaceReport};

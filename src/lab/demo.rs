@@ -247,7 +247,7 @@ impl Rung {
             Some(qos) => What::Qos(Box::new(qos)),
             None => What::Template(self.name.clone()),
         };
-        Ask { id: None, class: Some("viewer".into()), what }
+        Ask { class: Some("viewer".into()), what, ..Ask::default() }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod capture;
 mod claim;
 mod error;
 mod links;
+mod monitor;
 pub mod namespace;
 mod netlink;
 mod owner;
@@ -15,5 +16,6 @@ pub mod socket;
 
 pub use claim::Claim;
 pub use error::LinuxError;
+pub use monitor::{LinkEvent, LinkEvents};
 pub use netlink::{ClassState, Link, Netlink, RootQdisc, Route};
 pub use owner::owner;

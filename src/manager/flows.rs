@@ -8,7 +8,7 @@ use super::interface::State;
 use super::message::{Admitted, Answer, Effect, Loss, Notice, Ticket};
 use super::reducer::{Asker, Before, Flow, Manager, Pending, Phase, Standing, answer, lost};
 use crate::admission::{Decision, Displaced, Enforced, Grant, Ladder, Op, Operation, Refusal};
-use crate::policy::{Enforcement, GroupMode};
+use crate::policy::{Admission, Enforcement, GroupMode};
 use crate::tc::{self, Change, Framed};
 
 impl Manager {
@@ -35,6 +35,9 @@ impl Manager {
             // Class 0 is for flows that name none.
             1 + policy.classes.keys().take_while(|known| *known < name).count()
         });
+        let measured = request.class.clone().filter(|name| {
+            policy.classes.get(name).is_some_and(|class| class.admission == Admission::Measured)
+        });
         let framed = framed(&grant);
         let Some(interface) = self.interfaces.get_mut(&request.interface) else {
             for displaced in displaced {
@@ -47,7 +50,7 @@ impl Manager {
             let admitted = Admitted { tspec: grant.tspec, class: None, dscp: grant.dscp };
             return effects.push(Effect::Answer {
                 ticket: caller,
-                answer: Answer { decision, admitted: Some(admitted) },
+                answer: Box::new(Answer { decision, admitted: Some(admitted) }),
             });
         };
         if enforcement == Some(Enforcement::Kernel)
@@ -55,7 +58,7 @@ impl Manager {
             && let State::UserSpace(cause) = &interface.state
         {
             let cause = cause.clone();
-            return self.undo(&request.id, &request.interface, caller, displaced, cause, now_us, effects);
+            return self.undo((&request.id, &request.interface), caller, displaced, cause, now_us, effects);
         }
         let index = interface.index;
         let placed = framed.and_then(|framed| interface.place(&request.id, class_number, group, framed));
@@ -66,6 +69,7 @@ impl Manager {
             class,
             qos,
             grant,
+            measured,
             closed: false,
             lost: None,
         };
@@ -171,14 +175,13 @@ impl Manager {
             }
         }
         let displaced = displaced.into_iter().map(|standing| standing.displaced).collect();
-        self.undo(id, &name, caller, displaced, cause, now_us, effects);
+        self.undo((id, &name), caller, displaced, cause, now_us, effects);
     }
 
     /// What the ledger had granted is taken back for what the kernel says.
     fn undo(
         &mut self,
-        id: &str,
-        interface: &str,
+        (id, interface): (&str, &str),
         caller: Ticket,
         displaced: Vec<Displaced>,
         cause: String,
@@ -214,7 +217,7 @@ impl Manager {
             let admitted = Admitted { tspec: grant.tspec, class: None, dscp: grant.dscp };
             return effects.push(Effect::Answer {
                 ticket: caller,
-                answer: Answer { decision, admitted: Some(admitted) },
+                answer: Box::new(Answer { decision, admitted: Some(admitted) }),
             });
         };
         let before = Before { qos: flow.qos, grant: flow.grant.clone() };
@@ -347,11 +350,11 @@ impl Manager {
                 decision.expired = expired;
                 effects.push(answer(ticket, decision));
             }
-            (None, _) if decision.ok => effects.push(Effect::Tell(Notice::Ended(decision))),
+            (None, _) if decision.ok => effects.push(Effect::Tell(Notice::Ended(Box::new(decision)))),
             // The ledger had given it up before.
             (None, Some(interface)) => {
                 let decision = Decision::released(now_us, id, &interface, &self.ledger);
-                effects.push(Effect::Tell(Notice::Ended(decision)));
+                effects.push(Effect::Tell(Notice::Ended(Box::new(decision))));
             }
             // It was over already.
             (None, None) => {}
@@ -375,7 +378,7 @@ impl Manager {
         decision.enforced = Some(self.enforced(flow));
         let Grant { tspec, dscp, .. } = flow.grant;
         let admitted = Some(Admitted { tspec, class: flow.class, dscp });
-        Effect::Answer { ticket, answer: Answer { decision, admitted } }
+        Effect::Answer { ticket, answer: Box::new(Answer { decision, admitted }) }
     }
 
     fn enforced(&self, flow: &Flow) -> Enforced {

@@ -92,7 +92,7 @@ pub enum Effect {
         /// The ticket of the request.
         ticket: Ticket,
         /// The answer.
-        answer: Answer,
+        answer: Box<Answer>,
     },
     /// Tell whoever listens.
     Tell(Notice),
@@ -102,7 +102,7 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// A flow has ended, and what it held is free again.
-    Ended(Decision),
+    Ended(Box<Decision>),
     /// A flow has a reservation no longer, though it has not ended.
     Lost(Lost),
     /// There is room for one who waits, if he asks for it soon.

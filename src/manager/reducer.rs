@@ -50,6 +50,8 @@ pub(super) struct Flow {
     /// What it asked for.
     pub(super) qos: Qos,
     pub(super) grant: Grant,
+    /// Its class in the policy, where what that class sends is measured.
+    pub(super) measured: Option<String>,
     /// It ends as soon as the kernel has answered.
     pub(super) closed: bool,
     /// It has lost what it asked for before the kernel has answered.
@@ -279,6 +281,31 @@ impl Manager {
         flows.filter_map(|(id, flow)| Some((flow.class?, id.clone()))).collect()
     }
 
+    /// When something happens by itself next, in microseconds of the manager's time.
+    pub fn due(&self) -> Option<u64> {
+        self.ledger.due()
+    }
+
+    /// The kernel classes of the flows that are measured, by the policy's classes.
+    pub fn measured(&self, interface: &str) -> BTreeMap<String, Vec<Handle>> {
+        let mut measured: BTreeMap<String, Vec<Handle>> = BTreeMap::new();
+        for flow in self.flows.values().filter(|flow| flow.interface == interface) {
+            if let (Some(class), Some(handle)) = (&flow.measured, flow.class) {
+                let handles = measured.entry(class.clone()).or_default();
+                if !handles.contains(&handle) {
+                    handles.push(handle);
+                }
+            }
+        }
+        measured
+    }
+
+    /// A flow's interface and classes, the policy's and the kernel's, where it is measured.
+    pub fn measured_class(&self, id: &str) -> Option<(String, String, Handle)> {
+        let flow = self.flows.get(id)?;
+        Some((flow.interface.clone(), flow.measured.clone()?, flow.class?))
+    }
+
     /// The interfaces that have been seen, with their numbers.
     pub fn interfaces(&self) -> Vec<(String, u32)> {
         self.interfaces.iter().map(|(name, interface)| (name.clone(), interface.index)).collect()
@@ -404,8 +431,8 @@ impl Manager {
 const MOST_WAITING: usize = 4096;
 
 /// An answer without anything that is to be set up.
-pub(super) const fn answer(ticket: Ticket, decision: Decision) -> Effect {
-    Effect::Answer { ticket, answer: Answer { decision, admitted: None } }
+pub(super) fn answer(ticket: Ticket, decision: Decision) -> Effect {
+    Effect::Answer { ticket, answer: Box::new(Answer { decision, admitted: None }) }
 }
 
 /// The notice of a promise that is taken back.

@@ -262,15 +262,13 @@ impl Policy {
     /// out yet; nothing where a host can keep all of it.
     pub fn beyond_a_host(&self) -> Option<&'static str> {
         let mut interfaces = self.interfaces.values().chain(&self.any_interface);
-        if self.preemption {
-            Some("preemption = true: connections that are displaced cannot be told yet")
-        } else if interfaces.any(|interface| interface.takeover) {
-            Some("takeover = true: a foreign root qdisc cannot be saved and restored yet")
-        } else if !self.groups.is_empty() {
-            Some("[group.*]: sockets cannot be put into a group yet")
-        } else {
-            None
-        }
+        let takes_over = interfaces.any(|interface| interface.takeover);
+        takes_over.then_some("takeover = true: a foreign root qdisc cannot be saved and restored yet")
+    }
+
+    /// Whether any class is admitted by what it is measured to send.
+    pub fn measures(&self) -> bool {
+        self.classes.values().any(|class| class.admission == Admission::Measured)
     }
 
     /// The middle of the priorities, 0 best to 7.

@@ -1,0 +1,384 @@
+//! The loop: it feeds the manager inputs and carries out its effects.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+
+use flowspec::{Both, Direction, Micros, Rate};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::ask::{Asked, resolve};
+use super::host::{Command, Reply, Rooms};
+use super::lingering::Lingering;
+use super::meter::Meter;
+use super::promise::{Granted, Reservation, Standing};
+use super::report::{InterfaceReport, class_report};
+use crate::admission::{Decision, Operation, Refusal};
+use crate::linux::{Claim, Link, LinkEvent, LinkEvents, LinuxError, Netlink, RootQdisc};
+use crate::manager::{Answer, Effect, Input, Manager, Notice, Root, Seen, Ticket};
+use crate::policy::{Enforcement, Policy};
+use crate::tc::{HtbRoot, MAJOR};
+
+/// The loop's state. It has no rule of its own.
+pub(super) struct Driver {
+    manager: Manager,
+    netlink: Netlink,
+    started: Instant,
+    callers: BTreeMap<Ticket, Caller>,
+    claims: Vec<Claim>,
+    next_ticket: u64,
+    /// To hear of drained sockets without keeping the loop alive.
+    commands: mpsc::WeakUnboundedSender<Command>,
+    /// Those who hold reservations.
+    standings: HashMap<String, Weak<Standing>>,
+    rooms: Rooms,
+    /// Interfaces that are down, with what they carried before.
+    down: BTreeMap<String, Both<Option<Rate>>>,
+    /// What the classes of interfaces have sent, where something is measured.
+    meters: BTreeMap<String, Meter>,
+}
+
+/// Who waits for an answer.
+enum Caller {
+    Reserves(oneshot::Sender<Reply>),
+    Asks(oneshot::Sender<Answer>),
+}
+
+/// How long a class may hold packets of a flow that has ended.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How often it is looked at meanwhile.
+const DRAIN_STEP: Duration = Duration::from_millis(5);
+
+/// How often measured classes are measured.
+const MEASURE: Duration = Duration::from_secs(1);
+
+impl Driver {
+    pub(super) fn new(
+        policy: &Arc<Policy>,
+        netlink: Netlink,
+        commands: mpsc::WeakUnboundedSender<Command>,
+        rooms: Rooms,
+    ) -> Self {
+        Self {
+            manager: Manager::new(Arc::clone(policy)),
+            netlink,
+            started: Instant::now(),
+            callers: BTreeMap::new(),
+            claims: Vec::new(),
+            next_ticket: 0,
+            commands,
+            standings: HashMap::new(),
+            rooms,
+            down: BTreeMap::new(),
+            meters: BTreeMap::new(),
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut inbox: mpsc::UnboundedReceiver<Command>,
+        mut links: Option<LinkEvents>,
+    ) {
+        let measures = self.manager.ledger().policy().measures();
+        let mut next_measure = Instant::now() + MEASURE;
+        loop {
+            let due = self.manager.due().map(|due| self.started + Duration::from_micros(due));
+            tokio::select! {
+                biased;
+                command = inbox.recv() => match command {
+                    None => break,
+                    Some(Command::Stop { reply }) => {
+                        self.feed(Input::Stop).await;
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(command) => self.obey(command).await,
+                },
+                event = next(&mut links) => self.link_changed(event).await,
+                () = sleep_until(next_measure), if measures => {
+                    self.measure().await;
+                    next_measure = Instant::now() + MEASURE;
+                }
+                () = until(due) => self.set(Operation::Tick).await,
+            }
+        }
+        self.feed(Input::Stop).await;
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Reserve { asked, reply } => self.reserve(*asked, reply).await,
+            Command::Ask { operation, reply } => self.ask(operation, Caller::Asks(reply)).await,
+            Command::Connected { id } => self.feed(Input::Connected { id }).await,
+            Command::Closed { id, lingering } => self.drain(id, lingering),
+            Command::Drained { id, sent } => {
+                if let Some((interface, class, handle)) = self.manager.measured_class(&id)
+                    && let Some(meter) = self.meters.get_mut(&interface)
+                {
+                    meter.ended(&class, handle, sent);
+                }
+                self.feed(Input::Closed { id }).await;
+            }
+            Command::Report { reply } => {
+                let report = self.report().await;
+                // Who asked may have gone.
+                let _ = reply.send(report);
+            }
+            // The loop itself ends.
+            Command::Stop { .. } => {}
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Feeds one input and carries out what follows, in order, to the end.
+    pub(super) async fn feed(&mut self, input: Input) {
+        let mut effects = VecDeque::from(self.manager.handle(input, self.now_us()));
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Apply { ticket, index, change } => {
+                    let result = self.netlink.apply(index, &change).await;
+                    let result = result.map_err(|error| error.to_string());
+                    let input = Input::Applied { ticket, result };
+                    effects.extend(self.manager.handle(input, self.now_us()));
+                }
+                Effect::Answer { ticket, answer } => self.answer(ticket, *answer),
+                Effect::Tell(notice) => self.tell(notice),
+            }
+        }
+    }
+
+    /// What somebody is told who did not ask just now.
+    fn tell(&mut self, notice: Notice) {
+        match notice {
+            Notice::Ended(decision) => drop(self.standings.remove(&decision.id)),
+            Notice::Lost(lost) => {
+                if let Some(standing) =
+                    self.standings.remove(&lost.id).and_then(|standing| standing.upgrade())
+                {
+                    standing.lose(lost);
+                }
+            }
+            Notice::Room { id } => {
+                let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(room) = rooms.get(&id) {
+                    room.notify_one();
+                }
+            }
+        }
+    }
+
+    /// A link has changed: what it carries now counts, nothing where it is down.
+    async fn link_changed(&mut self, event: LinkEvent) {
+        for (interface, index) in self.manager.interfaces() {
+            if index != event.index {
+                continue;
+            }
+            let was = self.down.contains_key(&interface);
+            for direction in Direction::BOTH {
+                let capacity = self.manager.ledger().capacity(&interface, direction);
+                let carries = match (event.carries, was) {
+                    (false, false) => {
+                        let before = self.down.entry(interface.clone()).or_default();
+                        *before.get_mut(direction) = capacity;
+                        Some(Rate::ZERO)
+                    }
+                    (true, true) => self.down.get(&interface).and_then(|before| *before.get(direction)),
+                    _ => None,
+                };
+                // Nothing is promised of a link of which nobody knows what it carries.
+                if let (Some(carries), Some(_)) = (carries, capacity) {
+                    let interface = interface.clone();
+                    self.set(Operation::Capacity { interface, direction, capacity: carries }).await;
+                }
+            }
+            if event.carries {
+                self.down.remove(&interface);
+            }
+        }
+    }
+
+    /// Something that nobody has asked for.
+    async fn set(&mut self, operation: Operation) {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.feed(Input::Ask { ticket, operation: Box::new(operation) }).await;
+    }
+
+    /// Tells the ledger what the flows of measured classes have sent.
+    async fn measure(&mut self) {
+        let now = self.now_us();
+        for (interface, index) in self.manager.interfaces() {
+            let classes = self.manager.measured(&interface);
+            if classes.is_empty() {
+                self.meters.remove(&interface);
+                continue;
+            }
+            let Ok(states) = self.netlink.classes(index).await else { continue };
+            let sent = states.iter().map(|state| (state.class.handle, state.sent_bytes)).collect();
+            let meter = self.meters.entry(interface.clone()).or_default();
+            for (class, window, rate) in meter.read(&classes, &sent, now) {
+                // What comes in passes no class: it counts as declared.
+                let rate = Both { sending: rate, receiving: Rate::new(u64::MAX) };
+                let interface = interface.clone();
+                self.set(Operation::Measure { interface, class, window: Micros::new(window), rate }).await;
+            }
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, Answer { decision, admitted }: Answer) {
+        let (Some(caller), Some(commands)) = (self.callers.remove(&ticket), self.commands.upgrade()) else {
+            return;
+        };
+        let caller = match caller {
+            Caller::Reserves(caller) => caller,
+            Caller::Asks(caller) => {
+                // Who asked may have gone; it is so all the same.
+                let _ = caller.send(Answer { decision, admitted });
+                return;
+            }
+        };
+        let reply = match admitted {
+            None => Err(Box::new(decision)),
+            Some(admitted) => {
+                let standing: Arc<Standing> = Arc::default();
+                self.standings.insert(decision.id.clone(), Arc::downgrade(&standing));
+                let reservation = Reservation::new(commands, decision.id.clone(), standing);
+                Ok(Granted { admitted, decision, reservation })
+            }
+        };
+        // The caller may have given up, now or before it looks: what it was granted then gives itself
+        // back, as the reservation is dropped.
+        let _ = caller.send(reply);
+    }
+
+    async fn ask(&mut self, operation: Box<Operation>, caller: Caller) {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.callers.insert(ticket, caller);
+        self.feed(Input::Ask { ticket, operation }).await;
+    }
+
+    async fn reserve(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
+        if reply.is_closed() {
+            return;
+        }
+        let looked = match self.manager.knows(&asked.link.name) {
+            true => Ok(()),
+            false => self.look_at(&asked.link).await,
+        };
+        let request = match looked {
+            Ok(()) => resolve(self.manager.ledger().policy(), &asked),
+            Err(error) => {
+                let interface = asked.link.name.clone();
+                Err(Refusal::TrafficControl { interface, cause: error.to_string() })
+            }
+        };
+        match request {
+            Ok(ladder) => {
+                let operation = Box::new(Operation::Reserve(Box::new(ladder)));
+                self.ask(operation, Caller::Reserves(reply)).await;
+            }
+            Err(refusal) => {
+                let ledger = self.manager.ledger();
+                let decision =
+                    Decision::refused(self.now_us(), &asked.id, &asked.link.name, &refusal, ledger);
+                // Who asked may have gone.
+                let _ = reply.send(Err(Box::new(decision)));
+            }
+        }
+    }
+
+    /// Looks at an interface and lets the manager prepare it.
+    pub(super) async fn look_at(&mut self, link: &Link) -> Result<(), LinuxError> {
+        let name = &link.name;
+        let enforcement = self.manager.ledger().policy().interface(name).map(|policy| policy.enforcement);
+        let root = match enforcement {
+            // What the policy does not know, or keeps in user space, is left to whoever programs it.
+            None => return Ok(()),
+            Some(Enforcement::UserSpace) => Root::Default,
+            Some(Enforcement::Auto | Enforcement::Kernel) => self.claim(link.index).await?,
+        };
+        let Link { index, mtu, speed, .. } = *link;
+        self.feed(Input::Seen(Seen { interface: name.clone(), index, mtu, speed, root })).await;
+        Ok(())
+    }
+
+    /// Claims an interface's root and says what stands there.
+    async fn claim(&mut self, index: u32) -> Result<Root, LinuxError> {
+        Ok(match (Claim::interface(index)?, self.netlink.root(index).await?) {
+            (None, _) => Root::Taken(format!("it holds the name @{}", Claim::name(index))),
+            (Some(claim), root) => {
+                self.claims.push(claim);
+                match root {
+                    RootQdisc::Default => Root::Default,
+                    RootQdisc::Htb(root) if root.handle.major() == MAJOR => Root::Ours(root),
+                    RootQdisc::Htb(root) => Root::Foreign(format!("{} {}", HtbRoot::KIND, root.handle)),
+                    RootQdisc::Other(kind, handle) => Root::Foreign(format!("{kind} {handle}")),
+                }
+            }
+        })
+    }
+
+    /// Lets a flow that ended finish sending before its class goes.
+    fn drain(&self, id: String, lingering: Lingering) {
+        let Some(commands) = self.commands.upgrade() else { return };
+        let (netlink, class) = (self.netlink.clone(), self.manager.class(&id));
+        let mut sent = None;
+        tokio::spawn(async move {
+            lingering.finish().await;
+            let deadline = Instant::now() + DRAIN;
+            while let Some((index, class)) = class {
+                // A class that cannot be read is not waited for.
+                let state = netlink.class(index, class).await.ok().flatten();
+                sent = state.map(|state| state.sent_bytes).or(sent);
+                if state.is_none_or(|state| state.queued == 0) || Instant::now() >= deadline {
+                    break;
+                }
+                tokio::time::sleep(DRAIN_STEP).await;
+            }
+            // A loop that has ended has given everything back.
+            let _ = commands.send(Command::Drained { id, sent });
+        });
+    }
+
+    async fn report(&self) -> Result<Vec<InterfaceReport>, LinuxError> {
+        let mut reports = Vec::new();
+        for (interface, index) in self.manager.interfaces() {
+            let Some(status) = self.manager.status(&interface) else { continue };
+            let (mut direct_packets, mut classes) = (0, Vec::new());
+            if status.kernel.is_ok() {
+                if let RootQdisc::Htb(root) = self.netlink.root(index).await? {
+                    direct_packets = root.direct_packets;
+                }
+                let flows = self.manager.classes(&interface);
+                let mut states = self.netlink.classes(index).await?;
+                states.sort_by_key(|state| state.class.handle);
+                classes = states.iter().map(|state| class_report(state, &flows)).collect();
+            }
+            reports.push(InterfaceReport { interface, status, direct_packets, classes });
+        }
+        Ok(reports)
+    }
+}
+
+async fn next(links: &mut Option<LinkEvents>) -> LinkEvent {
+    if let Some(events) = links
+        && let Some(event) = events.next().await
+    {
+        return event;
+    }
+    *links = None;
+    std::future::pending().await
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,78 @@
+//! What measured classes have sent: the kernel's counts, as rates.
+
+use std::collections::BTreeMap;
+
+use flowspec::Rate;
+
+use crate::tc::Handle;
+
+/// The counts of one interface, as they were last read.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    /// When that was, in microseconds.
+    read: Option<u64>,
+    sent: BTreeMap<Handle, u64>,
+    /// Bytes of flows that have ended since; nothing where one's are not known.
+    ended: BTreeMap<String, Option<u64>>,
+}
+
+impl Meter {
+    /// A flow of a class ends: its kernel class has sent so much in all.
+    pub(super) fn ended(&mut self, class: &str, handle: Handle, sent: Option<u64>) {
+        let before = self.sent.remove(&handle).unwrap_or(0);
+        let sum = self.ended.entry(class.to_owned()).or_insert(Some(0));
+        *sum = (*sum).zip(sent).map(|(sum, sent)| sum + sent.saturating_sub(before));
+    }
+
+    /// What each class has sent since the last time: over how many microseconds, and at which rate, rounded up.
+    /// `classes` are the kernel classes that carry its flows now, `sent` what every kernel class has sent in all.
+    pub(super) fn read(
+        &mut self,
+        classes: &BTreeMap<String, Vec<Handle>>,
+        sent: &BTreeMap<Handle, u64>,
+        now: u64,
+    ) -> Vec<(String, u64, Rate)> {
+        let before = std::mem::replace(&mut self.sent, sent.clone());
+        let mut ended = std::mem::take(&mut self.ended);
+        let Some(window) = self.read.replace(now).map(|read| now.saturating_sub(read)) else {
+            return Vec::new();
+        };
+        let rate = |(class, handles): (&String, &Vec<Handle>)| {
+            let gone = ended.remove(class).unwrap_or(Some(0))?;
+            let since = handles.iter().map(|handle| {
+                let (now, then) = (sent.get(handle)?, before.get(handle).copied().unwrap_or(0));
+                // A class that has sent less than before is another of the same number.
+                Some(now.checked_sub(then).unwrap_or(*now))
+            });
+            let bytes = since.sum::<Option<u64>>()? + gone;
+            let rate = u128::from(bytes) * 1_000_000 / u128::from(window.max(1)) + 1;
+            Some((class.clone(), window, Rate::new(u64::try_from(rate).unwrap_or(u64::MAX))))
+        };
+        classes.iter().filter_map(rate).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tc::flow_class;
+
+    #[test]
+    fn what_was_sent_between_two_readings_is_a_rate() {
+        let (a, b) = (flow_class(0), flow_class(1));
+        let classes = BTreeMap::from([("voice".to_owned(), vec![a, b])]);
+        let mut meter = Meter::default();
+        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_000), (b, 0)]), 0).is_empty(), "the first time");
+        let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 500)]), 1_000_000);
+        assert_eq!(read, [("voice".to_owned(), 1_000_000, Rate::new(1_001))]);
+        // One ends with its bytes known, another begins under its number.
+        meter.ended("voice", b, Some(800));
+        let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 100)]), 2_000_000);
+        assert_eq!(read, [("voice".to_owned(), 1_000_000, Rate::new(401))]);
+        // One ends of which nobody knows: nothing is said for this time.
+        meter.ended("voice", b, None);
+        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 0)]), 3_000_000).is_empty());
+        // A class that the kernel does not show says nothing either.
+        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500)]), 4_000_000).is_empty());
+    }
+}

@@ -1,0 +1,104 @@
+//! Reservations: held once, given back once, or lost before that.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::host::Command;
+use super::lingering::Lingering;
+use crate::admission::Decision;
+use crate::manager::{Admitted, Lost};
+
+/// A reservation, given back exactly once: by [`end`](Self::end) or when dropped.
+pub(crate) struct Reservation {
+    commands: mpsc::UnboundedSender<Command>,
+    id: String,
+    standing: Arc<Standing>,
+    ended: bool,
+}
+
+/// A reservation that was granted: how to set its flow up, and the duty to give it back.
+pub(crate) struct Granted {
+    pub(crate) admitted: Admitted,
+    pub(crate) decision: Decision,
+    pub(crate) reservation: Reservation,
+}
+
+/// Whether a promise still stands: shared by the manager's loop and whoever holds the reservation.
+#[derive(Default)]
+pub(crate) struct Standing {
+    lost: OnceLock<Lost>,
+    tell: Mutex<Option<Tell>>,
+}
+
+/// What is done when the promise is taken back, on the manager's loop: it must not wait.
+type Tell = Box<dyn FnOnce(&Lost) + Send>;
+
+impl Standing {
+    /// The promise is taken back.
+    pub(super) fn lose(&self, lost: Lost) {
+        let lost = self.lost.get_or_init(|| lost);
+        let tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tell) = tell {
+            tell(lost);
+        }
+    }
+}
+
+impl Standing {
+    /// Why it does not, if it does not.
+    pub(super) fn lost(&self) -> Option<Lost> {
+        self.lost.get().cloned()
+    }
+
+    /// Has something done should the promise be taken back; at once, if it has been.
+    pub(crate) fn on_loss(&self, tell: impl FnOnce(&Lost) + Send + 'static) {
+        *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
+        if let Some(lost) = self.lost.get() {
+            // Whichever of the two finds it.
+            self.lose(lost.clone());
+        }
+    }
+}
+
+impl Reservation {
+    pub(super) const fn new(
+        commands: mpsc::UnboundedSender<Command>,
+        id: String,
+        standing: Arc<Standing>,
+    ) -> Self {
+        Self { commands, id, standing, ended: false }
+    }
+
+    /// The peer has answered: the flow is no longer provisional.
+    pub(crate) fn connected(&self) {
+        self.tell(Command::Connected { id: self.id.clone() });
+    }
+
+    /// To hear whether it still stands.
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing)
+    }
+
+    fn tell(&self, command: Command) {
+        // A manager that has stopped has given everything back.
+        let _ = self.commands.send(command);
+    }
+
+    pub(crate) fn end(mut self, lingering: Lingering) {
+        self.give_back(lingering);
+    }
+
+    fn give_back(&mut self, lingering: Lingering) {
+        // What is lost is not held any more, and its name may be somebody else's.
+        if !std::mem::replace(&mut self.ended, true) && self.standing.lost.get().is_none() {
+            self.tell(Command::Closed { id: self.id.clone(), lingering });
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.give_back(Lingering::Nothing);
+    }
+}

@@ -1,0 +1,54 @@
+//! How interfaces stand, with what the kernel counts.
+
+use std::collections::BTreeMap;
+
+use flowspec::Rate;
+use serde::Serialize;
+
+use crate::linux::ClassState;
+use crate::manager::Status;
+use crate::tc::{DEFAULT, Handle, ROOT_CLASS};
+
+/// How an interface stands, with what the kernel counts.
+#[derive(Clone, Debug)]
+pub struct InterfaceReport {
+    /// Its name.
+    pub interface: String,
+    /// Budget, reserved, and whether the kernel helps.
+    pub status: Status,
+    /// Packets that bypassed every class.
+    pub direct_packets: u32,
+    /// The kernel's classes.
+    pub classes: Vec<ClassReport>,
+}
+
+/// A kernel class.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClassReport {
+    /// As `tc` writes it.
+    pub class: String,
+    /// The flow it carries; `link` and `default` for the trunk.
+    pub flow: String,
+    /// Its rate, link headers included.
+    pub rate: Rate,
+    /// What the kernel counted, link headers included.
+    pub sent_bytes: u64,
+    /// Packets it dropped.
+    pub dropped: u32,
+}
+
+pub(super) fn class_report(state: &ClassState, flows: &BTreeMap<Handle, String>) -> ClassReport {
+    let handle = state.class.handle;
+    let flow = match handle.minor() {
+        ROOT_CLASS => "link".to_owned(),
+        DEFAULT => "default".to_owned(),
+        _ => flows.get(&handle).cloned().unwrap_or_default(),
+    };
+    ClassReport {
+        class: handle.to_string(),
+        flow,
+        rate: state.class.rate,
+        sent_bytes: state.sent_bytes,
+        dropped: state.dropped,
+    }
+}

@@ -1,0 +1,57 @@
+//! What links do: up, down, gone.
+
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt};
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::NetlinkPayload;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::LinkFlags;
+
+use super::error::LinuxError;
+use super::netlink::Netlink;
+
+/// A link has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LinkEvent {
+    /// Its number.
+    pub index: u32,
+    /// Whether it carries anything: it is up, and somebody is at its other end.
+    pub carries: bool,
+}
+
+/// Changes of links, as the kernel tells them. Some may be lost where they come faster than they are read.
+pub struct LinkEvents(Pin<Box<dyn Stream<Item = LinkEvent> + Send>>);
+
+impl LinkEvents {
+    /// The next; nothing once the kernel tells no more.
+    pub async fn next(&mut self) -> Option<LinkEvent> {
+        self.0.next().await
+    }
+}
+
+impl Netlink {
+    /// Listens to what links do, in the namespace of the calling thread.
+    ///
+    /// - **Errors**: `socket` or `bind`.
+    /// - **Source**: rtnetlink(7), RTNLGRP_LINK.
+    pub fn watch_links(&self) -> Result<LinkEvents, LinuxError> {
+        let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
+            .map_err(|error| LinuxError::call("bind", "NETLINK_ROUTE, RTNLGRP_LINK", error))?;
+        tokio::spawn(connection);
+        let events = messages.filter_map(|(message, _)| async {
+            let NetlinkPayload::InnerMessage(message) = message.payload else { return None };
+            match message {
+                RouteNetlinkMessage::NewLink(link) => Some(LinkEvent {
+                    index: link.header.index,
+                    carries: link.header.flags.contains(LinkFlags::Up | LinkFlags::Running),
+                }),
+                RouteNetlinkMessage::DelLink(link) => {
+                    Some(LinkEvent { index: link.header.index, carries: false })
+                }
+                _ => None,
+            }
+        });
+        Ok(LinkEvents(Box::pin(events)))
+    }
+}
