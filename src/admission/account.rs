@@ -1,14 +1,16 @@
 //! The account of one interface: what is taken, by whom, and what would still fit.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Rate};
 
 use super::charge::Link;
-use super::flows::SLOT_BITS;
+use super::flows::{Flows, SLOT_BITS};
+use super::holders::Holders;
 use super::measured::Measured;
 use super::profile::{Profile, Window};
+use super::sorted::Sorted;
 use crate::policy::{Capacity, Class, ClassModel, InterfacePolicy, OnCapacityDrop};
 
 /// The MTU of an interface that has not been seen yet: Ethernet's.
@@ -46,10 +48,10 @@ pub(super) struct Account {
     measured: BTreeMap<u32, Measured>,
     /// What the flows of each class type and of those inside it take.
     pub(super) dolls: [Both<Profile>; TYPES],
-    /// Most charged first, then oldest.
-    pub(super) holders: Both<BTreeSet<Held>>,
+    /// Who holds what, by the class's number plus one; first those without a class.
+    holders: Vec<Both<Holders>>,
     /// Who could be made to go, by holding priority, oldest first.
-    candidates: [BTreeSet<Rank>; PRIORITIES],
+    candidates: [Sorted<Rank>; PRIORITIES],
 }
 
 #[derive(Clone, Debug, Default)]
@@ -132,7 +134,7 @@ impl Account {
             classes: Vec::new(),
             measured: BTreeMap::new(),
             dolls: Default::default(),
-            holders: Both::default(),
+            holders: Vec::new(),
             candidates: Default::default(),
         }
     }
@@ -189,7 +191,8 @@ impl Account {
         for direction in Direction::BOTH {
             let amount = *charged.get(direction);
             if amount > Rate::ZERO {
-                self.holders.get_mut(direction).insert(Held { charged: Reverse(amount), rank });
+                let held = Held { charged: Reverse(amount), rank };
+                self.holders_of(*class).get_mut(direction).insert(held);
             }
         }
         if let Some(priority) = footprint.holding_priority
@@ -209,18 +212,58 @@ impl Account {
         for direction in Direction::BOTH {
             let amount = *charged.get(direction);
             if amount > Rate::ZERO {
-                self.holders.get_mut(direction).remove(&Held { charged: Reverse(amount), rank });
+                let held = Held { charged: Reverse(amount), rank };
+                self.holders_of(*class).get_mut(direction).remove(held);
             }
         }
         if let Some(priority) = footprint.holding_priority
             && self.counts.candidates
         {
-            self.candidates[usize::from(priority)].remove(&rank);
+            self.candidates[usize::from(priority)].remove(rank);
         }
         if let (Some(_), Some(class)) = (&footprint.peak, class)
             && let Some(measured) = self.measured.get_mut(class)
         {
             measured.leave(footprint);
+        }
+    }
+
+    /// Those who hold something in a class, or without one.
+    fn holders_of(&mut self, class: Option<u32>) -> &mut Both<Holders> {
+        let place = holders_place(class);
+        if place >= self.holders.len() {
+            self.holders.resize_with(place + 1, Both::default);
+        }
+        &mut self.holders[place]
+    }
+
+    /// Who holds most of a class, or of everything, in order: at least three, where there are as many.
+    pub(super) fn most(&self, direction: Direction, class: Option<u32>) -> Vec<Held> {
+        let of = |holders: &Both<Holders>| holders.get(direction).first().copied().collect::<Vec<_>>();
+        match class {
+            Some(_) => self.holders.get(holders_place(class)).map_or_else(Vec::new, of),
+            None => {
+                let mut most: Vec<_> = self.holders.iter().flat_map(of).collect();
+                most.sort_unstable();
+                most
+            }
+        }
+    }
+
+    /// After flows of a class have come or gone: finds out who holds most.
+    pub(super) fn tidy(&mut self, interface: u32, class: Option<u32>, flows: &Flows) {
+        if let Some(holders) = self.holders.get_mut(holders_place(class)) {
+            for direction in Direction::BOTH {
+                holders.get_mut(direction).tidy(|held| flows.holds(held, interface, direction));
+            }
+        }
+    }
+
+    /// The same for every class.
+    pub(super) fn tidy_all(&mut self, interface: u32, flows: &Flows) {
+        let classes = (0..).take(self.holders.len().saturating_sub(1));
+        for class in std::iter::once(None).chain(classes.map(Some)) {
+            self.tidy(interface, class, flows);
         }
     }
 
@@ -339,6 +382,10 @@ impl Account {
     }
 }
 
+fn holders_place(class: Option<u32>) -> usize {
+    class.map_or(0, |class| class as usize + 1)
+}
+
 impl ClassCounts {
     pub(super) fn of(class: Option<&Class>) -> Self {
         Self {
@@ -359,6 +406,15 @@ impl Footprint {
 }
 
 impl Rank {
+    #[cfg(test)]
+    pub(super) const fn new(order: u64, slot: u32) -> Self {
+        Self(order << SLOT_BITS | slot as u64)
+    }
+
+    pub(super) const fn order(self) -> u64 {
+        self.0 >> SLOT_BITS
+    }
+
     pub(super) const fn slot(self) -> u32 {
         // The lowest bits of it.
         (self.0 & ((1 << SLOT_BITS) - 1)) as u32

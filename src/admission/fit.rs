@@ -240,9 +240,8 @@ impl Account {
 
     /// Who holds most: of the class where the class is full.
     fn named_holders(&self, flows: &Flows, direction: Direction, class: Option<u32>) -> Vec<Holder> {
-        let holders = self.holders.get(direction).iter();
-        let holders = holders.filter(|holder| class.is_none() || flows.class(holder.rank.slot()) == class);
-        let named = holders.take(NAMED_HOLDERS);
+        let most = self.most(direction, class);
+        let named = most.iter().take(NAMED_HOLDERS);
         let holder =
             |held: &Held| Holder { id: flows.id(held.rank.slot()).to_owned(), charged: held.charged.0 };
         named.map(holder).collect()

@@ -6,11 +6,11 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, Rate};
+use flowspec::{Both, Bytes, Direction, Rate};
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
-use super::account::{ClassCounts, Footprint};
+use super::account::{ClassCounts, Footprint, Held};
 use super::ledger::{Cost, Entry};
 use super::profile::Window;
 
@@ -97,11 +97,6 @@ impl Flows {
         &self.at(slot).id
     }
 
-    /// The class of a flow.
-    pub(super) fn class(&self, slot: u32) -> Option<u32> {
-        Some(self.at(slot).class).filter(|&class| class != NONE)
-    }
-
     /// Gives a flow a slot, which is written into its footprint.
     pub(super) fn insert(&mut self, id: &str, entry: &mut Entry, now: u64) {
         let slot = self.take(id, entry, now);
@@ -112,9 +107,23 @@ impl Flows {
 
     /// Gives a group a slot, by which it is a holder among flows.
     pub(super) fn insert_group(&mut self, id: &str, footprint: &mut Footprint, now: u64) {
-        let mut entry =
-            Entry { footprint: footprint.clone(), cost: None, group: None, client: None, deadline: None };
+        let mut entry = entry_of_group(footprint);
         footprint.slot = self.take(id, &mut entry, now);
+    }
+
+    /// What a group is charged has changed.
+    pub(super) fn update_group(&mut self, footprint: &Footprint, now: u64) {
+        self.update(&entry_of_group(footprint), now);
+    }
+
+    /// Whether a flow or a group is still there, and still charged as much.
+    pub(super) fn holds(&self, held: &Held, interface: u32, direction: Direction) -> bool {
+        let slot = self.at(held.rank.slot());
+        let charged = match direction {
+            Direction::Sending => slot.sending,
+            Direction::Receiving => slot.rare.as_ref().map_or(Rate::ZERO, |rare| rare.receiving),
+        };
+        slot.order == held.rank.order() && slot.interface == interface && charged == held.charged.0
     }
 
     /// The flow in a slot is another from now on.
@@ -167,6 +176,8 @@ impl Flows {
         self.free.push(slot);
         let slot = self.at_mut(slot);
         slot.rare = None;
+        // Nobody has it.
+        slot.order = u64::MAX;
         std::mem::take(&mut slot.id)
     }
 
@@ -177,6 +188,10 @@ impl Flows {
     fn at_mut(&mut self, slot: u32) -> &mut Slot {
         &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
     }
+}
+
+fn entry_of_group(footprint: &Footprint) -> Entry {
+    Entry { footprint: footprint.clone(), cost: None, group: None, client: None, deadline: None }
 }
 
 fn at(chunks: &[Vec<Slot>], slot: u32) -> &Slot {

@@ -228,6 +228,8 @@ impl Ledger {
             return Err(refusal);
         }
         self.admitted = self.admitted.max(order);
+        self.flows.update_group(&group.footprint, self.now);
+        self.tidy(&group.footprint);
         let charged = group.footprint.charged;
         self.groups.insert(key, group);
         Ok(Grant {
@@ -300,6 +302,8 @@ impl Ledger {
         if let Some(Some(account)) = self.accounts.get_mut(before.interface as usize) {
             account.unbook(&before, now);
             account.book(&group.footprint, now);
+            self.flows.update_group(&group.footprint, now);
+            account.tidy(before.interface, before.class, &self.flows);
         }
     }
 
@@ -310,6 +314,7 @@ impl Ledger {
             account.unbook(&group.footprint, now);
         }
         self.flows.remove_group(group.footprint.slot);
+        self.tidy(&group.footprint);
     }
 
     /// The groups of the policy that there are not yet: again when a capacity has become known.

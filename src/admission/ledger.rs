@@ -334,6 +334,7 @@ impl Ledger {
     pub(super) fn take(&mut self, id: &str) -> Option<Entry> {
         let (_, entry) = self.flows.remove(id)?;
         self.unbook(&entry);
+        self.tidy(&entry.footprint);
         if let Some(name) = &entry.group
             && self.groups.get(name).is_some_and(|group| group.closing && group.is_empty())
         {
@@ -408,12 +409,14 @@ impl Ledger {
             Ok(()) => {
                 self.flows.update(&entry, self.now);
                 self.book(&entry, Some(member));
+                self.tidy(&entry.footprint);
                 let dscp = class.and_then(|class| class.dscp);
                 let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
                 Ok((grant, Before { entry: old, member: member_before }))
             }
             Err(refusal) => {
                 self.book(&old, member_before);
+                self.tidy(&old.footprint);
                 Err(refusal)
             }
         }
@@ -426,6 +429,7 @@ impl Ledger {
         self.unbook(&now);
         self.flows.update(&entry, self.now);
         self.book(&entry, member);
+        self.tidy(&entry.footprint);
     }
 
     /// A flow's soft state lasts so long from now on.
@@ -557,6 +561,13 @@ impl Ledger {
         }
     }
 
+    /// After something was unbooked, once everything is in its place again.
+    pub(super) fn tidy(&mut self, footprint: &Footprint) {
+        if let Some(Some(account)) = self.accounts.get_mut(footprint.interface as usize) {
+            account.tidy(footprint.interface, footprint.class, &self.flows);
+        }
+    }
+
     /// Numbers all flows and groups anew, in their order: after eight million million admissions.
     fn renumber(&mut self) {
         let mut slots: Vec<_> =
@@ -576,6 +587,7 @@ impl Ledger {
         }
         for group in self.groups.values_mut() {
             group.footprint.order = orders[&group.footprint.slot];
+            self.flows.update_group(&group.footprint, self.now);
         }
         self.reload(Arc::clone(&self.policy));
     }

@@ -185,6 +185,9 @@ impl Ledger {
         for footprint in &gone {
             self.account_at(interface)?.book(footprint, now);
         }
+        if let Some(Some(account)) = self.accounts.get_mut(interface as usize) {
+            account.tidy_all(interface, &self.flows);
+        }
         enough.then_some(gone)
     }
 
