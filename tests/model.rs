@@ -898,11 +898,23 @@ fn run(seed: u64, operations: u64) -> Counts {
                             ..Request::new(request.id, "eth0", Qos::sending(spec))
                         };
                     }
-                    match naive.reserve(&known_client(&request)) {
+                    let lower = if random.one_in(3) { random.below(3) } else { 0 };
+                    let renditions: Vec<_> =
+                        (0..lower).map(|number| (format!("r{number}"), random.qos())).collect();
+                    let asked = known_client(&request);
+                    let mut got = naive.reserve(&asked);
+                    for (name, qos) in &renditions {
+                        if got.is_none() {
+                            got = naive.reserve(&Request { qos: *qos, ..asked.clone() });
+                            wanted.rendition = got.is_some().then(|| name.clone());
+                        }
+                    }
+                    match got {
                         Some((rate, preempted)) => (wanted.charged, wanted.preempted) = (rate, preempted),
                         None => wanted.ok = false,
                     }
-                    Operation::Reserve(Box::new(Ladder::from(request)))
+                    counts.lowered += usize::from(wanted.rendition.is_some());
+                    Operation::Reserve(Box::new(Ladder { request, first: "best".into(), renditions }))
                 }
                 9..=11 => {
                     let id = random.id();
@@ -1009,6 +1021,7 @@ fn run(seed: u64, operations: u64) -> Counts {
             );
             *if decision.ok { &mut counts.admitted } else { &mut counts.refused } += 1;
         }
+        assert_eq!(decision.rendition, wanted.rendition, "{}", context());
         assert_eq!(decision.preempted, wanted.preempted, "{}", context());
         assert_eq!(decision.shed, wanted.shed, "{}", context());
         assert_eq!(decision.expired, wanted.expired, "{}", context());
@@ -1051,6 +1064,7 @@ struct Counts {
     booked: usize,
     measured: usize,
     relieved: usize,
+    lowered: usize,
 }
 
 #[derive(Default)]
@@ -1060,6 +1074,7 @@ struct Wanted {
     preempted: Vec<String>,
     shed: Vec<String>,
     expired: Vec<String>,
+    rendition: Option<String>,
 }
 
 #[test]
@@ -1078,10 +1093,14 @@ fn the_ledger_agrees_with_a_full_recount() {
         all.booked += counts.booked;
         all.measured += counts.measured;
         all.relieved += counts.relieved;
+        all.lowered += counts.lowered;
     }
     println!("{operations} operations from seed {seed}: {all:?}");
-    let Counts { admitted, refused, preempted, shed, expired, members, booked, measured, relieved } = all;
-    for often in [admitted, refused, preempted, shed, expired, members, booked, measured, 20 * relieved] {
+    let Counts { admitted, refused, preempted, shed, expired, members, booked, measured, relieved, lowered } =
+        all;
+    for often in
+        [admitted, refused, preempted, shed, expired, members, booked, measured, 20 * relieved, lowered]
+    {
         assert!(often as u64 > operations / 1000, "{all:?}");
     }
 }
