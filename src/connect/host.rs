@@ -17,10 +17,10 @@ use super::listener::Listener;
 use super::promise::Granted;
 use super::report::InterfaceReport;
 use super::ways::Ways;
-use crate::admission::{Decision, Operation};
-use crate::linux::{LinuxError, Netlink};
+use crate::admission::{Decision, GroupRequest, Operation};
+use crate::linux::{Link, LinuxError, Netlink};
 use crate::manager::{Admitted, Answer, Input};
-use crate::policy::{Policy, Protocol, Subject};
+use crate::policy::{GroupMode, Policy, Protocol, Subject};
 
 /// The manager of this process. Cheap to clone; ends with [`Host::stop`] or its last clone.
 ///
@@ -156,6 +156,21 @@ impl Host {
         answer.await.map_err(|_| ConnectError::Stopped)
     }
 
+    /// Asks for what a group is to get on the way to a peer: an envelope that its members stay within.
+    pub(crate) async fn group(&self, id: String, qos: Qos, peer: IpAddr) -> Result<(), ConnectError> {
+        let interface = self.way(peer).await?.name;
+        let mode = GroupMode::Envelope;
+        let request = GroupRequest { id, interface, class: None, mode, qos };
+        let decision = self.ask(Operation::Group(Box::new(request))).await?;
+        if decision.ok { Ok(()) } else { Err(ConnectError::Refused(Box::new(decision))) }
+    }
+
+    /// Ends a group, once its last member has gone.
+    pub(crate) fn end_group(&self, id: String) {
+        let (reply, _) = oneshot::channel();
+        self.tell(Command::Ask { operation: Box::new(Operation::Ungroup { id }), reply });
+    }
+
     /// Waits until there is room for a flow that was refused, and [waits](Ask::wait). To be told is not to be
     /// promised: whoever asks first gets it, and one who does not ask within five seconds has lost his place.
     ///
@@ -184,6 +199,17 @@ impl Host {
         let _ = self.commands.send(command);
     }
 
+    /// The link by which packets to the peer leave.
+    async fn way(&self, peer: IpAddr) -> Result<Link, ConnectError> {
+        if let Some(link) = self.ways.get(peer) {
+            return Ok(link);
+        }
+        let route = self.netlink.route(peer).await?;
+        let link = self.netlink.link(route.index).await?;
+        self.ways.keep(peer, link.clone());
+        Ok(link)
+    }
+
     /// Finds the way to the peer and asks for the reservation.
     pub(crate) async fn reserve(
         &self,
@@ -192,15 +218,7 @@ impl Host {
         protocol: Protocol,
         local_port: u16,
     ) -> Result<Granted, ConnectError> {
-        let link = match self.ways.get(peer) {
-            Some(link) => link,
-            None => {
-                let route = self.netlink.route(peer).await?;
-                let link = self.netlink.link(route.index).await?;
-                self.ways.keep(peer, link.clone());
-                link
-            }
-        };
+        let link = self.way(peer).await?;
         let number = || self.names.fetch_add(1, Ordering::Relaxed) + 1;
         let id = ask.id.clone().unwrap_or_else(|| format!("flow-{}", number()));
         let subject = Subject { protocol, local_port, peer };

@@ -29,7 +29,7 @@ impl Endpoint {
     /// - **Source**: WSPAccept.
     pub fn accept(self: &Arc<Self>) -> Result<(Socket, SocketAddr)> {
         // What it brought along is taken as it is.
-        self.accept_if(|_| Verdict::Accept { callee_data: Vec::new() })
+        self.accept_if(|_| Verdict::ACCEPT)
     }
 
     /// The next connection that the condition accepts, which sees who calls, what he has brought along and what
@@ -52,7 +52,11 @@ impl Endpoint {
         let local = socket.local_address()?;
         let caller = Caller { peer, local, data: &[], sqos: None, gqos: None };
         match calling_back(|| condition(&caller)) {
-            Verdict::Accept { .. } => Ok((socket, peer)),
+            Verdict::Accept { group, .. } => {
+                socket.join(group.enter(socket.family, socket.kind)?);
+                socket.fix_group(peer.ip());
+                Ok((socket, peer))
+            }
             Verdict::Reject => Err(Wsa::Econnrefused),
             Verdict::Defer => {
                 self.state().deferred = Some((socket.into_raw(), peer));
@@ -80,8 +84,8 @@ impl Endpoint {
             let own = offer.sqos.map(swapped);
             let told =
                 Caller { peer: *peer, local, data: &offer.data, sqos: own, gqos: offer.gqos.map(swapped) };
-            let callee_data = match calling_back(|| condition(&told)) {
-                Verdict::Accept { callee_data } => callee_data,
+            let (callee_data, group) = match calling_back(|| condition(&told)) {
+                Verdict::Accept { callee_data, group } => (callee_data, group),
                 Verdict::Reject => {
                     answer(&pending.fd, Some(Wsa::Econnrefused), None, Vec::new());
                     return Err(Wsa::Econnrefused);
@@ -91,9 +95,15 @@ impl Endpoint {
                     return Err(Wsa::TryAgain);
                 }
             };
+            // A group that makes no sense is the acceptor's mistake: the caller is turned away.
+            let membership = group.enter(self.family, self.kind).inspect_err(|_| {
+                answer(&pending.fd, Some(Wsa::Econnrefused), None, Vec::new());
+            })?;
             let Pending { fd, peer, .. } = pending;
             raw::set_nonblocking(&fd, nonblocking).map_err(|error| raw::code(&error))?;
             let socket = Socket::of(self.accepted(fd, peer));
+            socket.join(membership);
+            socket.fix_group(peer.ip());
             self.notify.rearm(self, Events::ACCEPT);
             let promised = socket
                 .promise(own, Wishes::default(), peer.ip())

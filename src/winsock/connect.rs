@@ -9,6 +9,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::Result;
+use super::group::GroupBefore;
 use super::notify::Events;
 use super::provider::provider;
 use super::qos::Promise;
@@ -46,6 +47,20 @@ impl<'a> Connecting<'a> {
     /// With data, flow specifications, and room for as much data of the callee's.
     pub const fn with(caller_data: &'a [u8], sqos: Option<Qos>, callee_room: usize) -> Self {
         Self { caller_data: Some(caller_data), sqos, callee_room: Some(callee_room), ..Self::DEFAULT }
+    }
+}
+
+/// What was promised for a connection that is not made yet; given back when dropped.
+struct Promised {
+    promise: Option<Promise>,
+    group: Option<GroupBefore>,
+}
+
+impl Drop for Promised {
+    fn drop(&mut self) {
+        // The member first: a group goes with its last.
+        self.promise = None;
+        self.group.take().into_iter().for_each(GroupBefore::restore);
     }
 }
 
@@ -116,6 +131,7 @@ impl Endpoint {
             if !state.nonblocking {
                 may_block()?;
             }
+            self.check_group(peer.ip())?;
             (state.phase, state.peer, state.failed) = (Phase::Connecting, Some(peer), false);
         } else {
             if !nowhere && peer.port() == 0 {
@@ -153,7 +169,7 @@ impl Endpoint {
         let result = raw::connect(&*self.fd, peer);
         let pending = result.as_ref().is_err_and(|error| raw::code(error) == Wsa::Ewouldblock);
         let offer = self.with_data.then(|| Offer {
-            sqos: promise.as_ref().map(|promise| promise.asked),
+            sqos: promise.promise.as_ref().map(|promise| promise.asked),
             gqos: asked.gqos,
             data: asked.caller_data.unwrap_or_default().to_vec(),
         });
@@ -190,7 +206,7 @@ impl Endpoint {
     }
 
     /// Quality, then the caller's data, which plain TCP cannot carry.
-    fn promised(&self, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Option<Promise>> {
+    fn promised(&self, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Promised> {
         let (sqos, wishes) = match asked.sqos {
             Some(sqos) => (Some(sqos), asked.wishes),
             None => {
@@ -198,11 +214,19 @@ impl Endpoint {
                 (state.quality.asked, state.quality.wishes)
             }
         };
-        let promise = self.promise(sqos, wishes, peer.ip())?;
+        let group = self.promise_group(asked.gqos, peer.ip())?;
+        let promise = match self.promise(sqos, wishes, peer.ip()) {
+            Ok(promise) => promise,
+            Err(wsa) => {
+                group.into_iter().for_each(GroupBefore::restore);
+                return Err(wsa);
+            }
+        };
+        let promised = Promised { promise, group };
         if self.is_stream() && !self.with_data && asked.caller_data.is_some_and(|data| !data.is_empty()) {
             return Err(Wsa::Eprotonosupport);
         }
-        Ok(promise)
+        Ok(promised)
     }
 
     /// Offers what the call has brought along, and keeps what comes back.
@@ -242,8 +266,14 @@ impl Endpoint {
     }
 
     /// Writes down how it ended, and tells.
-    fn finish(&self, outcome: Result<()>, promise: Option<Promise>, peer: SocketAddr) -> Result<()> {
-        let outcome = outcome.and_then(|()| self.keep(promise, peer.ip()));
+    fn finish(&self, outcome: Result<()>, mut promise: Promised, peer: SocketAddr) -> Result<()> {
+        let outcome = outcome.and_then(|()| self.keep(promise.promise.take(), peer.ip()));
+        if outcome.is_ok() {
+            promise.group = None;
+            self.fix_group(peer.ip());
+        }
+        // Otherwise both are given back.
+        drop(promise);
         {
             let mut state = self.state();
             match outcome {
@@ -268,7 +298,7 @@ impl Endpoint {
     /// Waits for the peer on the reactor.
     fn complete_later(
         self: &Arc<Self>,
-        promise: Option<Promise>,
+        promise: Promised,
         peer: SocketAddr,
         offer: Option<Offer>,
         callee: (Option<usize>, usize),
@@ -307,7 +337,7 @@ impl Endpoint {
         if peer.ip().is_unspecified() {
             return self.dissolve();
         }
-        let promise = self.promised(peer, asked)?;
+        let mut promise = self.promised(peer, asked)?;
         let before = self.state().peer;
         if before.is_some_and(|before| before != peer) || before.is_none() && self.state().bound {
             // What others have sent before is not the peer's.
@@ -317,7 +347,8 @@ impl Endpoint {
         if before != Some(peer) {
             self.discard_others(peer);
         }
-        self.keep(promise, peer.ip())?;
+        self.keep(promise.promise.take(), peer.ip())?;
+        promise.group = None;
         {
             let mut state = self.state();
             (state.phase, state.peer, state.bound) = (Phase::Connected, Some(peer), true);

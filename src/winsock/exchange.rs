@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use super::Result;
+use super::group::Grouping;
 use super::provider::provider;
 use super::setup::{Answer, HEAD, Kind, Offer, rest_of};
 use super::socket::Endpoint;
@@ -60,6 +61,11 @@ pub struct Caller<'a> {
     pub gqos: Option<Qos>,
 }
 
+impl Verdict {
+    /// CF_ACCEPT without data or group.
+    pub const ACCEPT: Self = Self::Accept { callee_data: Vec::new(), group: Grouping::None };
+}
+
 /// What an acceptor says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
@@ -67,6 +73,8 @@ pub enum Verdict {
     Accept {
         /// At most [`MOST_DATA`](super::MOST_DATA) bytes of it.
         callee_data: Vec<u8>,
+        /// The group that the new socket is in.
+        group: Grouping,
     },
     /// CF_REJECT: the caller sees WSAECONNREFUSED.
     Reject,

@@ -135,6 +135,11 @@ impl Notify {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether an event is selected.
+    pub(super) fn wants(&self, event: Events) -> bool {
+        self.inner().wanted.contains(event)
+    }
+
     pub(super) fn is_selected(&self) -> bool {
         self.inner().wanted != Events::NONE
     }

@@ -197,7 +197,7 @@ impl Endpoint {
             }
             Choice::SendTimeout => millis(self.state().send_timeout),
             Choice::ReceiveTimeout => millis(self.state().receive_timeout),
-            Choice::GroupId => 0,
+            Choice::GroupId => self.group_id().cast_signed(),
             Choice::GroupPriority => self.state().group_priority,
             Choice::LargestMessage if self.is_stream() => return Err(Wsa::Enoprotoopt),
             Choice::LargestMessage => 65_507,

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, mpsc};
 use std::thread::JoinHandle;
 
 use flowspec::{Qos, Wsa};
@@ -11,7 +11,9 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::Result;
+use super::group::Groups;
 use super::wishes::Status;
+use crate::admission::{Decision, Operation};
 use crate::connect::{Ask, ConnectError, Granted, Host};
 use crate::manager::Admitted;
 use crate::policy::{Policy, Protocol, Source};
@@ -26,6 +28,7 @@ pub(super) struct Provider {
     host: Option<Host>,
     pub(super) policy: Arc<Policy>,
     names: AtomicU64,
+    groups: Mutex<Groups>,
     process: u32,
     stop: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
@@ -83,6 +86,17 @@ fn start(policy: impl FnOnce() -> Result<Option<Arc<Policy>>>) -> Result<()> {
     let provider = Provider::start(policy()?)?;
     *started = Some(Started { times: 1, provider: Arc::new(provider) });
     Ok(())
+}
+
+/// Asks the provider's manager something: another capacity, what is free.
+///
+/// - **Errors**: WSANOTINITIALISED; WSAEOPNOTSUPP without a policy; WSAENETDOWN where the manager has ended. A
+///   refusal is a decision.
+pub fn ask(operation: Operation) -> Result<Decision> {
+    let provider = provider()?;
+    let host = provider.host.clone().ok_or(Wsa::Eopnotsupp)?;
+    let answered = provider.wait(async move { host.ask(operation).await });
+    answered.and_then(core::result::Result::ok).ok_or(Wsa::Enetdown)
 }
 
 /// Takes one start back; with the last one the provider ends, and every socket with it.
@@ -147,6 +161,7 @@ impl Provider {
             host,
             policy: policy.unwrap_or_default(),
             names: AtomicU64::new(0),
+            groups: Mutex::default(),
             process: std::process::id(),
             stop: Mutex::new(Some((stop, thread))),
         })
@@ -185,6 +200,52 @@ impl Provider {
         let host = self.host.clone().ok_or(Refused::NoPolicy)?;
         let reserved = self.wait(async move { host.reserve(&ask, peer, protocol, local_port).await });
         reserved.ok_or(Refused::Stopped)?.map_err(|error| Refused::Error(Box::new(error)))
+    }
+
+    /// The groups there are.
+    pub(super) fn groups(&self) -> MutexGuard<'_, Groups> {
+        // Whole between any two statements that can panic.
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for what a group is to get on the way to a peer, and waits for the answer.
+    pub(super) fn group(&self, id: String, qos: Qos, peer: IpAddr) -> core::result::Result<(), Refused> {
+        let host = self.host.clone().ok_or(Refused::NoPolicy)?;
+        let asked = self.wait(async move { host.group(id, qos, peer).await });
+        asked.ok_or(Refused::Stopped)?.map_err(|error| Refused::Error(Box::new(error)))
+    }
+
+    /// Gives a group back what it had; nobody waits for that, since it may be on the reactor itself.
+    pub(super) fn group_again(&self, id: String, qos: Qos, peer: IpAddr) {
+        let Some(host) = self.host.clone() else { return };
+        self.spawn(async move {
+            // What is refused now stays as it is: more may have been promised to others meanwhile.
+            let _ = host.group(id, qos, peer).await;
+        });
+    }
+
+    /// Ends a group: with its last member, or at once.
+    pub(super) fn ungroup(&self, id: String) {
+        if let Some(host) = &self.host {
+            host.end_group(id);
+        }
+    }
+
+    /// Waits for room for one who was refused, on the reactor.
+    pub(super) fn when_room(&self, id: String, tell: impl FnOnce() + Send + 'static) {
+        let Some(host) = self.host.clone() else { return };
+        self.spawn(async move {
+            if host.room(&id).await.is_ok() {
+                tell();
+            }
+        });
+    }
+
+    /// One who waits for room does so no longer.
+    pub(super) fn give_up(&self, id: &str) {
+        if let Some(host) = &self.host {
+            host.give_up(id);
+        }
     }
 
     /// Asks for something else for a flow that has a reservation, and waits for the answer.
@@ -231,6 +292,11 @@ pub(super) enum Refused {
 }
 
 impl Refused {
+    /// Whether the flow waits for room.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self, Self::Error(error) if matches!(&**error, ConnectError::Refused(decision) if decision.waiting))
+    }
+
     /// What the call returns, and what is said besides.
     pub(super) fn codes(&self) -> (Wsa, Status) {
         match self {

@@ -1,17 +1,19 @@
 //! Quality: what a socket has been promised, and how it is held to it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, ServiceType, Wsa};
 
 use super::Result;
-use super::provider::{Refused, provider};
+use super::notify::Events;
+use super::provider::{Provider, Refused, provider};
 use super::socket::{Endpoint, Phase};
 use super::wishes::{Status, Wishes};
 use crate::admission::Decision;
 use crate::connect::{Ask, Granted, Lingering, Reservation, plan, segment_limit};
 use crate::linux::{raw, socket};
-use crate::manager::Admitted;
+use crate::manager::{Admitted, Lost};
 use crate::policy::Protocol;
 
 /// What a socket asks for and has.
@@ -22,6 +24,12 @@ pub(super) struct Quality {
     held: Option<Held>,
     /// What was last said about it.
     pub(super) status: Option<Status>,
+    /// What has been told by FD_QOS and not been fetched.
+    told: VecDeque<Status>,
+    /// Something of it has been fetched: the end of it is told once.
+    fetching: bool,
+    /// The name under which it waits for room.
+    waits: Option<String>,
     /// What was asked for besides.
     pub(super) wishes: Wishes,
 }
@@ -53,8 +61,23 @@ impl Quality {
         if let Some(Held { reservation, .. }) = self.held {
             reservation.end(lingering);
         }
+        if let (Some(waits), Ok(provider)) = (self.waits, provider()) {
+            provider.give_up(&waits);
+        }
+    }
+
+    /// Something is told that nobody has asked for just now.
+    fn tell(&mut self, status: Status) {
+        if self.told.len() >= MOST_TOLD {
+            self.told.pop_front();
+        }
+        self.told.push_back(status);
+        self.status = Some(status);
     }
 }
+
+/// The most that is kept for SIO_GET_QOS: what nobody fetches is forgotten, oldest first.
+const MOST_TOLD: usize = 16;
 
 /// Whether a QOS asks for nothing.
 pub(super) fn asks_for_nothing(qos: &Qos) -> bool {
@@ -108,14 +131,68 @@ impl Endpoint {
         let provider = provider()?;
         let protocol = if self.is_stream() { Protocol::Tcp } else { Protocol::Udp };
         let local_port = raw::local(&*self.fd).map_or(0, |local| local.port());
-        let ask = Ask { id: Some(provider.name()), ..Ask::qos(asked) };
-        match provider.reserve(ask, peer, protocol, local_port) {
+        // Who wants to hear of his quality waits for room where there is none.
+        let wait = self.notify.wants(Events::QOS);
+        let waits = self.state().quality.waits.take();
+        let id = waits.clone().unwrap_or_else(|| provider.name());
+        let group = self.membership().and_then(|member| member.group.shared());
+        let ask = Ask { id: Some(id.clone()), group, wait, ..Ask::qos(asked) };
+        let answered = provider.reserve(ask, peer, protocol, local_port);
+        if waits.is_some() && answered.is_err() && !wait {
+            provider.give_up(&id);
+        }
+        match answered {
             Ok(granted) => {
                 let ipv6 = peer.to_canonical().is_ipv6();
                 self.prepare(&granted.admitted, &wishes, ipv6)?;
                 Ok(Some(Promise { granted: Some(granted), asked, wishes }))
             }
-            Err(refused) => Err(self.refused(&refused)),
+            Err(refused) => {
+                if wait && refused.waits() {
+                    self.wait_for_room(&provider, id);
+                }
+                Err(self.refused(&refused))
+            }
+        }
+    }
+
+    /// Is told by FD_QOS once there is room for what was refused.
+    fn wait_for_room(&self, provider: &Provider, id: String) {
+        self.state().quality.waits = Some(id.clone());
+        let me = self.me();
+        provider.when_room(id, move || {
+            if let Some(endpoint) = me.upgrade() {
+                endpoint.state().quality.tell(Wsa::QosReceivers.into());
+                endpoint.notify.record(Events::QOS, Some(Wsa::QosReceivers));
+            }
+        });
+    }
+
+    /// The promise was taken back: the connection goes on as best effort.
+    fn lost(&self, lost: &Lost) {
+        let code = lost.why.status();
+        let held = {
+            let mut state = self.state();
+            state.quality.tell(code.into());
+            state.quality.asked = Some(Qos::BEST_EFFORT);
+            state.quality.held.take()
+        };
+        if held.is_some() {
+            self.let_go();
+        }
+        self.notify.record(Events::QOS, Some(code));
+    }
+
+    /// The socket is held to nothing any more.
+    fn let_go(&self) {
+        for direction in Direction::BOTH {
+            self.control.set(direction, None);
+        }
+        let ipv6 = self.family == super::socket::Family::Inet6;
+        // A socket that cannot be taken out of its class any more has no packets for it either.
+        let _ = socket::classify(&*self.fd, ipv6, Some(0), None);
+        if self.is_stream() {
+            let _ = shaper::sys::release_tcp(&*self.fd);
         }
     }
 
@@ -152,6 +229,7 @@ impl Endpoint {
                 Some(Held { reservation, decision: Box::new(decision) })
             }
         };
+        let standing = held.as_ref().map(|held| held.reservation.standing());
         let before = {
             let mut state = self.state();
             (state.quality.asked, state.quality.wishes) = (Some(asked), wishes);
@@ -160,6 +238,15 @@ impl Endpoint {
         };
         if let Some(Held { reservation, .. }) = before {
             reservation.end(Lingering::Nothing);
+        }
+        if let Some(standing) = standing {
+            let me = self.me();
+            // Only now, since it may be lost already.
+            standing.on_loss(move |lost| {
+                if let Some(endpoint) = me.upgrade() {
+                    endpoint.lost(lost);
+                }
+            });
         }
         Ok(())
     }
@@ -193,15 +280,7 @@ impl Endpoint {
             state.quality.held.take()
         };
         let Some(Held { reservation, .. }) = before else { return };
-        for direction in Direction::BOTH {
-            self.control.set(direction, None);
-        }
-        let ipv6 = self.family == super::socket::Family::Inet6;
-        // A socket that cannot be taken out of its class any more has no packets for it either.
-        let _ = socket::classify(&*self.fd, ipv6, None, None);
-        if self.is_stream() {
-            let _ = shaper::sys::release_tcp(&*self.fd);
-        }
+        self.let_go();
         reservation.end(Lingering::Nothing);
     }
 
@@ -256,16 +335,24 @@ impl Endpoint {
 
     /// What the socket asks for or has, and what was last said about it.
     ///
-    /// - **Errors**: WSAEINVAL where nothing was asked for.
+    /// Where FD_QOS has told something, the first of it that was not fetched; after the last, WSAEWOULDBLOCK once.
+    ///
+    /// - **Errors**: WSAEWOULDBLOCK, as said.
     /// - **Source**: WSPIoctl, SIO_GET_QOS.
-    pub fn qos(&self) -> Result<(Qos, Option<Status>)> {
+    pub fn qos(self: &Arc<Self>) -> Result<(Qos, Option<Status>)> {
         provider()?;
-        let state = self.state();
+        self.notify.rearm(self, Events::QOS);
+        let mut state = self.state();
+        let next = state.quality.told.pop_front();
+        let fetched = std::mem::replace(&mut state.quality.fetching, next.is_some());
+        if fetched && next.is_none() {
+            return Err(Wsa::Ewouldblock);
+        }
         let qos = state.quality.asked.unwrap_or(Qos {
             sending: Flowspec::new(ServiceType::NoChange),
             receiving: Flowspec::new(ServiceType::NoChange),
         });
-        Ok((qos, state.quality.status))
+        Ok((qos, next.or(state.quality.status)))
     }
 
     /// Whether there is a policy, and with it something to guarantee with.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use flowspec::{Direction, Wsa};
@@ -12,6 +12,7 @@ use shaper::Control;
 
 use super::Result;
 use super::exchange::Offered;
+use super::group::{Grouping, Membership};
 use super::notify::Notify;
 use super::provider::provider;
 use super::qos::Quality;
@@ -56,6 +57,10 @@ pub struct Endpoint {
     process: u32,
     closed: AtomicBool,
     closed_signal: OnceLock<Signal>,
+    /// Its group, for as long as it lives.
+    group: OnceLock<Membership>,
+    /// Itself, for those who tell it something later.
+    me: Weak<Self>,
     state: Mutex<State>,
 }
 
@@ -127,7 +132,15 @@ impl Socket {
     /// - **Errors**: WSANOTINITIALISED, WSAEMFILE, WSAENOBUFS, WSAEAFNOSUPPORT.
     /// - **Source**: WSPSocket.
     pub fn open(family: Family, kind: Kind) -> Result<Self> {
-        Self::open_as(family, kind, false)
+        Self::open_in(family, kind, Grouping::None)
+    }
+
+    /// The same in a group.
+    ///
+    /// - **Errors**: those of [`open`](Self::open); WSAEINVAL for a group that there is not, or that such a socket
+    ///   cannot be in.
+    pub fn open_in(family: Family, kind: Kind, group: Grouping) -> Result<Self> {
+        Self::open_as(family, kind, false, group)
     }
 
     /// A stream whose connect calls carry data and flow specifications to the peer, by an exchange of its own
@@ -136,18 +149,28 @@ impl Socket {
     /// - **Errors**: those of [`open`](Self::open).
     /// - **Source**: WSAPROTOCOL_INFO, XP1_CONNECT_DATA.
     pub fn open_with_data(family: Family) -> Result<Self> {
-        Self::open_as(family, Kind::Stream, true)
+        Self::open_with_data_in(family, Grouping::None)
     }
 
-    fn open_as(family: Family, kind: Kind, with_data: bool) -> Result<Self> {
+    /// The same in a group.
+    ///
+    /// - **Errors**: those of [`open_in`](Self::open_in).
+    pub fn open_with_data_in(family: Family, group: Grouping) -> Result<Self> {
+        Self::open_as(family, Kind::Stream, true, group)
+    }
+
+    fn open_as(family: Family, kind: Kind, with_data: bool, group: Grouping) -> Result<Self> {
         provider()?;
+        let membership = group.enter(family, kind)?;
         let fd = raw::open(family == Family::Inet6, kind == Kind::Stream);
         let fd = fd.map_err(|error| raw::code(&error))?;
         if family == Family::Inet6 {
             // Windows' default, whatever the host's is.
             raw::set(&fd, raw::Knob::OnlyIpv6, 1).map_err(|error| raw::code(&error))?;
         }
-        Ok(Self(enter(Endpoint::new(fd, family, kind, with_data, State::default()))))
+        let socket = Self(enter(|me| Endpoint::new(fd, family, kind, with_data, State::default(), me)));
+        socket.join(membership);
+        Ok(socket)
     }
 
     pub(super) const fn of(endpoint: Arc<Endpoint>) -> Self {
@@ -197,8 +220,8 @@ impl Deref for Socket {
     }
 }
 
-fn enter(endpoint: Endpoint) -> Arc<Endpoint> {
-    let endpoint = Arc::new(endpoint);
+fn enter(make: impl FnOnce(Weak<Endpoint>) -> Endpoint) -> Arc<Endpoint> {
+    let endpoint = Arc::new_cyclic(|me| make(me.clone()));
     let place = usize::try_from(endpoint.number()).unwrap_or(0);
     let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
     if table.len() <= place {
@@ -243,7 +266,7 @@ pub(super) fn close_all() {
 }
 
 impl Endpoint {
-    fn new(fd: OwnedFd, family: Family, kind: Kind, with_data: bool, state: State) -> Self {
+    fn new(fd: OwnedFd, family: Family, kind: Kind, with_data: bool, state: State, me: Weak<Self>) -> Self {
         Self {
             fd: Arc::new(fd),
             family,
@@ -254,6 +277,8 @@ impl Endpoint {
             process: std::process::id(),
             closed: AtomicBool::new(false),
             closed_signal: OnceLock::new(),
+            group: OnceLock::new(),
+            me,
             state: Mutex::new(state),
         }
     }
@@ -271,7 +296,24 @@ impl Endpoint {
             ..State::default()
         };
         drop(before);
-        enter(Self::new(fd, self.family, self.kind, self.with_data, state))
+        enter(|me| Self::new(fd, self.family, self.kind, self.with_data, state, me))
+    }
+
+    /// Its group.
+    pub(super) fn membership(&self) -> Option<&Membership> {
+        self.group.get()
+    }
+
+    /// It is in a group from now on, if it is in none.
+    pub(super) fn join(&self, membership: Option<Membership>) {
+        if let Some(membership) = membership {
+            let _ = self.group.set(membership);
+        }
+    }
+
+    /// Itself, to be told something later.
+    pub(super) fn me(&self) -> Weak<Self> {
+        self.me.clone()
     }
 
     /// The descriptor's number, which is the SOCKET.

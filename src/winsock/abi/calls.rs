@@ -9,6 +9,7 @@ use super::super::Result;
 use super::super::catalogue::{PROTOCOLS, XP1_CONNECT_DATA};
 use super::super::connect::Connecting;
 use super::super::exchange::{Caller, Verdict};
+use super::super::group::Grouping;
 use super::super::provider::{cleanup, provider, startup};
 use super::super::setup::MOST_DATA;
 use super::super::socket::{Endpoint, Family, Kind, Socket, close, endpoint};
@@ -39,7 +40,7 @@ fn done(result: Result<()>) -> Result<i32> {
     result.map(|()| 0)
 }
 
-fn open(af: i32, kind: i32, protocol: i32) -> Result<usize> {
+fn open(af: i32, kind: i32, protocol: i32, group: Grouping) -> Result<usize> {
     provider()?;
     let kind = match kind {
         1 => Some(Kind::Stream),
@@ -60,7 +61,7 @@ fn open(af: i32, kind: i32, protocol: i32) -> Result<usize> {
         (Kind::Stream, UDP) | (Kind::Datagram, TCP) => return Err(Wsa::Eprototype),
         _ => return Err(Wsa::Eprotonosupport),
     }
-    number(Socket::open(family, kind)?)
+    number(Socket::open_in(family, kind, group)?)
 }
 
 fn number(socket: Socket) -> Result<usize> {
@@ -297,7 +298,7 @@ const CF_REJECT: i32 = 1;
 const CF_DEFER: i32 = 2;
 
 /// Asks the program's condition function: its verdict, and the data it has for the caller.
-fn ask(condition: Condition, caller: &Caller<'_>, context: usize) -> (i32, Vec<u8>) {
+fn ask(condition: Condition, caller: &Caller<'_>, context: usize) -> (i32, Vec<u8>, Grouping) {
     let wsabuf = |bytes: &[u8]| [bytes.len() as u64, bytes.as_ptr().addr() as u64];
     let (who, whom) = (address::bytes_of(caller.peer), address::bytes_of(caller.local));
     let (caller_id, callee_id) = (wsabuf(&who), wsabuf(&whom));
@@ -333,7 +334,7 @@ fn ask(condition: Condition, caller: &Caller<'_>, context: usize) -> (i32, Vec<u
     // What it has left as the length of its answer; untouched, it has none.
     let length = usize::try_from(answered[0] & u64::from(u32::MAX)).unwrap_or(0);
     answer.truncate(if length >= MOST_DATA { 0 } else { length });
-    (verdict, answer)
+    (verdict, answer, Grouping::from_number(group))
 }
 
 fn accept(
@@ -350,9 +351,9 @@ fn accept(
         None => endpoint.accept()?,
         Some(condition) => endpoint
             .accept_if(|caller| {
-                let (verdict, callee_data) = ask(condition, caller, context);
+                let (verdict, callee_data, group) = ask(condition, caller, context);
                 match verdict {
-                    CF_ACCEPT => Verdict::Accept { callee_data },
+                    CF_ACCEPT => Verdict::Accept { callee_data, group },
                     CF_DEFER => Verdict::Defer,
                     verdict => {
                         nonsense = verdict != CF_REJECT;
@@ -516,19 +517,15 @@ exported! {
     gqos_WSASocket, gqos_WSPSocket(
         af: i32, kind: i32, protocol: i32, info: usize, group: u32, _flags: u32
     ) -> usize, INVALID_SOCKET => {
-        // Every socket of its own: groups cannot be guaranteed by a host yet.
-        if group != 0 {
-            provider()?;
-            return Err(Wsa::Eopnotsupp);
-        }
+        let group = Grouping::from_number(group);
         if info == 0 {
-            return open(af, kind, protocol);
+            return open(af, kind, protocol, group);
         }
         let word = |offset: usize| memory::u32_at(info + offset).map(u32::cast_signed);
         let entry = word(36)?.cast_unsigned();
         match PROTOCOLS.iter().find(|known| known.entry == entry && known.flags & XP1_CONNECT_DATA != 0) {
-            Some(known) => number(Socket::open_with_data(known.family)?),
-            None => open(word(76)?, word(88)?, word(92)?),
+            Some(known) => number(Socket::open_with_data_in(known.family, group)?),
+            None => open(word(76)?, word(88)?, word(92)?, group),
         }
     };
 }
@@ -569,7 +566,7 @@ pub extern "C" fn gqos_WSASetLastError(error: i32) {
 /// socket.
 #[unsafe(no_mangle)]
 pub extern "C" fn gqos_socket(af: i32, kind: i32, protocol: i32) -> usize {
-    api(INVALID_SOCKET, || open(af, kind, protocol))
+    api(INVALID_SOCKET, || open(af, kind, protocol, Grouping::None))
 }
 
 /// accept.

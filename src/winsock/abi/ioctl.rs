@@ -1,7 +1,7 @@
 //! Ioctl: what of it there is.
 
 use flowspec::abi::{Abi, RawWsabuf};
-use flowspec::{Flowspec, RawQos, ServiceType, Wsa};
+use flowspec::{Flowspec, Qos, RawQos, ServiceType, Wsa};
 
 use super::super::Result;
 use super::calls::{qos, socket, write_qos};
@@ -92,13 +92,17 @@ fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
         }
         SIO_GET_GROUP_QOS => {
             room(80)?;
+            // Where there is no group, both flowspecs are empty.
             let nothing = Flowspec::new(ServiceType::NoTraffic);
-            write_qos(&flowspec::Qos { sending: nothing, receiving: nothing }, output)?;
+            let qos = endpoint.group_qos()?.unwrap_or(Qos { sending: nothing, receiving: nothing });
+            write_qos(&qos, output)?;
             Ok(80)
         }
         SIO_SET_GROUP_QOS => {
             taken(80)?;
-            Err(Wsa::Eopnotsupp)
+            let (asked, _) = qos(input)?.ok_or(Wsa::Efault)?;
+            endpoint.set_group_qos(&asked)?;
+            Ok(0)
         }
         SIO_CHK_QOS => {
             taken(4)?;

@@ -1,0 +1,271 @@
+//! Promises of the provider that change while sockets stand, and groups that share one.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests wait for other threads"
+)]
+
+mod common;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::policy;
+use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, ServiceType, Wsa};
+use gqos::admission::Operation;
+use gqos::linux::raw::Flags;
+use gqos::winsock::{
+    Choice, Connecting, Event, Events, Family, Grouping, Kind, Outcome, Socket, Value, Verdict, ask,
+    startup_with, wait_for_events,
+};
+
+const POLICY: &str = r#"
+version = 1
+[interface.lo]
+egress = { capacity = "10 Mbit/s", reservable = "80%" }
+on_capacity_drop = "shed"
+enforcement = "user-space"
+"#;
+
+/// The link is everybody's: one test after the other has it.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    startup_with(policy(POLICY)).unwrap();
+    capacity(10);
+    until_reserved(0);
+    guard
+}
+
+fn capacity(megabits: u64) {
+    let capacity = Rate::from_mbit(megabits);
+    let decision =
+        ask(Operation::Capacity { interface: "lo".into(), direction: Direction::Sending, capacity });
+    assert!(decision.unwrap().ok);
+}
+
+/// A closed socket's promise returns once its data has left.
+#[track_caller]
+fn until_reserved(kilobytes: u64) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let free = ask(Operation::Query { interface: "lo".into(), request: None }).unwrap();
+        let reserved = free.reserved["lo"].sending.get();
+        if reserved == kilobytes * 1000 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{reserved} B/s are reserved, not {kilobytes} kB/s");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn sending(kilobytes: u64) -> Qos {
+    let mut spec = Flowspec::new(ServiceType::Guaranteed);
+    spec.token_rate = Some(Rate::new(kilobytes * 1000));
+    spec.token_bucket_size = Some(Bytes::new(70_000));
+    Qos::sending(spec)
+}
+
+/// Only the rate: of buckets the members may have what they like.
+fn envelope(kilobytes: u64) -> Qos {
+    let mut qos = sending(kilobytes);
+    qos.sending.token_bucket_size = None;
+    qos
+}
+
+fn with(kilobytes: u64) -> Connecting<'static> {
+    Connecting { sqos: Some(sending(kilobytes)), ..Connecting::default() }
+}
+
+fn tcp(group: Grouping) -> Socket {
+    Socket::open_in(Family::Inet, Kind::Stream, group).unwrap()
+}
+
+fn id(socket: &Socket) -> Grouping {
+    match socket.option(Choice::GroupId).unwrap() {
+        Value::Number(id) => Grouping::from_number(id.cast_unsigned()),
+        value => panic!("{value:?}"),
+    }
+}
+
+fn listener(host: &str) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((host, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Waits for a network event and gives its error.
+#[track_caller]
+fn told(socket: &Socket, event: &Event, wanted: Events) -> Option<Wsa> {
+    for _ in 0..20 {
+        wait_for_events(std::slice::from_ref(event), false, Some(Duration::from_secs(5)))
+            .unwrap()
+            .expect("in time");
+        let found = socket.take_events(Some(event)).unwrap();
+        if found.events.contains(wanted) {
+            return found.errors[wanted.bits().trailing_zeros() as usize];
+        }
+    }
+    panic!("{wanted:?} did not come");
+}
+
+#[test]
+fn a_promise_that_is_taken_back_is_told_once_and_fetched() {
+    let _alone = alone();
+    let (_listener, peer) = listener("127.0.0.1");
+    let (socket, event) = (tcp(Grouping::None), Event::new().unwrap());
+    assert_eq!(socket.connect(peer, &with(400)), Ok(Outcome::Connected));
+    socket.select_events(Some(&event), Events::QOS).unwrap();
+    capacity(2);
+    assert_eq!(told(&socket, &event, Events::QOS), Some(Wsa::QosAdmissionFailure));
+    let (qos, status) = socket.qos().unwrap();
+    assert_eq!((qos, status.unwrap().code), (Qos::BEST_EFFORT, Wsa::QosAdmissionFailure));
+    assert_eq!(socket.qos(), Err(Wsa::Ewouldblock), "there is no more of it");
+    assert!(socket.qos().is_ok() && socket.decision().is_none());
+    until_reserved(0);
+    // It is held to nothing any more: more than its bucket leaves at once.
+    let sent = socket.send(&[0; 210_000], Flags::default());
+    assert!(sent.is_ok_and(|sent| sent > 100_000), "{sent:?}");
+    // It may ask again, and is told again.
+    socket.set_qos(&sending(100)).unwrap();
+    capacity(1);
+    until_reserved(100);
+    capacity(0);
+    assert_eq!(told(&socket, &event, Events::QOS), Some(Wsa::QosAdmissionFailure));
+    until_reserved(0);
+}
+
+#[test]
+fn one_who_wants_to_hear_of_his_quality_is_told_of_room() {
+    let _alone = alone();
+    let (_listener, peer) = listener("127.0.0.1");
+    let first = tcp(Grouping::None);
+    assert_eq!(first.connect(peer, &with(900)), Ok(Outcome::Connected));
+    let (socket, event) = (tcp(Grouping::None), Event::new().unwrap());
+    socket.select_events(Some(&event), Events::QOS | Events::CONNECT).unwrap();
+    assert_eq!(socket.connect(peer, &with(600)), Err(Wsa::Eopnotsupp));
+    first.close().unwrap();
+    assert_eq!(told(&socket, &event, Events::QOS), Some(Wsa::QosReceivers));
+    assert_eq!(socket.qos().unwrap().1.unwrap().code, Wsa::QosReceivers);
+    let again = socket.connect(peer, &with(600));
+    assert!(matches!(again, Ok(_) | Err(Wsa::Ewouldblock)), "{again:?}");
+    assert_eq!(told(&socket, &event, Events::CONNECT), None);
+    until_reserved(600);
+    // Who gives up while he waits is in nobody's way.
+    let other = tcp(Grouping::None);
+    other.select_events(Some(&event), Events::QOS).unwrap();
+    assert_eq!(other.connect(peer, &with(600)), Err(Wsa::Eopnotsupp));
+    drop((other, socket));
+    until_reserved(0);
+}
+
+#[test]
+fn a_group_shares_what_its_creator_asked_for() {
+    let _alone = alone();
+    let (_listener, peer) = listener("127.0.0.1");
+    let creator = tcp(Grouping::Unconstrained);
+    let asked = Connecting { gqos: Some(envelope(500)), ..with(200) };
+    assert_eq!(creator.connect(peer, &asked), Ok(Outcome::Connected));
+    until_reserved(500);
+    assert_eq!(creator.group_qos(), Ok(Some(envelope(500))));
+    // A member spends of it. Its word for the group is ignored, and it may not give one.
+    let member = tcp(id(&creator));
+    assert_eq!(id(&member), id(&creator));
+    let ignored = Connecting { gqos: Some(envelope(900)), ..with(300) };
+    assert_eq!(member.connect(peer, &ignored), Ok(Outcome::Connected));
+    until_reserved(500);
+    assert_eq!(member.set_group_qos(&envelope(900)), Err(Wsa::Einval));
+    let third = tcp(id(&creator));
+    assert_eq!(third.connect(peer, &with(1)), Err(Wsa::Eopnotsupp));
+    assert_eq!(third.qos().unwrap().1.unwrap().extended, 56_103);
+    // More for all, and everybody is told; less than they have is refused.
+    let event = Event::new().unwrap();
+    member.select_events(Some(&event), Events::GROUP_QOS).unwrap();
+    creator.set_group_qos(&envelope(600)).unwrap();
+    assert_eq!(told(&member, &event, Events::GROUP_QOS), Some(Wsa::QosRequestConfirmed));
+    until_reserved(600);
+    assert_eq!(creator.set_group_qos(&envelope(400)), Err(Wsa::Eopnotsupp));
+    assert_eq!(third.connect(peer, &with(100)), Ok(Outcome::Connected));
+    // Datagrams may be in it as well; without a promise of their own nothing is spent.
+    let datagrams = Socket::open_in(Family::Inet, Kind::Datagram, id(&creator)).unwrap();
+    assert_eq!(datagrams.connect(peer, &Connecting::default()), Ok(Outcome::Connected));
+    // It lasts as long as its last socket.
+    let number = id(&creator);
+    drop((creator, third, datagrams));
+    until_reserved(600);
+    drop(member);
+    until_reserved(0);
+    assert_eq!(Socket::open_in(Family::Inet, Kind::Stream, number).map(drop), Err(Wsa::Einval));
+}
+
+#[test]
+fn what_a_group_gets_is_given_back_with_a_connection_that_is_not_made() {
+    let _alone = alone();
+    let nobody = listener("127.0.0.1").1;
+    let creator = tcp(Grouping::Unconstrained);
+    let asked = Connecting { gqos: Some(envelope(500)), ..with(200) };
+    assert_eq!(creator.connect(nobody, &asked), Err(Wsa::Econnrefused));
+    until_reserved(0);
+    // More than the link has; more than the group has.
+    let (_listener, peer) = listener("127.0.0.1");
+    let too_much = Connecting { gqos: Some(envelope(5000)), ..with(200) };
+    assert_eq!(creator.connect(peer, &too_much), Err(Wsa::Eopnotsupp));
+    assert_eq!(creator.qos().unwrap().1.unwrap().code, Wsa::QosAdmissionFailure);
+    let beyond = Connecting { gqos: Some(envelope(100)), ..with(200) };
+    assert_eq!(creator.connect(peer, &beyond), Err(Wsa::Eopnotsupp));
+    until_reserved(0);
+    // What SIO_SET_GROUP_QOS has said before counts with the connection.
+    creator.set_group_qos(&envelope(300)).unwrap();
+    assert_eq!(creator.group_qos(), Ok(Some(envelope(300))));
+    assert_eq!(creator.connect(peer, &with(200)), Ok(Outcome::Connected));
+    until_reserved(300);
+    creator.set_group_qos(&Qos::BEST_EFFORT).unwrap();
+    drop(creator);
+    until_reserved(0);
+}
+
+#[test]
+fn a_constrained_group_is_of_one_kind_and_goes_to_one_host() {
+    let _alone = alone();
+    assert_eq!(
+        Socket::open_in(Family::Inet, Kind::Datagram, Grouping::Constrained).map(drop),
+        Err(Wsa::Einval)
+    );
+    let (here, there) = (listener("127.0.0.1"), listener("127.0.0.2"));
+    let creator = tcp(Grouping::Constrained);
+    let group = id(&creator);
+    assert_eq!(Socket::open_in(Family::Inet, Kind::Datagram, group).map(drop), Err(Wsa::Einval));
+    assert_eq!(Socket::open_in(Family::Inet6, Kind::Stream, group).map(drop), Err(Wsa::Einval));
+    let member = tcp(group);
+    assert_eq!(member.connect(here.1, &Connecting::default()), Ok(Outcome::Connected));
+    assert_eq!(creator.connect(there.1, &Connecting::default()), Err(Wsa::Einval));
+    assert_eq!(creator.connect(here.1, &Connecting::default()), Ok(Outcome::Connected));
+    assert_eq!(Socket::open_in(Family::Inet, Kind::Stream, Grouping::Join(77)).map(drop), Err(Wsa::Einval));
+    assert_eq!(id(&tcp(Grouping::None)), Grouping::None);
+}
+
+#[test]
+fn a_condition_function_may_put_the_new_socket_into_a_group() {
+    let _alone = alone();
+    let listening = tcp(Grouping::None);
+    listening.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    listening.listen(5).unwrap();
+    let peer = listening.local_address().unwrap();
+    let accept = |group| {
+        let caller = std::thread::spawn(move || {
+            let socket = tcp(Grouping::None);
+            socket.connect(peer, &Connecting::default()).map(|_| socket)
+        });
+        let accepted = listening.accept_if(|_| Verdict::Accept { callee_data: Vec::new(), group });
+        drop(caller.join().unwrap());
+        accepted.map(|(socket, _)| socket)
+    };
+    let first = accept(Grouping::Unconstrained).unwrap();
+    let second = accept(id(&first)).unwrap();
+    assert!(id(&first) != Grouping::None && id(&first) == id(&second));
+    assert_eq!(id(&accept(Grouping::None).unwrap()), Grouping::None);
+    assert_eq!(accept(Grouping::Join(99)).map(drop), Err(Wsa::Einval));
+}
