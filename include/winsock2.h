@@ -73,7 +73,8 @@ typedef uint32_t DWORD, *PDWORD, *LPDWORD;
 typedef int64_t LONGLONG;
 typedef uint64_t ULONGLONG, DWORD64;
 typedef uintptr_t DWORD_PTR, ULONG_PTR, UINT_PTR, *PDWORD_PTR, *PULONG_PTR;
-typedef intptr_t LONG_PTR, INT_PTR;
+typedef intptr_t LONG_PTR, INT_PTR, LPARAM, LRESULT;
+typedef uintptr_t WPARAM;
 typedef void *PVOID, *LPVOID, *HANDLE, *HWND, *HMODULE, *HINSTANCE;
 typedef const void *LPCVOID;
 typedef size_t SIZE_T;
@@ -342,10 +343,14 @@ typedef struct _WSAPROTOCOL_INFOW {
 typedef WSAPROTOCOL_INFOW WSAPROTOCOL_INFO, *LPWSAPROTOCOL_INFO;
 #define WSAEnumProtocols WSAEnumProtocolsW
 #define WSASocket WSASocketW
+#define WSAAddressToString WSAAddressToStringW
+#define WSAStringToAddress WSAStringToAddressW
 #else
 typedef WSAPROTOCOL_INFOA WSAPROTOCOL_INFO, *LPWSAPROTOCOL_INFO;
 #define WSAEnumProtocols WSAEnumProtocolsA
 #define WSASocket WSASocketA
+#define WSAAddressToString WSAAddressToStringA
+#define WSAStringToAddress WSAStringToAddressA
 #endif
 
 #define WSA_FLAG_OVERLAPPED 0x01
@@ -434,6 +439,7 @@ typedef struct pollfd {
 #define IOC_IN 0x80000000
 #define IOC_INOUT (IOC_IN | IOC_OUT)
 #define IOC_WS2 0x08000000
+#define SIO_GET_EXTENSION_FUNCTION_POINTER 0xC8000006
 #define SIO_GET_QOS 0xC8000007
 #define SIO_GET_GROUP_QOS 0xC8000008
 #define SIO_SET_QOS 0x8800000B
@@ -606,9 +612,26 @@ extern BOOL WSAAPI WSAResetEvent(WSAEVENT hEvent) GQOS(WSAResetEvent);
 extern BOOL WSAAPI WSACloseEvent(WSAEVENT hEvent) GQOS(WSACloseEvent);
 extern DWORD WSAAPI WSAWaitForMultipleEvents(DWORD cEvents, const WSAEVENT *lphEvents, BOOL fWaitAll,
                                              DWORD dwTimeout, BOOL fAlertable) GQOS(WSAWaitForMultipleEvents);
+extern DWORD WSAAPI SleepEx(DWORD dwMilliseconds, BOOL bAlertable) GQOS(SleepEx);
+/* There are no windows: hWnd is a function, HWND(procedure), which is called on a thread of its own. */
+typedef void(CALLBACK *GQOS_WNDPROC)(HWND hWnd, UINT wMsg, WPARAM wParam, LPARAM lParam);
+extern int WSAAPI WSAAsyncSelect(SOCKET s, HWND hWnd, UINT wMsg, int lEvent) GQOS(WSAAsyncSelect);
+#define WSAMAKESELECTREPLY(event, error) ((LPARAM)(((DWORD)(error) << 16) | ((DWORD)(event) & 0xffff)))
+#define WSAGETSELECTEVENT(lParam) ((WORD)((lParam) & 0xffff))
+#define WSAGETSELECTERROR(lParam) ((WORD)(((lParam) >> 16) & 0xffff))
 extern int WSAAPI WSAEventSelect(SOCKET s, WSAEVENT hEventObject, int lNetworkEvents) GQOS(WSAEventSelect);
 extern int WSAAPI WSAEnumNetworkEvents(SOCKET s, WSAEVENT hEventObject, LPWSANETWORKEVENTS lpNetworkEvents)
     GQOS(WSAEnumNetworkEvents);
+extern int WSAAPI WSAAddressToStringA(struct sockaddr *lpsaAddress, DWORD dwAddressLength,
+                                      LPWSAPROTOCOL_INFOA lpProtocolInfo, LPSTR lpszAddressString,
+                                      LPDWORD lpdwAddressStringLength) GQOS(WSAAddressToStringA);
+extern int WSAAPI WSAAddressToStringW(struct sockaddr *lpsaAddress, DWORD dwAddressLength,
+                                      LPWSAPROTOCOL_INFOW lpProtocolInfo, LPWSTR lpszAddressString,
+                                      LPDWORD lpdwAddressStringLength) GQOS(WSAAddressToStringW);
+extern int WSAAPI WSAStringToAddressA(LPSTR AddressString, INT AddressFamily, LPWSAPROTOCOL_INFOA lpProtocolInfo,
+                                      struct sockaddr *lpAddress, LPINT lpAddressLength) GQOS(WSAStringToAddressA);
+extern int WSAAPI WSAStringToAddressW(LPWSTR AddressString, INT AddressFamily, LPWSAPROTOCOL_INFOW lpProtocolInfo,
+                                      struct sockaddr *lpAddress, LPINT lpAddressLength) GQOS(WSAStringToAddressW);
 extern BOOL WSAAPI WSAGetQOSByName(SOCKET s, LPWSABUF lpQOSName, LPQOS lpQOS) GQOS(WSAGetQOSByName);
 extern int WSAAPI WSAEnumProtocolsA(LPINT lpiProtocols, LPWSAPROTOCOL_INFOA lpProtocolBuffer,
                                     LPDWORD lpdwBufferLength) GQOS(WSAEnumProtocolsA);

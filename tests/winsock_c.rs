@@ -90,6 +90,40 @@ fn a_c_program_gets_the_pages_codes() {
     }
 }
 
+/// Groups, events, what is done later, and the codes that need a network of one's own.
+#[test]
+fn a_c_program_has_all_of_winsocks_quality() {
+    let library = library();
+    let directory = tempfile::tempdir().unwrap();
+    let [policy, other] = ["policy.toml", "other.toml"].map(|name| directory.path().join(name));
+    let link = |name: &str, more: &str| {
+        format!(
+            "version = 1\n[interface.{name}]\negress = {{ capacity = \"10 Mbit/s\", reservable = \"80%\" }}\n{more}\n"
+        )
+    };
+    std::fs::write(&policy, link("lo", "enforcement = \"user-space\"")).unwrap();
+    std::fs::write(&other, link("gq0", "")).unwrap();
+    for (compiler, flags) in compilers() {
+        let program = directory.path().join("quality");
+        // What is not in the standard of 1989 is asked for by the program itself.
+        let built = compile(compiler, flags, "tests/winsock/quality.c", &program, Some(&library));
+        let errors = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "{compiler} {flags:?}: {errors}");
+        let mut command = Command::new(&program);
+        let ran = command.env("GQOS_POLICY", &policy).env("GQOS_OTHER_POLICY", &other).output().unwrap();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        if ran.status.code() == Some(77) && std::env::var_os("CI").is_none() {
+            eprintln!("SKIPPED: {text}");
+            return;
+        }
+        assert!(
+            ran.status.success() && text.ends_with("RIGHT\n"),
+            "{compiler} {flags:?}: {:?}\n{text}",
+            ran.status
+        );
+    }
+}
+
 /// The 32-bit layouts, where the compiler knows them: sizes and places are asserted when it compiles.
 #[test]
 fn layouts_hold_for_32_bits() {

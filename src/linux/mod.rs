@@ -7,6 +7,7 @@ pub mod capture;
 mod claim;
 mod error;
 mod links;
+mod memory;
 mod monitor;
 pub mod namespace;
 mod netlink;
@@ -16,6 +17,7 @@ pub mod socket;
 
 pub use claim::Claim;
 pub use error::LinuxError;
+pub use memory::{read_memory, write_memory};
 pub use monitor::{LinkEvent, LinkEvents};
 pub use netlink::{ClassState, Link, Netlink, RootQdisc, Route};
 pub use owner::owner;

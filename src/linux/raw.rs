@@ -445,34 +445,27 @@ pub fn code(error: &io::Error) -> flowspec::Wsa {
     }
 }
 
-/// Copies memory of this process that a program has named, and that may not be there.
+/// Has something done when the process ends by `exit` or by returning from `main`.
 ///
-/// - **Errors**: EFAULT where some of it is not.
-/// - **Source**: process_vm_readv(2).
-pub fn read_memory(address: usize, into: &mut [u8]) -> io::Result<()> {
-    let own = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-    let named = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: into.len() };
-    // SAFETY: `own` is valid for writes for the whole call; the kernel checks what `named` says, and answers
-    // EFAULT for what is not mapped.
-    let result = unsafe { libc::process_vm_readv(libc::getpid(), &raw const own, 1, &raw const named, 1, 0) };
-    whole(result, into.len())
+/// - **Errors**: there is no memory for it.
+pub fn at_exit(work: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: the function is of this library, which stays as long as its handler is known.
+    if unsafe { libc::atexit(work) } == 0 { Ok(()) } else { Err(Errno::ENOMEM.into()) }
 }
 
-/// Copies to memory of this process that a program has named, and that may not be there.
+/// Has a datagram socket receive what is sent to a multicast address, by the link that routes say.
 ///
-/// - **Errors**: EFAULT where some of it is not, or may not be written.
-/// - **Source**: process_vm_writev(2).
-pub fn write_memory(address: usize, from: &[u8]) -> io::Result<()> {
-    let own = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
-    let named = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: from.len() };
-    // SAFETY: `own` is only read; the kernel checks what `named` says, and answers EFAULT for what is not
-    // mapped or not writable. That nobody else uses the memory meanwhile is the promise of who named it.
-    let result =
-        unsafe { libc::process_vm_writev(libc::getpid(), &raw const own, 1, &raw const named, 1, 0) };
-    whole(result, from.len())
-}
-
-fn whole(moved: isize, wanted: usize) -> io::Result<()> {
-    let moved = Errno::result(moved)?;
-    if usize::try_from(moved) == Ok(wanted) { Ok(()) } else { Err(Errno::EFAULT.into()) }
+/// - **Errors**: `setsockopt`.
+pub fn join_multicast(member: &impl AsFd, group: std::net::IpAddr) -> io::Result<()> {
+    match group {
+        std::net::IpAddr::V4(v4) => {
+            let request = socket::IpMembershipRequest::new(v4, None);
+            socket::setsockopt(member, sockopt::IpAddMembership, &request)?;
+        }
+        std::net::IpAddr::V6(v6) => {
+            let request = socket::Ipv6MembershipRequest::new(v6);
+            socket::setsockopt(member, sockopt::Ipv6AddMembership, &request)?;
+        }
+    }
+    Ok(())
 }

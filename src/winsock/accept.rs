@@ -114,8 +114,8 @@ impl Endpoint {
                 continue;
             }
             answer(&socket.fd, None, None, callee_data);
-            if let Some((event, wanted)) = self.notify.selected() {
-                socket.select_events(event.as_ref(), wanted)?;
+            if let Some((target, wanted)) = self.notify.selected() {
+                socket.tell(target, wanted)?;
             }
             return Ok((socket, peer));
         }
@@ -166,9 +166,9 @@ impl Endpoint {
             raw::set_nonblocking(&fd, true).map_err(|error| raw::code(&error))?;
         }
         let socket = Socket::of(self.accepted(fd, peer));
-        if let Some((event, wanted)) = self.notify.selected() {
+        if let Some((target, wanted)) = self.notify.selected() {
             // Event registrations are properties as well.
-            socket.select_events(event.as_ref(), wanted)?;
+            socket.tell(target, wanted)?;
         }
         Ok((socket, peer))
     }

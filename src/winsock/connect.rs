@@ -15,8 +15,9 @@ use super::provider::provider;
 use super::qos::Promise;
 use super::setup::{Answer, Offer};
 use super::socket::{Endpoint, Phase};
-use super::waiting::{may_block, now, wait};
+use super::waiting::{is_forced, may_block, now, wait};
 use super::wishes::{Status, Wishes};
+use crate::linux;
 use crate::linux::raw::{self, Ready};
 
 /// What a connection is asked for with.
@@ -51,9 +52,18 @@ impl<'a> Connecting<'a> {
 }
 
 /// What was promised for a connection that is not made yet; given back when dropped.
-struct Promised {
+pub(super) struct Promised {
     promise: Option<Promise>,
     group: Option<GroupBefore>,
+}
+
+impl Promised {
+    /// The connection stands: both are kept.
+    pub(super) fn keep(&mut self, endpoint: &Endpoint, peer: IpAddr) -> Result<()> {
+        endpoint.keep(self.promise.take(), peer)?;
+        self.group = None;
+        Ok(())
+    }
 }
 
 impl Drop for Promised {
@@ -128,7 +138,7 @@ impl Endpoint {
             if nowhere || peer.port() == 0 {
                 return Err(Wsa::Eaddrnotavail);
             }
-            if !state.nonblocking {
+            if !state.nonblocking || is_forced() {
                 may_block()?;
             }
             self.check_group(peer.ip())?;
@@ -141,7 +151,7 @@ impl Endpoint {
                 return Err(Wsa::Eacces);
             }
         }
-        Ok(state.nonblocking)
+        Ok(state.nonblocking && !is_forced())
     }
 
     /// The connection is not being made any more.
@@ -206,7 +216,7 @@ impl Endpoint {
     }
 
     /// Quality, then the caller's data, which plain TCP cannot carry.
-    fn promised(&self, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Promised> {
+    pub(super) fn promised(&self, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Promised> {
         let (sqos, wishes) = match asked.sqos {
             Some(sqos) => (Some(sqos), asked.wishes),
             None => {
@@ -267,9 +277,8 @@ impl Endpoint {
 
     /// Writes down how it ended, and tells.
     fn finish(&self, outcome: Result<()>, mut promise: Promised, peer: SocketAddr) -> Result<()> {
-        let outcome = outcome.and_then(|()| self.keep(promise.promise.take(), peer.ip()));
+        let outcome = outcome.and_then(|()| promise.keep(self, peer.ip()));
         if outcome.is_ok() {
-            promise.group = None;
             self.fix_group(peer.ip());
         }
         // Otherwise both are given back.
@@ -347,8 +356,7 @@ impl Endpoint {
         if before != Some(peer) {
             self.discard_others(peer);
         }
-        self.keep(promise.promise.take(), peer.ip())?;
-        promise.group = None;
+        promise.keep(self, peer.ip())?;
         {
             let mut state = self.state();
             (state.phase, state.peer, state.bound) = (Phase::Connected, Some(peer), true);
@@ -397,12 +405,12 @@ impl Endpoint {
 fn deliver(wsabuf: usize, data: &[u8]) -> Result<()> {
     let fault = |_| Wsa::Efault;
     let mut pointer = [0; 8];
-    raw::read_memory(wsabuf + 8, &mut pointer).map_err(fault)?;
+    linux::read_memory(wsabuf + 8, &mut pointer).map_err(fault)?;
     if !data.is_empty() {
-        raw::write_memory(usize::from_ne_bytes(pointer), data).map_err(fault)?;
+        linux::write_memory(usize::from_ne_bytes(pointer), data).map_err(fault)?;
     }
     let length = u32::try_from(data.len()).map_err(|_| Wsa::Efault)?;
-    raw::write_memory(wsabuf, &length.to_ne_bytes()).map_err(fault)
+    linux::write_memory(wsabuf, &length.to_ne_bytes()).map_err(fault)
 }
 
 /// A four-tuple that is taken is a local address in use; the rest is as everywhere.

@@ -49,7 +49,17 @@ impl Event {
 /// - **Errors**: WSA_INVALID_PARAMETER where there are none or more than 64; WSAEINTR, WSAEINPROGRESS.
 /// - **Source**: WSAWaitForMultipleEvents.
 pub fn wait_for_events(events: &[Event], all: bool, timeout: Option<Duration>) -> Result<Option<usize>> {
-    if events.is_empty() || events.len() > MOST_EVENTS {
+    Ok(wait_or(events, all, None, timeout)?.map(|index| index.min(events.len() - 1)))
+}
+
+/// The same, or until another event is signalled: that one's number is how many there are before it.
+pub(super) fn wait_or(
+    events: &[Event],
+    all: bool,
+    or: Option<&Event>,
+    timeout: Option<Duration>,
+) -> Result<Option<usize>> {
+    if events.len() > MOST_EVENTS || events.is_empty() && or.is_none() {
         return Err(Wsa::InvalidParameter);
     }
     let readable = Ready { readable: true, ..Ready::default() };
@@ -58,9 +68,13 @@ pub fn wait_for_events(events: &[Event], all: bool, timeout: Option<Duration>) -
     loop {
         let mut watched: Vec<_> =
             pending.iter().map(|&index| (events[index].0.as_raw_fd(), readable)).collect();
+        watched.extend(or.map(|or| (or.0.as_raw_fd(), readable)));
         let left = until.map(|until| until.saturating_duration_since(super::waiting::now()));
         if wait_for_all(&mut watched, left)? == 0 {
             return Ok(None);
+        }
+        if or.is_some() && watched.pop().is_some_and(|(_, found)| found.readable) {
+            return Ok(Some(events.len()));
         }
         if !all {
             let first = watched.iter().position(|(_, found)| found.readable);

@@ -199,6 +199,11 @@ impl GroupBefore {
 }
 
 impl Endpoint {
+    /// Whether the socket says what its group gets.
+    pub fn creates_group(&self) -> bool {
+        self.membership().is_some_and(|member| member.creator)
+    }
+
     /// SO_GROUP_ID: 0 where it is in none.
     pub fn group_id(&self) -> u32 {
         self.membership().map_or(0, |member| member.group.id)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::BitOr;
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowspec::Wsa;
@@ -37,9 +38,33 @@ pub(super) struct Notify {
     wake: Wake,
 }
 
+/// What is called for an event: the socket's number, the event and its error. One after the other, on a thread of
+/// their own; calls that would wait are WSAEINPROGRESS there.
+pub type Callback = Arc<dyn Fn(RawFd, Events, Option<Wsa>) + Send + Sync>;
+
+/// Who is told.
+#[derive(Clone)]
+pub(super) enum Target {
+    /// An event is signalled, and what has happened is recorded.
+    Event(Event),
+    /// A function is called, once for each event.
+    Callback(Callback),
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => event.fmt(f),
+            Self::Callback(_) => f.write_str("Callback"),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
-    event: Option<Event>,
+    target: Option<Target>,
+    /// The socket's number, for callbacks.
+    number: RawFd,
     wanted: Events,
     recorded: NetworkEvents,
     /// What is recorded again only once the call that enables it has been made.
@@ -145,9 +170,9 @@ impl Notify {
     }
 
     /// What is selected, for a socket that is to have the same.
-    pub(super) fn selected(&self) -> Option<(Option<Event>, Events)> {
+    pub(super) fn selected(&self) -> Option<(Option<Target>, Events)> {
         let inner = self.inner();
-        (inner.wanted != Events::NONE).then(|| (inner.event.clone(), inner.wanted))
+        (inner.wanted != Events::NONE).then(|| (inner.target.clone(), inner.wanted))
     }
 
     /// Something has happened.
@@ -159,10 +184,20 @@ impl Notify {
         if !inner.wanted.contains(event) || inner.spent.contains(event) {
             return;
         }
-        inner.recorded.add(event, error);
         inner.spent = inner.spent | event;
-        if let Some(signal) = &inner.event {
-            signal.set();
+        match &inner.target {
+            None => {}
+            Some(Target::Event(signal)) => {
+                signal.set();
+                inner.recorded.add(event, error);
+            }
+            Some(Target::Callback(callback)) => {
+                let (callback, number) = (Arc::clone(callback), inner.number);
+                drop(inner);
+                if let Ok(provider) = provider() {
+                    provider.call_back(Box::new(move || callback(number, event, error)));
+                }
+            }
         }
     }
 
@@ -186,7 +221,7 @@ impl Notify {
     pub(super) fn end(&self) {
         let mut inner = self.inner();
         inner.ended = true;
-        (inner.event, inner.wanted) = (None, Events::NONE);
+        (inner.target, inner.wanted) = (None, Events::NONE);
         self.wake.notify_one();
     }
 }
@@ -198,26 +233,45 @@ impl Endpoint {
     /// - **Errors**: WSANOTINITIALISED; WSAEINVAL where events are wanted without an event to signal.
     /// - **Source**: WSPEventSelect.
     pub fn select_events(self: &Arc<Self>, event: Option<&Event>, wanted: Events) -> Result<()> {
+        self.tell(event.cloned().map(Target::Event), wanted)
+    }
+
+    /// Has a function called for what happens; the socket does not block from now on.
+    /// Selecting nothing ends it. Either form replaces the other.
+    ///
+    /// - **Errors**: those of [`select_events`](Self::select_events).
+    /// - **Source**: WSPAsyncSelect, with a function in place of a window.
+    pub fn select_callback(self: &Arc<Self>, callback: Option<Callback>, wanted: Events) -> Result<()> {
+        self.tell(callback.map(Target::Callback), wanted)
+    }
+
+    /// Selects for whoever is told.
+    pub(super) fn tell(self: &Arc<Self>, target: Option<Target>, wanted: Events) -> Result<()> {
         provider()?;
         if wanted == Events::NONE {
             let mut inner = self.notify.inner();
-            (inner.event, inner.wanted, inner.recorded) = (None, wanted, NetworkEvents::default());
+            (inner.target, inner.wanted, inner.recorded) = (None, wanted, NetworkEvents::default());
             return Ok(());
         }
-        let Some(event) = event else { return Err(Wsa::Einval) };
+        let Some(target) = target else { return Err(Wsa::Einval) };
         self.set_nonblocking(true)?;
         {
             let mut inner = self.notify.inner();
-            (inner.event, inner.wanted) = (Some(event.clone()), wanted);
+            (inner.target, inner.wanted, inner.number) = (Some(target.clone()), wanted, self.number());
             (inner.recorded, inner.spent) = (NetworkEvents::default(), Events::NONE);
             // What was so before is recorded for those who come later.
             let happened = inner.happened;
-            for kind in [Events::CONNECT, Events::CLOSE] {
-                if happened.events.both(wanted).contains(kind) {
-                    inner.recorded.add(kind, happened.errors[kind.place()]);
-                    inner.spent = inner.spent | kind;
-                    event.set();
+            if let Target::Event(event) = &target {
+                for kind in [Events::CONNECT, Events::CLOSE] {
+                    if happened.events.both(wanted).contains(kind) {
+                        inner.recorded.add(kind, happened.errors[kind.place()]);
+                        inner.spent = inner.spent | kind;
+                        event.set();
+                    }
                 }
+            } else {
+                // Windows posts no message for a connection that stood before.
+                inner.spent = inner.spent | Events::CONNECT.both(happened.events);
             }
         }
         self.watch();

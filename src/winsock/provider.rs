@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockWriteGuard, mpsc};
 use std::thread::JoinHandle;
 
 use flowspec::{Qos, Wsa};
@@ -12,9 +12,11 @@ use tokio::sync::oneshot;
 
 use super::Result;
 use super::group::Groups;
+use super::waiting::calling_back;
 use super::wishes::Status;
 use crate::admission::{Decision, Operation};
 use crate::connect::{Ask, ConnectError, Granted, Host};
+use crate::linux::raw;
 use crate::manager::Admitted;
 use crate::policy::{Policy, Protocol, Source};
 
@@ -29,9 +31,13 @@ pub(super) struct Provider {
     pub(super) policy: Arc<Policy>,
     names: AtomicU64,
     groups: Mutex<Groups>,
+    callbacks: Mutex<Option<mpsc::Sender<Work>>>,
     process: u32,
     stop: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
+
+/// A callback that is due.
+type Work = Box<dyn FnOnce() + Send>;
 
 struct Started {
     times: u64,
@@ -84,8 +90,29 @@ fn start(policy: impl FnOnce() -> Result<Option<Arc<Policy>>>) -> Result<()> {
         None => {}
     }
     let provider = Provider::start(policy()?)?;
+    AT_EXIT.call_once(|| {
+        // Without it, what is programmed stays after a program that does not clean up.
+        let _ = raw::at_exit(end_at_exit);
+    });
     *started = Some(Started { times: 1, provider: Arc::new(provider) });
     Ok(())
+}
+
+static AT_EXIT: Once = Once::new();
+
+/// A program ends that has not cleaned up: what was programmed is taken back.
+extern "C" fn end_at_exit() {
+    // Whoever holds it is in the middle of a start or an end, and is not waited for.
+    let started = (0..100).find_map(|_| {
+        std::thread::yield_now();
+        STARTED.try_write().ok()
+    });
+    let Some(mut started) = started else { return };
+    let own = started.as_ref().is_some_and(|known| known.provider.process == std::process::id());
+    if let Some(Started { provider, .. }) = started.take_if(|_| own) {
+        drop(started);
+        provider.end();
+    }
 }
 
 /// Asks the provider's manager something: another capacity, what is free.
@@ -162,6 +189,7 @@ impl Provider {
             policy: policy.unwrap_or_default(),
             names: AtomicU64::new(0),
             groups: Mutex::default(),
+            callbacks: Mutex::default(),
             process: std::process::id(),
             stop: Mutex::new(Some((stop, thread))),
         })
@@ -169,7 +197,9 @@ impl Provider {
 
     fn end(&self) {
         let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((stop, thread)) = stop {
+        if let Some((stop, thread)) = stop
+            && thread.thread().id() != std::thread::current().id()
+        {
             // An error means that it has ended by itself.
             let _ = stop.send(());
             // Its panic, if any, was reported where it happened.
@@ -272,6 +302,23 @@ impl Provider {
     #[cfg(feature = "capi")]
     pub(super) fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
         self.runtime.spawn_blocking(work);
+    }
+
+    /// Calls the program back, after what is due already: not on the reactor, which its calls may wait for.
+    pub(super) fn call_back(&self, work: Work) {
+        let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        if callbacks.is_none() {
+            let (due, inbox) = mpsc::channel::<Work>();
+            let body = move || inbox.into_iter().for_each(|work| calling_back(work));
+            // Without a thread nobody is called; there is none for anything else then, either.
+            if std::thread::Builder::new().name("gqos-callbacks".into()).spawn(body).is_ok() {
+                *callbacks = Some(due);
+            }
+        }
+        if let Some(callbacks) = &*callbacks {
+            // An error means that one has panicked: then nobody is called any more.
+            let _ = callbacks.send(work);
+        }
     }
 
     /// Runs a future on the reactor.

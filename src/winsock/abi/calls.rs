@@ -1,5 +1,8 @@
 //! The calls on sockets.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use flowspec::abi::Abi;
 use flowspec::buffer::{LONGEST_PROVIDER_SPECIFIC, QosBytes};
 use flowspec::raw::RawFlowspec;
@@ -8,27 +11,20 @@ use flowspec::{Qos, RawQos, Wsa};
 use super::super::Result;
 use super::super::catalogue::{PROTOCOLS, XP1_CONNECT_DATA};
 use super::super::connect::Connecting;
-use super::super::exchange::{Caller, Verdict};
 use super::super::group::Grouping;
 use super::super::provider::{cleanup, provider, startup};
 use super::super::setup::MOST_DATA;
 use super::super::socket::{Endpoint, Family, Kind, Socket, close, endpoint};
 use super::super::waiting::cancel_blocking_call;
 use super::super::wishes::Wishes;
+use super::accept::{Condition, accept};
 use super::address::{self, AF_INET, AF_INET6, AF_UNSPEC};
-use super::{INVALID_SOCKET, LAST_ERROR, SOCKET_ERROR, api, memory, overlapped, spi};
-use crate::linux::raw::{Flags, Half};
-use std::sync::Arc;
+use super::{INVALID_SOCKET, LAST_ERROR, SOCKET_ERROR, api, memory, spi};
+use crate::linux::raw::Half;
 
 /// IPPROTO_TCP and IPPROTO_UDP.
 const TCP: i32 = 6;
 const UDP: i32 = 17;
-
-/// Winsock's MSG flags.
-const MSG_OOB: i32 = 1;
-const MSG_PEEK: i32 = 2;
-const MSG_DONTROUTE: i32 = 4;
-const MSG_WAITALL: i32 = 8;
 
 /// The socket behind a SOCKET: above what a descriptor can be there is none.
 pub(super) fn socket(s: usize) -> Result<Arc<Endpoint>> {
@@ -64,7 +60,7 @@ fn open(af: i32, kind: i32, protocol: i32, group: Grouping) -> Result<usize> {
     number(Socket::open_in(family, kind, group)?)
 }
 
-fn number(socket: Socket) -> Result<usize> {
+pub(super) fn number(socket: Socket) -> Result<usize> {
     usize::try_from(socket.into_raw()).map_err(|_| Wsa::Enotsock)
 }
 
@@ -101,10 +97,36 @@ pub(super) fn write_qos(qos: &Qos, address: usize) -> Result<()> {
     memory::write(address, &bytes)
 }
 
-fn connect(s: usize, name: usize, length: i32, data: [usize; 2], sqos: usize, gqos: usize) -> Result<i32> {
-    let endpoint = socket(s)?;
-    let [caller, callee] = data;
-    // Everything that is pointed to is looked at before anything is done.
+/// What a call that connects asks for, copied from where the program has it.
+pub(super) struct Asked {
+    pub(super) peer: SocketAddr,
+    caller_data: Vec<u8>,
+    sqos: Option<Qos>,
+    wishes: Wishes,
+    gqos: Option<Qos>,
+    room: Option<usize>,
+    /// The flow specifications contradict themselves: they cannot be satisfied, which is said in its turn.
+    pub(super) nonsense: bool,
+}
+
+impl Asked {
+    pub(super) fn connecting(&self) -> Connecting<'_> {
+        let Self { sqos, wishes, gqos, room, .. } = *self;
+        Connecting { caller_data: Some(&self.caller_data), sqos, wishes, gqos, callee_room: room }
+    }
+}
+
+/// Reads everything that is pointed to, before anything is done.
+///
+/// - **Errors**: WSAEFAULT, WSAEAFNOSUPPORT.
+pub(super) fn asked(
+    endpoint: &Endpoint,
+    name: usize,
+    length: i32,
+    [caller, callee]: [usize; 2],
+    sqos: usize,
+    gqos: usize,
+) -> Result<Asked> {
     if name == 0 {
         return Err(Wsa::Efault);
     }
@@ -117,254 +139,45 @@ fn connect(s: usize, name: usize, length: i32, data: [usize; 2], sqos: usize, gq
         caller_data.resize(length as usize, 0);
         memory::read(place, &mut caller_data)?;
     }
+    let mut room = None;
     if callee != 0 {
         let (place, length) = memory::wsabuf(callee)?;
         if length > 0 && place == 0 {
             return Err(Wsa::Efault);
         }
+        room = Some(length as usize);
     }
-    // A flow specification that makes no sense cannot be satisfied: said in its turn.
-    let sqos_given = match qos(sqos) {
+    let sqos = match qos(sqos) {
         Err(Wsa::Efault) => return Err(Wsa::Efault),
         given => given,
     };
     let gqos = match qos(gqos) {
         Err(Wsa::Efault) => return Err(Wsa::Efault),
-        given => given.ok().flatten().map(|(qos, _)| qos),
+        given => given,
     };
     let peer = address::read(name, length, endpoint.family)?;
-    let (sqos, nonsense) = match sqos_given {
-        Ok(sqos) => (sqos, false),
-        Err(_) => (None, true),
-    };
-    let room = if callee == 0 { None } else { Some(memory::wsabuf(callee)?.1 as usize) };
+    // Of a socket that has not created its group what is said of the group is ignored.
+    let nonsense = sqos.is_err() || gqos.is_err() && endpoint.creates_group();
+    let (sqos, wishes) = sqos.unwrap_or(None).unzip();
+    let gqos = gqos.unwrap_or(None).map(|(qos, _)| qos);
+    Ok(Asked { peer, caller_data, sqos, wishes: wishes.unwrap_or_default(), gqos, room, nonsense })
+}
+
+fn connect(s: usize, name: usize, length: i32, data: [usize; 2], sqos: usize, gqos: usize) -> Result<i32> {
+    let endpoint = socket(s)?;
+    let asked = asked(&endpoint, name, length, data, sqos, gqos)?;
+    let [_, callee] = data;
     let place = if endpoint.carries_data() { callee } else { 0 };
-    let (sqos, wishes) = sqos.unzip();
-    let wishes = wishes.unwrap_or_default();
-    let asked = Connecting { caller_data: Some(&caller_data), sqos, wishes, gqos, callee_room: room };
-    let result = if nonsense {
-        endpoint.check_connect(peer).and(Err(Wsa::Eopnotsupp))
+    let result = if asked.nonsense {
+        endpoint.check_connect(asked.peer).and(Err(Wsa::Eopnotsupp))
     } else {
-        endpoint.connect_telling(peer, &asked, place)
+        endpoint.connect_telling(asked.peer, &asked.connecting(), place)
     };
     if callee != 0 && result.is_ok() && endpoint.kind == Kind::Stream && !endpoint.carries_data() {
         // Nothing comes back by plain TCP.
         memory::write_u32(callee, 0)?;
     }
     result.map(|_| 0)
-}
-
-fn flags(bits: i32) -> Result<Flags> {
-    if bits & !(MSG_OOB | MSG_PEEK | MSG_DONTROUTE | MSG_WAITALL) != 0 {
-        return Err(Wsa::Eopnotsupp);
-    }
-    Ok(Flags { urgent: bits & MSG_OOB != 0, peek: bits & MSG_PEEK != 0, direct: bits & MSG_DONTROUTE != 0 })
-}
-
-fn count(moved: usize) -> Result<i32> {
-    i32::try_from(moved).map_err(|_| Wsa::Enobufs)
-}
-
-fn send(s: usize, data: usize, length: i32, bits: i32, to: Option<(usize, i32)>) -> Result<i32> {
-    let endpoint = socket(s)?;
-    let data = memory::outgoing(data, length)?;
-    let sent = match to.filter(|(name, _)| *name != 0) {
-        None => endpoint.send(data, flags(bits)?)?,
-        Some((name, length)) => {
-            let to = address::read(name, length, endpoint.family)?;
-            endpoint.send_to(data, flags(bits)?, to)?
-        }
-    };
-    count(sent)
-}
-
-fn receive(s: usize, data: usize, length: i32, bits: i32, from: Option<(usize, usize)>) -> Result<i32> {
-    let endpoint = socket(s)?;
-    let buffer = memory::incoming(data, length)?;
-    let how = flags(bits)?;
-    let (name, length) = from.unwrap_or((0, 0));
-    address::check_room(endpoint.family, name, length)?;
-    let mut total = 0;
-    loop {
-        let rest = &mut buffer[total..];
-        let came = if from.is_some() {
-            let (came, whose) = endpoint.receive_any(rest, how)?;
-            if let (Some(whose), false) = (whose, name == 0) {
-                address::write(whose, name, length)?;
-            }
-            came
-        } else {
-            endpoint.receive(rest, how)?
-        };
-        total += came;
-        // Only a blocking stream is asked for all of it.
-        let more =
-            bits & MSG_WAITALL != 0 && endpoint.kind == Kind::Stream && came > 0 && total < buffer.len();
-        if !more || how.peek {
-            return count(total);
-        }
-    }
-}
-
-/// Gathers or scatters: one call for each buffer, and for a datagram one for all of them.
-fn buffers(address: usize, number: u32) -> Result<Vec<(usize, u32)>> {
-    if number == 0 || number as usize > MOST_BUFFERS {
-        return Err(Wsa::Einval);
-    }
-    (0..number as usize).map(|index| memory::wsabuf(address + index * 16)).collect()
-}
-
-/// The most buffers that one call may have.
-const MOST_BUFFERS: usize = 1024;
-
-fn send_buffers(s: usize, list: usize, number: u32, bits: u32, to: Option<(usize, i32)>) -> Result<u32> {
-    let places = buffers(list, number)?;
-    let whole = places.iter().fold(0_u64, |sum, (_, length)| sum + u64::from(*length));
-    let datagram = socket(s)?.kind == Kind::Datagram;
-    if datagram && whole > LARGEST_DATAGRAM {
-        return Err(Wsa::Emsgsize);
-    }
-    // A datagram goes at once; a stream piece by piece, since a program may name as much as it likes.
-    let most = if datagram { usize::MAX } else { LARGEST_PIECE };
-    let mut total = 0_u32;
-    let mut piece: Vec<u8> = Vec::new();
-    let mut flush = |piece: &mut Vec<u8>| {
-        let length = i32::try_from(piece.len()).map_err(|_| Wsa::Emsgsize)?;
-        let moved = send(s, piece.as_ptr().addr(), length, bits.cast_signed(), to);
-        let all = moved == Ok(length);
-        match moved {
-            // What has gone is told first.
-            Err(_) if total > 0 => {}
-            Err(wsa) => return Err(wsa),
-            Ok(moved) => total = total.saturating_add(moved.cast_unsigned()),
-        }
-        piece.clear();
-        Ok(all)
-    };
-    let mut going = true;
-    'all: for (place, length) in places {
-        let mut done = 0;
-        while done < length as usize {
-            let part = (length as usize - done).min(LARGEST_PIECE).min(most - piece.len());
-            let start = piece.len();
-            piece.resize(start + part, 0);
-            memory::read(place + done, &mut piece[start..])?;
-            done += part;
-            if piece.len() >= most {
-                going = flush(&mut piece)?;
-                if !going {
-                    break 'all;
-                }
-            }
-        }
-    }
-    if going && (!piece.is_empty() || whole == 0) {
-        flush(&mut piece)?;
-    }
-    Ok(total)
-}
-
-/// The largest UDP payload, and how much of a stream is copied at once.
-const LARGEST_DATAGRAM: u64 = 65_507;
-const LARGEST_PIECE: usize = 256 << 10;
-
-fn receive_buffers(
-    s: usize,
-    list: usize,
-    number: u32,
-    bits: usize,
-    from: Option<(usize, usize)>,
-) -> Result<u32> {
-    let places = buffers(list, number)?;
-    let whole: usize = places.iter().map(|(_, length)| *length as usize).sum();
-    let mut gathered = vec![0_u8; whole.min(1 << 20)];
-    let length = i32::try_from(gathered.len()).map_err(|_| Wsa::Emsgsize)?;
-    let flags = memory::u32_at(bits)?;
-    let moved = receive(s, gathered.as_mut_ptr().addr(), length, flags.cast_signed(), from)?;
-    let mut rest = &gathered[..usize::try_from(moved).unwrap_or(0)];
-    for (place, length) in places {
-        let (part, after) = rest.split_at(rest.len().min(length as usize));
-        memory::write(place, part)?;
-        rest = after;
-    }
-    memory::write_u32(bits, 0)?;
-    Ok(moved.cast_unsigned())
-}
-
-type Condition = extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize) -> i32;
-
-const CF_ACCEPT: i32 = 0;
-const CF_REJECT: i32 = 1;
-const CF_DEFER: i32 = 2;
-
-/// Asks the program's condition function: its verdict, and the data it has for the caller.
-fn ask(condition: Condition, caller: &Caller<'_>, context: usize) -> (i32, Vec<u8>, Grouping) {
-    let wsabuf = |bytes: &[u8]| [bytes.len() as u64, bytes.as_ptr().addr() as u64];
-    let (who, whom) = (address::bytes_of(caller.peer), address::bytes_of(caller.local));
-    let (caller_id, callee_id) = (wsabuf(&who), wsabuf(&whom));
-    let (brought, mut answer) = (wsabuf(caller.data), vec![0_u8; MOST_DATA]);
-    let mut answered = [answer.len() as u64, answer.as_mut_ptr().addr() as u64];
-    let mut group = 0_u32;
-    let structure = |qos: Option<Qos>| -> Vec<u64> {
-        let mut bytes = Vec::with_capacity(80);
-        if let Some(qos) = qos
-            && let (Ok(sending), Ok(receiving)) = (qos.sending.to_raw(), qos.receiving.to_raw())
-        {
-            let provider_specific = flowspec::abi::RawWsabuf::default();
-            RawQos { sending, receiving, provider_specific }.write(Abi::Win64, &mut bytes);
-        }
-        // Eight bytes at a time, so that it lies as a QOS has to.
-        bytes
-            .chunks_exact(8)
-            .map(|word| word.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte)))
-            .collect()
-    };
-    let (sqos, gqos) = (structure(caller.sqos), structure(caller.gqos));
-    let or_null = |words: &[u64]| if words.is_empty() { 0 } else { words.as_ptr().addr() };
-    let verdict = condition(
-        caller_id.as_ptr().addr(),
-        if caller.data.is_empty() { 0 } else { brought.as_ptr().addr() },
-        or_null(&sqos),
-        or_null(&gqos),
-        callee_id.as_ptr().addr(),
-        (&raw mut answered).addr(),
-        (&raw mut group).addr(),
-        context,
-    );
-    // What it has left as the length of its answer; untouched, it has none.
-    let length = usize::try_from(answered[0] & u64::from(u32::MAX)).unwrap_or(0);
-    answer.truncate(if length >= MOST_DATA { 0 } else { length });
-    (verdict, answer, Grouping::from_number(group))
-}
-
-fn accept(
-    s: usize,
-    name: usize,
-    length: usize,
-    condition: Option<Condition>,
-    context: usize,
-) -> Result<usize> {
-    let endpoint = socket(s)?;
-    address::check_room(endpoint.family, name, length)?;
-    let mut nonsense = false;
-    let (socket, peer) = match condition {
-        None => endpoint.accept()?,
-        Some(condition) => endpoint
-            .accept_if(|caller| {
-                let (verdict, callee_data, group) = ask(condition, caller, context);
-                match verdict {
-                    CF_ACCEPT => Verdict::Accept { callee_data, group },
-                    CF_DEFER => Verdict::Defer,
-                    verdict => {
-                        nonsense = verdict != CF_REJECT;
-                        Verdict::Reject
-                    }
-                }
-            })
-            .map_err(|wsa| if nonsense { Wsa::Einval } else { wsa })?,
-    };
-    address::write(peer, name, length)?;
-    number(socket)
 }
 
 /// SD_RECEIVE, SD_SEND and SD_BOTH.
@@ -402,24 +215,6 @@ fn start(version: u16, data: usize) -> i32 {
             wsa.code().cast_signed()
         }
     }
-}
-
-macro_rules! exported {
-    ($($(#[$doc:meta])* $api:ident, $spi:ident ($($argument:ident: $type:ty),*) -> $result:ty, $failure:expr => $body:expr;)*) => {
-        $(
-            $(#[$doc])*
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $api($($argument: $type),*) -> $result {
-                api($failure, || $body)
-            }
-
-            $(#[$doc])*
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $spi($($argument: $type,)* lp_errno: usize) -> $result {
-                spi($failure, lp_errno, || $body)
-            }
-        )*
-    };
 }
 
 exported! {
@@ -467,32 +262,6 @@ exported! {
         let peer = endpoint.peer_address()?;
         done(address::write(peer, name, namelen))
     };
-    /// WSASend, WSPSend.
-    gqos_WSASend, gqos_WSPSend(
-        s: usize, list: usize, number: u32, sent: usize, flags: u32, overlapped: usize, routine: usize
-    ) -> i32, SOCKET_ERROR => {
-        overlap(s, sent, overlapped, routine, move || send_buffers(s, list, number, flags, None))
-    };
-    /// WSASendTo, WSPSendTo.
-    gqos_WSASendTo, gqos_WSPSendTo(
-        s: usize, list: usize, number: u32, sent: usize, flags: u32, to: usize, tolen: i32,
-        overlapped: usize, routine: usize
-    ) -> i32, SOCKET_ERROR => {
-        overlap(s, sent, overlapped, routine, move || send_buffers(s, list, number, flags, Some((to, tolen))))
-    };
-    /// WSARecv, WSPRecv.
-    gqos_WSARecv, gqos_WSPRecv(
-        s: usize, list: usize, number: u32, came: usize, flags: usize, overlapped: usize, routine: usize
-    ) -> i32, SOCKET_ERROR => {
-        overlap(s, came, overlapped, routine, move || receive_buffers(s, list, number, flags, None))
-    };
-    /// WSARecvFrom, WSPRecvFrom.
-    gqos_WSARecvFrom, gqos_WSPRecvFrom(
-        s: usize, list: usize, number: u32, came: usize, flags: usize, from: usize, fromlen: usize,
-        overlapped: usize, routine: usize
-    ) -> i32, SOCKET_ERROR => {
-        overlap(s, came, overlapped, routine, move || receive_buffers(s, list, number, flags, Some((from, fromlen))))
-    };
     /// WSASendDisconnect, WSPSendDisconnect: without data, which TCP does not carry.
     gqos_WSASendDisconnect, gqos_WSPSendDisconnect(s: usize, data: usize) -> i32, SOCKET_ERROR => {
         let endpoint = socket(s)?;
@@ -530,21 +299,6 @@ exported! {
     };
 }
 
-/// Sends or receives now, or begins to; where it is done now, says how much was moved.
-fn overlap(
-    s: usize,
-    moved: usize,
-    overlapped: usize,
-    routine: usize,
-    work: impl FnOnce() -> Result<u32> + Send + 'static,
-) -> Result<i32> {
-    // A socket that is not there is told at once.
-    socket(s)?;
-    let count = overlapped::run(overlapped, routine, work)?;
-    memory::write_u32(moved, count)?;
-    Ok(0)
-}
-
 /// WSAStartup: the error is the result.
 #[unsafe(no_mangle)]
 pub extern "C" fn gqos_WSAStartup(version: u16, data: usize) -> i32 {
@@ -573,35 +327,4 @@ pub extern "C" fn gqos_socket(af: i32, kind: i32, protocol: i32) -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn gqos_accept(s: usize, name: usize, namelen: usize) -> usize {
     api(INVALID_SOCKET, || accept(s, name, namelen, None, 0))
-}
-
-/// send.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_send(s: usize, data: usize, length: i32, flags: i32) -> i32 {
-    api(SOCKET_ERROR, || send(s, data, length, flags, None))
-}
-
-/// sendto.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_sendto(s: usize, data: usize, length: i32, flags: i32, to: usize, tolen: i32) -> i32 {
-    api(SOCKET_ERROR, || send(s, data, length, flags, Some((to, tolen))))
-}
-
-/// recv.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_recv(s: usize, data: usize, length: i32, flags: i32) -> i32 {
-    api(SOCKET_ERROR, || receive(s, data, length, flags, None))
-}
-
-/// recvfrom.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_recvfrom(
-    s: usize,
-    data: usize,
-    length: i32,
-    flags: i32,
-    from: usize,
-    fromlen: usize,
-) -> i32 {
-    api(SOCKET_ERROR, || receive(s, data, length, flags, Some((from, fromlen))))
 }

@@ -1,17 +1,17 @@
 //! Events by handle, and network events.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flowspec::Wsa;
 
 use super::super::Result;
-use super::super::event::{Event, wait_for_events};
-use super::super::notify::{Events, KINDS};
+use super::super::event::{Event, wait_or};
+use super::super::notify::{Callback, Events, KINDS};
 use super::super::provider::provider;
 use super::calls::socket;
-use super::{SOCKET_ERROR, api, memory, spi};
+use super::{SOCKET_ERROR, api, memory, overlapped, spi};
 
 /// Every open event by its handle.
 static EVENTS: Mutex<(usize, BTreeMap<usize, Event>)> = Mutex::new((0, BTreeMap::new()));
@@ -27,6 +27,7 @@ const INVALID_EVENT: usize = 0;
 
 /// WSA_WAIT_TIMEOUT and WSA_WAIT_FAILED.
 const WAIT_TIMEOUT: u32 = 258;
+const IO_COMPLETION: u32 = 0xC0;
 const WAIT_FAILED: u32 = u32::MAX;
 
 /// INFINITE.
@@ -57,7 +58,7 @@ fn create() -> Result<usize> {
     Ok(handle)
 }
 
-fn wait(count: u32, handles: usize, all: i32, millis: u32) -> Result<u32> {
+fn wait(count: u32, handles: usize, all: i32, millis: u32, alertable: bool) -> Result<u32> {
     provider()?;
     let count = count as usize;
     if count == 0 || count > 64 {
@@ -65,10 +66,34 @@ fn wait(count: u32, handles: usize, all: i32, millis: u32) -> Result<u32> {
     }
     let handle = |index: usize| memory::bytes(handles + index * 8).map(usize::from_ne_bytes);
     let waited = (0..count).map(|index| event(handle(index)?)).collect::<Result<Vec<_>>>()?;
+    wait_alertably(&waited, all != 0, millis, alertable)
+}
+
+/// Waits for events; alertably, for the thread's completion routines as well, which are called then.
+fn wait_alertably(waited: &[Event], all: bool, millis: u32, alertable: bool) -> Result<u32> {
     let timeout = (millis != INFINITE).then(|| Duration::from_millis(u64::from(millis)));
-    Ok(match wait_for_events(&waited, all != 0, timeout)? {
+    let due = if alertable { Some(overlapped::due()?) } else { None };
+    if alertable && overlapped::complete() > 0 {
+        return Ok(IO_COMPLETION);
+    }
+    Ok(match wait_or(waited, all, due.as_ref(), timeout)? {
+        Some(index) if index == waited.len() => {
+            overlapped::complete();
+            IO_COMPLETION
+        }
         Some(index) => u32::try_from(index).unwrap_or(0),
         None => WAIT_TIMEOUT,
+    })
+}
+
+/// Sleeps; alertably, no longer than until a completion routine of the thread has been called.
+fn sleep(millis: u32, alertable: bool) -> Result<u32> {
+    provider()?;
+    // Something that is never signalled, where nothing else is waited for.
+    let never = if alertable { Vec::new() } else { vec![Event::new()?] };
+    Ok(match wait_alertably(&never, false, millis, alertable)? {
+        IO_COMPLETION => IO_COMPLETION,
+        _ => 0,
     })
 }
 
@@ -77,6 +102,32 @@ fn select(s: usize, handle: usize, wanted: i32) -> Result<i32> {
     let wanted = Events::from_bits(wanted.cast_unsigned());
     let event = if handle == INVALID_EVENT { None } else { Some(event(handle).map_err(|_| Wsa::Einval)?) };
     endpoint.select_events(event.as_ref(), wanted).map(|()| 0)
+}
+
+/// What a program has in place of a window: called with itself, the message, the socket, and the event with its
+/// error above it.
+type Procedure = extern "C" fn(usize, u32, usize, isize);
+
+fn select_callback(s: usize, procedure: Option<Procedure>, message: u32, wanted: i32) -> Result<i32> {
+    let endpoint = socket(s)?;
+    let wanted = Events::from_bits(wanted.cast_unsigned());
+    let callback = procedure.map(|procedure| {
+        let told: Callback = Arc::new(move |number, event, error| {
+            // WSAMAKESELECTREPLY: the event in the lower half, the error in the upper.
+            let error = error.map_or(0, Wsa::code) & 0xffff;
+            let reply = isize::try_from(event.bits() | error << 16).unwrap_or(0);
+            procedure(procedure as usize, message, usize::try_from(number).unwrap_or(0), reply);
+        });
+        told
+    });
+    endpoint.select_callback(callback, wanted).map(|()| 0)
+}
+
+exported! {
+    /// WSAAsyncSelect, WSPAsyncSelect, with a function in place of a window.
+    gqos_WSAAsyncSelect, gqos_WSPAsyncSelect(
+        s: usize, procedure: Option<Procedure>, message: u32, wanted: i32
+    ) -> i32, SOCKET_ERROR => select_callback(s, procedure, message, wanted);
 }
 
 /// WSANETWORKEVENTS: the bits, and an error for each.
@@ -130,16 +181,22 @@ pub extern "C" fn gqos_WSACloseEvent(handle: usize) -> i32 {
     })
 }
 
-/// WSAWaitForMultipleEvents; nothing is alertable here.
+/// WSAWaitForMultipleEvents.
 #[unsafe(no_mangle)]
 pub extern "C" fn gqos_WSAWaitForMultipleEvents(
     count: u32,
     handles: usize,
     all: i32,
     millis: u32,
-    _alertable: i32,
+    alertable: i32,
 ) -> u32 {
-    api(WAIT_FAILED, || wait(count, handles, all, millis))
+    api(WAIT_FAILED, || wait(count, handles, all, millis, alertable != 0))
+}
+
+/// SleepEx.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_SleepEx(millis: u32, alertable: i32) -> u32 {
+    api(0, || sleep(millis, alertable != 0))
 }
 
 /// WSAEventSelect.

@@ -10,11 +10,16 @@ use super::{SOCKET_ERROR, api, memory, spi};
 const FIONREAD: u32 = 0x4004_667f;
 const FIONBIO: u32 = 0x8004_667e;
 const SIOCATMARK: u32 = 0x4004_7307;
+const SIO_GET_EXTENSION_FUNCTION_POINTER: u32 = 0xC800_0006;
 const SIO_GET_QOS: u32 = 0xC800_0007;
 const SIO_GET_GROUP_QOS: u32 = 0xC800_0008;
 const SIO_SET_QOS: u32 = 0x8800_000B;
 const SIO_SET_GROUP_QOS: u32 = 0x8800_000C;
 const SIO_CHK_QOS: u32 = 0xDC00_0001;
+
+/// WSAID_CONNECTEX, as it lies in memory. Source: `mswsock.h`.
+const CONNECTEX: [u8; 16] =
+    [0xb9, 0x07, 0xa2, 0x25, 0xf3, 0xdd, 0x60, 0x46, 0x8e, 0xe9, 0x76, 0xe5, 0x8c, 0x74, 0x06, 0x3e];
 
 /// QOS of a 64-bit program, and RSVP_STATUS_INFO.
 const QOS_SIZE: usize = 80;
@@ -89,6 +94,16 @@ fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
             }
             memory::write(output, &bytes)?;
             Ok(100)
+        }
+        SIO_GET_EXTENSION_FUNCTION_POINTER => {
+            taken(16)?;
+            room(8)?;
+            if memory::bytes::<16>(input)? != CONNECTEX {
+                return Err(Wsa::Einval);
+            }
+            let pointer = super::leaf::gqos_ConnectEx as *const () as usize;
+            memory::write(output, &pointer.to_ne_bytes())?;
+            Ok(8)
         }
         SIO_GET_GROUP_QOS => {
             room(80)?;

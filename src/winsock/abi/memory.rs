@@ -3,7 +3,7 @@
 use flowspec::Wsa;
 
 use super::super::Result;
-use crate::linux::raw;
+use crate::linux;
 
 /// Copies bytes that a program has named.
 ///
@@ -15,7 +15,7 @@ pub(super) fn read(address: usize, into: &mut [u8]) -> Result<()> {
     if address == 0 {
         return Err(Wsa::Efault);
     }
-    raw::read_memory(address, into).map_err(|_| Wsa::Efault)
+    linux::read_memory(address, into).map_err(|_| Wsa::Efault)
 }
 
 /// Copies bytes to where a program wants them.
@@ -28,7 +28,7 @@ pub(super) fn write(address: usize, from: &[u8]) -> Result<()> {
     if address == 0 {
         return Err(Wsa::Efault);
     }
-    raw::write_memory(address, from).map_err(|_| Wsa::Efault)
+    linux::write_memory(address, from).map_err(|_| Wsa::Efault)
 }
 
 /// So many bytes.

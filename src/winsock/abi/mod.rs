@@ -5,16 +5,39 @@
 //! lead to is copied by the kernel, which answers for what is not there, and that is WSAEFAULT. No panic
 //! crosses the boundary.
 
+/// A function under its Winsock name, and under its SPI name with a place for the error.
+macro_rules! exported {
+    ($($(#[$doc:meta])* $api:ident, $spi:ident ($($argument:ident: $type:ty),*) -> $result:ty, $failure:expr => $body:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[unsafe(no_mangle)]
+            pub extern "C" fn $api($($argument: $type),*) -> $result {
+                api($failure, || $body)
+            }
+
+            $(#[$doc])*
+            #[unsafe(no_mangle)]
+            pub extern "C" fn $spi($($argument: $type,)* lp_errno: usize) -> $result {
+                spi($failure, lp_errno, || $body)
+            }
+        )*
+    };
+}
+
+mod accept;
 mod address;
 pub mod calls;
 pub mod events;
 pub mod ioctl;
+pub mod leaf;
 mod memory;
 pub mod options;
 pub mod overlapped;
 pub mod provider;
 pub mod sets;
 pub mod templates;
+pub mod text;
+pub mod transfer;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};

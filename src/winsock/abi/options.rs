@@ -13,6 +13,8 @@ const IPPROTO_TCP: i32 = 6;
 const IPPROTO_IPV6: i32 = 41;
 
 const SO_LINGER: i32 = 0x80;
+const SO_UPDATE_ACCEPT_CONTEXT: i32 = 0x700B;
+const SO_UPDATE_CONNECT_CONTEXT: i32 = 0x7010;
 const SO_DONTLINGER: i32 = !SO_LINGER;
 
 fn choice(level: i32, name: i32) -> Result<Choice> {
@@ -48,6 +50,10 @@ fn choice(level: i32, name: i32) -> Result<Choice> {
 
 fn set(s: usize, level: i32, name: i32, value: usize, length: i32) -> Result<i32> {
     let endpoint = socket(s)?;
+    // What ConnectEx and AcceptEx leave to be done is done already.
+    if level == SOL_SOCKET && matches!(name, SO_UPDATE_CONNECT_CONTEXT | SO_UPDATE_ACCEPT_CONTEXT) {
+        return Ok(0);
+    }
     if value == 0 || length <= 0 {
         return Err(Wsa::Efault);
     }

@@ -1,6 +1,7 @@
 //! Overlapped operations: begun here, finished by a thread of the reactor's, and asked about later.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowspec::Wsa;
@@ -42,23 +43,77 @@ fn write_u64(address: usize, value: u64) -> Result<()> {
     memory::write(address, &value.to_ne_bytes())
 }
 
-/// Does something now, where there is no OVERLAPPED, or begins it: WSA_IO_PENDING then.
+/// LPWSAOVERLAPPED_COMPLETION_ROUTINE.
+pub(super) type Routine = extern "C" fn(u32, u32, usize, u32);
+
+/// What a thread is to be told by its completion routines, once it waits alertably.
+struct Completions {
+    due: Mutex<VecDeque<Completion>>,
+    signal: Event,
+}
+
+struct Completion {
+    routine: Routine,
+    result: Result<u32>,
+    overlapped: usize,
+}
+
+thread_local! {
+    static COMPLETIONS: RefCell<Option<Arc<Completions>>> = const { RefCell::new(None) };
+}
+
+/// This thread's completions.
+fn completions() -> Result<Arc<Completions>> {
+    COMPLETIONS.with_borrow_mut(|known| match known {
+        Some(known) => Ok(Arc::clone(known)),
+        None => {
+            let fresh = Arc::new(Completions { due: Mutex::default(), signal: Event::new()? });
+            *known = Some(Arc::clone(&fresh));
+            Ok(fresh)
+        }
+    })
+}
+
+/// What is signalled when a completion routine of this thread is due.
+pub(super) fn due() -> Result<Event> {
+    completions().map(|known| known.signal.clone())
+}
+
+/// Calls this thread's completion routines that are due: how many.
+pub(super) fn complete() -> usize {
+    let Ok(known) = completions() else { return 0 };
+    known.signal.reset();
+    let due = std::mem::take(&mut *known.due.lock().unwrap_or_else(PoisonError::into_inner));
+    let count = due.len();
+    for Completion { routine, result, overlapped } in due {
+        if let Some(known) = operations().as_mut() {
+            known.remove(&overlapped);
+        }
+        let (error, moved) = result.map_or_else(|wsa| (wsa.code(), 0), |moved| (0, moved));
+        routine(error, moved, overlapped, 0);
+    }
+    count
+}
+
+/// Does something now, where there is no OVERLAPPED, or begins it: WSA_IO_PENDING then. With a completion
+/// routine, the thread is told once it waits alertably.
 ///
-/// - **Errors**: WSAEOPNOTSUPP with a completion routine, since no wait is alertable here; WSAENOBUFS where too
-///   much is under way.
+/// - **Errors**: WSAENOBUFS where too much is under way.
 pub(super) fn run(
     overlapped: usize,
-    routine: usize,
+    routine: Option<Routine>,
     work: impl FnOnce() -> Result<u32> + Send + 'static,
 ) -> Result<u32> {
     if overlapped == 0 {
         return work();
     }
-    if routine != 0 {
-        return Err(Wsa::Eopnotsupp);
-    }
+    // With a routine the event is the program's to use.
     let handle: usize = memory::bytes(overlapped + EVENT).map(usize::from_ne_bytes)?;
-    let signalled = if handle == 0 { None } else { Some(events::event(handle)?) };
+    let signalled = if handle == 0 || routine.is_some() { None } else { Some(events::event(handle)?) };
+    let told = match routine {
+        Some(routine) => Some((routine, completions()?)),
+        None => None,
+    };
     let operation = Operation { done: Event::new()?, result: Arc::default() };
     {
         let mut operations = operations();
@@ -83,6 +138,11 @@ pub(super) fn run(
         operation.done.set();
         if let Some(event) = signalled {
             event.set();
+        }
+        if let Some((routine, completions)) = told {
+            let completion = Completion { routine, result, overlapped };
+            completions.due.lock().unwrap_or_else(PoisonError::into_inner).push_back(completion);
+            completions.signal.set();
         }
     });
     Err(Wsa::IoPending)

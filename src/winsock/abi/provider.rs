@@ -7,7 +7,10 @@ use super::super::catalogue::PROTOCOLS;
 use super::super::provider::{provider, startup};
 use super::super::socket::{Family, Kind};
 use super::address::{AF_INET, AF_INET6};
-use super::{SOCKET_ERROR, api, calls, events, ioctl, memory, options, overlapped, sets, spi, templates};
+use super::{
+    SOCKET_ERROR, api, calls, events, ioctl, leaf, memory, options, overlapped, sets, spi, templates, text,
+    transfer,
+};
 
 /// Sizes of WSAPROTOCOL_INFO with narrow and with wide characters.
 const INFO_A: usize = 372;
@@ -94,66 +97,22 @@ pub extern "C" fn gqos_WSAEnumProtocolsW(asked: usize, place: usize, length: usi
     api(SOCKET_ERROR, || list(asked, place, length, true))
 }
 
-macro_rules! not_offered {
-    ($($(#[$doc:meta])* $name:ident($($argument:ident: $type:ty),*);)*) => {
-        $(
-            $(#[$doc])*
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $name($($argument: $type,)* lp_errno: usize) -> i32 {
-                spi(SOCKET_ERROR, lp_errno, || Err(Wsa::Eopnotsupp))
-            }
-        )*
-    };
-}
-
-not_offered! {
-    /// WSPAddressToString, which is not offered: WSAEOPNOTSUPP.
-    gqos_WSPAddressToString(_address: usize, _length: u32, _info: usize, _text: usize, _room: usize);
-    /// WSPAsyncSelect, which needs windows: WSAEOPNOTSUPP.
-    gqos_WSPAsyncSelect(_s: usize, _window: usize, _message: u32, _events: i32);
-    /// WSPDuplicateSocket, which is not offered: WSAEOPNOTSUPP.
-    gqos_WSPDuplicateSocket(_s: usize, _process: u32, _info: usize);
-    /// WSPStringToAddress, which is not offered: WSAEOPNOTSUPP.
-    gqos_WSPStringToAddress(_text: usize, _family: i32, _info: usize, _address: usize, _length: usize);
-}
-
-/// WSPJoinLeaf, which is not offered: WSAEOPNOTSUPP.
+/// WSPDuplicateSocket, which is not offered: WSAEINVAL for a socket with quality, as on Windows, WSAEOPNOTSUPP for
+/// others.
 #[unsafe(no_mangle)]
-pub extern "C" fn gqos_WSPJoinLeaf(
-    _s: usize,
-    _name: usize,
-    _length: i32,
-    _caller: usize,
-    _callee: usize,
-    _sqos: usize,
-    _gqos: usize,
-    _flags: u32,
-    lp_errno: usize,
-) -> usize {
-    spi(super::INVALID_SOCKET, lp_errno, || Err(Wsa::Eopnotsupp))
-}
-
-/// WSAJoinLeaf, which is not offered: WSAEOPNOTSUPP.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_WSAJoinLeaf(
-    _s: usize,
-    _name: usize,
-    _length: i32,
-    _caller: usize,
-    _callee: usize,
-    _sqos: usize,
-    _gqos: usize,
-    _flags: u32,
-) -> usize {
-    api(super::INVALID_SOCKET, || Err(Wsa::Eopnotsupp))
+pub extern "C" fn gqos_WSPDuplicateSocket(s: usize, _process: u32, _info: usize, lp_errno: usize) -> i32 {
+    spi(SOCKET_ERROR, lp_errno, || {
+        let asked = calls::socket(s)?.decision().is_some();
+        Err(if asked { Wsa::Einval } else { Wsa::Eopnotsupp })
+    })
 }
 
 /// WSPPROC_TABLE, in the header's order.
 fn table() -> [usize; 30] {
     [
         calls::gqos_WSPAccept as *const () as usize,
-        gqos_WSPAddressToString as *const () as usize,
-        gqos_WSPAsyncSelect as *const () as usize,
+        text::gqos_WSPAddressToString as *const () as usize,
+        events::gqos_WSPAsyncSelect as *const () as usize,
         calls::gqos_WSPBind as *const () as usize,
         calls::gqos_WSPCancelBlockingCall as *const () as usize,
         calls::gqos_WSPCleanup as *const () as usize,
@@ -168,19 +127,19 @@ fn table() -> [usize; 30] {
         options::gqos_WSPGetSockOpt as *const () as usize,
         templates::gqos_WSPGetQOSByName as *const () as usize,
         ioctl::gqos_WSPIoctl as *const () as usize,
-        gqos_WSPJoinLeaf as *const () as usize,
+        leaf::gqos_WSPJoinLeaf as *const () as usize,
         calls::gqos_WSPListen as *const () as usize,
-        calls::gqos_WSPRecv as *const () as usize,
+        transfer::gqos_WSPRecv as *const () as usize,
         calls::gqos_WSPRecvDisconnect as *const () as usize,
-        calls::gqos_WSPRecvFrom as *const () as usize,
+        transfer::gqos_WSPRecvFrom as *const () as usize,
         sets::gqos_WSPSelect as *const () as usize,
-        calls::gqos_WSPSend as *const () as usize,
+        transfer::gqos_WSPSend as *const () as usize,
         calls::gqos_WSPSendDisconnect as *const () as usize,
-        calls::gqos_WSPSendTo as *const () as usize,
+        transfer::gqos_WSPSendTo as *const () as usize,
         options::gqos_WSPSetSockOpt as *const () as usize,
         calls::gqos_WSPShutdown as *const () as usize,
         calls::gqos_WSPSocket as *const () as usize,
-        gqos_WSPStringToAddress as *const () as usize,
+        text::gqos_WSPStringToAddress as *const () as usize,
     ]
 }
 

@@ -1,0 +1,331 @@
+/* What a program for Winsock's QoS does besides: groups, FD_QOS, ConnectEx, completion routines, multicast, and the
+ * codes that need a network of one's own. Ends with 77 where it cannot have one. */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <winsock2.h>
+#include <ws2tcpip.h>
+#include <mswsock.h>
+#include <qossp.h>
+
+static int wrong = 0;
+
+static void check(const char *what, int got, int wanted) {
+    printf("%s: %d\n", what, got);
+    if (got != wanted) {
+        printf("  WRONG: %d expected\n", wanted);
+        wrong = 1;
+    }
+}
+
+#define FAILS(what, call, code) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, code)
+#define GIVES(what, call) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, 0)
+#define NAME(name) (struct sockaddr *)&(name), sizeof(name)
+
+static struct sockaddr_in address(const char *text, unsigned short port) {
+    struct sockaddr_in name;
+    memset(&name, 0, sizeof name);
+    name.sin_family = AF_INET;
+    name.sin_port = htons(port);
+    name.sin_addr.s_addr = inet_addr(text);
+    return name;
+}
+
+static QOS sending(DWORD bytes) {
+    QOS qos;
+    FLOWSPEC none = {QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED,      QOS_NOT_SPECIFIED,
+                     QOS_NOT_SPECIFIED, SERVICETYPE_BESTEFFORT, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED};
+    memset(&qos, 0, sizeof qos);
+    qos.SendingFlowspec = none;
+    qos.ReceivingFlowspec = none;
+    qos.SendingFlowspec.ServiceType = SERVICETYPE_GUARANTEED;
+    qos.SendingFlowspec.TokenRate = bytes;
+    return qos;
+}
+
+static void run(const char *command) { check(command, system(command), 0); }
+
+/* A listener, and where it listens. */
+static SOCKET listening(struct sockaddr_in *name, int backlog) {
+    SOCKET s = socket(AF_INET, SOCK_STREAM, IPPROTO_TCP);
+    int length = sizeof *name;
+    *name = address("127.0.0.1", 0);
+    GIVES("bind", bind(s, (struct sockaddr *)name, sizeof *name));
+    GIVES("listen", listen(s, backlog));
+    GIVES("getsockname", getsockname(s, (struct sockaddr *)name, &length));
+    return s;
+}
+
+static SOCKET stream(void) { return socket(AF_INET, SOCK_STREAM, IPPROTO_TCP); }
+
+/* A descriptor of the kernel's own answers connect with this error on the calling thread. */
+struct refusal {
+    int error, code;
+    struct sockaddr_in peer;
+};
+
+static void *with_a_kernel_that_fails(void *argument) {
+    struct refusal *refusal = (struct refusal *)argument;
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, (unsigned)SECCOMP_RET_ERRNO | (unsigned)refusal->error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
+    SOCKET s = stream();
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        check("seccomp", errno, 0);
+    refusal->code = connect(s, NAME(refusal->peer)) == SOCKET_ERROR ? WSAGetLastError() : 0;
+    closesocket(s);
+    return NULL;
+}
+
+static void codes(void) {
+    struct sockaddr_in peer, local = address("127.0.0.1", 0), nowhere = address("10.1.2.3", 9);
+    SOCKET listener, first = stream(), second = stream(), silent, queued[8];
+    int on = 1, i, length = sizeof local;
+    u_long nonblocking = 1;
+    struct refusal refusals[2];
+    FAILS("no route", connect(first, NAME(nowhere)), WSAENETUNREACH);
+    closesocket(first);
+    first = stream();
+    run("ip link set lo up");
+    run("echo 1 > /proc/sys/net/ipv4/tcp_syn_retries");
+    listener = listening(&peer, 5);
+    GIVES("SO_REUSEADDR", setsockopt(first, SOL_SOCKET, SO_REUSEADDR, (char *)&on, sizeof on));
+    GIVES("SO_REUSEADDR", setsockopt(second, SOL_SOCKET, SO_REUSEADDR, (char *)&on, sizeof on));
+    GIVES("bind", bind(first, NAME(local)));
+    GIVES("getsockname", getsockname(first, (struct sockaddr *)&local, &length));
+    GIVES("the same address", bind(second, NAME(local)));
+    GIVES("connect", connect(first, NAME(peer)));
+    FAILS("the same two ends", connect(second, NAME(peer)), WSAEADDRINUSE);
+    closesocket(first), closesocket(second);
+    for (i = 0; i < 2; i++) {
+        pthread_t thread;
+        refusals[i].error = i ? ENOBUFS : ENETDOWN;
+        refusals[i].peer = peer;
+        pthread_create(&thread, NULL, with_a_kernel_that_fails, &refusals[i]);
+        pthread_join(thread, NULL);
+    }
+    check("the network is down", refusals[0].code, WSAENETDOWN);
+    check("no buffers", refusals[1].code, WSAENOBUFS);
+    closesocket(listener);
+    silent = listening(&peer, 1);
+    for (i = 0; i < 8; i++) {
+        queued[i] = stream();
+        ioctlsocket(queued[i], FIONBIO, &nonblocking);
+        connect(queued[i], NAME(peer));
+    }
+    FAILS("again meanwhile", connect(queued[7], NAME(peer)), WSAEALREADY);
+    first = stream();
+    FAILS("nobody answers", connect(first, NAME(peer)), WSAETIMEDOUT);
+    for (i = 0; i < 8; i++)
+        closesocket(queued[i]);
+    closesocket(first), closesocket(silent);
+}
+
+static GROUP group_of(SOCKET s) {
+    GROUP id = 0;
+    int length = sizeof id;
+    GIVES("SO_GROUP_ID", getsockopt(s, SOL_SOCKET, SO_GROUP_ID, (char *)&id, &length));
+    return id;
+}
+
+static void groups(void) {
+    struct sockaddr_in peer;
+    SOCKET listener = listening(&peer, 20), creator, member, third;
+    QOS own = sending(200000), whole = sending(500000), more = sending(300000), got;
+    DWORD size = 0;
+    GROUP id;
+    check("no such group", WSASocketA(AF_INET, SOCK_STREAM, 0, NULL, 77, 0) == INVALID_SOCKET ? WSAGetLastError() : 0,
+          WSAEINVAL);
+    check("datagrams in a constrained group",
+          WSASocketA(AF_INET, SOCK_DGRAM, 0, NULL, SG_CONSTRAINED_GROUP, 0) == INVALID_SOCKET ? WSAGetLastError() : 0,
+          WSAEINVAL);
+    creator = WSASocketA(AF_INET, SOCK_STREAM, IPPROTO_TCP, NULL, SG_UNCONSTRAINED_GROUP, WSA_FLAG_OVERLAPPED);
+    id = group_of(creator);
+    check("it is one", id > 2, 1);
+    member = WSASocketA(AF_INET, SOCK_STREAM, IPPROTO_TCP, NULL, id, WSA_FLAG_OVERLAPPED);
+    third = WSASocketA(AF_INET, SOCK_STREAM, IPPROTO_TCP, NULL, id, WSA_FLAG_OVERLAPPED);
+    check("the same", (int)group_of(member), (int)id);
+    GIVES("WSAConnect with lpGQOS", WSAConnect(creator, NAME(peer), NULL, NULL, &own, &whole));
+    GIVES("a member", WSAConnect(member, NAME(peer), NULL, NULL, &more, NULL));
+    FAILS("one too many", WSAConnect(third, NAME(peer), NULL, NULL, &own, NULL), WSAEOPNOTSUPP);
+    FAILS("SIO_SET_GROUP_QOS by a member",
+          WSAIoctl(member, SIO_SET_GROUP_QOS, &whole, sizeof whole, NULL, 0, &size, NULL, NULL), WSAEINVAL);
+    whole = sending(700000);
+    GIVES("SIO_SET_GROUP_QOS", WSAIoctl(creator, SIO_SET_GROUP_QOS, &whole, sizeof whole, NULL, 0, &size, NULL, NULL));
+    GIVES("SIO_GET_GROUP_QOS", WSAIoctl(third, SIO_GET_GROUP_QOS, NULL, 0, &got, sizeof got, &size, NULL, NULL));
+    check("what it gets", (int)got.SendingFlowspec.TokenRate, 700000);
+    GIVES("now there is room", WSAConnect(third, NAME(peer), NULL, NULL, &own, NULL));
+    closesocket(creator), closesocket(member), closesocket(third), closesocket(listener);
+}
+
+static void notifications(void) {
+    struct sockaddr_in peer;
+    SOCKET listener = listening(&peer, 20), first = stream(), s = stream();
+    QOS most = sending(900000), half = sending(600000);
+    WSAEVENT event = WSACreateEvent();
+    WSANETWORKEVENTS events;
+    struct {
+        QOS qos;
+        RSVP_STATUS_INFO status;
+    } got;
+    DWORD size = 0;
+    int tries = 0;
+    /* What the group before had returns once its data has left. */
+    while (WSAConnect(first, NAME(peer), NULL, NULL, &most, NULL) == SOCKET_ERROR && tries++ < 200)
+        usleep(10000);
+    GIVES("WSAEventSelect", WSAEventSelect(s, event, FD_QOS));
+    FAILS("full", WSAConnect(s, NAME(peer), NULL, NULL, &half, NULL), WSAEOPNOTSUPP);
+    closesocket(first);
+    check("FD_QOS in time", (int)WSAWaitForMultipleEvents(1, &event, FALSE, 5000, FALSE), WSA_WAIT_EVENT_0);
+    GIVES("WSAEnumNetworkEvents", WSAEnumNetworkEvents(s, event, &events));
+    check("it is FD_QOS", events.lNetworkEvents, FD_QOS);
+    check("there is room", events.iErrorCode[FD_QOS_BIT], WSA_QOS_RECEIVERS);
+    memset(&got, 0, sizeof got);
+    GIVES("SIO_GET_QOS", WSAIoctl(s, SIO_GET_QOS, NULL, 0, &got, sizeof got, &size, NULL, NULL));
+    check("its status", (int)got.status.StatusCode, WSA_QOS_RECEIVERS);
+    FAILS("no more of it", WSAIoctl(s, SIO_GET_QOS, NULL, 0, &got, sizeof got, &size, NULL, NULL), WSAEWOULDBLOCK);
+    WSACloseEvent(event);
+    closesocket(s), closesocket(listener);
+}
+
+static volatile int completed, completed_bytes, told, told_errors;
+
+static void CALLBACK routine(DWORD error, DWORD moved, LPWSAOVERLAPPED overlapped, DWORD flags) {
+    completed = error ? -1 : completed + 1;
+    completed_bytes += (int)moved;
+    (void)overlapped, (void)flags;
+}
+
+static void CALLBACK window(HWND self, UINT message, WPARAM s, LPARAM reply) {
+    told |= message == 77 && self != NULL && s != 0 ? WSAGETSELECTEVENT(reply) : 0;
+    told_errors |= WSAGETSELECTERROR(reply);
+}
+
+static void later(void) {
+    struct sockaddr_in peer, local = address("127.0.0.1", 0);
+    SOCKET listener = listening(&peer, 20), s = stream(), server;
+    GUID guid = WSAID_CONNECTEX;
+    LPFN_CONNECTEX connect_ex = NULL;
+    OVERLAPPED overlapped, receiving;
+    DWORD moved = 0, size = 0, flags = 0;
+    char text[16] = "", hello[] = "hello";
+    WSABUF buffer;
+    int i;
+    GIVES("SIO_GET_EXTENSION_FUNCTION_POINTER", WSAIoctl(s, SIO_GET_EXTENSION_FUNCTION_POINTER, &guid, sizeof guid,
+                                                         &connect_ex, sizeof connect_ex, &size, NULL, NULL));
+    memset(&overlapped, 0, sizeof overlapped);
+    check("ConnectEx of what is not bound",
+          connect_ex(s, NAME(peer), hello, 5, &moved, &overlapped) ? 0 : WSAGetLastError(), WSAEINVAL);
+    GIVES("bind", bind(s, NAME(local)));
+    check("ConnectEx", connect_ex(s, NAME(peer), hello, 5, &moved, &overlapped) ? 0 : WSAGetLastError(),
+          WSA_IO_PENDING);
+    check("its end", WSAGetOverlappedResult(s, &overlapped, &moved, TRUE, &flags), TRUE);
+    check("what it sent", (int)moved, 5);
+    GIVES("SO_UPDATE_CONNECT_CONTEXT", setsockopt(s, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, NULL, 0));
+    server = accept(listener, NULL, NULL);
+    check("the other end has it", recv(server, text, sizeof text, 0), 5);
+
+    buffer.buf = text, buffer.len = sizeof text;
+    memset(&receiving, 0, sizeof receiving);
+    FAILS("WSARecv with a routine", WSARecv(server, &buffer, 1, NULL, &flags, &receiving, routine), WSA_IO_PENDING);
+    check("nothing yet", completed, 0);
+    check("send", send(s, "again", 5, 0), 5);
+    check("SleepEx", (int)SleepEx(5000, TRUE), WSA_WAIT_IO_COMPLETION);
+    check("called once", completed, 1);
+    check("with", completed_bytes, 5);
+
+    GIVES("WSAAsyncSelect", WSAAsyncSelect(server, (HWND)window, 77, FD_READ | FD_CLOSE));
+    check("send", send(s, "more", 4, 0), 4);
+    for (i = 0; i < 500 && !(told & FD_READ); i++)
+        usleep(10000);
+    closesocket(s);
+    check("recv", recv(server, text, sizeof text, 0), 4);
+    for (i = 0; i < 500 && !(told & FD_CLOSE); i++)
+        usleep(10000);
+    check("told of both", told, FD_READ | FD_CLOSE);
+    check("without errors", told_errors, 0);
+    closesocket(server), closesocket(listener);
+}
+
+static void leaves(void) {
+    struct sockaddr_in session = address("239.1.2.3", 5000), from, plain = address("127.0.0.1", 5000);
+    SOCKET sender = socket(AF_INET, SOCK_DGRAM, 0), receiver = socket(AF_INET, SOCK_DGRAM, 0), tcp = stream();
+    QOS qos = sending(100000), most = sending(5000000);
+    char text[64] = "";
+    int length = sizeof from;
+    DWORD room = sizeof text;
+    run("ip route add 239.0.0.0/8 dev lo");
+    check("WSAJoinLeaf of a stream",
+          WSAJoinLeaf(tcp, NAME(session), NULL, NULL, NULL, NULL, JL_BOTH) == INVALID_SOCKET ? WSAGetLastError() : 0,
+          WSAEOPNOTSUPP);
+    check("what is no session",
+          WSAJoinLeaf(receiver, NAME(plain), NULL, NULL, NULL, NULL, JL_BOTH) == INVALID_SOCKET ? WSAGetLastError() : 0,
+          WSAEADDRNOTAVAIL);
+    check("more than there is",
+          WSAJoinLeaf(sender, NAME(session), NULL, NULL, &most, NULL, JL_SENDER_ONLY) == INVALID_SOCKET
+              ? WSAGetLastError()
+              : 0,
+          WSAEOPNOTSUPP);
+    check("a receiver", WSAJoinLeaf(receiver, NAME(session), NULL, NULL, NULL, NULL, JL_RECEIVER_ONLY) == receiver, 1);
+    check("a sender", WSAJoinLeaf(sender, NAME(session), NULL, NULL, &qos, NULL, JL_SENDER_ONLY) == sender, 1);
+    check("sendto", sendto(sender, "all", 3, 0, NAME(session)), 3);
+    check("recvfrom", recvfrom(receiver, text, sizeof text, 0, (struct sockaddr *)&from, &length), 3);
+    closesocket(sender), closesocket(receiver), closesocket(tcp);
+    GIVES("WSAAddressToString", WSAAddressToStringA((struct sockaddr *)&session, sizeof session, NULL, text, &room));
+    check("as text", strcmp(text, "239.1.2.3:5000"), 0);
+    length = sizeof from;
+    GIVES("WSAStringToAddress", WSAStringToAddressA(text, AF_INET, NULL, (struct sockaddr *)&from, &length));
+    check("and back", from.sin_port == session.sin_port && from.sin_addr.s_addr == session.sin_addr.s_addr, 1);
+}
+
+/* A program that ends without WSACleanup leaves nothing on its links. */
+static void an_end_without_cleanup(void) {
+    pid_t child;
+    int status = 0;
+    run("ip link add gq0 type veth peer name gq1 && ip link set gq0 up && ip link set gq1 up");
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        WSADATA data;
+        setenv("GQOS_POLICY", getenv("GQOS_OTHER_POLICY"), 1);
+        exit(WSAStartup(MAKEWORD(2, 2), &data) || system("tc qdisc show dev gq0 | grep -q 'htb 6771:'"));
+    }
+    waitpid(child, &status, 0);
+    check("a tree while it runs", status, 0);
+    run("! tc qdisc show dev gq0 | grep 6771:");
+}
+
+int main(void) {
+    WSADATA data;
+    if (unshare(CLONE_NEWNET)) {
+        printf("no network of one's own: %s\n", strerror(errno));
+        return 77;
+    }
+    alarm(60);
+    an_end_without_cleanup();
+    check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
+    codes();
+    groups();
+    notifications();
+    later();
+    leaves();
+    GIVES("WSACleanup", WSACleanup());
+    printf(wrong ? "WRONG\n" : "RIGHT\n");
+    return wrong;
+}
