@@ -309,7 +309,7 @@ impl Provider {
         let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
         if callbacks.is_none() {
             let (due, inbox) = mpsc::channel::<Work>();
-            let body = move || inbox.into_iter().for_each(|work| calling_back(work));
+            let body = move || inbox.into_iter().for_each(calling_back);
             // Without a thread nobody is called; there is none for anything else then, either.
             if std::thread::Builder::new().name("gqos-callbacks".into()).spawn(body).is_ok() {
                 *callbacks = Some(due);

@@ -1,6 +1,8 @@
 /* What a program for Winsock's QoS does besides: groups, FD_QOS, ConnectEx, completion routines, multicast, and the
  * codes that need a network of one's own. Ends with 77 where it cannot have one. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <sched.h>
 #include <errno.h>
 #include <pthread.h>
