@@ -614,6 +614,31 @@ fn objects_are_honoured() {
     let (took, came, tos) = sent(slow);
     assert!(took >= Duration::from_millis(180) && came == 4, "shaped to half: {took:?}, {came} came");
     assert_eq!(tos, Value::Number(46 << 2));
+    let (.., tos) = sent(Wishes { traffic_class: Some(5), ..mode(ShapeDiscardMode::Borrow) });
+    assert_eq!(tos, Value::Number(40 << 2), "802.1p as its class selector");
+}
+
+/// Who names where he sends to is held to his flowspec without a peer.
+#[test]
+fn a_sender_may_name_its_destination() {
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let peer = other.local_addr().unwrap();
+    let mut spec = Flowspec::new(ServiceType::Guaranteed);
+    spec.token_rate = Some(Rate::new(20_000));
+    spec.token_bucket_size = Some(Bytes::new(2_100));
+    spec.max_sdu_size = Some(Bytes::new(1_000));
+    let socket = udp();
+    let wishes = Wishes { destination: Some(peer), ..Wishes::default() };
+    socket.set_qos_with(&Qos::sending(spec), wishes).unwrap();
+    assert_eq!(socket.decision().unwrap().charged.sending.get(), 20_000);
+    let before = std::time::Instant::now();
+    for _ in 0..4 {
+        assert_eq!(socket.send_to(&[0; 972], Flags::default(), peer), Ok(972));
+    }
+    assert!(before.elapsed() >= Duration::from_millis(90), "{:?}", before.elapsed());
+    assert_eq!(socket.set_qos_with(&sending(5000), wishes), Err(Wsa::Eopnotsupp));
+    assert_eq!(socket.set_qos_with(&Qos::BEST_EFFORT, wishes), Ok(()));
+    assert!(socket.decision().is_none());
 }
 
 /// Two threads in one connection, and a third that closes it.

@@ -40,7 +40,13 @@ impl<'a> Connecting<'a> {
     const DEFAULT: Self = Self {
         caller_data: None,
         sqos: None,
-        wishes: Wishes { excess: None, shaping_rate: None, ds_field: None },
+        wishes: Wishes {
+            excess: None,
+            shaping_rate: None,
+            ds_field: None,
+            traffic_class: None,
+            destination: None,
+        },
         gqos: None,
         callee_room: None,
     };

@@ -1,6 +1,7 @@
 //! Quality: what a socket has been promised, and how it is held to it.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, ServiceType, Wsa};
@@ -122,7 +123,7 @@ impl Endpoint {
         &self,
         asked: Option<Qos>,
         wishes: Wishes,
-        peer: std::net::IpAddr,
+        peer: IpAddr,
     ) -> Result<Option<Promise>> {
         let Some(asked) = asked else { return Ok(None) };
         if asks_for_nothing(&asked) {
@@ -211,7 +212,7 @@ impl Endpoint {
         {
             socket::limit_segment(&*self.fd, payload).map_err(failed)?;
         }
-        let dscp = wishes.ds_field.or(admitted.dscp);
+        let dscp = wishes.code_point().or(admitted.dscp);
         if admitted.class.is_some() || dscp.is_some() {
             socket::classify(&*self.fd, ipv6, dscp, admitted.class).map_err(failed)?;
         }
@@ -219,7 +220,7 @@ impl Endpoint {
     }
 
     /// The connection stands: it is held to what was promised, from its first byte on.
-    pub(super) fn keep(&self, promise: Option<Promise>, peer: std::net::IpAddr) -> Result<()> {
+    pub(super) fn keep(&self, promise: Option<Promise>, peer: IpAddr) -> Result<()> {
         let Some(Promise { granted, asked, wishes }) = promise else { return Ok(()) };
         let held = match granted {
             None => None,
@@ -251,7 +252,7 @@ impl Endpoint {
         Ok(())
     }
 
-    fn shape(&self, admitted: &Admitted, wishes: &Wishes, peer: std::net::IpAddr) -> Result<()> {
+    fn shape(&self, admitted: &Admitted, wishes: &Wishes, peer: IpAddr) -> Result<()> {
         let stream = self.is_stream();
         let framing = if stream {
             socket::tcp_framing(&*self.fd, peer).map_err(|_| Wsa::Enetdown)?
@@ -304,6 +305,12 @@ impl Endpoint {
             let qos = merged(asked, state.quality.asked.as_ref())?;
             match (state.phase, state.peer) {
                 (Phase::Connected, Some(peer)) => (qos, peer.ip()),
+                // One that names where it sends to has no need of a peer.
+                _ if !self.is_stream()
+                    && wishes.destination.is_some_and(|to| self.check_family(to).is_ok()) =>
+                {
+                    (qos, wishes.destination.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |to| to.ip()))
+                }
                 _ => {
                     (state.quality.asked, state.quality.wishes) = (Some(qos), wishes);
                     return Ok(());

@@ -1,6 +1,8 @@
 //! Wishes: what the objects of a QOS ask for besides its flowspecs, and what is said of a promise.
 
-use flowspec::objects::ShapeDiscardMode;
+use std::net::SocketAddr;
+
+use flowspec::objects::{Pointee, ShapeDiscardMode};
 use flowspec::{Object, Rate, Wsa};
 
 use crate::admission::Decision;
@@ -15,6 +17,11 @@ pub struct Wishes {
     pub shaping_rate: Option<Rate>,
     /// QOS_DS_CLASS: the code point of the packets, in place of the class's.
     pub ds_field: Option<u8>,
+    /// QOS_TRAFFIC_CLASS: the 802.1p priority, which goes along as the class selector of the same number where no
+    /// code point is asked for.
+    pub traffic_class: Option<u8>,
+    /// QOS_DESTADDR: where a datagram socket without a peer sends to.
+    pub destination: Option<SocketAddr>,
 }
 
 /// What was last said about a socket's quality.
@@ -45,10 +52,19 @@ impl Wishes {
                 Object::SdMode { shape_discard_mode } => wishes.excess = Some(*shape_discard_mode),
                 Object::ShapingRate { shaping_rate } => wishes.shaping_rate = Some(*shaping_rate),
                 Object::DsClass { ds_field } => wishes.ds_field = Some(*ds_field),
+                Object::TrafficClass { traffic_class } => wishes.traffic_class = Some(*traffic_class),
+                Object::Destaddr { socket_address: Pointee::Inside(address) } => {
+                    wishes.destination = Some(*address);
+                }
                 _ => {}
             }
         }
         wishes
+    }
+
+    /// The code point that is asked for, by whichever object. Source: RFC 2474, class selectors.
+    pub(super) fn code_point(&self) -> Option<u8> {
+        self.ds_field.or(self.traffic_class.map(|class| class << 3))
     }
 
     /// Whether what does not conform is sent at once.

@@ -33,6 +33,18 @@ pub(super) fn read(name: usize, length: i32, family: Family) -> Result<SocketAdd
     Err(Wsa::Efault)
 }
 
+/// The same of whatever family it says.
+///
+/// - **Errors**: WSAEFAULT where it is not there or too short; WSAEAFNOSUPPORT for a family that is not known.
+pub(super) fn read_any(name: usize, length: u32) -> Result<SocketAddr> {
+    let family = match u16::from_ne_bytes(memory::bytes(name)?) {
+        AF_INET => Family::Inet,
+        AF_INET6 => Family::Inet6,
+        _ => return Err(Wsa::Eafnosupport),
+    };
+    read(name, i32::try_from(length).map_err(|_| Wsa::Efault)?, family)
+}
+
 fn parse(bytes: &[u8], family: Family) -> Result<SocketAddr> {
     let port = u16::from_be_bytes([bytes[2], bytes[3]]);
     match (u16::from_ne_bytes([bytes[0], bytes[1]]), family) {

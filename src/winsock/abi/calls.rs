@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use flowspec::abi::Abi;
 use flowspec::buffer::{LONGEST_PROVIDER_SPECIFIC, QosBytes};
+use flowspec::objects::{Object, Pointee};
 use flowspec::raw::RawFlowspec;
 use flowspec::{Qos, RawQos, Wsa};
 
@@ -82,7 +83,17 @@ pub(super) fn qos(address: usize) -> Result<Option<(Qos, Wishes)>> {
     memory::read(place, &mut objects)?;
     let bytes = QosBytes { abi: Abi::Win64, qos: raw, provider_specific: &objects };
     match bytes.check() {
-        Ok(request) => Ok(Some((request.qos(), Wishes::of(&request.provider_specific)))),
+        Ok(request) => {
+            let mut wishes = Wishes::of(&request.provider_specific);
+            for object in &request.provider_specific {
+                // An address may lie anywhere in the program.
+                if let Object::Destaddr { socket_address: Pointee::Outside(outside) } = object {
+                    let place = usize::try_from(outside.pointer).map_err(|_| Wsa::Efault)?;
+                    wishes.destination = Some(address::read_any(place, outside.count)?);
+                }
+            }
+            Ok(Some((request.qos(), wishes)))
+        }
         Err(_) => Err(Wsa::Eopnotsupp),
     }
 }

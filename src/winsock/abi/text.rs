@@ -6,7 +6,6 @@ use flowspec::Wsa;
 
 use super::super::Result;
 use super::super::provider::provider;
-use super::super::socket::Family;
 use super::address::{self, AF_INET, AF_INET6};
 use super::{SOCKET_ERROR, api, memory, spi};
 
@@ -36,13 +35,11 @@ fn parse(text: &str, family: i32) -> Result<SocketAddr> {
 
 fn to_string(place: usize, length: u32, text: usize, room: usize, wide: bool) -> Result<i32> {
     provider()?;
-    let family = match u16::from_ne_bytes(memory::bytes(place)?) {
-        AF_INET => Family::Inet,
-        AF_INET6 => Family::Inet6,
-        _ => return Err(Wsa::Einval),
-    };
-    let length = i32::try_from(length).map_err(|_| Wsa::Efault)?;
-    let written = text_of(address::read(place, length, family)?);
+    let address = address::read_any(place, length).map_err(|wsa| match wsa {
+        Wsa::Eafnosupport => Wsa::Einval,
+        wsa => wsa,
+    })?;
+    let written = text_of(address);
     let size = written.len() + 1;
     let given = memory::u32_at(room)?;
     memory::write_u32(room, u32::try_from(size).map_err(|_| Wsa::Efault)?)?;
