@@ -112,6 +112,10 @@ impl Driver {
             Command::Reserve { asked, reply } => self.reserve(*asked, reply).await,
             Command::Ask { operation, reply } => self.ask(operation, Caller::Asks(reply)).await,
             Command::Connected { id } => self.feed(Input::Connected { id }).await,
+            // Nothing is on its way any more, neither in a socket nor in a class.
+            Command::Closed { id, lingering: Lingering::Nothing } if self.manager.class(&id).is_none() => {
+                self.feed(Input::Closed { id }).await;
+            }
             Command::Closed { id, lingering } => self.drain(id, lingering),
             Command::Drained { id, sent } => {
                 if let Some((interface, class, handle)) = self.manager.measured_class(&id)
