@@ -10,7 +10,7 @@
 mod common;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::policy;
@@ -18,8 +18,8 @@ use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::admission::Operation;
 use gqos::linux::raw::Flags;
 use gqos::winsock::{
-    Choice, Connecting, Event, Events, Family, Grouping, Kind, Outcome, Socket, Value, Verdict, ask,
-    startup_with, wait_for_events,
+    Callback, Choice, Connecting, Event, Events, Family, Grouping, Kind, Outcome, Role, Socket, Value,
+    Verdict, ask, startup_with, wait_for_events,
 };
 
 const POLICY: &str = r#"
@@ -268,4 +268,62 @@ fn a_condition_function_may_put_the_new_socket_into_a_group() {
     assert!(id(&first) != Grouping::None && id(&first) == id(&second));
     assert_eq!(id(&accept(Grouping::None).unwrap()), Grouping::None);
     assert_eq!(accept(Grouping::Join(99)).map(drop), Err(Wsa::Einval));
+}
+
+#[test]
+fn events_may_be_awaited() {
+    let _alone = alone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (_listener, peer) = listener("127.0.0.1");
+        let (socket, event) = (tcp(Grouping::None), Event::new().unwrap());
+        socket.select_events(Some(&event), Events::CONNECT | Events::WRITE).unwrap();
+        let begun = socket.connect(peer, &with(100));
+        assert!(matches!(begun, Ok(_) | Err(Wsa::Ewouldblock)), "{begun:?}");
+        let signalled = tokio::time::timeout(Duration::from_secs(5), event.signalled()).await;
+        assert_eq!(signalled.expect("in time"), Ok(()));
+        let found = socket.take_events(Some(&event)).unwrap();
+        assert!(found.events.contains(Events::CONNECT) && found.errors[4].is_none(), "{found:?}");
+    });
+}
+
+#[test]
+fn a_function_may_be_told_instead() {
+    let _alone = alone();
+    let (listener, peer) = listener("127.0.0.1");
+    let (tell, told) = std::sync::mpsc::channel();
+    let socket = tcp(Grouping::None);
+    let callback: Callback = Arc::new(move |number, event, error| {
+        // From inside nothing may wait.
+        let inside = tcp(Grouping::None).connect(peer, &Connecting::default());
+        tell.send((number, event, error, inside)).unwrap();
+    });
+    assert_eq!(socket.select_callback(None, Events::READ), Err(Wsa::Einval));
+    socket.select_callback(Some(callback), Events::CONNECT | Events::READ | Events::CLOSE).unwrap();
+    let _ = socket.connect(peer, &with(100));
+    let next = || told.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert_eq!(next(), (socket.number(), Events::CONNECT, None, Err(Wsa::Einprogress)));
+    let (mut other, _) = listener.accept().unwrap();
+    std::io::Write::write_all(&mut other, b"hello").unwrap();
+    assert_eq!(next().1, Events::READ);
+    assert_eq!(socket.receive(&mut [0; 16], Flags::default()), Ok(5));
+    drop(other);
+    assert_eq!(next().1, Events::CLOSE);
+}
+
+#[test]
+fn a_leaf_is_held_to_what_its_session_was_promised() {
+    let _alone = alone();
+    let sender = Socket::open(Family::Inet, Kind::Datagram).unwrap();
+    let session: SocketAddr = "239.1.2.3:5000".parse().unwrap();
+    assert_eq!(tcp(Grouping::None).join_leaf(session, &with(100), Role::Sender), Err(Wsa::Eopnotsupp));
+    let plain = "127.0.0.1:5000".parse().unwrap();
+    assert_eq!(sender.join_leaf(plain, &with(100), Role::Sender), Err(Wsa::Eaddrnotavail));
+    let other = Socket::open(Family::Inet6, Kind::Datagram).unwrap();
+    assert_eq!(other.join_leaf(session, &with(100), Role::Both), Err(Wsa::Eafnosupport));
+    // By which link sessions leave is the machine's to say: only where it is one that the policy knows.
+    match sender.join_leaf(session, &with(100), Role::Sender) {
+        Ok(()) => assert_eq!(sender.decision().unwrap().charged.sending, Rate::new(100_000)),
+        Err(code) => assert!(matches!(code, Wsa::Eopnotsupp | Wsa::Enetunreach), "{code:?}"),
+    }
 }

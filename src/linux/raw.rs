@@ -396,6 +396,15 @@ impl Signal {
     }
 }
 
+impl Signal {
+    /// Another descriptor of the same.
+    ///
+    /// - **Errors**: `fcntl`.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.0.as_fd().try_clone_to_owned()
+    }
+}
+
 impl AsRawFd for Signal {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()

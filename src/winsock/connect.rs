@@ -15,7 +15,7 @@ use super::provider::provider;
 use super::qos::Promise;
 use super::setup::{Answer, Offer};
 use super::socket::{Endpoint, Phase};
-use super::waiting::{is_forced, may_block, now, wait};
+use super::waiting::{is_forced, may_block, now, wait, watch};
 use super::wishes::{Status, Wishes};
 use crate::linux;
 use crate::linux::raw::{self, Ready};
@@ -431,8 +431,6 @@ impl Endpoint {
     /// The descriptor as the reactor watches it: one of its own, since others may watch the same socket.
     pub(super) fn watched(&self, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
         let own = self.fd.try_clone().map_err(|error| raw::code(&error))?;
-        // SAFETY: an OwnedFd keeps its descriptor open and is always the same.
-        let watched = unsafe { AsyncFd::register_with_interest(own, interest) };
-        watched.map_err(|_| Wsa::Enobufs)
+        watch(own, interest)
     }
 }

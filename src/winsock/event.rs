@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowspec::Wsa;
+use tokio::io::Interest;
 
 use super::Result;
-use super::waiting::wait_for_all;
+use super::waiting::{wait_for_all, watch};
 use crate::linux::raw::{self, Ready, Signal};
 
 /// An event that stays signalled until it is reset. Cheap to clone; the clones are one event.
@@ -35,6 +36,21 @@ impl Event {
     /// It is not signalled any more.
     pub fn reset(&self) {
         self.0.clear();
+    }
+
+    /// Waits until it is signalled, as a future: on whichever tokio runtime it is awaited.
+    ///
+    /// - **Errors**: WSAEMFILE; WSAENETDOWN where the runtime has ended.
+    pub async fn signalled(&self) -> Result<()> {
+        let own = self.0.duplicate().map_err(|error| raw::code(&error))?;
+        let watched = watch(own, Interest::READABLE)?;
+        loop {
+            let mut guard = watched.readable().await.map_err(|_| Wsa::Enetdown)?;
+            if self.is_set() {
+                return Ok(());
+            }
+            guard.clear_ready();
+        }
     }
 
     /// Whether it is signalled, at once.

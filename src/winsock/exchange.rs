@@ -16,6 +16,7 @@ use super::group::Grouping;
 use super::provider::provider;
 use super::setup::{Answer, HEAD, Kind, Offer, rest_of};
 use super::socket::Endpoint;
+use super::waiting::watch;
 use crate::linux::raw::{self, Signal};
 
 /// How long a caller waits for its answer.
@@ -141,10 +142,7 @@ impl Endpoint {
         let fd = Arc::clone(&self.fd);
         let watched = self.fd.try_clone().map_err(|error| raw::code(&error))?;
         provider()?.spawn(async move {
-            // SAFETY: an OwnedFd keeps its descriptor open and is always the same.
-            let watched =
-                unsafe { tokio::io::unix::AsyncFd::register_with_interest(watched, Interest::READABLE) };
-            let Ok(watched) = watched else { return };
+            let Ok(watched) = watch(watched, Interest::READABLE) else { return };
             drop(fd);
             let room = Arc::new(Semaphore::new(MOST_AT_ONCE));
             loop {

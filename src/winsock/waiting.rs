@@ -1,10 +1,12 @@
 //! Blocking calls: how they wait, and how they are cancelled.
 
 use std::cell::Cell;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use flowspec::Wsa;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::Result;
 use super::socket::Endpoint;
@@ -153,6 +155,15 @@ pub(super) fn wait_for_all(watched: &mut [(i32, Ready)], timeout: Option<Duratio
             Err(error) => return Err(raw::code(&error)),
         }
     }
+}
+
+/// A descriptor as a reactor watches it: one of its own, since others may watch the same file.
+///
+/// - **Errors**: WSAENOBUFS.
+pub(super) fn watch(own: OwnedFd, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd keeps its descriptor open and is always the same.
+    let watched = unsafe { AsyncFd::register_with_interest(own, interest) };
+    watched.map_err(|_| Wsa::Enobufs)
 }
 
 /// The moment after which a wait is over.
