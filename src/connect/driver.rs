@@ -1,7 +1,7 @@
 //! The loop: it feeds the manager inputs and carries out its effects.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use flowspec::{Both, Direction, Micros, Rate};
@@ -9,40 +9,28 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::{Asked, resolve};
-use super::host::{Command, Reply, Rooms};
+use super::command::{Command, Reply, WeakCommands};
+use super::core::{Caller, Core, Told, lock};
 use super::lingering::Lingering;
 use super::meter::Meter;
-use super::promise::{Granted, Reservation, Standing};
 use super::report::{InterfaceReport, class_report};
 use crate::admission::{Decision, Operation, Refusal};
 use crate::linux::{Claim, Link, LinkEvent, LinkEvents, LinuxError, Netlink, RootQdisc};
-use crate::manager::{Answer, Effect, Input, Manager, Notice, Root, Seen, Ticket};
-use crate::policy::{Enforcement, Policy};
+use crate::manager::{Effect, Input, Root, Seen};
+use crate::policy::Enforcement;
 use crate::tc::{HtbRoot, MAJOR};
 
 /// The loop's state. It has no rule of its own.
 pub(super) struct Driver {
-    manager: Manager,
+    core: Arc<Mutex<Core>>,
     netlink: Netlink,
-    started: Instant,
-    callers: BTreeMap<Ticket, Caller>,
     claims: Vec<Claim>,
-    next_ticket: u64,
     /// To hear of drained sockets without keeping the loop alive.
-    commands: mpsc::WeakUnboundedSender<Command>,
-    /// Those who hold reservations.
-    standings: HashMap<String, Weak<Standing>>,
-    rooms: Rooms,
+    commands: WeakCommands,
     /// Interfaces that are down, with what they carried before.
     down: BTreeMap<String, Both<Option<Rate>>>,
     /// What the classes of interfaces have sent, where something is measured.
     meters: BTreeMap<String, Meter>,
-}
-
-/// Who waits for an answer.
-enum Caller {
-    Reserves(oneshot::Sender<Reply>),
-    Asks(oneshot::Sender<Answer>),
 }
 
 /// How long a class may hold packets of a flow that has ended.
@@ -55,25 +43,13 @@ const DRAIN_STEP: Duration = Duration::from_millis(5);
 const MEASURE: Duration = Duration::from_secs(1);
 
 impl Driver {
-    pub(super) fn new(
-        policy: &Arc<Policy>,
-        netlink: Netlink,
-        commands: mpsc::WeakUnboundedSender<Command>,
-        rooms: Rooms,
-    ) -> Self {
-        Self {
-            manager: Manager::new(Arc::clone(policy)),
-            netlink,
-            started: Instant::now(),
-            callers: BTreeMap::new(),
-            claims: Vec::new(),
-            next_ticket: 0,
-            commands,
-            standings: HashMap::new(),
-            rooms,
-            down: BTreeMap::new(),
-            meters: BTreeMap::new(),
-        }
+    pub(super) fn new(core: Arc<Mutex<Core>>, netlink: Netlink, commands: WeakCommands) -> Self {
+        let (claims, down, meters) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self { core, netlink, claims, commands, down, meters }
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        lock(&self.core)
     }
 
     pub(super) async fn run(
@@ -81,10 +57,13 @@ impl Driver {
         mut inbox: mpsc::UnboundedReceiver<Command>,
         mut links: Option<LinkEvents>,
     ) {
-        let measures = self.manager.ledger().policy().measures();
+        let measures = self.core().manager.ledger().policy().measures();
         let mut next_measure = Instant::now() + MEASURE;
         loop {
-            let due = self.manager.due().map(|due| self.started + Duration::from_micros(due));
+            let due = {
+                let core = self.core();
+                core.manager.due().map(|due| core.started + Duration::from_micros(due))
+            };
             tokio::select! {
                 biased;
                 command = inbox.recv() => match command {
@@ -94,7 +73,13 @@ impl Driver {
                         let _ = reply.send(());
                         return;
                     }
-                    Some(command) => self.obey(command).await,
+                    Some(command) => {
+                        let counted = command.may_make_room();
+                        self.obey(command).await;
+                        if counted {
+                            self.commands.obeyed();
+                        }
+                    }
                 },
                 event = next(&mut links) => self.link_changed(event).await,
                 () = sleep_until(next_measure), if measures => {
@@ -111,14 +96,18 @@ impl Driver {
         match command {
             Command::Reserve { asked, reply } => self.reserve(*asked, reply).await,
             Command::Ask { operation, reply } => self.ask(operation, Caller::Asks(reply)).await,
+            Command::Effects(effects) => self.carry_out(effects).await,
             Command::Connected { id } => self.feed(Input::Connected { id }).await,
             // Nothing is on its way any more, neither in a socket nor in a class.
-            Command::Closed { id, lingering: Lingering::Nothing } if self.manager.class(&id).is_none() => {
+            Command::Closed { id, lingering: Lingering::Nothing }
+                if self.core().manager.class(&id).is_none() =>
+            {
                 self.feed(Input::Closed { id }).await;
             }
             Command::Closed { id, lingering } => self.drain(id, lingering),
             Command::Drained { id, sent } => {
-                if let Some((interface, class, handle)) = self.manager.measured_class(&id)
+                let measured = self.core().manager.measured_class(&id);
+                if let Some((interface, class, handle)) = measured
                     && let Some(meter) = self.meters.get_mut(&interface)
                 {
                     meter.ended(&class, handle, sent);
@@ -135,56 +124,36 @@ impl Driver {
         }
     }
 
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    /// Feeds one input and carries out what follows.
+    pub(super) async fn feed(&self, input: Input) {
+        let effects = self.core().handle(input);
+        self.carry_out(effects).await;
     }
 
-    /// Feeds one input and carries out what follows, in order, to the end.
-    pub(super) async fn feed(&mut self, input: Input) {
-        let mut effects = VecDeque::from(self.manager.handle(input, self.now_us()));
-        while let Some(effect) = effects.pop_front() {
-            match effect {
-                Effect::Apply { ticket, index, change } => {
-                    let result = self.netlink.apply(index, &change).await;
-                    let result = result.map_err(|error| error.to_string());
-                    let input = Input::Applied { ticket, result };
-                    effects.extend(self.manager.handle(input, self.now_us()));
-                }
-                Effect::Answer { ticket, answer } => self.answer(ticket, *answer),
-                Effect::Tell(notice) => self.tell(notice),
-            }
-        }
-    }
-
-    /// What somebody is told who did not ask just now.
-    fn tell(&mut self, notice: Notice) {
-        match notice {
-            Notice::Ended(decision) => drop(self.standings.remove(&decision.id)),
-            Notice::Lost(lost) => {
-                if let Some(standing) =
-                    self.standings.remove(&lost.id).and_then(|standing| standing.upgrade())
-                {
-                    standing.lose(lost);
-                }
-            }
-            Notice::Room { id } => {
-                let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(room) = rooms.get(&id) {
-                    room.notify_one();
-                }
-            }
+    /// Carries out effects in order, to the end.
+    async fn carry_out(&self, mut effects: Vec<Effect>) {
+        loop {
+            let (told, rest) = self.core().settle(effects);
+            told.into_iter().for_each(Told::tell);
+            let mut rest = rest.into_iter();
+            let Some(Effect::Apply { ticket, index, change }) = rest.next() else { return };
+            let result = self.netlink.apply(index, &change).await;
+            let result = result.map_err(|error| error.to_string());
+            effects = rest.collect();
+            effects.extend(self.core().handle(Input::Applied { ticket, result }));
         }
     }
 
     /// A link has changed: what it carries now counts, nothing where it is down.
     async fn link_changed(&mut self, event: LinkEvent) {
-        for (interface, index) in self.manager.interfaces() {
+        let interfaces = self.core().manager.interfaces();
+        for (interface, index) in interfaces {
             if index != event.index {
                 continue;
             }
             let was = self.down.contains_key(&interface);
             for direction in Direction::BOTH {
-                let capacity = self.manager.ledger().capacity(&interface, direction);
+                let capacity = self.core().manager.ledger().capacity(&interface, direction);
                 let carries = match (event.carries, was) {
                     (false, false) => {
                         let before = self.down.entry(interface.clone()).or_default();
@@ -207,17 +176,16 @@ impl Driver {
     }
 
     /// Something that nobody has asked for.
-    async fn set(&mut self, operation: Operation) {
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        self.feed(Input::Ask { ticket, operation: Box::new(operation) }).await;
+    async fn set(&self, operation: Operation) {
+        self.ask(Box::new(operation), Caller::Nobody).await;
     }
 
     /// Tells the ledger what the flows of measured classes have sent.
     async fn measure(&mut self) {
-        let now = self.now_us();
-        for (interface, index) in self.manager.interfaces() {
-            let classes = self.manager.measured(&interface);
+        let now = self.core().now_us();
+        let interfaces = self.core().manager.interfaces();
+        for (interface, index) in interfaces {
+            let classes = self.core().manager.measured(&interface);
             if classes.is_empty() {
                 self.meters.remove(&interface);
                 continue;
@@ -234,49 +202,22 @@ impl Driver {
         }
     }
 
-    fn answer(&mut self, ticket: Ticket, Answer { decision, admitted }: Answer) {
-        let (Some(caller), Some(commands)) = (self.callers.remove(&ticket), self.commands.upgrade()) else {
-            return;
-        };
-        let caller = match caller {
-            Caller::Reserves(caller) => caller,
-            Caller::Asks(caller) => {
-                // Who asked may have gone; it is so all the same.
-                let _ = caller.send(Answer { decision, admitted });
-                return;
-            }
-        };
-        let reply = match admitted {
-            None => Err(Box::new(decision)),
-            Some(admitted) => {
-                let standing: Arc<Standing> = Arc::default();
-                self.standings.insert(decision.id.clone(), Arc::downgrade(&standing));
-                let reservation = Reservation::new(commands, decision.id.clone(), standing);
-                Ok(Granted { admitted, decision, reservation })
-            }
-        };
-        // The caller may have given up, now or before it looks: what it was granted then gives itself
-        // back, as the reservation is dropped.
-        let _ = caller.send(reply);
-    }
-
-    async fn ask(&mut self, operation: Box<Operation>, caller: Caller) {
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        self.callers.insert(ticket, caller);
-        self.feed(Input::Ask { ticket, operation }).await;
+    async fn ask(&self, operation: Box<Operation>, caller: Caller) {
+        let effects = self.core().ask(operation, caller);
+        self.carry_out(effects).await;
     }
 
     async fn reserve(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
         if reply.is_closed() {
             return;
         }
-        let looked = match self.manager.knows(&asked.link.name) {
+        let known = self.core().manager.knows(&asked.link.name);
+        let looked = match known {
             true => Ok(()),
             false => self.look_at(&asked.link).await,
         };
         let request = match looked {
-            Ok(()) => resolve(self.manager.ledger().policy(), &asked),
+            Ok(()) => resolve(self.core().manager.ledger().policy(), &asked),
             Err(error) => {
                 let interface = asked.link.name.clone();
                 Err(Refusal::TrafficControl { interface, cause: error.to_string() })
@@ -288,9 +229,11 @@ impl Driver {
                 self.ask(operation, Caller::Reserves(reply)).await;
             }
             Err(refusal) => {
-                let ledger = self.manager.ledger();
-                let decision =
-                    Decision::refused(self.now_us(), &asked.id, &asked.link.name, &refusal, ledger);
+                let decision = {
+                    let core = self.core();
+                    let ledger = core.manager.ledger();
+                    Decision::refused(core.now_us(), &asked.id, &asked.link.name, &refusal, ledger)
+                };
                 // Who asked may have gone.
                 let _ = reply.send(Err(Box::new(decision)));
             }
@@ -300,7 +243,8 @@ impl Driver {
     /// Looks at an interface and lets the manager prepare it.
     pub(super) async fn look_at(&mut self, link: &Link) -> Result<(), LinuxError> {
         let name = &link.name;
-        let enforcement = self.manager.ledger().policy().interface(name).map(|policy| policy.enforcement);
+        let policy = Arc::clone(self.core().manager.ledger().policy());
+        let enforcement = policy.interface(name).map(|policy| policy.enforcement);
         let root = match enforcement {
             // What the policy does not know, or keeps in user space, is left to whoever programs it.
             None => return Ok(()),
@@ -331,7 +275,7 @@ impl Driver {
     /// Lets a flow that ended finish sending before its class goes.
     fn drain(&self, id: String, lingering: Lingering) {
         let Some(commands) = self.commands.upgrade() else { return };
-        let (netlink, class) = (self.netlink.clone(), self.manager.class(&id));
+        let (netlink, class) = (self.netlink.clone(), self.core().manager.class(&id));
         let mut sent = None;
         tokio::spawn(async move {
             lingering.finish().await;
@@ -345,21 +289,22 @@ impl Driver {
                 }
                 tokio::time::sleep(DRAIN_STEP).await;
             }
-            // A loop that has ended has given everything back.
-            let _ = commands.send(Command::Drained { id, sent });
+            commands.send(Command::Drained { id, sent });
         });
     }
 
     async fn report(&self) -> Result<Vec<InterfaceReport>, LinuxError> {
         let mut reports = Vec::new();
-        for (interface, index) in self.manager.interfaces() {
-            let Some(status) = self.manager.status(&interface) else { continue };
+        let interfaces = self.core().manager.interfaces();
+        for (interface, index) in interfaces {
+            let status = self.core().manager.status(&interface);
+            let Some(status) = status else { continue };
             let (mut direct_packets, mut classes) = (0, Vec::new());
             if status.kernel.is_ok() {
                 if let RootQdisc::Htb(root) = self.netlink.root(index).await? {
                     direct_packets = root.direct_packets;
                 }
-                let flows = self.manager.classes(&interface);
+                let flows = self.core().manager.classes(&interface);
                 let mut states = self.netlink.classes(index).await?;
                 states.sort_by_key(|state| state.class.handle);
                 classes = states.iter().map(|state| class_report(state, &flows)).collect();

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowspec::Qos;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
-use super::ask::{Ask, Asked};
+use super::ask::{Ask, Asked, resolve};
+use super::command::{Command, Commands, Reply};
 use super::connector::Connector;
+use super::core::{Caller, Core, Told, lock};
 use super::driver::Driver;
 use super::error::ConnectError;
 use super::lingering::Lingering;
@@ -27,7 +29,8 @@ use crate::policy::{GroupMode, Policy, Protocol, Subject};
 /// Belongs to the network namespace of the thread that started it, and to its tokio runtime.
 #[derive(Clone)]
 pub struct Host {
-    commands: mpsc::UnboundedSender<Command>,
+    core: Arc<Mutex<Core>>,
+    commands: Commands,
     netlink: Netlink,
     names: Arc<AtomicU64>,
     ways: Arc<Ways>,
@@ -36,39 +39,6 @@ pub struct Host {
 
 /// Those who wait for room, and how they are told.
 pub(super) type Rooms = Arc<Mutex<HashMap<String, Arc<Notify>>>>;
-
-/// What the loop is told.
-pub(super) enum Command {
-    Reserve {
-        asked: Box<Asked>,
-        reply: oneshot::Sender<Reply>,
-    },
-    Ask {
-        operation: Box<Operation>,
-        reply: oneshot::Sender<Answer>,
-    },
-    Connected {
-        id: String,
-    },
-    Closed {
-        id: String,
-        lingering: Lingering,
-    },
-    /// With the bytes that its class has sent, if that is known.
-    Drained {
-        id: String,
-        sent: Option<u64>,
-    },
-    Report {
-        reply: oneshot::Sender<Result<Vec<InterfaceReport>, LinuxError>>,
-    },
-    Stop {
-        reply: oneshot::Sender<()>,
-    },
-}
-
-/// What the caller of a reservation is told.
-pub(super) type Reply = Result<Granted, Box<Decision>>;
 
 impl Host {
     /// Starts a manager under this policy, in this thread's network namespace.
@@ -84,9 +54,11 @@ impl Host {
             return Err(LinuxError::call("start", "the policy", cause));
         }
         let netlink = Netlink::open()?;
-        let (commands, inbox) = mpsc::unbounded_channel();
-        let rooms = Arc::default();
-        let mut driver = Driver::new(&policy, netlink.clone(), commands.downgrade(), Arc::clone(&rooms));
+        let (commands, inbox) = Commands::new();
+        let rooms = Rooms::default();
+        let core = Core::new(&policy, commands.downgrade(), Arc::clone(&rooms));
+        let core = Arc::new(Mutex::new(core));
+        let mut driver = Driver::new(Arc::clone(&core), netlink.clone(), commands.downgrade());
         for name in policy.interfaces.keys() {
             let looked = match netlink.link_by_name(name).await {
                 Ok(link) => driver.look_at(&link).await,
@@ -103,7 +75,7 @@ impl Host {
         // What links do from now on; a kernel that tells nobody is one whose links do nothing.
         let links = netlink.watch_links().ok();
         tokio::spawn(driver.run(inbox, links));
-        Ok(Self { commands, netlink, names: Arc::default(), ways: Arc::default(), rooms })
+        Ok(Self { core, commands, netlink, names: Arc::default(), ways: Arc::default(), rooms })
     }
 
     /// Makes connections.
@@ -195,8 +167,7 @@ impl Host {
     }
 
     pub(super) fn tell(&self, command: Command) {
-        // A manager that has stopped has given everything back.
-        let _ = self.commands.send(command);
+        self.commands.send(command);
     }
 
     /// The link by which packets to the peer leave.
@@ -219,18 +190,72 @@ impl Host {
         local_port: u16,
     ) -> Result<Granted, ConnectError> {
         let link = self.way(peer).await?;
+        let asked = self.asked_by(ask, link, Subject { protocol, local_port, peer });
+        let waits = self.make_room_for(&asked);
+        let answer = self.begin(asked);
+        self.finish(waits, answer.await.map_err(|_| ConnectError::Stopped)?)
+    }
+
+    /// The same on the caller's own thread, where the way is known and nothing is asked of the kernel. Should the
+    /// answer not be there at once, `block` waits for it.
+    pub(crate) fn reserve_now(
+        &self,
+        ask: &Ask,
+        peer: IpAddr,
+        protocol: Protocol,
+        local_port: u16,
+        block: impl FnOnce(oneshot::Receiver<Reply>) -> Option<Reply>,
+    ) -> Option<Result<Granted, ConnectError>> {
+        let link = self.ways.get(peer)?;
+        if !self.commands.are_done() || !lock(&self.core).manager.is_in_user_space(&link.name) {
+            return None;
+        }
+        let asked = self.asked_by(ask, link, Subject { protocol, local_port, peer });
+        let waits = self.make_room_for(&asked);
+        let mut answer = self.begin(asked);
+        // Somebody else's class may have to go first, by the loop.
+        let answered = answer.try_recv().ok().or_else(|| block(answer));
+        Some(answered.ok_or(ConnectError::Stopped).and_then(|answer| self.finish(waits, answer)))
+    }
+
+    fn asked_by(&self, ask: &Ask, link: Link, subject: Subject) -> Box<Asked> {
         let number = || self.names.fetch_add(1, Ordering::Relaxed) + 1;
         let id = ask.id.clone().unwrap_or_else(|| format!("flow-{}", number()));
-        let subject = Subject { protocol, local_port, peer };
-        let asked = Box::new(Asked { id, ask: ask.clone(), link, subject });
-        let waits = ask.wait.then(|| asked.id.clone());
-        if let Some(id) = &waits {
-            // Before it is asked, so that nothing is missed.
-            self.rooms().entry(id.clone()).or_default();
-        }
+        Box::new(Asked { id, ask: ask.clone(), link, subject })
+    }
+
+    /// A place for one who may have to wait: before he asks, so that nothing is missed.
+    fn make_room_for(&self, asked: &Asked) -> Option<String> {
+        let id = asked.ask.wait.then(|| asked.id.clone())?;
+        self.rooms().entry(id.clone()).or_default();
+        Some(id)
+    }
+
+    /// Asks: at once where nothing is asked of the kernel and nobody is before, else in the loop.
+    fn begin(&self, asked: Box<Asked>) -> oneshot::Receiver<Reply> {
         let (reply, answer) = oneshot::channel();
-        self.tell(Command::Reserve { asked, reply });
-        let answered = answer.await.map_err(|_| ConnectError::Stopped)?;
+        let mut core = lock(&self.core);
+        let ladder = match self.commands.are_done() && core.manager.is_in_user_space(&asked.link.name) {
+            true => resolve(core.manager.ledger().policy(), &asked).ok(),
+            false => None,
+        };
+        let Some(ladder) = ladder else {
+            drop(core);
+            self.tell(Command::Reserve { asked, reply });
+            return answer;
+        };
+        let operation = Box::new(Operation::Reserve(Box::new(ladder)));
+        let effects = core.ask(operation, Caller::Reserves(reply));
+        let (told, rest) = core.settle(effects);
+        drop(core);
+        told.into_iter().for_each(Told::tell);
+        if !rest.is_empty() {
+            self.tell(Command::Effects(rest));
+        }
+        answer
+    }
+
+    fn finish(&self, waits: Option<String>, answered: Reply) -> Result<Granted, ConnectError> {
         let decision = match &answered {
             Ok(granted) => &granted.decision,
             Err(decision) => decision,

@@ -5,8 +5,10 @@
 //! once: on close, drop, reset or error. Decides nothing: a [`Host`] runs the manager.
 
 mod ask;
+mod command;
 mod connection;
 mod connector;
+mod core;
 mod driver;
 mod error;
 mod flow;

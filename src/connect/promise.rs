@@ -2,16 +2,14 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::mpsc;
-
-use super::host::Command;
+use super::command::{Command, Commands};
 use super::lingering::Lingering;
 use crate::admission::Decision;
 use crate::manager::{Admitted, Lost};
 
 /// A reservation, given back exactly once: by [`end`](Self::end) or when dropped.
 pub(crate) struct Reservation {
-    commands: mpsc::UnboundedSender<Command>,
+    commands: Commands,
     id: String,
     standing: Arc<Standing>,
     ended: bool,
@@ -62,11 +60,7 @@ impl Standing {
 }
 
 impl Reservation {
-    pub(super) const fn new(
-        commands: mpsc::UnboundedSender<Command>,
-        id: String,
-        standing: Arc<Standing>,
-    ) -> Self {
+    pub(super) const fn new(commands: Commands, id: String, standing: Arc<Standing>) -> Self {
         Self { commands, id, standing, ended: false }
     }
 
@@ -81,8 +75,7 @@ impl Reservation {
     }
 
     fn tell(&self, command: Command) {
-        // A manager that has stopped has given everything back.
-        let _ = self.commands.send(command);
+        self.commands.send(command);
     }
 
     pub(crate) fn end(mut self, lingering: Lingering) {

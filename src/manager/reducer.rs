@@ -311,6 +311,12 @@ impl Manager {
         self.interfaces.iter().map(|(name, interface)| (name.clone(), interface.index)).collect()
     }
 
+    /// Whether an interface has been seen and is left to user space: nothing is asked of the kernel for its flows.
+    pub fn is_in_user_space(&self, interface: &str) -> bool {
+        let state = self.interfaces.get(interface).map(|interface| &interface.state);
+        matches!(state, Some(State::UserSpace(_)))
+    }
+
     /// Whether an interface has been seen.
     pub fn knows(&self, interface: &str) -> bool {
         self.interfaces.contains_key(interface)

@@ -228,6 +228,10 @@ impl Provider {
         local_port: u16,
     ) -> core::result::Result<Granted, Refused> {
         let host = self.host.clone().ok_or(Refused::NoPolicy)?;
+        let block = |answer: oneshot::Receiver<_>| self.wait(async move { answer.await.ok() }).flatten();
+        if let Some(reserved) = host.reserve_now(&ask, peer, protocol, local_port, block) {
+            return reserved.map_err(|error| Refused::Error(Box::new(error)));
+        }
         let reserved = self.wait(async move { host.reserve(&ask, peer, protocol, local_port).await });
         reserved.ok_or(Refused::Stopped)?.map_err(|error| Refused::Error(Box::new(error)))
     }

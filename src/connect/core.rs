@@ -1,0 +1,154 @@
+//! The manager with those who wait for its answers: what the loop and its callers share.
+//!
+//! Whoever has the lock feeds the manager. Nobody waits while he has it, so that a caller who needs nothing of
+//! the kernel is answered on his own thread.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::command::{Reply, WeakCommands};
+use super::host::Rooms;
+use super::promise::{Granted, Reservation, Standing};
+use crate::admission::Operation;
+use crate::manager::{Answer, Effect, Input, Lost, Manager, Notice, Ticket};
+use crate::policy::Policy;
+
+/// The manager, and whom to tell.
+pub(super) struct Core {
+    pub(super) manager: Manager,
+    pub(super) started: Instant,
+    callers: BTreeMap<Ticket, Caller>,
+    next_ticket: u64,
+    /// Those who hold reservations.
+    standings: HashMap<String, Weak<Standing>>,
+    rooms: Rooms,
+    /// To hear of closed sockets without keeping the loop alive.
+    commands: WeakCommands,
+}
+
+/// Who waits for an answer.
+pub(super) enum Caller {
+    Reserves(oneshot::Sender<Reply>),
+    Asks(oneshot::Sender<Answer>),
+    /// Nobody: it was asked by the loop itself.
+    Nobody,
+}
+
+/// Somebody who is told, once nobody has the lock.
+#[must_use]
+pub(super) enum Told {
+    Nobody,
+    Lost(Arc<Standing>, Lost),
+    Room(Arc<Notify>),
+}
+
+impl Told {
+    pub(super) fn tell(self) {
+        match self {
+            Self::Nobody => {}
+            Self::Lost(standing, lost) => standing.lose(lost),
+            Self::Room(room) => room.notify_one(),
+        }
+    }
+}
+
+/// The lock on the core. What is inside is whole between any two statements that can panic.
+pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+    core.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    pub(super) fn new(policy: &Arc<Policy>, commands: WeakCommands, rooms: Rooms) -> Self {
+        Self {
+            manager: Manager::new(Arc::clone(policy)),
+            started: Instant::now(),
+            callers: BTreeMap::new(),
+            next_ticket: 0,
+            standings: HashMap::new(),
+            rooms,
+            commands,
+        }
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// What follows from an input.
+    pub(super) fn handle(&mut self, input: Input) -> Vec<Effect> {
+        let now = self.now_us();
+        self.manager.handle(input, now)
+    }
+
+    /// What follows from a question.
+    pub(super) fn ask(&mut self, operation: Box<Operation>, caller: Caller) -> Vec<Effect> {
+        self.next_ticket += 1;
+        let ticket = Ticket(self.next_ticket);
+        self.callers.insert(ticket, caller);
+        self.handle(Input::Ask { ticket, operation })
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, Answer { decision, admitted }: Answer) {
+        let (Some(caller), Some(commands)) = (self.callers.remove(&ticket), self.commands.upgrade()) else {
+            return;
+        };
+        let caller = match caller {
+            Caller::Nobody => return,
+            Caller::Reserves(caller) => caller,
+            Caller::Asks(caller) => {
+                // Who asked may have gone; it is so all the same.
+                let _ = caller.send(Answer { decision, admitted });
+                return;
+            }
+        };
+        let reply = match admitted {
+            None => Err(Box::new(decision)),
+            Some(admitted) => {
+                let standing: Arc<Standing> = Arc::default();
+                self.standings.insert(decision.id.clone(), Arc::downgrade(&standing));
+                let reservation = Reservation::new(commands, decision.id.clone(), standing);
+                Ok(Granted { admitted, decision, reservation })
+            }
+        };
+        // The caller may have given up, now or before it looks: what it was granted then gives itself
+        // back, as the reservation is dropped.
+        let _ = caller.send(reply);
+    }
+
+    /// What somebody is told who did not ask just now.
+    pub(super) fn notice(&mut self, notice: Notice) -> Told {
+        match notice {
+            Notice::Ended(decision) => {
+                self.standings.remove(&decision.id);
+                Told::Nobody
+            }
+            Notice::Lost(lost) => {
+                let standing = self.standings.remove(&lost.id).and_then(|standing| standing.upgrade());
+                standing.map_or(Told::Nobody, |standing| Told::Lost(standing, lost))
+            }
+            Notice::Room { id } => {
+                let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+                rooms.get(&id).map_or(Told::Nobody, |room| Told::Room(Arc::clone(room)))
+            }
+        }
+    }
+
+    /// Carries out what needs nothing of the kernel, in order: who is to be told, and what is left from the first
+    /// change for the kernel on.
+    pub(super) fn settle(&mut self, effects: Vec<Effect>) -> (Vec<Told>, Vec<Effect>) {
+        let (mut told, mut effects) = (Vec::new(), effects.into_iter());
+        while let Some(effect) = effects.next() {
+            match effect {
+                Effect::Answer { ticket, answer } => self.answer(ticket, *answer),
+                Effect::Tell(notice) => told.push(self.notice(notice)),
+                apply @ Effect::Apply { .. } => {
+                    return (told, std::iter::once(apply).chain(effects).collect());
+                }
+            }
+        }
+        (told, Vec::new())
+    }
+}
