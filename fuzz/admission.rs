@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use gqos::admission::{Ledger, Operation};
+use gqos::manager::{Manager, prove};
 use gqos::policy::{Policy, Severity, Source};
 use gqos::scenario::{Suite, parse_line, run_test};
 
@@ -49,20 +50,20 @@ pub(crate) fn policy(input: &[u8]) {
     }
 }
 
-/// A trace: the same decisions twice, and never more promised than may be, unless a capacity fell.
+/// A trace: the same decisions by the ledger and by the manager, and never more promised than may be, unless a capacity fell.
 pub(crate) fn trace(input: &[u8]) {
     let Ok(text) = core::str::from_utf8(input) else { return };
     let (policy, _) = Policy::parse(&[Source { name: "policy", text: POLICY }]).expect("it is valid");
     let policy = Arc::new(policy);
-    let mut ledger = Ledger::new(Arc::clone(&policy));
-    let mut twin = Ledger::new(Arc::clone(&policy));
+    let mut ledger = Ledger::proving(Arc::clone(&policy), prove);
+    let mut twin = Manager::new(Arc::clone(&policy));
     let mut fell = false;
     for line in text.lines() {
         let Ok(traced) = parse_line(line, &policy) else { continue };
         fell |= matches!(traced.operation, Operation::Capacity { .. });
         let decision = ledger.decide(traced.at_us, &traced.operation);
         let json = serde_json::to_string(&decision).expect("every decision is JSON");
-        let again = twin.decide(traced.at_us, &traced.operation);
+        let again = twin.decide(traced.operation, traced.at_us);
         assert_eq!(json, serde_json::to_string(&again).expect("JSON"));
         assert_eq!(decision.ok, decision.error.is_none() && decision.reason.is_none());
         for (name, totals) in ledger.interfaces() {

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::Once;
 
 use gqos::linux::namespace::Namespace;
-use gqos::winsock::abi::{calls, events, ioctl, options, provider, sets, templates};
+use gqos::winsock::abi::{calls, events, ioctl, leaf, options, provider, sets, templates, text, transfer};
 
 static STARTED: Once = Once::new();
 
@@ -78,7 +78,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         // The memory is larger: what goes to the kernel as a buffer stays within it.
         let length = i32::from(bytes.byte() % 129);
         let number = bytes.word().cast_signed();
-        match bytes.byte() % 18 {
+        match bytes.byte() % 24 {
             0 => drop(calls::gqos_WSAConnect(s, one, number, 0, 0, two, 0)),
             1 => drop(calls::gqos_WSAConnect(s, one, length, two, two, two, two)),
             2 => drop(calls::gqos_bind(s, one, number)),
@@ -97,9 +97,33 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
             }
             13 => drop(sets::gqos_WSAPoll(one, u32::from(bytes.byte() % 9), 0)),
             14 => drop(events::gqos_WSAEnumNetworkEvents(s, one, two)),
-            15 => drop(calls::gqos_WSASend(s, one, u32::from(bytes.byte()), two, 0, 0, 0)),
-            16 => drop(calls::gqos_sendto(s, memory.as_ptr().addr(), length, 0, two, number)),
-            _ => drop(calls::gqos_recvfrom(s, memory.as_ptr().addr(), length, 0, one, two)),
+            15 => drop(transfer::gqos_WSASend(s, one, u32::from(bytes.byte()), two, 0, 0, None)),
+            16 => drop(transfer::gqos_sendto(s, memory.as_ptr().addr(), length, 0, two, number)),
+            17 => drop(leaf::gqos_WSAJoinLeaf(s, one, number, two, two, two, one, bytes.word() % 6)),
+            18 => drop(text::gqos_WSAAddressToStringA(one, number.cast_unsigned(), 0, two, two)),
+            19 => drop(text::gqos_WSAStringToAddressA(one, 2 + 21 * (number & 1), 0, two, two)),
+            20 => drop(leaf::gqos_ConnectEx(s, one, number, two, bytes.word(), two, 0)),
+            21 => {
+                let group = bytes.word() % 5;
+                let made = calls::gqos_WSASocket(2, 1 + (number & 1), 0, one, group, 0);
+                if made != usize::MAX {
+                    let _ = calls::gqos_WSAConnect(made, two, length, 0, 0, two, two);
+                    let _ = ioctl::gqos_WSAIoctl(
+                        made,
+                        0x8800_000C,
+                        one,
+                        bytes.word(),
+                        two,
+                        bytes.word(),
+                        two,
+                        0,
+                        0,
+                    );
+                    calls::gqos_closesocket(made);
+                }
+            }
+            22 => drop(calls::gqos_WSAAccept(s, one, two, None, 0)),
+            _ => drop(transfer::gqos_recvfrom(s, memory.as_ptr().addr(), length, 0, one, two)),
         }
     }
     for socket in open {
