@@ -93,7 +93,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
             11 => drop(provider::gqos_WSAEnumProtocolsA(0, one, two)),
             12 => {
                 let time = [0_u8; 16];
-                drop(sets::gqos_select(0, one, two, one, time.as_ptr().addr()));
+                let _ = sets::gqos_select(0, one, two, one, time.as_ptr().addr());
             }
             13 => drop(sets::gqos_WSAPoll(one, u32::from(bytes.byte() % 9), 0)),
             14 => drop(events::gqos_WSAEnumNetworkEvents(s, one, two)),

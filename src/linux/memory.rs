@@ -75,7 +75,7 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 fn read_by_pipe(address: usize, into: &mut [u8]) -> io::Result<()> {
     let (out, inn) = pipe()?;
     for (number, piece) in into.chunks_mut(PIECE).enumerate() {
-        let named = (address + number * PIECE) as *const libc::c_void;
+        let named = (address.wrapping_add(number * PIECE)) as *const libc::c_void;
         // SAFETY: the kernel checks what is named, and answers EFAULT for what is not mapped.
         whole(unsafe { libc::write(inn.as_raw_fd(), named, piece.len()) }, piece.len())?;
         if nix::unistd::read(&out, piece)? != piece.len() {
@@ -91,7 +91,7 @@ fn write_by_pipe(address: usize, from: &[u8]) -> io::Result<()> {
         if nix::unistd::write(&inn, piece)? != piece.len() {
             return Err(Errno::EFAULT.into());
         }
-        let named = (address + number * PIECE) as *mut libc::c_void;
+        let named = (address.wrapping_add(number * PIECE)) as *mut libc::c_void;
         // SAFETY: as for `write_memory`.
         whole(unsafe { libc::read(out.as_raw_fd(), named, piece.len()) }, piece.len())?;
     }

@@ -411,7 +411,7 @@ impl Endpoint {
 fn deliver(wsabuf: usize, data: &[u8]) -> Result<()> {
     let fault = |_| Wsa::Efault;
     let mut pointer = [0; 8];
-    linux::read_memory(wsabuf + 8, &mut pointer).map_err(fault)?;
+    linux::read_memory(wsabuf.wrapping_add(8), &mut pointer).map_err(fault)?;
     if !data.is_empty() {
         linux::write_memory(usize::from_ne_bytes(pointer), data).map_err(fault)?;
     }

@@ -301,7 +301,7 @@ exported! {
         if info == 0 {
             return open(af, kind, protocol, group);
         }
-        let word = |offset: usize| memory::u32_at(info + offset).map(u32::cast_signed);
+        let word = |offset: usize| memory::u32_at(info.wrapping_add(offset)).map(u32::cast_signed);
         let entry = word(36)?.cast_unsigned();
         match PROTOCOLS.iter().find(|known| known.entry == entry && known.flags & XP1_CONNECT_DATA != 0) {
             Some(known) => number(Socket::open_with_data_in(known.family, group)?),

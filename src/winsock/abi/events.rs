@@ -64,7 +64,7 @@ fn wait(count: u32, handles: usize, all: i32, millis: u32, alertable: bool) -> R
     if count == 0 || count > 64 {
         return Err(Wsa::InvalidParameter);
     }
-    let handle = |index: usize| memory::bytes(handles + index * 8).map(usize::from_ne_bytes);
+    let handle = |index: usize| memory::bytes(handles.wrapping_add(index * 8)).map(usize::from_ne_bytes);
     let waited = (0..count).map(|index| event(handle(index)?)).collect::<Result<Vec<_>>>()?;
     wait_alertably(&waited, all != 0, millis, alertable)
 }

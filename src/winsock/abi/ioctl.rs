@@ -81,7 +81,7 @@ fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
                 return Ok(80);
             };
             let raw = |spec: &Flowspec| spec.to_raw().map_err(|_| Wsa::Enobufs);
-            let object = RawWsabuf { len: 20, padding: 0, buf: (output + QOS_SIZE) as u64 };
+            let object = RawWsabuf { len: 20, padding: 0, buf: (output.wrapping_add(QOS_SIZE)) as u64 };
             let structure = RawQos {
                 sending: raw(&qos.sending)?,
                 receiving: raw(&qos.receiving)?,

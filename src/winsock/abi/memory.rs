@@ -63,7 +63,7 @@ pub(super) fn wsabuf(address: usize) -> Result<(usize, u32)> {
 pub(super) fn text(address: usize) -> Result<String> {
     let mut text = Vec::new();
     for offset in 0..LONGEST_TEXT {
-        match bytes::<1>(address + offset)? {
+        match bytes::<1>(address.wrapping_add(offset))? {
             [0] => return String::from_utf8(text).map_err(|_| Wsa::Einval),
             [byte] => text.push(byte),
         }

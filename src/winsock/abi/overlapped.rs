@@ -108,7 +108,7 @@ pub(super) fn run(
         return work();
     }
     // With a routine the event is the program's to use.
-    let handle: usize = memory::bytes(overlapped + EVENT).map(usize::from_ne_bytes)?;
+    let handle: usize = memory::bytes(overlapped.wrapping_add(EVENT)).map(usize::from_ne_bytes)?;
     let signalled = if handle == 0 || routine.is_some() { None } else { Some(events::event(handle)?) };
     let told = match routine {
         Some(routine) => Some((routine, completions()?)),
@@ -123,8 +123,8 @@ pub(super) fn run(
         }
         known.insert(overlapped, operation.clone());
     }
-    write_u64(overlapped + STATE, PENDING)?;
-    write_u64(overlapped + MOVED, 0)?;
+    write_u64(overlapped.wrapping_add(STATE), PENDING)?;
+    write_u64(overlapped.wrapping_add(MOVED), 0)?;
     if let Some(event) = &signalled {
         event.reset();
     }
@@ -132,8 +132,9 @@ pub(super) fn run(
         let result =
             blocking(work).map_err(|wsa| if wsa == Wsa::Eintr { Wsa::OperationAborted } else { wsa });
         // A program that has taken its OVERLAPPED away is told by what it asks for.
-        let _ = write_u64(overlapped + MOVED, result.map_or(0, u64::from));
-        let _ = write_u64(overlapped + STATE, result.map_or_else(|wsa| u64::from(wsa.code()), |_| 0));
+        let _ = write_u64(overlapped.wrapping_add(MOVED), result.map_or(0, u64::from));
+        let _ =
+            write_u64(overlapped.wrapping_add(STATE), result.map_or_else(|wsa| u64::from(wsa.code()), |_| 0));
         *operation.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         operation.done.set();
         if let Some(event) = signalled {

@@ -64,7 +64,7 @@ fn list(asked: usize, place: usize, length: usize, wide: bool) -> Result<i32> {
     let mut wanted = Vec::new();
     if asked != 0 {
         for index in 0..64 {
-            match memory::u32_at(asked + index * 4)? {
+            match memory::u32_at(asked.wrapping_add(index * 4))? {
                 0 => break,
                 protocol => wanted.push(protocol),
             }

@@ -49,7 +49,7 @@ fn timeout(place: usize) -> Result<Option<Duration>> {
     if place == 0 {
         return Ok(None);
     }
-    let number = |offset: usize| memory::bytes(place + offset).map(i64::from_ne_bytes);
+    let number = |offset: usize| memory::bytes(place.wrapping_add(offset)).map(i64::from_ne_bytes);
     let (seconds, micros) = (number(0)?, number(8)?);
     match (u64::try_from(seconds), u64::try_from(micros)) {
         (Ok(seconds), Ok(micros)) => {
@@ -114,13 +114,13 @@ fn poll_list(list: usize, count: u32, millis: i32) -> Result<i32> {
     }
     let (mut sockets, mut places, mut bad) = (Vec::new(), Vec::new(), 0);
     for index in 0..count as usize {
-        let place = list + index * 16;
+        let place = list.wrapping_add(index * 16);
         let bytes: [u8; 16] = memory::bytes(place)?;
         let mut number = [0; 8];
         number.copy_from_slice(&bytes[..8]);
         let number = usize::from_ne_bytes(number);
         let events = u16::from_ne_bytes([bytes[8], bytes[9]]);
-        memory::write(place + 10, &[0, 0])?;
+        memory::write(place.wrapping_add(10), &[0, 0])?;
         // A negative number is passed over.
         if number.cast_signed() < 0 {
             continue;
@@ -137,7 +137,7 @@ fn poll_list(list: usize, count: u32, millis: i32) -> Result<i32> {
                 sockets.push((endpoint, interest));
             }
             Err(_) => {
-                memory::write(place + 10, &POLLNVAL.to_ne_bytes())?;
+                memory::write(place.wrapping_add(10), &POLLNVAL.to_ne_bytes())?;
                 bad += 1;
             }
         }
@@ -159,7 +159,7 @@ fn poll_list(list: usize, count: u32, millis: i32) -> Result<i32> {
         ] {
             bits |= if set { bit } else { 0 };
         }
-        memory::write(place + 10, &bits.to_ne_bytes())?;
+        memory::write(place.wrapping_add(10), &bits.to_ne_bytes())?;
     }
     i32::try_from(ready + bad).map_err(|_| Wsa::Einval)
 }

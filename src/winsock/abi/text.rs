@@ -59,8 +59,8 @@ fn to_address(text: usize, family: i32, place: usize, length: usize, wide: bool)
     let mut read = String::new();
     for index in 0.. {
         let character = match wide {
-            true => u16::from_ne_bytes(memory::bytes(text + index * 2)?),
-            false => u16::from(memory::bytes::<1>(text + index)?[0]),
+            true => u16::from_ne_bytes(memory::bytes(text.wrapping_add(index * 2))?),
+            false => u16::from(memory::bytes::<1>(text.wrapping_add(index))?[0]),
         };
         match u8::try_from(character) {
             Ok(0) => break,

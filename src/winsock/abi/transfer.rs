@@ -72,7 +72,7 @@ fn buffers(address: usize, number: u32) -> Result<Vec<(usize, u32)>> {
     if number == 0 || number as usize > MOST_BUFFERS {
         return Err(Wsa::Einval);
     }
-    (0..number as usize).map(|index| memory::wsabuf(address + index * 16)).collect()
+    (0..number as usize).map(|index| memory::wsabuf(address.wrapping_add(index * 16))).collect()
 }
 
 /// The most buffers that one call may have.
@@ -109,7 +109,7 @@ fn send_buffers(s: usize, list: usize, number: u32, bits: u32, to: Option<(usize
             let part = (length as usize - done).min(LARGEST_PIECE).min(most - piece.len());
             let start = piece.len();
             piece.resize(start + part, 0);
-            memory::read(place + done, &mut piece[start..])?;
+            memory::read(place.wrapping_add(done), &mut piece[start..])?;
             done += part;
             if piece.len() >= most {
                 going = flush(&mut piece)?;
