@@ -618,6 +618,22 @@ fn objects_are_honoured() {
     assert_eq!(tos, Value::Number(40 << 2), "802.1p as its class selector");
 }
 
+/// That nobody took a datagram is told, or not.
+#[test]
+fn resets_of_datagrams_may_be_left_untold() {
+    let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for told in [true, false] {
+        let socket = udp();
+        socket.tell_resets(told).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.connect(gone, &plain()).unwrap();
+        assert_eq!(socket.send(b"x", Flags::default()), Ok(1));
+        std::thread::sleep(Duration::from_millis(50));
+        let expected = if told { Wsa::Econnreset } else { Wsa::Ewouldblock };
+        assert_eq!(socket.receive(&mut [0; 4], Flags::default()), Err(expected), "told: {told}");
+    }
+}
+
 /// Who names where he sends to is held to his flowspec without a peer.
 #[test]
 fn a_sender_may_name_its_destination() {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use flowspec::{Both, Direction, Micros, Rate};
 
 use super::account::{ClassCounts, Footprint};
+use super::classes::Classes;
 use super::client::ClientUse;
 use super::group::Group;
-use super::ledger::{Classes, Ledger, Totals, client_of};
+use super::ledger::{Ledger, Totals, client_of};
 use super::profile::Window;
 use super::refusal::Refusal;
 use super::request::{Grant, GroupRequest};

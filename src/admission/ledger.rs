@@ -10,6 +10,7 @@ use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Rate, Servi
 
 use super::account::{Account, Footprint, Rank, capacity};
 use super::charge::Charge;
+use super::classes::Classes;
 use super::client::ClientUse;
 use super::flows::{Flows, LAST_ORDER};
 use super::group::{Group, Member};
@@ -19,7 +20,7 @@ use super::proof::{Prover, unproven};
 use super::refusal::Refusal;
 use super::request::{Grant, Request};
 use super::waiting::Waiting;
-use crate::policy::{Class, Client, GroupMode, Policy};
+use crate::policy::{Client, GroupMode, Policy};
 
 /// The most flows there may be at once. Everything that grows has a limit.
 pub(super) const MOST_FLOWS: usize = 1_000_000;
@@ -47,14 +48,6 @@ pub struct Ledger {
     pub(super) prover: Prover,
     /// A capacity has risen since somebody was told.
     pub(super) risen: bool,
-}
-
-/// The classes that the policy has, and those that flows have.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Classes {
-    pub(super) names: Names,
-    /// By number; nothing where the policy has it no more.
-    policies: Vec<Option<Class>>,
 }
 
 /// What a flow had before it was given something else.
@@ -127,7 +120,7 @@ impl Entry {
     }
 
     /// When it ends by itself.
-    fn ending(&self) -> Option<u64> {
+    pub(super) fn ending(&self) -> Option<u64> {
         let end = Some(self.footprint.window.end).filter(|&end| end != FOREVER);
         self.deadline.into_iter().chain(end).min()
     }
@@ -515,83 +508,6 @@ impl Ledger {
         ))
     }
 
-    /// Writes down a new flow that is known to fit: its slot.
-    pub(super) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
-        self.flows.insert(id, &mut entry, self.now);
-        self.book(&entry, member);
-        entry.footprint.slot
-    }
-
-    /// Writes down what a flow takes that is known to fit; `member` is for its group, if it has one.
-    fn book(&mut self, entry: &Entry, member: Option<Member>) {
-        let (now, footprint) = (self.now, &entry.footprint);
-        if let Some(account) = self.account_at(footprint.interface) {
-            account.book(footprint, now);
-        }
-        if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
-            let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
-            client.book(entry.rate(), footprint.window, now);
-        }
-        if let (Some(name), Some(member)) = (&entry.group, member) {
-            self.change_group(name, |group| group.join(footprint.slot, member, now));
-        }
-        if let Some(at) = entry.ending() {
-            self.endings.insert((at, footprint.rank()));
-        }
-    }
-
-    /// Takes back everything a flow has booked; it is not in the list any more, or is booked again.
-    pub(super) fn unbook(&mut self, entry: &Entry) {
-        let (now, footprint) = (self.now, &entry.footprint);
-        if let Some(account) = self.account_at(footprint.interface) {
-            account.unbook(footprint, now);
-        }
-        if let Some((name, _)) = client_of(&self.policy, entry.client.as_deref())
-            && let Some(client) = self.clients.get_mut(name)
-        {
-            client.unbook(entry.rate(), footprint.window, now);
-        }
-        if let Some(name) = &entry.group {
-            self.change_group(name, |group| {
-                group.leave(footprint.slot, now);
-            });
-        }
-        if let Some(at) = entry.ending() {
-            self.endings.remove(&(at, footprint.rank()));
-        }
-    }
-
-    /// After something was unbooked, once everything is in its place again.
-    pub(super) fn tidy(&mut self, footprint: &Footprint) {
-        if let Some(Some(account)) = self.accounts.get_mut(footprint.interface as usize) {
-            account.tidy(footprint.interface, footprint.class, &self.flows);
-        }
-    }
-
-    /// Numbers all flows and groups anew, in their order: after eight million million admissions.
-    fn renumber(&mut self) {
-        let mut slots: Vec<_> =
-            self.flows.slots().map(|slot| (self.flows.entry(slot).footprint.order, slot)).collect();
-        let groups = self.groups.values().map(|group| (group.footprint.order, group.footprint.slot));
-        slots.extend(groups);
-        slots.sort_unstable();
-        let orders: HashMap<u32, u64> =
-            slots.iter().zip(1..).map(|((_, slot), order)| (*slot, order)).collect();
-        self.admitted = orders.len() as u64;
-        self.endings.clear();
-        for slot in self.flows.slots().collect::<Vec<_>>() {
-            let mut entry = self.flows.entry(slot);
-            entry.footprint.order = orders[&slot];
-            self.endings.extend(entry.ending().map(|at| (at, entry.footprint.rank())));
-            self.flows.update(&entry, self.now);
-        }
-        for group in self.groups.values_mut() {
-            group.footprint.order = orders[&group.footprint.slot];
-            self.flows.update_group(&group.footprint, self.now);
-        }
-        self.reload(Arc::clone(&self.policy));
-    }
-
     /// The account of an interface, if one is open.
     pub(super) fn account(&self, interface: &str) -> Option<&Account> {
         self.accounts.get(self.interfaces.number(interface)? as usize)?.as_ref()
@@ -622,38 +538,6 @@ impl Ledger {
             *account = Some(opened);
         }
         number
-    }
-}
-
-impl Classes {
-    /// The policy's.
-    pub(super) fn of(policy: &Policy) -> Self {
-        let mut classes = Self::default();
-        for (name, class) in &policy.classes {
-            classes.names.intern(name);
-            classes.policies.push(Some(class.clone()));
-        }
-        classes
-    }
-
-    /// The number of a class that flows have, whether or not the policy still has it.
-    pub(super) fn intern(&mut self, name: &str) -> u32 {
-        let number = self.names.intern(name);
-        self.policies.resize(self.names.len(), None);
-        number
-    }
-
-    /// A class that is named, with its number, if the policy has it.
-    pub(super) fn find(&self, name: &str) -> Result<(u32, &Class), Refusal> {
-        let unknown = || Refusal::UnknownClass { class: name.to_owned() };
-        let number = self.names.number(name).ok_or_else(unknown)?;
-        Ok((number, self.policies[number as usize].as_ref().ok_or_else(unknown)?))
-    }
-
-    /// What the policy says of a class.
-    pub(super) fn policy(&self, number: u32) -> Result<&Class, Refusal> {
-        let unknown = || Refusal::UnknownClass { class: self.names.text(number).to_string() };
-        self.policies[number as usize].as_ref().ok_or_else(unknown)
     }
 }
 

@@ -9,7 +9,9 @@
 //! ```
 
 mod account;
+mod booking;
 mod charge;
+mod classes;
 mod client;
 mod decision;
 mod fit;

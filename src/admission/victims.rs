@@ -5,7 +5,8 @@ use std::sync::Arc;
 use flowspec::{Direction, Rate};
 
 use super::account::Footprint;
-use super::ledger::{Classes, Entry, Ledger};
+use super::classes::Classes;
+use super::ledger::{Entry, Ledger};
 use super::profile::{FOREVER, Profile, Window};
 use super::refusal::Refusal;
 use crate::policy::{Hysteresis, OnCapacityDrop};

@@ -217,11 +217,24 @@ impl Endpoint {
                         wait(self, Ready { readable: true, ..Ready::default() }, most)?;
                     }
                     // A datagram that nobody took: Windows says that here.
-                    Wsa::Econnrefused if !self.is_stream() => return Err(Wsa::Econnreset),
+                    Wsa::Econnrefused if !self.is_stream() => {
+                        if !self.state().resets_untold {
+                            return Err(Wsa::Econnreset);
+                        }
+                    }
                     code => return Err(code),
                 },
             }
         }
+    }
+
+    /// Whether a datagram that nobody took is told on receive, as WSAECONNRESET; it is, where nothing is said.
+    ///
+    /// - **Source**: WSAIoctl, SIO_UDP_CONNRESET.
+    pub fn tell_resets(&self, told: bool) -> Result<()> {
+        provider()?;
+        self.state().resets_untold = !told;
+        Ok(())
     }
 
     /// How much there is to read.

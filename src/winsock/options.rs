@@ -48,6 +48,8 @@ pub enum Choice {
     GroupId,
     /// SO_GROUP_PRIORITY.
     GroupPriority,
+    /// SO_CONDITIONAL_ACCEPT.
+    ConditionalAccept,
     /// SO_MAX_MSG_SIZE.
     LargestMessage,
     /// TCP_NODELAY.
@@ -134,6 +136,14 @@ impl Endpoint {
                 }
                 Ok(())
             }
+            Choice::ConditionalAccept => {
+                let mut state = self.state();
+                if state.phase == Phase::Listening {
+                    return Err(Wsa::Einval);
+                }
+                state.conditional_accept = on;
+                Ok(())
+            }
             Choice::GroupPriority => {
                 self.state().group_priority = number;
                 Ok(())
@@ -199,6 +209,7 @@ impl Endpoint {
             Choice::ReceiveTimeout => millis(self.state().receive_timeout),
             Choice::GroupId => self.group_id().cast_signed(),
             Choice::GroupPriority => self.state().group_priority,
+            Choice::ConditionalAccept => i32::from(self.state().conditional_accept),
             Choice::LargestMessage if self.is_stream() => return Err(Wsa::Enoprotoopt),
             Choice::LargestMessage => 65_507,
             Choice::NoDelay if self.is_stream() => knob(Knob::NoDelay)?,

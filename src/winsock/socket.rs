@@ -119,6 +119,10 @@ pub(super) struct State {
     /// SO_SNDTIMEO and SO_RCVTIMEO; nothing where calls wait for as long as it takes.
     pub(super) send_timeout: Option<Duration>,
     pub(super) receive_timeout: Option<Duration>,
+    /// SIO_UDP_CONNRESET is off: that nobody took a datagram is not told.
+    pub(super) resets_untold: bool,
+    /// SO_CONDITIONAL_ACCEPT, which is kept: the kernel makes connections before anybody is asked.
+    pub(super) conditional_accept: bool,
     /// Priority inside its group, which is kept and says nothing.
     pub(super) group_priority: i32,
 }

@@ -121,6 +121,8 @@ int main(void) {
     char text[64];
     u_long on = 1;
 
+    /* Rather an end than a wait for somebody who does not come. */
+    alarm(60);
     check("before WSAStartup", socket(AF_INET, SOCK_STREAM, 0) == INVALID_SOCKET ? WSAGetLastError() : 0,
           WSANOTINITIALISED);
     check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);

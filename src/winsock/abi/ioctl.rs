@@ -11,6 +11,7 @@ const FIONREAD: u32 = 0x4004_667f;
 const FIONBIO: u32 = 0x8004_667e;
 const SIOCATMARK: u32 = 0x4004_7307;
 const SIO_GET_EXTENSION_FUNCTION_POINTER: u32 = 0xC800_0006;
+const SIO_UDP_CONNRESET: u32 = 0x9800_000C;
 const SIO_GET_QOS: u32 = 0xC800_0007;
 const SIO_GET_GROUP_QOS: u32 = 0xC800_0008;
 const SIO_SET_QOS: u32 = 0x8800_000B;
@@ -104,6 +105,11 @@ fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
             let pointer = super::leaf::gqos_ConnectEx as *const () as usize;
             memory::write(output, &pointer.to_ne_bytes())?;
             Ok(8)
+        }
+        SIO_UDP_CONNRESET => {
+            taken(4)?;
+            endpoint.tell_resets(memory::u32_at(input)? != 0)?;
+            Ok(0)
         }
         SIO_GET_GROUP_QOS => {
             room(80)?;

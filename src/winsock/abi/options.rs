@@ -36,6 +36,7 @@ fn choice(level: i32, name: i32) -> Result<Choice> {
         (SOL_SOCKET, 0x2001) => Choice::GroupId,
         (SOL_SOCKET, 0x2002) => Choice::GroupPriority,
         (SOL_SOCKET, 0x2003) => Choice::LargestMessage,
+        (SOL_SOCKET, 0x3002) => Choice::ConditionalAccept,
         (SOL_SOCKET, 0x700c) => Choice::ConnectTime,
         (IPPROTO_TCP, 1) => Choice::NoDelay,
         (IPPROTO_IP, 3) => Choice::Tos,

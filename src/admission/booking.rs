@@ -1,0 +1,88 @@
+//! Writing down what is known to fit, and taking it back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::account::Footprint;
+use super::client::ClientUse;
+use super::group::Member;
+use super::ledger::{Entry, Ledger, client_of};
+
+impl Ledger {
+    /// Writes down a new flow that is known to fit: its slot.
+    pub(super) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
+        self.flows.insert(id, &mut entry, self.now);
+        self.book(&entry, member);
+        entry.footprint.slot
+    }
+
+    /// Writes down what a flow takes that is known to fit; `member` is for its group, if it has one.
+    pub(super) fn book(&mut self, entry: &Entry, member: Option<Member>) {
+        let (now, footprint) = (self.now, &entry.footprint);
+        if let Some(account) = self.account_at(footprint.interface) {
+            account.book(footprint, now);
+        }
+        if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
+            let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
+            client.book(entry.rate(), footprint.window, now);
+        }
+        if let (Some(name), Some(member)) = (&entry.group, member) {
+            self.change_group(name, |group| group.join(footprint.slot, member, now));
+        }
+        if let Some(at) = entry.ending() {
+            self.endings.insert((at, footprint.rank()));
+        }
+    }
+
+    /// Takes back everything a flow has booked; it is not in the list any more, or is booked again.
+    pub(super) fn unbook(&mut self, entry: &Entry) {
+        let (now, footprint) = (self.now, &entry.footprint);
+        if let Some(account) = self.account_at(footprint.interface) {
+            account.unbook(footprint, now);
+        }
+        if let Some((name, _)) = client_of(&self.policy, entry.client.as_deref())
+            && let Some(client) = self.clients.get_mut(name)
+        {
+            client.unbook(entry.rate(), footprint.window, now);
+        }
+        if let Some(name) = &entry.group {
+            self.change_group(name, |group| {
+                group.leave(footprint.slot, now);
+            });
+        }
+        if let Some(at) = entry.ending() {
+            self.endings.remove(&(at, footprint.rank()));
+        }
+    }
+
+    /// After something was unbooked, once everything is in its place again.
+    pub(super) fn tidy(&mut self, footprint: &Footprint) {
+        if let Some(Some(account)) = self.accounts.get_mut(footprint.interface as usize) {
+            account.tidy(footprint.interface, footprint.class, &self.flows);
+        }
+    }
+
+    /// Numbers all flows and groups anew, in their order: after eight million million admissions.
+    pub(super) fn renumber(&mut self) {
+        let mut slots: Vec<_> =
+            self.flows.slots().map(|slot| (self.flows.entry(slot).footprint.order, slot)).collect();
+        let groups = self.groups.values().map(|group| (group.footprint.order, group.footprint.slot));
+        slots.extend(groups);
+        slots.sort_unstable();
+        let orders: HashMap<u32, u64> =
+            slots.iter().zip(1..).map(|((_, slot), order)| (*slot, order)).collect();
+        self.admitted = orders.len() as u64;
+        self.endings.clear();
+        for slot in self.flows.slots().collect::<Vec<_>>() {
+            let mut entry = self.flows.entry(slot);
+            entry.footprint.order = orders[&slot];
+            self.endings.extend(entry.ending().map(|at| (at, entry.footprint.rank())));
+            self.flows.update(&entry, self.now);
+        }
+        for group in self.groups.values_mut() {
+            group.footprint.order = orders[&group.footprint.slot];
+            self.flows.update_group(&group.footprint, self.now);
+        }
+        self.reload(Arc::clone(&self.policy));
+    }
+}
