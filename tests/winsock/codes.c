@@ -9,6 +9,7 @@
 #include <ws2tcpip.h>
 #include <mswsock.h>
 #include <qossp.h>
+#include "check.h"
 
 #define SIZE(type, size) typedef char size_of_##type[(sizeof(type) == (size)) ? 1 : -1]
 #define PLACE(type, field, place) typedef char place_of_##type##_##field[(offsetof(type, field) == (place)) ? 1 : -1]
@@ -42,41 +43,7 @@ SIZE(QOS_DESTADDR, 16);
 SIZE(FD_SET, 260);
 #endif
 
-static int wrong = 0;
-
-static void check(const char *what, int got, int wanted) {
-    printf("%s: %d\n", what, got);
-    if (got != wanted) {
-        printf("  WRONG: %d expected\n", wanted);
-        wrong = 1;
-    }
-}
-
-/* The code that a failing call leaves. */
-#define FAILS(what, call, code) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, code)
-#define GIVES(what, call) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, 0)
-
-static struct sockaddr_in address(const char *text, unsigned short port) {
-    struct sockaddr_in name;
-    memset(&name, 0, sizeof name);
-    name.sin_family = AF_INET;
-    name.sin_port = htons(port);
-    name.sin_addr.s_addr = inet_addr(text);
-    return name;
-}
-
-static QOS sending(DWORD bytes) {
-    QOS qos;
-    FLOWSPEC none = {QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED,      QOS_NOT_SPECIFIED,
-                     QOS_NOT_SPECIFIED, SERVICETYPE_BESTEFFORT, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED};
-    memset(&qos, 0, sizeof qos);
-    qos.SendingFlowspec = none;
-    qos.ReceivingFlowspec = none;
-    qos.SendingFlowspec.ServiceType = SERVICETYPE_GUARANTEED;
-    qos.SendingFlowspec.TokenRate = bytes;
-    qos.SendingFlowspec.TokenBucketSize = 70000;
-    return qos;
-}
+static QOS sending(DWORD bytes) { return guaranteed(bytes, 70000); }
 
 static int CALLBACK reject(LPWSABUF caller, LPWSABUF data, LPQOS sqos, LPQOS gqos, LPWSABUF callee, LPWSABUF answer,
                            GROUP *g, DWORD_PTR context) {

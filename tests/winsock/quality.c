@@ -21,41 +21,11 @@
 #include <ws2tcpip.h>
 #include <mswsock.h>
 #include <qossp.h>
+#include "check.h"
 
-static int wrong = 0;
-
-static void check(const char *what, int got, int wanted) {
-    printf("%s: %d\n", what, got);
-    if (got != wanted) {
-        printf("  WRONG: %d expected\n", wanted);
-        wrong = 1;
-    }
-}
-
-#define FAILS(what, call, code) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, code)
-#define GIVES(what, call) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, 0)
 #define NAME(name) (struct sockaddr *)&(name), sizeof(name)
 
-static struct sockaddr_in address(const char *text, unsigned short port) {
-    struct sockaddr_in name;
-    memset(&name, 0, sizeof name);
-    name.sin_family = AF_INET;
-    name.sin_port = htons(port);
-    name.sin_addr.s_addr = inet_addr(text);
-    return name;
-}
-
-static QOS sending(DWORD bytes) {
-    QOS qos;
-    FLOWSPEC none = {QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED,      QOS_NOT_SPECIFIED,
-                     QOS_NOT_SPECIFIED, SERVICETYPE_BESTEFFORT, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED};
-    memset(&qos, 0, sizeof qos);
-    qos.SendingFlowspec = none;
-    qos.ReceivingFlowspec = none;
-    qos.SendingFlowspec.ServiceType = SERVICETYPE_GUARANTEED;
-    qos.SendingFlowspec.TokenRate = bytes;
-    return qos;
-}
+static QOS sending(DWORD bytes) { return guaranteed(bytes, QOS_NOT_SPECIFIED); }
 
 static void run(const char *command) { check(command, system(command), 0); }
 
