@@ -281,6 +281,34 @@ fn soft_state_that_ends_takes_its_class_along() {
     assert_eq!(world.reserved(), Rate::ZERO);
 }
 
+/// A class that several members have is free once, however many of them end together.
+#[test]
+fn a_class_that_members_leave_together_is_given_to_one_flow() {
+    let mut world = World::new(POLICY);
+    let (id, interface, class) = ("g".to_owned(), "eth0".to_owned(), Some("viewer".to_owned()));
+    let group = GroupRequest { id, interface, class, mode: GroupMode::Shared, qos: qos(10) };
+    assert!(world.ask(Operation::Group(Box::new(group))).ok);
+    for (id, megabits) in [("a", 10), ("b", 5)] {
+        let (group, time_to_live) = (Some("g".to_owned()), Some(Micros::new(100)));
+        let member = Request { group, time_to_live, ..reserve(id, "viewer", megabits) };
+        assert!(world.ask(member.into_operation()).ok);
+    }
+    world.feed(Input::Connected { id: "a".into() }, 1_000);
+    world.assert_in_line();
+    // All numbers are used once before the first comes again.
+    let mut seen = std::collections::BTreeSet::new();
+    for number in 0..1_003 {
+        let id = format!("v{number}");
+        let rate = Request { qos: Qos::BEST_EFFORT, ..reserve(&id, "viewer", 1) };
+        let mut spec = qos(1);
+        spec.sending.token_rate = Some(Rate::new(1_000));
+        let decision = world.ask(Request { qos: spec, ..rate }.into_operation());
+        assert!(decision.ok, "{}", decision.message);
+        let enforced = decision.enforced.unwrap();
+        assert!(enforced.shared || seen.insert(enforced.class), "{number}");
+    }
+}
+
 /// What can be asked at random.
 fn operation(kind: u8, who: u8, much: u8) -> Operation {
     let id = format!("v{}", who % 12);
