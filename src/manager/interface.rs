@@ -131,7 +131,11 @@ impl Interface {
     pub(super) fn free(&mut self, handle: Handle) {
         if !self.is_shared(handle) && !self.members.contains_key(&handle) {
             self.shared_by.retain(|_, shared| *shared != handle);
-            self.freed.push_back(handle.minor() - crate::tc::FLOWS);
+            let number = handle.minor() - crate::tc::FLOWS;
+            // Members of a group may leave it together, and each says so.
+            if !self.freed.contains(&number) {
+                self.freed.push_back(number);
+            }
         }
     }
 
