@@ -45,6 +45,40 @@ static const IN6_ADDR gqos_in6addr_loopback = IN6ADDR_LOOPBACK_INIT;
 #define in6addr_any gqos_in6addr_any
 #define in6addr_loopback gqos_in6addr_loopback
 
+#define AI_PASSIVE 0x01
+#define AI_CANONNAME 0x02
+#define AI_NUMERICHOST 0x04
+#define AI_NUMERICSERV 0x08
+#define AI_ADDRCONFIG 0x0400
+#define NI_NUMERICHOST 0x02
+#define NI_NAMEREQD 0x04
+#define NI_NUMERICSERV 0x08
+#define NI_MAXHOST 1025
+#define NI_MAXSERV 32
+#define EAI_AGAIN WSATRY_AGAIN
+#define EAI_BADFLAGS WSAEINVAL
+#define EAI_FAMILY WSAEAFNOSUPPORT
+#define EAI_NONAME WSAHOST_NOT_FOUND
+#define EAI_SERVICE 10109
+#define EAI_SOCKTYPE WSAESOCKTNOSUPPORT
+
+typedef struct addrinfo {
+    int ai_flags;
+    int ai_family;
+    int ai_socktype;
+    int ai_protocol;
+    size_t ai_addrlen;
+    char *ai_canonname;
+    struct sockaddr *ai_addr;
+    struct addrinfo *ai_next;
+} ADDRINFOA, ADDRINFO, *PADDRINFOA, *LPADDRINFO;
+
+extern INT WSAAPI getaddrinfo(PCSTR node, PCSTR service, const ADDRINFOA *hints, PADDRINFOA *result)
+    GQOS(getaddrinfo);
+extern void WSAAPI freeaddrinfo(PADDRINFOA first) GQOS(freeaddrinfo);
+extern INT WSAAPI getnameinfo(const struct sockaddr *address, int length, char *host, DWORD host_size, char *service,
+                              DWORD service_size, INT flags) GQOS(getnameinfo);
+
 #ifdef __cplusplus
 }
 #endif

@@ -59,6 +59,9 @@ impl Host {
         let core = Core::new(&policy, commands.downgrade(), Arc::clone(&rooms));
         let core = Arc::new(Mutex::new(core));
         let mut driver = Driver::new(Arc::clone(&core), netlink.clone(), commands.downgrade());
+        // Before they are looked at, so that nothing is missed; a kernel that tells nobody is one whose links do
+        // nothing.
+        let links = netlink.watch_links().ok();
         for name in policy.interfaces.keys() {
             let looked = match netlink.link_by_name(name).await {
                 Ok(link) => driver.look_at(&link).await,
@@ -72,8 +75,6 @@ impl Host {
                 return Err(error);
             }
         }
-        // What links do from now on; a kernel that tells nobody is one whose links do nothing.
-        let links = netlink.watch_links().ok();
         tokio::spawn(driver.run(inbox, links));
         Ok(Self { core, commands, netlink, names: Arc::default(), ways: Arc::default(), rooms })
     }

@@ -266,6 +266,32 @@ static void leaves(void) {
     check("and back", from.sin_port == session.sin_port && from.sin_addr.s_addr == session.sin_addr.s_addr, 1);
 }
 
+static void names(void) {
+    ADDRINFOA hints, *found = NULL;
+    char host[64], service[16];
+    memset(&hints, 0, sizeof hints);
+    hints.ai_family = AF_INET;
+    hints.ai_socktype = SOCK_STREAM;
+    check("getaddrinfo", getaddrinfo("127.0.0.1", "5001", &hints, &found), 0);
+    check("one", found != NULL && found->ai_next == NULL, 1);
+    check("its family", found->ai_family, AF_INET);
+    check("its type", found->ai_socktype, SOCK_STREAM);
+    check("its protocol", found->ai_protocol, IPPROTO_TCP);
+    check("getnameinfo", getnameinfo(found->ai_addr, (int)found->ai_addrlen, host, sizeof host, service,
+                                     sizeof service, NI_NUMERICHOST | NI_NUMERICSERV), 0);
+    check("and back", strcmp(host, "127.0.0.1") == 0 && strcmp(service, "5001") == 0, 1);
+    freeaddrinfo(found);
+    hints.ai_flags = AI_NUMERICHOST;
+    check("no number", getaddrinfo("localhost", "5001", &hints, &found), EAI_NONAME);
+    check("nothing then", found == NULL, 1);
+    hints.ai_flags = AI_PASSIVE;
+    hints.ai_family = AF_INET6;
+    check("to listen", getaddrinfo(NULL, "5001", &hints, &found), 0);
+    check("IPv6", found->ai_family, AF_INET6);
+    freeaddrinfo(found);
+    check("no such service", getaddrinfo("127.0.0.1", "no-such-service", NULL, &found), EAI_SERVICE);
+}
+
 /* A program that ends without WSACleanup leaves nothing on its links. */
 static void an_end_without_cleanup(void) {
     pid_t child;
@@ -297,6 +323,7 @@ int main(void) {
     notifications();
     later();
     leaves();
+    names();
     GIVES("WSACleanup", WSACleanup());
     printf(wrong ? "WRONG\n" : "RIGHT\n");
     return wrong;

@@ -31,6 +31,7 @@ pub mod events;
 pub mod ioctl;
 pub mod leaf;
 mod memory;
+pub mod names;
 pub mod options;
 pub mod overlapped;
 pub mod provider;
