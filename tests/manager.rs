@@ -74,6 +74,9 @@ impl World {
                 Effect::Answer { answer, .. } => answered = Some((answer.decision, answer.admitted)),
                 Effect::Tell(Notice::Ended(decision)) => self.ended.push(*decision),
                 Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
+                Effect::Tell(Notice::Strained { interface, over }) => {
+                    self.told.push(format!("{interface} is {}strained", if over { "" } else { "not " }));
+                }
                 Effect::Tell(Notice::Room { id }) => self.told.push(format!("room for {id}")),
             }
         }

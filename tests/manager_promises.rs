@@ -81,6 +81,9 @@ impl World {
                 }
                 Effect::Tell(Notice::Ended(_)) => {}
                 Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
+                Effect::Tell(Notice::Strained { interface, over }) => {
+                    self.told.push(format!("{interface} is {}strained", if over { "" } else { "not " }));
+                }
                 Effect::Tell(Notice::Room { id }) => self.told.push(format!("room for {id}")),
             }
         }
@@ -279,6 +282,22 @@ fn soft_state_that_ends_takes_its_class_along() {
     assert_eq!(world.told(), ["eth0: the time of a is over"]);
     world.assert_in_line();
     assert_eq!(world.reserved(), Rate::ZERO);
+}
+
+/// What cannot be made to go is told of once, and again when there is enough.
+#[test]
+fn a_link_that_carries_less_than_its_groups_are_promised_is_strained() {
+    let mut world = World::new(POLICY);
+    let (id, interface) = ("g".to_owned(), "eth0".to_owned());
+    let group = GroupRequest { id, interface, class: None, mode: GroupMode::Envelope, qos: qos(40) };
+    assert!(world.ask(Operation::Group(Box::new(group))).ok);
+    world.reserve("a", "viewer", 40);
+    world.ask(capacity(40));
+    assert_eq!(world.told(), ["eth0: a had to go, the link carries less than before", "eth0 is strained"]);
+    world.ask(capacity(45));
+    assert_eq!(world.told(), [""; 0]);
+    world.ask(capacity(100));
+    assert_eq!(world.told(), ["eth0 is not strained"]);
 }
 
 /// A class that several members have is free once, however many of them end together.

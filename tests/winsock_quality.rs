@@ -189,6 +189,14 @@ fn a_group_shares_what_its_creator_asked_for() {
     until_reserved(600);
     assert_eq!(creator.set_group_qos(&envelope(400)), Err(Wsa::Eopnotsupp));
     assert_eq!(third.connect(peer, &with(100)), Ok(Outcome::Connected));
+    // A group is never made to go; its members are told when the link cannot carry it, and when it can again.
+    let _ = member.take_events(Some(&event)).unwrap();
+    member.select_events(Some(&event), Events::GROUP_QOS).unwrap();
+    capacity(1);
+    assert_eq!(told(&member, &event, Events::GROUP_QOS), Some(Wsa::QosAdmissionFailure));
+    member.select_events(Some(&event), Events::GROUP_QOS).unwrap();
+    capacity(10);
+    assert_eq!(told(&member, &event, Events::GROUP_QOS), Some(Wsa::QosRequestConfirmed));
     // Datagrams may be in it as well; without a promise of their own nothing is spent.
     let datagrams = Socket::open_in(Family::Inet, Kind::Datagram, id(&creator)).unwrap();
     assert_eq!(datagrams.connect(peer, &Connecting::default()), Ok(Outcome::Connected));

@@ -25,6 +25,8 @@ pub(super) struct Core {
     /// Those who hold reservations.
     standings: HashMap<String, Weak<Standing>>,
     rooms: Rooms,
+    /// Who wants to hear of interfaces of which more is promised than they carry.
+    strained: Vec<Strained>,
     /// To hear of closed sockets without keeping the loop alive.
     commands: WeakCommands,
 }
@@ -43,7 +45,11 @@ pub(super) enum Told {
     Nobody,
     Lost(Arc<Standing>, Lost),
     Room(Arc<Notify>),
+    Strained(Vec<Strained>, String, bool),
 }
+
+/// Is told of an interface, and whether more is promised of it than it carries; must not wait.
+pub(super) type Strained = Arc<dyn Fn(&str, bool) + Send + Sync>;
 
 impl Told {
     pub(super) fn tell(self) {
@@ -51,6 +57,7 @@ impl Told {
             Self::Nobody => {}
             Self::Lost(standing, lost) => standing.lose(lost),
             Self::Room(room) => room.notify_one(),
+            Self::Strained(all, interface, over) => all.iter().for_each(|tell| tell(&interface, over)),
         }
     }
 }
@@ -69,6 +76,7 @@ impl Core {
             next_ticket: 0,
             standings: HashMap::new(),
             rooms,
+            strained: Vec::new(),
             commands,
         }
     }
@@ -89,6 +97,11 @@ impl Core {
         let ticket = Ticket(self.next_ticket);
         self.callers.insert(ticket, caller);
         self.handle(Input::Ask { ticket, operation })
+    }
+
+    /// Somebody wants to hear of interfaces of which more is promised than they carry.
+    pub(super) fn on_strain(&mut self, tell: Strained) {
+        self.strained.push(tell);
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, Answer { decision, admitted }: Answer) {
@@ -129,6 +142,7 @@ impl Core {
                 let standing = self.standings.remove(&lost.id).and_then(|standing| standing.upgrade());
                 standing.map_or(Told::Nobody, |standing| Told::Lost(standing, lost))
             }
+            Notice::Strained { interface, over } => Told::Strained(self.strained.clone(), interface, over),
             Notice::Room { id } => {
                 let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
                 rooms.get(&id).map_or(Told::Nobody, |room| Told::Room(Arc::clone(room)))

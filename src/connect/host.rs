@@ -129,13 +129,20 @@ impl Host {
         answer.await.map_err(|_| ConnectError::Stopped)
     }
 
-    /// Asks for what a group is to get on the way to a peer: an envelope that its members stay within.
-    pub(crate) async fn group(&self, id: String, qos: Qos, peer: IpAddr) -> Result<(), ConnectError> {
+    /// Has something told whenever more is promised of an interface than it carries, and when that is over.
+    pub(crate) fn on_strain(&self, tell: impl Fn(&str, bool) + Send + Sync + 'static) {
+        lock(&self.core).on_strain(Arc::new(tell));
+    }
+
+    /// Asks for what a group is to get on the way to a peer, an envelope that its members stay within: by which
+    /// interface that is.
+    pub(crate) async fn group(&self, id: String, qos: Qos, peer: IpAddr) -> Result<String, ConnectError> {
         let interface = self.way(peer).await?.name;
+        let by = interface.clone();
         let mode = GroupMode::Envelope;
         let request = GroupRequest { id, interface, class: None, mode, qos };
         let decision = self.ask(Operation::Group(Box::new(request))).await?;
-        if decision.ok { Ok(()) } else { Err(ConnectError::Refused(Box::new(decision))) }
+        if decision.ok { Ok(by) } else { Err(ConnectError::Refused(Box::new(decision))) }
     }
 
     /// Ends a group, once its last member has gone.

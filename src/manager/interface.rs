@@ -20,6 +20,8 @@ pub(super) struct Interface {
     freed: VecDeque<u16>,
     /// The first class number that was never used.
     unused: u16,
+    /// More is promised than it carries.
+    pub(super) over: bool,
     /// The classes of groups whose members share one reservation.
     shared_by: BTreeMap<String, Handle>,
 }
@@ -69,6 +71,7 @@ impl Interface {
             members: BTreeMap::new(),
             freed: VecDeque::new(),
             unused: 0,
+            over: false,
             shared_by: BTreeMap::new(),
         };
         (interface, change)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flowspec::{Direction, Micros, Rate};
 
 use super::interface::{Interface, State};
-use super::message::{Effect, Seen, Ticket};
+use super::message::{Effect, Notice, Seen, Ticket};
 use super::reducer::{Manager, Pending, answer};
 use crate::admission::Decision;
 use crate::tc::{Change, Shape, Tree};
@@ -57,13 +57,21 @@ impl Manager {
         }
     }
 
-    /// Brings the trunks in line with capacities that count from now on.
+    /// Brings the trunks in line with capacities that count from now on, and tells where that is too little.
     pub(super) fn reshape(&mut self, effects: &mut Vec<Effect>) {
         for name in self.interfaces.keys().cloned().collect::<Vec<_>>() {
             if let Some((index, change)) = self.trunk(&name) {
                 let decision = Decision::released(self.ledger.now(), "", &name, &self.ledger);
                 let pending = Pending::Trunk { caller: None, decision: Box::new(decision) };
                 effects.push(self.apply(index, change, pending));
+            }
+            let over = self.ledger.totals(&name).is_some_and(|totals| {
+                [totals.sending, totals.receiving].iter().any(|totals| totals.reserved > totals.budget)
+            });
+            if let Some(interface) = self.interfaces.get_mut(&name)
+                && std::mem::replace(&mut interface.over, over) != over
+            {
+                effects.push(Effect::Tell(Notice::Strained { interface: name, over }));
             }
         }
     }

@@ -105,6 +105,14 @@ pub enum Notice {
     Ended(Box<Decision>),
     /// A flow has a reservation no longer, though it has not ended.
     Lost(Lost),
+    /// More is promised of an interface than it carries now, or no longer: what cannot be made to go, groups and those
+    /// whom the policy keeps, may not get what they were promised.
+    Strained {
+        /// The interface.
+        interface: String,
+        /// Whether it is so.
+        over: bool,
+    },
     /// There is room for one who waits, if he asks for it soon.
     Room {
         /// The flow.

@@ -57,6 +57,8 @@ struct Inner {
     asked: Option<Qos>,
     /// What is promised, and by which way: to this peer.
     promised: Option<(Qos, IpAddr)>,
+    /// The interface of that way.
+    interface: Option<String>,
 }
 
 /// Every group by its number. The numbers of those that have ended are not used again.
@@ -155,9 +157,10 @@ impl Group {
         if asks_for_nothing(&qos) {
             self.take_back(&provider);
         } else {
-            provider.group(self.name(), qos, peer).map_err(|refused| refused.codes())?;
+            let interface = provider.group(self.name(), qos, peer).map_err(|refused| refused.codes())?;
             let mut inner = self.inner();
             (inner.promised, inner.asked) = (Some((qos, peer)), Some(qos));
+            inner.interface = Some(interface);
         }
         Ok(GroupBefore(Arc::clone(self), before))
     }
@@ -195,6 +198,20 @@ impl GroupBefore {
                 }
             }
         }
+    }
+}
+
+/// More is promised of an interface than it carries, or no longer: FD_GROUP_QOS for every member of its groups.
+pub(super) fn tell_groups(interface: &str, over: bool) {
+    let code = if over { Wsa::QosAdmissionFailure } else { Wsa::QosRequestConfirmed };
+    let concerned = |endpoint: &Endpoint| {
+        endpoint.membership().is_some_and(|member| {
+            let inner = member.group.inner();
+            inner.promised.is_some() && inner.interface.as_deref() == Some(interface)
+        })
+    };
+    for member in others(concerned) {
+        member.notify.record(Events::GROUP_QOS, Some(code));
     }
 }
 
@@ -272,8 +289,9 @@ impl Endpoint {
     /// What the socket's group gets or is to get; nothing where it is in none, or nobody has said.
     ///
     /// - **Source**: WSPIoctl, SIO_GET_GROUP_QOS.
-    pub fn group_qos(&self) -> Result<Option<Qos>> {
+    pub fn group_qos(self: &Arc<Self>) -> Result<Option<Qos>> {
         provider()?;
+        self.notify.rearm(self, Events::GROUP_QOS);
         Ok(self.membership().and_then(|member| member.group.qos()))
     }
 

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::Result;
-use super::group::Groups;
+use super::group::{Groups, tell_groups};
 use super::waiting::calling_back;
 use super::wishes::Status;
 use crate::admission::{Decision, Operation};
@@ -163,10 +163,14 @@ impl Provider {
         let body = move || {
             let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async {
+                // Groups are never made to go: they are told where they may not get what they were promised.
                 let host = match asked {
                     None => None,
                     Some(policy) => match Host::start(policy).await {
-                        Ok(host) => Some(host),
+                        Ok(host) => {
+                            host.on_strain(tell_groups);
+                            Some(host)
+                        }
                         Err(_) => return,
                     },
                 };
@@ -242,8 +246,8 @@ impl Provider {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for what a group is to get on the way to a peer, and waits for the answer.
-    pub(super) fn group(&self, id: String, qos: Qos, peer: IpAddr) -> core::result::Result<(), Refused> {
+    /// Asks for what a group is to get on the way to a peer, and waits for the answer: by which interface that is.
+    pub(super) fn group(&self, id: String, qos: Qos, peer: IpAddr) -> core::result::Result<String, Refused> {
         let host = self.host.clone().ok_or(Refused::NoPolicy)?;
         let asked = self.wait(async move { host.group(id, qos, peer).await });
         asked.ok_or(Refused::Stopped)?.map_err(|error| Refused::Error(Box::new(error)))
