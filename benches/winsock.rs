@@ -9,7 +9,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use flowspec::{Bytes, Flowspec, Qos, Rate};
@@ -104,5 +104,58 @@ fn benches(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(all, benches);
+/// Medians of what is done by turns, so that both meet the same machine: nanoseconds.
+fn by_turns(times: usize, mut one: impl FnMut(), mut other: impl FnMut()) -> [u128; 2] {
+    let mut took = [Vec::with_capacity(times), Vec::with_capacity(times)];
+    for _ in 0..times {
+        for (took, work) in took.iter_mut().zip([&mut one as &mut dyn FnMut(), &mut other]) {
+            let before = Instant::now();
+            work();
+            took.push(before.elapsed().as_nanos());
+        }
+    }
+    took.map(|mut took| {
+        took.sort_unstable();
+        took[times / 2]
+    })
+}
+
+fn paired(_: &mut Criterion) {
+    let (policy, _) = Policy::parse(&[Source { name: "bench", text: POLICY }]).unwrap();
+    startup_with(Arc::new(policy)).unwrap();
+    let peer = door();
+    let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(70_000)));
+    let connect = |sqos| {
+        let socket = Socket::open(Family::Inet, Kind::Stream).unwrap();
+        socket.connect(peer, &Connecting { sqos, ..Connecting::default() }).unwrap();
+    };
+    let [plain, with] = by_turns(5_000, || drop(TcpStream::connect(peer).unwrap()), || connect(Some(qos)));
+    println!("connect(2) and close {plain} ns, with a flow specification {with} ns");
+    let [without, with] = by_turns(5_000, || connect(None), || connect(Some(qos)));
+    println!("without a flow specification {without} ns, with one {with} ns");
+    for size in [64_usize, 65_536] {
+        // One each, since an echo serves one after the other.
+        let [peer, other] = [echo(size), echo(size)];
+        let (data, mut back, mut again) = (vec![7; size], vec![0; size], vec![0; size]);
+        let mut plain = TcpStream::connect(peer).unwrap();
+        plain.set_nodelay(true).unwrap();
+        let socket = Socket::open(Family::Inet, Kind::Stream).unwrap();
+        socket.connect(other, &Connecting::default()).unwrap();
+        let std = || {
+            plain.write_all(&data).unwrap();
+            plain.read_exact(&mut back).unwrap();
+        };
+        let gqos = || {
+            assert_eq!(socket.send(&data, Flags::default()), Ok(size));
+            let mut came = 0;
+            while came < size {
+                came += socket.receive(&mut again[came..], Flags::default()).unwrap();
+            }
+        };
+        let [std, gqos] = by_turns(20_000, std, gqos);
+        println!("there and back, {size} bytes: std {std} ns, gqos {gqos} ns");
+    }
+}
+
+criterion_group!(all, paired, benches);
 criterion_main!(all);
