@@ -280,6 +280,25 @@ fn a_close_wakes_who_waits() {
     assert!(matches!(Socket::from_raw(number), Err(Wsa::Enotsock)));
 }
 
+/// So it does where the kernel waits for data.
+#[test]
+fn a_close_wakes_who_receives() {
+    let (listener, peer) = listener();
+    let socket = tcp();
+    socket.connect(peer, &plain()).unwrap();
+    let (mut other, _) = listener.accept().unwrap();
+    let waiting = Arc::clone(&socket);
+    let thread = std::thread::spawn(move || {
+        let first = waiting.receive(&mut [0; 8], Flags::default());
+        (first, waiting.receive(&mut [0; 8], Flags::default()))
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    std::io::Write::write_all(&mut other, b"hello").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    socket.close().unwrap();
+    assert_eq!(thread.join().unwrap(), (Ok(5), Err(Wsa::Eintr)));
+}
+
 #[test]
 fn accepted_sockets_have_the_listeners_properties() {
     let listener = tcp();

@@ -51,11 +51,14 @@ pub struct Flags {
     pub peek: bool,
     /// Past the routing table.
     pub direct: bool,
+    /// The kernel waits, where the descriptor does.
+    pub waits: bool,
 }
 
 impl Flags {
     fn bits(self) -> MsgFlags {
-        let mut bits = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let mut bits = MsgFlags::MSG_NOSIGNAL;
+        bits.set(MsgFlags::MSG_DONTWAIT, !self.waits);
         bits.set(MsgFlags::MSG_OOB, self.urgent);
         bits.set(MsgFlags::MSG_PEEK, self.peek);
         bits.set(MsgFlags::from_bits_retain(libc::MSG_DONTROUTE), self.direct);
@@ -166,6 +169,16 @@ pub fn receive(
     let came = socket::recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, None, flags.bits())?;
     let from = came.address.as_ref().and_then(|from| address(from).ok());
     Ok((came.bytes, came.flags.contains(MsgFlags::MSG_TRUNC), from))
+}
+
+/// Has receiving that waits in the kernel answer after this time; nothing for as long as it takes. Only a system
+/// call, so that a signal handler may do it.
+///
+/// - **Errors**: `setsockopt`.
+pub fn set_receive_time(socket: &impl AsFd, time: Option<Duration>) -> io::Result<()> {
+    let micros = time.map_or(0, |time| i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+    let time = nix::sys::time::TimeVal::new(micros / 1_000_000, micros % 1_000_000);
+    Ok(socket::setsockopt(socket, sockopt::ReceiveTimeout, &time)?)
 }
 
 /// Ends one half of a connection, or both.

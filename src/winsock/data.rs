@@ -10,7 +10,7 @@ use super::Result;
 use super::notify::Events;
 use super::provider::provider;
 use super::socket::{Endpoint, Phase};
-use super::waiting::{is_forced, pause, wait};
+use super::waiting::{is_forced, pause, receive_waiting, wait};
 use crate::linux::raw::{self, Flags, Ready};
 
 impl Endpoint {
@@ -170,7 +170,7 @@ impl Endpoint {
         from_peer: bool,
     ) -> Result<(usize, Option<SocketAddr>)> {
         provider()?;
-        let nonblocking = {
+        let (nonblocking, in_kernel) = {
             let state = self.state();
             match (self.is_stream(), state.phase) {
                 (true, Phase::Connected) => {}
@@ -182,7 +182,8 @@ impl Endpoint {
             if state.receiving_ended {
                 return Err(Wsa::Eshutdown);
             }
-            state.nonblocking && !is_forced()
+            let plain = self.is_stream() && !flags.urgent && state.receive_timeout.is_none();
+            (state.nonblocking && !is_forced(), plain && !state.nonblocking)
         };
         let shaped = self.is_stream() && !flags.peek;
         loop {
@@ -196,7 +197,13 @@ impl Endpoint {
                 }
             };
             let length = granted.min(buffer.len());
-            let result = raw::receive(&*self.fd, &mut buffer[..length], flags);
+            let result = if in_kernel {
+                let flags = Flags { waits: true, ..flags };
+                let receive = || raw::receive(&*self.fd, &mut buffer[..length], flags);
+                receive_waiting(self, receive, |(came, ..)| *came == 0)?
+            } else {
+                raw::receive(&*self.fd, &mut buffer[..length], flags)
+            };
             if shaped {
                 let passed = result.as_ref().ok().map(|(came, ..)| *came);
                 self.control.settle(Direction::Receiving, granted, passed);

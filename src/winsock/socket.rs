@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ pub struct Endpoint {
     process: u32,
     closed: AtomicBool,
     closed_signal: OnceLock<Signal>,
+    /// How many threads wait in the kernel to receive.
+    receivers: AtomicUsize,
     /// Its group, for as long as it lives.
     group: OnceLock<Membership>,
     /// Itself, for those who tell it something later.
@@ -269,6 +271,15 @@ pub(super) fn close_all() {
     all.into_iter().flatten().for_each(|endpoint| endpoint.end());
 }
 
+/// A thread that waits in the kernel to receive.
+pub(super) struct Receiver<'a>(&'a Endpoint);
+
+impl Drop for Receiver<'_> {
+    fn drop(&mut self) {
+        self.0.receivers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Endpoint {
     fn new(fd: OwnedFd, family: Family, kind: Kind, with_data: bool, state: State, me: Weak<Self>) -> Self {
         Self {
@@ -281,6 +292,7 @@ impl Endpoint {
             process: std::process::id(),
             closed: AtomicBool::new(false),
             closed_signal: OnceLock::new(),
+            receivers: AtomicUsize::new(0),
             group: OnceLock::new(),
             me,
             state: Mutex::new(state),
@@ -301,6 +313,12 @@ impl Endpoint {
         };
         drop(before);
         enter(|me| Self::new(fd, self.family, self.kind, self.with_data, state, me))
+    }
+
+    /// Somebody waits in the kernel to receive, until this is dropped.
+    pub(super) fn receiver(&self) -> Receiver<'_> {
+        self.receivers.fetch_add(1, Ordering::SeqCst);
+        Receiver(self)
     }
 
     /// Its group.
@@ -335,7 +353,7 @@ impl Endpoint {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// What wakes those who wait on the socket when it is closed.
@@ -362,9 +380,12 @@ impl Endpoint {
 
     /// It is over: everybody who waits is woken, and what was reserved is given back once the data has left.
     fn end(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.closed.store(true, Ordering::SeqCst);
         if let Some(signal) = self.closed_signal.get() {
             signal.raise();
+        }
+        if self.receivers.load(Ordering::SeqCst) > 0 {
+            let _ = raw::shutdown(&*self.fd, Half::Receive);
         }
         self.notify.end();
         let (quality, phase, deferred) = {

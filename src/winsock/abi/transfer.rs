@@ -19,7 +19,12 @@ fn flags(bits: i32) -> Result<Flags> {
     if bits & !(MSG_OOB | MSG_PEEK | MSG_DONTROUTE | MSG_WAITALL) != 0 {
         return Err(Wsa::Eopnotsupp);
     }
-    Ok(Flags { urgent: bits & MSG_OOB != 0, peek: bits & MSG_PEEK != 0, direct: bits & MSG_DONTROUTE != 0 })
+    Ok(Flags {
+        urgent: bits & MSG_OOB != 0,
+        peek: bits & MSG_PEEK != 0,
+        direct: bits & MSG_DONTROUTE != 0,
+        waits: false,
+    })
 }
 
 fn count(moved: usize) -> Result<i32> {
