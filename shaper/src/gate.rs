@@ -84,8 +84,13 @@ impl Control {
     /// Asks for credit, for callers that are not futures: how much of `wanted` may pass now, or how long
     /// nothing may.
     pub fn turn(&self, direction: Direction, wanted: usize) -> Turn {
+        let mut lane = self.lane(direction);
+        // What is free needs no clock.
+        if lane.is_free() {
+            return Turn::Go(wanted);
+        }
         let now = clock::now();
-        match self.lane(direction).ask(now, wanted) {
+        match lane.ask(now, wanted) {
             Verdict::Go(granted) => Turn::Go(granted),
             Verdict::Wait(wait) => Turn::Wait(Duration::from_nanos(wait.until.since(now))),
         }
@@ -93,7 +98,12 @@ impl Control {
 
     /// Settles a [turn](Self::turn): of what was granted so much passed; nothing at all where it failed.
     pub fn settle(&self, direction: Direction, granted: usize, passed: Option<usize>) {
-        self.lane(direction).settle(clock::now(), granted, passed);
+        let mut lane = self.lane(direction);
+        if lane.is_free() {
+            lane.count(passed);
+        } else {
+            lane.settle(clock::now(), granted, passed);
+        }
     }
 
     /// The largest payload of a datagram that may be sent, where the direction is shaped.
@@ -161,6 +171,15 @@ impl Lane {
         }
     }
 
+    const fn is_free(&self) -> bool {
+        matches!(self.shaping, Shaping::Free)
+    }
+
+    /// So much payload has passed.
+    fn count(&mut self, passed: Option<usize>) {
+        self.stats.bytes += passed.unwrap_or(0) as u64;
+    }
+
     /// How much of `wanted` payload may pass now.
     ///
     /// A stream is released once a quantum (or all that is wanted) has credit, and then as much as
@@ -191,8 +210,8 @@ impl Lane {
     /// Settles an answer: of `granted` payload, `passed` did, or nothing
     /// was sent at all; the rest is refunded.
     pub(crate) fn settle(&mut self, now: Moment, granted: usize, passed: Option<usize>) {
+        self.count(passed);
         let (granted, passed) = (granted as u64, passed.map(|passed| passed as u64));
-        self.stats.bytes += passed.unwrap_or(0);
         if let Shaping::Held { plan, limiter } = &mut self.shaping {
             let charged = passed.map_or(0, |passed| plan.charge(passed));
             limiter.refund(now, plan.charge(granted).saturating_sub(charged));

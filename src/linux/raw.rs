@@ -5,6 +5,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -490,4 +492,32 @@ pub fn join_multicast(member: &impl AsFd, group: std::net::IpAddr) -> io::Result
         }
     }
     Ok(())
+}
+
+/// The number of this process, which is asked for once and again after a fork.
+pub fn process() -> u32 {
+    match PROCESS.load(Ordering::Relaxed) {
+        0 => {
+            ONCE.call_once(|| {
+                // SAFETY: the handler stores a number, which a child may do whatever its parent was at. Where there
+                // is no memory for it every call asks.
+                WATCHED
+                    .store(unsafe { libc::pthread_atfork(None, None, Some(forked)) } == 0, Ordering::Relaxed);
+            });
+            let process = std::process::id();
+            if WATCHED.load(Ordering::Relaxed) {
+                PROCESS.store(process, Ordering::Relaxed);
+            }
+            process
+        }
+        process => process,
+    }
+}
+
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+static WATCHED: AtomicBool = AtomicBool::new(false);
+static ONCE: Once = Once::new();
+
+extern "C" fn forked() {
+    PROCESS.store(0, Ordering::Relaxed);
 }

@@ -15,6 +15,7 @@ use super::provider::{Provider, provider};
 use super::qos::{asks_for_nothing, merged};
 use super::socket::{Endpoint, Family, Kind, others};
 use super::wishes::Status;
+use crate::linux::raw;
 
 /// Which group a new socket is to be in.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -133,7 +134,7 @@ impl Group {
 
     /// What the ledger calls it.
     fn name(&self) -> String {
-        format!("winsock-{}-group-{}", std::process::id(), self.id)
+        format!("winsock-{}-group-{}", raw::process(), self.id)
     }
 
     /// The name under which members share its promise, if it has one.

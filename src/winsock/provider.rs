@@ -82,7 +82,7 @@ fn start(policy: impl FnOnce() -> Result<Option<Arc<Policy>>>) -> Result<()> {
     let mut started = started();
     match &mut *started {
         // A child after fork has none of its parent's threads: it starts anew.
-        Some(known) if known.provider.process == std::process::id() => {
+        Some(known) if known.provider.process == raw::process() => {
             known.times += 1;
             return Ok(());
         }
@@ -108,7 +108,7 @@ extern "C" fn end_at_exit() {
         STARTED.try_write().ok()
     });
     let Some(mut started) = started else { return };
-    let own = started.as_ref().is_some_and(|known| known.provider.process == std::process::id());
+    let own = started.as_ref().is_some_and(|known| known.provider.process == raw::process());
     if let Some(Started { provider, .. }) = started.take_if(|_| own) {
         drop(started);
         provider.end();
@@ -150,7 +150,7 @@ pub fn cleanup() -> Result<()> {
 /// The provider, if it has been started.
 pub(super) fn provider() -> Result<Arc<Provider>> {
     match &*STARTED.read().unwrap_or_else(PoisonError::into_inner) {
-        Some(known) if known.provider.process == std::process::id() => Ok(Arc::clone(&known.provider)),
+        Some(known) if known.provider.process == raw::process() => Ok(Arc::clone(&known.provider)),
         _ => Err(Wsa::NotInitialised),
     }
 }
@@ -194,7 +194,7 @@ impl Provider {
             names: AtomicU64::new(0),
             groups: Mutex::default(),
             callbacks: Mutex::default(),
-            process: std::process::id(),
+            process: raw::process(),
             stop: Mutex::new(Some((stop, thread))),
         })
     }

@@ -289,7 +289,7 @@ impl Endpoint {
             with_data,
             control: Control::default(),
             notify: Notify::default(),
-            process: std::process::id(),
+            process: raw::process(),
             closed: AtomicBool::new(false),
             closed_signal: OnceLock::new(),
             receivers: AtomicUsize::new(0),
@@ -398,7 +398,7 @@ impl Endpoint {
             // It may have been closed by its number.
             let _ = close(number);
         }
-        if self.process != std::process::id() {
+        if self.process != raw::process() {
             // The descriptor is closed here, and the connection is the parent's.
             std::mem::forget(quality);
             return;
