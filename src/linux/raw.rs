@@ -159,6 +159,13 @@ pub fn send_to(socket: &impl AsRawFd, data: &[u8], flags: Flags, to: SocketAddr)
     Ok(socket::sendto(socket.as_raw_fd(), data, &SockaddrStorage::from(to), flags.bits())?)
 }
 
+/// Takes what has come on a stream: how much; nothing at its end.
+///
+/// - **Errors**: `recv`; EAGAIN where nothing has come.
+pub fn receive_stream(socket: &impl AsRawFd, buffer: &mut [u8], flags: Flags) -> io::Result<usize> {
+    Ok(socket::recv(socket.as_raw_fd(), buffer, flags.bits())?)
+}
+
 /// Takes what has come: how much, of how much (a datagram may be longer than the buffer), and whose it is.
 ///
 /// - **Errors**: `recvmsg`; EAGAIN where nothing has come.

@@ -9,7 +9,7 @@ use flowspec::Wsa;
 use super::Result;
 use super::exchange::{Caller, Offered, Pending, Verdict, swapped};
 use super::notify::Events;
-use super::provider::provider;
+use super::provider::running;
 use super::setup::Answer;
 use super::socket::{Endpoint, Phase, Socket};
 use super::waiting::{calling_back, wait, wait_for};
@@ -43,7 +43,7 @@ impl Endpoint {
         self: &Arc<Self>,
         mut condition: impl FnMut(&Caller<'_>) -> Verdict,
     ) -> Result<(Socket, SocketAddr)> {
-        provider()?;
+        running()?;
         let offered = self.state().offered.clone();
         if let Some(offered) = offered {
             return self.accept_offered(&offered, &mut condition);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flowspec::Wsa;
 
 use super::Result;
-use super::provider::provider;
+use super::provider::running;
 use super::socket::{Endpoint, Phase, Sharing, others};
 use crate::linux::raw::{self, Knob};
 
@@ -17,7 +17,7 @@ impl Endpoint {
     ///   this host's; WSAEADDRINUSE and WSAEACCES as Windows' table has them.
     /// - **Source**: WSPBind; "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE".
     pub fn bind(self: &Arc<Self>, address: SocketAddr) -> Result<()> {
-        provider()?;
+        running()?;
         self.check_family(address)?;
         let mut state = self.state();
         if state.bound {
@@ -74,7 +74,7 @@ impl Endpoint {
     ///   WSAEADDRINUSE.
     /// - **Source**: WSPListen.
     pub fn listen(self: &Arc<Self>, backlog: i32) -> Result<()> {
-        provider()?;
+        running()?;
         if !self.is_stream() {
             return Err(Wsa::Eopnotsupp);
         }

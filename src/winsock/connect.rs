@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 use super::Result;
 use super::group::GroupBefore;
 use super::notify::Events;
-use super::provider::provider;
+use super::provider::{provider, running};
 use super::qos::Promise;
 use super::setup::{Answer, Offer};
 use super::socket::{Endpoint, Phase};
@@ -108,7 +108,7 @@ impl Endpoint {
         asked: &Connecting<'_>,
         place: usize,
     ) -> Result<Outcome> {
-        provider()?;
+        running()?;
         self.check_family(peer)?;
         let nonblocking = self.begin(peer)?;
         if self.is_stream() {
@@ -122,7 +122,7 @@ impl Endpoint {
     ///
     /// - **Errors**: those of [`connect`](Self::connect) that come before WSAEOPNOTSUPP.
     pub fn check_connect(&self, peer: SocketAddr) -> Result<()> {
-        provider()?;
+        running()?;
         self.check_family(peer)?;
         self.begin(peer)?;
         self.give_up();

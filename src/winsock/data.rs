@@ -8,7 +8,7 @@ use shaper::Turn;
 
 use super::Result;
 use super::notify::Events;
-use super::provider::provider;
+use super::provider::{provider, running};
 use super::socket::{Endpoint, Phase};
 use super::waiting::{is_forced, pause, receive_waiting, wait};
 use crate::linux::raw::{self, Flags, Ready};
@@ -20,7 +20,7 @@ impl Endpoint {
     /// - **Errors**: WSAENOTCONN, WSAESHUTDOWN, WSAEWOULDBLOCK, WSAECONNRESET, WSAEMSGSIZE, WSAEINTR.
     /// - **Source**: WSPSend.
     pub fn send(self: &Arc<Self>, data: &[u8], flags: Flags) -> Result<usize> {
-        provider()?;
+        running()?;
         let nonblocking = {
             let state = self.state();
             if state.phase != Phase::Connected {
@@ -42,7 +42,7 @@ impl Endpoint {
         if self.is_stream() {
             return self.send(data, flags);
         }
-        provider()?;
+        running()?;
         self.check_family(to)?;
         if to.ip().is_unspecified() || to.port() == 0 {
             return Err(Wsa::Eaddrnotavail);
@@ -169,7 +169,7 @@ impl Endpoint {
         flags: Flags,
         from_peer: bool,
     ) -> Result<(usize, Option<SocketAddr>)> {
-        provider()?;
+        running()?;
         let (nonblocking, in_kernel) = {
             let state = self.state();
             match (self.is_stream(), state.phase) {
@@ -197,12 +197,15 @@ impl Endpoint {
                 }
             };
             let length = granted.min(buffer.len());
+            let part = &mut buffer[..length];
             let result = if in_kernel {
                 let flags = Flags { waits: true, ..flags };
-                let receive = || raw::receive(&*self.fd, &mut buffer[..length], flags);
-                receive_waiting(self, receive, |(came, ..)| *came == 0)?
+                receive_waiting(self, || raw::receive_stream(&*self.fd, part, flags), |came| *came == 0)?
+                    .map(|came| (came, false, None))
+            } else if self.is_stream() {
+                raw::receive_stream(&*self.fd, part, flags).map(|came| (came, false, None))
             } else {
-                raw::receive(&*self.fd, &mut buffer[..length], flags)
+                raw::receive(&*self.fd, part, flags)
             };
             if shaped {
                 let passed = result.as_ref().ok().map(|(came, ..)| *came);
@@ -239,7 +242,7 @@ impl Endpoint {
     ///
     /// - **Source**: WSAIoctl, SIO_UDP_CONNRESET.
     pub fn tell_resets(&self, told: bool) -> Result<()> {
-        provider()?;
+        running()?;
         self.state().resets_untold = !told;
         Ok(())
     }
@@ -249,7 +252,7 @@ impl Endpoint {
     /// - **Errors**: what `ioctl` answered.
     /// - **Source**: WSPIoctl, FIONREAD.
     pub fn available(&self) -> Result<u32> {
-        provider()?;
+        running()?;
         raw::available(&*self.fd).map_err(|error| raw::code(&error))
     }
 
@@ -258,7 +261,7 @@ impl Endpoint {
     /// - **Errors**: what `ioctl` answered.
     /// - **Source**: WSPIoctl, SIOCATMARK.
     pub fn at_mark(&self) -> Result<bool> {
-        provider()?;
+        running()?;
         raw::at_mark(&*self.fd).map_err(|error| raw::code(&error))
     }
 }

@@ -11,7 +11,7 @@ use flowspec::{Qos, Wsa};
 
 use super::Result;
 use super::notify::Events;
-use super::provider::{Provider, provider};
+use super::provider::{Provider, provider, running};
 use super::qos::{asks_for_nothing, merged};
 use super::socket::{Endpoint, Family, Kind, others};
 use super::wishes::Status;
@@ -273,7 +273,7 @@ impl Endpoint {
     /// - **Errors**: WSAEINVAL for any but the group's creator; WSAEOPNOTSUPP where it cannot be satisfied.
     /// - **Source**: WSPIoctl, SIO_SET_GROUP_QOS.
     pub fn set_group_qos(&self, asked: &Qos) -> Result<()> {
-        provider()?;
+        running()?;
         let Some(Membership { group, creator: true }) = self.membership() else { return Err(Wsa::Einval) };
         let peer = self.state().peer;
         match peer {
@@ -291,7 +291,7 @@ impl Endpoint {
     ///
     /// - **Source**: WSPIoctl, SIO_GET_GROUP_QOS.
     pub fn group_qos(self: &Arc<Self>) -> Result<Option<Qos>> {
-        provider()?;
+        running()?;
         self.notify.rearm(self, Events::GROUP_QOS);
         Ok(self.membership().and_then(|member| member.group.qos()))
     }

@@ -7,7 +7,7 @@ use flowspec::{Direction, Wsa};
 
 use super::Result;
 use super::connect::Connecting;
-use super::provider::provider;
+use super::provider::running;
 use super::socket::{Endpoint, Phase};
 use crate::linux::raw;
 
@@ -38,7 +38,7 @@ impl Endpoint {
         asked: &Connecting<'_>,
         role: Role,
     ) -> Result<()> {
-        provider()?;
+        running()?;
         self.check_family(session)?;
         if self.is_stream() {
             return Err(Wsa::Eopnotsupp);

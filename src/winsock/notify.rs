@@ -11,7 +11,7 @@ use tokio::sync::Notify as Wake;
 
 use super::Result;
 use super::event::Event;
-use super::provider::provider;
+use super::provider::{provider, running};
 use super::socket::{Endpoint, Phase};
 use crate::linux::raw::{self, Ready};
 
@@ -247,7 +247,7 @@ impl Endpoint {
 
     /// Selects for whoever is told.
     pub(super) fn tell(self: &Arc<Self>, target: Option<Target>, wanted: Events) -> Result<()> {
-        provider()?;
+        running()?;
         if wanted == Events::NONE {
             let mut inner = self.notify.inner();
             (inner.target, inner.wanted, inner.recorded) = (None, wanted, NetworkEvents::default());
@@ -284,7 +284,7 @@ impl Endpoint {
     /// - **Errors**: WSANOTINITIALISED.
     /// - **Source**: WSPEnumNetworkEvents.
     pub fn take_events(&self, reset: Option<&Event>) -> Result<NetworkEvents> {
-        provider()?;
+        running()?;
         let mut inner = self.notify.inner();
         if let Some(event) = reset {
             event.reset();

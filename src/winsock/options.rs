@@ -6,7 +6,7 @@ use std::time::Duration;
 use flowspec::Wsa;
 
 use super::Result;
-use super::provider::provider;
+use super::provider::running;
 use super::socket::{Endpoint, Family, Phase, Sharing};
 use super::waiting::now;
 use crate::linux::raw::{self, Knob};
@@ -85,7 +85,7 @@ impl Endpoint {
     ///   with another.
     /// - **Source**: WSPSetSockOpt.
     pub fn set_option(&self, choice: Choice, value: Value) -> Result<()> {
-        provider()?;
+        running()?;
         let number = match value {
             Value::Number(number) => number,
             Value::Linger(linger) if choice == Choice::Linger => {
@@ -168,7 +168,7 @@ impl Endpoint {
     /// - **Errors**: WSAENOPROTOOPT where the socket has none such.
     /// - **Source**: WSPGetSockOpt.
     pub fn option(self: &Arc<Self>, choice: Choice) -> Result<Value> {
-        provider()?;
+        running()?;
         let knob = |knob| raw::get(&*self.fd, knob).map_err(|error| raw::code(&error));
         Ok(Value::Number(match choice {
             Choice::Linger => {

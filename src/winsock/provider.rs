@@ -147,6 +147,16 @@ pub fn cleanup() -> Result<()> {
     Ok(())
 }
 
+/// That it has been started, by this process.
+///
+/// - **Errors**: WSANOTINITIALISED.
+pub(super) fn running() -> Result<()> {
+    match &*STARTED.read().unwrap_or_else(PoisonError::into_inner) {
+        Some(known) if known.provider.process == raw::process() => Ok(()),
+        _ => Err(Wsa::NotInitialised),
+    }
+}
+
 /// The provider, if it has been started.
 pub(super) fn provider() -> Result<Arc<Provider>> {
     match &*STARTED.read().unwrap_or_else(PoisonError::into_inner) {

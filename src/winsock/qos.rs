@@ -8,7 +8,7 @@ use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, ServiceType, Wsa};
 
 use super::Result;
 use super::notify::Events;
-use super::provider::{Provider, Refused, provider};
+use super::provider::{Provider, Refused, provider, running};
 use super::socket::{Endpoint, Phase};
 use super::wishes::{Status, Wishes};
 use crate::admission::Decision;
@@ -299,7 +299,7 @@ impl Endpoint {
     ///
     /// - **Errors**: those of [`set_qos`](Self::set_qos).
     pub fn set_qos_with(self: &Arc<Self>, asked: &Qos, wishes: Wishes) -> Result<()> {
-        provider()?;
+        running()?;
         let (qos, peer) = {
             let mut state = self.state();
             let qos = merged(asked, state.quality.asked.as_ref())?;
@@ -347,7 +347,7 @@ impl Endpoint {
     /// - **Errors**: WSAEWOULDBLOCK, as said.
     /// - **Source**: WSPIoctl, SIO_GET_QOS.
     pub fn qos(self: &Arc<Self>) -> Result<(Qos, Option<Status>)> {
-        provider()?;
+        running()?;
         self.notify.rearm(self, Events::QOS);
         let mut state = self.state();
         let next = state.quality.told.pop_front();

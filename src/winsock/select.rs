@@ -7,7 +7,7 @@ use flowspec::{Direction, Wsa};
 use shaper::Turn;
 
 use super::Result;
-use super::provider::provider;
+use super::provider::running;
 use super::socket::{Endpoint, Phase};
 use super::waiting::{deadline, now, wait_for_all};
 use crate::linux::raw::Ready;
@@ -49,7 +49,7 @@ pub fn select(sockets: &mut [(Arc<Endpoint>, Interest)], timeout: Option<Duratio
 /// - **Errors**: WSAEINTR, WSAEINPROGRESS.
 /// - **Source**: WSAPoll.
 pub fn poll(sockets: &mut [(Arc<Endpoint>, Interest)], timeout: Option<Duration>) -> Result<usize> {
-    provider()?;
+    running()?;
     let wanted: Vec<_> = sockets.iter().map(|(_, interest)| *interest).collect();
     let until = timeout.map(deadline);
     loop {

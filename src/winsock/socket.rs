@@ -14,7 +14,7 @@ use super::Result;
 use super::exchange::Offered;
 use super::group::{Grouping, Membership};
 use super::notify::Notify;
-use super::provider::provider;
+use super::provider::running;
 use super::qos::Quality;
 use crate::connect::Lingering;
 use crate::linux::raw::{self, Half, Signal};
@@ -166,7 +166,7 @@ impl Socket {
     }
 
     fn open_as(family: Family, kind: Kind, with_data: bool, group: Grouping) -> Result<Self> {
-        provider()?;
+        running()?;
         let membership = group.enter(family, kind)?;
         let fd = raw::open(family == Family::Inet6, kind == Kind::Stream);
         let fd = fd.map_err(|error| raw::code(&error))?;
@@ -422,7 +422,7 @@ impl Endpoint {
     /// - **Errors**: WSAEINVAL where it has none.
     /// - **Source**: WSPGetSockName.
     pub fn local_address(&self) -> Result<SocketAddr> {
-        provider()?;
+        running()?;
         if !self.state().bound {
             return Err(Wsa::Einval);
         }
@@ -434,7 +434,7 @@ impl Endpoint {
     /// - **Errors**: WSAENOTCONN.
     /// - **Source**: WSPGetPeerName.
     pub fn peer_address(&self) -> Result<SocketAddr> {
-        provider()?;
+        running()?;
         let state = self.state();
         match state.phase {
             Phase::Connecting | Phase::Connected => state.peer.ok_or(Wsa::Enotconn),
@@ -447,7 +447,7 @@ impl Endpoint {
     /// - **Errors**: WSAEINVAL where it is to wait and events are selected on it.
     /// - **Source**: WSPIoctl, FIONBIO.
     pub fn set_nonblocking(&self, nonblocking: bool) -> Result<()> {
-        provider()?;
+        running()?;
         if !nonblocking && self.notify.is_selected() {
             return Err(Wsa::Einval);
         }
@@ -462,7 +462,7 @@ impl Endpoint {
     /// - **Errors**: WSAENOTCONN.
     /// - **Source**: WSPShutdown.
     pub fn shutdown(&self, half: Half) -> Result<()> {
-        provider()?;
+        running()?;
         let mut state = self.state();
         if self.is_stream() && state.phase != Phase::Connected {
             return Err(Wsa::Enotconn);

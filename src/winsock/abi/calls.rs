@@ -13,7 +13,7 @@ use super::super::Result;
 use super::super::catalogue::{PROTOCOLS, XP1_CONNECT_DATA};
 use super::super::connect::Connecting;
 use super::super::group::Grouping;
-use super::super::provider::{cleanup, provider, startup};
+use super::super::provider::{cleanup, running, startup};
 use super::super::setup::MOST_DATA;
 use super::super::socket::{Endpoint, Family, Kind, Socket, close, endpoint};
 use super::super::waiting::cancel_blocking_call;
@@ -29,7 +29,7 @@ const UDP: i32 = 17;
 
 /// The socket behind a SOCKET: above what a descriptor can be there is none.
 pub(super) fn socket(s: usize) -> Result<Arc<Endpoint>> {
-    provider()?;
+    running()?;
     endpoint(i32::try_from(s).map_err(|_| Wsa::Enotsock)?)
 }
 
@@ -38,7 +38,7 @@ fn done(result: Result<()>) -> Result<i32> {
 }
 
 fn open(af: i32, kind: i32, protocol: i32, group: Grouping) -> Result<usize> {
-    provider()?;
+    running()?;
     let kind = match kind {
         1 => Some(Kind::Stream),
         2 => Some(Kind::Datagram),
@@ -250,7 +250,7 @@ exported! {
     ) -> usize, INVALID_SOCKET => accept(s, name, namelen, condition, context);
     /// closesocket, WSPCloseSocket.
     gqos_closesocket, gqos_WSPCloseSocket(s: usize) -> i32, SOCKET_ERROR => {
-        provider()?;
+        running()?;
         done(close(i32::try_from(s).map_err(|_| Wsa::Enotsock)?))
     };
     /// shutdown, WSPShutdown.

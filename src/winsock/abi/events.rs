@@ -9,7 +9,7 @@ use flowspec::Wsa;
 use super::super::Result;
 use super::super::event::{Event, wait_or};
 use super::super::notify::{Callback, Events, KINDS};
-use super::super::provider::provider;
+use super::super::provider::running;
 use super::calls::socket;
 use super::{SOCKET_ERROR, api, memory, overlapped, spi};
 
@@ -46,7 +46,7 @@ pub(super) fn event(handle: usize) -> Result<Event> {
 }
 
 fn create() -> Result<usize> {
-    provider()?;
+    running()?;
     let event = Event::new()?;
     let (next, open) = &mut *events();
     if open.len() >= MOST_OPEN {
@@ -59,7 +59,7 @@ fn create() -> Result<usize> {
 }
 
 fn wait(count: u32, handles: usize, all: i32, millis: u32, alertable: bool) -> Result<u32> {
-    provider()?;
+    running()?;
     let count = count as usize;
     if count == 0 || count > 64 {
         return Err(Wsa::InvalidParameter);
@@ -88,7 +88,7 @@ fn wait_alertably(waited: &[Event], all: bool, millis: u32, alertable: bool) -> 
 
 /// Sleeps; alertably, no longer than until a completion routine of the thread has been called.
 fn sleep(millis: u32, alertable: bool) -> Result<u32> {
-    provider()?;
+    running()?;
     // Something that is never signalled, where nothing else is waited for.
     let never = if alertable { Vec::new() } else { vec![Event::new()?] };
     Ok(match wait_alertably(&never, false, millis, alertable)? {
@@ -156,7 +156,7 @@ pub extern "C" fn gqos_WSACreateEvent() -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn gqos_WSASetEvent(handle: usize) -> i32 {
     api(0, || {
-        provider()?;
+        running()?;
         event(handle)?.set();
         Ok(1)
     })
@@ -166,7 +166,7 @@ pub extern "C" fn gqos_WSASetEvent(handle: usize) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn gqos_WSAResetEvent(handle: usize) -> i32 {
     api(0, || {
-        provider()?;
+        running()?;
         event(handle)?.reset();
         Ok(1)
     })
@@ -176,7 +176,7 @@ pub extern "C" fn gqos_WSAResetEvent(handle: usize) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn gqos_WSACloseEvent(handle: usize) -> i32 {
     api(0, || {
-        provider()?;
+        running()?;
         events().1.remove(&handle).map(|_| 1).ok_or(Wsa::InvalidHandle)
     })
 }

@@ -5,7 +5,7 @@ use flowspec::Wsa;
 use super::super::Result;
 use super::super::connect::Connecting;
 use super::super::leaf::Role;
-use super::super::provider::provider;
+use super::super::provider::running;
 use super::calls::{asked, socket};
 use super::{INVALID_SOCKET, address, api, memory, overlapped, spi};
 use crate::linux::raw::Flags;
@@ -55,7 +55,7 @@ pub extern "C" fn gqos_ConnectEx(
 ) -> i32 {
     api(0, || {
         let endpoint = socket(s)?;
-        provider()?;
+        running()?;
         if overlapped == 0 {
             return Err(Wsa::InvalidParameter);
         }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use flowspec::Wsa;
 
 use super::super::Result;
-use super::super::provider::provider;
+use super::super::provider::running;
 use super::address::{self, AF_INET, AF_INET6, AF_UNSPEC};
 use super::memory;
 
@@ -66,7 +66,7 @@ fn port(service: &str, protocol: &str) -> core::result::Result<u16, Unknown> {
 }
 
 fn resolve(node: usize, service: usize, hints: usize, result: usize) -> core::result::Result<(), Unknown> {
-    provider()?;
+    running()?;
     memory::write(result, &0_usize.to_ne_bytes())?;
     let (node, service) = (optional(node)?, optional(service)?);
     if node.is_none() && service.is_none() {
@@ -155,7 +155,7 @@ fn name(
     (service, service_room): (usize, u32),
     flags: i32,
 ) -> core::result::Result<(), Unknown> {
-    provider()?;
+    running()?;
     let address = address::read_any(place, u32::try_from(length).map_err(|_| Wsa::Efault)?)?;
     if flags & NI_NAMEREQD != 0 {
         return Err(Unknown(HOST_NOT_FOUND));

@@ -8,7 +8,7 @@ use flowspec::Wsa;
 
 use super::super::Result;
 use super::super::event::{Event, wait_for_events};
-use super::super::provider::provider;
+use super::super::provider::{provider, running};
 use super::super::waiting::blocking;
 use super::{api, events, memory, spi};
 
@@ -151,7 +151,7 @@ pub(super) fn run(
 
 /// What has become of an operation; waits for it where that is asked for.
 fn result(overlapped: usize, moved: usize, wait: bool, flags: usize) -> Result<i32> {
-    provider()?;
+    running()?;
     if overlapped == 0 || moved == 0 {
         return Err(Wsa::Efault);
     }

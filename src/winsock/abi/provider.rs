@@ -4,7 +4,7 @@ use flowspec::Wsa;
 
 use super::super::Result;
 use super::super::catalogue::PROTOCOLS;
-use super::super::provider::{provider, startup};
+use super::super::provider::{running, startup};
 use super::super::socket::{Family, Kind};
 use super::address::{AF_INET, AF_INET6};
 use super::{
@@ -60,7 +60,7 @@ fn info(index: usize, wide: bool) -> Vec<u8> {
 
 /// The entries whose protocol is among those asked for, all of them where none is.
 fn list(asked: usize, place: usize, length: usize, wide: bool) -> Result<i32> {
-    provider()?;
+    running()?;
     let mut wanted = Vec::new();
     if asked != 0 {
         for index in 0..64 {

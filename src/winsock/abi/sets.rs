@@ -6,7 +6,7 @@ use std::time::Duration;
 use flowspec::Wsa;
 
 use super::super::Result;
-use super::super::provider::provider;
+use super::super::provider::running;
 use super::super::select::{Interest, poll, select};
 use super::super::socket::Endpoint;
 use super::calls::socket;
@@ -60,7 +60,7 @@ fn timeout(place: usize) -> Result<Option<Duration>> {
 }
 
 fn select_sets(read: usize, write: usize, except: usize, time: usize) -> Result<i32> {
-    provider()?;
+    running()?;
     let sets = [members(read)?, members(write)?, members(except)?];
     let time = timeout(time)?;
     let mut asked: Vec<(usize, (Arc<Endpoint>, Interest))> = Vec::new();
@@ -105,7 +105,7 @@ fn select_sets(read: usize, write: usize, except: usize, time: usize) -> Result<
 
 /// WSAPOLLFD: a SOCKET, what is asked, what was found; 16 bytes.
 fn poll_list(list: usize, count: u32, millis: i32) -> Result<i32> {
-    provider()?;
+    running()?;
     if count == 0 {
         return Err(Wsa::Einval);
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use flowspec::Wsa;
 
 use super::super::Result;
-use super::super::provider::provider;
+use super::super::provider::running;
 use super::address::{self, AF_INET, AF_INET6};
 use super::{SOCKET_ERROR, api, memory, spi};
 
@@ -34,7 +34,7 @@ fn parse(text: &str, family: i32) -> Result<SocketAddr> {
 }
 
 fn to_string(place: usize, length: u32, text: usize, room: usize, wide: bool) -> Result<i32> {
-    provider()?;
+    running()?;
     let address = address::read_any(place, length).map_err(|wsa| match wsa {
         Wsa::Eafnosupport => Wsa::Einval,
         wsa => wsa,
@@ -55,7 +55,7 @@ fn to_string(place: usize, length: u32, text: usize, room: usize, wide: bool) ->
 }
 
 fn to_address(text: usize, family: i32, place: usize, length: usize, wide: bool) -> Result<i32> {
-    provider()?;
+    running()?;
     let mut read = String::new();
     for index in 0.. {
         let character = match wide {
