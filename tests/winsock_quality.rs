@@ -335,3 +335,50 @@ fn a_leaf_is_held_to_what_its_session_was_promised() {
         Err(code) => assert!(matches!(code, Wsa::Eopnotsupp | Wsa::Enetunreach), "{code:?}"),
     }
 }
+
+fn udp() -> Socket {
+    Socket::open(Family::Inet, Kind::Datagram).unwrap()
+}
+
+#[test]
+fn a_direction_that_is_not_changed_is_what_was_set_before() {
+    let _alone = alone();
+    let (_listener, peer) = listener("127.0.0.1");
+    let socket = tcp(Grouping::None);
+    socket.set_qos(&sending(300)).unwrap();
+    let mut asked = with(0);
+    asked.sqos = Some(Qos { sending: Flowspec::new(ServiceType::NoChange), receiving: Flowspec::BEST_EFFORT });
+    socket.connect(peer, &asked).unwrap();
+    until_reserved(300);
+    assert_eq!(socket.qos().unwrap().0.sending.token_rate, Some(Rate::new(300_000)));
+}
+
+#[test]
+fn another_peer_takes_over_what_was_promised() {
+    let _alone = alone();
+    let (one, other) = (address("127.0.0.1:9"), address("127.0.0.2:9"));
+    let socket = udp();
+    socket.connect(one, &with(600)).unwrap();
+    until_reserved(600);
+    assert_eq!(socket.connect(other, &with(700)), Ok(Outcome::Connected), "it takes the place of the first");
+    until_reserved(700);
+    // What is refused changes nothing: neither the promise nor the peer.
+    assert_eq!(socket.connect(one, &with(1_100)), Err(Wsa::Eopnotsupp));
+    assert_eq!(socket.peer_address(), Ok(other));
+    until_reserved(700);
+    // Nothing said: what it has goes along.
+    socket.connect(one, &Connecting::default()).unwrap();
+    until_reserved(700);
+    let nothing = Connecting { sqos: Some(Qos::BEST_EFFORT), ..Connecting::default() };
+    socket.connect(one, &nothing).unwrap();
+    until_reserved(0);
+    socket.set_nonblocking(true).unwrap();
+    for _ in 0..1_000 {
+        // Held to nothing any more.
+        assert_eq!(socket.send(&[0; 1000], Flags::default()), Ok(1000));
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
