@@ -347,7 +347,8 @@ fn a_direction_that_is_not_changed_is_what_was_set_before() {
     let socket = tcp(Grouping::None);
     socket.set_qos(&sending(300)).unwrap();
     let mut asked = with(0);
-    asked.sqos = Some(Qos { sending: Flowspec::new(ServiceType::NoChange), receiving: Flowspec::BEST_EFFORT });
+    asked.sqos =
+        Some(Qos { sending: Flowspec::new(ServiceType::NoChange), receiving: Flowspec::BEST_EFFORT });
     socket.connect(peer, &asked).unwrap();
     until_reserved(300);
     assert_eq!(socket.qos().unwrap().0.sending.token_rate, Some(Rate::new(300_000)));

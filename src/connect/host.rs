@@ -109,10 +109,24 @@ impl Host {
     }
 
     /// Asks for something else for a flow that has a reservation.
-    pub(crate) async fn renegotiate(&self, id: String, qos: Qos) -> Result<Admitted, ConnectError> {
+    pub(crate) async fn renegotiate(
+        &self,
+        id: String,
+        qos: Qos,
+    ) -> Result<(Admitted, Decision), ConnectError> {
         let operation = Operation::Renegotiate { id, asked: Box::new(qos.map(Some)) };
         let Answer { decision, admitted } = self.asked(operation).await?;
-        admitted.ok_or_else(|| ConnectError::Refused(Box::new(decision)))
+        match admitted {
+            Some(admitted) => Ok((admitted, decision)),
+            None => Err(ConnectError::Refused(Box::new(decision))),
+        }
+    }
+
+    /// The name of the interface by which packets to the peer leave.
+    ///
+    /// - **Errors**: no route, or the kernel's.
+    pub(crate) async fn interface(&self, peer: IpAddr) -> Result<String, ConnectError> {
+        self.way(peer).await.map(|link| link.name)
     }
 
     /// Asks the manager something: a group, another capacity, what is free. Flows are better asked for by their
@@ -137,7 +151,7 @@ impl Host {
     /// Asks for what a group is to get on the way to a peer, an envelope that its members stay within: by which
     /// interface that is.
     pub(crate) async fn group(&self, id: String, qos: Qos, peer: IpAddr) -> Result<String, ConnectError> {
-        let interface = self.way(peer).await?.name;
+        let interface = self.interface(peer).await?;
         let by = interface.clone();
         let mode = GroupMode::Envelope;
         let request = GroupRequest { id, interface, class: None, mode, qos };

@@ -11,8 +11,9 @@ use tokio::io::unix::AsyncFd;
 use super::Result;
 use super::group::GroupBefore;
 use super::notify::Events;
+use super::promise::Promise;
 use super::provider::{provider, running};
-use super::qos::Promise;
+use super::qos::merged;
 use super::setup::{Answer, Offer};
 use super::socket::{Endpoint, Phase};
 use super::waiting::{is_forced, may_block, now, wait, watch};
@@ -224,7 +225,8 @@ impl Endpoint {
     /// Quality, then the caller's data, which plain TCP cannot carry.
     pub(super) fn promised(&self, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Promised> {
         let (sqos, wishes) = match asked.sqos {
-            Some(sqos) => (Some(sqos), asked.wishes),
+            // What it does not change is as SIO_SET_QOS has said.
+            Some(sqos) => (Some(merged(&sqos, self.state().quality.asked.as_ref())?), asked.wishes),
             None => {
                 let state = self.state();
                 (state.quality.asked, state.quality.wishes)

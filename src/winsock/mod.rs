@@ -21,6 +21,7 @@ mod group;
 mod leaf;
 mod notify;
 mod options;
+mod promise;
 mod provider;
 mod qos;
 mod select;

@@ -297,10 +297,29 @@ impl Provider {
     }
 
     /// Asks for something else for a flow that has a reservation, and waits for the answer.
-    pub(super) fn renegotiate(&self, id: String, qos: Qos) -> core::result::Result<Admitted, Refused> {
+    pub(super) fn renegotiate(
+        &self,
+        id: String,
+        qos: Qos,
+    ) -> core::result::Result<(Admitted, Decision), Refused> {
         let host = self.host.clone().ok_or(Refused::NoPolicy)?;
         let changed = self.wait(async move { host.renegotiate(id, qos).await });
         changed.ok_or(Refused::Stopped)?.map_err(|error| Refused::Error(Box::new(error)))
+    }
+
+    /// Gives a flow back what it had before; nobody waits for that, since it may be on the reactor itself.
+    pub(super) fn renegotiate_again(&self, id: String, qos: Qos) {
+        let Some(host) = self.host.clone() else { return };
+        self.spawn(async move {
+            // What is refused now stays as it is: more may have been promised to others meanwhile.
+            let _ = host.renegotiate(id, qos).await;
+        });
+    }
+
+    /// By which interface a peer is reached; nothing where that is not known.
+    pub(super) fn interface(&self, peer: IpAddr) -> Option<String> {
+        let host = self.host.clone()?;
+        self.wait(async move { host.interface(peer).await.ok() })?
     }
 
     /// Runs a future on the reactor and waits for it. Nothing where the reactor has ended.

@@ -321,6 +321,15 @@ impl Endpoint {
         Receiver(self)
     }
 
+    /// Whether anything goes this way: not where that half has ended.
+    pub(super) fn goes(&self, direction: Direction) -> bool {
+        let state = self.state();
+        match direction {
+            Direction::Sending => !state.sending_ended,
+            Direction::Receiving => !state.receiving_ended,
+        }
+    }
+
     /// Its group.
     pub(super) fn membership(&self) -> Option<&Membership> {
         self.group.get()
