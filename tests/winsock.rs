@@ -16,7 +16,7 @@ use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::linux::raw::{Flags, Half};
 use gqos::policy::{Policy, Source};
 use gqos::winsock::{
-    Choice, Connecting, Event, Events, Family, Grouping, Interest, Kind, Outcome, Socket, Value, Verdict,
+    Accepting, Choice, Connecting, Event, Events, Family, Interest, Kind, Outcome, Socket, Value, Verdict,
     Wishes, select, startup_with, wait_for_events,
 };
 
@@ -342,7 +342,7 @@ fn connect_data_goes_both_ways() {
             assert_eq!(caller.data, b"who");
             // What the caller sends, the acceptor receives.
             assert_eq!(caller.sqos.unwrap().receiving.token_rate.unwrap().get(), 20_000);
-            Verdict::Accept { callee_data: b"me".to_vec(), group: Grouping::None }
+            Accepting { callee_data: b"me".to_vec(), ..Accepting::default() }.into()
         });
         let (socket, _) = accepted.unwrap();
         let mut buffer = [0; 8];
@@ -387,7 +387,7 @@ fn exchanges_that_do_not_fit() {
     let acceptor = Arc::clone(&listener);
     let thread = std::thread::spawn(move || {
         acceptor
-            .accept_if(|_| Verdict::Accept { callee_data: vec![7; 100], group: Grouping::None })
+            .accept_if(|_| Accepting { callee_data: vec![7; 100], ..Accepting::default() }.into())
             .map(|(socket, _)| socket)
     });
     assert_eq!(tcp_with_data().connect(peer, &Connecting::with(b"", None, 99)), Err(Wsa::Efault));
@@ -433,7 +433,7 @@ fn exchanges_are_told_by_events() {
         Ok(Some(0))
     );
     assert!(listener.take_events(Some(&called)).unwrap().events.contains(Events::ACCEPT));
-    let verdict = Verdict::Accept { callee_data: b"yes".to_vec(), group: Grouping::None };
+    let verdict: Verdict = Accepting { callee_data: b"yes".to_vec(), ..Accepting::default() }.into();
     let (_server, _) = listener.accept_if(|_| verdict.clone()).unwrap();
     assert_eq!(
         wait_for_events(std::slice::from_ref(&answered), false, Some(Duration::from_secs(5))),

@@ -9,6 +9,7 @@
 
 mod common;
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,10 +17,10 @@ use std::time::{Duration, Instant};
 use common::policy;
 use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::admission::Operation;
-use gqos::linux::raw::Flags;
+use gqos::linux::raw::{Flags, Half};
 use gqos::winsock::{
-    Callback, Choice, Connecting, Event, Events, Family, Grouping, Kind, Outcome, Role, Socket, Value,
-    Verdict, ask, startup_with, wait_for_events,
+    Accepting, Callback, Choice, Connecting, Event, Events, Family, Grouping, Kind, Outcome, Role, Socket,
+    Value, ask, startup_with, wait_for_events,
 };
 
 const POLICY: &str = r#"
@@ -267,7 +268,7 @@ fn a_condition_function_may_put_the_new_socket_into_a_group() {
             let socket = tcp(Grouping::None);
             socket.connect(peer, &Connecting::default()).map(|_| socket)
         });
-        let accepted = listening.accept_if(|_| Verdict::Accept { callee_data: Vec::new(), group });
+        let accepted = listening.accept_if(|_| Accepting { group, ..Accepting::default() }.into());
         drop(caller.join().unwrap());
         accepted.map(|(socket, _)| socket)
     };
@@ -312,7 +313,7 @@ fn a_function_may_be_told_instead() {
     let next = || told.recv_timeout(Duration::from_secs(5)).unwrap();
     assert_eq!(next(), (socket.number(), Events::CONNECT, None, Err(Wsa::Einprogress)));
     let (mut other, _) = listener.accept().unwrap();
-    std::io::Write::write_all(&mut other, b"hello").unwrap();
+    other.write_all(b"hello").unwrap();
     assert_eq!(next().1, Events::READ);
     assert_eq!(socket.receive(&mut [0; 16], Flags::default()), Ok(5));
     drop(other);
@@ -377,6 +378,36 @@ fn another_peer_takes_over_what_was_promised() {
     for _ in 0..1_000 {
         // Held to nothing any more.
         assert_eq!(socket.send(&[0; 1000], Flags::default()), Ok(1000));
+    }
+}
+
+#[test]
+fn a_half_that_has_ended_gives_back_what_it_had() {
+    let _alone = alone();
+    let (listener, peer) = listener("127.0.0.1");
+    let socket = tcp(Grouping::None);
+    let mut both = sending(300);
+    both.receiving = sending(200).sending;
+    socket.connect(peer, &Connecting { sqos: Some(both), ..Connecting::default() }).unwrap();
+    until_reserved(300);
+    let (mut other, _) = listener.accept().unwrap();
+    assert_eq!(socket.send(b"the last", Flags::default()), Ok(8));
+    socket.shutdown(Half::Send).unwrap();
+    until_reserved(0);
+    let left = socket.qos().unwrap().0;
+    assert_eq!(left.sending.service_type, ServiceType::NoTraffic);
+    assert_eq!(left.receiving, both.receiving, "the other half goes on");
+    assert!(socket.decision().is_some());
+    other.write_all(b"an answer").unwrap();
+    assert_eq!(socket.receive(&mut [0; 16], Flags::default()), Ok(9));
+    // A half that has ended is not asked for again.
+    socket.set_qos(&both).unwrap();
+    until_reserved(0);
+    socket.shutdown(Half::Receive).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while socket.decision().is_some() {
+        assert!(Instant::now() < deadline, "nothing is left of it");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -27,7 +27,7 @@ const STEP: Duration = Duration::from_millis(5);
 
 impl Lingering {
     /// Waits until the peer has everything, or long enough.
-    pub(super) async fn finish(self) {
+    pub(crate) async fn finish(self) {
         match self {
             Self::Nothing => {}
             Self::Tcp(stream) => drained(&*stream).await,

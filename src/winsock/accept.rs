@@ -4,16 +4,16 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use flowspec::Wsa;
+use flowspec::{Qos, Wsa};
 
 use super::Result;
-use super::exchange::{Caller, Offered, Pending, Verdict, swapped};
+use super::exchange::{Accepting, Caller, Offered, Pending, Verdict, swapped};
 use super::notify::Events;
 use super::provider::running;
+use super::qos::merged;
 use super::setup::Answer;
 use super::socket::{Endpoint, Phase, Socket};
 use super::waiting::{calling_back, wait, wait_for};
-use super::wishes::Wishes;
 use crate::linux::raw::{self, Ready};
 
 /// Tells a caller. An answer fits what a fresh connection takes at once, and one who has gone needs none.
@@ -22,14 +22,16 @@ fn answer(fd: &OwnedFd, refused: Option<Wsa>, status: Option<Wsa>, data: Vec<u8>
 }
 
 impl Endpoint {
-    /// The next connection, with its peer's address. It has the listener's properties.
+    /// The next connection, with its peer's address. It has the listener's properties: what SIO_SET_QOS has said of
+    /// the listener is admitted for it, where the caller has not asked for anything. One for which there is no room
+    /// is closed, the next one is waited for, and the listener is told by FD_QOS.
     ///
     /// - **Errors**: WSAEINVAL where the socket does not listen; WSAEOPNOTSUPP for datagrams; WSAEWOULDBLOCK;
     ///   WSAEINTR; WSAEMFILE.
     /// - **Source**: WSPAccept.
     pub fn accept(self: &Arc<Self>) -> Result<(Socket, SocketAddr)> {
         // What it brought along is taken as it is.
-        self.accept_if(|_| Verdict::ACCEPT)
+        self.accept_if(|_| Verdict::accept())
     }
 
     /// The next connection that the condition accepts, which sees who calls, what he has brought along and what
@@ -48,21 +50,50 @@ impl Endpoint {
         if let Some(offered) = offered {
             return self.accept_offered(&offered, &mut condition);
         }
-        let (socket, peer) = self.accept_plain()?;
-        let local = socket.local_address()?;
-        let caller = Caller { peer, local, data: &[], sqos: None, gqos: None };
-        match calling_back(|| condition(&caller)) {
-            Verdict::Accept { group, .. } => {
-                socket.join(group.enter(socket.family, socket.kind)?);
-                socket.fix_group(peer.ip());
-                Ok((socket, peer))
-            }
-            Verdict::Reject => Err(Wsa::Econnrefused),
-            Verdict::Defer => {
-                self.state().deferred = Some((socket.into_raw(), peer));
-                Err(Wsa::TryAgain)
+        loop {
+            let (socket, peer) = self.accept_plain()?;
+            let local = socket.local_address()?;
+            let caller = Caller { peer, local, data: &[], sqos: None, gqos: None };
+            let terms = match calling_back(|| condition(&caller)) {
+                Verdict::Accept(terms) => terms,
+                Verdict::Reject => return Err(Wsa::Econnrefused),
+                Verdict::Defer => {
+                    self.state().deferred = Some((socket.into_raw(), peer));
+                    return Err(Wsa::TryAgain);
+                }
+            };
+            socket.join(terms.group.enter(socket.family, socket.kind)?);
+            socket.fix_group(peer.ip());
+            match self.admit(&socket, peer, &terms, None) {
+                Ok(()) => return Ok((socket, peer)),
+                Err(code) => {
+                    let status = socket.state().quality.status;
+                    self.tell_quality(status.unwrap_or_else(|| code.into()));
+                }
             }
         }
+    }
+
+    /// What a new socket is to have: what the condition says, or the caller, or SIO_SET_QOS of this listener.
+    ///
+    /// - **Errors**: WSAEOPNOTSUPP, with the status kept for the new socket's SIO_GET_QOS.
+    fn admit(
+        &self,
+        socket: &Endpoint,
+        peer: SocketAddr,
+        terms: &Accepting,
+        offered: Option<Qos>,
+    ) -> Result<()> {
+        let (own, own_wishes) = {
+            let state = self.state();
+            (state.quality.asked, state.quality.wishes)
+        };
+        let (asked, wishes) = match terms.sqos.or(offered) {
+            Some(asked) => (Some(merged(&asked, own.as_ref())?), terms.wishes),
+            None => (own, own_wishes),
+        };
+        let promise = socket.promise(asked, wishes, peer.ip())?;
+        socket.keep(promise, peer.ip())
     }
 
     fn accept_offered(
@@ -84,8 +115,8 @@ impl Endpoint {
             let own = offer.sqos.map(swapped);
             let told =
                 Caller { peer: *peer, local, data: &offer.data, sqos: own, gqos: offer.gqos.map(swapped) };
-            let (callee_data, group) = match calling_back(|| condition(&told)) {
-                Verdict::Accept { callee_data, group } => (callee_data, group),
+            let terms = match calling_back(|| condition(&told)) {
+                Verdict::Accept(terms) => terms,
                 Verdict::Reject => {
                     answer(&pending.fd, Some(Wsa::Econnrefused), None, Vec::new());
                     return Err(Wsa::Econnrefused);
@@ -96,7 +127,7 @@ impl Endpoint {
                 }
             };
             // A group that makes no sense is the acceptor's mistake: the caller is turned away.
-            let membership = group.enter(self.family, self.kind).inspect_err(|_| {
+            let membership = terms.group.enter(self.family, self.kind).inspect_err(|_| {
                 answer(&pending.fd, Some(Wsa::Econnrefused), None, Vec::new());
             })?;
             let Pending { fd, peer, .. } = pending;
@@ -105,15 +136,12 @@ impl Endpoint {
             socket.join(membership);
             socket.fix_group(peer.ip());
             self.notify.rearm(self, Events::ACCEPT);
-            let promised = socket
-                .promise(own, Wishes::default(), peer.ip())
-                .and_then(|promise| socket.keep(promise, peer.ip()));
-            if let Err(code) = promised {
+            if let Err(code) = self.admit(&socket, peer, &terms, own) {
                 let status = socket.state().quality.status.map(|status| status.code);
                 answer(&socket.fd, Some(code), status, Vec::new());
                 continue;
             }
-            answer(&socket.fd, None, None, callee_data);
+            answer(&socket.fd, None, None, terms.callee_data);
             if let Some((target, wanted)) = self.notify.selected() {
                 socket.tell(target, wanted)?;
             }

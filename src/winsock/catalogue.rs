@@ -1,5 +1,7 @@
 //! The protocols that there are, as WSAEnumProtocols lists them.
 
+use flowspec::Direction;
+
 use super::socket::{Family, Kind};
 
 /// A flow specification may come with the connect call.
@@ -7,6 +9,12 @@ pub const XP1_QOS_SUPPORTED: u32 = 0x2000;
 
 /// Data may come with the connect call.
 pub const XP1_CONNECT_DATA: u32 = 0x80;
+
+/// Nothing is received.
+pub const XP1_UNI_SEND: u32 = 0x8000;
+
+/// Nothing is sent.
+pub const XP1_UNI_RECV: u32 = 0x1_0000;
 
 const XP1_CONNECTIONLESS: u32 = 0x1;
 const XP1_GUARANTEED_DELIVERY: u32 = 0x2;
@@ -35,6 +43,19 @@ pub struct Catalogued {
     pub message_size: u32,
 }
 
+impl Catalogued {
+    /// The one direction in which its sockets move anything, where there is only one.
+    pub const fn only(&self) -> Option<Direction> {
+        if self.flags & XP1_UNI_SEND != 0 {
+            Some(Direction::Sending)
+        } else if self.flags & XP1_UNI_RECV != 0 {
+            Some(Direction::Receiving)
+        } else {
+            None
+        }
+    }
+}
+
 const STREAM: u32 = XP1_GUARANTEED_DELIVERY
     | XP1_GUARANTEED_ORDER
     | XP1_GRACEFUL_CLOSE
@@ -53,7 +74,7 @@ const DATAGRAM: u32 = XP1_CONNECTIONLESS
 const LARGEST_DATAGRAM: u32 = 65_507;
 
 /// Every protocol.
-pub const PROTOCOLS: [Catalogued; 6] = [
+pub const PROTOCOLS: [Catalogued; 10] = [
     Catalogued {
         entry: 1001,
         name: "gqos TCP/IP",
@@ -101,5 +122,37 @@ pub const PROTOCOLS: [Catalogued; 6] = [
         kind: Kind::Stream,
         flags: STREAM | XP1_CONNECT_DATA,
         message_size: 0,
+    },
+    Catalogued {
+        entry: 1007,
+        name: "gqos UDP/IP, sending",
+        family: Family::Inet,
+        kind: Kind::Datagram,
+        flags: DATAGRAM | XP1_UNI_SEND,
+        message_size: LARGEST_DATAGRAM,
+    },
+    Catalogued {
+        entry: 1008,
+        name: "gqos UDP/IP, receiving",
+        family: Family::Inet,
+        kind: Kind::Datagram,
+        flags: DATAGRAM | XP1_UNI_RECV,
+        message_size: LARGEST_DATAGRAM,
+    },
+    Catalogued {
+        entry: 1009,
+        name: "gqos UDP/IPv6, sending",
+        family: Family::Inet6,
+        kind: Kind::Datagram,
+        flags: DATAGRAM | XP1_UNI_SEND,
+        message_size: LARGEST_DATAGRAM,
+    },
+    Catalogued {
+        entry: 1010,
+        name: "gqos UDP/IPv6, receiving",
+        family: Family::Inet6,
+        kind: Kind::Datagram,
+        flags: DATAGRAM | XP1_UNI_RECV,
+        message_size: LARGEST_DATAGRAM,
     },
 ];

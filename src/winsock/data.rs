@@ -17,10 +17,12 @@ impl Endpoint {
     /// Sends to the peer: how much was taken. A flow that is held to its flowspec waits for credit, or takes
     /// nothing where the socket does not block.
     ///
-    /// - **Errors**: WSAENOTCONN, WSAESHUTDOWN, WSAEWOULDBLOCK, WSAECONNRESET, WSAEMSGSIZE, WSAEINTR.
+    /// - **Errors**: WSAENOTCONN, WSAESHUTDOWN, WSAEWOULDBLOCK, WSAECONNRESET, WSAEMSGSIZE, WSAEINTR; WSAEOPNOTSUPP
+    ///   where the socket only receives.
     /// - **Source**: WSPSend.
     pub fn send(self: &Arc<Self>, data: &[u8], flags: Flags) -> Result<usize> {
         running()?;
+        self.check_way(Direction::Sending)?;
         let nonblocking = {
             let state = self.state();
             if state.phase != Phase::Connected {
@@ -43,6 +45,7 @@ impl Endpoint {
             return self.send(data, flags);
         }
         running()?;
+        self.check_way(Direction::Sending)?;
         self.check_family(to)?;
         if to.ip().is_unspecified() || to.port() == 0 {
             return Err(Wsa::Eaddrnotavail);
@@ -145,7 +148,7 @@ impl Endpoint {
     ///
     /// - **Errors**: WSAENOTCONN; WSAEINVAL for datagrams where the socket has no local address; WSAESHUTDOWN;
     ///   WSAEWOULDBLOCK; WSAEMSGSIZE where the datagram was longer, whose beginning is in the buffer;
-    ///   WSAECONNRESET; WSAEINTR.
+    ///   WSAECONNRESET; WSAEINTR; WSAEOPNOTSUPP where the socket only sends.
     /// - **Source**: WSPRecv.
     pub fn receive(self: &Arc<Self>, buffer: &mut [u8], flags: Flags) -> Result<usize> {
         self.receive_from(buffer, flags, true).map(|(came, _)| came)
@@ -170,6 +173,7 @@ impl Endpoint {
         from_peer: bool,
     ) -> Result<(usize, Option<SocketAddr>)> {
         running()?;
+        self.check_way(Direction::Receiving)?;
         let (nonblocking, in_kernel) = {
             let state = self.state();
             match (self.is_stream(), state.phase) {

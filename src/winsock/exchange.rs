@@ -17,6 +17,7 @@ use super::provider::provider;
 use super::setup::{Answer, HEAD, Kind, Offer, rest_of};
 use super::socket::Endpoint;
 use super::waiting::watch;
+use super::wishes::Wishes;
 use crate::linux::raw::{self, Signal};
 
 /// How long a caller waits for its answer.
@@ -62,25 +63,41 @@ pub struct Caller<'a> {
     pub gqos: Option<Qos>,
 }
 
-impl Verdict {
-    /// CF_ACCEPT without data or group.
-    pub const ACCEPT: Self = Self::Accept { callee_data: Vec::new(), group: Grouping::None };
-}
-
 /// What an acceptor says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// CF_ACCEPT, with data for the caller.
-    Accept {
-        /// At most [`MOST_DATA`](super::MOST_DATA) bytes of it.
-        callee_data: Vec<u8>,
-        /// The group that the new socket is in.
-        group: Grouping,
-    },
+    /// CF_ACCEPT, on these terms.
+    Accept(Box<Accepting>),
     /// CF_REJECT: the caller sees WSAECONNREFUSED.
     Reject,
     /// CF_DEFER: it stays the first.
     Defer,
+}
+
+impl Verdict {
+    /// CF_ACCEPT, and no more.
+    pub fn accept() -> Self {
+        Self::Accept(Box::default())
+    }
+}
+
+impl From<Accepting> for Verdict {
+    fn from(terms: Accepting) -> Self {
+        Self::Accept(Box::new(terms))
+    }
+}
+
+/// What an acceptor adds.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Accepting {
+    /// Data for the caller, at most [`MOST_DATA`](super::MOST_DATA) bytes of it.
+    pub callee_data: Vec<u8>,
+    /// The group that the new socket is in.
+    pub group: Grouping,
+    /// What the new socket's flow is to get at this end, in place of what the caller has asked for.
+    pub sqos: Option<Qos>,
+    /// What is asked for besides.
+    pub wishes: Wishes,
 }
 
 /// The same flow, seen from the other end.

@@ -30,10 +30,10 @@ mod socket;
 mod waiting;
 mod wishes;
 
-pub use catalogue::{Catalogued, PROTOCOLS, XP1_CONNECT_DATA, XP1_QOS_SUPPORTED};
+pub use catalogue::{Catalogued, PROTOCOLS, XP1_CONNECT_DATA, XP1_QOS_SUPPORTED, XP1_UNI_RECV, XP1_UNI_SEND};
 pub use connect::{Connecting, Outcome};
 pub use event::{Event, wait_for_events};
-pub use exchange::{Caller, Verdict};
+pub use exchange::{Accepting, Caller, Verdict};
 pub use group::Grouping;
 pub use leaf::Role;
 pub use notify::{Callback, Events, NetworkEvents};

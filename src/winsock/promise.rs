@@ -1,6 +1,7 @@
 //! Promises: what a connection is to have, asked for before it is made and kept once it stands.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use flowspec::{Direction, Qos, ServiceType, Wsa};
 
@@ -239,6 +240,42 @@ impl Endpoint {
         let Some(Held { reservation, .. }) = before else { return };
         self.let_go();
         reservation.end(Lingering::Nothing);
+    }
+
+    /// A half has ended: nothing is reserved for it any more, once what is on its way has left.
+    pub(super) fn release_halves(&self) {
+        let held = self.state().quality.held.is_some();
+        let (Ok(provider), Some(this), true) = (provider(), self.me().upgrade(), held) else { return };
+        let lingering = match self.is_stream() && !self.goes(Direction::Sending) {
+            true => Lingering::Descriptor(Arc::clone(&self.fd)),
+            false => Lingering::Nothing,
+        };
+        let on = Arc::clone(&provider);
+        provider.spawn(async move {
+            lingering.finish().await;
+            this.shrink(&on).await;
+        });
+    }
+
+    /// Keeps what is reserved for the halves that go on.
+    async fn shrink(&self, provider: &Provider) {
+        let (id, left) = {
+            let ended = Direction::BOTH.map(|direction| (direction, !self.goes(direction)));
+            let mut state = self.state();
+            let quality = &mut state.quality;
+            let (Some(held), Some(asked)) = (&quality.held, &mut quality.asked) else { return };
+            for (direction, _) in ended.into_iter().filter(|(_, ended)| *ended) {
+                asked.get_mut(direction).service_type = ServiceType::NoTraffic;
+            }
+            (held.decision.id.clone(), *asked)
+        };
+        if asks_for_nothing(&left) {
+            self.unhold();
+        } else if let Some((_, decision)) = provider.renegotiated(id, left).await
+            && let Some(held) = &mut self.state().quality.held
+        {
+            *held.decision = decision;
+        }
     }
 
     /// The socket is held to nothing any more.

@@ -309,11 +309,19 @@ impl Provider {
 
     /// Gives a flow back what it had before; nobody waits for that, since it may be on the reactor itself.
     pub(super) fn renegotiate_again(&self, id: String, qos: Qos) {
-        let Some(host) = self.host.clone() else { return };
-        self.spawn(async move {
-            // What is refused now stays as it is: more may have been promised to others meanwhile.
-            let _ = host.renegotiate(id, qos).await;
-        });
+        let changed = self.renegotiated(id, qos);
+        // What is refused now stays as it is: more may have been promised to others meanwhile.
+        self.spawn(async move { drop(changed.await) });
+    }
+
+    /// The same for one who awaits it; nothing where it was refused.
+    pub(super) fn renegotiated(
+        &self,
+        id: String,
+        qos: Qos,
+    ) -> impl Future<Output = Option<(Admitted, Decision)>> + Send + 'static {
+        let host = self.host.clone();
+        async move { host?.renegotiate(id, qos).await.ok() }
     }
 
     /// By which interface a peer is reached; nothing where that is not known.

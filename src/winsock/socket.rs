@@ -51,6 +51,8 @@ pub struct Endpoint {
     pub kind: Kind,
     /// It carries data and flow specifications with its connect calls.
     pub(super) with_data: bool,
+    /// The one direction in which it moves anything, where there is only one.
+    pub(super) only: Option<Direction>,
     pub(super) control: Control,
     pub(super) notify: Notify,
     /// Which process made it: a child has no business with what its parent shares.
@@ -146,7 +148,16 @@ impl Socket {
     /// - **Errors**: those of [`open`](Self::open); WSAEINVAL for a group that there is not, or that such a socket
     ///   cannot be in.
     pub fn open_in(family: Family, kind: Kind, group: Grouping) -> Result<Self> {
-        Self::open_as(family, kind, false, group)
+        Self::open_as(family, kind, false, None, group)
+    }
+
+    /// A datagram socket that only sends or only receives: of its flow specifications the other half is ignored, and
+    /// calls that would move something that way are WSAEOPNOTSUPP.
+    ///
+    /// - **Errors**: those of [`open_in`](Self::open_in).
+    /// - **Source**: WSAPROTOCOL_INFO, XP1_UNI_SEND and XP1_UNI_RECV.
+    pub fn open_one_way(family: Family, only: Direction, group: Grouping) -> Result<Self> {
+        Self::open_as(family, Kind::Datagram, false, Some(only), group)
     }
 
     /// A stream whose connect calls carry data and flow specifications to the peer, by an exchange of its own
@@ -162,10 +173,16 @@ impl Socket {
     ///
     /// - **Errors**: those of [`open_in`](Self::open_in).
     pub fn open_with_data_in(family: Family, group: Grouping) -> Result<Self> {
-        Self::open_as(family, Kind::Stream, true, group)
+        Self::open_as(family, Kind::Stream, true, None, group)
     }
 
-    fn open_as(family: Family, kind: Kind, with_data: bool, group: Grouping) -> Result<Self> {
+    fn open_as(
+        family: Family,
+        kind: Kind,
+        with_data: bool,
+        only: Option<Direction>,
+        group: Grouping,
+    ) -> Result<Self> {
         running()?;
         let membership = group.enter(family, kind)?;
         let fd = raw::open(family == Family::Inet6, kind == Kind::Stream);
@@ -174,7 +191,7 @@ impl Socket {
             // Windows' default, whatever the host's is.
             raw::set(&fd, raw::Knob::OnlyIpv6, 1).map_err(|error| raw::code(&error))?;
         }
-        let socket = Self(enter(|me| Endpoint::new(fd, family, kind, with_data, State::default(), me)));
+        let socket = Self(enter(|me| Endpoint::new(fd, family, kind, with_data, only, State::default(), me)));
         socket.join(membership);
         Ok(socket)
     }
@@ -281,12 +298,21 @@ impl Drop for Receiver<'_> {
 }
 
 impl Endpoint {
-    fn new(fd: OwnedFd, family: Family, kind: Kind, with_data: bool, state: State, me: Weak<Self>) -> Self {
+    fn new(
+        fd: OwnedFd,
+        family: Family,
+        kind: Kind,
+        with_data: bool,
+        only: Option<Direction>,
+        state: State,
+        me: Weak<Self>,
+    ) -> Self {
         Self {
             fd: Arc::new(fd),
             family,
             kind,
             with_data,
+            only,
             control: Control::default(),
             notify: Notify::default(),
             process: raw::process(),
@@ -312,7 +338,7 @@ impl Endpoint {
             ..State::default()
         };
         drop(before);
-        enter(|me| Self::new(fd, self.family, self.kind, self.with_data, state, me))
+        enter(|me| Self::new(fd, self.family, self.kind, self.with_data, None, state, me))
     }
 
     /// Somebody waits in the kernel to receive, until this is dropped.
@@ -321,8 +347,18 @@ impl Endpoint {
         Receiver(self)
     }
 
+    /// Whether it is made for this direction.
+    ///
+    /// - **Errors**: WSAEOPNOTSUPP.
+    pub(super) fn check_way(&self, direction: Direction) -> Result<()> {
+        if self.only.is_none_or(|only| only == direction) { Ok(()) } else { Err(Wsa::Eopnotsupp) }
+    }
+
     /// Whether anything goes this way: not where that half has ended.
     pub(super) fn goes(&self, direction: Direction) -> bool {
+        if self.check_way(direction).is_err() {
+            return false;
+        }
         let state = self.state();
         match direction {
             Direction::Sending => !state.sending_ended,
@@ -466,7 +502,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Ends one half of the connection, or both.
+    /// Ends one half of the connection, or both. What was reserved for it returns once what is on its way has left.
     ///
     /// - **Errors**: WSAENOTCONN.
     /// - **Source**: WSPShutdown.
@@ -481,6 +517,8 @@ impl Endpoint {
         if state.phase == Phase::Connected {
             raw::shutdown(&*self.fd, half).map_err(|error| raw::code(&error))?;
         }
+        drop(state);
+        self.release_halves();
         Ok(())
     }
 }

@@ -71,6 +71,8 @@ static int CALLBACK greet(LPWSABUF caller, LPWSABUF data, LPQOS sqos, LPQOS gqos
         FAILS("  a blocking call from inside", connect(other, (struct sockaddr *)&name, sizeof name), WSAEINPROGRESS);
         closesocket(other);
     }
+    /* Less will do at this end. */
+    sqos->ReceivingFlowspec.TokenRate = 40000;
     memcpy(answer->buf, "me", 2);
     answer->len = 2;
     (void)caller, (void)gqos, (void)callee, (void)g, (void)context;
@@ -207,10 +209,10 @@ int main(void) {
     }
     {
         DWORD room = 0;
-        WSAPROTOCOL_INFOA protocols[8];
+        WSAPROTOCOL_INFOA protocols[16];
         FAILS("WSAEnumProtocols without room", WSAEnumProtocolsA(NULL, NULL, &room), WSAENOBUFS);
         room = sizeof protocols;
-        check("WSAEnumProtocols", WSAEnumProtocolsA(NULL, protocols, &room), 6);
+        check("WSAEnumProtocols", WSAEnumProtocolsA(NULL, protocols, &room), 10);
         check("the first has quality", (protocols[0].dwServiceFlags1 & XP1_QOS_SUPPORTED) != 0, 1);
     }
     strcpy(text, "G711");
@@ -279,7 +281,7 @@ int main(void) {
 
     /* Connect data: by the second protocol of the catalogue. */
     {
-        WSAPROTOCOL_INFOA protocols[8];
+        WSAPROTOCOL_INFOA protocols[16];
         DWORD room = sizeof protocols;
         int count = WSAEnumProtocolsA(NULL, protocols, &room), i, with_data = -1;
         SOCKET called, caller, answered;
@@ -313,6 +315,10 @@ int main(void) {
         check("its code", events.iErrorCode[FD_CONNECT_BIT], 0);
         check("the callee's length", (int)answer.len, 2);
         check("the callee's data", strncmp(answer_text, "me", 2), 0);
+        GIVES("SIO_GET_QOS", WSAIoctl(answered, SIO_GET_QOS, NULL, 0, &got, sizeof got, &moved, NULL, NULL));
+        check("what the condition has made of it", (int)got.ReceivingFlowspec.TokenRate, 40000);
+        GIVES("SIO_GET_QOS", WSAIoctl(caller, SIO_GET_QOS, NULL, 0, &got, sizeof got, &moved, NULL, NULL));
+        check("the caller's is what it asked for", (int)got.SendingFlowspec.TokenRate, 50000);
         closesocket(called);
         closesocket(caller);
         closesocket(answered);

@@ -176,6 +176,69 @@ static void notifications(void) {
     closesocket(s), closesocket(listener);
 }
 
+/* What a listener has been set is what those who call get. */
+static void listeners(void) {
+    struct sockaddr_in peer;
+    SOCKET listener = listening(&peer, 20), callers[2] = {stream(), stream()}, first;
+    QOS most = sending(600000);
+    u_long nonblocking = 1;
+    char byte;
+    struct {
+        QOS qos;
+        RSVP_STATUS_INFO status;
+    } got;
+    DWORD size = 0;
+    int i;
+    GIVES("SIO_SET_QOS of a listener", WSAIoctl(listener, SIO_SET_QOS, &most, sizeof most, NULL, 0, &size, NULL, NULL));
+    for (i = 0; i < 2; i++)
+        GIVES("connect", connect(callers[i], NAME(peer)));
+    first = accept(listener, NULL, NULL);
+    check("accept", first != INVALID_SOCKET, 1);
+    memset(&got, 0, sizeof got);
+    GIVES("SIO_GET_QOS", WSAIoctl(first, SIO_GET_QOS, NULL, 0, &got, sizeof got, &size, NULL, NULL));
+    check("what it has", (int)got.qos.SendingFlowspec.TokenRate, 600000);
+    check("is promised", (int)got.status.StatusCode, WSA_QOS_REQUEST_CONFIRMED);
+    GIVES("FIONBIO", ioctlsocket(listener, FIONBIO, &nonblocking));
+    check("nobody else fits", accept(listener, NULL, NULL) == INVALID_SOCKET ? WSAGetLastError() : 0, WSAEWOULDBLOCK);
+    GIVES("SIO_GET_QOS", WSAIoctl(listener, SIO_GET_QOS, NULL, 0, &got, sizeof got, &size, NULL, NULL));
+    check("which the listener is told", (int)got.status.StatusCode, WSA_QOS_ADMISSION_FAILURE);
+    check("and the caller sees", recv(callers[1], &byte, 1, 0), 0);
+    closesocket(first), closesocket(callers[0]), closesocket(callers[1]), closesocket(listener);
+}
+
+static void one_way(void) {
+    WSAPROTOCOL_INFOA protocols[16];
+    DWORD room = sizeof protocols, size = 0;
+    int count = WSAEnumProtocolsA(NULL, protocols, &room), i, sends = -1, receives = -1;
+    struct sockaddr_in name = address("127.0.0.1", 0);
+    int length = sizeof name;
+    SOCKET sender, receiver;
+    QOS both = sending(100000), got;
+    char text[8] = "";
+    both.ReceivingFlowspec = both.SendingFlowspec;
+    both.ReceivingFlowspec.TokenRate = 100000000;
+    for (i = 0; i < count; i++) {
+        if (protocols[i].iAddressFamily == AF_INET && (protocols[i].dwServiceFlags1 & XP1_UNI_SEND))
+            sends = i;
+        if (protocols[i].iAddressFamily == AF_INET && (protocols[i].dwServiceFlags1 & XP1_UNI_RECV))
+            receives = i;
+    }
+    check("protocols of one direction", sends >= 0 && receives >= 0, 1);
+    sender = WSASocketA(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, &protocols[sends], 0, 0);
+    receiver = WSASocketA(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, &protocols[receives], 0, 0);
+    GIVES("bind", bind(receiver, NAME(name)));
+    GIVES("getsockname", getsockname(receiver, (struct sockaddr *)&name, &length));
+    GIVES("the other half is ignored", WSAConnect(sender, NAME(name), NULL, NULL, &both, NULL));
+    GIVES("SIO_GET_QOS", WSAIoctl(sender, SIO_GET_QOS, NULL, 0, &got, sizeof got, &size, NULL, NULL));
+    check("its own is there", (int)got.SendingFlowspec.TokenRate, 100000);
+    check("and nothing else", (int)got.ReceivingFlowspec.ServiceType, SERVICETYPE_NOTRAFFIC);
+    FAILS("a sender that receives", recv(sender, text, sizeof text, 0), WSAEOPNOTSUPP);
+    check("send", send(sender, "one way", 7, 0), 7);
+    check("recv", recv(receiver, text, sizeof text, 0), 7);
+    FAILS("a receiver that sends", sendto(receiver, text, 7, 0, NAME(name)), WSAEOPNOTSUPP);
+    closesocket(sender), closesocket(receiver);
+}
+
 static volatile int completed, completed_bytes, told, told_errors;
 
 static void CALLBACK routine(DWORD error, DWORD moved, LPWSAOVERLAPPED overlapped, DWORD flags) {
@@ -321,6 +384,8 @@ int main(void) {
     codes();
     groups();
     notifications();
+    listeners();
+    one_way();
     later();
     leaves();
     names();

@@ -303,9 +303,11 @@ exported! {
         }
         let word = |offset: usize| memory::u32_at(info.wrapping_add(offset)).map(u32::cast_signed);
         let entry = word(36)?.cast_unsigned();
-        match PROTOCOLS.iter().find(|known| known.entry == entry && known.flags & XP1_CONNECT_DATA != 0) {
-            Some(known) => number(Socket::open_with_data_in(known.family, group)?),
-            None => open(word(76)?, word(88)?, word(92)?, group),
+        let known = PROTOCOLS.iter().find(|known| known.entry == entry);
+        match known.map(|known| (known.family, known.flags & XP1_CONNECT_DATA != 0, known.only())) {
+            Some((family, true, _)) => number(Socket::open_with_data_in(family, group)?),
+            Some((family, false, Some(only))) => number(Socket::open_one_way(family, only, group)?),
+            _ => open(word(76)?, word(88)?, word(92)?, group),
         }
     };
 }
