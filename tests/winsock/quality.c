@@ -298,6 +298,54 @@ static void later(void) {
     closesocket(server), closesocket(listener);
 }
 
+/* Several operations at once on one socket are done in their order, and what describes them need not stay. */
+static void in_order(void) {
+    enum { MANY = 300 };
+    static OVERLAPPED sends[MANY], receives[MANY];
+    static int numbers[MANY], back[MANY];
+    struct sockaddr_in peer;
+    SOCKET listener = listening(&peer, 20), s = stream(), server;
+    DWORD moved = 0, flags = 0;
+    int i, right = 0;
+    GIVES("connect", connect(s, NAME(peer)));
+    server = accept(listener, NULL, NULL);
+    for (i = 0; i < MANY; i++) {
+        WSABUF buffer;
+        DWORD own = MSG_WAITALL;
+        buffer.buf = (char *)&back[i], buffer.len = sizeof back[i];
+        right += WSARecv(server, &buffer, 1, NULL, &own, &receives[i], NULL) == SOCKET_ERROR &&
+                 WSAGetLastError() == WSA_IO_PENDING;
+        memset(&buffer, 0xff, sizeof buffer);
+    }
+    check("all are under way", right, MANY);
+    for (i = 0; i < MANY; i++) {
+        WSABUF halves[2];
+        numbers[i] = i;
+        halves[0].buf = (char *)&numbers[i], halves[0].len = 1;
+        halves[1].buf = (char *)&numbers[i] + 1, halves[1].len = sizeof numbers[i] - 1;
+        if (WSASend(s, halves, 2, NULL, 0, &sends[i], NULL) == SOCKET_ERROR && WSAGetLastError() != WSA_IO_PENDING)
+            check("WSASend", WSAGetLastError(), 0);
+        memset(halves, 0xff, sizeof halves);
+    }
+    for (i = 0, right = 0; i < MANY; i++)
+        right += WSAGetOverlappedResult(s, &sends[i], &moved, TRUE, &flags) && moved == sizeof(int);
+    check("all are sent", right, MANY);
+    for (i = 0, right = 0; i < MANY; i++)
+        right += WSAGetOverlappedResult(server, &receives[i], &moved, TRUE, &flags) && moved == sizeof(int) && back[i] == i;
+    check("in their order", right, MANY);
+    {
+        WSABUF buffer;
+        buffer.buf = (char *)back, buffer.len = sizeof back;
+        flags = 0;
+        FAILS("one more", WSARecv(server, &buffer, 1, NULL, &flags, &receives[0], NULL), WSA_IO_PENDING);
+        closesocket(server);
+        check("ends with its socket",
+              WSAGetOverlappedResult(server, &receives[0], &moved, TRUE, &flags) ? 0 : WSAGetLastError(),
+              WSA_OPERATION_ABORTED);
+    }
+    closesocket(s), closesocket(listener);
+}
+
 static void leaves(void) {
     struct sockaddr_in session = address("239.1.2.3", 5000), from, plain = address("127.0.0.1", 5000);
     SOCKET sender = socket(AF_INET, SOCK_DGRAM, 0), receiver = socket(AF_INET, SOCK_DGRAM, 0), tcp = stream();
@@ -387,6 +435,7 @@ int main(void) {
     listeners();
     one_way();
     later();
+    in_order();
     leaves();
     names();
     GIVES("WSACleanup", WSACleanup());
