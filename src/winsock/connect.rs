@@ -16,7 +16,7 @@ use super::provider::{provider, running};
 use super::qos::merged;
 use super::setup::{Answer, Offer};
 use super::socket::{Endpoint, Phase};
-use super::waiting::{is_forced, may_block, now, wait, watch};
+use super::waiting::{may_block, now, wait, waits, watch};
 use super::wishes::{Status, Wishes};
 use crate::linux;
 use crate::linux::raw::{self, Ready};
@@ -145,7 +145,7 @@ impl Endpoint {
             if nowhere || peer.port() == 0 {
                 return Err(Wsa::Eaddrnotavail);
             }
-            if !state.nonblocking || is_forced() {
+            if waits(state.nonblocking) {
                 may_block()?;
             }
             self.check_group(peer.ip())?;
@@ -158,7 +158,7 @@ impl Endpoint {
                 return Err(Wsa::Eacces);
             }
         }
-        Ok(state.nonblocking && !is_forced())
+        Ok(!waits(state.nonblocking))
     }
 
     /// The connection is not being made any more.

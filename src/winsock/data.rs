@@ -10,7 +10,7 @@ use super::Result;
 use super::notify::Events;
 use super::provider::{provider, running};
 use super::socket::{Endpoint, Phase};
-use super::waiting::{is_forced, pause, receive_waiting, wait};
+use super::waiting::{pause, receive_waiting, wait, waits};
 use crate::linux::raw::{self, Flags, Ready};
 
 impl Endpoint {
@@ -31,7 +31,7 @@ impl Endpoint {
             if state.sending_ended {
                 return Err(Wsa::Eshutdown);
             }
-            state.nonblocking && !is_forced()
+            !waits(state.nonblocking)
         };
         self.send_held(data, nonblocking, |part| raw::send(&*self.fd, part, flags))
     }
@@ -56,7 +56,7 @@ impl Endpoint {
                 return Err(Wsa::Eshutdown);
             }
             state.bound = true;
-            state.nonblocking && !is_forced()
+            !waits(state.nonblocking)
         };
         self.send_held(data, nonblocking, |part| raw::send_to(&*self.fd, part, flags, to))
     }
@@ -133,8 +133,26 @@ impl Endpoint {
         }
     }
 
+    /// How long the flow has no credit in this direction; nothing where it has some.
+    #[cfg(feature = "capi")]
+    pub(super) fn until_credit(&self, direction: Direction) -> Option<std::time::Duration> {
+        if direction == Direction::Receiving && !self.is_stream() {
+            return None;
+        }
+        match self.control.turn(direction, 1) {
+            Turn::Wait(time) => Some(time),
+            Turn::Go(granted) => {
+                self.control.settle(direction, granted, None);
+                None
+            }
+        }
+    }
+
     /// Tells of room once the flow has credit again.
     fn writable_after(self: &Arc<Self>, time: std::time::Duration) {
+        if !self.notify.wants(Events::WRITE) {
+            return;
+        }
         let Ok(provider) = provider() else { return };
         let this = Arc::clone(self);
         self.notify.disarm(Events::WRITE);
@@ -187,7 +205,7 @@ impl Endpoint {
                 return Err(Wsa::Eshutdown);
             }
             let plain = self.is_stream() && !flags.urgent && state.receive_timeout.is_none();
-            (state.nonblocking && !is_forced(), plain && !state.nonblocking)
+            (!waits(state.nonblocking), plain && !state.nonblocking && waits(false))
         };
         let shaped = self.is_stream() && !flags.peek;
         loop {

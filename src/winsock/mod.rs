@@ -18,6 +18,8 @@ mod data;
 mod event;
 mod exchange;
 mod group;
+#[cfg(feature = "capi")]
+mod later;
 mod leaf;
 mod notify;
 mod options;

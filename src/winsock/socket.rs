@@ -61,6 +61,9 @@ pub struct Endpoint {
     closed_signal: OnceLock<Signal>,
     /// How many threads wait in the kernel to receive.
     receivers: AtomicUsize,
+    /// What is finished later.
+    #[cfg(feature = "capi")]
+    pub(super) later: super::later::Later,
     /// Its group, for as long as it lives.
     group: OnceLock<Membership>,
     /// Itself, for those who tell it something later.
@@ -319,6 +322,8 @@ impl Endpoint {
             closed: AtomicBool::new(false),
             closed_signal: OnceLock::new(),
             receivers: AtomicUsize::new(0),
+            #[cfg(feature = "capi")]
+            later: super::later::Later::default(),
             group: OnceLock::new(),
             me,
             state: Mutex::new(state),
@@ -432,6 +437,8 @@ impl Endpoint {
         if self.receivers.load(Ordering::SeqCst) > 0 {
             let _ = raw::shutdown(&*self.fd, Half::Receive);
         }
+        #[cfg(feature = "capi")]
+        self.later.changed.notify_waiters();
         self.notify.end();
         let (quality, phase, deferred) = {
             let mut state = self.state();

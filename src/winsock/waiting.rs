@@ -17,8 +17,8 @@ thread_local! {
     static WAITING: Cell<bool> = const { Cell::new(false) };
     /// It is to end.
     static CANCELLED: Cell<bool> = const { Cell::new(false) };
-    /// Calls of this thread wait, whatever their sockets say.
-    static FORCED: Cell<bool> = const { Cell::new(false) };
+    /// Whether calls of this thread wait, whatever their sockets say.
+    static FORCED: Cell<Option<bool>> = const { Cell::new(None) };
     /// What this thread receives on, waiting in the kernel.
     static RECEIVING: Cell<i32> = const { Cell::new(-1) };
     /// A callback runs on this thread.
@@ -56,15 +56,26 @@ pub(super) fn calling_back<T>(callback: impl FnOnce() -> T) -> T {
 /// Runs something whose calls wait, whatever its sockets say.
 #[cfg(feature = "capi")]
 pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    let before = FORCED.replace(true);
+    forced(true, work)
+}
+
+/// Runs something whose calls do not wait, whatever its sockets say.
+#[cfg(feature = "capi")]
+pub(super) fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
+    forced(false, work)
+}
+
+#[cfg(feature = "capi")]
+fn forced<T>(waits: bool, work: impl FnOnce() -> T) -> T {
+    let before = FORCED.replace(Some(waits));
     let result = work();
     FORCED.set(before);
     result
 }
 
-/// Whether calls of this thread wait, whatever their sockets say.
-pub(super) fn is_forced() -> bool {
-    FORCED.get()
+/// Whether a call on this thread waits, on a socket that does so or does not by itself.
+pub(super) fn waits(nonblocking: bool) -> bool {
+    FORCED.get().unwrap_or(!nonblocking)
 }
 
 /// Whether a blocking call may be made: not while another one of the same thread waits or is called back from.

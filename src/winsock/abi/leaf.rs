@@ -64,7 +64,7 @@ pub extern "C" fn gqos_ConnectEx(
         endpoint.local_address()?;
         endpoint.check_connect(peer)?;
         let (buffer, length) = (data, if data == 0 { 0 } else { length });
-        let count = overlapped::run(overlapped, None, move || {
+        let count = overlapped::run(overlapped, move || {
             endpoint.connect(peer, &Connecting::default())?;
             let length = i32::try_from(length).map_err(|_| Wsa::Einval)?;
             if length == 0 {

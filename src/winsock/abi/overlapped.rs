@@ -8,6 +8,7 @@ use flowspec::Wsa;
 
 use super::super::Result;
 use super::super::event::{Event, wait_for_events};
+use super::super::later::Told;
 use super::super::provider::{provider, running};
 use super::super::waiting::blocking;
 use super::{api, events, memory, spi};
@@ -24,11 +25,19 @@ const PENDING: u64 = 0x103;
 const MOST: usize = 4096;
 
 /// One operation.
-#[derive(Clone, Debug)]
-struct Operation {
-    done: Event,
+type Operation = Arc<Mutex<Progress>>;
+
+#[derive(Debug, Default)]
+struct Progress {
     /// How much was moved, or why not.
-    result: Arc<Mutex<Option<Result<u32>>>>,
+    result: Option<Result<u32>>,
+    /// Signalled then, where somebody waits.
+    done: Option<Event>,
+}
+
+fn progress(operation: &Operation) -> MutexGuard<'_, Progress> {
+    // Whole between any two statements that can panic.
+    operation.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is under way or has not been asked about, by its OVERLAPPED.
@@ -95,18 +104,11 @@ pub(super) fn complete() -> usize {
     count
 }
 
-/// Does something now, where there is no OVERLAPPED, or begins it: WSA_IO_PENDING then. With a completion
-/// routine, the thread is told once it waits alertably.
+/// Begins an operation: what is to be told how it ends. With a completion routine, the calling thread is told of
+/// that once it waits alertably.
 ///
-/// - **Errors**: WSAENOBUFS where too much is under way.
-pub(super) fn run(
-    overlapped: usize,
-    routine: Option<Routine>,
-    work: impl FnOnce() -> Result<u32> + Send + 'static,
-) -> Result<u32> {
-    if overlapped == 0 {
-        return work();
-    }
+/// - **Errors**: WSAENOBUFS where too much is under way; WSAEFAULT.
+pub(super) fn begin(overlapped: usize, routine: Option<Routine>) -> Result<Told> {
     // With a routine the event is the program's to use.
     let handle: usize = memory::bytes(overlapped.wrapping_add(EVENT)).map(usize::from_ne_bytes)?;
     let signalled = if handle == 0 || routine.is_some() { None } else { Some(events::event(handle)?) };
@@ -114,29 +116,38 @@ pub(super) fn run(
         Some(routine) => Some((routine, completions()?)),
         None => None,
     };
-    let operation = Operation { done: Event::new()?, result: Arc::default() };
+    write_u64(overlapped.wrapping_add(STATE), PENDING)?;
+    write_u64(overlapped.wrapping_add(MOVED), 0)?;
+    let operation = Operation::default();
     {
         let mut operations = operations();
         let known = operations.get_or_insert_default();
         if known.len() >= MOST {
+            // Many never ask how it ended, since an event or a routine has told them.
+            known.retain(|_, operation| progress(operation).result.is_none());
+        }
+        if known.len() >= MOST {
             return Err(Wsa::Enobufs);
         }
-        known.insert(overlapped, operation.clone());
+        known.insert(overlapped, Arc::clone(&operation));
     }
-    write_u64(overlapped.wrapping_add(STATE), PENDING)?;
-    write_u64(overlapped.wrapping_add(MOVED), 0)?;
     if let Some(event) = &signalled {
         event.reset();
     }
-    provider()?.spawn_blocking(move || {
-        let result =
-            blocking(work).map_err(|wsa| if wsa == Wsa::Eintr { Wsa::OperationAborted } else { wsa });
+    Ok(Box::new(move |result| {
+        let result = result.map_err(|wsa| if wsa == Wsa::Eintr { Wsa::OperationAborted } else { wsa });
         // A program that has taken its OVERLAPPED away is told by what it asks for.
         let _ = write_u64(overlapped.wrapping_add(MOVED), result.map_or(0, u64::from));
         let _ =
             write_u64(overlapped.wrapping_add(STATE), result.map_or_else(|wsa| u64::from(wsa.code()), |_| 0));
-        *operation.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        operation.done.set();
+        let waited = {
+            let mut progress = progress(&operation);
+            progress.result = Some(result);
+            progress.done.take()
+        };
+        if let Some(waited) = waited {
+            waited.set();
+        }
         if let Some(event) = signalled {
             event.set();
         }
@@ -145,7 +156,16 @@ pub(super) fn run(
             completions.due.lock().unwrap_or_else(PoisonError::into_inner).push_back(completion);
             completions.signal.set();
         }
-    });
+    }))
+}
+
+/// Does something that waits on a thread of its own.
+///
+/// - **Errors**: WSA_IO_PENDING where it has begun, else those of [`begin`].
+pub(super) fn run(overlapped: usize, work: impl FnOnce() -> Result<u32> + Send + 'static) -> Result<u32> {
+    let provider = provider()?;
+    let told = begin(overlapped, None)?;
+    provider.spawn_blocking(move || told(blocking(work)));
     Err(Wsa::IoPending)
 }
 
@@ -157,10 +177,18 @@ fn result(overlapped: usize, moved: usize, wait: bool, flags: usize) -> Result<i
     }
     let known = operations().as_ref().and_then(|known| known.get(&overlapped).cloned());
     let Some(operation) = known else { return Err(Wsa::InvalidParameter) };
-    if wait {
-        wait_for_events(std::slice::from_ref(&operation.done), false, None)?;
+    let awaited = {
+        let mut progress = progress(&operation);
+        match (progress.result, &progress.done) {
+            (None, None) if wait => Some(progress.done.insert(Event::new()?).clone()),
+            (None, Some(done)) if wait => Some(done.clone()),
+            _ => None,
+        }
+    };
+    if let Some(done) = awaited {
+        wait_for_events(std::slice::from_ref(&done), false, None)?;
     }
-    let result = *operation.result.lock().unwrap_or_else(PoisonError::into_inner);
+    let result = progress(&operation).result;
     let Some(result) = result else { return Err(Wsa::IoIncomplete) };
     if let Some(known) = operations().as_mut() {
         known.remove(&overlapped);

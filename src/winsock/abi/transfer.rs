@@ -1,9 +1,13 @@
 //! Sending and receiving: one buffer, several, now or later.
 
-use flowspec::Wsa;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use flowspec::{Direction, Wsa};
 
 use super::super::Result;
-use super::super::socket::Kind;
+use super::super::later::Attempt;
+use super::super::socket::{Endpoint, Kind};
 use super::calls::socket;
 use super::overlapped::{self, Routine};
 use super::{SOCKET_ERROR, address, api, memory, spi};
@@ -72,7 +76,9 @@ fn receive(s: usize, data: usize, length: i32, bits: i32, from: Option<(usize, u
     }
 }
 
-/// Gathers or scatters: one call for each buffer, and for a datagram one for all of them.
+/// Where a program has its buffers. Their list is copied when the call is made: it need not stay.
+///
+/// - **Errors**: WSAEFAULT; WSAEINVAL where there are none, or too many.
 fn buffers(address: usize, number: u32) -> Result<Vec<(usize, u32)>> {
     if number == 0 || number as usize > MOST_BUFFERS {
         return Err(Wsa::Einval);
@@ -83,93 +89,245 @@ fn buffers(address: usize, number: u32) -> Result<Vec<(usize, u32)>> {
 /// The most buffers that one call may have.
 const MOST_BUFFERS: usize = 1024;
 
-fn send_buffers(s: usize, list: usize, number: u32, bits: u32, to: Option<(usize, i32)>) -> Result<u32> {
-    let places = buffers(list, number)?;
-    let whole = places.iter().fold(0_u64, |sum, (_, length)| sum + u64::from(*length));
-    let datagram = socket(s)?.kind == Kind::Datagram;
-    if datagram && whole > LARGEST_DATAGRAM {
-        return Err(Wsa::Emsgsize);
-    }
-    // A datagram goes at once; a stream piece by piece, since a program may name as much as it likes.
-    let most = if datagram { usize::MAX } else { LARGEST_PIECE };
-    let mut total = 0_u32;
-    let mut piece: Vec<u8> = Vec::new();
-    let mut flush = |piece: &mut Vec<u8>| {
-        let length = i32::try_from(piece.len()).map_err(|_| Wsa::Emsgsize)?;
-        let moved = send(s, piece.as_ptr().addr(), length, bits.cast_signed(), to);
-        let all = moved == Ok(length);
-        match moved {
-            // What has gone is told first.
-            Err(_) if total > 0 => {}
-            Err(wsa) => return Err(wsa),
-            Ok(moved) => total = total.saturating_add(moved.cast_unsigned()),
-        }
-        piece.clear();
-        Ok(all)
-    };
-    let mut going = true;
-    'all: for (place, length) in places {
-        let mut done = 0;
-        while done < length as usize {
-            let part = (length as usize - done).min(LARGEST_PIECE).min(most - piece.len());
-            let start = piece.len();
-            piece.resize(start + part, 0);
-            memory::read(place.wrapping_add(done), &mut piece[start..])?;
-            done += part;
-            if piece.len() >= most {
-                going = flush(&mut piece)?;
-                if !going {
-                    break 'all;
-                }
-            }
-        }
-    }
-    if going && (!piece.is_empty() || whole == 0) {
-        flush(&mut piece)?;
-    }
-    Ok(total)
-}
-
 /// The largest UDP payload, and how much of a stream is copied at once.
 const LARGEST_DATAGRAM: u64 = 65_507;
 const LARGEST_PIECE: usize = 256 << 10;
 
-fn receive_buffers(
-    s: usize,
-    list: usize,
-    number: u32,
-    bits: usize,
-    from: Option<(usize, usize)>,
-) -> Result<u32> {
-    let places = buffers(list, number)?;
-    let whole: usize = places.iter().map(|(_, length)| *length as usize).sum();
-    let mut gathered = vec![0_u8; whole.min(1 << 20)];
-    let length = i32::try_from(gathered.len()).map_err(|_| Wsa::Emsgsize)?;
-    let flags = memory::u32_at(bits)?;
-    let moved = receive(s, gathered.as_mut_ptr().addr(), length, flags.cast_signed(), from)?;
-    let mut rest = &gathered[..usize::try_from(moved).unwrap_or(0)];
-    for (place, length) in places {
-        let (part, after) = rest.split_at(rest.len().min(length as usize));
-        memory::write(place, part)?;
-        rest = after;
-    }
-    memory::write_u32(bits, 0)?;
-    Ok(moved.cast_unsigned())
+/// Several buffers on their way out: a datagram at once, a stream piece by piece.
+struct Sending {
+    places: Vec<(usize, u32)>,
+    flags: Flags,
+    to: Option<SocketAddr>,
+    whole: u64,
+    /// What has gone already.
+    gone: u64,
 }
 
-/// Sends or receives now, or begins to; where it is done now, says how much was moved.
-fn overlap(
+impl Sending {
+    fn new(
+        endpoint: &Endpoint,
+        list: usize,
+        number: u32,
+        bits: u32,
+        to: Option<(usize, i32)>,
+    ) -> Result<Self> {
+        let places = buffers(list, number)?;
+        let to = to.filter(|(name, _)| *name != 0);
+        let to = to.map(|(name, length)| address::read(name, length, endpoint.family)).transpose()?;
+        let whole = places.iter().fold(0_u64, |sum, (_, length)| sum + u64::from(*length));
+        if whole > LARGEST_DATAGRAM && endpoint.kind == Kind::Datagram {
+            return Err(Wsa::Emsgsize);
+        }
+        // How much has gone is told in 32 bits.
+        if whole > u64::from(u32::MAX) {
+            return Err(Wsa::Enobufs);
+        }
+        Ok(Self { places, flags: flags(bits.cast_signed())?, to, whole, gone: 0 })
+    }
+
+    /// Copies what comes next, as much as is sent at once.
+    fn piece(&self, most: usize) -> Result<Vec<u8>> {
+        let (mut piece, mut passed) = (Vec::new(), 0_u64);
+        for &(place, length) in &self.places {
+            let skipped = usize::try_from(self.gone.saturating_sub(passed)).unwrap_or(usize::MAX);
+            passed += u64::from(length);
+            let left = (length as usize).saturating_sub(skipped).min(most - piece.len());
+            let start = piece.len();
+            piece.resize(start + left, 0);
+            memory::read(place.wrapping_add(skipped), &mut piece[start..])?;
+        }
+        Ok(piece)
+    }
+
+    /// Sends the rest: how much has gone altogether.
+    ///
+    /// - **Errors**: what sending answered; what has gone by then is remembered.
+    fn go(&mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+        loop {
+            let sent = match (&self.places[..], endpoint.kind) {
+                // One buffer is the kernel's to read.
+                (&[(place, length)], Kind::Stream) => {
+                    let gone = usize::try_from(self.gone).map_err(|_| Wsa::Efault)?;
+                    let left = i32::try_from(u64::from(length) - self.gone).unwrap_or(i32::MAX);
+                    self.send(endpoint, memory::outgoing(place.wrapping_add(gone), left)?)?
+                }
+                (_, Kind::Stream) => self.send(endpoint, &self.piece(LARGEST_PIECE)?)?,
+                (_, Kind::Datagram) => self.send(endpoint, &self.piece(usize::MAX)?)?,
+            };
+            self.gone += sent as u64;
+            if self.gone >= self.whole || endpoint.kind == Kind::Datagram {
+                return self.told();
+            }
+        }
+    }
+
+    fn send(&self, endpoint: &Arc<Endpoint>, data: &[u8]) -> Result<usize> {
+        match self.to {
+            None => endpoint.send(data, self.flags),
+            Some(to) => endpoint.send_to(data, self.flags, to),
+        }
+    }
+
+    /// The same at once: what has gone is told first, and what was wrong with the rest by the next call.
+    fn go_now(mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+        match self.go(endpoint) {
+            Err(_) if self.gone > 0 => self.told(),
+            result => result,
+        }
+    }
+
+    fn told(&self) -> Result<u32> {
+        u32::try_from(self.gone).map_err(|_| Wsa::Enobufs)
+    }
+}
+
+/// Several buffers to be filled.
+struct Receiving {
+    places: Vec<(usize, u32)>,
+    bits: i32,
+    /// Where the sender's address goes, and its length.
+    from: Option<(usize, usize)>,
+    whole: usize,
+    /// What has come already.
+    come: usize,
+}
+
+/// How much is received at once into several buffers.
+const LARGEST_SCATTERED: usize = 1 << 20;
+
+impl Receiving {
+    fn new(
+        endpoint: &Endpoint,
+        list: usize,
+        number: u32,
+        bits: usize,
+        from: Option<(usize, usize)>,
+    ) -> Result<Self> {
+        let places = buffers(list, number)?;
+        let bits = memory::u32_at(bits)?.cast_signed();
+        flags(bits)?;
+        let (name, length) = from.unwrap_or((0, 0));
+        address::check_room(endpoint.family, name, length)?;
+        let whole = places.iter().map(|(_, length)| *length as usize).sum();
+        Ok(Self { places, bits, from, whole, come: 0 })
+    }
+
+    /// Receives once, or with MSG_WAITALL until all has come: how much that is altogether.
+    ///
+    /// - **Errors**: what receiving answered; what has come by then is remembered.
+    fn go(&mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+        loop {
+            let came = match self.places[..] {
+                // One buffer is the kernel's to fill.
+                [(place, length)] => {
+                    let left = i32::try_from(length as usize - self.come).unwrap_or(i32::MAX);
+                    self.receive(endpoint, memory::incoming(place.wrapping_add(self.come), left)?)?
+                }
+                _ => {
+                    let mut piece = vec![0_u8; (self.whole - self.come).min(LARGEST_SCATTERED)];
+                    let came = self.receive(endpoint, &mut piece)?;
+                    self.scatter(&piece[..came])?;
+                    came
+                }
+            };
+            self.come += came;
+            let all = self.bits & MSG_WAITALL != 0 && self.bits & MSG_PEEK == 0;
+            if !all || came == 0 || self.come >= self.whole || endpoint.kind == Kind::Datagram {
+                return self.told();
+            }
+        }
+    }
+
+    fn receive(&self, endpoint: &Arc<Endpoint>, into: &mut [u8]) -> Result<usize> {
+        let Some((name, length)) = self.from else { return endpoint.receive(into, flags(self.bits)?) };
+        let (came, whose) = endpoint.receive_any(into, flags(self.bits)?)?;
+        if let (Some(whose), false) = (whose, name == 0) {
+            address::write(whose, name, length)?;
+        }
+        Ok(came)
+    }
+
+    /// Puts what has come behind what came before.
+    fn scatter(&self, mut rest: &[u8]) -> Result<()> {
+        let mut passed = 0;
+        for &(place, length) in &self.places {
+            let skipped = self.come.saturating_sub(passed).min(length as usize);
+            passed += length as usize;
+            let (part, after) = rest.split_at(rest.len().min(length as usize - skipped));
+            memory::write(place.wrapping_add(skipped), part)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// The same at once: what has come is told first.
+    fn go_now(mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+        match self.go(endpoint) {
+            Err(_) if self.come > 0 => self.told(),
+            result => result,
+        }
+    }
+
+    /// The same later: one without room is told once there is something to receive.
+    fn go_later(&mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+        if self.whole == 0 && endpoint.kind == Kind::Stream {
+            return endpoint.receive(&mut [0], Flags { peek: true, ..Flags::default() }).map(|_| 0);
+        }
+        self.go(endpoint)
+    }
+
+    fn told(&self) -> Result<u32> {
+        u32::try_from(self.come).map_err(|_| Wsa::Enobufs)
+    }
+}
+
+/// Something that is done now, or begun where there is an OVERLAPPED: WSA_IO_PENDING then.
+struct Call {
     s: usize,
+    /// Where it is told how much was moved, if it is done now.
     moved: usize,
     overlapped: usize,
     routine: Option<Routine>,
-    work: impl FnOnce() -> Result<u32> + Send + 'static,
-) -> Result<i32> {
-    // A socket that is not there is told at once.
-    socket(s)?;
-    let count = overlapped::run(overlapped, routine, work)?;
-    memory::write_u32(moved, count)?;
-    Ok(0)
+}
+
+impl Call {
+    fn send(&self, list: usize, number: u32, flags: u32, to: Option<(usize, i32)>) -> Result<i32> {
+        let endpoint = socket(self.s)?;
+        let mut sending = Sending::new(&endpoint, list, number, flags, to)?;
+        if self.is_now()? {
+            return self.done(sending.go_now(&endpoint)?);
+        }
+        self.later(&endpoint, Direction::Sending, Box::new(move |endpoint| sending.go(endpoint)))
+    }
+
+    fn receive(&self, list: usize, number: u32, flags: usize, from: Option<(usize, usize)>) -> Result<i32> {
+        let endpoint = socket(self.s)?;
+        let mut receiving = Receiving::new(&endpoint, list, number, flags, from)?;
+        if self.is_now()? {
+            let came = receiving.go_now(&endpoint)?;
+            memory::write_u32(flags, 0)?;
+            return self.done(came);
+        }
+        self.later(&endpoint, Direction::Receiving, Box::new(move |endpoint| receiving.go_later(endpoint)))
+    }
+
+    /// Whether it is done now, which needs a place to tell how much that was.
+    fn is_now(&self) -> Result<bool> {
+        match (self.overlapped, self.moved) {
+            (0, 0) => Err(Wsa::Efault),
+            (overlapped, _) => Ok(overlapped == 0),
+        }
+    }
+
+    fn done(&self, moved: u32) -> Result<i32> {
+        memory::write_u32(self.moved, moved).map(|()| 0)
+    }
+
+    fn later(&self, endpoint: &Arc<Endpoint>, direction: Direction, attempt: Attempt) -> Result<i32> {
+        let told = overlapped::begin(self.overlapped, self.routine)?;
+        endpoint.later(direction, attempt, told)?;
+        Err(Wsa::IoPending)
+    }
 }
 
 exported! {
@@ -177,27 +335,27 @@ exported! {
     gqos_WSASend, gqos_WSPSend(
         s: usize, list: usize, number: u32, sent: usize, flags: u32, overlapped: usize, routine: Option<Routine>
     ) -> i32, SOCKET_ERROR => {
-        overlap(s, sent, overlapped, routine, move || send_buffers(s, list, number, flags, None))
+        Call { s, moved: sent, overlapped, routine }.send(list, number, flags, None)
     };
     /// WSASendTo, WSPSendTo.
     gqos_WSASendTo, gqos_WSPSendTo(
         s: usize, list: usize, number: u32, sent: usize, flags: u32, to: usize, tolen: i32,
         overlapped: usize, routine: Option<Routine>
     ) -> i32, SOCKET_ERROR => {
-        overlap(s, sent, overlapped, routine, move || send_buffers(s, list, number, flags, Some((to, tolen))))
+        Call { s, moved: sent, overlapped, routine }.send(list, number, flags, Some((to, tolen)))
     };
     /// WSARecv, WSPRecv.
     gqos_WSARecv, gqos_WSPRecv(
         s: usize, list: usize, number: u32, came: usize, flags: usize, overlapped: usize, routine: Option<Routine>
     ) -> i32, SOCKET_ERROR => {
-        overlap(s, came, overlapped, routine, move || receive_buffers(s, list, number, flags, None))
+        Call { s, moved: came, overlapped, routine }.receive(list, number, flags, None)
     };
     /// WSARecvFrom, WSPRecvFrom.
     gqos_WSARecvFrom, gqos_WSPRecvFrom(
         s: usize, list: usize, number: u32, came: usize, flags: usize, from: usize, fromlen: usize,
         overlapped: usize, routine: Option<Routine>
     ) -> i32, SOCKET_ERROR => {
-        overlap(s, came, overlapped, routine, move || receive_buffers(s, list, number, flags, Some((from, fromlen))))
+        Call { s, moved: came, overlapped, routine }.receive(list, number, flags, Some((from, fromlen)))
     };
 }
 
