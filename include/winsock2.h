@@ -51,6 +51,17 @@ extern "C" {
 #define OPTIONAL
 #define CONST const
 
+/* Unions without a name, unless a program wants them to have one. */
+#ifndef DUMMYUNIONNAME
+#if defined(NONAMELESSUNION)
+#define DUMMYUNIONNAME u
+#define DUMMYSTRUCTNAME s
+#else
+#define DUMMYUNIONNAME
+#define DUMMYSTRUCTNAME
+#endif
+#endif
+
 #ifndef TRUE
 #define TRUE 1
 #define FALSE 0
@@ -366,8 +377,8 @@ typedef HANDLE WSAEVENT, *LPWSAEVENT;
 typedef struct _OVERLAPPED {
     ULONG_PTR Internal;
     ULONG_PTR InternalHigh;
-    union {
-        struct {
+    __extension__ union {
+        __extension__ struct {
             DWORD Offset;
             DWORD OffsetHigh;
         } DUMMYSTRUCTNAME;

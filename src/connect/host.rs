@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flowspec::Qos;
+use flowspec::{Direction, Qos, Rate};
 use tokio::sync::{Notify, oneshot};
 
 use super::ask::{Ask, Asked, resolve};
@@ -201,6 +201,14 @@ impl Host {
         let link = self.netlink.link(route.index).await?;
         self.ways.keep(peer, link.clone());
         Ok(link)
+    }
+
+    /// What the link carries by which packets to the peer leave, as far as that is known.
+    ///
+    /// - **Errors**: no route, or the kernel's.
+    pub(crate) async fn line_rate(&self, peer: IpAddr) -> Result<Option<Rate>, ConnectError> {
+        let interface = self.interface(peer).await?;
+        Ok(lock(&self.core).manager.ledger().capacity(&interface, Direction::Sending))
     }
 
     /// Finds the way to the peer and asks for the reservation.

@@ -78,6 +78,20 @@ pub fn open(ipv6: bool, stream: bool) -> io::Result<OwnedFd> {
     Ok(socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol)?)
 }
 
+/// Whether datagrams for an address go to all hosts of a network: the limited broadcast, or the one of a network
+/// that this host is on.
+pub fn is_broadcast(to: SocketAddr) -> bool {
+    let SocketAddr::V4(v4) = to else { return false };
+    if v4.ip().is_broadcast() {
+        return true;
+    }
+    // Nobody but the kernel's routes knows; it refuses a socket that has not been given leave.
+    !v4.ip().is_loopback()
+        && open(false, false).is_ok_and(|probe| {
+            connect(&probe, to).is_err_and(|error| error.raw_os_error() == Some(libc::EACCES))
+        })
+}
+
 /// Gives a socket its local address.
 ///
 /// - **Errors**: `bind`.

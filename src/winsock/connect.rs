@@ -47,6 +47,7 @@ impl<'a> Connecting<'a> {
             ds_field: None,
             traffic_class: None,
             destination: None,
+            confirm: false,
         },
         gqos: None,
         callee_room: None,
@@ -154,7 +155,7 @@ impl Endpoint {
             if !nowhere && peer.port() == 0 {
                 return Err(Wsa::Eaddrnotavail);
             }
-            if peer.ip() == IpAddr::V4(std::net::Ipv4Addr::BROADCAST) && !state.broadcast {
+            if !state.broadcast && raw::is_broadcast(peer) {
                 return Err(Wsa::Eacces);
             }
         }

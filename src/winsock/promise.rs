@@ -183,15 +183,23 @@ impl Endpoint {
                 Some(held) => {
                     held.decision = decision;
                     state.quality.status = Some(Wsa::QosRequestConfirmed.into());
+                    drop(state);
                 }
                 // It was lost meanwhile, which has been told.
                 None => {
                     state.quality.asked = Some(Qos::BEST_EFFORT);
                     drop(state);
                     self.let_go();
+                    return Ok(());
                 }
             },
-            Some(How::Nothing) | None => state.quality.status = None,
+            Some(How::Nothing) | None => {
+                state.quality.status = None;
+                return Ok(());
+            }
+        }
+        if wishes.confirm {
+            self.tell_quality(Wsa::QosRequestConfirmed.into());
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, RwLockWriteGuard, mpsc};
 use std::thread::JoinHandle;
 
-use flowspec::{Qos, Wsa};
+use flowspec::{Qos, Rate, Wsa};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
@@ -328,6 +328,12 @@ impl Provider {
     pub(super) fn interface(&self, peer: IpAddr) -> Option<String> {
         let host = self.host.clone()?;
         self.wait(async move { host.interface(peer).await.ok() })?
+    }
+
+    /// What the link carries by which a peer is reached; nothing where that is not known.
+    pub(super) fn line_rate(&self, peer: IpAddr) -> Option<Rate> {
+        let host = self.host.clone()?;
+        self.wait(async move { host.line_rate(peer).await.ok() })??
     }
 
     /// Runs a future on the reactor and waits for it. Nothing where the reactor has ended.

@@ -74,6 +74,10 @@ impl Quality {
     }
 }
 
+/// What SIO_GET_QOS gives where nobody has asked for anything.
+const NOTHING_ASKED: Qos =
+    Qos { sending: Flowspec::new(ServiceType::NoChange), receiving: Flowspec::new(ServiceType::NoChange) };
+
 /// The most that is kept for SIO_GET_QOS: what nobody fetches is forgotten, oldest first.
 const MOST_TOLD: usize = 16;
 
@@ -109,7 +113,25 @@ impl Endpoint {
     /// Something is told of the quality: FD_QOS.
     pub(super) fn tell_quality(&self, status: Status) {
         self.state().quality.tell(status);
+        #[cfg(feature = "capi")]
+        self.later.changed.notify_waiters();
         self.notify.record(Events::QOS, Some(status.code));
+    }
+
+    /// What is told next, or was told and not fetched, with what the socket has then.
+    ///
+    /// - **Errors**: WSA_OPERATION_ABORTED where the socket is closed meanwhile.
+    #[cfg(feature = "capi")]
+    pub(super) async fn next_told(&self) -> Result<(Qos, Status)> {
+        self.until(|| {
+            if self.is_closed() {
+                return Some(Err(Wsa::OperationAborted));
+            }
+            let mut state = self.state();
+            let told = state.quality.told.pop_front()?;
+            Some(Ok((state.quality.asked.unwrap_or(NOTHING_ASKED), told)))
+        })
+        .await
     }
 
     /// Asks for another quality, or for a first one: at once where the socket has a peer, else with its next
@@ -163,11 +185,18 @@ impl Endpoint {
         if fetched && next.is_none() {
             return Err(Wsa::Ewouldblock);
         }
-        let qos = state.quality.asked.unwrap_or(Qos {
-            sending: Flowspec::new(ServiceType::NoChange),
-            receiving: Flowspec::new(ServiceType::NoChange),
-        });
-        Ok((qos, next.or(state.quality.status)))
+        Ok((state.quality.asked.unwrap_or(NOTHING_ASKED), next.or(state.quality.status)))
+    }
+
+    /// What the link carries by which the socket reaches its peer; nothing where one of them is not known.
+    ///
+    /// - **Source**: WSPIoctl, SIO_CHK_QOS, LINE_RATE.
+    pub fn line_rate(&self) -> Option<Rate> {
+        let peer = {
+            let state = self.state();
+            state.peer.or(state.quality.wishes.destination)?
+        };
+        provider().ok()?.line_rate(peer.ip())
     }
 
     /// Whether there is a policy, and with it something to guarantee with.

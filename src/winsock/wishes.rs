@@ -22,6 +22,8 @@ pub struct Wishes {
     pub traffic_class: Option<u8>,
     /// QOS_DESTADDR: where a datagram socket without a peer sends to.
     pub destination: Option<SocketAddr>,
+    /// RSVP_RESERVE_INFO's ConfirmRequest: FD_QOS tells of the promise as well, with WSA_QOS_REQUEST_CONFIRMED.
+    pub confirm: bool,
 }
 
 /// What was last said about a socket's quality.
@@ -56,6 +58,7 @@ impl Wishes {
                 Object::Destaddr { socket_address: Pointee::Inside(address) } => {
                     wishes.destination = Some(*address);
                 }
+                Object::ReserveInfo(info) => wishes.confirm = info.confirm_request != 0,
                 _ => {}
             }
         }

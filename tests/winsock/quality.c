@@ -109,6 +109,20 @@ static void codes(void) {
     closesocket(first), closesocket(silent);
 }
 
+/* A network's broadcast address is told before quality is. */
+static void broadcasts(void) {
+    struct sockaddr_in all = address("10.9.9.255", 9);
+    SOCKET s = socket(AF_INET, SOCK_DGRAM, 0);
+    QOS most = sending(50000000);
+    int on = 1;
+    run("ip link add gq2 type veth peer name gq3 && ip addr add 10.9.9.1/24 brd + dev gq2 && ip link set gq2 up");
+    FAILS("a network's broadcast", WSAConnect(s, NAME(all), NULL, NULL, &most, NULL), WSAEACCES);
+    GIVES("SO_BROADCAST", setsockopt(s, SOL_SOCKET, SO_BROADCAST, (char *)&on, sizeof on));
+    FAILS("now it is its quality", WSAConnect(s, NAME(all), NULL, NULL, &most, NULL), WSAEOPNOTSUPP);
+    GIVES("without", WSAConnect(s, NAME(all), NULL, NULL, NULL, NULL));
+    closesocket(s);
+}
+
 static GROUP group_of(SOCKET s) {
     GROUP id = 0;
     int length = sizeof id;
@@ -174,6 +188,52 @@ static void notifications(void) {
     FAILS("no more of it", WSAIoctl(s, SIO_GET_QOS, NULL, 0, &got, sizeof got, &size, NULL, NULL), WSAEWOULDBLOCK);
     WSACloseEvent(event);
     closesocket(s), closesocket(listener);
+}
+
+/* SIO_GET_QOS with an OVERLAPPED waits for what is told; a confirmation is asked for, the link's rate known. */
+static void told_later(void) {
+    struct sockaddr_in peer;
+    SOCKET listener = listening(&peer, 20), s = stream();
+    QOS qos = sending(100000);
+    RSVP_RESERVE_INFO reserve;
+    OVERLAPPED overlapped, again;
+    struct {
+        QOS qos;
+        RSVP_STATUS_INFO status;
+    } got;
+    DWORD size = 0, flags = 0, query = LINE_RATE, rate = 0;
+    memset(&reserve, 0, sizeof reserve);
+    reserve.ObjectHdr.ObjectType = RSVP_OBJECT_RESERVE_INFO;
+    reserve.ObjectHdr.ObjectLength = sizeof reserve;
+    reserve.ConfirmRequest = 1;
+    qos.ProviderSpecific.buf = (char *)&reserve;
+    qos.ProviderSpecific.len = sizeof reserve;
+    memset(&overlapped, 0, sizeof overlapped);
+    memset(&again, 0, sizeof again);
+    overlapped.hEvent = WSACreateEvent();
+    memset(&got, 0, sizeof got);
+    FAILS("SIO_GET_QOS later", WSAIoctl(s, SIO_GET_QOS, NULL, 0, &got, sizeof got, NULL, &overlapped, NULL),
+          WSA_IO_PENDING);
+    check("nothing yet", WSAGetOverlappedResult(s, &overlapped, &size, FALSE, &flags) ? 0 : WSAGetLastError(),
+          WSA_IO_INCOMPLETE);
+    GIVES("WSAConnect", WSAConnect(s, NAME(peer), NULL, NULL, &qos, NULL));
+    check("its end", (int)WSAWaitForMultipleEvents(1, &overlapped.hEvent, FALSE, 5000, FALSE), WSA_WAIT_EVENT_0);
+    check("told", WSAGetOverlappedResult(s, &overlapped, &size, FALSE, &flags), TRUE);
+    check("as much", (int)size, (int)(sizeof(QOS) + sizeof(RSVP_STATUS_INFO)));
+    check("confirmed", (int)got.status.StatusCode, WSA_QOS_REQUEST_CONFIRMED);
+    check("what", (int)got.qos.SendingFlowspec.TokenRate, 100000);
+    GIVES("SIO_CHK_QOS", WSAIoctl(s, SIO_CHK_QOS, &query, sizeof query, &rate, sizeof rate, &size, NULL, NULL));
+    check("10 Mbit/s in bytes", (int)rate, 1250000);
+    GIVES("SIO_SET_QOS with an OVERLAPPED",
+          WSAIoctl(s, SIO_SET_QOS, &qos, sizeof qos, NULL, 0, NULL, &again, NULL));
+    check("is done at once", WSAGetOverlappedResult(s, &again, &size, FALSE, &flags), TRUE);
+    GIVES("what was told of it", WSAIoctl(s, SIO_GET_QOS, NULL, 0, &got, sizeof got, &size, NULL, NULL));
+    FAILS("once more", WSAIoctl(s, SIO_GET_QOS, NULL, 0, &got, sizeof got, NULL, &again, NULL), WSA_IO_PENDING);
+    closesocket(s);
+    check("ends with its socket", WSAGetOverlappedResult(s, &again, &size, TRUE, &flags) ? 0 : WSAGetLastError(),
+          WSA_OPERATION_ABORTED);
+    WSACloseEvent(overlapped.hEvent);
+    closesocket(listener);
 }
 
 /* What a listener has been set is what those who call get. */
@@ -430,8 +490,10 @@ int main(void) {
     an_end_without_cleanup();
     check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
     codes();
+    broadcasts();
     groups();
     notifications();
+    told_later();
     listeners();
     one_way();
     later();

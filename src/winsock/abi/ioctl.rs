@@ -4,7 +4,10 @@ use flowspec::abi::{Abi, RawWsabuf};
 use flowspec::{Flowspec, Qos, RawQos, ServiceType, Wsa};
 
 use super::super::Result;
+use super::super::provider::provider;
+use super::super::wishes::Status;
 use super::calls::{qos, socket, write_qos};
+use super::overlapped::{self, Routine};
 use super::{SOCKET_ERROR, api, memory, spi};
 
 const FIONREAD: u32 = 0x4004_667f;
@@ -75,26 +78,7 @@ fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
         SIO_GET_QOS => {
             room(80)?;
             let (qos, status) = endpoint.qos()?;
-            // What was last said comes as an object behind the structure, where there is room.
-            let told = status.filter(|_| output_length as usize >= QOS_SIZE + STATUS_SIZE);
-            let Some(status) = told else {
-                write_qos(&qos, output)?;
-                return Ok(80);
-            };
-            let raw = |spec: &Flowspec| spec.to_raw().map_err(|_| Wsa::Enobufs);
-            let object = RawWsabuf { len: 20, padding: 0, buf: (output.wrapping_add(QOS_SIZE)) as u64 };
-            let structure = RawQos {
-                sending: raw(&qos.sending)?,
-                receiving: raw(&qos.receiving)?,
-                provider_specific: object,
-            };
-            let mut bytes = Vec::with_capacity(QOS_SIZE + STATUS_SIZE);
-            structure.write(Abi::Win64, &mut bytes);
-            for word in [STATUS_TYPE, 20, status.code.code(), status.extended, status.value] {
-                bytes.extend(word.to_ne_bytes());
-            }
-            memory::write(output, &bytes)?;
-            Ok(100)
+            tell_qos(&qos, status, output, output_length)
         }
         SIO_GET_EXTENSION_FUNCTION_POINTER => {
             taken(16)?;
@@ -132,7 +116,11 @@ fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
                 ALLOWED_TO_SEND_DATA => 1,
                 LOCAL_TRAFFIC_CONTROL | LOCAL_QOSABILITY => u32::from(endpoint.may_guarantee()),
                 ABLE_TO_RECV_RSVP => 0,
-                LINE_RATE | END_TO_END_QOSABILITY => INFO_NOT_AVAILABLE,
+                // In bytes a second, as everything in a FLOWSPEC.
+                LINE_RATE => endpoint.line_rate().map_or(INFO_NOT_AVAILABLE, |rate| {
+                    u32::try_from(rate.get()).unwrap_or(INFO_NOT_AVAILABLE - 1).min(INFO_NOT_AVAILABLE - 1)
+                }),
+                END_TO_END_QOSABILITY => INFO_NOT_AVAILABLE,
                 _ => return Err(Wsa::Einval),
             };
             memory::write_u32(output, answer)?;
@@ -142,16 +130,64 @@ fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
     }
 }
 
+/// Writes a QOS, and behind it as an object what was last said of it, where there is room for that.
+fn tell_qos(qos: &Qos, status: Option<Status>, output: usize, room: u32) -> Result<u32> {
+    let told = status.filter(|_| room as usize >= QOS_SIZE + STATUS_SIZE);
+    let Some(status) = told else {
+        write_qos(qos, output)?;
+        return Ok(80);
+    };
+    let raw = |spec: &Flowspec| spec.to_raw().map_err(|_| Wsa::Enobufs);
+    let object = RawWsabuf { len: 20, padding: 0, buf: (output.wrapping_add(QOS_SIZE)) as u64 };
+    let structure =
+        RawQos { sending: raw(&qos.sending)?, receiving: raw(&qos.receiving)?, provider_specific: object };
+    let mut bytes = Vec::with_capacity(QOS_SIZE + STATUS_SIZE);
+    structure.write(Abi::Win64, &mut bytes);
+    for word in [STATUS_TYPE, 20, status.code.code(), status.extended, status.value] {
+        bytes.extend(word.to_ne_bytes());
+    }
+    memory::write(output, &bytes)?;
+    Ok(100)
+}
+
+/// The same with an OVERLAPPED: SIO_GET_QOS waits for the next that is told, everything else is done now.
+fn call_later(
+    s: usize,
+    code: u32,
+    buffers: Buffers,
+    overlapped: usize,
+    routine: Option<Routine>,
+) -> Result<u32> {
+    if code != SIO_GET_QOS {
+        let size = ioctl(s, code, buffers)?;
+        overlapped::begin(overlapped, routine)?(Ok(size));
+        return Ok(size);
+    }
+    let endpoint = socket(s)?;
+    let Buffers { output, output_length, .. } = buffers;
+    if output == 0 || output_length < 80 {
+        return Err(Wsa::Efault);
+    }
+    let provider = provider()?;
+    let told = overlapped::begin(overlapped, routine)?;
+    provider.spawn(async move {
+        let next = endpoint.next_told().await;
+        told(next.and_then(|(qos, status)| tell_qos(&qos, Some(status), output, output_length)));
+    });
+    Err(Wsa::IoPending)
+}
+
 fn call(
     s: usize,
     code: u32,
     buffers: Buffers,
     returned: usize,
     overlapped: usize,
-    routine: usize,
+    routine: Option<Routine>,
 ) -> Result<i32> {
-    if overlapped != 0 || routine != 0 {
-        return Err(Wsa::Eopnotsupp);
+    if overlapped != 0 {
+        let size = call_later(s, code, buffers, overlapped, routine)?;
+        return if returned == 0 { Ok(0) } else { memory::write_u32(returned, size).map(|()| 0) };
     }
     // Where the size goes has to be there before anything is done.
     if memory::bytes::<4>(returned).is_err() {
@@ -192,7 +228,7 @@ pub extern "C" fn gqos_WSAIoctl(
     output_length: u32,
     returned: usize,
     overlapped: usize,
-    routine: usize,
+    routine: Option<Routine>,
 ) -> i32 {
     let buffers = Buffers { input, input_length, output, output_length };
     api(SOCKET_ERROR, || call(s, code, buffers, returned, overlapped, routine))
@@ -209,7 +245,7 @@ pub extern "C" fn gqos_WSPIoctl(
     output_length: u32,
     returned: usize,
     overlapped: usize,
-    routine: usize,
+    routine: Option<Routine>,
     _thread: usize,
     lp_errno: usize,
 ) -> i32 {

@@ -1,0 +1,50 @@
+/* Objects that mark packets. */
+#ifndef __QOSOBJS_H_
+#define __QOSOBJS_H_
+
+#include "winsock2.h"
+
+#define QOS_TRAFFIC_GENERAL_ID_BASE 4000
+#define QOS_OBJECT_DS_CLASS (0x00000001 + QOS_TRAFFIC_GENERAL_ID_BASE)
+#define QOS_OBJECT_TRAFFIC_CLASS (0x00000002 + QOS_TRAFFIC_GENERAL_ID_BASE)
+#define QOS_OBJECT_DIFFSERV (0x00000003 + QOS_TRAFFIC_GENERAL_ID_BASE)
+#define QOS_OBJECT_TCP_TRAFFIC (0x00000004 + QOS_TRAFFIC_GENERAL_ID_BASE)
+#define QOS_OBJECT_FRIENDLY_NAME (0x00000005 + QOS_TRAFFIC_GENERAL_ID_BASE)
+
+/* DSCP, 0 to 63. */
+typedef struct _QOS_DS_CLASS {
+    QOS_OBJECT_HDR ObjectHdr;
+    ULONG DSField;
+} QOS_DS_CLASS, *LPQOS_DS_CLASS;
+
+/* 802.1p, 0 to 7. */
+typedef struct _QOS_TRAFFIC_CLASS {
+    QOS_OBJECT_HDR ObjectHdr;
+    ULONG TrafficClass;
+} QOS_TRAFFIC_CLASS, *LPQOS_TRAFFIC_CLASS;
+
+typedef struct _QOS_DIFFSERV_RULE {
+    UCHAR InboundDSField;
+    UCHAR ConformingOutboundDSField;
+    UCHAR NonConformingOutboundDSField;
+    UCHAR ConformingUserPriority;
+    UCHAR NonConformingUserPriority;
+} QOS_DIFFSERV_RULE, *LPQOS_DIFFSERV_RULE;
+
+typedef struct _QOS_DIFFSERV {
+    QOS_OBJECT_HDR ObjectHdr;
+    ULONG DSFieldCount;
+    UCHAR DiffservRule[1];
+} QOS_DIFFSERV, *LPQOS_DIFFSERV;
+
+typedef struct _QOS_TCP_TRAFFIC {
+    QOS_OBJECT_HDR ObjectHdr;
+} QOS_TCP_TRAFFIC, *LPQOS_TCP_TRAFFIC;
+
+#define QOS_MAX_OBJECT_STRING_LENGTH 256
+typedef struct _QOS_FRIENDLY_NAME {
+    QOS_OBJECT_HDR ObjectHdr;
+    WCHAR FriendlyName[QOS_MAX_OBJECT_STRING_LENGTH];
+} QOS_FRIENDLY_NAME, *LPQOS_FRIENDLY_NAME;
+
+#endif
