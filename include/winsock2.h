@@ -220,6 +220,52 @@ static __inline ULONG gqos_swap32(ULONG value) { return __builtin_bswap32(value)
 #define htonl(value) gqos_swap32((ULONG)(value))
 #define ntohl(value) gqos_swap32((ULONG)(value))
 
+/* The same by Winsock 2's names: every protocol here has the network's order. */
+static __inline int gqos_swapped16(SOCKET s, USHORT value, USHORT *to) {
+    (void)s;
+    return *to = gqos_swap16(value), 0;
+}
+static __inline int gqos_swapped32(SOCKET s, ULONG value, ULONG *to) {
+    (void)s;
+    return *to = gqos_swap32(value), 0;
+}
+#define WSAHtons gqos_swapped16
+#define WSANtohs gqos_swapped16
+#define WSAHtonl gqos_swapped32
+#define WSANtohl gqos_swapped32
+
+/* Hosts, services and protocols. */
+struct hostent {
+    char *h_name;
+    char **h_aliases;
+    short h_addrtype;
+    short h_length;
+    char **h_addr_list;
+};
+#define h_addr h_addr_list[0]
+
+struct servent {
+    char *s_name;
+    char **s_aliases;
+#if UINTPTR_MAX > 0xffffffffu
+    char *s_proto;
+    short s_port;
+#else
+    short s_port;
+    char *s_proto;
+#endif
+};
+
+struct protoent {
+    char *p_name;
+    char **p_aliases;
+    short p_proto;
+};
+
+typedef struct hostent HOSTENT, *PHOSTENT, *LPHOSTENT;
+typedef struct servent SERVENT, *PSERVENT, *LPSERVENT;
+typedef struct protoent PROTOENT, *PPROTOENT, *LPPROTOENT;
+
 /* Sockets. */
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
@@ -323,10 +369,19 @@ typedef struct WSAData {
 #define XP1_DISCONNECT_DATA 0x00000100
 #define XP1_SUPPORT_BROADCAST 0x00000200
 #define XP1_SUPPORT_MULTIPOINT 0x00000400
+#define XP1_MULTIPOINT_CONTROL_PLANE 0x00000800
+#define XP1_MULTIPOINT_DATA_PLANE 0x00001000
 #define XP1_QOS_SUPPORTED 0x00002000
+#define XP1_INTERRUPT 0x00004000
 #define XP1_UNI_SEND 0x00008000
 #define XP1_UNI_RECV 0x00010000
 #define XP1_IFS_HANDLES 0x00020000
+#define XP1_PARTIAL_MESSAGE 0x00040000
+#define BASE_PROTOCOL 1
+#define LAYERED_PROTOCOL 0
+#define BIGENDIAN 0x0000
+#define LITTLEENDIAN 0x0001
+#define SECURITY_PROTOCOL_NONE 0x0000
 
 typedef struct _WSAPROTOCOLCHAIN {
     int ChainLen;
@@ -365,6 +420,11 @@ typedef WSAPROTOCOL_INFOA WSAPROTOCOL_INFO, *LPWSAPROTOCOL_INFO;
 #endif
 
 #define WSA_FLAG_OVERLAPPED 0x01
+#define WSA_FLAG_MULTIPOINT_C_ROOT 0x02
+#define WSA_FLAG_MULTIPOINT_C_LEAF 0x04
+#define WSA_FLAG_MULTIPOINT_D_ROOT 0x08
+#define WSA_FLAG_MULTIPOINT_D_LEAF 0x10
+#define WSA_FLAG_NO_HANDLE_INHERIT 0x80
 #define SG_UNCONSTRAINED_GROUP 0x01
 #define SG_CONSTRAINED_GROUP 0x02
 #define JL_SENDER_ONLY 0x01
@@ -512,16 +572,37 @@ typedef void(CALLBACK *LPWSAOVERLAPPED_COMPLETION_ROUTINE)(DWORD dwError, DWORD 
 #define WSAENAMETOOLONG 10063
 #define WSAEHOSTDOWN 10064
 #define WSAEHOSTUNREACH 10065
+#define WSAENOTEMPTY 10066
+#define WSAEPROCLIM 10067
+#define WSAEUSERS 10068
+#define WSAEDQUOT 10069
+#define WSAESTALE 10070
+#define WSAEREMOTE 10071
 #define WSASYSNOTREADY 10091
 #define WSAVERNOTSUPPORTED 10092
 #define WSANOTINITIALISED 10093
 #define WSAEDISCON 10101
 #define WSAENOMORE 10102
 #define WSAECANCELLED 10103
+#define WSAEINVALIDPROCTABLE 10104
+#define WSAEINVALIDPROVIDER 10105
+#define WSAEPROVIDERFAILEDINIT 10106
+#define WSASYSCALLFAILURE 10107
+#define WSASERVICE_NOT_FOUND 10108
+#define WSATYPE_NOT_FOUND 10109
+#define WSA_E_NO_MORE 10110
+#define WSA_E_CANCELLED 10111
+#define WSAEREFUSED 10112
 #define WSAHOST_NOT_FOUND 11001
 #define WSATRY_AGAIN 11002
 #define WSANO_RECOVERY 11003
 #define WSANO_DATA 11004
+#define HOST_NOT_FOUND WSAHOST_NOT_FOUND
+#define TRY_AGAIN WSATRY_AGAIN
+#define NO_RECOVERY WSANO_RECOVERY
+#define NO_DATA WSANO_DATA
+#define NO_ADDRESS WSANO_DATA
+#define h_errno WSAGetLastError()
 #define WSA_QOS_RECEIVERS 11005
 #define WSA_QOS_SENDERS 11006
 #define WSA_QOS_NO_SENDERS 11007
@@ -643,6 +724,14 @@ extern int WSAAPI WSAStringToAddressA(LPSTR AddressString, INT AddressFamily, LP
                                       struct sockaddr *lpAddress, LPINT lpAddressLength) GQOS(WSAStringToAddressA);
 extern int WSAAPI WSAStringToAddressW(LPWSTR AddressString, INT AddressFamily, LPWSAPROTOCOL_INFOW lpProtocolInfo,
                                       struct sockaddr *lpAddress, LPINT lpAddressLength) GQOS(WSAStringToAddressW);
+extern struct hostent *WSAAPI gethostbyname(const char *name) GQOS(gethostbyname);
+extern struct hostent *WSAAPI gethostbyaddr(const char *addr, int len, int type) GQOS(gethostbyaddr);
+extern int WSAAPI gqos_gethostname(char *name, int namelen);
+#define gethostname gqos_gethostname
+extern struct servent *WSAAPI getservbyname(const char *name, const char *proto) GQOS(getservbyname);
+extern struct servent *WSAAPI getservbyport(int port, const char *proto) GQOS(getservbyport);
+extern struct protoent *WSAAPI getprotobyname(const char *name) GQOS(getprotobyname);
+extern struct protoent *WSAAPI getprotobynumber(int number) GQOS(getprotobynumber);
 extern BOOL WSAAPI WSAGetQOSByName(SOCKET s, LPWSABUF lpQOSName, LPQOS lpQOS) GQOS(WSAGetQOSByName);
 extern int WSAAPI WSAEnumProtocolsA(LPINT lpiProtocols, LPWSAPROTOCOL_INFOA lpProtocolBuffer,
                                     LPDWORD lpdwBufferLength) GQOS(WSAEnumProtocolsA);

@@ -74,7 +74,10 @@ codes! {
     NotInitialised = 10093, "WSANOTINITIALISED", "WSAStartup has not been called.";
     Ediscon = 10101, "WSAEDISCON", "The peer has begun a graceful shutdown.";
     Ecancelled = 10103, "WSAECANCELLED", "The call was cancelled.";
+    TypeNotFound = 10109, "WSATYPE_NOT_FOUND", "There is no such service.";
+    HostNotFound = 11001, "WSAHOST_NOT_FOUND", "Nobody is called so.";
     TryAgain = 11002, "WSATRY_AGAIN", "The acceptor has deferred its decision.";
+    NoData = 11004, "WSANO_DATA", "The name is known, and has nothing of what is asked for.";
     QosReceivers = 11005, "WSA_QOS_RECEIVERS", "A reservation has arrived.";
     QosSenders = 11006, "WSA_QOS_SENDERS", "A path has arrived.";
     QosNoSenders = 11007, "WSA_QOS_NO_SENDERS", "There are no senders left.";

@@ -3,7 +3,7 @@
 //! Errors are the kernel's, with their errno: which Winsock code that is, is the caller's to say.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -498,21 +498,54 @@ pub fn at_exit(work: extern "C" fn()) -> io::Result<()> {
     if unsafe { libc::atexit(work) } == 0 { Ok(()) } else { Err(Errno::ENOMEM.into()) }
 }
 
-/// Has a datagram socket receive what is sent to a multicast address, by the link that routes say.
+/// By which link a multicast address is joined.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum By {
+    /// The one that routes say.
+    #[default]
+    Routes,
+    /// The one with this address.
+    Address(Ipv4Addr),
+    /// The one of this number.
+    Index(u32),
+}
+
+/// Has a datagram socket receive what is sent to a multicast address, or no longer.
 ///
-/// - **Errors**: `setsockopt`.
-pub fn join_multicast(member: &impl AsFd, group: std::net::IpAddr) -> io::Result<()> {
+/// - **Errors**: `setsockopt`; a link that is not there is EADDRNOTAVAIL.
+pub fn multicast(member: &impl AsRawFd, group: IpAddr, by: By, joins: bool) -> io::Result<()> {
+    let index = if let By::Index(index) = by { index } else { 0 };
     match group {
-        std::net::IpAddr::V4(v4) => {
-            let request = socket::IpMembershipRequest::new(v4, None);
-            socket::setsockopt(member, sockopt::IpAddMembership, &request)?;
+        IpAddr::V4(v4) => {
+            let local = if let By::Address(local) = by { local } else { Ipv4Addr::UNSPECIFIED };
+            let at = |ip: Ipv4Addr| libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) };
+            let request = libc::ip_mreqn {
+                imr_multiaddr: at(v4),
+                imr_address: at(local),
+                imr_ifindex: i32::try_from(index).map_err(io::Error::other)?,
+            };
+            let name = if joins { libc::IP_ADD_MEMBERSHIP } else { libc::IP_DROP_MEMBERSHIP };
+            set_structure(member, libc::IPPROTO_IP, name, &request)
         }
-        std::net::IpAddr::V6(v6) => {
-            let request = socket::Ipv6MembershipRequest::new(v6);
-            socket::setsockopt(member, sockopt::Ipv6AddMembership, &request)?;
+        IpAddr::V6(v6) => {
+            let group = libc::in6_addr { s6_addr: v6.octets() };
+            let request = libc::ipv6_mreq { ipv6mr_multiaddr: group, ipv6mr_interface: index };
+            let name = if joins { libc::IPV6_ADD_MEMBERSHIP } else { libc::IPV6_DROP_MEMBERSHIP };
+            set_structure(member, libc::IPPROTO_IPV6, name, &request)
         }
     }
-    Ok(())
+}
+
+fn set_structure<T>(socket: &impl AsRawFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(value)).map_err(io::Error::other)?;
+    // SAFETY: `value` is valid for reads of `length` bytes for the whole call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length)
+    };
+    match Errno::result(result) {
+        Err(Errno::ENODEV) => Err(Errno::EADDRNOTAVAIL.into()),
+        result => Ok(result.map(drop)?),
+    }
 }
 
 /// The number of this process, which is asked for once and again after a fork.

@@ -1,6 +1,6 @@
 //! Multicast: a datagram socket joins a session as its leaf.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use flowspec::{Direction, Wsa};
@@ -9,7 +9,7 @@ use super::Result;
 use super::connect::Connecting;
 use super::provider::running;
 use super::socket::{Endpoint, Phase};
-use crate::linux::raw;
+use crate::linux::raw::{self, By};
 
 /// What a leaf does in its session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,8 +74,25 @@ impl Endpoint {
                 };
                 self.bind(any)?;
             }
-            raw::join_multicast(&*self.fd, session.ip()).map_err(|error| raw::code(&error))?;
+            raw::multicast(&*self.fd, session.ip(), By::Routes, true).map_err(|error| raw::code(&error))?;
         }
         promised.keep(self, session.ip())
+    }
+
+    /// Receives what is sent to a multicast address from now on, or no longer, without anything reserved.
+    ///
+    /// - **Errors**: WSAENOPROTOOPT for a stream; WSAEADDRNOTAVAIL where it is no such address, or its link is not
+    ///   there; WSAEADDRINUSE where it has been joined already.
+    /// - **Source**: IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP and IPv6's.
+    pub fn take_part(&self, group: IpAddr, by: By, joins: bool) -> Result<()> {
+        running()?;
+        self.check_family(SocketAddr::new(group, 0))?;
+        if self.is_stream() {
+            return Err(Wsa::Enoprotoopt);
+        }
+        if !group.is_multicast() {
+            return Err(Wsa::Eaddrnotavail);
+        }
+        raw::multicast(&*self.fd, group, by, joins).map_err(|error| raw::code(&error))
     }
 }

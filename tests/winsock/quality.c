@@ -437,6 +437,55 @@ static void leaves(void) {
     check("and back", from.sin_port == session.sin_port && from.sin_addr.s_addr == session.sin_addr.s_addr, 1);
 }
 
+static void hosts(void) {
+    struct hostent *host;
+    struct servent *service;
+    struct protoent *protocol;
+    struct in6_addr in6;
+    struct in_addr in;
+    struct ip_mreq member;
+    SOCKET s = socket(AF_INET, SOCK_DGRAM, 0);
+    ADDRINFOW *wide = NULL;
+    WCHAR number[] = {'1', '2', '7', '.', '0', '.', '0', '.', '1', 0}, back[32];
+    USHORT port = 0;
+    char text[64];
+    host = gethostbyname("127.0.0.1");
+    check("gethostbyname", host != NULL && host->h_addrtype == AF_INET && host->h_length == 4, 1);
+    check("its address", memcmp(host->h_addr, "\177\0\0\1", 4) == 0 && host->h_addr_list[1] == NULL, 1);
+    check("no such host", gethostbyname("no such host") ? 0 : WSAGetLastError(), WSAHOST_NOT_FOUND);
+    GIVES("gethostname", gethostname(text, sizeof text));
+    check("it is one", strlen(text) > 0, 1);
+    FAILS("without room", gethostname(text, 1), WSAEFAULT);
+    service = getservbyname("http", "tcp");
+    check("getservbyname", service == NULL || (service->s_port == htons(80) && strcmp(service->s_proto, "tcp") == 0), 1);
+    check("no such service", getservbyport(htons(1), "sctp-no") ? 0 : WSAGetLastError(), WSANO_DATA);
+    protocol = getprotobyname("udp");
+    check("getprotobyname", protocol != NULL && protocol->p_proto == IPPROTO_UDP, 1);
+    check("getprotobynumber", strcmp(getprotobynumber(6)->p_name, "tcp"), 0);
+    check("and the one before", strcmp(gethostbyname("127.0.0.1")->h_name, "127.0.0.1"), 0);
+    check("inet_pton", inet_pton(AF_INET, "192.0.2.7", &in), 1);
+    check("as a number", in.s_addr == inet_addr("192.0.2.7"), 1);
+    check("no address", inet_pton(AF_INET6, "192.0.2.7", &in6), 0);
+    check("no family", inet_pton(99, "192.0.2.7", &in6) == -1 ? WSAGetLastError() : 0, WSAEAFNOSUPPORT);
+    check("IPv6", inet_pton(AF_INET6, "2001:db8::7", &in6), 1);
+    check("inet_ntop", inet_ntop(AF_INET6, &in6, text, sizeof text) == text && strcmp(text, "2001:db8::7") == 0, 1);
+    check("too short", inet_ntop(AF_INET6, &in6, text, 5) ? 0 : WSAGetLastError(), WSA_INVALID_PARAMETER);
+    check("GetAddrInfoW", GetAddrInfoW(number, NULL, NULL, &wide), 0);
+    check("GetNameInfoW", GetNameInfoW(wide->ai_addr, (int)wide->ai_addrlen, back, 32, NULL, 0, NI_NUMERICHOST), 0);
+    check("and back, wide", memcmp(number, back, sizeof number), 0);
+    FreeAddrInfoW(wide);
+    GIVES("WSAHtons", WSAHtons(s, 80, &port));
+    check("in the network's order", port == htons(80), 1);
+    member.imr_multiaddr.s_addr = inet_addr("239.1.2.3");
+    member.imr_interface.s_addr = inet_addr("127.0.0.1");
+    GIVES("IP_ADD_MEMBERSHIP", setsockopt(s, IPPROTO_IP, IP_ADD_MEMBERSHIP, (char *)&member, sizeof member));
+    FAILS("twice", setsockopt(s, IPPROTO_IP, IP_ADD_MEMBERSHIP, (char *)&member, sizeof member), WSAEADDRINUSE);
+    GIVES("IP_DROP_MEMBERSHIP", setsockopt(s, IPPROTO_IP, IP_DROP_MEMBERSHIP, (char *)&member, sizeof member));
+    member.imr_interface.s_addr = inet_addr("192.0.2.1");
+    FAILS("no such link", setsockopt(s, IPPROTO_IP, IP_ADD_MEMBERSHIP, (char *)&member, sizeof member), WSAEADDRNOTAVAIL);
+    closesocket(s);
+}
+
 static void names(void) {
     ADDRINFOA hints, *found = NULL;
     char host[64], service[16];
@@ -500,6 +549,7 @@ int main(void) {
     in_order();
     leaves();
     names();
+    hosts();
     GIVES("WSACleanup", WSACleanup());
     printf(wrong ? "WRONG\n" : "RIGHT\n");
     return wrong;

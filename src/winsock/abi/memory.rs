@@ -71,6 +71,28 @@ pub(super) fn text(address: usize) -> Result<String> {
     Err(Wsa::Efault)
 }
 
+/// The same of wide characters.
+///
+/// - **Errors**: WSAEFAULT; WSAEINVAL for what is no text.
+pub(super) fn wide_text(address: usize) -> Result<String> {
+    let mut text = Vec::new();
+    for offset in 0..LONGEST_TEXT {
+        match u16::from_ne_bytes(bytes(address.wrapping_add(offset * 2))?) {
+            0 => return String::from_utf16(&text).map_err(|_| Wsa::Einval),
+            character => text.push(character),
+        }
+    }
+    Err(Wsa::Efault)
+}
+
+/// A text with its zero, as a program has it: of wide characters, or not.
+pub(super) fn characters(text: &str, wide: bool) -> Vec<u8> {
+    match wide {
+        true => text.encode_utf16().chain([0]).flat_map(u16::to_ne_bytes).collect(),
+        false => text.bytes().chain([0]).collect(),
+    }
+}
+
 /// The longest text that is read.
 const LONGEST_TEXT: usize = 256;
 

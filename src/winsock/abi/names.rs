@@ -1,7 +1,6 @@
 //! Names of hosts and services: getaddrinfo with Winsock's layouts, by the C library's resolver.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,22 +9,22 @@ use flowspec::Wsa;
 use super::super::Result;
 use super::super::provider::running;
 use super::address::{self, AF_INET, AF_INET6, AF_UNSPEC};
-use super::memory;
-
-/// What getaddrinfo and getnameinfo answer, besides Winsock's usual codes.
-const TYPE_NOT_FOUND: i32 = 10109;
-const HOST_NOT_FOUND: i32 = 11001;
+use super::{memory, services};
+use crate::linux::name_of;
 
 const AI_PASSIVE: i32 = 1;
 const AI_CANONNAME: i32 = 2;
 const AI_NUMERICHOST: i32 = 4;
+const NI_NUMERICHOST: i32 = 2;
 const NI_NAMEREQD: i32 = 4;
+const NI_NUMERICSERV: i32 = 8;
+const NI_DGRAM: i32 = 16;
 
 /// One ADDRINFOA of a 64-bit program: flags and family, type and protocol, the address's length, name, address, next.
 struct Node {
     words: Box<[u64; 6]>,
     _address: Box<[u8]>,
-    _name: Option<CString>,
+    _name: Option<Box<[u8]>>,
 }
 
 /// Every node that a program has, by its address.
@@ -36,41 +35,29 @@ fn nodes() -> MutexGuard<'static, Option<HashMap<usize, Node>>> {
     NODES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why a name means nothing: the number that the call returns.
-struct Unknown(i32);
-
-impl From<Wsa> for Unknown {
-    fn from(wsa: Wsa) -> Self {
-        Self(wsa.code().cast_signed())
+fn optional(text: usize, wide: bool) -> Result<Option<String>> {
+    match (text, wide) {
+        (0, _) => Ok(None),
+        (text, false) => memory::text(text).map(Some),
+        (text, true) => memory::wide_text(text).map(Some),
     }
-}
-
-fn optional(text: usize) -> Result<Option<String>> {
-    if text == 0 { Ok(None) } else { memory::text(text).map(Some) }
 }
 
 /// A port by number, or by the name that services(5) has.
-fn port(service: &str, protocol: &str) -> core::result::Result<u16, Unknown> {
+fn port(service: &str, protocol: &str) -> Result<u16> {
     if let Ok(port) = service.parse() {
         return Ok(port);
     }
-    let known = std::fs::read_to_string("/etc/services").unwrap_or_default();
-    let found = known.lines().find_map(|line| {
-        let mut words = line.split('#').next()?.split_whitespace();
-        let (name, place) = (words.next()?, words.next()?);
-        let (port, of) = place.split_once('/')?;
-        let same = name == service || words.any(|alias| alias == service);
-        (same && (protocol.is_empty() || of == protocol)).then(|| port.parse().ok())?
-    });
-    found.ok_or(Unknown(TYPE_NOT_FOUND))
+    let found = services::find(|known| known.is(service, protocol));
+    found.map(|found| found.port).ok_or(Wsa::TypeNotFound)
 }
 
-fn resolve(node: usize, service: usize, hints: usize, result: usize) -> core::result::Result<(), Unknown> {
+fn resolve(node: usize, service: usize, hints: usize, result: usize, wide: bool) -> Result<()> {
     running()?;
     memory::write(result, &0_usize.to_ne_bytes())?;
-    let (node, service) = (optional(node)?, optional(service)?);
+    let (node, service) = (optional(node, wide)?, optional(service, wide)?);
     if node.is_none() && service.is_none() {
-        return Err(Unknown(HOST_NOT_FOUND));
+        return Err(Wsa::HostNotFound);
     }
     let mut hint = [0_i32; 4];
     if hints != 0 {
@@ -86,13 +73,13 @@ fn resolve(node: usize, service: usize, hints: usize, result: usize) -> core::re
         _ => false,
     };
     if !matches!(u16::try_from(family), Ok(AF_UNSPEC | AF_INET | AF_INET6)) {
-        return Err(Wsa::Eafnosupport.into());
+        return Err(Wsa::Eafnosupport);
     }
     let kinds: &[(i32, i32)] = match (kind, protocol) {
         (0, 0) => &[(1, 6), (2, 17)],
         (0 | 1, 0 | 6) => &[(1, 6)],
         (0 | 2, 0 | 17) => &[(2, 17)],
-        _ => return Err(Wsa::Esocktnosupport.into()),
+        _ => return Err(Wsa::Esocktnosupport),
     };
     let of = if kinds.len() > 1 {
         ""
@@ -109,10 +96,10 @@ fn resolve(node: usize, service: usize, hints: usize, result: usize) -> core::re
         None => vec![(Ipv6Addr::LOCALHOST, port).into(), (Ipv4Addr::LOCALHOST, port).into()],
         Some(name) => match name.parse::<IpAddr>() {
             Ok(ip) => vec![(ip, port).into()],
-            Err(_) if flags & AI_NUMERICHOST != 0 => return Err(Unknown(HOST_NOT_FOUND)),
+            Err(_) if flags & AI_NUMERICHOST != 0 => return Err(Wsa::HostNotFound),
             Err(_) => {
                 let found = (name.as_str(), port).to_socket_addrs();
-                let mut found: Vec<_> = found.map_err(|_| Unknown(HOST_NOT_FOUND))?.collect();
+                let mut found: Vec<_> = found.map_err(|_| Wsa::HostNotFound)?.collect();
                 found.dedup();
                 found
             }
@@ -123,7 +110,7 @@ fn resolve(node: usize, service: usize, hints: usize, result: usize) -> core::re
         for (kind, protocol) in kinds {
             let bytes = address::bytes_of(*address).into_boxed_slice();
             let name = node.as_deref().filter(|_| flags & AI_CANONNAME != 0 && made.is_empty());
-            let name = name.and_then(|name| CString::new(name).ok());
+            let name = name.map(|name| memory::characters(name, wide).into_boxed_slice());
             let family = u64::from(if address.is_ipv4() { AF_INET } else { AF_INET6 });
             let words = Box::new([
                 family << 32,
@@ -140,7 +127,7 @@ fn resolve(node: usize, service: usize, hints: usize, result: usize) -> core::re
         }
     }
     let Some(first) = made.first().map(|node| node.words.as_ptr().addr()) else {
-        return Err(Unknown(HOST_NOT_FOUND));
+        return Err(Wsa::HostNotFound);
     };
     let mut nodes = nodes();
     let known = nodes.get_or_insert_default();
@@ -154,37 +141,51 @@ fn name(
     (host, host_room): (usize, u32),
     (service, service_room): (usize, u32),
     flags: i32,
-) -> core::result::Result<(), Unknown> {
+    wide: bool,
+) -> Result<()> {
     running()?;
     let address = address::read_any(place, u32::try_from(length).map_err(|_| Wsa::Efault)?)?;
-    if flags & NI_NAMEREQD != 0 {
-        return Err(Unknown(HOST_NOT_FOUND));
+    let named = match flags & NI_NUMERICHOST {
+        0 if host != 0 => name_of(address.ip()),
+        _ => None,
+    };
+    if named.is_none() && host != 0 && flags & NI_NAMEREQD != 0 {
+        return Err(Wsa::HostNotFound);
     }
-    let write = |text: String, to: usize, room: u32| -> Result<()> {
+    let of = if flags & NI_DGRAM == 0 { "tcp" } else { "udp" };
+    let known = match flags & NI_NUMERICSERV {
+        0 if service != 0 => services::find(|known| known.port == address.port() && known.is_of(of)),
+        _ => None,
+    };
+    let write = |text: &str, to: usize, room: u32| -> Result<()> {
         if to == 0 || room == 0 {
             return Ok(());
         }
-        let bytes: Vec<u8> = text.into_bytes().into_iter().chain([0]).collect();
-        if bytes.len() > room as usize { Err(Wsa::Efault) } else { memory::write(to, &bytes) }
+        let bytes = memory::characters(text, wide);
+        let needed = if wide { bytes.len() / 2 } else { bytes.len() };
+        if needed > room as usize { Err(Wsa::Efault) } else { memory::write(to, &bytes) }
     };
-    write(address.ip().to_string(), host, host_room)?;
-    write(address.port().to_string(), service, service_room)?;
+    write(&named.unwrap_or_else(|| address.ip().to_string()), host, host_room)?;
+    let service_name = known.map_or_else(|| address.port().to_string(), |known| known.name);
+    write(&service_name, service, service_room)?;
     Ok(())
 }
 
-fn answered(call: impl FnOnce() -> core::result::Result<(), Unknown>) -> i32 {
-    let answer = super::guarded(|| Ok(call().map_or_else(|Unknown(code)| code, |()| 0)));
-    let code = answer.unwrap_or_else(|wsa| wsa.code().cast_signed());
-    if code != 0 {
-        super::LAST_ERROR.set(code.cast_unsigned());
+/// The error is the result, and the thread's as well.
+fn answered(call: impl FnOnce() -> Result<()>) -> i32 {
+    match super::guarded(call) {
+        Ok(()) => 0,
+        Err(wsa) => {
+            super::LAST_ERROR.set(wsa.code());
+            wsa.code().cast_signed()
+        }
     }
-    code
 }
 
 /// getaddrinfo: the error is the result.
 #[unsafe(no_mangle)]
 pub extern "C" fn gqos_getaddrinfo(node: usize, service: usize, hints: usize, result: usize) -> i32 {
-    answered(|| resolve(node, service, hints, result))
+    answered(|| resolve(node, service, hints, result, false))
 }
 
 /// freeaddrinfo: what did not come from getaddrinfo is left alone.
@@ -198,7 +199,7 @@ pub extern "C" fn gqos_freeaddrinfo(first: usize) {
     }
 }
 
-/// getnameinfo, in numbers: there is nobody to ask for the names of addresses.
+/// getnameinfo: in numbers where nobody knows a name.
 #[unsafe(no_mangle)]
 pub extern "C" fn gqos_getnameinfo(
     place: usize,
@@ -209,5 +210,25 @@ pub extern "C" fn gqos_getnameinfo(
     service_room: u32,
     flags: i32,
 ) -> i32 {
-    answered(|| name((place, length), (host, host_room), (service, service_room), flags))
+    answered(|| name((place, length), (host, host_room), (service, service_room), flags, false))
+}
+
+/// GetAddrInfoW; what it gives goes by [`gqos_freeaddrinfo`] as well.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_GetAddrInfoW(node: usize, service: usize, hints: usize, result: usize) -> i32 {
+    answered(|| resolve(node, service, hints, result, true))
+}
+
+/// GetNameInfoW: the sizes are in characters.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_GetNameInfoW(
+    place: usize,
+    length: i32,
+    host: usize,
+    host_room: u32,
+    service: usize,
+    service_room: u32,
+    flags: i32,
+) -> i32 {
+    answered(|| name((place, length), (host, host_room), (service, service_room), flags, true))
 }

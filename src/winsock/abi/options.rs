@@ -1,16 +1,22 @@
 //! Options by Winsock's numbers.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use flowspec::Wsa;
 
 use super::super::Result;
 use super::super::options::{Choice, Value};
 use super::calls::socket;
 use super::{SOCKET_ERROR, api, memory, spi};
+use crate::linux::raw::By;
 
 const SOL_SOCKET: i32 = 0xffff;
 const IPPROTO_IP: i32 = 0;
 const IPPROTO_TCP: i32 = 6;
 const IPPROTO_IPV6: i32 = 41;
+
+const ADD_MEMBERSHIP: i32 = 12;
+const DROP_MEMBERSHIP: i32 = 13;
 
 const SO_LINGER: i32 = 0x80;
 const SO_UPDATE_ACCEPT_CONTEXT: i32 = 0x700B;
@@ -58,6 +64,10 @@ fn set(s: usize, level: i32, name: i32, value: usize, length: i32) -> Result<i32
     if value == 0 || length <= 0 {
         return Err(Wsa::Efault);
     }
+    if matches!(level, IPPROTO_IP | IPPROTO_IPV6) && matches!(name, ADD_MEMBERSHIP | DROP_MEMBERSHIP) {
+        let (group, by) = membership(level, value, length)?;
+        return endpoint.take_part(group, by, name == ADD_MEMBERSHIP).map(|()| 0);
+    }
     let choice = choice(level, name)?;
     let value = match (choice, name) {
         (Choice::Linger, SO_LINGER) => {
@@ -73,6 +83,25 @@ fn set(s: usize, level: i32, name: i32, value: usize, length: i32) -> Result<i32
         _ => Value::Number(number(value, length)?),
     };
     endpoint.set_option(choice, value).map(|()| 0)
+}
+
+/// ip_mreq and ipv6_mreq: which address, and by which link.
+fn membership(level: i32, value: usize, length: i32) -> Result<(IpAddr, By)> {
+    if level == IPPROTO_IP {
+        if length < 8 {
+            return Err(Wsa::Efault);
+        }
+        let [a, b, c, d, local @ ..] = memory::bytes::<8>(value)?;
+        let local = Ipv4Addr::from(local);
+        let by = if local.is_unspecified() { By::Routes } else { By::Address(local) };
+        return Ok((Ipv4Addr::new(a, b, c, d).into(), by));
+    }
+    if length < 20 {
+        return Err(Wsa::Efault);
+    }
+    let group = IpAddr::from(memory::bytes::<16>(value)?);
+    let index = memory::u32_at(value.wrapping_add(16))?;
+    Ok((group, if index == 0 { By::Routes } else { By::Index(index) }))
 }
 
 /// A number of four bytes; a truth may be one byte long.

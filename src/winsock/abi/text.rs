@@ -1,6 +1,6 @@
 //! Addresses as text, and back.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use flowspec::Wsa;
 
@@ -46,28 +46,44 @@ fn to_string(place: usize, length: u32, text: usize, room: usize, wide: bool) ->
     if (given as usize) < size {
         return Err(Wsa::Efault);
     }
-    let characters = written.bytes().chain([0]);
-    let bytes: Vec<u8> = match wide {
-        true => characters.flat_map(|character| u16::from(character).to_ne_bytes()).collect(),
-        false => characters.collect(),
+    memory::write(text, &memory::characters(&written, wide)).map(|()| 0)
+}
+
+/// A text of an address: one that is too long for that is none.
+fn text_at(text: usize, wide: bool) -> Result<String> {
+    let read = if wide { memory::wide_text(text)? } else { memory::text(text)? };
+    if read.is_ascii() && read.len() < LONGEST { Ok(read) } else { Err(Wsa::Einval) }
+}
+
+/// inet_pton: whether the text is an address of this family, which then lies at `place`.
+fn number_of(family: i32, text: usize, place: usize, wide: bool) -> Result<i32> {
+    let ip = match (u16::try_from(family), text_at(text, wide)) {
+        (Ok(AF_INET), Ok(text)) => text.parse().map(|ip: Ipv4Addr| ip.octets().to_vec()),
+        (Ok(AF_INET6), Ok(text)) => text.parse().map(|ip: Ipv6Addr| ip.octets().to_vec()),
+        (Ok(AF_INET | AF_INET6), Err(Wsa::Einval)) => return Ok(0),
+        (Ok(AF_INET | AF_INET6), Err(wsa)) => return Err(wsa),
+        _ => return Err(Wsa::Eafnosupport),
     };
-    memory::write(text, &bytes).map(|()| 0)
+    ip.map_or(Ok(0), |bytes| memory::write(place, &bytes).map(|()| 1))
+}
+
+/// inet_ntop: where the text lies, which is where it was wanted.
+fn text_for(family: i32, place: usize, text: usize, room: usize, wide: bool) -> Result<usize> {
+    let ip: IpAddr = match u16::try_from(family) {
+        Ok(AF_INET) => memory::bytes::<4>(place)?.into(),
+        Ok(AF_INET6) => memory::bytes::<16>(place)?.into(),
+        _ => return Err(Wsa::Eafnosupport),
+    };
+    let written = ip.to_string();
+    if written.len() >= room {
+        return Err(Wsa::InvalidParameter);
+    }
+    memory::write(text, &memory::characters(&written, wide)).map(|()| text)
 }
 
 fn to_address(text: usize, family: i32, place: usize, length: usize, wide: bool) -> Result<i32> {
     running()?;
-    let mut read = String::new();
-    for index in 0.. {
-        let character = match wide {
-            true => u16::from_ne_bytes(memory::bytes(text.wrapping_add(index * 2))?),
-            false => u16::from(memory::bytes::<1>(text.wrapping_add(index))?[0]),
-        };
-        match u8::try_from(character) {
-            Ok(0) => break,
-            Ok(byte) if byte.is_ascii() && index < LONGEST => read.push(char::from(byte)),
-            _ => return Err(Wsa::Einval),
-        }
-    }
+    let read = text_at(text, wide)?;
     if place == 0 || length == 0 {
         return Err(Wsa::Efault);
     }
@@ -107,4 +123,28 @@ pub extern "C" fn gqos_WSAStringToAddressA(
     length: usize,
 ) -> i32 {
     api(SOCKET_ERROR, || to_address(text, family, address, length, false))
+}
+
+/// inet_pton, InetPtonA.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_inet_pton(family: i32, text: usize, place: usize) -> i32 {
+    api(SOCKET_ERROR, || number_of(family, text, place, false))
+}
+
+/// InetPtonW.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_InetPtonW(family: i32, text: usize, place: usize) -> i32 {
+    api(SOCKET_ERROR, || number_of(family, text, place, true))
+}
+
+/// inet_ntop, InetNtopA.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_inet_ntop(family: i32, place: usize, text: usize, room: usize) -> usize {
+    api(0, || text_for(family, place, text, room, false))
+}
+
+/// InetNtopW.
+#[unsafe(no_mangle)]
+pub extern "C" fn gqos_InetNtopW(family: i32, place: usize, text: usize, room: usize) -> usize {
+    api(0, || text_for(family, place, text, room, true))
 }
