@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Builds the shared library, with the symbols of the C face.
-fn library() -> PathBuf {
+/// Builds the library in one of its forms, with the symbols of the C face.
+fn library(form: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -17,12 +17,17 @@ fn library() -> PathBuf {
         "--features",
         "capi",
         "--crate-type",
-        "cdylib",
+        form,
     ]);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // Tests lie in target/PROFILE/deps.
-    let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("debug/libgqos.so");
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).unwrap().join("debug").join(if form == "cdylib" {
+        "libgqos.so"
+    } else {
+        "libgqos.a"
+    });
     assert!(target.exists(), "{}", target.display());
     target
 }
@@ -54,6 +59,9 @@ fn compile(compiler: &str, flags: &[&str], source: &str, to: &Path, library: Opt
     command.args(["-Wall", "-Werror", "-O1"]).args(flags).arg("-I").arg(root.join("include"));
     command.arg(root.join(source)).args(["-x", "none", "-o"]).arg(to);
     match library {
+        Some(library) if library.extension().is_some_and(|extension| extension == "a") => {
+            command.arg(library).args(["-lpthread", "-ldl", "-lm"]);
+        }
         Some(library) => {
             let directory = library.parent().unwrap();
             command.arg("-L").arg(directory).arg("-lgqos").arg(format!("-Wl,-rpath,{}", directory.display()));
@@ -65,35 +73,44 @@ fn compile(compiler: &str, flags: &[&str], source: &str, to: &Path, library: Opt
     command.output().unwrap()
 }
 
-#[test]
-fn a_c_program_gets_the_pages_codes() {
-    let library = library();
+/// Builds a program, and runs it under a policy for loopback.
+fn codes(compiler: &str, flags: &[&str], library: &Path) {
     let directory = tempfile::tempdir().unwrap();
-    let policy = directory.path().join("policy.toml");
+    let (policy, program) = (directory.path().join("policy.toml"), directory.path().join("codes"));
     std::fs::write(
         &policy,
         "version = 1\n[interface.lo]\negress = { capacity = \"10 Mbit/s\", reservable = \"80%\" }\nenforcement = \"user-space\"\n",
     )
     .unwrap();
+    let built = compile(compiler, flags, "tests/winsock/codes.c", &program, Some(library));
+    let errors = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{compiler} {flags:?}: {errors}");
+    let ran = Command::new(&program).env("GQOS_POLICY", &policy).output().unwrap();
+    let text = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success() && text.ends_with("RIGHT\n"),
+        "{compiler} {flags:?}: {:?}\n{text}",
+        ran.status
+    );
+}
+
+#[test]
+fn a_c_program_gets_the_pages_codes() {
+    let library = library("cdylib");
     for (compiler, flags) in compilers() {
-        let program = directory.path().join("codes");
-        let built = compile(compiler, flags, "tests/winsock/codes.c", &program, Some(&library));
-        let errors = String::from_utf8_lossy(&built.stderr);
-        assert!(built.status.success(), "{compiler} {flags:?}: {errors}");
-        let ran = Command::new(&program).env("GQOS_POLICY", &policy).output().unwrap();
-        let text = String::from_utf8_lossy(&ran.stdout);
-        assert!(
-            ran.status.success() && text.ends_with("RIGHT\n"),
-            "{compiler} {flags:?}: {:?}\n{text}",
-            ran.status
-        );
+        codes(compiler, flags, &library);
     }
+}
+
+#[test]
+fn a_c_program_may_be_linked_with_the_archive() {
+    codes("gcc", &["-std=c11"], &library("staticlib"));
 }
 
 /// Groups, events, what is done later, and the codes that need a network of one's own.
 #[test]
 fn a_c_program_has_all_of_winsocks_quality() {
-    let library = library();
+    let library = library("cdylib");
     let directory = tempfile::tempdir().unwrap();
     let [policy, other] = ["policy.toml", "other.toml"].map(|name| directory.path().join(name));
     let link = |name: &str, more: &str| {
