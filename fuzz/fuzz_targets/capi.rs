@@ -6,11 +6,23 @@
 
 use std::cell::Cell;
 use std::sync::Once;
+use std::sync::atomic::AtomicU64;
 
 use gqos::linux::namespace::Namespace;
-use gqos::winsock::abi::{calls, events, ioctl, leaf, options, provider, sets, templates, text, transfer};
+use gqos::winsock::abi::{
+    calls, events, hosts, ioctl, leaf, names, options, overlapped, provider, sets, templates, text, transfer,
+};
 
 static STARTED: Once = Once::new();
+
+/// OVERLAPPED structures stay longer than the input does.
+fn overlapped() -> usize {
+    static PLACE: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+    PLACE.as_ptr().expose_provenance()
+}
+
+/// Hints: numbers alone, so that nobody is asked.
+static NUMBERS: [i32; 12] = [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Takes the input apart.
 struct Bytes<'a>(&'a [u8]);
@@ -78,7 +90,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         // The memory is larger: what goes to the kernel as a buffer stays within it.
         let length = i32::from(bytes.byte() % 129);
         let number = bytes.word().cast_signed();
-        match bytes.byte() % 24 {
+        match bytes.byte() % 32 {
             0 => drop(calls::gqos_WSAConnect(s, one, number, 0, 0, two, 0)),
             1 => drop(calls::gqos_WSAConnect(s, one, length, two, two, two, two)),
             2 => drop(calls::gqos_bind(s, one, number)),
@@ -87,8 +99,20 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
             5 => drop(calls::gqos_getpeername(s, one, two)),
             6 => drop(options::gqos_setsockopt(s, number, length, one, number)),
             7 => drop(options::gqos_getsockopt(s, 0xffff, number, one, two)),
-            8 => drop(ioctl::gqos_WSAIoctl(s, 0x8800_000B, one, bytes.word(), two, bytes.word(), two, 0, 0)),
-            9 => drop(ioctl::gqos_WSAIoctl(s, bytes.word(), one, bytes.word(), two, bytes.word(), one, 0, 0)),
+            8 => {
+                drop(ioctl::gqos_WSAIoctl(s, 0x8800_000B, one, bytes.word(), two, bytes.word(), two, 0, None))
+            }
+            9 => drop(ioctl::gqos_WSAIoctl(
+                s,
+                bytes.word(),
+                one,
+                bytes.word(),
+                two,
+                bytes.word(),
+                one,
+                0,
+                None,
+            )),
             10 => drop(templates::gqos_WSAGetQOSByName(s, one, two)),
             11 => drop(provider::gqos_WSAEnumProtocolsA(0, one, two)),
             12 => {
@@ -117,12 +141,27 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
                         bytes.word(),
                         two,
                         0,
-                        0,
+                        None,
                     );
                     calls::gqos_closesocket(made);
                 }
             }
             22 => drop(calls::gqos_WSAAccept(s, one, two, None, 0)),
+            23 => drop(text::gqos_inet_pton(2 + 21 * (number & 1), one, two)),
+            24 => drop(text::gqos_inet_ntop(number, one, two, usize::from(bytes.byte()))),
+            25 => drop(names::gqos_getaddrinfo(one, two, NUMBERS.as_ptr().addr(), two)),
+            26 => drop(names::gqos_getnameinfo(one, number, two, 64, two, 64, 2 | 8)),
+            27 => drop(options::gqos_setsockopt(s, 41 * (number & 1), 12 | (number >> 1 & 1), one, length)),
+            28 => {
+                let (list, count) = (one, u32::from(bytes.byte()));
+                let _ = transfer::gqos_WSASend(s, list, count, 0, 0, overlapped(), None);
+                let _ = transfer::gqos_WSARecv(s, list, count, 0, two, overlapped(), None);
+                let _ = overlapped::gqos_WSAGetOverlappedResult(s, overlapped(), two, 0, one);
+            }
+            29 => {
+                drop(ioctl::gqos_WSAIoctl(s, 0xC800_0007, one, 0, two, bytes.word(), one, overlapped(), None))
+            }
+            30 => drop(hosts::gqos_getservbyname(one, two)),
             _ => drop(transfer::gqos_recvfrom(s, memory.as_ptr().addr(), length, 0, one, two)),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ask::Asked;
+use super::core::Told;
 use super::lingering::Lingering;
 use super::promise::Granted;
 use super::report::InterfaceReport;
@@ -24,7 +25,7 @@ pub(super) enum Command {
         reply: oneshot::Sender<Answer>,
     },
     /// What follows from something that was asked without the loop.
-    Effects(Vec<Effect>),
+    Settle(Vec<Told>, Vec<Effect>),
     Connected {
         id: String,
     },
@@ -69,7 +70,8 @@ impl Command {
         match self {
             // What lingers makes room later.
             Self::Closed { lingering, .. } => matches!(lingering, Lingering::Nothing),
-            Self::Reserve { .. } | Self::Ask { .. } | Self::Effects(_) | Self::Drained { .. } => true,
+            Self::Reserve { .. } | Self::Ask { .. } | Self::Drained { .. } => true,
+            Self::Settle(_, effects) => !effects.is_empty(),
             Self::Connected { .. } | Self::Report { .. } | Self::Stop { .. } => false,
         }
     }

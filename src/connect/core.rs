@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::command::{Reply, WeakCommands};
+use super::command::{Command, Commands, Reply, WeakCommands};
 use super::host::Rooms;
 use super::promise::{Granted, Reservation, Standing};
 use crate::admission::Operation;
@@ -29,6 +29,8 @@ pub(super) struct Core {
     strained: Vec<Strained>,
     /// To hear of closed sockets without keeping the loop alive.
     commands: WeakCommands,
+    /// Itself, for those who give something back.
+    me: Weak<Mutex<Self>>,
 }
 
 /// Who waits for an answer.
@@ -62,13 +64,59 @@ impl Told {
     }
 }
 
+/// What is left to be done of something that was asked without the loop.
+#[must_use]
+pub(super) struct Settled {
+    told: Vec<Told>,
+    rest: Vec<Effect>,
+    /// Something ends by itself: the loop has to know when.
+    due: bool,
+}
+
+impl Settled {
+    /// Does it, once nobody has the lock: what only wakes somebody here, everything else by the loop.
+    pub(super) fn finish(self, commands: &Commands, core: MutexGuard<'_, Core>) {
+        drop(core);
+        let (here, there): (Vec<_>, Vec<_>) =
+            self.told.into_iter().partition(|told| matches!(told, Told::Nobody | Told::Room(_)));
+        here.into_iter().for_each(Told::tell);
+        if !there.is_empty() || !self.rest.is_empty() || self.due {
+            commands.send(Command::Settle(there, self.rest));
+        }
+    }
+}
+
+/// Feeds the manager something of a flow that has no class in the kernel, where nobody is before; else it is the
+/// loop's.
+pub(super) fn feed_here(
+    core: &Weak<Mutex<Core>>,
+    commands: &Commands,
+    id: &str,
+    input: Input,
+) -> Result<(), Input> {
+    let Some(core) = core.upgrade() else { return Err(input) };
+    // Whoever has the lock may be the one who lets go of this flow just now.
+    let Ok(mut core) = core.try_lock() else { return Err(input) };
+    if !commands.are_done() || core.manager.class(id).is_some() {
+        return Err(input);
+    }
+    let effects = core.handle(input);
+    core.settle_here(effects).finish(commands, core);
+    Ok(())
+}
+
 /// The lock on the core. What is inside is whole between any two statements that can panic.
 pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
     core.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Core {
-    pub(super) fn new(policy: &Arc<Policy>, commands: WeakCommands, rooms: Rooms) -> Self {
+    pub(super) fn new(
+        policy: &Arc<Policy>,
+        commands: WeakCommands,
+        rooms: Rooms,
+        me: Weak<Mutex<Self>>,
+    ) -> Self {
         Self {
             manager: Manager::new(Arc::clone(policy)),
             started: Instant::now(),
@@ -78,6 +126,7 @@ impl Core {
             rooms,
             strained: Vec::new(),
             commands,
+            me,
         }
     }
 
@@ -122,7 +171,8 @@ impl Core {
             Some(admitted) => {
                 let standing: Arc<Standing> = Arc::default();
                 self.standings.insert(decision.id.clone(), Arc::downgrade(&standing));
-                let reservation = Reservation::new(commands, decision.id.clone(), standing);
+                let reservation =
+                    Reservation::new(commands, Weak::clone(&self.me), decision.id.clone(), standing);
                 Ok(Granted { admitted, decision, reservation })
             }
         };
@@ -148,6 +198,12 @@ impl Core {
                 rooms.get(&id).map_or(Told::Nobody, |room| Told::Room(Arc::clone(room)))
             }
         }
+    }
+
+    /// Settles what was asked without the loop.
+    pub(super) fn settle_here(&mut self, effects: Vec<Effect>) -> Settled {
+        let (told, rest) = self.settle(effects);
+        Settled { told, rest, due: self.manager.due().is_some() }
     }
 
     /// Carries out what needs nothing of the kernel, in order: who is to be told, and what is left from the first

@@ -96,7 +96,10 @@ impl Driver {
         match command {
             Command::Reserve { asked, reply } => self.reserve(*asked, reply).await,
             Command::Ask { operation, reply } => self.ask(operation, Caller::Asks(reply)).await,
-            Command::Effects(effects) => self.carry_out(effects).await,
+            Command::Settle(told, effects) => {
+                told.into_iter().for_each(Told::tell);
+                self.carry_out(effects).await;
+            }
             Command::Connected { id } => self.feed(Input::Connected { id }).await,
             // Nothing is on its way any more, neither in a socket nor in a class.
             Command::Closed { id, lingering: Lingering::Nothing }

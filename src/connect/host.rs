@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowspec::{Direction, Qos, Rate};
 use tokio::sync::{Notify, oneshot};
@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use super::ask::{Ask, Asked, resolve};
 use super::command::{Command, Commands, Reply};
 use super::connector::Connector;
-use super::core::{Caller, Core, Told, lock};
+use super::core::{Caller, Core, lock};
 use super::driver::Driver;
 use super::error::ConnectError;
 use super::lingering::Lingering;
@@ -56,8 +56,9 @@ impl Host {
         let netlink = Netlink::open()?;
         let (commands, inbox) = Commands::new();
         let rooms = Rooms::default();
-        let core = Core::new(&policy, commands.downgrade(), Arc::clone(&rooms));
-        let core = Arc::new(Mutex::new(core));
+        let core = Arc::new_cyclic(|me| {
+            Mutex::new(Core::new(&policy, commands.downgrade(), Arc::clone(&rooms), Weak::clone(me)))
+        });
         let mut driver = Driver::new(Arc::clone(&core), netlink.clone(), commands.downgrade());
         // Before they are looked at, so that nothing is missed; a kernel that tells nobody is one whose links do
         // nothing.
@@ -276,12 +277,7 @@ impl Host {
         };
         let operation = Box::new(Operation::Reserve(Box::new(ladder)));
         let effects = core.ask(operation, Caller::Reserves(reply));
-        let (told, rest) = core.settle(effects);
-        drop(core);
-        told.into_iter().for_each(Told::tell);
-        if !rest.is_empty() {
-            self.tell(Command::Effects(rest));
-        }
+        core.settle_here(effects).finish(&self.commands, core);
         answer
     }
 

@@ -26,6 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(5);
 
 impl Lingering {
+    /// What there is to wait for: nothing where the peer has everything already.
+    pub(super) fn left(self) -> Self {
+        let over = match &self {
+            Self::Nothing => true,
+            Self::Tcp(stream) => is_over(&**stream),
+            Self::Descriptor(descriptor) => is_over(&**descriptor),
+        };
+        if over { Self::Nothing } else { self }
+    }
+
     /// Waits until the peer has everything, or long enough.
     pub(crate) async fn finish(self) {
         match self {
@@ -33,6 +43,15 @@ impl Lingering {
             Self::Tcp(stream) => drained(&*stream).await,
             Self::Descriptor(descriptor) => drained(&*descriptor).await,
         }
+    }
+}
+
+/// Whether everything has been acknowledged, so that the end alone is sent, here.
+fn is_over(stream: &impl AsFd) -> bool {
+    socket::unacknowledged(stream).is_ok_and(|bytes| bytes == 0) && {
+        // A socket that is not connected any more has no end to send.
+        let _ = socket::shutdown_write(stream);
+        true
     }
 }
 

@@ -1,15 +1,17 @@
 //! Reservations: held once, given back once, or lost before that.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::command::{Command, Commands};
+use super::core::{Core, feed_here};
 use super::lingering::Lingering;
 use crate::admission::Decision;
-use crate::manager::{Admitted, Lost};
+use crate::manager::{Admitted, Input, Lost};
 
 /// A reservation, given back exactly once: by [`end`](Self::end) or when dropped.
 pub(crate) struct Reservation {
     commands: Commands,
+    core: Weak<Mutex<Core>>,
     id: String,
     standing: Arc<Standing>,
     ended: bool,
@@ -60,22 +62,26 @@ impl Standing {
 }
 
 impl Reservation {
-    pub(super) const fn new(commands: Commands, id: String, standing: Arc<Standing>) -> Self {
-        Self { commands, id, standing, ended: false }
+    pub(super) const fn new(
+        commands: Commands,
+        core: Weak<Mutex<Core>>,
+        id: String,
+        standing: Arc<Standing>,
+    ) -> Self {
+        Self { commands, core, id, standing, ended: false }
     }
 
     /// The peer has answered: the flow is no longer provisional.
     pub(crate) fn connected(&self) {
-        self.tell(Command::Connected { id: self.id.clone() });
+        let id = self.id.clone();
+        if feed_here(&self.core, &self.commands, &self.id, Input::Connected { id: id.clone() }).is_err() {
+            self.commands.send(Command::Connected { id });
+        }
     }
 
     /// To hear whether it still stands.
     pub(crate) fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.standing)
-    }
-
-    fn tell(&self, command: Command) {
-        self.commands.send(command);
     }
 
     pub(crate) fn end(mut self, lingering: Lingering) {
@@ -84,8 +90,15 @@ impl Reservation {
 
     fn give_back(&mut self, lingering: Lingering) {
         // What is lost is not held any more, and its name may be somebody else's.
-        if !std::mem::replace(&mut self.ended, true) && self.standing.lost.get().is_none() {
-            self.tell(Command::Closed { id: self.id.clone(), lingering });
+        if std::mem::replace(&mut self.ended, true) || self.standing.lost.get().is_some() {
+            return;
+        }
+        let id = self.id.clone();
+        let lingering = lingering.left();
+        let over = matches!(lingering, Lingering::Nothing);
+        if !over || feed_here(&self.core, &self.commands, &self.id, Input::Closed { id: id.clone() }).is_err()
+        {
+            self.commands.send(Command::Closed { id, lingering });
         }
     }
 }
