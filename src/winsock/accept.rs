@@ -137,8 +137,9 @@ impl Endpoint {
             socket.fix_group(peer.ip());
             self.notify.rearm(self, Events::ACCEPT);
             if let Err(code) = self.admit(&socket, peer, &terms, own) {
-                let status = socket.state().quality.status.map(|status| status.code);
-                answer(&socket.fd, Some(code), status, Vec::new());
+                let status = socket.state().quality.status;
+                answer(&socket.fd, Some(code), status.map(|status| status.code), Vec::new());
+                self.tell_quality(status.unwrap_or_else(|| code.into()));
                 continue;
             }
             answer(&socket.fd, None, None, terms.callee_data);

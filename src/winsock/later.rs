@@ -144,6 +144,8 @@ impl Endpoint {
                 }
             };
             operation.end(result);
+            // Others have their turn as well.
+            tokio::task::yield_now().await;
         }
     }
 

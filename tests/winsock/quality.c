@@ -358,6 +358,37 @@ static void later(void) {
     closesocket(server), closesocket(listener);
 }
 
+/* A datagram that is longer than its buffers: they have its beginning. */
+static void cut(void) {
+    struct sockaddr_in name = address("127.0.0.1", 0);
+    int length = sizeof name;
+    SOCKET s = socket(AF_INET, SOCK_DGRAM, 0);
+    char first[3] = "", second[3] = "";
+    WSABUF buffers[2];
+    DWORD came = 0, flags = 0;
+    OVERLAPPED overlapped;
+    int later;
+    GIVES("bind", bind(s, NAME(name)));
+    GIVES("getsockname", getsockname(s, (struct sockaddr *)&name, &length));
+    for (later = 0; later < 2; later++) {
+        memset(&overlapped, 0, sizeof overlapped);
+        memset(first, 0, sizeof first), memset(second, 0, sizeof second);
+        buffers[0].buf = first, buffers[0].len = 2;
+        buffers[1].buf = second, buffers[1].len = 2;
+        check("sendto", sendto(s, "longer", 6, 0, NAME(name)), 6);
+        if (!later)
+            FAILS("cut", WSARecv(s, buffers, 2, &came, &flags, NULL, NULL), WSAEMSGSIZE);
+        else {
+            FAILS("cut later", WSARecv(s, buffers, 2, NULL, &flags, &overlapped, NULL), WSA_IO_PENDING);
+            check("its end", WSAGetOverlappedResult(s, &overlapped, &came, TRUE, &flags) ? 0 : WSAGetLastError(),
+                  WSAEMSGSIZE);
+        }
+        check("its beginning", strcmp(first, "lo") == 0 && strcmp(second, "ng") == 0, 1);
+    }
+    FAILS("nowhere to tell how much", WSARecv(s, buffers, 2, NULL, &flags, NULL, NULL), WSAEFAULT);
+    closesocket(s);
+}
+
 /* Several operations at once on one socket are done in their order, and what describes them need not stay. */
 static void in_order(void) {
     enum { MANY = 300 };
@@ -547,6 +578,7 @@ int main(void) {
     one_way();
     later();
     in_order();
+    cut();
     leaves();
     names();
     hosts();

@@ -225,9 +225,11 @@ impl Receiving {
                 }
                 _ => {
                     let mut piece = vec![0_u8; (self.whole - self.come).min(LARGEST_SCATTERED)];
-                    let came = self.receive(endpoint, &mut piece)?;
+                    let received = self.receive(endpoint, &mut piece);
+                    // Of a datagram that is longer the beginning is there.
+                    let came = if received == Err(Wsa::Emsgsize) { piece.len() } else { received? };
                     self.scatter(&piece[..came])?;
-                    came
+                    received?
                 }
             };
             self.come += came;
