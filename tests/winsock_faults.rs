@@ -199,16 +199,37 @@ fn a_hundred_thousand_connections_that_are_not_made_leave_nothing() {
         }
     };
     (0..7_000).for_each(one);
-    // One that waits and is cancelled from another thread's close.
-    let cancelled = tcp();
-    let waiting = Arc::clone(&cancelled);
-    let thread = std::thread::spawn(move || waiting.connect(full, &with(10)));
-    std::thread::sleep(Duration::from_millis(50));
-    cancelled.close().unwrap();
-    assert_eq!(thread.join().unwrap(), Err(Wsa::Eintr));
+    // Those that wait and are cancelled by another thread's close.
+    let cancel = |times| {
+        for _ in 0..times {
+            let cancelled = tcp();
+            let waiting = Arc::clone(&cancelled);
+            let thread = std::thread::spawn(move || waiting.connect(full, &with(10)));
+            let begun = || cancelled.peer_address().is_ok();
+            while !begun() {
+                std::thread::yield_now();
+            }
+            cancelled.close().unwrap();
+            assert_eq!(thread.join().unwrap(), Err(Wsa::Eintr));
+        }
+    };
+    // Those that nobody answers, by the kernel's word.
+    let time_out = |times| {
+        let timing_out = std::thread::spawn(move || {
+            fail_connect(libc::ETIMEDOUT);
+            for _ in 0..times {
+                assert_eq!(tcp().connect(peer, &with(900)), Err(Wsa::Etimedout));
+            }
+        });
+        timing_out.join().unwrap();
+    };
+    cancel(50);
+    time_out(50);
     until_free();
     let (before, open) = (memory(), descriptors());
-    (7_000..107_000).for_each(one);
+    (7_000..87_000).for_each(one);
+    cancel(2_000);
+    time_out(20_000);
     until_free();
     let (after, now_open) = (memory(), descriptors());
     assert!(now_open <= open + 4, "{now_open} descriptors, {open} before");
