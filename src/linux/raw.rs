@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{
@@ -218,11 +217,12 @@ pub fn shutdown(socket: &impl AsRawFd, half: Half) -> io::Result<()> {
 
 /// Whether calls on a descriptor wait.
 ///
-/// - **Errors**: `fcntl`.
-pub fn set_nonblocking(socket: &impl AsFd, nonblocking: bool) -> io::Result<()> {
-    let mut flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
-    flags.set(OFlag::O_NONBLOCK, nonblocking);
-    fcntl(socket, FcntlArg::F_SETFL(flags))?;
+/// - **Errors**: `ioctl`.
+pub fn set_nonblocking(socket: &impl AsRawFd, nonblocking: bool) -> io::Result<()> {
+    let mut on = libc::c_int::from(nonblocking);
+    // SAFETY: FIONBIO reads one int, which `on` is.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONBIO, &raw mut on) };
+    Errno::result(result)?;
     Ok(())
 }
 

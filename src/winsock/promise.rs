@@ -94,7 +94,8 @@ impl Endpoint {
 
     fn reserve(&self, provider: &Provider, asked: Qos, peer: IpAddr) -> Result<Granted> {
         let protocol = if self.is_stream() { Protocol::Tcp } else { Protocol::Udp };
-        let local_port = raw::local(&*self.fd).map_or(0, |local| local.port());
+        let bound = self.state().bound;
+        let local_port = if bound { raw::local(&*self.fd).map_or(0, |local| local.port()) } else { 0 };
         // Who wants to hear of his quality waits for room where there is none.
         let wait = self.notify.wants(Events::QOS);
         let waits = self.state().quality.waits.take();

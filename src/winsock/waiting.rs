@@ -103,6 +103,11 @@ pub(super) fn wait_for(
     timeout: Option<Duration>,
 ) -> Result<Ready> {
     may_block()?;
+    // What is there already needs nobody to wake it.
+    let mut there = [(number, wanted)];
+    if raw::poll(&mut there, Some(Duration::ZERO)).is_ok_and(|found| found > 0) && !socket.is_closed() {
+        return Ok(there[0].1);
+    }
     let closed = socket.closed_signal()?;
     let deadline = timeout.map(deadline);
     let _waiting = Waiting::begin();
