@@ -358,6 +358,44 @@ static void later(void) {
     closesocket(server), closesocket(listener);
 }
 
+static void *take_all(void *argument) {
+    SOCKET s = *(SOCKET *)argument;
+    static char buffer[65536];
+    while (recv(s, buffer, sizeof buffer, 0) > 0) {
+    }
+    return NULL;
+}
+
+/* What is sent later is held to its flowspec as well. */
+static void held(void) {
+    static char data[150000];
+    struct sockaddr_in peer;
+    SOCKET listener = listening(&peer, 20), s = stream(), server;
+    QOS qos = guaranteed(400000, 50000);
+    OVERLAPPED overlapped;
+    WSABUF buffer;
+    DWORD moved = 0, flags = 0;
+    pthread_t thread;
+    struct timeval before, after;
+    int millis;
+    GIVES("WSAConnect", WSAConnect(s, NAME(peer), NULL, NULL, &qos, NULL));
+    server = accept(listener, NULL, NULL);
+    pthread_create(&thread, NULL, take_all, &server);
+    memset(&overlapped, 0, sizeof overlapped);
+    buffer.buf = data, buffer.len = sizeof data;
+    gettimeofday(&before, NULL);
+    FAILS("WSASend", WSASend(s, &buffer, 1, NULL, 0, &overlapped, NULL), WSA_IO_PENDING);
+    check("its end", WSAGetOverlappedResult(s, &overlapped, &moved, TRUE, &flags), TRUE);
+    gettimeofday(&after, NULL);
+    check("all of it", (int)moved, (int)sizeof data);
+    /* 100 000 bytes are more than the bucket has at once. */
+    millis = (int)((after.tv_sec - before.tv_sec) * 1000 + (after.tv_usec - before.tv_usec) / 1000);
+    check("no faster than promised", millis >= 240, 1);
+    closesocket(s);
+    pthread_join(thread, NULL);
+    closesocket(server), closesocket(listener);
+}
+
 /* A datagram that is longer than its buffers: they have its beginning. */
 static void cut(void) {
     struct sockaddr_in name = address("127.0.0.1", 0);
@@ -579,6 +617,7 @@ int main(void) {
     later();
     in_order();
     cut();
+    held();
     leaves();
     names();
     hosts();
