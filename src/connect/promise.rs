@@ -73,8 +73,8 @@ impl Reservation {
 
     /// The peer has answered: the flow is no longer provisional.
     pub(crate) fn connected(&self) {
-        let id = self.id.clone();
-        if feed_here(&self.core, &self.commands, &self.id, Input::Connected { id: id.clone() }).is_err() {
+        let input = Input::Connected { id: self.id.clone() };
+        if let Err(Input::Connected { id }) = feed_here(&self.core, &self.commands, &self.id, input) {
             self.commands.send(Command::Connected { id });
         }
     }
@@ -93,11 +93,13 @@ impl Reservation {
         if std::mem::replace(&mut self.ended, true) || self.standing.lost.get().is_some() {
             return;
         }
-        let id = self.id.clone();
         let lingering = lingering.left();
-        let over = matches!(lingering, Lingering::Nothing);
-        if !over || feed_here(&self.core, &self.commands, &self.id, Input::Closed { id: id.clone() }).is_err()
-        {
+        let input = Input::Closed { id: self.id.clone() };
+        let input = match lingering {
+            Lingering::Nothing => feed_here(&self.core, &self.commands, &self.id, input),
+            Lingering::Tcp(_) | Lingering::Descriptor(_) => Err(input),
+        };
+        if let Err(Input::Closed { id }) = input {
             self.commands.send(Command::Closed { id, lingering });
         }
     }

@@ -10,7 +10,7 @@ use super::Result;
 use super::notify::Events;
 use super::provider::{provider, running};
 use super::socket::{Endpoint, Phase};
-use super::waiting::{pause, receive_waiting, wait, waits};
+use super::waiting::{no_credit, pause, receive_waiting, wait, waits};
 use crate::linux::raw::{self, Flags, Ready};
 
 impl Endpoint {
@@ -87,6 +87,7 @@ impl Endpoint {
                     if sent > 0 {
                         return Ok(sent);
                     }
+                    no_credit(time);
                     self.writable_after(time);
                     return Err(Wsa::Ewouldblock);
                 }
@@ -129,21 +130,6 @@ impl Endpoint {
                     Wsa::Econnreset => return Err(Wsa::Econnreset),
                     code => return Err(code),
                 },
-            }
-        }
-    }
-
-    /// How long the flow has no credit in this direction; nothing where it has some.
-    #[cfg(feature = "capi")]
-    pub(super) fn until_credit(&self, direction: Direction) -> Option<std::time::Duration> {
-        if direction == Direction::Receiving && !self.is_stream() {
-            return None;
-        }
-        match self.control.turn(direction, 1) {
-            Turn::Wait(time) => Some(time),
-            Turn::Go(granted) => {
-                self.control.settle(direction, granted, None);
-                None
             }
         }
     }
@@ -212,7 +198,10 @@ impl Endpoint {
             let granted = match self.control.turn(Direction::Receiving, buffer.len()) {
                 _ if !shaped => buffer.len(),
                 Turn::Go(granted) => granted,
-                Turn::Wait(_) if nonblocking => return Err(Wsa::Ewouldblock),
+                Turn::Wait(time) if nonblocking => {
+                    no_credit(time);
+                    return Err(Wsa::Ewouldblock);
+                }
                 Turn::Wait(time) => {
                     pause(self, time)?;
                     continue;

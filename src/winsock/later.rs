@@ -125,11 +125,11 @@ impl Endpoint {
                         }
                     }
                 };
-                match without_waiting(|| (operation.attempt)(&self)) {
-                    Err(Wsa::Ewouldblock) => {}
-                    result => break result,
+                let (result, until_credit) = without_waiting(|| (operation.attempt)(&self));
+                if result != Err(Wsa::Ewouldblock) {
+                    break result;
                 }
-                if let Some(time) = self.until_credit(direction) {
+                if let Some(time) = until_credit {
                     tokio::select! {
                         () = tokio::time::sleep(time) => {}
                         () = self.until_closed() => {}

@@ -19,6 +19,8 @@ thread_local! {
     static CANCELLED: Cell<bool> = const { Cell::new(false) };
     /// Whether calls of this thread wait, whatever their sockets say.
     static FORCED: Cell<Option<bool>> = const { Cell::new(None) };
+    /// How long the last call that did not wait would have waited for credit.
+    static CREDIT: Cell<Option<Duration>> = const { Cell::new(None) };
     /// What this thread receives on, waiting in the kernel.
     static RECEIVING: Cell<i32> = const { Cell::new(-1) };
     /// A callback runs on this thread.
@@ -59,10 +61,18 @@ pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     forced(true, work)
 }
 
-/// Runs something whose calls do not wait, whatever its sockets say.
+/// Runs something whose calls do not wait, whatever its sockets say; and for how long the flow had no credit, where
+/// that was what it would have waited for.
 #[cfg(feature = "capi")]
-pub(super) fn without_waiting<T>(work: impl FnOnce() -> T) -> T {
-    forced(false, work)
+pub(super) fn without_waiting<T>(work: impl FnOnce() -> T) -> (T, Option<Duration>) {
+    CREDIT.set(None);
+    let result = forced(false, work);
+    (result, CREDIT.take())
+}
+
+/// A call that does not wait would have waited this long for credit.
+pub(super) fn no_credit(time: Duration) {
+    CREDIT.set(Some(time));
 }
 
 #[cfg(feature = "capi")]
