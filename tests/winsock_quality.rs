@@ -411,6 +411,29 @@ fn a_half_that_has_ended_gives_back_what_it_had() {
     }
 }
 
+/// Who does not wait is told by FD_READ once he may receive again, and not before.
+#[test]
+fn a_receiver_that_does_not_wait_is_told_of_credit() {
+    let _alone = alone();
+    let (listener, peer) = listener("127.0.0.1");
+    let (socket, event) = (tcp(Grouping::None), Event::new().unwrap());
+    let mut qos = Qos::BEST_EFFORT;
+    qos.receiving = sending(400).sending;
+    socket.connect(peer, &Connecting { sqos: Some(qos), ..Connecting::default() }).unwrap();
+    let (mut other, _) = listener.accept().unwrap();
+    let writing = std::thread::spawn(move || other.write_all(&[0; 200_000]));
+    socket.select_events(Some(&event), Events::READ | Events::CLOSE).unwrap();
+    let (mut came, mut buffer) = (0, vec![0; 65_536]);
+    while came < 200_000 {
+        match socket.receive(&mut buffer, Flags::default()) {
+            Ok(more) => came += more,
+            Err(Wsa::Ewouldblock) => assert_eq!(told(&socket, &event, Events::READ), None),
+            Err(wsa) => panic!("{wsa:?} after {came}"),
+        }
+    }
+    writing.join().unwrap().unwrap();
+}
+
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }

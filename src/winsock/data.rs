@@ -87,8 +87,7 @@ impl Endpoint {
                     if sent > 0 {
                         return Ok(sent);
                     }
-                    no_credit(time);
-                    self.writable_after(time);
+                    self.ready_after(time, Events::WRITE);
                     return Err(Wsa::Ewouldblock);
                 }
                 Turn::Wait(time) => {
@@ -134,17 +133,18 @@ impl Endpoint {
         }
     }
 
-    /// Tells of room once the flow has credit again.
-    fn writable_after(self: &Arc<Self>, time: std::time::Duration) {
-        if !self.notify.wants(Events::WRITE) {
+    /// Tells that there is something to be done once the flow has credit again.
+    fn ready_after(self: &Arc<Self>, time: std::time::Duration, event: Events) {
+        no_credit(time);
+        if !self.notify.wants(event) {
             return;
         }
         let Ok(provider) = provider() else { return };
         let this = Arc::clone(self);
-        self.notify.disarm(Events::WRITE);
+        self.notify.disarm(event);
         provider.spawn(async move {
             tokio::time::sleep(time).await;
-            this.notify.rearm(&this, Events::WRITE);
+            this.notify.rearm(&this, event);
         });
     }
 
@@ -199,7 +199,7 @@ impl Endpoint {
                 _ if !shaped => buffer.len(),
                 Turn::Go(granted) => granted,
                 Turn::Wait(time) if nonblocking => {
-                    no_credit(time);
+                    self.ready_after(time, Events::READ);
                     return Err(Wsa::Ewouldblock);
                 }
                 Turn::Wait(time) => {

@@ -54,19 +54,26 @@ pub fn poll(sockets: &mut [(Arc<Endpoint>, Interest)], timeout: Option<Duration>
     let until = timeout.map(deadline);
     loop {
         let mut watched = Vec::with_capacity(sockets.len());
-        // A flow without credit is not writable before it has some; one that is being connected is looked at
+        // A flow without credit is not ready before it has some; one that is being connected is looked at
         // again soon, since the reactor has the last word on it.
         let mut soonest: Option<Duration> = None;
         for ((endpoint, _), wanted) in sockets.iter().zip(&wanted) {
             let mut ready = Ready { readable: wanted.read, urgent: wanted.except, ..Ready::default() };
             let phase = endpoint.state().phase;
             ready.writable = wanted.write || (wanted.except && phase == Phase::Connecting);
-            if wanted.write
-                && phase == Phase::Connected
-                && let Some(time) = endpoint.without_credit()
+            for (asked, direction) in
+                [(wanted.write, Direction::Sending), (wanted.read, Direction::Receiving)]
             {
-                ready.writable = false;
-                soonest = Some(soonest.map_or(time, |soonest| soonest.min(time)));
+                if asked
+                    && phase == Phase::Connected
+                    && let Some(time) = endpoint.without_credit(direction)
+                {
+                    match direction {
+                        Direction::Sending => ready.writable = false,
+                        Direction::Receiving => ready.readable = false,
+                    }
+                    soonest = Some(soonest.map_or(time, |soonest| soonest.min(time)));
+                }
             }
             let idle = endpoint.is_stream() && phase == Phase::Idle;
             // Who has connected to a listener for offers is ready once he has said what he offers.
@@ -96,11 +103,18 @@ pub fn poll(sockets: &mut [(Arc<Endpoint>, Interest)], timeout: Option<Duration>
 }
 
 impl Endpoint {
-    /// How long a held flow has no credit; nothing where it has some.
-    fn without_credit(&self) -> Option<Duration> {
-        match self.control.turn(Direction::Sending, 1) {
+    /// How long a held flow has no credit in this direction; nothing where it has some.
+    fn without_credit(&self, direction: Direction) -> Option<Duration> {
+        // A stream is asked for as much as goes at once, so that nobody is told of credit that is too little for him.
+        let wanted = match (self.is_stream(), direction) {
+            (true, _) => usize::MAX,
+            (false, Direction::Sending) => 1,
+            // What is received by datagrams cannot be held back.
+            (false, Direction::Receiving) => return None,
+        };
+        match self.control.turn(direction, wanted) {
             Turn::Go(granted) => {
-                self.control.settle(Direction::Sending, granted, None);
+                self.control.settle(direction, granted, None);
                 None
             }
             Turn::Wait(time) => Some(time),
