@@ -56,6 +56,9 @@ impl std::fmt::Debug for Later {
     }
 }
 
+/// The most that may wait on a socket in one direction.
+const MOST_WAITING: usize = 4096;
+
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Operation>,
@@ -80,14 +83,20 @@ impl Later {
 
 impl Endpoint {
     /// Begins something that moves data in this direction, after what was begun before. `told` hears how it ended, on
-    /// the reactor: WSA_OPERATION_ABORTED where the socket was closed meanwhile.
+    /// the reactor: WSA_OPERATION_ABORTED where the socket was closed meanwhile, WSAENOBUFS where too much waits already.
     ///
     /// - **Errors**: WSANOTINITIALISED.
     pub(super) fn later(self: &Arc<Self>, direction: Direction, attempt: Attempt, told: Told) -> Result<()> {
         let provider = provider()?;
+        let operation = Operation { attempt, told: Some(told) };
         let worked = {
             let mut queue = self.later.queue(direction);
-            queue.waiting.push_back(Operation { attempt, told: Some(told) });
+            if queue.waiting.len() >= MOST_WAITING {
+                drop(queue);
+                operation.end(Err(Wsa::Enobufs));
+                return Ok(());
+            }
+            queue.waiting.push_back(operation);
             std::mem::replace(&mut queue.worked, true)
         };
         if !worked {

@@ -22,7 +22,7 @@ const EVENT: usize = 24;
 const PENDING: u64 = 0x103;
 
 /// The most that may be under way at once.
-const MOST: usize = 4096;
+const MOST: usize = 1 << 18;
 
 /// One operation.
 type Operation = Arc<Mutex<Progress>>;
