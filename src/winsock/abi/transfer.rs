@@ -91,7 +91,7 @@ const MOST_BUFFERS: usize = 1024;
 
 /// The largest UDP payload, and how much of a stream is copied at once.
 const LARGEST_DATAGRAM: u64 = 65_507;
-const LARGEST_PIECE: usize = 256 << 10;
+const LARGEST_PIECE: usize = 64 << 10;
 
 /// Several buffers on their way out: a datagram at once, a stream piece by piece.
 struct Sending {
