@@ -298,6 +298,8 @@ typedef struct protoent PROTOENT, *PPROTOENT, *LPPROTOENT;
 #define SO_GROUP_ID 0x2001
 #define SO_GROUP_PRIORITY 0x2002
 #define SO_MAX_MSG_SIZE 0x2003
+#define SO_PROTOCOL_INFOA 0x2004
+#define SO_PROTOCOL_INFOW 0x2005
 #define SO_CONDITIONAL_ACCEPT 0x3002
 #define SO_CONNECT_TIME 0x700C
 #define TCP_NODELAY 0x0001
@@ -409,12 +411,14 @@ typedef struct _WSAPROTOCOL_INFOW {
 typedef WSAPROTOCOL_INFOW WSAPROTOCOL_INFO, *LPWSAPROTOCOL_INFO;
 #define WSAEnumProtocols WSAEnumProtocolsW
 #define WSASocket WSASocketW
+#define SO_PROTOCOL_INFO SO_PROTOCOL_INFOW
 #define WSAAddressToString WSAAddressToStringW
 #define WSAStringToAddress WSAStringToAddressW
 #else
 typedef WSAPROTOCOL_INFOA WSAPROTOCOL_INFO, *LPWSAPROTOCOL_INFO;
 #define WSAEnumProtocols WSAEnumProtocolsA
 #define WSASocket WSASocketA
+#define SO_PROTOCOL_INFO SO_PROTOCOL_INFOA
 #define WSAAddressToString WSAAddressToStringA
 #define WSAStringToAddress WSAStringToAddressA
 #endif

@@ -44,6 +44,11 @@ pub struct Catalogued {
 }
 
 impl Catalogued {
+    /// Whether its connect calls carry data and flow specifications.
+    pub const fn carries_data(&self) -> bool {
+        self.flags & XP1_CONNECT_DATA != 0
+    }
+
     /// The one direction in which its sockets move anything, where there is only one.
     pub const fn only(&self) -> Option<Direction> {
         if self.flags & XP1_UNI_SEND != 0 {

@@ -11,6 +11,7 @@ use flowspec::{Direction, Wsa};
 use shaper::Control;
 
 use super::Result;
+use super::catalogue::{Catalogued, PROTOCOLS};
 use super::exchange::Offered;
 use super::group::{Grouping, Membership};
 use super::notify::Notify;
@@ -344,6 +345,17 @@ impl Endpoint {
         };
         drop(before);
         enter(|me| Self::new(fd, self.family, self.kind, self.with_data, None, state, me))
+    }
+
+    /// Its protocol.
+    pub fn protocol(&self) -> &'static Catalogued {
+        let (family, kind) = (self.family, self.kind);
+        let same = |known: &&Catalogued| {
+            (known.family, known.kind, known.carries_data(), known.only())
+                == (family, kind, self.with_data, self.only)
+        };
+        // Whatever can be opened is in the catalogue.
+        PROTOCOLS.iter().find(same).unwrap_or(&PROTOCOLS[0])
     }
 
     /// Somebody waits in the kernel to receive, until this is dropped.

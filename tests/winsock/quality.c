@@ -286,6 +286,12 @@ static void one_way(void) {
     check("protocols of one direction", sends >= 0 && receives >= 0, 1);
     sender = WSASocketA(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, &protocols[sends], 0, 0);
     receiver = WSASocketA(FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, FROM_PROTOCOL_INFO, &protocols[receives], 0, 0);
+    {
+        WSAPROTOCOL_INFOA info;
+        int size_of_info = sizeof info;
+        GIVES("SO_PROTOCOL_INFO", getsockopt(sender, SOL_SOCKET, SO_PROTOCOL_INFO, (char *)&info, &size_of_info));
+        check("its entry", (int)info.dwCatalogEntryId, (int)protocols[sends].dwCatalogEntryId);
+    }
     GIVES("bind", bind(receiver, NAME(name)));
     GIVES("getsockname", getsockname(receiver, (struct sockaddr *)&name, &length));
     GIVES("the other half is ignored", WSAConnect(sender, NAME(name), NULL, NULL, &both, NULL));

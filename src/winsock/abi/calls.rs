@@ -10,7 +10,7 @@ use flowspec::raw::RawFlowspec;
 use flowspec::{Qos, RawQos, Wsa};
 
 use super::super::Result;
-use super::super::catalogue::{PROTOCOLS, XP1_CONNECT_DATA};
+use super::super::catalogue::PROTOCOLS;
 use super::super::connect::Connecting;
 use super::super::group::Grouping;
 use super::super::provider::{cleanup, running, startup};
@@ -304,7 +304,7 @@ exported! {
         let word = |offset: usize| memory::u32_at(info.wrapping_add(offset)).map(u32::cast_signed);
         let entry = word(36)?.cast_unsigned();
         let known = PROTOCOLS.iter().find(|known| known.entry == entry);
-        match known.map(|known| (known.family, known.flags & XP1_CONNECT_DATA != 0, known.only())) {
+        match known.map(|known| (known.family, known.carries_data(), known.only())) {
             Some((family, true, _)) => number(Socket::open_with_data_in(family, group)?),
             Some((family, false, Some(only))) => number(Socket::open_one_way(family, only, group)?),
             _ => open(word(76)?, word(88)?, word(92)?, group),

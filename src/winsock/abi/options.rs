@@ -7,6 +7,7 @@ use flowspec::Wsa;
 use super::super::Result;
 use super::super::options::{Choice, Value};
 use super::calls::socket;
+use super::provider::info;
 use super::{SOCKET_ERROR, api, memory, spi};
 use crate::linux::raw::By;
 
@@ -17,6 +18,9 @@ const IPPROTO_IPV6: i32 = 41;
 
 const ADD_MEMBERSHIP: i32 = 12;
 const DROP_MEMBERSHIP: i32 = 13;
+
+const SO_PROTOCOL_INFOA: i32 = 0x2004;
+const SO_PROTOCOL_INFOW: i32 = 0x2005;
 
 const SO_LINGER: i32 = 0x80;
 const SO_UPDATE_ACCEPT_CONTEXT: i32 = 0x700B;
@@ -118,6 +122,14 @@ fn get(s: usize, level: i32, name: i32, value: usize, length: usize) -> Result<i
         return Err(Wsa::Efault);
     }
     let room = memory::u32_at(length)?.cast_signed();
+    if level == SOL_SOCKET && matches!(name, SO_PROTOCOL_INFOA | SO_PROTOCOL_INFOW) {
+        let bytes = info(endpoint.protocol(), name == SO_PROTOCOL_INFOW);
+        if usize::try_from(room).map_or(true, |room| room < bytes.len()) {
+            return Err(Wsa::Efault);
+        }
+        memory::write(value, &bytes)?;
+        return memory::write_u32(length, u32::try_from(bytes.len()).unwrap_or(u32::MAX)).map(|()| 0);
+    }
     let bytes: [u8; 4] = match (endpoint.option(choice(level, name)?)?, name) {
         (Value::Linger(linger), SO_LINGER) => {
             let [low, high] = linger.unwrap_or(0).to_ne_bytes();

@@ -3,7 +3,7 @@
 use flowspec::Wsa;
 
 use super::super::Result;
-use super::super::catalogue::PROTOCOLS;
+use super::super::catalogue::{Catalogued, PROTOCOLS};
 use super::super::provider::{running, startup};
 use super::super::socket::{Family, Kind};
 use super::address::{AF_INET, AF_INET6};
@@ -25,8 +25,7 @@ const NAME: usize = 116;
 const PROVIDER_ID: [u8; 16] = *b"gqos-provider-01";
 
 /// WSAPROTOCOL_INFO of an entry.
-fn info(index: usize, wide: bool) -> Vec<u8> {
-    let entry = PROTOCOLS[index];
+pub(super) fn info(entry: &Catalogued, wide: bool) -> Vec<u8> {
     let mut bytes = vec![0; if wide { INFO_W } else { INFO_A }];
     let mut put = |at: usize, value: u32| bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
     let (family, size) = match entry.family {
@@ -71,10 +70,9 @@ fn list(asked: usize, place: usize, length: usize, wide: bool) -> Result<i32> {
         }
     }
     let of = |kind: Kind| if kind == Kind::Stream { 6 } else { 17 };
-    let chosen: Vec<usize> = (0..PROTOCOLS.len())
-        .filter(|&index| wanted.is_empty() || wanted.contains(&of(PROTOCOLS[index].kind)))
-        .collect();
-    let all: Vec<u8> = chosen.iter().flat_map(|&index| info(index, wide)).collect();
+    let chosen: Vec<&Catalogued> =
+        PROTOCOLS.iter().filter(|known| wanted.is_empty() || wanted.contains(&of(known.kind))).collect();
+    let all: Vec<u8> = chosen.iter().flat_map(|&&known| info(&known, wide)).collect();
     let room = memory::u32_at(length)?;
     let needed = u32::try_from(all.len()).map_err(|_| Wsa::Enobufs)?;
     if room < needed || place == 0 {
