@@ -20,7 +20,7 @@ use gqos::admission::Operation;
 use gqos::linux::raw::{Flags, Half};
 use gqos::winsock::{
     Accepting, Callback, Choice, Connecting, Event, Events, Family, Grouping, Kind, Outcome, Role, Socket,
-    Value, ask, startup_with, wait_for_events,
+    Value, Wishes, ask, startup_with, wait_for_events,
 };
 
 const POLICY: &str = r#"
@@ -432,6 +432,32 @@ fn a_receiver_that_does_not_wait_is_told_of_credit() {
         }
     }
     writing.join().unwrap().unwrap();
+}
+
+/// What marks a flow's packets goes with its promise, and what the program had set itself comes back.
+#[test]
+fn a_programs_own_mark_comes_back() {
+    let _alone = alone();
+    let (_listener, peer) = listener("127.0.0.1");
+    let socket = tcp(Grouping::None);
+    let mark = |field| socket.set_option(Choice::Tos, Value::Number(field)).unwrap();
+    let marked = || socket.option(Choice::Tos).unwrap();
+    mark(0x28);
+    let wishes = Wishes { ds_field: Some(46), ..Wishes::default() };
+    socket.connect(peer, &Connecting { wishes, ..with(100) }).unwrap();
+    assert_eq!(marked(), Value::Number(46 << 2));
+    socket.set_qos(&Qos::BEST_EFFORT).unwrap();
+    assert_eq!(marked(), Value::Number(0x28));
+    // One that was never marked is left alone.
+    socket.set_qos_with(&sending(100), Wishes::default()).unwrap();
+    mark(0x48);
+    capacity(0);
+    until_reserved(0);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while socket.decision().is_some() {
+        assert!(Instant::now() < deadline);
+    }
+    assert_eq!(marked(), Value::Number(0x48));
 }
 
 fn address(text: &str) -> SocketAddr {

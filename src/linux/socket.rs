@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use shaper::Framing;
 use shaper::plan::header_size;
 
@@ -38,6 +38,17 @@ pub fn classify(
         let class = class.map_or_else(|| "0".into(), |class| class.to_string());
         LinuxError::call("setsockopt(SO_PRIORITY)", format!("class {class}"), errno)
     })
+}
+
+/// The code point that the socket's packets are marked with.
+///
+/// - **Errors**: `getsockopt`.
+pub fn code_point(socket: &impl AsFd, ipv6: bool) -> Result<u8, LinuxError> {
+    let field =
+        if ipv6 { getsockopt(socket, sockopt::Ipv6TClass) } else { getsockopt(socket, sockopt::Ipv4Tos) };
+    let field = field.map_err(|errno| LinuxError::call("getsockopt(IP_TOS)", "socket", errno))?;
+    let [field, ..] = field.to_le_bytes();
+    Ok(field >> 2)
 }
 
 /// Sets the congestion control of a TCP socket.

@@ -142,6 +142,8 @@ impl Endpoint {
         }
         let dscp = wishes.code_point().or(admitted.dscp);
         if admitted.class.is_some() || dscp.is_some() {
+            let before = socket::code_point(&*self.fd, ipv6).map_err(failed)?;
+            self.state().quality.unmarked.get_or_insert(before);
             socket::classify(&*self.fd, ipv6, dscp, admitted.class).map_err(failed)?;
         }
         Ok(())
@@ -292,8 +294,11 @@ impl Endpoint {
         for direction in Direction::BOTH {
             self.control.set(direction, None);
         }
-        // A socket that cannot be taken out of its class any more has no packets for it either.
-        let _ = socket::classify(&*self.fd, self.family == Family::Inet6, Some(0), None);
+        let unmarked = self.state().quality.unmarked.take();
+        if unmarked.is_some() {
+            // A socket that cannot be taken out of its class any more has no packets for it either.
+            let _ = socket::classify(&*self.fd, self.family == Family::Inet6, unmarked, None);
+        }
         if self.is_stream() {
             let _ = shaper::sys::release_tcp(&*self.fd);
         }

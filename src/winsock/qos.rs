@@ -28,6 +28,8 @@ pub(super) struct Quality {
     fetching: bool,
     /// The name under which it waits for room.
     pub(super) waits: Option<String>,
+    /// The code point that the socket had before it was marked.
+    pub(super) unmarked: Option<u8>,
     /// What was asked for besides.
     pub(super) wishes: Wishes,
 }
