@@ -444,6 +444,10 @@ fn a_programs_own_mark_comes_back() {
     let marked = || socket.option(Choice::Tos).unwrap();
     mark(0x28);
     let wishes = Wishes { ds_field: Some(46), ..Wishes::default() };
+    // A connection that is not made marks nothing that comes after it.
+    let gone = self::listener("127.0.0.1").1;
+    assert_eq!(socket.connect(gone, &Connecting { wishes, ..with(100) }), Err(Wsa::Econnrefused));
+    assert_eq!(marked(), Value::Number(0x28));
     socket.connect(peer, &Connecting { wishes, ..with(100) }).unwrap();
     assert_eq!(marked(), Value::Number(46 << 2));
     socket.set_qos(&Qos::BEST_EFFORT).unwrap();
