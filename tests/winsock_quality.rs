@@ -445,7 +445,7 @@ fn a_programs_own_mark_comes_back() {
     mark(0x28);
     let wishes = Wishes { ds_field: Some(46), ..Wishes::default() };
     // A connection that is not made marks nothing that comes after it.
-    let gone = self::listener("127.0.0.1").1;
+    let gone = listener("127.0.0.1").1;
     assert_eq!(socket.connect(gone, &Connecting { wishes, ..with(100) }), Err(Wsa::Econnrefused));
     assert_eq!(marked(), Value::Number(0x28));
     socket.connect(peer, &Connecting { wishes, ..with(100) }).unwrap();

@@ -1,7 +1,7 @@
 //! Promises: what a connection is to have, asked for before it is made and kept once it stands.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use flowspec::{Direction, Qos, ServiceType, Wsa};
 
@@ -23,6 +23,8 @@ pub(super) struct Promise {
     how: Option<How>,
     pub(super) asked: Qos,
     wishes: Wishes,
+    /// Whose it is.
+    endpoint: Weak<Endpoint>,
 }
 
 enum How {
@@ -34,17 +36,16 @@ enum How {
     Changed { admitted: Box<Admitted>, decision: Box<Decision>, before: Box<Qos> },
 }
 
-impl Promise {
-    const fn new(how: How, asked: Qos, wishes: Wishes) -> Self {
-        Self { how: Some(how), asked, wishes }
-    }
-}
-
 impl Drop for Promise {
     fn drop(&mut self) {
-        if let Some(How::Changed { decision, before, .. }) = self.how.take()
-            && let Ok(provider) = provider()
+        let how = self.how.take();
+        // Its packets leave a class before somebody else may have that.
+        if matches!(how, Some(How::New(_) | How::Changed { .. }))
+            && let Some(endpoint) = self.endpoint.upgrade()
         {
+            endpoint.prepare_again();
+        }
+        if let (Some(How::Changed { decision, before, .. }), Ok(provider)) = (how, provider()) {
             provider.renegotiate_again(decision.id, *before);
         }
     }
@@ -68,8 +69,9 @@ impl Endpoint {
                 asked.get_mut(direction).service_type = ServiceType::NoTraffic;
             }
         }
+        let promised = |how| Promise { how: Some(how), asked, wishes, endpoint: self.me() };
         if asks_for_nothing(&asked) {
-            return Ok(Some(Promise::new(How::Nothing, asked, wishes)));
+            return Ok(Some(promised(How::Nothing)));
         }
         let provider = provider()?;
         let ipv6 = peer.to_canonical().is_ipv6();
@@ -85,11 +87,12 @@ impl Endpoint {
             let (admitted, decision) = changed.map_err(|refused| self.refused(&refused))?;
             let (admitted, decision, before) = (Box::new(admitted), Box::new(decision), Box::new(before));
             let how = How::Changed { admitted, decision, before };
-            return Ok(Some(Promise::new(how, asked, wishes)));
+            return Ok(Some(promised(how)));
         }
         let granted = self.reserve(&provider, asked, peer)?;
-        self.prepare(&granted.admitted, &wishes, ipv6)?;
-        Ok(Some(Promise::new(How::New(Box::new(granted)), asked, wishes)))
+        let prepared = self.prepare(&granted.admitted, &wishes, ipv6);
+        let promise = promised(How::New(Box::new(granted)));
+        prepared.map(|()| Some(promise))
     }
 
     fn reserve(&self, provider: &Provider, asked: Qos, peer: IpAddr) -> Result<Granted> {
@@ -149,6 +152,19 @@ impl Endpoint {
         Ok(())
     }
 
+    /// The connection for which the socket was prepared is not made: it is as it was before.
+    fn prepare_again(&self) {
+        let (held, wishes) = {
+            let state = self.state();
+            (state.quality.held.as_ref().map(|held| held.admitted.clone()), state.quality.wishes)
+        };
+        match held {
+            // What cannot be done again was the kernel's to refuse the first time.
+            Some(admitted) => drop(self.prepare(&admitted, &wishes, self.family == Family::Inet6)),
+            None => self.unmark(),
+        }
+    }
+
     /// The connection stands: it is held to what was promised, from its first byte on.
     pub(super) fn keep(&self, promise: Option<Promise>, peer: IpAddr) -> Result<()> {
         let Some(mut promise) = promise else { return Ok(()) };
@@ -165,11 +181,12 @@ impl Endpoint {
         (state.quality.asked, state.quality.wishes) = (Some(asked), wishes);
         match promise.how.take() {
             Some(How::New(granted)) => {
-                let Granted { decision, reservation, .. } = *granted;
+                let Granted { admitted, decision, reservation } = *granted;
+                let (admitted, decision) = (Box::new(admitted), Box::new(decision));
                 reservation.connected();
                 let standing = reservation.standing();
                 state.quality.status = Some(Wsa::QosRequestConfirmed.into());
-                let before = state.quality.held.replace(Held { reservation, decision: Box::new(decision) });
+                let before = state.quality.held.replace(Held { reservation, decision, admitted });
                 drop(state);
                 if let Some(Held { reservation, .. }) = before {
                     reservation.end(Lingering::Nothing);
@@ -182,9 +199,9 @@ impl Endpoint {
                     }
                 });
             }
-            Some(How::Changed { decision, .. }) => match &mut state.quality.held {
+            Some(How::Changed { admitted, decision, .. }) => match &mut state.quality.held {
                 Some(held) => {
-                    held.decision = decision;
+                    (held.admitted, held.decision) = (admitted, decision);
                     state.quality.status = Some(Wsa::QosRequestConfirmed.into());
                     drop(state);
                 }
@@ -294,13 +311,18 @@ impl Endpoint {
         for direction in Direction::BOTH {
             self.control.set(direction, None);
         }
+        self.unmark();
+        if self.is_stream() {
+            let _ = shaper::sys::release_tcp(&*self.fd);
+        }
+    }
+
+    /// The socket's packets are as the program marks them.
+    fn unmark(&self) {
         let unmarked = self.state().quality.unmarked.take();
         if unmarked.is_some() {
             // A socket that cannot be taken out of its class any more has no packets for it either.
             let _ = socket::classify(&*self.fd, self.family == Family::Inet6, unmarked, None);
-        }
-        if self.is_stream() {
-            let _ = shaper::sys::release_tcp(&*self.fd);
         }
     }
 }

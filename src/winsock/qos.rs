@@ -13,6 +13,7 @@ use super::socket::{Endpoint, Phase};
 use super::wishes::{Status, Wishes};
 use crate::admission::Decision;
 use crate::connect::{Lingering, Reservation};
+use crate::manager::Admitted;
 
 /// What a socket asks for and has.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub(super) struct Quality {
 pub(super) struct Held {
     pub(super) reservation: Reservation,
     pub(super) decision: Box<Decision>,
+    /// How its flow is set up.
+    pub(super) admitted: Box<Admitted>,
 }
 
 impl std::fmt::Debug for Held {
