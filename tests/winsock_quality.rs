@@ -448,8 +448,12 @@ fn a_programs_own_mark_comes_back() {
     let gone = listener("127.0.0.1").1;
     assert_eq!(socket.connect(gone, &Connecting { wishes, ..with(100) }), Err(Wsa::Econnrefused));
     assert_eq!(marked(), Value::Number(0x28));
+    let plain = tcp(Grouping::None);
+    plain.connect(peer, &Connecting::default()).unwrap();
+    assert_eq!(plain.option(Choice::NoDelay), Ok(Value::Number(0)), "Nagle's, as everywhere");
     socket.connect(peer, &Connecting { wishes, ..with(100) }).unwrap();
     assert_eq!(marked(), Value::Number(46 << 2));
+    assert_eq!(socket.option(Choice::NoDelay), Ok(Value::Number(1)), "it has its own pauses");
     socket.set_qos(&Qos::BEST_EFFORT).unwrap();
     assert_eq!(marked(), Value::Number(0x28));
     // One that was never marked is left alone.

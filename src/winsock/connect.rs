@@ -306,10 +306,6 @@ impl Endpoint {
                 }
             }
         }
-        if outcome.is_ok() {
-            // What is sent leaves at once: a shaped flow has its own pauses.
-            let _ = raw::set(&*self.fd, raw::Knob::NoDelay, 1);
-        }
         outcome
     }
 

@@ -238,6 +238,8 @@ impl Endpoint {
         }
         if let (Some(plan), true) = (&sending, stream) {
             shaper::sys::assist_tcp(&*self.fd, plan).map_err(|_| Wsa::Enetdown)?;
+            // What is sent leaves at once: a shaped flow has its own pauses.
+            let _ = raw::set(&*self.fd, raw::Knob::NoDelay, 1);
         }
         self.control.set(Direction::Sending, sending);
         // What is received by datagrams cannot be held back.
