@@ -109,8 +109,12 @@ fn a_refused_socket_may_try_again_at_once() {
         check("nobody there", &socket, nobody(), &plain(), Wsa::Econnrefused);
         assert_eq!(socket.option(Choice::Error), Ok(Value::Number(0)), "a blocking failure leaves none");
     }
+    // What it was bound to for the first attempt it keeps.
+    let local = socket.local_address().unwrap();
+    assert_ne!(local.port(), 0);
     assert_eq!(socket.connect(peer, &plain()), Ok(Outcome::Connected));
     assert_eq!(socket.peer_address(), Ok(peer));
+    assert_eq!(socket.local_address().unwrap().port(), local.port());
 }
 
 #[test]
