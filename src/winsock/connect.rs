@@ -1,6 +1,6 @@
 //! Connecting: the checks in the page's order, the promise, then the peer.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::promise::Promise;
 use super::provider::{provider, running};
 use super::qos::merged;
 use super::setup::{Answer, Offer};
-use super::socket::{Endpoint, Phase};
+use super::socket::{Endpoint, Family, Phase};
 use super::waiting::{may_block, now, wait, waits, watch};
 use super::wishes::{Status, Wishes};
 use crate::linux;
@@ -301,8 +301,17 @@ impl Endpoint {
                 }
                 Err(_) => {
                     (state.phase, state.peer) = (Phase::Idle, None);
+                    let local = raw::local(&*self.fd).ok();
                     // Linux would answer the next attempt with this one's end, and let nobody listen.
                     let _ = raw::dissolve(&*self.fd);
+                    // It takes back the port that nobody has asked for; one that was asked for stays.
+                    if let Some(local) = local.filter(|local| local.port() != 0) {
+                        let any = match self.family {
+                            Family::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                            Family::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                        };
+                        let _ = raw::bind(&*self.fd, SocketAddr::new(any, local.port()));
+                    }
                 }
             }
         }
