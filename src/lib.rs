@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod connect;
+pub mod engine;
 pub mod failure;
 pub mod lab;
 pub mod linux;

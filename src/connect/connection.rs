@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::flow::Flow;
-use super::promise::Reservation;
 use crate::admission::Decision;
+use crate::engine::Reservation;
 use crate::linux::socket;
 use crate::manager::Lost;
 

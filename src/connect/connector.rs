@@ -8,12 +8,12 @@ use flowspec::Direction;
 use shaper::{Control, Datagram};
 use tokio::net::{TcpSocket, UdpSocket};
 
-use super::ask::Ask;
 use super::connection::{Connection, DatagramConnection};
 use super::error::ConnectError;
 use super::flow::{self, Flow};
 use super::host::Host;
-use super::promise::Granted;
+use crate::engine::Ask;
+use crate::engine::Granted;
 use crate::linux::socket;
 use crate::policy::Protocol;
 

@@ -8,12 +8,12 @@ use shaper::{Control, Framing, Plan};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::ask::Ask;
 use super::error::ConnectError;
 use super::host::Host;
-use super::lingering::Lingering;
-use super::promise::{Granted, Reservation};
 use crate::admission::Decision;
+use crate::engine::Ask;
+use crate::engine::Lingering;
+use crate::engine::{Granted, Reservation};
 use crate::linux::socket;
 use crate::manager::{Admitted, Lost};
 use crate::policy::Protocol;
@@ -243,7 +243,7 @@ fn let_go(control: &Control, stream: &TcpStream, peer: SocketAddr) -> Result<(),
 }
 
 /// The plan for one direction of what was admitted.
-pub(crate) fn plan(
+pub fn plan(
     admitted: &Admitted,
     direction: Direction,
     framing: Framing,
@@ -254,7 +254,7 @@ pub(crate) fn plan(
 
 /// The largest segment's payload that a flow with this M may send, where TCP_MAXSEG can say it: the
 /// kernel takes no more than 32 767, which only loopback's packets exceed.
-pub(crate) fn segment_limit(max_sdu_size: Bytes, ipv6: bool) -> Option<u32> {
+pub fn segment_limit(max_sdu_size: Bytes, ipv6: bool) -> Option<u32> {
     const LARGEST: u32 = 32_767;
     // The kernel subtracts the timestamps from what is set here.
     let headers = if ipv6 { 60 } else { 40 };

@@ -8,18 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::{Direction, Qos, Rate};
 use tokio::sync::{Notify, oneshot};
 
-use super::ask::{Ask, Asked, resolve};
-use super::command::{Command, Commands, Reply};
 use super::connector::Connector;
-use super::core::{Caller, Core, lock};
-use super::driver::Driver;
 use super::error::ConnectError;
-use super::lingering::Lingering;
 use super::listener::Listener;
-use super::promise::Granted;
-use super::report::InterfaceReport;
-use super::ways::Ways;
 use crate::admission::{Decision, GroupRequest, Operation};
+use crate::engine::ask::{Ask, Asked, resolve};
+use crate::engine::command::{Command, Commands, Reply};
+use crate::engine::core::{Caller, Core, Rooms, lock};
+use crate::engine::driver::Driver;
+use crate::engine::routes::Ways;
+use crate::engine::{Granted, InterfaceReport, Lingering};
 use crate::linux::{Link, LinuxError, Netlink};
 use crate::manager::{Admitted, Answer, Input};
 use crate::policy::{GroupMode, Policy, Protocol, Subject};
@@ -36,9 +34,6 @@ pub struct Host {
     ways: Arc<Ways>,
     rooms: Rooms,
 }
-
-/// Those who wait for room, and how they are told.
-pub(super) type Rooms = Arc<Mutex<HashMap<String, Arc<Notify>>>>;
 
 impl Host {
     /// Starts a manager under this policy, in this thread's network namespace.
@@ -110,11 +105,7 @@ impl Host {
     }
 
     /// Asks for something else for a flow that has a reservation.
-    pub(crate) async fn renegotiate(
-        &self,
-        id: String,
-        qos: Qos,
-    ) -> Result<(Admitted, Decision), ConnectError> {
+    pub async fn renegotiate(&self, id: String, qos: Qos) -> Result<(Admitted, Decision), ConnectError> {
         let operation = Operation::Renegotiate { id, asked: Box::new(qos.map(Some)) };
         let Answer { decision, admitted } = self.asked(operation).await?;
         match admitted {
@@ -126,7 +117,7 @@ impl Host {
     /// The name of the interface by which packets to the peer leave.
     ///
     /// - **Errors**: no route, or the kernel's.
-    pub(crate) async fn interface(&self, peer: IpAddr) -> Result<String, ConnectError> {
+    pub async fn interface(&self, peer: IpAddr) -> Result<String, ConnectError> {
         self.way(peer).await.map(|link| link.name)
     }
 
@@ -145,13 +136,13 @@ impl Host {
     }
 
     /// Has something told whenever more is promised of an interface than it carries, and when that is over.
-    pub(crate) fn on_strain(&self, tell: impl Fn(&str, bool) + Send + Sync + 'static) {
+    pub fn on_strain(&self, tell: impl Fn(&str, bool) + Send + Sync + 'static) {
         lock(&self.core).on_strain(Arc::new(tell));
     }
 
     /// Asks for what a group is to get on the way to a peer, an envelope that its members stay within: by which
     /// interface that is.
-    pub(crate) async fn group(&self, id: String, qos: Qos, peer: IpAddr) -> Result<String, ConnectError> {
+    pub async fn group(&self, id: String, qos: Qos, peer: IpAddr) -> Result<String, ConnectError> {
         let interface = self.interface(peer).await?;
         let by = interface.clone();
         let mode = GroupMode::Envelope;
@@ -161,7 +152,7 @@ impl Host {
     }
 
     /// Ends a group, once its last member has gone.
-    pub(crate) fn end_group(&self, id: String) {
+    pub fn end_group(&self, id: String) {
         let (reply, _) = oneshot::channel();
         self.tell(Command::Ask { operation: Box::new(Operation::Ungroup { id }), reply });
     }
@@ -207,13 +198,13 @@ impl Host {
     /// What the link carries by which packets to the peer leave, as far as that is known.
     ///
     /// - **Errors**: no route, or the kernel's.
-    pub(crate) async fn line_rate(&self, peer: IpAddr) -> Result<Option<Rate>, ConnectError> {
+    pub async fn line_rate(&self, peer: IpAddr) -> Result<Option<Rate>, ConnectError> {
         let interface = self.interface(peer).await?;
         Ok(lock(&self.core).manager.ledger().capacity(&interface, Direction::Sending))
     }
 
     /// Finds the way to the peer and asks for the reservation.
-    pub(crate) async fn reserve(
+    pub async fn reserve(
         &self,
         ask: &Ask,
         peer: IpAddr,
@@ -229,7 +220,7 @@ impl Host {
 
     /// The same on the caller's own thread, where the way is known and nothing is asked of the kernel. Should the
     /// answer not be there at once, `block` waits for it.
-    pub(crate) fn reserve_now(
+    pub fn reserve_now(
         &self,
         ask: &Ask,
         peer: IpAddr,

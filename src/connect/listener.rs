@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::ask::Ask;
 use super::connection::Connection;
 use super::error::ConnectError;
 use super::flow::Flow;
 use super::host::Host;
 use crate::admission::Decision;
+use crate::engine::Ask;
 
 /// Accepts TCP connections and asks for a reservation for each.
 pub struct Listener {

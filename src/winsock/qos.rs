@@ -12,7 +12,7 @@ use super::provider::{provider, running};
 use super::socket::{Endpoint, Phase};
 use super::wishes::{Status, Wishes};
 use crate::admission::Decision;
-use crate::connect::{Lingering, Reservation};
+use crate::engine::{Lingering, Reservation};
 use crate::manager::Admitted;
 
 /// What a socket asks for and has.

@@ -17,7 +17,7 @@ use super::group::{Grouping, Membership};
 use super::notify::Notify;
 use super::provider::running;
 use super::qos::Quality;
-use crate::connect::Lingering;
+use crate::engine::Lingering;
 use crate::linux::raw::{self, Half, Signal};
 
 /// Address families.

@@ -21,7 +21,7 @@ use crate::policy::Enforcement;
 use crate::tc::{HtbRoot, MAJOR};
 
 /// The loop's state. It has no rule of its own.
-pub(super) struct Driver {
+pub(crate) struct Driver {
     core: Arc<Mutex<Core>>,
     netlink: Netlink,
     claims: Vec<Claim>,
@@ -43,7 +43,7 @@ const DRAIN_STEP: Duration = Duration::from_millis(5);
 const MEASURE: Duration = Duration::from_secs(1);
 
 impl Driver {
-    pub(super) fn new(core: Arc<Mutex<Core>>, netlink: Netlink, commands: WeakCommands) -> Self {
+    pub(crate) fn new(core: Arc<Mutex<Core>>, netlink: Netlink, commands: WeakCommands) -> Self {
         let (claims, down, meters) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         Self { core, netlink, claims, commands, down, meters }
     }
@@ -52,7 +52,7 @@ impl Driver {
         lock(&self.core)
     }
 
-    pub(super) async fn run(
+    pub(crate) async fn run(
         mut self,
         mut inbox: mpsc::UnboundedReceiver<Command>,
         mut links: Option<LinkEvents>,
@@ -128,7 +128,7 @@ impl Driver {
     }
 
     /// Feeds one input and carries out what follows.
-    pub(super) async fn feed(&self, input: Input) {
+    pub(crate) async fn feed(&self, input: Input) {
         let effects = self.core().handle(input);
         self.carry_out(effects).await;
     }
@@ -244,7 +244,7 @@ impl Driver {
     }
 
     /// Looks at an interface and lets the manager prepare it.
-    pub(super) async fn look_at(&mut self, link: &Link) -> Result<(), LinuxError> {
+    pub(crate) async fn look_at(&mut self, link: &Link) -> Result<(), LinuxError> {
         let name = &link.name;
         let policy = Arc::clone(self.core().manager.ledger().policy());
         let enforcement = policy.interface(name).map(|policy| policy.enforcement);

@@ -19,7 +19,7 @@ pub struct Ask {
     pub group: Option<String>,
     /// Who asks, if that is known.
     pub client: Option<String>,
-    /// Refused for lack of room, it waits to be told of some: [`Host::room`](super::Host::room).
+    /// Refused for lack of room, it waits to be told of some: [`Host::room`](crate::connect::Host::room).
     pub wait: bool,
 }
 
@@ -85,15 +85,15 @@ impl Ask {
 }
 
 /// A request as it comes from a socket: what is asked, and where it leaves.
-pub(super) struct Asked {
-    pub(super) id: String,
-    pub(super) ask: Ask,
-    pub(super) link: Link,
-    pub(super) subject: Subject,
+pub(crate) struct Asked {
+    pub(crate) id: String,
+    pub(crate) ask: Ask,
+    pub(crate) link: Link,
+    pub(crate) subject: Subject,
 }
 
 /// Turns what is asked into a request, by the policy's templates and rules.
-pub(super) fn resolve(policy: &Policy, asked: &Asked) -> Result<Ladder, Refusal> {
+pub(crate) fn resolve(policy: &Policy, asked: &Asked) -> Result<Ladder, Refusal> {
     let Asked { id, ask, link, subject } = asked;
     let template = |name: &str| match policy.templates.get(name) {
         Some(template) => Ok((name.to_owned(), template.qos)),

@@ -11,7 +11,7 @@ use crate::linux::Link;
 
 /// By which link peers are reached, as it was found a moment ago.
 #[derive(Default)]
-pub(super) struct Ways(Mutex<HashMap<IpAddr, (Instant, Link)>>);
+pub(crate) struct Ways(Mutex<HashMap<IpAddr, (Instant, Link)>>);
 
 /// How long the kernel's answer is good: routes change seldom, and a flow that has begun keeps its link anyway.
 const WAY_LIFETIME: Duration = Duration::from_millis(500);
@@ -20,12 +20,12 @@ const WAY_LIFETIME: Duration = Duration::from_millis(500);
 const MOST_WAYS: usize = 4096;
 
 impl Ways {
-    pub(super) fn get(&self, peer: IpAddr) -> Option<Link> {
+    pub(crate) fn get(&self, peer: IpAddr) -> Option<Link> {
         let ways = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ways.get(&peer).filter(|(found, _)| found.elapsed() < WAY_LIFETIME).map(|(_, link)| link.clone())
     }
 
-    pub(super) fn keep(&self, peer: IpAddr, link: Link) {
+    pub(crate) fn keep(&self, peer: IpAddr, link: Link) {
         let mut ways = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if ways.len() >= MOST_WAYS {
             ways.clear();

@@ -9,7 +9,7 @@ use crate::admission::Decision;
 use crate::manager::{Admitted, Input, Lost};
 
 /// A reservation, given back exactly once: by [`end`](Self::end) or when dropped.
-pub(crate) struct Reservation {
+pub struct Reservation {
     commands: Commands,
     core: Weak<Mutex<Core>>,
     id: String,
@@ -18,15 +18,18 @@ pub(crate) struct Reservation {
 }
 
 /// A reservation that was granted: how to set its flow up, and the duty to give it back.
-pub(crate) struct Granted {
-    pub(crate) admitted: Admitted,
-    pub(crate) decision: Decision,
-    pub(crate) reservation: Reservation,
+pub struct Granted {
+    /// How its flow is to be set up.
+    pub admitted: Admitted,
+    /// The decision, with the whole sum.
+    pub decision: Decision,
+    /// The reservation itself.
+    pub reservation: Reservation,
 }
 
 /// Whether a promise still stands: shared by the manager's loop and whoever holds the reservation.
 #[derive(Default)]
-pub(crate) struct Standing {
+pub struct Standing {
     lost: OnceLock<Lost>,
     tell: Mutex<Option<Tell>>,
 }
@@ -36,7 +39,7 @@ type Tell = Box<dyn FnOnce(&Lost) + Send>;
 
 impl Standing {
     /// The promise is taken back.
-    pub(super) fn lose(&self, lost: Lost) {
+    pub(crate) fn lose(&self, lost: Lost) {
         let lost = self.lost.get_or_init(|| lost);
         let tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(tell) = tell {
@@ -47,12 +50,12 @@ impl Standing {
 
 impl Standing {
     /// Why it does not, if it does not.
-    pub(super) fn lost(&self) -> Option<Lost> {
+    pub(crate) fn lost(&self) -> Option<Lost> {
         self.lost.get().cloned()
     }
 
     /// Has something done should the promise be taken back; at once, if it has been.
-    pub(crate) fn on_loss(&self, tell: impl FnOnce(&Lost) + Send + 'static) {
+    pub fn on_loss(&self, tell: impl FnOnce(&Lost) + Send + 'static) {
         *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
         if let Some(lost) = self.lost.get() {
             // Whichever of the two finds it.
@@ -62,7 +65,7 @@ impl Standing {
 }
 
 impl Reservation {
-    pub(super) const fn new(
+    pub(crate) const fn new(
         commands: Commands,
         core: Weak<Mutex<Core>>,
         id: String,
@@ -72,7 +75,7 @@ impl Reservation {
     }
 
     /// The peer has answered: the flow is no longer provisional.
-    pub(crate) fn connected(&self) {
+    pub fn connected(&self) {
         let input = Input::Connected { id: self.id.clone() };
         if let Err(Input::Connected { id }) = feed_here(&self.core, &self.commands, &self.id, input) {
             self.commands.send(Command::Connected { id });
@@ -80,11 +83,12 @@ impl Reservation {
     }
 
     /// To hear whether it still stands.
-    pub(crate) fn standing(&self) -> Arc<Standing> {
+    pub fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.standing)
     }
 
-    pub(crate) fn end(mut self, lingering: Lingering) {
+    /// Gives it back: once this much has left.
+    pub fn end(mut self, lingering: Lingering) {
         self.give_back(lingering);
     }
 

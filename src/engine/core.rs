@@ -10,16 +10,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Command, Commands, Reply, WeakCommands};
-use super::host::Rooms;
-use super::promise::{Granted, Reservation, Standing};
+use super::reservation::{Granted, Reservation, Standing};
 use crate::admission::Operation;
 use crate::manager::{Answer, Effect, Input, Lost, Manager, Notice, Ticket};
 use crate::policy::Policy;
 
 /// The manager, and whom to tell.
-pub(super) struct Core {
-    pub(super) manager: Manager,
-    pub(super) started: Instant,
+pub(crate) struct Core {
+    pub(crate) manager: Manager,
+    pub(crate) started: Instant,
     callers: BTreeMap<Ticket, Caller>,
     next_ticket: u64,
     /// Those who hold reservations.
@@ -33,8 +32,11 @@ pub(super) struct Core {
     me: Weak<Mutex<Self>>,
 }
 
+/// Those who wait for room, and how they are told.
+pub(crate) type Rooms = Arc<Mutex<HashMap<String, Arc<Notify>>>>;
+
 /// Who waits for an answer.
-pub(super) enum Caller {
+pub(crate) enum Caller {
     Reserves(oneshot::Sender<Reply>),
     Asks(oneshot::Sender<Answer>),
     /// Nobody: it was asked by the loop itself.
@@ -43,7 +45,7 @@ pub(super) enum Caller {
 
 /// Somebody who is told, once nobody has the lock.
 #[must_use]
-pub(super) enum Told {
+pub(crate) enum Told {
     Nobody,
     Lost(Arc<Standing>, Lost),
     Room(Arc<Notify>),
@@ -51,10 +53,10 @@ pub(super) enum Told {
 }
 
 /// Is told of an interface, and whether more is promised of it than it carries; must not wait.
-pub(super) type Strained = Arc<dyn Fn(&str, bool) + Send + Sync>;
+pub(crate) type Strained = Arc<dyn Fn(&str, bool) + Send + Sync>;
 
 impl Told {
-    pub(super) fn tell(self) {
+    pub(crate) fn tell(self) {
         match self {
             Self::Nobody => {}
             Self::Lost(standing, lost) => standing.lose(lost),
@@ -66,7 +68,7 @@ impl Told {
 
 /// What is left to be done of something that was asked without the loop.
 #[must_use]
-pub(super) struct Settled {
+pub(crate) struct Settled {
     told: Vec<Told>,
     rest: Vec<Effect>,
     /// Something ends by itself: the loop has to know when.
@@ -75,7 +77,7 @@ pub(super) struct Settled {
 
 impl Settled {
     /// Does it, once nobody has the lock: what only wakes somebody here, everything else by the loop.
-    pub(super) fn finish(self, commands: &Commands, core: MutexGuard<'_, Core>) {
+    pub(crate) fn finish(self, commands: &Commands, core: MutexGuard<'_, Core>) {
         drop(core);
         let (here, there): (Vec<_>, Vec<_>) =
             self.told.into_iter().partition(|told| matches!(told, Told::Nobody | Told::Room(_)));
@@ -88,7 +90,7 @@ impl Settled {
 
 /// Feeds the manager something of a flow that has no class in the kernel, where nobody is before; else it is the
 /// loop's.
-pub(super) fn feed_here(
+pub(crate) fn feed_here(
     core: &Weak<Mutex<Core>>,
     commands: &Commands,
     id: &str,
@@ -106,12 +108,12 @@ pub(super) fn feed_here(
 }
 
 /// The lock on the core. What is inside is whole between any two statements that can panic.
-pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+pub(crate) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
     core.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Core {
-    pub(super) fn new(
+    pub(crate) fn new(
         policy: &Arc<Policy>,
         commands: WeakCommands,
         rooms: Rooms,
@@ -130,18 +132,18 @@ impl Core {
         }
     }
 
-    pub(super) fn now_us(&self) -> u64 {
+    pub(crate) fn now_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// What follows from an input.
-    pub(super) fn handle(&mut self, input: Input) -> Vec<Effect> {
+    pub(crate) fn handle(&mut self, input: Input) -> Vec<Effect> {
         let now = self.now_us();
         self.manager.handle(input, now)
     }
 
     /// What follows from a question.
-    pub(super) fn ask(&mut self, operation: Box<Operation>, caller: Caller) -> Vec<Effect> {
+    pub(crate) fn ask(&mut self, operation: Box<Operation>, caller: Caller) -> Vec<Effect> {
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.callers.insert(ticket, caller);
@@ -149,11 +151,11 @@ impl Core {
     }
 
     /// Somebody wants to hear of interfaces of which more is promised than they carry.
-    pub(super) fn on_strain(&mut self, tell: Strained) {
+    pub(crate) fn on_strain(&mut self, tell: Strained) {
         self.strained.push(tell);
     }
 
-    pub(super) fn answer(&mut self, ticket: Ticket, Answer { decision, admitted }: Answer) {
+    pub(crate) fn answer(&mut self, ticket: Ticket, Answer { decision, admitted }: Answer) {
         let (Some(caller), Some(commands)) = (self.callers.remove(&ticket), self.commands.upgrade()) else {
             return;
         };
@@ -182,7 +184,7 @@ impl Core {
     }
 
     /// What somebody is told who did not ask just now.
-    pub(super) fn notice(&mut self, notice: Notice) -> Told {
+    pub(crate) fn notice(&mut self, notice: Notice) -> Told {
         match notice {
             Notice::Ended(decision) => {
                 self.standings.remove(&decision.id);
@@ -201,14 +203,14 @@ impl Core {
     }
 
     /// Settles what was asked without the loop.
-    pub(super) fn settle_here(&mut self, effects: Vec<Effect>) -> Settled {
+    pub(crate) fn settle_here(&mut self, effects: Vec<Effect>) -> Settled {
         let (told, rest) = self.settle(effects);
         Settled { told, rest, due: self.manager.due().is_some() }
     }
 
     /// Carries out what needs nothing of the kernel, in order: who is to be told, and what is left from the first
     /// change for the kernel on.
-    pub(super) fn settle(&mut self, effects: Vec<Effect>) -> (Vec<Told>, Vec<Effect>) {
+    pub(crate) fn settle(&mut self, effects: Vec<Effect>) -> (Vec<Told>, Vec<Effect>) {
         let (mut told, mut effects) = (Vec::new(), effects.into_iter());
         while let Some(effect) = effects.next() {
             match effect {

@@ -8,14 +8,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::ask::Asked;
 use super::core::Told;
 use super::lingering::Lingering;
-use super::promise::Granted;
 use super::report::InterfaceReport;
+use super::reservation::Granted;
 use crate::admission::{Decision, Operation};
 use crate::linux::LinuxError;
 use crate::manager::{Answer, Effect};
 
 /// What the loop is told.
-pub(super) enum Command {
+pub(crate) enum Command {
     Reserve {
         asked: Box<Asked>,
         reply: oneshot::Sender<Reply>,
@@ -47,26 +47,26 @@ pub(super) enum Command {
 }
 
 /// What the caller of a reservation is told.
-pub(crate) type Reply = Result<Granted, Box<Decision>>;
+pub type Reply = Result<Granted, Box<Decision>>;
 
 /// The way to the loop, with how much is on it that may make room: who asks without the loop does so only where
 /// nothing of that kind is, so that everybody is answered in his turn.
 #[derive(Clone)]
-pub(super) struct Commands {
+pub(crate) struct Commands {
     sender: mpsc::UnboundedSender<Command>,
     queued: Arc<AtomicUsize>,
 }
 
 /// The same, without keeping the loop alive.
 #[derive(Clone)]
-pub(super) struct WeakCommands {
+pub(crate) struct WeakCommands {
     sender: mpsc::WeakUnboundedSender<Command>,
     queued: Arc<AtomicUsize>,
 }
 
 impl Command {
     /// Whether somebody may be admitted after it who is not before.
-    pub(super) const fn may_make_room(&self) -> bool {
+    pub(crate) const fn may_make_room(&self) -> bool {
         match self {
             // What lingers makes room later.
             Self::Closed { lingering, .. } => matches!(lingering, Lingering::Nothing),
@@ -78,12 +78,12 @@ impl Command {
 }
 
 impl Commands {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (sender, inbox) = mpsc::unbounded_channel();
         (Self { sender, queued: Arc::default() }, inbox)
     }
 
-    pub(super) fn send(&self, command: Command) {
+    pub(crate) fn send(&self, command: Command) {
         if command.may_make_room() {
             self.queued.fetch_add(1, Ordering::AcqRel);
         }
@@ -92,22 +92,22 @@ impl Commands {
     }
 
     /// Whether nothing is on its way that may make room.
-    pub(super) fn are_done(&self) -> bool {
+    pub(crate) fn are_done(&self) -> bool {
         self.queued.load(Ordering::Acquire) == 0
     }
 
-    pub(super) fn downgrade(&self) -> WeakCommands {
+    pub(crate) fn downgrade(&self) -> WeakCommands {
         WeakCommands { sender: self.sender.downgrade(), queued: Arc::clone(&self.queued) }
     }
 }
 
 impl WeakCommands {
-    pub(super) fn upgrade(&self) -> Option<Commands> {
+    pub(crate) fn upgrade(&self) -> Option<Commands> {
         Some(Commands { sender: self.sender.upgrade()?, queued: Arc::clone(&self.queued) })
     }
 
     /// A command that may make room has been obeyed.
-    pub(super) fn obeyed(&self) {
+    pub(crate) fn obeyed(&self) {
         self.queued.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::linux::socket;
 
 /// What is left of a flow after its connection: perhaps a socket with data on its way.
-pub(crate) enum Lingering {
+pub enum Lingering {
     /// Nothing is to be waited for.
     Nothing,
     /// All data leaves before the class goes.
@@ -27,7 +27,7 @@ const STEP: Duration = Duration::from_millis(5);
 
 impl Lingering {
     /// What there is to wait for: nothing where the peer has everything already.
-    pub(super) fn left(self) -> Self {
+    pub(crate) fn left(self) -> Self {
         let over = match &self {
             Self::Nothing => true,
             Self::Tcp(stream) => is_over(&**stream),
@@ -37,7 +37,7 @@ impl Lingering {
     }
 
     /// Waits until the peer has everything, or long enough.
-    pub(crate) async fn finish(self) {
+    pub async fn finish(self) {
         match self {
             Self::Nothing => {}
             Self::Tcp(stream) => drained(&*stream).await,
