@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use crate::flowspec::Peak;
+use crate::peak::Peak;
 use crate::tspec::TSpec;
 use crate::units::{Bytes, Rate};
 

@@ -10,11 +10,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::abi::{Abi, FLOWSPEC_SIZE, RawQos, RawWsabuf};
+use crate::direction::Direction;
 use crate::error::FlowspecError;
 use crate::flowspec::Flowspec;
 use crate::invalid::{Invalid, Problem};
 use crate::objects::{Object, RawObjects};
-use crate::qos::{Direction, Qos};
+use crate::qos::Qos;
 use crate::raw::RawFlowspec;
 
 /// QOS and its provider-specific buffer, every bit pattern allowed.

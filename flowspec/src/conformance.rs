@@ -8,7 +8,7 @@
 //! Exact: levels are counted in byte-nanoseconds, so that rate times nanoseconds is whole. Times are
 //! nanoseconds of any clock; nothing here reads one.
 
-use crate::flowspec::Peak;
+use crate::peak::Peak;
 use crate::tspec::TSpec;
 use crate::units::{Bytes, Rate};
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Wsa;
+use crate::wsa::Wsa;
 
 /// An error number of the Linux kernel, as in errno(3).
 ///

@@ -1,7 +1,10 @@
 //! What is wrong with a flowspec: the field, its value, and why.
 
+use crate::direction::Direction;
 use crate::raw::POSITIVE_INFINITY_RATE;
-use crate::{Bytes, Direction, Rate, ServiceType, Wsa};
+use crate::service::ServiceType;
+use crate::units::{Bytes, Rate};
+use crate::wsa::Wsa;
 
 /// Why a flowspec is not valid. Names the field; [`wsa`](Self::wsa) gives the WSA_QOS_* status.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

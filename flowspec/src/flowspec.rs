@@ -1,13 +1,13 @@
 //! A flowspec whose fields are values: absent is absent, infinite is infinite.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::error::FlowspecError;
-use crate::qos::Direction;
 use crate::raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
-use crate::service::{Place, Service, ServiceType};
-use crate::tspec::TSpec;
+use crate::service::{Service, ServiceType};
 use crate::units::{Bytes, Micros, Rate};
+
+pub use crate::peak::Peak;
 
 /// What one direction of a flow asks for.
 ///
@@ -51,15 +51,6 @@ pub struct Flowspec {
     /// SERVICE_NO_QOS_SIGNALING: the network is not told.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_qos_signaling: bool,
-}
-
-/// p: the ceiling inside a burst.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Peak {
-    /// This much.
-    Finite(Rate),
-    /// No ceiling.
-    Infinite,
 }
 
 impl Flowspec {
@@ -130,22 +121,6 @@ impl Flowspec {
         Service { service_type, no_traffic_control, no_qos_signaling }
     }
 
-    /// What can be told without an interface: whether the service type may be said in this direction,
-    /// and whether the fields agree with each other.
-    ///
-    /// - **Errors**: as [`TSpec::new`](crate::TSpec::new), but for the MTU; a misplaced service type.
-    #[inline]
-    pub fn check(&self, direction: Direction) -> Result<(), FlowspecError> {
-        let place = match direction {
-            Direction::Sending => Place::Sending,
-            Direction::Receiving => Place::Receiving,
-        };
-        if !self.service_type.is_legal(place) {
-            return Err(FlowspecError::ServiceMisplaced { service: self.service_type, direction });
-        }
-        TSpec::new(self, direction, Bytes::MAX).map(drop)
-    }
-
     /// Writes Winsock's form.
     ///
     /// - **Errors**: a value that 32 bits cannot hold or that would read as a sentinel; a reserved rate, for
@@ -191,35 +166,6 @@ fn field(name: &'static str, value: Option<u64>, limit: u32) -> Result<u32, Flow
     }
 }
 
-impl Serialize for Peak {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Finite(rate) => rate.serialize(serializer),
-            Self::Infinite => serializer.serialize_str("infinite"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Peak {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "an integer in bytes per second or \"infinite\"")]
-        enum Form {
-            Finite(Rate),
-            Infinite(Infinite),
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        enum Infinite {
-            Infinite,
-        }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Finite(rate) => Self::Finite(rate),
-            Form::Infinite(Infinite::Infinite) => Self::Infinite,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,20 +198,6 @@ mod tests {
     fn only_the_peak_is_infinite() {
         let raw = RawFlowspec { token_rate: POSITIVE_INFINITY_RATE, ..RawFlowspec::unspecified(2) };
         assert_eq!(Flowspec::from_raw(&raw), Err(FlowspecError::InfiniteTokenRate));
-    }
-
-    #[test]
-    fn what_needs_no_interface_is_checked_without_one() {
-        let check = |spec: Flowspec| spec.check(Direction::Receiving).map_err(|error| error.field());
-        assert_eq!(check(Flowspec::BEST_EFFORT), Ok(()));
-        assert_eq!(check(Flowspec::new(ServiceType::Guaranteed)), Ok(()));
-        assert_eq!(check(Flowspec::new(ServiceType::GeneralInformation)), Err("service_type"));
-        let jumbo =
-            Flowspec { max_sdu_size: Some(Bytes::new(1 << 20)), ..Flowspec::new(ServiceType::Guaranteed) };
-        assert_eq!(check(jumbo), Ok(()), "no MTU is known");
-        let mut small = Flowspec::guaranteed(Rate::new(1), Bytes::new(10));
-        small.minimum_policed_size = Some(Bytes::new(11));
-        assert_eq!(check(small), Err("minimum_policed_size"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The grammar of quantities: a decimal number, then a unit of its kind, exactly.
 
-use crate::units::UnitError;
+use crate::unit_error::UnitError;
 
 /// What the four parsers share.
 pub(crate) struct Kind {

@@ -4,7 +4,7 @@
 //! are in 128 bits; where even those overflow, far outside RFC 2210's ranges, there is no answer.
 //! Source: RFC 2212; the letters are its own.
 
-use crate::flowspec::Peak;
+use crate::peak::Peak;
 use crate::tspec::TSpec;
 use crate::units::{Bytes, Micros, Rate};
 

@@ -7,7 +7,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::flowspec::{Flowspec, Peak};
+use crate::flowspec::Flowspec;
 use crate::service::UnknownServiceType;
 use crate::units::UnitError;
 
@@ -46,26 +46,6 @@ const FIELDS: [&str; 8] = [
     "minimum_policed_size",
     "reserved_rate",
 ];
-
-impl fmt::Display for Peak {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Finite(rate) => rate.fmt(f),
-            Self::Infinite => f.pad("infinite"),
-        }
-    }
-}
-
-impl FromStr for Peak {
-    type Err = UnitError;
-
-    fn from_str(text: &str) -> Result<Self, UnitError> {
-        match text.trim() {
-            "infinite" => Ok(Self::Infinite),
-            rate => rate.parse().map(Self::Finite),
-        }
-    }
-}
 
 impl fmt::Display for Flowspec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,7 +126,7 @@ fn raise(field: &'static str, flag: &mut bool) -> Result<(), FlowspecTextError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Bytes, Rate, ServiceType};
+    use crate::{Bytes, Peak, Rate, ServiceType};
 
     #[test]
     fn words_are_read_and_shown() {

@@ -1,9 +1,10 @@
 //! TSpec: what a source promises about its own traffic, with every default decided.
 
+use crate::direction::Direction;
 use crate::error::FlowspecError;
-use crate::flowspec::{Flowspec, Peak};
-use crate::qos::Direction;
-use crate::service::ServiceType;
+use crate::flowspec::Flowspec;
+use crate::peak::Peak;
+use crate::service::{Place, ServiceType};
 use crate::units::{Bytes, Micros, Rate};
 
 /// A token bucket with a peak: (r, b, p, m, M), all known.
@@ -159,6 +160,24 @@ impl TSpec {
     }
 }
 
+impl Flowspec {
+    /// What can be told without an interface: whether the service type may be said in this direction,
+    /// and whether the fields agree with each other.
+    ///
+    /// - **Errors**: as [`TSpec::new`](TSpec::new), but for the MTU; a misplaced service type.
+    #[inline]
+    pub fn check(&self, direction: Direction) -> Result<(), FlowspecError> {
+        let place = match direction {
+            Direction::Sending => Place::Sending,
+            Direction::Receiving => Place::Receiving,
+        };
+        if !self.service_type.is_legal(place) {
+            return Err(FlowspecError::ServiceMisplaced { service: self.service_type, direction });
+        }
+        TSpec::new(self, direction, Bytes::MAX).map(drop)
+    }
+}
+
 fn nonzero<T: PartialEq + Copy>(
     field: &'static str,
     value: Option<T>,
@@ -297,6 +316,20 @@ mod tests {
         };
         assert_eq!(tspec(1000).rate_with_header(Bytes::new(14)), Rate::new(1014));
         assert_eq!(tspec(64).rate_with_header(Bytes::new(14)), Rate::new(1219));
+    }
+
+    #[test]
+    fn what_needs_no_interface_is_checked_without_one() {
+        let check = |spec: Flowspec| spec.check(Direction::Receiving).map_err(|error| error.field());
+        assert_eq!(check(Flowspec::BEST_EFFORT), Ok(()));
+        assert_eq!(check(Flowspec::new(ServiceType::Guaranteed)), Ok(()));
+        assert_eq!(check(Flowspec::new(ServiceType::GeneralInformation)), Err("service_type"));
+        let jumbo =
+            Flowspec { max_sdu_size: Some(Bytes::new(1 << 20)), ..Flowspec::new(ServiceType::Guaranteed) };
+        assert_eq!(check(jumbo), Ok(()), "no MTU is known");
+        let mut small = Flowspec::guaranteed(Rate::new(1), Bytes::new(10));
+        small.minimum_policed_size = Some(Bytes::new(11));
+        assert_eq!(check(small), Err("minimum_policed_size"));
     }
 
     proptest::proptest! {

@@ -45,7 +45,7 @@ pub enum Due {
 /// A token bucket with an optional peak: bytes of IP datagrams in, permission out.
 ///
 /// The same calls with the same moments give the same answers. A moment that lies before the last
-/// one counts as the last one. Implementations agree to within one byte of [`Bucket`](crate::Bucket),
+/// one counts as the last one. Implementations agree to within one byte of `Bucket`,
 /// which is exact.
 pub trait Limiter: Send {
     /// When `size` bytes may leave, if nothing else does before.

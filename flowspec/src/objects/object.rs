@@ -10,8 +10,9 @@ use crate::wsa::Wsa;
 
 use super::adspec::Adspec;
 use super::object_type;
-use super::pointer::{Hex, Pointee};
-use super::reserve::{PolicyInfo, ReserveInfo};
+use super::pointer::Pointee;
+use super::policy::PolicyInfo;
+use super::reserve::ReserveInfo;
 
 /// A provider-specific object.
 ///
@@ -106,17 +107,6 @@ pub struct DiffservRule {
     pub conforming_user_priority: u8,
     /// NonConformingUserPriority, 0 to 7.
     pub nonconforming_user_priority: u8,
-}
-
-/// A policy element: who asks, in a form that its type names. Source: RSVP_POLICY, `qossp.h`; RFC 2750.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyElement {
-    /// Type; 0 is reserved.
-    #[serde(rename = "type")]
-    pub element_type: u16,
-    /// Info: what follows Len and Type.
-    pub info: Hex,
 }
 
 impl Object {

@@ -1,7 +1,5 @@
 //! From bytes to meanings.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-
 use crate::abi::{Abi, FLOWSPEC_SIZE, le_u32};
 use crate::buffer::{LONGEST_PROVIDER_SPECIFIC, QosBytes, checked_flowspec, invalid_flowspec};
 use crate::invalid::{Invalid, Problem};
@@ -10,18 +8,16 @@ use crate::units::Rate;
 
 use super::adspec::GuaranteedParams;
 use super::adspec::{Adspec, CONTROL_SERVICE_SIZE, ControlService, GENERAL_PARAMS_SIZE, GeneralParams};
-use super::object::{DiffservRule, Object, PolicyElement, ShapeDiscardMode};
+use super::object::{DiffservRule, Object, ShapeDiscardMode};
 use super::object_type;
 use super::pointer::{Hex, Lead, Outside, Pointee, Tail};
-use super::reserve::{FILTERSPEC_SIZE, FilterSpec, FlowDescriptor, PolicyInfo, ReserveInfo, Style};
+use super::policy::{PolicyElement, PolicyInfo};
+use super::reserve::{FILTERSPEC_SIZE, FilterSpec, FlowDescriptor, ReserveInfo, Style, descriptor_size};
+use super::socket_address::socket_address;
 use super::walk::{HEADER_SIZE, RawObject};
 
 /// WCHAR[256].
 const FRIENDLY_NAME_UNITS: usize = 256;
-
-/// Winsock's address families, which are not Linux's.
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 23;
 
 impl Object {
     /// Every object of a buffer, in order.
@@ -401,14 +397,6 @@ impl Body<'_> {
     }
 }
 
-/// FLOWDESCRIPTOR's size.
-pub(super) const fn descriptor_size(abi: Abi) -> usize {
-    match abi {
-        Abi::Win32 => 40,
-        Abi::Win64 => 48,
-    }
-}
-
 fn flow_descriptor(
     bytes: &[u8],
     offset: usize,
@@ -453,48 +441,6 @@ fn flow_descriptor(
         })
     });
     Ok(FlowDescriptor { flowspec, filter_list: Some(Pointee::Inside(filters.collect::<Result<_, _>>()?)) })
-}
-
-/// `sockaddr_in` or `sockaddr_in6`, by its family and length.
-fn socket_address(bytes: &[u8]) -> Result<SocketAddr, &'static str> {
-    let &[f0, f1, p0, p1, ..] = bytes else {
-        return Err("a socket address takes 16 bytes (IPv4) or 28 (IPv6)");
-    };
-    let port = u16::from_be_bytes([p0, p1]);
-    match (u16::from_le_bytes([f0, f1]), bytes.len()) {
-        (AF_INET, 16) => {
-            let address = Ipv4Addr::new(bytes[4], bytes[5], bytes[6], bytes[7]);
-            Ok(SocketAddr::new(IpAddr::V4(address), port))
-        }
-        (AF_INET6, 28) => {
-            let mut octets = [0; 16];
-            octets.copy_from_slice(&bytes[8..24]);
-            let flow = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-            Ok(SocketAddrV6::new(Ipv6Addr::from(octets), port, flow, le_u32(bytes, 24)).into())
-        }
-        _ => Err("a socket address has family 2 and 16 bytes (IPv4), or family 23 and 28 bytes (IPv6)"),
-    }
-}
-
-/// The bytes of a socket address, as Winsock has them.
-pub(super) fn socket_address_bytes(address: &SocketAddr) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(28);
-    match address {
-        SocketAddr::V4(v4) => {
-            bytes.extend(AF_INET.to_le_bytes());
-            bytes.extend(v4.port().to_be_bytes());
-            bytes.extend(v4.ip().octets());
-            bytes.extend([0; 8]);
-        }
-        SocketAddr::V6(v6) => {
-            bytes.extend(AF_INET6.to_le_bytes());
-            bytes.extend(v6.port().to_be_bytes());
-            bytes.extend(v6.flowinfo().to_be_bytes());
-            bytes.extend(v6.ip().octets());
-            bytes.extend(v6.scope_id().to_le_bytes());
-        }
-    }
-    bytes
 }
 
 fn pointer(bytes: &[u8], at: usize, abi: Abi) -> u64 {

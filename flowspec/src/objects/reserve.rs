@@ -4,10 +4,11 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::abi::Abi;
 use crate::flowspec::Flowspec;
 
-use super::object::PolicyElement;
 use super::pointer::Pointee;
+use super::policy::PolicyInfo;
 
 /// RSVP_RESERVE_INFO. Source: `qossp.h`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -24,14 +25,6 @@ pub struct ReserveInfo {
     /// FlowDescList; absent where NumFlowDesc is zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow_desc_list: Option<Pointee<Vec<FlowDescriptor>>>,
-}
-
-/// RSVP_POLICY_INFO. Source: `qossp.h`.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyInfo {
-    /// PolicyElement.
-    pub policy_elements: Vec<PolicyElement>,
 }
 
 /// Whose reservations are shared with whom. Source: RFC 2205 section 1.3; `qossp.h`.
@@ -102,6 +95,14 @@ pub enum FilterSpec {
 
 /// RSVP_FILTERSPEC's size in both ABIs.
 pub(super) const FILTERSPEC_SIZE: usize = 24;
+
+/// FLOWDESCRIPTOR's size.
+pub(super) const fn descriptor_size(abi: Abi) -> usize {
+    match abi {
+        Abi::Win32 => 40,
+        Abi::Win64 => 48,
+    }
+}
 
 impl Style {
     /// Every style, in the order of their values, which begin at 0.

@@ -5,11 +5,12 @@ use crate::invalid::{Invalid, Problem};
 use crate::raw::RawFlowspec;
 
 use super::adspec::{Adspec, CONTROL_SERVICE_SIZE};
-use super::object::{Object, PolicyElement};
+use super::object::Object;
 use super::object_type;
 use super::pointer::Pointee;
-use super::read::{descriptor_size, socket_address_bytes};
-use super::reserve::{FlowDescriptor, ReserveInfo};
+use super::policy::PolicyElement;
+use super::reserve::{FlowDescriptor, ReserveInfo, descriptor_size};
+use super::socket_address::socket_address_bytes;
 use super::walk::HEADER_SIZE;
 
 impl Object {

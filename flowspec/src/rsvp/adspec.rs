@@ -4,9 +4,10 @@ use crate::guaranteed::ErrorTerms;
 use crate::invalid::{Invalid, Problem};
 use crate::units::{Bytes, Micros, Rate};
 
+use super::codes::{CONTROLLED_LOAD, GENERAL, GUARANTEED, LARGEST_RATE, parameter};
 use super::single::{Rounding, Single};
+use super::tspec::finite;
 use super::words::{Block, Words};
-use super::{CONTROLLED_LOAD, GENERAL, GUARANTEED, LARGEST_RATE, finite, parameter};
 
 /// ADSPEC. Services that are not known are passed over. Source: RFC 2210 section 3.3.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -4,9 +4,10 @@ use crate::invalid::{Invalid, Problem};
 use crate::tspec::TSpec;
 use crate::units::{Micros, Rate};
 
+use super::codes::{CLASS_ADSPEC, CLASS_FLOWSPEC, CLASS_SENDER_TSPEC, HEADER, INTSERV};
+use super::codes::{GUARANTEED_RSPEC, LARGEST_RATE, TOKEN_BUCKET_TSPEC};
 use super::single::{Rounding, Single};
-use super::{CLASS_ADSPEC, CLASS_FLOWSPEC, CLASS_SENDER_TSPEC, HEADER, INTSERV, LARGEST_RATE};
-use super::{GUARANTEED_RSPEC, RSpec, RawTspec, TOKEN_BUCKET_TSPEC, finite};
+use super::tspec::{RSpec, RawTspec, finite};
 
 /// The words behind both headers.
 pub(super) struct Words<'a> {

@@ -1,0 +1,24 @@
+//! RSVP_POLICY_INFO: the policy elements of a request.
+
+use serde::{Deserialize, Serialize};
+
+use super::pointer::Hex;
+
+/// RSVP_POLICY_INFO. Source: `qossp.h`.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyInfo {
+    /// PolicyElement.
+    pub policy_elements: Vec<PolicyElement>,
+}
+
+/// A policy element: who asks, in a form that its type names. Source: RSVP_POLICY, `qossp.h`; RFC 2750.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyElement {
+    /// Type; 0 is reserved.
+    #[serde(rename = "type")]
+    pub element_type: u16,
+    /// Info: what follows Len and Type.
+    pub info: Hex,
+}
