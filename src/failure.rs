@@ -3,7 +3,7 @@
 //! Takes what `linux` knows of a failure and carries it unchanged to the decision, the event and the log. Knows no
 //! netlink and no sockets; text is made where a person reads it.
 
-use std::fmt;
+use std::{fmt, io};
 
 use flowspec::{Errno, Wsa};
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,26 @@ pub enum Cause {
 }
 
 impl KernelFailure {
+    /// The failure of this call on this object.
+    pub fn new(call: &str, object: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self { call: call.to_owned(), object: object.into(), cause: cause.into() }
+    }
+
+    /// An answer that is not what the request asks for.
+    pub fn unexpected(call: &str, object: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self::new(call, object, Cause::Unexpected { problem: problem.to_string() })
+    }
+
+    /// Whether the object of the call does not exist.
+    pub fn is_absent(&self) -> bool {
+        matches!(self.errno(), Some(Errno::ENODEV | Errno::ENOENT))
+    }
+
+    /// Whether the process lacks a privilege for the call.
+    pub fn is_permission(&self) -> bool {
+        matches!(self.errno(), Some(Errno::EPERM | Errno::EACCES))
+    }
+
     /// The error number, where the kernel gave one.
     pub fn errno(&self) -> Option<Errno> {
         match &self.cause {
@@ -56,6 +76,22 @@ impl KernelFailure {
     /// The Winsock code: that of the error number, WSAENETDOWN where there is none.
     pub fn wsa(&self) -> Wsa {
         self.errno().map_or(Wsa::Enetdown, Errno::wsa)
+    }
+}
+
+impl From<Errno> for Cause {
+    fn from(errno: Errno) -> Self {
+        Self::Errno { errno, extended_ack: None }
+    }
+}
+
+impl From<io::Error> for Cause {
+    /// The error number, or the error's text where it has none: then the standard library made it, not the kernel.
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(number) => Errno::new(number).into(),
+            None => Self::Unexpected { problem: error.to_string() },
+        }
     }
 }
 
@@ -94,7 +130,7 @@ mod tests {
     #[test]
     fn a_failure_names_call_object_and_cause_and_survives_json() {
         check(
-            Cause::Errno { errno: Errno::EPERM, extended_ack: None },
+            Errno::EPERM.into(),
             "RTM_NEWTCLASS (eth0 6771:100): Operation not permitted (EPERM)",
             Wsa::Eacces,
         );
@@ -113,5 +149,30 @@ mod tests {
             "RTM_NEWTCLASS (eth0 6771:100): no message in the answer",
             Wsa::Enetdown,
         );
+    }
+
+    #[test]
+    fn an_io_error_keeps_its_number_or_its_text() {
+        assert_eq!(Cause::from(io::Error::from_raw_os_error(17)), Cause::from(Errno::EEXIST));
+        let text = Cause::Unexpected { problem: "ended early".into() };
+        assert_eq!(Cause::from(io::Error::other("ended early")), text);
+    }
+
+    #[test]
+    fn absence_and_missing_privileges_are_told_apart() {
+        let of = |cause: Cause| {
+            let failure = KernelFailure::new("RTM_GETLINK", "eth0", cause);
+            (failure.is_absent(), failure.is_permission())
+        };
+        for (errno, expected) in [
+            (Errno::ENODEV, (true, false)),
+            (Errno::ENOENT, (true, false)),
+            (Errno::EPERM, (false, true)),
+            (Errno::EACCES, (false, true)),
+            (Errno::EEXIST, (false, false)),
+        ] {
+            assert_eq!(of(errno.into()), expected, "{errno}");
+        }
+        assert_eq!(of(Cause::Timeout { seconds: 10 }), (false, false));
     }
 }

@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{inside, lab, policy};
-use flowspec::{Bytes, Flowspec, Qos, Rate, Wsa};
+use flowspec::{Bytes, Errno, Flowspec, Qos, Rate, Wsa};
 use gqos::connect::{AcceptError, Ask, ConnectError, Host};
+use gqos::failure::Cause;
 use gqos::lab::{CLIENT_V4, CLIENT_V6, Network};
 use gqos::linux::{Netlink, RootQdisc};
-use gqos::tc::{Change, Handle, HtbClass, Op, Shape, Tree};
+use gqos::tc::{Bfifo, Change, Handle, HtbClass, Op, Shape, Tree};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -440,7 +441,7 @@ fn a_change_that_fails_half_way_is_undone() {
         // The class is there already.
         change.ops.push(change.ops[1]);
         let error = netlink.apply(index, &change).await.unwrap_err();
-        assert_eq!(error.errno(), Some(17), "EEXIST: {error}");
+        assert_eq!(error.errno(), Some(Errno::EEXIST), ": {error}");
         assert!(
             error.to_string().contains("RTM_NEWTCLASS (tc class add parent 6771: classid 6771:1"),
             "{error}"
@@ -448,6 +449,22 @@ fn a_change_that_fails_half_way_is_undone() {
         netlink.root(index).await.unwrap()
     };
     assert_eq!(network.server.run(work).unwrap(), RootQdisc::Default, "nothing of it is left");
+}
+
+#[test]
+fn a_refused_request_carries_the_kernels_explanation() {
+    let Some(network) = lab(100) else { return };
+    let work = async move {
+        let netlink = Netlink::open().unwrap();
+        let index = netlink.link_by_name("eth0").await.unwrap().index;
+        let add = || netlink.add_qdisc(index, Handle::ROOT, Handle::new(1, 0), Bfifo::KIND, vec![0, 0, 1, 0]);
+        add().await.unwrap();
+        add().await.unwrap_err()
+    };
+    let failure = network.server.run(work).unwrap();
+    assert_eq!(failure.call, "RTM_NEWQDISC");
+    let extended_ack = Some("Exclusivity flag on, cannot modify".to_owned());
+    assert_eq!(failure.cause, Cause::Errno { errno: Errno::EEXIST, extended_ack }, "{failure}");
 }
 
 #[test]

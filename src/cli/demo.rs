@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use flowspec::Rate;
+use gqos::failure::KernelFailure;
 use gqos::lab::demo::{self, DemoError, Options, Outcome, Rung};
 use gqos::lab::media::Media;
 use gqos::lab::report;
-use gqos::linux::{LinuxError, namespace};
+use gqos::linux::namespace;
 use gqos::policy::{Policy, Source};
 
 use super::demo_table::{Live, summary};
@@ -199,6 +200,6 @@ const FEATURES: &str = "the demo's network needs veth links, IP forwarding and t
 
 const WITHOUT: &str = "the demo's network namespaces need CAP_SYS_ADMIN and CAP_NET_ADMIN (root, or an unprivileged user namespace); `gqos check` and the library with enforcement = \"user-space\" work without";
 
-fn unprivileged(error: &LinuxError) -> anyhow::Error {
+fn unprivileged(error: &KernelFailure) -> anyhow::Error {
     anyhow!("{error}").context(WITHOUT)
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use clap::ValueEnum;
+use gqos::failure::KernelFailure;
 use gqos::lab::{self, transfer::Transfer};
-use gqos::linux::{LinuxError, namespace};
+use gqos::linux::namespace;
 use gqos::policy::{Place, Policy, Source};
 use gqos::scenario::{self, Coverage, Laboratory, Report, Sending, Suite, Verdict, run_test};
 use regex_lite::Regex;
@@ -390,7 +391,7 @@ impl File {
 
 /// Makes sure that a private network can be made, before anything is run.
 fn prepare_lab() -> Result<(), Failure> {
-    let failure = |error: LinuxError| {
+    let failure = |error: KernelFailure| {
         let code = if error.is_permission() { NO_PRIVILEGE } else { OS_ERROR };
         let error = anyhow!("{error}").context(
             "--lab needs CAP_SYS_ADMIN and CAP_NET_ADMIN (root, or an unprivileged user namespace); without it everything but transfers is tested",

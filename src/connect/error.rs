@@ -7,7 +7,7 @@ use flowspec::Wsa;
 use shaper::NoRoom;
 
 use crate::admission::Decision;
-use crate::linux::LinuxError;
+use crate::failure::KernelFailure;
 
 /// Why there is no connection. What was reserved has been given back.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum ConnectError {
     },
     /// The kernel refused something else.
     #[error(transparent)]
-    Linux(#[from] LinuxError),
+    Linux(#[from] KernelFailure),
     /// The host's manager has stopped.
     #[error("the manager has stopped")]
     Stopped,
@@ -57,10 +57,8 @@ impl ConnectError {
             Self::NoRoom(_) => Wsa::Eopnotsupp,
             Self::State { .. } => Wsa::Einval,
             Self::Socket { cause, .. } => of_io(cause),
-            Self::Linux(LinuxError::Call { cause, .. }) => of_io(cause),
-            Self::Linux(LinuxError::Timeout { .. } | LinuxError::Unexpected { .. }) | Self::Stopped => {
-                Wsa::Enetdown
-            }
+            Self::Linux(failure) => failure.wsa(),
+            Self::Stopped => Wsa::Enetdown,
         }
     }
 }

@@ -18,7 +18,8 @@ use crate::engine::core::{Caller, Core, Rooms, lock};
 use crate::engine::driver::Driver;
 use crate::engine::routes::Ways;
 use crate::engine::{Granted, InterfaceReport, Lingering};
-use crate::linux::{Link, LinuxError, Netlink};
+use crate::failure::KernelFailure;
+use crate::linux::{Link, Netlink};
 use crate::manager::{Admitted, Answer, Input};
 use crate::policy::{GroupMode, Policy, Protocol, Subject};
 
@@ -43,10 +44,10 @@ impl Host {
     ///
     /// - **Errors**: netlink cannot be opened. That an interface cannot be programmed is not an error
     ///   here: [`report`](Self::report) and every decision say so.
-    pub async fn start(policy: Arc<Policy>) -> Result<Self, LinuxError> {
+    pub async fn start(policy: Arc<Policy>) -> Result<Self, KernelFailure> {
         if let Some(what) = policy.beyond_a_host() {
             let cause = std::io::Error::new(std::io::ErrorKind::Unsupported, what);
-            return Err(LinuxError::call("start", "the policy", cause));
+            return Err(KernelFailure::new("start", "the policy", cause));
         }
         let netlink = Netlink::open()?;
         let (commands, inbox) = Commands::new();

@@ -11,7 +11,7 @@ use super::lingering::Lingering;
 use super::report::InterfaceReport;
 use super::reservation::Granted;
 use crate::admission::{Decision, Operation};
-use crate::linux::LinuxError;
+use crate::failure::KernelFailure;
 use crate::manager::{Answer, Effect};
 
 /// What the loop is told.
@@ -39,7 +39,7 @@ pub(crate) enum Command {
         sent: Option<u64>,
     },
     Report {
-        reply: oneshot::Sender<Result<Vec<InterfaceReport>, LinuxError>>,
+        reply: oneshot::Sender<Result<Vec<InterfaceReport>, KernelFailure>>,
     },
     Stop {
         reply: oneshot::Sender<()>,

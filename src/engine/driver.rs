@@ -15,7 +15,8 @@ use super::lingering::Lingering;
 use super::meter::Meter;
 use super::report::{InterfaceReport, class_report};
 use crate::admission::{Decision, Operation, Refusal};
-use crate::linux::{Claim, Link, LinkEvent, LinkEvents, LinuxError, Netlink, RootQdisc};
+use crate::failure::KernelFailure;
+use crate::linux::{Claim, Link, LinkEvent, LinkEvents, Netlink, RootQdisc};
 use crate::manager::{Effect, Input, Root, Seen};
 use crate::policy::Enforcement;
 use crate::tc::{HtbRoot, MAJOR};
@@ -244,7 +245,7 @@ impl Driver {
     }
 
     /// Looks at an interface and lets the manager prepare it.
-    pub(crate) async fn look_at(&mut self, link: &Link) -> Result<(), LinuxError> {
+    pub(crate) async fn look_at(&mut self, link: &Link) -> Result<(), KernelFailure> {
         let name = &link.name;
         let policy = Arc::clone(self.core().manager.ledger().policy());
         let enforcement = policy.interface(name).map(|policy| policy.enforcement);
@@ -260,7 +261,7 @@ impl Driver {
     }
 
     /// Claims an interface's root and says what stands there.
-    async fn claim(&mut self, index: u32) -> Result<Root, LinuxError> {
+    async fn claim(&mut self, index: u32) -> Result<Root, KernelFailure> {
         Ok(match (Claim::interface(index)?, self.netlink.root(index).await?) {
             (None, _) => Root::Taken(format!("it holds the name @{}", Claim::name(index))),
             (Some(claim), root) => {
@@ -296,7 +297,7 @@ impl Driver {
         });
     }
 
-    async fn report(&self) -> Result<Vec<InterfaceReport>, LinuxError> {
+    async fn report(&self) -> Result<Vec<InterfaceReport>, KernelFailure> {
         let mut reports = Vec::new();
         let interfaces = self.core().manager.interfaces();
         for (interface, index) in interfaces {

@@ -22,7 +22,7 @@ use super::player::START_MS;
 use super::service::{self, DATAGRAM, Rendition, Service};
 use super::viewer::{Shared, Transport, Viewer, Watched, lock};
 use crate::connect::{Ask, ConnectError, Host, What};
-use crate::linux::LinuxError;
+use crate::failure::KernelFailure;
 use crate::policy::{Budget, Capacity, Policy};
 
 /// What the demo is run with.
@@ -177,7 +177,7 @@ pub struct RungProgress {
 pub enum DemoError {
     /// The kernel refused.
     #[error(transparent)]
-    Linux(#[from] LinuxError),
+    Linux(#[from] KernelFailure),
     /// The service could not be started.
     #[error(transparent)]
     Connect(#[from] ConnectError),

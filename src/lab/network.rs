@@ -16,8 +16,9 @@ use flowspec::{Bytes, Micros, Rate};
 use tokio::runtime::{Builder, Handle as Runtime};
 use tokio::sync::oneshot;
 
+use crate::failure::KernelFailure;
+use crate::linux::Netlink;
 use crate::linux::namespace::{self, Namespace};
-use crate::linux::{LinuxError, Netlink};
 use crate::tc::{Handle, Tbf};
 
 /// The server's address.
@@ -67,7 +68,7 @@ impl Network {
     /// Makes both hosts and a wire of this rate, link headers included.
     ///
     /// - **Errors**: what the kernel refused, and on what.
-    pub fn new(link: Rate) -> Result<Self, LinuxError> {
+    pub fn new(link: Rate) -> Result<Self, KernelFailure> {
         let (server, client, wire) = (Site::new("server")?, Site::new("client")?, Site::new("wire")?);
         let to_wire = wire.namespace.as_fd().as_raw_fd();
         for (site, peer) in [(&server, "wire0"), (&client, "wire1")] {
@@ -120,7 +121,7 @@ impl Site {
     /// A host without interfaces but its loopback.
     ///
     /// - **Errors**: the namespace, the thread or its runtime cannot be made.
-    pub fn new(name: &str) -> Result<Self, LinuxError> {
+    pub fn new(name: &str) -> Result<Self, KernelFailure> {
         let namespace = Namespace::new()?;
         let entered = namespace.duplicate()?;
         let (stop, stopped) = oneshot::channel();
@@ -128,7 +129,7 @@ impl Site {
         let body = move || {
             let runtime = entered.enter().and_then(|()| {
                 let runtime = Builder::new_current_thread().enable_all().build();
-                runtime.map_err(|error| LinuxError::call("epoll_create", "tokio runtime", error))
+                runtime.map_err(|error| KernelFailure::new("epoll_create", "tokio runtime", error))
             });
             match runtime {
                 Ok(runtime) => {
@@ -146,9 +147,9 @@ impl Site {
             }
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-        let thread = thread.map_err(|error| LinuxError::call("clone", format!("thread {name}"), error))?;
+        let thread = thread.map_err(|error| KernelFailure::new("clone", format!("thread {name}"), error))?;
         let gone =
-            || LinuxError::call("clone", format!("thread {name}"), std::io::Error::other("ended early"));
+            || KernelFailure::new("clone", format!("thread {name}"), std::io::Error::other("ended early"));
         let (runtime, thread_id) = started.recv().map_err(|_| gone())??;
         Ok(Self { runtime, thread_id, namespace, stop: Some(stop), thread: Some(thread) })
     }
@@ -156,7 +157,7 @@ impl Site {
     /// Runs a future on the host and waits for its result. Not to be called from a runtime's thread.
     ///
     /// - **Errors**: the future panicked or the host has stopped.
-    pub fn run<F>(&self, future: F) -> Result<F::Output, LinuxError>
+    pub fn run<F>(&self, future: F) -> Result<F::Output, KernelFailure>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -166,7 +167,7 @@ impl Site {
             let _ = send.send(future.await);
         });
         let gone = || {
-            LinuxError::call("run", "a task of the lab", std::io::Error::other("it ended without a result"))
+            KernelFailure::new("run", "a task of the lab", std::io::Error::other("it ended without a result"))
         };
         receive.recv().map_err(|_| gone())
     }
@@ -208,19 +209,19 @@ fn quiet_ipv6() {
     }
 }
 
-fn forward() -> Result<(), LinuxError> {
+fn forward() -> Result<(), KernelFailure> {
     let path = "/proc/sys/net/ipv4/ip_forward";
-    std::fs::write(path, "1").map_err(|error| LinuxError::call("write", path, error))?;
+    std::fs::write(path, "1").map_err(|error| KernelFailure::new("write", path, error))?;
     let path = "/proc/sys/net/ipv6/conf/all/forwarding";
     match std::fs::write(path, "1") {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(LinuxError::call("write", path, error))
+            Err(KernelFailure::new("write", path, error))
         }
         _ => Ok(()),
     }
 }
 
-async fn configure(netlink: &Netlink, index: u32, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<(), LinuxError> {
+async fn configure(netlink: &Netlink, index: u32, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<(), KernelFailure> {
     netlink.set_up(index).await?;
     netlink.add_address(index, v4.into(), 24).await?;
     if has_ipv6() {
@@ -233,7 +234,7 @@ async fn default_route(
     netlink: &Netlink,
     index: u32,
     gateway: (Ipv4Addr, Ipv6Addr),
-) -> Result<(), LinuxError> {
+) -> Result<(), KernelFailure> {
     netlink.add_default_route(index, gateway.0.into()).await?;
     if has_ipv6() {
         netlink.add_default_route(index, gateway.1.into()).await?;

@@ -11,8 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::network::{CLIENT_V4, Network, SERVER_V4};
 use super::service::{CONGESTION_CONTROL, bulk};
 use crate::connect::{Ask, ConnectError, Host};
+use crate::failure::KernelFailure;
 use crate::linux::capture::Tap;
-use crate::linux::{LinuxError, socket};
+use crate::linux::socket;
 use crate::policy::{InterfacePolicy, Policy};
 
 /// What is to be sent.
@@ -39,7 +40,7 @@ pub struct Transfer {
 pub enum TransferError {
     /// The network could not be made, or nothing be heard on it.
     #[error("the private network: {0}")]
-    Network(#[from] LinuxError),
+    Network(#[from] KernelFailure),
     /// No connection was made.
     #[error("the flow: {0}")]
     Connect(#[from] ConnectError),
@@ -71,26 +72,26 @@ pub fn measure(transfer: &Transfer) -> Result<Rate, TransferError> {
     let network = Network::new(transfer.capacity)?;
     network.client.run(async move {
         let listener = TcpListener::bind((CLIENT_V4, PORT)).await;
-        let listener = listener.map_err(|error| LinuxError::call("bind", "the receiver", error))?;
+        let listener = listener.map_err(|error| KernelFailure::new("bind", "the receiver", error))?;
         tokio::spawn(async move {
             if let Ok((stream, _)) = listener.accept().await {
                 discard(stream).await;
             }
         });
-        Ok::<_, LinuxError>(())
+        Ok::<_, KernelFailure>(())
     })??;
     let transfer = transfer.clone();
     network.server.run(async move {
         let listener = TcpListener::bind((SERVER_V4, BULK_PORT)).await;
-        let listener = listener.map_err(|error| LinuxError::call("bind", "the bulk sender", error))?;
+        let listener = listener.map_err(|error| KernelFailure::new("bind", "the bulk sender", error))?;
         tokio::spawn(bulk(listener));
-        Ok::<_, LinuxError>(())
+        Ok::<_, KernelFailure>(())
     })??;
     network.client.run(async move {
         let stream = TcpStream::connect((SERVER_V4, BULK_PORT)).await;
-        let stream = stream.map_err(|error| LinuxError::call("connect", "the bulk sender", error))?;
+        let stream = stream.map_err(|error| KernelFailure::new("connect", "the bulk sender", error))?;
         tokio::spawn(discard(stream));
-        Ok::<_, LinuxError>(())
+        Ok::<_, KernelFailure>(())
     })??;
     network.server.run(async move { send(&transfer).await })?
 }
@@ -124,7 +125,7 @@ async fn send(transfer: &Transfer) -> Result<Rate, TransferError> {
             packets.extend(tap.take(6, PORT, SEGMENT)?);
             let measured = count(&packets, start);
             if began.elapsed() >= whole || bytes.is_some_and(|bytes| measured.1 >= bytes.get()) {
-                return Ok::<_, LinuxError>(measured);
+                return Ok::<_, KernelFailure>(measured);
             }
         }
     };

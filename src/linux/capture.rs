@@ -9,7 +9,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use super::error::LinuxError;
+use crate::failure::KernelFailure;
 
 /// A packet: when it passed, and its IP datagrams' bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,8 +32,8 @@ impl Tap {
     /// Opens a tap on every interface of the calling thread's namespace.
     ///
     /// - **Errors**: `socket` (CAP_NET_RAW is needed) or its options.
-    pub fn open() -> Result<Self, LinuxError> {
-        let failed = |call| move |errno: nix::errno::Errno| LinuxError::call(call, "AF_PACKET", errno);
+    pub fn open() -> Result<Self, KernelFailure> {
+        let failed = |call| move |errno: nix::errno::Errno| KernelFailure::new(call, "AF_PACKET", errno);
         let fd = socket(
             AddressFamily::Packet,
             SockType::Raw,
@@ -51,7 +51,7 @@ impl Tap {
     /// `segment` is the payload of a full segment, for counting the headers of aggregates.
     ///
     /// - **Errors**: `recvmsg`.
-    pub fn take(&self, protocol: u8, port: u16, segment: u64) -> Result<Vec<Packet>, LinuxError> {
+    pub fn take(&self, protocol: u8, port: u16, segment: u64) -> Result<Vec<Packet>, KernelFailure> {
         let mut packets = Vec::new();
         let mut buffer = [0u8; SNAP];
         let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
@@ -61,7 +61,7 @@ impl Tap {
             let received = recvmsg::<LinkAddr>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags);
             let (length, nanos) = match received {
                 Err(nix::errno::Errno::EAGAIN) => return Ok(packets),
-                Err(errno) => return Err(LinuxError::call("recvmsg", "AF_PACKET", errno)),
+                Err(errno) => return Err(KernelFailure::new("recvmsg", "AF_PACKET", errno)),
                 Ok(message) => {
                     let stamp =
                         message.cmsgs().ok().into_iter().flatten().find_map(|control| match control {

@@ -3,7 +3,7 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use super::error::LinuxError;
+use crate::failure::KernelFailure;
 
 /// The right to manage an interface's root qdisc, until dropped.
 ///
@@ -16,14 +16,14 @@ impl Claim {
     /// Claims the interface with this number; nothing where somebody else has.
     ///
     /// - **Errors**: what `bind` answered.
-    pub fn interface(index: u32) -> Result<Option<Self>, LinuxError> {
+    pub fn interface(index: u32) -> Result<Option<Self>, KernelFailure> {
         let name = Self::name(index);
         let address = SocketAddr::from_abstract_name(&name);
         let bound = address.and_then(|address| UnixDatagram::bind_addr(&address));
         match bound {
             Ok(socket) => Ok(Some(Self(socket))),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
-            Err(error) => Err(LinuxError::call("bind", format!("@{name}"), error)),
+            Err(error) => Err(KernelFailure::new("bind", format!("@{name}"), error)),
         }
     }
 

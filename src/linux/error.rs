@@ -1,79 +1,87 @@
-//! What the kernel refused: which call, on which object, with which error.
+//! Errors of the libraries that only `linux` knows, as causes of a [`KernelFailure`].
 
-use std::io;
+use rtnetlink::packet_core::{ErrorMessage, NlasIterator};
 
-/// A call to the kernel that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum LinuxError {
-    /// The kernel answered with an error.
-    #[error("{call} ({object}): {cause}")]
-    Call {
-        /// The call or request, as in its manual page.
-        call: &'static str,
-        /// What it was about.
-        object: String,
-        /// The error.
-        cause: io::Error,
-    },
-    /// The kernel did not answer in time.
-    #[error("{call} ({object}): no answer within {seconds} s")]
-    Timeout {
-        /// The request.
-        call: &'static str,
-        /// What it was about.
-        object: String,
-        /// How long was waited.
-        seconds: u64,
-    },
-    /// The answer is not what was asked for.
-    #[error("{call} ({object}): {problem}")]
-    Unexpected {
-        /// The request.
-        call: &'static str,
-        /// What it was about.
-        object: String,
-        /// What is wrong with the answer.
-        problem: String,
-    },
+use crate::failure::{Cause, KernelFailure};
+
+impl From<nix::errno::Errno> for Cause {
+    fn from(errno: nix::errno::Errno) -> Self {
+        flowspec::Errno::new(errno as i32).into()
+    }
 }
 
-impl LinuxError {
-    /// An error of this call on this object.
-    pub fn call(call: &'static str, object: impl Into<String>, cause: impl Into<io::Error>) -> Self {
-        Self::Call { call, object: object.into(), cause: cause.into() }
+/// NLMSGERR_ATTR_MSG, `linux/netlink.h`: the kernel's explanation, a C string.
+const EXPLANATION: u16 = 1;
+
+/// The header of the request, which an acknowledgement repeats: `struct nlmsghdr`.
+const REQUEST_HEADER: usize = 16;
+
+/// The cause in a negative acknowledgement, with the kernel's explanation where it gives one.
+///
+/// Takes acknowledgements of a socket with NETLINK_CAP_ACK: of the request they repeat the header alone, and the
+/// attributes of NETLINK_EXT_ACK follow it.
+pub(super) fn refused(error: &ErrorMessage) -> Cause {
+    let attributes = error.header.get(REQUEST_HEADER..).unwrap_or_default();
+    let explanation = NlasIterator::new(attributes)
+        .map_while(Result::ok)
+        .find(|attribute| attribute.kind() == EXPLANATION)
+        .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned());
+    let errno = flowspec::Errno::new(error.raw_code().saturating_abs());
+    Cause::Errno { errno, extended_ack: explanation.filter(|text| !text.is_empty()) }
+}
+
+/// The failure of a request that the netlink library has sent.
+pub(super) fn rtnetlink(call: &str, object: &str, error: rtnetlink::Error) -> KernelFailure {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => KernelFailure::new(call, object, refused(&message)),
+        error => KernelFailure::unexpected(call, object, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flowspec::Errno;
+    use std::num::NonZeroI32;
+
+    fn acknowledgement(number: i32, attributes: &[u8]) -> ErrorMessage {
+        let mut message = ErrorMessage::default();
+        message.code = NonZeroI32::new(-number);
+        message.header = [&[0; REQUEST_HEADER], attributes].concat();
+        message
     }
 
-    pub(super) fn unexpected(
-        call: &'static str,
-        object: impl Into<String>,
-        problem: impl Into<String>,
-    ) -> Self {
-        Self::Unexpected { call, object: object.into(), problem: problem.into() }
+    #[track_caller]
+    fn check(number: i32, attributes: &[u8], errno: Errno, extended_ack: Option<&str>) {
+        let extended_ack = extended_ack.map(str::to_owned);
+        assert_eq!(refused(&acknowledgement(number, attributes)), Cause::Errno { errno, extended_ack });
     }
 
-    /// An error of the netlink library, on this request.
-    pub fn from_rtnetlink(call: &'static str, object: &str, error: rtnetlink::Error) -> Self {
-        match error {
-            rtnetlink::Error::NetlinkError(message) => Self::call(call, object, message.to_io()),
-            error => Self::unexpected(call, object, error.to_string()),
-        }
+    /// `tc qdisc add dev lo root handle 1: htb`, twice, kernel 6.18.
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn the_kernels_explanation_is_read_out_of_an_acknowledgement() {
+        #[rustfmt::skip]
+        let attributes = [
+            &[0x27, 0x00, 0x01, 0x00][..],          // length 39, NLMSGERR_ATTR_MSG
+            b"Exclusivity flag on, cannot modify\0", // 35 bytes with the final NUL
+            &[0x00],                                // padding
+        ]
+        .concat();
+        check(17, &attributes, Errno::EEXIST, Some("Exclusivity flag on, cannot modify"));
+        #[rustfmt::skip]
+        let offset = [0x08, 0x00, 0x02, 0x00, 0x24, 0x00, 0x00, 0x00]; // NLMSGERR_ATTR_OFFS
+        let both = [&offset[..], &attributes].concat();
+        check(17, &both, Errno::EEXIST, Some("Exclusivity flag on, cannot modify"));
     }
 
-    /// The errno, where the kernel gave one.
-    pub fn errno(&self) -> Option<i32> {
-        match self {
-            Self::Call { cause, .. } => cause.raw_os_error(),
-            Self::Timeout { .. } | Self::Unexpected { .. } => None,
-        }
-    }
-
-    /// Whether the object does not exist.
-    pub fn is_absent(&self) -> bool {
-        matches!(self.errno(), Some(nix::libc::ENODEV | nix::libc::ENOENT))
-    }
-
-    /// Whether a privilege is missing.
-    pub fn is_permission(&self) -> bool {
-        matches!(self, Self::Call { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
+    #[test]
+    fn an_acknowledgement_without_an_explanation_gives_the_number() {
+        check(2, &[], Errno::ENOENT, None);
+        check(2, &[0xff, 0xff, 0x01, 0x00, b'c', b'u', b't'], Errno::ENOENT, None);
+        check(2, &[0x05, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00], Errno::ENOENT, None);
+        let mut short = acknowledgement(1, &[]);
+        short.header.clear();
+        assert_eq!(refused(&short), Errno::EPERM.into());
     }
 }

@@ -18,7 +18,6 @@ mod resolver;
 pub mod socket;
 
 pub use claim::Claim;
-pub use error::LinuxError;
 pub use memory::{read_memory, write_memory};
 pub use monitor::{LinkEvent, LinkEvents};
 pub use netlink::{ClassState, Link, Netlink, RootQdisc, Route};

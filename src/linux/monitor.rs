@@ -8,8 +8,8 @@ use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::LinkFlags;
 
-use super::error::LinuxError;
 use super::netlink::Netlink;
+use crate::failure::KernelFailure;
 
 /// A link has changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,9 +35,9 @@ impl Netlink {
     ///
     /// - **Errors**: `socket` or `bind`.
     /// - **Source**: rtnetlink(7), RTNLGRP_LINK.
-    pub fn watch_links(&self) -> Result<LinkEvents, LinuxError> {
+    pub fn watch_links(&self) -> Result<LinkEvents, KernelFailure> {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-            .map_err(|error| LinuxError::call("bind", "NETLINK_ROUTE, RTNLGRP_LINK", error))?;
+            .map_err(|error| KernelFailure::new("bind", "NETLINK_ROUTE, RTNLGRP_LINK", error))?;
         tokio::spawn(connection);
         let events = messages.filter_map(|(message, _)| async {
             let NetlinkPayload::InnerMessage(message) = message.payload else { return None };

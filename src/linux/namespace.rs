@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, getegid, geteuid};
 
-use super::error::LinuxError;
+use crate::failure::KernelFailure;
 
 /// A network namespace, held open.
 #[derive(Debug)]
@@ -17,37 +17,38 @@ impl Namespace {
     /// A new, empty namespace. The calling thread stays where it is.
     ///
     /// - **Errors**: `unshare` (CAP_SYS_ADMIN is needed).
-    pub fn new() -> Result<Self, LinuxError> {
+    pub fn new() -> Result<Self, KernelFailure> {
         let made = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)
-                .map_err(|errno| LinuxError::call("unshare", "CLONE_NEWNET", errno))?;
+                .map_err(|errno| KernelFailure::new("unshare", "CLONE_NEWNET", errno))?;
             Self::current()
         });
-        made.join().map_err(|_| LinuxError::unexpected("unshare", "CLONE_NEWNET", "the thread panicked"))?
+        made.join()
+            .map_err(|_| KernelFailure::unexpected("unshare", "CLONE_NEWNET", "the thread panicked"))?
     }
 
     /// The calling thread's namespace.
     ///
     /// - **Errors**: `open`.
-    pub fn current() -> Result<Self, LinuxError> {
+    pub fn current() -> Result<Self, KernelFailure> {
         let path = "/proc/thread-self/ns/net";
-        File::open(path).map(Self).map_err(|error| LinuxError::call("open", path, error))
+        File::open(path).map(Self).map_err(|error| KernelFailure::new("open", path, error))
     }
 
     /// The same namespace, held once more.
     ///
     /// - **Errors**: `dup`.
-    pub fn duplicate(&self) -> Result<Self, LinuxError> {
-        self.0.try_clone().map(Self).map_err(|error| LinuxError::call("dup", "network namespace", error))
+    pub fn duplicate(&self) -> Result<Self, KernelFailure> {
+        self.0.try_clone().map(Self).map_err(|error| KernelFailure::new("dup", "network namespace", error))
     }
 
     /// Moves the calling thread into the namespace. Sockets belong to the namespace of the thread
     /// that opened them.
     ///
     /// - **Errors**: `setns`.
-    pub fn enter(&self) -> Result<(), LinuxError> {
+    pub fn enter(&self) -> Result<(), KernelFailure> {
         setns(&self.0, CloneFlags::CLONE_NEWNET)
-            .map_err(|errno| LinuxError::call("setns", "network namespace", errno))
+            .map_err(|errno| KernelFailure::new("setns", "network namespace", errno))
     }
 }
 
@@ -75,17 +76,17 @@ pub fn may_unshare() -> bool {
 /// without any privilege. Has to come before the process has a second thread.
 ///
 /// - **Errors**: `unshare` where the kernel or the administrator forbids it, `write` of the maps.
-pub fn become_root() -> Result<(), LinuxError> {
+pub fn become_root() -> Result<(), KernelFailure> {
     let (uid, gid): (Uid, Gid) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER)
-        .map_err(|errno| LinuxError::call("unshare", "CLONE_NEWUSER", errno))?;
+        .map_err(|errno| KernelFailure::new("unshare", "CLONE_NEWUSER", errno))?;
     let maps = [
         ("/proc/self/setgroups", "deny".to_owned()),
         ("/proc/self/uid_map", format!("0 {uid} 1")),
         ("/proc/self/gid_map", format!("0 {gid} 1")),
     ];
     for (path, text) in maps {
-        std::fs::write(path, text).map_err(|error| LinuxError::call("write", path, error))?;
+        std::fs::write(path, text).map_err(|error| KernelFailure::new("write", path, error))?;
     }
     Ok(())
 }

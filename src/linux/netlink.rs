@@ -14,8 +14,10 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
 use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2};
+use rtnetlink::sys::AsyncSocket as _;
 
-use super::error::LinuxError;
+use super::error;
+use crate::failure::{Cause, KernelFailure};
 use crate::tc::{Bfifo, Change, Handle, HtbClass, HtbRoot, Op};
 
 /// A connection to the kernel's routing and traffic control, in the namespace of the thread that
@@ -80,9 +82,15 @@ impl Netlink {
     /// Opens a connection and lets the current tokio runtime serve it.
     ///
     /// - **Errors**: `socket` or `bind`.
-    pub fn open() -> Result<Self, LinuxError> {
-        let (connection, handle, _) = rtnetlink::new_connection()
-            .map_err(|error| LinuxError::call("socket", "NETLINK_ROUTE", error))?;
+    pub fn open() -> Result<Self, KernelFailure> {
+        let (mut connection, handle, _) = rtnetlink::new_connection()
+            .map_err(|error| KernelFailure::new("socket", "NETLINK_ROUTE", error))?;
+        // Explanations follow the repeated request in an acknowledgement, which is only its header by the first of
+        // these options. A kernel older than 4.12 explains nothing.
+        let socket = connection.socket_mut().socket_mut();
+        if socket.set_cap_ack(true).is_ok() {
+            let _ = socket.set_ext_ack(true);
+        }
         tokio::spawn(connection);
         Ok(Self { handle })
     }
@@ -95,7 +103,7 @@ impl Netlink {
     /// An interface by its number.
     ///
     /// - **Errors**: there is none, or the kernel's error.
-    pub async fn link(&self, index: u32) -> Result<Link, LinuxError> {
+    pub async fn link(&self, index: u32) -> Result<Link, KernelFailure> {
         let object = format!("interface {index}");
         let messages = self.handle.link().get().match_index(index).execute();
         Self::one_link(messages, &object).await
@@ -104,7 +112,7 @@ impl Netlink {
     /// An interface by its name.
     ///
     /// - **Errors**: there is none, or the kernel's error.
-    pub async fn link_by_name(&self, name: &str) -> Result<Link, LinuxError> {
+    pub async fn link_by_name(&self, name: &str) -> Result<Link, KernelFailure> {
         let messages = self.handle.link().get().match_name(name).execute();
         Self::one_link(messages, name).await
     }
@@ -112,11 +120,11 @@ impl Netlink {
     async fn one_link(
         messages: impl futures_util::Stream<Item = Result<LinkMessage, rtnetlink::Error>>,
         object: &str,
-    ) -> Result<Link, LinuxError> {
+    ) -> Result<Link, KernelFailure> {
         let messages = std::pin::pin!(messages);
         let message = in_time(GET_LINK, object, messages.into_future()).await?.0;
-        let message = message.ok_or_else(|| LinuxError::unexpected(GET_LINK, object, "no answer"))?;
-        let message = message.map_err(|error| LinuxError::from_rtnetlink(GET_LINK, object, error))?;
+        let message = message.ok_or_else(|| KernelFailure::unexpected(GET_LINK, object, "no answer"))?;
+        let message = message.map_err(|failure| error::rtnetlink(GET_LINK, object, failure))?;
         let mut link =
             Link { index: message.header.index, name: String::new(), mtu: Bytes::ZERO, speed: None };
         for attribute in message.attributes {
@@ -133,7 +141,7 @@ impl Netlink {
     /// The interface by which packets to this address leave.
     ///
     /// - **Errors**: `ENETUNREACH` and the like, as the kernel gives them.
-    pub async fn route(&self, peer: IpAddr) -> Result<Route, LinuxError> {
+    pub async fn route(&self, peer: IpAddr) -> Result<Route, KernelFailure> {
         let object = format!("to {peer}");
         let message = match peer.to_canonical() {
             IpAddr::V4(v4) => {
@@ -145,8 +153,8 @@ impl Netlink {
         };
         let mut routes = std::pin::pin!(self.handle.route().get(message).execute());
         let route = in_time(GET_ROUTE, &object, routes.try_next()).await?;
-        let route = route.map_err(|error| LinuxError::from_rtnetlink(GET_ROUTE, &object, error))?;
-        let route = route.ok_or_else(|| LinuxError::unexpected(GET_ROUTE, &object, "no answer"))?;
+        let route = route.map_err(|failure| error::rtnetlink(GET_ROUTE, &object, failure))?;
+        let route = route.ok_or_else(|| KernelFailure::unexpected(GET_ROUTE, &object, "no answer"))?;
         let (mut index, mut source) = (None, None);
         for attribute in route.attributes {
             match attribute {
@@ -156,15 +164,15 @@ impl Netlink {
                 _ => {}
             }
         }
-        let index =
-            index.ok_or_else(|| LinuxError::unexpected(GET_ROUTE, &object, "no interface in the answer"))?;
+        let index = index
+            .ok_or_else(|| KernelFailure::unexpected(GET_ROUTE, &object, "no interface in the answer"))?;
         Ok(Route { index, source })
     }
 
     /// What stands at the root of an interface.
     ///
     /// - **Errors**: the kernel's.
-    pub async fn root(&self, index: u32) -> Result<RootQdisc, LinuxError> {
+    pub async fn root(&self, index: u32) -> Result<RootQdisc, KernelFailure> {
         let object = format!("interface {index}");
         let request =
             RouteNetlinkMessage::GetQueueDiscipline(header(index, Handle::default(), Handle::default()));
@@ -184,8 +192,7 @@ impl Netlink {
                 return Ok(RootQdisc::Other(kind.to_owned(), handle));
             }
             let root = HtbRoot::parse(handle, &options(&message));
-            let root =
-                root.map_err(|error| LinuxError::unexpected("RTM_GETQDISC", &object, error.to_string()))?;
+            let root = root.map_err(|error| KernelFailure::unexpected("RTM_GETQDISC", &object, error))?;
             return Ok(RootQdisc::Htb(root));
         }
         Ok(RootQdisc::Default)
@@ -194,7 +201,7 @@ impl Netlink {
     /// All HTB classes of an interface.
     ///
     /// - **Errors**: the kernel's, or a structure that cannot be read.
-    pub async fn classes(&self, index: u32) -> Result<Vec<ClassState>, LinuxError> {
+    pub async fn classes(&self, index: u32) -> Result<Vec<ClassState>, KernelFailure> {
         let object = format!("interface {index}");
         let request =
             RouteNetlinkMessage::GetTrafficClass(header(index, Handle::default(), Handle::default()));
@@ -205,7 +212,7 @@ impl Netlink {
     /// One class, if it is there.
     ///
     /// - **Errors**: the kernel's other than `ENOENT`, or a structure that cannot be read.
-    pub async fn class(&self, index: u32, handle: Handle) -> Result<Option<ClassState>, LinuxError> {
+    pub async fn class(&self, index: u32, handle: Handle) -> Result<Option<ClassState>, KernelFailure> {
         let object = format!("class {handle} of interface {index}");
         let request = RouteNetlinkMessage::GetTrafficClass(header(index, handle, Handle::default()));
         // Without ECHO, kernels that count their listeners answer with an acknowledgement alone.
@@ -223,7 +230,7 @@ impl Netlink {
     /// Carries out a change: all of it, or none. What was done is read back.
     ///
     /// - **Errors**: the first operation that failed; those before it have been undone.
-    pub async fn apply(&self, index: u32, change: &Change) -> Result<(), LinuxError> {
+    pub async fn apply(&self, index: u32, change: &Change) -> Result<(), KernelFailure> {
         let mut done: Vec<&Op> = Vec::new();
         for op in &change.ops {
             let mut result = self.carry_out(index, op).await;
@@ -252,7 +259,7 @@ impl Netlink {
         handle: Handle,
         kind: &str,
         options: Vec<u8>,
-    ) -> Result<(), LinuxError> {
+    ) -> Result<(), KernelFailure> {
         let object = format!("tc qdisc add parent {parent} {kind} on interface {index}");
         let message = with_options(header(index, handle, parent), kind, options);
         let request = RouteNetlinkMessage::NewQueueDiscipline(message);
@@ -260,10 +267,10 @@ impl Netlink {
         self.request("RTM_NEWQDISC", &object, request, flags).await.map(drop)
     }
 
-    async fn carry_out(&self, index: u32, op: &Op) -> Result<(), LinuxError> {
+    async fn carry_out(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
         let object = format!("tc {op} on interface {index}");
         let encoded = |class: &HtbClass| {
-            class.options().map_err(|error| LinuxError::unexpected("encode", &object, error.to_string()))
+            class.options().map_err(|error| KernelFailure::unexpected("encode", &object, error))
         };
         let add = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         let root = |root: &HtbRoot| header(index, root.handle, Handle::ROOT);
@@ -295,10 +302,10 @@ impl Netlink {
     }
 
     /// Reads back what an operation made.
-    async fn verify(&self, index: u32, op: &Op) -> Result<(), LinuxError> {
+    async fn verify(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
         let wrong = |found: String| {
             let object = format!("tc {op} on interface {index}");
-            Err(LinuxError::unexpected("read back", object, found))
+            Err(KernelFailure::unexpected("read back", object, found))
         };
         match op {
             Op::AddRoot(root) => match self.root(index).await? {
@@ -325,22 +332,22 @@ impl Netlink {
         object: &str,
         message: RouteNetlinkMessage,
         flags: u16,
-    ) -> Result<Vec<RouteNetlinkMessage>, LinuxError> {
+    ) -> Result<Vec<RouteNetlinkMessage>, KernelFailure> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | flags;
         let mut handle = self.handle.clone();
         let mut answers =
-            handle.request(request).map_err(|error| LinuxError::from_rtnetlink(call, object, error))?;
+            handle.request(request).map_err(|failure| error::rtnetlink(call, object, failure))?;
         let collect = async {
             let mut messages = Vec::new();
             while let Some(answer) = answers.next().await {
                 match answer.payload {
                     NetlinkPayload::InnerMessage(message) => messages.push(message),
                     NetlinkPayload::Error(error) if error.code.is_some() => {
-                        return Err(LinuxError::call(call, object, error.to_io()));
+                        return Err(KernelFailure::new(call, object, error::refused(&error)));
                     }
                     NetlinkPayload::Overrun(_) => {
-                        return Err(LinuxError::unexpected(
+                        return Err(KernelFailure::unexpected(
                             call,
                             object,
                             "the kernel lost part of the answer",
@@ -363,8 +370,8 @@ async fn in_time<T>(
     call: &'static str,
     object: &str,
     answer: impl Future<Output = T>,
-) -> Result<T, LinuxError> {
-    let timeout = |_| LinuxError::Timeout { call, object: object.to_owned(), seconds: PATIENCE.as_secs() };
+) -> Result<T, KernelFailure> {
+    let timeout = |_| KernelFailure::new(call, object, Cause::Timeout { seconds: PATIENCE.as_secs() });
     tokio::time::timeout(PATIENCE, answer).await.map_err(timeout)
 }
 
@@ -412,7 +419,7 @@ fn options(message: &TcMessage) -> Vec<u8> {
     bytes
 }
 
-fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<ClassState>, LinuxError> {
+fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<ClassState>, KernelFailure> {
     let RouteNetlinkMessage::NewTrafficClass(message) = message else { return Ok(None) };
     if kind(message) != HtbRoot::KIND {
         return Ok(None);
@@ -424,7 +431,7 @@ fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<Cla
         parent => parent,
     };
     let class = HtbClass::parse(handle, parent, &options(message))
-        .map_err(|error| LinuxError::unexpected(GET_CLASS, object, error.to_string()))?;
+        .map_err(|error| KernelFailure::unexpected(GET_CLASS, object, error))?;
     let mut state = ClassState { class, sent_bytes: 0, sent_packets: 0, dropped: 0, queued: 0 };
     for attribute in &message.attributes {
         let TcAttribute::Stats2(stats) = attribute else { continue };

@@ -9,7 +9,7 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use shaper::Framing;
 use shaper::plan::header_size;
 
-use super::error::LinuxError;
+use crate::failure::KernelFailure;
 use crate::tc::Handle;
 
 /// Sends the socket's packets to this class from now on, marked with this code point.
@@ -23,7 +23,7 @@ pub fn classify(
     ipv6: bool,
     dscp: Option<u8>,
     class: Option<Handle>,
-) -> Result<(), LinuxError> {
+) -> Result<(), KernelFailure> {
     if let Some(dscp) = dscp {
         let field = i32::from(dscp) << 2;
         let set = if ipv6 {
@@ -31,22 +31,22 @@ pub fn classify(
         } else {
             setsockopt(socket, sockopt::Ipv4Tos, &field)
         };
-        set.map_err(|errno| LinuxError::call("setsockopt(IP_TOS)", format!("DSCP {dscp}"), errno))?;
+        set.map_err(|errno| KernelFailure::new("setsockopt(IP_TOS)", format!("DSCP {dscp}"), errno))?;
     }
     let priority = class.map_or(0, Handle::to_u32).cast_signed();
     setsockopt(socket, sockopt::Priority, &priority).map_err(|errno| {
         let class = class.map_or_else(|| "0".into(), |class| class.to_string());
-        LinuxError::call("setsockopt(SO_PRIORITY)", format!("class {class}"), errno)
+        KernelFailure::new("setsockopt(SO_PRIORITY)", format!("class {class}"), errno)
     })
 }
 
 /// The code point that the socket's packets are marked with.
 ///
 /// - **Errors**: `getsockopt`.
-pub fn code_point(socket: &impl AsFd, ipv6: bool) -> Result<u8, LinuxError> {
+pub fn code_point(socket: &impl AsFd, ipv6: bool) -> Result<u8, KernelFailure> {
     let field =
         if ipv6 { getsockopt(socket, sockopt::Ipv6TClass) } else { getsockopt(socket, sockopt::Ipv4Tos) };
-    let field = field.map_err(|errno| LinuxError::call("getsockopt(IP_TOS)", "socket", errno))?;
+    let field = field.map_err(|errno| KernelFailure::new("getsockopt(IP_TOS)", "socket", errno))?;
     let [field, ..] = field.to_le_bytes();
     Ok(field >> 2)
 }
@@ -54,25 +54,26 @@ pub fn code_point(socket: &impl AsFd, ipv6: bool) -> Result<u8, LinuxError> {
 /// Sets the congestion control of a TCP socket.
 ///
 /// - **Errors**: `setsockopt`, where the kernel has no such algorithm or does not allow it.
-pub fn set_congestion_control(socket: &impl AsFd, name: &str) -> Result<(), LinuxError> {
+pub fn set_congestion_control(socket: &impl AsFd, name: &str) -> Result<(), KernelFailure> {
     setsockopt(socket, sockopt::TcpCongestion, &name.into())
-        .map_err(|errno| LinuxError::call("setsockopt(TCP_CONGESTION)", name, errno))
+        .map_err(|errno| KernelFailure::new("setsockopt(TCP_CONGESTION)", name, errno))
 }
 
 /// Limits the segments of a TCP socket that is not connected yet to this much payload.
 ///
 /// - **Errors**: `setsockopt`.
-pub fn limit_segment(socket: &impl AsFd, payload: u32) -> Result<(), LinuxError> {
+pub fn limit_segment(socket: &impl AsFd, payload: u32) -> Result<(), KernelFailure> {
     setsockopt(socket, sockopt::TcpMaxSeg, &payload)
-        .map_err(|errno| LinuxError::call("setsockopt(TCP_MAXSEG)", payload.to_string(), errno))
+        .map_err(|errno| KernelFailure::new("setsockopt(TCP_MAXSEG)", payload.to_string(), errno))
 }
 
 /// How a connected TCP socket frames its data: the segment size in force and the headers on each.
 ///
 /// - **Errors**: `getsockopt`.
 /// - **Source**: tcp(7), TCP_INFO; `TCPI_OPT_TIMESTAMPS`, `linux/tcp.h`.
-pub fn tcp_framing(socket: &impl AsFd, peer: IpAddr) -> Result<Framing, LinuxError> {
-    let info = tcp_info(socket).map_err(|error| LinuxError::call("getsockopt(TCP_INFO)", "socket", error))?;
+pub fn tcp_framing(socket: &impl AsFd, peer: IpAddr) -> Result<Framing, KernelFailure> {
+    let info =
+        tcp_info(socket).map_err(|error| KernelFailure::new("getsockopt(TCP_INFO)", "socket", error))?;
     let ipv6 = peer.to_canonical().is_ipv6();
     let without = if info.tcpi_options & TCPI_OPT_TIMESTAMPS == 0 { TIMESTAMPS } else { 0 };
     let header = header_size(ipv6, true) - without;
@@ -87,20 +88,20 @@ pub fn udp_framing(peer: IpAddr) -> Framing {
 /// Ends the sending half: the FIN follows all data that was accepted.
 ///
 /// - **Errors**: `shutdown`.
-pub fn shutdown_write(socket: &impl AsFd) -> Result<(), LinuxError> {
+pub fn shutdown_write(socket: &impl AsFd) -> Result<(), KernelFailure> {
     nix::sys::socket::shutdown(socket.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Write)
-        .map_err(|errno| LinuxError::call("shutdown", "SHUT_WR", errno))
+        .map_err(|errno| KernelFailure::new("shutdown", "SHUT_WR", errno))
 }
 
 /// Bytes that a TCP socket has accepted and its peer has not acknowledged.
 ///
 /// - **Errors**: `ioctl`.
 /// - **Source**: tcp(7), SIOCOUTQ.
-pub fn unacknowledged(socket: &impl AsFd) -> Result<u32, LinuxError> {
+pub fn unacknowledged(socket: &impl AsFd) -> Result<u32, KernelFailure> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is open for the whole call, and SIOCOUTQ writes one int.
     let result = unsafe { outq(socket.as_fd().as_raw_fd(), &raw mut bytes) };
-    result.map_err(|errno| LinuxError::call("ioctl(SIOCOUTQ)", "socket", errno))?;
+    result.map_err(|errno| KernelFailure::new("ioctl(SIOCOUTQ)", "socket", errno))?;
     Ok(bytes.unsigned_abs())
 }
 
