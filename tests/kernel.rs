@@ -7,7 +7,7 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{inside, lab, policy};
+use common::{inside, lab, lab_with, policy};
 use flowspec::{Bytes, Errno, Flowspec, Qos, Rate, Wsa};
 use gqos::connect::{AcceptError, Ask, ConnectError, Host};
 use gqos::failure::Cause;
@@ -73,7 +73,7 @@ async fn classes(host: &Host) -> usize {
 
 #[test]
 fn a_connection_gets_a_class_and_gives_it_back() {
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["tc"]) else { return };
     for address in [SocketAddr::from((CLIENT_V4, 5000)), SocketAddr::from((CLIENT_V6, 5000))] {
         let peer = sink(&network, address);
         let (show, shown) = std::sync::mpsc::channel::<()>();
@@ -213,7 +213,7 @@ fn an_accepted_connection_is_admitted_or_refused() {
 
 #[test]
 fn a_foreign_root_qdisc_is_left_alone() {
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["tc"]) else { return };
     let peer = sink(&network, (CLIENT_V4, 5000).into());
     inside(&network.server, &["tc", "qdisc", "add", "dev", "eth0", "root", "handle", "1:", "htb"]);
     for (enforcement, admitted) in [("auto", true), ("user-space", true), ("kernel", false)] {
@@ -241,7 +241,7 @@ fn a_foreign_root_qdisc_is_left_alone() {
 
 #[test]
 fn a_tree_left_by_a_killed_manager_is_replaced_and_two_managers_do_not_fight() {
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["tc"]) else { return };
     let peer = sink(&network, (CLIENT_V4, 5000).into());
     for command in [
         "tc qdisc add dev eth0 root handle 6771: htb default 2",
@@ -390,7 +390,7 @@ fn packets_as_large_as_loopbacks_are_no_reason_to_fail() {
 
 #[test]
 fn tc_and_gqos_read_each_others_classes() {
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["tc"]) else { return };
     let class = HtbClass {
         handle: Handle::new(1, 0x10),
         parent: Handle::new(1, 1),

@@ -7,7 +7,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{inside, lab, policy};
+use common::{inside, lab, lab_with, policy};
 use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, ServiceType};
 use gqos::admission::{GroupRequest, Operation};
 use gqos::connect::{Ask, ConnectError, DatagramConnection, Host};
@@ -123,7 +123,7 @@ async fn datagrams(host: &Host, ask: &Ask) -> Result<DatagramConnection, Connect
 
 #[test]
 fn a_link_that_goes_down_takes_its_promises_along_and_comes_back() {
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["ip"]) else { return };
     pair(&network);
     let set = |state: &str| inside(&network.server, &["ip", "link", "set", "gqos-b", state]);
     let (step, mut steps) = tokio::sync::mpsc::channel::<()>(1);
@@ -164,7 +164,7 @@ fn a_link_that_goes_down_takes_its_promises_along_and_comes_back() {
 
 #[test]
 fn the_members_of_a_group_share_its_reservation() {
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["ip"]) else { return };
     pair(&network);
     network
         .server
@@ -206,7 +206,7 @@ overbooking = 2
 
 #[test]
 fn what_flows_are_seen_to_send_makes_room() {
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["ip"]) else { return };
     pair(&network);
     network
         .server

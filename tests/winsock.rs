@@ -7,6 +7,8 @@
     reason = "tests wait for other threads"
 )]
 
+mod common;
+
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -584,11 +586,9 @@ fn a_callback_may_not_block() {
 fn networks_that_are_not_there_and_peers_that_are_silent() {
     let site = match gqos::lab::Site::new("winsock") {
         Ok(site) => site,
-        Err(error) if error.is_permission() && std::env::var_os("CI").is_none() => {
-            eprintln!("SKIPPED: network namespaces need root or CAP_SYS_ADMIN: {error}");
-            return;
+        Err(error) => {
+            return common::skip(&format!("a network namespace needs root or CAP_SYS_ADMIN: {error}"));
         }
-        Err(error) => panic!("{error}"),
     };
     let codes = site.run(async {
         let unreachable = tcp().connect(address("10.1.2.3:9"), &plain());

@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{inside, lab, policy};
+use common::{inside, lab_with, policy};
 use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::admission::Operation;
 use gqos::winsock::{Connecting, Event, Events, Family, Kind, Outcome, Socket, ask, cleanup, startup_with};
@@ -252,7 +252,7 @@ fn two_processes_do_not_take_each_others_tree() {
         second(&role.into_string().unwrap());
         return;
     }
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["ip", "tc"]) else { return };
     for command in [
         "ip link add gqos-a type veth peer name gqos-b",
         "ip addr add 10.99.0.1/24 dev gqos-a",

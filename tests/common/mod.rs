@@ -1,6 +1,13 @@
-//! What the tests share: a policy from its text, and a lab or a loud reason why there is none.
+//! What the tests share: a policy from its text, a lab, and what a test needs of the machine.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unsafe_code,
+    reason = "each test file uses its part; atexit is a C function"
+)]
+
+mod needs;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -8,18 +15,22 @@ use std::sync::Arc;
 use flowspec::Rate;
 use gqos::lab::{Network, Site};
 use gqos::policy::{Policy, Source};
+pub(crate) use needs::{compiles, installed, skip};
 
-/// A lab with a wire of this many megabits; nothing where namespaces cannot be made, which is an
-/// error in continuous integration.
+/// A lab with a wire of this many megabits. Where it cannot be made, the test is recorded as skipped.
+#[track_caller]
 pub(crate) fn lab(megabits: u64) -> Option<Network> {
-    match Network::new(Rate::from_mbit(megabits)) {
-        Ok(network) => Some(network),
-        Err(error) if error.is_permission() && std::env::var_os("CI").is_none() => {
-            eprintln!("SKIPPED: network namespaces need root or CAP_SYS_ADMIN: {error}");
-            None
-        }
-        Err(error) => panic!("the lab cannot be made: {error}"),
-    }
+    Network::new(Rate::from_mbit(megabits))
+        .inspect_err(|error| {
+            skip(&format!("a lab needs root or CAP_SYS_ADMIN, and tc in the kernel: {error}"))
+        })
+        .ok()
+}
+
+/// A lab on whose hosts a test runs these programs.
+#[track_caller]
+pub(crate) fn lab_with(megabits: u64, programs: &[&str]) -> Option<Network> {
+    if installed(&["nsenter"]) && installed(programs) { lab(megabits) } else { None }
 }
 
 /// A policy from its text.
@@ -31,7 +42,7 @@ pub(crate) fn policy(text: &str) -> Arc<Policy> {
     }
 }
 
-/// What a command prints inside a site's namespace.
+/// What a command prints inside a site's namespace. The lab was made by [`lab_with`], for the command's program.
 #[track_caller]
 pub(crate) fn inside(site: &Site, command: &[&str]) -> String {
     let net = format!("--net={}", site.namespace_path());
