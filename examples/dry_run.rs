@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use flowspec::Moment;
 use gqos::admission::{Operation, Request};
 use gqos::manager::Manager;
 use gqos::policy::{Policy, Source};
@@ -28,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     for number in 1..=count.parse().context("COUNT is not a number")? {
         let request = Request::new(format!("v{number}"), interface, qos);
         let request = Request { class: Some(class.clone()), ..request };
-        let decision = manager.decide(Operation::Reserve(Box::new(request.into())), 0);
+        let decision = manager.decide(Operation::Reserve(Box::new(request.into())), Moment::START);
         println!("{}", serde_json::to_string(&decision)?);
     }
     Ok(())

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use flowspec::Moment;
 use gqos::admission::{Ledger, Operation};
 use gqos::manager::{Manager, prove};
 use gqos::policy::{Policy, Severity, Source};
@@ -63,7 +64,7 @@ pub(crate) fn trace(input: &[u8]) {
         fell |= matches!(traced.operation, Operation::Capacity { .. });
         let decision = ledger.decide(traced.at_us, &traced.operation);
         let json = serde_json::to_string(&decision).expect("every decision is JSON");
-        let again = twin.decide(traced.operation, traced.at_us);
+        let again = twin.decide(traced.operation, Moment::from_micros(traced.at_us));
         assert_eq!(json, serde_json::to_string(&again).expect("JSON"));
         assert_eq!(decision.ok, decision.error.is_none() && decision.reason.is_none());
         for (name, totals) in ledger.interfaces() {

@@ -5,9 +5,10 @@
 mod common;
 
 use common::policy;
-use flowspec::{Bytes, Flowspec, Qos, Rate};
+use flowspec::{Bytes, Errno, Flowspec, Moment, Qos, Rate};
 use gqos::admission::{Decision, Operation, Request};
-use gqos::manager::{Admitted, Effect, Input, Manager, Notice, Phase, Root, Seen, Ticket};
+use gqos::failure::{Cause, KernelFailure};
+use gqos::manager::{Admitted, ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, Root, Seen};
 use gqos::tc::{Handle, HtbRoot, MAJOR, Op};
 
 /// A manager and a kernel that answers as it is told, in virtual time.
@@ -20,7 +21,7 @@ struct World {
     /// What the kernel answers to anything that contains this.
     fails: Option<&'static str>,
     /// Whether the kernel answers at all; changes wait otherwise.
-    held: Option<Vec<Ticket>>,
+    held: Option<Vec<ChangeId>>,
     ended: Vec<Decision>,
     /// Losses and rooms, in words.
     told: Vec<String>,
@@ -54,30 +55,31 @@ impl World {
 
     fn feed(&mut self, input: Input) -> Answered {
         self.now += 1;
-        let mut effects = self.manager.handle(input, self.now);
+        let mut effects = self.manager.handle(input, Moment::from_micros(self.now));
         let mut answered = None;
         while !effects.is_empty() {
             match effects.remove(0) {
-                Effect::Apply { ticket, index, change } => {
+                Effect::Apply { id, index, change } => {
                     assert_eq!(index, 7);
                     self.asked.extend(change.ops.iter().map(Op::to_string));
                     if let Some(held) = &mut self.held {
-                        held.push(ticket);
+                        held.push(id);
                         continue;
                     }
                     let fails =
                         self.fails.filter(|part| change.ops.iter().any(|op| op.to_string().contains(part)));
-                    let result =
-                        fails.map_or(Ok(()), |_| Err("RTM_NEWTCLASS: No buffer space available".into()));
-                    effects.extend(self.manager.handle(Input::Applied { ticket, result }, self.now));
+                    let result = fails.map_or(Ok(()), |_| Err(no_buffer()));
+                    effects.extend(
+                        self.manager.handle(Input::Applied { id, result }, Moment::from_micros(self.now)),
+                    );
                 }
                 Effect::Answer { answer, .. } => answered = Some((answer.decision, answer.admitted)),
                 Effect::Tell(Notice::Ended(decision)) => self.ended.push(*decision),
                 Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
-                Effect::Tell(Notice::Strained { interface, over }) => {
+                Effect::Tell(Notice::Overcommitted { interface, over }) => {
                     self.told.push(format!("{interface} is {}strained", if over { "" } else { "not " }));
                 }
-                Effect::Tell(Notice::Room { id }) => self.told.push(format!("room for {id}")),
+                Effect::Tell(Notice::CapacityAvailable { id }) => self.told.push(format!("room for {id}")),
             }
         }
         answered
@@ -85,7 +87,7 @@ impl World {
 
     fn ask(&mut self, operation: Operation) -> Answered {
         self.next += 1;
-        self.feed(Input::Ask { ticket: Ticket(self.next), operation: Box::new(operation) })
+        self.feed(Input::Request { id: RequestId(self.next), operation: Box::new(operation) })
     }
 
     fn reserve(&mut self, id: &str, megabits: u64) -> Answered {
@@ -127,6 +129,11 @@ impl World {
     }
 }
 
+fn no_buffer() -> KernelFailure {
+    let cause = Cause::Errno { errno: Errno::ENOBUFS, extended_ack: None };
+    KernelFailure { call: "RTM_NEWTCLASS".into(), object: "index 7".into(), cause }
+}
+
 fn seen(root: Root) -> Seen {
     Seen { interface: "eth0".into(), index: 7, mtu: Bytes::new(1500), speed: None, root }
 }
@@ -139,8 +146,8 @@ fn a_flow_is_provisional_until_kernel_and_peer_have_answered() {
     assert_eq!(world.reserve("v1", 6), None, "the kernel has not answered");
     assert_eq!(world.manager.phase("v1"), Some(Phase::Applying));
     assert_eq!(world.reserved(), Rate::from_mbit(6), "and nobody else gets it meanwhile");
-    let ticket = world.held.take().unwrap()[0];
-    let (decision, admitted) = world.feed(Input::Applied { ticket, result: Ok(()) }).unwrap();
+    let id = world.held.take().unwrap()[0];
+    let (decision, admitted) = world.feed(Input::Applied { id, result: Ok(()) }).unwrap();
     assert_eq!(admitted.unwrap().class.unwrap().to_string(), "6771:100");
     assert_eq!(decision.enforced.unwrap().class.as_deref(), Some("6771:100 dev eth0"));
     assert_eq!(world.manager.phase("v1"), Some(Phase::Provisional));
@@ -189,9 +196,9 @@ fn a_caller_that_gives_up_while_the_kernel_works_is_cleaned_up_after() {
     world.reserve("v1", 6);
     world.close("v1");
     assert_eq!(world.reserved(), Rate::from_mbit(6), "not before the kernel has answered");
-    let ticket = world.held.take().unwrap()[0];
+    let id = world.held.take().unwrap()[0];
     world.commands();
-    world.feed(Input::Applied { ticket, result: Ok(()) });
+    world.feed(Input::Applied { id, result: Ok(()) });
     assert_eq!(world.commands(), ["class del classid 6771:100"]);
     world.assert_clean("at the end");
 }
@@ -205,9 +212,9 @@ fn the_budget_returns_after_the_class_is_gone_and_not_before() {
     assert_eq!(world.manager.phase("v1"), Some(Phase::Releasing));
     assert_eq!(world.refused("v2", 1).reason, Some("interface_budget"));
     world.close("v1");
-    let tickets = world.held.take().unwrap();
-    assert_eq!(tickets.len(), 1, "the kernel is asked once");
-    world.feed(Input::Applied { ticket: tickets[0], result: Ok(()) });
+    let changes = world.held.take().unwrap();
+    assert_eq!(changes.len(), 1, "the kernel is asked once");
+    world.feed(Input::Applied { id: changes[0], result: Ok(()) });
     world.assert_clean("at the end");
 }
 
@@ -277,8 +284,8 @@ fn requests_wait_for_the_tree() {
     world.held = Some(vec![]);
     world.feed(Input::Seen(seen(Root::Default)));
     assert_eq!(world.reserve("v1", 6), None);
-    let ticket = world.held.take().unwrap()[0];
-    let (decision, admitted) = world.feed(Input::Applied { ticket, result: Ok(()) }).unwrap();
+    let id = world.held.take().unwrap()[0];
+    let (decision, admitted) = world.feed(Input::Applied { id, result: Ok(()) }).unwrap();
     assert!(decision.ok && admitted.unwrap().class.is_some());
 }
 
@@ -389,11 +396,9 @@ fn a_change_that_the_kernel_refuses_is_none() {
     world.held = Some(Vec::new());
     assert_eq!(world.renegotiate("a", 30), None);
     world.close("a");
-    let tickets = world.held.take().unwrap();
-    let answers: Vec<_> = tickets
-        .into_iter()
-        .filter_map(|ticket| world.feed(Input::Applied { ticket, result: Ok(()) }))
-        .collect();
+    let changes = world.held.take().unwrap();
+    let answers: Vec<_> =
+        changes.into_iter().filter_map(|id| world.feed(Input::Applied { id, result: Ok(()) })).collect();
     assert_eq!(answers.len(), 1, "one answer, whichever it is");
     world.assert_clean("after both");
 }

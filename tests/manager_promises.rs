@@ -8,9 +8,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::policy;
-use flowspec::{Bytes, Direction, Flowspec, Micros, Qos, Rate};
+use flowspec::{Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate};
 use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, Operation, Request};
-use gqos::manager::{Effect, Input, Manager, Notice, Root, Seen, Ticket};
+use gqos::failure::{Cause, KernelFailure};
+use gqos::manager::{Effect, Input, Manager, Notice, RequestId, Root, Seen};
 use gqos::policy::GroupMode;
 use gqos::tc::Op;
 
@@ -61,30 +62,31 @@ impl World {
 
     fn feed(&mut self, input: Input, now: u64) -> Option<Decision> {
         self.now = now;
-        let mut effects = self.manager.handle(input, now);
+        let mut effects = self.manager.handle(input, Moment::from_micros(now));
         let mut answered = None;
         while !effects.is_empty() {
             match effects.remove(0) {
-                Effect::Apply { ticket, change, .. } => {
+                Effect::Apply { id, change, .. } => {
                     let commands: Vec<_> = change.ops.iter().map(Op::to_string).collect();
                     let refuses = self.fails.is_some_and(|part| commands.iter().any(|op| op.contains(part)));
                     self.asked.extend(commands);
-                    let mut result = Err("RTM_NEWTCLASS: No buffer space available".to_owned());
+                    let mut result = Err(no_buffer());
                     if !refuses {
                         change.ops.iter().for_each(|op| self.carry_out(op));
                         result = Ok(());
                     }
-                    effects.extend(self.manager.handle(Input::Applied { ticket, result }, now));
+                    effects
+                        .extend(self.manager.handle(Input::Applied { id, result }, Moment::from_micros(now)));
                 }
                 Effect::Answer { answer, .. } => {
                     assert_eq!(answered.replace(answer.decision), None, "one answer");
                 }
                 Effect::Tell(Notice::Ended(_)) => {}
                 Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
-                Effect::Tell(Notice::Strained { interface, over }) => {
+                Effect::Tell(Notice::Overcommitted { interface, over }) => {
                     self.told.push(format!("{interface} is {}strained", if over { "" } else { "not " }));
                 }
-                Effect::Tell(Notice::Room { id }) => self.told.push(format!("room for {id}")),
+                Effect::Tell(Notice::CapacityAvailable { id }) => self.told.push(format!("room for {id}")),
             }
         }
         answered
@@ -106,7 +108,7 @@ impl World {
     }
 
     fn ask(&mut self, operation: Operation) -> Decision {
-        let input = Input::Ask { ticket: Ticket(1), operation: Box::new(operation) };
+        let input = Input::Request { id: RequestId(1), operation: Box::new(operation) };
         self.feed(input, self.now + 1).expect("an answer")
     }
 
@@ -135,6 +137,11 @@ impl World {
             self.kernel.keys().filter(|class| !trunk.contains(&class.as_str())).cloned().collect();
         assert_eq!(kernel, known);
     }
+}
+
+fn no_buffer() -> KernelFailure {
+    let cause = Cause::Errno { errno: Errno::ENOBUFS, extended_ack: None };
+    KernelFailure { call: "RTM_NEWTCLASS".into(), object: "index 7".into(), cause }
 }
 
 trait IntoOperation {

@@ -6,21 +6,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use flowspec::Moment;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::command::{Command, Commands, Reply, WeakCommands};
 use super::reservation::{Granted, Reservation, Standing};
 use crate::admission::Operation;
-use crate::manager::{Answer, Effect, Input, Lost, Manager, Notice, Ticket};
+use crate::manager::{Answer, Effect, Input, Lost, Manager, Notice, RequestId};
 use crate::policy::Policy;
 
 /// The manager, and whom to tell.
 pub(crate) struct Core {
     pub(crate) manager: Manager,
     pub(crate) started: Instant,
-    callers: BTreeMap<Ticket, Caller>,
-    next_ticket: u64,
+    callers: BTreeMap<RequestId, Caller>,
+    last_request: u64,
     /// Those who hold reservations.
     standings: HashMap<String, Weak<Standing>>,
     rooms: Rooms,
@@ -123,7 +124,7 @@ impl Core {
             manager: Manager::new(Arc::clone(policy)),
             started: Instant::now(),
             callers: BTreeMap::new(),
-            next_ticket: 0,
+            last_request: 0,
             standings: HashMap::new(),
             rooms,
             strained: Vec::new(),
@@ -132,22 +133,22 @@ impl Core {
         }
     }
 
-    pub(crate) fn now_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    pub(crate) fn now(&self) -> Moment {
+        Moment::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// What follows from an input.
     pub(crate) fn handle(&mut self, input: Input) -> Vec<Effect> {
-        let now = self.now_us();
+        let now = self.now();
         self.manager.handle(input, now)
     }
 
     /// What follows from a question.
     pub(crate) fn ask(&mut self, operation: Box<Operation>, caller: Caller) -> Vec<Effect> {
-        self.next_ticket += 1;
-        let ticket = Ticket(self.next_ticket);
-        self.callers.insert(ticket, caller);
-        self.handle(Input::Ask { ticket, operation })
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        self.callers.insert(id, caller);
+        self.handle(Input::Request { id, operation })
     }
 
     /// Somebody wants to hear of interfaces of which more is promised than they carry.
@@ -155,8 +156,8 @@ impl Core {
         self.strained.push(tell);
     }
 
-    pub(crate) fn answer(&mut self, ticket: Ticket, Answer { decision, admitted }: Answer) {
-        let (Some(caller), Some(commands)) = (self.callers.remove(&ticket), self.commands.upgrade()) else {
+    pub(crate) fn answer(&mut self, id: RequestId, Answer { decision, admitted }: Answer) {
+        let (Some(caller), Some(commands)) = (self.callers.remove(&id), self.commands.upgrade()) else {
             return;
         };
         let caller = match caller {
@@ -194,8 +195,10 @@ impl Core {
                 let standing = self.standings.remove(&lost.id).and_then(|standing| standing.upgrade());
                 standing.map_or(Told::Nobody, |standing| Told::Lost(standing, lost))
             }
-            Notice::Strained { interface, over } => Told::Strained(self.strained.clone(), interface, over),
-            Notice::Room { id } => {
+            Notice::Overcommitted { interface, over } => {
+                Told::Strained(self.strained.clone(), interface, over)
+            }
+            Notice::CapacityAvailable { id } => {
                 let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
                 rooms.get(&id).map_or(Told::Nobody, |room| Told::Room(Arc::clone(room)))
             }
@@ -214,7 +217,7 @@ impl Core {
         let (mut told, mut effects) = (Vec::new(), effects.into_iter());
         while let Some(effect) = effects.next() {
             match effect {
-                Effect::Answer { ticket, answer } => self.answer(ticket, *answer),
+                Effect::Answer { id, answer } => self.answer(id, *answer),
                 Effect::Tell(notice) => told.push(self.notice(notice)),
                 apply @ Effect::Apply { .. } => {
                     return (told, std::iter::once(apply).chain(effects).collect());

@@ -63,7 +63,7 @@ impl Driver {
         loop {
             let due = {
                 let core = self.core();
-                core.manager.due().map(|due| core.started + Duration::from_micros(due))
+                core.manager.due().map(|due| core.started + Duration::from_micros(due.as_micros()))
             };
             tokio::select! {
                 biased;
@@ -140,11 +140,10 @@ impl Driver {
             let (told, rest) = self.core().settle(effects);
             told.into_iter().for_each(Told::tell);
             let mut rest = rest.into_iter();
-            let Some(Effect::Apply { ticket, index, change }) = rest.next() else { return };
+            let Some(Effect::Apply { id, index, change }) = rest.next() else { return };
             let result = self.netlink.apply(index, &change).await;
-            let result = result.map_err(|error| error.to_string());
             effects = rest.collect();
-            effects.extend(self.core().handle(Input::Applied { ticket, result }));
+            effects.extend(self.core().handle(Input::Applied { id, result }));
         }
     }
 
@@ -186,7 +185,7 @@ impl Driver {
 
     /// Tells the ledger what the flows of measured classes have sent.
     async fn measure(&mut self) {
-        let now = self.core().now_us();
+        let now = self.core().now().as_micros();
         let interfaces = self.core().manager.interfaces();
         for (interface, index) in interfaces {
             let classes = self.core().manager.measured(&interface);
@@ -236,7 +235,7 @@ impl Driver {
                 let decision = {
                     let core = self.core();
                     let ledger = core.manager.ledger();
-                    Decision::refused(core.now_us(), &asked.id, &asked.link.name, &refusal, ledger)
+                    Decision::refused(core.now().as_micros(), &asked.id, &asked.link.name, &refusal, ledger)
                 };
                 // Who asked may have gone.
                 let _ = reply.send(Err(Box::new(decision)));

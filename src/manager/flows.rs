@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, Flowspec, ServiceType};
+use flowspec::{Both, Direction, Flowspec, Moment, ServiceType};
 
 use super::interface::State;
-use super::message::{Admitted, Answer, Effect, Loss, Notice, Ticket};
-use super::reducer::{Asker, Before, Flow, Manager, Pending, Phase, Standing, answer, lost};
+use super::message::{Admitted, Answer, Effect, Loss, Notice, RequestId};
+use super::reducer::{Asker, DisplacedFlow, Flow, Manager, Pending, Phase, PreviousGrant, answer, lost};
 use crate::admission::{Decision, Displaced, Enforced, Grant, Ladder, Op, Operation, Refusal};
 use crate::policy::{Admission, Enforcement, GroupMode};
 use crate::tc::{self, Change, Framed};
@@ -16,11 +16,11 @@ impl Manager {
     /// same change, so that nobody goes for a flow that does not come.
     pub(super) fn granted(
         &mut self,
-        caller: Ticket,
+        caller: RequestId,
         ladder: &Ladder,
         mut grant: Grant,
         decision: Decision,
-        now_us: u64,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) {
         let request = &ladder.request;
@@ -49,7 +49,7 @@ impl Manager {
             }
             let admitted = Admitted { tspec: grant.tspec, class: None, dscp: grant.dscp };
             return effects.push(Effect::Answer {
-                ticket: caller,
+                id: caller,
                 answer: Box::new(Answer { decision, admitted: Some(admitted) }),
             });
         };
@@ -58,7 +58,7 @@ impl Manager {
             && let State::UserSpace(cause) = &interface.state
         {
             let cause = cause.clone();
-            return self.undo((&request.id, &request.interface), caller, displaced, cause, now_us, effects);
+            return self.undo((&request.id, &request.interface), caller, displaced, cause, now, effects);
         }
         let index = interface.index;
         let placed = framed.and_then(|framed| interface.place(&request.id, class_number, group, framed));
@@ -76,7 +76,7 @@ impl Manager {
         self.flows.insert(request.id.clone(), flow);
         let displaced = self.displace(&request.id, displaced, &mut change);
         match change.filter(|change| !change.ops.is_empty()) {
-            None => self.kernel_agreed(&request.id, caller, decision, displaced, now_us, effects),
+            None => self.kernel_agreed(&request.id, caller, decision, displaced, now, effects),
             Some(change) => {
                 if let Some(flow) = self.flows.get_mut(&request.id) {
                     flow.phase = Phase::Applying;
@@ -93,7 +93,7 @@ impl Manager {
         by: &str,
         displaced: Vec<Displaced>,
         change: &mut Option<Change>,
-    ) -> Vec<Standing> {
+    ) -> Vec<DisplacedFlow> {
         let mut standing = Vec::new();
         for displaced in displaced {
             let mut phase = None;
@@ -115,7 +115,7 @@ impl Manager {
                     }
                 }
             }
-            standing.push(Standing { displaced, phase });
+            standing.push(DisplacedFlow { displaced, phase });
         }
         standing
     }
@@ -123,13 +123,13 @@ impl Manager {
     pub(super) fn kernel_agreed(
         &mut self,
         id: &str,
-        caller: Ticket,
+        caller: RequestId,
         decision: Decision,
-        displaced: Vec<Standing>,
-        now_us: u64,
+        displaced: Vec<DisplacedFlow>,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        for Standing { displaced, phase } in displaced {
+        for DisplacedFlow { displaced, phase } in displaced {
             // Of the others one is told already, or will be once the kernel has answered.
             if phase.is_some()
                 && let Some(interface) = self.forget(&displaced.id, true)
@@ -143,7 +143,7 @@ impl Manager {
         effects.push(self.admission(caller, id, decision));
         effects.extend(why.map(|why| lost(id, &interface, why)));
         if closed {
-            self.close(id, None, now_us, effects);
+            self.close(id, None, now, effects);
         }
     }
 
@@ -152,10 +152,10 @@ impl Manager {
     pub(super) fn kernel_refused(
         &mut self,
         id: &str,
-        caller: Ticket,
-        displaced: Vec<Standing>,
+        caller: RequestId,
+        displaced: Vec<DisplacedFlow>,
         cause: String,
-        now_us: u64,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) {
         let Some(Flow { interface: name, class, .. }) = self.flows.remove(id) else { return };
@@ -164,7 +164,7 @@ impl Manager {
             interface.displace(id, class);
             interface.free(class);
         }
-        for Standing { displaced, phase } in &displaced {
+        for DisplacedFlow { displaced, phase } in &displaced {
             let Some(phase) = phase else { continue };
             let Some(flow) = self.flows.get_mut(&displaced.id) else { continue };
             flow.phase = *phase;
@@ -175,17 +175,17 @@ impl Manager {
             }
         }
         let displaced = displaced.into_iter().map(|standing| standing.displaced).collect();
-        self.undo((id, &name), caller, displaced, cause, now_us, effects);
+        self.undo((id, &name), caller, displaced, cause, now, effects);
     }
 
     /// What the ledger had granted is taken back for what the kernel says.
     fn undo(
         &mut self,
         (id, interface): (&str, &str),
-        caller: Ticket,
+        caller: RequestId,
         displaced: Vec<Displaced>,
         cause: String,
-        now_us: u64,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) {
         self.ledger.release(id);
@@ -196,17 +196,17 @@ impl Manager {
         // Who has ended meanwhile is not there to have it back.
         for back in were {
             if self.flows.get(&back).is_none_or(|flow| flow.closed) {
-                self.close(&back, None, now_us, effects);
+                self.close(&back, None, now, effects);
             }
         }
         let refusal = Refusal::TrafficControl { interface: interface.to_owned(), cause };
-        self.refuse(caller, Op::Reserve, (id, interface), refusal, now_us, effects);
+        self.refuse(caller, Op::Reserve, (id, interface), refusal, now, effects);
     }
 
     /// The ledger has given a flow another reservation: now the kernel is asked for it.
     pub(super) fn changed(
         &mut self,
-        caller: Ticket,
+        caller: RequestId,
         id: &str,
         asked: &Both<Option<Flowspec>>,
         grant: Grant,
@@ -216,11 +216,11 @@ impl Manager {
         let Some(flow) = self.flows.get_mut(id) else {
             let admitted = Admitted { tspec: grant.tspec, class: None, dscp: grant.dscp };
             return effects.push(Effect::Answer {
-                ticket: caller,
+                id: caller,
                 answer: Box::new(Answer { decision, admitted: Some(admitted) }),
             });
         };
-        let before = Before { qos: flow.qos, grant: flow.grant.clone() };
+        let before = PreviousGrant { qos: flow.qos, grant: flow.grant.clone() };
         let kept = flow.grant.tspec;
         flow.grant = grant;
         for direction in Direction::BOTH {
@@ -249,16 +249,16 @@ impl Manager {
     pub(super) fn change_refused(
         &mut self,
         id: &str,
-        caller: Ticket,
-        before: Before,
+        caller: RequestId,
+        before: PreviousGrant,
         cause: String,
-        now_us: u64,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        let Before { qos, grant } = before;
+        let PreviousGrant { qos, grant } = before;
         let Some(flow) = self.flows.get_mut(id) else {
             let refusal = Refusal::UnknownId { id: id.to_owned() };
-            return self.refuse(caller, Op::Renegotiate, (id, ""), refusal, now_us, effects);
+            return self.refuse(caller, Op::Renegotiate, (id, ""), refusal, now, effects);
         };
         let name = flow.interface.clone();
         if let (Some(interface), Some(class), Some(framed)) =
@@ -272,29 +272,29 @@ impl Manager {
             (flow.qos, flow.grant) = (qos, grant);
         }
         let refusal = Refusal::TrafficControl { interface: name.clone(), cause };
-        self.refuse(caller, Op::Renegotiate, (id, &name), refusal, now_us, effects);
+        self.refuse(caller, Op::Renegotiate, (id, &name), refusal, now, effects);
     }
 
     /// A flow ends, or one who waits gives up; whoever asked for that is told when it is done.
-    pub(super) fn close(&mut self, id: &str, asker: Option<Asker>, now_us: u64, effects: &mut Vec<Effect>) {
+    pub(super) fn close(&mut self, id: &str, asker: Option<Asker>, now: Moment, effects: &mut Vec<Effect>) {
         let Some(flow) = self.flows.get_mut(id) else {
-            return self.released(id, asker, true, now_us, effects);
+            return self.released(id, asker, true, now, effects);
         };
         match flow.phase {
             Phase::Applying | Phase::Displaced => {
                 flow.closed = true;
-                return self.already_ending(id, asker, now_us, effects);
+                return self.already_ending(id, asker, now, effects);
             }
-            Phase::Releasing => return self.already_ending(id, asker, now_us, effects),
+            Phase::Releasing => return self.already_ending(id, asker, now, effects),
             Phase::Provisional | Phase::Established => flow.phase = Phase::Releasing,
         }
-        self.take_class(id, asker, now_us, effects);
+        self.take_class(id, asker, now, effects);
     }
 
-    fn already_ending(&mut self, id: &str, asker: Option<Asker>, now_us: u64, effects: &mut Vec<Effect>) {
-        let Some(Asker { ticket, .. }) = asker else { return };
+    fn already_ending(&mut self, id: &str, asker: Option<Asker>, now: Moment, effects: &mut Vec<Effect>) {
+        let Some(Asker { request, .. }) = asker else { return };
         let refusal = Refusal::UnknownId { id: id.to_owned() };
-        self.refuse(ticket, Op::Release, (id, ""), refusal, now_us, effects);
+        self.refuse(request, Op::Release, (id, ""), refusal, now, effects);
     }
 
     /// A flow has nothing any more in the ledger, though it has not ended: it loses its class as well.
@@ -319,7 +319,7 @@ impl Manager {
     }
 
     /// The kernel first, then the budget: nobody is promised what a class still takes.
-    fn take_class(&mut self, id: &str, asker: Option<Asker>, now_us: u64, effects: &mut Vec<Effect>) {
+    fn take_class(&mut self, id: &str, asker: Option<Asker>, now: Moment, effects: &mut Vec<Effect>) {
         let Some(flow) = self.flows.get(id) else { return };
         let change = match (self.interfaces.get_mut(&flow.interface), flow.class) {
             (Some(interface), Some(class)) => Some((interface.index, interface.displace(id, class))),
@@ -329,7 +329,7 @@ impl Manager {
             Some((index, change)) if !change.ops.is_empty() => {
                 effects.push(self.apply(index, change, Pending::Release { id: id.to_owned(), asker }));
             }
-            _ => self.released(id, asker, true, now_us, effects),
+            _ => self.released(id, asker, true, now, effects),
         }
     }
 
@@ -338,22 +338,22 @@ impl Manager {
         id: &str,
         asker: Option<Asker>,
         class_is_gone: bool,
-        now_us: u64,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) {
         let interface = self.forget(id, class_is_gone);
         let operation = Operation::Release { id: id.to_owned() };
-        let mut decision = self.resolve(&operation, now_us, effects).decision;
+        let mut decision = self.consult(&operation, now, effects).decision;
         match (asker, interface) {
-            (Some(Asker { ticket, mut expired }), _) => {
+            (Some(Asker { request, mut expired }), _) => {
                 expired.append(&mut decision.expired);
                 decision.expired = expired;
-                effects.push(answer(ticket, decision));
+                effects.push(answer(request, decision));
             }
             (None, _) if decision.ok => effects.push(Effect::Tell(Notice::Ended(Box::new(decision)))),
             // The ledger had given it up before.
             (None, Some(interface)) => {
-                let decision = Decision::released(now_us, id, &interface, &self.ledger);
+                let decision = Decision::released(now.as_micros(), id, &interface, &self.ledger);
                 effects.push(Effect::Tell(Notice::Ended(Box::new(decision))));
             }
             // It was over already.
@@ -373,12 +373,12 @@ impl Manager {
     }
 
     /// The answer that a flow is admitted, with what holds it to its promise.
-    pub(super) fn admission(&self, ticket: Ticket, id: &str, mut decision: Decision) -> Effect {
+    pub(super) fn admission(&self, request: RequestId, id: &str, mut decision: Decision) -> Effect {
         let flow = &self.flows[id];
         decision.enforced = Some(self.enforced(flow));
         let Grant { tspec, dscp, .. } = flow.grant;
         let admitted = Some(Admitted { tspec, class: flow.class, dscp });
-        Effect::Answer { ticket, answer: Box::new(Answer { decision, admitted }) }
+        Effect::Answer { id: request, answer: Box::new(Answer { decision, admitted }) }
     }
 
     fn enforced(&self, flow: &Flow) -> Enforced {

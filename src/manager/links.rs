@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flowspec::{Direction, Micros, Rate};
 
 use super::interface::{Interface, State};
-use super::message::{Effect, Notice, Seen, Ticket};
+use super::message::{Effect, Notice, RequestId, Seen};
 use super::reducer::{Manager, Pending, answer};
 use crate::admission::Decision;
 use crate::tc::{Change, Shape, Tree};
@@ -41,17 +41,17 @@ impl Manager {
     }
 
     /// The answer to a link that carries another rate, once its trunk does as well.
-    pub(super) fn recapacitated(
+    pub(super) fn capacity_changed(
         &mut self,
-        ticket: Ticket,
+        request: RequestId,
         interface: &str,
         decision: Decision,
         effects: &mut Vec<Effect>,
     ) {
         match self.trunk(interface) {
-            None => effects.push(answer(ticket, decision)),
+            None => effects.push(answer(request, decision)),
             Some((index, change)) => {
-                let pending = Pending::Trunk { caller: Some(ticket), decision: Box::new(decision) };
+                let pending = Pending::Trunk { caller: Some(request), decision: Box::new(decision) };
                 effects.push(self.apply(index, change, pending));
             }
         }
@@ -71,7 +71,7 @@ impl Manager {
             if let Some(interface) = self.interfaces.get_mut(&name)
                 && std::mem::replace(&mut interface.over, over) != over
             {
-                effects.push(Effect::Tell(Notice::Strained { interface: name, over }));
+                effects.push(Effect::Tell(Notice::Overcommitted { interface: name, over }));
             }
         }
     }
@@ -91,9 +91,9 @@ impl Manager {
 
     /// Asks the kernel for a change.
     pub(super) fn apply(&mut self, index: u32, change: Change, pending: Pending) -> Effect {
-        let ticket = self.ticket();
-        self.pending.insert(ticket, pending);
-        Effect::Apply { ticket, index, change }
+        let id = self.next_change();
+        self.pending.insert(id, pending);
+        Effect::Apply { id, index, change }
     }
 
     pub(super) fn stop(&mut self, effects: &mut Vec<Effect>) {

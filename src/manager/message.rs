@@ -5,33 +5,38 @@ use std::sync::Arc;
 use flowspec::{Both, Bytes, Rate, TSpec, Wsa};
 
 use crate::admission::{Decision, Operation};
+use crate::failure::KernelFailure;
 use crate::policy::Policy;
 use crate::tc::{Change, Handle, HtbRoot};
 
-/// Ties an answer to its question.
+/// Ties an answer to a caller's request. The caller chooses it; requests without an answer have different ones.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Ticket(pub u64);
+pub struct RequestId(pub u64);
+
+/// Ties the kernel's answer to a change. The manager chooses it; [`Effect::Apply`] carries it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ChangeId(pub(super) u64);
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// An interface was looked at.
     Seen(Seen),
-    /// Somebody asks for something.
-    Ask {
-        /// Comes back with the answer.
-        ticket: Ticket,
-        /// What is asked.
+    /// A caller requests an operation.
+    Request {
+        /// Returned with [`Effect::Answer`].
+        id: RequestId,
+        /// The operation.
         operation: Box<Operation>,
     },
     /// Another policy from now on; flows keep what they have.
     Policy(Arc<Policy>),
     /// The kernel has answered: all operations of a change were carried out, or none is in force.
     Applied {
-        /// The ticket of the [`Effect::Apply`].
-        ticket: Ticket,
-        /// What failed, as it is to be told: the request, the object and the error.
-        result: Result<(), String>,
+        /// From the [`Effect::Apply`].
+        id: ChangeId,
+        /// The first operation of the change that failed.
+        result: Result<(), KernelFailure>,
     },
     /// The flow's peer has answered: the connection stands.
     Connected {
@@ -81,16 +86,16 @@ pub enum Effect {
     /// Carry out a change, all of it or none, and say how it went.
     Apply {
         /// To be returned in [`Input::Applied`].
-        ticket: Ticket,
+        id: ChangeId,
         /// The interface's number.
         index: u32,
         /// The operations.
         change: Change,
     },
-    /// Tell the one who asked.
+    /// Answer a request.
     Answer {
-        /// The ticket of the request.
-        ticket: Ticket,
+        /// From the [`Input::Request`].
+        id: RequestId,
         /// The answer.
         answer: Box<Answer>,
     },
@@ -107,14 +112,14 @@ pub enum Notice {
     Lost(Lost),
     /// More is promised of an interface than it carries now, or no longer: what cannot be made to go, groups and those
     /// whom the policy keeps, may not get what they were promised.
-    Strained {
+    Overcommitted {
         /// The interface.
         interface: String,
         /// Whether it is so.
         over: bool,
     },
     /// There is room for one who waits, if he asks for it soon.
-    Room {
+    CapacityAvailable {
         /// The flow.
         id: String,
     },

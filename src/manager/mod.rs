@@ -12,5 +12,5 @@ mod links;
 mod message;
 mod reducer;
 
-pub use message::{Admitted, Answer, Effect, Input, Loss, Lost, Notice, Root, Seen, Ticket};
+pub use message::{Admitted, Answer, ChangeId, Effect, Input, Loss, Lost, Notice, RequestId, Root, Seen};
 pub use reducer::{Manager, Phase, Status, prove};

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowspec::{Both, ErrorTerms, Qos};
+use flowspec::{Both, ErrorTerms, Moment, Qos};
 
 use super::interface::{Interface, State};
-use super::message::{Answer, Effect, Input, Loss, Lost, Notice, Ticket};
+use super::message::{Answer, ChangeId, Effect, Input, Loss, Lost, Notice, RequestId};
 use crate::admission::{
     Decision, Displaced, Grant, Ledger, Op, Operation, Provable, Refusal, Resolved, Totals,
 };
+use crate::failure::KernelFailure;
 use crate::policy::Policy;
 use crate::tc::{self, Handle};
 
@@ -21,10 +22,10 @@ pub struct Manager {
     /// Those on interfaces that have been seen.
     pub(super) flows: BTreeMap<String, Flow>,
     /// What each change in the kernel's hands is for.
-    pub(super) pending: BTreeMap<Ticket, Pending>,
+    pub(super) pending: BTreeMap<ChangeId, Pending>,
     /// Requests for interfaces whose tree is being set up, in the order they came.
-    pub(super) waiting: Vec<(Ticket, Box<Operation>)>,
-    next_ticket: u64,
+    pub(super) waiting: Vec<(RequestId, Box<Operation>)>,
+    last_change: u64,
 }
 
 /// Where a flow stands.
@@ -67,20 +68,20 @@ pub(super) enum Pending {
     TearDown,
     /// The link carries something else.
     Trunk {
-        caller: Option<Ticket>,
+        caller: Option<RequestId>,
         decision: Box<Decision>,
     },
     Admit {
         id: String,
-        caller: Ticket,
+        caller: RequestId,
         decision: Box<Decision>,
-        displaced: Vec<Standing>,
+        displaced: Vec<DisplacedFlow>,
     },
     Change {
         id: String,
-        caller: Ticket,
+        caller: RequestId,
         decision: Box<Decision>,
-        before: Box<Before>,
+        before: Box<PreviousGrant>,
     },
     Release {
         id: String,
@@ -96,13 +97,13 @@ pub(super) enum Pending {
 /// Who asked for a flow's end, and what he is told had ended by then.
 #[derive(Debug)]
 pub(super) struct Asker {
-    pub(super) ticket: Ticket,
+    pub(super) request: RequestId,
     pub(super) expired: Vec<String>,
 }
 
 /// One who has to go, and where he stood.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct DisplacedFlow {
     pub(super) displaced: Displaced,
     /// Nothing where the kernel was not asked about him.
     pub(super) phase: Option<Phase>,
@@ -110,7 +111,7 @@ pub(super) struct Standing {
 
 /// What a flow had before it was given something else.
 #[derive(Debug)]
-pub(super) struct Before {
+pub(super) struct PreviousGrant {
     pub(super) qos: Qos,
     pub(super) grant: Grant,
 }
@@ -142,22 +143,22 @@ impl Manager {
             flows: BTreeMap::new(),
             pending: BTreeMap::new(),
             waiting: Vec::new(),
-            next_ticket: 0,
+            last_change: 0,
         }
     }
 
-    /// What to do about an input, now: microseconds since the manager's start.
-    pub fn handle(&mut self, input: Input, now_us: u64) -> Vec<Effect> {
+    /// What to do about an input, at this moment.
+    pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         // Who asks for something is told with the answer what has ended by then.
-        if !matches!(input, Input::Ask { .. }) {
-            self.pass(now_us, &mut effects);
+        if !matches!(input, Input::Request { .. }) {
+            self.pass(now, &mut effects);
         }
         match input {
             Input::Seen(seen) => self.seen(&seen, &mut effects),
-            Input::Ask { ticket, operation } => self.ask(ticket, operation, now_us, &mut effects),
+            Input::Request { id, operation } => self.request(id, operation, now, &mut effects),
             Input::Policy(policy) => self.ledger.reload(policy),
-            Input::Applied { ticket, result } => self.applied(ticket, result, now_us, &mut effects),
+            Input::Applied { id, result } => self.applied(id, result, now, &mut effects),
             Input::Connected { id } => {
                 if let Some(flow) = self.flows.get_mut(&id)
                     && flow.phase == Phase::Provisional
@@ -165,7 +166,7 @@ impl Manager {
                     flow.phase = Phase::Established;
                 }
             }
-            Input::Closed { id } => self.close(&id, None, now_us, &mut effects),
+            Input::Closed { id } => self.close(&id, None, now, &mut effects),
             Input::Stop => self.stop(&mut effects),
         }
         self.reshape(&mut effects);
@@ -177,62 +178,68 @@ impl Manager {
     ///
     /// # Panics
     /// Never, as long as no interface has been seen: then every question is answered at once.
-    pub fn decide(&mut self, operation: Operation, now_us: u64) -> Decision {
+    pub fn decide(&mut self, operation: Operation, now: Moment) -> Decision {
         assert!(self.interfaces.is_empty(), "the kernel is asked about interfaces that were seen");
-        let (ticket, mut effects) = (self.ticket(), Vec::new());
-        self.ask(ticket, Box::new(operation), now_us, &mut effects);
+        let (request, mut effects) = (RequestId(0), Vec::new());
+        self.request(request, Box::new(operation), now, &mut effects);
         let answer = effects.into_iter().find_map(|effect| match effect {
-            Effect::Answer { ticket: answered, answer } if answered == ticket => Some(answer.decision),
+            Effect::Answer { id, answer } if id == request => Some(answer.decision),
             _ => None,
         });
         answer.expect("whoever asks about no kernel is answered at once")
     }
 
     /// Time passes: who has ended by himself by then.
-    pub fn advance(&mut self, now_us: u64) -> Vec<String> {
-        self.ledger.advance(now_us)
+    pub fn advance(&mut self, now: Moment) -> Vec<String> {
+        self.ledger.advance(now.as_micros())
     }
 
-    fn pass(&mut self, now_us: u64, effects: &mut Vec<Effect>) {
-        if !self.expire(now_us, effects).is_empty() {
+    fn pass(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if !self.expire(now, effects).is_empty() {
             // What has ended by itself makes room as well.
-            self.resolve(&Operation::Tick, now_us, effects);
+            self.consult(&Operation::Tick, now, effects);
         }
     }
 
-    fn expire(&mut self, now_us: u64, effects: &mut Vec<Effect>) -> Vec<String> {
-        let expired = self.advance(now_us);
+    fn expire(&mut self, now: Moment, effects: &mut Vec<Effect>) -> Vec<String> {
+        let expired = self.advance(now);
         for id in &expired {
             self.lose(id, Loss::Expired, effects);
         }
         expired
     }
 
-    fn ask(&mut self, ticket: Ticket, operation: Box<Operation>, now_us: u64, effects: &mut Vec<Effect>) {
+    fn request(
+        &mut self,
+        request: RequestId,
+        operation: Box<Operation>,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
         match &*operation {
             Operation::Reserve(ladder) if self.is_preparing(&ladder.request.interface) => {
                 if self.waiting.len() < MOST_WAITING {
-                    return self.waiting.push((ticket, operation));
+                    return self.waiting.push((request, operation));
                 }
                 let refusal = Refusal::TooManyFlows { flows: self.waiting.len() };
                 let about = (&*ladder.request.id, &*ladder.request.interface);
-                self.refuse(ticket, Op::Reserve, about, refusal, now_us, effects);
+                self.refuse(request, Op::Reserve, about, refusal, now, effects);
             }
             // What the kernel still works on has its name until that is done.
             Operation::Reserve(ladder) if self.is_in_flight(&ladder.request.id) => {
                 let refusal = Refusal::DuplicateId { id: ladder.request.id.clone() };
                 let about = (&*ladder.request.id, &*ladder.request.interface);
-                self.refuse(ticket, Op::Reserve, about, refusal, now_us, effects);
+                self.refuse(request, Op::Reserve, about, refusal, now, effects);
             }
             Operation::Renegotiate { id, .. } if self.is_in_flight(id) => {
                 let refusal = Refusal::UnknownId { id: id.clone() };
-                self.refuse(ticket, Op::Renegotiate, (id, ""), refusal, now_us, effects);
+                self.refuse(request, Op::Renegotiate, (id, ""), refusal, now, effects);
             }
             Operation::Release { id } if self.flows.contains_key(id) => {
-                let expired = self.expire(now_us, effects);
-                self.close(id, Some(Asker { ticket, expired }), now_us, effects);
+                let expired = self.expire(now, effects);
+                self.close(id, Some(Asker { request, expired }), now, effects);
             }
-            _ => self.settle(ticket, &operation, now_us, effects),
+            _ => self.consult_and_apply(request, &operation, now, effects),
         }
     }
 
@@ -242,19 +249,25 @@ impl Manager {
     }
 
     /// What the ledger decides, brought to the kernel.
-    fn settle(&mut self, ticket: Ticket, operation: &Operation, now_us: u64, effects: &mut Vec<Effect>) {
-        let Resolved { decision, grant } = self.resolve(operation, now_us, effects);
+    fn consult_and_apply(
+        &mut self,
+        request: RequestId,
+        operation: &Operation,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Resolved { decision, grant } = self.consult(operation, now, effects);
         match (operation, grant) {
             (Operation::Reserve(ladder), Some(grant)) => {
-                self.granted(ticket, ladder, grant, decision, now_us, effects);
+                self.granted(request, ladder, grant, decision, now, effects);
             }
             (Operation::Renegotiate { id, asked }, Some(grant)) => {
-                self.changed(ticket, id, asked, grant, decision, effects);
+                self.changed(request, id, asked, grant, decision, effects);
             }
             (Operation::Capacity { interface, .. }, _) => {
-                self.recapacitated(ticket, interface, decision, effects);
+                self.capacity_changed(request, interface, decision, effects);
             }
-            _ => effects.push(answer(ticket, decision)),
+            _ => effects.push(answer(request, decision)),
         }
     }
 
@@ -281,9 +294,9 @@ impl Manager {
         flows.filter_map(|(id, flow)| Some((flow.class?, id.clone()))).collect()
     }
 
-    /// When something happens by itself next, in microseconds of the manager's time.
-    pub fn due(&self) -> Option<u64> {
-        self.ledger.due()
+    /// When the next flow expires or the next capacity begins to count.
+    pub fn due(&self) -> Option<Moment> {
+        self.ledger.due().map(Moment::from_micros)
     }
 
     /// The kernel classes of the flows that are measured, by the policy's classes.
@@ -341,22 +354,22 @@ impl Manager {
 
     fn applied(
         &mut self,
-        ticket: Ticket,
-        result: Result<(), String>,
-        now_us: u64,
+        id: ChangeId,
+        result: Result<(), KernelFailure>,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        match self.pending.remove(&ticket) {
+        match self.pending.remove(&id) {
             None | Some(Pending::TearDown) => {}
             Some(Pending::SetUp { interface: name }) => {
                 if result.is_err() {
                     self.ledger.unprogrammed(&name);
                 }
                 if let Some(interface) = self.interfaces.get_mut(&name) {
-                    interface.prepared(result);
+                    interface.prepared(result.map_err(|failure| failure.to_string()));
                 }
                 for (caller, operation) in std::mem::take(&mut self.waiting) {
-                    self.ask(caller, operation, now_us, effects);
+                    self.request(caller, operation, now, effects);
                 }
             }
             Some(Pending::Trunk { caller, mut decision }) => {
@@ -366,8 +379,8 @@ impl Manager {
                 effects.extend(caller.map(|caller| answer(caller, *decision)));
             }
             Some(Pending::Admit { id, caller, decision, displaced }) => match result {
-                Ok(()) => self.kernel_agreed(&id, caller, *decision, displaced, now_us, effects),
-                Err(cause) => self.kernel_refused(&id, caller, displaced, cause, now_us, effects),
+                Ok(()) => self.kernel_agreed(&id, caller, *decision, displaced, now, effects),
+                Err(cause) => self.kernel_refused(&id, caller, displaced, cause.to_string(), now, effects),
             },
             Some(Pending::Change { id, caller, decision, before }) => match result {
                 // It may have ended meanwhile.
@@ -376,9 +389,9 @@ impl Manager {
                 }
                 Ok(()) => {
                     let refusal = Refusal::UnknownId { id: id.clone() };
-                    self.refuse(caller, Op::Renegotiate, (&id, ""), refusal, now_us, effects);
+                    self.refuse(caller, Op::Renegotiate, (&id, ""), refusal, now, effects);
                 }
-                Err(cause) => self.change_refused(&id, caller, *before, cause, now_us, effects),
+                Err(cause) => self.change_refused(&id, caller, *before, cause.to_string(), now, effects),
             },
             Some(Pending::Lost { interface, class }) => {
                 if let (Ok(()), Some(interface)) = (result, self.interfaces.get_mut(&interface)) {
@@ -386,50 +399,50 @@ impl Manager {
                 }
             }
             Some(Pending::Release { id, asker }) => {
-                self.released(&id, asker, result.is_ok(), now_us, effects);
+                self.released(&id, asker, result.is_ok(), now, effects);
             }
         }
     }
 
     /// Asks the ledger, and tells those who are touched by what it says.
-    pub(super) fn resolve(
+    pub(super) fn consult(
         &mut self,
         operation: &Operation,
-        now_us: u64,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) -> Resolved {
-        let resolved = self.ledger.resolve(now_us, operation);
-        let decision = &resolved.decision;
+        let outcome = self.ledger.resolve(now.as_micros(), operation);
+        let decision = &outcome.decision;
         for id in &decision.expired {
             self.lose(id, Loss::Expired, effects);
         }
         for id in &decision.shed {
             self.lose(id, Loss::Shed, effects);
         }
-        let rooms = decision.notified.iter().map(|id| Notice::Room { id: id.clone() });
+        let rooms = decision.notified.iter().map(|id| Notice::CapacityAvailable { id: id.clone() });
         effects.extend(rooms.map(Effect::Tell));
-        resolved
+        outcome
     }
 
     /// A refusal that is not the ledger's.
     pub(super) fn refuse(
         &mut self,
-        caller: Ticket,
+        caller: RequestId,
         op: Op,
         (id, interface): (&str, &str),
         refusal: Refusal,
-        now_us: u64,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) {
         let (id, interface, refusal) = (id.to_owned(), interface.to_owned(), Box::new(refusal));
         let operation = Operation::Impossible { op, id, interface, refusal };
-        let decision = self.resolve(&operation, now_us, effects).decision;
+        let decision = self.consult(&operation, now, effects).decision;
         effects.push(answer(caller, decision));
     }
 
-    pub(super) fn ticket(&mut self) -> Ticket {
-        self.next_ticket += 1;
-        Ticket(self.next_ticket)
+    pub(super) fn next_change(&mut self) -> ChangeId {
+        self.last_change += 1;
+        ChangeId(self.last_change)
     }
 }
 
@@ -437,8 +450,8 @@ impl Manager {
 const MOST_WAITING: usize = 4096;
 
 /// An answer without anything that is to be set up.
-pub(super) fn answer(ticket: Ticket, decision: Decision) -> Effect {
-    Effect::Answer { ticket, answer: Box::new(Answer { decision, admitted: None }) }
+pub(super) fn answer(request: RequestId, decision: Decision) -> Effect {
+    Effect::Answer { id: request, answer: Box::new(Answer { decision, admitted: None }) }
 }
 
 /// The notice of a promise that is taken back.

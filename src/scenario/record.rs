@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use flowspec::{Both, Flowspec, Micros};
+use flowspec::{Both, Flowspec, Micros, Moment};
 
 use super::trace::{LONGEST_LINE, TraceError, parse_line};
 use crate::admission::{Decision, Ladder, Operation};
@@ -67,7 +67,7 @@ pub fn record(trace: &str, policy: &Arc<Policy>, policy_name: &str) -> Result<St
             });
         }
         last = traced.at_us;
-        let decision = manager.decide(traced.operation.clone(), traced.at_us);
+        let decision = manager.decide(traced.operation.clone(), Moment::from_micros(traced.at_us));
         let Some(action) = action(&traced.operation, traced.at_us) else {
             return Err(RecordError::NoStep { line, op: decision.op.name() });
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flowspec::{Bytes, Direction, Micros, Qos, Rate};
+use flowspec::{Bytes, Direction, Micros, Moment, Qos, Rate};
 
 use super::suite::{Action, Connect, Step, Test, Time, Transfer};
 use super::trace::Asked;
@@ -197,7 +197,8 @@ impl Run<'_> {
     }
 
     fn act(&mut self, action: &Action) -> Seen {
-        let mut seen = Seen { expired: self.manager.advance(self.now), ..Seen::default() };
+        let mut seen =
+            Seen { expired: self.manager.advance(Moment::from_micros(self.now)), ..Seen::default() };
         if !seen.expired.is_empty() {
             // What has ended by itself makes room as well: a tick says for whom.
             let tick = self.decide(&Operation::Tick);
@@ -255,9 +256,10 @@ impl Run<'_> {
                 let operation = Operation::Measure { interface, class, window: *window, rate: *rate };
                 seen.decisions.push(self.decide(&operation));
             }
-            Action::Reload(path) => {
-                drop(self.manager.handle(Input::Policy(Arc::clone(&self.policies[path])), self.now))
-            }
+            Action::Reload(path) => drop(
+                self.manager
+                    .handle(Input::Policy(Arc::clone(&self.policies[path])), Moment::from_micros(self.now)),
+            ),
             Action::Transfer(transfer) => seen.rate = Some(self.transfer(transfer)),
             Action::Wait => {}
         }
@@ -371,7 +373,7 @@ impl Run<'_> {
     }
 
     fn decide(&mut self, operation: &Operation) -> Decision {
-        self.manager.decide(operation.clone(), self.now)
+        self.manager.decide(operation.clone(), Moment::from_micros(self.now))
     }
 
     fn touch(&mut self, decision: &Decision) {
