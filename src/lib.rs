@@ -14,6 +14,7 @@
 pub mod admission;
 #[cfg(feature = "host")]
 pub mod connect;
+#[cfg(feature = "host")]
 pub mod engine;
 pub mod failure;
 #[cfg(feature = "host")]

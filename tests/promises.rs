@@ -139,19 +139,22 @@ fn a_link_that_goes_down_takes_its_promises_along_and_comes_back() {
         let asked = Ask::qos(mbit(50)).waiting_as("waits");
         let refused = datagrams(&host, &asked).await;
         assert!(matches!(&refused, Err(ConnectError::Refused(decision)) if decision.waiting));
-        assert!(host.room("nobody").await.is_err());
+        assert!(host.wait_for_capacity("nobody").await.is_err());
         done.send(()).unwrap();
         steps.recv().await.unwrap();
-        tokio::time::timeout(Duration::from_secs(5), host.room("waits")).await.expect("told").unwrap();
+        tokio::time::timeout(Duration::from_secs(5), host.wait_for_capacity("waits"))
+            .await
+            .expect("told")
+            .unwrap();
         let again = datagrams(&host, &asked).await.unwrap();
         // A capacity that somebody has measured counts as well.
         let (interface, direction) = ("gqos-a".to_owned(), Direction::Sending);
         let less = Operation::Capacity { interface, direction, capacity: Rate::from_mbit(50) };
-        assert_eq!(host.ask(less).await.unwrap().shed, ["waits"]);
+        assert_eq!(host.submit(less).await.unwrap().shed, ["waits"]);
         assert!(again.lost().is_some());
         let report = &host.report().await.unwrap()[0];
         assert_eq!(report.classes[0].rate, Rate::from_mbit(50).scale_down(99, 100), "the trunk follows");
-        host.give_up("waits");
+        host.stop_waiting("waits");
         host.stop().await;
     });
     reached.recv().unwrap();
@@ -174,8 +177,8 @@ fn the_members_of_a_group_share_its_reservation() {
                 let (id, interface) = (id.to_owned(), "gqos-a".to_owned());
                 Operation::Group(Box::new(GroupRequest { id, interface, class: None, mode, qos: mbit(20) }))
             };
-            assert!(host.ask(group("room", GroupMode::Shared)).await.unwrap().ok);
-            assert!(host.ask(group("film", GroupMode::Envelope)).await.unwrap().ok);
+            assert!(host.submit(group("room", GroupMode::Shared)).await.unwrap().ok);
+            assert!(host.submit(group("film", GroupMode::Envelope)).await.unwrap().ok);
             let member = |group: &str| Ask::qos(mbit(20)).group(group);
             let first = datagrams(&host, &member("room")).await.unwrap();
             let second = datagrams(&host, &member("room")).await.unwrap();

@@ -180,7 +180,7 @@ impl DatagramConnection {
 
     /// The promise was taken back, and what is sent is best effort: why.
     pub fn lost(&self) -> Option<Lost> {
-        self.reservation.standing().lost()
+        self.reservation.state().lost()
     }
 
     /// The handle on the shaping.

@@ -12,10 +12,9 @@ use super::connection::{Connection, DatagramConnection};
 use super::error::ConnectError;
 use super::flow::{self, Flow};
 use super::host::Host;
-use crate::engine::Ask;
-use crate::engine::Granted;
+use crate::engine::{Ask, Granted, ReservationRequest};
 use crate::linux::socket;
-use crate::policy::Protocol;
+use crate::policy::{Protocol, Subject};
 
 /// Makes connections with a guarantee.
 #[derive(Clone)]
@@ -37,7 +36,7 @@ impl Connector {
     /// - **Source**: WSPConnect.
     pub async fn connect(&self, peer: SocketAddr, ask: &Ask) -> Result<Connection, ConnectError> {
         check(peer)?;
-        let granted = self.host.reserve(ask, peer.ip(), Protocol::Tcp, 0).await?;
+        let granted = self.host.reserve(request(ask, peer, Protocol::Tcp)).await?;
         let admitted = &granted.admitted;
         let failed = |call| move |cause| ConnectError::Socket { call, peer, cause };
         let made = if peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
@@ -62,7 +61,7 @@ impl Connector {
     /// - **Errors**: the refusal, with WSAEOPNOTSUPP; what `bind` or `connect` answered.
     pub async fn connect_udp(&self, peer: SocketAddr, ask: &Ask) -> Result<DatagramConnection, ConnectError> {
         check(peer)?;
-        let granted = self.host.reserve(ask, peer.ip(), Protocol::Udp, 0).await?;
+        let granted = self.host.reserve(request(ask, peer, Protocol::Udp)).await?;
         let Granted { admitted, mut decision, reservation } = granted;
         let failed = |call| move |cause| ConnectError::Socket { call, peer, cause };
         let any: SocketAddr = if peer.is_ipv4() {
@@ -91,7 +90,7 @@ impl Connector {
         // A descriptor of its own, which goes with the reservation.
         let own = udp.as_fd().try_clone_to_owned().map_err(failed("dup"))?;
         let held = control.clone();
-        reservation.standing().on_loss(move |_| {
+        reservation.state().on_loss(move |_| {
             for direction in Direction::BOTH {
                 held.set(direction, None);
             }
@@ -100,6 +99,11 @@ impl Connector {
         });
         Ok(DatagramConnection::new(Datagram::new(udp, control), peer, decision, reservation))
     }
+}
+
+/// A request for a flow whose socket is not bound yet.
+fn request(ask: &Ask, peer: SocketAddr, protocol: Protocol) -> ReservationRequest {
+    ReservationRequest::new(ask.clone(), Subject { protocol, local_port: 0, peer: peer.ip() })
 }
 
 /// Linux takes the address of all zeroes for this host; WSPConnect refuses it.

@@ -7,6 +7,7 @@ use flowspec::Wsa;
 use shaper::NoRoom;
 
 use crate::admission::Decision;
+use crate::engine::EngineError;
 use crate::failure::KernelFailure;
 
 /// Why there is no connection. What was reserved has been given back.
@@ -24,11 +25,17 @@ pub enum ConnectError {
     /// The flow's packets have no room for payload on this transport.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
-    /// The flow holds a reservation already, or has ended.
-    #[error("{problem}")]
-    State {
-        /// Which of the two.
-        problem: &'static str,
+    /// The flow holds a reservation already.
+    #[error("the flow holds a reservation already")]
+    AlreadyReserved,
+    /// The flow has ended.
+    #[error("the flow has ended")]
+    Ended,
+    /// No flow of this id waits for capacity.
+    #[error("no flow {id:?} waits for capacity")]
+    NotWaiting {
+        /// The id.
+        id: String,
     },
     /// A call on the socket failed.
     #[error("{call} ({peer}): {cause}")]
@@ -43,8 +50,8 @@ pub enum ConnectError {
     /// The kernel refused something else.
     #[error(transparent)]
     Linux(#[from] KernelFailure),
-    /// The host's manager has stopped.
-    #[error("the manager has stopped")]
+    /// The engine has stopped.
+    #[error("the engine has stopped")]
     Stopped,
 }
 
@@ -55,10 +62,21 @@ impl ConnectError {
             Self::Refused(decision) => decision.error.unwrap_or(Wsa::Eopnotsupp),
             Self::Address { .. } => Wsa::Eaddrnotavail,
             Self::NoRoom(_) => Wsa::Eopnotsupp,
-            Self::State { .. } => Wsa::Einval,
+            Self::AlreadyReserved | Self::Ended | Self::NotWaiting { .. } => Wsa::Einval,
             Self::Socket { cause, .. } => of_io(cause),
             Self::Linux(failure) => failure.wsa(),
             Self::Stopped => Wsa::Enetdown,
+        }
+    }
+}
+
+impl From<EngineError> for ConnectError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Refused(decision) => Self::Refused(decision),
+            EngineError::Kernel(error) => Self::Linux(error),
+            EngineError::NotWaiting { id } => Self::NotWaiting { id },
+            EngineError::Stopped => Self::Stopped,
         }
     }
 }

@@ -11,12 +11,10 @@ use tokio::sync::Notify;
 use super::error::ConnectError;
 use super::host::Host;
 use crate::admission::Decision;
-use crate::engine::Ask;
-use crate::engine::Lingering;
-use crate::engine::{Granted, Reservation};
+use crate::engine::{Ask, Granted, Lingering, Reservation, ReservationRequest};
 use crate::linux::socket;
 use crate::manager::{Admitted, Lost};
-use crate::policy::Protocol;
+use crate::policy::{Protocol, Subject};
 
 /// The handle on an accepted or connected TCP flow: reserves for it, and gives back.
 ///
@@ -115,19 +113,20 @@ impl Flow {
             let mut state = self.state();
             let problem = match *state {
                 State::Free | State::Lost(_) => None,
-                State::Asking | State::Held { .. } => Some("the flow holds a reservation already"),
-                State::Ended => Some("the flow has ended"),
+                State::Asking | State::Held { .. } => Some(ConnectError::AlreadyReserved),
+                State::Ended => Some(ConnectError::Ended),
             };
             if let Some(problem) = problem {
-                return Err(ConnectError::State { problem });
+                return Err(problem);
             }
             *state = State::Asking;
         }
         // Given back if this future is dropped or fails.
         let asking = Asking(self);
         let local_port = self.socket.local_addr().map_or(0, |local| local.port());
+        let subject = Subject { protocol: Protocol::Tcp, local_port, peer: self.peer.ip() };
         let Granted { admitted, decision, reservation } =
-            self.host.reserve(ask, self.peer.ip(), Protocol::Tcp, local_port).await?;
+            self.host.reserve(ReservationRequest::new(ask.clone(), subject)).await?;
         let ipv6 = self.peer.ip().to_canonical().is_ipv6();
         if admitted.class.is_some() || admitted.dscp.is_some() {
             socket::classify(&*self.socket, ipv6, admitted.dscp, admitted.class)?;
@@ -215,7 +214,7 @@ impl Asking<'_> {
             // The connection ended meanwhile, and the reservation is given back here.
             return;
         }
-        let standing = reservation.standing();
+        let standing = reservation.state();
         *state = State::Held { reservation, decision: Box::new(decision) };
         drop(state);
         // Only now, since it may be lost already.

@@ -11,7 +11,7 @@ mod flow;
 mod host;
 mod listener;
 
-pub use crate::engine::{Ask, ClassReport, InterfaceReport, What};
+pub use crate::engine::{Ask, ClassReport, InterfaceReport, ReservationRequest, What};
 pub use connection::{Connection, DatagramConnection, Socket};
 pub use connector::Connector;
 pub use error::ConnectError;

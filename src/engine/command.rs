@@ -5,22 +5,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::ask::Asked;
 use super::core::Told;
 use super::lingering::Lingering;
 use super::report::InterfaceReport;
-use super::reservation::Granted;
-use crate::admission::{Decision, Operation};
+use super::request::Submission;
+use super::reservation::Reply;
+use crate::admission::Operation;
 use crate::failure::KernelFailure;
 use crate::manager::{Answer, Effect};
 
 /// What the loop is told.
-pub(crate) enum Command {
+pub(super) enum Command {
     Reserve {
-        asked: Box<Asked>,
+        submission: Box<Submission>,
         reply: oneshot::Sender<Reply>,
     },
-    Ask {
+    Submit {
         operation: Box<Operation>,
         reply: oneshot::Sender<Answer>,
     },
@@ -46,31 +46,28 @@ pub(crate) enum Command {
     },
 }
 
-/// What the caller of a reservation is told.
-pub type Reply = Result<Granted, Box<Decision>>;
-
 /// The way to the loop, with how much is on it that may make room: who asks without the loop does so only where
 /// nothing of that kind is, so that everybody is answered in his turn.
 #[derive(Clone)]
-pub(crate) struct Commands {
+pub(super) struct Commands {
     sender: mpsc::UnboundedSender<Command>,
     queued: Arc<AtomicUsize>,
 }
 
 /// The same, without keeping the loop alive.
 #[derive(Clone)]
-pub(crate) struct WeakCommands {
+pub(super) struct WeakCommands {
     sender: mpsc::WeakUnboundedSender<Command>,
     queued: Arc<AtomicUsize>,
 }
 
 impl Command {
     /// Whether somebody may be admitted after it who is not before.
-    pub(crate) const fn may_make_room(&self) -> bool {
+    pub(super) const fn may_make_room(&self) -> bool {
         match self {
             // What lingers makes room later.
             Self::Closed { lingering, .. } => matches!(lingering, Lingering::Nothing),
-            Self::Reserve { .. } | Self::Ask { .. } | Self::Drained { .. } => true,
+            Self::Reserve { .. } | Self::Submit { .. } | Self::Drained { .. } => true,
             Self::Settle(_, effects) => !effects.is_empty(),
             Self::Connected { .. } | Self::Report { .. } | Self::Stop { .. } => false,
         }
@@ -78,12 +75,12 @@ impl Command {
 }
 
 impl Commands {
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
         let (sender, inbox) = mpsc::unbounded_channel();
         (Self { sender, queued: Arc::default() }, inbox)
     }
 
-    pub(crate) fn send(&self, command: Command) {
+    pub(super) fn send(&self, command: Command) {
         if command.may_make_room() {
             self.queued.fetch_add(1, Ordering::AcqRel);
         }
@@ -92,22 +89,22 @@ impl Commands {
     }
 
     /// Whether nothing is on its way that may make room.
-    pub(crate) fn are_done(&self) -> bool {
+    pub(super) fn are_done(&self) -> bool {
         self.queued.load(Ordering::Acquire) == 0
     }
 
-    pub(crate) fn downgrade(&self) -> WeakCommands {
+    pub(super) fn downgrade(&self) -> WeakCommands {
         WeakCommands { sender: self.sender.downgrade(), queued: Arc::clone(&self.queued) }
     }
 }
 
 impl WeakCommands {
-    pub(crate) fn upgrade(&self) -> Option<Commands> {
+    pub(super) fn upgrade(&self) -> Option<Commands> {
         Some(Commands { sender: self.sender.upgrade()?, queued: Arc::clone(&self.queued) })
     }
 
     /// A command that may make room has been obeyed.
-    pub(crate) fn obeyed(&self) {
+    pub(super) fn obeyed(&self) {
         self.queued.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -8,36 +8,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowspec::Moment;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
 
-use super::command::{Command, Commands, Reply, WeakCommands};
-use super::reservation::{Granted, Reservation, Standing};
-use crate::admission::Operation;
+use super::clock::Clock;
+use super::command::{Command, Commands};
+use super::handle::OnOvercommitment;
+use super::request::{Placement, ReservationRequest, request_for};
+use super::reservation::{Granted, Reply, Reservation, ReservationBackend, ReservationState};
+use super::waiters::Waiters;
+use crate::admission::{Decision, Operation, Refusal};
 use crate::manager::{Answer, Effect, Input, Lost, Manager, Notice, RequestId};
 use crate::policy::Policy;
 
 /// The manager, and whom to tell.
-pub(crate) struct Core {
-    pub(crate) manager: Manager,
-    pub(crate) started: Instant,
+pub(super) struct Core {
+    pub(super) manager: Manager,
+    pub(super) clock: Clock,
     callers: BTreeMap<RequestId, Caller>,
     last_request: u64,
     /// Those who hold reservations.
-    standings: HashMap<String, Weak<Standing>>,
-    rooms: Rooms,
+    standings: HashMap<String, Weak<ReservationState>>,
+    waiters: Waiters,
     /// Who wants to hear of interfaces of which more is promised than they carry.
-    strained: Vec<Strained>,
-    /// To hear of closed sockets without keeping the loop alive.
-    commands: WeakCommands,
-    /// Itself, for those who give something back.
-    me: Weak<Mutex<Self>>,
+    strained: Vec<OnOvercommitment>,
+    /// The engine that reservations are released to.
+    engine: Weak<dyn ReservationBackend>,
 }
 
-/// Those who wait for room, and how they are told.
-pub(crate) type Rooms = Arc<Mutex<HashMap<String, Arc<Notify>>>>;
-
 /// Who waits for an answer.
-pub(crate) enum Caller {
+pub(super) enum Caller {
     Reserves(oneshot::Sender<Reply>),
     Asks(oneshot::Sender<Answer>),
     /// Nobody: it was asked by the loop itself.
@@ -46,18 +44,15 @@ pub(crate) enum Caller {
 
 /// Somebody who is told, once nobody has the lock.
 #[must_use]
-pub(crate) enum Told {
+pub(super) enum Told {
     Nobody,
-    Lost(Arc<Standing>, Lost),
+    Lost(Arc<ReservationState>, Lost),
     Room(Arc<Notify>),
-    Strained(Vec<Strained>, String, bool),
+    Strained(Vec<OnOvercommitment>, String, bool),
 }
 
-/// Is told of an interface, and whether more is promised of it than it carries; must not wait.
-pub(crate) type Strained = Arc<dyn Fn(&str, bool) + Send + Sync>;
-
 impl Told {
-    pub(crate) fn tell(self) {
+    pub(super) fn tell(self) {
         match self {
             Self::Nobody => {}
             Self::Lost(standing, lost) => standing.lose(lost),
@@ -69,7 +64,7 @@ impl Told {
 
 /// What is left to be done of something that was asked without the loop.
 #[must_use]
-pub(crate) struct Settled {
+pub(super) struct Settled {
     told: Vec<Told>,
     rest: Vec<Effect>,
     /// Something ends by itself: the loop has to know when.
@@ -78,7 +73,7 @@ pub(crate) struct Settled {
 
 impl Settled {
     /// Does it, once nobody has the lock: what only wakes somebody here, everything else by the loop.
-    pub(crate) fn finish(self, commands: &Commands, core: MutexGuard<'_, Core>) {
+    pub(super) fn finish(self, commands: &Commands, core: MutexGuard<'_, Core>) {
         drop(core);
         let (here, there): (Vec<_>, Vec<_>) =
             self.told.into_iter().partition(|told| matches!(told, Told::Nobody | Told::Room(_)));
@@ -89,75 +84,74 @@ impl Settled {
     }
 }
 
-/// Feeds the manager something of a flow that has no class in the kernel, where nobody is before; else it is the
-/// loop's.
-pub(crate) fn feed_here(
-    core: &Weak<Mutex<Core>>,
-    commands: &Commands,
-    id: &str,
-    input: Input,
-) -> Result<(), Input> {
-    let Some(core) = core.upgrade() else { return Err(input) };
-    // Whoever has the lock may be the one who lets go of this flow just now.
-    let Ok(mut core) = core.try_lock() else { return Err(input) };
-    if !commands.are_done() || core.manager.class(id).is_some() {
-        return Err(input);
-    }
-    let effects = core.handle(input);
-    core.settle_here(effects).finish(commands, core);
-    Ok(())
-}
-
 /// The lock on the core. What is inside is whole between any two statements that can panic.
-pub(crate) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
     core.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Core {
-    pub(crate) fn new(
-        policy: &Arc<Policy>,
-        commands: WeakCommands,
-        rooms: Rooms,
-        me: Weak<Mutex<Self>>,
-    ) -> Self {
+    pub(super) fn new(policy: &Arc<Policy>, waiters: Waiters, engine: Weak<dyn ReservationBackend>) -> Self {
         Self {
             manager: Manager::new(Arc::clone(policy)),
-            started: Instant::now(),
+            clock: Clock::start(),
             callers: BTreeMap::new(),
             last_request: 0,
             standings: HashMap::new(),
-            rooms,
+            waiters,
             strained: Vec::new(),
-            commands,
-            me,
+            engine,
         }
     }
 
-    pub(crate) fn now(&self) -> Moment {
-        Moment::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     /// What follows from an input.
-    pub(crate) fn handle(&mut self, input: Input) -> Vec<Effect> {
+    pub(super) fn handle(&mut self, input: Input) -> Vec<Effect> {
         let now = self.now();
         self.manager.handle(input, now)
     }
 
     /// What follows from a question.
-    pub(crate) fn ask(&mut self, operation: Box<Operation>, caller: Caller) -> Vec<Effect> {
+    pub(super) fn ask(&mut self, operation: Box<Operation>, caller: Caller) -> Vec<Effect> {
         self.last_request += 1;
         let id = RequestId(self.last_request);
         self.callers.insert(id, caller);
         self.handle(Input::Request { id, operation })
     }
 
-    /// Somebody wants to hear of interfaces of which more is promised than they carry.
-    pub(crate) fn on_strain(&mut self, tell: Strained) {
-        self.strained.push(tell);
+    /// Resolves a client's request under the policy and asks for what it stands for.
+    pub(super) fn reserve(
+        &mut self,
+        request: &ReservationRequest,
+        placement: &Placement,
+        reply: oneshot::Sender<Reply>,
+    ) -> Vec<Effect> {
+        match request_for(self.manager.ledger().policy(), request, placement) {
+            Ok(ladder) => self.ask(Box::new(Operation::Reserve(Box::new(ladder))), Caller::Reserves(reply)),
+            Err(refusal) => {
+                self.refuse(placement, &refusal, reply);
+                Vec::new()
+            }
+        }
     }
 
-    pub(crate) fn answer(&mut self, id: RequestId, Answer { decision, admitted }: Answer) {
-        let (Some(caller), Some(commands)) = (self.callers.remove(&id), self.commands.upgrade()) else {
+    /// Refuses a request that does not reach the ledger.
+    pub(super) fn refuse(&self, placement: &Placement, refusal: &Refusal, reply: oneshot::Sender<Reply>) {
+        let (now, interface) = (self.now().as_micros(), &placement.link.name);
+        let decision = Decision::refused(now, &placement.id, interface, refusal, self.manager.ledger());
+        // The caller may have gone.
+        let _ = reply.send(Err(Box::new(decision)));
+    }
+
+    /// Somebody wants to hear of interfaces of which more is promised than they carry.
+    pub(super) fn subscribe(&mut self, notify: OnOvercommitment) {
+        self.strained.push(notify);
+    }
+
+    pub(super) fn answer(&mut self, id: RequestId, Answer { decision, admitted }: Answer) {
+        let (Some(caller), Some(engine)) = (self.callers.remove(&id), self.engine.upgrade()) else {
             return;
         };
         let caller = match caller {
@@ -172,10 +166,9 @@ impl Core {
         let reply = match admitted {
             None => Err(Box::new(decision)),
             Some(admitted) => {
-                let standing: Arc<Standing> = Arc::default();
-                self.standings.insert(decision.id.clone(), Arc::downgrade(&standing));
-                let reservation =
-                    Reservation::new(commands, Weak::clone(&self.me), decision.id.clone(), standing);
+                let state: Arc<ReservationState> = Arc::default();
+                self.standings.insert(decision.id.clone(), Arc::downgrade(&state));
+                let reservation = Reservation::new(engine, decision.id.clone(), state);
                 Ok(Granted { admitted, decision, reservation })
             }
         };
@@ -185,7 +178,7 @@ impl Core {
     }
 
     /// What somebody is told who did not ask just now.
-    pub(crate) fn notice(&mut self, notice: Notice) -> Told {
+    pub(super) fn notice(&mut self, notice: Notice) -> Told {
         match notice {
             Notice::Ended(decision) => {
                 self.standings.remove(&decision.id);
@@ -198,22 +191,19 @@ impl Core {
             Notice::Overcommitted { interface, over } => {
                 Told::Strained(self.strained.clone(), interface, over)
             }
-            Notice::CapacityAvailable { id } => {
-                let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
-                rooms.get(&id).map_or(Told::Nobody, |room| Told::Room(Arc::clone(room)))
-            }
+            Notice::CapacityAvailable { id } => self.waiters.get(&id).map_or(Told::Nobody, Told::Room),
         }
     }
 
     /// Settles what was asked without the loop.
-    pub(crate) fn settle_here(&mut self, effects: Vec<Effect>) -> Settled {
+    pub(super) fn settle_here(&mut self, effects: Vec<Effect>) -> Settled {
         let (told, rest) = self.settle(effects);
         Settled { told, rest, due: self.manager.due().is_some() }
     }
 
     /// Carries out what needs nothing of the kernel, in order: who is to be told, and what is left from the first
     /// change for the kernel on.
-    pub(crate) fn settle(&mut self, effects: Vec<Effect>) -> (Vec<Told>, Vec<Effect>) {
+    pub(super) fn settle(&mut self, effects: Vec<Effect>) -> (Vec<Told>, Vec<Effect>) {
         let (mut told, mut effects) = (Vec::new(), effects.into_iter());
         while let Some(effect) = effects.next() {
             match effect {

@@ -8,13 +8,15 @@ use flowspec::{Both, Direction, Micros, Rate};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::ask::{Asked, resolve};
-use super::command::{Command, Reply, WeakCommands};
+use super::clock;
+use super::command::{Command, WeakCommands};
 use super::core::{Caller, Core, Told, lock};
 use super::lingering::Lingering;
 use super::meter::Meter;
 use super::report::{InterfaceReport, class_report};
-use crate::admission::{Decision, Operation, Refusal};
+use super::request::Submission;
+use super::reservation::Reply;
+use crate::admission::{Operation, Refusal};
 use crate::failure::KernelFailure;
 use crate::linux::{Claim, Link, LinkEvent, LinkEvents, Netlink, RootQdisc};
 use crate::manager::{Effect, Input, Root, Seen};
@@ -22,7 +24,7 @@ use crate::policy::Enforcement;
 use crate::tc::{HtbRoot, MAJOR};
 
 /// The loop's state. It has no rule of its own.
-pub(crate) struct Driver {
+pub(super) struct Driver {
     core: Arc<Mutex<Core>>,
     netlink: Netlink,
     claims: Vec<Claim>,
@@ -44,7 +46,7 @@ const DRAIN_STEP: Duration = Duration::from_millis(5);
 const MEASURE: Duration = Duration::from_secs(1);
 
 impl Driver {
-    pub(crate) fn new(core: Arc<Mutex<Core>>, netlink: Netlink, commands: WeakCommands) -> Self {
+    pub(super) fn new(core: Arc<Mutex<Core>>, netlink: Netlink, commands: WeakCommands) -> Self {
         let (claims, down, meters) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         Self { core, netlink, claims, commands, down, meters }
     }
@@ -53,17 +55,17 @@ impl Driver {
         lock(&self.core)
     }
 
-    pub(crate) async fn run(
+    pub(super) async fn run(
         mut self,
         mut inbox: mpsc::UnboundedReceiver<Command>,
         mut links: Option<LinkEvents>,
     ) {
         let measures = self.core().manager.ledger().policy().measures();
-        let mut next_measure = Instant::now() + MEASURE;
+        let mut next_measure = clock::now() + MEASURE;
         loop {
             let due = {
                 let core = self.core();
-                core.manager.due().map(|due| core.started + Duration::from_micros(due.as_micros()))
+                core.manager.due().map(|due| core.clock.instant(due))
             };
             tokio::select! {
                 biased;
@@ -85,7 +87,7 @@ impl Driver {
                 event = next(&mut links) => self.link_changed(event).await,
                 () = sleep_until(next_measure), if measures => {
                     self.measure().await;
-                    next_measure = Instant::now() + MEASURE;
+                    next_measure = clock::now() + MEASURE;
                 }
                 () = until(due) => self.set(Operation::Tick).await,
             }
@@ -95,8 +97,8 @@ impl Driver {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Reserve { asked, reply } => self.reserve(*asked, reply).await,
-            Command::Ask { operation, reply } => self.ask(operation, Caller::Asks(reply)).await,
+            Command::Reserve { submission, reply } => self.reserve(*submission, reply).await,
+            Command::Submit { operation, reply } => self.ask(operation, Caller::Asks(reply)).await,
             Command::Settle(told, effects) => {
                 told.into_iter().for_each(Told::tell);
                 self.carry_out(effects).await;
@@ -129,7 +131,7 @@ impl Driver {
     }
 
     /// Feeds one input and carries out what follows.
-    pub(crate) async fn feed(&self, input: Input) {
+    pub(super) async fn feed(&self, input: Input) {
         let effects = self.core().handle(input);
         self.carry_out(effects).await;
     }
@@ -210,41 +212,30 @@ impl Driver {
         self.carry_out(effects).await;
     }
 
-    async fn reserve(&mut self, asked: Asked, reply: oneshot::Sender<Reply>) {
+    async fn reserve(&mut self, submission: Submission, reply: oneshot::Sender<Reply>) {
         if reply.is_closed() {
             return;
         }
-        let known = self.core().manager.knows(&asked.link.name);
+        let Submission { request, placement } = submission;
+        let known = self.core().manager.knows(&placement.link.name);
         let looked = match known {
             true => Ok(()),
-            false => self.look_at(&asked.link).await,
+            false => self.look_at(&placement.link).await,
         };
-        let request = match looked {
-            Ok(()) => resolve(self.core().manager.ledger().policy(), &asked),
+        let effects = match looked {
+            Ok(()) => self.core().reserve(&request, &placement, reply),
             Err(error) => {
-                let interface = asked.link.name.clone();
-                Err(Refusal::TrafficControl { interface, cause: error.to_string() })
+                let interface = placement.link.name.clone();
+                let refusal = Refusal::TrafficControl { interface, cause: error.to_string() };
+                self.core().refuse(&placement, &refusal, reply);
+                return;
             }
         };
-        match request {
-            Ok(ladder) => {
-                let operation = Box::new(Operation::Reserve(Box::new(ladder)));
-                self.ask(operation, Caller::Reserves(reply)).await;
-            }
-            Err(refusal) => {
-                let decision = {
-                    let core = self.core();
-                    let ledger = core.manager.ledger();
-                    Decision::refused(core.now().as_micros(), &asked.id, &asked.link.name, &refusal, ledger)
-                };
-                // Who asked may have gone.
-                let _ = reply.send(Err(Box::new(decision)));
-            }
-        }
+        self.carry_out(effects).await;
     }
 
     /// Looks at an interface and lets the manager prepare it.
-    pub(crate) async fn look_at(&mut self, link: &Link) -> Result<(), KernelFailure> {
+    pub(super) async fn look_at(&mut self, link: &Link) -> Result<(), KernelFailure> {
         let name = &link.name;
         let policy = Arc::clone(self.core().manager.ledger().policy());
         let enforcement = policy.interface(name).map(|policy| policy.enforcement);
@@ -282,12 +273,12 @@ impl Driver {
         let mut sent = None;
         tokio::spawn(async move {
             lingering.finish().await;
-            let deadline = Instant::now() + DRAIN;
+            let deadline = clock::now() + DRAIN;
             while let Some((index, class)) = class {
                 // A class that cannot be read is not waited for.
                 let state = netlink.class(index, class).await.ok().flatten();
                 sent = state.map(|state| state.sent_bytes).or(sent);
-                if state.is_none_or(|state| state.queued == 0) || Instant::now() >= deadline {
+                if state.is_none_or(|state| state.queued == 0) || clock::now() >= deadline {
                     break;
                 }
                 tokio::time::sleep(DRAIN_STEP).await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
+use super::clock;
 use crate::linux::socket;
 
 /// What is left of a flow after its connection: perhaps a socket with data on its way.
@@ -27,7 +27,7 @@ const STEP: Duration = Duration::from_millis(5);
 
 impl Lingering {
     /// What there is to wait for: nothing where the peer has everything already.
-    pub(crate) fn left(self) -> Self {
+    pub(super) fn left(self) -> Self {
         let over = match &self {
             Self::Nothing => true,
             Self::Tcp(stream) => is_over(&**stream),
@@ -60,8 +60,8 @@ async fn drained(stream: &impl AsFd) {
     if socket::shutdown_write(stream).is_err() {
         return;
     }
-    let deadline = Instant::now() + PATIENCE;
-    while socket::unacknowledged(stream).is_ok_and(|bytes| bytes > 0) && Instant::now() < deadline {
+    let deadline = clock::now() + PATIENCE;
+    while socket::unacknowledged(stream).is_ok_and(|bytes| bytes > 0) && clock::now() < deadline {
         tokio::time::sleep(STEP).await;
     }
 }

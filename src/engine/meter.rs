@@ -8,7 +8,7 @@ use crate::tc::Handle;
 
 /// The counts of one interface, as they were last read.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
+pub(super) struct Meter {
     /// When that was, in microseconds.
     read: Option<u64>,
     sent: BTreeMap<Handle, u64>,
@@ -18,7 +18,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// A flow of a class ends: its kernel class has sent so much in all.
-    pub(crate) fn ended(&mut self, class: &str, handle: Handle, sent: Option<u64>) {
+    pub(super) fn ended(&mut self, class: &str, handle: Handle, sent: Option<u64>) {
         let before = self.sent.remove(&handle).unwrap_or(0);
         let sum = self.ended.entry(class.to_owned()).or_insert(Some(0));
         *sum = (*sum).zip(sent).map(|(sum, sent)| sum + sent.saturating_sub(before));
@@ -26,7 +26,7 @@ impl Meter {
 
     /// What each class has sent since the last time: over how many microseconds, and at which rate, rounded up.
     /// `classes` are the kernel classes that carry its flows now, `sent` what every kernel class has sent in all.
-    pub(crate) fn read(
+    pub(super) fn read(
         &mut self,
         classes: &BTreeMap<String, Vec<Handle>>,
         sent: &BTreeMap<Handle, u64>,

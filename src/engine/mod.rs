@@ -3,18 +3,30 @@
 //! Takes requests for reservations; gives a [`Granted`] reservation, which releases itself exactly once, or the
 //! refusal with its numbers. Has no admission rule of its own: `manager` decides.
 
-pub(crate) mod ask;
-pub(crate) mod command;
-pub(crate) mod core;
-pub(crate) mod driver;
+mod ask;
+mod clock;
+mod command;
+mod core;
+mod driver;
+mod error;
+mod handle;
 mod lingering;
+mod local;
 mod meter;
+mod owner;
+mod pending;
 mod report;
+mod request;
 mod reservation;
-pub(crate) mod routes;
+mod routes;
+mod waiters;
 
 pub use ask::{Ask, What};
-pub use command::Reply;
+pub use error::EngineError;
+pub use handle::{Egress, Engine, EngineFuture, OnOvercommitment};
 pub use lingering::Lingering;
+pub use local::LocalEngine;
+pub use pending::PendingReservation;
 pub use report::{ClassReport, InterfaceReport};
-pub use reservation::{Granted, Reservation, Standing};
+pub use request::ReservationRequest;
+pub use reservation::{Granted, Reservation, ReservationBackend, ReservationState};

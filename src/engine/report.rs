@@ -37,7 +37,7 @@ pub struct ClassReport {
     pub dropped: u32,
 }
 
-pub(crate) fn class_report(state: &ClassState, flows: &BTreeMap<Handle, String>) -> ClassReport {
+pub(super) fn class_report(state: &ClassState, flows: &BTreeMap<Handle, String>) -> ClassReport {
     let handle = state.class.handle;
     let flow = match handle.minor() {
         ROOT_CLASS => "link".to_owned(),

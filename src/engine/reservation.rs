@@ -1,116 +1,112 @@
-//! Reservations: held once, given back once, or lost before that.
+//! Reservations: held by a client, released exactly once, or lost before that.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::command::{Command, Commands};
-use super::core::{Core, feed_here};
 use super::lingering::Lingering;
 use crate::admission::Decision;
-use crate::manager::{Admitted, Input, Lost};
+use crate::manager::{Admitted, Lost};
 
-/// A reservation, given back exactly once: by [`end`](Self::end) or when dropped.
+/// What a reservation tells the engine that granted it.
+///
+/// Both calls return at once, on any thread, and are never lost while the engine runs.
+pub trait ReservationBackend: Send + Sync {
+    /// The peer of this flow has answered: its reservation is no longer provisional.
+    fn connected(&self, id: &str);
+
+    /// This flow has ended. Its reservation is released once the data that lingers has left.
+    fn release(&self, id: String, lingering: Lingering);
+}
+
+/// A reservation, released exactly once: by [`end`](Self::end) or when dropped.
+///
+/// It does not know whether its engine runs in this process.
 pub struct Reservation {
-    commands: Commands,
-    core: Weak<Mutex<Core>>,
+    engine: Arc<dyn ReservationBackend>,
     id: String,
-    standing: Arc<Standing>,
+    state: Arc<ReservationState>,
     ended: bool,
 }
 
-/// A reservation that was granted: how to set its flow up, and the duty to give it back.
+/// A granted reservation, with what its client needs to set the flow up.
 pub struct Granted {
-    /// How its flow is to be set up.
+    /// How the flow is to be set up.
     pub admitted: Admitted,
-    /// The decision, with the whole sum.
+    /// The decision, with the numbers.
     pub decision: Decision,
     /// The reservation itself.
     pub reservation: Reservation,
 }
 
-/// Whether a promise still stands: shared by the manager's loop and whoever holds the reservation.
+/// The answer to a request for a reservation: a refusal is its decision.
+pub(super) type Reply = Result<Granted, Box<Decision>>;
+
+/// Whether a reservation still stands: shared by the engine and the holder of the reservation.
 #[derive(Default)]
-pub struct Standing {
+pub struct ReservationState {
     lost: OnceLock<Lost>,
-    tell: Mutex<Option<Tell>>,
+    on_loss: Mutex<Option<OnLoss>>,
 }
 
-/// What is done when the promise is taken back, on the manager's loop: it must not wait.
-type Tell = Box<dyn FnOnce(&Lost) + Send>;
+type OnLoss = Box<dyn FnOnce(&Lost) + Send>;
 
-impl Standing {
-    /// The promise is taken back.
-    pub(crate) fn lose(&self, lost: Lost) {
-        let lost = self.lost.get_or_init(|| lost);
-        let tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(tell) = tell {
-            tell(lost);
-        }
-    }
-}
-
-impl Standing {
-    /// Why it does not, if it does not.
-    pub(crate) fn lost(&self) -> Option<Lost> {
+impl ReservationState {
+    /// Why the reservation is lost; `None` while it stands.
+    pub fn lost(&self) -> Option<Lost> {
         self.lost.get().cloned()
     }
 
-    /// Has something done should the promise be taken back; at once, if it has been.
-    pub fn on_loss(&self, tell: impl FnOnce(&Lost) + Send + 'static) {
-        *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
+    /// Calls `notify` when the reservation is lost, at once if it is lost already. The call comes from the engine's
+    /// task and must not block.
+    pub fn on_loss(&self, notify: impl FnOnce(&Lost) + Send + 'static) {
+        *self.on_loss.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(notify));
         if let Some(lost) = self.lost.get() {
-            // Whichever of the two finds it.
+            // The engine may have lost it in between: whichever side finds the callback calls it.
             self.lose(lost.clone());
+        }
+    }
+
+    /// The engine has taken the reservation back.
+    pub fn lose(&self, lost: Lost) {
+        let lost = self.lost.get_or_init(|| lost);
+        let notify = self.on_loss.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(notify) = notify {
+            notify(lost);
         }
     }
 }
 
 impl Reservation {
-    pub(crate) const fn new(
-        commands: Commands,
-        core: Weak<Mutex<Core>>,
-        id: String,
-        standing: Arc<Standing>,
-    ) -> Self {
-        Self { commands, core, id, standing, ended: false }
+    /// A reservation that this engine has granted. The engine reports its loss to `state`.
+    pub const fn new(engine: Arc<dyn ReservationBackend>, id: String, state: Arc<ReservationState>) -> Self {
+        Self { engine, id, state, ended: false }
     }
 
-    /// The peer has answered: the flow is no longer provisional.
+    /// The peer has answered: the reservation is no longer provisional.
     pub fn connected(&self) {
-        let input = Input::Connected { id: self.id.clone() };
-        if let Err(Input::Connected { id }) = feed_here(&self.core, &self.commands, &self.id, input) {
-            self.commands.send(Command::Connected { id });
-        }
+        self.engine.connected(&self.id);
     }
 
-    /// To hear whether it still stands.
-    pub fn standing(&self) -> Arc<Standing> {
-        Arc::clone(&self.standing)
+    /// Whether the reservation still stands.
+    pub fn state(&self) -> Arc<ReservationState> {
+        Arc::clone(&self.state)
     }
 
-    /// Gives it back: once this much has left.
+    /// Releases the reservation once the data that lingers has left.
     pub fn end(mut self, lingering: Lingering) {
-        self.give_back(lingering);
+        self.release(lingering);
     }
 
-    fn give_back(&mut self, lingering: Lingering) {
-        // What is lost is not held any more, and its name may be somebody else's.
-        if std::mem::replace(&mut self.ended, true) || self.standing.lost.get().is_some() {
+    fn release(&mut self, lingering: Lingering) {
+        // A lost reservation is released already, and another flow may have its id.
+        if std::mem::replace(&mut self.ended, true) || self.state.lost.get().is_some() {
             return;
         }
-        let lingering = lingering.left();
-        let input = Input::Closed { id: self.id.clone() };
-        let input = match lingering {
-            Lingering::Nothing => feed_here(&self.core, &self.commands, &self.id, input),
-            Lingering::Tcp(_) | Lingering::Descriptor(_) => Err(input),
-        };
-        if let Err(Input::Closed { id }) = input {
-            self.commands.send(Command::Closed { id, lingering });
-        }
+        self.engine.release(std::mem::take(&mut self.id), lingering.left());
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.give_back(Lingering::Nothing);
+        self.release(Lingering::Nothing);
     }
 }

@@ -1,35 +1,42 @@
-//! The way to a peer, remembered for a moment.
+//! Routes to peers, cached for a moment.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::clock;
 use crate::linux::Link;
 
-/// By which link peers are reached, as it was found a moment ago.
+/// The link by which each peer is reached, as the kernel answered a moment ago.
 #[derive(Default)]
-pub(crate) struct Ways(Mutex<HashMap<IpAddr, (Instant, Link)>>);
+pub(super) struct RouteCache(Mutex<HashMap<IpAddr, CachedRoute>>);
 
-/// How long the kernel's answer is good: routes change seldom, and a flow that has begun keeps its link anyway.
-const WAY_LIFETIME: Duration = Duration::from_millis(500);
+struct CachedRoute {
+    found: Instant,
+    link: Arc<Link>,
+}
 
-/// The most that are kept; then all are forgotten.
-const MOST_WAYS: usize = 4096;
+/// How long an answer of the kernel is used: routes change seldom, and an admitted flow keeps its link anyway.
+const LIFETIME: Duration = Duration::from_millis(500);
 
-impl Ways {
-    pub(crate) fn get(&self, peer: IpAddr) -> Option<Link> {
-        let ways = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ways.get(&peer).filter(|(found, _)| found.elapsed() < WAY_LIFETIME).map(|(_, link)| link.clone())
+/// The most peers that are kept. A full cache is emptied, since most of its entries are out of date by then.
+const MOST_ROUTES: usize = 4096;
+
+impl RouteCache {
+    pub(super) fn get(&self, peer: IpAddr) -> Option<Arc<Link>> {
+        let routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let route = routes.get(&peer)?;
+        (clock::now().duration_since(route.found) < LIFETIME).then(|| Arc::clone(&route.link))
     }
 
-    pub(crate) fn keep(&self, peer: IpAddr, link: Link) {
-        let mut ways = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if ways.len() >= MOST_WAYS {
-            ways.clear();
+    pub(super) fn keep(&self, peer: IpAddr, link: Arc<Link>) {
+        let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if routes.len() >= MOST_ROUTES {
+            routes.clear();
         }
-        ways.insert(peer, (Instant::now(), link));
+        routes.insert(peer, CachedRoute { found: clock::now(), link });
     }
 }

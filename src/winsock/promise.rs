@@ -185,7 +185,7 @@ impl Endpoint {
                 let Granted { admitted, decision, reservation } = *granted;
                 let (admitted, decision) = (Box::new(admitted), Box::new(decision));
                 reservation.connected();
-                let standing = reservation.standing();
+                let standing = reservation.state();
                 state.quality.status = Some(Wsa::QosRequestConfirmed.into());
                 let before = state.quality.held.replace(Held { reservation, decision, admitted });
                 drop(state);

@@ -16,10 +16,10 @@ use super::waiting::calling_back;
 use super::wishes::Status;
 use crate::admission::{Decision, Operation};
 use crate::connect::{Ask, ConnectError, Host};
-use crate::engine::Granted;
+use crate::engine::{Granted, ReservationRequest};
 use crate::linux::raw;
 use crate::manager::Admitted;
-use crate::policy::{Policy, Protocol, Source};
+use crate::policy::{Policy, Protocol, Source, Subject};
 
 /// Where the policy is found: paths, separated by colons.
 const POLICY_VARIABLE: &str = "GQOS_POLICY";
@@ -123,7 +123,7 @@ extern "C" fn end_at_exit() {
 pub fn ask(operation: Operation) -> Result<Decision> {
     let provider = provider()?;
     let host = provider.host.clone().ok_or(Wsa::Eopnotsupp)?;
-    let answered = provider.wait(async move { host.ask(operation).await });
+    let answered = provider.wait(async move { host.submit(operation).await });
     answered.and_then(core::result::Result::ok).ok_or(Wsa::Enetdown)
 }
 
@@ -179,7 +179,7 @@ impl Provider {
                     None => None,
                     Some(policy) => match Host::start(policy).await {
                         Ok(host) => {
-                            host.on_strain(tell_groups);
+                            host.on_overcommitment(tell_groups);
                             Some(host)
                         }
                         Err(_) => return,
@@ -243,11 +243,15 @@ impl Provider {
         local_port: u16,
     ) -> core::result::Result<Granted, Refused> {
         let host = self.host.clone().ok_or(Refused::NoPolicy)?;
-        let block = |answer: oneshot::Receiver<_>| self.wait(async move { answer.await.ok() }).flatten();
-        if let Some(reserved) = host.reserve_now(&ask, peer, protocol, local_port, block) {
-            return reserved.map_err(|error| Refused::Error(Box::new(error)));
+        let request = ReservationRequest::new(ask, Subject { protocol, local_port, peer });
+        if let Some(pending) = host.try_reserve(&request) {
+            let reserved = match pending.ready() {
+                Ok(reserved) => reserved,
+                Err(pending) => self.wait(pending).ok_or(Refused::Stopped)?,
+            };
+            return reserved.map_err(|error| Refused::Error(Box::new(error.into())));
         }
-        let reserved = self.wait(async move { host.reserve(&ask, peer, protocol, local_port).await });
+        let reserved = self.wait(async move { host.reserve(request).await });
         reserved.ok_or(Refused::Stopped)?.map_err(|error| Refused::Error(Box::new(error)))
     }
 
@@ -284,7 +288,7 @@ impl Provider {
     pub(super) fn when_room(&self, id: String, tell: impl FnOnce() + Send + 'static) {
         let Some(host) = self.host.clone() else { return };
         self.spawn(async move {
-            if host.room(&id).await.is_ok() {
+            if host.wait_for_capacity(&id).await.is_ok() {
                 tell();
             }
         });
@@ -293,7 +297,7 @@ impl Provider {
     /// One who waits for room does so no longer.
     pub(super) fn give_up(&self, id: &str) {
         if let Some(host) = &self.host {
-            host.give_up(id);
+            host.stop_waiting(id);
         }
     }
 

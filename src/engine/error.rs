@@ -1,0 +1,25 @@
+//! How an engine fails a client.
+
+use crate::admission::Decision;
+use crate::failure::KernelFailure;
+
+/// Why an engine has not done what a client asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The request was refused: the decision, with the numbers.
+    #[error("{}: {}", .0.error.map_or_else(|| "refused".into(), |wsa| wsa.to_string()), .0.message)]
+    Refused(Box<Decision>),
+    /// A call to the kernel failed.
+    #[error(transparent)]
+    Kernel(#[from] KernelFailure),
+    /// No flow of this id waits for capacity.
+    #[error("no flow {id:?} waits for capacity")]
+    NotWaiting {
+        /// The id.
+        id: String,
+    },
+    /// The engine has stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+}

@@ -1,0 +1,91 @@
+//! The boundary between clients and an engine.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use flowspec::{Both, Flowspec, Rate};
+
+use super::error::EngineError;
+use super::pending::PendingReservation;
+use super::report::InterfaceReport;
+use super::request::ReservationRequest;
+use super::reservation::{Granted, ReservationBackend};
+use crate::admission::Operation;
+use crate::manager::Answer;
+
+/// A future that an engine returns.
+pub type EngineFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Called with an interface, and whether more is reserved on it than it carries. Must not block.
+pub type OnOvercommitment = Arc<dyn Fn(&str, bool) + Send + Sync>;
+
+/// The interface by which packets to a peer leave.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Egress {
+    /// The interface's name.
+    pub interface: String,
+    /// What the interface carries, as far as that is known.
+    pub line_rate: Option<Rate>,
+}
+
+/// What a client can ask of an engine, wherever that runs.
+///
+/// A client reserves before its flow starts, says when the peer has [answered](ReservationBackend::connected), and
+/// [releases](ReservationBackend::release) at the flow's end; [`Granted`] does the last by itself. Every other call is
+/// independent of these.
+pub trait Engine: ReservationBackend {
+    /// Reserves on the caller's thread where that needs neither the kernel nor another thread. `None` where it does:
+    /// then nothing has happened, and [`reserve`](Self::reserve) does the same.
+    fn try_reserve(&self, request: &ReservationRequest) -> Option<PendingReservation>;
+
+    /// Reserves. Dropped, the future releases what was or will be granted.
+    ///
+    /// - **Errors**: the refusal; no route to the peer; the engine has stopped.
+    fn reserve(&self, request: ReservationRequest) -> EngineFuture<'_, Result<Granted, EngineError>>;
+
+    /// Performs an operation on the ledger. Flows are better reserved by [`reserve`](Self::reserve), which releases
+    /// them.
+    ///
+    /// - **Errors**: the engine has stopped. A refusal is an answer.
+    fn submit(&self, operation: Operation) -> EngineFuture<'_, Result<Answer, EngineError>>;
+
+    /// Asks for other flowspecs for a flow that has a reservation; those of an absent direction stay.
+    ///
+    /// - **Errors**: the engine has stopped. A refusal is an answer.
+    fn renegotiate(
+        &self,
+        id: String,
+        asked: Both<Option<Flowspec>>,
+    ) -> EngineFuture<'_, Result<Answer, EngineError>> {
+        self.submit(Operation::Renegotiate { id, asked: Box::new(asked) })
+    }
+
+    /// Ends a group once its last member has left. Returns at once and is never lost.
+    fn end_group(&self, id: String);
+
+    /// Waits until capacity is free for a flow that was refused and [waits](super::Ask::wait).
+    ///
+    /// - **Errors**: no flow of this id waits.
+    fn wait_for_capacity(&self, id: &str) -> EngineFuture<'_, Result<(), EngineError>>;
+
+    /// Takes a flow out of the waiting queue.
+    fn stop_waiting(&self, id: &str);
+
+    /// Calls back whenever an interface becomes overcommitted or stops to be.
+    fn subscribe(&self, notify: OnOvercommitment);
+
+    /// The interface by which packets to a peer leave.
+    ///
+    /// - **Errors**: no route, or the kernel's.
+    fn egress(&self, peer: IpAddr) -> EngineFuture<'_, Result<Egress, EngineError>>;
+
+    /// The state of every interface that has been seen, with what the kernel counts.
+    ///
+    /// - **Errors**: the kernel's; the engine has stopped.
+    fn report(&self) -> EngineFuture<'_, Result<Vec<InterfaceReport>, EngineError>>;
+
+    /// Stops the engine: what it has programmed is taken back.
+    fn stop(&self) -> EngineFuture<'_, ()>;
+}
