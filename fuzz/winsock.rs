@@ -1,6 +1,6 @@
 //! What must hold of the provider, whatever comes: no panic, no fault, a code for everything.
 
-use gqos::winsock::{Answer, Offer};
+use gqos_winsock::{Answer, Offer};
 
 /// The set-up exchange: what reads, writes back to a message that reads the same.
 pub(crate) fn setup(input: &[u8]) {

@@ -25,5 +25,3 @@ pub mod manager;
 pub mod policy;
 pub mod scenario;
 pub mod tc;
-#[cfg(feature = "host")]
-pub mod winsock;

@@ -29,11 +29,3 @@ fn policies() {
 fn traces() {
     replay("trace", harness::trace);
 }
-
-#[path = "../fuzz/winsock.rs"]
-mod winsock;
-
-#[test]
-fn exchanges() {
-    replay("setup", winsock::setup);
-}

@@ -9,7 +9,7 @@ use std::sync::Once;
 use std::sync::atomic::AtomicU64;
 
 use gqos::linux::namespace::Namespace;
-use gqos::winsock::abi::{
+use gqos_winsock::abi::{
     calls, events, hosts, ioctl, leaf, names, options, overlapped, provider, sets, templates, text, transfer,
 };
 

@@ -7,20 +7,13 @@ pub mod capture;
 mod claim;
 mod error;
 mod links;
-mod memory;
 mod monitor;
 pub mod namespace;
 mod netlink;
 mod owner;
-pub mod raw;
-#[cfg(feature = "capi")]
-mod resolver;
 pub mod socket;
 
 pub use claim::Claim;
-pub use memory::{read_memory, write_memory};
 pub use monitor::{LinkEvent, LinkEvents};
 pub use netlink::{ClassState, Link, Netlink, RootQdisc, Route};
 pub use owner::owner;
-#[cfg(feature = "capi")]
-pub use resolver::{host_name, name_of};

@@ -1,0 +1,150 @@
+//! The provider's C face: a C program by gcc and by clang, as C++ too, against the library as it is shipped.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::{compiles, installed, skip};
+
+/// The form of the library that a program is linked with.
+#[derive(Clone, Copy)]
+enum Form {
+    Shared,
+    Static,
+}
+
+/// Builds both forms of the library as docs/WINSOCK.md says, in the profile of the tests, and gives the path of one.
+fn library(form: Form) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--locked", "-p", "libgqos"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Test programs are in target/PROFILE/deps.
+    let test = std::env::current_exe().unwrap();
+    let library = test.ancestors().nth(3).unwrap().join("debug").join(match form {
+        Form::Shared => "libgqos.so",
+        Form::Static => "libgqos.a",
+    });
+    assert!(library.exists(), "{}", library.display());
+    library
+}
+
+/// The compilers that this machine has.
+fn compilers() -> Vec<(&'static str, &'static [&'static str])> {
+    let all: [(&str, &[&str]); 4] = [
+        ("cc", &["-std=c11"]),
+        ("cc", &["-std=gnu89"]),
+        ("g++", &["-std=c++17", "-x", "c++"]),
+        ("clang", &["-std=c11"]),
+    ];
+    all.into_iter().filter(|(name, flags)| compiles(name, flags)).collect()
+}
+
+fn compile(compiler: &str, flags: &[&str], source: &str, to: &Path, library: Option<&Path>) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(compiler);
+    command.args(["-Wall", "-Werror", "-O1"]).args(flags).arg("-I").arg(root.join("include"));
+    command.arg(root.join(source)).args(["-x", "none", "-o"]).arg(to);
+    match library {
+        Some(library) if library.extension().is_some_and(|extension| extension == "a") => {
+            command.arg(library).args(["-lpthread", "-ldl", "-lm"]);
+        }
+        Some(library) => {
+            let directory = library.parent().unwrap();
+            command.arg("-L").arg(directory).arg("-lgqos").arg(format!("-Wl,-rpath,{}", directory.display()));
+        }
+        None => {
+            command.arg("-c");
+        }
+    }
+    command.output().unwrap()
+}
+
+/// Builds a program, and runs it under a policy for loopback.
+fn codes(compiler: &str, flags: &[&str], library: &Path) {
+    let directory = tempfile::tempdir().unwrap();
+    let (policy, program) = (directory.path().join("policy.toml"), directory.path().join("codes"));
+    std::fs::write(
+        &policy,
+        "version = 1\n[interface.lo]\negress = { capacity = \"10 Mbit/s\", reservable = \"80%\" }\nenforcement = \"user-space\"\n",
+    )
+    .unwrap();
+    let built = compile(compiler, flags, "tests/c/codes.c", &program, Some(library));
+    let errors = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{compiler} {flags:?}: {errors}");
+    let ran = Command::new(&program).env("GQOS_POLICY", &policy).output().unwrap();
+    let text = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success() && text.ends_with("RIGHT\n"),
+        "{compiler} {flags:?}: {:?}\n{text}",
+        ran.status
+    );
+}
+
+#[test]
+fn a_c_program_gets_the_pages_codes() {
+    let library = library(Form::Shared);
+    for (compiler, flags) in compilers() {
+        codes(compiler, flags, &library);
+    }
+}
+
+#[test]
+fn a_c_program_may_be_linked_with_the_archive() {
+    codes("cc", &["-std=c11"], &library(Form::Static));
+}
+
+/// Groups, events, what is done later, and the codes that need a network of one's own.
+#[test]
+fn a_c_program_has_all_of_winsocks_quality() {
+    // The program runs them in a namespace of its own.
+    if !installed(&["ip", "tc", "grep"]) {
+        return;
+    }
+    let library = library(Form::Shared);
+    let directory = tempfile::tempdir().unwrap();
+    let [policy, other] = ["policy.toml", "other.toml"].map(|name| directory.path().join(name));
+    let link = |name: &str, more: &str| {
+        format!(
+            "version = 1\n[interface.{name}]\negress = {{ capacity = \"10 Mbit/s\", reservable = \"80%\" }}\n{more}\n"
+        )
+    };
+    std::fs::write(&policy, link("lo", "enforcement = \"user-space\"")).unwrap();
+    std::fs::write(&other, link("gq0", "")).unwrap();
+    for (compiler, flags) in compilers() {
+        let program = directory.path().join("quality");
+        // What is not in the standard of 1989 is asked for by the program itself.
+        let built = compile(compiler, flags, "tests/c/quality.c", &program, Some(&library));
+        let errors = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "{compiler} {flags:?}: {errors}");
+        let mut command = Command::new(&program);
+        let ran = command.env("GQOS_POLICY", &policy).env("GQOS_OTHER_POLICY", &other).output().unwrap();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        if ran.status.code() == Some(77) {
+            return skip(&text);
+        }
+        assert!(
+            ran.status.success() && text.ends_with("RIGHT\n"),
+            "{compiler} {flags:?}: {:?}\n{text}",
+            ran.status
+        );
+    }
+}
+
+/// The 32-bit layouts, where the compiler knows them: sizes and places are asserted when it compiles.
+#[test]
+fn layouts_hold_for_32_bits() {
+    const FLAGS: &[&str] = &["-m32", "-std=c11"];
+    if !compiles("cc", FLAGS) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let object = directory.path().join("codes.o");
+    let built = compile("cc", FLAGS, "tests/c/codes.c", &object, None);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
