@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::model::{Place, Policy};
+use super::model::Policy;
+use super::place::Place;
 
 /// Something that a policy defines.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -1,100 +1,55 @@
-//! `[class.*]`: a kind of flow, with its share, limits and marks.
+//! Classes: kinds of flows, with their share, limits and marks.
 
 use flowspec::{Rate, Share};
-use toml::Spanned;
-use toml::de::DeValue;
 
-use super::model::{Admission, Allocate, Class, Policy};
-use super::owner::owner_match;
-use super::problem::Code;
-use super::reader::Section;
+use super::owner::OwnerMatch;
+use super::place::Place;
 
-/// How far measurements may take a class whose policy does not say: its flows' rates may come to twice what
-/// it takes.
-const MEASURED_OVERBOOKING_THOUSANDTHS: u64 = 2000;
-
-pub(super) fn class(section: Section<'_>) -> Option<Class> {
-    let share = section.quantity::<Share>("share");
-    let max_flows = section.integer("max_flows", 0..=u64::MAX);
-    let max_rate = section.quantity::<Rate>("max_rate");
-    let overbooking = section.thousandths("overbooking");
-    let setup = section.integer("setup_priority", 0..=7);
-    let holding = section.integer("holding_priority", 0..=7);
-    let class_type = section.integer("class_type", 0..=7);
-    let allocate = section.choice("allocate", &[("rate", Allocate::Rate), ("peak", Allocate::Peak)]);
-    let kinds = [("declared", Admission::Declared), ("measured", Admission::Measured)];
-    let admission = section.choice("admission", &kinds);
-    let admission = admission.map_or(Admission::Declared, |admission| admission.value);
-    let matches = section.section("match").map(owner_match);
-    let dscp = section.raw("dscp").and_then(|value| dscp(&section, value));
-    let priority = |value: u64| u8::try_from(value).unwrap_or(Policy::DEFAULT_PRIORITY);
-    let setup_priority = setup.as_ref().map_or(Policy::DEFAULT_PRIORITY, |setup| priority(setup.value));
-    // A flow holds as well as it was set up unless the policy says better.
-    let holding_priority = holding.as_ref().map_or(setup_priority, |holding| priority(holding.value));
-    if let Some(place) = holding.or(setup).map(|given| given.place)
-        && setup_priority < holding_priority
-    {
-        let message = format!(
-            "{}: setup_priority {setup_priority} is better than holding_priority {holding_priority}: two flows could displace each other for ever",
-            section.path
-        );
-        section.problem(Code::Conflict, &place, message);
-    }
-    let place = section.place.clone();
-    section.finish();
-    Some(Class {
-        share: share.map(|share| share.value),
-        max_flows: max_flows.map(|flows| flows.value),
-        max_rate: max_rate.map(|rate| rate.value),
-        overbooking_thousandths: overbooking.map_or(
-            match admission {
-                Admission::Declared => 1000,
-                Admission::Measured => MEASURED_OVERBOOKING_THOUSANDTHS,
-            },
-            |overbooking| overbooking.value,
-        ),
-        setup_priority,
-        holding_priority,
-        class_type: class_type.map_or(0, |class_type| priority(class_type.value)),
-        allocate: allocate.map_or(Allocate::Rate, |allocate| allocate.value),
-        admission,
-        matches,
-        dscp,
-        place,
-    })
+/// A kind of flow: its share, limits and marks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Class {
+    /// What the class may hold of an interface's budget, per direction; classes may overlap (MAM).
+    /// All of it where nothing is given.
+    pub share: Option<Share>,
+    /// How many flows it may hold on an interface.
+    pub max_flows: Option<u64>,
+    /// The most one flow may be charged.
+    pub max_rate: Option<Rate>,
+    /// Controlled load is charged its rate divided by this, in thousandths. Where admission is measured it
+    /// is charged its rate, and this is how far what is measured may lower the sum.
+    pub overbooking_thousandths: u64,
+    /// 0 best to 7.
+    pub setup_priority: u8,
+    /// 0 best to 7; not worse than `setup_priority`.
+    pub holding_priority: u8,
+    /// Orders the Russian dolls, 0 the outermost to 7.
+    pub class_type: u8,
+    /// What a flow is charged.
+    pub allocate: Allocate,
+    /// Whether its controlled load counts as declared or as measured.
+    pub admission: Admission,
+    /// Whose flows it is for; everybody's where there is nothing.
+    pub matches: Option<OwnerMatch>,
+    /// The DS field's code point for the class's packets.
+    pub dscp: Option<u8>,
+    /// Where it is defined.
+    pub place: Place,
 }
 
-/// The code points that have names. Source: RFC 2474, 2597, 3246, 5865, 8622.
-const CODE_POINTS: [(&str, u8); 23] = [
-    ("CS0", 0),
-    ("LE", 1),
-    ("CS1", 8),
-    ("AF11", 10),
-    ("AF12", 12),
-    ("AF13", 14),
-    ("CS2", 16),
-    ("AF21", 18),
-    ("AF22", 20),
-    ("AF23", 22),
-    ("CS3", 24),
-    ("AF31", 26),
-    ("AF32", 28),
-    ("AF33", 30),
-    ("CS4", 32),
-    ("AF41", 34),
-    ("AF42", 36),
-    ("AF43", 38),
-    ("CS5", 40),
-    ("VA", 44),
-    ("EF", 46),
-    ("CS6", 48),
-    ("CS7", 56),
-];
+/// What a flow is charged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Allocate {
+    /// What its service needs: r, or R where a delay needs more.
+    Rate,
+    /// p: it may then always send at its peak.
+    Peak,
+}
 
-fn dscp(section: &Section<'_>, value: &Spanned<DeValue<'_>>) -> Option<u8> {
-    if value.get_ref().is_integer() {
-        let number = section.integer("dscp", 0..=63)?;
-        return u8::try_from(number.value).ok();
-    }
-    section.choice("dscp", &CODE_POINTS).map(|choice| choice.value)
+/// How controlled load counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Admission {
+    /// By the sum of what flows have declared.
+    Declared,
+    /// By what they were measured to send, with a margin; by the sum where there is no measurement.
+    Measured,
 }

@@ -3,13 +3,14 @@
 
 use std::fmt::{Display, Write};
 
-use flowspec::{Direction, Flowspec, Peak, Qos};
+use flowspec::{Direction, Qos};
 
-use super::model::{
-    Admission, Allocate, Capacity, ClassModel, Enforcement, GroupMode, Hysteresis, InterfacePolicy,
-    OnCapacityDrop, Policy,
-};
+use super::class::{Admission, Allocate};
+use super::interface::{Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop};
+use super::model::{GroupMode, Policy};
+use super::notation::{flowspec, key, quoted};
 use super::owner::OwnerMatch;
+use super::place::Place;
 use super::rule::Protocol;
 
 impl Policy {
@@ -103,7 +104,7 @@ impl Policy {
         text
     }
 
-    fn table(&self, text: &mut String, name: &str, place: &super::Place) {
+    fn table(&self, text: &mut String, name: &str, place: &Place) {
         let origin = self.locate(place).map_or(String::new(), |origin| format!("    # {origin}"));
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "\n[{name}]{origin}");
@@ -178,23 +179,6 @@ fn qos_lines(text: &mut String, qos: &Qos) {
     line(text, "receiving", flowspec(&qos.receiving));
 }
 
-/// A flowspec as an inline table.
-pub(crate) fn flowspec(spec: &Flowspec) -> String {
-    let mut fields = vec![format!("service_type = {}", quoted(spec.service_type))];
-    let mut field = |name: &str, value: Option<String>| {
-        fields.extend(value.map(|value| format!("{name} = {value}")));
-    };
-    field("token_rate", spec.token_rate.map(quoted));
-    field("token_bucket_size", spec.token_bucket_size.map(quoted));
-    field("peak_bandwidth", spec.peak_bandwidth.map(|peak: Peak| quoted(peak)));
-    field("latency", spec.latency.map(quoted));
-    field("delay_variation", spec.delay_variation.map(quoted));
-    field("max_sdu_size", spec.max_sdu_size.map(quoted));
-    field("minimum_policed_size", spec.minimum_policed_size.map(quoted));
-    field("reserved_rate", spec.reserved_rate.map(quoted));
-    format!("{{ {} }}", fields.join(", "))
-}
-
 fn line(text: &mut String, key: &str, value: impl Display) {
     let _ = writeln!(text, "{key} = {value}");
 }
@@ -203,28 +187,6 @@ fn optional(text: &mut String, key: &str, value: Option<impl Display>) {
     if let Some(value) = value {
         line(text, key, value);
     }
-}
-
-/// A TOML string.
-pub(crate) fn quoted(value: impl Display) -> String {
-    let mut text = String::from("\"");
-    for character in value.to_string().chars() {
-        match character {
-            '"' | '\\' => text.extend(['\\', character]),
-            control if control.is_control() => {
-                let _ = write!(text, "\\u{:04X}", u32::from(control));
-            }
-            plain => text.push(plain),
-        }
-    }
-    text.push('"');
-    text
-}
-
-/// A key, quoted where it has to be.
-fn key(name: &str) -> String {
-    let bare = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
-    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
 }
 
 #[cfg(test)]

@@ -1,158 +1,136 @@
-//! `[interface.*]`: what a link carries, what of it may be promised, and how.
+//! Interfaces: what a link carries, what of it may be promised, and how.
 
-use flowspec::{Both, Bytes, ErrorTerms, Micros, Rate, Share};
+use flowspec::{Both, Bytes, Direction, ErrorTerms, Micros, Rate, Share};
 
-use super::model::{Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop};
-use super::problem::Code;
-use super::reader::Section;
+use super::place::Place;
 
-/// What may be promised of an interface whose policy does not say.
-const DEFAULT_RESERVABLE: Share = Share::Part(800_000_000);
-
-/// Link headers on the smallest packet that is charged in full may take this part of what is
-/// promised: 14 bytes of Ethernet on 64.
-const HEADROOM: (u64, u64) = (64, 64 + 14);
-
-/// What an interface's MTU may be: every host takes 576 bytes (RFC 1122), and IP ends at 65 535.
-const LEAST_MTU: Bytes = Bytes::new(576);
-const LARGEST_MTU: Bytes = Bytes::new(65_535);
-
-/// What reservation thresholds keep free above a class's share: one per cent.
-const DEFAULT_MAR_THRESHOLD: Share = Share::Part(10_000_000);
-
-/// What a table `hysteresis` means that does not say: five seconds, five per cent.
-const HYSTERESIS_TIME: Micros = Micros::new(5_000_000);
-const HYSTERESIS_CHANGE: Share = Share::Part(50_000_000);
-
-pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
-    let egress = section.section("egress").map(budget);
-    let ingress = section.section("ingress").map(budget);
-    let enforcement = section.choice(
-        "enforcement",
-        &[
-            ("auto", Enforcement::Auto),
-            ("kernel", Enforcement::Kernel),
-            ("user-space", Enforcement::UserSpace),
-        ],
-    );
-    let on_capacity_drop =
-        section.choice("on_capacity_drop", &[("keep", OnCapacityDrop::Keep), ("shed", OnCapacityDrop::Shed)]);
-    let class_model = class_model(&section);
-    let mtu = section.quantity::<Bytes>("mtu");
-    let path_latency = section.quantity::<Micros>("path_latency");
-    let max_flows = section.integer("max_flows", 0..=u64::MAX);
-    let buffer = section.quantity::<Bytes>("buffer");
-    let delay = section.flag("delay");
-    let error_terms = section.section("error_terms").and_then(error_terms);
-    let takeover = section.flag("takeover");
-    let hysteresis = section.section("hysteresis").map(hysteresis);
-    if let Some(mtu) = &mtu
-        && !(LEAST_MTU..=LARGEST_MTU).contains(&mtu.value)
-    {
-        let message = format!("{}.mtu: {} is not from {LEAST_MTU} to {LARGEST_MTU}", section.path, mtu.value);
-        section.problem(Code::BadValue, &mtu.place, message);
-    }
-    if !section.has("egress") && !section.has("ingress") {
-        section.missing("egress or ingress");
-    }
-    let place = section.place.clone();
-    section.finish();
-    // A link is as fast one way as the other unless the policy says so. What could not be read has its
-    // problem; the name is defined all the same, so that nothing follows from it.
-    let unread = Budget::new(Capacity::Auto, DEFAULT_RESERVABLE);
-    let (egress, ingress) = match (egress, ingress) {
-        (Some(egress), Some(ingress)) => (egress, ingress),
-        (Some(only), None) | (None, Some(only)) => (only, only),
-        (None, None) => (None, None),
-    };
-    let (egress, ingress) = (egress.unwrap_or(unread), ingress.unwrap_or(unread));
-    Some(InterfacePolicy {
-        budgets: Both { sending: egress, receiving: ingress },
-        enforcement: enforcement.map_or(Enforcement::Auto, |choice| choice.value),
-        on_capacity_drop: on_capacity_drop.map_or(OnCapacityDrop::Keep, |choice| choice.value),
-        class_model,
-        mtu: mtu.map(|mtu| mtu.value),
-        path_latency: path_latency.map_or(Micros::new(0), |latency| latency.value),
-        max_flows: max_flows.map(|flows| flows.value),
-        buffer: buffer.map(|buffer| buffer.value),
-        delay: delay.is_none_or(|delay| delay.value),
-        error_terms,
-        takeover: takeover.is_some_and(|takeover| takeover.value),
-        hysteresis,
-        place,
-    })
+/// What one interface may promise.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InterfacePolicy {
+    /// Egress (sending) and ingress (receiving).
+    pub budgets: Both<Budget>,
+    /// How promises are kept.
+    pub enforcement: Enforcement,
+    /// What happens to flows that no longer fit after a capacity drop.
+    pub on_capacity_drop: OnCapacityDrop,
+    /// How classes share the budget.
+    pub class_model: ClassModel,
+    /// The largest IP datagram, where the policy knows better than the kernel.
+    pub mtu: Option<Bytes>,
+    /// What the path adds to every packet's delay, however fast it is served.
+    pub path_latency: Micros,
+    /// How many flows there may be.
+    pub max_flows: Option<u64>,
+    /// What the flows' buffer needs may come to, per direction.
+    pub buffer: Option<Bytes>,
+    /// Whether latency and delay variation are part of the test.
+    pub delay: bool,
+    /// C and D of the path, instead of those of the programmed tree.
+    pub error_terms: Option<ErrorTerms>,
+    /// Whether a foreign root qdisc may be replaced.
+    pub takeover: bool,
+    /// What keeps a link that comes and goes from taking the flows along.
+    pub hysteresis: Option<Hysteresis>,
+    /// Where it is defined.
+    pub place: Place,
 }
 
-fn budget(section: Section<'_>) -> Option<Budget> {
-    let auto = section.raw("capacity").is_some_and(|value| value.get_ref().as_str() == Some("auto"));
-    let capacity = if auto {
-        Some(Capacity::Auto)
-    } else {
-        section.quantity::<Rate>("capacity").map(|rate| Capacity::Rate(rate.value))
-    };
-    if !section.has("capacity") {
-        section.missing("capacity");
+/// How much of a direction may be promised.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Budget {
+    /// What the link carries.
+    pub capacity: Capacity,
+    /// The part of it that may be promised.
+    pub reservable: Share,
+    /// What is kept for traffic without a reservation, whatever is reservable.
+    pub min_best_effort: Option<Share>,
+}
+
+/// How classes share a budget. Source: RFC 4125, 4126, 4127.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClassModel {
+    /// Maximum allocation: each class within its share; shares may overlap.
+    Mam,
+    /// Russian dolls: all classes of a type and of those inside it within that type's shares.
+    Rdm,
+    /// Reservation thresholds: a class above its share may go on while this part of the budget stays free.
+    Mar(Share),
+}
+
+/// What a link carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Capacity {
+    /// The link speed that the kernel reports.
+    Auto,
+    /// This much.
+    Rate(Rate),
+}
+
+/// How promises are kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Enforcement {
+    /// By tc where it can be programmed, else by user space alone, which is then said.
+    Auto,
+    /// By tc and user space; refused where tc cannot be programmed.
+    Kernel,
+    /// By user space alone.
+    UserSpace,
+}
+
+/// When a link's capacity counts that is not what it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Hysteresis {
+    /// A rise counts once it has lasted so long.
+    pub time: Micros,
+    /// Nobody has to go for a drop of less than this part of the capacity.
+    pub change: Share,
+}
+
+/// What happens to flows that no longer fit after a capacity drop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnCapacityDrop {
+    /// They stay; nothing new is admitted until they fit again.
+    Keep,
+    /// The least important are ended until the rest fits.
+    Shed,
+}
+
+impl Budget {
+    /// So much of a link may be promised.
+    pub const fn new(capacity: Capacity, reservable: Share) -> Self {
+        Self { capacity, reservable, min_best_effort: None }
     }
-    let written = section.quantity::<Share>("reservable");
-    let reservable = written.as_ref().map_or(DEFAULT_RESERVABLE, |share| share.value);
-    if let (Some(Capacity::Rate(capacity)), Some(written)) = (capacity, &written) {
-        let budget = written.value.of(capacity);
-        if budget > capacity {
-            let message =
-                format!("{}.reservable: {budget} is more than the capacity, {capacity}", section.path);
-            section.problem(Code::BadValue, &written.place, message);
-        } else if budget > capacity.scale_down(HEADROOM.0, HEADROOM.1) {
-            let message = format!(
-                "{}.reservable: {budget} of {capacity} leaves too little for link headers, retransmissions and traffic without a reservation",
-                section.path
-            );
-            section.problem(Code::Overcommitted, &written.place, message);
+
+    /// The budget: `floor(capacity × reservable)`, and not more than `min_best_effort` leaves; an absolute
+    /// `reservable` is at most the capacity.
+    pub fn reservable_of(&self, capacity: Rate) -> Rate {
+        let kept = self.min_best_effort.map_or(Rate::ZERO, |share| share.of(capacity));
+        self.reservable.of(capacity).min(capacity.saturating_sub(kept))
+    }
+}
+
+impl InterfacePolicy {
+    /// What a policy means that says nothing but budgets.
+    pub fn new(budgets: Both<Budget>) -> Self {
+        Self {
+            budgets,
+            enforcement: Enforcement::Auto,
+            on_capacity_drop: OnCapacityDrop::Keep,
+            class_model: ClassModel::Mam,
+            mtu: None,
+            path_latency: Micros::new(0),
+            max_flows: None,
+            buffer: None,
+            delay: true,
+            error_terms: None,
+            takeover: false,
+            hysteresis: None,
+            place: Place::default(),
         }
     }
-    let min_best_effort = section.quantity::<Share>("min_best_effort");
-    if let (Some(Capacity::Rate(capacity)), Some(kept)) = (capacity, &min_best_effort)
-        && kept.value.of(capacity) > capacity
-    {
-        let message =
-            format!("{}.min_best_effort: {} is more than the capacity, {capacity}", section.path, kept.value);
-        section.problem(Code::BadValue, &kept.place, message);
-    }
-    section.finish();
-    let min_best_effort = min_best_effort.map(|kept| kept.value);
-    Some(Budget { capacity: capacity?, reservable, min_best_effort })
-}
 
-fn class_model(section: &Section<'_>) -> ClassModel {
-    let threshold = section.quantity::<Share>("mar_threshold");
-    let mar = ClassModel::Mar(threshold.as_ref().map_or(DEFAULT_MAR_THRESHOLD, |threshold| threshold.value));
-    let model =
-        section.choice("class_model", &[("mam", ClassModel::Mam), ("rdm", ClassModel::Rdm), ("mar", mar)]);
-    let model = model.map_or(ClassModel::Mam, |model| model.value);
-    if let (Some(threshold), ClassModel::Mam | ClassModel::Rdm) = (threshold, model) {
-        let message = format!("{}.mar_threshold means nothing without class_model = \"mar\"", section.path);
-        section.problem(Code::Conflict, &threshold.place, message);
+    /// The budget of a direction.
+    pub const fn budget(&self, direction: Direction) -> &Budget {
+        self.budgets.get(direction)
     }
-    model
-}
-
-fn hysteresis(section: Section<'_>) -> Hysteresis {
-    let time = section.quantity::<Micros>("time");
-    let change = section.quantity::<Share>("change");
-    section.finish();
-    Hysteresis {
-        time: time.map_or(HYSTERESIS_TIME, |time| time.value),
-        change: change.map_or(HYSTERESIS_CHANGE, |change| change.value),
-    }
-}
-
-fn error_terms(section: Section<'_>) -> Option<ErrorTerms> {
-    let c = section.quantity::<Bytes>("c");
-    let d = section.quantity::<Micros>("d");
-    for key in ["c", "d"] {
-        if !section.has(key) {
-            section.missing(key);
-        }
-    }
-    section.finish();
-    Some(ErrorTerms { c: c?.value, d: d?.value })
 }

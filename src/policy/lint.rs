@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use flowspec::{Bytes, Direction, Rate};
 
-use super::model::{Capacity, GroupMode, InterfacePolicy, Policy};
+use super::interface::{Capacity, InterfacePolicy};
+use super::model::{GroupMode, Policy};
 use super::problem::Code;
-use super::reader::Problems;
+use super::problems::Problems;
 
 /// What an interface's MTU is where the policy does not say: Ethernet's.
 const USUAL_MTU: Bytes = Bytes::new(1500);

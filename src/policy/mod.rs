@@ -10,24 +10,27 @@
 
 mod changes;
 mod class;
-pub(crate) mod document;
-pub(crate) mod effective;
+mod client;
+mod effective;
 mod interface;
 mod lint;
 mod model;
+pub(crate) mod notation;
 mod owner;
+mod place;
 mod problem;
-pub(crate) mod reader;
+pub(crate) mod problems;
+pub(crate) mod read;
 mod rule;
 mod schema;
 
 pub use changes::{Changes, Item};
-pub use model::{
-    Admission, Allocate, Budget, Capacity, Class, ClassModel, Client, Enforcement, Group, GroupMode,
-    Hysteresis, InterfacePolicy, OnCapacityDrop, Place, Policy, Template,
-};
+pub use class::{Admission, Allocate, Class};
+pub use client::Client;
+pub use interface::{Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop};
+pub use model::{Group, GroupMode, Policy, Template};
 pub use owner::{Owner, OwnerMatch};
+pub use place::{Place, Source};
 pub use problem::{Code, Label, Problem, Severity};
-pub use reader::Source;
 pub use rule::{Match, Network, NotANetwork, PortRange, Protocol, Rule, Subject};
 pub use schema::schema;

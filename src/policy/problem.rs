@@ -1,6 +1,6 @@
 //! A problem in a policy: what is wrong, where, and what would be right.
 
-use super::model::Place;
+use super::place::Place;
 
 /// Whether a policy with this problem can be used.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

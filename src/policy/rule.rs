@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::model::Place;
+use super::place::Place;
 
 /// A rule: the first whose conditions all hold decides.
 #[derive(Clone, Debug, Eq, PartialEq)]

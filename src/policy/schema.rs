@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::model::Policy;
-use super::reader::{Problems, Source};
+use super::place::Source;
+use super::problems::Problems;
 
 /// A policy that has one of everything, so that every key is asked for.
 const EVERYTHING: &str = include_str!("everything.toml");

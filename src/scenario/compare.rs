@@ -5,9 +5,9 @@ use std::fmt::Write;
 use flowspec::{Both, Direction, Rate};
 
 use super::run::{Failure, Run, Seen};
-use super::suite::{Expect, Step};
+use super::step::{Expect, Step};
 use crate::admission::{Decision, Ledger};
-use crate::policy::effective::quoted;
+use crate::policy::notation::quoted;
 
 impl Run<'_> {
     pub(super) fn compare(&self, step: &Step, expect: &Expect, seen: &Seen) -> Result<(), Box<Failure>> {

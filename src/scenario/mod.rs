@@ -8,6 +8,7 @@ mod compare;
 mod record;
 mod report;
 mod run;
+mod step;
 mod steps;
 mod suite;
 mod trace;

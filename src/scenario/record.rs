@@ -9,7 +9,7 @@ use super::trace::{LONGEST_LINE, TraceError, parse_line};
 use crate::admission::{Decision, Ladder, Operation};
 use crate::manager::Manager;
 use crate::policy::Policy;
-use crate::policy::effective::{flowspec, quoted};
+use crate::policy::notation::{flowspec, quoted};
 
 /// Why a trace is not a test.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use flowspec::{Bytes, Direction, Micros, Moment, Qos, Rate};
 
-use super::suite::{Action, Connect, Step, Test, Time, Transfer};
+use super::step::{Action, Connect, Step, Time, Transfer};
+use super::suite::Test;
 use super::trace::Asked;
 use crate::admission::{Decision, Op, Operation, Refusal, Request};
 use crate::manager::{Input, Manager};
@@ -388,7 +389,7 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::scenario::suite::Names;
+    use crate::scenario::step::Names;
 
     #[test]
     fn names_are_numbered_from_one() {

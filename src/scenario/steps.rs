@@ -4,10 +4,10 @@ use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Rate, Share};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::suite::{Action, Connect, Expect, Names, Step, Time, Transfer};
+use super::step::{Action, Connect, Expect, Names, Step, Time, Transfer};
 use crate::admission::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
-use crate::policy::document::{each, flowspec};
-use crate::policy::reader::{Placed, Section};
+use crate::policy::read::flowspec::flowspec;
+use crate::policy::read::section::{Placed, Section, each};
 use crate::policy::{Code, Owner, Protocol};
 
 /// The most flows that one step may open.

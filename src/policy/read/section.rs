@@ -1,37 +1,17 @@
 //! Reading TOML tables with places: every problem is noted and reading goes on.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
 use std::str::FromStr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::model::Place;
-use super::problem::{Code, Label, Problem, Severity};
-
-/// One policy text, and what to call it.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// The name shown in messages, usually a path.
-    pub name: &'a str,
-    /// The text.
-    pub text: &'a str,
-}
-
-/// Collects problems while the sources are read.
-#[derive(Default)]
-pub(crate) struct Problems {
-    found: RefCell<Vec<Problem>>,
-    /// What each key takes, by its table; nothing where nobody wants to know.
-    learnt: Option<RefCell<Learnt>>,
-}
-
-/// What each key takes, as a JSON schema has it, by its table's path.
-type Learnt = BTreeMap<(String, &'static str), Value>;
+use crate::policy::place::Place;
+use crate::policy::problem::Code;
+use crate::policy::problems::Problems;
 
 /// A table that is being read: knows which of its keys were asked for.
 pub(crate) struct Section<'a> {
@@ -52,59 +32,6 @@ pub(crate) struct Placed<T> {
 
 /// How far a key may be from a known one and still be taken for a slip.
 const NEAR: f64 = 0.7;
-
-impl Problems {
-    /// Learns what each key takes as well.
-    pub(crate) fn learning() -> Self {
-        Self { learnt: Some(RefCell::default()), ..Self::default() }
-    }
-
-    /// What was learnt.
-    pub(crate) fn learnt(self) -> Learnt {
-        self.learnt.map(RefCell::into_inner).unwrap_or_default()
-    }
-
-    fn learn(&self, path: &str, key: &'static str, form: impl FnOnce() -> Value) {
-        if let Some(learnt) = &self.learnt {
-            learnt.borrow_mut().insert((path.to_owned(), key), form());
-        }
-    }
-
-    pub(crate) fn note(&self, code: Code, place: Place, message: impl Into<String>) {
-        self.add(Problem { code, message: message.into(), place, labels: Vec::new(), help: None });
-    }
-
-    pub(crate) fn note_with_help(&self, code: Code, place: Place, message: String, help: Option<String>) {
-        self.add(Problem { code, message, place, labels: Vec::new(), help });
-    }
-
-    pub(crate) fn note_with_label(
-        &self,
-        code: Code,
-        place: Place,
-        message: String,
-        other: Place,
-        text: &str,
-    ) {
-        let labels = vec![Label { place: other, text: text.to_owned() }];
-        self.add(Problem { code, message, place, labels, help: None });
-    }
-
-    fn add(&self, problem: Problem) {
-        self.found.borrow_mut().push(problem);
-    }
-
-    pub(crate) fn has_errors(&self) -> bool {
-        self.found.borrow().iter().any(|problem| problem.code.severity() == Severity::Error)
-    }
-
-    pub(crate) fn into_inner(self) -> Vec<Problem> {
-        let mut problems = self.found.into_inner();
-        problems
-            .sort_by_key(|problem| (problem.place.source, problem.place.span.start, problem.place.span.end));
-        problems
-    }
-}
 
 impl<'a> Section<'a> {
     pub(crate) fn new(problems: &'a Problems, table: &'a DeTable<'a>, path: String, place: Place) -> Self {
@@ -330,6 +257,28 @@ impl<'a> Section<'a> {
             };
             self.problems.note_with_help(Code::UnknownKey, self.at(key.span()), message, Some(help));
         }
+    }
+}
+
+/// One value or an array of them.
+pub(crate) fn each<'a, T>(
+    section: &Section<'a>,
+    key: &'static str,
+    read: impl Fn(&Section<'a>, &'a Spanned<DeValue<'a>>) -> Option<T>,
+) -> Vec<T> {
+    match section.raw(key) {
+        None => Vec::new(),
+        Some(value) => match value.get_ref() {
+            DeValue::Array(array) => {
+                if array.is_empty() {
+                    let message =
+                        format!("{}.{key}: an empty list matches nothing; leave the key out", section.path);
+                    section.problem(Code::BadValue, &section.at(value.span()), message);
+                }
+                array.iter().filter_map(|entry| read(section, entry)).collect()
+            }
+            _ => read(section, value).into_iter().collect(),
+        },
     }
 }
 

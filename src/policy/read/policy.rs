@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::{Bytes, Direction, Flowspec, Micros, Peak, Qos, Rate, ServiceType, TSpec};
-use shaper::plan::token_rate_for_goodput;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use flowspec::{Micros, Qos, Rate};
+use toml::de::DeTable;
 
 use super::class::class;
+use super::flowspec::qos;
 use super::interface::interface;
-use super::model::{Client, Group, GroupMode, Place, Policy, Template};
-use super::problem::{Code, Problem, Severity};
-use super::reader::{Problems, Section, Source, nearest};
-use super::rule::{Match, Network, PortRange, Protocol, Rule};
+use super::rule::rules;
+use super::section::{Section, nearest};
+use crate::policy::client::Client;
+use crate::policy::lint::lint;
+use crate::policy::model::{Group, GroupMode, Policy, Template};
+use crate::policy::place::{Place, Source};
+use crate::policy::problem::{Code, Problem, Severity};
+use crate::policy::problems::Problems;
 
 /// The version of the format that this program reads.
 const VERSION: u64 = 1;
-
-/// The largest IP datagram: what a template may name before its interface is known.
-const LARGEST_MTU: Bytes = Bytes::new(65_535);
 
 /// The largest policy text; beyond it a file is not a policy.
 const LARGEST_TEXT: usize = 16 << 20;
@@ -39,7 +39,7 @@ impl Policy {
         policy.check_names(&problems);
         // What is wrong is mended first; much of what a lint would say of it then is not so.
         if !problems.has_errors() {
-            super::lint::lint(&policy, &problems);
+            lint(&policy, &problems);
         }
         policy.count_lines(sources);
         let problems = problems.into_inner();
@@ -50,7 +50,7 @@ impl Policy {
     }
 
     /// Reads one source into the policy.
-    pub(super) fn read_source(&mut self, number: usize, source: &Source<'_>, problems: &Problems) {
+    pub(in crate::policy) fn read_source(&mut self, number: usize, source: &Source<'_>, problems: &Problems) {
         let whole = Place { source: number, ..Place::default() };
         if source.text.len() > LARGEST_TEXT {
             let message = format!("{} bytes are not a policy: at most {LARGEST_TEXT}", source.text.len());
@@ -223,18 +223,6 @@ fn template(section: Section<'_>) -> Option<Template> {
     Some(Template { qos: qos.unwrap_or(Qos::BEST_EFFORT), place })
 }
 
-/// Both directions; an absent one is best effort.
-fn qos(section: &Section<'_>) -> Option<Qos> {
-    let direction = |key, direction| match section.section(key) {
-        Some(section) => flowspec(section, direction),
-        None if section.has(key) => None,
-        None => Some(Flowspec::BEST_EFFORT),
-    };
-    let sending = direction("sending", Direction::Sending);
-    let receiving = direction("receiving", Direction::Receiving);
-    Some(Qos { sending: sending?, receiving: receiving? })
-}
-
 fn group(section: Section<'_>) -> Option<Group> {
     let interface = section.string("interface").map(|name| name.value.to_owned());
     if !section.has("interface") {
@@ -270,169 +258,4 @@ fn client(section: Section<'_>, pattern: String) -> Client {
         best_setup_priority: best_setup_priority.and_then(|best| u8::try_from(best.value).ok()),
         place,
     }
-}
-
-pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Option<Flowspec> {
-    const SERVICES: [(&str, ServiceType); 7] = [
-        ("guaranteed", ServiceType::Guaranteed),
-        ("controlled_load", ServiceType::ControlledLoad),
-        ("best_effort", ServiceType::BestEffort),
-        ("qualitative", ServiceType::Qualitative),
-        ("no_traffic", ServiceType::NoTraffic),
-        ("network_control", ServiceType::NetworkControl),
-        ("no_change", ServiceType::NoChange),
-    ];
-    let service = section.choice("service_type", &SERVICES);
-    if !section.has("service_type") {
-        section.missing("service_type");
-    }
-    let mut spec = Flowspec::new(service.as_ref()?.value);
-    spec.max_sdu_size = section.quantity::<Bytes>("max_sdu_size").map(|size| size.value);
-    spec.minimum_policed_size = section.quantity::<Bytes>("minimum_policed_size").map(|size| size.value);
-    spec.latency = section.quantity::<Micros>("latency").map(|time| time.value);
-    spec.delay_variation = section.quantity::<Micros>("delay_variation").map(|time| time.value);
-    spec.reserved_rate = section.quantity::<Rate>("reserved_rate").map(|rate| rate.value);
-    let token_rate = section.quantity::<Rate>("token_rate");
-    let goodput = section.quantity::<Rate>("goodput");
-    let mut sound = true;
-    spec.token_rate = match (token_rate, goodput) {
-        (Some(_), Some(goodput)) => {
-            let message = format!("{}: token_rate and goodput exclude each other", section.path);
-            section.problem(Code::Conflict, &goodput.place, message);
-            return None;
-        }
-        (Some(rate), None) => Some(rate.value),
-        (None, Some(goodput)) => match token_rate_for_goodput(goodput.value, &spec) {
-            Ok(rate) => Some(rate),
-            Err(error) => {
-                section.problem(Code::BadFlowspec, &goodput.place, format!("{}: {error}", section.path));
-                return None;
-            }
-        },
-        (None, None) => {
-            sound = !section.has("token_rate") && !section.has("goodput");
-            None
-        }
-    };
-    spec.peak_bandwidth = peak(&section);
-    spec.token_bucket_size = bucket(&section, spec.token_rate);
-    let place = section.place.clone();
-    // A field that was written and could not be read has its own problem already.
-    sound &= section.has("peak_bandwidth") == spec.peak_bandwidth.is_some()
-        && section.has("token_bucket_size") == spec.token_bucket_size.is_some()
-        && section.has("max_sdu_size") == spec.max_sdu_size.is_some()
-        && section.has("minimum_policed_size") == spec.minimum_policed_size.is_some();
-    if sound && let Err(error) = TSpec::new(&spec, direction, LARGEST_MTU) {
-        section.problem(Code::BadFlowspec, &place, format!("{}: {error}", section.path));
-    }
-    section.finish();
-    Some(spec)
-}
-
-fn peak(section: &Section<'_>) -> Option<Peak> {
-    let value = section.raw("peak_bandwidth")?;
-    if value.get_ref().as_str() == Some("infinite") {
-        return Some(Peak::Infinite);
-    }
-    section.quantity::<Rate>("peak_bandwidth").map(|rate| Peak::Finite(rate.value))
-}
-
-/// A size, or a time at the flow's own rate, rounded up.
-fn bucket(section: &Section<'_>, token_rate: Option<Rate>) -> Option<Bytes> {
-    let value = section.raw("token_bucket_size")?;
-    let time = value.get_ref().as_str().and_then(|text| text.parse::<Micros>().ok());
-    match (time, token_rate) {
-        (Some(time), Some(rate)) => Some(Bytes::new(rate.scale_up(time.get(), 1_000_000).get())),
-        (Some(_), None) => {
-            let message = format!("{}.token_bucket_size: a time needs a token_rate", section.path);
-            section.problem(Code::MissingKey, &section.at(value.span()), message);
-            None
-        }
-        (None, _) => section.quantity::<Bytes>("token_bucket_size").map(|size| size.value),
-    }
-}
-
-fn rules<'a>(top: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Vec<Rule> {
-    let DeValue::Array(array) = value.get_ref() else {
-        top.wrong_type("rule", &top.at(value.span()), "an array of tables, [[rule]],", value.get_ref());
-        return Vec::new();
-    };
-    let sections = array.iter().filter_map(|entry| top.subsection("rule", entry));
-    sections.filter_map(rule).collect()
-}
-
-fn rule(section: Section<'_>) -> Option<Rule> {
-    let matches = section.section("match").map_or_else(Match::default, conditions);
-    let class = section.string("class").map(|class| class.value.to_owned());
-    let template = section.string("template").map(|template| template.value.to_owned());
-    if !section.has("template") {
-        section.missing("template");
-    }
-    let place = section.place.clone();
-    section.finish();
-    Some(Rule { matches, class, template: template?, place })
-}
-
-fn conditions(section: Section<'_>) -> Match {
-    let protocol = section.choice("protocol", &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]);
-    let local_port = each(&section, "local_port", port);
-    let peer = each(&section, "peer", |section, value| {
-        let text = section.as_string("match.peer", value)?;
-        match text.value.parse::<Network>() {
-            Ok(network) => Some(network),
-            Err(error) => {
-                section.problem(Code::BadValue, &text.place, format!("match.peer: {error}"));
-                None
-            }
-        }
-    });
-    section.finish();
-    Match { protocol: protocol.map(|protocol| protocol.value), local_port, peer }
-}
-
-/// One value or an array of them.
-pub(crate) fn each<'a, T>(
-    section: &Section<'a>,
-    key: &'static str,
-    read: impl Fn(&Section<'a>, &'a Spanned<DeValue<'a>>) -> Option<T>,
-) -> Vec<T> {
-    match section.raw(key) {
-        None => Vec::new(),
-        Some(value) => match value.get_ref() {
-            DeValue::Array(array) => {
-                if array.is_empty() {
-                    let message =
-                        format!("{}.{key}: an empty list matches nothing; leave the key out", section.path);
-                    section.problem(Code::BadValue, &section.at(value.span()), message);
-                }
-                array.iter().filter_map(|entry| read(section, entry)).collect()
-            }
-            _ => read(section, value).into_iter().collect(),
-        },
-    }
-}
-
-pub(crate) fn port<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<PortRange> {
-    let place = section.at(value.span());
-    let number = |text: &str| text.trim().parse::<u16>().ok();
-    let range = match value.get_ref() {
-        DeValue::Integer(port) => number(port.as_str()).map(|port| port..=port),
-        DeValue::String(text) => match text.split_once('-') {
-            Some((first, last)) => number(first).zip(number(last)).map(|(first, last)| first..=last),
-            None => number(text).map(|port| port..=port),
-        },
-        other => {
-            section.wrong_type("match.local_port", &place, "a port or a range such as \"1935-1940\"", other);
-            return None;
-        }
-    };
-    let range = range.filter(|range| !range.is_empty());
-    if range.is_none() {
-        section.problem(
-            Code::BadValue,
-            &place,
-            "match.local_port: a port is 0 to 65535, a range \"1935-1940\"",
-        );
-    }
-    range
 }

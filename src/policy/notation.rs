@@ -1,0 +1,45 @@
+//! Values as they are written in TOML.
+
+use std::fmt::{Display, Write};
+
+use flowspec::{Flowspec, Peak};
+
+/// A flowspec as an inline table.
+pub(crate) fn flowspec(spec: &Flowspec) -> String {
+    let mut fields = vec![format!("service_type = {}", quoted(spec.service_type))];
+    let mut field = |name: &str, value: Option<String>| {
+        fields.extend(value.map(|value| format!("{name} = {value}")));
+    };
+    field("token_rate", spec.token_rate.map(quoted));
+    field("token_bucket_size", spec.token_bucket_size.map(quoted));
+    field("peak_bandwidth", spec.peak_bandwidth.map(|peak: Peak| quoted(peak)));
+    field("latency", spec.latency.map(quoted));
+    field("delay_variation", spec.delay_variation.map(quoted));
+    field("max_sdu_size", spec.max_sdu_size.map(quoted));
+    field("minimum_policed_size", spec.minimum_policed_size.map(quoted));
+    field("reserved_rate", spec.reserved_rate.map(quoted));
+    format!("{{ {} }}", fields.join(", "))
+}
+
+/// A TOML string.
+pub(crate) fn quoted(value: impl Display) -> String {
+    let mut text = String::from("\"");
+    for character in value.to_string().chars() {
+        match character {
+            '"' | '\\' => text.extend(['\\', character]),
+            control if control.is_control() => {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\u{:04X}", u32::from(control));
+            }
+            plain => text.push(plain),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// A key, quoted where it has to be.
+pub(super) fn key(name: &str) -> String {
+    let bare = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
+}

@@ -1,0 +1,71 @@
+//! `[[rule]]`: conditions, and what a flow that meets them gets.
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::section::{Section, each};
+use crate::policy::problem::Code;
+use crate::policy::rule::{Match, Network, PortRange, Protocol, Rule};
+
+pub(super) fn rules<'a>(top: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Vec<Rule> {
+    let DeValue::Array(array) = value.get_ref() else {
+        top.wrong_type("rule", &top.at(value.span()), "an array of tables, [[rule]],", value.get_ref());
+        return Vec::new();
+    };
+    let sections = array.iter().filter_map(|entry| top.subsection("rule", entry));
+    sections.filter_map(rule).collect()
+}
+
+fn rule(section: Section<'_>) -> Option<Rule> {
+    let matches = section.section("match").map_or_else(Match::default, conditions);
+    let class = section.string("class").map(|class| class.value.to_owned());
+    let template = section.string("template").map(|template| template.value.to_owned());
+    if !section.has("template") {
+        section.missing("template");
+    }
+    let place = section.place.clone();
+    section.finish();
+    Some(Rule { matches, class, template: template?, place })
+}
+
+fn conditions(section: Section<'_>) -> Match {
+    let protocol = section.choice("protocol", &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]);
+    let local_port = each(&section, "local_port", port);
+    let peer = each(&section, "peer", |section, value| {
+        let text = section.as_string("match.peer", value)?;
+        match text.value.parse::<Network>() {
+            Ok(network) => Some(network),
+            Err(error) => {
+                section.problem(Code::BadValue, &text.place, format!("match.peer: {error}"));
+                None
+            }
+        }
+    });
+    section.finish();
+    Match { protocol: protocol.map(|protocol| protocol.value), local_port, peer }
+}
+
+fn port<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<PortRange> {
+    let place = section.at(value.span());
+    let number = |text: &str| text.trim().parse::<u16>().ok();
+    let range = match value.get_ref() {
+        DeValue::Integer(port) => number(port.as_str()).map(|port| port..=port),
+        DeValue::String(text) => match text.split_once('-') {
+            Some((first, last)) => number(first).zip(number(last)).map(|(first, last)| first..=last),
+            None => number(text).map(|port| port..=port),
+        },
+        other => {
+            section.wrong_type("match.local_port", &place, "a port or a range such as \"1935-1940\"", other);
+            return None;
+        }
+    };
+    let range = range.filter(|range| !range.is_empty());
+    if range.is_none() {
+        section.problem(
+            Code::BadValue,
+            &place,
+            "match.local_port: a port is 0 to 65535, a range \"1935-1940\"",
+        );
+    }
+    range
+}
