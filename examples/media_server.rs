@@ -143,7 +143,7 @@ impl Server {
                         "interface": report.interface,
                         "reserved": report.status.totals.map(|totals| totals.reserved),
                         "available": report.status.totals.map(|totals| totals.available()),
-                        "kernel": report.status.kernel.as_ref().err(),
+                        "kernel": report.status.kernel.as_ref().err().map(ToString::to_string),
                         "direct_packets": report.direct_packets,
                         "classes": report.classes,
                     })

@@ -231,11 +231,11 @@ fn a_class_that_cannot_be_deleted_is_not_used_again_and_its_rate_is() {
 
 #[test]
 fn what_stands_at_the_root_decides_what_is_programmed() {
-    let foreign = || Root::Foreign("htb 1:".into());
+    let foreign = || Root::Foreign { kind: "htb".into(), handle: Handle::new(1, 0) };
     for (enforcement, root, class, lacking) in [
         ("auto", Root::Default, true, None),
         ("auto", foreign(), false, Some("left alone")),
-        ("auto", Root::Taken("it".into()), false, Some("another gqos")),
+        ("auto", Root::Taken { holder: "@gqos-7".into() }, false, Some("another gqos")),
         ("user-space", Root::Default, false, Some("user-space")),
         ("kernel", Root::Default, true, None),
     ] {

@@ -2,6 +2,7 @@
 
 use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Rate, ServiceType, Wsa};
 
+use super::not_programmed::NotProgrammed;
 use super::sum::{ClientLimit, GroupLimit, Sum, delay};
 use crate::policy::{Owner, Place, Policy};
 
@@ -245,8 +246,8 @@ pub enum Refusal {
     TrafficControl {
         /// The interface.
         interface: String,
-        /// What failed: the request, the object and the error.
-        cause: String,
+        /// Why not.
+        cause: NotProgrammed,
     },
 }
 

@@ -226,7 +226,7 @@ impl Driver {
             Ok(()) => self.core().reserve(&request, &placement, reply),
             Err(error) => {
                 let interface = placement.link.name.clone();
-                let refusal = Refusal::TrafficControl { interface, cause: error.to_string() };
+                let refusal = Refusal::TrafficControl { interface, cause: error.into() };
                 self.core().refuse(&placement, &refusal, reply);
                 return;
             }
@@ -253,14 +253,16 @@ impl Driver {
     /// Claims an interface's root and says what stands there.
     async fn claim(&mut self, index: u32) -> Result<Root, KernelFailure> {
         Ok(match (Claim::interface(index)?, self.netlink.root(index).await?) {
-            (None, _) => Root::Taken(format!("it holds the name @{}", Claim::name(index))),
+            (None, _) => Root::Taken { holder: format!("@{}", Claim::name(index)) },
             (Some(claim), root) => {
                 self.claims.push(claim);
                 match root {
                     RootQdisc::Default => Root::Default,
                     RootQdisc::Htb(root) if root.handle.major() == MAJOR => Root::Ours(root),
-                    RootQdisc::Htb(root) => Root::Foreign(format!("{} {}", HtbRoot::KIND, root.handle)),
-                    RootQdisc::Other(kind, handle) => Root::Foreign(format!("{kind} {handle}")),
+                    RootQdisc::Htb(root) => {
+                        Root::Foreign { kind: HtbRoot::KIND.to_owned(), handle: root.handle }
+                    }
+                    RootQdisc::Other(kind, handle) => Root::Foreign { kind, handle },
                 }
             }
         })

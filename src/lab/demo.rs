@@ -429,7 +429,7 @@ impl Running {
         Ok(report.map_or_else(Kernel::default, |report| Kernel {
             direct_packets: report.direct_packets,
             classes: report.classes,
-            lacking: report.status.kernel.err(),
+            lacking: report.status.kernel.err().map(|why| why.to_string()),
         }))
     }
 

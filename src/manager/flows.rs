@@ -7,7 +7,8 @@ use flowspec::{Both, Direction, Flowspec, Moment, ServiceType};
 use super::interface::State;
 use super::message::{Admitted, Answer, Effect, Loss, Notice, RequestId};
 use super::reducer::{Asker, DisplacedFlow, Flow, Manager, Pending, Phase, PreviousGrant, answer, lost};
-use crate::admission::{Decision, Displaced, Enforced, Grant, Ladder, Op, Operation, Refusal};
+use crate::admission::{Decision, Displaced, Enforced, Grant, Ladder, NotProgrammed, Op, Operation, Refusal};
+use crate::failure::KernelFailure;
 use crate::policy::{Admission, Enforcement, GroupMode};
 use crate::tc::{self, Change, Framed};
 
@@ -154,7 +155,7 @@ impl Manager {
         id: &str,
         caller: RequestId,
         displaced: Vec<DisplacedFlow>,
-        cause: String,
+        cause: KernelFailure,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
@@ -175,7 +176,7 @@ impl Manager {
             }
         }
         let displaced = displaced.into_iter().map(|standing| standing.displaced).collect();
-        self.undo((id, &name), caller, displaced, cause, now, effects);
+        self.undo((id, &name), caller, displaced, cause.into(), now, effects);
     }
 
     /// What the ledger had granted is taken back for what the kernel says.
@@ -184,7 +185,7 @@ impl Manager {
         (id, interface): (&str, &str),
         caller: RequestId,
         displaced: Vec<Displaced>,
-        cause: String,
+        cause: NotProgrammed,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
@@ -251,7 +252,7 @@ impl Manager {
         id: &str,
         caller: RequestId,
         before: PreviousGrant,
-        cause: String,
+        cause: KernelFailure,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
@@ -271,7 +272,7 @@ impl Manager {
         if self.ledger.renegotiate(id, Some(qos.sending), Some(qos.receiving)).is_ok() {
             (flow.qos, flow.grant) = (qos, grant);
         }
-        let refusal = Refusal::TrafficControl { interface: name.clone(), cause };
+        let refusal = Refusal::TrafficControl { interface: name.clone(), cause: cause.into() };
         self.refuse(caller, Op::Renegotiate, (id, &name), refusal, now, effects);
     }
 

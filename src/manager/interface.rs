@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use flowspec::{Micros, Rate};
 
+use crate::admission::NotProgrammed;
+use crate::failure::KernelFailure;
 use crate::policy::Enforcement;
 use crate::tc::{Change, Framed, Handle, LARGEST_FLOW_CLASSES, Op, Tree, flow_class, shared_class};
 
@@ -34,29 +36,22 @@ pub(super) enum State {
     /// The tree stands.
     Programmed(Tree),
     /// There is no tree: why.
-    UserSpace(String),
+    UserSpace(NotProgrammed),
 }
 
 impl Interface {
     /// Decides what to do with an interface as it was seen, and what the kernel has to do for it.
     pub(super) fn new(seen: &Seen, enforcement: Enforcement, tree: Option<Tree>) -> (Self, Option<Change>) {
         let (state, change) = match (enforcement, &seen.root, tree) {
-            (Enforcement::UserSpace, ..) => {
-                (State::UserSpace("the policy says enforcement = \"user-space\"".into()), None)
+            (Enforcement::UserSpace, ..) => (State::UserSpace(NotProgrammed::PolicySaysUserSpace), None),
+            (_, Root::Foreign { kind, handle }, _) => {
+                let (kind, handle) = (kind.clone(), handle.to_string());
+                (State::UserSpace(NotProgrammed::ForeignRoot { kind, handle }), None)
             }
-            (_, Root::Foreign(description), _) => {
-                let why = format!(
-                    "a qdisc that is not gqos's stands at the root ({description}) and is left alone"
-                );
-                (State::UserSpace(why), None)
+            (_, Root::Taken { holder }, _) => {
+                (State::UserSpace(NotProgrammed::Taken { holder: holder.clone() }), None)
             }
-            (_, Root::Taken(by), _) => {
-                (State::UserSpace(format!("another gqos manages the interface ({by})")), None)
-            }
-            (_, _, None) => (
-                State::UserSpace("the capacity is \"auto\" and the kernel reports no link speed".into()),
-                None,
-            ),
+            (_, _, None) => (State::UserSpace(NotProgrammed::CapacityUnknown), None),
             (_, root @ (Root::Default | Root::Ours(_)), Some(tree)) => {
                 let mut change = Change::set_up(&tree);
                 if let Root::Ours(stale) = root {
@@ -78,11 +73,11 @@ impl Interface {
     }
 
     /// The kernel's answer to the set-up.
-    pub(super) fn prepared(&mut self, result: Result<(), String>) {
-        let state = std::mem::replace(&mut self.state, State::UserSpace(String::new()));
+    pub(super) fn prepared(&mut self, result: Result<(), KernelFailure>) {
+        let state = std::mem::replace(&mut self.state, State::UserSpace(NotProgrammed::Preparing));
         self.state = match (state, result) {
             (State::Preparing(tree), Ok(())) => State::Programmed(tree),
-            (State::Preparing(_), Err(cause)) => State::UserSpace(cause),
+            (State::Preparing(_), Err(failure)) => State::UserSpace(failure.into()),
             (state, _) => state,
         };
     }

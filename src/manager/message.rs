@@ -74,10 +74,18 @@ pub enum Root {
     Default,
     /// A tree of ours, left by a manager that was killed.
     Ours(HtbRoot),
-    /// Somebody else's qdisc: its description.
-    Foreign(String),
-    /// Another running manager has the interface: how that is known.
-    Taken(String),
+    /// Another program's qdisc.
+    Foreign {
+        /// Its kind.
+        kind: String,
+        /// Its handle.
+        handle: Handle,
+    },
+    /// Another running gqos has claimed the interface.
+    Taken {
+        /// The abstract socket that is the claim.
+        holder: String,
+    },
 }
 
 /// Something is to be done.

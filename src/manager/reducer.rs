@@ -8,7 +8,7 @@ use flowspec::{Both, ErrorTerms, Moment, Qos};
 use super::interface::{Interface, State};
 use super::message::{Answer, ChangeId, Effect, Input, Loss, Lost, Notice, RequestId};
 use crate::admission::{
-    Decision, Displaced, Grant, Ledger, Op, Operation, Provable, Refusal, Resolved, Totals,
+    Decision, Displaced, Grant, Ledger, NotProgrammed, Op, Operation, Provable, Refusal, Resolved, Totals,
 };
 use crate::failure::KernelFailure;
 use crate::policy::Policy;
@@ -122,7 +122,7 @@ pub struct Status {
     /// Both directions: budget and reserved.
     pub totals: Both<Totals>,
     /// The tree in the kernel, or why there is none.
-    pub kernel: Result<(), String>,
+    pub kernel: Result<(), NotProgrammed>,
     /// How many flows there are.
     pub flows: usize,
 }
@@ -343,12 +343,12 @@ impl Manager {
     }
 
     /// The tree in the kernel, or why there is none.
-    pub(super) fn kernel(&self, interface: &str) -> Result<(), String> {
+    pub(super) fn kernel(&self, interface: &str) -> Result<(), NotProgrammed> {
         match self.interfaces.get(interface).map(|interface| &interface.state) {
             Some(State::Programmed(_)) => Ok(()),
             Some(State::UserSpace(why)) => Err(why.clone()),
-            Some(State::Preparing(_)) => Err("the tree is being set up".into()),
-            None => Err("the interface has not been seen".into()),
+            Some(State::Preparing(_)) => Err(NotProgrammed::Preparing),
+            None => Err(NotProgrammed::NotSeen),
         }
     }
 
@@ -366,7 +366,7 @@ impl Manager {
                     self.ledger.unprogrammed(&name);
                 }
                 if let Some(interface) = self.interfaces.get_mut(&name) {
-                    interface.prepared(result.map_err(|failure| failure.to_string()));
+                    interface.prepared(result);
                 }
                 for (caller, operation) in std::mem::take(&mut self.waiting) {
                     self.request(caller, operation, now, effects);
@@ -380,7 +380,7 @@ impl Manager {
             }
             Some(Pending::Admit { id, caller, decision, displaced }) => match result {
                 Ok(()) => self.kernel_agreed(&id, caller, *decision, displaced, now, effects),
-                Err(cause) => self.kernel_refused(&id, caller, displaced, cause.to_string(), now, effects),
+                Err(cause) => self.kernel_refused(&id, caller, displaced, cause, now, effects),
             },
             Some(Pending::Change { id, caller, decision, before }) => match result {
                 // It may have ended meanwhile.
@@ -391,7 +391,7 @@ impl Manager {
                     let refusal = Refusal::UnknownId { id: id.clone() };
                     self.refuse(caller, Op::Renegotiate, (&id, ""), refusal, now, effects);
                 }
-                Err(cause) => self.change_refused(&id, caller, *before, cause.to_string(), now, effects),
+                Err(cause) => self.change_refused(&id, caller, *before, cause, now, effects),
             },
             Some(Pending::Lost { interface, class }) => {
                 if let (Ok(()), Some(interface)) = (result, self.interfaces.get_mut(&interface)) {

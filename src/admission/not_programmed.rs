@@ -1,0 +1,82 @@
+//! Why an interface has no tree in the kernel.
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::KernelFailure;
+
+/// Why traffic control is not programmed on an interface: reservations there are enforced in user space alone.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NotProgrammed {
+    /// The policy says so.
+    #[error("the policy says enforcement = \"user-space\"")]
+    PolicySaysUserSpace,
+    /// Another program's qdisc is at the root. It is never replaced.
+    #[error("the root qdisc ({kind} {handle}) is not gqos's and is left alone")]
+    ForeignRoot {
+        /// The kind of qdisc, as in `tc qdisc show`.
+        kind: String,
+        /// Its handle in `tc`'s notation.
+        handle: String,
+    },
+    /// Another running gqos has claimed the interface.
+    #[error("another gqos manages the interface (it holds the name {holder})")]
+    Taken {
+        /// The abstract socket that is the claim.
+        holder: String,
+    },
+    /// The tree's rates follow from the capacity, which is unknown.
+    #[error("the capacity is \"auto\" and the kernel reports no link speed")]
+    CapacityUnknown,
+    /// The kernel has not answered yet.
+    #[error("the tree is being set up")]
+    Preparing,
+    /// No engine has looked at the interface.
+    #[error("the interface has not been seen")]
+    NotSeen,
+    /// The kernel refused.
+    #[error("{0}")]
+    Kernel(KernelFailure),
+}
+
+impl From<KernelFailure> for NotProgrammed {
+    fn from(failure: KernelFailure) -> Self {
+        Self::Kernel(failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Cause;
+    use flowspec::Errno;
+
+    #[track_caller]
+    fn check(why: NotProgrammed, text: &str) {
+        assert_eq!(why.to_string(), text);
+        let json = serde_json::to_string(&why).unwrap_or_default();
+        assert_eq!(serde_json::from_str::<NotProgrammed>(&json).ok(), Some(why), "{json}");
+    }
+
+    #[test]
+    fn each_reason_has_a_text_and_survives_json() {
+        check(NotProgrammed::PolicySaysUserSpace, "the policy says enforcement = \"user-space\"");
+        check(
+            NotProgrammed::ForeignRoot { kind: "htb".into(), handle: "1:".into() },
+            "the root qdisc (htb 1:) is not gqos's and is left alone",
+        );
+        check(
+            NotProgrammed::Taken { holder: "@gqos-7".into() },
+            "another gqos manages the interface (it holds the name @gqos-7)",
+        );
+        check(
+            NotProgrammed::CapacityUnknown,
+            "the capacity is \"auto\" and the kernel reports no link speed",
+        );
+        check(NotProgrammed::Preparing, "the tree is being set up");
+        check(NotProgrammed::NotSeen, "the interface has not been seen");
+        let failure = KernelFailure::new("RTM_NEWQDISC", "eth0 6771:", Cause::from(Errno::EPERM));
+        check(failure.into(), "RTM_NEWQDISC (eth0 6771:): Operation not permitted (EPERM)");
+    }
+}
