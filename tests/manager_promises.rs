@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::policy;
-use flowspec::{Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate};
+use flowspec::{Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate, Ratio};
 use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, Operation, Request};
 use gqos::failure::{Cause, KernelFailure};
 use gqos::manager::{Effect, Input, Manager, Notice, RequestId, Root, Seen};
@@ -221,11 +221,11 @@ fn a_link_that_carries_less_sheds_and_its_trunk_follows() {
     let decision = world.ask(capacity(50));
     assert_eq!(decision.shed, ["b"]);
     assert_eq!(world.told(), ["eth0: b had to go, the link carries less than before"]);
-    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(99, 100));
+    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(Ratio::percent(99)));
     world.assert_in_line();
     // A link that is lost: everybody is told, and the trunk is left as it is.
     assert_eq!(world.ask(capacity(0)).shed, ["a"]);
-    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(99, 100));
+    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(Ratio::percent(99)));
     world.ask(capacity(100));
     assert_eq!(world.kernel["6771:1"], Rate::from_mbit(99));
     // What the kernel does not follow is told.

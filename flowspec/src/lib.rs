@@ -51,5 +51,5 @@ pub use raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
 pub use service::{Mark, Place, Service, ServiceType};
 pub use tspec::TSpec;
 pub use unit_error::UnitError;
-pub use units::{Bytes, Micros, Rate, Share};
+pub use units::{Bytes, Micros, Rate, Ratio, Share};
 pub use wsa::Wsa;

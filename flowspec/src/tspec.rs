@@ -5,7 +5,7 @@ use crate::error::FlowspecError;
 use crate::flowspec::Flowspec;
 use crate::peak::Peak;
 use crate::service::{Place, ServiceType};
-use crate::units::{Bytes, Micros, Rate};
+use crate::units::{Bytes, Micros, Rate, Ratio};
 
 /// A token bucket with a peak: (r, b, p, m, M), all known.
 ///
@@ -156,7 +156,8 @@ impl TSpec {
     /// - **Source**: RFC 2212, "the overhead is bounded by m".
     pub fn rate_with_header(&self, header: Bytes) -> Rate {
         let minimum = self.minimum_policed_size.get();
-        self.token_rate.scale_up(minimum.saturating_add(header.get()), minimum)
+        self.token_rate
+            .scale_up(Ratio { numerator: minimum.saturating_add(header.get()), denominator: minimum })
     }
 }
 

@@ -35,6 +35,15 @@ pub struct Bytes(u64);
 #[serde(transparent)]
 pub struct Micros(u64);
 
+/// A factor to scale a rate by: numerator ÷ denominator.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ratio {
+    /// What the rate is multiplied by.
+    pub numerator: u64,
+    /// What the product is divided by; not zero.
+    pub denominator: u64,
+}
+
 /// A part of a rate: a percentage of the parent, or a rate of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Share {
@@ -74,26 +83,29 @@ impl Rate {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// `self × numerator ÷ denominator`, rounded up: for demand, so that a promise is never short.
+    /// This rate times the ratio, rounded up: for demand, so that a flow never gets less than it reserved.
     ///
     /// # Panics
-    /// When `denominator` is zero: the callers' denominators are checked sizes, which are not.
+    /// When the denominator is zero.
     #[must_use]
-    pub fn scale_up(self, numerator: u64, denominator: u64) -> Self {
-        assert!(denominator > 0, "scaling {self} by {numerator}/0");
-        let product = u128::from(self.0) * u128::from(numerator);
-        Self(saturating_u64(product.div_ceil(u128::from(denominator))))
+    pub fn scale_up(self, ratio: Ratio) -> Self {
+        let (product, denominator) = self.scaled(ratio);
+        Self(saturating_u64(product.div_ceil(denominator)))
     }
 
-    /// `self × numerator ÷ denominator`, rounded down: for supply, so that nothing is promised twice.
+    /// This rate times the ratio, rounded down: for supply, so that no byte is reserved twice.
     ///
     /// # Panics
-    /// When `denominator` is zero.
+    /// When the denominator is zero.
     #[must_use]
-    pub fn scale_down(self, numerator: u64, denominator: u64) -> Self {
+    pub fn scale_down(self, ratio: Ratio) -> Self {
+        let (product, denominator) = self.scaled(ratio);
+        Self(saturating_u64(product / denominator))
+    }
+
+    fn scaled(self, Ratio { numerator, denominator }: Ratio) -> (u128, u128) {
         assert!(denominator > 0, "scaling {self} by {numerator}/0");
-        let product = u128::from(self.0) * u128::from(numerator);
-        Self(saturating_u64(product / u128::from(denominator)))
+        (u128::from(self.0) * u128::from(numerator), u128::from(denominator))
     }
 
     /// Bytes that pass in `time` at this rate, a fraction of a byte dropped.
@@ -143,11 +155,20 @@ impl Micros {
     }
 }
 
+impl Ratio {
+    /// This many hundredths.
+    pub const fn percent(hundredths: u64) -> Self {
+        Self { numerator: hundredths, denominator: 100 }
+    }
+}
+
 impl Share {
     /// What the share is of `parent`, rounded down: supply is never more than there is.
     pub fn of(self, parent: Rate) -> Rate {
         match self {
-            Self::Part(billionths) => parent.scale_down(billionths, BILLION),
+            Self::Part(billionths) => {
+                parent.scale_down(Ratio { numerator: billionths, denominator: BILLION })
+            }
             Self::Rate(rate) => rate,
         }
     }

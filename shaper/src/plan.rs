@@ -1,6 +1,6 @@
 //! What a flowspec means for a socket: buckets, packet sizes, and how much to release at a time.
 
-use flowspec::{Bytes, Flowspec, FlowspecError, Micros, Peak, Rate, TSpec};
+use flowspec::{Bytes, Flowspec, FlowspecError, Micros, Peak, Rate, Ratio, TSpec};
 
 /// A token bucket: how fast it fills and how much it holds. Bytes of IP datagrams.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -204,7 +204,7 @@ pub fn token_rate_for_goodput(goodput: Rate, spec: &Flowspec) -> Result<Rate, Fl
     if payload == 0 {
         return Err(FlowspecError::Zero { field: "max_sdu_size less its headers" });
     }
-    let exact = goodput.scale_up(packet, payload).get();
+    let exact = goodput.scale_up(Ratio { numerator: packet, denominator: payload }).get();
     Ok(Rate::new(exact.div_ceil(KBIT).saturating_mul(KBIT)))
 }
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use flowspec::Rate;
+use flowspec::{Rate, Ratio};
 use nix::libc;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -33,8 +33,9 @@ pub fn assist_tcp(socket: &impl AsFd, plan: &Plan) -> io::Result<()> {
     set(socket, "TCP_NOTSENT_LOWAT", libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &lowat.to_ne_bytes())?;
     match (plan.peak, plan.framing) {
         (Some(peak), Framing::Stream { header, segment }) => {
-            let payload = peak.rate.scale_up(segment, segment.saturating_add(header));
-            let rate = payload.scale_up(9, 8);
+            let payload =
+                peak.rate.scale_up(Ratio { numerator: segment, denominator: segment.saturating_add(header) });
+            let rate = payload.scale_up(Ratio { numerator: 9, denominator: 8 });
             pace(socket, Some(rate))
         }
         _ => pace(socket, None),

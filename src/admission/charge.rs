@@ -1,7 +1,8 @@
 //! What a flowspec costs: from what is asked to what is taken from the budgets.
 
 use flowspec::{
-    Both, Bytes, Direction, ErrorTerms, Flowspec, FlowspecError, Micros, Peak, Qos, Rate, ServiceType, TSpec,
+    Both, Bytes, Direction, ErrorTerms, Flowspec, FlowspecError, Micros, Peak, Qos, Rate, Ratio, ServiceType,
+    TSpec,
 };
 
 use super::measured::peak_of;
@@ -88,7 +89,7 @@ impl Link<'_> {
         if spec.service_type == ServiceType::ControlledLoad {
             let divided = class.filter(|class| class.admission == Admission::Declared);
             let overbooking = divided.map_or(1000, |class| class.overbooking_thousandths);
-            return Ok(declared.scale_up(1000, overbooking));
+            return Ok(declared.scale_up(Ratio { numerator: 1000, denominator: overbooking }));
         }
         let reserved = spec.reserved_rate.unwrap_or_default();
         let for_delay = self.rate_for_delay(direction, spec, tspec)?.unwrap_or_default();

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use flowspec::{Both, Direction, Peak, Rate, TSpec};
+use flowspec::{Both, Direction, Peak, Rate, Ratio, TSpec};
 
 use super::account::Footprint;
 use super::profile::FOREVER;
@@ -65,8 +65,8 @@ struct Sums {
 
 /// The most a flow sends as a mean over the shortest window: `min(p, r + b / T)`, rounded up.
 pub(super) fn peak_of(tspec: &TSpec) -> Rate {
-    let in_bucket =
-        Rate::new(tspec.token_bucket_size().get()).scale_up(1_000_000, SHORTEST_MEASUREMENT_MICROS);
+    let in_bucket = Rate::new(tspec.token_bucket_size().get())
+        .scale_up(Ratio { numerator: 1_000_000, denominator: SHORTEST_MEASUREMENT_MICROS });
     let peak = tspec.token_rate().checked_add(in_bucket).unwrap_or(Rate::new(u64::MAX));
     match tspec.peak_bandwidth() {
         Peak::Finite(declared) => peak.min(declared),

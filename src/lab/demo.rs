@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flowspec::{Bytes, Flowspec, Micros, Qos, Rate};
+use flowspec::{Bytes, Flowspec, Micros, Qos, Rate, Ratio};
 use serde::Serialize;
 use serde_json::Value;
 use shaper::plan::{header_size, token_rate_for_goodput};
@@ -225,7 +225,8 @@ impl Rung {
     /// # Errors
     /// The rate cannot be asked for.
     pub fn for_file(name: &str, media: Media) -> Result<Self, DemoError> {
-        let goodput = Rate::new(media.least_rate(START_MS)).scale_up(51, 50);
+        let goodput =
+            Rate::new(media.least_rate(START_MS)).scale_up(Ratio { numerator: 51, denominator: 50 });
         let mut spec = Flowspec::new(flowspec::ServiceType::Guaranteed);
         spec.minimum_policed_size = Some(Bytes::new(1000));
         let rate = token_rate_for_goodput(goodput, &spec)?;
@@ -495,7 +496,7 @@ impl Running {
 
 /// The payload that a token rate carries whatever the transport: TCP over IPv6 has most headers.
 fn promised(token_rate: Rate) -> Rate {
-    token_rate.scale_down(1500 - header_size(true, true), 1500)
+    token_rate.scale_down(Ratio { numerator: 1500 - header_size(true, true), denominator: 1500 })
 }
 
 fn on_wire(transport: Transport, payload: u64) -> u64 {
@@ -503,7 +504,7 @@ fn on_wire(transport: Transport, payload: u64) -> u64 {
         Transport::Tcp => (TCP_PAYLOAD, TCP_ON_WIRE),
         Transport::Udp => (DATAGRAM as u64, DATAGRAM as u64 + header_size(false, false) + WIRE_HEADER),
     };
-    Rate::new(payload).scale_up(size, payload_size).get()
+    Rate::new(payload).scale_up(Ratio { numerator: size, denominator: payload_size }).get()
 }
 
 fn achieved(watched: &Watched, now: Instant) -> Achieved {

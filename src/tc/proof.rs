@@ -11,7 +11,7 @@
 //! whatever the quanta are, where its bucket holds `R_i·D`: with less, tokens would overflow while it waits.
 //! Its own last packet is served at its own rate: the other term is L.
 
-use flowspec::{Bytes, ErrorTerms, Micros, Rate};
+use flowspec::{Bytes, ErrorTerms, Micros, Rate, Ratio};
 
 use super::tree::{LARGEST_AGGREGATE, LARGEST_FLOW_CLASSES, LARGEST_OVERHEAD, LINK_PART};
 
@@ -34,8 +34,8 @@ pub fn error_terms(capacity: Rate, budget: Rate, flows: u64, buckets: Bytes) -> 
     }
     let (payload, framed) = LARGEST_OVERHEAD;
     let (kept, whole) = LINK_PART;
-    let sent = capacity.scale_down(kept, whole);
-    let left = sent.saturating_sub(budget.scale_up(framed, payload)).get();
+    let sent = capacity.scale_down(Ratio { numerator: kept, denominator: whole });
+    let left = sent.saturating_sub(budget.scale_up(Ratio { numerator: framed, denominator: payload })).get();
     if left == 0 {
         return None;
     }
@@ -55,7 +55,7 @@ mod tests {
     fn a_bound_needs_room_and_leaves_of_their_own() {
         let check = |megabits: u64, percent: u64, flows, buckets| {
             let capacity = Rate::from_mbit(megabits);
-            error_terms(capacity, capacity.scale_down(percent, 100), flows, Bytes::new(buckets))
+            error_terms(capacity, capacity.scale_down(Ratio::percent(percent)), flows, Bytes::new(buckets))
         };
         // (400000·78/64 + 22·82018) / (0.99·125 MB/s - 62.5 MB/s·78/64), rounded up, and a tick.
         let terms = check(1000, 50, 20, 400_000).expect("half a link leaves room");

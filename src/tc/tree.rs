@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::{Bytes, Micros, Peak, Rate, TSpec};
+use flowspec::{Bytes, Micros, Peak, Rate, Ratio, TSpec};
 
 use super::change::{Change, Op};
 use super::fifo::Bfifo;
@@ -105,7 +105,9 @@ impl Framed {
     /// that is. It is served at least at what was reserved for it, which a delay may make more than r.
     pub fn new(tspec: &TSpec, reserved: Rate) -> Self {
         let minimum = tspec.minimum_policed_size().get();
-        let with_header = |value: Rate| value.scale_up(minimum + LINK_HEADER.get(), minimum);
+        let with_header = |value: Rate| {
+            value.scale_up(Ratio { numerator: minimum + LINK_HEADER.get(), denominator: minimum })
+        };
         let rate = with_header(tspec.token_rate().max(reserved));
         let peak = match tspec.peak_bandwidth() {
             Peak::Infinite => None,
@@ -148,7 +150,7 @@ impl Tree {
     pub fn trunk(&self) -> [HtbClass; 2] {
         let Shape { capacity, budget, mtu, wait: _ } = self.shape;
         let (kept, whole) = LINK_PART;
-        let capacity = capacity.scale_down(kept, whole).max(Rate::new(1));
+        let capacity = capacity.scale_down(Ratio { numerator: kept, denominator: whole }).max(Rate::new(1));
         let frame = mtu.saturating_add(LINK_HEADER);
         let burst = burst_for(capacity, frame);
         let link = HtbClass {
@@ -165,8 +167,8 @@ impl Tree {
         // carries: the default's is what the whole budget leaves with the largest headers on it. At
         // least a hundredth, so that control traffic is never shut out; the rest it borrows.
         let (payload, framed) = LARGEST_OVERHEAD;
-        let promised = budget.scale_up(framed, payload);
-        let least = capacity.scale_down(1, 100).max(Rate::new(1000));
+        let promised = budget.scale_up(Ratio { numerator: framed, denominator: payload });
+        let least = capacity.scale_down(Ratio::percent(1)).max(Rate::new(1000));
         let rate = capacity.saturating_sub(promised).max(least).min(capacity);
         let default = HtbClass {
             handle: Handle::new(MAJOR, DEFAULT),

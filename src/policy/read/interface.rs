@@ -1,6 +1,6 @@
 //! `[interface.*]`: what a link carries, what of it may be promised, and how.
 
-use flowspec::{Both, Bytes, ErrorTerms, Micros, Rate, Share};
+use flowspec::{Both, Bytes, ErrorTerms, Micros, Rate, Ratio, Share};
 
 use super::section::Section;
 use crate::policy::interface::{
@@ -103,7 +103,7 @@ fn budget(section: Section<'_>) -> Option<Budget> {
             let message =
                 format!("{}.reservable: {budget} is more than the capacity, {capacity}", section.path);
             section.problem(Code::BadValue, &written.place, message);
-        } else if budget > capacity.scale_down(HEADROOM.0, HEADROOM.1) {
+        } else if budget > capacity.scale_down(Ratio { numerator: HEADROOM.0, denominator: HEADROOM.1 }) {
             let message = format!(
                 "{}.reservable: {budget} of {capacity} leaves too little for link headers, retransmissions and traffic without a reservation",
                 section.path
