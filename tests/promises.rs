@@ -153,17 +153,12 @@ fn a_link_that_goes_down_takes_its_promises_along_and_comes_back() {
         assert_eq!(host.submit(less).await.unwrap().shed, ["waits"]);
         assert!(again.lost().is_some());
         let report = &host.report().await.unwrap()[0];
-<<<<<<< HEAD
-        assert_eq!(report.classes[0].rate, Rate::from_mbit(50).scale_down(Ratio::percent(99)), "the trunk follows");
-        host.stop_waiting("waits");
-=======
         assert_eq!(
             report.classes[0].rate,
             Rate::from_mbit(50).scale_down(Ratio::percent(99)),
             "the trunk follows"
         );
-        host.give_up("waits");
->>>>>>> 67967bd (flowspec: a Ratio, where a rate is scaled by two numbers)
+        host.stop_waiting("waits");
         host.stop().await;
     });
     reached.recv().unwrap();

@@ -1,36 +1,47 @@
 //! Conformance: does a sequence of packets keep to a TSpec?
 //!
-//! Two definitions that are one: over every interval of length T, both ends counted, at most
-//! `M + min(p·T, r·T + b − M)` bytes; and two coupled token buckets, (r, b) and (p, M), full at the
-//! start, of which a packet takes from both or from neither. The tests hold the second, which is what
-//! runs, against the first. Source: RFC 2212, Policing; RFC 2211 for controlled load.
+//! The definition (RFC 2212): over every interval of length T, with both ends counted, the source sends at most
+//! `M + min(p·T, r·T + b − M)` bytes. The implementation: two coupled token buckets, (r, b) and (p, M), full at the
+//! start; a packet takes its size from both, or from neither. The tests hold the implementation against the
+//! definition.
 //!
-//! Exact: levels are counted in byte-nanoseconds, so that rate times nanoseconds is whole. Times are
-//! nanoseconds of any clock; nothing here reads one.
+//! - Types: [`TokenBucket`], one bucket; [`Policer`], both buckets of a TSpec; [`Excess`], by how much a packet
+//!   does not conform.
+//! - Order of calls: [`Policer::new`], then [`Policer::offer`] for each packet.
+//!   [`Policer::first_excess`] does both for a trace.
+//!
+//! Exact: levels are counted in byte-nanoseconds, so that a rate times a time is a whole number. Time is a
+//! [`Timestamp`] that the caller passes in; nothing here reads a clock.
+//!
+//! Source: RFC 2212, section "Policing"; RFC 2211 for controlled load.
+
+use core::time::Duration;
 
 use crate::peak::Peak;
+use crate::timestamp::Timestamp;
 use crate::tspec::TSpec;
 use crate::units::{Bytes, Rate};
 
-/// A token bucket that is told how time passes. Never holds more than its depth.
+/// A token bucket: fills at a rate and never holds more than its depth.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenBucket {
     rate: Rate,
     depth: Bytes,
-    /// Byte-nanoseconds.
+    /// Byte-nanoseconds, at most the depth's.
     held: u128,
 }
 
-/// Says of each packet whether it conforms. One that does not takes nothing.
+/// Decides for each packet whether it conforms to a TSpec. A packet that does not conform takes no tokens.
 #[derive(Clone, Debug)]
 pub struct Policer {
     tspec: TSpec,
     sustained: TokenBucket,
     peak: Option<TokenBucket>,
-    at_nanos: u64,
+    /// Up to when both buckets have been filled.
+    at: Timestamp,
 }
 
-/// A packet that does not conform: what it exceeds, and by how many bytes.
+/// A packet that does not conform: the limit that it exceeds, and by how many bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Excess {
     /// The packet is larger than M.
@@ -48,95 +59,119 @@ pub enum Excess {
 const SCALE: u128 = 1_000_000_000;
 
 impl TokenBucket {
-    /// A full bucket.
+    /// A bucket that is full.
     pub fn full(rate: Rate, depth: Bytes) -> Self {
         Self { rate, depth, held: scaled(depth) }
     }
 
-    /// Time passes.
-    pub fn pass(&mut self, nanos: u64) {
-        self.add(u128::from(self.rate.get()) * u128::from(nanos));
+    /// Adds the tokens for a time that has passed, at most 584 years.
+    pub fn pass(&mut self, elapsed: Duration) {
+        self.add(u128::from(self.rate.get()) * u128::from(nanos(elapsed)));
     }
 
-    /// Whole bytes that it holds.
+    /// How fast the bucket fills.
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// The most that the bucket holds.
+    pub const fn depth(&self) -> Bytes {
+        self.depth
+    }
+
+    /// The tokens in the bucket, in whole bytes.
     pub fn held(&self) -> Bytes {
         Bytes::new(u64::try_from(self.held / SCALE).unwrap_or(u64::MAX))
     }
 
-    /// By how much it falls short of a size, rounded up; zero where it does not.
-    pub fn short(&self, size: Bytes) -> Bytes {
+    /// How many bytes of tokens are missing for a packet of this size, rounded up; zero where it conforms.
+    pub fn missing(&self, size: Bytes) -> Bytes {
         let missing = scaled(size).saturating_sub(self.held).div_ceil(SCALE);
         Bytes::new(u64::try_from(missing).unwrap_or(u64::MAX))
     }
 
-    /// Takes a size that it holds.
+    /// Takes the tokens for a packet of this size.
     ///
     /// # Panics
-    /// When it does not hold it: [`short`](Self::short) tells before.
+    /// When the bucket holds fewer tokens; [`missing`](Self::missing) tells before.
     pub fn take(&mut self, size: Bytes) {
-        assert!(scaled(size) <= self.held, "{size} is taken of {}", self.held());
+        assert!(scaled(size) <= self.held, "{size} is taken from a bucket that holds {}", self.held());
         self.held -= scaled(size);
+        self.invariants();
     }
 
-    /// Gives back what was taken; what does not fit is lost.
-    pub fn give_back(&mut self, size: Bytes) {
+    /// Returns tokens that were taken and not used; what exceeds the depth is lost.
+    pub fn refund(&mut self, size: Bytes) {
         self.add(scaled(size));
     }
 
-    /// Nanoseconds until it holds a size, rounded up; nothing where it never will.
-    pub fn wait(&self, size: Bytes) -> Option<u64> {
+    /// How long until the bucket holds the tokens for this size, rounded up to a nanosecond; `None` where it never
+    /// will.
+    pub fn wait(&self, size: Bytes) -> Option<Duration> {
         let needed = scaled(size);
         if needed <= self.held {
-            return Some(0);
+            return Some(Duration::ZERO);
         }
         let rate = u128::from(self.rate.get());
         if size > self.depth || rate == 0 {
             return None;
         }
-        u64::try_from((needed - self.held).div_ceil(rate)).ok()
+        u64::try_from((needed - self.held).div_ceil(rate)).ok().map(Duration::from_nanos)
     }
 
-    /// Another rate and depth: what it holds is kept, up to the new depth, and nothing is added.
+    /// Sets another rate and depth. The bucket keeps its tokens, up to the new depth, and gets none on top.
     pub fn change(&mut self, rate: Rate, depth: Bytes) {
         (self.rate, self.depth) = (rate, depth);
         self.held = self.held.min(scaled(depth));
+        self.invariants();
+    }
+
+    /// Asserts what holds after every call, in debug builds: the bucket holds at most its depth.
+    pub fn invariants(&self) {
+        debug_assert!(
+            self.held <= scaled(self.depth),
+            "a bucket of {} holds {} byte-nanoseconds",
+            self.depth,
+            self.held
+        );
     }
 
     fn add(&mut self, amount: u128) {
         self.held = self.held.saturating_add(amount).min(scaled(self.depth));
+        self.invariants();
     }
 }
 
 impl Policer {
-    /// A policer with full buckets at this moment.
-    pub fn new(tspec: TSpec, at_nanos: u64) -> Self {
+    /// A policer whose buckets are full at this time.
+    pub fn new(tspec: TSpec, now: Timestamp) -> Self {
         let sustained = TokenBucket::full(tspec.token_rate(), tspec.token_bucket_size());
         let peak = match tspec.peak_bandwidth() {
             Peak::Infinite => None,
             Peak::Finite(peak) => Some(TokenBucket::full(peak, tspec.max_sdu_size())),
         };
-        Self { tspec, sustained, peak, at_nanos }
+        Self { tspec, sustained, peak, at: now }
     }
 
-    /// A packet of this many IP bytes passes at this moment; small ones count as m.
+    /// A packet of this many IP bytes passes at this time. A packet smaller than m is charged m.
     ///
-    /// A moment before the last one counts as the last one.
+    /// A timestamp before the last one counts as the last one.
     ///
-    /// - **Errors**: what it exceeds; then it has taken nothing.
-    pub fn offer(&mut self, at_nanos: u64, size: Bytes) -> Result<(), Excess> {
-        let passed = at_nanos.saturating_sub(self.at_nanos);
-        self.at_nanos = self.at_nanos.max(at_nanos);
-        self.sustained.pass(passed);
+    /// - **Errors**: the limit that the packet exceeds; the packet has then taken no tokens.
+    pub fn offer(&mut self, now: Timestamp, size: Bytes) -> Result<(), Excess> {
+        let elapsed = now.saturating_since(self.at);
+        self.at = self.at.max(now);
+        self.sustained.pass(elapsed);
         if let Some(peak) = &mut self.peak {
-            peak.pass(passed);
+            peak.pass(elapsed);
         }
         let over = size.saturating_sub(self.tspec.max_sdu_size());
         if over > Bytes::ZERO {
             return Err(Excess::MaxSduSize(over));
         }
         let charged = size.max(self.tspec.minimum_policed_size());
-        let sustained = self.sustained.short(charged);
-        let peak = self.peak.as_ref().map_or(Bytes::ZERO, |peak| peak.short(charged));
+        let sustained = self.sustained.missing(charged);
+        let peak = self.peak.as_ref().map_or(Bytes::ZERO, |peak| peak.missing(charged));
         if sustained > Bytes::ZERO && sustained >= peak {
             return Err(Excess::TokenBucket(sustained));
         }
@@ -147,29 +182,46 @@ impl Policer {
         if let Some(peak) = &mut self.peak {
             peak.take(charged);
         }
+        self.invariants();
         Ok(())
     }
 
-    /// The first packet of a trace (nanoseconds, IP bytes) that does not conform: its place, from 0,
-    /// and by how much.
+    /// The first packet of a trace (time, IP bytes) that does not conform: its index, from 0, and its excess.
     pub fn first_excess(
         tspec: TSpec,
-        trace: impl IntoIterator<Item = (u64, Bytes)>,
+        trace: impl IntoIterator<Item = (Timestamp, Bytes)>,
     ) -> Option<(usize, Excess)> {
         let mut trace = trace.into_iter().enumerate().peekable();
-        let start = trace.peek().map_or(0, |&(_, (at, _))| at);
+        let start = trace.peek().map_or(Timestamp::default(), |&(_, (at, _))| at);
         let mut policer = Self::new(tspec, start);
         trace.find_map(|(index, (at, size))| policer.offer(at, size).err().map(|excess| (index, excess)))
+    }
+
+    /// Asserts what holds after every call, in debug builds: the invariants of each bucket, and that the buckets are
+    /// those of the TSpec.
+    pub fn invariants(&self) {
+        self.sustained.invariants();
+        debug_assert_eq!(self.sustained.rate, self.tspec.token_rate());
+        debug_assert_eq!(self.sustained.depth, self.tspec.token_bucket_size());
+        if let Some(peak) = &self.peak {
+            peak.invariants();
+            debug_assert_eq!(Peak::Finite(peak.rate), self.tspec.peak_bandwidth());
+            debug_assert_eq!(peak.depth, self.tspec.max_sdu_size());
+        }
     }
 }
 
 impl Excess {
-    /// By how many bytes.
+    /// By how many bytes the packet exceeds the limit.
     pub const fn bytes(&self) -> Bytes {
         match *self {
             Self::MaxSduSize(bytes) | Self::TokenBucket(bytes) | Self::Peak(bytes) => bytes,
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn scaled(size: Bytes) -> u128 {
@@ -195,17 +247,17 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, tspec: TSpec, trace: &[(u64, u64)], expected: Option<(usize, Excess)>) {
-        let packets = trace.iter().map(|&(at, size)| (at, Bytes::new(size)));
+        let packets = trace.iter().map(|&(at, size)| (Timestamp::from_nanos(at), Bytes::new(size)));
         assert_eq!(Policer::first_excess(tspec, packets), expected, "{name}");
     }
 
     #[test]
-    fn the_first_packet_too_many_and_by_how_much() {
+    fn the_first_excess_is_reported_with_its_size() {
         let plain = tspec(1000, 3000, None, 100, 1500);
         let over = |index, bytes| Some((index, Excess::TokenBucket(Bytes::new(bytes))));
         check("an empty trace", plain, &[], None);
         check("the bucket at once", plain, &[(7, 1500), (7, 1500)], None);
-        check("a byte too many", plain, &[(7, 1500), (7, 1500), (7, 100)], over(2, 100));
+        check("one packet more than the bucket", plain, &[(7, 1500), (7, 1500), (7, 100)], over(2, 100));
         check("in time", plain, &[(0, 1500), (0, 1500), (SECOND, 1000)], None);
         check("a byte early", plain, &[(0, 1500), (0, 1500), (SECOND, 1001)], over(2, 1));
         check("a nanosecond early", plain, &[(0, 1500), (0, 1500), (SECOND - 1, 1000)], over(2, 1));
@@ -217,11 +269,12 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_conform_takes_nothing() {
-        let mut policer = Policer::new(tspec(1000, 3000, Some(2000), 100, 1500), 0);
-        policer.offer(0, Bytes::new(1000)).expect("conforms");
-        assert!(policer.offer(0, Bytes::new(600)).is_err());
-        policer.offer(0, Bytes::new(500)).expect("the peak bucket still holds 500");
+    fn a_packet_that_does_not_conform_takes_no_tokens() {
+        let now = Timestamp::default();
+        let mut policer = Policer::new(tspec(1000, 3000, Some(2000), 100, 1500), now);
+        policer.offer(now, Bytes::new(1000)).expect("conforms");
+        assert!(policer.offer(now, Bytes::new(600)).is_err());
+        policer.offer(now, Bytes::new(500)).expect("the peak bucket still holds 500");
     }
 
     /// The definition, by brute force over every interval that ends with each packet: the first that
@@ -262,7 +315,8 @@ mod tests {
             let tspec = tspec(r, 1500 + more, peak.map(|extra| r + extra), m, 1500);
             let mut at = 0;
             let trace: Vec<_> = trace.into_iter().map(|(pause, size)| { at += pause; (at, size) }).collect();
-            let found = Policer::first_excess(tspec, trace.iter().map(|&(at, size)| (at, Bytes::new(size))));
+            let packets = trace.iter().map(|&(at, size)| (Timestamp::from_nanos(at), Bytes::new(size)));
+            let found = Policer::first_excess(tspec, packets);
             let found = found.map(|(index, excess)| (index, excess.bytes().get()));
             let expected = oracle(&tspec, &trace);
             let expected = expected.map(|(index, scaled)| (index, u64::try_from(scaled.div_ceil(SCALE)).expect("small")));

@@ -1,32 +1,35 @@
-//! The exact limiter: rate and peak as one structure, in integers.
+//! The exact limiter: two coupled token buckets, in integers.
 //!
-//! Two [`TokenBucket`]s of which a packet takes from both or from neither: RFC 2212's policer
-//! `min(M + p·T, b + r·T)`, asked in advance.
+//! A packet takes its size from both [`TokenBucket`]s or from neither: RFC 2212's `min(M + p·T, b + r·T)`, applied
+//! before the packet leaves.
 
-use flowspec::{Bytes, TokenBucket};
+use std::time::Duration;
 
-use crate::limiter::{Due, Limiter, Moment};
+use flowspec::{Bytes, Timestamp, TokenBucket};
+
+use crate::limiter::{Due, Limiter};
 use crate::plan::{Plan, Tokens};
 
-/// Two coupled token buckets, full at the start.
+/// The buckets of a plan, full at the start.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     sustained: TokenBucket,
     peak: Option<TokenBucket>,
-    at: Moment,
+    /// Up to when both buckets have been filled.
+    at: Timestamp,
 }
 
 impl Bucket {
-    /// Full buckets for this plan, at this moment.
-    pub fn new(plan: &Plan, now: Moment) -> Self {
+    /// Full buckets for this plan, at this time.
+    pub fn new(plan: &Plan, now: Timestamp) -> Self {
         Self { sustained: full(plan.sustained), peak: plan.peak.map(full), at: now }
     }
 
-    fn advance(&mut self, now: Moment) {
-        let nanos = now.since(self.at);
-        if nanos > 0 {
+    fn advance(&mut self, now: Timestamp) {
+        if now > self.at {
+            let elapsed = now.saturating_since(self.at);
             self.at = now;
-            self.buckets().for_each(|bucket| bucket.pass(nanos));
+            self.buckets().for_each(|bucket| bucket.pass(elapsed));
         }
     }
 
@@ -36,35 +39,38 @@ impl Bucket {
 }
 
 impl Limiter for Bucket {
-    fn due(&mut self, now: Moment, size: u64) -> Due {
+    fn due(&mut self, now: Timestamp, size: Bytes) -> Due {
         self.advance(now);
-        let (at, size) = (self.at, Bytes::new(size));
-        match self.buckets().try_fold(0, |longest, bucket| bucket.wait(size).map(|wait| longest.max(wait))) {
+        let at = self.at;
+        let longest = self
+            .buckets()
+            .try_fold(Duration::ZERO, |longest, bucket| bucket.wait(size).map(|wait| longest.max(wait)));
+        match longest {
             None => Due::Never,
-            Some(0) => Due::Now,
-            Some(wait) => Due::At(Moment::from_nanos(at.nanos().saturating_add(wait))),
+            Some(Duration::ZERO) => Due::Now,
+            Some(wait) => Due::At(at.saturating_add(wait)),
         }
     }
 
-    fn available(&mut self, now: Moment) -> u64 {
+    fn available(&mut self, now: Timestamp) -> Bytes {
         self.advance(now);
-        self.buckets().map(|bucket| bucket.held().get()).min().unwrap_or(0)
+        self.buckets().map(|bucket| bucket.held()).min().unwrap_or(Bytes::ZERO)
     }
 
-    fn take(&mut self, now: Moment, size: u64) -> bool {
-        let fits = size <= self.available(now);
-        if fits {
-            self.buckets().for_each(|bucket| bucket.take(Bytes::new(size)));
+    fn take(&mut self, now: Timestamp, size: Bytes) -> bool {
+        let conforms = size <= self.available(now);
+        if conforms {
+            self.buckets().for_each(|bucket| bucket.take(size));
         }
-        fits
+        conforms
     }
 
-    fn refund(&mut self, now: Moment, size: u64) {
+    fn refund(&mut self, now: Timestamp, size: Bytes) {
         self.advance(now);
-        self.buckets().for_each(|bucket| bucket.give_back(Bytes::new(size)));
+        self.buckets().for_each(|bucket| bucket.refund(size));
     }
 
-    fn replan(&mut self, now: Moment, plan: &Plan) {
+    fn set_plan(&mut self, now: Timestamp, plan: &Plan) {
         self.advance(now);
         self.sustained.change(plan.sustained.rate, plan.sustained.depth);
         self.peak = plan.peak.map(|tokens| match self.peak.take() {
@@ -74,6 +80,13 @@ impl Limiter for Bucket {
             }
             None => full(tokens),
         });
+    }
+
+    fn invariants(&self) {
+        self.sustained.invariants();
+        if let Some(peak) = &self.peak {
+            peak.invariants();
+        }
     }
 }
 

@@ -1,22 +1,22 @@
-//! Where the adapters read the time: tokio's clock, so that tests can stop it.
+//! The clock of the adapters: tokio's, which tests can stop.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use flowspec::Timestamp;
 use tokio::time::Instant;
 
-use crate::limiter::Moment;
-
-/// The origin of every [`Moment`] in this process.
+/// The origin of every [`Timestamp`] in this process.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Now, by the monotonic clock.
-pub fn now() -> Moment {
-    // The origin first: it may be made by this very call.
+/// The time now, by the monotonic clock.
+pub fn now() -> Timestamp {
+    // The origin is read before the clock: this call may be the one that initialises it.
     let origin = *ORIGIN;
-    Moment::from_nanos(u64::try_from(Instant::now().duration_since(origin).as_nanos()).unwrap_or(u64::MAX))
+    Timestamp::default().saturating_add(Instant::now().duration_since(origin))
 }
 
-/// The instant of a moment, for tokio's timers.
-pub(crate) fn instant(moment: Moment) -> Instant {
-    *ORIGIN + std::time::Duration::from_nanos(moment.nanos())
+/// The instant of a timestamp, for tokio's timers.
+pub(crate) fn instant(timestamp: Timestamp) -> Instant {
+    *ORIGIN + Duration::from_nanos(timestamp.as_nanos())
 }

@@ -7,49 +7,51 @@ use flowspec::Direction;
 use tokio::net::UdpSocket;
 
 use crate::clock;
-use crate::gate::{Control, Verdict};
+use crate::control::Control;
+use crate::lane::Acquired;
+use crate::plan::Plan;
 use crate::timer::{Timer, Wait};
 
-/// A connected UDP socket whose sends take credit from a [`Control`].
+/// A connected UDP socket whose sends take tokens from a [`Control`].
 pub struct Datagram {
     socket: UdpSocket,
     control: Control,
 }
 
 impl Datagram {
-    /// A socket that `control` shapes; free until a plan is set.
+    /// A socket that `control` shapes.
     pub const fn new(socket: UdpSocket, control: Control) -> Self {
         Self { socket, control }
     }
 
-    /// Sends one datagram, once it conforms.
+    /// Sends one datagram, once there are tokens for it.
     ///
-    /// Dropping the future before it is done sends and charges nothing.
+    /// A future that is dropped before it completes has sent nothing and costs no tokens.
     ///
-    /// - **Errors**: a datagram above `max_sdu_size` less its headers is `InvalidInput` and nothing
-    ///   of it is sent; otherwise what `send` answered.
+    /// - **Errors**: `InvalidInput` for a datagram that is larger than `max_sdu_size` without its headers, of which
+    ///   nothing is sent; the errors of `send`.
     pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
         let mut timer = Timer::default();
         loop {
-            let verdict = {
+            let acquired = {
                 let mut lane = self.control.lane(Direction::Sending);
-                if let Some(largest) = lane.largest_datagram()
+                if let Some(largest) = lane.plan().map(Plan::largest_datagram)
                     && payload.len() as u64 > largest
                 {
                     return Err(too_large(payload.len(), largest));
                 }
-                lane.ask(clock::now(), payload.len())
+                lane.acquire(clock::now(), payload.len())
             };
-            let granted = match verdict {
-                Verdict::Wait(wait) => {
+            let granted = match acquired {
+                Acquired::Wait(wait) => {
                     self.wait(&mut timer, wait).await?;
                     continue;
                 }
-                Verdict::Go(granted) => granted,
+                Acquired::Granted(granted) => granted,
             };
             let result = self.socket.try_send(payload);
             let sent = result.as_ref().ok().copied();
-            self.control.lane(Direction::Sending).settle(clock::now(), granted, sent);
+            self.control.lane(Direction::Sending).complete(clock::now(), granted, sent);
             match result {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.writable().await?,
                 result => return result,
@@ -59,16 +61,16 @@ impl Datagram {
 
     /// Receives one datagram from the peer.
     ///
-    /// A datagram that has come cannot be held back, so receiving is not shaped.
+    /// Receiving is not shaped: a datagram that has arrived cannot be delayed for the sender.
     ///
-    /// - **Errors**: what `recv` answered.
+    /// - **Errors**: those of `recv`.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let came = self.socket.recv(buf).await?;
-        self.control.lane(Direction::Receiving).settle(clock::now(), 0, Some(came));
-        Ok(came)
+        let received = self.socket.recv(buf).await?;
+        self.control.lane(Direction::Receiving).complete(clock::now(), 0, Some(received));
+        Ok(received)
     }
 
-    /// The socket inside.
+    /// The inner socket.
     pub const fn get_ref(&self) -> &UdpSocket {
         &self.socket
     }
@@ -78,16 +80,16 @@ impl Datagram {
         &self.control
     }
 
-    /// The socket inside; the shaping ends.
+    /// The inner socket, without the shaping.
     pub fn into_inner(self) -> UdpSocket {
         self.socket
     }
 
-    /// Until the moment has come or the plan has changed.
+    /// Waits for a time, or until a plan changes.
     async fn wait(&self, timer: &mut Timer, wait: Wait) -> io::Result<()> {
         tokio::select! {
             result = poll_fn(|cx| timer.poll(cx, wait)) => result,
-            () = self.control.replanned().notified() => Ok(()),
+            () = self.control.plan_changed().notified() => Ok(()),
         }
     }
 }

@@ -1,49 +1,52 @@
-//! The limiter on top of the `governor` crate, made exact by the clock it is given.
+//! A limiter on the `governor` crate, made exact by the clock that governor is given.
 //!
-//! governor counts time in whole nanoseconds per cell, which at a byte a cell is off by a percent at
-//! 30 MB/s and stops at 1 GB/s. Given a clock whose unit is one byte of credit instead of one
-//! nanosecond, a cell is always exactly one unit: the rate is exact at any speed and can be changed
-//! while it runs, and bytes that were not sent are given back by moving the clock. Waiting times are
-//! then bytes, so the moment something is due is computed here.
+//! governor counts whole nanoseconds for each cell. With a byte for a cell its rate is off by one percent at 30 MB/s,
+//! and above 1 GB/s it cannot count at all. [`Governed`] gives it a clock whose unit is one byte of credit instead of
+//! one nanosecond, so that a cell is always one unit: the rate is exact at any speed and can be changed at any time,
+//! and bytes that were not sent are refunded by advancing the clock. governor's waiting times are then bytes; the time
+//! at which a packet is due is computed here.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use flowspec::{Bytes, Timestamp};
 use governor::clock::{Clock, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-use crate::limiter::{Due, Limiter, Moment};
+use crate::limiter::{Due, Limiter};
 use crate::plan::{Plan, Tokens};
 
-/// governor's limiter for the rate and, where the peak is finite, a second one for the peak.
+/// One of governor's limiters for the rate and, where the peak is finite, another for the peak.
 #[derive(Debug)]
 pub struct Governed {
     sustained: Cells,
     peak: Option<Cells>,
-    at: Moment,
+    /// Up to when both limiters have been given credit.
+    at: Timestamp,
 }
 
-/// Why governor cannot hold a plan.
+/// Why governor cannot enforce a plan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotGovernable {
     /// governor's burst is a 32-bit number of cells that is not zero.
-    #[error("a bucket of {depth} bytes is outside governor's range of 1 to {}", u32::MAX)]
+    #[error("a bucket of {} bytes is outside governor's range of 1 to {}", depth.get(), u32::MAX)]
     Depth {
-        /// The bucket's depth in bytes.
-        depth: u64,
+        /// The bucket's depth.
+        depth: Bytes,
     },
 }
 
 impl Governed {
-    /// Full buckets for this plan, at this moment.
+    /// Full buckets for this plan, at this time.
     ///
     /// - **Errors**: a depth that governor cannot express.
-    pub fn new(plan: &Plan, now: Moment) -> Result<Self, NotGovernable> {
+    pub fn new(plan: &Plan, now: Timestamp) -> Result<Self, NotGovernable> {
         Ok(Self {
             sustained: Cells::new(plan.sustained)?,
             peak: plan.peak.map(Cells::new).transpose()?,
@@ -51,11 +54,11 @@ impl Governed {
         })
     }
 
-    fn advance(&mut self, now: Moment) {
-        let nanos = now.since(self.at);
-        if nanos > 0 {
+    fn advance(&mut self, now: Timestamp) {
+        if now > self.at {
+            let elapsed = now.saturating_since(self.at);
             self.at = now;
-            self.cells().for_each(|cells| cells.advance(nanos));
+            self.cells().for_each(|cells| cells.pass(elapsed));
         }
     }
 
@@ -65,60 +68,70 @@ impl Governed {
 }
 
 impl Limiter for Governed {
-    fn due(&mut self, now: Moment, size: u64) -> Due {
+    fn due(&mut self, now: Timestamp, size: Bytes) -> Due {
         self.advance(now);
         let at = self.at;
-        match self.cells().try_fold(0, |longest, cells| cells.wait(size).map(|wait| longest.max(wait))) {
+        let longest = self
+            .cells()
+            .try_fold(Duration::ZERO, |longest, cells| cells.wait(size).map(|wait| longest.max(wait)));
+        match longest {
             None => Due::Never,
-            Some(0) => Due::Now,
-            Some(wait) => Due::At(Moment::from_nanos(at.nanos().saturating_add(wait))),
+            Some(Duration::ZERO) => Due::Now,
+            Some(wait) => Due::At(at.saturating_add(wait)),
         }
     }
 
-    fn available(&mut self, now: Moment) -> u64 {
+    fn available(&mut self, now: Timestamp) -> Bytes {
         self.advance(now);
-        self.cells().map(|cells| cells.available()).min().unwrap_or(0)
+        self.cells().map(|cells| cells.available()).min().unwrap_or(Bytes::ZERO)
     }
 
-    fn take(&mut self, now: Moment, size: u64) -> bool {
+    fn take(&mut self, now: Timestamp, size: Bytes) -> bool {
         self.advance(now);
         if !self.sustained.take(size) {
             return false;
         }
-        // Two limiters do not compose by themselves: what the first gave is given back exactly.
-        let taken = self.peak.as_mut().is_none_or(|peak| peak.take(size));
+        // governor's limiters cannot be combined: where the peak refuses, the sustained rate is refunded exactly.
+        let taken = self.peak.as_ref().is_none_or(|peak| peak.take(size));
         if !taken {
             self.sustained.refund(size);
         }
         taken
     }
 
-    fn refund(&mut self, now: Moment, size: u64) {
+    fn refund(&mut self, now: Timestamp, size: Bytes) {
         self.advance(now);
         self.cells().for_each(|cells| cells.refund(size));
     }
 
-    fn replan(&mut self, now: Moment, plan: &Plan) {
+    fn set_plan(&mut self, now: Timestamp, plan: &Plan) {
         self.advance(now);
-        self.sustained.retoken(plan.sustained);
+        self.sustained.set_tokens(plan.sustained);
         self.peak = match (self.peak.take(), plan.peak) {
             (_, None) => None,
             (Some(mut cells), Some(tokens)) => {
-                cells.retoken(tokens);
+                cells.set_tokens(tokens);
                 Some(cells)
             }
             (None, Some(tokens)) => Cells::new(tokens).ok(),
         };
     }
+
+    fn invariants(&self) {
+        self.sustained.invariants();
+        if let Some(peak) = &self.peak {
+            peak.invariants();
+        }
+    }
 }
 
-/// One governor limiter, a cell a byte, with its clock of bytes.
+/// One of governor's limiters, a cell for a byte, with its clock of bytes.
 #[derive(Debug)]
 struct Cells {
     tokens: Tokens,
     limiter: RateLimiter<NotKeyed, InMemoryState, ByteClock, NoOpMiddleware<Credit>>,
     clock: ByteClock,
-    /// Byte-nanoseconds of credit that are not a whole byte yet.
+    /// Byte-nanoseconds of credit, less than a byte.
     fraction: u128,
 }
 
@@ -130,6 +143,7 @@ struct ByteClock(Arc<AtomicU64>);
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Credit(u64);
 
+/// Byte-nanoseconds in a byte.
 const SCALE: u128 = 1_000_000_000;
 
 impl Cells {
@@ -139,79 +153,90 @@ impl Cells {
         Ok(Self { tokens, limiter, clock, fraction: 0 })
     }
 
-    fn advance(&mut self, nanos: u64) {
-        let credit = self.fraction + u128::from(self.tokens.rate.get()) * u128::from(nanos);
+    fn pass(&mut self, elapsed: Duration) {
+        let credit = self.fraction + u128::from(self.tokens.rate.get()) * elapsed.as_nanos();
         self.fraction = credit % SCALE;
         self.clock.grant(u64::try_from(credit / SCALE).unwrap_or(u64::MAX));
     }
 
-    fn take(&mut self, size: u64) -> bool {
-        let Ok(size) = u32::try_from(size) else { return false };
+    fn take(&self, size: Bytes) -> bool {
+        let Ok(size) = u32::try_from(size.get()) else { return false };
         let Some(cells) = NonZeroU32::new(size) else { return true };
         matches!(self.limiter.check_n(cells), Ok(Ok(())))
     }
 
-    fn refund(&mut self, size: u64) {
-        self.clock.grant(size);
+    fn refund(&self, size: Bytes) {
+        self.clock.grant(size.get());
     }
 
-    /// Nanoseconds until `size` bytes may leave, rounded up; nothing where they never may.
-    fn wait(&mut self, size: u64) -> Option<u64> {
-        let rate = u128::from(self.tokens.rate.get());
-        if size > self.tokens.depth.get() {
+    /// How long until `size` bytes may leave, rounded up to a nanosecond; `None` where they never may.
+    fn wait(&self, size: Bytes) -> Option<Duration> {
+        if size > self.tokens.depth {
             return None;
         }
         let missing = size.saturating_sub(self.available());
-        if missing == 0 {
-            return Some(0);
+        if missing == Bytes::ZERO {
+            return Some(Duration::ZERO);
         }
-        let needed = u128::from(missing) * SCALE - self.fraction;
-        (rate > 0).then(|| u64::try_from(needed.div_ceil(rate)).ok())?
+        let needed = u128::from(missing.get()) * SCALE - self.fraction;
+        let rate = u128::from(self.tokens.rate.get());
+        (rate > 0).then(|| u64::try_from(needed.div_ceil(rate)).ok().map(Duration::from_nanos))?
     }
 
-    /// governor has no way to look: asking for the whole bucket tells by how much it falls short,
-    /// and what was taken where it does not is given back.
-    fn available(&mut self) -> u64 {
-        let depth = self.tokens.depth.get();
-        let Some(all) = u32::try_from(depth).ok().and_then(NonZeroU32::new) else { return 0 };
+    /// governor cannot report its level. A request for the whole bucket either fails, and tells how many bytes are
+    /// missing, or succeeds, and is refunded.
+    fn available(&self) -> Bytes {
+        let depth = self.tokens.depth;
+        let Some(all) = u32::try_from(depth.get()).ok().and_then(NonZeroU32::new) else { return Bytes::ZERO };
         match self.limiter.check_n(all) {
             Ok(Ok(())) => {
                 self.refund(depth);
                 depth
             }
             Ok(Err(not_until)) => {
-                let short = not_until.wait_time_from(self.clock.now()).as_nanos();
-                depth.saturating_sub(u64::try_from(short).unwrap_or(u64::MAX))
+                let missing = not_until.wait_time_from(self.clock.now()).as_nanos();
+                depth.saturating_sub(Bytes::new(u64::try_from(missing).unwrap_or(u64::MAX)))
             }
-            Err(_) => 0,
+            Err(_) => Bytes::ZERO,
         }
     }
 
-    /// The rate is the clock's and changes at once. A depth is governor's for life: a new limiter
-    /// starts with the credit that the old one held.
-    fn retoken(&mut self, tokens: Tokens) {
+    /// Sets another rate and depth.
+    ///
+    /// The rate is the clock's and changes at once. A limiter's depth is fixed: another depth takes another limiter,
+    /// which starts with the credit that the old one held.
+    fn set_tokens(&mut self, tokens: Tokens) {
         let held = self.available();
         if tokens.depth != self.tokens.depth
             && let Ok(quota) = quota(tokens)
         {
             self.limiter = RateLimiter::direct_with_clock(quota, self.clock.clone());
-            self.take(tokens.depth.get().saturating_sub(held));
+            self.take(tokens.depth.saturating_sub(held));
         }
         self.tokens = tokens;
+    }
+
+    fn invariants(&self) {
+        debug_assert!(
+            self.fraction < SCALE,
+            "{} byte-nanoseconds are not a fraction of a byte",
+            self.fraction
+        );
+        debug_assert!(self.available() <= self.tokens.depth, "more than the bucket's depth is available");
     }
 }
 
 fn quota(tokens: Tokens) -> Result<Quota, NotGovernable> {
-    let depth = tokens.depth.get();
-    let cells = u32::try_from(depth).ok().and_then(NonZeroU32::new);
-    // One unit of the byte clock a cell; governor calls the unit a nanosecond.
+    let depth = tokens.depth;
+    let cells = u32::try_from(depth.get()).ok().and_then(NonZeroU32::new);
+    // A period of one unit of the byte clock for each cell; governor calls the unit a nanosecond.
     let quota = Quota::with_period(Duration::from_nanos(1));
     quota.zip(cells).map(|(quota, cells)| quota.allow_burst(cells)).ok_or(NotGovernable::Depth { depth })
 }
 
 impl ByteClock {
     fn grant(&self, bytes: u64) {
-        // One writer: the limiter is used through `&mut`.
+        // Only one thread writes: `Limiter` is `Send` and not shared.
         let credit = self.0.load(Ordering::Relaxed);
         self.0.store(credit.saturating_add(bytes), Ordering::Relaxed);
     }

@@ -1,22 +1,32 @@
-//! The clockwork: holds a stream or a datagram socket to its flowspec.
+//! Token buckets that hold a stream or a datagram socket to its flowspec.
 //!
-//! The core ([`plan`], [`limiter`], [`bucket`], [`governed`]) is told the time and never waits. The
-//! tokio adapters ([`stream`], [`datagram`]) read the clock in one place, wait, and send what the
-//! core allows. Knows neither policies, budgets nor the kernel's queues.
+//! The core is given the time and never waits; the tokio adapters read the clock in one place, wait, and send what
+//! the core allows. Knows neither policies, budgets nor the kernel's queues.
+//!
+//! - Values: [`Plan`], how one direction is shaped, with its [`Framing`]; [`plan::Tokens`], a bucket's parameters.
+//! - Core: the [`Limiter`] interface; [`Bucket`], the exact one, which the adapters use; [`Governed`], the same on the
+//!   `governor` crate.
+//! - Adapters (feature `tokio`): [`Control`], the handle on a socket's shaping; [`Stream`] and [`Datagram`], which
+//!   take tokens from it; [`sys`], the system calls.
+//! - Order of calls: [`Plan::new`] from a TSpec, [`Control::set`], then the adapters' reads and writes. A caller
+//!   without tokio's traits calls [`Control::acquire`], transfers, and calls [`Control::complete`].
 
 #![deny(unsafe_code)]
 
 pub mod bucket;
 pub mod governed;
+pub mod headers;
 pub mod limiter;
 pub mod plan;
 
 #[cfg(feature = "tokio")]
 pub mod clock;
 #[cfg(feature = "tokio")]
+pub mod control;
+#[cfg(feature = "tokio")]
 pub mod datagram;
 #[cfg(feature = "tokio")]
-pub mod gate;
+mod lane;
 #[cfg(feature = "tokio")]
 pub mod stream;
 #[cfg(feature = "tokio")]
@@ -25,13 +35,17 @@ pub mod sys;
 mod timer;
 
 pub use bucket::Bucket;
+pub use flowspec::Timestamp;
 pub use governed::Governed;
-pub use limiter::{Due, Limiter, Moment};
-pub use plan::{Framing, NoRoom, Plan};
+pub use headers::NoPayload;
+pub use limiter::{Due, Limiter};
+pub use plan::{Framing, Plan};
 
+#[cfg(feature = "tokio")]
+pub use control::{Control, Credit};
 #[cfg(feature = "tokio")]
 pub use datagram::Datagram;
 #[cfg(feature = "tokio")]
-pub use gate::{Control, Stats, Turn};
+pub use lane::Stats;
 #[cfg(feature = "tokio")]
 pub use stream::Stream;

@@ -1,65 +1,40 @@
-//! What a limiter is: asked with the time, it says when a packet may leave.
+//! The interface of a limiter: given the time, it decides when a packet may leave.
 
-use std::time::Duration;
+use flowspec::{Bytes, Timestamp};
 
 use crate::plan::Plan;
 
-/// A point in time: nanoseconds since an origin that the caller chose and keeps.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Moment(u64);
-
-impl Moment {
-    /// This many nanoseconds after the origin.
-    pub const fn from_nanos(nanos: u64) -> Self {
-        Self(nanos)
-    }
-
-    /// Nanoseconds since the origin.
-    pub const fn nanos(self) -> u64 {
-        self.0
-    }
-
-    /// Nanoseconds since `earlier`; zero where `earlier` is later.
-    pub const fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-
-    /// The point `span` later, at most the last one there is.
-    #[must_use]
-    pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
-    }
-}
-
-/// When something may leave.
+/// When a packet may leave.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Due {
     /// At once.
     Now,
-    /// At this moment, which is later than now, and not a nanosecond earlier.
-    At(Moment),
-    /// Never: it is larger than the bucket.
+    /// At this time, which is later than now, and not a nanosecond earlier.
+    At(Timestamp),
+    /// Never: the packet is larger than the bucket.
     Never,
 }
 
-/// A token bucket with an optional peak: bytes of IP datagrams in, permission out.
+/// A token bucket with an optional peak, in bytes of IP datagrams.
 ///
-/// The same calls with the same moments give the same answers. A moment that lies before the last
-/// one counts as the last one. Implementations agree to within one byte of `Bucket`,
-/// which is exact.
+/// The same calls with the same timestamps give the same answers. A timestamp before the last one counts as the last
+/// one. The implementations agree with the exact one, `Bucket`, to within one byte.
 pub trait Limiter: Send {
-    /// When `size` bytes may leave, if nothing else does before.
-    fn due(&mut self, now: Moment, size: u64) -> Due;
+    /// When a packet of this size may leave, if nothing else leaves before.
+    fn due(&mut self, now: Timestamp, size: Bytes) -> Due;
 
-    /// The most bytes that may leave now.
-    fn available(&mut self, now: Moment) -> u64;
+    /// The largest packet that may leave now.
+    fn available(&mut self, now: Timestamp) -> Bytes;
 
-    /// Takes `size` bytes if they may leave now; takes nothing otherwise.
-    fn take(&mut self, now: Moment, size: u64) -> bool;
+    /// Takes the tokens for a packet that may leave now; takes nothing where it may not.
+    fn take(&mut self, now: Timestamp, size: Bytes) -> bool;
 
-    /// Gives back `size` bytes that were taken and did not leave, as after a short write.
-    fn refund(&mut self, now: Moment, size: u64);
+    /// Returns tokens that were taken for bytes that did not leave, as after a short write.
+    fn refund(&mut self, now: Timestamp, size: Bytes);
 
-    /// Goes on with another plan: credit is kept, up to the new depth; nothing is added.
-    fn replan(&mut self, now: Moment, plan: &Plan);
+    /// Changes to another plan. The tokens stay, up to the new depth; none are added.
+    fn set_plan(&mut self, now: Timestamp, plan: &Plan);
+
+    /// Asserts what holds after every call, in debug builds: no bucket holds more than its depth.
+    fn invariants(&self);
 }

@@ -1,17 +1,19 @@
-//! What a flowspec means for a socket: buckets, packet sizes, and how much to release at a time.
+//! The plan of one direction of a socket: its buckets, its packet sizes, and how much to release at a time.
 
-use flowspec::{Bytes, Flowspec, FlowspecError, Micros, Peak, Rate, Ratio, TSpec};
+use flowspec::{Bytes, Micros, Peak, Rate, TSpec};
 
-/// A token bucket: how fast it fills and how much it holds. Bytes of IP datagrams.
+use crate::headers::NoPayload;
+
+/// The parameters of a token bucket, in bytes of IP datagrams.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tokens {
-    /// How fast it fills.
+    /// How fast the bucket fills.
     pub rate: Rate,
-    /// How much it holds.
+    /// The most that the bucket holds.
     pub depth: Bytes,
 }
 
-/// How a transport turns payload into IP datagrams: so that rates can count what RFC 2215 counts.
+/// How a transport turns payload into IP datagrams, which are what RFC 2215's rates count.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Framing {
     /// A byte stream cut into segments, each with its headers.
@@ -28,57 +30,49 @@ pub enum Framing {
     },
 }
 
-/// How one direction of a socket is shaped. A value; nothing waits here.
+/// How one direction of a socket is shaped.
+///
+/// Sizes of payload are plain integers; [`Bytes`] count IP datagrams, headers included.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Plan {
     /// r and b.
     pub sustained: Tokens,
-    /// p, where it is finite. Holds M and two milliseconds of p, at most b: the kernel's class holds the
-    /// flow to M itself.
+    /// p, where it is finite. The bucket's depth is M and two milliseconds of p, at most b; the kernel's class of
+    /// the flow enforces M itself.
     pub peak: Option<Tokens>,
-    /// m: smaller datagrams are charged as this.
+    /// m: a smaller datagram is charged this.
     pub minimum_policed_size: Bytes,
-    /// M: no datagram is larger.
+    /// M: the largest datagram.
     pub max_sdu_size: Bytes,
-    /// How payload becomes datagrams.
+    /// How the transport turns payload into datagrams.
     pub framing: Framing,
-    /// Released at a time, in bytes of IP datagrams: large enough for few wake-ups, small enough for
-    /// a smooth flow and for a late timer to cost nothing.
+    /// How much a stream releases at a time: large enough for few wake-ups, small enough for a smooth flow and for a
+    /// late timer not to lower the rate.
     pub quantum: Bytes,
 }
 
-/// A quantum is at most this much of the flow's own rate, so that a count over a second errs by at
-/// most one hundredth.
+/// A quantum is at most this much of the flow's own rate, so that a rate measured over a second is off by at most
+/// one hundredth.
 const QUANTUM_TIME: Micros = Micros::new(10_000);
 
-/// A quantum is at most this, whatever the rate: what one large socket write takes.
+/// A quantum is at most this, whatever the rate: the size of one large socket write.
 const QUANTUM_LIMIT: u64 = 64 << 10;
 
-/// How late a precise timer may be: the peak bucket holds this much of p besides one packet, since a
-/// depth of M alone would turn every late wake-up into lost rate.
+/// How late a precise timer may be. The peak bucket holds this much of p besides one packet: with a depth of M
+/// alone, every late wake-up would lower the rate.
 const PEAK_SLACK: Micros = Micros::new(2_000);
 
-/// How late a coarse timer (a wheel of milliseconds) may be.
+/// How late a coarse timer (a timing wheel with steps of a millisecond) may be.
 const COARSE_LATENESS: Micros = Micros::new(2_500);
-
-/// Why a flowspec cannot be kept on this transport: its packets are all header.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("packets of {max_sdu_size} have no room for payload beside {header} B of headers")]
-pub struct NoRoom {
-    /// M.
-    pub max_sdu_size: Bytes,
-    /// IP and transport headers of a packet.
-    pub header: u64,
-}
 
 impl Plan {
     /// The plan that holds a socket to `tspec`.
     ///
-    /// - **Errors**: M leaves no room for payload beside the transport's headers.
-    pub fn new(tspec: &TSpec, framing: Framing) -> Result<Self, NoRoom> {
+    /// - **Errors**: packets of M have no space for payload beside the transport's headers.
+    pub fn new(tspec: &TSpec, framing: Framing) -> Result<Self, NoPayload> {
         let (max_sdu_size, header) = (tspec.max_sdu_size(), framing.header());
         if max_sdu_size.get() <= header {
-            return Err(NoRoom { max_sdu_size, header });
+            return Err(NoPayload { max_sdu_size, header });
         }
         let framing = framing.within(max_sdu_size);
         let sustained = Tokens { rate: tspec.token_rate(), depth: tspec.token_bucket_size() };
@@ -86,15 +80,32 @@ impl Plan {
             Peak::Infinite => None,
             Peak::Finite(rate) => Some(Tokens { rate, depth: Self::peak_depth(rate, tspec) }),
         };
-        let quantum = quantum(sustained, peak, framing);
-        Ok(Self {
+        let plan = Self {
             sustained,
             peak,
             minimum_policed_size: tspec.minimum_policed_size(),
             max_sdu_size,
             framing,
-            quantum,
-        })
+            quantum: quantum(sustained, peak, framing),
+        };
+        plan.invariants();
+        Ok(plan)
+    }
+
+    /// Asserts what holds for every plan, in debug builds: m ≤ M ≤ b, r ≤ p, every bucket holds a packet of M and a
+    /// quantum, and every packet has payload.
+    pub fn invariants(&self) {
+        let Self { sustained, peak, minimum_policed_size, max_sdu_size, framing, quantum } = *self;
+        debug_assert!(minimum_policed_size <= max_sdu_size, "{self:?}");
+        debug_assert!(peak.is_none_or(|peak| peak.rate >= sustained.rate), "{self:?}");
+        for bucket in [Some(sustained), peak].into_iter().flatten() {
+            debug_assert!(bucket.depth >= max_sdu_size && bucket.depth >= quantum, "{self:?}");
+        }
+        debug_assert!(framing.header() < max_sdu_size.get() && quantum > Bytes::ZERO, "{self:?}");
+        if let Framing::Stream { header, segment } = framing {
+            debug_assert!(segment > 0 && header + segment <= max_sdu_size.get(), "{self:?}");
+            debug_assert!(quantum.get() >= header + segment, "{self:?}");
+        }
     }
 
     fn peak_depth(peak: Rate, tspec: &TSpec) -> Bytes {
@@ -102,51 +113,50 @@ impl Plan {
         tspec.max_sdu_size().saturating_add(slack).min(tspec.token_bucket_size())
     }
 
-    /// What `payload` bytes of application data count as, in bytes of IP datagrams.
+    /// The tokens that `payload` bytes of application data cost.
     ///
-    /// A stream counts full segments and one shorter; a datagram counts at least m.
-    pub fn charge(&self, payload: u64) -> u64 {
-        match self.framing {
+    /// A stream pays for full segments and a shorter one; a datagram pays for at least m.
+    pub fn charge(&self, payload: u64) -> Bytes {
+        Bytes::new(match self.framing {
             Framing::Stream { header, segment } => {
                 payload.saturating_add(header.saturating_mul(payload.div_ceil(segment)))
             }
             Framing::Datagram { header } => {
                 payload.saturating_add(header).max(self.minimum_policed_size.get())
             }
-        }
+        })
     }
 
-    /// The most payload of a stream that counts as at most `credit` bytes; whole segments where it is
-    /// more than one, so that no segment is sent half full.
-    pub fn payload_within(&self, credit: u64) -> u64 {
+    /// The most payload that costs at most this many tokens. A stream's is in whole segments where it is more than
+    /// one, so that no segment leaves half full.
+    pub fn payload_within(&self, tokens: Bytes) -> u64 {
         match self.framing {
             Framing::Stream { header, segment } => {
-                let whole = credit / segment.saturating_add(header) * segment;
-                if whole > 0 { whole } else { credit.saturating_sub(header) }
+                let whole = tokens.get() / segment.saturating_add(header) * segment;
+                if whole > 0 { whole } else { tokens.get().saturating_sub(header) }
             }
-            Framing::Datagram { header } => {
-                if credit < self.minimum_policed_size.get() {
-                    0
-                } else {
-                    credit.saturating_sub(header)
-                }
-            }
+            Framing::Datagram { .. } if tokens < self.minimum_policed_size => 0,
+            Framing::Datagram { header } => tokens.get().saturating_sub(header),
         }
     }
 
-    /// Whether a timer of millisecond steps costs this flow nothing: the bucket has room for what
-    /// gathers while the timer is late.
+    /// The largest payload of a datagram: M without its headers.
+    pub const fn largest_datagram(&self) -> u64 {
+        self.max_sdu_size.get().saturating_sub(self.framing.header())
+    }
+
+    /// Whether a timer with steps of a millisecond does not lower the flow's rate: each bucket can hold the tokens
+    /// that arrive while the timer is late.
     pub fn tolerates_coarse_timers(&self) -> bool {
         let tolerates = |tokens: Tokens| {
-            let room = tokens.depth.saturating_sub(self.quantum);
-            room >= tokens.rate.bytes_in(COARSE_LATENESS)
+            let free = tokens.depth.saturating_sub(self.quantum);
+            free >= tokens.rate.bytes_in(COARSE_LATENESS)
         };
         tolerates(self.sustained) && self.peak.is_none_or(tolerates)
     }
 }
 
-/// Half the bucket, 10 ms of the rate, 64 KiB: the least of them, but at least one packet, and in
-/// whole segments.
+/// The least of half a bucket, 10 ms of the rate and 64 KiB, in whole segments and at least one.
 fn quantum(sustained: Tokens, peak: Option<Tokens>, framing: Framing) -> Bytes {
     let half = sustained.depth.get() / 2;
     let peak_half = peak.map_or(u64::MAX, |peak| peak.depth.get() / 2);
@@ -161,7 +171,7 @@ fn quantum(sustained: Tokens, peak: Option<Tokens>, framing: Framing) -> Bytes {
 }
 
 impl Framing {
-    /// The same with segments of at most M.
+    /// The same framing with segments that fit M.
     fn within(self, max_sdu_size: Bytes) -> Self {
         match self {
             Self::Stream { header, segment } => {
@@ -179,44 +189,15 @@ impl Framing {
     }
 }
 
-/// Headers of a TCP segment with timestamps and of a UDP datagram, by IP version.
-///
-/// Source: RFC 791, RFC 8200, RFC 9293, RFC 7323 (timestamps with their padding: 12 bytes).
-pub const fn header_size(ipv6: bool, tcp: bool) -> u64 {
-    let ip = if ipv6 { 40 } else { 20 };
-    let transport = if tcp { 20 + 12 } else { 8 };
-    ip + transport
-}
-
-/// Bytes per second in a kbit/s.
-const KBIT: u64 = 125;
-
-/// The token rate, in IP bytes, that carries `goodput` of payload: for the transport with the largest
-/// headers, TCP over IPv6 with timestamps, so that the goodput holds whichever transport is used.
-///
-/// `goodput × packet ÷ (packet − 72)`, rounded up to whole kbit/s, where the packet is the flowspec's
-/// M, or 1500.
-///
-/// - **Errors**: [`FlowspecError::Zero`] where a packet has no room for payload.
-pub fn token_rate_for_goodput(goodput: Rate, spec: &Flowspec) -> Result<Rate, FlowspecError> {
-    let packet = spec.max_sdu_size.map_or(1500, Bytes::get);
-    let payload = packet.saturating_sub(header_size(true, true));
-    if payload == 0 {
-        return Err(FlowspecError::Zero { field: "max_sdu_size less its headers" });
-    }
-    let exact = goodput.scale_up(Ratio { numerator: packet, denominator: payload }).get();
-    Ok(Rate::new(exact.div_ceil(KBIT).saturating_mul(KBIT)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flowspec::Direction;
+    use flowspec::{Direction, Flowspec};
 
     fn plan(rate: u64, bucket: u64, framing: Framing) -> Plan {
         let spec = Flowspec::guaranteed(Rate::new(rate), Bytes::new(bucket));
         let tspec = TSpec::new(&spec, Direction::Sending, Bytes::new(1500)).expect("valid");
-        Plan::new(&tspec.expect("guaranteed"), framing).expect("room for payload")
+        Plan::new(&tspec.expect("guaranteed"), framing).expect("packets with payload")
     }
 
     const TCP: Framing = Framing::Stream { header: 52, segment: 1448 };
@@ -225,45 +206,36 @@ mod tests {
     #[test]
     fn payload_is_charged_with_its_headers() {
         let tcp = plan(750_000, 65536, TCP);
-        assert_eq!(tcp.charge(0), 0);
-        assert_eq!(tcp.charge(1), 53);
-        assert_eq!(tcp.charge(1448), 1500);
-        assert_eq!(tcp.charge(1449), 1449 + 104);
+        let tcp_charge = |payload| tcp.charge(payload).get();
+        assert_eq!(tcp_charge(0), 0);
+        assert_eq!(tcp_charge(1), 53);
+        assert_eq!(tcp_charge(1448), 1500);
+        assert_eq!(tcp_charge(1449), 1449 + 104);
         let udp = plan(750_000, 65536, UDP);
-        assert_eq!(udp.charge(1328), 1356);
-        assert_eq!(udp.charge(1), 64, "a small datagram counts as m");
+        assert_eq!(udp.charge(1328), Bytes::new(1356));
+        assert_eq!(udp.charge(1), Bytes::new(64), "a small datagram counts as m");
     }
 
     #[test]
-    fn credit_turns_into_whole_segments() {
+    fn tokens_buy_whole_segments() {
         let tcp = plan(750_000, 65536, TCP);
-        assert_eq!(tcp.payload_within(1500), 1448);
-        assert_eq!(tcp.payload_within(4499), 2 * 1448);
-        assert_eq!(tcp.payload_within(1499), 1447);
-        assert_eq!(tcp.payload_within(52), 0);
-        for credit in 0..10_000 {
-            assert!(tcp.charge(tcp.payload_within(credit)) <= credit.max(52), "{credit}");
+        let payload_within = |tokens| tcp.payload_within(Bytes::new(tokens));
+        assert_eq!(payload_within(1500), 1448);
+        assert_eq!(payload_within(4499), 2 * 1448);
+        assert_eq!(payload_within(1499), 1447);
+        assert_eq!(payload_within(52), 0);
+        for tokens in 0..10_000 {
+            assert!(tcp.charge(payload_within(tokens)).get() <= tokens.max(52), "{tokens}");
         }
     }
 
     #[test]
-    fn a_quantum_is_never_the_whole_bucket_where_it_need_not_be() {
+    fn a_quantum_is_at_most_half_the_bucket_but_at_least_a_packet() {
         assert_eq!(plan(750_000, 65536, TCP).quantum.get(), 7500);
         assert_eq!(plan(187_500, 65536, TCP).quantum.get(), 1500);
         assert_eq!(plan(125_000_000, 1 << 20, TCP).quantum.get(), 43 * 1500);
         assert_eq!(plan(750_000, 1500, TCP).quantum.get(), 1500);
         assert!(plan(750_000, 65536, TCP).tolerates_coarse_timers());
         assert!(!plan(750_000, 1500, TCP).tolerates_coarse_timers());
-    }
-
-    #[test]
-    fn goodput_includes_the_largest_headers() {
-        let spec = Flowspec::BEST_EFFORT;
-        let rate = |goodput| token_rate_for_goodput(Rate::new(goodput), &spec);
-        assert_eq!(rate(1428), Ok(Rate::new(1500)));
-        assert_eq!(rate(1429), Ok(Rate::new(1625)), "up to the next kbit/s");
-        let mut tiny = spec;
-        tiny.max_sdu_size = Some(Bytes::new(72));
-        assert!(token_rate_for_goodput(Rate::new(1), &tiny).is_err());
     }
 }

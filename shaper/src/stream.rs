@@ -8,14 +8,15 @@ use flowspec::Direction;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock;
-use crate::gate::{Control, Verdict};
+use crate::control::Control;
+use crate::lane::Acquired;
 use crate::timer::Timer;
 
-/// A stream whose writes and reads take credit from a [`Control`].
+/// A stream whose writes and reads take tokens from a [`Control`].
 ///
-/// Keeps no data of its own: what a write accepted has gone to the stream inside, so a shutdown sends
-/// its FIN after all of it. A write that the stream inside cuts short is charged for what it took. A
-/// reader or writer without credit waits, and whoever feeds it waits with it.
+/// The adapter buffers nothing: every byte that a write accepted is in the inner stream, so that a shutdown sends its
+/// FIN after all of them. A short write costs the tokens of the bytes that it wrote. A read or write without tokens
+/// is pending until there are some.
 pub struct Stream<S> {
     inner: S,
     control: Control,
@@ -24,12 +25,12 @@ pub struct Stream<S> {
 }
 
 impl<S> Stream<S> {
-    /// A stream that `control` shapes; free in both directions until a plan is set.
+    /// A stream that `control` shapes.
     pub fn new(inner: S, control: Control) -> Self {
         Self { inner, control, write_timer: Timer::default(), read_timer: Timer::default() }
     }
 
-    /// The stream inside.
+    /// The inner stream.
     pub const fn get_ref(&self) -> &S {
         &self.inner
     }
@@ -39,14 +40,14 @@ impl<S> Stream<S> {
         &self.control
     }
 
-    /// The stream inside; the shaping ends.
+    /// The inner stream, without the shaping.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
-/// Waits until the lane lets payload pass: how much.
-fn poll_credit(
+/// Ready with the payload that may pass.
+fn poll_tokens(
     control: &Control,
     direction: Direction,
     timer: &mut Timer,
@@ -56,10 +57,10 @@ fn poll_credit(
     loop {
         let wait = {
             let mut lane = control.lane(direction);
-            match lane.ask(clock::now(), wanted) {
-                Verdict::Go(granted) => return Poll::Ready(Ok(granted)),
-                Verdict::Wait(wait) => {
-                    lane.wait(cx.waker());
+            match lane.acquire(clock::now(), wanted) {
+                Acquired::Granted(granted) => return Poll::Ready(Ok(granted)),
+                Acquired::Wait(wait) => {
+                    lane.wake_on_change(cx.waker());
                     wait
                 }
             }
@@ -72,10 +73,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let direction = Direction::Sending;
-        let granted = ready!(poll_credit(&this.control, direction, &mut this.write_timer, cx, buf.len()))?;
+        let granted = ready!(poll_tokens(&this.control, direction, &mut this.write_timer, cx, buf.len()))?;
         let result = Pin::new(&mut this.inner).poll_write(cx, &buf[..granted]);
         let sent = if let Poll::Ready(Ok(sent)) = &result { Some(*sent) } else { None };
-        this.control.lane(direction).settle(clock::now(), granted, sent);
+        this.control.lane(direction).complete(clock::now(), granted, sent);
         result
     }
 
@@ -92,13 +93,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let direction = Direction::Receiving;
-        let room = buf.remaining();
-        let granted = ready!(poll_credit(&this.control, direction, &mut this.read_timer, cx, room))?;
+        let wanted = buf.remaining();
+        let granted = ready!(poll_tokens(&this.control, direction, &mut this.read_timer, cx, wanted))?;
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(granted));
         let result = Pin::new(&mut this.inner).poll_read(cx, &mut part);
-        let came = part.filled().len();
-        buf.advance(came);
-        this.control.lane(direction).settle(clock::now(), granted, Some(came));
+        let received = part.filled().len();
+        buf.advance(received);
+        this.control.lane(direction).complete(clock::now(), granted, Some(received));
         result
     }
 }

@@ -1,76 +1,130 @@
-//! The one file of this package that makes system calls: socket options that help a shaper, and a
-//! timer finer than a millisecond.
+//! The system calls of this package: socket options that help a shaper, and a timer finer than a millisecond.
+//!
+//! The only file with `unsafe` code.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use flowspec::{Rate, Ratio};
+use flowspec::{Errno, Rate, Ratio, Timestamp};
 use nix::libc;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::io::unix::AsyncFd;
 
-use crate::limiter::Moment;
 use crate::plan::{Framing, Plan};
 
-/// Least `TCP_NOTSENT_LOWAT`: below this the kernel would ask for data too often.
+/// The least `TCP_NOTSENT_LOWAT`: below it the kernel reports a socket as writable too often.
 const LEAST_LOWAT: u64 = 16 << 10;
 
-/// Sets the kernel's own help for a shaped TCP socket.
+/// A system call that failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{call}: {errno}")]
+pub struct SystemCallError {
+    /// The call.
+    pub call: SystemCall,
+    /// The kernel's answer.
+    pub errno: Errno,
+}
+
+/// A system call of this module.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SystemCall {
+    /// `setsockopt(TCP_NOTSENT_LOWAT)`, tcp(7).
+    SetNotSentLowWater,
+    /// `setsockopt(SO_MAX_PACING_RATE)`, socket(7).
+    SetMaxPacingRate,
+}
+
+impl SystemCall {
+    /// The call as its manual page has it, with the option that it sets.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SetNotSentLowWater => "setsockopt(TCP_NOTSENT_LOWAT)",
+            Self::SetMaxPacingRate => "setsockopt(SO_MAX_PACING_RATE)",
+        }
+    }
+
+    const fn level_and_option(self) -> (libc::c_int, libc::c_int) {
+        match self {
+            Self::SetNotSentLowWater => (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT),
+            Self::SetMaxPacingRate => (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE),
+        }
+    }
+}
+
+impl std::fmt::Display for SystemCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl From<SystemCallError> for io::Error {
+    fn from(error: SystemCallError) -> Self {
+        let kind = Self::from_raw_os_error(error.errno.get()).kind();
+        Self::new(kind, error)
+    }
+}
+
+/// Sets the socket options that help to shape a TCP socket.
 ///
-/// `TCP_NOTSENT_LOWAT`, so that data waits in the application, where it can still be dropped or
-/// changed, and not in the socket; `SO_MAX_PACING_RATE` an eighth above the peak, where the peak is
-/// finite: the kernel spreads each release, and the bucket, not the pacing, stays what limits (at p
-/// itself, a flow with p = r lost a tenth of its rate). Without a finite peak pacing is left alone,
-/// since it costs throughput where it does not bind.
+/// `TCP_NOTSENT_LOWAT`, so that data waits in the application, where it can still be dropped or changed, and not in
+/// the socket. `SO_MAX_PACING_RATE` at nine eighths of the peak, where the peak is finite: the kernel spreads each
+/// release, and the bucket stays the limit (with pacing at p itself, a flow with p = r lost a tenth of its rate).
+/// Without a finite peak there is no pacing rate, since pacing costs throughput even where it does not limit.
 ///
-/// - **Units**: the kernel's pacing rate counts payload, so p loses its headers here, rounded up.
-/// - **Errors**: what `setsockopt` answered, naming the option.
+/// - **Units**: the kernel's pacing rate counts payload; p counts headers as well, and is converted, rounded up.
+/// - **Errors**: those of `setsockopt`.
 /// - **Source**: socket(7), tcp(7), kernel `net/ipv4/tcp_output.c`.
-pub fn assist_tcp(socket: &impl AsFd, plan: &Plan) -> io::Result<()> {
+pub fn assist_tcp(socket: &impl AsFd, plan: &Plan) -> Result<(), SystemCallError> {
     let lowat = plan.quantum.get().max(LEAST_LOWAT);
     let lowat = i32::try_from(lowat).unwrap_or(i32::MAX);
-    set(socket, "TCP_NOTSENT_LOWAT", libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &lowat.to_ne_bytes())?;
+    set(socket, SystemCall::SetNotSentLowWater, &lowat.to_ne_bytes())?;
     match (plan.peak, plan.framing) {
         (Some(peak), Framing::Stream { header, segment }) => {
-            let payload =
-                peak.rate.scale_up(Ratio { numerator: segment, denominator: segment.saturating_add(header) });
-            let rate = payload.scale_up(Ratio { numerator: 9, denominator: 8 });
-            pace(socket, Some(rate))
+            let part = Ratio { numerator: segment, denominator: segment.saturating_add(header) };
+            let payload = peak.rate.scale_up(part);
+            pace(socket, Some(payload.scale_up(Ratio { numerator: 9, denominator: 8 })))
         }
         _ => pace(socket, None),
     }
 }
 
-/// Takes the kernel's help back: a socket that is no longer shaped.
+/// Removes the pacing rate from a socket that is no longer shaped.
 ///
-/// - **Errors**: what `setsockopt` answered, naming the option.
-pub fn release_tcp(socket: &impl AsFd) -> io::Result<()> {
+/// - **Errors**: those of `setsockopt`.
+pub fn release_tcp(socket: &impl AsFd) -> Result<(), SystemCallError> {
     pace(socket, None)
 }
 
-fn pace(socket: &impl AsFd, rate: Option<Rate>) -> io::Result<()> {
+fn pace(socket: &impl AsFd, rate: Option<Rate>) -> Result<(), SystemCallError> {
     let rate = rate.map_or(u64::MAX, Rate::get);
-    set(socket, "SO_MAX_PACING_RATE", libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &rate.to_ne_bytes())
+    set(socket, SystemCall::SetMaxPacingRate, &rate.to_ne_bytes())
 }
 
 #[expect(unsafe_code, reason = "neither nix nor std has these two options")]
-fn set(socket: &impl AsFd, name: &str, level: i32, option: i32, value: &[u8]) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+fn set<const N: usize>(socket: &impl AsFd, call: SystemCall, value: &[u8; N]) -> Result<(), SystemCallError> {
+    let (level, option) = call.level_and_option();
+    let length = const {
+        assert!(N <= 8, "an option is an integer");
+        #[expect(clippy::cast_possible_truncation, reason = "at most 8")]
+        let length = N as libc::socklen_t;
+        length
+    };
     // SAFETY: `value` is valid for `length` bytes for the whole call, which only reads it.
     let result =
         unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, option, value.as_ptr().cast(), length) };
     if result == 0 {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(SystemCallError { call, errno: Errno::new(nix::errno::Errno::last_raw()) })
     }
-    let cause = io::Error::last_os_error();
-    Err(io::Error::new(cause.kind(), format!("setsockopt({name}): {cause}")))
 }
 
-/// A timer of the kernel's high-resolution kind, for waits where a millisecond matters.
+/// A high-resolution timer of the kernel, for waits where a millisecond matters. Source: timerfd_create(2).
 pub(crate) struct PreciseTimer {
     fd: AsyncFd<Fd>,
-    armed: Option<Moment>,
+    armed: Option<Timestamp>,
 }
 
 struct Fd(TimerFd);
@@ -91,12 +145,12 @@ impl PreciseTimer {
         Ok(Self { fd, armed: None })
     }
 
-    /// Ready once `until` has come, never before.
+    /// Ready at `until`, never earlier.
     pub(crate) fn poll_until(
         &mut self,
         cx: &mut std::task::Context<'_>,
-        now: Moment,
-        until: Moment,
+        now: Timestamp,
+        until: Timestamp,
     ) -> std::task::Poll<io::Result<()>> {
         use std::task::{Poll, ready};
         if until <= now {
@@ -104,8 +158,8 @@ impl PreciseTimer {
             return Poll::Ready(Ok(()));
         }
         if self.armed != Some(until) {
-            // A wait of zero would disarm the timer: it is at least a nanosecond, as `until > now`.
-            let wait = TimeSpec::from_duration(std::time::Duration::from_nanos(until.since(now)));
+            // A wait of zero would disarm the timer; this one is at least a nanosecond, since `until > now`.
+            let wait = TimeSpec::from_duration(until.saturating_since(now));
             self.fd.get_ref().0.set(Expiration::OneShot(wait), TimerSetTimeFlags::empty())?;
             self.armed = Some(until);
         }

@@ -1,33 +1,33 @@
-//! Waiting until a moment: by tokio's wheel where a millisecond does not matter, by the kernel's
-//! high-resolution timer where it does.
+//! Timers: tokio's timing wheel where a millisecond does not matter, the kernel's high-resolution timer where it
+//! does.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use flowspec::Timestamp;
 use tokio::time::Sleep;
 
 use crate::clock;
-use crate::limiter::Moment;
 use crate::sys::PreciseTimer;
 
-/// Both kinds of timer, made when first needed.
+/// Both kinds of timer, each created when it is first needed.
 #[derive(Default)]
 pub(crate) struct Timer {
     coarse: Option<Pin<Box<Sleep>>>,
     precise: Option<PreciseTimer>,
 }
 
-/// Until when to wait, and how exactly.
+/// How long to wait, and with which timer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
-    pub(crate) until: Moment,
+    pub(crate) until: Timestamp,
     pub(crate) precise: bool,
 }
 
 impl Timer {
-    /// Ready once the moment has come, never before it.
+    /// Ready at the time of the wait, never earlier.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<io::Result<()>> {
         if wait.precise {
             let timer = match &mut self.precise {

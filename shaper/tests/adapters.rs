@@ -26,7 +26,7 @@ fn shaped(direction: Direction, plan: Plan) -> Control {
     control
 }
 
-/// Accepts at most `most` bytes a call and remembers when what came.
+/// Accepts at most `most` bytes a call and records the time and size of each write.
 struct Wire {
     most: usize,
     sent: Vec<(Instant, usize)>,
@@ -67,7 +67,7 @@ fn wire(most: usize) -> Wire {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_greedy_stream_gets_its_rate_and_no_more() {
+async fn a_stream_that_always_has_data_gets_its_rate_and_no_more() {
     let plan = plan(750_000, 65_536, TCP);
     let mut stream = Stream::new(wire(usize::MAX), shaped(Direction::Sending, plan));
     let start = Instant::now();
@@ -81,18 +81,18 @@ async fn a_greedy_stream_gets_its_rate_and_no_more() {
     let sent = &stream.get_ref().sent;
     let (mut most, mut total) = (0, 0);
     for (first, &(from, _)) in sent.iter().enumerate() {
-        let bytes: u64 = sent[first..].iter().map(|&(_, size)| plan.charge(size as u64)).sum();
+        let bytes: u64 = sent[first..].iter().map(|&(_, size)| plan.charge(size as u64).get()).sum();
         total = total.max(bytes);
-        let mut sum = 0;
+        let mut sum: u64 = 0;
         for &(until, size) in &sent[first..] {
-            sum += plan.charge(size as u64);
+            sum += plan.charge(size as u64).get();
             let allowed =
                 65_536 + 750_000 * u64::try_from((until - from).as_nanos()).unwrap() / 1_000_000_000;
             most = most.max(sum.saturating_sub(allowed));
         }
     }
     assert!(most <= 1, "a window holds {most} B more than b + r·T");
-    assert_eq!(total, 5000 * 1500, "whole segments only: no half-full packet was charged");
+    assert_eq!(total, 5000 * 1500, "the stream was charged for full segments only");
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +105,7 @@ async fn a_short_write_is_charged_for_what_it_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_free_stream_never_waits_and_shuts_down_inside() {
+async fn a_stream_without_a_plan_never_waits_and_passes_its_shutdown_on() {
     let mut stream = Stream::new(wire(usize::MAX), Control::default());
     let start = Instant::now();
     stream.write_all(&vec![0; 10_000_000]).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_free_stream_never_waits_and_shuts_down_inside() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reading_is_held_too() {
+async fn reading_is_shaped_too() {
     let mut stream = Stream::new(wire(usize::MAX), shaped(Direction::Receiving, plan(150_000, 15_000, TCP)));
     let start = Instant::now();
     let mut buf = vec![0; 144_800];
@@ -128,7 +128,7 @@ async fn reading_is_held_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_plan_wakes_who_waits() {
+async fn a_change_of_plan_wakes_a_waiting_task() {
     let control = shaped(Direction::Sending, plan(1_500, 15_000, TCP));
     let mut stream = Stream::new(wire(usize::MAX), control.clone());
     stream.write_all(&[0; 14_480]).await.unwrap();

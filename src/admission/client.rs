@@ -1,5 +1,7 @@
 //! Clients: what each identity may ask for, and how often.
 
+use std::time::Duration;
+
 use flowspec::{Both, Bytes, Direction, Rate, TokenBucket};
 
 use super::profile::{Profile, Window};
@@ -28,9 +30,9 @@ impl ClientUse {
     /// Whether the client may ask once more; a refusal is counted as a request as well.
     pub(super) fn ask(&mut self, name: &str, policy: &Client, now: u64) -> Result<(), Refusal> {
         let Some(requests) = &mut self.requests else { return Ok(()) };
-        requests.pass((now - self.at).saturating_mul(1000));
+        requests.pass(Duration::from_micros(now - self.at));
         self.at = now;
-        if requests.short(Bytes::new(1)) > Bytes::ZERO {
+        if requests.missing(Bytes::new(1)) > Bytes::ZERO {
             let limit = ClientLimit::Requests(policy.requests_per_second.unwrap_or_default());
             return Err(Refusal::Client { client: name.to_owned(), limit });
         }

@@ -183,7 +183,7 @@ fn sample(name: &str, bytes: &[u8], policy: &Policy) -> Result<Rung, Failure> {
 fn failure(error: DemoError) -> Failure {
     let code = match &error {
         DemoError::Linux(cause) if cause.is_permission() => NO_PRIVILEGE,
-        DemoError::Template(_) | DemoError::Flowspec(_) => INVALID_FILE,
+        DemoError::Template(_) | DemoError::NoPayload(_) => INVALID_FILE,
         DemoError::Linux(_) | DemoError::Connect(_) | DemoError::Task(_) => OS_ERROR,
     };
     let error = anyhow!(error);

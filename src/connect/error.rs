@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use flowspec::Wsa;
-use shaper::NoRoom;
+use shaper::NoPayload;
 
 use crate::admission::Decision;
 use crate::engine::EngineError;
@@ -24,7 +24,7 @@ pub enum ConnectError {
     },
     /// The flow's packets have no room for payload on this transport.
     #[error(transparent)]
-    NoRoom(#[from] NoRoom),
+    NoPayload(#[from] NoPayload),
     /// The flow holds a reservation already.
     #[error("the flow holds a reservation already")]
     AlreadyReserved,
@@ -61,7 +61,7 @@ impl ConnectError {
         match self {
             Self::Refused(decision) => decision.error.unwrap_or(Wsa::Eopnotsupp),
             Self::Address { .. } => Wsa::Eaddrnotavail,
-            Self::NoRoom(_) => Wsa::Eopnotsupp,
+            Self::NoPayload(_) => Wsa::Eopnotsupp,
             Self::AlreadyReserved | Self::Ended | Self::NotWaiting { .. } => Wsa::Einval,
             Self::Socket { cause, .. } => of_io(cause),
             Self::Linux(failure) => failure.wsa(),

@@ -143,7 +143,7 @@ impl Flow {
         if let Some(plan) = plan(admitted, Direction::Sending, framing)? {
             let assisted = shaper::sys::assist_tcp(&*self.socket, &plan);
             let failed = |cause| ConnectError::Socket { call: "setsockopt", peer: self.peer, cause };
-            assisted.map_err(failed)?;
+            assisted.map_err(|error| failed(error.into()))?;
             self.control.set(Direction::Sending, Some(plan));
         }
         self.control.set(Direction::Receiving, plan(admitted, Direction::Receiving, framing)?);
@@ -238,7 +238,7 @@ fn let_go(control: &Control, stream: &TcpStream, peer: SocketAddr) -> Result<(),
     }
     socket::classify(stream, peer.ip().to_canonical().is_ipv6(), Some(0), None)?;
     let failed = |cause| ConnectError::Socket { call: "setsockopt", peer, cause };
-    shaper::sys::release_tcp(stream).map_err(failed)
+    shaper::sys::release_tcp(stream).map_err(|error| failed(error.into()))
 }
 
 /// The plan for one direction of what was admitted.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use flowspec::{Bytes, Flowspec, Micros, Qos, Rate, Ratio};
 use serde::Serialize;
 use serde_json::Value;
-use shaper::plan::{header_size, token_rate_for_goodput};
+use shaper::headers::{IpVersion, tcp_header_size, token_rate_for_goodput, udp_header_size};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -186,7 +186,7 @@ pub enum DemoError {
     Template(String),
     /// A flowspec that does not work out.
     #[error(transparent)]
-    Flowspec(#[from] flowspec::FlowspecError),
+    NoPayload(#[from] shaper::NoPayload),
     /// A task of the demo ended early.
     #[error("a task of the demo ended early: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -496,13 +496,13 @@ impl Running {
 
 /// The payload that a token rate carries whatever the transport: TCP over IPv6 has most headers.
 fn promised(token_rate: Rate) -> Rate {
-    token_rate.scale_down(Ratio { numerator: 1500 - header_size(true, true), denominator: 1500 })
+    token_rate.scale_down(Ratio { numerator: 1500 - tcp_header_size(IpVersion::V6), denominator: 1500 })
 }
 
 fn on_wire(transport: Transport, payload: u64) -> u64 {
     let (payload_size, size) = match transport {
         Transport::Tcp => (TCP_PAYLOAD, TCP_ON_WIRE),
-        Transport::Udp => (DATAGRAM as u64, DATAGRAM as u64 + header_size(false, false) + WIRE_HEADER),
+        Transport::Udp => (DATAGRAM as u64, DATAGRAM as u64 + udp_header_size(IpVersion::V4) + WIRE_HEADER),
     };
     Rate::new(payload).scale_up(Ratio { numerator: size, denominator: payload_size }).get()
 }

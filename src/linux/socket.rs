@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::libc;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use shaper::Framing;
-use shaper::plan::header_size;
+use shaper::headers::{IpVersion, tcp_header_size, udp_header_size};
 
 use crate::failure::KernelFailure;
 use crate::tc::Handle;
@@ -74,15 +74,14 @@ pub fn limit_segment(socket: &impl AsFd, payload: u32) -> Result<(), KernelFailu
 pub fn tcp_framing(socket: &impl AsFd, peer: IpAddr) -> Result<Framing, KernelFailure> {
     let info =
         tcp_info(socket).map_err(|error| KernelFailure::new("getsockopt(TCP_INFO)", "socket", error))?;
-    let ipv6 = peer.to_canonical().is_ipv6();
     let without = if info.tcpi_options & TCPI_OPT_TIMESTAMPS == 0 { TIMESTAMPS } else { 0 };
-    let header = header_size(ipv6, true) - without;
+    let header = tcp_header_size(IpVersion::of(peer)) - without;
     Ok(Framing::Stream { header, segment: u64::from(info.tcpi_snd_mss).max(1) })
 }
 
 /// How a UDP socket frames its data.
 pub fn udp_framing(peer: IpAddr) -> Framing {
-    Framing::Datagram { header: header_size(peer.to_canonical().is_ipv6(), false) }
+    Framing::Datagram { header: udp_header_size(IpVersion::of(peer)) }
 }
 
 /// Ends the sending half: the FIN follows all data that was accepted.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use flowspec::{Direction, Wsa};
-use shaper::Turn;
+use shaper::Credit;
 
 use super::Result;
 use super::notify::Events;
@@ -79,18 +79,18 @@ impl Endpoint {
         let mut sent = 0;
         loop {
             let rest = &data[sent..];
-            let granted = match self.control.turn(Direction::Sending, rest.len()) {
-                Turn::Go(granted) => granted,
+            let granted = match self.control.acquire(Direction::Sending, rest.len()) {
+                Credit::Granted(granted) => granted,
                 // QOS_SD_MODE: what does not conform is dropped, and nobody waits.
-                Turn::Wait(_) if discards => return Ok(data.len()),
-                Turn::Wait(time) if nonblocking => {
+                Credit::Wait(_) if discards => return Ok(data.len()),
+                Credit::Wait(time) if nonblocking => {
                     if sent > 0 {
                         return Ok(sent);
                     }
                     self.ready_after(time, Events::WRITE);
                     return Err(Wsa::Ewouldblock);
                 }
-                Turn::Wait(time) => {
+                Credit::Wait(time) => {
                     let most = self.state().send_timeout;
                     pause(self, most.map_or(time, |most| most.min(time)))?;
                     if most.is_some_and(|most| most < time) {
@@ -100,7 +100,7 @@ impl Endpoint {
                 }
             };
             let result = send(&rest[..granted.min(rest.len())]);
-            self.control.settle(Direction::Sending, granted, result.as_ref().ok().copied());
+            self.control.complete(Direction::Sending, granted, result.as_ref().ok().copied());
             match result {
                 Ok(passed) => {
                     sent += passed;
@@ -195,14 +195,14 @@ impl Endpoint {
         };
         let shaped = self.is_stream() && !flags.peek;
         loop {
-            let granted = match self.control.turn(Direction::Receiving, buffer.len()) {
+            let granted = match self.control.acquire(Direction::Receiving, buffer.len()) {
                 _ if !shaped => buffer.len(),
-                Turn::Go(granted) => granted,
-                Turn::Wait(time) if nonblocking => {
+                Credit::Granted(granted) => granted,
+                Credit::Wait(time) if nonblocking => {
                     self.ready_after(time, Events::READ);
                     return Err(Wsa::Ewouldblock);
                 }
-                Turn::Wait(time) => {
+                Credit::Wait(time) => {
                     pause(self, time)?;
                     continue;
                 }
@@ -220,7 +220,7 @@ impl Endpoint {
             };
             if shaped {
                 let passed = result.as_ref().ok().map(|(came, ..)| *came);
-                self.control.settle(Direction::Receiving, granted, passed);
+                self.control.complete(Direction::Receiving, granted, passed);
             }
             match result {
                 Ok((came, cut, from)) => {

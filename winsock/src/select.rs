@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowspec::{Direction, Wsa};
-use shaper::Turn;
+use shaper::Credit;
 
 use super::Result;
 use super::provider::running;
@@ -112,12 +112,12 @@ impl Endpoint {
             // What is received by datagrams cannot be held back.
             (false, Direction::Receiving) => return None,
         };
-        match self.control.turn(direction, wanted) {
-            Turn::Go(granted) => {
-                self.control.settle(direction, granted, None);
+        match self.control.acquire(direction, wanted) {
+            Credit::Granted(granted) => {
+                self.control.complete(direction, granted, None);
                 None
             }
-            Turn::Wait(time) => Some(time),
+            Credit::Wait(time) => Some(time),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Flowspecs: the keys of a direction.
 
 use flowspec::{Bytes, Direction, Flowspec, Micros, Peak, Qos, Rate, Ratio, ServiceType, TSpec};
-use shaper::plan::token_rate_for_goodput;
+use shaper::headers::token_rate_for_goodput;
 
 use super::section::Section;
 use crate::policy::problem::Code;
@@ -91,7 +91,9 @@ fn bucket(section: &Section<'_>, token_rate: Option<Rate>) -> Option<Bytes> {
     let value = section.raw("token_bucket_size")?;
     let time = value.get_ref().as_str().and_then(|text| text.parse::<Micros>().ok());
     match (time, token_rate) {
-        (Some(time), Some(rate)) => Some(Bytes::new(rate.scale_up(Ratio { numerator: time.get(), denominator: 1_000_000 }).get())),
+        (Some(time), Some(rate)) => {
+            Some(Bytes::new(rate.scale_up(Ratio { numerator: time.get(), denominator: 1_000_000 }).get()))
+        }
         (Some(_), None) => {
             let message = format!("{}.token_bucket_size: a time needs a token_rate", section.path);
             section.problem(Code::MissingKey, &section.at(value.span()), message);

@@ -1,0 +1,121 @@
+//! The handle on a socket's shaping.
+//!
+//! The socket's adapter and the code that changes its plans share a [`Control`]; each direction is locked by itself.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use flowspec::Direction;
+use tokio::sync::Notify;
+
+use crate::clock;
+use crate::lane::{Acquired, Lane, Stats};
+use crate::plan::Plan;
+
+/// The handle on a socket's shaping: cheap to clone, usable from any thread. Neither direction is shaped at first.
+#[derive(Clone, Default)]
+pub struct Control(Arc<Lanes>);
+
+/// The answer to [`Control::acquire`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Credit {
+    /// This many bytes of payload may pass now. Their tokens are taken; [`Control::complete`] follows.
+    Granted(usize),
+    /// Nothing may pass until this much time has passed.
+    Wait(Duration),
+}
+
+#[derive(Default)]
+struct Lanes {
+    sending: Mutex<Lane>,
+    receiving: Mutex<Lane>,
+    plan_changed: Notify,
+}
+
+impl Control {
+    /// Asks for the tokens of `wanted` bytes of payload, for callers that wait by themselves.
+    ///
+    /// A stream may be granted less than it wants; a datagram passes whole.
+    pub fn acquire(&self, direction: Direction, wanted: usize) -> Credit {
+        let mut lane = self.lane(direction);
+        // A direction that is not shaped needs no clock.
+        if !lane.is_shaped() {
+            return Credit::Granted(wanted);
+        }
+        let now = clock::now();
+        match lane.acquire(now, wanted) {
+            Acquired::Granted(payload) => Credit::Granted(payload),
+            Acquired::Wait(wait) => Credit::Wait(wait.until.saturating_since(now)),
+        }
+    }
+
+    /// Completes a transfer that [`acquire`](Self::acquire) has granted: counts the payload that passed and refunds
+    /// the tokens of the rest.
+    ///
+    /// `passed` is `None` where the transfer failed: then it cost nothing.
+    pub fn complete(&self, direction: Direction, granted: usize, passed: Option<usize>) {
+        let mut lane = self.lane(direction);
+        if lane.is_shaped() {
+            lane.complete(clock::now(), granted, passed);
+        } else {
+            lane.count(passed);
+        }
+    }
+
+    /// The largest payload of a datagram, where the direction is shaped.
+    pub fn largest_datagram(&self, direction: Direction) -> Option<u64> {
+        self.lane(direction).plan().map(Plan::largest_datagram)
+    }
+
+    /// Shapes a direction by this plan from now on, or stops shaping it. Wakes the tasks that wait for tokens.
+    ///
+    /// A direction that was shaped before keeps its tokens, up to the new depth.
+    pub fn set(&self, direction: Direction, plan: Option<Plan>) {
+        let waker = {
+            let mut lane = self.lane(direction);
+            lane.set_plan(clock::now(), plan);
+            lane.take_waker()
+        };
+        self.0.plan_changed.notify_waiters();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The plan of a direction, where it is shaped.
+    pub fn plan(&self, direction: Direction) -> Option<Plan> {
+        self.lane(direction).plan().copied()
+    }
+
+    /// What has passed in a direction.
+    pub fn stats(&self, direction: Direction) -> Stats {
+        self.lane(direction).stats()
+    }
+
+    /// Asserts what holds after every call, in debug builds: each direction's plan and buckets are consistent.
+    pub fn invariants(&self) {
+        Direction::BOTH.into_iter().for_each(|direction| self.lane(direction).invariants());
+    }
+
+    pub(crate) fn lane(&self, direction: Direction) -> MutexGuard<'_, Lane> {
+        let lane = match direction {
+            Direction::Sending => &self.0.sending,
+            Direction::Receiving => &self.0.receiving,
+        };
+        // A lane is consistent between any two statements that can panic.
+        lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notified whenever a plan changes.
+    pub(crate) fn plan_changed(&self) -> &Notify {
+        &self.0.plan_changed
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plan = |direction| self.plan(direction);
+        let (sending, receiving) = (plan(Direction::Sending), plan(Direction::Receiving));
+        f.debug_struct("Control").field("sending", &sending).field("receiving", &receiving).finish()
+    }
+}

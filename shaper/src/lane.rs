@@ -1,0 +1,151 @@
+//! One direction of a socket: its limiter, where it is shaped, and its counters.
+
+use std::task::Waker;
+
+use flowspec::{Bytes, Timestamp};
+
+use crate::bucket::Bucket;
+use crate::limiter::{Due, Limiter};
+use crate::plan::{Framing, Plan};
+use crate::timer::Wait;
+
+/// What has passed in one direction.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Bytes of payload that passed.
+    pub bytes: u64,
+    /// Tokens that the payload cost while the direction was shaped, in bytes of IP datagrams.
+    pub charged: u64,
+    /// How often data had to wait for tokens.
+    pub waits: u64,
+}
+
+/// One direction of a socket.
+#[derive(Default)]
+pub(crate) struct Lane {
+    shaping: Shaping,
+    stats: Stats,
+    waiting: Option<Waker>,
+}
+
+#[derive(Default)]
+enum Shaping {
+    /// No reservation: data never waits.
+    #[default]
+    Off,
+    On {
+        plan: Plan,
+        limiter: Box<dyn Limiter>,
+    },
+}
+
+/// The answer to [`Lane::acquire`].
+pub(crate) enum Acquired {
+    /// This many bytes of payload may pass now. Their tokens are taken; [`Lane::complete`] follows.
+    Granted(usize),
+    /// Nothing may pass before this time.
+    Wait(Wait),
+}
+
+impl Lane {
+    /// Shapes the direction by a plan from now on, or stops shaping it.
+    pub(crate) fn set_plan(&mut self, now: Timestamp, plan: Option<Plan>) {
+        match (&mut self.shaping, plan) {
+            (_, None) => self.shaping = Shaping::Off,
+            (Shaping::On { plan, limiter }, Some(new)) => {
+                limiter.set_plan(now, &new);
+                *plan = new;
+            }
+            (Shaping::Off, Some(plan)) => {
+                self.shaping = Shaping::On { limiter: Box::new(Bucket::new(&plan, now)), plan };
+            }
+        }
+        self.invariants();
+    }
+
+    /// The plan, where the direction is shaped.
+    pub(crate) const fn plan(&self) -> Option<&Plan> {
+        match &self.shaping {
+            Shaping::Off => None,
+            Shaping::On { plan, .. } => Some(plan),
+        }
+    }
+
+    pub(crate) const fn is_shaped(&self) -> bool {
+        matches!(self.shaping, Shaping::On { .. })
+    }
+
+    pub(crate) const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// How much of `wanted` payload may pass now.
+    ///
+    /// A stream waits until there are tokens for a quantum (or for all that is wanted), and then gets as much as
+    /// there are tokens for: tokens that arrived while a timer was late are used at once. A datagram passes whole.
+    pub(crate) fn acquire(&mut self, now: Timestamp, wanted: usize) -> Acquired {
+        let Shaping::On { plan, limiter } = &mut self.shaping else { return Acquired::Granted(wanted) };
+        let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
+        let least = match plan.framing {
+            Framing::Stream { .. } => wanted.min(plan.payload_within(plan.quantum)),
+            Framing::Datagram { .. } => wanted,
+        };
+        let due = limiter.due(now, plan.charge(least));
+        if let Due::At(until) = due {
+            self.stats.waits += 1;
+            return Acquired::Wait(Wait { until, precise: !plan.tolerates_coarse_timers() });
+        }
+        debug_assert!(due == Due::Now, "a quantum and a datagram of at most M fit the bucket");
+        let payload = match plan.framing {
+            Framing::Stream { .. } => wanted.min(plan.payload_within(limiter.available(now))).max(least),
+            Framing::Datagram { .. } => wanted,
+        };
+        let taken = limiter.take(now, plan.charge(payload));
+        debug_assert!(taken, "a packet that is due now may leave");
+        self.invariants();
+        // `payload` is at most `wanted`, which was a usize.
+        Acquired::Granted(usize::try_from(payload).unwrap_or(usize::MAX))
+    }
+
+    /// Completes a transfer: counts the payload that passed and refunds the tokens of the rest.
+    ///
+    /// `passed` is `None` where the transfer failed: then it cost nothing, not even a datagram's headers.
+    pub(crate) fn complete(&mut self, now: Timestamp, granted: usize, passed: Option<usize>) {
+        self.count(passed);
+        let (granted, passed) = (granted as u64, passed.map(|passed| passed as u64));
+        if let Shaping::On { plan, limiter } = &mut self.shaping {
+            let charged = passed.map_or(Bytes::ZERO, |passed| plan.charge(passed));
+            limiter.refund(now, plan.charge(granted).saturating_sub(charged));
+            self.stats.charged += charged.get();
+        }
+        self.invariants();
+    }
+
+    /// Counts payload that passed without tokens.
+    pub(crate) fn count(&mut self, passed: Option<usize>) {
+        self.stats.bytes += passed.unwrap_or(0) as u64;
+    }
+
+    /// Remembers the task to wake when the plan changes.
+    pub(crate) fn wake_on_change(&mut self, waker: &Waker) {
+        match &mut self.waiting {
+            Some(waiting) => waiting.clone_from(waker),
+            None => self.waiting = Some(waker.clone()),
+        }
+    }
+
+    /// The task that waits for tokens, which is no longer remembered.
+    pub(crate) const fn take_waker(&mut self) -> Option<Waker> {
+        self.waiting.take()
+    }
+
+    /// Asserts what holds after every call, in debug builds: the plan's invariants and the limiter's.
+    pub(crate) fn invariants(&self) {
+        if cfg!(debug_assertions)
+            && let Shaping::On { plan, limiter } = &self.shaping
+        {
+            plan.invariants();
+            limiter.invariants();
+        }
+    }
+}
