@@ -1,0 +1,267 @@
+//! Source files as tokens: comments are gone, each token knows its lines.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
+/// One Rust file.
+pub(crate) struct Source {
+    /// Relative to the repository, with `/`.
+    pub(crate) path: String,
+    pub(crate) tokens: Vec<Token>,
+}
+
+/// A token of a file: a delimiter is a token of its own, and `::` is one token.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    /// The first and the last line.
+    pub(crate) lines: (usize, usize),
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Word(String),
+    PathSeparator,
+    Punct(char),
+    Open(char),
+    Close,
+    Literal,
+}
+
+impl Token {
+    pub(crate) fn word(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is(&self, word: &str) -> bool {
+        self.word() == Some(word)
+    }
+}
+
+/// A function with a body.
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) line: usize,
+    /// Lines of code between the braces of the body.
+    pub(crate) length: usize,
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below these paths with one of these extensions, sorted. Build results and fuzzing inputs are left out.
+pub(crate) fn files(below: &[&str], extensions: &[&str]) -> Vec<PathBuf> {
+    const OTHERS: &[&str] = &["target", ".git", "corpus", "artifacts", "node_modules"];
+    let mut pending: Vec<_> =
+        below.iter().map(|path| root().join(path)).filter(|path| path.exists()).collect();
+    let mut found = BTreeSet::new();
+    while let Some(path) = pending.pop() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if !OTHERS.contains(&name.as_str()) {
+                pending.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+        } else if extensions.iter().any(|extension| name.ends_with(extension)) {
+            found.insert(path);
+        }
+    }
+    assert!(!found.is_empty(), "{below:?}");
+    found.into_iter().collect()
+}
+
+/// A path relative to the repository.
+pub(crate) fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
+}
+
+/// Every Rust file below these paths.
+pub(crate) fn sources(below: &[&str]) -> Vec<Source> {
+    files(below, &[".rs"]).iter().map(|path| Source::read(path)).collect()
+}
+
+impl Source {
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap();
+        let stream: TokenStream = text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut tokens = Vec::new();
+        flatten(stream, &mut tokens);
+        Self { path: relative(path), tokens }
+    }
+
+    /// The same file without what `#[cfg(test)]` adds to it.
+    pub(crate) fn without_tests(mut self) -> Self {
+        const ATTRIBUTE: &str = "#[cfg(test)]";
+        let mut at = 0;
+        while at + ATTRIBUTE_TOKENS <= self.tokens.len() {
+            if text(&self.tokens[at..at + ATTRIBUTE_TOKENS]) == ATTRIBUTE {
+                let end = item_end(&self.tokens, at + ATTRIBUTE_TOKENS);
+                self.tokens.drain(at..end);
+            } else {
+                at += 1;
+            }
+        }
+        self
+    }
+
+    /// Lines with code on them.
+    pub(crate) fn code_lines(&self) -> usize {
+        code_lines(&self.tokens)
+    }
+
+    pub(crate) fn functions(&self) -> Vec<Function> {
+        let tokens = &self.tokens;
+        let named = (0..tokens.len().saturating_sub(1)).filter(|&at| tokens[at].is("fn"));
+        let with_body = named.filter_map(|at| {
+            let name = tokens[at + 1].word()?;
+            let end = item_end(tokens, at);
+            let open = body(&tokens[at..end])? + at;
+            let (line, length) = (tokens[at].lines.0, code_lines_between(&tokens[open..end]));
+            Some(Function { name: name.to_owned(), line, length })
+        });
+        with_body.collect()
+    }
+
+    /// Whether a path of these words, `a::b::c`, or one longer, is named.
+    pub(crate) fn names(&self, path: &str) -> bool {
+        let wanted: Vec<_> = path.split("::").collect();
+        let length = 2 * wanted.len() - 1;
+        (0..(self.tokens.len() + 1).saturating_sub(length)).any(|at| {
+            let after_separator = at > 0 && self.tokens[at - 1].kind == Kind::PathSeparator;
+            let here = &self.tokens[at..at + length];
+            !after_separator
+                && here.iter().step_by(2).zip(&wanted).all(|(token, word)| token.is(word))
+                && here.iter().skip(1).step_by(2).all(|token| token.kind == Kind::PathSeparator)
+        })
+    }
+}
+
+/// The tokens of `#[cfg(test)]`.
+const ATTRIBUTE_TOKENS: usize = 7;
+
+/// Tokens as text, without spaces.
+fn text(tokens: &[Token]) -> String {
+    let mut open = Vec::new();
+    let one = |token: &Token| match &token.kind {
+        Kind::Word(word) => word.clone(),
+        Kind::PathSeparator => "::".to_owned(),
+        Kind::Punct(punct) => punct.to_string(),
+        Kind::Open(delimiter) => {
+            open.push(*delimiter);
+            delimiter.to_string()
+        }
+        Kind::Close => match open.pop() {
+            Some('(') => ")".to_owned(),
+            Some('[') => "]".to_owned(),
+            _ => "}".to_owned(),
+        },
+        Kind::Literal => "_".to_owned(),
+    };
+    tokens.iter().map(one).collect()
+}
+
+/// One past the last token of the item that begins at `start`: its `;`, or the end of its first braces.
+pub(crate) fn item_end(tokens: &[Token], start: usize) -> usize {
+    let mut depth = 0_usize;
+    let mut braces = Vec::new();
+    for (at, token) in tokens.iter().enumerate().skip(start) {
+        match token.kind {
+            Kind::Open(delimiter) => {
+                braces.push(delimiter == '{' && depth == 0);
+                depth += 1;
+            }
+            Kind::Close => {
+                let Some(outer_brace) = braces.pop() else { return at };
+                depth -= 1;
+                if outer_brace {
+                    return at + 1;
+                }
+            }
+            Kind::Punct(';') if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    tokens.len()
+}
+
+/// Where a function's body begins; a function of a trait may have none.
+fn body(item: &[Token]) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, token) in item.iter().enumerate() {
+        match token.kind {
+            Kind::Open('{') if depth == 0 => return Some(at),
+            Kind::Open(_) => depth += 1,
+            Kind::Close => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn code_lines(tokens: &[Token]) -> usize {
+    tokens.iter().flat_map(|token| token.lines.0..=token.lines.1).collect::<BTreeSet<_>>().len()
+}
+
+/// Lines of code between a block's braces.
+fn code_lines_between(block: &[Token]) -> usize {
+    let inner = &block[1..block.len().saturating_sub(1).max(1)];
+    code_lines(inner)
+}
+
+/// Groups become two delimiters and their content; doc comments are dropped.
+fn flatten(stream: TokenStream, into: &mut Vec<Token>) {
+    for tree in stream {
+        let (start, end) = (tree.span().start().line, tree.span().end().line);
+        let mut push = |kind, lines| into.push(Token { kind, lines });
+        match tree {
+            TokenTree::Ident(ident) => push(Kind::Word(ident.to_string()), (start, end)),
+            TokenTree::Literal(_) => push(Kind::Literal, (start, end)),
+            TokenTree::Punct(punct) => {
+                let second = punct.as_char() == ':'
+                    && into.last().is_some_and(|last| last.kind == Kind::Punct('\u{2237}'));
+                if second {
+                    into.pop();
+                    into.push(Token { kind: Kind::PathSeparator, lines: (start, end) });
+                } else {
+                    // The first half of `::`, until its second half comes.
+                    let first = punct.as_char() == ':' && punct.spacing() == Spacing::Joint;
+                    let punct = if first { '\u{2237}' } else { punct.as_char() };
+                    into.push(Token { kind: Kind::Punct(punct), lines: (start, end) });
+                }
+            }
+            TokenTree::Group(group) => {
+                if group.delimiter() == Delimiter::Bracket && is_doc(&group.stream()) {
+                    drop_attribute_start(into);
+                    continue;
+                }
+                let open = match group.delimiter() {
+                    Delimiter::Parenthesis => '(',
+                    Delimiter::Bracket => '[',
+                    Delimiter::Brace | Delimiter::None => '{',
+                };
+                push(Kind::Open(open), (start, start));
+                flatten(group.stream(), into);
+                into.push(Token { kind: Kind::Close, lines: (end, end) });
+            }
+        }
+    }
+}
+
+/// Whether an attribute's content is a doc comment.
+fn is_doc(stream: &TokenStream) -> bool {
+    let mut trees = stream.clone().into_iter();
+    let first = matches!(trees.next(), Some(TokenTree::Ident(ident)) if ident == "doc");
+    first && matches!(trees.next(), Some(TokenTree::Punct(punct)) if punct.as_char() == '=')
+}
+
+/// Drops the `#` or `#!` of an attribute.
+fn drop_attribute_start(tokens: &mut Vec<Token>) {
+    while tokens.last().is_some_and(|last| matches!(last.kind, Kind::Punct('#' | '!'))) {
+        tokens.pop();
+    }
+}
