@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::source::{Kind, Source, Token, item_end, sources};
+use crate::source::{Kind, Token, item_end, sources};
 
 /// The files of one package and what each takes from the others.
 pub(crate) struct Graph {
