@@ -116,13 +116,13 @@ impl Server {
         let seconds = seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(10u64);
         match flow.reserve(&Ask::template(template).class("viewer")).await {
             Ok(decision) => {
-                eprintln!("{} plays {template}: {}", flow.peer(), decision.message);
+                eprintln!("{} plays {template}: {}", flow.peer(), decision.message());
                 play(media, seconds)
             }
             Err(ConnectError::Refused(decision)) => {
-                eprintln!("{} is refused {template}: {}", flow.peer(), decision.message);
+                eprintln!("{} is refused {template}: {}", flow.peer(), decision.message());
                 // The largest charge that fits decides which rendition would.
-                let fits = decision.would_fit.and_then(|room| {
+                let fits = decision.would_fit().and_then(|room| {
                     self.ladder.iter().map(|(template, _)| template).find(|template| {
                         let asked = self.policy.templates[*template].qos.sending.token_rate;
                         asked.is_some_and(|asked| asked <= room)

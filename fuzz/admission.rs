@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use flowspec::Moment;
 use gqos::admission::{Ledger, Operation};
 use gqos::manager::{Manager, prove};
 use gqos::policy::{Policy, Severity, Source};
@@ -61,12 +60,12 @@ pub(crate) fn trace(input: &[u8]) {
     let mut fell = false;
     for line in text.lines() {
         let Ok(traced) = parse_line(line, &policy) else { continue };
-        fell |= matches!(traced.operation, Operation::Capacity { .. });
-        let decision = ledger.decide(traced.at_us, &traced.operation);
+        fell |= matches!(traced.request, Ok(Operation::Capacity { .. }));
+        let decision = traced.decide_by_ledger(&mut ledger);
         let json = serde_json::to_string(&decision).expect("every decision is JSON");
-        let again = twin.decide(traced.operation, Moment::from_micros(traced.at_us));
+        let again = traced.decide_by_manager(&mut twin);
         assert_eq!(json, serde_json::to_string(&again).expect("JSON"));
-        assert_eq!(decision.ok, decision.error.is_none() && decision.reason.is_none());
+        assert_eq!(decision.is_ok(), decision.error().is_none() && decision.reason().is_none());
         for (name, totals) in ledger.interfaces() {
             for totals in [totals.sending, totals.receiving] {
                 assert!(fell || totals.reserved <= totals.budget, "{name}: {totals:?} after {line}");

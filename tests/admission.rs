@@ -6,7 +6,7 @@ mod common;
 
 use common::policy;
 use flowspec::{Both, Bytes, Flowspec, Micros, Qos, Rate, ServiceType, Wsa};
-use gqos::admission::{Ledger, Refusal, Request};
+use gqos::admission::{Ledger, Request};
 use proptest::prelude::*;
 
 fn ledger(text: &str) -> Ledger {
@@ -43,7 +43,7 @@ fn check(name: &str, ledger: &mut Ledger, requests: &[Request], expected: &[Resu
     for (request, expected) in requests.iter().zip(expected) {
         let (before, flows) = (ledger.totals("eth0"), ledger.flows());
         let answer = ledger.admit(request);
-        let reason = answer.as_ref().map(|_| ()).map_err(Refusal::reason);
+        let reason = answer.as_ref().map(|_| ()).map_err(|refusal| refusal.reason().name());
         assert_eq!(reason, *expected, "{name}: {}: {answer:?}", request.id);
         if answer.is_err() {
             assert_eq!(

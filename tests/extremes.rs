@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gqos::admission::Ledger;
+use gqos::admission::{Ledger, Reason};
 use gqos::policy::{Policy, Source};
 use gqos::scenario::parse_line;
 
@@ -17,13 +17,13 @@ fn check(name: &str, policy: &str, trace: &[(&str, &str)]) {
     let mut ledger = Ledger::new(Arc::clone(&policy));
     for (number, (line, expected)) in trace.iter().enumerate() {
         let traced = parse_line(&line.replace('\'', "\""), &policy).unwrap();
-        let decision = ledger.decide(traced.at_us, &traced.operation);
+        let decision = traced.decide_by_ledger(&mut ledger);
         assert_eq!(
-            decision.reason.unwrap_or("ok"),
+            decision.reason().map_or("ok", Reason::name),
             *expected,
             "{name}, line {}: {}",
             number + 1,
-            decision.message
+            decision.message()
         );
     }
 }
@@ -207,8 +207,13 @@ fn those_who_wait_are_told_in_their_turn() {
     let mut ledger = Ledger::new(Arc::clone(&policy));
     let mut check = |line: &str, ok: bool, waiting: bool, notified: &[&str]| {
         let traced = parse_line(&line.replace('\'', "\""), &policy).unwrap();
-        let decision = ledger.decide(traced.at_us, &traced.operation);
-        assert_eq!((decision.ok, decision.waiting), (ok, waiting), "{line}: {}", decision.message);
+        let decision = traced.decide_by_ledger(&mut ledger);
+        assert_eq!(
+            (decision.is_ok(), decision.is_waiting()),
+            (ok, waiting),
+            "{line}: {}",
+            decision.message()
+        );
         assert_eq!(decision.notified, notified, "{line}");
     };
     let ask = |at: u64, id: &str, rate: u64| {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::{inside, lab, lab_with, policy};
 use flowspec::{Bytes, Errno, Flowspec, Qos, Rate, Wsa};
+use gqos::admission::Reason;
 use gqos::connect::{AcceptError, Ask, ConnectError, Host};
 use gqos::failure::Cause;
 use gqos::lab::{CLIENT_V4, CLIENT_V6, Network};
@@ -83,8 +84,8 @@ fn a_connection_gets_a_class_and_gives_it_back() {
             let ask = Ask::template("video").class("viewer").id("v1");
             let mut connection = host.connector().connect(peer, &ask).await.unwrap();
             let decision = connection.decision().unwrap();
-            assert_eq!(decision.charged.sending, Rate::from_mbit(6));
-            assert_eq!(decision.enforced.unwrap().class.as_deref(), Some("6771:100 dev eth0"));
+            assert_eq!(decision.charged().sending, Rate::from_mbit(6));
+            assert_eq!(decision.enforced().cloned().unwrap().class.as_deref(), Some("6771:100 dev eth0"));
             connection.write_all(&vec![0; 300_000]).await.unwrap();
             let report = &host.report().await.unwrap()[0];
             assert_eq!(report.status.totals.sending.reserved, Rate::from_mbit(6));
@@ -146,9 +147,9 @@ fn the_budget_is_a_sum_and_a_refusal_tells_it() {
         let error = connector.connect(peer, &Ask::qos(mbit(21)).id("second")).await.err().unwrap();
         assert_eq!(error.wsa(), Wsa::Eopnotsupp);
         let ConnectError::Refused(decision) = error else { panic!("{error}") };
-        assert_eq!((decision.code, decision.reason), (10045, Some("interface_budget")));
+        assert_eq!((decision.code(), decision.reason()), (10045, Some(Reason::InterfaceBudget)));
         assert_eq!(
-            decision.message,
+            decision.message(),
             "eth0 sending: 21 Mbit/s asked, 60 Mbit/s reserved of 80 Mbit/s, 20 Mbit/s available: 1 Mbit/s short; most is held by first (60 Mbit/s); at most 20 Mbit/s would fit"
         );
         assert_eq!(classes(&host).await, 3, "a refusal leaves no class");
@@ -201,7 +202,7 @@ fn an_accepted_connection_is_admitted_or_refused() {
         let _first = first.await.unwrap().unwrap();
         let second = connect();
         let Err(AcceptError::Refused { decision, .. }) = listener.accept().await else { panic!("admitted") };
-        assert_eq!(decision.would_fit, Some(Rate::from_mbit(30)));
+        assert_eq!(decision.would_fit(), Some(Rate::from_mbit(30)));
         let _second = second.await.unwrap().unwrap();
         // A peer that resets ends the reservation as soon as it is noticed.
         drop(accepted);
@@ -222,9 +223,9 @@ fn a_foreign_root_qdisc_is_left_alone() {
             let host = Host::start(policy(&text)).await.unwrap();
             match host.connector().connect(peer, &Ask::template("video")).await {
                 Ok(connection) => {
-                    let enforced = connection.decision().unwrap().enforced.unwrap();
+                    let enforced = connection.decision().unwrap().enforced().cloned().unwrap();
                     assert!(enforced.sending && enforced.class.is_none(), "{enforced:?}");
-                    assert!(enforced.lacking.is_some(), "what is not enforced is told: {enforced:?}");
+                    assert!(!enforced.lacking.is_empty(), "what is not enforced is told: {enforced:?}");
                     true
                 }
                 Err(error) => {
@@ -255,7 +256,7 @@ fn a_tree_left_by_a_killed_manager_is_replaced_and_two_managers_do_not_fight() {
         assert_eq!(classes(&first).await, 2, "the stale class is gone");
         let second = Host::start(policy(POLICY)).await.unwrap();
         let connection = second.connector().connect(peer, &Ask::template("video")).await.unwrap();
-        let lacking = connection.decision().unwrap().enforced.unwrap().lacking.unwrap();
+        let lacking = connection.decision().unwrap().enforced().cloned().unwrap().lacking_text().unwrap();
         assert!(lacking.contains("another gqos"), "{lacking}");
         second.stop().await;
         assert_eq!(classes(&first).await, 2, "the first one's tree stands");
@@ -276,8 +277,8 @@ fn a_manager_that_programs_nothing_does_not_keep_others_from_it() {
         let free = elsewhere.connector().connect(peer, &Ask::qos(Qos::BEST_EFFORT)).await.unwrap();
         let second = Host::start(policy(POLICY)).await.unwrap();
         let connection = second.connector().connect(peer, &Ask::template("video")).await.unwrap();
-        let enforced = connection.decision().unwrap().enforced.unwrap();
-        assert_eq!((enforced.class.as_deref(), enforced.lacking), (Some("6771:100 dev eth0"), None));
+        let enforced = connection.decision().unwrap().enforced().cloned().unwrap();
+        assert_eq!((enforced.class.as_deref(), &*enforced.lacking), (Some("6771:100 dev eth0"), &[][..]));
         drop((connection, free));
         for host in [first, elsewhere, second] {
             host.stop().await;
@@ -480,7 +481,7 @@ fn flows_beyond_the_bound_share_a_class() {
         for _ in 0..count {
             flows.push(host.connector().connect_udp(peer, &Ask::qos(qos).class("viewer")).await.unwrap());
         }
-        let last = flows.last().unwrap().decision().enforced.clone().unwrap();
+        let last = flows.last().unwrap().decision().enforced().cloned().unwrap();
         assert_eq!(last.class.as_deref(), Some("6771:11 dev eth0"));
         assert!(last.shared, "and it is told");
         let report = host.report().await.unwrap().remove(0);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{inside, lab, lab_with, policy};
 use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, Ratio, ServiceType};
-use gqos::admission::{GroupRequest, Operation};
+use gqos::admission::{GroupRequest, Operation, Reason};
 use gqos::connect::{Ask, ConnectError, DatagramConnection, Host};
 use gqos::manager::Loss;
 use gqos::policy::GroupMode;
@@ -74,7 +74,7 @@ fn who_has_to_go_is_told_and_goes_on_as_best_effort() {
             let stays = connector.connect(peer, &viewer.clone().id("stays")).await.unwrap();
             let mut goes = connector.connect(peer, &viewer.clone().id("goes")).await.unwrap();
             let datagrams = connector.connect_udp(peer, &Ask::qos(mbit(30)).class("studio")).await.unwrap();
-            assert_eq!(datagrams.decision().preempted, ["goes"]);
+            assert_eq!(datagrams.decision().preempted(), ["goes"]);
             let lost = goes.flow().until_lost().await;
             assert!(matches!(lost.why, Loss::Preempted { .. }), "{lost}");
             assert_eq!((goes.decision(), stays.flow().lost()), (None, None));
@@ -138,7 +138,7 @@ fn a_link_that_goes_down_takes_its_promises_along_and_comes_back() {
         // Nothing new while it is down; who waits is told when it is back.
         let asked = Ask::qos(mbit(50)).waiting_as("waits");
         let refused = datagrams(&host, &asked).await;
-        assert!(matches!(&refused, Err(ConnectError::Refused(decision)) if decision.waiting));
+        assert!(matches!(&refused, Err(ConnectError::Refused(decision)) if decision.is_waiting()));
         assert!(host.wait_for_capacity("nobody").await.is_err());
         done.send(()).unwrap();
         steps.recv().await.unwrap();
@@ -150,7 +150,7 @@ fn a_link_that_goes_down_takes_its_promises_along_and_comes_back() {
         // A capacity that somebody has measured counts as well.
         let (interface, direction) = ("gqos-a".to_owned(), Direction::Sending);
         let less = Operation::Capacity { interface, direction, capacity: Rate::from_mbit(50) };
-        assert_eq!(host.submit(less).await.unwrap().shed, ["waits"]);
+        assert_eq!(host.submit(less).await.unwrap().shed(), ["waits"]);
         assert!(again.lost().is_some());
         let report = &host.report().await.unwrap()[0];
         assert_eq!(
@@ -181,19 +181,19 @@ fn the_members_of_a_group_share_its_reservation() {
                 let (id, interface) = (id.to_owned(), "gqos-a".to_owned());
                 Operation::Group(Box::new(GroupRequest { id, interface, class: None, mode, qos: mbit(20) }))
             };
-            assert!(host.submit(group("room", GroupMode::Shared)).await.unwrap().ok);
-            assert!(host.submit(group("film", GroupMode::Envelope)).await.unwrap().ok);
+            assert!(host.submit(group("room", GroupMode::Shared)).await.unwrap().is_ok());
+            assert!(host.submit(group("film", GroupMode::Envelope)).await.unwrap().is_ok());
             let member = |group: &str| Ask::qos(mbit(20)).group(group);
             let first = datagrams(&host, &member("room")).await.unwrap();
             let second = datagrams(&host, &member("room")).await.unwrap();
-            let class = |flow: &DatagramConnection| flow.decision().enforced.clone().unwrap();
+            let class = |flow: &DatagramConnection| flow.decision().enforced().cloned().unwrap();
             assert_eq!(class(&first), class(&second), "one class for both");
             assert!(class(&first).shared);
             // An envelope is the sum of its members.
             let alone = datagrams(&host, &member("film")).await.unwrap();
             assert!(!class(&alone).shared);
             let refused = datagrams(&host, &member("film")).await;
-            assert!(matches!(refused, Err(ConnectError::Refused(decision)) if decision.reason == Some("group_budget")));
+            assert!(matches!(refused, Err(ConnectError::Refused(decision)) if decision.reason() == Some(Reason::GroupBudget)));
             assert_eq!(reserved(&host).await, Rate::from_mbit(40));
             drop((first, second, alone));
             until!("all classes are gone", host.report().await.unwrap()[0].classes.len() == 2);
@@ -231,7 +231,7 @@ fn what_flows_are_seen_to_send_makes_room() {
                     Err(error) => panic!("{error}"),
                 }
             };
-            assert_eq!((flows.len(), refused.reason), (10, Some("interface_budget")), "by the sum");
+            assert_eq!((flows.len(), refused.reason()), (10, Some(Reason::InterfaceBudget)), "by the sum");
             // They send a little each; it is measured every second.
             let mut more = None;
             for _ in 0..80 {

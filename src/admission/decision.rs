@@ -1,244 +1,272 @@
-//! A decision as it is told: one line of JSON, the same wherever it was made.
+//! A decision: what a ledger answers to an operation, with the interfaces' totals after it.
+//!
+//! Its JSON is one flat record, the same wherever the decision was made: the output contract of traces,
+//! `gqos replay` and logs.
 
 use std::collections::BTreeMap;
 
-use flowspec::{Both, Micros, Rate, Wsa};
-use serde::{Deserialize, Serialize, Serializer};
+use flowspec::{Both, Micros, Moment, Rate, Wsa};
+use serde::{Serialize, Serializer};
 
-use super::ledger::{Ledger, Totals};
+use super::enforcement::Enforced;
+use super::not_programmed::NotProgrammed;
+use super::operation::OperationKind;
+use super::reason::Reason;
 use super::refusal::Refusal;
 use super::request::Grant;
-use crate::policy::{Place, Policy};
+use super::response::{Fits, Refused, ReleasedFlow, Response};
+use super::totals::Totals;
+use crate::policy::Place;
 
 /// What was decided, with the interface's totals after it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// When, in microseconds since the manager's start.
-    pub at_us: u64,
-    /// What was asked for.
-    pub op: Op,
-    /// Which flow or group; null where it is about neither.
-    #[serde(serialize_with = "null_if_empty")]
-    pub id: String,
-    /// Whether it was granted.
-    pub ok: bool,
-    /// The Winsock error of a refusal.
-    pub error: Option<Wsa>,
-    /// Its number, 0 where there is none.
-    pub code: u32,
-    /// The WSA_QOS_* status of a refusal.
-    pub status: Option<Wsa>,
-    /// The kind of refusal.
-    pub reason: Option<&'static str>,
-    /// The decision in a sentence; for a refusal the whole sum.
-    pub message: String,
-    /// What this flow takes from its budgets.
-    pub charged: Both<Rate>,
-    /// What is promised of the interface after the decision.
-    pub reserved: BTreeMap<String, Both<Rate>>,
-    /// What is left of it.
-    pub available: BTreeMap<String, Both<Rate>>,
-    /// Flows that had to go for this one.
-    pub preempted: Vec<String>,
-    /// Flows that were ended for lack of capacity.
-    pub shed: Vec<String>,
-    /// Flows whose time had come by then.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// When it was decided.
+    pub at: Moment,
+    /// What became of the operation.
+    pub response: Response,
+    /// Budget and reservations after the decision, of those interfaces it is about that the policy has.
+    pub totals: BTreeMap<String, Both<Totals>>,
+    /// Flows whose time was over by then.
     pub expired: Vec<String>,
-    /// Whether the flow waits to be told of room.
-    #[serde(skip_serializing_if = "is_false")]
-    pub waiting: bool,
-    /// Those who waited and are told that there is room for them now.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Flows that wait for capacity and are notified that there is enough now.
     pub notified: Vec<String>,
-    /// Which of several renditions it got, where that was not the first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rendition: Option<String>,
-    /// When a flow that was asked about would fit first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub earliest_us: Option<u64>,
-    /// What a flow gave back.
-    #[serde(skip)]
-    pub released: Option<Both<Rate>>,
-    /// The largest charge that would fit instead, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub would_fit: Option<Rate>,
-    /// The least delay that such a charge would meet, where the flow asked for one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub least_latency: Option<Micros>,
-    /// Where in the policy the constraint stands that decided: `streaming.toml:12`.
-    #[serde(rename = "rule", skip_serializing_if = "Option::is_none")]
-    pub rule_line: Option<String>,
-    /// The same as a place.
-    #[serde(skip)]
-    pub rule: Option<Place>,
-    /// What holds the flow to its promise, and where.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub enforced: Option<Enforced>,
 }
 
-/// What is asked for.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Op {
-    /// A reservation for a new flow.
-    Reserve,
-    /// Another reservation for a flow.
-    Renegotiate,
-    /// A flow's soft state goes on.
-    Refresh,
-    /// The end of a flow.
-    Release,
-    /// A group made or changed.
-    Group,
-    /// The end of a group.
-    Ungroup,
-    /// A link carries another rate.
-    Capacity,
-    /// What the flows of a class were measured to send.
-    Measure,
-    /// What is free now.
-    Query,
-    /// Time passes.
-    Tick,
-}
-
-/// What holds a flow to its promise, and where. Never implied.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Enforced {
-    /// The kernel class that carries what is sent, in `tc`'s notation.
-    pub class: Option<String>,
-    /// Whether flows share that class.
-    pub shared: bool,
-    /// In user space, sending: a token bucket holds the socket.
-    pub sending: bool,
-    /// In user space, receiving: reads are held back, and the peer with them.
-    pub receiving: bool,
-    /// What is not enforced, and why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lacking: Option<String>,
-}
-
-impl Op {
-    /// The name in traces.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reserve => "reserve",
-            Self::Renegotiate => "renegotiate",
-            Self::Refresh => "refresh",
-            Self::Release => "release",
-            Self::Group => "group",
-            Self::Ungroup => "ungroup",
-            Self::Capacity => "capacity",
-            Self::Measure => "measure",
-            Self::Query => "query",
-            Self::Tick => "tick",
-        }
-    }
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What was decided, with the totals after it.
+    pub decision: Decision,
+    /// What a flow was granted that requested something and got it.
+    pub grant: Option<Grant>,
 }
 
 impl Decision {
-    /// A flow was admitted.
-    pub fn admitted(at_us: u64, id: &str, interface: &str, charged: Both<Rate>, ledger: &Ledger) -> Self {
-        let mut decision = Self::new(at_us, Op::Reserve, id, [interface], ledger);
-        decision.grant(interface, Grant { charged, ..Grant::default() });
-        decision
+    /// The operation that was decided.
+    pub const fn operation(&self) -> OperationKind {
+        self.response.operation()
     }
 
-    /// A flow was refused; the ledger is as it was.
-    pub fn refused(at_us: u64, id: &str, interface: &str, refusal: &Refusal, ledger: &Ledger) -> Self {
-        let mut decision = Self::new(at_us, Op::Reserve, id, [interface], ledger);
-        decision.refuse(refusal);
-        decision.decided_by(refusal, ledger.policy());
-        decision
+    /// The flow or the group; `None` for an operation on an interface or on the whole ledger.
+    pub fn id(&self) -> Option<&str> {
+        self.response.id()
     }
 
-    /// A flow ended.
-    pub fn released(at_us: u64, id: &str, interface: &str, ledger: &Ledger) -> Self {
-        let mut decision = Self::new(at_us, Op::Release, id, [interface], ledger);
-        decision.message = format!("{interface}: released");
-        decision
+    /// Whether the operation was not refused.
+    pub fn is_ok(&self) -> bool {
+        self.response.refused().is_none()
     }
 
-    pub(super) fn grant(&mut self, interface: &str, grant: Grant) {
-        let Grant { charged, preempted, .. } = grant;
-        let preempted: Vec<_> = preempted.into_iter().map(|displaced| displaced.id).collect();
-        self.message =
-            format!("{interface}: admitted, sending {} and receiving {}", charged.sending, charged.receiving);
-        if !preempted.is_empty() {
-            self.message.push_str(&format!("; {} had to go", preempted.join(", ")));
+    /// The refusal with its rule, where there is one.
+    pub fn refused(&self) -> Option<&Refused> {
+        self.response.refused()
+    }
+
+    /// The refusal, where there is one.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refused().map(|refused| &refused.refusal)
+    }
+
+    /// The Winsock error of a refusal.
+    pub fn error(&self) -> Option<Wsa> {
+        self.refusal().map(Refusal::wsa)
+    }
+
+    /// The number of the Winsock error, 0 where there is none.
+    pub fn code(&self) -> u32 {
+        self.error().map_or(0, Wsa::code)
+    }
+
+    /// The WSA_QOS_* status of a refusal.
+    pub fn status(&self) -> Option<Wsa> {
+        self.refusal().map(Refusal::status)
+    }
+
+    /// The kind of refusal.
+    pub fn reason(&self) -> Option<Reason> {
+        self.refusal().map(Refusal::reason)
+    }
+
+    /// The decision in a sentence; for a refusal with all numbers.
+    pub fn message(&self) -> String {
+        self.response.to_string()
+    }
+
+    /// What the flow or group takes from its budgets; zero for everything else.
+    pub fn charged(&self) -> Both<Rate> {
+        self.response.charged()
+    }
+
+    /// What an ended flow took from its budgets.
+    pub fn released(&self) -> Option<Both<Rate>> {
+        match &self.response {
+            Response::Release { result: Ok(ReleasedFlow::Flow { charged, .. }), .. } => *charged,
+            _ => None,
         }
-        (self.charged, self.preempted) = (charged, preempted);
     }
 
-    pub(super) fn refuse(&mut self, refusal: &Refusal) {
-        let error = refusal.wsa();
-        self.ok = false;
-        self.error = Some(error);
-        self.code = error.code();
-        self.status = Some(refusal.status());
-        self.reason = Some(refusal.reason());
-        self.message = refusal.to_string();
-        self.would_fit = refusal.would_fit();
-        self.least_latency = refusal.least_latency();
-    }
-
-    /// Says where in the policy a refusal comes from.
-    pub(super) fn decided_by(&mut self, refusal: &Refusal, policy: &Policy) {
-        self.rule = refusal.decided_by(policy);
-        self.rule_line = self.rule.as_ref().and_then(|place| policy.locate(place));
-    }
-
-    /// Nothing decided yet; the totals of these interfaces, of those that the policy knows.
-    pub(super) fn new<'a>(
-        at_us: u64,
-        op: Op,
-        id: &str,
-        interfaces: impl IntoIterator<Item = &'a str>,
-        ledger: &Ledger,
-    ) -> Self {
-        let (mut reserved, mut available) = (BTreeMap::new(), BTreeMap::new());
-        for interface in interfaces {
-            if let Some(totals) = ledger.totals(interface) {
-                reserved.insert(interface.to_owned(), totals.map(|totals| totals.reserved));
-                available.insert(interface.to_owned(), totals.map(|totals| Totals::available(&totals)));
-            }
+    /// The flows that were preempted for this one, least important first.
+    pub fn preempted(&self) -> &[String] {
+        match &self.response {
+            Response::Reserve { result: Ok(flow), .. } => &flow.preempted,
+            _ => &[],
         }
-        Self {
-            at_us,
-            op,
-            id: id.to_owned(),
-            ok: true,
-            error: None,
-            code: 0,
-            status: None,
-            reason: None,
-            message: String::new(),
-            charged: Both::default(),
-            reserved,
-            available,
-            preempted: Vec::new(),
-            shed: Vec::new(),
-            expired: Vec::new(),
-            waiting: false,
-            notified: Vec::new(),
-            rendition: None,
-            earliest_us: None,
-            released: None,
-            would_fit: None,
-            least_latency: None,
-            rule_line: None,
-            rule: None,
-            enforced: None,
+    }
+
+    /// The flows that were ended for lack of capacity, least important first.
+    pub fn shed(&self) -> &[String] {
+        match &self.response {
+            Response::Capacity(Ok(change)) => &change.shed,
+            _ => &[],
+        }
+    }
+
+    /// Whether the flow waits for capacity.
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self.response, Response::Reserve { waiting: true, .. })
+    }
+
+    /// Which of several renditions a flow got, where that was not the first.
+    pub fn rendition(&self) -> Option<&str> {
+        match &self.response {
+            Response::Reserve { result: Ok(flow), .. } => flow.rendition.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// When a flow that was asked about would fit first.
+    pub fn earliest(&self) -> Option<Moment> {
+        match &self.response {
+            Response::Query(Ok(free)) => match free.fits {
+                Some(Fits::At(at)) => Some(at),
+                Some(Fits::Never) | None => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The largest charge that would fit instead of the refused one, where that is known.
+    pub fn would_fit(&self) -> Option<Rate> {
+        self.refusal().and_then(Refusal::would_fit)
+    }
+
+    /// The least delay that such a charge would meet, where the flow asked for one.
+    pub fn least_latency(&self) -> Option<Micros> {
+        self.refusal().and_then(Refusal::least_latency)
+    }
+
+    /// Where in the policy the constraint stands that refused.
+    pub fn rule(&self) -> Option<&Place> {
+        self.refused()?.rule.as_ref()
+    }
+
+    /// The same as text: `streaming.toml:12`.
+    pub fn rule_line(&self) -> Option<&str> {
+        self.refused()?.rule_line.as_deref()
+    }
+
+    /// What enforces the flow's reservation, as soon as that is known.
+    pub fn enforced(&self) -> Option<&Enforced> {
+        self.response.enforced()
+    }
+
+    /// The same, to be changed.
+    pub fn enforced_mut(&mut self) -> Option<&mut Enforced> {
+        self.response.enforced_mut()?.as_mut()
+    }
+
+    /// Says what enforces the reservation; of no effect where nothing was reserved.
+    pub fn set_enforced(&mut self, enforced: Enforced) {
+        if let Some(place) = self.response.enforced_mut() {
+            *place = Some(enforced);
+        }
+    }
+
+    /// Says that the kernel's tree keeps the rate it had; of no effect unless a capacity was changed.
+    pub fn set_not_programmed(&mut self, why: NotProgrammed) {
+        if let Response::Capacity(Ok(change)) = &mut self.response {
+            change.not_programmed = Some(why);
         }
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+/// The flat record of the output contract.
+#[derive(Serialize)]
+struct Record<'a> {
+    at_us: Moment,
+    op: OperationKind,
+    id: Option<&'a str>,
+    ok: bool,
+    error: Option<Wsa>,
+    code: u32,
+    status: Option<Wsa>,
+    reason: Option<Reason>,
+    message: String,
+    charged: Both<Rate>,
+    reserved: BTreeMap<&'a str, Both<Rate>>,
+    available: BTreeMap<&'a str, Both<Rate>>,
+    preempted: &'a [String],
+    shed: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    expired: &'a [String],
+    #[serde(skip_serializing_if = "is_false")]
+    waiting: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notified: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rendition: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earliest_us: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    would_fit: Option<Rate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    least_latency: Option<Micros>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enforced: Option<&'a Enforced>,
+}
+
+impl Serialize for Decision {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let totals = |of: fn(&Totals) -> Rate| {
+            self.totals
+                .iter()
+                .map(|(name, totals)| (name.as_str(), totals.map(|totals| of(&totals))))
+                .collect()
+        };
+        let record = Record {
+            at_us: self.at,
+            op: self.operation(),
+            // A trace may leave a name empty.
+            id: self.id().filter(|id| !id.is_empty()),
+            ok: self.is_ok(),
+            error: self.error(),
+            code: self.code(),
+            status: self.status(),
+            reason: self.reason(),
+            message: self.message(),
+            charged: self.charged(),
+            reserved: totals(|totals| totals.reserved),
+            available: totals(Totals::available),
+            preempted: self.preempted(),
+            shed: self.shed(),
+            expired: &self.expired,
+            waiting: self.is_waiting(),
+            notified: &self.notified,
+            rendition: self.rendition(),
+            earliest_us: self.earliest(),
+            would_fit: self.would_fit(),
+            least_latency: self.least_latency(),
+            rule: self.rule_line(),
+            enforced: self.enforced(),
+        };
+        record.serialize(serializer)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 const fn is_false(flag: &bool) -> bool {
     !*flag
-}
-
-fn null_if_empty<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    if id.is_empty() { serializer.serialize_none() } else { serializer.serialize_str(id) }
 }

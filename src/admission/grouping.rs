@@ -8,10 +8,11 @@ use super::account::{ClassCounts, Footprint};
 use super::classes::Classes;
 use super::client::ClientUse;
 use super::group::Group;
-use super::ledger::{Ledger, Totals, client_of};
+use super::ledger::{Ledger, client_of};
 use super::profile::Window;
 use super::refusal::Refusal;
 use super::request::{Grant, GroupRequest};
+use super::totals::Totals;
 use crate::policy::{Admission, Changes, Policy};
 
 /// What a new policy means for a ledger that is in use.

@@ -19,6 +19,7 @@ use super::profile::FOREVER;
 use super::proof::{Prover, unproven};
 use super::refusal::Refusal;
 use super::request::{Grant, Request};
+use super::totals::Totals;
 use super::waiting::Waiting;
 use crate::policy::{Client, GroupMode, Policy};
 
@@ -56,15 +57,6 @@ pub(super) struct Before {
     member: Option<Member>,
 }
 
-/// One direction of an interface: what may be promised and what is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Totals {
-    /// What may be promised.
-    pub budget: Rate,
-    /// What is.
-    pub reserved: Rate,
-}
-
 /// What a flow holds; given back as it stands here, whatever the policy says by then.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Entry {
@@ -82,13 +74,6 @@ pub(super) struct Entry {
 pub(super) struct Cost {
     rate: Both<Rate>,
     buffer: Both<Bytes>,
-}
-
-impl Totals {
-    /// What is left.
-    pub fn available(&self) -> Rate {
-        self.budget.saturating_sub(self.reserved)
-    }
 }
 
 impl Entry {

@@ -13,7 +13,9 @@ mod booking;
 mod charge;
 mod classes;
 mod client;
+mod decide;
 mod decision;
+mod enforcement;
 mod fit;
 mod flows;
 mod group;
@@ -27,24 +29,34 @@ mod operation;
 mod prepare;
 mod profile;
 mod proof;
+mod reason;
 mod refusal;
 mod request;
+mod response;
 mod sorted;
 mod sum;
+mod totals;
 mod victims;
 mod waiting;
 
 pub use account::UNKNOWN_MTU;
-pub use decision::{Decision, Enforced, Op};
+pub use decision::{Decision, Outcome};
+pub use enforcement::{Enforced, Lack};
 pub use grouping::Reload;
-pub use ledger::{Ledger, Totals};
+pub use ledger::Ledger;
 pub use measured::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
 pub use not_programmed::NotProgrammed;
-pub use operation::{Ladder, Operation, Resolved};
+pub use operation::{Ladder, Operation, OperationKind, RefusedRequest, RequestKind};
 pub use profile::{FOREVER, Window};
 pub use proof::{Provable, Prover, unproven};
+pub use reason::{Reason, UnknownReason};
 pub use refusal::Refusal;
 pub use request::{Grant, GroupRequest, Request};
+pub use response::{
+    AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
+    RefreshedFlow, Refused, ReleasedFlow, RenegotiatedFlow, Response,
+};
 pub use sum::{ClientLimit, GroupLimit, Holder, Sum};
+pub use totals::Totals;
 pub use victims::Displaced;
 pub use waiting::GRACE;

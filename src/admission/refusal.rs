@@ -3,6 +3,7 @@
 use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Rate, ServiceType, Wsa};
 
 use super::not_programmed::NotProgrammed;
+use super::reason::Reason;
 use super::sum::{ClientLimit, GroupLimit, Sum, delay};
 use crate::policy::{Owner, Place, Policy};
 
@@ -241,6 +242,20 @@ pub enum Refusal {
         /// How many there are.
         flows: usize,
     },
+    /// More requests are queued than the queue can hold.
+    #[error("{waiting} requests wait for the interface to be set up, and no more than {limit} may wait")]
+    TooManyRequests {
+        /// How many wait.
+        waiting: usize,
+        /// How many may wait.
+        limit: usize,
+    },
+    /// A change of this flow is still in the kernel's hands.
+    #[error("flow {id:?}: the kernel has not answered to an earlier change of it; try again")]
+    InProgress {
+        /// The id.
+        id: String,
+    },
     /// The reservation fits, and the kernel could not be made to keep it.
     #[error("{interface}: traffic control could not be programmed: {cause}")]
     TrafficControl {
@@ -279,8 +294,11 @@ impl Refusal {
             | Self::Window { .. }
             | Self::Priorities { .. }
             | Self::TrafficControl { .. } => Wsa::Eopnotsupp,
-            Self::DuplicateId { .. } | Self::UnknownId { .. } | Self::NotMeasured { .. } => Wsa::Einval,
-            Self::TooManyFlows { .. } => Wsa::Enobufs,
+            Self::DuplicateId { .. }
+            | Self::InProgress { .. }
+            | Self::UnknownId { .. }
+            | Self::NotMeasured { .. } => Wsa::Einval,
+            Self::TooManyFlows { .. } | Self::TooManyRequests { .. } => Wsa::Enobufs,
         }
     }
 
@@ -293,7 +311,8 @@ impl Refusal {
             | Self::GroupBudget { .. }
             | Self::Delay { .. }
             | Self::Mtu { .. }
-            | Self::TooManyFlows { .. } => Wsa::QosAdmissionFailure,
+            | Self::TooManyFlows { .. }
+            | Self::TooManyRequests { .. } => Wsa::QosAdmissionFailure,
             Self::ClassShare { .. }
             | Self::ClassFlows { .. }
             | Self::FlowRate { .. }
@@ -310,40 +329,45 @@ impl Refusal {
             | Self::ClassOwner { .. } => Wsa::QosPolicyFailure,
             Self::ServiceNotOffered { .. } => Wsa::QosEservicetype,
             Self::InvalidFlowspec { error, .. } => error.wsa(),
-            Self::DuplicateId { .. } | Self::UnknownId { .. } | Self::Window { .. } => Wsa::QosGenericError,
+            Self::DuplicateId { .. }
+            | Self::InProgress { .. }
+            | Self::UnknownId { .. }
+            | Self::Window { .. } => Wsa::QosGenericError,
             Self::TrafficControl { .. } => Wsa::QosTrafficCtrlError,
         }
     }
 
-    /// The kind of refusal, in snake case, as in traces.
-    pub const fn reason(&self) -> &'static str {
+    /// The kind of refusal, as traces name it.
+    pub const fn reason(&self) -> Reason {
         match self {
-            Self::InterfaceBudget { .. } => "interface_budget",
-            Self::ClassShare { .. } => "class_share",
-            Self::ClassFlows { .. } => "class_flows",
-            Self::FlowRate { .. } | Self::InfinitePeak { .. } => "flow_rate",
-            Self::InterfaceFlows { .. } => "interface_flows",
-            Self::Buffer { .. } => "buffer",
-            Self::GroupBudget { .. } => "group_budget",
-            Self::Client { .. } => "client_limit",
-            Self::UnknownGroup { .. } => "unknown_group",
-            Self::GroupElsewhere { .. } => "group_elsewhere",
-            Self::ClassOwner { .. } => "class_owner",
-            Self::NotMeasured { .. } => "not_measured",
-            Self::UnknownId { .. } => "unknown_id",
-            Self::Window { .. } => "invalid_window",
-            Self::Priorities { .. } => "invalid_priority",
-            Self::Delay { .. } => "delay",
-            Self::Mtu { .. } => "mtu",
-            Self::ServiceNotOffered { .. } => "service_not_offered",
-            Self::InvalidFlowspec { .. } => "invalid_flowspec",
-            Self::UnknownInterface { .. } => "unknown_interface",
-            Self::UnknownCapacity { .. } => "unknown_capacity",
-            Self::UnknownClass { .. } => "unknown_class",
-            Self::UnknownTemplate { .. } => "unknown_template",
-            Self::DuplicateId { .. } => "duplicate_id",
-            Self::TooManyFlows { .. } => "too_many_flows",
-            Self::TrafficControl { .. } => "traffic_control",
+            Self::InterfaceBudget { .. } => Reason::InterfaceBudget,
+            Self::ClassShare { .. } => Reason::ClassShare,
+            Self::ClassFlows { .. } => Reason::ClassFlows,
+            Self::FlowRate { .. } | Self::InfinitePeak { .. } => Reason::FlowRate,
+            Self::InterfaceFlows { .. } => Reason::InterfaceFlows,
+            Self::Buffer { .. } => Reason::Buffer,
+            Self::GroupBudget { .. } => Reason::GroupBudget,
+            Self::Client { .. } => Reason::ClientLimit,
+            Self::UnknownGroup { .. } => Reason::UnknownGroup,
+            Self::GroupElsewhere { .. } => Reason::GroupElsewhere,
+            Self::ClassOwner { .. } => Reason::ClassOwner,
+            Self::NotMeasured { .. } => Reason::NotMeasured,
+            Self::UnknownId { .. } => Reason::UnknownId,
+            Self::Window { .. } => Reason::InvalidWindow,
+            Self::Priorities { .. } => Reason::InvalidPriority,
+            Self::Delay { .. } => Reason::Delay,
+            Self::Mtu { .. } => Reason::Mtu,
+            Self::ServiceNotOffered { .. } => Reason::ServiceNotOffered,
+            Self::InvalidFlowspec { .. } => Reason::InvalidFlowspec,
+            Self::UnknownInterface { .. } => Reason::UnknownInterface,
+            Self::UnknownCapacity { .. } => Reason::UnknownCapacity,
+            Self::UnknownClass { .. } => Reason::UnknownClass,
+            Self::UnknownTemplate { .. } => Reason::UnknownTemplate,
+            Self::DuplicateId { .. } => Reason::DuplicateId,
+            Self::InProgress { .. } => Reason::InProgress,
+            Self::TooManyFlows { .. } => Reason::TooManyFlows,
+            Self::TooManyRequests { .. } => Reason::TooManyRequests,
+            Self::TrafficControl { .. } => Reason::TrafficControl,
         }
     }
 
@@ -374,7 +398,9 @@ impl Refusal {
             | Self::UnknownClass { .. }
             | Self::UnknownTemplate { .. }
             | Self::DuplicateId { .. }
+            | Self::InProgress { .. }
             | Self::TooManyFlows { .. }
+            | Self::TooManyRequests { .. }
             | Self::TrafficControl { .. } => None,
         }
     }
@@ -458,7 +484,9 @@ impl Refusal {
             | Self::Window { .. }
             | Self::Priorities { .. }
             | Self::DuplicateId { .. }
-            | Self::TooManyFlows { .. } => None,
+            | Self::InProgress { .. }
+            | Self::TooManyFlows { .. }
+            | Self::TooManyRequests { .. } => None,
         }
     }
 }

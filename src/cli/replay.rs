@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use flowspec::Moment;
 use gqos::manager::Manager;
 use gqos::scenario::{LONGEST_LINE, parse_line};
 
@@ -77,7 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
         };
         last = traced.at_us;
-        let decision = manager.decide(traced.operation, Moment::from_micros(traced.at_us));
+        let decision = traced.decide_by_manager(&mut manager);
         let line = serde_json::to_string(&decision).map_err(|error| failure(error.to_string()))?;
         if let Err(error) = writeln!(output, "{line}") {
             break Err(error);

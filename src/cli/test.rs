@@ -236,10 +236,10 @@ fn against(chosen: &[(&File, usize)], other: &Path) -> Result<ExitCode, Failure>
         let own = run_test(&bare, &file.policy_of(*number).policy, &file.plain_policies(), None);
         let theirs = run_test(&bare, &other.policy, &file.plain_policies(), None);
         for ((_, ours), (_, other_decision)) in own.decisions.iter().zip(&theirs.decisions) {
-            if (ours.ok, ours.reason) != (other_decision.ok, other_decision.reason) {
+            if (ours.is_ok(), ours.reason()) != (other_decision.is_ok(), other_decision.reason()) {
                 differences += 1;
                 let (line, _) = line_column(&file.text, test.place.span.start);
-                let word = |decision: &gqos::admission::Decision| match decision.reason {
+                let word = |decision: &gqos::admission::Decision| match decision.reason() {
                     None => "admitted".to_owned(),
                     Some(reason) => format!("refused ({reason})"),
                 };
@@ -247,8 +247,8 @@ fn against(chosen: &[(&File, usize)], other: &Path) -> Result<ExitCode, Failure>
                     "{}:{line} {}: {} at {} us: {} under {}, {} under {}\n",
                     file.name,
                     test.name,
-                    ours.id,
-                    ours.at_us,
+                    ours.id().unwrap_or_default(),
+                    ours.at.as_micros(),
                     word(ours),
                     file.policy_of(*number).path,
                     word(other_decision),

@@ -12,6 +12,7 @@ use super::connection::{Connection, DatagramConnection};
 use super::error::ConnectError;
 use super::flow::{self, Flow};
 use super::host::Host;
+use crate::admission::Lack;
 use crate::engine::{Ask, Granted, ReservationRequest};
 use crate::linux::socket;
 use crate::policy::{Protocol, Subject};
@@ -78,13 +79,11 @@ impl Connector {
         let control = Control::default();
         let framing = socket::udp_framing(peer.ip());
         control.set(Direction::Sending, flow::plan(&admitted, Direction::Sending, framing)?);
-        if let Some(enforced) = &mut decision.enforced
+        if let Some(enforced) = decision.enforced_mut()
             && enforced.receiving
         {
             enforced.receiving = false;
-            let told = "what is received by UDP is reserved and not held back";
-            enforced.lacking =
-                Some(enforced.lacking.take().map_or(told.into(), |first| format!("{first}; {told}")));
+            enforced.lacking.push(Lack::ReceivedDatagrams);
         }
         reservation.connected();
         // A descriptor of its own, which goes with the reservation.

@@ -14,7 +14,7 @@ use crate::failure::KernelFailure;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The flowspecs cannot be satisfied: the decision, with the whole sum.
-    #[error("{}: {}", .0.error.map_or_else(|| "refused".into(), |wsa| wsa.to_string()), .0.message)]
+    #[error("{}: {}", .0.error().map_or_else(|| "refused".into(), |wsa| wsa.to_string()), .0.message())]
     Refused(Box<Decision>),
     /// The peer's address cannot be connected to: all zeroes, or port 0.
     #[error("{peer} is not an address that can be connected to")]
@@ -59,7 +59,7 @@ impl ConnectError {
     /// The code that a caller of WSPConnect sees.
     pub fn wsa(&self) -> Wsa {
         match self {
-            Self::Refused(decision) => decision.error.unwrap_or(Wsa::Eopnotsupp),
+            Self::Refused(decision) => decision.error().unwrap_or(Wsa::Eopnotsupp),
             Self::Address { .. } => Wsa::Eaddrnotavail,
             Self::NoPayload(_) => Wsa::Eopnotsupp,
             Self::AlreadyReserved | Self::Ended | Self::NotWaiting { .. } => Wsa::Einval,

@@ -111,7 +111,7 @@ impl Host {
         let mode = GroupMode::Envelope;
         let request = GroupRequest { id, interface: interface.clone(), class: None, mode, qos };
         let decision = self.submit(Operation::Group(Box::new(request))).await?;
-        if decision.ok { Ok(interface) } else { Err(ConnectError::Refused(Box::new(decision))) }
+        if decision.is_ok() { Ok(interface) } else { Err(ConnectError::Refused(Box::new(decision))) }
     }
 
     /// Ends a group once its last member has left.

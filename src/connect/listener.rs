@@ -25,7 +25,7 @@ pub struct Listener {
 pub enum AcceptError {
     /// The peer is there and its flow was refused. The stream is given back, so that the peer can be
     /// told.
-    #[error("{peer}: {}", decision.message)]
+    #[error("{peer}: {}", decision.message())]
     Refused {
         /// The refusal, with the whole sum.
         decision: Box<Decision>,

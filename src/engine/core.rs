@@ -15,7 +15,7 @@ use super::handle::OnOvercommitment;
 use super::request::{Placement, ReservationRequest, request_for};
 use super::reservation::{Granted, Reply, Reservation, ReservationBackend, ReservationState};
 use super::waiters::Waiters;
-use crate::admission::{Decision, Operation, Refusal};
+use crate::admission::{Operation, Refusal, RefusedRequest, RequestKind};
 use crate::manager::{Answer, Effect, Input, Lost, Manager, Notice, RequestId};
 use crate::policy::Policy;
 
@@ -131,16 +131,17 @@ impl Core {
         match request_for(self.manager.ledger().policy(), request, placement) {
             Ok(ladder) => self.ask(Box::new(Operation::Reserve(Box::new(ladder))), Caller::Reserves(reply)),
             Err(refusal) => {
-                self.refuse(placement, &refusal, reply);
+                self.refuse(placement, refusal, reply);
                 Vec::new()
             }
         }
     }
 
     /// Refuses a request that does not reach the ledger.
-    pub(super) fn refuse(&self, placement: &Placement, refusal: &Refusal, reply: oneshot::Sender<Reply>) {
-        let (now, interface) = (self.now().as_micros(), &placement.link.name);
-        let decision = Decision::refused(now, &placement.id, interface, refusal, self.manager.ledger());
+    pub(super) fn refuse(&self, placement: &Placement, refusal: Refusal, reply: oneshot::Sender<Reply>) {
+        let (id, interface) = (placement.id.clone(), Some(placement.link.name.clone()));
+        let request = RefusedRequest { kind: RequestKind::Reserve, id, interface, refusal };
+        let decision = self.manager.ledger().refused(self.now(), request);
         // The caller may have gone.
         let _ = reply.send(Err(Box::new(decision)));
     }
@@ -167,8 +168,9 @@ impl Core {
             None => Err(Box::new(decision)),
             Some(admitted) => {
                 let state: Arc<ReservationState> = Arc::default();
-                self.standings.insert(decision.id.clone(), Arc::downgrade(&state));
-                let reservation = Reservation::new(engine, decision.id.clone(), state);
+                let id = decision.id().unwrap_or_default().to_owned();
+                self.standings.insert(id.clone(), Arc::downgrade(&state));
+                let reservation = Reservation::new(engine, id, state);
                 Ok(Granted { admitted, decision, reservation })
             }
         };
@@ -181,7 +183,7 @@ impl Core {
     pub(super) fn notice(&mut self, notice: Notice) -> Told {
         match notice {
             Notice::Ended(decision) => {
-                self.standings.remove(&decision.id);
+                self.standings.remove(decision.id().unwrap_or_default());
                 Told::Nobody
             }
             Notice::Lost(lost) => {

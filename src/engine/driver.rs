@@ -227,7 +227,7 @@ impl Driver {
             Err(error) => {
                 let interface = placement.link.name.clone();
                 let refusal = Refusal::TrafficControl { interface, cause: error.into() };
-                self.core().refuse(&placement, &refusal, reply);
+                self.core().refuse(&placement, refusal, reply);
                 return;
             }
         };

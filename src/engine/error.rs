@@ -8,7 +8,7 @@ use crate::failure::KernelFailure;
 #[non_exhaustive]
 pub enum EngineError {
     /// The request was refused: the decision, with the numbers.
-    #[error("{}: {}", .0.error.map_or_else(|| "refused".into(), |wsa| wsa.to_string()), .0.message)]
+    #[error("{}: {}", .0.error().map_or_else(|| "refused".into(), |wsa| wsa.to_string()), .0.message())]
     Refused(Box<Decision>),
     /// A call to the kernel failed.
     #[error(transparent)]

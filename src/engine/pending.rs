@@ -40,7 +40,7 @@ impl PendingReservation {
                 Ok(granted) => &granted.decision,
                 Err(decision) => decision,
             };
-            entry.answered(decision.waiting);
+            entry.answered(decision.is_waiting());
         }
         reply.map_err(EngineError::Refused)
     }

@@ -7,7 +7,9 @@ use flowspec::{Both, Direction, Flowspec, Moment, ServiceType};
 use super::interface::State;
 use super::message::{Admitted, Answer, Effect, Loss, Notice, RequestId};
 use super::reducer::{Asker, DisplacedFlow, Flow, Manager, Pending, Phase, PreviousGrant, answer, lost};
-use crate::admission::{Decision, Displaced, Enforced, Grant, Ladder, NotProgrammed, Op, Operation, Refusal};
+use crate::admission::{
+    Decision, Displaced, Enforced, Grant, Lack, Ladder, NotProgrammed, Operation, Refusal, RequestKind,
+};
 use crate::failure::KernelFailure;
 use crate::policy::{Admission, Enforcement, GroupMode};
 use crate::tc::{self, Change, Framed};
@@ -28,7 +30,7 @@ impl Manager {
         let displaced = std::mem::take(&mut grant.preempted);
         let policy = Arc::clone(self.ledger.policy());
         let enforcement = policy.interface(&request.interface).map(|interface| interface.enforcement);
-        let lower = ladder.renditions.iter().find(|(name, _)| Some(name) == decision.rendition.as_ref());
+        let lower = ladder.renditions.iter().find(|(name, _)| Some(name.as_str()) == decision.rendition());
         let qos = lower.map_or(request.qos, |(_, qos)| *qos);
         let group =
             request.group.as_deref().filter(|group| self.ledger.group_mode(group) == Some(GroupMode::Shared));
@@ -201,7 +203,7 @@ impl Manager {
             }
         }
         let refusal = Refusal::TrafficControl { interface: interface.to_owned(), cause };
-        self.refuse(caller, Op::Reserve, (id, interface), refusal, now, effects);
+        self.refuse(caller, RequestKind::Reserve, (id, interface), refusal, now, effects);
     }
 
     /// The ledger has given a flow another reservation: now the kernel is asked for it.
@@ -259,7 +261,7 @@ impl Manager {
         let PreviousGrant { qos, grant } = before;
         let Some(flow) = self.flows.get_mut(id) else {
             let refusal = Refusal::UnknownId { id: id.to_owned() };
-            return self.refuse(caller, Op::Renegotiate, (id, ""), refusal, now, effects);
+            return self.refuse(caller, RequestKind::Renegotiate, (id, ""), refusal, now, effects);
         };
         let name = flow.interface.clone();
         if let (Some(interface), Some(class), Some(framed)) =
@@ -273,7 +275,7 @@ impl Manager {
             (flow.qos, flow.grant) = (qos, grant);
         }
         let refusal = Refusal::TrafficControl { interface: name.clone(), cause: cause.into() };
-        self.refuse(caller, Op::Renegotiate, (id, &name), refusal, now, effects);
+        self.refuse(caller, RequestKind::Renegotiate, (id, &name), refusal, now, effects);
     }
 
     /// A flow ends, or one who waits gives up; whoever asked for that is told when it is done.
@@ -295,7 +297,7 @@ impl Manager {
     fn already_ending(&mut self, id: &str, asker: Option<Asker>, now: Moment, effects: &mut Vec<Effect>) {
         let Some(Asker { request, .. }) = asker else { return };
         let refusal = Refusal::UnknownId { id: id.to_owned() };
-        self.refuse(request, Op::Release, (id, ""), refusal, now, effects);
+        self.refuse(request, RequestKind::Release, (id, ""), refusal, now, effects);
     }
 
     /// A flow has nothing any more in the ledger, though it has not ended: it loses its class as well.
@@ -351,10 +353,10 @@ impl Manager {
                 decision.expired = expired;
                 effects.push(answer(request, decision));
             }
-            (None, _) if decision.ok => effects.push(Effect::Tell(Notice::Ended(Box::new(decision)))),
+            (None, _) if decision.is_ok() => effects.push(Effect::Tell(Notice::Ended(Box::new(decision)))),
             // The ledger had given it up before.
             (None, Some(interface)) => {
-                let decision = Decision::released(now.as_micros(), id, &interface, &self.ledger);
+                let decision = self.ledger.released_before(id, &interface);
                 effects.push(Effect::Tell(Notice::Ended(Box::new(decision))));
             }
             // It was over already.
@@ -376,7 +378,7 @@ impl Manager {
     /// The answer that a flow is admitted, with what holds it to its promise.
     pub(super) fn admission(&self, request: RequestId, id: &str, mut decision: Decision) -> Effect {
         let flow = &self.flows[id];
-        decision.enforced = Some(self.enforced(flow));
+        decision.set_enforced(self.enforced(flow));
         let Grant { tspec, dscp, .. } = flow.grant;
         let admitted = Some(Admitted { tspec, class: flow.class, dscp });
         Effect::Answer { id: request, answer: Box::new(Answer { decision, admitted }) }
@@ -386,8 +388,8 @@ impl Manager {
         let Flow { interface, class, grant, .. } = flow;
         let known = self.interfaces.get(interface);
         let lacking = match (&grant.tspec.sending, class, self.kernel(interface)) {
-            (Some(_), None, Err(why)) => Some(format!("no class in the kernel: {why}")),
-            _ => None,
+            (Some(_), None, Err(why)) => vec![Lack::KernelClass(why)],
+            _ => Vec::new(),
         };
         Enforced {
             class: class.map(|class| format!("{class} dev {interface}")),

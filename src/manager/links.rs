@@ -51,7 +51,7 @@ impl Manager {
         match self.trunk(interface) {
             None => effects.push(answer(request, decision)),
             Some((index, change)) => {
-                let pending = Pending::Trunk { caller: Some(request), decision: Box::new(decision) };
+                let pending = Pending::Trunk { request: Some((request, Box::new(decision))) };
                 effects.push(self.apply(index, change, pending));
             }
         }
@@ -61,9 +61,7 @@ impl Manager {
     pub(super) fn reshape(&mut self, effects: &mut Vec<Effect>) {
         for name in self.interfaces.keys().cloned().collect::<Vec<_>>() {
             if let Some((index, change)) = self.trunk(&name) {
-                let decision = Decision::released(self.ledger.now(), "", &name, &self.ledger);
-                let pending = Pending::Trunk { caller: None, decision: Box::new(decision) };
-                effects.push(self.apply(index, change, pending));
+                effects.push(self.apply(index, change, Pending::Trunk { request: None }));
             }
             let over = self.ledger.totals(&name).is_some_and(|totals| {
                 [totals.sending, totals.receiving].iter().any(|totals| totals.reserved > totals.budget)

@@ -8,7 +8,8 @@ use flowspec::{Both, ErrorTerms, Moment, Qos};
 use super::interface::{Interface, State};
 use super::message::{Answer, ChangeId, Effect, Input, Loss, Lost, Notice, RequestId};
 use crate::admission::{
-    Decision, Displaced, Grant, Ledger, NotProgrammed, Op, Operation, Provable, Refusal, Resolved, Totals,
+    Decision, Displaced, Grant, Ledger, NotProgrammed, Operation, Outcome, Provable, Refusal, RefusedRequest,
+    RequestKind, Totals,
 };
 use crate::failure::KernelFailure;
 use crate::policy::Policy;
@@ -68,8 +69,8 @@ pub(super) enum Pending {
     TearDown,
     /// The link carries something else.
     Trunk {
-        caller: Option<RequestId>,
-        decision: Box<Decision>,
+        /// The request that changed the capacity, and its decision.
+        request: Option<(RequestId, Box<Decision>)>,
     },
     Admit {
         id: String,
@@ -189,6 +190,11 @@ impl Manager {
         answer.expect("whoever asks about no kernel is answered at once")
     }
 
+    /// A refusal that was made before the request reached the manager, as a decision.
+    pub fn decide_refused(&mut self, request: RefusedRequest, now: Moment) -> Decision {
+        self.ledger.refuse(now, request)
+    }
+
     /// Time passes: who has ended by himself by then.
     pub fn advance(&mut self, now: Moment) -> Vec<String> {
         self.ledger.advance(now.as_micros())
@@ -221,19 +227,19 @@ impl Manager {
                 if self.waiting.len() < MOST_WAITING {
                     return self.waiting.push((request, operation));
                 }
-                let refusal = Refusal::TooManyFlows { flows: self.waiting.len() };
+                let refusal = Refusal::TooManyRequests { waiting: self.waiting.len(), limit: MOST_WAITING };
                 let about = (&*ladder.request.id, &*ladder.request.interface);
-                self.refuse(request, Op::Reserve, about, refusal, now, effects);
+                self.refuse(request, RequestKind::Reserve, about, refusal, now, effects);
             }
             // What the kernel still works on has its name until that is done.
             Operation::Reserve(ladder) if self.is_in_flight(&ladder.request.id) => {
                 let refusal = Refusal::DuplicateId { id: ladder.request.id.clone() };
                 let about = (&*ladder.request.id, &*ladder.request.interface);
-                self.refuse(request, Op::Reserve, about, refusal, now, effects);
+                self.refuse(request, RequestKind::Reserve, about, refusal, now, effects);
             }
             Operation::Renegotiate { id, .. } if self.is_in_flight(id) => {
-                let refusal = Refusal::UnknownId { id: id.clone() };
-                self.refuse(request, Op::Renegotiate, (id, ""), refusal, now, effects);
+                let refusal = Refusal::InProgress { id: id.clone() };
+                self.refuse(request, RequestKind::Renegotiate, (id, ""), refusal, now, effects);
             }
             Operation::Release { id } if self.flows.contains_key(id) => {
                 let expired = self.expire(now, effects);
@@ -256,7 +262,7 @@ impl Manager {
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        let Resolved { decision, grant } = self.consult(operation, now, effects);
+        let Outcome { decision, grant } = self.consult(operation, now, effects);
         match (operation, grant) {
             (Operation::Reserve(ladder), Some(grant)) => {
                 self.granted(request, ladder, grant, decision, now, effects);
@@ -372,11 +378,12 @@ impl Manager {
                     self.request(caller, operation, now, effects);
                 }
             }
-            Some(Pending::Trunk { caller, mut decision }) => {
+            Some(Pending::Trunk { request }) => {
+                let Some((caller, mut decision)) = request else { return };
                 if let Err(cause) = result {
-                    decision.message.push_str(&format!("; the kernel keeps the rate it had: {cause}"));
+                    decision.set_not_programmed(NotProgrammed::Kernel(cause));
                 }
-                effects.extend(caller.map(|caller| answer(caller, *decision)));
+                effects.push(answer(caller, *decision));
             }
             Some(Pending::Admit { id, caller, decision, displaced }) => match result {
                 Ok(()) => self.kernel_agreed(&id, caller, *decision, displaced, now, effects),
@@ -389,7 +396,7 @@ impl Manager {
                 }
                 Ok(()) => {
                     let refusal = Refusal::UnknownId { id: id.clone() };
-                    self.refuse(caller, Op::Renegotiate, (&id, ""), refusal, now, effects);
+                    self.refuse(caller, RequestKind::Renegotiate, (&id, ""), refusal, now, effects);
                 }
                 Err(cause) => self.change_refused(&id, caller, *before, cause, now, effects),
             },
@@ -410,33 +417,38 @@ impl Manager {
         operation: &Operation,
         now: Moment,
         effects: &mut Vec<Effect>,
-    ) -> Resolved {
-        let outcome = self.ledger.resolve(now.as_micros(), operation);
-        let decision = &outcome.decision;
+    ) -> Outcome {
+        let outcome = self.ledger.decide(now, operation);
+        self.tell_of(&outcome.decision, effects);
+        outcome
+    }
+
+    /// Tells the flows that a decision has ended, and those that wait and fit now.
+    fn tell_of(&mut self, decision: &Decision, effects: &mut Vec<Effect>) {
         for id in &decision.expired {
             self.lose(id, Loss::Expired, effects);
         }
-        for id in &decision.shed {
+        for id in decision.shed() {
             self.lose(id, Loss::Shed, effects);
         }
         let rooms = decision.notified.iter().map(|id| Notice::CapacityAvailable { id: id.clone() });
         effects.extend(rooms.map(Effect::Tell));
-        outcome
     }
 
     /// A refusal that is not the ledger's.
     pub(super) fn refuse(
         &mut self,
         caller: RequestId,
-        op: Op,
+        kind: RequestKind,
         (id, interface): (&str, &str),
         refusal: Refusal,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        let (id, interface, refusal) = (id.to_owned(), interface.to_owned(), Box::new(refusal));
-        let operation = Operation::Impossible { op, id, interface, refusal };
-        let decision = self.consult(&operation, now, effects).decision;
+        let (id, interface) = (id.to_owned(), Some(interface.to_owned()).filter(|name| !name.is_empty()));
+        let request = RefusedRequest { kind, id, interface, refusal };
+        let decision = self.ledger.refuse(now, request);
+        self.tell_of(&decision, effects);
         effects.push(answer(caller, decision));
     }
 

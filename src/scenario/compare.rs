@@ -6,7 +6,7 @@ use flowspec::{Both, Direction, Rate};
 
 use super::run::{Failure, Run, Seen};
 use super::step::{Expect, Step};
-use crate::admission::{Decision, Ledger};
+use crate::admission::{Decision, Ledger, Reason};
 use crate::policy::notation::quoted;
 
 impl Run<'_> {
@@ -43,7 +43,7 @@ impl Run<'_> {
         for (what, expected, actual) in [
             ("reserved", expect.reserved, reserved),
             ("available", expect.available, available),
-            ("charged", expect.charged, last.map_or(Both::default(), |decision| decision.charged)),
+            ("charged", expect.charged, last.map_or(Both::default(), |decision| decision.charged())),
         ] {
             for direction in Direction::BOTH {
                 if let Some(wanted) = expected.and_then(|expected| *expected.get(direction))
@@ -54,7 +54,7 @@ impl Run<'_> {
                 }
             }
         }
-        let together = |pick: fn(&Decision) -> &Vec<String>| {
+        let together = |pick: fn(&Decision) -> &[String]| {
             seen.decisions.iter().flat_map(|decision| pick(decision).iter().cloned()).collect::<Vec<_>>()
         };
         let mut expired = seen.expired.clone();
@@ -65,8 +65,8 @@ impl Run<'_> {
                 &expect.notified,
                 [seen.notified.clone(), together(|decision| &decision.notified)].concat(),
             ),
-            ("preempted", &expect.preempted, together(|decision| &decision.preempted)),
-            ("shed", &expect.shed, together(|decision| &decision.shed)),
+            ("preempted", &expect.preempted, together(|decision| decision.preempted())),
+            ("shed", &expect.shed, together(|decision| decision.shed())),
             ("expired", &expect.expired, expired),
         ] {
             if let Some(expected) = expected
@@ -89,33 +89,33 @@ impl Run<'_> {
         let mut field =
             |name: &str, value: Option<String>| fields.extend(value.map(|value| format!("{name} = {value}")));
         if let Some(last) = seen.decisions.last() {
-            let word = if last.ok { "admitted" } else { "refused" };
+            let word = if last.is_ok() { "admitted" } else { "refused" };
             field("decision", expect.admitted.map(|_| quoted(word)));
             // What is none any more is not expected any more.
             let wsa = |given: &Option<String>, wsa: Option<flowspec::Wsa>| {
                 given.as_ref().and(wsa).map(|wsa| quoted(wsa.name()))
             };
-            field("error", wsa(&expect.error, last.error));
-            field("status", wsa(&expect.status, last.status));
-            field("reason", expect.reason.as_ref().and(last.reason).map(quoted));
+            field("error", wsa(&expect.error, last.error()));
+            field("status", wsa(&expect.status, last.status()));
+            field("reason", expect.reason.as_ref().and(last.reason()).map(quoted));
             let message = expect.message.as_ref();
             field(
                 "message",
                 message.map(|part| {
-                    if last.message.contains(part.as_str()) { quoted(part) } else { quoted(&last.message) }
+                    if last.message().contains(part.as_str()) { quoted(part) } else { quoted(last.message()) }
                 }),
             );
-            field("waiting", expect.waiting.map(|_| last.waiting.to_string()));
+            field("waiting", expect.waiting.map(|_| last.is_waiting().to_string()));
             field(
                 "rendition",
-                expect.rendition.as_ref().map(|_| quoted(last.rendition.as_deref().unwrap_or("the first"))),
+                expect.rendition.as_ref().map(|_| quoted(last.rendition().unwrap_or("the first"))),
             );
-            field("would_fit", expect.would_fit.and(last.would_fit).map(quoted));
+            field("would_fit", expect.would_fit.and(last.would_fit()).map(quoted));
         }
         field("interface", expect.interface.as_ref().map(quoted));
         let interface = expect.interface.as_ref().unwrap_or(&self.last_interface);
         let totals = self.manager.ledger().totals(interface).unwrap_or_default();
-        let charged = seen.decisions.last().map_or(Both::default(), |decision| decision.charged);
+        let charged = seen.decisions.last().map_or(Both::default(), |decision| decision.charged());
         for (name, expected, actual) in [
             ("reserved", expect.reserved, totals.map(|totals| totals.reserved)),
             ("available", expect.available, totals.map(|totals| totals.available())),
@@ -125,12 +125,12 @@ impl Run<'_> {
         }
         let names =
             |names: &[String]| format!("[{}]", names.iter().map(quoted).collect::<Vec<_>>().join(", "));
-        let together = |pick: fn(&Decision) -> &Vec<String>| {
+        let together = |pick: fn(&Decision) -> &[String]| {
             seen.decisions.iter().flat_map(|decision| pick(decision).iter().cloned()).collect::<Vec<_>>()
         };
         field(
             "preempted",
-            expect.preempted.as_ref().map(|_| names(&together(|decision| &decision.preempted))),
+            expect.preempted.as_ref().map(|_| names(&together(|decision| decision.preempted()))),
         );
         field(
             "notified",
@@ -139,7 +139,7 @@ impl Run<'_> {
                 .as_ref()
                 .map(|_| names(&[seen.notified.clone(), together(|decision| &decision.notified)].concat())),
         );
-        field("shed", expect.shed.as_ref().map(|_| names(&together(|decision| &decision.shed))));
+        field("shed", expect.shed.as_ref().map(|_| names(&together(|decision| decision.shed()))));
         field("expired", expect.expired.as_ref().map(|_| names(&seen.expired)));
         if let (Some((_, within)), Some(Ok(rate))) = (expect.rate, &seen.rate) {
             field("rate", Some(quoted(rate)));
@@ -160,21 +160,21 @@ impl Run<'_> {
         };
         let word = |ok| if ok { "admitted" } else { "refused" };
         if let Some(admitted) = expect.admitted
-            && admitted != decision.ok
+            && admitted != decision.is_ok()
         {
-            return fail("decision", &word(admitted), &word(decision.ok));
+            return fail("decision", &word(admitted), &word(decision.is_ok()));
         }
         if let Some(waiting) = expect.waiting
-            && waiting != decision.waiting
+            && waiting != decision.is_waiting()
         {
-            return fail("waiting", &waiting, &decision.waiting);
+            return fail("waiting", &waiting, &decision.is_waiting());
         }
         let name = |wsa: Option<flowspec::Wsa>| wsa.map_or("none", flowspec::Wsa::name);
         for (what, expected, actual) in [
-            ("error", &expect.error, name(decision.error)),
-            ("status", &expect.status, name(decision.status)),
-            ("reason", &expect.reason, decision.reason.unwrap_or("none")),
-            ("rendition", &expect.rendition, decision.rendition.as_deref().unwrap_or("the first")),
+            ("error", &expect.error, name(decision.error())),
+            ("status", &expect.status, name(decision.status())),
+            ("reason", &expect.reason, decision.reason().map_or("none", Reason::name)),
+            ("rendition", &expect.rendition, decision.rendition().unwrap_or("the first")),
         ] {
             if let Some(expected) = expected
                 && expected != actual
@@ -183,11 +183,11 @@ impl Run<'_> {
             }
         }
         if let Some(part) = &expect.message
-            && !decision.message.contains(part.as_str())
+            && !decision.message().contains(part.as_str())
         {
-            return fail("message", part, &decision.message);
+            return fail("message", part, &decision.message());
         }
-        match (expect.would_fit, decision.would_fit) {
+        match (expect.would_fit, decision.would_fit()) {
             (Some(expected), actual) if actual != Some(expected) => {
                 fail("would_fit", &expected, &actual.map_or("none".to_owned(), |rate| rate.to_string()))
             }
@@ -209,11 +209,11 @@ impl Run<'_> {
             expected: expected.to_string(),
             actual: actual.to_string(),
             why: decision.map_or(String::new(), |decision| {
-                let error = decision.error.map_or(String::new(), |error| format!("{error}, "));
-                format!("{}: {error}{}", decision.id, decision.message)
+                let error = decision.error().map_or(String::new(), |error| format!("{error}, "));
+                format!("{}: {error}{}", decision.id().unwrap_or_default(), decision.message())
             }),
             ledger: table(self.manager.ledger()),
-            rule: decision.and_then(|decision| decision.rule.clone()),
+            rule: decision.and_then(|decision| decision.rule().cloned()),
         })
     }
 }

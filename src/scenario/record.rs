@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use flowspec::{Both, Flowspec, Micros, Moment};
+use flowspec::{Both, Flowspec, Micros};
 
 use super::trace::{LONGEST_LINE, TraceError, parse_line};
 use crate::admission::{Decision, Ladder, Operation};
@@ -67,11 +67,12 @@ pub fn record(trace: &str, policy: &Arc<Policy>, policy_name: &str) -> Result<St
             });
         }
         last = traced.at_us;
-        let decision = manager.decide(traced.operation.clone(), Moment::from_micros(traced.at_us));
-        let Some(action) = action(&traced.operation, traced.at_us) else {
-            return Err(RecordError::NoStep { line, op: decision.op.name() });
+        let decision = traced.clone().decide_by_manager(&mut manager);
+        let action = traced.request.as_ref().ok().and_then(|operation| action(operation, traced.at_us));
+        let Some(action) = action else {
+            return Err(RecordError::NoStep { line, op: decision.operation().name() });
         };
-        let about = !matches!(traced.operation, Operation::Tick | Operation::Query { .. });
+        let about = !matches!(traced.request, Ok(Operation::Tick | Operation::Query { .. }));
         // Writing to a String cannot fail.
         let _ = write!(text, "\n[[test.step]]\nat = \"{}\"\n{action}", Micros::new(traced.at_us));
         let _ = writeln!(text, "expect = {{ {} }}", expectations(&decision, about));
@@ -112,7 +113,7 @@ fn action(operation: &Operation, now: u64) -> Option<String> {
             )
         }
         Operation::Query { .. } | Operation::Tick => String::new(),
-        Operation::Group(_) | Operation::Ungroup { .. } | Operation::Impossible { .. } => return None,
+        Operation::Group(_) | Operation::Ungroup { .. } => return None,
     })
 }
 
@@ -160,22 +161,22 @@ fn both(fields: &mut Vec<String>, asked: &Both<Option<Flowspec>>) {
 fn expectations(decision: &Decision, about: bool) -> String {
     let mut fields = Vec::new();
     if about {
-        fields.push(format!("decision = \"{}\"", if decision.ok { "admitted" } else { "refused" }));
-        fields.extend(decision.error.map(|error| format!("error = \"{}\"", error.name())));
-        fields.extend(decision.reason.map(|reason| format!("reason = \"{reason}\"")));
+        fields.push(format!("decision = \"{}\"", if decision.is_ok() { "admitted" } else { "refused" }));
+        fields.extend(decision.error().map(|error| format!("error = \"{}\"", error.name())));
+        fields.extend(decision.reason().map(|reason| format!("reason = \"{reason}\"")));
     }
     for (name, lists) in
-        [("preempted", &decision.preempted), ("shed", &decision.shed), ("expired", &decision.expired)]
+        [("preempted", decision.preempted()), ("shed", decision.shed()), ("expired", &decision.expired)]
     {
         if !lists.is_empty() {
             let names: Vec<_> = lists.iter().map(quoted).collect();
             fields.push(format!("{name} = [{}]", names.join(", ")));
         }
     }
-    if let Some((interface, reserved)) = decision.reserved.first_key_value()
-        && decision.reserved.len() == 1
+    if let Some((interface, totals)) = decision.totals.first_key_value()
+        && decision.totals.len() == 1
     {
-        let Both { sending, receiving } = reserved;
+        let Both { sending, receiving } = totals.map(|totals| totals.reserved);
         fields.push(format!("interface = {}", quoted(interface)));
         fields.push(format!("reserved = {{ sending = \"{sending}\", receiving = \"{receiving}\" }}"));
     }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::run::{Failure, Outcome, Touched, Verdict};
+use crate::admission::Reason;
 use crate::policy::{ClassModel, Policy};
 
 /// How a report is written.
@@ -66,19 +67,19 @@ impl Coverage {
                 all.insert(Touched::Reason(name));
             }
         };
-        reason(interfaces().next().is_some(), "interface_budget");
-        reason(interfaces().any(|interface| interface.max_flows.is_some()), "interface_flows");
-        reason(interfaces().any(|interface| interface.buffer.is_some()), "buffer");
+        reason(interfaces().next().is_some(), Reason::InterfaceBudget);
+        reason(interfaces().any(|interface| interface.max_flows.is_some()), Reason::InterfaceFlows);
+        reason(interfaces().any(|interface| interface.buffer.is_some()), Reason::Buffer);
         let whole = |class: &crate::policy::Class| {
             class.share.is_none_or(|share| share == flowspec::Share::Part(1_000_000_000))
         };
         let limited = interfaces().any(|interface| interface.class_model != ClassModel::Rdm)
             && policy.classes.values().any(|class| !whole(class));
-        reason(limited, "class_share");
-        reason(policy.classes.values().any(|class| class.max_flows.is_some()), "class_flows");
-        reason(policy.classes.values().any(|class| class.max_rate.is_some()), "flow_rate");
-        reason(!policy.groups.is_empty(), "group_budget");
-        reason(!policy.clients.is_empty(), "client_limit");
+        reason(limited, Reason::ClassShare);
+        reason(policy.classes.values().any(|class| class.max_flows.is_some()), Reason::ClassFlows);
+        reason(policy.classes.values().any(|class| class.max_rate.is_some()), Reason::FlowRate);
+        reason(!policy.groups.is_empty(), Reason::GroupBudget);
+        reason(!policy.clients.is_empty(), Reason::ClientLimit);
         Self { all, touched: BTreeSet::new() }
     }
 

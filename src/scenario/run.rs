@@ -8,7 +8,7 @@ use flowspec::{Bytes, Direction, Micros, Moment, Qos, Rate};
 use super::step::{Action, Connect, Step, Time, Transfer};
 use super::suite::Test;
 use super::trace::Asked;
-use crate::admission::{Decision, Op, Operation, Refusal, Request};
+use crate::admission::{Decision, Operation, Reason, Refusal, RefusedRequest, Request, RequestKind};
 use crate::manager::{Input, Manager};
 use crate::policy::{Place, Policy, Subject};
 
@@ -69,7 +69,7 @@ pub enum Touched {
     /// A rule, by its number from 1.
     Rule(usize),
     /// A kind of refusal.
-    Reason(&'static str),
+    Reason(Reason),
 }
 
 /// A test while it runs.
@@ -209,9 +209,14 @@ impl Run<'_> {
             Action::Connect(connect) => {
                 self.last_interface.clone_from(&connect.interface);
                 for id in connect.id.each() {
-                    let operation = self.reserve(connect, id);
-                    let decision = self.decide(&operation);
-                    self.remember(&operation, &decision);
+                    let decision = match self.reserve(connect, id) {
+                        Ok(operation) => {
+                            let decision = self.decide(&operation);
+                            self.remember(&operation, &decision);
+                            decision
+                        }
+                        Err(refused) => self.manager.decide_refused(refused, Moment::from_micros(self.now)),
+                    };
                     seen.decisions.push(decision);
                 }
             }
@@ -225,9 +230,13 @@ impl Run<'_> {
                             Operation::Renegotiate { id, asked: Box::new(template.qos.map(Some)) }
                         }
                         Some((name, None)) => {
-                            let refusal = Box::new(Refusal::UnknownTemplate { template: name.clone() });
-                            let interface = self.last_interface.clone();
-                            Operation::Impossible { op: Op::Renegotiate, id, interface, refusal }
+                            let refusal = Refusal::UnknownTemplate { template: name.clone() };
+                            let interface = Some(self.last_interface.clone());
+                            let kind = RequestKind::Renegotiate;
+                            let refused = RefusedRequest { kind, id, interface, refusal };
+                            seen.decisions
+                                .push(self.manager.decide_refused(refused, Moment::from_micros(self.now)));
+                            continue;
                         }
                     };
                     let decision = self.decide(&operation);
@@ -269,17 +278,18 @@ impl Run<'_> {
 
     /// Keeps what a flow was granted, for its transfers.
     fn remember(&mut self, operation: &Operation, decision: &Decision) {
-        if !decision.ok {
+        if !decision.is_ok() {
             return;
         }
         match operation {
             Operation::Reserve(ladder) => {
                 let Request { interface, class, qos, .. } = &ladder.request;
                 let lower =
-                    ladder.renditions.iter().find(|(name, _)| Some(name) == decision.rendition.as_ref());
+                    ladder.renditions.iter().find(|(name, _)| Some(name.as_str()) == decision.rendition());
                 let (interface, class) = (interface.clone(), class.clone());
                 let qos = lower.map_or(*qos, |(_, qos)| *qos);
-                self.granted.insert(decision.id.clone(), Granted { interface, class, qos });
+                self.granted
+                    .insert(decision.id().unwrap_or_default().to_owned(), Granted { interface, class, qos });
             }
             Operation::Renegotiate { id, asked } => {
                 if let Some(granted) = self.granted.get_mut(id) {
@@ -321,7 +331,7 @@ impl Run<'_> {
         decisions
     }
 
-    fn reserve(&mut self, connect: &Connect, id: String) -> Operation {
+    fn reserve(&mut self, connect: &Connect, id: String) -> Result<Operation, RefusedRequest> {
         let policy = Arc::clone(self.manager.ledger().policy());
         let mut request = Request::new(id, connect.interface.clone(), Qos::BEST_EFFORT);
         request.class.clone_from(&connect.class);
@@ -366,11 +376,12 @@ impl Run<'_> {
         }
         let asked = Asked { templates, sending: connect.sending, receiving: connect.receiving };
         let (id, interface) = (request.id.clone(), request.interface.clone());
-        asked.reserve(request, &policy).unwrap_or_else(|_| {
+        let ladder = asked.reserve(request, &policy).unwrap_or_else(|_| {
             // The file's reader has refused a template beside a flowspec.
-            let refusal = Box::new(Refusal::UnknownTemplate { template: String::new() });
-            Operation::Impossible { op: Op::Reserve, id, interface, refusal }
-        })
+            let refusal = Refusal::UnknownTemplate { template: String::new() };
+            Err(RefusedRequest { kind: RequestKind::Reserve, id, interface: Some(interface), refusal })
+        });
+        ladder.map(|ladder| Operation::Reserve(Box::new(ladder)))
     }
 
     fn decide(&mut self, operation: &Operation) -> Decision {
@@ -379,11 +390,11 @@ impl Run<'_> {
 
     fn touch(&mut self, decision: &Decision) {
         let policy = self.manager.ledger().policy();
-        for interface in decision.reserved.keys() {
+        for interface in decision.totals.keys() {
             let known = if policy.interfaces.contains_key(interface) { interface.as_str() } else { "*" };
             self.touched.insert(Touched::Interface(known.to_owned()));
         }
-        self.touched.extend(decision.reason.map(Touched::Reason));
+        self.touched.extend(decision.reason().map(Touched::Reason));
     }
 }
 

@@ -1,12 +1,13 @@
 //! A line of a trace: one request as JSON.
 
-use flowspec::{Both, Direction, Flowspec, Micros, Qos, Rate};
+use flowspec::{Both, Direction, Flowspec, Micros, Moment, Qos, Rate};
 use serde::Deserialize;
 
 use crate::admission::{
-    GroupRequest, LONGEST_MEASUREMENT_MICROS, Ladder, Op, Operation, Refusal, Request,
-    SHORTEST_MEASUREMENT_MICROS,
+    Decision, GroupRequest, LONGEST_MEASUREMENT_MICROS, Ladder, Ledger, Operation, OperationKind, Refusal,
+    RefusedRequest, Request, RequestKind, SHORTEST_MEASUREMENT_MICROS,
 };
+use crate::manager::Manager;
 use crate::policy::{GroupMode, Owner, Policy};
 
 /// The longest line: a request has no need of more, and a reader none to hold it.
@@ -17,8 +18,28 @@ pub const LONGEST_LINE: usize = 64 << 10;
 pub struct Traced {
     /// When, in microseconds; never less than in the line before.
     pub at_us: u64,
-    /// What is asked.
-    pub operation: Operation,
+    /// What is requested, or why that is refused whatever is free.
+    pub request: Result<Operation, RefusedRequest>,
+}
+
+impl Traced {
+    /// Submits the line to a ledger.
+    pub fn decide_by_ledger(&self, ledger: &mut Ledger) -> Decision {
+        let at = Moment::from_micros(self.at_us);
+        match &self.request {
+            Ok(operation) => ledger.decide(at, operation).decision,
+            Err(refused) => ledger.refuse(at, refused.clone()),
+        }
+    }
+
+    /// Submits the line to a manager that has seen no interface.
+    pub fn decide_by_manager(self, manager: &mut Manager) -> Decision {
+        let at = Moment::from_micros(self.at_us);
+        match self.request {
+            Ok(operation) => manager.decide(operation, at),
+            Err(refused) => manager.decide_refused(refused, at),
+        }
+    }
 }
 
 /// Why a line is not a request.
@@ -45,7 +66,7 @@ pub enum TraceError {
 #[serde(deny_unknown_fields)]
 struct Line {
     at_us: u64,
-    op: Op,
+    op: OperationKind,
     id: Option<String>,
     interface: Option<String>,
     class: Option<String>,
@@ -95,16 +116,16 @@ pub(super) struct Asked {
 pub fn parse_line(text: &str, policy: &Policy) -> Result<Traced, TraceError> {
     let line: Line = serde_json::from_str(text)?;
     let at_us = line.at_us;
-    Ok(Traced { at_us, operation: line.operation(policy)? })
+    Ok(Traced { at_us, request: line.request(policy)? })
 }
 
 impl Line {
-    fn operation(self, policy: &Policy) -> Result<Operation, TraceError> {
+    fn request(self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
         let op = self.op.name();
         let needed = |value: Option<String>, field| value.ok_or(TraceError::Missing { op, field });
-        Ok(match self.op {
-            Op::Reserve | Op::Query
-                if self.op == Op::Reserve
+        Ok(Ok(match self.op {
+            OperationKind::Reserve | OperationKind::Query
+                if self.op == OperationKind::Reserve
                     || self.template.is_some()
                     || self.sending.is_some()
                     || self.receiving.is_some() =>
@@ -118,7 +139,8 @@ impl Line {
                 let asked = Asked { templates, sending: self.sending, receiving: self.receiving };
                 let interface = needed(self.interface, "interface")?;
                 // A question needs no name.
-                let id = if self.op == Op::Query { Some(self.id.unwrap_or_default()) } else { self.id };
+                let id =
+                    if self.op == OperationKind::Query { Some(self.id.unwrap_or_default()) } else { self.id };
                 let mut request = Request::new(needed(id, "id")?, interface, Qos::BEST_EFFORT);
                 (request.class, request.group, request.client) = (self.class, self.group, self.client);
                 request.owner = Owner { uid: self.uid, gid: self.gid, cgroup: self.cgroup };
@@ -132,24 +154,25 @@ impl Line {
                         return Err(TraceError::Conflict("a priority is 0, the best, to 7"));
                     }
                 }
-                match asked.reserve(request, policy)? {
-                    Operation::Reserve(ladder) if self.op == Op::Query => {
+                let asked = asked.reserve(request, policy)?;
+                return Ok(asked.map(|ladder| match self.op {
+                    OperationKind::Query => {
                         let interface = ladder.request.interface.clone();
                         Operation::Query { interface, request: Some(Box::new(ladder.request)) }
                     }
-                    operation => operation,
-                }
+                    _ => Operation::Reserve(Box::new(ladder)),
+                }));
             }
-            Op::Renegotiate => {
+            OperationKind::Renegotiate => {
                 let asked = Box::new(Both { sending: self.sending, receiving: self.receiving });
                 Operation::Renegotiate { id: needed(self.id, "id")?, asked }
             }
-            Op::Refresh => Operation::Refresh {
+            OperationKind::Refresh => Operation::Refresh {
                 id: needed(self.id, "id")?,
                 time_to_live: Micros::new(self.ttl_us.ok_or(TraceError::Missing { op, field: "ttl_us" })?),
             },
-            Op::Release => Operation::Release { id: needed(self.id, "id")? },
-            Op::Group => {
+            OperationKind::Release => Operation::Release { id: needed(self.id, "id")? },
+            OperationKind::Group => {
                 let asked = Asked {
                     templates: self.template.into_iter().collect(),
                     sending: self.sending,
@@ -158,7 +181,8 @@ impl Line {
                 let (id, interface) = (needed(self.id, "id")?, needed(self.interface, "interface")?);
                 match asked.renditions(policy)? {
                     Err(refusal) => {
-                        Operation::Impossible { op: Op::Group, id, interface, refusal: Box::new(refusal) }
+                        let (kind, interface) = (RequestKind::Group, Some(interface));
+                        return Ok(Err(RefusedRequest { kind, id, interface, refusal }));
                     }
                     Ok(renditions) => {
                         let qos = renditions.first().map_or(Qos::BEST_EFFORT, |(_, qos)| *qos);
@@ -173,8 +197,8 @@ impl Line {
                     }
                 }
             }
-            Op::Ungroup => Operation::Ungroup { id: needed(self.id, "id")? },
-            Op::Capacity => Operation::Capacity {
+            OperationKind::Ungroup => Operation::Ungroup { id: needed(self.id, "id")? },
+            OperationKind::Capacity => Operation::Capacity {
                 interface: needed(self.interface, "interface")?,
                 direction: match self.direction {
                     Some(LinkDirection::Egress) => Direction::Sending,
@@ -183,7 +207,7 @@ impl Line {
                 },
                 capacity: Rate::new(self.capacity.ok_or(TraceError::Missing { op, field: "capacity" })?),
             },
-            Op::Measure => {
+            OperationKind::Measure => {
                 let window = self.window_us.ok_or(TraceError::Missing { op, field: "window_us" })?;
                 if !(SHORTEST_MEASUREMENT_MICROS..=LONGEST_MEASUREMENT_MICROS).contains(&window) {
                     return Err(TraceError::Conflict("window_us is from 100 ms to a day"));
@@ -195,32 +219,33 @@ impl Line {
                     rate: self.rate.ok_or(TraceError::Missing { op, field: "rate" })?,
                 }
             }
-            Op::Reserve | Op::Query => {
+            OperationKind::Reserve | OperationKind::Query => {
                 Operation::Query { interface: needed(self.interface, "interface")?, request: None }
             }
-            Op::Tick => Operation::Tick,
-        })
+            OperationKind::Tick => Operation::Tick,
+        }))
     }
 }
 
 impl Asked {
     /// The request for a flow, or the refusal of a template that nobody knows.
-    pub(super) fn reserve(self, request: Request, policy: &Policy) -> Result<Operation, TraceError> {
+    pub(super) fn reserve(
+        self,
+        request: Request,
+        policy: &Policy,
+    ) -> Result<Result<Ladder, RefusedRequest>, TraceError> {
         match self.renditions(policy)? {
             Err(refusal) => {
                 let Request { id, interface, .. } = request;
-                Ok(Operation::Impossible { op: Op::Reserve, id, interface, refusal: Box::new(refusal) })
+                let (kind, interface) = (RequestKind::Reserve, Some(interface));
+                Ok(Err(RefusedRequest { kind, id, interface, refusal }))
             }
             Ok(mut renditions) => {
                 let (first, qos) = match renditions.is_empty() {
                     true => (String::new(), Qos::BEST_EFFORT),
                     false => renditions.remove(0),
                 };
-                Ok(Operation::Reserve(Box::new(Ladder {
-                    request: Request { qos, ..request },
-                    first,
-                    renditions,
-                })))
+                Ok(Ok(Ladder { request: Request { qos, ..request }, first, renditions }))
             }
         }
     }

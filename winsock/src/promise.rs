@@ -48,7 +48,7 @@ impl Drop for Promise {
             endpoint.prepare_again();
         }
         if let (Some(How::Changed { decision, before, .. }), Ok(provider)) = (how, provider()) {
-            provider.renegotiate_again(decision.id, *before);
+            provider.renegotiate_again(decision.id().unwrap_or_default().to_owned(), *before);
         }
     }
 }
@@ -83,9 +83,9 @@ impl Endpoint {
             held.map(|held| held.decision.clone()).zip(state.quality.asked)
         };
         if let Some((decision, before)) = before
-            && provider.interface(peer).is_none_or(|interface| decision.reserved.contains_key(&interface))
+            && provider.interface(peer).is_none_or(|interface| decision.totals.contains_key(&interface))
         {
-            let changed = provider.renegotiate(decision.id, asked);
+            let changed = provider.renegotiate(decision.id().unwrap_or_default().to_owned(), asked);
             let (admitted, decision) = changed.map_err(|refused| self.refused(&refused))?;
             let (admitted, decision, before) = (Box::new(admitted), Box::new(decision), Box::new(before));
             let how = How::Changed { admitted, decision, before };
@@ -299,7 +299,7 @@ impl Endpoint {
             for (direction, _) in ended.into_iter().filter(|(_, ended)| *ended) {
                 asked.get_mut(direction).service_type = ServiceType::NoTraffic;
             }
-            (held.decision.id.clone(), *asked)
+            (held.decision.id().unwrap_or_default().to_owned(), *asked)
         };
         if asks_for_nothing(&left) {
             self.unhold();

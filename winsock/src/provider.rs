@@ -396,7 +396,7 @@ pub(super) enum Refused {
 impl Refused {
     /// Whether the flow waits for room.
     pub(super) fn waits(&self) -> bool {
-        matches!(self, Self::Error(error) if matches!(&**error, ConnectError::Refused(decision) if decision.waiting))
+        matches!(self, Self::Error(error) if matches!(&**error, ConnectError::Refused(decision) if decision.is_waiting()))
     }
 
     /// What the call returns, and what is said besides.

@@ -45,7 +45,7 @@ pub(super) struct Held {
 
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.decision.id)
+        f.write_str(self.decision.id().unwrap_or_default())
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use flowspec::objects::{Pointee, ShapeDiscardMode};
 use flowspec::{Object, Rate, Wsa};
 
-use gqos::admission::Decision;
+use gqos::admission::{Decision, Reason};
 
 /// What is asked for besides the flowspecs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -90,14 +90,14 @@ impl From<Wsa> for Status {
 impl Status {
     /// Why a decision was no.
     pub(super) fn refused(decision: &Decision) -> Self {
-        let extended = match decision.reason {
-            Some("delay") => DELAY,
-            Some("interface_budget" | "class_share" | "group_budget") => BANDWIDTH,
-            Some("mtu") => MTU,
-            Some("flow_rate") => FLOW_RATE,
+        let extended = match decision.reason() {
+            Some(Reason::Delay) => DELAY,
+            Some(Reason::InterfaceBudget | Reason::ClassShare | Reason::GroupBudget) => BANDWIDTH,
+            Some(Reason::Mtu) => MTU,
+            Some(Reason::FlowRate) => FLOW_RATE,
             _ => 0,
         };
-        let value = decision.would_fit.map_or(0, |rate| u32::try_from(rate.get()).unwrap_or(u32::MAX));
-        Self { code: decision.status.unwrap_or(Wsa::QosGenericError), extended, value }
+        let value = decision.would_fit().map_or(0, |rate| u32::try_from(rate.get()).unwrap_or(u32::MAX));
+        Self { code: decision.status().unwrap_or(Wsa::QosGenericError), extended, value }
     }
 }

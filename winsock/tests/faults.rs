@@ -99,7 +99,7 @@ fn until_free() {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let free = ask(Operation::Query { interface: "lo".into(), request: None }).unwrap();
-        if free.reserved["lo"].sending == Rate::ZERO {
+        if free.totals["lo"].sending.reserved == Rate::ZERO {
             return;
         }
         assert!(Instant::now() < deadline, "{free:?}");
@@ -296,8 +296,9 @@ fn second(role: &str) {
     startup_with(policy(KERNEL_POLICY)).unwrap();
     let socket = Socket::open(Family::Inet, Kind::Datagram).unwrap();
     assert_eq!(socket.connect("10.99.0.2:9".parse().unwrap(), &with(1000)), Ok(Outcome::Connected));
-    let enforced = socket.decision().unwrap().enforced.unwrap();
-    println!("{role} has {} {}", enforced.class.unwrap_or_default(), enforced.lacking.unwrap_or_default());
+    let enforced = socket.decision().unwrap().enforced().cloned().unwrap();
+    let lacking = enforced.lacking_text().unwrap_or_default();
+    println!("{role} has {} {lacking}", enforced.class.unwrap_or_default());
     if role == "first" {
         // Until the test has seen enough.
         let mut watched = [(

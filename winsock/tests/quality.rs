@@ -46,7 +46,7 @@ fn capacity(megabits: u64) {
     let capacity = Rate::from_mbit(megabits);
     let decision =
         ask(Operation::Capacity { interface: "lo".into(), direction: Direction::Sending, capacity });
-    assert!(decision.unwrap().ok);
+    assert!(decision.unwrap().is_ok());
 }
 
 /// A closed socket's promise returns once its data has left.
@@ -55,7 +55,7 @@ fn until_reserved(kilobytes: u64) {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         let free = ask(Operation::Query { interface: "lo".into(), request: None }).unwrap();
-        let reserved = free.reserved["lo"].sending.get();
+        let reserved = free.totals["lo"].sending.reserved.get();
         if reserved == kilobytes * 1000 {
             return;
         }
@@ -333,7 +333,7 @@ fn a_leaf_is_held_to_what_its_session_was_promised() {
     assert_eq!(other.join_leaf(session, &with(100), Role::Both), Err(Wsa::Eafnosupport));
     // By which link sessions leave is the machine's to say: only where it is one that the policy knows.
     match sender.join_leaf(session, &with(100), Role::Sender) {
-        Ok(()) => assert_eq!(sender.decision().unwrap().charged.sending, Rate::new(100_000)),
+        Ok(()) => assert_eq!(sender.decision().unwrap().charged().sending, Rate::new(100_000)),
         Err(code) => assert!(matches!(code, Wsa::Eopnotsupp | Wsa::Enetunreach), "{code:?}"),
     }
 }

@@ -241,7 +241,7 @@ fn quality_is_promised_and_given_back() {
     // Tests of this process share the link: its half is enough for this one.
     let socket = tcp();
     assert_eq!(socket.connect(peer, &with(sending(400))), Ok(Outcome::Connected));
-    assert_eq!(socket.decision().unwrap().charged.sending.get(), 400_000);
+    assert_eq!(socket.decision().unwrap().charged().sending.get(), 400_000);
     assert_eq!(socket.qos().unwrap().1.unwrap().code, Wsa::QosRequestConfirmed);
     let less = tcp();
     check("the rest is less", &less, peer, &with(sending(700)), Wsa::Eopnotsupp);
@@ -670,7 +670,7 @@ fn a_sender_may_name_its_destination() {
     let socket = udp();
     let wishes = Wishes { destination: Some(peer), ..Wishes::default() };
     socket.set_qos_with(&Qos::sending(spec), wishes).unwrap();
-    assert_eq!(socket.decision().unwrap().charged.sending.get(), 20_000);
+    assert_eq!(socket.decision().unwrap().charged().sending.get(), 20_000);
     let before = std::time::Instant::now();
     for _ in 0..4 {
         assert_eq!(socket.send_to(&[0; 972], Flags::default(), peer), Ok(972));

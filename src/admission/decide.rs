@@ -1,0 +1,280 @@
+//! Every operation, decided in the ledger's time.
+
+use std::sync::Arc;
+
+use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
+
+use super::decision::{Decision, Outcome};
+use super::ledger::Ledger;
+use super::operation::{Ladder, Operation, RefusedRequest, RequestKind};
+use super::refusal::Refusal;
+use super::request::{Grant, GroupRequest, Request};
+use super::response::{
+    AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
+    RefreshedFlow, Refused, ReleasedFlow, RenegotiatedFlow, Response,
+};
+use crate::policy::Policy;
+
+/// A response, with the interface whose totals belong to it.
+type Answered = (Response, Option<String>);
+
+impl Ledger {
+    /// Time passes until a moment, then an operation is decided. A moment before the ledger's time counts as
+    /// that time.
+    pub fn decide(&mut self, at: Moment, operation: &Operation) -> Outcome {
+        let expired = self.advance(at.as_micros());
+        let mut grant = None;
+        let (response, interface) = match operation {
+            Operation::Reserve(ladder) => self.decide_reserve(ladder, &mut grant),
+            Operation::Renegotiate { id, asked } => self.decide_renegotiate(id, asked, &mut grant),
+            Operation::Refresh { id, time_to_live } => self.decide_refresh(id, *time_to_live),
+            Operation::Release { id } => self.decide_release(id),
+            Operation::Group(request) => self.decide_group(request),
+            Operation::Ungroup { id } => self.decide_ungroup(id),
+            Operation::Capacity { interface, direction, capacity } => {
+                self.decide_capacity(interface, *direction, *capacity)
+            }
+            Operation::Measure { interface, class, window, rate } => {
+                self.decide_measure((interface, class), *window, *rate)
+            }
+            Operation::Query { interface, request } => self.decide_query(interface, request.as_deref()),
+            Operation::Tick => (Response::Tick { flows: self.flows() }, None),
+        };
+        // Only what frees capacity can end a wait.
+        let frees = match operation {
+            Operation::Reserve(_) => {
+                matches!(&response, Response::Reserve { result: Ok(flow), .. } if !flow.preempted.is_empty())
+            }
+            Operation::Query { .. } | Operation::Refresh { .. } => false,
+            Operation::Renegotiate { .. }
+            | Operation::Release { .. }
+            | Operation::Group(_)
+            | Operation::Ungroup { .. }
+            | Operation::Capacity { .. }
+            | Operation::Measure { .. }
+            | Operation::Tick => true,
+        };
+        let mut decision = self.decision(response, expired);
+        match interface {
+            Some(interface) => self.add_totals(&mut decision, &interface),
+            None if *operation == Operation::Tick => {
+                let policy = Arc::clone(&self.policy);
+                policy.interfaces.keys().for_each(|interface| self.add_totals(&mut decision, interface));
+            }
+            None => {}
+        }
+        self.notify(&mut decision, frees);
+        Outcome { decision, grant }
+    }
+
+    /// Time passes until a moment; then a refusal that was made elsewhere becomes a decision, with the ledger's
+    /// totals.
+    pub fn refuse(&mut self, at: Moment, request: RefusedRequest) -> Decision {
+        let expired = self.advance(at.as_micros());
+        let mut decision = self.refused(Moment::from_micros(self.now), request);
+        decision.expired = expired;
+        self.notify(&mut decision, false);
+        decision
+    }
+
+    /// A refusal that was made elsewhere, as a decision with the totals as they stand; no time passes.
+    pub fn refused(&self, at: Moment, request: RefusedRequest) -> Decision {
+        let RefusedRequest { kind, id, interface, refusal } = request;
+        let refused = Refused::under(&self.policy, refusal);
+        let response = match kind {
+            RequestKind::Reserve => Response::Reserve { id, result: Err(refused), waiting: false },
+            RequestKind::Renegotiate => Response::Renegotiate { id, result: Err(refused) },
+            RequestKind::Release => Response::Release { id, result: Err(refused) },
+            RequestKind::Group => Response::Group { id, result: Err(refused) },
+        };
+        let mut decision = self.decision(response, Vec::new());
+        decision.at = at;
+        if let Some(interface) = interface {
+            self.add_totals(&mut decision, &interface);
+        }
+        decision
+    }
+
+    /// The end of a flow that the ledger had ended before, as a decision.
+    pub fn released_before(&self, id: &str, interface: &str) -> Decision {
+        let flow = ReleasedFlow::Flow { interface: interface.to_owned(), charged: None };
+        let response = Response::Release { id: id.to_owned(), result: Ok(flow) };
+        let mut decision = self.decision(response, Vec::new());
+        self.add_totals(&mut decision, interface);
+        decision
+    }
+
+    fn decision(&self, response: Response, expired: Vec<String>) -> Decision {
+        let at = Moment::from_micros(self.now);
+        Decision { at, response, totals: Default::default(), expired, notified: Vec::new() }
+    }
+
+    fn add_totals(&self, decision: &mut Decision, interface: &str) {
+        if let Some(totals) = self.totals(interface) {
+            decision.totals.insert(interface.to_owned(), totals);
+        }
+    }
+
+    /// Ends the waits of flows that are gone, and notifies those that fit now.
+    fn notify(&mut self, decision: &mut Decision, frees: bool) {
+        for gone in decision.expired.iter().chain(decision.preempted()).chain(decision.shed()) {
+            self.waiting.leave(gone);
+        }
+        if frees || std::mem::take(&mut self.risen) || !decision.expired.is_empty() {
+            decision.notified = self.tell_waiting();
+        }
+    }
+
+    fn decide_reserve(&mut self, ladder: &Ladder, grant: &mut Option<Grant>) -> Answered {
+        let Ladder { request, renditions, .. } = ladder;
+        let Request { id, interface, .. } = request;
+        let mut result = self.admit(request);
+        let mut rendition = None;
+        let first = result.as_ref().err().cloned();
+        for (name, qos) in renditions {
+            match &result {
+                Err(refusal) if refusal.is_for_its_size() => {}
+                _ => break,
+            }
+            let lower = Request { qos: *qos, ..request.clone() };
+            if let Ok(grant) = self.admit(&lower) {
+                result = Ok(grant);
+                rendition = Some(name.clone());
+            }
+        }
+        let waiting = match &result {
+            // A flow that gets its best rendition, or that accepts a lower one, waits no longer.
+            Ok(_) if rendition.is_none() || !request.wait => {
+                self.waiting.leave(id);
+                false
+            }
+            // The first refusal is what stood in the way of the best rendition, whatever was given instead.
+            _ => {
+                first.is_some_and(|refusal| request.wait && refusal.may_pass() && self.waiting.join(request))
+            }
+        };
+        *grant = result.as_ref().ok().cloned();
+        let result = match result {
+            Ok(Grant { charged, preempted, .. }) => {
+                let preempted = preempted.into_iter().map(|displaced| displaced.id).collect();
+                let interface = interface.clone();
+                Ok(Box::new(AdmittedFlow { interface, charged, preempted, rendition, enforced: None }))
+            }
+            Err(refusal) => Err(Refused::under(&self.policy, refusal)),
+        };
+        (Response::Reserve { id: id.clone(), result, waiting }, Some(interface.clone()))
+    }
+
+    fn decide_renegotiate(
+        &mut self,
+        id: &str,
+        asked: &Both<Option<Flowspec>>,
+        grant: &mut Option<Grant>,
+    ) -> Answered {
+        let result = self.renegotiate(id, asked.sending, asked.receiving);
+        if result.is_ok() {
+            self.waiting.leave(id);
+        }
+        let interface = self.interface_of(id);
+        *grant = result.as_ref().ok().cloned();
+        let result = refused(&self.policy, result).map(|Grant { charged, .. }| {
+            Box::new(RenegotiatedFlow { interface: interface.clone(), charged, enforced: None })
+        });
+        (Response::Renegotiate { id: id.to_owned(), result }, Some(interface))
+    }
+
+    fn decide_refresh(&mut self, id: &str, time_to_live: Micros) -> Answered {
+        let result = refused(&self.policy.clone(), self.refresh(id, time_to_live));
+        let interface = self.interface_of(id);
+        let result = result.map(|()| RefreshedFlow { interface: interface.clone(), time_to_live });
+        (Response::Refresh { id: id.to_owned(), result }, Some(interface))
+    }
+
+    fn decide_release(&mut self, id: &str) -> Answered {
+        let interface = self.interface_of(id);
+        let released = self.release(id);
+        let waited = self.waiting.leave(id);
+        let result = match released {
+            Some(charged) => Ok(ReleasedFlow::Flow { interface: interface.clone(), charged: Some(charged) }),
+            None if waited => Ok(ReleasedFlow::Waiting),
+            None => Err(Refused::under(&self.policy, Refusal::UnknownId { id: id.to_owned() })),
+        };
+        (Response::Release { id: id.to_owned(), result }, Some(interface))
+    }
+
+    fn decide_group(&mut self, request: &GroupRequest) -> Answered {
+        let GroupRequest { id, interface, .. } = request;
+        let result = refused(&self.policy.clone(), self.group(request));
+        let result =
+            result.map(|Grant { charged, .. }| AdmittedGroup { interface: interface.clone(), charged });
+        (Response::Group { id: id.clone(), result }, Some(interface.clone()))
+    }
+
+    fn decide_ungroup(&mut self, id: &str) -> Answered {
+        let interface = self.group_totals(id).map_or(String::new(), |(interface, _)| interface.to_owned());
+        let result = refused(&self.policy.clone(), self.ungroup(id));
+        let result = result.map(|gone| EndedGroup { interface: interface.clone(), has_members: !gone });
+        (Response::Ungroup { id: id.to_owned(), result }, Some(interface))
+    }
+
+    fn decide_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Answered {
+        let known = self.policy.interface(interface).is_some();
+        let shed = self.set_capacity(interface, direction, capacity);
+        let result = if known {
+            let counts_from = self.rises(interface, direction).map(Moment::from_micros);
+            let (interface, not_programmed) = (interface.to_owned(), None);
+            Ok(Box::new(ChangedCapacity {
+                interface,
+                direction,
+                capacity,
+                counts_from,
+                shed,
+                not_programmed,
+            }))
+        } else {
+            let refusal = Refusal::UnknownInterface { interface: interface.to_owned() };
+            Err(Refused::under(&self.policy, refusal))
+        };
+        (Response::Capacity(result), Some(interface.to_owned()))
+    }
+
+    fn decide_measure(
+        &mut self,
+        (interface, class): (&str, &str),
+        window: Micros,
+        rate: Both<Rate>,
+    ) -> Answered {
+        let result = refused(&self.policy.clone(), self.measure(interface, class, window, rate));
+        let result = result.map(|()| {
+            let relief = self.relief(interface);
+            Box::new(MeasuredClass { interface: interface.to_owned(), class: class.to_owned(), rate, relief })
+        });
+        (Response::Measure(result), Some(interface.to_owned()))
+    }
+
+    fn decide_query(&mut self, interface: &str, request: Option<&Request>) -> Answered {
+        let fits = request.map(|request| match self.earliest(request) {
+            Some(at) => Fits::At(Moment::from_micros(at)),
+            None => Fits::Never,
+        });
+        let result = match self.totals(interface) {
+            None => {
+                let refusal = Refusal::UnknownInterface { interface: interface.to_owned() };
+                Err(Refused::under(&self.policy, refusal))
+            }
+            Some(totals) => {
+                let available = totals.map(|totals| totals.available());
+                Ok(FreeCapacity { interface: interface.to_owned(), available, fits })
+            }
+        };
+        (Response::Query(result), Some(interface.to_owned()))
+    }
+
+    fn interface_of(&self, id: &str) -> String {
+        self.flow(id).map_or(String::new(), |(interface, _)| interface.to_owned())
+    }
+}
+
+fn refused<T>(policy: &Policy, result: Result<T, Refusal>) -> Result<T, Box<Refused>> {
+    result.map_err(|refusal| Refused::under(policy, refusal))
+}

@@ -1,0 +1,46 @@
+//! What enforces a flow's reservation, and why the kernel does not take part where it doesn't.
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::not_programmed::NotProgrammed;
+
+/// What enforces a flow's reservation, and where.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Enforced {
+    /// The kernel class that carries what is sent, in `tc`'s notation.
+    pub class: Option<String>,
+    /// Whether other flows share that class.
+    pub shared: bool,
+    /// Whether a token bucket in user space delays what the socket sends.
+    pub sending: bool,
+    /// Whether reads are delayed in user space, so that the peer slows down.
+    pub receiving: bool,
+    /// What is reserved and not enforced; a sentence in JSON.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "sentence")]
+    pub lacking: Vec<Lack>,
+}
+
+/// A part of a reservation that is not enforced.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Lack {
+    /// No kernel class carries what is sent.
+    #[error("no class in the kernel: {0}")]
+    KernelClass(NotProgrammed),
+    /// Datagrams that are received are not policed: UDP has no back-pressure.
+    #[error("what is received by UDP is reserved and not held back")]
+    ReceivedDatagrams,
+}
+
+impl Enforced {
+    /// What is reserved and not enforced, in words; `None` where everything is enforced.
+    pub fn lacking_text(&self) -> Option<String> {
+        let lacking: Vec<_> = self.lacking.iter().map(Lack::to_string).collect();
+        (!lacking.is_empty()).then(|| lacking.join("; "))
+    }
+}
+
+#[expect(clippy::ptr_arg, reason = "the signature that serde asks for")]
+fn sentence<S: Serializer>(lacking: &Vec<Lack>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&lacking.iter().map(Lack::to_string).collect::<Vec<_>>().join("; "))
+}

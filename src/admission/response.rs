@@ -1,0 +1,404 @@
+//! What a ledger answers to each operation.
+
+use std::fmt;
+
+use flowspec::{Both, Direction, Micros, Moment, Rate};
+
+use super::enforcement::Enforced;
+use super::not_programmed::NotProgrammed;
+use super::operation::OperationKind;
+use super::refusal::Refusal;
+use crate::policy::{Place, Policy};
+
+/// What became of an operation: the fields that this operation can have.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// A reservation for a new flow.
+    Reserve {
+        /// The flow.
+        id: String,
+        /// The reservation, or why there is none.
+        result: Result<Box<AdmittedFlow>, Box<Refused>>,
+        /// Whether the flow waits for capacity: it was refused, or got a lower rendition.
+        waiting: bool,
+    },
+    /// Another reservation for a flow.
+    Renegotiate {
+        /// The flow.
+        id: String,
+        /// The new reservation, or why the flow keeps the old one.
+        result: Result<Box<RenegotiatedFlow>, Box<Refused>>,
+    },
+    /// A flow's soft state was prolonged.
+    Refresh {
+        /// The flow.
+        id: String,
+        /// How long it lasts, or why not.
+        result: Result<RefreshedFlow, Box<Refused>>,
+    },
+    /// The end of a flow.
+    Release {
+        /// The flow.
+        id: String,
+        /// What ended, or why nothing did.
+        result: Result<ReleasedFlow, Box<Refused>>,
+    },
+    /// A group was made or changed.
+    Group {
+        /// The group.
+        id: String,
+        /// Its reservation, or why there is none.
+        result: Result<AdmittedGroup, Box<Refused>>,
+    },
+    /// The end of a group.
+    Ungroup {
+        /// The group.
+        id: String,
+        /// When it ends, or why it does not.
+        result: Result<EndedGroup, Box<Refused>>,
+    },
+    /// A link carries another rate.
+    Capacity(Result<Box<ChangedCapacity>, Box<Refused>>),
+    /// What the flows of a class were measured to send.
+    Measure(Result<Box<MeasuredClass>, Box<Refused>>),
+    /// What is free now.
+    Query(Result<FreeCapacity, Box<Refused>>),
+    /// Time passed.
+    Tick {
+        /// How many flows are admitted.
+        flows: usize,
+    },
+}
+
+/// The reservation of a new flow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdmittedFlow {
+    /// Its interface.
+    pub interface: String,
+    /// What it takes from its budgets.
+    pub charged: Both<Rate>,
+    /// The flows that were preempted for it, least important first.
+    pub preempted: Vec<String>,
+    /// Which of several renditions it got, where that was not the first.
+    pub rendition: Option<String>,
+    /// What enforces it, as soon as that is known.
+    pub enforced: Option<Enforced>,
+}
+
+/// Another reservation of a flow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RenegotiatedFlow {
+    /// Its interface.
+    pub interface: String,
+    /// What it takes from its budgets now.
+    pub charged: Both<Rate>,
+    /// What enforces it, as soon as that is known.
+    pub enforced: Option<Enforced>,
+}
+
+/// A flow whose soft state was prolonged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefreshedFlow {
+    /// Its interface.
+    pub interface: String,
+    /// How long it lasts from now on.
+    pub time_to_live: Micros,
+}
+
+/// What a release ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReleasedFlow {
+    /// A flow.
+    Flow {
+        /// Its interface.
+        interface: String,
+        /// What it took from its budgets; `None` where the ledger had taken that back before.
+        charged: Option<Both<Rate>>,
+    },
+    /// A refused request's wait for capacity.
+    Waiting,
+}
+
+/// The reservation of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdmittedGroup {
+    /// Its interface.
+    pub interface: String,
+    /// What it takes from its budgets.
+    pub charged: Both<Rate>,
+}
+
+/// A group that ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndedGroup {
+    /// Its interface.
+    pub interface: String,
+    /// Whether members keep it until the last of them ends.
+    pub has_members: bool,
+}
+
+/// A link that carries another rate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangedCapacity {
+    /// The interface.
+    pub interface: String,
+    /// Which way.
+    pub direction: Direction,
+    /// What it carries.
+    pub capacity: Rate,
+    /// When a larger capacity counts, where the policy has a hysteresis; `None` where it counts now.
+    pub counts_from: Option<Moment>,
+    /// The flows that were ended for lack of capacity, least important first.
+    pub shed: Vec<String>,
+    /// Why the kernel's tree keeps the rate it had, where it does.
+    pub not_programmed: Option<NotProgrammed>,
+}
+
+/// What was measured of a class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeasuredClass {
+    /// The interface.
+    pub interface: String,
+    /// The class.
+    pub class: String,
+    /// What its flows sent on average.
+    pub rate: Both<Rate>,
+    /// By how much less is taken of the interface than its flows have declared.
+    pub relief: Both<Rate>,
+}
+
+/// What is free of an interface.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FreeCapacity {
+    /// The interface.
+    pub interface: String,
+    /// What is left of its budgets.
+    pub available: Both<Rate>,
+    /// When the flow that was asked about would fit first, where one was.
+    pub fits: Option<Fits>,
+}
+
+/// When a flow would fit first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fits {
+    /// From this moment on.
+    At(Moment),
+    /// Never, by what is booked now.
+    Never,
+}
+
+/// A refusal, with the place in the policy that decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// Where in the policy the constraint stands that decided, if it stands there.
+    pub rule: Option<Place>,
+    /// The same as text: `streaming.toml:12`.
+    pub rule_line: Option<String>,
+}
+
+impl Refused {
+    /// A refusal under a policy.
+    pub(super) fn under(policy: &Policy, refusal: Refusal) -> Box<Self> {
+        let rule = refusal.decided_by(policy);
+        let rule_line = rule.as_ref().and_then(|place| policy.locate(place));
+        Box::new(Self { refusal, rule, rule_line })
+    }
+}
+
+impl Response {
+    /// The operation that this is the answer to.
+    pub const fn operation(&self) -> OperationKind {
+        match self {
+            Self::Reserve { .. } => OperationKind::Reserve,
+            Self::Renegotiate { .. } => OperationKind::Renegotiate,
+            Self::Refresh { .. } => OperationKind::Refresh,
+            Self::Release { .. } => OperationKind::Release,
+            Self::Group { .. } => OperationKind::Group,
+            Self::Ungroup { .. } => OperationKind::Ungroup,
+            Self::Capacity(_) => OperationKind::Capacity,
+            Self::Measure(_) => OperationKind::Measure,
+            Self::Query(_) => OperationKind::Query,
+            Self::Tick { .. } => OperationKind::Tick,
+        }
+    }
+
+    /// The flow or the group; `None` for an operation on an interface or on the whole ledger.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Reserve { id, .. }
+            | Self::Renegotiate { id, .. }
+            | Self::Refresh { id, .. }
+            | Self::Release { id, .. }
+            | Self::Group { id, .. }
+            | Self::Ungroup { id, .. } => Some(id),
+            Self::Capacity(_) | Self::Measure(_) | Self::Query(_) | Self::Tick { .. } => None,
+        }
+    }
+
+    /// The refusal, where there is one.
+    pub fn refused(&self) -> Option<&Refused> {
+        match self {
+            Self::Reserve { result: Err(refused), .. }
+            | Self::Renegotiate { result: Err(refused), .. }
+            | Self::Refresh { result: Err(refused), .. }
+            | Self::Release { result: Err(refused), .. }
+            | Self::Group { result: Err(refused), .. }
+            | Self::Ungroup { result: Err(refused), .. }
+            | Self::Capacity(Err(refused))
+            | Self::Measure(Err(refused))
+            | Self::Query(Err(refused)) => Some(refused),
+            _ => None,
+        }
+    }
+
+    /// What the flow or group takes from its budgets; zero for everything else.
+    pub fn charged(&self) -> Both<Rate> {
+        match self {
+            Self::Reserve { result: Ok(flow), .. } => flow.charged,
+            Self::Renegotiate { result: Ok(flow), .. } => flow.charged,
+            Self::Group { result: Ok(group), .. } => group.charged,
+            _ => Both::default(),
+        }
+    }
+
+    /// What enforces the flow, as soon as that is known.
+    pub(super) fn enforced(&self) -> Option<&Enforced> {
+        match self {
+            Self::Reserve { result: Ok(flow), .. } => flow.enforced.as_ref(),
+            Self::Renegotiate { result: Ok(flow), .. } => flow.enforced.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The same, to be filled in; `None` where nothing was reserved.
+    pub(super) fn enforced_mut(&mut self) -> Option<&mut Option<Enforced>> {
+        match self {
+            Self::Reserve { result: Ok(flow), .. } => Some(&mut flow.enforced),
+            Self::Renegotiate { result: Ok(flow), .. } => Some(&mut flow.enforced),
+            _ => None,
+        }
+    }
+}
+
+/// The answer in a sentence; for a refusal with all numbers.
+impl fmt::Display for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reserve { result, .. } => describe(result, f),
+            Self::Renegotiate { result, .. } => describe(result, f),
+            Self::Refresh { result, .. } => describe(result, f),
+            Self::Release { result, .. } => describe(result, f),
+            Self::Group { result, .. } => describe(result, f),
+            Self::Ungroup { result, .. } => describe(result, f),
+            Self::Capacity(result) => describe(result, f),
+            Self::Measure(result) => describe(result, f),
+            Self::Query(result) => describe(result, f),
+            Self::Tick { flows } => write!(f, "{flows} flows"),
+        }
+    }
+}
+
+fn describe<T: fmt::Display>(result: &Result<T, Box<Refused>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match result {
+        Ok(done) => write!(f, "{done}"),
+        Err(refused) => write!(f, "{}", refused.refusal),
+    }
+}
+
+fn describe_reservation(interface: &str, charged: Both<Rate>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{interface}: admitted, sending {} and receiving {}", charged.sending, charged.receiving)
+}
+
+impl fmt::Display for AdmittedFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe_reservation(&self.interface, self.charged, f)?;
+        if !self.preempted.is_empty() {
+            write!(f, "; preempted {}", self.preempted.join(", "))?;
+        }
+        match &self.rendition {
+            Some(name) => write!(f, ", as {name}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for RenegotiatedFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe_reservation(&self.interface, self.charged, f)
+    }
+}
+
+impl fmt::Display for AdmittedGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe_reservation(&self.interface, self.charged, f)
+    }
+}
+
+impl fmt::Display for RefreshedFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: refreshed for {}", self.interface, self.time_to_live)
+    }
+}
+
+impl fmt::Display for ReleasedFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flow { interface, .. } => write!(f, "{interface}: released"),
+            Self::Waiting => f.write_str("waits no longer"),
+        }
+    }
+}
+
+impl fmt::Display for EndedGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.has_members { "ends with its last member" } else { "ended" };
+        write!(f, "{}: {what}", self.interface)
+    }
+}
+
+impl fmt::Display for ChangedCapacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, direction, capacity, counts_from, shed, not_programmed } = self;
+        write!(f, "{interface} {direction}: carries {capacity}")?;
+        match counts_from {
+            Some(at) => write!(f, ", which counts from {} us on", at.as_micros())?,
+            None => f.write_str(" from now on")?,
+        }
+        if !shed.is_empty() {
+            write!(f, "; {} flows were shed", shed.len())?;
+        }
+        match not_programmed {
+            Some(why) => write!(f, "; the kernel keeps the rate it had: {why}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for MeasuredClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, class, rate, relief } = self;
+        write!(
+            f,
+            "{interface}, class {class}: measured at {} sending and {} receiving; its interface takes {} and {} less than was declared",
+            rate.sending, rate.receiving, relief.sending, relief.receiving
+        )
+    }
+}
+
+impl fmt::Display for FreeCapacity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, available, fits } = self;
+        write!(
+            f,
+            "{interface}: {} sending and {} receiving are free",
+            available.sending, available.receiving
+        )?;
+        match fits {
+            Some(Fits::At(at)) => write!(f, "; the flow fits first at {} us", at.as_micros()),
+            Some(Fits::Never) => f.write_str("; the flow never fits"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What one direction of an interface or a group may promise, and what is promised of it.
+
+use flowspec::Rate;
+
+/// One direction: the budget and the part of it that is reserved.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totals {
+    /// What may be promised.
+    pub budget: Rate,
+    /// What is promised.
+    pub reserved: Rate,
+}
+
+impl Totals {
+    /// What is left of the budget; zero where more is promised than may be.
+    pub fn available(&self) -> Rate {
+        self.budget.saturating_sub(self.reserved)
+    }
+}
