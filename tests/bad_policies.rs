@@ -1,5 +1,5 @@
-//! Policies that are wrong: each is refused with its code at its line and column, whatever key the slip is
-//! in; none is taken for something else.
+//! More than 500 invalid policies. Each has one mistake, and is refused with that mistake's code at its line and column
+//! and with no other error.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gqos::policy::{Code, Policy, Severity, Source};
 
-/// How many have been tried.
+/// How many policies have been checked.
 static TRIED: AtomicUsize = AtomicUsize::new(0);
 
-/// A sound policy with one of everything; `@` marks where a line is put.
-const SOUND: [(&str, &str); 7] = [
+/// A valid policy with every table; `@` marks where a line is inserted.
+const VALID: [(&str, &str); 7] = [
     ("interface", "[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\n@"),
     ("budget", "[interface.eth1]\n[interface.eth1.egress]\ncapacity = \"1 Gbit/s\"\n@"),
     ("template", "[template.t.sending]\nservice_type = \"guaranteed\"\ntoken_rate = \"6 Mbit/s\"\n@"),
@@ -24,11 +24,11 @@ const SOUND: [(&str, &str); 7] = [
     ("rule", "[[rule]]\nclass = \"c\"\ntemplate = \"t\"\n@"),
 ];
 
-/// The whole policy with a line in one of its tables, and that line's number.
+/// The policy with a line inserted into one of its tables, and the number of that line.
 fn with_line(table: &str, line: &str) -> (String, usize) {
     let mut text = String::from("version = 1\n");
     let mut number = 0;
-    for (name, part) in SOUND {
+    for (name, part) in VALID {
         let before = part.trim_end_matches('@');
         text.push_str(before);
         if name == table {
@@ -41,7 +41,7 @@ fn with_line(table: &str, line: &str) -> (String, usize) {
     (text, number)
 }
 
-/// A line is the only problem, with this code, at this column.
+/// The inserted line is the only error, with this code, at this column.
 #[track_caller]
 fn check(table: &str, line: &str, code: Code, column: usize) {
     TRIED.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,7 @@ fn check(table: &str, line: &str, code: Code, column: usize) {
     assert!(errors[0].message.len() > 10, "{}", errors[0].message);
 }
 
-/// Each key by its table and what it takes.
+/// Each key with its table and the kind of its values.
 const KEYS: &[(&str, &str, Kind)] = &[
     ("interface", "enforcement", Kind::Word),
     ("interface", "on_capacity_drop", Kind::Word),
@@ -105,7 +105,7 @@ enum Kind {
 }
 
 #[test]
-fn every_key_refuses_what_it_cannot_mean() {
+fn every_key_refuses_values_of_other_kinds() {
     for &(table, key, kind) in KEYS {
         let value = format!("{key} = ").len() + 1;
         let quoted = |code, texts: &[&str]| {
@@ -192,10 +192,10 @@ fn every_key_refuses_what_it_cannot_mean() {
             }
             Kind::Flag => bare(Code::WrongType, &["\"true\"", "1", "0.0", "[]", "{}"]),
         }
-        // A slip in the key itself.
-        let mut slip = key.to_owned();
-        slip.remove(1);
-        check(table, &format!("{slip} = \"1\""), Code::UnknownKey, 1);
+        // A mistyped key.
+        let mut mistyped = key.to_owned();
+        mistyped.remove(1);
+        check(table, &format!("{mistyped} = \"1\""), Code::UnknownKey, 1);
         check(table, &format!("{}x = 1", key), Code::UnknownKey, 1);
     }
     keys_of_other_tables();
@@ -205,7 +205,7 @@ fn every_key_refuses_what_it_cannot_mean() {
 }
 
 fn keys_of_other_tables() {
-    for (table, _) in SOUND {
+    for (table, _) in VALID {
         let own: Vec<_> = KEYS.iter().filter(|(of, ..)| *of == table).map(|(_, key, _)| *key).collect();
         let others: std::collections::BTreeSet<_> =
             KEYS.iter().map(|(_, key, _)| *key).filter(|key| !own.contains(key)).collect();
@@ -216,7 +216,7 @@ fn keys_of_other_tables() {
 }
 
 #[test]
-fn names_have_to_be_defined() {
+fn undefined_names_and_missing_keys_are_refused() {
     let problem = |text: &str| {
         let text = format!("version = 1\n[interface.eth0]\negress = {{ capacity = \"1 Gbit/s\" }}\n{text}");
         let problems = Policy::parse(&[Source { name: "p.toml", text: &text }]).expect_err(&text);
@@ -283,9 +283,8 @@ fn names_have_to_be_defined() {
     }
 }
 
-/// What may be said and is hardly meant.
 #[test]
-fn lints() {
+fn doubtful_policies_give_warnings() {
     let warnings = |text: &str| {
         let text = format!("version = 1\n{text}");
         let (_, problems) = Policy::parse(&[Source { name: "p.toml", text: &text }]).expect(&text);
@@ -340,18 +339,22 @@ fn lints() {
     assert_eq!(
         warnings(&format!("{eth0}{small}{class}match = {{ uid = 1 }}\n[[rule]]\ntemplate = \"t\"\n")),
         [""; 0],
-        "its owners get it"
+        "flows of matching owners use it"
     );
-    assert_eq!(warnings(&format!("{eth0}{small}{class}")), [""; 0], "without rules the callers name classes");
+    assert_eq!(warnings(&format!("{eth0}{small}{class}")), [""; 0], "without rules, callers name classes");
     assert_eq!(warnings(&format!("{eth0}{}", template("t", "token_rate = \"81 Mbit/s\""))), ["GQ0106"]);
-    assert_eq!(warnings(&template("t", "token_rate = \"81 Mbit/s\"")), [""; 0], "no interface is stated");
+    assert_eq!(
+        warnings(&template("t", "token_rate = \"81 Mbit/s\"")),
+        [""; 0],
+        "there is no interface to compare with"
+    );
 }
 
 #[test]
 fn every_code_is_explained() {
     let mut ids = std::collections::BTreeSet::new();
     for code in Code::ALL {
-        assert!(ids.insert(code.id()), "{code} is there twice");
+        assert!(ids.insert(code.id()), "{code} is listed twice");
         assert!(code.explanation().len() > code.title().len() && !code.title().is_empty(), "{code}");
     }
 }

@@ -1,4 +1,4 @@
-//! Policies: what is read, and every kind of problem at its line and column.
+//! Policies: what is read, and each kind of problem with its line and column.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -9,7 +9,7 @@ fn parse(text: &str) -> Result<Policy, Vec<(Code, String)>> {
     parse_all(&[text])
 }
 
-/// Problems as `line:column` of each, with their codes.
+/// The policy, or each problem's code and its `line:column message`.
 fn parse_all(texts: &[&str]) -> Result<Policy, Vec<(Code, String)>> {
     let sources: Vec<_> = texts.iter().map(|&text| Source { name: "test", text }).collect();
     match Policy::parse(&sources) {
@@ -29,19 +29,19 @@ fn parse_all(texts: &[&str]) -> Result<Policy, Vec<(Code, String)>> {
 /// A policy whose fourth line is the one under test.
 const HEAD: &str = "version = 1\n[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\n";
 
-/// One problem of this code, at this place, whose message contains these words.
+/// The text has one problem, with this code, at this place, and its message contains these words.
 #[track_caller]
 fn check(text: &str, code: Code, place: &str, words: &str) {
     let problems = parse(&format!("{HEAD}{text}")).expect_err(text);
     assert_eq!(problems.len(), 1, "{text}: {problems:#?}");
     let (found, message) = &problems[0];
     assert_eq!(*found, code, "{message}");
-    assert!(message.starts_with(&format!("{place} ")), "{place} is expected: {message}");
+    assert!(message.starts_with(&format!("{place} ")), "expected at {place}: {message}");
     assert!(message.contains(words), "{words:?} is not in {message}");
 }
 
 #[test]
-fn the_contracts_example_is_read() {
+fn the_example_of_the_documentation_is_read() {
     let policy = parse(
         r#"
 version = 1
@@ -106,7 +106,7 @@ fn the_examples_are_valid() {
 }
 
 #[test]
-fn a_star_is_every_other_interface_and_one_direction_serves_for_both() {
+fn a_star_applies_to_every_other_interface_and_one_direction_serves_for_both() {
     let policy =
         parse("version = 1\n[interface.\"*\"]\negress = { capacity = \"10 Mbit/s\", reservable = \"50%\" }")
             .unwrap();
@@ -156,7 +156,7 @@ fn ambiguous_units_are_refused_with_both_readings() {
         "[class.c]\nmax_rate = true",
         Code::WrongType,
         "5:12",
-        "a string with a unit is expected, this is a boolean",
+        "expected a string with a unit, found a boolean",
     );
     let spec = |field: &str| {
         format!(
@@ -169,7 +169,7 @@ fn ambiguous_units_are_refused_with_both_readings() {
 }
 
 #[test]
-fn flowspecs_that_contradict_themselves_are_refused() {
+fn inconsistent_flowspecs_are_refused() {
     let spec =
         |fields: &str| format!("[template.t]\nsending = {{ service_type = \"guaranteed\", {fields} }}");
     check(&spec("token_rate = \"0 bit/s\""), Code::BadFlowspec, "5:11", "token_rate is zero");
@@ -217,14 +217,14 @@ fn values_outside_their_range_are_refused() {
         )
     };
     check(&rule("local_port = 65536"), Code::BadValue, "8:24", "0 to 65535");
-    check(&rule("local_port = [1, \"9-3\"]"), Code::BadValue, "8:28", "a range");
+    check(&rule("local_port = [1, \"9-3\"]"), Code::BadValue, "8:28", "a range is written");
     check(&rule("local_port = []"), Code::BadValue, "8:24", "matches nothing");
     check(&rule("peer = \"10.1.0.0/8\""), Code::BadValue, "8:18", "\"10.0.0.0/8\"");
     check(&rule("protocol = \"sctp\""), Code::BadValue, "8:22", "tcp, udp");
 }
 
 #[test]
-fn names_have_to_be_defined_once() {
+fn names_are_defined_exactly_once() {
     check("[[rule]]\ntemplate = \"t\"", Code::UnknownName, "4:1", "template \"t\"");
     check(
         "[template.t]\nsending = { service_type = \"best_effort\" }\n[[rule]]\ntemplate = \"t\"\nclass = \"c\"",
@@ -242,7 +242,7 @@ fn names_have_to_be_defined_once() {
 }
 
 #[test]
-fn versions_syntax_and_missing_keys() {
+fn wrong_versions_bad_syntax_and_missing_keys_are_refused() {
     let only = |text: &str| parse(text).unwrap_err().remove(0);
     assert_eq!(only("").0, Code::MissingKey);
     assert_eq!(only("version = 2").0, Code::Version);
@@ -262,7 +262,7 @@ fn versions_syntax_and_missing_keys() {
 }
 
 #[test]
-fn all_problems_come_at_once_in_the_order_of_their_places() {
+fn all_problems_are_reported_at_once_in_the_order_of_their_places() {
     let problems = parse("[interface.eth0]\negress = { capacity = \"1 Mbps\", x = 1 }\n[class.c]\nmax_flows = \"many\"\n[[rule]]\n").unwrap_err();
     let codes: Vec<_> = problems.iter().map(|(code, _)| *code).collect();
     assert_eq!(
@@ -292,7 +292,7 @@ proptest::proptest! {
         let _ = Policy::parse(&[Source { name: "test", text: &text }]);
     }
 
-    /// Any piece of a valid policy, cut anywhere and with a byte changed.
+    /// A valid policy, cut at any place and with a character inserted.
     #[test]
     fn no_damaged_policy_panics(cut in 0usize..1400, at in 0usize..1400, with in "\\PC") {
         let mut text = include_str!("../examples/policies/streaming.toml").to_owned();

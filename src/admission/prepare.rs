@@ -77,7 +77,7 @@ impl Ledger {
         };
         let (class_number, class) = found.unzip();
         if let (Some(name), Some(class)) = (class_name, class)
-            && class.matches.as_ref().is_some_and(|matches| !matches.admits(owner))
+            && class.matches.as_ref().is_some_and(|matches| !matches.is_met_by(owner))
         {
             return Err(Refusal::ClassOwner { class: name.to_owned(), owner: owner.clone() });
         }

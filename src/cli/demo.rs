@@ -145,7 +145,7 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
             anyhow!("{name} is not a valid policy: {}", counted(problems.len(), "problem")),
         )
     })?;
-    if let Some(what) = policy.beyond_a_host() {
+    if let Some(what) = policy.unsupported() {
         let error = anyhow!("{name}: {what}; `gqos test` and `gqos replay` decide by it");
         return Err(Failure::new(INVALID_FILE, error));
     }

@@ -60,7 +60,7 @@ impl Driver {
         mut inbox: mpsc::UnboundedReceiver<Command>,
         mut links: Option<LinkEvents>,
     ) {
-        let measures = self.core().manager.ledger().policy().measures();
+        let measures = self.core().manager.ledger().policy().has_measured_class();
         let mut next_measure = clock::now() + MEASURE;
         loop {
             let due = {

@@ -51,7 +51,7 @@ impl LocalEngine {
     /// - **Errors**: netlink cannot be opened. An interface that cannot be programmed is no error here:
     ///   [`report`](Engine::report) and every decision name it.
     pub async fn start(policy: Arc<Policy>) -> Result<Arc<Self>, KernelFailure> {
-        if let Some(what) = policy.beyond_a_host() {
+        if let Some(what) = policy.unsupported() {
             let cause = std::io::Error::new(std::io::ErrorKind::Unsupported, what);
             return Err(KernelFailure::new("start", "the policy", cause));
         }

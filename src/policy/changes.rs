@@ -1,4 +1,4 @@
-//! What another policy adds, takes away and changes.
+//! The differences between two policies.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,12 +6,13 @@ use std::fmt;
 use super::model::Policy;
 use super::place::Place;
 
-/// Something that a policy defines.
+/// A definition in a policy.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
 pub enum Item {
-    /// `preemption`.
+    /// `preemption = true`.
     Preemption,
-    /// An interface, as its table is called.
+    /// An interface, by the name of its table.
     Interface(String),
     /// A template.
     Template(String),
@@ -19,26 +20,26 @@ pub enum Item {
     Class(String),
     /// A group.
     Group(String),
-    /// A client's pattern.
+    /// The limits of clients, by their pattern.
     Client(String),
     /// A rule, by its number from 1.
     Rule(usize),
 }
 
-/// What a policy has that another one has not, and the other way round.
+/// The definitions in which two policies differ.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Changes {
-    /// What is new.
+    /// Only in the new policy.
     pub added: Vec<Item>,
-    /// What is there no more.
+    /// Only in the old policy.
     pub removed: Vec<Item>,
-    /// What says something else.
+    /// In both, with different values.
     pub changed: Vec<Item>,
 }
 
 impl Changes {
-    /// From one policy to another. Where something stands in its file makes no difference; rules are told
-    /// by their number, since the first that matches decides.
+    /// The differences from one policy to another. Places in files do not count, except that rules are compared by
+    /// their number, since the first that matches applies.
     pub fn between(before: &Policy, after: &Policy) -> Self {
         let (before, after) = (items(before), items(after));
         let mut changes = Self::default();
@@ -53,47 +54,40 @@ impl Changes {
         changes
     }
 
-    /// Whether both mean the same.
+    /// Whether both policies mean the same.
     pub const fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 }
 
-/// Everything a policy defines, with what it means written out.
+/// Every definition of a policy, with a text that is the same if and only if its values are.
 fn items(policy: &Policy) -> BTreeMap<Item, String> {
+    let mut policy = policy.clone();
+    policy.places_mut().for_each(|place| *place = Place::default());
     let mut items = BTreeMap::new();
     if policy.preemption {
         items.insert(Item::Preemption, String::new());
     }
-    let nowhere = Place::default;
-    let interfaces = policy.interfaces.iter().map(|(name, interface)| (name.as_str(), interface));
-    for (name, interface) in interfaces.chain(policy.any_interface.iter().map(|any| ("*", any))) {
-        let mut interface = interface.clone();
-        interface.place = nowhere();
-        items.insert(Item::Interface(name.to_owned()), format!("{:?}", interface));
+    for (name, interface) in policy.interfaces {
+        items.insert(Item::Interface(name), format!("{interface:?}"));
     }
-    for (name, template) in &policy.templates {
-        items.insert(Item::Template(name.clone()), format!("{:?}", template.qos));
+    if let Some(interface) = policy.any_interface {
+        items.insert(Item::Interface("*".to_owned()), format!("{interface:?}"));
     }
-    for (name, class) in &policy.classes {
-        let mut class = class.clone();
-        class.place = nowhere();
-        items.insert(Item::Class(name.clone()), format!("{:?}", class));
+    for (name, template) in policy.templates {
+        items.insert(Item::Template(name), format!("{template:?}"));
     }
-    for (name, group) in &policy.groups {
-        let mut group = group.clone();
-        group.place = nowhere();
-        items.insert(Item::Group(name.clone()), format!("{:?}", group));
+    for (name, class) in policy.classes {
+        items.insert(Item::Class(name), format!("{class:?}"));
     }
-    for client in &policy.clients {
-        let mut client = client.clone();
-        client.place = nowhere();
-        items.insert(Item::Client(client.pattern.clone()), format!("{:?}", client));
+    for (name, group) in policy.groups {
+        items.insert(Item::Group(name), format!("{group:?}"));
     }
-    for (number, rule) in policy.rules.iter().enumerate() {
-        let mut rule = rule.clone();
-        rule.place = nowhere();
-        items.insert(Item::Rule(number + 1), format!("{:?}", rule));
+    for client in policy.clients {
+        items.insert(Item::Client(client.pattern.clone()), format!("{client:?}"));
+    }
+    for (number, rule) in policy.rules.into_iter().enumerate() {
+        items.insert(Item::Rule(number + 1), format!("{rule:?}"));
     }
     items
 }

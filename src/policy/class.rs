@@ -1,55 +1,67 @@
-//! Classes: kinds of flows, with their share, limits and marks.
+//! Classes: kinds of flows, each with a share, limits and marks.
 
 use flowspec::{Rate, Share};
 
 use super::owner::OwnerMatch;
 use super::place::Place;
 
-/// A kind of flow: its share, limits and marks.
+/// A kind of flow.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Class {
-    /// What the class may hold of an interface's budget, per direction; classes may overlap (MAM).
-    /// All of it where nothing is given.
+    /// How much of an interface's budget its flows may hold together, per direction; `None` means all of it.
     pub share: Option<Share>,
-    /// How many flows it may hold on an interface.
+    /// How many flows it may hold on one interface.
     pub max_flows: Option<u64>,
-    /// The most one flow may be charged.
+    /// The most that one flow may be charged.
     pub max_rate: Option<Rate>,
-    /// Controlled load is charged its rate divided by this, in thousandths. Where admission is measured it
-    /// is charged its rate, and this is how far what is measured may lower the sum.
+    /// The overbooking factor in thousandths. With declared admission, a controlled-load flow is charged its rate
+    /// divided by the factor. With measured admission it is charged its rate, and the measured sum is not taken to be
+    /// less than the declared sum divided by the factor.
     pub overbooking_thousandths: u64,
-    /// 0 best to 7.
+    /// From 0 (best) to 7.
     pub setup_priority: u8,
-    /// 0 best to 7; not worse than `setup_priority`.
+    /// From 0 (best) to 7; not worse than `setup_priority`.
     pub holding_priority: u8,
-    /// Orders the Russian dolls, 0 the outermost to 7.
+    /// The class's position in the Russian dolls model, from 0 (outermost) to 7.
     pub class_type: u8,
-    /// What a flow is charged.
+    /// Which rate a flow is charged.
     pub allocate: Allocate,
-    /// Whether its controlled load counts as declared or as measured.
+    /// Whether controlled load counts as declared or as measured.
     pub admission: Admission,
-    /// Whose flows it is for; everybody's where there is nothing.
+    /// Conditions on the owner of a flow; `None` admits every owner.
     pub matches: Option<OwnerMatch>,
-    /// The DS field's code point for the class's packets.
+    /// The DS field's code point of its packets.
     pub dscp: Option<u8>,
-    /// Where it is defined.
+    /// Where the class is defined.
     pub place: Place,
 }
 
-/// What a flow is charged.
+/// Which rate a flow is charged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Allocate {
-    /// What its service needs: r, or R where a delay needs more.
+    /// The rate that its service needs: r, or R if a delay bound needs more.
     Rate,
-    /// p: it may then always send at its peak.
+    /// The peak rate p; the flow may then send at p at any time.
     Peak,
 }
 
 /// How controlled load counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Admission {
-    /// By the sum of what flows have declared.
+    /// By the sum of the declared rates.
     Declared,
-    /// By what they were measured to send, with a margin; by the sum where there is no measurement.
+    /// By the measured rate plus a margin; by the sum of the declared rates while there is no measurement.
     Measured,
+}
+
+impl Allocate {
+    /// The words of a policy file.
+    pub(super) const WORDS: [(&str, Self); 2] = [("rate", Self::Rate), ("peak", Self::Peak)];
+}
+
+impl Admission {
+    /// The words of a policy file.
+    pub(super) const WORDS: [(&str, Self); 2] = [("declared", Self::Declared), ("measured", Self::Measured)];
 }

@@ -1,30 +1,30 @@
-//! Clients: what each identity may have.
+//! Clients: limits for each identity that sends requests.
 
 use flowspec::{Micros, Rate};
 
 use super::place::Place;
 
-/// What each client whose name matches may have.
+/// The limits of each client whose name matches a pattern. Every matching client is counted on its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Client {
-    /// The pattern: `*` stands for any characters.
+    /// The pattern; `*` stands for any text, the empty text included.
     pub pattern: String,
-    /// How many flows.
+    /// The most flows that the client may have.
     pub max_flows: Option<u64>,
-    /// What its flows may be charged together, per direction.
+    /// The most that its flows may be charged together, per direction.
     pub max_rate: Option<Rate>,
-    /// How many requests a second; as many may come at once after a pause.
+    /// The most requests per second. After a pause of a second as many may come at once.
     pub requests_per_second: Option<u64>,
-    /// How far ahead it may book.
+    /// How far ahead of its start a flow may be booked.
     pub horizon: Option<Micros>,
-    /// The best setup priority it may ask for.
+    /// The best setup priority that a request may name.
     pub best_setup_priority: Option<u8>,
-    /// Where it is defined.
+    /// Where the limits are defined.
     pub place: Place,
 }
 
 impl Client {
-    /// Whether the pattern is for this client.
+    /// Whether the pattern matches the whole name.
     pub fn matches(&self, client: &str) -> bool {
         let mut parts = self.pattern.split('*');
         let first = parts.next().unwrap_or_default();
@@ -43,24 +43,31 @@ impl Client {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(pattern: &str, name: &str, expected: bool) {
+        let client = Client {
+            pattern: pattern.into(),
+            max_flows: None,
+            max_rate: None,
+            requests_per_second: None,
+            horizon: None,
+            best_setup_priority: None,
+            place: Place::default(),
+        };
+        assert_eq!(client.matches(name), expected, "{pattern} and {name}");
+    }
+
     #[test]
     fn patterns_match_whole_names() {
-        let matches = |pattern: &str, name: &str| {
-            let client = Client {
-                pattern: pattern.into(),
-                max_flows: None,
-                max_rate: None,
-                requests_per_second: None,
-                horizon: None,
-                best_setup_priority: None,
-                place: Place::default(),
-            };
-            client.matches(name)
-        };
-        assert!(matches("origin-*", "origin-1") && matches("origin-*", "origin-"));
-        assert!(!matches("origin-*", "my-origin-1"));
-        assert!(matches("*", "") && matches("*", "anyone"));
-        assert!(matches("a*b*c", "a-b-b-c") && matches("a*a", "aa") && !matches("a*a", "a"));
-        assert!(matches("one", "one") && !matches("one", "one-more"));
+        check("origin-*", "origin-1", true);
+        check("origin-*", "origin-", true);
+        check("origin-*", "my-origin-1", false);
+        check("*", "", true);
+        check("*", "anyone", true);
+        check("a*b*c", "a-b-b-c", true);
+        check("a*a", "aa", true);
+        check("a*a", "a", false);
+        check("one", "one", true);
+        check("one", "one-more", false);
     }
 }

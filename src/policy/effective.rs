@@ -1,20 +1,21 @@
-//! The policy as it is meant: merged, every default written out. What it gives parses back to the same
+//! The effective policy: one TOML text with all sources merged and every default written out. It parses back to the same
 //! policy.
 
 use std::fmt::{Display, Write};
 
 use flowspec::{Direction, Qos};
 
-use super::class::{Admission, Allocate};
+use super::class::{Admission, Allocate, Class};
+use super::client::Client;
 use super::interface::{Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop};
-use super::model::{GroupMode, Policy};
-use super::notation::{flowspec, key, quoted};
+use super::model::{Group, GroupMode, Policy};
+use super::notation::{flowspec, key, quoted, word};
 use super::owner::OwnerMatch;
 use super::place::Place;
-use super::rule::Protocol;
+use super::rule::{Match, Protocol, Rule};
 
 impl Policy {
-    /// The whole policy as TOML, each table with a comment on where it comes from.
+    /// The whole policy as TOML. A comment on each table names the file and line of its definition.
     pub fn effective(&self) -> String {
         let mut text = String::from("version = 1\n");
         line(&mut text, "preemption", self.preemption);
@@ -29,77 +30,19 @@ impl Policy {
         }
         for (name, class) in &self.classes {
             self.table(&mut text, &format!("class.{}", key(name)), &class.place);
-            optional(&mut text, "share", class.share.map(quoted));
-            optional(&mut text, "max_flows", class.max_flows);
-            optional(&mut text, "max_rate", class.max_rate.map(quoted));
-            let (whole, rest) = (class.overbooking_thousandths / 1000, class.overbooking_thousandths % 1000);
-            line(&mut text, "overbooking", format_args!("{whole}.{rest:03}"));
-            line(&mut text, "setup_priority", class.setup_priority);
-            line(&mut text, "holding_priority", class.holding_priority);
-            line(&mut text, "class_type", class.class_type);
-            line(
-                &mut text,
-                "allocate",
-                quoted(match class.allocate {
-                    Allocate::Rate => "rate",
-                    Allocate::Peak => "peak",
-                }),
-            );
-            let admission = match class.admission {
-                Admission::Declared => "declared",
-                Admission::Measured => "measured",
-            };
-            line(&mut text, "admission", quoted(admission));
-            optional(&mut text, "match", class.matches.as_ref().map(owners));
-            optional(&mut text, "dscp", class.dscp);
+            class_lines(&mut text, class);
         }
         for (name, group) in &self.groups {
             self.table(&mut text, &format!("group.{}", key(name)), &group.place);
-            line(&mut text, "interface", quoted(&group.interface));
-            optional(&mut text, "class", group.class.as_ref().map(quoted));
-            line(
-                &mut text,
-                "mode",
-                quoted(match group.mode {
-                    GroupMode::Envelope => "envelope",
-                    GroupMode::Shared => "shared",
-                }),
-            );
-            qos_lines(&mut text, &group.qos);
+            group_lines(&mut text, group);
         }
         for client in &self.clients {
             self.table(&mut text, &format!("client.{}", key(&client.pattern)), &client.place);
-            optional(&mut text, "max_flows", client.max_flows);
-            optional(&mut text, "max_rate", client.max_rate.map(quoted));
-            optional(&mut text, "requests_per_second", client.requests_per_second);
-            optional(&mut text, "horizon", client.horizon.map(quoted));
-            optional(&mut text, "best_setup_priority", client.best_setup_priority);
+            client_lines(&mut text, client);
         }
         for rule in &self.rules {
             self.table(&mut text, "[rule]", &rule.place);
-            let mut conditions = Vec::new();
-            if let Some(protocol) = rule.matches.protocol {
-                let name = match protocol {
-                    Protocol::Tcp => "tcp",
-                    Protocol::Udp => "udp",
-                };
-                conditions.push(format!("protocol = \"{name}\""));
-            }
-            if !rule.matches.local_port.is_empty() {
-                let ports = rule
-                    .matches
-                    .local_port
-                    .iter()
-                    .map(|range| format!("\"{}-{}\"", range.start(), range.end()));
-                conditions.push(format!("local_port = [{}]", ports.collect::<Vec<_>>().join(", ")));
-            }
-            if !rule.matches.peer.is_empty() {
-                let peers = rule.matches.peer.iter().map(|network| format!("\"{network}\""));
-                conditions.push(format!("peer = [{}]", peers.collect::<Vec<_>>().join(", ")));
-            }
-            line(&mut text, "match", format_args!("{{ {} }}", conditions.join(", ")));
-            optional(&mut text, "class", rule.class.as_ref().map(quoted));
-            line(&mut text, "template", quoted(&rule.template));
+            rule_lines(&mut text, rule);
         }
         text
     }
@@ -124,17 +67,8 @@ fn interface_lines(text: &mut String, interface: &InterfacePolicy) {
         let reservable = quoted(budget.reservable);
         line(text, name, format_args!("{{ capacity = {capacity}, reservable = {reservable}{kept} }}"));
     }
-    let enforcement = match interface.enforcement {
-        Enforcement::Auto => "auto",
-        Enforcement::Kernel => "kernel",
-        Enforcement::UserSpace => "user-space",
-    };
-    line(text, "enforcement", quoted(enforcement));
-    let drop = match interface.on_capacity_drop {
-        OnCapacityDrop::Keep => "keep",
-        OnCapacityDrop::Shed => "shed",
-    };
-    line(text, "on_capacity_drop", quoted(drop));
+    line(text, "enforcement", word(&Enforcement::WORDS, interface.enforcement));
+    line(text, "on_capacity_drop", word(&OnCapacityDrop::WORDS, interface.on_capacity_drop));
     match interface.class_model {
         ClassModel::Mam => line(text, "class_model", quoted("mam")),
         ClassModel::Rdm => line(text, "class_model", quoted("rdm")),
@@ -157,8 +91,61 @@ fn interface_lines(text: &mut String, interface: &InterfacePolicy) {
     }
 }
 
+fn class_lines(text: &mut String, class: &Class) {
+    optional(text, "share", class.share.map(quoted));
+    optional(text, "max_flows", class.max_flows);
+    optional(text, "max_rate", class.max_rate.map(quoted));
+    let (whole, rest) = (class.overbooking_thousandths / 1000, class.overbooking_thousandths % 1000);
+    line(text, "overbooking", format_args!("{whole}.{rest:03}"));
+    line(text, "setup_priority", class.setup_priority);
+    line(text, "holding_priority", class.holding_priority);
+    line(text, "class_type", class.class_type);
+    line(text, "allocate", word(&Allocate::WORDS, class.allocate));
+    line(text, "admission", word(&Admission::WORDS, class.admission));
+    optional(text, "match", class.matches.as_ref().map(owner_conditions));
+    optional(text, "dscp", class.dscp);
+}
+
+fn group_lines(text: &mut String, group: &Group) {
+    line(text, "interface", quoted(&group.interface));
+    optional(text, "class", group.class.as_ref().map(quoted));
+    line(text, "mode", word(&GroupMode::WORDS, group.mode));
+    qos_lines(text, &group.qos);
+}
+
+fn client_lines(text: &mut String, client: &Client) {
+    optional(text, "max_flows", client.max_flows);
+    optional(text, "max_rate", client.max_rate.map(quoted));
+    optional(text, "requests_per_second", client.requests_per_second);
+    optional(text, "horizon", client.horizon.map(quoted));
+    optional(text, "best_setup_priority", client.best_setup_priority);
+}
+
+fn rule_lines(text: &mut String, rule: &Rule) {
+    line(text, "match", conditions(&rule.matches));
+    optional(text, "class", rule.class.as_ref().map(quoted));
+    line(text, "template", quoted(&rule.template));
+}
+
+/// A rule's `match` as an inline table.
+fn conditions(matches: &Match) -> String {
+    let mut conditions = Vec::new();
+    conditions
+        .extend(matches.protocol.map(|protocol| format!("protocol = {}", word(&Protocol::WORDS, protocol))));
+    if !matches.local_port.is_empty() {
+        let ports: Vec<_> =
+            matches.local_port.iter().map(|range| format!("\"{}-{}\"", range.start(), range.end())).collect();
+        conditions.push(format!("local_port = [{}]", ports.join(", ")));
+    }
+    if !matches.peer.is_empty() {
+        let peers: Vec<_> = matches.peer.iter().map(|network| format!("\"{network}\"")).collect();
+        conditions.push(format!("peer = [{}]", peers.join(", ")));
+    }
+    format!("{{ {} }}", conditions.join(", "))
+}
+
 /// A class's `match` as an inline table.
-fn owners(matches: &OwnerMatch) -> String {
+fn owner_conditions(matches: &OwnerMatch) -> String {
     let mut conditions = Vec::new();
     for (key, ranges) in [("uid", &matches.uid), ("gid", &matches.gid)] {
         let ranges: Vec<_> =
@@ -192,28 +179,24 @@ fn optional(text: &mut String, key: &str, value: Option<impl Display>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{Place, Source};
+    use crate::policy::Source;
+
+    fn parse(text: &str) -> Policy {
+        Policy::parse(&[Source { name: "a/p.toml", text }]).expect(text).0
+    }
 
     /// The policy without its places.
     fn bare(mut policy: Policy) -> Policy {
         policy.sources.clear();
-        let places = (policy.interfaces.values_mut().chain(&mut policy.any_interface))
-            .map(|interface| &mut interface.place)
-            .chain(policy.templates.values_mut().map(|template| &mut template.place))
-            .chain(policy.classes.values_mut().map(|class| &mut class.place))
-            .chain(policy.groups.values_mut().map(|group| &mut group.place))
-            .chain(policy.clients.iter_mut().map(|client| &mut client.place))
-            .chain(policy.rules.iter_mut().map(|rule| &mut rule.place));
-        places.for_each(|place| *place = Place::default());
+        policy.places_mut().for_each(|place| *place = Place::default());
         policy
     }
 
     #[track_caller]
     fn check(text: &str) {
-        let parse = |text: &str| Policy::parse(&[Source { name: "a/p.toml", text }]).expect(text).0;
         let policy = parse(text);
         let effective = policy.effective();
-        assert_eq!(bare(parse(&effective)), bare(policy.clone()), "{effective}");
+        assert_eq!(bare(parse(&effective)), bare(policy), "{effective}");
         assert_eq!(
             parse(&effective).effective().replace(char::is_numeric, ""),
             effective.replace(char::is_numeric, "")
@@ -221,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_out_means_the_same() {
+    fn the_effective_policy_means_the_same() {
         check("version = 1\n");
         check(include_str!("../../fuzz/policy.toml"));
         for text in [

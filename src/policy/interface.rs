@@ -1,59 +1,62 @@
-//! Interfaces: what a link carries, what of it may be promised, and how.
+//! Interfaces: what a link carries, how much of it may be reserved, and how reservations are enforced.
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Micros, Rate, Share};
 
 use super::place::Place;
 
-/// What one interface may promise.
+/// What may be reserved on one interface, and how reservations are enforced.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InterfacePolicy {
-    /// Egress (sending) and ingress (receiving).
+    /// Sending is egress, receiving is ingress.
     pub budgets: Both<Budget>,
-    /// How promises are kept.
+    /// Where reservations are enforced.
     pub enforcement: Enforcement,
-    /// What happens to flows that no longer fit after a capacity drop.
+    /// What happens to flows that no longer fit when the capacity falls.
     pub on_capacity_drop: OnCapacityDrop,
     /// How classes share the budget.
     pub class_model: ClassModel,
-    /// The largest IP datagram, where the policy knows better than the kernel.
+    /// The largest IP datagram; `None` leaves it to the kernel.
     pub mtu: Option<Bytes>,
-    /// What the path adds to every packet's delay, however fast it is served.
+    /// The delay that the path adds to every packet, whatever its rate; part of `latency`.
     pub path_latency: Micros,
-    /// How many flows there may be.
+    /// The most flows on the interface, best effort included.
     pub max_flows: Option<u64>,
-    /// What the flows' buffer needs may come to, per direction.
+    /// The most that the buffer needs of all flows may come to, per direction.
     pub buffer: Option<Bytes>,
-    /// Whether latency and delay variation are part of the test.
+    /// Whether latency and delay variation are part of the admission test.
     pub delay: bool,
-    /// C and D of the path, instead of those of the programmed tree.
+    /// C and D of the path, in place of those derived from the programmed tree.
     pub error_terms: Option<ErrorTerms>,
     /// Whether a foreign root qdisc may be replaced.
     pub takeover: bool,
-    /// What keeps a link that comes and goes from taking the flows along.
+    /// Damping for a link whose capacity changes often.
     pub hysteresis: Option<Hysteresis>,
-    /// Where it is defined.
+    /// Where the interface is defined.
     pub place: Place,
 }
 
-/// How much of a direction may be promised.
+/// How much of one direction may be reserved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Budget {
     /// What the link carries.
     pub capacity: Capacity,
-    /// The part of it that may be promised.
+    /// The part of the capacity that may be reserved.
     pub reservable: Share,
-    /// What is kept for traffic without a reservation, whatever is reservable.
+    /// The part of the capacity that is never reserved, whatever `reservable` says.
     pub min_best_effort: Option<Share>,
 }
 
 /// How classes share a budget. Source: RFC 4125, 4126, 4127.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum ClassModel {
-    /// Maximum allocation: each class within its share; shares may overlap.
+    /// Maximum allocation model: each class stays within its share; shares may overlap.
     Mam,
-    /// Russian dolls: all classes of a type and of those inside it within that type's shares.
+    /// Russian dolls model: for each type, the classes of that type and of all higher types stay within that type's
+    /// shares.
     Rdm,
-    /// Reservation thresholds: a class above its share may go on while this part of the budget stays free.
+    /// Maximum allocation with reservation: a class above its share is admitted while this part of the budget stays
+    /// free.
     Mar(Share),
 }
 
@@ -62,47 +65,62 @@ pub enum ClassModel {
 pub enum Capacity {
     /// The link speed that the kernel reports.
     Auto,
-    /// This much.
+    /// A stated rate.
     Rate(Rate),
 }
 
-/// How promises are kept.
+/// Where reservations are enforced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Enforcement {
-    /// By tc where it can be programmed, else by user space alone, which is then said.
+    /// By tc and in user space; in user space alone where tc cannot be programmed, which every decision then states.
     Auto,
-    /// By tc and user space; refused where tc cannot be programmed.
+    /// By tc and in user space; a request is refused where tc cannot be programmed.
     Kernel,
-    /// By user space alone.
+    /// In user space alone.
     UserSpace,
 }
 
-/// When a link's capacity counts that is not what it was.
+/// When a changed capacity takes effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Hysteresis {
-    /// A rise counts once it has lasted so long.
+    /// A rise takes effect once it has lasted this long.
     pub time: Micros,
-    /// Nobody has to go for a drop of less than this part of the capacity.
+    /// No flow is shed for a drop of less than this part of the capacity.
     pub change: Share,
 }
 
-/// What happens to flows that no longer fit after a capacity drop.
+/// What happens to flows that no longer fit when the capacity falls.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum OnCapacityDrop {
-    /// They stay; nothing new is admitted until they fit again.
+    /// They keep their reservations; no new flow is admitted until all fit again.
     Keep,
-    /// The least important are ended until the rest fits.
+    /// The least important flows are ended until the rest fits.
     Shed,
 }
 
+impl Enforcement {
+    /// The words of a policy file.
+    pub(super) const WORDS: [(&str, Self); 3] =
+        [("auto", Self::Auto), ("kernel", Self::Kernel), ("user-space", Self::UserSpace)];
+}
+
+impl OnCapacityDrop {
+    /// The words of a policy file.
+    pub(super) const WORDS: [(&str, Self); 2] = [("keep", Self::Keep), ("shed", Self::Shed)];
+}
+
 impl Budget {
-    /// So much of a link may be promised.
+    /// A budget without a minimum for best effort.
     pub const fn new(capacity: Capacity, reservable: Share) -> Self {
         Self { capacity, reservable, min_best_effort: None }
     }
 
-    /// The budget: `floor(capacity × reservable)`, and not more than `min_best_effort` leaves; an absolute
-    /// `reservable` is at most the capacity.
+    /// What may be reserved of a capacity.
+    ///
+    /// `floor(capacity × reservable)`, and not more than `min_best_effort` leaves. An absolute `reservable` counts up to
+    /// the capacity.
     pub fn reservable_of(&self, capacity: Rate) -> Rate {
         let kept = self.min_best_effort.map_or(Rate::ZERO, |share| share.of(capacity));
         self.reservable.of(capacity).min(capacity.saturating_sub(kept))
@@ -110,7 +128,7 @@ impl Budget {
 }
 
 impl InterfacePolicy {
-    /// What a policy means that says nothing but budgets.
+    /// An interface with these budgets and the default of every other key.
     pub fn new(budgets: Both<Budget>) -> Self {
         Self {
             budgets,

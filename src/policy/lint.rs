@@ -1,18 +1,18 @@
-//! What a policy says that is allowed, and hardly meant.
+//! Warnings: what a policy may say, but probably does not mean.
 
 use std::collections::BTreeMap;
 
-use flowspec::{Bytes, Direction, Rate};
+use flowspec::{Bytes, Direction, Rate, ServiceType};
 
 use super::interface::{Capacity, InterfacePolicy};
-use super::model::{GroupMode, Policy};
-use super::problem::Code;
+use super::model::{Group, GroupMode, Policy};
+use super::problem::{Code, Problem};
 use super::problems::Problems;
 
-/// What an interface's MTU is where the policy does not say: Ethernet's.
+/// The MTU of an interface whose policy states none: Ethernet's.
 const USUAL_MTU: Bytes = Bytes::new(1500);
 
-/// Notes every warning.
+/// Notes all warnings about a policy.
 pub(super) fn lint(policy: &Policy, problems: &Problems) {
     groups(policy, problems);
     buckets(policy, problems);
@@ -21,7 +21,7 @@ pub(super) fn lint(policy: &Policy, problems: &Problems) {
     templates(policy, problems);
 }
 
-/// The budget of a direction, where the policy states the capacity.
+/// The budget of a direction, if the policy states the capacity.
 fn budget(interface: &InterfacePolicy, direction: Direction) -> Option<Rate> {
     let budget = interface.budget(direction);
     match budget.capacity {
@@ -30,34 +30,47 @@ fn budget(interface: &InterfacePolicy, direction: Direction) -> Option<Rate> {
     }
 }
 
+/// The sum of the envelopes so far, by interface, class (`None`: all classes) and direction.
+type Sums<'a> = BTreeMap<(&'a str, Option<&'a str>, Direction), u128>;
+
 fn groups(policy: &Policy, problems: &Problems) {
-    let mut sums: BTreeMap<(&str, Option<&str>, Direction), u128> = BTreeMap::new();
+    let mut sums = Sums::new();
     let envelopes = policy.groups.iter().filter(|(_, group)| group.mode == GroupMode::Envelope);
     for (name, group) in envelopes {
         let Some(interface) = policy.interface(&group.interface) else { continue };
         for direction in Direction::BOTH {
-            let spec = group.qos.get(direction);
-            let rate = spec.token_rate.filter(|_| spec.service_type.reserves()).unwrap_or_default();
             let Some(budget) = budget(interface, direction) else { continue };
             let share = group.class.as_ref().and_then(|class| policy.classes.get(class)?.share);
             let limits = [
-                (None, "the interface", Some(budget)),
-                (group.class.as_deref(), "its class", share.map(|share| share.of(budget))),
+                (None, "the budget of its interface", Some(budget)),
+                (group.class.as_deref(), "the share of its class", share.map(|share| share.of(budget))),
             ];
-            for (class, whose, limit) in limits {
-                let Some(limit) = limit else { continue };
-                let sum = sums.entry((&group.interface, class, direction)).or_default();
-                *sum += u128::from(rate.get());
-                if rate > Rate::ZERO && *sum > u128::from(limit.get()) {
-                    let message = format!(
-                        "group.{name}: with the groups before it, {whose} would have to promise more than {limit} {direction}"
-                    );
-                    problems.note(Code::GroupTooLarge, group.place.clone(), message);
-                    break;
-                }
+            let exceeded = limits.into_iter().find(|(class, _, limit)| {
+                limit.is_some_and(|limit| exceeds(group, *class, direction, limit, &mut sums))
+            });
+            if let Some((_, what, Some(limit))) = exceeded {
+                let message = format!(
+                    "group.{name}: with the groups before it, it exceeds {what}, {limit} {direction}"
+                );
+                problems.note(Code::GroupTooLarge, group.place.clone(), message);
             }
         }
     }
+}
+
+/// Adds a group's rate to its sum; whether the sum is then above the limit because of this group.
+fn exceeds<'a>(
+    group: &'a Group,
+    class: Option<&'a str>,
+    direction: Direction,
+    limit: Rate,
+    sums: &mut Sums<'a>,
+) -> bool {
+    let spec = group.qos.get(direction);
+    let rate = spec.token_rate.filter(|_| spec.service_type.reserves()).unwrap_or_default();
+    let sum = sums.entry((&group.interface, class, direction)).or_default();
+    *sum += u128::from(rate.get());
+    rate > Rate::ZERO && *sum > u128::from(limit.get())
 }
 
 fn buckets(policy: &Policy, problems: &Problems) {
@@ -73,7 +86,7 @@ fn buckets(policy: &Policy, problems: &Problems) {
                 && bucket < mtu
             {
                 let message = format!(
-                    "template.{name}.{direction}: a bucket of {bucket} is below the MTU of {mtu}, and packets may be no larger than it"
+                    "template.{name}.{direction}: the bucket of {bucket} is smaller than the MTU of {mtu} and limits the packet size"
                 );
                 problems.note(Code::SmallBucket, template.place.clone(), message);
             }
@@ -85,14 +98,14 @@ fn rules(policy: &Policy, problems: &Problems) {
     for (number, rule) in policy.rules.iter().enumerate() {
         let before = policy.rules[..number].iter().find(|before| before.matches.covers(&rule.matches));
         if let Some(before) = before {
-            let message = "no flow reaches this rule: an earlier one matches all that it would".to_owned();
-            let (place, first) = (rule.place.clone(), before.place.clone());
-            problems.note_with_label(Code::ShadowedRule, place, message, first, "this one is tried first");
+            let message = "no flow reaches this rule: an earlier rule matches everything that it matches";
+            let problem = Problem::new(Code::ShadowedRule, rule.place.clone(), message);
+            problems.add(problem.with_label(before.place.clone(), "this rule is tried first"));
         }
     }
 }
 
-/// Only where there are rules: a policy without any leaves it to the callers to name classes.
+/// In a policy without rules, callers name classes themselves, and no class is unused.
 fn classes(policy: &Policy, problems: &Problems) {
     if policy.rules.is_empty() {
         return;
@@ -102,7 +115,7 @@ fn classes(policy: &Policy, problems: &Problems) {
         let in_groups = policy.groups.values().any(|group| group.class.as_ref() == Some(name));
         if !in_rules && !in_groups && class.matches.is_none() {
             let message =
-                format!("class.{name}: no rule and no group gives it; only a caller that names it gets it");
+                format!("class.{name}: no rule and no group assigns it; only requests that name it use it");
             problems.note(Code::UnusedClass, class.place.clone(), message);
         }
     }
@@ -113,9 +126,7 @@ fn templates(policy: &Policy, problems: &Problems) {
     for (name, template) in &policy.templates {
         for direction in Direction::BOTH {
             let spec = template.qos.get(direction);
-            let Some(rate) =
-                spec.token_rate.filter(|_| spec.service_type == flowspec::ServiceType::Guaranteed)
-            else {
+            let Some(rate) = spec.token_rate.filter(|_| spec.service_type == ServiceType::Guaranteed) else {
                 continue;
             };
             let budgets: Option<Vec<_>> =
@@ -125,7 +136,7 @@ fn templates(policy: &Policy, problems: &Problems) {
                 && rate > largest
             {
                 let message = format!(
-                    "template.{name}.{direction}: {rate} is more than any interface may promise; the largest budget is {largest}"
+                    "template.{name}.{direction}: {rate} exceeds the budget of every interface; the largest is {largest}"
                 );
                 problems.note(Code::NeverFits, template.place.clone(), message);
             }

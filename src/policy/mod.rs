@@ -1,12 +1,33 @@
-//! The policy: what each interface may promise, and to whom.
+//! The policy: how much of each interface may be reserved, and by which flows.
 //!
-//! Takes the text of one or more policy files, gives a [`Policy`], or every problem in them at once,
-//! each with its place. Knows neither files, nor sockets, nor what has been promised so far.
+//! Takes the text of one or more policy files and gives a [`Policy`], or every problem in them at once, each with its
+//! place in the text. Knows neither files, nor sockets, nor what is reserved at the moment.
 //!
 //! ```text
-//! text ─► document (places, units) ─► Policy ─► rule look-up
-//!                └─► Problem, Problem, …
+//! text ─► read (tables, units, places) ─► Policy ─► looked up by the ledger and by the engine
+//!                  └─► Problem, Problem, …
 //! ```
+//!
+//! # Types
+//!
+//! - **Input**: a [`Source`] is one text and its name; a [`Place`] is a range of bytes in a source.
+//! - **A checked policy**: [`Policy`] and what its tables define:
+//!   - [`InterfacePolicy`], with [`Budget`], [`Capacity`], [`ClassModel`], [`Enforcement`], [`Hysteresis`] and
+//!     [`OnCapacityDrop`];
+//!   - [`Class`], with [`Allocate`] and [`Admission`];
+//!   - [`Template`], [`Group`] with its [`GroupMode`], [`Client`] and [`Rule`].
+//! - **Look-up**: a rule's [`Match`] ([`Protocol`], [`PortRange`], [`Network`]) is compared with a [`Subject`]; a
+//!   class's [`OwnerMatch`] with an [`Owner`].
+//! - **Problems**: a [`Problem`] has a stable [`Code`] with a [`Severity`], a place and further [`Label`]s.
+//! - **Derived**: [`Changes`] lists the [`Item`]s in which two policies differ; [`Unsupported`] is a part of a policy
+//!   that a running host cannot carry out yet; [`schema()`] is the JSON schema of a policy file.
+//!
+//! # Order of calls
+//!
+//! 1. [`Policy::parse`] reads the sources, merges them and checks the result.
+//! 2. [`crate::admission::Ledger`] takes the policy and looks up interfaces, classes, groups and clients by name.
+//! 3. For a caller that names neither class nor flowspec, [`Policy::rule_for`] and [`Policy::class_for`] choose them.
+//! 4. To reload, parse again and give the new policy to the manager; [`Changes::between`] says what differs.
 
 mod changes;
 mod class;
@@ -28,7 +49,7 @@ pub use changes::{Changes, Item};
 pub use class::{Admission, Allocate, Class};
 pub use client::Client;
 pub use interface::{Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop};
-pub use model::{Group, GroupMode, Policy, Template};
+pub use model::{Group, GroupMode, Policy, Template, Unsupported};
 pub use owner::{Owner, OwnerMatch};
 pub use place::{Place, Source};
 pub use problem::{Code, Label, Problem, Severity};

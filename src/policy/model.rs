@@ -1,4 +1,4 @@
-//! A policy that has been checked: every name resolves, every number is in its unit.
+//! A checked policy: every name in it is defined, every number has its unit.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::owner::Owner;
 use super::place::Place;
 use super::rule::{Rule, Subject};
 
-/// What may be promised, and to whom.
+/// How much of each interface may be reserved, and by which flows.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Policy {
     /// By interface name.
     pub interfaces: BTreeMap<String, InterfacePolicy>,
-    /// `[interface."*"]`: for every interface without a table of its own.
+    /// `[interface."*"]`: applies to every interface that has no table of its own.
     pub any_interface: Option<InterfacePolicy>,
     /// By template name.
     pub templates: BTreeMap<String, Template>,
@@ -24,96 +24,119 @@ pub struct Policy {
     pub classes: BTreeMap<String, Class>,
     /// By group name.
     pub groups: BTreeMap<String, Group>,
-    /// In the order in which they are tried.
+    /// In the order of the files; the first pattern that matches applies.
     pub clients: Vec<Client>,
-    /// In the order in which they are tried.
+    /// In the order of the files; the first rule that matches applies.
     pub rules: Vec<Rule>,
-    /// What its sources are called: the last part of each path.
+    /// The names of the sources, without directories.
     pub sources: Vec<String>,
-    /// Whether a newcomer may displace flows whose holding priority is worse than its setup priority.
+    /// Whether a new flow may displace flows whose holding priority is worse than its setup priority.
     pub preemption: bool,
 }
 
 /// A named QOS.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Template {
-    /// What it asks for.
+    /// The flowspecs of both directions.
     pub qos: Qos,
-    /// Where it is defined.
+    /// Where the template is defined.
     pub place: Place,
 }
 
-/// One flowspec that several sockets share (lpGQOS).
+/// One reservation that several sockets share (lpGQOS).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Group {
-    /// The interface it is for.
+    /// The only interface that its members may use.
     pub interface: String,
-    /// The class that is charged.
+    /// The class whose share is charged.
     pub class: Option<String>,
-    /// How it is charged.
+    /// What the group is charged.
     pub mode: GroupMode,
-    /// What it asks for.
+    /// The group's flowspecs.
     pub qos: Qos,
-    /// Where it is defined.
+    /// Where the group is defined.
     pub place: Place,
 }
 
-/// How a group is charged.
+/// What a group is charged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupMode {
-    /// The group's flowspec, from the start; the members' sum stays within it.
+    /// The group's own flowspec, from its creation; the sum of the members stays within it.
     Envelope,
-    /// The largest member.
+    /// The flowspec of its largest member.
     Shared,
 }
 
+/// A part of a policy that tests and replays carry out and a running host does not yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsupported {
+    /// An interface has `takeover = true`.
+    #[error("takeover = true: a foreign root qdisc cannot be saved and restored yet")]
+    Takeover,
+}
+
+impl GroupMode {
+    /// The words of a policy file.
+    pub(super) const WORDS: [(&str, Self); 2] = [("envelope", Self::Envelope), ("shared", Self::Shared)];
+}
+
 impl Policy {
-    /// A place in the policy as people write it: `streaming.toml:12`.
+    /// The priority of a flow for which neither request nor class gives one, on the scale from 0 (best) to 7.
+    pub const DEFAULT_PRIORITY: u8 = 4;
+
+    /// A place as `file:line`: `streaming.toml:12`.
     pub fn locate(&self, place: &Place) -> Option<String> {
         let source = self.sources.get(place.source)?;
         (place.line > 0).then(|| format!("{source}:{}", place.line))
     }
 
-    /// What the policy says that is decided, tested and replayed, and that a running host does not carry
-    /// out yet; nothing where a host can keep all of it.
-    pub fn beyond_a_host(&self) -> Option<&'static str> {
+    /// The first part of the policy that a running host cannot carry out; `None` if it can carry out all of it.
+    pub fn unsupported(&self) -> Option<Unsupported> {
         let mut interfaces = self.interfaces.values().chain(&self.any_interface);
-        let takes_over = interfaces.any(|interface| interface.takeover);
-        takes_over.then_some("takeover = true: a foreign root qdisc cannot be saved and restored yet")
+        interfaces.any(|interface| interface.takeover).then_some(Unsupported::Takeover)
     }
 
-    /// Whether any class is admitted by what it is measured to send.
-    pub fn measures(&self) -> bool {
+    /// Whether any class has measured admission.
+    pub fn has_measured_class(&self) -> bool {
         self.classes.values().any(|class| class.admission == Admission::Measured)
     }
 
-    /// The middle of the priorities, 0 best to 7.
-    pub const DEFAULT_PRIORITY: u8 = 4;
-
-    /// What a client may have, by the first pattern that matches: its number, for counting.
+    /// The limits of a client: those of the first pattern that matches its name.
     pub fn client(&self, name: &str) -> Option<&Client> {
         self.clients.iter().find(|client| client.matches(name))
     }
 
-    /// The class that a flow is for whose caller names none: the first, as they stand in the policy, whose
-    /// conditions its owner meets.
+    /// The class of a flow whose caller names none: the first, in the order of the files, whose `match` conditions
+    /// the owner meets.
     pub fn class_for(&self, owner: &Owner) -> Option<&str> {
-        let named =
+        let conditional =
             self.classes.iter().filter_map(|(name, class)| Some((name, class, class.matches.as_ref()?)));
-        let meant = named.filter(|(.., matches)| matches.admits(owner));
-        meant
+        let matching = conditional.filter(|(.., matches)| matches.is_met_by(owner));
+        matching
             .min_by_key(|(_, class, _)| (class.place.source, class.place.span.start))
             .map(|(name, ..)| name.as_str())
     }
 
-    /// What the policy says of an interface, if it says anything.
+    /// The interface's own table, or `[interface."*"]`.
     pub fn interface(&self, name: &str) -> Option<&InterfacePolicy> {
         self.interfaces.get(name).or(self.any_interface.as_ref())
     }
 
-    /// The first rule that matches, for a caller that named nothing.
+    /// The rule for a caller that names neither template nor flowspec: the first that matches.
     pub fn rule_for(&self, subject: &Subject) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.matches.admits(subject))
+        self.rules.iter().find(|rule| rule.matches.is_met_by(subject))
+    }
+
+    /// The place of every definition.
+    pub(super) fn places_mut(&mut self) -> impl Iterator<Item = &mut Place> {
+        (self.interfaces.values_mut().chain(&mut self.any_interface))
+            .map(|interface| &mut interface.place)
+            .chain(self.templates.values_mut().map(|template| &mut template.place))
+            .chain(self.classes.values_mut().map(|class| &mut class.place))
+            .chain(self.groups.values_mut().map(|group| &mut group.place))
+            .chain(self.clients.iter_mut().map(|client| &mut client.place))
+            .chain(self.rules.iter_mut().map(|rule| &mut rule.place))
     }
 }

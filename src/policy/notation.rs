@@ -1,4 +1,4 @@
-//! Values as they are written in TOML.
+//! Values in TOML notation.
 
 use std::fmt::{Display, Write};
 
@@ -38,8 +38,17 @@ pub(crate) fn quoted(value: impl Display) -> String {
     text
 }
 
-/// A key, quoted where it has to be.
+/// A key, in quotes if it needs them.
 pub(super) fn key(name: &str) -> String {
     let bare = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
     if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
+}
+
+/// The word of a value, quoted.
+///
+/// # Panics
+/// When the value has no word.
+pub(super) fn word<T: Copy + PartialEq>(words: &[(&str, T)], value: T) -> String {
+    let word = words.iter().find(|(_, of)| *of == value).map(|(word, _)| quoted(word));
+    word.expect("every value has a word")
 }

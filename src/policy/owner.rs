@@ -1,25 +1,25 @@
-//! Owners: whose a flow is, and what a class asks of that.
+//! Owners: the user, group and control group of a flow, and a class's conditions on them.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// Whose a flow is, as far as it is known.
+/// The owner of a flow, as far as it is known.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Owner {
-    /// The user's number.
+    /// The user id.
     pub uid: Option<u32>,
-    /// The group's number.
+    /// The group id.
     pub gid: Option<u32>,
-    /// The control group's path, from the root of the hierarchy: `/system.slice/origin.service`.
+    /// The control group's path from the root of the hierarchy: `/system.slice/origin.service`.
     pub cgroup: Option<String>,
 }
 
-/// Conditions on an owner; an absent one always holds, and one on what is not known never does.
+/// Conditions on an owner. An absent condition always holds; a condition on an unknown field never does.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct OwnerMatch {
-    /// One of these contains the uid.
+    /// One of these ranges contains the user id.
     pub uid: Vec<RangeInclusive<u32>>,
-    /// One of these contains the gid.
+    /// One of these ranges contains the group id.
     pub gid: Vec<RangeInclusive<u32>>,
     /// The control group is one of these, or below one of them.
     pub cgroup: Vec<String>,
@@ -33,13 +33,13 @@ impl fmt::Display for Owner {
             self.cgroup.as_ref().map(|cgroup| format!("cgroup {cgroup}")),
         ];
         let known: Vec<_> = known.into_iter().flatten().collect();
-        f.write_str(&if known.is_empty() { "nobody known".to_owned() } else { known.join(", ") })
+        f.write_str(&if known.is_empty() { "an unknown owner".to_owned() } else { known.join(", ") })
     }
 }
 
 impl OwnerMatch {
-    /// Whether all conditions hold.
-    pub fn admits(&self, owner: &Owner) -> bool {
+    /// Whether the owner meets all conditions.
+    pub fn is_met_by(&self, owner: &Owner) -> bool {
         let one_of = |ranges: &[RangeInclusive<u32>], number: Option<u32>| {
             ranges.is_empty()
                 || number.is_some_and(|number| ranges.iter().any(|range| range.contains(&number)))
@@ -56,11 +56,6 @@ impl OwnerMatch {
             && one_of(&self.gid, owner.gid)
             && (self.cgroup.is_empty() || owner.cgroup.as_deref().is_some_and(below))
     }
-
-    /// Whether there is no condition.
-    pub const fn is_empty(&self) -> bool {
-        self.uid.is_empty() && self.gid.is_empty() && self.cgroup.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -68,16 +63,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions_hold_together() {
+    fn an_owner_has_to_meet_every_condition() {
         let matches =
             OwnerMatch { uid: vec![1000..=1999], gid: Vec::new(), cgroup: vec!["/system.slice".into()] };
         let owner = |uid, cgroup: &str| Owner { uid: Some(uid), gid: None, cgroup: Some(cgroup.to_owned()) };
-        assert!(matches.admits(&owner(1000, "/system.slice")));
-        assert!(matches.admits(&owner(1999, "/system.slice/origin.service")));
-        assert!(!matches.admits(&owner(2000, "/system.slice")), "another user");
-        assert!(!matches.admits(&owner(1000, "/system.slices")), "a path ends at a slash");
-        assert!(!matches.admits(&Owner { uid: Some(1000), ..Owner::default() }), "not known is not in it");
-        assert!(!OwnerMatch { gid: vec![0..=0], ..OwnerMatch::default() }.admits(&owner(0, "/")));
-        assert!(OwnerMatch::default().admits(&Owner::default()));
+        assert!(matches.is_met_by(&owner(1000, "/system.slice")));
+        assert!(matches.is_met_by(&owner(1999, "/system.slice/origin.service")));
+        assert!(!matches.is_met_by(&owner(2000, "/system.slice")), "another user");
+        assert!(!matches.is_met_by(&owner(1000, "/system.slices")), "a path component is compared whole");
+        assert!(
+            !matches.is_met_by(&Owner { uid: Some(1000), ..Owner::default() }),
+            "an unknown cgroup is in no cgroup"
+        );
+        assert!(!OwnerMatch { gid: vec![0..=0], ..OwnerMatch::default() }.is_met_by(&owner(0, "/")));
+        assert!(OwnerMatch::default().is_met_by(&Owner::default()));
     }
 }

@@ -1,23 +1,23 @@
-//! Places: a source text, and where something stands in it.
+//! Places: a source text, and a range of bytes in it.
 
 use std::ops::Range;
 
-/// One policy text, and what to call it.
+/// One policy text and its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// The name shown in messages, usually a path.
     pub name: &'a str,
-    /// The text.
+    /// The whole text.
     pub text: &'a str,
 }
 
-/// Where something stands in the sources: which one, and which of its bytes.
+/// A range of bytes in one of the sources.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Place {
-    /// The number of the source, in the order given.
+    /// The index of the source, in the order given.
     pub source: usize,
     /// Byte offsets in its text.
     pub span: Range<usize>,
-    /// The line where it begins, from 1; 0 where nobody has counted.
+    /// The line in which the range begins, from 1; 0 if lines have not been counted.
     pub line: usize,
 }

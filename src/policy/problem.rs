@@ -1,78 +1,97 @@
-//! A problem in a policy: what is wrong, where, and what would be right.
+//! A problem in a policy: what is wrong, where, and how to correct it.
 
 use super::place::Place;
 
-/// Whether a policy with this problem can be used.
+/// Whether a policy with a problem can be used.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Severity {
-    /// It cannot.
+    /// It cannot be used.
     Error,
-    /// It can, though hardly as meant.
+    /// It can be used, but is probably not what its author meant.
     Warning,
 }
 
 /// One problem, with the place it points at.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
-    /// Its stable code.
+    /// The stable code of this kind of problem.
     pub code: Code,
-    /// What is wrong, in a sentence that needs no other.
+    /// What is wrong, in a sentence that is complete by itself.
     pub message: String,
-    /// Where.
+    /// The place in the sources.
     pub place: Place,
-    /// Other places that matter, each with a word on why.
+    /// Other places that matter.
     pub labels: Vec<Label>,
-    /// What to do about it.
+    /// How to correct it.
     pub help: Option<String>,
 }
 
-/// A further place of a problem.
+/// Another place of a problem.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Label {
-    /// Where.
+    /// The place in the sources.
     pub place: Place,
-    /// Why it matters.
+    /// Why this place matters.
     pub text: String,
 }
 
 /// The stable code of a kind of problem.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Code {
     /// The text is not TOML.
     Syntax,
-    /// A key that has no meaning here.
+    /// A key that does not exist in this table.
     UnknownKey,
     /// A value of the wrong type.
     WrongType,
-    /// A key that is needed is not there.
+    /// A required key is missing.
     MissingKey,
-    /// A rate, size, time or share that cannot be read in exactly one way.
+    /// A rate, size, time or share without exactly one reading.
     BadUnit,
-    /// A value that is not one of those allowed.
+    /// A value outside the allowed ones.
     BadValue,
-    /// A name that nothing defines.
+    /// A name that is not defined.
     UnknownName,
     /// A flowspec that contradicts itself.
     BadFlowspec,
-    /// The same thing defined twice.
+    /// A second definition of the same thing.
     Duplicate,
-    /// A version of the format that this program does not know.
+    /// A version of the format that this program does not read.
     Version,
-    /// Two keys that exclude each other.
+    /// Keys that exclude each other.
     Conflict,
-    /// More may be promised than the link carries once headers are added, or nothing is left for
-    /// what has no reservation.
+    /// So much may be reserved that link headers and best-effort traffic may not fit on the link.
     Overcommitted,
-    /// A group that its class or its interface has no room for.
+    /// A group that exceeds its class's share or its interface's budget.
     GroupTooLarge,
-    /// A bucket that a full packet of the interface does not fit into.
+    /// A bucket smaller than a full packet of the interface.
     SmallBucket,
-    /// A rule that no flow reaches, since an earlier one takes them all.
+    /// A rule that no flow reaches because an earlier rule matches all of them.
     ShadowedRule,
-    /// A class that no rule and no group gives.
+    /// A class that no rule and no group assigns.
     UnusedClass,
-    /// A template that no interface has room for.
+    /// A template that exceeds the budget of every interface.
     NeverFits,
+}
+
+impl Problem {
+    /// A problem without further places and without help.
+    pub(crate) fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), place, labels: Vec::new(), help: None }
+    }
+
+    /// Adds how to correct it.
+    pub(crate) fn with_help(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+
+    /// Adds another place and why it matters.
+    pub(crate) fn with_label(mut self, place: Place, text: &str) -> Self {
+        self.labels.push(Label { place, text: text.to_owned() });
+        self
+    }
 }
 
 impl Code {
@@ -97,7 +116,7 @@ impl Code {
         Self::NeverFits,
     ];
 
-    /// As it is printed; never given to another kind of problem.
+    /// The code as it is printed. A code is never reused for another kind of problem.
     pub const fn id(self) -> &'static str {
         match self {
             Self::Syntax => "GQ0001",
@@ -120,103 +139,105 @@ impl Code {
         }
     }
 
-    /// What it says, in a few words.
+    /// The kind of problem in a few words.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Syntax => "the text is not TOML",
-            Self::UnknownKey => "a key that has no meaning here",
+            Self::UnknownKey => "an unknown key",
             Self::WrongType => "a value of the wrong type",
-            Self::MissingKey => "a key that is needed is not there",
+            Self::MissingKey => "a required key is missing",
             Self::BadUnit => "a quantity that cannot be read in exactly one way",
             Self::BadValue => "a value that is not allowed",
-            Self::UnknownName => "a name that nothing defines",
+            Self::UnknownName => "a name that is not defined",
             Self::BadFlowspec => "a flowspec that contradicts itself",
-            Self::Duplicate => "the same thing defined twice",
+            Self::Duplicate => "a second definition",
             Self::Version => "an unknown version of the format",
             Self::Conflict => "keys that exclude each other",
-            Self::Overcommitted => "too little is left for headers and traffic without a reservation",
-            Self::GroupTooLarge => "a group that there is no room for",
-            Self::SmallBucket => "a bucket below a full packet",
+            Self::Overcommitted => "too little is left for link headers and best-effort traffic",
+            Self::GroupTooLarge => "a group that does not fit",
+            Self::SmallBucket => "a bucket smaller than a full packet",
             Self::ShadowedRule => "a rule that no flow reaches",
-            Self::UnusedClass => "a class that nothing gives",
-            Self::NeverFits => "a template that no interface has room for",
+            Self::UnusedClass => "a class that no rule and no group assigns",
+            Self::NeverFits => "a template that fits on no interface",
         }
     }
 
-    /// What it means and what to do about it.
+    /// What the problem means and how to correct it.
     pub const fn explanation(self) -> &'static str {
         match self {
             Self::Syntax => {
-                "The text ends the TOML parser: a quote, a bracket or a comma is missing, or a table is opened twice.\n\
-                 Nothing else of the file is checked until it parses."
+                "The TOML parser stopped: for instance, a quote, a bracket or a comma is missing, or a table is defined\n\
+                 twice. The rest of the file is not checked until it parses."
             }
             Self::UnknownKey => {
-                "Keys that are not known are never ignored: a misspelt limit would be no limit.\n\
-                 The nearest known key is suggested; docs/POLICY.md lists them all."
+                "Unknown keys are errors and not ignored, because a misspelt limit would be no limit.\n\
+                 The nearest known key is suggested; docs/POLICY.md lists all keys."
             }
             Self::WrongType => {
-                "A table where a text belongs, a number where a flag belongs. Quantities are texts with a unit:\n\
-                 capacity = \"1 Gbit/s\", not capacity = 1000000000."
+                "For example a table in place of a string, or a number in place of a boolean. A quantity is a string with\n\
+                 a unit: capacity = \"1 Gbit/s\", not capacity = 1000000000."
             }
             Self::MissingKey => {
-                "There is no default that would be right for everybody: a capacity, a token rate of a flow that is\n\
-                 sent with a guarantee, the interface of a group."
+                "The key has no default that would be right for every host: the capacity of a link, the token rate of a\n\
+                 flow that sends with a reservation, the interface of a group."
             }
             Self::BadUnit => {
-                "\"6 Mbps\" is megabits to some and megabytes to others; \"64k\" is 64000 to some and 65536 to others.\n\
-                 Write rates as bit/s, kbit/s, Mbit/s, Gbit/s or B/s, kB/s, MB/s, GB/s (1000) or KiB/s, MiB/s, GiB/s\n\
-                 (1024); sizes as B, kB, MB, KiB, MiB; times as us, ms, s, min, h; shares as \"80%\" or a rate."
+                "\"6 Mbps\" may mean megabits or megabytes, \"64k\" may mean 64000 or 65536.\n\
+                 Write rates as bit/s, kbit/s, Mbit/s, Gbit/s or B/s, kB/s, MB/s, GB/s (powers of 1000) or KiB/s, MiB/s,\n\
+                 GiB/s (powers of 1024); sizes as B, kB, MB, KiB, MiB; times as us, ms, s, min, h; shares as \"80%\" or a\n\
+                 rate."
             }
             Self::BadValue => {
-                "The value is of the right type and outside of what is allowed; the message says what is."
+                "The value has the right type and is outside the allowed values; the message lists the allowed values."
             }
             Self::UnknownName => {
-                "A rule, a group or a test names a class, a template or an interface that no table defines.\n\
+                "A rule, a group or a test names a class, a template or an interface that is not defined.\n\
                  The nearest defined name is suggested."
             }
             Self::BadFlowspec => {
-                "No traffic can conform to it, or no promise can be made for it: a rate or size of zero, a peak below\n\
-                 the rate (p < r), a smallest packet above the largest (m > M), a bucket that a full packet does not fit\n\
-                 into (b < M), guaranteed service without any delay. docs/FLOWSPEC.md has the rules."
+                "No traffic can conform to it, or nothing can be reserved for it: a rate or size of zero, a peak rate below\n\
+                 the token rate (p < r), a smallest packet above the largest (m > M), a bucket smaller than a full packet\n\
+                 (b < M), guaranteed service with a latency of zero. docs/FLOWSPEC.md lists the rules."
             }
             Self::Duplicate => {
-                "Several files merge into one policy, and nothing is overridden silently: a definition stands once.\n\
+                "Several files merge into one policy, and no definition overrides another: each thing is defined once.\n\
                  Both places are shown."
             }
-            Self::Version => "version = 1 is the only version of the format that there is.",
+            Self::Version => "The only version of the format is version = 1.",
             Self::Conflict => {
-                "Two keys say the same thing in two ways (token_rate and goodput), or cannot both hold (a setup priority\n\
-                 better than the holding priority would let two flows displace each other for ever)."
+                "Two keys state the same quantity in different ways (token_rate and goodput), or cannot both hold (with a\n\
+                 setup priority better than the holding priority, two flows could displace each other for ever)."
             }
             Self::Overcommitted => {
-                "What is promised counts IP bytes. On the link each packet also has a header, and lost packets are sent\n\
-                 again; what has no reservation, name lookups and routing among it, needs something as well. More than\n\
-                 82 % of the capacity (64 of 78 bytes) cannot be promised safely; 80 % is the default."
+                "Reservations count IP bytes. On the link each packet also has a link header, and lost packets are sent\n\
+                 again; traffic without a reservation, such as name look-ups and routing, needs a part as well. No more than\n\
+                 82 % of the capacity (64 of 78 bytes) can be reserved safely; the default is 80 %."
             }
             Self::GroupTooLarge => {
-                "The groups of a class ask for more together than the class's share, or those of an interface for more\n\
-                 than its budget. A group that does not fit is not made, and its members are told that there is none."
+                "The groups of a class ask for more together than the class's share, or the groups of an interface for more\n\
+                 than its budget. A group that does not fit is not created, and requests of its members are refused."
             }
             Self::SmallBucket => {
                 "With a bucket below the MTU (1500 bytes unless the interface says otherwise) and no max_sdu_size, the\n\
-                 largest packet of the flow is as small as its bucket: TCP then sends many small segments. Make the bucket\n\
-                 larger (50 to 100 ms of the flow's rate is good for media), or say max_sdu_size."
+                 largest packet of the flow is as small as its bucket, and TCP sends many small segments. Use a larger\n\
+                 bucket (for media, 50 to 100 ms at the flow's rate), or set max_sdu_size."
             }
             Self::ShadowedRule => {
-                "The first rule that matches decides. An earlier rule matches everything that this one does: put this one\n\
-                 before it, or take it out."
+                "The first rule that matches applies. An earlier rule matches everything that this one matches: move this\n\
+                 rule before it, or remove it."
             }
             Self::UnusedClass => {
-                "The policy has rules, and none of them nor any group gives this class: only a caller that names it gets it.\n\
-                 If that is meant, there is nothing to do."
+                "The policy has rules, and neither a rule nor a group assigns this class: only a request that names it uses\n\
+                 it. If that is intended, ignore the warning."
             }
             Self::NeverFits => {
-                "Every interface states its capacity, and not even an empty one has room for this template."
+                "Every interface states its capacity, and the template asks for more than the largest budget: it is refused\n\
+                 even on an empty interface."
             }
         }
     }
 
-    /// Whether it makes a policy unusable.
+    /// Whether a policy with this problem can be used.
     pub const fn severity(self) -> Severity {
         match self {
             Self::Syntax

@@ -1,4 +1,4 @@
-//! The problems found so far, and, for the schema, what each key takes.
+//! Collects problems while sources are read and, for the JSON schema, which values each key takes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -6,64 +6,49 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::place::Place;
-use super::problem::{Code, Label, Problem, Severity};
+use super::problem::{Code, Problem, Severity};
 
-/// Collects problems while the sources are read.
+/// The problems found so far.
 #[derive(Default)]
 pub(crate) struct Problems {
     found: RefCell<Vec<Problem>>,
-    /// What each key takes, by its table; nothing where nobody wants to know.
-    learnt: Option<RefCell<Learnt>>,
+    /// Recorded only for the JSON schema.
+    forms: Option<RefCell<Forms>>,
 }
 
-/// What each key takes, as a JSON schema has it, by its table's path.
-type Learnt = BTreeMap<(String, &'static str), Value>;
+/// The JSON schema of each key's values, by the path of its table and the key.
+pub(super) type Forms = BTreeMap<(String, &'static str), Value>;
 
 impl Problems {
-    /// Learns what each key takes as well.
-    pub(crate) fn learning() -> Self {
-        Self { learnt: Some(RefCell::default()), ..Self::default() }
+    /// Records the forms of all keys that are read as well.
+    pub(super) fn recording_forms() -> Self {
+        Self { forms: Some(RefCell::default()), ..Self::default() }
     }
 
-    /// What was learnt.
-    pub(crate) fn learnt(self) -> Learnt {
-        self.learnt.map(RefCell::into_inner).unwrap_or_default()
+    /// The forms recorded so far.
+    pub(super) fn into_forms(self) -> Forms {
+        self.forms.map(RefCell::into_inner).unwrap_or_default()
     }
 
-    pub(super) fn learn(&self, path: &str, key: &'static str, form: impl FnOnce() -> Value) {
-        if let Some(learnt) = &self.learnt {
-            learnt.borrow_mut().insert((path.to_owned(), key), form());
+    pub(super) fn record_form(&self, path: &str, key: &'static str, form: impl FnOnce() -> Value) {
+        if let Some(forms) = &self.forms {
+            forms.borrow_mut().insert((path.to_owned(), key), form());
         }
     }
 
-    pub(crate) fn note(&self, code: Code, place: Place, message: impl Into<String>) {
-        self.add(Problem { code, message: message.into(), place, labels: Vec::new(), help: None });
-    }
-
-    pub(crate) fn note_with_help(&self, code: Code, place: Place, message: String, help: Option<String>) {
-        self.add(Problem { code, message, place, labels: Vec::new(), help });
-    }
-
-    pub(crate) fn note_with_label(
-        &self,
-        code: Code,
-        place: Place,
-        message: String,
-        other: Place,
-        text: &str,
-    ) {
-        let labels = vec![Label { place: other, text: text.to_owned() }];
-        self.add(Problem { code, message, place, labels, help: None });
-    }
-
-    fn add(&self, problem: Problem) {
+    pub(crate) fn add(&self, problem: Problem) {
         self.found.borrow_mut().push(problem);
+    }
+
+    pub(crate) fn note(&self, code: Code, place: Place, message: impl Into<String>) {
+        self.add(Problem::new(code, place, message));
     }
 
     pub(crate) fn has_errors(&self) -> bool {
         self.found.borrow().iter().any(|problem| problem.code.severity() == Severity::Error)
     }
 
+    /// All problems in the order of their places.
     pub(crate) fn into_inner(self) -> Vec<Problem> {
         let mut problems = self.found.into_inner();
         problems

@@ -1,4 +1,4 @@
-//! Rules: what a flow gets when its caller names nothing.
+//! Rules: the class and the template of a flow whose caller names neither template nor flowspec.
 
 use core::net::IpAddr;
 use std::fmt;
@@ -7,32 +7,33 @@ use std::str::FromStr;
 
 use super::place::Place;
 
-/// A rule: the first whose conditions all hold decides.
+/// A rule. The first rule whose conditions all hold applies.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
-    /// Its conditions.
+    /// The conditions.
     pub matches: Match,
-    /// The class it gives.
+    /// The class of the flow, unless its caller names one.
     pub class: Option<String>,
-    /// The template it gives.
+    /// The template that gives the flow its flowspecs.
     pub template: String,
-    /// Where it is defined.
+    /// Where the rule is defined.
     pub place: Place,
 }
 
-/// Conditions; an absent one always holds.
+/// Conditions on a flow. An absent condition always holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Match {
-    /// The transport.
+    /// The transport protocol.
     pub protocol: Option<Protocol>,
-    /// One of these contains the local port.
+    /// One of these ranges contains the local port.
     pub local_port: Vec<PortRange>,
-    /// One of these contains the peer's address.
+    /// One of these networks contains the peer's address.
     pub peer: Vec<Network>,
 }
 
-/// A transport.
+/// A transport protocol.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -40,17 +41,17 @@ pub enum Protocol {
     Udp,
 }
 
-/// A port or several in a row.
+/// A range of ports.
 pub type PortRange = RangeInclusive<u16>;
 
-/// What a rule is asked about.
+/// The properties of a flow that rules look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
-    /// The transport.
+    /// The transport protocol.
     pub protocol: Protocol,
-    /// The local port; 0 where none is bound yet.
+    /// The local port; 0 if none is bound yet.
     pub local_port: u16,
-    /// The peer's address.
+    /// The address of the other end.
     pub peer: IpAddr,
 }
 
@@ -63,38 +64,40 @@ pub struct Network {
 
 /// Why a text is not a network.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotANetwork {
-    /// Neither an address nor an address with a prefix length.
+    /// The text is neither an address nor an address with a prefix length.
     #[error("{text:?} is not a network; write \"10.0.0.0/8\", \"2001:db8::/32\" or one address")]
     Syntax {
-        /// What was written.
+        /// The text.
         text: String,
     },
-    /// Bits beyond the prefix are set.
+    /// The address has bits set beyond its prefix.
     #[error("{text:?} has bits set beyond its prefix; the network is \"{network}\"")]
     HostBits {
-        /// What was written.
+        /// The text.
         text: String,
-        /// The network that contains it.
+        /// The network that contains the address.
         network: Network,
     },
 }
 
 impl Match {
-    /// Whether it matches everything that another one does, as far as conditions one by one can tell.
+    /// Whether every flow that meets `other` meets these conditions too. Each condition is compared with its
+    /// counterpart; `false` may also mean that this is not enough to tell.
     pub fn covers(&self, other: &Self) -> bool {
         let ports = |range: &PortRange| {
-            self.local_port.iter().any(|mine| mine.start() <= range.start() && range.end() <= mine.end())
+            self.local_port.iter().any(|own| own.start() <= range.start() && range.end() <= own.end())
         };
-        let peers = |network: &Network| self.peer.iter().any(|mine| mine.covers(network));
+        let peers = |network: &Network| self.peer.iter().any(|own| own.covers(network));
         (self.protocol.is_none() || self.protocol == other.protocol)
             && (self.local_port.is_empty()
                 || !other.local_port.is_empty() && other.local_port.iter().all(ports))
             && (self.peer.is_empty() || !other.peer.is_empty() && other.peer.iter().all(peers))
     }
 
-    /// Whether all conditions hold.
-    pub fn admits(&self, subject: &Subject) -> bool {
+    /// Whether the flow meets all conditions.
+    pub fn is_met_by(&self, subject: &Subject) -> bool {
         self.protocol.is_none_or(|protocol| protocol == subject.protocol)
             && (self.local_port.is_empty()
                 || self.local_port.iter().any(|range| range.contains(&subject.local_port)))
@@ -103,24 +106,19 @@ impl Match {
 }
 
 impl Protocol {
-    /// The name in policy files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
+    /// The words of policy and test files.
+    pub(crate) const WORDS: [(&str, Self); 2] = [("tcp", Self::Tcp), ("udp", Self::Udp)];
 }
 
 impl Network {
-    /// Whether every address of another network lies in it.
+    /// Whether it contains every address of `other`.
     pub fn covers(&self, other: &Self) -> bool {
         other.address.is_ipv4() == self.address.is_ipv4()
             && self.prefix <= other.prefix
             && masked(other.address, self.prefix) == bits(self.address)
     }
 
-    /// Whether the address lies in it. An IPv4 address mapped into IPv6 counts as IPv4.
+    /// Whether it contains the address. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == bits(self.address)
@@ -160,7 +158,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// The address as a number, its first bit the highest of 128.
+/// The address as a number; its first bit is the most significant of 128.
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
@@ -188,11 +186,11 @@ mod tests {
     fn check(network: &str, address: &str, inside: bool) {
         let network: Network = network.parse().expect(network);
         let address = address.parse().expect(address);
-        assert_eq!(network.contains(address), inside, "{address} in {network}");
+        assert_eq!(network.contains(address), inside, "{network} contains {address}");
     }
 
     #[test]
-    fn networks_contain_what_shares_their_prefix() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         check("10.0.0.0/8", "10.255.0.1", true);
         check("10.0.0.0/8", "11.0.0.0", false);
         check("10.0.0.0/8", "::ffff:10.1.1.1", true);
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused() {
+    fn other_texts_are_not_networks() {
         for text in ["", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "::/129", "host"] {
             assert!(matches!(text.parse::<Network>(), Err(NotANetwork::Syntax { .. })), "{text}");
         }

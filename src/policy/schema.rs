@@ -1,5 +1,5 @@
-//! The policy's JSON schema, for editors: learnt from the reader itself, which says of every key that it asks
-//! for what it takes, while it reads a policy that has every table.
+//! The JSON schema of a policy file, for editors. It is recorded from the reader itself, which reads a policy with every
+//! table and notes for each key which values it takes.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use super::model::Policy;
 use super::place::Source;
 use super::problems::Problems;
 
-/// A policy that has one of everything, so that every key is asked for.
+/// A policy with every table, so that every key is read.
 const EVERYTHING: &str = include_str!("everything.toml");
 
-/// Tables whose own keys are names.
+/// Tables whose keys are names.
 const NAMED: [&str; 5] = ["interface", "template", "class", "group", "client"];
 
-/// What a table cannot do without, by its place in the schema.
+/// The required keys of each table, by its path in the schema.
 const REQUIRED: [(&str, &[&str]); 9] = [
     ("", &["version"]),
     ("interface.*.egress", &["capacity"]),
@@ -28,7 +28,7 @@ const REQUIRED: [(&str, &[&str]); 9] = [
     ("rule", &["template"]),
 ];
 
-/// What a key takes besides what its reader says: another form of the same thing.
+/// The values that a key takes besides those that its reader records.
 fn other_forms(key: &str, form: Value) -> Value {
     let quantity = |kind: &str| json!({ "type": "string", "description": kind });
     match key {
@@ -45,29 +45,15 @@ fn other_forms(key: &str, form: Value) -> Value {
 
 /// The JSON schema (draft 2020-12) of a policy file.
 pub fn schema() -> Value {
-    let problems = Problems::learning();
+    let problems = Problems::recording_forms();
     let mut policy = Policy::default();
     policy.read_source(0, &Source { name: "everything", text: EVERYTHING }, &problems);
-    let mut tables: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for ((path, key), form) in problems.learnt() {
+    let mut tables = Tables::new();
+    for ((path, key), form) in problems.into_forms() {
         let path = general(&path);
         tables.entry(path).or_default().insert(key.to_owned(), other_forms(key, form));
     }
-    // Arrays of plain values, which are read one by one.
-    let match_table = tables.entry("rule.match".into()).or_default();
-    let port = json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": 65535 }, { "type": "string", "description": "a range: \"1935-1940\"" }] });
-    let network = json!({ "type": "string", "description": "an address or a network: \"10.0.0.0/8\"" });
-    for (key, one) in [("local_port", port), ("peer", network)] {
-        match_table
-            .insert(key.into(), json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] }));
-    }
-    let owners = tables.entry("class.*.match".into()).or_default();
-    let number = json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": u32::MAX }, { "type": "string", "description": "a range: \"1000-1999\"" }] });
-    let path = json!({ "type": "string", "pattern": "^/", "description": "a control group: \"/system.slice/origin.service\"" });
-    for (key, one) in [("uid", number.clone()), ("gid", number), ("cgroup", path)] {
-        owners
-            .insert(key.into(), json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] }));
-    }
+    value_lists(&mut tables);
     let mut root = table("", &tables);
     let object = root.as_object_mut().expect("a table is an object");
     object.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
@@ -75,7 +61,28 @@ pub fn schema() -> Value {
     root
 }
 
-/// `interface.eth0.egress` is `interface.*.egress`.
+/// The schemas of tables, by path.
+type Tables = BTreeMap<String, Map<String, Value>>;
+
+/// The keys that take one value or an array of them, for which the reader records no form.
+fn value_lists(tables: &mut Tables) {
+    let one_or_more =
+        |one: Value| json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] });
+    let port = json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": 65535 }, { "type": "string", "description": "a range: \"1935-1940\"" }] });
+    let network = json!({ "type": "string", "description": "an address or a network: \"10.0.0.0/8\"" });
+    let conditions = tables.entry("rule.match".into()).or_default();
+    for (key, one) in [("local_port", port), ("peer", network)] {
+        conditions.insert(key.into(), one_or_more(one));
+    }
+    let id = json!({ "anyOf": [{ "type": "integer", "minimum": 0, "maximum": u32::MAX }, { "type": "string", "description": "a range: \"1000-1999\"" }] });
+    let path = json!({ "type": "string", "pattern": "^/", "description": "a control group: \"/system.slice/origin.service\"" });
+    let conditions = tables.entry("class.*.match".into()).or_default();
+    for (key, one) in [("uid", id.clone()), ("gid", id), ("cgroup", path)] {
+        conditions.insert(key.into(), one_or_more(one));
+    }
+}
+
+/// The path of a table in the schema: that of `interface.eth0.egress` is `interface.*.egress`.
 fn general(path: &str) -> String {
     let mut parts: Vec<_> = path.split('.').collect();
     if parts.len() > 1 && NAMED.contains(&parts[0]) {
@@ -84,8 +91,8 @@ fn general(path: &str) -> String {
     parts.join(".")
 }
 
-/// A table with its keys, and the tables below it.
-fn table(path: &str, tables: &BTreeMap<String, Map<String, Value>>) -> Value {
+/// The schema of a table, with its keys and the tables below it.
+fn table(path: &str, tables: &Tables) -> Value {
     let mut properties = tables.get(path).cloned().unwrap_or_default();
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     let names: Vec<_> = properties.keys().cloned().collect();
@@ -116,7 +123,7 @@ fn table(path: &str, tables: &BTreeMap<String, Map<String, Value>>) -> Value {
 mod tests {
     use super::*;
 
-    /// Every key of a document is in the schema, and everything that is required is there.
+    /// Checks that every key of a document is in the schema, and every required key in the document.
     fn check(document: &toml::Value, schema: &Value, path: &str) {
         match document {
             toml::Value::Table(table) => {
@@ -141,7 +148,7 @@ mod tests {
             }
             toml::Value::String(text) => {
                 if let Some(words) = schema["enum"].as_array() {
-                    assert!(words.contains(&json!(text)), "{path}: {text} is none of {words:?}");
+                    assert!(words.contains(&json!(text)), "{path}: {text} is not one of {words:?}");
                 }
                 assert_ne!(schema["type"], "integer", "{path}");
             }
@@ -151,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_and_the_examples_are_in_it() {
+    fn the_schema_has_every_key_of_the_examples() {
         let schema = schema();
         for text in [
             EVERYTHING,
@@ -174,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_a_valid_policy() {
+    fn the_policy_with_every_table_is_valid() {
         let parsed = Policy::parse(&[Source { name: "everything", text: EVERYTHING }]);
         assert!(parsed.is_ok(), "{parsed:?}");
     }

@@ -357,7 +357,8 @@ impl Run<'_> {
                     .unwrap_or(core::net::Ipv4Addr::UNSPECIFIED.into()),
             };
             let rules = policy.rules.iter().enumerate();
-            if let Some((number, rule)) = rules.into_iter().find(|(_, rule)| rule.matches.admits(&subject)) {
+            if let Some((number, rule)) = rules.into_iter().find(|(_, rule)| rule.matches.is_met_by(&subject))
+            {
                 self.touched.insert(Touched::Rule(number + 1));
                 templates.push(rule.template.clone());
                 request.class = request.class.or_else(|| rule.class.clone());

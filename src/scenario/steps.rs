@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use super::step::{Action, Connect, Expect, Names, Step, Time, Transfer};
 use crate::admission::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
 use crate::policy::read::flowspec::flowspec;
-use crate::policy::read::section::{Placed, Section, each};
+use crate::policy::read::section::{Placed, Section};
 use crate::policy::{Code, Owner, Protocol};
 
 /// The most flows that one step may open.
@@ -20,21 +20,6 @@ const LONGEST_TRANSFER: Micros = Micros::new(60_000_000);
 
 /// What a transfer may differ by where nothing is said: two per cent.
 const USUAL_DIFFERENCE: Share = Share::Part(20_000_000);
-
-/// The tables of an array of tables.
-pub(super) fn sections<'a>(parent: &Section<'a>, key: &'static str) -> Vec<Section<'a>> {
-    match parent.raw(key) {
-        None => Vec::new(),
-        Some(value) => match value.get_ref() {
-            DeValue::Array(array) => array.iter().filter_map(|entry| parent.subsection(key, entry)).collect(),
-            other => {
-                let wanted = format!("an array of tables, [[{key}]],");
-                parent.wrong_type(key, &parent.at(value.span()), &wanted, other);
-                Vec::new()
-            }
-        },
-    }
-}
 
 pub(super) fn step(section: Section<'_>) -> Option<Step> {
     let at = section.quantity::<Micros>("at");
@@ -109,7 +94,7 @@ fn connect(section: Section<'_>) -> Option<Box<Connect>> {
     let priority = |key| section.integer(key, 0..=7).and_then(|number| u8::try_from(number.value).ok());
     let (setup_priority, holding_priority) = (priority("setup_priority"), priority("holding_priority"));
     let wait = section.flag("wait").is_some_and(|wait| wait.value);
-    let protocol = section.choice("protocol", &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]);
+    let protocol = section.choice("protocol", &Protocol::WORDS);
     let local_port = section.integer("local_port", 0..=65_535);
     let peer = section.string("peer");
     if let Some(peer) = &peer
@@ -311,7 +296,7 @@ pub(super) fn texts(section: &Section<'_>, key: &'static str) -> Option<Vec<Stri
         {
             return Vec::new();
         }
-        each(section, key, |section, value| {
+        section.each(key, |section, value| {
             let text: Option<Placed<&str>> = section.as_string(key, value);
             text.map(|text| text.value.to_owned())
         })

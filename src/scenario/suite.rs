@@ -3,7 +3,7 @@
 use toml::de::DeTable;
 
 use super::step::{Action, Step};
-use super::steps::{sections, step, texts};
+use super::steps::{step, texts};
 use crate::policy::problems::Problems;
 use crate::policy::read::section::Section;
 use crate::policy::{Code, Place, Problem, Source};
@@ -37,7 +37,6 @@ impl Suite {
     /// - **Errors**: every problem, in the order of their places.
     pub fn parse(source: &Source<'_>) -> Result<Self, Vec<Problem>> {
         let problems = Problems::default();
-        let whole = Place::default();
         let (table, errors) = DeTable::parse_recoverable(source.text);
         for error in &errors {
             let place = Place { span: error.span().unwrap_or(0..0), ..Place::default() };
@@ -45,20 +44,15 @@ impl Suite {
         }
         let mut suite = Self { policy: None, tests: Vec::new() };
         if errors.is_empty() {
-            let top = Section::new(&problems, table.get_ref(), String::new(), whole);
+            let top = Section::top(&problems, table.get_ref(), "the test file", 0);
             suite.policy = top.string("policy").map(|policy| policy.value.to_owned());
-            for section in sections(&top, "test") {
+            for section in top.sections("test") {
                 if let Some(test) = test(section) {
                     if let Some(first) = suite.tests.iter().find(|first| first.name == test.name) {
                         let message = format!("a second test is called {:?}", test.name);
                         let place = test.place.clone();
-                        problems.note_with_label(
-                            Code::Duplicate,
-                            place,
-                            message,
-                            first.place.clone(),
-                            "the first",
-                        );
+                        let problem = Problem::new(Code::Duplicate, place, message);
+                        problems.add(problem.with_label(first.place.clone(), "the first"));
                     }
                     suite.tests.push(test);
                 }
@@ -98,7 +92,7 @@ fn test(section: Section<'_>) -> Option<Test> {
     }
     let tags = texts(&section, "tags");
     let policy = section.string("policy").map(|policy| policy.value.to_owned());
-    let steps: Vec<_> = sections(&section, "step").into_iter().map(step).collect();
+    let steps: Vec<_> = section.sections("step").into_iter().map(step).collect();
     if steps.is_empty() && !section.has("step") {
         section.missing("at least one [[test.step]]");
     }

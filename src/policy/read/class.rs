@@ -1,4 +1,4 @@
-//! `[class.*]`: a kind of flow, with its share, limits and marks.
+//! `[class.*]`: the share, limits and marks of a kind of flow.
 
 use flowspec::{Rate, Share};
 use toml::Spanned;
@@ -10,11 +10,11 @@ use crate::policy::class::{Admission, Allocate, Class};
 use crate::policy::model::Policy;
 use crate::policy::problem::Code;
 
-/// How far measurements may take a class whose policy does not say: its flows' rates may come to twice what
-/// it takes.
+/// The default overbooking factor of a class with measured admission: its declared rates may come to twice the rate
+/// that it is charged.
 const MEASURED_OVERBOOKING_THOUSANDTHS: u64 = 2000;
 
-pub(super) fn class(section: Section<'_>) -> Option<Class> {
+pub(super) fn class(section: Section<'_>) -> Class {
     let share = section.quantity::<Share>("share");
     let max_flows = section.integer("max_flows", 0..=u64::MAX);
     let max_rate = section.quantity::<Rate>("max_rate");
@@ -22,17 +22,16 @@ pub(super) fn class(section: Section<'_>) -> Option<Class> {
     let setup = section.integer("setup_priority", 0..=7);
     let holding = section.integer("holding_priority", 0..=7);
     let class_type = section.integer("class_type", 0..=7);
-    let allocate = section.choice("allocate", &[("rate", Allocate::Rate), ("peak", Allocate::Peak)]);
-    let kinds = [("declared", Admission::Declared), ("measured", Admission::Measured)];
-    let admission = section.choice("admission", &kinds);
+    let allocate = section.choice("allocate", &Allocate::WORDS);
+    let admission = section.choice("admission", &Admission::WORDS);
     let admission = admission.map_or(Admission::Declared, |admission| admission.value);
     let matches = section.section("match").map(owner_match);
     let dscp = section.raw("dscp").and_then(|value| dscp(&section, value));
     let priority = |value: u64| u8::try_from(value).unwrap_or(Policy::DEFAULT_PRIORITY);
     let setup_priority = setup.as_ref().map_or(Policy::DEFAULT_PRIORITY, |setup| priority(setup.value));
-    // A flow holds as well as it was set up unless the policy says better.
+    // The default holding priority is the setup priority.
     let holding_priority = holding.as_ref().map_or(setup_priority, |holding| priority(holding.value));
-    if let Some(place) = holding.or(setup).map(|given| given.place)
+    if let Some(place) = holding.or(setup).map(|priority| priority.place)
         && setup_priority < holding_priority
     {
         let message = format!(
@@ -43,7 +42,7 @@ pub(super) fn class(section: Section<'_>) -> Option<Class> {
     }
     let place = section.place.clone();
     section.finish();
-    Some(Class {
+    Class {
         share: share.map(|share| share.value),
         max_flows: max_flows.map(|flows| flows.value),
         max_rate: max_rate.map(|rate| rate.value),
@@ -62,10 +61,10 @@ pub(super) fn class(section: Section<'_>) -> Option<Class> {
         matches,
         dscp,
         place,
-    })
+    }
 }
 
-/// The code points that have names. Source: RFC 2474, 2597, 3246, 5865, 8622.
+/// The names of code points. Source: RFC 2474, 2597, 3246, 5865, 8622.
 const CODE_POINTS: [(&str, u8); 23] = [
     ("CS0", 0),
     ("LE", 1),

@@ -1,4 +1,4 @@
-//! Flowspecs: the keys of a direction.
+//! Flowspecs: the keys of one direction.
 
 use flowspec::{Bytes, Direction, Flowspec, Micros, Peak, Qos, Rate, Ratio, ServiceType, TSpec};
 use shaper::headers::token_rate_for_goodput;
@@ -6,10 +6,20 @@ use shaper::headers::token_rate_for_goodput;
 use super::section::Section;
 use crate::policy::problem::Code;
 
-/// The largest IP datagram: what a template may name before its interface is known.
+/// The largest IP datagram. A template is checked before its interface, and so the interface's MTU, is known.
 const LARGEST_MTU: Bytes = Bytes::new(65_535);
 
-/// Both directions; an absent one is best effort.
+const SERVICES: [(&str, ServiceType); 7] = [
+    ("guaranteed", ServiceType::Guaranteed),
+    ("controlled_load", ServiceType::ControlledLoad),
+    ("best_effort", ServiceType::BestEffort),
+    ("qualitative", ServiceType::Qualitative),
+    ("no_traffic", ServiceType::NoTraffic),
+    ("network_control", ServiceType::NetworkControl),
+    ("no_change", ServiceType::NoChange),
+];
+
+/// The keys `sending` and `receiving`; an absent direction is best effort.
 pub(super) fn qos(section: &Section<'_>) -> Option<Qos> {
     let direction = |key, direction| match section.section(key) {
         Some(section) => flowspec(section, direction),
@@ -22,15 +32,6 @@ pub(super) fn qos(section: &Section<'_>) -> Option<Qos> {
 }
 
 pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Option<Flowspec> {
-    const SERVICES: [(&str, ServiceType); 7] = [
-        ("guaranteed", ServiceType::Guaranteed),
-        ("controlled_load", ServiceType::ControlledLoad),
-        ("best_effort", ServiceType::BestEffort),
-        ("qualitative", ServiceType::Qualitative),
-        ("no_traffic", ServiceType::NoTraffic),
-        ("network_control", ServiceType::NetworkControl),
-        ("no_change", ServiceType::NoChange),
-    ];
     let service = section.choice("service_type", &SERVICES);
     if !section.has("service_type") {
         section.missing("service_type");
@@ -41,41 +42,42 @@ pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Option<Flo
     spec.latency = section.quantity::<Micros>("latency").map(|time| time.value);
     spec.delay_variation = section.quantity::<Micros>("delay_variation").map(|time| time.value);
     spec.reserved_rate = section.quantity::<Rate>("reserved_rate").map(|rate| rate.value);
-    let token_rate = section.quantity::<Rate>("token_rate");
-    let goodput = section.quantity::<Rate>("goodput");
-    let mut sound = true;
-    spec.token_rate = match (token_rate, goodput) {
-        (Some(_), Some(goodput)) => {
-            let message = format!("{}: token_rate and goodput exclude each other", section.path);
-            section.problem(Code::Conflict, &goodput.place, message);
-            return None;
-        }
-        (Some(rate), None) => Some(rate.value),
-        (None, Some(goodput)) => match token_rate_for_goodput(goodput.value, &spec) {
-            Ok(rate) => Some(rate),
-            Err(error) => {
-                section.problem(Code::BadFlowspec, &goodput.place, format!("{}: {error}", section.path));
-                return None;
-            }
-        },
-        (None, None) => {
-            sound = !section.has("token_rate") && !section.has("goodput");
-            None
-        }
-    };
+    spec.token_rate = token_rate(&section, &spec)?;
     spec.peak_bandwidth = peak(&section);
     spec.token_bucket_size = bucket(&section, spec.token_rate);
     let place = section.place.clone();
-    // A field that was written and could not be read has its own problem already.
-    sound &= section.has("peak_bandwidth") == spec.peak_bandwidth.is_some()
+    // A field that is present and could not be read has a problem of its own already.
+    let complete = section.has("peak_bandwidth") == spec.peak_bandwidth.is_some()
+        && (section.has("token_rate") || section.has("goodput")) == spec.token_rate.is_some()
         && section.has("token_bucket_size") == spec.token_bucket_size.is_some()
         && section.has("max_sdu_size") == spec.max_sdu_size.is_some()
         && section.has("minimum_policed_size") == spec.minimum_policed_size.is_some();
-    if sound && let Err(error) = TSpec::new(&spec, direction, LARGEST_MTU) {
+    if complete && let Err(error) = TSpec::new(&spec, direction, LARGEST_MTU) {
         section.problem(Code::BadFlowspec, &place, format!("{}: {error}", section.path));
     }
     section.finish();
     Some(spec)
+}
+
+/// `token_rate`, or the token rate that carries `goodput`. `None` if the flowspec cannot be read any further.
+fn token_rate(section: &Section<'_>, spec: &Flowspec) -> Option<Option<Rate>> {
+    let token_rate = section.quantity::<Rate>("token_rate");
+    let goodput = section.quantity::<Rate>("goodput");
+    match (token_rate, goodput) {
+        (Some(_), Some(goodput)) => {
+            let message = format!("{}: token_rate and goodput exclude each other", section.path);
+            section.problem(Code::Conflict, &goodput.place, message);
+            None
+        }
+        (None, Some(goodput)) => match token_rate_for_goodput(goodput.value, spec) {
+            Ok(rate) => Some(Some(rate)),
+            Err(error) => {
+                section.problem(Code::BadFlowspec, &goodput.place, format!("{}: {error}", section.path));
+                None
+            }
+        },
+        (rate, None) => Some(rate.map(|rate| rate.value)),
+    }
 }
 
 fn peak(section: &Section<'_>) -> Option<Peak> {
@@ -86,7 +88,7 @@ fn peak(section: &Section<'_>) -> Option<Peak> {
     section.quantity::<Rate>("peak_bandwidth").map(|rate| Peak::Finite(rate.value))
 }
 
-/// A size, or a time at the flow's own rate, rounded up.
+/// A size, or a time at the flow's own rate, rounded up to whole bytes.
 fn bucket(section: &Section<'_>, token_rate: Option<Rate>) -> Option<Bytes> {
     let value = section.raw("token_bucket_size")?;
     let time = value.get_ref().as_str().and_then(|text| text.parse::<Micros>().ok());

@@ -1,4 +1,4 @@
-//! `[interface.*]`: what a link carries, what of it may be promised, and how.
+//! `[interface.*]`: what a link carries, how much of it may be reserved, and how reservations are enforced.
 
 use flowspec::{Both, Bytes, ErrorTerms, Micros, Rate, Ratio, Share};
 
@@ -8,37 +8,29 @@ use crate::policy::interface::{
 };
 use crate::policy::problem::Code;
 
-/// What may be promised of an interface whose policy does not say.
+/// The default of `reservable`: 80 %.
 const DEFAULT_RESERVABLE: Share = Share::Part(800_000_000);
 
-/// Link headers on the smallest packet that is charged in full may take this part of what is
-/// promised: 14 bytes of Ethernet on 64.
+/// The largest part of the capacity that can be reserved safely. With the smallest packets that are charged in full, of
+/// 64 bytes, the link also carries 14 bytes of Ethernet header for each.
 const HEADROOM: (u64, u64) = (64, 64 + 14);
 
-/// What an interface's MTU may be: every host takes 576 bytes (RFC 1122), and IP ends at 65 535.
-const LEAST_MTU: Bytes = Bytes::new(576);
+/// The range of an MTU: every host accepts 576 bytes (RFC 1122), and an IP datagram has at most 65,535.
+const SMALLEST_MTU: Bytes = Bytes::new(576);
 const LARGEST_MTU: Bytes = Bytes::new(65_535);
 
-/// What reservation thresholds keep free above a class's share: one per cent.
+/// The default of `mar_threshold`: 1 %.
 const DEFAULT_MAR_THRESHOLD: Share = Share::Part(10_000_000);
 
-/// What a table `hysteresis` means that does not say: five seconds, five per cent.
+/// The defaults of a table `hysteresis`: 5 s and 5 %.
 const HYSTERESIS_TIME: Micros = Micros::new(5_000_000);
 const HYSTERESIS_CHANGE: Share = Share::Part(50_000_000);
 
-pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
+pub(super) fn interface(section: Section<'_>) -> InterfacePolicy {
     let egress = section.section("egress").map(budget);
     let ingress = section.section("ingress").map(budget);
-    let enforcement = section.choice(
-        "enforcement",
-        &[
-            ("auto", Enforcement::Auto),
-            ("kernel", Enforcement::Kernel),
-            ("user-space", Enforcement::UserSpace),
-        ],
-    );
-    let on_capacity_drop =
-        section.choice("on_capacity_drop", &[("keep", OnCapacityDrop::Keep), ("shed", OnCapacityDrop::Shed)]);
+    let enforcement = section.choice("enforcement", &Enforcement::WORDS);
+    let on_capacity_drop = section.choice("on_capacity_drop", &OnCapacityDrop::WORDS);
     let class_model = class_model(&section);
     let mtu = section.quantity::<Bytes>("mtu");
     let path_latency = section.quantity::<Micros>("path_latency");
@@ -49,9 +41,10 @@ pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
     let takeover = section.flag("takeover");
     let hysteresis = section.section("hysteresis").map(hysteresis);
     if let Some(mtu) = &mtu
-        && !(LEAST_MTU..=LARGEST_MTU).contains(&mtu.value)
+        && !(SMALLEST_MTU..=LARGEST_MTU).contains(&mtu.value)
     {
-        let message = format!("{}.mtu: {} is not from {LEAST_MTU} to {LARGEST_MTU}", section.path, mtu.value);
+        let message =
+            format!("{}.mtu: {} is not between {SMALLEST_MTU} and {LARGEST_MTU}", section.path, mtu.value);
         section.problem(Code::BadValue, &mtu.place, message);
     }
     if !section.has("egress") && !section.has("ingress") {
@@ -59,8 +52,8 @@ pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
     }
     let place = section.place.clone();
     section.finish();
-    // A link is as fast one way as the other unless the policy says so. What could not be read has its
-    // problem; the name is defined all the same, so that nothing follows from it.
+    // One direction serves for both. A direction that could not be read has a problem of its own; the interface is
+    // defined all the same, so that its users are not reported as well.
     let unread = Budget::new(Capacity::Auto, DEFAULT_RESERVABLE);
     let (egress, ingress) = match (egress, ingress) {
         (Some(egress), Some(ingress)) => (egress, ingress),
@@ -68,7 +61,7 @@ pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
         (None, None) => (None, None),
     };
     let (egress, ingress) = (egress.unwrap_or(unread), ingress.unwrap_or(unread));
-    Some(InterfacePolicy {
+    InterfacePolicy {
         budgets: Both { sending: egress, receiving: ingress },
         enforcement: enforcement.map_or(Enforcement::Auto, |choice| choice.value),
         on_capacity_drop: on_capacity_drop.map_or(OnCapacityDrop::Keep, |choice| choice.value),
@@ -82,7 +75,7 @@ pub(super) fn interface(section: Section<'_>) -> Option<InterfacePolicy> {
         takeover: takeover.is_some_and(|takeover| takeover.value),
         hysteresis,
         place,
-    })
+    }
 }
 
 fn budget(section: Section<'_>) -> Option<Budget> {
@@ -105,7 +98,7 @@ fn budget(section: Section<'_>) -> Option<Budget> {
             section.problem(Code::BadValue, &written.place, message);
         } else if budget > capacity.scale_down(Ratio { numerator: HEADROOM.0, denominator: HEADROOM.1 }) {
             let message = format!(
-                "{}.reservable: {budget} of {capacity} leaves too little for link headers, retransmissions and traffic without a reservation",
+                "{}.reservable: {budget} of {capacity} leaves too little for link headers, retransmissions and best-effort traffic",
                 section.path
             );
             section.problem(Code::Overcommitted, &written.place, message);
@@ -131,7 +124,7 @@ fn class_model(section: &Section<'_>) -> ClassModel {
         section.choice("class_model", &[("mam", ClassModel::Mam), ("rdm", ClassModel::Rdm), ("mar", mar)]);
     let model = model.map_or(ClassModel::Mam, |model| model.value);
     if let (Some(threshold), ClassModel::Mam | ClassModel::Rdm) = (threshold, model) {
-        let message = format!("{}.mar_threshold means nothing without class_model = \"mar\"", section.path);
+        let message = format!("{}.mar_threshold has no effect without class_model = \"mar\"", section.path);
         section.problem(Code::Conflict, &threshold.place, message);
     }
     model

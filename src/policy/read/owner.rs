@@ -5,37 +5,38 @@ use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::section::{Section, each};
+use super::section::Section;
 use crate::policy::owner::OwnerMatch;
 use crate::policy::problem::Code;
 
-/// A class's `match`.
 pub(super) fn owner_match(section: Section<'_>) -> OwnerMatch {
-    let uid = each(&section, "uid", |section, value| numbers(section, "uid", value));
-    let gid = each(&section, "gid", |section, value| numbers(section, "gid", value));
-    let cgroup = each(&section, "cgroup", |section, value| {
-        let text = section.as_string("match.cgroup", value)?;
-        if !text.value.starts_with('/') {
-            let message = format!(
-                "match.cgroup: {:?} is no path from the root of the hierarchy, such as \"/system.slice/origin.service\"",
-                text.value
-            );
-            section.problem(Code::BadValue, &text.place, message);
-            return None;
-        }
-        let path = text.value.trim_end_matches('/');
-        Some(if path.is_empty() { "/" } else { path }.to_owned())
-    });
-    let matches = OwnerMatch { uid, gid, cgroup };
+    let uid = section.each("uid", |section, value| ids(section, "uid", value));
+    let gid = section.each("gid", |section, value| ids(section, "gid", value));
+    let cgroup = section.each("cgroup", cgroup);
     if section.entries().next().is_none() {
         section.missing("uid, gid or cgroup");
     }
     section.finish();
-    matches
+    OwnerMatch { uid, gid, cgroup }
 }
 
-/// A number, or a range such as `"1000-1999"`.
-fn numbers<'a>(
+/// A control group's path, without a slash at its end.
+fn cgroup<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<String> {
+    let text = section.as_string("match.cgroup", value)?;
+    if !text.value.starts_with('/') {
+        let message = format!(
+            "match.cgroup: {:?} is not a path from the root of the hierarchy, such as \"/system.slice/origin.service\"",
+            text.value
+        );
+        section.problem(Code::BadValue, &text.place, message);
+        return None;
+    }
+    let path = text.value.trim_end_matches('/');
+    Some(if path.is_empty() { "/" } else { path }.to_owned())
+}
+
+/// A user or group id, or a range such as `"1000-1999"`.
+fn ids<'a>(
     section: &Section<'a>,
     key: &'static str,
     value: &'a Spanned<DeValue<'a>>,
@@ -56,7 +57,7 @@ fn numbers<'a>(
     };
     let range = range.filter(|range| !range.is_empty());
     if range.is_none() {
-        let message = format!("match.{key}: a number up to 4294967295, or a range such as \"1000-1999\"");
+        let message = format!("match.{key}: an id is 0 to 4294967295, and a range is written \"1000-1999\"");
         section.problem(Code::BadValue, &place, message);
     }
     range

@@ -1,18 +1,19 @@
-//! From text to policy: each table of the file, what its keys mean, and what may not be said.
+//! From sources to a policy: reads every table, merges the sources and checks names.
 
 use std::collections::BTreeMap;
 
-use flowspec::{Micros, Qos, Rate};
+use flowspec::Qos;
 use toml::de::DeTable;
 
 use super::class::class;
+use super::client::client;
 use super::flowspec::qos;
+use super::group::group;
 use super::interface::interface;
-use super::rule::rules;
+use super::rule::rule;
 use super::section::{Section, nearest};
-use crate::policy::client::Client;
 use crate::policy::lint::lint;
-use crate::policy::model::{Group, GroupMode, Policy, Template};
+use crate::policy::model::{Policy, Template};
 use crate::policy::place::{Place, Source};
 use crate::policy::problem::{Code, Problem, Severity};
 use crate::policy::problems::Problems;
@@ -20,14 +21,14 @@ use crate::policy::problems::Problems;
 /// The version of the format that this program reads.
 const VERSION: u64 = 1;
 
-/// The largest policy text; beyond it a file is not a policy.
-const LARGEST_TEXT: usize = 16 << 20;
+/// The longest text that is read, in bytes; a longer file is hardly a policy.
+const LONGEST_TEXT: usize = 16 << 20;
 
 impl Policy {
-    /// Reads and checks one policy, in one or more sources.
+    /// Reads and checks one policy in one or more sources.
     ///
-    /// The sources merge in the order given; a definition that stands in two of them is an error
-    /// that names both places. Warnings come with a policy, errors without.
+    /// The sources merge in the order given. A definition that is in two of them is an error that names both places.
+    /// On success the problems are warnings.
     ///
     /// - **Errors**: every problem of every source, in the order of their places.
     pub fn parse(sources: &[Source<'_>]) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
@@ -37,7 +38,7 @@ impl Policy {
             policy.read_source(number, source, &problems);
         }
         policy.check_names(&problems);
-        // What is wrong is mended first; much of what a lint would say of it then is not so.
+        // A policy with errors is incomplete, and warnings about it would be misleading.
         if !problems.has_errors() {
             lint(&policy, &problems);
         }
@@ -51,57 +52,44 @@ impl Policy {
 
     /// Reads one source into the policy.
     pub(in crate::policy) fn read_source(&mut self, number: usize, source: &Source<'_>, problems: &Problems) {
-        let whole = Place { source: number, ..Place::default() };
-        if source.text.len() > LARGEST_TEXT {
-            let message = format!("{} bytes are not a policy: at most {LARGEST_TEXT}", source.text.len());
-            return problems.note(Code::Syntax, whole, message);
+        let place = |span| Place { source: number, span, ..Place::default() };
+        if source.text.len() > LONGEST_TEXT {
+            let length = source.text.len();
+            let message = format!("the text has {length} bytes; a policy has at most {LONGEST_TEXT}");
+            return problems.note(Code::Syntax, place(0..0), message);
         }
         let (table, errors) = DeTable::parse_recoverable(source.text);
         for error in &errors {
-            let span = error.span().unwrap_or(0..0);
-            problems.note(Code::Syntax, Place { source: number, span, ..Place::default() }, error.message());
+            problems.note(Code::Syntax, place(error.span().unwrap_or(0..0)), error.message());
         }
         if errors.is_empty() {
-            self.read(Section::new(problems, table.get_ref(), String::new(), whole), problems);
+            self.read(Section::top(problems, table.get_ref(), "the policy", number), problems);
         }
     }
 
     fn read(&mut self, top: Section<'_>, problems: &Problems) {
-        match top.integer("version", 0..=u64::MAX) {
-            Some(version) if version.value != VERSION => {
-                let message = format!(
-                    "version {} of the format is not known; this program reads {VERSION}",
-                    version.value
-                );
-                top.problem(Code::Version, &version.place, message);
-            }
-            None if !top.has("version") => top.missing("version = 1"),
-            _ => {}
-        }
+        version(&top);
         for (name, section) in named(&top, "interface") {
             let place = section.place.clone();
-            let Some(interface) = interface(section) else { continue };
+            let interface = interface(section);
             if name == "*" {
                 if let Some(first) = self.any_interface.replace(interface) {
                     duplicate(problems, "interface.\"*\"", place, first.place);
                 }
             } else {
-                define(problems, "interface", &mut self.interfaces, name, interface, |i| &i.place);
+                define(problems, "interface", &mut self.interfaces, (name, interface), |i| &i.place);
             }
         }
         for (name, section) in named(&top, "template") {
-            if let Some(template) = template(section) {
-                define(problems, "template", &mut self.templates, name, template, |t| &t.place);
-            }
+            let template = template(section);
+            define(problems, "template", &mut self.templates, (name, template), |t| &t.place);
         }
         for (name, section) in named(&top, "class") {
-            if let Some(class) = class(section) {
-                define(problems, "class", &mut self.classes, name, class, |c| &c.place);
-            }
+            define(problems, "class", &mut self.classes, (name, class(section)), |c| &c.place);
         }
         for (name, section) in named(&top, "group") {
             if let Some(group) = group(section) {
-                define(problems, "group", &mut self.groups, name, group, |g| &g.place);
+                define(problems, "group", &mut self.groups, (name, group), |g| &g.place);
             }
         }
         for (name, section) in named(&top, "client") {
@@ -114,46 +102,39 @@ impl Policy {
                 None => self.clients.push(client),
             }
         }
-        // Patterns are tried as they stand in the files, which a table of TOML does not keep.
+        // Patterns are tried in the order of the files, which a TOML table may not keep.
         self.clients.sort_by_key(|client| (client.place.source, client.place.span.start));
         if let Some(preemption) = top.flag("preemption") {
             self.preemption = preemption.value;
         }
-        if let Some(value) = top.raw("rule") {
-            self.rules.extend(rules(&top, value));
-        }
+        self.rules.extend(top.sections("rule").into_iter().filter_map(rule));
         top.finish();
     }
 
-    /// Says of everything in which line it stands.
+    /// Notes the line of every definition, and the names of the sources.
     fn count_lines(&mut self, sources: &[Source<'_>]) {
         self.sources = sources
             .iter()
             .map(|source| source.name.rsplit('/').next().unwrap_or(source.name).to_owned())
             .collect();
-        let places = (self.interfaces.values_mut().chain(&mut self.any_interface))
-            .map(|interface| &mut interface.place)
-            .chain(self.templates.values_mut().map(|template| &mut template.place))
-            .chain(self.classes.values_mut().map(|class| &mut class.place))
-            .chain(self.groups.values_mut().map(|group| &mut group.place))
-            .chain(self.clients.iter_mut().map(|client| &mut client.place))
-            .chain(self.rules.iter_mut().map(|rule| &mut rule.place));
-        for place in places {
+        for place in self.places_mut() {
             let before = sources.get(place.source).and_then(|source| source.text.get(..place.span.start));
             place.line = before.map_or(0, |before| before.bytes().filter(|&byte| byte == b'\n').count() + 1);
         }
     }
 
+    /// Notes every name that a rule or a group uses and that is not defined.
     fn check_names(&self, problems: &Problems) {
         let classes: Vec<_> = self.classes.keys().map(String::as_str).collect();
         let templates: Vec<_> = self.templates.keys().map(String::as_str).collect();
-        let unknown = |who: &str, place: &Place, kind: &str, name: &str, names: &[&str]| {
+        let interfaces: Vec<_> = self.interfaces.keys().map(String::as_str).collect();
+        let unknown = |user: &str, place: &Place, kind: &str, name: &str, names: &[&str]| {
             let help = match nearest(name, names.iter().copied()) {
-                Some(near) => Some(format!("did you mean {near:?}?")),
-                None => Some(format!("define [{kind}.{name:?}]")),
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("define [{kind}.{name:?}]"),
             };
-            let message = format!("{who} names {kind} {name:?}, which is not defined");
-            problems.note_with_help(Code::UnknownName, place.clone(), message, help);
+            let message = format!("{user} names {kind} {name:?}, which is not defined");
+            problems.add(Problem::new(Code::UnknownName, place.clone(), message).with_help(Some(help)));
         };
         for rule in &self.rules {
             if let Some(class) = &rule.class
@@ -165,22 +146,33 @@ impl Policy {
                 unknown("the rule", &rule.place, "template", &rule.template, &templates);
             }
         }
-        let interfaces: Vec<_> = self.interfaces.keys().map(String::as_str).collect();
         for (name, group) in &self.groups {
-            let who = format!("group.{name}");
+            let user = format!("group.{name}");
             if let Some(class) = &group.class
                 && !self.classes.contains_key(class)
             {
-                unknown(&who, &group.place, "class", class, &classes);
+                unknown(&user, &group.place, "class", class, &classes);
             }
             if self.interface(&group.interface).is_none() {
-                unknown(&who, &group.place, "interface", &group.interface, &interfaces);
+                unknown(&user, &group.place, "interface", &group.interface, &interfaces);
             }
         }
     }
 }
 
-/// The tables under a key whose own keys are names.
+fn version(top: &Section<'_>) {
+    match top.integer("version", 0..=u64::MAX) {
+        Some(version) if version.value != VERSION => {
+            let message =
+                format!("version {} of the format is not known; this program reads {VERSION}", version.value);
+            top.problem(Code::Version, &version.place, message);
+        }
+        None if !top.has("version") => top.missing("version = 1"),
+        _ => {}
+    }
+}
+
+/// The tables below a table whose keys are names, such as `[class.*]`. A section's place is its name.
 fn named<'a>(top: &Section<'a>, key: &'static str) -> Vec<(String, Section<'a>)> {
     let Some(tables) = top.section(key) else { return Vec::new() };
     let tables = tables.entries().map(|(name, value)| {
@@ -192,12 +184,12 @@ fn named<'a>(top: &Section<'a>, key: &'static str) -> Vec<(String, Section<'a>)>
     tables.flatten().collect()
 }
 
+/// Adds a definition, or notes that it is a second one.
 fn define<T>(
     problems: &Problems,
     kind: &str,
     map: &mut BTreeMap<String, T>,
-    name: String,
-    value: T,
+    (name, value): (String, T),
     place: impl Fn(&T) -> &Place,
 ) {
     if let Some(first) = map.get(&name) {
@@ -208,54 +200,17 @@ fn define<T>(
 }
 
 fn duplicate(problems: &Problems, what: &str, place: Place, first: Place) {
-    let message = format!("{what} is defined a second time");
-    problems.note_with_label(Code::Duplicate, place, message, first, "first defined here");
+    let problem = Problem::new(Code::Duplicate, place, format!("{what} is defined a second time"));
+    problems.add(problem.with_label(first, "first defined here"));
 }
 
-fn template(section: Section<'_>) -> Option<Template> {
+/// A template whose flowspecs cannot be read is defined as best effort, so that its users are not reported as well.
+fn template(section: Section<'_>) -> Template {
     if !section.has("sending") && !section.has("receiving") {
         section.missing("sending or receiving");
     }
-    let qos = qos(&section);
+    let qos = qos(&section).unwrap_or(Qos::BEST_EFFORT);
     let place = section.place.clone();
     section.finish();
-    // What could not be read has its problem; the name is defined all the same, so that nothing follows.
-    Some(Template { qos: qos.unwrap_or(Qos::BEST_EFFORT), place })
-}
-
-fn group(section: Section<'_>) -> Option<Group> {
-    let interface = section.string("interface").map(|name| name.value.to_owned());
-    if !section.has("interface") {
-        section.missing("interface");
-    }
-    let class = section.string("class").map(|name| name.value.to_owned());
-    let modes = [("envelope", GroupMode::Envelope), ("shared", GroupMode::Shared)];
-    let mode = section.choice("mode", &modes);
-    let mode_value = mode.as_ref().map_or(GroupMode::Envelope, |mode| mode.value);
-    if mode_value == GroupMode::Envelope && !section.has("sending") && !section.has("receiving") {
-        section.missing("sending or receiving, which its members share");
-    }
-    let qos = qos(&section);
-    let place = section.place.clone();
-    section.finish();
-    Some(Group { interface: interface?, class, mode: mode_value, qos: qos?, place })
-}
-
-fn client(section: Section<'_>, pattern: String) -> Client {
-    let max_flows = section.integer("max_flows", 0..=u64::MAX);
-    let max_rate = section.quantity::<Rate>("max_rate");
-    let requests_per_second = section.integer("requests_per_second", 1..=1_000_000);
-    let horizon = section.quantity::<Micros>("horizon");
-    let best_setup_priority = section.integer("best_setup_priority", 0..=7);
-    let place = section.place.clone();
-    section.finish();
-    Client {
-        pattern,
-        max_flows: max_flows.map(|flows| flows.value),
-        max_rate: max_rate.map(|rate| rate.value),
-        requests_per_second: requests_per_second.map(|rate| rate.value),
-        horizon: horizon.map(|horizon| horizon.value),
-        best_setup_priority: best_setup_priority.and_then(|best| u8::try_from(best.value).ok()),
-        place,
-    }
+    Template { qos, place }
 }

@@ -3,23 +3,14 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::section::{Section, each};
+use super::section::Section;
 use crate::policy::problem::Code;
 use crate::policy::rule::{Match, Network, PortRange, Protocol, Rule};
 
-pub(super) fn rules<'a>(top: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Vec<Rule> {
-    let DeValue::Array(array) = value.get_ref() else {
-        top.wrong_type("rule", &top.at(value.span()), "an array of tables, [[rule]],", value.get_ref());
-        return Vec::new();
-    };
-    let sections = array.iter().filter_map(|entry| top.subsection("rule", entry));
-    sections.filter_map(rule).collect()
-}
-
-fn rule(section: Section<'_>) -> Option<Rule> {
+pub(super) fn rule(section: Section<'_>) -> Option<Rule> {
     let matches = section.section("match").map_or_else(Match::default, conditions);
-    let class = section.string("class").map(|class| class.value.to_owned());
-    let template = section.string("template").map(|template| template.value.to_owned());
+    let class = section.text("class");
+    let template = section.text("template");
     if !section.has("template") {
         section.missing("template");
     }
@@ -29,9 +20,9 @@ fn rule(section: Section<'_>) -> Option<Rule> {
 }
 
 fn conditions(section: Section<'_>) -> Match {
-    let protocol = section.choice("protocol", &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]);
-    let local_port = each(&section, "local_port", port);
-    let peer = each(&section, "peer", |section, value| {
+    let protocol = section.choice("protocol", &Protocol::WORDS);
+    let local_port = section.each("local_port", port);
+    let peer = section.each("peer", |section, value| {
         let text = section.as_string("match.peer", value)?;
         match text.value.parse::<Network>() {
             Ok(network) => Some(network),
@@ -45,6 +36,7 @@ fn conditions(section: Section<'_>) -> Match {
     Match { protocol: protocol.map(|protocol| protocol.value), local_port, peer }
 }
 
+/// A port, or a range such as `"1935-1940"`.
 fn port<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<PortRange> {
     let place = section.at(value.span());
     let number = |text: &str| text.trim().parse::<u16>().ok();
@@ -61,11 +53,8 @@ fn port<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<Po
     };
     let range = range.filter(|range| !range.is_empty());
     if range.is_none() {
-        section.problem(
-            Code::BadValue,
-            &place,
-            "match.local_port: a port is 0 to 65535, a range \"1935-1940\"",
-        );
+        let message = "match.local_port: a port is 0 to 65535, and a range is written \"1935-1940\"";
+        section.problem(Code::BadValue, &place, message);
     }
     range
 }

@@ -1,8 +1,8 @@
-//! Reading TOML tables with places: every problem is noted and reading goes on.
+//! Reads a TOML table key by key. A value that cannot be read is noted as a problem, and reading goes on.
 
 use std::cell::RefCell;
 use std::fmt::Display;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 
 use serde_json::json;
@@ -10,14 +10,16 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use crate::policy::place::Place;
-use crate::policy::problem::Code;
+use crate::policy::problem::{Code, Problem};
 use crate::policy::problems::Problems;
 
-/// A table that is being read: knows which of its keys were asked for.
+/// A table that is being read. It records which keys were read, so that [`Section::finish`] can report the others.
 pub(crate) struct Section<'a> {
     problems: &'a Problems,
     table: &'a DeTable<'a>,
-    /// As it is written in messages: `interface.eth0.egress`.
+    /// The name of the whole file in messages, for the table at the top.
+    file: &'static str,
+    /// The path of the table as it is written in messages: `interface.eth0.egress`; empty at the top.
     pub(crate) path: String,
     pub(crate) place: Place,
     known: RefCell<Vec<&'static str>>,
@@ -30,41 +32,52 @@ pub(crate) struct Placed<T> {
     pub(crate) place: Place,
 }
 
-/// How far a key may be from a known one and still be taken for a slip.
-const NEAR: f64 = 0.7;
+/// The least similarity, from 0 to 1, at which a known name is suggested for an unknown one.
+const SIMILAR: f64 = 0.7;
 
 impl<'a> Section<'a> {
-    pub(crate) fn new(problems: &'a Problems, table: &'a DeTable<'a>, path: String, place: Place) -> Self {
-        Self { problems, table, path, place, known: RefCell::default() }
+    /// The table at the top of a source; `file` names the source in messages: "the policy".
+    pub(crate) fn top(
+        problems: &'a Problems,
+        table: &'a DeTable<'a>,
+        file: &'static str,
+        source: usize,
+    ) -> Self {
+        let place = Place { source, ..Place::default() };
+        Self { problems, table, file, path: String::new(), place, known: RefCell::default() }
     }
 
-    /// The section's entries, for tables whose keys are names.
+    /// All entries, for a table whose keys are names.
     pub(crate) fn entries(
         &self,
     ) -> impl Iterator<Item = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
         self.table.iter()
     }
 
+    /// A place in the section's source.
     pub(crate) fn at(&self, span: Range<usize>) -> Place {
         Place { source: self.place.source, span, ..Place::default() }
     }
 
+    /// Notes a problem.
     pub(crate) fn problem(&self, code: Code, place: &Place, message: impl Into<String>) {
         self.problems.note(code, place.clone(), message);
     }
 
+    /// The value of a key as it is.
     pub(crate) fn raw(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.known.borrow_mut().push(key);
         self.table.get(key)
     }
 
+    /// Whether the key is present.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// A table under this key.
+    /// A table.
     pub(crate) fn section(&self, key: &'static str) -> Option<Self> {
-        self.problems.learn(&self.path, key, || json!({ "type": "object" }));
+        self.problems.record_form(&self.path, key, || json!({ "type": "object" }));
         let value = self.raw(key)?;
         self.subsection(key, value)
     }
@@ -74,7 +87,10 @@ impl<'a> Section<'a> {
         let place = self.at(value.span());
         let path = join(&self.path, key);
         match value.get_ref() {
-            DeValue::Table(table) => Some(Self::new(self.problems, table, path, place)),
+            DeValue::Table(table) => {
+                let (problems, file) = (self.problems, self.file);
+                Some(Self { problems, table, file, path, place, known: RefCell::default() })
+            }
             other => {
                 self.wrong_type(&path, &place, "a table", other);
                 None
@@ -82,13 +98,32 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// An array of tables.
+    pub(crate) fn sections(&self, key: &'static str) -> Vec<Self> {
+        let Some(value) = self.raw(key) else { return Vec::new() };
+        match value.get_ref() {
+            DeValue::Array(array) => array.iter().filter_map(|entry| self.subsection(key, entry)).collect(),
+            other => {
+                let expected = format!("an array of tables ([[{key}]])");
+                self.wrong_type(key, &self.at(value.span()), &expected, other);
+                Vec::new()
+            }
+        }
+    }
+
     /// A string.
     pub(crate) fn string(&self, key: &'static str) -> Option<Placed<&'a str>> {
-        self.problems.learn(&self.path, key, || json!({ "type": "string" }));
+        self.problems.record_form(&self.path, key, || json!({ "type": "string" }));
         let value = self.raw(key)?;
         self.as_string(&join(&self.path, key), value)
     }
 
+    /// A string, copied.
+    pub(crate) fn text(&self, key: &'static str) -> Option<String> {
+        self.string(key).map(|text| text.value.to_owned())
+    }
+
+    /// A value that has to be a string.
     pub(crate) fn as_string(&self, path: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Placed<&'a str>> {
         let place = self.at(value.span());
         match value.get_ref() {
@@ -100,13 +135,14 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A rate, size, time or share. A bare number is the commonest slip and is answered with both
-    /// readings, as it would be inside quotes.
+    /// A rate, size, time or share. A bare number is the most common mistake; it gets the same message, with both
+    /// readings, as it would inside quotes.
     pub(crate) fn quantity<T>(&self, key: &'static str) -> Option<Placed<T>>
     where
         T: FromStr<Err: Display>,
     {
-        self.problems.learn(&self.path, key, || json!({ "type": "string", "description": kind_of::<T>() }));
+        let form = || json!({ "type": "string", "description": kind_of::<T>() });
+        self.problems.record_form(&self.path, key, form);
         let value = self.raw(key)?;
         let place = self.at(value.span());
         let path = join(&self.path, key);
@@ -135,12 +171,8 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number within a range.
-    pub(crate) fn integer(
-        &self,
-        key: &'static str,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Option<Placed<u64>> {
-        self.problems.learn(&self.path, key, || {
+    pub(crate) fn integer(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<Placed<u64>> {
+        self.problems.record_form(&self.path, key, || {
             let mut form = json!({ "type": "integer", "minimum": range.start() });
             if *range.end() < u64::MAX {
                 form["maximum"] = json!(range.end());
@@ -163,19 +195,16 @@ impl<'a> Section<'a> {
                 } else {
                     format!("{least} to {most}")
                 };
-                self.problem(
-                    Code::BadValue,
-                    &place,
-                    format!("{path}: {} is not allowed: {limits}", number.as_str()),
-                );
+                let message = format!("{path}: {} is not allowed: {limits}", number.as_str());
+                self.problem(Code::BadValue, &place, message);
                 None
             }
         }
     }
 
-    /// Yes or no.
+    /// A boolean.
     pub(crate) fn flag(&self, key: &'static str) -> Option<Placed<bool>> {
-        self.problems.learn(&self.path, key, || json!({ "type": "boolean" }));
+        self.problems.record_form(&self.path, key, || json!({ "type": "boolean" }));
         let value = self.raw(key)?;
         let place = self.at(value.span());
         match value.get_ref() {
@@ -187,9 +216,10 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A decimal number in thousandths, exact.
+    /// A decimal number from 1 to 1000, exact to thousandths.
     pub(crate) fn thousandths(&self, key: &'static str) -> Option<Placed<u64>> {
-        self.problems.learn(&self.path, key, || json!({ "type": "number", "minimum": 1, "maximum": 1000 }));
+        let form = || json!({ "type": "number", "minimum": 1, "maximum": 1000 });
+        self.problems.record_form(&self.path, key, form);
         let value = self.raw(key)?;
         let place = self.at(value.span());
         let path = join(&self.path, key);
@@ -203,46 +233,65 @@ impl<'a> Section<'a> {
         };
         let parsed = thousandths(text);
         if parsed.is_none() {
-            self.problem(
-                Code::BadValue,
-                &place,
-                format!("{path}: {text} is not a number from 1 to 1000 with at most three decimals"),
-            );
+            let message =
+                format!("{path}: {text} is not a number from 1 to 1000 with at most three decimals");
+            self.problem(Code::BadValue, &place, message);
         }
         parsed.map(|value| Placed { value, place })
     }
 
-    /// One of a few words.
+    /// One of several words, each with the value it stands for.
     pub(crate) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<Placed<T>> {
         let text = self.string(key);
-        self.problems.learn(&self.path, key, || {
-            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            json!({ "type": "string", "enum": names })
-        });
+        let names = || choices.iter().map(|(name, _)| *name);
+        self.problems.record_form(
+            &self.path,
+            key,
+            || json!({ "type": "string", "enum": names().collect::<Vec<_>>() }),
+        );
         let text = text?;
-        let path = join(&self.path, key);
         let found = choices.iter().find(|(name, _)| *name == text.value);
         if found.is_none() {
-            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            let help =
-                nearest(text.value, names.iter().copied()).map(|name| format!("did you mean {name:?}?"));
-            let message = format!("{path}: {:?} is none of {}", text.value, names.join(", "));
-            self.problems.note_with_help(Code::BadValue, text.place.clone(), message, help);
+            let path = join(&self.path, key);
+            let allowed: Vec<_> = names().collect();
+            let message = format!("{path}: {:?} is not one of {}", text.value, allowed.join(", "));
+            let help = nearest(text.value, names()).map(|name| format!("did you mean {name:?}?"));
+            let problem = Problem::new(Code::BadValue, text.place.clone(), message);
+            self.problems.add(problem.with_help(help));
         }
         found.map(|&(_, value)| Placed { value, place: text.place })
     }
 
+    /// One value or an array of them.
+    pub(crate) fn each<T>(
+        &self,
+        key: &'static str,
+        read: impl Fn(&Self, &'a Spanned<DeValue<'a>>) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(value) = self.raw(key) else { return Vec::new() };
+        let DeValue::Array(array) = value.get_ref() else {
+            return read(self, value).into_iter().collect();
+        };
+        if array.is_empty() {
+            let message = format!("{}.{key}: an empty list matches nothing; leave the key out", self.path);
+            self.problem(Code::BadValue, &self.at(value.span()), message);
+        }
+        array.iter().filter_map(|entry| read(self, entry)).collect()
+    }
+
+    /// Notes that a required key is missing.
     pub(crate) fn missing(&self, key: &str) {
-        let message = format!("{} needs {key}", display_path(&self.path));
+        let message = format!("{} needs {key}", self.name());
         self.problem(Code::MissingKey, &self.place, message);
     }
 
-    pub(crate) fn wrong_type(&self, path: &str, place: &Place, wanted: &str, found: &DeValue<'_>) {
-        let message = format!("{path}: {wanted} is expected, this is {}", article(found.type_str()));
-        self.problem(Code::WrongType, place, message);
+    /// Notes that a value has the wrong type.
+    pub(crate) fn wrong_type(&self, path: &str, place: &Place, expected: &str, found: &DeValue<'_>) {
+        let found = with_article(found.type_str());
+        self.problem(Code::WrongType, place, format!("{path}: expected {expected}, found {found}"));
     }
 
-    /// Every key that nobody asked for is a problem.
+    /// Notes every key that was not read as unknown.
     pub(crate) fn finish(self) {
         let known = self.known.borrow();
         for (key, _) in self.table.iter() {
@@ -250,46 +299,29 @@ impl<'a> Section<'a> {
             if known.contains(&name) {
                 continue;
             }
-            let message = format!("{} has no key {name:?}", display_path(&self.path));
+            let message = format!("{} has no key {name:?}", self.name());
             let help = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean {near:?}?"),
                 None => format!("the keys are {}", known.join(", ")),
             };
-            self.problems.note_with_help(Code::UnknownKey, self.at(key.span()), message, Some(help));
+            let problem = Problem::new(Code::UnknownKey, self.at(key.span()), message);
+            self.problems.add(problem.with_help(Some(help)));
         }
     }
-}
 
-/// One value or an array of them.
-pub(crate) fn each<'a, T>(
-    section: &Section<'a>,
-    key: &'static str,
-    read: impl Fn(&Section<'a>, &'a Spanned<DeValue<'a>>) -> Option<T>,
-) -> Vec<T> {
-    match section.raw(key) {
-        None => Vec::new(),
-        Some(value) => match value.get_ref() {
-            DeValue::Array(array) => {
-                if array.is_empty() {
-                    let message =
-                        format!("{}.{key}: an empty list matches nothing; leave the key out", section.path);
-                    section.problem(Code::BadValue, &section.at(value.span()), message);
-                }
-                array.iter().filter_map(|entry| read(section, entry)).collect()
-            }
-            _ => read(section, value).into_iter().collect(),
-        },
+    fn name(&self) -> &str {
+        if self.path.is_empty() { self.file } else { &self.path }
     }
 }
 
-/// The known name nearest to a text, if one is near.
+/// The known name that is most similar to a text, if one is similar enough.
 pub(crate) fn nearest<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let near = |name: &str| strsim::jaro_winkler(&name.to_lowercase(), &text.to_lowercase());
-    let best = names.map(|name| (near(name), name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 > NEAR).then_some(best.1)
+    let similarity = |name: &str| strsim::jaro_winkler(&name.to_lowercase(), &text.to_lowercase());
+    let best = names.map(|name| (similarity(name), name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 > SIMILAR).then_some(best.1)
 }
 
-/// What a quantity is written as.
+/// How a quantity is written, for the JSON schema.
 fn kind_of<T>() -> &'static str {
     match std::any::type_name::<T>().rsplit("::").next() {
         Some("Rate") => "a rate: \"6 Mbit/s\", \"750 kB/s\"",
@@ -304,11 +336,7 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-fn display_path(path: &str) -> &str {
-    if path.is_empty() { "the policy" } else { path }
-}
-
-fn article(noun: &str) -> String {
+fn with_article(noun: &str) -> String {
     let vowel = noun.starts_with(['a', 'e', 'i', 'o', 'u']);
     format!("{} {noun}", if vowel { "an" } else { "a" })
 }
@@ -328,14 +356,19 @@ fn thousandths(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(text: &str, expected: Option<u64>) {
+        assert_eq!(thousandths(text), expected, "{text}");
+    }
+
     #[test]
     fn thousandths_are_exact() {
-        let cases = [("1", Some(1000)), ("1.0", Some(1000)), ("1.25", Some(1250)), ("1000", Some(1_000_000))];
-        for (text, expected) in cases {
-            assert_eq!(thousandths(text), expected, "{text}");
-        }
+        check("1", Some(1000));
+        check("1.0", Some(1000));
+        check("1.25", Some(1250));
+        check("1000", Some(1_000_000));
         for text in ["0.999", "1000.001", "1.0001", "-1", "1e3", "nan", "inf", ""] {
-            assert_eq!(thousandths(text), None, "{text}");
+            check(text, None);
         }
     }
 }
