@@ -54,8 +54,24 @@ const PENDING_CIRCLES: &[&str] = &[
     "flowspec/src",
     "shaper/src",
 ];
-const PENDING_SIZES: &[&str] =
-    &["src", "flowspec", "shaper", "winsock", "tests", "benches", "fuzz", "examples"];
+const PENDING_FILES: &[&str] = &["tests/model.rs", "winsock/tests/socket.rs"];
+/// Files with functions that are still too long.
+const PENDING_FUNCTIONS: &[&str] = &[
+    "flowspec/tests/objects.rs",
+    "src/admission/group.rs",
+    "src/admission/operation.rs",
+    "src/admission/prepare.rs",
+    "src/cli/flowspec/explain.rs",
+    "src/policy/effective.rs",
+    "src/scenario/trace.rs",
+    "tests/bad_policies.rs",
+    "tests/extremes.rs",
+    "tests/model.rs",
+    "winsock/src/abi/ioctl.rs",
+    "winsock/src/abi/names.rs",
+    "winsock/src/options.rs",
+    "winsock/tests/faults.rs",
+];
 const PENDING_PROSE: &[&str] = &[
     ".ci",
     "CHANGELOG.md",
@@ -191,7 +207,7 @@ fn files_hold_one_concept() {
     let large: Vec<_> = sources(ALL)
         .into_iter()
         .map(lines)
-        .filter(|(lines, path)| *lines > MOST && !pending(PENDING_SIZES, path))
+        .filter(|(lines, path)| *lines > MOST && !pending(PENDING_FILES, path))
         .collect();
     assert!(large.is_empty(), "files with more than {MOST} lines of code, split them by concept: {large:#?}");
 }
@@ -200,7 +216,7 @@ fn files_hold_one_concept() {
 fn functions_fit_a_screen() {
     const MOST: usize = 70;
     let mut large = BTreeSet::new();
-    for source in sources(ALL).iter().filter(|source| !pending(PENDING_SIZES, &source.path)) {
+    for source in sources(ALL).iter().filter(|source| !pending(PENDING_FUNCTIONS, &source.path)) {
         for function in source.functions().iter().filter(|function| function.length > MOST) {
             large.insert(format!(
                 "{}:{} {}: {} lines",
