@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::abi::{Abi, FLOWSPEC_SIZE, RawQos, RawWsabuf};
 use crate::direction::Direction;
 use crate::error::FlowspecError;
+use crate::field::Field;
 use crate::flowspec::Flowspec;
 use crate::invalid::{Invalid, Problem};
 use crate::objects::{Object, RawObjects};
@@ -121,7 +122,7 @@ impl QosRequest {
         let raw = |spec: &Flowspec, at, direction: Direction| {
             spec.to_raw().map_err(|error| Invalid {
                 field: format!("{}.{}", direction.name(), error.field()),
-                offset: at + field_offset(error.field()),
+                offset: at + error.field().offset(),
                 value: error.value(),
                 problem: Problem::Flowspec(error),
             })
@@ -161,19 +162,13 @@ pub(crate) fn invalid_flowspec(
     error: FlowspecError,
     problem: impl FnOnce(FlowspecError) -> Problem,
 ) -> Invalid {
-    let offset = field_offset(error.field());
+    let offset = error.field().offset();
     Invalid {
         field: format!("{name}.{}", error.field()),
         offset: at + offset,
         value: u64::from(raw.words()[offset / 4]),
         problem: problem(error),
     }
-}
-
-/// Where a field of FLOWSPEC is. Source: `qos.h`.
-fn field_offset(field: &str) -> usize {
-    let at = RawFlowspec::FIELDS.iter().position(|&name| name == field);
-    at.unwrap_or(0) * 4
 }
 
 /// QOS ends inside of the field that is named.
@@ -183,7 +178,7 @@ fn cut_short(found: usize, abi: Abi) -> Invalid {
         part @ (0 | 1) => {
             let word = found % FLOWSPEC_SIZE / 4;
             let direction = Direction::BOTH[part].name();
-            (name([direction, RawFlowspec::FIELDS[word]]), part * FLOWSPEC_SIZE + word * 4)
+            (name([direction, Field::IN_FLOWSPEC[word].name()]), part * FLOWSPEC_SIZE + word * 4)
         }
         _ if found < 2 * FLOWSPEC_SIZE + 4 => (name(["provider_specific", "len"]), 2 * FLOWSPEC_SIZE),
         _ => (name(["provider_specific", "buf"]), abi.qos_size() - abi.pointer_size()),

@@ -43,6 +43,7 @@ pub struct Policer {
 
 /// A packet that does not conform: the limit that it exceeds, and by how many bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Excess {
     /// The packet is larger than M.
     #[error("{0} more than max_sdu_size")]

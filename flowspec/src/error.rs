@@ -1,13 +1,20 @@
 //! What is wrong with a flowspec: the field, its value, and why.
 
+use serde::{Deserialize, Serialize};
+
 use crate::direction::Direction;
+use crate::field::Field;
 use crate::raw::POSITIVE_INFINITY_RATE;
 use crate::service::ServiceType;
 use crate::units::{Bytes, Rate};
 use crate::wsa::Wsa;
 
 /// Why a flowspec is not valid. Names the field; [`wsa`](Self::wsa) gives the WSA_QOS_* status.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+///
+/// JSON: `{"peak_below_rate": {"peak": 1, "rate": 2}}`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FlowspecError {
     /// The service type has no meaning, or none in a request.
     #[error("service_type {value:#x} is not a service type that can be asked for")]
@@ -30,13 +37,13 @@ pub enum FlowspecError {
     #[error("{field} is zero: no rate can serve a guaranteed flow without delay")]
     NoDelay {
         /// `latency` or `delay_variation`.
-        field: &'static str,
+        field: Field,
     },
     /// A field that may not be zero is.
     #[error("{field} is zero")]
     Zero {
-        /// The field, in snake case.
-        field: &'static str,
+        /// The field.
+        field: Field,
     },
     /// A rate is needed where the service reserves one.
     #[error("token_rate is not specified, and {service} traffic that is sent needs one")]
@@ -79,8 +86,8 @@ pub enum FlowspecError {
     /// A value does not fit the 32 bits that FLOWSPEC has for it.
     #[error("{field} {value} does not fit a FLOWSPEC, which ends at {limit}")]
     TooLargeForRaw {
-        /// The field, in snake case.
-        field: &'static str,
+        /// The field.
+        field: Field,
         /// Its value.
         value: u64,
         /// The largest value that is not a sentinel.
@@ -107,15 +114,15 @@ impl FlowspecError {
 
     /// The field that is wrong, in snake case. Of two that contradict each other, the one named first
     /// in the message.
-    pub const fn field(&self) -> &'static str {
+    pub const fn field(&self) -> Field {
         match self {
-            Self::ServiceType { .. } | Self::ServiceMisplaced { .. } => "service_type",
-            Self::TokenRateAbsent { .. } | Self::InfiniteTokenRate => "token_rate",
-            Self::PeakBelowRate { .. } => "peak_bandwidth",
-            Self::MinimumAboveMaximum { .. } => "minimum_policed_size",
-            Self::BucketBelowPacket { .. } => "token_bucket_size",
-            Self::PacketAboveMtu { .. } => "max_sdu_size",
-            Self::Zero { field } | Self::NoDelay { field } | Self::TooLargeForRaw { field, .. } => field,
+            Self::ServiceType { .. } | Self::ServiceMisplaced { .. } => Field::ServiceType,
+            Self::TokenRateAbsent { .. } | Self::InfiniteTokenRate => Field::TokenRate,
+            Self::PeakBelowRate { .. } => Field::PeakBandwidth,
+            Self::MinimumAboveMaximum { .. } => Field::MinimumPolicedSize,
+            Self::BucketBelowPacket { .. } => Field::TokenBucketSize,
+            Self::PacketAboveMtu { .. } => Field::MaxSduSize,
+            Self::Zero { field } | Self::NoDelay { field } | Self::TooLargeForRaw { field, .. } => *field,
         }
     }
 

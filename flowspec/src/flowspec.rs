@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::FlowspecError;
+use crate::field::Field;
 use crate::raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
 use crate::service::{Service, ServiceType};
 use crate::units::{Bytes, Micros, Rate};
@@ -128,27 +129,32 @@ impl Flowspec {
     pub fn to_raw(&self) -> Result<RawFlowspec, FlowspecError> {
         if let Some(rate) = self.reserved_rate {
             return Err(FlowspecError::TooLargeForRaw {
-                field: "reserved_rate",
+                field: Field::ReservedRate,
                 value: rate.get(),
                 limit: 0,
             });
         }
-        let rate = field("token_rate", self.token_rate.map(Rate::get), POSITIVE_INFINITY_RATE - 1);
+        let rate = raw_field(Field::TokenRate, self.token_rate.map(Rate::get), POSITIVE_INFINITY_RATE - 1);
         let peak = match self.peak_bandwidth {
             None => Ok(QOS_NOT_SPECIFIED),
             Some(Peak::Infinite) => Ok(POSITIVE_INFINITY_RATE),
-            Some(Peak::Finite(peak)) => field("peak_bandwidth", Some(peak.get()), POSITIVE_INFINITY_RATE - 1),
+            Some(Peak::Finite(peak)) => {
+                raw_field(Field::PeakBandwidth, Some(peak.get()), POSITIVE_INFINITY_RATE - 1)
+            }
         };
-        let plain = |name, value| field(name, value, QOS_NOT_SPECIFIED - 1);
+        let plain = |field, value| raw_field(field, value, QOS_NOT_SPECIFIED - 1);
         Ok(RawFlowspec {
             token_rate: rate?,
-            token_bucket_size: plain("token_bucket_size", self.token_bucket_size.map(Bytes::get))?,
+            token_bucket_size: plain(Field::TokenBucketSize, self.token_bucket_size.map(Bytes::get))?,
             peak_bandwidth: peak?,
-            latency: plain("latency", self.latency.map(Micros::get))?,
-            delay_variation: plain("delay_variation", self.delay_variation.map(Micros::get))?,
+            latency: plain(Field::Latency, self.latency.map(Micros::get))?,
+            delay_variation: plain(Field::DelayVariation, self.delay_variation.map(Micros::get))?,
             service_type: self.service().to_raw(),
-            max_sdu_size: plain("max_sdu_size", self.max_sdu_size.map(Bytes::get))?,
-            minimum_policed_size: plain("minimum_policed_size", self.minimum_policed_size.map(Bytes::get))?,
+            max_sdu_size: plain(Field::MaxSduSize, self.max_sdu_size.map(Bytes::get))?,
+            minimum_policed_size: plain(
+                Field::MinimumPolicedSize,
+                self.minimum_policed_size.map(Bytes::get),
+            )?,
         })
     }
 }
@@ -158,11 +164,11 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-fn field(name: &'static str, value: Option<u64>, limit: u32) -> Result<u32, FlowspecError> {
+fn raw_field(field: Field, value: Option<u64>, limit: u32) -> Result<u32, FlowspecError> {
     let Some(value) = value else { return Ok(QOS_NOT_SPECIFIED) };
     match u32::try_from(value) {
         Ok(small) if small <= limit => Ok(small),
-        _ => Err(FlowspecError::TooLargeForRaw { field: name, value, limit: u64::from(limit) }),
+        _ => Err(FlowspecError::TooLargeForRaw { field, value, limit: u64::from(limit) }),
     }
 }
 

@@ -1,30 +1,56 @@
 //! The grammar of quantities: a decimal number, then a unit of its kind, exactly.
 
-use crate::unit_error::UnitError;
+use crate::unit_error::{Quantity, UnitError};
 
-/// What the four parsers share.
-pub(crate) struct Kind {
-    name: &'static str,
+/// What the parsers of rates, sizes and times share.
+pub(crate) struct Grammar {
+    kind: Quantity,
     units: &'static [(&'static str, u64)],
     ambiguous: &'static [(&'static str, &'static str, &'static str)],
-    examples: &'static str,
+    /// The smallest unit of the quantity, as text.
+    smallest: &'static str,
+    /// The factor of the smallest unit.
+    divisor: u64,
 }
 
-pub(crate) const RATE: Kind =
-    Kind { name: "rate", units: RATE_UNITS, ambiguous: AMBIGUOUS_RATES, examples: RATE_EXAMPLES };
-pub(crate) const SIZE: Kind =
-    Kind { name: "size", units: SIZE_UNITS, ambiguous: AMBIGUOUS_SIZES, examples: SIZE_EXAMPLES };
-pub(crate) const TIME: Kind =
-    Kind { name: "time", units: TIME_UNITS, ambiguous: AMBIGUOUS_TIMES, examples: TIME_EXAMPLES };
+pub(crate) const RATE: Grammar = Grammar {
+    kind: Quantity::Rate,
+    units: RATE_UNITS,
+    ambiguous: AMBIGUOUS_RATES,
+    smallest: "B/s",
+    divisor: 8,
+};
+pub(crate) const SIZE: Grammar = Grammar {
+    kind: Quantity::Size,
+    units: SIZE_UNITS,
+    ambiguous: AMBIGUOUS_SIZES,
+    smallest: "B",
+    divisor: 1,
+};
+pub(crate) const TIME: Grammar = Grammar {
+    kind: Quantity::Time,
+    units: TIME_UNITS,
+    ambiguous: AMBIGUOUS_TIMES,
+    smallest: "us",
+    divisor: 1,
+};
 
-impl Kind {
-    pub(crate) fn parse(&self, text: &str) -> Result<Scaled, UnitError> {
-        let (number, unit) = split(text);
-        let decimal = Decimal::parse(number).ok_or_else(|| UnitError::NotANumber {
-            text: text.to_owned(),
-            kind: self.name,
-            examples: self.examples,
+impl Grammar {
+    /// The value of a text in the smallest unit of the quantity; `show` writes a value for the message of an error.
+    pub(crate) fn parse(&self, text: &str, show: impl Fn(u64) -> String) -> Result<u64, UnitError> {
+        let scaled = self.scaled(text)?;
+        let value = scaled.over(self.divisor).ok_or_else(|| {
+            let below = scaled.whole(self.divisor);
+            let nearest = [show(below), show(below.saturating_add(1))];
+            UnitError::Inexact { text: text.to_owned(), kind: self.kind, nearest }
         })?;
+        u64::try_from(value).map_err(|_| UnitError::TooLarge { text: text.to_owned(), limit: show(u64::MAX) })
+    }
+
+    fn scaled(&self, text: &str) -> Result<Scaled, UnitError> {
+        let (number, unit) = split(text);
+        let decimal = Decimal::parse(number)
+            .ok_or_else(|| UnitError::NotANumber { text: text.to_owned(), kind: self.kind })?;
         if let Some(&(_, factor)) = self.units.iter().find(|(name, _)| *name == unit) {
             return Ok(Scaled { decimal, factor });
         }
@@ -35,30 +61,23 @@ impl Kind {
                 corrections: [format!("{number} {first}"), format!("{number} {second}")],
             });
         }
-        let near = self
+        let similar = self
             .units
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(unit) || name.strip_suffix("/s") == Some(unit));
         Err(UnitError::UnknownUnit {
             text: text.to_owned(),
-            kind: self.name,
-            examples: self.examples,
-            hint: near.map(|(name, _)| format!("; did you mean \"{number} {name}\"?")).unwrap_or_default(),
+            kind: self.kind,
+            suggestion: similar.map(|(name, _)| format!("{number} {name}")),
         })
     }
 
-    /// `6 Mbit/s (750000 B/s)`: a unit in words that cannot be mistaken.
+    /// `6 Mbit/s (750000 B/s)`: a unit, and its value in the smallest unit.
     fn reading(&self, number: &str, unit: &str) -> String {
         let factor = self.units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
         let scaled = Decimal::parse(number).zip(factor);
-        let divisor = if self.name == "rate" { 8 } else { 1 };
-        let smallest = match self.name {
-            "rate" => "B/s",
-            "size" => "B",
-            _ => "us",
-        };
-        match scaled.and_then(|(decimal, factor)| Scaled { decimal, factor }.over(divisor)) {
-            Some(value) => format!("{number} {unit} ({value} {smallest})"),
+        match scaled.and_then(|(decimal, factor)| Scaled { decimal, factor }.over(self.divisor)) {
+            Some(value) => format!("{number} {unit} ({value} {})", self.smallest),
             None => format!("{number} {unit}"),
         }
     }
@@ -128,11 +147,6 @@ impl Scaled {
 pub(crate) fn saturating_u64(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
-
-const RATE_EXAMPLES: &str =
-    "with bit/s, kbit/s, Mbit/s, Gbit/s, B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s or GiB/s";
-const SIZE_EXAMPLES: &str = "with B, kB, MB, KiB or MiB";
-const TIME_EXAMPLES: &str = "with us, ms, s, min or h";
 
 /// Accepted spellings of a rate and what one of each is, in bits per second.
 const RATE_UNITS: &[(&str, u64)] = &[

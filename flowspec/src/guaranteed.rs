@@ -4,12 +4,14 @@
 //! are in 128 bits; where even those overflow, far outside RFC 2210's ranges, there is no answer.
 //! Source: RFC 2212; the letters are its own.
 
+use serde::{Deserialize, Serialize};
+
 use crate::peak::Peak;
 use crate::tspec::TSpec;
 use crate::units::{Bytes, Micros, Rate};
 
 /// How far the elements of a path are from the fluid model.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ErrorTerms {
     /// C: what depends on the rate; an element delays by C ÷ R.
     pub c: Bytes,

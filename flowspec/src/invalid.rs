@@ -5,6 +5,8 @@ use crate::error::FlowspecError;
 use crate::rsvp::single::NotACount;
 use crate::wsa::Wsa;
 
+pub use crate::problem::{ExpectedLength, PolicyProblem, RsvpProblem, ValueProblem};
+
 /// A field that means nothing.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{field} at byte {offset} is {value}: {problem}")]
@@ -21,6 +23,7 @@ pub struct Invalid {
 
 /// Why a field's value is wrong. Each has a status of the WSA_QOS_* family.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Problem {
     /// The bytes end before QOS does.
     #[error("the bytes end here, after {found} of the {} that a {} QOS has{}", abi.qos_size(), abi.name(), other_abi(*abi, *found))]
@@ -58,11 +61,8 @@ pub enum Problem {
         found: usize,
     },
     /// ObjectLength is not one that this type can have.
-    #[error("{expected}")]
-    ObjectLength {
-        /// What it could be.
-        expected: String,
-    },
+    #[error(transparent)]
+    ObjectLength(ExpectedLength),
     /// ObjectType is not one that is known.
     #[error("no object of this type is known")]
     UnknownObject,
@@ -102,17 +102,17 @@ pub enum Problem {
     #[error("a filterspec's type is 1 to 5")]
     FilterType,
     /// NumFilters.
-    #[error("{0}")]
-    FilterCount(&'static str),
+    #[error("there are filters, and the pointer to them is null")]
+    FilterCount,
     /// NumFlowDesc.
-    #[error("{0}")]
-    FlowCount(&'static str),
+    #[error("there are flow descriptors, and the pointer to them is null")]
+    FlowCount,
     /// A flowspec inside the buffer.
     #[error(transparent)]
     InnerFlowspec(FlowspecError),
     /// RSVP_POLICY_INFO.
-    #[error("{0}")]
-    PolicyObject(&'static str),
+    #[error(transparent)]
+    PolicyObject(PolicyProblem),
     /// A policy element's type.
     #[error("type 0 is reserved")]
     ReservedPolicyElement,
@@ -126,8 +126,11 @@ pub enum Problem {
         limit: u64,
     },
     /// A value without a status of its own.
-    #[error("{0}")]
-    Value(&'static str),
+    #[error(transparent)]
+    Value(ValueProblem),
+    /// An object of RSVP.
+    #[error(transparent)]
+    Rsvp(RsvpProblem),
 }
 
 impl Problem {
@@ -151,19 +154,19 @@ impl Problem {
             | Self::Overlap
             | Self::PointeeCutShort { .. }
             | Self::NullPointer => Wsa::QosEprovspecbuf,
-            Self::ObjectLength { .. } => Wsa::QosEobjlength,
+            Self::ObjectLength(_) => Wsa::QosEobjlength,
             Self::UnknownObject => Wsa::QosEunkownpsobj,
             Self::ShapeDiscardMode => Wsa::QosEsdmodeobj,
             Self::ShapingRate => Wsa::QosEshaperateobj,
             Self::Style => Wsa::QosEfilterstyle,
             Self::FilterType => Wsa::QosEfiltertype,
-            Self::FilterCount(_) => Wsa::QosEfiltercount,
-            Self::FlowCount(_) => Wsa::QosEflowcount,
+            Self::FilterCount => Wsa::QosEfiltercount,
+            Self::FlowCount => Wsa::QosEflowcount,
             Self::Single(_) | Self::OutOfRange { .. } => Wsa::QosEflowspec,
             Self::InnerFlowspec(_) => Wsa::QosEpsflowspec,
             Self::PolicyObject(_) => Wsa::QosEpolicyobj,
             Self::ReservedPolicyElement => Wsa::QosReservedPetype,
-            Self::Value(_) => Wsa::QosBadObject,
+            Self::Value(_) | Self::Rsvp(_) => Wsa::QosBadObject,
         }
     }
 }

@@ -42,18 +42,6 @@ pub struct RawFlowspec {
 }
 
 impl RawFlowspec {
-    /// The fields' names in their order, four bytes each.
-    pub const FIELDS: [&'static str; 8] = [
-        "token_rate",
-        "token_bucket_size",
-        "peak_bandwidth",
-        "latency",
-        "delay_variation",
-        "service_type",
-        "max_sdu_size",
-        "minimum_policed_size",
-    ];
-
     /// From the fields in their order.
     pub const fn from_words(words: [u32; 8]) -> Self {
         let [

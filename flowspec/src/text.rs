@@ -13,6 +13,7 @@ use crate::units::UnitError;
 
 /// Why a text is not a flowspec.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FlowspecTextError {
     /// It does not begin with a service type.
     #[error(transparent)]

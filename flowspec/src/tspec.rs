@@ -2,6 +2,7 @@
 
 use crate::direction::Direction;
 use crate::error::FlowspecError;
+use crate::field::Field;
 use crate::flowspec::Flowspec;
 use crate::peak::Peak;
 use crate::service::{Place, ServiceType};
@@ -40,13 +41,15 @@ impl TSpec {
         if !spec.service_type.reserves() {
             return Ok(None);
         }
-        let token_rate = nonzero("token_rate", spec.token_rate, Rate::ZERO)?;
-        let bucket = nonzero("token_bucket_size", spec.token_bucket_size, Bytes::ZERO)?;
-        let explicit = nonzero("max_sdu_size", spec.max_sdu_size, Bytes::ZERO)?;
-        let minimum = nonzero("minimum_policed_size", spec.minimum_policed_size, Bytes::ZERO)?;
+        let token_rate = nonzero(Field::TokenRate, spec.token_rate, Rate::ZERO)?;
+        let bucket = nonzero(Field::TokenBucketSize, spec.token_bucket_size, Bytes::ZERO)?;
+        let explicit = nonzero(Field::MaxSduSize, spec.max_sdu_size, Bytes::ZERO)?;
+        let minimum = nonzero(Field::MinimumPolicedSize, spec.minimum_policed_size, Bytes::ZERO)?;
         let no_time = Some(Micros::new(0));
         if spec.service_type == ServiceType::Guaranteed {
-            for (field, time) in [("latency", spec.latency), ("delay_variation", spec.delay_variation)] {
+            for (field, time) in
+                [(Field::Latency, spec.latency), (Field::DelayVariation, spec.delay_variation)]
+            {
                 if time == no_time {
                     return Err(FlowspecError::NoDelay { field });
                 }
@@ -77,10 +80,10 @@ impl TSpec {
 
     /// The invariants.
     pub(crate) fn check(&self) -> Result<(), FlowspecError> {
-        nonzero("token_rate", Some(self.token_rate), Rate::ZERO)?;
-        nonzero("token_bucket_size", Some(self.token_bucket_size), Bytes::ZERO)?;
-        nonzero("max_sdu_size", Some(self.max_sdu_size), Bytes::ZERO)?;
-        nonzero("minimum_policed_size", Some(self.minimum_policed_size), Bytes::ZERO)?;
+        nonzero(Field::TokenRate, Some(self.token_rate), Rate::ZERO)?;
+        nonzero(Field::TokenBucketSize, Some(self.token_bucket_size), Bytes::ZERO)?;
+        nonzero(Field::MaxSduSize, Some(self.max_sdu_size), Bytes::ZERO)?;
+        nonzero(Field::MinimumPolicedSize, Some(self.minimum_policed_size), Bytes::ZERO)?;
         let Self { token_bucket_size: bucket, minimum_policed_size: minimum, max_sdu_size: maximum, .. } =
             *self;
         if bucket < maximum {
@@ -179,11 +182,7 @@ impl Flowspec {
     }
 }
 
-fn nonzero<T: PartialEq + Copy>(
-    field: &'static str,
-    value: Option<T>,
-    zero: T,
-) -> Result<Option<T>, FlowspecError> {
+fn nonzero<T: PartialEq + Copy>(field: Field, value: Option<T>, zero: T) -> Result<Option<T>, FlowspecError> {
     match value {
         Some(value) if value == zero => Err(FlowspecError::Zero { field }),
         value => Ok(value),
@@ -234,10 +233,10 @@ mod tests {
     fn contradictions_are_refused() {
         let bytes = |n| Some(Bytes::new(n));
         let zero = |field| Err(FlowspecError::Zero { field });
-        check("r = 0", &spec(|s| s.token_rate = Some(Rate::ZERO)), zero("token_rate"));
-        check("b = 0", &spec(|s| s.token_bucket_size = bytes(0)), zero("token_bucket_size"));
-        check("M = 0", &spec(|s| s.max_sdu_size = bytes(0)), zero("max_sdu_size"));
-        check("m = 0", &spec(|s| s.minimum_policed_size = bytes(0)), zero("minimum_policed_size"));
+        check("r = 0", &spec(|s| s.token_rate = Some(Rate::ZERO)), zero(Field::TokenRate));
+        check("b = 0", &spec(|s| s.token_bucket_size = bytes(0)), zero(Field::TokenBucketSize));
+        check("M = 0", &spec(|s| s.max_sdu_size = bytes(0)), zero(Field::MaxSduSize));
+        check("m = 0", &spec(|s| s.minimum_policed_size = bytes(0)), zero(Field::MinimumPolicedSize));
         check(
             "m > M",
             &spec(|s| s.minimum_policed_size = bytes(1501)),
@@ -269,8 +268,8 @@ mod tests {
     fn no_rate_serves_without_delay() {
         let none = Some(Micros::new(0));
         let error = |field| Err(FlowspecError::NoDelay { field });
-        check("latency 0", &spec(|s| s.latency = none), error("latency"));
-        check("delay variation 0", &spec(|s| s.delay_variation = none), error("delay_variation"));
+        check("latency 0", &spec(|s| s.latency = none), error(Field::Latency));
+        check("delay variation 0", &spec(|s| s.delay_variation = none), error(Field::DelayVariation));
         let mut loaded = spec(|s| s.latency = none);
         loaded.service_type = ServiceType::ControlledLoad;
         check("controlled load has no delay target", &loaded, Ok((1500, 64, 1500)));
@@ -324,13 +323,13 @@ mod tests {
         let check = |spec: Flowspec| spec.check(Direction::Receiving).map_err(|error| error.field());
         assert_eq!(check(Flowspec::BEST_EFFORT), Ok(()));
         assert_eq!(check(Flowspec::new(ServiceType::Guaranteed)), Ok(()));
-        assert_eq!(check(Flowspec::new(ServiceType::GeneralInformation)), Err("service_type"));
+        assert_eq!(check(Flowspec::new(ServiceType::GeneralInformation)), Err(Field::ServiceType));
         let jumbo =
             Flowspec { max_sdu_size: Some(Bytes::new(1 << 20)), ..Flowspec::new(ServiceType::Guaranteed) };
         assert_eq!(check(jumbo), Ok(()), "no MTU is known");
         let mut small = Flowspec::guaranteed(Rate::new(1), Bytes::new(10));
         small.minimum_policed_size = Some(Bytes::new(11));
-        assert_eq!(check(small), Err("minimum_policed_size"));
+        assert_eq!(check(small), Err(Field::MinimumPolicedSize));
     }
 
     proptest::proptest! {

@@ -1,12 +1,26 @@
 //! Why a text is not a quantity.
 
+/// A kind of quantity that has a text form.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Quantity {
+    /// [`Rate`](crate::Rate).
+    Rate,
+    /// [`Bytes`](crate::Bytes).
+    Size,
+    /// [`Micros`](crate::Micros).
+    Time,
+    /// [`Share`](crate::Share).
+    Share,
+}
+
 /// Why a text is not a quantity. The message shows what would be accepted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum UnitError {
     /// The text can be read in two ways.
     #[error("{text:?} can be read in two ways: {} or {}; write {:?} or {:?}", .readings[0], .readings[1], .corrections[0], .corrections[1])]
     Ambiguous {
-        /// What was written.
+        /// The text.
         text: String,
         /// What it could mean, in words.
         readings: [String; 2],
@@ -14,41 +28,37 @@ pub enum UnitError {
         corrections: [String; 2],
     },
     /// No unit of this kind has that name.
-    #[error("{text:?} has an unknown unit; a {kind} is written {examples}{hint}")]
+    #[error("{text:?} has an unknown unit; a {kind} is written {}{}", kind.examples(), did_you_mean(.suggestion.as_deref()))]
     UnknownUnit {
-        /// What was written.
+        /// The text.
         text: String,
-        /// rate, size, time or share.
-        kind: &'static str,
-        /// The accepted units.
-        examples: &'static str,
-        /// A correction, where one is near.
-        hint: String,
+        /// What it should be.
+        kind: Quantity,
+        /// A unit with a similar name, with the number.
+        suggestion: Option<String>,
     },
     /// There is no number in front of the unit.
-    #[error("{text:?} is not a {kind}: digits, then a unit, are expected ({examples})")]
+    #[error("{text:?} is not a {kind}: digits, then a unit, are expected ({})", kind.examples())]
     NotANumber {
-        /// What was written.
+        /// The text.
         text: String,
-        /// rate, size, time or share.
-        kind: &'static str,
-        /// The accepted units.
-        examples: &'static str,
+        /// What it should be.
+        kind: Quantity,
     },
     /// The value is not a whole number of the smallest unit.
-    #[error("{text:?} is not a whole number of {smallest}; the nearest are {:?} and {:?}", .nearest[0], .nearest[1])]
+    #[error("{text:?} is not a whole number of {}; the nearest are {:?} and {:?}", kind.smallest_unit(), .nearest[0], .nearest[1])]
     Inexact {
-        /// What was written.
+        /// The text.
         text: String,
-        /// What the value has to be a multiple of.
-        smallest: &'static str,
+        /// What it should be.
+        kind: Quantity,
         /// The values below and above.
         nearest: [String; 2],
     },
     /// The value does not fit 64 bits.
     #[error("{text:?} is too large: at most {limit} can be expressed")]
     TooLarge {
-        /// What was written.
+        /// The text.
         text: String,
         /// The largest value, in the smallest unit.
         limit: String,
@@ -56,7 +66,49 @@ pub enum UnitError {
     /// A share above the whole.
     #[error("{text:?} is more than the whole: a share is at most 100%")]
     OverWhole {
-        /// What was written.
+        /// The text.
         text: String,
     },
+}
+
+impl Quantity {
+    /// The name in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Size => "size",
+            Self::Time => "time",
+            Self::Share => "share",
+        }
+    }
+
+    /// The units that are accepted.
+    const fn examples(self) -> &'static str {
+        match self {
+            Self::Rate => "with bit/s, kbit/s, Mbit/s, Gbit/s, B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s or GiB/s",
+            Self::Size => "with B, kB, MB, KiB or MiB",
+            Self::Time => "with us, ms, s, min or h",
+            Self::Share => "with % of the parent, or as a rate",
+        }
+    }
+
+    /// What every value is a whole number of.
+    const fn smallest_unit(self) -> &'static str {
+        match self {
+            Self::Rate => "bytes per second",
+            Self::Size => "bytes",
+            Self::Time => "microseconds",
+            Self::Share => "billionths",
+        }
+    }
+}
+
+impl std::fmt::Display for Quantity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map(|text| format!("; did you mean {text:?}?")).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grammar::{Decimal, RATE, SIZE, Scaled, TIME, saturating_u64, split};
 
-pub use crate::unit_error::UnitError;
+pub use crate::unit_error::{Quantity, UnitError};
 
 /// Bytes per second of IP datagrams (IP header and payload, no link header), as in RFC 2215.
 ///
@@ -175,22 +175,12 @@ impl Share {
 }
 
 const BILLION: u64 = 1_000_000_000;
-const SHARE_EXAMPLES: &str = "with % of the parent, or as a rate";
 
 impl FromStr for Rate {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let bits = RATE.parse(text)?;
-        let bytes = bits.over(8).ok_or_else(|| {
-            let below = bits.whole(8);
-            UnitError::Inexact {
-                text: text.to_owned(),
-                smallest: "bytes per second",
-                nearest: [Self(below).to_string(), Self(below.saturating_add(1)).to_string()],
-            }
-        })?;
-        u64::try_from(bytes).map(Self).map_err(|_| too_large(text, Self(u64::MAX)))
+        RATE.parse(text, |rate| Self(rate).to_string()).map(Self)
     }
 }
 
@@ -198,16 +188,7 @@ impl FromStr for Bytes {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let parsed = SIZE.parse(text)?;
-        let bytes = parsed.over(1).ok_or_else(|| {
-            let below = parsed.whole(1);
-            UnitError::Inexact {
-                text: text.to_owned(),
-                smallest: "bytes",
-                nearest: [format!("{below} B"), format!("{} B", below.saturating_add(1))],
-            }
-        })?;
-        u64::try_from(bytes).map(Self).map_err(|_| too_large(text, Self(u64::MAX)))
+        SIZE.parse(text, |bytes| format!("{bytes} B")).map(Self)
     }
 }
 
@@ -215,16 +196,7 @@ impl FromStr for Micros {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let parsed = TIME.parse(text)?;
-        let micros = parsed.over(1).ok_or_else(|| {
-            let below = parsed.whole(1);
-            UnitError::Inexact {
-                text: text.to_owned(),
-                smallest: "microseconds",
-                nearest: [format!("{below} us"), format!("{} us", below.saturating_add(1))],
-            }
-        })?;
-        u64::try_from(micros).map(Self).map_err(|_| too_large(text, Self(u64::MAX)))
+        TIME.parse(text, |micros| format!("{micros} us")).map(Self)
     }
 }
 
@@ -243,13 +215,13 @@ impl FromStr for Share {
             }
             return text.parse().map(Self::Rate);
         };
-        let bad = || UnitError::NotANumber { text: text.to_owned(), kind: "share", examples: SHARE_EXAMPLES };
-        let decimal = Decimal::parse(number.trim()).ok_or_else(bad)?;
+        let not_a_number = || UnitError::NotANumber { text: text.to_owned(), kind: Quantity::Share };
+        let decimal = Decimal::parse(number.trim()).ok_or_else(not_a_number)?;
         // One per cent is 10⁷ billionths.
         let scaled = Scaled { decimal, factor: 10_000_000 };
         let billionths = scaled.over(1).ok_or_else(|| UnitError::Inexact {
             text: text.to_owned(),
-            smallest: "billionths",
+            kind: Quantity::Share,
             nearest: [percent(scaled.whole(1)), percent(scaled.whole(1).saturating_add(1))],
         })?;
         match u64::try_from(billionths) {
@@ -290,10 +262,6 @@ impl fmt::Display for Share {
             Self::Rate(rate) => rate.fmt(f),
         }
     }
-}
-
-fn too_large(text: &str, limit: impl fmt::Display) -> UnitError {
-    UnitError::TooLarge { text: text.to_owned(), limit: limit.to_string() }
 }
 
 /// `value` in the largest unit in which at most three decimals say it exactly.

@@ -1,6 +1,7 @@
 //! Winsock's codes: what a caller of `WSPConnect` is told.
 
-use serde::{Serialize, Serializer};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $text:literal;)*) => {
@@ -9,6 +10,7 @@ macro_rules! codes {
         /// JSON: the name. Source: `winsock2.h`; WSPConnect, table of error codes; Winsock error
         /// code reference.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[non_exhaustive]
         pub enum Wsa { $($(#[$doc])* #[doc = $text] $variant,)* }
 
         impl Wsa {
@@ -24,6 +26,11 @@ macro_rules! codes {
             /// The code with this number, if there is one.
             pub const fn from_code(code: u32) -> Option<Self> {
                 match code { $($number => Some(Self::$variant),)* _ => None }
+            }
+
+            /// The code with this name, if there is one.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|wsa| wsa.name() == name)
             }
 
             /// What it means, in a sentence.
@@ -119,6 +126,13 @@ impl Serialize for Wsa {
     }
 }
 
+impl<'de> Deserialize<'de> for Wsa {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::from_name(&name).ok_or_else(|| D::Error::custom(format_args!("{name:?} is not a Winsock code")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +145,8 @@ mod tests {
         assert_eq!(names.len(), Wsa::ALL.len());
         for &wsa in Wsa::ALL {
             assert_eq!(Wsa::from_code(wsa.code()), Some(wsa));
+            let json = serde_json::to_string(&wsa).expect("JSON");
+            assert_eq!(serde_json::from_str::<Wsa>(&json).ok(), Some(wsa));
         }
         assert_eq!(Wsa::from_code(11032), None);
         // WSA_QOS_* is without a gap, from the first status to the last error.

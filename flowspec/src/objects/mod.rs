@@ -13,6 +13,7 @@
 //! Source: `qos.h`, `qossp.h`, layouts compiled for both ABIs.
 
 mod adspec;
+mod hex;
 mod object;
 pub mod object_type;
 mod pointer;
@@ -24,8 +25,9 @@ mod walk;
 mod write;
 
 pub use adspec::{Adspec, ControlService, GeneralParams, GuaranteedParams, INDETERMINATE_LATENCY};
+pub use hex::{Hex, HexError};
 pub use object::{DiffservRule, Object, ShapeDiscardMode};
-pub use pointer::{Hex, Outside, Pointee};
+pub use pointer::{Outside, Pointee};
 pub use policy::{PolicyElement, PolicyInfo};
 pub use reserve::{FilterSpec, FlowDescriptor, ReserveInfo, Style};
 pub use walk::{HEADER_SIZE, RawObject, RawObjects};

@@ -20,6 +20,7 @@ use super::reserve::ReserveInfo;
 /// integers in its units. Source: `qos.h`, `qossp.h`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "object_type", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Object {
     /// QOS_OBJECT_END_OF_LIST: nothing follows.
     EndOfList,

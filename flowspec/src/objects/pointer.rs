@@ -29,10 +29,6 @@ pub struct Outside {
     pub count: u32,
 }
 
-/// Bytes, in JSON as hexadecimal digits.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Hex(pub Vec<u8>);
-
 /// The part of the buffer behind the list: what pointers may lead to.
 #[derive(Debug)]
 pub(super) struct Tail<'a> {
@@ -140,55 +136,5 @@ mod address {
         digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| {
             D::Error::custom(format_args!("{text:?} is not an address such as \"0x7ffe0000\""))
         })
-    }
-}
-
-impl Serialize for Hex {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(self.0.len() * 2);
-        for byte in &self.0 {
-            text.push_str(&format!("{byte:02x}"));
-        }
-        serializer.serialize_str(&text)
-    }
-}
-
-impl<'de> Deserialize<'de> for Hex {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(D::Error::custom)
-    }
-}
-
-impl Hex {
-    /// Reads hexadecimal digits; space of any kind between bytes means nothing.
-    ///
-    /// - **Errors**: in words, with the place: a character that is no digit, a byte with one digit.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut bytes = Vec::with_capacity(text.len() / 2);
-        let mut high = None;
-        for (at, character) in text.char_indices() {
-            if character.is_ascii_whitespace() {
-                if let Some((first, _)) = high {
-                    return Err(format!("the byte that begins at character {first} has one digit"));
-                }
-                continue;
-            }
-            let digit = character.to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-            let Some(digit) = digit else {
-                return Err(format!("{character:?} at character {at} is not a hexadecimal digit"));
-            };
-            high = match high {
-                None => Some((at, digit)),
-                Some((_, first)) => {
-                    bytes.push(first << 4 | digit);
-                    None
-                }
-            };
-        }
-        match high {
-            Some((first, _)) => Err(format!("the byte that begins at character {first} has one digit")),
-            None => Ok(Self(bytes)),
-        }
     }
 }

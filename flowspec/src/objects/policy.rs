@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pointer::Hex;
+use super::hex::Hex;
 
 /// RSVP_POLICY_INFO. Source: `qossp.h`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

@@ -2,15 +2,16 @@
 
 use crate::abi::{Abi, FLOWSPEC_SIZE, le_u32};
 use crate::buffer::{LONGEST_PROVIDER_SPECIFIC, QosBytes, checked_flowspec, invalid_flowspec};
-use crate::invalid::{Invalid, Problem};
+use crate::invalid::{ExpectedLength, Invalid, PolicyProblem, Problem, ValueProblem};
 use crate::raw::{QOS_NOT_SPECIFIED, RawFlowspec};
 use crate::units::Rate;
 
 use super::adspec::GuaranteedParams;
 use super::adspec::{Adspec, CONTROL_SERVICE_SIZE, ControlService, GENERAL_PARAMS_SIZE, GeneralParams};
+use super::hex::Hex;
 use super::object::{DiffservRule, Object, ShapeDiscardMode};
 use super::object_type;
-use super::pointer::{Hex, Lead, Outside, Pointee, Tail};
+use super::pointer::{Lead, Outside, Pointee, Tail};
 use super::policy::{PolicyElement, PolicyInfo};
 use super::reserve::{FILTERSPEC_SIZE, FilterSpec, FlowDescriptor, ReserveInfo, Style, descriptor_size};
 use super::socket_address::socket_address;
@@ -86,13 +87,11 @@ impl Body<'_> {
             object_type::RESERVE_INFO => self.reserve_info(tail),
             object_type::ADSPEC => self.adspec(),
             object_type::POLICY_INFO => self.policy_info().map(Object::PolicyInfo),
-            object_type::DS_CLASS => {
-                let expected = "a code point is 0 to 63";
-                self.small("ds_field", 63, expected).map(|ds_field| Object::DsClass { ds_field })
-            }
+            object_type::DS_CLASS => self
+                .small("ds_field", 63, ValueProblem::CodePoint)
+                .map(|ds_field| Object::DsClass { ds_field }),
             object_type::TRAFFIC_CLASS => {
-                let expected = "an 802.1p priority is 0 to 7";
-                let value = self.small("traffic_class", 7, expected);
+                let value = self.small("traffic_class", 7, ValueProblem::UserPriority);
                 value.map(|traffic_class| Object::TrafficClass { traffic_class })
             }
             object_type::DIFFSERV => self.diffserv(),
@@ -129,30 +128,30 @@ impl Body<'_> {
 
     /// A word with a small range.
     #[inline(always)]
-    fn small(self, name: &str, most: u8, expected: &'static str) -> Result<u8, Invalid> {
+    fn small(self, name: &str, most: u8, problem: ValueProblem) -> Result<u8, Invalid> {
         self.exactly(12)?;
         let value = self.u32(8);
         let small = u8::try_from(value).ok().filter(|&small| small <= most);
-        small.ok_or_else(|| self.invalid(name, 8, u64::from(value), Problem::Value(expected)))
+        small.ok_or_else(|| self.invalid(name, 8, u64::from(value), Problem::Value(problem)))
     }
 
     fn destaddr(self, tail: &mut Tail<'_>) -> Result<Object, Invalid> {
         let pointer = self.abi.pointer_size();
         self.exactly(2 * pointer + 8)?;
         let length = self.u32(8 + pointer);
-        let invalid_length = |expected| {
-            let problem = Problem::Value(expected);
+        let invalid_length = |problem| {
+            let problem = Problem::Value(problem);
             Err(self.invalid("socket_address_length", 8 + pointer, u64::from(length), problem))
         };
         if length == 0 {
-            return invalid_length("a socket address takes 16 bytes (IPv4) or 28 (IPv6)");
+            return invalid_length(ValueProblem::SocketAddressLength);
         }
         let lead = self.lead("socket_address", 8, u64::from(length));
         let socket_address = match tail.follow(&lead)? {
             None => Pointee::Outside(Outside { pointer: lead.pointer, count: length }),
             Some((bytes, _)) => match socket_address(bytes) {
                 Ok(address) => Pointee::Inside(address),
-                Err(expected) => return invalid_length(expected),
+                Err(problem) => return invalid_length(problem),
             },
         };
         Ok(Object::Destaddr { socket_address })
@@ -189,9 +188,8 @@ impl Body<'_> {
         let rest = tail.rest_from(offset);
         let whole = usize::try_from(length).ok().filter(|&length| length >= HEADER_SIZE);
         let Some(bytes) = whole.and_then(|length| rest.get(..length)) else {
-            let expected = format!("a policy object takes 12 bytes at least, and {} are left", rest.len());
             let field = format!("provider_specific[{}].policy_element_list.object_length", self.object.index);
-            let problem = Problem::ObjectLength { expected };
+            let problem = Problem::ObjectLength(ExpectedLength::PointedPolicy { left: rest.len() });
             return Err(Invalid { field, offset: offset + 4, value: u64::from(length), problem });
         };
         if bytes.len() > HEADER_SIZE {
@@ -201,7 +199,7 @@ impl Body<'_> {
         let object = RawObject { index: self.object.index, offset, object_type: found_type, bytes };
         let body = Body { object: &object, abi: self.abi };
         if found_type != object_type::POLICY_INFO {
-            let problem = Problem::PolicyObject("a policy object is of type 1003");
+            let problem = Problem::PolicyObject(PolicyProblem::ObjectType);
             return Err(body.invalid("policy_element_list.object_type", 0, u64::from(found_type), problem));
         }
         body.policy_info().map(Pointee::Inside)
@@ -216,8 +214,7 @@ impl Body<'_> {
         let size = descriptor_size(self.abi);
         let lead = self.lead("flow_desc_list", at, u64::from(count) * size as u64);
         if lead.pointer == 0 {
-            let problem = Problem::FlowCount("there are flow descriptors, and the pointer to them is null");
-            return Err(Invalid { value: u64::from(count), ..lead.invalid(problem) });
+            return Err(Invalid { value: u64::from(count), ..lead.invalid(Problem::FlowCount) });
         }
         let Some((bytes, offset)) = tail.follow(&lead)? else {
             return Ok(Pointee::Outside(Outside { pointer: lead.pointer, count }));
@@ -235,11 +232,11 @@ impl Body<'_> {
         let services = bytes.get(SERVICES_AT..).map(|rest| rest.len() / CONTROL_SERVICE_SIZE);
         let expected = services.map(|services| SERVICES_AT + services * CONTROL_SERVICE_SIZE);
         if expected != Some(bytes.len()) {
-            return Err(self.wrong_length("an ADSPEC takes 32 bytes, and 44 for each service"));
+            return Err(self.wrong_length(ExpectedLength::Adspec));
         }
         let count = self.u32(SERVICES_AT - 4);
         if usize::try_from(count).ok() != services {
-            let problem = Problem::Value("ObjectLength has room for another number of services");
+            let problem = Problem::Value(ValueProblem::ServiceCount);
             return Err(self.invalid("number_of_services", SERVICES_AT - 4, u64::from(count), problem));
         }
         let words = |at: usize| std::array::from_fn(|word| self.u32(at + word * 4));
@@ -247,7 +244,7 @@ impl Body<'_> {
             let at = SERVICES_AT + nth * CONTROL_SERVICE_SIZE;
             let length = self.u32(at);
             if usize::try_from(length) != Ok(CONTROL_SERVICE_SIZE) {
-                let problem = Problem::ObjectLength { expected: "a service takes 44 bytes".into() };
+                let problem = Problem::ObjectLength(ExpectedLength::Service);
                 return Err(self.invalid(&format!("services[{nth}].length"), at, u64::from(length), problem));
             }
             let [c_total, d_total, c_sum, d_sum] = words_of(self.object.bytes, at + 28);
@@ -265,11 +262,11 @@ impl Body<'_> {
 
     fn policy_info(self) -> Result<PolicyInfo, Invalid> {
         if self.object.bytes.len() < 12 {
-            return Err(self.wrong_length("a policy object takes 12 bytes at least"));
+            return Err(self.wrong_length(ExpectedLength::Policy));
         }
         let count = self.u32(8);
         let invalid_count = || {
-            let problem = Problem::PolicyObject("ObjectLength has room for another number of elements");
+            let problem = Problem::PolicyObject(PolicyProblem::ElementCount);
             self.invalid("num_policy_element", 8, u64::from(count), problem)
         };
         let mut policy_elements = Vec::new();
@@ -279,8 +276,7 @@ impl Body<'_> {
             let nth = policy_elements.len();
             let (len, element_type) = (u16::from_le_bytes([l0, l1]), u16::from_le_bytes([t0, t1]));
             let Some(info) = rest.get(4..usize::from(len)) else {
-                let problem =
-                    Problem::PolicyObject("an element takes 4 bytes at least, and not more than are left");
+                let problem = Problem::PolicyObject(PolicyProblem::ElementLength);
                 return Err(self.invalid(&format!("policy_element[{nth}].len"), at, u64::from(len), problem));
             };
             if element_type == 0 {
@@ -299,34 +295,34 @@ impl Body<'_> {
     fn diffserv(self) -> Result<Object, Invalid> {
         let bytes = self.object.bytes;
         if bytes.len() < 12 {
-            return Err(self.wrong_length("a DIFFSERV object takes 12 bytes at least"));
+            return Err(self.wrong_length(ExpectedLength::Diffserv));
         }
         let count = self.u32(8);
         let needed = u64::from(count) * 5 + 12;
         // The array ends where its last rule does, or where the structure's alignment has it.
         if bytes.len() as u64 != needed && bytes.len() as u64 != needed.next_multiple_of(4) {
-            let problem = Problem::Value("ObjectLength has room for another number of rules of 5 bytes");
+            let problem = Problem::Value(ValueProblem::RuleCount);
             return Err(self.invalid("ds_field_count", 8, u64::from(count), problem));
         }
         let mut rules: Vec<DiffservRule> = Vec::new();
         let most = [
-            (63, "inbound_ds_field", "a code point is 0 to 63"),
-            (63, "conforming_outbound_ds_field", "a code point is 0 to 63"),
-            (63, "nonconforming_outbound_ds_field", "a code point is 0 to 63"),
-            (7, "conforming_user_priority", "an 802.1p priority is 0 to 7"),
-            (7, "nonconforming_user_priority", "an 802.1p priority is 0 to 7"),
+            (63, "inbound_ds_field", ValueProblem::CodePoint),
+            (63, "conforming_outbound_ds_field", ValueProblem::CodePoint),
+            (63, "nonconforming_outbound_ds_field", ValueProblem::CodePoint),
+            (7, "conforming_user_priority", ValueProblem::UserPriority),
+            (7, "nonconforming_user_priority", ValueProblem::UserPriority),
         ];
         for (nth, rule) in bytes[12..].as_chunks::<5>().0.iter().enumerate() {
             let at = 12 + nth * 5;
-            let invalid = |field: usize, expected| {
+            let invalid = |field: usize, problem| {
                 let name = format!("rules[{nth}].{}", most[field].1);
-                self.invalid(&name, at + field, u64::from(rule[field]), Problem::Value(expected))
+                self.invalid(&name, at + field, u64::from(rule[field]), Problem::Value(problem))
             };
             if let Some(field) = (0..5).find(|&field| rule[field] > most[field].0) {
                 return Err(invalid(field, most[field].2));
             }
             if rules.iter().any(|other| other.inbound_ds_field == rule[0]) {
-                return Err(invalid(0, "another rule is for this code point"));
+                return Err(invalid(0, ValueProblem::DuplicateRule));
             }
             rules.push(DiffservRule {
                 inbound_ds_field: rule[0],
@@ -344,17 +340,17 @@ impl Body<'_> {
         let units =
             self.object.bytes[HEADER_SIZE..].as_chunks::<2>().0.iter().copied().map(u16::from_le_bytes);
         let units: Vec<_> = units.take_while(|&unit| unit != 0).collect();
-        let invalid = |unit: usize, expected| {
+        let invalid = |unit: usize, problem| {
             let value = self.object.bytes.get(HEADER_SIZE + 2 * unit).map_or(0, |&byte| u64::from(byte));
-            Err(self.invalid("friendly_name", HEADER_SIZE + 2 * unit, value, Problem::Value(expected)))
+            Err(self.invalid("friendly_name", HEADER_SIZE + 2 * unit, value, Problem::Value(problem)))
         };
         if units.len() == FRIENDLY_NAME_UNITS {
-            return invalid(FRIENDLY_NAME_UNITS - 1, "a name of 255 UTF-16 units at most ends with a zero");
+            return invalid(FRIENDLY_NAME_UNITS - 1, ValueProblem::NameWithoutEnd);
         }
         let mut at = 0;
         let mut name = String::new();
         for character in char::decode_utf16(units) {
-            let Ok(character) = character else { return invalid(at, "half of a UTF-16 surrogate pair") };
+            let Ok(character) = character else { return invalid(at, ValueProblem::SurrogateHalf) };
             at += character.len_utf16();
             name.push(character);
         }
@@ -381,12 +377,12 @@ impl Body<'_> {
 
     #[cold]
     fn other_length(self, size: usize) -> Invalid {
-        self.wrong_length(&format!("an object of type {} takes {size} bytes", self.object.object_type))
+        self.wrong_length(ExpectedLength::Exactly { object_type: self.object.object_type, bytes: size })
     }
 
     #[cold]
-    fn wrong_length(self, expected: &str) -> Invalid {
-        let problem = Problem::ObjectLength { expected: expected.into() };
+    fn wrong_length(self, expected: ExpectedLength) -> Invalid {
+        let problem = Problem::ObjectLength(expected);
         self.invalid("object_length", 4, self.object.bytes.len() as u64, problem)
     }
 
@@ -423,8 +419,7 @@ fn flow_descriptor(
         needed: u64::from(count) * FILTERSPEC_SIZE as u64,
     };
     if pointer == 0 {
-        let problem = Problem::FilterCount("there are filters, and the pointer to them is null");
-        return Err(Invalid { value: u64::from(count), ..lead.invalid(problem) });
+        return Err(Invalid { value: u64::from(count), ..lead.invalid(Problem::FilterCount) });
     }
     let Some((bytes, offset)) = tail.follow(&lead)? else {
         return Ok(FlowDescriptor {

@@ -55,6 +55,7 @@ pub struct FlowDescriptor {
 /// RSVP_FILTERSPEC: a sender. Ports are in network byte order, as in RSVP. Source: `qossp.h`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum FilterSpec {
     /// FILTERSPECV4.
     V4 {

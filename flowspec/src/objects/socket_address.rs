@@ -3,15 +3,16 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::abi::le_u32;
+use crate::invalid::ValueProblem;
 
 /// Winsock's address families, which are not Linux's.
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 23;
 
 /// `sockaddr_in` or `sockaddr_in6`, by its family and length.
-pub(super) fn socket_address(bytes: &[u8]) -> Result<SocketAddr, &'static str> {
+pub(super) fn socket_address(bytes: &[u8]) -> Result<SocketAddr, ValueProblem> {
     let &[f0, f1, p0, p1, ..] = bytes else {
-        return Err("a socket address takes 16 bytes (IPv4) or 28 (IPv6)");
+        return Err(ValueProblem::SocketAddressLength);
     };
     let port = u16::from_be_bytes([p0, p1]);
     match (u16::from_le_bytes([f0, f1]), bytes.len()) {
@@ -25,7 +26,7 @@ pub(super) fn socket_address(bytes: &[u8]) -> Result<SocketAddr, &'static str> {
             let flow = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
             Ok(SocketAddrV6::new(Ipv6Addr::from(octets), port, flow, le_u32(bytes, 24)).into())
         }
-        _ => Err("a socket address has family 2 and 16 bytes (IPv4), or family 23 and 28 bytes (IPv6)"),
+        _ => Err(ValueProblem::SocketAddressFamily),
     }
 }
 

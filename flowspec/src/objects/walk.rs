@@ -1,7 +1,7 @@
 //! The list of objects as it lies in the buffer, every bit pattern allowed.
 
 use crate::abi::le_u32;
-use crate::invalid::{Invalid, Problem};
+use crate::invalid::{ExpectedLength, Invalid, Problem};
 
 use super::object_type;
 
@@ -77,8 +77,7 @@ impl RawObjects<'_> {
         if found < HEADER_SIZE {
             return invalid("object_type", offset, found as u64, Problem::HeaderCutShort { found });
         }
-        let expected = format!("an object takes 8 bytes at least, and {found} are left");
-        let problem = Problem::ObjectLength { expected };
+        let problem = Problem::ObjectLength(ExpectedLength::Header { left: found });
         invalid("object_length", offset + 4, u64::from(le_u32(rest, 4)), problem)
     }
 }

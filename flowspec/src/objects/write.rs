@@ -1,7 +1,7 @@
 //! From meanings to bytes: the list, and behind it what its pointers lead to.
 
 use crate::abi::Abi;
-use crate::invalid::{Invalid, Problem};
+use crate::invalid::{Invalid, PolicyProblem, Problem, ValueProblem};
 use crate::raw::RawFlowspec;
 
 use super::adspec::{Adspec, CONTROL_SERVICE_SIZE};
@@ -75,7 +75,7 @@ impl Writer {
                         field: format!("provider_specific[{index}].shaping_rate"),
                         offset: self.abi.qos_size() + self.list.len(),
                         value: rate,
-                        problem: Problem::Value("a rate above 4294967294 B/s does not fit its 32 bits"),
+                        problem: Problem::Value(ValueProblem::RateTooLarge),
                     });
                 };
                 self.word(rate);
@@ -120,7 +120,7 @@ impl Writer {
                         field: format!("provider_specific[{index}].friendly_name"),
                         offset: self.abi.qos_size() + self.list.len(),
                         value: units.len() as u64,
-                        problem: Problem::Value("a name has 255 UTF-16 units at most, none of them zero"),
+                        problem: Problem::Value(ValueProblem::NameTooLong),
                     });
                 }
                 let padded = units.into_iter().chain(std::iter::repeat(0)).take(256);
@@ -279,7 +279,7 @@ fn policy_elements(elements: &[PolicyElement], index: usize) -> Result<Vec<u8>, 
                 field: format!("provider_specific[{index}].policy_element[{nth}].len"),
                 offset: bytes.len(),
                 value: length as u64,
-                problem: Problem::PolicyObject("an element takes 65535 bytes at most"),
+                problem: Problem::PolicyObject(PolicyProblem::ElementTooLong),
             });
         };
         bytes.extend(len.to_le_bytes());

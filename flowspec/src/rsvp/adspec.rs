@@ -1,7 +1,7 @@
 //! ADSPEC: what the elements of a path say that the path offers.
 
 use crate::guaranteed::ErrorTerms;
-use crate::invalid::{Invalid, Problem};
+use crate::invalid::{Invalid, Problem, RsvpProblem};
 use crate::units::{Bytes, Micros, Rate};
 
 use super::codes::{CONTROLLED_LOAD, GENERAL, GUARANTEED, LARGEST_RATE, parameter};
@@ -95,12 +95,10 @@ impl PathAdspec {
     pub(super) fn read(words: &mut Words<'_>) -> Result<Self, Invalid> {
         let block = words.block()?;
         if block.number != GENERAL {
-            let expected = "the general parameters, service 1, come first";
-            return Err(block.invalid("service_number", u64::from(block.number), expected));
+            return Err(block.invalid("service_number", u64::from(block.number), RsvpProblem::GeneralFirst));
         }
         let parameters = parameters(words.inside(&block)?)?.overrides;
-        let missing =
-            || block.invalid("length", block.length as u64, "each of the four general parameters is needed");
+        let missing = || block.invalid("length", block.length as u64, RsvpProblem::GeneralMissing);
         let general = PathParams {
             is_broken: block.flags & BREAK != 0,
             hops: parameters.hops.ok_or_else(missing)?,
@@ -113,7 +111,7 @@ impl PathAdspec {
             let block = words.block()?;
             let inside = words.inside(&block)?;
             let twice =
-                || block.invalid("service_number", u64::from(block.number), "the service is there twice");
+                || block.invalid("service_number", u64::from(block.number), RsvpProblem::DuplicateService);
             match block.number {
                 GUARANTEED if adspec.guaranteed.is_some() => return Err(twice()),
                 CONTROLLED_LOAD if adspec.controlled_load.is_some() => return Err(twice()),
@@ -166,8 +164,7 @@ impl GuaranteedPath {
     fn read(block: &Block, inside: Words<'_>) -> Result<Self, Invalid> {
         let Parameters { overrides, terms } = parameters(inside)?;
         let [Some(c_total), Some(d_total), Some(c_sum), Some(d_sum)] = terms else {
-            let expected = "guaranteed service has Ctot, Dtot, Csum and Dsum";
-            return Err(block.invalid("length", block.length as u64, expected));
+            return Err(block.invalid("length", block.length as u64, RsvpProblem::TermMissing));
         };
         let terms = |c, d| ErrorTerms { c: Bytes::new(u64::from(c)), d: Micros::new(u64::from(d)) };
         Ok(Self {
@@ -185,7 +182,7 @@ impl Overrides {
                 field: field.into(),
                 offset: 0,
                 value,
-                problem: Problem::Value("the wire has 32 bits for it, and a sentinel at their end"),
+                problem: Problem::Rsvp(RsvpProblem::AtOrAboveSentinel),
             })
         };
         let mut words = Vec::new();
@@ -222,8 +219,7 @@ fn service(number: u8, is_broken: bool, body: Vec<u32>, words: &mut Vec<u32>) {
 fn parameters_without_terms(block: &Block, inside: Words<'_>) -> Result<Overrides, Invalid> {
     let Parameters { overrides, terms } = parameters(inside)?;
     if terms != [None; 4] {
-        let expected = "error terms belong to guaranteed service alone";
-        return Err(block.invalid("service_number", u64::from(block.number), expected));
+        return Err(block.invalid("service_number", u64::from(block.number), RsvpProblem::UnexpectedTerm));
     }
     Ok(overrides)
 }
@@ -251,7 +247,7 @@ fn parameters(mut words: Words<'_>) -> Result<Parameters, Invalid> {
                 return Err(block.invalid(
                     "parameter_id",
                     u64::from(block.number),
-                    "no such parameter is known",
+                    RsvpProblem::UnknownParameter,
                 ));
             }
         };
@@ -259,7 +255,7 @@ fn parameters(mut words: Words<'_>) -> Result<Parameters, Invalid> {
             return Err(block.invalid(
                 "parameter_id",
                 u64::from(block.number),
-                "the parameter is there twice",
+                RsvpProblem::DuplicateParameter,
             ));
         }
     }

@@ -1,6 +1,6 @@
 //! An object with its headers.
 
-use crate::invalid::{Invalid, Problem};
+use crate::invalid::{Invalid, Problem, RsvpProblem};
 use crate::peak::Peak;
 use crate::tspec::TSpec;
 use crate::units::Bytes;
@@ -16,6 +16,7 @@ use super::words::Words;
 
 /// An object that IntServ has RSVP carry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum RsvpObject {
     /// SENDER_TSPEC: what a sender will send.
     SenderTspec(TSpec),
@@ -90,7 +91,7 @@ fn service(number: u8, tspec: &TSpec, rspec: Option<&RSpec>) -> Result<Vec<u32>,
             field: field.into(),
             offset: 0,
             value: size.get(),
-            problem: Problem::Value("the wire has 32 bits for it"),
+            problem: Problem::Rsvp(RsvpProblem::Above32Bits),
         })
     };
     let peak = match tspec.peak_bandwidth() {

@@ -29,6 +29,7 @@ pub enum Number {
 
 /// A single that says no number of bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotACount {
     /// Not a number.
     #[error("not a number (NaN)")]

@@ -1,6 +1,7 @@
 //! Token_Bucket_TSpec and the RSpec: raw and checked.
 
 use crate::error::FlowspecError;
+use crate::field::Field;
 use crate::invalid::{Invalid, Problem};
 use crate::peak::Peak;
 use crate::tspec::TSpec;
@@ -58,7 +59,8 @@ impl RawTspec {
             max_sdu_size: Bytes::new(u64::from(self.max_sdu_size)),
         };
         tspec.check().map_err(|error| {
-            let fields = ["token_rate", "token_bucket_size", "peak_bandwidth", "minimum_policed_size"];
+            let fields =
+                [Field::TokenRate, Field::TokenBucketSize, Field::PeakBandwidth, Field::MinimumPolicedSize];
             let word = fields.iter().position(|&field| field == error.field()).unwrap_or(4);
             let value = self.words()[word];
             relation(error, at(word), u64::from(value))
@@ -88,7 +90,7 @@ impl RawTspec {
 }
 
 fn relation(error: FlowspecError, offset: usize, value: u64) -> Invalid {
-    Invalid { field: error.field().into(), offset, value, problem: Problem::Flowspec(error) }
+    Invalid { field: error.field().name().into(), offset, value, problem: Problem::Flowspec(error) }
 }
 
 /// A number from 1 to a limit.

@@ -1,6 +1,6 @@
 //! An object's words, read in order; what is wrong is told with its place.
 
-use crate::invalid::{Invalid, Problem};
+use crate::invalid::{Invalid, Problem, RsvpProblem};
 use crate::tspec::TSpec;
 use crate::units::{Micros, Rate};
 
@@ -31,46 +31,34 @@ impl<'a> Words<'a> {
     /// The class, and the words behind the two headers.
     pub(super) fn open(bytes: &'a [u8]) -> Result<(u8, Self), Invalid> {
         let found = bytes.len();
-        let invalid = |field: &str, offset, value: u64, expected| {
-            Err(Invalid { field: field.into(), offset, value, problem: Problem::Value(expected) })
+        let invalid = |field: &str, offset, value: u64, problem| {
+            Err(Invalid { field: field.into(), offset, value, problem: Problem::Rsvp(problem) })
         };
         let &[l0, l1, class, c_type, ref rest @ ..] = bytes else {
-            return invalid("length", 0, found as u64, "an object begins with a header of 4 bytes");
+            return invalid("length", 0, found as u64, RsvpProblem::NoHeader);
         };
         let length = u16::from_be_bytes([l0, l1]);
         if usize::from(length) != found {
-            return invalid(
-                "length",
-                0,
-                u64::from(length),
-                "an object is as long as the bytes it is given in",
-            );
+            return invalid("length", 0, u64::from(length), RsvpProblem::Length);
         }
         if ![CLASS_FLOWSPEC, CLASS_SENDER_TSPEC, CLASS_ADSPEC].contains(&class) {
-            let expected = "IntServ's classes are 9 (FLOWSPEC), 12 (SENDER_TSPEC) and 13 (ADSPEC)";
-            return invalid("class", 2, u64::from(class), expected);
+            return invalid("class", 2, u64::from(class), RsvpProblem::Class);
         }
         if c_type != INTSERV {
-            return invalid("c_type", 3, u64::from(c_type), "IntServ's type is 2");
+            return invalid("c_type", 3, u64::from(c_type), RsvpProblem::ClassType);
         }
         let (words, []) = rest.as_chunks::<4>() else {
-            return invalid("length", 0, u64::from(length), "an object is a whole number of words");
+            return invalid("length", 0, u64::from(length), RsvpProblem::PartialWord);
         };
         let [v, _, c0, c1, ..] = *rest else {
-            return invalid(
-                "version",
-                HEADER,
-                found as u64,
-                "an IntServ object begins with a word of its own",
-            );
+            return invalid("version", HEADER, found as u64, RsvpProblem::NoIntServHeader);
         };
         if v >> 4 != 0 {
-            return invalid("version", HEADER, u64::from(v >> 4), "the version is 0");
+            return invalid("version", HEADER, u64::from(v >> 4), RsvpProblem::Version);
         }
         let count = u16::from_be_bytes([c0, c1]);
         if usize::from(count) != words.len() - 1 {
-            let expected = "IntServ's length is the number of words behind it";
-            return invalid("overall_length", HEADER + 2, u64::from(count), expected);
+            return invalid("overall_length", HEADER + 2, u64::from(count), RsvpProblem::OverallLength);
         }
         Ok((class, Self { words: &words[1..], at: HEADER + 4 }))
     }
@@ -88,7 +76,7 @@ impl<'a> Words<'a> {
     pub(super) fn word(&mut self) -> Result<(u32, usize), Invalid> {
         let at = self.at;
         let Some((word, rest)) = self.words.split_first() else {
-            return Err(self.invalid("length", 0, "the object ends before its parameters do"));
+            return Err(self.invalid("length", 0, RsvpProblem::EndsEarly));
         };
         (self.words, self.at) = (rest, at + 4);
         Ok((u32::from_be_bytes(*word), at))
@@ -110,8 +98,7 @@ impl<'a> Words<'a> {
     /// The words of a block, set apart.
     pub(super) fn inside(&mut self, block: &Block) -> Result<Self, Invalid> {
         let Some((words, rest)) = self.words.split_at_checked(block.length) else {
-            let expected = "the block is longer than what is left of the object";
-            return Err(block.invalid("length", block.length as u64, expected));
+            return Err(block.invalid("length", block.length as u64, RsvpProblem::BlockTooLong));
         };
         let inside = Self { words, at: self.at };
         (self.words, self.at) = (rest, self.at + block.length * 4);
@@ -133,7 +120,7 @@ impl<'a> Words<'a> {
         let (rate, at) = self.word()?;
         let reserved = finite("rate", Single::from_bits(rate), at, LARGEST_RATE, Rounding::Up)?;
         if Rate::new(reserved) < tspec.token_rate() {
-            let problem = Problem::Value("R is at least r");
+            let problem = Problem::Rsvp(RsvpProblem::ReservedBelowTokenRate);
             return Err(Invalid { field: "rate".into(), offset: at, value: u64::from(rate), problem });
         }
         let (slack, _) = self.word()?;
@@ -144,12 +131,12 @@ impl<'a> Words<'a> {
     pub(super) fn end(&self) -> Result<(), Invalid> {
         match self.words.len() {
             0 => Ok(()),
-            left => Err(self.invalid("length", left as u64, "words follow that belong to nothing")),
+            left => Err(self.invalid("length", left as u64, RsvpProblem::LeftOver)),
         }
     }
 
-    fn invalid(&self, field: &str, value: u64, expected: &'static str) -> Invalid {
-        Invalid { field: field.into(), offset: self.at, value, problem: Problem::Value(expected) }
+    fn invalid(&self, field: &str, value: u64, problem: RsvpProblem) -> Invalid {
+        Invalid { field: field.into(), offset: self.at, value, problem: Problem::Rsvp(problem) }
     }
 }
 
@@ -157,22 +144,18 @@ impl Block {
     /// That it is this one, without flags.
     pub(super) fn expect(&self, field: &str, number: u8, length: usize) -> Result<(), Invalid> {
         if self.number != number {
-            return Err(self.invalid(field, u64::from(self.number), "RFC 2210 has another number here"));
+            return Err(self.invalid(field, u64::from(self.number), RsvpProblem::Number));
         }
         if self.length != length {
-            return Err(self.invalid("length", self.length as u64, "RFC 2210 has another length here"));
+            return Err(self.invalid("length", self.length as u64, RsvpProblem::BlockLength));
         }
         if self.flags != 0 {
-            return Err(self.invalid(
-                "flags",
-                u64::from(self.flags),
-                "no flag is set here; bit 7 says not valid",
-            ));
+            return Err(self.invalid("flags", u64::from(self.flags), RsvpProblem::Flags));
         }
         Ok(())
     }
 
-    pub(super) fn invalid(&self, field: &str, value: u64, expected: &'static str) -> Invalid {
-        Invalid { field: field.into(), offset: self.offset, value, problem: Problem::Value(expected) }
+    pub(super) fn invalid(&self, field: &str, value: u64, problem: RsvpProblem) -> Invalid {
+        Invalid { field: field.into(), offset: self.offset, value, problem: Problem::Rsvp(problem) }
     }
 }

@@ -1,0 +1,177 @@
+//! Why a field's value is not valid, in detail: lengths, policy objects, values, RSVP's structure.
+//!
+//! [`Problem`](crate::Problem) has one variant for each status of the WSA_QOS_* family; where one status covers
+//! several reasons, the reason is one of the types here.
+
+/// The length that an object of a type can have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExpectedLength {
+    /// One length only.
+    #[error("an object of type {object_type} takes {bytes} bytes")]
+    Exactly {
+        /// ObjectType.
+        object_type: u32,
+        /// The length.
+        bytes: usize,
+    },
+    /// The header, which every object has.
+    #[error("an object takes at least 8 bytes, and {left} are left")]
+    Header {
+        /// The bytes that are left in the buffer.
+        left: usize,
+    },
+    /// A policy object that a pointer leads to.
+    #[error("a policy object takes at least 12 bytes, and {left} are left")]
+    PointedPolicy {
+        /// The bytes that are left in the buffer.
+        left: usize,
+    },
+    /// RSVP_POLICY_INFO.
+    #[error("a policy object takes at least 12 bytes")]
+    Policy,
+    /// RSVP_ADSPEC.
+    #[error("an ADSPEC takes 32 bytes, and 44 for each service")]
+    Adspec,
+    /// CONTROL_SERVICE, inside an ADSPEC.
+    #[error("a service takes 44 bytes")]
+    Service,
+    /// QOS_DIFFSERV.
+    #[error("a DIFFSERV object takes at least 12 bytes")]
+    Diffserv,
+}
+
+/// What is wrong with a policy object. The status is WSA_QOS_EPOLICYOBJ.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyProblem {
+    /// PolicyElementList leads to an object of another type.
+    #[error("a policy object is of type 1003")]
+    ObjectType,
+    /// NumPolicyElement.
+    #[error("ObjectLength is that of another number of elements")]
+    ElementCount,
+    /// An element's Len.
+    #[error("an element takes at least 4 bytes, and at most those that are left")]
+    ElementLength,
+    /// An element is longer than its Len can say.
+    #[error("an element takes at most 65535 bytes")]
+    ElementTooLong,
+}
+
+/// A value without a status of its own. The status is WSA_QOS_BAD_OBJECT.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueProblem {
+    /// A differentiated services code point.
+    #[error("a code point is 0 to 63")]
+    CodePoint,
+    /// An 802.1p priority.
+    #[error("an 802.1p priority is 0 to 7")]
+    UserPriority,
+    /// SocketAddressLength.
+    #[error("a socket address takes 16 bytes (IPv4) or 28 (IPv6)")]
+    SocketAddressLength,
+    /// `sa_family`, together with the length.
+    #[error("a socket address has family 2 and 16 bytes (IPv4), or family 23 and 28 bytes (IPv6)")]
+    SocketAddressFamily,
+    /// NumberOfServices of an ADSPEC.
+    #[error("ObjectLength is that of another number of services")]
+    ServiceCount,
+    /// DSFieldCount.
+    #[error("ObjectLength is that of another number of rules, which take 5 bytes each")]
+    RuleCount,
+    /// InboundDSField of a second rule.
+    #[error("another rule is for this code point")]
+    DuplicateRule,
+    /// FriendlyName without its zero.
+    #[error("a name has at most 255 UTF-16 units and ends with a zero")]
+    NameWithoutEnd,
+    /// FriendlyName with a zero inside, or too long.
+    #[error("a name has at most 255 UTF-16 units, and none of them is zero")]
+    NameTooLong,
+    /// FriendlyName that is not UTF-16.
+    #[error("half of a UTF-16 surrogate pair")]
+    SurrogateHalf,
+    /// A rate that the object's 32 bits cannot hold.
+    #[error("the object has 32 bits for a rate: at most 4294967294 B/s")]
+    RateTooLarge,
+}
+
+/// What is wrong with an object of RSVP. The status is WSA_QOS_BAD_OBJECT.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RsvpProblem {
+    /// Fewer bytes than RSVP's header takes.
+    #[error("an object begins with a header of 4 bytes")]
+    NoHeader,
+    /// Length.
+    #[error("the length is that of the bytes that are read")]
+    Length,
+    /// Class-Num.
+    #[error("IntServ's classes are 9 (FLOWSPEC), 12 (SENDER_TSPEC) and 13 (ADSPEC)")]
+    Class,
+    /// C-Type.
+    #[error("IntServ's type is 2")]
+    ClassType,
+    /// A part of a word.
+    #[error("an object is a whole number of words")]
+    PartialWord,
+    /// Fewer bytes than IntServ's header takes.
+    #[error("an IntServ object begins with a header of 4 bytes")]
+    NoIntServHeader,
+    /// IntServ's version.
+    #[error("the version is 0")]
+    Version,
+    /// IntServ's length.
+    #[error("IntServ's length is the number of words that follow it")]
+    OverallLength,
+    /// The object ends inside of a parameter.
+    #[error("the object ends before its parameters do")]
+    EndsEarly,
+    /// Words that follow the last parameter.
+    #[error("words follow that are part of no parameter")]
+    LeftOver,
+    /// A service or a parameter that is longer than the object.
+    #[error("the block is longer than the rest of the object")]
+    BlockTooLong,
+    /// A service's or a parameter's number.
+    #[error("RFC 2210 has another number here")]
+    Number,
+    /// A service's or a parameter's length.
+    #[error("RFC 2210 has another length here")]
+    BlockLength,
+    /// A parameter's flags.
+    #[error("no flag is set here; bit 7 marks a parameter that is not valid")]
+    Flags,
+    /// R < r.
+    #[error("R is at least r")]
+    ReservedBelowTokenRate,
+    /// The general parameters are not the first.
+    #[error("the general parameters, service 1, come first")]
+    GeneralFirst,
+    /// A general parameter is missing.
+    #[error("each of the four general parameters is needed")]
+    GeneralMissing,
+    /// A service twice.
+    #[error("the service is there twice")]
+    DuplicateService,
+    /// An error term is missing.
+    #[error("guaranteed service has Ctot, Dtot, Csum and Dsum")]
+    TermMissing,
+    /// Error terms in another service.
+    #[error("only guaranteed service has error terms")]
+    UnexpectedTerm,
+    /// A parameter number that is not assigned.
+    #[error("no such parameter is known")]
+    UnknownParameter,
+    /// A parameter twice.
+    #[error("the parameter is there twice")]
+    DuplicateParameter,
+    /// A value that the object's 32 bits cannot hold.
+    #[error("the object has 32 bits for this value")]
+    Above32Bits,
+    /// A value that the object's 32 bits cannot hold, or that is the sentinel at their end.
+    #[error("the object has 32 bits for this value, with a sentinel at their end")]
+    AtOrAboveSentinel,
+}
