@@ -9,7 +9,7 @@ use flowspec::{Bytes, Errno, Flowspec, Moment, Qos, Rate};
 use gqos::admission::{Decision, Operation, Reason, Request};
 use gqos::failure::{Cause, KernelFailure};
 use gqos::manager::{Admitted, ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, Root, Seen};
-use gqos::tc::{Handle, HtbRoot, MAJOR, Op};
+use gqos::tc::{Handle, HtbRoot, Op, ROOT_QDISC};
 
 /// A manager and a kernel that answers as it is told, in virtual time.
 struct World {
@@ -231,7 +231,7 @@ fn a_class_that_cannot_be_deleted_is_not_used_again_and_its_rate_is() {
 
 #[test]
 fn what_stands_at_the_root_decides_what_is_programmed() {
-    let foreign = || Root::Foreign { kind: "htb".into(), handle: Handle::new(1, 0) };
+    let foreign = || Root::Foreign { kind: "htb".into(), handle: Handle::qdisc(1) };
     for (enforcement, root, class, lacking) in [
         ("auto", Root::Default, true, None),
         ("auto", foreign(), false, Some("left alone")),
@@ -269,7 +269,7 @@ fn a_set_up_that_fails_leaves_user_space_and_says_so() {
 
 #[test]
 fn our_own_stale_tree_is_taken_away_first() {
-    let stale = HtbRoot { handle: Handle::new(MAJOR, 0), default: 2, direct_packets: 0 };
+    let stale = HtbRoot { handle: ROOT_QDISC, default: 2, direct_queue: 0 };
     let mut world = World::seen("auto", Root::Ours(stale));
     let commands = world.commands();
     assert_eq!(

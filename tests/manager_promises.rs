@@ -103,7 +103,11 @@ impl World {
             Op::DeleteClass(class) => {
                 assert!(self.kernel.remove(&class.handle.to_string()).is_some(), "{op}");
             }
-            Op::AddRoot(_) | Op::DeleteRoot(_) | Op::AddQueue { .. } => {}
+            Op::AddRoot(_)
+            | Op::DeleteRoot(_)
+            | Op::AddQueue { .. }
+            | Op::ChangeQueue { .. }
+            | Op::DeleteQueue { .. } => {}
         }
     }
 

@@ -18,10 +18,10 @@ use super::request::Submission;
 use super::reservation::Reply;
 use crate::admission::{Operation, Refusal};
 use crate::failure::KernelFailure;
-use crate::linux::{Claim, Link, LinkEvent, LinkEvents, Netlink, RootQdisc};
+use crate::linux::{Claim, Link, LinkEvent, LinkEvents, Netlink};
 use crate::manager::{Effect, Input, Root, Seen};
 use crate::policy::Enforcement;
-use crate::tc::{HtbRoot, MAJOR};
+use crate::tc::ForeignRoot;
 
 /// The loop's state. It has no rule of its own.
 pub(super) struct Driver {
@@ -256,13 +256,10 @@ impl Driver {
             (None, _) => Root::Taken { holder: format!("@{}", Claim::name(index)) },
             (Some(claim), root) => {
                 self.claims.push(claim);
-                match root {
-                    RootQdisc::Default => Root::Default,
-                    RootQdisc::Htb(root) if root.handle.major() == MAJOR => Root::Ours(root),
-                    RootQdisc::Htb(root) => {
-                        Root::Foreign { kind: HtbRoot::KIND.to_owned(), handle: root.handle }
-                    }
-                    RootQdisc::Other(kind, handle) => Root::Foreign { kind, handle },
+                match root.root.own() {
+                    Ok(None) => Root::Default,
+                    Ok(Some(root)) => Root::Ours(root),
+                    Err(ForeignRoot { kind, handle }) => Root::Foreign { kind, handle },
                 }
             }
         })
@@ -297,9 +294,7 @@ impl Driver {
             let Some(status) = status else { continue };
             let (mut direct_packets, mut classes) = (0, Vec::new());
             if status.kernel.is_ok() {
-                if let RootQdisc::Htb(root) = self.netlink.root(index).await? {
-                    direct_packets = root.direct_packets;
-                }
+                direct_packets = self.netlink.root(index).await?.direct_packets;
                 let flows = self.core().manager.classes(&interface);
                 let mut states = self.netlink.classes(index).await?;
                 states.sort_by_key(|state| state.class.handle);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::linux::ClassState;
 use crate::manager::Status;
-use crate::tc::{DEFAULT, Handle, ROOT_CLASS};
+use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS};
 
 /// How an interface stands, with what the kernel counts.
 #[derive(Clone, Debug)]
@@ -39,9 +39,9 @@ pub struct ClassReport {
 
 pub(super) fn class_report(state: &ClassState, flows: &BTreeMap<Handle, String>) -> ClassReport {
     let handle = state.class.handle;
-    let flow = match handle.minor() {
-        ROOT_CLASS => "link".to_owned(),
-        DEFAULT => "default".to_owned(),
+    let flow = match handle {
+        LINK_CLASS => "link".to_owned(),
+        DEFAULT_CLASS => "default".to_owned(),
         _ => flows.get(&handle).cloned().unwrap_or_default(),
     };
     ClassReport {

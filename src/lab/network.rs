@@ -8,7 +8,6 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -17,8 +16,8 @@ use tokio::runtime::{Builder, Handle as Runtime};
 use tokio::sync::oneshot;
 
 use crate::failure::KernelFailure;
-use crate::linux::Netlink;
 use crate::linux::namespace::{self, Namespace};
+use crate::linux::{Netlink, NewQdisc, Veth};
 use crate::tc::{Handle, Tbf};
 
 /// The server's address.
@@ -70,11 +69,11 @@ impl Network {
     /// - **Errors**: what the kernel refused, and on what.
     pub fn new(link: Rate) -> Result<Self, KernelFailure> {
         let (server, client, wire) = (Site::new("server")?, Site::new("client")?, Site::new("wire")?);
-        let to_wire = wire.namespace.as_fd().as_raw_fd();
         for (site, peer) in [(&server, "wire0"), (&client, "wire1")] {
+            let namespace = wire.namespace.duplicate()?;
             site.run(async move {
                 quiet_ipv6();
-                Netlink::open()?.add_veth("eth0", peer, to_wire).await
+                Netlink::open()?.add_veth(Veth { name: "eth0", peer, namespace: &namespace }).await
             })??;
         }
         let tbf = Tbf {
@@ -89,8 +88,9 @@ impl Network {
             for (name, (v4, v6)) in [("wire0", WIRE_TO_SERVER), ("wire1", WIRE_TO_CLIENT)] {
                 let link = netlink.link_by_name(name).await?;
                 configure(&netlink, link.index, v4, v6).await?;
-                let handle = Handle::new(1, 0);
-                netlink.add_qdisc(link.index, Handle::ROOT, handle, Tbf::KIND, tbf.options()).await?;
+                let (parent, handle) = (Handle::ROOT, Handle::qdisc(1));
+                let qdisc = NewQdisc { parent, handle, kind: Tbf::KIND, options: tbf.options() };
+                netlink.add_qdisc(link.index, qdisc).await?;
             }
             Ok(())
         })??;

@@ -1,8 +1,8 @@
-//! Errors of the libraries that only `linux` knows, as causes of a [`KernelFailure`].
+//! Errors of the libraries that only `linux` knows, as causes of a [`KernelFailure`](crate::failure::KernelFailure).
 
-use rtnetlink::packet_core::{ErrorMessage, NlasIterator};
+use rtnetlink::packet_core::{DoneMessage, ErrorMessage, NlasIterator};
 
-use crate::failure::{Cause, KernelFailure};
+use crate::failure::Cause;
 
 impl From<nix::errno::Errno> for Cause {
     fn from(errno: nix::errno::Errno) -> Self {
@@ -21,21 +21,30 @@ const REQUEST_HEADER: usize = 16;
 /// Takes acknowledgements of a socket with NETLINK_CAP_ACK: of the request they repeat the header alone, and the
 /// attributes of NETLINK_EXT_ACK follow it.
 pub(super) fn refused(error: &ErrorMessage) -> Cause {
-    let attributes = error.header.get(REQUEST_HEADER..).unwrap_or_default();
+    negative(error.raw_code(), error.header.get(REQUEST_HEADER..).unwrap_or_default())
+}
+
+/// The cause of a dump that failed in its last message.
+pub(super) fn failed_dump(done: &DoneMessage) -> Cause {
+    negative(done.code, &done.extended_ack)
+}
+
+/// The cause where the netlink library cannot send a request.
+pub(super) fn cause(error: rtnetlink::Error) -> Cause {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => refused(&message),
+        error => Cause::Unexpected { problem: error.to_string() },
+    }
+}
+
+/// The cause in a negative error number and the attributes beside it.
+fn negative(number: i32, attributes: &[u8]) -> Cause {
     let explanation = NlasIterator::new(attributes)
         .map_while(Result::ok)
         .find(|attribute| attribute.kind() == EXPLANATION)
         .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned());
-    let errno = flowspec::Errno::new(error.raw_code().saturating_abs());
+    let errno = flowspec::Errno::new(number.saturating_abs());
     Cause::Errno { errno, extended_ack: explanation.filter(|text| !text.is_empty()) }
-}
-
-/// The failure of a request that the netlink library has sent.
-pub(super) fn rtnetlink(call: &str, object: &str, error: rtnetlink::Error) -> KernelFailure {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => KernelFailure::new(call, object, refused(&message)),
-        error => KernelFailure::unexpected(call, object, error),
-    }
 }
 
 #[cfg(test)]

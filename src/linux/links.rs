@@ -1,62 +1,117 @@
-//! Making links, addresses and routes: what a lab is built of.
+//! Links and routes: which interfaces there are, and by which of them packets leave.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use flowspec::{Bytes, Rate};
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
 
-use super::error;
-use super::netlink::Netlink;
+use super::netlink::{Kind, Netlink, Request};
 use crate::failure::KernelFailure;
 
+/// A network interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Link {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// The largest IP datagram that it carries.
+    pub mtu: Bytes,
+    /// The rate that the kernel reports; `None` where it reports none.
+    pub speed: Option<Rate>,
+}
+
+/// The route of packets to an address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Route {
+    /// The number of the interface by which they leave.
+    pub index: u32,
+    /// Their source address, where the kernel names one.
+    pub source: Option<IpAddr>,
+}
+
 impl Netlink {
-    /// Makes a veth pair: one end here, the other in the namespace behind this descriptor.
+    /// The interface with this number.
     ///
-    /// - **Errors**: the kernel's.
-    pub async fn add_veth(&self, name: &str, peer: &str, namespace: i32) -> Result<(), KernelFailure> {
-        let far = LinkMessageBuilder::<LinkUnspec>::new().name(peer).setns_by_fd(namespace).build();
-        let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-            .name(name)
-            .set_info_data(InfoData::Veth(InfoVeth::Peer(far)))
-            .build();
-        let added = self.handle().link().add(pair).execute().await;
-        added.map_err(|error| told("RTM_NEWLINK", &format!("veth {name} peer {peer}"), error))
+    /// - **Errors**: there is none, or the kernel's error.
+    pub async fn link(&self, index: u32) -> Result<Link, KernelFailure> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        self.get_link(message, format!("interface {index}")).await
     }
 
-    /// Sets an interface up.
+    /// The interface with this name.
     ///
-    /// - **Errors**: the kernel's.
-    pub async fn set_up(&self, index: u32) -> Result<(), KernelFailure> {
-        let up = LinkUnspec::new_with_index(index).up().build();
-        let set = self.handle().link().set(up).execute().await;
-        set.map_err(|error| told("RTM_SETLINK", &format!("interface {index} up"), error))
+    /// - **Errors**: there is none, or the kernel's error.
+    pub async fn link_by_name(&self, name: &str) -> Result<Link, KernelFailure> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        self.get_link(message, name.to_owned()).await
     }
 
-    /// Gives an interface an address.
-    ///
-    /// - **Errors**: the kernel's.
-    pub async fn add_address(&self, index: u32, address: IpAddr, prefix: u8) -> Result<(), KernelFailure> {
-        let added = self.handle().address().add(index, address, prefix).execute().await;
-        added.map_err(|error| told("RTM_NEWADDR", &format!("{address}/{prefix}"), error))
-    }
-
-    /// Sends everything that has no other route by this gateway.
-    ///
-    /// - **Errors**: the kernel's.
-    pub async fn add_default_route(&self, index: u32, gateway: IpAddr) -> Result<(), KernelFailure> {
-        let route = match gateway {
-            IpAddr::V4(v4) => {
-                RouteMessageBuilder::<Ipv4Addr>::new().gateway(v4).output_interface(index).build()
-            }
-            IpAddr::V6(v6) => {
-                RouteMessageBuilder::<Ipv6Addr>::new().gateway(v6).output_interface(index).build()
-            }
+    async fn get_link(&self, message: LinkMessage, object: String) -> Result<Link, KernelFailure> {
+        let call = "RTM_GETLINK";
+        let message = RouteNetlinkMessage::GetLink(message);
+        let request = Request { call, object: object.clone(), message, kind: Kind::Get };
+        let RouteNetlinkMessage::NewLink(message) = self.request_one(request).await? else {
+            return Err(KernelFailure::unexpected(call, object, "the answer is not a link"));
         };
-        let added = self.handle().route().add(route).execute().await;
-        added.map_err(|error| told("RTM_NEWROUTE", &format!("default via {gateway}"), error))
+        let mut link =
+            Link { index: message.header.index, name: String::new(), mtu: Bytes::ZERO, speed: None };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Mtu(mtu) => link.mtu = Bytes::new(u64::from(mtu)),
+                _ => {}
+            }
+        }
+        link.speed = speed(&link);
+        Ok(link)
+    }
+
+    /// The route of packets to this address.
+    ///
+    /// - **Errors**: the kernel's: ENETUNREACH where there is no route.
+    pub async fn route(&self, peer: IpAddr) -> Result<Route, KernelFailure> {
+        let call = "RTM_GETROUTE";
+        let object = format!("to {peer}");
+        let message = match peer.to_canonical() {
+            IpAddr::V4(v4) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).build(),
+            IpAddr::V6(v6) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).build(),
+        };
+        let message = RouteNetlinkMessage::GetRoute(message);
+        let request = Request { call, object: object.clone(), message, kind: Kind::Get };
+        let RouteNetlinkMessage::NewRoute(route) = self.request_one(request).await? else {
+            return Err(KernelFailure::unexpected(call, object, "the answer is not a route"));
+        };
+        let (mut index, mut source) = (None, None);
+        for attribute in route.attributes {
+            match attribute {
+                RouteAttribute::Oif(oif) => index = Some(oif),
+                RouteAttribute::PrefSource(RouteAddress::Inet(v4)) => source = Some(IpAddr::V4(v4)),
+                RouteAttribute::PrefSource(RouteAddress::Inet6(v6)) => source = Some(IpAddr::V6(v6)),
+                _ => {}
+            }
+        }
+        let index = index.ok_or_else(|| {
+            KernelFailure::unexpected(call, object, "the route in the answer has no interface")
+        })?;
+        Ok(Route { index, source })
     }
 }
 
-fn told(call: &'static str, object: &str, error: rtnetlink::Error) -> KernelFailure {
-    error::rtnetlink(call, object, error)
+/// The rate of a link, which the kernel reports in Mbit/s; `None` for a link without one.
+fn speed(link: &Link) -> Option<Rate> {
+    let directory = Path::new("/sys/class/net").join(&link.name);
+    let read = |file| std::fs::read_to_string(directory.join(file)).ok()?.trim().parse::<u64>().ok();
+    // The file system may show another namespace, where the name means another interface.
+    if read("ifindex") != Some(u64::from(link.index)) {
+        return None;
+    }
+    // A link without a rate reports -1 or 0.
+    read("speed").filter(|&megabits| megabits > 0 && megabits < u64::from(u32::MAX)).map(Rate::from_mbit)
 }

@@ -12,8 +12,13 @@ pub mod namespace;
 mod netlink;
 mod owner;
 pub mod socket;
+mod topology;
+mod traffic;
 
 pub use claim::Claim;
+pub use links::{Link, Route};
 pub use monitor::{LinkEvent, LinkEvents};
-pub use netlink::{ClassState, Link, Netlink, RootQdisc, Route};
+pub use netlink::Netlink;
 pub use owner::owner;
+pub use topology::Veth;
+pub use traffic::{ClassState, NewQdisc, RootState};

@@ -394,7 +394,7 @@ impl Manager {
         Enforced {
             class: class.map(|class| format!("{class} dev {interface}")),
             shared: class.is_some_and(|class| {
-                class.minor() < tc::FLOWS || known.is_some_and(|known| known.is_of_a_group(class))
+                tc::is_shared_class(class) || known.is_some_and(|known| known.is_of_a_group(class))
             }),
             sending: grant.tspec.sending.is_some(),
             receiving: grant.tspec.receiving.is_some(),

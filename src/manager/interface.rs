@@ -7,7 +7,10 @@ use flowspec::{Micros, Rate};
 use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
 use crate::policy::Enforcement;
-use crate::tc::{Change, Framed, Handle, LARGEST_FLOW_CLASSES, Op, Tree, flow_class, shared_class};
+use crate::tc::{
+    Change, Desired, Framed, Handle, LARGEST_FLOW_CLASSES, LinkRates, Observed, Shape, diff, flow_class,
+    flow_number, is_shared_class, shared_class,
+};
 
 use super::message::{Root, Seen};
 
@@ -32,16 +35,20 @@ pub(super) struct Interface {
 #[derive(Debug)]
 pub(super) enum State {
     /// The tree has been sent and the kernel has not answered.
-    Preparing(Tree),
+    Preparing(Desired),
     /// The tree stands.
-    Programmed(Tree),
+    Programmed(Desired),
     /// There is no tree: why.
     UserSpace(NotProgrammed),
 }
 
 impl Interface {
     /// Decides what to do with an interface as it was seen, and what the kernel has to do for it.
-    pub(super) fn new(seen: &Seen, enforcement: Enforcement, tree: Option<Tree>) -> (Self, Option<Change>) {
+    pub(super) fn new(
+        seen: &Seen,
+        enforcement: Enforcement,
+        tree: Option<Desired>,
+    ) -> (Self, Option<Change>) {
         let (state, change) = match (enforcement, &seen.root, tree) {
             (Enforcement::UserSpace, ..) => (State::UserSpace(NotProgrammed::PolicySaysUserSpace), None),
             (_, Root::Foreign { kind, handle }, _) => {
@@ -53,10 +60,11 @@ impl Interface {
             }
             (_, _, None) => (State::UserSpace(NotProgrammed::CapacityUnknown), None),
             (_, root @ (Root::Default | Root::Ours(_)), Some(tree)) => {
-                let mut change = Change::set_up(&tree);
-                if let Root::Ours(stale) = root {
-                    change.ops.insert(0, Op::DeleteRoot(*stale));
-                }
+                let observed = match root {
+                    Root::Ours(stale) => Observed::root_only(*stale),
+                    _ => Observed::default(),
+                };
+                let change = diff(&tree, &observed);
                 (State::Preparing(tree), Some(change))
             }
         };
@@ -127,9 +135,10 @@ impl Interface {
 
     /// A class is gone from the kernel; its number may be used again.
     pub(super) fn free(&mut self, handle: Handle) {
-        if !self.is_shared(handle) && !self.members.contains_key(&handle) {
+        if let Some(number) = flow_number(handle)
+            && !self.members.contains_key(&handle)
+        {
             self.shared_by.retain(|_, shared| *shared != handle);
-            let number = handle.minor() - crate::tc::FLOWS;
             // Members of a group may leave it together, and each says so.
             if !self.freed.contains(&number) {
                 self.freed.push_back(number);
@@ -140,7 +149,10 @@ impl Interface {
     /// Brings the trunk in line with what the link carries now, and what of it may be promised.
     pub(super) fn reshape(&mut self, capacity: Rate, budget: Rate, wait: Micros) -> Change {
         match &mut self.state {
-            State::Programmed(tree) => tree.reshape(capacity, budget, wait),
+            State::Programmed(tree) => {
+                let shape = Shape { rates: LinkRates { capacity, budget }, wait, ..*tree.shape() };
+                tree.reshape(shape)
+            }
             State::Preparing(_) | State::UserSpace(_) => Change::default(),
         }
     }
@@ -152,7 +164,7 @@ impl Interface {
 
     /// Whether flows may share the class.
     pub(super) fn is_shared(&self, handle: Handle) -> bool {
-        handle.minor() < crate::tc::FLOWS
+        is_shared_class(handle)
     }
 
     /// Brings the tree's leaf in line with its members: the difference.
@@ -160,12 +172,11 @@ impl Interface {
         let one_for_all = self.is_of_a_group(handle);
         let State::Programmed(tree) = &mut self.state else { return Change::default() };
         let members = self.members.get(&handle);
-        let leaf = members.and_then(|members| match one_for_all {
-            true => tree.largest_leaf_for(handle, members.values().copied()),
-            false => tree.leaf_for(handle, members.values().copied()),
+        let traffic = members.and_then(|members| match one_for_all {
+            true => Framed::largest(members.values().copied()),
+            false => Framed::sum(members.values().copied()),
         });
-        let before = tree.set_leaf(handle, leaf);
-        Change::leaf(before, leaf)
+        tree.set_leaf(handle, traffic)
     }
 
     fn next_number(&mut self) -> Option<u16> {

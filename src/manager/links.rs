@@ -8,7 +8,7 @@ use super::interface::{Interface, State};
 use super::message::{Effect, Notice, RequestId, Seen};
 use super::reducer::{Manager, Pending, answer};
 use crate::admission::Decision;
-use crate::tc::{Change, Shape, Tree};
+use crate::tc::{Change, Desired, LinkRates, Shape};
 
 impl Manager {
     pub(super) fn seen(&mut self, seen: &Seen, effects: &mut Vec<Effect>) {
@@ -19,8 +19,9 @@ impl Manager {
             return;
         }
         let tree = self.shape(&seen.interface).filter(|(capacity, ..)| *capacity > Rate::ZERO);
-        let tree =
-            tree.map(|(capacity, budget, wait)| Tree::new(Shape { capacity, budget, mtu: seen.mtu, wait }));
+        let tree = tree.map(|(capacity, budget, wait)| {
+            Desired::new(Shape { rates: LinkRates { capacity, budget }, mtu: seen.mtu, wait })
+        });
         let (interface, change) = Interface::new(seen, interface_policy.enforcement, tree);
         if let Some(change) = change {
             let pending = Pending::SetUp { interface: seen.interface.clone() };
@@ -96,7 +97,7 @@ impl Manager {
 
     pub(super) fn stop(&mut self, effects: &mut Vec<Effect>) {
         let trees = self.interfaces.values().filter_map(|interface| match &interface.state {
-            State::Programmed(tree) => Some((interface.index, Change::tear_down(tree))),
+            State::Programmed(tree) => Some((interface.index, tree.tear_down())),
             State::Preparing(_) | State::UserSpace(_) => None,
         });
         for (index, change) in trees.collect::<Vec<_>>() {

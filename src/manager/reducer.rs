@@ -132,7 +132,8 @@ pub struct Status {
 ///
 /// Nothing where the policy limits neither the flows nor their buckets.
 pub fn prove(link: &Provable) -> Option<ErrorTerms> {
-    tc::error_terms(link.capacity, link.budget, link.max_flows?, link.buffer?)
+    let rates = tc::LinkRates { capacity: link.capacity, budget: link.budget };
+    rates.error_terms(tc::Load { flows: link.max_flows?, buckets: link.buffer? })
 }
 
 impl Manager {

@@ -3,28 +3,43 @@
 use super::fifo::Bfifo;
 use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
-use super::tree::Tree;
 
 /// One request to the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Op {
-    /// Make the root qdisc. Fails where one stands already that is not the kernel's default.
+    /// Adds the root qdisc. Fails where the root is not the kernel's default.
     AddRoot(HtbRoot),
-    /// Take the root qdisc away with everything below it; the kernel's default returns.
+    /// Deletes the root qdisc with everything below it: the kernel's default returns.
     DeleteRoot(HtbRoot),
-    /// Make a class.
+    /// Adds a class.
     AddClass(HtbClass),
-    /// Give a class other numbers: what it is to be, and what it was.
+    /// Changes the numbers of a class.
     ChangeClass {
-        /// What it is to be.
+        /// The class after the change.
         to: HtbClass,
-        /// What it was.
+        /// The class before the change.
         from: HtbClass,
     },
-    /// Take a class away; packets still in it are dropped.
+    /// Deletes a class. The kernel drops the packets in it.
     DeleteClass(HtbClass),
-    /// Give a class a queue of its own.
+    /// Gives a class a queue with a limit of its own, in place of the kernel's default.
     AddQueue {
+        /// The class.
+        parent: Handle,
+        /// The queue.
+        queue: Bfifo,
+    },
+    /// Changes the limit of a queue.
+    ChangeQueue {
+        /// The class.
+        parent: Handle,
+        /// The queue after the change.
+        to: Bfifo,
+        /// The queue before the change.
+        from: Bfifo,
+    },
+    /// Deletes the queue of a class: the kernel's default returns.
+    DeleteQueue {
         /// The class.
         parent: Handle,
         /// The queue.
@@ -32,52 +47,47 @@ pub enum Op {
     },
 }
 
-/// Operations that belong together: all of them, or none.
+/// Operations that are applied together: all of them, or none.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Change {
-    /// In the order in which they are carried out.
+    /// In the order in which they are applied.
     pub ops: Vec<Op>,
 }
 
 impl Op {
-    /// What takes it back. A queue goes with its class.
+    /// The operation that takes this one back.
+    ///
+    /// `None` for [`Op::DeleteRoot`]: a tree that was deleted is not built again.
     pub const fn undo(&self) -> Option<Self> {
-        match *self {
-            Self::AddRoot(root) => Some(Self::DeleteRoot(root)),
-            Self::AddClass(class) => Some(Self::DeleteClass(class)),
-            Self::ChangeClass { to, from } => Some(Self::ChangeClass { to: from, from: to }),
-            Self::DeleteClass(class) => Some(Self::AddClass(class)),
-            Self::DeleteRoot(_) | Self::AddQueue { .. } => None,
-        }
+        Some(match *self {
+            Self::AddRoot(root) => Self::DeleteRoot(root),
+            Self::DeleteRoot(_) => return None,
+            Self::AddClass(class) => Self::DeleteClass(class),
+            Self::ChangeClass { to, from } => Self::ChangeClass { to: from, from: to },
+            Self::DeleteClass(class) => Self::AddClass(class),
+            Self::AddQueue { parent, queue } => Self::DeleteQueue { parent, queue },
+            Self::ChangeQueue { parent, to, from } => Self::ChangeQueue { parent, to: from, from: to },
+            Self::DeleteQueue { parent, queue } => Self::AddQueue { parent, queue },
+        })
     }
 }
 
 impl Change {
-    /// Everything an interface needs before its first flow: nothing leaves unclassified, since the
-    /// default class is part of it.
-    pub fn set_up(tree: &Tree) -> Self {
-        let mut ops = vec![Op::AddRoot(tree.root())];
-        ops.extend(tree.trunk().map(Op::AddClass));
-        let (parent, queue) = tree.default_queue();
-        ops.push(Op::AddQueue { parent, queue });
-        ops.extend(tree.leaves().copied().map(Op::AddClass));
-        Self { ops }
+    /// The change that takes this one back: the last operation is undone first.
+    #[must_use]
+    pub fn undo(&self) -> Self {
+        Self { ops: self.ops.iter().rev().filter_map(Op::undo).collect() }
     }
 
-    /// The end of it all.
-    pub fn tear_down(tree: &Tree) -> Self {
-        Self { ops: vec![Op::DeleteRoot(tree.root())] }
-    }
-
-    /// From one leaf to another; nothing where they are the same.
-    pub fn leaf(from: Option<HtbClass>, to: Option<HtbClass>) -> Self {
-        let ops = match (from, to) {
-            (None, Some(to)) => vec![Op::AddClass(to)],
-            (Some(from), None) => vec![Op::DeleteClass(from)],
-            (Some(from), Some(to)) if from != to => vec![Op::ChangeClass { to, from }],
-            (Some(_), Some(_)) | (None, None) => Vec::new(),
+    /// The change of one class to another, or from or to no class. Empty where they are equal.
+    pub(super) fn of_class(from: Option<HtbClass>, to: Option<HtbClass>) -> Self {
+        let op = match (from, to) {
+            (None, None) => None,
+            (None, Some(to)) => Some(Op::AddClass(to)),
+            (Some(from), None) => Some(Op::DeleteClass(from)),
+            (Some(from), Some(to)) => (from != to).then_some(Op::ChangeClass { to, from }),
         };
-        Self { ops }
+        Self { ops: op.into_iter().collect() }
     }
 }
 
@@ -85,12 +95,8 @@ impl std::fmt::Display for Op {
     /// The operation as a `tc` command without its device.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::AddRoot(root) => {
-                write!(
-                    f,
-                    "qdisc add root handle {} htb default {:x} direct_qlen 0",
-                    root.handle, root.default
-                )
+            Self::AddRoot(HtbRoot { handle, default, direct_queue }) => {
+                write!(f, "qdisc add root handle {handle} htb default {default:x} direct_qlen {direct_queue}")
             }
             Self::DeleteRoot(root) => write!(f, "qdisc del root handle {}", root.handle),
             Self::AddClass(class) => write!(f, "class add {class}"),
@@ -99,71 +105,72 @@ impl std::fmt::Display for Op {
             Self::AddQueue { parent, queue } => {
                 write!(f, "qdisc add parent {parent} bfifo limit {}", queue.limit.get())
             }
+            Self::ChangeQueue { parent, to, .. } => {
+                write!(f, "qdisc change parent {parent} bfifo limit {}", to.limit.get())
+            }
+            Self::DeleteQueue { parent, .. } => write!(f, "qdisc del parent {parent}"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::{Framed, Shape, flow_class};
+    use super::super::layout::ROOT_QDISC;
     use super::*;
-    use flowspec::{Bytes, Direction, Flowspec, Rate, TSpec};
+    use flowspec::{Bytes, Rate};
 
-    fn tree() -> Tree {
-        Tree::new(Shape {
-            capacity: Rate::from_mbit(100),
-            budget: Rate::from_mbit(80),
-            mtu: Bytes::new(1500),
-            wait: flowspec::Micros::new(0),
-        })
-    }
+    const CLASS: HtbClass = HtbClass {
+        handle: ROOT_QDISC.class(0x100),
+        parent: ROOT_QDISC.class(1),
+        rate: Rate::new(1000),
+        ceil: Rate::new(1000),
+        burst: Bytes::new(3000),
+        cburst: Bytes::new(3000),
+        quantum: Bytes::new(1500),
+        prio: 0,
+    };
 
     #[test]
-    fn a_set_up_reads_like_tc() {
-        let commands: Vec<_> = Change::set_up(&tree()).ops.iter().map(Op::to_string).collect();
+    fn the_last_operation_is_undone_first() {
+        let larger = HtbClass { rate: Rate::new(2000), ..CLASS };
+        let (parent, queue) = (CLASS.handle, Bfifo { limit: Bytes::new(1000) });
+        let longer = Bfifo { limit: Bytes::new(2000) };
+        let root = HtbRoot { handle: ROOT_QDISC, default: 2, direct_queue: 0 };
+        let change = Change {
+            ops: vec![
+                Op::DeleteRoot(root),
+                Op::AddRoot(root),
+                Op::AddClass(CLASS),
+                Op::AddQueue { parent, queue },
+                Op::ChangeQueue { parent, to: longer, from: queue },
+                Op::ChangeClass { to: larger, from: CLASS },
+                Op::DeleteClass(larger),
+            ],
+        };
+        let undo = change.undo();
         assert_eq!(
-            commands,
+            undo.ops,
             [
-                "qdisc add root handle 6771: htb default 2 direct_qlen 0",
-                "class add parent 6771: classid 6771:1 htb rate 99000000bit ceil 99000000bit burst 12375b cburst 12375b quantum 60000 prio 0",
-                "class add parent 6771:1 classid 6771:2 htb rate 1500000bit ceil 99000000bit burst 3028b cburst 12375b quantum 2343 prio 7",
-                "qdisc add parent 6771:2 bfifo limit 625000",
-            ]
+                Op::AddClass(larger),
+                Op::ChangeClass { to: CLASS, from: larger },
+                Op::ChangeQueue { parent, to: queue, from: longer },
+                Op::DeleteQueue { parent, queue },
+                Op::DeleteClass(CLASS),
+                Op::DeleteRoot(root),
+            ],
+            "a tree that was deleted is not built again"
         );
+        assert_eq!(undo.undo().ops, change.ops[2..], "an undo is undone but for the root");
     }
 
     #[test]
-    fn a_flow_gets_its_rate_with_headers_and_its_bucket_less_a_packet() {
-        let spec = Flowspec {
-            minimum_policed_size: Some(Bytes::new(1400)),
-            ..Flowspec::guaranteed(Rate::from_mbit(6), Bytes::new(65_536))
-        };
-        let tspec = TSpec::new(&spec, Direction::Sending, Bytes::new(1500)).ok().flatten().expect("valid");
-        let leaf = tree().leaf_for(flow_class(0), [Framed::new(&tspec, Rate::ZERO)]).expect("one flow");
-        assert_eq!(leaf.handle.to_string(), "6771:100");
-        assert_eq!(leaf.rate, Rate::new(757_500), "750 000 · 1414 ÷ 1400");
-        assert_eq!(leaf.ceil, leaf.rate, "without a peak nothing is borrowed");
-        assert_eq!(leaf.burst.get(), 66_192 - 1514, "65 536 · 1414 ÷ 1400, less a packet");
-    }
-
-    #[test]
-    fn flows_that_share_a_class_add_up_and_none_need_none() {
-        let flow = Framed {
-            rate: Rate::new(1000),
-            peak: None,
-            bucket: Bytes::new(10_000),
-            packet: Bytes::new(1514),
-        };
-        let leaf = tree().leaf_for(flow_class(0), [flow, flow]).expect("two flows");
-        assert_eq!((leaf.rate, leaf.burst), (Rate::new(2000), Bytes::new(20_000 - 1514)));
-        assert_eq!(tree().leaf_for(flow_class(0), []), None);
-    }
-
-    #[test]
-    fn undo_takes_back() {
-        let class = tree().trunk()[1];
-        let add = Op::AddClass(class);
-        assert_eq!(add.undo(), Some(Op::DeleteClass(class)));
-        assert_eq!(add.undo().and_then(|undo| undo.undo()), Some(add));
+    fn equal_classes_need_no_operation() {
+        let larger = HtbClass { rate: Rate::new(2000), ..CLASS };
+        let check = |from, to, ops: &[Op]| assert_eq!(Change::of_class(from, to).ops, ops);
+        check(None, None, &[]);
+        check(Some(CLASS), Some(CLASS), &[]);
+        check(None, Some(CLASS), &[Op::AddClass(CLASS)]);
+        check(Some(CLASS), None, &[Op::DeleteClass(CLASS)]);
+        check(Some(CLASS), Some(larger), &[Op::ChangeClass { to: larger, from: CLASS }]);
     }
 }

@@ -10,27 +10,33 @@ impl Handle {
     /// The parent of a root qdisc. Source: `TC_H_ROOT`, `linux/pkt_sched.h`.
     pub const ROOT: Self = Self(u32::MAX);
 
-    /// A class, or with minor 0 a qdisc.
-    pub const fn new(major: u16, minor: u16) -> Self {
-        Self((major as u32) << 16 | minor as u32)
+    /// The qdisc with this major number.
+    pub const fn qdisc(major: u16) -> Self {
+        Self((major as u32) << 16)
     }
 
-    /// From the number on the wire.
+    /// The class of the same qdisc with this minor number.
+    #[must_use]
+    pub const fn class(self, minor: u16) -> Self {
+        Self(self.0 & 0xffff_0000 | minor as u32)
+    }
+
+    /// The handle as the kernel's structures carry it.
     pub const fn from_u32(handle: u32) -> Self {
         Self(handle)
     }
 
-    /// The number on the wire. As a socket's `SO_PRIORITY` it sends the socket's packets to the class.
+    /// The number in the kernel's structures. A socket whose `SO_PRIORITY` is this number sends to the class.
     pub const fn to_u32(self) -> u32 {
         self.0
     }
 
-    /// The qdisc's number.
+    /// The number of the qdisc.
     pub const fn major(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
-    /// The class's number within its qdisc.
+    /// The number of the class within its qdisc; 0 for the qdisc itself.
     #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
     pub const fn minor(self) -> u16 {
         self.0 as u16
@@ -55,9 +61,10 @@ mod tests {
 
     #[test]
     fn handles_are_written_as_tc_does() {
-        assert_eq!(Handle::new(0x6771, 0).to_string(), "6771:");
-        assert_eq!(Handle::new(0x6771, 0x10a).to_string(), "6771:10a");
+        assert_eq!(Handle::qdisc(0x6771).to_string(), "6771:");
+        assert_eq!(Handle::qdisc(0x6771).class(0x10a).to_string(), "6771:10a");
         assert_eq!(Handle::ROOT.to_string(), "root");
-        assert_eq!(Handle::new(1, 0x10).to_u32(), 0x0001_0010);
+        assert_eq!(Handle::qdisc(1).class(0x10).to_u32(), 0x0001_0010);
+        assert_eq!(Handle::qdisc(1).class(0x10).class(0x11), Handle::qdisc(1).class(0x11));
     }
 }

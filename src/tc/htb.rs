@@ -1,8 +1,8 @@
 //! HTB, byte for byte: the root qdisc and its classes.
 //!
-//! Source: `linux/pkt_sched.h` (`tc_htb_glob`, `tc_htb_opt`, `tc_ratespec`), kernel
-//! `net/sched/sch_htb.c`. HTB counts a packet as its bytes from the link header on, for each segment
-//! of an aggregate.
+//! HTB counts the bytes of a packet from the link header on, and of an aggregate the headers of each segment.
+//!
+//! Source: `linux/pkt_sched.h` (`tc_htb_glob`, `tc_htb_opt`, `tc_ratespec`), kernel `net/sched/sch_htb.c`.
 
 use flowspec::{Bytes, Rate};
 use netlink_packet_core::{DecodeError, DefaultNla, Emitable, NlasIterator};
@@ -16,7 +16,16 @@ pub struct HtbRoot {
     pub handle: Handle,
     /// Minor number of the class for packets that name none.
     pub default: u16,
-    /// Packets that bypassed every class: read from the kernel, zero when sent.
+    /// How many packets without a class may wait in the direct queue, which no class shapes.
+    pub direct_queue: u32,
+}
+
+/// The root qdisc as a dump shows it: its settings and its counter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HtbRootState {
+    /// The settings.
+    pub root: HtbRoot,
+    /// Packets that went through the direct queue, past every class.
     pub direct_packets: u32,
 }
 
@@ -27,44 +36,62 @@ pub struct HtbClass {
     pub handle: Handle,
     /// The class or qdisc above it.
     pub parent: Handle,
-    /// What it gets in any case.
+    /// The rate that the class has of its own.
     pub rate: Rate,
-    /// The most it gets by borrowing.
+    /// The rate up to which it borrows from its parent.
     pub ceil: Rate,
-    /// What may leave at once at `rate`.
+    /// How much may leave at once at `rate`.
     pub burst: Bytes,
-    /// What may leave at once at `ceil`.
+    /// How much may leave at once at `ceil`.
     pub cburst: Bytes,
-    /// Bytes a turn, between classes that borrow.
+    /// Bytes per turn, between classes that borrow at the same priority.
     pub quantum: Bytes,
-    /// Who borrows first; 0 best to 7.
+    /// Priority for borrowing, from 0, which borrows first, to 7.
     pub prio: u32,
 }
 
-/// Why a class cannot be put into the kernel's structures: refused, never wrapped.
+/// Where a class stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClassPlace {
+    /// The handle of the class.
+    pub handle: Handle,
+    /// The class or qdisc above it.
+    pub parent: Handle,
+}
+
+/// One of the two token buckets of a class.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Bucket {
+    /// `burst`, filled at `rate`.
+    Rate,
+    /// `cburst`, filled at `ceil`.
+    Ceil,
+}
+
+/// Why the kernel's structures cannot hold a class. Numbers are refused, never wrapped.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NotEncodable {
-    /// A bucket is carried as the time it takes at its rate, in 32 bits of 64 ns.
-    #[error("class {handle}: {name} {size} lasts longer at {rate} than the kernel can express, 274 s")]
+    /// A bucket is sent as the time that it takes to fill, in 32 bits of 64 ns.
+    #[error("class {handle}: {} {size} lasts longer at {rate} than the kernel can express, 274 s", .bucket.size())]
     BurstTooLong {
         /// The class.
         handle: Handle,
-        /// burst or cburst.
-        name: &'static str,
+        /// The bucket.
+        bucket: Bucket,
         /// Its size.
         size: Bytes,
-        /// The rate it is counted at.
+        /// The rate at which it fills.
         rate: Rate,
     },
-    /// HTB cannot hold a class at no rate.
-    #[error("class {handle}: {name} is zero")]
+    /// HTB has no classes without a rate.
+    #[error("class {handle}: {} is zero", .bucket.rate())]
     ZeroRate {
         /// The class.
         handle: Handle,
-        /// rate or ceil.
-        name: &'static str,
+        /// The bucket that never fills.
+        bucket: Bucket,
     },
-    /// 32 bits of bytes.
+    /// A quantum has 32 bits.
     #[error("class {handle}: quantum {quantum} does not fit 32 bits")]
     Quantum {
         /// The class.
@@ -72,6 +99,24 @@ pub enum NotEncodable {
         /// Its size.
         quantum: Bytes,
     },
+}
+
+impl Bucket {
+    /// The option of `tc` that is its size.
+    const fn size(self) -> &'static str {
+        match self {
+            Self::Rate => "burst",
+            Self::Ceil => "cburst",
+        }
+    }
+
+    /// The option of `tc` that is its rate.
+    const fn rate(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Ceil => "ceil",
+        }
+    }
 }
 
 /// The kernel's unit for a bucket: `PSCHED_SHIFT` is 6.
@@ -86,7 +131,7 @@ const TCA_HTB_CEIL64: u16 = 7;
 /// `HTB_VER >> 16`: the version of the interface.
 const VERSION: u32 = 3;
 
-/// `rate2quantum`: unused, since every class has its own quantum; the kernel wants it not to be zero.
+/// `rate2quantum`: unused, since every class has its own quantum; the kernel refuses zero.
 const RATE_TO_QUANTUM: u32 = 10;
 
 /// `TC_LINKLAYER_ETHERNET`: no rate table is needed.
@@ -100,34 +145,34 @@ impl HtbRoot {
     pub const KIND: &'static str = "htb";
 
     /// TCA_OPTIONS.
-    ///
-    /// The direct queue, which packets without a class take past all shaping, has no room: such a
-    /// packet, sent before the default class is made, is dropped and not let through.
     pub fn options(&self) -> Vec<u8> {
         let words = [VERSION, RATE_TO_QUANTUM, u32::from(self.default), 0, 0];
         emit(&[
             DefaultNla::new(TCA_HTB_INIT, words.into_iter().flat_map(u32::to_ne_bytes).collect()),
-            DefaultNla::new(TCA_HTB_DIRECT_QLEN, 0u32.to_ne_bytes().to_vec()),
+            DefaultNla::new(TCA_HTB_DIRECT_QLEN, self.direct_queue.to_ne_bytes().to_vec()),
         ])
     }
 
-    /// Reads a dumped qdisc's TCA_OPTIONS.
+    /// Reads TCA_OPTIONS of a dumped qdisc.
     ///
-    /// - **Errors**: the kernel's structure is not there or too short.
-    pub fn parse(handle: Handle, options: &[u8]) -> Result<Self, DecodeError> {
+    /// - **Errors**: the kernel's structure is missing or too short.
+    pub fn parse(handle: Handle, options: &[u8]) -> Result<HtbRootState, DecodeError> {
         let init = attribute(options, TCA_HTB_INIT)?.ok_or_else(|| DecodeError::from("no TCA_HTB_INIT"))?;
         let word = |index: usize| read_u32(&init, index * 4);
-        // The kernel writes the whole handle or the minor, by version.
-        Ok(Self { handle, default: Handle::from_u32(word(2)?).minor(), direct_packets: word(4)? })
+        let direct_queue = attribute(options, TCA_HTB_DIRECT_QLEN)?;
+        let direct_queue = direct_queue.map_or(Ok(0), |bytes| read_u32(&bytes, 0))?;
+        // Some versions of the kernel write the whole handle, some the minor number.
+        let default = Handle::from_u32(word(2)?).minor();
+        Ok(HtbRootState { root: Self { handle, default, direct_queue }, direct_packets: word(4)? })
     }
 }
 
 impl HtbClass {
     /// TCA_OPTIONS: always with the 64-bit rates, of which the 32-bit ones are the lower bound.
     ///
-    /// A bucket is rounded down to whole ticks: the kernel never allows more than was asked for.
+    /// A bucket is rounded down to whole ticks: the kernel never allows more than the class says.
     ///
-    /// - **Errors**: what 32 bits cannot hold.
+    /// - **Errors**: a number that 32 bits cannot hold.
     pub fn options(&self) -> Result<Vec<u8>, NotEncodable> {
         let mut opt = Vec::with_capacity(OPT_SIZE);
         for rate in [self.rate, self.ceil] {
@@ -138,8 +183,7 @@ impl HtbClass {
         let quantum = u32::try_from(self.quantum.get());
         let quantum =
             quantum.map_err(|_| NotEncodable::Quantum { handle: self.handle, quantum: self.quantum });
-        let buckets =
-            [self.ticks("burst", self.burst, self.rate)?, self.ticks("cburst", self.cburst, self.ceil)?];
+        let buckets = [self.ticks(Bucket::Rate)?, self.ticks(Bucket::Ceil)?];
         let words = [buckets[0], buckets[1], quantum?, 0, self.prio];
         opt.extend(words.into_iter().flat_map(u32::to_ne_bytes));
         debug_assert_eq!(opt.len(), OPT_SIZE, "tc_htb_opt");
@@ -150,10 +194,10 @@ impl HtbClass {
         ]))
     }
 
-    /// Reads a dumped class's TCA_OPTIONS. Bucket sizes come back as whole bytes, rounded up.
+    /// Reads TCA_OPTIONS of a dumped class. Bucket sizes come back as whole bytes, rounded up.
     ///
-    /// - **Errors**: the kernel's structure is not there or too short.
-    pub fn parse(handle: Handle, parent: Handle, options: &[u8]) -> Result<Self, DecodeError> {
+    /// - **Errors**: the kernel's structure is missing or too short.
+    pub fn parse(place: ClassPlace, options: &[u8]) -> Result<Self, DecodeError> {
         let opt = attribute(options, TCA_HTB_PARMS)?.ok_or_else(|| DecodeError::from("no TCA_HTB_PARMS"))?;
         let wide = |kind, offset| -> Result<Rate, DecodeError> {
             let low = read_u32(&opt, offset)?;
@@ -163,8 +207,8 @@ impl HtbClass {
         };
         let (rate, ceil) = (wide(TCA_HTB_RATE64, 8)?, wide(TCA_HTB_CEIL64, 20)?);
         Ok(Self {
-            handle,
-            parent,
+            handle: place.handle,
+            parent: place.parent,
             rate,
             ceil,
             burst: bytes_of_ticks(read_u32(&opt, 24)?, rate),
@@ -174,24 +218,46 @@ impl HtbClass {
         })
     }
 
-    /// The class as the kernel will give it back: its buckets in whole ticks.
+    /// Reads from TCA_OPTIONS of a dumped class how far it is above the leaves, which have level 0.
     ///
-    /// - **Errors**: what 32 bits cannot hold.
+    /// - **Errors**: the kernel's structure is missing or too short.
+    pub fn level(options: &[u8]) -> Result<u32, DecodeError> {
+        let opt = attribute(options, TCA_HTB_PARMS)?.ok_or_else(|| DecodeError::from("no TCA_HTB_PARMS"))?;
+        read_u32(&opt, 36)
+    }
+
+    /// The class as the kernel reports it: its buckets in whole ticks.
+    ///
+    /// - **Errors**: a number that 32 bits cannot hold.
     pub fn as_kept(&self) -> Result<Self, NotEncodable> {
-        let burst = bytes_of_ticks(self.ticks("burst", self.burst, self.rate)?, self.rate);
-        let cburst = bytes_of_ticks(self.ticks("cburst", self.cburst, self.ceil)?, self.ceil);
+        let burst = bytes_of_ticks(self.ticks(Bucket::Rate)?, self.rate);
+        let cburst = bytes_of_ticks(self.ticks(Bucket::Ceil)?, self.ceil);
         Ok(Self { burst, cburst, ..*self })
     }
 
-    fn ticks(&self, name: &'static str, size: Bytes, rate: Rate) -> Result<u32, NotEncodable> {
+    /// Whether the kernel reports this class as `found`.
+    ///
+    /// The kernel ignores changes of quantum and priority of a class with children, which uses neither.
+    pub fn is_kept_as(&self, found: &Self, has_children: bool) -> bool {
+        let found = match has_children {
+            true => Self { quantum: self.quantum, prio: self.prio, ..*found },
+            false => *found,
+        };
+        self.as_kept() == Ok(found)
+    }
+
+    fn ticks(&self, bucket: Bucket) -> Result<u32, NotEncodable> {
         let handle = self.handle;
+        let (size, rate) = match bucket {
+            Bucket::Rate => (self.burst, self.rate),
+            Bucket::Ceil => (self.cburst, self.ceil),
+        };
         if rate == Rate::ZERO {
-            let name = if name == "burst" { "rate" } else { "ceil" };
-            return Err(NotEncodable::ZeroRate { handle, name });
+            return Err(NotEncodable::ZeroRate { handle, bucket });
         }
         let nanos = u128::from(size.get()) * 1_000_000_000 / u128::from(rate.get());
         let ticks = u32::try_from(nanos / u128::from(TICK_NANOS));
-        ticks.map_err(|_| NotEncodable::BurstTooLong { handle, name, size, rate })
+        ticks.map_err(|_| NotEncodable::BurstTooLong { handle, bucket, size, rate })
     }
 }
 
@@ -211,7 +277,7 @@ impl std::fmt::Display for HtbClass {
     }
 }
 
-/// What the 32-bit field says of a rate: all ones where it does not fit.
+/// The 32-bit field for a rate: all ones for a rate that does not fit.
 fn low_rate(rate: Rate) -> u32 {
     u32::try_from(rate.get()).unwrap_or(u32::MAX)
 }
@@ -249,8 +315,8 @@ mod tests {
     use super::*;
 
     const CLASS: HtbClass = HtbClass {
-        handle: Handle::new(1, 0x10),
-        parent: Handle::new(1, 1),
+        handle: Handle::qdisc(1).class(0x10),
+        parent: Handle::qdisc(1).class(1),
         rate: Rate::new(1_250_000),
         ceil: Rate::new(12_500_000),
         burst: Bytes::new(15_000),
@@ -259,9 +325,10 @@ mod tests {
         prio: 2,
     };
 
-    /// `tc class add dev va parent 1:1 classid 1:10 htb rate 10mbit ceil 100mbit burst 15000b cburst
-    /// 1600b quantum 3000 prio 2`, iproute2 6.1: its TCA_HTB_PARMS; the tables it adds are not needed
-    /// with a link layer.
+    const PLACE: ClassPlace = ClassPlace { handle: CLASS.handle, parent: CLASS.parent };
+
+    /// `tc class add dev va parent 1:1 classid 1:10 htb rate 10mbit ceil 100mbit burst 15000b cburst 1600b quantum 3000
+    /// prio 2`, iproute2 6.1: its TCA_HTB_PARMS. The rate tables that tc adds are not needed with a link layer.
     #[test]
     #[cfg(target_endian = "little")]
     fn golden_class() {
@@ -294,7 +361,7 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn golden_root() {
-        let root = HtbRoot { handle: Handle::new(0x6771, 0), default: 2, direct_packets: 0 };
+        let root = HtbRoot { handle: Handle::qdisc(0x6771), default: 2, direct_queue: 3 };
         #[rustfmt::skip]
         let golden = [
             0x18, 0x00, 0x02, 0x00,  // length 24, TCA_HTB_INIT
@@ -303,10 +370,11 @@ mod tests {
             0x02, 0x00, 0x00, 0x00,  // defcls
             0x00, 0x00, 0x00, 0x00,  // debug
             0x00, 0x00, 0x00, 0x00,  // direct_pkts
-            0x08, 0x00, 0x05, 0x00, 0x00, 0x00, 0x00, 0x00,  // TCA_HTB_DIRECT_QLEN: none
+            0x08, 0x00, 0x05, 0x00, 0x03, 0x00, 0x00, 0x00,  // TCA_HTB_DIRECT_QLEN
         ];
         assert_eq!(root.options(), golden);
-        assert_eq!(HtbRoot::parse(root.handle, &golden).ok(), Some(root));
+        let state = HtbRootState { root, direct_packets: 0 };
+        assert_eq!(HtbRoot::parse(root.handle, &golden).ok(), Some(state));
     }
 
     #[test]
@@ -314,37 +382,50 @@ mod tests {
         let fast =
             HtbClass { rate: Rate::new(u64::from(u32::MAX) + 1), ceil: Rate::new(50_000_000_000), ..CLASS };
         let options = fast.options().expect("encodable");
-        let read = HtbClass::parse(fast.handle, fast.parent, &options).expect("parses");
+        let read = HtbClass::parse(PLACE, &options).expect("parses");
         assert_eq!((read.rate, read.ceil), (fast.rate, fast.ceil));
     }
 
     #[test]
-    fn what_32_bits_cannot_hold_is_refused() {
+    fn numbers_that_32_bits_cannot_hold_are_refused() {
         let refused = |class: HtbClass| class.options().expect_err("not encodable").to_string();
-        // The burst with which iproute2 wraps: 300 kB at 8 kbit/s.
+        // iproute2 wraps this burst: 300 kB at 8 kbit/s.
         let long = HtbClass { rate: Rate::new(1000), burst: Bytes::new(300_000), ..CLASS };
         assert!(refused(long).contains("burst 300000 B lasts longer"));
         let edge = HtbClass { rate: Rate::new(1000), burst: Bytes::new(274_877), ..CLASS };
         assert!(edge.options().is_ok(), "2³² - 1 ticks are 274.877 s");
         assert!(refused(HtbClass { burst: Bytes::new(274_878), ..edge }).contains("274 s"));
         assert!(refused(HtbClass { rate: Rate::ZERO, ..CLASS }).contains("rate is zero"));
+        assert!(refused(HtbClass { ceil: Rate::ZERO, ..CLASS }).contains("ceil is zero"));
         assert!(refused(HtbClass { quantum: Bytes::new(1 << 32), ..CLASS }).contains("32 bits"));
     }
 
     #[test]
-    fn cut_structures_are_errors() {
+    fn truncated_structures_are_errors() {
         let options = CLASS.options().expect("encodable");
+        assert_eq!(HtbClass::level(&options).ok(), Some(0));
         for end in 0..options.len() {
-            assert!(HtbClass::parse(CLASS.handle, CLASS.parent, &options[..end]).is_err(), "{end} bytes");
+            assert!(HtbClass::parse(PLACE, &options[..end]).is_err(), "{end} bytes");
+            assert!(HtbClass::level(&options[..end]).is_err(), "{end} bytes");
         }
+    }
+
+    #[test]
+    fn the_kernel_keeps_quantum_and_priority_of_leaves_alone() {
+        let kept = CLASS.as_kept().expect("encodable");
+        let other = HtbClass { quantum: Bytes::new(1500), prio: 0, ..kept };
+        assert!(CLASS.is_kept_as(&kept, true) && CLASS.is_kept_as(&kept, false));
+        assert!(CLASS.is_kept_as(&other, true));
+        assert!(!CLASS.is_kept_as(&other, false), "a leaf keeps both");
+        assert!(!CLASS.is_kept_as(&HtbClass { ceil: Rate::new(1), ..kept }, true));
     }
 
     proptest::proptest! {
         #[test]
-        fn what_is_emitted_parses(rate in 1u64..1 << 40, ceil in 1u64..1 << 40, burst in 0u64..1 << 20, cburst in 0u64..1 << 20, prio in 0u32..8) {
+        fn emitted_classes_parse(rate in 1u64..1 << 40, ceil in 1u64..1 << 40, burst in 0u64..1 << 20, cburst in 0u64..1 << 20, prio in 0u32..8) {
             let class = HtbClass { rate: Rate::new(rate), ceil: Rate::new(ceil), burst: Bytes::new(burst), cburst: Bytes::new(cburst), prio, ..CLASS };
             if let Ok(options) = class.options() {
-                let read = HtbClass::parse(class.handle, class.parent, &options).expect("parses");
+                let read = HtbClass::parse(PLACE, &options).expect("parses");
                 proptest::prop_assert_eq!(Ok(read), class.as_kept());
                 proptest::prop_assert!(read.burst <= class.burst, "rounded down");
             }

@@ -1,24 +1,46 @@
-//! The kernel's tree, as values: which qdiscs and classes should be there, and what to send for it.
+//! The traffic control of an interface, as values: the tree that is desired, the tree that is observed, and the
+//! operations that make one of the other.
 //!
-//! Takes an interface's shape and the flows that have a class of their own, gives the desired tree,
-//! the difference to an observed one as ordered operations with their undo, and the bytes of each.
-//! Nothing here touches the kernel; `linux::netlink` sends the bytes. The words are `tc`'s.
+//! Takes the shape of a link and the traffic of flows, gives ordered operations with their undo and the bytes of each.
+//! Touches no kernel: [`linux`](crate::linux) dumps trees and applies changes. The words are those of `tc`.
+//!
+//! The types, in the order in which they are used:
+//!
+//! - **names**: [`Handle`] for a qdisc or a class; [`flow_class`], [`shared_class`], [`LINK_CLASS`] and
+//!   [`DEFAULT_CLASS`] for those of a tree;
+//! - **sizes**: [`Shape`] is a link and [`Framed`] the traffic of a flow; they give the numbers of each class, and
+//!   [`LinkRates::error_terms`] the delay that the leaves guarantee;
+//! - **settings**: [`HtbRoot`], [`HtbClass`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
+//! - **trees**: [`Desired`], built from a shape and changed flow by flow, and [`Observed`], read from a dump;
+//! - **changes**: [`Op`] is one request, [`Change`] are requests that are applied together.
+//!
+//! The order of calls: [`Desired::new`]; once, [`diff`] with what the interface has; then [`Desired::set_leaf`] for
+//! each flow that comes, changes or ends, and [`Desired::reshape`] when the link changes, each of which gives the
+//! change to apply; at last [`Desired::tear_down`].
 
 mod change;
+mod delay;
+mod desired;
+mod diff;
 mod fifo;
 mod handle;
 mod htb;
-mod proof;
+mod layout;
+mod observed;
+mod shape;
 mod tbf;
-mod tree;
 
 pub use change::{Change, Op};
+pub use delay::Load;
+pub use desired::Desired;
+pub use diff::diff;
 pub use fifo::Bfifo;
 pub use handle::Handle;
-pub use htb::{HtbClass, HtbRoot, NotEncodable, TICK_NANOS};
-pub use proof::error_terms;
-pub use tbf::Tbf;
-pub use tree::{
-    DEFAULT, FLOWS, Framed, LARGEST_FLOW_CLASSES, LINK_HEADER, MAJOR, ROOT_CLASS, SHARED, Shape, Tree,
-    flow_class, shared_class,
+pub use htb::{Bucket, ClassPlace, HtbClass, HtbRoot, HtbRootState, NotEncodable, TICK_NANOS};
+pub use layout::{
+    DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, ROOT_QDISC, flow_class, flow_number,
+    is_shared_class, shared_class,
 };
+pub use observed::{ForeignRoot, Observed, Queue, Root};
+pub use shape::{Framed, LINK_HEADER, LinkRates, Shape};
+pub use tbf::Tbf;

@@ -1,0 +1,84 @@
+//! Making links, addresses and routes: what the networks of the lab are built of.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd};
+
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
+use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+
+use super::namespace::Namespace;
+use super::netlink::{Kind, Netlink, Request};
+use crate::failure::KernelFailure;
+
+/// A veth pair.
+#[derive(Clone, Copy, Debug)]
+pub struct Veth<'a> {
+    /// The name of the end in the namespace of the connection.
+    pub name: &'a str,
+    /// The name of the other end.
+    pub peer: &'a str,
+    /// The namespace of the other end.
+    pub namespace: &'a Namespace,
+}
+
+impl Netlink {
+    /// Adds a veth pair.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn add_veth(&self, veth: Veth<'_>) -> Result<(), KernelFailure> {
+        let Veth { name, peer, namespace } = veth;
+        let namespace = namespace.as_fd().as_raw_fd();
+        let far = LinkMessageBuilder::<LinkUnspec>::new().name(peer).setns_by_fd(namespace).build();
+        let pair = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+            .name(name)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(far)))
+            .build();
+        let message = RouteNetlinkMessage::NewLink(pair);
+        let object = format!("veth {name} peer {peer}");
+        self.request(Request { call: "RTM_NEWLINK", object, message, kind: Kind::Add }).await.map(drop)
+    }
+
+    /// Sets an interface up.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn set_up(&self, index: u32) -> Result<(), KernelFailure> {
+        let message = RouteNetlinkMessage::SetLink(LinkUnspec::new_with_index(index).up().build());
+        let object = format!("interface {index} up");
+        self.request(Request { call: "RTM_SETLINK", object, message, kind: Kind::Change }).await.map(drop)
+    }
+
+    /// Gives an interface an address.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn add_address(&self, index: u32, address: IpAddr, prefix: u8) -> Result<(), KernelFailure> {
+        let message = match address {
+            IpAddr::V4(v4) => {
+                AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(v4, prefix).build()
+            }
+            IpAddr::V6(v6) => {
+                AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(v6, prefix).build()
+            }
+        };
+        let message = RouteNetlinkMessage::NewAddress(message);
+        let object = format!("{address}/{prefix} on interface {index}");
+        self.request(Request { call: "RTM_NEWADDR", object, message, kind: Kind::Add }).await.map(drop)
+    }
+
+    /// Routes all packets that have no other route by this gateway.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn add_default_route(&self, index: u32, gateway: IpAddr) -> Result<(), KernelFailure> {
+        let message = match gateway {
+            IpAddr::V4(v4) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().gateway(v4).output_interface(index).build()
+            }
+            IpAddr::V6(v6) => {
+                RouteMessageBuilder::<Ipv6Addr>::new().gateway(v6).output_interface(index).build()
+            }
+        };
+        let message = RouteNetlinkMessage::NewRoute(message);
+        let object = format!("default via {gateway}");
+        self.request(Request { call: "RTM_NEWROUTE", object, message, kind: Kind::Add }).await.map(drop)
+    }
+}

@@ -1,0 +1,354 @@
+//! Traffic control: dumps qdiscs and classes, and applies changes to them.
+
+use netlink_packet_core::DecodeError;
+use rtnetlink::packet_core::{DefaultNla, Emitable};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2};
+
+use super::netlink::{Kind, Netlink, Request};
+use crate::failure::{Cause, KernelFailure};
+use crate::tc::{
+    Bfifo, Change, ClassPlace, ForeignRoot, Handle, HtbClass, HtbRoot, HtbRootState, Observed, Op, Queue,
+    Root,
+};
+
+/// The root qdisc of an interface, with its counter.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RootState {
+    /// The qdisc.
+    pub root: Root,
+    /// Packets that went past every class; 0 for other qdiscs than HTB.
+    pub direct_packets: u32,
+}
+
+/// A class with the kernel's counters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClassState {
+    /// The class as the kernel has it.
+    pub class: HtbClass,
+    /// How far it is above the leaves, which have level 0.
+    pub level: u32,
+    /// Bytes that left through it, link headers included.
+    pub sent_bytes: u64,
+    /// Packets that left through it. The kernel's counter has 32 bits and wraps.
+    pub sent_packets: u32,
+    /// Packets that it dropped. The kernel's counter has 32 bits and wraps.
+    pub dropped: u32,
+    /// Packets that wait in it.
+    pub queued: u32,
+}
+
+/// A qdisc of any kind, by its TCA_OPTIONS.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NewQdisc {
+    /// The class above it, or [`Handle::ROOT`].
+    pub parent: Handle,
+    /// Its handle; 0 lets the kernel choose.
+    pub handle: Handle,
+    /// Its kind, as in TCA_KIND.
+    pub kind: &'static str,
+    /// TCA_OPTIONS.
+    pub options: Vec<u8>,
+}
+
+/// What a dump shows of one interface's qdiscs.
+#[derive(Debug, Default)]
+struct Qdiscs {
+    root: RootState,
+    queues: Vec<(Handle, Queue)>,
+}
+
+const GET_QDISC: &str = "RTM_GETQDISC";
+const GET_CLASS: &str = "RTM_GETTCLASS";
+
+impl Netlink {
+    /// The root qdisc of an interface.
+    ///
+    /// - **Errors**: the kernel's, or a structure that cannot be read.
+    pub async fn root(&self, index: u32) -> Result<RootState, KernelFailure> {
+        Ok(self.qdiscs(index).await?.root)
+    }
+
+    /// The tree of an interface; the foreign qdisc where another program has programmed it.
+    ///
+    /// - **Errors**: the kernel's, or a structure that cannot be read.
+    pub async fn observe(&self, index: u32) -> Result<Result<Observed, ForeignRoot>, KernelFailure> {
+        let Qdiscs { root, queues } = self.qdiscs(index).await?;
+        let classes = self.classes(index).await?.into_iter().map(|state| state.class);
+        Ok(Observed::new(root.root, queues, classes))
+    }
+
+    async fn qdiscs(&self, index: u32) -> Result<Qdiscs, KernelFailure> {
+        let object = format!("interface {index}");
+        let message =
+            RouteNetlinkMessage::GetQueueDiscipline(header(index, Handle::default(), Handle::default()));
+        let request = Request { call: GET_QDISC, object: object.clone(), message, kind: Kind::Dump };
+        let mut qdiscs = Qdiscs::default();
+        for message in self.request(request).await? {
+            // The kernel dumps the qdiscs of all interfaces.
+            if let RouteNetlinkMessage::NewQueueDiscipline(message) = message
+                && message.header.index == index.cast_signed()
+            {
+                qdiscs
+                    .add(&message)
+                    .map_err(|error| KernelFailure::unexpected(GET_QDISC, object.clone(), error))?;
+            }
+        }
+        Ok(qdiscs)
+    }
+
+    /// All HTB classes of an interface.
+    ///
+    /// - **Errors**: the kernel's, or a structure that cannot be read.
+    pub async fn classes(&self, index: u32) -> Result<Vec<ClassState>, KernelFailure> {
+        let object = format!("interface {index}");
+        let message =
+            RouteNetlinkMessage::GetTrafficClass(header(index, Handle::default(), Handle::default()));
+        let request = Request { call: GET_CLASS, object: object.clone(), message, kind: Kind::Dump };
+        let messages = self.request(request).await?;
+        messages.iter().filter_map(|message| class_state(message, &object).transpose()).collect()
+    }
+
+    /// An HTB class; `None` where there is none with this handle.
+    ///
+    /// - **Errors**: the kernel's other than ENOENT, or a structure that cannot be read.
+    pub async fn class(&self, index: u32, handle: Handle) -> Result<Option<ClassState>, KernelFailure> {
+        let object = format!("class {handle} of interface {index}");
+        let message = RouteNetlinkMessage::GetTrafficClass(header(index, handle, Handle::default()));
+        let request = Request { call: GET_CLASS, object: object.clone(), message, kind: Kind::Echo };
+        match self.request_one(request).await {
+            Err(failure) if failure.is_absent() => Ok(None),
+            Err(failure) => Err(failure),
+            Ok(message) => class_state(&message, &object),
+        }
+    }
+
+    /// Applies a change: all of it, or none. Each operation is read back.
+    ///
+    /// Two changes of one interface must not be applied at the same time; those of different interfaces may.
+    ///
+    /// - **Errors**: the failure of the first operation that failed; those before it have been undone, and so has this
+    ///   one if it may have been applied.
+    pub async fn apply(&self, index: u32, change: &Change) -> Result<(), KernelFailure> {
+        for (number, op) in change.ops.iter().enumerate() {
+            let (failure, applied) = match self.send(index, op).await {
+                Ok(()) => match self.verify(index, op).await {
+                    Ok(()) => continue,
+                    Err(failure) => (failure, number + 1),
+                },
+                Err(failure) => match failure.cause {
+                    // The kernel has refused it.
+                    Cause::Errno { .. } => (failure, number),
+                    // The kernel may have applied it: the answer was lost, or is not understood.
+                    Cause::Timeout { .. } | Cause::Unexpected { .. } => (failure, number + 1),
+                },
+            };
+            for undo in change.ops[..applied].iter().rev().filter_map(Op::undo) {
+                // An operation that cannot be undone was not applied, or its object is gone. The first failure is the
+                // one to report.
+                let _ = self.send(index, &undo).await;
+            }
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    /// Adds a qdisc of any kind.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn add_qdisc(&self, index: u32, qdisc: NewQdisc) -> Result<(), KernelFailure> {
+        let NewQdisc { parent, handle, kind, options } = qdisc;
+        let object = format!("tc qdisc add parent {parent} {kind} on interface {index}");
+        let message = with_options(header(index, handle, parent), kind, options);
+        let message = RouteNetlinkMessage::NewQueueDiscipline(message);
+        self.request(Request { call: NEW_QDISC, object, message, kind: Kind::Add }).await.map(drop)
+    }
+
+    /// Sends one operation.
+    async fn send(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
+        let object = format!("tc {op} on interface {index}");
+        let (call, message, kind) = match encode(index, op) {
+            Ok(encoded) => encoded,
+            Err(error) => return Err(KernelFailure::unexpected("encode", object, error)),
+        };
+        self.request(Request { call, object, message, kind }).await.map(drop)
+    }
+
+    /// Reads back what an operation made.
+    async fn verify(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
+        let found = match op {
+            Op::AddRoot(root) => match self.root(index).await?.root {
+                Root::Htb(found) if found == *root => return Ok(()),
+                found => format!("{found:?}"),
+            },
+            Op::AddClass(class) | Op::ChangeClass { to: class, .. } => {
+                match self.class(index, class.handle).await? {
+                    Some(found) if class.is_kept_as(&found.class, found.level > 0) => return Ok(()),
+                    Some(found) => found.class.to_string(),
+                    None => "no such class".into(),
+                }
+            }
+            Op::AddQueue { parent, queue } | Op::ChangeQueue { parent, to: queue, .. } => {
+                let queues = self.qdiscs(index).await?.queues;
+                match queues.into_iter().find_map(|(class, found)| (class == *parent).then_some(found)) {
+                    Some(Queue::Bfifo(found)) if found == queue.as_kept() => return Ok(()),
+                    found => format!("{found:?}"),
+                }
+            }
+            Op::DeleteRoot(_) | Op::DeleteClass(_) | Op::DeleteQueue { .. } => return Ok(()),
+        };
+        let object = format!("tc {op} on interface {index}");
+        Err(KernelFailure::unexpected("read back", object, format_args!("the kernel has {found}")))
+    }
+}
+
+const NEW_QDISC: &str = "RTM_NEWQDISC";
+const DELETE_QDISC: &str = "RTM_DELQDISC";
+const NEW_CLASS: &str = "RTM_NEWTCLASS";
+const DELETE_CLASS: &str = "RTM_DELTCLASS";
+
+/// The request for an operation: its type, its message and what it asks for.
+fn encode(index: u32, op: &Op) -> Result<(&'static str, RouteNetlinkMessage, Kind), crate::tc::NotEncodable> {
+    let root = |root: &HtbRoot| header(index, root.handle, Handle::ROOT);
+    let class = |class: &HtbClass| header(index, class.handle, class.parent);
+    let queue = |parent: Handle| header(index, Handle::default(), parent);
+    Ok(match op {
+        Op::AddRoot(htb) => {
+            let message = with_options(root(htb), HtbRoot::KIND, htb.options());
+            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), Kind::Add)
+        }
+        Op::DeleteRoot(htb) => {
+            (DELETE_QDISC, RouteNetlinkMessage::DelQueueDiscipline(root(htb)), Kind::Change)
+        }
+        Op::AddClass(htb) => {
+            let message = with_options(class(htb), HtbRoot::KIND, htb.options()?);
+            (NEW_CLASS, RouteNetlinkMessage::NewTrafficClass(message), Kind::Add)
+        }
+        Op::ChangeClass { to, .. } => {
+            let message = with_options(class(to), HtbRoot::KIND, to.options()?);
+            (NEW_CLASS, RouteNetlinkMessage::NewTrafficClass(message), Kind::Change)
+        }
+        Op::DeleteClass(htb) => {
+            (DELETE_CLASS, RouteNetlinkMessage::DelTrafficClass(class(htb)), Kind::Change)
+        }
+        Op::AddQueue { parent, queue: bfifo } => {
+            let message = with_options(queue(*parent), Bfifo::KIND, bfifo.options());
+            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), Kind::Add)
+        }
+        Op::ChangeQueue { parent, to, .. } => {
+            let message = with_options(queue(*parent), Bfifo::KIND, to.options());
+            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), Kind::Change)
+        }
+        Op::DeleteQueue { parent, .. } => {
+            (DELETE_QDISC, RouteNetlinkMessage::DelQueueDiscipline(queue(*parent)), Kind::Change)
+        }
+    })
+}
+
+impl Qdiscs {
+    /// Adds a qdisc of the interface.
+    fn add(&mut self, message: &TcMessage) -> Result<(), DecodeError> {
+        let (handle, parent) = (handle_of(message.header.handle), handle_of(message.header.parent));
+        let kind = kind(message);
+        if parent != Handle::ROOT {
+            let queue = match kind {
+                Bfifo::KIND => Queue::Bfifo(Bfifo::parse(&options(message))?),
+                other => Queue::Other(other.to_owned()),
+            };
+            self.queues.push((parent, queue));
+        } else if handle.major() != 0 {
+            self.root = match kind {
+                HtbRoot::KIND => {
+                    let HtbRootState { root, direct_packets } = HtbRoot::parse(handle, &options(message))?;
+                    RootState { root: Root::Htb(root), direct_packets }
+                }
+                other => {
+                    let foreign = ForeignRoot { kind: other.to_owned(), handle };
+                    RootState { root: Root::Other(foreign), direct_packets: 0 }
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
+fn header(index: u32, handle: Handle, parent: Handle) -> TcMessage {
+    let mut message = TcMessage::default();
+    message.header.index = index.cast_signed();
+    message.header.handle = TcHandle::from(handle.to_u32());
+    message.header.parent = TcHandle::from(parent.to_u32());
+    message
+}
+
+fn with_options(mut message: TcMessage, kind: &str, options: Vec<u8>) -> TcMessage {
+    message.attributes.push(TcAttribute::Kind(kind.to_owned()));
+    // As raw bytes: packet-route would nest options of kinds it does not know twice.
+    message.attributes.push(TcAttribute::Other(DefaultNla::new(TCA_OPTIONS, options)));
+    message
+}
+
+const TCA_OPTIONS: u16 = 2;
+
+fn handle_of(handle: TcHandle) -> Handle {
+    Handle::from_u32(u32::from(handle))
+}
+
+fn kind(message: &TcMessage) -> &str {
+    let mut kinds = message.attributes.iter().filter_map(|attribute| match attribute {
+        TcAttribute::Kind(kind) => Some(kind.as_str()),
+        _ => None,
+    });
+    kinds.next().unwrap_or_default()
+}
+
+/// The bytes of TCA_OPTIONS. packet-route gives the options of kinds that it does not know as one attribute that holds
+/// them all.
+fn options(message: &TcMessage) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for attribute in &message.attributes {
+        if let TcAttribute::Options(options) = attribute {
+            let mut emitted = vec![0; options.as_slice().buffer_len()];
+            options.as_slice().emit(&mut emitted);
+            // Its header is that of TCA_OPTIONS itself.
+            bytes = emitted.split_off(4.min(emitted.len()));
+        }
+    }
+    bytes
+}
+
+/// The class in a message; `None` where the message is not an HTB class.
+fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<ClassState>, KernelFailure> {
+    let RouteNetlinkMessage::NewTrafficClass(message) = message else { return Ok(None) };
+    if kind(message) != HtbRoot::KIND {
+        return Ok(None);
+    }
+    let handle = handle_of(message.header.handle);
+    let parent = match handle_of(message.header.parent) {
+        // The kernel reports the root as the parent of a class at the top; its parent is its qdisc.
+        Handle::ROOT => Handle::qdisc(handle.major()),
+        parent => parent,
+    };
+    let options = options(message);
+    let unreadable = |error| KernelFailure::unexpected(GET_CLASS, object, error);
+    let mut state = ClassState {
+        class: HtbClass::parse(ClassPlace { handle, parent }, &options).map_err(unreadable)?,
+        level: HtbClass::level(&options).map_err(unreadable)?,
+        sent_bytes: 0,
+        sent_packets: 0,
+        dropped: 0,
+        queued: 0,
+    };
+    for attribute in &message.attributes {
+        let TcAttribute::Stats2(stats) = attribute else { continue };
+        for stats in stats {
+            match stats {
+                TcStats2::Basic(basic) => {
+                    (state.sent_bytes, state.sent_packets) = (basic.bytes, basic.packets);
+                }
+                TcStats2::Queue(queue) => (state.dropped, state.queued) = (queue.drops, queue.qlen),
+                _ => {}
+            }
+        }
+    }
+    Ok(Some(state))
+}
