@@ -406,7 +406,7 @@ impl Refusal {
     }
 
     /// Whether it would not be given if others took less: what preemption may help against.
-    pub(super) const fn is_lack_of_room(&self) -> bool {
+    pub(crate) const fn is_lack_of_room(&self) -> bool {
         matches!(
             self,
             Self::InterfaceBudget { .. }
@@ -418,7 +418,7 @@ impl Refusal {
     }
 
     /// Whether it may be otherwise once others have gone: what is asked is not more than there is.
-    pub(super) fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
             // A link that carries nothing at all just now is down, and will be up again.
             Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => {
@@ -431,7 +431,7 @@ impl Refusal {
     }
 
     /// Whether another rendition of the same flow might be admitted.
-    pub(super) const fn is_for_its_size(&self) -> bool {
+    pub(crate) const fn is_for_its_size(&self) -> bool {
         self.is_lack_of_room()
             || matches!(
                 self,
@@ -445,7 +445,7 @@ impl Refusal {
     }
 
     /// The least delay that what would fit would meet, where the flow asked for one.
-    pub(super) fn least_latency(&self) -> Option<Micros> {
+    pub(crate) fn least_latency(&self) -> Option<Micros> {
         match self {
             Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => sum.least_latency,
             _ => None,

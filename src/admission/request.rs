@@ -2,8 +2,8 @@
 
 use flowspec::{Both, Micros, Qos, Rate, TSpec};
 
-use super::profile::{FOREVER, Window};
-use super::victims::Displaced;
+use super::account::profile::{FOREVER, Window};
+use super::ledger::victims::Displaced;
 use crate::policy::{Class, GroupMode, Owner, Policy};
 
 /// A reservation that is asked for.
@@ -85,12 +85,12 @@ impl Request {
         }
     }
 
-    pub(super) fn window(&self, now: u64) -> Window {
+    pub(crate) fn window(&self, now: u64) -> Window {
         Window { start: self.start.unwrap_or(now).max(now), end: self.end.unwrap_or(FOREVER) }
     }
 
     /// Setup and holding priority: its own, or its class's. Where only one is given, the other follows.
-    pub(super) fn priorities(&self, class: Option<&Class>) -> (u8, u8) {
+    pub(crate) fn priorities(&self, class: Option<&Class>) -> (u8, u8) {
         let by_class = class.map_or((Policy::DEFAULT_PRIORITY, Policy::DEFAULT_PRIORITY), |class| {
             (class.setup_priority, class.holding_priority)
         });

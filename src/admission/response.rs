@@ -200,7 +200,7 @@ pub struct Refused {
 
 impl Refused {
     /// A refusal under a policy.
-    pub(super) fn under(policy: &Policy, refusal: Refusal) -> Box<Self> {
+    pub(crate) fn under(policy: &Policy, refusal: Refusal) -> Box<Self> {
         let rule = refusal.decided_by(policy);
         let rule_line = rule.as_ref().and_then(|place| policy.locate(place));
         Box::new(Self { refusal, rule, rule_line })
@@ -264,7 +264,7 @@ impl Response {
     }
 
     /// What enforces the flow, as soon as that is known.
-    pub(super) fn enforced(&self) -> Option<&Enforced> {
+    pub(crate) fn enforced(&self) -> Option<&Enforced> {
         match self {
             Self::Reserve { result: Ok(flow), .. } => flow.enforced.as_ref(),
             Self::Renegotiate { result: Ok(flow), .. } => flow.enforced.as_ref(),
@@ -273,7 +273,7 @@ impl Response {
     }
 
     /// The same, to be filled in; `None` where nothing was reserved.
-    pub(super) fn enforced_mut(&mut self) -> Option<&mut Option<Enforced>> {
+    pub(crate) fn enforced_mut(&mut self) -> Option<&mut Option<Enforced>> {
         match self {
             Self::Reserve { result: Ok(flow), .. } => Some(&mut flow.enforced),
             Self::Renegotiate { result: Ok(flow), .. } => Some(&mut flow.enforced),

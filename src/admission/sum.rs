@@ -83,7 +83,7 @@ pub enum ClientLimit {
 }
 
 impl GroupLimit {
-    pub(super) fn sum(self, asked: u64, taken: u64, most: u64) -> String {
+    pub(crate) fn sum(self, asked: u64, taken: u64, most: u64) -> String {
         let rate = |value: u64| Rate::new(value).to_string();
         let size = |value: u64| Bytes::new(value).to_string();
         let (name, shown): (_, &dyn Fn(u64) -> String) = match self {
@@ -107,7 +107,7 @@ impl GroupLimit {
     }
 }
 
-pub(super) fn delay(target: Micros, terms: Option<ErrorTerms>) -> String {
+pub(crate) fn delay(target: Micros, terms: Option<ErrorTerms>) -> String {
     match terms {
         None => "a delay bound is asked for, and this data path proves none: limit the interface's max_flows and buffer and leave some of it unreserved, state error_terms, or leave latency and delay_variation unspecified".into(),
         Some(ErrorTerms { c, d }) => {

@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::account::Footprint;
 use super::client::ClientUse;
 use super::group::Member;
-use super::ledger::{Entry, Ledger, client_of};
+use super::state::{Entry, Ledger, client_of};
+use crate::admission::account::state::Footprint;
 
 impl Ledger {
     /// Writes down a new flow that is known to fit: its slot.
-    pub(super) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
+    pub(crate) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
         self.flows.insert(id, &mut entry, self.now);
         self.book(&entry, member);
         entry.footprint.slot
     }
 
     /// Writes down what a flow takes that is known to fit; `member` is for its group, if it has one.
-    pub(super) fn book(&mut self, entry: &Entry, member: Option<Member>) {
+    pub(crate) fn book(&mut self, entry: &Entry, member: Option<Member>) {
         let (now, footprint) = (self.now, &entry.footprint);
         if let Some(account) = self.account_at(footprint.interface) {
             account.book(footprint, now);
@@ -35,7 +35,7 @@ impl Ledger {
     }
 
     /// Takes back everything a flow has booked; it is not in the list any more, or is booked again.
-    pub(super) fn unbook(&mut self, entry: &Entry) {
+    pub(crate) fn unbook(&mut self, entry: &Entry) {
         let (now, footprint) = (self.now, &entry.footprint);
         if let Some(account) = self.account_at(footprint.interface) {
             account.unbook(footprint, now);
@@ -56,14 +56,14 @@ impl Ledger {
     }
 
     /// After something was unbooked, once everything is in its place again.
-    pub(super) fn tidy(&mut self, footprint: &Footprint) {
+    pub(crate) fn tidy(&mut self, footprint: &Footprint) {
         if let Some(Some(account)) = self.accounts.get_mut(footprint.interface as usize) {
             account.tidy(footprint.interface, footprint.class, &self.flows);
         }
     }
 
     /// Numbers all flows and groups anew, in their order: after eight million million admissions.
-    pub(super) fn renumber(&mut self) {
+    pub(crate) fn renumber(&mut self) {
         let mut slots: Vec<_> =
             self.flows.slots().map(|slot| (self.flows.entry(slot).footprint.order, slot)).collect();
         let groups = self.groups.values().map(|group| (group.footprint.order, group.footprint.slot));

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use flowspec::{Both, Direction, Peak, Rate, Ratio, TSpec};
 
-use super::account::Footprint;
 use super::profile::FOREVER;
+use super::state::Footprint;
 
 /// The shortest window: over less than this a bucket is a rate of its own.
 pub const SHORTEST_MEASUREMENT_MICROS: u64 = 100_000;
@@ -32,7 +32,7 @@ const TARGET_MILLIONTHS: u128 = 6_907_756;
 
 /// The flows of one class on one interface, as they are measured.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Measured {
+pub(crate) struct Measured {
     /// Flows that were not there for a whole window yet, by start and order: what each declares.
     fresh: BTreeMap<(u64, u64), Both<Declared>>,
     /// The others.
@@ -43,9 +43,9 @@ pub(super) struct Measured {
     since: Option<u64>,
     good_until: u64,
     /// The class's type, for the Russian dolls.
-    pub(super) class_type: u8,
+    pub(crate) class_type: u8,
     /// What the class is overbooked by at most, in thousandths.
-    pub(super) overbooking: u64,
+    pub(crate) overbooking: u64,
 }
 
 /// What a flow declares in a direction.
@@ -64,7 +64,7 @@ struct Sums {
 }
 
 /// The most a flow sends as a mean over the shortest window: `min(p, r + b / T)`, rounded up.
-pub(super) fn peak_of(tspec: &TSpec) -> Rate {
+pub(crate) fn peak_of(tspec: &TSpec) -> Rate {
     let in_bucket = Rate::new(tspec.token_bucket_size().get())
         .scale_up(Ratio { numerator: 1_000_000, denominator: SHORTEST_MEASUREMENT_MICROS });
     let peak = tspec.token_rate().checked_add(in_bucket).unwrap_or(Rate::new(u64::MAX));
@@ -76,7 +76,7 @@ pub(super) fn peak_of(tspec: &TSpec) -> Rate {
 
 impl Measured {
     /// A flow of the class begins. One that ends by itself counts as declared for as long as it lasts.
-    pub(super) fn join(&mut self, footprint: &Footprint) {
+    pub(crate) fn join(&mut self, footprint: &Footprint) {
         self.class_type = footprint.class_type;
         let Some(declared) = declared(footprint) else { return };
         if Some(footprint.window.start) <= self.since {
@@ -88,7 +88,7 @@ impl Measured {
     }
 
     /// A flow has ended.
-    pub(super) fn leave(&mut self, footprint: &Footprint) {
+    pub(crate) fn leave(&mut self, footprint: &Footprint) {
         let Some(declared) = declared(footprint) else { return };
         if self.fresh.remove(&(footprint.window.start, footprint.order)).is_none() {
             self.count(declared, Sums::remove);
@@ -102,7 +102,7 @@ impl Measured {
     }
 
     /// What was sent on average since `since`; whoever was there by then is part of it.
-    pub(super) fn measure(&mut self, rate: Both<Rate>, since: u64, overbooking: u64, now: u64) {
+    pub(crate) fn measure(&mut self, rate: Both<Rate>, since: u64, overbooking: u64, now: u64) {
         self.overbooking = overbooking;
         let later = self.fresh.split_off(&(since, u64::MAX));
         for declared in std::mem::replace(&mut self.fresh, later).into_values() {
@@ -120,7 +120,7 @@ impl Measured {
     }
 
     /// By how much the flows take less than they have declared.
-    pub(super) fn relief(&self, direction: Direction, now: u64) -> u64 {
+    pub(crate) fn relief(&self, direction: Direction, now: u64) -> u64 {
         if now >= self.good_until {
             return 0;
         }

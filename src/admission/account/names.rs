@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 /// Each name once, numbered from 0.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     texts: Vec<Arc<str>>,
     numbers: BTreeMap<Arc<str>, u32>,
 }
 
 impl Names {
     /// The number of a name that has one.
-    pub(super) fn number(&self, text: &str) -> Option<u32> {
+    pub(crate) fn number(&self, text: &str) -> Option<u32> {
         self.numbers.get(text).copied()
     }
 
@@ -20,7 +20,7 @@ impl Names {
     ///
     /// # Panics
     /// After four thousand million names, which no memory has room for.
-    pub(super) fn intern(&mut self, text: &str) -> u32 {
+    pub(crate) fn intern(&mut self, text: &str) -> u32 {
         if let Some(number) = self.number(text) {
             return number;
         }
@@ -32,17 +32,17 @@ impl Names {
     }
 
     /// The name with a number.
-    pub(super) fn text(&self, number: u32) -> &Arc<str> {
+    pub(crate) fn text(&self, number: u32) -> &Arc<str> {
         &self.texts[number as usize]
     }
 
     /// Every name with its number, in the order of the names.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
         self.numbers.iter().map(|(text, number)| (text, *number))
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.texts.len()
     }
 }

@@ -1,20 +1,20 @@
 //! Classes by number: what the policy says of them, and what flows have that the policy does not know any more.
 
 use super::names::Names;
-use super::refusal::Refusal;
+use crate::admission::refusal::Refusal;
 use crate::policy::{Class, Policy};
 
 /// The classes that the policy has, and those that flows have.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Classes {
-    pub(super) names: Names,
+pub(crate) struct Classes {
+    pub(crate) names: Names,
     /// By number; nothing where the policy has it no more.
     policies: Vec<Option<Class>>,
 }
 
 impl Classes {
     /// The policy's.
-    pub(super) fn of(policy: &Policy) -> Self {
+    pub(crate) fn of(policy: &Policy) -> Self {
         let mut classes = Self::default();
         for (name, class) in &policy.classes {
             classes.names.intern(name);
@@ -24,21 +24,21 @@ impl Classes {
     }
 
     /// The number of a class that flows have, whether or not the policy still has it.
-    pub(super) fn intern(&mut self, name: &str) -> u32 {
+    pub(crate) fn intern(&mut self, name: &str) -> u32 {
         let number = self.names.intern(name);
         self.policies.resize(self.names.len(), None);
         number
     }
 
     /// A class that is named, with its number, if the policy has it.
-    pub(super) fn find(&self, name: &str) -> Result<(u32, &Class), Refusal> {
+    pub(crate) fn find(&self, name: &str) -> Result<(u32, &Class), Refusal> {
         let unknown = || Refusal::UnknownClass { class: name.to_owned() };
         let number = self.names.number(name).ok_or_else(unknown)?;
         Ok((number, self.policies[number as usize].as_ref().ok_or_else(unknown)?))
     }
 
     /// What the policy says of a class.
-    pub(super) fn policy(&self, number: u32) -> Result<&Class, Refusal> {
+    pub(crate) fn policy(&self, number: u32) -> Result<&Class, Refusal> {
         let unknown = || Refusal::UnknownClass { class: self.names.text(number).to_string() };
         self.policies[number as usize].as_ref().ok_or_else(unknown)
     }

@@ -8,7 +8,7 @@ const WIDEST: usize = 128;
 
 /// A set of values in their order.
 #[derive(Clone, Debug)]
-pub(super) struct Sorted<T> {
+pub(crate) struct Sorted<T> {
     /// None of them empty.
     chunks: Vec<Vec<T>>,
     /// The first value of each.
@@ -23,7 +23,7 @@ impl<T> Default for Sorted<T> {
 
 impl<T: Copy + Ord> Sorted<T> {
     /// Adds a value that may be there already.
-    pub(super) fn insert(&mut self, value: T) {
+    pub(crate) fn insert(&mut self, value: T) {
         // Most come in order.
         if let Some(last) = self.chunks.last_mut()
             && last.len() < WIDEST
@@ -57,7 +57,7 @@ impl<T: Copy + Ord> Sorted<T> {
     }
 
     /// Takes a value out, if it is there.
-    pub(super) fn remove(&mut self, value: T) {
+    pub(crate) fn remove(&mut self, value: T) {
         let place = self.place(value);
         let Some(chunk) = self.chunks.get_mut(place) else { return };
         let Ok(here) = chunk.binary_search(&value) else { return };
@@ -73,7 +73,7 @@ impl<T: Copy + Ord> Sorted<T> {
     }
 
     /// Every value, in order.
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = T> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = T> {
         self.chunks.iter().flatten().copied()
     }
 

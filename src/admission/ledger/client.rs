@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use flowspec::{Both, Bytes, Direction, Rate, TokenBucket};
 
-use super::profile::{Profile, Window};
-use super::refusal::Refusal;
-use super::sum::ClientLimit;
+use crate::admission::account::profile::{Profile, Window};
+use crate::admission::refusal::Refusal;
+use crate::admission::sum::ClientLimit;
 use crate::policy::Client;
 
 /// What a client has and has asked.
 #[derive(Clone, Debug)]
-pub(super) struct ClientUse {
+pub(crate) struct ClientUse {
     flows: Profile,
     charged: Both<Profile>,
     /// Requests that may still come now, one a byte; nothing where there is no limit.
@@ -21,14 +21,14 @@ pub(super) struct ClientUse {
 }
 
 impl ClientUse {
-    pub(super) fn new(policy: &Client, now: u64) -> Self {
+    pub(crate) fn new(policy: &Client, now: u64) -> Self {
         let requests = policy.requests_per_second;
         let requests = requests.map(|rate| TokenBucket::full(Rate::new(rate), Bytes::new(rate)));
         Self { flows: Profile::default(), charged: Both::default(), requests, at: now }
     }
 
     /// Whether the client may ask once more; a refusal is counted as a request as well.
-    pub(super) fn ask(&mut self, name: &str, policy: &Client, now: u64) -> Result<(), Refusal> {
+    pub(crate) fn ask(&mut self, name: &str, policy: &Client, now: u64) -> Result<(), Refusal> {
         let Some(requests) = &mut self.requests else { return Ok(()) };
         requests.pass(Duration::from_micros(now - self.at));
         self.at = now;
@@ -41,7 +41,7 @@ impl ClientUse {
     }
 
     /// Whether a flow fits what the client may have.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         name: &str,
         policy: &Client,
@@ -76,14 +76,14 @@ impl ClientUse {
         Ok(())
     }
 
-    pub(super) fn book(&mut self, charged: Both<Rate>, window: Window, now: u64) {
+    pub(crate) fn book(&mut self, charged: Both<Rate>, window: Window, now: u64) {
         self.flows.book(1, window, now);
         for direction in Direction::BOTH {
             self.charged.get_mut(direction).book(charged.get(direction).get(), window, now);
         }
     }
 
-    pub(super) fn unbook(&mut self, charged: Both<Rate>, window: Window, now: u64) {
+    pub(crate) fn unbook(&mut self, charged: Both<Rate>, window: Window, now: u64) {
         self.flows.unbook(1, window, now);
         for direction in Direction::BOTH {
             self.charged.get_mut(direction).unbook(charged.get(direction).get(), window, now);
@@ -91,18 +91,18 @@ impl ClientUse {
     }
 
     /// The moments at which something of it begins or ends.
-    pub(super) fn moments(&self) -> Vec<u64> {
+    pub(crate) fn moments(&self) -> Vec<u64> {
         self.flows.moments()
     }
 
-    pub(super) fn advance(&mut self, now: u64) {
+    pub(crate) fn advance(&mut self, now: u64) {
         self.flows.advance(now);
         self.charged.sending.advance(now);
         self.charged.receiving.advance(now);
     }
 
     /// Whether it can be forgotten: nothing is booked, and its requests are as many as they can be.
-    pub(super) fn is_idle(&self, now: u64) -> bool {
+    pub(crate) fn is_idle(&self, now: u64) -> bool {
         let full = self.requests.as_ref().is_none_or(|_| now.saturating_sub(self.at) >= 1_000_000);
         full && self.flows.is_empty()
     }

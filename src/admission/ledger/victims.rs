@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use flowspec::{Direction, Rate};
 
-use super::account::Footprint;
-use super::classes::Classes;
-use super::ledger::{Entry, Ledger};
-use super::profile::{FOREVER, Profile, Window};
-use super::refusal::Refusal;
+use super::state::{Entry, Ledger};
+use crate::admission::account::classes::Classes;
+use crate::admission::account::profile::{FOREVER, Profile, Window};
+use crate::admission::account::state::Footprint;
+use crate::admission::refusal::Refusal;
 use crate::policy::{Hysteresis, OnCapacityDrop};
 
 /// One who had to go, with what he had.
@@ -38,7 +38,7 @@ impl Ledger {
     /// is worse than its setup priority go, least important first, then newest, and none that need not.
     ///
     /// - **Errors**: the refusal, if there is none to go or all of them are not enough; then none has gone.
-    pub(super) fn make_room(
+    pub(crate) fn make_room(
         &mut self,
         newcomer: &Entry,
         setup: u8,

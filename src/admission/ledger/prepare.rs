@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Qos};
 
-use super::account::{Account, ClassCounts, Footprint};
-use super::charge::{Charge, free};
 use super::client::ClientUse;
-use super::fit::Terms;
 use super::group::Member;
-use super::ledger::{CLIENTS_BEFORE_A_SWEEP, Entry, Ledger, MOST_FLOWS, client_of};
-use super::refusal::Refusal;
-use super::request::{Grant, Request};
-use super::sum::ClientLimit;
+use super::state::{CLIENTS_BEFORE_A_SWEEP, Entry, Ledger, MOST_FLOWS, client_of};
+use crate::admission::account::charge::{Charge, free};
+use crate::admission::account::fit::Terms;
+use crate::admission::account::state::{Account, ClassCounts, Footprint};
+use crate::admission::refusal::Refusal;
+use crate::admission::request::{Grant, Request};
+use crate::admission::sum::ClientLimit;
 use crate::policy::{Class, GroupMode, Policy};
 
 impl Ledger {
     /// A request costs its client one, whatever the answer.
-    pub(super) fn count_request(&mut self, request: &Request) -> Result<(), Refusal> {
+    pub(crate) fn count_request(&mut self, request: &Request) -> Result<(), Refusal> {
         if request.client.is_none() {
             return Ok(());
         }
@@ -32,7 +32,7 @@ impl Ledger {
     }
 
     /// What a request would book, if it makes sense at all.
-    pub(super) fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
+    pub(crate) fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
         let Request { id, interface, class, group, client, owner, qos, .. } = request;
         if self.flows.slot(id).is_some() {
             return Err(Refusal::DuplicateId { id: id.clone() });
@@ -123,7 +123,7 @@ impl Ledger {
     }
 
     /// What a request costs on its interface.
-    pub(super) fn charge(
+    pub(crate) fn charge(
         &mut self,
         policy: &Policy,
         interface: &str,
@@ -142,7 +142,7 @@ impl Ledger {
 
     /// Its client's limits and its group's; `old` is what it stands in for, which is not booked, and
     /// `group_before` what its group took while it was.
-    pub(super) fn check_member(
+    pub(crate) fn check_member(
         &self,
         entry: &Entry,
         member: &Member,
@@ -177,17 +177,17 @@ impl Ledger {
     }
 
     /// The interface's limits and those of the class.
-    pub(super) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
         self.check_footprint(&entry.footprint, old.map(|old| &old.footprint))
     }
 
-    pub(super) fn check_footprint(&self, asked: &Footprint, old: Option<&Footprint>) -> Result<(), Refusal> {
+    pub(crate) fn check_footprint(&self, asked: &Footprint, old: Option<&Footprint>) -> Result<(), Refusal> {
         let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { return Ok(()) };
         self.check_on(account, asked, old)
     }
 
     /// The same on an account that may be another than the ledger's own.
-    pub(super) fn check_on(
+    pub(crate) fn check_on(
         &self,
         account: &Account,
         asked: &Footprint,
@@ -203,7 +203,7 @@ impl Ledger {
         account.check(&Terms { name, interface, policy, class, flows, now: self.now }, asked, old)
     }
 
-    pub(super) fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {
+    pub(crate) fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {
         if let Refusal::InterfaceBudget { direction, sum, .. } | Refusal::ClassShare { direction, sum, .. } =
             &mut refusal
         {

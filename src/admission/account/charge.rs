@@ -6,27 +6,27 @@ use flowspec::{
 };
 
 use super::measured::peak_of;
-use super::refusal::Refusal;
+use crate::admission::refusal::Refusal;
 use crate::policy::{Admission, Allocate, Class, InterfacePolicy};
 
 /// What a request would take, once it is known to make sense on its interface.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Charge {
-    pub(super) rate: Both<Rate>,
-    pub(super) buffer: Both<Bytes>,
-    pub(super) tspec: Both<Option<TSpec>>,
+pub(crate) struct Charge {
+    pub(crate) rate: Both<Rate>,
+    pub(crate) buffer: Both<Bytes>,
+    pub(crate) tspec: Both<Option<TSpec>>,
     /// What is measured of it sends so much at most; zero where it counts as declared.
-    pub(super) peak: Both<Rate>,
+    pub(crate) peak: Both<Rate>,
 }
 
 /// What is known of the interface that a charge depends on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Link<'a> {
-    pub(super) name: &'a str,
-    pub(super) policy: &'a InterfacePolicy,
-    pub(super) mtu: Bytes,
+pub(crate) struct Link<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) policy: &'a InterfacePolicy,
+    pub(crate) mtu: Bytes,
     /// C and D; nothing where nobody has proved any.
-    pub(super) terms: Both<Option<ErrorTerms>>,
+    pub(crate) terms: Both<Option<ErrorTerms>>,
 }
 
 impl Link<'_> {
@@ -36,7 +36,7 @@ impl Link<'_> {
     /// controlled load: r divided by the overbooking, rounded up; p in place of r where the class
     /// allocates by peak; anything else is free. Where the class is measured, controlled load is charged what
     /// it declares.
-    pub(super) fn charge(&self, qos: &Qos, class: Option<&Class>) -> Result<Charge, Refusal> {
+    pub(crate) fn charge(&self, qos: &Qos, class: Option<&Class>) -> Result<Charge, Refusal> {
         let mut charge = Charge::default();
         for direction in Direction::BOTH {
             let spec = qos.get(direction);
@@ -137,6 +137,6 @@ fn measured(class: Option<&Class>) -> bool {
 }
 
 /// Whether a flowspec asks for nothing.
-pub(super) const fn free(spec: &Flowspec) -> bool {
+pub(crate) const fn free(spec: &Flowspec) -> bool {
     matches!(spec.service_type, ServiceType::NoTraffic | ServiceType::BestEffort | ServiceType::Qualitative)
 }

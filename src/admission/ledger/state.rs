@@ -8,77 +8,77 @@ use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Flowspec, Micros, Rate, ServiceType, TSpec};
 
-use super::account::{Account, Footprint, Rank, capacity};
-use super::charge::Charge;
-use super::classes::Classes;
 use super::client::ClientUse;
-use super::flows::{Flows, LAST_ORDER};
 use super::group::{Group, Member};
-use super::names::Names;
-use super::profile::FOREVER;
-use super::proof::{Prover, unproven};
-use super::refusal::Refusal;
-use super::request::{Grant, Request};
-use super::totals::Totals;
 use super::waiting::Waiting;
+use crate::admission::account::charge::Charge;
+use crate::admission::account::classes::Classes;
+use crate::admission::account::flows::{Flows, LAST_ORDER};
+use crate::admission::account::names::Names;
+use crate::admission::account::profile::FOREVER;
+use crate::admission::account::proof::{Prover, unproven};
+use crate::admission::account::state::{Account, Footprint, Rank, capacity};
+use crate::admission::refusal::Refusal;
+use crate::admission::request::{Grant, Request};
+use crate::admission::totals::Totals;
 use crate::policy::{Client, GroupMode, Policy};
 
 /// The most flows there may be at once. Everything that grows has a limit.
-pub(super) const MOST_FLOWS: usize = 1_000_000;
+pub(crate) const MOST_FLOWS: usize = 1_000_000;
 
 /// How many clients are remembered before those that have nothing are forgotten.
-pub(super) const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
+pub(crate) const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 
 /// What has been promised of every interface.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    pub(super) policy: Arc<Policy>,
-    pub(super) now: u64,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) now: u64,
     /// Every interface that was ever named.
-    pub(super) interfaces: Names,
+    pub(crate) interfaces: Names,
     /// By the interface's number; nothing where the policy knows none.
-    pub(super) accounts: Vec<Option<Account>>,
-    pub(super) classes: Arc<Classes>,
-    pub(super) flows: Flows,
-    pub(super) groups: BTreeMap<Arc<str>, Group>,
-    pub(super) clients: HashMap<String, ClientUse>,
+    pub(crate) accounts: Vec<Option<Account>>,
+    pub(crate) classes: Arc<Classes>,
+    pub(crate) flows: Flows,
+    pub(crate) groups: BTreeMap<Arc<str>, Group>,
+    pub(crate) clients: HashMap<String, ClientUse>,
     /// When flows end by themselves.
-    pub(super) endings: BTreeSet<(u64, Rank)>,
-    pub(super) admitted: u64,
-    pub(super) waiting: Waiting,
-    pub(super) prover: Prover,
+    pub(crate) endings: BTreeSet<(u64, Rank)>,
+    pub(crate) admitted: u64,
+    pub(crate) waiting: Waiting,
+    pub(crate) prover: Prover,
     /// A capacity has risen since somebody was told.
-    pub(super) risen: bool,
+    pub(crate) risen: bool,
 }
 
 /// What a flow had before it was given something else.
-pub(super) struct Before {
+pub(crate) struct Before {
     entry: Entry,
     member: Option<Member>,
 }
 
 /// What a flow holds; given back as it stands here, whatever the policy says by then.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Entry {
-    pub(super) footprint: Footprint,
+pub(crate) struct Entry {
+    pub(crate) footprint: Footprint,
     /// What it costs, where a group pays; else it is the footprint's.
-    pub(super) cost: Option<Box<Cost>>,
-    pub(super) group: Option<Arc<str>>,
-    pub(super) client: Option<Arc<str>>,
+    pub(crate) cost: Option<Box<Cost>>,
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) client: Option<Arc<str>>,
     /// When its soft state ends, if it has any.
-    pub(super) deadline: Option<u64>,
+    pub(crate) deadline: Option<u64>,
 }
 
 /// What a member of a group costs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Cost {
+pub(crate) struct Cost {
     rate: Both<Rate>,
     buffer: Both<Bytes>,
 }
 
 impl Entry {
     /// What it costs, whoever pays.
-    pub(super) fn rate(&self) -> Both<Rate> {
+    pub(crate) fn rate(&self) -> Both<Rate> {
         self.cost.as_ref().map_or(self.footprint.charged, |cost| cost.rate)
     }
 
@@ -93,7 +93,7 @@ impl Entry {
     }
 
     /// The same flow at another cost.
-    pub(super) fn costing(mut self, charge: &Charge) -> Self {
+    pub(crate) fn costing(mut self, charge: &Charge) -> Self {
         let (rate, buffer) = (charge.rate, charge.buffer);
         if self.group.is_some() {
             self.cost = Some(Box::new(Cost { rate, buffer }));
@@ -105,7 +105,7 @@ impl Entry {
     }
 
     /// When it ends by itself.
-    pub(super) fn ending(&self) -> Option<u64> {
+    pub(crate) fn ending(&self) -> Option<u64> {
         let end = Some(self.footprint.window.end).filter(|&end| end != FOREVER);
         self.deadline.into_iter().chain(end).min()
     }
@@ -176,7 +176,7 @@ impl Ledger {
     }
 
     /// C and D again, after something has changed that they depend on.
-    pub(super) fn prove(&mut self, interface: &str) {
+    pub(crate) fn prove(&mut self, interface: &str) {
         let prover = self.prover;
         let policy = Arc::clone(&self.policy);
         if let (Some(policy), Some(account)) = (policy.interface(interface), self.account_of(interface)) {
@@ -258,7 +258,7 @@ impl Ledger {
     /// slot, to end it by.
     ///
     /// - **Errors**: the refusal, and nothing is booked.
-    pub(super) fn try_out(&mut self, request: &Request) -> Result<u32, Refusal> {
+    pub(crate) fn try_out(&mut self, request: &Request) -> Result<u32, Refusal> {
         let (entry, grant, _) = self.prepare(request)?;
         self.check(&entry, None)?;
         let charge = entry.charge(grant.tspec);
@@ -309,7 +309,7 @@ impl Ledger {
     }
 
     /// The same: what it held.
-    pub(super) fn take(&mut self, id: &str) -> Option<Entry> {
+    pub(crate) fn take(&mut self, id: &str) -> Option<Entry> {
         let (_, entry) = self.flows.remove(id)?;
         self.unbook(&entry);
         self.tidy(&entry.footprint);
@@ -322,7 +322,7 @@ impl Ledger {
     }
 
     /// Gives back what the flow in a slot holds: what it was called.
-    pub(super) fn end(&mut self, slot: u32) -> Option<String> {
+    pub(crate) fn end(&mut self, slot: u32) -> Option<String> {
         let id = self.flows.id(slot).to_owned();
         self.release(&id).map(|_| id)
     }
@@ -341,7 +341,7 @@ impl Ledger {
     }
 
     /// As [`renegotiate`](Self::renegotiate), with what was there before, to be [restored](Self::restore).
-    pub(super) fn exchange(
+    pub(crate) fn exchange(
         &mut self,
         id: &str,
         asked: Both<Option<Flowspec>>,
@@ -401,7 +401,7 @@ impl Ledger {
     }
 
     /// Gives a flow back what it had.
-    pub(super) fn restore(&mut self, before: Before) {
+    pub(crate) fn restore(&mut self, before: Before) {
         let Before { entry, member } = before;
         let now = self.flows.entry(entry.footprint.slot);
         self.unbook(&now);
@@ -450,12 +450,12 @@ impl Ledger {
     }
 
     /// When a capacity counts that is more than before; nothing where it does already.
-    pub(super) fn rises(&self, interface: &str, direction: Direction) -> Option<u64> {
+    pub(crate) fn rises(&self, interface: &str, direction: Direction) -> Option<u64> {
         self.account(interface)?.rising.get(direction).map(|(at, _)| at)
     }
 
     /// By how much less is taken of an interface than its flows have declared, as they are measured.
-    pub(super) fn relief(&self, interface: &str) -> Both<Rate> {
+    pub(crate) fn relief(&self, interface: &str) -> Both<Rate> {
         let relief = |direction| {
             let account = self.account(interface);
             let relief = account.map(|account| account.relief(direction, self.now, |_, _| true));
@@ -494,23 +494,23 @@ impl Ledger {
     }
 
     /// The account of an interface, if one is open.
-    pub(super) fn account(&self, interface: &str) -> Option<&Account> {
+    pub(crate) fn account(&self, interface: &str) -> Option<&Account> {
         self.accounts.get(self.interfaces.number(interface)? as usize)?.as_ref()
     }
 
     /// The account with a number.
-    pub(super) fn account_at(&mut self, interface: u32) -> Option<&mut Account> {
+    pub(crate) fn account_at(&mut self, interface: u32) -> Option<&mut Account> {
         self.accounts.get_mut(interface as usize)?.as_mut()
     }
 
     /// The account of an interface, opened if the policy knows it.
-    pub(super) fn account_of(&mut self, interface: &str) -> Option<&mut Account> {
+    pub(crate) fn account_of(&mut self, interface: &str) -> Option<&mut Account> {
         let number = self.interface_number(interface);
         self.account_at(number)
     }
 
     /// The number of an interface, whose account is opened if the policy knows it.
-    pub(super) fn interface_number(&mut self, interface: &str) -> u32 {
+    pub(crate) fn interface_number(&mut self, interface: &str) -> u32 {
         let number = self.interfaces.intern(interface);
         if self.accounts.len() < self.interfaces.len() {
             self.accounts.resize_with(self.interfaces.len(), || None);
@@ -527,7 +527,7 @@ impl Ledger {
 }
 
 /// A client's name and what it may have, where the policy says so.
-pub(super) fn client_of<'a, 'c>(
+pub(crate) fn client_of<'a, 'c>(
     policy: &'a Policy,
     client: Option<&'c str>,
 ) -> Option<(&'c str, &'a Client)> {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Micros, Rate};
 
-use super::account::{ClassCounts, Footprint};
-use super::classes::Classes;
 use super::client::ClientUse;
 use super::group::Group;
-use super::ledger::{Ledger, client_of};
-use super::profile::Window;
-use super::refusal::Refusal;
-use super::request::{Grant, GroupRequest};
-use super::totals::Totals;
+use super::state::{Ledger, client_of};
+use crate::admission::account::classes::Classes;
+use crate::admission::account::profile::Window;
+use crate::admission::account::state::{ClassCounts, Footprint};
+use crate::admission::refusal::Refusal;
+use crate::admission::request::{Grant, GroupRequest};
+use crate::admission::totals::Totals;
 use crate::policy::{Admission, Changes, Policy};
 
 /// What a new policy means for a ledger that is in use.
@@ -258,7 +258,7 @@ impl Ledger {
     }
 
     /// Whether something fits in place of what is booked; it is not made worse than what was `held`.
-    pub(super) fn check_replaced(
+    pub(crate) fn check_replaced(
         &self,
         booked: &Footprint,
         new: &Footprint,
@@ -291,7 +291,7 @@ impl Ledger {
     }
 
     /// Changes a group's members, and with them what the link is charged for it.
-    pub(super) fn change_group(&mut self, name: &str, change: impl FnOnce(&mut Group)) {
+    pub(crate) fn change_group(&mut self, name: &str, change: impl FnOnce(&mut Group)) {
         let now = self.now;
         let Some(group) = self.groups.get_mut(name) else { return };
         change(group);
@@ -309,7 +309,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn end_group(&mut self, name: &str) {
+    pub(crate) fn end_group(&mut self, name: &str) {
         let now = self.now;
         let Some(group) = self.groups.remove(name) else { return };
         if let Some(account) = self.account_at(group.footprint.interface) {
@@ -320,7 +320,7 @@ impl Ledger {
     }
 
     /// The groups of the policy that there are not yet: again when a capacity has become known.
-    pub(super) fn make_groups(&mut self) {
+    pub(crate) fn make_groups(&mut self) {
         let policy = Arc::clone(&self.policy);
         for (id, group) in &policy.groups {
             if !self.groups.contains_key(id.as_str()) {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
 
-use super::decision::{Decision, Outcome};
-use super::ledger::Ledger;
-use super::operation::{Ladder, Operation, RefusedRequest, RequestKind};
-use super::refusal::Refusal;
-use super::request::{Grant, GroupRequest, Request};
-use super::response::{
+use super::state::Ledger;
+use crate::admission::decision::{Decision, Outcome};
+use crate::admission::operation::{Ladder, Operation, RefusedRequest, RequestKind};
+use crate::admission::refusal::Refusal;
+use crate::admission::request::{Grant, GroupRequest, Request};
+use crate::admission::response::{
     AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
     RefreshedFlow, Refused, ReleasedFlow, RenegotiatedFlow, Response,
 };

@@ -20,7 +20,7 @@ pub struct Window {
 
 /// An amount over time.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Profile {
+pub(crate) struct Profile {
     /// What is taken now. More than any one amount can be: what nothing limits adds up.
     current: u128,
     /// What changes later.
@@ -94,12 +94,12 @@ impl Window {
 
 impl Profile {
     /// What is taken now; the largest number where it is more.
-    pub(super) fn current(&self) -> u64 {
+    pub(crate) fn current(&self) -> u64 {
         u64::try_from(self.current).unwrap_or(u64::MAX)
     }
 
     /// The most that is taken at any moment of a window that begins at or after now.
-    pub(super) fn highest(&self, window: Window, now: u64) -> u64 {
+    pub(crate) fn highest(&self, window: Window, now: u64) -> u64 {
         let highest = match &self.later {
             Later::Nothing => return self.current(),
             Later::Usual(changes) => changes.highest(window, now).wide(),
@@ -110,7 +110,7 @@ impl Profile {
 
     /// Whether so much more fits a limit at every moment from now on, whatever the window: found out without
     /// going down the tree. Where it does not, it may still fit a window.
-    pub(super) fn has_room_always(&self, amount: u64, limit: u64) -> bool {
+    pub(crate) fn has_room_always(&self, amount: u64, limit: u64) -> bool {
         let highest = match &self.later {
             Later::Nothing => 0,
             Later::Usual(changes) => changes.below().highest.wide(),
@@ -123,17 +123,17 @@ impl Profile {
     }
 
     /// Takes an amount over a window.
-    pub(super) fn book(&mut self, amount: u64, window: Window, now: u64) {
+    pub(crate) fn book(&mut self, amount: u64, window: Window, now: u64) {
         self.change(i128::from(amount), window, now);
     }
 
     /// Gives back what was taken over the same window. What of it is past has been given back already.
-    pub(super) fn unbook(&mut self, amount: u64, window: Window, now: u64) {
+    pub(crate) fn unbook(&mut self, amount: u64, window: Window, now: u64) {
         self.change(-i128::from(amount), window, now);
     }
 
     /// Time passes: what has begun or ended by now is counted.
-    pub(super) fn advance(&mut self, now: u64) {
+    pub(crate) fn advance(&mut self, now: u64) {
         while let Some((at, delta)) = self.later.first()
             && at <= now
         {
@@ -143,14 +143,14 @@ impl Profile {
     }
 
     /// The moments after now at which it changes, in order.
-    pub(super) fn moments(&self) -> Vec<u64> {
+    pub(crate) fn moments(&self) -> Vec<u64> {
         let mut moments = Vec::new();
         self.later.each(&mut |at, _| moments.push(at));
         moments
     }
 
     /// Whether nothing is taken, now or later.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.current == 0 && matches!(self.later, Later::Nothing)
     }
 

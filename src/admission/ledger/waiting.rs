@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use flowspec::Micros;
 
-use super::ledger::{Before, Ledger};
-use super::request::Request;
+use super::state::{Before, Ledger};
+use crate::admission::request::Request;
 
 /// How long one who was told may take to ask again.
 pub const GRACE: Micros = Micros::new(5_000_000);
@@ -22,7 +22,7 @@ type Undo = Box<dyn FnOnce(&mut Ledger)>;
 
 /// Who waits, in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     queue: BTreeMap<u64, Waiter>,
     /// Where each stands.
     places: BTreeMap<String, u64>,
@@ -38,7 +38,7 @@ struct Waiter {
 
 impl Waiting {
     /// One waits from now on, or goes on waiting in his place. Says whether there was a place.
-    pub(super) fn join(&mut self, request: &Request) -> bool {
+    pub(crate) fn join(&mut self, request: &Request) -> bool {
         let waiter = Waiter { request: request.clone(), told_until: None };
         if let Some(place) = self.places.get(&request.id) {
             self.queue.insert(*place, waiter);
@@ -54,7 +54,7 @@ impl Waiting {
     }
 
     /// One waits no longer. Says whether he did.
-    pub(super) fn leave(&mut self, id: &str) -> bool {
+    pub(crate) fn leave(&mut self, id: &str) -> bool {
         match self.places.remove(id) {
             None => false,
             Some(place) => self.queue.remove(&place).is_some(),
@@ -64,7 +64,7 @@ impl Waiting {
 
 impl Ledger {
     /// Tells those who wait that their room is there: who is told now, in order.
-    pub(super) fn tell_waiting(&mut self) -> Vec<String> {
+    pub(crate) fn tell_waiting(&mut self) -> Vec<String> {
         if self.waiting.queue.is_empty() {
             return Vec::new();
         }

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::account::Held;
+use super::state::Held;
 
 /// So many are kept in order where there are as many.
 const KEPT: usize = 16;
@@ -21,7 +21,7 @@ const GONE: usize = 64;
 
 /// The parts of a budget, most charged first, then oldest.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Holders {
+pub(crate) struct Holders {
     first: Vec<Held>,
     /// None of them comes before the last of the first. Some have gone; some are there twice.
     others: BinaryHeap<Reverse<Held>>,
@@ -29,7 +29,7 @@ pub(super) struct Holders {
 }
 
 impl Holders {
-    pub(super) fn insert(&mut self, held: Held) {
+    pub(crate) fn insert(&mut self, held: Held) {
         let Err(place) = self.first.binary_search(&held) else { return };
         if place == self.first.len() && !(self.others.is_empty() && place < KEPT) {
             return self.put_by(held);
@@ -50,7 +50,7 @@ impl Holders {
         self.others.push(Reverse(held));
     }
 
-    pub(super) fn remove(&mut self, held: Held) {
+    pub(crate) fn remove(&mut self, held: Held) {
         match self.first.binary_search(&held) {
             Ok(place) => drop(self.first.remove(place)),
             Err(_) => self.gone += 1,
@@ -58,7 +58,7 @@ impl Holders {
     }
 
     /// After something has changed: puts in order what is to be, where `holds` says who still does.
-    pub(super) fn tidy(&mut self, holds: impl Fn(&Held) -> bool) {
+    pub(crate) fn tidy(&mut self, holds: impl Fn(&Held) -> bool) {
         if self.gone > GONE + self.others.len() / 2 {
             let mut others = std::mem::take(&mut self.others).into_vec();
             others.retain(|Reverse(held)| holds(held));
@@ -83,7 +83,7 @@ impl Holders {
     }
 
     /// Those who hold most, in order: at least three, where there are as many.
-    pub(super) fn first(&self) -> impl Iterator<Item = &Held> {
+    pub(crate) fn first(&self) -> impl Iterator<Item = &Held> {
         self.first.iter()
     }
 }
@@ -94,7 +94,7 @@ mod tests {
 
     use flowspec::Rate;
 
-    use super::super::account::Rank;
+    use super::super::state::Rank;
     use super::*;
 
     proptest::proptest! {

@@ -10,22 +10,22 @@ use flowspec::{Both, Bytes, Direction, Rate};
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
-use super::account::{ClassCounts, Footprint, Held};
-use super::ledger::{Cost, Entry};
 use super::profile::Window;
+use super::state::{ClassCounts, Footprint, Held};
+use crate::admission::ledger::state::{Cost, Entry};
 
 /// Bits of a rank that say which slot.
-pub(super) const SLOT_BITS: u32 = 21;
+pub(crate) const SLOT_BITS: u32 = 21;
 
 /// The largest order that a rank has room for.
-pub(super) const LAST_ORDER: u64 = u64::MAX >> SLOT_BITS;
+pub(crate) const LAST_ORDER: u64 = u64::MAX >> SLOT_BITS;
 
 /// Slots are allocated by so many.
 const CHUNK: usize = 1 << 10;
 
 /// Every flow, and every group as a holder.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flows {
+pub(crate) struct Flows {
     index: HashTable<u32>,
     hasher: RandomState,
     chunks: Vec<Vec<Slot>>,
@@ -73,32 +73,32 @@ const COUNTED_RATE: u8 = 32;
 
 impl Flows {
     /// How many flows there are, groups not among them.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
 
     /// The slot of a flow.
-    pub(super) fn slot(&self, id: &str) -> Option<u32> {
+    pub(crate) fn slot(&self, id: &str) -> Option<u32> {
         self.index.find(self.hasher.hash_one(id), |&slot| &*self.at(slot).id == id).copied()
     }
 
     /// The flow in a slot.
-    pub(super) fn entry(&self, slot: u32) -> Entry {
+    pub(crate) fn entry(&self, slot: u32) -> Entry {
         self.at(slot).unpack(slot)
     }
 
     /// The flow of this id.
-    pub(super) fn get(&self, id: &str) -> Option<Entry> {
+    pub(crate) fn get(&self, id: &str) -> Option<Entry> {
         self.slot(id).map(|slot| self.entry(slot))
     }
 
     /// What a flow is called.
-    pub(super) fn id(&self, slot: u32) -> &str {
+    pub(crate) fn id(&self, slot: u32) -> &str {
         &self.at(slot).id
     }
 
     /// Gives a flow a slot, which is written into its footprint.
-    pub(super) fn insert(&mut self, id: &str, entry: &mut Entry, now: u64) {
+    pub(crate) fn insert(&mut self, id: &str, entry: &mut Entry, now: u64) {
         let slot = self.take(id, entry, now);
         let (hash, hasher) = (self.hasher.hash_one(id), &self.hasher);
         let chunks = &self.chunks;
@@ -106,18 +106,18 @@ impl Flows {
     }
 
     /// Gives a group a slot, by which it is a holder among flows.
-    pub(super) fn insert_group(&mut self, id: &str, footprint: &mut Footprint, now: u64) {
+    pub(crate) fn insert_group(&mut self, id: &str, footprint: &mut Footprint, now: u64) {
         let mut entry = entry_of_group(footprint);
         footprint.slot = self.take(id, &mut entry, now);
     }
 
     /// What a group is charged has changed.
-    pub(super) fn update_group(&mut self, footprint: &Footprint, now: u64) {
+    pub(crate) fn update_group(&mut self, footprint: &Footprint, now: u64) {
         self.update(&entry_of_group(footprint), now);
     }
 
     /// Whether a flow or a group is still there, and still charged as much.
-    pub(super) fn holds(&self, held: &Held, interface: u32, direction: Direction) -> bool {
+    pub(crate) fn holds(&self, held: &Held, interface: u32, direction: Direction) -> bool {
         let slot = self.at(held.rank.slot());
         let charged = match direction {
             Direction::Sending => slot.sending,
@@ -127,14 +127,14 @@ impl Flows {
     }
 
     /// The flow in a slot is another from now on.
-    pub(super) fn update(&mut self, entry: &Entry, now: u64) {
+    pub(crate) fn update(&mut self, entry: &Entry, now: u64) {
         let slot = self.at_mut(entry.footprint.slot);
         let id = std::mem::take(&mut slot.id);
         *slot = Slot::pack(id, entry, now);
     }
 
     /// Takes a flow out of its slot: what it was.
-    pub(super) fn remove(&mut self, id: &str) -> Option<(Box<str>, Entry)> {
+    pub(crate) fn remove(&mut self, id: &str) -> Option<(Box<str>, Entry)> {
         let hash = self.hasher.hash_one(id);
         let chunks = &self.chunks;
         let found = self.index.find_entry(hash, |&slot| &*at(chunks, slot).id == id).ok()?;
@@ -144,12 +144,12 @@ impl Flows {
     }
 
     /// A group is gone.
-    pub(super) fn remove_group(&mut self, slot: u32) {
+    pub(crate) fn remove_group(&mut self, slot: u32) {
         self.give_back(slot);
     }
 
     /// The slots of all flows, in no order.
-    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
         self.index.iter().copied()
     }
 

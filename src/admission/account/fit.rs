@@ -2,12 +2,12 @@
 
 use flowspec::{Bytes, Direction, Rate};
 
-use super::account::{Account, ClassUse, Footprint, Held};
 use super::flows::Flows;
 use super::measured::Measured;
 use super::profile::Window;
-use super::refusal::Refusal;
-use super::sum::{Holder, Sum};
+use super::state::{Account, ClassUse, Footprint, Held};
+use crate::admission::refusal::Refusal;
+use crate::admission::sum::{Holder, Sum};
 use crate::policy::{Class, ClassModel, InterfacePolicy, Policy};
 
 /// How many holders a refusal names.
@@ -15,13 +15,13 @@ const NAMED_HOLDERS: usize = 3;
 
 /// Where a refusal would be decided: the link, with what the policy says of it.
 #[derive(Clone, Copy)]
-pub(super) struct Terms<'a> {
-    pub(super) name: &'a str,
-    pub(super) interface: &'a InterfacePolicy,
-    pub(super) policy: &'a Policy,
-    pub(super) class: Option<(u32, &'a str, &'a Class)>,
-    pub(super) flows: &'a Flows,
-    pub(super) now: u64,
+pub(crate) struct Terms<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) interface: &'a InterfacePolicy,
+    pub(crate) policy: &'a Policy,
+    pub(crate) class: Option<(u32, &'a str, &'a Class)>,
+    pub(crate) flows: &'a Flows,
+    pub(crate) now: u64,
 }
 
 /// What one constraint leaves.
@@ -43,7 +43,7 @@ impl Account {
     /// A constraint is violated only where it would be made worse.
     ///
     /// Counts first, then the flow's own rate, then each direction's buffer, class and interface.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         terms: &Terms<'_>,
         asked: &Footprint,
@@ -234,7 +234,7 @@ impl Account {
         self.relief(direction, terms.now, counts)
     }
 
-    pub(super) fn class_use(&self, class: u32) -> Option<&ClassUse> {
+    pub(crate) fn class_use(&self, class: u32) -> Option<&ClassUse> {
         self.classes.get(class as usize)
     }
 

@@ -2,7 +2,7 @@
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Rate};
 
-use super::account::Account;
+use super::state::Account;
 use crate::policy::{Enforcement, InterfacePolicy};
 
 /// What a bound on the delay of a link's reserved flows depends on.
@@ -30,7 +30,7 @@ pub const fn unproven(_: &Provable) -> Option<ErrorTerms> {
 
 impl Account {
     /// Finds out the terms again: stated ones go before proven ones, and only what is sent is proven.
-    pub(super) fn prove(&mut self, policy: &InterfacePolicy, prover: Prover) {
+    pub(crate) fn prove(&mut self, policy: &InterfacePolicy, prover: Prover) {
         let provable = policy.enforcement != Enforcement::UserSpace && !self.unprogrammed;
         let proven = self.capacity.sending.filter(|_| provable).and_then(|capacity| {
             let budget = policy.budget(Direction::Sending).reservable_of(capacity);

@@ -24,30 +24,30 @@ const TYPES: usize = 8;
 
 /// One interface.
 #[derive(Clone, Debug)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// Nothing where the capacity is to be read from the kernel and has not been.
-    pub(super) capacity: Both<Option<Rate>>,
+    pub(crate) capacity: Both<Option<Rate>>,
     /// A capacity that counts once it has lasted until then.
-    pub(super) rising: Both<Option<(u64, Rate)>>,
+    pub(crate) rising: Both<Option<(u64, Rate)>>,
     /// What drops are measured against: the capacity when it last changed by more than is let pass.
-    pub(super) settled: Both<Option<Rate>>,
+    pub(crate) settled: Both<Option<Rate>>,
     /// What the kernel says.
-    pub(super) mtu: Bytes,
+    pub(crate) mtu: Bytes,
     /// C and D, stated or proven.
-    pub(super) terms: Both<Option<ErrorTerms>>,
+    pub(crate) terms: Both<Option<ErrorTerms>>,
     /// The kernel would not have the tree that a proof is about.
-    pub(super) unprogrammed: bool,
+    pub(crate) unprogrammed: bool,
     /// What the policy limits, and is counted for that.
     counts: Counts,
-    pub(super) reserved: Both<Profile>,
-    pub(super) buffer: Both<Profile>,
-    pub(super) flows: Profile,
+    pub(crate) reserved: Both<Profile>,
+    pub(crate) buffer: Both<Profile>,
+    pub(crate) flows: Profile,
     /// By the class's number.
-    pub(super) classes: Vec<ClassUse>,
+    pub(crate) classes: Vec<ClassUse>,
     /// The flows of the classes that are measured.
     measured: BTreeMap<u32, Measured>,
     /// What the flows of each class type and of those inside it take.
-    pub(super) dolls: [Both<Profile>; TYPES],
+    pub(crate) dolls: [Both<Profile>; TYPES],
     /// Who holds what, by the class's number plus one; first those without a class.
     holders: Vec<Both<Holders>>,
     /// Who could be made to go, by holding priority, oldest first.
@@ -55,9 +55,9 @@ pub(super) struct Account {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct ClassUse {
-    pub(super) reserved: Both<Profile>,
-    pub(super) flows: Profile,
+pub(crate) struct ClassUse {
+    pub(crate) reserved: Both<Profile>,
+    pub(crate) flows: Profile,
 }
 
 /// What is counted of an interface; what nothing limits is not.
@@ -72,49 +72,49 @@ struct Counts {
 
 /// What is counted of a class.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct ClassCounts {
-    pub(super) flows: bool,
-    pub(super) rate: bool,
+pub(crate) struct ClassCounts {
+    pub(crate) flows: bool,
+    pub(crate) rate: bool,
 }
 
 /// A flow's part of a budget, ordered as a refusal names them.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Held {
-    pub(super) charged: Reverse<Rate>,
-    pub(super) rank: Rank,
+pub(crate) struct Held {
+    pub(crate) charged: Reverse<Rate>,
+    pub(crate) rank: Rank,
 }
 
 /// When a flow was admitted, and in which slot it is: ordered as they were admitted.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Rank(u64);
+pub(crate) struct Rank(u64);
 
 /// What a flow or a group takes of an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Footprint {
+pub(crate) struct Footprint {
     /// Where it is kept.
-    pub(super) slot: u32,
+    pub(crate) slot: u32,
     /// When it was admitted, as a number.
-    pub(super) order: u64,
+    pub(crate) order: u64,
     /// The interface's number.
-    pub(super) interface: u32,
+    pub(crate) interface: u32,
     /// The class's number.
-    pub(super) class: Option<u32>,
-    pub(super) class_type: u8,
-    pub(super) class_counts: ClassCounts,
+    pub(crate) class: Option<u32>,
+    pub(crate) class_type: u8,
+    pub(crate) class_counts: ClassCounts,
     /// Nothing where a group pays.
-    pub(super) charged: Both<Rate>,
-    pub(super) buffer: Both<Bytes>,
-    pub(super) window: Window,
+    pub(crate) charged: Both<Rate>,
+    pub(crate) buffer: Both<Bytes>,
+    pub(crate) window: Window,
     /// 1 for a flow, 0 for a group.
-    pub(super) flows: u64,
+    pub(crate) flows: u64,
     /// Nothing where it is never made to go.
-    pub(super) holding_priority: Option<u8>,
+    pub(crate) holding_priority: Option<u8>,
     /// How fast it may send where its class is measured; zero in a direction that is not.
-    pub(super) peak: Option<Box<Both<Rate>>>,
+    pub(crate) peak: Option<Box<Both<Rate>>>,
 }
 
 impl Account {
-    pub(super) fn new(policy: &InterfacePolicy, preemption: bool) -> Self {
+    pub(crate) fn new(policy: &InterfacePolicy, preemption: bool) -> Self {
         Self {
             capacity: capacity(policy, None),
             rising: Both::default(),
@@ -141,7 +141,7 @@ impl Account {
 
     /// An empty account under another policy: what it states goes before what was seen, and a rate that
     /// the old one stated and the new one does not is not known.
-    pub(super) fn under(
+    pub(crate) fn under(
         mut self,
         before: Option<&InterfacePolicy>,
         after: &InterfacePolicy,
@@ -174,17 +174,17 @@ impl Account {
     }
 
     /// What charges depend on.
-    pub(super) fn link<'a>(&self, name: &'a str, policy: &'a InterfacePolicy) -> Link<'a> {
+    pub(crate) fn link<'a>(&self, name: &'a str, policy: &'a InterfacePolicy) -> Link<'a> {
         Link { name, policy, mtu: self.mtu, terms: self.terms }
     }
 
     /// What may be promised in a direction; nothing where the capacity is not known.
-    pub(super) fn budget(&self, policy: &InterfacePolicy, direction: Direction) -> Option<Rate> {
+    pub(crate) fn budget(&self, policy: &InterfacePolicy, direction: Direction) -> Option<Rate> {
         let capacity = (*self.capacity.get(direction))?;
         Some(policy.budget(direction).reservable_of(capacity))
     }
 
-    pub(super) fn book(&mut self, footprint: &Footprint, now: u64) {
+    pub(crate) fn book(&mut self, footprint: &Footprint, now: u64) {
         let Footprint { class, charged, window, .. } = footprint;
         self.each_profile(footprint, |profile, amount| profile.book(amount, *window, now));
         let rank = footprint.rank();
@@ -205,7 +205,7 @@ impl Account {
         }
     }
 
-    pub(super) fn unbook(&mut self, footprint: &Footprint, now: u64) {
+    pub(crate) fn unbook(&mut self, footprint: &Footprint, now: u64) {
         let Footprint { class, charged, window, .. } = footprint;
         self.each_profile(footprint, |profile, amount| profile.unbook(amount, *window, now));
         let rank = footprint.rank();
@@ -238,7 +238,7 @@ impl Account {
     }
 
     /// Who holds most of a class, or of everything, in order: at least three, where there are as many.
-    pub(super) fn most(&self, direction: Direction, class: Option<u32>) -> Vec<Held> {
+    pub(crate) fn most(&self, direction: Direction, class: Option<u32>) -> Vec<Held> {
         let of = |holders: &Both<Holders>| holders.get(direction).first().copied().collect::<Vec<_>>();
         match class {
             Some(_) => self.holders.get(holders_place(class)).map_or_else(Vec::new, of),
@@ -251,7 +251,7 @@ impl Account {
     }
 
     /// After flows of a class have come or gone: finds out who holds most.
-    pub(super) fn tidy(&mut self, interface: u32, class: Option<u32>, flows: &Flows) {
+    pub(crate) fn tidy(&mut self, interface: u32, class: Option<u32>, flows: &Flows) {
         if let Some(holders) = self.holders.get_mut(holders_place(class)) {
             for direction in Direction::BOTH {
                 holders.get_mut(direction).tidy(|held| flows.holds(held, interface, direction));
@@ -260,7 +260,7 @@ impl Account {
     }
 
     /// The same for every class.
-    pub(super) fn tidy_all(&mut self, interface: u32, flows: &Flows) {
+    pub(crate) fn tidy_all(&mut self, interface: u32, flows: &Flows) {
         let classes = (0..).take(self.holders.len().saturating_sub(1));
         for class in std::iter::once(None).chain(classes.map(Some)) {
             self.tidy(interface, class, flows);
@@ -268,12 +268,12 @@ impl Account {
     }
 
     /// The flows of a class were measured.
-    pub(super) fn measure(&mut self, class: u32, rate: Both<Rate>, since: u64, overbooking: u64, now: u64) {
+    pub(crate) fn measure(&mut self, class: u32, rate: Both<Rate>, since: u64, overbooking: u64, now: u64) {
         self.measured.entry(class).or_default().measure(rate, since, overbooking, now);
     }
 
     /// By how much the measured classes for which `counts` holds take less than they have declared.
-    pub(super) fn relief(
+    pub(crate) fn relief(
         &self,
         direction: Direction,
         now: u64,
@@ -285,18 +285,18 @@ impl Account {
     }
 
     /// What is taken now, as it is measured.
-    pub(super) fn taken(&self, direction: Direction, now: u64) -> Rate {
+    pub(crate) fn taken(&self, direction: Direction, now: u64) -> Rate {
         let relief = self.relief(direction, now, |_, _| true);
         Rate::new(self.reserved.get(direction).current().saturating_sub(relief))
     }
 
     /// Whether anything is measured.
-    pub(super) fn measures(&self) -> bool {
+    pub(crate) fn measures(&self) -> bool {
         !self.measured.is_empty()
     }
 
     /// Time passes. Says whether a capacity counts from now on that is more than before.
-    pub(super) fn advance(&mut self, now: u64) -> bool {
+    pub(crate) fn advance(&mut self, now: u64) -> bool {
         let mut risen = false;
         for direction in Direction::BOTH {
             if let Some((_, capacity)) = self.rising.get_mut(direction).take_if(|(at, _)| *at <= now) {
@@ -363,7 +363,7 @@ impl Account {
     }
 
     /// The moments at which something ends or begins that a flow of a class may have to wait for.
-    pub(super) fn moments(&self, class: Option<u32>) -> Vec<u64> {
+    pub(crate) fn moments(&self, class: Option<u32>) -> Vec<u64> {
         let mut moments = self.flows.moments();
         for direction in Direction::BOTH {
             moments.extend(self.reserved.get(direction).moments());
@@ -376,7 +376,7 @@ impl Account {
     }
 
     /// Who could be made to go, least important first, with their slots: worst holding priority, then newest.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = (u8, u32)> {
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = (u8, u32)> {
         let by_priority = (0u8..8).rev().map(|priority| (priority, &self.candidates[usize::from(priority)]));
         by_priority.flat_map(|(priority, ranks)| ranks.iter().rev().map(move |rank| (priority, rank.slot())))
     }
@@ -387,7 +387,7 @@ fn holders_place(class: Option<u32>) -> usize {
 }
 
 impl ClassCounts {
-    pub(super) fn of(class: Option<&Class>) -> Self {
+    pub(crate) fn of(class: Option<&Class>) -> Self {
         Self {
             flows: class.is_some_and(|class| class.max_flows.is_some()),
             rate: class.is_some_and(|class| class.share.is_some()),
@@ -396,32 +396,32 @@ impl ClassCounts {
 }
 
 impl Footprint {
-    pub(super) fn is_measured(&self, direction: Direction) -> bool {
+    pub(crate) fn is_measured(&self, direction: Direction) -> bool {
         self.peak.as_ref().is_some_and(|peak| *peak.get(direction) > Rate::ZERO)
     }
 
-    pub(super) const fn rank(&self) -> Rank {
+    pub(crate) const fn rank(&self) -> Rank {
         Rank(self.order << SLOT_BITS | self.slot as u64)
     }
 }
 
 impl Rank {
     #[cfg(test)]
-    pub(super) const fn new(order: u64, slot: u32) -> Self {
+    pub(crate) const fn new(order: u64, slot: u32) -> Self {
         Self(order << SLOT_BITS | slot as u64)
     }
 
-    pub(super) const fn order(self) -> u64 {
+    pub(crate) const fn order(self) -> u64 {
         self.0 >> SLOT_BITS
     }
 
-    pub(super) const fn slot(self) -> u32 {
+    pub(crate) const fn slot(self) -> u32 {
         // The lowest bits of it.
         (self.0 & ((1 << SLOT_BITS) - 1)) as u32
     }
 }
 
-pub(super) fn capacity(policy: &InterfacePolicy, speed: Option<Rate>) -> Both<Option<Rate>> {
+pub(crate) fn capacity(policy: &InterfacePolicy, speed: Option<Rate>) -> Both<Option<Rate>> {
     policy.budgets.map(|budget| match budget.capacity {
         Capacity::Rate(rate) => Some(rate),
         Capacity::Auto => speed,

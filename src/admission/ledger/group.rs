@@ -4,37 +4,37 @@ use std::collections::BTreeMap;
 
 use flowspec::{Both, Bytes, Direction, Peak, Qos, Rate};
 
-use super::account::Footprint;
-use super::charge::{Charge, free};
-use super::profile::{Profile, Window};
-use super::refusal::Refusal;
-use super::sum::GroupLimit;
+use crate::admission::account::charge::{Charge, free};
+use crate::admission::account::profile::{Profile, Window};
+use crate::admission::account::state::Footprint;
+use crate::admission::refusal::Refusal;
+use crate::admission::sum::GroupLimit;
 use crate::policy::GroupMode;
 
 /// A group, and what its members take of it.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
-    pub(super) interface: String,
-    pub(super) mode: GroupMode,
+pub(crate) struct Group {
+    pub(crate) interface: String,
+    pub(crate) mode: GroupMode,
     /// What was asked for: in an envelope the sum that the members stay within; in a shared group the
     /// most that one may ask for.
     qos: Qos,
     /// What the group's own flowspec costs.
     charge: Charge,
     /// What is booked for it.
-    pub(super) footprint: Footprint,
+    pub(crate) footprint: Footprint,
     /// By slot.
     members: BTreeMap<u32, Member>,
     sums: Both<Sums>,
     /// It has been ended and goes with its last member.
-    pub(super) closing: bool,
+    pub(crate) closing: bool,
 }
 
 /// What a member takes of its group.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Member {
-    pub(super) charge: Charge,
-    pub(super) window: Window,
+pub(crate) struct Member {
+    pub(crate) charge: Charge,
+    pub(crate) window: Window,
 }
 
 /// The sums over the members of an envelope.
@@ -48,7 +48,7 @@ struct Sums {
 }
 
 impl Group {
-    pub(super) fn new(
+    pub(crate) fn new(
         interface: &str,
         mode: GroupMode,
         qos: Qos,
@@ -60,27 +60,27 @@ impl Group {
         Self { interface, mode, qos, charge, footprint, members: BTreeMap::new(), sums, closing: false }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    pub(super) fn join(&mut self, slot: u32, member: Member, now: u64) {
+    pub(crate) fn join(&mut self, slot: u32, member: Member, now: u64) {
         self.count(&member, |profile, amount| profile.book(amount, member.window, now));
         self.members.insert(slot, member);
     }
 
-    pub(super) fn leave(&mut self, slot: u32, now: u64) -> Option<Member> {
+    pub(crate) fn leave(&mut self, slot: u32, now: u64) -> Option<Member> {
         let member = self.members.remove(&slot)?;
         self.count(&member, |profile, amount| profile.unbook(amount, member.window, now));
         Some(member)
     }
 
     /// The moments at which something of it begins or ends.
-    pub(super) fn moments(&self) -> Vec<u64> {
+    pub(crate) fn moments(&self) -> Vec<u64> {
         Direction::BOTH.iter().flat_map(|&direction| self.sums.get(direction).charged.moments()).collect()
     }
 
-    pub(super) fn advance(&mut self, now: u64) {
+    pub(crate) fn advance(&mut self, now: u64) {
         for direction in Direction::BOTH {
             let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } =
                 self.sums.get_mut(direction);
@@ -108,7 +108,7 @@ impl Group {
     ///
     /// Envelope: the sum of the members' rates and of their TSpecs stays within the group's, in the fields
     /// that the group's flowspec gives. Shared: a member asks for no more than the group's flowspec.
-    pub(super) fn check(&self, group: &str, member: &Member, now: u64) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, group: &str, member: &Member, now: u64) -> Result<(), Refusal> {
         for direction in Direction::BOTH {
             let Some(asked) = member.charge.tspec.get(direction) else { continue };
             let over = |limit, asked, taken, most| {
@@ -186,7 +186,7 @@ impl Group {
     }
 
     /// Whether the members would fit another flowspec for the group.
-    pub(super) fn check_members(&self, group: &str, changed: &Self, now: u64) -> Result<(), Refusal> {
+    pub(crate) fn check_members(&self, group: &str, changed: &Self, now: u64) -> Result<(), Refusal> {
         let mut counted = Self { members: BTreeMap::new(), sums: Both::default(), ..changed.clone() };
         for (slot, member) in &self.members {
             counted.check(group, member, now)?;
@@ -196,13 +196,13 @@ impl Group {
     }
 
     /// The same group with another flowspec, its members kept.
-    pub(super) fn with_members_of(mut self, other: Self) -> Self {
+    pub(crate) fn with_members_of(mut self, other: Self) -> Self {
         (self.members, self.sums) = (other.members, other.sums);
         self
     }
 
     /// What the link is to be charged: the group's own, or the largest member's.
-    pub(super) fn due(&self, with: Option<&Member>) -> (Both<Rate>, Both<Bytes>) {
+    pub(crate) fn due(&self, with: Option<&Member>) -> (Both<Rate>, Both<Bytes>) {
         if self.mode == GroupMode::Envelope {
             return (self.charge.rate, self.charge.buffer);
         }
@@ -219,12 +219,12 @@ impl Group {
     }
 
     /// A member, as it is counted.
-    pub(super) fn member(&self, slot: u32) -> Option<&Member> {
+    pub(crate) fn member(&self, slot: u32) -> Option<&Member> {
         self.members.get(&slot)
     }
 
     /// What the members are charged together now.
-    pub(super) fn spent(&self, direction: Direction) -> Rate {
+    pub(crate) fn spent(&self, direction: Direction) -> Rate {
         match self.mode {
             GroupMode::Envelope => Rate::new(self.sums.get(direction).charged.current()),
             GroupMode::Shared => *self.footprint.charged.get(direction),
