@@ -45,7 +45,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Exceptions until the tree has its new shape.
 const PENDING_CIRCLES: &[&str] = &[
-    "src/admission",
     "src/connect",
     "src/engine",
     "src/tc",

@@ -10,27 +10,29 @@
 
 mod account;
 mod decision;
+mod displaced;
 mod enforcement;
 mod ledger;
+mod limits;
 mod not_programmed;
 mod operation;
 mod reason;
 mod refusal;
 mod request;
 mod response;
-mod sum;
 mod totals;
 
 pub use account::measured::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
-pub use account::profile::{FOREVER, Window};
 pub use account::proof::{Provable, Prover, unproven};
 pub use account::state::UNKNOWN_MTU;
+pub use account::window::{FOREVER, Window};
 pub use decision::{Decision, Outcome};
+pub use displaced::Displaced;
 pub use enforcement::{Enforced, Lack};
-pub use ledger::grouping::Reload;
+pub use ledger::queue::GRACE;
+pub use ledger::reload::Reload;
 pub use ledger::state::Ledger;
-pub use ledger::victims::Displaced;
-pub use ledger::waiting::GRACE;
+pub use limits::{ClientLimit, GroupLimit, Holder, Sum};
 pub use not_programmed::NotProgrammed;
 pub use operation::{Ladder, Operation, OperationKind, RefusedRequest, RequestKind};
 pub use reason::{Reason, UnknownReason};
@@ -40,5 +42,4 @@ pub use response::{
     AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
     RefreshedFlow, Refused, ReleasedFlow, RenegotiatedFlow, Response,
 };
-pub use sum::{ClientLimit, GroupLimit, Holder, Sum};
 pub use totals::Totals;

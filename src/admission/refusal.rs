@@ -2,9 +2,9 @@
 
 use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Rate, ServiceType, Wsa};
 
+use super::limits::{ClientLimit, GroupLimit, Sum, delay};
 use super::not_programmed::NotProgrammed;
 use super::reason::Reason;
-use super::sum::{ClientLimit, GroupLimit, Sum, delay};
 use crate::policy::{Owner, Place, Policy};
 
 /// Why a request was turned down. An answer, not a fault: the ledger is unchanged.

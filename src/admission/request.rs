@@ -2,8 +2,8 @@
 
 use flowspec::{Both, Micros, Qos, Rate, TSpec};
 
-use super::account::profile::{FOREVER, Window};
-use super::ledger::victims::Displaced;
+use super::account::window::{FOREVER, Window};
+use super::displaced::Displaced;
 use crate::policy::{Class, GroupMode, Owner, Policy};
 
 /// A reservation that is asked for.

@@ -3,11 +3,13 @@
 use flowspec::{Bytes, Direction, Rate};
 
 use super::flows::Flows;
+use super::footprint::Footprint;
 use super::measured::Measured;
-use super::profile::Window;
-use super::state::{Account, ClassUse, Footprint, Held};
+use super::rank::Held;
+use super::state::{Account, ClassUse};
+use super::window::Window;
+use crate::admission::limits::{Holder, Sum};
 use crate::admission::refusal::Refusal;
-use crate::admission::sum::{Holder, Sum};
 use crate::policy::{Class, ClassModel, InterfacePolicy, Policy};
 
 /// How many holders a refusal names.

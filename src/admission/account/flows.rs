@@ -10,15 +10,10 @@ use flowspec::{Both, Bytes, Direction, Rate};
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
-use super::profile::Window;
-use super::state::{ClassCounts, Footprint, Held};
-use crate::admission::ledger::state::{Cost, Entry};
-
-/// Bits of a rank that say which slot.
-pub(crate) const SLOT_BITS: u32 = 21;
-
-/// The largest order that a rank has room for.
-pub(crate) const LAST_ORDER: u64 = u64::MAX >> SLOT_BITS;
+use super::entry::{Cost, Entry};
+use super::footprint::{ClassCounts, Footprint};
+use super::rank::Held;
+use super::window::Window;
 
 /// Slots are allocated by so many.
 const CHUNK: usize = 1 << 10;

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::state::Held;
+use super::rank::Held;
 
 /// So many are kept in order where there are as many.
 const KEPT: usize = 16;
@@ -94,7 +94,7 @@ mod tests {
 
     use flowspec::Rate;
 
-    use super::super::state::Rank;
+    use super::super::rank::Rank;
     use super::*;
 
     proptest::proptest! {
@@ -105,8 +105,8 @@ mod tests {
         ) {
             let (mut holders, mut all) = (Holders::default(), BTreeSet::<Held>::new());
             for (what, who, much) in steps {
-                let held = Held { charged: Reverse(Rate::new(much)), rank: Rank::new(who, 0) };
-                let known = all.iter().find(|held| held.rank == Rank::new(who, 0)).copied();
+                let held = Held { charged: Reverse(Rate::new(much)), rank: Rank::of(who, 0) };
+                let known = all.iter().find(|held| held.rank == Rank::of(who, 0)).copied();
                 match (what, known) {
                     (0 | 1, None) => {
                         holders.insert(held);

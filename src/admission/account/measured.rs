@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use flowspec::{Both, Direction, Peak, Rate, Ratio, TSpec};
 
-use super::profile::FOREVER;
-use super::state::Footprint;
+use super::footprint::Footprint;
+use super::window::FOREVER;
 
 /// The shortest window: over less than this a bucket is a rate of its own.
 pub const SHORTEST_MEASUREMENT_MICROS: u64 = 100_000;

@@ -1,15 +1,16 @@
-//! The account of an interface: what is reserved of it over time, which flows hold it, and what would still fit.
-//!
-//! Knows flows and classes by number and no ledger: what is booked here is what a ledger has decided.
-
+pub(crate) mod changes;
 pub(crate) mod charge;
 pub(crate) mod classes;
+pub(crate) mod entry;
 pub(crate) mod fit;
 pub(crate) mod flows;
+pub(crate) mod footprint;
 pub(crate) mod holders;
 pub(crate) mod measured;
 pub(crate) mod names;
 pub(crate) mod profile;
 pub(crate) mod proof;
+pub(crate) mod rank;
 pub(crate) mod sorted;
 pub(crate) mod state;
+pub(crate) mod window;

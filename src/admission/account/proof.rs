@@ -1,9 +1,6 @@
 //! What is proven of a data path: its error terms, from whoever knows what is programmed.
 
-use flowspec::{Both, Bytes, Direction, ErrorTerms, Rate};
-
-use super::state::Account;
-use crate::policy::{Enforcement, InterfacePolicy};
+use flowspec::{Bytes, ErrorTerms, Rate};
 
 /// What a bound on the delay of a link's reserved flows depends on.
 #[derive(Clone, Copy, Debug)]
@@ -26,17 +23,4 @@ pub type Prover = fn(&Provable) -> Option<ErrorTerms>;
 /// Proves nothing: a data path of which nothing is known.
 pub const fn unproven(_: &Provable) -> Option<ErrorTerms> {
     None
-}
-
-impl Account {
-    /// Finds out the terms again: stated ones go before proven ones, and only what is sent is proven.
-    pub(crate) fn prove(&mut self, policy: &InterfacePolicy, prover: Prover) {
-        let provable = policy.enforcement != Enforcement::UserSpace && !self.unprogrammed;
-        let proven = self.capacity.sending.filter(|_| provable).and_then(|capacity| {
-            let budget = policy.budget(Direction::Sending).reservable_of(capacity);
-            let (max_flows, buffer) = (policy.max_flows, policy.buffer);
-            prover(&Provable { capacity, budget, mtu: self.mtu, max_flows, buffer })
-        });
-        self.terms = Both { sending: policy.error_terms.or(proven), receiving: policy.error_terms };
-    }
 }

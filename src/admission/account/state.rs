@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Rate};
 
 use super::charge::Link;
-use super::flows::{Flows, SLOT_BITS};
+use super::flows::Flows;
+use super::footprint::{ClassCounts, Footprint};
 use super::holders::Holders;
 use super::measured::Measured;
-use super::profile::{Profile, Window};
+use super::profile::Profile;
+use super::proof::{Provable, Prover};
+use super::rank::{Held, Rank};
 use super::sorted::Sorted;
-use crate::policy::{Capacity, Class, ClassModel, InterfacePolicy, OnCapacityDrop};
+use crate::policy::{Capacity, ClassModel, Enforcement, InterfacePolicy, OnCapacityDrop};
 
 /// The MTU of an interface that has not been seen yet: Ethernet's.
 pub const UNKNOWN_MTU: Bytes = Bytes::new(1500);
@@ -68,49 +71,6 @@ struct Counts {
     dolls: bool,
     /// Somebody may be made to go.
     candidates: bool,
-}
-
-/// What is counted of a class.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct ClassCounts {
-    pub(crate) flows: bool,
-    pub(crate) rate: bool,
-}
-
-/// A flow's part of a budget, ordered as a refusal names them.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Held {
-    pub(crate) charged: Reverse<Rate>,
-    pub(crate) rank: Rank,
-}
-
-/// When a flow was admitted, and in which slot it is: ordered as they were admitted.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Rank(u64);
-
-/// What a flow or a group takes of an interface.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Footprint {
-    /// Where it is kept.
-    pub(crate) slot: u32,
-    /// When it was admitted, as a number.
-    pub(crate) order: u64,
-    /// The interface's number.
-    pub(crate) interface: u32,
-    /// The class's number.
-    pub(crate) class: Option<u32>,
-    pub(crate) class_type: u8,
-    pub(crate) class_counts: ClassCounts,
-    /// Nothing where a group pays.
-    pub(crate) charged: Both<Rate>,
-    pub(crate) buffer: Both<Bytes>,
-    pub(crate) window: Window,
-    /// 1 for a flow, 0 for a group.
-    pub(crate) flows: u64,
-    /// Nothing where it is never made to go.
-    pub(crate) holding_priority: Option<u8>,
-    /// How fast it may send where its class is measured; zero in a direction that is not.
-    pub(crate) peak: Option<Box<Both<Rate>>>,
 }
 
 impl Account {
@@ -182,6 +142,17 @@ impl Account {
     pub(crate) fn budget(&self, policy: &InterfacePolicy, direction: Direction) -> Option<Rate> {
         let capacity = (*self.capacity.get(direction))?;
         Some(policy.budget(direction).reservable_of(capacity))
+    }
+
+    /// Finds out the terms again: stated ones go before proven ones, and only what is sent is proven.
+    pub(crate) fn prove(&mut self, policy: &InterfacePolicy, prover: Prover) {
+        let provable = policy.enforcement != Enforcement::UserSpace && !self.unprogrammed;
+        let proven = self.capacity.sending.filter(|_| provable).and_then(|capacity| {
+            let budget = policy.budget(Direction::Sending).reservable_of(capacity);
+            let (max_flows, buffer) = (policy.max_flows, policy.buffer);
+            prover(&Provable { capacity, budget, mtu: self.mtu, max_flows, buffer })
+        });
+        self.terms = Both { sending: policy.error_terms.or(proven), receiving: policy.error_terms };
     }
 
     pub(crate) fn book(&mut self, footprint: &Footprint, now: u64) {
@@ -384,41 +355,6 @@ impl Account {
 
 fn holders_place(class: Option<u32>) -> usize {
     class.map_or(0, |class| class as usize + 1)
-}
-
-impl ClassCounts {
-    pub(crate) fn of(class: Option<&Class>) -> Self {
-        Self {
-            flows: class.is_some_and(|class| class.max_flows.is_some()),
-            rate: class.is_some_and(|class| class.share.is_some()),
-        }
-    }
-}
-
-impl Footprint {
-    pub(crate) fn is_measured(&self, direction: Direction) -> bool {
-        self.peak.as_ref().is_some_and(|peak| *peak.get(direction) > Rate::ZERO)
-    }
-
-    pub(crate) const fn rank(&self) -> Rank {
-        Rank(self.order << SLOT_BITS | self.slot as u64)
-    }
-}
-
-impl Rank {
-    #[cfg(test)]
-    pub(crate) const fn new(order: u64, slot: u32) -> Self {
-        Self(order << SLOT_BITS | slot as u64)
-    }
-
-    pub(crate) const fn order(self) -> u64 {
-        self.0 >> SLOT_BITS
-    }
-
-    pub(crate) const fn slot(self) -> u32 {
-        // The lowest bits of it.
-        (self.0 & ((1 << SLOT_BITS) - 1)) as u32
-    }
 }
 
 pub(crate) fn capacity(policy: &InterfacePolicy, speed: Option<Rate>) -> Both<Option<Rate>> {

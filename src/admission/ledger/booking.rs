@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::client::ClientUse;
 use super::group::Member;
-use super::state::{Entry, Ledger, client_of};
-use crate::admission::account::state::Footprint;
+use super::state::{Ledger, client_of};
+use crate::admission::account::entry::Entry;
+use crate::admission::account::footprint::Footprint;
 
 impl Ledger {
     /// Writes down a new flow that is known to fit: its slot.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use flowspec::{Both, Bytes, Direction, Rate, TokenBucket};
 
-use crate::admission::account::profile::{Profile, Window};
+use crate::admission::account::profile::Profile;
+use crate::admission::account::window::Window;
+use crate::admission::limits::ClientLimit;
 use crate::admission::refusal::Refusal;
-use crate::admission::sum::ClientLimit;
 use crate::policy::Client;
 
 /// What a client has and has asked.

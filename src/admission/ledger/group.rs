@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use flowspec::{Both, Bytes, Direction, Peak, Qos, Rate};
 
 use crate::admission::account::charge::{Charge, free};
-use crate::admission::account::profile::{Profile, Window};
-use crate::admission::account::state::Footprint;
+use crate::admission::account::footprint::Footprint;
+use crate::admission::account::profile::Profile;
+use crate::admission::account::window::Window;
+use crate::admission::limits::GroupLimit;
 use crate::admission::refusal::Refusal;
-use crate::admission::sum::GroupLimit;
 use crate::policy::GroupMode;
 
 /// A group, and what its members take of it.

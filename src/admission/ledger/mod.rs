@@ -1,11 +1,16 @@
-//! The ledger: the accounts of all interfaces, with the flows, groups and clients that are charged.
-
+pub(crate) mod admit;
 pub(crate) mod booking;
+pub(crate) mod capacity;
 pub(crate) mod client;
 pub(crate) mod decide;
 pub(crate) mod group;
-pub(crate) mod grouping;
+pub(crate) mod groups;
+pub(crate) mod measurement;
+pub(crate) mod preemption;
 pub(crate) mod prepare;
+pub(crate) mod queue;
+pub(crate) mod reload;
+pub(crate) mod renegotiation;
 pub(crate) mod state;
-pub(crate) mod victims;
+pub(crate) mod views;
 pub(crate) mod waiting;

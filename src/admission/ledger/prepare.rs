@@ -6,13 +6,15 @@ use flowspec::{Both, Direction, Qos};
 
 use super::client::ClientUse;
 use super::group::Member;
-use super::state::{CLIENTS_BEFORE_A_SWEEP, Entry, Ledger, MOST_FLOWS, client_of};
+use super::state::{CLIENTS_BEFORE_A_SWEEP, Ledger, MOST_FLOWS, client_of};
 use crate::admission::account::charge::{Charge, free};
+use crate::admission::account::entry::Entry;
 use crate::admission::account::fit::Terms;
-use crate::admission::account::state::{Account, ClassCounts, Footprint};
+use crate::admission::account::footprint::{ClassCounts, Footprint};
+use crate::admission::account::state::Account;
+use crate::admission::limits::ClientLimit;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, Request};
-use crate::admission::sum::ClientLimit;
 use crate::policy::{Class, GroupMode, Policy};
 
 impl Ledger {

@@ -1,0 +1,229 @@
+//! Changes of an amount over time: a B-tree in the order of their times, whose branches know the sum and the largest
+//! prefix sum of what is below them.
+
+use super::window::Window;
+
+/// A signed number that sums are made of.
+pub(crate) trait Amount:
+    Copy + Default + Ord + std::iter::Sum + std::ops::Add<Output = Self> + std::ops::AddAssign
+{
+    /// What is more than it has room for is the largest it has.
+    fn of(delta: i128) -> Self;
+    fn wide(self) -> i128;
+}
+
+/// Changes in the order of their times, in a B-tree whose branches know the sum and the largest prefix
+/// sum of what is below them.
+#[derive(Clone, Debug)]
+pub(crate) enum Changes<A> {
+    Leaf(Vec<Change<A>>),
+    Branch(Vec<Child<A>>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change<A> {
+    pub(crate) at: u64,
+    pub(crate) delta: A,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Child<A> {
+    /// No later than the first change below.
+    first: u64,
+    below: Below<A>,
+    node: Changes<A>,
+}
+
+/// What there is below a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Below<A> {
+    sum: A,
+    /// The largest sum up to and including one of the changes.
+    pub(crate) highest: A,
+}
+
+/// The most entries of a node: few enough that going through them costs as much as finding the next node.
+const WIDEST: usize = 16;
+
+impl<A: Amount> Changes<A> {
+    /// One change.
+    pub(crate) fn of(at: u64, delta: A) -> Self {
+        Self::Leaf(vec![Change { at, delta }])
+    }
+
+    /// Adds to the change at a moment. Says whether there are no changes any more.
+    pub(crate) fn grow(&mut self, at: u64, delta: A) -> bool {
+        if let Some(second) = self.add(at, delta) {
+            // The root was too wide: it becomes the first of two branches.
+            let first = std::mem::replace(self, Self::Branch(Vec::with_capacity(WIDEST + 1)));
+            if let Self::Branch(children) = self {
+                children.push(Child::new(first));
+                children.push(Child::new(second));
+            }
+        }
+        // A branch with one child is that child.
+        while let Self::Branch(children) = self
+            && children.len() == 1
+            && let Some(only) = children.pop()
+        {
+            *self = only.node;
+        }
+        self.is_empty()
+    }
+
+    /// The largest sum of changes inside a window that begins at or after now, nothing more among them.
+    pub(crate) fn highest(&self, window: Window, now: u64) -> A {
+        let at_start = if window.start <= now { A::default() } else { self.sum_until(window.start) };
+        let mut sum = A::default();
+        let later = self.highest_between(window.start.max(now), window.end, &mut sum);
+        later.map_or(at_start, |later| later.max(at_start))
+    }
+
+    /// Adds to the change at a moment; one that comes to nothing is taken out. What is too much for the
+    /// node is returned, to come after it.
+    fn add(&mut self, at: u64, delta: A) -> Option<Self> {
+        match self {
+            Self::Leaf(changes) => {
+                match changes.binary_search_by_key(&at, |change| change.at) {
+                    Ok(here) => {
+                        changes[here].delta += delta;
+                        if changes[here].delta == A::default() {
+                            changes.remove(here);
+                        }
+                    }
+                    Err(here) => changes.insert(here, Change { at, delta }),
+                }
+                (changes.len() > WIDEST).then(|| Self::Leaf(changes.split_off(WIDEST / 2)))
+            }
+            Self::Branch(children) => {
+                let here = children.partition_point(|child| child.first <= at).saturating_sub(1);
+                let child = &mut children[here];
+                let second = child.node.add(at, delta);
+                child.first = child.first.min(at);
+                if child.node.is_empty() {
+                    children.remove(here);
+                } else {
+                    child.below = child.node.below();
+                }
+                if let Some(second) = second {
+                    children.insert(here + 1, Child::new(second));
+                }
+                (children.len() > WIDEST).then(|| Self::Branch(children.split_off(WIDEST / 2)))
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Leaf(changes) => changes.is_empty(),
+            Self::Branch(children) => children.is_empty(),
+        }
+    }
+
+    pub(crate) fn first(&self) -> Option<Change<A>> {
+        match self {
+            Self::Leaf(changes) => changes.first().copied(),
+            Self::Branch(children) => children.first()?.node.first(),
+        }
+    }
+
+    pub(crate) fn below(&self) -> Below<A> {
+        let mut below = Below { sum: A::default(), highest: A::of(i128::MIN) };
+        match self {
+            Self::Leaf(changes) => {
+                for change in changes {
+                    below.sum += change.delta;
+                    below.highest = below.highest.max(below.sum);
+                }
+            }
+            Self::Branch(children) => {
+                for child in children {
+                    below.highest = below.highest.max(below.sum + child.below.highest);
+                    below.sum += child.below.sum;
+                }
+            }
+        }
+        below
+    }
+
+    /// The sum of the changes up to and including a moment.
+    fn sum_until(&self, at: u64) -> A {
+        match self {
+            Self::Leaf(changes) => {
+                changes.iter().take_while(|change| change.at <= at).map(|change| change.delta).sum()
+            }
+            Self::Branch(children) => {
+                let here = children.partition_point(|child| child.first <= at);
+                let Some((last, before)) = children[..here].split_last() else { return A::default() };
+                before.iter().map(|child| child.below.sum).sum::<A>() + last.node.sum_until(at)
+            }
+        }
+    }
+
+    /// The largest sum up to a change between two moments, neither included; `sum` is what comes before the
+    /// node, and then what comes before its end or before `until`.
+    fn highest_between(&self, after: u64, until: u64, sum: &mut A) -> Option<A> {
+        let mut highest = None;
+        match self {
+            Self::Leaf(changes) => {
+                for change in changes.iter().take_while(|change| change.at < until) {
+                    *sum += change.delta;
+                    if change.at > after {
+                        highest = highest.max(Some(*sum));
+                    }
+                }
+            }
+            Self::Branch(children) => {
+                for (number, child) in children.iter().enumerate() {
+                    if child.first >= until {
+                        break;
+                    }
+                    // What is below comes before the next child's first.
+                    let end = children.get(number + 1).map(|next| next.first);
+                    if end.is_some_and(|end| end <= after) {
+                        *sum += child.below.sum;
+                    } else if child.first > after && end.is_some_and(|end| end <= until) {
+                        highest = highest.max(Some(*sum + child.below.highest));
+                        *sum += child.below.sum;
+                    } else {
+                        highest = highest.max(child.node.highest_between(after, until, sum));
+                    }
+                }
+            }
+        }
+        highest
+    }
+
+    pub(crate) fn each(&self, visit: &mut impl FnMut(u64, i128)) {
+        match self {
+            Self::Leaf(changes) => changes.iter().for_each(|change| visit(change.at, change.delta.wide())),
+            Self::Branch(children) => children.iter().for_each(|child| child.node.each(visit)),
+        }
+    }
+}
+
+impl<A: Amount> Child<A> {
+    fn new(node: Changes<A>) -> Self {
+        Self { first: node.first().map_or(0, |change| change.at), below: node.below(), node }
+    }
+}
+
+impl Amount for i64 {
+    fn of(delta: i128) -> Self {
+        Self::try_from(delta).unwrap_or(if delta < 0 { Self::MIN } else { Self::MAX })
+    }
+
+    fn wide(self) -> i128 {
+        i128::from(self)
+    }
+}
+
+impl Amount for i128 {
+    fn of(delta: i128) -> Self {
+        delta
+    }
+
+    fn wide(self) -> i128 {
+        self
+    }
+}

@@ -1,0 +1,63 @@
+//! A flow as it is kept: what it takes, which group and client it belongs to, and when its soft state ends.
+
+use std::sync::Arc;
+
+use flowspec::{Both, Bytes, Rate, TSpec};
+
+use super::charge::Charge;
+use super::footprint::Footprint;
+use super::window::FOREVER;
+
+/// What a flow holds; given back as it stands here, whatever the policy says by then.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) footprint: Footprint,
+    /// What it costs, where a group pays; else it is the footprint's.
+    pub(crate) cost: Option<Box<Cost>>,
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) client: Option<Arc<str>>,
+    /// When its soft state ends, if it has any.
+    pub(crate) deadline: Option<u64>,
+}
+
+/// What a member of a group costs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Cost {
+    pub(crate) rate: Both<Rate>,
+    pub(crate) buffer: Both<Bytes>,
+}
+
+impl Entry {
+    /// What it costs, whoever pays.
+    pub(crate) fn rate(&self) -> Both<Rate> {
+        self.cost.as_ref().map_or(self.footprint.charged, |cost| cost.rate)
+    }
+
+    pub(crate) fn buffer(&self) -> Both<Bytes> {
+        self.cost.as_ref().map_or(self.footprint.buffer, |cost| cost.buffer)
+    }
+
+    /// What it costs, with what it is held to.
+    pub(crate) fn charge(&self, tspec: Both<Option<TSpec>>) -> Charge {
+        let peak = self.footprint.peak.as_deref().copied().unwrap_or_default();
+        Charge { rate: self.rate(), buffer: self.buffer(), tspec, peak }
+    }
+
+    /// The same flow at another cost.
+    pub(crate) fn costing(mut self, charge: &Charge) -> Self {
+        let (rate, buffer) = (charge.rate, charge.buffer);
+        if self.group.is_some() {
+            self.cost = Some(Box::new(Cost { rate, buffer }));
+        } else {
+            (self.footprint.charged, self.footprint.buffer) = (rate, buffer);
+            self.footprint.peak = (charge.peak != Both::default()).then(|| Box::new(charge.peak));
+        }
+        self
+    }
+
+    /// When it ends by itself.
+    pub(crate) fn ending(&self) -> Option<u64> {
+        let end = Some(self.footprint.window.end).filter(|&end| end != FOREVER);
+        self.deadline.into_iter().chain(end).min()
+    }
+}

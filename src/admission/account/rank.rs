@@ -1,0 +1,38 @@
+//! The order of flows: when each was admitted, and in which slot it is kept.
+
+use std::cmp::Reverse;
+
+use flowspec::Rate;
+
+/// Bits of a rank that say which slot.
+pub(crate) const SLOT_BITS: u32 = 21;
+
+/// The largest order that a rank has room for.
+pub(crate) const LAST_ORDER: u64 = u64::MAX >> SLOT_BITS;
+
+/// A flow's part of a budget, ordered as a refusal names them.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Held {
+    pub(crate) charged: Reverse<Rate>,
+    pub(crate) rank: Rank,
+}
+
+/// When a flow was admitted, and in which slot it is: ordered as they were admitted.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Rank(u64);
+
+impl Rank {
+    /// The rank of a flow.
+    pub(crate) const fn of(order: u64, slot: u32) -> Self {
+        Self(order << SLOT_BITS | slot as u64)
+    }
+
+    pub(crate) const fn order(self) -> u64 {
+        self.0 >> SLOT_BITS
+    }
+
+    pub(crate) const fn slot(self) -> u32 {
+        // The lowest bits of it.
+        (self.0 & ((1 << SLOT_BITS) - 1)) as u32
+    }
+}

@@ -1,0 +1,109 @@
+//! A flow is admitted, tried out, or ended.
+
+use flowspec::{Both, Rate};
+
+use super::client::ClientUse;
+use super::group::{Group, Member};
+use super::state::{Ledger, client_of};
+use crate::admission::account::entry::Entry;
+use crate::admission::account::rank::LAST_ORDER;
+use crate::admission::refusal::Refusal;
+use crate::admission::request::{Grant, Request};
+
+impl Ledger {
+    /// Reserves both directions of a request, or neither.
+    ///
+    /// Equality fits. The order of the checks decides which refusal is given where several apply: what
+    /// is asked first (flowspec, service, packet size, delay), then counts, the flow's own limits, the
+    /// client, the group, then buffer, class and interface.
+    ///
+    /// - **Errors**: a refusal, and the ledger is as it was.
+    pub fn admit(&mut self, request: &Request) -> Result<Grant, Refusal> {
+        self.count_request(request)?;
+        let (entry, mut grant, setup) = self.prepare(request)?;
+        if let Err(refusal) = self.check(&entry, None) {
+            let displaced = self.make_room(&entry, setup, refusal);
+            grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
+        }
+        self.admitted += 1;
+        let member = Member { charge: entry.charge(grant.tspec), window: entry.footprint.window };
+        self.book_new(&request.id, entry, Some(member));
+        if self.admitted >= LAST_ORDER {
+            self.renumber();
+        }
+        Ok(grant)
+    }
+
+    /// Books a flow if it fits as it is, without a client's request being counted or anybody displaced: its
+    /// slot, to end it by.
+    ///
+    /// - **Errors**: the refusal, and nothing is booked.
+    pub(crate) fn try_out(&mut self, request: &Request) -> Result<u32, Refusal> {
+        let (entry, grant, _) = self.prepare(request)?;
+        self.check(&entry, None)?;
+        let charge = entry.charge(grant.tspec);
+        let member = Member { charge, window: entry.footprint.window };
+        Ok(self.book_new(&request.id, entry, Some(member)))
+    }
+
+    /// What [`admit`](Self::admit) would answer; changes nothing but the list of known interfaces.
+    ///
+    /// - **Errors**: the refusal.
+    pub fn consider(&mut self, request: &Request) -> Result<Grant, Refusal> {
+        let (entry, mut grant, setup) = self.prepare(request)?;
+        if let Err(refusal) = self.check(&entry, None) {
+            let displaced = self.clone().make_room(&entry, setup, refusal);
+            grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
+        }
+        Ok(grant)
+    }
+
+    /// The first moment from the request's start on at which it would fit for as long as it is to last, by
+    /// what is booked now and without displacing anybody. Nothing where it never would.
+    ///
+    /// What is taken changes only where something begins or ends, so that only those moments are tried.
+    pub fn earliest(&mut self, request: &Request) -> Option<u64> {
+        let start = request.start.unwrap_or(self.now).max(self.now);
+        let duration = request.end.map(|end| end.saturating_sub(start));
+        let account = self.account(&request.interface);
+        let class = request.class.as_deref().and_then(|class| self.classes.names.number(class));
+        let mut moments = account.map_or_else(Vec::new, |account| account.moments(class));
+        let client = client_of(&self.policy, request.client.as_deref());
+        let client = client.and_then(|(name, _)| self.clients.get(name));
+        moments.extend(client.into_iter().flat_map(ClientUse::moments));
+        let group = request.group.as_deref().and_then(|name| self.groups.get(name));
+        moments.extend(group.into_iter().flat_map(Group::moments));
+        moments.sort_unstable();
+        moments.dedup();
+        let later = moments.into_iter().filter(|&moment| moment > start);
+        std::iter::once(start).chain(later).find(|&moment| {
+            let end = duration.map(|duration| moment.saturating_add(duration));
+            let moved = Request { start: Some(moment), end, ..request.clone() };
+            self.prepare(&moved).and_then(|(entry, ..)| self.check(&entry, None)).is_ok()
+        })
+    }
+
+    /// Gives back what a flow holds: what that was, or nothing where it holds nothing any more.
+    pub fn release(&mut self, id: &str) -> Option<Both<Rate>> {
+        self.take(id).map(|entry| entry.rate())
+    }
+
+    /// The same: what it held.
+    pub(crate) fn take(&mut self, id: &str) -> Option<Entry> {
+        let (_, entry) = self.flows.remove(id)?;
+        self.unbook(&entry);
+        self.tidy(&entry.footprint);
+        if let Some(name) = &entry.group
+            && self.groups.get(name).is_some_and(|group| group.closing && group.is_empty())
+        {
+            self.end_group(name);
+        }
+        Some(entry)
+    }
+
+    /// Gives back what the flow in a slot holds: what it was called.
+    pub(crate) fn end(&mut self, slot: u32) -> Option<String> {
+        let id = self.flows.id(slot).to_owned();
+        self.release(&id).map(|_| id)
+    }
+}

@@ -1,0 +1,109 @@
+//! A link that carries another rate: what counts when, and which flows are shed.
+
+use std::sync::Arc;
+
+use flowspec::{Direction, Rate};
+
+use super::state::Ledger;
+use crate::admission::account::profile::Profile;
+use crate::admission::account::window::{FOREVER, Window};
+use crate::admission::displaced::Displaced;
+use crate::policy::{Hysteresis, OnCapacityDrop};
+
+impl Ledger {
+    /// A link carries another rate from now on. Says who had to go for it, least important first; nobody
+    /// where the policy keeps those who are there.
+    pub fn set_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Vec<String> {
+        let policy = Arc::clone(&self.policy);
+        let Some(interface_policy) = policy.interface(interface) else { return Vec::new() };
+        let (now, prover) = (self.now, self.prover);
+        let Some(account) = self.account_of(interface) else { return Vec::new() };
+        *account.rising.get_mut(direction) = None;
+        if let Some(Hysteresis { time, change }) = interface_policy.hysteresis
+            && let Some(settled) = *account.settled.get(direction)
+        {
+            if account.capacity.get(direction).is_some_and(|known| capacity > known) {
+                *account.rising.get_mut(direction) = Some((now.saturating_add(time.get()), capacity));
+                return Vec::new();
+            }
+            *account.capacity.get_mut(direction) = Some(capacity);
+            account.prove(interface_policy, prover);
+            if settled.saturating_sub(capacity) < change.of(settled) {
+                return Vec::new();
+            }
+        }
+        *account.capacity.get_mut(direction) = Some(capacity);
+        *account.settled.get_mut(direction) = Some(capacity);
+        account.prove(interface_policy, prover);
+        if interface_policy.on_capacity_drop == OnCapacityDrop::Keep {
+            return Vec::new();
+        }
+        let budget = interface_policy.budget(direction).reservable_of(capacity);
+        let Some(account) = self.account(interface) else { return Vec::new() };
+        let always = Window { start: self.now, end: FOREVER };
+        if account.measures() {
+            return self.shed_measured(interface, direction, budget);
+        }
+        // Only what this direction has reserved matters: who goes is found out on a copy of that.
+        let mut reserved = account.reserved.get(direction).clone();
+        let fits = |reserved: &Profile| reserved.highest(always, now) <= budget.get();
+        if fits(&reserved) {
+            return Vec::new();
+        }
+        let mut gone = Vec::new();
+        for (_, slot) in account.candidates() {
+            let footprint = self.flows.entry(slot).footprint;
+            let (rate, window) = (footprint.charged.get(direction).get(), footprint.window);
+            if rate == 0 {
+                continue;
+            }
+            reserved.unbook(rate, window, now);
+            gone.push((slot, rate, window));
+            if fits(&reserved) {
+                break;
+            }
+        }
+        // Where groups alone are too much for the link, everybody else goes. Else the last was needed; of the
+        // others the most important comes back first.
+        let mut kept = vec![false; gone.len()];
+        if fits(&reserved) {
+            for (index, (_, rate, window)) in gone.iter().enumerate().rev().skip(1) {
+                reserved.book(*rate, *window, now);
+                kept[index] = fits(&reserved);
+                if !kept[index] {
+                    reserved.unbook(*rate, *window, now);
+                }
+            }
+        }
+        let gone = gone.into_iter().zip(kept).filter(|(_, kept)| !kept).map(|((slot, ..), _)| slot);
+        names(self.displace(gone))
+    }
+
+    /// As [`set_capacity`](Self::set_capacity) where something is measured: who goes takes his measured part
+    /// along, so that the whole account has to be asked each time.
+    fn shed_measured(&mut self, interface: &str, direction: Direction, budget: Rate) -> Vec<String> {
+        let always = Window { start: self.now, end: FOREVER };
+        let fits = |ledger: &Self| {
+            let account = ledger.account(interface);
+            account.is_none_or(|account| {
+                let relief = account.relief(direction, ledger.now, |_, _| true);
+                let declared = account.reserved.get(direction).highest(always, ledger.now);
+                declared.saturating_sub(relief) <= budget.get()
+            })
+        };
+        if fits(self) {
+            return Vec::new();
+        }
+        let Some(account) = self.account(interface) else { return Vec::new() };
+        let footprints = account.candidates().map(|(_, slot)| self.flows.entry(slot).footprint);
+        let candidates: Vec<_> =
+            footprints.filter(|footprint| *footprint.charged.get(direction) > Rate::ZERO).collect();
+        let number = self.interface_number(interface);
+        let chosen = self.choose(number, &candidates, fits).unwrap_or(candidates);
+        names(self.displace(chosen.into_iter().map(|footprint| footprint.slot)))
+    }
+}
+
+fn names(displaced: Vec<Displaced>) -> Vec<String> {
+    displaced.into_iter().map(|displaced| displaced.id).collect()
+}

@@ -1,0 +1,182 @@
+//! The ledger's groups: made, changed, ended, and charged for as their members come and go.
+
+use std::sync::Arc;
+
+use flowspec::Both;
+
+use super::group::Group;
+use super::state::Ledger;
+use crate::admission::account::footprint::{ClassCounts, Footprint};
+use crate::admission::account::window::Window;
+use crate::admission::refusal::Refusal;
+use crate::admission::request::{Grant, GroupRequest};
+
+/// The most groups there may be at once.
+const MOST_GROUPS: usize = 100_000;
+
+impl Ledger {
+    /// Makes a group, or changes the one of that name; its members stay, and it may not be smaller than
+    /// they are.
+    ///
+    /// - **Errors**: a refusal, and everything is as it was.
+    pub fn group(&mut self, request: &GroupRequest) -> Result<Grant, Refusal> {
+        let GroupRequest { id, interface, class, mode, qos } = request;
+        let policy = Arc::clone(&self.policy);
+        let classes = Arc::clone(&self.classes);
+        let found = match class {
+            None => None,
+            Some(name) => Some(classes.find(name)?),
+        };
+        let (class_number, class_policy) = found.unzip();
+        let charge = self.charge(&policy, interface, qos, class_policy)?;
+        let key: Arc<str> = Arc::from(id.as_str());
+        let before = self.groups.get(&key).cloned();
+        if let Some(before) = &before
+            && (before.interface != *interface || before.mode != *mode)
+        {
+            let (group_interface, interface) = (before.interface.clone(), interface.clone());
+            return Err(Refusal::GroupElsewhere { group: id.clone(), group_interface, interface });
+        }
+        if before.is_none() && self.groups.len() >= MOST_GROUPS {
+            return Err(Refusal::TooManyFlows { flows: self.groups.len() });
+        }
+        let order = before.as_ref().map_or(self.admitted + 1, |before| before.footprint.order);
+        let mut footprint = Footprint {
+            slot: before.as_ref().map_or(0, |before| before.footprint.slot),
+            order,
+            interface: self.interface_number(interface),
+            class: class_number,
+            class_type: class_policy.map_or(0, |class| class.class_type),
+            class_counts: ClassCounts::of(class_policy),
+            charged: Both::default(),
+            buffer: Both::default(),
+            window: Window::from(self.now),
+            flows: 0,
+            holding_priority: None,
+            peak: None,
+        };
+        let new = before.is_none();
+        if new {
+            self.flows.insert_group(&format!("group {id}"), &mut footprint, self.now);
+        }
+        let mut group = Group::new(interface, *mode, *qos, charge, footprint);
+        if let Some(before) = &before {
+            before.check_members(id, &group, self.now)?;
+            group = group.with_members_of(before.clone());
+        }
+        (group.footprint.charged, group.footprint.buffer) = group.due(None);
+        let old = before.as_ref().map(|before| before.footprint.clone());
+        if let Err(refusal) = self.replace(old.as_ref(), &group.footprint) {
+            if new {
+                self.flows.remove_group(group.footprint.slot);
+            }
+            return Err(refusal);
+        }
+        self.admitted = self.admitted.max(order);
+        self.flows.update_group(&group.footprint, self.now);
+        self.tidy(&group.footprint);
+        let charged = group.footprint.charged;
+        self.groups.insert(key, group);
+        Ok(Grant {
+            charged,
+            tspec: charge.tspec,
+            dscp: class_policy.and_then(|c| c.dscp),
+            preempted: Vec::new(),
+        })
+    }
+
+    /// Ends a group: at once where it has no members, else with its last one. Says whether it is gone.
+    ///
+    /// - **Errors**: no such group.
+    pub fn ungroup(&mut self, id: &str) -> Result<bool, Refusal> {
+        let Some(group) = self.groups.get_mut(id) else {
+            return Err(Refusal::UnknownGroup { group: id.to_owned() });
+        };
+        group.closing = true;
+        let gone = group.is_empty();
+        if gone {
+            self.end_group(id);
+        }
+        Ok(gone)
+    }
+
+    /// Whether something fits in place of what is booked; it is not made worse than what was `held`.
+    pub(crate) fn check_replaced(
+        &self,
+        booked: &Footprint,
+        new: &Footprint,
+        held: &Footprint,
+    ) -> Result<(), Refusal> {
+        if new.charged == booked.charged && new.buffer == booked.buffer {
+            return Ok(());
+        }
+        let Some(Some(account)) = self.accounts.get(booked.interface as usize) else { return Ok(()) };
+        let mut without = account.clone();
+        without.unbook(booked, self.now);
+        self.check_on(&without, new, Some(held))
+    }
+
+    /// Books something in place of something else, or of nothing.
+    fn replace(&mut self, old: Option<&Footprint>, new: &Footprint) -> Result<(), Refusal> {
+        let now = self.now;
+        if let (Some(account), Some(old)) = (self.account_at(new.interface), old) {
+            account.unbook(old, now);
+        }
+        let result = self.check_footprint(new, old);
+        if let Some(account) = self.account_at(new.interface) {
+            match (&result, old) {
+                (Ok(()), _) => account.book(new, now),
+                (Err(_), Some(old)) => account.book(old, now),
+                (Err(_), None) => {}
+            }
+        }
+        result
+    }
+
+    /// Changes a group's members, and with them what the link is charged for it.
+    pub(crate) fn change_group(&mut self, name: &str, change: impl FnOnce(&mut Group)) {
+        let now = self.now;
+        let Some(group) = self.groups.get_mut(name) else { return };
+        change(group);
+        let (charged, buffer) = group.due(None);
+        if (charged, buffer) == (group.footprint.charged, group.footprint.buffer) {
+            return;
+        }
+        let due = Footprint { charged, buffer, ..group.footprint.clone() };
+        let before = std::mem::replace(&mut group.footprint, due);
+        if let Some(Some(account)) = self.accounts.get_mut(before.interface as usize) {
+            account.unbook(&before, now);
+            account.book(&group.footprint, now);
+            self.flows.update_group(&group.footprint, now);
+            account.tidy(before.interface, before.class, &self.flows);
+        }
+    }
+
+    pub(crate) fn end_group(&mut self, name: &str) {
+        let now = self.now;
+        let Some(group) = self.groups.remove(name) else { return };
+        if let Some(account) = self.account_at(group.footprint.interface) {
+            account.unbook(&group.footprint, now);
+        }
+        self.flows.remove_group(group.footprint.slot);
+        self.tidy(&group.footprint);
+    }
+
+    /// The groups of the policy that there are not yet: again when a capacity has become known.
+    pub(crate) fn make_groups(&mut self) {
+        let policy = Arc::clone(&self.policy);
+        for (id, group) in &policy.groups {
+            if !self.groups.contains_key(id.as_str()) {
+                let request = GroupRequest {
+                    id: id.clone(),
+                    interface: group.interface.clone(),
+                    class: group.class.clone(),
+                    mode: group.mode,
+                    qos: group.qos,
+                };
+                // One that does not fit stays away: its members are told that there is no such group.
+                let _ = self.group(&request);
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Measurements of what the flows of a class send.
+
+use std::sync::Arc;
+
+use flowspec::{Both, Micros, Rate};
+
+use super::state::Ledger;
+use crate::admission::refusal::Refusal;
+use crate::policy::Admission;
+
+impl Ledger {
+    /// What the flows of a class sent on average over the `window` that ends now, as it was measured; what
+    /// they take is reckoned by that, where the class's admission is measured, until three windows later.
+    ///
+    /// - **Errors**: no such interface or class; a class whose admission is not measured.
+    pub fn measure(
+        &mut self,
+        interface: &str,
+        class: &str,
+        window: Micros,
+        rate: Both<Rate>,
+    ) -> Result<(), Refusal> {
+        let classes = Arc::clone(&self.classes);
+        let (number, found) = classes.find(class)?;
+        if found.admission == Admission::Declared {
+            return Err(Refusal::NotMeasured { class: class.to_owned() });
+        }
+        let now = self.now;
+        let Some(account) = self.account_of(interface) else {
+            return Err(Refusal::UnknownInterface { interface: interface.to_owned() });
+        };
+        let since = now.saturating_sub(window.get());
+        account.measure(number, rate, since, found.overbooking_thousandths, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Another reservation for a flow, and its soft state.
+
+use std::sync::Arc;
+
+use flowspec::{Both, Direction, Flowspec, Micros, Rate, ServiceType};
+
+use super::group::Member;
+use super::state::Ledger;
+use crate::admission::account::entry::Entry;
+use crate::admission::refusal::Refusal;
+use crate::admission::request::Grant;
+
+/// What a flow had before it was given something else.
+pub(crate) struct Before {
+    entry: Entry,
+    member: Option<Member>,
+}
+
+impl Ledger {
+    /// Asks for another reservation in place of the one a flow has; an absent direction, or one that says
+    /// NOCHANGE, stays as it is, and has no TSpec in the grant. Never displaces others.
+    ///
+    /// - **Errors**: a refusal, and the flow keeps what it has. What takes less is never refused.
+    pub fn renegotiate(
+        &mut self,
+        id: &str,
+        sending: Option<Flowspec>,
+        receiving: Option<Flowspec>,
+    ) -> Result<Grant, Refusal> {
+        self.exchange(id, Both { sending, receiving }).map(|(grant, _)| grant)
+    }
+
+    /// As [`renegotiate`](Self::renegotiate), with what was there before, to be [restored](Self::restore).
+    pub(crate) fn exchange(
+        &mut self,
+        id: &str,
+        asked: Both<Option<Flowspec>>,
+    ) -> Result<(Grant, Before), Refusal> {
+        let Some(old) = self.flows.get(id) else {
+            return Err(Refusal::UnknownId { id: id.to_owned() });
+        };
+        let slot = old.footprint.slot;
+        let given = |spec: Option<Flowspec>| spec.filter(|spec| spec.service_type != ServiceType::NoChange);
+        let asked = asked.map(given);
+        let policy = Arc::clone(&self.policy);
+        let classes = Arc::clone(&self.classes);
+        let class = match old.footprint.class {
+            None => None,
+            Some(number) => Some(classes.policy(number)?),
+        };
+        let interface = self.interfaces.text(old.footprint.interface).clone();
+        let qos = asked.map(|spec| spec.unwrap_or(Flowspec::BEST_EFFORT));
+        let mut charge = self.charge(&policy, &interface, &qos, class)?;
+        let before = old.group.as_ref().and_then(|name| self.groups.get(name));
+        let (member_before, group_before) =
+            before.map(|group| (group.member(slot).cloned(), group.footprint.clone())).unzip();
+        let member_before = member_before.flatten();
+        for direction in Direction::BOTH {
+            if asked.get(direction).is_none() {
+                *charge.rate.get_mut(direction) = *old.rate().get(direction);
+                *charge.buffer.get_mut(direction) = *old.buffer().get(direction);
+                let kept = member_before.as_ref().and_then(|member| *member.charge.tspec.get(direction));
+                *charge.tspec.get_mut(direction) = kept;
+                let peak = old.footprint.peak.as_ref().map_or(Rate::ZERO, |peak| *peak.get(direction));
+                *charge.peak.get_mut(direction) = peak;
+            }
+        }
+        let mut entry = old.clone().costing(&charge);
+        entry.footprint.window.start = old.footprint.window.start.max(self.now);
+        let member = Member { charge, window: entry.footprint.window };
+        // The old one makes room for the new one; if that does not fit it takes its place again.
+        self.unbook(&old);
+        let result = self
+            .check_member(&entry, &member, Some(&old), group_before.as_ref())
+            .and_then(|()| self.check(&entry, Some(&old)));
+        match result {
+            Ok(()) => {
+                self.flows.update(&entry, self.now);
+                self.book(&entry, Some(member));
+                self.tidy(&entry.footprint);
+                let dscp = class.and_then(|class| class.dscp);
+                let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
+                Ok((grant, Before { entry: old, member: member_before }))
+            }
+            Err(refusal) => {
+                self.book(&old, member_before);
+                self.tidy(&old.footprint);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Gives a flow back what it had.
+    pub(crate) fn restore(&mut self, before: Before) {
+        let Before { entry, member } = before;
+        let now = self.flows.entry(entry.footprint.slot);
+        self.unbook(&now);
+        self.flows.update(&entry, self.now);
+        self.book(&entry, member);
+        self.tidy(&entry.footprint);
+    }
+
+    /// A flow's soft state lasts so long from now on.
+    ///
+    /// - **Errors**: no such flow.
+    pub fn refresh(&mut self, id: &str, time_to_live: Micros) -> Result<(), Refusal> {
+        let Some(mut entry) = self.flows.get(id) else {
+            return Err(Refusal::UnknownId { id: id.to_owned() });
+        };
+        let rank = entry.footprint.rank();
+        if let Some(at) = entry.ending() {
+            self.endings.remove(&(at, rank));
+        }
+        entry.deadline = Some(self.now.saturating_add(time_to_live.get()));
+        self.endings.extend(entry.ending().map(|at| (at, rank)));
+        self.flows.update(&entry, self.now);
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! What a ledger shows: totals of interfaces and groups, and the flows that hold them.
+
+use flowspec::{Both, Direction, Rate};
+
+use super::state::Ledger;
+use crate::admission::account::state::{Account, capacity};
+use crate::admission::totals::Totals;
+use crate::policy::GroupMode;
+
+impl Ledger {
+    /// Both directions of an interface now, if the policy knows it.
+    pub fn totals(&self, interface: &str) -> Option<Both<Totals>> {
+        let policy = self.policy.interface(interface)?;
+        let account = self.account(interface);
+        let total = |direction| {
+            let known = match account {
+                Some(account) => *account.capacity.get(direction),
+                None => *capacity(policy, None).get(direction),
+            };
+            let budget =
+                known.map_or(Rate::ZERO, |capacity| policy.budget(direction).reservable_of(capacity));
+            let taken = |account: &Account| account.taken(direction, self.now);
+            Totals { budget, reserved: account.map_or(Rate::ZERO, taken) }
+        };
+        Some(Both { sending: total(Direction::Sending), receiving: total(Direction::Receiving) })
+    }
+
+    /// What the link carries in a direction, if that is known.
+    pub fn capacity(&self, interface: &str, direction: Direction) -> Option<Rate> {
+        *self.account(interface)?.capacity.get(direction)
+    }
+
+    /// When a capacity counts that is more than before; nothing where it does already.
+    pub(crate) fn rises(&self, interface: &str, direction: Direction) -> Option<u64> {
+        self.account(interface)?.rising.get(direction).map(|(at, _)| at)
+    }
+
+    /// By how much less is taken of an interface than its flows have declared, as they are measured.
+    pub(crate) fn relief(&self, interface: &str) -> Both<Rate> {
+        let relief = |direction| {
+            let account = self.account(interface);
+            let relief = account.map(|account| account.relief(direction, self.now, |_, _| true));
+            Rate::new(relief.unwrap_or(0))
+        };
+        Both { sending: relief(Direction::Sending), receiving: relief(Direction::Receiving) }
+    }
+
+    /// How many flows are admitted.
+    pub fn flows(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// What a flow costs and where, if it is admitted.
+    pub fn flow(&self, id: &str) -> Option<(&str, Both<Rate>)> {
+        let entry = self.flows.get(id)?;
+        Some((&**self.interfaces.text(entry.footprint.interface), entry.rate()))
+    }
+
+    /// How a group is charged, if there is one of that name.
+    pub fn group_mode(&self, id: &str) -> Option<GroupMode> {
+        self.groups.get(id).map(|group| group.mode)
+    }
+
+    /// The interface of a group, and what its members are charged together.
+    pub fn group_totals(&self, id: &str) -> Option<(&str, Both<Totals>)> {
+        let group = self.groups.get(id)?;
+        let totals = |direction| Totals {
+            budget: *group.footprint.charged.get(direction),
+            reserved: group.spent(direction),
+        };
+        Some((
+            &group.interface,
+            Both { sending: totals(Direction::Sending), receiving: totals(Direction::Receiving) },
+        ))
+    }
+
+    /// The flows of a client, in the order in which they were admitted.
+    pub fn flows_of(&self, client: &str) -> Vec<String> {
+        let entries = self.flows.slots().map(|slot| self.flows.entry(slot));
+        let entries = entries.filter(|entry| entry.client.as_deref() == Some(client));
+        let mut flows: Vec<_> = entries.map(|entry| entry.footprint.rank()).collect();
+        flows.sort_unstable();
+        flows.into_iter().map(|rank| self.flows.id(rank.slot()).to_owned()).collect()
+    }
+
+    /// The interfaces that are known, with their totals.
+    pub fn interfaces(&self) -> Vec<(String, Both<Totals>)> {
+        let open = self.interfaces.iter().filter(|(_, number)| self.accounts[*number as usize].is_some());
+        open.filter_map(|(name, _)| Some((name.to_string(), self.totals(name)?))).collect()
+    }
+
+    /// The flows of an interface with what they cost, most first, then oldest.
+    pub fn holders(&self, interface: &str) -> Vec<(String, Both<Rate>)> {
+        let Some(number) = self.interfaces.number(interface) else { return Vec::new() };
+        let entries = self.flows.slots().map(|slot| self.flows.entry(slot));
+        let entries = entries.filter(|entry| entry.footprint.interface == number);
+        let mut flows: Vec<_> = entries.map(|entry| (entry.footprint.rank(), entry.rate())).collect();
+        flows.sort_by_key(|(rank, rate)| (std::cmp::Reverse(rate.sending.max(rate.receiving)), *rank));
+        flows.into_iter().map(|(rank, rate)| (self.flows.id(rank.slot()).to_owned(), rate)).collect()
+    }
+}
