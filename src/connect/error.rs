@@ -50,6 +50,12 @@ pub enum ConnectError {
     /// The kernel refused something else.
     #[error(transparent)]
     Linux(#[from] KernelFailure),
+    /// As many requests are queued as there may be.
+    #[error("{limit} requests are queued, and no more may be")]
+    TooManyRequests {
+        /// How many may be.
+        limit: usize,
+    },
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
@@ -65,6 +71,7 @@ impl ConnectError {
             Self::AlreadyReserved | Self::Ended | Self::NotWaiting { .. } => Wsa::Einval,
             Self::Socket { cause, .. } => of_io(cause),
             Self::Linux(failure) => failure.wsa(),
+            Self::TooManyRequests { .. } => Wsa::Enobufs,
             Self::Stopped => Wsa::Enetdown,
         }
     }
@@ -76,6 +83,7 @@ impl From<EngineError> for ConnectError {
             EngineError::Refused(decision) => Self::Refused(decision),
             EngineError::Kernel(error) => Self::Linux(error),
             EngineError::NotWaiting { id } => Self::NotWaiting { id },
+            EngineError::TooManyRequests { limit } => Self::TooManyRequests { limit },
             EngineError::Stopped => Self::Stopped,
         }
     }

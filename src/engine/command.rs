@@ -1,110 +1,160 @@
-//! What the loop is told, and the way to it.
+//! Commands to the engine's task, and their queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::core::Told;
+use super::error::EngineError;
 use super::lingering::Lingering;
 use super::report::InterfaceReport;
 use super::request::Submission;
 use super::reservation::Reply;
 use crate::admission::Operation;
 use crate::failure::KernelFailure;
-use crate::manager::{Answer, Effect};
+use crate::manager::Answer;
 
-/// What the loop is told.
+/// The most requests that are queued, for the engine's task and again for each interface whose kernel changes are
+/// under way. Beyond it a request is refused.
+///
+/// A queued request takes about half a kilobyte, so that a full queue takes 8 MB. The kernel takes some 5,000 changes
+/// a second here: the last request of a full queue waits for three seconds, and a caller is better off with a refusal
+/// than with a longer wait.
+pub const MOST_QUEUED_REQUESTS: usize = 16_384;
+
+/// A command to the engine's task.
 pub(super) enum Command {
-    Reserve {
-        submission: Box<Submission>,
-        reply: oneshot::Sender<Reply>,
-    },
-    Submit {
-        operation: Box<Operation>,
-        reply: oneshot::Sender<Answer>,
-    },
-    /// What follows from something that was asked without the loop.
-    Settle(Vec<Told>, Vec<Effect>),
-    Connected {
-        id: String,
-    },
-    Closed {
-        id: String,
-        lingering: Lingering,
-    },
-    /// With the bytes that its class has sent, if that is known.
-    Drained {
-        id: String,
-        sent: Option<u64>,
-    },
-    Report {
-        reply: oneshot::Sender<Result<Vec<InterfaceReport>, KernelFailure>>,
-    },
-    Stop {
-        reply: oneshot::Sender<()>,
-    },
+    /// A client's request for a reservation.
+    Reserve { submission: Box<Submission>, reply: oneshot::Sender<Reply> },
+    /// A client's operation on the ledger.
+    Submit { operation: Box<Operation>, reply: oneshot::Sender<Result<Answer, EngineError>> },
+    /// A flow's peer has answered.
+    Connected { id: String },
+    /// A flow has ended, or waits for capacity no longer.
+    Closed { id: String, lingering: Lingering },
+    /// The data of a flow that has ended has left. `sent` is what its class has sent in all, where that is known.
+    Drained { id: String, sent: Option<u64> },
+    /// The last member of a group has left.
+    EndGroup { id: String },
+    /// The state of every interface is asked for.
+    Report { reply: oneshot::Sender<Result<Vec<InterfaceReport>, KernelFailure>> },
+    /// The engine is to stop.
+    Stop { reply: oneshot::Sender<()> },
 }
 
-/// The way to the loop, with how much is on it that may make room: who asks without the loop does so only where
-/// nothing of that kind is, so that everybody is answered in his turn.
+/// The sending end of the queue.
+///
+/// Requests are bounded in number. Releases always find a place, since they are bounded by what they release: a
+/// reservation is connected once, closed once and drained once, a flow stops waiting once, and a group ends once.
 #[derive(Clone)]
 pub(super) struct Commands {
     sender: mpsc::UnboundedSender<Command>,
-    queued: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
 }
 
-/// The same, without keeping the loop alive.
+/// The same, without keeping the queue open.
 #[derive(Clone)]
 pub(super) struct WeakCommands {
     sender: mpsc::WeakUnboundedSender<Command>,
-    queued: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
+}
+
+/// The receiving end of the queue.
+pub(super) struct Inbox {
+    receiver: mpsc::UnboundedReceiver<Command>,
+    counts: Arc<Counts>,
+}
+
+/// What is in the queue.
+#[derive(Default)]
+struct Counts {
+    /// Commands of clients that wait for an answer.
+    requests: AtomicUsize,
+    /// Commands after which a request may be admitted that would be refused before, with the one being executed.
+    may_free_capacity: AtomicUsize,
 }
 
 impl Command {
-    /// Whether somebody may be admitted after it who is not before.
-    pub(super) const fn may_make_room(&self) -> bool {
+    const fn is_request(&self) -> bool {
+        matches!(self, Self::Reserve { .. } | Self::Submit { .. } | Self::Report { .. })
+    }
+
+    /// Whether a request may be admitted after it that would be refused before. A reservation is one of these, since
+    /// it may preempt.
+    pub(super) const fn may_free_capacity(&self) -> bool {
         match self {
-            // What lingers makes room later.
+            // Lingering data frees its capacity later, as `Drained`.
             Self::Closed { lingering, .. } => matches!(lingering, Lingering::Nothing),
-            Self::Reserve { .. } | Self::Submit { .. } | Self::Drained { .. } => true,
-            Self::Settle(_, effects) => !effects.is_empty(),
+            Self::Reserve { .. } | Self::Submit { .. } | Self::Drained { .. } | Self::EndGroup { .. } => true,
             Self::Connected { .. } | Self::Report { .. } | Self::Stop { .. } => false,
         }
     }
 }
 
+/// A queue with a receiving end.
+pub(super) fn queue() -> (Commands, Inbox) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let counts: Arc<Counts> = Arc::default();
+    (Commands { sender, counts: Arc::clone(&counts) }, Inbox { receiver, counts })
+}
+
 impl Commands {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Command>) {
-        let (sender, inbox) = mpsc::unbounded_channel();
-        (Self { sender, queued: Arc::default() }, inbox)
+    /// Queues a client's request.
+    ///
+    /// - **Errors**: the request, where as many as there may be are queued.
+    pub(super) fn request(&self, command: Command) -> Result<(), Command> {
+        if self.sender.is_closed() {
+            // The dropped reply says that the engine has stopped.
+            return Ok(());
+        }
+        let room = |queued| (queued < MOST_QUEUED_REQUESTS).then_some(queued + 1);
+        match self.counts.requests.fetch_update(Ordering::AcqRel, Ordering::Acquire, room) {
+            Ok(_) => {
+                self.send(command);
+                Ok(())
+            }
+            Err(_) => Err(command),
+        }
     }
 
+    /// Queues a command that is not a request.
     pub(super) fn send(&self, command: Command) {
-        if command.may_make_room() {
-            self.queued.fetch_add(1, Ordering::AcqRel);
+        if command.may_free_capacity() {
+            self.counts.may_free_capacity.fetch_add(1, Ordering::AcqRel);
         }
-        // A manager that has stopped has given everything back.
+        // An engine that has stopped has released everything; a dropped reply says that it has stopped.
         let _ = self.sender.send(command);
     }
 
-    /// Whether nothing is on its way that may make room.
-    pub(super) fn are_done(&self) -> bool {
-        self.queued.load(Ordering::Acquire) == 0
+    /// Whether no command is queued that has to come before a request.
+    pub(super) fn none_may_free_capacity(&self) -> bool {
+        self.counts.may_free_capacity.load(Ordering::Acquire) == 0
     }
 
     pub(super) fn downgrade(&self) -> WeakCommands {
-        WeakCommands { sender: self.sender.downgrade(), queued: Arc::clone(&self.queued) }
+        WeakCommands { sender: self.sender.downgrade(), counts: Arc::clone(&self.counts) }
     }
 }
 
 impl WeakCommands {
     pub(super) fn upgrade(&self) -> Option<Commands> {
-        Some(Commands { sender: self.sender.upgrade()?, queued: Arc::clone(&self.queued) })
+        Some(Commands { sender: self.sender.upgrade()?, counts: Arc::clone(&self.counts) })
+    }
+}
+
+impl Inbox {
+    /// The next command; `None` once nothing can be queued any more. If the command may free capacity, the caller says
+    /// when it is [executed](Self::executed).
+    pub(super) async fn next(&mut self) -> Option<Command> {
+        let command = self.receiver.recv().await?;
+        if command.is_request() {
+            self.counts.requests.fetch_sub(1, Ordering::AcqRel);
+        }
+        Some(command)
     }
 
-    /// A command that may make room has been obeyed.
-    pub(super) fn obeyed(&self) {
-        self.queued.fetch_sub(1, Ordering::AcqRel);
+    /// A command that may free capacity has been executed, or waits for its interface.
+    pub(super) fn executed(&self) {
+        self.counts.may_free_capacity.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -1,7 +1,8 @@
-//! The manager with those who wait for its answers: what the loop and its callers share.
+//! The manager with the callers that wait for its answers: what the engine's task and its callers share.
 //!
-//! Whoever has the lock feeds the manager. Nobody waits while he has it, so that a caller who needs nothing of
-//! the kernel is answered on his own thread.
+//! The holder of the lock feeds the manager and hands out its answers. Nothing blocks while the lock is held, so that
+//! a request that needs no kernel change completes on the caller's thread. What needs the kernel, or may block a
+//! callback, goes to the outbox and from there to the engine's task.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,96 +11,96 @@ use flowspec::Moment;
 use tokio::sync::{Notify, oneshot};
 
 use super::clock::Clock;
-use super::command::{Command, Commands};
+use super::error::EngineError;
 use super::handle::OnOvercommitment;
 use super::request::{Placement, ReservationRequest, request_for};
 use super::reservation::{Granted, Reply, Reservation, ReservationBackend, ReservationState};
 use super::waiters::Waiters;
-use crate::admission::{Operation, Refusal, RefusedRequest, RequestKind};
-use crate::manager::{Answer, Effect, Input, Lost, Manager, Notice, RequestId};
+use crate::admission::{Decision, Operation, Refusal, RefusedRequest, RequestKind};
+use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, RequestId};
 use crate::policy::Policy;
+use crate::tc::Change;
 
-/// The manager, and whom to tell.
+/// The manager, its callers, and what the engine's task has to do.
 pub(super) struct Core {
     pub(super) manager: Manager,
     pub(super) clock: Clock,
     callers: BTreeMap<RequestId, Caller>,
     last_request: u64,
-    /// Those who hold reservations.
-    standings: HashMap<String, Weak<ReservationState>>,
+    /// The reservations that are held.
+    reservations: HashMap<String, Weak<ReservationState>>,
     waiters: Waiters,
-    /// Who wants to hear of interfaces of which more is promised than they carry.
-    strained: Vec<OnOvercommitment>,
+    on_overcommitment: Vec<OnOvercommitment>,
     /// The engine that reservations are released to.
     engine: Weak<dyn ReservationBackend>,
+    outbox: Outbox,
+    /// Wakes the engine's task.
+    wake: Arc<Notify>,
+    /// When the engine's task wakes by itself.
+    wakes_at: Option<Moment>,
+    stopped: bool,
 }
 
-/// Who waits for an answer.
+/// A caller that waits for an answer.
 pub(super) enum Caller {
-    Reserves(oneshot::Sender<Reply>),
-    Asks(oneshot::Sender<Answer>),
-    /// Nobody: it was asked by the loop itself.
-    Nobody,
+    Reserve(oneshot::Sender<Reply>),
+    Submit(oneshot::Sender<Result<Answer, EngineError>>),
+    /// The engine itself, which needs no answer.
+    Engine,
 }
 
-/// Somebody who is told, once nobody has the lock.
+/// What the engine's task has to do. Bounded: the manager has one change under way for each flow and interface, and a
+/// flow is lost once.
+#[derive(Default)]
+pub(super) struct Outbox {
+    /// Changes for the kernel, oldest first, with the numbers of their interfaces.
+    pub(super) changes: Vec<(u32, ChangeId, Change)>,
+    pub(super) notifications: Vec<Notification>,
+}
+
+/// A callback that is due. It may take locks that a caller holds, and so comes from the engine's task.
 #[must_use]
-pub(super) enum Told {
-    Nobody,
-    Lost(Arc<ReservationState>, Lost),
-    Room(Arc<Notify>),
-    Strained(Vec<OnOvercommitment>, String, bool),
+pub(super) enum Notification {
+    Lost { state: Arc<ReservationState>, lost: Lost },
+    Overcommitment { notify: Vec<OnOvercommitment>, interface: String, over: bool },
 }
 
-impl Told {
-    pub(super) fn tell(self) {
+impl Notification {
+    pub(super) fn call(self) {
         match self {
-            Self::Nobody => {}
-            Self::Lost(standing, lost) => standing.lose(lost),
-            Self::Room(room) => room.notify_one(),
-            Self::Strained(all, interface, over) => all.iter().for_each(|tell| tell(&interface, over)),
+            Self::Lost { state, lost } => state.lose(lost),
+            Self::Overcommitment { notify, interface, over } => {
+                notify.iter().for_each(|notify| notify(&interface, over));
+            }
         }
     }
 }
 
-/// What is left to be done of something that was asked without the loop.
-#[must_use]
-pub(super) struct Settled {
-    told: Vec<Told>,
-    rest: Vec<Effect>,
-    /// Something ends by itself: the loop has to know when.
-    due: bool,
-}
-
-impl Settled {
-    /// Does it, once nobody has the lock: what only wakes somebody here, everything else by the loop.
-    pub(super) fn finish(self, commands: &Commands, core: MutexGuard<'_, Core>) {
-        drop(core);
-        let (here, there): (Vec<_>, Vec<_>) =
-            self.told.into_iter().partition(|told| matches!(told, Told::Nobody | Told::Room(_)));
-        here.into_iter().for_each(Told::tell);
-        if !there.is_empty() || !self.rest.is_empty() || self.due {
-            commands.send(Command::Settle(there, self.rest));
-        }
-    }
-}
-
-/// The lock on the core. What is inside is whole between any two statements that can panic.
+/// The lock on the core, which is whole between any two statements that can panic.
 pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
     core.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Core {
-    pub(super) fn new(policy: &Arc<Policy>, waiters: Waiters, engine: Weak<dyn ReservationBackend>) -> Self {
+    pub(super) fn new(
+        policy: &Arc<Policy>,
+        waiters: Waiters,
+        wake: Arc<Notify>,
+        engine: Weak<dyn ReservationBackend>,
+    ) -> Self {
         Self {
             manager: Manager::new(Arc::clone(policy)),
             clock: Clock::start(),
             callers: BTreeMap::new(),
             last_request: 0,
-            standings: HashMap::new(),
+            reservations: HashMap::new(),
             waiters,
-            strained: Vec::new(),
+            on_overcommitment: Vec::new(),
             engine,
+            outbox: Outbox::default(),
+            wake,
+            wakes_at: None,
+            stopped: false,
         }
     }
 
@@ -107,33 +108,47 @@ impl Core {
         self.clock.now()
     }
 
-    /// What follows from an input.
-    pub(super) fn handle(&mut self, input: Input) -> Vec<Effect> {
-        let now = self.now();
-        self.manager.handle(input, now)
+    /// Whether a request for this interface can be answered on the caller's thread: the kernel has no part in it, and
+    /// no change waits that was ordered before.
+    pub(super) fn answers_here(&self, interface: &str) -> bool {
+        !self.stopped && self.outbox.changes.is_empty() && self.manager.is_in_user_space(interface)
     }
 
-    /// What follows from a question.
-    pub(super) fn ask(&mut self, operation: Box<Operation>, caller: Caller) -> Vec<Effect> {
+    /// The same for an input about a flow that was admitted.
+    pub(super) fn takes_here(&self, id: &str) -> bool {
+        self.outbox.changes.is_empty() && self.manager.class(id).is_none()
+    }
+
+    /// Feeds the manager an input and does what follows, but for what goes to the outbox.
+    pub(super) fn feed(&mut self, input: Input) {
+        let now = self.now();
+        for effect in self.manager.handle(input, now) {
+            match effect {
+                Effect::Answer { id, answer } => self.answer(id, *answer),
+                Effect::Tell(notice) => self.notice(notice),
+                Effect::Apply { id, index, change } => self.outbox.changes.push((index, id, change)),
+            }
+        }
+    }
+
+    /// Submits an operation to the manager.
+    pub(super) fn submit(&mut self, operation: Box<Operation>, caller: Caller) {
         self.last_request += 1;
         let id = RequestId(self.last_request);
         self.callers.insert(id, caller);
-        self.handle(Input::Request { id, operation })
+        self.feed(Input::Request { id, operation });
     }
 
-    /// Resolves a client's request under the policy and asks for what it stands for.
+    /// Resolves a client's request under the policy and submits it.
     pub(super) fn reserve(
         &mut self,
         request: &ReservationRequest,
         placement: &Placement,
         reply: oneshot::Sender<Reply>,
-    ) -> Vec<Effect> {
+    ) {
         match request_for(self.manager.ledger().policy(), request, placement) {
-            Ok(ladder) => self.ask(Box::new(Operation::Reserve(Box::new(ladder))), Caller::Reserves(reply)),
-            Err(refusal) => {
-                self.refuse(placement, refusal, reply);
-                Vec::new()
-            }
+            Ok(ladder) => self.submit(Box::new(Operation::Reserve(Box::new(ladder))), Caller::Reserve(reply)),
+            Err(refusal) => self.refuse(placement, refusal, reply),
         }
     }
 
@@ -146,76 +161,85 @@ impl Core {
         let _ = reply.send(Err(Box::new(decision)));
     }
 
-    /// Somebody wants to hear of interfaces of which more is promised than they carry.
     pub(super) fn subscribe(&mut self, notify: OnOvercommitment) {
-        self.strained.push(notify);
+        self.on_overcommitment.push(notify);
     }
 
-    pub(super) fn answer(&mut self, id: RequestId, Answer { decision, admitted }: Answer) {
-        let (Some(caller), Some(engine)) = (self.callers.remove(&id), self.engine.upgrade()) else {
-            return;
-        };
-        let caller = match caller {
-            Caller::Nobody => return,
-            Caller::Reserves(caller) => caller,
-            Caller::Asks(caller) => {
-                // Who asked may have gone; it is so all the same.
-                let _ = caller.send(Answer { decision, admitted });
-                return;
-            }
-        };
-        let reply = match admitted {
-            None => Err(Box::new(decision)),
-            Some(admitted) => {
-                let state: Arc<ReservationState> = Arc::default();
-                let id = decision.id().unwrap_or_default().to_owned();
-                self.standings.insert(id.clone(), Arc::downgrade(&state));
-                let reservation = Reservation::new(engine, id, state);
-                Ok(Granted { admitted, decision, reservation })
-            }
-        };
-        // The caller may have given up, now or before it looks: what it was granted then gives itself
-        // back, as the reservation is dropped.
-        let _ = caller.send(reply);
+    /// What the engine's task has to do now.
+    pub(super) fn take_outbox(&mut self) -> Outbox {
+        std::mem::take(&mut self.outbox)
     }
 
-    /// What somebody is told who did not ask just now.
-    pub(super) fn notice(&mut self, notice: Notice) -> Told {
-        match notice {
-            Notice::Ended(decision) => {
-                self.standings.remove(decision.id().unwrap_or_default());
-                Told::Nobody
-            }
-            Notice::Lost(lost) => {
-                let standing = self.standings.remove(&lost.id).and_then(|standing| standing.upgrade());
-                standing.map_or(Told::Nobody, |standing| Told::Lost(standing, lost))
-            }
-            Notice::Overcommitted { interface, over } => {
-                Told::Strained(self.strained.clone(), interface, over)
-            }
-            Notice::CapacityAvailable { id } => self.waiters.get(&id).map_or(Told::Nobody, Told::Room),
+    /// When the engine's task has to wake by itself, which it is about to wait for.
+    pub(super) fn next_wake(&mut self) -> Option<Moment> {
+        self.wakes_at = self.manager.due();
+        self.wakes_at
+    }
+
+    /// Wakes the engine's task if there is something for it to do, or earlier than it wakes by itself.
+    pub(super) fn wake(&self) {
+        let earlier = match (self.manager.due(), self.wakes_at) {
+            (Some(due), Some(wakes)) => due < wakes,
+            (due, _) => due.is_some(),
+        };
+        if earlier || !self.outbox.changes.is_empty() || !self.outbox.notifications.is_empty() {
+            self.wake.notify_one();
         }
     }
 
-    /// Settles what was asked without the loop.
-    pub(super) fn settle_here(&mut self, effects: Vec<Effect>) -> Settled {
-        let (told, rest) = self.settle(effects);
-        Settled { told, rest, due: self.manager.due().is_some() }
+    /// The engine has stopped: callers without an answer learn it, and nothing is admitted any more.
+    pub(super) fn stop(&mut self) {
+        self.stopped = true;
+        self.callers.clear();
     }
 
-    /// Carries out what needs nothing of the kernel, in order: who is to be told, and what is left from the first
-    /// change for the kernel on.
-    pub(super) fn settle(&mut self, effects: Vec<Effect>) -> (Vec<Told>, Vec<Effect>) {
-        let (mut told, mut effects) = (Vec::new(), effects.into_iter());
-        while let Some(effect) = effects.next() {
-            match effect {
-                Effect::Answer { id, answer } => self.answer(id, *answer),
-                Effect::Tell(notice) => told.push(self.notice(notice)),
-                apply @ Effect::Apply { .. } => {
-                    return (told, std::iter::once(apply).chain(effects).collect());
+    fn answer(&mut self, id: RequestId, answer: Answer) {
+        match self.callers.remove(&id) {
+            None | Some(Caller::Engine) => {}
+            // A caller that has gone needs no answer, and the operation is done all the same.
+            Some(Caller::Submit(caller)) => drop(caller.send(Ok(answer))),
+            Some(Caller::Reserve(caller)) => {
+                let Answer { decision, admitted } = answer;
+                let reply = match admitted {
+                    None => Err(Box::new(decision)),
+                    Some(admitted) => match self.grant(admitted, decision) {
+                        Some(granted) => Ok(granted),
+                        None => return,
+                    },
+                };
+                // If the caller has gone, now or before it looks, the reservation is dropped, which releases it.
+                drop(caller.send(reply));
+            }
+        }
+    }
+
+    /// The reservation of a flow that was admitted; `None` where the engine has no handle any more.
+    fn grant(&mut self, admitted: Admitted, decision: Decision) -> Option<Granted> {
+        let engine = self.engine.upgrade()?;
+        let state: Arc<ReservationState> = Arc::default();
+        let id = decision.id()?.to_owned();
+        self.reservations.insert(id.clone(), Arc::downgrade(&state));
+        let reservation = Reservation::new(engine, id, state);
+        Some(Granted { admitted, decision, reservation })
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Ended(decision) => drop(decision.id().and_then(|id| self.reservations.remove(id))),
+            Notice::Lost(lost) => {
+                let state = self.reservations.remove(&lost.id).and_then(|state| state.upgrade());
+                let lost = state.map(|state| Notification::Lost { state, lost });
+                self.outbox.notifications.extend(lost);
+            }
+            Notice::Overcommitted { interface, over } => {
+                let notify = self.on_overcommitment.clone();
+                self.outbox.notifications.push(Notification::Overcommitment { notify, interface, over });
+            }
+            Notice::CapacityAvailable { id } => {
+                if let Some(waiter) = self.waiters.get(&id) {
+                    waiter.notify_one();
                 }
             }
         }
-        (told, Vec::new())
     }
 }

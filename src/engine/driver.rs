@@ -1,16 +1,28 @@
-//! The loop: it feeds the manager inputs and carries out its effects.
+//! The engine's task: it feeds the manager inputs and carries out its effects. It has no rule of its own.
+//!
+//! The task never waits for one interface while another has work: calls to the kernel run beside each other, one for
+//! each interface, and what an interface has to wait for waits in its lane.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use flowspec::{Both, Direction, Micros, Rate};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use flowspec::{Both, Direction, Micros, Moment, Rate};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::clock;
-use super::command::{Command, WeakCommands};
-use super::core::{Caller, Core, Told, lock};
+use super::command::{Command, Inbox, MOST_QUEUED_REQUESTS, WeakCommands};
+use super::core::{Caller, Core, Notification, lock};
+use super::drain::drain;
+use super::error::EngineError;
+use super::kernel::{ClaimedRoot, Kernel};
+use super::lanes::{Job, Lanes, Work};
 use super::lingering::Lingering;
 use super::meter::Meter;
 use super::report::{InterfaceReport, class_report};
@@ -18,99 +30,280 @@ use super::request::Submission;
 use super::reservation::Reply;
 use crate::admission::{Operation, Refusal};
 use crate::failure::KernelFailure;
-use crate::linux::{Claim, Link, LinkEvent, LinkEvents, Netlink};
-use crate::manager::{Effect, Input, Root, Seen};
+use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents};
+use crate::manager::{ChangeId, Input, Root, Seen};
 use crate::policy::Enforcement;
-use crate::tc::ForeignRoot;
 
-/// The loop's state. It has no rule of its own.
+/// The state of the engine's task.
 pub(super) struct Driver {
     core: Arc<Mutex<Core>>,
-    netlink: Netlink,
-    claims: Vec<Claim>,
-    /// To hear of drained sockets without keeping the loop alive.
+    kernel: Arc<dyn Kernel>,
+    /// For the tasks that drain flows, without keeping the queue open.
     commands: WeakCommands,
+    lanes: Lanes,
+    /// The calls to the kernel that are under way.
+    calls: FuturesUnordered<Call>,
+    claims: Vec<Claim>,
     /// Interfaces that are down, with what they carried before.
     down: BTreeMap<String, Both<Option<Rate>>>,
     /// What the classes of interfaces have sent, where something is measured.
     meters: BTreeMap<String, Meter>,
 }
 
-/// How long a class may hold packets of a flow that has ended.
-const DRAIN: Duration = Duration::from_secs(1);
+type Call = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
-/// How often it is looked at meanwhile.
-const DRAIN_STEP: Duration = Duration::from_millis(5);
+/// A call to the kernel has returned.
+enum Returned {
+    Applied {
+        index: u32,
+        id: ChangeId,
+        result: Result<(), KernelFailure>,
+    },
+    /// An interface was looked at for a request, which goes on now.
+    Looked {
+        link: Arc<Link>,
+        root: Result<ClaimedRoot, KernelFailure>,
+        request: Request,
+    },
+    Measured {
+        index: u32,
+        interface: String,
+        at: Moment,
+        classes: Result<Vec<ClassState>, KernelFailure>,
+    },
+    /// An interface's part of a report has been sent.
+    Reported {
+        index: u32,
+    },
+    /// A whole report has been sent.
+    Collected,
+}
+
+/// A request for a reservation, and where its answer goes.
+type Request = (Box<Submission>, oneshot::Sender<Reply>);
 
 /// How often measured classes are measured.
 const MEASURE: Duration = Duration::from_secs(1);
 
+/// How long a stop waits for changes that are under way, and again for the removal of the trees. Longer than a call to
+/// the kernel may take, so that only a kernel that does not answer at all is left with a tree.
+const STOP_PATIENCE: Duration = Duration::from_secs(15);
+
 impl Driver {
-    pub(super) fn new(core: Arc<Mutex<Core>>, netlink: Netlink, commands: WeakCommands) -> Self {
-        let (claims, down, meters) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Self { core, netlink, claims, commands, down, meters }
+    pub(super) fn new(core: Arc<Mutex<Core>>, kernel: Arc<dyn Kernel>, commands: WeakCommands) -> Self {
+        Self {
+            core,
+            kernel,
+            commands,
+            lanes: Lanes::default(),
+            calls: FuturesUnordered::new(),
+            claims: Vec::new(),
+            down: BTreeMap::new(),
+            meters: BTreeMap::new(),
+        }
+    }
+
+    /// Prepares the interface of this name, if it exists.
+    ///
+    /// - **Errors**: the kernel's. What was prepared before is taken back.
+    pub(super) async fn prepare(&mut self, interface: &str) -> Result<(), KernelFailure> {
+        let prepared = async {
+            // An interface that does not exist yet is looked at with its first flow.
+            let Some(link) = self.kernel.link(interface).await? else { return Ok(()) };
+            if let Some(root) = self.root_to_read(&link) {
+                let root = root.await?;
+                self.seen(&link, root);
+            }
+            Ok(())
+        };
+        let prepared = prepared.await;
+        match prepared {
+            Ok(()) => self.idle().await,
+            // All or nothing: the trees of the interfaces before this one are removed.
+            Err(_) => self.shut_down().await,
+        }
+        prepared
+    }
+
+    pub(super) async fn run(mut self, mut inbox: Inbox, wake: Arc<Notify>, mut links: Option<LinkEvents>) {
+        let measures = self.core().manager.ledger().policy().has_measured_class();
+        let mut next_measure = clock::now() + MEASURE;
+        let stopped = loop {
+            self.proceed();
+            let due = {
+                let mut core = self.core();
+                core.next_wake().map(|due| core.clock.instant(due))
+            };
+            tokio::select! {
+                command = inbox.next() => match command {
+                    None => break None,
+                    Some(Command::Stop { reply }) => break Some(reply),
+                    Some(command) => {
+                        let may_free_capacity = command.may_free_capacity();
+                        self.dispatch(command);
+                        if may_free_capacity {
+                            inbox.executed();
+                        }
+                    }
+                },
+                Some(returned) = self.calls.next(), if !self.calls.is_empty() => self.returned(returned),
+                // The outbox has something, or the next wake comes earlier.
+                () = wake.notified() => {}
+                event = next(&mut links) => self.link_event(event),
+                () = sleep_until(next_measure), if measures => {
+                    self.measure_all();
+                    next_measure = clock::now() + MEASURE;
+                }
+                () = until(due) => self.core().submit(Box::new(Operation::Tick), Caller::Engine),
+            }
+        };
+        self.shut_down().await;
+        self.core().stop();
+        if let Some(reply) = stopped {
+            // The caller may have gone.
+            let _ = reply.send(());
+        }
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
         lock(&self.core)
     }
 
-    pub(super) async fn run(
-        mut self,
-        mut inbox: mpsc::UnboundedReceiver<Command>,
-        mut links: Option<LinkEvents>,
-    ) {
-        let measures = self.core().manager.ledger().policy().has_measured_class();
-        let mut next_measure = clock::now() + MEASURE;
-        loop {
-            let due = {
-                let core = self.core();
-                core.manager.due().map(|due| core.clock.instant(due))
-            };
-            tokio::select! {
-                biased;
-                command = inbox.recv() => match command {
-                    None => break,
-                    Some(Command::Stop { reply }) => {
-                        self.feed(Input::Stop).await;
-                        let _ = reply.send(());
-                        return;
-                    }
-                    Some(command) => {
-                        let counted = command.may_make_room();
-                        self.obey(command).await;
-                        if counted {
-                            self.commands.obeyed();
-                        }
-                    }
-                },
-                event = next(&mut links) => self.link_changed(event).await,
-                () = sleep_until(next_measure), if measures => {
-                    self.measure().await;
-                    next_measure = clock::now() + MEASURE;
-                }
-                () = until(due) => self.set(Operation::Tick).await,
-            }
-        }
-        self.feed(Input::Stop).await;
+    /// Removes what was programmed, once the changes under way are applied.
+    async fn shut_down(&mut self) {
+        // What does not end in time is left: its interface does not answer.
+        let _ = timeout(STOP_PATIENCE, self.idle()).await;
+        self.core().feed(Input::Stop);
+        let _ = timeout(STOP_PATIENCE, self.idle()).await;
     }
 
-    async fn obey(&mut self, command: Command) {
+    /// Goes on until no interface is busy.
+    async fn idle(&mut self) {
+        loop {
+            self.proceed();
+            match self.calls.next().await {
+                Some(returned) => self.returned(returned),
+                None => return,
+            }
+        }
+    }
+
+    /// Does everything that can be done without waiting.
+    fn proceed(&mut self) {
+        loop {
+            let outbox = self.core().take_outbox();
+            outbox.notifications.into_iter().for_each(Notification::call);
+            for (index, id, change) in outbox.changes {
+                self.lanes.order(index, id, change);
+            }
+            match self.lanes.next() {
+                None => return,
+                Some(Work::Change(index, id, change)) => {
+                    let applied = self.kernel.apply(index, change);
+                    self.calls.push(Box::pin(async move {
+                        Returned::Applied { index, id, result: applied.await }
+                    }));
+                }
+                Some(Work::Job(index, job)) => self.perform(index, job),
+            }
+        }
+    }
+
+    fn perform(&mut self, index: u32, job: Job) {
+        match job {
+            Job::Command(command) => self.execute(command),
+            Job::Link(carries) => self.link_changed(index, carries),
+            Job::Measure => self.measure(index),
+            Job::Report(reply) => self.report(index, reply),
+        }
+    }
+
+    fn returned(&mut self, returned: Returned) {
+        match returned {
+            Returned::Applied { index, id, result } => {
+                self.lanes.returned(index);
+                self.core().feed(Input::Applied { id, result });
+            }
+            Returned::Looked { link, root, request: (submission, reply) } => {
+                self.lanes.returned(link.index);
+                match root {
+                    Ok(root) => {
+                        self.seen(&link, root);
+                        self.lanes.resume(link.index, Command::Reserve { submission, reply });
+                    }
+                    Err(failure) => {
+                        let interface = link.name.clone();
+                        let refusal = Refusal::TrafficControl { interface, cause: failure.into() };
+                        self.core().refuse(&submission.placement, refusal, reply);
+                    }
+                }
+            }
+            Returned::Measured { index, interface, at, classes } => {
+                self.lanes.returned(index);
+                if let Ok(classes) = classes {
+                    self.measured(&interface, at, &classes);
+                }
+            }
+            Returned::Reported { index } => self.lanes.returned(index),
+            Returned::Collected => {}
+        }
+    }
+
+    /// Executes a command, or lets it wait for its interface.
+    fn dispatch(&mut self, command: Command) {
+        match self.interface_of(&command).filter(|index| self.lanes.is_busy(*index)) {
+            None => self.execute(command),
+            Some(index) if self.lanes.waiting(index) < MOST_QUEUED_REQUESTS => {
+                self.lanes.defer(index, Job::Command(command));
+            }
+            Some(index) => match command {
+                Command::Reserve { submission, reply } => {
+                    let (waiting, limit) = (self.lanes.waiting(index), MOST_QUEUED_REQUESTS);
+                    let refusal = Refusal::TooManyRequests { waiting, limit };
+                    self.core().refuse(&submission.placement, refusal, reply);
+                }
+                // A caller that has gone needs no answer.
+                Command::Submit { reply, .. } => {
+                    drop(reply.send(Err(EngineError::TooManyRequests { limit: MOST_QUEUED_REQUESTS })))
+                }
+                release => self.lanes.defer(index, Job::Command(release)),
+            },
+        }
+    }
+
+    /// The interface that a command is about, where it is about one.
+    fn interface_of(&self, command: &Command) -> Option<u32> {
+        let core = self.core();
+        let (manager, ledger) = (&core.manager, core.manager.ledger());
+        let interface = match command {
+            Command::Reserve { submission, .. } => return Some(submission.placement.link.index),
+            Command::Connected { id } | Command::Closed { id, .. } | Command::Drained { id, .. } => {
+                ledger.flow(id)?.0
+            }
+            Command::EndGroup { id } => ledger.group_totals(id)?.0,
+            Command::Submit { operation, .. } => match &**operation {
+                Operation::Reserve(ladder) => &ladder.request.interface,
+                Operation::Renegotiate { id, .. }
+                | Operation::Refresh { id, .. }
+                | Operation::Release { id } => ledger.flow(id)?.0,
+                Operation::Group(request) => &request.interface,
+                Operation::Ungroup { id } => ledger.group_totals(id)?.0,
+                Operation::Capacity { interface, .. }
+                | Operation::Measure { interface, .. }
+                | Operation::Query { interface, .. } => interface,
+                _ => return None,
+            },
+            Command::Report { .. } | Command::Stop { .. } => return None,
+        };
+        manager.index(interface)
+    }
+
+    fn execute(&mut self, command: Command) {
         match command {
-            Command::Reserve { submission, reply } => self.reserve(*submission, reply).await,
-            Command::Submit { operation, reply } => self.ask(operation, Caller::Asks(reply)).await,
-            Command::Settle(told, effects) => {
-                told.into_iter().for_each(Told::tell);
-                self.carry_out(effects).await;
-            }
-            Command::Connected { id } => self.feed(Input::Connected { id }).await,
-            // Nothing is on its way any more, neither in a socket nor in a class.
-            Command::Closed { id, lingering: Lingering::Nothing }
-                if self.core().manager.class(&id).is_none() =>
-            {
-                self.feed(Input::Closed { id }).await;
-            }
-            Command::Closed { id, lingering } => self.drain(id, lingering),
+            Command::Reserve { submission, reply } => self.reserve(submission, reply),
+            Command::Submit { operation, reply } => self.core().submit(operation, Caller::Submit(reply)),
+            Command::Connected { id } => self.core().feed(Input::Connected { id }),
+            Command::Closed { id, lingering } => self.close(id, lingering),
             Command::Drained { id, sent } => {
                 let measured = self.core().manager.measured_class(&id);
                 if let Some((interface, class, handle)) = measured
@@ -118,48 +311,86 @@ impl Driver {
                 {
                     meter.ended(&class, handle, sent);
                 }
-                self.feed(Input::Closed { id }).await;
+                self.core().feed(Input::Closed { id });
             }
-            Command::Report { reply } => {
-                let report = self.report().await;
-                // Who asked may have gone.
-                let _ = reply.send(report);
+            Command::EndGroup { id } => {
+                self.core().submit(Box::new(Operation::Ungroup { id }), Caller::Engine);
             }
+            Command::Report { reply } => self.report_all(reply),
             // The loop itself ends.
             Command::Stop { .. } => {}
         }
     }
 
-    /// Feeds one input and carries out what follows.
-    pub(super) async fn feed(&self, input: Input) {
-        let effects = self.core().handle(input);
-        self.carry_out(effects).await;
+    fn reserve(&mut self, submission: Box<Submission>, reply: oneshot::Sender<Reply>) {
+        if reply.is_closed() {
+            return;
+        }
+        let Submission { request, placement } = &*submission;
+        let link = Arc::clone(&placement.link);
+        let known = self.core().manager.knows(&link.name);
+        match if known { None } else { self.root_to_read(&link) } {
+            None => self.core().reserve(request, placement, reply),
+            Some(root) => {
+                self.lanes.call(link.index);
+                self.calls.push(Box::pin(async move {
+                    Returned::Looked { link, root: root.await, request: (submission, reply) }
+                }));
+            }
+        }
     }
 
-    /// Carries out effects in order, to the end.
-    async fn carry_out(&self, mut effects: Vec<Effect>) {
-        loop {
-            let (told, rest) = self.core().settle(effects);
-            told.into_iter().for_each(Told::tell);
-            let mut rest = rest.into_iter();
-            let Some(Effect::Apply { id, index, change }) = rest.next() else { return };
-            let result = self.netlink.apply(index, &change).await;
-            effects = rest.collect();
-            effects.extend(self.core().handle(Input::Applied { id, result }));
+    /// The call that reads what is installed at the root of an interface, where the engine has a use for it.
+    fn root_to_read(
+        &self,
+        link: &Link,
+    ) -> Option<Pin<Box<dyn Future<Output = Result<ClaimedRoot, KernelFailure>> + Send>>> {
+        let policy = Arc::clone(self.core().manager.ledger().policy());
+        match policy.interface(&link.name)?.enforcement {
+            Enforcement::UserSpace => {
+                let unread = ClaimedRoot { root: Root::Default, claim: None };
+                Some(Box::pin(std::future::ready(Ok(unread))))
+            }
+            Enforcement::Auto | Enforcement::Kernel => Some(self.kernel.root(link.index)),
+        }
+    }
+
+    /// An interface was looked at: the manager prepares it.
+    fn seen(&mut self, link: &Link, ClaimedRoot { root, claim }: ClaimedRoot) {
+        self.claims.extend(claim);
+        let Link { index, mtu, speed, .. } = *link;
+        self.core().feed(Input::Seen(Seen { interface: link.name.clone(), index, mtu, speed, root }));
+    }
+
+    /// A flow has ended: its class goes once the data that is on its way has left.
+    fn close(&self, id: String, lingering: Lingering) {
+        let class = self.core().manager.class(&id);
+        if class.is_none() && matches!(lingering, Lingering::Nothing) {
+            return self.core().feed(Input::Closed { id });
+        }
+        let Some(commands) = self.commands.upgrade() else { return };
+        let kernel = Arc::clone(&self.kernel);
+        tokio::spawn(async move {
+            let sent = drain(kernel, class, lingering).await;
+            commands.send(Command::Drained { id, sent });
+        });
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        match self.lanes.is_busy(event.index) {
+            true => self.lanes.defer(event.index, Job::Link(event.carries)),
+            false => self.link_changed(event.index, event.carries),
         }
     }
 
     /// A link has changed: what it carries now counts, nothing where it is down.
-    async fn link_changed(&mut self, event: LinkEvent) {
+    fn link_changed(&mut self, changed: u32, carries: bool) {
         let interfaces = self.core().manager.interfaces();
-        for (interface, index) in interfaces {
-            if index != event.index {
-                continue;
-            }
-            let was = self.down.contains_key(&interface);
+        for (interface, _) in interfaces.into_iter().filter(|(_, index)| *index == changed) {
+            let was_down = self.down.contains_key(&interface);
             for direction in Direction::BOTH {
                 let capacity = self.core().manager.ledger().capacity(&interface, direction);
-                let carries = match (event.carries, was) {
+                let carries = match (carries, was_down) {
                     (false, false) => {
                         let before = self.down.entry(interface.clone()).or_default();
                         *before.get_mut(direction) = capacity;
@@ -168,141 +399,108 @@ impl Driver {
                     (true, true) => self.down.get(&interface).and_then(|before| *before.get(direction)),
                     _ => None,
                 };
-                // Nothing is promised of a link of which nobody knows what it carries.
-                if let (Some(carries), Some(_)) = (carries, capacity) {
+                // Nothing is reserved on a link whose capacity is not known.
+                if let (Some(capacity), Some(_)) = (carries, capacity) {
                     let interface = interface.clone();
-                    self.set(Operation::Capacity { interface, direction, capacity: carries }).await;
+                    let operation = Operation::Capacity { interface, direction, capacity };
+                    self.core().submit(Box::new(operation), Caller::Engine);
                 }
             }
-            if event.carries {
+            if carries {
                 self.down.remove(&interface);
             }
         }
     }
 
-    /// Something that nobody has asked for.
-    async fn set(&self, operation: Operation) {
-        self.ask(Box::new(operation), Caller::Nobody).await;
-    }
-
-    /// Tells the ledger what the flows of measured classes have sent.
-    async fn measure(&mut self) {
-        let now = self.core().now().as_micros();
+    fn measure_all(&mut self) {
         let interfaces = self.core().manager.interfaces();
-        for (interface, index) in interfaces {
-            let classes = self.core().manager.measured(&interface);
-            if classes.is_empty() {
-                self.meters.remove(&interface);
-                continue;
-            }
-            let Ok(states) = self.netlink.classes(index).await else { continue };
-            let sent = states.iter().map(|state| (state.class.handle, state.sent_bytes)).collect();
-            let meter = self.meters.entry(interface.clone()).or_default();
-            for (class, window, rate) in meter.read(&classes, &sent, now) {
-                // What comes in passes no class: it counts as declared.
-                let rate = Both { sending: rate, receiving: Rate::new(u64::MAX) };
-                let interface = interface.clone();
-                self.set(Operation::Measure { interface, class, window: Micros::new(window), rate }).await;
+        for (_, index) in interfaces {
+            match self.lanes.is_busy(index) {
+                true => self.lanes.defer(index, Job::Measure),
+                false => self.measure(index),
             }
         }
     }
 
-    async fn ask(&self, operation: Box<Operation>, caller: Caller) {
-        let effects = self.core().ask(operation, caller);
-        self.carry_out(effects).await;
-    }
-
-    async fn reserve(&mut self, submission: Submission, reply: oneshot::Sender<Reply>) {
-        if reply.is_closed() {
+    /// Reads what the flows of an interface's measured classes have sent.
+    fn measure(&mut self, index: u32) {
+        let Some(interface) = self.name(index) else { return };
+        if self.core().manager.measured(&interface).is_empty() {
+            self.meters.remove(&interface);
             return;
         }
-        let Submission { request, placement } = submission;
-        let known = self.core().manager.knows(&placement.link.name);
-        let looked = match known {
-            true => Ok(()),
-            false => self.look_at(&placement.link).await,
-        };
-        let effects = match looked {
-            Ok(()) => self.core().reserve(&request, &placement, reply),
-            Err(error) => {
-                let interface = placement.link.name.clone();
-                let refusal = Refusal::TrafficControl { interface, cause: error.into() };
-                self.core().refuse(&placement, refusal, reply);
-                return;
-            }
-        };
-        self.carry_out(effects).await;
+        self.lanes.call(index);
+        let (at, classes) = (self.core().now(), self.kernel.classes(index));
+        self.calls.push(Box::pin(async move {
+            Returned::Measured { index, interface, at, classes: classes.await }
+        }));
     }
 
-    /// Looks at an interface and lets the manager prepare it.
-    pub(super) async fn look_at(&mut self, link: &Link) -> Result<(), KernelFailure> {
-        let name = &link.name;
-        let policy = Arc::clone(self.core().manager.ledger().policy());
-        let enforcement = policy.interface(name).map(|policy| policy.enforcement);
-        let root = match enforcement {
-            // What the policy does not know, or keeps in user space, is left to whoever programs it.
-            None => return Ok(()),
-            Some(Enforcement::UserSpace) => Root::Default,
-            Some(Enforcement::Auto | Enforcement::Kernel) => self.claim(link.index).await?,
-        };
-        let Link { index, mtu, speed, .. } = *link;
-        self.feed(Input::Seen(Seen { interface: name.clone(), index, mtu, speed, root })).await;
-        Ok(())
-    }
-
-    /// Claims an interface's root and says what stands there.
-    async fn claim(&mut self, index: u32) -> Result<Root, KernelFailure> {
-        Ok(match (Claim::interface(index)?, self.netlink.root(index).await?) {
-            (None, _) => Root::Taken { holder: format!("@{}", Claim::name(index)) },
-            (Some(claim), root) => {
-                self.claims.push(claim);
-                match root.root.own() {
-                    Ok(None) => Root::Default,
-                    Ok(Some(root)) => Root::Ours(root),
-                    Err(ForeignRoot { kind, handle }) => Root::Foreign { kind, handle },
-                }
-            }
-        })
-    }
-
-    /// Lets a flow that ended finish sending before its class goes.
-    fn drain(&self, id: String, lingering: Lingering) {
-        let Some(commands) = self.commands.upgrade() else { return };
-        let (netlink, class) = (self.netlink.clone(), self.core().manager.class(&id));
-        let mut sent = None;
-        tokio::spawn(async move {
-            lingering.finish().await;
-            let deadline = clock::now() + DRAIN;
-            while let Some((index, class)) = class {
-                // A class that cannot be read is not waited for.
-                let state = netlink.class(index, class).await.ok().flatten();
-                sent = state.map(|state| state.sent_bytes).or(sent);
-                if state.is_none_or(|state| state.queued == 0) || clock::now() >= deadline {
-                    break;
-                }
-                tokio::time::sleep(DRAIN_STEP).await;
-            }
-            commands.send(Command::Drained { id, sent });
-        });
-    }
-
-    async fn report(&self) -> Result<Vec<InterfaceReport>, KernelFailure> {
-        let mut reports = Vec::new();
-        let interfaces = self.core().manager.interfaces();
-        for (interface, index) in interfaces {
-            let status = self.core().manager.status(&interface);
-            let Some(status) = status else { continue };
-            let (mut direct_packets, mut classes) = (0, Vec::new());
-            if status.kernel.is_ok() {
-                direct_packets = self.netlink.root(index).await?.direct_packets;
-                let flows = self.core().manager.classes(&interface);
-                let mut states = self.netlink.classes(index).await?;
-                states.sort_by_key(|state| state.class.handle);
-                classes = states.iter().map(|state| class_report(state, &flows)).collect();
-            }
-            reports.push(InterfaceReport { interface, status, direct_packets, classes });
+    fn measured(&mut self, interface: &str, at: Moment, states: &[ClassState]) {
+        let classes = self.core().manager.measured(interface);
+        let sent = states.iter().map(|state| (state.class.handle, state.sent_bytes)).collect();
+        let meter = self.meters.entry(interface.to_owned()).or_default();
+        for (class, window, rate) in meter.read(&classes, &sent, at.as_micros()) {
+            // What is received passes no class: it counts as declared.
+            let rate = Both { sending: rate, receiving: Rate::new(u64::MAX) };
+            let (interface, window) = (interface.to_owned(), Micros::new(window));
+            let operation = Operation::Measure { interface, class, window, rate };
+            self.core().submit(Box::new(operation), Caller::Engine);
         }
-        Ok(reports)
+    }
+
+    /// Reports on every interface, each once its changes are applied.
+    fn report_all(&mut self, reply: oneshot::Sender<Result<Vec<InterfaceReport>, KernelFailure>>) {
+        let interfaces = self.core().manager.interfaces();
+        let mut parts = Vec::new();
+        for (_, index) in interfaces {
+            let (reply, part) = oneshot::channel();
+            parts.push(part);
+            match self.lanes.is_busy(index) {
+                true => self.lanes.defer(index, Job::Report(reply)),
+                false => self.report(index, reply),
+            }
+        }
+        self.calls.push(Box::pin(async move {
+            // An interface without a part is not managed any more.
+            let parts = join_all(parts).await.into_iter().filter_map(Result::ok);
+            // The caller may have gone.
+            let _ = reply.send(parts.collect());
+            Returned::Collected
+        }));
+    }
+
+    /// Reports on one interface.
+    fn report(&mut self, index: u32, reply: oneshot::Sender<Result<InterfaceReport, KernelFailure>>) {
+        let Some(interface) = self.name(index) else { return };
+        let (status, flows) = {
+            let core = self.core();
+            (core.manager.status(&interface), core.manager.classes(&interface))
+        };
+        let Some(status) = status else { return };
+        if status.kernel.is_err() {
+            let report = InterfaceReport { interface, status, direct_packets: 0, classes: Vec::new() };
+            // The caller may have gone.
+            let _ = reply.send(Ok(report));
+            return;
+        }
+        self.lanes.call(index);
+        let (direct_packets, states) = (self.kernel.direct_packets(index), self.kernel.classes(index));
+        let report = async move {
+            let (direct_packets, mut states) = (direct_packets.await?, states.await?);
+            states.sort_by_key(|state| state.class.handle);
+            let classes = states.iter().map(|state| class_report(state, &flows)).collect();
+            Ok(InterfaceReport { interface, status, direct_packets, classes })
+        };
+        self.calls.push(Box::pin(async move {
+            let _ = reply.send(report.await);
+            Returned::Reported { index }
+        }));
+    }
+
+    fn name(&self, index: u32) -> Option<String> {
+        let interfaces = self.core().manager.interfaces();
+        interfaces.into_iter().find(|(_, known)| *known == index).map(|(name, _)| name)
     }
 }
 

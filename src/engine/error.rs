@@ -19,6 +19,12 @@ pub enum EngineError {
         /// The id.
         id: String,
     },
+    /// As many requests are queued as there may be: [`MOST_QUEUED_REQUESTS`](super::MOST_QUEUED_REQUESTS).
+    #[error("{limit} requests are queued, and no more may be")]
+    TooManyRequests {
+        /// How many may be.
+        limit: usize,
+    },
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use flowspec::Direction;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::command::{Command, Commands};
+use super::command::{Command, Commands, MOST_QUEUED_REQUESTS, queue};
 use super::core::{Core, lock};
 use super::driver::Driver;
 use super::error::EngineError;
 use super::handle::{Egress, Engine, EngineFuture, OnOvercommitment};
+use super::kernel::Kernel;
 use super::lingering::Lingering;
 use super::owner;
 use super::pending::PendingReservation;
@@ -20,7 +21,7 @@ use super::request::{Placement, ReservationRequest, Submission};
 use super::reservation::{Granted, ReservationBackend};
 use super::routes::RouteCache;
 use super::waiters::Waiters;
-use crate::admission::Operation;
+use crate::admission::{Operation, Refusal};
 use crate::failure::KernelFailure;
 use crate::linux::{Link, Netlink};
 use crate::manager::{Answer, Input};
@@ -33,7 +34,7 @@ use crate::policy::{Owner, Policy};
 pub struct LocalEngine {
     core: Arc<Mutex<Core>>,
     commands: Commands,
-    netlink: Netlink,
+    kernel: Arc<dyn Kernel>,
     routes: RouteCache,
     waiters: Waiters,
     /// How many flows have been given an id.
@@ -51,44 +52,39 @@ impl LocalEngine {
     /// - **Errors**: netlink cannot be opened. An interface that cannot be programmed is no error here:
     ///   [`report`](Engine::report) and every decision name it.
     pub async fn start(policy: Arc<Policy>) -> Result<Arc<Self>, KernelFailure> {
+        Self::start_on(policy, Arc::new(Netlink::open()?)).await
+    }
+
+    /// The same on another kernel than this one, for simulations and tests.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn start_on(policy: Arc<Policy>, kernel: Arc<dyn Kernel>) -> Result<Arc<Self>, KernelFailure> {
         if let Some(what) = policy.unsupported() {
             let cause = std::io::Error::new(std::io::ErrorKind::Unsupported, what);
             return Err(KernelFailure::new("start", "the policy", cause));
         }
-        let netlink = Netlink::open()?;
-        let (commands, inbox) = Commands::new();
+        let ((commands, inbox), wake) = (queue(), Arc::new(Notify::new()));
         let engine = Arc::new_cyclic(|me: &Weak<Self>| {
-            let waiters = Waiters::default();
-            let core = Core::new(&policy, waiters.clone(), Weak::clone(me) as Weak<dyn ReservationBackend>);
+            let (waiters, me) = (Waiters::default(), Weak::clone(me) as Weak<dyn ReservationBackend>);
+            let core = Core::new(&policy, waiters.clone(), Arc::clone(&wake), me);
             Self {
                 core: Arc::new(Mutex::new(core)),
                 commands,
-                netlink,
+                kernel,
                 routes: RouteCache::default(),
                 waiters,
                 named: AtomicU64::new(0),
                 needs_owner: policy.classes.values().any(|class| class.matches.is_some()),
             }
         });
-        let netlink = &engine.netlink;
-        let mut driver = Driver::new(Arc::clone(&engine.core), netlink.clone(), engine.commands.downgrade());
-        // Opened before the interfaces are looked at, so that no change is missed. Where the kernel does not report
-        // links, their changes go unnoticed.
-        let links = netlink.watch_links().ok();
-        for name in policy.interfaces.keys() {
-            let looked = match netlink.link_by_name(name).await {
-                Ok(link) => driver.look_at(&link).await,
-                // An interface that does not exist yet is looked at with its first flow.
-                Err(error) if error.is_absent() => Ok(()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = looked {
-                // All or nothing: the trees of the interfaces before this one are removed.
-                driver.feed(Input::Stop).await;
-                return Err(error);
-            }
+        let (core, kernel) = (Arc::clone(&engine.core), Arc::clone(&engine.kernel));
+        let mut driver = Driver::new(core, kernel, engine.commands.downgrade());
+        // Opened before the interfaces are looked at, so that no change is missed.
+        let links = engine.kernel.watch_links();
+        for interface in policy.interfaces.keys() {
+            driver.prepare(interface).await?;
         }
-        tokio::spawn(driver.run(inbox, links));
+        tokio::spawn(driver.run(inbox, wake, links));
         Ok(engine)
     }
 
@@ -97,8 +93,7 @@ impl LocalEngine {
         if let Some(link) = self.routes.get(peer) {
             return Ok(link);
         }
-        let route = self.netlink.route(peer).await?;
-        let link = Arc::new(self.netlink.link(route.index).await?);
+        let link = Arc::new(self.kernel.route(peer).await?);
         self.routes.keep(peer, Arc::clone(&link));
         Ok(link)
     }
@@ -122,18 +117,32 @@ impl LocalEngine {
     fn feed_here(&self, id: &str, input: Input) -> Result<(), Input> {
         // The lock's holder may be the one that drops this reservation.
         let Ok(mut core) = self.core.try_lock() else { return Err(input) };
-        if !self.commands.are_done() || core.manager.class(id).is_some() {
+        if !self.commands.none_may_free_capacity() || !core.takes_here(id) {
             return Err(input);
         }
-        let effects = core.handle(input);
-        core.settle_here(effects).finish(&self.commands, core);
+        core.feed(input);
+        core.wake();
         Ok(())
+    }
+
+    /// Queues a client's request, or says that as many are queued as there may be.
+    fn request(&self, command: Command) -> Result<(), EngineError> {
+        match self.commands.request(command) {
+            Ok(()) => Ok(()),
+            Err(Command::Reserve { submission, reply }) => {
+                let refusal =
+                    Refusal::TooManyRequests { waiting: MOST_QUEUED_REQUESTS, limit: MOST_QUEUED_REQUESTS };
+                lock(&self.core).refuse(&submission.placement, refusal, reply);
+                Ok(())
+            }
+            Err(_) => Err(EngineError::TooManyRequests { limit: MOST_QUEUED_REQUESTS }),
+        }
     }
 
     async fn submitted(&self, operation: Operation) -> Result<Answer, EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Submit { operation: Box::new(operation), reply });
-        answer.await.map_err(|_| EngineError::Stopped)
+        self.request(Command::Submit { operation: Box::new(operation), reply })?;
+        answer.await.map_err(|_| EngineError::Stopped)?
     }
 }
 
@@ -161,14 +170,15 @@ impl Engine for LocalEngine {
         let link = self.routes.get(request.subject.peer)?;
         let owner = self.owner(request);
         let mut core = lock(&self.core);
-        if !self.commands.are_done() || !core.manager.is_in_user_space(&link.name) {
+        if !self.commands.none_may_free_capacity() || !core.answers_here(&link.name) {
             return None;
         }
         let placement = Placement { id: self.id(request), link, owner };
         let waiting = request.ask.wait.then(|| self.waiters.enter(&placement.id));
         let (reply, answer) = oneshot::channel();
-        let effects = core.reserve(request, &placement, reply);
-        core.settle_here(effects).finish(&self.commands, core);
+        core.reserve(request, &placement, reply);
+        core.wake();
+        drop(core);
         Some(PendingReservation::new(answer, waiting))
     }
 
@@ -182,7 +192,7 @@ impl Engine for LocalEngine {
             let waiting = request.ask.wait.then(|| self.waiters.enter(&placement.id));
             let (reply, answer) = oneshot::channel();
             let submission = Box::new(Submission { request, placement });
-            self.commands.send(Command::Reserve { submission, reply });
+            self.request(Command::Reserve { submission, reply })?;
             PendingReservation::new(answer, waiting).await
         })
     }
@@ -192,8 +202,7 @@ impl Engine for LocalEngine {
     }
 
     fn end_group(&self, id: String) {
-        let (reply, _) = oneshot::channel();
-        self.commands.send(Command::Submit { operation: Box::new(Operation::Ungroup { id }), reply });
+        self.commands.send(Command::EndGroup { id });
     }
 
     fn wait_for_capacity(&self, id: &str) -> EngineFuture<'_, Result<(), EngineError>> {
@@ -225,7 +234,7 @@ impl Engine for LocalEngine {
     fn report(&self) -> EngineFuture<'_, Result<Vec<InterfaceReport>, EngineError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.commands.send(Command::Report { reply });
+            self.request(Command::Report { reply })?;
             Ok(answer.await.map_err(|_| EngineError::Stopped)??)
         })
     }

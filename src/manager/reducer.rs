@@ -331,6 +331,11 @@ impl Manager {
         self.interfaces.iter().map(|(name, interface)| (name.clone(), interface.index)).collect()
     }
 
+    /// The number of an interface that has been seen.
+    pub fn index(&self, interface: &str) -> Option<u32> {
+        self.interfaces.get(interface).map(|interface| interface.index)
+    }
+
     /// Whether an interface has been seen and is left to user space: nothing is asked of the kernel for its flows.
     pub fn is_in_user_space(&self, interface: &str) -> bool {
         let state = self.interfaces.get(interface).map(|interface| &interface.state);

@@ -1,0 +1,111 @@
+//! What the engine asks of the kernel.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+
+use crate::failure::KernelFailure;
+use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink};
+use crate::manager::Root;
+use crate::tc::{Change, ForeignRoot, Handle};
+
+/// The kernel's answer to a call of the engine.
+pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>> + Send>>;
+
+/// The kernel of one network namespace. [`Netlink`] is the real one; tests have their own.
+///
+/// The engine has at most one call of each interface under way at a time, [`class`](Self::class) and
+/// [`route`](Self::route) excepted. A call that does not return stalls its interface alone.
+pub trait Kernel: Send + Sync {
+    /// The link by which packets to the peer leave.
+    fn route(&self, peer: IpAddr) -> KernelFuture<Link>;
+
+    /// The link of this name, if there is one.
+    fn link(&self, name: &str) -> KernelFuture<Option<Link>>;
+
+    /// What is installed at the root of an interface, with the claim on it where no other engine has one.
+    fn root(&self, index: u32) -> KernelFuture<ClaimedRoot>;
+
+    /// Applies a change: all of it or none.
+    fn apply(&self, index: u32, change: Change) -> KernelFuture<()>;
+
+    /// The classes of an interface.
+    fn classes(&self, index: u32) -> KernelFuture<Vec<ClassState>>;
+
+    /// One class, if it exists.
+    fn class(&self, index: u32, handle: Handle) -> KernelFuture<Option<ClassState>>;
+
+    /// How many packets have bypassed the classes of an interface.
+    fn direct_packets(&self, index: u32) -> KernelFuture<u32>;
+
+    /// Changes of links from now on; `None` where the kernel does not report them.
+    fn watch_links(&self) -> Option<LinkEvents>;
+}
+
+/// What is installed at the root of an interface.
+#[derive(Debug)]
+pub struct ClaimedRoot {
+    /// The qdisc, or the engine that has the interface.
+    pub root: Root,
+    /// Keeps other engines from the interface as long as it is held.
+    pub claim: Option<Claim>,
+}
+
+impl Kernel for Netlink {
+    fn route(&self, peer: IpAddr) -> KernelFuture<Link> {
+        let netlink = self.clone();
+        Box::pin(async move {
+            let route = netlink.route(peer).await?;
+            Self::link(&netlink, route.index).await
+        })
+    }
+
+    fn link(&self, name: &str) -> KernelFuture<Option<Link>> {
+        let (netlink, name) = (self.clone(), name.to_owned());
+        Box::pin(async move {
+            match netlink.link_by_name(&name).await {
+                Ok(link) => Ok(Some(link)),
+                Err(failure) if failure.is_absent() => Ok(None),
+                Err(failure) => Err(failure),
+            }
+        })
+    }
+
+    fn root(&self, index: u32) -> KernelFuture<ClaimedRoot> {
+        let netlink = self.clone();
+        Box::pin(async move {
+            let claim = Claim::interface(index)?;
+            let root = match (&claim, Self::root(&netlink, index).await?.root.own()) {
+                (None, _) => Root::Taken { holder: format!("@{}", Claim::name(index)) },
+                (Some(_), Ok(None)) => Root::Default,
+                (Some(_), Ok(Some(root))) => Root::Ours(root),
+                (Some(_), Err(ForeignRoot { kind, handle })) => Root::Foreign { kind, handle },
+            };
+            Ok(ClaimedRoot { root, claim })
+        })
+    }
+
+    fn apply(&self, index: u32, change: Change) -> KernelFuture<()> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::apply(&netlink, index, &change).await })
+    }
+
+    fn classes(&self, index: u32) -> KernelFuture<Vec<ClassState>> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::classes(&netlink, index).await })
+    }
+
+    fn class(&self, index: u32, handle: Handle) -> KernelFuture<Option<ClassState>> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::class(&netlink, index, handle).await })
+    }
+
+    fn direct_packets(&self, index: u32) -> KernelFuture<u32> {
+        let netlink = self.clone();
+        Box::pin(async move { Ok(Self::root(&netlink, index).await?.direct_packets) })
+    }
+
+    fn watch_links(&self) -> Option<LinkEvents> {
+        Self::watch_links(self).ok()
+    }
+}
