@@ -1,4 +1,4 @@
-//! `gqos test` and `gqos replay` as their users see them.
+//! `gqos test` and `gqos replay`: exit codes, reports and messages.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -22,12 +22,12 @@ fn gqos(directory: &Path, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
     command.current_dir(directory).args(arguments).stdin(Stdio::piped());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A program that does not read is told so by what it says.
+    // A program that ends without reading its input is judged by its output.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
 
-/// A directory with the policy and a test file.
+/// A directory with the policy and a file with these tests.
 fn with_tests(tests: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("p.toml"), POLICY).unwrap();
@@ -35,7 +35,7 @@ fn with_tests(tests: &str) -> tempfile::TempDir {
     directory
 }
 
-/// Runs `gqos test` with these arguments; each of the texts is on one of the streams.
+/// Runs `gqos test` with these arguments. Each of the texts is on standard output or standard error.
 #[track_caller]
 fn check(tests: &str, arguments: &[&str], code: i32, texts: &[&str]) -> String {
     let directory = with_tests(tests);
@@ -70,11 +70,11 @@ expect = { decision = "admitted" }
 "#;
 
 #[test]
-fn a_pass_and_a_failure_are_told() {
+fn passes_and_failures_are_reported() {
     check(GOOD, &["."], 0, &["a.qostest.toml:3 two fit ... ok", "1 passed, 0 failed, 0 skipped"]);
     let failed = [
         "a.qostest.toml:3 a <third> fits & more ... FAILED",
-        "a.qostest.toml:5: decision: admitted expected, refused found",
+        "a.qostest.toml:5: decision: expected admitted, found refused",
         "v3: WSAEOPNOTSUPP (10045), eth0 sending, class viewer: 30 Mbit/s asked, 60 Mbit/s reserved of 60 Mbit/s",
         "decided by ./p.toml:7",
         "eth0 sending: 60 Mbit/s reserved of 80 Mbit/s, 20 Mbit/s available",
@@ -84,7 +84,7 @@ fn a_pass_and_a_failure_are_told() {
 }
 
 #[test]
-fn tests_are_chosen_and_none_is_a_failure() {
+fn tests_are_chosen_by_name_and_tag_and_running_none_is_a_failure() {
     let both = format!("{GOOD}{BAD}");
     check(&both, &[".", "--run", "^two"], 0, &["1 passed"]);
     check(&both, &[".", "--tag", "fit"], 0, &["1 passed"]);
@@ -134,14 +134,14 @@ fn reports_are_well_formed() {
 }
 
 #[test]
-fn what_no_test_touched_is_named() {
-    check(GOOD, &[".", "--coverage"], 0, &["p.toml: 60% of 5 touched", "not touched: reason class_share"]);
+fn uncovered_items_are_listed() {
+    check(GOOD, &[".", "--coverage"], 0, &["p.toml: 60% of 5 covered", "not covered: reason class_share"]);
     check(GOOD, &[".", "--min-coverage", "60"], 0, &[]);
     check(GOOD, &[".", "--min-coverage", "61"], 1, &["60% is less than --min-coverage 61"]);
 }
 
 #[test]
-fn another_policy_is_compared_by_its_verdicts() {
+fn the_decisions_of_another_policy_are_compared() {
     let directory = with_tests(BAD);
     std::fs::write(directory.path().join("q.toml"), POLICY.replace("60 Mbit/s", "90 Mbit/s")).unwrap();
     std::fs::write(
@@ -170,7 +170,7 @@ fn another_policy_is_compared_by_its_verdicts() {
 }
 
 #[test]
-fn test_files_that_make_no_sense_are_refused_with_places() {
+fn invalid_test_files_are_refused_with_places() {
     let step = |step: &str| format!("[[test]]\nname = \"x\"\n[[test.step]]\n{step}\n");
     check(
         &step("conect = { id = \"a\" }"),
@@ -189,20 +189,20 @@ fn test_files_that_make_no_sense_are_refused_with_places() {
         &step("close = \"a\"\ncrash = \"b\""),
         &["."],
         78,
-        &["error[GQ0011]", "a step does one thing, this one 2"],
+        &["error[GQ0011]", "a step has one action, and this one has 2"],
     );
-    check(&step("close = { id = \"a\", repeat = 3 }"), &["."], 78, &["is the same 3 times"]);
+    check(&step("close = { id = \"a\", repeat = 3 }"), &["."], 78, &["would be the id of 3 flows"]);
     check(
         &step("close = \"a\"\nexpect = { decision = \"yes\" }"),
         &["."],
         78,
-        &["\"yes\" is none of admitted, refused"],
+        &["\"yes\" is not one of admitted, refused"],
     );
     check(
         &format!("{GOOD}{GOOD}"),
         &["."],
         78,
-        &["error[GQ0009]", "a second test is called \"two fit\"", "the first"],
+        &["error[GQ0009]", "another test is called \"two fit\" already", "first defined here"],
     );
     check(
         "[[test]]\nname = \"x\"\npolicy = \"absent.toml\"\n[[test.step]]\nwait = \"1 s\"",
@@ -224,21 +224,21 @@ fn expectations_that_do_not_hold_are_failures() {
     let connect = "connect = { id = \"a\", interface = \"eth0\", template = \"hd\" }\n";
     fails(
         &format!("{connect}expect = {{ available = \"1 bit/s\" }}").replace("1 bit/s", "8 bit/s"),
-        "available (eth0 sending): 8 bit/s expected, 50 Mbit/s found",
+        "available (eth0 sending): expected 8 bit/s, found 50 Mbit/s",
     );
-    fails(&format!("{connect}expect = {{ reason = \"delay\" }}"), "reason: delay expected, none found");
-    fails(&format!("{connect}expect = {{ preempted = [\"b\"] }}"), "preempted: [\"b\"] expected, [] found");
+    fails(&format!("{connect}expect = {{ reason = \"delay\" }}"), "reason: expected delay, found none");
+    fails(&format!("{connect}expect = {{ preempted = [\"b\"] }}"), "preempted: expected [\"b\"], found []");
     fails(
         &format!("{connect}expect = {{ charged = {{ receiving = \"8 bit/s\" }} }}"),
         "charged (eth0 receiving)",
     );
-    fails(&format!("{connect}expect = {{ flows = 2 }}"), "flows: 2 expected, 1 found");
+    fails(&format!("{connect}expect = {{ flows = 2 }}"), "flows: expected 2, found 1");
     fails("wait = \"1 s\"\nexpect = { decision = \"admitted\" }", "this step decides nothing");
-    fails("at = \"2 s\"\n[[test.step]]\nat = \"1 s\"", "at: at least 2000000 us expected, 1000000 us found");
+    fails("at = \"2 s\"\n[[test.step]]\nat = \"1 s\"", "at: expected at least 2000000 us, found 1000000 us");
 }
 
 #[test]
-fn what_is_expected_otherwise_is_rewritten() {
+fn expectations_that_do_not_hold_are_rewritten() {
     let directory = with_tests(BAD);
     let path = directory.path().join("a.qostest.toml");
     let run =
@@ -247,8 +247,8 @@ fn what_is_expected_otherwise_is_rewritten() {
     assert_eq!(run(&["--bless"]), Some(0));
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains("expect = { decision = \"refused\" }"), "{text}");
-    assert!(text.contains("repeat = 3"), "the rest is as it was: {text}");
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
+    assert!(text.contains("repeat = 3"), "the rest is unchanged: {text}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "no other file is left");
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_trace_becomes_a_test() {
 }
 
 #[test]
-fn a_reload_keeps_who_is_there() {
+fn a_reload_keeps_admitted_flows() {
     let directory = with_tests(
         "[[test]]\nname = \"x\"\n\
          [[test.step]]\nconnect = { id = \"a\", interface = \"eth0\", template = \"hd\" }\n\
@@ -288,7 +288,7 @@ fn a_reload_keeps_who_is_there() {
 }
 
 #[test]
-fn the_examples_are_tested_and_all_of_them_is_touched() {
+fn the_examples_pass_and_cover_their_policies() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = gqos(root, &["test", "examples/policies", "--min-coverage", "100"], "");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -297,7 +297,7 @@ fn the_examples_are_tested_and_all_of_them_is_touched() {
 }
 
 #[test]
-fn a_trace_gives_one_decision_a_line() {
+fn a_trace_gives_one_decision_per_line() {
     let directory = with_tests("");
     let trace = "\
 {\"at_us\":0,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"template\":\"hd\",\"class\":\"viewer\",\"ttl_us\":10}
@@ -333,7 +333,7 @@ fn a_trace_gives_one_decision_a_line() {
 }
 
 #[test]
-fn a_line_that_is_no_request_ends_a_replay_with_its_number() {
+fn an_invalid_line_ends_a_replay_with_its_number() {
     let directory = with_tests("");
     let check = |line: &str, text: &str| {
         let trace = format!("{{\"at_us\":5,\"op\":\"tick\"}}\n{line}\n");
@@ -347,7 +347,7 @@ fn a_line_that_is_no_request_ends_a_replay_with_its_number() {
         assert_eq!(
             output.stdout.iter().filter(|&&byte| byte == b'\n').count(),
             1,
-            "what was decided is told"
+            "decisions before the bad line are printed"
         );
     };
     check("x", "expected value");
@@ -358,11 +358,11 @@ fn a_line_that_is_no_request_ends_a_replay_with_its_number() {
     check("{\"at_us\":-1,\"op\":\"tick\"}", "invalid value");
     check(
         "{\"at_us\":5,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"template\":\"hd\",\"sending\":{\"service_type\":\"best_effort\"}}",
-        "give either",
+        "give one or the other",
     );
     check(
         "{\"at_us\":5,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"setup_priority\":8}",
-        "0, the best, to 7",
+        "not between 0 (best) and 7",
     );
     check(
         &format!("{{\"at_us\":5,\"op\":\"release\",\"id\":\"{}\"}}", "x".repeat(70_000)),
@@ -370,9 +370,9 @@ fn a_line_that_is_no_request_ends_a_replay_with_its_number() {
     );
 }
 
-/// A latency is admitted where the tree that would be programmed proves it, and only there.
+/// A latency is admitted only if the tree that would be programmed proves a bound.
 #[test]
-fn delays_are_promised_where_the_tree_proves_them() {
+fn delay_bounds_are_granted_only_with_a_proof() {
     let directory = tempfile::tempdir().unwrap();
     let policy = |limits: &str| {
         format!(
@@ -400,7 +400,7 @@ fn delays_are_promised_where_the_tree_proves_them() {
     check("stated instead", "error_terms = { c = \"1500 B\", d = \"1 ms\" }", "decision = \"admitted\"");
 }
 
-/// What a flow is measured to send is its reserved rate, whoever else sends.
+/// The measured rate of a flow is its reserved rate, although other flows compete.
 #[test]
 fn transfers_are_measured_on_a_private_network() {
     let tests = r#"
@@ -425,6 +425,6 @@ transfer = { id = "x" }
     }
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("a flow gets its rate ... ok"), "{text}");
-    assert!(text.contains("transfer: to be measured expected, no flow \"x\" is admitted found"), "{text}");
+    assert!(text.contains("transfer: expected a measured rate, found no flow \"x\" is admitted"), "{text}");
     check(tests, &["."], 0, &["run it with --lab", "2 skipped"]);
 }

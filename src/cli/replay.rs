@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use gqos::manager::Manager;
-use gqos::scenario::{LONGEST_LINE, parse_line};
+use gqos::scenario::{LONGEST_LINE, TraceReader};
 
 use super::{Failure, INVALID_FILE, OS_ERROR, load_policy};
 
@@ -40,7 +40,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     let mut manager = Manager::new(Arc::clone(&policy));
     let mut text = String::new();
-    let (mut number, mut last) = (0_u64, 0);
+    let mut lines = TraceReader::new(&policy);
+    let mut number = 0_u64;
     let written = loop {
         text.clear();
         number += 1;
@@ -56,26 +57,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
             Err(error) => return Err(Failure::new(OS_ERROR, anyhow!("read {name}: {error}"))),
         }
-        if text.trim().is_empty() {
-            continue;
-        }
-        let parsed = if text.len() > LONGEST_LINE {
-            Err(format!("a line of more than {LONGEST_LINE} bytes"))
-        } else {
-            parse_line(&text, &policy).map_err(|error| error.to_string())
-        };
-        let parsed = parsed.and_then(|traced| match traced.at_us {
-            at if at < last => Err(format!("at_us goes back from {last} to {at}")),
-            _ => Ok(traced),
-        });
-        let traced = match parsed {
-            Ok(traced) => traced,
-            Err(problem) => {
+        let traced = match lines.read(&text) {
+            Ok(Some(traced)) => traced,
+            Ok(None) => continue,
+            Err(error) => {
                 drop(output.flush());
-                return Err(failure(problem));
+                return Err(failure(error.to_string()));
             }
         };
-        last = traced.at_us;
         let decision = traced.decide_by_manager(&mut manager);
         let line = serde_json::to_string(&decision).map_err(|error| failure(error.to_string()))?;
         if let Err(error) = writeln!(output, "{line}") {

@@ -11,7 +11,9 @@ use gqos::failure::KernelFailure;
 use gqos::lab::{self, transfer::Transfer};
 use gqos::linux::namespace;
 use gqos::policy::{Place, Policy, Source};
-use gqos::scenario::{self, Coverage, Laboratory, Report, Sending, Suite, Verdict, run_test};
+use gqos::scenario::{
+    self, Coverage, Laboratory, Recording, Report, Suite, TransferFailure, TransferRequest, Verdict, run_test,
+};
 use regex_lite::Regex;
 
 use super::diagnostics::line_column;
@@ -164,16 +166,16 @@ fn bless(files: &[File], chosen: &[(&File, usize)]) -> Result<ExitCode, Failure>
             run_test(test, &file.policy_of(*number).policy, &file.plain_policies(), None)
         });
         let mut corrections: Vec<_> = outcomes.flat_map(|outcome| outcome.corrections).collect();
-        corrections.sort_by_key(|(place, _)| std::cmp::Reverse(place.span.start));
+        corrections.sort_by_key(|correction| std::cmp::Reverse(correction.place.span.start));
         let mut text = file.text.clone();
-        for (place, right) in &corrections {
+        for scenario::Correction { place, expectations } in &corrections {
             let (line, _) = line_column(&file.text, place.span.start);
             if !text.get(place.span.clone()).is_some_and(|old| old.starts_with('{')) {
                 let error =
                     anyhow!("{}:{line}: only an inline table is rewritten: expect = {{ … }}", file.name);
                 return Err(Failure::new(INVALID_FILE, error));
             }
-            text.replace_range(place.span.clone(), right);
+            text.replace_range(place.span.clone(), expectations);
         }
         if corrections.is_empty() {
             continue;
@@ -195,8 +197,9 @@ fn record(arguments: &Arguments, trace: &Path) -> Result<ExitCode, Failure> {
     };
     let loaded = load(policy)?;
     let text = read(trace)?;
-    let test = scenario::record(&text, &loaded.policy, &loaded.path)
-        .map_err(|error| Failure::new(INVALID_FILE, anyhow!("{}:{error}", trace.display())))?;
+    let test =
+        scenario::record(&Recording { trace: &text, policy: &loaded.policy, policy_name: &loaded.path })
+            .map_err(|error| Failure::new(INVALID_FILE, anyhow!("{}:{error}", trace.display())))?;
     say(&test)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -208,12 +211,12 @@ fn tell_coverage(arguments: &Arguments, coverage: &BTreeMap<&str, Coverage>) -> 
     }
     let (mut all, mut touched) = (0, 0);
     for (path, coverage) in coverage {
-        eprintln!("{path}: {}% of {} touched", coverage.percent(), coverage.all.len());
-        for untouched in coverage.untouched() {
-            eprintln!("  not touched: {untouched}");
+        eprintln!("{path}: {}% of {} covered", coverage.percent(), coverage.all.len());
+        for uncovered in coverage.uncovered() {
+            eprintln!("  not covered: {uncovered}");
         }
         all += coverage.all.len() as u64;
-        touched += coverage.touched.len() as u64;
+        touched += coverage.covered.len() as u64;
     }
     let percent = (touched * 100).checked_div(all).unwrap_or(100);
     match arguments.min_coverage {
@@ -235,7 +238,8 @@ fn against(chosen: &[(&File, usize)], other: &Path) -> Result<ExitCode, Failure>
         let bare = test.without_expectations();
         let own = run_test(&bare, &file.policy_of(*number).policy, &file.plain_policies(), None);
         let theirs = run_test(&bare, &other.policy, &file.plain_policies(), None);
-        for ((_, ours), (_, other_decision)) in own.decisions.iter().zip(&theirs.decisions) {
+        for (ours, theirs) in own.decisions.iter().zip(&theirs.decisions) {
+            let (ours, other_decision) = (&ours.decision, &theirs.decision);
             if (ours.is_ok(), ours.reason()) != (other_decision.is_ok(), other_decision.reason()) {
                 differences += 1;
                 let (line, _) = line_column(&file.text, test.place.span.start);
@@ -372,12 +376,12 @@ impl File {
         let lab: Option<&mut dyn Laboratory> = if lab { Some(&mut network) } else { None };
         let outcome = run_test(test, &loaded.policy, &self.plain_policies(), lab);
         if let Some(coverage) = coverage.get_mut(loaded.path.as_str()) {
-            coverage.count(&outcome);
+            coverage.count(&outcome.covered);
         }
         let line = |place: &Place| line_column(&self.text, place.span.start).0;
         let (step_line, rule) = match &outcome.verdict {
             Verdict::Failed(failure) => {
-                let rule = failure.rule.as_ref();
+                let rule = failure.rule();
                 let rule = rule
                     .map(|rule| format!("{}:{}", loaded.path, line_column(&loaded.text, rule.span.start).0));
                 (line(&failure.place), rule)
@@ -409,10 +413,10 @@ fn prepare_lab() -> Result<(), Failure> {
 struct PrivateNetwork;
 
 impl Laboratory for PrivateNetwork {
-    fn transfer(&mut self, sending: &Sending) -> Result<flowspec::Rate, String> {
-        let Sending { policy, interface, capacity, class, qos, duration, bytes } = sending.clone();
+    fn transfer(&mut self, request: &TransferRequest) -> Result<flowspec::Rate, TransferFailure> {
+        let TransferRequest { policy, interface, capacity, class, qos, duration, bytes } = request.clone();
         let known = policy.interface(&interface).cloned();
-        let mut interface = known.ok_or_else(|| format!("the policy has no interface {interface}"))?;
+        let mut interface = known.ok_or(TransferFailure::UnknownInterface { interface })?;
         // The link is the private network's: as fast as the test has it by now, and nobody else's.
         for direction in flowspec::Direction::BOTH {
             let capacity = gqos::policy::Capacity::Rate(capacity);
@@ -421,7 +425,7 @@ impl Laboratory for PrivateNetwork {
         }
         (interface.takeover, interface.mtu) = (false, None);
         let transfer = Transfer { interface, capacity, policy, class, qos, duration, bytes };
-        lab::transfer::measure(&transfer).map_err(|error| error.to_string())
+        lab::transfer::measure(&transfer).map_err(|error| TransferFailure::Network(Box::new(error)))
     }
 }
 

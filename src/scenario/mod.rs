@@ -1,20 +1,54 @@
-//! Scenarios: requests written down, and what became of them, in virtual time.
+//! Scenarios: traces and regression tests of a policy, in virtual time.
 //!
-//! A *trace* is one request a line and gives one decision a line; a *test* says what the decisions are
-//! to be. Takes texts and a policy, gives decisions and verdicts. Knows no clock, no file and no kernel:
-//! the same texts give the same answers, byte for byte, on every machine.
+//! A *trace* is one request per line and gives one decision per line. A *test* states what its decisions are to be.
+//! Takes texts and a policy, gives decisions and verdicts. Knows no clock, no file and no kernel: the same texts give the
+//! same output, byte for byte, on every machine.
+//!
+//! # Types
+//!
+//! - **Traces**: a [`TraceReader`] reads them line by line; a [`TraceLine`] is one request with its time; [`TraceError`]
+//!   says why a line is not one.
+//! - **Tests**: a [`Suite`] is a test file, a [`Test`] one of its tests.
+//! - **Results**: an [`Outcome`] holds the [`Verdict`] ([`Failure`], [`SkipReason`]), every [`StepDecision`] and the
+//!   [`Correction`]s that would make the test pass. A failure names the [`Compared`] quantity and holds a
+//!   [`LedgerSnapshot`].
+//! - **Reports**: [`Report`]s are rendered in a [`Format`]; [`Coverage`] counts which [`CoverageItem`]s of a policy the
+//!   tests used.
+//! - **Measured transfers**: a [`Laboratory`] sends a [`TransferRequest`] on a real network; [`TransferFailure`] says why
+//!   it could not.
+//!
+//! # Order of calls
+//!
+//! - Replay: [`TraceReader::read`] for each line, then [`TraceLine::decide_by_manager`].
+//! - Test: [`Suite::parse`], then [`run_test`] for each test with the policies that [`Suite::policies`] names; then
+//!   [`Coverage::count`] for each outcome and [`render`] for all reports.
+//! - Record: [`record`] turns a trace into a test file.
 
 mod compare;
+mod connect;
+mod correction;
+mod coverage;
+mod laboratory;
+mod names;
+mod outcome;
 mod record;
 mod report;
+mod requested;
 mod run;
+mod snapshot;
 mod step;
 mod steps;
 mod suite;
 mod trace;
 
-pub use record::{RecordError, record};
-pub use report::{Coverage, Format, Report, render};
-pub use run::{Failure, Laboratory, Outcome, Sending, Touched, Verdict, run_test};
+pub use coverage::{Coverage, CoverageItem};
+pub use laboratory::{Laboratory, TransferFailure, TransferRequest};
+pub use outcome::{
+    ChargeQuantity, Compared, Correction, Failure, Outcome, SkipReason, StepDecision, Verdict,
+};
+pub use record::{RecordError, Recording, record};
+pub use report::{Format, Report, render};
+pub use run::run_test;
+pub use snapshot::{InterfaceSnapshot, LedgerSnapshot};
 pub use suite::{Suite, Test};
-pub use trace::{LONGEST_LINE, TraceError, Traced, parse_line};
+pub use trace::{LONGEST_LINE, TraceError, TraceLine, TraceReader, parse_line};

@@ -1,87 +1,77 @@
-//! A trace as a test: what was asked, and what is decided now, to be kept.
+//! Turns a trace into a test, with the decisions of a policy as expectations.
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-use flowspec::{Both, Flowspec, Micros};
+use flowspec::{Both, Direction, Flowspec, Moment};
 
-use super::trace::{LONGEST_LINE, TraceError, parse_line};
-use crate::admission::{Decision, Ladder, Operation};
+use super::trace::{TraceError, TraceReader};
+use crate::admission::{Decision, Ladder, Operation, OperationKind};
 use crate::manager::Manager;
 use crate::policy::Policy;
 use crate::policy::notation::{flowspec, quoted};
 
-/// Why a trace is not a test.
+/// What is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Recording<'a> {
+    /// The trace.
+    pub trace: &'a str,
+    /// The policy that decides.
+    pub policy: &'a Arc<Policy>,
+    /// The policy's name in the test file, relative to it.
+    pub policy_name: &'a str,
+}
+
+/// Why a trace cannot be turned into a test.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordError {
-    /// A line is no request.
+    /// A line is not a request.
     #[error("{line}: {error}")]
     Line {
-        /// Which, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// Why not.
+        /// Why it is not a request.
         error: TraceError,
     },
-    /// Time goes back, or a line is too long.
-    #[error("{line}: {problem}")]
-    Shape {
-        /// Which, from 1.
-        line: usize,
-        /// What is wrong.
-        problem: String,
-    },
-    /// Something that no step of a test does.
-    #[error("{line}: a test has no step for {op}")]
+    /// No step of a test does what the line requests.
+    #[error("{line}: a test has no step for {}", op.name())]
     NoStep {
-        /// Which, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What was asked.
-        op: &'static str,
+        /// The operation that the line requests.
+        op: OperationKind,
     },
 }
 
-/// A trace as a test file, with the decisions that this policy gives; `policy_name` is how the file is to
-/// call it.
+/// A test file with a step for each line of the trace. Each step expects what the policy decides now.
 ///
-/// - **Errors**: a line that is no request, or that no step of a test can do.
-pub fn record(trace: &str, policy: &Arc<Policy>, policy_name: &str) -> Result<String, RecordError> {
+/// - **Errors**: a line is not a request, or no step of a test does what it requests.
+pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
+    let Recording { trace, policy, policy_name } = *recording;
     let mut manager = Manager::new(Arc::clone(policy));
+    let mut reader = TraceReader::new(policy);
     let mut text = format!("policy = {}\n\n[[test]]\nname = \"recorded\"\n", quoted(policy_name));
-    let mut last = 0;
     for (number, row) in trace.lines().enumerate() {
         let line = number + 1;
-        if row.trim().is_empty() {
-            continue;
-        }
-        if row.len() > LONGEST_LINE {
-            return Err(RecordError::Shape {
-                line,
-                problem: format!("a line of more than {LONGEST_LINE} bytes"),
-            });
-        }
-        let traced = parse_line(row, policy).map_err(|error| RecordError::Line { line, error })?;
-        if traced.at_us < last {
-            return Err(RecordError::Shape {
-                line,
-                problem: format!("at_us goes back from {last} to {}", traced.at_us),
-            });
-        }
-        last = traced.at_us;
+        let traced = reader.read(row).map_err(|error| RecordError::Line { line, error })?;
+        let Some(traced) = traced else { continue };
         let decision = traced.clone().decide_by_manager(&mut manager);
-        let action = traced.request.as_ref().ok().and_then(|operation| action(operation, traced.at_us));
+        let action = traced.request.as_ref().ok().and_then(|operation| action(operation, traced.at));
         let Some(action) = action else {
-            return Err(RecordError::NoStep { line, op: decision.operation().name() });
+            return Err(RecordError::NoStep { line, op: decision.operation() });
         };
-        let about = !matches!(traced.request, Ok(Operation::Tick | Operation::Query { .. }));
+        let is_request = !matches!(traced.request, Ok(Operation::Tick | Operation::Query { .. }));
+        let at = traced.at.saturating_since(Moment::START);
         // Writing to a String cannot fail.
-        let _ = write!(text, "\n[[test.step]]\nat = \"{}\"\n{action}", Micros::new(traced.at_us));
-        let _ = writeln!(text, "expect = {{ {} }}", expectations(&decision, about));
+        let _ = write!(text, "\n[[test.step]]\nat = \"{at}\"\n{action}");
+        let _ = writeln!(text, "expect = {{ {} }}", expectations(&decision, is_request));
     }
     Ok(text)
 }
 
-/// The step's own line; nothing where there is none for it.
-fn action(operation: &Operation, now: u64) -> Option<String> {
+/// The action of a step; `None` if no step does the same.
+fn action(operation: &Operation, now: Moment) -> Option<String> {
     Some(match operation {
         Operation::Reserve(ladder) => connect(ladder, now),
         Operation::Renegotiate { id, asked } => {
@@ -95,8 +85,8 @@ fn action(operation: &Operation, now: u64) -> Option<String> {
         Operation::Release { id } => format!("close = {}\n", quoted(id)),
         Operation::Capacity { interface, direction, capacity } => {
             let direction = match direction {
-                flowspec::Direction::Sending => "egress",
-                flowspec::Direction::Receiving => "ingress",
+                Direction::Sending => "egress",
+                Direction::Receiving => "ingress",
             };
             format!(
                 "capacity = {{ interface = {}, direction = \"{direction}\", capacity = \"{capacity}\" }}\n",
@@ -117,7 +107,7 @@ fn action(operation: &Operation, now: u64) -> Option<String> {
     })
 }
 
-fn connect(ladder: &Ladder, now: u64) -> String {
+fn connect(ladder: &Ladder, now: Moment) -> String {
     let Ladder { request, first, renditions } = ladder;
     let mut fields =
         vec![format!("id = {}", quoted(&request.id)), format!("interface = {}", quoted(&request.interface))];
@@ -140,11 +130,12 @@ fn connect(ladder: &Ladder, now: u64) -> String {
             std::iter::once(first).chain(renditions.iter().map(|(name, _)| name)).map(quoted).collect();
         fields.push(format!("templates = [{}]", names.join(", ")));
     }
-    let time = |at: u64| Micros::new(at.saturating_sub(now));
-    fields.extend(request.start.map(|start| format!("start = \"{}\"", time(start))));
-    let start = request.start.unwrap_or(now).max(now);
-    fields
-        .extend(request.end.map(|end| format!("duration = \"{}\"", Micros::new(end.saturating_sub(start)))));
+    let begins = request.start.map_or(now, Moment::from_micros);
+    fields.extend(request.start.map(|_| format!("start = \"{}\"", begins.saturating_since(now))));
+    fields.extend(request.end.map(|end| {
+        let duration = Moment::from_micros(end).saturating_since(begins.max(now));
+        format!("duration = \"{duration}\"")
+    }));
     fields.extend(request.time_to_live.map(|time| format!("ttl = \"{time}\"")));
     fields.extend(request.setup_priority.map(|priority| format!("setup_priority = {priority}")));
     fields.extend(request.holding_priority.map(|priority| format!("holding_priority = {priority}")));
@@ -158,9 +149,9 @@ fn both(fields: &mut Vec<String>, asked: &Both<Option<Flowspec>>) {
     );
 }
 
-fn expectations(decision: &Decision, about: bool) -> String {
+fn expectations(decision: &Decision, is_request: bool) -> String {
     let mut fields = Vec::new();
-    if about {
+    if is_request {
         fields.push(format!("decision = \"{}\"", if decision.is_ok() { "admitted" } else { "refused" }));
         fields.extend(decision.error().map(|error| format!("error = \"{}\"", error.name())));
         fields.extend(decision.reason().map(|reason| format!("reason = \"{reason}\"")));

@@ -1,18 +1,16 @@
-//! What a run of tests is told as: text, JSON, JUnit, TAP, or annotations.
+//! Reports of a test run: text, JSON, JUnit, TAP, or annotations.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use serde_json::json;
+use serde::Serialize;
 
-use super::run::{Failure, Outcome, Touched, Verdict};
-use crate::admission::Reason;
-use crate::policy::{ClassModel, Policy};
+use super::outcome::{Failure, Outcome, Verdict};
 
-/// How a report is written.
+/// The format of a report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Format {
-    /// For people: one line a test, failures in full.
+    /// For people: one line per test, and failures in full.
     Text,
     /// One JSON document.
     Json,
@@ -20,116 +18,51 @@ pub enum Format {
     Junit,
     /// The Test Anything Protocol, version 13.
     Tap,
-    /// Annotations of a hosted workflow.
+    /// Annotations of a GitHub workflow.
     Github,
 }
 
-/// A test that was run, with places as people read them.
+/// The result of one test, with places as files and lines.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The file.
+    /// The path of the test file.
     pub file: String,
-    /// The test.
+    /// The name of the test.
     pub name: String,
-    /// Its line.
+    /// The line of the test.
     pub line: usize,
-    /// The line of the step that failed.
+    /// The line of the step that failed; 0 if none did.
     pub step_line: usize,
-    /// Where the constraint stands that decided: `file:line`.
+    /// The `file:line` of the constraint that refused the request, in the policy.
     pub rule: Option<String>,
-    /// How it went.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// What of a policy the tests have touched.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Coverage {
-    /// What there is to touch.
-    pub all: BTreeSet<Touched>,
-    /// What was.
-    pub touched: BTreeSet<Touched>,
-}
-
-impl Coverage {
-    /// What there is to touch in a policy: everything it defines, and every kind of refusal that what it
-    /// defines can give.
-    pub fn of(policy: &Policy) -> Self {
-        let mut all = BTreeSet::new();
-        all.extend(policy.interfaces.keys().cloned().map(Touched::Interface));
-        all.extend(policy.any_interface.iter().map(|_| Touched::Interface("*".into())));
-        all.extend(policy.classes.keys().cloned().map(Touched::Class));
-        all.extend(policy.groups.keys().cloned().map(Touched::Group));
-        all.extend(policy.templates.keys().cloned().map(Touched::Template));
-        all.extend((1..=policy.rules.len()).map(Touched::Rule));
-        let interfaces = || policy.interfaces.values().chain(&policy.any_interface);
-        let mut reason = |can_be: bool, name| {
-            if can_be {
-                all.insert(Touched::Reason(name));
-            }
-        };
-        reason(interfaces().next().is_some(), Reason::InterfaceBudget);
-        reason(interfaces().any(|interface| interface.max_flows.is_some()), Reason::InterfaceFlows);
-        reason(interfaces().any(|interface| interface.buffer.is_some()), Reason::Buffer);
-        let whole = |class: &crate::policy::Class| {
-            class.share.is_none_or(|share| share == flowspec::Share::Part(1_000_000_000))
-        };
-        let limited = interfaces().any(|interface| interface.class_model != ClassModel::Rdm)
-            && policy.classes.values().any(|class| !whole(class));
-        reason(limited, Reason::ClassShare);
-        reason(policy.classes.values().any(|class| class.max_flows.is_some()), Reason::ClassFlows);
-        reason(policy.classes.values().any(|class| class.max_rate.is_some()), Reason::FlowRate);
-        reason(!policy.groups.is_empty(), Reason::GroupBudget);
-        reason(!policy.clients.is_empty(), Reason::ClientLimit);
-        Self { all, touched: BTreeSet::new() }
-    }
-
-    /// Counts what a test touched.
-    pub fn count(&mut self, outcome: &Outcome) {
-        self.touched.extend(outcome.touched.intersection(&self.all).cloned());
-    }
-
-    /// What no test touched.
-    pub fn untouched(&self) -> impl Iterator<Item = &Touched> {
-        self.all.difference(&self.touched)
-    }
-
-    /// The part that was touched, in per cent, rounded down; all of nothing is all.
-    pub fn percent(&self) -> u64 {
-        (self.touched.len() as u64 * 100).checked_div(self.all.len() as u64).unwrap_or(100)
-    }
-}
-
-impl std::fmt::Display for Touched {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Interface(name) => write!(f, "interface {name}"),
-            Self::Class(name) => write!(f, "class {name}"),
-            Self::Group(name) => write!(f, "group {name}"),
-            Self::Template(name) => write!(f, "template {name}"),
-            Self::Rule(number) => write!(f, "rule {number}"),
-            Self::Reason(reason) => write!(f, "reason {reason}"),
+impl Report {
+    /// A failure in full.
+    fn describe(&self, failure: &Failure) -> String {
+        let Self { file, step_line, .. } = self;
+        let mut text = format!("{file}:{step_line}: {}\n", summary(failure));
+        let explanation = failure.explanation();
+        if !explanation.is_empty() {
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(text, "why: {explanation}");
         }
-    }
-}
-
-impl Failure {
-    /// The failure in full.
-    fn text(&self, report: &Report) -> String {
-        let Self { what, expected, actual, why, ledger, .. } = self;
-        let mut text =
-            format!("{}:{}: {what}: {expected} expected, {actual} found\n", report.file, report.step_line);
-        if !why.is_empty() {
-            let _ = writeln!(text, "why: {why}");
-        }
-        if let Some(rule) = &report.rule {
+        if let Some(rule) = &self.rule {
             let _ = writeln!(text, "decided by {rule}");
         }
-        text.push_str(ledger);
+        let _ = write!(text, "{}", failure.ledger);
         text
     }
 }
 
-/// The reports in a format.
+fn summary(failure: &Failure) -> String {
+    let Failure { compared, expected, actual, .. } = failure;
+    format!("{compared}: expected {expected}, found {actual}")
+}
+
+/// Renders the reports in a format.
 pub fn render(reports: &[Report], format: Format) -> String {
     match format {
         Format::Text => text(reports),
@@ -156,13 +89,13 @@ fn text(reports: &[Report]) -> String {
         let _ = match &report.outcome.verdict {
             Verdict::Ok => writeln!(text, "{file}:{line} {name} ... ok"),
             Verdict::Failed(_) => writeln!(text, "{file}:{line} {name} ... FAILED"),
-            Verdict::Skipped(why) => writeln!(text, "{file}:{line} {name} ... skipped: {why}"),
+            Verdict::Skipped(reason) => writeln!(text, "{file}:{line} {name} ... skipped: {reason}"),
         };
     }
     for report in reports {
         if let Verdict::Failed(failure) = &report.outcome.verdict {
             let _ = writeln!(text, "\n{}", report.name);
-            for line in failure.text(report).lines() {
+            for line in report.describe(failure).lines() {
                 let _ = writeln!(text, "  {line}");
             }
         }
@@ -172,27 +105,58 @@ fn text(reports: &[Report]) -> String {
     text
 }
 
+/// The JSON report. The order of the fields is part of the output.
+#[derive(Serialize)]
+struct JsonReport<'a> {
+    tests: Vec<JsonTest<'a>>,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+#[derive(Serialize)]
+struct JsonTest<'a> {
+    file: &'a str,
+    line: usize,
+    name: &'a str,
+    result: &'static str,
+    failure: Option<JsonFailure<'a>>,
+    skipped: Option<String>,
+}
+
+#[derive(Serialize)]
+struct JsonFailure<'a> {
+    line: usize,
+    what: String,
+    expected: &'a str,
+    actual: &'a str,
+    why: String,
+    rule: Option<&'a str>,
+    ledger: String,
+}
+
 fn json(reports: &[Report]) -> String {
     let tests = reports.iter().map(|report| {
-        let (result, failure) = match &report.outcome.verdict {
-            Verdict::Ok => ("ok", None),
-            Verdict::Failed(failure) => ("failed", Some(failure)),
-            Verdict::Skipped(_) => ("skipped", None),
+        let (result, failure, skipped) = match &report.outcome.verdict {
+            Verdict::Ok => ("ok", None, None),
+            Verdict::Failed(failure) => ("failed", Some(failure), None),
+            Verdict::Skipped(reason) => ("skipped", None, Some(reason.to_string())),
         };
-        json!({
-            "file": report.file, "line": report.line, "name": report.name, "result": result,
-            "failure": failure.map(|failure| json!({
-                "line": report.step_line, "what": failure.what, "expected": failure.expected,
-                "actual": failure.actual, "why": failure.why, "rule": report.rule, "ledger": failure.ledger,
-            })),
-            "skipped": match &report.outcome.verdict { Verdict::Skipped(why) => Some(why), _ => None },
-        })
+        let failure = failure.map(|failure| JsonFailure {
+            line: report.step_line,
+            what: failure.compared.to_string(),
+            expected: &failure.expected,
+            actual: &failure.actual,
+            why: failure.explanation(),
+            rule: report.rule.as_deref(),
+            ledger: failure.ledger.to_string(),
+        });
+        JsonTest { file: &report.file, line: report.line, name: &report.name, result, failure, skipped }
     });
     let (passed, failed, skipped) = counts(reports);
-    let document = json!({
-        "tests": tests.collect::<Vec<_>>(), "passed": passed, "failed": failed, "skipped": skipped,
-    });
-    format!("{document}\n")
+    let document = JsonReport { tests: tests.collect(), passed, failed, skipped };
+    let text = serde_json::to_string(&document).expect("strings and numbers are JSON");
+    format!("{text}\n")
 }
 
 fn junit(reports: &[Report]) -> String {
@@ -214,43 +178,43 @@ fn junit(reports: &[Report]) -> String {
             "  <testsuite name=\"{}\" tests=\"{length}\" failures=\"{failed}\" skipped=\"{skipped}\" errors=\"0\">",
             xml(&first.file)
         );
-        for report in suite {
-            let case =
-                format!("<testcase name=\"{}\" classname=\"{}\"", xml(&report.name), xml(&report.file));
-            let _ = match &report.outcome.verdict {
-                Verdict::Ok => writeln!(text, "    {case}/>"),
-                Verdict::Failed(failure) => {
-                    let message =
-                        format!("{}: {} expected, {} found", failure.what, failure.expected, failure.actual);
-                    let (message, body) = (xml(&message), xml(&failure.text(report)));
-                    writeln!(
-                        text,
-                        "    {case}>\n      <failure message=\"{message}\" type=\"expectation\">{body}</failure>\n    </testcase>"
-                    )
-                }
-                Verdict::Skipped(why) => {
-                    writeln!(text, "    {case}>\n      <skipped message=\"{}\"/>\n    </testcase>", xml(why))
-                }
-            };
-        }
+        suite.iter().for_each(|report| junit_case(&mut text, report));
         text.push_str("  </testsuite>\n");
     }
     text.push_str("</testsuites>\n");
     text
 }
 
+fn junit_case(text: &mut String, report: &Report) {
+    let case = format!("<testcase name=\"{}\" classname=\"{}\"", xml(&report.name), xml(&report.file));
+    let _ = match &report.outcome.verdict {
+        Verdict::Ok => writeln!(text, "    {case}/>"),
+        Verdict::Failed(failure) => {
+            let (message, body) = (xml(&summary(failure)), xml(&report.describe(failure)));
+            writeln!(
+                text,
+                "    {case}>\n      <failure message=\"{message}\" type=\"expectation\">{body}</failure>\n    </testcase>"
+            )
+        }
+        Verdict::Skipped(reason) => {
+            let reason = xml(&reason.to_string());
+            writeln!(text, "    {case}>\n      <skipped message=\"{reason}\"/>\n    </testcase>")
+        }
+    };
+}
+
 fn tap(reports: &[Report]) -> String {
     let mut text = format!("TAP version 13\n1..{}\n", reports.len());
     for (number, report) in reports.iter().enumerate() {
         let number = number + 1;
-        // A number sign would begin a directive.
+        // A number sign would start a directive.
         let name = report.name.replace('#', "\\#");
         let _ = match &report.outcome.verdict {
             Verdict::Ok => writeln!(text, "ok {number} - {name}"),
-            Verdict::Skipped(why) => writeln!(text, "ok {number} - {name} # SKIP {why}"),
+            Verdict::Skipped(reason) => writeln!(text, "ok {number} - {name} # SKIP {reason}"),
             Verdict::Failed(failure) => {
                 let _ = writeln!(text, "not ok {number} - {name}");
-                failure.text(report).lines().try_for_each(|line| writeln!(text, "# {line}"))
+                report.describe(failure).lines().try_for_each(|line| writeln!(text, "# {line}"))
             }
         };
     }
@@ -264,14 +228,14 @@ fn github(reports: &[Report]) -> String {
             let escape = |part: &str| part.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
             let file = escape(&report.file).replace(':', "%3A").replace(',', "%2C");
             let title = escape(&report.name).replace(':', "%3A").replace(',', "%2C");
-            let body = escape(failure.text(report).trim_end());
+            let body = escape(report.describe(failure).trim_end());
             let _ = writeln!(text, "::error file={file},line={},title={title}::{body}", report.step_line);
         }
     }
     text
 }
 
-/// Text inside XML; what XML has no character for becomes a replacement.
+/// Escapes text for XML. A character that XML does not allow becomes U+FFFD.
 fn xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

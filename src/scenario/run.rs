@@ -1,91 +1,38 @@
-//! Runs a test in virtual time, and compares.
+//! Runs a test in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flowspec::{Bytes, Direction, Micros, Moment, Qos, Rate};
+use flowspec::{Both, Direction, Flowspec, Moment, Qos, Rate};
 
-use super::step::{Action, Connect, Step, Time, Transfer};
+use super::compare::{Mismatch, Observed};
+use super::connect::Connect;
+use super::correction::correction;
+use super::coverage::CoverageItem;
+use super::laboratory::{Laboratory, TransferFailure, TransferRequest};
+use super::names::Names;
+use super::outcome::{Compared, Correction, Failure, Outcome, SkipReason, StepDecision, Verdict};
+use super::requested::RequestedQos;
+use super::snapshot::LedgerSnapshot;
+use super::step::{Action, Expect, Step, Time, Transfer};
 use super::suite::Test;
-use super::trace::Asked;
-use crate::admission::{Decision, Operation, Reason, Refusal, RefusedRequest, Request, RequestKind};
+use crate::admission::{Decision, Ledger, Operation, Refusal, RefusedRequest, Request, RequestKind};
 use crate::manager::{Input, Manager};
-use crate::policy::{Place, Policy, Subject};
-
-/// What became of a test.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// How it went.
-    pub verdict: Verdict,
-    /// What it touched of the policy.
-    pub touched: BTreeSet<Touched>,
-    /// Every decision, as a trace has it, with the step's number.
-    pub decisions: Vec<(usize, Decision)>,
-    /// What is expected otherwise than it came: where it stands, and what would be right there.
-    pub corrections: Vec<(Place, String)>,
-}
-
-/// How a test went.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Verdict {
-    /// Everything as expected.
-    Ok,
-    /// Something otherwise.
-    Failed(Box<Failure>),
-    /// It was not run, and why.
-    Skipped(String),
-}
-
-/// The first thing that was otherwise.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Failure {
-    /// The step.
-    pub place: Place,
-    /// What was compared: `available`.
-    pub what: String,
-    /// What the test says.
-    pub expected: String,
-    /// What was found.
-    pub actual: String,
-    /// The decision, in its own words.
-    pub why: String,
-    /// The whole ledger at that step.
-    pub ledger: String,
-    /// Where in the policy the constraint stands that decided.
-    pub rule: Option<Place>,
-}
-
-/// Something that a policy defines, or a kind of refusal.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Touched {
-    /// An interface, as its table is called.
-    Interface(String),
-    /// A class.
-    Class(String),
-    /// A group.
-    Group(String),
-    /// A template.
-    Template(String),
-    /// A rule, by its number from 1.
-    Rule(usize),
-    /// A kind of refusal.
-    Reason(Reason),
-}
+use crate::policy::Policy;
 
 /// A test while it runs.
-pub(super) struct Run<'a> {
-    pub(super) manager: Manager,
-    now: u64,
-    pub(super) last_interface: String,
+struct Run<'a> {
+    manager: Manager,
+    now: Moment,
+    /// The interface of the last request.
+    interface: String,
     policies: &'a BTreeMap<String, Arc<Policy>>,
-    touched: BTreeSet<Touched>,
-    decisions: Vec<(usize, Decision)>,
-    corrections: Vec<(Place, String)>,
-    granted: BTreeMap<String, Granted>,
     lab: Option<&'a mut dyn Laboratory>,
+    granted: BTreeMap<String, Granted>,
+    outcome: Outcome,
 }
 
-/// A flow that is admitted, as far as a transfer needs to know.
+/// What a transfer needs to know of an admitted flow.
 #[derive(Clone, Debug)]
 struct Granted {
     interface: String,
@@ -93,319 +40,265 @@ struct Granted {
     qos: Qos,
 }
 
-/// What a `transfer` step sends for real.
-#[derive(Clone, Debug)]
-pub struct Sending {
-    /// The policy.
-    pub policy: Arc<Policy>,
-    /// The interface, as the policy calls it.
-    pub interface: String,
-    /// What it carries now.
-    pub capacity: Rate,
-    /// The flow's class.
-    pub class: Option<String>,
-    /// What the flow was granted.
-    pub qos: Qos,
-    /// How long it is measured.
-    pub duration: Micros,
-    /// Until so much has been sent.
-    pub bytes: Option<Bytes>,
-}
-
-/// Where transfers are measured.
-pub trait Laboratory {
-    /// The rate at which the flow's IP datagrams leave.
-    ///
-    /// # Errors
-    /// Why it could not be measured, for people.
-    fn transfer(&mut self, sending: &Sending) -> Result<Rate, String>;
-}
-
-/// What a step gave, to be compared.
-#[derive(Default)]
-pub(super) struct Seen {
-    pub(super) decisions: Vec<Decision>,
-    pub(super) expired: Vec<String>,
-    pub(super) notified: Vec<String>,
-    /// What a transfer came to.
-    pub(super) rate: Option<Result<Rate, String>>,
-}
-
-/// Runs a test under a policy. `policies` has those that it reloads, by the names it gives them. Transfers
-/// are measured in the laboratory; without one a test that has some is skipped.
+/// Runs a test under a policy.
+///
+/// `policies` holds the policies that the test reloads, by the names that it gives them. `transfer` steps are measured in
+/// the laboratory; without one, a test that has such steps is skipped.
 ///
 /// # Panics
-/// When a policy that the test reloads is not among them: the caller has read them all.
+/// When a policy that the test reloads is not in `policies`.
 pub fn run_test<'a>(
     test: &Test,
     policy: &Arc<Policy>,
     policies: &'a BTreeMap<String, Arc<Policy>>,
     lab: Option<&'a mut dyn Laboratory>,
 ) -> Outcome {
-    let manager = Manager::new(Arc::clone(policy));
-    let last_interface = policy.interfaces.keys().next().cloned().unwrap_or_default();
-    let (touched, decisions) = (BTreeSet::new(), Vec::new());
-    let corrections = Vec::new();
-    let granted = BTreeMap::new();
-    let mut run =
-        Run { manager, now: 0, last_interface, policies, touched, decisions, corrections, granted, lab };
-    if run.lab.is_none() && test.steps.iter().any(|step| matches!(step.action, Action::Transfer(_))) {
-        let why = "a transfer is measured on a private network: run it with --lab".to_owned();
-        return Outcome {
-            verdict: Verdict::Skipped(why),
-            touched: run.touched,
-            decisions: run.decisions,
-            corrections: run.corrections,
-        };
+    let outcome = Outcome {
+        verdict: Verdict::Ok,
+        covered: BTreeSet::new(),
+        decisions: Vec::new(),
+        corrections: Vec::new(),
+    };
+    let is_transfer = |step: &Step| matches!(step.action, Action::Transfer(_));
+    if lab.is_none() && test.steps.iter().any(is_transfer) {
+        return Outcome { verdict: Verdict::Skipped(SkipReason::NeedsLaboratory), ..outcome };
     }
-    let mut verdict = Verdict::Ok;
+    let mut run = Run {
+        manager: Manager::new(Arc::clone(policy)),
+        now: Moment::START,
+        interface: policy.interfaces.keys().next().cloned().unwrap_or_default(),
+        policies,
+        lab,
+        granted: BTreeMap::new(),
+        outcome,
+    };
     for (number, step) in test.steps.iter().enumerate() {
-        // The first failure is told; what happens goes on, so that all can be corrected at once.
-        if let Err(failure) = run.step(number, step)
-            && verdict == Verdict::Ok
+        // The verdict names the first failure. Later steps are run all the same, to correct all expectations at once.
+        if let Err(mismatch) = run.step(number, step)
+            && run.outcome.verdict == Verdict::Ok
         {
-            verdict = Verdict::Failed(failure);
+            run.outcome.verdict = Verdict::Failed(run.failure(step, *mismatch));
         }
     }
-    Outcome { verdict, touched: run.touched, decisions: run.decisions, corrections: run.corrections }
+    run.outcome
 }
 
 impl Run<'_> {
-    fn step(&mut self, number: usize, step: &Step) -> Result<(), Box<Failure>> {
-        let at = match step.at {
-            Time::At(at) => at.get(),
-            Time::After(after) => self.now.saturating_add(after.get()),
+    fn step(&mut self, number: usize, step: &Step) -> Result<(), Box<Mismatch>> {
+        let at = match step.time {
+            Time::At(at) => Moment::from_micros(at.get()),
+            Time::After(after) => self.now.saturating_add(after),
         };
         if at < self.now {
-            let (expected, actual) = (format!("at least {} us", self.now), format!("{at} us"));
-            return Err(self.failure(step, "at", expected, actual, None));
+            let (expected, actual) = (self.now.as_micros(), at.as_micros());
+            let expected = format!("at least {expected} us");
+            return Err(Mismatch::new(Compared::Time, expected, format!("{actual} us")));
         }
         self.now = at;
-        let seen = self.act(&step.action);
-        for decision in &seen.decisions {
-            self.touch(decision);
-            self.decisions.push((number, decision.clone()));
+        let observed = self.act(&step.action);
+        for decision in &observed.decisions {
+            self.cover_decision(decision);
+            self.outcome.decisions.push(StepDecision { step: number, decision: decision.clone() });
         }
-        if let Some(Err(why)) = &seen.rate {
-            return Err(self.failure(step, "transfer", "to be measured", why, None));
+        if let Some(Err(failure)) = &observed.rate {
+            return Err(Mismatch::new(Compared::Transfer, "a measured rate", failure));
         }
         let Some(expect) = &step.expect else { return Ok(()) };
-        let result = self.compare(step, expect, &seen);
+        self.compare(expect, &observed)
+    }
+
+    /// Compares the expectations, and notes those that would hold if one does not.
+    fn compare(&mut self, expect: &Expect, observed: &Observed) -> Result<(), Box<Mismatch>> {
+        let ledger = self.manager.ledger();
+        let interface = expect.interface.as_ref().unwrap_or(&self.interface);
+        let result = observed.compare(expect, ledger, interface);
         if result.is_err() {
-            self.corrections.push((expect.place.clone(), self.right(expect, &seen)));
+            let expectations = correction(expect, observed, ledger, interface);
+            self.outcome.corrections.push(Correction { place: expect.place.clone(), expectations });
         }
         result
     }
 
-    fn act(&mut self, action: &Action) -> Seen {
-        let mut seen =
-            Seen { expired: self.manager.advance(Moment::from_micros(self.now)), ..Seen::default() };
-        if !seen.expired.is_empty() {
-            // What has ended by itself makes room as well: a tick says for whom.
-            let tick = self.decide(&Operation::Tick);
-            seen.notified = tick.notified;
-        }
-        match action {
-            Action::Connect(connect) => {
-                self.last_interface.clone_from(&connect.interface);
-                for id in connect.id.each() {
-                    let decision = match self.reserve(connect, id) {
-                        Ok(operation) => {
-                            let decision = self.decide(&operation);
-                            self.remember(&operation, &decision);
-                            decision
-                        }
-                        Err(refused) => self.manager.decide_refused(refused, Moment::from_micros(self.now)),
-                    };
-                    seen.decisions.push(decision);
-                }
-            }
-            Action::Renegotiate { id, template, asked } => {
-                let policy = Arc::clone(self.manager.ledger().policy());
-                let named = template.as_ref().map(|name| (name, policy.templates.get(name)));
-                for id in id.each() {
-                    let operation = match named {
-                        None => Operation::Renegotiate { id, asked: asked.clone() },
-                        Some((_, Some(template))) => {
-                            Operation::Renegotiate { id, asked: Box::new(template.qos.map(Some)) }
-                        }
-                        Some((name, None)) => {
-                            let refusal = Refusal::UnknownTemplate { template: name.clone() };
-                            let interface = Some(self.last_interface.clone());
-                            let kind = RequestKind::Renegotiate;
-                            let refused = RefusedRequest { kind, id, interface, refusal };
-                            seen.decisions
-                                .push(self.manager.decide_refused(refused, Moment::from_micros(self.now)));
-                            continue;
-                        }
-                    };
-                    let decision = self.decide(&operation);
-                    self.remember(&operation, &decision);
-                    seen.decisions.push(decision);
-                }
-            }
-            Action::Refresh { id, time_to_live } => {
-                for id in id.each() {
-                    seen.decisions.push(self.decide(&Operation::Refresh { id, time_to_live: *time_to_live }));
-                }
-            }
-            Action::Close(names) => seen.decisions = self.close(names.each()),
-            Action::Crash(client) => {
-                let flows = self.manager.ledger().flows_of(client);
-                seen.decisions = self.close(flows.into_iter());
-            }
-            Action::Capacity { interface, direction, capacity } => {
-                self.last_interface.clone_from(interface);
-                let (direction, capacity) = (*direction, *capacity);
-                let operation = Operation::Capacity { interface: interface.clone(), direction, capacity };
-                seen.decisions.push(self.decide(&operation));
-            }
-            Action::Measure { interface, class, window, rate } => {
-                self.last_interface.clone_from(interface);
-                let (interface, class) = (interface.clone(), class.clone());
-                let operation = Operation::Measure { interface, class, window: *window, rate: *rate };
-                seen.decisions.push(self.decide(&operation));
-            }
-            Action::Reload(path) => drop(
-                self.manager
-                    .handle(Input::Policy(Arc::clone(&self.policies[path])), Moment::from_micros(self.now)),
-            ),
-            Action::Transfer(transfer) => seen.rate = Some(self.transfer(transfer)),
-            Action::Wait => {}
-        }
-        seen
+    fn failure(&self, step: &Step, mismatch: Mismatch) -> Box<Failure> {
+        let Mismatch { compared, expected, actual, decision } = mismatch;
+        let (place, ledger) = (step.place.clone(), LedgerSnapshot::of(self.ledger()));
+        Box::new(Failure { place, compared, expected, actual, decision, ledger })
     }
 
-    /// Keeps what a flow was granted, for its transfers.
-    fn remember(&mut self, operation: &Operation, decision: &Decision) {
+    fn act(&mut self, action: &Action) -> Observed {
+        let mut observed = Observed { expired: self.manager.advance(self.now), ..Observed::default() };
+        if !observed.expired.is_empty() {
+            // A tick says which flows are notified of the capacity that the expired ones freed.
+            observed.notified = self.decide(Operation::Tick).notified;
+        }
+        match action {
+            Action::Connect(connect) => observed.decisions = self.connect(connect),
+            Action::Renegotiate { id, template, asked } => {
+                observed.decisions = self.renegotiate(id, template.as_deref(), asked);
+            }
+            Action::Refresh { id, time_to_live } => {
+                let time_to_live = *time_to_live;
+                let decide = |id| self.decide(Operation::Refresh { id, time_to_live });
+                observed.decisions = id.each().map(decide).collect();
+            }
+            Action::Close(names) => observed.decisions = names.each().map(|id| self.release(id)).collect(),
+            Action::Crash(client) => {
+                let flows = self.ledger().flows_of(client);
+                observed.decisions = flows.into_iter().map(|id| self.release(id)).collect();
+            }
+            Action::Capacity { interface, direction, capacity } => {
+                self.interface.clone_from(interface);
+                let (interface, direction, capacity) = (interface.clone(), *direction, *capacity);
+                observed.decisions.push(self.decide(Operation::Capacity { interface, direction, capacity }));
+            }
+            Action::Measure { interface, class, window, rate } => {
+                self.interface.clone_from(interface);
+                let (interface, class) = (interface.clone(), class.clone());
+                let operation = Operation::Measure { interface, class, window: *window, rate: *rate };
+                observed.decisions.push(self.decide(operation));
+            }
+            Action::Reload(path) => {
+                let policy = Arc::clone(&self.policies[path]);
+                // The effects are for a kernel, and there is none.
+                drop(self.manager.handle(Input::Policy(policy), self.now));
+            }
+            Action::Transfer(transfer) => observed.rate = Some(self.transfer(transfer)),
+            Action::Wait => {}
+        }
+        observed
+    }
+
+    fn connect(&mut self, connect: &Connect) -> Vec<Decision> {
+        self.interface.clone_from(&connect.interface);
+        let policy = Arc::clone(self.ledger().policy());
+        let submit = |id| {
+            let mut request = connect.request(id, self.now);
+            let qos = self.choose_qos(connect, &mut request, &policy);
+            match qos.reserve(request, &policy) {
+                Ok(ladder) => self.decide_and_remember(Operation::Reserve(Box::new(ladder))),
+                Err(refused) => self.manager.decide_refused(refused, self.now),
+            }
+        };
+        connect.id.each().map(submit).collect()
+    }
+
+    /// What the flow asks for: what the step names, or else what the policy's rules give. A rule may also give the class.
+    fn choose_qos(&mut self, connect: &Connect, request: &mut Request, policy: &Policy) -> RequestedQos {
+        let mut qos = connect.qos.clone();
+        if qos.is_absent() {
+            let subject = connect.subject();
+            let rule = policy.rules.iter().enumerate().find(|(_, rule)| rule.matches.is_met_by(&subject));
+            if let Some((number, rule)) = rule {
+                self.cover(CoverageItem::Rule(number + 1));
+                qos = RequestedQos::Templates(vec![rule.template.clone()]);
+                request.class = request.class.take().or_else(|| rule.class.clone());
+            }
+        }
+        for template in qos.templates().iter().filter(|name| policy.templates.contains_key(*name)) {
+            self.cover(CoverageItem::Template(template.clone()));
+        }
+        if let Some(class) = request.class.as_ref().filter(|class| policy.classes.contains_key(*class)) {
+            self.cover(CoverageItem::Class(class.clone()));
+        }
+        if let Some(group) = request.group.as_ref().filter(|group| policy.groups.contains_key(*group)) {
+            self.cover(CoverageItem::Group(group.clone()));
+        }
+        qos
+    }
+
+    fn renegotiate(
+        &mut self,
+        names: &Names,
+        template: Option<&str>,
+        asked: &Both<Option<Flowspec>>,
+    ) -> Vec<Decision> {
+        let policy = Arc::clone(self.ledger().policy());
+        let asked = match template {
+            None => Some(*asked),
+            Some(name) => policy.templates.get(name).map(|template| template.qos.map(Some)),
+        };
+        let submit = |id| match asked {
+            Some(asked) => self.decide_and_remember(Operation::Renegotiate { id, asked: Box::new(asked) }),
+            None => {
+                let template = template.unwrap_or_default().to_owned();
+                let refusal = Refusal::UnknownTemplate { template };
+                let (kind, interface) = (RequestKind::Renegotiate, Some(self.interface.clone()));
+                let refused = RefusedRequest { kind, id, interface, refusal };
+                self.manager.decide_refused(refused, self.now)
+            }
+        };
+        names.each().map(submit).collect()
+    }
+
+    fn release(&mut self, id: String) -> Decision {
+        if let Some((interface, _)) = self.manager.ledger().flow(&id) {
+            self.interface = interface.to_owned();
+        }
+        self.decide(Operation::Release { id })
+    }
+
+    /// Decides, and keeps what a flow was granted for its transfers.
+    fn decide_and_remember(&mut self, operation: Operation) -> Decision {
+        let decision = self.decide(operation.clone());
         if !decision.is_ok() {
-            return;
+            return decision;
         }
         match operation {
             Operation::Reserve(ladder) => {
-                let Request { interface, class, qos, .. } = &ladder.request;
-                let lower =
+                let rendition =
                     ladder.renditions.iter().find(|(name, _)| Some(name.as_str()) == decision.rendition());
-                let (interface, class) = (interface.clone(), class.clone());
-                let qos = lower.map_or(*qos, |(_, qos)| *qos);
-                self.granted
-                    .insert(decision.id().unwrap_or_default().to_owned(), Granted { interface, class, qos });
+                let Request { id, interface, class, qos, .. } = ladder.request;
+                let qos = rendition.map_or(qos, |(_, qos)| *qos);
+                self.granted.insert(id, Granted { interface, class, qos });
             }
             Operation::Renegotiate { id, asked } => {
-                if let Some(granted) = self.granted.get_mut(id) {
+                if let Some(granted) = self.granted.get_mut(&id) {
                     granted.qos.sending = asked.sending.unwrap_or(granted.qos.sending);
                     granted.qos.receiving = asked.receiving.unwrap_or(granted.qos.receiving);
                 }
             }
             _ => {}
         }
+        decision
     }
 
-    /// Sends for real what a flow may send.
-    fn transfer(&mut self, transfer: &Transfer) -> Result<Rate, String> {
+    /// Measures what an admitted flow sends.
+    fn transfer(&mut self, transfer: &Transfer) -> Result<Rate, TransferFailure> {
         let Transfer { id, duration, bytes } = transfer;
-        let granted = self.granted.get(id).filter(|_| self.manager.ledger().flow(id).is_some());
+        let granted = self.granted.get(id).filter(|_| self.ledger().flow(id).is_some());
         let Some(Granted { interface, class, qos }) = granted.cloned() else {
-            return Err(format!("no flow {id:?} is admitted"));
+            return Err(TransferFailure::UnknownFlow { id: id.clone() });
         };
-        self.last_interface.clone_from(&interface);
-        let Some(capacity) = self.manager.ledger().capacity(&interface, Direction::Sending) else {
-            return Err(format!("{interface}: what it carries is not known"));
+        self.interface.clone_from(&interface);
+        let Some(capacity) = self.ledger().capacity(&interface, Direction::Sending) else {
+            return Err(TransferFailure::UnknownCapacity { interface });
         };
-        let policy = Arc::clone(self.manager.ledger().policy());
-        let sending = Sending { policy, interface, capacity, class, qos, duration: *duration, bytes: *bytes };
-        match &mut self.lab {
-            Some(lab) => lab.transfer(&sending),
-            None => Err("there is no laboratory".to_owned()),
-        }
+        let policy = Arc::clone(self.ledger().policy());
+        let (duration, bytes) = (*duration, *bytes);
+        let request = TransferRequest { policy, interface, capacity, class, qos, duration, bytes };
+        let lab = self.lab.as_mut().expect("a test with transfers is skipped without a laboratory");
+        lab.transfer(&request)
     }
 
-    fn close(&mut self, ids: impl Iterator<Item = String>) -> Vec<Decision> {
-        let mut decisions = Vec::new();
-        for id in ids {
-            if let Some((interface, _)) = self.manager.ledger().flow(&id) {
-                self.last_interface = interface.to_owned();
-            }
-            decisions.push(self.decide(&Operation::Release { id }));
-        }
-        decisions
+    fn decide(&mut self, operation: Operation) -> Decision {
+        self.manager.decide(operation, self.now)
     }
 
-    fn reserve(&mut self, connect: &Connect, id: String) -> Result<Operation, RefusedRequest> {
-        let policy = Arc::clone(self.manager.ledger().policy());
-        let mut request = Request::new(id, connect.interface.clone(), Qos::BEST_EFFORT);
-        request.class.clone_from(&connect.class);
-        request.group.clone_from(&connect.group);
-        request.client.clone_from(&connect.client);
-        request.owner.clone_from(&connect.owner);
-        let start = self.now.saturating_add(connect.start.map_or(0, Micros::get));
-        request.start = Some(start);
-        request.end = connect.duration.map(|duration| start.saturating_add(duration.get()));
-        request.time_to_live = connect.time_to_live;
-        request.wait = connect.wait;
-        (request.setup_priority, request.holding_priority) =
-            (connect.setup_priority, connect.holding_priority);
-        let mut templates = connect.templates.clone();
-        if templates.is_empty() && connect.sending.is_none() && connect.receiving.is_none() {
-            let subject = Subject {
-                protocol: connect.protocol.unwrap_or(crate::policy::Protocol::Tcp),
-                local_port: connect.local_port.unwrap_or_default(),
-                peer: connect
-                    .peer
-                    .as_deref()
-                    .and_then(|peer| peer.parse().ok())
-                    .unwrap_or(core::net::Ipv4Addr::UNSPECIFIED.into()),
-            };
-            let rules = policy.rules.iter().enumerate();
-            if let Some((number, rule)) = rules.into_iter().find(|(_, rule)| rule.matches.is_met_by(&subject))
-            {
-                self.touched.insert(Touched::Rule(number + 1));
-                templates.push(rule.template.clone());
-                request.class = request.class.or_else(|| rule.class.clone());
-            }
-        }
-        for template in &templates {
-            if policy.templates.contains_key(template) {
-                self.touched.insert(Touched::Template(template.clone()));
-            }
-        }
-        if let Some(class) = request.class.as_ref().filter(|class| policy.classes.contains_key(*class)) {
-            self.touched.insert(Touched::Class(class.clone()));
-        }
-        if let Some(group) = request.group.as_ref().filter(|group| policy.groups.contains_key(*group)) {
-            self.touched.insert(Touched::Group(group.clone()));
-        }
-        let asked = Asked { templates, sending: connect.sending, receiving: connect.receiving };
-        let (id, interface) = (request.id.clone(), request.interface.clone());
-        let ladder = asked.reserve(request, &policy).unwrap_or_else(|_| {
-            // The file's reader has refused a template beside a flowspec.
-            let refusal = Refusal::UnknownTemplate { template: String::new() };
-            Err(RefusedRequest { kind: RequestKind::Reserve, id, interface: Some(interface), refusal })
-        });
-        ladder.map(|ladder| Operation::Reserve(Box::new(ladder)))
+    fn ledger(&self) -> &Ledger {
+        self.manager.ledger()
     }
 
-    fn decide(&mut self, operation: &Operation) -> Decision {
-        self.manager.decide(operation.clone(), Moment::from_micros(self.now))
+    fn cover(&mut self, item: CoverageItem) {
+        self.outcome.covered.insert(item);
     }
 
-    fn touch(&mut self, decision: &Decision) {
+    /// Covers the interfaces of a decision, and its reason.
+    fn cover_decision(&mut self, decision: &Decision) {
         let policy = self.manager.ledger().policy();
         for interface in decision.totals.keys() {
-            let known = if policy.interfaces.contains_key(interface) { interface.as_str() } else { "*" };
-            self.touched.insert(Touched::Interface(known.to_owned()));
+            let table = if policy.interfaces.contains_key(interface) { interface.as_str() } else { "*" };
+            self.outcome.covered.insert(CoverageItem::Interface(table.to_owned()));
         }
-        self.touched.extend(decision.reason().map(Touched::Reason));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::scenario::step::Names;
-
-    #[test]
-    fn names_are_numbered_from_one() {
-        let names = Names { pattern: "v{n}".into(), repeat: 3 };
-        assert_eq!(names.each().collect::<Vec<_>>(), ["v1", "v2", "v3"]);
+        self.outcome.covered.extend(decision.reason().map(CoverageItem::Reason));
     }
 }

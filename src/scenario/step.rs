@@ -1,108 +1,81 @@
-//! A step of a test: what happens, and what is to come of it.
+//! A step of a test: one event, and what is expected of it.
 
 use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Rate, Share};
 
-use crate::policy::{Owner, Place, Protocol};
+use super::connect::Connect;
+use super::names::Names;
+use crate::policy::Place;
 
-/// One thing that happens.
+/// One event, and what is expected of it.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
-    pub(super) at: Time,
+    pub(super) time: Time,
     pub(super) action: Action,
     pub(super) expect: Option<Expect>,
     pub(super) place: Place,
 }
 
+/// When a step happens.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Time {
+    /// Counted from the start of the test.
     At(Micros),
+    /// Counted from the step before.
     After(Micros),
 }
 
+/// What happens in a step.
 #[derive(Clone, Debug)]
 pub(super) enum Action {
-    /// Flows that ask for a reservation, one after the other.
+    /// Flows request reservations, one after the other.
     Connect(Box<Connect>),
+    /// Flows request other reservations.
     Renegotiate {
         id: Names,
+        /// Takes precedence over `asked`.
         template: Option<String>,
+        /// An absent direction stays as it is.
         asked: Box<Both<Option<Flowspec>>>,
     },
-    Refresh {
-        id: Names,
-        time_to_live: Micros,
-    },
+    /// Flows extend their soft state.
+    Refresh { id: Names, time_to_live: Micros },
+    /// Flows end.
     Close(Names),
-    Capacity {
-        interface: String,
-        direction: Direction,
-        capacity: Rate,
-    },
-    /// What the flows of a class were measured to send.
-    Measure {
-        interface: String,
-        class: String,
-        window: Micros,
-        rate: Both<Rate>,
-    },
-    /// Another policy, relative to the file.
+    /// A link's capacity changes.
+    Capacity { interface: String, direction: Direction, capacity: Rate },
+    /// The flows of a class were measured.
+    Measure { interface: String, class: String, window: Micros, rate: Both<Rate> },
+    /// Another policy takes effect; its path is relative to the test file.
     Reload(String),
-    /// A client vanishes with all its flows.
+    /// All flows of a client end.
     Crash(String),
+    /// Time passes.
     Wait,
-    /// Measured on the private network only.
+    /// A flow sends, measured in the laboratory.
     Transfer(Transfer),
 }
 
-/// What is sent for real.
+/// A measured transfer.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) id: String,
-    /// How long it is measured; until so much has been sent, if less.
+    /// How long the rate is measured.
     pub(super) duration: Micros,
+    /// The measurement ends earlier once so much has been sent.
     pub(super) bytes: Option<Bytes>,
 }
 
-/// A name, or several: `v{n}` for 1 and so on.
-#[derive(Clone, Debug)]
-pub(super) struct Names {
-    pub(super) pattern: String,
-    pub(super) repeat: u64,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Connect {
-    pub(super) id: Names,
-    pub(super) interface: String,
-    pub(super) class: Option<String>,
-    pub(super) group: Option<String>,
-    pub(super) client: Option<String>,
-    pub(super) owner: Owner,
-    pub(super) templates: Vec<String>,
-    pub(super) sending: Option<Flowspec>,
-    pub(super) receiving: Option<Flowspec>,
-    /// From now.
-    pub(super) start: Option<Micros>,
-    pub(super) duration: Option<Micros>,
-    pub(super) time_to_live: Option<Micros>,
-    pub(super) wait: bool,
-    pub(super) setup_priority: Option<u8>,
-    pub(super) holding_priority: Option<u8>,
-    /// What a rule is asked about, where the caller names nothing.
-    pub(super) protocol: Option<Protocol>,
-    pub(super) local_port: Option<u16>,
-    pub(super) peer: Option<String>,
-}
-
-/// What is to come of a step; what is absent is not looked at.
+/// What is expected of a step. An absent quantity is not compared.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Expect {
     pub(super) admitted: Option<bool>,
     pub(super) error: Option<String>,
     pub(super) status: Option<String>,
     pub(super) reason: Option<String>,
+    /// A part of the message.
     pub(super) message: Option<String>,
     pub(super) rendition: Option<String>,
+    /// The interface of `reserved` and `available`, if it is not the last one used.
     pub(super) interface: Option<String>,
     pub(super) reserved: Option<Both<Option<Rate>>>,
     pub(super) available: Option<Both<Option<Rate>>>,
@@ -114,14 +87,15 @@ pub(super) struct Expect {
     pub(super) notified: Option<Vec<String>>,
     pub(super) waiting: Option<bool>,
     pub(super) flows: Option<u64>,
-    /// Of a transfer, IP headers included, with what it may differ by.
-    pub(super) rate: Option<(Rate, Share)>,
+    /// The rate of a transfer, IP headers included.
+    pub(super) rate: Option<Tolerance>,
     pub(super) place: Place,
 }
 
-impl Names {
-    /// Each name.
-    pub(super) fn each(&self) -> impl Iterator<Item = String> + '_ {
-        (1..=self.repeat).map(|number| self.pattern.replace("{n}", &number.to_string()))
-    }
+/// A rate with a tolerance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tolerance {
+    pub(super) rate: Rate,
+    /// The largest difference, above or below.
+    pub(super) within: Share,
 }

@@ -1,25 +1,30 @@
-//! The steps of a test, as they are written.
+//! Reads the steps of a test.
+
+use core::net::IpAddr;
 
 use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Rate, Share};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::step::{Action, Connect, Expect, Names, Step, Time, Transfer};
+use super::connect::Connect;
+use super::names::Names;
+use super::requested::RequestedQos;
+use super::step::{Action, Expect, Step, Time, Tolerance, Transfer};
 use crate::admission::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
 use crate::policy::read::flowspec::flowspec;
 use crate::policy::read::section::{Placed, Section};
 use crate::policy::{Code, Owner, Protocol};
 
-/// The most flows that one step may open.
+/// The most flows of one step.
 const MOST_REPEATED: u64 = 1_000_000;
 
-/// How long a transfer is measured: where nothing is said, and at least and at most.
-const USUAL_TRANSFER: Micros = Micros::new(3_000_000);
+/// How long a transfer is measured: by default, at least and at most.
+const DEFAULT_TRANSFER: Micros = Micros::new(3_000_000);
 const SHORTEST_TRANSFER: Micros = Micros::new(500_000);
 const LONGEST_TRANSFER: Micros = Micros::new(60_000_000);
 
-/// What a transfer may differ by where nothing is said: two per cent.
-const USUAL_DIFFERENCE: Share = Share::Part(20_000_000);
+/// The default tolerance of a transfer's rate: 2 %.
+const DEFAULT_TOLERANCE: Share = Share::Part(20_000_000);
 
 pub(super) fn step(section: Section<'_>) -> Option<Step> {
     let at = section.quantity::<Micros>("at");
@@ -40,10 +45,8 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
     if let Some(value) = section.raw("close") {
         actions.push(close(&section, value));
     }
-    let text = |key| section.string(key).map(|text| text.value.to_owned());
-    actions.extend(section.has("reload").then(|| text("reload").map(Action::Reload)));
-    actions.extend(section.has("crash").then(|| text("crash").map(Action::Crash)));
-    // A wait is a time without anything else in it.
+    actions.extend(section.has("reload").then(|| section.text("reload").map(Action::Reload)));
+    actions.extend(section.has("crash").then(|| section.text("crash").map(Action::Crash)));
     let wait = section.quantity::<Micros>("wait");
     if section.has("wait") {
         actions.push(wait.as_ref().map(|_| Action::Wait));
@@ -51,7 +54,7 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
     let expect = section.section("expect").map(expect);
     let place = section.place.clone();
     if actions.len() > 1 {
-        let message = format!("{}: a step does one thing, this one {}", section.path, actions.len());
+        let message = format!("{}: a step has one action, and this one has {}", section.path, actions.len());
         section.problem(Code::Conflict, &place, message);
     } else if actions.is_empty() && !section.has("at") && !section.has("after") {
         section.missing(
@@ -65,30 +68,28 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         (None, None) => Time::After(Micros::new(0)),
     };
     let action = actions.pop().unwrap_or(Some(Action::Wait))?;
-    Some(Step { at: time, action, expect: expect.flatten(), place })
+    Some(Step { time, action, expect: expect.flatten(), place })
 }
 
 fn connect(section: Section<'_>) -> Option<Box<Connect>> {
     let id = names(&section);
-    let interface = section.string("interface").map(|interface| interface.value.to_owned());
+    let interface = section.text("interface");
     if !section.has("interface") {
         section.missing("interface");
     }
-    let text = |key| section.string(key).map(|text| text.value.to_owned());
-    let (class, group, client) = (text("class"), text("group"), text("client"));
+    let (class, group, client) = (section.text("class"), section.text("group"), section.text("client"));
     let number = |key| {
         section.integer(key, 0..=u64::from(u32::MAX)).and_then(|number| u32::try_from(number.value).ok())
     };
-    let owner = Owner { uid: number("uid"), gid: number("gid"), cgroup: text("cgroup") };
-    let mut templates: Vec<_> = text("template").into_iter().collect();
+    let owner = Owner { uid: number("uid"), gid: number("gid"), cgroup: section.text("cgroup") };
+    let mut templates: Vec<_> = section.text("template").into_iter().collect();
     templates.extend(texts(&section, "templates").unwrap_or_default());
-    let (sending, receiving) = both_flowspecs(&section);
-    if let Some(place) = sending.as_ref().or(receiving.as_ref()).map(|_| section.place.clone())
-        && !templates.is_empty()
-    {
-        let message = format!("{}: a template stands for sending and receiving: give either", section.path);
-        section.problem(Code::Conflict, &place, message);
-    }
+    let qos = RequestedQos::new(templates, flowspecs(&section)).unwrap_or_else(|| {
+        let message =
+            format!("{}: a template stands for sending and receiving: give one or the other", section.path);
+        section.problem(Code::Conflict, &section.place, message);
+        RequestedQos::Templates(Vec::new())
+    });
     let time = |key| section.quantity::<Micros>(key).map(|time| time.value);
     let (start, duration, time_to_live) = (time("start"), time("duration"), time("ttl"));
     let priority = |key| section.integer(key, 0..=7).and_then(|number| u8::try_from(number.value).ok());
@@ -96,13 +97,14 @@ fn connect(section: Section<'_>) -> Option<Box<Connect>> {
     let wait = section.flag("wait").is_some_and(|wait| wait.value);
     let protocol = section.choice("protocol", &Protocol::WORDS);
     let local_port = section.integer("local_port", 0..=65_535);
-    let peer = section.string("peer");
-    if let Some(peer) = &peer
-        && peer.value.parse::<core::net::IpAddr>().is_err()
-    {
-        let message = format!("{}.peer: {:?} is not an address", section.path, peer.value);
-        section.problem(Code::BadValue, &peer.place, message);
-    }
+    let peer = section.string("peer").and_then(|peer| {
+        let address = peer.value.parse::<IpAddr>();
+        if address.is_err() {
+            let message = format!("{}.peer: {:?} is not an address", section.path, peer.value);
+            section.problem(Code::BadValue, &peer.place, message);
+        }
+        address.ok()
+    });
     section.finish();
     Some(Box::new(Connect {
         id: id?,
@@ -111,9 +113,7 @@ fn connect(section: Section<'_>) -> Option<Box<Connect>> {
         group,
         client,
         owner,
-        templates,
-        sending,
-        receiving,
+        qos,
         start,
         duration,
         time_to_live,
@@ -122,19 +122,19 @@ fn connect(section: Section<'_>) -> Option<Box<Connect>> {
         holding_priority,
         protocol: protocol.map(|protocol| protocol.value),
         local_port: local_port.and_then(|port| u16::try_from(port.value).ok()),
-        peer: peer.map(|peer| peer.value.to_owned()),
+        peer,
     }))
 }
 
 fn renegotiate(section: Section<'_>) -> Option<Action> {
     let id = names(&section);
-    let template = section.string("template").map(|template| template.value.to_owned());
-    let (sending, receiving) = both_flowspecs(&section);
+    let template = section.text("template");
+    let asked = Box::new(flowspecs(&section));
     if template.is_none() && !section.has("sending") && !section.has("receiving") {
         section.missing("template, sending or receiving");
     }
     section.finish();
-    Some(Action::Renegotiate { id: id?, template, asked: Box::new(Both { sending, receiving }) })
+    Some(Action::Renegotiate { id: id?, template, asked })
 }
 
 fn refresh(section: Section<'_>) -> Option<Action> {
@@ -148,7 +148,7 @@ fn refresh(section: Section<'_>) -> Option<Action> {
 }
 
 fn capacity(section: Section<'_>) -> Option<Action> {
-    let interface = section.string("interface").map(|interface| interface.value.to_owned());
+    let interface = section.text("interface");
     let directions = [("egress", Direction::Sending), ("ingress", Direction::Receiving)];
     let direction = section.choice("direction", &directions);
     let capacity = section.quantity::<Rate>("capacity");
@@ -162,8 +162,7 @@ fn capacity(section: Section<'_>) -> Option<Action> {
 }
 
 fn measure(section: Section<'_>) -> Option<Action> {
-    let text = |key| section.string(key).map(|text| text.value.to_owned());
-    let (interface, class) = (text("interface"), text("class"));
+    let (interface, class) = (section.text("interface"), section.text("class"));
     let window = section.quantity::<Micros>("window");
     let (sending, receiving) = (section.quantity::<Rate>("sending"), section.quantity::<Rate>("receiving"));
     for key in ["interface", "class", "window"] {
@@ -177,7 +176,7 @@ fn measure(section: Section<'_>) -> Option<Action> {
     if let Some(window) = &window
         && !(SHORTEST_MEASUREMENT_MICROS..=LONGEST_MEASUREMENT_MICROS).contains(&window.value.get())
     {
-        let message = format!("{}.window: {} is not from 100 ms to a day", section.path, window.value);
+        let message = format!("{}.window: {} is not between 100 ms and a day", section.path, window.value);
         section.problem(Code::BadValue, &window.place, message);
     }
     section.finish();
@@ -197,13 +196,13 @@ fn transfer(section: Section<'_>) -> Option<Action> {
         && !(SHORTEST_TRANSFER..=LONGEST_TRANSFER).contains(&duration.value)
     {
         let message = format!(
-            "{}.duration: {} is not from {SHORTEST_TRANSFER} to {LONGEST_TRANSFER}",
+            "{}.duration: {} is not between {SHORTEST_TRANSFER} and {LONGEST_TRANSFER}",
             section.path, duration.value
         );
         section.problem(Code::BadValue, &duration.place, message);
     }
     section.finish();
-    let longest = if bytes.is_some() { LONGEST_TRANSFER } else { USUAL_TRANSFER };
+    let longest = if bytes.is_some() { LONGEST_TRANSFER } else { DEFAULT_TRANSFER };
     Some(Action::Transfer(Transfer {
         id: id?.value.to_owned(),
         duration: duration.map_or(longest, |duration| duration.value),
@@ -232,33 +231,32 @@ fn names(section: &Section<'_>) -> Option<Names> {
     let count = repeat.as_ref().map_or(1, |repeat| repeat.value);
     if count > 1 && !id.value.contains("{n}") {
         let message =
-            format!("{}.id: {:?} is the same {count} times; write \"v{{n}}\"", section.path, id.value);
+            format!("{}.id: {:?} would be the id of {count} flows; write \"v{{n}}\"", section.path, id.value);
         section.problem(Code::Conflict, &id.place, message);
     }
     Some(Names { pattern: id.value.to_owned(), repeat: count })
 }
 
-fn both_flowspecs(section: &Section<'_>) -> (Option<Flowspec>, Option<Flowspec>) {
+fn flowspecs(section: &Section<'_>) -> Both<Option<Flowspec>> {
     let read = |key, direction| section.section(key).and_then(|section| flowspec(section, direction));
-    (read("sending", Direction::Sending), read("receiving", Direction::Receiving))
+    Both { sending: read("sending", Direction::Sending), receiving: read("receiving", Direction::Receiving) }
 }
 
 fn expect(section: Section<'_>) -> Option<Expect> {
     let decision = section.choice("decision", &[("admitted", true), ("refused", false)]);
-    let text = |key| section.string(key).map(|text| text.value.to_owned());
     let (rate, within) = (section.quantity::<Rate>("rate"), section.quantity::<Share>("within"));
     if let (None, Some(within)) = (&rate, &within) {
-        let message = format!("{}.within means nothing without rate", section.path);
+        let message = format!("{}.within has no effect without rate", section.path);
         section.problem(Code::Conflict, &within.place, message);
     }
     let expect = Expect {
         admitted: decision.map(|decision| decision.value),
-        error: text("error"),
-        status: text("status"),
-        reason: text("reason"),
-        message: text("message"),
-        rendition: text("rendition"),
-        interface: text("interface"),
+        error: section.text("error"),
+        status: section.text("status"),
+        reason: section.text("reason"),
+        message: section.text("message"),
+        rendition: section.text("rendition"),
+        interface: section.text("interface"),
         reserved: rates(&section, "reserved"),
         available: rates(&section, "available"),
         charged: rates(&section, "charged"),
@@ -269,14 +267,17 @@ fn expect(section: Section<'_>) -> Option<Expect> {
         notified: texts(&section, "notified"),
         waiting: section.flag("waiting").map(|waiting| waiting.value),
         flows: section.integer("flows", 0..=u64::MAX).map(|flows| flows.value),
-        rate: rate.map(|rate| (rate.value, within.map_or(USUAL_DIFFERENCE, |within| within.value))),
+        rate: rate.map(|rate| Tolerance {
+            rate: rate.value,
+            within: within.map_or(DEFAULT_TOLERANCE, |within| within.value),
+        }),
         place: section.place.clone(),
     };
     section.finish();
     Some(expect)
 }
 
-/// `"3 Mbit/s"` for what is sent, or a table of both directions.
+/// `"3 Mbit/s"` for sending, or a table of both directions.
 fn rates(section: &Section<'_>, key: &'static str) -> Option<Both<Option<Rate>>> {
     let value = section.raw(key)?;
     if let DeValue::Table(_) = value.get_ref() {
@@ -289,6 +290,7 @@ fn rates(section: &Section<'_>, key: &'static str) -> Option<Both<Option<Rate>>>
     section.quantity::<Rate>(key).map(|rate| Both { sending: Some(rate.value), receiving: None })
 }
 
+/// A string or an array of strings.
 pub(super) fn texts(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
     section.has(key).then(|| {
         if let Some(DeValue::Array(array)) = section.raw(key).map(Spanned::get_ref)

@@ -1,4 +1,4 @@
-//! A test file: `*.qostest.toml`, read with the place of everything in it.
+//! Test files: `*.qostest.toml`.
 
 use toml::de::DeTable;
 
@@ -11,22 +11,22 @@ use crate::policy::{Code, Place, Problem, Source};
 /// A test file.
 #[derive(Clone, Debug)]
 pub struct Suite {
-    /// The policy, relative to the file.
+    /// The path of the policy, relative to the file.
     pub policy: Option<String>,
-    /// Its tests, in order.
+    /// The tests, in order.
     pub tests: Vec<Test>,
 }
 
-/// A test: what happens, and what is to come of it.
+/// A test: events, and what is expected of them.
 #[derive(Clone, Debug)]
 pub struct Test {
-    /// Its name; no other test of the file has it.
+    /// The name, unique in the file.
     pub name: String,
-    /// Its tags.
+    /// Tags, for the choice of tests.
     pub tags: Vec<String>,
-    /// Its own policy, relative to the file.
+    /// The path of the test's own policy, relative to the file.
     pub policy: Option<String>,
-    /// Where it stands.
+    /// Where the test is defined.
     pub place: Place,
     pub(super) steps: Vec<Step>,
 }
@@ -45,14 +45,14 @@ impl Suite {
         let mut suite = Self { policy: None, tests: Vec::new() };
         if errors.is_empty() {
             let top = Section::top(&problems, table.get_ref(), "the test file", 0);
-            suite.policy = top.string("policy").map(|policy| policy.value.to_owned());
+            suite.policy = top.text("policy");
             for section in top.sections("test") {
                 if let Some(test) = test(section) {
                     if let Some(first) = suite.tests.iter().find(|first| first.name == test.name) {
-                        let message = format!("a second test is called {:?}", test.name);
+                        let message = format!("another test is called {:?} already", test.name);
                         let place = test.place.clone();
                         let problem = Problem::new(Code::Duplicate, place, message);
-                        problems.add(problem.with_label(first.place.clone(), "the first"));
+                        problems.add(problem.with_label(first.place.clone(), "first defined here"));
                     }
                     suite.tests.push(test);
                 }
@@ -69,7 +69,7 @@ impl Suite {
         if problems.is_empty() { Ok(suite) } else { Err(problems) }
     }
 
-    /// Every policy that the tests name, relative to the file.
+    /// The paths of all policies that the tests use or reload, relative to the file.
     pub fn policies(&self) -> Vec<&str> {
         let named = self.tests.iter().flat_map(|test| {
             let reloaded = test.steps.iter().filter_map(|step| match &step.action {
@@ -86,12 +86,12 @@ impl Suite {
 }
 
 fn test(section: Section<'_>) -> Option<Test> {
-    let name = section.string("name").map(|name| name.value.to_owned());
+    let name = section.text("name");
     if !section.has("name") {
         section.missing("name");
     }
     let tags = texts(&section, "tags");
-    let policy = section.string("policy").map(|policy| policy.value.to_owned());
+    let policy = section.text("policy");
     let steps: Vec<_> = section.sections("step").into_iter().map(step).collect();
     if steps.is_empty() && !section.has("step") {
         section.missing("at least one [[test.step]]");
@@ -103,7 +103,7 @@ fn test(section: Section<'_>) -> Option<Test> {
 }
 
 impl Test {
-    /// The same happenings, whatever comes of them.
+    /// The same events without expectations.
     #[must_use]
     pub fn without_expectations(&self) -> Self {
         let mut bare = self.clone();

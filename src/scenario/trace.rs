@@ -3,69 +3,85 @@
 use flowspec::{Both, Direction, Flowspec, Micros, Moment, Qos, Rate};
 use serde::Deserialize;
 
+use super::requested::RequestedQos;
 use crate::admission::{
-    Decision, GroupRequest, LONGEST_MEASUREMENT_MICROS, Ladder, Ledger, Operation, OperationKind, Refusal,
-    RefusedRequest, Request, RequestKind, SHORTEST_MEASUREMENT_MICROS,
+    Decision, GroupRequest, LONGEST_MEASUREMENT_MICROS, Ledger, Operation, OperationKind, RefusedRequest,
+    Request, RequestKind, SHORTEST_MEASUREMENT_MICROS,
 };
 use crate::manager::Manager;
 use crate::policy::{GroupMode, Owner, Policy};
 
-/// The longest line: a request has no need of more, and a reader none to hold it.
+/// The longest line in bytes; a longer one is not a request.
 pub const LONGEST_LINE: usize = 64 << 10;
 
-/// A line, understood.
+/// A line of a trace.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Traced {
-    /// When, in microseconds; never less than in the line before.
-    pub at_us: u64,
-    /// What is requested, or why that is refused whatever is free.
+pub struct TraceLine {
+    /// The time of the request; not before that of the line before.
+    pub at: Moment,
+    /// The operation, or a request that is refused whatever is free.
     pub request: Result<Operation, RefusedRequest>,
 }
 
-impl Traced {
-    /// Submits the line to a ledger.
-    pub fn decide_by_ledger(&self, ledger: &mut Ledger) -> Decision {
-        let at = Moment::from_micros(self.at_us);
-        match &self.request {
-            Ok(operation) => ledger.decide(at, operation).decision,
-            Err(refused) => ledger.refuse(at, refused.clone()),
-        }
-    }
-
-    /// Submits the line to a manager that has seen no interface.
-    pub fn decide_by_manager(self, manager: &mut Manager) -> Decision {
-        let at = Moment::from_micros(self.at_us);
-        match self.request {
-            Ok(operation) => manager.decide(operation, at),
-            Err(refused) => manager.decide_refused(refused, at),
-        }
-    }
+/// Reads a trace line by line.
+#[derive(Clone, Debug)]
+pub struct TraceReader<'a> {
+    policy: &'a Policy,
+    /// The time of the last line.
+    last: Moment,
 }
 
 /// Why a line is not a request.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TraceError {
-    /// It is not JSON, or not of this shape.
-    #[error("{0}")]
+    /// The line is not JSON, or a field has the wrong type or an unknown name.
+    #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// A field is needed and is not there.
-    #[error("{op:?} needs {field:?}")]
+    /// The line has too many bytes.
+    #[error("a line of more than {LONGEST_LINE} bytes")]
+    LongLine,
+    /// The line's time is before that of the line before.
+    #[error("at_us goes back from {} to {}", from.as_micros(), to.as_micros())]
+    TimeGoesBack {
+        /// The time of the line before.
+        from: Moment,
+        /// The time of this line.
+        to: Moment,
+    },
+    /// A required field is missing.
+    #[error("{:?} needs {field:?}", op.name())]
     Missing {
-        /// What is asked.
-        op: &'static str,
-        /// The field.
+        /// The operation.
+        op: OperationKind,
+        /// The name of the field.
         field: &'static str,
     },
-    /// Two fields exclude each other.
-    #[error("{0}")]
-    Conflict(&'static str),
+    /// Both `template` and `templates` are given.
+    #[error("template and templates exclude each other")]
+    TemplateAndTemplates,
+    /// A template and a flowspec are given.
+    #[error("a template stands for sending and receiving: give one or the other")]
+    TemplateAndFlowspec,
+    /// A priority is out of range.
+    #[error("priority {priority} is not between 0 (best) and 7")]
+    Priority {
+        /// The priority.
+        priority: u8,
+    },
+    /// The window of a measurement is out of range.
+    #[error("window_us is {window}, which is not between 100 ms and a day")]
+    Window {
+        /// The window.
+        window: Micros,
+    },
 }
 
-/// The fields of every kind of line.
+/// The fields of all kinds of lines.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
-    at_us: u64,
+    at_us: Moment,
     op: OperationKind,
     id: Option<String>,
     interface: Option<String>,
@@ -78,21 +94,21 @@ struct Line {
     receiving: Option<Flowspec>,
     start_us: Option<u64>,
     end_us: Option<u64>,
-    ttl_us: Option<u64>,
+    ttl_us: Option<Micros>,
     wait: Option<bool>,
     setup_priority: Option<u8>,
     holding_priority: Option<u8>,
     mode: Option<GroupMode>,
     direction: Option<LinkDirection>,
-    capacity: Option<u64>,
+    capacity: Option<Rate>,
     uid: Option<u32>,
     gid: Option<u32>,
     cgroup: Option<String>,
-    window_us: Option<u64>,
+    window_us: Option<Micros>,
     rate: Option<Both<Rate>>,
 }
 
-/// As the policy calls it.
+/// A direction, as policies and traces name it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum LinkDirection {
@@ -100,174 +116,178 @@ enum LinkDirection {
     Ingress,
 }
 
-/// What a flow or a group asks for: by template, by flowspec, or nothing.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Asked {
-    /// Best first.
-    pub(super) templates: Vec<String>,
-    pub(super) sending: Option<Flowspec>,
-    pub(super) receiving: Option<Flowspec>,
-}
-
 /// Reads a line under a policy, whose templates it may name.
 ///
-/// - **Errors**: what is not JSON or not of a request's shape. A template that the policy does not have
-///   is no error but a request that is refused.
-pub fn parse_line(text: &str, policy: &Policy) -> Result<Traced, TraceError> {
+/// - **Errors**: the line is not a request. A template that the policy does not have is not an error: the request is
+///   refused.
+pub fn parse_line(text: &str, policy: &Policy) -> Result<TraceLine, TraceError> {
     let line: Line = serde_json::from_str(text)?;
-    let at_us = line.at_us;
-    Ok(Traced { at_us, request: line.request(policy)? })
+    Ok(TraceLine { at: line.at_us, request: line.request(policy)? })
+}
+
+impl<'a> TraceReader<'a> {
+    /// A reader at the start of a trace, under a policy whose templates the lines may name.
+    pub const fn new(policy: &'a Policy) -> Self {
+        Self { policy, last: Moment::START }
+    }
+
+    /// Reads the next line; `None` if it is blank.
+    ///
+    /// - **Errors**: the line is not a request, or not one that may follow the lines before.
+    pub fn read(&mut self, text: &str) -> Result<Option<TraceLine>, TraceError> {
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        if text.len() > LONGEST_LINE {
+            return Err(TraceError::LongLine);
+        }
+        let line = parse_line(text, self.policy)?;
+        if line.at < self.last {
+            return Err(TraceError::TimeGoesBack { from: self.last, to: line.at });
+        }
+        self.last = line.at;
+        Ok(Some(line))
+    }
+}
+
+impl TraceLine {
+    /// Submits the line to a ledger.
+    pub fn decide_by_ledger(&self, ledger: &mut Ledger) -> Decision {
+        match &self.request {
+            Ok(operation) => ledger.decide(self.at, operation).decision,
+            Err(refused) => ledger.refuse(self.at, refused.clone()),
+        }
+    }
+
+    /// Submits the line to a manager that has seen no interface.
+    pub fn decide_by_manager(self, manager: &mut Manager) -> Decision {
+        match self.request {
+            Ok(operation) => manager.decide(operation, self.at),
+            Err(refused) => manager.decide_refused(refused, self.at),
+        }
+    }
 }
 
 impl Line {
-    fn request(self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
-        let op = self.op.name();
-        let needed = |value: Option<String>, field| value.ok_or(TraceError::Missing { op, field });
+    fn request(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
+        let names_a_flow = self.template.is_some() || self.sending.is_some() || self.receiving.is_some();
         Ok(Ok(match self.op {
-            OperationKind::Reserve | OperationKind::Query
-                if self.op == OperationKind::Reserve
-                    || self.template.is_some()
-                    || self.sending.is_some()
-                    || self.receiving.is_some() =>
-            {
-                let templates = match (self.template, self.templates) {
-                    (Some(_), Some(_)) => {
-                        return Err(TraceError::Conflict("template and templates exclude each other"));
-                    }
-                    (one, several) => one.into_iter().chain(several.into_iter().flatten()).collect(),
-                };
-                let asked = Asked { templates, sending: self.sending, receiving: self.receiving };
-                let interface = needed(self.interface, "interface")?;
-                // A question needs no name.
-                let id =
-                    if self.op == OperationKind::Query { Some(self.id.unwrap_or_default()) } else { self.id };
-                let mut request = Request::new(needed(id, "id")?, interface, Qos::BEST_EFFORT);
-                (request.class, request.group, request.client) = (self.class, self.group, self.client);
-                request.owner = Owner { uid: self.uid, gid: self.gid, cgroup: self.cgroup };
-                (request.start, request.end) = (self.start_us, self.end_us);
-                request.time_to_live = self.ttl_us.map(Micros::new);
-                request.wait = self.wait.unwrap_or(false);
-                (request.setup_priority, request.holding_priority) =
-                    (self.setup_priority, self.holding_priority);
-                for priority in [self.setup_priority, self.holding_priority].into_iter().flatten() {
-                    if priority > 7 {
-                        return Err(TraceError::Conflict("a priority is 0, the best, to 7"));
-                    }
-                }
-                let asked = asked.reserve(request, policy)?;
-                return Ok(asked.map(|ladder| match self.op {
-                    OperationKind::Query => {
-                        let interface = ladder.request.interface.clone();
-                        Operation::Query { interface, request: Some(Box::new(ladder.request)) }
-                    }
-                    _ => Operation::Reserve(Box::new(ladder)),
-                }));
-            }
+            OperationKind::Reserve => return self.reserve(policy),
+            OperationKind::Query if names_a_flow => return self.query(policy),
+            OperationKind::Query => Operation::Query { interface: self.interface()?, request: None },
             OperationKind::Renegotiate => {
                 let asked = Box::new(Both { sending: self.sending, receiving: self.receiving });
-                Operation::Renegotiate { id: needed(self.id, "id")?, asked }
+                Operation::Renegotiate { id: self.id()?, asked }
             }
-            OperationKind::Refresh => Operation::Refresh {
-                id: needed(self.id, "id")?,
-                time_to_live: Micros::new(self.ttl_us.ok_or(TraceError::Missing { op, field: "ttl_us" })?),
-            },
-            OperationKind::Release => Operation::Release { id: needed(self.id, "id")? },
-            OperationKind::Group => {
-                let asked = Asked {
-                    templates: self.template.into_iter().collect(),
-                    sending: self.sending,
-                    receiving: self.receiving,
-                };
-                let (id, interface) = (needed(self.id, "id")?, needed(self.interface, "interface")?);
-                match asked.renditions(policy)? {
-                    Err(refusal) => {
-                        let (kind, interface) = (RequestKind::Group, Some(interface));
-                        return Ok(Err(RefusedRequest { kind, id, interface, refusal }));
-                    }
-                    Ok(renditions) => {
-                        let qos = renditions.first().map_or(Qos::BEST_EFFORT, |(_, qos)| *qos);
-                        let mode = self.mode.unwrap_or(GroupMode::Envelope);
-                        Operation::Group(Box::new(GroupRequest {
-                            id,
-                            interface,
-                            class: self.class,
-                            mode,
-                            qos,
-                        }))
-                    }
-                }
+            OperationKind::Refresh => {
+                Operation::Refresh { id: self.id()?, time_to_live: self.needed(self.ttl_us, "ttl_us")? }
             }
-            OperationKind::Ungroup => Operation::Ungroup { id: needed(self.id, "id")? },
+            OperationKind::Release => Operation::Release { id: self.id()? },
+            OperationKind::Group => return self.group(policy),
+            OperationKind::Ungroup => Operation::Ungroup { id: self.id()? },
             OperationKind::Capacity => Operation::Capacity {
-                interface: needed(self.interface, "interface")?,
-                direction: match self.direction {
-                    Some(LinkDirection::Egress) => Direction::Sending,
-                    Some(LinkDirection::Ingress) => Direction::Receiving,
-                    None => return Err(TraceError::Missing { op, field: "direction" }),
+                interface: self.interface()?,
+                direction: match self.needed(self.direction, "direction")? {
+                    LinkDirection::Egress => Direction::Sending,
+                    LinkDirection::Ingress => Direction::Receiving,
                 },
-                capacity: Rate::new(self.capacity.ok_or(TraceError::Missing { op, field: "capacity" })?),
+                capacity: self.needed(self.capacity, "capacity")?,
             },
-            OperationKind::Measure => {
-                let window = self.window_us.ok_or(TraceError::Missing { op, field: "window_us" })?;
-                if !(SHORTEST_MEASUREMENT_MICROS..=LONGEST_MEASUREMENT_MICROS).contains(&window) {
-                    return Err(TraceError::Conflict("window_us is from 100 ms to a day"));
-                }
-                Operation::Measure {
-                    interface: needed(self.interface, "interface")?,
-                    class: needed(self.class, "class")?,
-                    window: Micros::new(window),
-                    rate: self.rate.ok_or(TraceError::Missing { op, field: "rate" })?,
-                }
-            }
-            OperationKind::Reserve | OperationKind::Query => {
-                Operation::Query { interface: needed(self.interface, "interface")?, request: None }
-            }
+            OperationKind::Measure => self.measure()?,
             OperationKind::Tick => Operation::Tick,
         }))
     }
-}
 
-impl Asked {
-    /// The request for a flow, or the refusal of a template that nobody knows.
-    pub(super) fn reserve(
-        self,
-        request: Request,
-        policy: &Policy,
-    ) -> Result<Result<Ladder, RefusedRequest>, TraceError> {
-        match self.renditions(policy)? {
+    fn reserve(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
+        let qos = self.qos()?;
+        let interface = self.interface()?;
+        let id = self.id()?;
+        let request = self.flow(id, interface)?;
+        Ok(qos.reserve(request, policy).map(|ladder| Operation::Reserve(Box::new(ladder))))
+    }
+
+    fn query(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
+        let qos = self.qos()?;
+        let interface = self.interface()?;
+        // A query may name its flow, and need not.
+        let id = self.id.take().unwrap_or_default();
+        let request = self.flow(id, interface)?;
+        Ok(qos.reserve(request, policy).map(|ladder| {
+            let interface = ladder.request.interface.clone();
+            Operation::Query { interface, request: Some(Box::new(ladder.request)) }
+        }))
+    }
+
+    fn group(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
+        let flowspecs = Both { sending: self.sending, receiving: self.receiving };
+        let qos = RequestedQos::new(self.template.take().into_iter().collect(), flowspecs);
+        let (id, interface) = (self.id()?, self.interface()?);
+        match qos.ok_or(TraceError::TemplateAndFlowspec)?.group(policy) {
             Err(refusal) => {
-                let Request { id, interface, .. } = request;
-                let (kind, interface) = (RequestKind::Reserve, Some(interface));
+                let (kind, interface) = (RequestKind::Group, Some(interface));
                 Ok(Err(RefusedRequest { kind, id, interface, refusal }))
             }
-            Ok(mut renditions) => {
-                let (first, qos) = match renditions.is_empty() {
-                    true => (String::new(), Qos::BEST_EFFORT),
-                    false => renditions.remove(0),
-                };
-                Ok(Ok(Ladder { request: Request { qos, ..request }, first, renditions }))
+            Ok(qos) => {
+                let (class, mode) = (self.class, self.mode.unwrap_or(GroupMode::Envelope));
+                Ok(Ok(Operation::Group(Box::new(GroupRequest { id, interface, class, mode, qos }))))
             }
         }
     }
 
-    /// What would do, best first; an absent direction is best effort.
-    fn renditions(self, policy: &Policy) -> Result<Result<Vec<(String, Qos)>, Refusal>, TraceError> {
-        let explicit = self.sending.is_some() || self.receiving.is_some();
-        if !self.templates.is_empty() && explicit {
-            return Err(TraceError::Conflict("a template stands for sending and receiving: give either"));
+    fn measure(&mut self) -> Result<Operation, TraceError> {
+        let window = self.needed(self.window_us, "window_us")?;
+        if !(SHORTEST_MEASUREMENT_MICROS..=LONGEST_MEASUREMENT_MICROS).contains(&window.get()) {
+            return Err(TraceError::Window { window });
         }
-        if explicit {
-            let given = |spec: Option<Flowspec>| spec.unwrap_or(Flowspec::BEST_EFFORT);
-            let qos = Qos { sending: given(self.sending), receiving: given(self.receiving) };
-            return Ok(Ok(vec![(String::new(), qos)]));
-        }
-        let mut renditions = Vec::new();
-        for name in self.templates {
-            match policy.templates.get(&name) {
-                Some(template) => renditions.push((name, template.qos)),
-                None => return Ok(Err(Refusal::UnknownTemplate { template: name })),
+        Ok(Operation::Measure {
+            interface: self.interface()?,
+            class: {
+                let class = self.class.take();
+                self.needed(class, "class")?
+            },
+            window,
+            rate: self.needed(self.rate, "rate")?,
+        })
+    }
+
+    /// What a flow asks for.
+    fn qos(&mut self) -> Result<RequestedQos, TraceError> {
+        let templates = match (self.template.take(), self.templates.take()) {
+            (Some(_), Some(_)) => return Err(TraceError::TemplateAndTemplates),
+            (one, several) => one.into_iter().chain(several.into_iter().flatten()).collect(),
+        };
+        let flowspecs = Both { sending: self.sending, receiving: self.receiving };
+        RequestedQos::new(templates, flowspecs).ok_or(TraceError::TemplateAndFlowspec)
+    }
+
+    /// A flow's request without its QOS.
+    fn flow(self, id: String, interface: String) -> Result<Request, TraceError> {
+        let mut request = Request::new(id, interface, Qos::BEST_EFFORT);
+        (request.class, request.group, request.client) = (self.class, self.group, self.client);
+        request.owner = Owner { uid: self.uid, gid: self.gid, cgroup: self.cgroup };
+        (request.start, request.end) = (self.start_us, self.end_us);
+        request.time_to_live = self.ttl_us;
+        request.wait = self.wait.unwrap_or(false);
+        for priority in [self.setup_priority, self.holding_priority].into_iter().flatten() {
+            if priority > 7 {
+                return Err(TraceError::Priority { priority });
             }
         }
-        Ok(Ok(renditions))
+        (request.setup_priority, request.holding_priority) = (self.setup_priority, self.holding_priority);
+        Ok(request)
+    }
+
+    fn id(&mut self) -> Result<String, TraceError> {
+        let id = self.id.take();
+        self.needed(id, "id")
+    }
+
+    fn interface(&mut self) -> Result<String, TraceError> {
+        let interface = self.interface.take();
+        self.needed(interface, "interface")
+    }
+
+    fn needed<T>(&self, value: Option<T>, field: &'static str) -> Result<T, TraceError> {
+        value.ok_or(TraceError::Missing { op: self.op, field })
     }
 }

@@ -1,0 +1,201 @@
+//! The result of a test: its verdict, its decisions, and the expectations that would hold.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use flowspec::Direction;
+
+use super::coverage::CoverageItem;
+use super::snapshot::LedgerSnapshot;
+use crate::admission::Decision;
+use crate::policy::Place;
+
+/// The result of a test.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Whether the test passed.
+    pub verdict: Verdict,
+    /// The parts of the policy that the test used.
+    pub covered: BTreeSet<CoverageItem>,
+    /// Every decision, in order.
+    pub decisions: Vec<StepDecision>,
+    /// For each step whose expectations do not hold, those that would.
+    pub corrections: Vec<Correction>,
+}
+
+/// A decision of a test.
+#[derive(Clone, Debug)]
+pub struct StepDecision {
+    /// The step's index.
+    pub step: usize,
+    /// What was decided.
+    pub decision: Decision,
+}
+
+/// Expectations that would hold.
+#[derive(Clone, Debug)]
+pub struct Correction {
+    /// The place of the expectations in the test file.
+    pub place: Place,
+    /// What would hold there: an inline table with the same keys.
+    pub expectations: String,
+}
+
+/// Whether a test passed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// All expectations hold.
+    Ok,
+    /// An expectation does not hold.
+    Failed(Box<Failure>),
+    /// The test was not run.
+    Skipped(SkipReason),
+}
+
+/// Why a test was not run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// It has a `transfer` step, and there is no [`Laboratory`](super::Laboratory).
+    NeedsLaboratory,
+}
+
+/// The first expectation of a test that does not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The place of the step.
+    pub place: Place,
+    /// The quantity that differs.
+    pub compared: Compared,
+    /// What the test expects.
+    pub expected: String,
+    /// What was found.
+    pub actual: String,
+    /// The decision whose quantity differs, if it is one of a decision.
+    pub decision: Option<Decision>,
+    /// The ledger after the step.
+    pub ledger: LedgerSnapshot,
+}
+
+/// A quantity that a test compares.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Compared {
+    /// The time of the step, which is not before that of the step before it.
+    Time,
+    /// Whether a transfer could be measured.
+    Transfer,
+    /// The measured rate of a transfer.
+    Rate,
+    /// Whether the request was admitted.
+    Decision,
+    /// Whether the flow waits for capacity.
+    Waiting,
+    /// The Winsock error.
+    Error,
+    /// The WSA_QOS status.
+    Status,
+    /// The reason of a refusal.
+    Reason,
+    /// Which of several renditions was admitted.
+    Rendition,
+    /// The decision's message.
+    Message,
+    /// The largest charge that would fit.
+    WouldFit,
+    /// What a flow is charged, or a total of an interface.
+    Charge {
+        /// Which of them.
+        quantity: ChargeQuantity,
+        /// The interface and direction; none if it is not compared in one of them.
+        place: Option<(String, Direction)>,
+    },
+    /// The preempted flows.
+    Preempted,
+    /// The shed flows.
+    Shed,
+    /// The flows that ended at their time.
+    Expired,
+    /// The flows that were notified of capacity.
+    Notified,
+    /// The number of admitted flows.
+    Flows,
+}
+
+/// A rate that a test compares per direction.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ChargeQuantity {
+    /// What is reserved on the interface.
+    Reserved,
+    /// What is available on the interface.
+    Available,
+    /// What the last flow of the step is charged.
+    Charged,
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Time => "at",
+            Self::Transfer => "transfer",
+            Self::Rate => "rate",
+            Self::Decision => "decision",
+            Self::Waiting => "waiting",
+            Self::Error => "error",
+            Self::Status => "status",
+            Self::Reason => "reason",
+            Self::Rendition => "rendition",
+            Self::Message => "message",
+            Self::WouldFit => "would_fit",
+            Self::Charge { quantity, place } => {
+                let name = quantity.name();
+                return match place {
+                    Some((interface, direction)) => write!(f, "{name} ({interface} {direction})"),
+                    None => f.write_str(name),
+                };
+            }
+            Self::Preempted => "preempted",
+            Self::Shed => "shed",
+            Self::Expired => "expired",
+            Self::Notified => "notified",
+            Self::Flows => "flows",
+        })
+    }
+}
+
+impl ChargeQuantity {
+    /// The key in a test file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Available => "available",
+            Self::Charged => "charged",
+        }
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeedsLaboratory => {
+                f.write_str("a transfer is measured on a private network: run it with --lab")
+            }
+        }
+    }
+}
+
+impl Failure {
+    /// The id and the message of the decision, with its error if it is a refusal; empty if there is no decision.
+    pub fn explanation(&self) -> String {
+        self.decision.as_ref().map_or_else(String::new, |decision| {
+            let error = decision.error().map_or_else(String::new, |error| format!("{error}, "));
+            format!("{}: {error}{}", decision.id().unwrap_or_default(), decision.message())
+        })
+    }
+
+    /// The place in the policy of the constraint that refused the request.
+    pub fn rule(&self) -> Option<&Place> {
+        self.decision.as_ref()?.rule()
+    }
+}

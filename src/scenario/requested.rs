@@ -1,0 +1,85 @@
+//! The QOS that a request asks for: by template, by flowspec, or neither.
+
+use flowspec::{Both, Flowspec, Qos};
+
+use crate::admission::{Ladder, Refusal, RefusedRequest, Request, RequestKind};
+use crate::policy::Policy;
+
+/// The QOS that a request asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum RequestedQos {
+    /// The first template that fits, best first; best effort if there is none.
+    Templates(Vec<String>),
+    /// Flowspecs; an absent direction is best effort.
+    Flowspecs(Box<Both<Option<Flowspec>>>),
+}
+
+/// A QOS with the name of its template; the name of an explicit one is empty.
+type Rendition = (String, Qos);
+
+impl RequestedQos {
+    /// `None` if there are both templates and flowspecs.
+    pub(super) fn new(templates: Vec<String>, flowspecs: Both<Option<Flowspec>>) -> Option<Self> {
+        let explicit = flowspecs.sending.is_some() || flowspecs.receiving.is_some();
+        match (explicit, templates.is_empty()) {
+            (true, false) => None,
+            (true, true) => Some(Self::Flowspecs(Box::new(flowspecs))),
+            (false, _) => Some(Self::Templates(templates)),
+        }
+    }
+
+    /// Whether neither template nor flowspec is given.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Templates(templates) if templates.is_empty())
+    }
+
+    /// The names of the templates.
+    pub(super) fn templates(&self) -> &[String] {
+        match self {
+            Self::Templates(templates) => templates,
+            Self::Flowspecs(_) => &[],
+        }
+    }
+
+    /// The request for a flow.
+    ///
+    /// - **Errors**: the policy does not have one of the templates; the request is refused.
+    pub(super) fn reserve(self, request: Request, policy: &Policy) -> Result<Ladder, RefusedRequest> {
+        match self.renditions(policy) {
+            Ok(renditions) => {
+                let mut renditions = renditions.into_iter();
+                let (first, qos) = renditions.next().unwrap_or_else(|| (String::new(), Qos::BEST_EFFORT));
+                Ok(Ladder { request: Request { qos, ..request }, first, renditions: renditions.collect() })
+            }
+            Err(refusal) => {
+                let Request { id, interface, .. } = request;
+                Err(RefusedRequest { kind: RequestKind::Reserve, id, interface: Some(interface), refusal })
+            }
+        }
+    }
+
+    /// The QOS of a group: the first template, or the flowspecs.
+    ///
+    /// - **Errors**: the policy does not have the template.
+    pub(super) fn group(self, policy: &Policy) -> Result<Qos, Refusal> {
+        Ok(self.renditions(policy)?.into_iter().next().map_or(Qos::BEST_EFFORT, |(_, qos)| qos))
+    }
+
+    /// All acceptable renditions, best first.
+    fn renditions(self, policy: &Policy) -> Result<Vec<Rendition>, Refusal> {
+        match self {
+            Self::Templates(templates) => {
+                let renditions = templates.into_iter().map(|name| match policy.templates.get(&name) {
+                    Some(template) => Ok((name, template.qos)),
+                    None => Err(Refusal::UnknownTemplate { template: name }),
+                });
+                renditions.collect()
+            }
+            Self::Flowspecs(flowspecs) => {
+                let Both { sending, receiving } =
+                    flowspecs.map(|spec: Option<Flowspec>| spec.unwrap_or(Flowspec::BEST_EFFORT));
+                Ok(vec![(String::new(), Qos { sending, receiving })])
+            }
+        }
+    }
+}
