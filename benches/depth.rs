@@ -18,7 +18,7 @@ use std::time::Duration;
 use flowspec::{Bytes, Flowspec, Peak, Qos, Rate};
 use gqos::connect::{Ask, Host};
 use gqos::lab::{CLIENT_V4, Network};
-use gqos::linux::capture::{Packet, Tap, depth};
+use gqos::linux::capture::{Filter, Packet, Tap, Transport, depth};
 use gqos::linux::socket;
 use gqos::policy::{Policy, Source};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -77,11 +77,12 @@ fn measure(enforcement: &'static str, tcp: bool, rate: Rate, bucket: u64, peak: 
     let text = POLICY.replace("ENFORCEMENT", enforcement);
     let (policy, _) = Policy::parse(&[Source { name: "bench", text: &text }]).unwrap();
     network.server.run(greedy(Arc::new(policy), tcp, rate, bucket, peak)).unwrap();
-    let protocol = if tcp { 6 } else { 17 };
-    let [tx, rx] = [sender, receiver].map(|tap| tap.take(protocol, PORT, 1448).unwrap());
+    let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+    let filter = Filter { transport, port: PORT, segment: Bytes::new(1448) };
+    let [tx, rx] = [sender, receiver].map(|tap| tap.take(filter).unwrap());
     let outgoing = |packets: &[Packet]| -> Vec<Packet> {
         // Acknowledgements the other way are small; data is not.
-        packets.iter().copied().filter(|packet| packet.bytes > 100).collect()
+        packets.iter().copied().filter(|packet| packet.size.get() > 100).collect()
     };
     let (tx, rx) = (outgoing(&tx), outgoing(&rx));
     let name = if tcp { "tcp" } else { "udp" };
@@ -90,8 +91,8 @@ fn measure(enforcement: &'static str, tcp: bool, rate: Rate, bucket: u64, peak: 
         rate.to_string(),
         peak.map_or_else(|| "infinite".into(), |peak| peak.to_string()),
         sustained(&tx, bucket) / rate.get() as f64,
-        depth(&tx, rate.get()),
-        depth(&rx, rate.get())
+        depth(&tx, rate).get(),
+        depth(&rx, rate).get()
     );
 }
 
@@ -121,11 +122,11 @@ async fn greedy(policy: Arc<Policy>, tcp: bool, rate: Rate, bucket: u64, peak: O
 fn sustained(packets: &[Packet], bucket: u64) -> f64 {
     let mut skipped = 0;
     let rest = packets.iter().skip_while(|packet| {
-        skipped += packet.bytes;
+        skipped += packet.size.get();
         skipped < 2 * bucket
     });
     let rest: Vec<&Packet> = rest.collect();
     let (Some(first), Some(last)) = (rest.first(), rest.last()) else { return 0.0 };
-    let bytes: u64 = rest[1..].iter().map(|packet| packet.bytes).sum();
-    bytes as f64 * 1e9 / (last.nanos - first.nanos) as f64
+    let bytes: u64 = rest[1..].iter().map(|packet| packet.size.get()).sum();
+    bytes as f64 / (last.at - first.at).as_secs_f64()
 }

@@ -12,7 +12,7 @@ use super::network::{CLIENT_V4, Network, SERVER_V4};
 use super::service::{CONGESTION_CONTROL, bulk};
 use crate::connect::{Ask, ConnectError, Host};
 use crate::failure::KernelFailure;
-use crate::linux::capture::Tap;
+use crate::linux::capture::{Filter, Packet, Tap, Transport};
 use crate::linux::socket;
 use crate::policy::{InterfacePolicy, Policy};
 
@@ -53,7 +53,7 @@ const PORT: u16 = 5000;
 const BULK_PORT: u16 = 5001;
 
 /// Ethernet's MTU, which the private network has, less IPv4's and TCP's headers with timestamps.
-const SEGMENT: u64 = 1448;
+const SEGMENT: Bytes = Bytes::new(1448);
 
 /// What is not measured: the connection's first second, in which its window opens.
 const START: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ const START: Duration = Duration::from_secs(1);
 const LONGEST_DRAIN_MICROS: u64 = 10_000_000;
 
 /// Acknowledgements are smaller than this, full segments larger.
-const SMALLEST_DATA: u64 = 100;
+const SMALLEST_DATA: Bytes = Bytes::new(100);
 
 /// The rate at which the flow's IP datagrams leave, headers included, by TCP with `cubic`, while another
 /// connection without a reservation sends as much as it can.
@@ -117,27 +117,28 @@ async fn send(transfer: &Transfer) -> Result<Rate, TransferError> {
     let sending = async { while connection.write_all(&data).await.is_ok() {} };
     // It is over when the time is, or when so much has been sent: looked at as often as the tap is read.
     let mut packets = Vec::new();
+    let filter = Filter { transport: Transport::Tcp, port: PORT, segment: SEGMENT };
     let whole = start + Duration::from_micros(duration.get());
     let reading = async {
         let began = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            packets.extend(tap.take(6, PORT, SEGMENT)?);
+            packets.extend(tap.take(filter)?);
             let measured = count(&packets, start);
-            if began.elapsed() >= whole || bytes.is_some_and(|bytes| measured.1 >= bytes.get()) {
+            if began.elapsed() >= whole || bytes.is_some_and(|bytes| measured.1 >= bytes) {
                 return Ok::<_, KernelFailure>(measured);
             }
         }
     };
-    let (nanos, sent) = tokio::select! {
+    let (time, sent) = tokio::select! {
         measured = reading => measured?,
         () = sending => count(&packets, start),
     };
     drop(connection);
     host.stop().await;
-    let rate = u128::from(sent) * 1_000_000_000 / u128::from(nanos.max(1));
+    let rate = u128::from(sent.get()) * 1_000_000_000 / time.as_nanos().max(1);
     match u64::try_from(rate) {
-        Ok(rate) if nanos > 0 => Ok(Rate::new(rate)),
+        Ok(rate) if time > Duration::ZERO => Ok(Rate::new(rate)),
         _ => Err(TransferError::Silence),
     }
 }
@@ -156,12 +157,14 @@ fn drain_micros(transfer: &Transfer) -> u64 {
 }
 
 /// The time from the first packet after the start to the last, and the bytes after the first.
-fn count(packets: &[crate::linux::capture::Packet], start: Duration) -> (u64, u64) {
-    let mut data = packets.iter().filter(|packet| packet.bytes > SMALLEST_DATA);
-    let Some(first) = data.next() else { return (0, 0) };
-    let start = first.nanos.saturating_add(u64::try_from(start.as_nanos()).unwrap_or(u64::MAX));
-    let mut measured = data.skip_while(|packet| packet.nanos < start);
-    let Some(first) = measured.next() else { return (0, 0) };
-    measured
-        .fold((0, 0), |(_, bytes), packet| (packet.nanos.saturating_sub(first.nanos), bytes + packet.bytes))
+fn count(packets: &[Packet], start: Duration) -> (Duration, Bytes) {
+    let mut data = packets.iter().filter(|packet| packet.size > SMALLEST_DATA);
+    let nothing = (Duration::ZERO, Bytes::ZERO);
+    let Some(first) = data.next() else { return nothing };
+    let start = first.at.saturating_add(start);
+    let mut measured = data.skip_while(|packet| packet.at < start);
+    let Some(first) = measured.next() else { return nothing };
+    measured.fold(nothing, |(_, bytes), packet| {
+        (packet.at.saturating_sub(first.at), bytes.saturating_add(packet.size))
+    })
 }
