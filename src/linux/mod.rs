@@ -1,7 +1,22 @@
-//! The only room that names nix and rtnetlink: what is asked of the kernel, and what it answers.
+//! System calls and netlink requests: the only module that names nix and rtnetlink.
 //!
-//! Takes values (operations, addresses, options) and returns values or an error that names the
-//! call, the object and the errno. Knows no policy and no flows.
+//! Takes values (operations, addresses, options) and gives values, or a [`KernelFailure`](crate::failure::KernelFailure)
+//! with the call, its object and the error number. Knows no policy and no flows, and holds no lock.
+//!
+//! The types, by what they are for:
+//!
+//! - **netlink**: [`Netlink`] is a connection; it gives [`Link`], [`Route`], [`RootState`] and [`ClassState`], and
+//!   [`LinkEvents`] tell of links that go up and down;
+//! - **interfaces**: [`Claim`] is the right to program one;
+//! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data;
+//! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
+//! - **measuring**: [`capture`] records packets at a device;
+//! - **the lab**: [`Veth`] and [`NewQdisc`] are what its networks are built of.
+//!
+//! The order of calls for an interface: [`Netlink::open`]; [`Netlink::watch_links`], so that no change is missed;
+//! [`Netlink::link`] or [`Netlink::route`]; [`Claim::interface`]; [`Netlink::root`] or [`Netlink::observe`]; then
+//! [`Netlink::apply`] for each change, one at a time on an interface. Calls on different interfaces may run at the same
+//! time.
 
 pub mod capture;
 mod claim;
@@ -11,6 +26,7 @@ mod monitor;
 pub mod namespace;
 mod netlink;
 mod owner;
+mod serve;
 pub mod socket;
 mod topology;
 mod traffic;
@@ -19,6 +35,6 @@ pub use claim::Claim;
 pub use links::{Link, Route};
 pub use monitor::{LinkEvent, LinkEvents};
 pub use netlink::Netlink;
-pub use owner::owner;
+pub use owner::{ProcessOwner, owner};
 pub use topology::Veth;
 pub use traffic::{ClassState, NewQdisc, RootState};

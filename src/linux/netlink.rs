@@ -11,6 +11,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::AsyncSocket as _;
 
 use super::error;
+use super::serve::{Queued, Serve};
 use crate::failure::{Cause, KernelFailure};
 
 /// A connection to the kernel's routing and traffic control.
@@ -20,6 +21,7 @@ use crate::failure::{Cause, KernelFailure};
 #[derive(Clone, Debug)]
 pub struct Netlink {
     handle: rtnetlink::Handle,
+    queued: Queued,
 }
 
 /// A request and what its failure is to name.
@@ -82,8 +84,9 @@ impl Netlink {
         if socket.set_cap_ack(true).is_ok() {
             let _ = socket.set_ext_ack(true);
         }
-        tokio::spawn(connection);
-        Ok(Self { handle })
+        let queued = Queued::default();
+        tokio::spawn(Serve::new(connection, queued.clone()));
+        Ok(Self { handle, queued })
     }
 
     /// Sends a request and collects its answers.
@@ -113,6 +116,7 @@ impl Netlink {
         for _ in 0..DUMPS {
             let mut request = NetlinkMessage::from(message.clone());
             request.header.flags = kind.flags();
+            self.queued.count();
             let answers = self.handle.clone().request(request).map_err(error::cause)?;
             if let Some(messages) = collect(answers).await? {
                 return Ok(messages);

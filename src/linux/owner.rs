@@ -1,13 +1,24 @@
-//! Whose this process is.
+//! The credentials of this process.
 
 use nix::unistd::{getegid, geteuid};
 
-/// The effective user and group of this process, and its control group where the unified hierarchy says.
+/// The credentials of this process, by which policies tell owners apart.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProcessOwner {
+    /// The effective user.
+    pub uid: u32,
+    /// The effective group.
+    pub gid: u32,
+    /// The path of its control group in the unified hierarchy; `None` where `/proc` names none.
+    pub cgroup: Option<String>,
+}
+
+/// The credentials of this process.
 ///
-/// Source: credentials(7), cgroups(7): `/proc/self/cgroup`, the line of hierarchy 0.
-pub fn owner() -> (u32, u32, Option<String>) {
-    // A process without /proc has no control group that anybody could name.
+/// - **Source**: credentials(7); cgroups(7): `/proc/self/cgroup`, the line of hierarchy 0.
+pub fn owner() -> ProcessOwner {
+    // A process that cannot read /proc has no control group.
     let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let unified = cgroups.lines().find_map(|line| line.strip_prefix("0::"));
-    (geteuid().as_raw(), getegid().as_raw(), unified.map(str::to_owned))
+    ProcessOwner { uid: geteuid().as_raw(), gid: getegid().as_raw(), cgroup: unified.map(str::to_owned) }
 }
