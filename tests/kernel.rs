@@ -463,7 +463,7 @@ fn tree(capacity: Rate) -> Desired {
 }
 
 #[test]
-fn a_tree_that_somebody_else_changed_is_repaired_in_place() {
+fn a_tree_that_another_program_changed_is_repaired_in_place() {
     let Some(network) = lab(100) else { return };
     let tree = tree(Rate::from_mbit(100));
     let observe = || async {

@@ -1,4 +1,4 @@
-//! What links do: up, down, gone.
+//! Changes of links: up, down, deleted.
 
 use std::pin::Pin;
 
@@ -14,24 +14,24 @@ use crate::failure::KernelFailure;
 /// A link has changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LinkEvent {
-    /// Its number.
+    /// The number of its interface.
     pub index: u32,
-    /// Whether it carries anything: it is up, and somebody is at its other end.
+    /// Whether it carries packets: it is up, and its other end is connected.
     pub carries: bool,
 }
 
-/// Changes of links, as the kernel tells them. Some may be lost where they come faster than they are read.
+/// Changes of links, as the kernel reports them. Some are lost where they come faster than they are read.
 pub struct LinkEvents(Pin<Box<dyn Stream<Item = LinkEvent> + Send>>);
 
 impl LinkEvents {
-    /// The next; nothing once the kernel tells no more.
+    /// The next change; `None` once the kernel reports no more.
     pub async fn next(&mut self) -> Option<LinkEvent> {
         self.0.next().await
     }
 }
 
 impl Netlink {
-    /// Listens to what links do, in the namespace of the calling thread.
+    /// Watches the links in the namespace of the calling thread.
     ///
     /// - **Errors**: `socket` or `bind`.
     /// - **Source**: rtnetlink(7), RTNLGRP_LINK.
@@ -39,19 +39,19 @@ impl Netlink {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
             .map_err(|error| KernelFailure::new("bind", "NETLINK_ROUTE, RTNLGRP_LINK", error))?;
         tokio::spawn(connection);
-        let events = messages.filter_map(|(message, _)| async {
-            let NetlinkPayload::InnerMessage(message) = message.payload else { return None };
-            match message {
-                RouteNetlinkMessage::NewLink(link) => Some(LinkEvent {
-                    index: link.header.index,
-                    carries: link.header.flags.contains(LinkFlags::Up | LinkFlags::Running),
-                }),
-                RouteNetlinkMessage::DelLink(link) => {
-                    Some(LinkEvent { index: link.header.index, carries: false })
-                }
-                _ => None,
-            }
-        });
+        let events = messages.filter_map(|(message, _)| async { link_event(message.payload) });
         Ok(LinkEvents(Box::pin(events)))
+    }
+}
+
+fn link_event(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<LinkEvent> {
+    let NetlinkPayload::InnerMessage(message) = payload else { return None };
+    match message {
+        RouteNetlinkMessage::NewLink(link) => {
+            let carries = link.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
+            Some(LinkEvent { index: link.header.index, carries })
+        }
+        RouteNetlinkMessage::DelLink(link) => Some(LinkEvent { index: link.header.index, carries: false }),
+        _ => None,
     }
 }

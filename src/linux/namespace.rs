@@ -1,5 +1,5 @@
-//! Network namespaces without names: they live as long as somebody holds them, and leave nothing
-//! behind when a process is killed.
+//! Network namespaces without names: they live as long as they are held, and leave nothing behind when a process is
+//! killed.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,9 +14,9 @@ use crate::failure::KernelFailure;
 pub struct Namespace(File);
 
 impl Namespace {
-    /// A new, empty namespace. The calling thread stays where it is.
+    /// A new, empty namespace. The calling thread stays in its own.
     ///
-    /// - **Errors**: `unshare` (CAP_SYS_ADMIN is needed).
+    /// - **Errors**: `unshare`, which needs CAP_SYS_ADMIN.
     pub fn new() -> Result<Self, KernelFailure> {
         let made = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)
@@ -27,7 +27,7 @@ impl Namespace {
             .map_err(|_| KernelFailure::unexpected("unshare", "CLONE_NEWNET", "the thread panicked"))?
     }
 
-    /// The calling thread's namespace.
+    /// The namespace of the calling thread.
     ///
     /// - **Errors**: `open`.
     pub fn current() -> Result<Self, KernelFailure> {
@@ -58,12 +58,12 @@ impl AsFd for Namespace {
     }
 }
 
-/// The calling thread's number, as in /proc.
+/// The number of the calling thread, as in `/proc`.
 pub fn thread_id() -> i32 {
     nix::unistd::gettid().as_raw()
 }
 
-/// Whether this process may make network namespaces as it is: it has CAP_SYS_ADMIN.
+/// Whether this process has CAP_SYS_ADMIN, which it needs for new network namespaces.
 pub fn may_unshare() -> bool {
     const CAP_SYS_ADMIN: u32 = 21;
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
@@ -72,8 +72,9 @@ pub fn may_unshare() -> bool {
     effective.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 == 1)
 }
 
-/// Makes this process root of a user namespace of its own, so that it may make network namespaces
-/// without any privilege. Has to come before the process has a second thread.
+/// Makes this process root of a user namespace of its own, where it may make network namespaces.
+///
+/// Must be called before the process has a second thread.
 ///
 /// - **Errors**: `unshare` where the kernel or the administrator forbids it, `write` of the maps.
 pub fn become_root() -> Result<(), KernelFailure> {

@@ -1,4 +1,4 @@
-//! Socket options: which class a socket's packets go to, and how its transport frames them.
+//! Socket options: the class of the packets of a socket, and how its transport frames data.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,11 +12,12 @@ use shaper::headers::{IpVersion, tcp_header_size, udp_header_size};
 use crate::failure::KernelFailure;
 use crate::tc::Handle;
 
-/// Sends the socket's packets to this class from now on, marked with this code point.
+/// Sends the packets of the socket to this class from now on, marked with this code point, which is below 64.
 ///
-/// The DS field first and the priority last, since setting the first changes the second.
+/// `None` for the class is the default class; `None` for the code point leaves it as it is. Sets the code point first,
+/// since the kernel changes the priority with it.
 ///
-/// - **Errors**: `setsockopt`: a class needs CAP_NET_ADMIN or CAP_NET_RAW.
+/// - **Errors**: `setsockopt`, which needs CAP_NET_ADMIN or CAP_NET_RAW for a class.
 /// - **Source**: socket(7), ip(7); kernel `net/core/sock.c`, `net/ipv4/ip_sockglue.c`.
 pub fn classify(
     socket: &impl AsFd,
@@ -25,13 +26,13 @@ pub fn classify(
     class: Option<Handle>,
 ) -> Result<(), KernelFailure> {
     if let Some(dscp) = dscp {
+        debug_assert!(dscp < 64, "a code point has 6 bits: {dscp}");
         let field = i32::from(dscp) << 2;
-        let set = if ipv6 {
-            setsockopt(socket, sockopt::Ipv6TClass, &field)
-        } else {
-            setsockopt(socket, sockopt::Ipv4Tos, &field)
+        let (call, set) = match ipv6 {
+            true => ("setsockopt(IPV6_TCLASS)", setsockopt(socket, sockopt::Ipv6TClass, &field)),
+            false => ("setsockopt(IP_TOS)", setsockopt(socket, sockopt::Ipv4Tos, &field)),
         };
-        set.map_err(|errno| KernelFailure::new("setsockopt(IP_TOS)", format!("DSCP {dscp}"), errno))?;
+        set.map_err(|errno| KernelFailure::new(call, format!("DSCP {dscp}"), errno))?;
     }
     let priority = class.map_or(0, Handle::to_u32).cast_signed();
     setsockopt(socket, sockopt::Priority, &priority).map_err(|errno| {
@@ -40,26 +41,28 @@ pub fn classify(
     })
 }
 
-/// The code point that the socket's packets are marked with.
+/// The code point that the packets of the socket are marked with.
 ///
 /// - **Errors**: `getsockopt`.
 pub fn code_point(socket: &impl AsFd, ipv6: bool) -> Result<u8, KernelFailure> {
-    let field =
-        if ipv6 { getsockopt(socket, sockopt::Ipv6TClass) } else { getsockopt(socket, sockopt::Ipv4Tos) };
-    let field = field.map_err(|errno| KernelFailure::new("getsockopt(IP_TOS)", "socket", errno))?;
+    let (call, field) = match ipv6 {
+        true => ("getsockopt(IPV6_TCLASS)", getsockopt(socket, sockopt::Ipv6TClass)),
+        false => ("getsockopt(IP_TOS)", getsockopt(socket, sockopt::Ipv4Tos)),
+    };
+    let field = field.map_err(|errno| KernelFailure::new(call, "socket", errno))?;
     let [field, ..] = field.to_le_bytes();
     Ok(field >> 2)
 }
 
 /// Sets the congestion control of a TCP socket.
 ///
-/// - **Errors**: `setsockopt`, where the kernel has no such algorithm or does not allow it.
+/// - **Errors**: `setsockopt` where the kernel has no such algorithm or does not allow it.
 pub fn set_congestion_control(socket: &impl AsFd, name: &str) -> Result<(), KernelFailure> {
     setsockopt(socket, sockopt::TcpCongestion, &name.into())
         .map_err(|errno| KernelFailure::new("setsockopt(TCP_CONGESTION)", name, errno))
 }
 
-/// Limits the segments of a TCP socket that is not connected yet to this much payload.
+/// Limits the payload of the segments of a TCP socket that is not connected yet.
 ///
 /// - **Errors**: `setsockopt`.
 pub fn limit_segment(socket: &impl AsFd, payload: u32) -> Result<(), KernelFailure> {
@@ -67,15 +70,16 @@ pub fn limit_segment(socket: &impl AsFd, payload: u32) -> Result<(), KernelFailu
         .map_err(|errno| KernelFailure::new("setsockopt(TCP_MAXSEG)", payload.to_string(), errno))
 }
 
-/// How a connected TCP socket frames its data: the segment size in force and the headers on each.
+/// How a connected TCP socket frames its data: the segment size in force, and the headers of each segment.
 ///
 /// - **Errors**: `getsockopt`.
 /// - **Source**: tcp(7), TCP_INFO; `TCPI_OPT_TIMESTAMPS`, `linux/tcp.h`.
 pub fn tcp_framing(socket: &impl AsFd, peer: IpAddr) -> Result<Framing, KernelFailure> {
     let info =
         tcp_info(socket).map_err(|error| KernelFailure::new("getsockopt(TCP_INFO)", "socket", error))?;
-    let without = if info.tcpi_options & TCPI_OPT_TIMESTAMPS == 0 { TIMESTAMPS } else { 0 };
-    let header = tcp_header_size(IpVersion::of(peer)) - without;
+    // `tcp_header_size` counts the timestamps option.
+    let unused = if info.tcpi_options & TCPI_OPT_TIMESTAMPS == 0 { TIMESTAMPS } else { 0 };
+    let header = tcp_header_size(IpVersion::of(peer)) - unused;
     Ok(Framing::Stream { header, segment: u64::from(info.tcpi_snd_mss).max(1) })
 }
 
@@ -84,7 +88,7 @@ pub fn udp_framing(peer: IpAddr) -> Framing {
     Framing::Datagram { header: udp_header_size(IpVersion::of(peer)) }
 }
 
-/// Ends the sending half: the FIN follows all data that was accepted.
+/// Ends the sending half: the kernel sends a FIN after all data that it has accepted.
 ///
 /// - **Errors**: `shutdown`.
 pub fn shutdown_write(socket: &impl AsFd) -> Result<(), KernelFailure> {
@@ -92,7 +96,7 @@ pub fn shutdown_write(socket: &impl AsFd) -> Result<(), KernelFailure> {
         .map_err(|errno| KernelFailure::new("shutdown", "SHUT_WR", errno))
 }
 
-/// Bytes that a TCP socket has accepted and its peer has not acknowledged.
+/// The bytes that a TCP socket has accepted and its peer has not acknowledged.
 ///
 /// - **Errors**: `ioctl`.
 /// - **Source**: tcp(7), SIOCOUTQ.
@@ -112,7 +116,7 @@ use ioctl::outq;
 
 const TCPI_OPT_TIMESTAMPS: u8 = 1;
 
-/// The timestamps option with its padding. Source: RFC 7323.
+/// The size of the timestamps option with its padding. Source: RFC 7323.
 const TIMESTAMPS: u64 = 12;
 
 fn tcp_info(socket: &impl AsFd) -> io::Result<libc::tcp_info> {

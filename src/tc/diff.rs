@@ -12,8 +12,8 @@ use super::observed::{Below, Observed, Queue};
 ///
 /// The root comes first, then classes with parents before their children, changed in place where they exist, and
 /// deletions last, children before their parents. A root that cannot be kept is replaced with everything below it: HTB
-/// changes neither the settings of a root nor the parent of a class, and of a tree nobody has looked at, nothing is
-/// known to be right.
+/// changes neither the settings of a root nor the parent of a class, and a tree of which only the root is known may
+/// have any classes.
 ///
 /// The undo of the change makes the observed tree of the desired one, but for a root that was replaced: then it leaves
 /// the kernel's default. Queues below classes other than the default are no part of a tree; they go with their class.
@@ -55,7 +55,7 @@ fn is_changeable(desired: &Desired, below: &Below) -> bool {
     let parents: BTreeSet<_> = below.classes.values().map(|class| class.parent).collect();
     let fits = |class: HtbClass| {
         below.classes.get(&class.handle).is_none_or(|found| {
-            // The kernel ignores another parent, and what a class with children is told about its quantum.
+            // The kernel ignores another parent of a class, and another quantum of a class with children.
             found.parent == class.parent && (class.handle == LINK_CLASS || !parents.contains(&class.handle))
         })
     };
@@ -201,8 +201,9 @@ mod tests {
         })
     }
 
+    /// Traffic with a bucket that the kernel can express, which lasts less than 274 s.
     fn traffic() -> impl Strategy<Value = Framed> {
-        (1000u64..10_000_000, proptest::option::of(1u64..4), 100u64..1_000_000).prop_map(
+        (1000u64..10_000_000, proptest::option::of(1u64..4), 100u64..250_000).prop_map(
             |(rate, peak, bucket)| Framed {
                 rate: Rate::new(rate),
                 peak: peak.map(|factor| Rate::new(rate * factor)),
@@ -230,7 +231,7 @@ mod tests {
         })
     }
 
-    /// What somebody else does to a tree.
+    /// What another program does to a tree.
     #[derive(Clone, Debug)]
     enum Tampering {
         DeleteRoot,
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_that_nobody_has_looked_at_is_replaced() {
+    fn a_tree_of_which_only_the_root_is_known_is_replaced() {
         let tree = small_tree();
         let change = diff(&tree, &Observed::root_only(tree.root()));
         assert_eq!(commands(&change), [&["qdisc del root handle 6771:"][..], &SET_UP].concat());

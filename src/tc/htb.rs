@@ -141,7 +141,7 @@ const LINK_LAYER_ETHERNET: u8 = 1;
 const OPT_SIZE: usize = 2 * 12 + 5 * 4;
 
 impl HtbRoot {
-    /// The kind as the kernel calls it.
+    /// The kind in TCA_KIND.
     pub const KIND: &'static str = "htb";
 
     /// TCA_OPTIONS.

@@ -42,7 +42,7 @@ pub enum Queue {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Observed {
     pub(super) root: Option<HtbRoot>,
-    /// What is below the root; `None` where nobody looked.
+    /// What is below the root; `None` where it is not known.
     pub(super) below: Option<Below>,
 }
 

@@ -1,7 +1,8 @@
-//! TBF: one token bucket in front of one queue. The wire of the lab is made of it.
+//! TBF: one token bucket in front of one queue. The lab gives a wire its rate with it.
 //!
-//! Source: `linux/pkt_sched.h` (`tc_tbf_qopt`), kernel `net/sched/sch_tbf.c`. Counts packets as HTB
-//! does, and cuts aggregates that are larger than its burst.
+//! It counts packets as HTB does, and cuts aggregates that are larger than its burst.
+//!
+//! Source: `linux/pkt_sched.h` (`tc_tbf_qopt`), kernel `net/sched/sch_tbf.c`.
 
 use flowspec::{Bytes, Rate};
 use netlink_packet_core::{DefaultNla, Emitable};
@@ -9,11 +10,11 @@ use netlink_packet_core::{DefaultNla, Emitable};
 /// A token bucket filter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tbf {
-    /// How fast packets leave, link headers included.
+    /// The rate of the packets that leave, link headers included.
     pub rate: Rate,
-    /// What may leave at once.
+    /// How much may leave at once.
     pub burst: Bytes,
-    /// Most bytes that wait.
+    /// The most bytes that may wait.
     pub limit: Bytes,
 }
 
@@ -23,16 +24,16 @@ const TCA_TBF_BURST: u16 = 6;
 const LINK_LAYER_ETHERNET: u8 = 1;
 
 impl Tbf {
-    /// The kind as the kernel calls it.
+    /// The kind in TCA_KIND.
     pub const KIND: &'static str = "tbf";
 
-    /// TCA_OPTIONS. Values above 32 bits become the largest there is, but for the rate.
+    /// TCA_OPTIONS. A burst or a limit above 32 bits is sent as the largest.
     pub fn options(&self) -> Vec<u8> {
         let low = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         let mut parms = vec![0, LINK_LAYER_ETHERNET, 0, 0, 0, 0, 0, 0];
         parms.extend(low(self.rate.get()).to_ne_bytes());
         parms.extend([0; 12]); // no peak rate
-        // The bucket in ticks is not used where TCA_TBF_BURST gives it in bytes; nor is mtu.
+        // The kernel uses neither the bucket in ticks nor the mtu where TCA_TBF_BURST gives the bucket in bytes.
         parms.extend([low(self.limit.get()), 0, 0].into_iter().flat_map(u32::to_ne_bytes));
         let attributes = [
             DefaultNla::new(TCA_TBF_PARMS, parms),
