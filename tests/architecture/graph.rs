@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::source::{Kind, Token, item_end, sources};
+use crate::source::{Kind, Source, Token, item_end, sources};
 
 /// The files of one package and what each takes from the others.
 pub(crate) struct Graph {
@@ -44,15 +44,19 @@ enum Target {
 impl Graph {
     /// Of the package whose sources are below this folder.
     pub(crate) fn of(folder: &str) -> Self {
+        Self::between(folder, sources(&[folder]))
+    }
+
+    /// Between these files, which are below this folder.
+    pub(crate) fn between<'a>(folder: &str, sources: impl IntoIterator<Item = &'a Source>) -> Self {
         let mut modules = BTreeMap::new();
-        for source in sources(&[folder]) {
+        for source in sources {
             let inside = source.path[folder.len()..].trim_start_matches('/').trim_end_matches(".rs");
             let mut path: ModulePath = inside.split('/').map(str::to_owned).collect();
             if matches!(path.last().map(String::as_str), Some("mod" | "lib")) {
                 path.pop();
             }
-            let source = source.without_tests();
-            read(&source.path, &source.tokens, &path, &mut modules);
+            read(&source.path, &source.shipped, &path, &mut modules);
         }
         let mut edges: BTreeMap<_, BTreeMap<_, BTreeSet<_>>> = BTreeMap::new();
         let resolver = Resolver { modules: &modules };

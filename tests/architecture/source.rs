@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
@@ -9,7 +10,9 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 pub(crate) struct Source {
     /// Relative to the repository, with `/`.
     pub(crate) path: String,
-    pub(crate) tokens: Vec<Token>,
+    tokens: Vec<Token>,
+    /// The same without what `#[cfg(test)]` adds.
+    pub(crate) shipped: Vec<Token>,
 }
 
 /// A token of a file: a delimiter is a token of its own, and `::` is one token.
@@ -80,38 +83,34 @@ pub(crate) fn relative(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
+/// Everything that is compiled.
+pub(crate) const ALL: &[&str] =
+    &["src", "flowspec", "shaper", "winsock", "tests", "benches", "examples", "fuzz"];
+
 /// Every Rust file below these paths.
-pub(crate) fn sources(below: &[&str]) -> Vec<Source> {
-    files(below, &[".rs"]).iter().map(|path| Source::read(path)).collect()
+pub(crate) fn sources(below: &[&str]) -> Vec<&'static Source> {
+    static READ: LazyLock<Vec<Source>> =
+        LazyLock::new(|| files(ALL, &[".rs"]).iter().map(|path| Source::read(path)).collect());
+    let is_below = |path: &str| below.iter().any(|place| Path::new(path).starts_with(place));
+    READ.iter().filter(|source| is_below(&source.path)).collect()
 }
 
 impl Source {
     fn read(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path).unwrap();
-        let stream: TokenStream = text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self::parse(relative(path), &std::fs::read_to_string(path).unwrap())
+    }
+
+    pub(crate) fn parse(path: String, text: &str) -> Self {
+        let stream: TokenStream = text.parse().unwrap_or_else(|error| panic!("{path}: {error}"));
         let mut tokens = Vec::new();
         flatten(stream, &mut tokens);
-        Self { path: relative(path), tokens }
+        let shipped = without_tests(&tokens);
+        Self { path, tokens, shipped }
     }
 
-    /// The same file without what `#[cfg(test)]` adds to it.
-    pub(crate) fn without_tests(mut self) -> Self {
-        const ATTRIBUTE: &str = "#[cfg(test)]";
-        let mut at = 0;
-        while at + ATTRIBUTE_TOKENS <= self.tokens.len() {
-            if text(&self.tokens[at..at + ATTRIBUTE_TOKENS]) == ATTRIBUTE {
-                let end = item_end(&self.tokens, at + ATTRIBUTE_TOKENS);
-                self.tokens.drain(at..end);
-            } else {
-                at += 1;
-            }
-        }
-        self
-    }
-
-    /// Lines with code on them.
+    /// Lines with code on them; the tests inside a library's file do not count.
     pub(crate) fn code_lines(&self) -> usize {
-        code_lines(&self.tokens)
+        code_lines(&self.shipped)
     }
 
     pub(crate) fn functions(&self) -> Vec<Function> {
@@ -127,13 +126,14 @@ impl Source {
         with_body.collect()
     }
 
-    /// Whether a path of these words, `a::b::c`, or one longer, is named.
+    /// Whether the shipped code names a path of these words, `a::b::c`, or one longer.
     pub(crate) fn names(&self, path: &str) -> bool {
         let wanted: Vec<_> = path.split("::").collect();
         let length = 2 * wanted.len() - 1;
-        (0..(self.tokens.len() + 1).saturating_sub(length)).any(|at| {
-            let after_separator = at > 0 && self.tokens[at - 1].kind == Kind::PathSeparator;
-            let here = &self.tokens[at..at + length];
+        let tokens = &self.shipped;
+        (0..(tokens.len() + 1).saturating_sub(length)).any(|at| {
+            let after_separator = at > 0 && tokens[at - 1].kind == Kind::PathSeparator;
+            let here = &tokens[at..at + length];
             !after_separator
                 && here.iter().step_by(2).zip(&wanted).all(|(token, word)| token.is(word))
                 && here.iter().skip(1).step_by(2).all(|token| token.kind == Kind::PathSeparator)
@@ -141,28 +141,30 @@ impl Source {
     }
 }
 
-/// The tokens of `#[cfg(test)]`.
-const ATTRIBUTE_TOKENS: usize = 7;
-
-/// Tokens as text, without spaces.
-fn text(tokens: &[Token]) -> String {
-    let mut open = Vec::new();
-    let one = |token: &Token| match &token.kind {
-        Kind::Word(word) => word.clone(),
-        Kind::PathSeparator => "::".to_owned(),
-        Kind::Punct(punct) => punct.to_string(),
-        Kind::Open(delimiter) => {
-            open.push(*delimiter);
-            delimiter.to_string()
+/// The tokens without those of items under `#[cfg(test)]`.
+fn without_tests(tokens: &[Token]) -> Vec<Token> {
+    let mut kept = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        match &tokens[at..] {
+            [hash, open, cfg, inner, test, close, end, ..]
+                if hash.kind == Kind::Punct('#')
+                    && open.kind == Kind::Open('[')
+                    && cfg.is("cfg")
+                    && inner.kind == Kind::Open('(')
+                    && test.is("test")
+                    && [close, end].iter().all(|token| token.kind == Kind::Close) =>
+            {
+                at = item_end(tokens, at + 7);
+            }
+            [token, ..] => {
+                kept.push(token.clone());
+                at += 1;
+            }
+            [] => break,
         }
-        Kind::Close => match open.pop() {
-            Some('(') => ")".to_owned(),
-            Some('[') => "]".to_owned(),
-            _ => "}".to_owned(),
-        },
-        Kind::Literal => "_".to_owned(),
-    };
-    tokens.iter().map(one).collect()
+    }
+    kept
 }
 
 /// One past the last token of the item that begins at `start`: its `;`, or the end of its first braces.
