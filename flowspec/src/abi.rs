@@ -1,12 +1,13 @@
 //! Winsock's structures as bytes, for both of its ABIs: FLOWSPEC, WSABUF and QOS.
 //!
-//! Lossless: every bit pattern of the right length reads, and writes back to the same bytes, padding
-//! included. What the numbers mean is checked afterwards, by [`Flowspec::from_raw`](crate::Flowspec).
+//! Lossless: every bit pattern of the right length can be read, and is written back to the same bytes, padding
+//! included. [`Flowspec::from_raw`](crate::Flowspec) checks afterwards what the numbers mean.
+//!
 //! Little endian. Source: `qos.h`, `winsock2.h`, layouts compiled for both ABIs.
 
 use crate::raw::RawFlowspec;
 
-/// Which layout: what a pointer's size is, and what follows from its alignment.
+/// The layout of a program's structures: the size of a pointer, and its alignment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Abi {
     /// Pointers of 4 bytes: WSABUF is 8 bytes, QOS 72.
@@ -15,14 +16,14 @@ pub enum Abi {
     Win64,
 }
 
-/// WSABUF: a length, and a pointer that means something in its own process only.
+/// WSABUF: a length, and a pointer that is valid in its own process only.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RawWsabuf {
     /// Bytes in the buffer.
     pub len: u32,
-    /// What lies between, in the 64-bit layout; zero in the other.
+    /// The padding between the two in the 64-bit layout; zero in the 32-bit layout.
     pub padding: u32,
-    /// Where the buffer was; the upper half is zero in the 32-bit layout.
+    /// The buffer's address; the upper half is zero in the 32-bit layout.
     pub buf: u64,
 }
 
@@ -37,7 +38,7 @@ pub struct RawQos {
     pub provider_specific: RawWsabuf,
 }
 
-/// The bytes end before the structure does.
+/// There are fewer bytes than the structure takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{name} takes {needed} bytes, and there are {found}")]
 pub struct Truncated {
@@ -45,7 +46,7 @@ pub struct Truncated {
     pub name: &'static str,
     /// Its size.
     pub needed: usize,
-    /// How many bytes there are.
+    /// The bytes that there are.
     pub found: usize,
 }
 
@@ -139,7 +140,7 @@ impl RawQos {
     }
 }
 
-/// A word whose place is inside the bytes: the callers have cut them to size.
+/// The word at an offset. The callers have checked that it is inside the bytes.
 pub(crate) fn le_u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
@@ -150,7 +151,7 @@ mod tests {
     use crate::{Flowspec, Peak, Rate, ServiceType};
     use proptest::prelude::*;
 
-    /// A guaranteed flow of 6 Mbit/s, as a 64-bit program has it in memory.
+    /// A guaranteed flow of 6 Mbit/s in the memory of a 64-bit program.
     #[rustfmt::skip]
     const GOLDEN: [u8; 80] = [
         0xb0, 0x71, 0x0b, 0x00,  // SendingFlowspec.TokenRate: 750 000 B/s
@@ -175,7 +176,7 @@ mod tests {
     ];
 
     #[test]
-    fn golden() {
+    fn golden_bytes_of_a_64_bit_program() {
         let raw = RawQos::read(&GOLDEN, Abi::Win64).expect("80 bytes");
         let sending = Flowspec::from_raw(&raw.sending).expect("a guaranteed flowspec");
         assert_eq!(sending.service_type, ServiceType::Guaranteed);
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shorter_length_is_truncated() {
+    fn every_shorter_length_is_refused() {
         for abi in [Abi::Win32, Abi::Win64] {
             for length in 0..abi.qos_size() {
                 let expected = Truncated { name: "QOS", needed: abi.qos_size(), found: length };

@@ -1,6 +1,7 @@
-//! What can be done with several TSpecs: order, merge, bounds, sum.
+//! Operations on several TSpecs: order, merge, bounds, sum.
 //!
-//! The order is partial: two TSpecs may be incomparable, and that is an answer. There is no `Ord`.
+//! The order is partial: two TSpecs may be incomparable, so there is no `Ord`.
+//!
 //! Source: RFC 2215 section 3.6, RFC 2216, RFC 2212 and 2211 ("Ordering and Merging").
 
 use std::cmp::Ordering;
@@ -10,8 +11,8 @@ use crate::tspec::TSpec;
 use crate::units::{Bytes, Rate};
 
 impl TSpec {
-    /// Whether a reservation for this one serves the other as well: r, b, p, M at least as large and m
-    /// at most as large.
+    /// Whether a reservation for this TSpec also serves the other: r, b, p and M are at least as large, m at most as
+    /// large.
     pub fn covers(&self, other: &Self) -> bool {
         self.token_rate() >= other.token_rate()
             && self.token_bucket_size() >= other.token_bucket_size()
@@ -20,7 +21,7 @@ impl TSpec {
             && self.minimum_policed_size() <= other.minimum_policed_size()
     }
 
-    /// How two TSpecs stand to each other; nothing where neither covers the other.
+    /// The order of two TSpecs; `None` where neither covers the other.
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
         match (self.covers(other), other.covers(self)) {
             (true, true) => Some(Ordering::Equal),
@@ -30,15 +31,15 @@ impl TSpec {
         }
     }
 
-    /// The merged TSpec that is sent upstream: the largest r, b and p, the smallest m, and the
-    /// **smallest M**, so that no branch is sent a packet that it cannot carry.
+    /// The merged TSpec that is sent upstream: the largest r, b and p, the smallest m, and the **smallest M**, so that
+    /// no branch gets a packet that it cannot carry.
     #[must_use]
     pub fn merge(&self, other: &Self) -> Self {
         let bound = self.least_upper_bound(other);
         Self { max_sdu_size: self.max_sdu_size().min(other.max_sdu_size()), ..bound }
     }
 
-    /// The least TSpec that covers both: as [`merge`](Self::merge), with the **largest M**.
+    /// The least TSpec that covers both: as [`merge`](Self::merge), but with the **largest M**.
     #[must_use]
     pub fn least_upper_bound(&self, other: &Self) -> Self {
         Self {
@@ -50,8 +51,8 @@ impl TSpec {
         }
     }
 
-    /// The greatest TSpec that both cover: the smallest r, b, p and M, the largest m. Nothing where
-    /// that m is above that M: then no TSpec is covered by both.
+    /// The greatest TSpec that both cover: the smallest r, b, p and M, the largest m. `None` where that m is above that
+    /// M: then no TSpec is covered by both.
     pub fn greatest_lower_bound(&self, other: &Self) -> Option<Self> {
         let bound = Self {
             token_rate: self.token_rate().min(other.token_rate()),
@@ -63,11 +64,11 @@ impl TSpec {
         (bound.minimum_policed_size <= bound.max_sdu_size).then_some(bound)
     }
 
-    /// What two sources send together: r, b and p added, the smaller m, the larger M. Nothing where a
-    /// sum does not fit 64 bits.
+    /// The traffic of two sources together: r, b and p added, the smaller m, the larger M. `None` where a sum does not
+    /// fit 64 bits.
     ///
-    /// With two finite peaks the sum's own curve may undershoot the two sources' near the start by the
-    /// smaller M, since both may send a packet at once; [`sum_for_delay`](Self::sum_for_delay) does not.
+    /// With two finite peaks the curve of the sum may start below the sum of the two curves, by the smaller M, since both
+    /// sources may send a packet at once. The curve of [`sum_for_delay`](Self::sum_for_delay) is never below.
     pub fn sum(&self, other: &Self) -> Option<Self> {
         let added = |a: Bytes, b: Bytes| a.get().checked_add(b.get()).map(Bytes::new);
         Some(Self {
@@ -82,15 +83,15 @@ impl TSpec {
         })
     }
 
-    /// The sum with both M added: its curve is never below the two sources' together, so that a delay
-    /// bound computed from it holds.
+    /// The sum, with both M added: its curve is never below the sum of the two curves, so that a delay bound computed
+    /// from it holds.
     pub fn sum_for_delay(&self, other: &Self) -> Option<Self> {
         let together = self.max_sdu_size().get().checked_add(other.max_sdu_size().get())?;
         Some(Self { max_sdu_size: Bytes::new(together), ..self.sum(other)? })
     }
 
-    /// The minimum of two unordered TSpecs, as RFC 2211 and 2212 define it for reporting: the smaller
-    /// r, the **larger** b, the smaller p, the smaller m, the smaller M. It bounds neither.
+    /// The minimum of two unordered TSpecs, as RFC 2211 and 2212 define it for reports: the smaller r, the **larger** b,
+    /// the smaller p, the smaller m, the smaller M. It is no bound of either.
     #[must_use]
     pub fn minimum(&self, other: &Self) -> Self {
         Self {
@@ -118,7 +119,7 @@ fn smaller(a: Peak, b: Peak) -> Peak {
     }
 }
 
-/// `choose` of two finite peaks, or else this.
+/// `choose` of two finite peaks, otherwise `otherwise`.
 fn pick(a: Peak, b: Peak, choose: fn(Rate, Rate) -> Rate, otherwise: Peak) -> Peak {
     match (a, b) {
         (Peak::Finite(a), Peak::Finite(b)) => Peak::Finite(choose(a, b)),
@@ -132,7 +133,7 @@ mod tests {
     use crate::{Direction, Flowspec, Micros};
     use proptest::prelude::*;
 
-    /// Small numbers, so that equal and comparable ones are common.
+    /// Small numbers, so that equal and comparable TSpecs are common.
     fn any_tspec() -> impl Strategy<Value = TSpec> {
         (1u64..4, 0u64..4, prop::option::of(0u64..4), 1u64..4, 0u64..4).prop_map(|(r, b, p, m, more)| {
             let mut spec = Flowspec::guaranteed(Rate::new(r * 1000), Bytes::new(100 * (m + more + b)));
@@ -144,7 +145,7 @@ mod tests {
         })
     }
 
-    /// The invariants of [`TSpec::new`], which a result is built without.
+    /// The invariants of [`TSpec::new`], which the operations do not call.
     fn is_valid(tspec: &TSpec) -> bool {
         tspec.minimum_policed_size() <= tspec.max_sdu_size()
             && tspec.max_sdu_size() <= tspec.token_bucket_size()
@@ -189,14 +190,14 @@ mod tests {
             prop_assert_eq!(a.merge(&a), a, "idempotent");
         }
 
-        /// A source within one curve and one within the other are together within the sum's.
+        /// Two sources that keep to their curves keep together to the curve of the sum.
         #[test]
         fn the_sum_bounds_the_sum_of_the_curves(a in any_tspec(), b in any_tspec(), at in 0u64..10_000_000) {
             let time = Micros::new(at);
             let both = a.arrival_bound(time).saturating_add(b.arrival_bound(time));
             let sum = a.sum(&b).expect("no overflow");
             let for_delay = a.sum_for_delay(&b).expect("no overflow");
-            // Each curve drops its own fraction of a byte.
+            // Each curve drops a fraction of a byte.
             prop_assert!(for_delay.arrival_bound(time).saturating_add(Bytes::new(1)) >= both);
             let short = a.max_sdu_size().min(b.max_sdu_size()).saturating_add(Bytes::new(1));
             prop_assert!(sum.arrival_bound(time).saturating_add(short) >= both, "short by the smaller M at most");

@@ -1,9 +1,11 @@
 //! QOS together with the buffer that its ProviderSpecific describes: bytes, raw, checked.
 //!
-//! As one run of bytes (a file, a message) the structure comes first and its buffer directly behind
-//! it, as SIO_GET_QOS lays them out; [`QosBytes::read`] takes them apart. In memory the two lie
-//! apart, and [`QosBytes`] is put together from them. Every bit pattern has a raw form that writes
-//! back to the same bytes; [`QosBytes::check`] gives the meaning, or says which field of it has none.
+//! In a file or a message the structure comes first and its buffer directly after it, as SIO_GET_QOS returns them;
+//! [`QosBytes::read`] separates the two. In a program's memory they are in different places, and the caller builds a
+//! [`QosBytes`] from both.
+//!
+//! - Types: [`QosBytes`], raw: every bit pattern, written back to the same bytes; [`QosRequest`], checked.
+//! - Order of calls: [`QosBytes::read`], [`QosBytes::check`]; or [`QosRequest::write`] for the other direction.
 //!
 //! Source: `qos.h`, `winsock2.h`; SIO_GET_QOS.
 
@@ -22,17 +24,17 @@ use crate::raw::RawFlowspec;
 /// QOS and its provider-specific buffer, every bit pattern allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct QosBytes<'a> {
-    /// Whose layout the buffer has.
+    /// The layout of the structure and of the buffer.
     pub abi: Abi,
     /// The structure.
     pub qos: RawQos,
-    /// The buffer; `qos.provider_specific.len` bytes where [`read`](Self::read) has made it.
+    /// The buffer: `qos.provider_specific.len` bytes where it comes from [`read`](Self::read).
     pub provider_specific: &'a [u8],
 }
 
-/// What a QOS asks for, its objects included.
+/// A checked QOS with its objects.
 ///
-/// JSON: `sending` and `receiving` as [`Flowspec`] has them, `provider_specific` a list of objects.
+/// JSON: `sending` and `receiving` in the form of [`Flowspec`], `provider_specific` a list of objects.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QosRequest {
@@ -40,19 +42,19 @@ pub struct QosRequest {
     pub sending: Flowspec,
     /// ReceivingFlowspec.
     pub receiving: Flowspec,
-    /// The objects in ProviderSpecific, in their order.
+    /// The objects in ProviderSpecific, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub provider_specific: Vec<Object>,
 }
 
-/// The longest provider-specific buffer that is checked: far more than the largest objects need, and
-/// little enough that nobody can make the check expensive. Raw form has no limit.
+/// The longest provider-specific buffer that is checked. The largest objects need far less; the limit bounds the cost
+/// of a check. The raw form has no limit.
 pub const LONGEST_PROVIDER_SPECIFIC: usize = 64 << 10;
 
 impl<'a> QosBytes<'a> {
-    /// Takes bytes apart: QOS, then as many bytes as ProviderSpecific.len says, then nothing.
+    /// Reads QOS and the buffer that follows it, which is ProviderSpecific.len bytes long.
     ///
-    /// - **Errors**: fewer bytes than that, or more.
+    /// - **Errors**: fewer bytes, or more.
     pub fn read(bytes: &'a [u8], abi: Abi) -> Result<Self, Invalid> {
         let size = abi.qos_size();
         let Ok(qos) = RawQos::read(bytes, abi) else { return Err(cut_short(bytes.len(), abi)) };
@@ -67,21 +69,21 @@ impl<'a> QosBytes<'a> {
         Err(Invalid { field: "provider_specific.len".into(), offset: 2 * FLOWSPEC_SIZE, value, problem })
     }
 
-    /// Appends the structure and the buffer, as they are.
+    /// Appends the structure and the buffer unchanged.
     pub fn write(&self, bytes: &mut Vec<u8>) {
         self.qos.write(self.abi, bytes);
         bytes.extend_from_slice(self.provider_specific);
     }
 
-    /// The objects in the buffer, raw.
+    /// The raw objects in the buffer.
     pub const fn objects(&self) -> RawObjects<'a> {
         RawObjects::new(self.provider_specific, self.abi.qos_size())
     }
 
-    /// The meaning: flowspecs that agree with themselves, objects that are known and well formed.
+    /// Checks both flowspecs and all objects.
     ///
-    /// - **Errors**: the first field that is not valid, with its offset from the start of QOS (the
-    ///   buffer counted as directly behind it), its value and its WSA_QOS_* status.
+    /// - **Errors**: the first field that is not valid, with its offset from the start of QOS (as if the buffer followed
+    ///   it), its value and its WSA_QOS_* status.
     #[inline]
     pub fn check(&self) -> Result<QosRequest, Invalid> {
         Ok(QosRequest {
@@ -91,7 +93,7 @@ impl<'a> QosBytes<'a> {
         })
     }
 
-    /// Everything that is wrong: at most one problem of each flowspec and one of the buffer.
+    /// All problems: at most one in each flowspec and one in the buffer.
     pub fn problems(&self) -> Vec<Invalid> {
         let flowspecs = Direction::BOTH.map(|direction| self.flowspec(direction).err());
         flowspecs.into_iter().flatten().chain(Object::read_all(self).err()).collect()
@@ -109,15 +111,15 @@ impl<'a> QosBytes<'a> {
 }
 
 impl QosRequest {
-    /// Both directions, without the objects.
+    /// Both flowspecs, without the objects.
     pub const fn qos(&self) -> Qos {
         Qos { sending: self.sending, receiving: self.receiving }
     }
 
-    /// Appends QOS and its buffer. Pointers become offsets from the start of the buffer, `buf` is null.
+    /// Appends QOS and its buffer. Pointers become offsets from the start of the buffer; `buf` is null.
     ///
-    /// - **Errors**: what bytes cannot say (a rate above 32 bits), and what would not read back as the
-    ///   same request.
+    /// - **Errors**: a value that the structures cannot hold (a rate above 32 bits); a request that
+    ///   [`QosBytes::check`] would refuse.
     pub fn write(&self, abi: Abi, bytes: &mut Vec<u8>) -> Result<(), Invalid> {
         let raw = |spec: &Flowspec, at, direction: Direction| {
             spec.to_raw().map_err(|error| Invalid {
@@ -136,14 +138,14 @@ impl QosRequest {
             provider_specific: RawWsabuf { len, padding: 0, buf: 0 },
         };
         let written = QosBytes { abi, qos, provider_specific: &buffer };
-        // Whatever was put together by hand is held to what reading holds it to.
+        // A request that a program has built is checked as one that was read.
         written.check()?;
         written.write(bytes);
         Ok(())
     }
 }
 
-/// A flowspec from its raw form, checked as far as it can be without an interface.
+/// A flowspec from its raw form, checked as far as possible without an interface.
 #[inline]
 pub(crate) fn checked_flowspec(
     raw: &RawFlowspec,
@@ -154,7 +156,7 @@ pub(crate) fn checked_flowspec(
     Ok(spec)
 }
 
-/// The place of what is wrong with a flowspec that begins at an offset.
+/// The problem with a field of a flowspec that begins at an offset.
 pub(crate) fn invalid_flowspec(
     raw: &RawFlowspec,
     at: usize,
@@ -171,7 +173,7 @@ pub(crate) fn invalid_flowspec(
     }
 }
 
-/// QOS ends inside of the field that is named.
+/// The problem of bytes that end before QOS does; names the field in which they end.
 fn cut_short(found: usize, abi: Abi) -> Invalid {
     let name = |names: [&str; 2]| names.join(".");
     let (field, offset) = match found / FLOWSPEC_SIZE {

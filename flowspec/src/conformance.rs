@@ -94,7 +94,7 @@ impl TokenBucket {
     /// Takes the tokens for a packet of this size.
     ///
     /// # Panics
-    /// When the bucket holds fewer tokens; [`missing`](Self::missing) tells before.
+    /// When the bucket holds fewer tokens; call [`missing`](Self::missing) first.
     pub fn take(&mut self, size: Bytes) {
         assert!(scaled(size) <= self.held, "{size} is taken from a bucket that holds {}", self.held());
         self.held -= scaled(size);

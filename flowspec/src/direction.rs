@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which way data goes, as seen from the socket.
+/// The direction of data, as seen from the socket.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -49,7 +49,7 @@ impl<T> Both<T> {
         }
     }
 
-    /// The value of one direction, to change it.
+    /// The value of one direction, mutable.
     pub const fn get_mut(&mut self, direction: Direction) -> &mut T {
         match direction {
             Direction::Sending => &mut self.sending,
@@ -57,7 +57,7 @@ impl<T> Both<T> {
         }
     }
 
-    /// The same function of each.
+    /// Applies a function to both values.
     pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Both<U> {
         Both { sending: f(self.sending), receiving: f(self.receiving) }
     }

@@ -1,4 +1,4 @@
-//! Linux's error numbers, and the Winsock code that a caller sees for each.
+//! Linux's error numbers, and the Winsock code for each.
 //!
 //! Takes a number, gives its name, its text and its code. This is the only table from errno to Winsock: every
 //! layer that reports a failed system call uses it.

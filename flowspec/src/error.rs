@@ -1,4 +1,4 @@
-//! What is wrong with a flowspec: the field, its value, and why.
+//! Why a flowspec is not valid: the field, its value, and the reason.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,46 +9,46 @@ use crate::service::ServiceType;
 use crate::units::{Bytes, Rate};
 use crate::wsa::Wsa;
 
-/// Why a flowspec is not valid. Names the field; [`wsa`](Self::wsa) gives the WSA_QOS_* status.
+/// Why a flowspec is not valid. [`wsa`](Self::wsa) gives the WSA_QOS_* status.
 ///
 /// JSON: `{"peak_below_rate": {"peak": 1, "rate": 2}}`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FlowspecError {
-    /// The service type has no meaning, or none in a request.
+    /// The service type is not assigned, or not one for a request.
     #[error("service_type {value:#x} is not a service type that can be asked for")]
     ServiceType {
         /// The value of the field.
         value: u32,
     },
-    /// The service type may not be said in this flowspec.
+    /// The service type is not allowed in this flowspec.
     #[error("service_type {service} has no meaning in a {direction} flowspec")]
     ServiceMisplaced {
         /// The service type.
         service: ServiceType,
-        /// The flowspec it stands in.
+        /// The flowspec's direction.
         direction: Direction,
     },
-    /// POSITIVE_INFINITY_RATE, which is for PeakBandwidth alone.
+    /// TokenRate is POSITIVE_INFINITY_RATE, which only PeakBandwidth may be.
     #[error("token_rate is POSITIVE_INFINITY_RATE: only peak_bandwidth may be infinite")]
     InfiniteTokenRate,
-    /// Guaranteed service without any delay: no rate is enough.
+    /// Guaranteed service with a delay of zero, which no rate meets.
     #[error("{field} is zero: no rate can serve a guaranteed flow without delay")]
     NoDelay {
         /// `latency` or `delay_variation`.
         field: Field,
     },
-    /// A field that may not be zero is.
+    /// A field is zero and may not be.
     #[error("{field} is zero")]
     Zero {
         /// The field.
         field: Field,
     },
-    /// A rate is needed where the service reserves one.
-    #[error("token_rate is not specified, and {service} traffic that is sent needs one")]
+    /// No token rate, for a service that reserves one.
+    #[error("token_rate is not specified: sending {service} traffic needs one")]
     TokenRateAbsent {
-        /// The service type that reserves.
+        /// The service type.
         service: ServiceType,
     },
     /// p < r.
@@ -67,7 +67,7 @@ pub enum FlowspecError {
         /// M.
         maximum: Bytes,
     },
-    /// b < M, both given: no packet above b would ever conform.
+    /// b < M: no packet larger than b would ever conform.
     #[error("token_bucket_size {bucket} is below max_sdu_size {maximum}: a full packet would never conform")]
     BucketBelowPacket {
         /// b.
@@ -75,7 +75,7 @@ pub enum FlowspecError {
         /// M.
         maximum: Bytes,
     },
-    /// M is larger than what the link carries.
+    /// M is larger than the link's MTU.
     #[error("max_sdu_size {maximum} is above the interface's MTU of {mtu}")]
     PacketAboveMtu {
         /// M.
@@ -83,8 +83,8 @@ pub enum FlowspecError {
         /// The interface's MTU.
         mtu: Bytes,
     },
-    /// A value does not fit the 32 bits that FLOWSPEC has for it.
-    #[error("{field} {value} does not fit a FLOWSPEC, which ends at {limit}")]
+    /// A value does not fit FLOWSPEC's 32 bits.
+    #[error("{field} {value} does not fit a FLOWSPEC: the largest value is {limit}")]
     TooLargeForRaw {
         /// The field.
         field: Field,
@@ -96,7 +96,7 @@ pub enum FlowspecError {
 }
 
 impl FlowspecError {
-    /// The status that Winsock gives for it. Source: `winsock2.h`, WSA_QOS_*.
+    /// The Winsock status. Source: `winsock2.h`, WSA_QOS_*.
     pub const fn wsa(&self) -> Wsa {
         match self {
             Self::ServiceType { .. } | Self::ServiceMisplaced { .. } => Wsa::QosEservicetype,
@@ -112,8 +112,7 @@ impl FlowspecError {
         }
     }
 
-    /// The field that is wrong, in snake case. Of two that contradict each other, the one named first
-    /// in the message.
+    /// The field that is wrong. Of two that contradict each other, the one that the message names first.
     pub const fn field(&self) -> Field {
         match self {
             Self::ServiceType { .. } | Self::ServiceMisplaced { .. } => Field::ServiceType,
@@ -126,8 +125,7 @@ impl FlowspecError {
         }
     }
 
-    /// The field's value as an integer in Winsock's units; zero where that is what is wrong with it, or
-    /// where it is absent.
+    /// The field's value as an integer in Winsock's units; zero where the field is absent.
     pub(crate) const fn value(&self) -> u64 {
         match self {
             Self::ServiceType { value } => *value as u64,

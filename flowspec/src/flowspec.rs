@@ -1,4 +1,7 @@
-//! A flowspec whose fields are values: absent is absent, infinite is infinite.
+//! A flowspec whose sentinels are values: an absent field, an infinite peak.
+//!
+//! Takes a raw FLOWSPEC, gives a [`Flowspec`], and back. Relations between the fields are checked by
+//! [`TSpec::new`](crate::TSpec::new).
 
 use serde::{Deserialize, Serialize};
 
@@ -10,52 +13,53 @@ use crate::units::{Bytes, Micros, Rate};
 
 pub use crate::peak::Peak;
 
-/// What one direction of a flow asks for.
+/// The request for one direction of a flow.
 ///
-/// Every field but the service type may be absent (QOS_NOT_SPECIFIED); what absence means is decided
-/// where the interface is known, in [`TSpec::new`](crate::TSpec::new). JSON: Winsock's field names in
-/// snake case, integers in bytes per second, bytes and microseconds; an absent or null field is not
-/// specified, `"infinite"` is POSITIVE_INFINITY_RATE. Source: FLOWSPEC, `qos.h`.
+/// Every field but the service type may be absent (QOS_NOT_SPECIFIED); [`TSpec::new`](crate::TSpec::new) decides the
+/// defaults, once the interface is known.
+///
+/// JSON: Winsock's field names in snake case, integers in bytes per second, bytes and microseconds. An absent or null
+/// field is not specified; `"infinite"` is POSITIVE_INFINITY_RATE. Source: FLOWSPEC, `qos.h`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flowspec {
-    /// The kind of promise.
+    /// The service that is requested.
     pub service_type: ServiceType,
     /// r: the sustained rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_rate: Option<Rate>,
-    /// b: how much may leave at once after a pause.
+    /// b: the most that may leave at once after a pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_bucket_size: Option<Bytes>,
-    /// p: the ceiling inside a burst.
+    /// p: the largest rate inside a burst.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_bandwidth: Option<Peak>,
     /// The largest acceptable end-to-end delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Micros>,
-    /// The largest acceptable difference between the largest and the least delay.
+    /// The largest acceptable difference between the longest and the shortest delay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_variation: Option<Micros>,
     /// M: the largest packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sdu_size: Option<Bytes>,
-    /// m: smaller packets count as this size.
+    /// m: a smaller packet is charged this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_policed_size: Option<Bytes>,
-    /// R: what guaranteed service is to reserve, where that is more than its traffic and its delay need.
-    /// Not part of FLOWSPEC; the RSpec of RFC 2212 has it.
+    /// R: the rate that guaranteed service is to reserve, where it is more than the traffic and the delay need.
+    /// Part of RFC 2212's RSpec, not of FLOWSPEC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved_rate: Option<Rate>,
-    /// SERVICE_NO_TRAFFIC_CONTROL: the kernel's traffic control is left alone.
+    /// SERVICE_NO_TRAFFIC_CONTROL: the kernel's traffic control does not handle the flow.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_traffic_control: bool,
-    /// SERVICE_NO_QOS_SIGNALING: the network is not told.
+    /// SERVICE_NO_QOS_SIGNALING: no signalling to the network.
     #[serde(default, skip_serializing_if = "is_false")]
     pub no_qos_signaling: bool,
 }
 
 impl Flowspec {
-    /// A flowspec of this service type in which nothing else is given.
+    /// A flowspec of this service type without other fields.
     pub const fn new(service_type: ServiceType) -> Self {
         Self {
             service_type,
@@ -83,10 +87,10 @@ impl Flowspec {
         spec
     }
 
-    /// Reads Winsock's form; the sentinels end here.
+    /// Converts Winsock's form.
     ///
-    /// - **Errors**: a service type that is none; a token rate that is infinite. The other fields are checked against each other
-    ///   where they are used, in [`TSpec::new`](crate::TSpec::new).
+    /// - **Errors**: a service type that is not assigned; an infinite token rate. [`TSpec::new`](crate::TSpec::new)
+    ///   checks the relations between the other fields.
     /// - **Source**: FLOWSPEC, `qos.h`. `0xFFFFFFFF` as a rate is the sentinel, not 4.29 GB/s.
     #[inline]
     pub fn from_raw(raw: &RawFlowspec) -> Result<Self, FlowspecError> {
@@ -116,16 +120,16 @@ impl Flowspec {
         })
     }
 
-    /// SERVICETYPE: the type with its flags.
+    /// SERVICETYPE: the service type with its flags.
     pub const fn service(&self) -> Service {
         let Self { service_type, no_traffic_control, no_qos_signaling, .. } = *self;
         Service { service_type, no_traffic_control, no_qos_signaling }
     }
 
-    /// Writes Winsock's form.
+    /// Converts to Winsock's form.
     ///
-    /// - **Errors**: a value that 32 bits cannot hold or that would read as a sentinel; a reserved rate, for
-    ///   which there is no field.
+    /// - **Errors**: a value that does not fit 32 bits or that equals a sentinel; a reserved rate, for which FLOWSPEC has
+    ///   no field.
     pub fn to_raw(&self) -> Result<RawFlowspec, FlowspecError> {
         if let Some(rate) = self.reserved_rate {
             return Err(FlowspecError::TooLargeForRaw {
@@ -159,7 +163,7 @@ impl Flowspec {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -177,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sentinels_end_at_the_parser() {
+    fn sentinels_become_absent_fields_and_an_infinite_peak() {
         let raw = RawFlowspec {
             token_rate: 750_000,
             peak_bandwidth: POSITIVE_INFINITY_RATE,
@@ -191,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_kept() {
+    fn service_flags_round_trip() {
         let raw = RawFlowspec::unspecified(0xC100_0003);
         let spec = Flowspec::from_raw(&raw).expect("a guaranteed flowspec with both flags");
         assert!(spec.no_traffic_control && spec.no_qos_signaling);
@@ -201,13 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn only_the_peak_is_infinite() {
+    fn an_infinite_token_rate_is_refused() {
         let raw = RawFlowspec { token_rate: POSITIVE_INFINITY_RATE, ..RawFlowspec::unspecified(2) };
         assert_eq!(Flowspec::from_raw(&raw), Err(FlowspecError::InfiniteTokenRate));
     }
 
     #[test]
-    fn a_rate_that_would_read_as_a_sentinel_is_refused() {
+    fn a_rate_that_equals_a_sentinel_is_not_written() {
         let write = |rate| Flowspec::guaranteed(Rate::new(rate), Bytes::new(1500)).to_raw();
         assert_eq!(write(0xFFFF_FFFD).map(|raw| raw.token_rate), Ok(0xFFFF_FFFD));
         for rate in [0xFFFF_FFFE, 0xFFFF_FFFF, 0x1_0000_0000] {
@@ -216,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_winsock_units() {
+    fn json_has_winsocks_names_and_units() {
         let text = r#"{"service_type":"guaranteed","token_rate":750000,"token_bucket_size":65536,"peak_bandwidth":"infinite"}"#;
         let spec: Flowspec = serde_json::from_str(text).expect("a flowspec");
         assert_eq!(spec.peak_bandwidth, Some(Peak::Infinite));
@@ -228,7 +232,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn raw_round_trips(fields: [u32; 7], service in 0u32..16) {
+        fn a_raw_flowspec_round_trips(fields: [u32; 7], service in 0u32..16) {
             let [token_rate, token_bucket_size, peak_bandwidth, latency, delay_variation, max_sdu_size, minimum_policed_size] = fields;
             let raw = RawFlowspec { token_rate, token_bucket_size, peak_bandwidth, latency, delay_variation, service_type: service, max_sdu_size, minimum_policed_size };
             if let Ok(spec) = Flowspec::from_raw(&raw) {

@@ -1,4 +1,4 @@
-//! The grammar of quantities: a decimal number, then a unit of its kind, exactly.
+//! The grammar of quantities: a decimal number, then a unit. Values are exact.
 
 use crate::unit_error::{Quantity, UnitError};
 
@@ -83,7 +83,7 @@ impl Grammar {
     }
 }
 
-/// Cuts a text into its number and its unit; the spaces between are dropped.
+/// Splits a text into its number and its unit, without the spaces between them.
 pub(crate) fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -98,7 +98,7 @@ pub(crate) struct Decimal {
 }
 
 impl Decimal {
-    /// Digits, perhaps a point and more digits; at most [`Self::MOST_DIGITS`] in all.
+    /// Parses digits, optionally with a point and more digits; at most [`Self::MOST_DIGITS`] in all.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = match text.split_once('.') {
             Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
@@ -113,8 +113,8 @@ impl Decimal {
         Some(Self { digits, places: u32::try_from(fraction.len()).ok()? })
     }
 
-    /// 10²⁴ times the largest unit's factor (8 · 2³⁰ for GiB/s) stays below 2¹²⁸, and no quantity
-    /// that fits 64 bits needs more digits.
+    /// 10²⁴ times the largest factor of a unit (8 · 2³⁰ for GiB/s) is below 2¹²⁸, and no quantity that fits 64 bits needs
+    /// more digits.
     const MOST_DIGITS: usize = 24;
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct Scaled {
 }
 
 impl Scaled {
-    /// The value divided by `divisor`, where that is a whole number.
+    /// The value divided by `divisor`, where it is a whole number.
     pub(crate) fn over(self, divisor: u64) -> Option<u128> {
         let (value, scale) = self.parts(divisor);
         value.is_multiple_of(scale).then(|| value / scale)
@@ -148,7 +148,7 @@ pub(crate) fn saturating_u64(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
 
-/// Accepted spellings of a rate and what one of each is, in bits per second.
+/// The units of a rate, in bits per second.
 const RATE_UNITS: &[(&str, u64)] = &[
     ("bit/s", 1),
     ("kbit/s", 1_000),
@@ -173,7 +173,7 @@ const SIZE_UNITS: &[(&str, u64)] =
 const TIME_UNITS: &[(&str, u64)] =
     &[("us", 1), ("ms", 1_000), ("s", 1_000_000), ("min", 60_000_000), ("h", 3_600_000_000)];
 
-/// Spellings of a rate that other tools read in different ways, with what they may mean.
+/// Units of a rate that other tools read in different ways, with the two readings.
 const AMBIGUOUS_RATES: &[(&str, &str, &str)] = &[
     ("", "bit/s", "B/s"),
     ("k", "kbit/s", "kB/s"),
@@ -204,7 +204,7 @@ const AMBIGUOUS_RATES: &[(&str, &str, &str)] = &[
     ("Gb/s", "Gbit/s", "GB/s"),
 ];
 
-/// The same for sizes.
+/// Ambiguous units of a size.
 const AMBIGUOUS_SIZES: &[(&str, &str, &str)] = &[
     ("", "B", "KiB"),
     ("k", "kB", "KiB"),
@@ -219,5 +219,5 @@ const AMBIGUOUS_SIZES: &[(&str, &str, &str)] = &[
     ("b", "B", "kB"),
 ];
 
-/// The same for times.
+/// Ambiguous units of a time.
 const AMBIGUOUS_TIMES: &[(&str, &str, &str)] = &[("", "ms", "s"), ("m", "ms", "min")];

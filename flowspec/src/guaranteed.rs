@@ -1,8 +1,9 @@
-//! Guaranteed service: the delay a reserved rate gives, and the rate a delay needs.
+//! Guaranteed service: the delay bound of a reserved rate, and the rate that a delay target needs.
 //!
-//! Exact integers: a bound is rounded up, a rate is the least whole one that meets its target. Sums
-//! are in 128 bits; where even those overflow, far outside RFC 2210's ranges, there is no answer.
-//! Source: RFC 2212; the letters are its own.
+//! Exact integers: a bound is rounded up, a rate is the least whole one that meets its target. Sums are in 128 bits;
+//! a function returns `None` where those overflow, which is far outside RFC 2210's ranges.
+//!
+//! Source: RFC 2212, whose letters the formulas use.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,12 +11,12 @@ use crate::peak::Peak;
 use crate::tspec::TSpec;
 use crate::units::{Bytes, Micros, Rate};
 
-/// How far the elements of a path are from the fluid model.
+/// The deviation of a path's elements from the fluid model.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ErrorTerms {
-    /// C: what depends on the rate; an element delays by C ÷ R.
+    /// C: the part that depends on the rate; an element delays by C ÷ R.
     pub c: Bytes,
-    /// D: what does not.
+    /// D: the part that does not.
     pub d: Micros,
 }
 
@@ -23,12 +24,12 @@ pub struct ErrorTerms {
 const SECOND: u128 = 1_000_000;
 
 impl TSpec {
-    /// The largest queueing delay of a conforming packet where `reserved` (R) is served.
+    /// The largest queueing delay of a conforming packet at the reserved rate R.
     ///
     /// r ≤ R < p: `(b − M)/R · (p − R)/(p − r) + (M + C)/R + D`; p ≤ R: `(M + C)/R + D`; p infinite:
-    /// `(b + C)/R + D`. Nothing where R < r: then there is no bound.
+    /// `(b + C)/R + D`. `None` where R < r: then there is no bound.
     ///
-    /// - **Units**: microseconds, rounded up. The path's fixed latency comes on top.
+    /// - **Units**: microseconds, rounded up. The path's fixed latency is not included.
     /// - **Source**: RFC 2212, "End-to-End Behavior".
     pub fn delay_bound(&self, reserved: Rate, terms: ErrorTerms) -> Option<Micros> {
         if reserved < self.token_rate() || reserved == Rate::ZERO {
@@ -48,8 +49,8 @@ impl TSpec {
         u64::try_from(queueing + d).ok().map(Micros::new)
     }
 
-    /// The least rate (R) at which no conforming packet queues longer than `target`: never below r,
-    /// rounded up, and the bound still holds. Nothing where no rate is enough.
+    /// The least rate R at which no conforming packet queues longer than `target`: never below r, rounded up. `None`
+    /// where no rate is enough.
     ///
     /// With `T = target − D` and `a = (b − M)/(p − r)`: p infinite, `(b + C)/T`; `(M + C)/T` where that
     /// is at least p; else `(a·p + M + C)/(T + a)`; p = r: `(M + C)/T`.
@@ -76,14 +77,14 @@ impl TSpec {
         u64::try_from(rate.max(r)).ok().map(Rate::new)
     }
 
-    /// What an element has to be able to hold so that no conforming packet is lost, where `reserved`
-    /// is served and the terms are the sums since the last reshaping.
+    /// The buffer that an element needs so that it drops no conforming packet, at the reserved rate R and with the sums of
+    /// the terms since the last reshaping.
     ///
     /// p infinite: `b + C + D·R`. Else with `e = C/R + D`: `M + (b − M)(p − X)/(p − r) + e·X`, where X is
     /// r if `(b − M)/(p − r) < e`, else R if p > R, else p; p = r: `M + e·p`.
     ///
-    /// - **Units**: bytes, rounded up. Nothing where R < r.
-    /// - **Source**: RFC 2212, section "Policing and Shaping"; the infinite peak as the RFC has it.
+    /// - **Units**: bytes, rounded up. `None` where R < r.
+    /// - **Source**: RFC 2212, section "Policing and Shaping".
     pub fn buffer(&self, reserved: Rate, terms: ErrorTerms) -> Option<Bytes> {
         if reserved < self.token_rate() || reserved == Rate::ZERO {
             return None;
@@ -109,7 +110,7 @@ impl TSpec {
         u64::try_from(bytes).ok().map(Bytes::new)
     }
 
-    /// What a reshaper has to be able to hold: `b + C + D·r`, the sums since the last reshaping.
+    /// The buffer that a reshaper needs: `b + C + D·r`, with the sums of the terms since the last reshaping.
     ///
     /// - **Units**: bytes, rounded up.
     /// - **Source**: RFC 2212, section "Policing and Shaping".
@@ -119,9 +120,9 @@ impl TSpec {
         u64::try_from(b + u128::from(terms.c.get()) + drift).ok().map(Bytes::new)
     }
 
-    /// S: by how much the delay at R = r stays below the target; zero where it does not.
+    /// S: the difference between the target and the delay at R = r; zero where the delay is longer.
     ///
-    /// `target − (b/r + C/r + D)`, rounded down: nobody is given slack that is not there.
+    /// `target − (b/r + C/r + D)`, rounded down, so that the slack is never more than there is.
     ///
     /// - **Source**: RFC 2212, the slack term of the RSpec.
     pub fn slack(&self, target: Micros, terms: ErrorTerms) -> Micros {
@@ -144,7 +145,7 @@ impl TSpec {
     }
 }
 
-/// RFC 2212's letters in 128 bits: b, p (nothing if infinite), r, and M as `m`.
+/// RFC 2212's letters in 128 bits: b, p (`None` where infinite), r, and M as `m`.
 struct Letters {
     b: u128,
     p: Option<u128>,
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn delay_bounds_by_hand() {
+    fn delay_bounds_agree_with_hand_computed_ones() {
         let bound = |tspec: TSpec, rate, terms| tspec.delay_bound(Rate::new(rate), terms).map(Micros::get);
         let infinite = tspec(1000, 10_000, None, 1000);
         assert_eq!(bound(infinite, 1000, NONE), Some(10_000_000), "b/R");
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn buffers_by_hand() {
+    fn buffers_agree_with_hand_computed_ones() {
         let need = |tspec: TSpec, rate, terms| tspec.buffer(Rate::new(rate), terms).map(Bytes::get);
         assert_eq!(need(tspec(1000, 10_000, None, 1000), 2000, terms(500, 1_000_000)), Some(12_500));
         let finite = tspec(1000, 10_000, Some(4000), 1000);
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn slack_is_what_is_left() {
+    fn slack_is_the_target_less_the_delay() {
         let tspec = tspec(1000, 10_000, None, 1000);
         assert_eq!(tspec.slack(Micros::new(12_000_000), terms(1000, 5)), Micros::new(999_995));
         assert_eq!(tspec.slack(Micros::new(10_000_000), terms(1, 0)), Micros::new(0));
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc_2210s_largest_values_do_not_overflow() {
+    fn the_largest_values_of_rfc_2210_do_not_overflow() {
         let largest = tspec(1 << 45, 250_000_000_000, Some(40_000_000_000_000), 65_535);
         let terms = terms(1 << 28, 1 << 28);
         let target = Micros::new(1 << 29);
@@ -262,7 +263,7 @@ mod tests {
             }
         }
 
-        /// More rate never means more delay, and the curve has no jump at R = p.
+        /// A higher rate never has a longer delay, also across R = p.
         #[test]
         fn delay_falls_with_the_rate(tspec in any_tspec(), c in 0u64..1 << 24, more in 0u64..1 << 32) {
             let terms = terms(c, 0);
@@ -271,8 +272,7 @@ mod tests {
             prop_assert!(tspec.delay_bound(high, terms).expect("R ≥ r") <= low);
         }
 
-        /// The delay is the time that the largest backlog takes: no burst of the arrival curve waits
-        /// longer, tried at its corners.
+        /// The bound is the time that the largest backlog takes: no point of the arrival curve waits longer.
         #[test]
         fn the_bound_covers_the_arrival_curve(tspec in any_tspec(), more in 0u64..1 << 32, at in 0u64..1 << 32) {
             let rate = tspec.token_rate().checked_add(Rate::new(more)).expect("no overflow");

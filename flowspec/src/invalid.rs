@@ -1,4 +1,4 @@
-//! What is wrong with bytes: the field, where it is, what it holds, and the status Winsock has for it.
+//! Why bytes are not valid: the field, its place and value, the reason, and the Winsock status.
 
 use crate::abi::Abi;
 use crate::error::FlowspecError;
@@ -7,21 +7,21 @@ use crate::wsa::Wsa;
 
 pub use crate::problem::{ExpectedLength, PolicyProblem, RsvpProblem, ValueProblem};
 
-/// A field that means nothing.
+/// A field that is not valid.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{field} at byte {offset} is {value}: {problem}")]
 pub struct Invalid {
-    /// Which, in snake case: `sending.token_rate`, `provider_specific[1].shape_discard_mode`.
+    /// The field's path in snake case: `sending.token_rate`, `provider_specific[1].shape_discard_mode`.
     pub field: String,
-    /// Where it begins, in bytes from the start of what was read.
+    /// Where the field begins, in bytes from the start of what was read.
     pub offset: usize,
-    /// What it holds; how many bytes there are, where it is cut short.
+    /// The field's value; the number of bytes, where the field is truncated.
     pub value: u64,
-    /// Why that is wrong.
+    /// Why the value is not valid.
     pub problem: Problem,
 }
 
-/// Why a field's value is wrong. Each has a status of the WSA_QOS_* family.
+/// Why a field's value is not valid. Each problem has a status of the WSA_QOS_* family.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -30,63 +30,63 @@ pub enum Problem {
     QosCutShort {
         /// The layout.
         abi: Abi,
-        /// How many bytes there are.
+        /// The bytes that there are.
         found: usize,
     },
-    /// ProviderSpecific.len says more than there is.
+    /// ProviderSpecific.len is larger than the buffer.
     #[error("{found} bytes follow")]
     BufferCutShort {
-        /// How many bytes there are.
+        /// The bytes that there are.
         found: usize,
     },
-    /// There is more than ProviderSpecific.len says.
+    /// ProviderSpecific.len is smaller than the buffer.
     #[error("{bytes} bytes more follow, and belong to nothing")]
     LeftOver {
-        /// How many bytes there are too many.
+        /// The bytes in excess.
         bytes: usize,
     },
-    /// The buffer is longer than is checked.
+    /// The buffer is too long to be checked.
     #[error("at most {limit} bytes are checked")]
     BufferTooLong {
-        /// The most.
+        /// The most bytes that are checked.
         limit: usize,
     },
     /// A flowspec of the QOS.
     #[error(transparent)]
     Flowspec(FlowspecError),
-    /// An object's header is cut short.
+    /// An object's header is truncated.
     #[error("an object takes at least the 8 bytes of its header, and the buffer ends after {found}")]
     HeaderCutShort {
-        /// How many bytes are left.
+        /// The bytes that are left.
         found: usize,
     },
-    /// ObjectLength is not one that this type can have.
+    /// ObjectLength is not one that this type of object can have.
     #[error(transparent)]
     ObjectLength(ExpectedLength),
-    /// ObjectType is not one that is known.
+    /// ObjectType is not known.
     #[error("no object of this type is known")]
     UnknownObject,
-    /// The same type twice: which one counts would be a guess.
+    /// Two objects of one type, of which neither takes precedence.
     #[error("there is one of this type already, at byte {first}")]
     Duplicate {
-        /// Where the first is.
+        /// Where the first one begins.
         first: usize,
     },
     /// Something follows QOS_OBJECT_END_OF_LIST.
     #[error("nothing comes after the end of the list")]
     AfterEnd,
-    /// A pointer leads into the list of objects, or to bytes that are something else already.
+    /// A pointer leads into the list of objects, or to bytes that another pointer leads to.
     #[error("the pointer leads to bytes that belong to something else")]
     Overlap,
-    /// A pointer leads into the buffer, and what it should find there goes beyond its end.
+    /// A pointer leads into the buffer, and its target goes beyond the buffer's end.
     #[error("the pointer leads to {needed} bytes of which the buffer has {found}")]
     PointeeCutShort {
-        /// How many bytes it should lead to.
+        /// The size of the target.
         needed: u64,
-        /// How many there are.
+        /// The bytes from the pointer to the buffer's end.
         found: usize,
     },
-    /// A pointer is null and something is to be there.
+    /// A pointer is null and may not be.
     #[error("the pointer is null")]
     NullPointer,
     /// ShapeDiscardMode.
@@ -116,13 +116,13 @@ pub enum Problem {
     /// A policy element's type.
     #[error("type 0 is reserved")]
     ReservedPolicyElement,
-    /// An IEEE single that says no number of bytes; the value is its bits.
+    /// An IEEE single that is not a number of bytes; the value is its bits.
     #[error("as an IEEE single this is {0}")]
     Single(NotACount),
-    /// A number outside of RFC 2215's range; the value is the single's bits.
+    /// A number outside RFC 2215's range; the value is the single's bits.
     #[error("as an IEEE single this is not from 1 to {limit}")]
     OutOfRange {
-        /// The largest that is allowed.
+        /// The largest number that is allowed.
         limit: u64,
     },
     /// A value without a status of its own.
@@ -134,7 +134,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// The status. Source: `winsock2.h`, WSA_QOS_*.
+    /// The Winsock status. Source: `winsock2.h`, WSA_QOS_*.
     pub const fn wsa(&self) -> Wsa {
         match self {
             Self::QosCutShort { abi, found } => {
@@ -172,13 +172,13 @@ impl Problem {
 }
 
 impl Invalid {
-    /// The status. Source: `winsock2.h`, WSA_QOS_*.
+    /// The Winsock status. Source: `winsock2.h`, WSA_QOS_*.
     pub const fn wsa(&self) -> Wsa {
         self.problem.wsa()
     }
 }
 
-/// A 32-bit QOS taken for a 64-bit one is the likely mistake.
+/// A hint for the likely mistake: a 32-bit QOS read as a 64-bit one.
 fn other_abi(abi: Abi, found: usize) -> &'static str {
     match abi {
         Abi::Win64 if found == Abi::Win32.qos_size() => "; a win32 QOS has as many",

@@ -1,12 +1,25 @@
-//! The vocabulary of guaranteed bandwidth: what Winsock's flowspecs say and what the IntServ RFCs
-//! say it means.
+//! The vocabulary of guaranteed bandwidth: Winsock's flowspecs, and their meaning by the IntServ RFCs.
 //!
-//! Takes numbers and text, gives checked values or an error that names the field. Integers only: no
-//! floats, no clock, no input or output, no async. What Winsock writes as a magic number
-//! (`QOS_NOT_SPECIFIED`, `POSITIVE_INFINITY_RATE`) exists in [`raw`] alone; past
-//! [`Flowspec::from_raw`] it is an absent value or [`Peak::Infinite`].
+//! Takes numbers, bytes and text; gives checked values, or an error that names the field. Integers only. Knows no
+//! clock, no input or output, and no async.
 //!
-//! Names are Winsock's in snake case; the letters r, b, p, m, M in the comments are RFC 2215's.
+//! - Quantities ([`units`]): [`Rate`], [`Bytes`], [`Micros`], [`Share`], [`Ratio`]; times: [`Moment`] in microseconds,
+//!   [`Timestamp`] in nanoseconds.
+//! - Requests: [`Flowspec`] for one [`Direction`], [`Qos`] for both, [`ServiceType`], [`Peak`];
+//!   their text form is in [`text`].
+//! - Bytes, every bit pattern allowed: [`RawFlowspec`] and [`RawQos`] in the layout of an [`Abi`], [`QosBytes`] with
+//!   its provider-specific buffer, the [`rsvp`] objects.
+//! - Bytes, checked: [`QosRequest`] and its [`Object`]s; [`Invalid`], the field that is wrong and why.
+//! - Mathematics: [`TSpec`], a flowspec with every default decided, its order and sums ([`mod@tspec`]), guaranteed
+//!   service ([`guaranteed`]), conformance ([`conformance`]).
+//! - Codes: [`Wsa`], Winsock's; [`Errno`], Linux's, with the only table from one to the other.
+//!
+//! Order of calls, from bytes: [`QosBytes::read`], [`QosBytes::check`], [`TSpec::new`] once the interface is known.
+//!
+//! Winsock's sentinels (`QOS_NOT_SPECIFIED`, `POSITIVE_INFINITY_RATE`) exist in [`raw`] alone; past
+//! [`Flowspec::from_raw`] they are an absent value or [`Peak::Infinite`].
+//!
+//! Names are Winsock's in snake case. The letters r, b, p, m and M in the comments are RFC 2215's.
 
 #![forbid(unsafe_code)]
 

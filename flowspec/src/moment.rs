@@ -1,4 +1,4 @@
-//! A moment on the manager's clock.
+//! Microseconds on the manager's clock.
 
 use serde::{Deserialize, Serialize};
 

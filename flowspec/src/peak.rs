@@ -1,4 +1,4 @@
-//! p, which may be infinite.
+//! The peak bandwidth, which may be infinite.
 
 use core::fmt;
 use core::str::FromStr;
@@ -8,12 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::unit_error::UnitError;
 use crate::units::Rate;
 
-/// p: the ceiling inside a burst.
+/// p: the largest rate inside a burst.
+///
+/// JSON: an integer in bytes per second, or `"infinite"`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Peak {
-    /// This much.
+    /// A limited rate.
     Finite(Rate),
-    /// No ceiling.
+    /// No limit.
     Infinite,
 }
 

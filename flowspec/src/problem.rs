@@ -54,7 +54,7 @@ pub enum PolicyProblem {
     /// An element's Len.
     #[error("an element takes at least 4 bytes, and at most those that are left")]
     ElementLength,
-    /// An element is longer than its Len can say.
+    /// An element is longer than its 16-bit Len can express.
     #[error("an element takes at most 65535 bytes")]
     ElementTooLong,
 }

@@ -1,24 +1,23 @@
-//! FLOWSPEC as Winsock has it: eight 32-bit numbers, two of whose values are not numbers.
+//! FLOWSPEC in Winsock's form: eight 32-bit numbers, with two sentinels.
 
 use serde::{Deserialize, Serialize};
 
-/// The field is not given: take the default, or the caller is indifferent. Source: `qos.h`.
+/// The field is not specified: the default applies. Source: `qos.h`.
 pub const QOS_NOT_SPECIFIED: u32 = 0xFFFF_FFFF;
 
-/// No ceiling, for `PeakBandwidth`. Source: `qos.h`.
+/// No limit, for `PeakBandwidth`. Source: `qos.h`.
 pub const POSITIVE_INFINITY_RATE: u32 = 0xFFFF_FFFE;
 
-/// Do not invoke local traffic control; both bits have to be set. Source: `qos.h`.
+/// Do not invoke local traffic control. The flag is both bits together. Source: `qos.h`.
 pub const SERVICE_NO_TRAFFIC_CONTROL: u32 = 0x8100_0000;
 
-/// No signalling in this direction. Source: `qos.h`.
+/// No signalling to the network in this direction. Source: `qos.h`.
 pub const SERVICE_NO_QOS_SIGNALING: u32 = 0x4000_0000;
 
-/// FLOWSPEC, field for field, every bit pattern allowed.
+/// FLOWSPEC, field for field; every bit pattern is allowed. The checked form is [`Flowspec`](crate::Flowspec).
 ///
-/// JSON: the numbers as they are, sentinels included.
-/// Units: rates in bytes per second, sizes in bytes, times in microseconds. The checked form is
-/// [`Flowspec`](crate::Flowspec). Source: `qos.h`.
+/// Units: rates in bytes per second, sizes in bytes, times in microseconds. JSON: the numbers, sentinels included.
+/// Source: `qos.h`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[repr(C)]
@@ -42,7 +41,7 @@ pub struct RawFlowspec {
 }
 
 impl RawFlowspec {
-    /// From the fields in their order.
+    /// A flowspec from its words, in the order of FLOWSPEC.
     pub const fn from_words(words: [u32; 8]) -> Self {
         let [
             token_rate,
@@ -66,7 +65,7 @@ impl RawFlowspec {
         }
     }
 
-    /// The fields in their order.
+    /// The words, in the order of FLOWSPEC.
     pub const fn words(&self) -> [u32; 8] {
         [
             self.token_rate,
@@ -80,7 +79,7 @@ impl RawFlowspec {
         ]
     }
 
-    /// A flowspec of this service type in which nothing else is given.
+    /// A flowspec of this service type whose other fields are not specified.
     pub const fn unspecified(service_type: u32) -> Self {
         Self {
             token_rate: QOS_NOT_SPECIFIED,

@@ -1,4 +1,7 @@
-//! Service types: what kind of promise a flowspec asks for.
+//! Service types: the service that a flowspec requests.
+//!
+//! - Types: [`ServiceType`]; [`Service`], a type with its flags; [`Place`], where a type is used; [`Mark`], how its
+//!   packets are marked by default.
 
 use std::str::FromStr;
 
@@ -12,29 +15,29 @@ use crate::raw::{SERVICE_NO_QOS_SIGNALING, SERVICE_NO_TRAFFIC_CONTROL};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceType {
-    /// Nothing flows this way; turns quality of service off for a direction.
+    /// No data in this direction; turns quality of service off for it.
     NoTraffic,
     /// No reservation.
     BestEffort,
     /// Like best effort on an unloaded network (RFC 2211).
     ControlledLoad,
-    /// A firm rate and a delay bound, no queue drops while conforming (RFC 2212).
+    /// A guaranteed rate and a delay bound; no conforming packet is dropped in a queue (RFC 2212).
     Guaranteed,
-    /// A report, not a request: the network is lost.
+    /// Only in reports: the network is not available.
     NetworkUnavailable,
-    /// A report, not a request: all service types on offer.
+    /// Only in reports: all service types are offered.
     GeneralInformation,
-    /// Leave this direction as it is.
+    /// No change of this direction.
     NoChange,
-    /// A label for excess traffic, not a request.
+    /// Only as a label: traffic that does not conform.
     Nonconforming,
-    /// Signalling packets; reserved for the network itself.
+    /// Signalling packets of the network itself.
     NetworkControl,
-    /// Better than best effort by an amount nobody can say.
+    /// Better than best effort, by an amount that is not quantified.
     Qualitative,
 }
 
-/// Where a service type is said.
+/// Where a service type is used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Place {
     /// The sending flowspec of a socket (`WSPConnect`, SIO_SET_QOS).
@@ -47,14 +50,14 @@ pub enum Place {
     Report,
 }
 
-/// A SERVICETYPE taken apart: the type, and the flags beside it.
+/// A SERVICETYPE in its parts: the service type and the flags.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Service {
-    /// What is asked for.
+    /// The service type.
     pub service_type: ServiceType,
-    /// SERVICE_NO_TRAFFIC_CONTROL: the kernel's traffic control is left alone.
+    /// SERVICE_NO_TRAFFIC_CONTROL: the kernel's traffic control does not handle the flow.
     pub no_traffic_control: bool,
-    /// SERVICE_NO_QOS_SIGNALING: the network is not told.
+    /// SERVICE_NO_QOS_SIGNALING: no signalling to the network.
     pub no_qos_signaling: bool,
 }
 
@@ -67,7 +70,8 @@ pub struct Mark {
     pub user_priority: u8,
 }
 
-/// Long forms: bits, so that a report can hold several. Source: `qos.h`, SERVICE_*.
+/// The long forms of the service types. Each has a bit of its own, so that a report can hold several. Source: `qos.h`,
+/// SERVICE_*.
 const OFFERS: [(u32, ServiceType); 4] = [
     (0x8001_0000, ServiceType::BestEffort),
     (0x8002_0000, ServiceType::ControlledLoad),
@@ -76,11 +80,11 @@ const OFFERS: [(u32, ServiceType); 4] = [
 ];
 
 impl Service {
-    /// Takes a SERVICETYPE apart: the short form (base value and flags), or the long form of one type
-    /// (`SERVICE_GUARANTEED`, 0x80040000, …) with or without flags. Nothing where it is neither.
+    /// Reads a SERVICETYPE: the short form (base value and flags), or the long form of one type (`SERVICE_GUARANTEED`,
+    /// 0x80040000, …) with or without flags. `None` where it is neither.
     ///
-    /// SERVICE_NO_TRAFFIC_CONTROL is two bits, of which the upper is in every long form as well: only
-    /// both together mean it. Source: `qos.h`.
+    /// SERVICE_NO_TRAFFIC_CONTROL is two bits, and the upper one is part of every long form: the flag is set only where
+    /// both bits are. Source: `qos.h`.
     #[inline]
     pub fn from_raw(value: u32) -> Option<Self> {
         if let Some(service_type) = ServiceType::from_value(value) {
@@ -102,7 +106,7 @@ impl Service {
         Some(Self { service_type, no_traffic_control, no_qos_signaling })
     }
 
-    /// The short form with its flags.
+    /// The short form of a SERVICETYPE: base value and flags.
     pub const fn to_raw(self) -> u32 {
         let control = if self.no_traffic_control { SERVICE_NO_TRAFFIC_CONTROL } else { 0 };
         let signaling = if self.no_qos_signaling { SERVICE_NO_QOS_SIGNALING } else { 0 };
@@ -111,8 +115,8 @@ impl Service {
 }
 
 impl ServiceType {
-    /// The types in a report of what is on offer: the long forms are bits, and several may be set.
-    /// Nothing where the value is no such report.
+    /// The types in a report of the services on offer, in which several long forms may be set. `None` where the value is
+    /// not such a report.
     pub fn offers(value: u32) -> Option<Vec<Self>> {
         let known = OFFERS.iter().fold(0, |bits, &(bit, _)| bits | bit);
         let marked = value & 0x8000_0000 != 0 && value & !known == 0 && value != 0x8000_0000;
@@ -120,10 +124,10 @@ impl ServiceType {
         marked.then(|| OFFERS.iter().filter(is_set).map(|&(_, service_type)| service_type).collect())
     }
 
-    /// Whether it may be said there. Whether it is granted is another question.
+    /// Whether the type may be used in this place. Says nothing about whether it is granted.
     ///
-    /// The flags may stand beside it in a socket's flowspec and in a report, not in the traffic
-    /// control API. Source: `qos.h`; traffic control API, `TC_GEN_FLOW`.
+    /// The flags may be used in a socket's flowspec and in a report, not in the traffic control API. Source: `qos.h`;
+    /// traffic control API, `TC_GEN_FLOW`.
     pub const fn is_legal(self, place: Place) -> bool {
         match self {
             Self::BestEffort | Self::ControlledLoad | Self::Guaranteed | Self::Qualitative => true,
@@ -135,10 +139,11 @@ impl ServiceType {
         }
     }
 
-    /// The marks that packets of this type get where nothing says otherwise; excess traffic gets those
-    /// of [`Nonconforming`](Self::Nonconforming). Nothing where no packet is of this type.
+    /// The marks that Windows gives to packets of this type by default; traffic in excess gets those of
+    /// [`Nonconforming`](Self::Nonconforming). `None` for a type that no packet has.
     ///
-    /// Source: Windows' QoS packet scheduler, its defaults.
+    /// gqos marks packets only where the policy sets a code point; these defaults are for reports. Source: Windows' QoS
+    /// packet scheduler.
     pub const fn default_mark(self) -> Option<Mark> {
         let (dscp, user_priority) = match self {
             Self::BestEffort | Self::Qualitative => (0, 0),
@@ -153,7 +158,7 @@ impl ServiceType {
         Some(Mark { dscp, user_priority })
     }
 
-    /// Which goes first: 1 before 2. Source: Windows' QoS packet scheduler.
+    /// The priority in Windows' QoS packet scheduler: 1 before 2. `None` for a type that no packet has.
     pub const fn priority(self) -> Option<u8> {
         match self {
             Self::NetworkControl => Some(1),
@@ -229,7 +234,7 @@ impl ServiceType {
         }
     }
 
-    /// Whether a flow of this type takes from a budget.
+    /// Whether a flow of this type takes part of a budget.
     pub const fn reserves(self) -> bool {
         matches!(self, Self::ControlledLoad | Self::Guaranteed)
     }
@@ -241,7 +246,7 @@ impl std::fmt::Display for ServiceType {
     }
 }
 
-/// A text is not the name of a service type.
+/// A text that is not the name of a service type.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0:?} is not a service type; they are {names}", names = ServiceType::ALL.map(ServiceType::name).join(", "))]
 pub struct UnknownServiceType(pub String);
@@ -267,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_stand_beside_the_type() {
+    fn a_service_type_is_read_with_its_flags() {
         use ServiceType::*;
         check(3, Some((Guaranteed, false, false)));
         check(0x8100_0003, Some((Guaranteed, true, false)));
@@ -285,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn offers_are_bits() {
+    fn a_report_holds_several_service_types() {
         use ServiceType::*;
         assert_eq!(ServiceType::offers(0x8007_0000), Some(vec![BestEffort, ControlledLoad, Guaranteed]));
         assert_eq!(ServiceType::offers(0x8020_0000), Some(vec![Qualitative]));
@@ -295,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_said_where() {
+    fn each_service_type_is_legal_in_its_places() {
         let at = |place| ServiceType::ALL.map(|service| u8::from(service.is_legal(place)));
         // no_traffic, best_effort, controlled_load, guaranteed, network_unavailable,
         // general_information, no_change, nonconforming, network_control, qualitative
@@ -306,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_and_priorities() {
+    fn default_marks_and_priorities_are_those_of_windows() {
         let marks = ServiceType::ALL.map(|s| s.default_mark().map(|m| (m.dscp, m.user_priority)));
         let expected = [
             None,
@@ -328,7 +333,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_taken_apart_goes_together(value: u32) {
+        fn a_service_that_was_read_is_written_to_the_same_value(value: u32) {
             if let Some(service) = Service::from_raw(value) {
                 proptest::prop_assert_eq!(Service::from_raw(service.to_raw()), Some(service));
             }
@@ -336,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn values_and_names_are_one_to_one() {
+    fn values_and_names_are_unique() {
         for service in ServiceType::ALL {
             assert_eq!(ServiceType::from_value(service.value()), Some(service));
             let json = serde_json::to_string(&service).expect("a unit variant serializes");

@@ -1,8 +1,8 @@
-//! A flowspec in words: for command lines and messages.
+//! The text form of a flowspec, for command lines and messages.
 //!
-//! `guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 64 KiB, peak_bandwidth = infinite`: the
-//! service type, then the fields that are given, in any order, by Winsock's names in snake case; the
-//! flags by their names alone. What is displayed parses back to the same flowspec.
+//! `guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 64 KiB, peak_bandwidth = infinite`: the service type, then
+//! the fields that are specified, in any order, by Winsock's names in snake case; a flag is its name without a value.
+//! [`Display`](fmt::Display) and [`FromStr`] are inverses.
 
 use core::fmt;
 use core::str::FromStr;
@@ -15,13 +15,13 @@ use crate::units::UnitError;
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowspecTextError {
-    /// It does not begin with a service type.
+    /// The text does not begin with a service type.
     #[error(transparent)]
     ServiceType(#[from] UnknownServiceType),
-    /// A field has another name.
+    /// A field's name is not known.
     #[error("{0:?} is not a field of a flowspec; they are {fields}, and the flags no_traffic_control and no_qos_signaling", fields = FIELDS.join(", "))]
     UnknownField(String),
-    /// A field is there twice.
+    /// A field is given twice.
     #[error("{0} is given twice")]
     Twice(&'static str),
     /// A field has no value.
@@ -32,7 +32,7 @@ pub enum FlowspecTextError {
     Quantity {
         /// The field.
         field: &'static str,
-        /// What is wrong.
+        /// Why it is not a quantity.
         error: Box<UnitError>,
     },
 }
@@ -130,7 +130,7 @@ mod tests {
     use crate::{Bytes, Peak, Rate, ServiceType};
 
     #[test]
-    fn words_are_read_and_shown() {
+    fn a_flowspec_is_parsed_and_displayed() {
         let text = "guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 64 KiB, peak_bandwidth = infinite, no_qos_signaling";
         let spec: Flowspec = text.parse().expect("a flowspec");
         let mut expected = Flowspec::guaranteed(Rate::from_mbit(6), Bytes::new(65_536));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_flowspec_says_why() {
+    fn a_text_that_is_not_a_flowspec_is_refused_with_the_reason() {
         check_refused("", "\"\" is not a service type; they are no_traffic, best_effort");
         check_refused("gold", "\"gold\" is not a service type");
         check_refused(

@@ -1,4 +1,7 @@
-//! TSpec: what a source promises about its own traffic, with every default decided.
+//! TSpec: the traffic that a source promises to stay within, with every default decided.
+//!
+//! - Order of calls: [`TSpec::new`] from a [`Flowspec`], once the interface's MTU is known; then the bounds here and in
+//!   [`guaranteed`](crate::guaranteed), and the operations on several TSpecs.
 
 use crate::direction::Direction;
 use crate::error::FlowspecError;
@@ -8,11 +11,10 @@ use crate::peak::Peak;
 use crate::service::{Place, ServiceType};
 use crate::units::{Bytes, Micros, Rate, Ratio};
 
-/// A token bucket with a peak: (r, b, p, m, M), all known.
+/// A token bucket with a peak: (r, b, p, m, M). Sizes count IP datagrams.
 ///
-/// Invariants, held by [`TSpec::new`]: r, b, m, M are not zero; m ≤ M ≤ b; r ≤ p. Sizes count IP
-/// datagrams. There is no order among TSpecs that `Ord` could express. Source: RFC 2215 section 3.6,
-/// RFC 2212 section "Policing".
+/// Invariants: r, b, m and M are not zero; m ≤ M ≤ b; r ≤ p. The order of TSpecs is partial, so there is no `Ord`.
+/// Source: RFC 2215 section 3.6, RFC 2212 section "Policing".
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TSpec {
     pub(crate) token_rate: Rate,
@@ -22,21 +24,26 @@ pub struct TSpec {
     pub(crate) max_sdu_size: Bytes,
 }
 
-/// What `minimum_policed_size` is where it is not given: no smaller than an Ethernet frame, so that
-/// the header overhead on the link stays bounded.
+/// The default of `minimum_policed_size`: no smaller than an Ethernet frame, which bounds the overhead of link headers.
 const DEFAULT_MINIMUM_POLICED_SIZE: u64 = 64;
 
 impl TSpec {
-    /// The traffic description in a flowspec, its defaults filled in for an interface.
+    /// The traffic description of a flowspec, with the defaults for an interface.
     ///
-    /// Absent peak: infinite. Absent `max_sdu_size`: the MTU, but not above an explicit bucket.
-    /// Absent bucket: the larger of the MTU and M. Absent `minimum_policed_size`: the smaller of 64
-    /// and M. Absent `token_rate`: an error when sending, no TSpec (nothing to hold to) when
-    /// receiving. A flowspec whose service type reserves nothing has no TSpec either.
+    /// | absent | default |
+    /// | --- | --- |
+    /// | `token_rate` | sending: an error; receiving: no TSpec, since nothing is reserved |
+    /// | `token_bucket_size` | the larger of the MTU and M |
+    /// | `peak_bandwidth` | infinite |
+    /// | `max_sdu_size` | the smaller of the MTU and a bucket that is given |
+    /// | `minimum_policed_size` | the smaller of 64 and M |
+    ///
+    /// A flowspec whose service type reserves nothing has no TSpec, and its other fields are not checked.
     ///
     /// - **Units**: `mtu` in bytes of IP datagram.
-    /// - **Errors**: a field that is zero; a guaranteed flow without any delay; p < r; m > M; an explicit b < M; M above the MTU.
-    /// - **Source**: RFC 2212 and 2215 for the relations, `qos.h` for what may be absent.
+    /// - **Errors**: a field that is zero, a delay target of guaranteed service included; p < r; m > M; b < M; M above
+    ///   the MTU.
+    /// - **Source**: RFC 2212 and 2215 for the relations, `qos.h` for the fields that may be absent.
     pub fn new(spec: &Flowspec, direction: Direction, mtu: Bytes) -> Result<Option<Self>, FlowspecError> {
         if !spec.service_type.reserves() {
             return Ok(None);
@@ -78,7 +85,7 @@ impl TSpec {
         Ok(Some(tspec))
     }
 
-    /// The invariants.
+    /// Checks the invariants.
     pub(crate) fn check(&self) -> Result<(), FlowspecError> {
         nonzero(Field::TokenRate, Some(self.token_rate), Rate::ZERO)?;
         nonzero(Field::TokenBucketSize, Some(self.token_bucket_size), Bytes::ZERO)?;
@@ -110,12 +117,12 @@ impl TSpec {
         self.token_bucket_size
     }
 
-    /// p, the ceiling inside a burst.
+    /// p, the largest rate inside a burst.
     pub const fn peak_bandwidth(&self) -> Peak {
         self.peak_bandwidth
     }
 
-    /// m, the size that smaller packets count as.
+    /// m, the least that a packet is charged.
     pub const fn minimum_policed_size(&self) -> Bytes {
         self.minimum_policed_size
     }
@@ -125,13 +132,12 @@ impl TSpec {
         self.max_sdu_size
     }
 
-    /// Most bytes a conforming source may send in any window of length `span`.
+    /// The most bytes that a conforming source sends in any window of length `span`.
     ///
-    /// `min(M + p·span, b + r·span)`; [`TSpec::new`] guarantees M ≤ b and r ≤ p.
+    /// `min(M + p·span, b + r·span)`, at most [`Bytes::MAX`].
     ///
-    /// - **Units**: `span` is a time, the result bytes; a fraction of a byte is dropped.
-    /// - **Errors**: none. Saturates at [`Bytes::MAX`].
-    /// - **Source**: RFC 2212, Policing; the letters are RFC 2215's.
+    /// - **Units**: bytes; a fraction of a byte is dropped.
+    /// - **Source**: RFC 2212, section "Policing".
     pub fn arrival_bound(&self, span: Micros) -> Bytes {
         let sustained = self.token_bucket_size.saturating_add(self.token_rate.bytes_in(span));
         match self.peak_bandwidth {
@@ -140,9 +146,9 @@ impl TSpec {
         }
     }
 
-    /// How long a full bucket lasts at the peak: `(b − M) ÷ (p − r)`, rounded up; then only r is left.
+    /// How long a source can send at the peak from a full bucket: `(b − M) ÷ (p − r)`, rounded up.
     ///
-    /// Nothing where the peak is infinite (the burst is there at once) or is r (it never ends).
+    /// `None` where the peak is infinite (the burst takes no time) or equals r (it never ends).
     pub fn burst_time(&self) -> Option<Micros> {
         let Peak::Finite(peak) = self.peak_bandwidth else { return None };
         let faster = u128::from(peak.saturating_sub(self.token_rate).get());
@@ -153,8 +159,8 @@ impl TSpec {
             .map(Micros::new)
     }
 
-    /// The rate that carries this source where each packet gains `header` bytes: `r · (m + h) ÷ m`,
-    /// rounded up. The smallest packet that is charged in full, m, bounds the overhead.
+    /// The rate that carries this source where each packet has `header` more bytes: `r · (m + h) ÷ m`, rounded up. The
+    /// overhead is largest for packets of m.
     ///
     /// - **Source**: RFC 2212, "the overhead is bounded by m".
     pub fn rate_with_header(&self, header: Bytes) -> Rate {
@@ -165,10 +171,10 @@ impl TSpec {
 }
 
 impl Flowspec {
-    /// What can be told without an interface: whether the service type may be said in this direction,
-    /// and whether the fields agree with each other.
+    /// Checks a flowspec as far as possible without an interface: the service type is legal in this direction, and the
+    /// fields agree with each other.
     ///
-    /// - **Errors**: as [`TSpec::new`](TSpec::new), but for the MTU; a misplaced service type.
+    /// - **Errors**: a service type that is not legal here; those of [`TSpec::new`] that do not depend on the MTU.
     #[inline]
     pub fn check(&self, direction: Direction) -> Result<(), FlowspecError> {
         let place = match direction {
@@ -213,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_decided_once() {
+    fn absent_fields_get_their_defaults() {
         let bytes = |n| Some(Bytes::new(n));
         check("nothing given: (b, m, M)", &spec(|_| ()), Ok((1500, 64, 1500)));
         check("M follows a small bucket", &spec(|s| s.token_bucket_size = bytes(1000)), Ok((1000, 64, 1000)));
@@ -230,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn inconsistent_flowspecs_are_refused() {
         let bytes = |n| Some(Bytes::new(n));
         let zero = |field| Err(FlowspecError::Zero { field });
         check("r = 0", &spec(|s| s.token_rate = Some(Rate::ZERO)), zero(Field::TokenRate));
@@ -265,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rate_serves_without_delay() {
+    fn guaranteed_service_with_a_delay_of_zero_is_refused() {
         let none = Some(Micros::new(0));
         let error = |field| Err(FlowspecError::NoDelay { field });
         check("latency 0", &spec(|s| s.latency = none), error(Field::Latency));
@@ -276,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_needed_to_send_but_not_to_receive() {
+    fn sending_needs_a_token_rate_and_receiving_does_not() {
         let spec = Flowspec::new(ServiceType::ControlledLoad);
         assert_eq!(TSpec::new(&spec, Direction::Receiving, MTU), Ok(None));
         assert!(matches!(
@@ -287,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_ends() {
+    fn the_burst_time_is_that_of_a_full_bucket() {
         let time = |peak, b| {
             let spec = spec(|s| {
                 s.token_bucket_size = Some(Bytes::new(b));
@@ -309,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_bounded_by_the_smallest_packet() {
+    fn header_overhead_is_that_of_the_smallest_packet() {
         let tspec = |m| {
             let spec = spec(|s| s.minimum_policed_size = Some(Bytes::new(m)));
             TSpec::new(&spec, Direction::Sending, MTU).ok().flatten().expect("valid")
@@ -319,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_no_interface_is_checked_without_one() {
+    fn a_flowspec_is_checked_without_an_interface() {
         let check = |spec: Flowspec| spec.check(Direction::Receiving).map_err(|error| error.field());
         assert_eq!(check(Flowspec::BEST_EFFORT), Ok(()));
         assert_eq!(check(Flowspec::new(ServiceType::Guaranteed)), Ok(()));
@@ -334,7 +340,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_bound_is_the_lower_curve(r in 1u64..1 << 40, extra in 0u64..1 << 40, b in 1500u64..1 << 30, t in 0u64..1 << 30) {
+        fn the_arrival_bound_is_the_lower_curve(r in 1u64..1 << 40, extra in 0u64..1 << 40, b in 1500u64..1 << 30, t in 0u64..1 << 30) {
             let spec = spec(|s| {
                 s.token_rate = Some(Rate::new(r));
                 s.token_bucket_size = Some(Bytes::new(b));

@@ -1,8 +1,11 @@
-//! Rates, sizes, times and shares: exact integers, and the text people write them in.
+//! Rates, sizes, times and shares: exact integers with a text form.
 //!
-//! One rule for every file and flag: the unit is spelt out, bits have decimal prefixes, and what can
-//! be read two ways is refused with both readings. Text is exact: a value that is not a whole number
-//! of bytes (or microseconds) is an error, never rounded.
+//! One syntax for every file and flag: a unit is required, bits have decimal prefixes, and a text that can be read in
+//! two ways is refused with both readings. Text is exact: a value that is not a whole number of bytes (or microseconds)
+//! is an error and is never rounded.
+//!
+//! - Types: [`Rate`], [`Bytes`], [`Micros`], [`Share`], [`Ratio`].
+//! - Errors: [`UnitError`], for a [`Quantity`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -44,7 +47,9 @@ pub struct Ratio {
     pub denominator: u64,
 }
 
-/// A part of a rate: a percentage of the parent, or a rate of its own.
+/// A part of a rate: a percentage of the parent, or an absolute rate.
+///
+/// Text form: `80%`, or a rate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Share {
     /// Billionths of the parent: `80%` is 800 000 000.
@@ -54,7 +59,7 @@ pub enum Share {
 }
 
 impl Rate {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
     /// A rate of this many bytes per second.
@@ -72,7 +77,7 @@ impl Rate {
         self.0
     }
 
-    /// The sum, or nothing where it does not fit 64 bits.
+    /// The sum, or `None` where it does not fit 64 bits.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
@@ -108,16 +113,16 @@ impl Rate {
         (u128::from(self.0) * u128::from(numerator), u128::from(denominator))
     }
 
-    /// Bytes that pass in `time` at this rate, a fraction of a byte dropped.
+    /// The bytes that pass in `time` at this rate; a fraction of a byte is dropped.
     pub fn bytes_in(self, time: Micros) -> Bytes {
         Bytes(saturating_u64(u128::from(self.0) * u128::from(time.0) / 1_000_000))
     }
 }
 
 impl Bytes {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
-    /// The largest number of bytes there is.
+    /// The largest number that 64 bits can hold.
     pub const MAX: Self = Self(u64::MAX);
 
     /// This many bytes.
@@ -163,7 +168,7 @@ impl Ratio {
 }
 
 impl Share {
-    /// What the share is of `parent`, rounded down: supply is never more than there is.
+    /// The share of `parent`, rounded down: supply is never more than there is.
     pub fn of(self, parent: Rate) -> Rate {
         match self {
             Self::Part(billionths) => {
@@ -264,7 +269,7 @@ impl fmt::Display for Share {
     }
 }
 
-/// `value` in the largest unit in which at most three decimals say it exactly.
+/// `value` in the largest unit that expresses it exactly with at most three decimals.
 fn exact(value: u128, units: &[(&str, u64)], smallest: &str) -> String {
     for &(unit, factor) in units {
         let factor = u128::from(factor);
@@ -324,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_twice_is_refused_with_both_readings() {
+    fn ambiguous_text_is_refused_with_both_readings() {
         for text in ["6 Mbps", "6 mbps", "6M", "6 MBps"] {
             let words = ["6 Mbit/s", "6 MB/s", "750000 B/s", "6000000 B/s"];
             check_refused::<Rate>(text, &words);
@@ -338,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_quantity_is_refused() {
+    fn text_that_is_not_a_quantity_is_refused() {
         for text in [
             "",
             "Mbit/s",

@@ -1,11 +1,11 @@
-//! Winsock's codes: what a caller of `WSPConnect` is told.
+//! Winsock's error and status codes.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $text:literal;)*) => {
-        /// A Winsock error or status code, with its number, name and text.
+        /// A Winsock error or status code.
         ///
         /// JSON: the name. Source: `winsock2.h`; WSPConnect, table of error codes; Winsock error
         /// code reference.
@@ -33,14 +33,14 @@ macro_rules! codes {
                 Self::ALL.iter().copied().find(|wsa| wsa.name() == name)
             }
 
-            /// What it means, in a sentence.
+            /// The meaning, in a sentence.
             pub const fn text(self) -> &'static str { match self { $(Self::$variant => $text),* } }
         }
     };
 }
 
 codes! {
-    InvalidHandle = 6, "WSA_INVALID_HANDLE", "The handle is not one of an event.";
+    InvalidHandle = 6, "WSA_INVALID_HANDLE", "The handle is not that of an event.";
     InvalidParameter = 87, "WSA_INVALID_PARAMETER", "One or more parameters are not valid.";
     OperationAborted = 995, "WSA_OPERATION_ABORTED", "The overlapped operation was aborted.";
     IoIncomplete = 996, "WSA_IO_INCOMPLETE", "The overlapped operation has not finished.";
@@ -58,7 +58,7 @@ codes! {
     Emsgsize = 10040, "WSAEMSGSIZE", "The datagram is larger than the buffer or the limit.";
     Eprototype = 10041, "WSAEPROTOTYPE", "The protocol is of another type than the socket.";
     Enoprotoopt = 10042, "WSAENOPROTOOPT", "The option is unknown or not supported by the protocol.";
-    Eprotonosupport = 10043, "WSAEPROTONOSUPPORT", "The protocol does not support what was asked, such as caller data.";
+    Eprotonosupport = 10043, "WSAEPROTONOSUPPORT", "The protocol does not support the request, such as caller data.";
     Esocktnosupport = 10044, "WSAESOCKTNOSUPPORT", "Sockets of this type are not supported.";
     Eopnotsupp = 10045, "WSAEOPNOTSUPP", "The flow specifications cannot be satisfied.";
     Eafnosupport = 10047, "WSAEAFNOSUPPORT", "Addresses of this family cannot be used with this socket.";
@@ -77,14 +77,14 @@ codes! {
     Econnrefused = 10061, "WSAECONNREFUSED", "The attempt to connect was rejected.";
     Ehostunreach = 10065, "WSAEHOSTUNREACH", "There is no route to the host.";
     SysNotReady = 10091, "WSASYSNOTREADY", "The network subsystem is not ready, such as with a policy that cannot be read.";
-    VerNotSupported = 10092, "WSAVERNOTSUPPORTED", "The version of Winsock that was asked for is not supported.";
+    VerNotSupported = 10092, "WSAVERNOTSUPPORTED", "The requested version of Winsock is not supported.";
     NotInitialised = 10093, "WSANOTINITIALISED", "WSAStartup has not been called.";
     Ediscon = 10101, "WSAEDISCON", "The peer has begun a graceful shutdown.";
     Ecancelled = 10103, "WSAECANCELLED", "The call was cancelled.";
     TypeNotFound = 10109, "WSATYPE_NOT_FOUND", "There is no such service.";
-    HostNotFound = 11001, "WSAHOST_NOT_FOUND", "Nobody is called so.";
+    HostNotFound = 11001, "WSAHOST_NOT_FOUND", "No host has this name.";
     TryAgain = 11002, "WSATRY_AGAIN", "The acceptor has deferred its decision.";
-    NoData = 11004, "WSANO_DATA", "The name is known, and has nothing of what is asked for.";
+    NoData = 11004, "WSANO_DATA", "The name is known and has no data of the requested type.";
     QosReceivers = 11005, "WSA_QOS_RECEIVERS", "A reservation has arrived.";
     QosSenders = 11006, "WSA_QOS_SENDERS", "A path has arrived.";
     QosNoSenders = 11007, "WSA_QOS_NO_SENDERS", "There are no senders left.";
@@ -97,8 +97,8 @@ codes! {
     QosTrafficCtrlError = 11014, "WSA_QOS_TRAFFIC_CTRL_ERROR", "Local traffic control failed.";
     QosGenericError = 11015, "WSA_QOS_GENERIC_ERROR", "The reservation failed for another reason.";
     QosEservicetype = 11016, "WSA_QOS_ESERVICETYPE", "The flowspec's service type is not valid.";
-    QosEflowspec = 11017, "WSA_QOS_EFLOWSPEC", "The flowspec is not valid or contradicts itself.";
-    QosEprovspecbuf = 11018, "WSA_QOS_EPROVSPECBUF", "The provider-specific buffer is not valid or contradicts itself.";
+    QosEflowspec = 11017, "WSA_QOS_EFLOWSPEC", "The flowspec is not valid or is inconsistent.";
+    QosEprovspecbuf = 11018, "WSA_QOS_EPROVSPECBUF", "The provider-specific buffer is not valid or is inconsistent.";
     QosEfilterstyle = 11019, "WSA_QOS_EFILTERSTYLE", "The filter style is not valid.";
     QosEfiltertype = 11020, "WSA_QOS_EFILTERTYPE", "The filter type is not valid.";
     QosEfiltercount = 11021, "WSA_QOS_EFILTERCOUNT", "The number of filters is not valid.";
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_of_the_mission_is_10045() {
+    fn a_code_is_displayed_with_its_number_and_serialized_by_its_name() {
         assert_eq!(Wsa::Eopnotsupp.to_string(), "WSAEOPNOTSUPP (10045)");
         assert_eq!(serde_json::to_string(&Wsa::Eopnotsupp).ok().as_deref(), Some("\"WSAEOPNOTSUPP\""));
     }

@@ -1,6 +1,7 @@
-//! Lengths that lie buy no memory: what is allocated stays within a small multiple of the input.
+//! A length in the input that is too large does not allocate memory: allocations stay within a small multiple of the
+//! input.
 
-#![allow(missing_docs, clippy::unwrap_used, unsafe_code, reason = "tests; the allocator is counted")]
+#![allow(missing_docs, clippy::unwrap_used, unsafe_code, reason = "tests; the allocator counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,12 +14,12 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: every call is passed on to the system's allocator as it is.
+// SAFETY: every call is passed to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that is ending has no counter any more.
+        // A thread that is ending has no counter.
         let _ = ALLOCATED.try_with(|allocated| allocated.set(allocated.get() + layout.size()));
-        // SAFETY: the caller's promise is the system's.
+        // SAFETY: the caller's contract is that of the system's allocator.
         unsafe { System.alloc(layout) }
     }
 
@@ -31,7 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Everything that reading these words as a buffer allocates, freed or not.
+/// Reads these words as a buffer, and counts all memory that is allocated, freed or not.
 #[track_caller]
 fn check(name: &str, words: &[u32]) {
     let mut bytes: Vec<u8> = [u32::MAX; 16].iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -48,7 +49,7 @@ fn check(name: &str, words: &[u32]) {
 }
 
 #[test]
-fn claims_are_not_believed() {
+fn lengths_in_the_input_are_not_trusted() {
     const HUGE: u32 = u32::MAX;
     check("an object of 4 GiB", &[2002, HUGE, 0]);
     check("4 G rules", &[4003, 12, HUGE]);
@@ -57,7 +58,7 @@ fn claims_are_not_believed() {
     check("4 G flows", &[1001, 40, 0, 0, 0, 0, HUGE, 0, 48, 0, 2001, 8, 0, 0]);
     check("an address of 4 GiB", &[2004, 24, 32, 0, HUGE, 0, 2001, 8, 0, 0]);
     let mut flows = vec![1001, 40, 0, 0, 0, 0, 20, 0, 48, 0, 2001, 8];
-    // Each of twenty flows says that its filters are all that follows: no byte is used twice.
+    // The filters of each of twenty flows are all bytes that follow; no byte may be used twice.
     for _ in 0..20 {
         flows.extend([1, HUGE, HUGE, HUGE, HUGE, 2, HUGE, HUGE, 80, 0, 48 + 960, 0]);
     }

@@ -1,4 +1,4 @@
-//! Every input that fuzzing has kept, once more: what must hold, without a fuzzer.
+//! The properties that the fuzz targets check, for every input of the corpus, without a fuzzer.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -21,16 +21,16 @@ fn replay(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
-fn qos() {
+fn qos_bytes_of_the_corpus() {
     replay("qos", harness::qos);
 }
 
 #[test]
-fn rsvp() {
+fn rsvp_objects_of_the_corpus() {
     replay("rsvp", harness::rsvp);
 }
 
 #[test]
-fn text() {
+fn texts_of_the_corpus() {
     replay("text", harness::text);
 }

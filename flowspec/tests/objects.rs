@@ -1,4 +1,4 @@
-//! The provider-specific objects: golden bytes, what is refused and how, and lengths that lie.
+//! The provider-specific objects: golden bytes, errors with their field and status, and lengths that are not true.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::float_arithmetic, reason = "tests")]
 
@@ -7,7 +7,7 @@ use flowspec::{
     Abi, Bytes, Flowspec, Object, QosBytes, QosRequest, Rate, RawFlowspec, RawQos, RawWsabuf, Wsa,
 };
 
-/// What a 64-bit program gets from SIO_GET_QOS: the buffer lies directly behind QOS, at 0x1050.
+/// The result of SIO_GET_QOS in a 64-bit program. The buffer follows QOS directly, at 0x1050.
 #[rustfmt::skip]
 const GOLDEN: &[u8] = &[
     0xb0, 0x71, 0x0b, 0x00,  //   0 SendingFlowspec.TokenRate: 750 000 B/s
@@ -58,7 +58,7 @@ const GOLDEN: &[u8] = &[
     0x00, 0x00, 0x00,        // 193 padding
     0xd1, 0x07, 0x00, 0x00,  // 196 ObjectType: QOS_OBJECT_END_OF_LIST
     0x08, 0x00, 0x00, 0x00,  // 200 ObjectLength: 8
-    0xde, 0xad, 0xbe, 0xef, 0xde, 0xad, 0xbe, 0xef, 0xde, 0xad,  // 204 belongs to nothing
+    0xde, 0xad, 0xbe, 0xef, 0xde, 0xad, 0xbe, 0xef, 0xde, 0xad,  // 204 not used
     0xbe, 0xef, 0xde, 0xad, 0xbe, 0xef, 0xde, 0xad, 0xbe, 0xef,
     0x02, 0x00, 0x13, 0x88,  // 224 sin_family: AF_INET; sin_port: 5000
     0x0a, 0x00, 0x00, 0x02,  // 228 sin_addr: 10.0.0.2
@@ -68,7 +68,7 @@ const GOLDEN: &[u8] = &[
     0x01, 0x00, 0x00, 0x00,  // 248 NumPolicyElement
     0x08, 0x00, 0x03, 0x00,  // 252 Len: 8; Type: 3
     0x67, 0x71, 0x6f, 0x73,  // 256 Info: "gqos"
-    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,  // 260 belongs to nothing
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,  // 260 not used
     0xb0, 0x71, 0x0b, 0x00,  // 272 FLOWDESCRIPTOR.FlowSpec.TokenRate: 750 000 B/s
     0xff, 0xff, 0xff, 0xff,  // 276 .TokenBucketSize
     0xfe, 0xff, 0xff, 0xff,  // 280 .PeakBandwidth: POSITIVE_INFINITY_RATE
@@ -128,11 +128,11 @@ fn golden() -> QosRequest {
 }
 
 #[test]
-fn golden_bytes_read_and_write() {
+fn golden_bytes_are_read_and_written() {
     let raw = QosBytes::read(GOLDEN, Abi::Win64).unwrap();
     let mut same = Vec::new();
     raw.write(&mut same);
-    assert_eq!(same, GOLDEN, "raw is lossless");
+    assert_eq!(same, GOLDEN, "the raw form is lossless");
     let request = raw.check().unwrap();
     assert_eq!(request, golden());
     assert_eq!(request.provider_specific[3].status(), Some(Wsa::QosAdmissionFailure));
@@ -145,7 +145,7 @@ fn golden_bytes_read_and_write() {
     assert_eq!(serde_json::from_str::<QosRequest>(&json).unwrap(), request, "{json}");
 }
 
-/// Sizes of the fixed structures, from the headers compiled for both ABIs.
+/// The sizes of the structures in the headers, compiled for both ABIs.
 #[test]
 fn sizes_are_those_of_the_headers() {
     let outside = Outside { pointer: 0x7fff_0000, count: 28 };
@@ -199,7 +199,7 @@ fn word(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-/// A QOS of best effort with these words in its buffer.
+/// A QOS of best effort whose buffer has these words.
 fn with_words(words: &[u32]) -> Vec<u8> {
     let buffer: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     with_buffer(&buffer)
@@ -218,19 +218,34 @@ fn with_buffer(buffer: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The field that is not valid, its offset and value, and the status.
+struct Expected<'a> {
+    field: &'a str,
+    offset: usize,
+    value: u64,
+    wsa: Wsa,
+}
+
 #[track_caller]
-fn check(name: &str, bytes: &[u8], field: &str, offset: usize, value: u64, wsa: Wsa) {
+fn check(name: &str, bytes: &[u8], expected: &Expected<'_>) {
     let error = QosBytes::read(bytes, Abi::Win64).and_then(|qos| qos.check()).expect_err(name);
     let found = (error.field.as_str(), error.offset, error.value, error.wsa());
-    assert_eq!(found, (field, offset, value, wsa), "{name}: {error}");
+    assert_eq!(found, (expected.field, expected.offset, expected.value, expected.wsa), "{name}: {error}");
+}
+
+/// Checks a QOS with these words in its buffer. The field's path is without `provider_specific[`.
+#[track_caller]
+fn check_words(name: &str, words: &[u32], expected: &Expected<'_>) {
+    let field = format!("provider_specific[{}", expected.field);
+    check(name, &with_words(words), &Expected { field: &field, ..*expected });
 }
 
 #[test]
-fn flowspecs_that_mean_nothing() {
+fn a_flowspec_that_is_not_valid_is_refused_with_its_field() {
     let case = |name: &str, at: usize, value: u32, field: &str, wsa| {
         let mut bytes = GOLDEN.to_vec();
         word(&mut bytes, at, value);
-        check(name, &bytes, field, at, u64::from(value), wsa);
+        check(name, &bytes, &Expected { field, offset: at, value: u64::from(value), wsa });
     };
     case("r = 0", 0, 0, "sending.token_rate", Wsa::QosEflowspec);
     case("r absent", 0, u32::MAX, "sending.token_rate", Wsa::QosEflowspec);
@@ -238,44 +253,65 @@ fn flowspecs_that_mean_nothing() {
     case("b = 0", 4, 0, "sending.token_bucket_size", Wsa::QosEflowspec);
     case("b < M", 4, 1499, "sending.token_bucket_size", Wsa::QosEflowspec);
     case("p < r", 8, 749_999, "sending.peak_bandwidth", Wsa::QosEflowspec);
-    case("no delay", 12, 0, "sending.latency", Wsa::QosAdmissionFailure);
-    case("no jitter", 16, 0, "sending.delay_variation", Wsa::QosAdmissionFailure);
-    case("no such service", 20, 7, "sending.service_type", Wsa::QosEservicetype);
-    case("a report", 20, 4, "sending.service_type", Wsa::QosEservicetype);
-    case("half a flag", 20, 0x8000_0003, "sending.service_type", Wsa::QosEservicetype);
+    case("latency = 0", 12, 0, "sending.latency", Wsa::QosAdmissionFailure);
+    case("delay variation = 0", 16, 0, "sending.delay_variation", Wsa::QosAdmissionFailure);
+    case("a service type that is not assigned", 20, 7, "sending.service_type", Wsa::QosEservicetype);
+    case("a service type of reports", 20, 4, "sending.service_type", Wsa::QosEservicetype);
+    case("one bit of a two-bit flag", 20, 0x8000_0003, "sending.service_type", Wsa::QosEservicetype);
     case("M = 0", 24, 0, "sending.max_sdu_size", Wsa::QosEflowspec);
     case("m = 0", 28, 0, "sending.minimum_policed_size", Wsa::QosEflowspec);
     case("m > M", 28, 1501, "sending.minimum_policed_size", Wsa::QosEflowspec);
-    case("receiving", 52, 9, "receiving.service_type", Wsa::QosEservicetype);
-    case("offers are for senders", 52, 5, "receiving.service_type", Wsa::QosEservicetype);
+    case("a label as receiving service type", 52, 9, "receiving.service_type", Wsa::QosEservicetype);
+    case("general information is for sending only", 52, 5, "receiving.service_type", Wsa::QosEservicetype);
 }
 
 #[test]
-fn objects_that_mean_nothing() {
+fn lists_and_simple_objects_that_are_not_valid_are_refused() {
     let case = |name: &str, words: &[u32], field: &str, offset, value, wsa| {
-        check(name, &with_words(words), &format!("provider_specific[{field}"), offset, value, wsa);
+        check_words(name, words, &Expected { field, offset, value, wsa });
     };
-    case("no mode", &[2002, 12, 4], "0].shape_discard_mode", 88, 4, Wsa::QosEsdmodeobj);
-    case("no rate", &[2003, 12, 0], "0].shaping_rate", 88, 0, Wsa::QosEshaperateobj);
-    case("rate absent", &[2003, 12, u32::MAX], "0].shaping_rate", 88, 0xFFFF_FFFF, Wsa::QosEshaperateobj);
-    case("too short", &[2002, 8], "0].object_length", 84, 8, Wsa::QosEobjlength);
-    case("too long", &[2002, 16, 0, 0], "0].object_length", 84, 16, Wsa::QosEobjlength);
-    case("less than a header", &[2002, 7, 0], "0].object_length", 84, 7, Wsa::QosEobjlength);
-    case("zero: a walk in place", &[2002, 0, 0], "0].object_length", 84, 0, Wsa::QosEobjlength);
-    case("beyond the buffer", &[2002, 13, 0], "0].object_length", 84, 13, Wsa::QosEobjlength);
-    case("4 GiB", &[2002, u32::MAX, 0], "0].object_length", 84, 0xFFFF_FFFF, Wsa::QosEobjlength);
-    case("the second", &[4004, 8, 2002, 12, 9], "1].shape_discard_mode", 96, 9, Wsa::QosEsdmodeobj);
-    case("unknown", &[2000, 8], "0].object_type", 80, 2000, Wsa::QosEunkownpsobj);
-    case("without a layout", &[1004, 8], "0].object_type", 80, 1004, Wsa::QosEunkownpsobj);
-    case("twice", &[4004, 8, 4004, 8], "1].object_type", 88, 4004, Wsa::QosEprovspecbuf);
-    case("half a header", &[4004, 8, 2001], "1].object_type", 88, 4, Wsa::QosEprovspecbuf);
-    case("an end with a body", &[2001, 12, 0], "0].object_length", 84, 12, Wsa::QosEobjlength);
-    case("no code point", &[4001, 12, 64], "0].ds_field", 88, 64, Wsa::QosBadObject);
-    case("no priority", &[4002, 12, 8], "0].traffic_class", 88, 8, Wsa::QosBadObject);
-    case("rules missing", &[4003, 12, 1], "0].ds_field_count", 88, 1, Wsa::QosBadObject);
-    case("4 G rules", &[4003, 12, u32::MAX], "0].ds_field_count", 88, 0xFFFF_FFFF, Wsa::QosBadObject);
+    case("a mode that is not assigned", &[2002, 12, 4], "0].shape_discard_mode", 88, 4, Wsa::QosEsdmodeobj);
+    case("a rate of zero", &[2003, 12, 0], "0].shaping_rate", 88, 0, Wsa::QosEshaperateobj);
     case(
-        "a rule's code point",
+        "a rate that is not specified",
+        &[2003, 12, u32::MAX],
+        "0].shaping_rate",
+        88,
+        0xFFFF_FFFF,
+        Wsa::QosEshaperateobj,
+    );
+    case("a length below the layout's", &[2002, 8], "0].object_length", 84, 8, Wsa::QosEobjlength);
+    case("a length above the layout's", &[2002, 16, 0, 0], "0].object_length", 84, 16, Wsa::QosEobjlength);
+    case("a length below the header's", &[2002, 7, 0], "0].object_length", 84, 7, Wsa::QosEobjlength);
+    case("a length of zero", &[2002, 0, 0], "0].object_length", 84, 0, Wsa::QosEobjlength);
+    case("a length beyond the buffer", &[2002, 13, 0], "0].object_length", 84, 13, Wsa::QosEobjlength);
+    case("a length of 4 GiB", &[2002, u32::MAX, 0], "0].object_length", 84, 0xFFFF_FFFF, Wsa::QosEobjlength);
+    case("the second object", &[4004, 8, 2002, 12, 9], "1].shape_discard_mode", 96, 9, Wsa::QosEsdmodeobj);
+    case("a type that is not assigned", &[2000, 8], "0].object_type", 80, 2000, Wsa::QosEunkownpsobj);
+    case("a type without a layout", &[1004, 8], "0].object_type", 80, 1004, Wsa::QosEunkownpsobj);
+    case("two objects of a type", &[4004, 8, 4004, 8], "1].object_type", 88, 4004, Wsa::QosEprovspecbuf);
+    case("a truncated header", &[4004, 8, 2001], "1].object_type", 88, 4, Wsa::QosEprovspecbuf);
+    case("an END_OF_LIST with a body", &[2001, 12, 0], "0].object_length", 84, 12, Wsa::QosEobjlength);
+}
+
+#[test]
+fn marks_that_are_not_valid_are_refused() {
+    let case = |name: &str, words: &[u32], field: &str, offset, value, wsa| {
+        check_words(name, words, &Expected { field, offset, value, wsa });
+    };
+    case("a code point above 63", &[4001, 12, 64], "0].ds_field", 88, 64, Wsa::QosBadObject);
+    case("a priority above 7", &[4002, 12, 8], "0].traffic_class", 88, 8, Wsa::QosBadObject);
+    case("fewer rules than the count", &[4003, 12, 1], "0].ds_field_count", 88, 1, Wsa::QosBadObject);
+    case(
+        "a count of 4 G rules",
+        &[4003, 12, u32::MAX],
+        "0].ds_field_count",
+        88,
+        0xFFFF_FFFF,
+        Wsa::QosBadObject,
+    );
+    case(
+        "a code point above 63 in a rule",
         &[4003, 20, 1, 0x0000_4000, 0],
         "0].rules[0].conforming_outbound_ds_field",
         93,
@@ -283,7 +319,7 @@ fn objects_that_mean_nothing() {
         Wsa::QosBadObject,
     );
     case(
-        "a rule's priority",
+        "a priority above 7 in a rule",
         &[4003, 20, 1, 0, 8],
         "0].rules[0].nonconforming_user_priority",
         96,
@@ -291,16 +327,30 @@ fn objects_that_mean_nothing() {
         Wsa::QosBadObject,
     );
     case(
-        "two rules for one",
+        "two rules for one code point",
         &[4003, 24, 2, 5, 0x0500, 0],
         "0].rules[1].inbound_ds_field",
         97,
         5,
         Wsa::QosBadObject,
     );
-    case("4 G policies", &[1003, 12, u32::MAX], "0].num_policy_element", 88, 0xFFFF_FFFF, Wsa::QosEpolicyobj);
+}
+
+#[test]
+fn rsvp_objects_that_are_not_valid_are_refused() {
+    let case = |name: &str, words: &[u32], field: &str, offset, value, wsa| {
+        check_words(name, words, &Expected { field, offset, value, wsa });
+    };
     case(
-        "an element too long",
+        "a count of 4 G elements",
+        &[1003, 12, u32::MAX],
+        "0].num_policy_element",
+        88,
+        0xFFFF_FFFF,
+        Wsa::QosEpolicyobj,
+    );
+    case(
+        "an element longer than the object",
         &[1003, 20, 1, 0x0001_0009, 0],
         "0].policy_element[0].len",
         92,
@@ -308,7 +358,7 @@ fn objects_that_mean_nothing() {
         Wsa::QosEpolicyobj,
     );
     case(
-        "an element in place",
+        "an element with a length of zero",
         &[1003, 16, 1, 0x0001_0000],
         "0].policy_element[0].len",
         92,
@@ -316,106 +366,168 @@ fn objects_that_mean_nothing() {
         Wsa::QosEpolicyobj,
     );
     case(
-        "a reserved element",
+        "an element of the reserved type",
         &[1003, 16, 1, 0x0000_0004],
         "0].policy_element[0].type",
         94,
         0,
         Wsa::QosReservedPetype,
     );
-    case("no policy", &[1003, 8], "0].object_length", 84, 8, Wsa::QosEobjlength);
+    case("a policy object that is only a header", &[1003, 8], "0].object_length", 84, 8, Wsa::QosEobjlength);
     case(
-        "services missing",
+        "fewer services than the count",
         &[1002, 32, 0, 0, 0, 0, 0, 1],
         "0].number_of_services",
         108,
         1,
         Wsa::QosBadObject,
     );
-    case("half an ADSPEC", &[1002, 28, 0, 0, 0, 0, 0], "0].object_length", 84, 28, Wsa::QosEobjlength);
-    case("no style", &[1001, 40, 4, 0, 0, 0, 0, 0, 0, 0], "0].style", 88, 4, Wsa::QosEfilterstyle);
+    case("a truncated ADSPEC", &[1002, 28, 0, 0, 0, 0, 0], "0].object_length", 84, 28, Wsa::QosEobjlength);
     case(
-        "flows at null",
+        "a style that is not assigned",
+        &[1001, 40, 4, 0, 0, 0, 0, 0, 0, 0],
+        "0].style",
+        88,
+        4,
+        Wsa::QosEfilterstyle,
+    );
+    case(
+        "a null pointer to flows",
         &[1001, 40, 0, 0, 0, 0, 1, 0, 0, 0],
         "0].flow_desc_list",
         112,
         1,
         Wsa::QosEflowcount,
     );
-    let destaddr =
-        |pointer, length| [2004, 24, pointer, 0, length, 0, 2001, 8, 0x8813_0002, 0x0200_000a, 0, 0];
-    case("null", &destaddr(0, 16), "0].socket_address", 88, 0, Wsa::QosEprovspecbuf);
-    case("back into the list", &destaddr(8, 16), "0].socket_address", 88, 8, Wsa::QosEprovspecbuf);
-    case("over the end", &destaddr(32, 17), "0].socket_address", 88, 32, Wsa::QosEprovspecbuf);
-    case("4 GiB of address", &destaddr(32, u32::MAX), "0].socket_address", 88, 32, Wsa::QosEprovspecbuf);
-    case("no address", &destaddr(32, 0), "0].socket_address_length", 96, 0, Wsa::QosBadObject);
-    case("half an address", &destaddr(32, 15), "0].socket_address_length", 96, 15, Wsa::QosBadObject);
-    let mut name = vec![4005, 520];
-    name.extend([0x0041_0041; 128]);
-    case("a name without an end", &name, "0].friendly_name", 598, 0x41, Wsa::QosBadObject);
-    name[2] = 0x0000_D800;
-    case("half a character", &name, "0].friendly_name", 88, 0, Wsa::QosBadObject);
 }
 
 #[test]
-fn pointers_that_lie() {
-    let case = |name: &str, at: usize, value: u32, field: &str, offset, shown, wsa| {
-        let mut bytes = GOLDEN.to_vec();
-        word(&mut bytes, at, value);
-        check(name, &bytes, &format!("provider_specific[2].{field}"), offset, shown, wsa);
+fn addresses_and_names_that_are_not_valid_are_refused() {
+    let case = |name: &str, words: &[u32], field: &str, offset, value, wsa| {
+        check_words(name, words, &Expected { field, offset, value, wsa });
+    };
+    let destaddr =
+        |pointer, length| [2004, 24, pointer, 0, length, 0, 2001, 8, 0x8813_0002, 0x0200_000a, 0, 0];
+    case("a null pointer", &destaddr(0, 16), "0].socket_address", 88, 0, Wsa::QosEprovspecbuf);
+    case("a pointer into the list", &destaddr(8, 16), "0].socket_address", 88, 8, Wsa::QosEprovspecbuf);
+    case(
+        "a target beyond the end of the buffer",
+        &destaddr(32, 17),
+        "0].socket_address",
+        88,
+        32,
+        Wsa::QosEprovspecbuf,
+    );
+    case("an address of 4 GiB", &destaddr(32, u32::MAX), "0].socket_address", 88, 32, Wsa::QosEprovspecbuf);
+    case("an address of no bytes", &destaddr(32, 0), "0].socket_address_length", 96, 0, Wsa::QosBadObject);
+    case("a truncated address", &destaddr(32, 15), "0].socket_address_length", 96, 15, Wsa::QosBadObject);
+    let mut name = vec![4005, 520];
+    name.extend([0x0041_0041; 128]);
+    case("a name without its zero", &name, "0].friendly_name", 598, 0x41, Wsa::QosBadObject);
+    name[2] = 0x0000_D800;
+    case("half of a surrogate pair", &name, "0].friendly_name", 88, 0, Wsa::QosBadObject);
+}
+
+/// Checks the golden bytes with one word replaced. The field's path is without `provider_specific[2].`.
+#[track_caller]
+fn check_golden(name: &str, (at, word_value): (usize, u32), expected: &Expected<'_>) {
+    let mut bytes = GOLDEN.to_vec();
+    word(&mut bytes, at, word_value);
+    let field = format!("provider_specific[2].{}", expected.field);
+    check(name, &bytes, &Expected { field: &field, ..*expected });
+}
+
+#[test]
+fn pointers_to_policy_objects_that_are_not_valid_are_refused() {
+    let case = |name: &str, replaced, field: &str, offset, value, wsa| {
+        check_golden(name, replaced, &Expected { field, offset, value, wsa });
     };
     case(
-        "a policy in the list: a cycle",
-        132,
-        0x1074,
+        "a policy object inside the list",
+        (132, 0x1074),
         "policy_element_list",
         132,
         0x1074,
         Wsa::QosEprovspecbuf,
     );
     case(
-        "a policy that is an address",
-        132,
-        0x10e0,
+        "a policy object that is an address too",
+        (132, 0x10e0),
         "policy_element_list",
         132,
         0x10e0,
         Wsa::QosEprovspecbuf,
     );
     case(
-        "a policy of another type",
-        240,
-        1002,
+        "a policy object of another type",
+        (240, 1002),
         "policy_element_list.object_type",
         240,
         1002,
         Wsa::QosEpolicyobj,
     );
     case(
-        "a policy of 4 GiB",
-        244,
-        u32::MAX,
+        "a policy object of 4 GiB",
+        (244, u32::MAX),
         "policy_element_list.object_length",
         244,
         0xFFFF_FFFF,
         Wsa::QosEobjlength,
     );
-    case("4 G flows", 140, u32::MAX, "flow_desc_list", 148, 0x1110, Wsa::QosEprovspecbuf);
-    case("two flows where one is", 140, 2, "flow_desc_list", 148, 0x1110, Wsa::QosEprovspecbuf);
+}
+
+#[test]
+fn pointers_to_flows_and_filters_that_are_not_valid_are_refused() {
+    let case = |name: &str, replaced, field: &str, offset, value, wsa| {
+        check_golden(name, replaced, &Expected { field, offset, value, wsa });
+    };
+    case("a count of 4 G flows", (140, u32::MAX), "flow_desc_list", 148, 0x1110, Wsa::QosEprovspecbuf);
+    case("a count of two for one flow", (140, 2), "flow_desc_list", 148, 0x1110, Wsa::QosEprovspecbuf);
     case(
-        "filters that are the flow: a cycle",
-        312,
-        0x1110,
+        "filters that are the flow too",
+        (312, 0x1110),
         "flow_desc_list[0].filter_list",
         312,
         0x1110,
         Wsa::QosEprovspecbuf,
     );
-    case("4 G filters", 304, u32::MAX, "flow_desc_list[0].filter_list", 312, 0x1140, Wsa::QosEprovspecbuf);
-    case("filters at null", 312, 0, "flow_desc_list[0].filter_list", 312, 1, Wsa::QosEfiltercount);
-    case("no such filter", 320, 6, "flow_desc_list[0].filter_list[0].type", 320, 6, Wsa::QosEfiltertype);
-    case("no such service", 292, 8, "flow_desc_list[0].flowspec.service_type", 292, 8, Wsa::QosEpsflowspec);
-    case("r = 0", 272, 0, "flow_desc_list[0].flowspec.token_rate", 272, 0, Wsa::QosEpsflowspec);
+    case(
+        "a count of 4 G filters",
+        (304, u32::MAX),
+        "flow_desc_list[0].filter_list",
+        312,
+        0x1140,
+        Wsa::QosEprovspecbuf,
+    );
+    case(
+        "a null pointer to filters",
+        (312, 0),
+        "flow_desc_list[0].filter_list",
+        312,
+        1,
+        Wsa::QosEfiltercount,
+    );
+    case(
+        "a filter type that is not assigned",
+        (320, 6),
+        "flow_desc_list[0].filter_list[0].type",
+        320,
+        6,
+        Wsa::QosEfiltertype,
+    );
+    case(
+        "a service type that is not assigned",
+        (292, 8),
+        "flow_desc_list[0].flowspec.service_type",
+        292,
+        8,
+        Wsa::QosEpsflowspec,
+    );
+    case("r = 0", (272, 0), "flow_desc_list[0].flowspec.token_rate", 272, 0, Wsa::QosEpsflowspec);
+}
+
+#[test]
+fn a_pointer_out_of_the_buffer_is_kept_as_a_number() {
     let mut elsewhere = GOLDEN.to_vec();
     word(&mut elsewhere, 100, 0x9000);
     let request = QosBytes::read(&elsewhere, Abi::Win64).unwrap().check().unwrap();
@@ -424,7 +536,7 @@ fn pointers_that_lie() {
 }
 
 #[test]
-fn truncation_at_every_length() {
+fn bytes_truncated_at_any_length_are_refused() {
     for length in 0..GOLDEN.len() {
         let error = QosBytes::read(&GOLDEN[..length], Abi::Win64).expect_err("cut short");
         let expected = match length {
@@ -433,13 +545,13 @@ fn truncation_at_every_length() {
         };
         assert_eq!(error.wsa(), expected, "{length}: {error}");
         assert!(error.offset <= length || error.field == "provider_specific.buf", "{length}: {error}");
-        // The same with a length that agrees with what is left.
+        // Again, with a length that is that of the truncated buffer.
         if length >= 80 {
             let mut cut = GOLDEN[..length].to_vec();
             word(&mut cut, 64, u32::try_from(length - 80).unwrap());
             let read = QosBytes::read(&cut, Abi::Win64).expect("its length agrees");
-            // Whole at the end of an object, and where what a pointer leads to is there whole or not at
-            // all: then it leads out of the buffer.
+            // Valid after a whole object, where each target of a pointer is whole or entirely missing. The pointer to
+            // a missing one leads out of the buffer.
             let whole = matches!(length, 80 | 92 | 116 | 156 | 176 | 196 | 204..=224 | 240 | 260..=272 | 320);
             assert_eq!(read.check().is_ok(), whole, "{length}");
         }
@@ -448,13 +560,15 @@ fn truncation_at_every_length() {
     assert!(message.contains("a win32 QOS has as many"), "{message}");
     let mut longer = GOLDEN.to_vec();
     longer.push(0);
-    check("left over", &longer, "provider_specific.len", 64, 264, Wsa::QosEprovspecbuf);
+    let too_many =
+        Expected { field: "provider_specific.len", offset: 64, value: 264, wsa: Wsa::QosEprovspecbuf };
+    check("one byte too many", &longer, &too_many);
     word(&mut longer, 64, u32::MAX);
-    check("4 GiB", &longer, "provider_specific.len", 64, 0xFFFF_FFFF, Wsa::QosEprovspecbuf);
+    check("a length of 4 GiB", &longer, &Expected { value: 0xFFFF_FFFF, ..too_many });
 }
 
 #[test]
-fn what_bytes_cannot_say_is_not_written() {
+fn a_value_that_bytes_cannot_express_is_not_written() {
     let write = |object: Object| {
         let request = QosRequest { provider_specific: vec![object, Object::EndOfList], ..golden() };
         let mut bytes = Vec::new();
@@ -478,7 +592,7 @@ fn what_bytes_cannot_say_is_not_written() {
 }
 
 #[test]
-fn every_problem_is_told() {
+fn every_problem_is_reported() {
     let mut bytes = GOLDEN.to_vec();
     word(&mut bytes, 0, 0);
     word(&mut bytes, 52, 7);

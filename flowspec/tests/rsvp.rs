@@ -1,4 +1,4 @@
-//! RFC 2210's objects on the wire: golden bytes, truncation, and numbers that are none.
+//! RFC 2210's objects on the wire: golden bytes, truncation, and values that are not valid.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -57,8 +57,8 @@ const ADSPEC: &[u8] = &[
     0x00, 0x00, 0x05, 0xdc,  // 68 1500
     0x88, 0x00, 0x00, 0x01,  // 72 parameter 136 (Dsum)
     0x00, 0x00, 0x00, 0x78,  // 76 120 us
-    0x05, 0x80, 0x00, 0x00,  // 80 service 5 (controlled load), somewhere not offered
-    0x2a, 0x00, 0x00, 0x00,  // 84 service 42: passed over
+    0x05, 0x80, 0x00, 0x00,  // 80 service 5 (controlled load), an element does not offer it
+    0x2a, 0x00, 0x00, 0x00,  // 84 service 42: ignored
 ];
 
 fn tspec(peak: Peak) -> TSpec {
@@ -87,7 +87,7 @@ fn adspec() -> PathAdspec {
 }
 
 #[test]
-fn golden_bytes_read_and_write() {
+fn golden_bytes_are_read_and_written() {
     let write = |object: RsvpObject| {
         let mut bytes = Vec::new();
         object.write(&mut bytes).unwrap();
@@ -104,25 +104,29 @@ fn golden_bytes_read_and_write() {
     assert_eq!(RsvpObject::read(ADSPEC), Ok(path));
     let mut known = ADSPEC[..84].to_vec();
     (known[1], known[7]) = (0x54, 0x13);
-    assert_eq!(write(path), known, "what is not known is not written");
+    assert_eq!(write(path), known, "an unknown service is not written");
     let load = RsvpObject::ControlledLoad(tspec(Peak::Infinite));
     let bytes = write(load);
     assert_eq!((bytes[2], &bytes[8..12]), (9, &[5, 0, 0, 6][..]));
     assert_eq!(RsvpObject::read(&bytes), Ok(load));
 }
 
+/// The field that is not valid, and the status.
+type Expected<'a> = (&'a str, Wsa);
+
+/// Reads golden bytes in which one word is replaced.
 #[track_caller]
-fn check(name: &str, golden: &[u8], at: usize, word: u32, field: &str, wsa: Wsa) {
+fn check(name: &str, golden: &[u8], (at, word): (usize, u32), expected: Expected<'_>) {
     let mut bytes = golden.to_vec();
     bytes[at..at + 4].copy_from_slice(&word.to_be_bytes());
     let error = RsvpObject::read(&bytes).expect_err(name);
-    assert_eq!((error.field.as_str(), error.wsa()), (field, wsa), "{name}: {error}");
+    assert_eq!((error.field.as_str(), error.wsa()), expected, "{name}: {error}");
     assert!((at..at + 4).contains(&error.offset), "{name}: {error}");
 }
 
 #[test]
-fn numbers_that_are_none() {
-    let case = |name, at, word, field| check(name, FLOWSPEC, at, word, field, Wsa::QosEflowspec);
+fn values_that_are_not_valid_are_refused() {
+    let case = |name, at, word, field| check(name, FLOWSPEC, (at, word), (field, Wsa::QosEflowspec));
     case("r: NaN", 16, 0x7fc0_0000, "token_rate");
     case("r: infinite", 16, 0x7f80_0000, "token_rate");
     case("r: negative", 16, 0xc937_1b00, "token_rate");
@@ -151,16 +155,14 @@ fn numbers_that_are_none() {
     check(
         "R < r",
         FLOWSPEC,
-        40,
-        Single::from_whole(749_999, Rounding::Down).to_bits(),
-        "rate",
-        Wsa::QosBadObject,
+        (40, Single::from_whole(749_999, Rounding::Down).to_bits()),
+        ("rate", Wsa::QosBadObject),
     );
 }
 
 #[test]
-fn structures_that_are_not_rfc_2210s() {
-    let case = |name, golden, at, word, field| check(name, golden, at, word, field, Wsa::QosBadObject);
+fn structures_that_are_not_those_of_rfc_2210_are_refused() {
+    let case = |name, golden, at, word, field| check(name, golden, (at, word), (field, Wsa::QosBadObject));
     case("length", FLOWSPEC, 0, 0x0034_0902, "length");
     case("class", FLOWSPEC, 0, 0x0030_0a02, "class");
     case("type", FLOWSPEC, 0, 0x0030_0901, "c_type");
@@ -169,30 +171,30 @@ fn structures_that_are_not_rfc_2210s() {
     case("service", FLOWSPEC, 8, 0x0300_0009, "service_number");
     case("service's words", FLOWSPEC, 8, 0x0200_0006, "length");
     case("parameter", FLOWSPEC, 12, 0x7e00_0005, "parameter_id");
-    case("said not to be valid", FLOWSPEC, 12, 0x7f80_0005, "flags");
+    case("a parameter marked as not valid", FLOWSPEC, 12, 0x7f80_0005, "flags");
     case("RSpec", FLOWSPEC, 36, 0x8300_0002, "parameter_id");
     case("general parameters first", ADSPEC, 8, 0x0500_0008, "service_number");
-    case("a parameter missing", ADSPEC, 8, 0x0100_0006, "length");
-    case("a parameter twice", ADSPEC, 28, 0x0400_0001, "parameter_id");
-    case("no such parameter", ADSPEC, 36, 0x0b00_0001, "parameter_id");
-    case("a term missing", ADSPEC, 44, 0x0200_0006, "length");
-    case("beyond the object", ADSPEC, 84, 0x2a00_0001, "length");
-    case("a parameter cut off", ADSPEC, 72, 0x8800_0002, "length");
-    case("a service twice", ADSPEC, 84, 0x0500_0000, "service_number");
-    check("bandwidth: NaN", ADSPEC, 24, 0x7fc0_0000, "bandwidth", Wsa::QosEflowspec);
+    case("a missing parameter", ADSPEC, 8, 0x0100_0006, "length");
+    case("a duplicate parameter", ADSPEC, 28, 0x0400_0001, "parameter_id");
+    case("a parameter that is not assigned", ADSPEC, 36, 0x0b00_0001, "parameter_id");
+    case("a missing error term", ADSPEC, 44, 0x0200_0006, "length");
+    case("a block longer than the object", ADSPEC, 84, 0x2a00_0001, "length");
+    case("a truncated parameter", ADSPEC, 72, 0x8800_0002, "length");
+    case("a duplicate service", ADSPEC, 84, 0x0500_0000, "service_number");
+    check("bandwidth: NaN", ADSPEC, (24, 0x7fc0_0000), ("bandwidth", Wsa::QosEflowspec));
 }
 
 #[test]
-fn truncation_at_every_length() {
+fn bytes_truncated_at_any_length_are_refused() {
     for golden in [SENDER_TSPEC, FLOWSPEC, ADSPEC] {
         for length in 0..golden.len() {
             let mut cut = golden[..length].to_vec();
             assert!(RsvpObject::read(&cut).is_err(), "{length}");
-            // The same with both lengths in agreement.
+            // Again, with both lengths those of the truncated object.
             if length >= 8 {
                 cut[1] = u8::try_from(length).unwrap();
                 cut[7] = u8::try_from(length / 4 - 2).unwrap();
-                // An ADSPEC is whole after any of its services.
+                // An ADSPEC is valid after each of its services.
                 let whole = golden == ADSPEC && [44, 80, 84].contains(&length);
                 assert_eq!(RsvpObject::read(&cut).is_ok(), whole, "{length}");
             }
@@ -200,9 +202,9 @@ fn truncation_at_every_length() {
     }
 }
 
-/// What is asked for is rounded up, what is offered down; a value of 24 bits stays as it is.
+/// A request is rounded up and an offer down; a value of at most 24 bits is unchanged.
 #[test]
-fn rounding_protects_who_asks() {
+fn requests_are_rounded_up_and_offers_down() {
     let odd = Rate::new((1 << 30) + 1);
     let spec = Flowspec::guaranteed(odd, Bytes::new(65_536));
     let asked = TSpec::new(&spec, Direction::Sending, Bytes::new(1500)).unwrap().unwrap();

@@ -183,8 +183,8 @@ impl Cells {
         (rate > 0).then(|| u64::try_from(needed.div_ceil(rate)).ok().map(Duration::from_nanos))?
     }
 
-    /// governor cannot report its level. A request for the whole bucket either fails, and tells how many bytes are
-    /// missing, or succeeds, and is refunded.
+    /// governor cannot report its level. A request for the whole bucket either fails, and reports how many bytes
+    /// are missing, or succeeds, and is refunded.
     fn available(&self) -> Bytes {
         let depth = self.tokens.depth;
         let Some(all) = u32::try_from(depth.get()).ok().and_then(NonZeroU32::new) else { return Bytes::ZERO };
@@ -204,7 +204,7 @@ impl Cells {
     /// Sets another rate and depth.
     ///
     /// The rate is the clock's and changes at once. A limiter's depth is fixed: another depth takes another limiter,
-    /// which starts with the credit that the old one held.
+    /// which starts with the credit of the old one.
     fn set_tokens(&mut self, tokens: Tokens) {
         let held = self.available();
         if tokens.depth != self.tokens.depth

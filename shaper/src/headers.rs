@@ -1,4 +1,4 @@
-//! The sizes of IP and transport headers, and what they cost a flow.
+//! The sizes of IP and transport headers, and the token rate that they cost.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! RSVP_ADSPEC as Winsock has it: what the elements of a path offer.
+//! RSVP_ADSPEC in Winsock's layout: the services and parameters of a path.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,7 @@ pub struct GeneralParams {
     pub minimum_latency: u32,
     /// PathMTU, bytes.
     pub path_mtu: Bytes,
-    /// Flags: bit 0 says that some element of the path is not aware of the service.
+    /// Flags: bit 0 is set where some element of the path does not implement the service.
     pub flags: u32,
 }
 
@@ -40,9 +40,9 @@ pub struct GeneralParams {
 pub struct ControlService {
     /// Service: IntServ's number, 2 for guaranteed, 5 for controlled load.
     pub service: u32,
-    /// Overrides: what holds for this service instead of the general parameters.
+    /// Overrides: the parameters of this service, in place of the general ones.
     pub overrides: GeneralParams,
-    /// Guaranteed: zero where the service is another.
+    /// Guaranteed: zero for any other service.
     pub guaranteed: GuaranteedParams,
 }
 
@@ -77,7 +77,8 @@ impl GeneralParams {
         }
     }
 
-    /// Its five words; values above 32 bits become the largest that fits, and then do not read back.
+    /// The parameters' words. A value above 32 bits becomes the largest that fits; the check of the written bytes then
+    /// fails.
     pub(super) fn words(&self) -> [u32; 5] {
         let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         [

@@ -1,4 +1,4 @@
-//! What each object means.
+//! The checked form of each object.
 
 use core::net::SocketAddr;
 
@@ -22,37 +22,37 @@ use super::reserve::ReserveInfo;
 #[serde(tag = "object_type", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Object {
-    /// QOS_OBJECT_END_OF_LIST: nothing follows.
+    /// QOS_OBJECT_END_OF_LIST: the last object.
     EndOfList,
-    /// QOS_OBJECT_SD_MODE: what becomes of traffic that does not conform.
+    /// QOS_OBJECT_SD_MODE: how traffic that does not conform is handled.
     SdMode {
         /// ShapeDiscardMode.
         shape_discard_mode: ShapeDiscardMode,
     },
-    /// QOS_OBJECT_SHAPING_RATE: shape to this rate instead of TokenRate.
+    /// QOS_OBJECT_SHAPING_RATE: the rate to shape to, in place of TokenRate.
     ShapingRate {
         /// Bytes per second, not zero.
         shaping_rate: Rate,
     },
-    /// QOS_OBJECT_DESTADDR: where an unconnected sender sends to.
+    /// QOS_OBJECT_DESTADDR: the destination of an unconnected sender.
     Destaddr {
         /// SocketAddress.
         socket_address: Pointee<SocketAddr>,
     },
-    /// RSVP_OBJECT_STATUS_INFO: what has become of a request.
+    /// RSVP_OBJECT_STATUS_INFO: the result of a request.
     StatusInfo {
         /// A WSA_QOS_* code.
         status_code: u32,
-        /// ExtendedStatus1: a code that says more.
+        /// ExtendedStatus1: a code with more detail.
         extended_status1: u32,
-        /// ExtendedStatus2: a value that goes with it.
+        /// ExtendedStatus2: a value for that code.
         extended_status2: u32,
     },
     /// RSVP_OBJECT_RESERVE_INFO: style, confirmation, filters.
     ReserveInfo(ReserveInfo),
-    /// RSVP_OBJECT_ADSPEC: what the path offers.
+    /// RSVP_OBJECT_ADSPEC: the services and parameters of the path.
     Adspec(Adspec),
-    /// RSVP_OBJECT_POLICY_INFO: who asks.
+    /// RSVP_OBJECT_POLICY_INFO: the identity of the requester.
     PolicyInfo(PolicyInfo),
     /// QOS_OBJECT_DS_CLASS: the code point of the packets.
     DsClass {
@@ -64,37 +64,37 @@ pub enum Object {
         /// TrafficClass, 0 to 7.
         traffic_class: u8,
     },
-    /// QOS_OBJECT_DIFFSERV: other marks for each code point that comes in.
+    /// QOS_OBJECT_DIFFSERV: the marks of outgoing packets by the code point of incoming ones.
     Diffserv {
-        /// DiffservRule; no code point comes in twice.
+        /// DiffservRule; at most one for each incoming code point.
         rules: Vec<DiffservRule>,
     },
     /// QOS_OBJECT_TCP_TRAFFIC: the flow is TCP.
     TcpTraffic,
-    /// QOS_OBJECT_FRIENDLY_NAME: what people call the flow.
+    /// QOS_OBJECT_FRIENDLY_NAME: a name of the flow for people.
     FriendlyName {
         /// At most 255 UTF-16 units.
         friendly_name: String,
     },
 }
 
-/// What becomes of traffic that does not conform.
+/// How traffic that does not conform is handled.
 ///
 /// Source: QOS_SD_MODE, `qos.h`; the meaning from the traffic control API.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShapeDiscardMode {
-    /// TC_NONCONF_BORROW: it is sent at once, with the lowest priority.
+    /// TC_NONCONF_BORROW: sent at once, with the lowest priority.
     Borrow,
-    /// TC_NONCONF_SHAPE: it waits until there is credit.
+    /// TC_NONCONF_SHAPE: waits until it conforms.
     Shape,
-    /// TC_NONCONF_DISCARD: it is dropped.
+    /// TC_NONCONF_DISCARD: dropped.
     Discard,
-    /// TC_NONCONF_BORROW_PLUS: as borrow; not supported on Windows either.
+    /// TC_NONCONF_BORROW_PLUS: handled as borrow. Windows does not support it.
     BorrowPlus,
 }
 
-/// Marks for packets that come in with a code point. Source: QOS_DIFFSERV_RULE, `qossp.h`.
+/// The marks for packets that arrive with a code point. Source: QOS_DIFFSERV_RULE, `qossp.h`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiffservRule {
@@ -130,7 +130,7 @@ impl Object {
         }
     }
 
-    /// The code in a status object, where it is one that is known.
+    /// The code of a status object, where it is known.
     pub fn status(&self) -> Option<Wsa> {
         match self {
             Self::StatusInfo { status_code, .. } => Wsa::from_code(*status_code),
@@ -168,9 +168,9 @@ impl ShapeDiscardMode {
         }
     }
 
-    /// What holds where no object says it: guaranteed traffic is shaped, other traffic borrows.
+    /// Windows' mode where no object sets one: guaranteed traffic is shaped, other traffic borrows.
     ///
-    /// Source: Platform SDK, "Quality of Service", QOS_SD_MODE.
+    /// gqos shapes both; see docs/WINSOCK.md. Source: Platform SDK, "Quality of Service", QOS_SD_MODE.
     pub const fn default_of(service: ServiceType) -> Self {
         match service {
             ServiceType::Guaranteed => Self::Shape,
@@ -188,7 +188,7 @@ impl ShapeDiscardMode {
 }
 
 impl DiffservRule {
-    /// The five bytes, in their order.
+    /// The rule's five bytes.
     pub const fn bytes(&self) -> [u8; 5] {
         [
             self.inbound_ds_field,

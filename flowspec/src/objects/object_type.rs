@@ -1,4 +1,4 @@
-//! ObjectType of every object with a layout. Source: `qos.h`, `qossp.h`.
+//! The ObjectType of every object that the headers lay out. Source: `qos.h`, `qossp.h`.
 
 /// RSVP_OBJECT_STATUS_INFO.
 pub const STATUS_INFO: u32 = 1000;
@@ -27,7 +27,7 @@ pub const TCP_TRAFFIC: u32 = 4004;
 /// QOS_OBJECT_FRIENDLY_NAME.
 pub const FRIENDLY_NAME: u32 = 4005;
 
-/// A bit for each, so that a set of them is a number.
+/// A bit for each type, so that a set of types is a number.
 pub(super) const fn bit(object_type: u32) -> Option<u32> {
     match object_type {
         STATUS_INFO..=POLICY_INFO => Some(1 << (object_type - STATUS_INFO)),
@@ -37,12 +37,12 @@ pub(super) const fn bit(object_type: u32) -> Option<u32> {
     }
 }
 
-/// Whether what it means lies partly elsewhere.
+/// Whether objects of this type hold pointers.
 pub(super) const fn has_pointers(object_type: u32) -> bool {
     matches!(object_type, DESTADDR | RESERVE_INFO)
 }
 
-/// Every one of them.
+/// Every type.
 pub const ALL: [u32; 13] = [
     STATUS_INFO,
     RESERVE_INFO,

@@ -1,4 +1,4 @@
-//! Pointers inside the buffer: followed where they lead into it, kept as numbers where they do not.
+//! Pointers in the buffer. One that leads into the buffer is followed, another is kept as a number.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -6,59 +6,59 @@ use crate::invalid::{Invalid, Problem};
 
 use super::walk::RawObjects;
 
-/// What a pointer leads to.
+/// The target of a pointer.
 ///
-/// JSON: the thing itself, or `{"pointer": "0x…", "count": n}`.
+/// JSON: the target itself, or `{"pointer": "0x…", "count": n}`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "the value itself, or a table of \"pointer\" and \"count\"")]
 pub enum Pointee<T> {
-    /// Something in the buffer.
+    /// A target in the buffer.
     Inside(T),
-    /// Something elsewhere in the process that made the buffer.
+    /// A target elsewhere in the process that wrote the buffer.
     Outside(Outside),
 }
 
-/// A pointer that leads out of the buffer, with what is said of the other end.
+/// A pointer that leads out of the buffer, with the size of its target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outside {
-    /// The address, in the process that made the buffer.
+    /// The address, in the process that wrote the buffer.
     #[serde(with = "address")]
     pub pointer: u64,
-    /// How much is there: bytes of a socket address, elements of a list.
+    /// The size of the target: bytes of a socket address, elements of a list.
     pub count: u32,
 }
 
-/// The part of the buffer behind the list: what pointers may lead to.
+/// The part of the buffer after the list, into which pointers may lead.
 #[derive(Debug)]
 pub(super) struct Tail<'a> {
     buffer: &'a [u8],
-    /// ProviderSpecific.buf: where the buffer was.
+    /// ProviderSpecific.buf: the buffer's address in the process that wrote it.
     base: u64,
-    /// Where the list ends, once that is known: nothing is followed before.
+    /// Where the list ends, once that is known. No pointer is followed before.
     start: Option<usize>,
-    /// Where the buffer begins in what is being read.
+    /// Where the buffer begins, in bytes from the start of what is read.
     origin: usize,
-    /// What pointers have led to already: no byte is two things.
+    /// The ranges that other pointers lead to, after the first.
     taken: Vec<(usize, usize)>,
-    /// The first of it, which is often all.
+    /// The range that the first pointer leads to. Most buffers have one pointer, and then allocate nothing here.
     first: Option<(usize, usize)>,
 }
 
-/// Where a pointer is, and what it should lead to. Its field's name is put together where it is told.
+/// A pointer and the size of its target. The path of its field is built only for an error.
 #[derive(Clone, Copy)]
 pub(super) struct Lead {
-    /// The object it is in, or whose list it is in.
+    /// The index of the object that holds the pointer, directly or in a list of its own.
     pub index: usize,
-    /// Which flow descriptor of the object, if it is in one.
+    /// The index of the flow descriptor that holds the pointer, where one does.
     pub descriptor: Option<usize>,
-    /// The pointer's field.
+    /// The name of the pointer's field.
     pub name: &'static str,
-    /// Where the pointer is.
+    /// Where the pointer is, in bytes from the start of what is read.
     pub offset: usize,
-    /// Its value.
+    /// The pointer's value.
     pub pointer: u64,
-    /// Bytes that should be at the other end; not zero.
+    /// The size of the target in bytes; not zero.
     pub needed: u64,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Tail<'a> {
         Self { buffer, base, start: None, origin, taken: Vec::new(), first: None }
     }
 
-    /// Finds where the list ends, from anywhere in it.
+    /// Finds the end of the list, from any place in it.
     pub(super) fn begin(&mut self, mut walk: RawObjects<'_>) -> Result<(), Invalid> {
         if self.start.is_none() {
             while walk.advance().is_some() {}
@@ -77,8 +77,7 @@ impl<'a> Tail<'a> {
         Ok(())
     }
 
-    /// The bytes that a pointer leads to and where they are, or nothing where it leads out of the
-    /// buffer.
+    /// The target of a pointer and its offset, or `None` where the pointer leads out of the buffer.
     pub(super) fn follow(&mut self, lead: &Lead) -> Result<Option<(&'a [u8], usize)>, Invalid> {
         let invalid = |problem| Err(lead.invalid(problem));
         if lead.pointer == 0 {
@@ -106,7 +105,7 @@ impl<'a> Tail<'a> {
         Ok(Some((&self.buffer[at..end], self.origin + at)))
     }
 
-    /// Where something in the tail begins, from the start of what was read, as `follow` has said it.
+    /// The buffer from an offset on that [`follow`](Self::follow) has returned.
     pub(super) fn rest_from(&self, offset: usize) -> &'a [u8] {
         &self.buffer[offset - self.origin..]
     }

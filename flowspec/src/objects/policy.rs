@@ -12,13 +12,14 @@ pub struct PolicyInfo {
     pub policy_elements: Vec<PolicyElement>,
 }
 
-/// A policy element: who asks, in a form that its type names. Source: RSVP_POLICY, `qossp.h`; RFC 2750.
+/// A policy element: the identity of the requester, in a form that depends on its type. Source: RSVP_POLICY, `qossp.h`;
+/// RFC 2750.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyElement {
     /// Type; 0 is reserved.
     #[serde(rename = "type")]
     pub element_type: u16,
-    /// Info: what follows Len and Type.
+    /// Info: the bytes after Len and Type.
     pub info: Hex,
 }

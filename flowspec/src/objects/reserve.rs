@@ -1,4 +1,4 @@
-//! RSVP_RESERVE_INFO: how a receiver wants its reservation made.
+//! RSVP_RESERVE_INFO: the reservation that a receiver requests.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -16,7 +16,7 @@ use super::policy::PolicyInfo;
 pub struct ReserveInfo {
     /// Style.
     pub style: Style,
-    /// ConfirmRequest: not zero asks for WSA_QOS_REQUEST_CONFIRMED.
+    /// ConfirmRequest: not zero requests WSA_QOS_REQUEST_CONFIRMED.
     #[serde(default)]
     pub confirm_request: u32,
     /// PolicyElementList; absent where the pointer is null.
@@ -27,7 +27,7 @@ pub struct ReserveInfo {
     pub flow_desc_list: Option<Pointee<Vec<FlowDescriptor>>>,
 }
 
-/// Whose reservations are shared with whom. Source: RFC 2205 section 1.3; `qossp.h`.
+/// The reservation style: which senders share a reservation. Source: RFC 2205 section 1.3; `qossp.h`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
@@ -37,11 +37,11 @@ pub enum Style {
     Wildcard,
     /// One reservation for each sender.
     FixedFilter,
-    /// One reservation, shared by the senders that are named.
+    /// One reservation, shared by a list of senders.
     SharedExplicit,
 }
 
-/// FLOWDESCRIPTOR: a reservation, and the senders it is for. Source: `qossp.h`.
+/// FLOWDESCRIPTOR: a reservation and its senders. Source: `qossp.h`.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowDescriptor {
@@ -78,7 +78,7 @@ pub enum FilterSpec {
         /// FlowLabel, 24 bits.
         flow_label: u32,
     },
-    /// FILTERSPECV4_GPI: by IPsec's security parameter index.
+    /// FILTERSPECV4_GPI: a flow of IPsec by its security parameter index.
     V4Gpi {
         /// Address.
         address: Ipv4Addr,
@@ -119,14 +119,14 @@ impl Style {
         }
     }
 
-    /// The style with this value, if there is one.
+    /// The style with this value; `None` where the value is not assigned.
     pub fn from_value(value: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|style| style.value() == value)
     }
 }
 
 impl FilterSpec {
-    /// Reads 24 bytes; nothing where the type is none.
+    /// Reads a filterspec; `None` where its type is not assigned.
     pub(super) fn read(bytes: &[u8; FILTERSPEC_SIZE]) -> Option<Self> {
         let [kind, body @ ..] = bytes.as_chunks::<4>().0 else { return None };
         let v4 = Ipv4Addr::from(body[0]);
@@ -147,7 +147,7 @@ impl FilterSpec {
         })
     }
 
-    /// Its 24 bytes.
+    /// The filterspec's bytes.
     pub(super) fn bytes(&self) -> [u8; FILTERSPEC_SIZE] {
         let mut bytes = [0; FILTERSPEC_SIZE];
         let (kind, address, word): (u8, &[u8], [u8; 4]) = match self {

@@ -1,11 +1,11 @@
-//! A socket address as Winsock has it in memory.
+//! Socket addresses in Winsock's layout.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::abi::le_u32;
 use crate::invalid::ValueProblem;
 
-/// Winsock's address families, which are not Linux's.
+/// Winsock's address families; that of IPv6 differs from Linux's.
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 23;
 
@@ -30,7 +30,7 @@ pub(super) fn socket_address(bytes: &[u8]) -> Result<SocketAddr, ValueProblem> {
     }
 }
 
-/// The bytes of a socket address, as Winsock has them.
+/// The bytes of a socket address in Winsock's layout.
 pub(super) fn socket_address_bytes(address: &SocketAddr) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(28);
     match address {

@@ -1,4 +1,4 @@
-//! The list of objects as it lies in the buffer, every bit pattern allowed.
+//! The list of objects in the buffer, raw: every bit pattern is allowed.
 
 use crate::abi::le_u32;
 use crate::invalid::{ExpectedLength, Invalid, Problem};
@@ -8,22 +8,22 @@ use super::object_type;
 /// QOS_OBJECT_HDR: ObjectType and ObjectLength.
 pub const HEADER_SIZE: usize = 8;
 
-/// An object, its bytes uninterpreted.
+/// An object whose body is not interpreted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RawObject<'a> {
-    /// Which of the list it is, from 0.
+    /// The index in the list, from 0.
     pub index: usize,
-    /// Where it begins, from the start of what was read.
+    /// Where the object begins, in bytes from the start of what is read.
     pub offset: usize,
     /// ObjectType.
     pub object_type: u32,
-    /// The object with its header; ObjectLength is its length.
+    /// The object with its header, ObjectLength bytes.
     pub bytes: &'a [u8],
 }
 
 /// The objects of a buffer, in order, up to and including QOS_OBJECT_END_OF_LIST.
 ///
-/// Ends after an error: where a length is wrong, nothing behind it can be found.
+/// Ends after an error: after a wrong length the next object cannot be found.
 #[derive(Clone, Debug)]
 pub struct RawObjects<'a> {
     buffer: &'a [u8],
@@ -34,17 +34,17 @@ pub struct RawObjects<'a> {
 }
 
 impl<'a> RawObjects<'a> {
-    /// The objects in a buffer that begins `origin` bytes into what is being read.
+    /// The objects in a buffer that begins `origin` bytes after the start of what is read.
     pub const fn new(buffer: &'a [u8], origin: usize) -> Self {
         Self { buffer, origin, at: 0, index: 0, ended: false }
     }
 
-    /// Where in the buffer the walk stands: after the last object, once it has ended well.
+    /// The offset in the buffer after the objects that have been returned.
     pub const fn position(&self) -> usize {
         self.at
     }
 
-    /// The next object; nothing at the end, and where what is left has no whole object at its start.
+    /// The next object; `None` at the end, and where the rest of the buffer does not begin with a whole object.
     #[inline]
     pub(super) fn advance(&mut self) -> Option<RawObject<'a>> {
         let rest = self.buffer.get(self.at..).filter(|rest| !self.ended && rest.len() >= HEADER_SIZE)?;
@@ -58,14 +58,14 @@ impl<'a> RawObjects<'a> {
         Some(object)
     }
 
-    /// Whether the walk has come to its end as it should.
+    /// Checks that the list has ended with an END_OF_LIST or with the buffer.
     pub(super) fn end(&self) -> Result<(), Invalid> {
         if self.ended || self.at == self.buffer.len() { Ok(()) } else { Err(self.cut_short()) }
     }
 }
 
 impl RawObjects<'_> {
-    /// What is left has no whole object at its start.
+    /// The problem of a buffer whose rest does not begin with a whole object.
     #[cold]
     fn cut_short(&self) -> Invalid {
         let rest = &self.buffer[self.at..];

@@ -1,4 +1,4 @@
-//! From meanings to bytes: the list, and behind it what its pointers lead to.
+//! Writes checked objects into a buffer: the list, then the targets of its pointers.
 
 use crate::abi::Abi;
 use crate::invalid::{Invalid, PolicyProblem, Problem, ValueProblem};
@@ -16,7 +16,7 @@ use super::walk::HEADER_SIZE;
 impl Object {
     /// Appends a buffer with these objects. Pointers count from the start of the buffer.
     ///
-    /// An end of the list is added where something follows the list and there is none.
+    /// An END_OF_LIST is added where there is none and a target follows the list.
     pub(crate) fn write_all(objects: &[Self], abi: Abi, buffer: &mut Vec<u8>) -> Result<(), Invalid> {
         let mut writer = Writer { abi, list: Vec::new(), tail: Vec::new(), leads: Vec::new() };
         for (index, object) in objects.iter().enumerate() {
@@ -38,22 +38,22 @@ impl Object {
     }
 }
 
-/// The list and what is behind it, while both grow.
+/// The list and the targets after it, while both grow.
 struct Writer {
     abi: Abi,
     list: Vec<u8>,
     tail: Vec<u8>,
-    /// Pointers to set once it is known where the tail begins.
+    /// The pointers to set once the start of the tail is known.
     leads: Vec<Lead>,
 }
 
 struct Lead {
     place: Place,
-    /// In the tail.
+    /// An offset in the tail.
     target: usize,
 }
 
-/// Where a pointer is.
+/// The place of a pointer.
 #[derive(Clone, Copy)]
 enum Place {
     List(usize),
@@ -228,7 +228,7 @@ impl Writer {
         self.list.extend(&pointer.to_le_bytes()[..self.abi.pointer_size()]);
     }
 
-    /// Fills up an object that began at `start` to the alignment of a pointer.
+    /// Pads an object that began at `start` to the alignment of a pointer.
     fn align(&mut self, start: usize) {
         self.align_to(start, self.abi.pointer_size());
     }
@@ -238,7 +238,7 @@ impl Writer {
         self.list.resize(start + length, 0);
     }
 
-    /// Puts something behind the list, aligned for a pointer.
+    /// Appends a target to the tail, aligned for a pointer, and returns its offset there.
     fn keep(&mut self, bytes: &[u8]) -> usize {
         self.tail.resize(self.tail.len().next_multiple_of(8), 0);
         let target = self.tail.len();
@@ -289,7 +289,7 @@ fn policy_elements(elements: &[PolicyElement], index: usize) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-/// A number of things in memory; what does not fit is caught when the result is read back.
+/// A count as 32 bits. A count that does not fit becomes the largest number; the check of the written bytes then fails.
 fn small(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

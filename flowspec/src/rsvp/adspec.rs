@@ -1,4 +1,4 @@
-//! ADSPEC: what the elements of a path say that the path offers.
+//! ADSPEC: the services and parameters of a path, as its elements report them.
 
 use crate::guaranteed::ErrorTerms;
 use crate::invalid::{Invalid, Problem, RsvpProblem};
@@ -9,10 +9,10 @@ use super::single::{Rounding, Single};
 use super::tspec::finite;
 use super::words::{Block, Words};
 
-/// ADSPEC. Services that are not known are passed over. Source: RFC 2210 section 3.3.
+/// ADSPEC. Unknown services are ignored. Source: RFC 2210 section 3.3.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PathAdspec {
-    /// What holds for every service.
+    /// The parameters of every service.
     pub general: PathParams,
     /// Guaranteed service, if the path offers it.
     pub guaranteed: Option<GuaranteedPath>,
@@ -23,31 +23,31 @@ pub struct PathAdspec {
 /// The general parameters. Source: RFC 2215 section 3.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PathParams {
-    /// NON_IS_HOP: some element of the path knows no IntServ.
+    /// NON_IS_HOP: some element of the path does not implement IntServ.
     pub is_broken: bool,
     /// NUMBER_OF_IS_HOPS.
     pub hops: u32,
     /// AVAILABLE_PATH_BANDWIDTH, rounded down.
     pub bandwidth: Rate,
-    /// MINIMUM_PATH_LATENCY; nothing where it is indeterminate.
+    /// MINIMUM_PATH_LATENCY; `None` where it is indeterminate.
     pub latency: Option<Micros>,
     /// PATH_MTU.
     pub mtu: Bytes,
 }
 
-/// What a service says of the path.
+/// The parameters of the path for one service.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ServicePath {
     /// Some element of the path does not offer the service.
     pub is_broken: bool,
-    /// What holds for this service instead of the general parameters.
+    /// The parameters of this service that replace the general ones.
     pub overrides: Overrides,
 }
 
 /// Guaranteed service along the path. Source: RFC 2212.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct GuaranteedPath {
-    /// As of any service.
+    /// The parameters that any service has.
     pub path: ServicePath,
     /// Ctot and Dtot: for the end-to-end bound.
     pub total: ErrorTerms,
@@ -55,14 +55,14 @@ pub struct GuaranteedPath {
     pub since_reshaping: ErrorTerms,
 }
 
-/// General parameters that a service states anew.
+/// General parameters that a service replaces.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Overrides {
     /// NUMBER_OF_IS_HOPS.
     pub hops: Option<u32>,
     /// AVAILABLE_PATH_BANDWIDTH.
     pub bandwidth: Option<Rate>,
-    /// MINIMUM_PATH_LATENCY; nothing inside where it is indeterminate.
+    /// MINIMUM_PATH_LATENCY; `Some(None)` where it is indeterminate.
     pub latency: Option<Option<Micros>>,
     /// PATH_MTU.
     pub mtu: Option<Bytes>,
@@ -81,10 +81,10 @@ const D_SUM: u8 = 136;
 /// MINIMUM_PATH_LATENCY: unknown. Source: RFC 2215 section 3.4.
 const INDETERMINATE: u32 = u32::MAX;
 
-/// A service's break bit, in the byte behind its number.
+/// A service's break bit, in the byte after its number.
 const BREAK: u8 = 0x80;
 
-/// What a service's parameters say, by their numbers.
+/// The parameters of a service.
 #[derive(Default)]
 struct Parameters {
     overrides: Overrides,
@@ -147,7 +147,7 @@ impl PathAdspec {
                 (C_SUM, since_reshaping.c.get()),
                 (D_SUM, since_reshaping.d.get()),
             ] {
-                // The sums saturate, as RFC 2212 has it.
+                // The sums saturate, as RFC 2212 requires.
                 body.extend([parameter(number, 1), u32::try_from(value).unwrap_or(u32::MAX)]);
             }
             body.extend(path.overrides.words()?);

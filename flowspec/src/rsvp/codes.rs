@@ -1,4 +1,4 @@
-//! The numbers that RSVP and IntServ give to classes, services and parameters, and their ranges.
+//! The numbers of RSVP's classes and of IntServ's services and parameters, and the ranges of values.
 
 /// RSVP's header: length in bytes, class, type.
 pub(super) const HEADER: usize = 4;

@@ -1,4 +1,4 @@
-//! An object with its headers.
+//! Objects with their headers.
 
 use crate::invalid::{Invalid, Problem, RsvpProblem};
 use crate::peak::Peak;
@@ -14,26 +14,26 @@ use super::single::{Rounding, Single};
 use super::tspec::RSpec;
 use super::words::Words;
 
-/// An object that IntServ has RSVP carry.
+/// An object that RSVP carries for IntServ.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RsvpObject {
-    /// SENDER_TSPEC: what a sender will send.
+    /// SENDER_TSPEC: the traffic of a sender.
     SenderTspec(TSpec),
-    /// FLOWSPEC for controlled load: what a receiver asks for.
+    /// FLOWSPEC for controlled load: the request of a receiver.
     ControlledLoad(TSpec),
     /// FLOWSPEC for guaranteed service.
     Guaranteed(TSpec, RSpec),
-    /// ADSPEC: what the path offers.
+    /// ADSPEC: the services and parameters of the path.
     Adspec(PathAdspec),
 }
 
 impl RsvpObject {
     /// Reads one object, which takes all the bytes.
     ///
-    /// - **Errors**: the field, its offset and value: bytes too few or too many, another class, type or
-    ///   version, a structure that RFC 2210 does not have, a number that is none, is out of RFC 2215's
-    ///   range or contradicts another.
+    /// - **Errors**: the field, its offset and value: too few or too many bytes; another class, type or version; a
+    ///   structure that is not RFC 2210's; a value that is not a number, is outside RFC 2215's range or contradicts
+    ///   another.
     pub fn read(bytes: &[u8]) -> Result<Self, Invalid> {
         let (class, mut words) = Words::open(bytes)?;
         let object = match class {
@@ -58,10 +58,10 @@ impl RsvpObject {
         Ok(object)
     }
 
-    /// Appends the object with its header. Rates and depths are written as the nearest single that is
-    /// not below them, a path's bandwidth as the nearest that is not above it.
+    /// Appends the object with its header. Rates and depths are written as the nearest single that is not below them, a
+    /// path's bandwidth as the nearest that is not above it.
     ///
-    /// - **Errors**: a value that the wire has no room for, or that RFC 2215's ranges exclude.
+    /// - **Errors**: a value that its 32 bits cannot hold, or that is outside RFC 2215's ranges.
     pub fn write(&self, bytes: &mut Vec<u8>) -> Result<(), Invalid> {
         let (class, body) = match self {
             Self::SenderTspec(tspec) => (CLASS_SENDER_TSPEC, service(GENERAL, tspec, None)?),
@@ -69,14 +69,14 @@ impl RsvpObject {
             Self::Guaranteed(tspec, rspec) => (CLASS_FLOWSPEC, service(GUARANTEED, tspec, Some(rspec))?),
             Self::Adspec(adspec) => (CLASS_ADSPEC, adspec.words()?),
         };
-        // IntServ's header counts the words behind it, RSVP's the bytes with both headers.
+        // IntServ's header counts the words after it, RSVP's header the bytes with both headers.
         let count = u16::try_from(body.len()).unwrap_or(u16::MAX);
         let length = (count + 2) * 4;
         let mut object = length.to_be_bytes().to_vec();
         object.extend([class, INTSERV]);
         object.extend(u32::from(count).to_be_bytes());
         object.extend(body.into_iter().flat_map(u32::to_be_bytes));
-        // What the ranges exclude is found by reading it.
+        // Reading checks the ranges.
         Self::read(&object)?;
         bytes.append(&mut object);
         Ok(())

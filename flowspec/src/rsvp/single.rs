@@ -1,40 +1,39 @@
 //! IEEE 754 single precision, read and written as integers.
 //!
-//! RFC 2210 puts rates and sizes on the wire as floats. Here they are bits: 24 of them say which number,
-//! the rest where the point is. A value is read exactly and then rounded to a whole number, in the
-//! direction that its meaning needs; a whole number is written as the nearest single that is not below
-//! it, or not above.
+//! RFC 2210 has rates and sizes as floats on the wire. This module handles their bits: a mantissa of 24 bits and an
+//! exponent. A value is read exactly and then rounded to a whole number, up or down as its use requires. A whole number is
+//! written as the nearest single that is not below it, or not above it.
 
 /// A single, by its bits.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Single(u32);
 
-/// Which way a fraction goes.
+/// The direction of rounding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rounding {
-    /// Up: for demand (r, b, p, R), so that nobody is given less than he says he needs.
+    /// Up: for demand (r, b, p, R), so that a flow gets at least what it requests.
     Up,
-    /// Down: for supply (a path's bandwidth), so that nothing is promised that is not there.
+    /// Down: for supply (a path's bandwidth), so that no more is reserved than there is.
     Down,
 }
 
-/// What a single says.
+/// The value of a single.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Number {
-    /// A whole number, rounded.
+    /// A whole number, after rounding.
     Whole(u64),
     /// Positive infinity.
     Infinite,
 }
 
-/// A single that says no number of bytes.
+/// Why a single is not a number of bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotACount {
     /// Not a number.
     #[error("not a number (NaN)")]
     NotANumber,
-    /// Negative; negative zero as well.
+    /// Negative, or negative zero.
     #[error("negative")]
     Negative,
     /// Above 2⁶⁴ − 1.
@@ -42,16 +41,16 @@ pub enum NotACount {
     TooLarge,
 }
 
-/// Bits of the fraction; the leading one of a normal number is not among them.
+/// Bits of the fraction, without the leading one of a normal number.
 const FRACTION_BITS: u32 = 23;
-/// What is added to the exponent.
+/// The bias of the exponent.
 const BIAS: u32 = 127;
 
 impl Single {
     /// Positive infinity.
     pub const INFINITY: Self = Self(0x7F80_0000);
 
-    /// From its bits, every pattern allowed.
+    /// The single with these bits; every pattern is allowed.
     pub const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
@@ -63,8 +62,8 @@ impl Single {
 
     /// The number, rounded to a whole one.
     ///
-    /// - **Errors**: negative, negative zero, NaN (RFC 2210 section 3.1 leaves no room for them), and
-    ///   what 64 bits cannot hold.
+    /// - **Errors**: negative numbers, negative zero and NaN, which RFC 2210 section 3.1 does not allow; numbers that 64
+    ///   bits cannot hold.
     pub fn round(self, rounding: Rounding) -> Result<Number, NotACount> {
         let (exponent, fraction) = (self.0 >> FRACTION_BITS & 0xFF, u64::from(self.0 & 0x7F_FFFF));
         if exponent == 0xFF && fraction != 0 {
@@ -96,8 +95,7 @@ impl Single {
         Ok(Number::Whole(whole + u64::from(up)))
     }
 
-    /// The nearest single that is not below a number, or not above it: 24 bits are kept, which is a
-    /// relative error below 2⁻²³.
+    /// The nearest single that is not below a number, or not above it. The relative error is below 2⁻²³.
     pub fn from_whole(value: u64, rounding: Rounding) -> Self {
         if value == 0 {
             return Self(0);
@@ -111,7 +109,7 @@ impl Single {
             let up = rounding == Rounding::Up && value & ((1 << shift) - 1) != 0;
             (value >> shift) + u64::from(up)
         };
-        // Rounding up may carry into a 25th bit, which is then followed by zeroes alone.
+        // Rounding up may carry into a 25th bit; all bits below it are then zero.
         if mantissa >> (FRACTION_BITS + 1) != 0 {
             mantissa >>= 1;
             exponent += 1;
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn edges() {
+    fn edge_cases_are_rounded_exactly() {
         let whole = |n| Ok(Number::Whole(n));
         check(0x0000_0000, whole(0), whole(0));
         check(0x3F80_0000, whole(1), whole(1));
@@ -157,9 +155,9 @@ mod tests {
     }
 
     proptest! {
-        /// Held against the machine's own floats: exact here, since a double holds every single.
+        /// Against the machine's own floats, which are exact here: a double holds every single.
         #[test]
-        fn reads_what_the_machine_reads(bits: u32) {
+        fn rounding_agrees_with_the_machines_floats(bits: u32) {
             let value = f64::from(f32::from_bits(bits));
             for (rounding, expected) in [(Rounding::Down, value.floor()), (Rounding::Up, value.ceil())] {
                 match Single::from_bits(bits).round(rounding) {
@@ -172,9 +170,9 @@ mod tests {
             }
         }
 
-        /// Writing keeps to its side, and no single lies between the number and what was written.
+        /// The written single is on the right side of the number, and no other single is between them.
         #[test]
-        fn writes_the_nearest(value: u64, length in 1u32..=64) {
+        fn the_nearest_single_is_written(value: u64, length in 1u32..=64) {
             let value = value >> (64 - length);
             let [down, up] = [Rounding::Down, Rounding::Up].map(|rounding| Single::from_whole(value, rounding));
             let Ok(Number::Whole(below)) = down.round(Rounding::Down) else { panic!("{down:?}") };

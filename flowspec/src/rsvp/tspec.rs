@@ -10,7 +10,7 @@ use crate::units::{Bytes, Micros, Rate};
 use super::codes::{LARGEST_BUCKET, LARGEST_RATE};
 use super::single::{Number, Rounding, Single};
 
-/// What is reserved for guaranteed service: R and S. Source: RFC 2212.
+/// The reservation of guaranteed service: R and S. Source: RFC 2212.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RSpec {
     /// R, bytes per second; at least r.
@@ -19,7 +19,7 @@ pub struct RSpec {
     pub slack: Micros,
 }
 
-/// Token_Bucket_TSpec as it lies on the wire, every bit pattern allowed. Source: RFC 2215 section 3.6.
+/// Token_Bucket_TSpec in its wire format; every bit pattern is allowed. Source: RFC 2215 section 3.6.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RawTspec {
     /// r.
@@ -35,10 +35,10 @@ pub struct RawTspec {
 }
 
 impl RawTspec {
-    /// The checked form.
+    /// The checked form; `offset` is where the words begin, for the errors.
     ///
-    /// - **Errors**: by field: not a number, negative, infinite where only p may be, outside RFC 2215's
-    ///   ranges, or at odds with another field.
+    /// - **Errors**: a field that is not a number, is negative, infinite (except p) or outside RFC 2215's ranges, or that
+    ///   contradicts another.
     /// - **Rounding**: r, b and p up.
     pub fn check(&self, offset: usize) -> Result<TSpec, Invalid> {
         let at = |word: usize| offset + word * 4;
@@ -68,7 +68,7 @@ impl RawTspec {
         Ok(tspec)
     }
 
-    /// The five words, in their order.
+    /// The words, in the order of the wire.
     pub const fn words(&self) -> [u32; 5] {
         let Self { token_rate, token_bucket_size, peak_bandwidth, minimum_policed_size, max_sdu_size } =
             *self;
@@ -76,7 +76,7 @@ impl RawTspec {
         [r, b, p, minimum_policed_size, max_sdu_size]
     }
 
-    /// From the five words.
+    /// A TSpec from its words, in the order of the wire.
     pub const fn from_words(words: [u32; 5]) -> Self {
         let [r, b, p, minimum_policed_size, max_sdu_size] = words;
         Self {
@@ -107,7 +107,7 @@ pub(super) fn finite(
         Err(error) => return invalid(Problem::Single(error)),
         Ok(number) => number,
     };
-    // What is below 1 is out of range, whichever way it is rounded.
+    // A number below 1 is out of range, even where it is rounded up to 1.
     match (number, single.round(Rounding::Down)) {
         (Number::Whole(whole @ 1..), Ok(Number::Whole(1..))) if whole <= limit => Ok(whole),
         _ => invalid(Problem::OutOfRange { limit }),

@@ -1,4 +1,4 @@
-//! An object's words, read in order; what is wrong is told with its place.
+//! Reads an object's words in order; an error has the offset of the word.
 
 use crate::invalid::{Invalid, Problem, RsvpProblem};
 use crate::tspec::TSpec;
@@ -9,7 +9,7 @@ use super::codes::{GUARANTEED_RSPEC, LARGEST_RATE, TOKEN_BUCKET_TSPEC};
 use super::single::{Rounding, Single};
 use super::tspec::{RSpec, RawTspec, finite};
 
-/// The words behind both headers.
+/// The words after both headers.
 pub(super) struct Words<'a> {
     words: &'a [[u8; 4]],
     at: usize,
@@ -21,14 +21,14 @@ pub(super) struct Block {
     pub number: u8,
     /// A service's break bit, or a parameter's flags.
     pub flags: u8,
-    /// In words.
+    /// The length in words, without the header.
     pub length: usize,
-    /// Where the header is.
+    /// The offset of the header.
     pub offset: usize,
 }
 
 impl<'a> Words<'a> {
-    /// The class, and the words behind the two headers.
+    /// The class, and the words after the two headers.
     pub(super) fn open(bytes: &'a [u8]) -> Result<(u8, Self), Invalid> {
         let found = bytes.len();
         let invalid = |field: &str, offset, value: u64, problem| {
@@ -63,7 +63,7 @@ impl<'a> Words<'a> {
         Ok((class, Self { words: &words[1..], at: HEADER + 4 }))
     }
 
-    /// The number of the service that comes next.
+    /// The number of the next service.
     pub(super) fn peek_service(&self) -> Option<u8> {
         self.words.first().map(|word| word[0])
     }
@@ -72,7 +72,7 @@ impl<'a> Words<'a> {
         self.words.is_empty()
     }
 
-    /// The next word and where it is.
+    /// The next word and its offset.
     pub(super) fn word(&mut self) -> Result<(u32, usize), Invalid> {
         let at = self.at;
         let Some((word, rest)) = self.words.split_first() else {
@@ -82,20 +82,20 @@ impl<'a> Words<'a> {
         Ok((u32::from_be_bytes(*word), at))
     }
 
-    /// A header of a service or a parameter.
+    /// Reads the header of a service or a parameter.
     pub(super) fn block(&mut self) -> Result<Block, Invalid> {
         let (word, offset) = self.word()?;
         let [number, flags, l0, l1] = word.to_be_bytes();
         Ok(Block { number, flags, length: usize::from(u16::from_be_bytes([l0, l1])), offset })
     }
 
-    /// A service's header with this number and length.
+    /// Reads a service's header, which has this number and length.
     pub(super) fn service(&mut self, number: u8, length: usize) -> Result<(), Invalid> {
         let block = self.block()?;
         block.expect("service_number", number, length)
     }
 
-    /// The words of a block, set apart.
+    /// The words of a block, which the next calls skip.
     pub(super) fn inside(&mut self, block: &Block) -> Result<Self, Invalid> {
         let Some((words, rest)) = self.words.split_at_checked(block.length) else {
             return Err(block.invalid("length", block.length as u64, RsvpProblem::BlockTooLong));
@@ -127,7 +127,7 @@ impl<'a> Words<'a> {
         Ok(RSpec { rate: Rate::new(reserved), slack: Micros::new(u64::from(slack)) })
     }
 
-    /// Nothing may follow.
+    /// Checks that no words are left.
     pub(super) fn end(&self) -> Result<(), Invalid> {
         match self.words.len() {
             0 => Ok(()),
@@ -141,7 +141,7 @@ impl<'a> Words<'a> {
 }
 
 impl Block {
-    /// That it is this one, without flags.
+    /// Checks the number and the length, and that no flag is set.
     pub(super) fn expect(&self, field: &str, number: u8, length: usize) -> Result<(), Invalid> {
         if self.number != number {
             return Err(self.invalid(field, u64::from(self.number), RsvpProblem::Number));
