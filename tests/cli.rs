@@ -172,7 +172,7 @@ fn what_a_flowspec_asks_for_is_told_in_numbers() {
     explain("   85.382 ms         129572 B   the burst ends");
     // (b − M)/R · (p − R)/(p − r) + M/R = 50 ms.
     explain("A delay of 50 ms needs R = 7656.72 kbit/s (957090 B/s).");
-    explain("marked DSCP 40 and 802.1p 5");
+    explain("Windows' default is DSCP 40 and 802.1p 5");
     explain("receiving: best effort");
     let asked = [
         "flowspec", "explain", "--send", spec, "--rate", "8 Mbit/s", "--c", "1500 B", "--d", "1 ms", "--json",

@@ -50,8 +50,15 @@ struct Asked {
     flowspec: Flowspec,
     /// Nothing where nothing is to be reserved.
     traffic: Option<Traffic>,
+    /// Windows' default marks, which gqos does not apply.
     mark: Option<Mark>,
     excess_mark: Option<Mark>,
+    /// QOS_DS_CLASS, or the class selector of QOS_TRAFFIC_CLASS.
+    #[serde(skip)]
+    code_point: Option<u8>,
+    /// Whether QOS_SD_MODE sets the mode below, which is otherwise Windows' default.
+    #[serde(skip)]
+    sets_mode: bool,
     shape_discard_mode: ShapeDiscardMode,
 }
 
@@ -133,12 +140,22 @@ fn asked(
         Object::SdMode { shape_discard_mode } => Some(*shape_discard_mode),
         _ => None,
     });
+    let class = request.provider_specific.iter().find_map(|object| match object {
+        Object::DsClass { ds_field } => Some(*ds_field),
+        _ => None,
+    });
+    let priority = request.provider_specific.iter().find_map(|object| match object {
+        Object::TrafficClass { traffic_class } => Some(*traffic_class << 3),
+        _ => None,
+    });
     let service = flowspec.service_type;
     Ok(Asked {
         flowspec,
         traffic: tspec.map(|tspec| traffic(arguments, &flowspec, &tspec)),
         mark: service.default_mark(),
         excess_mark: ServiceType::Nonconforming.default_mark().filter(|_| service.reserves()),
+        code_point: class.or(priority),
+        sets_mode: mode.is_some(),
         shape_discard_mode: mode.unwrap_or(ShapeDiscardMode::default_of(service)),
     })
 }
@@ -218,11 +235,17 @@ fn describe(text: &mut String, arguments: &Arguments, name: &str, asked: &Asked)
     if spec.no_qos_signaling {
         writeln!(text, "  The network is not to be told (SERVICE_NO_QOS_SIGNALING).")?;
     }
-    if let Some(Mark { dscp, user_priority }) = asked.mark {
-        writeln!(
-            text,
-            "  Packets are marked DSCP {dscp} and 802.1p {user_priority}, unless something else is said."
-        )?;
+    match (asked.mark, asked.code_point) {
+        // The peer marks the packets that are received.
+        _ if name != "sending" => {}
+        (None, _) => {}
+        (Some(_), Some(dscp)) => writeln!(text, "  Packets are marked DSCP {dscp}.")?,
+        (Some(Mark { dscp, user_priority }), None) => {
+            writeln!(
+                text,
+                "  Packets are marked only where the policy's class sets a code point. Windows' default is DSCP {dscp} and 802.1p {user_priority}."
+            )?;
+        }
     }
     let Some(traffic) = &asked.traffic else {
         return writeln!(text, "  Nothing is to be reserved.");
@@ -299,15 +322,17 @@ fn promise(service: ServiceType) -> &'static str {
     }
 }
 
-fn excess(asked: &Asked) -> String {
-    let mark = asked.excess_mark.map_or(String::new(), |mark| {
-        format!(", marked DSCP {} and 802.1p {}", mark.dscp, mark.user_priority)
-    });
+fn excess(asked: &Asked) -> &'static str {
     match asked.shape_discard_mode {
-        ShapeDiscardMode::Shape => "What exceeds this waits until it conforms.".into(),
-        ShapeDiscardMode::Discard => "What exceeds this is dropped.".into(),
-        ShapeDiscardMode::Borrow | ShapeDiscardMode::BorrowPlus => {
-            format!("What exceeds this goes at once with the lowest priority{mark}.")
+        ShapeDiscardMode::Discard => {
+            "Datagrams that exceed this are dropped; a stream waits until it conforms."
+        }
+        ShapeDiscardMode::Borrow | ShapeDiscardMode::BorrowPlus if asked.sets_mode => {
+            "Traffic that exceeds this is sent at once, as far as the kernel's class of the flow lets it."
+        }
+        // Without QOS_SD_MODE traffic is shaped, for controlled load too.
+        ShapeDiscardMode::Shape | ShapeDiscardMode::Borrow | ShapeDiscardMode::BorrowPlus => {
+            "Traffic that exceeds this waits until it conforms."
         }
     }
 }
