@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{inside, lab, lab_with, policy};
-use flowspec::{Bytes, Errno, Flowspec, Micros, Qos, Rate, Ratio, Wsa};
-use gqos::admission::Reason;
+use flowspec::{Bytes, Direction, Errno, Flowspec, Micros, Qos, Rate, Ratio, Wsa};
+use gqos::admission::{Operation, Reason};
 use gqos::connect::{AcceptError, Ask, ConnectError, Host};
 use gqos::failure::Cause;
 use gqos::lab::{CLIENT_V4, CLIENT_V6, Network};
@@ -36,7 +36,7 @@ fn mbit(megabits: u64) -> Qos {
     Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)))
 }
 
-/// Accepts connections and reads them to their end, and datagrams too, on the client's side.
+/// Accepts connections in the client's namespace and reads them to their end, and reads datagrams.
 fn sink(network: &Network, address: SocketAddr) -> SocketAddr {
     let (send, receive) = std::sync::mpsc::channel();
     network.client.runtime().spawn(async move {
@@ -55,7 +55,7 @@ fn sink(network: &Network, address: SocketAddr) -> SocketAddr {
     receive.recv().unwrap()
 }
 
-/// Waits until this is reserved and this many classes stand: the manager works on its own.
+/// Waits until this rate is reserved and there are this many classes: the manager works in a task of its own.
 async fn until(host: &Host, rate: Rate, count: usize) {
     for _ in 0..500 {
         if reserved(host).await == rate && classes(host).await == count {
@@ -75,7 +75,7 @@ async fn classes(host: &Host) -> usize {
 }
 
 #[test]
-fn a_connection_gets_a_class_and_gives_it_back() {
+fn a_connection_has_a_class_until_it_ends() {
     let Some(network) = lab_with(100, &["tc"]) else { return };
     for address in [SocketAddr::from((CLIENT_V4, 5000)), SocketAddr::from((CLIENT_V6, 5000))] {
         let peer = sink(&network, address);
@@ -109,7 +109,7 @@ fn a_connection_gets_a_class_and_gives_it_back() {
 }
 
 #[test]
-fn every_packet_is_in_its_class_by_tcp_and_udp_over_both_versions() {
+fn every_packet_of_tcp_and_udp_over_both_ip_versions_is_in_its_class() {
     let Some(network) = lab(100) else { return };
     for version in [SocketAddr::from((CLIENT_V4, 5000)), SocketAddr::from((CLIENT_V6, 5000))] {
         let peer = sink(&network, version);
@@ -128,18 +128,18 @@ fn every_packet_is_in_its_class_by_tcp_and_udp_over_both_versions() {
             report
         };
         let report = network.server.run(work).unwrap();
-        assert_eq!(report.direct_packets, 0, "nothing leaves unclassified");
+        assert_eq!(report.direct_packets, 0, "no packet leaves without a class");
         let sent = |flow: &str| report.classes.iter().find(|class| class.flow == flow).unwrap().sent_bytes;
         let header = if version.is_ipv6() { 40 } else { 20 };
         assert_eq!(sent("udp"), 20 * (200 + 8 + header + 14), "{report:?}");
         assert!(sent("tcp") >= 100_000, "{report:?}");
-        // Neighbour discovery has no socket; nothing else does without a class.
+        // Neighbour discovery has no socket; all other packets have a class.
         assert!(sent("default") < 2_000, "the SYN is in the class too: {report:?}");
     }
 }
 
 #[test]
-fn the_budget_is_a_sum_and_a_refusal_tells_it() {
+fn the_budget_is_a_sum_and_a_refusal_shows_it() {
     let Some(network) = lab(100) else { return };
     let peer = sink(&network, (CLIENT_V4, 5000).into());
     let work = async move {
@@ -166,7 +166,7 @@ fn the_budget_is_a_sum_and_a_refusal_tells_it() {
 }
 
 #[test]
-fn a_refused_and_an_abandoned_connect_give_back() {
+fn a_refused_and_an_abandoned_connect_release_their_reservation() {
     let Some(network) = lab(100) else { return };
     let work = async move {
         let host = Host::start(policy(POLICY)).await.unwrap();
@@ -175,7 +175,7 @@ fn a_refused_and_an_abandoned_connect_give_back() {
         let error = connector.connect(nobody, &Ask::template("video")).await.err().unwrap();
         assert_eq!(error.wsa(), Wsa::Econnrefused, "{error}");
         until(&host, Rate::ZERO, 2).await;
-        // An address on the wire's far side that answers nothing.
+        // No host has this address.
         let silent = SocketAddr::from(([10, 71, 2, 99], 5000));
         let ask = Ask::template("video");
         let abandoned =
@@ -206,7 +206,7 @@ fn an_accepted_connection_is_admitted_or_refused() {
         let Err(AcceptError::Refused { decision, .. }) = listener.accept().await else { panic!("admitted") };
         assert_eq!(decision.would_fit(), Some(Rate::from_mbit(30)));
         let _second = second.await.unwrap().unwrap();
-        // A peer that resets ends the reservation as soon as it is noticed.
+        // Dropped with nothing unread: the reservation ends at once.
         drop(accepted);
         until(&host, Rate::ZERO, 2).await;
         host.stop().await;
@@ -215,7 +215,7 @@ fn an_accepted_connection_is_admitted_or_refused() {
 }
 
 #[test]
-fn a_foreign_root_qdisc_is_left_alone() {
+fn a_foreign_root_qdisc_is_not_changed() {
     let Some(network) = lab_with(100, &["tc"]) else { return };
     let peer = sink(&network, (CLIENT_V4, 5000).into());
     inside(&network.server, &["tc", "qdisc", "add", "dev", "eth0", "root", "handle", "1:", "htb"]);
@@ -227,7 +227,10 @@ fn a_foreign_root_qdisc_is_left_alone() {
                 Ok(connection) => {
                     let enforced = connection.decision().unwrap().enforced().cloned().unwrap();
                     assert!(enforced.sending && enforced.class.is_none(), "{enforced:?}");
-                    assert!(!enforced.lacking.is_empty(), "what is not enforced is told: {enforced:?}");
+                    assert!(
+                        !enforced.lacking.is_empty(),
+                        "the decision says what is not enforced: {enforced:?}"
+                    );
                     true
                 }
                 Err(error) => {
@@ -243,7 +246,7 @@ fn a_foreign_root_qdisc_is_left_alone() {
 }
 
 #[test]
-fn a_tree_left_by_a_killed_manager_is_replaced_and_two_managers_do_not_fight() {
+fn a_tree_of_a_killed_manager_is_replaced_and_one_of_a_running_manager_is_not() {
     let Some(network) = lab_with(100, &["tc"]) else { return };
     let peer = sink(&network, (CLIENT_V4, 5000).into());
     for command in [
@@ -261,20 +264,20 @@ fn a_tree_left_by_a_killed_manager_is_replaced_and_two_managers_do_not_fight() {
         let lacking = connection.decision().unwrap().enforced().cloned().unwrap().lacking_text().unwrap();
         assert!(lacking.contains("another gqos"), "{lacking}");
         second.stop().await;
-        assert_eq!(classes(&first).await, 2, "the first one's tree stands");
+        assert_eq!(classes(&first).await, 2, "the tree of the first manager stays");
         first.stop().await;
     };
     network.server.run(work).unwrap();
 }
 
 #[test]
-fn a_manager_that_programs_nothing_does_not_keep_others_from_it() {
+fn a_manager_that_programs_nothing_claims_nothing() {
     let Some(network) = lab(100) else { return };
     let peer = sink(&network, (CLIENT_V4, 5000).into());
     let work = async move {
         let user_space = POLICY.replacen("egress", "enforcement = \"user-space\"\n    egress", 1);
         let first = Host::start(policy(&user_space)).await.unwrap();
-        // Best effort on an interface that the policy does not know.
+        // Best effort on an interface that the policy does not name.
         let elsewhere = Host::start(policy(&POLICY.replace("eth0", "eth9"))).await.unwrap();
         let free = elsewhere.connector().connect(peer, &Ask::qos(Qos::BEST_EFFORT)).await.unwrap();
         let second = Host::start(policy(POLICY)).await.unwrap();
@@ -316,14 +319,14 @@ fn all_data_leaves_before_the_reservation_ends() {
 }
 
 #[test]
-fn a_reset_gives_back_while_the_connection_is_still_held() {
+fn a_reset_releases_the_reservation_while_the_connection_is_still_open() {
     let Some(network) = lab(100) else { return };
     let (send, receive) = std::sync::mpsc::channel();
     network.client.runtime().spawn(async move {
         let listener = TcpListener::bind((CLIENT_V4, 5000)).await.unwrap();
         send.send(()).unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        // Closed with data unread: the peer is reset.
+        // Closed with unread data: the kernel resets the connection.
         tokio::time::sleep(Duration::from_millis(100)).await;
         drop(stream);
     });
@@ -343,7 +346,7 @@ fn a_reset_gives_back_while_the_connection_is_still_held() {
 }
 
 #[test]
-fn a_flow_can_be_given_a_reservation_and_give_it_back_while_it_runs() {
+fn a_flow_reserves_and_releases_while_its_connection_stays_open() {
     let Some(network) = lab(100) else { return };
     let viewers = network.client.runtime().clone();
     let work = async move {
@@ -375,7 +378,7 @@ fn a_flow_can_be_given_a_reservation_and_give_it_back_while_it_runs() {
 }
 
 #[test]
-fn packets_as_large_as_loopbacks_are_no_reason_to_fail() {
+fn loopback_with_its_large_packets_can_be_programmed() {
     let Some(network) = lab(100) else { return };
     let work = async move {
         let host = Host::start(policy(&POLICY.replace("eth0", "lo"))).await.unwrap();
@@ -419,17 +422,17 @@ fn tc_and_gqos_read_each_others_classes() {
         netlink.apply(index, &Change { ops: vec![Op::AddClass(ours)] }).await.unwrap();
         theirs
     });
-    assert_eq!(Ok(theirs.unwrap()), class.as_kept(), "what tc made, as gqos reads it");
+    assert_eq!(Ok(theirs.unwrap()), class.as_kept(), "gqos reads what tc made");
     let shown = inside(&network.server, &["tc", "class", "show", "dev", "eth0"]);
     let of = |handle: &str| {
         let line = shown.lines().find(|line| line.contains(handle)).unwrap_or_else(|| panic!("{shown}"));
         line.replace(handle, "").split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(of("1:10"), of("1:11"), "what each made, as tc shows it");
+    assert_eq!(of("1:10"), of("1:11"), "tc shows both alike");
 }
 
 #[test]
-fn a_change_that_fails_half_way_is_undone() {
+fn a_change_that_fails_is_undone() {
     let Some(network) = lab(100) else { return };
     let work = async move {
         let netlink = Netlink::open().unwrap();
@@ -440,7 +443,7 @@ fn a_change_that_fails_half_way_is_undone() {
             wait: Micros::new(0),
         };
         let mut change = diff(&Desired::new(shape), &Observed::default());
-        // The class is there already.
+        // The class exists already.
         change.ops.push(change.ops[1]);
         let error = netlink.apply(index, &change).await.unwrap_err();
         assert_eq!(error.errno(), Some(Errno::EEXIST), ": {error}");
@@ -478,7 +481,7 @@ fn a_tree_that_another_program_changed_is_repaired_in_place() {
         assert_eq!(observed, Observed::default());
         netlink.apply(index, &diff(&set_up, &observed)).await.unwrap();
         let (.., observed) = observe().await;
-        assert_eq!(diff(&set_up, &observed), Change::default(), "the kernel has what was asked for");
+        assert_eq!(diff(&set_up, &observed), Change::default(), "the kernel has the desired tree");
     };
     network.server.run(work).unwrap();
     for command in [
@@ -501,7 +504,7 @@ fn a_tree_that_another_program_changed_is_repaired_in_place() {
         assert_eq!(diff(&tree, &repaired), Change::default());
         netlink.apply(index, &repair.undo()).await.unwrap();
         let (.., undone) = observe().await;
-        assert_eq!(undone, observed, "the undo gives back what stood there");
+        assert_eq!(undone, observed, "the undo restores what was observed");
     };
     network.server.run(work).unwrap();
 }
@@ -529,7 +532,25 @@ fn a_slower_link_changes_a_trunk_with_leaves() {
 }
 
 #[test]
-fn a_foreign_tree_is_not_observed() {
+fn a_host_follows_a_link_that_gets_much_slower() {
+    let Some(network) = lab(100) else { return };
+    let work = async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        let (interface, direction) = ("eth0".to_owned(), Direction::Sending);
+        let slower = Operation::Capacity { interface, direction, capacity: Rate::from_mbit(10) };
+        let decision = host.submit(slower).await.unwrap();
+        assert!(decision.is_ok(), "{}", decision.message());
+        let report = host.report().await.unwrap().remove(0);
+        assert_eq!(report.status.totals.sending.budget, Rate::from_mbit(8));
+        let link = report.classes.iter().find(|class| class.flow == "link").unwrap();
+        assert_eq!(link.rate, Rate::from_mbit(10).scale_down(Ratio::percent(99)));
+        host.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_foreign_tree_is_observed_as_foreign() {
     let Some(network) = lab(100) else { return };
     inside(&network.server, &["tc", "qdisc", "add", "dev", "eth0", "root", "handle", "1:", "htb"]);
     let work = async move {
@@ -572,7 +593,7 @@ fn flows_beyond_the_bound_share_a_class() {
         }
         let last = flows.last().unwrap().decision().enforced().cloned().unwrap();
         assert_eq!(last.class.as_deref(), Some("6771:11 dev eth0"));
-        assert!(last.shared, "and it is told");
+        assert!(last.shared, "the decision says so");
         let report = host.report().await.unwrap().remove(0);
         let shared = report.classes.iter().find(|class| class.class == "6771:11").unwrap();
         assert_eq!(shared.rate, Rate::new(3 * 1219), "three flows with their headers");
