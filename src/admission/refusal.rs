@@ -243,7 +243,7 @@ pub enum Refusal {
         flows: usize,
     },
     /// More requests are queued than the queue can hold.
-    #[error("{waiting} requests wait for the interface to be set up, and no more than {limit} may wait")]
+    #[error("{waiting} requests wait for the interface, and no more than {limit} may")]
     TooManyRequests {
         /// How many wait.
         waiting: usize,

@@ -21,7 +21,7 @@ use super::command::{Command, Inbox, MOST_QUEUED_REQUESTS, WeakCommands};
 use super::core::{Caller, Core, Notification, lock};
 use super::drain::drain;
 use super::error::EngineError;
-use super::kernel::{ClaimedRoot, Kernel};
+use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lanes::{Job, Lanes, Work};
 use super::lingering::Lingering;
 use super::meter::Meter;
@@ -341,10 +341,7 @@ impl Driver {
     }
 
     /// The call that reads what is installed at the root of an interface, where the engine has a use for it.
-    fn root_to_read(
-        &self,
-        link: &Link,
-    ) -> Option<Pin<Box<dyn Future<Output = Result<ClaimedRoot, KernelFailure>> + Send>>> {
+    fn root_to_read(&self, link: &Link) -> Option<KernelFuture<ClaimedRoot>> {
         let policy = Arc::clone(self.core().manager.ledger().policy());
         match policy.interface(&link.name)?.enforcement {
             Enforcement::UserSpace => {

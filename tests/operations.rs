@@ -1,0 +1,286 @@
+//! What the engine does besides sums: owners' classes, measured admission, links that come and go, and who
+//! has less than he asked for. Each case is a trace.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::policy;
+use flowspec::Direction;
+use gqos::admission::{Decision, Ledger, Reason, Reload};
+use gqos::scenario::parse_line;
+
+/// A ledger that takes lines.
+struct Traced(Ledger);
+
+impl Traced {
+    fn new(text: &str) -> Self {
+        Self(Ledger::new(policy(&format!("version = 1\n{text}"))))
+    }
+
+    /// A line with `'` for `"`.
+    #[track_caller]
+    fn line(&mut self, line: &str) -> Decision {
+        let traced = parse_line(&line.replace('\'', "\""), self.0.policy()).expect(line);
+        traced.decide_by_ledger(&mut self.0)
+    }
+
+    /// The reason of a refusal, or nothing.
+    #[track_caller]
+    fn reason(&mut self, line: &str) -> Option<Reason> {
+        self.line(line).reason()
+    }
+
+    fn reserved(&self) -> u64 {
+        self.0.totals("eth0").unwrap().sending.reserved.get()
+    }
+}
+
+const OWNERS: &str = r#"
+[interface.eth0]
+egress = { capacity = "80 Mbit/s" }
+[class.web]
+match = { uid = [33, "1000-1999"] }
+[class.media]
+match = { cgroup = "/system.slice" }
+max_flows = 1
+[class.anybody]
+"#;
+
+#[test]
+fn a_class_may_be_for_some_owners_alone() {
+    let mut traced = Traced::new(OWNERS);
+    let mut check = |name: &str, fields: &str, expected: Option<Reason>| {
+        let line = format!(
+            "{{'at_us':0,'op':'reserve','id':'{name}','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':1000}}{fields}}}"
+        );
+        let decision = traced.line(&line);
+        assert_eq!(decision.reason(), expected, "{name}: {}", decision.message());
+        decision
+    };
+    check("its owner", ",'class':'web','uid':33", None);
+    check("one of a range", ",'class':'web','uid':1999", None);
+    let refused = check("another owner", ",'class':'web','uid':0", Some(Reason::ClassOwner));
+    assert_eq!(refused.rule_line(), Some("test:5"));
+    assert!(refused.message().contains("class web is not for flows of uid 0"), "{}", refused.message());
+    check("an owner who is not known", ",'class':'web'", Some(Reason::ClassOwner));
+    check("a class without conditions", ",'class':'anybody','uid':0", None);
+    check("who names no class gets his own", ",'cgroup':'/system.slice/origin'", None);
+    check("and its limits", ",'cgroup':'/system.slice/origin'", Some(Reason::ClassFlows));
+    check("the first in the file counts", ",'cgroup':'/system.slice/origin','uid':33", None);
+    check("who has no class of his own has none", ",'cgroup':'/user.slice','uid':5", None);
+}
+
+const MEASURED: &str = r#"
+[interface.eth0]
+egress = { capacity = "80 Mbit/s", reservable = "100%" }
+on_capacity_drop = "shed"
+[class.live]
+admission = "measured"
+overbooking = 2
+"#;
+
+/// A flow of 100 kB/s that sends no more than 115 kB/s over a tenth of a second.
+fn live(id: &str, at: u64, service: &str) -> String {
+    format!(
+        "{{'at_us':{at},'op':'reserve','id':'{id}','interface':'eth0','class':'live','sending':{{'service_type':'{service}','token_rate':100000,'token_bucket_size':1500}}}}"
+    )
+}
+
+fn measure(at: u64, rate: u64) -> String {
+    format!(
+        "{{'at_us':{at},'op':'measure','interface':'eth0','class':'live','window_us':1000000,'rate':{{'sending':{rate},'receiving':0}}}}"
+    )
+}
+
+fn filled() -> Traced {
+    let mut traced = Traced::new(MEASURED);
+    for number in 0..100 {
+        assert_eq!(traced.reason(&live(&format!("l{number}"), 0, "controlled_load")), None);
+    }
+    assert_eq!(traced.reason(&live("more", 0, "controlled_load")), Some(Reason::InterfaceBudget));
+    traced
+}
+
+#[test]
+fn what_is_measured_counts_for_controlled_load() {
+    let mut traced = filled();
+    // ν + sqrt(6.907756 · 100 · 115000²), rounded up.
+    let decision = traced.line(&measure(1_000_000, 2_000_000));
+    assert!(decision.is_ok(), "{}", decision.message());
+    assert_eq!(traced.reserved(), 2_000_000 + 3_022_501);
+    // A newcomer counts as declared, a guarantee has no use of what is measured.
+    assert_eq!(traced.reason(&live("new", 1_000_000, "controlled_load")), None);
+    assert_eq!(traced.reserved(), 2_000_000 + 3_022_501 + 100_000);
+    let refused = traced.line(&live("firm", 1_000_000, "guaranteed"));
+    assert_eq!(refused.reason(), Some(Reason::InterfaceBudget));
+    assert!(refused.message().contains("was measured as unused"), "{}", refused.message());
+    // Half a window later the newcomer is not measured, a whole one later it is; the highest mean counts.
+    traced.line(&measure(1_500_000, 1_000_000));
+    assert_eq!(traced.reserved(), 2_000_000 + 3_022_501 + 100_000);
+    traced.line(&measure(2_000_000, 1_000_000));
+    // 2 MB/s and the margin of 101 flows are below the cap by then: half of what they declare.
+    assert_eq!(traced.reserved(), 5_050_000);
+    // A flow that ends takes its part of the margin along.
+    traced.line("{'at_us':2000000,'op':'release','id':'l0'}");
+    assert_eq!(traced.reserved(), 2_000_000 + 3_022_501);
+    // Without a measurement for three windows all count as declared again, and nobody is made to go.
+    traced.line("{'at_us':4999999,'op':'tick'}");
+    assert_eq!(traced.reserved(), 5_022_501);
+    traced.line("{'at_us':5000000,'op':'tick'}");
+    assert_eq!((traced.reserved(), traced.0.flows()), (10_000_000, 100));
+    assert_eq!(traced.reason(&live("late", 5_000_000, "controlled_load")), Some(Reason::InterfaceBudget));
+}
+
+#[test]
+fn measurements_have_bounds() {
+    // The cap: however little is sent, half of what is declared is taken.
+    let mut traced = filled();
+    traced.line(&measure(1_000_000, 0));
+    assert_eq!(traced.reserved(), 5_000_000);
+    for number in 0..50 {
+        assert_eq!(traced.reason(&live(&format!("m{number}"), 1_000_000, "controlled_load")), None);
+    }
+    assert_eq!(traced.reason(&live("one more", 1_000_000, "controlled_load")), Some(Reason::InterfaceBudget));
+    // However much is sent, no more than was declared.
+    let mut traced = filled();
+    traced.line(&measure(1_000_000, 50_000_000));
+    assert_eq!(traced.reserved(), 10_000_000);
+    // A flow with an end counts as declared: what follows it is not known.
+    let mut traced = Traced::new(MEASURED);
+    let line = live("ends", 0, "controlled_load").replace("'class'", "'end_us':9000000,'class'");
+    assert_eq!(traced.reason(&line), None);
+    traced.line(&measure(1_000_000, 0));
+    assert_eq!(traced.reserved(), 100_000);
+    // A class that is not measured, one that is not there.
+    let mut traced = Traced::new("[interface.eth0]\negress = { capacity = \"1 Mbit/s\" }\n[class.live]\n");
+    assert_eq!(traced.reason(&measure(1, 0)), Some(Reason::NotMeasured));
+    assert_eq!(traced.reason(&measure(1, 0).replace("'live'", "'dead'")), Some(Reason::UnknownClass));
+    let short = measure(1, 0).replace("1000000", "99999").replace('\'', "\"");
+    assert!(parse_line(&short, traced.0.policy()).is_err());
+}
+
+/// A smaller link sheds by what is measured, and no more than has to go.
+#[test]
+fn a_smaller_link_sheds_what_is_measured() {
+    let mut traced = filled();
+    traced.line(&measure(1_000_000, 2_000_000));
+    let capacity = |rate: u64| {
+        format!(
+            "{{'at_us':1000000,'op':'capacity','interface':'eth0','direction':'egress','capacity':{rate}}}"
+        )
+    };
+    assert_eq!(traced.line(&capacity(5_022_501)).shed().len(), 0, "what is measured fits");
+    let shed = traced.line(&capacity(4_000_000)).shed().to_vec();
+    assert!(
+        !shed.is_empty() && traced.reserved() <= 4_000_000,
+        "{} gone, {} left",
+        shed.len(),
+        traced.reserved()
+    );
+    assert_eq!(shed.first().map(String::as_str), Some("l99"), "the newest first");
+    // 2 MB/s + 302250 · sqrt(43) fits, with 44 it does not.
+    assert_eq!(shed.len(), 57);
+}
+
+const FLAPPING: &str = r#"
+[interface.eth0]
+egress = { capacity = "8 Mbit/s", reservable = "100%" }
+on_capacity_drop = "shed"
+hysteresis = { time = "5 s", change = "5%" }
+"#;
+
+#[test]
+fn a_link_that_flaps_takes_nobody_along() {
+    let mut traced = Traced::new(FLAPPING);
+    let flow = |id: &str, at: u64, rate: u64| {
+        format!(
+            "{{'at_us':{at},'op':'reserve','id':'{id}','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':{rate}}}}}"
+        )
+    };
+    let capacity = |at: u64, rate: u64| {
+        format!("{{'at_us':{at},'op':'capacity','interface':'eth0','direction':'egress','capacity':{rate}}}")
+    };
+    assert_eq!(traced.reason(&flow("a", 0, 500_000)), None);
+    assert_eq!(traced.reason(&flow("b", 0, 500_000)), None);
+    // A dip of less than a twentieth: nobody goes, nobody comes.
+    assert_eq!(traced.line(&capacity(1, 950_001)).shed().len(), 0);
+    assert_eq!(traced.reason(&flow("c", 2, 1)), Some(Reason::InterfaceBudget));
+    // Dips add up.
+    assert_eq!(traced.line(&capacity(3, 950_000)).shed(), ["b"]);
+    // It is back: that counts five seconds later, and only if it lasts.
+    let decision = traced.line(&capacity(4, 1_000_000));
+    assert!(decision.message().contains("counts from 5000004 us on"), "{}", decision.message());
+    assert_eq!(traced.reason(&flow("d", 5, 500_000)), Some(Reason::InterfaceBudget));
+    traced.line(&capacity(2_000_000, 900_000));
+    assert_eq!(
+        traced.reason(&flow("d", 6_000_000, 500_000)),
+        Some(Reason::InterfaceBudget),
+        "it did not last"
+    );
+    traced.line(&capacity(6_000_000, 1_000_000));
+    assert_eq!(traced.reason(&flow("d", 10_999_999, 500_000)), Some(Reason::InterfaceBudget));
+    assert_eq!(traced.reason(&flow("d", 11_000_000, 500_000)), None);
+}
+
+const LADDER: &str = r#"
+[interface.eth0]
+egress = { capacity = "8 Mbit/s", reservable = "100%" }
+[template.hd]
+sending = { service_type = "guaranteed", token_rate = "6 Mbit/s" }
+[template.sd]
+sending = { service_type = "guaranteed", token_rate = "2 Mbit/s" }
+"#;
+
+#[test]
+fn who_has_less_than_he_asked_for_may_wait_for_the_rest() {
+    let mut traced = Traced::new(LADDER);
+    let ask = |id: &str, at: u64, wait: bool| {
+        format!(
+            "{{'at_us':{at},'op':'reserve','id':'{id}','interface':'eth0','templates':['hd','sd'],'wait':{wait}}}"
+        )
+    };
+    assert_eq!(traced.line(&ask("a", 0, true)).rendition(), None);
+    let lower = traced.line(&ask("b", 1, true));
+    assert_eq!((lower.is_ok(), lower.is_waiting(), lower.rendition()), (true, true, Some("sd")));
+    // A third is refused, and waits behind.
+    let refused = traced.line(&ask("c", 2, true));
+    assert_eq!((refused.is_ok(), refused.is_waiting()), (false, true));
+    // What `a` leaves is enough for b's better rendition, and what b would give back is not c's.
+    let released = traced.line("{'at_us':3,'op':'release','id':'a'}");
+    assert_eq!(released.notified, ["b"]);
+    assert_eq!(traced.reserved(), 250_000, "to be told is not to be promised");
+    let better =
+        "{'at_us':4,'op':'renegotiate','id':'b','sending':{'service_type':'guaranteed','token_rate':750000}}";
+    assert!(traced.line(better).is_ok());
+    assert_eq!(traced.line("{'at_us':5,'op':'tick'}").notified.len(), 0, "c wants hd, and b waits no longer");
+    // Who ends waits no longer either.
+    let mut traced = Traced::new(LADDER);
+    traced.line(&ask("a", 0, false));
+    assert!(traced.line(&ask("b", 1, true)).is_waiting());
+    traced.line("{'at_us':2,'op':'release','id':'b'}");
+    assert_eq!(traced.line("{'at_us':3,'op':'release','id':'a'}").notified.len(), 0);
+}
+
+/// What a reload would do is found out without doing it.
+#[test]
+fn a_reload_is_told_before_it_is_done() {
+    let mut traced = Traced::new(OWNERS);
+    let reserve = "{'at_us':0,'op':'reserve','id':'a','interface':'eth0','class':'anybody','sending':{'service_type':'guaranteed','token_rate':5000000}}";
+    assert_eq!(traced.reason(reserve), None);
+    let same = traced.0.compare(&policy(&format!("# elsewhere\nversion = 1\n{OWNERS}")));
+    assert_eq!(same, Reload::default());
+    let text = "version = 1\npreemption = true\n[interface.eth0]\negress = { capacity = \"40 Mbit/s\" }\n[class.web]\n[class.late]\n";
+    let Reload { changes, orphans, over } = traced.0.compare(&policy(text));
+    assert_eq!(
+        changes.to_string(),
+        "added: preemption\nadded: class late\nremoved: class anybody\nremoved: class media\nchanged: interface eth0\nchanged: class web\n"
+    );
+    assert_eq!(orphans, ["a"]);
+    let [(interface, direction, totals)] = &over[..] else { panic!("{over:?}") };
+    assert_eq!(
+        (interface.as_str(), *direction, totals.budget.get()),
+        ("eth0", Direction::Sending, 4_000_000)
+    );
+    assert_eq!(traced.0.policy().classes.len(), 3, "nothing has changed");
+}
