@@ -5,8 +5,8 @@
 mod common;
 
 use common::policy;
-use flowspec::{Both, Bytes, Flowspec, Micros, Qos, Rate, ServiceType, Wsa};
-use gqos::admission::{Ledger, Request};
+use flowspec::{Both, Bytes, Flowspec, Micros, Moment, Qos, Rate, ServiceType, Wsa};
+use gqos::admission::{Ladder, Ledger, Operation, Request};
 use proptest::prelude::*;
 
 fn ledger(text: &str) -> Ledger {
@@ -355,4 +355,27 @@ proptest! {
         }
         prop_assert_eq!((reserved(&ledger), ledger.flows()), (Both::default(), 0));
     }
+}
+
+#[test]
+fn a_flow_that_has_ended_by_itself_does_not_wait_for_more() {
+    let mut ledger = eth0(100);
+    let mut submit = |at, operation| ledger.decide(Moment::from_micros(at), &operation).decision;
+    let reserve = |id: &str, megabits, lower: &[u64], time_to_live| {
+        let mut request = send(id, megabits);
+        (request.wait, request.time_to_live) = (true, time_to_live);
+        let lower = lower.iter().map(|&lower| ("lower".to_owned(), send(id, lower).qos));
+        Operation::Reserve(Box::new(Ladder { request, first: "best".into(), renditions: lower.collect() }))
+    };
+    assert!(submit(0, reserve("a", 90, &[], None)).is_ok());
+    let soft = submit(0, reserve("soft", 100, &[10], Some(Micros::new(5))));
+    assert_eq!((soft.rendition(), soft.is_waiting()), (Some("lower"), true));
+    // It expires in the same moment in which it asks again, and waits anew.
+    let again = submit(5, reserve("soft", 100, &[10], Some(Micros::new(5))));
+    assert_eq!((again.expired.as_slice(), again.is_waiting()), (&["soft".to_owned()][..], true));
+    // The manager lets time pass apart from its operations.
+    assert_eq!(ledger.advance(10), ["soft"]);
+    let mut submit = |at, operation| ledger.decide(Moment::from_micros(at), &operation).decision;
+    assert!(submit(11, reserve("b", 50, &[], None)).is_waiting());
+    assert_eq!(submit(12, Operation::Release { id: "a".into() }).notified, ["b"]);
 }

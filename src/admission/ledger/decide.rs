@@ -117,7 +117,7 @@ impl Ledger {
 
     /// Ends the waits of flows that are gone, and notifies those that fit now.
     fn notify(&mut self, decision: &mut Decision, frees: bool) {
-        for gone in decision.expired.iter().chain(decision.preempted()).chain(decision.shed()) {
+        for gone in decision.preempted().iter().chain(decision.shed()) {
             self.waiting.leave(gone);
         }
         if frees || std::mem::take(&mut self.risen) || !decision.expired.is_empty() {

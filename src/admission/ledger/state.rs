@@ -128,7 +128,10 @@ impl Ledger {
             && at <= now
         {
             self.pass(at);
-            ended.extend(self.end(rank.slot()));
+            let id = self.end(rank.slot());
+            // A flow that has ended does not wait for more.
+            id.iter().for_each(|id| drop(self.waiting.leave(id)));
+            ended.extend(id);
         }
         self.pass(now);
         ended
