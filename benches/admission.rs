@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use flowspec::{Bytes, Direction, Flowspec, Qos, Rate};
+use flowspec::{Bytes, Direction, Flowspec, Moment, Qos, Rate};
 use gqos::admission::{Ledger, Request};
 use gqos::policy::{Policy, Source};
 
@@ -61,6 +61,10 @@ fn request(number: u64) -> Request {
     Request { class: Some("viewer".into()), ..Request::new(format!("flow-{number}"), "eth0", qos) }
 }
 
+fn at(micros: u64) -> Option<Moment> {
+    Some(Moment::from_micros(micros))
+}
+
 fn filled(flows: u64) -> Ledger {
     let mut ledger = ledger();
     for number in 0..flows {
@@ -108,14 +112,13 @@ fn booking(criterion: &mut Criterion) {
         // Every booking begins and ends at moments of its own.
         for number in 0..slots / 2 {
             let start = 1_000_000 + number * 7919 % slots * 1000;
-            let window =
-                Request { start: Some(start), end: Some(start + 3_600_000 + number), ..request(number) };
+            let window = Request { start: at(start), end: at(start + 3_600_000 + number), ..request(number) };
             ledger.admit(&window).unwrap();
         }
         let requests: Vec<_> = (0..4096_u64)
             .map(|number| {
                 let start = 1_000_000 + number * 104_729 % slots * 1000 + 17;
-                Request { start: Some(start), end: Some(start + 1_800_000), ..request(2_000_000 + number) }
+                Request { start: at(start), end: at(start + 1_800_000), ..request(2_000_000 + number) }
             })
             .collect();
         let mut next = 0;

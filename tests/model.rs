@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
-use gqos::admission::{FOREVER, GroupRequest, Ladder, Ledger, Operation, Request};
+use gqos::admission::{GroupRequest, Ladder, Ledger, Operation, Request};
 use gqos::policy::{GroupMode, Policy, Source};
+
+/// The end of what has none.
+const FOREVER: u64 = u64::MAX;
 
 /// Moments are single microseconds, so that a recount by moment is a recount by slot.
 const HORIZON: u64 = 48;
@@ -587,9 +590,15 @@ impl Naive {
         })
     }
 
+    /// From when until when a request is for.
+    fn window(&self, request: &Request) -> (u64, u64) {
+        let start = request.start.map_or(self.now, Moment::as_micros).max(self.now);
+        (start, request.end.map_or(FOREVER, Moment::as_micros))
+    }
+
     fn reserve(&mut self, request: &Request) -> Option<([u64; 2], Vec<String>)> {
         let group = request.group.as_ref().map(|name| self.groups.get(name).filter(|group| !group.closing));
-        let (start, end) = (request.start.unwrap_or(self.now).max(self.now), request.end.unwrap_or(FOREVER));
+        let (start, end) = self.window(request);
         if self.flows.iter().any(|flow| flow.id == request.id) || end <= start || matches!(group, Some(None))
         {
             return None;
@@ -646,13 +655,15 @@ impl Naive {
 
     /// The first moment at which it would fit, of all there are.
     fn earliest(&self, request: &Request) -> Option<u64> {
-        let start = request.start.unwrap_or(self.now).max(self.now);
-        let duration = request.end.map(|end| end.saturating_sub(start));
+        let (start, end) = self.window(request);
+        let duration = request.end.map(|_| end.saturating_sub(start));
         (start..start + 3 * HORIZON).find(|&moment| {
-            let end = duration.map(|duration| moment + duration);
+            let end = duration.map(|duration| Moment::from_micros(moment + duration));
             let mut tried = self.bare();
             tried.preemption = false;
-            tried.reserve(&Request { start: Some(moment), end, ..request.clone() }).is_some()
+            tried
+                .reserve(&Request { start: Some(Moment::from_micros(moment)), end, ..request.clone() })
+                .is_some()
         })
     }
 
@@ -838,10 +849,11 @@ fn random_request(random: &mut Random, now: u64) -> Request {
     request.group = random.one_in(4).then(|| format!("g{}", random.below(2)));
     request.client = random.one_in(3).then(|| random.pick(&["c1", "c2", "other"]).to_owned());
     if random.one_in(3) {
-        request.start = Some(now + random.below(HORIZON / 2));
+        request.start = Some(Moment::from_micros(now + random.below(HORIZON / 2)));
     }
     if random.one_in(2) {
-        request.end = Some(request.start.unwrap_or(now) + random.below(HORIZON / 2));
+        let start = request.start.unwrap_or(Moment::from_micros(now));
+        request.end = Some(start.saturating_add(Micros::new(random.below(HORIZON / 2))));
     }
     request.time_to_live = random.one_in(5).then(|| Micros::new(1 + random.below(12)));
     request.setup_priority = random.one_in(3).then(|| random.below(8) as u8);
@@ -1002,7 +1014,12 @@ fn run(seed: u64, operations: u64) -> Counts {
         if random.one_in(80) {
             let request = random_request(&mut random, now);
             let (found, wanted) = (ledger.earliest(&request), naive.earliest(&known_client(&request)));
-            assert_eq!(found, wanted, "seed {seed}, operation {number}: {request:#?}\n{:#?}", naive.flows);
+            assert_eq!(
+                found.map(Moment::as_micros),
+                wanted,
+                "seed {seed}, operation {number}: {request:#?}\n{:#?}",
+                naive.flows
+            );
         }
         let totals = ledger.totals("eth0").unwrap();
         let context = || {
@@ -1046,7 +1063,7 @@ fn run(seed: u64, operations: u64) -> Counts {
     for id in ["g0", "g1"] {
         let _ = ledger.ungroup(id);
     }
-    ledger.advance(now + 10 * HORIZON);
+    ledger.advance(Moment::from_micros(now + 10 * HORIZON));
     let totals = ledger.totals("eth0").unwrap().map(|totals| totals.reserved);
     assert_eq!((totals, ledger.flows()), (Both::default(), 0), "seed {seed}: something was left");
     counts

@@ -41,6 +41,12 @@ impl Moment {
         Self(self.0.saturating_add(time.get()))
     }
 
+    /// The moment this much earlier, at least [`Moment::START`].
+    #[must_use]
+    pub const fn saturating_sub(self, time: Micros) -> Self {
+        Self(self.0.saturating_sub(time.get()))
+    }
+
     /// The time since an earlier moment; zero where that one is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Micros {
@@ -58,6 +64,7 @@ mod tests {
         let later = start.saturating_add(second);
         assert_eq!((later.as_micros(), later.saturating_since(start)), (1_000_000, second));
         assert_eq!(start.saturating_since(later), Micros::new(0));
+        assert_eq!((later.saturating_sub(second), start.saturating_sub(second)), (start, start));
         assert_eq!(
             (Moment::LAST.checked_add(second), Moment::LAST.saturating_add(second)),
             (None, Moment::LAST)

@@ -65,10 +65,10 @@ pub enum ClientLimit {
     #[error("more than {0} requests a second")]
     Requests(u64),
     /// Time ahead.
-    #[error("{ahead} us ahead is beyond the horizon of {horizon}")]
+    #[error("{} us ahead is beyond the horizon of {horizon}", ahead.get())]
     Horizon {
-        /// How far ahead, in microseconds.
-        ahead: u64,
+        /// How far ahead.
+        ahead: Micros,
         /// How far it may be.
         horizon: Micros,
     },

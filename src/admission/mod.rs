@@ -22,10 +22,10 @@ mod request;
 mod response;
 mod totals;
 
-pub use account::measured::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
+pub use account::measured::{LONGEST_MEASUREMENT, SHORTEST_MEASUREMENT};
 pub use account::proof::{Provable, Prover, unproven};
 pub use account::state::UNKNOWN_MTU;
-pub use account::window::{FOREVER, Window};
+pub use account::window::Window;
 pub use decision::{Decision, Outcome};
 pub use displaced::Displaced;
 pub use enforcement::{Enforced, Lack};

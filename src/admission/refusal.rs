@@ -1,6 +1,6 @@
 //! Refusals: why a request was turned down, with the sum that decided.
 
-use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Rate, ServiceType, Wsa};
+use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Moment, Rate, ServiceType, Wsa};
 
 use super::limits::{ClientLimit, GroupLimit, Sum, delay};
 use super::not_programmed::NotProgrammed;
@@ -215,12 +215,12 @@ pub enum Refusal {
         id: String,
     },
     /// A time without a moment in it.
-    #[error("the reservation ends at {end} us, which is not after {start} us, where it would begin")]
+    #[error("the reservation ends at {} us, which is not after {} us, when it would begin", end.as_micros(), start.as_micros())]
     Window {
         /// When it would begin.
-        start: u64,
+        start: Moment,
         /// When it would end.
-        end: u64,
+        end: Moment,
     },
     /// Priorities that could displace each other for ever.
     #[error("setup priority {setup} is better than holding priority {holding}")]

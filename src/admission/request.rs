@@ -1,8 +1,8 @@
 //! What is asked of the ledger.
 
-use flowspec::{Both, Micros, Qos, Rate, TSpec};
+use flowspec::{Both, Micros, Moment, Qos, Rate, TSpec};
 
-use super::account::window::{FOREVER, Window};
+use super::account::window::Window;
 use super::displaced::Displaced;
 use crate::policy::{Class, GroupMode, Owner, Policy};
 
@@ -23,10 +23,10 @@ pub struct Request {
     pub owner: Owner,
     /// What it asks for.
     pub qos: Qos,
-    /// When it begins, in microseconds of the ledger's time; now where it is absent or past.
-    pub start: Option<u64>,
+    /// When it begins; now where it is absent or past.
+    pub start: Option<Moment>,
     /// The first moment after it; it ends when it is released where this is absent.
-    pub end: Option<u64>,
+    pub end: Option<Moment>,
     /// How long it lasts without a refresh.
     pub time_to_live: Option<Micros>,
     /// Where it is refused for lack of room, it waits to be told of some.
@@ -85,8 +85,8 @@ impl Request {
         }
     }
 
-    pub(crate) fn window(&self, now: u64) -> Window {
-        Window { start: self.start.unwrap_or(now).max(now), end: self.end.unwrap_or(FOREVER) }
+    pub(crate) fn window(&self, now: Moment) -> Window {
+        Window { start: self.start.unwrap_or(now).max(now), end: self.end }
     }
 
     /// Setup and holding priority: its own, or its class's. Where only one is given, the other follows.

@@ -198,7 +198,7 @@ impl Manager {
 
     /// Time passes: who has ended by himself by then.
     pub fn advance(&mut self, now: Moment) -> Vec<String> {
-        self.ledger.advance(now.as_micros())
+        self.ledger.advance(now)
     }
 
     fn pass(&mut self, now: Moment, effects: &mut Vec<Effect>) {
@@ -303,7 +303,7 @@ impl Manager {
 
     /// When the next flow expires or the next capacity begins to count.
     pub fn due(&self) -> Option<Moment> {
-        self.ledger.due().map(Moment::from_micros)
+        self.ledger.due()
     }
 
     /// The kernel classes of the flows that are measured, by the policy's classes.

@@ -41,8 +41,8 @@ impl Connect {
         request.client.clone_from(&self.client);
         request.owner.clone_from(&self.owner);
         let start = now.saturating_add(self.start.unwrap_or_default());
-        request.start = Some(start.as_micros());
-        request.end = self.duration.map(|duration| start.saturating_add(duration).as_micros());
+        request.start = Some(start);
+        request.end = self.duration.map(|duration| start.saturating_add(duration));
         request.time_to_live = self.time_to_live;
         request.wait = self.wait;
         (request.setup_priority, request.holding_priority) = (self.setup_priority, self.holding_priority);

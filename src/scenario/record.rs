@@ -130,10 +130,10 @@ fn connect(ladder: &Ladder, now: Moment) -> String {
             std::iter::once(first).chain(renditions.iter().map(|(name, _)| name)).map(quoted).collect();
         fields.push(format!("templates = [{}]", names.join(", ")));
     }
-    let begins = request.start.map_or(now, Moment::from_micros);
+    let begins = request.start.unwrap_or(now);
     fields.extend(request.start.map(|_| format!("start = \"{}\"", begins.saturating_since(now))));
     fields.extend(request.end.map(|end| {
-        let duration = Moment::from_micros(end).saturating_since(begins.max(now));
+        let duration = end.saturating_since(begins.max(now));
         format!("duration = \"{duration}\"")
     }));
     fields.extend(request.time_to_live.map(|time| format!("ttl = \"{time}\"")));

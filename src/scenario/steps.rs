@@ -10,7 +10,7 @@ use super::connect::Connect;
 use super::names::Names;
 use super::requested::RequestedQos;
 use super::step::{Action, Expect, Step, Time, Tolerance, Transfer};
-use crate::admission::{LONGEST_MEASUREMENT_MICROS, SHORTEST_MEASUREMENT_MICROS};
+use crate::admission::{LONGEST_MEASUREMENT, SHORTEST_MEASUREMENT};
 use crate::policy::read::flowspec::flowspec;
 use crate::policy::read::section::{Placed, Section};
 use crate::policy::{Code, Owner, Protocol};
@@ -174,7 +174,7 @@ fn measure(section: Section<'_>) -> Option<Action> {
         section.missing("sending or receiving");
     }
     if let Some(window) = &window
-        && !(SHORTEST_MEASUREMENT_MICROS..=LONGEST_MEASUREMENT_MICROS).contains(&window.value.get())
+        && !(SHORTEST_MEASUREMENT..=LONGEST_MEASUREMENT).contains(&window.value)
     {
         let message = format!("{}.window: {} is not between 100 ms and a day", section.path, window.value);
         section.problem(Code::BadValue, &window.place, message);

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::requested::RequestedQos;
 use crate::admission::{
-    Decision, GroupRequest, LONGEST_MEASUREMENT_MICROS, Ledger, Operation, OperationKind, RefusedRequest,
-    Request, RequestKind, SHORTEST_MEASUREMENT_MICROS,
+    Decision, GroupRequest, LONGEST_MEASUREMENT, Ledger, Operation, OperationKind, RefusedRequest, Request,
+    RequestKind, SHORTEST_MEASUREMENT,
 };
 use crate::manager::Manager;
 use crate::policy::{GroupMode, Owner, Policy};
@@ -92,8 +92,8 @@ struct Line {
     templates: Option<Vec<String>>,
     sending: Option<Flowspec>,
     receiving: Option<Flowspec>,
-    start_us: Option<u64>,
-    end_us: Option<u64>,
+    start_us: Option<Moment>,
+    end_us: Option<Moment>,
     ttl_us: Option<Micros>,
     wait: Option<bool>,
     setup_priority: Option<u8>,
@@ -236,7 +236,7 @@ impl Line {
 
     fn measure(&mut self) -> Result<Operation, TraceError> {
         let window = self.needed(self.window_us, "window_us")?;
-        if !(SHORTEST_MEASUREMENT_MICROS..=LONGEST_MEASUREMENT_MICROS).contains(&window.get()) {
+        if !(SHORTEST_MEASUREMENT..=LONGEST_MEASUREMENT).contains(&window) {
             return Err(TraceError::Window { window });
         }
         Ok(Operation::Measure {

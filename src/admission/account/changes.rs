@@ -1,6 +1,8 @@
 //! Changes of an amount over time: a B-tree in the order of their times, whose branches know the sum and the largest
 //! prefix sum of what is below them.
 
+use flowspec::Moment;
+
 use super::window::Window;
 
 /// A signed number that sums are made of.
@@ -22,14 +24,14 @@ pub(crate) enum Changes<A> {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Change<A> {
-    pub(crate) at: u64,
+    pub(crate) at: Moment,
     pub(crate) delta: A,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Child<A> {
     /// No later than the first change below.
-    first: u64,
+    first: Moment,
     below: Below<A>,
     node: Changes<A>,
 }
@@ -47,12 +49,12 @@ const WIDEST: usize = 16;
 
 impl<A: Amount> Changes<A> {
     /// One change.
-    pub(crate) fn of(at: u64, delta: A) -> Self {
+    pub(crate) fn of(at: Moment, delta: A) -> Self {
         Self::Leaf(vec![Change { at, delta }])
     }
 
     /// Adds to the change at a moment. Says whether there are no changes any more.
-    pub(crate) fn grow(&mut self, at: u64, delta: A) -> bool {
+    pub(crate) fn grow(&mut self, at: Moment, delta: A) -> bool {
         if let Some(second) = self.add(at, delta) {
             // The root was too wide: it becomes the first of two branches.
             let first = std::mem::replace(self, Self::Branch(Vec::with_capacity(WIDEST + 1)));
@@ -72,16 +74,16 @@ impl<A: Amount> Changes<A> {
     }
 
     /// The largest sum of changes inside a window that begins at or after now, nothing more among them.
-    pub(crate) fn highest(&self, window: Window, now: u64) -> A {
+    pub(crate) fn highest(&self, window: Window, now: Moment) -> A {
         let at_start = if window.start <= now { A::default() } else { self.sum_until(window.start) };
         let mut sum = A::default();
-        let later = self.highest_between(window.start.max(now), window.end, &mut sum);
+        let later = self.highest_inside(&Window { start: window.start.max(now), ..window }, &mut sum);
         later.map_or(at_start, |later| later.max(at_start))
     }
 
     /// Adds to the change at a moment; one that comes to nothing is taken out. What is too much for the
     /// node is returned, to come after it.
-    fn add(&mut self, at: u64, delta: A) -> Option<Self> {
+    fn add(&mut self, at: Moment, delta: A) -> Option<Self> {
         match self {
             Self::Leaf(changes) => {
                 match changes.binary_search_by_key(&at, |change| change.at) {
@@ -147,7 +149,7 @@ impl<A: Amount> Changes<A> {
     }
 
     /// The sum of the changes up to and including a moment.
-    fn sum_until(&self, at: u64) -> A {
+    fn sum_until(&self, at: Moment) -> A {
         match self {
             Self::Leaf(changes) => {
                 changes.iter().take_while(|change| change.at <= at).map(|change| change.delta).sum()
@@ -160,33 +162,35 @@ impl<A: Amount> Changes<A> {
         }
     }
 
-    /// The largest sum up to a change between two moments, neither included; `sum` is what comes before the
-    /// node, and then what comes before its end or before `until`.
-    fn highest_between(&self, after: u64, until: u64, sum: &mut A) -> Option<A> {
+    /// The largest sum up to a change inside a window, after its start; `sum` is what comes before the node, and
+    /// then what comes before its end or the window's.
+    fn highest_inside(&self, window: &Window, sum: &mut A) -> Option<A> {
         let mut highest = None;
         match self {
             Self::Leaf(changes) => {
-                for change in changes.iter().take_while(|change| change.at < until) {
+                for change in changes.iter().take_while(|change| window.ends_after(change.at)) {
                     *sum += change.delta;
-                    if change.at > after {
+                    if change.at > window.start {
                         highest = highest.max(Some(*sum));
                     }
                 }
             }
             Self::Branch(children) => {
                 for (number, child) in children.iter().enumerate() {
-                    if child.first >= until {
+                    if !window.ends_after(child.first) {
                         break;
                     }
                     // What is below comes before the next child's first.
                     let end = children.get(number + 1).map(|next| next.first);
-                    if end.is_some_and(|end| end <= after) {
+                    if end.is_some_and(|end| end <= window.start) {
                         *sum += child.below.sum;
-                    } else if child.first > after && end.is_some_and(|end| end <= until) {
+                    } else if child.first > window.start
+                        && end.is_some_and(|end| window.end.is_none_or(|until| end <= until))
+                    {
                         highest = highest.max(Some(*sum + child.below.highest));
                         *sum += child.below.sum;
                     } else {
-                        highest = highest.max(child.node.highest_between(after, until, sum));
+                        highest = highest.max(child.node.highest_inside(window, sum));
                     }
                 }
             }
@@ -194,7 +198,7 @@ impl<A: Amount> Changes<A> {
         highest
     }
 
-    pub(crate) fn each(&self, visit: &mut impl FnMut(u64, i128)) {
+    pub(crate) fn each(&self, visit: &mut impl FnMut(Moment, i128)) {
         match self {
             Self::Leaf(changes) => changes.iter().for_each(|change| visit(change.at, change.delta.wide())),
             Self::Branch(children) => children.iter().for_each(|child| child.node.each(visit)),
@@ -204,7 +208,7 @@ impl<A: Amount> Changes<A> {
 
 impl<A: Amount> Child<A> {
     fn new(node: Changes<A>) -> Self {
-        Self { first: node.first().map_or(0, |change| change.at), below: node.below(), node }
+        Self { first: node.first().map_or(Moment::START, |change| change.at), below: node.below(), node }
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, Rate, TSpec};
+use flowspec::{Both, Bytes, Moment, Rate, TSpec};
 
 use super::charge::Charge;
 use super::footprint::Footprint;
-use super::window::FOREVER;
 
 /// What a flow holds; given back as it stands here, whatever the policy says by then.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,7 +16,7 @@ pub(crate) struct Entry {
     pub(crate) group: Option<Arc<str>>,
     pub(crate) client: Option<Arc<str>>,
     /// When its soft state ends, if it has any.
-    pub(crate) deadline: Option<u64>,
+    pub(crate) deadline: Option<Moment>,
 }
 
 /// What a member of a group costs.
@@ -56,8 +55,7 @@ impl Entry {
     }
 
     /// When it ends by itself.
-    pub(crate) fn ending(&self) -> Option<u64> {
-        let end = Some(self.footprint.window.end).filter(|&end| end != FOREVER);
-        self.deadline.into_iter().chain(end).min()
+    pub(crate) fn ending(&self) -> Option<Moment> {
+        self.deadline.into_iter().chain(self.footprint.window.end).min()
     }
 }

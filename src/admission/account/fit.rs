@@ -1,13 +1,12 @@
 //! Whether something fits an account, and the whole sum where it does not.
 
-use flowspec::{Bytes, Direction, Rate};
+use flowspec::{Bytes, Direction, Moment, Rate};
 
 use super::flows::Flows;
 use super::footprint::Footprint;
 use super::measured::Measured;
 use super::rank::Held;
 use super::state::{Account, ClassUse};
-use super::window::Window;
 use crate::admission::limits::{Holder, Sum};
 use crate::admission::refusal::Refusal;
 use crate::policy::{Class, ClassModel, InterfacePolicy, Policy};
@@ -23,7 +22,7 @@ pub(crate) struct Terms<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) class: Option<(u32, &'a str, &'a Class)>,
     pub(crate) flows: &'a Flows,
-    pub(crate) now: u64,
+    pub(crate) now: Moment,
 }
 
 /// What one constraint leaves.
@@ -87,7 +86,7 @@ impl Account {
             self.check_buffer(terms, asked, old, direction)?;
             let rate = *asked.charged.get(direction);
             let held = old.map_or(Rate::ZERO, |old| *old.charged.get(direction));
-            if rate > held || old.is_some_and(|old| rate > Rate::ZERO && !within(window, old.window)) {
+            if rate > held || old.is_some_and(|old| rate > Rate::ZERO && !window.is_within(&old.window)) {
                 self.check_budgets(terms, direction, asked)?;
             }
         }
@@ -261,9 +260,4 @@ fn doll_size(policy: &Policy, doll: usize, budget: Rate) -> Option<u64> {
         sum = sum.checked_add(class.share?.of(budget))?;
     }
     Some(sum.get())
-}
-
-/// Whether one window is part of another.
-const fn within(inner: Window, outer: Window) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
 }

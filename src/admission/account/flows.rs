@@ -6,7 +6,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, Direction, Rate};
+use flowspec::{Both, Bytes, Direction, Moment, Rate};
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
@@ -54,7 +54,7 @@ struct Rare {
     cost: Option<Box<Cost>>,
     group: Option<Arc<str>>,
     client: Option<Arc<str>>,
-    deadline: Option<u64>,
+    deadline: Option<Moment>,
     peak: Option<Box<Both<Rate>>>,
 }
 
@@ -93,7 +93,7 @@ impl Flows {
     }
 
     /// Gives a flow a slot, which is written into its footprint.
-    pub(crate) fn insert(&mut self, id: &str, entry: &mut Entry, now: u64) {
+    pub(crate) fn insert(&mut self, id: &str, entry: &mut Entry, now: Moment) {
         let slot = self.take(id, entry, now);
         let (hash, hasher) = (self.hasher.hash_one(id), &self.hasher);
         let chunks = &self.chunks;
@@ -101,13 +101,13 @@ impl Flows {
     }
 
     /// Gives a group a slot, by which it is a holder among flows.
-    pub(crate) fn insert_group(&mut self, id: &str, footprint: &mut Footprint, now: u64) {
+    pub(crate) fn insert_group(&mut self, id: &str, footprint: &mut Footprint, now: Moment) {
         let mut entry = entry_of_group(footprint);
         footprint.slot = self.take(id, &mut entry, now);
     }
 
     /// What a group is charged has changed.
-    pub(crate) fn update_group(&mut self, footprint: &Footprint, now: u64) {
+    pub(crate) fn update_group(&mut self, footprint: &Footprint, now: Moment) {
         self.update(&entry_of_group(footprint), now);
     }
 
@@ -122,7 +122,7 @@ impl Flows {
     }
 
     /// The flow in a slot is another from now on.
-    pub(crate) fn update(&mut self, entry: &Entry, now: u64) {
+    pub(crate) fn update(&mut self, entry: &Entry, now: Moment) {
         let slot = self.at_mut(entry.footprint.slot);
         let id = std::mem::take(&mut slot.id);
         *slot = Slot::pack(id, entry, now);
@@ -148,7 +148,7 @@ impl Flows {
         self.index.iter().copied()
     }
 
-    fn take(&mut self, id: &str, entry: &mut Entry, now: u64) -> u32 {
+    fn take(&mut self, id: &str, entry: &mut Entry, now: Moment) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
                 self.chunks.push(Vec::with_capacity(CHUNK));
@@ -194,13 +194,13 @@ fn at(chunks: &[Vec<Slot>], slot: u32) -> &Slot {
 }
 
 impl Slot {
-    fn pack(id: Box<str>, entry: &Entry, now: u64) -> Self {
+    fn pack(id: Box<str>, entry: &Entry, now: Moment) -> Self {
         let Entry { footprint, cost, group, client, deadline } = entry;
         let Footprint { order, interface, class, class_type, class_counts, charged, buffer, .. } = *footprint;
         let window = footprint.window;
         // What has begun and has no end is over when it is released: when it began makes no difference, but
         // where it is measured.
-        let plain = window.start <= now && window.end == Window::from(0).end && footprint.peak.is_none();
+        let plain = window.start <= now && window.end.is_none() && footprint.peak.is_none();
         let paid = cost.is_none() && group.is_none() && client.is_none() && deadline.is_none();
         let small = u32::try_from(buffer.sending.get()).ok().filter(|_| buffer.receiving == Bytes::ZERO);
         let rare = !(plain && paid && charged.receiving == Rate::ZERO && small.is_some());
@@ -252,7 +252,7 @@ impl Slot {
                 || Both { sending: Bytes::new(u64::from(self.buffer)), receiving: Bytes::ZERO },
                 |rare| rare.buffer,
             ),
-            window: rare.map_or(Window::from(0), |rare| rare.window),
+            window: rare.map_or(Window::from(Moment::START), |rare| rare.window),
             flows: u64::from(self.class_type & A_FLOW != 0),
             holding_priority: Some(self.holding_priority).filter(|&priority| priority != NEVER),
             peak: rare.and_then(|rare| rare.peak.clone()),

@@ -10,16 +10,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use flowspec::{Both, Direction, Peak, Rate, Ratio, TSpec};
+use flowspec::{Both, Direction, Micros, Moment, Peak, Rate, Ratio, TSpec};
 
 use super::footprint::Footprint;
-use super::window::FOREVER;
 
 /// The shortest window: over less than this a bucket is a rate of its own.
-pub const SHORTEST_MEASUREMENT_MICROS: u64 = 100_000;
+pub const SHORTEST_MEASUREMENT: Micros = Micros::new(100_000);
 
 /// The longest: a day.
-pub const LONGEST_MEASUREMENT_MICROS: u64 = 86_400_000_000;
+pub const LONGEST_MEASUREMENT: Micros = Micros::new(86_400_000_000);
 
 /// Of how many measurements the highest counts.
 const SAMPLES: usize = 10;
@@ -34,14 +33,14 @@ const TARGET_MILLIONTHS: u128 = 6_907_756;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
     /// Flows that were not there for a whole window yet, by start and order: what each declares.
-    fresh: BTreeMap<(u64, u64), Both<Declared>>,
+    fresh: BTreeMap<(Moment, u64), Both<Declared>>,
     /// The others.
     known: Both<Sums>,
     /// The latest means, newest last.
     samples: VecDeque<Both<Rate>>,
     /// Who was there by then is measured.
-    since: Option<u64>,
-    good_until: u64,
+    since: Option<Moment>,
+    good_until: Moment,
     /// The class's type, for the Russian dolls.
     pub(crate) class_type: u8,
     /// What the class is overbooked by at most, in thousandths.
@@ -66,7 +65,7 @@ struct Sums {
 /// The most a flow sends as a mean over the shortest window: `min(p, r + b / T)`, rounded up.
 pub(crate) fn peak_of(tspec: &TSpec) -> Rate {
     let in_bucket = Rate::new(tspec.token_bucket_size().get())
-        .scale_up(Ratio { numerator: 1_000_000, denominator: SHORTEST_MEASUREMENT_MICROS });
+        .scale_up(Ratio { numerator: 1_000_000, denominator: SHORTEST_MEASUREMENT.get() });
     let peak = tspec.token_rate().checked_add(in_bucket).unwrap_or(Rate::new(u64::MAX));
     match tspec.peak_bandwidth() {
         Peak::Finite(declared) => peak.min(declared),
@@ -102,7 +101,7 @@ impl Measured {
     }
 
     /// What was sent on average since `since`; whoever was there by then is part of it.
-    pub(crate) fn measure(&mut self, rate: Both<Rate>, since: u64, overbooking: u64, now: u64) {
+    pub(crate) fn measure(&mut self, rate: Both<Rate>, since: Moment, overbooking: u64, now: Moment) {
         self.overbooking = overbooking;
         let later = self.fresh.split_off(&(since, u64::MAX));
         for declared in std::mem::replace(&mut self.fresh, later).into_values() {
@@ -116,11 +115,12 @@ impl Measured {
         if self.samples.len() > SAMPLES {
             self.samples.pop_front();
         }
-        self.good_until = now.saturating_add((now - since).saturating_mul(WINDOWS));
+        self.good_until =
+            now.saturating_add(Micros::new(now.saturating_since(since).get().saturating_mul(WINDOWS)));
     }
 
     /// By how much the flows take less than they have declared.
-    pub(crate) fn relief(&self, direction: Direction, now: u64) -> u64 {
+    pub(crate) fn relief(&self, direction: Direction, now: Moment) -> u64 {
         if now >= self.good_until {
             return 0;
         }
@@ -153,7 +153,7 @@ impl Sums {
 /// What of a footprint is measured; nothing where it ends by itself, or where nothing is.
 fn declared(footprint: &Footprint) -> Option<Both<Declared>> {
     let peaks = footprint.peak.as_deref()?;
-    (footprint.window.end == FOREVER).then(|| {
+    footprint.window.end.is_none().then(|| {
         let of = |direction| {
             let peak = *peaks.get(direction);
             let rate = if peak > Rate::ZERO { *footprint.charged.get(direction) } else { Rate::ZERO };

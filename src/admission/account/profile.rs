@@ -6,6 +6,8 @@
 //! O(log n) in the number of changes to come, whatever the intervals' lengths, and O(1) where nothing
 //! is booked ahead.
 
+use flowspec::Moment;
+
 use super::changes::{Amount, Changes};
 use super::window::Window;
 
@@ -38,7 +40,7 @@ impl Profile {
     }
 
     /// The most that is taken at any moment of a window that begins at or after now.
-    pub(crate) fn highest(&self, window: Window, now: u64) -> u64 {
+    pub(crate) fn highest(&self, window: Window, now: Moment) -> u64 {
         let highest = match &self.later {
             Later::Nothing => return self.current(),
             Later::Usual(changes) => changes.highest(window, now).wide(),
@@ -62,17 +64,17 @@ impl Profile {
     }
 
     /// Takes an amount over a window.
-    pub(crate) fn book(&mut self, amount: u64, window: Window, now: u64) {
+    pub(crate) fn book(&mut self, amount: u64, window: Window, now: Moment) {
         self.change(i128::from(amount), window, now);
     }
 
     /// Gives back what was taken over the same window. What of it is past has been given back already.
-    pub(crate) fn unbook(&mut self, amount: u64, window: Window, now: u64) {
+    pub(crate) fn unbook(&mut self, amount: u64, window: Window, now: Moment) {
         self.change(-i128::from(amount), window, now);
     }
 
     /// Time passes: what has begun or ended by now is counted.
-    pub(crate) fn advance(&mut self, now: u64) {
+    pub(crate) fn advance(&mut self, now: Moment) {
         while let Some((at, delta)) = self.later.first()
             && at <= now
         {
@@ -82,7 +84,7 @@ impl Profile {
     }
 
     /// The moments after now at which it changes, in order.
-    pub(crate) fn moments(&self) -> Vec<u64> {
+    pub(crate) fn moments(&self) -> Vec<Moment> {
         let mut moments = Vec::new();
         self.later.each(&mut |at, _| moments.push(at));
         moments
@@ -93,8 +95,8 @@ impl Profile {
         self.current == 0 && matches!(self.later, Later::Nothing)
     }
 
-    fn change(&mut self, delta: i128, window: Window, now: u64) {
-        if delta == 0 || window.end <= now {
+    fn change(&mut self, delta: i128, window: Window, now: Moment) {
+        if delta == 0 || !window.ends_after(now) {
             return;
         }
         if window.start <= now {
@@ -102,12 +104,12 @@ impl Profile {
         } else {
             self.later(window.start, delta);
         }
-        if window.end != super::window::FOREVER {
-            self.later(window.end, -delta);
+        if let Some(end) = window.end {
+            self.later(end, -delta);
         }
     }
 
-    fn later(&mut self, at: u64, delta: i128) {
+    fn later(&mut self, at: Moment, delta: i128) {
         self.turnover = self.turnover.saturating_add(delta.unsigned_abs());
         if self.turnover > MOST_USUAL && !matches!(self.later, Later::Large(_)) {
             self.measure(delta);
@@ -150,7 +152,7 @@ const MOST_USUAL: u128 = 1 << 62;
 
 impl Later {
     /// The first change.
-    fn first(&self) -> Option<(u64, i128)> {
+    fn first(&self) -> Option<(Moment, i128)> {
         match self {
             Self::Nothing => None,
             Self::Usual(changes) => changes.first().map(|change| (change.at, change.delta.wide())),
@@ -158,7 +160,7 @@ impl Later {
         }
     }
 
-    fn each(&self, visit: &mut impl FnMut(u64, i128)) {
+    fn each(&self, visit: &mut impl FnMut(Moment, i128)) {
         match self {
             Self::Nothing => {}
             Self::Usual(changes) => changes.each(visit),
@@ -174,46 +176,69 @@ fn shifted(amount: u128, delta: i128) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::window::FOREVER;
     use super::*;
     use proptest::prelude::*;
 
-    const fn window(start: u64, end: u64) -> Window {
-        Window { start, end }
+    const fn at(micros: u64) -> Moment {
+        Moment::from_micros(micros)
+    }
+
+    fn window(start: u64, end: impl Into<Option<u64>>) -> Window {
+        Window { start: at(start), end: end.into().map(at) }
     }
 
     #[test]
     fn neighbours_do_not_overlap() {
         let mut profile = Profile::default();
-        profile.book(10, window(5, 10), 0);
-        profile.book(20, window(10, 15), 0);
+        profile.book(10, window(5, 10), at(0));
+        profile.book(20, window(10, 15), at(0));
         assert_eq!(profile.current(), 0);
-        let highest = |start, end| profile.highest(window(start, end), 0);
-        assert_eq!(highest(0, 5), 0, "the end is not part of it");
-        assert_eq!(highest(0, 6), 10);
-        assert_eq!(highest(5, 10), 10);
-        assert_eq!(highest(9, 11), 20);
-        assert_eq!(highest(0, FOREVER), 20);
-        assert_eq!(highest(15, FOREVER), 0);
+        let highest = |start, end: Option<u64>| profile.highest(window(start, end), at(0));
+        assert_eq!(highest(0, Some(5)), 0, "the end is not part of it");
+        assert_eq!(highest(0, Some(6)), 10);
+        assert_eq!(highest(5, Some(10)), 10);
+        assert_eq!(highest(9, Some(11)), 20);
+        assert_eq!(highest(0, None), 20);
+        assert_eq!(highest(15, None), 0);
     }
 
     #[test]
     fn what_is_past_is_forgotten() {
         let mut profile = Profile::default();
-        profile.book(7, window(0, 10), 0);
-        profile.book(1, Window::from(3), 0);
-        profile.advance(3);
+        profile.book(7, window(0, 10), at(0));
+        profile.book(1, Window::from(at(3)), at(0));
+        profile.advance(at(3));
         assert_eq!(profile.current(), 8);
-        profile.advance(10);
+        profile.advance(at(10));
         assert_eq!(profile.current(), 1);
-        profile.unbook(7, window(0, 10), 10);
+        profile.unbook(7, window(0, 10), at(10));
         assert_eq!(profile.current(), 1, "it has ended by itself");
-        profile.unbook(1, Window::from(3), 10);
+        profile.unbook(1, Window::from(at(3)), at(10));
         assert_eq!((profile.current(), profile.is_empty()), (0, true));
     }
 
-    fn slot(moment: u64, slots: usize) -> usize {
-        usize::try_from(moment).map_or(slots, |moment| moment.min(slots))
+    #[test]
+    fn the_last_moment_is_not_for_ever() {
+        let mut profile = Profile::default();
+        profile.book(7, Window { start: at(0), end: Some(Moment::LAST) }, at(0));
+        profile.book(1, Window::from(Moment::LAST), at(0));
+        assert_eq!(profile.highest(Window::from(at(0)), at(0)), 7);
+        assert_eq!(
+            profile.highest(Window::from(Moment::LAST), at(0)),
+            1,
+            "a window without end has it in it"
+        );
+        assert_eq!(profile.highest(window(5, u64::MAX), at(0)), 7, "one that ends there has not");
+        profile.advance(Moment::LAST);
+        assert_eq!(profile.current(), 1);
+    }
+
+    fn slot(moment: Moment, slots: usize) -> usize {
+        usize::try_from(moment.as_micros()).map_or(slots, |moment| moment.min(slots))
+    }
+
+    fn slots(window: Window, slots: usize) -> std::ops::Range<usize> {
+        slot(window.start, slots)..window.end.map_or(slots, |end| slot(end, slots))
     }
 
     proptest! {
@@ -233,26 +258,26 @@ mod tests {
                 let amount = amount * unit;
                 if undo && !booked.is_empty() {
                     let (amount, window) = booked.swap_remove(usize::try_from(length).unwrap_or(0) % booked.len());
-                    profile.unbook(amount, window, now);
-                    for slot in &mut table[slot(window.start, SLOTS)..slot(window.end, SLOTS)] {
+                    profile.unbook(amount, window, at(now));
+                    for slot in &mut table[slots(window, SLOTS)] {
                         *slot -= u128::from(amount);
                     }
                 } else {
-                    let end = if length > 38 { FOREVER } else { now + delay + length };
+                    let end = (length <= 38).then_some(now + delay + length);
                     let window = window(now + delay, end);
-                    profile.book(amount, window, now);
+                    profile.book(amount, window, at(now));
                     booked.push((amount, window));
-                    for slot in &mut table[slot(window.start, SLOTS)..slot(window.end, SLOTS)] {
+                    for slot in &mut table[slots(window, SLOTS)] {
                         *slot += u128::from(amount);
                     }
                 }
                 now = (now + pass).min(100);
-                profile.advance(now);
+                profile.advance(at(now));
                 let told = |amount: u128| u64::try_from(amount).unwrap_or(u64::MAX);
-                prop_assert_eq!(profile.current(), told(table[slot(now, SLOTS)]));
+                prop_assert_eq!(profile.current(), told(table[slot(at(now), SLOTS)]));
                 for (start, end) in [(now, now + 1), (now, SLOTS as u64), (now + delay, now + delay + length)] {
-                    let expected = table[slot(start, SLOTS)..slot(end, SLOTS)].iter().max().copied().unwrap_or(0);
-                    prop_assert_eq!(profile.highest(window(start, end), now), told(expected), "[{}, {})", start, end);
+                    let expected = table[slots(window(start, end), SLOTS)].iter().max().copied().unwrap_or(0);
+                    prop_assert_eq!(profile.highest(window(start, end), at(now)), told(expected), "[{}, {})", start, end);
                 }
             }
         }

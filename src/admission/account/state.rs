@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use flowspec::{Both, Bytes, Direction, ErrorTerms, Rate};
+use flowspec::{Both, Bytes, Direction, ErrorTerms, Moment, Rate};
 
 use super::charge::Link;
 use super::flows::Flows;
@@ -31,7 +31,7 @@ pub(crate) struct Account {
     /// Nothing where the capacity is to be read from the kernel and has not been.
     pub(crate) capacity: Both<Option<Rate>>,
     /// A capacity that counts once it has lasted until then.
-    pub(crate) rising: Both<Option<(u64, Rate)>>,
+    pub(crate) rising: Both<Option<(Moment, Rate)>>,
     /// What drops are measured against: the capacity when it last changed by more than is let pass.
     pub(crate) settled: Both<Option<Rate>>,
     /// What the kernel says.
@@ -155,7 +155,7 @@ impl Account {
         self.terms = Both { sending: policy.error_terms.or(proven), receiving: policy.error_terms };
     }
 
-    pub(crate) fn book(&mut self, footprint: &Footprint, now: u64) {
+    pub(crate) fn book(&mut self, footprint: &Footprint, now: Moment) {
         let Footprint { class, charged, window, .. } = footprint;
         self.each_profile(footprint, |profile, amount| profile.book(amount, *window, now));
         let rank = footprint.rank();
@@ -176,7 +176,7 @@ impl Account {
         }
     }
 
-    pub(crate) fn unbook(&mut self, footprint: &Footprint, now: u64) {
+    pub(crate) fn unbook(&mut self, footprint: &Footprint, now: Moment) {
         let Footprint { class, charged, window, .. } = footprint;
         self.each_profile(footprint, |profile, amount| profile.unbook(amount, *window, now));
         let rank = footprint.rank();
@@ -239,7 +239,14 @@ impl Account {
     }
 
     /// The flows of a class were measured.
-    pub(crate) fn measure(&mut self, class: u32, rate: Both<Rate>, since: u64, overbooking: u64, now: u64) {
+    pub(crate) fn measure(
+        &mut self,
+        class: u32,
+        rate: Both<Rate>,
+        since: Moment,
+        overbooking: u64,
+        now: Moment,
+    ) {
         self.measured.entry(class).or_default().measure(rate, since, overbooking, now);
     }
 
@@ -247,7 +254,7 @@ impl Account {
     pub(crate) fn relief(
         &self,
         direction: Direction,
-        now: u64,
+        now: Moment,
         counts: impl Fn(u32, &Measured) -> bool,
     ) -> u64 {
         let classes = self.measured.iter().filter(|(class, measured)| counts(**class, measured));
@@ -256,7 +263,7 @@ impl Account {
     }
 
     /// What is taken now, as it is measured.
-    pub(crate) fn taken(&self, direction: Direction, now: u64) -> Rate {
+    pub(crate) fn taken(&self, direction: Direction, now: Moment) -> Rate {
         let relief = self.relief(direction, now, |_, _| true);
         Rate::new(self.reserved.get(direction).current().saturating_sub(relief))
     }
@@ -267,7 +274,7 @@ impl Account {
     }
 
     /// Time passes. Says whether a capacity counts from now on that is more than before.
-    pub(crate) fn advance(&mut self, now: u64) -> bool {
+    pub(crate) fn advance(&mut self, now: Moment) -> bool {
         let mut risen = false;
         for direction in Direction::BOTH {
             if let Some((_, capacity)) = self.rising.get_mut(direction).take_if(|(at, _)| *at <= now) {
@@ -334,7 +341,7 @@ impl Account {
     }
 
     /// The moments at which something ends or begins that a flow of a class may have to wait for.
-    pub(crate) fn moments(&self, class: Option<u32>) -> Vec<u64> {
+    pub(crate) fn moments(&self, class: Option<u32>) -> Vec<Moment> {
         let mut moments = self.flows.moments();
         for direction in Direction::BOTH {
             moments.extend(self.reserved.get(direction).moments());

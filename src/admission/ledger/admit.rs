@@ -1,6 +1,6 @@
 //! A flow is admitted, tried out, or ended.
 
-use flowspec::{Both, Rate};
+use flowspec::{Both, Moment, Rate};
 
 use super::client::ClientUse;
 use super::group::{Group, Member};
@@ -62,9 +62,9 @@ impl Ledger {
     /// what is booked now and without displacing anybody. Nothing where it never would.
     ///
     /// What is taken changes only where something begins or ends, so that only those moments are tried.
-    pub fn earliest(&mut self, request: &Request) -> Option<u64> {
+    pub fn earliest(&mut self, request: &Request) -> Option<Moment> {
         let start = request.start.unwrap_or(self.now).max(self.now);
-        let duration = request.end.map(|end| end.saturating_sub(start));
+        let duration = request.end.map(|end| end.saturating_since(start));
         let account = self.account(&request.interface);
         let class = request.class.as_deref().and_then(|class| self.classes.names.number(class));
         let mut moments = account.map_or_else(Vec::new, |account| account.moments(class));

@@ -6,7 +6,7 @@ use flowspec::{Direction, Rate};
 
 use super::state::Ledger;
 use crate::admission::account::profile::Profile;
-use crate::admission::account::window::{FOREVER, Window};
+use crate::admission::account::window::Window;
 use crate::admission::displaced::Displaced;
 use crate::policy::{Hysteresis, OnCapacityDrop};
 
@@ -23,7 +23,7 @@ impl Ledger {
             && let Some(settled) = *account.settled.get(direction)
         {
             if account.capacity.get(direction).is_some_and(|known| capacity > known) {
-                *account.rising.get_mut(direction) = Some((now.saturating_add(time.get()), capacity));
+                *account.rising.get_mut(direction) = Some((now.saturating_add(time), capacity));
                 return Vec::new();
             }
             *account.capacity.get_mut(direction) = Some(capacity);
@@ -40,7 +40,7 @@ impl Ledger {
         }
         let budget = interface_policy.budget(direction).reservable_of(capacity);
         let Some(account) = self.account(interface) else { return Vec::new() };
-        let always = Window { start: self.now, end: FOREVER };
+        let always = Window::from(self.now);
         if account.measures() {
             return self.shed_measured(interface, direction, budget);
         }
@@ -82,7 +82,7 @@ impl Ledger {
     /// As [`set_capacity`](Self::set_capacity) where something is measured: who goes takes his measured part
     /// along, so that the whole account has to be asked each time.
     fn shed_measured(&mut self, interface: &str, direction: Direction, budget: Rate) -> Vec<String> {
-        let always = Window { start: self.now, end: FOREVER };
+        let always = Window::from(self.now);
         let fits = |ledger: &Self| {
             let account = ledger.account(interface);
             account.is_none_or(|account| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowspec::{Both, Bytes, Direction, Rate, TokenBucket};
+use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate, TokenBucket};
 
 use crate::admission::account::profile::Profile;
 use crate::admission::account::window::Window;
@@ -18,20 +18,20 @@ pub(crate) struct ClientUse {
     /// Requests that may still come now, one a byte; nothing where there is no limit.
     requests: Option<TokenBucket>,
     /// Up to when the bucket has been filled.
-    at: u64,
+    at: Moment,
 }
 
 impl ClientUse {
-    pub(crate) fn new(policy: &Client, now: u64) -> Self {
+    pub(crate) fn new(policy: &Client, now: Moment) -> Self {
         let requests = policy.requests_per_second;
         let requests = requests.map(|rate| TokenBucket::full(Rate::new(rate), Bytes::new(rate)));
         Self { flows: Profile::default(), charged: Both::default(), requests, at: now }
     }
 
     /// Whether the client may ask once more; a refusal is counted as a request as well.
-    pub(crate) fn ask(&mut self, name: &str, policy: &Client, now: u64) -> Result<(), Refusal> {
+    pub(crate) fn ask(&mut self, name: &str, policy: &Client, now: Moment) -> Result<(), Refusal> {
         let Some(requests) = &mut self.requests else { return Ok(()) };
-        requests.pass(Duration::from_micros(now - self.at));
+        requests.pass(Duration::from_micros(now.saturating_since(self.at).get()));
         self.at = now;
         if requests.missing(Bytes::new(1)) > Bytes::ZERO {
             let limit = ClientLimit::Requests(policy.requests_per_second.unwrap_or_default());
@@ -49,7 +49,7 @@ impl ClientUse {
         asked: Both<Rate>,
         old: Option<Both<Rate>>,
         window: Window,
-        now: u64,
+        now: Moment,
     ) -> Result<(), Refusal> {
         let over = |limit| Err(Refusal::Client { client: name.to_owned(), limit });
         let flows = self.flows.highest(window, now);
@@ -61,9 +61,9 @@ impl ClientUse {
         }
         if let Some(horizon) = policy.horizon
             && old.is_none()
-            && window.start.saturating_sub(now) > horizon.get()
+            && window.start.saturating_since(now) > horizon
         {
-            return over(ClientLimit::Horizon { ahead: window.start - now, horizon });
+            return over(ClientLimit::Horizon { ahead: window.start.saturating_since(now), horizon });
         }
         let Some(most) = policy.max_rate else { return Ok(()) };
         for direction in Direction::BOTH {
@@ -77,14 +77,14 @@ impl ClientUse {
         Ok(())
     }
 
-    pub(crate) fn book(&mut self, charged: Both<Rate>, window: Window, now: u64) {
+    pub(crate) fn book(&mut self, charged: Both<Rate>, window: Window, now: Moment) {
         self.flows.book(1, window, now);
         for direction in Direction::BOTH {
             self.charged.get_mut(direction).book(charged.get(direction).get(), window, now);
         }
     }
 
-    pub(crate) fn unbook(&mut self, charged: Both<Rate>, window: Window, now: u64) {
+    pub(crate) fn unbook(&mut self, charged: Both<Rate>, window: Window, now: Moment) {
         self.flows.unbook(1, window, now);
         for direction in Direction::BOTH {
             self.charged.get_mut(direction).unbook(charged.get(direction).get(), window, now);
@@ -92,19 +92,20 @@ impl ClientUse {
     }
 
     /// The moments at which something of it begins or ends.
-    pub(crate) fn moments(&self) -> Vec<u64> {
+    pub(crate) fn moments(&self) -> Vec<Moment> {
         self.flows.moments()
     }
 
-    pub(crate) fn advance(&mut self, now: u64) {
+    pub(crate) fn advance(&mut self, now: Moment) {
         self.flows.advance(now);
         self.charged.sending.advance(now);
         self.charged.receiving.advance(now);
     }
 
     /// Whether it can be forgotten: nothing is booked, and its requests are as many as they can be.
-    pub(crate) fn is_idle(&self, now: u64) -> bool {
-        let full = self.requests.as_ref().is_none_or(|_| now.saturating_sub(self.at) >= 1_000_000);
+    pub(crate) fn is_idle(&self, now: Moment) -> bool {
+        let full =
+            self.requests.as_ref().is_none_or(|_| now.saturating_since(self.at) >= Micros::new(1_000_000));
         full && self.flows.is_empty()
     }
 }

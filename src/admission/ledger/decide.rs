@@ -22,7 +22,7 @@ impl Ledger {
     /// Time passes until a moment, then an operation is decided. A moment before the ledger's time counts as
     /// that time.
     pub fn decide(&mut self, at: Moment, operation: &Operation) -> Outcome {
-        let expired = self.advance(at.as_micros());
+        let expired = self.advance(at);
         let mut grant = None;
         let (response, interface) = match operation {
             Operation::Reserve(ladder) => self.decide_reserve(ladder, &mut grant),
@@ -70,8 +70,8 @@ impl Ledger {
     /// Time passes until a moment; then a refusal that was made elsewhere becomes a decision, with the ledger's
     /// totals.
     pub fn refuse(&mut self, at: Moment, request: RefusedRequest) -> Decision {
-        let expired = self.advance(at.as_micros());
-        let mut decision = self.refused(Moment::from_micros(self.now), request);
+        let expired = self.advance(at);
+        let mut decision = self.refused(self.now, request);
         decision.expired = expired;
         self.notify(&mut decision, false);
         decision
@@ -105,7 +105,7 @@ impl Ledger {
     }
 
     fn decision(&self, response: Response, expired: Vec<String>) -> Decision {
-        let at = Moment::from_micros(self.now);
+        let at = self.now;
         Decision { at, response, totals: Default::default(), expired, notified: Vec::new() }
     }
 
@@ -221,7 +221,7 @@ impl Ledger {
         let known = self.policy.interface(interface).is_some();
         let shed = self.set_capacity(interface, direction, capacity);
         let result = if known {
-            let counts_from = self.rises(interface, direction).map(Moment::from_micros);
+            let counts_from = self.rises(interface, direction);
             let (interface, not_programmed) = (interface.to_owned(), None);
             Ok(Box::new(ChangedCapacity {
                 interface,
@@ -254,7 +254,7 @@ impl Ledger {
 
     fn decide_query(&mut self, interface: &str, request: Option<&Request>) -> Answered {
         let fits = request.map(|request| match self.earliest(request) {
-            Some(at) => Fits::At(Moment::from_micros(at)),
+            Some(at) => Fits::At(at),
             None => Fits::Never,
         });
         let result = match self.totals(interface) {

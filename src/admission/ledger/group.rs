@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::{Both, Bytes, Direction, Peak, Qos, Rate};
+use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate};
 
 use crate::admission::account::charge::{Charge, free};
 use crate::admission::account::footprint::Footprint;
@@ -65,23 +65,23 @@ impl Group {
         self.members.is_empty()
     }
 
-    pub(crate) fn join(&mut self, slot: u32, member: Member, now: u64) {
+    pub(crate) fn join(&mut self, slot: u32, member: Member, now: Moment) {
         self.count(&member, |profile, amount| profile.book(amount, member.window, now));
         self.members.insert(slot, member);
     }
 
-    pub(crate) fn leave(&mut self, slot: u32, now: u64) -> Option<Member> {
+    pub(crate) fn leave(&mut self, slot: u32, now: Moment) -> Option<Member> {
         let member = self.members.remove(&slot)?;
         self.count(&member, |profile, amount| profile.unbook(amount, member.window, now));
         Some(member)
     }
 
     /// The moments at which something of it begins or ends.
-    pub(crate) fn moments(&self) -> Vec<u64> {
+    pub(crate) fn moments(&self) -> Vec<Moment> {
         Direction::BOTH.iter().flat_map(|&direction| self.sums.get(direction).charged.moments()).collect()
     }
 
-    pub(crate) fn advance(&mut self, now: u64) {
+    pub(crate) fn advance(&mut self, now: Moment) {
         for direction in Direction::BOTH {
             let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } =
                 self.sums.get_mut(direction);
@@ -109,7 +109,7 @@ impl Group {
     ///
     /// Envelope: the sum of the members' rates and of their TSpecs stays within the group's, in the fields
     /// that the group's flowspec gives. Shared: a member asks for no more than the group's flowspec.
-    pub(crate) fn check(&self, group: &str, member: &Member, now: u64) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, group: &str, member: &Member, now: Moment) -> Result<(), Refusal> {
         for direction in Direction::BOTH {
             let Some(asked) = member.charge.tspec.get(direction) else { continue };
             let over = |limit, asked, taken, most| {
@@ -187,7 +187,7 @@ impl Group {
     }
 
     /// Whether the members would fit another flowspec for the group.
-    pub(crate) fn check_members(&self, group: &str, changed: &Self, now: u64) -> Result<(), Refusal> {
+    pub(crate) fn check_members(&self, group: &str, changed: &Self, now: Moment) -> Result<(), Refusal> {
         let mut counted = Self { members: BTreeMap::new(), sums: Both::default(), ..changed.clone() };
         for (slot, member) in &self.members {
             counted.check(group, member, now)?;

@@ -29,7 +29,7 @@ impl Ledger {
         let Some(account) = self.account_of(interface) else {
             return Err(Refusal::UnknownInterface { interface: interface.to_owned() });
         };
-        let since = now.saturating_sub(window.get());
+        let since = now.saturating_sub(window);
         account.measure(number, rate, since, found.overbooking_thousandths, now);
         Ok(())
     }

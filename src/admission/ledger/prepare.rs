@@ -12,6 +12,7 @@ use crate::admission::account::entry::Entry;
 use crate::admission::account::fit::Terms;
 use crate::admission::account::footprint::{ClassCounts, Footprint};
 use crate::admission::account::state::Account;
+use crate::admission::account::window::Window;
 use crate::admission::limits::ClientLimit;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, Request};
@@ -44,8 +45,10 @@ impl Ledger {
         }
         let policy = Arc::clone(&self.policy);
         let window = request.window(self.now);
-        if window.end <= window.start {
-            return Err(Refusal::Window { start: window.start, end: window.end });
+        if let Window { start, end: Some(end) } = window
+            && end <= start
+        {
+            return Err(Refusal::Window { start, end });
         }
         let group = match group {
             None => None,
@@ -115,7 +118,7 @@ impl Ledger {
             cost: None,
             group: in_group,
             client: client.as_deref().map(Arc::from),
-            deadline: request.time_to_live.map(|time| self.now.saturating_add(time.get())),
+            deadline: request.time_to_live.map(|time| self.now.saturating_add(time)),
         };
         let entry = entry.costing(&charge);
         self.check_member(&entry, &Member { charge, window }, None, None)?;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::Micros;
+use flowspec::{Micros, Moment};
 
 use crate::admission::request::Request;
 
@@ -29,7 +29,7 @@ pub(crate) struct Waiting {
 pub(crate) struct Waiter {
     pub(crate) request: Request,
     /// When he was told, until when he may ask.
-    pub(crate) told_until: Option<u64>,
+    pub(crate) told_until: Option<Moment>,
 }
 
 impl Waiting {

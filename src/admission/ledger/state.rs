@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, ErrorTerms, Rate};
+use flowspec::{Both, Bytes, ErrorTerms, Moment, Rate};
 
 use super::client::ClientUse;
 use super::group::Group;
@@ -29,7 +29,7 @@ pub(crate) const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(crate) policy: Arc<Policy>,
-    pub(crate) now: u64,
+    pub(crate) now: Moment,
     /// Every interface that was ever named.
     pub(crate) interfaces: Names,
     /// By the interface's number; nothing where the policy knows none.
@@ -39,7 +39,7 @@ pub struct Ledger {
     pub(crate) groups: BTreeMap<Arc<str>, Group>,
     pub(crate) clients: HashMap<String, ClientUse>,
     /// When flows end by themselves.
-    pub(crate) endings: BTreeSet<(u64, Rank)>,
+    pub(crate) endings: BTreeSet<(Moment, Rank)>,
     pub(crate) admitted: u64,
     pub(crate) waiting: Waiting,
     pub(crate) prover: Prover,
@@ -48,7 +48,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger under this policy, at time 0, with the policy's groups, of whose data path nothing is proven.
+    /// A ledger under this policy, at the start of the clock, with the policy's groups, of whose data path nothing is proven.
     pub fn new(policy: Arc<Policy>) -> Self {
         Self::proving(policy, unproven)
     }
@@ -58,7 +58,7 @@ impl Ledger {
         let classes = Arc::new(Classes::of(&policy));
         let mut ledger = Self {
             policy,
-            now: 0,
+            now: Moment::START,
             interfaces: Names::default(),
             accounts: Vec::new(),
             classes,
@@ -80,8 +80,8 @@ impl Ledger {
         &self.policy
     }
 
-    /// The ledger's time, in microseconds.
-    pub const fn now(&self) -> u64 {
+    /// The ledger's time.
+    pub const fn now(&self) -> Moment {
         self.now
     }
 
@@ -122,7 +122,7 @@ impl Ledger {
 
     /// Time passes: what has ended by then is given back. Says which flows ended by themselves, in the
     /// order of their endings.
-    pub fn advance(&mut self, now: u64) -> Vec<String> {
+    pub fn advance(&mut self, now: Moment) -> Vec<String> {
         let mut ended = Vec::new();
         while let Some(&(at, rank)) = self.endings.first()
             && at <= now
@@ -130,7 +130,9 @@ impl Ledger {
             self.pass(at);
             let id = self.end(rank.slot());
             // A flow that has ended does not wait for more.
-            id.iter().for_each(|id| drop(self.waiting.leave(id)));
+            if let Some(id) = &id {
+                self.waiting.leave(id);
+            }
             ended.extend(id);
         }
         self.pass(now);
@@ -138,7 +140,7 @@ impl Ledger {
     }
 
     /// When something happens by itself next: a flow ends, or a capacity begins to count.
-    pub fn due(&self) -> Option<u64> {
+    pub fn due(&self) -> Option<Moment> {
         let ends = self.endings.first().map(|(at, _)| *at);
         let rises = self.accounts.iter().flatten().flat_map(|account| {
             let Both { sending, receiving } = account.rising;
@@ -147,7 +149,7 @@ impl Ledger {
         ends.into_iter().chain(rises).min()
     }
 
-    fn pass(&mut self, now: u64) {
+    fn pass(&mut self, now: Moment) {
         if now <= self.now {
             return;
         }

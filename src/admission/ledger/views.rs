@@ -1,6 +1,6 @@
 //! What a ledger shows: totals of interfaces and groups, and the flows that hold them.
 
-use flowspec::{Both, Direction, Rate};
+use flowspec::{Both, Direction, Moment, Rate};
 
 use super::state::Ledger;
 use crate::admission::account::state::{Account, capacity};
@@ -31,7 +31,7 @@ impl Ledger {
     }
 
     /// When a capacity counts that is more than before; nothing where it does already.
-    pub(crate) fn rises(&self, interface: &str, direction: Direction) -> Option<u64> {
+    pub(crate) fn rises(&self, interface: &str, direction: Direction) -> Option<Moment> {
         self.account(interface)?.rising.get(direction).map(|(at, _)| at)
     }
 

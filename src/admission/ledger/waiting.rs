@@ -56,7 +56,7 @@ impl Ledger {
                 }
             }
             if waiter.told_until.is_none() {
-                waiter.told_until = Some(now.saturating_add(GRACE.get()));
+                waiter.told_until = Some(now.saturating_add(GRACE));
                 told.push(request.id);
             }
         }
