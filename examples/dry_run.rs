@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use flowspec::Moment;
 use gqos::admission::{Operation, Request};
-use gqos::manager::Manager;
+use gqos::manager::DryRun;
 use gqos::policy::{Policy, Source};
 
 fn main() -> anyhow::Result<()> {
@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     let (policy, _) = parsed.map_err(|problems| anyhow::anyhow!("{path}: {}", problems[0].message))?;
     let qos = policy.templates.get(template).with_context(|| format!("no template {template:?}"))?.qos;
 
-    let mut manager = Manager::new(Arc::new(policy));
+    let mut manager = DryRun::new(Arc::new(policy));
     for number in 1..=count.parse().context("COUNT is not a number")? {
         let request = Request::new(format!("v{number}"), interface, qos);
         let request = Request { class: Some(class.clone()), ..request };

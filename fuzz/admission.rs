@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gqos::admission::{Ledger, Operation};
-use gqos::manager::{Manager, prove};
+use gqos::manager::{DryRun, prove};
 use gqos::policy::{Policy, Severity, Source};
 use gqos::scenario::{Suite, parse_line, run_test};
 
@@ -56,7 +56,7 @@ pub(crate) fn trace(input: &[u8]) {
     let (policy, _) = Policy::parse(&[Source { name: "policy", text: POLICY }]).expect("it is valid");
     let policy = Arc::new(policy);
     let mut ledger = Ledger::proving(Arc::clone(&policy), prove);
-    let mut twin = Manager::new(Arc::clone(&policy));
+    let mut twin = DryRun::new(Arc::clone(&policy));
     let mut fell = false;
     for line in text.lines() {
         let Ok(traced) = parse_line(line, &policy) else { continue };

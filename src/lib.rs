@@ -26,3 +26,4 @@ pub mod manager;
 pub mod policy;
 pub mod scenario;
 pub mod tc;
+pub mod telemetry;

@@ -55,7 +55,7 @@ impl World {
 
     fn feed(&mut self, input: Input) -> Answered {
         self.now += 1;
-        let mut effects = self.manager.handle(input, Moment::from_micros(self.now));
+        let mut effects = self.manager.handle(input, Moment::from_micros(self.now)).effects;
         let mut answered = None;
         while !effects.is_empty() {
             match effects.remove(0) {
@@ -70,7 +70,9 @@ impl World {
                         self.fails.filter(|part| change.ops.iter().any(|op| op.to_string().contains(part)));
                     let result = fails.map_or(Ok(()), |_| Err(no_buffer()));
                     effects.extend(
-                        self.manager.handle(Input::Applied { id, result }, Moment::from_micros(self.now)),
+                        self.manager
+                            .handle(Input::Applied { id, result }, Moment::from_micros(self.now))
+                            .effects,
                     );
                 }
                 Effect::Answer { answer, .. } => answered = Some((answer.decision, answer.admitted)),

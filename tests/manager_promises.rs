@@ -62,7 +62,7 @@ impl World {
 
     fn feed(&mut self, input: Input, now: u64) -> Option<Decision> {
         self.now = now;
-        let mut effects = self.manager.handle(input, Moment::from_micros(now));
+        let mut effects = self.manager.handle(input, Moment::from_micros(now)).effects;
         let mut answered = None;
         while !effects.is_empty() {
             match effects.remove(0) {
@@ -75,8 +75,9 @@ impl World {
                         change.ops.iter().for_each(|op| self.carry_out(op));
                         result = Ok(());
                     }
-                    effects
-                        .extend(self.manager.handle(Input::Applied { id, result }, Moment::from_micros(now)));
+                    effects.extend(
+                        self.manager.handle(Input::Applied { id, result }, Moment::from_micros(now)).effects,
+                    );
                 }
                 Effect::Answer { answer, .. } => {
                     assert_eq!(answered.replace(answer.decision), None, "one answer");
@@ -186,7 +187,7 @@ fn who_has_to_go_loses_his_class_in_the_change_that_makes_the_others() {
             && commands[1] == "class del classid 6771:101",
         "{commands:?}"
     );
-    assert_eq!(world.told(), ["eth0: b had to go for live"]);
+    assert_eq!(world.told(), ["eth0: b was preempted by live"]);
     assert_eq!(world.reserved(), Rate::from_mbit(70));
     world.assert_in_line();
     // Whoever held it gives it back as always, and takes nothing from others by that.
@@ -211,7 +212,7 @@ fn nobody_goes_for_a_flow_that_the_kernel_does_not_take() {
     let asked = Box::new(qos(30).map(Some));
     assert!(world.ask(Operation::Renegotiate { id: "b".into(), asked }).is_ok());
     assert!(world.reserve("live", "studio", 11).is_ok());
-    assert_eq!(world.told(), ["eth0: b had to go for live"]);
+    assert_eq!(world.told(), ["eth0: b was preempted by live"]);
     world.assert_in_line();
 }
 
@@ -224,7 +225,7 @@ fn a_link_that_carries_less_sheds_and_its_trunk_follows() {
     world.commands();
     let decision = world.ask(capacity(50));
     assert_eq!(decision.shed(), ["b"]);
-    assert_eq!(world.told(), ["eth0: b had to go, the link carries less than before"]);
+    assert_eq!(world.told(), ["eth0: b was shed, since the link carries less than before"]);
     assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(Ratio::percent(99)));
     world.assert_in_line();
     // A link that is lost: everybody is told, and the trunk is left as it is.
@@ -290,7 +291,7 @@ fn soft_state_that_ends_takes_its_class_along() {
     let soft = Request { time_to_live: Some(Micros::new(1_000)), ..reserve("a", "viewer", 40) };
     assert!(world.ask(soft.into_operation()).is_ok());
     world.feed(Input::Connected { id: "a".into() }, 5_000);
-    assert_eq!(world.told(), ["eth0: the time of a is over"]);
+    assert_eq!(world.told(), ["eth0: the reservation of a has expired"]);
     world.assert_in_line();
     assert_eq!(world.reserved(), Rate::ZERO);
 }
@@ -304,7 +305,10 @@ fn a_link_that_carries_less_than_its_groups_are_promised_is_strained() {
     assert!(world.ask(Operation::Group(Box::new(group))).is_ok());
     world.reserve("a", "viewer", 40);
     world.ask(capacity(40));
-    assert_eq!(world.told(), ["eth0: a had to go, the link carries less than before", "eth0 is strained"]);
+    assert_eq!(
+        world.told(),
+        ["eth0: a was shed, since the link carries less than before", "eth0 is strained"]
+    );
     world.ask(capacity(45));
     assert_eq!(world.told(), [""; 0]);
     world.ask(capacity(100));

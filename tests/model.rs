@@ -1004,6 +1004,7 @@ fn run(seed: u64, operations: u64) -> Counts {
             for (way, direction) in DIRECTIONS.into_iter().enumerate() {
                 // What was measured is forgotten, and somebody may have to go for that.
                 let gone = ledger.set_capacity("eth0", direction, Rate::new(naive.capacity[way]));
+                let gone: Vec<_> = gone.into_iter().map(|held| held.id).collect();
                 assert_eq!(
                     gone,
                     naive.set_capacity(way, naive.capacity[way]),

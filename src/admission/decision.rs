@@ -9,6 +9,7 @@ use flowspec::{Both, Micros, Moment, Rate, Wsa};
 use serde::{Serialize, Serializer};
 
 use super::enforcement::Enforced;
+use super::holding::Holding;
 use super::not_programmed::NotProgrammed;
 use super::operation::OperationKind;
 use super::reason::Reason;
@@ -40,6 +41,8 @@ pub struct Outcome {
     pub decision: Decision,
     /// What a flow was granted that requested something and got it.
     pub grant: Option<Grant>,
+    /// The flows that have expired by then, and those that were shed, with what they held.
+    pub ended: Vec<Holding>,
 }
 
 impl Decision {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use gqos::manager::Manager;
+use gqos::manager::DryRun;
 use gqos::scenario::{LONGEST_LINE, TraceReader};
 
 use super::{Failure, INVALID_FILE, OS_ERROR, load_policy};
@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let mut manager = Manager::new(Arc::clone(&policy));
+    let mut manager = DryRun::new(Arc::clone(&policy));
     let mut text = String::new();
     let mut lines = TraceReader::new(&policy);
     let mut number = 0_u64;

@@ -122,7 +122,7 @@ impl Core {
     /// Feeds the manager an input and does what follows, but for what goes to the outbox.
     pub(super) fn feed(&mut self, input: Input) {
         let now = self.now();
-        for effect in self.manager.handle(input, now) {
+        for effect in self.manager.handle(input, now).effects {
             match effect {
                 Effect::Answer { id, answer } => self.answer(id, *answer),
                 Effect::Tell(notice) => self.notice(notice),

@@ -1,65 +1,70 @@
-//! One interface under management: its tree, and which classes are taken.
+//! One interface: whether it has a tree in the kernel, and which flows each class carries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use flowspec::{Micros, Rate};
+use flowspec::Bytes;
 
+use super::message::{Root, Seen};
 use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
 use crate::policy::Enforcement;
 use crate::tc::{
-    Change, Desired, Framed, Handle, LARGEST_FLOW_CLASSES, LinkRates, Observed, Shape, diff, flow_class,
+    Change, Desired, Framed, Handle, HtbClass, LARGEST_FLOW_CLASSES, Observed, Shape, diff, flow_class,
     flow_number, is_shared_class, shared_class,
 };
 
-use super::message::{Root, Seen};
-
-/// What the manager keeps of an interface.
+/// An interface that has been seen.
 #[derive(Debug)]
 pub(super) struct Interface {
     pub(super) index: u32,
+    /// The largest IP datagram.
+    pub(super) mtu: Bytes,
     pub(super) state: State,
-    /// Flows by class: their traffic, for classes that several share.
+    /// The traffic of each flow, by class.
     members: BTreeMap<Handle, BTreeMap<String, Framed>>,
-    /// Class numbers that were used and are free again, oldest first.
+    /// Numbers of flows' classes that are free again, the one that was freed first in front.
     freed: VecDeque<u16>,
-    /// The first class number that was never used.
+    /// The first number of a flow's class that was never used.
     unused: u16,
-    /// More is promised than it carries.
-    pub(super) over: bool,
-    /// The classes of groups whose members share one reservation.
-    shared_by: BTreeMap<String, Handle>,
+    /// Whether more is reserved on it than it carries.
+    pub(super) overcommitted: bool,
+    /// The class of each group whose members share one reservation.
+    group_classes: BTreeMap<String, Handle>,
 }
 
-/// Whether the kernel helps.
+/// Whether the interface has a tree in the kernel.
 #[derive(Debug)]
 pub(super) enum State {
-    /// The tree has been sent and the kernel has not answered.
+    /// The kernel has not answered the change that sets the tree up.
     Preparing(Desired),
-    /// The tree stands.
+    /// The kernel has the tree. A class has the rates that the kernel was sent last.
     Programmed(Desired),
-    /// There is no tree: why.
+    /// There is no tree.
     UserSpace(NotProgrammed),
 }
 
+/// Where a flow's traffic goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placement<'a> {
+    pub(super) id: &'a str,
+    pub(super) framed: Framed,
+    /// The group whose members share one reservation, if the flow is in one.
+    pub(super) group: Option<&'a str>,
+}
+
 impl Interface {
-    /// Decides what to do with an interface as it was seen, and what the kernel has to do for it.
-    pub(super) fn new(
-        seen: &Seen,
-        enforcement: Enforcement,
-        tree: Option<Desired>,
-    ) -> (Self, Option<Change>) {
-        let (state, change) = match (enforcement, &seen.root, tree) {
-            (Enforcement::UserSpace, ..) => (State::UserSpace(NotProgrammed::PolicySaysUserSpace), None),
+    /// An interface as it was seen, with the change that sets its tree up if it is to have one.
+    pub(super) fn new(seen: &Seen, enforcement: Enforcement, shape: Option<Shape>) -> (Self, Option<Change>) {
+        let user_space = |why| (State::UserSpace(why), None);
+        let (state, change) = match (enforcement, &seen.root, shape) {
+            (Enforcement::UserSpace, ..) => user_space(NotProgrammed::PolicySaysUserSpace),
             (_, Root::Foreign { kind, handle }, _) => {
-                let (kind, handle) = (kind.clone(), handle.to_string());
-                (State::UserSpace(NotProgrammed::ForeignRoot { kind, handle }), None)
+                user_space(NotProgrammed::ForeignRoot { kind: kind.clone(), handle: handle.to_string() })
             }
-            (_, Root::Taken { holder }, _) => {
-                (State::UserSpace(NotProgrammed::Taken { holder: holder.clone() }), None)
-            }
-            (_, _, None) => (State::UserSpace(NotProgrammed::CapacityUnknown), None),
-            (_, root @ (Root::Default | Root::Ours(_)), Some(tree)) => {
+            (_, Root::Taken { holder }, _) => user_space(NotProgrammed::Taken { holder: holder.clone() }),
+            (_, _, None) => user_space(NotProgrammed::CapacityUnknown),
+            (_, root @ (Root::Default | Root::Ours(_)), Some(shape)) => {
+                let tree = Desired::new(shape);
                 let observed = match root {
                     Root::Ours(stale) => Observed::root_only(*stale),
                     _ => Observed::default(),
@@ -70,17 +75,18 @@ impl Interface {
         };
         let interface = Self {
             index: seen.index,
+            mtu: seen.mtu,
             state,
             members: BTreeMap::new(),
             freed: VecDeque::new(),
             unused: 0,
-            over: false,
-            shared_by: BTreeMap::new(),
+            overcommitted: false,
+            group_classes: BTreeMap::new(),
         };
         (interface, change)
     }
 
-    /// The kernel's answer to the set-up.
+    /// The kernel has answered the change that sets the tree up.
     pub(super) fn prepared(&mut self, result: Result<(), KernelFailure>) {
         let state = std::mem::replace(&mut self.state, State::UserSpace(NotProgrammed::Preparing));
         self.state = match (state, result) {
@@ -90,98 +96,161 @@ impl Interface {
         };
     }
 
+    /// Why the kernel has no tree; `None` where it has one.
+    pub(super) fn not_programmed(&self) -> Option<NotProgrammed> {
+        match &self.state {
+            State::Programmed(_) => None,
+            State::Preparing(_) => Some(NotProgrammed::Preparing),
+            State::UserSpace(why) => Some(why.clone()),
+        }
+    }
+
     /// Gives a flow a class: its group's where the group shares one reservation, one of its own while there are
-    /// some, else the one of its policy class.
+    /// free numbers, else that of its policy class, whose number the closure gives.
     ///
-    /// Nothing where the kernel has no tree.
+    /// `None` where the kernel has no tree.
     pub(super) fn place(
         &mut self,
-        id: &str,
-        class_number: usize,
-        shared_by: Option<&str>,
-        framed: Framed,
+        placement: Placement<'_>,
+        class_number: impl FnOnce() -> usize,
     ) -> Option<(Handle, Change)> {
         let State::Programmed(_) = self.state else { return None };
-        let handle = match shared_by.and_then(|group| self.shared_by.get(group)) {
-            Some(handle) => *handle,
-            None => self.next_number().map_or_else(|| shared_class(class_number), flow_class),
+        let Placement { id, framed, group } = placement;
+        let class = match group.and_then(|group| self.group_classes.get(group)) {
+            Some(class) => *class,
+            None => self.next_number().map_or_else(|| shared_class(class_number()), flow_class),
         };
         // A class that several policy classes share cannot be a group's as well.
-        if let Some(group) = shared_by
-            && !self.is_shared(handle)
+        if let Some(group) = group
+            && !is_shared_class(class)
         {
-            self.shared_by.insert(group.to_owned(), handle);
+            self.group_classes.insert(group.to_owned(), class);
         }
-        self.members.entry(handle).or_default().insert(id.to_owned(), framed);
-        Some((handle, self.change(handle)))
+        self.join(id, class, framed);
+        Some((class, self.change(class)))
     }
 
-    /// A flow of a class sends something else from now on: what the kernel has to do for it.
-    pub(super) fn adjust(&mut self, id: &str, handle: Handle, framed: Framed) -> Change {
-        self.members.entry(handle).or_default().insert(id.to_owned(), framed);
-        self.change(handle)
+    /// Another traffic for a flow of a class: the kernel's change.
+    pub(super) fn adjust(&mut self, id: &str, class: Handle, framed: Framed) -> Change {
+        self.join(id, class, framed);
+        self.change(class)
     }
 
-    /// Takes a flow out of its class: what the kernel has to do for it.
-    pub(super) fn displace(&mut self, id: &str, handle: Handle) -> Change {
-        if let Some(members) = self.members.get_mut(&handle) {
+    /// Takes a flow out of its class: the kernel's change.
+    pub(super) fn remove(&mut self, id: &str, class: Handle) -> Change {
+        self.leave(id, class);
+        self.change(class)
+    }
+
+    /// Makes a flow a member of a class, without a change in the kernel.
+    pub(super) fn join(&mut self, id: &str, class: Handle, framed: Framed) {
+        self.members.entry(class).or_default().insert(id.to_owned(), framed);
+    }
+
+    /// Takes a flow out of its class, without a change in the kernel.
+    pub(super) fn leave(&mut self, id: &str, class: Handle) {
+        if let Some(members) = self.members.get_mut(&class) {
             members.remove(id);
             if members.is_empty() {
-                self.members.remove(&handle);
-            }
-        }
-        self.change(handle)
-    }
-
-    /// A class is gone from the kernel; its number may be used again.
-    pub(super) fn free(&mut self, handle: Handle) {
-        if let Some(number) = flow_number(handle)
-            && !self.members.contains_key(&handle)
-        {
-            self.shared_by.retain(|_, shared| *shared != handle);
-            // Members of a group may leave it together, and each says so.
-            if !self.freed.contains(&number) {
-                self.freed.push_back(number);
+                self.members.remove(&class);
             }
         }
     }
 
-    /// Brings the trunk in line with what the link carries now, and what of it may be promised.
-    pub(super) fn reshape(&mut self, capacity: Rate, budget: Rate, wait: Micros) -> Change {
+    /// Brings a class in line with its members after the kernel has rolled a change back: the change that the
+    /// kernel needs for it.
+    ///
+    /// `kernel` is what the kernel has; `None` where a later change sets the class to what was sent last.
+    pub(super) fn correct(&mut self, class: Handle, kernel: Option<Option<HtbClass>>) -> Change {
+        let sent = self.change(class);
+        match (&self.state, kernel) {
+            (State::Programmed(tree), Some(kernel)) => Change::of_class(kernel, tree.leaf(class)),
+            _ => sent,
+        }
+    }
+
+    /// The kernel has deleted a class: its number is free once no flow is in it.
+    pub(super) fn free(&mut self, class: Handle) {
+        let Some(number) = flow_number(class).filter(|_| !self.members.contains_key(&class)) else { return };
+        self.group_classes.retain(|_, shared| *shared != class);
+        // Several members of a group may leave it in one change, and each frees the class.
+        if !self.freed.contains(&number) {
+            self.freed.push_back(number);
+        }
+    }
+
+    /// Brings the link's class and the default class in line with the link: the kernel's change.
+    pub(super) fn reshape(&mut self, shape: Shape) -> Change {
         match &mut self.state {
-            State::Programmed(tree) => {
-                let shape = Shape { rates: LinkRates { capacity, budget }, wait, ..*tree.shape() };
-                tree.reshape(shape)
-            }
+            State::Programmed(tree) => tree.reshape(shape),
             State::Preparing(_) | State::UserSpace(_) => Change::default(),
         }
     }
 
     /// Whether the members of a group share the class.
-    pub(super) fn is_of_a_group(&self, handle: Handle) -> bool {
-        self.shared_by.values().any(|shared| *shared == handle)
+    pub(super) fn is_of_a_group(&self, class: Handle) -> bool {
+        self.group_classes.values().any(|shared| *shared == class)
     }
 
-    /// Whether flows may share the class.
-    pub(super) fn is_shared(&self, handle: Handle) -> bool {
-        is_shared_class(handle)
+    /// The flows in a class.
+    pub(super) fn members(&self, class: Handle) -> impl Iterator<Item = &str> {
+        self.members.get(&class).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
-    /// Brings the tree's leaf in line with its members: the difference.
-    fn change(&mut self, handle: Handle) -> Change {
-        let one_for_all = self.is_of_a_group(handle);
-        let State::Programmed(tree) = &mut self.state else { return Change::default() };
-        let members = self.members.get(&handle);
-        let traffic = members.and_then(|members| match one_for_all {
-            true => Framed::largest(members.values().copied()),
-            false => Framed::sum(members.values().copied()),
-        });
-        tree.set_leaf(handle, traffic)
+    /// The classes with flows in them.
+    pub(super) fn classes(&self) -> impl Iterator<Item = Handle> {
+        self.members.keys().copied()
     }
 
+    /// Panics unless each number of a class is free, in use, or was never used, and the tree's classes are those
+    /// with flows in them.
+    pub(super) fn invariants(&self, name: &str) {
+        let mut freed = BTreeSet::new();
+        for number in &self.freed {
+            assert!(freed.insert(number), "{name}: class {number} is free twice");
+            assert!(*number < self.unused, "{name}: class {number} was never used and is free again");
+            let class = flow_class(*number);
+            assert!(!self.members.contains_key(&class), "{name}: class {class} is free and has flows");
+            assert!(!self.is_of_a_group(class), "{name}: class {class} is free and a group's");
+        }
+        for class in self.members.keys() {
+            let number = flow_number(*class);
+            assert!(number.is_none_or(|number| number < self.unused), "{name}: class {class} was never used");
+        }
+        if let State::Programmed(tree) = &self.state {
+            let leaves: Vec<_> = tree.leaves().map(|leaf| leaf.handle).collect();
+            let classes: Vec<_> = self.classes().collect();
+            assert_eq!(leaves, classes, "{name}: the tree's classes and those with flows");
+            for leaf in tree.leaves() {
+                let rate = self.traffic(leaf.handle).map(|traffic| traffic.rate);
+                assert_eq!(rate, Some(leaf.rate), "{name}: class {} and its flows", leaf.handle);
+            }
+        } else {
+            assert!(self.members.is_empty(), "{name}: flows have classes and there is no tree");
+        }
+    }
+
+    /// Sets the tree's class to what its members need: the kernel's change.
+    fn change(&mut self, class: Handle) -> Change {
+        let traffic = self.traffic(class);
+        match &mut self.state {
+            State::Programmed(tree) => tree.set_leaf(class, traffic),
+            State::Preparing(_) | State::UserSpace(_) => Change::default(),
+        }
+    }
+
+    /// The traffic of the flows in a class; `None` where there are none.
+    fn traffic(&self, class: Handle) -> Option<Framed> {
+        let members = self.members.get(&class)?.values().copied();
+        match self.is_of_a_group(class) {
+            true => Framed::largest(members),
+            false => Framed::sum(members),
+        }
+    }
+
+    /// A number for a flow's own class. A number rests as long as possible before it is used again, so that a late
+    /// packet of an ended flow seldom gets into another flow's class.
     fn next_number(&mut self) -> Option<u16> {
-        // A number rests as long as possible before it is used again, so that a late packet of an
-        // ended flow seldom finds another's class.
         if self.unused < LARGEST_FLOW_CLASSES {
             self.unused += 1;
             return Some(self.unused - 1);

@@ -1,86 +1,81 @@
-//! Interfaces as they are seen, change and end.
+//! Interfaces as they are seen, carry another rate, and end.
 
-use std::sync::Arc;
-
-use flowspec::{Direction, Micros, Rate};
+use flowspec::{Bytes, Direction, Micros, Rate};
 
 use super::interface::{Interface, State};
-use super::message::{Effect, Notice, RequestId, Seen};
-use super::reducer::{Manager, Pending, answer};
-use crate::admission::Decision;
-use crate::tc::{Change, Desired, LinkRates, Shape};
+use super::message::{Notice, Seen};
+use super::pending::Purpose;
+use super::record::record_interface;
+use super::state::Manager;
+use super::turn::{Reply, Turn};
+use crate::admission::Ledger;
+use crate::tc::{Change, LinkRates, Shape};
+use crate::telemetry::event::{Event, InterfaceOvercommitted, InterfaceWithinBudget};
 
 impl Manager {
-    pub(super) fn seen(&mut self, seen: &Seen, effects: &mut Vec<Effect>) {
-        self.ledger.see(&seen.interface, seen.mtu, seen.speed);
-        let policy = Arc::clone(self.ledger.policy());
-        let Some(interface_policy) = policy.interface(&seen.interface) else { return };
-        if self.interfaces.contains_key(&seen.interface) {
+    /// An interface is to be managed: its tree is set up, where the policy and its root qdisc allow that.
+    pub(super) fn seen(&mut self, turn: &mut Turn, seen: &Seen) {
+        let name = &seen.interface;
+        self.ledger.see(name, seen.mtu, seen.speed);
+        let Some(policy) = self.ledger.policy().interface(name) else { return };
+        if self.interfaces.contains_key(name) {
             return;
         }
-        let tree = self.shape(&seen.interface).filter(|(capacity, ..)| *capacity > Rate::ZERO);
-        let tree = tree.map(|(capacity, budget, wait)| {
-            Desired::new(Shape { rates: LinkRates { capacity, budget }, mtu: seen.mtu, wait })
-        });
-        let (interface, change) = Interface::new(seen, interface_policy.enforcement, tree);
+        let shape = shape(&self.ledger, name, seen.mtu).filter(|shape| shape.rates.capacity > Rate::ZERO);
+        let (interface, change) = Interface::new(seen, policy.enforcement, shape);
+        if let State::UserSpace(why) = &interface.state {
+            record_interface(turn, name, seen.index, Some(why.clone()));
+            self.ledger.unprogrammed(name);
+        }
+        self.interfaces.insert(name.clone(), interface);
         if let Some(change) = change {
-            let pending = Pending::SetUp { interface: seen.interface.clone() };
-            effects.push(self.apply(seen.index, change, pending));
+            self.apply(turn, name, change, Purpose::SetUp);
         }
-        if let State::UserSpace(_) = interface.state {
-            self.ledger.unprogrammed(&seen.interface);
-        }
-        self.interfaces.insert(seen.interface.clone(), interface);
     }
 
-    /// What a tree is built for: what the link carries, what of it may be promised, and how long a leaf may wait.
-    fn shape(&self, interface: &str) -> Option<(Rate, Rate, Micros)> {
-        let capacity = self.ledger.capacity(interface, Direction::Sending)?;
-        let budget = self.ledger.policy().interface(interface)?.budget(Direction::Sending);
-        let wait = self.ledger.proven(interface).map_or(Micros::new(0), |terms| terms.d);
-        Some((capacity, budget.reservable_of(capacity), wait))
-    }
-
-    /// The answer to a link that carries another rate, once its trunk does as well.
-    pub(super) fn capacity_changed(
-        &mut self,
-        request: RequestId,
-        interface: &str,
-        decision: Decision,
-        effects: &mut Vec<Effect>,
-    ) {
-        match self.trunk(interface) {
-            None => effects.push(answer(request, decision)),
-            Some((index, change)) => {
-                let pending = Pending::Trunk { request: Some((request, Box::new(decision))) };
-                effects.push(self.apply(index, change, pending));
+    /// A link carries another rate: the request is answered once the tree's link class does as well.
+    pub(super) fn capacity_changed(&mut self, turn: &mut Turn, name: &str, reply: Reply) {
+        let ledger = &self.ledger;
+        let change = self.interfaces.get_mut(name).map(|interface| reshape(ledger, name, interface));
+        match change.filter(|change| !change.ops.is_empty()) {
+            None => turn.answer(reply),
+            Some(change) => {
+                self.apply(turn, name, change, Purpose::Trunk { reply: Some(Box::new(reply)) });
             }
         }
     }
 
-    /// Brings the trunks in line with capacities that count from now on, and tells where that is too little.
-    pub(super) fn reshape(&mut self, effects: &mut Vec<Effect>) {
-        for name in self.interfaces.keys().cloned().collect::<Vec<_>>() {
-            if let Some((index, change)) = self.trunk(&name) {
-                effects.push(self.apply(index, change, Pending::Trunk { request: None }));
+    /// Brings the trees in line with capacities that count from now on, and notifies where more is reserved than an
+    /// interface carries.
+    pub(super) fn follow_capacities(&mut self, turn: &mut Turn) {
+        let mut changes = Vec::new();
+        for (name, interface) in &mut self.interfaces {
+            let change = reshape(&self.ledger, name, interface);
+            if !change.ops.is_empty() {
+                changes.push((name.clone(), change));
             }
-            let over = self.ledger.totals(&name).is_some_and(|totals| {
-                [totals.sending, totals.receiving].iter().any(|totals| totals.reserved > totals.budget)
+            let Some(totals) = self.ledger.totals(name) else { continue };
+            let over =
+                [totals.sending, totals.receiving].iter().any(|totals| totals.reserved > totals.budget);
+            if std::mem::replace(&mut interface.overcommitted, over) == over {
+                continue;
+            }
+            turn.record(|| {
+                let interface = name.clone();
+                let reserved = totals.map(|totals| totals.reserved);
+                let budget = totals.map(|totals| totals.budget);
+                match over {
+                    true => {
+                        Event::InterfaceOvercommitted(InterfaceOvercommitted { interface, reserved, budget })
+                    }
+                    false => Event::InterfaceWithinBudget(InterfaceWithinBudget { interface }),
+                }
             });
-            if let Some(interface) = self.interfaces.get_mut(&name)
-                && std::mem::replace(&mut interface.over, over) != over
-            {
-                effects.push(Effect::Tell(Notice::Overcommitted { interface: name, over }));
-            }
+            turn.tell(Notice::Overcommitted { interface: name.clone(), over });
         }
-    }
-
-    /// What has to be changed of a trunk, if anything.
-    fn trunk(&mut self, name: &str) -> Option<(u32, Change)> {
-        let (capacity, budget, wait) = self.shape(name)?;
-        let interface = self.interfaces.get_mut(name)?;
-        let change = interface.reshape(capacity, budget, wait);
-        (!change.ops.is_empty()).then_some((interface.index, change))
+        for (name, change) in changes {
+            self.apply(turn, &name, change, Purpose::Trunk { reply: None });
+        }
     }
 
     pub(super) fn is_preparing(&self, interface: &str) -> bool {
@@ -88,20 +83,30 @@ impl Manager {
         matches!(interface.map(|interface| &interface.state), Some(State::Preparing(_)))
     }
 
-    /// Asks the kernel for a change.
-    pub(super) fn apply(&mut self, index: u32, change: Change, pending: Pending) -> Effect {
-        let id = self.next_change();
-        self.pending.insert(id, pending);
-        Effect::Apply { id, index, change }
-    }
-
-    pub(super) fn stop(&mut self, effects: &mut Vec<Effect>) {
-        let trees = self.interfaces.values().filter_map(|interface| match &interface.state {
-            State::Programmed(tree) => Some((interface.index, tree.tear_down())),
+    /// Deletes every tree.
+    pub(super) fn stop(&mut self, turn: &mut Turn) {
+        let trees = self.interfaces.iter().filter_map(|(name, interface)| match &interface.state {
+            State::Programmed(tree) => Some((name.clone(), tree.tear_down())),
             State::Preparing(_) | State::UserSpace(_) => None,
         });
-        for (index, change) in trees.collect::<Vec<_>>() {
-            effects.push(self.apply(index, change, Pending::TearDown));
+        for (name, change) in trees.collect::<Vec<_>>() {
+            self.apply(turn, &name, change, Purpose::TearDown);
         }
+    }
+}
+
+/// What a tree is built for; `None` while the capacity is unknown.
+fn shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<Shape> {
+    let capacity = ledger.capacity(interface, Direction::Sending)?;
+    let budget = ledger.policy().interface(interface)?.budget(Direction::Sending).reservable_of(capacity);
+    let wait = ledger.proven(interface).map_or(Micros::new(0), |terms| terms.d);
+    Some(Shape { rates: LinkRates { capacity, budget }, mtu, wait })
+}
+
+/// Brings an interface's link class in line with the link: the kernel's change.
+fn reshape(ledger: &Ledger, name: &str, interface: &mut Interface) -> Change {
+    match shape(ledger, name, interface.mtu) {
+        None => Change::default(),
+        Some(shape) => interface.reshape(shape),
     }
 }

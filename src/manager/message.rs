@@ -1,5 +1,6 @@
 //! What goes into the manager and what comes out.
 
+use std::fmt;
 use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Rate, TSpec, Wsa};
@@ -8,6 +9,7 @@ use crate::admission::{Decision, Operation};
 use crate::failure::KernelFailure;
 use crate::policy::Policy;
 use crate::tc::{Change, Handle, HtbRoot};
+use crate::telemetry::Recorded;
 
 /// Ties an answer to a caller's request. The caller chooses it; requests without an answer have different ones.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -20,7 +22,7 @@ pub struct ChangeId(pub(super) u64);
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// An interface was looked at.
+    /// An interface is to be managed, and was looked at.
     Seen(Seen),
     /// A caller requests an operation.
     Request {
@@ -38,7 +40,7 @@ pub enum Input {
         /// The first operation of the change that failed.
         result: Result<(), KernelFailure>,
     },
-    /// The flow's peer has answered: the connection stands.
+    /// The flow's peer has answered: the connection is established.
     Connected {
         /// The flow.
         id: String,
@@ -48,11 +50,11 @@ pub enum Input {
         /// The flow.
         id: String,
     },
-    /// The manager is to end: what it programmed is taken back.
+    /// The manager is to end: the trees that it has programmed are deleted.
     Stop,
 }
 
-/// What is seen of an interface.
+/// What was seen of an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Seen {
     /// Its name.
@@ -61,18 +63,18 @@ pub struct Seen {
     pub index: u32,
     /// The largest IP datagram it carries.
     pub mtu: Bytes,
-    /// What the kernel says the link carries.
+    /// The link speed that the kernel reports.
     pub speed: Option<Rate>,
-    /// What stands at its root.
+    /// Its root qdisc.
     pub root: Root,
 }
 
-/// What stands at the root of an interface.
+/// The root qdisc of an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Root {
-    /// The kernel's default, which returns by itself.
+    /// The kernel's default, which returns when another is deleted.
     Default,
-    /// A tree of ours, left by a manager that was killed.
+    /// A tree of gqos, left by a process that was killed.
     Ours(HtbRoot),
     /// Another program's qdisc.
     Foreign {
@@ -88,10 +90,20 @@ pub enum Root {
     },
 }
 
+/// What follows from an input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Output {
+    /// What is to be done, in this order.
+    pub effects: Vec<Effect>,
+    /// What has happened, in this order; empty unless [`record_events`](super::Manager::record_events) was called.
+    pub events: Vec<Recorded>,
+}
+
 /// Something is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Carry out a change, all of it or none, and say how it went.
+    /// Carry out a change, all of it or none, and report the result. The changes of an interface are carried out in
+    /// the order in which they were given.
     Apply {
         /// To be returned in [`Input::Applied`].
         id: ChangeId,
@@ -107,33 +119,33 @@ pub enum Effect {
         /// The answer.
         answer: Box<Answer>,
     },
-    /// Tell whoever listens.
+    /// Notify those that did not request anything just now.
     Tell(Notice),
 }
 
-/// What somebody is told who did not ask just now.
+/// What is notified without a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    /// A flow has ended, and what it held is free again.
+    /// A flow has ended, and its reservation is free.
     Ended(Box<Decision>),
-    /// A flow has a reservation no longer, though it has not ended.
+    /// A flow has lost its reservation, though its owner has not ended it.
     Lost(Lost),
-    /// More is promised of an interface than it carries now, or no longer: what cannot be made to go, groups and those
-    /// whom the policy keeps, may not get what they were promised.
+    /// More is reserved on an interface than it carries now, or no longer. What is left after shedding, groups and
+    /// the flows that the policy keeps, may not get what it reserved.
     Overcommitted {
         /// The interface.
         interface: String,
-        /// Whether it is so.
+        /// Whether it is overcommitted.
         over: bool,
     },
-    /// There is room for one who waits, if he asks for it soon.
+    /// The request of a flow that waits for capacity would be granted now.
     CapacityAvailable {
         /// The flow.
         id: String,
     },
 }
 
-/// A promise that is taken back.
+/// A reservation that was taken back.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lost {
     /// The flow.
@@ -144,18 +156,38 @@ pub struct Lost {
     pub why: Loss,
 }
 
-/// Why a promise is taken back.
+/// Why a reservation was taken back.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Loss {
-    /// A more important flow needs what it had.
+    /// A more important flow needs its capacity.
     Preempted {
-        /// The other.
+        /// The other flow.
         by: String,
     },
-    /// The link carries less than it did.
+    /// The link carries less than before.
     Shed,
-    /// Nobody has refreshed it, or the time it was booked for is over.
+    /// It was not refreshed in time, or the time it was reserved for is over.
     Expired,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The decision, with all its numbers.
+    pub decision: Decision,
+    /// How the flow is to be set up, if it was admitted.
+    pub admitted: Option<Admitted>,
+}
+
+/// How an admitted flow is to be set up.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Admitted {
+    /// The traffic that is policed to; `None` in a direction without a reservation.
+    pub tspec: Both<Option<TSpec>>,
+    /// Its class in the kernel.
+    pub class: Option<Handle>,
+    /// The code point for its packets.
+    pub dscp: Option<u8>,
 }
 
 impl Loss {
@@ -169,33 +201,13 @@ impl Loss {
     }
 }
 
-impl std::fmt::Display for Lost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, interface, why } = self;
         match why {
-            Loss::Preempted { by } => write!(f, "{interface}: {id} had to go for {by}"),
-            Loss::Shed => write!(f, "{interface}: {id} had to go, the link carries less than before"),
-            Loss::Expired => write!(f, "{interface}: the time of {id} is over"),
+            Loss::Preempted { by } => write!(f, "{interface}: {id} was preempted by {by}"),
+            Loss::Shed => write!(f, "{interface}: {id} was shed, since the link carries less than before"),
+            Loss::Expired => write!(f, "{interface}: the reservation of {id} has expired"),
         }
     }
-}
-
-/// The answer to a request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// The decision, with the whole sum.
-    pub decision: Decision,
-    /// What the flow is to be held to, if it was admitted.
-    pub admitted: Option<Admitted>,
-}
-
-/// How an admitted flow is to be set up.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Admitted {
-    /// What it is held to; nothing in a direction without a reservation.
-    pub tspec: Both<Option<TSpec>>,
-    /// Its class in the kernel.
-    pub class: Option<Handle>,
-    /// The code point for its packets.
-    pub dscp: Option<u8>,
 }

@@ -7,7 +7,7 @@ use flowspec::{Both, Direction, Flowspec, Moment};
 
 use super::trace::{TraceError, TraceReader};
 use crate::admission::{Decision, Ladder, Operation, OperationKind};
-use crate::manager::Manager;
+use crate::manager::DryRun;
 use crate::policy::Policy;
 use crate::policy::notation::{flowspec, quoted};
 
@@ -49,7 +49,7 @@ pub enum RecordError {
 /// - **Errors**: a line is not a request, or no step of a test does what it requests.
 pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
     let Recording { trace, policy, policy_name } = *recording;
-    let mut manager = Manager::new(Arc::clone(policy));
+    let mut manager = DryRun::new(Arc::clone(policy));
     let mut reader = TraceReader::new(policy);
     let mut text = format!("policy = {}\n\n[[test]]\nname = \"recorded\"\n", quoted(policy_name));
     for (number, row) in trace.lines().enumerate() {

@@ -17,12 +17,12 @@ use super::snapshot::LedgerSnapshot;
 use super::step::{Action, Expect, Step, Time, Transfer};
 use super::suite::Test;
 use crate::admission::{Decision, Ledger, Operation, Refusal, RefusedRequest, Request, RequestKind};
-use crate::manager::{Input, Manager};
+use crate::manager::DryRun;
 use crate::policy::Policy;
 
 /// A test while it runs.
 struct Run<'a> {
-    manager: Manager,
+    manager: DryRun,
     now: Moment,
     /// The interface of the last request.
     interface: String,
@@ -64,7 +64,7 @@ pub fn run_test<'a>(
         return Outcome { verdict: Verdict::Skipped(SkipReason::NeedsLaboratory), ..outcome };
     }
     let mut run = Run {
-        manager: Manager::new(Arc::clone(policy)),
+        manager: DryRun::new(Arc::clone(policy)),
         now: Moment::START,
         interface: policy.interfaces.keys().next().cloned().unwrap_or_default(),
         policies,
@@ -160,7 +160,7 @@ impl Run<'_> {
             Action::Reload(path) => {
                 let policy = Arc::clone(&self.policies[path]);
                 // The effects are for a kernel, and there is none.
-                drop(self.manager.handle(Input::Policy(policy), self.now));
+                self.manager.reload(policy, self.now);
             }
             Action::Transfer(transfer) => observed.rate = Some(self.transfer(transfer)),
             Action::Wait => {}
@@ -176,7 +176,7 @@ impl Run<'_> {
             let qos = self.choose_qos(connect, &mut request, &policy);
             match qos.reserve(request, &policy) {
                 Ok(ladder) => self.decide_and_remember(Operation::Reserve(Box::new(ladder))),
-                Err(refused) => self.manager.decide_refused(refused, self.now),
+                Err(refused) => self.manager.refuse(refused, self.now),
             }
         };
         connect.id.each().map(submit).collect()
@@ -224,7 +224,7 @@ impl Run<'_> {
                 let refusal = Refusal::UnknownTemplate { template };
                 let (kind, interface) = (RequestKind::Renegotiate, Some(self.interface.clone()));
                 let refused = RefusedRequest { kind, id, interface, refusal };
-                self.manager.decide_refused(refused, self.now)
+                self.manager.refuse(refused, self.now)
             }
         };
         names.each().map(submit).collect()

@@ -8,7 +8,7 @@ use crate::admission::{
     Decision, GroupRequest, LONGEST_MEASUREMENT, Ledger, Operation, OperationKind, RefusedRequest, Request,
     RequestKind, SHORTEST_MEASUREMENT,
 };
-use crate::manager::Manager;
+use crate::manager::DryRun;
 use crate::policy::{GroupMode, Owner, Policy};
 
 /// The longest line in bytes; a longer one is not a request.
@@ -155,15 +155,15 @@ impl TraceLine {
     pub fn decide_by_ledger(&self, ledger: &mut Ledger) -> Decision {
         match &self.request {
             Ok(operation) => ledger.decide(self.at, operation).decision,
-            Err(refused) => ledger.refuse(self.at, refused.clone()),
+            Err(refused) => ledger.refuse(self.at, refused.clone()).decision,
         }
     }
 
     /// Submits the line to a manager that has seen no interface.
-    pub fn decide_by_manager(self, manager: &mut Manager) -> Decision {
+    pub fn decide_by_manager(self, manager: &mut DryRun) -> Decision {
         match self.request {
             Ok(operation) => manager.decide(operation, self.at),
-            Err(refused) => manager.decide_refused(refused, self.at),
+            Err(refused) => manager.refuse(refused, self.at),
         }
     }
 }

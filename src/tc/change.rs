@@ -80,7 +80,7 @@ impl Change {
     }
 
     /// The change of one class to another, or from or to no class. Empty where they are equal.
-    pub(super) fn of_class(from: Option<HtbClass>, to: Option<HtbClass>) -> Self {
+    pub fn of_class(from: Option<HtbClass>, to: Option<HtbClass>) -> Self {
         let op = match (from, to) {
             (None, None) => None,
             (None, Some(to)) => Some(Op::AddClass(to)),

@@ -57,6 +57,11 @@ impl Desired {
         [self.shape.link_class(), self.shape.default_class()]
     }
 
+    /// The class of flows with this handle.
+    pub fn leaf(&self, handle: Handle) -> Option<HtbClass> {
+        self.leaves.get(&handle).copied()
+    }
+
     /// The classes of flows.
     pub fn leaves(&self) -> impl Iterator<Item = &HtbClass> {
         self.leaves.values()

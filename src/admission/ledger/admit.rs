@@ -7,6 +7,7 @@ use super::group::{Group, Member};
 use super::state::{Ledger, client_of};
 use crate::admission::account::entry::Entry;
 use crate::admission::account::rank::LAST_ORDER;
+use crate::admission::holding::Holding;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, Request};
 
@@ -101,9 +102,10 @@ impl Ledger {
         Some(entry)
     }
 
-    /// Gives back what the flow in a slot holds: what it was called.
-    pub(crate) fn end(&mut self, slot: u32) -> Option<String> {
+    /// Releases the reservation of the flow in a slot.
+    pub(crate) fn end(&mut self, slot: u32) -> Option<Holding> {
         let id = self.flows.id(slot).to_owned();
-        self.release(&id).map(|_| id)
+        let entry = self.take(&id)?;
+        Some(self.holding(id, &entry))
     }
 }

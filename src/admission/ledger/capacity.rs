@@ -7,13 +7,13 @@ use flowspec::{Direction, Rate};
 use super::state::Ledger;
 use crate::admission::account::profile::Profile;
 use crate::admission::account::window::Window;
-use crate::admission::displaced::Displaced;
+use crate::admission::holding::Holding;
 use crate::policy::{Hysteresis, OnCapacityDrop};
 
 impl Ledger {
-    /// A link carries another rate from now on. Says who had to go for it, least important first; nobody
-    /// where the policy keeps those who are there.
-    pub fn set_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Vec<String> {
+    /// A link carries another rate from now on. Gives the flows that are shed for it, least important first; none
+    /// where the policy keeps them.
+    pub fn set_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Vec<Holding> {
         let policy = Arc::clone(&self.policy);
         let Some(interface_policy) = policy.interface(interface) else { return Vec::new() };
         let (now, prover) = (self.now, self.prover);
@@ -76,12 +76,12 @@ impl Ledger {
             }
         }
         let gone = gone.into_iter().zip(kept).filter(|(_, kept)| !kept).map(|((slot, ..), _)| slot);
-        names(self.displace(gone))
+        self.shed(gone)
     }
 
     /// As [`set_capacity`](Self::set_capacity) where something is measured: who goes takes his measured part
     /// along, so that the whole account has to be asked each time.
-    fn shed_measured(&mut self, interface: &str, direction: Direction, budget: Rate) -> Vec<String> {
+    fn shed_measured(&mut self, interface: &str, direction: Direction, budget: Rate) -> Vec<Holding> {
         let always = Window::from(self.now);
         let fits = |ledger: &Self| {
             let account = ledger.account(interface);
@@ -100,10 +100,12 @@ impl Ledger {
             footprints.filter(|footprint| *footprint.charged.get(direction) > Rate::ZERO).collect();
         let number = self.interface_number(interface);
         let chosen = self.choose(number, &candidates, fits).unwrap_or(candidates);
-        names(self.displace(chosen.into_iter().map(|footprint| footprint.slot)))
+        self.shed(chosen.into_iter().map(|footprint| footprint.slot))
     }
-}
 
-fn names(displaced: Vec<Displaced>) -> Vec<String> {
-    displaced.into_iter().map(|displaced| displaced.id).collect()
+    /// Ends flows for good.
+    fn shed(&mut self, slots: impl Iterator<Item = u32>) -> Vec<Holding> {
+        let displaced = self.displace(slots);
+        displaced.into_iter().map(|displaced| self.holding(displaced.id, &displaced.entry)).collect()
+    }
 }

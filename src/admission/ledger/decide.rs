@@ -6,6 +6,7 @@ use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
 
 use super::state::Ledger;
 use crate::admission::decision::{Decision, Outcome};
+use crate::admission::holding::Holding;
 use crate::admission::operation::{Ladder, Operation, RefusedRequest, RequestKind};
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, GroupRequest, Request};
@@ -22,7 +23,8 @@ impl Ledger {
     /// Time passes until a moment, then an operation is decided. A moment before the ledger's time counts as
     /// that time.
     pub fn decide(&mut self, at: Moment, operation: &Operation) -> Outcome {
-        let expired = self.advance(at);
+        let mut ended = self.advance(at);
+        let expired = ids(&ended);
         let mut grant = None;
         let (response, interface) = match operation {
             Operation::Reserve(ladder) => self.decide_reserve(ladder, &mut grant),
@@ -32,7 +34,7 @@ impl Ledger {
             Operation::Group(request) => self.decide_group(request),
             Operation::Ungroup { id } => self.decide_ungroup(id),
             Operation::Capacity { interface, direction, capacity } => {
-                self.decide_capacity(interface, *direction, *capacity)
+                self.decide_capacity(interface, *direction, *capacity, &mut ended)
             }
             Operation::Measure { interface, class, window, rate } => {
                 self.decide_measure((interface, class), *window, *rate)
@@ -64,17 +66,17 @@ impl Ledger {
             None => {}
         }
         self.notify(&mut decision, frees);
-        Outcome { decision, grant }
+        Outcome { decision, grant, ended }
     }
 
     /// Time passes until a moment; then a refusal that was made elsewhere becomes a decision, with the ledger's
     /// totals.
-    pub fn refuse(&mut self, at: Moment, request: RefusedRequest) -> Decision {
-        let expired = self.advance(at);
+    pub fn refuse(&mut self, at: Moment, request: RefusedRequest) -> Outcome {
+        let ended = self.advance(at);
         let mut decision = self.refused(self.now, request);
-        decision.expired = expired;
+        decision.expired = ids(&ended);
         self.notify(&mut decision, false);
-        decision
+        Outcome { decision, grant: None, ended }
     }
 
     /// A refusal that was made elsewhere, as a decision with the totals as they stand; no time passes.
@@ -104,19 +106,19 @@ impl Ledger {
         decision
     }
 
-    fn decision(&self, response: Response, expired: Vec<String>) -> Decision {
+    pub(crate) fn decision(&self, response: Response, expired: Vec<String>) -> Decision {
         let at = self.now;
         Decision { at, response, totals: Default::default(), expired, notified: Vec::new() }
     }
 
-    fn add_totals(&self, decision: &mut Decision, interface: &str) {
+    pub(crate) fn add_totals(&self, decision: &mut Decision, interface: &str) {
         if let Some(totals) = self.totals(interface) {
             decision.totals.insert(interface.to_owned(), totals);
         }
     }
 
     /// Ends the waits of flows that are gone, and notifies those that fit now.
-    fn notify(&mut self, decision: &mut Decision, frees: bool) {
+    pub(crate) fn notify(&mut self, decision: &mut Decision, frees: bool) {
         for gone in decision.preempted().iter().chain(decision.shed()) {
             self.waiting.leave(gone);
         }
@@ -217,9 +219,17 @@ impl Ledger {
         (Response::Ungroup { id: id.to_owned(), result }, Some(interface))
     }
 
-    fn decide_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Answered {
+    fn decide_capacity(
+        &mut self,
+        interface: &str,
+        direction: Direction,
+        capacity: Rate,
+        ended: &mut Vec<Holding>,
+    ) -> Answered {
         let known = self.policy.interface(interface).is_some();
-        let shed = self.set_capacity(interface, direction, capacity);
+        let gone = self.set_capacity(interface, direction, capacity);
+        let shed = ids(&gone);
+        ended.extend(gone);
         let result = if known {
             let counts_from = self.rises(interface, direction);
             let (interface, not_programmed) = (interface.to_owned(), None);
@@ -273,6 +283,11 @@ impl Ledger {
     fn interface_of(&self, id: &str) -> String {
         self.flow(id).map_or(String::new(), |(interface, _)| interface.to_owned())
     }
+}
+
+/// The names of flows that have ended.
+pub(crate) fn ids(ended: &[Holding]) -> Vec<String> {
+    ended.iter().map(|holding| holding.id.clone()).collect()
 }
 
 fn refused<T>(policy: &Policy, result: Result<T, Refusal>) -> Result<T, Box<Refused>> {

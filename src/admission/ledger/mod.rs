@@ -3,6 +3,7 @@ pub(crate) mod booking;
 pub(crate) mod capacity;
 pub(crate) mod client;
 pub(crate) mod decide;
+pub(crate) mod exchange;
 pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod measurement;

@@ -12,8 +12,8 @@ use crate::admission::request::Grant;
 
 /// What a flow had before it was given something else.
 pub(crate) struct Before {
-    entry: Entry,
-    member: Option<Member>,
+    pub(crate) entry: Entry,
+    pub(crate) member: Option<Member>,
 }
 
 impl Ledger {

@@ -17,6 +17,7 @@ use crate::admission::account::names::Names;
 use crate::admission::account::proof::{Prover, unproven};
 use crate::admission::account::rank::Rank;
 use crate::admission::account::state::{Account, capacity};
+use crate::admission::holding::Holding;
 use crate::policy::{Client, Policy};
 
 /// The most flows there may be at once. Everything that grows has a limit.
@@ -120,20 +121,20 @@ impl Ledger {
         }
     }
 
-    /// Time passes: what has ended by then is given back. Says which flows ended by themselves, in the
-    /// order of their endings.
-    pub fn advance(&mut self, now: Moment) -> Vec<String> {
+    /// Time passes: the reservations of flows whose time is over are released. Gives those flows, in the order in
+    /// which they expired.
+    pub fn advance(&mut self, now: Moment) -> Vec<Holding> {
         let mut ended = Vec::new();
         while let Some(&(at, rank)) = self.endings.first()
             && at <= now
         {
             self.pass(at);
-            let id = self.end(rank.slot());
+            let held = self.end(rank.slot());
             // A flow that has ended does not wait for more.
-            if let Some(id) = &id {
-                self.waiting.leave(id);
+            if let Some(held) = &held {
+                self.waiting.leave(&held.id);
             }
-            ended.extend(id);
+            ended.extend(held);
         }
         self.pass(now);
         ended

@@ -3,7 +3,10 @@
 use flowspec::{Both, Direction, Moment, Rate};
 
 use super::state::Ledger;
+use crate::admission::account::entry::Entry;
 use crate::admission::account::state::{Account, capacity};
+use crate::admission::displaced::Displaced;
+use crate::admission::holding::Holding;
 use crate::admission::totals::Totals;
 use crate::policy::GroupMode;
 
@@ -43,6 +46,32 @@ impl Ledger {
             Rate::new(relief.unwrap_or(0))
         };
         Both { sending: relief(Direction::Sending), receiving: relief(Direction::Receiving) }
+    }
+
+    /// What a flow holds, if it is admitted.
+    pub fn holding_of(&self, id: &str) -> Option<Holding> {
+        let entry = self.flows.get(id)?;
+        Some(self.holding(id.to_owned(), &entry))
+    }
+
+    /// What a displaced flow held.
+    pub fn held(&self, displaced: &Displaced) -> Holding {
+        self.holding(displaced.id.clone(), &displaced.entry)
+    }
+
+    /// What a flow holds that has this entry.
+    pub(crate) fn holding(&self, id: String, entry: &Entry) -> Holding {
+        Holding {
+            id,
+            interface: self.interfaces.text(entry.footprint.interface).to_string(),
+            charged: entry.rate(),
+            group: entry.group.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// The names of the groups.
+    pub fn group_ids(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(|id| &**id)
     }
 
     /// How many flows are admitted.

@@ -1,0 +1,153 @@
+//! Another reservation for a flow, in two steps: the budgets follow the kernel.
+//!
+//! [`Ledger::decide`] exchanges one reservation for another at once. Where the kernel has to follow, a smaller
+//! reservation must not free anything before the kernel agrees, or the rest would be promised twice if it refuses.
+//! Between the two steps the flow is charged the larger of both reservations, field by field. That always fits: each
+//! field of it is one that was reserved before or one that was just found to fit.
+
+use flowspec::{Both, Direction, Flowspec, Moment, TSpec};
+
+use super::decide::ids;
+use super::group::Member;
+use super::state::Ledger;
+use crate::admission::account::charge::Charge;
+use crate::admission::decision::{Decision, Outcome};
+use crate::admission::holding::Holding;
+use crate::admission::refusal::Refusal;
+use crate::admission::request::Grant;
+use crate::admission::response::{Refused, RenegotiatedFlow, Response};
+
+/// A flow's other reservation, which is granted and not yet in force.
+#[derive(Clone, Debug)]
+pub struct Renegotiation {
+    id: String,
+    before: Charge,
+    after: Charge,
+    grant: Grant,
+    /// The flows that had expired when it was requested, for the decision.
+    expired: Vec<String>,
+}
+
+/// A renegotiation that has begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// The other reservation.
+    pub renegotiation: Renegotiation,
+    /// The flows that had expired by then, with what they held.
+    pub ended: Vec<Holding>,
+}
+
+impl Renegotiation {
+    /// What the flow is granted.
+    pub const fn grant(&self) -> &Grant {
+        &self.grant
+    }
+}
+
+impl Ledger {
+    /// Grants a flow another reservation, and charges the flow the larger of both until
+    /// [`finish_renegotiation`](Self::finish_renegotiation) or
+    /// [`abandon_renegotiation`](Self::abandon_renegotiation).
+    ///
+    /// - **Errors**: the refusal as a decision, and the flow keeps what it has.
+    pub fn begin_renegotiation(
+        &mut self,
+        at: Moment,
+        id: &str,
+        asked: &Both<Option<Flowspec>>,
+    ) -> Result<Begun, Box<Outcome>> {
+        let ended = self.advance(at);
+        let expired = ids(&ended);
+        match self.exchange(id, *asked) {
+            Ok((grant, previous)) => {
+                let tspec = previous.member.map_or_else(Both::default, |member| member.charge.tspec);
+                let before = previous.entry.charge(tspec);
+                let after = self.flows.get(id).map_or(before, |entry| entry.charge(grant.tspec));
+                self.recharge(id, &larger(&before, &after));
+                let renegotiation = Renegotiation { id: id.to_owned(), before, after, grant, expired };
+                Ok(Begun { renegotiation, ended })
+            }
+            Err(refusal) => {
+                let decision = self.refuse_renegotiation(id, refusal, expired);
+                Err(Box::new(Outcome { decision, grant: None, ended }))
+            }
+        }
+    }
+
+    /// The kernel agrees: from now on the flow is charged what it was granted. Refused where the flow has ended.
+    pub fn finish_renegotiation(&mut self, at: Moment, renegotiation: Renegotiation) -> Outcome {
+        let ended = self.advance(at);
+        let Renegotiation { id, after, grant, mut expired, .. } = renegotiation;
+        expired.extend(ids(&ended));
+        let Some((interface, _)) = self.flow(&id) else {
+            let refusal = Refusal::UnknownId { id: id.clone() };
+            let decision = self.refuse_renegotiation(&id, refusal, expired);
+            return Outcome { decision, grant: None, ended };
+        };
+        let interface = interface.to_owned();
+        self.recharge(&id, &after);
+        self.waiting.leave(&id);
+        let flow = RenegotiatedFlow { interface: interface.clone(), charged: after.rate, enforced: None };
+        let response = Response::Renegotiate { id, result: Ok(Box::new(flow)) };
+        let mut decision = self.decision(response, expired);
+        self.add_totals(&mut decision, &interface);
+        self.notify(&mut decision, true);
+        Outcome { decision, grant: Some(grant), ended }
+    }
+
+    /// The kernel refuses: the flow, if it has not ended, is charged what it was before.
+    pub fn abandon_renegotiation(
+        &mut self,
+        at: Moment,
+        renegotiation: Renegotiation,
+        refusal: Refusal,
+    ) -> Outcome {
+        let ended = self.advance(at);
+        let Renegotiation { id, before, mut expired, .. } = renegotiation;
+        expired.extend(ids(&ended));
+        self.recharge(&id, &before);
+        let decision = self.refuse_renegotiation(&id, refusal, expired);
+        Outcome { decision, grant: None, ended }
+    }
+
+    fn refuse_renegotiation(&mut self, id: &str, refusal: Refusal, expired: Vec<String>) -> Decision {
+        let interface = self.flow(id).map(|(interface, _)| interface.to_owned());
+        let result = Err(Refused::under(&self.policy, refusal));
+        let mut decision = self.decision(Response::Renegotiate { id: id.to_owned(), result }, expired);
+        if let Some(interface) = interface {
+            self.add_totals(&mut decision, &interface);
+        }
+        self.notify(&mut decision, true);
+        decision
+    }
+
+    /// Charges a flow something else, which is known to fit.
+    fn recharge(&mut self, id: &str, charge: &Charge) {
+        let Some(old) = self.flows.get(id) else { return };
+        self.unbook(&old);
+        let entry = old.costing(charge);
+        let member = Member { charge: *charge, window: entry.footprint.window };
+        self.flows.update(&entry, self.now);
+        self.book(&entry, Some(member));
+        self.tidy(&entry.footprint);
+    }
+}
+
+/// A charge that covers both, field by field.
+fn larger(a: &Charge, b: &Charge) -> Charge {
+    let mut larger = *a;
+    for direction in Direction::BOTH {
+        let rate = larger.rate.get_mut(direction);
+        *rate = (*rate).max(*b.rate.get(direction));
+        let buffer = larger.buffer.get_mut(direction);
+        *buffer = (*buffer).max(*b.buffer.get(direction));
+        let peak = larger.peak.get_mut(direction);
+        *peak = (*peak).max(*b.peak.get(direction));
+        let tspec: &mut Option<TSpec> = larger.tspec.get_mut(direction);
+        *tspec = match (*tspec, b.tspec.get(direction)) {
+            (Some(a), Some(b)) => Some(a.least_upper_bound(b)),
+            (a, b) => a.or(*b),
+        };
+    }
+    larger
+}

@@ -1,0 +1,186 @@
+//! Admission: from the ledger's grant to the kernel's class.
+
+use flowspec::Qos;
+
+use super::flow::{Flow, Phase, framed};
+use super::interface::{Placement, State};
+use super::message::Loss;
+use super::pending::{Admission, DisplacedFlow, Purpose};
+use super::state::Manager;
+use super::turn::{Reply, Turn};
+use crate::admission::{
+    Decision, Displaced, Grant, Holding, Ladder, NotProgrammed, Refusal, RefusedRequest, RequestKind,
+};
+use crate::policy::{self, Enforcement, GroupMode};
+use crate::tc::{Change, Handle};
+use crate::telemetry::event::FlowAdmitted;
+
+impl Manager {
+    /// The ledger has granted a flow. Its class, and the end of the classes of the flows that it preempts, are one
+    /// change in the kernel: no flow is preempted for one that is not admitted.
+    pub(super) fn admit(&mut self, turn: &mut Turn, reply: Reply, ladder: &Ladder, mut grant: Grant) {
+        let request = &ladder.request;
+        let displaced = std::mem::take(&mut grant.preempted);
+        let event = turn.records().then(|| event_of(ladder, &grant, &reply.decision));
+        if !self.interfaces.contains_key(&request.interface) {
+            for displaced in displaced {
+                let why = Loss::Preempted { by: request.id.clone() };
+                turn.tell_lost(self.ledger.held(&displaced), why);
+            }
+            turn.record_admitted(event, None);
+            return turn.answer_granted(reply, &grant, None);
+        }
+        if let Some(why) = self.lacks_required_tree(&request.interface, &grant) {
+            self.ledger.release(&request.id);
+            let displaced = self.as_they_are(displaced);
+            let reinstated = self.reinstate(displaced);
+            self.end_or_keep(turn, &request.id, reinstated);
+            return self.refuse_admission(turn, reply, &request.interface, why);
+        }
+        let (class, change) = self.place(ladder, &grant).unzip();
+        let flow = self.flow_of(ladder, &reply.decision, grant, class);
+        self.flows.insert(request.id.clone(), flow);
+        let mut change = change.unwrap_or_default();
+        let displaced = self.displace(&request.id, displaced, &mut change);
+        let admission = Admission { reply, displaced, event };
+        if change.ops.is_empty() {
+            return self.admitted(turn, &request.id, admission);
+        }
+        if let Some(flow) = self.flows.get_mut(&request.id) {
+            flow.phase = Phase::Applying;
+        }
+        let purpose = Purpose::Admit { id: request.id.clone(), admission: Box::new(admission) };
+        self.apply(turn, &request.interface, change, purpose);
+    }
+
+    /// The kernel has a flow's class, or the flow needs none.
+    pub(super) fn admitted(&mut self, turn: &mut Turn, id: &str, admission: Admission) {
+        let Admission { reply, displaced, event } = admission;
+        for DisplacedFlow { displaced, phase } in displaced {
+            let why = || Loss::Preempted { by: id.to_owned() };
+            match phase {
+                Some(Phase::Provisional | Phase::Established) => {
+                    self.forget(&displaced.id, true);
+                    turn.tell_lost(self.ledger.held(&displaced), why());
+                    self.resume(turn, &displaced.id);
+                }
+                // Its owner has ended it, and waits for the end of its class alone.
+                Some(Phase::Releasing) => turn.record_lost(|| self.ledger.held(&displaced), &why()),
+                // It is notified once the kernel has answered about it.
+                Some(Phase::Applying | Phase::Displaced) => {}
+                None => turn.tell_lost(self.ledger.held(&displaced), why()),
+            }
+        }
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        flow.phase = Phase::Provisional;
+        turn.record_admitted(event, flow.class);
+        self.answer_flow(turn, id, reply);
+        self.end_if_due(turn, id);
+    }
+
+    /// Refuses a flow that the ledger had granted.
+    pub(super) fn refuse_admission(
+        &mut self,
+        turn: &mut Turn,
+        reply: Reply,
+        interface: &str,
+        cause: NotProgrammed,
+    ) {
+        let id = reply.decision.id().unwrap_or_default().to_owned();
+        let interface = interface.to_owned();
+        let refusal = Refusal::TrafficControl { interface: interface.clone(), cause };
+        let request = RefusedRequest { kind: RequestKind::Reserve, id, interface: Some(interface), refusal };
+        self.refuse(turn, reply.request, request);
+    }
+
+    /// Why an interface has no tree, where the policy wants the kernel to enforce and the flow needs a class.
+    fn lacks_required_tree(&self, interface: &str, grant: &Grant) -> Option<NotProgrammed> {
+        let enforcement = self.ledger.policy().interface(interface)?.enforcement;
+        match &self.interfaces.get(interface)?.state {
+            State::UserSpace(why) if enforcement == Enforcement::Kernel && framed(grant).is_some() => {
+                Some(why.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives a flow a class; `None` where it needs none or there is no tree.
+    fn place(&mut self, ladder: &Ladder, grant: &Grant) -> Option<(Handle, Change)> {
+        let request = &ladder.request;
+        let shares = |group: &&str| self.ledger.group_mode(group) == Some(GroupMode::Shared);
+        let group = request.group.as_deref().filter(shares);
+        let placement = Placement { id: &request.id, framed: framed(grant)?, group };
+        let policy = self.ledger.policy();
+        let class_number = || {
+            // Class 0 is for flows that name none.
+            let before = |name: &String| policy.classes.keys().take_while(|known| *known < name).count();
+            request.class.as_ref().map_or(0, |name| 1 + before(name))
+        };
+        self.interfaces.get_mut(&request.interface)?.place(placement, class_number)
+    }
+
+    fn flow_of(&self, ladder: &Ladder, decision: &Decision, grant: Grant, class: Option<Handle>) -> Flow {
+        let request = &ladder.request;
+        let measured = |name: &&String| {
+            let class = self.ledger.policy().classes.get(*name);
+            class.is_some_and(|class| class.admission == policy::Admission::Measured)
+        };
+        Flow {
+            interface: request.interface.clone(),
+            phase: Phase::Provisional,
+            class,
+            qos: granted_qos(ladder, decision.rendition()),
+            grant,
+            group: request.group.clone(),
+            measured: request.class.as_ref().filter(measured).cloned(),
+            changing: None,
+            closed: false,
+            lost: None,
+        }
+    }
+
+    /// Takes the flows that a newcomer preempts out of their classes.
+    fn displace(&mut self, by: &str, displaced: Vec<Displaced>, change: &mut Change) -> Vec<DisplacedFlow> {
+        let displaced = self.as_they_are(displaced);
+        for DisplacedFlow { displaced, .. } in &displaced {
+            let Some(flow) = self.flows.get_mut(&displaced.id) else { continue };
+            match flow.phase {
+                // It ends as soon as the kernel has answered.
+                Phase::Applying => flow.lost = Some(Loss::Preempted { by: by.to_owned() }),
+                Phase::Displaced | Phase::Releasing => {}
+                Phase::Provisional | Phase::Established => {
+                    flow.phase = Phase::Displaced;
+                    if let (Some(interface), Some(class)) =
+                        (self.interfaces.get_mut(&flow.interface), flow.class)
+                    {
+                        change.ops.extend(interface.remove(&displaced.id, class).ops);
+                    }
+                }
+            }
+        }
+        displaced
+    }
+
+    /// Displaced flows with their phases.
+    fn as_they_are(&self, displaced: Vec<Displaced>) -> Vec<DisplacedFlow> {
+        let flow = |displaced: Displaced| {
+            let phase = self.phase(&displaced.id);
+            DisplacedFlow { displaced, phase }
+        };
+        displaced.into_iter().map(flow).collect()
+    }
+}
+
+/// What a flow requested that it was granted: the rendition's flowspecs.
+fn granted_qos(ladder: &Ladder, rendition: Option<&str>) -> Qos {
+    let lower = ladder.renditions.iter().find(|(name, _)| Some(name.as_str()) == rendition);
+    lower.map_or(ladder.request.qos, |(_, qos)| *qos)
+}
+
+fn event_of(ladder: &Ladder, grant: &Grant, decision: &Decision) -> Box<FlowAdmitted> {
+    let request = &ladder.request;
+    let (id, interface) = (request.id.clone(), request.interface.clone());
+    let flow = Holding { id, interface, charged: grant.charged, group: request.group.clone() };
+    let (class, rendition) = (request.class.clone(), decision.rendition().map(str::to_owned));
+    Box::new(FlowAdmitted { flow, class, rendition, kernel_class: None })
+}

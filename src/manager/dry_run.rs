@@ -1,0 +1,77 @@
+//! The reducer without a kernel, for tests, traces and what-if questions.
+
+use std::sync::Arc;
+
+use flowspec::Moment;
+
+use super::message::{Effect, Input, Output, RequestId};
+use super::state::Manager;
+use crate::admission::{Decision, Ledger, Operation, RefusedRequest};
+use crate::policy::Policy;
+use crate::telemetry::Recorded;
+
+/// A [`Manager`] that has seen no interface: it has no kernel to wait for, and decides each request at once, in virtual
+/// time.
+#[derive(Debug)]
+pub struct DryRun {
+    manager: Manager,
+    events: Vec<Recorded>,
+}
+
+impl DryRun {
+    /// A manager without flows, under this policy.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self { manager: Manager::new(policy), events: Vec::new() }
+    }
+
+    /// From now on events are kept for [`take_events`](Self::take_events).
+    pub fn record_events(&mut self) {
+        self.manager.record_events();
+    }
+
+    /// The events since the last call.
+    pub fn take_events(&mut self) -> Vec<Recorded> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Decides a request that is made now.
+    pub fn decide(&mut self, operation: Operation, now: Moment) -> Decision {
+        let request = RequestId(0);
+        let output = self.manager.handle(Input::Request { id: request, operation: Box::new(operation) }, now);
+        let effects = self.keep(output);
+        let answer = effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer { id, answer } if id == request => Some(answer.decision),
+            _ => None,
+        });
+        // A request waits for an interface's tree or for a change in the kernel; there are neither.
+        answer.expect("without a kernel every request is answered at once")
+    }
+
+    /// A refusal that was made before the request reached the manager, as a decision.
+    pub fn refuse(&mut self, request: RefusedRequest, now: Moment) -> Decision {
+        self.manager.ledger.refuse(now, request).decision
+    }
+
+    /// Time passes: the flows that have expired by then.
+    pub fn advance(&mut self, now: Moment) -> Vec<String> {
+        let (expired, output) = self.manager.advance(now);
+        self.keep(output);
+        expired
+    }
+
+    /// Another policy from now on; flows keep what they have.
+    pub fn reload(&mut self, policy: Arc<Policy>, now: Moment) {
+        let output = self.manager.handle(Input::Policy(policy), now);
+        self.keep(output);
+    }
+
+    /// The ledger.
+    pub const fn ledger(&self) -> &Ledger {
+        self.manager.ledger()
+    }
+
+    fn keep(&mut self, output: Output) -> Vec<Effect> {
+        self.events.extend(output.events);
+        output.effects
+    }
+}

@@ -1,0 +1,122 @@
+//! Changes that the kernel has not answered: what each is for, and what its roll-back restores.
+
+use flowspec::Qos;
+
+use super::flow::Phase;
+use super::message::RequestId;
+use super::turn::Reply;
+use crate::admission::{Displaced, Grant, Renegotiation};
+use crate::failure::KernelFailure;
+use crate::tc::{Change, Handle, HtbClass, Op, flow_number, is_shared_class};
+use crate::telemetry::event::FlowAdmitted;
+
+/// A change that the kernel has not answered.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) interface: String,
+    pub(super) operations: usize,
+    /// The classes of flows that it changes.
+    pub(super) replaced: Vec<Replaced>,
+    pub(super) purpose: Purpose,
+}
+
+/// A class that a change replaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Replaced {
+    pub(super) class: Handle,
+    /// The class before the change, which a roll-back restores; `None` where there was none.
+    pub(super) before: Option<HtbClass>,
+}
+
+/// What a change is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// An interface's tree.
+    SetUp,
+    /// The end of an interface's tree.
+    TearDown,
+    /// The link carries another rate; `None` where no request waits for it.
+    Trunk { reply: Option<Box<Reply>> },
+    /// The class of a new flow, with the end of the classes of those that it preempts.
+    Admit { id: String, admission: Box<Admission> },
+    /// Another rate for a flow's class.
+    Renegotiate { id: String, exchange: Box<Exchange> },
+    /// The end of a flow's class.
+    Release { id: String, requester: Option<Requester> },
+    /// The end of the class of a flow that has lost its reservation.
+    Lose { class: Handle },
+    /// The rate of a class that a roll-back left with another one than its flows have.
+    Correct,
+}
+
+/// A flow that the ledger has granted.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) reply: Reply,
+    pub(super) displaced: Vec<DisplacedFlow>,
+    /// To be recorded once the kernel agrees.
+    pub(super) event: Option<Box<FlowAdmitted>>,
+}
+
+/// A flow that is preempted once the kernel agrees.
+#[derive(Debug)]
+pub(super) struct DisplacedFlow {
+    pub(super) displaced: Displaced,
+    /// Its phase before; `None` where its class is not part of the change.
+    pub(super) phase: Option<Phase>,
+}
+
+/// Another reservation for a flow, which the ledger has granted.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) request: RequestId,
+    pub(super) renegotiation: Renegotiation,
+    /// The flow's request and grant from then on.
+    pub(super) qos: Qos,
+    pub(super) grant: Grant,
+}
+
+/// A request, with the flows that had expired when it was made.
+#[derive(Debug)]
+pub(super) struct Requester {
+    pub(super) request: RequestId,
+    pub(super) expired: Vec<String>,
+}
+
+/// The kernel's answer to a renegotiation that waits until it is known whether its flow is preempted.
+#[derive(Debug)]
+pub(super) struct Stalled {
+    pub(super) id: String,
+    pub(super) exchange: Exchange,
+    pub(super) result: Result<(), KernelFailure>,
+}
+
+impl Pending {
+    pub(super) fn new(interface: &str, change: &Change, purpose: Purpose) -> Self {
+        let replaced = change.ops.iter().filter_map(|op| match op {
+            Op::AddClass(class) => Some(Replaced { class: class.handle, before: None }),
+            Op::ChangeClass { to, from } => Some(Replaced { class: to.handle, before: Some(*from) }),
+            Op::DeleteClass(class) => Some(Replaced { class: class.handle, before: Some(*class) }),
+            Op::AddRoot(_)
+            | Op::DeleteRoot(_)
+            | Op::AddQueue { .. }
+            | Op::ChangeQueue { .. }
+            | Op::DeleteQueue { .. } => None,
+        });
+        Self {
+            interface: interface.to_owned(),
+            operations: change.ops.len(),
+            replaced: replaced.filter(|replaced| is_flows(replaced.class)).collect(),
+            purpose,
+        }
+    }
+
+    /// Whether it changes a class of an interface.
+    pub(super) fn changes(&self, interface: &str, class: Handle) -> bool {
+        self.interface == interface && self.replaced.iter().any(|replaced| replaced.class == class)
+    }
+}
+
+fn is_flows(class: Handle) -> bool {
+    flow_number(class).is_some() || is_shared_class(class)
+}

@@ -1,0 +1,123 @@
+//! The end of a flow: by its owner, or since it has lost its reservation.
+
+use super::flow::{Flow, Phase};
+use super::message::{Loss, Notice};
+use super::pending::{Purpose, Requester};
+use super::state::Manager;
+use super::turn::{Reply, Turn};
+use crate::admission::{Holding, Operation, Refusal, RefusedRequest, RequestKind};
+use crate::tc::Handle;
+
+impl Manager {
+    /// A flow ends, or a waiting request is withdrawn. A requester is answered once that is done.
+    pub(super) fn close(&mut self, turn: &mut Turn, id: &str, requester: Option<Requester>) {
+        let Some(flow) = self.flows.get_mut(id) else {
+            return self.released(turn, id, requester, true);
+        };
+        match flow.phase {
+            Phase::Applying | Phase::Displaced => {
+                flow.closed = true;
+                return self.refuse_release(turn, id, requester);
+            }
+            Phase::Releasing => return self.refuse_release(turn, id, requester),
+            Phase::Provisional | Phase::Established => flow.phase = Phase::Releasing,
+        }
+        // The kernel first, then the budget: nothing is reserved twice that a class still has.
+        let (name, class) = (flow.interface.clone(), flow.class);
+        let change = match (self.interfaces.get_mut(&name), class) {
+            (Some(interface), Some(class)) => interface.remove(id, class),
+            _ => Default::default(),
+        };
+        if change.ops.is_empty() {
+            return self.released(turn, id, requester, true);
+        }
+        self.apply(turn, &name, change, Purpose::Release { id: id.to_owned(), requester });
+    }
+
+    /// The kernel has answered about a flow that ends as soon as that is so.
+    pub(super) fn end_if_due(&mut self, turn: &mut Turn, id: &str) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let is_closed = flow.closed;
+        match flow.lost.take() {
+            Some(why) => {
+                turn.tell_lost(flow.holding(id), why);
+                self.close(turn, id, None);
+            }
+            None if is_closed => self.close(turn, id, None),
+            None => {}
+        }
+    }
+
+    /// The ledger has taken a flow's reservation back, though its owner has not ended it.
+    pub(super) fn lose(&mut self, turn: &mut Turn, held: Holding, why: Loss) {
+        let Some(flow) = self.flows.get_mut(&held.id) else { return turn.record_lost(|| held, &why) };
+        match flow.phase {
+            // It is notified once the kernel has answered, and ends then.
+            Phase::Applying => flow.lost = Some(why),
+            Phase::Displaced => flow.closed = true,
+            // Its owner does not need it any more.
+            Phase::Releasing => turn.record_lost(|| held, &why),
+            Phase::Provisional | Phase::Established => {
+                let Some(Flow { interface: name, class, .. }) = self.flows.remove(&held.id) else { return };
+                let id = held.id.clone();
+                turn.tell_lost(held, why);
+                let (Some(interface), Some(class)) = (self.interfaces.get_mut(&name), class) else { return };
+                let change = interface.remove(&id, class);
+                if change.ops.is_empty() {
+                    return interface.free(class);
+                }
+                self.apply(turn, &name, change, Purpose::Lose { class });
+            }
+        }
+    }
+
+    /// A flow's class is deleted, or could not be: the flow has ended.
+    pub(super) fn released(
+        &mut self,
+        turn: &mut Turn,
+        id: &str,
+        requester: Option<Requester>,
+        is_class_deleted: bool,
+    ) {
+        let flow = self.forget(id, is_class_deleted);
+        let mut decision = self.consult(turn, &Operation::Release { id: id.to_owned() }).decision;
+        match (requester, flow) {
+            (Some(Requester { request, mut expired }), _) => {
+                expired.append(&mut decision.expired);
+                decision.expired = expired;
+                turn.answer(Reply { request, decision });
+            }
+            (None, _) if decision.is_ok() => turn.tell(Notice::Ended(Box::new(decision))),
+            // The ledger had taken the reservation back before.
+            (None, Some(flow)) => {
+                let decision = self.ledger.released_before(id, &flow.interface);
+                turn.tell(Notice::Ended(Box::new(decision)));
+            }
+            // It had ended before.
+            (None, None) => {}
+        }
+    }
+
+    /// Removes a flow, and frees its class's number if the kernel has deleted the class.
+    pub(super) fn forget(&mut self, id: &str, is_class_deleted: bool) -> Option<Flow> {
+        let flow = self.flows.remove(id)?;
+        if is_class_deleted {
+            self.free(&flow.interface, flow.class);
+        }
+        Some(flow)
+    }
+
+    pub(super) fn free(&mut self, interface: &str, class: Option<Handle>) {
+        if let (Some(interface), Some(class)) = (self.interfaces.get_mut(interface), class) {
+            interface.free(class);
+        }
+    }
+
+    /// Refuses to release a flow that is ending already.
+    fn refuse_release(&mut self, turn: &mut Turn, id: &str, requester: Option<Requester>) {
+        let Some(Requester { request, .. }) = requester else { return };
+        let (id, refusal) = (id.to_owned(), Refusal::UnknownId { id: id.to_owned() });
+        let refused = RefusedRequest { kind: RequestKind::Release, id, interface: None, refusal };
+        self.refuse(turn, request, refused);
+    }
+}

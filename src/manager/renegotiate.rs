@@ -1,0 +1,149 @@
+//! Another reservation for a flow: the kernel first, then the budgets.
+
+use flowspec::{Both, Direction, Flowspec, Qos, ServiceType};
+
+use super::flow::{Phase, framed};
+use super::message::{ChangeId, RequestId};
+use super::pending::{Exchange, Purpose, Stalled};
+use super::roll_back::RolledBack;
+use super::state::Manager;
+use super::turn::{Reply, Turn};
+use crate::admission::{Begun, Grant, Refusal, RefusedRequest, RequestKind};
+use crate::tc::Change;
+use crate::telemetry::event::{Event, FlowRenegotiated};
+
+impl Manager {
+    /// A flow that has a class requests another reservation.
+    ///
+    /// The ledger charges the larger of both until the kernel has answered: a smaller reservation frees nothing that
+    /// the class still has, and a larger one can always be taken back.
+    pub(super) fn renegotiate(
+        &mut self,
+        turn: &mut Turn,
+        request: RequestId,
+        id: &str,
+        asked: &Both<Option<Flowspec>>,
+    ) {
+        let Begun { renegotiation, ended } = match self.ledger.begin_renegotiation(turn.now, id, asked) {
+            Ok(begun) => begun,
+            Err(mut outcome) => {
+                self.follow(turn, &mut outcome);
+                return turn.answer(Reply { request, decision: outcome.decision });
+            }
+        };
+        self.lose_expired(turn, ended);
+        let Some(flow) = self.flows.get(id) else { return self.refuse_unknown(turn, request, id) };
+        let (qos, grant) = exchanged((&flow.qos, &flow.grant), asked, renegotiation.grant());
+        let name = flow.interface.clone();
+        let change = match (self.interfaces.get_mut(&name), flow.class, framed(&grant)) {
+            (Some(interface), Some(class), Some(framed)) => interface.adjust(id, class, framed),
+            // A flow that reserves nothing for sending any more keeps its class until it ends.
+            _ => Change::default(),
+        };
+        let exchange = Exchange { request, renegotiation, qos, grant };
+        if change.ops.is_empty() {
+            return self.conclude(turn, Stalled { id: id.to_owned(), exchange, result: Ok(()) });
+        }
+        let purpose = Purpose::Renegotiate { id: id.to_owned(), exchange: Box::new(exchange) };
+        let change = self.apply(turn, &name, change, purpose);
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.changing = Some(change);
+        }
+    }
+
+    /// The ledger has given a flow without a class another reservation.
+    pub(super) fn renegotiated(
+        &mut self,
+        turn: &mut Turn,
+        reply: Reply,
+        (id, asked): (&str, &Both<Option<Flowspec>>),
+        grant: &Grant,
+    ) {
+        match self.flows.get_mut(id) {
+            None => turn.answer_granted(reply, grant, None),
+            Some(flow) => {
+                (flow.qos, flow.grant) = exchanged((&flow.qos, &flow.grant), asked, grant);
+                self.answer_flow(turn, id, reply);
+            }
+        }
+    }
+
+    /// The kernel has answered the change of a flow's class.
+    pub(super) fn renegotiation_applied(
+        &mut self,
+        turn: &mut Turn,
+        change: ChangeId,
+        stalled: Stalled,
+        rolled_back: Option<RolledBack>,
+    ) {
+        let flow = self.flows.get_mut(&stalled.id).filter(|flow| flow.changing == Some(change));
+        let phase = flow.map(|flow| {
+            flow.changing = None;
+            flow.phase
+        });
+        if let Some(rolled_back) = rolled_back {
+            if matches!(phase, Some(Phase::Provisional | Phase::Established)) {
+                self.join_again(&stalled.id);
+            }
+            self.correct(turn, &rolled_back);
+        }
+        match phase {
+            // It has ended, and another flow may have its name: the ledger has nothing of it any more.
+            None => self.refuse_unknown(turn, stalled.exchange.request, &stalled.id),
+            // Whether it is preempted is known once the kernel has answered about the other flow.
+            Some(Phase::Displaced) => self.stalled.push(stalled),
+            Some(_) => self.conclude(turn, stalled),
+        }
+    }
+
+    /// Concludes what was stalled while a flow was displaced.
+    pub(super) fn resume(&mut self, turn: &mut Turn, id: &str) {
+        while let Some(place) = self.stalled.iter().position(|stalled| stalled.id == id) {
+            let stalled = self.stalled.remove(place);
+            self.conclude(turn, stalled);
+        }
+    }
+
+    fn refuse_unknown(&mut self, turn: &mut Turn, request: RequestId, id: &str) {
+        let (id, refusal) = (id.to_owned(), Refusal::UnknownId { id: id.to_owned() });
+        let refused = RefusedRequest { kind: RequestKind::Renegotiate, id, interface: None, refusal };
+        self.refuse(turn, request, refused);
+    }
+
+    /// The budgets follow the kernel, and the request is answered.
+    fn conclude(&mut self, turn: &mut Turn, stalled: Stalled) {
+        let Stalled { id, exchange: Exchange { request, renegotiation, qos, grant }, result } = stalled;
+        let mut outcome = match result {
+            Ok(()) => self.ledger.finish_renegotiation(turn.now, renegotiation),
+            Err(failure) => {
+                let interface = self.flows.get(&id).map_or_else(String::new, |flow| flow.interface.clone());
+                let refusal = Refusal::TrafficControl { interface, cause: failure.into() };
+                self.ledger.abandon_renegotiation(turn.now, renegotiation, refusal)
+            }
+        };
+        self.follow(turn, &mut outcome);
+        let reply = Reply { request, decision: outcome.decision };
+        match self.flows.get_mut(&id) {
+            Some(flow) if reply.decision.is_ok() => {
+                let previously = flow.grant.charged;
+                (flow.qos, flow.grant) = (qos, grant);
+                let event = || FlowRenegotiated { flow: flow.holding(&id), previously };
+                turn.record(|| Event::FlowRenegotiated(event()));
+                self.answer_flow(turn, &id, reply);
+            }
+            _ => turn.answer(reply),
+        }
+    }
+}
+
+/// A flow's request and grant after an exchange: a direction that is not requested stays as it was.
+fn exchanged((qos, kept): (&Qos, &Grant), asked: &Both<Option<Flowspec>>, grant: &Grant) -> (Qos, Grant) {
+    let (mut qos, mut grant) = (*qos, grant.clone());
+    for direction in Direction::BOTH {
+        match asked.get(direction).filter(|spec| spec.service_type != ServiceType::NoChange) {
+            Some(spec) => *qos.get_mut(direction) = spec,
+            None => *grant.tspec.get_mut(direction) = *kept.tspec.get(direction),
+        }
+    }
+    (qos, grant)
+}

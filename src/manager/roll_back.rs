@@ -1,0 +1,141 @@
+//! What a change that the kernel refuses undoes in the ledger and in the tree.
+//!
+//! The kernel has rolled the change back, so that it has each class as it was before that change. Where changes of the
+//! same class were sent since, they set it to what was sent last. In both cases the class may differ from what its
+//! flows need now; one more change corrects it.
+
+use super::flow::{Flow, Phase, framed};
+use super::message::Loss;
+use super::pending::{Admission, DisplacedFlow, Purpose, Replaced};
+use super::state::Manager;
+use super::turn::Turn;
+use crate::admission::Operation;
+use crate::failure::KernelFailure;
+use crate::tc::Change;
+use crate::telemetry::event::{Event, FlowReleased};
+
+/// A change that the kernel has rolled back.
+#[derive(Debug)]
+pub(super) struct RolledBack {
+    pub(super) interface: String,
+    pub(super) replaced: Vec<Replaced>,
+    /// The operation that failed.
+    pub(super) failure: KernelFailure,
+}
+
+/// A flow that has its reservation again, since the flow that preempted it was not admitted.
+#[derive(Debug)]
+pub(super) struct Reinstated {
+    id: String,
+    /// Its phase before it was preempted; `None` where it is not known to the manager.
+    phase: Option<Phase>,
+    held: crate::admission::Holding,
+    /// Its capacity was taken meanwhile: it has lost its reservation after all.
+    is_lost: bool,
+}
+
+impl Manager {
+    /// The kernel has refused a flow's class: the one place where a new flow's reservation is taken back, and where
+    /// the flows that it would have preempted get theirs again.
+    pub(super) fn admission_refused(
+        &mut self,
+        turn: &mut Turn,
+        id: &str,
+        admission: Admission,
+        rolled_back: RolledBack,
+    ) {
+        let Admission { reply, displaced, .. } = admission;
+        let Some(Flow { class, .. }) = self.flows.remove(id) else { return };
+        self.ledger.release(id);
+        let reinstated = self.reinstate(displaced);
+        for Reinstated { id, phase, .. } in &reinstated {
+            let Some(phase @ (Phase::Provisional | Phase::Established)) = phase else { continue };
+            let Some(flow) = self.flows.get_mut(id) else { continue };
+            flow.phase = *phase;
+            self.resume(turn, id);
+            self.join_again(id);
+        }
+        if let (Some(interface), Some(class)) = (self.interfaces.get_mut(&rolled_back.interface), class) {
+            interface.leave(id, class);
+            interface.free(class);
+        }
+        self.correct(turn, &rolled_back);
+        self.end_or_keep(turn, id, reinstated);
+        self.refuse_admission(turn, reply, &rolled_back.interface, rolled_back.failure.into());
+    }
+
+    /// Gives flows the reservations again that they had before they were preempted.
+    pub(super) fn reinstate(&mut self, displaced: Vec<DisplacedFlow>) -> Vec<Reinstated> {
+        let reinstated = displaced.iter().map(|DisplacedFlow { displaced, phase }| {
+            let held = self.ledger.held(displaced);
+            Reinstated { id: displaced.id.clone(), phase: *phase, held, is_lost: false }
+        });
+        let mut reinstated: Vec<_> = reinstated.collect();
+        let lost = self.ledger.reinstate(displaced.into_iter().map(|flow| flow.displaced).collect());
+        for flow in &mut reinstated {
+            flow.is_lost = lost.contains(&flow.id);
+        }
+        reinstated
+    }
+
+    /// Ends the flows that were reinstated for which nothing uses the reservation any more, and those that could not
+    /// be reinstated. Then flows that wait for capacity are notified.
+    pub(super) fn end_or_keep(&mut self, turn: &mut Turn, by: &str, reinstated: Vec<Reinstated>) {
+        let why = || Loss::Preempted { by: by.to_owned() };
+        for Reinstated { id, phase, held, is_lost } in reinstated {
+            let now = self.flows.get_mut(&id);
+            match (phase, now) {
+                (None, _) if is_lost => turn.tell_lost(held, why()),
+                (None, _) => {}
+                (Some(Phase::Provisional | Phase::Established), _) if is_lost => {
+                    self.lose(turn, held, why());
+                }
+                (Some(Phase::Provisional | Phase::Established), Some(flow)) => {
+                    if flow.closed {
+                        self.close(turn, &id, None);
+                    }
+                }
+                // The kernel has not answered about it: its admission stands again.
+                (Some(_), Some(flow)) if flow.phase == Phase::Applying && !is_lost => flow.lost = None,
+                (Some(Phase::Releasing), Some(_)) if is_lost => turn.record_lost(|| held, &why()),
+                (Some(Phase::Releasing), Some(_)) => {}
+                (Some(_), Some(flow)) if flow.phase == Phase::Applying => {}
+                // It has ended meanwhile.
+                (Some(phase), _) => {
+                    self.ledger.release(&id);
+                    if phase == Phase::Releasing {
+                        turn.record(|| Event::FlowReleased(FlowReleased { flow: held }));
+                    }
+                }
+            }
+        }
+        self.consult(turn, &Operation::Tick);
+    }
+
+    /// Makes a flow a member of its class again, as it is granted now.
+    pub(super) fn join_again(&mut self, id: &str) {
+        let Some(flow) = self.flows.get(id) else { return };
+        if let (Some(interface), Some(class), Some(framed)) =
+            (self.interfaces.get_mut(&flow.interface), flow.class, framed(&flow.grant))
+        {
+            interface.join(id, class, framed);
+        }
+    }
+
+    /// Sends what the classes of a change need that was rolled back, where that is not what the kernel has.
+    pub(super) fn correct(&mut self, turn: &mut Turn, rolled_back: &RolledBack) {
+        let name = &rolled_back.interface;
+        let mut correction = Change::default();
+        for Replaced { class, before } in &rolled_back.replaced {
+            // Every change that is pending was sent later.
+            let is_replaced = self.pending.values().any(|pending| pending.changes(name, *class));
+            let kernel = (!is_replaced).then_some(*before);
+            if let Some(interface) = self.interfaces.get_mut(name) {
+                correction.ops.extend(interface.correct(*class, kernel).ops);
+            }
+        }
+        if !correction.ops.is_empty() {
+            self.apply(turn, name, correction, Purpose::Correct);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The manager's state, and what can be read of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flowspec::{Both, ErrorTerms, Moment};
+
+use super::flow::{Flow, Phase};
+use super::interface::{Interface, State};
+use super::message::{ChangeId, Effect, RequestId};
+use super::pending::{Pending, Purpose, Stalled};
+use super::recorded::RecordedGroups;
+use super::turn::Turn;
+use crate::admission::{Ledger, NotProgrammed, Operation, Provable, Totals};
+use crate::policy::Policy;
+use crate::tc::{self, Change, Handle};
+
+/// The reducer: the ledger, the interfaces with their trees, and the flows, as one value.
+#[derive(Debug)]
+pub struct Manager {
+    pub(super) ledger: Ledger,
+    /// By name.
+    pub(super) interfaces: BTreeMap<String, Interface>,
+    /// The flows on those interfaces.
+    pub(super) flows: BTreeMap<String, Flow>,
+    /// The changes that the kernel has not answered, in the order in which they were sent.
+    pub(super) pending: BTreeMap<ChangeId, Pending>,
+    /// The kernel's answers to renegotiations of displaced flows.
+    pub(super) stalled: Vec<Stalled>,
+    /// Requests for interfaces whose tree is being set up, in the order they came.
+    pub(super) deferred: Vec<(RequestId, Box<Operation>)>,
+    /// The groups as the events have told of them; `None` while nothing receives events.
+    pub(super) recorded: Option<RecordedGroups>,
+    last_change: u64,
+    /// How many inputs were handled since the invariants were checked.
+    #[cfg(debug_assertions)]
+    pub(super) unchecked: usize,
+}
+
+/// An interface's state, to be shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Budget and reserved rate.
+    pub totals: Both<Totals>,
+    /// Whether the kernel has a tree for it.
+    pub kernel: Result<(), NotProgrammed>,
+    /// How many flows are on it.
+    pub flows: usize,
+}
+
+/// C and D of the tree that an interface has in the kernel, for the largest number of flows that there may be.
+///
+/// `None` where the policy limits neither the flows nor their buckets.
+pub fn prove(link: &Provable) -> Option<ErrorTerms> {
+    let rates = tc::LinkRates { capacity: link.capacity, budget: link.budget };
+    rates.error_terms(tc::Load { flows: link.max_flows?, buckets: link.buffer? })
+}
+
+impl Manager {
+    /// A manager without flows, under this policy.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self {
+            ledger: Ledger::proving(policy, prove),
+            interfaces: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            stalled: Vec::new(),
+            deferred: Vec::new(),
+            recorded: None,
+            last_change: 0,
+            #[cfg(debug_assertions)]
+            unchecked: 0,
+        }
+    }
+
+    /// From now on [`handle`](Self::handle) gives events as well. The first ones tell of the groups there are;
+    /// flows that were admitted before are not told of.
+    pub fn record_events(&mut self) {
+        self.recorded.get_or_insert_default();
+    }
+
+    /// Whether events are recorded.
+    pub const fn records_events(&self) -> bool {
+        self.recorded.is_some()
+    }
+
+    /// The ledger.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The phase of a flow on an interface that has been seen.
+    pub fn phase(&self, id: &str) -> Option<Phase> {
+        self.flows.get(id).map(|flow| flow.phase)
+    }
+
+    /// The interface's number and the class of a flow in the kernel.
+    pub fn class(&self, id: &str) -> Option<(u32, Handle)> {
+        let flow = self.flows.get(id)?;
+        let interface = self.interfaces.get(&flow.interface)?;
+        flow.class.map(|class| (interface.index, class))
+    }
+
+    /// A flow of each class; the last by name where several share it.
+    pub fn classes(&self, interface: &str) -> BTreeMap<Handle, String> {
+        let flows = self.flows.iter().filter(|(_, flow)| flow.interface == interface);
+        flows.filter_map(|(id, flow)| Some((flow.class?, id.clone()))).collect()
+    }
+
+    /// When the next flow expires or the next capacity begins to count.
+    pub fn due(&self) -> Option<Moment> {
+        self.ledger.due()
+    }
+
+    /// The kernel classes of the flows that are measured, by the policy's classes.
+    pub fn measured(&self, interface: &str) -> BTreeMap<String, Vec<Handle>> {
+        let mut measured: BTreeMap<String, Vec<Handle>> = BTreeMap::new();
+        for flow in self.flows.values().filter(|flow| flow.interface == interface) {
+            if let (Some(class), Some(handle)) = (&flow.measured, flow.class) {
+                let handles = measured.entry(class.clone()).or_default();
+                if !handles.contains(&handle) {
+                    handles.push(handle);
+                }
+            }
+        }
+        measured
+    }
+
+    /// A measured flow's interface, class in the policy and class in the kernel.
+    pub fn measured_class(&self, id: &str) -> Option<(String, String, Handle)> {
+        let flow = self.flows.get(id)?;
+        Some((flow.interface.clone(), flow.measured.clone()?, flow.class?))
+    }
+
+    /// The interfaces that have been seen, with their numbers.
+    pub fn interfaces(&self) -> Vec<(String, u32)> {
+        self.interfaces.iter().map(|(name, interface)| (name.clone(), interface.index)).collect()
+    }
+
+    /// The number of an interface that has been seen.
+    pub fn index(&self, interface: &str) -> Option<u32> {
+        self.interfaces.get(interface).map(|interface| interface.index)
+    }
+
+    /// Whether an interface has been seen and has no tree: nothing is asked of the kernel for its flows.
+    pub fn is_in_user_space(&self, interface: &str) -> bool {
+        let state = self.interfaces.get(interface).map(|interface| &interface.state);
+        matches!(state, Some(State::UserSpace(_)))
+    }
+
+    /// Whether an interface has been seen.
+    pub fn knows(&self, interface: &str) -> bool {
+        self.interfaces.contains_key(interface)
+    }
+
+    /// The state of an interface that the policy has.
+    pub fn status(&self, interface: &str) -> Option<Status> {
+        let totals = self.ledger.totals(interface)?;
+        let flows = self.flows.values().filter(|flow| flow.interface == interface).count();
+        Some(Status { totals, kernel: self.kernel(interface), flows })
+    }
+
+    /// Whether the kernel has a tree for an interface.
+    pub(super) fn kernel(&self, interface: &str) -> Result<(), NotProgrammed> {
+        match self.interfaces.get(interface) {
+            None => Err(NotProgrammed::NotSeen),
+            Some(interface) => interface.not_programmed().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Sends the kernel a change of an interface.
+    pub(super) fn apply(
+        &mut self,
+        turn: &mut Turn,
+        name: &str,
+        change: Change,
+        purpose: Purpose,
+    ) -> ChangeId {
+        self.last_change += 1;
+        let id = ChangeId(self.last_change);
+        let index = self.interfaces.get(name).map_or(0, |interface| interface.index);
+        self.pending.insert(id, Pending::new(name, &change, purpose));
+        turn.push(Effect::Apply { id, index, change });
+        id
+    }
+}

@@ -1,0 +1,108 @@
+//! One input being handled: the time, and what follows from the input so far.
+
+use flowspec::Moment;
+
+use super::message::{Admitted, Answer, Effect, Loss, Lost, Notice, Output, RequestId};
+use crate::admission::{Decision, Grant, Holding, OperationKind};
+use crate::tc::Handle;
+use crate::telemetry::Recorded;
+use crate::telemetry::event::{
+    Event, FlowAdmitted, FlowExpired, FlowPreempted, FlowRefused, FlowShed, RequestRefused,
+};
+
+/// Collects the effects and events of one input.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) now: Moment,
+    effects: Vec<Effect>,
+    /// `None` while nothing receives events: then none is built.
+    events: Option<Vec<Recorded>>,
+}
+
+/// A decision that a caller waits for.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) request: RequestId,
+    pub(super) decision: Decision,
+}
+
+impl Turn {
+    pub(super) fn new(now: Moment, records: bool) -> Self {
+        Self { now, effects: Vec::new(), events: records.then(Vec::new) }
+    }
+
+    pub(super) fn finish(self) -> Output {
+        Output { effects: self.effects, events: self.events.unwrap_or_default() }
+    }
+
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn tell(&mut self, notice: Notice) {
+        self.push(Effect::Tell(notice));
+    }
+
+    /// Answers with a decision after which the caller has nothing to set up.
+    pub(super) fn answer(&mut self, Reply { request: id, decision }: Reply) {
+        self.record_refusal(&decision);
+        self.push(Effect::Answer { id, answer: Box::new(Answer { decision, admitted: None }) });
+    }
+
+    /// Answers that a flow has what it requested.
+    pub(super) fn answer_granted(&mut self, reply: Reply, grant: &Grant, class: Option<Handle>) {
+        let Reply { request: id, decision } = reply;
+        let admitted = Some(Admitted { tspec: grant.tspec, class, dscp: grant.dscp });
+        self.push(Effect::Answer { id, answer: Box::new(Answer { decision, admitted }) });
+    }
+
+    /// Notifies a flow's owner of the loss of its reservation.
+    pub(super) fn tell_lost(&mut self, held: Holding, why: Loss) {
+        let (id, interface) = (held.id.clone(), held.interface.clone());
+        self.record_lost(|| held, &why);
+        self.tell(Notice::Lost(Lost { id, interface, why }));
+    }
+
+    pub(super) const fn records(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// Adds an event. The closure runs only where something receives events.
+    pub(super) fn record(&mut self, event: impl FnOnce() -> Event) {
+        if let Some(events) = &mut self.events {
+            events.push(Recorded { at: self.now, event: event() });
+        }
+    }
+
+    pub(super) fn record_admitted(&mut self, event: Option<Box<FlowAdmitted>>, class: Option<Handle>) {
+        if let Some(mut event) = event {
+            event.kernel_class = class.map(|class| class.to_string());
+            self.record(|| Event::FlowAdmitted(*event));
+        }
+    }
+
+    /// Records that a flow has lost its reservation.
+    pub(super) fn record_lost(&mut self, held: impl FnOnce() -> Holding, why: &Loss) {
+        self.record(|| match why {
+            Loss::Preempted { by } => Event::FlowPreempted(FlowPreempted { flow: held(), by: by.clone() }),
+            Loss::Shed => Event::FlowShed(FlowShed { flow: held() }),
+            Loss::Expired => Event::FlowExpired(FlowExpired { flow: held() }),
+        });
+    }
+
+    fn record_refusal(&mut self, decision: &Decision) {
+        let (Some(reason), Some(error)) = (decision.reason(), decision.error()) else { return };
+        let operation = decision.operation();
+        self.record(|| {
+            let id = decision.id().unwrap_or_default().to_owned();
+            match operation {
+                OperationKind::Reserve | OperationKind::Renegotiate => {
+                    let interface = decision.totals.keys().next().cloned().unwrap_or_default();
+                    let message = decision.message();
+                    Event::FlowRefused(FlowRefused { operation, id, interface, reason, error, message })
+                }
+                _ => Event::RequestRefused(RequestRefused { operation, id, reason, error }),
+            }
+        });
+    }
+}

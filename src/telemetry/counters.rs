@@ -1,0 +1,76 @@
+//! Counters: how often each fact has happened.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::event::Event;
+use crate::admission::Reason;
+
+/// How often each fact has happened. No counter ever falls.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each counter is named for its event")]
+pub struct Counters {
+    pub flows_admitted: u64,
+    pub flows_refused: BTreeMap<Reason, u64>,
+    pub flows_renegotiated: u64,
+    pub flows_released: u64,
+    pub flows_preempted: u64,
+    pub flows_shed: u64,
+    pub flows_expired: u64,
+    pub requests_refused: BTreeMap<Reason, u64>,
+    pub requests_deferred: u64,
+    pub requests_queued: u64,
+    pub groups_made: u64,
+    pub groups_charged: u64,
+    pub groups_ended: u64,
+    pub capacities_changed: u64,
+    pub capacities_available: u64,
+    pub interfaces_overcommitted: u64,
+    pub interfaces_within_budget: u64,
+    pub interfaces_prepared: u64,
+    pub interfaces_left_to_user_space: u64,
+    pub trees_applied: u64,
+    pub trees_rolled_back: u64,
+    pub classes_measured: u64,
+    pub policies_reloaded: u64,
+}
+
+impl Counters {
+    /// Counts a fact.
+    pub fn record(&mut self, event: &Event) {
+        let counter = match event {
+            Event::FlowAdmitted(_) => &mut self.flows_admitted,
+            Event::FlowRefused(refused) => self.flows_refused.entry(refused.reason).or_default(),
+            Event::FlowRenegotiated(_) => &mut self.flows_renegotiated,
+            Event::FlowReleased(_) => &mut self.flows_released,
+            Event::FlowPreempted(_) => &mut self.flows_preempted,
+            Event::FlowShed(_) => &mut self.flows_shed,
+            Event::FlowExpired(_) => &mut self.flows_expired,
+            Event::RequestRefused(refused) => self.requests_refused.entry(refused.reason).or_default(),
+            Event::RequestDeferred(_) => &mut self.requests_deferred,
+            Event::RequestQueued(_) => &mut self.requests_queued,
+            Event::GroupMade(_) => &mut self.groups_made,
+            Event::GroupCharged(_) => &mut self.groups_charged,
+            Event::GroupEnded(_) => &mut self.groups_ended,
+            Event::CapacityChanged(_) => &mut self.capacities_changed,
+            Event::CapacityAvailable(_) => &mut self.capacities_available,
+            Event::InterfaceOvercommitted(_) => &mut self.interfaces_overcommitted,
+            Event::InterfaceWithinBudget(_) => &mut self.interfaces_within_budget,
+            Event::InterfacePrepared(_) => &mut self.interfaces_prepared,
+            Event::InterfaceLeftToUserSpace(_) => &mut self.interfaces_left_to_user_space,
+            Event::TreeApplied(_) => &mut self.trees_applied,
+            Event::TreeRolledBack(_) => &mut self.trees_rolled_back,
+            Event::ClassMeasured(_) => &mut self.classes_measured,
+            Event::PolicyReloaded(_) => &mut self.policies_reloaded,
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    /// How many flows hold a reservation: admitted and not ended since the first event.
+    pub const fn flows(&self) -> u64 {
+        let Self { flows_released, flows_preempted, flows_shed, flows_expired, .. } = self;
+        self.flows_admitted.saturating_sub(*flows_released + *flows_preempted + *flows_shed + *flows_expired)
+    }
+}
