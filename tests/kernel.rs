@@ -467,7 +467,7 @@ fn tree(capacity: Rate) -> Desired {
 
 #[test]
 fn a_tree_that_another_program_changed_is_repaired_in_place() {
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["tc"]) else { return };
     let tree = tree(Rate::from_mbit(100));
     let observe = || async {
         let netlink = Netlink::open().unwrap();
@@ -550,8 +550,22 @@ fn a_host_follows_a_link_that_gets_much_slower() {
 }
 
 #[test]
+fn the_state_of_every_link_can_be_read() {
+    let Some(network) = lab_with(100, &["ip"]) else { return };
+    let states = || async {
+        let netlink = Netlink::open().unwrap();
+        let index = netlink.link_by_name("eth0").await.unwrap().index;
+        let states = netlink.link_states().await.unwrap();
+        states.iter().find(|state| state.index == index).map(|state| state.carries)
+    };
+    assert_eq!(network.server.run(states()).unwrap(), Some(true));
+    inside(&network.server, &["ip", "link", "set", "eth0", "down"]);
+    assert_eq!(network.server.run(states()).unwrap(), Some(false));
+}
+
+#[test]
 fn a_foreign_tree_is_observed_as_foreign() {
-    let Some(network) = lab(100) else { return };
+    let Some(network) = lab_with(100, &["tc"]) else { return };
     inside(&network.server, &["tc", "qdisc", "add", "dev", "eth0", "root", "handle", "1:", "htb"]);
     let work = async move {
         let netlink = Netlink::open().unwrap();

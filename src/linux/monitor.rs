@@ -2,13 +2,13 @@
 
 use std::pin::Pin;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::LinkFlags;
+use rtnetlink::packet_route::link::{LinkFlags, LinkMessage};
 
-use super::netlink::Netlink;
+use super::netlink::{Kind, Netlink, Request};
 use crate::failure::KernelFailure;
 
 /// A link has changed.
@@ -20,7 +20,9 @@ pub struct LinkEvent {
     pub carries: bool,
 }
 
-/// Changes of links, as the kernel reports them. Some are lost where they come faster than they are read.
+/// Changes of links, as the kernel reports them.
+///
+/// Where they come faster than they are read, the kernel loses some: then every link there is follows as an event.
 pub struct LinkEvents(Pin<Box<dyn Stream<Item = LinkEvent> + Send>>);
 
 impl LinkEvents {
@@ -39,8 +41,29 @@ impl Netlink {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
             .map_err(|error| KernelFailure::new("bind", "NETLINK_ROUTE, RTNLGRP_LINK", error))?;
         tokio::spawn(connection);
-        let events = messages.filter_map(|(message, _)| async { link_event(message.payload) });
-        Ok(LinkEvents(Box::pin(events)))
+        let netlink = self.clone();
+        let events = messages.then(move |(message, _)| {
+            let netlink = netlink.clone();
+            async move {
+                match message.payload {
+                    // An error leaves the links as they were last reported.
+                    NetlinkPayload::Overrun(_) => netlink.link_states().await.unwrap_or_default(),
+                    payload => link_event(payload).into_iter().collect(),
+                }
+            }
+        });
+        Ok(LinkEvents(Box::pin(events.flat_map(stream::iter))))
+    }
+
+    /// Every link, as an event that makes it what it is.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn link_states(&self) -> Result<Vec<LinkEvent>, KernelFailure> {
+        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let object = "all interfaces".to_owned();
+        let request = Request { call: "RTM_GETLINK", object, message, kind: Kind::Dump };
+        let links = self.request(request).await?.into_iter();
+        Ok(links.filter_map(|link| link_event(NetlinkPayload::InnerMessage(link))).collect())
     }
 }
 
