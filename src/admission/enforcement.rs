@@ -23,6 +23,7 @@ pub struct Enforced {
 /// A part of a reservation that is not enforced.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Lack {
     /// No kernel class carries what is sent.
     #[error("no class in the kernel: {0}")]

@@ -1,28 +1,31 @@
-//! The sums behind refusals: what was asked, what is taken, what there is.
+//! The numbers behind refusals: what was requested, what is taken, and the limit.
 
 use flowspec::{Bytes, Direction, ErrorTerms, Micros, Rate};
+use serde::{Deserialize, Serialize};
 
-/// The sum behind a refusal.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Sum {
-    /// What the flow would be charged.
+/// A budget that is too small for a flow, with the numbers that a refusal states.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Shortfall {
+    /// The flow's charge.
     pub asked: Rate,
-    /// What is promised already.
+    /// What is reserved already.
     pub reserved: Rate,
-    /// What may be promised.
+    /// What may be reserved.
     pub budget: Rate,
-    /// Who holds most of it, most first.
+    /// The flows that hold the most of it, largest first.
     pub holders: Vec<Holder>,
     /// The largest charge that every constraint would allow now.
     pub would_fit: Rate,
-    /// The least delay that such a charge would meet, where the flow asked for one.
+    /// The least delay that such a charge would meet, where the flow requested one.
     pub least_latency: Option<Micros>,
-    /// What of it is measured as unused, where that is not for this flow.
+    /// The part of `reserved` that was measured as unused, where this flow may not use it.
     pub measured: Rate,
 }
 
-/// What a group has too little of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// The number of a group that is too small for a member.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum GroupLimit {
     /// The rate that is charged.
     Rate,
@@ -38,52 +41,54 @@ pub enum GroupLimit {
     MinimumPolicedSize,
 }
 
-/// What a client has too little of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+/// The limit of a client that a request exceeds.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ClientLimit {
-    /// Flows.
+    /// `max_flows`.
     #[error("{flows} flows are admitted and max_flows is {most}")]
     Flows {
-        /// How many it has.
+        /// The flows it has.
         flows: u64,
-        /// How many it may have.
+        /// The limit.
         most: u64,
     },
-    /// Rate.
+    /// `max_rate`.
     #[error("{direction}: {asked} asked, {taken} reserved, max_rate is {most}")]
     Rate {
         /// The direction.
         direction: Direction,
-        /// What the flow would be charged.
+        /// The flow's charge.
         asked: Rate,
-        /// What its others are.
+        /// What the client's other flows are charged.
         taken: Rate,
-        /// What they may be together.
+        /// The limit for all together.
         most: Rate,
     },
-    /// Requests.
+    /// `requests_per_second`.
     #[error("more than {0} requests a second")]
     Requests(u64),
-    /// Time ahead.
+    /// `horizon`.
     #[error("{} us ahead is beyond the horizon of {horizon}", ahead.get())]
     Horizon {
-        /// How far ahead.
+        /// How far ahead the reservation would begin.
         ahead: Micros,
-        /// How far it may be.
+        /// The limit.
         horizon: Micros,
     },
-    /// Priority.
+    /// `best_setup_priority`.
     #[error("setup priority {setup} is asked for, the best allowed is {best}")]
     Priority {
-        /// What it asked for.
+        /// The requested priority.
         setup: u8,
-        /// The best it may ask for.
+        /// The best that is allowed.
         best: u8,
     },
 }
 
 impl GroupLimit {
-    pub(crate) fn sum(self, asked: u64, taken: u64, most: u64) -> String {
+    pub(crate) fn describe(self, asked: u64, taken: u64, most: u64) -> String {
         let rate = |value: u64| Rate::new(value).to_string();
         let size = |value: u64| Bytes::new(value).to_string();
         let (name, shown): (_, &dyn Fn(u64) -> String) = match self {
@@ -107,7 +112,7 @@ impl GroupLimit {
     }
 }
 
-pub(crate) fn delay(target: Micros, terms: Option<ErrorTerms>) -> String {
+pub(crate) fn describe_delay(target: Micros, terms: Option<ErrorTerms>) -> String {
     match terms {
         None => "a delay bound is asked for, and this data path proves none: limit the interface's max_flows and buffer and leave some of it unreserved, state error_terms, or leave latency and delay_variation unspecified".into(),
         Some(ErrorTerms { c, d }) => {
@@ -117,34 +122,31 @@ pub(crate) fn delay(target: Micros, terms: Option<ErrorTerms>) -> String {
 }
 
 /// A flow that holds part of a budget.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Holder {
-    /// Its id.
+    /// The flow.
     pub id: String,
-    /// What it is charged.
+    /// Its charge.
     pub charged: Rate,
 }
 
-impl Sum {
-    /// What is left.
+impl Shortfall {
+    /// What is left of the budget.
     pub fn available(&self) -> Rate {
         self.budget.saturating_sub(self.reserved)
     }
 
-    /// By how much it falls short.
-    pub fn shortfall(&self) -> Rate {
+    /// What is missing.
+    pub fn missing(&self) -> Rate {
         self.asked.saturating_sub(self.available())
     }
 }
 
-impl std::fmt::Display for Sum {
+impl std::fmt::Display for Shortfall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { asked, reserved, budget, holders, would_fit, least_latency: _, measured } = self;
-        let (available, shortfall) = (self.available(), self.shortfall());
-        write!(
-            f,
-            "{asked} asked, {reserved} reserved of {budget}, {available} available: {shortfall} short"
-        )?;
+        let (available, missing) = (self.available(), self.missing());
+        write!(f, "{asked} asked, {reserved} reserved of {budget}, {available} available: {missing} short")?;
         for (index, Holder { id, charged }) in holders.iter().enumerate() {
             let lead = if index == 0 { "; most is held by" } else { "," };
             write!(f, "{lead} {id} ({charged})")?;

@@ -19,6 +19,8 @@ mod not_programmed;
 mod operation;
 mod reason;
 mod refusal;
+#[cfg(test)]
+mod refusal_tests;
 mod request;
 mod response;
 mod totals;
@@ -35,7 +37,7 @@ pub use ledger::exchange::{Begun, Renegotiation};
 pub use ledger::queue::GRACE;
 pub use ledger::reload::Reload;
 pub use ledger::state::Ledger;
-pub use limits::{ClientLimit, GroupLimit, Holder, Sum};
+pub use limits::{ClientLimit, GroupLimit, Holder, Shortfall};
 pub use not_programmed::NotProgrammed;
 pub use operation::{Ladder, Operation, OperationKind, RefusedRequest, RequestKind};
 pub use reason::{Reason, UnknownReason};

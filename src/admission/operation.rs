@@ -8,6 +8,7 @@ use super::request::{GroupRequest, Request};
 
 /// What is asked of a ledger.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Operation {
     /// A new flow. Of several QOS, best first, it gets the first that fits.
     Reserve(Box<Ladder>),

@@ -1,14 +1,16 @@
-//! The kind of a refusal: one word of the output contract.
+//! The kind of a refusal: one word of the output contract, with its Winsock codes.
 
 use std::fmt;
 use std::str::FromStr;
 
+use flowspec::Wsa;
 use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $wsa:ident, $status:ident;)*) => {
         /// The kind of a refusal, as traces, tests and decisions name it.
         #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+        #[non_exhaustive]
         pub enum Reason {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)*
         }
@@ -21,67 +23,84 @@ macro_rules! reasons {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
+
+            /// The code that the caller of connect sees.
+            ///
+            /// - **Source**: WSPConnect, table of error codes: "flow specifications specified in lpSQOS cannot be
+            ///   satisfied" is WSAEOPNOTSUPP.
+            pub const fn wsa(self) -> Wsa {
+                match self { $(Self::$variant => Wsa::$wsa,)* }
+            }
+
+            /// The extended status.
+            ///
+            /// - **Source**: `winsock2.h`, WSA_QOS_*.
+            pub const fn status(self) -> Wsa {
+                match self { $(Self::$variant => Wsa::$status,)* }
+            }
         }
     };
 }
 
 reasons! {
     /// The interface has too little of its budget left.
-    InterfaceBudget = "interface_budget",
+    InterfaceBudget = "interface_budget", Eopnotsupp, QosAdmissionFailure;
     /// The class has too little of its share left.
-    ClassShare = "class_share",
+    ClassShare = "class_share", Eopnotsupp, QosPolicyFailure;
     /// The class holds as many flows as it may.
-    ClassFlows = "class_flows",
+    ClassFlows = "class_flows", Eopnotsupp, QosPolicyFailure;
     /// One flow of the class may not be charged as much.
-    FlowRate = "flow_rate",
+    FlowRate = "flow_rate", Eopnotsupp, QosPolicyFailure;
     /// The interface holds as many flows as it may.
-    InterfaceFlows = "interface_flows",
+    InterfaceFlows = "interface_flows", Eopnotsupp, QosAdmissionFailure;
     /// The interface has too little buffer left.
-    Buffer = "buffer",
+    Buffer = "buffer", Eopnotsupp, QosAdmissionFailure;
     /// The group has too little left for the member.
-    GroupBudget = "group_budget",
+    GroupBudget = "group_budget", Eopnotsupp, QosAdmissionFailure;
     /// The client has reached one of its limits.
-    ClientLimit = "client_limit",
+    ClientLimit = "client_limit", Eopnotsupp, QosPolicyFailure;
     /// There is no such group.
-    UnknownGroup = "unknown_group",
+    UnknownGroup = "unknown_group", Eopnotsupp, QosPolicyFailure;
     /// The group is on another interface.
-    GroupElsewhere = "group_elsewhere",
+    GroupElsewhere = "group_elsewhere", Eopnotsupp, QosPolicyFailure;
     /// The class is reserved for other owners.
-    ClassOwner = "class_owner",
+    ClassOwner = "class_owner", Eopnotsupp, QosPolicyFailure;
     /// The class is not measured.
-    NotMeasured = "not_measured",
+    NotMeasured = "not_measured", Einval, QosPolicyFailure;
     /// No flow has this id, or the flow has ended.
-    UnknownId = "unknown_id",
+    UnknownId = "unknown_id", Einval, QosGenericError;
     /// The reservation ends before it begins.
-    InvalidWindow = "invalid_window",
+    InvalidWindow = "invalid_window", Eopnotsupp, QosGenericError;
     /// The setup priority is better than the holding priority.
-    InvalidPriority = "invalid_priority",
+    InvalidPriority = "invalid_priority", Eopnotsupp, QosPolicyFailure;
     /// No rate meets the delay bound.
-    Delay = "delay",
+    Delay = "delay", Eopnotsupp, QosAdmissionFailure;
     /// Packets are larger than the link's MTU.
-    Mtu = "mtu",
+    Mtu = "mtu", Eopnotsupp, QosAdmissionFailure;
     /// The service type is not offered.
-    ServiceNotOffered = "service_not_offered",
+    ServiceNotOffered = "service_not_offered", Eopnotsupp, QosEservicetype;
     /// The flowspec is not valid.
-    InvalidFlowspec = "invalid_flowspec",
+    InvalidFlowspec = "invalid_flowspec", Eopnotsupp, QosEflowspec;
     /// The policy does not have the interface.
-    UnknownInterface = "unknown_interface",
+    UnknownInterface = "unknown_interface", Eopnotsupp, QosPolicyFailure;
     /// The link's capacity is not known.
-    UnknownCapacity = "unknown_capacity",
+    UnknownCapacity = "unknown_capacity", Eopnotsupp, QosPolicyFailure;
     /// The policy does not have the class.
-    UnknownClass = "unknown_class",
+    UnknownClass = "unknown_class", Eopnotsupp, QosPolicyFailure;
     /// The policy does not have the template.
-    UnknownTemplate = "unknown_template",
+    UnknownTemplate = "unknown_template", Eopnotsupp, QosPolicyFailure;
     /// A flow with this id is admitted already.
-    DuplicateId = "duplicate_id",
+    DuplicateId = "duplicate_id", Einval, QosGenericError;
     /// A change of this flow is still in the kernel's hands.
-    InProgress = "in_progress",
+    InProgress = "in_progress", Einval, QosGenericError;
     /// As many flows are admitted as the ledger can hold.
-    TooManyFlows = "too_many_flows",
+    TooManyFlows = "too_many_flows", Enobufs, QosAdmissionFailure;
+    /// As many groups exist as the ledger can hold.
+    TooManyGroups = "too_many_groups", Enobufs, QosAdmissionFailure;
     /// As many requests are queued as the queue can hold.
-    TooManyRequests = "too_many_requests",
+    TooManyRequests = "too_many_requests", Enobufs, QosAdmissionFailure;
     /// The kernel could not be programmed.
-    TrafficControl = "traffic_control",
+    TrafficControl = "traffic_control", Eopnotsupp, QosTrafficCtrlError;
 }
 
 impl fmt::Display for Reason {

@@ -1,78 +1,85 @@
-//! Refusals: why a request was turned down, with the sum that decided.
+//! Why a request is refused, with the numbers that decided.
+//!
+//! The Winsock codes of a refusal are those of its [`Reason`]; the text is its `Display`. As JSON it is
+//! `{"unknown_class": {"class": "gold"}}`, and reads back to the same value.
 
 use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Moment, Rate, ServiceType, Wsa};
 
-use super::limits::{ClientLimit, GroupLimit, Sum, delay};
+use serde::{Deserialize, Serialize};
+
+use super::limits::{ClientLimit, GroupLimit, Shortfall, describe_delay};
 use super::not_programmed::NotProgrammed;
 use super::reason::Reason;
 use crate::policy::{Owner, Place, Policy};
 
-/// Why a request was turned down. An answer, not a fault: the ledger is unchanged.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+/// Why a request is refused. An answer, not a fault: the ledger is unchanged.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Refusal {
-    /// The interface has less of its budget left than the flow would be charged.
-    #[error("{interface} {direction}: {sum}")]
+    /// The interface has too little of its budget left for the flow's charge.
+    #[error("{interface} {direction}: {shortfall}")]
     InterfaceBudget {
         /// The interface.
         interface: String,
-        /// The direction that is full.
+        /// The direction whose budget is too small.
         direction: Direction,
-        /// The whole sum.
-        sum: Box<Sum>,
+        /// The numbers.
+        shortfall: Box<Shortfall>,
     },
-    /// The class has less of its share left than the flow would be charged.
-    #[error("{interface} {direction}, class {class}: {sum}")]
+    /// The class has too little of its share left for the flow's charge.
+    #[error("{interface} {direction}, class {class}: {shortfall}")]
     ClassShare {
         /// The interface.
         interface: String,
-        /// The direction that is full.
+        /// The direction whose budget is too small.
         direction: Direction,
         /// The class.
         class: String,
-        /// The whole sum.
-        sum: Box<Sum>,
+        /// The numbers.
+        shortfall: Box<Shortfall>,
     },
-    /// The class holds as many flows as it may.
+    /// The class holds its `max_flows`.
     #[error("{interface}, class {class}: {flows} flows are admitted and max_flows is {max_flows}")]
     ClassFlows {
         /// The interface.
         interface: String,
         /// The class.
         class: String,
-        /// How many it holds.
+        /// The flows it holds.
         flows: u64,
-        /// How many it may hold.
+        /// The limit.
         max_flows: u64,
     },
-    /// One flow of the class may not be charged as much.
+    /// The flow's charge is above the class's `max_rate`.
     #[error("class {class} {direction}: {asked} asked, max_rate is {max_rate}")]
     FlowRate {
         /// The class.
         class: String,
         /// The direction.
         direction: Direction,
-        /// What the flow would be charged.
+        /// The flow's charge.
         asked: Rate,
-        /// The most a flow of the class may be charged.
+        /// The limit.
         max_rate: Rate,
     },
-    /// A class that allocates by peak, and a flow without one.
+    /// The class allocates by peak, and the flow's peak is infinite.
     #[error("{direction}: the class is charged by peak_bandwidth, which is infinite")]
     InfinitePeak {
         /// The direction.
         direction: Direction,
     },
-    /// The interface holds as many flows as it may.
+    /// The interface holds its `max_flows`.
     #[error("{interface}: {flows} flows are admitted and max_flows is {max_flows}")]
     InterfaceFlows {
         /// The interface.
         interface: String,
-        /// How many it holds.
+        /// The flows it holds.
         flows: u64,
-        /// How many it may hold.
+        /// The limit.
         max_flows: u64,
     },
-    /// The flows would need more buffer together than the interface has for them.
+    /// The flows would need more buffer together than the interface has.
     #[error("{interface} {direction}: a buffer of {needed} is needed, {taken} of {limit} are taken")]
     Buffer {
         /// The interface.
@@ -81,48 +88,48 @@ pub enum Refusal {
         direction: Direction,
         /// What the flow needs.
         needed: Bytes,
-        /// What others need.
+        /// What the admitted flows need.
         taken: Bytes,
-        /// What there is.
+        /// The interface's `buffer`.
         limit: Bytes,
     },
-    /// The group has less left than the member asks for.
-    #[error("group {group} {direction}: {}", limit.sum(*asked, *taken, *most))]
+    /// The group has too little left for the member.
+    #[error("group {group} {direction}: {}", limit.describe(*asked, *taken, *most))]
     GroupBudget {
         /// The group.
         group: String,
         /// The direction.
         direction: Direction,
-        /// What there is too little of.
+        /// Which of the group's numbers is too small.
         limit: GroupLimit,
-        /// What the member asks for, in Winsock's units.
+        /// What the member requests, in Winsock's units.
         asked: u64,
         /// What the other members take.
         taken: u64,
         /// What the group has.
         most: u64,
     },
-    /// The client asks for more than it may have.
+    /// The client has reached one of its limits.
     #[error("client {client}: {limit}")]
     Client {
         /// The client.
         client: String,
-        /// Of what.
+        /// Which limit.
         limit: ClientLimit,
     },
-    /// No rate that the data path can prove meets the delay that was asked for.
-    #[error("{interface} {direction}: {}", delay(*target, *terms))]
+    /// No rate meets the requested delay with the data path's error terms.
+    #[error("{interface} {direction}: {}", describe_delay(*target, *terms))]
     Delay {
         /// The interface.
         interface: String,
         /// The direction.
         direction: Direction,
-        /// The delay that is left for queueing.
+        /// The requested delay less the path's latency.
         target: Micros,
-        /// C and D of the data path; nothing where nobody has proved any.
+        /// C and D of the data path; `None` where none are proven.
         terms: Option<ErrorTerms>,
     },
-    /// Packets are larger than the link carries.
+    /// The flow's packets are larger than the link's MTU.
     #[error("{interface} {direction}: max_sdu_size {max_sdu_size} is above the MTU, {mtu}")]
     Mtu {
         /// The interface.
@@ -134,7 +141,7 @@ pub enum Refusal {
         /// The interface's MTU.
         mtu: Bytes,
     },
-    /// Nobody can be given this service type.
+    /// The service type is not offered.
     #[error("{direction}: {service} is not offered")]
     ServiceNotOffered {
         /// The direction.
@@ -142,21 +149,21 @@ pub enum Refusal {
         /// The service type.
         service: ServiceType,
     },
-    /// The flowspec contradicts itself.
+    /// The flowspec is not valid.
     #[error("{direction}: {error}")]
     InvalidFlowspec {
         /// The direction.
         direction: Direction,
-        /// What is wrong with it.
+        /// The problem.
         error: FlowspecError,
     },
-    /// The policy has no budget for this interface.
+    /// The policy does not have the interface.
     #[error("{interface}: the policy has neither [interface.{interface}] nor [interface.\"*\"]")]
     UnknownInterface {
         /// The interface.
         interface: String,
     },
-    /// The capacity is to be read from the kernel, which reports none.
+    /// The policy reads the capacity from the kernel, which reports none.
     #[error(
         "{interface} {direction}: capacity is \"auto\" and the kernel reports no link speed; state the capacity"
     )]
@@ -166,55 +173,61 @@ pub enum Refusal {
         /// The direction.
         direction: Direction,
     },
-    /// The policy has no such class.
+    /// The policy does not have the class.
     #[error("the policy has no class {class:?}")]
     UnknownClass {
         /// The name.
         class: String,
     },
-    /// The policy has no such template.
+    /// The policy does not have the template.
     #[error("the policy has no template {template:?}")]
     UnknownTemplate {
         /// The name.
         template: String,
     },
-    /// There is no such group.
+    /// No group has this name.
     #[error("there is no group {group:?}")]
     UnknownGroup {
         /// The name.
         group: String,
     },
-    /// The group is for another interface.
+    /// The group is on another interface.
     #[error("group {group:?} is on {group_interface}, not on {interface}")]
     GroupElsewhere {
         /// The group.
         group: String,
-        /// The interface it is for.
+        /// The group's interface.
         group_interface: String,
-        /// The flow's.
+        /// The interface of the request.
         interface: String,
     },
-    /// The class is for the flows of others.
+    /// The group is charged in another way, which cannot change while it exists.
+    #[error("group {group:?} exists with another mode, which cannot change")]
+    GroupModeFixed {
+        /// The group.
+        group: String,
+    },
+    /// The class is restricted to other owners.
     #[error("class {class} is not for flows of {owner}")]
     ClassOwner {
         /// The class.
         class: String,
-        /// Whose flow it is, as far as that is known.
+        /// The flow's owner, as far as it is known.
         owner: Owner,
     },
-    /// A measurement of a class that counts as declared.
+    /// A measurement of a class whose admission is not measured.
     #[error("class {class}: its admission is not \"measured\"")]
     NotMeasured {
         /// The class.
         class: String,
     },
-    /// No flow has this id, or not any more.
+    /// No flow has this id, or the flow has ended.
     #[error("no flow {id:?} is admitted")]
     UnknownId {
         /// The id.
         id: String,
     },
-    /// A time without a moment in it.
+    /// The reservation would end before it begins.
     #[error("the reservation ends at {} us, which is not after {} us, when it would begin", end.as_micros(), start.as_micros())]
     Window {
         /// When it would begin.
@@ -222,7 +235,7 @@ pub enum Refusal {
         /// When it would end.
         end: Moment,
     },
-    /// Priorities that could displace each other for ever.
+    /// The setup priority is better than the holding priority: two such flows would preempt each other in turn.
     #[error("setup priority {setup} is better than holding priority {holding}")]
     Priorities {
         /// 0 best.
@@ -236,13 +249,19 @@ pub enum Refusal {
         /// The id.
         id: String,
     },
-    /// More flows than the ledger has room for.
+    /// The ledger holds as many flows as it can.
     #[error("{flows} flows are admitted, which is as many as there may be")]
     TooManyFlows {
         /// How many there are.
         flows: usize,
     },
-    /// More requests are queued than the queue can hold.
+    /// The ledger holds as many groups as it can.
+    #[error("{groups} groups exist, which is as many as there may be")]
+    TooManyGroups {
+        /// How many there are.
+        groups: usize,
+    },
+    /// The queue of requests is full.
     #[error("{waiting} requests wait for the interface, and no more than {limit} may")]
     TooManyRequests {
         /// How many wait.
@@ -250,13 +269,13 @@ pub enum Refusal {
         /// How many may wait.
         limit: usize,
     },
-    /// A change of this flow is still in the kernel's hands.
+    /// The kernel has not answered to an earlier change of this flow.
     #[error("flow {id:?}: the kernel has not answered to an earlier change of it; try again")]
     InProgress {
         /// The id.
         id: String,
     },
-    /// The reservation fits, and the kernel could not be made to keep it.
+    /// The reservation fits, and the kernel could not be programmed for it.
     #[error("{interface}: traffic control could not be programmed: {cause}")]
     TrafficControl {
         /// The interface.
@@ -267,77 +286,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The code the caller of connect sees. Source: WSPConnect, table of error codes: "flow
-    /// specifications specified in lpSQOS cannot be satisfied".
+    /// The code that the caller of connect sees.
     pub const fn wsa(&self) -> Wsa {
-        match self {
-            Self::InterfaceBudget { .. }
-            | Self::ClassShare { .. }
-            | Self::ClassFlows { .. }
-            | Self::FlowRate { .. }
-            | Self::InfinitePeak { .. }
-            | Self::InterfaceFlows { .. }
-            | Self::Buffer { .. }
-            | Self::GroupBudget { .. }
-            | Self::Client { .. }
-            | Self::Delay { .. }
-            | Self::Mtu { .. }
-            | Self::ServiceNotOffered { .. }
-            | Self::InvalidFlowspec { .. }
-            | Self::UnknownInterface { .. }
-            | Self::UnknownCapacity { .. }
-            | Self::UnknownClass { .. }
-            | Self::UnknownTemplate { .. }
-            | Self::UnknownGroup { .. }
-            | Self::GroupElsewhere { .. }
-            | Self::ClassOwner { .. }
-            | Self::Window { .. }
-            | Self::Priorities { .. }
-            | Self::TrafficControl { .. } => Wsa::Eopnotsupp,
-            Self::DuplicateId { .. }
-            | Self::InProgress { .. }
-            | Self::UnknownId { .. }
-            | Self::NotMeasured { .. } => Wsa::Einval,
-            Self::TooManyFlows { .. } | Self::TooManyRequests { .. } => Wsa::Enobufs,
-        }
+        self.reason().wsa()
     }
 
-    /// The extended status. Source: `winsock2.h`, WSA_QOS_*.
+    /// The extended status: WSA_QOS_*, more precise for an invalid flowspec.
     pub const fn status(&self) -> Wsa {
         match self {
-            Self::InterfaceBudget { .. }
-            | Self::InterfaceFlows { .. }
-            | Self::Buffer { .. }
-            | Self::GroupBudget { .. }
-            | Self::Delay { .. }
-            | Self::Mtu { .. }
-            | Self::TooManyFlows { .. }
-            | Self::TooManyRequests { .. } => Wsa::QosAdmissionFailure,
-            Self::ClassShare { .. }
-            | Self::ClassFlows { .. }
-            | Self::FlowRate { .. }
-            | Self::InfinitePeak { .. }
-            | Self::Client { .. }
-            | Self::Priorities { .. }
-            | Self::UnknownInterface { .. }
-            | Self::UnknownCapacity { .. }
-            | Self::UnknownClass { .. }
-            | Self::UnknownTemplate { .. }
-            | Self::UnknownGroup { .. }
-            | Self::GroupElsewhere { .. }
-            | Self::NotMeasured { .. }
-            | Self::ClassOwner { .. } => Wsa::QosPolicyFailure,
-            Self::ServiceNotOffered { .. } => Wsa::QosEservicetype,
             Self::InvalidFlowspec { error, .. } => error.wsa(),
-            Self::DuplicateId { .. }
-            | Self::InProgress { .. }
-            | Self::UnknownId { .. }
-            | Self::Window { .. } => Wsa::QosGenericError,
-            Self::TrafficControl { .. } => Wsa::QosTrafficCtrlError,
+            _ => self.reason().status(),
         }
     }
 
-    /// The kind of refusal, as traces name it.
+    /// The kind of refusal.
     pub const fn reason(&self) -> Reason {
         match self {
             Self::InterfaceBudget { .. } => Reason::InterfaceBudget,
@@ -349,7 +311,7 @@ impl Refusal {
             Self::GroupBudget { .. } => Reason::GroupBudget,
             Self::Client { .. } => Reason::ClientLimit,
             Self::UnknownGroup { .. } => Reason::UnknownGroup,
-            Self::GroupElsewhere { .. } => Reason::GroupElsewhere,
+            Self::GroupElsewhere { .. } | Self::GroupModeFixed { .. } => Reason::GroupElsewhere,
             Self::ClassOwner { .. } => Reason::ClassOwner,
             Self::NotMeasured { .. } => Reason::NotMeasured,
             Self::UnknownId { .. } => Reason::UnknownId,
@@ -366,47 +328,35 @@ impl Refusal {
             Self::DuplicateId { .. } => Reason::DuplicateId,
             Self::InProgress { .. } => Reason::InProgress,
             Self::TooManyFlows { .. } => Reason::TooManyFlows,
+            Self::TooManyGroups { .. } => Reason::TooManyGroups,
             Self::TooManyRequests { .. } => Reason::TooManyRequests,
             Self::TrafficControl { .. } => Reason::TrafficControl,
         }
     }
 
-    /// The largest charge that would fit instead, where the sum decided.
-    pub const fn would_fit(&self) -> Option<Rate> {
+    /// The budget that is too small, with its numbers.
+    const fn shortfall(&self) -> Option<&Shortfall> {
         match self {
-            Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => Some(sum.would_fit),
-            Self::FlowRate { max_rate, .. } => Some(*max_rate),
-            Self::ClassFlows { .. }
-            | Self::InfinitePeak { .. }
-            | Self::InterfaceFlows { .. }
-            | Self::Buffer { .. }
-            | Self::GroupBudget { .. }
-            | Self::Client { .. }
-            | Self::UnknownGroup { .. }
-            | Self::GroupElsewhere { .. }
-            | Self::ClassOwner { .. }
-            | Self::NotMeasured { .. }
-            | Self::UnknownId { .. }
-            | Self::Window { .. }
-            | Self::Priorities { .. }
-            | Self::Delay { .. }
-            | Self::Mtu { .. }
-            | Self::ServiceNotOffered { .. }
-            | Self::InvalidFlowspec { .. }
-            | Self::UnknownInterface { .. }
-            | Self::UnknownCapacity { .. }
-            | Self::UnknownClass { .. }
-            | Self::UnknownTemplate { .. }
-            | Self::DuplicateId { .. }
-            | Self::InProgress { .. }
-            | Self::TooManyFlows { .. }
-            | Self::TooManyRequests { .. }
-            | Self::TrafficControl { .. } => None,
+            Self::InterfaceBudget { shortfall, .. } | Self::ClassShare { shortfall, .. } => Some(shortfall),
+            _ => None,
         }
     }
 
-    /// Whether it would not be given if others took less: what preemption may help against.
-    pub(crate) const fn is_lack_of_room(&self) -> bool {
+    /// The largest charge that would fit instead, where that is known.
+    pub fn would_fit(&self) -> Option<Rate> {
+        match self {
+            Self::FlowRate { max_rate, .. } => Some(*max_rate),
+            _ => self.shortfall().map(|shortfall| shortfall.would_fit),
+        }
+    }
+
+    /// The least delay that the largest fitting charge would meet, where the flow requested one.
+    pub(crate) fn least_latency(&self) -> Option<Micros> {
+        self.shortfall()?.least_latency
+    }
+
+    /// Whether other flows take what this one lacks, so that preemption may help.
+    pub(crate) const fn lacks_capacity(&self) -> bool {
         matches!(
             self,
             Self::InterfaceBudget { .. }
@@ -417,12 +367,12 @@ impl Refusal {
         )
     }
 
-    /// Whether it may be otherwise once others have gone: what is asked is not more than there is.
-    pub(crate) fn may_pass(&self) -> bool {
+    /// Whether the request may fit once other flows have ended: it is not larger than the limit itself.
+    pub(crate) fn may_fit_later(&self) -> bool {
         match self {
-            // A link that carries nothing at all just now is down, and will be up again.
-            Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => {
-                sum.asked <= sum.budget || sum.budget == Rate::ZERO
+            // A link with a capacity of zero is down, and may come up again.
+            Self::InterfaceBudget { shortfall, .. } | Self::ClassShare { shortfall, .. } => {
+                shortfall.asked <= shortfall.budget || shortfall.budget == Rate::ZERO
             }
             Self::Buffer { needed, limit, .. } => needed <= limit,
             Self::ClassFlows { max_flows, .. } | Self::InterfaceFlows { max_flows, .. } => *max_flows > 0,
@@ -430,9 +380,9 @@ impl Refusal {
         }
     }
 
-    /// Whether another rendition of the same flow might be admitted.
-    pub(crate) const fn is_for_its_size(&self) -> bool {
-        self.is_lack_of_room()
+    /// Whether a smaller rendition of the same flow might be admitted.
+    pub(crate) const fn depends_on_size(&self) -> bool {
+        self.lacks_capacity()
             || matches!(
                 self,
                 Self::FlowRate { .. }
@@ -444,49 +394,26 @@ impl Refusal {
             )
     }
 
-    /// The least delay that what would fit would meet, where the flow asked for one.
-    pub(crate) fn least_latency(&self) -> Option<Micros> {
-        match self {
-            Self::InterfaceBudget { sum, .. } | Self::ClassShare { sum, .. } => sum.least_latency,
-            _ => None,
-        }
-    }
-
-    /// Where in the policy the constraint stands that decided, if it stands there.
+    /// Where the policy states the constraint that decided, if it does.
     pub fn decided_by(&self, policy: &Policy) -> Option<Place> {
-        let interface = |name: &str| policy.interface(name).map(|interface| interface.place.clone());
-        let class = |name: &str| policy.classes.get(name).map(|class| class.place.clone());
         match self {
-            Self::InterfaceBudget { interface: name, .. }
-            | Self::InterfaceFlows { interface: name, .. }
-            | Self::Buffer { interface: name, .. }
-            | Self::Delay { interface: name, .. }
-            | Self::Mtu { interface: name, .. }
-            | Self::UnknownCapacity { interface: name, .. }
-            | Self::TrafficControl { interface: name, .. } => interface(name),
-            Self::ClassShare { class: name, .. }
-            | Self::ClassFlows { class: name, .. }
-            | Self::FlowRate { class: name, .. }
-            | Self::NotMeasured { class: name }
-            | Self::ClassOwner { class: name, .. } => class(name),
-            Self::GroupBudget { group, .. } | Self::GroupElsewhere { group, .. } => {
-                policy.groups.get(group).map(|group| group.place.clone())
-            }
-            Self::Client { client, .. } => policy.client(client).map(|client| client.place.clone()),
-            Self::InfinitePeak { .. }
-            | Self::ServiceNotOffered { .. }
-            | Self::InvalidFlowspec { .. }
-            | Self::UnknownInterface { .. }
-            | Self::UnknownClass { .. }
-            | Self::UnknownTemplate { .. }
-            | Self::UnknownGroup { .. }
-            | Self::UnknownId { .. }
-            | Self::Window { .. }
-            | Self::Priorities { .. }
-            | Self::DuplicateId { .. }
-            | Self::InProgress { .. }
-            | Self::TooManyFlows { .. }
-            | Self::TooManyRequests { .. } => None,
+            Self::InterfaceBudget { interface, .. }
+            | Self::InterfaceFlows { interface, .. }
+            | Self::Buffer { interface, .. }
+            | Self::Delay { interface, .. }
+            | Self::Mtu { interface, .. }
+            | Self::UnknownCapacity { interface, .. }
+            | Self::TrafficControl { interface, .. } => Some(policy.interface(interface)?.place.clone()),
+            Self::ClassShare { class, .. }
+            | Self::ClassFlows { class, .. }
+            | Self::FlowRate { class, .. }
+            | Self::NotMeasured { class }
+            | Self::ClassOwner { class, .. } => Some(policy.classes.get(class)?.place.clone()),
+            Self::GroupBudget { group, .. }
+            | Self::GroupElsewhere { group, .. }
+            | Self::GroupModeFixed { group } => Some(policy.groups.get(group)?.place.clone()),
+            Self::Client { client, .. } => Some(policy.client(client)?.place.clone()),
+            _ => None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::policy::{Place, Policy};
 
 /// What became of an operation: the fields that this operation can have.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Response {
     /// A reservation for a new flow.
     Reserve {

@@ -7,7 +7,7 @@ use super::footprint::Footprint;
 use super::measured::Measured;
 use super::rank::Held;
 use super::state::{Account, ClassUse};
-use crate::admission::limits::{Holder, Sum};
+use crate::admission::limits::{Holder, Shortfall};
 use crate::admission::refusal::Refusal;
 use crate::policy::{Class, ClassModel, InterfacePolicy, Policy};
 
@@ -139,7 +139,7 @@ impl Account {
         let most = terms.class.and_then(|(.., class)| class.max_rate).map_or(u64::MAX, Rate::get);
         let would_fit = Rate::new(link.left.min(share.map_or(u64::MAX, |share| share.left)).min(most));
         let class = narrower.and(terms.class);
-        let sum = Box::new(Sum {
+        let shortfall = Box::new(Shortfall {
             asked: rate,
             reserved: Rate::new(binding.taken),
             budget: Rate::new(binding.limit),
@@ -153,8 +153,10 @@ impl Account {
         });
         let interface = terms.name.to_owned();
         Err(match class {
-            Some((_, class, _)) => Refusal::ClassShare { interface, direction, class: class.to_owned(), sum },
-            None => Refusal::InterfaceBudget { interface, direction, sum },
+            Some((_, class, _)) => {
+                Refusal::ClassShare { interface, direction, class: class.to_owned(), shortfall }
+            }
+            None => Refusal::InterfaceBudget { interface, direction, shortfall },
         })
     }
 

@@ -135,7 +135,7 @@ impl Ledger {
         let first = result.as_ref().err().cloned();
         for (name, qos) in renditions {
             match &result {
-                Err(refusal) if refusal.is_for_its_size() => {}
+                Err(refusal) if refusal.depends_on_size() => {}
                 _ => break,
             }
             let lower = Request { qos: *qos, ..request.clone() };
@@ -151,9 +151,8 @@ impl Ledger {
                 false
             }
             // The first refusal is what stood in the way of the best rendition, whatever was given instead.
-            _ => {
-                first.is_some_and(|refusal| request.wait && refusal.may_pass() && self.waiting.join(request))
-            }
+            _ => first
+                .is_some_and(|refusal| request.wait && refusal.may_fit_later() && self.waiting.join(request)),
         };
         *grant = result.as_ref().ok().cloned();
         let result = match result {

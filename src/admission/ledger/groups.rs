@@ -32,13 +32,16 @@ impl Ledger {
         let key: Arc<str> = Arc::from(id.as_str());
         let before = self.groups.get(&key).cloned();
         if let Some(before) = &before
-            && (before.interface != *interface || before.mode != *mode)
+            && before.interface != *interface
         {
             let (group_interface, interface) = (before.interface.clone(), interface.clone());
             return Err(Refusal::GroupElsewhere { group: id.clone(), group_interface, interface });
         }
+        if before.as_ref().is_some_and(|before| before.mode != *mode) {
+            return Err(Refusal::GroupModeFixed { group: id.clone() });
+        }
         if before.is_none() && self.groups.len() >= MOST_GROUPS {
-            return Err(Refusal::TooManyFlows { flows: self.groups.len() });
+            return Err(Refusal::TooManyGroups { groups: self.groups.len() });
         }
         let order = before.as_ref().map_or(self.admitted + 1, |before| before.footprint.order);
         let mut footprint = Footprint {

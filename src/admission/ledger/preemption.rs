@@ -19,7 +19,7 @@ impl Ledger {
         setup: u8,
         refusal: Refusal,
     ) -> Result<Vec<Displaced>, Refusal> {
-        if !self.policy.preemption || !refusal.is_lack_of_room() {
+        if !self.policy.preemption || !refusal.lacks_capacity() {
             return Err(refusal);
         }
         let window = newcomer.footprint.window;

@@ -209,8 +209,8 @@ impl Ledger {
     }
 
     pub(crate) fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {
-        if let Refusal::InterfaceBudget { direction, sum, .. } | Refusal::ClassShare { direction, sum, .. } =
-            &mut refusal
+        if let Refusal::InterfaceBudget { direction, shortfall, .. }
+        | Refusal::ClassShare { direction, shortfall, .. } = &mut refusal
         {
             let spec = request.qos.get(*direction);
             if (spec.latency.is_some() || spec.delay_variation.is_some())
@@ -218,7 +218,7 @@ impl Ledger {
                 && let Some(terms) = *account.terms.get(*direction)
                 && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, *direction, account.mtu)
             {
-                sum.least_latency = tspec.delay_bound(sum.would_fit, terms);
+                shortfall.least_latency = tspec.delay_bound(shortfall.would_fit, terms);
             }
         }
         refusal

@@ -49,7 +49,7 @@ impl Ledger {
                 Ok(undo) => taken.push(undo),
                 Err(refusal) => {
                     // One who lacks something else, or more than there is at all, is in nobody's way.
-                    if refusal.may_pass() {
+                    if refusal.may_fit_later() {
                         full.insert(request.interface);
                     }
                     continue;

@@ -1,0 +1,131 @@
+//! Every refusal comes back from JSON, and its text and codes are what they were.
+
+use std::collections::BTreeSet;
+
+use flowspec::{Bytes, Direction, Errno, ErrorTerms, FlowspecError, Micros, Moment, Rate, ServiceType, Wsa};
+
+use super::limits::{ClientLimit, GroupLimit, Holder, Shortfall};
+use super::not_programmed::NotProgrammed;
+use super::reason::Reason;
+use super::refusal::Refusal;
+use crate::failure::{Cause, KernelFailure};
+use crate::policy::Owner;
+
+const SENDING: Direction = Direction::Sending;
+
+fn shortfall() -> Box<Shortfall> {
+    let holders = vec![Holder { id: "v1".into(), charged: Rate::new(4) }];
+    let (asked, reserved, budget) = (Rate::new(9), Rate::new(4), Rate::new(10));
+    let (would_fit, measured) = (Rate::new(6), Rate::new(1));
+    Box::new(Shortfall {
+        asked,
+        reserved,
+        budget,
+        holders,
+        would_fit,
+        least_latency: Some(Micros::new(7)),
+        measured,
+    })
+}
+
+/// Refusals of an interface, a class, a group or a client that is full.
+fn limits_reached() -> Vec<Refusal> {
+    let interface = || "eth0".to_owned();
+    let class = || "gold".to_owned();
+    let (asked, flows, max_flows) = (Rate::new(9), 3, 3);
+    let group = |limit| {
+        let group = "g".to_owned();
+        Refusal::GroupBudget { group, direction: SENDING, limit, asked: 9, taken: 4, most: 10 }
+    };
+    let client = |limit| Refusal::Client { client: "c1".into(), limit };
+    let (needed, taken, limit) = (Bytes::new(9), Bytes::new(4), Bytes::new(10));
+    vec![
+        Refusal::InterfaceBudget { interface: interface(), direction: SENDING, shortfall: shortfall() },
+        Refusal::ClassShare {
+            interface: interface(),
+            direction: SENDING,
+            class: class(),
+            shortfall: shortfall(),
+        },
+        Refusal::ClassFlows { interface: interface(), class: class(), flows, max_flows },
+        Refusal::FlowRate { class: class(), direction: SENDING, asked, max_rate: Rate::new(8) },
+        Refusal::InfinitePeak { direction: SENDING },
+        Refusal::InterfaceFlows { interface: interface(), flows, max_flows },
+        Refusal::Buffer { interface: interface(), direction: SENDING, needed, taken, limit },
+        group(GroupLimit::Rate),
+        group(GroupLimit::TokenRate),
+        group(GroupLimit::TokenBucketSize),
+        group(GroupLimit::PeakBandwidth),
+        group(GroupLimit::MaxSduSize),
+        group(GroupLimit::MinimumPolicedSize),
+        client(ClientLimit::Flows { flows: 2, most: 2 }),
+        client(ClientLimit::Rate { direction: SENDING, asked, taken: Rate::new(1), most: Rate::new(8) }),
+        client(ClientLimit::Requests(10)),
+        client(ClientLimit::Horizon { ahead: Micros::new(9), horizon: Micros::new(8) }),
+        client(ClientLimit::Priority { setup: 1, best: 2 }),
+        Refusal::TooManyFlows { flows: 1_000_000 },
+        Refusal::TooManyGroups { groups: 100_000 },
+        Refusal::TooManyRequests { waiting: 4096, limit: 4096 },
+    ]
+}
+
+/// Refusals of requests that are not valid, or that name what does not exist.
+fn invalid_requests() -> Vec<Refusal> {
+    let interface = || "eth0".to_owned();
+    let terms = Some(ErrorTerms { c: Bytes::new(1500), d: Micros::new(1000) });
+    let failure = KernelFailure::new("RTM_NEWTCLASS", "eth0 6771:100", Cause::from(Errno::EPERM));
+    vec![
+        Refusal::Delay { interface: interface(), direction: SENDING, target: Micros::new(9), terms },
+        Refusal::Delay { interface: interface(), direction: SENDING, target: Micros::new(9), terms: None },
+        Refusal::Mtu {
+            interface: interface(),
+            direction: SENDING,
+            max_sdu_size: Bytes::new(9000),
+            mtu: Bytes::new(1500),
+        },
+        Refusal::ServiceNotOffered { direction: SENDING, service: ServiceType::NetworkControl },
+        Refusal::InvalidFlowspec { direction: SENDING, error: FlowspecError::InfiniteTokenRate },
+        Refusal::UnknownInterface { interface: interface() },
+        Refusal::UnknownCapacity { interface: interface(), direction: SENDING },
+        Refusal::UnknownClass { class: "gold".into() },
+        Refusal::UnknownTemplate { template: "hd".into() },
+        Refusal::UnknownGroup { group: "g".into() },
+        Refusal::GroupElsewhere { group: "g".into(), group_interface: "eth1".into(), interface: interface() },
+        Refusal::GroupModeFixed { group: "g".into() },
+        Refusal::ClassOwner { class: "gold".into(), owner: Owner { uid: Some(33), gid: None, cgroup: None } },
+        Refusal::NotMeasured { class: "gold".into() },
+        Refusal::UnknownId { id: "v1".into() },
+        Refusal::Window { start: Moment::from_micros(9), end: Moment::from_micros(8) },
+        Refusal::Priorities { setup: 1, holding: 2 },
+        Refusal::DuplicateId { id: "v1".into() },
+        Refusal::InProgress { id: "v1".into() },
+        Refusal::TrafficControl { interface: interface(), cause: NotProgrammed::CapacityUnknown },
+        Refusal::TrafficControl { interface: interface(), cause: failure.into() },
+    ]
+}
+
+#[test]
+fn every_refusal_comes_back_from_json() {
+    let all = [limits_reached(), invalid_requests()].concat();
+    for refusal in &all {
+        let json = serde_json::to_string(refusal).unwrap();
+        assert_eq!(serde_json::from_str::<Refusal>(&json).unwrap(), *refusal, "{json}");
+        assert!(!refusal.to_string().is_empty());
+    }
+    let reasons: BTreeSet<_> = all.iter().map(Refusal::reason).collect();
+    assert_eq!(reasons, Reason::ALL.iter().copied().collect(), "each reason has a refusal here");
+}
+
+#[test]
+fn codes_follow_the_reason_and_the_flowspec() {
+    let error = FlowspecError::ServiceType { value: 99 };
+    let refusal = Refusal::InvalidFlowspec { direction: SENDING, error };
+    assert_eq!((refusal.wsa(), refusal.status()), (Wsa::Eopnotsupp, Wsa::QosEservicetype));
+    let refusal = Refusal::TooManyRequests { waiting: 4096, limit: 4096 };
+    assert_eq!((refusal.wsa(), refusal.status()), (Wsa::Enobufs, Wsa::QosAdmissionFailure));
+    let refusal = Refusal::InProgress { id: "v1".into() };
+    assert_eq!((refusal.wsa(), refusal.status()), (Wsa::Einval, Wsa::QosGenericError));
+    let refusal =
+        Refusal::InterfaceBudget { interface: "eth0".into(), direction: SENDING, shortfall: shortfall() };
+    assert_eq!((refusal.wsa(), refusal.status()), (Wsa::Eopnotsupp, Wsa::QosAdmissionFailure));
+}
