@@ -12,9 +12,8 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use super::flow::Flow;
 use crate::admission::Decision;
-use crate::engine::Reservation;
+use crate::engine::{Lost, Reservation};
 use crate::linux::socket;
-use crate::manager::Lost;
 
 /// A TCP connection that is held to its flowspec.
 ///

@@ -1,5 +1,6 @@
 //! Connecting: the reservation first, then the peer.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -23,11 +24,14 @@ pub struct Connector {
     host: Host,
 }
 
-impl Connector {
-    pub(super) const fn new(host: Host) -> Self {
-        Self { host }
+impl Host {
+    /// Makes connections.
+    pub fn connector(&self) -> Connector {
+        Connector { host: self.clone() }
     }
+}
 
+impl Connector {
     /// Connects by TCP, with what is asked for reserved before the first packet leaves.
     ///
     /// The interface is the one by which packets to the peer leave. Dropping the future, a refused and
@@ -39,7 +43,7 @@ impl Connector {
         check(peer)?;
         let granted = self.host.reserve(request(ask, peer, Protocol::Tcp)).await?;
         let admitted = &granted.admitted;
-        let failed = |call| move |cause| ConnectError::Socket { call, peer, cause };
+        let failed = |call| move |cause: io::Error| ConnectError::socket(call, peer, cause);
         let made = if peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let tcp = made.map_err(failed("socket"))?;
         let ipv6 = peer.ip().to_canonical().is_ipv6();
@@ -64,7 +68,7 @@ impl Connector {
         check(peer)?;
         let granted = self.host.reserve(request(ask, peer, Protocol::Udp)).await?;
         let Granted { admitted, mut decision, reservation } = granted;
-        let failed = |call| move |cause| ConnectError::Socket { call, peer, cause };
+        let failed = |call| move |cause: io::Error| ConnectError::socket(call, peer, cause);
         let any: SocketAddr = if peer.is_ipv4() {
             (Ipv4Addr::UNSPECIFIED, 0).into()
         } else {

@@ -1,6 +1,5 @@
-//! Why there is no connection.
+//! Why a connection was not made, and the Winsock code for it.
 
-use std::io;
 use std::net::SocketAddr;
 
 use flowspec::Wsa;
@@ -8,12 +7,14 @@ use shaper::NoPayload;
 
 use crate::admission::Decision;
 use crate::engine::EngineError;
-use crate::failure::KernelFailure;
+use crate::failure::{Cause, KernelFailure};
+use crate::policy::Unsupported;
 
-/// Why there is no connection. What was reserved has been given back.
+/// Why a connection was not made. What was reserved is released.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
-    /// The flowspecs cannot be satisfied: the decision, with the whole sum.
+    /// The request was refused: the decision, with the numbers.
     #[error("{}: {}", .0.error().map_or_else(|| "refused".into(), |wsa| wsa.to_string()), .0.message())]
     Refused(Box<Decision>),
     /// The peer's address cannot be connected to: all zeroes, or port 0.
@@ -22,7 +23,7 @@ pub enum ConnectError {
         /// The address.
         peer: SocketAddr,
     },
-    /// The flow's packets have no room for payload on this transport.
+    /// The flow's packets are too small for the headers of this transport.
     #[error(transparent)]
     NoPayload(#[from] NoPayload),
     /// The flow holds a reservation already.
@@ -37,19 +38,12 @@ pub enum ConnectError {
         /// The id.
         id: String,
     },
-    /// A call on the socket failed.
-    #[error("{call} ({peer}): {cause}")]
-    Socket {
-        /// The call.
-        call: &'static str,
-        /// The peer.
-        peer: SocketAddr,
-        /// The error.
-        cause: io::Error,
-    },
-    /// The kernel refused something else.
+    /// A call failed: on the flow's socket, or another one to the kernel.
     #[error(transparent)]
-    Linux(#[from] KernelFailure),
+    Kernel(#[from] KernelFailure),
+    /// The policy has a part that a running host cannot carry out.
+    #[error("the policy: {0}")]
+    Unsupported(Unsupported),
     /// As many requests are queued as there may be.
     #[error("{limit} requests are queued, and no more may be")]
     TooManyRequests {
@@ -62,15 +56,19 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// A call on the socket to this peer, or on the one bound to this address, has failed.
+    pub fn socket(call: &str, address: SocketAddr, cause: impl Into<Cause>) -> Self {
+        Self::Kernel(KernelFailure::new(call, address.to_string(), cause))
+    }
+
     /// The code that a caller of WSPConnect sees.
     pub fn wsa(&self) -> Wsa {
         match self {
             Self::Refused(decision) => decision.error().unwrap_or(Wsa::Eopnotsupp),
             Self::Address { .. } => Wsa::Eaddrnotavail,
-            Self::NoPayload(_) => Wsa::Eopnotsupp,
+            Self::NoPayload(_) | Self::Unsupported(_) => Wsa::Eopnotsupp,
             Self::AlreadyReserved | Self::Ended | Self::NotWaiting { .. } => Wsa::Einval,
-            Self::Socket { cause, .. } => of_io(cause),
-            Self::Linux(failure) => failure.wsa(),
+            Self::Kernel(failure) => failure.wsa(),
             Self::TooManyRequests { .. } => Wsa::Enobufs,
             Self::Stopped => Wsa::Enetdown,
         }
@@ -81,32 +79,11 @@ impl From<EngineError> for ConnectError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Refused(decision) => Self::Refused(decision),
-            EngineError::Kernel(error) => Self::Linux(error),
+            EngineError::Kernel(failure) => Self::Kernel(failure),
+            EngineError::Unsupported(part) => Self::Unsupported(part),
             EngineError::NotWaiting { id } => Self::NotWaiting { id },
             EngineError::TooManyRequests { limit } => Self::TooManyRequests { limit },
             EngineError::Stopped => Self::Stopped,
         }
-    }
-}
-
-/// The Winsock code of a system error. Source: WSPConnect, table of error codes.
-fn of_io(error: &io::Error) -> Wsa {
-    use io::ErrorKind;
-    match error.kind() {
-        ErrorKind::ConnectionRefused => Wsa::Econnrefused,
-        ErrorKind::ConnectionReset => Wsa::Econnreset,
-        ErrorKind::ConnectionAborted => Wsa::Econnaborted,
-        ErrorKind::TimedOut => Wsa::Etimedout,
-        ErrorKind::NetworkUnreachable => Wsa::Enetunreach,
-        ErrorKind::HostUnreachable => Wsa::Ehostunreach,
-        ErrorKind::NetworkDown => Wsa::Enetdown,
-        ErrorKind::AddrInUse => Wsa::Eaddrinuse,
-        ErrorKind::AddrNotAvailable => Wsa::Eaddrnotavail,
-        ErrorKind::NotConnected => Wsa::Enotconn,
-        ErrorKind::PermissionDenied => Wsa::Eacces,
-        ErrorKind::Interrupted => Wsa::Eintr,
-        ErrorKind::InvalidInput => Wsa::Einval,
-        // The rest has no row in the page's table: the network subsystem has failed.
-        _ => Wsa::Enetdown,
     }
 }

@@ -11,9 +11,8 @@ use tokio::sync::Notify;
 use super::error::ConnectError;
 use super::host::Host;
 use crate::admission::Decision;
-use crate::engine::{Ask, Granted, Lingering, Reservation, ReservationRequest};
+use crate::engine::{Admitted, Ask, Granted, Lingering, Lost, Reservation, ReservationRequest};
 use crate::linux::socket;
-use crate::manager::{Admitted, Lost};
 use crate::policy::{Protocol, Subject};
 
 /// The handle on an accepted or connected TCP flow: reserves for it, and gives back.
@@ -142,8 +141,7 @@ impl Flow {
         let framing = socket::tcp_framing(&*self.socket, self.peer.ip())?;
         if let Some(plan) = plan(admitted, Direction::Sending, framing)? {
             let assisted = shaper::sys::assist_tcp(&*self.socket, &plan);
-            let failed = |cause| ConnectError::Socket { call: "setsockopt", peer: self.peer, cause };
-            assisted.map_err(|error| failed(error.into()))?;
+            assisted.map_err(|error| failed(self.peer, error))?;
             self.control.set(Direction::Sending, Some(plan));
         }
         self.control.set(Direction::Receiving, plan(admitted, Direction::Receiving, framing)?);
@@ -237,8 +235,12 @@ fn let_go(control: &Control, stream: &TcpStream, peer: SocketAddr) -> Result<(),
         control.set(direction, None);
     }
     socket::classify(stream, peer.ip().to_canonical().is_ipv6(), Some(0), None)?;
-    let failed = |cause| ConnectError::Socket { call: "setsockopt", peer, cause };
-    shaper::sys::release_tcp(stream).map_err(|error| failed(error.into()))
+    shaper::sys::release_tcp(stream).map_err(|error| failed(peer, error))
+}
+
+/// A socket option of the shaper could not be set.
+fn failed(peer: SocketAddr, failure: shaper::sys::SystemCallError) -> ConnectError {
+    ConnectError::socket(&failure.call.to_string(), peer, failure.errno)
 }
 
 /// The plan for one direction of what was admitted.

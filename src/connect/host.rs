@@ -1,19 +1,15 @@
 //! An engine, as its clients see it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use flowspec::{Qos, Rate};
 
-use super::connector::Connector;
 use super::error::ConnectError;
-use super::listener::Listener;
 use crate::admission::{Decision, GroupRequest, Operation};
 use crate::engine::{
-    Ask, Engine, Granted, InterfaceReport, LocalEngine, PendingReservation, ReservationRequest,
+    Admitted, Answer, Engine, Granted, InterfaceReport, LocalEngine, PendingReservation, ReservationRequest,
 };
-use crate::failure::KernelFailure;
-use crate::manager::{Admitted, Answer};
 use crate::policy::{GroupMode, Policy};
 
 /// A handle on an engine. Cheap to clone.
@@ -32,27 +28,15 @@ impl Host {
     /// Interfaces that the policy names are prepared at once: their tree is programmed, unless a foreign qdisc is
     /// installed at the root. Others are prepared with their first flow.
     ///
-    /// - **Errors**: netlink cannot be opened. An interface that cannot be programmed is no error here:
+    /// - **Errors**: netlink cannot be opened; the policy has a part that a running host cannot carry out. An interface that cannot be programmed is no error here:
     ///   [`report`](Self::report) and every decision name it.
-    pub async fn start(policy: Arc<Policy>) -> Result<Self, KernelFailure> {
+    pub async fn start(policy: Arc<Policy>) -> Result<Self, ConnectError> {
         Ok(Self::on(LocalEngine::start(policy).await?))
     }
 
     /// A handle on this engine.
     pub fn on(engine: Arc<dyn Engine>) -> Self {
         Self { engine }
-    }
-
-    /// Makes connections.
-    pub fn connector(&self) -> Connector {
-        Connector::new(self.clone())
-    }
-
-    /// Accepts connections; each asks for the same.
-    ///
-    /// - **Errors**: `bind` or `listen`.
-    pub async fn listen(&self, address: SocketAddr, ask: Ask) -> Result<Listener, ConnectError> {
-        Listener::bind(self.clone(), address, ask).await
     }
 
     /// The state of every interface that has been seen, with what the kernel counts.

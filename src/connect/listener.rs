@@ -12,6 +12,7 @@ use super::flow::Flow;
 use super::host::Host;
 use crate::admission::Decision;
 use crate::engine::Ask;
+use crate::failure::KernelFailure;
 
 /// Accepts TCP connections and asks for a reservation for each.
 pub struct Listener {
@@ -38,13 +39,22 @@ pub enum AcceptError {
     #[error(transparent)]
     Flow(#[from] ConnectError),
     /// `accept` failed.
-    #[error("accept: {0}")]
-    Accept(#[source] io::Error),
+    #[error(transparent)]
+    Accept(KernelFailure),
+}
+
+impl Host {
+    /// Accepts connections; each asks for the same.
+    ///
+    /// - **Errors**: `bind` or `listen`.
+    pub async fn listen(&self, address: SocketAddr, ask: Ask) -> Result<Listener, ConnectError> {
+        Listener::bind(self.clone(), address, ask).await
+    }
 }
 
 impl Listener {
-    pub(super) async fn bind(host: Host, address: SocketAddr, ask: Ask) -> Result<Self, ConnectError> {
-        let failed = |cause| ConnectError::Socket { call: "bind", peer: address, cause };
+    async fn bind(host: Host, address: SocketAddr, ask: Ask) -> Result<Self, ConnectError> {
+        let failed = |cause| ConnectError::socket("bind", address, cause);
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         Ok(Self { host, listener, ask })
     }
@@ -76,8 +86,10 @@ impl Listener {
     ///
     /// - **Errors**: what `accept` answered.
     pub async fn accept_free(&self) -> Result<Connection, AcceptError> {
-        let (stream, peer) = self.listener.accept().await.map_err(AcceptError::Accept)?;
-        stream.set_nodelay(true).map_err(AcceptError::Accept)?;
+        let failed =
+            |call, cause: io::Error| AcceptError::Accept(KernelFailure::new(call, "listener", cause));
+        let (stream, peer) = self.listener.accept().await.map_err(|cause| failed("accept", cause))?;
+        stream.set_nodelay(true).map_err(|cause| failed("setsockopt(TCP_NODELAY)", cause))?;
         let flow = Flow::new(self.host.clone(), Arc::new(stream), peer);
         Ok(Connection::new(Arc::new(flow)))
     }

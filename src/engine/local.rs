@@ -22,7 +22,6 @@ use super::reservation::{Granted, ReservationBackend};
 use super::routes::RouteCache;
 use super::waiters::Waiters;
 use crate::admission::{Operation, Refusal};
-use crate::failure::KernelFailure;
 use crate::linux::{Link, Netlink};
 use crate::manager::{Answer, Input};
 use crate::policy::{Owner, Policy};
@@ -49,19 +48,18 @@ impl LocalEngine {
     /// Interfaces that the policy names are prepared at once: their tree is programmed, unless a foreign qdisc is
     /// installed at the root. Others are prepared with their first flow.
     ///
-    /// - **Errors**: netlink cannot be opened. An interface that cannot be programmed is no error here:
+    /// - **Errors**: netlink cannot be opened; the policy has a part that a running host cannot carry out. An interface that cannot be programmed is no error here:
     ///   [`report`](Engine::report) and every decision name it.
-    pub async fn start(policy: Arc<Policy>) -> Result<Arc<Self>, KernelFailure> {
+    pub async fn start(policy: Arc<Policy>) -> Result<Arc<Self>, EngineError> {
         Self::start_on(policy, Arc::new(Netlink::open()?)).await
     }
 
     /// The same on another kernel than this one, for simulations and tests.
     ///
     /// - **Errors**: the kernel's.
-    pub async fn start_on(policy: Arc<Policy>, kernel: Arc<dyn Kernel>) -> Result<Arc<Self>, KernelFailure> {
-        if let Some(what) = policy.unsupported() {
-            let cause = std::io::Error::new(std::io::ErrorKind::Unsupported, what);
-            return Err(KernelFailure::new("start", "the policy", cause));
+    pub async fn start_on(policy: Arc<Policy>, kernel: Arc<dyn Kernel>) -> Result<Arc<Self>, EngineError> {
+        if let Some(part) = policy.unsupported() {
+            return Err(part.into());
         }
         let ((commands, inbox), wake) = (queue(), Arc::new(Notify::new()));
         let engine = Arc::new_cyclic(|me: &Weak<Self>| {

@@ -24,6 +24,7 @@ mod reservation;
 mod routes;
 mod waiters;
 
+pub use crate::manager::{Admitted, Answer, Loss, Lost};
 pub use ask::{Ask, What};
 pub use command::MOST_QUEUED_REQUESTS;
 pub use error::EngineError;

@@ -313,7 +313,7 @@ impl Running {
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let doors = server.spawn(service.open(any(MEDIA_PORT))).await??;
         let bulk = server.spawn(TcpListener::bind(any(BULK_PORT))).await?;
-        let failed = |cause| ConnectError::Socket { call: "bind", peer: any(BULK_PORT), cause };
+        let failed = |cause: std::io::Error| ConnectError::socket("bind", any(BULK_PORT), cause);
         let bulk = bulk.map_err(failed)?;
         let mut tasks = JoinSet::new();
         tasks.spawn_on(doors.serve(), server);

@@ -65,7 +65,7 @@ impl Service {
     /// # Errors
     /// `bind`.
     pub async fn open(self, address: SocketAddr) -> Result<Doors, ConnectError> {
-        let failed = |cause| ConnectError::Socket { call: "bind", peer: address, cause };
+        let failed = |cause: std::io::Error| ConnectError::socket("bind", address, cause);
         let tcp = match &self.host {
             Some(host) => Door::Managed(host.listen(address, Ask::default()).await?),
             None => Door::Plain(TcpListener::bind(address).await.map_err(failed)?),
