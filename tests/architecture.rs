@@ -258,3 +258,23 @@ fn prose_names_things_as_things() {
     let found: Vec<_> = found.iter().filter(|place| !pending(PENDING_PROSE, place)).collect();
     assert!(found.is_empty(), "write plain technical English, see docs/ARCHITECTURE.md: {found:#?}");
 }
+
+/// The steps of a request in docs/ARCHITECTURE.md name functions that exist, in at most fifteen files.
+#[test]
+fn the_page_on_one_request_names_functions_that_exist() {
+    const MOST_FILES: usize = 15;
+    let page = std::fs::read_to_string(source::root().join("docs/ARCHITECTURE.md")).unwrap();
+    let section = page.split("\n## ").find(|section| section.starts_with("One request, ")).unwrap();
+    let mut files = BTreeSet::new();
+    for row in section.lines().filter(|line| line.contains("| `")) {
+        let quoted: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+        let [function, file, ..] = quoted[..] else { panic!("no function and file in {row}") };
+        let name = function.rsplit("::").next().unwrap();
+        let sources = sources(&[file]);
+        let [source] = sources[..] else { panic!("no file {file}") };
+        let exists = source.functions().iter().any(|found| found.name == name);
+        assert!(exists, "{file} has no function {name}");
+        files.insert(file);
+    }
+    assert!((5..=MOST_FILES).contains(&files.len()), "{} files: {files:#?}", files.len());
+}
