@@ -171,8 +171,8 @@ fn a_refused_and_an_abandoned_connect_release_their_reservation() {
     let work = async move {
         let host = Host::start(policy(POLICY)).await.unwrap();
         let connector = host.connector();
-        let nobody = SocketAddr::from((CLIENT_V4, 9));
-        let error = connector.connect(nobody, &Ask::template("video")).await.err().unwrap();
+        let closed = SocketAddr::from((CLIENT_V4, 9));
+        let error = connector.connect(closed, &Ask::template("video")).await.err().unwrap();
         assert_eq!(error.wsa(), Wsa::Econnrefused, "{error}");
         until(&host, Rate::ZERO, 2).await;
         // No host has this address.
