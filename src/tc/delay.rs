@@ -14,7 +14,7 @@
 use flowspec::{Bytes, ErrorTerms, Micros, Ratio};
 
 use super::layout::LARGEST_FLOW_CLASSES;
-use super::shape::{LARGEST_AGGREGATE, LARGEST_OVERHEAD, LinkRates};
+use super::shape::{LARGEST_AGGREGATE, LARGEST_OVERHEAD, LINK_PART, LinkRates};
 
 /// The bytes that the largest aggregate takes of the link, with the headers of its segments. A segment has at least
 /// 536 bytes (RFC 9293), and headers of Ethernet, IP and TCP.
@@ -43,7 +43,8 @@ impl LinkRates {
         if load.flows > u64::from(LARGEST_FLOW_CLASSES) {
             return None;
         }
-        let left = self.sent().saturating_sub(self.framed_budget()).get();
+        // A link that carries nothing is granted a byte per second in its tree, which guarantees no delay.
+        let left = self.capacity.scale_down(LINK_PART).saturating_sub(self.framed_budget()).get();
         if left == 0 {
             return None;
         }
@@ -74,6 +75,7 @@ mod tests {
         assert_eq!((terms.c.get(), terms.d.get()), (82_018, 48_172 + TIMER_MICROS));
         assert_eq!(check(1000, 82, 20, 400_000), None, "headers may take all that is left");
         assert_eq!(check(1000, 50, 1001, 400_000), None, "flows would share a leaf");
+        assert_eq!(check(0, 50, 20, 400_000), None, "a link that carries nothing");
         let more = check(1000, 50, 40, 400_000).expect("more flows");
         assert!(more.d > terms.d);
         let faster = check(10_000, 50, 20, 400_000).expect("a faster link");
