@@ -158,7 +158,7 @@ impl Server {
 /// So many seconds of a stream, up to the end of a round, as fast as its connection lets them through.
 fn play(media: &Media, seconds: u64) -> Response<Body> {
     let round = media.packets();
-    let wanted = media.mean_rate().saturating_mul(seconds) / PACKET as u64;
+    let wanted = media.mean_rate().get().saturating_mul(seconds) / PACKET as u64;
     let total = wanted.div_ceil(round) * round;
     let chunk = 64;
     let frames = stream::iter(0..total.div_ceil(chunk)).scan(media.looped(), move |looped, index| {

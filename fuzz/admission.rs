@@ -1,5 +1,4 @@
-//! What must hold for every policy text and every trace: run by the fuzz targets on new ones, and by
-//! `tests/corpus.rs` on those that are kept.
+//! Properties of all policy texts and traces. The fuzz targets check them on new inputs, `tests/corpus.rs` on kept ones.
 
 use std::sync::Arc;
 
@@ -8,17 +7,17 @@ use gqos::manager::{DryRun, prove};
 use gqos::policy::{Policy, Severity, Source};
 use gqos::scenario::{Suite, parse_line, run_test};
 
-/// A policy that has some of everything.
+/// A policy that uses most features.
 const POLICY: &str = include_str!("policy.toml");
 
-/// A policy text, which may be a test file as well: problems point into it, and nothing else comes of it.
+/// A policy text, which is read as a test file too: every problem has a place inside the text.
 pub(crate) fn policy(input: &[u8]) {
     let Ok(text) = core::str::from_utf8(input) else { return };
     let sources = [Source { name: "fuzz", text }];
     let problems = match Policy::parse(&sources) {
         Ok((policy, warnings)) => {
             assert!(warnings.iter().all(|problem| problem.code.severity() == Severity::Warning));
-            // Whatever it says, a ledger can be kept under it.
+            // A ledger can be created under every valid policy.
             let ledger = Ledger::new(Arc::new(policy));
             assert_eq!(ledger.flows(), 0);
             warnings
@@ -40,7 +39,7 @@ pub(crate) fn policy(input: &[u8]) {
         let (policy, _) = Policy::parse(&[Source { name: "policy", text: POLICY }]).expect("it is valid");
         let policy = Arc::new(policy);
         let named = suite.policies().into_iter().map(|name| (name.to_owned(), Arc::clone(&policy))).collect();
-        // A step may open a million flows; once is enough here.
+        // A step may open a million flows, which takes too long here.
         if !text.contains("repeat") {
             for test in &suite.tests {
                 let first = run_test(test, &policy, &named, None);
@@ -50,7 +49,7 @@ pub(crate) fn policy(input: &[u8]) {
     }
 }
 
-/// A trace: the same decisions by the ledger and by the manager, and never more promised than may be, unless a capacity fell.
+/// A trace: ledger and manager decide the same, and no more than the budget is reserved unless a capacity has fallen.
 pub(crate) fn trace(input: &[u8]) {
     let Ok(text) = core::str::from_utf8(input) else { return };
     let (policy, _) = Policy::parse(&[Source { name: "policy", text: POLICY }]).expect("it is valid");

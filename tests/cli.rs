@@ -1,4 +1,4 @@
-//! The commands' outward contract: exit codes, what goes to which stream, and what is said.
+//! The commands' exit codes, their output on each stream, and their messages.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -9,7 +9,7 @@ fn gqos(directory: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_gqos")).current_dir(directory).args(arguments).output().unwrap()
 }
 
-/// Exit code, and what each stream contains; an empty text means an empty stream.
+/// Checks the exit code and a part of each stream; an empty text stands for an empty stream.
 #[track_caller]
 fn check(directory: &Path, arguments: &[&str], code: i32, stdout: &str, stderr: &str) {
     let output = gqos(directory, arguments);
@@ -22,7 +22,7 @@ fn check(directory: &Path, arguments: &[&str], code: i32, stdout: &str, stderr: 
 }
 
 #[test]
-fn check_tells_all_problems_with_their_places() {
+fn check_reports_all_problems_with_their_places() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
     write("good.toml", "version = 1\n[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\n");
@@ -106,7 +106,7 @@ fn flowspecs_go_from_bytes_to_text_and_back() {
     }
     check(here, &["flowspec", "decode", "qos.bin"], 0, "\"shape_discard_mode\": \"discard\"", "");
     check(here, &["flowspec", "decode", "--format", "toml", "qos.bin"], 0, "token_rate = \"6 Mbit/s\"", "");
-    // What means nothing has a raw form, which is lossless.
+    // An invalid QOS has a raw form, which keeps every bit.
     let mut strange = qos_bytes();
     (strange[20], strange[68], strange[80]) = (7, 0xCC, 0xFF);
     write("strange.bin", &strange);
@@ -116,7 +116,7 @@ fn flowspecs_go_from_bytes_to_text_and_back() {
 }
 
 #[test]
-fn flowspecs_that_mean_nothing_are_told_with_field_place_and_status() {
+fn invalid_flowspecs_are_reported_with_field_place_and_status() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     let write = |name: &str, at: usize, byte: u8| {
@@ -160,7 +160,7 @@ fn flowspecs_that_mean_nothing_are_told_with_field_place_and_status() {
 }
 
 #[test]
-fn what_a_flowspec_asks_for_is_told_in_numbers() {
+fn flowspecs_are_explained_in_numbers() {
     let here = Path::new(".");
     let spec = "guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 64 KiB, peak_bandwidth = 12 Mbit/s, latency = 50 ms";
     let explain = |words: &str| check(here, &["flowspec", "explain", "--send", spec], 0, words, "");
@@ -189,7 +189,7 @@ fn what_a_flowspec_asks_for_is_told_in_numbers() {
 }
 
 #[test]
-fn a_policy_is_shown_as_it_is_meant_and_in_sarif() {
+fn the_effective_policy_sarif_and_schema_are_printed() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     std::fs::write(
@@ -228,7 +228,7 @@ fn a_policy_is_shown_as_it_is_meant_and_in_sarif() {
         (&place["artifactLocation"]["uri"], &place["region"]["startLine"]),
         (&"bad.toml".into(), &3.into())
     );
-    // The schema is JSON, and has what the policy has.
+    // The schema is JSON.
     let schema: serde_json::Value = serde_json::from_slice(&gqos(here, &["schema"]).stdout).unwrap();
     assert_eq!(schema["properties"]["rule"]["items"]["required"], serde_json::json!(["template"]));
     check(here, &["explain", "gq0104"], 0, "GQ0104: a rule that no flow reaches (warning)", "");

@@ -1,4 +1,4 @@
-//! Every policy and trace that fuzzing has kept, once more: what must hold, without a fuzzer.
+//! Checks the properties of the fuzz targets on the inputs that fuzzing has kept.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! The demo, run as a user runs it, and stopped as a user stops it.
+//! `gqos demo`: its results, and what is left when it is stopped.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "waits for another process")]
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// One demo at a time: two would measure each other.
+/// One demo at a time: two would compete for the machine.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn demo(arguments: &[&str]) -> Command {
@@ -31,8 +31,8 @@ fn run(arguments: &[&str]) -> Option<Value> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// The same, once more and once more again if somebody stalled: a machine that stops for longer than
-/// the wire's queue lasts loses a datagram, whoever shapes it.
+/// The same, up to three times if a viewer stalled: a machine that pauses for longer than the wire's queue lasts loses
+/// datagrams, whatever shapes them.
 fn run_quietly(arguments: &[&str]) -> Option<Value> {
     let mut outcome = run(arguments)?;
     for _ in 0..2 {
@@ -59,7 +59,7 @@ fn viewers(phase: &Value) -> &Vec<Value> {
 }
 
 #[test]
-fn without_gqos_viewers_stall_and_with_it_nobody_does() {
+fn viewers_stall_without_gqos_and_never_with_it() {
     let Some(outcome) = run_quietly(&["--seconds", "8", "--viewers", "40"]) else { return };
     let [without, with] = phases(&outcome);
     let stalls = |phase: &Value| -> u64 {
@@ -69,7 +69,7 @@ fn without_gqos_viewers_stall_and_with_it_nobody_does() {
     assert!(stalls(without) > 0, "the unmanaged phase stalls, or it demonstrates nothing");
     assert_eq!(stalls(with), 0, "{with:#}");
 
-    // Refused exactly where the sum says: 80 Mbit/s, first come, first served.
+    // Requests are refused once the sum reaches 80 Mbit/s, first come, first served.
     let mut reserved = 0;
     for viewer in viewers(with) {
         let charged = viewer["charged"].as_u64().unwrap();
@@ -90,8 +90,7 @@ fn without_gqos_viewers_stall_and_with_it_nobody_does() {
     for viewer in viewers(with).iter().filter(|viewer| viewer["admitted"] == true) {
         let class = classes.iter().find(|class| class["flow"] == viewer["id"]).unwrap();
         assert!(class["sent_bytes"].as_u64().unwrap() > 0 && class["dropped"] == 0, "{class}");
-        // Rates are measured by `cargo bench --bench depth` and shown by the demo; this is only to see
-        // that a viewer gets what it was promised and not some other rate.
+        // A coarse check: precise rates are measured by `cargo bench --bench depth`.
         let (got, promised) = (&viewer["achieved"]["median_second"], &viewer["token_rate"]);
         assert!(got.as_u64().unwrap() * 10 >= promised.as_u64().unwrap() * 9, "{viewer}");
     }
@@ -100,7 +99,7 @@ fn without_gqos_viewers_stall_and_with_it_nobody_does() {
 }
 
 #[test]
-fn any_transport_stream_and_any_link_will_do() {
+fn other_streams_and_links_can_be_used() {
     let media = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/media/480p.ts");
     let arguments = ["--seconds", "5", "--viewers", "8", "--link", "10 Mbit/s", "--media", media];
     let Some(outcome) = run_quietly(&arguments) else { return };
@@ -114,14 +113,14 @@ fn any_transport_stream_and_any_link_will_do() {
     );
 }
 
-/// Every network namespace that a process's threads are in.
+/// The network namespaces of all threads of a process.
 fn namespaces(process: &str) -> BTreeSet<u64> {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| Some(std::fs::metadata(task.path().join("ns/net")).ok()?.ino())).collect()
 }
 
 #[test]
-fn stopped_or_killed_it_leaves_nothing_behind() {
+fn a_stopped_or_killed_demo_leaves_nothing_behind() {
     if common::lab(1).is_none() {
         return;
     }
@@ -130,7 +129,7 @@ fn stopped_or_killed_it_leaves_nothing_behind() {
         let mut child = demo(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let process = child.id().to_string();
         let mut made = BTreeSet::new();
-        // Both hosts and the wire, and a while into the first phase.
+        // Wait for both hosts and the wire, and then for a while into the first phase.
         for _ in 0..200 {
             made = &namespaces(&process) - &namespaces("self");
             if made.len() == 3 {

@@ -1,17 +1,19 @@
-//! `gqos check`: every problem of a policy at once.
+//! `gqos check`: reports every problem of a policy.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use gqos::policy::{Changes, Policy, Severity, Source};
+use gqos::policy::{Changes, Policy, Problem, Severity, Source};
 
-use super::diagnostics::{Record, render, sarif};
-use super::{Failure, INVALID_FILE, colour, counted, load_policy, read, say};
+use super::diagnostics::{Record, sarif};
+use super::failure::{Exit, Failure};
+use super::input::{load_policy, read};
+use super::output::{counted, print, print_problems};
 
-/// Check a policy: all problems at once, each with its place.
+/// Check a policy and report all problems at once, each with its place.
 ///
-/// Several files merge into one policy, in the order given. Silent where nothing is wrong.
+/// Several files merge into one policy, in the order given. Prints nothing for a policy without problems.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The policy files.
@@ -20,10 +22,10 @@ pub(super) struct Arguments {
     /// How problems are printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     message_format: Format,
-    /// Print the merged policy, every default written out, each table with its origin.
+    /// Print the merged policy with every default; a comment on each table names its file and line.
     #[arg(long)]
     effective: bool,
-    /// Print what the policy adds, removes and changes against this one; several may be given, and merge.
+    /// Print what the policy adds, removes and changes compared with this one; several files merge.
     #[arg(long, value_name = "POLICY")]
     changes_from: Vec<PathBuf>,
 }
@@ -32,7 +34,7 @@ pub(super) struct Arguments {
 enum Format {
     /// For people, on standard error.
     Text,
-    /// One line a problem, on standard output.
+    /// One JSON record per problem and line, on standard output.
     Json,
     /// One SARIF 2.1.0 document, on standard output.
     Sarif,
@@ -46,34 +48,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Ok((policy, warnings)) => (Some(policy), warnings),
         Err(problems) => (None, problems),
     };
-    if let Format::Sarif = arguments.message_format {
-        say(&sarif(&problems, &sources))?;
-    }
-    for problem in &problems {
-        match arguments.message_format {
-            Format::Sarif => {}
-            Format::Text => eprintln!("{}\n", render(problem, &sources, colour())),
-            Format::Json => {
-                let line = serde_json::to_string(&Record::new(problem, &sources));
-                say(&(line.map_err(|error| Failure::new(INVALID_FILE, error))? + "\n"))?;
+    match arguments.message_format {
+        Format::Text => summarize(&problems, &sources),
+        Format::Json => {
+            for problem in &problems {
+                let record = serde_json::to_string(&Record::new(problem, &sources));
+                let record = record.map_err(|error| Failure::new(Exit::InvalidFile, error))?;
+                print(&(record + "\n"))?;
             }
         }
+        Format::Sarif => print(&sarif(&problems, &sources))?,
     }
+    let Some(policy) = policy else { return Ok(Exit::InvalidFile.into()) };
+    if arguments.effective {
+        print(&policy.effective())?;
+    }
+    if !arguments.changes_from.is_empty() {
+        let before = load_policy(&arguments.changes_from)?;
+        print(&Changes::between(&before, &policy).to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the problems and their number on standard error.
+fn summarize(problems: &[Problem], sources: &[Source<'_>]) {
+    print_problems(problems, sources);
     let count = |severity| problems.iter().filter(|problem| problem.code.severity() == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    if let Format::Text = arguments.message_format
-        && errors + warnings > 0
-    {
+    if errors + warnings > 0 {
         eprintln!("gqos: {}, {}", counted(errors, "error"), counted(warnings, "warning"));
     }
-    if let Some(policy) = policy {
-        if arguments.effective {
-            say(&policy.effective())?;
-        }
-        if !arguments.changes_from.is_empty() {
-            let before = load_policy(&arguments.changes_from)?;
-            say(&Changes::between(&before, &policy).to_string())?;
-        }
-    }
-    Ok(if errors > 0 { ExitCode::from(INVALID_FILE) } else { ExitCode::SUCCESS })
 }

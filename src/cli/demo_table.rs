@@ -1,17 +1,17 @@
-//! What the demo shows: a live table while it runs, a summary at the end.
+//! The demo's output for people: a live table while it runs, and a summary at the end.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use flowspec::Rate;
-use gqos::lab::demo::{Outcome, Phase, Progress, ViewerResult};
+use gqos::lab::demo::{Outcome, Phase, PhaseName, Progress, ViewerResult};
 
-/// The live table, on standard error where that is a terminal.
+/// The live table, on standard error if that is a terminal.
 #[derive(Default)]
 pub(super) struct Live {
     lines: usize,
-    phase: &'static str,
+    phase: Option<PhaseName>,
 }
 
 impl Live {
@@ -20,34 +20,34 @@ impl Live {
             return;
         }
         let Progress { phase, elapsed, seconds, rungs, bulk } = progress;
-        let mut table = table(&["rendition", "watching", "refused", "promised", "least now", "stalls"]);
+        let mut table = table(&["rendition", "watching", "refused", "reserved", "slowest now", "stalls"]);
         for rung in rungs {
-            table.add_row(numbers(&[
+            table.add_row(cells(&[
                 rung.name.clone(),
                 rung.watching.to_string(),
                 rung.refused.to_string(),
-                mbit(rung.promised),
+                mbit(rung.payload_rate),
                 mbit(rung.least),
                 rung.stalls.to_string(),
             ]));
         }
-        let text = format!("{}  {elapsed}/{seconds} s   bulk {}\n{table}", title(phase), mbit(*bulk));
-        // The table of a new phase stands below the last one of the old.
-        let up = if self.phase == *phase { self.lines } else { 0 };
+        let text = format!("{}  {elapsed}/{seconds} s   bulk {}\n{table}", title(*phase), mbit(*bulk));
+        // A phase rewrites its own table; the next phase starts a new one below.
+        let up = if self.phase == Some(*phase) { self.lines } else { 0 };
         if up > 0 {
             eprint!("\x1b[{up}A\x1b[J");
         }
         eprintln!("{text}");
-        (self.lines, self.phase) = (text.lines().count(), phase);
+        (self.lines, self.phase) = (text.lines().count(), Some(*phase));
     }
 }
 
-/// Everything that was measured, side by side.
+/// All measurements of both phases, side by side.
 pub(super) fn summary(outcome: &Outcome) -> String {
     let mut text = String::new();
     let [without, with] = outcome.phases.as_slice() else { return text };
-    let link = Rate::new(outcome.link_bytes_per_second);
-    // Writing to a String does not fail.
+    let link = outcome.link_bytes_per_second;
+    // Writing to a String cannot fail.
     let _ = writeln!(
         text,
         "{} viewers and a bulk transfer over {link} for {} s, first without gqos, then with it (TCP: {})\n",
@@ -57,11 +57,20 @@ pub(super) fn summary(outcome: &Outcome) -> String {
     );
     let mut table = table(&["", "", "", "without gqos", "", "", "with gqos", "", "", "", ""]);
     table.add_row([
-        "viewer", "asks for", "promised", "worst s", "median s", "stalls", "decision", "reserved", "worst s",
-        "median s", "stalls",
+        "viewer",
+        "rendition",
+        "payload rate",
+        "worst s",
+        "median s",
+        "stalls",
+        "decision",
+        "reserved",
+        "worst s",
+        "median s",
+        "stalls",
     ]);
     for (before, after) in without.viewers.iter().zip(&with.viewers) {
-        table.add_row(numbers(&viewer_row(before, after)));
+        table.add_row(cells(&viewer_row(before, after)));
     }
     let _ = writeln!(text, "{table}");
     let _ = writeln!(text, "\n{}\n{}", totals(without), totals(with));
@@ -78,42 +87,41 @@ pub(super) fn summary(outcome: &Outcome) -> String {
 }
 
 fn viewer_row(before: &ViewerResult, after: &ViewerResult) -> [String; 11] {
-    let transport = match after.transport {
-        gqos::lab::viewer::Transport::Tcp => "tcp",
-        gqos::lab::viewer::Transport::Udp => "udp",
-    };
     let stalls = |viewer: &ViewerResult| match viewer.stalls {
         0 => "none".to_owned(),
         count => format!("{count} ({} ms)", viewer.stall_ms),
     };
-    let admitted = |text: String| if after.admitted { text } else { String::new() };
+    let if_admitted = |text: String| if after.admitted { text } else { String::new() };
     [
         after.id.clone(),
-        format!("{} {transport}", after.template),
+        format!("{} {}", after.template, after.transport),
         mbit(after.token_rate),
         mbit(before.achieved.worst_second),
         mbit(before.achieved.median_second),
         stalls(before),
         if after.admitted { "admitted" } else { "refused" }.to_owned(),
-        admitted(mbit(after.charged)),
-        admitted(mbit(after.achieved.worst_second)),
-        admitted(mbit(after.achieved.median_second)),
-        admitted(stalls(after)),
+        if_admitted(mbit(after.charged)),
+        if_admitted(mbit(after.achieved.worst_second)),
+        if_admitted(mbit(after.achieved.median_second)),
+        if_admitted(stalls(after)),
     ]
 }
 
 fn totals(phase: &Phase) -> String {
-    let admitted = phase.viewers.iter().filter(|viewer| viewer.admitted).count();
+    let admitted = || phase.viewers.iter().filter(|viewer| viewer.admitted);
     let stalled = phase.viewers.iter().filter(|viewer| viewer.stalls > 0).count();
     let stalls: u64 = phase.viewers.iter().map(|viewer| viewer.stalls).sum();
-    let reserved = phase.viewers.iter().filter(|viewer| viewer.admitted).map(|viewer| viewer.charged).sum();
     let reserved = match phase.name {
-        "managed" => format!(", {} reserved", Rate::new(reserved)),
-        _ => String::new(),
+        PhaseName::Managed => {
+            let reserved = admitted().map(|viewer| viewer.charged.get()).sum();
+            format!(" with {} reserved", Rate::new(reserved))
+        }
+        PhaseName::Unmanaged => String::new(),
     };
     format!(
-        "{:<13} {admitted} watched{reserved}, {} refused; {stalled} stalled, {stalls} times; bulk {}, {} % of what was left",
+        "{:<13} {} admitted{reserved}, {} refused; {stalled} stalled, {stalls} times; bulk {}, {} % of what was left",
         title(phase.name),
+        admitted().count(),
         phase.refused.len(),
         mbit(phase.bulk.mean),
         percent(phase.bulk.share_of_rest),
@@ -122,14 +130,14 @@ fn totals(phase: &Phase) -> String {
 
 fn kernel(phase: &Phase) -> String {
     if let Some(lacking) = &phase.kernel.lacking {
-        return format!("In user space alone, since the kernel does not help: {lacking}");
+        return format!("Enforced in user space alone; tc is not in use: {lacking}");
     }
     let mut table = table(&["class", "flow", "rate", "sent", "dropped"]);
     for class in &phase.kernel.classes {
-        table.add_row(numbers(&[
+        table.add_row(cells(&[
             class.class.clone(),
             class.flow.clone(),
-            mbit(class.rate.get()),
+            mbit(class.rate),
             format!("{} B", class.sent_bytes),
             class.dropped.to_string(),
         ]));
@@ -138,8 +146,11 @@ fn kernel(phase: &Phase) -> String {
     format!("The kernel's classes on eth0 (rates with link headers), direct_packets {direct}:\n{table}")
 }
 
-fn title(phase: &str) -> &'static str {
-    if phase == "managed" { "With gqos:" } else { "Without gqos:" }
+const fn title(phase: PhaseName) -> &'static str {
+    match phase {
+        PhaseName::Managed => "With gqos:",
+        PhaseName::Unmanaged => "Without gqos:",
+    }
 }
 
 fn table(header: &[&str]) -> Table {
@@ -149,9 +160,9 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-/// The first two columns are words, the others numbers.
-fn numbers(cells: &[String]) -> Vec<Cell> {
-    let cells = cells.iter().enumerate().map(|(column, text)| {
+/// A row whose first two cells are words, on the left, and the others numbers, on the right.
+fn cells(texts: &[String]) -> Vec<Cell> {
+    let cells = texts.iter().enumerate().map(|(column, text)| {
         let alignment = if column < 2 { CellAlignment::Left } else { CellAlignment::Right };
         Cell::new(text).set_alignment(alignment)
     });
@@ -159,8 +170,8 @@ fn numbers(cells: &[String]) -> Vec<Cell> {
 }
 
 /// Megabits per second with two decimals, rounded down.
-fn mbit(bytes_per_second: u64) -> String {
-    let hundredths = u128::from(bytes_per_second) * 8 / 10_000;
+fn mbit(rate: Rate) -> String {
+    let hundredths = u128::from(rate.get()) * 8 / 10_000;
     format!("{}.{:02} Mbit/s", hundredths / 100, hundredths % 100)
 }
 

@@ -1,4 +1,4 @@
-//! Problems of a policy, as a person or a program reads them.
+//! Renders problems of policies and test files as text, JSON or SARIF.
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use gqos::policy::{Code, Place, Problem, Severity, Source};
 
-/// Draws a problem as rustc would: file, line, column, the line itself and a caret.
+/// Renders a problem in the style of rustc: file, line, column, the line itself and a caret.
 pub(super) fn render(problem: &Problem, sources: &[Source<'_>], colour: bool) -> String {
     let level = match problem.code.severity() {
         Severity::Error => Level::ERROR,
@@ -33,7 +33,7 @@ pub(super) fn render(problem: &Problem, sources: &[Source<'_>], colour: bool) ->
     renderer.decor_style(DecorStyle::Ascii).render(&[group])
 }
 
-/// A problem as a line of JSON.
+/// A problem as a JSON record.
 #[derive(Serialize)]
 pub(super) struct Record<'a> {
     code: &'static str,
@@ -53,10 +53,7 @@ impl<'a> Record<'a> {
             source.map_or((1, 1), |source| line_column(source.text, problem.place.span.start));
         Self {
             code: problem.code.id(),
-            severity: match problem.code.severity() {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-            },
+            severity: severity(problem.code),
             message: &problem.message,
             file: source.map_or("", |source| source.name),
             line,
@@ -66,12 +63,16 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The problems as a SARIF 2.1.0 document. Source: OASIS, Static Analysis Results Interchange Format.
-pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
-    let level = |code: Code| match code.severity() {
+/// The word for the severity of a code, in all formats.
+pub(super) const fn severity(code: Code) -> &'static str {
+    match code.severity() {
         Severity::Error => "error",
         Severity::Warning => "warning",
-    };
+    }
+}
+
+/// The problems as a SARIF 2.1.0 document. Source: OASIS, Static Analysis Results Interchange Format.
+pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
     let location = |place: &Place, message: Option<&str>| {
         let source = sources.get(place.source);
         let text = source.map_or("", |source| source.text);
@@ -95,7 +96,7 @@ pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
         json!({
             "ruleId": problem.code.id(),
             "ruleIndex": Code::ALL.iter().position(|&code| code == problem.code),
-            "level": level(problem.code),
+            "level": severity(problem.code),
             "message": { "text": message },
             "locations": [location(&problem.place, None)],
             "relatedLocations": labels.collect::<Vec<_>>(),
@@ -106,7 +107,7 @@ pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
             "id": code.id(),
             "shortDescription": { "text": code.title() },
             "fullDescription": { "text": code.explanation() },
-            "defaultConfiguration": { "level": level(code) },
+            "defaultConfiguration": { "level": severity(code) },
         })
     });
     let document = json!({
@@ -121,7 +122,7 @@ pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
     format!("{document}\n")
 }
 
-/// Line and column of a byte, both from 1, the column in characters.
+/// The line and column of a byte offset, both from 1; columns count characters.
 pub(super) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
@@ -129,14 +130,15 @@ pub(super) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     (line, before[start..].chars().count() + 1)
 }
 
-/// A span inside the text, with something to point at.
+/// The part of a span that lies within the text.
 fn visible(place: &Place, text: &str) -> std::ops::Range<usize> {
     let start = place.span.start.min(text.len());
     let end = place.span.end.clamp(start, text.len());
     start..end
 }
 
-/// A path as a URI reference: RFC 3986's characters as they are, an absolute one as a file's.
+/// A path as a URI reference. An absolute path becomes a `file` URI; characters that RFC 3986 does not allow are
+/// percent-encoded.
 fn uri(path: &str) -> String {
     let mut uri = String::from(if path.starts_with('/') { "file://" } else { "" });
     for byte in path.bytes() {

@@ -1,80 +1,93 @@
-//! `gqos replay`: a trace of requests in, one decision a line out.
+//! `gqos replay`: reads a trace of requests and writes one decision per line.
 
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::anyhow;
 use gqos::manager::DryRun;
+use gqos::policy::Policy;
 use gqos::scenario::{LONGEST_LINE, TraceReader};
 
-use super::{Failure, INVALID_FILE, OS_ERROR, load_policy};
+use super::failure::{Exit, Failure};
+use super::input::load_policy;
 
-/// Replay a trace of requests in virtual time: one decision a line.
+/// Replay a trace of requests in virtual time and print one decision per line.
 ///
-/// Last night's requests against tomorrow's policy: the same lines give the same bytes. A refusal is an
-/// answer, and the exit code is 0; a line that is no request ends the replay with 78.
+/// Shows what another policy would have decided: the same trace and policy give the same output, byte for byte. A refusal
+/// is a decision, and the exit code is 0. A line that is not a request ends the replay with exit code 78.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The policy; several files merge.
     #[arg(long, short, value_name = "POLICY", required = true)]
     policy: Vec<PathBuf>,
-    /// The trace, JSON lines; standard input where it is absent or "-".
+    /// The trace, as JSON lines; standard input if it is absent or "-".
     #[arg(value_name = "TRACE")]
     trace: Option<PathBuf>,
 }
+
+/// The bytes that are read and written at once.
+const BUFFER: usize = 1 << 16;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let policy = Arc::new(load_policy(&arguments.policy)?);
     let path = arguments.trace.as_ref().filter(|path| path.as_os_str() != "-");
     let name = path.map_or("standard input".into(), |path| path.display().to_string());
-    let reader: Box<dyn Read> = match path {
+    let input: Box<dyn Read> = match path {
         Some(path) => {
             let file = std::fs::File::open(path);
-            Box::new(file.map_err(|error| Failure::new(OS_ERROR, anyhow!("open {name}: {error}")))?)
+            Box::new(file.map_err(|error| Failure::os("open", &name, error))?)
         }
         None => Box::new(std::io::stdin().lock()),
     };
-    let mut reader = BufReader::with_capacity(1 << 16, reader);
-    let mut output = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let mut manager = DryRun::new(Arc::clone(&policy));
+    let mut output = BufWriter::with_capacity(BUFFER, std::io::stdout().lock());
+    let result = replay(&policy, &name, input, &mut output);
+    // Decisions before an invalid line are printed too.
+    let flushed = output.flush().map_err(Stopped::Output);
+    match result.and(flushed) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // The reader of the decisions has closed the pipe.
+        Err(Stopped::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(Stopped::Output(error)) => Err(Failure::os("write", "standard output", error)),
+        Err(Stopped::Input(failure)) => Err(failure),
+    }
+}
+
+/// Why a replay did not reach the end of the trace.
+enum Stopped {
+    Input(Failure),
+    Output(std::io::Error),
+}
+
+fn replay(
+    policy: &Arc<Policy>,
+    name: &str,
+    input: impl Read,
+    output: &mut impl Write,
+) -> Result<(), Stopped> {
+    let mut input = BufReader::with_capacity(BUFFER, input);
+    let mut dry_run = DryRun::new(Arc::clone(policy));
+    let mut lines = TraceReader::new(policy);
     let mut text = String::new();
-    let mut lines = TraceReader::new(&policy);
     let mut number = 0_u64;
-    let written = loop {
+    loop {
         text.clear();
         number += 1;
-        let failure = |problem: String| Failure::new(INVALID_FILE, anyhow!("{name}:{number}: {problem}"));
-        let limit = LONGEST_LINE as u64 + 1;
-        match reader.by_ref().take(limit).read_line(&mut text) {
-            Ok(0) => break output.flush(),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                // What was decided before it is told.
-                drop(output.flush());
-                return Err(failure("not UTF-8".into()));
-            }
-            Err(error) => return Err(Failure::new(OS_ERROR, anyhow!("read {name}: {error}"))),
-        }
-        let traced = match lines.read(&text) {
-            Ok(Some(traced)) => traced,
-            Ok(None) => continue,
-            Err(error) => {
-                drop(output.flush());
-                return Err(failure(error.to_string()));
-            }
+        let invalid = |problem: anyhow::Error| {
+            Stopped::Input(Failure::new(Exit::InvalidFile, anyhow!("{name}:{number}: {problem}")))
         };
-        let decision = traced.decide_by_manager(&mut manager);
-        let line = serde_json::to_string(&decision).map_err(|error| failure(error.to_string()))?;
-        if let Err(error) = writeln!(output, "{line}") {
-            break Err(error);
+        match input.by_ref().take(LONGEST_LINE as u64 + 1).read_line(&mut text) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                return Err(invalid(anyhow!("not UTF-8")));
+            }
+            Err(error) => return Err(Stopped::Input(Failure::os("read", name, error))),
         }
-    };
-    match written {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(Failure::new(OS_ERROR, anyhow!("write standard output: {error}"))),
+        let Some(line) = lines.read(&text).map_err(|error| invalid(error.into()))? else { continue };
+        let decision = line.decide_by_manager(&mut dry_run);
+        let json = serde_json::to_string(&decision).map_err(|error| invalid(error.into()))?;
+        writeln!(output, "{json}").map_err(Stopped::Output)?;
     }
 }

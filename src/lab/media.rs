@@ -1,69 +1,73 @@
-//! MPEG transport streams: their clock, and playing one round and round.
+//! MPEG transport streams: their clock, and sending one in a loop.
 //!
-//! Source: ISO/IEC 13818-1. A stream is 188-byte packets; its clock (PCR, 27 MHz) is in some of them.
+//! Source: ISO/IEC 13818-1. A stream consists of 188-byte packets; some of them carry its clock, the program clock
+//! reference (PCR) of 27 MHz.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Bytes in a packet.
-pub const PACKET: usize = 188;
+use flowspec::Rate;
 
-/// The PCR's frequency.
+pub use super::packet::PACKET;
+use super::packet::{
+    STAMP_RANGE, SYNC, has_payload, low_nibble, pcr_field, pes_header, pid, read_pcr, shift_stamp, write_pcr,
+};
+
+/// The frequency of a PCR.
 const CLOCK: u64 = 27_000_000;
 
-/// PCR base and time stamps count in 33 bits of 90 kHz.
-const STAMP_RANGE: u64 = 1 << 33;
-
-/// A PCR that runs on for more than this between two of its packets has jumped.
+/// A larger step between two PCRs is a jump of the clock, in ticks.
 const LONGEST_STEP: u64 = 10 * CLOCK;
 
-/// The largest file that is read into memory.
+/// The largest file that is read into memory, in bytes.
 const LARGEST: usize = 1 << 30;
 
 /// A transport stream in memory.
 #[derive(Clone, Debug)]
 pub struct Media {
     bytes: Arc<[u8]>,
-    /// Ticks of 27 MHz from one round to the next; a whole number of 90 kHz ticks.
+    /// The length of one round in ticks of 27 MHz; a whole number of 90 kHz ticks.
     round: u64,
-    /// Payload-carrying packets of each PID in one round: what its continuity counter advances by.
+    /// The packets with a payload in one round, by PID: the continuity counter advances by as many.
     counts: BTreeMap<u16, u64>,
-    /// Where each PCR stands and what it is, from the first, in ticks of 27 MHz.
+    /// The byte offset of each PCR and the ticks of 27 MHz since the first.
     clock: Vec<(usize, u64)>,
 }
 
-/// Why a file is not a transport stream that can be played.
+/// Why a file cannot be played.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotPlayable {
-    /// The length is not a whole number of packets, or there are none.
+    /// The length is zero or not a whole number of packets.
     #[error("{length} bytes are not a whole number of {PACKET}-byte packets")]
     Length {
-        /// The length.
+        /// The length in bytes.
         length: usize,
     },
-    /// Too large to be held in memory.
-    #[error("{length} bytes are more than the {LARGEST} that are read")]
+    /// The file is too large to be held in memory.
+    #[error("{length} bytes are too many: at most {LARGEST} bytes are read")]
     TooLarge {
-        /// The length.
+        /// The length in bytes.
         length: usize,
     },
-    /// A packet does not begin as one does.
-    #[error("there is no packet at byte {offset}: 0x47 is expected, this is {found:#04x}")]
+    /// A packet does not start with 0x47.
+    #[error("there is no packet at byte {offset}: expected 0x47, found {found:#04x}")]
     Sync {
-        /// Where.
+        /// The byte offset of the packet.
         offset: usize,
-        /// What stands there.
+        /// Its first byte.
         found: u8,
     },
     /// Fewer than two clock references, or no time between them.
-    #[error("the stream has no clock: two program clock references (PCR) with time between are needed")]
+    #[error("the stream has no clock: it needs two program clock references (PCR) with time between them")]
     NoClock,
 }
 
 impl Media {
-    /// Takes a transport stream as it is in a file.
+    /// Takes the bytes of a transport stream.
     ///
-    /// - **Errors**: it is none, or has no clock.
+    /// - **Errors**: the bytes are not a transport stream, or it has no clock.
     pub fn new(bytes: Vec<u8>) -> Result<Self, NotPlayable> {
         let length = bytes.len();
         if length > LARGEST {
@@ -92,41 +96,42 @@ impl Media {
         if last == first || span == 0 {
             return Err(NotPlayable::NoClock);
         }
-        // What lies before the first and after the last PCR takes as long as its bytes at the mean rate.
+        // The parts before the first and after the last PCR are taken to have the mean rate of the rest.
         let round = u128::from(span) * length as u128 / (last - first) as u128;
         let round = u64::try_from(round).unwrap_or(u64::MAX).div_ceil(300) * 300;
         Ok(Self { bytes: bytes.into(), round, counts, clock })
     }
 
-    /// Packets in one round.
+    /// The packets of one round.
     pub fn packets(&self) -> u64 {
         (self.bytes.len() / PACKET) as u64
     }
 
-    /// The stream's mean rate, in bytes per second, rounded up.
-    pub fn mean_rate(&self) -> u64 {
+    /// The mean rate of the stream, rounded up.
+    pub fn mean_rate(&self) -> Rate {
         let rate = (self.bytes.len() as u128 * u128::from(CLOCK)).div_ceil(u128::from(self.round));
-        u64::try_from(rate).unwrap_or(u64::MAX)
+        Rate::new(u64::try_from(rate).unwrap_or(u64::MAX))
     }
 
-    /// The least rate, in bytes per second, at which a player that starts `ahead_ms` of play behind the
-    /// sender never waits: the largest of bytes ÷ (time + ahead), and not below the mean.
-    pub fn least_rate(&self, ahead_ms: u64) -> u64 {
-        let ahead = u128::from(ahead_ms) * u128::from(CLOCK) / 1000;
+    /// The least rate at which a player never stalls, if it starts once it has buffered `ahead` of play.
+    ///
+    /// The largest of `bytes ÷ (time + ahead)` at each PCR, rounded up, and not below the mean rate.
+    pub fn least_rate(&self, ahead: Duration) -> Rate {
+        let ahead = ahead.as_millis() * u128::from(CLOCK) / 1000;
         let needed = self.clock.iter().map(|&(offset, ticks)| {
             ((offset + PACKET) as u128 * u128::from(CLOCK)).div_ceil(u128::from(ticks) + ahead)
         });
         let most = needed.max().unwrap_or(0);
-        u64::try_from(most).unwrap_or(u64::MAX).max(self.mean_rate())
+        Rate::new(u64::try_from(most).unwrap_or(u64::MAX)).max(self.mean_rate())
     }
 
-    /// Plays it round and round.
+    /// The stream in an endless loop.
     pub fn looped(&self) -> Looped {
         Looped { media: self.clone(), offset: 0, round: 0 }
     }
 }
 
-/// A stream that goes round and round, its clock and its counters running on.
+/// A stream in an endless loop. Its clock and its continuity counters run on from round to round.
 #[derive(Clone, Debug)]
 pub struct Looped {
     media: Media,
@@ -135,7 +140,7 @@ pub struct Looped {
 }
 
 impl Looped {
-    /// Fills a buffer of whole packets with what comes next.
+    /// Fills a buffer of whole packets with the next packets.
     pub fn fill(&mut self, buffer: &mut [u8]) {
         debug_assert!(buffer.len().is_multiple_of(PACKET), "{} bytes", buffer.len());
         for packet in buffer.chunks_exact_mut(PACKET) {
@@ -151,9 +156,10 @@ impl Looped {
         }
     }
 
+    /// Moves a packet's counter, PCR and time stamps from the first round to the present one.
     fn restamp(&self, packet: &mut [u8]) {
         let later = self.round * (self.media.round / 300);
-        // A packet without payload repeats the counter of the one before it.
+        // A packet without a payload repeats the counter of the packet before it.
         let count = self.media.counts.get(&pid(packet)).copied().unwrap_or(0);
         let counter = u64::from(packet[3] & 0xF) + count % 16 * (self.round % 16);
         packet[3] = packet[3] & 0xF0 | low_nibble(counter);
@@ -173,7 +179,7 @@ impl Looped {
     }
 }
 
-/// Reads a stream's clock as its packets pass, whatever the clock's own origin.
+/// Reads the clock of a stream packet by packet.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     pid: Option<u16>,
@@ -182,7 +188,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Ticks of 27 MHz since the first PCR, where this packet carries one. A jump counts as no time.
+    /// The ticks of 27 MHz since the first PCR, if this packet carries one. A jump counts as no time.
     pub fn read(&mut self, packet: &[u8]) -> Option<u64> {
         let mut copy = [0; PACKET];
         copy.copy_from_slice(packet.get(..PACKET)?);
@@ -200,75 +206,10 @@ impl Clock {
         Some(self.elapsed)
     }
 
-    /// Milliseconds of a number of ticks, rounded down.
-    pub const fn millis(ticks: u64) -> u64 {
-        ticks / (CLOCK / 1000)
+    /// The time of a number of ticks, in whole milliseconds, rounded down.
+    pub const fn time(ticks: u64) -> Duration {
+        Duration::from_millis(ticks / (CLOCK / 1000))
     }
-}
-
-const SYNC: u8 = 0x47;
-
-fn pid(packet: &[u8]) -> u16 {
-    u16::from_be_bytes([packet[1] & 0x1F, packet[2]])
-}
-
-fn has_payload(packet: &[u8]) -> bool {
-    packet[3] & 0x10 != 0
-}
-
-/// The six bytes of a PCR, where a packet has one.
-fn pcr_field(packet: &mut [u8]) -> Option<&mut [u8; 6]> {
-    let adaptation = packet[3] & 0x20 != 0;
-    (adaptation && packet[4] >= 7 && packet[5] & 0x10 != 0).then(|| packet[6..].first_chunk_mut()).flatten()
-}
-
-fn read_pcr(field: &[u8; 6]) -> (u64, u64) {
-    let [a, b, c, d, e, f] = field.map(u64::from);
-    (a << 25 | b << 17 | c << 9 | d << 1 | e >> 7, (e & 1) << 8 | f)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "each byte takes its eight bits")]
-fn write_pcr(field: &mut [u8; 6], base: u64, extension: u64) {
-    *field = [
-        (base >> 25) as u8,
-        (base >> 17) as u8,
-        (base >> 9) as u8,
-        (base >> 1) as u8,
-        ((base & 1) << 7) as u8 | 0x7E | (extension >> 8) as u8,
-        extension as u8,
-    ];
-}
-
-/// A PES header at the start of a payload, with room for both time stamps.
-fn pes_header(packet: &mut [u8]) -> Option<&mut [u8]> {
-    let starts = packet[1] & 0x40 != 0 && has_payload(packet);
-    let skip = if packet[3] & 0x20 != 0 { 5 + usize::from(packet[4]) } else { 4 };
-    let payload = packet.get_mut(skip..).filter(|payload| starts && payload.len() >= 19)?;
-    // Stream ids without the optional header carry no time stamps: padding, private 2, ECM, EMM and so on.
-    let without = matches!(payload[3], 0xBC | 0xBE | 0xBF | 0xF0 | 0xF1 | 0xF2 | 0xF8 | 0xFF);
-    let is_pes = payload[..3] == [0, 0, 1] && !without && payload[6] & 0xC0 == 0x80;
-    is_pes.then_some(payload)
-}
-
-fn shift_stamp(field: &mut [u8], later: u64) {
-    let bytes = [field[0], field[1], field[2], field[3], field[4]].map(u64::from);
-    let [a, b, c, d, e] = bytes;
-    let stamp = (a >> 1 & 7) << 30 | b << 22 | (c >> 1) << 15 | d << 7 | e >> 1;
-    let stamp = (stamp + later) % STAMP_RANGE;
-    field[0] = field[0] & 0xF1 | low_byte((stamp >> 30 & 7) << 1);
-    field[1] = low_byte(stamp >> 22);
-    field[2] = low_byte((stamp >> 15 & 0x7F) << 1 | 1);
-    field[3] = low_byte(stamp >> 7);
-    field[4] = low_byte((stamp & 0x7F) << 1 | 1);
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the low byte is meant")]
-const fn low_byte(value: u64) -> u8 {
-    value as u8
-}
-
-const fn low_nibble(value: u64) -> u8 {
-    low_byte(value) & 0xF
 }
 
 #[cfg(test)]
@@ -281,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn the_samples_have_the_rates_their_templates_are_for() {
+    fn the_samples_fit_their_templates() {
         for (name, least, most) in
             [("1080p.ts", 440_000, 500_000), ("720p.ts", 270_000, 312_500), ("480p.ts", 160_000, 187_500)]
         {
             let media = sample(name);
-            let (mean, needed) = (media.mean_rate(), media.least_rate(1000));
+            let (mean, needed) = (media.mean_rate().get(), media.least_rate(Duration::from_secs(1)).get());
             assert!((least..=most).contains(&mean), "{name}: {mean} B/s");
             assert!((mean..=most).contains(&needed), "{name}: {needed} B/s");
         }
@@ -302,7 +243,7 @@ mod tests {
         for _ in 0..media.bytes.len() / PACKET * 5 {
             looped.fill(&mut packet);
             if let Some(ticks) = clock.read(&packet) {
-                assert!(ticks - last <= CLOCK / 5, "a step of {} ms", Clock::millis(ticks - last));
+                assert!(ticks - last <= CLOCK / 5, "a step of {:?}", Clock::time(ticks - last));
                 last = ticks;
             }
         }
@@ -329,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_stream_is_refused() {
+    fn other_bytes_are_refused() {
         let refused = |bytes: Vec<u8>| Media::new(bytes).expect_err("not playable");
         assert_eq!(refused(Vec::new()), NotPlayable::Length { length: 0 });
         assert_eq!(refused(vec![SYNC; 187]), NotPlayable::Length { length: 187 });
@@ -349,13 +290,6 @@ mod tests {
                 let mut looped = media.looped();
                 looped.fill(&mut [0; PACKET * 12]);
             }
-        }
-
-        #[test]
-        fn a_pcr_is_written_as_it_is_read(base in 0..STAMP_RANGE, extension in 0u64..300) {
-            let mut field = [0; 6];
-            write_pcr(&mut field, base, extension);
-            proptest::prop_assert_eq!(read_pcr(&field), (base, extension));
         }
     }
 }

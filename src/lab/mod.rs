@@ -1,11 +1,27 @@
-//! The lab: two hosts and a wire on this machine, for the demo and the tests.
+//! The lab: two hosts and a wire on this machine, for the demo, the tests and the benchmarks.
 //!
-//! Everything lives in network namespaces without names, held by threads of this process: when it
-//! ends, however it ends, the kernel takes all of it away.
+//! All hosts are network namespaces without names, held by threads of this process. When the process ends, for whatever
+//! reason, the kernel removes the namespaces and everything in them.
+//!
+//! # Types
+//!
+//! - **Network**: a [`Network`] is two [`Site`]s (hosts) with a wire between them.
+//! - **Media**: [`media::Media`] is an MPEG transport stream, [`media::Looped`] plays it in a loop, [`media::Clock`] reads
+//!   its time stamps.
+//! - **Service and viewers**: [`service::Service`] sends streams to [`viewer::Viewer`]s, each with a [`player::Player`]
+//!   that counts stalls.
+//! - **Demo**: [`demo::Options`] in, [`demo::Outcome`] out; [`report`] draws it.
+//! - **Measured transfer**: [`transfer::Transfer`], for `gqos test --lab`.
+//!
+//! # Order of calls
+//!
+//! [`Network::new`], then [`Site::run`] or [`Site::runtime`] to run code on a host. [`demo::run`] does so twice, without
+//! and with gqos; [`transfer::measure`] once for each transfer.
 
 pub mod demo;
 pub mod media;
 mod network;
+mod packet;
 pub mod player;
 pub mod report;
 pub mod service;

@@ -1,9 +1,9 @@
-//! Two hosts joined by a wire.
+//! Two hosts connected by a wire.
 //!
 //! ```text
 //!   server             wire                  client
 //!   eth0 ────── wire0 (routes) wire1 ────── eth0
-//!   gqos here   TBF towards each side: the link's rate and the link's queue
+//!   gqos runs here   TBF towards each side: the link's rate and its queue
 //! ```
 
 use std::future::Future;
@@ -29,7 +29,7 @@ pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd71, 1, 0, 0, 0, 0, 0, 2);
 /// The client's IPv6 address.
 pub const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd71, 2, 0, 0, 0, 0, 0, 2);
 
-/// What the wire counts besides the IP datagram.
+/// The link header of Ethernet, which the wire counts besides the IP datagram.
 pub const WIRE_HEADER: u64 = 14;
 
 const WIRE_TO_SERVER: (Ipv4Addr, Ipv6Addr) =
@@ -37,20 +37,20 @@ const WIRE_TO_SERVER: (Ipv4Addr, Ipv6Addr) =
 const WIRE_TO_CLIENT: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(10, 71, 2, 1), Ipv6Addr::new(0xfd71, 2, 0, 0, 0, 0, 0, 1));
 
-/// The wire's queue at its rate: what a router of that speed would have.
+/// The wire's queue, as a time at its rate: a typical queue of a router.
 const WIRE_QUEUE: Micros = Micros::new(100_000);
 
-/// What the wire makes good after a timer of this machine was late: a real wire goes on sending
-/// meanwhile. With less it would carry less than its rate.
+/// The wire's burst, as a time at its rate. After a late timer the wire catches up by this much; a real wire would have
+/// sent meanwhile. With a smaller burst it carries less than its rate.
 const WIRE_BURST: Micros = Micros::new(20_000);
 
-/// Two hosts and the wire between them.
+/// Two hosts with a wire between them.
 pub struct Network {
-    /// The host that serves; gqos runs here.
+    /// The host that sends; gqos runs on it.
     pub server: Site,
-    /// The host that consumes.
+    /// The host that receives.
     pub client: Site,
-    /// Holds the wire.
+    /// The namespace of the wire.
     _wire: Site,
 }
 
@@ -64,15 +64,15 @@ pub struct Site {
 }
 
 impl Network {
-    /// Makes both hosts and a wire of this rate, link headers included.
+    /// Creates both hosts and a wire of this rate, link headers included.
     ///
-    /// - **Errors**: what the kernel refused, and on what.
+    /// - **Errors**: the kernel refused a call.
     pub fn new(link: Rate) -> Result<Self, KernelFailure> {
         let (server, client, wire) = (Site::new("server")?, Site::new("client")?, Site::new("wire")?);
         for (site, peer) in [(&server, "wire0"), (&client, "wire1")] {
             let namespace = wire.namespace.duplicate()?;
             site.run(async move {
-                quiet_ipv6();
+                disable_address_detection();
                 Netlink::open()?.add_veth(Veth { name: "eth0", peer, namespace: &namespace }).await
             })??;
         }
@@ -82,7 +82,7 @@ impl Network {
             limit: link.bytes_in(WIRE_QUEUE).max(Bytes::new(30_000)),
         };
         wire.run(async move {
-            quiet_ipv6();
+            disable_address_detection();
             let netlink = Netlink::open()?;
             forward()?;
             for (name, (v4, v6)) in [("wire0", WIRE_TO_SERVER), ("wire1", WIRE_TO_CLIENT)] {
@@ -118,9 +118,9 @@ impl Network {
 }
 
 impl Site {
-    /// A host without interfaces but its loopback.
+    /// Creates a host that has no interface but its loopback.
     ///
-    /// - **Errors**: the namespace, the thread or its runtime cannot be made.
+    /// - **Errors**: the namespace, the thread or its runtime cannot be created.
     pub fn new(name: &str) -> Result<Self, KernelFailure> {
         let namespace = Namespace::new()?;
         let entered = namespace.duplicate()?;
@@ -134,11 +134,11 @@ impl Site {
             match runtime {
                 Ok(runtime) => {
                     let thread_id = namespace::thread_id();
-                    // Whoever made the site waits for this, or has gone.
+                    // The caller waits for this message, unless its thread has ended.
                     let _ = ready.send(Ok((runtime.handle().clone(), thread_id)));
-                    // An error means that the site was dropped: it is time to stop.
+                    // Both a message and an error, which means that the site was dropped, end the thread.
                     let _ = runtime.block_on(stopped);
-                    // What was spawned ends here, without being waited for.
+                    // Ends all spawned tasks without waiting for them.
                     runtime.shutdown_background();
                 }
                 Err(error) => {
@@ -154,7 +154,7 @@ impl Site {
         Ok(Self { runtime, thread_id, namespace, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Runs a future on the host and waits for its result. Not to be called from a runtime's thread.
+    /// Runs a future on the host and blocks until it is done. Not to be called on a thread of a runtime.
     ///
     /// - **Errors**: the future panicked or the host has stopped.
     pub fn run<F>(&self, future: F) -> Result<F::Output, KernelFailure>
@@ -172,7 +172,7 @@ impl Site {
         receive.recv().map_err(|_| gone())
     }
 
-    /// The host's runtime: what is spawned here lives in its namespace.
+    /// The host's runtime: tasks spawned on it run in the host's namespace.
     pub const fn runtime(&self) -> &Runtime {
         &self.runtime
     }
@@ -182,7 +182,7 @@ impl Site {
         format!("/proc/{}/task/{}/ns/net", std::process::id(), self.thread_id)
     }
 
-    /// The host's namespace.
+    /// The network namespace of the host.
     pub const fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -191,20 +191,20 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // An error means that the thread has ended already.
+            // An error means that the thread has ended.
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take() {
-            // Its panic, if any, was reported where it happened.
+            // A panic has been reported by the thread itself.
             let _ = thread.join();
         }
     }
 }
 
-/// Addresses are usable at once: nobody else is on these wires.
-fn quiet_ipv6() {
+/// Disables duplicate address detection, so that addresses are usable at once.
+fn disable_address_detection() {
     for scope in ["default", "all"] {
-        // Without IPv6 in the kernel there is nothing to quieten.
+        // A kernel without IPv6 has no such file.
         let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad"), "0");
     }
 }

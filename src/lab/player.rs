@@ -1,24 +1,36 @@
-//! A viewer's player: a playback buffer, the stream's own clock, and every stall counted.
+//! A viewer's player: a playback buffer that follows the stream's clock and counts stalls.
+
+use std::time::Duration;
+
+use flowspec::Rate;
 
 use super::media::{Clock, PACKET};
 
 /// How much is buffered before play begins.
-pub const START_MS: u64 = 1_000;
+pub const START: Duration = Duration::from_millis(1_000);
 
-/// How much is buffered before play goes on after a stall.
-const RESUME_MS: u64 = 500;
+/// How much is buffered before play resumes after a stall.
+const RESUME: Duration = Duration::from_millis(500);
 
-/// A player that is told the time: fed with bytes, it knows what it could have shown.
+/// A player. It is given the stream and the time, counted from any origin, and computes what it could have shown.
 #[derive(Clone, Debug, Default)]
 pub struct Player {
     clock: Clock,
-    /// A packet that has not come whole yet.
+    /// The beginning of a packet.
     partial: Vec<u8>,
-    /// Milliseconds of media that have come.
-    buffered_ms: u64,
+    /// How much of the stream, in its own time, has been received.
+    buffered: Duration,
     state: State,
-    stalls: u64,
-    stall_ms: u64,
+    stalls: Stalls,
+}
+
+/// The stalls of a player.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stalls {
+    /// How often play has stopped.
+    pub count: u64,
+    /// For how long in all.
+    pub time: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,66 +38,66 @@ enum State {
     /// Nothing has been shown yet.
     #[default]
     Starting,
-    /// Showing: the media time that was due at a wall-clock time.
-    Playing { since_ms: u64, from_ms: u64 },
-    /// The buffer ran dry at this wall-clock time and this media time.
-    Stalled { since_ms: u64, at_ms: u64 },
+    /// At the time `since`, the position in the stream was `from`.
+    Playing { since: Duration, from: Duration },
+    /// The buffer was empty at the time `since`, at the position `at` in the stream.
+    Stalled { since: Duration, at: Duration },
 }
 
 impl Player {
-    /// Takes bytes of the stream that came at this time, in milliseconds of any clock.
-    pub fn feed(&mut self, bytes: &[u8], now_ms: u64) {
-        self.tick(now_ms);
+    /// Takes bytes of the stream.
+    pub fn feed(&mut self, bytes: &[u8], now: Duration) {
+        self.tick(now);
         self.partial.extend_from_slice(bytes);
         let whole = self.partial.len() / PACKET * PACKET;
         for packet in self.partial[..whole].chunks_exact(PACKET) {
             if let Some(ticks) = self.clock.read(packet) {
-                self.buffered_ms = Clock::millis(ticks);
+                self.buffered = Clock::time(ticks);
             }
         }
         self.partial.drain(..whole);
-        self.tick(now_ms);
+        self.tick(now);
     }
 
-    /// Media that was sent and never came: a gap of this length is a freeze of this length.
-    pub fn lose(&mut self, bytes: u64, bytes_per_second: u64, now_ms: u64) {
-        self.tick(now_ms);
+    /// Notes the loss of bytes of a stream with this rate. The picture freezes for as long as they would have played.
+    pub fn lose(&mut self, bytes: u64, rate: Rate, now: Duration) {
+        self.tick(now);
         self.partial.clear();
-        self.stalls += 1;
-        self.stall_ms += bytes * 1000 / bytes_per_second.max(1);
+        self.stalls.count += 1;
+        self.stalls.time += Duration::from_millis(bytes * 1000 / rate.get().max(1));
     }
 
     /// Time passes.
-    pub fn tick(&mut self, now_ms: u64) {
+    pub fn tick(&mut self, now: Duration) {
         match self.state {
-            State::Starting if self.buffered_ms >= START_MS => {
-                self.state = State::Playing { since_ms: now_ms, from_ms: 0 };
+            State::Starting if self.buffered >= START => {
+                self.state = State::Playing { since: now, from: Duration::ZERO };
             }
-            State::Playing { since_ms, from_ms } => {
-                let due = from_ms + now_ms.saturating_sub(since_ms);
-                if due > self.buffered_ms {
-                    let ran_dry = since_ms + self.buffered_ms.saturating_sub(from_ms);
-                    self.stalls += 1;
-                    self.state = State::Stalled { since_ms: ran_dry, at_ms: self.buffered_ms };
-                    self.tick(now_ms);
+            State::Playing { since, from } => {
+                let due = from + now.saturating_sub(since);
+                if due > self.buffered {
+                    let ran_dry = since + self.buffered.saturating_sub(from);
+                    self.stalls.count += 1;
+                    self.state = State::Stalled { since: ran_dry, at: self.buffered };
+                    self.tick(now);
                 }
             }
-            State::Stalled { since_ms, at_ms } if self.buffered_ms >= at_ms + RESUME_MS => {
-                self.stall_ms += now_ms.saturating_sub(since_ms);
-                self.state = State::Playing { since_ms: now_ms, from_ms: at_ms };
+            State::Stalled { since, at } if self.buffered >= at + RESUME => {
+                self.stalls.time += now.saturating_sub(since);
+                self.state = State::Playing { since: now, from: at };
             }
             State::Starting | State::Stalled { .. } => {}
         }
     }
 
-    /// How often play stopped, and for how long in all, up to now.
-    pub fn stalls(&mut self, now_ms: u64) -> (u64, u64) {
-        self.tick(now_ms);
+    /// The stalls so far, the present one included.
+    pub fn stalls(&mut self, now: Duration) -> Stalls {
+        self.tick(now);
         let current = match self.state {
-            State::Stalled { since_ms, .. } => now_ms.saturating_sub(since_ms),
-            State::Starting | State::Playing { .. } => 0,
+            State::Stalled { since, .. } => now.saturating_sub(since),
+            State::Starting | State::Playing { .. } => Duration::ZERO,
         };
-        (self.stalls, self.stall_ms + current)
+        Stalls { time: self.stalls.time + current, ..self.stalls }
     }
 
     /// Whether anything has been shown.
@@ -98,43 +110,51 @@ impl Player {
 mod tests {
     use super::*;
 
-    /// A packet whose PCR is this many milliseconds.
+    /// A packet whose PCR is at this millisecond.
     fn packet(ms: u64) -> [u8; PACKET] {
         let mut packet = [0; PACKET];
         packet[..6].copy_from_slice(&[0x47, 0, 0x20, 0x20, 183, 0x10]);
-        // 33 bits of base, six reserved, nine of extension: the base fills the high bits of six bytes.
+        // A PCR has 33 bits of base, six reserved bits and nine bits of extension.
         let field = (ms * 90) << 15 | 0x7E00;
         packet[6..12].copy_from_slice(&field.to_be_bytes()[2..]);
         packet
     }
 
-    /// Feeds media times at wall times, then asks at the end.
+    /// Feeds a packet with each media time at its wall-clock time, in milliseconds, and compares the stalls at the end.
     #[track_caller]
-    fn check(name: &str, feeds: &[(u64, u64)], end: u64, expected: (u64, u64)) {
+    fn check(name: &str, feeds: &[(u64, u64)], end: u64, expected: (u64, u128)) {
         let mut player = Player::default();
         for &(wall, media) in feeds {
-            // In two halves: packets need not come whole.
+            // In two parts: bytes do not arrive in whole packets.
             let packet = packet(media);
+            let wall = Duration::from_millis(wall);
             player.feed(&packet[..100], wall);
             player.feed(&packet[100..], wall);
         }
-        assert_eq!(player.stalls(end), expected, "{name}");
+        let stalls = player.stalls(Duration::from_millis(end));
+        assert_eq!((stalls.count, stalls.time.as_millis()), expected, "{name}");
     }
 
     #[test]
-    fn every_stall_is_counted_by_the_streams_clock() {
-        check("a second ahead all along", &[(0, 0), (0, 1000), (1000, 2000), (2000, 3000)], 2900, (0, 0));
-        check("exactly in time", &[(0, 0), (0, 1000), (1000, 2000)], 2000, (0, 0));
-        check("dry at 1000, back at 1800", &[(0, 0), (0, 1000), (1800, 2500)], 2000, (1, 800));
-        check("dry and still dry", &[(0, 0), (0, 1000)], 4000, (1, 3000));
-        check("too little to resume", &[(0, 0), (0, 1000), (1500, 1400), (1700, 1500)], 1700, (1, 700));
+    fn stalls_are_counted_by_the_clock_of_the_stream() {
+        check("always a second ahead", &[(0, 0), (0, 1000), (1000, 2000), (2000, 3000)], 2900, (0, 0));
+        check("just in time", &[(0, 0), (0, 1000), (1000, 2000)], 2000, (0, 0));
+        check("empty at 1000, resumed at 1800", &[(0, 0), (0, 1000), (1800, 2500)], 2000, (1, 800));
+        check("empty until the end", &[(0, 0), (0, 1000)], 4000, (1, 3000));
+        check(
+            "not enough buffered to resume at 1500",
+            &[(0, 0), (0, 1000), (1500, 1400), (1700, 1500)],
+            1700,
+            (1, 700),
+        );
         check("never started", &[(0, 0), (500, 900)], 9000, (0, 0));
     }
 
     #[test]
-    fn a_gap_is_a_freeze_of_its_length() {
+    fn a_loss_freezes_the_picture_for_its_length() {
         let mut player = Player::default();
-        player.lose(1316, 131_600, 0);
-        assert_eq!(player.stalls(0), (1, 10));
+        player.lose(1316, Rate::new(131_600), Duration::ZERO);
+        let expected = Stalls { count: 1, time: Duration::from_millis(10) };
+        assert_eq!(player.stalls(Duration::ZERO), expected);
     }
 }

@@ -1,27 +1,26 @@
-//! The demo's result as a picture: every viewer, every second, without gqos and with it.
+//! The demo's result as a picture: one row per viewer and one cell per second, without gqos and with it.
 
 use std::fmt::Write;
 
 use flowspec::Rate;
 
-use super::demo::{Outcome, Phase, ViewerResult};
-use super::viewer::Transport;
+use super::demo::{Outcome, Phase, PhaseName, ViewerResult};
 
-/// A second's cell, and the space between cells.
+/// The width and height of a cell with its gap.
 const CELL: (usize, usize) = (18, 11);
-/// What a row's label takes.
+/// The width of a row's label.
 const LABEL: usize = 96;
-/// Above the rows.
+/// The height above the rows.
 const TOP: usize = 64;
-/// Between the two phases.
+/// The space between the two phases.
 const GAP: usize = 66;
 
-/// Below this part of what playing takes, in per cent, a second is short.
+/// A second with less than this part of the stream's mean rate, in per cent, is short.
 const SHORT: u64 = 98;
-/// Below this it is very short.
+/// A second with less than this part is very short.
 const VERY_SHORT: u64 = 80;
 
-/// The picture: a row for each viewer, a cell for each of its whole seconds.
+/// The picture.
 pub fn svg(outcome: &Outcome) -> String {
     let rows = outcome.phases.iter().map(|phase| phase.viewers.len()).max().unwrap_or(0);
     let seconds = outcome.phases.iter().map(columns).max().unwrap_or(0);
@@ -39,15 +38,15 @@ pub fn svg(outcome: &Outcome) -> String {
     svg
 }
 
-/// A page of its own with the picture and the refusals.
+/// An HTML page with the picture and the refusals.
 pub fn html(outcome: &Outcome) -> String {
-    let link = Rate::new(outcome.link_bytes_per_second);
+    let link = outcome.link_bytes_per_second;
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>gqos demo</title>\n<style>body{{font:14px/1.5 sans-serif;margin:2em;max-width:90em}}svg{{max-width:100%;height:auto}}code{{font-size:12px}}</style></head>\n<body><h1>gqos demo</h1>\n<p>The same viewers and the same bulk transfer over a link of {link}, first without gqos, then with it.</p>\n"
     );
     page.push_str(&svg(outcome));
     for phase in &outcome.phases {
-        // Writing to a String does not fail.
+        // Writing to a String cannot fail, here and below.
         let _ = writeln!(page, "<h2>{}</h2><p>{}</p>", title(phase), escape(&sentence(phase)));
         if !phase.refused.is_empty() {
             page.push_str("<ul>\n");
@@ -89,11 +88,7 @@ fn draw_phase(svg: &mut String, phase: &Phase, left: usize) {
 }
 
 fn draw_viewer(svg: &mut String, viewer: &ViewerResult, left: usize, y: usize, columns: usize) {
-    let transport = match viewer.transport {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-    };
-    let label = escape(&format!("{} {} {transport}", viewer.id, viewer.template));
+    let label = escape(&format!("{} {} {}", viewer.id, viewer.template, viewer.transport));
     let _ = writeln!(svg, "<text x=\"{left}\" y=\"{}\" fill=\"#333\">{label}</text>", y + 8);
     let x = left + LABEL;
     if !viewer.admitted {
@@ -106,8 +101,8 @@ fn draw_viewer(svg: &mut String, viewer: &ViewerResult, left: usize, y: usize, c
         let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\" fill=\"#777\">refused: 10045</text>", x + 4, y + 8);
         return;
     }
-    for (second, &bytes) in viewer.achieved.by_second.iter().enumerate() {
-        let percent = u128::from(bytes) * 100 / u128::from(viewer.media_rate.max(1));
+    for (second, rate) in viewer.achieved.by_second.iter().enumerate() {
+        let percent = u128::from(rate.get()) * 100 / u128::from(viewer.media_rate.get().max(1));
         let colour = colour(u64::try_from(percent).unwrap_or(u64::MAX));
         let (x, width, height) = (x + second * CELL.0, CELL.0 - 1, CELL.1 - 1);
         let _ = writeln!(
@@ -124,9 +119,9 @@ fn draw_viewer(svg: &mut String, viewer: &ViewerResult, left: usize, y: usize, c
 
 fn legend(svg: &mut String, y: usize) {
     let entries = [
-        ("#2e7d32", "a second with all that playing takes"),
-        ("#f9a825", "less than 98 % of it"),
-        ("#c62828", "less than 80 %"),
+        ("#2e7d32", "a second at the mean rate of the stream"),
+        ("#f9a825", "below 98 % of it"),
+        ("#c62828", "below 80 %"),
     ];
     let mut x = 10;
     for (colour, text) in entries {
@@ -137,7 +132,7 @@ fn legend(svg: &mut String, y: usize) {
     }
     let _ = writeln!(
         svg,
-        "<text x=\"{x}\" y=\"{y}\" font-size=\"11\" fill=\"#b3261e\">ms: the picture stood still</text>"
+        "<text x=\"{x}\" y=\"{y}\" font-size=\"11\" fill=\"#b3261e\">ms: total time of stalls</text>"
     );
 }
 
@@ -149,22 +144,25 @@ const fn colour(percent: u64) -> &'static str {
     }
 }
 
-/// The most whole seconds that a viewer of the phase can have.
+/// The largest number of whole seconds of a viewer of the phase.
 fn columns(phase: &Phase) -> usize {
     phase.viewers.iter().map(|viewer| viewer.achieved.by_second.len()).max().unwrap_or(0)
 }
 
 fn title(phase: &Phase) -> &'static str {
-    if phase.name == "managed" { "With gqos" } else { "Without gqos" }
+    match phase.name {
+        PhaseName::Managed => "With gqos",
+        PhaseName::Unmanaged => "Without gqos",
+    }
 }
 
-/// A phase in words, in two halves.
-pub fn sentence(phase: &Phase) -> String {
+/// A phase in words: the viewers; then the bulk transfer, rounded down to whole Mbit/s.
+fn sentence(phase: &Phase) -> String {
     let admitted = phase.viewers.iter().filter(|viewer| viewer.admitted).count();
     let stalled = phase.viewers.iter().filter(|viewer| viewer.stalls > 0).count();
-    let bulk = Rate::new(phase.bulk.mean / 125_000 * 125_000);
+    let bulk = Rate::new(phase.bulk.mean.get() / 125_000 * 125_000);
     format!(
-        "{admitted} viewers let in, {} refused, {stalled} stalled; bulk transfer {bulk}",
+        "{admitted} viewers admitted, {} refused, {stalled} stalled; bulk transfer {bulk}",
         phase.refused.len()
     )
 }

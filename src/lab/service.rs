@@ -1,14 +1,14 @@
-//! A media service: sends a looped stream to every viewer that asks, over TCP or UDP.
+//! A media service: sends a stream in a loop to every viewer that requests one, over TCP or UDP.
 //!
-//! The protocol is a line: `PLAY <id> <rendition>`. The answer is `OK` and the stream, or `NO` and the
-//! decision as JSON. Over UDP the stream is RTP datagrams of seven packets each.
+//! The protocol is one line: `PLAY <id> <rendition>`. The answer is `OK` and the stream, or `NO` and the decision as JSON.
+//! Over UDP the stream is sent in RTP datagrams of seven packets.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -17,66 +17,72 @@ use super::media::{Looped, Media, PACKET};
 use crate::connect::{Ask, ConnectError, Connection, Host, Listener};
 use crate::linux::socket;
 
-/// The congestion control of every TCP sender in the lab, so that results do not depend on the
-/// host's default.
+/// The congestion control of every TCP sender in the lab, so that results do not depend on the machine's default.
 pub const CONGESTION_CONTROL: &str = "cubic";
 
 /// Stream packets in a datagram. Source: RFC 3551, MP2T.
 pub const PACKETS_PER_DATAGRAM: usize = 7;
 
-/// An RTP header without contributing sources. Source: RFC 3550.
+/// The size of an RTP header without contributing sources. Source: RFC 3550.
 pub const RTP_HEADER: usize = 12;
 
-/// Payload of one datagram: 1328 bytes.
+/// The payload of one datagram: 1328 bytes.
 pub const DATAGRAM: usize = RTP_HEADER + PACKETS_PER_DATAGRAM * PACKET;
 
-/// What one rendition sends and what it asks for.
+/// The longest request line, in bytes.
+const LONGEST_REQUEST: u64 = 1024;
+
+/// A stream and what is requested for it.
 #[derive(Clone)]
 pub struct Rendition {
     /// The stream.
     pub media: Media,
-    /// What is asked of the host for it.
+    /// The reservation that the service requests for each viewer.
     pub ask: Ask,
 }
 
-/// The service: its renditions, and the host that guarantees them, if one does.
+/// A media service.
 pub struct Service {
     /// By name.
     pub renditions: BTreeMap<String, Rendition>,
-    /// The manager; nothing in the unmanaged phase.
+    /// The host that reserves; `None` in the unmanaged phase.
     pub host: Option<Host>,
 }
 
-/// The service's open doors.
-pub struct Doors {
+/// A service that listens.
+pub struct ListeningService {
     service: Arc<Service>,
-    tcp: Door,
+    tcp: TcpSide,
     udp: Arc<UdpSocket>,
 }
 
-enum Door {
+enum TcpSide {
     Managed(Listener),
     Plain(TcpListener),
 }
 
+enum Accepted {
+    Managed(Connection),
+    Plain(TcpStream),
+}
+
 impl Service {
-    /// Opens the doors on this port, for TCP and UDP.
+    /// Listens on this address, for TCP and UDP.
     ///
-    /// # Errors
-    /// `bind`.
-    pub async fn open(self, address: SocketAddr) -> Result<Doors, ConnectError> {
+    /// - **Errors**: `bind`.
+    pub async fn listen(self, address: SocketAddr) -> Result<ListeningService, ConnectError> {
         let failed = |cause: std::io::Error| ConnectError::socket("bind", address, cause);
         let tcp = match &self.host {
-            Some(host) => Door::Managed(host.listen(address, Ask::default()).await?),
-            None => Door::Plain(TcpListener::bind(address).await.map_err(failed)?),
+            Some(host) => TcpSide::Managed(host.listen(address, Ask::default()).await?),
+            None => TcpSide::Plain(TcpListener::bind(address).await.map_err(failed)?),
         };
         let udp = Arc::new(UdpSocket::bind(address).await.map_err(failed)?);
-        Ok(Doors { service: Arc::new(self), tcp, udp })
+        Ok(ListeningService { service: Arc::new(self), tcp, udp })
     }
 
     async fn managed(&self, mut connection: Connection) -> std::io::Result<()> {
-        steady(connection.socket());
-        let Some((id, rendition)) = self.requested(&mut connection).await? else { return Ok(()) };
+        use_congestion_control(connection.socket());
+        let Some((id, rendition)) = self.read_request(&mut connection).await? else { return Ok(()) };
         match connection.flow().reserve(&rendition.ask.clone().id(id)).await {
             Ok(_) => {
                 connection.write_all(b"OK\n").await?;
@@ -91,19 +97,19 @@ impl Service {
     }
 
     async fn unmanaged(&self, mut connection: TcpStream) -> std::io::Result<()> {
-        steady(&connection);
-        let Some((_, rendition)) = self.requested(&mut connection).await? else { return Ok(()) };
+        use_congestion_control(&connection);
+        let Some((_, rendition)) = self.read_request(&mut connection).await? else { return Ok(()) };
         connection.write_all(b"OK\n").await?;
         stream(&mut connection, rendition.media.looped()).await
     }
 
     /// Reads the request line.
-    async fn requested(
+    async fn read_request(
         &self,
         connection: &mut (impl AsyncRead + Unpin),
     ) -> std::io::Result<Option<(String, &Rendition)>> {
         let mut line = String::new();
-        let limited = tokio::io::AsyncReadExt::take(connection, 1024);
+        let limited = connection.take(LONGEST_REQUEST);
         BufReader::new(limited).read_line(&mut line).await?;
         Ok(self.parse(&line))
     }
@@ -114,7 +120,7 @@ impl Service {
         (play == "PLAY").then(|| Some((id.to_owned(), self.renditions.get(name)?))).flatten()
     }
 
-    /// Sends a rendition until the viewer is gone; a refusal is returned.
+    /// Sends a rendition in datagrams until the viewer is gone; returns the refusal, if the request is refused.
     async fn datagrams(&self, id: String, rendition: &Rendition, viewer: SocketAddr) -> Option<String> {
         let mut packets = Datagrams::new(rendition.media.looped());
         match &self.host {
@@ -126,16 +132,11 @@ impl Service {
                 }
             }
             None => {
-                let any: SocketAddr = if viewer.is_ipv4() {
-                    (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
-                } else {
-                    (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-                };
-                let socket = UdpSocket::bind(any).await.ok()?;
+                let socket = UdpSocket::bind(unspecified(viewer)).await.ok()?;
                 socket.connect(viewer).await.ok()?;
-                let (started, rate) = (Instant::now(), rendition.media.mean_rate());
+                let (started, rate) = (Instant::now(), rendition.media.mean_rate().get());
                 let mut sent = 0u64;
-                // As any RTP sender does, by the stream's own clock.
+                // An RTP sender without a reservation sends at the stream's own rate.
                 while socket.send(packets.next()).await.is_ok() {
                     sent += (PACKETS_PER_DATAGRAM * PACKET) as u64;
                     let due = Duration::from_nanos(sent.saturating_mul(1_000_000_000) / rate.max(1));
@@ -147,8 +148,8 @@ impl Service {
     }
 }
 
-impl Doors {
-    /// Serves viewers until dropped; they are dropped with it.
+impl ListeningService {
+    /// Serves viewers until the future is dropped.
     pub async fn serve(self) {
         let mut viewers = JoinSet::new();
         let mut buf = [0; 1024];
@@ -157,23 +158,23 @@ impl Doors {
             tokio::select! {
                 Some(_) = viewers.join_next() => {}
                 connection = self.tcp.accept() => match connection {
-                    // How it went is the viewer's to note.
-                    Some(Either::Managed(connection)) => {
+                    // The result is in the viewer's record.
+                    Some(Accepted::Managed(connection)) => {
                         viewers.spawn(async move { drop(service.managed(connection).await) });
                     }
-                    Some(Either::Plain(stream)) => {
+                    Some(Accepted::Plain(stream)) => {
                         viewers.spawn(async move { drop(service.unmanaged(stream).await) });
                     }
                     None => {}
                 },
                 Ok((length, viewer)) = self.udp.recv_from(&mut buf) => {
                     let line = String::from_utf8_lossy(&buf[..length]).into_owned();
-                    let door = Arc::clone(&self.udp);
+                    let socket = Arc::clone(&self.udp);
                     viewers.spawn(async move {
                         let Some((id, rendition)) = service.parse(&line) else { return };
                         let Some(answer) = service.datagrams(id, rendition, viewer).await else { return };
-                        // A viewer that has gone is told nothing.
-                        let _ = door.send_to(format!("NO {answer}").as_bytes(), viewer).await;
+                        // The viewer may have gone.
+                        let _ = socket.send_to(format!("NO {answer}").as_bytes(), viewer).await;
                     });
                 }
             }
@@ -181,22 +182,17 @@ impl Doors {
     }
 }
 
-enum Either {
-    Managed(Connection),
-    Plain(TcpStream),
-}
-
-impl Door {
-    /// The next viewer; nothing where it had gone before it was accepted.
-    async fn accept(&self) -> Option<Either> {
+impl TcpSide {
+    /// The next viewer; `None` if it disconnected before it was accepted.
+    async fn accept(&self) -> Option<Accepted> {
         match self {
-            Self::Managed(listener) => listener.accept_free().await.ok().map(Either::Managed),
-            Self::Plain(listener) => listener.accept().await.ok().map(|(stream, _)| Either::Plain(stream)),
+            Self::Managed(listener) => listener.accept_free().await.ok().map(Accepted::Managed),
+            Self::Plain(listener) => listener.accept().await.ok().map(|(stream, _)| Accepted::Plain(stream)),
         }
     }
 }
 
-/// A looped stream as RTP datagrams.
+/// A stream in an endless loop, in RTP datagrams.
 struct Datagrams {
     looped: Looped,
     sequence: u16,
@@ -219,7 +215,7 @@ impl Datagrams {
     }
 }
 
-/// Sends a stream until the viewer hangs up.
+/// Sends a stream until the viewer disconnects.
 async fn stream(to: &mut (impl AsyncWrite + Unpin), mut looped: Looped) -> std::io::Result<()> {
     let mut buffer = vec![0; PACKET * 64];
     loop {
@@ -228,10 +224,17 @@ async fn stream(to: &mut (impl AsyncWrite + Unpin), mut looped: Looped) -> std::
     }
 }
 
-/// The same congestion control for everybody; the host's default where the kernel has no other.
-fn steady(stream: &TcpStream) {
-    // A kernel without cubic keeps its default: the results are then told with it.
+fn use_congestion_control(stream: &TcpStream) {
+    // A kernel without cubic keeps its default.
     let _ = socket::set_congestion_control(stream, CONGESTION_CONTROL);
+}
+
+/// The address to bind a socket to that is connected to this peer.
+pub(super) fn unspecified(peer: SocketAddr) -> SocketAddr {
+    match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
 }
 
 fn refusal(error: &ConnectError) -> String {
@@ -241,14 +244,14 @@ fn refusal(error: &ConnectError) -> String {
     }
 }
 
-/// Sends as much as the network takes on each connection, until dropped.
-pub async fn bulk(listener: TcpListener) {
+/// Sends as much as the network takes on each connection, until the future is dropped.
+pub async fn send_bulk(listener: TcpListener) {
     let mut senders = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = senders.join_next() => {}
             Ok((mut connection, _)) = listener.accept() => {
-                steady(&connection);
+                use_congestion_control(&connection);
                 senders.spawn(async move {
                     let zeroes = vec![0; 64 << 10];
                     while connection.write_all(&zeroes).await.is_ok() {}

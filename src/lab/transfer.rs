@@ -1,4 +1,4 @@
-//! A transfer for real: what a flow gets on a private network, beside somebody who takes all he can.
+//! A measured transfer: the rate that a flow gets on a private network beside a greedy connection without a reservation.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,42 +9,43 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::network::{CLIENT_V4, Network, SERVER_V4};
-use super::service::{CONGESTION_CONTROL, bulk};
+use super::service::{CONGESTION_CONTROL, send_bulk};
 use crate::connect::{Ask, ConnectError, Host};
 use crate::failure::KernelFailure;
 use crate::linux::capture::{Filter, Packet, Tap, Transport};
 use crate::linux::socket;
 use crate::policy::{InterfacePolicy, Policy};
 
-/// What is to be sent.
+/// A flow, and the link that it is measured on.
 #[derive(Clone, Debug)]
 pub struct Transfer {
-    /// What the link may promise, and how.
+    /// Budgets and enforcement of the link.
     pub interface: InterfacePolicy,
-    /// What it carries.
+    /// The capacity of the link.
     pub capacity: Rate,
-    /// The policy whose class the flow has.
+    /// The policy that defines the flow's class.
     pub policy: Arc<Policy>,
     /// The flow's class.
     pub class: Option<String>,
-    /// The flow's QOS; what it sends is measured.
+    /// The flow's flowspecs; the sending direction is measured.
     pub qos: Qos,
-    /// How long it is measured, once its bucket is spent.
+    /// How long the rate is measured, once the flow's bucket is empty.
     pub duration: Micros,
-    /// Until so much has been sent, if that is sooner.
+    /// The measurement ends earlier once so much has been sent.
     pub bytes: Option<Bytes>,
 }
 
 /// Why a transfer could not be measured.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TransferError {
-    /// The network could not be made, or nothing be heard on it.
+    /// The network could not be set up or observed.
     #[error("the private network: {0}")]
     Network(#[from] KernelFailure),
-    /// No connection was made.
+    /// The flow was refused, or the connection failed.
     #[error("the flow: {0}")]
     Connect(#[from] ConnectError),
-    /// Too little came for a rate.
+    /// Too little was sent to compute a rate.
     #[error("next to nothing was sent")]
     Silence,
 }
@@ -52,22 +53,26 @@ pub enum TransferError {
 const PORT: u16 = 5000;
 const BULK_PORT: u16 = 5001;
 
-/// Ethernet's MTU, which the private network has, less IPv4's and TCP's headers with timestamps.
+/// The payload of a full segment: the private network's MTU of 1500 bytes less the headers of IPv4 and of TCP with
+/// time stamps.
 const SEGMENT: Bytes = Bytes::new(1448);
 
-/// What is not measured: the connection's first second, in which its window opens.
+/// The first second of the connection is not measured: its window opens in it.
 const START: Duration = Duration::from_secs(1);
 
-/// The longest that a bucket is waited for.
-const LONGEST_DRAIN_MICROS: u64 = 10_000_000;
+/// The longest wait for the bucket to become empty.
+const LONGEST_DRAIN: Duration = Duration::from_secs(10);
 
-/// Acknowledgements are smaller than this, full segments larger.
+/// How often captured packets are read.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Smaller packets are acknowledgements, larger ones carry data.
 const SMALLEST_DATA: Bytes = Bytes::new(100);
 
-/// The rate at which the flow's IP datagrams leave, headers included, by TCP with `cubic`, while another
+/// The rate at which the flow's IP datagrams leave, headers included. The flow sends by TCP with cubic, while another
 /// connection without a reservation sends as much as it can.
 ///
-/// - **Errors**: namespaces cannot be made, the flow is refused, the connection fails.
+/// - **Errors**: the namespaces cannot be created, the flow is refused, or the connection fails.
 pub fn measure(transfer: &Transfer) -> Result<Rate, TransferError> {
     let network = Network::new(transfer.capacity)?;
     network.client.run(async move {
@@ -84,7 +89,7 @@ pub fn measure(transfer: &Transfer) -> Result<Rate, TransferError> {
     network.server.run(async move {
         let listener = TcpListener::bind((SERVER_V4, BULK_PORT)).await;
         let listener = listener.map_err(|error| KernelFailure::new("bind", "the bulk sender", error))?;
-        tokio::spawn(bulk(listener));
+        tokio::spawn(send_bulk(listener));
         Ok::<_, KernelFailure>(())
     })??;
     network.client.run(async move {
@@ -98,7 +103,7 @@ pub fn measure(transfer: &Transfer) -> Result<Rate, TransferError> {
 
 async fn discard(mut stream: TcpStream) {
     let mut buffer = vec![0; 1 << 18];
-    while stream.read(&mut buffer).await.is_ok_and(|came| came > 0) {}
+    while stream.read(&mut buffer).await.is_ok_and(|received| received > 0) {}
 }
 
 async fn send(transfer: &Transfer) -> Result<Rate, TransferError> {
@@ -112,59 +117,71 @@ async fn send(transfer: &Transfer) -> Result<Rate, TransferError> {
     let mut connection = host.connector().connect(peer, &ask).await?;
     // A kernel without cubic keeps its default.
     let _ = socket::set_congestion_control(connection.socket(), CONGESTION_CONTROL);
-    let start = START + Duration::from_micros(drain_micros(transfer));
+    let start = START + drain_time(transfer);
     let data = vec![0; 64 << 10];
     let sending = async { while connection.write_all(&data).await.is_ok() {} };
-    // It is over when the time is, or when so much has been sent: looked at as often as the tap is read.
     let mut packets = Vec::new();
     let filter = Filter { transport: Transport::Tcp, port: PORT, segment: SEGMENT };
-    let whole = start + Duration::from_micros(duration.get());
+    let longest = start + Duration::from_micros(duration.get());
     let reading = async {
         let began = tokio::time::Instant::now();
         loop {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(POLL).await;
             packets.extend(tap.take(filter)?);
-            let measured = count(&packets, start);
-            if began.elapsed() >= whole || bytes.is_some_and(|bytes| measured.1 >= bytes) {
+            let measured = Measured::of(&packets, start);
+            if began.elapsed() >= longest || bytes.is_some_and(|bytes| measured.bytes >= bytes) {
                 return Ok::<_, KernelFailure>(measured);
             }
         }
     };
-    let (time, sent) = tokio::select! {
+    let measured = tokio::select! {
         measured = reading => measured?,
-        () = sending => count(&packets, start),
+        () = sending => Measured::of(&packets, start),
     };
     drop(connection);
     host.stop().await;
-    let rate = u128::from(sent.get()) * 1_000_000_000 / time.as_nanos().max(1);
-    match u64::try_from(rate) {
-        Ok(rate) if time > Duration::ZERO => Ok(Rate::new(rate)),
-        _ => Err(TransferError::Silence),
-    }
+    measured.rate().ok_or(TransferError::Silence)
 }
 
-/// How long a full bucket lasts at the peak, or at the link's rate, in microseconds; twice that, rounded up.
-fn drain_micros(transfer: &Transfer) -> u64 {
+/// The time until a full bucket is empty at the peak rate, or at the link's rate; twice that, rounded up, to be safe.
+fn drain_time(transfer: &Transfer) -> Duration {
     let spec = &transfer.qos.sending;
-    let (Some(rate), Some(bucket)) = (spec.token_rate, spec.token_bucket_size) else { return 0 };
+    let (Some(rate), Some(bucket)) = (spec.token_rate, spec.token_bucket_size) else { return Duration::ZERO };
     let peak = match spec.peak_bandwidth {
         Some(Peak::Finite(peak)) => peak.min(transfer.capacity),
         Some(Peak::Infinite) | None => transfer.capacity,
     };
     let excess = u128::from(peak.saturating_sub(rate).get().max(1));
     let micros = (2 * u128::from(bucket.get()) * 1_000_000).div_ceil(excess);
-    u64::try_from(micros).unwrap_or(u64::MAX).min(LONGEST_DRAIN_MICROS)
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)).min(LONGEST_DRAIN)
 }
 
-/// The time from the first packet after the start to the last, and the bytes after the first.
-fn count(packets: &[Packet], start: Duration) -> (Duration, Bytes) {
-    let mut data = packets.iter().filter(|packet| packet.size > SMALLEST_DATA);
-    let nothing = (Duration::ZERO, Bytes::ZERO);
-    let Some(first) = data.next() else { return nothing };
-    let start = first.at.saturating_add(start);
-    let mut measured = data.skip_while(|packet| packet.at < start);
-    let Some(first) = measured.next() else { return nothing };
-    measured.fold(nothing, |(_, bytes), packet| {
-        (packet.at.saturating_sub(first.at), bytes.saturating_add(packet.size))
-    })
+/// The measured part of a capture.
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    /// The time from its first packet to its last.
+    time: Duration,
+    /// The size of all its packets but the first.
+    bytes: Bytes,
+}
+
+impl Measured {
+    /// The data packets that left `start` or more after the first.
+    fn of(packets: &[Packet], start: Duration) -> Self {
+        let mut data = packets.iter().filter(|packet| packet.size > SMALLEST_DATA);
+        let Some(first) = data.next() else { return Self::default() };
+        let start = first.at.saturating_add(start);
+        let mut measured = data.skip_while(|packet| packet.at < start);
+        let Some(first) = measured.next() else { return Self::default() };
+        measured.fold(Self::default(), |sum, packet| Self {
+            time: packet.at.saturating_sub(first.at),
+            bytes: sum.bytes.saturating_add(packet.size),
+        })
+    }
+
+    /// Bytes per second, rounded down; `None` if no time has passed.
+    fn rate(self) -> Option<Rate> {
+        let rate = u128::from(self.bytes.get()) * 1_000_000_000 / self.time.as_nanos().max(1);
+        u64::try_from(rate).ok().filter(|_| self.time > Duration::ZERO).map(Rate::new)
+    }
 }

@@ -1,8 +1,11 @@
-//! Viewers: ask for a rendition, play it, and note what came when.
+//! Viewers: request a rendition, play it, and record what they receive.
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use flowspec::Rate;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,54 +13,63 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::Instant;
 
 use super::media::PACKET;
-use super::player::Player;
-use super::service::{PACKETS_PER_DATAGRAM, RTP_HEADER};
+use super::player::{Player, Stalls};
+use super::service::{PACKETS_PER_DATAGRAM, RTP_HEADER, unspecified};
 
-/// How a viewer is served.
+/// The transport protocol of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// TCP.
     Tcp,
-    /// UDP, by RTP datagrams.
+    /// UDP, in RTP datagrams.
     Udp,
 }
 
-/// Somebody who watches.
+/// A viewer.
 #[derive(Clone, Debug)]
 pub struct Viewer {
-    /// The name.
+    /// The id that it requests a reservation with.
     pub id: String,
-    /// How it is served.
+    /// The protocol that it uses.
     pub transport: Transport,
-    /// What it asks for.
+    /// The rendition that it requests.
     pub rendition: String,
-    /// The rendition's own rate, payload bytes per second.
-    pub media_rate: u64,
+    /// The mean rate of the rendition.
+    pub media_rate: Rate,
 }
 
-/// What a viewer noted, shared with whoever shows it.
-pub type Shared = Arc<Mutex<Watched>>;
+/// A viewer's record, shared with the code that shows it.
+pub type SharedRecord = Arc<Mutex<Record>>;
 
-/// What a viewer noted.
+/// What a viewer has received so far.
 #[derive(Clone, Debug, Default)]
-pub struct Watched {
-    /// Whether it was admitted, once that is known.
+pub struct Record {
+    /// Whether the request was admitted, once that is known.
     pub admitted: Option<bool>,
-    /// The refusal, as the server gave it.
+    /// The refusal, as the server sent it.
     pub refusal: Option<Value>,
-    /// The moment of its first byte.
+    /// When the first byte was received.
     pub began: Option<Instant>,
-    /// Payload by second from the first byte; the last one is not over.
+    /// The payload bytes of each second from the first byte on; the last second may not be over.
     pub seconds: Vec<u64>,
     /// The player.
     pub player: Player,
-    /// Datagrams that never came.
+    /// Datagrams that were sent and not received.
     pub lost: u64,
 }
 
-impl Watched {
-    fn note(&mut self, bytes: usize, now: Instant) {
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+impl Record {
+    fn add(&mut self, bytes: usize, now: Instant) {
         let began = *self.began.get_or_insert(now);
         let second = usize::try_from((now - began).as_secs()).unwrap_or(usize::MAX);
         if self.seconds.len() <= second {
@@ -66,35 +78,38 @@ impl Watched {
         self.seconds[second] += bytes as u64;
     }
 
-    /// Payload by whole second, up to now: seconds in which nothing came count too.
-    pub fn whole_seconds(&self, now: Instant) -> Vec<u64> {
+    /// The payload rate of each whole second until now, seconds without any payload included.
+    pub fn whole_seconds(&self, now: Instant) -> Vec<Rate> {
         let Some(began) = self.began else { return Vec::new() };
         let whole = usize::try_from((now - began).as_secs()).unwrap_or(0);
         let mut seconds = self.seconds.clone();
         seconds.resize(whole, 0);
-        seconds
+        seconds.into_iter().map(Rate::new).collect()
     }
 
-    /// Stalls and their length up to now. One that was admitted and never saw a picture has stalled
-    /// all the time.
-    pub fn stalls(&mut self, now: Instant, joined: Instant) -> (u64, u64) {
-        let millis = |since: Instant| u64::try_from((now - since).as_millis()).unwrap_or(u64::MAX);
+    /// The stalls until now of a viewer that joined at a time. A viewer that was admitted and has shown nothing has
+    /// stalled since it joined.
+    pub fn stalls(&mut self, now: Instant, joined: Instant) -> Stalls {
         if !self.player.has_started() {
-            return (1, millis(joined));
+            return Stalls { count: 1, time: now - joined };
         }
-        self.began.map_or((0, 0), |began| self.player.stalls(millis(began)))
+        self.began.map_or_else(Stalls::default, |began| self.player.stalls(in_millis(now - began)))
+    }
+
+    /// The time since the first byte.
+    fn elapsed(&self, now: Instant) -> Duration {
+        in_millis(now - self.began.unwrap_or(now))
     }
 }
 
 impl Viewer {
-    /// Watches until the stream ends or the task is dropped.
+    /// Watches until the stream ends or the future is dropped.
     ///
-    /// # Errors
-    /// The network's.
-    pub async fn watch(self, server: SocketAddr, watched: Shared) -> std::io::Result<()> {
+    /// - **Errors**: those of the sockets.
+    pub async fn watch(self, server: SocketAddr, record: SharedRecord) -> std::io::Result<()> {
         match self.transport {
-            Transport::Tcp => self.by_tcp(server, &watched).await,
-            Transport::Udp => self.by_udp(server, &watched).await,
+            Transport::Tcp => self.by_tcp(server, &record).await,
+            Transport::Udp => self.by_udp(server, &record).await,
         }
     }
 
@@ -102,7 +117,7 @@ impl Viewer {
         format!("PLAY {} {}\n", self.id, self.rendition)
     }
 
-    async fn by_tcp(&self, server: SocketAddr, watched: &Shared) -> std::io::Result<()> {
+    async fn by_tcp(&self, server: SocketAddr, record: &SharedRecord) -> std::io::Result<()> {
         let mut stream = TcpStream::connect(server).await?;
         stream.write_all(self.request().as_bytes()).await?;
         let mut answer = Vec::new();
@@ -112,75 +127,70 @@ impl Viewer {
                 byte => answer.push(byte),
             }
         }
-        if !note_answer(&answer, watched) {
+        if !note_answer(&answer, record) {
             return Ok(());
         }
         let mut buf = vec![0; 64 << 10];
         loop {
-            let came = stream.read(&mut buf).await?;
-            if came == 0 {
+            let received = stream.read(&mut buf).await?;
+            if received == 0 {
                 return Ok(());
             }
             let now = Instant::now();
-            let mut watched = lock(watched);
-            watched.note(came, now);
-            let at = since(&watched, now);
-            watched.player.feed(&buf[..came], at);
+            let mut record = lock(record);
+            record.add(received, now);
+            let at = record.elapsed(now);
+            record.player.feed(&buf[..received], at);
         }
     }
 
-    async fn by_udp(&self, server: SocketAddr, watched: &Shared) -> std::io::Result<()> {
-        let any: SocketAddr = if server.is_ipv4() {
-            (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
-        } else {
-            (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-        };
-        let socket = UdpSocket::bind(any).await?;
+    async fn by_udp(&self, server: SocketAddr, record: &SharedRecord) -> std::io::Result<()> {
+        let socket = UdpSocket::bind(unspecified(server)).await?;
         socket.send_to(self.request().as_bytes(), server).await?;
         let mut buf = [0; 4096];
         let mut expected: Option<u16> = None;
         loop {
-            let (came, _) = socket.recv_from(&mut buf).await?;
+            let (received, _) = socket.recv_from(&mut buf).await?;
             if buf.starts_with(b"NO ") {
-                note_answer(&buf[..came], watched);
+                note_answer(&buf[..received], record);
                 return Ok(());
             }
-            if came < RTP_HEADER {
+            if received < RTP_HEADER {
                 continue;
             }
             let now = Instant::now();
             let sequence = u16::from_be_bytes([buf[2], buf[3]]);
-            let mut watched = lock(watched);
-            watched.admitted = Some(true);
-            watched.note(came, now);
-            let at = since(&watched, now);
+            let mut record = lock(record);
+            record.admitted = Some(true);
+            record.add(received, now);
+            let at = record.elapsed(now);
             let gap = expected.map_or(0, |expected| sequence.wrapping_sub(expected));
             if gap > 0 && gap < 1 << 15 {
-                watched.lost += u64::from(gap);
+                record.lost += u64::from(gap);
                 let bytes = u64::from(gap) * (PACKETS_PER_DATAGRAM * PACKET) as u64;
-                watched.player.lose(bytes, self.media_rate, at);
+                record.player.lose(bytes, self.media_rate, at);
             }
             expected = Some(sequence.wrapping_add(1));
-            watched.player.feed(&buf[RTP_HEADER..came], at);
+            record.player.feed(&buf[RTP_HEADER..received], at);
         }
     }
 }
 
-/// Notes `OK` or `NO <decision>`: whether it was admitted.
-fn note_answer(answer: &[u8], watched: &Shared) -> bool {
-    let mut watched = lock(watched);
+/// Records the server's answer, `OK` or `NO <decision>`; whether the request was admitted.
+fn note_answer(answer: &[u8], record: &SharedRecord) -> bool {
+    let mut record = lock(record);
     let refusal = answer.strip_prefix(b"NO ");
-    watched.admitted = Some(refusal.is_none());
-    watched.refusal = refusal.map(|json| serde_json::from_slice(json).unwrap_or(Value::Null));
+    record.admitted = Some(refusal.is_none());
+    record.refusal = refusal.map(|json| serde_json::from_slice(json).unwrap_or(Value::Null));
     refusal.is_none()
 }
 
-fn since(watched: &Watched, now: Instant) -> u64 {
-    let began = watched.began.unwrap_or(now);
-    u64::try_from((now - began).as_millis()).unwrap_or(u64::MAX)
+/// A time in whole milliseconds, rounded down: the precision of the players.
+fn in_millis(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Locks what a viewer noted. Whoever panicked while holding it left it whole.
-pub fn lock(watched: &Shared) -> std::sync::MutexGuard<'_, Watched> {
-    watched.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks a viewer's record. A record stays usable if a task has panicked while it held the lock.
+pub fn lock(record: &SharedRecord) -> MutexGuard<'_, Record> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
 }

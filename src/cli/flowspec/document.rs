@@ -1,5 +1,4 @@
-//! A QOS as text. JSON has integers in Winsock's units; TOML, which people write, has quantities with
-//! their units, as in a policy.
+//! A QOS as text. JSON has integers in Winsock's units; TOML has quantities with units, as a policy has.
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -17,7 +16,7 @@ pub(super) enum Format {
     Toml,
 }
 
-/// What a field's number counts, by its name.
+/// The unit of a field's number.
 #[derive(Clone, Copy)]
 enum Kind {
     Rate,
@@ -25,6 +24,7 @@ enum Kind {
     Time,
 }
 
+/// The unit of a field, by its name.
 fn kind(field: &str) -> Option<Kind> {
     match field {
         "token_rate" | "reserved_rate" | "peak_bandwidth" | "shaping_rate" | "path_bandwidth" => {
@@ -36,7 +36,7 @@ fn kind(field: &str) -> Option<Kind> {
     }
 }
 
-/// The document as text, with a line break at its end.
+/// The document as text, ending with a line break.
 pub(super) fn show(document: &impl Serialize, format: Format) -> anyhow::Result<String> {
     let value = serde_json::to_value(document)?;
     match format {
@@ -45,8 +45,14 @@ pub(super) fn show(document: &impl Serialize, format: Format) -> anyhow::Result<
     }
 }
 
-/// Reads JSON (a QOS, its raw form, or one flowspec, which is then what is sent) or TOML.
-pub(super) fn parse(text: &str) -> anyhow::Result<super::Document> {
+/// A QOS that was read from text.
+pub(super) enum Parsed {
+    Raw(Box<raw::Document>),
+    Request(Box<QosRequest>),
+}
+
+/// Reads JSON or TOML: a QOS, its raw form, or one flowspec, which is then the sending one.
+pub(super) fn parse(text: &str) -> anyhow::Result<Parsed> {
     let value: Value = if text.trim_start().starts_with('{') {
         serde_json::from_str(text)?
     } else {
@@ -54,7 +60,7 @@ pub(super) fn parse(text: &str) -> anyhow::Result<super::Document> {
     };
     if value.get("raw").is_some() {
         let document: raw::Document = serde_json::from_value(value)?;
-        return Ok(super::Document::Raw(Box::new(document)));
+        return Ok(Parsed::Raw(Box::new(document)));
     }
     let request = if value.get("service_type").is_some() {
         let sending: Flowspec = serde_json::from_value(value)?;
@@ -62,10 +68,10 @@ pub(super) fn parse(text: &str) -> anyhow::Result<super::Document> {
     } else {
         serde_json::from_value(value)?
     };
-    Ok(super::Document::Request(Box::new(request)))
+    Ok(Parsed::Request(Box::new(request)))
 }
 
-/// JSON as TOML: numbers that count something get their units, what is null is left out.
+/// JSON as TOML. Numbers that count something get their units; a null is left out.
 fn with_units(field: &str, value: Value) -> anyhow::Result<toml::Value> {
     Ok(match value {
         Value::Object(fields) => {
@@ -92,7 +98,7 @@ fn with_units(field: &str, value: Value) -> anyhow::Result<toml::Value> {
     })
 }
 
-/// TOML as JSON: quantities become numbers in Winsock's units; a bare number is refused, as everywhere.
+/// TOML as JSON. Quantities become numbers in Winsock's units; a quantity without a unit is refused.
 fn without_units(field: &str, value: toml::Value) -> anyhow::Result<Value> {
     Ok(match (value, kind(field)) {
         (toml::Value::Table(fields), _) => {
@@ -131,7 +137,7 @@ fn without_units(field: &str, value: toml::Value) -> anyhow::Result<Value> {
         (toml::Value::Integer(number), None) => Value::from(number),
         (toml::Value::Boolean(flag), _) => Value::Bool(flag),
         (toml::Value::Float(_) | toml::Value::Datetime(_), _) => {
-            bail!("{field}: neither a quantity, a whole number nor a text")
+            bail!("{field}: expected a quantity, a whole number or a string")
         }
     })
 }

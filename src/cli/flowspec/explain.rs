@@ -1,4 +1,4 @@
-//! `gqos flowspec explain`: what a flowspec asks for, in words and numbers.
+//! `gqos flowspec explain`: explains a flowspec in words and numbers.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -9,46 +9,48 @@ use flowspec::{
 };
 use serde::Serialize;
 
-use super::{Failure, INVALID_FILE, Input, say};
+use super::input::Input;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::print;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     input: Input,
-    /// The interface's MTU, where the flowspec leaves sizes to it.
+    /// The interface's MTU, for sizes that the flowspec leaves to it.
     #[arg(long, value_name = "SIZE", default_value = "1500 B")]
     mtu: Bytes,
-    /// Tell the delay at this reserved rate (R) too.
+    /// Add the delay bound at this reserved rate (R).
     #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
-    /// Tell the rate for this delay too.
+    /// Add the rate for this delay bound.
     #[arg(long, value_name = "TIME")]
     delay: Option<Micros>,
     /// C, the rate-dependent error term of the path (RFC 2212).
     #[arg(long, value_name = "SIZE", default_value = "0 B")]
     c: Bytes,
-    /// D, the rate-independent one.
+    /// D, the rate-independent error term of the path.
     #[arg(long, value_name = "TIME", default_value = "0 us")]
     d: Micros,
-    /// One JSON document instead of words.
+    /// Print one JSON document in place of words.
     #[arg(long)]
     json: bool,
 }
 
-/// What both directions ask for.
+/// The explanation of both directions.
 #[derive(Debug, Serialize)]
 struct Explanation {
-    sending: Asked,
-    receiving: Asked,
+    sending: Explained,
+    receiving: Explained,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     provider_specific: Vec<Object>,
 }
 
-/// What one direction asks for.
+/// The explanation of one direction.
 #[derive(Debug, Serialize)]
-struct Asked {
+struct Explained {
     flowspec: Flowspec,
-    /// Nothing where nothing is to be reserved.
+    /// `None` if nothing is to be reserved.
     traffic: Option<Traffic>,
     /// Windows' default marks, which gqos does not apply.
     mark: Option<Mark>,
@@ -62,7 +64,7 @@ struct Asked {
     shape_discard_mode: ShapeDiscardMode,
 }
 
-/// A TSpec with its defaults filled in, and what follows from it.
+/// A TSpec with its defaults, and what follows from it.
 #[derive(Debug, Serialize)]
 struct Traffic {
     token_rate: Rate,
@@ -71,13 +73,13 @@ struct Traffic {
     minimum_policed_size: Bytes,
     max_sdu_size: Bytes,
     defaulted: Vec<&'static str>,
-    /// How long a full bucket lasts at the peak.
+    /// How long a full bucket lasts at the peak rate.
     burst_time: Option<Micros>,
-    /// Most bytes in any window.
+    /// The most bytes in any window.
     arrival_bound: Vec<Window>,
-    /// Delay and buffer at some reserved rates.
+    /// Delay bounds and buffers at several reserved rates.
     served_at: Vec<Served>,
-    /// The least rate for some delays.
+    /// The least rates for several delay bounds.
     rate_for: Vec<Needed>,
 }
 
@@ -90,7 +92,7 @@ struct Window {
 #[derive(Debug, Serialize)]
 struct Served {
     reserved_rate: Rate,
-    /// Nothing where there is no bound.
+    /// `None` if there is no bound.
     delay_bound: Option<Micros>,
     buffer: Option<Bytes>,
 }
@@ -98,41 +100,41 @@ struct Served {
 #[derive(Debug, Serialize)]
 struct Needed {
     delay: Micros,
-    /// Nothing where no rate is enough.
+    /// `None` if no rate is enough.
     reserved_rate: Option<Rate>,
 }
 
-/// The windows over which the arrival bound is told, besides the burst's own.
+/// The windows for the arrival bound in microseconds, besides the length of the burst.
 const WINDOWS: [u64; 6] = [0, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let request = arguments.input.request()?;
-    let asked = |direction| {
-        asked(arguments, &request, direction).map_err(|error| {
+    let explained = |direction| {
+        explained(arguments, &request, direction).map_err(|error| {
             let name = arguments.input.name();
             let wsa = error.wsa();
-            Failure::new(INVALID_FILE, anyhow::anyhow!("{name}: {direction}: {error}; {wsa}"))
+            Failure::new(Exit::InvalidFile, anyhow::anyhow!("{name}: {direction}: {error}; {wsa}"))
         })
     };
     let explanation = Explanation {
-        sending: asked(Direction::Sending)?,
-        receiving: asked(Direction::Receiving)?,
+        sending: explained(Direction::Sending)?,
+        receiving: explained(Direction::Receiving)?,
         provider_specific: request.provider_specific.clone(),
     };
     if arguments.json {
         let text = serde_json::to_string_pretty(&explanation);
-        say(&(text.map_err(|error| Failure::new(INVALID_FILE, error))? + "\n"))?;
+        print(&(text.map_err(|error| Failure::new(Exit::InvalidFile, error))? + "\n"))?;
     } else {
-        say(&words(arguments, &explanation))?;
+        print(&words(arguments, &explanation))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn asked(
+fn explained(
     arguments: &Arguments,
     request: &QosRequest,
     direction: Direction,
-) -> Result<Asked, flowspec::FlowspecError> {
+) -> Result<Explained, flowspec::FlowspecError> {
     let flowspec = *request.qos().get(direction);
     flowspec.check(direction)?;
     let tspec = TSpec::new(&flowspec, direction, arguments.mtu)?;
@@ -149,7 +151,7 @@ fn asked(
         _ => None,
     });
     let service = flowspec.service_type;
-    Ok(Asked {
+    Ok(Explained {
         flowspec,
         traffic: tspec.map(|tspec| traffic(arguments, &flowspec, &tspec)),
         mark: service.default_mark(),
@@ -212,9 +214,9 @@ fn traffic(arguments: &Arguments, spec: &Flowspec, tspec: &TSpec) -> Traffic {
 
 fn words(arguments: &Arguments, explanation: &Explanation) -> String {
     let mut text = String::new();
-    for (name, asked) in [("sending", &explanation.sending), ("receiving", &explanation.receiving)] {
+    for (name, explained) in [("sending", &explanation.sending), ("receiving", &explanation.receiving)] {
         // Writing to a String cannot fail.
-        let _ = describe(&mut text, arguments, name, asked);
+        let _ = describe(&mut text, arguments, name, explained);
         text.push('\n');
     }
     for object in &explanation.provider_specific {
@@ -226,16 +228,16 @@ fn words(arguments: &Arguments, explanation: &Explanation) -> String {
     text
 }
 
-fn describe(text: &mut String, arguments: &Arguments, name: &str, asked: &Asked) -> std::fmt::Result {
-    let spec = &asked.flowspec;
+fn describe(text: &mut String, arguments: &Arguments, name: &str, explained: &Explained) -> std::fmt::Result {
+    let spec = &explained.flowspec;
     writeln!(text, "{name}: {}", promise(spec.service_type))?;
     if spec.no_traffic_control {
-        writeln!(text, "  The kernel's traffic control is to be left alone (SERVICE_NO_TRAFFIC_CONTROL).")?;
+        writeln!(text, "  The kernel's traffic control is not to be used (SERVICE_NO_TRAFFIC_CONTROL).")?;
     }
     if spec.no_qos_signaling {
-        writeln!(text, "  The network is not to be told (SERVICE_NO_QOS_SIGNALING).")?;
+        writeln!(text, "  No signalling messages are to be sent (SERVICE_NO_QOS_SIGNALING).")?;
     }
-    match (asked.mark, asked.code_point) {
+    match (explained.mark, explained.code_point) {
         // The peer marks the packets that are received.
         _ if name != "sending" => {}
         (None, _) => {}
@@ -247,24 +249,30 @@ fn describe(text: &mut String, arguments: &Arguments, name: &str, asked: &Asked)
             )?;
         }
     }
-    let Some(traffic) = &asked.traffic else {
+    let Some(traffic) = &explained.traffic else {
         return writeln!(text, "  Nothing is to be reserved.");
     };
+    describe_fields(text, spec, traffic)?;
+    writeln!(text, "  {}", excess(explained))?;
+    describe_windows(text, traffic)?;
+    describe_service(text, arguments, traffic)
+}
+
+fn describe_fields(text: &mut String, spec: &Flowspec, traffic: &Traffic) -> std::fmt::Result {
     let note =
         |field: &str| if traffic.defaulted.contains(&field) { "   not given: the default" } else { "" };
     let peak = match traffic.peak_bandwidth {
         Peak::Infinite => "infinite".to_owned(),
         Peak::Finite(rate) => amount(rate, rate.get(), "B/s"),
     };
-    let sizes = [
-        ("token_bucket_size", "b", traffic.token_bucket_size),
-        ("minimum_policed_size", "m", traffic.minimum_policed_size),
-        ("max_sdu_size", "M", traffic.max_sdu_size),
-    ]
-    .map(|(field, letter, size)| (field, letter, amount(size, size.get(), "B")));
-    let [bucket, minimum, maximum] = sizes;
-    let rate = ("token_rate", "r", amount(traffic.token_rate, traffic.token_rate.get(), "B/s"));
-    for (field, letter, value) in [rate, bucket, ("peak_bandwidth", "p", peak), minimum, maximum] {
+    let size = |size: Bytes| amount(size, size.get(), "B");
+    for (field, letter, value) in [
+        ("token_rate", "r", amount(traffic.token_rate, traffic.token_rate.get(), "B/s")),
+        ("token_bucket_size", "b", size(traffic.token_bucket_size)),
+        ("peak_bandwidth", "p", peak),
+        ("minimum_policed_size", "m", size(traffic.minimum_policed_size)),
+        ("max_sdu_size", "M", size(traffic.max_sdu_size)),
+    ] {
         writeln!(text, "  {field:<21} {letter}  {value}{}", note(field))?;
     }
     for (field, time) in [("latency", spec.latency), ("delay_variation", spec.delay_variation)] {
@@ -272,28 +280,34 @@ fn describe(text: &mut String, arguments: &Arguments, name: &str, asked: &Asked)
             writeln!(text, "  {field:<21}    {time}")?;
         }
     }
-    writeln!(text, "  {}", excess(asked))?;
-    writeln!(text, "\n  At most so much passes in any window of")?;
+    Ok(())
+}
+
+fn describe_windows(text: &mut String, traffic: &Traffic) -> std::fmt::Result {
+    writeln!(text, "\n  The most bytes in any window of")?;
     for Window { span, bytes } in &traffic.arrival_bound {
         let mark = if Some(*span) == traffic.burst_time {
-            "   the burst ends: p until here, r from here on"
+            "   the burst ends: rate p before, rate r after"
         } else {
             ""
         };
         writeln!(text, "  {:>12}  {:>13} B{mark}", span.to_string(), bytes.get())?;
     }
-    writeln!(text, "\n  Served at R, with C = {} and D = {} along the path,", arguments.c, arguments.d)?;
+    Ok(())
+}
+
+fn describe_service(text: &mut String, arguments: &Arguments, traffic: &Traffic) -> std::fmt::Result {
+    writeln!(
+        text,
+        "\n  At a reserved rate R, with C = {} and D = {} on the path:",
+        arguments.c, arguments.d
+    )?;
     for Served { reserved_rate, delay_bound, buffer } in &traffic.served_at {
-        let buffer = buffer.map_or(String::new(), |size| format!(", and needs a buffer of {} B", size.get()));
+        let rate = reserved_rate.to_string();
+        let buffer = buffer.map_or(String::new(), |size| format!(", a buffer of {} B", size.get()));
         match delay_bound {
-            Some(bound) => {
-                writeln!(
-                    text,
-                    "  {:>18}  no packet waits longer than {bound}{buffer}",
-                    reserved_rate.to_string()
-                )?;
-            }
-            None => writeln!(text, "  {:>18}  there is no bound: R is below r", reserved_rate.to_string())?,
+            Some(bound) => writeln!(text, "  {rate:>18}  a delay of at most {bound}{buffer}")?,
+            None => writeln!(text, "  {rate:>18}  no bound on the delay: R is below r")?,
         }
     }
     for Needed { delay, reserved_rate } in &traffic.rate_for {
@@ -301,7 +315,7 @@ fn describe(text: &mut String, arguments: &Arguments, name: &str, asked: &Asked)
             Some(rate) => {
                 writeln!(text, "  A delay of {delay} needs R = {}.", amount(*rate, rate.get(), "B/s"))?
             }
-            None => writeln!(text, "  No rate keeps a delay of {delay}: D alone is as long.")?,
+            None => writeln!(text, "  No rate is enough for a delay of {delay}: D alone is as long.")?,
         }
     }
     Ok(())
@@ -309,25 +323,25 @@ fn describe(text: &mut String, arguments: &Arguments, name: &str, asked: &Asked)
 
 fn promise(service: ServiceType) -> &'static str {
     match service {
-        ServiceType::NoTraffic => "nothing flows this way",
-        ServiceType::BestEffort => "best effort, nothing is promised",
-        ServiceType::ControlledLoad => "controlled load, as on a network that is hardly used (RFC 2211)",
+        ServiceType::NoTraffic => "no traffic in this direction",
+        ServiceType::BestEffort => "best effort, without a guarantee",
+        ServiceType::ControlledLoad => "controlled load, as on a lightly loaded network (RFC 2211)",
         ServiceType::Guaranteed => "guaranteed, a firm rate and a bound on the delay (RFC 2212)",
-        ServiceType::NetworkUnavailable => "a report: the network is lost",
-        ServiceType::GeneralInformation => "every service type is on offer",
-        ServiceType::NoChange => "stays as it is",
+        ServiceType::NetworkUnavailable => "a report: the network is unavailable",
+        ServiceType::GeneralInformation => "every service type is supported",
+        ServiceType::NoChange => "no change",
         ServiceType::Nonconforming => "excess traffic",
-        ServiceType::NetworkControl => "the network's own signalling",
-        ServiceType::Qualitative => "better than best effort, by an amount nobody can say",
+        ServiceType::NetworkControl => "signalling of the network itself",
+        ServiceType::Qualitative => "better than best effort, by an unspecified amount",
     }
 }
 
-fn excess(asked: &Asked) -> &'static str {
-    match asked.shape_discard_mode {
+fn excess(explained: &Explained) -> &'static str {
+    match explained.shape_discard_mode {
         ShapeDiscardMode::Discard => {
             "Datagrams that exceed this are dropped; a stream waits until it conforms."
         }
-        ShapeDiscardMode::Borrow | ShapeDiscardMode::BorrowPlus if asked.sets_mode => {
+        ShapeDiscardMode::Borrow | ShapeDiscardMode::BorrowPlus if explained.sets_mode => {
             "Traffic that exceeds this is sent at once, as far as the kernel's class of the flow lets it."
         }
         // Without QOS_SD_MODE traffic is shaped, for controlled load too.
@@ -337,7 +351,7 @@ fn excess(asked: &Asked) -> &'static str {
     }
 }
 
-/// A quantity for people, and as Winsock counts it.
+/// A quantity for people, followed by the number in Winsock's unit.
 fn amount(shown: impl std::fmt::Display, number: u64, unit: &str) -> String {
     let (shown, plain) = (shown.to_string(), format!("{number} {unit}"));
     if shown == plain { shown } else { format!("{shown} ({plain})") }

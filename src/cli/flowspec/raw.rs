@@ -1,10 +1,10 @@
-//! The raw form: every bit pattern as JSON and back, whatever it means.
+//! The raw form of a QOS: any bit pattern as JSON and back, without interpretation.
 
 use flowspec::objects::{HEADER_SIZE, Hex};
 use flowspec::{Abi, Invalid, Problem, QosBytes, RawFlowspec, RawQos, RawWsabuf};
 use serde::{Deserialize, Serialize};
 
-/// A QOS with its buffer, uninterpreted.
+/// A QOS with its buffer, not interpreted.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Document {
@@ -27,12 +27,12 @@ struct Buffer {
     padding: u32,
     buf: u64,
     objects: Vec<Object>,
-    /// What follows the list, or where it cannot be walked.
+    /// The bytes after the last object that can be read.
     #[serde(default, skip_serializing_if = "is_empty")]
     rest: Hex,
 }
 
-/// An object; its length is that of its body and header.
+/// An object; its length is not kept, since it follows from the body.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Object {
@@ -40,7 +40,7 @@ struct Object {
     body: Hex,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -50,9 +50,9 @@ const fn is_empty(hex: &Hex) -> bool {
 }
 
 impl Document {
-    /// Takes bytes apart; a length that lies is kept, as everything else.
+    /// Splits bytes into fields. Inconsistent lengths are kept as they are.
     ///
-    /// - **Errors**: fewer bytes than QOS has.
+    /// - **Errors**: there are fewer bytes than a QOS has.
     pub(super) fn read(bytes: &[u8], abi: Abi) -> Result<Self, Invalid> {
         let Ok(qos) = RawQos::read(bytes, abi) else {
             let problem = Problem::QosCutShort { abi, found: bytes.len() };
@@ -79,12 +79,12 @@ impl Document {
         Ok(Self { raw: Raw { sending: qos.sending, receiving: qos.receiving, provider_specific } })
     }
 
-    /// The bytes it was taken from.
+    /// Appends the bytes that the document was read from.
     pub(super) fn write(&self, abi: Abi, bytes: &mut Vec<u8>) {
         let Raw { sending, receiving, provider_specific: buffer } = &self.raw;
         let mut list = Vec::new();
         for Object { object_type, body } in &buffer.objects {
-            // An input is far below 4 GiB.
+            // An input is much shorter than 4 GiB.
             let length = u32::try_from(HEADER_SIZE + body.0.len()).unwrap_or(u32::MAX);
             list.extend(object_type.to_le_bytes());
             list.extend(length.to_le_bytes());

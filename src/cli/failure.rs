@@ -1,0 +1,59 @@
+//! Exit codes, and failures that end a command with one of them.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+
+/// Why a command ends without success.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Exit {
+    /// A test failed, a request was refused or a difference was found.
+    Difference,
+    /// Wrong usage.
+    Usage,
+    /// The operating system refused: EX_OSERR.
+    OsError,
+    /// A privilege is missing: EX_NOPERM.
+    NoPrivilege,
+    /// A policy, test or trace file is invalid: EX_CONFIG.
+    InvalidFile,
+    /// Ended by SIGINT or SIGTERM, by the convention of shells.
+    Interrupted,
+}
+
+/// A command that could not do its work.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) error: anyhow::Error,
+}
+
+/// The part of `--help` about exit codes.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 a test failed, a request was refused or a difference was found; 2 wrong usage;
+71 the operating system refused; 77 a privilege is missing; 78 a policy, test or trace file is invalid";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Difference => 1,
+            Exit::Usage => 2,
+            Exit::OsError => 71,
+            Exit::NoPrivilege => 77,
+            Exit::InvalidFile => 78,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+
+    /// A system call failed on an object, usually a path.
+    pub(super) fn os(call: &str, object: impl Display, error: std::io::Error) -> Self {
+        Self::new(Exit::OsError, anyhow!("{call} {object}: {error}"))
+    }
+}

@@ -1,0 +1,114 @@
+//! The arguments of `gqos flowspec`, and the commands `decode` and `encode`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::Subcommand;
+
+use super::document::{self, Format};
+use super::input::{Document, Input};
+use super::{check, explain, raw};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::{print, write};
+
+/// Convert flowspecs between QOS bytes, JSON and TOML, check them, and explain them.
+///
+/// Bytes are a QOS structure with its provider-specific buffer directly behind it, as SIO_GET_QOS returns them. A file may
+/// contain bytes, hexadecimal digits, JSON or TOML.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Convert QOS bytes to JSON or TOML.
+    Decode(Decode),
+    /// Convert JSON or TOML to QOS bytes.
+    Encode(Encode),
+    /// Explain what a flowspec asks for, in words and numbers.
+    Explain(explain::Arguments),
+    /// Report everything that is wrong, each problem with its field, place, value and status.
+    Check(check::Arguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct Decode {
+    #[command(flatten)]
+    input: Input,
+    /// The format of the output.
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+    /// Keep every bit, whether it is valid or not: numbers, sentinels and pointers are not interpreted.
+    #[arg(long)]
+    raw: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Encode {
+    #[command(flatten)]
+    input: Input,
+    /// The output file; standard output if it is absent.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    match &arguments.command {
+        Command::Decode(arguments) => decode(arguments),
+        Command::Encode(arguments) => encode(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+    }
+}
+
+fn decode(arguments: &Decode) -> Result<ExitCode, Failure> {
+    let input = &arguments.input;
+    let text = if arguments.raw {
+        let bytes = match input.read()? {
+            Document::Bytes(bytes) => bytes,
+            document => document.bytes(input)?,
+        };
+        let document = raw::Document::read(&bytes, input.abi()).map_err(|error| input.invalid(&error))?;
+        document::show(&document, Format::Json)
+    } else {
+        document::show(&input.request()?, arguments.format)
+    };
+    print(&text.map_err(|error| Failure::new(Exit::InvalidFile, error))?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn encode(arguments: &Encode) -> Result<ExitCode, Failure> {
+    let input = &arguments.input;
+    // Here --hex is the format of the output.
+    let mut reader = input.clone();
+    reader.hex = false;
+    let mut bytes = reader.read()?.bytes(input)?;
+    if input.hex {
+        bytes = hex_lines(&bytes).into_bytes();
+    }
+    match &arguments.output {
+        Some(path) => write(path, &bytes)?,
+        None if !input.hex && std::io::stdout().is_terminal() => {
+            let error = anyhow!("bytes are not written to a terminal; use --hex or --output FILE");
+            return Err(Failure::new(Exit::Usage, error));
+        }
+        None => {
+            let written = std::io::stdout().write_all(&bytes);
+            written.map_err(|error| Failure::os("write", "standard output", error))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Hexadecimal digits, 16 bytes per line.
+fn hex_lines(bytes: &[u8]) -> String {
+    let lines = bytes.chunks(16).map(|line| {
+        let line: Vec<_> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        line.join(" ") + "\n"
+    });
+    lines.collect()
+}

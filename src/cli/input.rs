@@ -1,0 +1,42 @@
+//! Files that commands read.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use gqos::policy::{Policy, Problem, Source};
+
+use super::failure::{Exit, Failure};
+use super::output::{counted, print_problems};
+
+/// Reads a text file.
+pub(super) fn read(path: &Path) -> Result<String, Failure> {
+    let name = path.display();
+    let bytes = std::fs::read(path).map_err(|error| Failure::os("open", name, error))?;
+    let path = path.display();
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::new(Exit::InvalidFile, anyhow!("{path}: not UTF-8 from byte {at} on"))
+    })
+}
+
+/// Reads and checks a policy in one or more files. Problems are printed on standard error.
+pub(super) fn load_policy(paths: &[PathBuf]) -> Result<Policy, Failure> {
+    let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let texts = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let sources: Vec<_> = names.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
+    parse_policy(&sources)
+}
+
+/// Checks a policy. Problems are printed on standard error.
+pub(super) fn parse_policy(sources: &[Source<'_>]) -> Result<Policy, Failure> {
+    let checked = Policy::parse(sources);
+    checked.map(|(policy, _)| policy).map_err(|problems| invalid(&problems, sources, "policy"))
+}
+
+/// Prints the problems of an invalid file on standard error, and counts them.
+pub(super) fn invalid(problems: &[Problem], sources: &[Source<'_>], kind: &str) -> Failure {
+    print_problems(problems, sources);
+    let names: Vec<_> = sources.iter().map(|source| source.name).collect();
+    let (names, count) = (names.join(", "), counted(problems.len(), "problem"));
+    Failure::new(Exit::InvalidFile, anyhow!("{names} is not a valid {kind}: {count}"))
+}

@@ -1,0 +1,109 @@
+//! The arguments of `gqos test`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use gqos::scenario;
+use regex_lite::Regex;
+
+/// Run admission regression tests (*.qostest.toml) in virtual time.
+///
+/// A test states what a policy is to decide, and what is reserved and available afterwards. The exit code is 0 if all
+/// tests passed, 1 if a test failed or none was run, and 78 if a test or a policy is invalid.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Test files, or directories that contain test files.
+    #[arg(value_name = "PATH", required = true)]
+    pub(super) paths: Vec<PathBuf>,
+    /// Run only tests whose name matches.
+    #[arg(long, value_name = "REGEX")]
+    pub(super) run: Option<Regex>,
+    /// Run only tests with one of these tags.
+    #[arg(long, value_name = "TAG")]
+    pub(super) tag: Vec<String>,
+    /// Stop at the first test that fails.
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+    /// Run the tests in random order; the seed is printed.
+    #[arg(long)]
+    pub(super) shuffle: bool,
+    /// The seed of the random order.
+    #[arg(long, value_name = "N", requires = "shuffle")]
+    pub(super) seed: Option<u64>,
+    /// The report on standard output.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+    /// Write a report to a file as well: junit=report.xml. May be given several times.
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = report_file)]
+    pub(super) out: Vec<(Format, PathBuf)>,
+    /// List the interfaces, classes, groups, templates, rules and reasons that no test covers.
+    #[arg(long)]
+    pub(super) coverage: bool,
+    /// Fail if the tests cover less of the policies, in per cent.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
+    pub(super) min_coverage: Option<u64>,
+    /// Compare with another policy: print the decisions that differ, and ignore expectations.
+    #[arg(long, value_name = "POLICY")]
+    pub(super) against: Option<PathBuf>,
+    /// Rewrite expectations that do not hold to what was found, for review.
+    #[arg(long, conflicts_with_all = ["against", "record"])]
+    pub(super) bless: bool,
+    /// Print a trace as a test, with the decisions of the policy that is given as PATH.
+    #[arg(long, value_name = "TRACE", conflicts_with_all = ["against", "coverage", "min_coverage", "run", "tag", "shuffle", "out"])]
+    pub(super) record: Option<PathBuf>,
+    /// Measure `transfer` steps on a private network of this machine, in network namespaces.
+    #[arg(long)]
+    pub(super) lab: bool,
+    /// Running no test is not a failure.
+    #[arg(long)]
+    pub(super) allow_empty: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// JUnit's XML.
+    Junit,
+    /// The Test Anything Protocol.
+    Tap,
+    /// Annotations of a GitHub workflow.
+    Github,
+}
+
+impl Arguments {
+    /// Whether a test is to be run.
+    pub(super) fn select(&self, test: &scenario::Test) -> bool {
+        self.run.as_ref().is_none_or(|run| run.is_match(&test.name))
+            && (self.tag.is_empty() || self.tag.iter().any(|tag| test.tags.contains(tag)))
+    }
+}
+
+impl From<Format> for scenario::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+            Format::Junit => Self::Junit,
+            Format::Tap => Self::Tap,
+            Format::Github => Self::Github,
+        }
+    }
+}
+
+/// A value of `--out` that cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum ReportFileError {
+    #[error("write FORMAT=FILE, such as junit=report.xml")]
+    NoFile,
+    #[error("{0}")]
+    UnknownFormat(String),
+}
+
+fn report_file(text: &str) -> Result<(Format, PathBuf), ReportFileError> {
+    let (format, path) = text.split_once('=').ok_or(ReportFileError::NoFile)?;
+    let format = Format::from_str(format, false).map_err(ReportFileError::UnknownFormat)?;
+    Ok((format, path.into()))
+}

@@ -1,0 +1,130 @@
+//! Runs the tests that the arguments select.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use gqos::scenario::{self, Coverage, Laboratory, Recording, Report, Verdict};
+
+use super::against::against;
+use super::arguments::Arguments;
+use super::bless::bless;
+use super::file::{File, LoadedPolicy, Selected, open_all};
+use super::laboratory::PrivateNetwork;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::input::read;
+use crate::cli::output::{print, write};
+
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if let Some(trace) = &arguments.record {
+        return record(arguments, trace);
+    }
+    let files = open_all(&arguments.paths)?;
+    let mut selected = select(arguments, &files);
+    if selected.is_empty() && !arguments.allow_empty {
+        eprintln!("gqos: no test was run; with --allow-empty that is not a failure");
+        return Ok(Exit::Difference.into());
+    }
+    let mut lab = if arguments.lab { Some(PrivateNetwork::prepare()?) } else { None };
+    if arguments.shuffle {
+        let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()));
+        eprintln!("gqos: shuffled by --seed {seed}");
+        shuffle(&mut selected, seed);
+    }
+    if let Some(other) = &arguments.against {
+        return against(&selected, other);
+    }
+    if arguments.bless {
+        return bless(&files, &selected);
+    }
+    let mut coverage = BTreeMap::new();
+    for loaded in files.iter().flat_map(File::policies) {
+        coverage.entry(loaded.path.as_str()).or_insert_with(|| Coverage::of(&loaded.policy));
+    }
+    let reports = run_tests(arguments, &selected, lab.as_mut(), &mut coverage);
+    print(&scenario::render(&reports, arguments.format.into()))?;
+    for (format, path) in &arguments.out {
+        write(path, scenario::render(&reports, (*format).into()))?;
+    }
+    let is_covered = report_coverage(arguments, &coverage);
+    Ok(if reports.iter().any(is_failed) || !is_covered { Exit::Difference.into() } else { ExitCode::SUCCESS })
+}
+
+fn select<'a>(arguments: &Arguments, files: &'a [File]) -> Vec<Selected<'a>> {
+    let all = files.iter().flat_map(|file| file.suite.tests.iter().map(move |test| Selected { file, test }));
+    all.filter(|selected| arguments.select(selected.test)).collect()
+}
+
+fn run_tests(
+    arguments: &Arguments,
+    selected: &[Selected<'_>],
+    mut lab: Option<&mut PrivateNetwork>,
+    coverage: &mut BTreeMap<&str, Coverage>,
+) -> Vec<Report> {
+    let mut reports = Vec::new();
+    for test in selected {
+        let outcome = test.run(lab.as_deref_mut().map(|lab| lab as &mut dyn Laboratory));
+        if let Some(coverage) = coverage.get_mut(test.policy().path.as_str()) {
+            coverage.count(&outcome.covered);
+        }
+        reports.push(test.report(outcome));
+        if arguments.fail_fast && reports.last().is_some_and(is_failed) {
+            break;
+        }
+    }
+    reports
+}
+
+fn is_failed(report: &Report) -> bool {
+    matches!(report.outcome.verdict, Verdict::Failed(_))
+}
+
+/// Prints a trace as a test.
+fn record(arguments: &Arguments, trace: &Path) -> Result<ExitCode, Failure> {
+    let [policy] = &arguments.paths[..] else {
+        return Err(Failure::new(Exit::Usage, anyhow!("--record takes one policy as PATH")));
+    };
+    let LoadedPolicy { path, policy, .. } = LoadedPolicy::load(policy)?;
+    let text = read(trace)?;
+    let test = scenario::record(&Recording { trace: &text, policy: &policy, policy_name: &path })
+        .map_err(|error| Failure::new(Exit::InvalidFile, anyhow!("{}:{error}", trace.display())))?;
+    print(&test)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what no test covers, if the arguments ask for it; whether enough is covered.
+fn report_coverage(arguments: &Arguments, coverage: &BTreeMap<&str, Coverage>) -> bool {
+    if !arguments.coverage && arguments.min_coverage.is_none() {
+        return true;
+    }
+    let (mut all, mut covered) = (0, 0);
+    for (path, coverage) in coverage {
+        eprintln!("{path}: {}% of {} covered", coverage.percent(), coverage.all.len());
+        for uncovered in coverage.uncovered() {
+            eprintln!("  not covered: {uncovered}");
+        }
+        all += coverage.all.len() as u64;
+        covered += coverage.covered.len() as u64;
+    }
+    let percent = (covered * 100).checked_div(all).unwrap_or(100);
+    match arguments.min_coverage {
+        Some(least) if percent < least => {
+            eprintln!("gqos: {percent}% is less than --min-coverage {least}");
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Fisher and Yates, with SplitMix64: a seed gives the same order on every machine.
+fn shuffle<T>(items: &mut [T], seed: u64) {
+    let mut state = seed;
+    for last in (1..items.len()).rev() {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let other = usize::try_from((mixed ^ mixed >> 31) % (last as u64 + 1)).unwrap_or(0);
+        items.swap(last, other);
+    }
+}

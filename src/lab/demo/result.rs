@@ -1,0 +1,149 @@
+//! What the demo measures. Rates are payload rates unless stated otherwise; the JSON of an [`Outcome`] is an output
+//! contract.
+
+use flowspec::Rate;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::admission::NotProgrammed;
+use crate::connect::ClassReport;
+use crate::lab::viewer::Transport;
+
+/// All measurements.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The link's rate, link headers included.
+    pub link_bytes_per_second: Rate,
+    /// The congestion control of the TCP senders.
+    pub congestion_control: &'static str,
+    /// Without gqos, then with it.
+    pub phases: Vec<Phase>,
+}
+
+/// The name of a phase.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseName {
+    /// Without gqos.
+    Unmanaged,
+    /// With gqos.
+    Managed,
+}
+
+/// The measurements of one phase.
+#[derive(Clone, Debug, Serialize)]
+pub struct Phase {
+    /// Which phase.
+    pub name: PhaseName,
+    /// Its length.
+    pub seconds: u64,
+    /// In the order of their arrival.
+    pub viewers: Vec<ViewerResult>,
+    /// The decisions of refused requests.
+    pub refused: Vec<Value>,
+    /// The bulk transfer.
+    pub bulk: Bulk,
+    /// What the kernel counted.
+    pub kernel: Kernel,
+}
+
+/// The measurements of one viewer.
+#[derive(Clone, Debug, Serialize)]
+pub struct ViewerResult {
+    /// The viewer's id.
+    pub id: String,
+    /// The protocol that it used.
+    pub transport: Transport,
+    /// The template that it requested.
+    pub template: String,
+    /// Whether its request was admitted.
+    pub admitted: bool,
+    /// The payload rate that its token rate carries on any transport.
+    pub token_rate: Rate,
+    /// The token rate itself, IP headers included: what the budget is charged.
+    pub charged: Rate,
+    /// The mean rate of its stream.
+    pub media_rate: Rate,
+    /// The rate that it received.
+    pub achieved: Achieved,
+    /// How often play stopped.
+    pub stalls: u64,
+    /// For how long in all.
+    pub stall_ms: u64,
+    /// Datagrams that were sent and not received.
+    pub lost: u64,
+}
+
+/// Received rates.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Achieved {
+    /// The lowest of all whole seconds.
+    pub worst_second: Rate,
+    /// The median of all whole seconds.
+    pub median_second: Rate,
+    /// The mean from the first byte on.
+    pub mean: Rate,
+    /// Each whole second.
+    pub by_second: Vec<Rate>,
+}
+
+/// The measurements of the bulk transfer.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Bulk {
+    /// Its mean rate once all viewers had arrived.
+    pub mean: Rate,
+    /// The part that it got of what the viewers left of the link.
+    pub share_of_rest: f64,
+}
+
+/// What the kernel counted on the server's interface.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Kernel {
+    /// Packets that bypassed all classes.
+    pub direct_packets: u32,
+    /// The classes at the end of the phase.
+    pub classes: Vec<ClassReport>,
+    /// Why there are no classes.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub lacking: Option<NotProgrammed>,
+}
+
+/// The state of a phase while it runs.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The phase.
+    pub phase: PhaseName,
+    /// Seconds since its start.
+    pub elapsed: u64,
+    /// Its length in seconds.
+    pub seconds: u64,
+    /// The renditions, best first.
+    pub rungs: Vec<RungProgress>,
+    /// The bulk transfer's rate since the last progress.
+    pub bulk: Rate,
+}
+
+/// The state of one rendition while a phase runs.
+#[derive(Clone, Debug, Default)]
+pub struct RungProgress {
+    /// The rendition's name.
+    pub name: String,
+    /// How many viewers watch it.
+    pub watching: usize,
+    /// How many requests were refused.
+    pub refused: usize,
+    /// How often its viewers have stalled.
+    pub stalls: u64,
+    /// The lowest rate of one of its viewers in the last second.
+    pub least: Rate,
+    /// The payload rate that each viewer's reservation carries.
+    pub payload_rate: Rate,
+}
+
+#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+fn as_text<S: Serializer>(lacking: &Option<NotProgrammed>, serializer: S) -> Result<S::Ok, S::Error> {
+    match lacking {
+        Some(lacking) => serializer.collect_str(lacking),
+        None => serializer.serialize_none(),
+    }
+}
