@@ -1,5 +1,5 @@
-//! What the engine does besides sums: owners' classes, measured admission, links that come and go, and who
-//! has less than he asked for. Each case is a trace.
+//! Operations on a ledger besides plain requests: classes with conditions on the owner, measured admission, changes of a
+//! link's capacity, renditions, and reloads. Each case is a trace.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -25,7 +25,7 @@ impl Traced {
         traced.decide_by_ledger(&mut self.0)
     }
 
-    /// The reason of a refusal, or nothing.
+    /// The reason of a refusal.
     #[track_caller]
     fn reason(&mut self, line: &str) -> Option<Reason> {
         self.line(line).reason()
@@ -48,7 +48,7 @@ max_flows = 1
 "#;
 
 #[test]
-fn a_class_may_be_for_some_owners_alone() {
+fn a_class_with_conditions_admits_matching_owners_only() {
     let mut traced = Traced::new(OWNERS);
     let mut check = |name: &str, fields: &str, expected: Option<Reason>| {
         let line = format!(
@@ -63,12 +63,12 @@ fn a_class_may_be_for_some_owners_alone() {
     let refused = check("another owner", ",'class':'web','uid':0", Some(Reason::ClassOwner));
     assert_eq!(refused.rule_line(), Some("test:5"));
     assert!(refused.message().contains("class web is not for flows of uid 0"), "{}", refused.message());
-    check("an owner who is not known", ",'class':'web'", Some(Reason::ClassOwner));
+    check("an owner that is not known", ",'class':'web'", Some(Reason::ClassOwner));
     check("a class without conditions", ",'class':'anybody','uid':0", None);
-    check("who names no class gets his own", ",'cgroup':'/system.slice/origin'", None);
+    check("a flow without a class gets its owner's", ",'cgroup':'/system.slice/origin'", None);
     check("and its limits", ",'cgroup':'/system.slice/origin'", Some(Reason::ClassFlows));
     check("the first in the file counts", ",'cgroup':'/system.slice/origin','uid':33", None);
-    check("who has no class of his own has none", ",'cgroup':'/user.slice','uid':5", None);
+    check("an owner without a class has none", ",'cgroup':'/user.slice','uid':5", None);
 }
 
 const MEASURED: &str = r#"
@@ -103,7 +103,7 @@ fn filled() -> Traced {
 }
 
 #[test]
-fn what_is_measured_counts_for_controlled_load() {
+fn controlled_load_is_charged_what_is_measured() {
     let mut traced = filled();
     // ν + sqrt(6.907756 · 100 · 115000²), rounded up.
     let decision = traced.line(&measure(1_000_000, 2_000_000));
@@ -191,7 +191,7 @@ hysteresis = { time = "5 s", change = "5%" }
 "#;
 
 #[test]
-fn a_link_that_flaps_takes_nobody_along() {
+fn a_flapping_link_sheds_no_flow_within_its_tolerance() {
     let mut traced = Traced::new(FLAPPING);
     let flow = |id: &str, at: u64, rate: u64| {
         format!(
@@ -233,7 +233,7 @@ sending = { service_type = "guaranteed", token_rate = "2 Mbit/s" }
 "#;
 
 #[test]
-fn who_has_less_than_he_asked_for_may_wait_for_the_rest() {
+fn a_flow_with_a_lower_rendition_may_wait_for_a_better_one() {
     let mut traced = Traced::new(LADDER);
     let ask = |id: &str, at: u64, wait: bool| {
         format!(
@@ -264,7 +264,7 @@ fn who_has_less_than_he_asked_for_may_wait_for_the_rest() {
 
 /// What a reload would do is found out without doing it.
 #[test]
-fn a_reload_is_told_before_it_is_done() {
+fn a_reload_is_compared_before_it_is_made() {
     let mut traced = Traced::new(OWNERS);
     let reserve = "{'at_us':0,'op':'reserve','id':'a','interface':'eth0','class':'anybody','sending':{'service_type':'guaranteed','token_rate':5000000}}";
     assert_eq!(traced.reason(reserve), None);

@@ -1,5 +1,5 @@
-//! Promises that change while connections stand, on the real kernel: preemption, a link that goes down, groups, room
-//! for those who wait, and what flows are measured to send.
+//! Reservations that change while connections stand, on the real kernel: preemption, a link that goes down, groups,
+//! waiting for capacity, and measured admission.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -24,7 +24,7 @@ async fn reserved(host: &Host) -> Rate {
     host.report().await.unwrap()[0].status.totals.sending.reserved
 }
 
-/// Waits until something holds: the manager works on its own.
+/// Waits until a condition holds: the engine's task works beside the test.
 macro_rules! until {
     ($what:literal, $holds:expr) => {{
         let mut left = 500;
@@ -51,7 +51,7 @@ holding_priority = 1
 "#;
 
 #[test]
-fn who_has_to_go_is_told_and_goes_on_as_best_effort() {
+fn a_preempted_flow_is_notified_and_goes_on_as_best_effort() {
     let Some(network) = lab(100) else { return };
     let (send, receive) = std::sync::mpsc::channel();
     network.client.runtime().spawn(async move {
@@ -79,14 +79,14 @@ fn who_has_to_go_is_told_and_goes_on_as_best_effort() {
             assert!(matches!(lost.why, Loss::Preempted { .. }), "{lost}");
             assert_eq!((goes.decision(), stays.flow().lost()), (None, None));
             assert_eq!(reserved(&host).await, Rate::from_mbit(70));
-            // It has no class and no shaping any more: a second's worth of 40 Mbit/s leaves at once.
+            // It has no class and no shaping any more: the data of half a second at 40 Mbit/s leaves at once.
             goes.write_all(&vec![0; 2_000_000]).await.unwrap();
             let report = &host.report().await.unwrap()[0];
             let flows: Vec<_> = report.classes.iter().map(|class| class.flow.as_str()).collect();
             assert_eq!(flows, ["link", "default", "stays", "flow-1"]);
             let default = &report.classes[1];
             assert!(default.sent_bytes > 1_000_000, "{default:?}");
-            // Its end gives nothing back that is somebody else's; its name is free.
+            // Its end releases nothing of another flow; its id is free.
             let again =
                 connector.connect(peer, &Ask::qos(mbit(10)).class("viewer").id("goes")).await.unwrap();
             drop(goes);
@@ -98,7 +98,7 @@ fn who_has_to_go_is_told_and_goes_on_as_best_effort() {
         .unwrap();
 }
 
-/// A veth pair of its own, with an address: datagrams leave whether or not anybody is there.
+/// A veth pair with an address: datagrams leave although nothing receives them.
 fn pair(network: &gqos::lab::Network) {
     for command in [
         "ip link add gqos-a type veth peer name gqos-b",
@@ -122,7 +122,7 @@ async fn datagrams(host: &Host, ask: &Ask) -> Result<DatagramConnection, Connect
 }
 
 #[test]
-fn a_link_that_goes_down_takes_its_promises_along_and_comes_back() {
+fn a_link_that_goes_down_loses_its_reservations_and_notifies_a_waiter_when_it_is_up() {
     let Some(network) = lab_with(100, &["ip"]) else { return };
     pair(&network);
     let set = |state: &str| inside(&network.server, &["ip", "link", "set", "gqos-b", state]);
@@ -135,11 +135,11 @@ fn a_link_that_goes_down_takes_its_promises_along_and_comes_back() {
         until!("the link is lost", flow.lost().is_some());
         assert_eq!(flow.lost().unwrap().why, Loss::Shed);
         assert_eq!(reserved(&host).await, Rate::ZERO);
-        // Nothing new while it is down; who waits is told when it is back.
+        // Nothing is admitted while the link is down; a waiting flow is notified when it is up again.
         let asked = Ask::qos(mbit(50)).waiting_as("waits");
         let refused = datagrams(&host, &asked).await;
         assert!(matches!(&refused, Err(ConnectError::Refused(decision)) if decision.is_waiting()));
-        assert!(host.wait_for_capacity("nobody").await.is_err());
+        assert!(host.wait_for_capacity("unknown").await.is_err());
         done.send(()).unwrap();
         steps.recv().await.unwrap();
         tokio::time::timeout(Duration::from_secs(5), host.wait_for_capacity("waits"))
@@ -147,7 +147,7 @@ fn a_link_that_goes_down_takes_its_promises_along_and_comes_back() {
             .expect("told")
             .unwrap();
         let again = datagrams(&host, &asked).await.unwrap();
-        // A capacity that somebody has measured counts as well.
+        // A capacity that is submitted counts as well.
         let (interface, direction) = ("gqos-a".to_owned(), Direction::Sending);
         let less = Operation::Capacity { interface, direction, capacity: Rate::from_mbit(50) };
         assert_eq!(host.submit(less).await.unwrap().shed(), ["waits"]);
@@ -181,11 +181,11 @@ fn the_members_of_a_group_share_its_reservation() {
                 let (id, interface) = (id.to_owned(), "gqos-a".to_owned());
                 Operation::Group(Box::new(GroupRequest { id, interface, class: None, mode, qos: mbit(20) }))
             };
-            assert!(host.submit(group("room", GroupMode::Shared)).await.unwrap().is_ok());
+            assert!(host.submit(group("call", GroupMode::Shared)).await.unwrap().is_ok());
             assert!(host.submit(group("film", GroupMode::Envelope)).await.unwrap().is_ok());
             let member = |group: &str| Ask::qos(mbit(20)).group(group);
-            let first = datagrams(&host, &member("room")).await.unwrap();
-            let second = datagrams(&host, &member("room")).await.unwrap();
+            let first = datagrams(&host, &member("call")).await.unwrap();
+            let second = datagrams(&host, &member("call")).await.unwrap();
             let class = |flow: &DatagramConnection| flow.decision().enforced().cloned().unwrap();
             assert_eq!(class(&first), class(&second), "one class for both");
             assert!(class(&first).shared);
@@ -212,7 +212,7 @@ overbooking = 2
 "#;
 
 #[test]
-fn what_flows_are_seen_to_send_makes_room() {
+fn flows_that_send_less_than_they_declare_leave_capacity() {
     let Some(network) = lab_with(100, &["ip"]) else { return };
     pair(&network);
     network

@@ -15,20 +15,20 @@ use crate::admission::Decision;
 use crate::engine::{Lost, Reservation};
 use crate::linux::socket;
 
-/// A TCP connection that is held to its flowspec.
+/// A TCP connection that is shaped to its flowspec.
 ///
-/// Writes wait for credit, and with them whoever feeds them. Dropped or shut down, its data still
-/// leaves in its class before the reservation is given back; after a reset or an error it is given
-/// back at once.
+/// A write waits until it conforms, which gives back-pressure to its source. After a drop or a shutdown, the data that
+/// was accepted leaves in its class before the reservation is released; after a reset or an error the reservation is
+/// released at once.
 pub struct Connection {
     stream: Stream<Socket>,
     flow: Arc<Flow>,
 }
 
-/// A TCP socket that its connection and its flow share.
+/// The TCP socket that a connection shares with its flow.
 pub struct Socket(Arc<TcpStream>);
 
-/// A connected UDP socket whose datagrams are held to their flowspec.
+/// A connected UDP socket whose datagrams are shaped to their flowspec.
 pub struct DatagramConnection {
     datagram: Datagram,
     peer: SocketAddr,
@@ -42,17 +42,17 @@ impl Connection {
         Self { stream, flow }
     }
 
-    /// The peer.
+    /// The peer's address.
     pub fn peer(&self) -> SocketAddr {
         self.flow.peer()
     }
 
-    /// The decision that admitted it; nothing for a connection without a reservation.
+    /// The decision that admitted it; `None` for a connection without a reservation.
     pub fn decision(&self) -> Option<Decision> {
         self.flow.decision()
     }
 
-    /// The handle that reserves for this connection or gives its reservation back.
+    /// The handle that reserves for this connection and releases its reservation.
     pub const fn flow(&self) -> &Arc<Flow> {
         &self.flow
     }
@@ -62,7 +62,7 @@ impl Connection {
         &self.stream.get_ref().0
     }
 
-    /// An error ends the connection: nothing more will leave, so nothing is waited for.
+    /// Releases the reservation after an error, which ends the connection: no data is left to wait for.
     fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &result
             && !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
@@ -167,7 +167,7 @@ impl DatagramConnection {
         self.datagram.recv(buf).await
     }
 
-    /// The peer.
+    /// The peer's address.
     pub const fn peer(&self) -> SocketAddr {
         self.peer
     }
@@ -177,12 +177,12 @@ impl DatagramConnection {
         &self.decision
     }
 
-    /// The promise was taken back, and what is sent is best effort: why.
+    /// Why the reservation was lost; `None` while it stands. Without it, datagrams are sent as best effort.
     pub fn lost(&self) -> Option<Lost> {
         self.reservation.state().lost()
     }
 
-    /// The handle on the shaping.
+    /// The control of the shaper.
     pub const fn control(&self) -> &Control {
         self.datagram.control()
     }

@@ -18,7 +18,7 @@ use crate::engine::{Ask, Granted, ReservationRequest};
 use crate::linux::socket;
 use crate::policy::{Protocol, Subject};
 
-/// Makes connections with a guarantee.
+/// Makes connections with reserved bandwidth.
 #[derive(Clone)]
 pub struct Connector {
     host: Host,
@@ -32,10 +32,10 @@ impl Host {
 }
 
 impl Connector {
-    /// Connects by TCP, with what is asked for reserved before the first packet leaves.
+    /// Connects by TCP; the reservation is made before the first packet leaves.
     ///
-    /// The interface is the one by which packets to the peer leave. Dropping the future, a refused and
-    /// a timed-out connection give the reservation back.
+    /// The interface is the one by which packets to the peer leave. The reservation is released if the connection is
+    /// refused or times out, or if the future is dropped.
     ///
     /// - **Errors**: the refusal, with WSAEOPNOTSUPP; what `connect` answered.
     /// - **Source**: WSPConnect.
@@ -61,7 +61,7 @@ impl Connector {
         Ok(Connection::new(Arc::new(flow)))
     }
 
-    /// Connects a UDP socket, with what is asked for reserved first.
+    /// Connects a UDP socket; the reservation is made first.
     ///
     /// - **Errors**: the refusal, with WSAEOPNOTSUPP; what `bind` or `connect` answered.
     pub async fn connect_udp(&self, peer: SocketAddr, ask: &Ask) -> Result<DatagramConnection, ConnectError> {
@@ -90,14 +90,14 @@ impl Connector {
             enforced.lacking.push(Lack::ReceivedDatagrams);
         }
         reservation.connected();
-        // A descriptor of its own, which goes with the reservation.
+        // A descriptor of its own, which lives as long as the reservation.
         let own = udp.as_fd().try_clone_to_owned().map_err(failed("dup"))?;
         let held = control.clone();
         reservation.state().on_loss(move |_| {
             for direction in Direction::BOTH {
                 held.set(direction, None);
             }
-            // A socket that cannot be taken out of its class has no packets for it either.
+            // This fails for a closed socket alone, which sends nothing.
             let _ = socket::classify(&own, ipv6, Some(0), None);
         });
         Ok(DatagramConnection::new(Datagram::new(udp, control), peer, decision, reservation))
@@ -109,7 +109,7 @@ fn request(ask: &Ask, peer: SocketAddr, protocol: Protocol) -> ReservationReques
     ReservationRequest::new(ask.clone(), Subject { protocol, local_port: 0, peer: peer.ip() })
 }
 
-/// Linux takes the address of all zeroes for this host; WSPConnect refuses it.
+/// Linux connects the address of all zeroes to this host; WSPConnect refuses it.
 fn check(peer: SocketAddr) -> Result<(), ConnectError> {
     if peer.ip().is_unspecified() || peer.port() == 0 {
         return Err(ConnectError::Address { peer });

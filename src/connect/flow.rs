@@ -15,11 +15,10 @@ use crate::engine::{Admitted, Ask, Granted, Lingering, Lost, Reservation, Reserv
 use crate::linux::socket;
 use crate::policy::{Protocol, Subject};
 
-/// The handle on an accepted or connected TCP flow: reserves for it, and gives back.
+/// The handle on an accepted or connected TCP flow: reserves for it, and releases.
 ///
-/// For servers that learn what a connection wants only from its first request: the connection is
-/// accepted without a reservation and gets one here, from which moment its socket is in its class and
-/// its writes are held to the flowspec.
+/// For servers that learn from a connection's first request what to reserve: the connection is accepted without a
+/// reservation and gets one here. From then on its packets are sent through its class and its writes are shaped.
 pub struct Flow {
     host: Host,
     socket: Arc<TcpStream>,
@@ -33,13 +32,13 @@ pub struct Flow {
 enum State {
     #[default]
     Free,
-    /// A reservation is being asked for.
-    Asking,
+    /// A reservation is requested.
+    Reserving,
     Held {
         reservation: Reservation,
         decision: Box<Decision>,
     },
-    /// The promise was taken back.
+    /// The reservation was lost.
     Lost(Lost),
     Ended,
 }
@@ -50,7 +49,7 @@ impl Flow {
         Self { host, socket, peer, control, state, changed }
     }
 
-    /// A flow whose reservation came before its socket: shaped before its first byte.
+    /// A flow that was reserved before it was connected: shaped from its first byte.
     pub(super) fn connected(
         host: Host,
         socket: Arc<TcpStream>,
@@ -59,20 +58,20 @@ impl Flow {
     ) -> Result<Self, ConnectError> {
         let Granted { admitted, decision, reservation } = granted;
         let flow = Self::new(host, socket, peer);
-        *flow.state() = State::Asking;
-        let asking = Asking(&flow);
+        *flow.state() = State::Reserving;
+        let request = Request(&flow);
         flow.shape(&admitted)?;
         reservation.connected();
-        asking.hold(reservation, decision);
+        request.hold(reservation, decision);
         Ok(flow)
     }
 
-    /// The peer.
+    /// The peer's address.
     pub const fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// The handle on the shaping.
+    /// The control of the flow's shaper.
     pub const fn control(&self) -> &Control {
         &self.control
     }
@@ -81,19 +80,19 @@ impl Flow {
     pub fn decision(&self) -> Option<Decision> {
         match &*self.state() {
             State::Held { decision, .. } => Some((**decision).clone()),
-            State::Free | State::Asking | State::Lost(_) | State::Ended => None,
+            State::Free | State::Reserving | State::Lost(_) | State::Ended => None,
         }
     }
 
-    /// The promise was taken back, and the connection goes on as best effort: why.
+    /// Why the reservation was lost, while none has replaced it. The connection goes on as best effort.
     pub fn lost(&self) -> Option<Lost> {
         match &*self.state() {
             State::Lost(lost) => Some(lost.clone()),
-            State::Free | State::Asking | State::Held { .. } | State::Ended => None,
+            State::Free | State::Reserving | State::Held { .. } | State::Ended => None,
         }
     }
 
-    /// Waits until the promise is taken back. Never returns where that does not happen.
+    /// Waits until the reservation is lost, for ever if it is not.
     pub async fn until_lost(&self) -> Lost {
         loop {
             let changed = self.changed.notified();
@@ -104,7 +103,7 @@ impl Flow {
         }
     }
 
-    /// Asks for a reservation and holds the socket to it.
+    /// Reserves, and shapes the socket.
     ///
     /// - **Errors**: the refusal; the flow holds one already or has ended; the kernel's.
     pub async fn reserve(&self, ask: &Ask) -> Result<Decision, ConnectError> {
@@ -112,16 +111,16 @@ impl Flow {
             let mut state = self.state();
             let problem = match *state {
                 State::Free | State::Lost(_) => None,
-                State::Asking | State::Held { .. } => Some(ConnectError::AlreadyReserved),
+                State::Reserving | State::Held { .. } => Some(ConnectError::AlreadyReserved),
                 State::Ended => Some(ConnectError::Ended),
             };
             if let Some(problem) = problem {
                 return Err(problem);
             }
-            *state = State::Asking;
+            *state = State::Reserving;
         }
-        // Given back if this future is dropped or fails.
-        let asking = Asking(self);
+        // Restores the state if this future is dropped or fails.
+        let request = Request(self);
         let local_port = self.socket.local_addr().map_or(0, |local| local.port());
         let subject = Subject { protocol: Protocol::Tcp, local_port, peer: self.peer.ip() };
         let Granted { admitted, decision, reservation } =
@@ -132,11 +131,11 @@ impl Flow {
         }
         self.shape(&admitted)?;
         reservation.connected();
-        asking.hold(reservation, decision.clone());
+        request.hold(reservation, decision.clone());
         Ok(decision)
     }
 
-    /// Holds the socket to what was admitted.
+    /// Shapes the socket as the flow was admitted.
     fn shape(&self, admitted: &Admitted) -> Result<(), ConnectError> {
         let framing = socket::tcp_framing(&*self.socket, self.peer.ip())?;
         if let Some(plan) = plan(admitted, Direction::Sending, framing)? {
@@ -148,7 +147,7 @@ impl Flow {
         Ok(())
     }
 
-    /// Gives the reservation back; the connection goes on as best effort.
+    /// Releases the reservation; the connection goes on as best effort.
     ///
     /// - **Errors**: `setsockopt`.
     pub fn release(&self) -> Result<(), ConnectError> {
@@ -162,13 +161,13 @@ impl Flow {
                 }
             }
         };
-        let_go(&self.control, &self.socket, self.peer)?;
-        // What is in the class already leaves before the class goes.
+        unshape(&self.control, &self.socket, self.peer)?;
+        // Packets that are queued in the class leave before the class is deleted.
         held.end(Lingering::Nothing);
         Ok(())
     }
 
-    /// The connection is over: what is reserved is given back, once the data has left.
+    /// The connection has ended: its reservation is released, after its data has left where that is waited for.
     pub(super) fn end(&self, wait_for_data: bool) {
         let state = std::mem::replace(&mut *self.state(), State::Ended);
         if let State::Held { reservation, .. } = state {
@@ -188,10 +187,10 @@ impl Flow {
     }
 }
 
-/// Puts a flow back into its state when asking for a reservation fails or is abandoned.
-struct Asking<'a>(&'a Flow);
+/// A request under way. Dropped, it makes the flow free again.
+struct Request<'a>(&'a Flow);
 
-impl Asking<'_> {
+impl Request<'_> {
     fn hold(self, reservation: Reservation, decision: Decision) {
         let flow = self.0;
         let (control, peer) = (flow.control.clone(), flow.peer);
@@ -201,36 +200,36 @@ impl Asking<'_> {
             let (Some(socket), Some(state)) = (socket.upgrade(), state.upgrade()) else { return };
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             if matches!(*state, State::Held { .. }) {
-                // A socket that cannot be taken out of its class has no packets for it either.
-                let _ = let_go(&control, &socket, peer);
+                // This fails for a closed socket alone, which sends nothing.
+                let _ = unshape(&control, &socket, peer);
                 *state = State::Lost(lost.clone());
                 changed.notify_waiters();
             }
         };
         let mut state = flow.state();
-        if !matches!(*state, State::Asking) {
-            // The connection ended meanwhile, and the reservation is given back here.
+        if !matches!(*state, State::Reserving) {
+            // The connection has ended meanwhile; dropping the reservation releases it.
             return;
         }
-        let standing = reservation.state();
+        let reserved = reservation.state();
         *state = State::Held { reservation, decision: Box::new(decision) };
         drop(state);
-        // Only now, since it may be lost already.
-        standing.on_loss(on_loss);
+        // After the state is set, since the reservation may be lost already.
+        reserved.on_loss(on_loss);
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for Request<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        if matches!(*state, State::Asking) {
+        if matches!(*state, State::Reserving) {
             *state = State::Free;
         }
     }
 }
 
-/// The socket is held to nothing any more.
-fn let_go(control: &Control, stream: &TcpStream, peer: SocketAddr) -> Result<(), ConnectError> {
+/// Ends the shaping of a socket and takes it out of its class.
+fn unshape(control: &Control, stream: &TcpStream, peer: SocketAddr) -> Result<(), ConnectError> {
     for direction in Direction::BOTH {
         control.set(direction, None);
     }
@@ -253,8 +252,8 @@ pub fn plan(
     Ok(tspec.as_ref().map(|tspec| Plan::new(tspec, framing)).transpose()?)
 }
 
-/// The largest segment's payload that a flow with this M may send, where TCP_MAXSEG can say it: the
-/// kernel takes no more than 32 767, which only loopback's packets exceed.
+/// The payload of the largest segment that a flow with this maximum packet size may send. `None` where TCP_MAXSEG cannot
+/// express it: the kernel takes no more than 32,767, which only packets of the loopback interface exceed.
 pub fn segment_limit(max_sdu_size: Bytes, ipv6: bool) -> Option<u32> {
     const LARGEST: u32 = 32_767;
     // The kernel subtracts the timestamps from what is set here.

@@ -1,4 +1,4 @@
-//! Accepting: the peer first, then the reservation.
+//! Accepting: the connection first, then the reservation.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::admission::Decision;
 use crate::engine::Ask;
 use crate::failure::KernelFailure;
 
-/// Accepts TCP connections and asks for a reservation for each.
+/// Accepts TCP connections and reserves for each.
 pub struct Listener {
     host: Host,
     listener: TcpListener,
@@ -24,18 +24,17 @@ pub struct Listener {
 /// Why a connection was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
-    /// The peer is there and its flow was refused. The stream is given back, so that the peer can be
-    /// told.
+    /// The connection was accepted and its flow refused. The stream is returned, so that the peer can be answered.
     #[error("{peer}: {}", decision.message())]
     Refused {
-        /// The refusal, with the whole sum.
+        /// The refusal, with the numbers.
         decision: Box<Decision>,
-        /// The peer.
+        /// The peer's address.
         peer: SocketAddr,
         /// The connection, without a reservation.
         stream: Arc<TcpStream>,
     },
-    /// The peer is there and its flow could not be set up.
+    /// The connection was accepted and its flow could not be set up.
     #[error(transparent)]
     Flow(#[from] ConnectError),
     /// `accept` failed.

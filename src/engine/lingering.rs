@@ -1,4 +1,4 @@
-//! The end of a connection that still has something to send.
+//! Data that a connection has accepted and its peer has not acknowledged.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use tokio::net::TcpStream;
 use super::clock;
 use crate::linux::socket;
 
-/// What is left of a flow after its connection: perhaps a socket with data on its way.
+/// What has to leave a socket before its flow's reservation is released.
 pub enum Lingering {
-    /// Nothing is to be waited for.
+    /// Nothing: the reservation is released at once.
     Nothing,
-    /// All data leaves before the class goes.
+    /// The data of this stream.
     Tcp(Arc<TcpStream>),
-    /// The same of a descriptor.
+    /// The data of this TCP socket.
     Descriptor(Arc<OwnedFd>),
 }
 
 /// How long data may take to be acknowledged after the connection was dropped.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often that is looked at.
+/// How often the socket is checked.
 const STEP: Duration = Duration::from_millis(5);
 
 impl Lingering {
-    /// What there is to wait for: nothing where the peer has everything already.
+    /// The same, or nothing where the peer has acknowledged everything already.
     pub(super) fn left(self) -> Self {
         let over = match &self {
             Self::Nothing => true,
@@ -36,7 +36,7 @@ impl Lingering {
         if over { Self::Nothing } else { self }
     }
 
-    /// Waits until the peer has everything, or long enough.
+    /// Waits until the peer has acknowledged everything, two seconds at most.
     pub async fn finish(self) {
         match self {
             Self::Nothing => {}
@@ -46,7 +46,7 @@ impl Lingering {
     }
 }
 
-/// Whether everything has been acknowledged, so that the end alone is sent, here.
+/// Whether everything is acknowledged. Then only the FIN is left, which is sent here.
 fn is_over(stream: &impl AsFd) -> bool {
     socket::unacknowledged(stream).is_ok_and(|bytes| bytes == 0) && {
         // A socket that is not connected any more has no end to send.

@@ -1,7 +1,34 @@
 //! The engine: runs one manager, and carries out in the kernel what that decides.
 //!
-//! Takes requests for reservations; gives a [`Granted`] reservation, which releases itself exactly once, or the
-//! refusal with its numbers. Has no admission rule of its own: `manager` decides.
+//! Takes requests for reservations; gives a [`Granted`] reservation, which releases itself exactly once, or the refusal
+//! with its numbers. Has no admission rule of its own: `manager` decides.
+//!
+//! # Types
+//!
+//! - **The boundary**: [`Engine`], what a client can ask; [`ReservationBackend`], what a reservation tells its engine.
+//!   Neither names a thread or a queue: an engine may run in another process.
+//! - **The engine of this process**: [`LocalEngine`], on a [`Kernel`].
+//! - **Requests**: [`ReservationRequest`] with an [`Ask`]; [`PendingReservation`] is one that waits for its answer.
+//! - **Answers**: [`Granted`] with [`Admitted`] and a [`Reservation`]; [`EngineError`].
+//! - **During a flow**: [`ReservationState`] notifies of a loss ([`Lost`], [`Loss`]); [`Lingering`] is the data that has
+//!   to leave before a release.
+//! - **Reports**: [`InterfaceReport`], [`ClassReport`], [`Egress`].
+//!
+//! # Order of calls
+//!
+//! 1. [`LocalEngine::start`].
+//! 2. [`Engine::try_reserve`]: answers on the caller's thread where no kernel change is needed; otherwise
+//!    [`Engine::reserve`].
+//! 3. [`Reservation::connected`] once the peer has answered, [`ReservationState::on_loss`] to be notified.
+//! 4. [`Reservation::end`], or a drop.
+//! 5. [`Engine::stop`].
+//!
+//! # Order and bounds
+//!
+//! Commands reach the engine's task in the order in which they were sent. Kernel changes of one interface are applied
+//! one at a time in the manager's order, and later commands about that interface wait for them; other interfaces do not.
+//! [`MOST_QUEUED_REQUESTS`] bounds the queued requests; releases always find a place, since each reservation is released
+//! once.
 
 mod ask;
 mod clock;

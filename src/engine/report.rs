@@ -1,4 +1,4 @@
-//! How interfaces stand, with what the kernel counts.
+//! The state of interfaces, with what the kernel counts.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::linux::ClassState;
 use crate::manager::Status;
 use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS};
 
-/// How an interface stands, with what the kernel counts.
+/// The state of an interface, with what the kernel counts.
 #[derive(Clone, Debug)]
 pub struct InterfaceReport {
     /// Its name.
     pub interface: String,
-    /// Budget, reserved, and whether the kernel helps.
+    /// Budget, reserved, and whether a tree is programmed.
     pub status: Status,
     /// Packets that bypassed every class.
     pub direct_packets: u32,
