@@ -56,19 +56,20 @@ impl Manager {
     /// The kernel has a flow's class, or the flow needs none.
     pub(super) fn admitted(&mut self, turn: &mut Turn, id: &str, admission: Admission) {
         let Admission { reply, displaced, event } = admission;
-        for DisplacedFlow { displaced, phase } in displaced {
-            let why = || Loss::Preempted { by: id.to_owned() };
+        for DisplacedFlow { held, phase, .. } in displaced {
+            let why = Loss::Preempted { by: id.to_owned() };
             match phase {
                 Some(Phase::Provisional | Phase::Established) => {
-                    self.forget(&displaced.id, true);
-                    turn.tell_lost(self.ledger.held(&displaced), why());
-                    self.resume(turn, &displaced.id);
+                    let displaced = held.id.clone();
+                    self.forget(&displaced, true);
+                    turn.tell_lost(held, why);
+                    self.resume(turn, &displaced);
                 }
                 // Its owner has ended it, and waits for the end of its class alone.
-                Some(Phase::Releasing) => turn.record_lost(|| self.ledger.held(&displaced), &why()),
+                Some(Phase::Releasing) => turn.record_lost(|| held, &why),
                 // It is notified once the kernel has answered about it.
                 Some(Phase::Applying | Phase::Displaced) => {}
-                None => turn.tell_lost(self.ledger.held(&displaced), why()),
+                None => turn.tell_lost(held, why),
             }
         }
         let Some(flow) = self.flows.get_mut(id) else { return };
@@ -164,8 +165,9 @@ impl Manager {
     /// Displaced flows with their phases.
     fn as_they_are(&self, displaced: Vec<Displaced>) -> Vec<DisplacedFlow> {
         let flow = |displaced: Displaced| {
-            let phase = self.phase(&displaced.id);
-            DisplacedFlow { displaced, phase }
+            let known = self.flows.get(&displaced.id);
+            let held = known.map_or_else(|| self.ledger.held(&displaced), |flow| flow.holding(&displaced.id));
+            DisplacedFlow { held, phase: known.map(|flow| flow.phase), displaced }
         };
         displaced.into_iter().map(flow).collect()
     }

@@ -5,7 +5,7 @@ use flowspec::Qos;
 use super::flow::Phase;
 use super::message::RequestId;
 use super::turn::Reply;
-use crate::admission::{Displaced, Grant, Renegotiation};
+use crate::admission::{Displaced, Grant, Holding, Renegotiation};
 use crate::failure::KernelFailure;
 use crate::tc::{Change, Handle, HtbClass, Op, flow_number, is_shared_class};
 use crate::telemetry::event::FlowAdmitted;
@@ -62,7 +62,9 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub(super) struct DisplacedFlow {
     pub(super) displaced: Displaced,
-    /// Its phase before; `None` where its class is not part of the change.
+    /// What it held as far as events have told.
+    pub(super) held: Holding,
+    /// Its phase before; `None` where it was admitted before its interface was seen.
     pub(super) phase: Option<Phase>,
 }
 

@@ -51,6 +51,8 @@ impl Manager {
     /// The ledger has taken a flow's reservation back, though its owner has not ended it.
     pub(super) fn lose(&mut self, turn: &mut Turn, held: Holding, why: Loss) {
         let Some(flow) = self.flows.get_mut(&held.id) else { return turn.record_lost(|| held, &why) };
+        // While the kernel works on another rate, the ledger charges more than the flow was granted.
+        let held = flow.holding(&held.id);
         match flow.phase {
             // It is notified once the kernel has answered, and ends then.
             Phase::Applying => flow.lost = Some(why),
@@ -113,10 +115,10 @@ impl Manager {
         }
     }
 
-    /// Refuses to release a flow that is ending already.
+    /// Refuses to release a flow that the kernel still works on. It ends as soon as the kernel has answered.
     fn refuse_release(&mut self, turn: &mut Turn, id: &str, requester: Option<Requester>) {
         let Some(Requester { request, .. }) = requester else { return };
-        let (id, refusal) = (id.to_owned(), Refusal::UnknownId { id: id.to_owned() });
+        let (id, refusal) = (id.to_owned(), Refusal::InProgress { id: id.to_owned() });
         let refused = RefusedRequest { kind: RequestKind::Release, id, interface: None, refusal };
         self.refuse(turn, request, refused);
     }

@@ -66,12 +66,12 @@ impl Manager {
 
     /// Gives flows the reservations again that they had before they were preempted.
     pub(super) fn reinstate(&mut self, displaced: Vec<DisplacedFlow>) -> Vec<Reinstated> {
-        let reinstated = displaced.iter().map(|DisplacedFlow { displaced, phase }| {
-            let held = self.ledger.held(displaced);
-            Reinstated { id: displaced.id.clone(), phase: *phase, held, is_lost: false }
-        });
-        let mut reinstated: Vec<_> = reinstated.collect();
-        let lost = self.ledger.reinstate(displaced.into_iter().map(|flow| flow.displaced).collect());
+        let (mut reinstated, mut in_ledger) = (Vec::new(), Vec::new());
+        for DisplacedFlow { displaced, held, phase } in displaced {
+            reinstated.push(Reinstated { id: displaced.id.clone(), phase, held, is_lost: false });
+            in_ledger.push(displaced);
+        }
+        let lost = self.ledger.reinstate(in_ledger);
         for flow in &mut reinstated {
             flow.is_lost = lost.contains(&flow.id);
         }

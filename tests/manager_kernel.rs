@@ -1,0 +1,406 @@
+//! The manager with a kernel that answers late and refuses at random: ledger, tree and events agree at each step.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use common::policy;
+use flowspec::{Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate};
+use gqos::admission::{Decision, GroupRequest, Operation, Request};
+use gqos::failure::{Cause, KernelFailure};
+use gqos::manager::{ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, Root, Seen};
+use gqos::policy::GroupMode;
+use gqos::tc::{Change, Op, flow_number};
+use gqos::telemetry::{Counters, Event, Reserved};
+
+const POLICY: &str = r#"
+version = 1
+preemption = true
+[interface.eth0]
+enforcement = "auto"
+on_capacity_drop = "shed"
+egress = { capacity = "100 Mbit/s", reservable = "80%" }
+[class.viewer]
+setup_priority = 6
+holding_priority = 6
+[class.studio]
+setup_priority = 2
+holding_priority = 2
+"#;
+
+/// The kernel's answer to a change.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Done,
+    /// The operation with this number fails, those before it are rolled back.
+    FailsAt(usize),
+}
+
+/// A manager, a kernel that keeps changes until it is told to answer, and the sums of all events.
+struct World {
+    manager: Manager,
+    now: u64,
+    requests: u64,
+    changes: VecDeque<(ChangeId, Change)>,
+    /// The kernel's classes of flows, with their rates.
+    kernel: BTreeMap<String, Rate>,
+    /// Classes that the kernel would not delete.
+    undeleted: BTreeSet<String>,
+    answered: Vec<(RequestId, Decision)>,
+    lost: Vec<String>,
+    reserved: Reserved,
+    counters: Counters,
+    events: Vec<&'static str>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut manager = Manager::new(policy(POLICY));
+        manager.record_events();
+        let mut world = Self {
+            manager,
+            now: 0,
+            requests: 0,
+            changes: VecDeque::new(),
+            kernel: BTreeMap::new(),
+            undeleted: BTreeSet::new(),
+            answered: vec![],
+            lost: vec![],
+            reserved: Reserved::default(),
+            counters: Counters::default(),
+            events: vec![],
+        };
+        let (mtu, root) = (Bytes::new(1500), Root::Default);
+        world.feed(Input::Seen(Seen { interface: "eth0".into(), index: 7, mtu, speed: None, root }));
+        world.answer(Answer::Done);
+        world
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.now += 1;
+        let output = self.manager.handle(input, Moment::from_micros(self.now));
+        self.manager.invariants();
+        for effect in output.effects {
+            match effect {
+                Effect::Apply { id, change, .. } => self.changes.push_back((id, change)),
+                Effect::Answer { id, answer } => self.answered.push((id, answer.decision)),
+                Effect::Tell(Notice::Lost(lost)) => self.lost.push(lost.id),
+                Effect::Tell(_) => {}
+            }
+        }
+        let before = numbers(&self.counters);
+        for recorded in output.events {
+            assert_eq!(recorded.at, Moment::from_micros(self.now));
+            self.reserved.record(&recorded.event);
+            self.counters.record(&recorded.event);
+            self.events.push(name(&recorded.event));
+        }
+        let after = numbers(&self.counters);
+        assert!(before.iter().all(|(counter, count)| after[counter] >= *count), "counters never fall");
+    }
+
+    fn request(&mut self, operation: Operation) -> RequestId {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.feed(Input::Request { id, operation: Box::new(operation) });
+        id
+    }
+
+    /// Answers the oldest change.
+    fn answer(&mut self, answer: Answer) {
+        let Some((id, change)) = self.changes.pop_front() else { return };
+        let mut done = Vec::new();
+        let mut fails = false;
+        for (number, op) in change.ops.iter().enumerate() {
+            fails = matches!(answer, Answer::FailsAt(at) if at == number) || !self.carry_out(op);
+            if fails {
+                break;
+            }
+            done.push(*op);
+        }
+        let mut result = Ok(());
+        if fails {
+            for op in done.iter().rev().filter_map(Op::undo) {
+                assert!(self.carry_out(&op), "{op} undoes what was done");
+            }
+            let deleted = change.ops.iter().filter_map(|op| match op {
+                Op::DeleteClass(class) if change.ops.len() == 1 => Some(class.handle.to_string()),
+                _ => None,
+            });
+            self.undeleted.extend(deleted);
+            let cause = Cause::Errno { errno: Errno::ENOBUFS, extended_ack: None };
+            result = Err(KernelFailure { call: "RTM_NEWTCLASS".into(), object: "index 7".into(), cause });
+        }
+        self.feed(Input::Applied { id, result });
+    }
+
+    fn carry_out(&mut self, op: &Op) -> bool {
+        let flows = |handle| flow_number(handle).is_some();
+        match op {
+            Op::AddClass(class) if flows(class.handle) => {
+                self.kernel.insert(class.handle.to_string(), class.rate).is_none()
+            }
+            Op::ChangeClass { to, .. } if flows(to.handle) => {
+                match self.kernel.get_mut(&to.handle.to_string()) {
+                    None => false,
+                    Some(rate) => {
+                        *rate = to.rate;
+                        true
+                    }
+                }
+            }
+            Op::DeleteClass(class) if flows(class.handle) => {
+                self.kernel.remove(&class.handle.to_string()).is_some()
+            }
+            _ => true,
+        }
+    }
+
+    fn answer_all(&mut self) {
+        while !self.changes.is_empty() {
+            self.answer(Answer::Done);
+        }
+    }
+
+    fn in_ledger(&self) -> Rate {
+        self.manager.ledger().totals("eth0").unwrap().sending.reserved
+    }
+
+    fn decision(&self, id: RequestId) -> Option<&Decision> {
+        self.answered.iter().find(|(answered, _)| *answered == id).map(|(_, decision)| decision)
+    }
+
+    /// With nothing pending: the ledger, the kernel's classes and the events agree.
+    #[track_caller]
+    fn assert_agreement(&self) {
+        assert!(self.changes.is_empty());
+        let ledger = self.manager.ledger();
+        let totals = ledger.totals("eth0").unwrap().map(|totals| totals.reserved);
+        assert_eq!(self.reserved.on("eth0"), totals, "the sum of the events, and the ledger");
+        assert_eq!(self.counters.flows(), ledger.flows() as u64, "admitted less ended");
+        let known: BTreeSet<_> = self.manager.classes("eth0").keys().map(ToString::to_string).collect();
+        let kernel: BTreeSet<_> =
+            self.kernel.keys().filter(|class| !self.undeleted.contains(*class)).cloned().collect();
+        assert_eq!(kernel, known, "the kernel's classes, and the flows'");
+        for (handle, id) in self.manager.classes("eth0") {
+            let held = ledger.holding_of(&id).unwrap();
+            let (rate, charged) = (self.kernel[&handle.to_string()], held.charged.sending);
+            if held.group.is_none() {
+                let framed = rate >= charged && rate.get() <= charged.get() * 3 / 2;
+                assert!(framed, "{id}: the kernel has {rate}, the ledger {charged}");
+            }
+        }
+    }
+}
+
+fn numbers(counters: &Counters) -> BTreeMap<String, u64> {
+    let serde_json::Value::Object(fields) = serde_json::to_value(counters).unwrap() else { panic!() };
+    let sum = |value: &serde_json::Value| match value {
+        serde_json::Value::Object(reasons) => reasons.values().filter_map(serde_json::Value::as_u64).sum(),
+        number => number.as_u64().unwrap(),
+    };
+    fields.iter().map(|(name, value)| (name.clone(), sum(value))).collect()
+}
+
+fn name(event: &Event) -> &'static str {
+    match event {
+        Event::FlowAdmitted(_) => "admitted",
+        Event::FlowRefused(_) => "refused",
+        Event::FlowRenegotiated(_) => "renegotiated",
+        Event::FlowReleased(_) => "released",
+        Event::FlowPreempted(_) => "preempted",
+        Event::FlowShed(_) => "shed",
+        Event::FlowExpired(_) => "expired",
+        Event::TreeApplied(_) => "applied",
+        Event::TreeRolledBack(_) => "rolled back",
+        _ => "other",
+    }
+}
+
+fn qos(megabits: u64) -> Qos {
+    Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)))
+}
+
+fn reserve(id: &str, class: &str, megabits: u64) -> Operation {
+    let request = Request { class: Some(class.into()), ..Request::new(id, "eth0", qos(megabits)) };
+    Operation::Reserve(Box::new(request.into()))
+}
+
+fn renegotiate(id: &str, megabits: u64) -> Operation {
+    Operation::Renegotiate { id: id.into(), asked: Box::new(qos(megabits).map(Some)) }
+}
+
+/// The shrink of `a` is in the kernel's hands; whatever it frees must not be promised before the kernel agrees.
+#[test]
+fn a_smaller_reservation_frees_its_capacity_after_the_kernel_has_agreed() {
+    for refuses in [false, true] {
+        let mut world = World::new();
+        world.request(reserve("a", "viewer", 60));
+        world.answer_all();
+        let shrink = world.request(renegotiate("a", 10));
+        let early = world.request(reserve("b", "viewer", 40));
+        assert_eq!(world.decision(early).unwrap().reason().unwrap().name(), "interface_budget");
+        assert_eq!(world.in_ledger(), Rate::from_mbit(60), "the larger of both");
+        world.answer(if refuses { Answer::FailsAt(0) } else { Answer::Done });
+        assert_eq!(world.decision(shrink).unwrap().is_ok(), !refuses);
+        let now = Rate::from_mbit(if refuses { 60 } else { 10 });
+        assert_eq!(world.in_ledger(), now);
+        world.assert_agreement();
+        let late = world.request(reserve("b", "viewer", 40));
+        world.answer_all();
+        assert_eq!(world.decision(late).unwrap().is_ok(), !refuses);
+        world.assert_agreement();
+    }
+}
+
+#[test]
+fn a_larger_reservation_is_taken_back_where_the_kernel_refuses() {
+    let mut world = World::new();
+    world.request(reserve("a", "viewer", 10));
+    world.answer_all();
+    let grow = world.request(renegotiate("a", 60));
+    assert_eq!(world.in_ledger(), Rate::from_mbit(60));
+    world.answer(Answer::FailsAt(0));
+    assert_eq!(world.decision(grow).unwrap().reason().unwrap().name(), "traffic_control");
+    assert_eq!(world.in_ledger(), Rate::from_mbit(10));
+    world.assert_agreement();
+}
+
+/// The kernel answers about `b`'s other rate while `b` is preempted by a flow that it then refuses.
+#[test]
+fn a_renegotiation_of_a_flow_that_is_reinstated_takes_effect() {
+    for refuses in [false, true] {
+        let mut world = World::new();
+        world.request(reserve("b", "viewer", 60));
+        world.answer_all();
+        let shrink = world.request(renegotiate("b", 30));
+        let live = world.request(reserve("live", "studio", 60));
+        assert_eq!(world.manager.phase("b"), Some(Phase::Displaced));
+        world.answer(if refuses { Answer::FailsAt(0) } else { Answer::Done });
+        assert_eq!(world.decision(shrink), None, "it may be preempted yet");
+        world.answer(Answer::FailsAt(1));
+        world.answer_all();
+        assert_eq!(world.decision(live).unwrap().reason().unwrap().name(), "traffic_control");
+        assert_eq!(world.decision(shrink).unwrap().is_ok(), !refuses);
+        assert_eq!(world.in_ledger(), Rate::from_mbit(if refuses { 60 } else { 30 }));
+        world.assert_agreement();
+    }
+}
+
+/// The ledger charges 29 Mbit/s of `a` when it is shed, and no event has told of more than 1 Mbit/s.
+#[test]
+fn a_flow_that_is_shed_while_its_rate_changes_is_recorded_with_the_rate_it_was_granted() {
+    let mut world = World::new();
+    world.request(reserve("a", "viewer", 1));
+    world.answer_all();
+    let grow = world.request(renegotiate("a", 29));
+    let (interface, direction) = ("eth0".into(), Direction::Sending);
+    world.request(Operation::Capacity { interface, direction, capacity: Rate::from_mbit(30) });
+    world.answer_all();
+    assert_eq!(world.lost, ["a"]);
+    assert_eq!(world.decision(grow).unwrap().reason().unwrap().name(), "unknown_id");
+    world.assert_agreement();
+}
+
+#[test]
+fn a_flow_that_is_changed_or_released_is_in_progress_until_the_kernel_has_answered() {
+    let mut world = World::new();
+    let first = world.request(reserve("a", "viewer", 10));
+    for operation in [reserve("a", "viewer", 10), renegotiate("a", 20), Operation::Release { id: "a".into() }]
+    {
+        let request = world.request(operation.clone());
+        let reason = world.decision(request).unwrap().reason().unwrap().name();
+        assert_eq!(reason, "in_progress", "{operation:?}");
+    }
+    world.answer_all();
+    assert!(world.decision(first).unwrap().is_ok());
+    world.assert_agreement();
+}
+
+#[test]
+fn the_events_tell_of_each_fact_once_and_after_the_kernel() {
+    let mut world = World::new();
+    world.events.clear();
+    world.request(reserve("a", "viewer", 60));
+    assert!(world.events.is_empty(), "not before the kernel has answered");
+    world.answer_all();
+    assert_eq!(std::mem::take(&mut world.events), ["applied", "admitted"]);
+    world.request(reserve("b", "viewer", 40));
+    assert_eq!(std::mem::take(&mut world.events), ["refused"]);
+    world.request(reserve("live", "studio", 30));
+    world.answer(Answer::FailsAt(0));
+    assert_eq!(std::mem::take(&mut world.events), ["rolled back", "refused"]);
+    world.request(reserve("live", "studio", 30));
+    world.answer_all();
+    assert_eq!(std::mem::take(&mut world.events), ["applied", "preempted", "admitted"]);
+    world.request(renegotiate("live", 20));
+    world.answer_all();
+    assert_eq!(std::mem::take(&mut world.events), ["applied", "renegotiated"]);
+    world.feed(Input::Closed { id: "live".into() });
+    world.answer_all();
+    assert_eq!(std::mem::take(&mut world.events), ["applied", "released"]);
+    world.assert_agreement();
+}
+
+/// An operation of any kind on one of a few flows and groups.
+fn operation(kind: u8, flow: u8, size: u8) -> Operation {
+    let id = format!("v{}", flow % 8);
+    let megabits = u64::from(size % 8) * 7 + 1;
+    match kind {
+        0..=3 => {
+            let class = if flow.is_multiple_of(3) { "studio" } else { "viewer" };
+            let mut request =
+                Request { class: Some(class.into()), ..Request::new(id, "eth0", qos(megabits)) };
+            request.wait = size.is_multiple_of(5);
+            request.time_to_live = size.is_multiple_of(7).then_some(Micros::new(12));
+            request.group = flow.is_multiple_of(5).then(|| format!("g{}", flow % 2));
+            Operation::Reserve(Box::new(request.into()))
+        }
+        4 | 5 => Operation::Release { id },
+        6..=8 => Operation::Renegotiate { id, asked: Box::new(qos(megabits).map(Some)) },
+        9 => Operation::Group(Box::new(GroupRequest {
+            id: format!("g{}", flow % 2),
+            interface: "eth0".into(),
+            class: None,
+            mode: if flow.is_multiple_of(2) { GroupMode::Envelope } else { GroupMode::Shared },
+            qos: qos(megabits),
+        })),
+        10 => Operation::Ungroup { id: format!("g{}", flow % 2) },
+        11 => {
+            let capacity = Rate::from_mbit(40 + u64::from(size % 4) * 20);
+            Operation::Capacity { interface: "eth0".into(), direction: Direction::Sending, capacity }
+        }
+        _ => Operation::Tick,
+    }
+}
+
+proptest::proptest! {
+    /// Whatever the order of requests and of the kernel's answers: once nothing is pending, each request has one
+    /// answer, and ledger, kernel and events agree.
+    #[test]
+    fn ledger_kernel_and_events_agree_whenever_nothing_is_pending(
+        steps in proptest::collection::vec((0u8..20, 0u8..=255, 0u8..=255), 1..150),
+    ) {
+        let mut world = World::new();
+        for (kind, flow, size) in steps {
+            match kind {
+                0..=12 => drop(world.request(operation(kind, flow, size))),
+                13 => world.feed(Input::Closed { id: format!("v{}", flow % 8) }),
+                14 => world.feed(Input::Connected { id: format!("v{}", flow % 8) }),
+                15 => world.answer(Answer::FailsAt(usize::from(size % 3))),
+                16 => {
+                    world.answer_all();
+                    world.assert_agreement();
+                }
+                _ => world.answer(Answer::Done),
+            }
+        }
+        world.answer_all();
+        world.assert_agreement();
+        let mut answered: Vec<_> = world.answered.iter().map(|(id, _)| id.0).collect();
+        answered.sort_unstable();
+        proptest::prop_assert_eq!(answered, (1..=world.requests).collect::<Vec<_>>(), "one answer each");
+    }
+}
