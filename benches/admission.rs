@@ -1,7 +1,7 @@
-//! How fast the ledger decides: `cargo bench --bench admission`.
+//! The time that the ledger needs for a decision: `cargo bench --bench admission`.
 //!
-//! One admission and one release, with so many flows there already; with windows, against the same
-//! ledger without; a capacity that falls, and rises again. Memory is counted by the allocator.
+//! Measures one admission and one release with a given number of flows in the ledger, with and without booking windows,
+//! and a capacity that falls and rises again. The allocator counts the memory.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
@@ -15,16 +15,16 @@ use flowspec::{Bytes, Direction, Flowspec, Moment, Qos, Rate};
 use gqos::admission::{Ledger, Request};
 use gqos::policy::{Policy, Source};
 
-/// Counts what is allocated and not freed.
+/// Counts the bytes that are allocated and not freed.
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is passed on to the system's allocator as it is.
+// SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise is the system's.
+        // SAFETY: the caller keeps the contract of `GlobalAlloc`, which is the system allocator's.
         unsafe { System.alloc(layout) }
     }
 
@@ -55,7 +55,7 @@ fn ledger() -> Ledger {
 }
 
 fn request(number: u64) -> Request {
-    // Rates differ, so that nobody profits from all being alike.
+    // Rates differ, so that no data structure benefits from equal ones.
     let rate = Rate::new(500_000 + number * 7919 % 1_000_000);
     let qos = Qos::sending(Flowspec::guaranteed(rate, Bytes::new(65_536)));
     Request { class: Some("viewer".into()), ..Request::new(format!("flow-{number}"), "eth0", qos) }
@@ -109,7 +109,7 @@ fn booking(criterion: &mut Criterion) {
     {
         let mut ledger = ledger();
         let request = |number| Request { class: class.map(str::to_owned), ..request(number) };
-        // Every booking begins and ends at moments of its own.
+        // Each booking starts and ends at its own moments.
         for number in 0..slots / 2 {
             let start = 1_000_000 + number * 7919 % slots * 1000;
             let window = Request { start: at(start), end: at(start + 3_600_000 + number), ..request(number) };

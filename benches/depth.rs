@@ -1,7 +1,7 @@
-//! Empirical bucket depth and rate of shaped flows, captured at the sending device and at the receiver.
+//! Measures the bucket depth and the rate of shaped flows from packets captured at the sending device and at the receiver.
 //!
-//! `cargo bench --bench depth`. Two hosts and a wire in namespaces (root, or CAP_SYS_ADMIN and
-//! CAP_NET_RAW); congestion control is cubic. Bytes of IP datagrams throughout.
+//! `cargo bench --bench depth`. Needs root (or CAP_SYS_ADMIN and CAP_NET_RAW) for two hosts in namespaces of their own.
+//! Congestion control is cubic. All sizes are bytes of IP datagrams.
 
 #![allow(
     missing_docs,
@@ -81,7 +81,7 @@ fn measure(enforcement: &'static str, tcp: bool, rate: Rate, bucket: u64, peak: 
     let filter = Filter { transport, port: PORT, segment: Bytes::new(1448) };
     let [tx, rx] = [sender, receiver].map(|tap| tap.take(filter).unwrap());
     let outgoing = |packets: &[Packet]| -> Vec<Packet> {
-        // Acknowledgements the other way are small; data is not.
+        // Acknowledgements in the other direction are small; data packets are not.
         packets.iter().copied().filter(|packet| packet.size.get() > 100).collect()
     };
     let (tx, rx) = (outgoing(&tx), outgoing(&rx));
@@ -118,7 +118,7 @@ async fn greedy(policy: Arc<Policy>, tcp: bool, rate: Rate, bucket: u64, peak: O
     host.stop().await;
 }
 
-/// Bytes per second once the bucket's first fill is gone.
+/// Bytes per second after the initially full bucket has been used up.
 fn sustained(packets: &[Packet], bucket: u64) -> f64 {
     let mut skipped = 0;
     let rest = packets.iter().skip_while(|packet| {

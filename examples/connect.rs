@@ -1,12 +1,12 @@
-//! Connects with a guarantee, sends for a while, and says what came of it.
+//! Connects with a reservation, sends for some seconds and prints the rate that was achieved.
 //!
 //! ```text
 //! nc -lk 9000 >/dev/null &
 //! sudo cargo run --release --example connect -- 127.0.0.1:9000 --rate "4 Mbit/s" --link "100 Mbit/s"
 //! ```
 //!
-//! Without CAP_NET_ADMIN the kernel has no class for the flow; user space holds it to its rate all the
-//! same, and the decision says so.
+//! Without CAP_NET_ADMIN no kernel class is programmed for the flow. The token bucket in user space still limits it to
+//! its rate, and the decision says what is missing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use tokio::io::AsyncWriteExt;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Whom to connect to.
+    /// The peer's address and port.
     peer: SocketAddr,
     /// The rate to reserve, IP headers included.
     #[arg(long, default_value = "4 Mbit/s")]
     rate: Rate,
-    /// The bucket: what may leave at once.
+    /// The token bucket size: the largest burst.
     #[arg(long, default_value = "64 KiB")]
     bucket: Bytes,
-    /// What the link carries; four fifths of it may be reserved.
+    /// The capacity of the link; 80 % of it can be reserved.
     #[arg(long, default_value = "100 Mbit/s")]
     link: Rate,
-    /// How long to send.
+    /// How long to send, in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
 }
@@ -40,7 +40,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let Arguments { peer, rate, bucket, link, seconds } = Arguments::parse();
 
-    // A policy is usually a file; it can be built as well.
+    // A policy usually comes from a file; this one is built in code.
     let budget = Budget::new(Capacity::Rate(link), Share::Part(800_000_000));
     let any_interface = InterfacePolicy::new(flowspec::Both { sending: budget, receiving: budget });
     let policy = Policy { any_interface: Some(any_interface), ..Policy::default() };

@@ -1,11 +1,11 @@
-//! Asks a policy what it would admit, without a socket or a kernel.
+//! Prints what a policy would admit, without sockets and without the kernel.
 //!
 //! ```text
 //! cargo run --example dry_run -- examples/policies/streaming.toml eth0 viewer 1080p 30
 //! ```
 //!
-//! The manager is a value: requests go in, decisions come out, and the same requests give the same
-//! decisions on every machine.
+//! The manager is a plain value: it takes requests and returns decisions, and the same requests give the same decisions
+//! on every machine.
 
 use std::sync::Arc;
 

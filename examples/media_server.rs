@@ -5,10 +5,9 @@
 //! curl -o /dev/null http://127.0.0.1:8080/720p.ts?seconds=10
 //! ```
 //!
-//! `GET /<template>.ts` asks the host for the template's flowspec before the first byte is sent. What
-//! is admitted streams at its token rate, whatever else the link carries; what is not is answered
-//! with 503, the whole decision as JSON, and the best rendition that would fit. `GET /status` tells
-//! what is reserved, and what the kernel counts.
+//! `GET /<template>.ts` reserves the template's flowspec before the first byte is sent. An admitted stream gets its token
+//! rate whatever else the link carries. A refused request is answered with 503, the whole decision as JSON and the best
+//! rendition that would fit. `GET /status` shows what is reserved and what the kernel counts.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -34,7 +33,7 @@ struct Arguments {
     /// The policy: one template for each rendition, and a class "viewer".
     #[arg(long)]
     policy: PathBuf,
-    /// Where to listen.
+    /// The address and port to listen on.
     #[arg(long, default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
     /// A directory with one transport stream for each template, <template>.ts.
@@ -45,7 +44,7 @@ struct Arguments {
 struct Server {
     host: Host,
     policy: Arc<Policy>,
-    /// The renditions that there are, best first.
+    /// The available renditions, best first.
     ladder: Vec<(String, Media)>,
 }
 
@@ -87,14 +86,14 @@ async fn main() -> anyhow::Result<()> {
         });
         tokio::spawn(async move {
             let mut http = hyper::server::conn::http1::Builder::new();
-            // One stream a connection: its reservation is the stream's.
+            // One stream a connection, so the connection holds the stream's reservation.
             let served = http.keep_alive(false).serve_connection(TokioIo::new(connection), service).await;
             if let Err(error) = served {
                 eprintln!("a viewer left: {error}");
             }
         });
     }
-    // What was programmed is taken back.
+    // Removes the qdiscs and classes that the host has programmed.
     host.stop().await;
     Ok(())
 }
@@ -121,7 +120,7 @@ impl Server {
             }
             Err(ConnectError::Refused(decision)) => {
                 eprintln!("{} is refused {template}: {}", flow.peer(), decision.message());
-                // The largest charge that fits decides which rendition would.
+                // The largest charge that fits decides which rendition is offered.
                 let fits = decision.would_fit().and_then(|room| {
                     self.ladder.iter().map(|(template, _)| template).find(|template| {
                         let asked = self.policy.templates[*template].qos.sending.token_rate;
@@ -155,7 +154,8 @@ impl Server {
     }
 }
 
-/// So many seconds of a stream, up to the end of a round, as fast as its connection lets them through.
+/// A body with this many seconds of a stream, rounded up to whole repetitions of the file. The connection's shaper sets
+/// the pace.
 fn play(media: &Media, seconds: u64) -> Response<Body> {
     let round = media.packets();
     let wanted = media.mean_rate().get().saturating_mul(seconds) / PACKET as u64;

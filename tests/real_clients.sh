@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Clients nobody here wrote, against the media server on the real kernel: ffmpeg plays a stream to its
-# end, curl is refused with 503 and the decision, iperf3 is the competing bulk transfer, and tc agrees
-# with what gqos reports. Needs root, ffmpeg, curl, iperf3, jq and iproute2.
+# Runs unmodified clients against the media server on the real kernel: ffmpeg plays a stream to its end, curl is refused
+# with 503 and the decision, iperf3 is the competing bulk transfer, and tc's counters are compared with gqos's report. Needs root, ffmpeg, curl, iperf3, jq and iproute2.
 #
 #   cargo build --release --example media_server && sudo tests/real_clients.sh
 set -euo pipefail
@@ -25,7 +24,7 @@ ok() { echo "ok: $*"; }
 in_server() { ip netns exec "$server" "$@"; }
 in_client() { ip netns exec "$client" "$@"; }
 
-# Two hosts and a wire of 100 Mbit/s between them.
+# Two hosts and a link of 100 Mbit/s between them.
 for space in $server $wire $client; do ip netns add "$space"; ip -n "$space" link set lo up; done
 ip -n $server link add eth0 type veth peer name wire0 netns $wire
 ip -n $client link add eth0 type veth peer name wire1 netns $wire
@@ -45,7 +44,7 @@ processes+=($media_server)
 url=http://10.71.1.2:8080
 for _ in $(seq 100); do in_client curl -s -o /dev/null "$url/status" && break; sleep 0.05; done
 
-# The bulk transfer, server to client, from now on.
+# Starts the bulk transfer from server to client.
 ip netns exec "$client" iperf3 --server --one-off >/dev/null &
 processes+=($!)
 sleep 0.3
@@ -63,7 +62,7 @@ took=$((($(date +%s%N) - started) / 1000000))
 [ "$took" -le 9500 ] || fail "nine seconds of media took $took ms to come"
 ok "ffmpeg played 9 s of media without an error in $took ms, against four bulk flows"
 
-# As many viewers as fit, then one more.
+# Connects as many viewers as fit, then one more.
 viewers=()
 for number in $(seq 19); do
     ip netns exec "$client" curl -s -o /dev/null "$url/1080p.ts?seconds=60" &
@@ -87,7 +86,7 @@ done
 [ "$reserved" = $((18 * 525250)) ] || fail "a viewer left and $reserved B/s are still reserved"
 ok "a viewer that leaves gives its reservation back"
 
-# The kernel's own tool sees what gqos reports.
+# tc shows what gqos reports.
 in_client curl -s "$url/status" >"$work/status.json"
 in_server tc -s class show dev eth0 >"$work/tc.txt"
 in_server tc -s qdisc show dev eth0 | grep >/dev/null 'direct_packets_stat 0 ' || fail "packets bypassed the classes"
@@ -103,7 +102,7 @@ jq -r '.[0].classes[] | [.class, .rate * 8, .sent_bytes] | @tsv' "$work/status.j
         difference=$((bits - value * unit))
         [ "${difference#-}" -le "$unit" ] || fail "class $class: tc shows $shown bit, gqos $bits"
         later=$(sed -n 's/.*Sent \([0-9]*\) bytes.*/\1/p' <<<"$block")
-        # Asked a moment later, so no less, and no more than the link carries in two seconds.
+        # tc reads its counter a moment later: it is not smaller, and larger by at most what the link carries in two seconds.
         [ "$later" -ge "$sent" ] && [ "$later" -le $((sent + 25000000)) ] || fail "class $class: tc counts $later, gqos $sent"
     done
 ok "tc shows the same $count classes with the same rates and counts, and direct_packets 0"
@@ -112,13 +111,13 @@ wait $bulk || fail "iperf3: $(cat "$work/iperf3.json")"
 jq -e '.end.sum_received.bits_per_second > 0' "$work/iperf3.json" >/dev/null || fail "iperf3 measured nothing"
 ok "iperf3 got $(jq '.end.sum_received.bits_per_second / 1e6 | floor' "$work/iperf3.json") Mbit/s of what was left"
 
-# Stopped by Ctrl-C the server takes its tree back.
+# After Ctrl-C the server removes its tree.
 kill -INT $media_server
 for _ in $(seq 100); do in_server tc qdisc show dev eth0 | grep >/dev/null htb || break; sleep 0.05; done
 in_server tc qdisc show dev eth0 | grep >/dev/null htb && fail "the tree is still there after Ctrl-C"
 ok "after Ctrl-C the kernel's default qdisc is back"
 
-# Killed without a word it leaves its tree; the next start replaces it.
+# After SIGKILL the tree stays, and the next start replaces it.
 ip netns exec "$server" "$binary" --policy examples/policies/streaming.toml --listen 10.71.1.2:8080 2>>"$work/server.log" &
 media_server=$!
 processes+=($media_server)
