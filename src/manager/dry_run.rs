@@ -29,6 +29,14 @@ impl DryRun {
         self.manager.record_events();
     }
 
+    /// Checks the manager's invariants.
+    ///
+    /// # Panics
+    /// Where they do not hold, with what differs.
+    pub fn invariants(&self) {
+        self.manager.invariants();
+    }
+
     /// The events since the last call.
     pub fn take_events(&mut self) -> Vec<Recorded> {
         std::mem::take(&mut self.events)
