@@ -1,5 +1,4 @@
-//! What must hold for every input: run by the fuzz targets on new ones, and by
-//! `flowspec/tests/corpus.rs` on those that are kept.
+//! Properties of all inputs. The fuzz targets check them on new inputs, `flowspec/tests/corpus.rs` on kept ones.
 
 use core::fmt::{Debug, Display};
 use core::str::FromStr;
@@ -10,8 +9,8 @@ use flowspec::{
     TSpec,
 };
 
-/// QOS bytes: raw is lossless; what is valid writes back to the same meaning, in both layouts and in
-/// JSON; what is not names a field that is there.
+/// QOS bytes: the raw form keeps every bit; a valid QOS is written back with the same meaning, in both layouts and in
+/// JSON; the error of an invalid one names a field that exists.
 ///
 /// The first byte chooses the layout, and whether ProviderSpecific.len is made to agree with what
 /// follows, so that the objects are reached.
@@ -66,7 +65,7 @@ pub(crate) fn qos(input: &[u8]) {
     }
 }
 
-/// RFC 2210's objects: what is valid writes back to the same meaning.
+/// RFC 2210's objects: a valid object is written back with the same meaning.
 pub(crate) fn rsvp(input: &[u8]) {
     let mut bytes = input.to_vec();
     if let [l0, l1, _, _, ..] = &mut bytes[..]
@@ -84,7 +83,8 @@ pub(crate) fn rsvp(input: &[u8]) {
     }
 }
 
-/// Texts: a quantity, a service type, a flowspec in words or JSON. What parses displays back.
+/// Texts: quantities, service types, and flowspecs in words or JSON. A parsed text is displayed as a text that parses to
+/// the same value.
 pub(crate) fn text(input: &[u8]) {
     let Ok(text) = core::str::from_utf8(input) else { return };
     displays_back::<Rate>(text);
@@ -118,7 +118,7 @@ fn displays_back<T: FromStr<Err: Display> + Display + PartialEq + Debug>(text: &
     }
 }
 
-/// No number makes the arithmetic wrap or panic, and what it promises holds.
+/// No number makes the arithmetic wrap or panic, and its bounds hold.
 fn arithmetic(spec: &Flowspec, direction: Direction) {
     let Ok(Some(tspec)) = TSpec::new(spec, direction, Bytes::new(65_535)) else { return };
     let terms = ErrorTerms { c: Bytes::new(1500), d: Micros::new(100) };
