@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use flowspec::{Bytes, Flowspec, Qos, Rate};
 use gqos::policy::{Policy, Source};
-use gqos_winsock::sys::raw::Flags;
-use gqos_winsock::{Choice, Connecting, Family, Kind, Socket, Value, startup_with};
+use gqos_winsock::MessageFlags;
+use gqos_winsock::{ConnectRequest, Family, OptionValue, Socket, SocketOption, SocketType, startup_with};
 
 const POLICY: &str = r#"
 version = 1
@@ -69,16 +69,16 @@ fn benches(criterion: &mut Criterion) {
     group.bench_function("connect(2)", |bencher| bencher.iter(|| TcpStream::connect(peer).unwrap()));
     group.bench_function("without a flow specification", |bencher| {
         bencher.iter(|| {
-            let socket = Socket::open(Family::Inet, Kind::Stream).unwrap();
-            socket.connect(peer, &Connecting::default()).unwrap();
+            let socket = Socket::open(Family::Inet, SocketType::Stream).unwrap();
+            socket.connect(peer, &ConnectRequest::default()).unwrap();
             socket
         });
     });
     let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(70_000)));
     group.bench_function("with one", |bencher| {
         bencher.iter(|| {
-            let socket = Socket::open(Family::Inet, Kind::Stream).unwrap();
-            socket.connect(peer, &Connecting { sqos: Some(qos), ..Connecting::default() }).unwrap();
+            let socket = Socket::open(Family::Inet, SocketType::Stream).unwrap();
+            socket.connect(peer, &ConnectRequest { sqos: Some(qos), ..ConnectRequest::default() }).unwrap();
             socket
         });
     });
@@ -125,14 +125,14 @@ fn with_std(size: usize) -> impl FnMut() {
 /// The same of the provider's.
 fn with_gqos(size: usize) -> impl FnMut() {
     let (data, mut back) = (Pages::new(7), Pages::new(0));
-    let socket = Socket::open(Family::Inet, Kind::Stream).unwrap();
-    socket.connect(echo(size), &Connecting::default()).unwrap();
-    socket.set_option(Choice::NoDelay, Value::Number(1)).unwrap();
+    let socket = Socket::open(Family::Inet, SocketType::Stream).unwrap();
+    socket.connect(echo(size), &ConnectRequest::default()).unwrap();
+    socket.set_option(SocketOption::NoDelay, OptionValue::Number(1)).unwrap();
     move || {
-        assert_eq!(socket.send(&data.0[..size], Flags::default()), Ok(size));
+        assert_eq!(socket.send(&data.0[..size], MessageFlags::default()), Ok(size));
         let mut came = 0;
         while came < size {
-            came += socket.receive(&mut back.0[came..size], Flags::default()).unwrap();
+            came += socket.receive(&mut back.0[came..size], MessageFlags::default()).unwrap();
         }
     }
 }
@@ -167,8 +167,8 @@ fn paired(_: &mut Criterion) {
     let peer = door();
     let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(70_000)));
     let connect = |sqos| {
-        let socket = Socket::open(Family::Inet, Kind::Stream).unwrap();
-        socket.connect(peer, &Connecting { sqos, ..Connecting::default() }).unwrap();
+        let socket = Socket::open(Family::Inet, SocketType::Stream).unwrap();
+        socket.connect(peer, &ConnectRequest { sqos, ..ConnectRequest::default() }).unwrap();
     };
     let mut bare = || drop(TcpStream::connect(peer).unwrap());
     let [plain, with] = by_turns(5_000, &mut bare, &mut || connect(Some(qos)));

@@ -4,201 +4,235 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use flowspec::{Qos, Wsa};
+use flowspec::{Errno, Qos, Wsa};
 
 use super::Result;
-use super::exchange::{Accepting, Caller, Offered, Pending, Verdict, swapped};
-use super::notify::Events;
-use super::provider::running;
-use super::qos::merged;
-use super::setup::Answer;
-use super::socket::{Endpoint, Phase, Socket};
-use super::waiting::{calling_back, wait, wait_for};
-use crate::sys::raw::{self, Ready};
+use super::blocking::{in_callback, wait};
+use super::condition::{AcceptOptions, ConditionResult, IncomingConnection};
+use super::endpoint::{Endpoint, Phase};
+use super::group::{GroupSelection, Membership};
+use super::handshake::{Answer, OfferQueue, OfferedConnection, send_answer};
+use super::network_events::Events;
+use super::provider::{check_started, provider};
+use super::qos_state::merged;
+use super::socket::Socket;
+use super::socket_table;
+use crate::sys::{self, Readiness};
 
-/// Tells a caller. An answer fits what a fresh connection takes at once, and one who has gone needs none.
-fn answer(fd: &OwnedFd, refused: Option<Wsa>, status: Option<Wsa>, data: Vec<u8>) {
-    let _ = raw::send(fd, &Answer { refused, status, data }.write(), raw::Flags::default());
-}
+/// A condition function.
+type Condition<'a> = &'a mut dyn FnMut(&IncomingConnection<'_>) -> ConditionResult;
 
 impl Endpoint {
-    /// The next connection, with its peer's address. It has the listener's properties: what SIO_SET_QOS has said of
-    /// the listener is admitted for it, where the caller has not asked for anything. One for which there is no room
-    /// is closed, the next one is waited for, and the listener is told by FD_QOS.
+    /// Accepts the next connection and returns it with its peer's address. The new socket has the listener's properties.
+    /// The QOS of the caller, or of SIO_SET_QOS on the listener, is reserved for it. A connection whose QOS is refused is
+    /// closed, FD_QOS reports that to the listener, and the call waits for the next one.
     ///
     /// - **Errors**: WSAEINVAL where the socket does not listen; WSAEOPNOTSUPP for datagrams; WSAEWOULDBLOCK;
     ///   WSAEINTR; WSAEMFILE.
     /// - **Source**: WSPAccept.
     pub fn accept(self: &Arc<Self>) -> Result<(Socket, SocketAddr)> {
-        // What it brought along is taken as it is.
-        self.accept_if(|_| Verdict::accept())
+        self.accept_if(|_| ConditionResult::accept())
     }
 
-    /// The next connection that the condition accepts, which sees who calls, what he has brought along and what
-    /// his flow is to get. The acceptor's side is admitted as well before he is told, so that both ends are
-    /// guaranteed, or there is no connection: then the next one is waited for.
+    /// Accepts the next connection if the condition function does. This end is reserved before the caller gets its
+    /// answer, so that either both ends have their reservations or there is no connection.
     ///
-    /// - **Errors**: those of [`accept`](Self::accept); WSAECONNREFUSED where the condition rejects, WSATRY_AGAIN
-    ///   where it defers.
+    /// - **Errors**: those of [`accept`](Self::accept); WSAECONNREFUSED where the condition rejects, WSATRY_AGAIN where
+    ///   it defers.
     /// - **Source**: WSPAccept, ConditionFunc.
     pub fn accept_if(
         self: &Arc<Self>,
-        mut condition: impl FnMut(&Caller<'_>) -> Verdict,
+        mut condition: impl FnMut(&IncomingConnection<'_>) -> ConditionResult,
     ) -> Result<(Socket, SocketAddr)> {
-        running()?;
-        let offered = self.state().offered.clone();
-        if let Some(offered) = offered {
-            return self.accept_offered(&offered, &mut condition);
-        }
+        check_started()?;
+        let offers = self.state().offers.clone();
         loop {
-            let (socket, peer) = self.accept_plain()?;
-            let local = socket.local_address()?;
-            let caller = Caller { peer, local, data: &[], sqos: None, gqos: None };
-            let terms = match calling_back(|| condition(&caller)) {
-                Verdict::Accept(terms) => terms,
-                Verdict::Reject => return Err(Wsa::Econnrefused),
-                Verdict::Defer => {
-                    self.state().deferred = Some((socket.into_raw(), peer));
-                    return Err(Wsa::TryAgain);
-                }
+            let accepted = match &offers {
+                Some(offers) => self.accept_offered(offers, &mut condition)?,
+                None => self.accept_plain(&mut condition)?,
             };
-            socket.join(terms.group.enter(socket.family, socket.kind)?);
-            socket.fix_group(peer.ip());
-            match self.admit(&socket, peer, &terms, None) {
-                Ok(()) => return Ok((socket, peer)),
-                Err(code) => {
-                    let status = socket.state().quality.status;
-                    self.tell_quality(status.unwrap_or_else(|| code.into()));
-                }
+            if let Some(accepted) = accepted {
+                return Ok(accepted);
             }
         }
     }
 
-    /// What a new socket is to have: what the condition says, or the caller, or SIO_SET_QOS of this listener.
+    /// Accepts a connection of plain TCP; `None` where its QOS was refused.
+    fn accept_plain(self: &Arc<Self>, condition: Condition<'_>) -> Result<Option<(Socket, SocketAddr)>> {
+        let (socket, peer) = self.next_connection()?;
+        let local = socket.local_address()?;
+        let incoming = IncomingConnection { peer, local, caller_data: &[], sqos: None, gqos: None };
+        let options = match in_callback(|| condition(&incoming)) {
+            ConditionResult::Accept(options) => options,
+            ConditionResult::Reject => return Err(Wsa::Econnrefused),
+            ConditionResult::Defer => {
+                self.state().deferred = Some((socket.into_raw(), peer));
+                return Err(Wsa::TryAgain);
+            }
+        };
+        socket.join_group(socket.select_group(options.group)?);
+        socket.set_group_peer(peer.ip());
+        match self.reserve_accepted(&socket, peer, &options, None) {
+            Ok(()) => Ok(Some((socket, peer))),
+            Err(code) => {
+                let status = socket.state().qos.status;
+                self.report_status(status.unwrap_or_else(|| code.into()));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Accepts a connection whose connect call carries data; `None` where its QOS was refused.
+    fn accept_offered(
+        self: &Arc<Self>,
+        offers: &OfferQueue,
+        condition: Condition<'_>,
+    ) -> Result<Option<(Socket, SocketAddr)>> {
+        let connection = self.next_offered(offers)?;
+        let local = sys::local_address(&connection.fd).map_err(Errno::wsa)?;
+        let OfferedConnection { peer, ref offer, .. } = connection;
+        let sqos = offer.sqos.map(from_other_end);
+        let incoming = IncomingConnection {
+            peer,
+            local,
+            caller_data: &offer.data,
+            sqos,
+            gqos: offer.gqos.map(from_other_end),
+        };
+        let refusal = Answer { refused: Some(Wsa::Econnrefused), status: None, data: Vec::new() };
+        let options = match in_callback(|| condition(&incoming)) {
+            ConditionResult::Accept(options) => options,
+            ConditionResult::Reject => {
+                send_answer(&connection.fd, &refusal);
+                return Err(Wsa::Econnrefused);
+            }
+            ConditionResult::Defer => {
+                offers.put_back(connection);
+                return Err(Wsa::TryAgain);
+            }
+        };
+        // An invalid group is the acceptor's error: the caller is refused.
+        let membership = self.select_group(options.group).inspect_err(|_| {
+            send_answer(&connection.fd, &refusal);
+        })?;
+        let nonblocking = self.state().nonblocking;
+        sys::set_nonblocking(&connection.fd, nonblocking).map_err(Errno::wsa)?;
+        let socket = self.insert_accepted(connection.fd, peer);
+        socket.join_group(membership);
+        socket.set_group_peer(peer.ip());
+        self.enable_event(Events::ACCEPT);
+        if let Err(code) = self.reserve_accepted(&socket, peer, &options, sqos) {
+            let status = socket.state().qos.status;
+            let status_code = status.map(|status| status.code);
+            send_answer(&socket.fd, &Answer { refused: Some(code), status: status_code, data: Vec::new() });
+            self.report_status(status.unwrap_or_else(|| code.into()));
+            return Ok(None);
+        }
+        send_answer(&socket.fd, &Answer { refused: None, status: None, data: options.callee_data });
+        self.inherit_selection(&socket)?;
+        Ok(Some((socket, peer)))
+    }
+
+    /// Takes the first connection whose offer has arrived, or waits for one.
+    fn next_offered(&self, offers: &OfferQueue) -> Result<OfferedConnection> {
+        loop {
+            if let Some(connection) = offers.take_first() {
+                return Ok(connection);
+            }
+            if self.state().nonblocking {
+                return Err(Wsa::Ewouldblock);
+            }
+            wait(&self.closing, offers.descriptor(), Readiness::READABLE, None)?;
+        }
+    }
+
+    /// Reserves for a new socket: the QOS of the condition function, else the caller's, else the listener's.
     ///
-    /// - **Errors**: WSAEOPNOTSUPP, with the status kept for the new socket's SIO_GET_QOS.
-    fn admit(
+    /// - **Errors**: WSAEOPNOTSUPP, with the status kept on the new socket.
+    fn reserve_accepted(
         &self,
         socket: &Endpoint,
         peer: SocketAddr,
-        terms: &Accepting,
+        options: &AcceptOptions,
         offered: Option<Qos>,
     ) -> Result<()> {
-        let (own, own_wishes) = {
+        let (own, own_objects) = {
             let state = self.state();
-            (state.quality.asked, state.quality.wishes)
+            (state.qos.requested, state.qos.provider_specific)
         };
-        let (asked, wishes) = match terms.sqos.or(offered) {
-            Some(asked) => (Some(merged(&asked, own.as_ref())?), terms.wishes),
-            None => (own, own_wishes),
+        let (requested, objects) = match options.sqos.or(offered) {
+            Some(requested) => (Some(merged(&requested, own.as_ref())), options.provider_specific),
+            None => (own, own_objects),
         };
-        let promise = socket.promise(asked, wishes, peer.ip())?;
-        socket.keep(promise, peer.ip())
+        let pending = socket.reserve(requested, objects, peer.ip())?;
+        socket.commit(pending, peer.ip())
     }
 
-    fn accept_offered(
-        self: &Arc<Self>,
-        offered: &Offered,
-        condition: &mut dyn FnMut(&Caller<'_>) -> Verdict,
-    ) -> Result<(Socket, SocketAddr)> {
-        loop {
-            let nonblocking = self.state().nonblocking;
-            let Some(pending) = offered.take() else {
-                if nonblocking {
-                    return Err(Wsa::Ewouldblock);
-                }
-                wait_for(self, offered.number(), Ready { readable: true, ..Ready::default() }, None)?;
-                continue;
-            };
-            let local = raw::local(&pending.fd).map_err(|error| raw::code(&error))?;
-            let Pending { peer, offer, .. } = &pending;
-            let own = offer.sqos.map(swapped);
-            let told =
-                Caller { peer: *peer, local, data: &offer.data, sqos: own, gqos: offer.gqos.map(swapped) };
-            let terms = match calling_back(|| condition(&told)) {
-                Verdict::Accept(terms) => terms,
-                Verdict::Reject => {
-                    answer(&pending.fd, Some(Wsa::Econnrefused), None, Vec::new());
-                    return Err(Wsa::Econnrefused);
-                }
-                Verdict::Defer => {
-                    offered.put_back(pending);
-                    return Err(Wsa::TryAgain);
-                }
-            };
-            // A group that makes no sense is the acceptor's mistake: the caller is turned away.
-            let membership = terms.group.enter(self.family, self.kind).inspect_err(|_| {
-                answer(&pending.fd, Some(Wsa::Econnrefused), None, Vec::new());
-            })?;
-            let Pending { fd, peer, .. } = pending;
-            raw::set_nonblocking(&fd, nonblocking).map_err(|error| raw::code(&error))?;
-            let socket = Socket::of(self.accepted(fd, peer));
-            socket.join(membership);
-            socket.fix_group(peer.ip());
-            self.notify.rearm(self, Events::ACCEPT);
-            if let Err(code) = self.admit(&socket, peer, &terms, own) {
-                let status = socket.state().quality.status;
-                answer(&socket.fd, Some(code), status.map(|status| status.code), Vec::new());
-                self.tell_quality(status.unwrap_or_else(|| code.into()));
-                continue;
-            }
-            answer(&socket.fd, None, None, terms.callee_data);
-            if let Some((target, wanted)) = self.notify.selected() {
-                socket.tell(target, wanted)?;
-            }
-            return Ok((socket, peer));
-        }
-    }
-
-    fn accept_plain(self: &Arc<Self>) -> Result<(Socket, SocketAddr)> {
+    /// Takes the next connection from the kernel.
+    fn next_connection(self: &Arc<Self>) -> Result<(Socket, SocketAddr)> {
         if !self.is_stream() {
             return Err(Wsa::Eopnotsupp);
         }
-        let nonblocking = {
-            let state = self.state();
+        let (nonblocking, deferred) = {
+            let mut state = self.state();
             if state.phase != Phase::Listening {
                 return Err(Wsa::Einval);
             }
-            state.nonblocking
+            (state.nonblocking, state.deferred.take())
         };
-        // One that was put off is the first.
-        if let Some((number, peer)) = self.state().deferred.take()
+        if let Some((number, peer)) = deferred
             && let Ok(socket) = Socket::from_raw(number)
         {
             return Ok((socket, peer));
         }
-        // The descriptor must not wait where this call does not: two threads may be told of one connection.
-        raw::set_nonblocking(&*self.fd, true).map_err(|error| raw::code(&error))?;
-        let accepted = loop {
-            match raw::accept(&*self.fd) {
-                Ok(accepted) => break Ok(accepted),
-                Err(error) => match raw::code(&error) {
-                    Wsa::Ewouldblock if nonblocking => break Err(Wsa::Ewouldblock),
-                    Wsa::Ewouldblock => {
-                        let readable = Ready { readable: true, ..Ready::default() };
-                        if let Err(wsa) = wait(self, readable, None) {
-                            break Err(wsa);
-                        }
-                    }
-                    // One that was gone before it was accepted is nobody.
-                    Wsa::Econnaborted | Wsa::Econnreset | Wsa::Enotconn | Wsa::Eintr => {}
-                    code => break Err(code),
-                },
-            }
-        };
+        // The descriptor must not block even where the call does: another thread may take the connection first.
+        sys::set_nonblocking(&*self.fd, true).map_err(Errno::wsa)?;
+        let accepted = self.accept_from_kernel(nonblocking);
         if !nonblocking {
-            let _ = raw::set_nonblocking(&*self.fd, false);
+            let _ = sys::set_nonblocking(&*self.fd, false);
         }
-        self.notify.rearm(self, Events::ACCEPT);
+        self.enable_event(Events::ACCEPT);
         let (fd, peer) = accepted?;
         if nonblocking {
-            raw::set_nonblocking(&fd, true).map_err(|error| raw::code(&error))?;
+            sys::set_nonblocking(&fd, true).map_err(Errno::wsa)?;
         }
-        let socket = Socket::of(self.accepted(fd, peer));
-        if let Some((target, wanted)) = self.notify.selected() {
-            // Event registrations are properties as well.
-            socket.tell(target, wanted)?;
-        }
+        let socket = self.insert_accepted(fd, peer);
+        self.inherit_selection(&socket)?;
         Ok((socket, peer))
     }
+
+    fn accept_from_kernel(&self, nonblocking: bool) -> Result<(OwnedFd, SocketAddr)> {
+        loop {
+            match sys::accept(&*self.fd) {
+                Ok(accepted) => return Ok(accepted),
+                Err(Errno::EAGAIN) if !nonblocking => {
+                    self.wait_until(Readiness::READABLE, None)?;
+                }
+                // The peer was gone before the connection was accepted.
+                Err(Errno::ECONNABORTED | Errno::ECONNRESET | Errno::ENOTCONN | Errno::EINTR) => {}
+                Err(error) => return Err(error.wsa()),
+            }
+        }
+    }
+
+    fn insert_accepted(&self, fd: OwnedFd, peer: SocketAddr) -> Socket {
+        Socket::of(socket_table::insert(|me| self.new_accepted(fd, peer, me)))
+    }
+
+    fn select_group(&self, group: GroupSelection) -> Result<Option<Membership>> {
+        provider()?.groups.enter(group, self.family, self.socket_type)
+    }
+
+    /// Gives a new socket the listener's selection of events.
+    fn inherit_selection(&self, socket: &Socket) -> Result<()> {
+        match self.events.current() {
+            Some((target, selected)) => socket.select_for(Some(target), selected),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A flow's QOS from the other end: what one end sends, the other one receives.
+fn from_other_end(qos: Qos) -> Qos {
+    Qos { sending: qos.receiving, receiving: qos.sending }
 }

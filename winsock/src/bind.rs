@@ -3,78 +3,88 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use flowspec::Wsa;
+use flowspec::{Errno, Wsa};
+use tokio::io::Interest;
 
 use super::Result;
-use super::provider::running;
-use super::socket::{Endpoint, Phase, Sharing, others};
-use crate::sys::raw::{self, Knob};
+use super::blocking::watch;
+use super::endpoint::{AddressSharing, Endpoint, Phase};
+use super::handshake::{OfferQueue, receive_offers};
+use super::provider::{check_started, provider};
+use super::socket_table;
+use crate::sys::{self, KernelOption};
 
 impl Endpoint {
-    /// Gives the socket its local address; a port of 0 is any that is free.
+    /// Gives the socket its local address. The kernel chooses a port in place of 0.
     ///
-    /// - **Errors**: WSAEAFNOSUPPORT; WSAEINVAL where it has one; WSAEADDRNOTAVAIL where the address is not
-    ///   this host's; WSAEADDRINUSE and WSAEACCES as Windows' table has them.
+    /// - **Errors**: WSAEAFNOSUPPORT; WSAEINVAL where it has an address already; WSAEADDRNOTAVAIL where the address is
+    ///   not one of this host; WSAEADDRINUSE and WSAEACCES by Windows' table of sharing modes.
     /// - **Source**: WSPBind; "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE".
     pub fn bind(self: &Arc<Self>, address: SocketAddr) -> Result<()> {
-        running()?;
+        check_started()?;
         self.check_family(address)?;
         let mut state = self.state();
         if state.bound {
             return Err(Wsa::Einval);
         }
-        let mut overlapping = Vec::new();
-        if address.port() != 0 {
-            let same = |other: &Self| {
-                !std::ptr::eq(other, &**self) && other.kind == self.kind && other.family == self.family
-            };
-            for other in others(same) {
-                let Ok(taken) = raw::local(&*other.fd) else { continue };
-                let sharing = {
-                    let other = other.state();
-                    if !other.bound
-                        || other.phase == Phase::Connected && other.peer.is_some() && self.is_stream()
-                    {
-                        continue;
-                    }
-                    other.sharing
-                };
-                if taken.port() != address.port() {
-                    continue;
+        let overlapping = match address.port() {
+            0 => Vec::new(),
+            _ => self.check_sharing(address, state.sharing)?,
+        };
+        if !overlapping.is_empty() {
+            // Where Windows lets two sockets share an address, Linux does so only if both have these options.
+            for endpoint in overlapping.iter().chain([self]) {
+                for option in [KernelOption::ReuseAddress, KernelOption::ReusePort] {
+                    sys::set(&*endpoint.fd, option, 1).map_err(Errno::wsa)?;
                 }
-                let (theirs, ours) = (taken.ip().is_unspecified(), address.ip().is_unspecified());
-                if !theirs && !ours && taken.ip() != address.ip() {
-                    continue;
-                }
-                verdict((sharing, theirs), (state.sharing, ours))?;
-                overlapping.push(other);
             }
+        } else if self.is_stream() {
+            // On Windows a connection in TIME_WAIT does not keep its port from being bound.
+            sys::set(&*self.fd, KernelOption::ReuseAddress, 1).map_err(Errno::wsa)?;
         }
-        // What Windows lets share an address, Linux lets only where both say so.
-        let ours: &Self = self;
-        for endpoint in overlapping.iter().map(|other| &**other).chain([ours]) {
-            let knobs: &[Knob] =
-                if overlapping.is_empty() { &[] } else { &[Knob::ReuseAddress, Knob::ReusePort] };
-            for knob in knobs {
-                raw::set(&*endpoint.fd, *knob, 1).map_err(|error| raw::code(&error))?;
-            }
-        }
-        if self.is_stream() && overlapping.is_empty() {
-            // A connection that ended a moment ago keeps nobody from its port on Windows.
-            raw::set(&*self.fd, Knob::ReuseAddress, 1).map_err(|error| raw::code(&error))?;
-        }
-        raw::bind(&*self.fd, address).map_err(|error| raw::code(&error))?;
+        sys::bind(&*self.fd, address).map_err(Errno::wsa)?;
         state.bound = true;
         Ok(())
     }
 
-    /// Takes connections from now on; said again it changes nothing.
+    /// The sockets of this process that overlap with an address.
     ///
-    /// - **Errors**: WSAEINVAL where it has no local address; WSAEISCONN; WSAEOPNOTSUPP for datagrams;
-    ///   WSAEADDRINUSE.
+    /// - **Errors**: that of the table, where one of them excludes this socket.
+    fn check_sharing(&self, address: SocketAddr, sharing: AddressSharing) -> Result<Vec<Arc<Self>>> {
+        let is_similar = |other: &Self| {
+            !std::ptr::eq(other, self) && other.socket_type == self.socket_type && other.family == self.family
+        };
+        let mut overlapping = Vec::new();
+        for other in socket_table::find(is_similar) {
+            let Ok(taken) = sys::local_address(&*other.fd) else { continue };
+            let other_sharing = {
+                let other = other.state();
+                let is_connection =
+                    self.is_stream() && other.phase == Phase::Connected && other.peer.is_some();
+                if !other.bound || is_connection {
+                    continue;
+                }
+                other.sharing
+            };
+            let (other_is_wildcard, is_wildcard) =
+                (taken.ip().is_unspecified(), address.ip().is_unspecified());
+            let same_ip = other_is_wildcard || is_wildcard || taken.ip() == address.ip();
+            if taken.port() != address.port() || !same_ip {
+                continue;
+            }
+            may_share((other_sharing, other_is_wildcard), (sharing, is_wildcard))?;
+            overlapping.push(other);
+        }
+        Ok(overlapping)
+    }
+
+    /// Accepts connections from now on. A repeated call changes nothing.
+    ///
+    /// - **Errors**: WSAEINVAL where the socket has no local address or is connecting; WSAEISCONN; WSAEOPNOTSUPP for
+    ///   datagrams; WSAEADDRINUSE.
     /// - **Source**: WSPListen.
     pub fn listen(self: &Arc<Self>, backlog: i32) -> Result<()> {
-        running()?;
+        check_started()?;
         if !self.is_stream() {
             return Err(Wsa::Eopnotsupp);
         }
@@ -86,33 +96,52 @@ impl Endpoint {
             Phase::Idle if !state.bound => return Err(Wsa::Einval),
             Phase::Idle => {}
         }
-        raw::listen(&*self.fd, backlog).map_err(|error| raw::code(&error))?;
-        if self.with_data {
-            state.offered = Some(self.hear_offers()?);
+        sys::listen(&*self.fd, backlog).map_err(Errno::wsa)?;
+        if self.carries_connect_data() {
+            state.offers = Some(self.start_receiving_offers()?);
         }
         state.phase = Phase::Listening;
         Ok(())
     }
+
+    /// Has the reactor accept connections and read their offers.
+    fn start_receiving_offers(&self) -> Result<Arc<OfferQueue>> {
+        let offers = Arc::new(OfferQueue::new()?);
+        sys::set_nonblocking(&*self.fd, true).map_err(Errno::wsa)?;
+        let duplicate = self.fd.try_clone().map_err(|error| sys::errno_of(&error).wsa())?;
+        let (listener, queue) = (self.weak(), Arc::clone(&offers));
+        provider()?.host.spawn(async move {
+            let Ok(duplicate) = watch(duplicate, Interest::READABLE) else { return };
+            let on_offer = {
+                let listener = listener.clone();
+                move || listener.upgrade().into_iter().for_each(|listener| listener.record_current_state())
+            };
+            let is_open = || listener.upgrade().is_some_and(|listener| !listener.is_closed());
+            receive_offers(duplicate, queue, is_open, on_offer).await;
+        });
+        Ok(offers)
+    }
 }
 
-/// Whether a second socket may have a port that a first one has, of the same user: each with its sharing,
-/// and whether its address is the wildcard.
-fn verdict(first: (Sharing, bool), second: (Sharing, bool)) -> Result<()> {
-    use Sharing::{Exclusive, Reuse, Usual};
-    let same = first.1 == second.1;
+/// Whether a second socket of the same user may bind to a port that a first one has. Of each: its sharing mode, and
+/// whether its address is the wildcard.
+fn may_share(first: (AddressSharing, bool), second: (AddressSharing, bool)) -> Result<()> {
+    use AddressSharing::{Default, Exclusive, Reuse};
+    let both_or_neither_wildcard = first.1 == second.1;
     match (first.0, second.0) {
-        (_, Usual) | (Reuse, Exclusive) | (Usual, Exclusive) if same => Err(Wsa::Eaddrinuse),
-        (Exclusive, Exclusive) if same => Err(Wsa::Eaddrinuse),
-        (Usual | Exclusive, Reuse) if same => Err(Wsa::Eacces),
-        (Reuse, Reuse) | (Usual | Reuse, Usual | Reuse) => Ok(()),
-        // A specific address that is there keeps an exclusive wildcard away.
-        (Usual | Reuse, Exclusive) if second.1 => Err(Wsa::Eaddrinuse),
-        (Usual | Reuse, Exclusive) => Ok(()),
-        // An exclusive wildcard keeps every specific address away; an exclusive specific address, the
-        // exclusive wildcard.
+        (_, Default) | (Reuse | Default | Exclusive, Exclusive) if both_or_neither_wildcard => {
+            Err(Wsa::Eaddrinuse)
+        }
+        (Default | Exclusive, Reuse) if both_or_neither_wildcard => Err(Wsa::Eacces),
+        (Default | Reuse, Default | Reuse) => Ok(()),
+        // A specific address excludes an exclusive wildcard after it.
+        (Default | Reuse, Exclusive) if second.1 => Err(Wsa::Eaddrinuse),
+        (Default | Reuse, Exclusive) => Ok(()),
+        // An exclusive wildcard excludes every specific address after it.
         (Exclusive, _) if first.1 => Err(Wsa::Eacces),
+        // An exclusive specific address excludes an exclusive wildcard after it.
         (Exclusive, Exclusive) => Err(Wsa::Eaddrinuse),
-        (Exclusive, Usual | Reuse) => Ok(()),
+        (Exclusive, Default | Reuse) => Ok(()),
     }
 }
 
@@ -120,14 +149,14 @@ fn verdict(first: (Sharing, bool), second: (Sharing, bool)) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// The table as Microsoft prints it for sockets of one user: a line for each first socket, a column for
-    /// each second one.
+    /// The table of "Using SO_REUSEADDR and SO_EXCLUSIVEADDRUSE" for sockets of one user: a line for each first socket, a
+    /// column for each second one. I is WSAEADDRINUSE, A is WSAEACCES.
     #[test]
-    fn the_matrix_is_windows() {
-        use Sharing::{Exclusive, Reuse, Usual};
+    fn sharing_follows_windows_table() {
+        use AddressSharing::{Default, Exclusive, Reuse};
         let kinds = [
-            (Usual, true),
-            (Usual, false),
+            (Default, true),
+            (Default, false),
             (Reuse, true),
             (Reuse, false),
             (Exclusive, true),
@@ -141,7 +170,7 @@ mod tests {
                     'A' => Err(Wsa::Eacces),
                     _ => Ok(()),
                 };
-                assert_eq!(verdict(first, second), expected, "{first:?}, then {second:?}");
+                assert_eq!(may_share(first, second), expected, "{first:?}, then {second:?}");
             }
         }
     }

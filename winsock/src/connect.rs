@@ -1,138 +1,141 @@
-//! Connecting: the checks in the page's order, the promise, then the peer.
+//! Connecting: the checks in the order of WSPConnect's page, the reservation, then the peer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use flowspec::{Qos, Wsa};
+use flowspec::{Errno, Qos, Wsa};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::Result;
-use super::group::GroupBefore;
-use super::notify::Events;
-use super::promise::Promise;
-use super::provider::{provider, running};
-use super::qos::merged;
-use super::setup::{Answer, Offer};
-use super::socket::{Endpoint, Family, Phase};
-use super::waiting::{may_block, now, wait, waits, watch};
-use super::wishes::{Status, Wishes};
-use crate::sys;
-use crate::sys::raw::{self, Ready};
+use super::blocking::{blocks, check_may_block, now};
+use super::endpoint::{Endpoint, Phase};
+use super::group::PreviousGroupReservation;
+use super::handshake::{Offer, exchange};
+use super::network_events::Events;
+use super::protocol::Family;
+use super::provider::{check_started, provider};
+use super::provider_specific::ProviderSpecific;
+use super::qos_state::merged;
+use super::reservation::PendingReservation;
+use super::status::QosStatus;
+use crate::sys::{self, MessageFlags, Readiness};
 
-/// What a connection is asked for with.
+/// What a program requests with a connect call.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Connecting<'a> {
-    /// Data for the peer to see before it accepts.
+pub struct ConnectRequest<'a> {
+    /// Data that the peer sees before it accepts.
     pub caller_data: Option<&'a [u8]>,
-    /// What the flow is to get, one flowspec a direction; what SIO_SET_QOS has said where there is nothing.
+    /// The QOS to reserve; by default that of SIO_SET_QOS.
     pub sqos: Option<Qos>,
-    /// What is asked for besides the flowspecs.
-    pub wishes: Wishes,
-    /// What the socket's group is to get: heeded only where this socket created the group.
+    /// The objects of `sqos`.
+    pub provider_specific: ProviderSpecific,
+    /// The QOS to reserve for the socket's group. Ignored unless this socket has created the group.
     pub gqos: Option<Qos>,
-    /// How much the callee may send along: more ends the connection with WSAEFAULT. Where there is nothing, what
-    /// it sends is not kept.
-    pub callee_room: Option<usize>,
+    /// How much data the callee may send with its answer, in bytes; with more the connection fails with WSAEFAULT.
+    /// With `None` the callee's data is dropped.
+    pub callee_capacity: Option<usize>,
 }
 
-impl<'a> Connecting<'a> {
-    const DEFAULT: Self = Self {
-        caller_data: None,
-        sqos: None,
-        wishes: Wishes {
-            excess: None,
-            shaping_rate: None,
-            ds_field: None,
-            traffic_class: None,
-            destination: None,
-            confirm: false,
-        },
-        gqos: None,
-        callee_room: None,
-    };
-
-    /// With data, flow specifications, and room for as much data of the callee's.
-    pub const fn with(caller_data: &'a [u8], sqos: Option<Qos>, callee_room: usize) -> Self {
-        Self { caller_data: Some(caller_data), sqos, callee_room: Some(callee_room), ..Self::DEFAULT }
+impl<'a> ConnectRequest<'a> {
+    /// A request with data, a QOS, and capacity for data of the callee.
+    pub const fn with(caller_data: &'a [u8], sqos: Option<Qos>, callee_capacity: usize) -> Self {
+        Self {
+            caller_data: Some(caller_data),
+            sqos,
+            provider_specific: ProviderSpecific::NONE,
+            gqos: None,
+            callee_capacity: Some(callee_capacity),
+        }
     }
 }
 
-/// What was promised for a connection that is not made yet; given back when dropped.
-pub(super) struct Promised {
-    promise: Option<Promise>,
-    group: Option<GroupBefore>,
+/// What a connect call has done when it returns.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ConnectOutcome {
+    /// The connection is made, or the datagram socket has its peer.
+    Connected,
+    /// The datagram socket's peer is removed.
+    PeerRemoved,
 }
 
-impl Promised {
-    /// The connection stands: both are kept.
-    pub(super) fn keep(&mut self, endpoint: &Endpoint, peer: IpAddr) -> Result<()> {
-        endpoint.keep(self.promise.take(), peer)?;
+/// Takes the callee's data once it has arrived.
+pub(crate) type CalleeDataSink = Box<dyn FnOnce(&[u8]) -> Result<()> + Send>;
+
+/// What is reserved for a connection that is not made yet. Dropping it undoes it.
+pub(crate) struct PendingConnection {
+    reservation: Option<PendingReservation>,
+    group: Option<PreviousGroupReservation>,
+}
+
+impl PendingConnection {
+    /// Keeps the reservations once the connection is made.
+    pub(crate) fn commit(&mut self, endpoint: &Endpoint, peer: IpAddr) -> Result<()> {
+        endpoint.commit(self.reservation.take(), peer)?;
         self.group = None;
         Ok(())
     }
 }
 
-impl Drop for Promised {
+impl Drop for PendingConnection {
     fn drop(&mut self) {
-        // The member first: a group goes with its last.
-        self.promise = None;
-        self.group.take().into_iter().for_each(GroupBefore::restore);
+        // The member before its group, which is released with its last member.
+        self.reservation = None;
+        self.group.take().into_iter().for_each(PreviousGroupReservation::restore);
     }
 }
 
-/// How a connection stands when the call returns.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// It is made; or the datagram socket has its peer.
-    Connected,
-    /// The datagram socket has no peer any more.
-    Dissolved,
+/// The caller's part of the connect-data handshake.
+struct CallerHandshake {
+    offer: Offer,
+    callee_capacity: Option<usize>,
+    sink: Option<CalleeDataSink>,
 }
 
 impl Endpoint {
-    /// Connects to a peer, with the quality that is asked for reserved before the first packet leaves.
+    /// Connects to a peer. The requested QOS is reserved before the first packet leaves.
     ///
-    /// Datagrams: names the peer; the address of all zeroes takes it away.
+    /// A datagram socket only gets its peer; the address of all zeroes removes it.
     ///
-    /// - **Errors**: WSPConnect's table. WSAEWOULDBLOCK where the socket does not block: how it ends is told
-    ///   by events, select, or SO_ERROR. A refused, timed out or unreachable connection may be tried again.
+    /// - **Errors**: those of WSPConnect's table. WSAEWOULDBLOCK where the socket does not block: events, select and
+    ///   SO_ERROR report the end. A refused, timed out or unreachable connection may be tried again.
     /// - **Source**: WSPConnect.
-    pub fn connect(self: &Arc<Self>, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Outcome> {
-        self.connect_telling(peer, asked, 0)
-    }
-
-    /// The same, with a WSABUF of the program's for the callee's data once it has come; 0 for none.
-    pub(super) fn connect_telling(
+    pub fn connect(
         self: &Arc<Self>,
         peer: SocketAddr,
-        asked: &Connecting<'_>,
-        place: usize,
-    ) -> Result<Outcome> {
-        running()?;
+        request: &ConnectRequest<'_>,
+    ) -> Result<ConnectOutcome> {
+        self.connect_with_sink(peer, request, None)
+    }
+
+    pub(crate) fn connect_with_sink(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        request: &ConnectRequest<'_>,
+        sink: Option<CalleeDataSink>,
+    ) -> Result<ConnectOutcome> {
+        check_started()?;
         self.check_family(peer)?;
-        let nonblocking = self.begin(peer)?;
+        let blocking = self.begin_connect(peer)?;
         if self.is_stream() {
-            self.connect_stream(peer, asked, place, nonblocking)
+            self.connect_stream(peer, request, sink, blocking)
         } else {
-            self.connect_datagram(peer, asked)
+            self.connect_datagram(peer, request)
         }
     }
 
-    /// Everything that is looked at before quality is: whether that would be asked for at all.
+    /// Makes the checks of a connect call that come before its QOS, and no connection.
     ///
     /// - **Errors**: those of [`connect`](Self::connect) that come before WSAEOPNOTSUPP.
     pub fn check_connect(&self, peer: SocketAddr) -> Result<()> {
-        running()?;
+        check_started()?;
         self.check_family(peer)?;
-        self.begin(peer)?;
-        self.give_up();
+        self.begin_connect(peer)?;
+        self.abandon_connect();
         Ok(())
     }
 
-    /// State and address; a stream socket is being connected from here on.
-    fn begin(&self, peer: SocketAddr) -> Result<bool> {
+    /// Checks state and address, and marks a stream as connecting. Returns whether the call blocks.
+    fn begin_connect(&self, peer: SocketAddr) -> Result<bool> {
         let mut state = self.state();
         match state.phase {
             Phase::Listening => return Err(Wsa::Einval),
@@ -140,30 +143,31 @@ impl Endpoint {
             Phase::Connected if self.is_stream() => return Err(Wsa::Eisconn),
             Phase::Connected | Phase::Idle => {}
         }
-        let nowhere = peer.ip().is_unspecified();
+        let blocking = blocks(state.nonblocking);
+        let is_wildcard = peer.ip().is_unspecified();
         if self.is_stream() {
-            // Linux takes the address of all zeroes for this host.
-            if nowhere || peer.port() == 0 {
+            // Linux would connect to this host.
+            if is_wildcard || peer.port() == 0 {
                 return Err(Wsa::Eaddrnotavail);
             }
-            if waits(state.nonblocking) {
-                may_block()?;
+            if blocking {
+                check_may_block()?;
             }
-            self.check_group(peer.ip())?;
-            (state.phase, state.peer, state.failed) = (Phase::Connecting, Some(peer), false);
+            self.check_group_peer(peer.ip())?;
+            (state.phase, state.peer, state.connect_failed) = (Phase::Connecting, Some(peer), false);
         } else {
-            if !nowhere && peer.port() == 0 {
+            if !is_wildcard && peer.port() == 0 {
                 return Err(Wsa::Eaddrnotavail);
             }
-            if !state.broadcast && raw::is_broadcast(peer) {
+            if !state.broadcast && sys::is_broadcast(peer) {
                 return Err(Wsa::Eacces);
             }
         }
-        Ok(!waits(state.nonblocking))
+        Ok(blocking)
     }
 
-    /// The connection is not being made any more.
-    fn give_up(&self) {
+    /// Marks a stream as not connecting.
+    fn abandon_connect(&self) {
         let mut state = self.state();
         if state.phase == Phase::Connecting {
             (state.phase, state.peer) = (Phase::Idle, None);
@@ -173,272 +177,255 @@ impl Endpoint {
     fn connect_stream(
         self: &Arc<Self>,
         peer: SocketAddr,
-        asked: &Connecting<'_>,
-        place: usize,
-        nonblocking: bool,
-    ) -> Result<Outcome> {
-        let promise = self.promised(peer, asked).inspect_err(|_| self.give_up())?;
-        // Linux would bind to whatever is free; that counts as bound.
+        request: &ConnectRequest<'_>,
+        sink: Option<CalleeDataSink>,
+        blocking: bool,
+    ) -> Result<ConnectOutcome> {
+        let pending = self.reserve_connection(peer, request).inspect_err(|_| self.abandon_connect())?;
+        // The kernel binds a socket that has no address, which counts as bound.
         self.state().bound = true;
-        if !nonblocking && let Err(error) = raw::set_nonblocking(&*self.fd, true) {
-            self.give_up();
-            return Err(raw::code(&error));
+        if blocking && let Err(error) = sys::set_nonblocking(&*self.fd, true) {
+            self.abandon_connect();
+            return Err(error.wsa());
         }
-        let result = raw::connect(&*self.fd, peer);
-        let pending = result.as_ref().is_err_and(|error| raw::code(error) == Wsa::Ewouldblock);
-        let offer = self.with_data.then(|| Offer {
-            sqos: promise.promise.as_ref().map(|promise| promise.asked),
-            gqos: asked.gqos,
-            data: asked.caller_data.unwrap_or_default().to_vec(),
+        let result = sys::connect(&*self.fd, peer);
+        let in_progress = result.is_err_and(|error| error.wsa() == Wsa::Ewouldblock);
+        let handshake = self.carries_connect_data().then(|| CallerHandshake {
+            offer: Offer {
+                sqos: pending.reservation.as_ref().map(|reservation| reservation.requested),
+                gqos: request.gqos,
+                data: request.caller_data.unwrap_or_default().to_vec(),
+            },
+            callee_capacity: request.callee_capacity,
+            sink,
         });
-        let callee = (asked.callee_room, place);
-        // An exchange is never over at once.
-        if nonblocking && (pending || offer.is_some() && result.is_ok()) {
-            self.complete_later(promise, peer, offer, callee)?;
+        // A handshake waits for its answer.
+        if !blocking && (in_progress || handshake.is_some() && result.is_ok()) {
+            self.finish_connect_later(pending, peer, handshake)?;
             return Err(Wsa::Ewouldblock);
         }
-        let outcome = if pending {
-            let writable = Ready { writable: true, ..Ready::default() };
-            wait(self, writable, None).and_then(|_| self.answer())
+        let outcome = if in_progress {
+            self.wait_until(Readiness::WRITABLE, None).and_then(|_| self.connect_result())
         } else {
-            result.map_err(|error| connect_code(&error))
+            result.map_err(connect_error)
         };
-        let outcome = outcome.and_then(|()| match offer {
+        let outcome = outcome.and_then(|()| match handshake {
             None => Ok(()),
-            Some(offer) => {
+            Some(handshake) => {
                 let this = Arc::clone(self);
-                let answered = provider()?.wait(async move { this.set_up(&offer, callee).await });
+                let answered =
+                    provider()?.host.wait_for(async move { this.perform_handshake(handshake).await });
                 answered.unwrap_or(Err(Wsa::Enetdown))
             }
         });
-        if !nonblocking {
+        if blocking {
             let nonblocking = self.state().nonblocking;
-            // One that cannot be set has been closed meanwhile.
-            let _ = raw::set_nonblocking(&*self.fd, nonblocking);
+            // An error means that the socket was closed meanwhile.
+            let _ = sys::set_nonblocking(&*self.fd, nonblocking);
         }
-        self.finish(outcome, promise, peer)?;
-        self.notify.record(Events::CONNECT, None);
-        self.notify.rearm(self, Events::WRITE);
+        self.finish_connect(outcome, pending, peer)?;
+        self.events.record(Events::CONNECT, None);
+        self.enable_event(Events::WRITE);
         self.watch();
-        Ok(Outcome::Connected)
+        Ok(ConnectOutcome::Connected)
     }
 
-    /// Quality, then the caller's data, which plain TCP cannot carry.
-    pub(super) fn promised(&self, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Promised> {
-        let (sqos, wishes) = match asked.sqos {
-            // What it does not change is as SIO_SET_QOS has said.
-            Some(sqos) => (Some(merged(&sqos, self.state().quality.asked.as_ref())?), asked.wishes),
-            None => {
-                let state = self.state();
-                (state.quality.asked, state.quality.wishes)
+    /// Reserves for the group and the socket, then checks the caller's data, which plain TCP cannot carry.
+    pub(crate) fn reserve_connection(
+        &self,
+        peer: SocketAddr,
+        request: &ConnectRequest<'_>,
+    ) -> Result<PendingConnection> {
+        let (sqos, objects) = {
+            let state = self.state();
+            let earlier = state.qos.requested;
+            match request.sqos {
+                Some(sqos) => (Some(merged(&sqos, earlier.as_ref())), request.provider_specific),
+                None => (earlier, state.qos.provider_specific),
             }
         };
-        let group = self.promise_group(asked.gqos, peer.ip())?;
-        let promise = match self.promise(sqos, wishes, peer.ip()) {
-            Ok(promise) => promise,
-            Err(wsa) => {
-                group.into_iter().for_each(GroupBefore::restore);
-                return Err(wsa);
-            }
-        };
-        let promised = Promised { promise, group };
-        if self.is_stream() && !self.with_data && asked.caller_data.is_some_and(|data| !data.is_empty()) {
+        let group = self.reserve_group(request.gqos, peer.ip())?;
+        // From here on an error restores the group's reservation.
+        let mut pending = PendingConnection { reservation: None, group };
+        pending.reservation = self.reserve(sqos, objects, peer.ip())?;
+        let has_data = request.caller_data.is_some_and(|data| !data.is_empty());
+        if self.is_stream() && !self.carries_connect_data() && has_data {
             return Err(Wsa::Eprotonosupport);
         }
-        Ok(promised)
+        Ok(pending)
     }
 
-    /// Offers what the call has brought along, and keeps what comes back.
-    async fn set_up(&self, offer: &Offer, (room, place): (Option<usize>, usize)) -> Result<()> {
-        let Answer { refused, status, data } = self.offer(offer).await?;
-        if let Some(refused) = refused {
-            self.state().quality.status = status.map(Status::from);
+    /// Sends the offer and keeps the callee's data.
+    async fn perform_handshake(&self, handshake: CallerHandshake) -> Result<()> {
+        let CallerHandshake { offer, callee_capacity, sink } = handshake;
+        let answer = exchange(&self.fd, &offer).await?;
+        if let Some(refused) = answer.refused {
+            self.state().qos.status = answer.status.map(QosStatus::from);
             return Err(refused);
         }
-        let Some(room) = room else { return Ok(()) };
-        if data.len() > room {
+        let Some(capacity) = callee_capacity else { return Ok(()) };
+        if answer.data.len() > capacity {
             return Err(Wsa::Efault);
         }
-        if place != 0 {
-            deliver(place, &data)?;
+        if let Some(sink) = sink {
+            sink(&answer.data)?;
         }
-        self.state().callee_data = data;
+        self.state().callee_data = answer.data;
         Ok(())
     }
 
-    /// Whether connect calls carry data and flow specifications.
-    pub const fn carries_data(&self) -> bool {
-        self.with_data
-    }
-
-    /// What the callee has sent along with its answer to the connect call.
-    pub fn callee_data(&self) -> Vec<u8> {
-        self.state().callee_data.clone()
-    }
-
-    /// What became of the attempt, once the socket is writable.
-    fn answer(&self) -> Result<()> {
-        match raw::take_error(&*self.fd) {
+    /// The result of an attempt, once the descriptor is writable.
+    fn connect_result(&self) -> Result<()> {
+        match sys::take_error(&*self.fd) {
             Ok(None) => Ok(()),
-            Ok(Some(error)) | Err(error) => Err(connect_code(&error)),
+            Ok(Some(error)) | Err(error) => Err(connect_error(error)),
         }
     }
 
-    /// Writes down how it ended, and tells.
-    fn finish(&self, outcome: Result<()>, mut promise: Promised, peer: SocketAddr) -> Result<()> {
-        let outcome = outcome.and_then(|()| promise.keep(self, peer.ip()));
+    /// Commits the reservations or undoes them, and records the new state.
+    fn finish_connect(
+        &self,
+        outcome: Result<()>,
+        mut pending: PendingConnection,
+        peer: SocketAddr,
+    ) -> Result<()> {
+        let outcome = outcome.and_then(|()| pending.commit(self, peer.ip()));
         if outcome.is_ok() {
-            self.fix_group(peer.ip());
+            self.set_group_peer(peer.ip());
         }
-        // Otherwise both are given back.
-        drop(promise);
-        {
-            let mut state = self.state();
-            match outcome {
-                Ok(()) => {
-                    (state.phase, state.peer) = (Phase::Connected, Some(peer));
-                    (state.error, state.connected_at) = (None, Some(now()));
-                }
-                Err(_) => {
-                    (state.phase, state.peer) = (Phase::Idle, None);
-                    let local = raw::local(&*self.fd).ok();
-                    // Linux would answer the next attempt with this one's end, and let nobody listen.
-                    let _ = raw::dissolve(&*self.fd);
-                    // It takes back the port that nobody has asked for; one that was asked for stays.
-                    if let Some(local) = local.filter(|local| local.port() != 0) {
-                        let any = match self.family {
-                            Family::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                            Family::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-                        };
-                        let _ = raw::bind(&*self.fd, SocketAddr::new(any, local.port()));
-                    }
-                }
+        drop(pending);
+        let mut state = self.state();
+        match outcome {
+            Ok(()) => {
+                (state.phase, state.peer) = (Phase::Connected, Some(peer));
+                (state.error, state.connected_at) = (None, Some(now()));
+            }
+            Err(_) => {
+                (state.phase, state.peer) = (Phase::Idle, None);
+                self.reset_descriptor();
             }
         }
         outcome
     }
 
+    /// Makes the descriptor of a failed connection ready for another attempt, with the same local port.
+    fn reset_descriptor(&self) {
+        let local = sys::local_address(&*self.fd).ok();
+        // Without this, Linux reports the failure to the next attempt, and refuses to listen.
+        let _ = sys::disconnect(&*self.fd);
+        if let Some(local) = local.filter(|local| local.port() != 0) {
+            let wildcard = match self.family {
+                Family::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                Family::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            };
+            // Only a port that the kernel has chosen is lost with the peer; for another one this call fails.
+            let _ = sys::bind(&*self.fd, SocketAddr::new(wildcard, local.port()));
+        }
+    }
+
     /// Waits for the peer on the reactor.
-    fn complete_later(
+    fn finish_connect_later(
         self: &Arc<Self>,
-        promise: Promised,
+        pending: PendingConnection,
         peer: SocketAddr,
-        offer: Option<Offer>,
-        callee: (Option<usize>, usize),
+        handshake: Option<CallerHandshake>,
     ) -> Result<()> {
         let this = Arc::clone(self);
-        provider()?.spawn(async move {
-            let outcome = match this.watched(Interest::WRITABLE) {
-                Err(wsa) => Err(wsa),
+        provider()?.host.spawn(async move {
+            let outcome = match this.register(Interest::WRITABLE) {
+                Err(code) => Err(code),
                 Ok(watched) => match watched.writable().await {
-                    Ok(_) => this.answer(),
-                    Err(error) => Err(raw::code(&error)),
+                    Ok(_) => this.connect_result(),
+                    Err(error) => Err(sys::errno_of(&error).wsa()),
                 },
             };
-            let outcome = match (outcome, &offer) {
-                (Ok(()), Some(offer)) => this.set_up(offer, callee).await,
+            let outcome = match (outcome, handshake) {
+                (Ok(()), Some(handshake)) => this.perform_handshake(handshake).await,
                 (outcome, _) => outcome,
             };
             if this.is_closed() {
                 return;
             }
-            let outcome = this.finish(outcome, promise, peer);
+            let outcome = this.finish_connect(outcome, pending, peer);
             {
                 let mut state = this.state();
-                (state.error, state.failed) = (outcome.err(), outcome.is_err());
+                (state.error, state.connect_failed) = (outcome.err(), outcome.is_err());
             }
-            this.notify.record(Events::CONNECT, outcome.err());
+            this.events.record(Events::CONNECT, outcome.err());
             if outcome.is_ok() {
-                this.notify.record(Events::WRITE, None);
+                this.events.record(Events::WRITE, None);
                 this.watch();
             }
         });
         Ok(())
     }
 
-    fn connect_datagram(self: &Arc<Self>, peer: SocketAddr, asked: &Connecting<'_>) -> Result<Outcome> {
+    fn connect_datagram(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        request: &ConnectRequest<'_>,
+    ) -> Result<ConnectOutcome> {
         if peer.ip().is_unspecified() {
-            return self.dissolve();
+            return self.remove_peer();
         }
-        let mut promise = self.promised(peer, asked)?;
-        let before = self.state().peer;
-        if before.is_some_and(|before| before != peer) || before.is_none() && self.state().bound {
-            // What others have sent before is not the peer's.
-            self.discard();
+        let mut pending = self.reserve_connection(peer, request)?;
+        let (before, bound) = {
+            let state = self.state();
+            (state.peer, state.bound)
+        };
+        if before.is_some_and(|before| before != peer) || before.is_none() && bound {
+            // The datagrams in the queue are those of other senders.
+            self.discard_received();
         }
-        raw::connect(&*self.fd, peer).map_err(|error| connect_code(&error))?;
+        sys::connect(&*self.fd, peer).map_err(connect_error)?;
         if before != Some(peer) {
-            self.discard_others(peer);
+            self.discard_received_from_others(peer);
         }
-        promise.keep(self, peer.ip())?;
+        pending.commit(self, peer.ip())?;
         {
             let mut state = self.state();
             (state.phase, state.peer, state.bound) = (Phase::Connected, Some(peer), true);
-            (state.dissolved, state.error) = (false, None);
+            (state.peer_removed, state.error) = (false, None);
         }
-        self.notify.record(Events::CONNECT, None);
-        self.notify.record(Events::WRITE, None);
-        Ok(Outcome::Connected)
+        self.events.record(Events::CONNECT, None);
+        self.events.record(Events::WRITE, None);
+        Ok(ConnectOutcome::Connected)
     }
 
-    /// Takes a datagram socket's peer away. Linux would take its port as well, where nobody asked for that.
-    fn dissolve(&self) -> Result<Outcome> {
-        let local = raw::local(&*self.fd).ok();
-        self.unhold();
-        raw::dissolve(&*self.fd).map_err(|error| raw::code(&error))?;
-        let after = raw::local(&*self.fd).ok();
+    /// Removes a datagram socket's peer and keeps its port, which Linux drops where it has chosen it.
+    fn remove_peer(&self) -> Result<ConnectOutcome> {
+        let local = sys::local_address(&*self.fd).ok();
+        self.release();
+        sys::disconnect(&*self.fd).map_err(Errno::wsa)?;
+        let after = sys::local_address(&*self.fd).ok();
         if let (Some(local), Some(after)) = (local, after)
             && local.port() != 0
             && after.port() == 0
         {
-            let any = SocketAddr::new(after.ip(), local.port());
-            raw::bind(&*self.fd, any).map_err(|error| raw::code(&error))?;
+            let wildcard = SocketAddr::new(after.ip(), local.port());
+            sys::bind(&*self.fd, wildcard).map_err(Errno::wsa)?;
         }
         let mut state = self.state();
-        (state.phase, state.peer, state.dissolved) = (Phase::Idle, None, true);
-        Ok(Outcome::Dissolved)
+        (state.phase, state.peer, state.peer_removed) = (Phase::Idle, None, true);
+        Ok(ConnectOutcome::PeerRemoved)
     }
 
-    /// Everything that has come is gone.
-    fn discard(&self) {
-        while raw::receive(&*self.fd, &mut [0], raw::Flags::default()).is_ok() {}
+    fn discard_received(&self) {
+        while sys::receive(&*self.fd, (&mut [0][..]).into(), MessageFlags::default()).is_ok() {}
     }
 
-    /// What came from others between the two.
-    fn discard_others(&self, peer: SocketAddr) {
-        let peek = raw::Flags { peek: true, ..raw::Flags::default() };
-        while let Ok((_, _, from)) = raw::receive(&*self.fd, &mut [0], peek)
-            && from != Some(peer)
+    /// Discards the datagrams of others that have arrived before the kernel knew the peer.
+    fn discard_received_from_others(&self, peer: SocketAddr) {
+        let peek = MessageFlags { peek: true, ..MessageFlags::default() };
+        while let Ok(received) = sys::receive(&*self.fd, (&mut [0][..]).into(), peek)
+            && received.from != Some(peer)
         {
-            let _ = raw::receive(&*self.fd, &mut [0], raw::Flags::default());
+            let _ = sys::receive(&*self.fd, (&mut [0][..]).into(), MessageFlags::default());
         }
     }
 }
 
-/// Puts data where a WSABUF says, and says how much that is.
-fn deliver(wsabuf: usize, data: &[u8]) -> Result<()> {
-    let fault = |_| Wsa::Efault;
-    let mut pointer = [0; 8];
-    sys::read_memory(wsabuf.wrapping_add(8), &mut pointer).map_err(fault)?;
-    if !data.is_empty() {
-        sys::write_memory(usize::from_ne_bytes(pointer), data).map_err(fault)?;
-    }
-    let length = u32::try_from(data.len()).map_err(|_| Wsa::Efault)?;
-    sys::write_memory(wsabuf, &length.to_ne_bytes()).map_err(fault)
-}
-
-/// A four-tuple that is taken is a local address in use; the rest is as everywhere.
-fn connect_code(error: &std::io::Error) -> Wsa {
-    match raw::code(error) {
-        Wsa::Eaddrnotavail => Wsa::Eaddrinuse,
-        code => code,
-    }
-}
-
-impl Endpoint {
-    /// The descriptor as the reactor watches it: one of its own, since others may watch the same socket.
-    pub(super) fn watched(&self, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
-        let own = self.fd.try_clone().map_err(|error| raw::code(&error))?;
-        watch(own, interest)
-    }
+/// The code of a failed connect(2): EADDRNOTAVAIL means that the local address is in use with this peer.
+fn connect_error(error: Errno) -> Wsa {
+    if error == Errno::EADDRNOTAVAIL { Wsa::Eaddrinuse } else { error.wsa() }
 }

@@ -1,7 +1,7 @@
-//! Socket groups: several sockets that share one promise, as Winsock had them in 1998.
+//! Socket groups: sockets that share one reservation, as in Winsock 2 of 1998.
 //!
-//! A group lives as long as its sockets. Who created it says what it gets; everybody else's word for that is
-//! ignored. To the ledger it is an envelope: reserved as a whole, spent by its members.
+//! A group lives as long as its sockets. The socket that created it sets the group's QOS; requests of the others are
+//! ignored. In the ledger a group is an envelope: reserved as a whole, spent by its members.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,76 +10,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::{Qos, Wsa};
 
 use super::Result;
-use super::notify::Events;
-use super::provider::{Provider, provider, running};
-use super::qos::{asks_for_nothing, merged};
-use super::socket::{Endpoint, Family, Kind, others};
-use super::wishes::Status;
-use crate::sys::raw;
+use super::protocol::{Family, SocketType};
+use super::qos_host::QosHost;
+use super::qos_state::needs_no_reservation;
+use super::status::QosStatus;
+use crate::sys;
 
-/// Which group a new socket is to be in.
+/// The group of a new socket, as WSASocket's parameter `g` selects it.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Grouping {
-    /// None.
+pub enum GroupSelection {
+    /// No group.
     #[default]
     None,
-    /// SG_UNCONSTRAINED_GROUP: a new one, for any sockets.
+    /// SG_UNCONSTRAINED_GROUP: a new group of any sockets.
     Unconstrained,
-    /// SG_CONSTRAINED_GROUP: a new one, for streams of one kind to one host.
+    /// SG_CONSTRAINED_GROUP: a new group of streams of one family to one host.
     Constrained,
-    /// The one of this SO_GROUP_ID.
+    /// The group with this SO_GROUP_ID.
     Join(u32),
 }
 
-/// Being in a group.
-#[derive(Debug)]
-pub(super) struct Membership {
-    pub(super) group: Arc<Group>,
-    /// It created the group, and says what that gets.
-    pub(super) creator: bool,
-}
-
-/// A group of sockets.
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) id: u32,
-    constrained: bool,
-    family: Family,
-    kind: Kind,
-    provider: Weak<Provider>,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    /// Where all of a constrained group are connected to.
-    host: Option<IpAddr>,
-    /// As it was set, in force or not.
-    asked: Option<Qos>,
-    /// What is promised, and by which way: to this peer.
-    promised: Option<(Qos, IpAddr)>,
-    /// The interface of that way.
-    interface: Option<String>,
-}
-
-/// Every group by its number. The numbers of those that have ended are not used again.
-#[derive(Debug, Default)]
-pub(super) struct Groups {
-    last: u32,
-    open: BTreeMap<u32, Weak<Group>>,
-}
-
-/// The numbers 1 and 2 say what group to make.
-const BEFORE_THE_FIRST: u32 = 2;
-
-/// The most groups there may be at once.
-const MOST_GROUPS: usize = 10_000;
-
-/// What a group's promise was before it was given another.
-pub(super) struct GroupBefore(Arc<Group>, Option<(Qos, IpAddr)>);
-
-impl Grouping {
-    /// By the numbers of WSASocket.
+impl GroupSelection {
+    /// The selection of a value of `g`.
     pub const fn from_number(number: u32) -> Self {
         match number {
             0 => Self::None,
@@ -88,219 +40,195 @@ impl Grouping {
             id => Self::Join(id),
         }
     }
+}
 
-    /// Makes a group for a socket, or joins one.
+/// A socket's membership in a group.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) group: Arc<Group>,
+    /// The socket created the group and sets its QOS.
+    pub(crate) is_creator: bool,
+}
+
+/// A group of sockets.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) id: u32,
+    pub(crate) is_constrained: bool,
+    family: Family,
+    socket_type: SocketType,
+    groups: Weak<Groups>,
+    state: Mutex<GroupState>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct GroupState {
+    /// The host to which all sockets of a constrained group connect.
+    pub(crate) peer_host: Option<IpAddr>,
+    /// The QOS that was requested, reserved or not.
+    pub(crate) requested: Option<Qos>,
+    /// The QOS that is reserved, and the peer whose route decided the interface.
+    pub(crate) reserved: Option<(Qos, IpAddr)>,
+    /// The interface of the reservation.
+    interface: Option<String>,
+}
+
+/// The groups of the provider, and the host that reserves for them.
+pub(crate) struct Groups {
+    host: Arc<QosHost>,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    /// The largest id so far: ids of ended groups are not used again.
+    last_id: u32,
+    open: BTreeMap<u32, Weak<Group>>,
+}
+
+impl std::fmt::Debug for Groups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.registry().fmt(f)
+    }
+}
+
+/// Ids begin above SG_UNCONSTRAINED_GROUP and SG_CONSTRAINED_GROUP.
+const LAST_RESERVED_ID: u32 = 2;
+
+/// The most groups at once.
+const MAX_GROUPS: usize = 10_000;
+
+impl Groups {
+    pub(crate) fn new(host: Arc<QosHost>) -> Self {
+        Self { host, registry: Mutex::default() }
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // The registry is consistent between any two statements that can panic.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the group that is selected for a socket, or joins it.
     ///
-    /// - **Errors**: WSAEINVAL for a group that there is not, or that such a socket cannot be in; WSAENOBUFS
-    ///   where there are too many.
-    pub(super) fn enter(self, family: Family, kind: Kind) -> Result<Option<Membership>> {
-        let constrained = match self {
-            Self::None => return Ok(None),
-            Self::Join(id) => {
-                let group = provider()?.groups().open.get(&id).and_then(Weak::upgrade);
-                let group = group.ok_or(Wsa::Einval)?;
-                if group.constrained && (family, kind) != (group.family, group.kind) {
+    /// - **Errors**: WSAEINVAL for a group that does not exist or does not take such sockets; WSAENOBUFS where there
+    ///   are too many groups.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        selection: GroupSelection,
+        family: Family,
+        socket_type: SocketType,
+    ) -> Result<Option<Membership>> {
+        let is_constrained = match selection {
+            GroupSelection::None => return Ok(None),
+            GroupSelection::Join(id) => {
+                let group = self.registry().open.get(&id).and_then(Weak::upgrade).ok_or(Wsa::Einval)?;
+                if group.is_constrained && (family, socket_type) != (group.family, group.socket_type) {
                     return Err(Wsa::Einval);
                 }
-                return Ok(Some(Membership { group, creator: false }));
+                return Ok(Some(Membership { group, is_creator: false }));
             }
-            Self::Unconstrained => false,
-            Self::Constrained => true,
+            GroupSelection::Unconstrained => false,
+            GroupSelection::Constrained if socket_type != SocketType::Stream => return Err(Wsa::Einval),
+            GroupSelection::Constrained => true,
         };
-        if constrained && kind != Kind::Stream {
-            return Err(Wsa::Einval);
-        }
-        let provider = provider()?;
-        let mut groups = provider.groups();
-        groups.open.retain(|_, group| group.strong_count() > 0);
-        if groups.open.len() >= MOST_GROUPS {
+        let mut registry = self.registry();
+        registry.open.retain(|_, group| group.strong_count() > 0);
+        if registry.open.len() >= MAX_GROUPS {
             return Err(Wsa::Enobufs);
         }
-        let id = groups.last.max(BEFORE_THE_FIRST).checked_add(1).ok_or(Wsa::Enobufs)?;
-        let inner = Mutex::default();
-        let group = Group { id, constrained, family, kind, provider: Arc::downgrade(&provider), inner };
-        let group = Arc::new(group);
-        groups.last = id;
-        groups.open.insert(id, Arc::downgrade(&group));
-        Ok(Some(Membership { group, creator: true }))
+        let id = registry.last_id.max(LAST_RESERVED_ID).checked_add(1).ok_or(Wsa::Enobufs)?;
+        let (groups, state) = (Arc::downgrade(self), Mutex::default());
+        let group = Arc::new(Group { id, is_constrained, family, socket_type, groups, state });
+        registry.last_id = id;
+        registry.open.insert(id, Arc::downgrade(&group));
+        Ok(Some(Membership { group, is_creator: true }))
     }
 }
 
 impl Group {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Whole between any two statements that can panic.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state(&self) -> MutexGuard<'_, GroupState> {
+        // The state is consistent between any two statements that can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the ledger calls it.
-    fn name(&self) -> String {
-        format!("winsock-{}-group-{}", raw::process(), self.id)
+    /// The group's id in the ledger.
+    fn ledger_id(&self) -> String {
+        format!("winsock-{}-group-{}", sys::process_id(), self.id)
     }
 
-    /// The name under which members share its promise, if it has one.
-    pub(super) fn shared(&self) -> Option<String> {
-        self.inner().promised.as_ref().map(|_| self.name())
+    /// The id in the ledger, where the group has a reservation for its members to share.
+    pub(crate) fn shared_id(&self) -> Option<String> {
+        self.state().reserved.as_ref().map(|_| self.ledger_id())
     }
 
-    /// What it gets, or is to get.
-    fn qos(&self) -> Option<Qos> {
-        let inner = self.inner();
-        inner.promised.map(|(qos, _)| qos).or(inner.asked)
+    /// The QOS that is reserved, else the one that was requested.
+    pub(crate) fn qos(&self) -> Option<Qos> {
+        let state = self.state();
+        state.reserved.map(|(qos, _)| qos).or(state.requested)
     }
 
-    /// Gives it what is asked for: the envelope of its members.
+    /// Whether the group has a reservation on this interface.
+    pub(crate) fn is_reserved_on(&self, interface: &str) -> bool {
+        let state = self.state();
+        state.reserved.is_some() && state.interface.as_deref() == Some(interface)
+    }
+
+    /// Reserves this QOS in place of the group's earlier reservation, which is returned.
     ///
-    /// - **Errors**: the refusal's code and status; what was promised before stands.
-    fn promise(self: &Arc<Self>, qos: Qos, peer: IpAddr) -> core::result::Result<GroupBefore, (Wsa, Status)> {
-        let before = self.inner().promised;
-        let provider = self.provider.upgrade();
-        let provider = provider.ok_or((Wsa::NotInitialised, Status::from(Wsa::QosGenericError)))?;
-        if asks_for_nothing(&qos) {
-            self.take_back(&provider);
+    /// - **Errors**: the refusal's code and status; the earlier reservation is kept.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        qos: Qos,
+        peer: IpAddr,
+    ) -> core::result::Result<PreviousGroupReservation, (Wsa, QosStatus)> {
+        let before = self.state().reserved;
+        let groups = self.groups.upgrade();
+        let groups = groups.ok_or((Wsa::NotInitialised, QosStatus::from(Wsa::QosGenericError)))?;
+        if needs_no_reservation(&qos) {
+            self.release(&groups.host);
         } else {
-            let interface = provider.group(self.name(), qos, peer).map_err(|refused| refused.codes())?;
-            let mut inner = self.inner();
-            (inner.promised, inner.asked) = (Some((qos, peer)), Some(qos));
-            inner.interface = Some(interface);
+            let interface = groups.host.reserve_group(self.ledger_id(), qos, peer);
+            let interface = interface.map_err(|error| error.codes())?;
+            let mut state = self.state();
+            (state.reserved, state.requested) = (Some((qos, peer)), Some(qos));
+            state.interface = Some(interface);
         }
-        Ok(GroupBefore(Arc::clone(self), before))
+        Ok(PreviousGroupReservation { group: Arc::clone(self), before })
     }
 
-    fn take_back(&self, provider: &Provider) {
-        if self.inner().promised.take().is_some() {
-            provider.ungroup(self.name());
+    fn release(&self, host: &QosHost) {
+        if self.state().reserved.take().is_some() {
+            host.release_group(self.ledger_id());
         }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(provider) = self.provider.upgrade() {
-            provider.groups().open.remove(&self.id);
-            self.take_back(&provider);
+        if let Some(groups) = self.groups.upgrade() {
+            groups.registry().open.remove(&self.id);
+            self.release(&groups.host);
         }
     }
 }
 
-impl GroupBefore {
-    /// The connection for which the group got something else is not made.
-    pub(super) fn restore(self) {
-        let Self(group, before) = self;
+/// A group's reservation before a connect call replaced it.
+pub(crate) struct PreviousGroupReservation {
+    group: Arc<Group>,
+    before: Option<(Qos, IpAddr)>,
+}
+
+impl PreviousGroupReservation {
+    /// Restores it, since the connection was not made.
+    pub(crate) fn restore(self) {
+        let Self { group, before } = self;
+        let Some(groups) = group.groups.upgrade() else { return };
         match before {
             Some((qos, peer)) => {
-                group.inner().promised = before;
-                if let Some(provider) = group.provider.upgrade() {
-                    provider.group_again(group.name(), qos, peer);
-                }
+                group.state().reserved = before;
+                groups.host.restore_group(group.ledger_id(), qos, peer);
             }
-            None => {
-                if let Some(provider) = group.provider.upgrade() {
-                    group.take_back(&provider);
-                }
-            }
-        }
-    }
-}
-
-/// More is promised of an interface than it carries, or no longer: FD_GROUP_QOS for every member of its groups.
-pub(super) fn tell_groups(interface: &str, over: bool) {
-    let code = if over { Wsa::QosAdmissionFailure } else { Wsa::QosRequestConfirmed };
-    let concerned = |endpoint: &Endpoint| {
-        endpoint.membership().is_some_and(|member| {
-            let inner = member.group.inner();
-            inner.promised.is_some() && inner.interface.as_deref() == Some(interface)
-        })
-    };
-    for member in others(concerned) {
-        member.notify.record(Events::GROUP_QOS, Some(code));
-    }
-}
-
-impl Endpoint {
-    /// Whether the socket says what its group gets.
-    pub fn creates_group(&self) -> bool {
-        self.membership().is_some_and(|member| member.creator)
-    }
-
-    /// SO_GROUP_ID: 0 where it is in none.
-    pub fn group_id(&self) -> u32 {
-        self.membership().map_or(0, |member| member.group.id)
-    }
-
-    /// Whether the group may be connected to this host as well.
-    ///
-    /// - **Errors**: WSAEINVAL where all of it are connected to another.
-    pub(super) fn check_group(&self, peer: IpAddr) -> Result<()> {
-        let Some(Membership { group, .. }) = self.membership() else { return Ok(()) };
-        let host = group.inner().host;
-        if group.constrained && host.is_some_and(|host| host != peer) { Err(Wsa::Einval) } else { Ok(()) }
-    }
-
-    /// The first connection of a constrained group says where all others are to go.
-    pub(super) fn fix_group(&self, peer: IpAddr) {
-        if let Some(Membership { group, .. }) = self.membership()
-            && group.constrained
-        {
-            group.inner().host.get_or_insert(peer);
-        }
-    }
-
-    /// What the group is to get is promised before its member is: what the call says, or what SIO_SET_GROUP_QOS
-    /// has said. Only its creator's word counts.
-    ///
-    /// - **Errors**: WSAEOPNOTSUPP, with the status kept for SIO_GET_QOS.
-    pub(super) fn promise_group(&self, gqos: Option<Qos>, peer: IpAddr) -> Result<Option<GroupBefore>> {
-        let Some(Membership { group, creator: true }) = self.membership() else { return Ok(None) };
-        let (asked, promised) = {
-            let inner = group.inner();
-            (gqos.or(inner.asked), inner.promised)
-        };
-        let Some(asked) = asked else { return Ok(None) };
-        let qos = merged(&asked, promised.as_ref().map(|(qos, _)| qos))?;
-        if promised == Some((qos, peer)) {
-            return Ok(None);
-        }
-        let before = group.promise(qos, peer).map_err(|(code, status)| {
-            self.state().quality.status = Some(status);
-            code
-        })?;
-        self.tell_group(Wsa::QosRequestConfirmed);
-        Ok(Some(before))
-    }
-
-    /// Says what the socket's group is to get: at once where the socket has a peer, else with its connection.
-    ///
-    /// - **Errors**: WSAEINVAL for any but the group's creator; WSAEOPNOTSUPP where it cannot be satisfied.
-    /// - **Source**: WSPIoctl, SIO_SET_GROUP_QOS.
-    pub fn set_group_qos(&self, asked: &Qos) -> Result<()> {
-        running()?;
-        let Some(Membership { group, creator: true }) = self.membership() else { return Err(Wsa::Einval) };
-        let peer = self.state().peer;
-        match peer {
-            Some(peer) => self.promise_group(Some(*asked), peer.ip()).map(drop),
-            None => {
-                let mut inner = group.inner();
-                let before = inner.promised.map(|(qos, _)| qos).or(inner.asked);
-                inner.asked = Some(merged(asked, before.as_ref())?);
-                Ok(())
-            }
-        }
-    }
-
-    /// What the socket's group gets or is to get; nothing where it is in none, or nobody has said.
-    ///
-    /// - **Source**: WSPIoctl, SIO_GET_GROUP_QOS.
-    pub fn group_qos(self: &Arc<Self>) -> Result<Option<Qos>> {
-        running()?;
-        self.notify.rearm(self, Events::GROUP_QOS);
-        Ok(self.membership().and_then(|member| member.group.qos()))
-    }
-
-    /// FD_GROUP_QOS for every member.
-    fn tell_group(&self, code: Wsa) {
-        let id = self.group_id();
-        for member in others(|other| other.group_id() == id) {
-            member.notify.record(Events::GROUP_QOS, Some(code));
+            None => group.release(&groups.host),
         }
     }
 }

@@ -1,53 +1,98 @@
-//! A Winsock service provider: sockets whose connect call takes flow specifications.
+//! A Winsock service provider for Linux: sockets whose connect call takes flow specifications.
 //!
-//! Takes Winsock's calls, with their parameters, states and codes, on Linux descriptors; gives a `Wsa` code
-//! where something is not as it should be. What is asked of the network's quality goes to the host's manager;
-//! nothing is decided here. [`Socket`] is the safe face, `abi` (with the feature `capi`) the one that C programs call.
+//! Takes Winsock's calls, with their parameters, states and codes, on Linux descriptors; returns a [`Wsa`] code where a
+//! call fails. Reservations are the host's ([`gqos::connect::Host`]): nothing is admitted or refused here. [`abi`] has
+//! the same calls for C programs, as the packages `libgqos.so` and `libgqos.a`.
+//!
+//! # Types
+//!
+//! - **Sockets**: [`Socket`] owns a socket and dereferences to its [`Endpoint`], which has the calls. [`Family`],
+//!   [`SocketType`] and [`ProtocolInfo`] say what kind of socket it is; [`SocketOption`] and [`OptionValue`] are its
+//!   options.
+//! - **Connecting and accepting**: [`ConnectRequest`], [`ConnectOutcome`]; [`IncomingConnection`], [`ConditionResult`],
+//!   [`AcceptOptions`]; [`LeafRole`] and [`MulticastInterface`] for multicast. [`Offer`] and [`Answer`] are the messages
+//!   of the connect-data handshake.
+//! - **Quality of service**: [`Qos`](flowspec::Qos) with [`ProviderSpecific`], [`QosStatus`], [`NamedQos`], and
+//!   [`GroupSelection`] for sockets that share a reservation.
+//! - **Waiting**: [`Event`] and [`Events`] with [`NetworkEvents`] or a [`Callback`]; [`PollEvents`] for [`select`] and
+//!   [`poll`].
+//!
+//! # Order of calls
 //!
 //! ```text
-//! Socket::connect ─► checks, in the page's order ─► Host::reserve ─► connect(2) ─► held to its flowspec
+//! startup ─► Socket::open ─► [bind] ─► [set_qos] ─┬─► connect ─────────────────► send, receive ─► shutdown ─► close ─► cleanup
+//!                                                 └─► bind, listen, accept_if ─► send, receive ─► …
 //! ```
+//!
+//! [`startup`] starts the reactor thread and reads the policy; every other call fails with WSANOTINITIALISED before it.
+//! [`Endpoint::connect`] makes its checks in the order of WSPConnect's page, reserves, connects, and commits the
+//! reservation: from then on data is shaped. A connection that fails leaves neither a reservation nor a trace on its
+//! socket. [`Endpoint::set_qos`] changes a reservation at any time, and [`Endpoint::qos`] reads its status. Closing the
+//! socket releases the reservation once the data on its way has left; [`cleanup`] closes all sockets.
+//!
+//! [`Wsa`]: flowspec::Wsa
+
+#![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod abi;
 mod accept;
 mod bind;
-mod catalogue;
+mod blocking;
+mod close;
+mod close_state;
+mod condition;
 mod connect;
-mod data;
+mod endpoint;
 mod event;
-mod exchange;
 mod group;
-mod later;
-mod leaf;
-mod notify;
+mod group_qos;
+mod handshake;
+mod multicast;
+mod named_qos;
+mod network_events;
+mod operations;
 mod options;
-mod promise;
+mod overlapped;
+mod protocol;
 mod provider;
+mod provider_specific;
 mod qos;
+mod qos_host;
+mod qos_state;
+mod receive;
+mod reservation;
 mod select;
-mod setup;
+mod select_events;
+mod send;
 mod socket;
-pub mod sys;
-mod waiting;
-mod wishes;
+mod socket_table;
+mod startup;
+mod status;
+mod sys;
 
-pub use catalogue::{Catalogued, PROTOCOLS, XP1_CONNECT_DATA, XP1_QOS_SUPPORTED, XP1_UNI_RECV, XP1_UNI_SEND};
-pub use connect::{Connecting, Outcome};
+pub use blocking::cancel_blocking_call;
+pub use condition::{AcceptOptions, ConditionResult, IncomingConnection};
+pub use connect::{ConnectOutcome, ConnectRequest};
+pub use endpoint::Endpoint;
 pub use event::{Event, wait_for_events};
-pub use exchange::{Accepting, Caller, Verdict};
-pub use group::Grouping;
-pub use leaf::Role;
-pub use notify::{Callback, Events, NetworkEvents};
-pub use options::{Choice, Value};
-pub use provider::{ask, cleanup, startup, startup_with};
-pub use qos::{Template, template, templates};
-pub use select::{Interest, poll, select};
-pub use setup::{Answer, MOST_DATA, NotAMessage, Offer};
-pub use socket::{Family, Kind, Socket};
-pub use waiting::cancel_blocking_call;
-pub use wishes::{Status, Wishes};
+pub use group::GroupSelection;
+pub use handshake::{Answer, MAX_CONNECT_DATA, MessageError, Offer};
+pub use multicast::LeafRole;
+pub use named_qos::{NamedQos, named_qos, named_qos_list};
+pub use network_events::{Callback, Events, NetworkEvents};
+pub use options::{OptionValue, SocketOption};
+pub use protocol::{
+    Family, PROTOCOLS, ProtocolInfo, SocketType, XP1_CONNECT_DATA, XP1_QOS_SUPPORTED, XP1_UNI_RECV,
+    XP1_UNI_SEND,
+};
+pub use provider_specific::ProviderSpecific;
+pub use select::{PollEvents, poll, select};
+pub use socket::Socket;
+pub use startup::{cleanup, startup, startup_with, submit};
+pub use status::QosStatus;
+pub use sys::{Address, ForeignMemory, MessageFlags, MulticastInterface, ShutdownHow};
 
 use flowspec::Wsa;
 
-/// What a call gives, or the code of WSAGetLastError.
+/// The result of a call: a value, or the code of WSAGetLastError.
 pub type Result<T> = core::result::Result<T, Wsa>;

@@ -1,19 +1,21 @@
-//! Socket options, by Winsock's names.
+//! Socket options.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowspec::Wsa;
+use flowspec::{Errno, Wsa};
 
 use super::Result;
-use super::provider::running;
-use super::socket::{Endpoint, Family, Phase, Sharing};
-use super::waiting::now;
-use crate::sys::raw::{self, Knob};
+use super::blocking::now;
+use super::endpoint::{AddressSharing, Endpoint, Phase};
+use super::protocol::{Family, LARGEST_DATAGRAM};
+use super::provider::check_started;
+use crate::sys::{self, KernelOption};
 
 /// An option.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Choice {
+#[non_exhaustive]
+pub enum SocketOption {
     /// SO_REUSEADDR.
     ReuseAddress,
     /// SO_EXCLUSIVEADDRUSE.
@@ -26,11 +28,11 @@ pub enum Choice {
     OutOfBandInline,
     /// SO_DONTROUTE.
     DontRoute,
-    /// SO_LINGER, and SO_DONTLINGER its contrary.
+    /// SO_LINGER, and SO_DONTLINGER, its negation.
     Linger,
-    /// SO_SNDBUF.
+    /// SO_SNDBUF, in bytes.
     SendBuffer,
-    /// SO_RCVBUF.
+    /// SO_RCVBUF, in bytes.
     ReceiveBuffer,
     /// SO_SNDTIMEO, in milliseconds.
     SendTimeout,
@@ -42,7 +44,7 @@ pub enum Choice {
     Type,
     /// SO_ACCEPTCONN.
     AcceptConnections,
-    /// SO_CONNECT_TIME.
+    /// SO_CONNECT_TIME, in seconds.
     ConnectTime,
     /// SO_GROUP_ID.
     GroupId,
@@ -50,182 +52,164 @@ pub enum Choice {
     GroupPriority,
     /// SO_CONDITIONAL_ACCEPT.
     ConditionalAccept,
-    /// SO_MAX_MSG_SIZE.
-    LargestMessage,
+    /// SO_MAX_MSG_SIZE, in bytes.
+    MaxMessageSize,
     /// TCP_NODELAY.
     NoDelay,
     /// IPV6_V6ONLY.
-    OnlyIpv6,
-    /// IP_TTL, IPV6_UNICAST_HOPS.
-    Ttl,
+    Ipv6Only,
+    /// IP_TTL or IPV6_UNICAST_HOPS.
+    TimeToLive,
     /// IP_TOS.
-    Tos,
+    TypeOfService,
     /// IP_MULTICAST_TTL.
-    MulticastTtl,
+    MulticastTimeToLive,
     /// IP_MULTICAST_LOOP.
     MulticastLoop,
 }
 
-/// What an option is.
+/// The value of an option.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Value {
-    /// A number, or a truth.
+pub enum OptionValue {
+    /// A number, or a BOOL as 0 or 1.
     Number(i32),
-    /// Seconds to go on sending; nothing where nobody waits for that.
+    /// How many seconds close waits for unsent data; `None` where it does not wait.
     Linger(Option<u16>),
 }
 
 /// SO_CONNECT_TIME of a socket that is not connected.
 const NOT_CONNECTED: i32 = -1;
 
+/// How the value of an option that Linux has as well is converted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Conversion {
+    /// A BOOL.
+    Flag,
+    /// A number.
+    Number,
+    /// A size that Linux returns doubled.
+    DoubledSize,
+}
+
 impl Endpoint {
+    /// The option of Linux that an option stands for; `None` where there is none for such sockets.
+    fn kernel_option(&self, option: SocketOption) -> Option<(KernelOption, Conversion)> {
+        use Conversion::{DoubledSize, Flag, Number};
+        let is_ipv6 = self.family == Family::Inet6;
+        Some(match option {
+            SocketOption::Broadcast => (KernelOption::Broadcast, Flag),
+            SocketOption::KeepAlive => (KernelOption::KeepAlive, Flag),
+            SocketOption::OutOfBandInline => (KernelOption::OutOfBandInline, Flag),
+            SocketOption::DontRoute => (KernelOption::DontRoute, Flag),
+            SocketOption::SendBuffer => (KernelOption::SendBuffer, DoubledSize),
+            SocketOption::ReceiveBuffer => (KernelOption::ReceiveBuffer, DoubledSize),
+            SocketOption::NoDelay if self.is_stream() => (KernelOption::NoDelay, Flag),
+            SocketOption::Ipv6Only if is_ipv6 => (KernelOption::Ipv6Only, Flag),
+            SocketOption::TimeToLive if is_ipv6 => (KernelOption::UnicastHops, Number),
+            SocketOption::TimeToLive => (KernelOption::TimeToLive, Number),
+            SocketOption::TypeOfService => (KernelOption::TypeOfService, Number),
+            SocketOption::MulticastTimeToLive => (KernelOption::MulticastTimeToLive, Number),
+            SocketOption::MulticastLoop => (KernelOption::MulticastLoop, Flag),
+            _ => return None,
+        })
+    }
+
     /// Sets an option.
     ///
-    /// - **Errors**: WSAENOPROTOOPT where it cannot be set; WSAEINVAL where it cannot be set any more, or not
-    ///   with another.
+    /// - **Errors**: WSAENOPROTOOPT where it cannot be set on such sockets; WSAEINVAL where it cannot be set in this
+    ///   state, or not together with another option.
     /// - **Source**: WSPSetSockOpt.
-    pub fn set_option(&self, choice: Choice, value: Value) -> Result<()> {
-        running()?;
+    pub fn set_option(&self, option: SocketOption, value: OptionValue) -> Result<()> {
+        check_started()?;
         let number = match value {
-            Value::Number(number) => number,
-            Value::Linger(linger) if choice == Choice::Linger => {
-                return raw::set_linger(&*self.fd, linger).map_err(|error| raw::code(&error));
+            OptionValue::Number(number) => number,
+            OptionValue::Linger(seconds) if option == SocketOption::Linger => {
+                return sys::set_linger(&*self.fd, seconds).map_err(Errno::wsa);
             }
-            Value::Linger(_) => return Err(Wsa::Einval),
+            OptionValue::Linger(_) => return Err(Wsa::Einval),
         };
         let on = number != 0;
-        match choice {
-            Choice::ReuseAddress | Choice::ExclusiveAddressUse => {
-                let mut state = self.state();
-                let asked = if choice == Choice::ReuseAddress { Sharing::Reuse } else { Sharing::Exclusive };
-                state.sharing = match (state.sharing, on) {
-                    (Sharing::Usual, true) => asked,
-                    (sharing, true) if sharing == asked => asked,
-                    // They exclude each other.
-                    (_, true) => return Err(Wsa::Einval),
-                    (sharing, false) if sharing == asked => Sharing::Usual,
-                    (sharing, false) => sharing,
-                };
-                Ok(())
-            }
-            Choice::Broadcast => {
+        if let Some((kernel_option, conversion)) = self.kernel_option(option) {
+            if option == SocketOption::Broadcast {
                 self.state().broadcast = on;
-                self.turn_knob(Knob::Broadcast, i32::from(on))
             }
-            Choice::KeepAlive => self.turn_knob(Knob::KeepAlive, i32::from(on)),
-            Choice::OutOfBandInline => self.turn_knob(Knob::OutOfBandInline, i32::from(on)),
-            Choice::DontRoute => self.turn_knob(Knob::DontRoute, i32::from(on)),
-            Choice::SendBuffer => self.turn_knob(Knob::SendBuffer, number),
-            Choice::ReceiveBuffer => self.turn_knob(Knob::ReceiveBuffer, number),
-            Choice::NoDelay if self.is_stream() => self.turn_knob(Knob::NoDelay, i32::from(on)),
-            Choice::OnlyIpv6 if self.family == Family::Inet6 => self.turn_knob(Knob::OnlyIpv6, i32::from(on)),
-            Choice::Ttl if self.family == Family::Inet6 => self.turn_knob(Knob::Hops, number),
-            Choice::Ttl => self.turn_knob(Knob::Ttl, number),
-            Choice::Tos => self.turn_knob(Knob::Tos, number),
-            Choice::MulticastTtl => self.turn_knob(Knob::MulticastTtl, number),
-            Choice::MulticastLoop => self.turn_knob(Knob::MulticastLoop, i32::from(on)),
-            Choice::SendTimeout | Choice::ReceiveTimeout => {
-                // Milliseconds; 0 is no timeout. Windows takes the number as one without sign.
-                let millis = u64::from(number.cast_unsigned());
-                let timeout = (millis > 0).then(|| Duration::from_millis(millis));
-                let mut state = self.state();
-                if choice == Choice::SendTimeout {
-                    state.send_timeout = timeout;
-                } else {
-                    state.receive_timeout = timeout;
-                }
-                Ok(())
-            }
-            Choice::ConditionalAccept => {
-                let mut state = self.state();
-                if state.phase == Phase::Listening {
-                    return Err(Wsa::Einval);
-                }
-                state.conditional_accept = on;
-                Ok(())
-            }
-            Choice::GroupPriority => {
-                self.state().group_priority = number;
-                Ok(())
-            }
-            Choice::Error => {
-                self.state().error = u32::try_from(number).ok().and_then(Wsa::from_code);
-                Ok(())
-            }
-            Choice::Linger
-            | Choice::NoDelay
-            | Choice::OnlyIpv6
-            | Choice::Type
-            | Choice::AcceptConnections
-            | Choice::ConnectTime
-            | Choice::GroupId
-            | Choice::LargestMessage => Err(Wsa::Enoprotoopt),
+            let value = if conversion == Conversion::Flag { i32::from(on) } else { number };
+            return sys::set(&*self.fd, kernel_option, value).map_err(Errno::wsa);
         }
+        let mut state = self.state();
+        match option {
+            SocketOption::ReuseAddress => {
+                state.sharing = changed_sharing(state.sharing, AddressSharing::Reuse, on)?;
+            }
+            SocketOption::ExclusiveAddressUse => {
+                state.sharing = changed_sharing(state.sharing, AddressSharing::Exclusive, on)?;
+            }
+            SocketOption::SendTimeout => state.send_timeout = timeout(number),
+            SocketOption::ReceiveTimeout => state.receive_timeout = timeout(number),
+            SocketOption::ConditionalAccept if state.phase == Phase::Listening => return Err(Wsa::Einval),
+            SocketOption::ConditionalAccept => state.conditional_accept = on,
+            SocketOption::GroupPriority => state.group_priority = number,
+            SocketOption::Error => state.error = u32::try_from(number).ok().and_then(Wsa::from_code),
+            _ => return Err(Wsa::Enoprotoopt),
+        }
+        Ok(())
     }
 
-    /// An option.
+    /// The value of an option.
     ///
-    /// - **Errors**: WSAENOPROTOOPT where the socket has none such.
+    /// - **Errors**: WSAENOPROTOOPT where such sockets do not have it.
     /// - **Source**: WSPGetSockOpt.
-    pub fn option(self: &Arc<Self>, choice: Choice) -> Result<Value> {
-        running()?;
-        let knob = |knob| raw::get(&*self.fd, knob).map_err(|error| raw::code(&error));
-        Ok(Value::Number(match choice {
-            Choice::Linger => {
-                let linger = raw::linger(&*self.fd).map_err(|error| raw::code(&error))?;
-                return Ok(Value::Linger(linger));
-            }
-            Choice::ReuseAddress => i32::from(self.state().sharing == Sharing::Reuse),
-            Choice::ExclusiveAddressUse => i32::from(self.state().sharing == Sharing::Exclusive),
-            Choice::Broadcast => i32::from(self.state().broadcast),
-            Choice::KeepAlive => knob(Knob::KeepAlive)?,
-            Choice::OutOfBandInline => knob(Knob::OutOfBandInline)?,
-            Choice::DontRoute => knob(Knob::DontRoute)?,
-            // Linux counts its own overhead as well, and says twice what was asked for.
-            Choice::SendBuffer => knob(Knob::SendBuffer)? / 2,
-            Choice::ReceiveBuffer => knob(Knob::ReceiveBuffer)? / 2,
-            Choice::Error => {
-                let error = self.state().error;
-                error.map_or(0, |error| i32::try_from(error.code()).unwrap_or(0))
-            }
-            Choice::Type => {
-                if self.is_stream() {
-                    1
-                } else {
-                    2
+    pub fn option(self: &Arc<Self>, option: SocketOption) -> Result<OptionValue> {
+        check_started()?;
+        if option == SocketOption::Linger {
+            return sys::linger(&*self.fd).map(OptionValue::Linger).map_err(Errno::wsa);
+        }
+        if let Some((kernel_option, conversion)) = self.kernel_option(option) {
+            let value = sys::get(&*self.fd, kernel_option).map_err(Errno::wsa)?;
+            let value = if conversion == Conversion::DoubledSize { value / 2 } else { value };
+            return Ok(OptionValue::Number(value));
+        }
+        let state = self.state();
+        Ok(OptionValue::Number(match option {
+            SocketOption::ReuseAddress => i32::from(state.sharing == AddressSharing::Reuse),
+            SocketOption::ExclusiveAddressUse => i32::from(state.sharing == AddressSharing::Exclusive),
+            SocketOption::SendTimeout => millis(state.send_timeout),
+            SocketOption::ReceiveTimeout => millis(state.receive_timeout),
+            SocketOption::Error => state.error.map_or(0, |error| error.code().cast_signed()),
+            // SOCK_STREAM and SOCK_DGRAM.
+            SocketOption::Type => i32::from(!self.is_stream()) + 1,
+            SocketOption::AcceptConnections => i32::from(state.phase == Phase::Listening),
+            SocketOption::ConnectTime => match (self.is_stream(), state.phase, state.connected_at) {
+                (true, Phase::Connected, Some(at)) => {
+                    i32::try_from(now().saturating_duration_since(at).as_secs()).unwrap_or(i32::MAX)
                 }
-            }
-            Choice::AcceptConnections => i32::from(self.state().phase == Phase::Listening),
-            Choice::ConnectTime => {
-                let state = self.state();
-                match (self.is_stream(), state.phase, state.connected_at) {
-                    (true, Phase::Connected, Some(at)) => {
-                        i32::try_from(now().saturating_duration_since(at).as_secs()).unwrap_or(i32::MAX)
-                    }
-                    _ => NOT_CONNECTED,
-                }
-            }
-            Choice::SendTimeout => millis(self.state().send_timeout),
-            Choice::ReceiveTimeout => millis(self.state().receive_timeout),
-            Choice::GroupId => self.group_id().cast_signed(),
-            Choice::GroupPriority => self.state().group_priority,
-            Choice::ConditionalAccept => i32::from(self.state().conditional_accept),
-            Choice::LargestMessage if self.is_stream() => return Err(Wsa::Enoprotoopt),
-            Choice::LargestMessage => 65_507,
-            Choice::NoDelay if self.is_stream() => knob(Knob::NoDelay)?,
-            Choice::OnlyIpv6 if self.family == Family::Inet6 => knob(Knob::OnlyIpv6)?,
-            Choice::NoDelay | Choice::OnlyIpv6 => return Err(Wsa::Enoprotoopt),
-            Choice::Ttl if self.family == Family::Inet6 => knob(Knob::Hops)?,
-            Choice::Ttl => knob(Knob::Ttl)?,
-            Choice::Tos => knob(Knob::Tos)?,
-            Choice::MulticastTtl => knob(Knob::MulticastTtl)?,
-            Choice::MulticastLoop => knob(Knob::MulticastLoop)?,
+                _ => NOT_CONNECTED,
+            },
+            SocketOption::GroupId => self.group_id().cast_signed(),
+            SocketOption::GroupPriority => state.group_priority,
+            SocketOption::ConditionalAccept => i32::from(state.conditional_accept),
+            SocketOption::MaxMessageSize if !self.is_stream() => LARGEST_DATAGRAM.cast_signed(),
+            _ => return Err(Wsa::Enoprotoopt),
         }))
     }
+}
 
-    fn turn_knob(&self, knob: Knob, value: i32) -> Result<()> {
-        raw::set(&*self.fd, knob, value).map_err(|error| raw::code(&error))
+/// The sharing mode after an option was switched.
+///
+/// - **Errors**: WSAEINVAL: SO_REUSEADDR and SO_EXCLUSIVEADDRUSE exclude each other.
+fn changed_sharing(current: AddressSharing, option: AddressSharing, on: bool) -> Result<AddressSharing> {
+    match on {
+        true if current == AddressSharing::Default || current == option => Ok(option),
+        true => Err(Wsa::Einval),
+        false if current == option => Ok(AddressSharing::Default),
+        false => Ok(current),
     }
+}
+
+/// A timeout of so many milliseconds, a DWORD; 0 is no limit.
+fn timeout(millis: i32) -> Option<Duration> {
+    let millis = u64::from(millis.cast_unsigned());
+    (millis > 0).then(|| Duration::from_millis(millis))
 }
 
 fn millis(timeout: Option<Duration>) -> i32 {

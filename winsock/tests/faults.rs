@@ -15,7 +15,6 @@
 mod common;
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +22,9 @@ use std::time::{Duration, Instant};
 use common::{inside, lab_with, policy};
 use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::admission::Operation;
-use gqos_winsock::{Connecting, Event, Events, Family, Kind, Outcome, Socket, ask, cleanup, startup_with};
+use gqos_winsock::{
+    ConnectOutcome, ConnectRequest, Event, Events, Family, Socket, SocketType, cleanup, startup_with, submit,
+};
 use nix::libc;
 
 const POLICY: &str = r#"
@@ -34,7 +35,7 @@ enforcement = "user-space"
 "#;
 
 fn tcp() -> Socket {
-    Socket::open(Family::Inet, Kind::Stream).unwrap()
+    Socket::open(Family::Inet, SocketType::Stream).unwrap()
 }
 
 fn sending(kilobytes: u64) -> Qos {
@@ -44,8 +45,8 @@ fn sending(kilobytes: u64) -> Qos {
     Qos::sending(spec)
 }
 
-fn with(kilobytes: u64) -> Connecting<'static> {
-    Connecting { sqos: Some(sending(kilobytes)), ..Connecting::default() }
+fn with(kilobytes: u64) -> ConnectRequest<'static> {
+    ConnectRequest { sqos: Some(sending(kilobytes)), ..ConnectRequest::default() }
 }
 
 /// Has connect(2) answer this error on the calling thread, for as long as that lives.
@@ -98,7 +99,7 @@ fn what_the_kernel_answers_is_told() {
 fn until_free() {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let free = ask(Operation::Query { interface: "lo".into(), request: None }).unwrap();
+        let free = submit(Operation::Query { interface: "lo".into(), request: None }).unwrap();
         if free.totals["lo"].sending.reserved == Rate::ZERO {
             return;
         }
@@ -150,20 +151,20 @@ fn a_hundred_thousand_connections_that_are_not_made_leave_nothing() {
         .map(|_| {
             let socket = tcp();
             socket.set_nonblocking(true).unwrap();
-            let _ = socket.connect(full, &Connecting::default());
+            let _ = socket.connect(full, &ConnectRequest::default());
             socket
         })
         .collect();
     let events = Event::new().unwrap();
     let one = |number: u32| {
-        let refused = |peer: SocketAddr, asked: &Connecting<'_>, code| {
+        let refused = |peer: SocketAddr, asked: &ConnectRequest<'_>, code| {
             assert_eq!(tcp().connect(peer, asked), Err(code), "{number}");
         };
         match number % 6 {
             // Now and then, since it waits for what others have left.
             _ if number % 500 == 5 => {
                 let socket = tcp();
-                assert_eq!(socket.connect(peer, &with(990)), Ok(Outcome::Connected));
+                assert_eq!(socket.connect(peer, &with(990)), Ok(ConnectOutcome::Connected));
                 let other = tcp();
                 other.select_events(Some(&events), Events::QOS).unwrap();
                 assert_eq!(
@@ -175,7 +176,9 @@ fn a_hundred_thousand_connections_that_are_not_made_leave_nothing() {
             }
             0 => refused(gone, &with(100), Wsa::Econnrefused),
             1 => refused(peer, &with(5000), Wsa::Eopnotsupp),
-            2 => refused(peer, &Connecting { caller_data: Some(b"x"), ..with(100) }, Wsa::Eprotonosupport),
+            2 => {
+                refused(peer, &ConnectRequest { caller_data: Some(b"x"), ..with(100) }, Wsa::Eprotonosupport)
+            }
             // Closed while it is being made.
             3 | 4 => {
                 let socket = tcp();
@@ -187,7 +190,7 @@ fn a_hundred_thousand_connections_that_are_not_made_leave_nothing() {
                 let socket = tcp();
                 let connected = socket.connect(peer, &with(1));
                 assert!(
-                    connected == Ok(Outcome::Connected) || connected == Err(Wsa::Eopnotsupp),
+                    connected == Ok(ConnectOutcome::Connected) || connected == Err(Wsa::Eopnotsupp),
                     "{connected:?}"
                 );
                 if connected.is_ok() {
@@ -294,18 +297,15 @@ fn until_said(out: &mut impl std::io::BufRead, wanted: &str) {
 
 fn second(role: &str) {
     startup_with(policy(KERNEL_POLICY)).unwrap();
-    let socket = Socket::open(Family::Inet, Kind::Datagram).unwrap();
-    assert_eq!(socket.connect("10.99.0.2:9".parse().unwrap(), &with(1000)), Ok(Outcome::Connected));
+    let socket = Socket::open(Family::Inet, SocketType::Datagram).unwrap();
+    assert_eq!(socket.connect("10.99.0.2:9".parse().unwrap(), &with(1000)), Ok(ConnectOutcome::Connected));
     let enforced = socket.decision().unwrap().enforced().cloned().unwrap();
     let lacking = enforced.lacking_text().unwrap_or_default();
     println!("{role} has {} {lacking}", enforced.class.unwrap_or_default());
     if role == "first" {
-        // Until the test has seen enough.
-        let mut watched = [(
-            std::io::stdin().as_raw_fd(),
-            gqos_winsock::sys::raw::Ready { readable: true, ..gqos_winsock::sys::raw::Ready::default() },
-        )];
-        gqos_winsock::sys::raw::poll(&mut watched, Some(Duration::from_secs(30))).unwrap();
+        // The test closes its end once it has seen enough.
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).unwrap();
     }
     cleanup().unwrap();
 }

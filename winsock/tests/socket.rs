@@ -17,11 +17,11 @@ use std::time::Duration;
 use flowspec::objects::ShapeDiscardMode;
 use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::policy::{Policy, Source};
-use gqos_winsock::sys::raw::{Flags, Half};
 use gqos_winsock::{
-    Accepting, Choice, Connecting, Event, Events, Family, Interest, Kind, Outcome, Socket, Value, Verdict,
-    Wishes, select, startup_with, wait_for_events,
+    AcceptOptions, ConditionResult, ConnectOutcome, ConnectRequest, Event, Events, Family, OptionValue,
+    PollEvents, ProviderSpecific, Socket, SocketOption, SocketType, select, startup_with, wait_for_events,
 };
+use gqos_winsock::{MessageFlags, ShutdownHow};
 
 /// Loopback may promise 8 Mbit/s, in user space alone: no privilege is needed.
 const POLICY: &str = r#"
@@ -38,12 +38,12 @@ fn started() {
 
 fn tcp() -> Socket {
     started();
-    Socket::open(Family::Inet, Kind::Stream).unwrap()
+    Socket::open(Family::Inet, SocketType::Stream).unwrap()
 }
 
 fn udp() -> Socket {
     started();
-    Socket::open(Family::Inet, Kind::Datagram).unwrap()
+    Socket::open(Family::Inet, SocketType::Datagram).unwrap()
 }
 
 fn address(text: &str) -> SocketAddr {
@@ -61,8 +61,8 @@ fn nobody() -> SocketAddr {
     listener().1
 }
 
-fn plain() -> Connecting<'static> {
-    Connecting::default()
+fn plain() -> ConnectRequest<'static> {
+    ConnectRequest::default()
 }
 
 fn sending(kilobytes: u64) -> Qos {
@@ -72,12 +72,12 @@ fn sending(kilobytes: u64) -> Qos {
     Qos::sending(spec)
 }
 
-fn with(qos: Qos) -> Connecting<'static> {
-    Connecting { sqos: Some(qos), ..plain() }
+fn with(qos: Qos) -> ConnectRequest<'static> {
+    ConnectRequest { sqos: Some(qos), ..plain() }
 }
 
 #[track_caller]
-fn check(name: &str, socket: &Socket, peer: SocketAddr, asked: &Connecting<'_>, expected: Wsa) {
+fn check(name: &str, socket: &Socket, peer: SocketAddr, asked: &ConnectRequest<'_>, expected: Wsa) {
     assert_eq!(socket.connect(peer, asked), Err(expected), "{name}");
 }
 
@@ -88,10 +88,10 @@ fn a_stream_is_checked_in_the_pages_order() {
     check("no address", &tcp(), address("0.0.0.0:80"), &plain(), Wsa::Eaddrnotavail);
     check("no port", &tcp(), address("127.0.0.1:0"), &plain(), Wsa::Eaddrnotavail);
     check("nobody there", &tcp(), nobody(), &plain(), Wsa::Econnrefused);
-    let data = Connecting { caller_data: Some(b"x"), ..plain() };
+    let data = ConnectRequest { caller_data: Some(b"x"), ..plain() };
     check("data with plain TCP", &tcp(), peer, &data, Wsa::Eprotonosupport);
     check("more than there is", &tcp(), peer, &with(sending(1001)), Wsa::Eopnotsupp);
-    let both = Connecting { caller_data: Some(b"x"), ..with(sending(1001)) };
+    let both = ConnectRequest { caller_data: Some(b"x"), ..with(sending(1001)) };
     check("quality comes before data", &tcp(), peer, &both, Wsa::Eopnotsupp);
     let listening = tcp();
     listening.bind(address("127.0.0.1:0")).unwrap();
@@ -100,7 +100,7 @@ fn a_stream_is_checked_in_the_pages_order() {
     let connected = tcp();
     connected.connect(peer, &plain()).unwrap();
     check("connected", &connected, address("0.0.0.0:0"), &both, Wsa::Eisconn);
-    connected.shutdown(Half::Both).unwrap();
+    connected.shutdown(ShutdownHow::Both).unwrap();
     check("still, after both halves have ended", &connected, peer, &plain(), Wsa::Eisconn);
 }
 
@@ -110,12 +110,16 @@ fn a_refused_socket_may_try_again_at_once() {
     let socket = tcp();
     for _ in 0..3 {
         check("nobody there", &socket, nobody(), &plain(), Wsa::Econnrefused);
-        assert_eq!(socket.option(Choice::Error), Ok(Value::Number(0)), "a blocking failure leaves none");
+        assert_eq!(
+            socket.option(SocketOption::Error),
+            Ok(OptionValue::Number(0)),
+            "a blocking failure leaves none"
+        );
     }
     // What it was bound to for the first attempt it keeps.
     let local = socket.local_address().unwrap();
     assert_ne!(local.port(), 0);
-    assert_eq!(socket.connect(peer, &plain()), Ok(Outcome::Connected));
+    assert_eq!(socket.connect(peer, &plain()), Ok(ConnectOutcome::Connected));
     assert_eq!(socket.peer_address(), Ok(peer));
     assert_eq!(socket.local_address().unwrap().port(), local.port());
 }
@@ -165,23 +169,28 @@ fn select_tells_success_and_failure_apart() {
     check("not at once", &socket, peer, &plain(), Wsa::Ewouldblock);
     check("being connected", &socket, peer, &plain(), Wsa::Ealready);
     assert_eq!(socket.peer_address(), Ok(peer));
-    assert_eq!(socket.send(b"x", Flags::default()), Err(Wsa::Enotconn));
-    assert_eq!(socket.option(Choice::ConnectTime), Ok(Value::Number(-1)));
-    let mut set = [(Arc::clone(&socket), Interest { write: true, except: true, ..Interest::default() })];
+    assert_eq!(socket.send(b"x", MessageFlags::default()), Err(Wsa::Enotconn));
+    assert_eq!(socket.option(SocketOption::ConnectTime), Ok(OptionValue::Number(-1)));
+    let mut set = [(Arc::clone(&socket), PollEvents { write: true, except: true, ..PollEvents::default() })];
     assert_eq!(select(&mut set, Some(Duration::from_millis(20))), Ok(0));
     // One that fails is told by except alone.
     let failing = tcp();
     failing.set_nonblocking(true).unwrap();
     if failing.connect(nobody(), &plain()) == Err(Wsa::Ewouldblock) {
-        let mut set = [(Arc::clone(&failing), Interest { write: true, except: true, ..Interest::default() })];
+        let mut set =
+            [(Arc::clone(&failing), PollEvents { write: true, except: true, ..PollEvents::default() })];
         assert_eq!(select(&mut set, Some(Duration::from_secs(5))), Ok(1));
         assert!(set[0].1.except && !set[0].1.write, "{:?}", set[0].1);
         let refused = i32::try_from(Wsa::Econnrefused.code()).unwrap();
-        assert_eq!(failing.option(Choice::Error), Ok(Value::Number(refused)));
-        assert_eq!(failing.option(Choice::Error), Ok(Value::Number(refused)), "reading does not clear it");
+        assert_eq!(failing.option(SocketOption::Error), Ok(OptionValue::Number(refused)));
+        assert_eq!(
+            failing.option(SocketOption::Error),
+            Ok(OptionValue::Number(refused)),
+            "reading does not clear it"
+        );
     }
     let fresh = tcp();
-    let mut set = [(Arc::clone(&fresh), Interest { write: true, read: true, ..Interest::default() })];
+    let mut set = [(Arc::clone(&fresh), PollEvents { write: true, read: true, ..PollEvents::default() })];
     assert_eq!(select(&mut set, Some(Duration::ZERO)), Ok(0), "a stream without a peer is ready for nothing");
     assert_eq!(select(&mut [], None), Err(Wsa::Einval));
 }
@@ -191,11 +200,11 @@ fn datagrams_have_a_peer_or_none() {
     let (one, other) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
     let (first, second) = (one.local_addr().unwrap(), other.local_addr().unwrap());
     let socket = udp();
-    let flags = Flags::default();
+    let flags = MessageFlags::default();
     assert_eq!(socket.receive(&mut [0; 8], flags), Err(Wsa::Einval), "without a local address");
     assert_eq!(socket.send(b"x", flags), Err(Wsa::Enotconn));
-    let data = Connecting { caller_data: Some(b"ignored"), ..plain() };
-    assert_eq!(socket.connect(first, &data), Ok(Outcome::Connected));
+    let data = ConnectRequest { caller_data: Some(b"ignored"), ..plain() };
+    assert_eq!(socket.connect(first, &data), Ok(ConnectOutcome::Connected));
     let local = socket.local_address().unwrap();
     // Others' datagrams do not come, not even those from before.
     other.send_to(b"stranger", local).unwrap();
@@ -204,11 +213,11 @@ fn datagrams_have_a_peer_or_none() {
     assert_eq!(socket.receive(&mut buffer, flags), Ok(6));
     one.send_to(b"late", local).unwrap();
     std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(socket.connect(second, &plain()), Ok(Outcome::Connected));
+    assert_eq!(socket.connect(second, &plain()), Ok(ConnectOutcome::Connected));
     socket.set_nonblocking(true).unwrap();
     assert_eq!(socket.receive(&mut buffer, flags), Err(Wsa::Ewouldblock), "queued for another peer");
     // The address of all zeroes takes the peer away; the port stays.
-    assert_eq!(socket.connect(address("0.0.0.0:0"), &plain()), Ok(Outcome::Dissolved));
+    assert_eq!(socket.connect(address("0.0.0.0:0"), &plain()), Ok(ConnectOutcome::PeerRemoved));
     assert_eq!(socket.send(b"x", flags), Err(Wsa::Enotconn));
     assert_eq!(socket.receive(&mut buffer, flags), Err(Wsa::Enotconn));
     assert_eq!(socket.local_address().unwrap().port(), local.port());
@@ -224,14 +233,14 @@ fn datagrams_that_are_cut_and_ports_that_nobody_has() {
     socket.connect(one.local_addr().unwrap(), &plain()).unwrap();
     one.send_to(b"too long", socket.local_address().unwrap()).unwrap();
     let mut buffer = [0; 3];
-    assert_eq!(socket.receive(&mut buffer, Flags::default()), Err(Wsa::Emsgsize));
+    assert_eq!(socket.receive(&mut buffer, MessageFlags::default()), Err(Wsa::Emsgsize));
     assert_eq!(&buffer, b"too");
     let gone = udp();
     gone.connect(nobody(), &plain()).unwrap();
-    assert_eq!(gone.send(b"x", Flags::default()), Ok(1));
+    assert_eq!(gone.send(b"x", MessageFlags::default()), Ok(1));
     std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(gone.send(b"x", Flags::default()), Ok(1), "what came back surfaces on receive");
-    assert_eq!(gone.receive(&mut buffer, Flags::default()), Err(Wsa::Econnreset));
+    assert_eq!(gone.send(b"x", MessageFlags::default()), Ok(1), "what came back surfaces on receive");
+    assert_eq!(gone.receive(&mut buffer, MessageFlags::default()), Err(Wsa::Econnreset));
 }
 
 /// Admitted before the connection is made, held, renegotiated, and given back.
@@ -240,13 +249,13 @@ fn quality_is_promised_and_given_back() {
     let (listener, peer) = listener();
     // Tests of this process share the link: its half is enough for this one.
     let socket = tcp();
-    assert_eq!(socket.connect(peer, &with(sending(400))), Ok(Outcome::Connected));
+    assert_eq!(socket.connect(peer, &with(sending(400))), Ok(ConnectOutcome::Connected));
     assert_eq!(socket.decision().unwrap().charged().sending.get(), 400_000);
     assert_eq!(socket.qos().unwrap().1.unwrap().code, Wsa::QosRequestConfirmed);
     let less = tcp();
     check("the rest is less", &less, peer, &with(sending(700)), Wsa::Eopnotsupp);
     let status = less.qos().unwrap().1.unwrap();
-    assert_eq!((status.code, status.extended), (Wsa::QosAdmissionFailure, 56_103));
+    assert_eq!((status.code, status.extended_status1), (Wsa::QosAdmissionFailure, 56_103));
     assert_eq!(socket.set_qos(&sending(1200)), Err(Wsa::Eopnotsupp));
     assert_eq!(socket.qos().unwrap().0.sending.token_rate.unwrap().get(), 400_000, "the old promise stands");
     socket.set_qos(&sending(300)).unwrap();
@@ -269,7 +278,7 @@ fn quality_is_promised_and_given_back() {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(admitted, Ok(Outcome::Connected));
+    assert_eq!(admitted, Ok(ConnectOutcome::Connected));
 }
 
 /// A close from another thread ends a blocking call.
@@ -296,8 +305,8 @@ fn a_close_wakes_who_receives() {
     let (mut other, _) = listener.accept().unwrap();
     let waiting = Arc::clone(&socket);
     let thread = std::thread::spawn(move || {
-        let first = waiting.receive(&mut [0; 8], Flags::default());
-        (first, waiting.receive(&mut [0; 8], Flags::default()))
+        let first = waiting.receive(&mut [0; 8], MessageFlags::default());
+        (first, waiting.receive(&mut [0; 8], MessageFlags::default()))
     });
     std::thread::sleep(Duration::from_millis(50));
     std::io::Write::write_all(&mut other, b"hello").unwrap();
@@ -318,17 +327,21 @@ fn accepted_sockets_have_the_listeners_properties() {
     client.connect(listener.local_address().unwrap(), &plain()).unwrap();
     let (server, peer) = listener.accept().unwrap();
     assert_eq!(Ok(peer), client.local_address());
-    assert_eq!(client.send(b"hello", Flags::default()), Ok(5));
+    assert_eq!(client.send(b"hello", MessageFlags::default()), Ok(5));
     let mut buffer = [0; 8];
-    assert_eq!(server.receive(&mut buffer, Flags { peek: true, ..Flags::default() }), Ok(5));
-    assert_eq!(server.receive(&mut buffer, Flags::default()), Ok(5));
+    assert_eq!(server.receive(&mut buffer, MessageFlags { peek: true, ..MessageFlags::default() }), Ok(5));
+    assert_eq!(server.receive(&mut buffer, MessageFlags::default()), Ok(5));
     server.close().unwrap();
-    assert_eq!(client.receive(&mut buffer, Flags::default()), Ok(0), "the end of a stream is no error");
+    assert_eq!(
+        client.receive(&mut buffer, MessageFlags::default()),
+        Ok(0),
+        "the end of a stream is no error"
+    );
 }
 
 fn tcp_with_data() -> Socket {
     started();
-    Socket::open_with_data(Family::Inet).unwrap()
+    Socket::open_with_connect_data(Family::Inet).unwrap()
 }
 
 fn listening() -> (Socket, SocketAddr) {
@@ -346,21 +359,25 @@ fn connect_data_goes_both_ways() {
     let acceptor = Arc::clone(&listener);
     let thread = std::thread::spawn(move || {
         let accepted = acceptor.accept_if(|caller| {
-            assert_eq!(caller.data, b"who");
+            assert_eq!(caller.caller_data, b"who");
             // What the caller sends, the acceptor receives.
             assert_eq!(caller.sqos.unwrap().receiving.token_rate.unwrap().get(), 20_000);
-            Accepting { callee_data: b"me".to_vec(), ..Accepting::default() }.into()
+            AcceptOptions { callee_data: b"me".to_vec(), ..AcceptOptions::default() }.into()
         });
         let (socket, _) = accepted.unwrap();
         let mut buffer = [0; 8];
-        assert_eq!(socket.receive(&mut buffer, Flags::default()), Ok(5));
+        assert_eq!(socket.receive(&mut buffer, MessageFlags::default()), Ok(5));
         socket.qos().unwrap().0.receiving.token_rate.unwrap().get()
     });
     let caller = tcp_with_data();
-    let asked = Connecting::with(b"who", Some(sending(20)), 16);
-    assert_eq!(caller.connect(peer, &asked), Ok(Outcome::Connected));
+    let asked = ConnectRequest::with(b"who", Some(sending(20)), 16);
+    assert_eq!(caller.connect(peer, &asked), Ok(ConnectOutcome::Connected));
     assert_eq!(caller.callee_data(), b"me");
-    assert_eq!(caller.send(b"hello", Flags::default()), Ok(5), "and nothing of the exchange is left over");
+    assert_eq!(
+        caller.send(b"hello", MessageFlags::default()),
+        Ok(5),
+        "and nothing of the exchange is left over"
+    );
     assert_eq!(thread.join().unwrap(), 20_000);
 }
 
@@ -371,16 +388,16 @@ fn acceptors_reject_and_defer() {
     let thread = std::thread::spawn(move || {
         let mut asked = Vec::new();
         let mut codes = Vec::new();
-        for verdict in [Verdict::Defer, Verdict::Defer, Verdict::Reject] {
+        for verdict in [ConditionResult::Defer, ConditionResult::Defer, ConditionResult::Reject] {
             let result = acceptor.accept_if(|caller| {
-                asked.push(caller.data.to_vec());
+                asked.push(caller.caller_data.to_vec());
                 verdict.clone()
             });
             codes.push(result.err());
         }
         (asked, codes)
     });
-    let refused = tcp_with_data().connect(peer, &Connecting::with(b"one", None, 0));
+    let refused = tcp_with_data().connect(peer, &ConnectRequest::with(b"one", None, 0));
     assert_eq!(refused, Err(Wsa::Econnrefused));
     let (asked, codes) = thread.join().unwrap();
     assert_eq!(asked, [b"one".to_vec(), b"one".to_vec(), b"one".to_vec()], "a deferred one stays the first");
@@ -394,14 +411,14 @@ fn exchanges_that_do_not_fit() {
     let acceptor = Arc::clone(&listener);
     let thread = std::thread::spawn(move || {
         acceptor
-            .accept_if(|_| Accepting { callee_data: vec![7; 100], ..Accepting::default() }.into())
+            .accept_if(|_| AcceptOptions { callee_data: vec![7; 100], ..AcceptOptions::default() }.into())
             .map(|(socket, _)| socket)
     });
-    assert_eq!(tcp_with_data().connect(peer, &Connecting::with(b"", None, 99)), Err(Wsa::Efault));
+    assert_eq!(tcp_with_data().connect(peer, &ConnectRequest::with(b"", None, 99)), Err(Wsa::Efault));
     drop(thread.join().unwrap());
     let (plain, peer) = self::listener();
     let thread = std::thread::spawn(move || drop(plain.accept().unwrap()));
-    assert_eq!(tcp_with_data().connect(peer, &Connecting::with(b"", None, 0)), Err(Wsa::Econnrefused));
+    assert_eq!(tcp_with_data().connect(peer, &ConnectRequest::with(b"", None, 0)), Err(Wsa::Econnrefused));
     thread.join().unwrap();
 }
 
@@ -416,9 +433,12 @@ fn strangers_harm_nobody() {
     std::io::Write::write_all(&mut endless, b"GQOS\x01\x01\0\0\xff\xff\xff\xff").unwrap();
     let acceptor = Arc::clone(&listener);
     let thread = std::thread::spawn(move || acceptor.accept().map(|(socket, _)| socket));
-    assert_eq!(tcp_with_data().connect(peer, &Connecting::with(b"x", None, 0)), Ok(Outcome::Connected));
+    assert_eq!(
+        tcp_with_data().connect(peer, &ConnectRequest::with(b"x", None, 0)),
+        Ok(ConnectOutcome::Connected)
+    );
     thread.join().unwrap().unwrap();
-    let mut set = [(Arc::clone(&listener), Interest { read: true, ..Interest::default() })];
+    let mut set = [(Arc::clone(&listener), PollEvents { read: true, ..PollEvents::default() })];
     assert_eq!(select(&mut set, Some(Duration::from_millis(50))), Ok(0), "strangers are not told of");
     // Rubbish is closed at once.
     let mut buffer = [0; 8];
@@ -434,13 +454,14 @@ fn exchanges_are_told_by_events() {
     assert!(matches!(listener.accept(), Err(Wsa::Ewouldblock)));
     let caller = tcp_with_data();
     caller.select_events(Some(&answered), Events::CONNECT).unwrap();
-    assert_eq!(caller.connect(peer, &Connecting::with(b"x", None, 8)), Err(Wsa::Ewouldblock));
+    assert_eq!(caller.connect(peer, &ConnectRequest::with(b"x", None, 8)), Err(Wsa::Ewouldblock));
     assert_eq!(
         wait_for_events(std::slice::from_ref(&called), false, Some(Duration::from_secs(5))),
         Ok(Some(0))
     );
     assert!(listener.take_events(Some(&called)).unwrap().events.contains(Events::ACCEPT));
-    let verdict: Verdict = Accepting { callee_data: b"yes".to_vec(), ..Accepting::default() }.into();
+    let verdict: ConditionResult =
+        AcceptOptions { callee_data: b"yes".to_vec(), ..AcceptOptions::default() }.into();
     let (_server, _) = listener.accept_if(|_| verdict.clone()).unwrap();
     assert_eq!(
         wait_for_events(std::slice::from_ref(&answered), false, Some(Duration::from_secs(5))),
@@ -457,10 +478,10 @@ fn binding_is_as_windows_has_it() {
     let kinds = [
         ("default wildcard", None, true),
         ("default specific", None, false),
-        ("reuse wildcard", Some(Choice::ReuseAddress), true),
-        ("reuse specific", Some(Choice::ReuseAddress), false),
-        ("exclusive wildcard", Some(Choice::ExclusiveAddressUse), true),
-        ("exclusive specific", Some(Choice::ExclusiveAddressUse), false),
+        ("reuse wildcard", Some(SocketOption::ReuseAddress), true),
+        ("reuse specific", Some(SocketOption::ReuseAddress), false),
+        ("exclusive wildcard", Some(SocketOption::ExclusiveAddressUse), true),
+        ("exclusive specific", Some(SocketOption::ExclusiveAddressUse), false),
     ];
     // A line for each first socket, a column for each second one: in use, access denied, fine.
     let table = ["I.A.I.", ".I.AII", "I...I.", ".I..II", "IAAAIA", ".I.AII"];
@@ -468,11 +489,11 @@ fn binding_is_as_windows_has_it() {
     for (family, wildcard, specific) in
         [(Family::Inet, "0.0.0.0:0", "127.0.0.1:0"), (Family::Inet6, "[::]:0", "[::1]:0")]
     {
-        for kind in [Kind::Stream, Kind::Datagram] {
-            let socket = |choice: Option<Choice>| {
+        for kind in [SocketType::Stream, SocketType::Datagram] {
+            let socket = |choice: Option<SocketOption>| {
                 let socket = Socket::open(family, kind).unwrap();
                 if let Some(choice) = choice {
-                    socket.set_option(choice, Value::Number(1)).unwrap();
+                    socket.set_option(choice, OptionValue::Number(1)).unwrap();
                 }
                 socket
             };
@@ -497,9 +518,9 @@ fn binding_is_as_windows_has_it() {
             }
         }
     }
-    let both = Socket::open(Family::Inet, Kind::Stream).unwrap();
-    both.set_option(Choice::ReuseAddress, Value::Number(1)).unwrap();
-    assert_eq!(both.set_option(Choice::ExclusiveAddressUse, Value::Number(1)), Err(Wsa::Einval));
+    let both = Socket::open(Family::Inet, SocketType::Stream).unwrap();
+    both.set_option(SocketOption::ReuseAddress, OptionValue::Number(1)).unwrap();
+    assert_eq!(both.set_option(SocketOption::ExclusiveAddressUse, OptionValue::Number(1)), Err(Wsa::Einval));
 }
 
 /// Ten thousand connections that are not made leave nothing behind.
@@ -513,7 +534,9 @@ fn what_is_not_made_leaves_nothing() {
         let (peer, asked, expected) = match number % 3 {
             0 => (gone, with(sending(100)), Wsa::Econnrefused),
             1 => (peer, with(sending(5000)), Wsa::Eopnotsupp),
-            _ => (peer, Connecting { caller_data: Some(b"x"), ..with(sending(100)) }, Wsa::Eprotonosupport),
+            _ => {
+                (peer, ConnectRequest { caller_data: Some(b"x"), ..with(sending(100)) }, Wsa::Eprotonosupport)
+            }
         };
         assert_eq!(socket.connect(peer, &asked), Err(expected), "{number}");
     }
@@ -537,15 +560,15 @@ fn datagrams_are_held_to_their_flowspec() {
     spec.token_bucket_size = Some(Bytes::new(2_100));
     spec.max_sdu_size = Some(Bytes::new(1_000));
     socket.connect(other.local_addr().unwrap(), &with(Qos::sending(spec))).unwrap();
-    assert_eq!(socket.send(&[0; 1_001], Flags::default()), Err(Wsa::Emsgsize), "above max_sdu_size");
+    assert_eq!(socket.send(&[0; 1_001], MessageFlags::default()), Err(Wsa::Emsgsize), "above max_sdu_size");
     let before = std::time::Instant::now();
     for _ in 0..6 {
-        assert_eq!(socket.send(&[0; 972], Flags::default()), Ok(972));
+        assert_eq!(socket.send(&[0; 972], MessageFlags::default()), Ok(972));
     }
     // Two from the bucket, four at 20 kB/s.
     assert!(before.elapsed() >= Duration::from_millis(190), "{:?}", before.elapsed());
     socket.set_nonblocking(true).unwrap();
-    assert_eq!(socket.send(&[0; 972], Flags::default()), Err(Wsa::Ewouldblock), "without credit");
+    assert_eq!(socket.send(&[0; 972], MessageFlags::default()), Err(Wsa::Ewouldblock), "without credit");
 }
 
 /// The same two ends twice: Linux says that the address cannot be had, Windows that it is in use.
@@ -554,14 +577,14 @@ fn a_four_tuple_is_taken_once() {
     let (_listener, peer) = listener();
     let reusing = || {
         let socket = tcp();
-        socket.set_option(Choice::ReuseAddress, Value::Number(1)).unwrap();
+        socket.set_option(SocketOption::ReuseAddress, OptionValue::Number(1)).unwrap();
         socket
     };
     let first = reusing();
     first.bind(address("127.0.0.1:0")).unwrap();
     let second = reusing();
     second.bind(first.local_address().unwrap()).unwrap();
-    assert_eq!(first.connect(peer, &plain()), Ok(Outcome::Connected));
+    assert_eq!(first.connect(peer, &plain()), Ok(ConnectOutcome::Connected));
     check("the same again", &second, peer, &plain(), Wsa::Eaddrinuse);
 }
 
@@ -574,7 +597,7 @@ fn a_callback_may_not_block() {
         let mut inside = None;
         let accepted = acceptor.accept_if(|caller| {
             inside = tcp().connect(caller.local, &plain()).err();
-            Verdict::Reject
+            ConditionResult::Reject
         });
         (inside, accepted.err())
     });
@@ -611,12 +634,12 @@ fn objects_are_honoured() {
     spec.token_rate = Some(Rate::new(20_000));
     spec.token_bucket_size = Some(Bytes::new(2_100));
     spec.max_sdu_size = Some(Bytes::new(1_000));
-    let sent = |wishes: Wishes| {
+    let sent = |provider_specific: ProviderSpecific| {
         let socket = udp();
-        socket.connect(peer, &Connecting { wishes, ..with(Qos::sending(spec)) }).unwrap();
+        socket.connect(peer, &ConnectRequest { provider_specific, ..with(Qos::sending(spec)) }).unwrap();
         let before = std::time::Instant::now();
         for _ in 0..4 {
-            assert_eq!(socket.send(&[0; 972], Flags::default()), Ok(972));
+            assert_eq!(socket.send(&[0; 972], MessageFlags::default()), Ok(972));
         }
         let took = before.elapsed();
         std::thread::sleep(Duration::from_millis(20));
@@ -624,22 +647,26 @@ fn objects_are_honoured() {
         while other.recv(&mut [0; 2000]).is_ok() {
             came += 1;
         }
-        (took, came, socket.option(Choice::Tos).unwrap())
+        (took, came, socket.option(SocketOption::TypeOfService).unwrap())
     };
     let quick = Duration::from_millis(40);
-    let mode = |excess| Wishes { excess: Some(excess), ..Wishes::default() };
+    let mode = |excess| ProviderSpecific { shape_discard_mode: Some(excess), ..ProviderSpecific::default() };
     let (took, came, _) = sent(mode(ShapeDiscardMode::Discard));
     assert!(took < quick && came == 2, "dropped: {took:?}, {came} came");
     let (took, came, _) = sent(mode(ShapeDiscardMode::Borrow));
     assert!(took < quick && came == 4, "borrowed: {took:?}, {came} came");
     let (took, came, _) = sent(mode(ShapeDiscardMode::Shape));
     assert!(took >= Duration::from_millis(90) && came == 4, "shaped: {took:?}, {came} came");
-    let slow = Wishes { shaping_rate: Some(Rate::new(10_000)), ds_field: Some(46), ..Wishes::default() };
+    let slow = ProviderSpecific {
+        shaping_rate: Some(Rate::new(10_000)),
+        ds_field: Some(46),
+        ..ProviderSpecific::default()
+    };
     let (took, came, tos) = sent(slow);
     assert!(took >= Duration::from_millis(180) && came == 4, "shaped to half: {took:?}, {came} came");
-    assert_eq!(tos, Value::Number(46 << 2));
-    let (.., tos) = sent(Wishes { traffic_class: Some(5), ..mode(ShapeDiscardMode::Borrow) });
-    assert_eq!(tos, Value::Number(40 << 2), "802.1p as its class selector");
+    assert_eq!(tos, OptionValue::Number(46 << 2));
+    let (.., tos) = sent(ProviderSpecific { traffic_class: Some(5), ..mode(ShapeDiscardMode::Borrow) });
+    assert_eq!(tos, OptionValue::Number(40 << 2), "802.1p as its class selector");
 }
 
 /// That nobody took a datagram is told, or not.
@@ -648,13 +675,13 @@ fn resets_of_datagrams_may_be_left_untold() {
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for told in [true, false] {
         let socket = udp();
-        socket.tell_resets(told).unwrap();
+        socket.set_reports_resets(told).unwrap();
         socket.set_nonblocking(true).unwrap();
         socket.connect(gone, &plain()).unwrap();
-        assert_eq!(socket.send(b"x", Flags::default()), Ok(1));
+        assert_eq!(socket.send(b"x", MessageFlags::default()), Ok(1));
         std::thread::sleep(Duration::from_millis(50));
         let expected = if told { Wsa::Econnreset } else { Wsa::Ewouldblock };
-        assert_eq!(socket.receive(&mut [0; 4], Flags::default()), Err(expected), "told: {told}");
+        assert_eq!(socket.receive(&mut [0; 4], MessageFlags::default()), Err(expected), "told: {told}");
     }
 }
 
@@ -668,16 +695,16 @@ fn a_sender_may_name_its_destination() {
     spec.token_bucket_size = Some(Bytes::new(2_100));
     spec.max_sdu_size = Some(Bytes::new(1_000));
     let socket = udp();
-    let wishes = Wishes { destination: Some(peer), ..Wishes::default() };
-    socket.set_qos_with(&Qos::sending(spec), wishes).unwrap();
+    let provider_specific = ProviderSpecific { destination: Some(peer), ..ProviderSpecific::default() };
+    socket.set_qos_with(&Qos::sending(spec), provider_specific).unwrap();
     assert_eq!(socket.decision().unwrap().charged().sending.get(), 20_000);
     let before = std::time::Instant::now();
     for _ in 0..4 {
-        assert_eq!(socket.send_to(&[0; 972], Flags::default(), peer), Ok(972));
+        assert_eq!(socket.send_to(&[0; 972], MessageFlags::default(), peer), Ok(972));
     }
     assert!(before.elapsed() >= Duration::from_millis(90), "{:?}", before.elapsed());
-    assert_eq!(socket.set_qos_with(&sending(5000), wishes), Err(Wsa::Eopnotsupp));
-    assert_eq!(socket.set_qos_with(&Qos::BEST_EFFORT, wishes), Ok(()));
+    assert_eq!(socket.set_qos_with(&sending(5000), provider_specific), Err(Wsa::Eopnotsupp));
+    assert_eq!(socket.set_qos_with(&Qos::BEST_EFFORT, provider_specific), Ok(()));
     assert!(socket.decision().is_none());
 }
 
@@ -702,7 +729,7 @@ fn an_exchange_that_stalls_may_be_closed() {
     let (plain_listener, peer) = listener();
     let socket = tcp_with_data();
     let (calling, number) = (Arc::clone(&socket), socket.into_raw());
-    let thread = std::thread::spawn(move || calling.connect(peer, &Connecting::with(b"x", None, 8)));
+    let thread = std::thread::spawn(move || calling.connect(peer, &ConnectRequest::with(b"x", None, 8)));
     let (_silent, _) = plain_listener.accept().unwrap();
     std::thread::sleep(Duration::from_millis(50));
     Socket::from_raw(number).unwrap().close().unwrap();
@@ -715,10 +742,10 @@ fn waiting_has_its_time() {
     let other = UdpSocket::bind("127.0.0.1:0").unwrap();
     let socket = udp();
     socket.connect(other.local_addr().unwrap(), &plain()).unwrap();
-    socket.set_option(Choice::ReceiveTimeout, Value::Number(30)).unwrap();
-    assert_eq!(socket.option(Choice::ReceiveTimeout), Ok(Value::Number(30)));
+    socket.set_option(SocketOption::ReceiveTimeout, OptionValue::Number(30)).unwrap();
+    assert_eq!(socket.option(SocketOption::ReceiveTimeout), Ok(OptionValue::Number(30)));
     let before = std::time::Instant::now();
-    assert_eq!(socket.receive(&mut [0; 8], Flags::default()), Err(Wsa::Etimedout));
+    assert_eq!(socket.receive(&mut [0; 8], MessageFlags::default()), Err(Wsa::Etimedout));
     assert!(before.elapsed() >= Duration::from_millis(30));
     // Without credit for longer than the time that sending has.
     let held = udp();
@@ -727,7 +754,7 @@ fn waiting_has_its_time() {
     spec.token_bucket_size = Some(Bytes::new(1_000));
     spec.max_sdu_size = Some(Bytes::new(1_000));
     held.connect(other.local_addr().unwrap(), &with(Qos::sending(spec))).unwrap();
-    held.set_option(Choice::SendTimeout, Value::Number(30)).unwrap();
-    assert_eq!(held.send(&[0; 972], Flags::default()), Ok(972));
-    assert_eq!(held.send(&[0; 972], Flags::default()), Err(Wsa::Etimedout));
+    held.set_option(SocketOption::SendTimeout, OptionValue::Number(30)).unwrap();
+    assert_eq!(held.send(&[0; 972], MessageFlags::default()), Ok(972));
+    assert_eq!(held.send(&[0; 972], MessageFlags::default()), Err(Wsa::Etimedout));
 }

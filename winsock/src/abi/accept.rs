@@ -1,95 +1,135 @@
 //! Accepting, with the program's condition function.
 
-use flowspec::abi::Abi;
-use flowspec::{Qos, RawQos, Wsa};
+use flowspec::abi::RawWsabuf;
+use flowspec::{Qos, Wsa};
 
-use super::address;
-use super::calls::{number, qos, socket};
+use super::handle::{endpoint, new_handle};
+use super::sockaddr::{NameBuffer, bytes_of};
+use super::{Address, qos};
 use crate::Result;
-use crate::exchange::{Accepting, Caller, Verdict};
-use crate::group::Grouping;
-use crate::setup::MOST_DATA;
+use crate::condition::{AcceptOptions, ConditionResult, IncomingConnection};
+use crate::group::GroupSelection;
+use crate::handshake::MAX_CONNECT_DATA;
 
-pub(super) type Condition = extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize) -> i32;
+/// LPCONDITIONPROC: the caller's address, its data, its QOS, its group's QOS, the callee's address, a buffer for the
+/// callee's data, the group, and the program's own value.
+pub(super) type Condition =
+    unsafe extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize) -> i32;
 
 const CF_ACCEPT: i32 = 0;
 const CF_REJECT: i32 = 1;
 const CF_DEFER: i32 = 2;
 
-/// Asks the program's condition function. It may put another QOS in the place of the caller's.
+/// A WSABUF and its buffer, for the program to read and write.
+struct OwnWsabuf {
+    wsabuf: [u64; 2],
+    data: Vec<u8>,
+}
+
+impl OwnWsabuf {
+    fn new(mut data: Vec<u8>) -> Self {
+        let wsabuf = [data.len() as u64, data.as_mut_ptr().expose_provenance() as u64];
+        Self { wsabuf, data }
+    }
+
+    fn pointer(&mut self) -> usize {
+        self.wsabuf.as_mut_ptr().expose_provenance()
+    }
+
+    /// The length that the program has left in the structure.
+    fn length(&self) -> usize {
+        // The length is the lower half of the first word.
+        usize::try_from(self.wsabuf[0] & u64::from(u32::MAX)).unwrap_or(usize::MAX)
+    }
+}
+
+/// A QOS for the program to read and replace, aligned as a QOS is; empty where there is none.
+fn own_qos(qos: Option<Qos>) -> Vec<u64> {
+    let bytes = qos.and_then(|qos| qos::bytes_of(&qos, RawWsabuf::default()).ok()).unwrap_or_default();
+    bytes
+        .chunks_exact(8)
+        .map(|word| word.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+        .collect()
+}
+
+fn pointer_or_null(words: &mut [u64]) -> usize {
+    if words.is_empty() { 0 } else { words.as_mut_ptr().expose_provenance() }
+}
+
+/// Calls the program's condition function, which may replace the caller's QOS.
 ///
-/// - **Errors**: WSAEINVAL where its answer makes no sense.
-fn ask(condition: Condition, caller: &Caller<'_>, context: usize) -> Result<Verdict> {
-    let wsabuf = |bytes: &[u8]| [bytes.len() as u64, bytes.as_ptr().addr() as u64];
-    let (who, whom) = (address::bytes_of(caller.peer), address::bytes_of(caller.local));
-    let (caller_id, callee_id) = (wsabuf(&who), wsabuf(&whom));
-    let (brought, mut answer) = (wsabuf(caller.data), vec![0_u8; MOST_DATA]);
-    let mut answered = [answer.len() as u64, answer.as_mut_ptr().expose_provenance() as u64];
-    let mut group = 0_u32;
-    let structure = |qos: Option<Qos>| -> Vec<u64> {
-        let mut bytes = Vec::with_capacity(80);
-        if let Some(qos) = qos
-            && let (Ok(sending), Ok(receiving)) = (qos.sending.to_raw(), qos.receiving.to_raw())
-        {
-            let provider_specific = flowspec::abi::RawWsabuf::default();
-            RawQos { sending, receiving, provider_specific }.write(Abi::Win64, &mut bytes);
-        }
-        // Eight bytes at a time, so that it lies as a QOS has to.
-        bytes
-            .chunks_exact(8)
-            .map(|word| word.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte)))
-            .collect()
-    };
-    let (mut sqos, mut gqos) = (structure(caller.sqos), structure(caller.gqos));
+/// - **Errors**: WSAEINVAL for an invalid result.
+fn call_condition(
+    condition: Condition,
+    incoming: &IncomingConnection<'_>,
+    context: usize,
+) -> Result<ConditionResult> {
+    let mut caller = OwnWsabuf::new(bytes_of(incoming.peer));
+    let mut callee = OwnWsabuf::new(bytes_of(incoming.local));
+    let mut caller_data = OwnWsabuf::new(incoming.caller_data.to_vec());
+    let mut callee_data = OwnWsabuf::new(vec![0; MAX_CONNECT_DATA]);
+    let (mut sqos, mut gqos) = (own_qos(incoming.sqos), own_qos(incoming.gqos));
     let offered = sqos.clone();
-    // The program may write there.
-    let place = |words: &mut [u64]| if words.is_empty() { 0 } else { words.as_mut_ptr().expose_provenance() };
-    let asked = place(&mut sqos);
-    let verdict = condition(
-        caller_id.as_ptr().addr(),
-        if caller.data.is_empty() { 0 } else { brought.as_ptr().addr() },
-        asked,
-        place(&mut gqos),
-        callee_id.as_ptr().addr(),
-        (&raw mut answered).expose_provenance(),
-        (&raw mut group).expose_provenance(),
-        context,
-    );
-    // What it has left as the length of its answer; untouched, it has none.
-    let length = usize::try_from(answered[0] & u64::from(u32::MAX)).unwrap_or(0);
-    answer.truncate(if length >= MOST_DATA { 0 } else { length });
-    match verdict {
+    let sqos_pointer = pointer_or_null(&mut sqos);
+    let mut group = 0_u32;
+    let caller_data_pointer = if incoming.caller_data.is_empty() { 0 } else { caller_data.pointer() };
+    // SAFETY: the program has passed a function of this type (`abi`, Safety). The pointers are to memory of this
+    // function, which no reference uses during the call.
+    let result = unsafe {
+        condition(
+            caller.pointer(),
+            caller_data_pointer,
+            sqos_pointer,
+            pointer_or_null(&mut gqos),
+            callee.pointer(),
+            callee_data.pointer(),
+            (&raw mut group).expose_provenance(),
+            context,
+        )
+    };
+    match result {
         CF_ACCEPT => {}
-        CF_REJECT => return Ok(Verdict::Reject),
-        CF_DEFER => return Ok(Verdict::Defer),
+        CF_REJECT => return Ok(ConditionResult::Reject),
+        CF_DEFER => return Ok(ConditionResult::Defer),
         _ => return Err(Wsa::Einval),
     }
-    let said = if sqos == offered { None } else { qos(asked).map_err(|_| Wsa::Einval)? };
-    let (sqos, wishes) = said.unzip();
-    let (group, wishes) = (Grouping::from_number(group), wishes.unwrap_or_default());
-    Ok(Verdict::Accept(Box::new(Accepting { callee_data: answer, group, sqos, wishes })))
+    // A function without data for the caller leaves the length as it was.
+    let length = callee_data.length();
+    let mut data = callee_data.data;
+    data.truncate(if length >= MAX_CONNECT_DATA { 0 } else { length });
+    let replaced = if sqos == offered {
+        None
+    } else {
+        qos::read_optional(Address::stored(sqos_pointer)).map_err(|_| Wsa::Einval)?
+    };
+    let (sqos, objects) = replaced.unzip();
+    Ok(ConditionResult::from(AcceptOptions {
+        callee_data: data,
+        group: GroupSelection::from_number(group),
+        sqos,
+        provider_specific: objects.unwrap_or_default(),
+    }))
 }
 
 pub(super) fn accept(
     s: usize,
-    name: usize,
-    length: usize,
+    name: NameBuffer,
     condition: Option<Condition>,
     context: usize,
 ) -> Result<usize> {
-    let endpoint = socket(s)?;
-    address::check_room(endpoint.family, name, length)?;
-    let mut nonsense = false;
+    let endpoint = endpoint(s)?;
+    name.check(endpoint.family)?;
+    let mut is_invalid = false;
     let (socket, peer) = match condition {
         None => endpoint.accept()?,
         Some(condition) => endpoint
-            .accept_if(|caller| {
-                let verdict = ask(condition, caller, context);
-                nonsense = verdict.is_err();
-                verdict.unwrap_or(Verdict::Reject)
+            .accept_if(|incoming| {
+                let result = call_condition(condition, incoming, context);
+                is_invalid = result.is_err();
+                result.unwrap_or(ConditionResult::Reject)
             })
-            .map_err(|wsa| if nonsense { Wsa::Einval } else { wsa })?,
+            .map_err(|wsa| if is_invalid { Wsa::Einval } else { wsa })?,
     };
-    address::write(peer, name, length)?;
-    number(socket)
+    name.write(peer)?;
+    new_handle(socket)
 }

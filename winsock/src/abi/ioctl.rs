@@ -1,14 +1,16 @@
-//! Ioctl: what of it there is.
+//! ioctlsocket and WSAIoctl.
 
-use flowspec::abi::{Abi, RawWsabuf};
-use flowspec::{Flowspec, Qos, RawQos, ServiceType, Wsa};
+use flowspec::{Flowspec, Qos, ServiceType, Wsa};
 
-use super::calls::{qos, socket, write_qos};
+use super::connect_ex::gqos_ConnectEx;
+use super::handle::endpoint;
 use super::overlapped::{self, Routine};
-use super::{SOCKET_ERROR, api, memory, spi};
+use super::qos::{self, QOS_SIZE};
+use super::{Address, SOCKET_ERROR, memory};
 use crate::Result;
+use crate::endpoint::Endpoint;
 use crate::provider::provider;
-use crate::wishes::Status;
+use std::sync::Arc;
 
 const FIONREAD: u32 = 0x4004_667f;
 const FIONBIO: u32 = 0x8004_667e;
@@ -21,16 +23,11 @@ const SIO_SET_QOS: u32 = 0x8800_000B;
 const SIO_SET_GROUP_QOS: u32 = 0x8800_000C;
 const SIO_CHK_QOS: u32 = 0xDC00_0001;
 
-/// WSAID_CONNECTEX, as it lies in memory. Source: `mswsock.h`.
+/// WSAID_CONNECTEX in memory. Source: `mswsock.h`.
 const CONNECTEX: [u8; 16] =
     [0xb9, 0x07, 0xa2, 0x25, 0xf3, 0xdd, 0x60, 0x46, 0x8e, 0xe9, 0x76, 0xe5, 0x8c, 0x74, 0x06, 0x3e];
 
-/// QOS of a 64-bit program, and RSVP_STATUS_INFO.
-const QOS_SIZE: usize = 80;
-const STATUS_SIZE: usize = 20;
-const STATUS_TYPE: u32 = 1000;
-
-/// SIO_CHK_QOS.
+// The queries of SIO_CHK_QOS.
 const ALLOWED_TO_SEND_DATA: u32 = 50001;
 const ABLE_TO_RECV_RSVP: u32 = 50002;
 const LINE_RATE: u32 = 50003;
@@ -39,216 +36,178 @@ const LOCAL_QOSABILITY: u32 = 50005;
 const END_TO_END_QOSABILITY: u32 = 50006;
 const INFO_NOT_AVAILABLE: u32 = u32::MAX;
 
-/// What an ioctl takes and gives.
+/// The buffers of an ioctl.
 #[derive(Clone, Copy)]
 struct Buffers {
-    input: usize,
+    input: Address,
     input_length: u32,
-    output: usize,
+    output: Address,
     output_length: u32,
 }
 
-fn ioctl(s: usize, code: u32, buffers: Buffers) -> Result<u32> {
-    let endpoint = socket(s)?;
-    let Buffers { input, input_length, output, output_length } = buffers;
-    let taken = |needed: u32| if input == 0 || input_length < needed { Err(Wsa::Efault) } else { Ok(()) };
-    let room = |needed: u32| if output == 0 || output_length < needed { Err(Wsa::Efault) } else { Ok(()) };
+impl Buffers {
+    /// - **Errors**: WSAEFAULT where the input is shorter than `size`.
+    fn input(self, size: u32) -> Result<Address> {
+        if self.input.is_null() || self.input_length < size { Err(Wsa::Efault) } else { Ok(self.input) }
+    }
+
+    /// - **Errors**: WSAEFAULT where the output is shorter than `size`.
+    fn output(self, size: u32) -> Result<Address> {
+        if self.output.is_null() || self.output_length < size { Err(Wsa::Efault) } else { Ok(self.output) }
+    }
+}
+
+/// Performs an ioctl and returns the size of its output.
+fn ioctl(endpoint: &Arc<Endpoint>, code: u32, buffers: Buffers) -> Result<u32> {
     match code {
         FIONBIO => {
-            taken(4)?;
-            endpoint.set_nonblocking(memory::u32_at(input)? != 0)?;
-            Ok(0)
+            let input = buffers.input(4)?;
+            endpoint.set_nonblocking(memory::read_u32(input)? != 0).map(|()| 0)
         }
         FIONREAD => {
-            room(4)?;
-            memory::write_u32(output, endpoint.available()?)?;
-            Ok(4)
+            let output = buffers.output(4)?;
+            memory::write_u32(output, endpoint.available()?).map(|()| 4)
         }
         SIOCATMARK => {
-            room(4)?;
-            memory::write_u32(output, u32::from(endpoint.at_mark()?))?;
-            Ok(4)
-        }
-        SIO_SET_QOS => {
-            taken(80)?;
-            let (asked, wishes) = qos(input)?.ok_or(Wsa::Efault)?;
-            endpoint.set_qos_with(&asked, wishes)?;
-            Ok(0)
-        }
-        SIO_GET_QOS => {
-            room(80)?;
-            let (qos, status) = endpoint.qos()?;
-            tell_qos(&qos, status, output, output_length)
-        }
-        SIO_GET_EXTENSION_FUNCTION_POINTER => {
-            taken(16)?;
-            room(8)?;
-            if memory::bytes::<16>(input)? != CONNECTEX {
-                return Err(Wsa::Einval);
-            }
-            let pointer = super::leaf::gqos_ConnectEx as *const () as usize;
-            memory::write(output, &pointer.to_ne_bytes())?;
-            Ok(8)
+            let output = buffers.output(4)?;
+            memory::write_u32(output, u32::from(endpoint.at_mark()?)).map(|()| 4)
         }
         SIO_UDP_CONNRESET => {
-            taken(4)?;
-            endpoint.tell_resets(memory::u32_at(input)? != 0)?;
-            Ok(0)
+            let input = buffers.input(4)?;
+            endpoint.set_reports_resets(memory::read_u32(input)? != 0).map(|()| 0)
         }
-        SIO_GET_GROUP_QOS => {
-            room(80)?;
-            // Where there is no group, both flowspecs are empty.
-            let nothing = Flowspec::new(ServiceType::NoTraffic);
-            let qos = endpoint.group_qos()?.unwrap_or(Qos { sending: nothing, receiving: nothing });
-            write_qos(&qos, output)?;
-            Ok(80)
+        SIO_GET_EXTENSION_FUNCTION_POINTER => {
+            let (input, output) = (buffers.input(16)?, buffers.output(8)?);
+            if memory::read_bytes::<16>(input)? != CONNECTEX {
+                return Err(Wsa::Einval);
+            }
+            let pointer = gqos_ConnectEx as *const () as usize;
+            memory::write(output, &pointer.to_ne_bytes()).map(|()| 8)
+        }
+        SIO_SET_QOS => {
+            let (requested, objects) = qos::read(buffers.input(QOS_SIZE)?)?;
+            endpoint.set_qos_with(&requested, objects).map(|()| 0)
+        }
+        SIO_GET_QOS => {
+            let output = buffers.output(QOS_SIZE)?;
+            let (qos, status) = endpoint.qos()?;
+            qos::write_with_status(&qos, status, output, buffers.output_length)
         }
         SIO_SET_GROUP_QOS => {
-            taken(80)?;
-            let (asked, _) = qos(input)?.ok_or(Wsa::Efault)?;
-            endpoint.set_group_qos(&asked)?;
-            Ok(0)
+            let (requested, _) = qos::read(buffers.input(QOS_SIZE)?)?;
+            endpoint.set_group_qos(&requested).map(|()| 0)
+        }
+        SIO_GET_GROUP_QOS => {
+            let output = buffers.output(QOS_SIZE)?;
+            let no_traffic = Flowspec::new(ServiceType::NoTraffic);
+            let none = Qos { sending: no_traffic, receiving: no_traffic };
+            qos::write(&endpoint.group_qos()?.unwrap_or(none), output).map(|()| QOS_SIZE)
         }
         SIO_CHK_QOS => {
-            taken(4)?;
-            room(4)?;
-            let answer = match memory::u32_at(input)? {
-                ALLOWED_TO_SEND_DATA => 1,
-                LOCAL_TRAFFIC_CONTROL | LOCAL_QOSABILITY => u32::from(endpoint.may_guarantee()),
-                ABLE_TO_RECV_RSVP => 0,
-                // In bytes a second, as everything in a FLOWSPEC.
-                LINE_RATE => endpoint.line_rate().map_or(INFO_NOT_AVAILABLE, |rate| {
-                    u32::try_from(rate.get()).unwrap_or(INFO_NOT_AVAILABLE - 1).min(INFO_NOT_AVAILABLE - 1)
-                }),
-                END_TO_END_QOSABILITY => INFO_NOT_AVAILABLE,
-                _ => return Err(Wsa::Einval),
-            };
-            memory::write_u32(output, answer)?;
-            Ok(4)
+            let (input, output) = (buffers.input(4)?, buffers.output(4)?);
+            memory::write_u32(output, check_qos(endpoint, memory::read_u32(input)?)?).map(|()| 4)
         }
         _ => Err(Wsa::Eopnotsupp),
     }
 }
 
-/// Writes a QOS, and behind it as an object what was last said of it, where there is room for that.
-fn tell_qos(qos: &Qos, status: Option<Status>, output: usize, room: u32) -> Result<u32> {
-    let told = status.filter(|_| room as usize >= QOS_SIZE + STATUS_SIZE);
-    let Some(status) = told else {
-        write_qos(qos, output)?;
-        return Ok(80);
-    };
-    let raw = |spec: &Flowspec| spec.to_raw().map_err(|_| Wsa::Enobufs);
-    let object = RawWsabuf { len: 20, padding: 0, buf: (output.wrapping_add(QOS_SIZE)) as u64 };
-    let structure =
-        RawQos { sending: raw(&qos.sending)?, receiving: raw(&qos.receiving)?, provider_specific: object };
-    let mut bytes = Vec::with_capacity(QOS_SIZE + STATUS_SIZE);
-    structure.write(Abi::Win64, &mut bytes);
-    for word in [STATUS_TYPE, 20, status.code.code(), status.extended, status.value] {
-        bytes.extend(word.to_ne_bytes());
-    }
-    memory::write(output, &bytes)?;
-    Ok(100)
-}
-
-/// The same with an OVERLAPPED: SIO_GET_QOS waits for the next that is told, everything else is done now.
-fn call_later(
-    s: usize,
-    code: u32,
-    buffers: Buffers,
-    overlapped: usize,
-    routine: Option<Routine>,
-) -> Result<u32> {
-    if code != SIO_GET_QOS {
-        let size = ioctl(s, code, buffers)?;
-        overlapped::begin(overlapped, routine)?(Ok(size));
-        return Ok(size);
-    }
-    let endpoint = socket(s)?;
-    let Buffers { output, output_length, .. } = buffers;
-    if output == 0 || output_length < 80 {
-        return Err(Wsa::Efault);
-    }
-    let provider = provider()?;
-    let told = overlapped::begin(overlapped, routine)?;
-    provider.spawn(async move {
-        let next = endpoint.next_told().await;
-        told(next.and_then(|(qos, status)| tell_qos(&qos, Some(status), output, output_length)));
-    });
-    Err(Wsa::IoPending)
-}
-
-fn call(
-    s: usize,
-    code: u32,
-    buffers: Buffers,
-    returned: usize,
-    overlapped: usize,
-    routine: Option<Routine>,
-) -> Result<i32> {
-    if overlapped != 0 {
-        let size = call_later(s, code, buffers, overlapped, routine)?;
-        return if returned == 0 { Ok(0) } else { memory::write_u32(returned, size).map(|()| 0) };
-    }
-    // Where the size goes has to be there before anything is done.
-    if memory::bytes::<4>(returned).is_err() {
-        socket(s)?;
-        return Err(Wsa::Efault);
-    }
-    let size = ioctl(s, code, buffers)?;
-    memory::write_u32(returned, size).map(|()| 0)
-}
-
-/// ioctlsocket: one argument, in and out.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_ioctlsocket(s: usize, command: i32, argument: usize) -> i32 {
-    let code = command.cast_unsigned();
-    api(SOCKET_ERROR, || {
-        let buffers = match code {
-            FIONBIO => Buffers { input: argument, input_length: 4, output: 0, output_length: 0 },
-            FIONREAD | SIOCATMARK => {
-                Buffers { input: 0, input_length: 0, output: argument, output_length: 4 }
-            }
-            _ => {
-                socket(s)?;
-                return Err(Wsa::Eopnotsupp);
-            }
-        };
-        ioctl(s, code, buffers).map(|_| 0)
+/// Answers a query of SIO_CHK_QOS.
+///
+/// - **Errors**: WSAEINVAL for an unknown one.
+fn check_qos(endpoint: &Endpoint, query: u32) -> Result<u32> {
+    Ok(match query {
+        ALLOWED_TO_SEND_DATA => 1,
+        LOCAL_TRAFFIC_CONTROL | LOCAL_QOSABILITY => u32::from(endpoint.can_reserve()),
+        ABLE_TO_RECV_RSVP => 0,
+        // In bytes per second, as in FLOWSPEC.
+        LINE_RATE => endpoint.line_rate().map_or(INFO_NOT_AVAILABLE, |rate| {
+            u32::try_from(rate.get()).unwrap_or(u32::MAX).min(INFO_NOT_AVAILABLE - 1)
+        }),
+        END_TO_END_QOSABILITY => INFO_NOT_AVAILABLE,
+        _ => return Err(Wsa::Einval),
     })
 }
 
-/// WSAIoctl.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_WSAIoctl(
+/// The parameters of WSAIoctl.
+struct IoctlCall {
     s: usize,
     code: u32,
-    input: usize,
-    input_length: u32,
-    output: usize,
-    output_length: u32,
-    returned: usize,
-    overlapped: usize,
+    buffers: Buffers,
+    /// Where the size of the output is written.
+    returned: Address,
+    overlapped: Address,
     routine: Option<Routine>,
-) -> i32 {
-    let buffers = Buffers { input, input_length, output, output_length };
-    api(SOCKET_ERROR, || call(s, code, buffers, returned, overlapped, routine))
 }
 
-/// WSPIoctl.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_WSPIoctl(
-    s: usize,
-    code: u32,
-    input: usize,
-    input_length: u32,
-    output: usize,
-    output_length: u32,
-    returned: usize,
-    overlapped: usize,
-    routine: Option<Routine>,
-    _thread: usize,
-    lp_errno: usize,
-) -> i32 {
-    let buffers = Buffers { input, input_length, output, output_length };
-    spi(SOCKET_ERROR, lp_errno, || call(s, code, buffers, returned, overlapped, routine))
+impl IoctlCall {
+    fn run(self) -> Result<i32> {
+        let endpoint = endpoint(self.s)?;
+        if !self.overlapped.is_null() {
+            let size = self.run_overlapped(endpoint)?;
+            return if self.returned.is_null() {
+                Ok(0)
+            } else {
+                memory::write_u32(self.returned, size).map(|()| 0)
+            };
+        }
+        // Checked before anything is done.
+        memory::read_u32(self.returned)?;
+        let size = ioctl(&endpoint, self.code, self.buffers)?;
+        memory::write_u32(self.returned, size).map(|()| 0)
+    }
+
+    /// An overlapped SIO_GET_QOS completes with the next status that FD_QOS announces; everything else completes at once.
+    fn run_overlapped(&self, endpoint: Arc<Endpoint>) -> Result<u32> {
+        let Self { code, buffers, overlapped, routine, .. } = *self;
+        if code != SIO_GET_QOS {
+            let size = ioctl(&endpoint, code, buffers)?;
+            overlapped::begin(overlapped, routine)?(Ok(size));
+            return Ok(size);
+        }
+        let output = buffers.output(QOS_SIZE)?;
+        let provider = provider()?;
+        let completion = overlapped::begin(overlapped, routine)?;
+        provider.host.spawn(async move {
+            let next = endpoint.next_status().await;
+            let written = next.and_then(|(qos, status)| {
+                qos::write_with_status(&qos, Some(status), output, buffers.output_length)
+            });
+            completion(written);
+        });
+        Err(Wsa::IoPending)
+    }
+}
+
+/// ioctlsocket: the argument is input or output.
+fn ioctl_with_argument(s: usize, code: u32, argument: Address) -> Result<i32> {
+    let endpoint = endpoint(s)?;
+    let none = Buffers { input: Address::NULL, input_length: 0, output: Address::NULL, output_length: 0 };
+    let buffers = match code {
+        FIONBIO => Buffers { input: argument, input_length: 4, ..none },
+        FIONREAD | SIOCATMARK => Buffers { output: argument, output_length: 4, ..none },
+        _ => return Err(Wsa::Eopnotsupp),
+    };
+    ioctl(&endpoint, code, buffers).map(|_| 0)
+}
+
+c_functions! {
+    /// ioctlsocket.
+    api gqos_ioctlsocket(s: usize, command: i32, argument: Address) -> i32, or SOCKET_ERROR
+        => ioctl_with_argument(s, command.cast_unsigned(), argument);
+    /// WSAIoctl.
+    api gqos_WSAIoctl(
+        s: usize, code: u32, input: Address, input_length: u32, output: Address, output_length: u32,
+        returned: Address, overlapped: Address, routine: Option<Routine>,
+    ) -> i32, or SOCKET_ERROR => {
+        let buffers = Buffers { input, input_length, output, output_length };
+        IoctlCall { s, code, buffers, returned, overlapped, routine }.run()
+    };
+    /// WSPIoctl.
+    spi gqos_WSPIoctl(
+        s: usize, code: u32, input: Address, input_length: u32, output: Address, output_length: u32,
+        returned: Address, overlapped: Address, routine: Option<Routine>, _thread: Address,
+    ) -> i32, or SOCKET_ERROR => {
+        let buffers = Buffers { input, input_length, output, output_length };
+        IoctlCall { s, code, buffers, returned, overlapped, routine }.run()
+    };
 }

@@ -1,125 +1,146 @@
-//! The program's memory: copied by the kernel, never followed.
+//! Reading and writing the program's structures and texts.
 
-use flowspec::Wsa;
+use flowspec::{Errno, Wsa};
 
 use crate::Result;
-use crate::sys;
+use crate::sys::{Address, ForeignMemory};
 
-/// Copies bytes that a program has named.
+/// The longest text that is read, in characters.
+const MAX_TEXT: usize = 256;
+
+/// The size of a WSABUF of a 64-bit program.
+pub(super) const WSABUF_SIZE: usize = 16;
+
+/// Copies from the program's memory.
 ///
 /// - **Errors**: WSAEFAULT.
-pub(super) fn read(address: usize, into: &mut [u8]) -> Result<()> {
-    if into.is_empty() {
-        return Ok(());
+pub(super) fn read(address: Address, into: &mut [u8]) -> Result<()> {
+    match into {
+        [] => Ok(()),
+        _ if address.is_null() => Err(Wsa::Efault),
+        into => address.read(into).map_err(fault),
     }
-    if address == 0 {
-        return Err(Wsa::Efault);
-    }
-    sys::read_memory(address, into).map_err(|_| Wsa::Efault)
 }
 
-/// Copies bytes to where a program wants them.
+/// Copies to the program's memory.
 ///
 /// - **Errors**: WSAEFAULT.
-pub(super) fn write(address: usize, from: &[u8]) -> Result<()> {
-    if from.is_empty() {
-        return Ok(());
+pub(super) fn write(address: Address, from: &[u8]) -> Result<()> {
+    match from {
+        [] => Ok(()),
+        _ if address.is_null() => Err(Wsa::Efault),
+        from => address.write(from).map_err(fault),
     }
-    if address == 0 {
-        return Err(Wsa::Efault);
-    }
-    sys::write_memory(address, from).map_err(|_| Wsa::Efault)
 }
 
-/// So many bytes.
-///
+fn fault(_: Errno) -> Wsa {
+    Wsa::Efault
+}
+
 /// - **Errors**: WSAEFAULT.
-pub(super) fn bytes<const N: usize>(address: usize) -> Result<[u8; N]> {
+pub(super) fn read_bytes<const N: usize>(address: Address) -> Result<[u8; N]> {
     let mut bytes = [0; N];
     read(address, &mut bytes)?;
     Ok(bytes)
 }
 
-pub(super) fn u32_at(address: usize) -> Result<u32> {
-    bytes(address).map(u32::from_ne_bytes)
+/// - **Errors**: WSAEFAULT.
+pub(super) fn read_u32(address: Address) -> Result<u32> {
+    read_bytes(address).map(u32::from_ne_bytes)
 }
 
-pub(super) fn write_u32(address: usize, value: u32) -> Result<()> {
+/// - **Errors**: WSAEFAULT.
+pub(super) fn read_usize(address: Address) -> Result<usize> {
+    read_bytes(address).map(usize::from_ne_bytes)
+}
+
+/// - **Errors**: WSAEFAULT.
+pub(super) fn write_u32(address: Address, value: u32) -> Result<()> {
     write(address, &value.to_ne_bytes())
 }
 
-/// WSABUF: where a buffer is, and how long.
-pub(super) fn wsabuf(address: usize) -> Result<(usize, u32)> {
-    let bytes: [u8; 16] = bytes(address)?;
-    let length = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    let mut pointer = [0; 8];
-    pointer.copy_from_slice(&bytes[8..]);
-    Ok((usize::from_ne_bytes(pointer), length))
+/// A length as the program's structures hold it.
+///
+/// - **Errors**: WSAENOBUFS.
+pub(super) fn length_u32(length: usize) -> Result<u32> {
+    u32::try_from(length).map_err(|_| Wsa::Enobufs)
 }
 
-/// A text that ends with a zero.
+/// Reads a WSABUF: a length of 4 bytes, and a pointer at byte 8.
 ///
-/// - **Errors**: WSAEFAULT, also where it does not end in time.
-pub(super) fn text(address: usize) -> Result<String> {
-    let mut text = Vec::new();
-    for offset in 0..LONGEST_TEXT {
-        match bytes::<1>(address.wrapping_add(offset))? {
-            [0] => return String::from_utf8(text).map_err(|_| Wsa::Einval),
-            [byte] => text.push(byte),
+/// - **Errors**: WSAEFAULT.
+pub(super) fn read_wsabuf(address: Address) -> Result<ForeignMemory> {
+    let length = read_u32(address)?;
+    let buffer = read_usize(address.offset(8))?;
+    Ok(ForeignMemory::new(Address::stored(buffer), length as usize))
+}
+
+/// Writes to the buffer of a WSABUF, and the length to its length.
+///
+/// - **Errors**: WSAEFAULT.
+pub(super) fn write_wsabuf(address: Address, data: &[u8]) -> Result<()> {
+    write(read_wsabuf(address)?.address(), data)?;
+    write_u32(address, u32::try_from(data.len()).map_err(|_| Wsa::Efault)?)
+}
+
+/// A buffer for data to send or receive.
+///
+/// - **Errors**: WSAEFAULT for a negative length, or NULL with a length.
+pub(super) fn buffer(address: Address, length: i32) -> Result<ForeignMemory> {
+    let length = usize::try_from(length).map_err(|_| Wsa::Efault)?;
+    if address.is_null() && length > 0 {
+        return Err(Wsa::Efault);
+    }
+    Ok(ForeignMemory::new(address, length))
+}
+
+/// Whether a text consists of WCHARs or of chars.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Encoding {
+    /// char: UTF-8.
+    Narrow,
+    /// WCHAR: UTF-16.
+    Wide,
+}
+
+/// Reads a text that ends with a zero.
+///
+/// - **Errors**: WSAEFAULT, also where it is longer than 255 characters; WSAEINVAL for invalid UTF-8 or UTF-16.
+pub(super) fn read_text(address: Address, encoding: Encoding) -> Result<String> {
+    match encoding {
+        Encoding::Narrow => {
+            let mut text = Vec::new();
+            for offset in 0..MAX_TEXT {
+                match read_bytes::<1>(address.offset(offset))? {
+                    [0] => return String::from_utf8(text).map_err(|_| Wsa::Einval),
+                    [byte] => text.push(byte),
+                }
+            }
+        }
+        Encoding::Wide => {
+            let mut text = Vec::new();
+            for offset in 0..MAX_TEXT {
+                match u16::from_ne_bytes(read_bytes(address.offset(offset * 2))?) {
+                    0 => return String::from_utf16(&text).map_err(|_| Wsa::Einval),
+                    character => text.push(character),
+                }
+            }
         }
     }
     Err(Wsa::Efault)
 }
 
-/// The same of wide characters.
+/// [`read_text`] of an optional parameter: `None` for NULL.
 ///
-/// - **Errors**: WSAEFAULT; WSAEINVAL for what is no text.
-pub(super) fn wide_text(address: usize) -> Result<String> {
-    let mut text = Vec::new();
-    for offset in 0..LONGEST_TEXT {
-        match u16::from_ne_bytes(bytes(address.wrapping_add(offset * 2))?) {
-            0 => return String::from_utf16(&text).map_err(|_| Wsa::Einval),
-            character => text.push(character),
-        }
-    }
-    Err(Wsa::Efault)
+/// - **Errors**: those of [`read_text`].
+pub(super) fn read_optional_text(address: Address, encoding: Encoding) -> Result<Option<String>> {
+    if address.is_null() { Ok(None) } else { read_text(address, encoding).map(Some) }
 }
 
-/// A text with its zero, as a program has it: of wide characters, or not.
-pub(super) fn characters(text: &str, wide: bool) -> Vec<u8> {
-    match wide {
-        true => text.encode_utf16().chain([0]).flat_map(u16::to_ne_bytes).collect(),
-        false => text.bytes().chain([0]).collect(),
-    }
-}
-
-/// The longest text that is read.
-const LONGEST_TEXT: usize = 256;
-
-/// Memory for data to be sent or received, for the kernel to read or write: as long as it is used it is the
-/// program's to keep.
-///
-/// - **Errors**: WSAEFAULT where there is none.
-pub(super) fn outgoing<'a>(address: usize, length: i32) -> Result<&'a [u8]> {
-    let length = usize::try_from(length).map_err(|_| Wsa::Efault)?;
-    match (address, length) {
-        (_, 0) => Ok(&[]),
-        (0, _) => Err(Wsa::Efault),
-        // SAFETY: the program promises memory of that length, as for send(2). Nothing here reads it: it is
-        // handed to the kernel, which answers EFAULT where there is none.
-        _ => Ok(unsafe { std::slice::from_raw_parts(address as *const u8, length) }),
-    }
-}
-
-/// The same to be written.
-///
-/// - **Errors**: WSAEFAULT where there is none.
-pub(super) fn incoming<'a>(address: usize, length: i32) -> Result<&'a mut [u8]> {
-    let length = usize::try_from(length).map_err(|_| Wsa::Efault)?;
-    match (address, length) {
-        (_, 0) => Ok(&mut []),
-        (0, _) => Err(Wsa::Efault),
-        // SAFETY: as above, and nobody else uses the buffer of a call that receives.
-        _ => Ok(unsafe { std::slice::from_raw_parts_mut(address as *mut u8, length) }),
+/// A text as the program's bytes, with the zero at its end.
+pub(super) fn encoded(text: &str, encoding: Encoding) -> Vec<u8> {
+    match encoding {
+        Encoding::Narrow => text.bytes().chain([0]).collect(),
+        Encoding::Wide => text.encode_utf16().chain([0]).flat_map(u16::to_ne_bytes).collect(),
     }
 }

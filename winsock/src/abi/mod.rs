@@ -1,88 +1,112 @@
-//! The C face: Winsock's functions, structures and numbers on top of the safe one.
+//! The C interface: Winsock's functions, structures and numbers.
 //!
-//! Every function is exported with the prefix `gqos_`, so that nobody's `connect` is taken away; the headers
-//! in `include/` map Winsock's names to these. Pointers of the program's are never followed here: what they
-//! lead to is copied by the kernel, which answers for what is not there, and that is WSAEFAULT. No panic
-//! crosses the boundary.
+//! Every function is exported with the prefix `gqos_`, so that none of the C library's functions is replaced; the
+//! headers in `include/` map Winsock's names to these. A function of the API reports errors by WSAGetLastError; its
+//! counterpart of the SPI, named WSP…, has a last parameter `lpErrno` for that. No panic crosses the boundary: it becomes
+//! WSAENETDOWN.
+//!
+//! Pointers of the program are [`Address`]es: what they point to is copied by the kernel, and buffers for data go to the
+//! kernel as they are. A pointer to memory that is not mapped is therefore WSAEFAULT and not a crash, and no Rust
+//! reference to the program's memory exists.
+//!
+//! # Safety
+//!
+//! The functions trust their arguments as the C library's do:
+//!
+//! - An address is NULL, or fulfils [`Address::new`] for the structure that Winsock documents for the parameter, with
+//!   its length taken from the parameters that belong to it.
+//! - The OVERLAPPED structure and the buffers of an overlapped operation fulfil that until the operation has completed.
+//! - A function pointer is a function of the parameter's type that does not unwind, and may be called for as long as
+//!   Winsock documents.
 
-/// A function under its Winsock name, and under its SPI name with a place for the error.
-macro_rules! exported {
-    ($($(#[$doc:meta])* $api:ident, $spi:ident ($($argument:ident: $type:ty),*) -> $result:ty, $failure:expr => $body:expr;)*) => {
-        $(
-            $(#[$doc])*
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $api($($argument: $type),*) -> $result {
-                api($failure, || $body)
-            }
-
-            $(#[$doc])*
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $spi($($argument: $type,)* lp_errno: usize) -> $result {
-                spi($failure, lp_errno, || $body)
-            }
-        )*
+/// Defines C functions: `api` ones set the thread's error, `spi` ones write it to an additional last parameter, and
+/// `both` defines one of each with the same body. Where the body fails the function returns the value behind `or`.
+macro_rules! c_functions {
+    () => {};
+    (
+        $(#[doc = $doc:literal])+
+        api $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, or $failure:expr => $body:expr;
+        $($rest:tt)*
+    ) => {
+        $(#[doc = $doc])+
+        ///
+        /// # Safety
+        ///
+        /// See [`abi`](crate::abi#safety).
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+            crate::abi::last_error::api($failure, || $body)
+        }
+        c_functions! { $($rest)* }
+    };
+    (
+        $(#[doc = $doc:literal])+
+        spi $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, or $failure:expr => $body:expr;
+        $($rest:tt)*
+    ) => {
+        $(#[doc = $doc])+
+        ///
+        /// # Safety
+        ///
+        /// See [`abi`](crate::abi#safety).
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(
+            $($argument: $type,)*
+            lp_errno: crate::abi::Address,
+        ) -> $result {
+            crate::abi::last_error::spi($failure, lp_errno, || $body)
+        }
+        c_functions! { $($rest)* }
+    };
+    (
+        $(#[doc = $doc:literal])+
+        both $api:ident, $spi:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, or $failure:expr
+            => $body:expr;
+        $($rest:tt)*
+    ) => {
+        c_functions! {
+            $(#[doc = $doc])+
+            api $api($($argument: $type),*) -> $result, or $failure => $body;
+            $(#[doc = $doc])+
+            spi $spi($($argument: $type),*) -> $result, or $failure => $body;
+            $($rest)*
+        }
     };
 }
 
 mod accept;
-mod address;
-pub mod calls;
+pub mod address_info;
+pub mod address_text;
+mod connect;
+pub mod connect_ex;
+mod event_handles;
 pub mod events;
-pub mod hosts;
+mod handle;
 pub mod ioctl;
-pub mod leaf;
+mod last_error;
 mod memory;
-pub mod names;
+pub mod named_qos;
+pub mod netdb;
 pub mod options;
 pub mod overlapped;
-pub mod provider;
+mod protocol_info;
+pub mod protocols;
+mod qos;
+pub mod select;
 mod services;
-pub mod sets;
-pub mod templates;
-pub mod text;
+mod sockaddr;
+pub mod sockets;
+pub mod spi;
+pub mod startup;
 pub mod transfer;
 
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use flowspec::Wsa;
-
-use super::Result;
+pub use crate::sys::Address;
 
 /// SOCKET_ERROR.
 const SOCKET_ERROR: i32 = -1;
 
-/// INVALID_SOCKET: all bits.
+/// INVALID_SOCKET.
 const INVALID_SOCKET: usize = usize::MAX;
 
-thread_local! {
-    /// WSAGetLastError.
-    static LAST_ERROR: Cell<u32> = const { Cell::new(0) };
-}
-
-/// What a call gives, with the thread's error set where it fails.
-fn api<T>(failure: T, call: impl FnOnce() -> Result<T>) -> T {
-    match guarded(call) {
-        Ok(value) => value,
-        Err(wsa) => {
-            LAST_ERROR.set(wsa.code());
-            failure
-        }
-    }
-}
-
-/// What a call gives, with the error where the SPI's caller wants it.
-fn spi<T>(failure: T, lp_errno: usize, call: impl FnOnce() -> Result<T>) -> T {
-    match guarded(call) {
-        Ok(value) => value,
-        Err(wsa) => {
-            // A caller without a place for the error is told by the return value alone.
-            let _ = memory::write_u32(lp_errno, wsa.code());
-            failure
-        }
-    }
-}
-
-fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Wsa::Enetdown))
-}
+/// NULL, as a function returns it.
+const NULL: usize = 0;

@@ -1,15 +1,16 @@
-//! Options by Winsock's numbers.
+//! setsockopt and getsockopt.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use flowspec::Wsa;
 
-use super::calls::socket;
-use super::provider::info;
-use super::{SOCKET_ERROR, api, memory, spi};
+use super::handle::endpoint;
+use super::memory::{self, Encoding};
+use super::protocol_info;
+use super::{Address, SOCKET_ERROR};
 use crate::Result;
-use crate::options::{Choice, Value};
-use crate::sys::raw::By;
+use crate::options::{OptionValue, SocketOption};
+use crate::sys::MulticastInterface;
 
 const SOL_SOCKET: i32 = 0xffff;
 const IPPROTO_IP: i32 = 0;
@@ -23,162 +24,169 @@ const SO_PROTOCOL_INFOA: i32 = 0x2004;
 const SO_PROTOCOL_INFOW: i32 = 0x2005;
 
 const SO_LINGER: i32 = 0x80;
+const SO_DONTLINGER: i32 = !SO_LINGER;
 const SO_UPDATE_ACCEPT_CONTEXT: i32 = 0x700B;
 const SO_UPDATE_CONNECT_CONTEXT: i32 = 0x7010;
-const SO_DONTLINGER: i32 = !SO_LINGER;
 
-fn choice(level: i32, name: i32) -> Result<Choice> {
+/// The option of a level and a name.
+///
+/// - **Errors**: WSAENOPROTOOPT for an unknown name; WSAEINVAL for an unknown level.
+fn socket_option(level: i32, name: i32) -> Result<SocketOption> {
     Ok(match (level, name) {
-        (SOL_SOCKET, 0x2) => Choice::AcceptConnections,
-        (SOL_SOCKET, 0x4) => Choice::ReuseAddress,
-        (SOL_SOCKET, -5) => Choice::ExclusiveAddressUse,
-        (SOL_SOCKET, 0x8) => Choice::KeepAlive,
-        (SOL_SOCKET, 0x10) => Choice::DontRoute,
-        (SOL_SOCKET, 0x20) => Choice::Broadcast,
-        (SOL_SOCKET, SO_LINGER | SO_DONTLINGER) => Choice::Linger,
-        (SOL_SOCKET, 0x100) => Choice::OutOfBandInline,
-        (SOL_SOCKET, 0x1001) => Choice::SendBuffer,
-        (SOL_SOCKET, 0x1002) => Choice::ReceiveBuffer,
-        (SOL_SOCKET, 0x1005) => Choice::SendTimeout,
-        (SOL_SOCKET, 0x1006) => Choice::ReceiveTimeout,
-        (SOL_SOCKET, 0x1007) => Choice::Error,
-        (SOL_SOCKET, 0x1008) => Choice::Type,
-        (SOL_SOCKET, 0x2001) => Choice::GroupId,
-        (SOL_SOCKET, 0x2002) => Choice::GroupPriority,
-        (SOL_SOCKET, 0x2003) => Choice::LargestMessage,
-        (SOL_SOCKET, 0x3002) => Choice::ConditionalAccept,
-        (SOL_SOCKET, 0x700c) => Choice::ConnectTime,
-        (IPPROTO_TCP, 1) => Choice::NoDelay,
-        (IPPROTO_IP, 3) => Choice::Tos,
-        (IPPROTO_IP, 4) | (IPPROTO_IPV6, 4) => Choice::Ttl,
-        (IPPROTO_IP, 10) => Choice::MulticastTtl,
-        (IPPROTO_IP, 11) => Choice::MulticastLoop,
-        (IPPROTO_IPV6, 27) => Choice::OnlyIpv6,
+        (SOL_SOCKET, 0x2) => SocketOption::AcceptConnections,
+        (SOL_SOCKET, 0x4) => SocketOption::ReuseAddress,
+        (SOL_SOCKET, -5) => SocketOption::ExclusiveAddressUse,
+        (SOL_SOCKET, 0x8) => SocketOption::KeepAlive,
+        (SOL_SOCKET, 0x10) => SocketOption::DontRoute,
+        (SOL_SOCKET, 0x20) => SocketOption::Broadcast,
+        (SOL_SOCKET, SO_LINGER | SO_DONTLINGER) => SocketOption::Linger,
+        (SOL_SOCKET, 0x100) => SocketOption::OutOfBandInline,
+        (SOL_SOCKET, 0x1001) => SocketOption::SendBuffer,
+        (SOL_SOCKET, 0x1002) => SocketOption::ReceiveBuffer,
+        (SOL_SOCKET, 0x1005) => SocketOption::SendTimeout,
+        (SOL_SOCKET, 0x1006) => SocketOption::ReceiveTimeout,
+        (SOL_SOCKET, 0x1007) => SocketOption::Error,
+        (SOL_SOCKET, 0x1008) => SocketOption::Type,
+        (SOL_SOCKET, 0x2001) => SocketOption::GroupId,
+        (SOL_SOCKET, 0x2002) => SocketOption::GroupPriority,
+        (SOL_SOCKET, 0x2003) => SocketOption::MaxMessageSize,
+        (SOL_SOCKET, 0x3002) => SocketOption::ConditionalAccept,
+        (SOL_SOCKET, 0x700c) => SocketOption::ConnectTime,
+        (IPPROTO_TCP, 1) => SocketOption::NoDelay,
+        (IPPROTO_IP, 3) => SocketOption::TypeOfService,
+        (IPPROTO_IP | IPPROTO_IPV6, 4) => SocketOption::TimeToLive,
+        (IPPROTO_IP, 10) => SocketOption::MulticastTimeToLive,
+        (IPPROTO_IP, 11) => SocketOption::MulticastLoop,
+        (IPPROTO_IPV6, 27) => SocketOption::Ipv6Only,
         (SOL_SOCKET | IPPROTO_IP | IPPROTO_TCP | IPPROTO_IPV6, _) => return Err(Wsa::Enoprotoopt),
         _ => return Err(Wsa::Einval),
     })
 }
 
-fn set(s: usize, level: i32, name: i32, value: usize, length: i32) -> Result<i32> {
-    let endpoint = socket(s)?;
-    // What ConnectEx and AcceptEx leave to be done is done already.
-    if level == SOL_SOCKET && matches!(name, SO_UPDATE_CONNECT_CONTEXT | SO_UPDATE_ACCEPT_CONTEXT) {
-        return Ok(0);
+/// The parameters of setsockopt.
+struct SetCall {
+    s: usize,
+    level: i32,
+    name: i32,
+    value: Address,
+    length: i32,
+}
+
+impl SetCall {
+    fn run(&self) -> Result<i32> {
+        let endpoint = endpoint(self.s)?;
+        // ConnectEx and accept leave nothing for these options to update.
+        if self.level == SOL_SOCKET
+            && matches!(self.name, SO_UPDATE_CONNECT_CONTEXT | SO_UPDATE_ACCEPT_CONTEXT)
+        {
+            return Ok(0);
+        }
+        if self.value.is_null() || self.length <= 0 {
+            return Err(Wsa::Efault);
+        }
+        if matches!(self.level, IPPROTO_IP | IPPROTO_IPV6)
+            && matches!(self.name, ADD_MEMBERSHIP | DROP_MEMBERSHIP)
+        {
+            let (group, interface) = self.membership()?;
+            return match self.name {
+                ADD_MEMBERSHIP => endpoint.join_multicast(group, interface),
+                _ => endpoint.leave_multicast(group, interface),
+            }
+            .map(|()| 0);
+        }
+        let option = socket_option(self.level, self.name)?;
+        let value = match (option, self.name) {
+            (SocketOption::Linger, SO_LINGER) => {
+                if self.length < 4 {
+                    return Err(Wsa::Efault);
+                }
+                // LINGER: two u_short, a BOOL and seconds.
+                let [on_low, on_high, low, high] = memory::read_bytes(self.value)?;
+                let on = on_low != 0 || on_high != 0;
+                OptionValue::Linger(on.then(|| u16::from_ne_bytes([low, high])))
+            }
+            (SocketOption::Linger, _) if self.number()? != 0 => OptionValue::Linger(None),
+            (SocketOption::Linger, _) => return Ok(0),
+            _ => OptionValue::Number(self.number()?),
+        };
+        endpoint.set_option(option, value).map(|()| 0)
     }
-    if value == 0 || length <= 0 {
-        return Err(Wsa::Efault);
+
+    /// A number of four bytes; a BOOL may have one.
+    fn number(&self) -> Result<i32> {
+        if self.length >= 4 {
+            return memory::read_bytes(self.value).map(i32::from_ne_bytes);
+        }
+        memory::read_bytes::<1>(self.value).map(|[byte]| i32::from(byte))
     }
-    if matches!(level, IPPROTO_IP | IPPROTO_IPV6) && matches!(name, ADD_MEMBERSHIP | DROP_MEMBERSHIP) {
-        let (group, by) = membership(level, value, length)?;
-        return endpoint.take_part(group, by, name == ADD_MEMBERSHIP).map(|()| 0);
-    }
-    let choice = choice(level, name)?;
-    let value = match (choice, name) {
-        (Choice::Linger, SO_LINGER) => {
-            if length < 4 {
+
+    /// ip_mreq or ipv6_mreq: the group and the interface.
+    fn membership(&self) -> Result<(IpAddr, MulticastInterface)> {
+        if self.level == IPPROTO_IP {
+            if self.length < 8 {
                 return Err(Wsa::Efault);
             }
-            // Two u_short: whether, and for how many seconds.
-            let [on, also, low, high] = memory::bytes(value)?;
-            Value::Linger((on != 0 || also != 0).then(|| u16::from_ne_bytes([low, high])))
+            let [a, b, c, d, local @ ..] = memory::read_bytes::<8>(self.value)?;
+            let local = Ipv4Addr::from(local);
+            let interface = match local.is_unspecified() {
+                true => MulticastInterface::Default,
+                false => MulticastInterface::Address(local),
+            };
+            return Ok((Ipv4Addr::new(a, b, c, d).into(), interface));
         }
-        (Choice::Linger, _) if number(value, length)? != 0 => Value::Linger(None),
-        (Choice::Linger, _) => return Ok(0),
-        _ => Value::Number(number(value, length)?),
-    };
-    endpoint.set_option(choice, value).map(|()| 0)
-}
-
-/// ip_mreq and ipv6_mreq: which address, and by which link.
-fn membership(level: i32, value: usize, length: i32) -> Result<(IpAddr, By)> {
-    if level == IPPROTO_IP {
-        if length < 8 {
+        if self.length < 20 {
             return Err(Wsa::Efault);
         }
-        let [a, b, c, d, local @ ..] = memory::bytes::<8>(value)?;
-        let local = Ipv4Addr::from(local);
-        let by = if local.is_unspecified() { By::Routes } else { By::Address(local) };
-        return Ok((Ipv4Addr::new(a, b, c, d).into(), by));
+        let group = IpAddr::from(memory::read_bytes::<16>(self.value)?);
+        let interface = match memory::read_u32(self.value.offset(16))? {
+            0 => MulticastInterface::Default,
+            index => MulticastInterface::Index(index),
+        };
+        Ok((group, interface))
     }
-    if length < 20 {
-        return Err(Wsa::Efault);
-    }
-    let group = IpAddr::from(memory::bytes::<16>(value)?);
-    let index = memory::u32_at(value.wrapping_add(16))?;
-    Ok((group, if index == 0 { By::Routes } else { By::Index(index) }))
 }
 
-/// A number of four bytes; a truth may be one byte long.
-fn number(value: usize, length: i32) -> Result<i32> {
-    if length >= 4 {
-        return memory::bytes(value).map(i32::from_ne_bytes);
-    }
-    memory::bytes::<1>(value).map(|[byte]| i32::from(byte))
-}
-
-fn get(s: usize, level: i32, name: i32, value: usize, length: usize) -> Result<i32> {
-    let endpoint = socket(s)?;
-    if value == 0 {
-        return Err(Wsa::Efault);
-    }
-    let room = memory::u32_at(length)?.cast_signed();
-    if level == SOL_SOCKET && matches!(name, SO_PROTOCOL_INFOA | SO_PROTOCOL_INFOW) {
-        let bytes = info(endpoint.protocol(), name == SO_PROTOCOL_INFOW);
-        if usize::try_from(room).map_or(true, |room| room < bytes.len()) {
-            return Err(Wsa::Efault);
-        }
-        memory::write(value, &bytes)?;
-        return memory::write_u32(length, u32::try_from(bytes.len()).unwrap_or(u32::MAX)).map(|()| 0);
-    }
-    let bytes: [u8; 4] = match (endpoint.option(choice(level, name)?)?, name) {
-        (Value::Linger(linger), SO_LINGER) => {
-            let [low, high] = linger.unwrap_or(0).to_ne_bytes();
-            [u8::from(linger.is_some()), 0, low, high]
-        }
-        (Value::Linger(linger), _) => i32::from(linger.is_none()).to_ne_bytes(),
-        (Value::Number(number), _) => number.to_ne_bytes(),
-    };
-    if room < 4 {
-        return Err(Wsa::Efault);
-    }
-    memory::write(value, &bytes)?;
-    memory::write_u32(length, 4).map(|()| 0)
-}
-
-/// setsockopt.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_setsockopt(s: usize, level: i32, name: i32, value: usize, length: i32) -> i32 {
-    api(SOCKET_ERROR, || set(s, level, name, value, length))
-}
-
-/// WSPSetSockOpt.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_WSPSetSockOpt(
+/// The parameters of getsockopt.
+struct GetCall {
     s: usize,
     level: i32,
     name: i32,
-    value: usize,
-    length: i32,
-    lp_errno: usize,
-) -> i32 {
-    spi(SOCKET_ERROR, lp_errno, || set(s, level, name, value, length))
+    value: Address,
+    length: Address,
 }
 
-/// getsockopt.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_getsockopt(s: usize, level: i32, name: i32, value: usize, length: usize) -> i32 {
-    api(SOCKET_ERROR, || get(s, level, name, value, length))
+impl GetCall {
+    fn run(&self) -> Result<i32> {
+        let endpoint = endpoint(self.s)?;
+        if self.value.is_null() {
+            return Err(Wsa::Efault);
+        }
+        let capacity = memory::read_u32(self.length)?.cast_signed();
+        let bytes = match (self.level, self.name) {
+            (SOL_SOCKET, SO_PROTOCOL_INFOA) => protocol_info::bytes_of(endpoint.protocol(), Encoding::Narrow),
+            (SOL_SOCKET, SO_PROTOCOL_INFOW) => protocol_info::bytes_of(endpoint.protocol(), Encoding::Wide),
+            (level, name) => match (endpoint.option(socket_option(level, name)?)?, name) {
+                (OptionValue::Linger(seconds), SO_LINGER) => {
+                    let [low, high] = seconds.unwrap_or(0).to_ne_bytes();
+                    vec![u8::from(seconds.is_some()), 0, low, high]
+                }
+                (OptionValue::Linger(seconds), _) => i32::from(seconds.is_none()).to_ne_bytes().to_vec(),
+                (OptionValue::Number(number), _) => number.to_ne_bytes().to_vec(),
+            },
+        };
+        if usize::try_from(capacity).map_or(true, |capacity| capacity < bytes.len()) {
+            return Err(Wsa::Efault);
+        }
+        memory::write(self.value, &bytes)?;
+        memory::write_u32(self.length, memory::length_u32(bytes.len())?).map(|()| 0)
+    }
 }
 
-/// WSPGetSockOpt.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_WSPGetSockOpt(
-    s: usize,
-    level: i32,
-    name: i32,
-    value: usize,
-    length: usize,
-    lp_errno: usize,
-) -> i32 {
-    spi(SOCKET_ERROR, lp_errno, || get(s, level, name, value, length))
+c_functions! {
+    /// setsockopt, WSPSetSockOpt.
+    both gqos_setsockopt, gqos_WSPSetSockOpt(s: usize, level: i32, name: i32, value: Address, length: i32)
+        -> i32, or SOCKET_ERROR => SetCall { s, level, name, value, length }.run();
+    /// getsockopt, WSPGetSockOpt.
+    both gqos_getsockopt, gqos_WSPGetSockOpt(s: usize, level: i32, name: i32, value: Address, length: Address)
+        -> i32, or SOCKET_ERROR => GetCall { s, level, name, value, length }.run();
 }

@@ -1,4 +1,4 @@
-//! Overlapped operations: begun here, finished by a thread of the reactor's, and asked about later.
+//! OVERLAPPED structures: operations that are under way, their results, and completion routines.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -6,221 +6,210 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flowspec::Wsa;
 
-use super::{api, events, memory, spi};
+use super::{Address, event_handles, memory};
 use crate::Result;
+use crate::blocking::with_blocking;
 use crate::event::{Event, wait_for_events};
-use crate::later::Told;
-use crate::provider::{provider, running};
-use crate::waiting::blocking;
+use crate::operations;
+use crate::provider::{check_started, provider};
 
-/// OVERLAPPED of a 64-bit program: the state, how much, and the event.
-const STATE: usize = 0;
-const MOVED: usize = 8;
+/// Fields of the OVERLAPPED of a 64-bit program: Internal, InternalHigh, hEvent.
+const STATUS: usize = 0;
+const TRANSFERRED: usize = 8;
 const EVENT: usize = 24;
 
 /// STATUS_PENDING.
 const PENDING: u64 = 0x103;
 
-/// The most that may be under way at once.
-const MOST: usize = 1 << 18;
+/// The most operations at once.
+const MAX_OPERATIONS: usize = 1 << 18;
 
-/// One operation.
+/// An operation, shared by its completion and by WSAGetOverlappedResult.
 type Operation = Arc<Mutex<Progress>>;
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// How much was moved, or why not.
+    /// How much was transferred, or the error; `None` while it is under way.
     result: Option<Result<u32>>,
-    /// Signalled then, where somebody waits.
-    done: Option<Event>,
+    /// Signalled by the completion, where WSAGetOverlappedResult waits.
+    completed: Option<Event>,
 }
 
 fn progress(operation: &Operation) -> MutexGuard<'_, Progress> {
-    // Whole between any two statements that can panic.
+    // The value is consistent between any two statements that can panic.
     operation.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is under way or has not been asked about, by its OVERLAPPED.
-static OPERATIONS: Mutex<Option<HashMap<usize, Operation>>> = Mutex::new(None);
+/// The operations that are under way or whose result was not fetched, by their OVERLAPPED.
+static OPERATIONS: Mutex<Option<HashMap<Address, Operation>>> = Mutex::new(None);
 
-fn operations() -> MutexGuard<'static, Option<HashMap<usize, Operation>>> {
-    // Whole between any two statements that can panic.
+fn operations() -> MutexGuard<'static, Option<HashMap<Address, Operation>>> {
+    // The map is consistent between any two statements that can panic.
     OPERATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write_u64(address: usize, value: u64) -> Result<()> {
-    memory::write(address, &value.to_ne_bytes())
+fn forget_operation(overlapped: Address) {
+    if let Some(operations) = operations().as_mut() {
+        operations.remove(&overlapped);
+    }
 }
 
-/// LPWSAOVERLAPPED_COMPLETION_ROUTINE.
-pub(super) type Routine = extern "C" fn(u32, u32, usize, u32);
+/// LPWSAOVERLAPPED_COMPLETION_ROUTINE: the error, how much was transferred, the OVERLAPPED, and flags.
+pub type Routine = unsafe extern "C" fn(u32, u32, Address, u32);
 
-/// What a thread is to be told by its completion routines, once it waits alertably.
-struct Completions {
-    due: Mutex<VecDeque<Completion>>,
+/// The completion routines that a thread runs once it waits alertably.
+struct DueRoutines {
+    queue: Mutex<VecDeque<DueRoutine>>,
+    /// Signalled while the queue is not empty.
     signal: Event,
 }
 
-struct Completion {
+struct DueRoutine {
     routine: Routine,
     result: Result<u32>,
-    overlapped: usize,
+    overlapped: Address,
 }
 
 thread_local! {
-    static COMPLETIONS: RefCell<Option<Arc<Completions>>> = const { RefCell::new(None) };
+    static DUE_ROUTINES: RefCell<Option<Arc<DueRoutines>>> = const { RefCell::new(None) };
 }
 
-/// This thread's completions.
-fn completions() -> Result<Arc<Completions>> {
-    COMPLETIONS.with_borrow_mut(|known| match known {
+/// The completion routines of this thread.
+///
+/// - **Errors**: WSAEMFILE, WSAENOBUFS.
+fn due_routines() -> Result<Arc<DueRoutines>> {
+    DUE_ROUTINES.with_borrow_mut(|known| match known {
         Some(known) => Ok(Arc::clone(known)),
         None => {
-            let fresh = Arc::new(Completions { due: Mutex::default(), signal: Event::new()? });
+            let fresh = Arc::new(DueRoutines { queue: Mutex::default(), signal: Event::new()? });
             *known = Some(Arc::clone(&fresh));
             Ok(fresh)
         }
     })
 }
 
-/// What is signalled when a completion routine of this thread is due.
-pub(super) fn due() -> Result<Event> {
-    completions().map(|known| known.signal.clone())
+/// An event that is signalled while completion routines of this thread are due.
+///
+/// - **Errors**: WSAEMFILE, WSAENOBUFS.
+pub(super) fn routine_event() -> Result<Event> {
+    due_routines().map(|due| due.signal.clone())
 }
 
-/// Calls this thread's completion routines that are due: how many.
-pub(super) fn complete() -> usize {
-    let Ok(known) = completions() else { return 0 };
-    known.signal.reset();
-    let due = std::mem::take(&mut *known.due.lock().unwrap_or_else(PoisonError::into_inner));
-    let count = due.len();
-    for Completion { routine, result, overlapped } in due {
-        if let Some(known) = operations().as_mut() {
-            known.remove(&overlapped);
-        }
-        let (error, moved) = result.map_or_else(|wsa| (wsa.code(), 0), |moved| (0, moved));
-        routine(error, moved, overlapped, 0);
+/// Runs the completion routines of this thread that are due, and returns how many.
+pub(super) fn run_due_routines() -> usize {
+    let Ok(due) = due_routines() else { return 0 };
+    due.signal.reset();
+    let queue = std::mem::take(&mut *due.queue.lock().unwrap_or_else(PoisonError::into_inner));
+    let count = queue.len();
+    for DueRoutine { routine, result, overlapped } in queue {
+        forget_operation(overlapped);
+        let (error, transferred) = result.map_or_else(|wsa| (wsa.code(), 0), |length| (0, length));
+        // SAFETY: the program has passed a function of this type (`abi`, Safety).
+        unsafe { routine(error, transferred, overlapped, 0) };
     }
     count
 }
 
-/// Begins an operation: what is to be told how it ends. With a completion routine, the calling thread is told of
-/// that once it waits alertably.
+/// Begins an operation and returns its completion. With a completion routine, the calling thread runs that once it waits
+/// alertably; the event is the program's to use then.
 ///
-/// - **Errors**: WSAENOBUFS where too much is under way; WSAEFAULT.
-pub(super) fn begin(overlapped: usize, routine: Option<Routine>) -> Result<Told> {
-    // With a routine the event is the program's to use.
-    let handle: usize = memory::bytes(overlapped.wrapping_add(EVENT)).map(usize::from_ne_bytes)?;
-    let signalled = if handle == 0 || routine.is_some() { None } else { Some(events::event(handle)?) };
-    let told = match routine {
-        Some(routine) => Some((routine, completions()?)),
+/// - **Errors**: WSAENOBUFS where too many operations are under way; WSAEFAULT.
+pub(super) fn begin(overlapped: Address, routine: Option<Routine>) -> Result<operations::Completion> {
+    let handle = memory::read_usize(overlapped.offset(EVENT))?;
+    let event = if handle == 0 || routine.is_some() { None } else { Some(event_handles::event(handle)?) };
+    let routine = match routine {
+        Some(routine) => Some((routine, due_routines()?)),
         None => None,
     };
-    write_u64(overlapped.wrapping_add(STATE), PENDING)?;
-    write_u64(overlapped.wrapping_add(MOVED), 0)?;
-    let operation = Operation::default();
-    {
-        let mut operations = operations();
-        let known = operations.get_or_insert_default();
-        if known.len() >= MOST {
-            // Many never ask how it ended, since an event or a routine has told them.
-            known.retain(|_, operation| progress(operation).result.is_none());
-        }
-        if known.len() >= MOST {
-            return Err(Wsa::Enobufs);
-        }
-        known.insert(overlapped, Arc::clone(&operation));
-    }
-    if let Some(event) = &signalled {
+    write_u64(overlapped.offset(STATUS), PENDING)?;
+    write_u64(overlapped.offset(TRANSFERRED), 0)?;
+    let operation = insert_operation(overlapped)?;
+    if let Some(event) = &event {
         event.reset();
     }
     Ok(Box::new(move |result| {
         let result = result.map_err(|wsa| if wsa == Wsa::Eintr { Wsa::OperationAborted } else { wsa });
-        // A program that has taken its OVERLAPPED away is told by what it asks for.
-        let _ = write_u64(overlapped.wrapping_add(MOVED), result.map_or(0, u64::from));
-        let _ =
-            write_u64(overlapped.wrapping_add(STATE), result.map_or_else(|wsa| u64::from(wsa.code()), |_| 0));
-        let waited = {
+        // An error means that the program has freed its OVERLAPPED: WSAGetOverlappedResult still has the result.
+        let _ = write_u64(overlapped.offset(TRANSFERRED), result.map_or(0, u64::from));
+        let status = result.map_or_else(|wsa| u64::from(wsa.code()), |_| 0);
+        let _ = write_u64(overlapped.offset(STATUS), status);
+        let waiting = {
             let mut progress = progress(&operation);
             progress.result = Some(result);
-            progress.done.take()
+            progress.completed.take()
         };
-        if let Some(waited) = waited {
-            waited.set();
-        }
-        if let Some(event) = signalled {
+        for event in waiting.into_iter().chain(event) {
             event.set();
         }
-        if let Some((routine, completions)) = told {
-            let completion = Completion { routine, result, overlapped };
-            completions.due.lock().unwrap_or_else(PoisonError::into_inner).push_back(completion);
-            completions.signal.set();
+        if let Some((routine, due)) = routine {
+            let routine = DueRoutine { routine, result, overlapped };
+            due.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(routine);
+            due.signal.set();
         }
     }))
 }
 
-/// Does something that waits on a thread of its own.
+/// - **Errors**: WSAENOBUFS.
+fn insert_operation(overlapped: Address) -> Result<Operation> {
+    let operation = Operation::default();
+    let mut operations = operations();
+    let known = operations.get_or_insert_default();
+    if known.len() >= MAX_OPERATIONS {
+        // Many programs never fetch a result that an event or a routine has announced.
+        known.retain(|_, operation| progress(operation).result.is_none());
+    }
+    if known.len() >= MAX_OPERATIONS {
+        return Err(Wsa::Enobufs);
+    }
+    known.insert(overlapped, Arc::clone(&operation));
+    Ok(operation)
+}
+
+fn write_u64(address: Address, value: u64) -> Result<()> {
+    memory::write(address, &value.to_ne_bytes())
+}
+
+/// Runs a blocking operation on a thread of its own.
 ///
-/// - **Errors**: WSA_IO_PENDING where it has begun, else those of [`begin`].
-pub(super) fn run(overlapped: usize, work: impl FnOnce() -> Result<u32> + Send + 'static) -> Result<u32> {
+/// - **Errors**: WSA_IO_PENDING once it has begun, else those of [`begin`].
+pub(super) fn run(overlapped: Address, work: impl FnOnce() -> Result<u32> + Send + 'static) -> Result<u32> {
     let provider = provider()?;
-    let told = begin(overlapped, None)?;
-    provider.spawn_blocking(move || told(blocking(work)));
+    let completion = begin(overlapped, None)?;
+    provider.host.spawn_blocking(move || completion(with_blocking(work)));
     Err(Wsa::IoPending)
 }
 
-/// What has become of an operation; waits for it where that is asked for.
-fn result(overlapped: usize, moved: usize, wait: bool, flags: usize) -> Result<i32> {
-    running()?;
-    if overlapped == 0 || moved == 0 {
+/// The result of an operation; waits for it where that is requested.
+fn result(overlapped: Address, transferred: Address, wait: i32, flags: Address) -> Result<i32> {
+    check_started()?;
+    if overlapped.is_null() || transferred.is_null() {
         return Err(Wsa::Efault);
     }
     let known = operations().as_ref().and_then(|known| known.get(&overlapped).cloned());
-    let Some(operation) = known else { return Err(Wsa::InvalidParameter) };
-    let awaited = {
+    let operation = known.ok_or(Wsa::InvalidParameter)?;
+    let completed = {
         let mut progress = progress(&operation);
-        match (progress.result, &progress.done) {
-            (None, None) if wait => Some(progress.done.insert(Event::new()?).clone()),
-            (None, Some(done)) if wait => Some(done.clone()),
+        match (progress.result, &progress.completed) {
+            (None, None) if wait != 0 => Some(progress.completed.insert(Event::new()?).clone()),
+            (None, Some(completed)) if wait != 0 => Some(completed.clone()),
             _ => None,
         }
     };
-    if let Some(done) = awaited {
-        wait_for_events(std::slice::from_ref(&done), false, None)?;
+    if let Some(completed) = completed {
+        wait_for_events(std::slice::from_ref(&completed), false, None)?;
     }
-    let result = progress(&operation).result;
-    let Some(result) = result else { return Err(Wsa::IoIncomplete) };
-    if let Some(known) = operations().as_mut() {
-        known.remove(&overlapped);
-    }
-    memory::write_u32(moved, result?)?;
-    if flags != 0 {
+    let result = progress(&operation).result.ok_or(Wsa::IoIncomplete)?;
+    forget_operation(overlapped);
+    memory::write_u32(transferred, result?)?;
+    if !flags.is_null() {
         memory::write_u32(flags, 0)?;
     }
     Ok(1)
 }
 
-/// WSAGetOverlappedResult.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_WSAGetOverlappedResult(
-    _s: usize,
-    overlapped: usize,
-    moved: usize,
-    wait: i32,
-    flags: usize,
-) -> i32 {
-    api(0, || result(overlapped, moved, wait != 0, flags))
-}
-
-/// WSPGetOverlappedResult.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_WSPGetOverlappedResult(
-    _s: usize,
-    overlapped: usize,
-    moved: usize,
-    wait: i32,
-    flags: usize,
-    lp_errno: usize,
-) -> i32 {
-    spi(0, lp_errno, || result(overlapped, moved, wait != 0, flags))
+c_functions! {
+    /// WSAGetOverlappedResult, WSPGetOverlappedResult.
+    both gqos_WSAGetOverlappedResult, gqos_WSPGetOverlappedResult(
+        _s: usize, overlapped: Address, transferred: Address, wait: i32, flags: Address,
+    ) -> i32, or 0 => result(overlapped, transferred, wait, flags);
 }

@@ -1,6 +1,6 @@
-//! Services and protocols by name and by number: services(5), and the protocols that sockets are of.
+//! The services of services(5), and the protocols of IP.
 
-/// A service, as a line of services(5) has it.
+/// A service.
 pub(super) struct Service {
     pub(super) name: String,
     pub(super) aliases: Vec<String>,
@@ -8,16 +8,16 @@ pub(super) struct Service {
     pub(super) protocol: String,
 }
 
-/// The first service that `wanted` holds for. Where there is no file there are no services.
-pub(super) fn find(wanted: impl Fn(&Service) -> bool) -> Option<Service> {
-    let known = std::fs::read_to_string("/etc/services").unwrap_or_default();
-    known.lines().filter_map(read).find(wanted)
+/// The first service for which `is_wanted` holds. Without a services file there is none.
+pub(super) fn find(is_wanted: impl Fn(&Service) -> bool) -> Option<Service> {
+    let file = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    file.lines().filter_map(parse_line).find(is_wanted)
 }
 
-fn read(line: &str) -> Option<Service> {
+fn parse_line(line: &str) -> Option<Service> {
     let mut words = line.split('#').next()?.split_whitespace();
-    let (name, place) = (words.next()?, words.next()?);
-    let (port, protocol) = place.split_once('/')?;
+    let (name, port_and_protocol) = (words.next()?, words.next()?);
+    let (port, protocol) = port_and_protocol.split_once('/')?;
     Some(Service {
         name: name.to_owned(),
         aliases: words.map(str::to_owned).collect(),
@@ -27,17 +27,17 @@ fn read(line: &str) -> Option<Service> {
 }
 
 impl Service {
-    /// Whether it is called so, and is of this protocol; any, where that is empty.
-    pub(super) fn is(&self, name: &str, protocol: &str) -> bool {
-        (self.name == name || self.aliases.iter().any(|alias| alias == name)) && self.is_of(protocol)
+    /// Whether it has this name or alias, and this protocol. An empty protocol is any.
+    pub(super) fn is_named(&self, name: &str, protocol: &str) -> bool {
+        (self.name == name || self.aliases.iter().any(|alias| alias == name)) && self.has_protocol(protocol)
     }
 
-    /// Whether it is of this protocol; any, where that is empty.
-    pub(super) fn is_of(&self, protocol: &str) -> bool {
+    /// Whether it has this protocol. An empty one is any.
+    pub(super) fn has_protocol(&self, protocol: &str) -> bool {
         protocol.is_empty() || self.protocol == protocol
     }
 }
 
-/// Source: the protocol numbers of IP, as protocols(5) names them.
+/// Names and numbers of protocols. Source: protocols(5).
 pub(super) const PROTOCOLS: [(&str, i16); 6] =
     [("ip", 0), ("icmp", 1), ("tcp", 6), ("udp", 17), ("ipv6", 41), ("ipv6-icmp", 58)];

@@ -1,393 +1,367 @@
-//! Sending and receiving: one buffer, several, now or later.
+//! Sending and receiving: one buffer or several, at once or overlapped.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use flowspec::{Direction, Wsa};
 
-use super::calls::socket;
+use super::handle::endpoint;
+use super::memory::{self, WSABUF_SIZE};
 use super::overlapped::{self, Routine};
-use super::{SOCKET_ERROR, address, api, memory, spi};
+use super::sockaddr::{self, NameBuffer};
+use super::{Address, SOCKET_ERROR};
 use crate::Result;
-use crate::later::Attempt;
-use crate::socket::{Endpoint, Kind};
-use crate::sys::raw::Flags;
+use crate::endpoint::Endpoint;
+use crate::operations::Attempt;
+use crate::protocol::LARGEST_DATAGRAM;
+use crate::receive::From;
+use crate::sys::{ForeignMemory, MessageFlags, ReceiveBuffer, Received, SendBuffer};
 
-/// Winsock's MSG flags.
-const MSG_OOB: i32 = 1;
-const MSG_PEEK: i32 = 2;
-const MSG_DONTROUTE: i32 = 4;
-const MSG_WAITALL: i32 = 8;
+const MSG_OOB: u32 = 1;
+const MSG_PEEK: u32 = 2;
+const MSG_DONTROUTE: u32 = 4;
+const MSG_WAITALL: u32 = 8;
 
-fn flags(bits: i32) -> Result<Flags> {
+/// - **Errors**: WSAEOPNOTSUPP for an unknown flag.
+fn message_flags(bits: u32) -> Result<MessageFlags> {
     if bits & !(MSG_OOB | MSG_PEEK | MSG_DONTROUTE | MSG_WAITALL) != 0 {
         return Err(Wsa::Eopnotsupp);
     }
-    Ok(Flags {
-        urgent: bits & MSG_OOB != 0,
+    Ok(MessageFlags {
+        out_of_band: bits & MSG_OOB != 0,
         peek: bits & MSG_PEEK != 0,
-        direct: bits & MSG_DONTROUTE != 0,
-        waits: false,
+        dont_route: bits & MSG_DONTROUTE != 0,
     })
 }
 
-fn count(moved: usize) -> Result<i32> {
-    i32::try_from(moved).map_err(|_| Wsa::Enobufs)
-}
+/// The most buffers of one call.
+const MAX_BUFFERS: usize = 1024;
 
-fn send(s: usize, data: usize, length: i32, bits: i32, to: Option<(usize, i32)>) -> Result<i32> {
-    let endpoint = socket(s)?;
-    let data = memory::outgoing(data, length)?;
-    let sent = match to.filter(|(name, _)| *name != 0) {
-        None => endpoint.send(data, flags(bits)?)?,
-        Some((name, length)) => {
-            let to = address::read(name, length, endpoint.family)?;
-            endpoint.send_to(data, flags(bits)?, to)?
-        }
-    };
-    count(sent)
-}
+/// How much of a stream is copied at once from several buffers, and into several.
+const MAX_GATHERED: usize = 64 << 10;
+const MAX_SCATTERED: usize = 1 << 20;
 
-fn receive(s: usize, data: usize, length: i32, bits: i32, from: Option<(usize, usize)>) -> Result<i32> {
-    let endpoint = socket(s)?;
-    let buffer = memory::incoming(data, length)?;
-    let how = flags(bits)?;
-    let (name, length) = from.unwrap_or((0, 0));
-    address::check_room(endpoint.family, name, length)?;
-    let mut total = 0;
-    loop {
-        let rest = &mut buffer[total..];
-        let came = if from.is_some() {
-            let (came, whose) = endpoint.receive_any(rest, how)?;
-            if let (Some(whose), false) = (whose, name == 0) {
-                address::write(whose, name, length)?;
-            }
-            came
-        } else {
-            endpoint.receive(rest, how)?
-        };
-        total += came;
-        // Only a blocking stream is asked for all of it.
-        let more =
-            bits & MSG_WAITALL != 0 && endpoint.kind == Kind::Stream && came > 0 && total < buffer.len();
-        if !more || how.peek {
-            return count(total);
-        }
-    }
-}
-
-/// Where a program has its buffers. Their list is copied when the call is made: it need not stay.
+/// Reads the list of a call's buffers. The program need not keep the list.
 ///
-/// - **Errors**: WSAEFAULT; WSAEINVAL where there are none, or too many.
-fn buffers(address: usize, number: u32) -> Result<Vec<(usize, u32)>> {
-    if number == 0 || number as usize > MOST_BUFFERS {
+/// - **Errors**: WSAEFAULT, also for NULL with a length; WSAEINVAL for no buffers or too many.
+fn read_buffers(list: Address, count: u32) -> Result<Cow<'static, [ForeignMemory]>> {
+    let count = count as usize;
+    if count == 0 || count > MAX_BUFFERS {
         return Err(Wsa::Einval);
     }
-    (0..number as usize).map(|index| memory::wsabuf(address.wrapping_add(index * 16))).collect()
+    let read = |index| {
+        let buffer = memory::read_wsabuf(list.offset(index * WSABUF_SIZE))?;
+        if buffer.address().is_null() && buffer.len() > 0 { Err(Wsa::Efault) } else { Ok(buffer) }
+    };
+    (0..count).map(read).collect()
 }
 
-/// The most buffers that one call may have.
-const MOST_BUFFERS: usize = 1024;
+/// The length of all buffers together. It cannot overflow: there are at most MAX_BUFFERS lengths of 32 bits.
+fn total_length(buffers: &[ForeignMemory]) -> usize {
+    buffers.iter().map(|buffer| buffer.len()).sum()
+}
 
-/// The largest UDP payload, and how much of a stream is copied at once.
-const LARGEST_DATAGRAM: u64 = 65_507;
-const LARGEST_PIECE: usize = 64 << 10;
+/// The destination of a call: an address and its length.
+#[derive(Clone, Copy)]
+struct Destination {
+    name: Address,
+    length: i32,
+}
 
-/// Several buffers on their way out: a datagram at once, a stream piece by piece.
-struct Sending {
-    places: Vec<(usize, u32)>,
-    flags: Flags,
+impl Destination {
+    /// - **Errors**: WSAEFAULT, WSAEAFNOSUPPORT.
+    fn read(self, endpoint: &Endpoint) -> Result<Option<SocketAddr>> {
+        if self.name.is_null() {
+            return Ok(None);
+        }
+        sockaddr::read(self.name, self.length, endpoint.family).map(Some)
+    }
+}
+
+fn send_part(
+    endpoint: &Arc<Endpoint>,
+    data: SendBuffer<'_>,
+    flags: MessageFlags,
     to: Option<SocketAddr>,
-    whole: u64,
-    /// What has gone already.
-    gone: u64,
+) -> Result<usize> {
+    match to {
+        None => endpoint.send_buffer(data, flags),
+        Some(to) => endpoint.send_buffer_to(data, flags, to),
+    }
+}
+
+/// send and sendto.
+fn send(s: usize, data: Address, length: i32, bits: i32, to: Option<Destination>) -> Result<i32> {
+    let endpoint = endpoint(s)?;
+    let data = memory::buffer(data, length)?;
+    let to = to.map(|to| to.read(&endpoint)).transpose()?.flatten();
+    let sent = send_part(&endpoint, data.into(), message_flags(bits.cast_unsigned())?, to)?;
+    i32::try_from(sent).map_err(|_| Wsa::Enobufs)
+}
+
+/// Several buffers with data to send.
+struct Sending {
+    buffers: Cow<'static, [ForeignMemory]>,
+    flags: MessageFlags,
+    to: Option<SocketAddr>,
+    total: usize,
+    sent: usize,
 }
 
 impl Sending {
     fn new(
         endpoint: &Endpoint,
-        list: usize,
-        number: u32,
+        buffers: Cow<'static, [ForeignMemory]>,
         bits: u32,
-        to: Option<(usize, i32)>,
+        to: Option<Destination>,
     ) -> Result<Self> {
-        let places = buffers(list, number)?;
-        let to = to.filter(|(name, _)| *name != 0);
-        let to = to.map(|(name, length)| address::read(name, length, endpoint.family)).transpose()?;
-        let whole = places.iter().fold(0_u64, |sum, (_, length)| sum + u64::from(*length));
-        if whole > LARGEST_DATAGRAM && endpoint.kind == Kind::Datagram {
+        let to = to.map(|to| to.read(endpoint)).transpose()?.flatten();
+        let total = total_length(&buffers);
+        if !endpoint.is_stream() && total > LARGEST_DATAGRAM as usize {
             return Err(Wsa::Emsgsize);
         }
-        // How much has gone is told in 32 bits.
-        if whole > u64::from(u32::MAX) {
-            return Err(Wsa::Enobufs);
-        }
-        Ok(Self { places, flags: flags(bits.cast_signed())?, to, whole, gone: 0 })
+        // The length that was sent is reported in 32 bits.
+        memory::length_u32(total)?;
+        Ok(Self { buffers, flags: message_flags(bits)?, to, total, sent: 0 })
     }
 
-    /// Copies what comes next, as much as is sent at once.
-    fn piece(&self, most: usize) -> Result<Vec<u8>> {
-        let (mut piece, mut passed) = (Vec::new(), 0_u64);
-        for &(place, length) in &self.places {
-            let skipped = usize::try_from(self.gone.saturating_sub(passed)).unwrap_or(usize::MAX);
-            passed += u64::from(length);
-            let left = (length as usize).saturating_sub(skipped).min(most - piece.len());
-            let start = piece.len();
-            piece.resize(start + left, 0);
-            memory::read(place.wrapping_add(skipped), &mut piece[start..])?;
+    /// Copies what follows the data that was sent, at most this much.
+    fn gather(&self, most: usize) -> Result<Vec<u8>> {
+        let (mut gathered, mut skipped) = (Vec::new(), self.sent);
+        for &buffer in &*self.buffers {
+            let rest = buffer.after(skipped).first(most - gathered.len());
+            skipped = skipped.saturating_sub(buffer.len());
+            let start = gathered.len();
+            gathered.resize(start + rest.len(), 0);
+            memory::read(rest.address(), &mut gathered[start..])?;
         }
-        Ok(piece)
+        Ok(gathered)
     }
 
-    /// Sends the rest: how much has gone altogether.
+    /// Sends the rest and returns how much was sent since the start.
     ///
-    /// - **Errors**: what sending answered; what has gone by then is remembered.
-    fn go(&mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+    /// - **Errors**: those of the send that failed; a repeated call continues behind the data that was sent before.
+    fn advance(&mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
         loop {
-            let sent = match (&self.places[..], endpoint.kind) {
-                // One buffer is the kernel's to read.
-                (&[(place, length)], Kind::Stream) => {
-                    let gone = usize::try_from(self.gone).map_err(|_| Wsa::Efault)?;
-                    let left = i32::try_from(u64::from(length) - self.gone).unwrap_or(i32::MAX);
-                    self.send(endpoint, memory::outgoing(place.wrapping_add(gone), left)?)?
+            let sent = match (&*self.buffers, endpoint.is_stream()) {
+                // The kernel reads a single buffer itself.
+                (&[buffer], true) => {
+                    send_part(endpoint, buffer.after(self.sent).into(), self.flags, self.to)?
                 }
-                (_, Kind::Stream) => self.send(endpoint, &self.piece(LARGEST_PIECE)?)?,
-                (_, Kind::Datagram) => self.send(endpoint, &self.piece(usize::MAX)?)?,
+                (_, true) => send_part(endpoint, self.gather(MAX_GATHERED)?[..].into(), self.flags, self.to)?,
+                (_, false) => send_part(endpoint, self.gather(usize::MAX)?[..].into(), self.flags, self.to)?,
             };
-            self.gone += sent as u64;
-            if self.gone >= self.whole || endpoint.kind == Kind::Datagram {
-                return self.told();
+            self.sent += sent;
+            if self.sent >= self.total || !endpoint.is_stream() {
+                return memory::length_u32(self.sent);
             }
         }
     }
 
-    fn send(&self, endpoint: &Arc<Endpoint>, data: &[u8]) -> Result<usize> {
-        match self.to {
-            None => endpoint.send(data, self.flags),
-            Some(to) => endpoint.send_to(data, self.flags, to),
-        }
-    }
-
-    /// The same at once: what has gone is told first, and what was wrong with the rest by the next call.
-    fn go_now(mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
-        match self.go(endpoint) {
-            Err(_) if self.gone > 0 => self.told(),
+    /// Sends now. An error after a part was sent is the next call's.
+    fn complete(mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+        match self.advance(endpoint) {
+            Err(_) if self.sent > 0 => memory::length_u32(self.sent),
             result => result,
         }
     }
-
-    fn told(&self) -> Result<u32> {
-        u32::try_from(self.gone).map_err(|_| Wsa::Enobufs)
-    }
 }
 
-/// Several buffers to be filled.
-struct Receiving {
-    places: Vec<(usize, u32)>,
-    bits: i32,
-    /// Where the sender's address goes, and its length.
-    from: Option<(usize, usize)>,
-    whole: usize,
-    /// What has come already.
-    come: usize,
+/// Buffers to fill, of every call that receives.
+struct Receiving<'a> {
+    buffers: Cow<'a, [ForeignMemory]>,
+    flags: MessageFlags,
+    /// MSG_WAITALL, which applies to streams.
+    wait_all: bool,
+    /// Where the sender's address is written; `None` for recv, which takes datagrams of the peer alone.
+    from: Option<NameBuffer>,
+    total: usize,
+    received: usize,
 }
 
-/// How much is received at once into several buffers.
-const LARGEST_SCATTERED: usize = 1 << 20;
-
-impl Receiving {
+impl<'a> Receiving<'a> {
     fn new(
         endpoint: &Endpoint,
-        list: usize,
-        number: u32,
-        bits: usize,
-        from: Option<(usize, usize)>,
+        buffers: Cow<'a, [ForeignMemory]>,
+        bits: u32,
+        from: Option<NameBuffer>,
     ) -> Result<Self> {
-        let places = buffers(list, number)?;
-        let bits = memory::u32_at(bits)?.cast_signed();
-        flags(bits)?;
-        let (name, length) = from.unwrap_or((0, 0));
-        address::check_room(endpoint.family, name, length)?;
-        let whole = places.iter().map(|(_, length)| *length as usize).sum();
-        Ok(Self { places, bits, from, whole, come: 0 })
+        let flags = message_flags(bits)?;
+        if let Some(from) = from {
+            from.check(endpoint.family)?;
+        }
+        let total = total_length(&buffers);
+        let wait_all = bits & MSG_WAITALL != 0 && !flags.peek && endpoint.is_stream();
+        Ok(Self { buffers, flags, wait_all, from, total, received: 0 })
     }
 
-    /// Receives once, or with MSG_WAITALL until all has come: how much that is altogether.
+    /// Receives once, or with MSG_WAITALL until the buffers are full, and returns how much was received since the start.
     ///
-    /// - **Errors**: what receiving answered; what has come by then is remembered.
-    fn go(&mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+    /// - **Errors**: those of the receive that failed; a repeated call continues behind the data that was received
+    ///   before.
+    fn advance(&mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
         loop {
-            let came = match self.places[..] {
-                // One buffer is the kernel's to fill.
-                [(place, length)] => {
-                    let left = i32::try_from(length as usize - self.come).unwrap_or(i32::MAX);
-                    self.receive(endpoint, memory::incoming(place.wrapping_add(self.come), left)?)?
-                }
-                _ => {
-                    let mut piece = vec![0_u8; (self.whole - self.come).min(LARGEST_SCATTERED)];
-                    let received = self.receive(endpoint, &mut piece);
-                    // Of a datagram that is longer the beginning is there.
-                    let came = if received == Err(Wsa::Emsgsize) { piece.len() } else { received? };
-                    self.scatter(&piece[..came])?;
-                    received?
-                }
+            let received = match *self.buffers {
+                // The kernel fills a single buffer itself.
+                [buffer] => self.receive_part(endpoint, buffer.after(self.received).into())?.length,
+                _ => self.receive_scattered(endpoint)?,
             };
-            self.come += came;
-            let all = self.bits & MSG_WAITALL != 0 && self.bits & MSG_PEEK == 0;
-            if !all || came == 0 || self.come >= self.whole || endpoint.kind == Kind::Datagram {
-                return self.told();
+            self.received += received;
+            if !self.wait_all || received == 0 || self.received >= self.total {
+                return memory::length_u32(self.received);
             }
         }
     }
 
-    fn receive(&self, endpoint: &Arc<Endpoint>, into: &mut [u8]) -> Result<usize> {
-        let Some((name, length)) = self.from else { return endpoint.receive(into, flags(self.bits)?) };
-        let (came, whose) = endpoint.receive_any(into, flags(self.bits)?)?;
-        if let (Some(whose), false) = (whose, name == 0) {
-            address::write(whose, name, length)?;
+    fn receive_part(&self, endpoint: &Arc<Endpoint>, buffer: ReceiveBuffer<'_>) -> Result<Received> {
+        let Some(name) = self.from else { return endpoint.receive_into(buffer, self.flags, From::Peer) };
+        let received = endpoint.receive_into(buffer, self.flags, From::Anyone)?;
+        if let Some(from) = received.from {
+            name.write(from)?;
         }
-        Ok(came)
+        Ok(received)
     }
 
-    /// Puts what has come behind what came before.
-    fn scatter(&self, mut rest: &[u8]) -> Result<()> {
-        let mut passed = 0;
-        for &(place, length) in &self.places {
-            let skipped = self.come.saturating_sub(passed).min(length as usize);
-            passed += length as usize;
-            let (part, after) = rest.split_at(rest.len().min(length as usize - skipped));
-            memory::write(place.wrapping_add(skipped), part)?;
+    /// Receives into memory of ours and copies that to the buffers, behind what was received before.
+    fn receive_scattered(&self, endpoint: &Arc<Endpoint>) -> Result<usize> {
+        let mut data = vec![0_u8; (self.total - self.received).min(MAX_SCATTERED)];
+        let result = self.receive_part(endpoint, (&mut data[..]).into());
+        // Of a datagram that is longer than the buffers its beginning was received.
+        let length = if result == Err(Wsa::Emsgsize) { data.len() } else { result?.length };
+        let (mut rest, mut skipped) = (&data[..length], self.received);
+        for &buffer in &*self.buffers {
+            let free = buffer.after(skipped);
+            skipped = skipped.saturating_sub(buffer.len());
+            let (part, after) = rest.split_at(rest.len().min(free.len()));
+            memory::write(free.address(), part)?;
             rest = after;
         }
-        Ok(())
+        result.map(|received| received.length)
     }
 
-    /// The same at once: what has come is told first.
-    fn go_now(mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
-        match self.go(endpoint) {
-            Err(_) if self.come > 0 => self.told(),
+    /// Receives now. An error after a part was received is the next call's.
+    fn complete(mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+        match self.advance(endpoint) {
+            Err(_) if self.received > 0 => memory::length_u32(self.received),
             result => result,
         }
     }
 
-    /// The same later: one without room is told once there is something to receive.
-    fn go_later(&mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
-        if self.whole == 0 && endpoint.kind == Kind::Stream {
-            return endpoint.receive(&mut [0], Flags { peek: true, ..Flags::default() }).map(|_| 0);
+    /// [`advance`](Self::advance) of an overlapped operation. Without capacity it completes once there is data.
+    fn advance_overlapped(&mut self, endpoint: &Arc<Endpoint>) -> Result<u32> {
+        if self.total == 0 && endpoint.is_stream() {
+            let peek = MessageFlags { peek: true, ..MessageFlags::default() };
+            return endpoint.receive(&mut [0], peek).map(|_| 0);
         }
-        self.go(endpoint)
-    }
-
-    fn told(&self) -> Result<u32> {
-        u32::try_from(self.come).map_err(|_| Wsa::Enobufs)
+        self.advance(endpoint)
     }
 }
 
-/// Something that is done now, or begun where there is an OVERLAPPED: WSA_IO_PENDING then.
-struct Call {
+/// recv and recvfrom.
+fn receive(s: usize, data: Address, length: i32, bits: i32, from: Option<NameBuffer>) -> Result<i32> {
+    let endpoint = endpoint(s)?;
+    let buffers = [memory::buffer(data, length)?];
+    let receiving = Receiving::new(&endpoint, Cow::Borrowed(&buffers), bits.cast_unsigned(), from)?;
+    let received = receiving.complete(&endpoint)?;
+    i32::try_from(received).map_err(|_| Wsa::Enobufs)
+}
+
+/// A call with a list of buffers: completed at once, or overlapped where it has an OVERLAPPED.
+struct ListCall {
     s: usize,
-    /// Where it is told how much was moved, if it is done now.
-    moved: usize,
-    overlapped: usize,
+    list: Address,
+    count: u32,
+    /// Where the length of a call that is not overlapped is written.
+    transferred: Address,
+    overlapped: Address,
     routine: Option<Routine>,
 }
 
-impl Call {
-    fn send(&self, list: usize, number: u32, flags: u32, to: Option<(usize, i32)>) -> Result<i32> {
-        let endpoint = socket(self.s)?;
-        let mut sending = Sending::new(&endpoint, list, number, flags, to)?;
-        if self.is_now()? {
-            return self.done(sending.go_now(&endpoint)?);
+impl ListCall {
+    fn send(&self, bits: u32, to: Option<Destination>) -> Result<i32> {
+        let endpoint = endpoint(self.s)?;
+        let mut sending = Sending::new(&endpoint, read_buffers(self.list, self.count)?, bits, to)?;
+        if self.is_overlapped()? {
+            let attempt = Box::new(move |endpoint: &_| sending.advance(endpoint));
+            return self.start(&endpoint, Direction::Sending, attempt);
         }
-        self.later(&endpoint, Direction::Sending, Box::new(move |endpoint| sending.go(endpoint)))
+        memory::write_u32(self.transferred, sending.complete(&endpoint)?).map(|()| 0)
     }
 
-    fn receive(&self, list: usize, number: u32, flags: usize, from: Option<(usize, usize)>) -> Result<i32> {
-        let endpoint = socket(self.s)?;
-        let mut receiving = Receiving::new(&endpoint, list, number, flags, from)?;
-        if self.is_now()? {
-            let came = receiving.go_now(&endpoint)?;
-            memory::write_u32(flags, 0)?;
-            return self.done(came);
+    /// `bits` is the address of the flags, which are replaced.
+    fn receive(&self, bits: Address, from: Option<NameBuffer>) -> Result<i32> {
+        let endpoint = endpoint(self.s)?;
+        let buffers = read_buffers(self.list, self.count)?;
+        let mut receiving = Receiving::new(&endpoint, buffers, memory::read_u32(bits)?, from)?;
+        if self.is_overlapped()? {
+            let attempt = Box::new(move |endpoint: &_| receiving.advance_overlapped(endpoint));
+            return self.start(&endpoint, Direction::Receiving, attempt);
         }
-        self.later(&endpoint, Direction::Receiving, Box::new(move |endpoint| receiving.go_later(endpoint)))
+        let received = receiving.complete(&endpoint)?;
+        memory::write_u32(bits, 0)?;
+        memory::write_u32(self.transferred, received).map(|()| 0)
     }
 
-    /// Whether it is done now, which needs a place to tell how much that was.
-    fn is_now(&self) -> Result<bool> {
-        match (self.overlapped, self.moved) {
-            (0, 0) => Err(Wsa::Efault),
-            (overlapped, _) => Ok(overlapped == 0),
+    /// - **Errors**: WSAEFAULT for a call that is not overlapped and has no place for its length.
+    fn is_overlapped(&self) -> Result<bool> {
+        match (self.overlapped.is_null(), self.transferred.is_null()) {
+            (true, true) => Err(Wsa::Efault),
+            (is_null, _) => Ok(!is_null),
         }
     }
 
-    fn done(&self, moved: u32) -> Result<i32> {
-        memory::write_u32(self.moved, moved).map(|()| 0)
-    }
-
-    fn later(&self, endpoint: &Arc<Endpoint>, direction: Direction, attempt: Attempt) -> Result<i32> {
-        let told = overlapped::begin(self.overlapped, self.routine)?;
-        endpoint.later(direction, attempt, told)?;
+    fn start(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        direction: Direction,
+        attempt: Attempt<Endpoint>,
+    ) -> Result<i32> {
+        let completion = overlapped::begin(self.overlapped, self.routine)?;
+        endpoint.start_operation(direction, attempt, completion)?;
         Err(Wsa::IoPending)
     }
 }
 
-exported! {
+c_functions! {
+    /// send.
+    api gqos_send(s: usize, data: Address, length: i32, flags: i32) -> i32, or SOCKET_ERROR
+        => send(s, data, length, flags, None);
+    /// sendto.
+    api gqos_sendto(s: usize, data: Address, length: i32, flags: i32, to: Address, tolen: i32)
+        -> i32, or SOCKET_ERROR
+        => send(s, data, length, flags, Some(Destination { name: to, length: tolen }));
+    /// recv.
+    api gqos_recv(s: usize, data: Address, length: i32, flags: i32) -> i32, or SOCKET_ERROR
+        => receive(s, data, length, flags, None);
+    /// recvfrom.
+    api gqos_recvfrom(s: usize, data: Address, length: i32, flags: i32, from: Address, fromlen: Address)
+        -> i32, or SOCKET_ERROR
+        => receive(s, data, length, flags, Some(NameBuffer { name: from, length: fromlen }));
     /// WSASend, WSPSend.
-    gqos_WSASend, gqos_WSPSend(
-        s: usize, list: usize, number: u32, sent: usize, flags: u32, overlapped: usize, routine: Option<Routine>
-    ) -> i32, SOCKET_ERROR => {
-        Call { s, moved: sent, overlapped, routine }.send(list, number, flags, None)
-    };
+    both gqos_WSASend, gqos_WSPSend(
+        s: usize, list: Address, count: u32, sent: Address, flags: u32,
+        overlapped: Address, routine: Option<Routine>,
+    ) -> i32, or SOCKET_ERROR
+        => ListCall { s, list, count, transferred: sent, overlapped, routine }.send(flags, None);
     /// WSASendTo, WSPSendTo.
-    gqos_WSASendTo, gqos_WSPSendTo(
-        s: usize, list: usize, number: u32, sent: usize, flags: u32, to: usize, tolen: i32,
-        overlapped: usize, routine: Option<Routine>
-    ) -> i32, SOCKET_ERROR => {
-        Call { s, moved: sent, overlapped, routine }.send(list, number, flags, Some((to, tolen)))
-    };
+    both gqos_WSASendTo, gqos_WSPSendTo(
+        s: usize, list: Address, count: u32, sent: Address, flags: u32, to: Address, tolen: i32,
+        overlapped: Address, routine: Option<Routine>,
+    ) -> i32, or SOCKET_ERROR
+        => ListCall { s, list, count, transferred: sent, overlapped, routine }
+            .send(flags, Some(Destination { name: to, length: tolen }));
     /// WSARecv, WSPRecv.
-    gqos_WSARecv, gqos_WSPRecv(
-        s: usize, list: usize, number: u32, came: usize, flags: usize, overlapped: usize, routine: Option<Routine>
-    ) -> i32, SOCKET_ERROR => {
-        Call { s, moved: came, overlapped, routine }.receive(list, number, flags, None)
-    };
+    both gqos_WSARecv, gqos_WSPRecv(
+        s: usize, list: Address, count: u32, received: Address, flags: Address,
+        overlapped: Address, routine: Option<Routine>,
+    ) -> i32, or SOCKET_ERROR
+        => ListCall { s, list, count, transferred: received, overlapped, routine }.receive(flags, None);
     /// WSARecvFrom, WSPRecvFrom.
-    gqos_WSARecvFrom, gqos_WSPRecvFrom(
-        s: usize, list: usize, number: u32, came: usize, flags: usize, from: usize, fromlen: usize,
-        overlapped: usize, routine: Option<Routine>
-    ) -> i32, SOCKET_ERROR => {
-        Call { s, moved: came, overlapped, routine }.receive(list, number, flags, Some((from, fromlen)))
-    };
-}
-
-/// send.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_send(s: usize, data: usize, length: i32, flags: i32) -> i32 {
-    api(SOCKET_ERROR, || send(s, data, length, flags, None))
-}
-
-/// sendto.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_sendto(s: usize, data: usize, length: i32, flags: i32, to: usize, tolen: i32) -> i32 {
-    api(SOCKET_ERROR, || send(s, data, length, flags, Some((to, tolen))))
-}
-
-/// recv.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_recv(s: usize, data: usize, length: i32, flags: i32) -> i32 {
-    api(SOCKET_ERROR, || receive(s, data, length, flags, None))
-}
-
-/// recvfrom.
-#[unsafe(no_mangle)]
-pub extern "C" fn gqos_recvfrom(
-    s: usize,
-    data: usize,
-    length: i32,
-    flags: i32,
-    from: usize,
-    fromlen: usize,
-) -> i32 {
-    api(SOCKET_ERROR, || receive(s, data, length, flags, Some((from, fromlen))))
+    both gqos_WSARecvFrom, gqos_WSPRecvFrom(
+        s: usize, list: Address, count: u32, received: Address, flags: Address, from: Address, fromlen: Address,
+        overlapped: Address, routine: Option<Routine>,
+    ) -> i32, or SOCKET_ERROR
+        => ListCall { s, list, count, transferred: received, overlapped, routine }
+            .receive(flags, Some(NameBuffer { name: from, length: fromlen }));
 }

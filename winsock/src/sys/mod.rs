@@ -1,9 +1,35 @@
-//! System calls on sockets that a program may use outside of this library as well, and copies from and to memory
-//! that a program names. The only module of this package that names nix.
+//! System calls, and the only module of this package that names nix.
+//!
+//! Takes descriptors, addresses and values; returns what the kernel answers, or its error number. Knows neither
+//! Winsock's states nor its codes. Descriptors may be used by the program outside of this library as well, and memory
+//! that a C program names is passed to the kernel by address: no reference to it is ever made.
 
-mod memory;
-pub mod raw;
+mod buffer;
+mod errno;
+mod foreign;
+mod message;
+mod option;
+mod poll;
+mod process;
 mod resolver;
+mod signal;
+mod socket;
 
-pub(crate) use memory::{read_memory, write_memory};
+pub(crate) use buffer::{ReceiveBuffer, SendBuffer};
+pub(crate) use errno::errno_of;
+pub use foreign::{Address, ForeignMemory};
+pub use message::MessageFlags;
+pub(crate) use message::{
+    Received, receive, receive_stream, receive_stream_waiting, send, send_to, set_receive_timeout,
+};
+pub use option::MulticastInterface;
+pub(crate) use option::{KernelOption, get, join_multicast, leave_multicast, linger, set, set_linger};
+pub(crate) use poll::{Readiness, poll};
+pub(crate) use process::{at_exit, process_id};
 pub(crate) use resolver::{host_name, name_of};
+pub(crate) use signal::Signal;
+pub use socket::ShutdownHow;
+pub(crate) use socket::{
+    accept, at_mark, available, bind, connect, disconnect, is_broadcast, listen, local_address, open,
+    set_nonblocking, shutdown, take_error,
+};

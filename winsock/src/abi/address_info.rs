@@ -1,0 +1,345 @@
+//! getaddrinfo, getnameinfo and their wide forms, by the C library's resolver.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use flowspec::Wsa;
+
+use super::memory::{self, Encoding};
+use super::protocol_info::{TCP, UDP};
+use super::sockaddr::{self, AF_INET, AF_INET6, AF_UNSPEC};
+use super::{Address, last_error, services};
+use crate::Result;
+use crate::provider::check_started;
+use crate::sys::name_of;
+
+const AI_PASSIVE: i32 = 1;
+const AI_CANONNAME: i32 = 2;
+const AI_NUMERICHOST: i32 = 4;
+const NI_NUMERICHOST: i32 = 2;
+const NI_NAMEREQD: i32 = 4;
+const NI_NUMERICSERV: i32 = 8;
+const NI_DGRAM: i32 = 16;
+
+/// SOCK_STREAM and SOCK_DGRAM.
+const STREAM: i32 = 1;
+const DATAGRAM: i32 = 2;
+
+/// An ADDRINFO of a 64-bit program with what it points to: flags and family, type and protocol, the length of the
+/// address, the canonical name, the address, the next ADDRINFO.
+struct Node {
+    words: Box<[u64; 6]>,
+    _sockaddr: Box<[u8]>,
+    _name: Option<Box<[u8]>>,
+}
+
+/// The index of the next ADDRINFO's pointer.
+const NEXT: usize = 5;
+
+impl Node {
+    fn pointer(&self) -> usize {
+        self.words.as_ptr().expose_provenance()
+    }
+}
+
+/// The nodes that the program has not freed, by their addresses.
+static NODES: Mutex<Option<HashMap<usize, Node>>> = Mutex::new(None);
+
+fn nodes() -> MutexGuard<'static, Option<HashMap<usize, Node>>> {
+    // The map is consistent between any two statements that can panic.
+    NODES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The hints of getaddrinfo, checked.
+struct Hints {
+    flags: i32,
+    /// `None` for both families.
+    is_ipv4: Option<bool>,
+    /// Types and protocols of the results.
+    kinds: &'static [(i32, i32)],
+}
+
+impl Hints {
+    /// - **Errors**: WSAEFAULT; WSAEAFNOSUPPORT; WSAESOCKTNOSUPPORT.
+    fn read(hints: Address) -> Result<Self> {
+        let mut fields = [0_i32; 4];
+        if !hints.is_null() {
+            for (index, field) in fields.iter_mut().enumerate() {
+                *field = memory::read_u32(hints.offset(index * 4))?.cast_signed();
+            }
+        }
+        let [flags, family, socket_type, protocol] = fields;
+        let is_ipv4 = match u16::try_from(family) {
+            Ok(AF_UNSPEC) => None,
+            Ok(AF_INET) => Some(true),
+            Ok(AF_INET6) => Some(false),
+            _ => return Err(Wsa::Eafnosupport),
+        };
+        let kinds: &[_] = match (socket_type, protocol) {
+            (0, 0) => &[(STREAM, TCP), (DATAGRAM, UDP)],
+            (0 | STREAM, 0 | TCP) => &[(STREAM, TCP)],
+            (0 | DATAGRAM, 0 | UDP) => &[(DATAGRAM, UDP)],
+            _ => return Err(Wsa::Esocktnosupport),
+        };
+        Ok(Self { flags, is_ipv4, kinds })
+    }
+
+    /// The protocol in which a service is looked up; empty for any.
+    fn service_protocol(&self) -> &'static str {
+        match self.kinds {
+            [(STREAM, _)] => "tcp",
+            [(DATAGRAM, _)] => "udp",
+            _ => "",
+        }
+    }
+
+    /// The addresses of a host, or the wildcard or loopback addresses without one.
+    ///
+    /// - **Errors**: WSAHOST_NOT_FOUND.
+    fn addresses(&self, host: Option<&str>, port: u16) -> Result<Vec<SocketAddr>> {
+        let addresses = match host {
+            None if self.flags & AI_PASSIVE != 0 => {
+                vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()]
+            }
+            None => vec![(Ipv6Addr::LOCALHOST, port).into(), (Ipv4Addr::LOCALHOST, port).into()],
+            Some(host) => match host.parse::<IpAddr>() {
+                Ok(ip) => vec![(ip, port).into()],
+                Err(_) if self.flags & AI_NUMERICHOST != 0 => return Err(Wsa::HostNotFound),
+                Err(_) => {
+                    let mut found: Vec<SocketAddr> =
+                        (host, port).to_socket_addrs().map_err(|_| Wsa::HostNotFound)?.collect();
+                    found.dedup();
+                    found
+                }
+            },
+        };
+        let is_wanted = |address: &SocketAddr| self.is_ipv4.is_none_or(|ipv4| address.is_ipv4() == ipv4);
+        Ok(addresses.into_iter().filter(is_wanted).collect())
+    }
+}
+
+/// The port of a number or of a service's name.
+///
+/// - **Errors**: WSATYPE_NOT_FOUND.
+fn port_of(service: &str, protocol: &str) -> Result<u16> {
+    if let Ok(port) = service.parse() {
+        return Ok(port);
+    }
+    let found = services::find(|known| known.is_named(service, protocol));
+    found.map(|found| found.port).ok_or(Wsa::TypeNotFound)
+}
+
+/// A list of ADDRINFOs, linked. The first has the canonical name.
+fn make_nodes(addresses: &[SocketAddr], kinds: &[(i32, i32)], mut name: Option<Vec<u8>>) -> Vec<Node> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for address in addresses {
+        for (socket_type, protocol) in kinds {
+            let sockaddr = sockaddr::bytes_of(*address).into_boxed_slice();
+            let name = name.take().map(Vec::into_boxed_slice);
+            let family = u64::from(if address.is_ipv4() { AF_INET } else { AF_INET6 });
+            let words = Box::new([
+                family << 32,
+                u64::from(protocol.cast_unsigned()) << 32 | u64::from(socket_type.cast_unsigned()),
+                sockaddr.len() as u64,
+                name.as_ref().map_or(0, |name| name.as_ptr().expose_provenance() as u64),
+                sockaddr.as_ptr().expose_provenance() as u64,
+                0,
+            ]);
+            let node = Node { words, _sockaddr: sockaddr, _name: name };
+            if let Some(previous) = nodes.last_mut() {
+                previous.words[NEXT] = node.pointer() as u64;
+            }
+            nodes.push(node);
+        }
+    }
+    nodes
+}
+
+/// The parameters of getaddrinfo.
+struct AddressQuery {
+    host: Address,
+    service: Address,
+    hints: Address,
+    result: Address,
+    encoding: Encoding,
+}
+
+impl AddressQuery {
+    fn run(&self) -> Result<()> {
+        check_started()?;
+        memory::write(self.result, &0_usize.to_ne_bytes())?;
+        let host = memory::read_optional_text(self.host, self.encoding)?;
+        let service = memory::read_optional_text(self.service, self.encoding)?;
+        if host.is_none() && service.is_none() {
+            return Err(Wsa::HostNotFound);
+        }
+        let hints = Hints::read(self.hints)?;
+        let port = service.map_or(Ok(0), |service| port_of(&service, hints.service_protocol()))?;
+        let addresses = hints.addresses(host.as_deref(), port)?;
+        let name = host.filter(|_| hints.flags & AI_CANONNAME != 0);
+        let name = name.map(|name| memory::encoded(&name, self.encoding));
+        let made = make_nodes(&addresses, hints.kinds, name);
+        let first = made.first().map(Node::pointer).ok_or(Wsa::HostNotFound)?;
+        nodes().get_or_insert_default().extend(made.into_iter().map(|node| (node.pointer(), node)));
+        memory::write(self.result, &first.to_ne_bytes())
+    }
+}
+
+/// A buffer for a text, with its size in characters.
+struct TextBuffer {
+    text: Address,
+    capacity: u32,
+}
+
+impl TextBuffer {
+    fn is_absent(&self) -> bool {
+        self.text.is_null() || self.capacity == 0
+    }
+
+    /// - **Errors**: WSAEFAULT where the text does not fit.
+    fn write(&self, text: &str, encoding: Encoding) -> Result<()> {
+        if self.is_absent() {
+            return Ok(());
+        }
+        // With the zero. A UTF-16 text is no longer than the UTF-8 one.
+        let bytes = memory::encoded(text, encoding);
+        let characters = match encoding {
+            Encoding::Narrow => bytes.len(),
+            Encoding::Wide => bytes.len() / 2,
+        };
+        if characters > self.capacity as usize { Err(Wsa::Efault) } else { memory::write(self.text, &bytes) }
+    }
+}
+
+/// The parameters of getnameinfo.
+struct NameQuery {
+    name: Address,
+    name_length: i32,
+    host: TextBuffer,
+    service: TextBuffer,
+    flags: i32,
+    encoding: Encoding,
+}
+
+impl NameQuery {
+    fn run(&self) -> Result<()> {
+        check_started()?;
+        let length = u32::try_from(self.name_length).map_err(|_| Wsa::Efault)?;
+        let address = sockaddr::read_any(self.name, length)?;
+        let wants_host = !self.host.text.is_null();
+        let host = (wants_host && self.flags & NI_NUMERICHOST == 0).then(|| name_of(address.ip())).flatten();
+        if host.is_none() && wants_host && self.flags & NI_NAMEREQD != 0 {
+            return Err(Wsa::HostNotFound);
+        }
+        let protocol = if self.flags & NI_DGRAM == 0 { "tcp" } else { "udp" };
+        let service = match self.flags & NI_NUMERICSERV {
+            0 if !self.service.text.is_null() => {
+                services::find(|known| known.port == address.port() && known.has_protocol(protocol))
+            }
+            _ => None,
+        };
+        self.host.write(&host.unwrap_or_else(|| address.ip().to_string()), self.encoding)?;
+        let service = service.map_or_else(|| address.port().to_string(), |known| known.name);
+        self.service.write(&service, self.encoding)
+    }
+}
+
+/// getaddrinfo: the error is the result, and the thread's.
+///
+/// # Safety
+///
+/// See [`abi`](crate::abi#safety).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gqos_getaddrinfo(
+    host: Address,
+    service: Address,
+    hints: Address,
+    result: Address,
+) -> i32 {
+    let query = AddressQuery { host, service, hints, result, encoding: Encoding::Narrow };
+    last_error::as_result_and_error(|| query.run())
+}
+
+/// GetAddrInfoW. [`gqos_freeaddrinfo`] frees its result too.
+///
+/// # Safety
+///
+/// See [`abi`](crate::abi#safety).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gqos_GetAddrInfoW(
+    host: Address,
+    service: Address,
+    hints: Address,
+    result: Address,
+) -> i32 {
+    let query = AddressQuery { host, service, hints, result, encoding: Encoding::Wide };
+    last_error::as_result_and_error(|| query.run())
+}
+
+/// freeaddrinfo. A pointer that is not a result of getaddrinfo is ignored.
+///
+/// # Safety
+///
+/// See [`abi`](crate::abi#safety). The program does not use the list any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gqos_freeaddrinfo(first: Address) {
+    let mut nodes = nodes();
+    let Some(known) = nodes.as_mut() else { return };
+    let mut next = first.get();
+    while let Some(node) = known.remove(&next) {
+        next = usize::try_from(node.words[NEXT]).unwrap_or(0);
+    }
+}
+
+/// getnameinfo: numbers where no name is known. The error is the result, and the thread's.
+///
+/// # Safety
+///
+/// See [`abi`](crate::abi#safety).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gqos_getnameinfo(
+    name: Address,
+    namelen: i32,
+    host: Address,
+    host_capacity: u32,
+    service: Address,
+    service_capacity: u32,
+    flags: i32,
+) -> i32 {
+    let query = NameQuery {
+        name,
+        name_length: namelen,
+        host: TextBuffer { text: host, capacity: host_capacity },
+        service: TextBuffer { text: service, capacity: service_capacity },
+        flags,
+        encoding: Encoding::Narrow,
+    };
+    last_error::as_result_and_error(|| query.run())
+}
+
+/// GetNameInfoW.
+///
+/// # Safety
+///
+/// See [`abi`](crate::abi#safety).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn gqos_GetNameInfoW(
+    name: Address,
+    namelen: i32,
+    host: Address,
+    host_capacity: u32,
+    service: Address,
+    service_capacity: u32,
+    flags: i32,
+) -> i32 {
+    let query = NameQuery {
+        name,
+        name_length: namelen,
+        host: TextBuffer { text: host, capacity: host_capacity },
+        service: TextBuffer { text: service, capacity: service_capacity },
+        flags,
+        encoding: Encoding::Wide,
+    };
+    last_error::as_result_and_error(|| query.run())
+}

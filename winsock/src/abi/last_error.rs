@@ -1,0 +1,63 @@
+//! How C functions report errors.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use flowspec::Wsa;
+
+use super::{Address, memory};
+use crate::Result;
+
+thread_local! {
+    static LAST_ERROR: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The code of WSAGetLastError.
+pub(super) fn get() -> u32 {
+    LAST_ERROR.get()
+}
+
+pub(super) fn set(code: u32) {
+    LAST_ERROR.set(code);
+}
+
+/// The value of a call, or `failure` with the thread's error set.
+pub(super) fn api<T>(failure: T, call: impl FnOnce() -> Result<T>) -> T {
+    match without_panic(call) {
+        Ok(value) => value,
+        Err(wsa) => {
+            set(wsa.code());
+            failure
+        }
+    }
+}
+
+/// The value of a call, or `failure` with the error written to `lp_errno`.
+pub(super) fn spi<T>(failure: T, lp_errno: Address, call: impl FnOnce() -> Result<T>) -> T {
+    match without_panic(call) {
+        Ok(value) => value,
+        Err(wsa) => {
+            // An error means that the caller sees only the returned value.
+            let _ = memory::write_u32(lp_errno, wsa.code());
+            failure
+        }
+    }
+}
+
+/// 0, or the error as the result: for functions that report errors so.
+pub(super) fn as_result(call: impl FnOnce() -> Result<()>) -> i32 {
+    without_panic(call).map_or_else(|wsa| wsa.code().cast_signed(), |()| 0)
+}
+
+/// The same with the thread's error set as well.
+pub(super) fn as_result_and_error(call: impl FnOnce() -> Result<()>) -> i32 {
+    let code = as_result(call);
+    if code != 0 {
+        set(code.cast_unsigned());
+    }
+    code
+}
+
+fn without_panic<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(Wsa::Enetdown))
+}

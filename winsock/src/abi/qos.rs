@@ -1,0 +1,99 @@
+//! QOS structures of a 64-bit program.
+
+use flowspec::abi::{Abi, RawWsabuf};
+use flowspec::buffer::{LONGEST_PROVIDER_SPECIFIC, QosBytes};
+use flowspec::objects::{Object, Pointee};
+use flowspec::{Flowspec, Qos, RawQos, Wsa};
+
+use super::{Address, memory, sockaddr};
+use crate::Result;
+use crate::provider_specific::ProviderSpecific;
+use crate::status::QosStatus;
+
+/// The size of QOS.
+pub(super) const QOS_SIZE: u32 = 80;
+
+/// The size of RSVP_STATUS_INFO, and its object type.
+const STATUS_INFO_SIZE: u32 = 20;
+const STATUS_INFO_TYPE: u32 = 1000;
+
+/// Reads a QOS with its objects.
+///
+/// - **Errors**: WSAEFAULT where it is not mapped; WSAEOPNOTSUPP for an inconsistent one.
+pub(super) fn read(address: Address) -> Result<(Qos, ProviderSpecific)> {
+    let bytes: [u8; QOS_SIZE as usize] = memory::read_bytes(address)?;
+    let raw = RawQos::read(&bytes, Abi::Win64).map_err(|_| Wsa::Efault)?;
+    let length = raw.provider_specific.len as usize;
+    if length > LONGEST_PROVIDER_SPECIFIC {
+        return Err(Wsa::Eopnotsupp);
+    }
+    let mut objects = vec![0; length];
+    memory::read(stored_pointer(raw.provider_specific.buf)?, &mut objects)?;
+    let bytes = QosBytes { abi: Abi::Win64, qos: raw, provider_specific: &objects };
+    let request = bytes.check().map_err(|_| Wsa::Eopnotsupp)?;
+    let mut requested = ProviderSpecific::from_objects(&request.provider_specific);
+    for object in &request.provider_specific {
+        // The address of QOS_DESTADDR may be anywhere in the program's memory.
+        if let Object::Destaddr { socket_address: Pointee::Outside(outside) } = object {
+            requested.destination =
+                Some(sockaddr::read_any(stored_pointer(outside.pointer)?, outside.count)?);
+        }
+    }
+    Ok((request.qos(), requested))
+}
+
+/// [`read`] of an optional parameter: `None` for NULL.
+///
+/// - **Errors**: those of [`read`].
+pub(super) fn read_optional(address: Address) -> Result<Option<(Qos, ProviderSpecific)>> {
+    if address.is_null() { Ok(None) } else { read(address).map(Some) }
+}
+
+fn stored_pointer(pointer: u64) -> Result<Address> {
+    usize::try_from(pointer).map(Address::stored).map_err(|_| Wsa::Efault)
+}
+
+/// Writes a QOS without objects.
+///
+/// - **Errors**: WSAEFAULT; WSAENOBUFS for a rate that FLOWSPEC does not hold.
+pub(super) fn write(qos: &Qos, address: Address) -> Result<()> {
+    memory::write(address, &bytes_of(qos, RawWsabuf::default())?)
+}
+
+/// Writes a QOS, followed by its status as an object where there is capacity for that. Returns the size.
+///
+/// - **Errors**: those of [`write`].
+pub(super) fn write_with_status(
+    qos: &Qos,
+    status: Option<QosStatus>,
+    address: Address,
+    capacity: u32,
+) -> Result<u32> {
+    let Some(status) = status.filter(|_| capacity >= QOS_SIZE + STATUS_INFO_SIZE) else {
+        write(qos, address)?;
+        return Ok(QOS_SIZE);
+    };
+    let buf = address.offset(QOS_SIZE as usize).get() as u64;
+    let mut bytes = bytes_of(qos, RawWsabuf { len: STATUS_INFO_SIZE, padding: 0, buf })?;
+    let words = [
+        STATUS_INFO_TYPE,
+        STATUS_INFO_SIZE,
+        status.code.code(),
+        status.extended_status1,
+        status.extended_status2,
+    ];
+    bytes.extend(words.into_iter().flat_map(u32::to_ne_bytes));
+    memory::write(address, &bytes)?;
+    Ok(QOS_SIZE + STATUS_INFO_SIZE)
+}
+
+/// The bytes of a QOS.
+///
+/// - **Errors**: WSAENOBUFS for a rate that FLOWSPEC does not hold.
+pub(super) fn bytes_of(qos: &Qos, provider_specific: RawWsabuf) -> Result<Vec<u8>> {
+    let raw = |spec: &Flowspec| spec.to_raw().map_err(|_| Wsa::Enobufs);
+    let (sending, receiving) = (raw(&qos.sending)?, raw(&qos.receiving)?);
+    let mut bytes = Vec::new();
+    RawQos { sending, receiving, provider_specific }.write(Abi::Win64, &mut bytes);
+    Ok(bytes)
+}

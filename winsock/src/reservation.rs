@@ -1,0 +1,372 @@
+//! Reserving for a connection: before it is made, and once it is.
+//!
+//! [`Endpoint::reserve`] gives a [`PendingReservation`], which classifies the socket's packets. A connection that is
+//! made commits it, which shapes the socket's data; one that fails drops it, which restores the state before.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Weak};
+
+use flowspec::{Direction, Qos, ServiceType, Wsa};
+use gqos::admission::Decision;
+use gqos::connect::{plan, segment_limit};
+use gqos::engine::{Admitted, Ask, Granted, Lingering, Lost, ReservationRequest};
+use gqos::linux::socket;
+use gqos::policy::{Protocol, Subject};
+
+use super::Result;
+use super::endpoint::Endpoint;
+use super::network_events::Events;
+use super::protocol::Family;
+use super::provider::provider;
+use super::provider_specific::ProviderSpecific;
+use super::qos_host::{QosHost, ReserveError};
+use super::qos_state::{HeldReservation, flow_id, needs_no_reservation};
+use super::status::QosStatus;
+use crate::sys::{self, KernelOption};
+
+/// The reservation for a connection that is not made yet. Dropping it undoes it.
+pub(crate) struct PendingReservation {
+    /// `None` once it is committed.
+    change: Option<Change>,
+    pub(crate) requested: Qos,
+    provider_specific: ProviderSpecific,
+    endpoint: Weak<Endpoint>,
+}
+
+/// What a pending reservation has changed in the ledger.
+enum Change {
+    /// Nothing, since the request needs no reservation.
+    Nothing,
+    /// The flow was admitted.
+    Admitted(Box<Granted>),
+    /// The socket's earlier flow was renegotiated.
+    Renegotiated { admitted: Box<Admitted>, decision: Box<Decision>, before: Box<Qos> },
+}
+
+impl Drop for PendingReservation {
+    fn drop(&mut self) {
+        let change = self.change.take();
+        // The socket's packets leave the class before the reservation is released and others may get the class.
+        if matches!(change, Some(Change::Admitted(_) | Change::Renegotiated { .. }))
+            && let Some(endpoint) = self.endpoint.upgrade()
+        {
+            endpoint.restore_classification();
+        }
+        if let (Some(Change::Renegotiated { decision, before, .. }), Ok(provider)) = (change, provider()) {
+            provider.host.restore_flow(flow_id(&decision), *before);
+        }
+    }
+}
+
+impl Endpoint {
+    /// Reserves for a connection to a peer. A reservation that the socket holds on the same interface is renegotiated.
+    ///
+    /// - **Errors**: WSAEOPNOTSUPP where the request is refused: the earlier reservation is kept, and the status is kept
+    ///   for SIO_GET_QOS. WSAENETDOWN where the socket cannot be classified.
+    pub(crate) fn reserve(
+        &self,
+        requested: Option<Qos>,
+        provider_specific: ProviderSpecific,
+        peer: IpAddr,
+    ) -> Result<Option<PendingReservation>> {
+        let Some(mut requested) = requested else { return Ok(None) };
+        for direction in Direction::BOTH {
+            if !self.is_open_for(direction) {
+                requested.get_mut(direction).service_type = ServiceType::NoTraffic;
+            }
+        }
+        let pending = |change| {
+            Some(PendingReservation {
+                change: Some(change),
+                requested,
+                provider_specific,
+                endpoint: self.weak(),
+            })
+        };
+        if needs_no_reservation(&requested) {
+            return Ok(pending(Change::Nothing));
+        }
+        let host = &provider()?.host;
+        let held = {
+            let state = self.state();
+            let held = state.qos.reservation.as_ref();
+            held.map(|held| held.decision.clone()).zip(state.qos.requested)
+        };
+        if let Some((decision, before)) = held
+            && host.interface(peer).is_none_or(|interface| decision.totals.contains_key(&interface))
+        {
+            let changed = host.renegotiate(flow_id(&decision), requested);
+            let (admitted, decision) = changed.map_err(|error| self.keep_status(&error))?;
+            let (admitted, decision, before) = (Box::new(admitted), Box::new(decision), Box::new(before));
+            return Ok(pending(Change::Renegotiated { admitted, decision, before }));
+        }
+        let granted = self.reserve_new(host, requested, peer)?;
+        let classified = self.classify(&granted.admitted, &provider_specific, peer.to_canonical().is_ipv6());
+        // Where that has failed, the pending reservation is dropped here.
+        let pending = pending(Change::Admitted(Box::new(granted)));
+        classified.map(|()| pending)
+    }
+
+    fn reserve_new(&self, host: &QosHost, requested: Qos, peer: IpAddr) -> Result<Granted> {
+        let protocol = if self.is_stream() { Protocol::Tcp } else { Protocol::Udp };
+        let bound = self.state().bound;
+        let local_port =
+            if bound { sys::local_address(&*self.fd).map_or(0, |local| local.port()) } else { 0 };
+        // A refused flow waits for capacity if the program has selected FD_QOS.
+        let wait = self.events.selects(Events::QOS);
+        let waiting_id = self.state().qos.waiting_id.take();
+        let id = waiting_id.clone().unwrap_or_else(|| host.new_flow_id());
+        let group = self.membership().and_then(|member| member.group.shared_id());
+        let ask = Ask { id: Some(id.clone()), group, wait, ..Ask::qos(requested) };
+        let subject = Subject { protocol, local_port, peer };
+        let reserved = host.reserve(ReservationRequest::new(ask, subject));
+        if waiting_id.is_some() && reserved.is_err() && !wait {
+            host.stop_waiting(&id);
+        }
+        reserved.map_err(|error| {
+            if wait && error.is_waiting() {
+                self.report_capacity(host, id);
+            }
+            self.keep_status(&error)
+        })
+    }
+
+    /// Has FD_QOS report when capacity is free for a refused flow.
+    fn report_capacity(&self, host: &QosHost, id: String) {
+        self.state().qos.waiting_id = Some(id.clone());
+        let me = self.weak();
+        host.on_capacity(id, move || {
+            if let Some(endpoint) = me.upgrade() {
+                endpoint.report_status(Wsa::QosReceivers.into());
+            }
+        });
+    }
+
+    /// Keeps a refusal's status for SIO_GET_QOS, and returns its code.
+    fn keep_status(&self, error: &ReserveError) -> Wsa {
+        let (code, status) = error.codes();
+        self.state().qos.status = Some(status);
+        code
+    }
+
+    /// Adds a status for SIO_GET_QOS and records FD_QOS.
+    pub(crate) fn report_status(&self, status: QosStatus) {
+        self.state().qos.push_status(status);
+        self.operations.changed.notify_waiters();
+        self.events.record(Events::QOS, Some(status.code));
+    }
+
+    /// Directs a socket's packets to their class, and marks them.
+    fn classify(&self, admitted: &Admitted, objects: &ProviderSpecific, ipv6: bool) -> Result<()> {
+        let failed = |_| Wsa::Enetdown;
+        if self.is_stream()
+            && let Some(tspec) = &admitted.tspec.sending
+            && let Some(payload) = segment_limit(tspec.max_sdu_size(), ipv6)
+        {
+            socket::limit_segment(&*self.fd, payload).map_err(failed)?;
+        }
+        let dscp = objects.code_point().or(admitted.dscp);
+        if admitted.class.is_some() || dscp.is_some() {
+            let before = socket::code_point(&*self.fd, ipv6).map_err(failed)?;
+            self.state().qos.original_code_point.get_or_insert(before);
+            socket::classify(&*self.fd, ipv6, dscp, admitted.class).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Classifies the socket as it was before a connection that has failed.
+    fn restore_classification(&self) {
+        let (admitted, objects) = {
+            let state = self.state();
+            let held = state.qos.reservation.as_ref();
+            (held.map(|held| held.admitted.clone()), state.qos.provider_specific)
+        };
+        match admitted {
+            // The kernel has accepted the same calls before.
+            Some(admitted) => drop(self.classify(&admitted, &objects, self.family == Family::Inet6)),
+            None => self.remove_classification(),
+        }
+    }
+
+    fn remove_classification(&self) {
+        let original = self.state().qos.original_code_point.take();
+        if original.is_some() {
+            // An error means that the socket is shut down and sends no more packets.
+            let _ = socket::classify(&*self.fd, self.family == Family::Inet6, original, None);
+        }
+    }
+
+    /// Makes a pending reservation the socket's own once the connection is made, and shapes the connection from its
+    /// first byte on.
+    pub(crate) fn commit(&self, pending: Option<PendingReservation>, peer: IpAddr) -> Result<()> {
+        let Some(mut pending) = pending else { return Ok(()) };
+        let (requested, objects) = (pending.requested, pending.provider_specific);
+        match &pending.change {
+            Some(Change::Admitted(granted)) => self.shape(&granted.admitted, &objects, peer)?,
+            Some(Change::Renegotiated { admitted, .. }) => {
+                self.classify(admitted, &objects, peer.to_canonical().is_ipv6())?;
+                self.shape(admitted, &objects, peer)?;
+            }
+            Some(Change::Nothing) | None => self.release(),
+        }
+        {
+            let mut state = self.state();
+            (state.qos.requested, state.qos.provider_specific) = (Some(requested), objects);
+        }
+        let holds_reservation = match pending.change.take() {
+            Some(Change::Admitted(granted)) => {
+                self.hold(*granted);
+                true
+            }
+            Some(Change::Renegotiated { admitted, decision, .. }) => {
+                self.hold_renegotiated(admitted, decision)
+            }
+            Some(Change::Nothing) | None => {
+                self.state().qos.status = None;
+                false
+            }
+        };
+        if holds_reservation && objects.confirm_request {
+            self.report_status(Wsa::QosRequestConfirmed.into());
+        }
+        Ok(())
+    }
+
+    fn hold(&self, granted: Granted) {
+        let Granted { admitted, decision, reservation } = granted;
+        let (admitted, decision) = (Box::new(admitted), Box::new(decision));
+        reservation.connected();
+        let reservation_state = reservation.state();
+        let before = {
+            let mut state = self.state();
+            state.qos.status = Some(Wsa::QosRequestConfirmed.into());
+            state.qos.reservation.replace(HeldReservation { reservation, decision, admitted })
+        };
+        if let Some(before) = before {
+            before.reservation.end(Lingering::Nothing);
+        }
+        let me = self.weak();
+        // Registered last: the reservation may be lost already, and then the function is called at once.
+        reservation_state.on_loss(move |lost| {
+            if let Some(endpoint) = me.upgrade() {
+                endpoint.on_reservation_lost(lost);
+            }
+        });
+    }
+
+    /// Returns false where the reservation was lost meanwhile, which was reported then.
+    fn hold_renegotiated(&self, admitted: Box<Admitted>, decision: Box<Decision>) -> bool {
+        let mut state = self.state();
+        match &mut state.qos.reservation {
+            Some(held) => {
+                (held.admitted, held.decision) = (admitted, decision);
+                state.qos.status = Some(Wsa::QosRequestConfirmed.into());
+                true
+            }
+            None => {
+                state.qos.requested = Some(Qos::BEST_EFFORT);
+                drop(state);
+                self.stop_shaping();
+                false
+            }
+        }
+    }
+
+    /// Shapes the socket's data in user space, by the reservation.
+    fn shape(&self, admitted: &Admitted, objects: &ProviderSpecific, peer: IpAddr) -> Result<()> {
+        let is_stream = self.is_stream();
+        let framing = if is_stream {
+            socket::tcp_framing(&*self.fd, peer).map_err(|_| Wsa::Enetdown)?
+        } else {
+            socket::udp_framing(peer)
+        };
+        let plan = |direction| plan(admitted, direction, framing).map_err(|error| error.wsa());
+        let mut sending = plan(Direction::Sending)?.filter(|_| !objects.borrows());
+        if let (Some(plan), Some(rate)) = (&mut sending, objects.shaping_rate) {
+            plan.sustained.rate = plan.sustained.rate.min(rate);
+        }
+        if let (Some(plan), true) = (&sending, is_stream) {
+            shaper::sys::assist_tcp(&*self.fd, plan).map_err(|_| Wsa::Enetdown)?;
+            // The bucket makes the pauses; Nagle's algorithm would add to them.
+            let _ = sys::set(&*self.fd, KernelOption::NoDelay, 1);
+        }
+        self.control.set(Direction::Sending, sending);
+        // Datagrams have arrived already when they are received.
+        self.control.set(Direction::Receiving, if is_stream { plan(Direction::Receiving)? } else { None });
+        Ok(())
+    }
+
+    /// Ends shaping and classification.
+    fn stop_shaping(&self) {
+        for direction in Direction::BOTH {
+            self.control.set(direction, None);
+        }
+        self.remove_classification();
+        if self.is_stream() {
+            let _ = shaper::sys::release_tcp(&*self.fd);
+        }
+    }
+
+    /// The connection continues as best effort.
+    fn on_reservation_lost(&self, lost: &Lost) {
+        let held = {
+            let mut state = self.state();
+            state.qos.requested = Some(Qos::BEST_EFFORT);
+            state.qos.reservation.take()
+        };
+        if held.is_some() {
+            self.stop_shaping();
+        }
+        self.report_status(lost.why.status().into());
+    }
+
+    /// Releases the reservation. The connection continues as best effort.
+    pub(crate) fn release(&self) {
+        let held = {
+            let mut state = self.state();
+            state.qos.status = None;
+            state.qos.reservation.take()
+        };
+        if let Some(held) = held {
+            self.stop_shaping();
+            held.reservation.end(Lingering::Nothing);
+        }
+    }
+
+    /// Releases what is reserved for directions that have ended, once the data that is on its way has left.
+    pub(crate) fn release_ended_directions(&self) {
+        let is_reserved = self.state().qos.reservation.is_some();
+        let (Ok(provider), Some(this), true) = (provider(), self.weak().upgrade(), is_reserved) else {
+            return;
+        };
+        let lingering = match self.is_stream() && !self.is_open_for(Direction::Sending) {
+            true => Lingering::Descriptor(Arc::clone(&self.fd)),
+            false => Lingering::Nothing,
+        };
+        let host = Arc::clone(&provider.host);
+        provider.host.spawn(async move {
+            lingering.finish().await;
+            this.renegotiate_open_directions(&host).await;
+        });
+    }
+
+    async fn renegotiate_open_directions(&self, host: &QosHost) {
+        let (id, requested) = {
+            let open = Direction::BOTH.map(|direction| (direction, self.is_open_for(direction)));
+            let mut state = self.state();
+            let qos = &mut state.qos;
+            let (Some(held), Some(requested)) = (&qos.reservation, &mut qos.requested) else { return };
+            for (direction, _) in open.into_iter().filter(|(_, open)| !open) {
+                requested.get_mut(direction).service_type = ServiceType::NoTraffic;
+            }
+            (held.id(), *requested)
+        };
+        if needs_no_reservation(&requested) {
+            self.release();
+        } else if let Some((_, decision)) = host.renegotiate_later(id, requested).await
+            && let Some(held) = &mut self.state().qos.reservation
+        {
+            *held.decision = decision;
+        }
+    }
+}
