@@ -8,7 +8,7 @@ use gqos::engine::Lingering;
 
 use super::Result;
 use super::endpoint::{Endpoint, Phase};
-use super::provider::check_started;
+use super::provider::{check_started, provider};
 use super::socket_table;
 use crate::sys::{self, ShutdownHow};
 
@@ -51,7 +51,12 @@ impl Endpoint {
             Phase::Connected if self.is_stream() => Lingering::Descriptor(Arc::clone(&self.fd)),
             _ => Lingering::Nothing,
         };
-        qos.end(lingering);
+        if let Some(held) = qos.reservation {
+            held.reservation.end(lingering);
+        }
+        if let (Some(id), Ok(provider)) = (qos.waiting_id, provider()) {
+            provider.host.stop_waiting(&id);
+        }
         if matches!(phase, Phase::Connecting | Phase::Listening) {
             // A task of the reactor may hold the descriptor open a little longer.
             let _ = sys::shutdown(&*self.fd, ShutdownHow::Both);

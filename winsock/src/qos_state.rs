@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 
 use flowspec::{Direction, Flowspec, Qos, ServiceType};
 use gqos::admission::Decision;
-use gqos::engine::{Admitted, Lingering, Reservation};
+use gqos::engine::{Admitted, Reservation};
 
-use super::provider::provider;
 use super::provider_specific::ProviderSpecific;
 use super::status::QosStatus;
 
@@ -85,16 +84,6 @@ impl QosState {
         let next = self.pop_status();
         let was_reading = std::mem::replace(&mut self.reading, next.is_some());
         if was_reading && next.is_none() { Err(NoMoreStatuses) } else { Ok(next.or(self.status)) }
-    }
-
-    /// Releases the reservation of a socket that is closed.
-    pub(crate) fn end(self, lingering: Lingering) {
-        if let Some(held) = self.reservation {
-            held.reservation.end(lingering);
-        }
-        if let (Some(id), Ok(provider)) = (self.waiting_id, provider()) {
-            provider.host.stop_waiting(&id);
-        }
     }
 }
 
