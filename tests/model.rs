@@ -1022,6 +1022,9 @@ fn run(seed: u64, operations: u64) -> Counts {
                 naive.flows
             );
         }
+        if number % 16 == 0 {
+            ledger.invariants();
+        }
         let totals = ledger.totals("eth0").unwrap();
         let context = || {
             format!(

@@ -119,6 +119,12 @@ impl Measured {
             now.saturating_add(Micros::new(now.saturating_since(since).get().saturating_mul(WINDOWS)));
     }
 
+    /// What the measured flows declare together, whether or not they were there for a whole window.
+    pub(crate) fn declares(&self, direction: Direction) -> u128 {
+        let fresh = self.fresh.values().map(|declared| u128::from(declared.get(direction).rate.get()));
+        self.known.get(direction).rate + fresh.sum::<u128>()
+    }
+
     /// By how much the flows take less than they have declared.
     pub(crate) fn relief(&self, direction: Direction, now: Moment) -> u64 {
         if now >= self.good_until {

@@ -11,6 +11,7 @@ pub(crate) mod names;
 pub(crate) mod profile;
 pub(crate) mod proof;
 pub(crate) mod rank;
+pub(crate) mod recount;
 pub(crate) mod sorted;
 pub(crate) mod state;
 pub(crate) mod window;

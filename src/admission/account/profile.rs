@@ -90,6 +90,21 @@ impl Profile {
         moments
     }
 
+    /// Whether as much is taken as of another, now and at every moment to come.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.later, &other.later) {
+            (Later::Nothing, Later::Nothing) => self.current == other.current,
+            _ => self.over_time() == other.over_time(),
+        }
+    }
+
+    /// What is taken now, and every change to come.
+    pub(crate) fn over_time(&self) -> (u128, Vec<(Moment, i128)>) {
+        let mut changes = Vec::new();
+        self.later.each(&mut |at, delta| changes.push((at, delta)));
+        (self.current, changes)
+    }
+
     /// Whether nothing is taken, now or later.
     pub(crate) const fn is_empty(&self) -> bool {
         self.current == 0 && matches!(self.later, Later::Nothing)

@@ -21,6 +21,12 @@ pub(crate) struct Held {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Rank(u64);
 
+impl Held {
+    pub(crate) const fn of(charged: Rate, rank: Rank) -> Self {
+        Self { charged: Reverse(charged), rank }
+    }
+}
+
 impl Rank {
     /// The rank of a flow.
     pub(crate) const fn of(order: u64, slot: u32) -> Self {

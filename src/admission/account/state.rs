@@ -14,6 +14,7 @@ use super::profile::Profile;
 use super::proof::{Provable, Prover};
 use super::rank::{Held, Rank};
 use super::sorted::Sorted;
+use super::window::Window;
 use crate::policy::{Capacity, ClassModel, Enforcement, InterfacePolicy, OnCapacityDrop};
 
 /// The MTU of an interface that has not been seen yet: Ethernet's.
@@ -38,6 +39,8 @@ pub(crate) struct Account {
     pub(crate) mtu: Bytes,
     /// C and D, stated or proven.
     pub(crate) terms: Both<Option<ErrorTerms>>,
+    /// The capacity or the policy has changed: what is reserved may be above the budget until enough has ended.
+    pub(crate) may_exceed: Both<bool>,
     /// The kernel would not have the tree that a proof is about.
     pub(crate) unprogrammed: bool,
     /// What the policy limits, and is counted for that.
@@ -81,6 +84,7 @@ impl Account {
             settled: capacity(policy, None),
             mtu: policy.mtu.unwrap_or(UNKNOWN_MTU),
             terms: Both { sending: policy.error_terms, receiving: policy.error_terms },
+            may_exceed: Both::default(),
             unprogrammed: false,
             counts: Counts {
                 flows: policy.max_flows.is_some(),
@@ -128,6 +132,7 @@ impl Account {
             capacity: self.capacity,
             settled: self.capacity,
             unprogrammed: self.unprogrammed,
+            may_exceed: Both { sending: true, receiving: true },
             mtu: after.mtu.unwrap_or(self.mtu),
             ..Self::new(after, preemption)
         }
@@ -338,6 +343,75 @@ impl Account {
                 }
             }
         }
+    }
+
+    /// The same account with nothing booked.
+    pub(crate) fn emptied(&self) -> Self {
+        Self {
+            capacity: self.capacity,
+            rising: self.rising,
+            settled: self.settled,
+            mtu: self.mtu,
+            terms: self.terms,
+            may_exceed: self.may_exceed,
+            unprogrammed: self.unprogrammed,
+            counts: self.counts,
+            reserved: Both::default(),
+            buffer: Both::default(),
+            flows: Profile::default(),
+            classes: Vec::new(),
+            measured: BTreeMap::new(),
+            dolls: Default::default(),
+            holders: Vec::new(),
+            candidates: Default::default(),
+        }
+    }
+
+    /// Gives every profile of two accounts side by side: the name of what is counted, and a number where there are
+    /// several.
+    pub(crate) fn each_pair(
+        &self,
+        other: &Self,
+        mut visit: impl FnMut(&'static str, usize, &Profile, &Profile),
+    ) {
+        let none = ClassUse::default();
+        visit("flows", 0, &self.flows, &other.flows);
+        for number in 0..self.classes.len().max(other.classes.len()) {
+            let own = self.classes.get(number).unwrap_or(&none);
+            let others = other.classes.get(number).unwrap_or(&none);
+            visit("flows of a class", number, &own.flows, &others.flows);
+            for direction in Direction::BOTH {
+                visit("rate of a class", number, own.reserved.get(direction), others.reserved.get(direction));
+            }
+        }
+        for direction in Direction::BOTH {
+            visit("rate", 0, self.reserved.get(direction), other.reserved.get(direction));
+            visit("buffer", 0, self.buffer.get(direction), other.buffer.get(direction));
+            for (number, (own, others)) in self.dolls.iter().zip(&other.dolls).enumerate() {
+                visit("rate of a class type", number, own.get(direction), others.get(direction));
+            }
+        }
+    }
+
+    /// The most that is reserved at any moment from now on; the largest rate where it is more.
+    pub(crate) fn reserved_ever(&self, direction: Direction, now: Moment) -> Rate {
+        Rate::new(self.reserved.get(direction).highest(Window::from(now), now))
+    }
+
+    /// The classes that are measured, by number.
+    pub(crate) fn measured_classes(&self) -> impl Iterator<Item = u32> {
+        self.measured.keys().copied()
+    }
+
+    /// What the measured flows of a class declare.
+    pub(crate) fn measured_declares(&self, class: u32, direction: Direction) -> u128 {
+        self.measured.get(&class).map_or(0, |measured| measured.declares(direction))
+    }
+
+    /// The flows that hold the most in a class, or without one.
+    pub(crate) fn holders_in(&self, direction: Direction, class: Option<u32>) -> impl Iterator<Item = Held> {
+        let holders = self.holders.get(holders_place(class));
+        holders.into_iter().flat_map(move |holders| holders.get(direction).first().copied())
     }
 
     /// The moments at which something ends or begins that a flow of a class may have to wait for.

@@ -32,6 +32,7 @@ impl Ledger {
         if self.admitted >= LAST_ORDER {
             self.renumber();
         }
+        self.debug_check();
         Ok(grant)
     }
 
@@ -86,7 +87,9 @@ impl Ledger {
 
     /// Gives back what a flow holds: what that was, or nothing where it holds nothing any more.
     pub fn release(&mut self, id: &str) -> Option<Both<Rate>> {
-        self.take(id).map(|entry| entry.rate())
+        let entry = self.take(id)?;
+        self.debug_check();
+        Some(entry.rate())
     }
 
     /// The same: what it held.

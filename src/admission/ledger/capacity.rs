@@ -14,10 +14,17 @@ impl Ledger {
     /// A link carries another rate from now on. Gives the flows that are shed for it, least important first; none
     /// where the policy keeps them.
     pub fn set_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Vec<Holding> {
+        let shed = self.change_capacity(interface, direction, capacity);
+        self.debug_check();
+        shed
+    }
+
+    fn change_capacity(&mut self, interface: &str, direction: Direction, capacity: Rate) -> Vec<Holding> {
         let policy = Arc::clone(&self.policy);
         let Some(interface_policy) = policy.interface(interface) else { return Vec::new() };
         let (now, prover) = (self.now, self.prover);
         let Some(account) = self.account_of(interface) else { return Vec::new() };
+        *account.may_exceed.get_mut(direction) = true;
         *account.rising.get_mut(direction) = None;
         if let Some(Hysteresis { time, change }) = interface_policy.hysteresis
             && let Some(settled) = *account.settled.get(direction)

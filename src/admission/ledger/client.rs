@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate, TokenBucket};
 
+use crate::admission::account::entry::Entry;
 use crate::admission::account::profile::Profile;
 use crate::admission::account::window::Window;
 use crate::admission::limits::ClientLimit;
@@ -88,6 +89,23 @@ impl ClientUse {
         self.flows.unbook(1, window, now);
         for direction in Direction::BOTH {
             self.charged.get_mut(direction).unbook(charged.get(direction).get(), window, now);
+        }
+    }
+
+    /// Asserts that what is counted is what these flows take.
+    pub(crate) fn invariants(&self, name: &str, flows: &[&Entry], now: Moment) {
+        let (mut count, mut charged) = (Profile::default(), Both::<Profile>::default());
+        for entry in flows {
+            let window = entry.footprint.window;
+            count.book(1, window, now);
+            for direction in Direction::BOTH {
+                charged.get_mut(direction).book(entry.rate().get(direction).get(), window, now);
+            }
+        }
+        assert_eq!(self.flows.over_time(), count.over_time(), "client {name}: its flows");
+        for direction in Direction::BOTH {
+            let (kept, counted) = (self.charged.get(direction), charged.get(direction));
+            assert_eq!(kept.over_time(), counted.over_time(), "client {name} {direction}: its charges");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Groups: one reservation that several flows share (lpGQOS).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate};
 
@@ -217,6 +217,26 @@ impl Group {
             }
         }
         (rate, buffer)
+    }
+
+    /// Asserts that the members are these, and that the sums are theirs.
+    pub(crate) fn invariants(&self, name: &str, members: &BTreeSet<u32>, now: Moment) {
+        let kept: BTreeSet<_> = self.members.keys().copied().collect();
+        assert_eq!(kept, *members, "group {name}: its members");
+        let mut counted = Self { members: BTreeMap::new(), sums: Both::default(), ..self.clone() };
+        for (slot, member) in &self.members {
+            counted.join(*slot, member.clone(), now);
+        }
+        for direction in Direction::BOTH {
+            let over_time = |group: &Self| {
+                let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } =
+                    group.sums.get(direction);
+                [charged, token_rate, token_bucket_size, peak_bandwidth].map(Profile::over_time)
+            };
+            assert_eq!(over_time(self), over_time(&counted), "group {name} {direction}: its members' sums");
+        }
+        let due = self.due(None);
+        assert_eq!((self.footprint.charged, self.footprint.buffer), due, "group {name}: what it is charged");
     }
 
     /// A member, as it is counted.

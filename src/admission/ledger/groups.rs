@@ -80,6 +80,7 @@ impl Ledger {
         self.tidy(&group.footprint);
         let charged = group.footprint.charged;
         self.groups.insert(key, group);
+        self.debug_check();
         Ok(Grant {
             charged,
             tspec: charge.tspec,
@@ -100,6 +101,7 @@ impl Ledger {
         if gone {
             self.end_group(id);
         }
+        self.debug_check();
         Ok(gone)
     }
 

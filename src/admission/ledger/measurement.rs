@@ -31,6 +31,7 @@ impl Ledger {
         };
         let since = now.saturating_sub(window);
         account.measure(number, rate, since, found.overbooking_thousandths, now);
+        self.debug_check();
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod decide;
 pub(crate) mod exchange;
 pub(crate) mod group;
 pub(crate) mod groups;
+pub(crate) mod invariants;
 pub(crate) mod measurement;
 pub(crate) mod preemption;
 pub(crate) mod prepare;

@@ -100,6 +100,7 @@ impl Ledger {
                 lost.push(id);
             }
         }
+        self.debug_check();
         lost
     }
 }

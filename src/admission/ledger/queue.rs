@@ -49,6 +49,17 @@ impl Waiting {
         true
     }
 
+    /// Asserts that the queue and its index agree, and that it is within its limit.
+    pub(crate) fn invariants(&self) {
+        assert!(self.queue.len() <= MOST_WAITING, "{} flows wait", self.queue.len());
+        assert_eq!(self.queue.len(), self.places.len(), "the waiting queue and its index");
+        for (place, waiter) in &self.queue {
+            let id = &waiter.request.id;
+            assert_eq!(self.places.get(id), Some(place), "{id}: its place in the waiting queue");
+            assert!(*place < self.next, "{id}: its place is not given out");
+        }
+    }
+
     /// One waits no longer. Says whether he did.
     pub(crate) fn leave(&mut self, id: &str) -> bool {
         match self.places.remove(id) {

@@ -92,6 +92,7 @@ impl Ledger {
             let _ = self.ungroup(name);
         }
         self.make_groups();
+        self.debug_check();
     }
 
     /// Books what stands under a new policy, which may count it otherwise; `old` are the classes before it.

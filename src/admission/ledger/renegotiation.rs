@@ -27,7 +27,9 @@ impl Ledger {
         sending: Option<Flowspec>,
         receiving: Option<Flowspec>,
     ) -> Result<Grant, Refusal> {
-        self.exchange(id, Both { sending, receiving }).map(|(grant, _)| grant)
+        let exchanged = self.exchange(id, Both { sending, receiving });
+        self.debug_check();
+        exchanged.map(|(grant, _)| grant)
     }
 
     /// As [`renegotiate`](Self::renegotiate), with what was there before, to be [restored](Self::restore).
@@ -114,6 +116,7 @@ impl Ledger {
         entry.deadline = Some(self.now.saturating_add(time_to_live));
         self.endings.extend(entry.ending().map(|at| (at, rank)));
         self.flows.update(&entry, self.now);
+        self.debug_check();
         Ok(())
     }
 }

@@ -94,8 +94,10 @@ impl Ledger {
         account.mtu = interface_policy.mtu.unwrap_or(mtu);
         account.capacity = capacity(interface_policy, speed);
         account.settled = account.capacity;
+        account.may_exceed = Both { sending: true, receiving: true };
         self.prove(interface);
         self.make_groups();
+        self.debug_check();
     }
 
     /// The kernel would not have an interface's tree: nothing is proven of it, whatever the policy does not
@@ -137,6 +139,7 @@ impl Ledger {
             ended.extend(held);
         }
         self.pass(now);
+        self.debug_check();
         ended
     }
 
