@@ -8,7 +8,8 @@ use flowspec::{Qos, Rate};
 use super::error::ConnectError;
 use crate::admission::{Decision, GroupRequest, Operation};
 use crate::engine::{
-    Admitted, Answer, Engine, Granted, InterfaceReport, LocalEngine, PendingReservation, ReservationRequest,
+    Admitted, Answer, Engine, Events, Granted, InterfaceReport, LocalEngine, PendingReservation,
+    ReservationRequest,
 };
 use crate::policy::{GroupMode, Policy};
 
@@ -122,6 +123,14 @@ impl Host {
     /// (`false`). The call comes from the engine's task and must not block.
     pub fn on_overcommitment(&self, notify: impl Fn(&str, bool) + Send + Sync + 'static) {
         self.engine.subscribe(Arc::new(notify));
+    }
+
+    /// What happens from now on: flows admitted, refused and ended, capacities, trees.
+    ///
+    /// A subscriber that lets more than [`MOST_WAITING_EVENTS`](crate::engine::MOST_WAITING_EVENTS) wait loses the
+    /// newest; [`Events::dropped`] counts them. The engine never waits for it.
+    pub fn events(&self) -> Events {
+        self.engine.events()
     }
 
     /// The interface by which packets to the peer leave.

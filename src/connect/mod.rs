@@ -9,6 +9,7 @@
 //! - **Make connections**: [`Connector`] reserves, then connects; [`Listener`] accepts, then reserves.
 //! - **Use connections**: [`Connection`] (TCP, `AsyncRead` and `AsyncWrite`), [`DatagramConnection`] (UDP), and [`Flow`],
 //!   which reserves for a connection later, releases early, and notifies of a lost reservation.
+//! - **Events**: [`Host::events`], everything that happens, for logs and metrics.
 //! - **Answers**: [`ConnectError`] and [`AcceptError`], with the Winsock code; [`InterfaceReport`] and [`ClassReport`].
 //! - **For providers that own their sockets**: [`Host::reserve`] with a [`ReservationRequest`], [`plan`],
 //!   [`segment_limit`].
@@ -29,7 +30,7 @@ mod flow;
 mod host;
 mod listener;
 
-pub use crate::engine::{Ask, ClassReport, InterfaceReport, ReservationRequest, What};
+pub use crate::engine::{Ask, ClassReport, Events, InterfaceReport, ReservationRequest, What};
 pub use connection::{Connection, DatagramConnection, Socket};
 pub use connector::Connector;
 pub use error::ConnectError;

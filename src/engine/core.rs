@@ -12,12 +12,13 @@ use tokio::sync::{Notify, oneshot};
 
 use super::clock::Clock;
 use super::error::EngineError;
+use super::events::{Events, Subscribers};
 use super::handle::OnOvercommitment;
 use super::request::{Placement, ReservationRequest, request_for};
 use super::reservation::{Granted, Reply, Reservation, ReservationBackend, ReservationState};
 use super::waiters::Waiters;
 use crate::admission::{Decision, Operation, Refusal, RefusedRequest, RequestKind};
-use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, RequestId};
+use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, Output, RequestId};
 use crate::policy::Policy;
 use crate::tc::Change;
 
@@ -31,6 +32,7 @@ pub(super) struct Core {
     reservations: HashMap<String, Weak<ReservationState>>,
     waiters: Waiters,
     on_overcommitment: Vec<OnOvercommitment>,
+    subscribers: Subscribers,
     /// The engine that reservations are released to.
     engine: Weak<dyn ReservationBackend>,
     outbox: Outbox,
@@ -96,6 +98,7 @@ impl Core {
             reservations: HashMap::new(),
             waiters,
             on_overcommitment: Vec::new(),
+            subscribers: Subscribers::default(),
             engine,
             outbox: Outbox::default(),
             wake,
@@ -122,7 +125,11 @@ impl Core {
     /// Feeds the manager an input and does what follows, but for what goes to the outbox.
     pub(super) fn feed(&mut self, input: Input) {
         let now = self.now();
-        for effect in self.manager.handle(input, now).effects {
+        let Output { effects, events } = self.manager.handle(input, now);
+        if !events.is_empty() && !self.subscribers.publish(&events) {
+            self.manager.stop_recording_events();
+        }
+        for effect in effects {
             match effect {
                 Effect::Answer { id, answer } => self.answer(id, *answer),
                 Effect::Tell(notice) => self.notice(notice),
@@ -159,6 +166,12 @@ impl Core {
         let decision = self.manager.ledger().refused(self.now(), request);
         // The caller may have gone.
         let _ = reply.send(Err(Box::new(decision)));
+    }
+
+    /// The manager's events from now on.
+    pub(super) fn events(&mut self) -> Events {
+        self.manager.record_events();
+        self.subscribers.subscribe()
     }
 
     pub(super) fn subscribe(&mut self, notify: OnOvercommitment) {

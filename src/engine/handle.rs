@@ -8,6 +8,7 @@ use std::sync::Arc;
 use flowspec::{Both, Flowspec, Rate};
 
 use super::error::EngineError;
+use super::events::Events;
 use super::pending::PendingReservation;
 use super::report::InterfaceReport;
 use super::request::ReservationRequest;
@@ -75,6 +76,9 @@ pub trait Engine: ReservationBackend {
 
     /// Calls back whenever an interface becomes overcommitted or stops to be.
     fn subscribe(&self, notify: OnOvercommitment);
+
+    /// The manager's events from now on. None is recorded while there is no subscription.
+    fn events(&self) -> Events;
 
     /// The interface by which packets to a peer leave.
     ///

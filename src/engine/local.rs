@@ -11,6 +11,7 @@ use super::command::{Command, Commands, MOST_QUEUED_REQUESTS, queue};
 use super::core::{Core, lock};
 use super::driver::Driver;
 use super::error::EngineError;
+use super::events::Events;
 use super::handle::{Egress, Engine, EngineFuture, OnOvercommitment};
 use super::kernel::Kernel;
 use super::lingering::Lingering;
@@ -219,6 +220,10 @@ impl Engine for LocalEngine {
 
     fn subscribe(&self, notify: OnOvercommitment) {
         lock(&self.core).subscribe(notify);
+    }
+
+    fn events(&self) -> Events {
+        lock(&self.core).events()
     }
 
     fn egress(&self, peer: IpAddr) -> EngineFuture<'_, Result<Egress, EngineError>> {

@@ -12,7 +12,7 @@
 //! - **Answers**: [`Granted`] with [`Admitted`] and a [`Reservation`]; [`EngineError`].
 //! - **During a flow**: [`ReservationState`] notifies of a loss ([`Lost`], [`Loss`]); [`Lingering`] is the data that has
 //!   to leave before a release.
-//! - **Reports**: [`InterfaceReport`], [`ClassReport`], [`Egress`].
+//! - **Reports**: [`InterfaceReport`], [`ClassReport`], [`Egress`]; [`Events`] of everything that happens.
 //!
 //! # Order of calls
 //!
@@ -37,6 +37,7 @@ mod core;
 mod drain;
 mod driver;
 mod error;
+mod events;
 mod handle;
 mod kernel;
 mod lanes;
@@ -55,6 +56,7 @@ pub use crate::manager::{Admitted, Answer, Loss, Lost};
 pub use ask::{Ask, What};
 pub use command::MOST_QUEUED_REQUESTS;
 pub use error::EngineError;
+pub use events::{Events, MOST_WAITING_EVENTS};
 pub use handle::{Egress, Engine, EngineFuture, OnOvercommitment};
 pub use kernel::{ClaimedRoot, Kernel, KernelFuture};
 pub use lingering::Lingering;

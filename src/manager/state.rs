@@ -79,6 +79,11 @@ impl Manager {
         self.recorded.get_or_insert_default();
     }
 
+    /// From now on [`handle`](Self::handle) gives no events.
+    pub fn stop_recording_events(&mut self) {
+        self.recorded = None;
+    }
+
     /// Whether events are recorded.
     pub const fn records_events(&self) -> bool {
         self.recorded.is_some()
