@@ -16,7 +16,7 @@ use common::policy;
 use flowspec::{Bytes, Errno, Flowspec, Qos, Rate};
 use gqos::admission::{Operation, Reason};
 use gqos::engine::{
-    Ask, ClaimedRoot, Engine, EngineError, EngineFuture, Granted, Kernel, KernelFuture, LocalEngine,
+    Ask, ClaimedRoot, Engine, EngineError, EngineFuture, Events, Granted, Kernel, KernelFuture, LocalEngine,
     MOST_QUEUED_REQUESTS, ReservationRequest,
 };
 use gqos::failure::KernelFailure;
@@ -336,6 +336,41 @@ async fn a_hung_interface_with_a_full_queue_refuses_requests_and_keeps_releases(
     settle().await;
     assert_eq!(reserved(&engine, "eth1").await, Rate::ZERO, "every release was kept");
     engine.stop().await;
+}
+
+/// Virtual time in which a class has drained and its flow is released.
+const RELEASED: Duration = Duration::from_secs(2);
+
+/// What the events say of flows, in order: the event and the flow.
+fn flow_events(events: &mut Events) -> Vec<(String, String)> {
+    let all = std::iter::from_fn(|| events.try_next()).map(|event| serde_json::to_value(event).unwrap());
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let flows = all.map(|event| (text(&event["event"]), text(&event["id"])));
+    flows.filter(|(event, _)| event.starts_with("flow_")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscribers_receive_the_events_of_flows_with_and_without_a_class() {
+    for index in [1, 3] {
+        let (_, engine) = start(POLICY).await;
+        let flow = granted(&engine, index, "early", 10).await;
+        let mut events = engine.events();
+        drop(flow);
+        tokio::time::sleep(RELEASED).await;
+        let flow = granted(&engine, index, "a", 80).await;
+        let refused = engine.reserve(request(index, "b", 1)).await;
+        assert_eq!(reason(&refused), Some(Reason::InterfaceBudget));
+        drop(flow);
+        tokio::time::sleep(RELEASED).await;
+        let expected = [
+            ("flow_released", "early"),
+            ("flow_admitted", "a"),
+            ("flow_refused", "b"),
+            ("flow_released", "a"),
+        ];
+        assert_eq!(flow_events(&mut events), expected.map(|(event, id)| (event.to_owned(), id.to_owned())));
+        assert_eq!(events.dropped(), 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
