@@ -65,7 +65,7 @@ fn a_class_with_conditions_admits_matching_owners_only() {
     assert!(refused.message().contains("class web is not for flows of uid 0"), "{}", refused.message());
     check("an owner that is not known", ",'class':'web'", Some(Reason::ClassOwner));
     check("a class without conditions", ",'class':'anybody','uid':0", None);
-    check("a flow without a class gets its owner's", ",'cgroup':'/system.slice/origin'", None);
+    check("a flow that names no class gets the class of its owner", ",'cgroup':'/system.slice/origin'", None);
     check("and its limits", ",'cgroup':'/system.slice/origin'", Some(Reason::ClassFlows));
     check("the first in the file counts", ",'cgroup':'/system.slice/origin','uid':33", None);
     check("an owner without a class has none", ",'cgroup':'/user.slice','uid':5", None);
