@@ -138,7 +138,7 @@ impl Decision {
         }
     }
 
-    /// When a flow that was asked about would fit first.
+    /// When the flow of a query would fit first.
     pub fn earliest(&self) -> Option<Moment> {
         match &self.response {
             Response::Query(Ok(free)) => match free.fits {
@@ -154,7 +154,7 @@ impl Decision {
         self.refusal().and_then(Refusal::would_fit)
     }
 
-    /// The least delay that such a charge would meet, where the flow asked for one.
+    /// The least delay that such a charge would meet, where the flow requested one.
     pub fn least_latency(&self) -> Option<Micros> {
         self.refusal().and_then(Refusal::least_latency)
     }

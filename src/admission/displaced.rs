@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::account::classes::Classes;
 use super::account::entry::Entry;
 
-/// One who had to go, with what he had.
+/// A flow that was preempted, with what it had.
 #[derive(Clone, Debug)]
 pub struct Displaced {
-    /// What he is called.
+    /// The flow.
     pub id: String,
     pub(crate) entry: Entry,
-    /// As they were then.
+    /// The classes under the policy of that time: they number the class of the entry.
     pub(crate) classes: Arc<Classes>,
 }
 

@@ -1,12 +1,20 @@
-//! Admission: how much of each interface is promised, and to whom.
+//! Admission: how much of each interface is reserved, and for which flows.
 //!
-//! Takes checked requests, gives grants and refusals. Knows neither sockets, clocks, nor `tc`: the
-//! same requests in the same order give the same decisions, byte for byte.
+//! Takes operations with the moment at which they happen, and gives decisions. Knows no sockets, no clock and no
+//! `tc`: the same operations in the same order give the same decisions, byte for byte.
 //!
 //! ```text
-//! Request ─► Ledger ─┬─► Grant    (the ledger has changed)
-//!                    └─► Refusal  (it has not)   ─► Decision, with the whole sum
+//! Operation ─► Ledger::decide ─► Outcome ─┬─► Decision: Response, totals, expired and notified flows ─► JSON
+//!                                         └─► Grant: what an admitted flow is held to
 //! ```
+//!
+//! - **What is asked**: [`Operation`], with [`Request`], [`Ladder`] and [`GroupRequest`] in it.
+//! - **What is answered**: [`Outcome`], with a [`Decision`], whose [`Response`] has the fields of its operation; a
+//!   [`Refusal`] has the numbers that decided, and a [`Reason`] with the Winsock codes.
+//! - **What is shown**: [`Totals`], [`Holding`], [`Reload`].
+//!
+//! Inside, `account` holds one interface's sums over time and knows no ledger; `ledger` holds the accounts, flows,
+//! groups, clients and the waiting queue. [`Ledger::invariants`] states what holds between any two operations.
 
 mod account;
 mod decision;

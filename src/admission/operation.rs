@@ -1,4 +1,4 @@
-//! Everything that can be asked of a ledger: what traces and tests are made of.
+//! The operations of a ledger: what traces and tests are made of.
 
 use flowspec::{Both, Direction, Flowspec, Micros, Qos, Rate};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::refusal::Refusal;
 use super::request::{GroupRequest, Request};
 
-/// What is asked of a ledger.
+/// An operation on a ledger.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Operation {
@@ -16,10 +16,10 @@ pub enum Operation {
     Renegotiate {
         /// The flow.
         id: String,
-        /// What it asks for now.
+        /// What it requests now.
         asked: Box<Both<Option<Flowspec>>>,
     },
-    /// A flow's soft state goes on.
+    /// A flow's soft state is prolonged.
     Refresh {
         /// The flow.
         id: String,
@@ -77,7 +77,7 @@ pub enum OperationKind {
     Reserve,
     /// Another reservation for a flow.
     Renegotiate,
-    /// A flow's soft state goes on.
+    /// A flow's soft state is prolonged.
     Refresh,
     /// The end of a flow.
     Release,
@@ -95,12 +95,12 @@ pub enum OperationKind {
     Tick,
 }
 
-/// A request with the renditions that would do, best first.
+/// A request with the renditions that it accepts, best first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ladder {
-    /// Everything but what is asked for, which is that of the first rendition.
+    /// The request for the first rendition.
     pub request: Request,
-    /// What the first is called.
+    /// The name of the first rendition.
     pub first: String,
     /// The others, each with its name.
     pub renditions: Vec<(String, Qos)>,

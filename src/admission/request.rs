@@ -1,4 +1,4 @@
-//! What is asked of the ledger.
+//! Requests for flows and groups, and what is granted.
 
 use flowspec::{Both, Micros, Moment, Qos, Rate, TSpec};
 
@@ -6,10 +6,10 @@ use super::account::window::Window;
 use super::displaced::Displaced;
 use crate::policy::{Class, GroupMode, Owner, Policy};
 
-/// A reservation that is asked for.
+/// A request for a reservation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Request {
-    /// What the flow is called; unique among the admitted.
+    /// The flow's id; unique among the admitted flows.
     pub id: String,
     /// The interface it leaves and enters by.
     pub interface: String,
@@ -17,19 +17,19 @@ pub struct Request {
     pub class: Option<String>,
     /// The group whose reservation it shares, if any.
     pub group: Option<String>,
-    /// Who asks, if that is known.
+    /// The client that requests it, if that is known.
     pub client: Option<String>,
-    /// Whose it is, as far as that is known.
+    /// The owner, as far as it is known.
     pub owner: Owner,
-    /// What it asks for.
+    /// The requested QOS.
     pub qos: Qos,
     /// When it begins; now where it is absent or past.
     pub start: Option<Moment>,
-    /// The first moment after it; it ends when it is released where this is absent.
+    /// The first moment after it; absent where it lasts until it is released.
     pub end: Option<Moment>,
     /// How long it lasts without a refresh.
     pub time_to_live: Option<Micros>,
-    /// Where it is refused for lack of room, it waits to be told of some.
+    /// Whether it waits to be notified of capacity where it is refused for lack of it.
     pub wait: bool,
     /// 0 best to 7; the class's where it is absent.
     pub setup_priority: Option<u8>,
@@ -37,10 +37,10 @@ pub struct Request {
     pub holding_priority: Option<u8>,
 }
 
-/// A group that is asked for: one reservation for several flows (lpGQOS).
+/// A request for a group: one reservation for several flows (lpGQOS).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GroupRequest {
-    /// What it is called; its own namespace.
+    /// The group's id; groups have a namespace of their own.
     pub id: String,
     /// The interface it is for.
     pub interface: String,
@@ -48,20 +48,20 @@ pub struct GroupRequest {
     pub class: Option<String>,
     /// How it is charged.
     pub mode: GroupMode,
-    /// What it asks for.
+    /// The requested QOS.
     pub qos: Qos,
 }
 
 /// What was granted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Grant {
-    /// What it takes from the budgets: its group's where it has one, the interface's otherwise.
+    /// The charge to its group's budget, or to the interface's where it has no group.
     pub charged: Both<Rate>,
-    /// What it is held to; nothing in a direction without a reservation.
+    /// The TSpec that is enforced; `None` in a direction without a reservation.
     pub tspec: Both<Option<TSpec>>,
     /// The code point for its packets, from the class.
     pub dscp: Option<u8>,
-    /// The flows that had to go for it, least important first.
+    /// The flows that were preempted for it, least important first.
     pub preempted: Vec<Displaced>,
 }
 

@@ -9,7 +9,7 @@ use super::window::Window;
 pub(crate) trait Amount:
     Copy + Default + Ord + std::iter::Sum + std::ops::Add<Output = Self> + std::ops::AddAssign
 {
-    /// What is more than it has room for is the largest it has.
+    /// The number, or the nearest that the type can hold.
     fn of(delta: i128) -> Self;
     fn wide(self) -> i128;
 }
@@ -30,13 +30,13 @@ pub(crate) struct Change<A> {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Child<A> {
-    /// No later than the first change below.
+    /// At most the moment of the first change below.
     first: Moment,
     below: Below<A>,
     node: Changes<A>,
 }
 
-/// What there is below a node.
+/// The sums of what is below a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Below<A> {
     sum: A,
@@ -44,7 +44,7 @@ pub(crate) struct Below<A> {
     pub(crate) highest: A,
 }
 
-/// The most entries of a node: few enough that going through them costs as much as finding the next node.
+/// The most entries of a node: few enough that a scan costs as much as finding the next node.
 const WIDEST: usize = 16;
 
 impl<A: Amount> Changes<A> {
@@ -53,7 +53,7 @@ impl<A: Amount> Changes<A> {
         Self::Leaf(vec![Change { at, delta }])
     }
 
-    /// Adds to the change at a moment. Says whether there are no changes any more.
+    /// Adds to the change at a moment. Returns whether no changes are left.
     pub(crate) fn grow(&mut self, at: Moment, delta: A) -> bool {
         if let Some(second) = self.add(at, delta) {
             // The root was too wide: it becomes the first of two branches.
@@ -73,7 +73,7 @@ impl<A: Amount> Changes<A> {
         self.is_empty()
     }
 
-    /// The largest sum of changes inside a window that begins at or after now, nothing more among them.
+    /// The largest sum of changes inside a window that begins at or after now; zero counts as one of them.
     pub(crate) fn highest(&self, window: Window, now: Moment) -> A {
         let at_start = if window.start <= now { A::default() } else { self.sum_until(window.start) };
         let mut sum = A::default();
@@ -81,8 +81,8 @@ impl<A: Amount> Changes<A> {
         later.map_or(at_start, |later| later.max(at_start))
     }
 
-    /// Adds to the change at a moment; one that comes to nothing is taken out. What is too much for the
-    /// node is returned, to come after it.
+    /// Adds to the change at a moment, and removes it where it becomes zero. A node that is too wide gives its second
+    /// half, to be put after it.
     fn add(&mut self, at: Moment, delta: A) -> Option<Self> {
         match self {
             Self::Leaf(changes) => {

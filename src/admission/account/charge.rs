@@ -1,4 +1,4 @@
-//! What a flowspec costs: from what is asked to what is taken from the budgets.
+//! What a flowspec is charged: from the request to what is taken from the budgets.
 
 use flowspec::{
     Both, Bytes, Direction, ErrorTerms, Flowspec, FlowspecError, Micros, Peak, Qos, Rate, Ratio, ServiceType,
@@ -9,27 +9,27 @@ use super::measured::peak_of;
 use crate::admission::refusal::Refusal;
 use crate::policy::{Admission, Allocate, Class, InterfacePolicy};
 
-/// What a request would take, once it is known to make sense on its interface.
+/// What a valid request takes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Charge {
     pub(crate) rate: Both<Rate>,
     pub(crate) buffer: Both<Bytes>,
     pub(crate) tspec: Both<Option<TSpec>>,
-    /// What is measured of it sends so much at most; zero where it counts as declared.
+    /// The most that the flow sends where its class is measured; zero where it is charged as declared.
     pub(crate) peak: Both<Rate>,
 }
 
-/// What is known of the interface that a charge depends on.
+/// The parameters of an interface that a charge depends on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Link<'a> {
+pub(crate) struct LinkParameters<'a> {
     pub(crate) name: &'a str,
     pub(crate) policy: &'a InterfacePolicy,
     pub(crate) mtu: Bytes,
-    /// C and D; nothing where nobody has proved any.
+    /// C and D; `None` where none are proven.
     pub(crate) terms: Both<Option<ErrorTerms>>,
 }
 
-impl Link<'_> {
+impl LinkParameters<'_> {
     /// Both directions of a request.
     ///
     /// Guaranteed: the largest of r, R if it is given, and the least rate that meets the delay target;
@@ -96,8 +96,8 @@ impl Link<'_> {
         Ok(declared.max(reserved).max(for_delay))
     }
 
-    /// The least rate that meets the delay target, where there is one: the smaller of the latency less
-    /// what the path takes in any case, and the delay variation.
+    /// The least rate that meets the delay target, if there is one: the smaller of the latency less the path's own,
+    /// and the delay variation.
     fn rate_for_delay(
         &self,
         direction: Direction,
@@ -136,7 +136,7 @@ fn measured(class: Option<&Class>) -> bool {
     class.is_some_and(|class| class.admission == Admission::Measured)
 }
 
-/// Whether a flowspec asks for nothing.
-pub(crate) const fn free(spec: &Flowspec) -> bool {
+/// Whether a flowspec reserves nothing.
+pub(crate) const fn reserves_nothing(spec: &Flowspec) -> bool {
     matches!(spec.service_type, ServiceType::NoTraffic | ServiceType::BestEffort | ServiceType::Qualitative)
 }

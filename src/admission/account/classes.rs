@@ -1,19 +1,19 @@
-//! Classes by number: what the policy says of them, and what flows have that the policy does not know any more.
+//! Classes by number: those of the policy, and those that flows still have after a reload has removed them.
 
 use super::names::Names;
 use crate::admission::refusal::Refusal;
 use crate::policy::{Class, Policy};
 
-/// The classes that the policy has, and those that flows have.
+/// The classes of the policy, and those that flows have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Classes {
     pub(crate) names: Names,
-    /// By number; nothing where the policy has it no more.
+    /// By number; `None` for a class that the policy no longer has.
     policies: Vec<Option<Class>>,
 }
 
 impl Classes {
-    /// The policy's.
+    /// The classes of a policy.
     pub(crate) fn of(policy: &Policy) -> Self {
         let mut classes = Self::default();
         for (name, class) in &policy.classes {
@@ -30,14 +30,14 @@ impl Classes {
         number
     }
 
-    /// A class that is named, with its number, if the policy has it.
+    /// The class of this name with its number, if the policy has it.
     pub(crate) fn find(&self, name: &str) -> Result<(u32, &Class), Refusal> {
         let unknown = || Refusal::UnknownClass { class: name.to_owned() };
         let number = self.names.number(name).ok_or_else(unknown)?;
         Ok((number, self.policies[number as usize].as_ref().ok_or_else(unknown)?))
     }
 
-    /// What the policy says of a class.
+    /// The policy's settings of a class.
     pub(crate) fn policy(&self, number: u32) -> Result<&Class, Refusal> {
         let unknown = || Refusal::UnknownClass { class: self.names.text(number).to_string() };
         self.policies[number as usize].as_ref().ok_or_else(unknown)

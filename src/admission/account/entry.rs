@@ -7,11 +7,11 @@ use flowspec::{Both, Bytes, Moment, Rate, TSpec};
 use super::charge::Charge;
 use super::footprint::Footprint;
 
-/// What a flow holds; given back as it stands here, whatever the policy says by then.
+/// What a flow holds. It is released as it stands here, whatever the policy says by then.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) footprint: Footprint,
-    /// What it costs, where a group pays; else it is the footprint's.
+    /// The flow's charge where its group is charged on the interface; otherwise the footprint has it.
     pub(crate) cost: Option<Box<Cost>>,
     pub(crate) group: Option<Arc<str>>,
     pub(crate) client: Option<Arc<str>>,
@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     pub(crate) deadline: Option<Moment>,
 }
 
-/// What a member of a group costs.
+/// The charge of a group's member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Cost {
     pub(crate) rate: Both<Rate>,
@@ -27,7 +27,7 @@ pub(crate) struct Cost {
 }
 
 impl Entry {
-    /// What it costs, whoever pays.
+    /// The flow's charge, to the interface or to its group.
     pub(crate) fn rate(&self) -> Both<Rate> {
         self.cost.as_ref().map_or(self.footprint.charged, |cost| cost.rate)
     }
@@ -36,13 +36,13 @@ impl Entry {
         self.cost.as_ref().map_or(self.footprint.buffer, |cost| cost.buffer)
     }
 
-    /// What it costs, with what it is held to.
+    /// The flow's charge with its TSpec.
     pub(crate) fn charge(&self, tspec: Both<Option<TSpec>>) -> Charge {
         let peak = self.footprint.peak.as_deref().copied().unwrap_or_default();
         Charge { rate: self.rate(), buffer: self.buffer(), tspec, peak }
     }
 
-    /// The same flow at another cost.
+    /// The same flow with another charge.
     pub(crate) fn costing(mut self, charge: &Charge) -> Self {
         let (rate, buffer) = (charge.rate, charge.buffer);
         if self.group.is_some() {

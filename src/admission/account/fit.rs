@@ -1,4 +1,4 @@
-//! Whether something fits an account, and the whole sum where it does not.
+//! Whether a footprint fits an account, and the numbers of the refusal where it does not.
 
 use flowspec::{Bytes, Direction, Moment, Rate};
 
@@ -14,9 +14,9 @@ use crate::policy::{Class, ClassModel, InterfacePolicy, Policy};
 /// How many holders a refusal names.
 const NAMED_HOLDERS: usize = 3;
 
-/// Where a refusal would be decided: the link, with what the policy says of it.
+/// What a check depends on besides the account: the policy, the class, the flows and the time.
 #[derive(Clone, Copy)]
-pub(crate) struct Terms<'a> {
+pub(crate) struct FitContext<'a> {
     pub(crate) name: &'a str,
     pub(crate) interface: &'a InterfacePolicy,
     pub(crate) policy: &'a Policy,
@@ -25,15 +25,15 @@ pub(crate) struct Terms<'a> {
     pub(crate) now: Moment,
 }
 
-/// What one constraint leaves.
+/// What one constraint leaves free.
 #[derive(Clone, Copy)]
-struct Room {
+struct Headroom {
     taken: u64,
     limit: u64,
     left: u64,
 }
 
-impl Room {
+impl Headroom {
     const fn new(taken: u64, limit: u64) -> Self {
         Self { taken, limit, left: limit.saturating_sub(taken) }
     }
@@ -46,16 +46,16 @@ impl Account {
     /// Counts first, then the flow's own rate, then each direction's buffer, class and interface.
     pub(crate) fn check(
         &self,
-        terms: &Terms<'_>,
+        terms: &FitContext<'_>,
         asked: &Footprint,
         old: Option<&Footprint>,
     ) -> Result<(), Refusal> {
-        let Terms { name, interface, class, now, .. } = *terms;
+        let FitContext { name, interface, class, now, .. } = *terms;
         let window = asked.window;
         if old.is_none_or(|old| old.flows < asked.flows) {
             if let Some((number, class, Class { max_flows: Some(max_flows), .. })) = class {
                 let used = self.class_use(number);
-                let room = used.is_some_and(|used| used.flows.has_room_always(asked.flows, *max_flows));
+                let room = used.is_some_and(|used| used.flows.fits_always(asked.flows, *max_flows));
                 let flows = || used.map_or(0, |used| used.flows.highest(window, now));
                 if !room && flows() + asked.flows > *max_flows {
                     let flows = flows();
@@ -64,7 +64,7 @@ impl Account {
                 }
             }
             if let Some(max_flows) = interface.max_flows
-                && !self.flows.has_room_always(asked.flows, max_flows)
+                && !self.flows.fits_always(asked.flows, max_flows)
                 && self.flows.highest(window, now) + asked.flows > max_flows
             {
                 let flows = self.flows.highest(window, now);
@@ -95,7 +95,7 @@ impl Account {
 
     fn check_buffer(
         &self,
-        terms: &Terms<'_>,
+        terms: &FitContext<'_>,
         asked: &Footprint,
         old: Option<&Footprint>,
         direction: Direction,
@@ -110,11 +110,11 @@ impl Account {
         Err(Refusal::Buffer { interface: terms.name.to_owned(), direction, needed, taken, limit })
     }
 
-    /// The interface's budget and the class's part of it. Where both are too small, the one with less
-    /// room is what binds, and the interface where they are equal.
+    /// The interface's budget and the class's part of it. Where both are too small, the refusal names the one with
+    /// less left, and the interface where they are equal.
     fn check_budgets(
         &self,
-        terms: &Terms<'_>,
+        terms: &FitContext<'_>,
         direction: Direction,
         asked: &Footprint,
     ) -> Result<(), Refusal> {
@@ -122,14 +122,14 @@ impl Account {
             return Err(Refusal::UnknownCapacity { interface: terms.name.to_owned(), direction });
         };
         let rate = *asked.charged.get(direction);
-        if self.has_room_always(terms, direction, asked, budget) {
+        if self.fits_always(terms, direction, asked, budget) {
             return Ok(());
         }
         let relief = self.relief_for(terms, direction, asked, |_, _| true);
         let declared = self.reserved.get(direction).highest(asked.window, terms.now);
-        let link = Room::new(declared.saturating_sub(relief), budget.get());
-        let share = self.class_room(terms, direction, asked, link);
-        let fits = |room: Room| rate.get() <= room.left && room.taken <= room.limit;
+        let link = Headroom::new(declared.saturating_sub(relief), budget.get());
+        let share = self.class_headroom(terms, direction, asked, link);
+        let fits = |room: Headroom| rate.get() <= room.left && room.taken <= room.limit;
         let narrower = share.filter(|share| !fits(*share) && share.left < link.left);
         let binding = match narrower {
             None if fits(link) => return Ok(()),
@@ -160,10 +160,10 @@ impl Account {
         })
     }
 
-    /// Whether there is room whatever is booked ahead, and without looking at what is measured.
-    fn has_room_always(
+    /// Whether it fits at every later moment, found without a search and without the measurements.
+    fn fits_always(
         &self,
-        terms: &Terms<'_>,
+        terms: &FitContext<'_>,
         direction: Direction,
         asked: &Footprint,
         budget: Rate,
@@ -175,22 +175,22 @@ impl Account {
                 let limit = share.of(budget).get();
                 match self.class_use(number) {
                     None => rate <= limit,
-                    Some(used) => used.reserved.get(direction).has_room_always(rate, limit),
+                    Some(used) => used.reserved.get(direction).fits_always(rate, limit),
                 }
             }),
             (Some(_), ClassModel::Rdm | ClassModel::Mar(_)) => false,
         };
-        self.reserved.get(direction).has_room_always(rate, budget.get()) && in_class()
+        self.reserved.get(direction).fits_always(rate, budget.get()) && in_class()
     }
 
-    /// What the class model leaves a flow; nothing where it sets no limit.
-    fn class_room(
+    /// What the class model leaves for a flow; `None` where it sets no limit.
+    fn class_headroom(
         &self,
-        terms: &Terms<'_>,
+        terms: &FitContext<'_>,
         direction: Direction,
         asked: &Footprint,
-        link: Room,
-    ) -> Option<Room> {
+        link: Headroom,
+    ) -> Option<Headroom> {
         let (number, _, class) = terms.class?;
         let budget = Rate::new(link.limit);
         let share = class.share.map(|share| share.of(budget).get());
@@ -200,7 +200,7 @@ impl Account {
             used.saturating_sub(self.relief_for(terms, direction, asked, |class, _| class == number))
         };
         match terms.interface.class_model {
-            ClassModel::Mam => share.map(|share| Room::new(used(), share)),
+            ClassModel::Mam => share.map(|share| Headroom::new(used(), share)),
             // BC_b for every type that this one is inside of. BC_0 is the budget, which is checked anyway.
             ClassModel::Rdm => {
                 let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
@@ -208,7 +208,7 @@ impl Account {
                     let taken = self.dolls[doll].get(direction).highest(asked.window, terms.now);
                     let inside = |_: u32, measured: &Measured| usize::from(measured.class_type) >= doll;
                     let relief = self.relief_for(terms, direction, asked, inside);
-                    Some(Room::new(taken.saturating_sub(relief), constraint))
+                    Some(Headroom::new(taken.saturating_sub(relief), constraint))
                 });
                 dolls.min_by_key(|room| room.left)
             }
@@ -217,16 +217,16 @@ impl Account {
             ClassModel::Mar(threshold) => {
                 let within = share.is_none_or(|share| used() <= share);
                 let kept = threshold.of(budget).get();
-                (!within).then(|| Room::new(link.taken, link.limit.saturating_sub(kept)))
+                (!within).then(|| Headroom::new(link.taken, link.limit.saturating_sub(kept)))
             }
         }
     }
 
-    /// What is measured as unused is for controlled load of measured classes that begins now, for nothing
-    /// else: no guarantee rests on it.
+    /// What is measured as unused may be reserved for controlled load of measured classes that begins now, and for
+    /// nothing else: no guarantee rests on a measurement.
     fn relief_for(
         &self,
-        terms: &Terms<'_>,
+        terms: &FitContext<'_>,
         direction: Direction,
         asked: &Footprint,
         counts: impl Fn(u32, &Measured) -> bool,
@@ -241,7 +241,7 @@ impl Account {
         self.classes.get(class as usize)
     }
 
-    /// Who holds most: of the class where the class is full.
+    /// The flows that hold the most: of the class where the class is full.
     fn named_holders(&self, flows: &Flows, direction: Direction, class: Option<u32>) -> Vec<Holder> {
         let most = self.most(direction, class);
         let named = most.iter().take(NAMED_HOLDERS);
@@ -251,8 +251,8 @@ impl Account {
     }
 }
 
-/// BC of a class type: what its classes' shares come to; nothing where one of them is without limit or
-/// there is none.
+/// BC of a class type: the sum of its classes' shares; `None` where one of them has no limit, or where the type has
+/// no class.
 fn doll_size(policy: &Policy, doll: usize, budget: Rate) -> Option<u64> {
     let mut classes =
         policy.classes.values().filter(|class| usize::from(class.class_type) == doll).peekable();

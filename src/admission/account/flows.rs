@@ -1,7 +1,7 @@
 //! The flows of a ledger, packed: what each holds, by its slot, and its slot by its id.
 //!
-//! A flow that sends from now on until it is released takes one slot and its name; what few flows have (a
-//! window, a group, a client, something to receive) is kept beside the slots.
+//! A flow that sends from now on until it is released takes one slot and its id; what few flows have (a window, a
+//! group, a client, a receiving reservation) is kept beside the slots.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::footprint::{ClassCounts, Footprint};
 use super::rank::Held;
 use super::window::Window;
 
-/// Slots are allocated by so many.
+/// How many slots are allocated together.
 const CHUNK: usize = 1 << 10;
 
 /// Every flow, and every group as a holder.
@@ -34,18 +34,18 @@ struct Slot {
     order: u64,
     sending: Rate,
     rare: Option<Box<Rare>>,
-    /// Bytes; what is more than this has room for is kept with what is rare.
+    /// Bytes; a larger buffer is kept in `rare`.
     buffer: u32,
     interface: u32,
     /// [`NONE`] where it has none.
     class: u32,
-    /// [`NEVER`] where it is never made to go.
+    /// [`NEVER`] where it is never preempted or shed.
     holding_priority: u8,
     /// 0 to 7, with [`A_FLOW`] and what is counted of its class.
     class_type: u8,
 }
 
-/// What is kept of some.
+/// What is kept of few flows.
 #[derive(Clone, Debug)]
 struct Rare {
     window: Window,
@@ -87,7 +87,7 @@ impl Flows {
         self.slot(id).map(|slot| self.entry(slot))
     }
 
-    /// What a flow is called.
+    /// The id of a flow.
     pub(crate) fn id(&self, slot: u32) -> &str {
         &self.at(slot).id
     }
@@ -100,7 +100,7 @@ impl Flows {
         self.index.insert_unique(hash, slot, |&slot| hasher.hash_one(&*at(chunks, slot).id));
     }
 
-    /// Gives a group a slot, by which it is a holder among flows.
+    /// Gives a group a slot, so that it can be named as a holder like a flow.
     pub(crate) fn insert_group(&mut self, id: &str, footprint: &mut Footprint, now: Moment) {
         let mut entry = entry_of_group(footprint);
         footprint.slot = self.take(id, &mut entry, now);
@@ -111,7 +111,7 @@ impl Flows {
         self.update(&entry_of_group(footprint), now);
     }
 
-    /// Whether a flow or a group is still there, and still charged as much.
+    /// Whether a flow or a group still exists with the same charge.
     pub(crate) fn holds(&self, held: &Held, interface: u32, direction: Direction) -> bool {
         let slot = self.at(held.rank.slot());
         let charged = match direction {
@@ -121,14 +121,14 @@ impl Flows {
         slot.order == held.rank.order() && slot.interface == interface && charged == held.charged.0
     }
 
-    /// The flow in a slot is another from now on.
+    /// Replaces the flow in a slot.
     pub(crate) fn update(&mut self, entry: &Entry, now: Moment) {
         let slot = self.at_mut(entry.footprint.slot);
         let id = std::mem::take(&mut slot.id);
         *slot = Slot::pack(id, entry, now);
     }
 
-    /// Takes a flow out of its slot: what it was.
+    /// Removes a flow from its slot, and gives what it was.
     pub(crate) fn remove(&mut self, id: &str) -> Option<(Box<str>, Entry)> {
         let hash = self.hasher.hash_one(id);
         let chunks = &self.chunks;
@@ -171,7 +171,7 @@ impl Flows {
         self.free.push(slot);
         let slot = self.at_mut(slot);
         slot.rare = None;
-        // Nobody has it.
+        // No flow has this order.
         slot.order = u64::MAX;
         std::mem::take(&mut slot.id)
     }
@@ -198,8 +198,8 @@ impl Slot {
         let Entry { footprint, cost, group, client, deadline } = entry;
         let Footprint { order, interface, class, class_type, class_counts, charged, buffer, .. } = *footprint;
         let window = footprint.window;
-        // What has begun and has no end is over when it is released: when it began makes no difference, but
-        // where it is measured.
+        // A flow that has begun and has no end lasts until it is released: its start matters only where its class is
+        // measured.
         let plain = window.start <= now && window.end.is_none() && footprint.peak.is_none();
         let paid = cost.is_none() && group.is_none() && client.is_none() && deadline.is_none();
         let small = u32::try_from(buffer.sending.get()).ok().filter(|_| buffer.receiving == Bytes::ZERO);

@@ -9,7 +9,7 @@ use crate::policy::Class;
 /// What a flow or a group takes of an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Footprint {
-    /// Where it is kept.
+    /// The slot that it is kept in.
     pub(crate) slot: u32,
     /// When it was admitted, as a number.
     pub(crate) order: u64,
@@ -19,13 +19,13 @@ pub(crate) struct Footprint {
     pub(crate) class: Option<u32>,
     pub(crate) class_type: u8,
     pub(crate) class_counts: ClassCounts,
-    /// Nothing where a group pays.
+    /// Zero for a member of a group, which the interface charges in its place.
     pub(crate) charged: Both<Rate>,
     pub(crate) buffer: Both<Bytes>,
     pub(crate) window: Window,
     /// 1 for a flow, 0 for a group.
     pub(crate) flows: u64,
-    /// Nothing where it is never made to go.
+    /// `None` where it is never preempted or shed.
     pub(crate) holding_priority: Option<u8>,
     /// How fast it may send where its class is measured; zero in a direction that is not.
     pub(crate) peak: Option<Box<Both<Rate>>>,

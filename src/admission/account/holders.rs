@@ -1,29 +1,29 @@
-//! Who holds most of a budget: the few that a refusal names, among as many as there are.
+//! The largest holders of a budget: the few flows that a refusal names, among all that hold a part of it.
 //!
-//! Those few are kept in order; the others lie in a heap, from which nobody is taken out before it is his turn to be
-//! among the few, or so many have gone that the heap is swept. So that to come and to go costs next to nothing,
-//! however many there are.
+//! Those few are kept in order, the others in a heap. A flow that ends is not removed from the heap at once, but when
+//! it would become one of the few, or when the heap has so many ended flows that it is swept. An insertion or a
+//! removal therefore costs next to nothing, however many flows there are.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::rank::Held;
 
-/// So many are kept in order where there are as many.
+/// How many are kept in order.
 const KEPT: usize = 16;
 
-/// With fewer than these, others are taken from the heap. One more than are named, since one may be out while
-/// something else is tried in its place.
+/// With fewer than these in order, others are taken from the heap. It is one more than are named, since one may be
+/// unbooked while another reservation is tried in its place.
 const LEAST: usize = 4;
 
-/// So many of the heap may be gone before it is swept, besides half of it.
+/// How many of the heap may have ended before it is swept, besides half of it.
 const GONE: usize = 64;
 
 /// The parts of a budget, most charged first, then oldest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holders {
     first: Vec<Held>,
-    /// None of them comes before the last of the first. Some have gone; some are there twice.
+    /// None of them comes before the last of `first`. Some have ended; some are there twice.
     others: BinaryHeap<Reverse<Held>>,
     gone: usize,
 }
@@ -32,17 +32,17 @@ impl Holders {
     pub(crate) fn insert(&mut self, held: Held) {
         let Err(place) = self.first.binary_search(&held) else { return };
         if place == self.first.len() && !(self.others.is_empty() && place < KEPT) {
-            return self.put_by(held);
+            return self.push_other(held);
         }
         self.first.insert(place, held);
         if self.first.len() > KEPT
             && let Some(last) = self.first.pop()
         {
-            self.put_by(last);
+            self.push_other(last);
         }
     }
 
-    fn put_by(&mut self, held: Held) {
+    fn push_other(&mut self, held: Held) {
         if self.others.len() == self.others.capacity() {
             // By a quarter, where a heap would double.
             self.others.reserve_exact(self.others.len() / 4 + KEPT);
@@ -57,7 +57,8 @@ impl Holders {
         }
     }
 
-    /// After something has changed: puts in order what is to be, where `holds` says who still does.
+    /// After a removal: takes as many from the heap as are to be in order. `holds` tells whether a flow still holds its
+    /// part.
     pub(crate) fn tidy(&mut self, holds: impl Fn(&Held) -> bool) {
         if self.gone > GONE + self.others.len() / 2 {
             let mut others = std::mem::take(&mut self.others).into_vec();
@@ -73,7 +74,7 @@ impl Holders {
         while self.first.len() < KEPT
             && let Some(Reverse(next)) = self.others.pop()
         {
-            // One that came, went and came again is there twice, side by side.
+            // A flow that ended and came again is there twice, side by side.
             if holds(&next) && !self.first.contains(&next) {
                 self.first.push(next);
             } else {
@@ -82,7 +83,7 @@ impl Holders {
         }
     }
 
-    /// Those who hold most, in order: at least three, where there are as many.
+    /// The largest holders, in order: at least three, where there are as many.
     pub(crate) fn first(&self) -> impl Iterator<Item = &Held> {
         self.first.iter()
     }
@@ -98,15 +99,15 @@ mod tests {
     use super::*;
 
     proptest::proptest! {
-        /// Whoever comes and goes, and is tried out: the first three are those of a list in order.
+        /// After any insertions, removals and trials, the first three are those of a sorted list.
         #[test]
-        fn the_first_are_who_holds_most(
+        fn the_first_three_are_the_largest_holders(
             steps in proptest::collection::vec((0u8..4, 0u64..60, 1u64..9), 0..800),
         ) {
             let (mut holders, mut all) = (Holders::default(), BTreeSet::<Held>::new());
-            for (what, who, much) in steps {
-                let held = Held { charged: Reverse(Rate::new(much)), rank: Rank::of(who, 0) };
-                let known = all.iter().find(|held| held.rank == Rank::of(who, 0)).copied();
+            for (what, order, much) in steps {
+                let held = Held { charged: Reverse(Rate::new(much)), rank: Rank::of(order, 0) };
+                let known = all.iter().find(|held| held.rank == Rank::of(order, 0)).copied();
                 match (what, known) {
                     (0 | 1, None) => {
                         holders.insert(held);
@@ -116,7 +117,7 @@ mod tests {
                         all.remove(&known);
                         holders.remove(known);
                     }
-                    // It is out for a moment, and back as it was or as something else.
+                    // It is unbooked for a moment, and booked again with the same charge or another.
                     (_, Some(known)) => {
                         holders.remove(known);
                         let without: Vec<_> = all.iter().filter(|held| **held != known).take(3).collect();

@@ -1,9 +1,9 @@
-//! Measured: what the flows of a class were seen to send, in place of what they have declared.
+//! What the flows of a class were measured to send, in place of what they have declared.
 //!
 //! Floyd's measured sum with Hoeffding's bound, in integers: the flows that were there for a whole window
 //! take `ν + sqrt(ln(1/ε) · Σ p² / 2)`, ν being the highest of the latest means, but never more than they
 //! have declared, and never less than that divided by the class's overbooking. Newer flows count as
-//! declared. Where no measurement comes for three windows, all do again.
+//! declared. Where no measurement comes for three windows, all flows do again.
 //!
 //! ε is one in a thousand, and the exponent is taken twice: a target met with measured numbers in place of
 //! true ones is missed by about the square root (Grossglauser and Tse), so that one in a million is aimed at.
@@ -14,16 +14,16 @@ use flowspec::{Both, Direction, Micros, Moment, Peak, Rate, Ratio, TSpec};
 
 use super::footprint::Footprint;
 
-/// The shortest window: over less than this a bucket is a rate of its own.
+/// The shortest window: over less time, a token bucket alone is a considerable rate.
 pub const SHORTEST_MEASUREMENT: Micros = Micros::new(100_000);
 
 /// The longest: a day.
 pub const LONGEST_MEASUREMENT: Micros = Micros::new(86_400_000_000);
 
-/// Of how many measurements the highest counts.
+/// How many measurements are kept; the highest of them counts.
 const SAMPLES: usize = 10;
 
-/// For how many windows a measurement is good.
+/// For how many windows a measurement is valid.
 const WINDOWS: u64 = 3;
 
 /// `2 · ln(1/ε) / 2`, in millionths, rounded up: ln(10³) is 6.907755….
@@ -32,18 +32,18 @@ const TARGET_MILLIONTHS: u128 = 6_907_756;
 /// The flows of one class on one interface, as they are measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
-    /// Flows that were not there for a whole window yet, by start and order: what each declares.
+    /// Flows that have not lasted for a whole window, by start and order: what each declares.
     fresh: BTreeMap<(Moment, u64), Both<Declared>>,
     /// The others.
     known: Both<Sums>,
     /// The latest means, newest last.
     samples: VecDeque<Both<Rate>>,
-    /// Who was there by then is measured.
+    /// Flows that had begun by then are measured.
     since: Option<Moment>,
     good_until: Moment,
     /// The class's type, for the Russian dolls.
     pub(crate) class_type: u8,
-    /// What the class is overbooked by at most, in thousandths.
+    /// The class's overbooking in thousandths, which limits the relief.
     pub(crate) overbooking: u64,
 }
 
@@ -79,7 +79,7 @@ impl Measured {
         self.class_type = footprint.class_type;
         let Some(declared) = declared(footprint) else { return };
         if Some(footprint.window.start) <= self.since {
-            // It was there before, and was taken out for something that was only tried.
+            // It was measured before, and was unbooked while another reservation was tried.
             self.count(declared, Sums::add);
         } else {
             self.fresh.insert((footprint.window.start, footprint.order), declared);
@@ -100,7 +100,7 @@ impl Measured {
         }
     }
 
-    /// What was sent on average since `since`; whoever was there by then is part of it.
+    /// What was sent on average since `since`, by the flows that had begun by then.
     pub(crate) fn measure(&mut self, rate: Both<Rate>, since: Moment, overbooking: u64, now: Moment) {
         self.overbooking = overbooking;
         let later = self.fresh.split_off(&(since, u64::MAX));
@@ -156,7 +156,7 @@ impl Sums {
     }
 }
 
-/// What of a footprint is measured; nothing where it ends by itself, or where nothing is.
+/// What a footprint declares where it is measured; `None` where it ends by itself, or is not measured.
 fn declared(footprint: &Footprint) -> Option<Both<Declared>> {
     let peaks = footprint.peak.as_deref()?;
     footprint.window.end.is_none().then(|| {

@@ -1,4 +1,4 @@
-//! Names with numbers: what a ledger keeps of a name that many flows have.
+//! Names with numbers: flows keep the number of a name that many of them have.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl Names {
     /// The number of a name, which gets one if it has none.
     ///
     /// # Panics
-    /// After four thousand million names, which no memory has room for.
+    /// After 2³² names, which do not fit in memory.
     pub(crate) fn intern(&mut self, text: &str) -> u32 {
         if let Some(number) = self.number(text) {
             return number;

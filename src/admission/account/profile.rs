@@ -1,10 +1,8 @@
 //! How much of something is taken, now and at every later moment.
 //!
-//! A booking takes an amount over a half-open interval; only the largest sum inside an interval
-//! matters. What is taken now is a number; what changes later is a B-tree of changes, ordered by time, each
-//! branch with its sum and its largest prefix sum. Booking, ending and asking cost
-//! O(log n) in the number of changes to come, whatever the intervals' lengths, and O(1) where nothing
-//! is booked ahead.
+//! A booking takes an amount over a window; a check needs the largest sum inside a window. What is taken now is a
+//! number; what changes later is a B-tree of changes. Booking, ending and checking cost O(log n) in the number of
+//! changes to come, whatever the windows' lengths, and O(1) where nothing is booked ahead.
 
 use flowspec::Moment;
 
@@ -14,22 +12,22 @@ use super::window::Window;
 /// An amount over time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Profile {
-    /// What is taken now. More than any one amount can be: what nothing limits adds up.
+    /// What is taken now: wider than an amount, since a sum that nothing limits may exceed 64 bits.
     current: u128,
     /// What changes later.
     later: Later,
-    /// At least what all changes come to, whatever their signs.
+    /// At least the sum of all changes' magnitudes.
     turnover: u128,
 }
 
-/// Changes to come, in numbers that have room for their sums.
+/// Changes to come, in a type that can hold their sums.
 #[derive(Clone, Debug, Default)]
 enum Later {
     #[default]
     Nothing,
-    /// As nearly always.
+    /// The sums fit 64 bits, as they nearly always do.
     Usual(Changes<i64>),
-    /// Amounts may be as large as a number can be, and there may be many of them.
+    /// The sums may exceed 64 bits.
     Large(Changes<i128>),
 }
 
@@ -49,9 +47,9 @@ impl Profile {
         u64::try_from(shifted(self.current, highest)).unwrap_or(u64::MAX)
     }
 
-    /// Whether so much more fits a limit at every moment from now on, whatever the window: found out without
-    /// going down the tree. Where it does not, it may still fit a window.
-    pub(crate) fn has_room_always(&self, amount: u64, limit: u64) -> bool {
+    /// Whether an amount fits a limit at every moment from now on, found without descending the tree. Where it does
+    /// not, it may still fit inside a window.
+    pub(crate) fn fits_always(&self, amount: u64, limit: u64) -> bool {
         let highest = match &self.later {
             Later::Nothing => 0,
             Later::Usual(changes) => changes.below().highest.wide(),
@@ -68,7 +66,7 @@ impl Profile {
         self.change(i128::from(amount), window, now);
     }
 
-    /// Gives back what was taken over the same window. What of it is past has been given back already.
+    /// Returns what was taken over the same window; the part that is past has been returned already.
     pub(crate) fn unbook(&mut self, amount: u64, window: Window, now: Moment) {
         self.change(-i128::from(amount), window, now);
     }
@@ -90,7 +88,7 @@ impl Profile {
         moments
     }
 
-    /// Whether as much is taken as of another, now and at every moment to come.
+    /// Whether both take the same, now and at every later moment.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (&self.later, &other.later) {
             (Later::Nothing, Later::Nothing) => self.current == other.current,
@@ -146,7 +144,7 @@ impl Profile {
         }
     }
 
-    /// Finds out what the changes come to with one more, and takes larger numbers for them if need be.
+    /// Recounts the changes' magnitudes with one more, and changes to the larger type if they exceed it.
     fn measure(&mut self, delta: i128) {
         let mut sum = delta.unsigned_abs();
         self.later.each(&mut |_, delta| sum = sum.saturating_add(delta.unsigned_abs()));
@@ -162,7 +160,7 @@ impl Profile {
     }
 }
 
-/// The most that all changes may come to in usual numbers: half of what these have room for.
+/// The most that the changes' magnitudes may sum to in 64 bits: half of what the type can hold.
 const MOST_USUAL: u128 = 1 << 62;
 
 impl Later {
@@ -261,7 +259,7 @@ mod tests {
         #[test]
         fn agrees_with_a_table(
             steps in prop::collection::vec((0u64..90, 1u64..40, 0u64..100, any::<bool>(), 0u64..2), 1..300),
-            // Amounts of which a few, or any number, fit usual numbers.
+            // Amounts of which any number, or only a few, fit 64 bits.
             unit in prop::sample::select(vec![1, 1 << 40, 1 << 52, 1 << 55]),
         ) {
             const SLOTS: usize = 256;

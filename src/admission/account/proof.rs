@@ -1,4 +1,4 @@
-//! What is proven of a data path: its error terms, from whoever knows what is programmed.
+//! The proven error terms of a data path, computed by the module that knows what is programmed.
 
 use flowspec::{Bytes, ErrorTerms, Rate};
 
@@ -11,16 +11,16 @@ pub struct Provable {
     pub budget: Rate,
     /// The largest IP datagram.
     pub mtu: Bytes,
-    /// The most flows there may be, not those there are: no later admission breaks an earlier promise.
+    /// The most flows that may be admitted, not those that are: a later admission must not break an earlier bound.
     pub max_flows: Option<u64>,
-    /// The most that the flows' buckets come to.
+    /// The most that the flows' token buckets may sum to.
     pub buffer: Option<Bytes>,
 }
 
-/// Says what C and D of a link are, as it is going to be programmed; nothing where they have no bound.
+/// Computes C and D of a link as it will be programmed; `None` where they have no bound.
 pub type Prover = fn(&Provable) -> Option<ErrorTerms>;
 
-/// Proves nothing: a data path of which nothing is known.
+/// Proves nothing: for a data path that is not known.
 pub const fn unproven(_: &Provable) -> Option<ErrorTerms> {
     None
 }

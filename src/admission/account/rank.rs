@@ -4,13 +4,13 @@ use std::cmp::Reverse;
 
 use flowspec::Rate;
 
-/// Bits of a rank that say which slot.
+/// The bits of a rank that hold the slot.
 pub(crate) const SLOT_BITS: u32 = 21;
 
-/// The largest order that a rank has room for.
+/// The largest order that a rank can hold.
 pub(crate) const LAST_ORDER: u64 = u64::MAX >> SLOT_BITS;
 
-/// A flow's part of a budget, ordered as a refusal names them.
+/// A flow's part of a budget: the largest first, then the oldest, as a refusal names them.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Held {
     pub(crate) charged: Reverse<Rate>,

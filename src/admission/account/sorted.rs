@@ -1,7 +1,7 @@
 //! A set in order, for many small values: chunks of a sorted list, found by their first values.
 //!
-//! Two lookups in arrays that lie together, where a tree of a million values has six nodes in six places. A
-//! chunk is split when it is full; values that come in order fill every chunk.
+//! A lookup is two searches in contiguous arrays, where a tree of a million values has six nodes in six places. A chunk
+//! is split when it is full; values that are inserted in order fill every chunk.
 
 /// The most values of a chunk: few enough to move, many enough that a million values have few chunks.
 const WIDEST: usize = 128;
@@ -22,9 +22,9 @@ impl<T> Default for Sorted<T> {
 }
 
 impl<T: Copy + Ord> Sorted<T> {
-    /// Adds a value that may be there already.
+    /// Adds a value, unless it is there already.
     pub(crate) fn insert(&mut self, value: T) {
-        // Most come in order.
+        // Most values are inserted in order.
         if let Some(last) = self.chunks.last_mut()
             && last.len() < WIDEST
             && last.last().is_none_or(|last| *last < value)
@@ -56,7 +56,7 @@ impl<T: Copy + Ord> Sorted<T> {
         self.firsts[place] = chunk[0];
     }
 
-    /// Takes a value out, if it is there.
+    /// Removes a value, if it is there.
     pub(crate) fn remove(&mut self, value: T) {
         let place = self.place(value);
         let Some(chunk) = self.chunks.get_mut(place) else { return };
@@ -82,7 +82,7 @@ impl<T: Copy + Ord> Sorted<T> {
         self.firsts.partition_point(|first| *first <= value).saturating_sub(1)
     }
 
-    /// A chunk that has become small goes into the one before it, if that has room for it.
+    /// Merges a chunk that has become small into the one before it, if both fit one chunk.
     fn join(&mut self, place: usize) {
         let small = |chunk: &Vec<T>| chunk.len() <= WIDEST / 4;
         if place == 0 || place >= self.chunks.len() || !small(&self.chunks[place]) {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_order_fills_its_chunks() {
+    fn values_inserted_in_order_fill_their_chunks() {
         let mut sorted = Sorted::default();
         (0..10 * WIDEST).for_each(|value| sorted.insert(value));
         assert_eq!(sorted.chunks.len(), 10);

@@ -1,11 +1,11 @@
-//! The account of one interface: what is taken, by whom, and what would still fit.
+//! The account of one interface: what is reserved over time, and the flows that hold it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Moment, Rate};
 
-use super::charge::Link;
+use super::charge::LinkParameters;
 use super::flows::Flows;
 use super::footprint::{ClassCounts, Footprint};
 use super::holders::Holders;
@@ -17,33 +17,33 @@ use super::sorted::Sorted;
 use super::window::Window;
 use crate::policy::{Capacity, ClassModel, Enforcement, InterfacePolicy, OnCapacityDrop};
 
-/// The MTU of an interface that has not been seen yet: Ethernet's.
+/// The MTU of an interface that has not been observed yet: Ethernet's.
 pub const UNKNOWN_MTU: Bytes = Bytes::new(1500);
 
 /// Priorities, 0 to 7.
 const PRIORITIES: usize = 8;
 
-/// Types of Russian dolls.
+/// Class types, of the Russian dolls model.
 const TYPES: usize = 8;
 
 /// One interface.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
-    /// Nothing where the capacity is to be read from the kernel and has not been.
+    /// `None` where the capacity is to be read from the kernel and has not been.
     pub(crate) capacity: Both<Option<Rate>>,
-    /// A capacity that counts once it has lasted until then.
+    /// A larger capacity, and the moment from which it counts if it lasts until then.
     pub(crate) rising: Both<Option<(Moment, Rate)>>,
-    /// What drops are measured against: the capacity when it last changed by more than is let pass.
-    pub(crate) settled: Both<Option<Rate>>,
-    /// What the kernel says.
+    /// The capacity that a drop is compared with: that of the last change beyond the hysteresis.
+    pub(crate) reference_capacity: Both<Option<Rate>>,
+    /// The largest IP datagram, as the policy or the kernel states it.
     pub(crate) mtu: Bytes,
     /// C and D, stated or proven.
     pub(crate) terms: Both<Option<ErrorTerms>>,
     /// The capacity or the policy has changed: what is reserved may be above the budget until enough has ended.
     pub(crate) may_exceed: Both<bool>,
-    /// The kernel would not have the tree that a proof is about.
+    /// The kernel has no tree, so that a proof about the tree does not hold.
     pub(crate) unprogrammed: bool,
-    /// What the policy limits, and is counted for that.
+    /// What the policy limits, and what is counted for that reason.
     counts: Counts,
     pub(crate) reserved: Both<Profile>,
     pub(crate) buffer: Both<Profile>,
@@ -52,11 +52,11 @@ pub(crate) struct Account {
     pub(crate) classes: Vec<ClassUse>,
     /// The flows of the classes that are measured.
     measured: BTreeMap<u32, Measured>,
-    /// What the flows of each class type and of those inside it take.
+    /// What the flows of each class type, and of the types inside it, take.
     pub(crate) dolls: [Both<Profile>; TYPES],
-    /// Who holds what, by the class's number plus one; first those without a class.
+    /// The holders of each class, by the class's number plus one; first those without a class.
     holders: Vec<Both<Holders>>,
-    /// Who could be made to go, by holding priority, oldest first.
+    /// The flows that can be preempted or shed, by holding priority, oldest first.
     candidates: [Sorted<Rank>; PRIORITIES],
 }
 
@@ -72,7 +72,7 @@ struct Counts {
     flows: bool,
     buffer: bool,
     dolls: bool,
-    /// Somebody may be made to go.
+    /// Whether flows can be preempted or shed.
     candidates: bool,
 }
 
@@ -81,7 +81,7 @@ impl Account {
         Self {
             capacity: capacity(policy, None),
             rising: Both::default(),
-            settled: capacity(policy, None),
+            reference_capacity: capacity(policy, None),
             mtu: policy.mtu.unwrap_or(UNKNOWN_MTU),
             terms: Both { sending: policy.error_terms, receiving: policy.error_terms },
             may_exceed: Both::default(),
@@ -103,8 +103,8 @@ impl Account {
         }
     }
 
-    /// An empty account under another policy: what it states goes before what was seen, and a rate that
-    /// the old one stated and the new one does not is not known.
+    /// An empty account under another policy. A capacity that the new policy states replaces what was observed; one that
+    /// only the old policy stated is unknown.
     pub(crate) fn under(
         mut self,
         before: Option<&InterfacePolicy>,
@@ -130,7 +130,7 @@ impl Account {
         }
         Self {
             capacity: self.capacity,
-            settled: self.capacity,
+            reference_capacity: self.capacity,
             unprogrammed: self.unprogrammed,
             may_exceed: Both { sending: true, receiving: true },
             mtu: after.mtu.unwrap_or(self.mtu),
@@ -138,18 +138,18 @@ impl Account {
         }
     }
 
-    /// What charges depend on.
-    pub(crate) fn link<'a>(&self, name: &'a str, policy: &'a InterfacePolicy) -> Link<'a> {
-        Link { name, policy, mtu: self.mtu, terms: self.terms }
+    /// The parameters that charges depend on.
+    pub(crate) fn link<'a>(&self, name: &'a str, policy: &'a InterfacePolicy) -> LinkParameters<'a> {
+        LinkParameters { name, policy, mtu: self.mtu, terms: self.terms }
     }
 
-    /// What may be promised in a direction; nothing where the capacity is not known.
+    /// What may be reserved in a direction; `None` where the capacity is not known.
     pub(crate) fn budget(&self, policy: &InterfacePolicy, direction: Direction) -> Option<Rate> {
         let capacity = (*self.capacity.get(direction))?;
         Some(policy.budget(direction).reservable_of(capacity))
     }
 
-    /// Finds out the terms again: stated ones go before proven ones, and only what is sent is proven.
+    /// Computes the error terms: those that the policy states, else the proven ones, which exist for sending only.
     pub(crate) fn prove(&mut self, policy: &InterfacePolicy, prover: Prover) {
         let provable = policy.enforcement != Enforcement::UserSpace && !self.unprogrammed;
         let proven = self.capacity.sending.filter(|_| provable).and_then(|capacity| {
@@ -204,7 +204,7 @@ impl Account {
         }
     }
 
-    /// Those who hold something in a class, or without one.
+    /// The holders in a class, or without one.
     fn holders_of(&mut self, class: Option<u32>) -> &mut Both<Holders> {
         let place = holders_place(class);
         if place >= self.holders.len() {
@@ -213,7 +213,7 @@ impl Account {
         &mut self.holders[place]
     }
 
-    /// Who holds most of a class, or of everything, in order: at least three, where there are as many.
+    /// The largest holders of a class, or of the interface, in order: at least three, where there are as many.
     pub(crate) fn most(&self, direction: Direction, class: Option<u32>) -> Vec<Held> {
         let of = |holders: &Both<Holders>| holders.get(direction).first().copied().collect::<Vec<_>>();
         match class {
@@ -226,7 +226,7 @@ impl Account {
         }
     }
 
-    /// After flows of a class have come or gone: finds out who holds most.
+    /// Finds the largest holders again, after flows of a class were booked or unbooked.
     pub(crate) fn tidy(&mut self, interface: u32, class: Option<u32>, flows: &Flows) {
         if let Some(holders) = self.holders.get_mut(holders_place(class)) {
             for direction in Direction::BOTH {
@@ -267,7 +267,7 @@ impl Account {
         relief.fold(0, u64::saturating_add)
     }
 
-    /// What is taken now, as it is measured.
+    /// What is reserved now, less what is measured as unused.
     pub(crate) fn taken(&self, direction: Direction, now: Moment) -> Rate {
         let relief = self.relief(direction, now, |_, _| true);
         Rate::new(self.reserved.get(direction).current().saturating_sub(relief))
@@ -278,13 +278,13 @@ impl Account {
         !self.measured.is_empty()
     }
 
-    /// Time passes. Says whether a capacity counts from now on that is more than before.
+    /// Time passes. Returns whether a larger capacity counts from now on.
     pub(crate) fn advance(&mut self, now: Moment) -> bool {
         let mut risen = false;
         for direction in Direction::BOTH {
             if let Some((_, capacity)) = self.rising.get_mut(direction).take_if(|(at, _)| *at <= now) {
                 *self.capacity.get_mut(direction) = Some(capacity);
-                *self.settled.get_mut(direction) = Some(capacity);
+                *self.reference_capacity.get_mut(direction) = Some(capacity);
                 risen = true;
             }
         }
@@ -304,7 +304,7 @@ impl Account {
         risen
     }
 
-    /// Everything that a footprint is counted in.
+    /// Calls `change` for every profile that a footprint is counted in.
     fn each_profile(&mut self, footprint: &Footprint, mut change: impl FnMut(&mut Profile, u64)) {
         let Counts { flows, buffer, dolls, .. } = self.counts;
         if flows {
@@ -350,7 +350,7 @@ impl Account {
         Self {
             capacity: self.capacity,
             rising: self.rising,
-            settled: self.settled,
+            reference_capacity: self.reference_capacity,
             mtu: self.mtu,
             terms: self.terms,
             may_exceed: self.may_exceed,
@@ -414,7 +414,7 @@ impl Account {
         holders.into_iter().flat_map(move |holders| holders.get(direction).first().copied())
     }
 
-    /// The moments at which something ends or begins that a flow of a class may have to wait for.
+    /// The moments at which a reservation begins or ends that may have to end before a flow of a class fits.
     pub(crate) fn moments(&self, class: Option<u32>) -> Vec<Moment> {
         let mut moments = self.flows.moments();
         for direction in Direction::BOTH {
@@ -427,7 +427,8 @@ impl Account {
         moments
     }
 
-    /// Who could be made to go, least important first, with their slots: worst holding priority, then newest.
+    /// The flows that can be preempted or shed, least important first: worst holding priority, then newest. Gives the
+    /// priority and the slot.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = (u8, u32)> {
         let by_priority = (0u8..8).rev().map(|priority| (priority, &self.candidates[usize::from(priority)]));
         by_priority.flat_map(|(priority, ranks)| ranks.iter().rev().map(move |rank| (priority, rank.slot())))

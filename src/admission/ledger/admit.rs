@@ -1,4 +1,4 @@
-//! A flow is admitted, tried out, or ended.
+//! Flows are admitted, tried, and released.
 
 use flowspec::{Both, Moment, Rate};
 
@@ -14,16 +14,16 @@ use crate::admission::request::{Grant, Request};
 impl Ledger {
     /// Reserves both directions of a request, or neither.
     ///
-    /// Equality fits. The order of the checks decides which refusal is given where several apply: what
-    /// is asked first (flowspec, service, packet size, delay), then counts, the flow's own limits, the
-    /// client, the group, then buffer, class and interface.
+    /// Equality fits. The order of the checks decides which refusal is given where several apply: the
+    /// request itself first (flowspec, service, packet size, delay), then counts, the flow's own limits, the client, the
+    /// group, then buffer, class and interface.
     ///
     /// - **Errors**: a refusal, and the ledger is as it was.
     pub fn admit(&mut self, request: &Request) -> Result<Grant, Refusal> {
         self.count_request(request)?;
         let (entry, mut grant, setup) = self.prepare(request)?;
         if let Err(refusal) = self.check(&entry, None) {
-            let displaced = self.make_room(&entry, setup, refusal);
+            let displaced = self.preempt_for(&entry, setup, refusal);
             grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
         }
         self.admitted += 1;
@@ -36,8 +36,8 @@ impl Ledger {
         Ok(grant)
     }
 
-    /// Books a flow if it fits as it is, without a client's request being counted or anybody displaced: its
-    /// slot, to end it by.
+    /// Books a flow if it fits without preemption, and gives its slot, to release it by. It does not count as a request
+    /// of its client.
     ///
     /// - **Errors**: the refusal, and nothing is booked.
     pub(crate) fn try_out(&mut self, request: &Request) -> Result<u32, Refusal> {
@@ -54,16 +54,16 @@ impl Ledger {
     pub fn consider(&mut self, request: &Request) -> Result<Grant, Refusal> {
         let (entry, mut grant, setup) = self.prepare(request)?;
         if let Err(refusal) = self.check(&entry, None) {
-            let displaced = self.clone().make_room(&entry, setup, refusal);
+            let displaced = self.clone().preempt_for(&entry, setup, refusal);
             grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
         }
         Ok(grant)
     }
 
-    /// The first moment from the request's start on at which it would fit for as long as it is to last, by
-    /// what is booked now and without displacing anybody. Nothing where it never would.
+    /// The first moment from the request's start on at which it would fit for its whole duration, by what is booked now
+    /// and without preemption; `None` where it never would.
     ///
-    /// What is taken changes only where something begins or ends, so that only those moments are tried.
+    /// What is reserved changes only where a reservation begins or ends, so that only those moments are tried.
     pub fn earliest(&mut self, request: &Request) -> Option<Moment> {
         let start = request.start.unwrap_or(self.now).max(self.now);
         let duration = request.end.map(|end| end.saturating_since(start));
@@ -85,14 +85,14 @@ impl Ledger {
         })
     }
 
-    /// Gives back what a flow holds: what that was, or nothing where it holds nothing any more.
+    /// Releases what a flow holds, and gives its charge; `None` where no flow has this id.
     pub fn release(&mut self, id: &str) -> Option<Both<Rate>> {
         let entry = self.take(id)?;
         self.debug_check();
         Some(entry.rate())
     }
 
-    /// The same: what it held.
+    /// Releases what a flow holds, and gives all of it.
     pub(crate) fn take(&mut self, id: &str) -> Option<Entry> {
         let (_, entry) = self.flows.remove(id)?;
         self.unbook(&entry);

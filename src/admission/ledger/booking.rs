@@ -1,4 +1,4 @@
-//! Writing down what is known to fit, and taking it back.
+//! Books what is known to fit, and unbooks it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::admission::account::entry::Entry;
 use crate::admission::account::footprint::Footprint;
 
 impl Ledger {
-    /// Writes down a new flow that is known to fit: its slot.
+    /// Books a new flow that is known to fit, and gives its slot.
     pub(crate) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
         self.flows.insert(id, &mut entry, self.now);
         self.book(&entry, member);
         entry.footprint.slot
     }
 
-    /// Writes down what a flow takes that is known to fit; `member` is for its group, if it has one.
+    /// Books what a flow takes, which is known to fit; `member` is for its group, if it has one.
     pub(crate) fn book(&mut self, entry: &Entry, member: Option<Member>) {
         let (now, footprint) = (self.now, &entry.footprint);
         if let Some(account) = self.account_at(footprint.interface) {
@@ -35,7 +35,7 @@ impl Ledger {
         }
     }
 
-    /// Takes back everything a flow has booked; it is not in the list any more, or is booked again.
+    /// Unbooks everything that a flow takes. The caller has removed the flow, or books it again.
     pub(crate) fn unbook(&mut self, entry: &Entry) {
         let (now, footprint) = (self.now, &entry.footprint);
         if let Some(account) = self.account_at(footprint.interface) {
@@ -56,14 +56,14 @@ impl Ledger {
         }
     }
 
-    /// After something was unbooked, once everything is in its place again.
+    /// Finds the largest holders again, once every booking of an operation is done.
     pub(crate) fn tidy(&mut self, footprint: &Footprint) {
         if let Some(Some(account)) = self.accounts.get_mut(footprint.interface as usize) {
             account.tidy(footprint.interface, footprint.class, &self.flows);
         }
     }
 
-    /// Numbers all flows and groups anew, in their order: after eight million million admissions.
+    /// Numbers all flows and groups anew, in their order: after 2⁴³ admissions.
     pub(crate) fn renumber(&mut self) {
         let mut slots: Vec<_> =
             self.flows.slots().map(|slot| (self.flows.entry(slot).footprint.order, slot)).collect();

@@ -27,7 +27,7 @@ impl Ledger {
         *account.may_exceed.get_mut(direction) = true;
         *account.rising.get_mut(direction) = None;
         if let Some(Hysteresis { time, change }) = interface_policy.hysteresis
-            && let Some(settled) = *account.settled.get(direction)
+            && let Some(reference_capacity) = *account.reference_capacity.get(direction)
         {
             if account.capacity.get(direction).is_some_and(|known| capacity > known) {
                 *account.rising.get_mut(direction) = Some((now.saturating_add(time), capacity));
@@ -35,12 +35,12 @@ impl Ledger {
             }
             *account.capacity.get_mut(direction) = Some(capacity);
             account.prove(interface_policy, prover);
-            if settled.saturating_sub(capacity) < change.of(settled) {
+            if reference_capacity.saturating_sub(capacity) < change.of(reference_capacity) {
                 return Vec::new();
             }
         }
         *account.capacity.get_mut(direction) = Some(capacity);
-        *account.settled.get_mut(direction) = Some(capacity);
+        *account.reference_capacity.get_mut(direction) = Some(capacity);
         account.prove(interface_policy, prover);
         if interface_policy.on_capacity_drop == OnCapacityDrop::Keep {
             return Vec::new();
@@ -51,7 +51,7 @@ impl Ledger {
         if account.measures() {
             return self.shed_measured(interface, direction, budget);
         }
-        // Only what this direction has reserved matters: who goes is found out on a copy of that.
+        // Only this direction's reservations matter: the flows are chosen on a copy of them.
         let mut reserved = account.reserved.get(direction).clone();
         let fits = |reserved: &Profile| reserved.highest(always, now) <= budget.get();
         if fits(&reserved) {
@@ -70,8 +70,8 @@ impl Ledger {
                 break;
             }
         }
-        // Where groups alone are too much for the link, everybody else goes. Else the last was needed; of the
-        // others the most important comes back first.
+        // Where groups alone exceed the budget, every other flow is shed. Otherwise the last one was needed; of the
+        // others, the most important is tried first to be kept.
         let mut kept = vec![false; gone.len()];
         if fits(&reserved) {
             for (index, (_, rate, window)) in gone.iter().enumerate().rev().skip(1) {
@@ -86,8 +86,8 @@ impl Ledger {
         self.shed(gone)
     }
 
-    /// As [`set_capacity`](Self::set_capacity) where something is measured: who goes takes his measured part
-    /// along, so that the whole account has to be asked each time.
+    /// As [`set_capacity`](Self::set_capacity) where a class is measured: the relief changes with each flow that is
+    /// shed, so that the whole account is checked each time.
     fn shed_measured(&mut self, interface: &str, direction: Direction, budget: Rate) -> Vec<Holding> {
         let always = Window::from(self.now);
         let fits = |ledger: &Self| {
@@ -110,7 +110,7 @@ impl Ledger {
         self.shed(chosen.into_iter().map(|footprint| footprint.slot))
     }
 
-    /// Ends flows for good.
+    /// Releases flows that are not reinstated.
     fn shed(&mut self, slots: impl Iterator<Item = u32>) -> Vec<Holding> {
         let displaced = self.displace(slots);
         displaced.into_iter().map(|displaced| self.holding(displaced.id, &displaced.entry)).collect()

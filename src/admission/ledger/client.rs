@@ -1,4 +1,4 @@
-//! Clients: what each identity may ask for, and how often.
+//! Clients: what each identity holds and may request, and how often.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::admission::limits::ClientLimit;
 use crate::admission::refusal::Refusal;
 use crate::policy::Client;
 
-/// What a client has and has asked.
+/// What a client holds, and how many requests it may still make.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientUse {
     flows: Profile,
     charged: Both<Profile>,
-    /// Requests that may still come now, one a byte; nothing where there is no limit.
+    /// The requests that it may make now, one a byte; `None` where there is no limit.
     requests: Option<TokenBucket>,
-    /// Up to when the bucket has been filled.
+    /// The moment up to which the bucket has been filled.
     at: Moment,
 }
 
@@ -29,8 +29,8 @@ impl ClientUse {
         Self { flows: Profile::default(), charged: Both::default(), requests, at: now }
     }
 
-    /// Whether the client may ask once more; a refusal is counted as a request as well.
-    pub(crate) fn ask(&mut self, name: &str, policy: &Client, now: Moment) -> Result<(), Refusal> {
+    /// Counts a request, and refuses it where the client makes too many; a refused request counts as well.
+    pub(crate) fn count_request(&mut self, name: &str, policy: &Client, now: Moment) -> Result<(), Refusal> {
         let Some(requests) = &mut self.requests else { return Ok(()) };
         requests.pass(Duration::from_micros(now.saturating_since(self.at).get()));
         self.at = now;
@@ -42,7 +42,7 @@ impl ClientUse {
         Ok(())
     }
 
-    /// Whether a flow fits what the client may have.
+    /// Whether a flow fits the client's limits.
     pub(crate) fn check(
         &self,
         name: &str,
@@ -120,7 +120,7 @@ impl ClientUse {
         self.charged.receiving.advance(now);
     }
 
-    /// Whether it can be forgotten: nothing is booked, and its requests are as many as they can be.
+    /// Whether it can be forgotten: nothing is booked, and its bucket of requests is full.
     pub(crate) fn is_idle(&self, now: Moment) -> bool {
         let full =
             self.requests.as_ref().is_none_or(|_| now.saturating_since(self.at) >= Micros::new(1_000_000));

@@ -20,8 +20,7 @@ use crate::policy::Policy;
 type Answered = (Response, Option<String>);
 
 impl Ledger {
-    /// Time passes until a moment, then an operation is decided. A moment before the ledger's time counts as
-    /// that time.
+    /// Lets time pass until a moment, then decides an operation. A moment before the ledger's time counts as that time.
     pub fn decide(&mut self, at: Moment, operation: &Operation) -> Outcome {
         let mut ended = self.advance(at);
         let expired = ids(&ended);
@@ -69,7 +68,7 @@ impl Ledger {
         Outcome { decision, grant, ended }
     }
 
-    /// Time passes until a moment; then a refusal that was made elsewhere becomes a decision, with the ledger's
+    /// Lets time pass until a moment; then a refusal that was made elsewhere becomes a decision, with the ledger's
     /// totals.
     pub fn refuse(&mut self, at: Moment, request: RefusedRequest) -> Outcome {
         let ended = self.advance(at);
@@ -123,7 +122,7 @@ impl Ledger {
             self.waiting.leave(gone);
         }
         if frees || std::mem::take(&mut self.risen) || !decision.expired.is_empty() {
-            decision.notified = self.tell_waiting();
+            decision.notified = self.notify_waiting();
         }
     }
 

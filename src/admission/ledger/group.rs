@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate};
 
-use crate::admission::account::charge::{Charge, free};
+use crate::admission::account::charge::{Charge, reserves_nothing};
 use crate::admission::account::footprint::Footprint;
 use crate::admission::account::profile::Profile;
 use crate::admission::account::window::Window;
@@ -17,17 +17,17 @@ use crate::policy::GroupMode;
 pub(crate) struct Group {
     pub(crate) interface: String,
     pub(crate) mode: GroupMode,
-    /// What was asked for: in an envelope the sum that the members stay within; in a shared group the
-    /// most that one may ask for.
+    /// The group's QOS: in an envelope, the sum that the members stay within; in a shared group, the most that a member
+    /// may request.
     qos: Qos,
-    /// What the group's own flowspec costs.
+    /// The charge of the group's own flowspec.
     charge: Charge,
     /// What is booked for it.
     pub(crate) footprint: Footprint,
     /// By slot.
     members: BTreeMap<u32, Member>,
     sums: Both<Sums>,
-    /// It has been ended and goes with its last member.
+    /// Whether it ends with its last member.
     pub(crate) closing: bool,
 }
 
@@ -105,10 +105,10 @@ impl Group {
         }
     }
 
-    /// Whether a member fits that is not counted: what it would have to be less of, if not.
+    /// Whether a member fits that is not counted yet.
     ///
     /// Envelope: the sum of the members' rates and of their TSpecs stays within the group's, in the fields
-    /// that the group's flowspec gives. Shared: a member asks for no more than the group's flowspec.
+    /// that the group's flowspec gives. Shared: a member requests no more than the group's flowspec.
     pub(crate) fn check(&self, group: &str, member: &Member, now: Moment) -> Result<(), Refusal> {
         for direction in Direction::BOTH {
             let Some(asked) = member.charge.tspec.get(direction) else { continue };
@@ -138,7 +138,7 @@ impl Group {
                 ),
             ];
             let envelope = self.mode == GroupMode::Envelope;
-            if envelope || !free(spec) {
+            if envelope || !reserves_nothing(spec) {
                 if let Some(most) = spec.max_sdu_size
                     && asked.max_sdu_size() > most
                 {
@@ -152,7 +152,7 @@ impl Group {
                 }
             }
             if !envelope {
-                if free(spec) {
+                if reserves_nothing(spec) {
                     continue;
                 }
                 if charged > most_charged {
@@ -202,7 +202,7 @@ impl Group {
         self
     }
 
-    /// What the link is to be charged: the group's own, or the largest member's.
+    /// What the interface is to be charged: the group's own charge, or the largest member's.
     pub(crate) fn due(&self, with: Option<&Member>) -> (Both<Rate>, Both<Bytes>) {
         if self.mode == GroupMode::Envelope {
             return (self.charge.rate, self.charge.buffer);

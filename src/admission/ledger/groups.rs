@@ -1,4 +1,4 @@
-//! The ledger's groups: made, changed, ended, and charged for as their members come and go.
+//! Groups are made, changed and ended, and charged as their members change.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::admission::request::{Grant, GroupRequest};
 const MOST_GROUPS: usize = 100_000;
 
 impl Ledger {
-    /// Makes a group, or changes the one of that name; its members stay, and it may not be smaller than
-    /// they are.
+    /// Makes a group, or changes the one of that name. Its members stay, and it may not become smaller than they are
+    /// together.
     ///
     /// - **Errors**: a refusal, and everything is as it was.
     pub fn group(&mut self, request: &GroupRequest) -> Result<Grant, Refusal> {
@@ -89,7 +89,7 @@ impl Ledger {
         })
     }
 
-    /// Ends a group: at once where it has no members, else with its last one. Says whether it is gone.
+    /// Ends a group: at once where it has no members, else with its last one. Returns whether it has ended.
     ///
     /// - **Errors**: no such group.
     pub fn ungroup(&mut self, id: &str) -> Result<bool, Refusal> {
@@ -105,7 +105,7 @@ impl Ledger {
         Ok(gone)
     }
 
-    /// Whether something fits in place of what is booked; it is not made worse than what was `held`.
+    /// Whether a footprint fits in place of a booked one; nothing is refused that is not more than `held`.
     pub(crate) fn check_replaced(
         &self,
         booked: &Footprint,
@@ -121,7 +121,7 @@ impl Ledger {
         self.check_on(&without, new, Some(held))
     }
 
-    /// Books something in place of something else, or of nothing.
+    /// Books a footprint in place of another, or as a new one.
     fn replace(&mut self, old: Option<&Footprint>, new: &Footprint) -> Result<(), Refusal> {
         let now = self.now;
         if let (Some(account), Some(old)) = (self.account_at(new.interface), old) {
@@ -138,7 +138,7 @@ impl Ledger {
         result
     }
 
-    /// Changes a group's members, and with them what the link is charged for it.
+    /// Changes a group's members, and with them what the interface is charged for it.
     pub(crate) fn change_group(&mut self, name: &str, change: impl FnOnce(&mut Group)) {
         let now = self.now;
         let Some(group) = self.groups.get_mut(name) else { return };
@@ -167,7 +167,7 @@ impl Ledger {
         self.tidy(&group.footprint);
     }
 
-    /// The groups of the policy that there are not yet: again when a capacity has become known.
+    /// Makes the groups of the policy that do not exist yet; repeated when a capacity becomes known.
     pub(crate) fn make_groups(&mut self) {
         let policy = Arc::clone(&self.policy);
         for (id, group) in &policy.groups {
@@ -179,7 +179,7 @@ impl Ledger {
                     mode: group.mode,
                     qos: group.qos,
                 };
-                // One that does not fit stays away: its members are told that there is no such group.
+                // A group that does not fit is not made: its members are refused with UnknownGroup.
                 let _ = self.group(&request);
             }
         }

@@ -9,8 +9,8 @@ use crate::admission::refusal::Refusal;
 use crate::policy::Admission;
 
 impl Ledger {
-    /// What the flows of a class sent on average over the `window` that ends now, as it was measured; what
-    /// they take is reckoned by that, where the class's admission is measured, until three windows later.
+    /// Records what the flows of a class sent on average over the `window` that ends now. A class whose admission is
+    /// measured is charged by it until three windows later.
     ///
     /// - **Errors**: no such interface or class; a class whose admission is not measured.
     pub fn measure(

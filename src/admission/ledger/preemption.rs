@@ -1,4 +1,4 @@
-//! Who has to go: for a more important newcomer, or for a link that carries less.
+//! Preemption: which flows are ended for a more important one, and reinstated where it does not come.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use crate::admission::displaced::Displaced;
 use crate::admission::refusal::Refusal;
 
 impl Ledger {
-    /// Makes room for a flow that was refused, if the policy has preemption: those whose holding priority
-    /// is worse than its setup priority go, least important first, then newest, and none that need not.
+    /// Preempts flows for one that was refused, if the policy allows preemption: those whose holding priority is worse
+    /// than its setup priority, least important first, then newest, and none that is not needed.
     ///
-    /// - **Errors**: the refusal, if there is none to go or all of them are not enough; then none has gone.
-    pub(crate) fn make_room(
+    /// - **Errors**: the refusal, if all such flows together are not enough; then none is preempted.
+    pub(crate) fn preempt_for(
         &mut self,
         newcomer: &Entry,
         setup: u8,
@@ -36,8 +36,8 @@ impl Ledger {
         Ok(self.displace(chosen.into_iter().map(|footprint| footprint.slot)))
     }
 
-    /// The first candidates without whom something holds, less those without whom it would hold anyway.
-    /// Nothing where it does not hold without all of them. The accounts are as they were afterwards.
+    /// The first candidates without which a condition holds, less those without which it holds anyway; `None` where it
+    /// does not hold without all of them. The accounts are left as they were.
     pub(crate) fn choose(
         &mut self,
         interface: u32,
@@ -56,7 +56,7 @@ impl Ledger {
             }
         }
         if enough {
-            // The last was needed; of the others the most important comes back first.
+            // The last one was needed; of the others, the most important is tried first to be kept.
             for index in (0..gone.len().saturating_sub(1)).rev() {
                 self.account_at(interface)?.book(&gone[index], now);
                 if holds(self) {
@@ -75,7 +75,7 @@ impl Ledger {
         enough.then_some(gone)
     }
 
-    /// Ends flows, so that they can be given back what they had.
+    /// Ends flows, so that they can be reinstated.
     pub(crate) fn displace(&mut self, slots: impl Iterator<Item = u32>) -> Vec<Displaced> {
         let mut displaced = Vec::new();
         for slot in slots.collect::<Vec<_>>() {
@@ -87,12 +87,12 @@ impl Ledger {
         displaced
     }
 
-    /// Gives flows back what they had before they had to go for one who did not come after all, whatever
-    /// policy has come meanwhile. Says whose place is taken by now.
+    /// Reinstates flows that were preempted for one that was not established after all. Gives those that no longer fit,
+    /// or whose classes a reload has renumbered.
     pub fn reinstate(&mut self, displaced: Vec<Displaced>) -> Vec<String> {
         let mut lost = Vec::new();
         for Displaced { id, entry, classes } in displaced.into_iter().rev() {
-            // What a class was called by before is not what it is called by under another policy.
+            // Under another policy a class has another number.
             let same = Arc::ptr_eq(&classes, &self.classes);
             if same && self.flows.slot(&id).is_none() && self.check(&entry, None).is_ok() {
                 self.book_new(&id, entry, None);

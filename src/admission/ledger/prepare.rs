@@ -1,4 +1,4 @@
-//! From a request to what it would book: what it names, what it costs, and whether it fits.
+//! From a request to what it would book: what it names, what it is charged, and whether it fits.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use flowspec::{Both, Direction, Qos};
 use super::client::ClientUse;
 use super::group::Member;
 use super::state::{CLIENTS_BEFORE_A_SWEEP, Ledger, MOST_FLOWS, client_of};
-use crate::admission::account::charge::{Charge, free};
+use crate::admission::account::charge::{Charge, reserves_nothing};
 use crate::admission::account::entry::Entry;
-use crate::admission::account::fit::Terms;
+use crate::admission::account::fit::FitContext;
 use crate::admission::account::footprint::{ClassCounts, Footprint};
 use crate::admission::account::state::Account;
 use crate::admission::account::window::Window;
@@ -19,7 +19,7 @@ use crate::admission::request::{Grant, Request};
 use crate::policy::{Class, GroupMode, Policy};
 
 impl Ledger {
-    /// A request costs its client one, whatever the answer.
+    /// Counts a request of a client, whatever the answer.
     pub(crate) fn count_request(&mut self, request: &Request) -> Result<(), Refusal> {
         if request.client.is_none() {
             return Ok(());
@@ -31,10 +31,10 @@ impl Ledger {
             self.clients.retain(|_, client| !client.is_idle(now));
         }
         let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
-        client.ask(name, limits, now)
+        client.count_request(name, limits, now)
     }
 
-    /// What a request would book, if it makes sense at all.
+    /// What a valid request would book, with its grant and its setup priority.
     pub(crate) fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
         let Request { id, interface, class, group, client, owner, qos, .. } = request;
         if self.flows.slot(id).is_some() {
@@ -127,7 +127,7 @@ impl Ledger {
         Ok((entry, grant, setup))
     }
 
-    /// What a request costs on its interface.
+    /// What a request is charged on its interface.
     pub(crate) fn charge(
         &mut self,
         policy: &Policy,
@@ -137,16 +137,16 @@ impl Ledger {
     ) -> Result<Charge, Refusal> {
         let unknown = || Refusal::UnknownInterface { interface: interface.to_owned() };
         let Some(interface_policy) = policy.interface(interface) else {
-            // Best effort asks for nothing and needs no budget.
-            let asks_nothing = Direction::BOTH.iter().all(|&direction| free(qos.get(direction)));
+            // Best effort reserves nothing and needs no budget.
+            let asks_nothing = Direction::BOTH.iter().all(|&direction| reserves_nothing(qos.get(direction)));
             return if asks_nothing { Ok(Charge::default()) } else { Err(unknown()) };
         };
         let account = self.account_of(interface).ok_or_else(unknown)?;
         account.link(interface, interface_policy).charge(qos, class)
     }
 
-    /// Its client's limits and its group's; `old` is what it stands in for, which is not booked, and
-    /// `group_before` what its group took while it was.
+    /// Checks the client's limits and the group's. `old` is the reservation that this one replaces, which is not booked,
+    /// and `group_before` what the group took while it was.
     pub(crate) fn check_member(
         &self,
         entry: &Entry,
@@ -181,7 +181,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The interface's limits and those of the class.
+    /// Checks the limits of the interface and of the class.
     pub(crate) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
         self.check_footprint(&entry.footprint, old.map(|old| &old.footprint))
     }
@@ -191,7 +191,7 @@ impl Ledger {
         self.check_on(account, asked, old)
     }
 
-    /// The same on an account that may be another than the ledger's own.
+    /// The same on an account that may be a copy.
     pub(crate) fn check_on(
         &self,
         account: &Account,
@@ -205,7 +205,7 @@ impl Ledger {
             Some((number, &**self.classes.names.text(number), class))
         });
         let (policy, flows) = (&self.policy, &self.flows);
-        account.check(&Terms { name, interface, policy, class, flows, now: self.now }, asked, old)
+        account.check(&FitContext { name, interface, policy, class, flows, now: self.now }, asked, old)
     }
 
     pub(crate) fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {

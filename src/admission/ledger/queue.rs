@@ -1,8 +1,8 @@
-//! Those who were refused for lack of room, or got less than they asked for, and wait to be told of some.
+//! The queue of flows that wait for capacity: they were refused for lack of it, or got a lower rendition.
 //!
-//! In the order in which they were refused: on an interface nobody is told before one who has waited longer
-//! there, and nobody is told of room that one before him has been told of. To be told is not to be
-//! promised: whoever asks first gets it. One who does not ask within [`GRACE`] has lost his place.
+//! Flows are notified in the order in which they were refused: on an interface, no flow is notified before one that has
+//! waited longer there, and none of capacity that an earlier flow was notified of. A notification reserves nothing: the
+//! first request gets the capacity. A flow that does not request it again within [`GRACE`] loses its place.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use flowspec::{Micros, Moment};
 
 use crate::admission::request::Request;
 
-/// How long one who was told may take to ask again.
+/// How long a notified flow may take to request again.
 pub const GRACE: Micros = Micros::new(5_000_000);
 
-/// The most who may wait at once.
+/// The most flows that may wait at once.
 const MOST_WAITING: usize = 10_000;
 
-/// Who waits, in order.
+/// The flows that wait, in order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Waiting {
     pub(crate) queue: BTreeMap<u64, Waiter>,
-    /// Where each stands.
+    /// The place of each flow in the queue.
     pub(crate) places: BTreeMap<String, u64>,
     next: u64,
 }
@@ -28,14 +28,14 @@ pub(crate) struct Waiting {
 #[derive(Clone, Debug)]
 pub(crate) struct Waiter {
     pub(crate) request: Request,
-    /// When he was told, until when he may ask.
-    pub(crate) told_until: Option<Moment>,
+    /// Once it is notified: until when it may request again.
+    pub(crate) notified_until: Option<Moment>,
 }
 
 impl Waiting {
-    /// One waits from now on, or goes on waiting in his place. Says whether there was a place.
+    /// Adds a flow to the queue, or keeps it in its place. Returns whether it waits.
     pub(crate) fn join(&mut self, request: &Request) -> bool {
-        let waiter = Waiter { request: request.clone(), told_until: None };
+        let waiter = Waiter { request: request.clone(), notified_until: None };
         if let Some(place) = self.places.get(&request.id) {
             self.queue.insert(*place, waiter);
             return true;
@@ -60,7 +60,7 @@ impl Waiting {
         }
     }
 
-    /// One waits no longer. Says whether he did.
+    /// Removes a flow from the queue. Returns whether it waited.
     pub(crate) fn leave(&mut self, id: &str) -> bool {
         match self.places.remove(id) {
             None => false,

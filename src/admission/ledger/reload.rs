@@ -14,16 +14,16 @@ use crate::policy::{Admission, Changes, Policy};
 /// What a new policy means for a ledger that is in use.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Reload {
-    /// What it says otherwise.
+    /// What it changes.
     pub changes: Changes,
-    /// Flows, oldest first, whose interface or class it does not have: they keep what they have until they end.
+    /// Flows, oldest first, whose interface or class it does not have: they keep their reservations until they end.
     pub orphans: Vec<String>,
-    /// Where more would be reserved than may be: nothing new is admitted there until that has passed.
+    /// Where more would be reserved than the budget: no flow is admitted there until enough has ended.
     pub over: Vec<(String, Direction, Totals)>,
 }
 
 impl Ledger {
-    /// What another policy would change, for itself and for those who are there: nothing is changed yet.
+    /// What another policy would change, in itself and for the admitted flows. Nothing is changed.
     pub fn compare(&self, after: &Policy) -> Reload {
         let mut reload = Reload { changes: Changes::between(&self.policy, after), ..Reload::default() };
         let mut ranks: Vec<_> =
@@ -52,13 +52,13 @@ impl Ledger {
         reload
     }
 
-    /// Another policy from now on. Flows keep what they have; what no longer fits is not made to go. Groups
-    /// that the new policy does not have end with their last member, its own are made.
+    /// Uses another policy from now on. Flows keep their reservations, even those that no longer fit. Groups that the new
+    /// policy does not have end with their last member; the new policy's groups are made.
     pub fn reload(&mut self, policy: Arc<Policy>) {
         let before = std::mem::replace(&mut self.policy, policy);
         let policy = Arc::clone(&self.policy);
         let old = std::mem::replace(&mut self.classes, Arc::new(Classes::of(&policy)));
-        // What is counted is what a policy limits: everything is booked anew.
+        // A ledger counts what its policy limits: everything is booked anew.
         for (number, account) in (0..).zip(&mut self.accounts) {
             let name = self.interfaces.text(number);
             if let (Some(account), Some(interface)) = (account, policy.interface(name)) {
@@ -77,7 +77,7 @@ impl Ledger {
             self.rebook(&mut group.footprint, &old);
         }
         self.groups = groups;
-        // What clients have is counted under the new limits, and what they had asked is forgotten.
+        // What clients hold is counted under the new limits, and their past requests are forgotten.
         self.clients.clear();
         for slot in self.flows.slots() {
             let entry = self.flows.entry(slot);
@@ -88,14 +88,14 @@ impl Ledger {
             }
         }
         for name in before.groups.keys().filter(|name| !policy.groups.contains_key(*name)) {
-            // One that was not there has nothing to end.
+            // A group that did not exist has nothing to end.
             let _ = self.ungroup(name);
         }
         self.make_groups();
         self.debug_check();
     }
 
-    /// Books what stands under a new policy, which may count it otherwise; `old` are the classes before it.
+    /// Books an existing footprint under a new policy, which may count other things. `old` are the classes before it.
     fn rebook(&mut self, footprint: &mut Footprint, old: &Classes) {
         if let Some(class) = &mut footprint.class {
             *class = Arc::make_mut(&mut self.classes).intern(old.names.text(*class));

@@ -10,17 +10,17 @@ use crate::admission::account::entry::Entry;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::Grant;
 
-/// What a flow had before it was given something else.
-pub(crate) struct Before {
+/// A flow's reservation before it was exchanged for another.
+pub(crate) struct PreviousReservation {
     pub(crate) entry: Entry,
     pub(crate) member: Option<Member>,
 }
 
 impl Ledger {
-    /// Asks for another reservation in place of the one a flow has; an absent direction, or one that says
-    /// NOCHANGE, stays as it is, and has no TSpec in the grant. Never displaces others.
+    /// Exchanges a flow's reservation for another. An absent direction, or one with SERVICETYPE_NOCHANGE, stays as it is
+    /// and has no TSpec in the grant. It never preempts other flows.
     ///
-    /// - **Errors**: a refusal, and the flow keeps what it has. What takes less is never refused.
+    /// - **Errors**: a refusal, and the flow keeps its reservation. A smaller reservation is never refused.
     pub fn renegotiate(
         &mut self,
         id: &str,
@@ -32,12 +32,12 @@ impl Ledger {
         exchanged.map(|(grant, _)| grant)
     }
 
-    /// As [`renegotiate`](Self::renegotiate), with what was there before, to be [restored](Self::restore).
+    /// As [`renegotiate`](Self::renegotiate), with the reservation before it, to be [restored](Self::restore).
     pub(crate) fn exchange(
         &mut self,
         id: &str,
         asked: Both<Option<Flowspec>>,
-    ) -> Result<(Grant, Before), Refusal> {
+    ) -> Result<(Grant, PreviousReservation), Refusal> {
         let Some(old) = self.flows.get(id) else {
             return Err(Refusal::UnknownId { id: id.to_owned() });
         };
@@ -70,7 +70,7 @@ impl Ledger {
         let mut entry = old.clone().costing(&charge);
         entry.footprint.window.start = old.footprint.window.start.max(self.now);
         let member = Member { charge, window: entry.footprint.window };
-        // The old one makes room for the new one; if that does not fit it takes its place again.
+        // The old reservation is unbooked for the check; if the new one does not fit, it is booked again.
         self.unbook(&old);
         let result = self
             .check_member(&entry, &member, Some(&old), group_before.as_ref())
@@ -82,7 +82,7 @@ impl Ledger {
                 self.tidy(&entry.footprint);
                 let dscp = class.and_then(|class| class.dscp);
                 let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
-                Ok((grant, Before { entry: old, member: member_before }))
+                Ok((grant, PreviousReservation { entry: old, member: member_before }))
             }
             Err(refusal) => {
                 self.book(&old, member_before);
@@ -92,9 +92,9 @@ impl Ledger {
         }
     }
 
-    /// Gives a flow back what it had.
-    pub(crate) fn restore(&mut self, before: Before) {
-        let Before { entry, member } = before;
+    /// Restores the reservation that a flow had.
+    pub(crate) fn restore(&mut self, before: PreviousReservation) {
+        let PreviousReservation { entry, member } = before;
         let now = self.flows.entry(entry.footprint.slot);
         self.unbook(&now);
         self.flows.update(&entry, self.now);
@@ -102,7 +102,7 @@ impl Ledger {
         self.tidy(&entry.footprint);
     }
 
-    /// A flow's soft state lasts so long from now on.
+    /// Prolongs a flow's soft state.
     ///
     /// - **Errors**: no such flow.
     pub fn refresh(&mut self, id: &str, time_to_live: Micros) -> Result<(), Refusal> {

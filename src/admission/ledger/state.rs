@@ -1,7 +1,7 @@
-//! The ledger: an account for each interface, who holds what of it, and until when.
+//! The ledger's state: an account for each interface, the flows that hold it, and the time.
 //!
-//! Every operation finds out first and writes last: a refusal leaves the ledger as it was. Time is
-//! told, in microseconds, and never goes back.
+//! Every operation checks first and books last: a refusal leaves the ledger as it was. The caller tells the time, which
+//! never goes back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,20 +20,20 @@ use crate::admission::account::state::{Account, capacity};
 use crate::admission::holding::Holding;
 use crate::policy::{Client, Policy};
 
-/// The most flows there may be at once. Everything that grows has a limit.
+/// The most flows that may be admitted at once.
 pub(crate) const MOST_FLOWS: usize = 1_000_000;
 
-/// How many clients are remembered before those that have nothing are forgotten.
+/// With so many clients, those that hold nothing are forgotten.
 pub(crate) const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 
-/// What has been promised of every interface.
+/// What is reserved of every interface, and for which flows.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(crate) policy: Arc<Policy>,
     pub(crate) now: Moment,
     /// Every interface that was ever named.
     pub(crate) interfaces: Names,
-    /// By the interface's number; nothing where the policy knows none.
+    /// By the interface's number; `None` where the policy does not have it.
     pub(crate) accounts: Vec<Option<Account>>,
     pub(crate) classes: Arc<Classes>,
     pub(crate) flows: Flows,
@@ -44,17 +44,17 @@ pub struct Ledger {
     pub(crate) admitted: u64,
     pub(crate) waiting: Waiting,
     pub(crate) prover: Prover,
-    /// A capacity has risen since somebody was told.
+    /// Whether a capacity has risen since waiting flows were last notified.
     pub(crate) risen: bool,
 }
 
 impl Ledger {
-    /// A ledger under this policy, at the start of the clock, with the policy's groups, of whose data path nothing is proven.
+    /// A ledger under this policy, at the start of the clock, with the policy's groups and no proven error terms.
     pub fn new(policy: Arc<Policy>) -> Self {
         Self::proving(policy, unproven)
     }
 
-    /// The same, with what proves the delays of its data path.
+    /// The same, with a function that proves the error terms of its data path.
     pub fn proving(policy: Arc<Policy>, prover: Prover) -> Self {
         let classes = Arc::new(Classes::of(&policy));
         let mut ledger = Self {
@@ -86,22 +86,21 @@ impl Ledger {
         self.now
     }
 
-    /// What the kernel says of an interface: its MTU, and its speed where it reports one.
+    /// Records the kernel's parameters of an interface: its MTU, and its speed where it reports one.
     pub fn see(&mut self, interface: &str, mtu: Bytes, speed: Option<Rate>) {
         let policy = Arc::clone(&self.policy);
         let Some(interface_policy) = policy.interface(interface) else { return };
         let Some(account) = self.account_of(interface) else { return };
         account.mtu = interface_policy.mtu.unwrap_or(mtu);
         account.capacity = capacity(interface_policy, speed);
-        account.settled = account.capacity;
+        account.reference_capacity = account.capacity;
         account.may_exceed = Both { sending: true, receiving: true };
         self.prove(interface);
         self.make_groups();
         self.debug_check();
     }
 
-    /// The kernel would not have an interface's tree: nothing is proven of it, whatever the policy does not
-    /// state itself.
+    /// Records that the kernel has no tree for an interface: only the error terms that the policy states hold.
     pub fn unprogrammed(&mut self, interface: &str) {
         if let Some(account) = self.account_of(interface) {
             account.unprogrammed = true;
@@ -114,7 +113,7 @@ impl Ledger {
         self.account(interface)?.terms.sending
     }
 
-    /// C and D again, after something has changed that they depend on.
+    /// Computes C and D again, after something has changed that they depend on.
     pub(crate) fn prove(&mut self, interface: &str) {
         let prover = self.prover;
         let policy = Arc::clone(&self.policy);
@@ -143,7 +142,7 @@ impl Ledger {
         ended
     }
 
-    /// When something happens by itself next: a flow ends, or a capacity begins to count.
+    /// When time alone changes something next: a flow ends, or a capacity begins to count.
     pub fn due(&self) -> Option<Moment> {
         let ends = self.endings.first().map(|(at, _)| *at);
         let rises = self.accounts.iter().flatten().flat_map(|account| {
@@ -209,7 +208,7 @@ impl Ledger {
     }
 }
 
-/// A client's name and what it may have, where the policy says so.
+/// A client's name and limits, where the policy has some for it.
 pub(crate) fn client_of<'a, 'c>(
     policy: &'a Policy,
     client: Option<&'c str>,

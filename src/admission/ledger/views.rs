@@ -33,12 +33,12 @@ impl Ledger {
         *self.account(interface)?.capacity.get(direction)
     }
 
-    /// When a capacity counts that is more than before; nothing where it does already.
+    /// When a larger capacity begins to count; `None` where none is pending.
     pub(crate) fn rises(&self, interface: &str, direction: Direction) -> Option<Moment> {
         self.account(interface)?.rising.get(direction).map(|(at, _)| at)
     }
 
-    /// By how much less is taken of an interface than its flows have declared, as they are measured.
+    /// By how much less is taken of an interface than its flows have declared, by the measurements.
     pub(crate) fn relief(&self, interface: &str) -> Both<Rate> {
         let relief = |direction| {
             let account = self.account(interface);
@@ -79,7 +79,7 @@ impl Ledger {
         self.flows.len()
     }
 
-    /// What a flow costs and where, if it is admitted.
+    /// A flow's interface and charge, if it is admitted.
     pub fn flow(&self, id: &str) -> Option<(&str, Both<Rate>)> {
         let entry = self.flows.get(id)?;
         Some((&**self.interfaces.text(entry.footprint.interface), entry.rate()))
@@ -118,7 +118,7 @@ impl Ledger {
         open.filter_map(|(name, _)| Some((name.to_string(), self.totals(name)?))).collect()
     }
 
-    /// The flows of an interface with what they cost, most first, then oldest.
+    /// The flows of an interface with their charges, largest first, then oldest.
     pub fn holders(&self, interface: &str) -> Vec<(String, Both<Rate>)> {
         let Some(number) = self.interfaces.number(interface) else { return Vec::new() };
         let entries = self.flows.slots().map(|slot| self.flows.entry(slot));
