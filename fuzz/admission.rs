@@ -64,6 +64,7 @@ pub(crate) fn trace(input: &[u8]) {
         let json = serde_json::to_string(&decision).expect("every decision is JSON");
         let again = traced.decide_by_manager(&mut twin);
         assert_eq!(json, serde_json::to_string(&again).expect("JSON"));
+        ledger.invariants();
         twin.invariants();
         assert_eq!(decision.is_ok(), decision.error().is_none() && decision.reason().is_none());
         for (name, totals) in ledger.interfaces() {
