@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use flowspec::{Direction, Moment, Rate};
 
-use super::flows::Flows;
 use super::footprint::Footprint;
-use super::rank::{Held, Rank};
+use super::rank::Held;
 use super::state::Account;
 use crate::policy::InterfacePolicy;
 
@@ -20,7 +19,6 @@ pub(crate) struct Booked<'a> {
     pub(crate) policy: &'a InterfacePolicy,
     /// Every flow and group that is booked on the interface.
     pub(crate) footprints: &'a [Footprint],
-    pub(crate) flows: &'a Flows,
     pub(crate) now: Moment,
 }
 
@@ -66,8 +64,6 @@ impl Account {
             let named: Vec<_> = self.holders_in(direction, class).take(NAMED).collect();
             let name = booked.name;
             assert_eq!(named, held, "{name} {direction}, class number {class:?}: the largest holders");
-            let ids = named.iter().map(|held| booked.flows.id(Rank::slot(held.rank)));
-            assert!(ids.into_iter().all(|id| !id.is_empty()), "{name}: a holder has no flow");
         }
     }
 
