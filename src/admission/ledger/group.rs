@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate};
+use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate, TSpec};
 
 use crate::admission::account::charge::{Charge, reserves_nothing};
 use crate::admission::account::footprint::Footprint;
@@ -111,79 +111,83 @@ impl Group {
     /// that the group's flowspec gives. Shared: a member requests no more than the group's flowspec.
     pub(crate) fn check(&self, group: &str, member: &Member, now: Moment) -> Result<(), Refusal> {
         for direction in Direction::BOTH {
-            let Some(asked) = member.charge.tspec.get(direction) else { continue };
-            let over = |limit, asked, taken, most| {
-                Err(Refusal::GroupBudget { group: group.to_owned(), direction, limit, asked, taken, most })
-            };
-            let spec = self.qos.get(direction);
-            let charged = member.charge.rate.get(direction).get();
-            let most_charged = self.charge.rate.get(direction).get();
-            let limits = [
-                (GroupLimit::TokenRate, asked.token_rate().get(), spec.token_rate.map(Rate::get)),
-                (
-                    GroupLimit::TokenBucketSize,
-                    asked.token_bucket_size().get(),
-                    spec.token_bucket_size.map(Bytes::get),
-                ),
-                (
-                    GroupLimit::PeakBandwidth,
-                    match asked.peak_bandwidth() {
-                        Peak::Finite(peak) => peak.get(),
-                        Peak::Infinite => u64::MAX,
-                    },
-                    match spec.peak_bandwidth {
-                        Some(Peak::Finite(peak)) => Some(peak.get()),
-                        Some(Peak::Infinite) | None => None,
-                    },
-                ),
-            ];
-            let envelope = self.mode == GroupMode::Envelope;
-            if envelope || !reserves_nothing(spec) {
-                if let Some(most) = spec.max_sdu_size
-                    && asked.max_sdu_size() > most
-                {
-                    return over(GroupLimit::MaxSduSize, asked.max_sdu_size().get(), 0, most.get());
-                }
-                if let Some(least) = spec.minimum_policed_size
-                    && asked.minimum_policed_size() < least
-                {
-                    let asked = asked.minimum_policed_size().get();
-                    return over(GroupLimit::MinimumPolicedSize, asked, 0, least.get());
-                }
-            }
-            if !envelope {
-                if reserves_nothing(spec) {
-                    continue;
-                }
-                if charged > most_charged {
-                    return over(GroupLimit::Rate, charged, 0, most_charged);
-                }
-                for (limit, asked, most) in limits {
-                    if let Some(most) = most
-                        && asked > most
-                    {
-                        return over(limit, asked, 0, most);
-                    }
-                }
+            let Some(tspec) = member.charge.tspec.get(direction) else { continue };
+            // A shared group without a flowspec limits its members in nothing.
+            if self.mode == GroupMode::Shared && reserves_nothing(self.qos.get(direction)) {
                 continue;
             }
-            let sums = self.sums.get(direction);
-            let taken = sums.charged.highest(member.window, now);
-            if !sum_within(taken, charged, most_charged) {
-                return over(GroupLimit::Rate, charged, taken, most_charged);
-            }
-            for ((limit, asked, most), sum) in
-                limits.into_iter().zip([&sums.token_rate, &sums.token_bucket_size, &sums.peak_bandwidth])
-            {
-                let taken = sum.highest(member.window, now);
+            let group = || group.to_owned();
+            self.check_sizes(direction, tspec).map_err(|(limit, asked, most)| Refusal::GroupBudget {
+                group: group(),
+                direction,
+                limit,
+                asked,
+                taken: 0,
+                most,
+            })?;
+            for (limit, asked, most, sum) in self.limits(direction, tspec, member) {
+                // The members of a shared group do not add up.
+                let taken = match self.mode {
+                    GroupMode::Envelope => sum.highest(member.window, now),
+                    GroupMode::Shared => 0,
+                };
                 if let Some(most) = most
-                    && !sum_within(taken, asked, most)
+                    && taken.checked_add(asked).is_none_or(|sum| sum > most)
                 {
-                    return over(limit, asked, taken, most);
+                    return Err(Refusal::GroupBudget {
+                        group: group(),
+                        direction,
+                        limit,
+                        asked,
+                        taken,
+                        most,
+                    });
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a member's packets are within the sizes of the group's flowspec; else what it requests, and the limit.
+    fn check_sizes(&self, direction: Direction, tspec: &TSpec) -> Result<(), (GroupLimit, u64, u64)> {
+        let spec = self.qos.get(direction);
+        let (largest, smallest) = (tspec.max_sdu_size(), tspec.minimum_policed_size());
+        if let Some(most) = spec.max_sdu_size.filter(|most| largest > *most) {
+            return Err((GroupLimit::MaxSduSize, largest.get(), most.get()));
+        }
+        if let Some(least) = spec.minimum_policed_size.filter(|least| smallest < *least) {
+            return Err((GroupLimit::MinimumPolicedSize, smallest.get(), least.get()));
+        }
+        Ok(())
+    }
+
+    /// What a member requests of each of the group's limits, the limit where there is one, and the members' sum.
+    fn limits(
+        &self,
+        direction: Direction,
+        tspec: &TSpec,
+        member: &Member,
+    ) -> [(GroupLimit, u64, Option<u64>, &Profile); 4] {
+        let (spec, sums) = (self.qos.get(direction), self.sums.get(direction));
+        let charged = member.charge.rate.get(direction).get();
+        let most_charged = self.charge.rate.get(direction).get();
+        let peak = match tspec.peak_bandwidth() {
+            Peak::Finite(peak) => peak.get(),
+            Peak::Infinite => u64::MAX,
+        };
+        let most_peak = match spec.peak_bandwidth {
+            Some(Peak::Finite(peak)) => Some(peak.get()),
+            Some(Peak::Infinite) | None => None,
+        };
+        let (rate, bucket) = (tspec.token_rate().get(), tspec.token_bucket_size().get());
+        let (most_rate, most_bucket) =
+            (spec.token_rate.map(Rate::get), spec.token_bucket_size.map(Bytes::get));
+        [
+            (GroupLimit::Rate, charged, Some(most_charged), &sums.charged),
+            (GroupLimit::TokenRate, rate, most_rate, &sums.token_rate),
+            (GroupLimit::TokenBucketSize, bucket, most_bucket, &sums.token_bucket_size),
+            (GroupLimit::PeakBandwidth, peak, most_peak, &sums.peak_bandwidth),
+        ]
     }
 
     /// Whether the members would fit another flowspec for the group.
@@ -251,8 +255,4 @@ impl Group {
             GroupMode::Shared => *self.footprint.charged.get(direction),
         }
     }
-}
-
-fn sum_within(taken: u64, asked: u64, most: u64) -> bool {
-    taken.checked_add(asked).is_some_and(|sum| sum <= most)
 }

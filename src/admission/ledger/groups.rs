@@ -31,18 +31,7 @@ impl Ledger {
         let charge = self.charge(&policy, interface, qos, class_policy)?;
         let key: Arc<str> = Arc::from(id.as_str());
         let before = self.groups.get(&key).cloned();
-        if let Some(before) = &before
-            && before.interface != *interface
-        {
-            let (group_interface, interface) = (before.interface.clone(), interface.clone());
-            return Err(Refusal::GroupElsewhere { group: id.clone(), group_interface, interface });
-        }
-        if before.as_ref().is_some_and(|before| before.mode != *mode) {
-            return Err(Refusal::GroupModeFixed { group: id.clone() });
-        }
-        if before.is_none() && self.groups.len() >= MOST_GROUPS {
-            return Err(Refusal::TooManyGroups { groups: self.groups.len() });
-        }
+        self.check_group(request, before.as_ref())?;
         let order = before.as_ref().map_or(self.admitted + 1, |before| before.footprint.order);
         let mut footprint = Footprint {
             slot: before.as_ref().map_or(0, |before| before.footprint.slot),
@@ -87,6 +76,25 @@ impl Ledger {
             dscp: class_policy.and_then(|c| c.dscp),
             preempted: Vec::new(),
         })
+    }
+
+    /// Whether a group may be made, or changed where there is one of that name.
+    fn check_group(&self, request: &GroupRequest, before: Option<&Group>) -> Result<(), Refusal> {
+        let GroupRequest { id, interface, mode, .. } = request;
+        let Some(before) = before else {
+            return match self.groups.len() {
+                groups if groups >= MOST_GROUPS => Err(Refusal::TooManyGroups { groups }),
+                _ => Ok(()),
+            };
+        };
+        if before.interface != *interface {
+            let (group_interface, interface) = (before.interface.clone(), interface.clone());
+            return Err(Refusal::GroupElsewhere { group: id.clone(), group_interface, interface });
+        }
+        if before.mode != *mode {
+            return Err(Refusal::GroupModeFixed { group: id.clone() });
+        }
+        Ok(())
     }
 
     /// Ends a group: at once where it has no members, else with its last one. Returns whether it has ended.

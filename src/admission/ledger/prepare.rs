@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flowspec::{Both, Direction, Qos};
 
 use super::client::ClientUse;
-use super::group::Member;
+use super::group::{Group, Member};
 use super::state::{CLIENTS_BEFORE_A_SWEEP, Ledger, MOST_FLOWS, client_of};
 use crate::admission::account::charge::{Charge, reserves_nothing};
 use crate::admission::account::entry::Entry;
@@ -36,7 +36,7 @@ impl Ledger {
 
     /// What a valid request would book, with its grant and its setup priority.
     pub(crate) fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
-        let Request { id, interface, class, group, client, owner, qos, .. } = request;
+        let Request { id, interface, class, client, owner, qos, .. } = request;
         if self.flows.slot(id).is_some() {
             return Err(Refusal::DuplicateId { id: id.clone() });
         }
@@ -50,20 +50,8 @@ impl Ledger {
         {
             return Err(Refusal::Window { start, end });
         }
-        let group = match group {
-            None => None,
-            Some(name) => match self.groups.get_key_value(name.as_str()) {
-                Some((key, group)) if !group.closing => Some((key.clone(), group)),
-                _ => return Err(Refusal::UnknownGroup { group: name.clone() }),
-            },
-        };
-        if let Some((key, group)) = &group
-            && group.interface != *interface
-        {
-            let (group_interface, interface) = (group.interface.clone(), interface.clone());
-            return Err(Refusal::GroupElsewhere { group: key.to_string(), group_interface, interface });
-        }
-        let in_group = group.as_ref().map(|(key, _)| key.clone());
+        let group = self.group_of(request)?;
+        let in_group = group.as_ref().map(|(key, _)| Arc::clone(key));
         let group_class;
         let class_name = match class {
             Some(class) => Some(class.as_str()),
@@ -86,17 +74,7 @@ impl Ledger {
         {
             return Err(Refusal::ClassOwner { class: name.to_owned(), owner: owner.clone() });
         }
-        let (setup, holding) = request.priorities(class);
-        if setup < holding {
-            return Err(Refusal::Priorities { setup, holding });
-        }
-        if let Some((name, limits)) = client_of(&policy, client.as_deref())
-            && let Some(best) = limits.best_setup_priority
-            && setup < best
-        {
-            let limit = ClientLimit::Priority { setup, best };
-            return Err(Refusal::Client { client: name.to_owned(), limit });
-        }
+        let (setup, holding) = self.priorities_of(request, class)?;
         let charge = self.charge(&policy, interface, qos, class)?;
         let on_link = in_group.is_none();
         let footprint = Footprint {
@@ -125,6 +103,34 @@ impl Ledger {
         let dscp = class.and_then(|class| class.dscp);
         let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
         Ok((entry, grant, setup))
+    }
+
+    /// The group that a request names, which must accept members on the request's interface.
+    fn group_of(&self, request: &Request) -> Result<Option<(Arc<str>, &Group)>, Refusal> {
+        let Some(name) = &request.group else { return Ok(None) };
+        let found = self.groups.get_key_value(name.as_str()).filter(|(_, group)| !group.closing);
+        let Some((key, group)) = found else { return Err(Refusal::UnknownGroup { group: name.clone() }) };
+        if group.interface != request.interface {
+            let (group_interface, interface) = (group.interface.clone(), request.interface.clone());
+            return Err(Refusal::GroupElsewhere { group: name.clone(), group_interface, interface });
+        }
+        Ok(Some((Arc::clone(key), group)))
+    }
+
+    /// The setup and holding priority of a request, which its client must be allowed to request.
+    fn priorities_of(&self, request: &Request, class: Option<&Class>) -> Result<(u8, u8), Refusal> {
+        let (setup, holding) = request.priorities(class);
+        if setup < holding {
+            return Err(Refusal::Priorities { setup, holding });
+        }
+        if let Some((name, limits)) = client_of(&self.policy, request.client.as_deref())
+            && let Some(best) = limits.best_setup_priority
+            && setup < best
+        {
+            let limit = ClientLimit::Priority { setup, best };
+            return Err(Refusal::Client { client: name.to_owned(), limit });
+        }
+        Ok((setup, holding))
     }
 
     /// What a request is charged on its interface.
