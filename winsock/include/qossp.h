@@ -25,7 +25,7 @@ typedef struct _RSVP_STATUS_INFO {
     ULONG ExtendedStatus2;
 } RSVP_STATUS_INFO, *LPRSVP_STATUS_INFO;
 
-/* Filters: whose packets a reservation is for. */
+/* Filters: the packets that a reservation is for. */
 typedef union _IN_ADDR_IPV4 {
     ULONG Addr;
     UCHAR AddrBytes[4];
@@ -91,7 +91,7 @@ typedef struct _FLOWDESCRIPTOR {
     LPRSVP_FILTERSPEC FilterList;
 } FLOWDESCRIPTOR, *LPFLOWDESCRIPTOR;
 
-/* Policy elements: who asks. */
+/* Policy elements: the identity of the requester. */
 typedef struct _RSVP_POLICY {
     USHORT Len;
     USHORT Type;

@@ -1,7 +1,7 @@
 /* Winsock 2 on Linux, by gqos: a source that includes this compiles and links without editing.
  *
  * Layouts are those of 64-bit Windows; LONG, ULONG, DWORD and u_long have 32 bits, whatever `long` has.
- * Functions are mapped to symbols that begin with gqos_, so that nobody's connect() is taken away.
+ * Functions are mapped to symbols that begin with gqos_, so that no function of the C library is replaced.
  * What is done otherwise, and why: docs/WINSOCK.md. */
 #ifndef _WINSOCK2API_
 #define _WINSOCK2API_

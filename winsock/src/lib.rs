@@ -2,7 +2,7 @@
 //!
 //! Takes Winsock's calls, with their parameters, states and codes, on Linux descriptors; returns a [`Wsa`] code where a
 //! call fails. Reservations are the host's ([`gqos::connect::Host`]): nothing is admitted or refused here. [`abi`] has
-//! the same calls for C programs, as the packages `libgqos.so` and `libgqos.a`.
+//! the same calls for C programs; the package `libgqos` links it into `libgqos.so` and `libgqos.a`.
 //!
 //! # Types
 //!
