@@ -1,11 +1,11 @@
-//! What must hold of the provider, whatever comes: no panic, no fault, a code for everything.
+//! Properties of the provider's parsers for any input.
 
 use gqos_winsock::{Answer, Offer};
 
-/// The set-up exchange: what reads, writes back to a message that reads the same.
+/// The connect-data handshake: a message that can be read is written back to one that reads the same.
 pub(crate) fn setup(input: &[u8]) {
     if let Ok(offer) = Offer::read(input) {
-        let written = offer.write().expect("what was read fits");
+        let written = offer.write().expect("what was read can be written");
         assert_eq!(Offer::read(&written[12..]), Ok(offer));
     }
     if let Ok(answer) = Answer::read(input) {

@@ -1,30 +1,39 @@
 //! cargo +nightly fuzz run capi
 //!
-//! Every pointer-and-length parameter of the C face: names, QOS with their objects, buffers, sets, options. In a
-//! network namespace of its own, without any interface that is up (root, or CAP_SYS_ADMIN).
+//! Every parameter of the C functions that is a pointer with a length: names, QOS structures with their objects,
+//! buffers, sets, options. Runs in a network namespace of its own without any interface that is up, which needs root or
+//! CAP_SYS_ADMIN.
 #![no_main]
 
-use std::cell::Cell;
 use std::sync::Once;
 use std::sync::atomic::AtomicU64;
 
 use gqos::linux::namespace::Namespace;
 use gqos_winsock::abi::{
-    calls, events, hosts, ioctl, leaf, names, options, overlapped, provider, sets, templates, text, transfer,
+    Address, address_info, address_text, connect_ex, events, ioctl, named_qos, netdb, options, overlapped,
+    protocols, select, sockets, startup, transfer,
 };
 
 static STARTED: Once = Once::new();
 
-/// OVERLAPPED structures stay longer than the input does.
-fn overlapped() -> usize {
-    static PLACE: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
-    PLACE.as_ptr().expose_provenance()
+const NULL: Address = Address::NULL;
+
+/// An address that a C program would pass.
+fn address(number: usize) -> Address {
+    // SAFETY: the numbers are those of memory below, which no reference uses during a call, or of none.
+    unsafe { Address::new(number) }
 }
 
-/// Hints: numbers alone, so that nobody is asked.
-static NUMBERS: [i32; 12] = [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// An OVERLAPPED structure, which outlives the input.
+fn overlapped_structure() -> Address {
+    static STRUCTURE: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+    address(STRUCTURE.as_ptr().expose_provenance())
+}
 
-/// Takes the input apart.
+/// Hints of getaddrinfo: AI_NUMERICHOST, so that no resolver is asked.
+static NUMERIC_HINTS: [i32; 12] = [4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Reads the input in parts.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -38,7 +47,7 @@ impl Bytes<'_> {
         u32::from_le_bytes([self.byte(), self.byte(), self.byte(), self.byte()])
     }
 
-    /// Memory of the program's with some of the input in it, and pointers at strange places as well.
+    /// A page of memory that begins with a part of the input.
     fn memory(&mut self) -> Vec<u8> {
         let length = usize::from(self.byte()).min(self.0.len());
         let (taken, rest) = self.0.split_at(length);
@@ -48,124 +57,188 @@ impl Bytes<'_> {
         memory
     }
 
-    fn pointer(&mut self, memory: &[u8]) -> usize {
-        match self.byte() {
+    /// The address of the memory, or an invalid one.
+    fn pointer(&mut self, memory: &mut [u8]) -> Address {
+        address(match self.byte() {
             0 => 0,
             1 => 8,
             2 => usize::MAX - 16,
-            3 => memory.as_ptr().addr() + 1,
-            _ => memory.as_ptr().addr(),
-        }
+            3 => memory.as_mut_ptr().expose_provenance() + 1,
+            _ => memory.as_mut_ptr().expose_provenance(),
+        })
     }
 }
 
+/// One call with pointers to two pages, on one of the sockets.
+struct Call {
+    s: usize,
+    one: Address,
+    two: Address,
+    /// The start of the first page, which is valid.
+    data: Address,
+    /// Less than a page, so that what goes to the kernel as a buffer stays inside of it.
+    length: i32,
+    number: i32,
+}
+
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    thread_local!(static SOCKETS: Cell<[usize; 4]> = const { Cell::new([0; 4]) });
     STARTED.call_once(|| {
         Namespace::new().and_then(|fresh| fresh.enter()).expect("root, or CAP_SYS_ADMIN");
-        let data = [0_u8; 408];
-        assert_eq!(calls::gqos_WSAStartup(0x0202, data.as_ptr().addr()), 0);
+        let mut data = [0_u8; 408];
+        // SAFETY: `data` is a WSADATA that no reference uses during the call.
+        let started =
+            unsafe { startup::gqos_WSAStartup(0x0202, address(data.as_mut_ptr().expose_provenance())) };
+        assert_eq!(started, 0);
     });
-    let open = [
-        calls::gqos_socket(2, 1, 0),
-        calls::gqos_socket(2, 2, 0),
-        calls::gqos_socket(23, 1, 0),
-        calls::gqos_socket(23, 2, 0),
-    ];
-    SOCKETS.set(open);
-    for socket in open {
-        let on = 1_u32.to_le_bytes();
-        calls::gqos_WSAGetLastError();
-        ioctl::gqos_ioctlsocket(socket, 0x8004_667e_u32.cast_signed(), on.as_ptr().addr());
-    }
+    // SAFETY: these calls take no pointers, but for the flag, which is valid.
+    let open = unsafe {
+        let open = [(2, 1), (2, 2), (23, 1), (23, 2)].map(|(af, kind)| sockets::gqos_socket(af, kind, 0));
+        for socket in open {
+            let mut on = 1_u32;
+            let on = address((&raw mut on).expose_provenance());
+            ioctl::gqos_ioctlsocket(socket, 0x8004_667e_u32.cast_signed(), on);
+        }
+        open
+    };
     let mut bytes = Bytes(input);
     for _ in 0..8 {
         if bytes.0.is_empty() {
             break;
         }
         let s = open[usize::from(bytes.byte()) % 4];
-        let memory = bytes.memory();
-        let other = bytes.memory();
-        let (one, two) = (bytes.pointer(&memory), bytes.pointer(&other));
-        // The memory is larger: what goes to the kernel as a buffer stays within it.
-        let length = i32::from(bytes.byte() % 129);
-        let number = bytes.word().cast_signed();
-        match bytes.byte() % 32 {
-            0 => drop(calls::gqos_WSAConnect(s, one, number, 0, 0, two, 0)),
-            1 => drop(calls::gqos_WSAConnect(s, one, length, two, two, two, two)),
-            2 => drop(calls::gqos_bind(s, one, number)),
-            3 => drop(calls::gqos_connect(s, one, length)),
-            4 => drop(calls::gqos_getsockname(s, one, two)),
-            5 => drop(calls::gqos_getpeername(s, one, two)),
-            6 => drop(options::gqos_setsockopt(s, number, length, one, number)),
-            7 => drop(options::gqos_getsockopt(s, 0xffff, number, one, two)),
-            8 => {
-                drop(ioctl::gqos_WSAIoctl(s, 0x8800_000B, one, bytes.word(), two, bytes.word(), two, 0, None))
+        let (mut memory, mut other) = (bytes.memory(), bytes.memory());
+        let call = Call {
+            s,
+            one: bytes.pointer(&mut memory),
+            two: bytes.pointer(&mut other),
+            data: address(memory.as_mut_ptr().expose_provenance()),
+            length: i32::from(bytes.byte() % 129),
+            number: bytes.word().cast_signed(),
+        };
+        // SAFETY: the addresses are those of `memory` and `other`, which no reference uses during the call, or of no
+        // memory. Overlapped operations are aborted when their sockets are closed, and the kernel copies what they
+        // transfer at once.
+        unsafe {
+            match bytes.byte() % 32 {
+                function @ (0..=5 | 15..=17 | 20..=22 | 28 | 31) => call.on_sockets(function, &mut bytes),
+                function => call.on_structures(function, &mut bytes),
             }
-            9 => drop(ioctl::gqos_WSAIoctl(
-                s,
-                bytes.word(),
-                one,
-                bytes.word(),
-                two,
-                bytes.word(),
-                one,
-                0,
-                None,
-            )),
-            10 => drop(templates::gqos_WSAGetQOSByName(s, one, two)),
-            11 => drop(provider::gqos_WSAEnumProtocolsA(0, one, two)),
-            12 => {
-                let time = [0_u8; 16];
-                let _ = sets::gqos_select(0, one, two, one, time.as_ptr().addr());
-            }
-            13 => drop(sets::gqos_WSAPoll(one, u32::from(bytes.byte() % 9), 0)),
-            14 => drop(events::gqos_WSAEnumNetworkEvents(s, one, two)),
-            15 => drop(transfer::gqos_WSASend(s, one, u32::from(bytes.byte()), two, 0, 0, None)),
-            16 => drop(transfer::gqos_sendto(s, memory.as_ptr().addr(), length, 0, two, number)),
-            17 => drop(leaf::gqos_WSAJoinLeaf(s, one, number, two, two, two, one, bytes.word() % 6)),
-            18 => drop(text::gqos_WSAAddressToStringA(one, number.cast_unsigned(), 0, two, two)),
-            19 => drop(text::gqos_WSAStringToAddressA(one, 2 + 21 * (number & 1), 0, two, two)),
-            20 => drop(leaf::gqos_ConnectEx(s, one, number, two, bytes.word(), two, 0)),
-            21 => {
-                let group = bytes.word() % 5;
-                let made = calls::gqos_WSASocket(2, 1 + (number & 1), 0, one, group, 0);
-                if made != usize::MAX {
-                    let _ = calls::gqos_WSAConnect(made, two, length, 0, 0, two, two);
-                    let _ = ioctl::gqos_WSAIoctl(
-                        made,
-                        0x8800_000C,
-                        one,
-                        bytes.word(),
-                        two,
-                        bytes.word(),
-                        two,
-                        0,
-                        None,
-                    );
-                    calls::gqos_closesocket(made);
-                }
-            }
-            22 => drop(calls::gqos_WSAAccept(s, one, two, None, 0)),
-            23 => drop(text::gqos_inet_pton(2 + 21 * (number & 1), one, two)),
-            24 => drop(text::gqos_inet_ntop(number, one, two, usize::from(bytes.byte()))),
-            25 => drop(names::gqos_getaddrinfo(one, two, NUMBERS.as_ptr().addr(), two)),
-            26 => drop(names::gqos_getnameinfo(one, number, two, 64, two, 64, 2 | 8)),
-            27 => drop(options::gqos_setsockopt(s, 41 * (number & 1), 12 | (number >> 1 & 1), one, length)),
-            28 => {
-                let (list, count) = (one, u32::from(bytes.byte()));
-                let _ = transfer::gqos_WSASend(s, list, count, 0, 0, overlapped(), None);
-                let _ = transfer::gqos_WSARecv(s, list, count, 0, two, overlapped(), None);
-                let _ = overlapped::gqos_WSAGetOverlappedResult(s, overlapped(), two, 0, one);
-            }
-            29 => {
-                drop(ioctl::gqos_WSAIoctl(s, 0xC800_0007, one, 0, two, bytes.word(), one, overlapped(), None))
-            }
-            30 => drop(hosts::gqos_getservbyname(one, two)),
-            _ => drop(transfer::gqos_recvfrom(s, memory.as_ptr().addr(), length, 0, one, two)),
         }
     }
     for socket in open {
-        calls::gqos_closesocket(socket);
+        // SAFETY: the call takes no pointers.
+        unsafe { sockets::gqos_closesocket(socket) };
     }
 });
+
+impl Call {
+    /// Calls on sockets: connecting, binding, transferring data.
+    ///
+    /// # Safety
+    ///
+    /// The addresses are those of memory that no reference uses, or of none.
+    unsafe fn on_sockets(&self, function: u8, bytes: &mut Bytes<'_>) {
+        let Self { s, one, two, data, length, number } = *self;
+        // SAFETY: as the caller has promised.
+        unsafe {
+            match function {
+                0 => drop(sockets::gqos_WSAConnect(s, one, number, NULL, NULL, two, NULL)),
+                1 => drop(sockets::gqos_WSAConnect(s, one, length, two, two, two, two)),
+                2 => drop(sockets::gqos_bind(s, one, number)),
+                3 => drop(sockets::gqos_connect(s, one, length)),
+                4 => drop(sockets::gqos_getsockname(s, one, two)),
+                5 => drop(sockets::gqos_getpeername(s, one, two)),
+                15 => drop(transfer::gqos_WSASend(s, one, u32::from(bytes.byte()), two, 0, NULL, None)),
+                16 => drop(transfer::gqos_sendto(s, data, length, 0, two, number)),
+                17 => {
+                    let flags = bytes.word() % 6;
+                    drop(sockets::gqos_WSAJoinLeaf(s, one, number, two, two, two, one, flags));
+                }
+                20 => drop(connect_ex::gqos_ConnectEx(s, one, number, two, bytes.word(), two, NULL)),
+                21 => self.on_group(bytes),
+                22 => drop(sockets::gqos_WSAAccept(s, one, two, None, 0)),
+                28 => {
+                    let (list, count) = (one, u32::from(bytes.byte()));
+                    let structure = overlapped_structure();
+                    let _ = transfer::gqos_WSASend(s, list, count, NULL, 0, structure, None);
+                    let _ = transfer::gqos_WSARecv(s, list, count, NULL, two, structure, None);
+                    let _ = overlapped::gqos_WSAGetOverlappedResult(s, structure, two, 0, one);
+                }
+                _ => drop(transfer::gqos_recvfrom(s, data, length, 0, one, two)),
+            }
+        }
+    }
+
+    /// A socket in a group: its connection and SIO_SET_GROUP_QOS.
+    ///
+    /// # Safety
+    ///
+    /// That of [`on_sockets`](Self::on_sockets).
+    unsafe fn on_group(&self, bytes: &mut Bytes<'_>) {
+        let Self { one, two, length, number, .. } = *self;
+        let group = bytes.word() % 5;
+        // SAFETY: as the caller has promised.
+        unsafe {
+            let made = sockets::gqos_WSASocket(2, 1 + (number & 1), 0, one, group, 0);
+            if made != usize::MAX {
+                let _ = sockets::gqos_WSAConnect(made, two, length, NULL, NULL, two, two);
+                let (input, output) = (bytes.word(), bytes.word());
+                let _ = ioctl::gqos_WSAIoctl(made, 0x8800_000C, one, input, two, output, two, NULL, None);
+                sockets::gqos_closesocket(made);
+            }
+        }
+    }
+
+    /// Calls on options, ioctls, events, sets, names and texts.
+    ///
+    /// # Safety
+    ///
+    /// That of [`on_sockets`](Self::on_sockets).
+    unsafe fn on_structures(&self, function: u8, bytes: &mut Bytes<'_>) {
+        let Self { s, one, two, length, number, .. } = *self;
+        let family = 2 + 21 * (number & 1);
+        // SAFETY: as the caller has promised.
+        unsafe {
+            match function {
+                6 => drop(options::gqos_setsockopt(s, number, length, one, number)),
+                7 => drop(options::gqos_getsockopt(s, 0xffff, number, one, two)),
+                27 => {
+                    drop(options::gqos_setsockopt(s, 41 * (number & 1), 12 | (number >> 1 & 1), one, length))
+                }
+                8 => {
+                    let (input, output) = (bytes.word(), bytes.word());
+                    drop(ioctl::gqos_WSAIoctl(s, 0x8800_000B, one, input, two, output, two, NULL, None));
+                }
+                9 => {
+                    let (code, input, output) = (bytes.word(), bytes.word(), bytes.word());
+                    drop(ioctl::gqos_WSAIoctl(s, code, one, input, two, output, one, NULL, None));
+                }
+                29 => {
+                    let (output, structure) = (bytes.word(), overlapped_structure());
+                    drop(ioctl::gqos_WSAIoctl(s, 0xC800_0007, one, 0, two, output, one, structure, None));
+                }
+                10 => drop(named_qos::gqos_WSAGetQOSByName(s, one, two)),
+                11 => drop(protocols::gqos_WSAEnumProtocolsA(NULL, one, two)),
+                12 => {
+                    let mut no_time = [0_u8; 16];
+                    let no_time = address(no_time.as_mut_ptr().expose_provenance());
+                    let _ = select::gqos_select(0, one, two, one, no_time);
+                }
+                13 => drop(select::gqos_WSAPoll(one, u32::from(bytes.byte() % 9), 0)),
+                14 => drop(events::gqos_WSAEnumNetworkEvents(s, one, two)),
+                18 => {
+                    drop(address_text::gqos_WSAAddressToStringA(one, number.cast_unsigned(), NULL, two, two))
+                }
+                19 => drop(address_text::gqos_WSAStringToAddressA(one, family, NULL, two, two)),
+                23 => drop(address_text::gqos_inet_pton(family, one, two)),
+                24 => drop(address_text::gqos_inet_ntop(number, one, two, usize::from(bytes.byte()))),
+                25 => {
+                    let hints = address(NUMERIC_HINTS.as_ptr().expose_provenance());
+                    drop(address_info::gqos_getaddrinfo(one, two, hints, two));
+                }
+                26 => drop(address_info::gqos_getnameinfo(one, number, two, 64, two, 64, 2 | 8)),
+                _ => drop(netdb::gqos_getservbyname(one, two)),
+            }
+        }
+    }
+}
