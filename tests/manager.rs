@@ -1,4 +1,4 @@
-//! The manager: every transition, and above all that whatever fails gives everything back.
+//! The manager: every transition of a flow, and that a failure at any step releases everything the flow reserved.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -11,19 +11,19 @@ use gqos::failure::{Cause, KernelFailure};
 use gqos::manager::{Admitted, ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, Root, Seen};
 use gqos::tc::{Handle, HtbRoot, Op, ROOT_QDISC};
 
-/// A manager and a kernel that answers as it is told, in virtual time.
+/// A manager, and a kernel whose answers the test chooses, in virtual time.
 struct World {
     manager: Manager,
     now: u64,
     next: u64,
-    /// What the kernel was asked, as tc commands.
+    /// The changes that the kernel received, as tc commands.
     asked: Vec<String>,
-    /// What the kernel answers to anything that contains this.
+    /// The kernel refuses a change whose commands contain this.
     fails: Option<&'static str>,
-    /// Whether the kernel answers at all; changes wait otherwise.
+    /// The changes that wait for an answer; `None` where the kernel answers at once.
     held: Option<Vec<ChangeId>>,
     ended: Vec<Decision>,
-    /// Losses and rooms, in words.
+    /// The notices, in words.
     told: Vec<String>,
 }
 
@@ -79,15 +79,17 @@ impl World {
                 Effect::Tell(Notice::Ended(decision)) => self.ended.push(*decision),
                 Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
                 Effect::Tell(Notice::Overcommitted { interface, over }) => {
-                    self.told.push(format!("{interface} is {}strained", if over { "" } else { "not " }));
+                    self.told.push(format!("{interface} is {}overcommitted", if over { "" } else { "not " }));
                 }
-                Effect::Tell(Notice::CapacityAvailable { id }) => self.told.push(format!("room for {id}")),
+                Effect::Tell(Notice::CapacityAvailable { id }) => {
+                    self.told.push(format!("capacity for {id}"))
+                }
             }
         }
         answered
     }
 
-    fn ask(&mut self, operation: Operation) -> Answered {
+    fn request(&mut self, operation: Operation) -> Answered {
         self.next += 1;
         self.feed(Input::Request { id: RequestId(self.next), operation: Box::new(operation) })
     }
@@ -95,7 +97,7 @@ impl World {
     fn reserve(&mut self, id: &str, megabits: u64) -> Answered {
         let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
         let request = Request::new(id, "eth0", qos);
-        self.ask(Operation::Reserve(Box::new(request.into())))
+        self.request(Operation::Reserve(Box::new(request.into())))
     }
 
     fn admitted(&mut self, id: &str, megabits: u64) -> Option<Handle> {
@@ -118,12 +120,12 @@ impl World {
         self.manager.ledger().totals("eth0").unwrap().sending.reserved
     }
 
-    /// What the kernel was asked since the last time.
+    /// The commands since the last call.
     fn commands(&mut self) -> Vec<String> {
         std::mem::take(&mut self.asked)
     }
 
-    /// Nothing is reserved, nobody is known, and the next flow gets the first class again.
+    /// Nothing is reserved, and no flow has a class.
     #[track_caller]
     fn assert_clean(&self, name: &str) {
         assert_eq!((self.reserved(), self.manager.ledger().flows()), (Rate::ZERO, 0), "{name}");
@@ -147,7 +149,7 @@ fn a_flow_is_provisional_until_kernel_and_peer_have_answered() {
     world.held = Some(vec![]);
     assert_eq!(world.reserve("v1", 6), None, "the kernel has not answered");
     assert_eq!(world.manager.phase("v1"), Some(Phase::Applying));
-    assert_eq!(world.reserved(), Rate::from_mbit(6), "and nobody else gets it meanwhile");
+    assert_eq!(world.reserved(), Rate::from_mbit(6), "and no other flow gets it meanwhile");
     let id = world.held.take().unwrap()[0];
     let (decision, admitted) = world.feed(Input::Applied { id, result: Ok(()) }).unwrap();
     assert_eq!(admitted.unwrap().class.unwrap().to_string(), "6771:100");
@@ -163,7 +165,7 @@ fn a_flow_is_provisional_until_kernel_and_peer_have_answered() {
 }
 
 #[test]
-fn a_kernel_failure_after_admission_gives_everything_back() {
+fn a_kernel_failure_after_admission_releases_everything() {
     let mut world = World::seen("auto", Root::Default);
     world.fails = Some("class add");
     let decision = world.refused("v1", 6);
@@ -177,7 +179,7 @@ fn a_kernel_failure_after_admission_gives_everything_back() {
 }
 
 #[test]
-fn a_refused_and_a_timed_out_connection_give_everything_back() {
+fn a_refused_and_a_timed_out_connection_release_everything() {
     for phase in ["provisional", "established"] {
         let mut world = World::seen("auto", Root::Default);
         world.admitted("v1", 80);
@@ -192,7 +194,7 @@ fn a_refused_and_a_timed_out_connection_give_everything_back() {
 }
 
 #[test]
-fn a_caller_that_gives_up_while_the_kernel_works_is_cleaned_up_after() {
+fn a_flow_whose_caller_gives_up_is_released_once_the_kernel_has_answered() {
     let mut world = World::seen("auto", Root::Default);
     world.held = Some(vec![]);
     world.reserve("v1", 6);
@@ -206,7 +208,7 @@ fn a_caller_that_gives_up_while_the_kernel_works_is_cleaned_up_after() {
 }
 
 #[test]
-fn the_budget_returns_after_the_class_is_gone_and_not_before() {
+fn the_budget_is_released_after_the_class_is_deleted_and_not_before() {
     let mut world = World::seen("auto", Root::Default);
     world.admitted("v1", 80);
     world.held = Some(vec![]);
@@ -221,7 +223,7 @@ fn the_budget_returns_after_the_class_is_gone_and_not_before() {
 }
 
 #[test]
-fn a_class_that_cannot_be_deleted_is_not_used_again_and_its_rate_is() {
+fn a_class_that_cannot_be_deleted_is_not_used_again_and_its_budget_is() {
     let mut world = World::seen("auto", Root::Default);
     world.admitted("v1", 80);
     world.fails = Some("class del");
@@ -232,7 +234,7 @@ fn a_class_that_cannot_be_deleted_is_not_used_again_and_its_rate_is() {
 }
 
 #[test]
-fn what_stands_at_the_root_decides_what_is_programmed() {
+fn the_root_qdisc_decides_whether_a_tree_is_programmed() {
     let foreign = || Root::Foreign { kind: "htb".into(), handle: Handle::qdisc(1) };
     for (enforcement, root, class, lacking) in [
         ("auto", Root::Default, true, None),
@@ -260,7 +262,7 @@ fn what_stands_at_the_root_decides_what_is_programmed() {
 }
 
 #[test]
-fn a_set_up_that_fails_leaves_user_space_and_says_so() {
+fn a_tree_that_cannot_be_set_up_leaves_the_interface_to_user_space() {
     let mut world = World::new("auto");
     world.fails = Some("qdisc add root");
     world.feed(Input::Seen(seen(Root::Default)));
@@ -270,7 +272,7 @@ fn a_set_up_that_fails_leaves_user_space_and_says_so() {
 }
 
 #[test]
-fn our_own_stale_tree_is_taken_away_first() {
+fn a_stale_tree_of_gqos_is_deleted_first() {
     let stale = HtbRoot { handle: ROOT_QDISC, default: 2, direct_queue: 0 };
     let mut world = World::seen("auto", Root::Ours(stale));
     let commands = world.commands();
@@ -296,14 +298,14 @@ fn best_effort_has_no_class_and_charges_nothing() {
     let mut world = World::seen("kernel", Root::Default);
     world.commands();
     let request = Request::new("b", "eth0", Qos::BEST_EFFORT);
-    let (decision, admitted) = world.ask(Operation::Reserve(Box::new(request.into()))).unwrap();
+    let (decision, admitted) = world.request(Operation::Reserve(Box::new(request.into()))).unwrap();
     assert!(decision.is_ok());
     assert_eq!(admitted.unwrap().class, None);
     assert!(world.commands().is_empty() && world.reserved() == Rate::ZERO);
 }
 
 #[test]
-fn stop_takes_the_tree_back() {
+fn stop_deletes_the_tree() {
     let mut world = World::seen("auto", Root::Default);
     world.admitted("v1", 6);
     world.commands();
@@ -323,14 +325,14 @@ fn a_decision_is_one_line_of_the_contracts_json() {
 }
 
 proptest::proptest! {
-    /// Whatever happens in whatever order, with the kernel failing at random: when all is closed,
-    /// nothing is reserved, and the kernel's classes are those of the flows.
+    /// In any order of requests and closes, with a kernel that fails at random: the classes are those of the flows,
+    /// and once all flows are closed nothing is reserved.
     #[test]
-    fn no_order_of_events_leaks(steps in proptest::collection::vec((0u8..4, 0u8..12, proptest::bool::weighted(0.2)), 1..200)) {
+    fn no_order_of_inputs_leaks_a_reservation(steps in proptest::collection::vec((0u8..4, 0u8..12, proptest::bool::weighted(0.2)), 1..200)) {
         let mut world = World::seen("auto", Root::Default);
-        for (what, who, fails) in steps {
+        for (what, flow, fails) in steps {
             world.fails = fails.then_some("class");
-            let id = format!("v{who}");
+            let id = format!("v{flow}");
             match what {
                 0 | 1 => drop(world.reserve(&id, 10)),
                 2 => drop(world.feed(Input::Connected { id })),
@@ -341,8 +343,8 @@ proptest::proptest! {
             proptest::prop_assert_eq!(world.manager.classes("eth0").len() as u64, flows);
         }
         world.fails = None;
-        for who in 0..12 {
-            world.close(&format!("v{who}"));
+        for flow in 0..12 {
+            world.close(&format!("v{flow}"));
         }
         world.assert_clean("at the end");
     }
@@ -351,12 +353,12 @@ proptest::proptest! {
 impl World {
     fn renegotiate(&mut self, id: &str, megabits: u64) -> Answered {
         let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
-        self.ask(Operation::Renegotiate { id: id.into(), asked: Box::new(qos.map(Some)) })
+        self.request(Operation::Renegotiate { id: id.into(), asked: Box::new(qos.map(Some)) })
     }
 }
 
 #[test]
-fn a_flow_may_ask_for_something_else() {
+fn a_flow_renegotiates_within_the_budget() {
     let mut world = World::seen("auto", Root::Default);
     let class = world.admitted("a", 20);
     world.admitted("b", 40);
@@ -374,7 +376,7 @@ fn a_flow_may_ask_for_something_else() {
     // Less.
     assert!(world.renegotiate("a", 10).unwrap().0.is_ok());
     assert_eq!(world.reserved(), Rate::from_mbit(50));
-    // Nobody of that name, and one that has ended.
+    // An unknown flow, and one that has ended.
     assert_eq!(world.renegotiate("x", 1).unwrap().0.reason(), Some(Reason::UnknownId));
     world.close("a");
     assert_eq!(world.renegotiate("a", 1).unwrap().0.reason(), Some(Reason::UnknownId));
@@ -383,7 +385,7 @@ fn a_flow_may_ask_for_something_else() {
 }
 
 #[test]
-fn a_change_that_the_kernel_refuses_is_none() {
+fn a_renegotiation_that_the_kernel_refuses_changes_nothing() {
     let mut world = World::seen("auto", Root::Default);
     world.admitted("a", 20);
     world.fails = Some("class");
@@ -394,7 +396,7 @@ fn a_change_that_the_kernel_refuses_is_none() {
     world.commands();
     assert!(world.renegotiate("a", 20).unwrap().0.is_ok());
     assert_eq!(world.commands(), [""; 0], "and the tree stands as it stood");
-    // It ends while the kernel works on it: whoever asked is told all the same.
+    // The flow ends while its change is pending: the request is answered all the same.
     world.held = Some(Vec::new());
     assert_eq!(world.renegotiate("a", 30), None);
     world.close("a");

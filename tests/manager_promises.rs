@@ -1,5 +1,5 @@
-//! The manager's promises to others than who asks: preemption, capacity, groups and waiting, with a kernel that
-//! agrees, one that does not, and the ledger alone beside them.
+//! What a request changes for other flows: preemption, shedding, groups and waiting; with a kernel that agrees, with
+//! one that refuses, and beside a ledger without a kernel.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -30,15 +30,15 @@ setup_priority = 2
 holding_priority = 2
 "#;
 
-/// A manager, its kernel, and what was told.
+/// A manager, its kernel, and the notices.
 struct World {
     manager: Manager,
     now: u64,
     /// The kernel's classes, with their rates.
     kernel: BTreeMap<String, Rate>,
-    /// Every command, until it is looked at.
+    /// The commands since the last call of `commands`.
     asked: Vec<String>,
-    /// The kernel refuses a change in which this occurs.
+    /// The kernel refuses a change whose commands contain this.
     fails: Option<&'static str>,
     told: Vec<String>,
 }
@@ -85,9 +85,11 @@ impl World {
                 Effect::Tell(Notice::Ended(_)) => {}
                 Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
                 Effect::Tell(Notice::Overcommitted { interface, over }) => {
-                    self.told.push(format!("{interface} is {}strained", if over { "" } else { "not " }));
+                    self.told.push(format!("{interface} is {}overcommitted", if over { "" } else { "not " }));
                 }
-                Effect::Tell(Notice::CapacityAvailable { id }) => self.told.push(format!("room for {id}")),
+                Effect::Tell(Notice::CapacityAvailable { id }) => {
+                    self.told.push(format!("capacity for {id}"))
+                }
             }
         }
         answered
@@ -112,13 +114,13 @@ impl World {
         }
     }
 
-    fn ask(&mut self, operation: Operation) -> Decision {
+    fn request(&mut self, operation: Operation) -> Decision {
         let input = Input::Request { id: RequestId(1), operation: Box::new(operation) };
         self.feed(input, self.now + 1).expect("an answer")
     }
 
     fn reserve(&mut self, id: &str, class: &str, megabits: u64) -> Decision {
-        self.ask(reserve(id, class, megabits).into_operation())
+        self.request(reserve(id, class, megabits).into_operation())
     }
 
     fn reserved(&self) -> Rate {
@@ -133,7 +135,7 @@ impl World {
         std::mem::take(&mut self.told)
     }
 
-    /// The classes of flows that the kernel has are those that the manager says.
+    /// The kernel's classes of flows are those of the manager.
     #[track_caller]
     fn assert_in_line(&self) {
         let known: Vec<_> = self.manager.classes("eth0").keys().map(ToString::to_string).collect();
@@ -173,7 +175,7 @@ fn capacity(megabits: u64) -> Operation {
 }
 
 #[test]
-fn who_has_to_go_loses_his_class_in_the_change_that_makes_the_others() {
+fn a_preempted_flow_loses_its_class_in_the_change_that_adds_the_preemptors() {
     let mut world = World::new(POLICY);
     world.reserve("a", "viewer", 40);
     world.reserve("b", "viewer", 40);
@@ -190,13 +192,13 @@ fn who_has_to_go_loses_his_class_in_the_change_that_makes_the_others() {
     assert_eq!(world.told(), ["eth0: b was preempted by live"]);
     assert_eq!(world.reserved(), Rate::from_mbit(70));
     world.assert_in_line();
-    // Whoever held it gives it back as always, and takes nothing from others by that.
+    // Its owner closes it as always; that releases nothing of other flows.
     world.feed(Input::Closed { id: "b".into() }, 10);
     assert_eq!((world.reserved(), world.commands().len()), (Rate::from_mbit(70), 0));
 }
 
 #[test]
-fn nobody_goes_for_a_flow_that_the_kernel_does_not_take() {
+fn no_flow_is_preempted_for_one_that_the_kernel_refuses() {
     let mut world = World::new(POLICY);
     world.reserve("a", "viewer", 40);
     world.reserve("b", "viewer", 40);
@@ -208,34 +210,34 @@ fn nobody_goes_for_a_flow_that_the_kernel_does_not_take() {
         world.fails = None;
         world.assert_in_line();
     }
-    // Both are as they were: they may ask for something else, and go for another.
+    // Both are as they were: they can be renegotiated and preempted.
     let asked = Box::new(qos(30).map(Some));
-    assert!(world.ask(Operation::Renegotiate { id: "b".into(), asked }).is_ok());
+    assert!(world.request(Operation::Renegotiate { id: "b".into(), asked }).is_ok());
     assert!(world.reserve("live", "studio", 11).is_ok());
     assert_eq!(world.told(), ["eth0: b was preempted by live"]);
     world.assert_in_line();
 }
 
 #[test]
-fn a_link_that_carries_less_sheds_and_its_trunk_follows() {
+fn a_link_that_carries_less_sheds_flows_and_its_trunk_follows() {
     let mut world = World::new(POLICY);
     for id in ["a", "b"] {
         world.reserve(id, "viewer", 40);
     }
     world.commands();
-    let decision = world.ask(capacity(50));
+    let decision = world.request(capacity(50));
     assert_eq!(decision.shed(), ["b"]);
     assert_eq!(world.told(), ["eth0: b was shed, since the link carries less than before"]);
     assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(Ratio::percent(99)));
     world.assert_in_line();
-    // A link that is lost: everybody is told, and the trunk is left as it is.
-    assert_eq!(world.ask(capacity(0)).shed(), ["a"]);
+    // A link that is down: all flows are shed, and the trunk stays as it is.
+    assert_eq!(world.request(capacity(0)).shed(), ["a"]);
     assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(Ratio::percent(99)));
-    world.ask(capacity(100));
+    world.request(capacity(100));
     assert_eq!(world.kernel["6771:1"], Rate::from_mbit(99));
-    // What the kernel does not follow is told.
+    // The decision says that the kernel did not follow.
     world.fails = Some("class change");
-    let decision = world.ask(capacity(50));
+    let decision = world.request(capacity(50));
     assert!(
         decision.is_ok() && decision.message().contains("the kernel keeps the rate it had"),
         "{}",
@@ -244,16 +246,16 @@ fn a_link_that_carries_less_sheds_and_its_trunk_follows() {
 }
 
 #[test]
-fn one_who_waits_is_told_of_room_and_one_who_gives_up_is_not() {
+fn a_waiting_flow_is_notified_of_capacity_and_a_withdrawn_one_is_not() {
     let mut world = World::new(POLICY);
     world.reserve("a", "viewer", 80);
     for id in ["b", "c"] {
         let waits = Request { wait: true, ..reserve(id, "viewer", 60) };
-        assert!(world.ask(waits.into_operation()).is_waiting());
+        assert!(world.request(waits.into_operation()).is_waiting());
     }
     world.feed(Input::Closed { id: "b".into() }, 10);
     world.feed(Input::Closed { id: "a".into() }, 20);
-    assert_eq!(world.told(), ["room for c"]);
+    assert_eq!(world.told(), ["capacity for c"]);
 }
 
 #[test]
@@ -263,97 +265,97 @@ fn the_members_of_a_shared_group_have_one_class_as_large_as_the_largest() {
         let (id, interface, class) = ("g".to_owned(), "eth0".to_owned(), Some("viewer".to_owned()));
         Operation::Group(Box::new(GroupRequest { id, interface, class, mode, qos: qos(40) }))
     };
-    assert!(world.ask(group(GroupMode::Shared)).is_ok());
+    assert!(world.request(group(GroupMode::Shared)).is_ok());
     let member = |id: &str, megabits| Request { group: Some("g".into()), ..reserve(id, "viewer", megabits) };
-    let first = world.ask(member("a", 10).into_operation());
+    let first = world.request(member("a", 10).into_operation());
     assert!(first.enforced().unwrap().shared);
     let of = |world: &World| world.kernel["6771:100"];
     let small = of(&world);
-    assert!(world.ask(member("b", 40).into_operation()).is_ok());
+    assert!(world.request(member("b", 40).into_operation()).is_ok());
     assert!(of(&world) > small, "the larger member's");
-    assert!(world.ask(member("c", 40).into_operation()).is_ok());
+    assert!(world.request(member("c", 40).into_operation()).is_ok());
     assert_eq!(world.manager.classes("eth0").len(), 1);
     assert_eq!(world.reserved(), Rate::from_mbit(40));
     for id in ["b", "c"] {
-        assert!(world.ask(Operation::Release { id: id.into() }).is_ok());
+        assert!(world.request(Operation::Release { id: id.into() }).is_ok());
     }
     assert_eq!(of(&world), small);
-    assert!(world.ask(Operation::Release { id: "a".into() }).is_ok());
+    assert!(world.request(Operation::Release { id: "a".into() }).is_ok());
     world.assert_in_line();
-    // Somebody else may have the class then, for himself.
+    // Another flow may have the class then, for itself.
     world.reserve("alone", "viewer", 10);
     assert!(!world.reserve("other", "viewer", 10).enforced().unwrap().shared);
 }
 
 #[test]
-fn soft_state_that_ends_takes_its_class_along() {
+fn the_class_of_an_expired_flow_is_deleted() {
     let mut world = World::new(POLICY);
     let soft = Request { time_to_live: Some(Micros::new(1_000)), ..reserve("a", "viewer", 40) };
-    assert!(world.ask(soft.into_operation()).is_ok());
+    assert!(world.request(soft.into_operation()).is_ok());
     world.feed(Input::Connected { id: "a".into() }, 5_000);
     assert_eq!(world.told(), ["eth0: the reservation of a has expired"]);
     world.assert_in_line();
     assert_eq!(world.reserved(), Rate::ZERO);
 }
 
-/// What cannot be made to go is told of once, and again when there is enough.
+/// A group cannot be shed: there is one notice of it, and another when the budget is large enough again.
 #[test]
-fn a_link_that_carries_less_than_its_groups_are_promised_is_strained() {
+fn a_link_that_carries_less_than_its_groups_reserve_is_overcommitted() {
     let mut world = World::new(POLICY);
     let (id, interface) = ("g".to_owned(), "eth0".to_owned());
     let group = GroupRequest { id, interface, class: None, mode: GroupMode::Envelope, qos: qos(40) };
-    assert!(world.ask(Operation::Group(Box::new(group))).is_ok());
+    assert!(world.request(Operation::Group(Box::new(group))).is_ok());
     world.reserve("a", "viewer", 40);
-    world.ask(capacity(40));
+    world.request(capacity(40));
     assert_eq!(
         world.told(),
-        ["eth0: a was shed, since the link carries less than before", "eth0 is strained"]
+        ["eth0: a was shed, since the link carries less than before", "eth0 is overcommitted"]
     );
-    world.ask(capacity(45));
+    world.request(capacity(45));
     assert_eq!(world.told(), [""; 0]);
-    world.ask(capacity(100));
-    assert_eq!(world.told(), ["eth0 is not strained"]);
+    world.request(capacity(100));
+    assert_eq!(world.told(), ["eth0 is not overcommitted"]);
 }
 
-/// A class that several members have is free once, however many of them end together.
+/// A class that several members share is free once, however many of them end together.
 #[test]
-fn a_class_that_members_leave_together_is_given_to_one_flow() {
+fn a_class_that_members_leave_together_goes_to_one_flow() {
     let mut world = World::new(POLICY);
     let (id, interface, class) = ("g".to_owned(), "eth0".to_owned(), Some("viewer".to_owned()));
     let group = GroupRequest { id, interface, class, mode: GroupMode::Shared, qos: qos(10) };
-    assert!(world.ask(Operation::Group(Box::new(group))).is_ok());
+    assert!(world.request(Operation::Group(Box::new(group))).is_ok());
     for (id, megabits) in [("a", 10), ("b", 5)] {
         let (group, time_to_live) = (Some("g".to_owned()), Some(Micros::new(100)));
         let member = Request { group, time_to_live, ..reserve(id, "viewer", megabits) };
-        assert!(world.ask(member.into_operation()).is_ok());
+        assert!(world.request(member.into_operation()).is_ok());
     }
     world.feed(Input::Connected { id: "a".into() }, 1_000);
     world.assert_in_line();
-    // All numbers are used once before the first comes again.
+    // Each number is used once before the first is used again.
     let mut seen = std::collections::BTreeSet::new();
     for number in 0..1_003 {
         let id = format!("v{number}");
         let rate = Request { qos: Qos::BEST_EFFORT, ..reserve(&id, "viewer", 1) };
         let mut spec = qos(1);
         spec.sending.token_rate = Some(Rate::new(1_000));
-        let decision = world.ask(Request { qos: spec, ..rate }.into_operation());
+        let decision = world.request(Request { qos: spec, ..rate }.into_operation());
         assert!(decision.is_ok(), "{}", decision.message());
         let enforced = decision.enforced().cloned().unwrap();
         assert!(enforced.shared || seen.insert(enforced.class), "{number}");
     }
 }
 
-/// What can be asked at random.
-fn operation(kind: u8, who: u8, much: u8) -> Operation {
-    let id = format!("v{}", who % 12);
-    let megabits = u64::from(much % 8) * 7 + 1;
+/// An operation of any kind on one of a few flows and groups.
+fn operation(kind: u8, flow: u8, size: u8) -> Operation {
+    let id = format!("v{}", flow % 12);
+    let megabits = u64::from(size % 8) * 7 + 1;
     match kind % 12 {
         0..=3 => {
-            let class = if who.is_multiple_of(3) { "studio" } else { "viewer" };
+            let class = if flow.is_multiple_of(3) { "studio" } else { "viewer" };
             let mut request = reserve(&id, class, megabits);
-            request.wait = much.is_multiple_of(5);
-            request.time_to_live = much.is_multiple_of(7).then_some(Micros::new(40));
-            request.group = who.is_multiple_of(5).then(|| format!("g{}", who % 2));
+            request.wait = size.is_multiple_of(5);
+            request.time_to_live = size.is_multiple_of(7).then_some(Micros::new(40));
+            request.group = flow.is_multiple_of(5).then(|| format!("g{}", flow % 2));
             let renditions = vec![("small".to_owned(), qos(megabits / 2 + 1))];
             Operation::Reserve(Box::new(Ladder { request, first: "large".into(), renditions }))
         }
@@ -361,31 +363,31 @@ fn operation(kind: u8, who: u8, much: u8) -> Operation {
         6 => Operation::Renegotiate { id, asked: Box::new(qos(megabits).map(Some)) },
         7 => Operation::Refresh { id, time_to_live: Micros::new(50) },
         8 => Operation::Group(Box::new(GroupRequest {
-            id: format!("g{}", who % 2),
+            id: format!("g{}", flow % 2),
             interface: "eth0".into(),
             class: None,
-            mode: if who.is_multiple_of(2) { GroupMode::Envelope } else { GroupMode::Shared },
+            mode: if flow.is_multiple_of(2) { GroupMode::Envelope } else { GroupMode::Shared },
             qos: qos(megabits),
         })),
-        9 => Operation::Ungroup { id: format!("g{}", who % 2) },
-        10 => capacity(40 + u64::from(much % 4) * 20),
+        9 => Operation::Ungroup { id: format!("g{}", flow % 2) },
+        10 => capacity(40 + u64::from(size % 4) * 20),
         _ => Operation::Tick,
     }
 }
 
 proptest::proptest! {
-    /// With a kernel that agrees, the manager decides what the ledger does by itself, and the kernel's classes are
-    /// those of the flows.
+    /// With a kernel that agrees, the manager's decisions are the ledger's, and the kernel's classes are those of the
+    /// flows.
     #[test]
-    fn with_a_kernel_and_without_the_same_is_decided(
+    fn decisions_are_the_same_with_and_without_a_kernel(
         steps in proptest::collection::vec((0u8..12, 0u8..=255, 0u8..=255), 1..120),
     ) {
         let mut world = World::new(POLICY);
         let mut ledger = Ledger::new(policy(POLICY));
-        for (kind, who, much) in steps {
-            let operation = operation(kind, who, much);
+        for (kind, flow, size) in steps {
+            let operation = operation(kind, flow, size);
             let alone = ledger.decide(Moment::from_micros(world.now + 1), &operation).decision;
-            let mut decision = serde_json::to_value(world.ask(operation)).unwrap();
+            let mut decision = serde_json::to_value(world.request(operation)).unwrap();
             // What enforces a flow is not the ledger's to say.
             decision.as_object_mut().unwrap().remove("enforced");
             proptest::prop_assert_eq!(decision, serde_json::to_value(alone).unwrap());
@@ -393,24 +395,23 @@ proptest::proptest! {
         }
     }
 
-    /// With a kernel that fails now and then nothing leaks: what is reserved is what flows and groups hold, and at
-    /// the end there is nothing.
+    /// With a kernel that fails now and then, nothing is reserved once all flows and groups have ended.
     #[test]
-    fn with_a_kernel_that_fails_nothing_leaks(
+    fn a_kernel_that_fails_leaks_no_reservation(
         steps in proptest::collection::vec((0u8..12, 0u8..=255, 0u8..=255, proptest::bool::weighted(0.3)), 1..120),
     ) {
         let mut world = World::new(POLICY);
-        for (kind, who, much, fails) in steps {
+        for (kind, flow, size, fails) in steps {
             world.fails = fails.then_some("class add");
-            world.ask(operation(kind, who, much));
+            world.request(operation(kind, flow, size));
             world.assert_in_line();
         }
         world.fails = None;
-        for who in 0..12 {
-            world.feed(Input::Closed { id: format!("v{who}") }, world.now + 1);
+        for flow in 0..12 {
+            world.feed(Input::Closed { id: format!("v{flow}") }, world.now + 1);
         }
         for group in ["g0", "g1"] {
-            world.ask(Operation::Ungroup { id: group.into() });
+            world.request(Operation::Ungroup { id: group.into() });
         }
         proptest::prop_assert_eq!((world.reserved(), world.manager.ledger().flows()), (Rate::ZERO, 0));
         world.assert_in_line();
