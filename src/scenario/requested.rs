@@ -44,7 +44,7 @@ impl RequestedQos {
     /// The request for a flow.
     ///
     /// - **Errors**: the policy does not have one of the templates; the request is refused.
-    pub(super) fn reserve(self, request: Request, policy: &Policy) -> Result<Ladder, RefusedRequest> {
+    pub(super) fn reserve(self, request: Request, policy: &Policy) -> Result<Ladder, Box<RefusedRequest>> {
         match self.renditions(policy) {
             Ok(renditions) => {
                 let mut renditions = renditions.into_iter();
@@ -53,7 +53,8 @@ impl RequestedQos {
             }
             Err(refusal) => {
                 let Request { id, interface, .. } = request;
-                Err(RefusedRequest { kind: RequestKind::Reserve, id, interface: Some(interface), refusal })
+                let (kind, interface) = (RequestKind::Reserve, Some(interface));
+                Err(Box::new(RefusedRequest { kind, id, interface, refusal }))
             }
         }
     }

@@ -176,7 +176,7 @@ impl Run<'_> {
             let qos = self.choose_qos(connect, &mut request, &policy);
             match qos.reserve(request, &policy) {
                 Ok(ladder) => self.decide_and_remember(Operation::Reserve(Box::new(ladder))),
-                Err(refused) => self.manager.refuse(refused, self.now),
+                Err(refused) => self.manager.refuse(*refused, self.now),
             }
         };
         connect.id.each().map(submit).collect()

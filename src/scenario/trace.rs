@@ -203,7 +203,8 @@ impl Line {
         let interface = self.interface()?;
         let id = self.id()?;
         let request = self.flow(id, interface)?;
-        Ok(qos.reserve(request, policy).map(|ladder| Operation::Reserve(Box::new(ladder))))
+        let ladder = qos.reserve(request, policy).map_err(|refused| *refused);
+        Ok(ladder.map(|ladder| Operation::Reserve(Box::new(ladder))))
     }
 
     fn query(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
@@ -212,7 +213,7 @@ impl Line {
         // A query may name its flow, and need not.
         let id = self.id.take().unwrap_or_default();
         let request = self.flow(id, interface)?;
-        Ok(qos.reserve(request, policy).map(|ladder| {
+        Ok(qos.reserve(request, policy).map_err(|refused| *refused).map(|ladder| {
             let interface = ladder.request.interface.clone();
             Operation::Query { interface, request: Some(Box::new(ladder.request)) }
         }))
