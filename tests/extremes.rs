@@ -165,9 +165,9 @@ fn thresholds_tie_at_equality() {
     );
 }
 
-/// Who is displaced is displaced for good, and equals are never displaced.
+/// A preempted flow does not come back, and flows of equal priority are never preempted.
 #[test]
-fn preemption_is_for_the_better_only() {
+fn preemption_needs_a_better_priority() {
     let policy =
         "preemption = true\n[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\n";
     let ask = |id: &str, rate: u64, setup: u8, holding: u8| {
@@ -176,7 +176,7 @@ fn preemption_is_for_the_better_only() {
         )
     };
     check(
-        "equals stay",
+        "flows of equal priority stay",
         policy,
         &[
             (&ask("a", 1_000_000, 4, 4), "ok"),
@@ -186,7 +186,7 @@ fn preemption_is_for_the_better_only() {
         ],
     );
     check(
-        "nobody goes for nothing",
+        "a request that cannot fit preempts no flow",
         policy,
         &[
             (&ask("a", 600_000, 7, 7), "ok"),
@@ -195,12 +195,12 @@ fn preemption_is_for_the_better_only() {
             ("{'at_us':0,'op':'release','id':'a'}", "ok"),
         ],
     );
-    check("two priorities that would never rest", policy, &[(&ask("a", 1, 1, 2), "invalid_priority")]);
+    check("setup better than holding is invalid", policy, &[(&ask("a", 1, 1, 2), "invalid_priority")]);
 }
 
-/// Who waits is told in his turn, of room that is there, and once.
+/// Waiting flows are notified once, in order, when the capacity that they need is free.
 #[test]
-fn those_who_wait_are_told_in_their_turn() {
+fn waiting_flows_are_notified_in_order() {
     let text = "version = 1\n[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\n";
     let (policy, _) = Policy::parse(&[Source { name: "waiting", text }]).unwrap();
     let policy = Arc::new(policy);
@@ -228,7 +228,7 @@ fn those_who_wait_are_told_in_their_turn() {
     }
     check(&ask(1, "big", 500_000), false, true, &[]);
     check(&ask(2, "small", 100_000), false, true, &[]);
-    // More than there is at all is not waited for.
+    // A request larger than the budget does not wait.
     check(&ask(3, "huge", 1_000_001), false, false, &[]);
     check(&release(4, "a"), true, false, &[]);
     check(&release(5, "b"), true, false, &["big"]);
@@ -238,15 +238,15 @@ fn those_who_wait_are_told_in_their_turn() {
     check(&ask(9, "quick", 250_000), true, false, &[]);
     check(&ask(10, "small", 100_000), false, true, &[]);
     check(&release(11, "quick"), true, false, &["small"]);
-    // He does not come in time: his place is lost, and nobody can be told of more than there is.
+    // The notified flow does not reserve in time and loses its place; no other waiting flow fits.
     check(&tick(6_000_000), true, false, &[]);
     check(&release(6_000_001, "small"), false, false, &[]);
     check(&release(6_000_002, "huge"), false, false, &[]);
-    // One who gives up waits no longer.
+    // A flow that gives up leaves the queue.
     check(&ask(6_000_003, "big2", 400_000), false, true, &[]);
     check(&release(6_000_004, "big2"), true, false, &[]);
     check(&release(6_000_005, "big2"), false, false, &[]);
-    // Who waits for more than a smaller link has is in nobody's way, and has his turn when it is back.
+    // A flow that waits for more than a smaller link has blocks no other flow, and is notified when the capacity is back.
     let link = |at: u64, rate: u64| {
         format!("{{'at_us':{at},'op':'capacity','interface':'eth0','direction':'egress','capacity':{rate}}}")
     };

@@ -254,7 +254,7 @@ fn a_flow_with_a_lower_rendition_may_wait_for_a_better_one() {
         "{'at_us':4,'op':'renegotiate','id':'b','sending':{'service_type':'guaranteed','token_rate':750000}}";
     assert!(traced.line(better).is_ok());
     assert_eq!(traced.line("{'at_us':5,'op':'tick'}").notified.len(), 0, "c wants hd, and b waits no longer");
-    // Who ends waits no longer either.
+    // A flow that ends leaves the queue too.
     let mut traced = Traced::new(LADDER);
     traced.line(&ask("a", 0, false));
     assert!(traced.line(&ask("b", 1, true)).is_waiting());

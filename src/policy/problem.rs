@@ -231,8 +231,7 @@ impl Code {
                  it. If that is intended, ignore the warning."
             }
             Self::NeverFits => {
-                "Every interface states its capacity, and the template asks for more than the largest budget: it is refused\n\
-                 even on an empty interface."
+                "The template asks for more than any interface's budget, even when it is empty."
             }
         }
     }
