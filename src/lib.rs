@@ -7,8 +7,8 @@
 //! # Features
 //!
 //! - `cli` (default): the command `gqos`; enables `host`.
-//! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`engine`], [`lab`], [`linux`] and
-//!   [`winsock`].
+//! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`engine`], [`lab`] and [`linux`].
+//!   The Winsock provider, the package `gqos-winsock`, builds on it.
 //!
 //! With neither, the library checks policies, decides requests and replays traces, and opens no socket.
 

@@ -104,7 +104,7 @@ impl Host {
         self.engine.end_group(id);
     }
 
-    /// Waits until capacity is free for a flow that was refused and [waits](Ask::wait).
+    /// Waits until capacity is free for a flow that was refused and [waits](super::Ask::wait).
     ///
     /// The notification reserves nothing: the capacity goes to the next request that fits. A flow that does not ask
     /// again within five seconds loses its place in the queue.
