@@ -142,21 +142,41 @@ impl Call {
         // SAFETY: as the caller has promised.
         unsafe {
             match function {
-                0 => drop(sockets::gqos_WSAConnect(s, one, number, NULL, NULL, two, NULL)),
-                1 => drop(sockets::gqos_WSAConnect(s, one, length, two, two, two, two)),
-                2 => drop(sockets::gqos_bind(s, one, number)),
-                3 => drop(sockets::gqos_connect(s, one, length)),
-                4 => drop(sockets::gqos_getsockname(s, one, two)),
-                5 => drop(sockets::gqos_getpeername(s, one, two)),
-                15 => drop(transfer::gqos_WSASend(s, one, u32::from(bytes.byte()), two, 0, NULL, None)),
-                16 => drop(transfer::gqos_sendto(s, data, length, 0, two, number)),
+                0 => {
+                    let _ = sockets::gqos_WSAConnect(s, one, number, NULL, NULL, two, NULL);
+                }
+                1 => {
+                    let _ = sockets::gqos_WSAConnect(s, one, length, two, two, two, two);
+                }
+                2 => {
+                    let _ = sockets::gqos_bind(s, one, number);
+                }
+                3 => {
+                    let _ = sockets::gqos_connect(s, one, length);
+                }
+                4 => {
+                    let _ = sockets::gqos_getsockname(s, one, two);
+                }
+                5 => {
+                    let _ = sockets::gqos_getpeername(s, one, two);
+                }
+                15 => {
+                    let _ = transfer::gqos_WSASend(s, one, u32::from(bytes.byte()), two, 0, NULL, None);
+                }
+                16 => {
+                    let _ = transfer::gqos_sendto(s, data, length, 0, two, number);
+                }
                 17 => {
                     let flags = bytes.word() % 6;
-                    drop(sockets::gqos_WSAJoinLeaf(s, one, number, two, two, two, one, flags));
+                    let _ = sockets::gqos_WSAJoinLeaf(s, one, number, two, two, two, one, flags);
                 }
-                20 => drop(connect_ex::gqos_ConnectEx(s, one, number, two, bytes.word(), two, NULL)),
+                20 => {
+                    let _ = connect_ex::gqos_ConnectEx(s, one, number, two, bytes.word(), two, NULL);
+                }
                 21 => self.on_group(bytes),
-                22 => drop(sockets::gqos_WSAAccept(s, one, two, None, 0)),
+                22 => {
+                    let _ = sockets::gqos_WSAAccept(s, one, two, None, 0);
+                }
                 28 => {
                     let (list, count) = (one, u32::from(bytes.byte()));
                     let structure = overlapped_structure();
@@ -164,7 +184,9 @@ impl Call {
                     let _ = transfer::gqos_WSARecv(s, list, count, NULL, two, structure, None);
                     let _ = overlapped::gqos_WSAGetOverlappedResult(s, structure, two, 0, one);
                 }
-                _ => drop(transfer::gqos_recvfrom(s, data, length, 0, one, two)),
+                _ => {
+                    let _ = transfer::gqos_recvfrom(s, data, length, 0, one, two);
+                }
             }
         }
     }
@@ -200,44 +222,68 @@ impl Call {
         // SAFETY: as the caller has promised.
         unsafe {
             match function {
-                6 => drop(options::gqos_setsockopt(s, number, length, one, number)),
-                7 => drop(options::gqos_getsockopt(s, 0xffff, number, one, two)),
+                6 => {
+                    let _ = options::gqos_setsockopt(s, number, length, one, number);
+                }
+                7 => {
+                    let _ = options::gqos_getsockopt(s, 0xffff, number, one, two);
+                }
                 27 => {
-                    drop(options::gqos_setsockopt(s, 41 * (number & 1), 12 | (number >> 1 & 1), one, length))
+                    let _ =
+                        options::gqos_setsockopt(s, 41 * (number & 1), 12 | (number >> 1 & 1), one, length);
                 }
                 8 => {
                     let (input, output) = (bytes.word(), bytes.word());
-                    drop(ioctl::gqos_WSAIoctl(s, 0x8800_000B, one, input, two, output, two, NULL, None));
+                    let _ = ioctl::gqos_WSAIoctl(s, 0x8800_000B, one, input, two, output, two, NULL, None);
                 }
                 9 => {
                     let (code, input, output) = (bytes.word(), bytes.word(), bytes.word());
-                    drop(ioctl::gqos_WSAIoctl(s, code, one, input, two, output, one, NULL, None));
+                    let _ = ioctl::gqos_WSAIoctl(s, code, one, input, two, output, one, NULL, None);
                 }
                 29 => {
                     let (output, structure) = (bytes.word(), overlapped_structure());
-                    drop(ioctl::gqos_WSAIoctl(s, 0xC800_0007, one, 0, two, output, one, structure, None));
+                    let _ = ioctl::gqos_WSAIoctl(s, 0xC800_0007, one, 0, two, output, one, structure, None);
                 }
-                10 => drop(named_qos::gqos_WSAGetQOSByName(s, one, two)),
-                11 => drop(protocols::gqos_WSAEnumProtocolsA(NULL, one, two)),
+                10 => {
+                    let _ = named_qos::gqos_WSAGetQOSByName(s, one, two);
+                }
+                11 => {
+                    let _ = protocols::gqos_WSAEnumProtocolsA(NULL, one, two);
+                }
                 12 => {
                     let mut no_time = [0_u8; 16];
                     let no_time = address(no_time.as_mut_ptr().expose_provenance());
                     let _ = select::gqos_select(0, one, two, one, no_time);
                 }
-                13 => drop(select::gqos_WSAPoll(one, u32::from(bytes.byte() % 9), 0)),
-                14 => drop(events::gqos_WSAEnumNetworkEvents(s, one, two)),
-                18 => {
-                    drop(address_text::gqos_WSAAddressToStringA(one, number.cast_unsigned(), NULL, two, two))
+                13 => {
+                    let _ = select::gqos_WSAPoll(one, u32::from(bytes.byte() % 9), 0);
                 }
-                19 => drop(address_text::gqos_WSAStringToAddressA(one, family, NULL, two, two)),
-                23 => drop(address_text::gqos_inet_pton(family, one, two)),
-                24 => drop(address_text::gqos_inet_ntop(number, one, two, usize::from(bytes.byte()))),
+                14 => {
+                    let _ = events::gqos_WSAEnumNetworkEvents(s, number.cast_unsigned() as usize, two);
+                }
+                18 => {
+                    let _ =
+                        address_text::gqos_WSAAddressToStringA(one, number.cast_unsigned(), NULL, two, two);
+                }
+                19 => {
+                    let _ = address_text::gqos_WSAStringToAddressA(one, family, NULL, two, two);
+                }
+                23 => {
+                    let _ = address_text::gqos_inet_pton(family, one, two);
+                }
+                24 => {
+                    let _ = address_text::gqos_inet_ntop(number, one, two, usize::from(bytes.byte()));
+                }
                 25 => {
                     let hints = address(NUMERIC_HINTS.as_ptr().expose_provenance());
-                    drop(address_info::gqos_getaddrinfo(one, two, hints, two));
+                    let _ = address_info::gqos_getaddrinfo(one, two, hints, two);
                 }
-                26 => drop(address_info::gqos_getnameinfo(one, number, two, 64, two, 64, 2 | 8)),
-                _ => drop(netdb::gqos_getservbyname(one, two)),
+                26 => {
+                    let _ = address_info::gqos_getnameinfo(one, number, two, 64, two, 64, 2 | 8);
+                }
+                _ => {
+                    let _ = netdb::gqos_getservbyname(one, two);
+                }
             }
         }
     }
