@@ -484,7 +484,7 @@ impl Naive {
         }
     }
 
-    /// The first of the least important without whom something holds, less those it holds with.
+    /// The first of the least important flows without which the rest holds, less those with which it still holds.
     fn choose(&self, candidates: Vec<String>, holds: impl Fn(&Self) -> bool) -> Option<Vec<String>> {
         let without = |gone: &[String]| {
             let mut tried = self.bare();

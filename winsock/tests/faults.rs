@@ -142,7 +142,7 @@ fn a_hundred_thousand_connections_that_are_not_made_leave_nothing() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap();
         closed.local_addr().unwrap()
     };
-    // A listener whose queue is full: whoever connects waits.
+    // A listener whose queue is full: a client that connects waits.
     let silent = tcp();
     silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     silent.listen(1).unwrap();

@@ -156,7 +156,7 @@ fn one_who_wants_to_hear_of_his_quality_is_told_of_room() {
     assert!(matches!(again, Ok(_) | Err(Wsa::Ewouldblock)), "{again:?}");
     assert_eq!(told(&socket, &event, Events::CONNECT), None);
     until_reserved(600);
-    // Who gives up while he waits is in nobody's way.
+    // A flow that gives up waiting blocks no other flow.
     let other = tcp(GroupSelection::None);
     other.select_events(Some(&event), Events::QOS).unwrap();
     assert_eq!(other.connect(peer, &with(600)), Err(Wsa::Eopnotsupp));
@@ -422,7 +422,7 @@ fn a_half_that_has_ended_gives_back_what_it_had() {
     }
 }
 
-/// Who does not wait is told by FD_READ once he may receive again, and not before.
+/// A non-blocking socket is notified by FD_READ once it may receive again, and not before.
 #[test]
 fn a_receiver_that_does_not_wait_is_told_of_credit() {
     let _alone = alone();

@@ -685,7 +685,7 @@ fn resets_of_datagrams_may_be_left_untold() {
     }
 }
 
-/// Who names where he sends to is held to his flowspec without a peer.
+/// A socket that names the destination in each call is shaped to its flowspec without a connected peer.
 #[test]
 fn a_sender_may_name_its_destination() {
     let other = UdpSocket::bind("127.0.0.1:0").unwrap();
