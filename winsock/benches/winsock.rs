@@ -1,8 +1,8 @@
-//! What the provider adds to plain sockets: `cargo bench --bench winsock`.
+//! The cost of the provider over plain sockets: `cargo bench --bench winsock`.
 //!
-//! A connection with a flow specification against `connect(2)`, and a round trip of 64 bytes and of 64 KiB on a
-//! connection without one against the standard library's; on loopback, congestion control as the host has it,
-//! which 64 KiB at a time do not notice.
+//! Compares a connection with a flow specification with `connect(2)`, and round trips of 64 bytes and of 64 KiB on a
+//! connection without one with the standard library's. Runs on loopback with the host's congestion control, which
+//! makes no difference for 64 KiB at a time.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
@@ -24,8 +24,8 @@ egress = { capacity = "100 Gbit/s", reservable = "80%" }
 enforcement = "user-space"
 "#;
 
-/// Accepts and drops.
-fn door() -> SocketAddr {
+/// The address of a listener that closes each connection at once.
+fn accept_and_close() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -36,7 +36,7 @@ fn door() -> SocketAddr {
     address
 }
 
-/// Memory at the beginning of a page, for everybody: where it lies is worth more than what is measured.
+/// Page-aligned memory, for every competitor: the alignment of a buffer changes the result by more than the provider.
 #[repr(align(4096))]
 struct Pages([u8; 65_536]);
 
@@ -46,7 +46,7 @@ impl Pages {
     }
 }
 
-/// Sends one connection back what it gets, so much at a time.
+/// The address of a listener that sends back what one connection sends, in blocks of this many bytes.
 fn echo(size: usize) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -65,7 +65,7 @@ fn benches(criterion: &mut Criterion) {
     startup_with(Arc::new(policy)).unwrap();
     let mut group = criterion.benchmark_group("connect and close");
     group.measurement_time(Duration::from_secs(3));
-    let peer = door();
+    let peer = accept_and_close();
     group.bench_function("connect(2)", |bencher| bencher.iter(|| TcpStream::connect(peer).unwrap()));
     group.bench_function("without a flow specification", |bencher| {
         bencher.iter(|| {
@@ -75,7 +75,7 @@ fn benches(criterion: &mut Criterion) {
         });
     });
     let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(70_000)));
-    group.bench_function("with one", |bencher| {
+    group.bench_function("with a flow specification", |bencher| {
         bencher.iter(|| {
             let socket = Socket::open(Family::Inet, SocketType::Stream).unwrap();
             socket.connect(peer, &ConnectRequest { sqos: Some(qos), ..ConnectRequest::default() }).unwrap();
@@ -84,7 +84,7 @@ fn benches(criterion: &mut Criterion) {
     });
     group.finish();
     for size in [64_usize, 65_536] {
-        let mut group = criterion.benchmark_group(format!("there and back, {size} bytes"));
+        let mut group = criterion.benchmark_group(format!("round trip, {size} bytes"));
         group.measurement_time(Duration::from_secs(5));
         group.bench_function("std", |bencher| bencher.iter(with_std(size)));
         group.bench_function("gqos", |bencher| bencher.iter(with_gqos(size)));
@@ -92,14 +92,14 @@ fn benches(criterion: &mut Criterion) {
     }
 }
 
-/// Medians of what is done by turns, so that both meet the same machine: nanoseconds.
-fn by_turns<'a>(times: usize, one: &'a mut dyn FnMut(), other: &'a mut dyn FnMut()) -> [u128; 2] {
+/// Median times of two functions that are called alternately, in nanoseconds: both meet the same state of the machine.
+fn alternating<'a>(times: usize, one: &'a mut dyn FnMut(), other: &'a mut dyn FnMut()) -> [u128; 2] {
     let mut took = [Vec::with_capacity(times), Vec::with_capacity(times)];
-    let works = [one, other];
+    let functions = [one, other];
     for _ in 0..times {
         for place in [0, 1] {
             let before = Instant::now();
-            works[place]();
+            functions[place]();
             took[place].push(before.elapsed().as_nanos());
         }
     }
@@ -111,7 +111,7 @@ fn median(mut of: Vec<u128>) -> u128 {
     of[of.len() / 2]
 }
 
-/// There and back once, on a new connection of the standard library's.
+/// Makes a connection of the standard library's; each call is a round trip.
 fn with_std(size: usize) -> impl FnMut() {
     let (data, mut back) = (Pages::new(7), Pages::new(0));
     let mut stream = TcpStream::connect(echo(size)).unwrap();
@@ -122,7 +122,7 @@ fn with_std(size: usize) -> impl FnMut() {
     }
 }
 
-/// The same of the provider's.
+/// The same with a connection of the provider's.
 fn with_gqos(size: usize) -> impl FnMut() {
     let (data, mut back) = (Pages::new(7), Pages::new(0));
     let socket = Socket::open(Family::Inet, SocketType::Stream).unwrap();
@@ -130,15 +130,15 @@ fn with_gqos(size: usize) -> impl FnMut() {
     socket.set_option(SocketOption::NoDelay, OptionValue::Number(1)).unwrap();
     move || {
         assert_eq!(socket.send(&data.0[..size], MessageFlags::default()), Ok(size));
-        let mut came = 0;
-        while came < size {
-            came += socket.receive(&mut back.0[came..size], MessageFlags::default()).unwrap();
+        let mut received = 0;
+        while received < size {
+            received += socket.receive(&mut back.0[received..size], MessageFlags::default()).unwrap();
         }
     }
 }
 
-/// Means of the medians of many pairs of new connections, either made first, and either first by turn, every other
-/// time: such things are worth more than what is measured.
+/// Means of the medians of many pairs of new connections. Which one is made first, and which one is measured first,
+/// alternates: both orders change the result by more than the provider.
 fn round_trips(size: usize, other: impl Fn() -> Box<dyn FnMut()>) -> [u128; 2] {
     const ROUNDS: usize = 40;
     let mut sums = [0; 2];
@@ -151,9 +151,9 @@ fn round_trips(size: usize, other: impl Fn() -> Box<dyn FnMut()>) -> [u128; 2] {
             (with_std(size), other)
         };
         let took = if round % 4 < 2 {
-            by_turns(1_000, &mut std, &mut other)
+            alternating(1_000, &mut std, &mut other)
         } else {
-            let [other, std] = by_turns(1_000, &mut other, &mut std);
+            let [other, std] = alternating(1_000, &mut other, &mut std);
             [std, other]
         };
         sums.iter_mut().zip(took).for_each(|(sum, took)| *sum += took);
@@ -164,22 +164,22 @@ fn round_trips(size: usize, other: impl Fn() -> Box<dyn FnMut()>) -> [u128; 2] {
 fn paired(_: &mut Criterion) {
     let (policy, _) = Policy::parse(&[Source { name: "bench", text: POLICY }]).unwrap();
     startup_with(Arc::new(policy)).unwrap();
-    let peer = door();
+    let peer = accept_and_close();
     let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(70_000)));
     let connect = |sqos| {
         let socket = Socket::open(Family::Inet, SocketType::Stream).unwrap();
         socket.connect(peer, &ConnectRequest { sqos, ..ConnectRequest::default() }).unwrap();
     };
     let mut bare = || drop(TcpStream::connect(peer).unwrap());
-    let [plain, with] = by_turns(5_000, &mut bare, &mut || connect(Some(qos)));
+    let [plain, with] = alternating(5_000, &mut bare, &mut || connect(Some(qos)));
     println!("connect(2) and close {plain} ns, with a flow specification {with} ns");
-    let [without, with] = by_turns(5_000, &mut || connect(None), &mut || connect(Some(qos)));
-    println!("without a flow specification {without} ns, with one {with} ns");
+    let [without, with] = alternating(5_000, &mut || connect(None), &mut || connect(Some(qos)));
+    println!("without a flow specification {without} ns, with {with} ns");
     for size in [64, 65_536] {
         let [std, gqos] = round_trips(size, || Box::new(with_gqos(size)));
-        println!("there and back, {size} bytes: std {std} ns, gqos {gqos} ns");
+        println!("round trip, {size} bytes: std {std} ns, gqos {gqos} ns");
         let [std, again] = round_trips(size, || Box::new(with_std(size)));
-        println!("there and back, {size} bytes: std {std} ns, std again {again} ns (the noise)");
+        println!("round trip, {size} bytes: std {std} ns, std again {again} ns (the noise)");
     }
 }
 

@@ -1,8 +1,7 @@
-//! The provider's C face: a C program by gcc and by clang, as C++ too, against the library as it is shipped.
+//! The C interface: C programs, compiled by gcc and clang as C and C++, linked with the library as it is shipped.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
-#[path = "../../tests/common/mod.rs"]
 mod common;
 
 use std::path::{Path, PathBuf};
@@ -87,7 +86,7 @@ fn codes(compiler: &str, flags: &[&str], library: &Path) {
 }
 
 #[test]
-fn a_c_program_gets_the_pages_codes() {
+fn a_c_program_gets_the_documented_codes() {
     let library = library(Form::Shared);
     for (compiler, flags) in compilers() {
         codes(compiler, flags, &library);
@@ -99,10 +98,10 @@ fn a_c_program_may_be_linked_with_the_archive() {
     codes("cc", &["-std=c11"], &library(Form::Static));
 }
 
-/// Groups, events, what is done later, and the codes that need a network of one's own.
+/// Groups, events, overlapped operations, and the codes that need a network namespace.
 #[test]
-fn a_c_program_has_all_of_winsocks_quality() {
-    // The program runs them in a namespace of its own.
+fn a_c_program_uses_groups_events_and_overlapped_operations() {
+    // The program runs these tools in its namespace.
     if !installed(&["ip", "tc", "grep"]) {
         return;
     }
@@ -118,7 +117,7 @@ fn a_c_program_has_all_of_winsocks_quality() {
     std::fs::write(&other, link("gq0", "")).unwrap();
     for (compiler, flags) in compilers() {
         let program = directory.path().join("quality");
-        // What is not in the standard of 1989 is asked for by the program itself.
+        // The program itself defines what makes the headers declare more than C89.
         let built = compile(compiler, flags, "tests/c/quality.c", &program, Some(&library));
         let errors = String::from_utf8_lossy(&built.stderr);
         assert!(built.status.success(), "{compiler} {flags:?}: {errors}");
@@ -136,7 +135,7 @@ fn a_c_program_has_all_of_winsocks_quality() {
     }
 }
 
-/// The 32-bit layouts, where the compiler knows them: sizes and places are asserted when it compiles.
+/// The program asserts the sizes of 32-bit structures and the offsets of their fields when it is compiled.
 #[test]
 fn layouts_hold_for_32_bits() {
     const FLAGS: &[&str] = &["-m32", "-std=c11"];

@@ -1,4 +1,4 @@
-//! Every set-up message that fuzzing has kept, read again without a fuzzer.
+//! The inputs that fuzzing has kept for the messages of the connect-data handshake, read without a fuzzer.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -8,7 +8,7 @@ use std::path::Path;
 mod harness;
 
 #[test]
-fn set_up_messages_of_the_corpus_are_read_and_written_back() {
+fn handshake_messages_of_the_corpus_are_read_and_written_back() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/setup");
     let mut inputs = 0;
     for entry in std::fs::read_dir(&corpus).unwrap() {

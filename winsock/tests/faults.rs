@@ -1,5 +1,4 @@
-//! What goes wrong around the provider: a kernel that fails, a hundred thousand connections that are not made, and
-//! two processes.
+//! Failures around the provider: a kernel that refuses calls, a hundred thousand failed connections, and two processes.
 
 #![allow(
     missing_docs,
@@ -8,48 +7,24 @@
     clippy::cast_sign_loss,
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "tests wait for other threads, and put a filter between themselves and the kernel"
+    reason = "tests wait for other threads, and install a seccomp filter"
 )]
 
-#[path = "../../tests/common/mod.rs"]
 mod common;
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use common::{inside, lab_with, policy};
-use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
-use gqos::admission::Operation;
-use gqos_winsock::{
-    ConnectOutcome, ConnectRequest, Event, Events, Family, Socket, SocketType, cleanup, startup_with, submit,
+use common::{
+    POLICY, Unresponsive, closed_port, datagram, inside, lab_with, listener, policy, stream, unresponsive,
+    until_reserved, with,
 };
+use flowspec::Wsa;
+use gqos_winsock::{ConnectOutcome, ConnectRequest, Event, Events, cleanup, startup_with};
 use nix::libc;
 
-const POLICY: &str = r#"
-version = 1
-[interface.lo]
-egress = { capacity = "10 Mbit/s", reservable = "80%" }
-enforcement = "user-space"
-"#;
-
-fn tcp() -> Socket {
-    Socket::open(Family::Inet, SocketType::Stream).unwrap()
-}
-
-fn sending(kilobytes: u64) -> Qos {
-    let mut spec = Flowspec::new(ServiceType::Guaranteed);
-    spec.token_rate = Some(Rate::new(kilobytes * 1000));
-    spec.token_bucket_size = Some(Bytes::new(70_000));
-    Qos::sending(spec)
-}
-
-fn with(kilobytes: u64) -> ConnectRequest<'static> {
-    ConnectRequest { sqos: Some(sending(kilobytes)), ..ConnectRequest::default() }
-}
-
-/// Has connect(2) answer this error on the calling thread, for as long as that lives.
+/// Makes connect(2) fail with this error on the calling thread, until the thread ends.
 fn fail_connect(error: i32) {
     let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let mut filter = [
@@ -74,10 +49,9 @@ fn fail_connect(error: i32) {
 }
 
 #[test]
-fn what_the_kernel_answers_is_told() {
+fn errors_of_connect_2_become_winsock_codes() {
     startup_with(policy(POLICY)).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = listener.local_addr().unwrap();
+    let (_listener, peer) = listener();
     for (error, code) in [
         (libc::ENETDOWN, Wsa::Enetdown),
         (libc::ENOBUFS, Wsa::Enobufs),
@@ -86,29 +60,15 @@ fn what_the_kernel_answers_is_told() {
     ] {
         let connecting = std::thread::spawn(move || {
             fail_connect(error);
-            tcp().connect(peer, &with(10))
+            stream().connect(peer, &with(10))
         });
         assert_eq!(connecting.join().unwrap(), Err(code));
     }
-    until_free();
+    until_reserved(0);
     cleanup().unwrap();
 }
 
-/// Nothing is reserved of the loopback any more.
-#[track_caller]
-fn until_free() {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let free = submit(Operation::Query { interface: "lo".into(), request: None }).unwrap();
-        if free.totals["lo"].sending.reserved == Rate::ZERO {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{free:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Pages of memory that are this process's own.
+/// Resident memory of this process, in bytes.
 fn memory() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
     text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
@@ -118,127 +78,125 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// A hundred thousand connections that are refused by the peer, refused by the ledger, cancelled, closed half-way,
-/// put off or forgotten leave the ledger, the descriptors and the memory as they were.
+/// The peers of the connections that are not made.
+struct Peers {
+    listener: TcpListener,
+    listening: SocketAddr,
+    closed: SocketAddr,
+    unresponsive: Unresponsive,
+    /// Signalled for each socket that selects FD_QOS.
+    event: Event,
+}
+
+#[track_caller]
+fn refused(peer: SocketAddr, request: &ConnectRequest<'_>, code: Wsa) {
+    assert_eq!(stream().connect(peer, request), Err(code));
+}
+
+impl Peers {
+    fn new() -> Self {
+        let (listener, listening) = listener();
+        let event = Event::new().unwrap();
+        Self { listener, listening, closed: closed_port(), unresponsive: unresponsive(), event }
+    }
+
+    /// Makes the attempt with this number; the kinds of attempts take turns.
+    fn attempt(&self, number: u32) {
+        match number % 6 {
+            // Rare, since it waits for the reservations of earlier attempts to end.
+            _ if number % 500 == 5 => self.wait_for_capacity_and_give_up(),
+            0 => refused(self.closed, &with(100), Wsa::Econnrefused),
+            1 => refused(self.listening, &with(5000), Wsa::Eopnotsupp),
+            2 => {
+                let request = ConnectRequest { caller_data: Some(b"x"), ..with(100) };
+                refused(self.listening, &request, Wsa::Eprotonosupport);
+            }
+            3 | 4 => self.close_while_connecting(),
+            _ => self.connect_to_a_peer_that_closes(),
+        }
+        if matches!(number % 500, 4 | 5) {
+            until_reserved(0);
+        }
+    }
+
+    fn wait_for_capacity_and_give_up(&self) {
+        let holder = stream();
+        assert_eq!(holder.connect(self.listening, &with(990)), Ok(ConnectOutcome::Connected));
+        let waiting = stream();
+        waiting.select_events(Some(&self.event), Events::QOS).unwrap();
+        assert_eq!(waiting.connect(self.listening, &with(990)), Err(Wsa::Eopnotsupp));
+        drop(self.listener.accept().unwrap());
+    }
+
+    fn close_while_connecting(&self) {
+        let socket = stream();
+        socket.set_nonblocking(true).unwrap();
+        assert_eq!(socket.connect(self.unresponsive.address, &with(10)), Err(Wsa::Ewouldblock));
+    }
+
+    fn connect_to_a_peer_that_closes(&self) {
+        let socket = stream();
+        match socket.connect(self.listening, &with(1)) {
+            Ok(_) => drop(self.listener.accept().unwrap()),
+            // Closed sockets may still hold the whole budget.
+            Err(code) => assert_eq!(code, Wsa::Eopnotsupp),
+        }
+    }
+
+    /// Connects, and cancels that by a close from this thread.
+    fn cancel(&self, times: u32) {
+        let peer = self.unresponsive.address;
+        for _ in 0..times {
+            let cancelled = stream();
+            let waiting = Arc::clone(&cancelled);
+            let thread = std::thread::spawn(move || waiting.connect(peer, &with(10)));
+            while cancelled.peer_address().is_err() {
+                std::thread::yield_now();
+            }
+            cancelled.close().unwrap();
+            assert_eq!(thread.join().unwrap(), Err(Wsa::Eintr));
+        }
+    }
+
+    /// Connects while the kernel reports that the peer does not answer.
+    fn time_out(&self, times: u32) {
+        let peer = self.listening;
+        let timing_out = std::thread::spawn(move || {
+            fail_connect(libc::ETIMEDOUT);
+            (0..times).for_each(|_| refused(peer, &with(900), Wsa::Etimedout));
+        });
+        timing_out.join().unwrap();
+    }
+}
+
+/// Attempts that the peer or the ledger refuses, that are cancelled, closed or time out leave the ledger, the
+/// descriptors and the memory as they were.
 #[test]
-fn a_hundred_thousand_connections_that_are_not_made_leave_nothing() {
-    // In a process of its own, whose descriptors and memory nobody else has.
+fn a_hundred_thousand_failed_connections_leave_nothing() {
+    // In a process of its own, whose descriptors and memory no other test changes.
     if std::env::var_os("GQOS_LEAKS").is_none() {
         let mut alone = Command::new(std::env::current_exe().unwrap());
-        alone.args([
-            "--exact",
-            "a_hundred_thousand_connections_that_are_not_made_leave_nothing",
-            "--nocapture",
-        ]);
+        alone.args(["--exact", "a_hundred_thousand_failed_connections_leave_nothing", "--nocapture"]);
         let output = alone.env("GQOS_LEAKS", "1").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
         return;
     }
     startup_with(policy(POLICY)).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = listener.local_addr().unwrap();
-    let gone = {
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-        closed.local_addr().unwrap()
-    };
-    // A listener whose queue is full: a client that connects waits.
-    let silent = tcp();
-    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    silent.listen(1).unwrap();
-    let full = silent.local_address().unwrap();
-    let queued: Vec<_> = (0..8)
-        .map(|_| {
-            let socket = tcp();
-            socket.set_nonblocking(true).unwrap();
-            let _ = socket.connect(full, &ConnectRequest::default());
-            socket
-        })
-        .collect();
-    let events = Event::new().unwrap();
-    let one = |number: u32| {
-        let refused = |peer: SocketAddr, asked: &ConnectRequest<'_>, code| {
-            assert_eq!(tcp().connect(peer, asked), Err(code), "{number}");
-        };
-        match number % 6 {
-            // Now and then, since it waits for what others have left.
-            _ if number % 500 == 5 => {
-                let socket = tcp();
-                assert_eq!(socket.connect(peer, &with(990)), Ok(ConnectOutcome::Connected));
-                let other = tcp();
-                other.select_events(Some(&events), Events::QOS).unwrap();
-                assert_eq!(
-                    other.connect(peer, &with(990)),
-                    Err(Wsa::Eopnotsupp),
-                    "waits for room, and gives up"
-                );
-                drop(listener.accept().unwrap());
-            }
-            0 => refused(gone, &with(100), Wsa::Econnrefused),
-            1 => refused(peer, &with(5000), Wsa::Eopnotsupp),
-            2 => {
-                refused(peer, &ConnectRequest { caller_data: Some(b"x"), ..with(100) }, Wsa::Eprotonosupport)
-            }
-            // Closed while it is being made.
-            3 | 4 => {
-                let socket = tcp();
-                socket.set_nonblocking(true).unwrap();
-                assert_eq!(socket.connect(full, &with(10)), Err(Wsa::Ewouldblock));
-            }
-            // Made, and closed by the peer before anything was said.
-            _ => {
-                let socket = tcp();
-                let connected = socket.connect(peer, &with(1));
-                assert!(
-                    connected == Ok(ConnectOutcome::Connected) || connected == Err(Wsa::Eopnotsupp),
-                    "{connected:?}"
-                );
-                if connected.is_ok() {
-                    drop(listener.accept().unwrap());
-                }
-            }
-        }
-        if matches!(number % 500, 4 | 5) {
-            until_free();
-        }
-    };
-    (0..7_000).for_each(one);
-    // Those that wait and are cancelled by another thread's close.
-    let cancel = |times| {
-        for _ in 0..times {
-            let cancelled = tcp();
-            let waiting = Arc::clone(&cancelled);
-            let thread = std::thread::spawn(move || waiting.connect(full, &with(10)));
-            let begun = || cancelled.peer_address().is_ok();
-            while !begun() {
-                std::thread::yield_now();
-            }
-            cancelled.close().unwrap();
-            assert_eq!(thread.join().unwrap(), Err(Wsa::Eintr));
-        }
-    };
-    // Those that nobody answers, by the kernel's word.
-    let time_out = |times| {
-        let timing_out = std::thread::spawn(move || {
-            fail_connect(libc::ETIMEDOUT);
-            for _ in 0..times {
-                assert_eq!(tcp().connect(peer, &with(900)), Err(Wsa::Etimedout));
-            }
-        });
-        timing_out.join().unwrap();
-    };
-    cancel(50);
-    time_out(50);
-    until_free();
+    let peers = Peers::new();
+    (0..7_000).for_each(|number| peers.attempt(number));
+    peers.cancel(50);
+    peers.time_out(50);
+    until_reserved(0);
     let (before, open) = (memory(), descriptors());
-    (7_000..87_000).for_each(one);
-    cancel(2_000);
-    time_out(20_000);
-    until_free();
+    (7_000..87_000).for_each(|number| peers.attempt(number));
+    peers.cancel(2_000);
+    peers.time_out(20_000);
+    until_reserved(0);
     let (after, now_open) = (memory(), descriptors());
     assert!(now_open <= open + 4, "{now_open} descriptors, {open} before");
     assert!(after < before + (8 << 20), "{after} bytes, {before} before");
-    drop((queued, silent));
+    drop(peers);
     cleanup().unwrap();
     println!("memory {before} to {after}, descriptors {open} to {now_open}");
 }
@@ -249,11 +207,12 @@ version = 1
 egress = { capacity = "100 Mbit/s", reservable = "80%" }
 "#;
 
-/// The second process finds the link taken, says so, and takes nothing from the first; each has its own ledger.
+/// The second process finds that another one manages the interface, reports that, and changes nothing. Each process
+/// has a ledger of its own.
 #[test]
-fn two_processes_do_not_take_each_others_tree() {
+fn a_second_process_leaves_the_tree_of_the_first() {
     if let Some(role) = std::env::var_os("GQOS_SECOND") {
-        second(&role.into_string().unwrap());
+        reserve_as(&role.into_string().unwrap());
         return;
     }
     let Some(network) = lab_with(100, &["ip", "tc"]) else { return };
@@ -269,41 +228,42 @@ fn two_processes_do_not_take_each_others_tree() {
     let spawn = |role: &str| {
         let mut process = Command::new("nsenter");
         process.arg(&net).arg(std::env::current_exe().unwrap());
-        process.args(["--exact", "two_processes_do_not_take_each_others_tree", "--nocapture"]);
+        process.args(["--exact", "a_second_process_leaves_the_tree_of_the_first", "--nocapture"]);
         process.env("GQOS_SECOND", role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
     };
     let tree = || inside(&network.server, &["tc", "class", "show", "dev", "gqos-a"]);
     let mut first = spawn("first");
     let mut out = std::io::BufReader::new(first.stdout.take().unwrap());
-    until_said(&mut out, "has 6771:100");
+    read_until(&mut out, "has 6771:100");
     let before = tree();
     assert!(before.contains("6771:100"), "{before}");
     let second = spawn("second").wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&second.stdout);
     assert!(second.status.success() && text.contains("another gqos manages the interface"), "{text}");
-    assert_eq!(tree(), before, "the first has what it had");
+    assert_eq!(tree(), before, "the tree of the first process is unchanged");
     drop(first.stdin.take());
     assert!(first.wait().unwrap().success());
-    assert_eq!(tree(), "", "and takes it back");
+    assert_eq!(tree(), "", "the first process removes its tree");
 }
 
-fn until_said(out: &mut impl std::io::BufRead, wanted: &str) {
+fn read_until(out: &mut impl std::io::BufRead, wanted: &str) {
     let mut line = String::new();
     while !line.contains(wanted) {
         line.clear();
-        assert!(out.read_line(&mut line).unwrap() > 0, "it ended without a word of {wanted:?}");
+        assert!(out.read_line(&mut line).unwrap() > 0, "the output ended without {wanted:?}");
     }
 }
 
-fn second(role: &str) {
+/// One of the two processes: reserves on the interface, and prints what is enforced.
+fn reserve_as(role: &str) {
     startup_with(policy(KERNEL_POLICY)).unwrap();
-    let socket = Socket::open(Family::Inet, SocketType::Datagram).unwrap();
+    let socket = datagram();
     assert_eq!(socket.connect("10.99.0.2:9".parse().unwrap(), &with(1000)), Ok(ConnectOutcome::Connected));
     let enforced = socket.decision().unwrap().enforced().cloned().unwrap();
     let lacking = enforced.lacking_text().unwrap_or_default();
     println!("{role} has {} {lacking}", enforced.class.unwrap_or_default());
     if role == "first" {
-        // The test closes its end once it has seen enough.
+        // The test closes its end of the pipe to end this process.
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).unwrap();
     }

@@ -9,7 +9,7 @@ use flowspec::Wsa;
 use super::memory::{self, Encoding};
 use super::protocol_info::{TCP, UDP};
 use super::sockaddr::{self, AF_INET, AF_INET6, AF_UNSPEC};
-use super::{Address, last_error, services};
+use super::{Address, services};
 use crate::Result;
 use crate::provider::check_started;
 use crate::sys::name_of;
@@ -187,14 +187,11 @@ impl AddressQuery {
 }
 
 /// A buffer for a text, with its size in characters.
-struct TextBuffer {
-    text: Address,
-    capacity: u32,
-}
+struct TextBuffer(Address, u32);
 
 impl TextBuffer {
     fn is_absent(&self) -> bool {
-        self.text.is_null() || self.capacity == 0
+        self.0.is_null() || self.1 == 0
     }
 
     /// - **Errors**: WSAEFAULT where the text does not fit.
@@ -208,73 +205,59 @@ impl TextBuffer {
             Encoding::Narrow => bytes.len(),
             Encoding::Wide => bytes.len() / 2,
         };
-        if characters > self.capacity as usize { Err(Wsa::Efault) } else { memory::write(self.text, &bytes) }
+        if characters > self.1 as usize { Err(Wsa::Efault) } else { memory::write(self.0, &bytes) }
     }
 }
 
-/// The parameters of getnameinfo.
+/// The parameters of getnameinfo, without the buffers of its results.
 struct NameQuery {
     name: Address,
-    name_length: i32,
-    host: TextBuffer,
-    service: TextBuffer,
+    length: i32,
     flags: i32,
     encoding: Encoding,
 }
 
 impl NameQuery {
-    fn run(&self) -> Result<()> {
+    /// Writes the names of the host and of the service.
+    fn run(&self, to_host: TextBuffer, to_service: TextBuffer) -> Result<()> {
         check_started()?;
-        let length = u32::try_from(self.name_length).map_err(|_| Wsa::Efault)?;
+        let length = u32::try_from(self.length).map_err(|_| Wsa::Efault)?;
         let address = sockaddr::read_any(self.name, length)?;
-        let wants_host = !self.host.text.is_null();
+        let wants_host = !to_host.0.is_null();
         let host = (wants_host && self.flags & NI_NUMERICHOST == 0).then(|| name_of(address.ip())).flatten();
         if host.is_none() && wants_host && self.flags & NI_NAMEREQD != 0 {
             return Err(Wsa::HostNotFound);
         }
         let protocol = if self.flags & NI_DGRAM == 0 { "tcp" } else { "udp" };
         let service = match self.flags & NI_NUMERICSERV {
-            0 if !self.service.text.is_null() => {
+            0 if !to_service.0.is_null() => {
                 services::find(|known| known.port == address.port() && known.has_protocol(protocol))
             }
             _ => None,
         };
-        self.host.write(&host.unwrap_or_else(|| address.ip().to_string()), self.encoding)?;
+        to_host.write(&host.unwrap_or_else(|| address.ip().to_string()), self.encoding)?;
         let service = service.map_or_else(|| address.port().to_string(), |known| known.name);
-        self.service.write(&service, self.encoding)
+        to_service.write(&service, self.encoding)
     }
 }
 
-/// getaddrinfo: the error is the result, and the thread's.
-///
-/// # Safety
-///
-/// See [`abi`](crate::abi#safety).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gqos_getaddrinfo(
-    host: Address,
-    service: Address,
-    hints: Address,
-    result: Address,
-) -> i32 {
-    let query = AddressQuery { host, service, hints, result, encoding: Encoding::Narrow };
-    last_error::as_result_and_error(|| query.run())
-}
-
-/// GetAddrInfoW. [`gqos_freeaddrinfo`] frees its result too.
-///
-/// # Safety
-///
-/// See [`abi`](crate::abi#safety).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gqos_GetAddrInfoW(
-    host: Address,
-    service: Address,
-    hints: Address,
-    result: Address,
-) -> i32 {
-    let query = AddressQuery { host, service, hints, result, encoding: Encoding::Wide };
-    last_error::as_result_and_error(|| query.run())
+c_functions! {
+    /// getaddrinfo.
+    code gqos_getaddrinfo(host: Address, service: Address, hints: Address, result: Address)
+        => AddressQuery { host, service, hints, result, encoding: Encoding::Narrow }.run();
+    /// GetAddrInfoW. [`gqos_freeaddrinfo`] frees its result too.
+    code gqos_GetAddrInfoW(host: Address, service: Address, hints: Address, result: Address)
+        => AddressQuery { host, service, hints, result, encoding: Encoding::Wide }.run();
+    /// getnameinfo: numbers where no name is known.
+    code gqos_getnameinfo(
+        name: Address, namelen: i32, host: Address, hostlen: u32, service: Address, servlen: u32, flags: i32,
+    ) => NameQuery { name, length: namelen, flags, encoding: Encoding::Narrow }
+        .run(TextBuffer(host, hostlen), TextBuffer(service, servlen));
+    /// GetNameInfoW.
+    code gqos_GetNameInfoW(
+        name: Address, namelen: i32, host: Address, hostlen: u32, service: Address, servlen: u32, flags: i32,
+    ) => NameQuery { name, length: namelen, flags, encoding: Encoding::Wide }
+        .run(TextBuffer(host, hostlen), TextBuffer(service, servlen));
 }
 
 /// freeaddrinfo. A pointer that is not a result of getaddrinfo is ignored.
@@ -290,56 +273,4 @@ pub unsafe extern "C" fn gqos_freeaddrinfo(first: Address) {
     while let Some(node) = known.remove(&next) {
         next = usize::try_from(node.words[NEXT]).unwrap_or(0);
     }
-}
-
-/// getnameinfo: numbers where no name is known. The error is the result, and the thread's.
-///
-/// # Safety
-///
-/// See [`abi`](crate::abi#safety).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gqos_getnameinfo(
-    name: Address,
-    namelen: i32,
-    host: Address,
-    host_capacity: u32,
-    service: Address,
-    service_capacity: u32,
-    flags: i32,
-) -> i32 {
-    let query = NameQuery {
-        name,
-        name_length: namelen,
-        host: TextBuffer { text: host, capacity: host_capacity },
-        service: TextBuffer { text: service, capacity: service_capacity },
-        flags,
-        encoding: Encoding::Narrow,
-    };
-    last_error::as_result_and_error(|| query.run())
-}
-
-/// GetNameInfoW.
-///
-/// # Safety
-///
-/// See [`abi`](crate::abi#safety).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gqos_GetNameInfoW(
-    name: Address,
-    namelen: i32,
-    host: Address,
-    host_capacity: u32,
-    service: Address,
-    service_capacity: u32,
-    flags: i32,
-) -> i32 {
-    let query = NameQuery {
-        name,
-        name_length: namelen,
-        host: TextBuffer { text: host, capacity: host_capacity },
-        service: TextBuffer { text: service, capacity: service_capacity },
-        flags,
-        encoding: Encoding::Wide,
-    };
-    last_error::as_result_and_error(|| query.run())
 }

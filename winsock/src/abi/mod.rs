@@ -21,6 +21,7 @@
 
 /// Defines C functions: `api` ones set the thread's error, `spi` ones write it to an additional last parameter, and
 /// `both` defines one of each with the same body. Where the body fails the function returns the value behind `or`.
+/// `code` ones return 0 or the error, and set the thread's error as well.
 macro_rules! c_functions {
     () => {};
     (
@@ -36,6 +37,22 @@ macro_rules! c_functions {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
             crate::abi::last_error::api($failure, || $body)
+        }
+        c_functions! { $($rest)* }
+    };
+    (
+        $(#[doc = $doc:literal])+
+        code $name:ident($($argument:ident: $type:ty),* $(,)?) => $body:expr;
+        $($rest:tt)*
+    ) => {
+        $(#[doc = $doc])+
+        ///
+        /// # Safety
+        ///
+        /// See [`abi`](crate::abi#safety).
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name($($argument: $type),*) -> i32 {
+            crate::abi::last_error::as_result_and_error(|| $body)
         }
         c_functions! { $($rest)* }
     };

@@ -1,4 +1,4 @@
-/* What the C programs of the tests share: one line for each check; a wrong one says so. */
+/* What the C programs of the tests share. Each check prints a line, and a second one if it fails. */
 #ifndef GQOS_TESTS_CHECK_H
 #define GQOS_TESTS_CHECK_H
 
@@ -16,7 +16,7 @@ static void check(const char *what, int got, int wanted) {
     }
 }
 
-/* The code that a failing call leaves. */
+/* Checks that a call fails with a code, and that a call succeeds. */
 #define FAILS(what, call, code) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, code)
 #define GIVES(what, call) check(what, (call) == SOCKET_ERROR ? WSAGetLastError() : 0, 0)
 
@@ -29,7 +29,7 @@ static struct sockaddr_in address(const char *text, unsigned short port) {
     return name;
 }
 
-/* Guaranteed sending at so many bytes a second with such a bucket, nothing in return. */
+/* Guaranteed service for sending, in bytes per second and bytes; best effort for receiving. */
 static QOS guaranteed(DWORD bytes, DWORD bucket) {
     QOS qos;
     FLOWSPEC none = {QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED,      QOS_NOT_SPECIFIED,

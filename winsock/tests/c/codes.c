@@ -1,5 +1,5 @@
-/* WSPConnect's table of codes and the calls around it, through the C ABI. One line for each; a wrong one says
- * so and ends with 1. Compiles as C and as C++. */
+/* WSPConnect's table of codes and the calls around it, through the C ABI. Exits with 1 if a check fails. Compiles as
+ * C and as C++. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,16 +78,16 @@ static void ignore(int signal) { (void)signal; }
 
 static int CALLBACK greet(LPWSABUF caller, LPWSABUF data, LPQOS sqos, LPQOS gqos, LPWSABUF callee, LPWSABUF answer,
                           GROUP *g, DWORD_PTR context) {
-    check("  the caller's data", data->len == 3 && memcmp(data->buf, "who", 3) == 0, 1);
+    check("  the caller's data", data->len == 3 && memcmp(data->buf, "ask", 3) == 0, 1);
     check("  what it sends is received", (int)sqos->ReceivingFlowspec.TokenRate, 50000);
-    check("  room for an answer", answer->len >= 2, 1);
+    check("  space for an answer", answer->len >= 2, 1);
     {
         struct sockaddr_in name = address("127.0.0.1", 1);
         SOCKET other = socket(AF_INET, SOCK_STREAM, 0);
         FAILS("  a blocking call from inside", connect(other, (struct sockaddr *)&name, sizeof name), WSAEINPROGRESS);
         closesocket(other);
     }
-    /* Less will do at this end. */
+    /* This end reserves less than the caller requested. */
     sqos->ReceivingFlowspec.TokenRate = 40000;
     memcpy(answer->buf, "me", 2);
     answer->len = 2;
@@ -106,7 +106,7 @@ int main(void) {
     char text[64];
     u_long on = 1;
 
-    /* Rather an end than a wait for somebody who does not come. */
+    /* Ends the program where a call waits without end. */
     alarm(60);
     check("before WSAStartup", socket(AF_INET, SOCK_STREAM, 0) == INVALID_SOCKET ? WSAGetLastError() : 0,
           WSANOTINITIALISED);
@@ -125,7 +125,7 @@ int main(void) {
     FAILS("not a socket", connect((SOCKET)12345, (struct sockaddr *)&peer, sizeof peer), WSAENOTSOCK);
     FAILS("above every descriptor", connect(((SOCKET)1 << (8 * sizeof(SOCKET) - 1)) + s, (struct sockaddr *)&peer, sizeof peer), WSAENOTSOCK);
     FAILS("name NULL", connect(s, NULL, sizeof peer), WSAEFAULT);
-    FAILS("name nowhere", connect(s, (struct sockaddr *)(uintptr_t)8, sizeof peer), WSAEFAULT);
+    FAILS("name not mapped", connect(s, (struct sockaddr *)(uintptr_t)8, sizeof peer), WSAEFAULT);
     FAILS("namelen too small", connect(s, (struct sockaddr *)&peer, 15), WSAEFAULT);
     name = peer;
     name.sin_family = AF_INET6;
@@ -133,40 +133,40 @@ int main(void) {
     FAILS("a listener", connect(listener, (struct sockaddr *)&peer, sizeof peer), WSAEINVAL);
     name = address("0.0.0.0", 80);
     FAILS("no address", connect(s, (struct sockaddr *)&name, sizeof name), WSAEADDRNOTAVAIL);
-    FAILS("SQOS nowhere", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, (LPQOS)(uintptr_t)8, NULL),
+    FAILS("SQOS not mapped", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, (LPQOS)(uintptr_t)8, NULL),
           WSAEFAULT);
-    FAILS("GQOS nowhere", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, NULL, (LPQOS)(uintptr_t)8),
+    FAILS("GQOS not mapped", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, NULL, (LPQOS)(uintptr_t)8),
           WSAEFAULT);
     buffer.len = 5;
     buffer.buf = NULL;
-    FAILS("callee data nowhere", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, &buffer, NULL, NULL), WSAEFAULT);
+    FAILS("callee data NULL", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, &buffer, NULL, NULL), WSAEFAULT);
     buffer.buf = text;
     buffer.len = 1 << 20;
     FAILS("caller data too large", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, &buffer, NULL, NULL, NULL), WSAEFAULT);
     qos = sending(2000000);
-    FAILS("more than there is", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL), WSAEOPNOTSUPP);
+    FAILS("more than is available", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL), WSAEOPNOTSUPP);
     qos.SendingFlowspec.TokenRate = 0;
-    FAILS("a flowspec without sense", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL), WSAEOPNOTSUPP);
+    FAILS("an inconsistent flowspec", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL), WSAEOPNOTSUPP);
     buffer.len = 5;
     FAILS("caller data", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, &buffer, NULL, NULL, NULL), WSAEPROTONOSUPPORT);
     name = address("127.0.0.1", 1);
-    FAILS("nobody there", connect(s, (struct sockaddr *)&name, sizeof name), WSAECONNREFUSED);
+    FAILS("nothing listens", connect(s, (struct sockaddr *)&name, sizeof name), WSAECONNREFUSED);
 
-    /* With quality, on the same socket. */
+    /* With a QOS, on the same socket. */
     qos = sending(400000);
     buffer.len = sizeof text;
-    GIVES("WSAConnect with quality", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, &buffer, &qos, NULL));
-    check("nothing came back", (int)buffer.len, 0);
+    GIVES("WSAConnect with a QOS", WSAConnect(s, (struct sockaddr *)&peer, sizeof peer, NULL, &buffer, &qos, NULL));
+    check("no callee data", (int)buffer.len, 0);
     FAILS("connected", connect(s, (struct sockaddr *)&peer, sizeof peer), WSAEISCONN);
     client = socket(AF_INET, SOCK_STREAM, 0);
     qos = sending(700000);
-    FAILS("the rest is less", WSAConnect(client, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL), WSAEOPNOTSUPP);
+    FAILS("more than the rest", WSAConnect(client, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL), WSAEOPNOTSUPP);
     GIVES("SIO_GET_QOS", WSAIoctl(s, SIO_GET_QOS, NULL, 0, &got, sizeof got, &moved, NULL, NULL));
     check("its rate", (int)got.SendingFlowspec.TokenRate, 400000);
     FAILS("SIO_SET_QOS, too much", WSAIoctl(s, SIO_SET_QOS, (qos = sending(1200000), &qos), sizeof qos, NULL, 0, &moved, NULL, NULL), WSAEOPNOTSUPP);
     GIVES("SIO_SET_QOS", WSAIoctl(s, SIO_SET_QOS, (qos = sending(200000), &qos), sizeof qos, NULL, 0, &moved, NULL, NULL));
     qos = sending(700000);
-    GIVES("what it gave back is enough", WSAConnect(client, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL));
+    GIVES("the released rate is available", WSAConnect(client, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, &qos, NULL));
 
     server = accept(listener, NULL, NULL);
     check("accept", server != INVALID_SOCKET, 1);
@@ -177,7 +177,7 @@ int main(void) {
     GIVES("WSASend", WSASend(server, &buffer, 1, &moved, 0, NULL, NULL));
     buffer.len = sizeof text;
     GIVES("WSARecv", WSARecv(s, &buffer, 1, &moved, &flags, NULL, NULL));
-    check("how much", (int)moved, 3);
+    check("bytes transferred", (int)moved, 3);
 
     /* The next connection is rejected. */
     check("WSAAccept, rejecting", WSAAccept(listener, NULL, NULL, reject, 42) == INVALID_SOCKET ? WSAGetLastError() : 0,
@@ -185,14 +185,14 @@ int main(void) {
     GIVES("closesocket", closesocket(client));
     FAILS("closesocket twice", closesocket(client), WSAENOTSOCK);
 
-    /* Without waiting. */
+    /* Non-blocking. */
     client = socket(AF_INET, SOCK_STREAM, 0);
     GIVES("ioctlsocket", ioctlsocket(client, FIONBIO, &on));
     {
         fd_set writable, failed;
         struct timeval time = {5, 0};
         int result = connect(client, (struct sockaddr *)&peer, sizeof peer);
-        check("connect without waiting", result == 0 || WSAGetLastError() == WSAEWOULDBLOCK, 1);
+        check("non-blocking connect", result == 0 || WSAGetLastError() == WSAEWOULDBLOCK, 1);
         FD_ZERO(&writable);
         FD_ZERO(&failed);
         FD_SET(client, &writable);
@@ -201,7 +201,7 @@ int main(void) {
         check("writable", FD_ISSET(client, &writable), 1);
         check("not failed", FD_ISSET(client, &failed), 0);
     }
-    check("recv without waiting", recv(client, text, 1, 0) == SOCKET_ERROR ? WSAGetLastError() : 0, WSAEWOULDBLOCK);
+    check("non-blocking recv", recv(client, text, 1, 0) == SOCKET_ERROR ? WSAGetLastError() : 0, WSAEWOULDBLOCK);
     closesocket(client);
 
     /* Datagrams. */
@@ -211,10 +211,10 @@ int main(void) {
     GIVES("connect", connect(client, (struct sockaddr *)&peer, sizeof peer));
     name = address("0.0.0.0", 0);
     GIVES("disconnect", connect(client, (struct sockaddr *)&name, sizeof name));
-    check("send then", send(client, "x", 1, 0) == SOCKET_ERROR ? WSAGetLastError() : 0, WSAENOTCONN);
+    check("send without a peer", send(client, "x", 1, 0) == SOCKET_ERROR ? WSAGetLastError() : 0, WSAENOTCONN);
     closesocket(client);
 
-    /* The provider's own interface. */
+    /* The service provider interface. */
     {
         WSPPROC_TABLE table;
         WSPDATA description;
@@ -224,12 +224,12 @@ int main(void) {
         check("WSPCleanup", table.lpWSPCleanup(&error), 0);
     }
     {
-        DWORD room = 0;
+        DWORD capacity = 0;
         WSAPROTOCOL_INFOA protocols[16];
-        FAILS("WSAEnumProtocols without room", WSAEnumProtocolsA(NULL, NULL, &room), WSAENOBUFS);
-        room = sizeof protocols;
-        check("WSAEnumProtocols", WSAEnumProtocolsA(NULL, protocols, &room), 10);
-        check("the first has quality", (protocols[0].dwServiceFlags1 & XP1_QOS_SUPPORTED) != 0, 1);
+        FAILS("WSAEnumProtocols with too small a buffer", WSAEnumProtocolsA(NULL, NULL, &capacity), WSAENOBUFS);
+        capacity = sizeof protocols;
+        check("WSAEnumProtocols", WSAEnumProtocolsA(NULL, protocols, &capacity), 10);
+        check("the first supports QOS", (protocols[0].dwServiceFlags1 & XP1_QOS_SUPPORTED) != 0, 1);
     }
     strcpy(text, "G711");
     buffer.buf = text;
@@ -237,7 +237,7 @@ int main(void) {
     check("WSAGetQOSByName", WSAGetQOSByName(s, &buffer, &got), 1);
     check("its rate", (int)got.SendingFlowspec.TokenRate, 10000);
 
-    /* A child has to start anew, and what it closes stays open for its parent. */
+    /* After fork the child has to call WSAStartup, and sockets that it closes stay open in the parent. */
     fflush(stdout);
     {
         pid_t child = fork();
@@ -252,16 +252,16 @@ int main(void) {
             right = right && closesocket(listener) == 0 && closesocket(s) == 0 && closesocket(own) == 0;
             _exit(right ? 0 : 1);
         }
-        check("the child ends", waitpid(child, &status, 0) == child && WIFEXITED(status), 1);
-        check("all right", WEXITSTATUS(status), 0);
-        check("the connection stands", send(s, "still", 5, 0), 5);
+        check("the child exits", waitpid(child, &status, 0) == child && WIFEXITED(status), 1);
+        check("its status", WEXITSTATUS(status), 0);
+        check("the connection is open", send(s, "still", 5, 0), 5);
         check("at both ends", recv(server, text, sizeof text, 0), 5);
         client = accept(listener, NULL, NULL);
-        check("the listener listens", client != INVALID_SOCKET, 1);
+        check("the listener accepts", client != INVALID_SOCKET, 1);
         closesocket(client);
     }
 
-    /* Overlapped: begun, incomplete, done. */
+    /* Overlapped: pending, incomplete, complete. */
     {
         WSAOVERLAPPED overlapped;
         DWORD none = 0;
@@ -270,16 +270,16 @@ int main(void) {
         buffer.buf = text;
         buffer.len = sizeof text;
         FAILS("WSARecv, overlapped", WSARecv(server, &buffer, 1, &moved, &none, &overlapped, NULL), WSA_IO_PENDING);
-        check("not done", WSAGetOverlappedResult(server, &overlapped, &moved, FALSE, &none) ? 0 : WSAGetLastError(), WSA_IO_INCOMPLETE);
+        check("incomplete", WSAGetOverlappedResult(server, &overlapped, &moved, FALSE, &none) ? 0 : WSAGetLastError(), WSA_IO_INCOMPLETE);
         check("send", send(s, "later", 5, 0), 5);
         check("its event", WSAWaitForMultipleEvents(1, &overlapped.hEvent, TRUE, 5000, FALSE) == WSA_WAIT_EVENT_0, 1);
-        check("done", WSAGetOverlappedResult(server, &overlapped, &moved, TRUE, &none), TRUE);
-        check("how much", (int)moved, 5);
-        check("what", memcmp(text, "later", 5), 0);
+        check("complete", WSAGetOverlappedResult(server, &overlapped, &moved, TRUE, &none), TRUE);
+        check("bytes transferred", (int)moved, 5);
+        check("the data", memcmp(text, "later", 5), 0);
         WSACloseEvent(overlapped.hEvent);
     }
 
-    /* A handler that does not cancel is not noticed; one that does is. */
+    /* A signal handler ends a blocking call only if it cancels the call. */
     signal(SIGALRM, ignore);
     {
         struct itimerval soon = {{0, 0}, {0, 20000}};
@@ -288,18 +288,18 @@ int main(void) {
         FD_ZERO(&readable);
         FD_SET(server, &readable);
         setitimer(ITIMER_REAL, &soon, NULL);
-        check("a signal that is not noticed", select(0, &readable, NULL, NULL, &time), 0);
+        check("a handler that does not cancel", select(0, &readable, NULL, NULL, &time), 0);
         signal(SIGALRM, cancel);
         setitimer(ITIMER_REAL, &soon, NULL);
         FAILS("a cancelled call", recv(server, text, sizeof text, 0), WSAEINTR);
         FAILS("nothing to cancel", WSACancelBlockingCall(), WSAEINVAL);
     }
 
-    /* Connect data: by the second protocol of the catalogue. */
+    /* Connect data, by the protocol of the catalogue that has it. */
     {
         WSAPROTOCOL_INFOA protocols[16];
-        DWORD room = sizeof protocols;
-        int count = WSAEnumProtocolsA(NULL, protocols, &room), i, with_data = -1;
+        DWORD capacity = sizeof protocols;
+        int count = WSAEnumProtocolsA(NULL, protocols, &capacity), i, with_data = -1;
         SOCKET called, caller, answered;
         WSAEVENT event = WSACreateEvent();
         WSANETWORKEVENTS events;
@@ -317,7 +317,7 @@ int main(void) {
         length = sizeof name;
         GIVES("getsockname", getsockname(called, (struct sockaddr *)&name, &length));
         GIVES("WSAEventSelect", WSAEventSelect(caller, event, FD_CONNECT));
-        strcpy(text, "who");
+        strcpy(text, "ask");
         question.buf = text;
         question.len = 3;
         answer.buf = answer_text;
@@ -332,9 +332,9 @@ int main(void) {
         check("the callee's length", (int)answer.len, 2);
         check("the callee's data", strncmp(answer_text, "me", 2), 0);
         GIVES("SIO_GET_QOS", WSAIoctl(answered, SIO_GET_QOS, NULL, 0, &got, sizeof got, &moved, NULL, NULL));
-        check("what the condition has made of it", (int)got.ReceivingFlowspec.TokenRate, 40000);
+        check("the QOS of the condition function", (int)got.ReceivingFlowspec.TokenRate, 40000);
         GIVES("SIO_GET_QOS", WSAIoctl(caller, SIO_GET_QOS, NULL, 0, &got, sizeof got, &moved, NULL, NULL));
-        check("the caller's is what it asked for", (int)got.SendingFlowspec.TokenRate, 50000);
+        check("the caller's QOS is unchanged", (int)got.SendingFlowspec.TokenRate, 50000);
         closesocket(called);
         closesocket(caller);
         closesocket(answered);
@@ -350,11 +350,11 @@ int main(void) {
         check("the peer closes", WSAWaitForMultipleEvents(1, &event, FALSE, 5000, FALSE) == WSA_WAIT_EVENT_0, 1);
         GIVES("WSAEnumNetworkEvents", WSAEnumNetworkEvents(server, event, &events));
         check("FD_CLOSE", (events.lNetworkEvents & FD_CLOSE) != 0, 1);
-        check("in good order", events.iErrorCode[FD_CLOSE_BIT], 0);
+        check("an orderly close", events.iErrorCode[FD_CLOSE_BIT], 0);
         check("WSACloseEvent", WSACloseEvent(event), TRUE);
     }
     GIVES("WSACleanup", WSACleanup());
-    FAILS("once too often", WSACleanup(), WSANOTINITIALISED);
+    FAILS("WSACleanup without a start", WSACleanup(), WSANOTINITIALISED);
     printf(wrong ? "WRONG\n" : "RIGHT\n");
     return wrong;
 }
