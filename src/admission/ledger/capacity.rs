@@ -112,7 +112,7 @@ impl Ledger {
 
     /// Releases flows that are not reinstated.
     fn shed(&mut self, slots: impl Iterator<Item = u32>) -> Vec<Holding> {
-        let displaced = self.displace(slots);
-        displaced.into_iter().map(|displaced| self.holding(displaced.id, &displaced.entry)).collect()
+        let slots: Vec<u32> = slots.collect();
+        slots.into_iter().filter_map(|slot| self.end(slot)).collect()
     }
 }
