@@ -326,7 +326,14 @@ impl Naive {
                 let shares = self.classes.values().filter(|class| class.kind == doll);
                 inside + rate <= shares.map(|class| class.share.of(budget)).sum::<u64>()
             }),
-            Model::Mar => used <= share || link + rate <= budget - budget / 100,
+            // Moment by moment: only while the class is above its share does the threshold bind it.
+            Model::Mar => (start..end.min(self.now + 3 * HORIZON).max(start + 1)).all(|at| {
+                let used = self.taken(at, way, |class| class == Some(name));
+                let link =
+                    self.taken(at, way, |_| true) - relief(&|_| true).min(self.taken(at, way, |_| true));
+                used.saturating_sub(relief(&|class| class == Some(name))) <= share
+                    || link + rate <= budget - budget / 100
+            }),
         }
     }
 
@@ -365,11 +372,10 @@ impl Naive {
     /// What no room would help against.
     fn allowed(&self, flow: &Flow, setup: u8, held: Option<&Flow>) -> bool {
         let most = flow.class.as_deref().and_then(|class| self.classes[class].max_rate);
-        let too_fast = flow.group.is_none()
-            && (0..2).any(|way| {
-                most.is_some_and(|most| flow.rate[way] > most)
-                    && held.is_none_or(|held| flow.rate[way] > held.rate[way])
-            });
+        let too_fast = (0..2).any(|way| {
+            most.is_some_and(|most| flow.rate[way] > most)
+                && held.is_none_or(|held| flow.rate[way] > held.rate[way])
+        });
         if too_fast {
             return false;
         }
@@ -455,13 +461,7 @@ impl Naive {
         if after.rate == booked.rate && after.buffer == booked.buffer {
             return true;
         }
-        let most = group.class.as_deref().and_then(|class| self.classes[class].max_rate);
-        let too_fast = |way: usize| {
-            most.is_some_and(|most| after.rate[way] > most) && after.rate[way] > before.rate[way]
-        };
-        !too_fast(0)
-            && !too_fast(1)
-            && without.room(&Flow { start: self.now.max(group.made), ..after }, Some(&before))
+        without.room(&Flow { start: self.now.max(group.made), ..after }, Some(&before))
     }
 
     /// A copy to try something on.
@@ -758,10 +758,7 @@ impl Naive {
             peak: [0; 2],
         };
         let (new, old) = (footprint(due), footprint(held));
-        let most = request.class.as_deref().and_then(|class| self.classes[class].max_rate);
-        let too_fast =
-            (0..2).any(|way| most.is_some_and(|most| new.rate[way] > most) && new.rate[way] > old.rate[way]);
-        if too_fast || !without.room(&new, Some(&old)) {
+        if !without.room(&new, Some(&old)) {
             return false;
         }
         if before.is_none() {

@@ -53,6 +53,6 @@ pub use refusal::Refusal;
 pub use request::{Grant, GroupRequest, Request};
 pub use response::{
     AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
-    RefreshedFlow, Refused, ReleasedFlow, RenegotiatedFlow, Response,
+    RefreshedFlow, Refused, RefusedRendition, ReleasedFlow, RenegotiatedFlow, Response,
 };
 pub use totals::Totals;

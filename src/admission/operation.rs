@@ -130,6 +130,8 @@ pub enum RequestKind {
     Release,
     /// A group made or changed.
     Group,
+    /// What is free now.
+    Query,
 }
 
 impl From<Request> for Ladder {

@@ -380,18 +380,47 @@ impl Refusal {
         }
     }
 
-    /// Whether a smaller rendition of the same flow might be admitted.
-    pub(crate) const fn depends_on_size(&self) -> bool {
-        self.lacks_capacity()
-            || matches!(
-                self,
-                Self::FlowRate { .. }
-                    | Self::InfinitePeak { .. }
-                    | Self::GroupBudget { .. }
-                    | Self::Delay { .. }
-                    | Self::Mtu { .. }
-                    | Self::Client { limit: ClientLimit::Rate { .. }, .. }
-            )
+    /// Whether another rendition of the same flow might be admitted: the refusal does not follow from the flow's names,
+    /// its time or its priorities alone.
+    pub(crate) const fn depends_on_rendition(&self) -> bool {
+        !matches!(
+            self,
+            Self::DuplicateId { .. }
+                | Self::InProgress { .. }
+                | Self::TooManyFlows { .. }
+                | Self::UnknownClass { .. }
+                | Self::ClassOwner { .. }
+                | Self::UnknownGroup { .. }
+                | Self::GroupElsewhere { .. }
+                | Self::Window { .. }
+                | Self::Priorities { .. }
+                | Self::Client {
+                    limit: ClientLimit::Flows { .. }
+                        | ClientLimit::Requests(_)
+                        | ClientLimit::Horizon { .. }
+                        | ClientLimit::Priority { .. },
+                    ..
+                }
+        )
+    }
+
+    /// Whether the request itself is at fault, whatever is reserved and whatever the limits are: it names something that
+    /// does not exist or that it may not use, or contradicts itself.
+    pub(crate) const fn is_invalid_request(&self) -> bool {
+        matches!(
+            self,
+            Self::DuplicateId { .. }
+                | Self::UnknownInterface { .. }
+                | Self::UnknownClass { .. }
+                | Self::ClassOwner { .. }
+                | Self::UnknownTemplate { .. }
+                | Self::UnknownGroup { .. }
+                | Self::GroupElsewhere { .. }
+                | Self::Window { .. }
+                | Self::Priorities { .. }
+                | Self::ServiceNotOffered { .. }
+                | Self::InvalidFlowspec { .. }
+        )
     }
 
     /// Where the policy states the constraint that decided, if it does.

@@ -82,8 +82,19 @@ pub struct AdmittedFlow {
     pub preempted: Vec<String>,
     /// Which of several renditions it got, where that was not the first.
     pub rendition: Option<String>,
+    /// Why each better rendition was refused, best first.
+    pub refused_renditions: Vec<RefusedRendition>,
     /// What enforces it, as soon as that is known.
     pub enforced: Option<Enforced>,
+}
+
+/// A rendition of a request that was refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedRendition {
+    /// The name of the rendition.
+    pub name: String,
+    /// Why it was refused.
+    pub refusal: Refusal,
 }
 
 /// Another reservation of a flow.
@@ -197,6 +208,9 @@ pub struct Refused {
     pub rule: Option<Place>,
     /// The same as text: `streaming.toml:12`.
     pub rule_line: Option<String>,
+    /// Why each rendition was refused, best first, `refusal` being the first; empty for a request with one rendition,
+    /// and where every rendition is refused alike.
+    pub refused_renditions: Vec<RefusedRendition>,
 }
 
 impl Refused {
@@ -204,7 +218,7 @@ impl Refused {
     pub(crate) fn under(policy: &Policy, refusal: Refusal) -> Box<Self> {
         let rule = refusal.decided_by(policy);
         let rule_line = rule.as_ref().and_then(|place| policy.locate(place));
-        Box::new(Self { refusal, rule, rule_line })
+        Box::new(Self { refusal, rule, rule_line, refused_renditions: Vec::new() })
     }
 }
 
@@ -304,8 +318,21 @@ impl fmt::Display for Response {
 fn describe<T: fmt::Display>(result: &Result<T, Box<Refused>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match result {
         Ok(done) => write!(f, "{done}"),
-        Err(refused) => write!(f, "{}", refused.refusal),
+        Err(refused) if refused.refused_renditions.is_empty() => write!(f, "{}", refused.refusal),
+        Err(refused) => describe_renditions(&refused.refused_renditions, f),
     }
+}
+
+fn describe_renditions(refused: &[RefusedRendition], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    // Renditions that are refused alike are named together.
+    for (index, alike) in refused.chunk_by(|a, b| a.refusal == b.refusal).enumerate() {
+        let lead = if index == 0 { "" } else { "; " };
+        let names: Vec<_> = alike.iter().map(|rendition| rendition.name.as_str()).collect();
+        if let Some(RefusedRendition { refusal, .. }) = alike.first() {
+            write!(f, "{lead}{}: {refusal}", names.join(", "))?;
+        }
+    }
+    Ok(())
 }
 
 fn describe_reservation(interface: &str, charged: Both<Rate>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -319,7 +346,10 @@ impl fmt::Display for AdmittedFlow {
             write!(f, "; preempted {}", self.preempted.join(", "))?;
         }
         match &self.rendition {
-            Some(name) => write!(f, ", as {name}"),
+            Some(name) => {
+                write!(f, ", as {name}; ")?;
+                describe_renditions(&self.refused_renditions, f)
+            }
             None => Ok(()),
         }
     }

@@ -213,7 +213,8 @@ impl Line {
         // A query may name its flow, and need not.
         let id = self.id.take().unwrap_or_default();
         let request = self.flow(id, interface)?;
-        Ok(qos.reserve(request, policy).map_err(|refused| *refused).map(|ladder| {
+        let refused = |refused: Box<RefusedRequest>| RefusedRequest { kind: RequestKind::Query, ..*refused };
+        Ok(qos.reserve(request, policy).map_err(refused).map(|ladder| {
             let interface = ladder.request.interface.clone();
             Operation::Query { interface, request: Some(Box::new(ladder.request)) }
         }))

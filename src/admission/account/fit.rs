@@ -1,12 +1,14 @@
 //! Whether a footprint fits an account, and the numbers of the refusal where it does not.
 
-use flowspec::{Bytes, Direction, Moment, Rate};
+use flowspec::{Both, Bytes, Direction, Moment, Rate};
 
+use super::candidates::{Amount, Limit, Scope};
 use super::flows::Flows;
 use super::footprint::Footprint;
 use super::measured::Measured;
 use super::rank::Held;
-use super::state::{Account, ClassUse};
+use super::state::Account;
+use super::usage::Usage;
 use crate::admission::limits::{Holder, Shortfall};
 use crate::admission::refusal::Refusal;
 use crate::policy::{Class, ClassModel, InterfacePolicy, Policy};
@@ -22,7 +24,19 @@ pub(crate) struct FitContext<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) class: Option<(u32, &'a str, &'a Class)>,
     pub(crate) flows: &'a Flows,
+    /// What is taken.
+    pub(crate) usage: &'a Usage,
     pub(crate) now: Moment,
+    /// What the flow is charged, to its interface or to its group; `None` for a group, which no limit of a flow binds.
+    pub(crate) flow: Option<FlowRates>,
+}
+
+/// The charge of a flow that is checked.
+#[derive(Clone, Copy)]
+pub(crate) struct FlowRates {
+    pub(crate) asked: Both<Rate>,
+    /// What the flow was charged before; zero for a new one.
+    pub(crate) held: Both<Rate>,
 }
 
 /// What one constraint leaves free.
@@ -39,6 +53,28 @@ impl Headroom {
     }
 }
 
+impl FitContext<'_> {
+    /// The class's limit for one flow; `None` where there is none.
+    fn most_per_flow(&self) -> Option<(&str, Rate)> {
+        let (_, name, class) = self.class.filter(|_| self.flow.is_some())?;
+        class.max_rate.map(|most| (name, most))
+    }
+
+    fn check_flow_rate(&self) -> Result<(), Refusal> {
+        let (Some(FlowRates { asked, held }), Some((class, max_rate))) = (self.flow, self.most_per_flow())
+        else {
+            return Ok(());
+        };
+        for direction in Direction::BOTH {
+            let rate = *asked.get(direction);
+            if rate > max_rate && rate > *held.get(direction) {
+                return Err(Refusal::FlowRate { class: class.to_owned(), direction, asked: rate, max_rate });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Account {
     /// Whether a footprint fits, which is not booked; `old` is what it stands in for, not booked either.
     /// A constraint is violated only where it would be made worse.
@@ -50,11 +86,11 @@ impl Account {
         asked: &Footprint,
         old: Option<&Footprint>,
     ) -> Result<(), Refusal> {
-        let FitContext { name, interface, class, now, .. } = *terms;
+        let FitContext { name, interface, class, usage, now, .. } = *terms;
         let window = asked.window;
         if old.is_none_or(|old| old.flows < asked.flows) {
             if let Some((number, class, Class { max_flows: Some(max_flows), .. })) = class {
-                let used = self.class_use(number);
+                let used = usage.class(number);
                 let room = used.is_some_and(|used| used.flows.fits_always(asked.flows, *max_flows));
                 let flows = || used.map_or(0, |used| used.flows.highest(window, now));
                 if !room && flows() + asked.flows > *max_flows {
@@ -64,24 +100,14 @@ impl Account {
                 }
             }
             if let Some(max_flows) = interface.max_flows
-                && !self.flows.fits_always(asked.flows, max_flows)
-                && self.flows.highest(window, now) + asked.flows > max_flows
+                && !usage.flows.fits_always(asked.flows, max_flows)
+                && usage.flows.highest(window, now) + asked.flows > max_flows
             {
-                let flows = self.flows.highest(window, now);
+                let flows = usage.flows.highest(window, now);
                 return Err(Refusal::InterfaceFlows { interface: name.to_owned(), flows, max_flows });
             }
         }
-        for direction in Direction::BOTH {
-            let rate = *asked.charged.get(direction);
-            let held = old.map_or(Rate::ZERO, |old| *old.charged.get(direction));
-            if let Some((_, class, Class { max_rate: Some(max_rate), .. })) = class
-                && rate > *max_rate
-                && rate > held
-            {
-                let (class, max_rate) = (class.to_owned(), *max_rate);
-                return Err(Refusal::FlowRate { class, direction, asked: rate, max_rate });
-            }
-        }
+        terms.check_flow_rate()?;
         for direction in Direction::BOTH {
             self.check_buffer(terms, asked, old, direction)?;
             let rate = *asked.charged.get(direction);
@@ -103,7 +129,7 @@ impl Account {
         let Some(limit) = terms.interface.buffer else { return Ok(()) };
         let needed = *asked.buffer.get(direction);
         let held = old.map_or(Bytes::ZERO, |old| *old.buffer.get(direction));
-        let taken = Bytes::new(self.buffer.get(direction).highest(asked.window, terms.now));
+        let taken = Bytes::new(terms.usage.buffer.get(direction).highest(asked.window, terms.now));
         if needed <= held || taken.get().checked_add(needed.get()).is_some_and(|sum| sum <= limit.get()) {
             return Ok(());
         }
@@ -126,7 +152,7 @@ impl Account {
             return Ok(());
         }
         let relief = self.relief_for(terms, direction, asked, |_, _| true);
-        let declared = self.reserved.get(direction).highest(asked.window, terms.now);
+        let declared = terms.usage.reserved.get(direction).highest(asked.window, terms.now);
         let link = Headroom::new(declared.saturating_sub(relief), budget.get());
         let share = self.class_headroom(terms, direction, asked, link);
         let fits = |room: Headroom| rate.get() <= room.left && room.taken <= room.limit;
@@ -136,7 +162,7 @@ impl Account {
             None => link,
             Some(share) => share,
         };
-        let most = terms.class.and_then(|(.., class)| class.max_rate).map_or(u64::MAX, Rate::get);
+        let most = terms.most_per_flow().map_or(u64::MAX, |(_, most)| most.get());
         let would_fit = Rate::new(link.left.min(share.map_or(u64::MAX, |share| share.left)).min(most));
         let class = narrower.and(terms.class);
         let shortfall = Box::new(Shortfall {
@@ -173,14 +199,14 @@ impl Account {
             (None, _) => true,
             (Some((number, _, class)), ClassModel::Mam) => class.share.is_none_or(|share| {
                 let limit = share.of(budget).get();
-                match self.class_use(number) {
+                match terms.usage.class(number) {
                     None => rate <= limit,
                     Some(used) => used.reserved.get(direction).fits_always(rate, limit),
                 }
             }),
             (Some(_), ClassModel::Rdm | ClassModel::Mar(_)) => false,
         };
-        self.reserved.get(direction).fits_always(rate, budget.get()) && in_class()
+        terms.usage.reserved.get(direction).fits_always(rate, budget.get()) && in_class()
     }
 
     /// What the class model leaves for a flow; `None` where it sets no limit.
@@ -195,7 +221,7 @@ impl Account {
         let budget = Rate::new(link.limit);
         let share = class.share.map(|share| share.of(budget).get());
         let used = || {
-            let used = self.class_use(number);
+            let used = terms.usage.class(number);
             let used = used.map_or(0, |used| used.reserved.get(direction).highest(asked.window, terms.now));
             used.saturating_sub(self.relief_for(terms, direction, asked, |class, _| class == number))
         };
@@ -205,7 +231,7 @@ impl Account {
             ClassModel::Rdm => {
                 let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
                     let constraint = doll_size(terms.policy, doll, budget)?;
-                    let taken = self.dolls[doll].get(direction).highest(asked.window, terms.now);
+                    let taken = terms.usage.dolls[doll].get(direction).highest(asked.window, terms.now);
                     let inside = |_: u32, measured: &Measured| usize::from(measured.class_type) >= doll;
                     let relief = self.relief_for(terms, direction, asked, inside);
                     Some(Headroom::new(taken.saturating_sub(relief), constraint))
@@ -215,11 +241,74 @@ impl Account {
             // RFC 4126, table 1: within the share, equality included, anything that fits the link; above
             // it only what leaves the threshold free.
             ClassModel::Mar(threshold) => {
-                let within = share.is_none_or(|share| used() <= share);
-                let kept = threshold.of(budget).get();
-                (!within).then(|| Headroom::new(link.taken, link.limit.saturating_sub(kept)))
+                let limit = link.limit.saturating_sub(threshold.of(budget).get());
+                let share = share.filter(|share| used() > *share)?;
+                // What the link carries while the class is above its share, which may be less than at other moments.
+                let above = share
+                    .saturating_add(self.relief_for(terms, direction, asked, |class, _| class == number));
+                let profile = terms.usage.class(number)?.reserved.get(direction);
+                let runs = profile.runs_above(above, asked.window, terms.now);
+                let reserved = terms.usage.reserved.get(direction);
+                let declared = runs.into_iter().map(|run| reserved.highest(run, terms.now)).max()?;
+                let relief = self.relief_for(terms, direction, asked, |_, _| true);
+                Some(Headroom::new(declared.saturating_sub(relief), limit))
             }
         }
+    }
+
+    /// Every limit that a footprint has to meet, as [`check`](Self::check) has it, where these limits depend on nothing but
+    /// sums: `None` in a class of the MAR model with a share, and where flows are measured.
+    pub(crate) fn limits(
+        &self,
+        terms: &FitContext<'_>,
+        asked: &Footprint,
+        old: Option<&Footprint>,
+    ) -> Option<Vec<Limit>> {
+        let FitContext { interface, class, .. } = *terms;
+        let window = asked.window;
+        if self.measures() {
+            return None;
+        }
+        let mut limits = Vec::new();
+        let mut limit = |scope, amount, most: Option<u64>, asked: u64| {
+            limits.extend(most.filter(|_| asked > 0).map(|most| Limit {
+                scope,
+                amount,
+                most,
+                asked,
+                window,
+            }));
+        };
+        let flows = if old.is_none_or(|old| old.flows < asked.flows) { asked.flows } else { 0 };
+        if let Some((number, _, class)) = class {
+            limit(Scope::Class(number), Amount::Flows, class.max_flows, flows);
+        }
+        limit(Scope::Interface, Amount::Flows, interface.max_flows, flows);
+        for direction in Direction::BOTH {
+            let worse = |asked: u64, held: u64| if asked > held { asked } else { 0 };
+            let held =
+                old.map_or((0, 0), |old| (old.buffer.get(direction).get(), old.charged.get(direction).get()));
+            let buffer = worse(asked.buffer.get(direction).get(), held.0);
+            let rate = worse(asked.charged.get(direction).get(), held.1);
+            let size = interface.buffer.map(Bytes::get);
+            limit(Scope::Interface, Amount::Buffer(direction), size, buffer);
+            let Some(budget) = self.budget(interface, direction) else { continue };
+            limit(Scope::Interface, Amount::Rate(direction), Some(budget.get()), rate);
+            let Some((number, _, class)) = class else { continue };
+            let share = class.share.map(|share| share.of(budget).get());
+            match interface.class_model {
+                ClassModel::Mam => limit(Scope::Class(number), Amount::Rate(direction), share, rate),
+                ClassModel::Rdm => {
+                    for doll in 1..=usize::from(class.class_type) {
+                        let size = doll_size(terms.policy, doll, budget);
+                        limit(Scope::Type(doll), Amount::Rate(direction), size, rate);
+                    }
+                }
+                ClassModel::Mar(_) if share.is_none() => {}
+                ClassModel::Mar(_) => return None,
+            }
+        }
+        Some(limits)
     }
 
     /// What is measured as unused may be reserved for controlled load of measured classes that begins now, and for
@@ -235,10 +324,6 @@ impl Account {
             return 0;
         }
         self.relief(direction, terms.now, counts)
-    }
-
-    pub(crate) fn class_use(&self, class: u32) -> Option<&ClassUse> {
-        self.classes.get(class as usize)
     }
 
     /// The flows that hold the most: of the class where the class is full.

@@ -2,6 +2,7 @@
 
 use flowspec::{Both, Bytes, Direction, Rate};
 
+use super::place::Place;
 use super::rank::Rank;
 use super::window::Window;
 use crate::policy::Class;
@@ -45,6 +46,11 @@ impl Footprint {
 
     pub(crate) const fn rank(&self) -> Rank {
         Rank::of(self.order, self.slot)
+    }
+
+    /// Its place among the flows that can be preempted or shed; `None` where it never is.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.holding_priority.map(|priority| Place::of(priority, self.rank()))
     }
 }
 

@@ -1,3 +1,4 @@
+pub(crate) mod candidates;
 pub(crate) mod changes;
 pub(crate) mod charge;
 pub(crate) mod classes;
@@ -8,10 +9,13 @@ pub(crate) mod footprint;
 pub(crate) mod holders;
 pub(crate) mod measured;
 pub(crate) mod names;
+pub(crate) mod place;
 pub(crate) mod profile;
 pub(crate) mod proof;
 pub(crate) mod rank;
 pub(crate) mod recount;
 pub(crate) mod sorted;
 pub(crate) mod state;
+pub(crate) mod tally;
+pub(crate) mod usage;
 pub(crate) mod window;

@@ -39,12 +39,20 @@ impl Profile {
 
     /// The most that is taken at any moment of a window that begins at or after now.
     pub(crate) fn highest(&self, window: Window, now: Moment) -> u64 {
+        match &self.later {
+            Later::Nothing => self.current(),
+            _ => u64::try_from(self.highest_sum(window, now)).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The same, however large it is.
+    pub(crate) fn highest_sum(&self, window: Window, now: Moment) -> u128 {
         let highest = match &self.later {
-            Later::Nothing => return self.current(),
+            Later::Nothing => 0,
             Later::Usual(changes) => changes.highest(window, now).wide(),
             Later::Large(changes) => changes.highest(window, now),
         };
-        u64::try_from(shifted(self.current, highest)).unwrap_or(u64::MAX)
+        shifted(self.current, highest)
     }
 
     /// Whether an amount fits a limit at every moment from now on, found without descending the tree. Where it does
@@ -59,6 +67,32 @@ impl Profile {
         taken
             .and_then(|taken| taken.checked_add(u128::from(amount)))
             .is_some_and(|sum| sum <= u128::from(limit))
+    }
+
+    /// The parts of a window, which begins at or after now, in which more than an amount is taken.
+    pub(crate) fn runs_above(&self, amount: u64, window: Window, now: Moment) -> Vec<Window> {
+        let start = window.start.max(now);
+        let (mut runs, mut run, mut taken) = (Vec::new(), None, self.current);
+        let mut since = start;
+        let mut passes = |taken: u128, since: Moment| {
+            if taken > u128::from(amount) {
+                run.get_or_insert(since);
+            } else if let Some(start) = run.take() {
+                runs.push(Window { start, end: Some(since) });
+            }
+        };
+        self.later.each(&mut |at, delta| {
+            if window.ends_after(at) {
+                if at > start {
+                    passes(taken, since);
+                    since = at;
+                }
+                taken = shifted(taken, delta);
+            }
+        });
+        passes(taken, since);
+        runs.extend(run.map(|start| Window { start, end: window.end }));
+        runs
     }
 
     /// Takes an amount over a window.
@@ -291,6 +325,12 @@ mod tests {
                 for (start, end) in [(now, now + 1), (now, SLOTS as u64), (now + delay, now + delay + length)] {
                     let expected = table[slots(window(start, end), SLOTS)].iter().max().copied().unwrap_or(0);
                     prop_assert_eq!(profile.highest(window(start, end), at(now)), told(expected), "[{}, {})", start, end);
+                    let runs = profile.runs_above(20 * unit, window(start, end), at(now));
+                    for slot in usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0) {
+                        let inside = runs.iter().filter(|run| slots(**run, SLOTS).contains(&slot)).count();
+                        let above = table.get(slot).is_some_and(|taken| *taken > 20 * u128::from(unit));
+                        prop_assert_eq!(inside, usize::from(above), "moment {}", slot);
+                    }
                 }
             }
         }

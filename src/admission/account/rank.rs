@@ -7,8 +7,11 @@ use flowspec::Rate;
 /// The bits of a rank that hold the slot.
 pub(crate) const SLOT_BITS: u32 = 21;
 
-/// The largest order that a rank can hold.
-pub(crate) const LAST_ORDER: u64 = u64::MAX >> SLOT_BITS;
+/// The bits that hold a priority where one is put beside a rank.
+pub(crate) const PRIORITY_BITS: u32 = 3;
+
+/// The largest order that is given out.
+pub(crate) const LAST_ORDER: u64 = u64::MAX >> (SLOT_BITS + PRIORITY_BITS);
 
 /// A flow's part of a budget: the largest first, then the oldest, as a refusal names them.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

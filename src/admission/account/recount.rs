@@ -30,23 +30,22 @@ impl Account {
             recount.book(footprint, booked.now);
         }
         let name = booked.name;
-        self.each_pair(&recount, |what, number, kept, counted| {
-            assert!(
-                kept.is_same(counted),
-                "{name}, {what} (number {number}): kept {:?}, recounted {:?}",
-                kept.over_time(),
-                counted.over_time()
-            );
-        });
+        for (usage, recounted) in self.usages(&recount) {
+            usage.each_pair(recounted, |what, number, kept, counted| {
+                assert!(
+                    kept.is_same(counted),
+                    "{name}, {what} (number {number}): kept {:?}, recounted {:?}",
+                    kept.over_time(),
+                    counted.over_time()
+                );
+            });
+        }
         for direction in Direction::BOTH {
             self.assert_holders(booked, direction);
             self.assert_measured(&recount, name, direction);
             self.assert_within_budget(booked, direction);
         }
-        assert!(
-            self.candidates().eq(recount.candidates()),
-            "{name}: the flows that can be preempted or shed"
-        );
+        assert!(self.places().eq(recount.places()), "{name}: the flows that can be preempted or shed");
     }
 
     /// The holders that refusals name are those that hold the most.

@@ -72,6 +72,16 @@ impl<T: Copy + Ord> Sorted<T> {
         self.join(place);
     }
 
+    /// The largest value before another.
+    pub(crate) fn last_before(&self, value: T) -> Option<T> {
+        let place = self.place(value);
+        let chunk = self.chunks.get(place)?;
+        match chunk.partition_point(|other| *other < value) {
+            0 => self.chunks.get(place.checked_sub(1)?)?.last().copied(),
+            after => chunk.get(after - 1).copied(),
+        }
+    }
+
     /// Every value, in order.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = T> {
         self.chunks.iter().flatten().copied()
@@ -116,6 +126,10 @@ mod tests {
                 }
             }
             proptest::prop_assert!(sorted.iter().eq(model.iter().copied()));
+            for value in [0, 1, 450, 900] {
+                let before = model.range(..value).next_back().copied();
+                proptest::prop_assert_eq!(sorted.last_before(value), before);
+            }
             proptest::prop_assert!(sorted.iter().rev().eq(model.iter().rev().copied()));
             proptest::prop_assert!(sorted.chunks.iter().all(|chunk| !chunk.is_empty() && chunk.len() <= WIDEST));
         }

@@ -5,26 +5,24 @@ use std::collections::BTreeMap;
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Moment, Rate};
 
+use super::candidates::{AddsUp, Candidates};
 use super::charge::LinkParameters;
 use super::flows::Flows;
-use super::footprint::{ClassCounts, Footprint};
+use super::footprint::Footprint;
 use super::holders::Holders;
 use super::measured::Measured;
-use super::profile::Profile;
+use super::place::Place;
 use super::proof::{Provable, Prover};
-use super::rank::{Held, Rank};
-use super::sorted::Sorted;
+use super::rank::Held;
+use super::usage::{Counts, Usage};
 use super::window::Window;
 use crate::policy::{Capacity, ClassModel, Enforcement, InterfacePolicy, OnCapacityDrop};
 
 /// The MTU of an interface that has not been observed yet: Ethernet's.
 pub const UNKNOWN_MTU: Bytes = Bytes::new(1500);
 
-/// Priorities, 0 to 7.
-const PRIORITIES: usize = 8;
-
-/// Class types, of the Russian dolls model.
-const TYPES: usize = 8;
+/// The holding priorities that are better than another: 0 to 6.
+const BETTER_PRIORITIES: usize = 7;
 
 /// One interface.
 #[derive(Clone, Debug)]
@@ -43,41 +41,26 @@ pub(crate) struct Account {
     pub(crate) may_exceed: Both<bool>,
     /// The kernel has no tree, so that a proof about the tree does not hold.
     pub(crate) unprogrammed: bool,
-    /// What the policy limits, and what is counted for that reason.
-    counts: Counts,
-    pub(crate) reserved: Both<Profile>,
-    pub(crate) buffer: Both<Profile>,
-    pub(crate) flows: Profile,
-    /// By the class's number.
-    pub(crate) classes: Vec<ClassUse>,
+    /// What is taken of each limit.
+    pub(crate) usage: Usage,
+    /// The same without the flows whose holding priority is worse than 0, 1, up to 6; empty where no flow is preempted.
+    lasting: Vec<Usage>,
     /// The flows of the classes that are measured.
     measured: BTreeMap<u32, Measured>,
-    /// What the flows of each class type, and of the types inside it, take.
-    pub(crate) dolls: [Both<Profile>; TYPES],
     /// The holders of each class, by the class's number plus one; first those without a class.
     holders: Vec<Both<Holders>>,
-    /// The flows that can be preempted or shed, by holding priority, oldest first.
-    candidates: [Sorted<Rank>; PRIORITIES],
-}
-
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ClassUse {
-    pub(crate) reserved: Both<Profile>,
-    pub(crate) flows: Profile,
-}
-
-/// What is counted of an interface; what nothing limits is not.
-#[derive(Clone, Copy, Debug)]
-struct Counts {
-    flows: bool,
-    buffer: bool,
-    dolls: bool,
-    /// Whether flows can be preempted or shed.
-    candidates: bool,
+    /// The flows that can be preempted or shed; `None` where none can.
+    candidates: Option<Candidates>,
 }
 
 impl Account {
     pub(crate) fn new(policy: &InterfacePolicy, preemption: bool) -> Self {
+        let counts = Counts {
+            flows: policy.max_flows.is_some(),
+            buffer: policy.buffer.is_some(),
+            dolls: policy.class_model == ClassModel::Rdm,
+        };
+        let sheds = policy.on_capacity_drop == OnCapacityDrop::Shed;
         Self {
             capacity: capacity(policy, None),
             rising: Both::default(),
@@ -86,20 +69,16 @@ impl Account {
             terms: Both { sending: policy.error_terms, receiving: policy.error_terms },
             may_exceed: Both::default(),
             unprogrammed: false,
-            counts: Counts {
-                flows: policy.max_flows.is_some(),
-                buffer: policy.buffer.is_some(),
-                dolls: policy.class_model == ClassModel::Rdm,
-                candidates: preemption || policy.on_capacity_drop == OnCapacityDrop::Shed,
-            },
-            reserved: Both::default(),
-            buffer: Both::default(),
-            flows: Profile::default(),
-            classes: Vec::new(),
+            usage: Usage::new(counts),
+            lasting: vec![Usage::new(counts); if preemption { BETTER_PRIORITIES } else { 0 }],
             measured: BTreeMap::new(),
-            dolls: Default::default(),
             holders: Vec::new(),
-            candidates: Default::default(),
+            candidates: match (preemption, counts.dolls) {
+                (true, true) => Some(Candidates::new(AddsUp::Types)),
+                (true, false) => Some(Candidates::new(AddsUp::Classes)),
+                (false, _) if sheds => Some(Candidates::new(AddsUp::Nothing)),
+                (false, _) => None,
+            },
         }
     }
 
@@ -161,8 +140,8 @@ impl Account {
     }
 
     pub(crate) fn book(&mut self, footprint: &Footprint, now: Moment) {
-        let Footprint { class, charged, window, .. } = footprint;
-        self.each_profile(footprint, |profile, amount| profile.book(amount, *window, now));
+        let Footprint { class, charged, .. } = footprint;
+        self.each_usage(footprint, |usage| usage.book(footprint, now));
         let rank = footprint.rank();
         for direction in Direction::BOTH {
             let amount = *charged.get(direction);
@@ -171,10 +150,8 @@ impl Account {
                 self.holders_of(*class).get_mut(direction).insert(held);
             }
         }
-        if let Some(priority) = footprint.holding_priority
-            && self.counts.candidates
-        {
-            self.candidates[usize::from(priority)].insert(rank);
+        if let Some(candidates) = &mut self.candidates {
+            candidates.insert(footprint, now);
         }
         if let (Some(_), Some(class)) = (&footprint.peak, class) {
             self.measured.entry(*class).or_default().join(footprint);
@@ -182,8 +159,8 @@ impl Account {
     }
 
     pub(crate) fn unbook(&mut self, footprint: &Footprint, now: Moment) {
-        let Footprint { class, charged, window, .. } = footprint;
-        self.each_profile(footprint, |profile, amount| profile.unbook(amount, *window, now));
+        let Footprint { class, charged, .. } = footprint;
+        self.each_usage(footprint, |usage| usage.unbook(footprint, now));
         let rank = footprint.rank();
         for direction in Direction::BOTH {
             let amount = *charged.get(direction);
@@ -192,15 +169,29 @@ impl Account {
                 self.holders_of(*class).get_mut(direction).remove(held);
             }
         }
-        if let Some(priority) = footprint.holding_priority
-            && self.counts.candidates
-        {
-            self.candidates[usize::from(priority)].remove(rank);
+        if let Some(candidates) = &mut self.candidates {
+            candidates.remove(footprint);
         }
         if let (Some(_), Some(class)) = (&footprint.peak, class)
             && let Some(measured) = self.measured.get_mut(class)
         {
             measured.leave(footprint);
+        }
+    }
+
+    /// Calls `change` for everything that a footprint is counted in.
+    fn each_usage(&mut self, footprint: &Footprint, change: impl Fn(&mut Usage)) {
+        change(&mut self.usage);
+        // A flow is gone without those whose holding priority is worse than a better one.
+        let from = footprint.holding_priority.map_or(0, usize::from);
+        self.lasting.iter_mut().skip(from).for_each(change);
+    }
+
+    /// What is taken without the flows whose holding priority is worse than this; `None` where that is not counted.
+    pub(crate) fn lasting(&self, priority: u8) -> Option<&Usage> {
+        match usize::from(priority) {
+            BETTER_PRIORITIES => Some(&self.usage),
+            priority => self.lasting.get(priority),
         }
     }
 
@@ -270,7 +261,7 @@ impl Account {
     /// What is reserved now, less what is measured as unused.
     pub(crate) fn taken(&self, direction: Direction, now: Moment) -> Rate {
         let relief = self.relief(direction, now, |_, _| true);
-        Rate::new(self.reserved.get(direction).current().saturating_sub(relief))
+        Rate::new(self.usage.reserved.get(direction).current().saturating_sub(relief))
     }
 
     /// Whether anything is measured.
@@ -288,61 +279,9 @@ impl Account {
                 risen = true;
             }
         }
-        for direction in Direction::BOTH {
-            self.reserved.get_mut(direction).advance(now);
-            self.buffer.get_mut(direction).advance(now);
-            for doll in &mut self.dolls {
-                doll.get_mut(direction).advance(now);
-            }
-        }
-        self.flows.advance(now);
-        for class in &mut self.classes {
-            class.flows.advance(now);
-            class.reserved.sending.advance(now);
-            class.reserved.receiving.advance(now);
-        }
+        self.usage.advance(now);
+        self.lasting.iter_mut().for_each(|usage| usage.advance(now));
         risen
-    }
-
-    /// Calls `change` for every profile that a footprint is counted in.
-    fn each_profile(&mut self, footprint: &Footprint, mut change: impl FnMut(&mut Profile, u64)) {
-        let Counts { flows, buffer, dolls, .. } = self.counts;
-        if flows {
-            change(&mut self.flows, footprint.flows);
-        }
-        for direction in Direction::BOTH {
-            let rate = footprint.charged.get(direction).get();
-            if rate > 0 {
-                change(self.reserved.get_mut(direction), rate);
-            }
-            if buffer {
-                change(self.buffer.get_mut(direction), footprint.buffer.get(direction).get());
-            }
-            if dolls {
-                for doll in &mut self.dolls[1..=usize::from(footprint.class_type)] {
-                    change(doll.get_mut(direction), rate);
-                }
-            }
-        }
-        let ClassCounts { flows, rate } = footprint.class_counts;
-        if let Some(class) = footprint.class
-            && (flows || rate)
-        {
-            let class = class as usize;
-            if class >= self.classes.len() {
-                self.classes.resize_with(class + 1, ClassUse::default);
-            }
-            let used = &mut self.classes[class];
-            if flows {
-                change(&mut used.flows, footprint.flows);
-            }
-            for direction in Direction::BOTH {
-                let charged = footprint.charged.get(direction).get();
-                if rate && charged > 0 {
-                    change(used.reserved.get_mut(direction), charged);
-                }
-            }
-        }
     }
 
     /// The same account with nothing booked.
@@ -355,47 +294,22 @@ impl Account {
             terms: self.terms,
             may_exceed: self.may_exceed,
             unprogrammed: self.unprogrammed,
-            counts: self.counts,
-            reserved: Both::default(),
-            buffer: Both::default(),
-            flows: Profile::default(),
-            classes: Vec::new(),
+            usage: self.usage.emptied(),
+            lasting: self.lasting.iter().map(Usage::emptied).collect(),
             measured: BTreeMap::new(),
-            dolls: Default::default(),
             holders: Vec::new(),
-            candidates: Default::default(),
+            candidates: self.candidates.as_ref().map(Candidates::emptied),
         }
     }
 
-    /// Gives every profile of two accounts side by side: the name of what is counted, and a number where there are
-    /// several.
-    pub(crate) fn each_pair(
-        &self,
-        other: &Self,
-        mut visit: impl FnMut(&'static str, usize, &Profile, &Profile),
-    ) {
-        let none = ClassUse::default();
-        visit("flows", 0, &self.flows, &other.flows);
-        for number in 0..self.classes.len().max(other.classes.len()) {
-            let own = self.classes.get(number).unwrap_or(&none);
-            let others = other.classes.get(number).unwrap_or(&none);
-            visit("flows of a class", number, &own.flows, &others.flows);
-            for direction in Direction::BOTH {
-                visit("rate of a class", number, own.reserved.get(direction), others.reserved.get(direction));
-            }
-        }
-        for direction in Direction::BOTH {
-            visit("rate", 0, self.reserved.get(direction), other.reserved.get(direction));
-            visit("buffer", 0, self.buffer.get(direction), other.buffer.get(direction));
-            for (number, (own, others)) in self.dolls.iter().zip(&other.dolls).enumerate() {
-                visit("rate of a class type", number, own.get(direction), others.get(direction));
-            }
-        }
+    /// Everything that counts what is booked, side by side with that of another account of this interface.
+    pub(crate) fn usages<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Usage, &'a Usage)> {
+        std::iter::once((&self.usage, &other.usage)).chain(self.lasting.iter().zip(&other.lasting))
     }
 
     /// The most that is reserved at any moment from now on; the largest rate where it is more.
     pub(crate) fn reserved_ever(&self, direction: Direction, now: Moment) -> Rate {
-        Rate::new(self.reserved.get(direction).highest(Window::from(now), now))
+        Rate::new(self.usage.reserved.get(direction).highest(Window::from(now), now))
     }
 
     /// The classes that are measured, by number.
@@ -414,24 +328,18 @@ impl Account {
         holders.into_iter().flat_map(move |holders| holders.get(direction).first().copied())
     }
 
-    /// The moments at which a reservation begins or ends that may have to end before a flow of a class fits.
-    pub(crate) fn moments(&self, class: Option<u32>) -> Vec<Moment> {
-        let mut moments = self.flows.moments();
-        for direction in Direction::BOTH {
-            moments.extend(self.reserved.get(direction).moments());
-            moments.extend(self.buffer.get(direction).moments());
-        }
-        if let Some(used) = class.and_then(|class| self.class_use(class)) {
-            moments.extend(used.flows.moments());
-        }
-        moments
+    /// The flows that can be preempted or shed, least important first.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.candidates.iter().flat_map(Candidates::places)
     }
 
-    /// The flows that can be preempted or shed, least important first: worst holding priority, then newest. Gives the
-    /// priority and the slot.
-    pub(crate) fn candidates(&self) -> impl Iterator<Item = (u8, u32)> {
-        let by_priority = (0u8..8).rev().map(|priority| (priority, &self.candidates[usize::from(priority)]));
-        by_priority.flat_map(|(priority, ranks)| ranks.iter().rev().map(move |rank| (priority, rank.slot())))
+    /// The same with what they give back, and what is taken, to try their end on; `None` where no flow can be preempted or
+    /// shed.
+    pub(crate) const fn usage_and_candidates(&mut self) -> Option<(&mut Usage, &Candidates)> {
+        match &self.candidates {
+            Some(candidates) => Some((&mut self.usage, candidates)),
+            None => None,
+        }
     }
 }
 

@@ -20,7 +20,12 @@ impl Ledger {
     ///
     /// - **Errors**: a refusal, and the ledger is as it was.
     pub fn admit(&mut self, request: &Request) -> Result<Grant, Refusal> {
-        self.count_request(request)?;
+        self.count_request(request.client.as_deref())?;
+        self.admit_counted(request)
+    }
+
+    /// The same for a request that its client has been counted for.
+    pub(crate) fn admit_counted(&mut self, request: &Request) -> Result<Grant, Refusal> {
         let (entry, mut grant, setup) = self.prepare(request)?;
         if let Err(refusal) = self.check(&entry, None) {
             let displaced = self.preempt_for(&entry, setup, refusal);
@@ -54,8 +59,9 @@ impl Ledger {
     pub fn consider(&mut self, request: &Request) -> Result<Grant, Refusal> {
         let (entry, mut grant, setup) = self.prepare(request)?;
         if let Err(refusal) = self.check(&entry, None) {
-            let displaced = self.clone().preempt_for(&entry, setup, refusal);
-            grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
+            let victims = self.victims(&entry, setup, &refusal);
+            let victims = victims.ok_or_else(|| self.with_least_latency(refusal, request))?;
+            grant.preempted = victims.into_iter().map(|slot| self.displaced(slot)).collect();
         }
         Ok(grant)
     }
@@ -68,8 +74,8 @@ impl Ledger {
         let start = request.start.unwrap_or(self.now).max(self.now);
         let duration = request.end.map(|end| end.saturating_since(start));
         let account = self.account(&request.interface);
-        let class = request.class.as_deref().and_then(|class| self.classes.names.number(class));
-        let mut moments = account.map_or_else(Vec::new, |account| account.moments(class));
+        let class = self.class_of(request).ok().flatten();
+        let mut moments = account.map_or_else(Vec::new, |account| account.usage.moments(class));
         let client = client_of(&self.policy, request.client.as_deref());
         let client = client.and_then(|(name, _)| self.clients.get(name));
         moments.extend(client.into_iter().flat_map(ClientUse::moments));
@@ -79,7 +85,9 @@ impl Ledger {
         moments.dedup();
         let later = moments.into_iter().filter(|&moment| moment > start);
         std::iter::once(start).chain(later).find(|&moment| {
-            let end = duration.map(|duration| moment.saturating_add(duration));
+            // A window that would end after the last moment does not exist.
+            let end = duration.map(|duration| moment.checked_add(duration));
+            let Some(end) = end.map_or(Some(None), |end| end.map(Some)) else { return false };
             let moved = Request { start: Some(moment), end, ..request.clone() };
             self.prepare(&moved).and_then(|(entry, ..)| self.check(&entry, None)).is_ok()
         })

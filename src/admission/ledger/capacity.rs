@@ -52,13 +52,14 @@ impl Ledger {
             return self.shed_measured(interface, direction, budget);
         }
         // Only this direction's reservations matter: the flows are chosen on a copy of them.
-        let mut reserved = account.reserved.get(direction).clone();
+        let mut reserved = account.usage.reserved.get(direction).clone();
         let fits = |reserved: &Profile| reserved.highest(always, now) <= budget.get();
         if fits(&reserved) {
             return Vec::new();
         }
         let mut gone = Vec::new();
-        for (_, slot) in account.candidates() {
+        for place in account.places() {
+            let slot = place.slot();
             let footprint = self.flows.entry(slot).footprint;
             let (rate, window) = (footprint.charged.get(direction).get(), footprint.window);
             if rate == 0 {
@@ -94,7 +95,7 @@ impl Ledger {
             let account = ledger.account(interface);
             account.is_none_or(|account| {
                 let relief = account.relief(direction, ledger.now, |_, _| true);
-                let declared = account.reserved.get(direction).highest(always, ledger.now);
+                let declared = account.usage.reserved.get(direction).highest(always, ledger.now);
                 declared.saturating_sub(relief) <= budget.get()
             })
         };
@@ -102,7 +103,7 @@ impl Ledger {
             return Vec::new();
         }
         let Some(account) = self.account(interface) else { return Vec::new() };
-        let footprints = account.candidates().map(|(_, slot)| self.flows.entry(slot).footprint);
+        let footprints = account.places().map(|place| self.flows.entry(place.slot()).footprint);
         let candidates: Vec<_> =
             footprints.filter(|footprint| *footprint.charged.get(direction) > Rate::ZERO).collect();
         let number = self.interface_number(interface);

@@ -111,7 +111,11 @@ impl ClientUse {
 
     /// The moments at which something of it begins or ends.
     pub(crate) fn moments(&self) -> Vec<Moment> {
-        self.flows.moments()
+        let mut moments = self.flows.moments();
+        for direction in Direction::BOTH {
+            moments.extend(self.charged.get(direction).moments());
+        }
+        moments
     }
 
     pub(crate) fn advance(&mut self, now: Moment) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
 
+use super::ladder::Tried;
 use super::state::Ledger;
 use crate::admission::decision::{Decision, Outcome};
 use crate::admission::holding::Holding;
@@ -87,6 +88,7 @@ impl Ledger {
             RequestKind::Renegotiate => Response::Renegotiate { id, result: Err(refused) },
             RequestKind::Release => Response::Release { id, result: Err(refused) },
             RequestKind::Group => Response::Group { id, result: Err(refused) },
+            RequestKind::Query => Response::Query(Err(refused)),
         };
         let mut decision = self.decision(response, Vec::new());
         decision.at = at;
@@ -127,40 +129,43 @@ impl Ledger {
     }
 
     fn decide_reserve(&mut self, ladder: &Ladder, grant: &mut Option<Grant>) -> Answered {
-        let Ladder { request, renditions, .. } = ladder;
+        let request = &ladder.request;
         let Request { id, interface, .. } = request;
-        let mut result = self.admit(request);
-        let mut rendition = None;
-        let first = result.as_ref().err().cloned();
-        for (name, qos) in renditions {
-            match &result {
-                Err(refusal) if refusal.depends_on_size() => {}
-                _ => break,
-            }
-            let lower = Request { qos: *qos, ..request.clone() };
-            if let Ok(grant) = self.admit(&lower) {
-                result = Ok(grant);
-                rendition = Some(name.clone());
-            }
-        }
+        let Tried { result, rendition, refused: refused_renditions } = self.climb(ladder);
         let waiting = match &result {
             // A flow that gets its best rendition, or that accepts a lower one, waits no longer.
             Ok(_) if rendition.is_none() || !request.wait => {
                 self.waiting.leave(id);
                 false
             }
-            // The first refusal is what stood in the way of the best rendition, whatever was given instead.
-            _ => first
-                .is_some_and(|refusal| request.wait && refusal.may_fit_later() && self.waiting.join(request)),
+            // What stood in the way of the best rendition, whatever was given instead.
+            _ => {
+                let best = refused_renditions.first().map(|refused| &refused.refusal);
+                let best = best.or(result.as_ref().err());
+                best.is_some_and(|refusal| {
+                    request.wait && refusal.may_fit_later() && self.waiting.join(request)
+                })
+            }
         };
         *grant = result.as_ref().ok().cloned();
         let result = match result {
             Ok(Grant { charged, preempted, .. }) => {
                 let preempted = preempted.into_iter().map(|displaced| displaced.id).collect();
                 let interface = interface.clone();
-                Ok(Box::new(AdmittedFlow { interface, charged, preempted, rendition, enforced: None }))
+                let enforced = None;
+                Ok(Box::new(AdmittedFlow {
+                    interface,
+                    charged,
+                    preempted,
+                    rendition,
+                    refused_renditions,
+                    enforced,
+                }))
             }
-            Err(refusal) => Err(Refused::under(&self.policy, refusal)),
+            Err(refusal) => {
+                let refused = Refused::under(&self.policy, refusal);
+                Err(Box::new(Refused { refused_renditions, ..*refused }))
+            }
         };
         (Response::Reserve { id: id.clone(), result, waiting }, Some(interface.clone()))
     }
@@ -261,21 +266,27 @@ impl Ledger {
     }
 
     fn decide_query(&mut self, interface: &str, request: Option<&Request>) -> Answered {
-        let fits = request.map(|request| match self.earliest(request) {
-            Some(at) => Fits::At(at),
-            None => Fits::Never,
-        });
-        let result = match self.totals(interface) {
-            None => {
-                let refusal = Refusal::UnknownInterface { interface: interface.to_owned() };
-                Err(Refused::under(&self.policy, refusal))
-            }
-            Some(totals) => {
-                let available = totals.map(|totals| totals.available());
-                Ok(FreeCapacity { interface: interface.to_owned(), available, fits })
-            }
-        };
+        let result = refused(&self.policy.clone(), self.query(interface, request));
         (Response::Query(result), Some(interface.to_owned()))
+    }
+
+    /// What is free of an interface, and when a flow would fit first there.
+    ///
+    /// - **Errors**: the policy does not have the interface, or no ledger of this policy could admit the request at any
+    ///   time, as it names something that does not exist or contradicts itself.
+    fn query(&mut self, interface: &str, request: Option<&Request>) -> Result<FreeCapacity, Refusal> {
+        let Some(totals) = self.totals(interface) else {
+            return Err(Refusal::UnknownInterface { interface: interface.to_owned() });
+        };
+        let fits = match request {
+            None => None,
+            Some(request) => match self.prepare(request) {
+                Err(refusal) if refusal.is_invalid_request() => return Err(refusal),
+                _ => Some(self.earliest(request).map_or(Fits::Never, Fits::At)),
+            },
+        };
+        let available = totals.map(|totals| totals.available());
+        Ok(FreeCapacity { interface: interface.to_owned(), available, fits })
     }
 
     fn interface_of(&self, id: &str) -> String {

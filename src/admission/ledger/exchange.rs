@@ -58,7 +58,7 @@ impl Ledger {
     ) -> Result<Begun, Box<Outcome>> {
         let ended = self.advance(at);
         let expired = ids(&ended);
-        match self.exchange(id, *asked) {
+        match self.exchange_counted(id, *asked) {
             Ok((grant, previous)) => {
                 let tspec = previous.member.map_or_else(Both::default, |member| member.charge.tspec);
                 let before = previous.entry.charge(tspec);

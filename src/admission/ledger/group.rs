@@ -78,7 +78,11 @@ impl Group {
 
     /// The moments at which something of it begins or ends.
     pub(crate) fn moments(&self) -> Vec<Moment> {
-        Direction::BOTH.iter().flat_map(|&direction| self.sums.get(direction).charged.moments()).collect()
+        let of = |direction| {
+            let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } = self.sums.get(direction);
+            [charged, token_rate, token_bucket_size, peak_bandwidth].map(Profile::moments)
+        };
+        Direction::BOTH.into_iter().flat_map(of).flatten().collect()
     }
 
     pub(crate) fn advance(&mut self, now: Moment) {

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
+use flowspec::Both;
+
 use super::state::Ledger;
+use super::victims::Search;
 use crate::admission::account::entry::Entry;
+use crate::admission::account::fit::{FitContext, FlowRates};
 use crate::admission::account::footprint::Footprint;
+use crate::admission::account::place::Place;
 use crate::admission::displaced::Displaced;
 use crate::admission::refusal::Refusal;
 
@@ -19,21 +24,49 @@ impl Ledger {
         setup: u8,
         refusal: Refusal,
     ) -> Result<Vec<Displaced>, Refusal> {
+        let Some(victims) = self.victims(newcomer, setup, &refusal) else { return Err(refusal) };
+        let displaced = self.displace(victims.into_iter());
+        debug_assert!(self.check(newcomer, None).is_ok(), "flows are preempted in vain: {newcomer:?}");
+        Ok(displaced)
+    }
+
+    /// The slots of the flows that would be preempted for one that was refused; `None` where they are not enough.
+    pub(crate) fn victims(&mut self, newcomer: &Entry, setup: u8, refusal: &Refusal) -> Option<Vec<u32>> {
         if !self.policy.preemption || !refusal.lacks_capacity() {
-            return Err(refusal);
+            return None;
         }
-        let window = newcomer.footprint.window;
         let interface = newcomer.footprint.interface;
-        let Some(Some(account)) = self.accounts.get(interface as usize) else { return Err(refusal) };
-        let candidates: Vec<_> = account
-            .candidates()
-            .take_while(|(holding_priority, _)| *holding_priority > setup)
-            .map(|(_, slot)| self.flows.entry(slot).footprint)
-            .filter(|footprint| footprint.window.overlaps(&window))
-            .collect();
-        let chosen = self.choose(interface, &candidates, |ledger| ledger.check(newcomer, None).is_ok());
-        let Some(chosen) = chosen else { return Err(refusal) };
-        Ok(self.displace(chosen.into_iter().map(|footprint| footprint.slot)))
+        // No flow is worse than the worst priority.
+        let from = Place::after_priority(setup)?;
+        let account = self.accounts.get(interface as usize)?.as_ref()?;
+        let flow = FlowRates { asked: newcomer.rate(), held: Both::default() };
+        let context = self.fit_context(account, &newcomer.footprint, Some(flow))?;
+        if !account.measures() {
+            // Whether all of them would be enough.
+            let lasting = FitContext { usage: account.lasting(setup)?, ..context };
+            account.check(&lasting, &newcomer.footprint, None).ok()?;
+        }
+        let Some(mut limits) = account.limits(&context, &newcomer.footprint, None) else {
+            return self.victims_one_by_one(newcomer, from);
+        };
+        let now = self.now;
+        limits.retain(|limit| account.usage.excess(limit, now) > 0);
+        let (flows, account) = (&self.flows, self.accounts.get_mut(interface as usize)?.as_mut()?);
+        let (usage, candidates) = account.usage_and_candidates()?;
+        let search = Search { usage, candidates, flows, limits, now, from };
+        let victims = search.run()?;
+        Some(victims.into_iter().map(Place::slot).collect())
+    }
+
+    /// The same where what a flow gives back depends on which others are there.
+    fn victims_one_by_one(&mut self, newcomer: &Entry, from: Place) -> Option<Vec<u32>> {
+        let Footprint { window, interface, .. } = newcomer.footprint;
+        let account = self.accounts.get(interface as usize)?.as_ref()?;
+        let worse = account.places().take_while(|place| *place >= from);
+        let footprints = worse.map(|place| self.flows.entry(place.slot()).footprint);
+        let candidates: Vec<_> = footprints.filter(|footprint| footprint.window.overlaps(&window)).collect();
+        let chosen = self.choose(interface, &candidates, |ledger| ledger.check(newcomer, None).is_ok())?;
+        Some(chosen.into_iter().map(|footprint| footprint.slot).collect())
     }
 
     /// The first candidates without which a condition holds, less those without which it holds anyway; `None` where it
@@ -85,6 +118,12 @@ impl Ledger {
             }
         }
         displaced
+    }
+
+    /// A flow as it would be displaced.
+    pub(crate) fn displaced(&self, slot: u32) -> Displaced {
+        let (id, entry) = (self.flows.id(slot).to_owned(), self.flows.entry(slot));
+        Displaced { id, entry, classes: Arc::clone(&self.classes) }
     }
 
     /// Reinstates flows that were preempted for one that was not established after all. Gives those that no longer fit,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use flowspec::{Both, Direction, Qos};
 
 use super::client::ClientUse;
-use super::group::{Group, Member};
+use super::group::Member;
 use super::state::{CLIENTS_BEFORE_A_SWEEP, Ledger, MOST_FLOWS, client_of};
 use crate::admission::account::charge::{Charge, reserves_nothing};
 use crate::admission::account::entry::Entry;
-use crate::admission::account::fit::FitContext;
+use crate::admission::account::fit::{FitContext, FlowRates};
 use crate::admission::account::footprint::{ClassCounts, Footprint};
 use crate::admission::account::state::Account;
 use crate::admission::account::window::Window;
@@ -20,12 +20,14 @@ use crate::policy::{Class, GroupMode, Policy};
 
 impl Ledger {
     /// Counts a request of a client, whatever the answer.
-    pub(crate) fn count_request(&mut self, request: &Request) -> Result<(), Refusal> {
-        if request.client.is_none() {
+    ///
+    /// - **Errors**: the client has made too many.
+    pub(crate) fn count_request(&mut self, client: Option<&str>) -> Result<(), Refusal> {
+        if client.is_none() {
             return Ok(());
         }
         let policy = Arc::clone(&self.policy);
-        let Some((name, limits)) = client_of(&policy, request.client.as_deref()) else { return Ok(()) };
+        let Some((name, limits)) = client_of(&policy, client) else { return Ok(()) };
         let now = self.now;
         if self.clients.len() >= CLIENTS_BEFORE_A_SWEEP && !self.clients.contains_key(name) {
             self.clients.retain(|_, client| !client.is_idle(now));
@@ -36,7 +38,7 @@ impl Ledger {
 
     /// What a valid request would book, with its grant and its setup priority.
     pub(crate) fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
-        let Request { id, interface, class, client, owner, qos, .. } = request;
+        let Request { id, interface, client, owner, qos, .. } = request;
         if self.flows.slot(id).is_some() {
             return Err(Refusal::DuplicateId { id: id.clone() });
         }
@@ -50,29 +52,15 @@ impl Ledger {
         {
             return Err(Refusal::Window { start, end });
         }
-        let group = self.group_of(request)?;
-        let in_group = group.as_ref().map(|(key, _)| Arc::clone(key));
-        let group_class;
-        let class_name = match class {
-            Some(class) => Some(class.as_str()),
-            None => match group {
-                Some((_, group)) => {
-                    group_class = group.footprint.class.map(|class| self.classes.names.text(class).clone());
-                    group_class.as_deref()
-                }
-                None => policy.class_for(owner),
-            },
-        };
+        let in_group = self.group_of(request)?;
+        let class_number = self.class_of(request)?;
         let classes = Arc::clone(&self.classes);
-        let found = match class_name {
-            None => None,
-            Some(name) => Some(classes.find(name)?),
-        };
-        let (class_number, class) = found.unzip();
-        if let (Some(name), Some(class)) = (class_name, class)
+        let class = class_number.map(|number| classes.policy(number)).transpose()?;
+        if let (Some(number), Some(class)) = (class_number, class)
             && class.matches.as_ref().is_some_and(|matches| !matches.is_met_by(owner))
         {
-            return Err(Refusal::ClassOwner { class: name.to_owned(), owner: owner.clone() });
+            let class = classes.names.text(number).to_string();
+            return Err(Refusal::ClassOwner { class, owner: owner.clone() });
         }
         let (setup, holding) = self.priorities_of(request, class)?;
         let charge = self.charge(&policy, interface, qos, class)?;
@@ -105,8 +93,24 @@ impl Ledger {
         Ok((entry, grant, setup))
     }
 
+    /// The number of a request's class: its own, its group's, or the one for its owner.
+    pub(crate) fn class_of(&self, request: &Request) -> Result<Option<u32>, Refusal> {
+        let name = match (&request.class, &request.group) {
+            (Some(class), _) => class.as_str(),
+            (None, Some(group)) => {
+                let group = self.groups.get(group.as_str());
+                return Ok(group.and_then(|group| group.footprint.class));
+            }
+            (None, None) => match self.policy.class_for(&request.owner) {
+                Some(class) => class,
+                None => return Ok(None),
+            },
+        };
+        self.classes.find(name).map(|(number, _)| Some(number))
+    }
+
     /// The group that a request names, which must accept members on the request's interface.
-    fn group_of(&self, request: &Request) -> Result<Option<(Arc<str>, &Group)>, Refusal> {
+    fn group_of(&self, request: &Request) -> Result<Option<Arc<str>>, Refusal> {
         let Some(name) = &request.group else { return Ok(None) };
         let found = self.groups.get_key_value(name.as_str()).filter(|(_, group)| !group.closing);
         let Some((key, group)) = found else { return Err(Refusal::UnknownGroup { group: name.clone() }) };
@@ -114,7 +118,7 @@ impl Ledger {
             let (group_interface, interface) = (group.interface.clone(), request.interface.clone());
             return Err(Refusal::GroupElsewhere { group: name.clone(), group_interface, interface });
         }
-        Ok(Some((Arc::clone(key), group)))
+        Ok(Some(Arc::clone(key)))
     }
 
     /// The setup and holding priority of a request, which its client must be allowed to request.
@@ -189,9 +193,14 @@ impl Ledger {
 
     /// Checks the limits of the interface and of the class.
     pub(crate) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
-        self.check_footprint(&entry.footprint, old.map(|old| &old.footprint))
+        let asked = &entry.footprint;
+        let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { return Ok(()) };
+        let flow = FlowRates { asked: entry.rate(), held: old.map(Entry::rate).unwrap_or_default() };
+        let Some(context) = self.fit_context(account, asked, Some(flow)) else { return Ok(()) };
+        account.check(&context, asked, old.map(|old| &old.footprint))
     }
 
+    /// Checks the limits of the interface and of the class for a group.
     pub(crate) fn check_footprint(&self, asked: &Footprint, old: Option<&Footprint>) -> Result<(), Refusal> {
         let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { return Ok(()) };
         self.check_on(account, asked, old)
@@ -204,14 +213,27 @@ impl Ledger {
         asked: &Footprint,
         old: Option<&Footprint>,
     ) -> Result<(), Refusal> {
+        match self.fit_context(account, asked, None) {
+            Some(context) => account.check(&context, asked, old),
+            None => Ok(()),
+        }
+    }
+
+    /// What the check of a footprint depends on; `None` where the policy does not have its interface.
+    pub(crate) fn fit_context<'a>(
+        &'a self,
+        account: &'a Account,
+        asked: &Footprint,
+        flow: Option<FlowRates>,
+    ) -> Option<FitContext<'a>> {
         let name = self.interfaces.text(asked.interface);
-        let Some(interface) = self.policy.interface(name) else { return Ok(()) };
+        let interface = self.policy.interface(name)?;
         let class = asked.class.and_then(|number| {
             let class = self.classes.policy(number).ok()?;
             Some((number, &**self.classes.names.text(number), class))
         });
-        let (policy, flows) = (&self.policy, &self.flows);
-        account.check(&FitContext { name, interface, policy, class, flows, now: self.now }, asked, old)
+        let (policy, flows, usage) = (&self.policy, &self.flows, &account.usage);
+        Some(FitContext { name, interface, policy, class, flows, usage, now: self.now, flow })
     }
 
     pub(crate) fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {

@@ -18,7 +18,7 @@ pub(crate) struct PreviousReservation {
 
 impl Ledger {
     /// Exchanges a flow's reservation for another. An absent direction, or one with SERVICETYPE_NOCHANGE, stays as it is
-    /// and has no TSpec in the grant. It never preempts other flows.
+    /// and has no TSpec in the grant. It never preempts other flows, and counts as a request of the flow's client.
     ///
     /// - **Errors**: a refusal, and the flow keeps its reservation. A smaller reservation is never refused.
     pub fn renegotiate(
@@ -27,9 +27,30 @@ impl Ledger {
         sending: Option<Flowspec>,
         receiving: Option<Flowspec>,
     ) -> Result<Grant, Refusal> {
-        let exchanged = self.exchange(id, Both { sending, receiving });
+        let exchanged = self.exchange_counted(id, Both { sending, receiving });
         self.debug_check();
         exchanged.map(|(grant, _)| grant)
+    }
+
+    /// As [`exchange`](Self::exchange), counted as a request of the flow's client. Where the client makes too many
+    /// requests, only a smaller reservation is granted: what is not needed any more is not kept reserved.
+    pub(crate) fn exchange_counted(
+        &mut self,
+        id: &str,
+        asked: Both<Option<Flowspec>>,
+    ) -> Result<(Grant, PreviousReservation), Refusal> {
+        let client = self.flows.get(id).and_then(|entry| entry.client);
+        let counted = self.count_request(client.as_deref());
+        let exchanged = self.exchange(id, asked);
+        let Err(too_many) = counted else { return exchanged };
+        let (grant, before) = exchanged.map_err(|_| too_many.clone())?;
+        let held = before.entry.rate();
+        let grows = Direction::BOTH.iter().any(|&way| grant.charged.get(way) > held.get(way));
+        if grows || grant.charged == held {
+            self.restore(before);
+            return Err(too_many);
+        }
+        Ok((grant, before))
     }
 
     /// As [`renegotiate`](Self::renegotiate), with the reservation before it, to be [restored](Self::restore).

@@ -1,0 +1,193 @@
+//! The flows of an account that can be preempted or shed, with what each constraint gains by their end.
+//!
+//! A flow that lasts until it is released gives back the same amount at every moment: such flows are added up. A flow
+//! with a window gives back something for a time, and is looked at by itself.
+
+use flowspec::{Both, Direction, Moment};
+
+use super::footprint::Footprint;
+use super::place::Place;
+use super::sorted::Sorted;
+use super::tally::{Amounts, KINDS, Tally};
+use super::window::Window;
+
+/// Class types that are inside of another one, of the Russian dolls model.
+const INNER_TYPES: usize = 7;
+
+/// The flows that can be preempted or shed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Candidates {
+    /// What is added up.
+    adds_up: AddsUp,
+    /// Those that last until they are released and are added up.
+    all: Tally,
+    /// The same of each class that has limits, by the class's number.
+    by_class: Vec<Tally>,
+    /// The same of each class type with the types inside it, by the class type less one.
+    by_type: Vec<Tally>,
+    /// The others.
+    single: Sorted<Place>,
+}
+
+/// What is added up, so that what preemption would give back is known without a search.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum AddsUp {
+    /// Nothing: flows are shed and not preempted.
+    #[default]
+    Nothing,
+    /// What each class and the interface gain.
+    Classes,
+    /// What each class type gains as well.
+    Types,
+}
+
+/// A limit that binds a flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limit {
+    pub(crate) scope: Scope,
+    pub(crate) amount: Amount,
+    /// The most that may be taken.
+    pub(crate) most: u64,
+    /// What the flow would take, which is not zero.
+    pub(crate) asked: u64,
+    /// When.
+    pub(crate) window: Window,
+}
+
+/// What a constraint limits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Amount {
+    /// Flows.
+    Flows,
+    /// What is charged in a direction.
+    Rate(Direction),
+    /// What is taken of the buffer in a direction.
+    Buffer(Direction),
+}
+
+/// Which flows a constraint limits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scope {
+    /// All of the interface.
+    Interface,
+    /// Those of a class, by its number.
+    Class(u32),
+    /// Those of a class type and of the types inside it, 1 to 7.
+    Type(usize),
+}
+
+impl Amount {
+    const fn kind(self) -> usize {
+        match self {
+            Self::Flows => 0,
+            Self::Rate(Direction::Sending) => 1,
+            Self::Rate(Direction::Receiving) => 2,
+            Self::Buffer(Direction::Sending) => 3,
+            Self::Buffer(Direction::Receiving) => 4,
+        }
+    }
+}
+
+impl Candidates {
+    /// No flows.
+    pub(crate) fn new(adds_up: AddsUp) -> Self {
+        Self { adds_up, ..Self::default() }
+    }
+
+    /// The same with no flows.
+    pub(crate) fn emptied(&self) -> Self {
+        Self::new(self.adds_up)
+    }
+
+    /// Adds a flow; of no effect for one that is never preempted or shed.
+    pub(crate) fn insert(&mut self, footprint: &Footprint, now: Moment) {
+        let Some(place) = footprint.place() else { return };
+        let lasts = footprint.window.end.is_none() && footprint.window.start <= now;
+        if self.adds_up == AddsUp::Nothing || !lasts {
+            return self.single.insert(place);
+        }
+        let amounts = amounts(footprint);
+        self.all.insert(place, amounts);
+        for tally in self.others(footprint) {
+            tally.insert(place, amounts);
+        }
+    }
+
+    /// Removes a flow.
+    pub(crate) fn remove(&mut self, footprint: &Footprint) {
+        let Some(place) = footprint.place() else { return };
+        if !self.all.remove(place) {
+            return self.single.remove(place);
+        }
+        for tally in self.others(footprint) {
+            tally.remove(place);
+        }
+    }
+
+    /// The tallies besides the one of all in which a flow is counted.
+    fn others(&mut self, footprint: &Footprint) -> impl Iterator<Item = &mut Tally> {
+        let counts = footprint.class_counts;
+        let class = footprint.class.filter(|_| counts.flows || counts.rate).map(|class| class as usize);
+        if let Some(class) = class
+            && class >= self.by_class.len()
+        {
+            self.by_class.resize_with(class + 1, Tally::default);
+        }
+        let inside = match self.adds_up {
+            AddsUp::Types => usize::from(footprint.class_type),
+            AddsUp::Nothing | AddsUp::Classes => 0,
+        };
+        if inside > 0 && self.by_type.is_empty() {
+            self.by_type.resize_with(INNER_TYPES, Tally::default);
+        }
+        let class = class.and_then(|class| self.by_class.get_mut(class));
+        self.by_type.iter_mut().take(inside).chain(class)
+    }
+
+    fn tally(&self, scope: Scope) -> Option<&Tally> {
+        match scope {
+            Scope::Interface => Some(&self.all),
+            Scope::Class(class) => self.by_class.get(class as usize),
+            Scope::Type(number) => self.by_type.get(number.checked_sub(1)?),
+        }
+    }
+
+    /// What the flows after a place, which are less important, give back to a constraint, of those that are added up.
+    pub(crate) fn after(&self, place: Place, scope: Scope, amount: Amount) -> u128 {
+        self.tally(scope).map_or(0, |tally| tally.after(place, amount.kind()))
+    }
+
+    /// The first flow, beginning with the least important, with which those up to it give back an amount, which is not
+    /// zero, of those that are added up.
+    pub(crate) fn reach(&self, wanted: u128, scope: Scope, amount: Amount) -> Option<Place> {
+        self.tally(scope)?.reach(amount.kind(), wanted)
+    }
+
+    /// The least important flow before a place of those that are not added up.
+    pub(crate) fn single_before(&self, place: Place) -> Option<Place> {
+        self.single.last_before(place)
+    }
+
+    /// All flows, least important first.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        let (mut lasting, mut single) = (self.all.places().peekable(), self.single.iter().rev().peekable());
+        std::iter::from_fn(move || match (lasting.peek(), single.peek()) {
+            (Some(lasting), Some(next)) if next > lasting => single.next(),
+            (None, _) => single.next(),
+            _ => lasting.next(),
+        })
+    }
+}
+
+/// What a flow gives back of each kind.
+fn amounts(footprint: &Footprint) -> Amounts {
+    let mut amounts: Amounts = [0; KINDS];
+    amounts[Amount::Flows.kind()] = footprint.flows;
+    let Both { sending, receiving } = footprint.charged;
+    amounts[Amount::Rate(Direction::Sending).kind()] = sending.get();
+    amounts[Amount::Rate(Direction::Receiving).kind()] = receiving.get();
+    let Both { sending, receiving } = footprint.buffer;
+    amounts[Amount::Buffer(Direction::Sending).kind()] = sending.get();
+    amounts[Amount::Buffer(Direction::Receiving).kind()] = receiving.get();
+    amounts
+}

@@ -1,0 +1,192 @@
+//! What is taken of each limit of an interface, now and at every later moment.
+
+use flowspec::{Both, Direction, Moment};
+
+use super::candidates::{Amount, Limit, Scope};
+use super::footprint::{ClassCounts, Footprint};
+use super::profile::Profile;
+
+/// Class types, of the Russian dolls model.
+const TYPES: usize = 8;
+
+/// What is taken of each limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Usage {
+    /// What is counted.
+    counts: Counts,
+    pub(crate) reserved: Both<Profile>,
+    pub(crate) buffer: Both<Profile>,
+    pub(crate) flows: Profile,
+    /// By the class's number.
+    classes: Vec<ClassUse>,
+    /// What the flows of each class type, and of the types inside it, take.
+    pub(crate) dolls: [Both<Profile>; TYPES],
+}
+
+/// What is taken of a class's limits.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClassUse {
+    pub(crate) reserved: Both<Profile>,
+    pub(crate) flows: Profile,
+}
+
+/// What is counted of an interface besides its rate; what nothing limits is not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) flows: bool,
+    pub(crate) buffer: bool,
+    pub(crate) dolls: bool,
+}
+
+impl Usage {
+    pub(crate) fn new(counts: Counts) -> Self {
+        Self {
+            counts,
+            reserved: Both::default(),
+            buffer: Both::default(),
+            flows: Profile::default(),
+            classes: Vec::new(),
+            dolls: Default::default(),
+        }
+    }
+
+    /// The same with nothing booked.
+    pub(crate) fn emptied(&self) -> Self {
+        Self::new(self.counts)
+    }
+
+    pub(crate) fn book(&mut self, footprint: &Footprint, now: Moment) {
+        self.each_profile(footprint, |profile, amount| profile.book(amount, footprint.window, now));
+    }
+
+    pub(crate) fn unbook(&mut self, footprint: &Footprint, now: Moment) {
+        self.each_profile(footprint, |profile, amount| profile.unbook(amount, footprint.window, now));
+    }
+
+    /// Calls `change` for every profile that a footprint is counted in.
+    fn each_profile(&mut self, footprint: &Footprint, mut change: impl FnMut(&mut Profile, u64)) {
+        let Counts { flows, buffer, dolls } = self.counts;
+        if flows {
+            change(&mut self.flows, footprint.flows);
+        }
+        for direction in Direction::BOTH {
+            let rate = footprint.charged.get(direction).get();
+            if rate > 0 {
+                change(self.reserved.get_mut(direction), rate);
+            }
+            if buffer {
+                change(self.buffer.get_mut(direction), footprint.buffer.get(direction).get());
+            }
+            if dolls {
+                for doll in &mut self.dolls[1..=usize::from(footprint.class_type)] {
+                    change(doll.get_mut(direction), rate);
+                }
+            }
+        }
+        let ClassCounts { flows, rate } = footprint.class_counts;
+        if let Some(class) = footprint.class
+            && (flows || rate)
+        {
+            let class = class as usize;
+            if class >= self.classes.len() {
+                self.classes.resize_with(class + 1, ClassUse::default);
+            }
+            let used = &mut self.classes[class];
+            if flows {
+                change(&mut used.flows, footprint.flows);
+            }
+            for direction in Direction::BOTH {
+                let charged = footprint.charged.get(direction).get();
+                if rate && charged > 0 {
+                    change(used.reserved.get_mut(direction), charged);
+                }
+            }
+        }
+    }
+
+    /// What is taken of a class; `None` where nothing of it was ever counted.
+    pub(crate) fn class(&self, class: u32) -> Option<&ClassUse> {
+        self.classes.get(class as usize)
+    }
+
+    /// By how much a flow would exceed a limit; not more than zero where it fits.
+    pub(crate) fn excess(&self, limit: &Limit, now: Moment) -> i128 {
+        let Limit { scope, amount, most, asked, window } = *limit;
+        let profile = match (scope, amount) {
+            (Scope::Interface, Amount::Flows) => Some(&self.flows),
+            (Scope::Interface, Amount::Rate(direction)) => Some(self.reserved.get(direction)),
+            (_, Amount::Buffer(direction)) => Some(self.buffer.get(direction)),
+            (Scope::Class(class), Amount::Flows) => self.class(class).map(|class| &class.flows),
+            (Scope::Class(class), Amount::Rate(direction)) => {
+                self.class(class).map(|class| class.reserved.get(direction))
+            }
+            (Scope::Type(number), Amount::Rate(direction)) => {
+                self.dolls.get(number).map(|doll| doll.get(direction))
+            }
+            // No limit is on the number of flows of a class type.
+            (Scope::Type(_), Amount::Flows) => None,
+        };
+        let taken = profile.map_or(0, |profile| profile.highest_sum(window, now));
+        // A sum of a million amounts of 64 bits.
+        let taken = i128::try_from(taken).unwrap_or(i128::MAX / 2);
+        taken + i128::from(asked) - i128::from(most)
+    }
+
+    /// Time passes.
+    pub(crate) fn advance(&mut self, now: Moment) {
+        for direction in Direction::BOTH {
+            self.reserved.get_mut(direction).advance(now);
+            self.buffer.get_mut(direction).advance(now);
+            for doll in &mut self.dolls {
+                doll.get_mut(direction).advance(now);
+            }
+        }
+        self.flows.advance(now);
+        for class in &mut self.classes {
+            class.flows.advance(now);
+            class.reserved.sending.advance(now);
+            class.reserved.receiving.advance(now);
+        }
+    }
+
+    /// The moments at which something begins or ends that is counted for a flow of a class.
+    pub(crate) fn moments(&self, class: Option<u32>) -> Vec<Moment> {
+        let mut moments = self.flows.moments();
+        let used = class.and_then(|class| self.class(class));
+        for direction in Direction::BOTH {
+            moments.extend(self.reserved.get(direction).moments());
+            moments.extend(self.buffer.get(direction).moments());
+            for doll in &self.dolls {
+                moments.extend(doll.get(direction).moments());
+            }
+            moments.extend(used.into_iter().flat_map(|used| used.reserved.get(direction).moments()));
+        }
+        moments.extend(used.into_iter().flat_map(|used| used.flows.moments()));
+        moments
+    }
+
+    /// Gives every profile of two usages side by side: the name of what is counted, and a number where there are several.
+    pub(crate) fn each_pair(
+        &self,
+        other: &Self,
+        mut visit: impl FnMut(&'static str, usize, &Profile, &Profile),
+    ) {
+        let none = ClassUse::default();
+        visit("flows", 0, &self.flows, &other.flows);
+        for number in 0..self.classes.len().max(other.classes.len()) {
+            let own = self.classes.get(number).unwrap_or(&none);
+            let others = other.classes.get(number).unwrap_or(&none);
+            visit("flows of a class", number, &own.flows, &others.flows);
+            for direction in Direction::BOTH {
+                visit("rate of a class", number, own.reserved.get(direction), others.reserved.get(direction));
+            }
+        }
+        for direction in Direction::BOTH {
+            visit("rate", 0, self.reserved.get(direction), other.reserved.get(direction));
+            visit("buffer", 0, self.buffer.get(direction), other.buffer.get(direction));
+            for (number, (own, others)) in self.dolls.iter().zip(&other.dolls).enumerate() {
+                visit("rate of a class type", number, own.get(direction), others.get(direction));
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Which flows are preempted for another: the least important ones that are enough, less those that are not needed.
+//!
+//! Flows that last until they are released are not looked at one by one: the sums over them in the order of their
+//! importance tell how many are enough, and how many of those can stay. The search costs O(log n) for each flow that is
+//! preempted, and for each flow with a window that comes before the last of them.
+
+use flowspec::Moment;
+
+use crate::admission::account::candidates::{Candidates, Limit};
+use crate::admission::account::flows::Flows;
+use crate::admission::account::footprint::Footprint;
+use crate::admission::account::place::Place;
+use crate::admission::account::usage::Usage;
+
+/// A search for the flows to preempt.
+pub(crate) struct Search<'a> {
+    /// What is taken; it is as before when the search is over.
+    pub(crate) usage: &'a mut Usage,
+    pub(crate) candidates: &'a Candidates,
+    pub(crate) flows: &'a Flows,
+    /// The limits that the newcomer exceeds.
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) now: Moment,
+    /// No flow before this place is preempted.
+    pub(crate) from: Place,
+}
+
+/// How far the first part of the search went.
+struct Enough {
+    /// The most important flow that has to go.
+    last: Place,
+    /// The flows with a window that went as well, least important first.
+    single: Vec<Single>,
+}
+
+/// A flow with a window.
+struct Single {
+    place: Place,
+    footprint: Footprint,
+}
+
+impl Search<'_> {
+    /// The places of the flows to preempt, least important first; `None` where all together are not enough.
+    pub(crate) fn run(mut self) -> Option<Vec<Place>> {
+        let enough = self.enough()?;
+        let mut victims = self.needed(enough);
+        victims.reverse();
+        Some(victims)
+    }
+
+    /// By how much the newcomer exceeds each limit, by what is taken now.
+    fn excess(&self) -> Vec<i128> {
+        let excess = |limit| self.usage.excess(limit, self.now);
+        self.limits.iter().map(excess).collect()
+    }
+
+    /// What the flows after a place give back to each limit, of those that are added up.
+    fn after(&self, place: Place) -> Vec<i128> {
+        let after = |limit: &Limit| self.candidates.after(place, limit.scope, limit.amount);
+        self.limits.iter().map(|limit| i128::try_from(after(limit)).unwrap_or(i128::MAX)).collect()
+    }
+
+    /// The first flow, beginning with the least important, up to which those that are added up give back these amounts;
+    /// `None` if they do not.
+    fn reach(&self, amounts: &[i128]) -> Option<Place> {
+        let mut reached = Place::END;
+        for (limit, amount) in self.limits.iter().zip(amounts) {
+            if let Ok(amount) = u128::try_from(*amount)
+                && amount > 0
+            {
+                reached = reached.min(self.candidates.reach(amount, limit.scope, limit.amount)?);
+            }
+        }
+        Some(reached)
+    }
+
+    /// The least important flow with a window before a place that is there while the newcomer exceeds a limit.
+    fn single_before(&self, mut place: Place) -> Option<Single> {
+        loop {
+            place = self.candidates.single_before(place).filter(|place| *place >= self.from)?;
+            let footprint = self.flows.entry(place.slot()).footprint;
+            if self.limits.iter().any(|limit| footprint.window.overlaps(&limit.window)) {
+                return Some(Single { place, footprint });
+            }
+        }
+    }
+
+    /// Ends flows, least important first, until the newcomer fits.
+    fn enough(&mut self) -> Option<Enough> {
+        let mut gone: Vec<Single> = Vec::new();
+        loop {
+            let reached = self.reach(&self.excess()).filter(|place| *place >= self.from);
+            let next = self.single_before(gone.last().map_or(Place::END, |single| single.place));
+            match (reached, next) {
+                (Some(last), next) if next.as_ref().is_none_or(|next| last > next.place) => {
+                    return Some(Enough { last, single: gone });
+                }
+                (_, Some(next)) => {
+                    let place = next.place;
+                    self.usage.unbook(&next.footprint, self.now);
+                    gone.push(next);
+                    if self.is_enough(&self.after(place)) {
+                        return Some(Enough { last: place, single: gone });
+                    }
+                }
+                (_, None) => {
+                    gone.iter().for_each(|single| self.usage.book(&single.footprint, self.now));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Whether the newcomer fits where flows that are added up have given back these amounts.
+    fn is_enough(&self, given: &[i128]) -> bool {
+        self.excess().iter().zip(given).all(|(excess, given)| excess <= given)
+    }
+
+    /// Of the flows that were enough, keeps those that are not needed: the most important is tried first. Gives the others,
+    /// most important first.
+    fn needed(&mut self, enough: Enough) -> Vec<Place> {
+        let Enough { last, mut single } = enough;
+        // The last one was needed.
+        let (mut victims, mut ended) = (vec![last], Vec::new());
+        let mut given = match single.pop_if(|single| single.place == last) {
+            Some(Single { footprint, .. }) => {
+                ended.push(footprint);
+                self.after(last)
+            }
+            None => self.after(last.before()),
+        };
+        let mut place = last;
+        loop {
+            let after = self.after(place);
+            let excess = self.excess();
+            // Up to where the flows that follow can stay: they take back no more than is left over.
+            let over = |((after, given), excess): ((&i128, &i128), &i128)| after - (given - excess);
+            let too_much: Vec<_> = after.iter().zip(&given).zip(&excess).map(over).collect();
+            let stops = self.reach(&too_much).filter(|stop| *stop != Place::END);
+            match (stops, single.last().map(|single| single.place)) {
+                (None, None) => break,
+                (Some(stop), next) if next.is_none_or(|next| stop < next) => {
+                    take_back(&mut given, &after, &self.after(stop.before()));
+                    victims.push(stop);
+                    place = stop;
+                }
+                (_, _) => {
+                    let Some(Single { place: next, footprint }) = single.pop() else { break };
+                    take_back(&mut given, &after, &self.after(next));
+                    self.usage.book(&footprint, self.now);
+                    if !self.is_enough(&given) {
+                        self.usage.unbook(&footprint, self.now);
+                        ended.push(footprint);
+                        victims.push(next);
+                    }
+                    place = next;
+                }
+            }
+        }
+        ended.iter().for_each(|footprint| self.usage.book(footprint, self.now));
+        victims
+    }
+}
+
+/// The flows between two places stay: what they would have given back is taken from what is given.
+fn take_back(given: &mut [i128], after_first: &[i128], after_last: &[i128]) {
+    for ((given, first), last) in given.iter_mut().zip(after_first).zip(after_last) {
+        *given -= first - last;
+    }
+}
