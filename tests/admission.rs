@@ -375,7 +375,7 @@ fn a_flow_that_has_ended_by_itself_does_not_wait_for_more() {
     assert_eq!((again.expired.as_slice(), again.is_waiting()), (&["soft".to_owned()][..], true));
     // The manager lets time pass apart from its operations.
     let expired = ledger.advance(Moment::from_micros(10));
-    assert_eq!(expired.iter().map(|held| held.id.as_str()).collect::<Vec<_>>(), ["soft"]);
+    assert_eq!(expired.iter().map(|ended| ended.held.id.as_str()).collect::<Vec<_>>(), ["soft"]);
     let mut submit = |at, operation| ledger.decide(Moment::from_micros(at), &operation).decision;
     assert!(submit(11, reserve("b", 50, &[], None)).is_waiting());
     assert_eq!(submit(12, Operation::Release { id: "a".into() }).notified, ["b"]);

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use flowspec::{Both, Micros, Moment, Rate, Wsa};
 use serde::{Serialize, Serializer};
 
+use super::ended::{Ended, EndedIds};
 use super::enforcement::Enforced;
-use super::holding::Holding;
 use super::not_programmed::NotProgrammed;
 use super::operation::OperationKind;
 use super::reason::Reason;
@@ -30,6 +30,10 @@ pub struct Decision {
     pub totals: BTreeMap<String, Both<Totals>>,
     /// Flows whose time was over by then.
     pub expired: Vec<String>,
+    /// Flows whose peers were gone by then.
+    pub dead: Vec<String>,
+    /// Flows whose peers had accepted nothing for too long by then.
+    pub stalled: Vec<String>,
     /// Flows that wait for capacity and are notified that there is enough now.
     pub notified: Vec<String>,
 }
@@ -41,8 +45,8 @@ pub struct Outcome {
     pub decision: Decision,
     /// What a flow was granted that requested something and got it.
     pub grant: Option<Grant>,
-    /// The flows that have expired by then, and those that were shed, with what they held.
-    pub ended: Vec<Holding>,
+    /// The flows that have ended by then though their owners have not ended them, in the order in which they ended.
+    pub ended: Vec<Ended>,
 }
 
 impl Decision {
@@ -69,6 +73,26 @@ impl Decision {
     /// The refusal, where there is one.
     pub fn refusal(&self) -> Option<&Refusal> {
         self.refused().map(|refused| &refused.refusal)
+    }
+
+    /// Whether time has ended a flow by then.
+    pub(crate) const fn ended_any(&self) -> bool {
+        !(self.expired.is_empty() && self.dead.is_empty() && self.stalled.is_empty())
+    }
+
+    /// Says which flows time has ended by then.
+    pub(crate) fn set_ended(&mut self, ended: EndedIds) {
+        (self.expired, self.dead, self.stalled) = (ended.expired, ended.dead, ended.stalled);
+    }
+
+    /// The flows that time had ended by then, which are no longer named.
+    pub(crate) fn take_ended(&mut self) -> EndedIds {
+        let take = std::mem::take::<Vec<String>>;
+        EndedIds {
+            expired: take(&mut self.expired),
+            dead: take(&mut self.dead),
+            stalled: take(&mut self.stalled),
+        }
     }
 
     /// The Winsock error of a refusal.
@@ -213,6 +237,10 @@ struct Record<'a> {
     shed: &'a [String],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     expired: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dead: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stalled: &'a [String],
     #[serde(skip_serializing_if = "is_false")]
     waiting: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -256,6 +284,8 @@ impl Serialize for Decision {
             preempted: self.preempted(),
             shed: self.shed(),
             expired: &self.expired,
+            dead: &self.dead,
+            stalled: &self.stalled,
             waiting: self.is_waiting(),
             notified: &self.notified,
             rendition: self.rendition(),

@@ -19,12 +19,14 @@
 mod account;
 mod decision;
 mod displaced;
+mod ended;
 mod enforcement;
 mod holding;
 mod ledger;
 mod limits;
 mod not_programmed;
 mod operation;
+mod peer;
 mod reason;
 mod refusal;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use account::state::UNKNOWN_MTU;
 pub use account::window::Window;
 pub use decision::{Decision, Outcome};
 pub use displaced::Displaced;
+pub use ended::{EndCause, Ended, EndedIds};
 pub use enforcement::{Enforced, Lack};
 pub use holding::Holding;
 pub use ledger::exchange::{Begun, Renegotiation};
@@ -48,11 +51,12 @@ pub use ledger::state::Ledger;
 pub use limits::{ClientLimit, GroupLimit, Holder, Shortfall};
 pub use not_programmed::NotProgrammed;
 pub use operation::{Ladder, Operation, OperationKind, RefusedRequest, RequestKind};
+pub use peer::{PeerLoss, PeerState};
 pub use reason::{Reason, UnknownReason};
 pub use refusal::Refusal;
 pub use request::{Grant, GroupRequest, Request};
 pub use response::{
     AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
-    RefreshedFlow, Refused, RefusedRendition, ReleasedFlow, RenegotiatedFlow, Response,
+    RefreshedFlow, Refused, RefusedRendition, ReleasedFlow, RenegotiatedFlow, ReportedPeer, Response,
 };
 pub use totals::Totals;

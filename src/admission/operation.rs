@@ -1,8 +1,9 @@
 //! The operations of a ledger: what traces and tests are made of.
 
-use flowspec::{Both, Direction, Flowspec, Micros, Qos, Rate};
+use flowspec::{Both, Direction, Flowspec, Micros, Moment, Qos, Rate};
 use serde::{Deserialize, Serialize};
 
+use super::peer::PeerState;
 use super::refusal::Refusal;
 use super::request::{GroupRequest, Request};
 
@@ -30,6 +31,15 @@ pub enum Operation {
     Release {
         /// The flow.
         id: String,
+    },
+    /// What is seen of a flow's peer.
+    Peer {
+        /// The flow.
+        id: String,
+        /// What is seen.
+        state: PeerState,
+        /// Since when, where that is not now.
+        since: Option<Moment>,
     },
     /// A group made or changed.
     Group(Box<GroupRequest>),
@@ -81,6 +91,8 @@ pub enum OperationKind {
     Refresh,
     /// The end of a flow.
     Release,
+    /// What is seen of a flow's peer.
+    Peer,
     /// A group made or changed.
     Group,
     /// The end of a group.
@@ -148,6 +160,7 @@ impl Operation {
             Self::Renegotiate { .. } => OperationKind::Renegotiate,
             Self::Refresh { .. } => OperationKind::Refresh,
             Self::Release { .. } => OperationKind::Release,
+            Self::Peer { .. } => OperationKind::Peer,
             Self::Group(_) => OperationKind::Group,
             Self::Ungroup { .. } => OperationKind::Ungroup,
             Self::Capacity { .. } => OperationKind::Capacity,
@@ -166,6 +179,7 @@ impl OperationKind {
             Self::Renegotiate => "renegotiate",
             Self::Refresh => "refresh",
             Self::Release => "release",
+            Self::Peer => "peer",
             Self::Group => "group",
             Self::Ungroup => "ungroup",
             Self::Capacity => "capacity",

@@ -4,7 +4,7 @@ use flowspec::{Both, Micros, Moment, Qos, Rate, TSpec};
 
 use super::account::window::Window;
 use super::displaced::Displaced;
-use crate::policy::{Class, GroupMode, Owner, Policy};
+use crate::policy::{Class, GroupMode, Owner, PeerTimeouts, Policy};
 
 /// A request for a reservation.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,6 +61,8 @@ pub struct Grant {
     pub tspec: Both<Option<TSpec>>,
     /// The code point for its packets, from the class.
     pub dscp: Option<u8>,
+    /// How long the flow keeps its reservation without its peer.
+    pub timeouts: PeerTimeouts,
     /// The flows that were preempted for it, least important first.
     pub preempted: Vec<Displaced>,
 }

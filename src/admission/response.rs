@@ -7,6 +7,7 @@ use flowspec::{Both, Direction, Micros, Moment, Rate};
 use super::enforcement::Enforced;
 use super::not_programmed::NotProgrammed;
 use super::operation::OperationKind;
+use super::peer::{PeerLoss, PeerState};
 use super::refusal::Refusal;
 use crate::policy::{Place, Policy};
 
@@ -43,6 +44,13 @@ pub enum Response {
         id: String,
         /// What ended, or why nothing did.
         result: Result<ReleasedFlow, Box<Refused>>,
+    },
+    /// A flow's peer was seen.
+    Peer {
+        /// The flow.
+        id: String,
+        /// What follows, or why the report does not count.
+        result: Result<ReportedPeer, Box<Refused>>,
     },
     /// A group was made or changed.
     Group {
@@ -129,6 +137,19 @@ pub enum ReleasedFlow {
     },
     /// A refused request's wait for capacity.
     Waiting,
+}
+
+/// A flow whose peer was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReportedPeer {
+    /// Its interface.
+    pub interface: String,
+    /// What was seen.
+    pub state: PeerState,
+    /// Why the flow has ended, where that has ended it.
+    pub loss: Option<PeerLoss>,
+    /// When the flow ends unless its peer is active before, and why.
+    pub ends: Option<(Moment, PeerLoss)>,
 }
 
 /// The reservation of a group.
@@ -230,6 +251,7 @@ impl Response {
             Self::Renegotiate { .. } => OperationKind::Renegotiate,
             Self::Refresh { .. } => OperationKind::Refresh,
             Self::Release { .. } => OperationKind::Release,
+            Self::Peer { .. } => OperationKind::Peer,
             Self::Group { .. } => OperationKind::Group,
             Self::Ungroup { .. } => OperationKind::Ungroup,
             Self::Capacity(_) => OperationKind::Capacity,
@@ -246,6 +268,7 @@ impl Response {
             | Self::Renegotiate { id, .. }
             | Self::Refresh { id, .. }
             | Self::Release { id, .. }
+            | Self::Peer { id, .. }
             | Self::Group { id, .. }
             | Self::Ungroup { id, .. } => Some(id),
             Self::Capacity(_) | Self::Measure(_) | Self::Query(_) | Self::Tick { .. } => None,
@@ -259,6 +282,7 @@ impl Response {
             | Self::Renegotiate { result: Err(refused), .. }
             | Self::Refresh { result: Err(refused), .. }
             | Self::Release { result: Err(refused), .. }
+            | Self::Peer { result: Err(refused), .. }
             | Self::Group { result: Err(refused), .. }
             | Self::Ungroup { result: Err(refused), .. }
             | Self::Capacity(Err(refused))
@@ -305,6 +329,7 @@ impl fmt::Display for Response {
             Self::Renegotiate { result, .. } => describe(result, f),
             Self::Refresh { result, .. } => describe(result, f),
             Self::Release { result, .. } => describe(result, f),
+            Self::Peer { result, .. } => describe(result, f),
             Self::Group { result, .. } => describe(result, f),
             Self::Ungroup { result, .. } => describe(result, f),
             Self::Capacity(result) => describe(result, f),
@@ -378,6 +403,18 @@ impl fmt::Display for ReleasedFlow {
         match self {
             Self::Flow { interface, .. } => write!(f, "{interface}: released"),
             Self::Waiting => f.write_str("waits no longer"),
+        }
+    }
+}
+
+impl fmt::Display for ReportedPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { interface, state, loss, ends } = self;
+        write!(f, "{interface}: the peer is {}", state.name())?;
+        match (loss, ends) {
+            (Some(loss), _) => write!(f, "; released as {}", loss.name()),
+            (None, Some((at, loss))) => write!(f, "; released as {} at {} us", loss.name(), at.as_micros()),
+            (None, None) => Ok(()),
         }
     }
 }

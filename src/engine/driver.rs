@@ -285,6 +285,7 @@ impl Driver {
                 Operation::Reserve(ladder) => &ladder.request.interface,
                 Operation::Renegotiate { id, .. }
                 | Operation::Refresh { id, .. }
+                | Operation::Peer { id, .. }
                 | Operation::Release { id } => ledger.flow(id)?.0,
                 Operation::Group(request) => &request.interface,
                 Operation::Ungroup { id } => ledger.group_totals(id)?.0,

@@ -6,7 +6,7 @@ use flowspec::Moment;
 
 use super::message::{Effect, Input, Output, RequestId};
 use super::state::Manager;
-use crate::admission::{Decision, Ledger, Operation, RefusedRequest};
+use crate::admission::{Decision, EndedIds, Ledger, Operation, RefusedRequest};
 use crate::policy::Policy;
 use crate::telemetry::Recorded;
 
@@ -60,11 +60,11 @@ impl DryRun {
         self.manager.ledger.refuse(now, request).decision
     }
 
-    /// Time passes: the flows that have expired by then.
-    pub fn advance(&mut self, now: Moment) -> Vec<String> {
-        let (expired, output) = self.manager.advance(now);
+    /// Time passes: the flows that it has ended by then.
+    pub fn advance(&mut self, now: Moment) -> EndedIds {
+        let (ended, output) = self.manager.advance(now);
         self.keep(output);
-        expired
+        ended
     }
 
     /// Another policy from now on; flows keep what they have.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Rate, TSpec, Wsa};
 
-use crate::admission::{Decision, Operation};
+use crate::admission::{Decision, EndCause, Operation, PeerLoss};
 use crate::failure::KernelFailure;
-use crate::policy::Policy;
+use crate::policy::{PeerTimeouts, Policy};
 use crate::tc::{Change, Handle, HtbRoot};
 use crate::telemetry::Recorded;
 
@@ -168,6 +168,10 @@ pub enum Loss {
     Shed,
     /// It was not refreshed in time, or the time it was reserved for is over.
     Expired,
+    /// Its peer is gone, or was silent for the policy's `dead_after`.
+    Dead,
+    /// Its peer accepted nothing for the policy's `stalled_after`, while data waited.
+    Stalled,
 }
 
 /// The answer to a request.
@@ -188,6 +192,8 @@ pub struct Admitted {
     pub class: Option<Handle>,
     /// The code point for its packets.
     pub dscp: Option<u8>,
+    /// How long it keeps its reservation without its peer.
+    pub timeouts: PeerTimeouts,
 }
 
 impl Loss {
@@ -196,7 +202,18 @@ impl Loss {
         match self {
             Self::Preempted { .. } => Wsa::QosPolicyFailure,
             Self::Shed => Wsa::QosAdmissionFailure,
-            Self::Expired => Wsa::QosNoReceivers,
+            Self::Expired | Self::Dead | Self::Stalled => Wsa::QosNoReceivers,
+        }
+    }
+}
+
+impl From<EndCause> for Loss {
+    fn from(cause: EndCause) -> Self {
+        match cause {
+            EndCause::Expired => Self::Expired,
+            EndCause::Shed => Self::Shed,
+            EndCause::Peer(PeerLoss::Dead) => Self::Dead,
+            EndCause::Peer(PeerLoss::Stalled) => Self::Stalled,
         }
     }
 }
@@ -208,6 +225,12 @@ impl fmt::Display for Lost {
             Loss::Preempted { by } => write!(f, "{interface}: {id} was preempted by {by}"),
             Loss::Shed => write!(f, "{interface}: {id} was shed, since the link carries less than before"),
             Loss::Expired => write!(f, "{interface}: the reservation of {id} has expired"),
+            Loss::Dead => {
+                write!(f, "{interface}: the reservation of {id} was released, since its peer is gone")
+            }
+            Loss::Stalled => {
+                write!(f, "{interface}: the reservation of {id} was released, since its peer accepts no data")
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use flowspec::Qos;
 use super::flow::Phase;
 use super::message::RequestId;
 use super::turn::Reply;
-use crate::admission::{Displaced, Grant, Holding, Renegotiation};
+use crate::admission::{Displaced, EndedIds, Grant, Holding, Renegotiation};
 use crate::failure::KernelFailure;
 use crate::tc::{Change, Handle, HtbClass, Op, flow_number, is_shared_class};
 use crate::telemetry::event::FlowAdmitted;
@@ -78,11 +78,11 @@ pub(super) struct Exchange {
     pub(super) grant: Grant,
 }
 
-/// A request, with the flows that had expired when it was made.
+/// A request, with the flows that had ended when it was made.
 #[derive(Debug)]
 pub(super) struct Requester {
     pub(super) request: RequestId,
-    pub(super) expired: Vec<String>,
+    pub(super) ended: EndedIds,
 }
 
 /// The kernel's answer to a renegotiation that waits until it is known whether its flow is preempted.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use flowspec::Moment;
 
 use super::flow::{Flow, Phase};
-use super::message::{ChangeId, Input, Loss, Notice, Output, RequestId};
+use super::message::{ChangeId, Input, Notice, Output, RequestId};
 use super::pending::{Pending, Purpose, Requester, Stalled};
 use super::record::{record_applied, record_interface};
 use super::roll_back::RolledBack;
 use super::state::Manager;
 use super::turn::{Reply, Turn};
-use crate::admission::{Enforced, Holding, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind};
+use crate::admission::{
+    Ended, EndedIds, Enforced, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind,
+};
 use crate::failure::KernelFailure;
 use crate::policy::Policy;
 use crate::tc;
@@ -24,7 +26,7 @@ impl Manager {
     /// What follows from an input that happens now. Time does not go back: an earlier moment counts as the latest.
     pub fn handle(&mut self, input: Input, now: Moment) -> Output {
         let mut turn = Turn::new(now, self.records_events());
-        // The answer to a request names the flows that have expired by then.
+        // The answer to a request names the flows that have ended by then.
         if !matches!(input, Input::Request { .. }) {
             self.pass(&mut turn);
         }
@@ -40,11 +42,11 @@ impl Manager {
         self.finish_turn(turn)
     }
 
-    /// Time passes without anything else: the flows that have expired by then.
-    pub(super) fn advance(&mut self, now: Moment) -> (Vec<String>, Output) {
+    /// Time passes without anything else: the flows that it has ended by then.
+    pub(super) fn advance(&mut self, now: Moment) -> (EndedIds, Output) {
         let mut turn = Turn::new(now, self.records_events());
-        let expired = self.expire(&mut turn);
-        (expired, self.finish_turn(turn))
+        let ended = self.expire(&mut turn);
+        (ended, self.finish_turn(turn))
     }
 
     fn finish_turn(&mut self, mut turn: Turn) -> Output {
@@ -59,16 +61,17 @@ impl Manager {
 
     fn pass(&mut self, turn: &mut Turn) {
         if !self.expire(turn).is_empty() {
-            // What has expired is free for flows that wait for capacity.
+            // What they held is free for flows that wait for capacity.
             self.consult(turn, &Operation::Tick);
         }
     }
 
-    fn expire(&mut self, turn: &mut Turn) -> Vec<String> {
+    /// Ends the flows whose time is over, or that were without their peers for too long.
+    fn expire(&mut self, turn: &mut Turn) -> EndedIds {
         let ended = self.ledger.advance(turn.now);
-        let expired = ended.iter().map(|held| held.id.clone()).collect();
-        self.lose_expired(turn, ended);
-        expired
+        let ids = EndedIds::of(&ended);
+        self.lose_ended(turn, ended);
+        ids
     }
 
     fn connected(&mut self, id: &str) {
@@ -105,8 +108,8 @@ impl Manager {
                 self.renegotiate(turn, request, id, asked);
             }
             Operation::Release { id } if self.flows.contains_key(id) => {
-                let expired = self.expire(turn);
-                self.close(turn, id, Some(Requester { request, expired }));
+                let ended = self.expire(turn);
+                self.close(turn, id, Some(Requester { request, ended }));
             }
             _ => self.carry_out(turn, request, &operation),
         }
@@ -219,21 +222,16 @@ impl Manager {
 
     /// Ends the flows that have lost their reservation by a decision, and notifies those that wait and fit now.
     pub(super) fn follow(&mut self, turn: &mut Turn, outcome: &mut Outcome) {
-        let mut expired = std::mem::take(&mut outcome.ended);
-        let shed = expired.split_off(expired.len().saturating_sub(outcome.decision.shed().len()));
-        self.lose_expired(turn, expired);
-        for held in shed {
-            self.lose(turn, held, Loss::Shed);
-        }
+        self.lose_ended(turn, std::mem::take(&mut outcome.ended));
         for id in &outcome.decision.notified {
             turn.record(|| Event::CapacityAvailable(CapacityAvailable { id: id.clone() }));
             turn.tell(Notice::CapacityAvailable { id: id.clone() });
         }
     }
 
-    pub(super) fn lose_expired(&mut self, turn: &mut Turn, expired: Vec<Holding>) {
-        for held in expired {
-            self.lose(turn, held, Loss::Expired);
+    pub(super) fn lose_ended(&mut self, turn: &mut Turn, ended: Vec<Ended>) {
+        for Ended { held, cause } in ended {
+            self.lose(turn, held, cause.into());
         }
     }
 

@@ -84,9 +84,9 @@ impl Manager {
         let flow = self.forget(id, is_class_deleted);
         let mut decision = self.consult(turn, &Operation::Release { id: id.to_owned() }).decision;
         match (requester, flow) {
-            (Some(Requester { request, mut expired }), _) => {
-                expired.append(&mut decision.expired);
-                decision.expired = expired;
+            (Some(Requester { request, mut ended }), _) => {
+                ended.append(decision.take_ended());
+                decision.set_ended(ended);
                 turn.answer(Reply { request, decision });
             }
             (None, _) if decision.is_ok() => turn.tell(Notice::Ended(Box::new(decision))),

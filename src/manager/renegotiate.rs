@@ -31,7 +31,7 @@ impl Manager {
                 return turn.answer(Reply { request, decision: outcome.decision });
             }
         };
-        self.lose_expired(turn, ended);
+        self.lose_ended(turn, ended);
         let Some(flow) = self.flows.get(id) else { return self.refuse_unknown(turn, request, id) };
         let (qos, grant) = exchanged((&flow.qos, &flow.grant), asked, renegotiation.grant());
         let name = flow.interface.clone();

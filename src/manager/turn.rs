@@ -3,11 +3,11 @@
 use flowspec::Moment;
 
 use super::message::{Admitted, Answer, Effect, Loss, Lost, Notice, Output, RequestId};
-use crate::admission::{Decision, Grant, Holding, OperationKind};
+use crate::admission::{Decision, Grant, Holding, OperationKind, PeerLoss};
 use crate::tc::Handle;
 use crate::telemetry::Recorded;
 use crate::telemetry::event::{
-    Event, FlowAdmitted, FlowExpired, FlowPreempted, FlowRefused, FlowShed, RequestRefused,
+    Event, FlowAdmitted, FlowExpired, FlowPreempted, FlowRefused, FlowShed, FlowTimedOut, RequestRefused,
 };
 
 /// Collects the effects and events of one input.
@@ -52,7 +52,8 @@ impl Turn {
     /// Answers that a flow has what it requested.
     pub(super) fn answer_granted(&mut self, reply: Reply, grant: &Grant, class: Option<Handle>) {
         let Reply { request: id, decision } = reply;
-        let admitted = Some(Admitted { tspec: grant.tspec, class, dscp: grant.dscp });
+        let admitted =
+            Some(Admitted { tspec: grant.tspec, class, dscp: grant.dscp, timeouts: grant.timeouts });
         self.push(Effect::Answer { id, answer: Box::new(Answer { decision, admitted }) });
     }
 
@@ -87,6 +88,8 @@ impl Turn {
             Loss::Preempted { by } => Event::FlowPreempted(FlowPreempted { flow: held(), by: by.clone() }),
             Loss::Shed => Event::FlowShed(FlowShed { flow: held() }),
             Loss::Expired => Event::FlowExpired(FlowExpired { flow: held() }),
+            Loss::Dead => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Dead }),
+            Loss::Stalled => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Stalled }),
         });
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::model::Policy;
 use super::place::Place;
+use super::timeouts::PeerTimeouts;
 
 /// A definition in a policy.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -12,6 +13,8 @@ use super::place::Place;
 pub enum Item {
     /// `preemption = true`.
     Preemption,
+    /// `dead_after` and `stalled_after` at the top.
+    Timeouts,
     /// An interface, by the name of its table.
     Interface(String),
     /// A template.
@@ -68,6 +71,9 @@ fn items(policy: &Policy) -> BTreeMap<Item, String> {
     if policy.preemption {
         items.insert(Item::Preemption, String::new());
     }
+    if policy.timeouts != PeerTimeouts::default() {
+        items.insert(Item::Timeouts, format!("{:?}", policy.timeouts));
+    }
     for (name, interface) in policy.interfaces {
         items.insert(Item::Interface(name), format!("{interface:?}"));
     }
@@ -96,6 +102,7 @@ impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Preemption => write!(f, "preemption"),
+            Self::Timeouts => write!(f, "dead_after or stalled_after"),
             Self::Interface(name) => write!(f, "interface {name}"),
             Self::Template(name) => write!(f, "template {name}"),
             Self::Class(name) => write!(f, "class {name}"),

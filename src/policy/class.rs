@@ -4,6 +4,7 @@ use flowspec::{Rate, Share};
 
 use super::owner::OwnerMatch;
 use super::place::Place;
+use super::timeouts::OwnTimeouts;
 
 /// A kind of flow.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Class {
     pub matches: Option<OwnerMatch>,
     /// The DS field's code point of its packets.
     pub dscp: Option<u8>,
+    /// How long its flows keep their reservations without their peers.
+    pub timeouts: OwnTimeouts,
     /// Where the class is defined.
     pub place: Place,
 }

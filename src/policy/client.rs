@@ -3,6 +3,7 @@
 use flowspec::{Micros, Rate};
 
 use super::place::Place;
+use super::timeouts::OwnTimeouts;
 
 /// The limits of each client whose name matches a pattern. Every matching client is counted on its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Client {
     pub horizon: Option<Micros>,
     /// The best setup priority that a request may name.
     pub best_setup_priority: Option<u8>,
+    /// How long its flows keep their reservations without their peers. Precedes what their classes state.
+    pub timeouts: OwnTimeouts,
     /// Where the limits are defined.
     pub place: Place,
 }
@@ -52,6 +55,7 @@ mod tests {
             requests_per_second: None,
             horizon: None,
             best_setup_priority: None,
+            timeouts: OwnTimeouts::default(),
             place: Place::default(),
         };
         assert_eq!(client.matches(name), expected, "{pattern} and {name}");

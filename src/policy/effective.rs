@@ -13,12 +13,15 @@ use super::notation::{flowspec, key, quoted, word};
 use super::owner::OwnerMatch;
 use super::place::Place;
 use super::rule::{Match, Protocol, Rule};
+use super::timeouts::OwnTimeouts;
 
 impl Policy {
     /// The whole policy as TOML. A comment on each table names the file and line of its definition.
     pub fn effective(&self) -> String {
         let mut text = String::from("version = 1\n");
         line(&mut text, "preemption", self.preemption);
+        line(&mut text, "dead_after", quoted(self.timeouts.dead_after));
+        line(&mut text, "stalled_after", quoted(self.timeouts.stalled_after));
         let named = self.interfaces.iter().map(|(name, interface)| (name.as_str(), interface));
         for (name, interface) in named.chain(self.any_interface.iter().map(|interface| ("*", interface))) {
             self.table(&mut text, &format!("interface.{}", key(name)), &interface.place);
@@ -104,6 +107,7 @@ fn class_lines(text: &mut String, class: &Class) {
     line(text, "admission", word(&Admission::WORDS, class.admission));
     optional(text, "match", class.matches.as_ref().map(owner_conditions));
     optional(text, "dscp", class.dscp);
+    timeout_lines(text, class.timeouts);
 }
 
 fn group_lines(text: &mut String, group: &Group) {
@@ -119,6 +123,12 @@ fn client_lines(text: &mut String, client: &Client) {
     optional(text, "requests_per_second", client.requests_per_second);
     optional(text, "horizon", client.horizon.map(quoted));
     optional(text, "best_setup_priority", client.best_setup_priority);
+    timeout_lines(text, client.timeouts);
+}
+
+fn timeout_lines(text: &mut String, timeouts: OwnTimeouts) {
+    optional(text, "dead_after", timeouts.dead_after.map(quoted));
+    optional(text, "stalled_after", timeouts.stalled_after.map(quoted));
 }
 
 fn rule_lines(text: &mut String, rule: &Rule) {

@@ -15,7 +15,8 @@
 //!   - [`InterfacePolicy`], with [`Budget`], [`Capacity`], [`ClassModel`], [`Enforcement`], [`Hysteresis`] and
 //!     [`OnCapacityDrop`];
 //!   - [`Class`], with [`Allocate`] and [`Admission`];
-//!   - [`Template`], [`Group`] with its [`GroupMode`], [`Client`] and [`Rule`].
+//!   - [`Template`], [`Group`] with its [`GroupMode`], [`Client`] and [`Rule`];
+//!   - [`PeerTimeouts`] and [`OwnTimeouts`], each a [`Timeout`].
 //! - **Look-up**: a rule's [`Match`] ([`Protocol`], [`PortRange`], [`Network`]) is compared with a [`Subject`]; a
 //!   class's [`OwnerMatch`] with an [`Owner`].
 //! - **Problems**: a [`Problem`] has a stable [`Code`] with a [`Severity`], a place and further [`Label`]s.
@@ -44,6 +45,7 @@ pub(crate) mod problems;
 pub(crate) mod read;
 mod rule;
 mod schema;
+mod timeouts;
 
 pub use changes::{Changes, Item};
 pub use class::{Admission, Allocate, Class};
@@ -55,3 +57,4 @@ pub use place::{Place, Source};
 pub use problem::{Code, Label, Problem, Severity};
 pub use rule::{Match, Network, NotANetwork, PortRange, Protocol, Rule, Subject};
 pub use schema::schema;
+pub use timeouts::{OwnTimeouts, PeerTimeouts, Timeout};

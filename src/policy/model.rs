@@ -10,6 +10,7 @@ use super::interface::InterfacePolicy;
 use super::owner::Owner;
 use super::place::Place;
 use super::rule::{Rule, Subject};
+use super::timeouts::PeerTimeouts;
 
 /// How much of each interface may be reserved, and by which flows.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Policy {
     pub sources: Vec<String>,
     /// Whether a new flow may displace flows whose holding priority is worse than its setup priority.
     pub preemption: bool,
+    /// How long a flow keeps its reservation without its peer.
+    pub timeouts: PeerTimeouts,
 }
 
 /// A named QOS.
@@ -101,6 +104,13 @@ impl Policy {
     /// Whether any class has measured admission.
     pub fn has_measured_class(&self) -> bool {
         self.classes.values().any(|class| class.admission == Admission::Measured)
+    }
+
+    /// The timeouts of a flow: its client's, or else its class's, or else the policy's.
+    pub fn timeouts_of(&self, class: Option<&str>, client: Option<&str>) -> PeerTimeouts {
+        let class = class.and_then(|class| self.classes.get(class)).map(|class| class.timeouts);
+        let client = client.and_then(|client| self.client(client)).map(|client| client.timeouts);
+        self.timeouts.with(class.unwrap_or_default()).with(client.unwrap_or_default())
     }
 
     /// The limits of a client: those of the first pattern that matches its name.

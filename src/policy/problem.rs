@@ -73,6 +73,8 @@ pub enum Code {
     UnusedClass,
     /// A template that exceeds the budget of every interface.
     NeverFits,
+    /// A timeout that ends flows whose peers are well.
+    HastyTimeout,
 }
 
 impl Problem {
@@ -96,7 +98,7 @@ impl Problem {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Syntax,
         Self::UnknownKey,
         Self::WrongType,
@@ -114,6 +116,7 @@ impl Code {
         Self::ShadowedRule,
         Self::UnusedClass,
         Self::NeverFits,
+        Self::HastyTimeout,
     ];
 
     /// The code as it is printed. A code is never reused for another kind of problem.
@@ -136,6 +139,7 @@ impl Code {
             Self::ShadowedRule => "GQ0104",
             Self::UnusedClass => "GQ0105",
             Self::NeverFits => "GQ0106",
+            Self::HastyTimeout => "GQ0111",
         }
     }
 
@@ -159,6 +163,7 @@ impl Code {
             Self::ShadowedRule => "a rule that no flow reaches",
             Self::UnusedClass => "a class that no rule and no group assigns",
             Self::NeverFits => "a template that fits on no interface",
+            Self::HastyTimeout => "a timeout that ends flows whose peers are well",
         }
     }
 
@@ -230,9 +235,8 @@ impl Code {
                 "The policy has rules, and neither a rule nor a group assigns this class: only a request that names it uses\n\
                  it. If that is intended, ignore the warning."
             }
-            Self::NeverFits => {
-                "The template asks for more than any interface's budget, even when it is empty."
-            }
+            Self::NeverFits => NEVER_FITS,
+            Self::HastyTimeout => HASTY_TIMEOUT,
         }
     }
 
@@ -255,10 +259,17 @@ impl Code {
             | Self::SmallBucket
             | Self::ShadowedRule
             | Self::UnusedClass
-            | Self::NeverFits => Severity::Warning,
+            | Self::NeverFits
+            | Self::HastyTimeout => Severity::Warning,
         }
     }
 }
+
+const NEVER_FITS: &str = "The template asks for more than any interface's budget, even when it is empty.";
+
+const HASTY_TIMEOUT: &str = "A flow loses its reservation after this time. A viewer that changes networks is silent for some seconds\n\
+     (dead_after), and a player with a full buffer reads nothing until part of it is played (stalled_after).\n\
+     The defaults are 30 s and 60 s; \"off\" switches a timeout off.";
 
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

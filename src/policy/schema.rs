@@ -38,6 +38,7 @@ fn other_forms(key: &str, form: Value) -> Value {
             json!({ "anyOf": [form, quantity("a time at the flow's own rate: \"20 ms\"")] })
         }
         "dscp" => json!({ "anyOf": [form, { "type": "integer", "minimum": 0, "maximum": 63 }] }),
+        "dead_after" | "stalled_after" => json!({ "anyOf": [form, { "const": "off" }] }),
         "version" => json!({ "const": 1 }),
         _ => form,
     }

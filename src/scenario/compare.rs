@@ -7,14 +7,14 @@ use flowspec::{Both, Direction, Rate, Wsa};
 use super::laboratory::TransferFailure;
 use super::outcome::{ChargeQuantity, Compared};
 use super::step::{Expect, Tolerance};
-use crate::admission::{Decision, Ledger, Reason};
+use crate::admission::{Decision, EndedIds, Ledger, Reason};
 
 /// What came of a step.
 #[derive(Default)]
 pub(super) struct Observed {
     pub(super) decisions: Vec<Decision>,
-    /// Flows whose time was over before the step's own event.
-    pub(super) expired: Vec<String>,
+    /// Flows that time has ended before the step's own event.
+    pub(super) ended: EndedIds,
     /// Flows that were notified of capacity before the step's own event.
     pub(super) notified: Vec<String>,
     /// The result of a transfer.
@@ -51,8 +51,13 @@ impl Observed {
         self.decisions.iter().flat_map(|decision| list(decision).iter().cloned()).collect()
     }
 
-    pub(super) fn all_expired(&self) -> Vec<String> {
-        [self.expired.clone(), self.listed(|decision| &decision.expired)].concat()
+    /// The flows that time has ended: before the step's own event, and by it.
+    pub(super) fn all_ended(&self) -> EndedIds {
+        EndedIds {
+            expired: [self.ended.expired.clone(), self.listed(|decision| &decision.expired)].concat(),
+            dead: [self.ended.dead.clone(), self.listed(|decision| &decision.dead)].concat(),
+            stalled: [self.ended.stalled.clone(), self.listed(|decision| &decision.stalled)].concat(),
+        }
     }
 
     pub(super) fn all_notified(&self) -> Vec<String> {
@@ -85,11 +90,14 @@ impl Observed {
         }
         let last = self.decisions.last();
         self.compare_charges(expect, ledger, interface).map_err(|mismatch| mismatch.of(last))?;
+        let EndedIds { expired, dead, stalled } = self.all_ended();
         for (compared, expected, actual) in [
             (Compared::Notified, &expect.notified, self.all_notified()),
             (Compared::Preempted, &expect.preempted, self.listed(Decision::preempted)),
             (Compared::Shed, &expect.shed, self.listed(Decision::shed)),
-            (Compared::Expired, &expect.expired, self.all_expired()),
+            (Compared::Expired, &expect.expired, expired),
+            (Compared::Dead, &expect.dead, dead),
+            (Compared::Stalled, &expect.stalled, stalled),
         ] {
             if let Some(expected) = expected
                 && *expected != actual

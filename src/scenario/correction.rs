@@ -4,7 +4,7 @@ use flowspec::{Both, Rate, Wsa};
 
 use super::compare::{FIRST_RENDITION, Observed};
 use super::step::{Expect, Tolerance};
-use crate::admission::{Decision, Ledger};
+use crate::admission::{Decision, EndedIds, Ledger};
 use crate::policy::notation::quoted;
 
 /// The fields of an inline table.
@@ -33,11 +33,14 @@ pub(super) fn correction(expect: &Expect, observed: &Observed, ledger: &Ledger, 
     ] {
         fields.add(name, expected.map(|expected| rates(expected, actual)));
     }
+    let EndedIds { expired, dead, stalled } = observed.all_ended();
     for (name, expected, actual) in [
         ("preempted", &expect.preempted, observed.listed(Decision::preempted)),
         ("notified", &expect.notified, observed.all_notified()),
         ("shed", &expect.shed, observed.listed(Decision::shed)),
-        ("expired", &expect.expired, observed.all_expired()),
+        ("expired", &expect.expired, expired),
+        ("dead", &expect.dead, dead),
+        ("stalled", &expect.stalled, stalled),
     ] {
         fields.add(name, expected.as_ref().map(|_| names(&actual)));
     }

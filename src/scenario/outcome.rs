@@ -116,6 +116,10 @@ pub enum Compared {
     Shed,
     /// The flows that ended at their time.
     Expired,
+    /// The flows whose peers were gone.
+    Dead,
+    /// The flows whose peers accepted nothing.
+    Stalled,
     /// The flows that were notified of capacity.
     Notified,
     /// The number of admitted flows.
@@ -158,6 +162,8 @@ impl fmt::Display for Compared {
             Self::Preempted => "preempted",
             Self::Shed => "shed",
             Self::Expired => "expired",
+            Self::Dead => "dead",
+            Self::Stalled => "stalled",
             Self::Notified => "notified",
             Self::Flows => "flows",
         })

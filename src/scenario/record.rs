@@ -82,6 +82,15 @@ fn action(operation: &Operation, now: Moment) -> Option<String> {
         Operation::Refresh { id, time_to_live } => {
             format!("refresh = {{ id = {}, ttl = \"{time_to_live}\" }}\n", quoted(id))
         }
+        Operation::Peer { id, state, since } => {
+            let lasting = since.map(|since| format!(", for = \"{}\"", now.saturating_since(since)));
+            format!(
+                "peer = {{ id = {}, state = \"{}\"{} }}\n",
+                quoted(id),
+                state.name(),
+                lasting.unwrap_or_default()
+            )
+        }
         Operation::Release { id } => format!("close = {}\n", quoted(id)),
         Operation::Capacity { interface, direction, capacity } => {
             let direction = match direction {
@@ -156,9 +165,13 @@ fn expectations(decision: &Decision, is_request: bool) -> String {
         fields.extend(decision.error().map(|error| format!("error = \"{}\"", error.name())));
         fields.extend(decision.reason().map(|reason| format!("reason = \"{reason}\"")));
     }
-    for (name, lists) in
-        [("preempted", decision.preempted()), ("shed", decision.shed()), ("expired", &decision.expired)]
-    {
+    for (name, lists) in [
+        ("preempted", decision.preempted()),
+        ("shed", decision.shed()),
+        ("expired", &decision.expired),
+        ("dead", &decision.dead),
+        ("stalled", &decision.stalled),
+    ] {
         if !lists.is_empty() {
             let names: Vec<_> = lists.iter().map(quoted).collect();
             fields.push(format!("{name} = [{}]", names.join(", ")));

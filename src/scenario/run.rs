@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, Flowspec, Moment, Qos, Rate};
+use flowspec::{Both, Direction, Flowspec, Micros, Moment, Qos, Rate};
 
 use super::compare::{Mismatch, Observed};
 use super::connect::Connect;
@@ -16,7 +16,9 @@ use super::requested::RequestedQos;
 use super::snapshot::LedgerSnapshot;
 use super::step::{Action, Expect, Step, Time, Transfer};
 use super::suite::Test;
-use crate::admission::{Decision, Ledger, Operation, Refusal, RefusedRequest, Request, RequestKind};
+use crate::admission::{
+    Decision, Ledger, Operation, PeerState, Refusal, RefusedRequest, Request, RequestKind,
+};
 use crate::manager::DryRun;
 use crate::policy::Policy;
 
@@ -126,9 +128,9 @@ impl Run<'_> {
     }
 
     fn act(&mut self, action: &Action) -> Observed {
-        let mut observed = Observed { expired: self.manager.advance(self.now), ..Observed::default() };
-        if !observed.expired.is_empty() {
-            // A tick says which flows are notified of the capacity that the expired ones freed.
+        let mut observed = Observed { ended: self.manager.advance(self.now), ..Observed::default() };
+        if !observed.ended.is_empty() {
+            // A tick says which flows are notified of the capacity that these have freed.
             observed.notified = self.decide(Operation::Tick).notified;
         }
         match action {
@@ -140,6 +142,9 @@ impl Run<'_> {
                 let time_to_live = *time_to_live;
                 let decide = |id| self.decide(Operation::Refresh { id, time_to_live });
                 observed.decisions = id.each().map(decide).collect();
+            }
+            Action::Peer { id, state, lasting } => {
+                observed.decisions = id.each().map(|id| self.see_peer(id, *state, *lasting)).collect();
             }
             Action::Close(names) => observed.decisions = names.each().map(|id| self.release(id)).collect(),
             Action::Crash(client) => {
@@ -228,6 +233,14 @@ impl Run<'_> {
             }
         };
         names.each().map(submit).collect()
+    }
+
+    fn see_peer(&mut self, id: String, state: PeerState, lasting: Option<Micros>) -> Decision {
+        if let Some((interface, _)) = self.manager.ledger().flow(&id) {
+            self.interface = interface.to_owned();
+        }
+        let since = lasting.map(|lasting| self.now.saturating_sub(lasting));
+        self.decide(Operation::Peer { id, state, since })
     }
 
     fn release(&mut self, id: String) -> Decision {

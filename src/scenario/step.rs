@@ -4,6 +4,7 @@ use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Rate, Share};
 
 use super::connect::Connect;
 use super::names::Names;
+use crate::admission::PeerState;
 use crate::policy::Place;
 
 /// One event, and what is expected of it.
@@ -39,6 +40,8 @@ pub(super) enum Action {
     },
     /// Flows extend their soft state.
     Refresh { id: Names, time_to_live: Micros },
+    /// The peers of flows are seen; `lasting` is how long they have been so, where that is not from now on.
+    Peer { id: Names, state: PeerState, lasting: Option<Micros> },
     /// Flows end.
     Close(Names),
     /// A link's capacity changes.
@@ -84,6 +87,8 @@ pub(super) struct Expect {
     pub(super) preempted: Option<Vec<String>>,
     pub(super) shed: Option<Vec<String>>,
     pub(super) expired: Option<Vec<String>>,
+    pub(super) dead: Option<Vec<String>>,
+    pub(super) stalled: Option<Vec<String>>,
     pub(super) notified: Option<Vec<String>>,
     pub(super) waiting: Option<bool>,
     pub(super) flows: Option<u64>,

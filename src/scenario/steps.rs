@@ -10,7 +10,7 @@ use super::connect::Connect;
 use super::names::Names;
 use super::requested::RequestedQos;
 use super::step::{Action, Expect, Step, Time, Tolerance, Transfer};
-use crate::admission::{LONGEST_MEASUREMENT, SHORTEST_MEASUREMENT};
+use crate::admission::{LONGEST_MEASUREMENT, PeerState, SHORTEST_MEASUREMENT};
 use crate::policy::read::flowspec::flowspec;
 use crate::policy::read::section::{Placed, Section};
 use crate::policy::{Code, Owner, Protocol};
@@ -39,6 +39,7 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
     }
     actions.extend(section.section("renegotiate").map(renegotiate));
     actions.extend(section.section("refresh").map(refresh));
+    actions.extend(section.section("peer").map(peer));
     actions.extend(section.section("capacity").map(capacity));
     actions.extend(section.section("measure").map(measure));
     actions.extend(section.section("transfer").map(transfer));
@@ -58,7 +59,7 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         section.problem(Code::Conflict, &place, message);
     } else if actions.is_empty() && !section.has("at") && !section.has("after") {
         section.missing(
-            "connect, accept, renegotiate, refresh, close, capacity, measure, reload, crash, wait or transfer",
+            "connect, accept, renegotiate, refresh, peer, close, capacity, measure, reload, crash, wait or transfer",
         );
     }
     section.finish();
@@ -145,6 +146,17 @@ fn refresh(section: Section<'_>) -> Option<Action> {
     }
     section.finish();
     Some(Action::Refresh { id: id?, time_to_live: time_to_live?.value })
+}
+
+fn peer(section: Section<'_>) -> Option<Action> {
+    let id = names(&section);
+    let state = section.choice("state", &PeerState::WORDS);
+    if !section.has("state") {
+        section.missing("state");
+    }
+    let lasting = section.quantity::<Micros>("for");
+    section.finish();
+    Some(Action::Peer { id: id?, state: state?.value, lasting: lasting.map(|time| time.value) })
 }
 
 fn capacity(section: Section<'_>) -> Option<Action> {
@@ -264,6 +276,8 @@ fn expect(section: Section<'_>) -> Option<Expect> {
         preempted: texts(&section, "preempted"),
         shed: texts(&section, "shed"),
         expired: texts(&section, "expired"),
+        dead: texts(&section, "dead"),
+        stalled: texts(&section, "stalled"),
         notified: texts(&section, "notified"),
         waiting: section.flag("waiting").map(|waiting| waiting.value),
         flows: section.integer("flows", 0..=u64::MAX).map(|flows| flows.value),

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::requested::RequestedQos;
 use crate::admission::{
-    Decision, GroupRequest, LONGEST_MEASUREMENT, Ledger, Operation, OperationKind, RefusedRequest, Request,
-    RequestKind, SHORTEST_MEASUREMENT,
+    Decision, GroupRequest, LONGEST_MEASUREMENT, Ledger, Operation, OperationKind, PeerState, RefusedRequest,
+    Request, RequestKind, SHORTEST_MEASUREMENT,
 };
 use crate::manager::DryRun;
 use crate::policy::{GroupMode, Owner, Policy};
@@ -106,6 +106,8 @@ struct Line {
     cgroup: Option<String>,
     window_us: Option<Micros>,
     rate: Option<Both<Rate>>,
+    state: Option<PeerState>,
+    since_us: Option<Moment>,
 }
 
 /// A direction, as policies and traces name it.
@@ -183,6 +185,11 @@ impl Line {
                 Operation::Refresh { id: self.id()?, time_to_live: self.needed(self.ttl_us, "ttl_us")? }
             }
             OperationKind::Release => Operation::Release { id: self.id()? },
+            OperationKind::Peer => Operation::Peer {
+                id: self.id()?,
+                state: self.needed(self.state, "state")?,
+                since: self.since_us,
+            },
             OperationKind::Group => return self.group(policy),
             OperationKind::Ungroup => Operation::Ungroup { id: self.id()? },
             OperationKind::Capacity => Operation::Capacity {

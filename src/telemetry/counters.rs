@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::event::Event;
-use crate::admission::Reason;
+use crate::admission::{PeerLoss, Reason};
 
 /// How often each fact has happened. No counter ever falls.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
@@ -19,6 +19,7 @@ pub struct Counters {
     pub flows_preempted: u64,
     pub flows_shed: u64,
     pub flows_expired: u64,
+    pub flows_timed_out: BTreeMap<PeerLoss, u64>,
     pub requests_refused: BTreeMap<Reason, u64>,
     pub requests_deferred: u64,
     pub requests_queued: u64,
@@ -48,6 +49,7 @@ impl Counters {
             Event::FlowPreempted(_) => &mut self.flows_preempted,
             Event::FlowShed(_) => &mut self.flows_shed,
             Event::FlowExpired(_) => &mut self.flows_expired,
+            Event::FlowTimedOut(timed_out) => self.flows_timed_out.entry(timed_out.reason).or_default(),
             Event::RequestRefused(refused) => self.requests_refused.entry(refused.reason).or_default(),
             Event::RequestDeferred(_) => &mut self.requests_deferred,
             Event::RequestQueued(_) => &mut self.requests_queued,
@@ -69,8 +71,10 @@ impl Counters {
     }
 
     /// How many flows hold a reservation: admitted and not ended since the first event.
-    pub const fn flows(&self) -> u64 {
+    pub fn flows(&self) -> u64 {
         let Self { flows_released, flows_preempted, flows_shed, flows_expired, .. } = self;
-        self.flows_admitted.saturating_sub(*flows_released + *flows_preempted + *flows_shed + *flows_expired)
+        let timed_out = self.flows_timed_out.values().sum::<u64>();
+        let ended = *flows_released + *flows_preempted + *flows_shed + *flows_expired + timed_out;
+        self.flows_admitted.saturating_sub(ended)
     }
 }

@@ -3,7 +3,7 @@
 use flowspec::{Both, Direction, Moment, Rate, Wsa};
 use serde::Serialize;
 
-use crate::admission::{Holding, NotProgrammed, OperationKind, Reason};
+use crate::admission::{Holding, NotProgrammed, OperationKind, PeerLoss, Reason};
 use crate::failure::KernelFailure;
 use crate::policy::GroupMode;
 
@@ -33,6 +33,7 @@ pub enum Event {
     FlowPreempted(FlowPreempted),
     FlowShed(FlowShed),
     FlowExpired(FlowExpired),
+    FlowTimedOut(FlowTimedOut),
     RequestRefused(RequestRefused),
     RequestDeferred(RequestDeferred),
     RequestQueued(RequestQueued),
@@ -125,6 +126,16 @@ pub struct FlowExpired {
     /// The flow and what it was charged.
     #[serde(flatten)]
     pub flow: Holding,
+}
+
+/// A flow has lost its reservation since it is without its peer for too long.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FlowTimedOut {
+    /// The flow and what it was charged.
+    #[serde(flatten)]
+    pub flow: Holding,
+    /// Which timeout of the policy has ended it.
+    pub reason: PeerLoss,
 }
 
 /// A request that is not for a flow's reservation is refused.

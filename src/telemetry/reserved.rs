@@ -24,6 +24,7 @@ impl Reserved {
             Event::FlowPreempted(preempted) => self.end(&preempted.flow),
             Event::FlowShed(shed) => self.end(&shed.flow),
             Event::FlowExpired(expired) => self.end(&expired.flow),
+            Event::FlowTimedOut(timed_out) => self.end(&timed_out.flow),
             Event::GroupMade(made) => self.add(&made.interface, made.charged, Both::default()),
             Event::GroupCharged(group) => self.add(&group.interface, group.charged, group.previously),
             Event::GroupEnded(ended) => self.add(&ended.interface, Both::default(), ended.charged),

@@ -103,6 +103,7 @@ impl Ledger {
     /// Releases what a flow holds, and gives all of it.
     pub(crate) fn take(&mut self, id: &str) -> Option<Entry> {
         let (_, entry) = self.flows.remove(id)?;
+        self.absent.remove(entry.footprint.slot);
         self.unbook(&entry);
         self.tidy(&entry.footprint);
         if let Some(name) = &entry.group

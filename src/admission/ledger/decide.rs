@@ -7,13 +7,14 @@ use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
 use super::ladder::Tried;
 use super::state::Ledger;
 use crate::admission::decision::{Decision, Outcome};
-use crate::admission::holding::Holding;
+use crate::admission::ended::{EndCause, Ended, EndedIds};
 use crate::admission::operation::{Ladder, Operation, RefusedRequest, RequestKind};
+use crate::admission::peer::PeerState;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, GroupRequest, Request};
 use crate::admission::response::{
     AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
-    RefreshedFlow, Refused, ReleasedFlow, RenegotiatedFlow, Response,
+    RefreshedFlow, Refused, ReleasedFlow, RenegotiatedFlow, ReportedPeer, Response,
 };
 use crate::policy::Policy;
 
@@ -24,13 +25,13 @@ impl Ledger {
     /// Lets time pass until a moment, then decides an operation. A moment before the ledger's time counts as that time.
     pub fn decide(&mut self, at: Moment, operation: &Operation) -> Outcome {
         let mut ended = self.advance(at);
-        let expired = ids(&ended);
         let mut grant = None;
         let (response, interface) = match operation {
             Operation::Reserve(ladder) => self.decide_reserve(ladder, &mut grant),
             Operation::Renegotiate { id, asked } => self.decide_renegotiate(id, asked, &mut grant),
             Operation::Refresh { id, time_to_live } => self.decide_refresh(id, *time_to_live),
             Operation::Release { id } => self.decide_release(id),
+            Operation::Peer { id, state, since } => self.decide_peer(id, (*state, *since), &mut ended),
             Operation::Group(request) => self.decide_group(request),
             Operation::Ungroup { id } => self.decide_ungroup(id),
             Operation::Capacity { interface, direction, capacity } => {
@@ -47,7 +48,8 @@ impl Ledger {
             Operation::Reserve(_) => {
                 matches!(&response, Response::Reserve { result: Ok(flow), .. } if !flow.preempted.is_empty())
             }
-            Operation::Query { .. } | Operation::Refresh { .. } => false,
+            // A peer's loss ends a wait as an expired flow does.
+            Operation::Query { .. } | Operation::Refresh { .. } | Operation::Peer { .. } => false,
             Operation::Renegotiate { .. }
             | Operation::Release { .. }
             | Operation::Group(_)
@@ -56,7 +58,7 @@ impl Ledger {
             | Operation::Measure { .. }
             | Operation::Tick => true,
         };
-        let mut decision = self.decision(response, expired);
+        let mut decision = self.decision(response, EndedIds::of(&ended));
         match interface {
             Some(interface) => self.add_totals(&mut decision, &interface),
             None if *operation == Operation::Tick => {
@@ -74,7 +76,7 @@ impl Ledger {
     pub fn refuse(&mut self, at: Moment, request: RefusedRequest) -> Outcome {
         let ended = self.advance(at);
         let mut decision = self.refused(self.now, request);
-        decision.expired = ids(&ended);
+        decision.set_ended(EndedIds::of(&ended));
         self.notify(&mut decision, false);
         Outcome { decision, grant: None, ended }
     }
@@ -90,7 +92,7 @@ impl Ledger {
             RequestKind::Group => Response::Group { id, result: Err(refused) },
             RequestKind::Query => Response::Query(Err(refused)),
         };
-        let mut decision = self.decision(response, Vec::new());
+        let mut decision = self.decision(response, EndedIds::default());
         decision.at = at;
         if let Some(interface) = interface {
             self.add_totals(&mut decision, &interface);
@@ -102,14 +104,14 @@ impl Ledger {
     pub fn released_before(&self, id: &str, interface: &str) -> Decision {
         let flow = ReleasedFlow::Flow { interface: interface.to_owned(), charged: None };
         let response = Response::Release { id: id.to_owned(), result: Ok(flow) };
-        let mut decision = self.decision(response, Vec::new());
+        let mut decision = self.decision(response, EndedIds::default());
         self.add_totals(&mut decision, interface);
         decision
     }
 
-    pub(crate) fn decision(&self, response: Response, expired: Vec<String>) -> Decision {
-        let at = self.now;
-        Decision { at, response, totals: Default::default(), expired, notified: Vec::new() }
+    pub(crate) fn decision(&self, response: Response, ended: EndedIds) -> Decision {
+        let (at, EndedIds { expired, dead, stalled }) = (self.now, ended);
+        Decision { at, response, totals: Default::default(), expired, dead, stalled, notified: Vec::new() }
     }
 
     pub(crate) fn add_totals(&self, decision: &mut Decision, interface: &str) {
@@ -123,7 +125,7 @@ impl Ledger {
         for gone in decision.preempted().iter().chain(decision.shed()) {
             self.waiting.leave(gone);
         }
-        if frees || std::mem::take(&mut self.risen) || !decision.expired.is_empty() {
+        if frees || std::mem::take(&mut self.risen) || decision.ended_any() {
             decision.notified = self.notify_waiting();
         }
     }
@@ -195,6 +197,22 @@ impl Ledger {
         (Response::Refresh { id: id.to_owned(), result }, Some(interface))
     }
 
+    fn decide_peer(
+        &mut self,
+        id: &str,
+        (state, since): (PeerState, Option<Moment>),
+        ended: &mut Vec<Ended>,
+    ) -> Answered {
+        let interface = self.interface_of(id);
+        let result = self.report_peer(id, state, since).map(|lost| {
+            let loss = lost.as_ref().and_then(Ended::peer_loss);
+            ended.extend(lost);
+            ReportedPeer { interface: interface.clone(), state, loss, ends: self.peer_end(id) }
+        });
+        let result = refused(&self.policy, result);
+        (Response::Peer { id: id.to_owned(), result }, Some(interface))
+    }
+
     fn decide_release(&mut self, id: &str) -> Answered {
         let interface = self.interface_of(id);
         let released = self.release(id);
@@ -227,12 +245,12 @@ impl Ledger {
         interface: &str,
         direction: Direction,
         capacity: Rate,
-        ended: &mut Vec<Holding>,
+        ended: &mut Vec<Ended>,
     ) -> Answered {
         let known = self.policy.interface(interface).is_some();
         let gone = self.set_capacity(interface, direction, capacity);
-        let shed = ids(&gone);
-        ended.extend(gone);
+        let shed = gone.iter().map(|held| held.id.clone()).collect();
+        ended.extend(gone.into_iter().map(|held| Ended { held, cause: EndCause::Shed }));
         let result = if known {
             let counts_from = self.rises(interface, direction);
             let (interface, not_programmed) = (interface.to_owned(), None);
@@ -292,11 +310,6 @@ impl Ledger {
     fn interface_of(&self, id: &str) -> String {
         self.flow(id).map_or(String::new(), |(interface, _)| interface.to_owned())
     }
-}
-
-/// The names of flows that have ended.
-pub(crate) fn ids(ended: &[Holding]) -> Vec<String> {
-    ended.iter().map(|holding| holding.id.clone()).collect()
 }
 
 fn refused<T>(policy: &Policy, result: Result<T, Refusal>) -> Result<T, Box<Refused>> {

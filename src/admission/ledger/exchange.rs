@@ -7,12 +7,11 @@
 
 use flowspec::{Both, Direction, Flowspec, Moment, TSpec};
 
-use super::decide::ids;
 use super::group::Member;
 use super::state::Ledger;
 use crate::admission::account::charge::Charge;
 use crate::admission::decision::{Decision, Outcome};
-use crate::admission::holding::Holding;
+use crate::admission::ended::{Ended, EndedIds};
 use crate::admission::refusal::Refusal;
 use crate::admission::request::Grant;
 use crate::admission::response::{Refused, RenegotiatedFlow, Response};
@@ -24,8 +23,8 @@ pub struct Renegotiation {
     before: Charge,
     after: Charge,
     grant: Grant,
-    /// The flows that had expired when it was requested, for the decision.
-    expired: Vec<String>,
+    /// The flows that had ended when it was requested, for the decision.
+    before_it: EndedIds,
 }
 
 /// A renegotiation that has begun.
@@ -34,7 +33,7 @@ pub struct Begun {
     /// The other reservation.
     pub renegotiation: Renegotiation,
     /// The flows that had expired by then, with what they held.
-    pub ended: Vec<Holding>,
+    pub ended: Vec<Ended>,
 }
 
 impl Renegotiation {
@@ -57,18 +56,18 @@ impl Ledger {
         asked: &Both<Option<Flowspec>>,
     ) -> Result<Begun, Box<Outcome>> {
         let ended = self.advance(at);
-        let expired = ids(&ended);
+        let ids = EndedIds::of(&ended);
         match self.exchange_counted(id, *asked) {
             Ok((grant, previous)) => {
                 let tspec = previous.member.map_or_else(Both::default, |member| member.charge.tspec);
                 let before = previous.entry.charge(tspec);
                 let after = self.flows.get(id).map_or(before, |entry| entry.charge(grant.tspec));
                 self.recharge(id, &larger(&before, &after));
-                let renegotiation = Renegotiation { id: id.to_owned(), before, after, grant, expired };
+                let renegotiation = Renegotiation { id: id.to_owned(), before, after, grant, before_it: ids };
                 Ok(Begun { renegotiation, ended })
             }
             Err(refusal) => {
-                let decision = self.refuse_renegotiation(id, refusal, expired);
+                let decision = self.refuse_renegotiation(id, refusal, ids);
                 Err(Box::new(Outcome { decision, grant: None, ended }))
             }
         }
@@ -77,11 +76,11 @@ impl Ledger {
     /// The kernel agrees: from now on the flow is charged what it was granted. Refused where the flow has ended.
     pub fn finish_renegotiation(&mut self, at: Moment, renegotiation: Renegotiation) -> Outcome {
         let ended = self.advance(at);
-        let Renegotiation { id, after, grant, mut expired, .. } = renegotiation;
-        expired.extend(ids(&ended));
+        let Renegotiation { id, after, grant, before_it: mut ids, .. } = renegotiation;
+        ids.append(EndedIds::of(&ended));
         let Some((interface, _)) = self.flow(&id) else {
             let refusal = Refusal::UnknownId { id: id.clone() };
-            let decision = self.refuse_renegotiation(&id, refusal, expired);
+            let decision = self.refuse_renegotiation(&id, refusal, ids);
             return Outcome { decision, grant: None, ended };
         };
         let interface = interface.to_owned();
@@ -89,7 +88,7 @@ impl Ledger {
         self.waiting.leave(&id);
         let flow = RenegotiatedFlow { interface: interface.clone(), charged: after.rate, enforced: None };
         let response = Response::Renegotiate { id, result: Ok(Box::new(flow)) };
-        let mut decision = self.decision(response, expired);
+        let mut decision = self.decision(response, ids);
         self.add_totals(&mut decision, &interface);
         self.notify(&mut decision, true);
         Outcome { decision, grant: Some(grant), ended }
@@ -103,17 +102,17 @@ impl Ledger {
         refusal: Refusal,
     ) -> Outcome {
         let ended = self.advance(at);
-        let Renegotiation { id, before, mut expired, .. } = renegotiation;
-        expired.extend(ids(&ended));
+        let Renegotiation { id, before, before_it: mut ids, .. } = renegotiation;
+        ids.append(EndedIds::of(&ended));
         self.recharge(&id, &before);
-        let decision = self.refuse_renegotiation(&id, refusal, expired);
+        let decision = self.refuse_renegotiation(&id, refusal, ids);
         Outcome { decision, grant: None, ended }
     }
 
-    fn refuse_renegotiation(&mut self, id: &str, refusal: Refusal, expired: Vec<String>) -> Decision {
+    fn refuse_renegotiation(&mut self, id: &str, refusal: Refusal, ids: EndedIds) -> Decision {
         let interface = self.flow(id).map(|(interface, _)| interface.to_owned());
         let result = Err(Refused::under(&self.policy, refusal));
-        let mut decision = self.decision(Response::Renegotiate { id: id.to_owned(), result }, expired);
+        let mut decision = self.decision(Response::Renegotiate { id: id.to_owned(), result }, ids);
         if let Some(interface) = interface {
             self.add_totals(&mut decision, &interface);
         }

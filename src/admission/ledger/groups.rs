@@ -10,6 +10,7 @@ use crate::admission::account::footprint::{ClassCounts, Footprint};
 use crate::admission::account::window::Window;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, GroupRequest};
+use crate::policy::PeerTimeouts;
 
 /// The most groups there may be at once.
 const MOST_GROUPS: usize = 100_000;
@@ -74,6 +75,7 @@ impl Ledger {
             charged,
             tspec: charge.tspec,
             dscp: class_policy.and_then(|c| c.dscp),
+            timeouts: PeerTimeouts::OFF,
             preempted: Vec::new(),
         })
     }

@@ -20,7 +20,8 @@ impl Ledger {
     /// Asserts what holds between any two operations:
     ///
     /// - the sums of every account, group and client equal a recount from the flows;
-    /// - the endings are those of the flows, and the waiting queue and its index agree;
+    /// - the endings are those of the flows, and so are the peers that are absent; the waiting queue and its index
+    ///   agree;
     /// - no interface has more reserved than its budget, unless its capacity or its policy has changed since.
     ///
     /// It costs a recount of every flow. Debug builds call it after each mutation while there are few flows.
@@ -33,6 +34,7 @@ impl Ledger {
         self.assert_accounts(&entries);
         self.assert_groups(&entries);
         self.assert_clients(&entries);
+        self.assert_absences(&entries);
         self.waiting.invariants();
     }
 

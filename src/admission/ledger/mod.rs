@@ -1,3 +1,4 @@
+pub(crate) mod absence;
 pub(crate) mod admit;
 pub(crate) mod booking;
 pub(crate) mod capacity;
@@ -9,6 +10,7 @@ pub(crate) mod groups;
 pub(crate) mod invariants;
 pub(crate) mod ladder;
 pub(crate) mod measurement;
+pub(crate) mod peers;
 pub(crate) mod preemption;
 pub(crate) mod prepare;
 pub(crate) mod queue;

@@ -87,6 +87,7 @@ impl Ledger {
                 client.book(entry.rate(), entry.footprint.window, now);
             }
         }
+        self.renew_absences();
         for name in before.groups.keys().filter(|name| !policy.groups.contains_key(*name)) {
             // A group that did not exist has nothing to end.
             let _ = self.ungroup(name);

@@ -102,7 +102,14 @@ impl Ledger {
                 self.book(&entry, Some(member));
                 self.tidy(&entry.footprint);
                 let dscp = class.and_then(|class| class.dscp);
-                let grant = Grant { charged: charge.rate, tspec: charge.tspec, dscp, preempted: Vec::new() };
+                let timeouts = self.timeouts_of(slot);
+                let grant = Grant {
+                    charged: charge.rate,
+                    tspec: charge.tspec,
+                    dscp,
+                    timeouts,
+                    preempted: Vec::new(),
+                };
                 Ok((grant, PreviousReservation { entry: old, member: member_before }))
             }
             Err(refusal) => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Bytes, ErrorTerms, Moment, Rate};
 
+use super::absence::AbsentPeers;
 use super::client::ClientUse;
 use super::group::Group;
 use super::queue::Waiting;
@@ -17,7 +18,7 @@ use crate::admission::account::names::Names;
 use crate::admission::account::proof::{Prover, unproven};
 use crate::admission::account::rank::Rank;
 use crate::admission::account::state::{Account, capacity};
-use crate::admission::holding::Holding;
+use crate::admission::ended::{EndCause, Ended};
 use crate::policy::{Client, Policy};
 
 /// The most flows that may be admitted at once.
@@ -41,6 +42,7 @@ pub struct Ledger {
     pub(crate) clients: HashMap<String, ClientUse>,
     /// When flows end by themselves.
     pub(crate) endings: BTreeSet<(Moment, Rank)>,
+    pub(crate) absent: AbsentPeers,
     pub(crate) admitted: u64,
     pub(crate) waiting: Waiting,
     pub(crate) prover: Prover,
@@ -67,6 +69,7 @@ impl Ledger {
             groups: BTreeMap::new(),
             clients: HashMap::new(),
             endings: BTreeSet::new(),
+            absent: AbsentPeers::default(),
             admitted: 0,
             waiting: Waiting::default(),
             prover,
@@ -122,20 +125,17 @@ impl Ledger {
         }
     }
 
-    /// Time passes: the reservations of flows whose time is over are released. Gives those flows, in the order in
-    /// which they expired.
-    pub fn advance(&mut self, now: Moment) -> Vec<Holding> {
+    /// Time passes: the reservations of flows whose time is over, and of flows that were without their peers for too
+    /// long, are released. Gives those flows, in the order in which they ended.
+    pub fn advance(&mut self, now: Moment) -> Vec<Ended> {
         let mut ended = Vec::new();
-        while let Some(&(at, rank)) = self.endings.first()
-            && at <= now
-        {
+        loop {
+            let expires = self.endings.first().map(|(at, rank)| (*at, rank.slot(), true));
+            let absent = self.absent.next().map(|(at, slot)| (at, slot, false));
+            let first = expires.into_iter().chain(absent).min_by_key(|(at, ..)| *at);
+            let Some((at, slot, expires)) = first.filter(|(at, ..)| *at <= now) else { break };
             self.pass(at);
-            let held = self.end(rank.slot());
-            // A flow that has ended does not wait for more.
-            if let Some(held) = &held {
-                self.waiting.leave(&held.id);
-            }
-            ended.extend(held);
+            ended.extend(if expires { self.expire(slot) } else { self.end_absent(slot) });
         }
         self.pass(now);
         self.debug_check();
@@ -145,11 +145,19 @@ impl Ledger {
     /// When time alone changes something next: a flow ends, or a capacity begins to count.
     pub fn due(&self) -> Option<Moment> {
         let ends = self.endings.first().map(|(at, _)| *at);
+        let absent = self.absent.next().map(|(at, _)| at);
         let rises = self.accounts.iter().flatten().flat_map(|account| {
             let Both { sending, receiving } = account.rising;
             [sending, receiving].into_iter().flatten().map(|(at, _)| at)
         });
-        ends.into_iter().chain(rises).min()
+        ends.into_iter().chain(absent).chain(rises).min()
+    }
+
+    fn expire(&mut self, slot: u32) -> Option<Ended> {
+        let held = self.end(slot)?;
+        // A flow that has ended does not wait for more.
+        self.waiting.leave(&held.id);
+        Some(Ended { held, cause: EndCause::Expired })
     }
 
     fn pass(&mut self, now: Moment) {

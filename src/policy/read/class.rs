@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::owner::owner_match;
 use super::section::Section;
+use super::timeouts::timeouts;
 use crate::policy::class::{Admission, Allocate, Class};
 use crate::policy::model::Policy;
 use crate::policy::problem::Code;
@@ -26,6 +27,7 @@ pub(super) fn class(section: Section<'_>) -> Class {
     let admission = section.choice("admission", &Admission::WORDS);
     let admission = admission.map_or(Admission::Declared, |admission| admission.value);
     let matches = section.section("match").map(owner_match);
+    let timeouts = timeouts(&section);
     let dscp = section.raw("dscp").and_then(|value| dscp(&section, value));
     let priority = |value: u64| u8::try_from(value).unwrap_or(Policy::DEFAULT_PRIORITY);
     let setup_priority = setup.as_ref().map_or(Policy::DEFAULT_PRIORITY, |setup| priority(setup.value));
@@ -60,6 +62,7 @@ pub(super) fn class(section: Section<'_>) -> Class {
         admission,
         matches,
         dscp,
+        timeouts,
         place,
     }
 }

@@ -3,6 +3,7 @@
 use flowspec::{Micros, Rate};
 
 use super::section::Section;
+use super::timeouts::timeouts;
 use crate::policy::client::Client;
 
 pub(super) fn client(section: Section<'_>, pattern: String) -> Client {
@@ -11,6 +12,7 @@ pub(super) fn client(section: Section<'_>, pattern: String) -> Client {
     let requests_per_second = section.integer("requests_per_second", 1..=1_000_000);
     let horizon = section.quantity::<Micros>("horizon");
     let best_setup_priority = section.integer("best_setup_priority", 0..=7);
+    let timeouts = timeouts(&section);
     let place = section.place.clone();
     section.finish();
     Client {
@@ -20,6 +22,7 @@ pub(super) fn client(section: Section<'_>, pattern: String) -> Client {
         requests_per_second: requests_per_second.map(|rate| rate.value),
         horizon: horizon.map(|horizon| horizon.value),
         best_setup_priority: best_setup_priority.and_then(|best| u8::try_from(best.value).ok()),
+        timeouts,
         place,
     }
 }

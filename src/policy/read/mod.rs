@@ -13,3 +13,4 @@ mod owner;
 mod policy;
 mod rule;
 pub(crate) mod section;
+mod timeouts;

@@ -12,6 +12,7 @@ use super::group::group;
 use super::interface::interface;
 use super::rule::rule;
 use super::section::{Section, nearest};
+use super::timeouts::timeouts;
 use crate::policy::lint::lint;
 use crate::policy::model::{Policy, Template};
 use crate::policy::place::{Place, Source};
@@ -107,6 +108,7 @@ impl Policy {
         if let Some(preemption) = top.flag("preemption") {
             self.preemption = preemption.value;
         }
+        self.timeouts = self.timeouts.with(timeouts(&top));
         self.rules.extend(top.sections("rule").into_iter().filter_map(rule));
         top.finish();
     }

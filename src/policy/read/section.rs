@@ -59,6 +59,11 @@ impl<'a> Section<'a> {
         Place { source: self.place.source, span, ..Place::default() }
     }
 
+    /// The path of a key as it is written in messages.
+    pub(crate) fn path_of(&self, key: &str) -> String {
+        join(&self.path, key)
+    }
+
     /// Notes a problem.
     pub(crate) fn problem(&self, code: Code, place: &Place, message: impl Into<String>) {
         self.problems.note(code, place.clone(), message);

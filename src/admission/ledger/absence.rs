@@ -1,0 +1,73 @@
+//! Flows without their peers: since when, and until when they keep their reservations.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flowspec::Moment;
+
+use crate::admission::peer::PeerLoss;
+use crate::policy::{PeerTimeouts, Timeout};
+
+/// The flows of which a peer is silent or accepts nothing, by their slots. Bounded by the flows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AbsentPeers {
+    absences: BTreeMap<u32, Absence>,
+    /// When the flows end.
+    due: BTreeSet<(Moment, u32)>,
+}
+
+/// Since when a flow is without its peer, and when it ends for that.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Absence {
+    pub(crate) silent: Option<Moment>,
+    pub(crate) stalled: Option<Moment>,
+    /// `None` where its timeouts are off.
+    pub(crate) end: Option<(Moment, PeerLoss)>,
+}
+
+impl Absence {
+    /// The same under these timeouts.
+    pub(crate) fn under(self, timeouts: PeerTimeouts) -> Self {
+        let at = |since: Option<Moment>, timeout: Timeout, loss| {
+            Some((since?.saturating_add(timeout.limit()?), loss))
+        };
+        let dead = at(self.silent, timeouts.dead_after, PeerLoss::Dead);
+        let stalled = at(self.stalled, timeouts.stalled_after, PeerLoss::Stalled);
+        Self { end: dead.into_iter().chain(stalled).min(), ..self }
+    }
+}
+
+impl AbsentPeers {
+    /// When the next flow ends.
+    pub(crate) fn next(&self) -> Option<(Moment, u32)> {
+        self.due.first().copied()
+    }
+
+    /// The flow in a slot has its peer again, or has ended.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        if let Some(Absence { end: Some((at, _)), .. }) = self.absences.remove(&slot) {
+            self.due.remove(&(at, slot));
+        }
+    }
+
+    pub(crate) fn insert(&mut self, slot: u32, absence: Absence) {
+        self.remove(slot);
+        self.absences.insert(slot, absence);
+        self.due.extend(absence.end.map(|(at, _)| (at, slot)));
+    }
+
+    /// Since when the flow in a slot is without its peer.
+    pub(crate) fn get(&self, slot: u32) -> Option<Absence> {
+        self.absences.get(&slot).copied()
+    }
+
+    /// All slots whose flows are without their peers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Absence)> {
+        self.absences.iter().map(|(slot, absence)| (*slot, *absence))
+    }
+
+    /// Asserts that flows end when their absences say.
+    pub(crate) fn invariants(&self) {
+        let ends = self.iter().filter_map(|(slot, absence)| Some((absence.end?.0, slot)));
+        assert_eq!(self.due, ends.collect(), "when the flows without their peers end");
+    }
+}

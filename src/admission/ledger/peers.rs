@@ -1,0 +1,91 @@
+//! What is seen of the peers of flows, and the flows that end for it.
+
+use std::collections::BTreeSet;
+
+use flowspec::Moment;
+
+use super::state::Ledger;
+use crate::admission::account::entry::Entry;
+use crate::admission::ended::{EndCause, Ended};
+use crate::admission::peer::{PeerLoss, PeerState};
+use crate::admission::refusal::Refusal;
+use crate::policy::PeerTimeouts;
+
+impl Ledger {
+    /// What is seen of a flow's peer, since a moment or from now on. A state that was reported before goes on.
+    ///
+    /// Gives the flow where that ends it.
+    ///
+    /// - **Errors**: no such flow.
+    pub(crate) fn report_peer(
+        &mut self,
+        id: &str,
+        state: PeerState,
+        since: Option<Moment>,
+    ) -> Result<Option<Ended>, Refusal> {
+        let Some(slot) = self.flows.slot(id) else { return Err(Refusal::UnknownId { id: id.to_owned() }) };
+        let given = since.map(|since| since.min(self.now));
+        let mut absence = self.absent.get(slot).unwrap_or_default();
+        let since = |before: Option<Moment>| given.or(before).or(Some(self.now));
+        match state {
+            PeerState::Active => {
+                self.absent.remove(slot);
+                return Ok(None);
+            }
+            PeerState::Silent => absence.silent = since(absence.silent),
+            PeerState::Stalled => absence.stalled = since(absence.stalled),
+            PeerState::Gone => return Ok(self.lose_peer(slot, PeerLoss::Dead)),
+        }
+        let absence = absence.under(self.timeouts_of(slot));
+        self.absent.insert(slot, absence);
+        match absence.end {
+            Some((at, loss)) if at <= self.now => Ok(self.lose_peer(slot, loss)),
+            _ => Ok(None),
+        }
+    }
+
+    /// When a flow ends unless its peer is active before, and why.
+    pub fn peer_end(&self, id: &str) -> Option<(Moment, PeerLoss)> {
+        let slot = self.flows.slot(id)?;
+        self.absent.get(slot)?.end
+    }
+
+    /// Ends the flow in a slot, whose time without its peer is over.
+    pub(crate) fn end_absent(&mut self, slot: u32) -> Option<Ended> {
+        let (_, loss) = self.absent.get(slot)?.end?;
+        self.lose_peer(slot, loss)
+    }
+
+    fn lose_peer(&mut self, slot: u32, loss: PeerLoss) -> Option<Ended> {
+        let held = self.end(slot)?;
+        // A flow that has ended does not wait for more.
+        self.waiting.leave(&held.id);
+        self.debug_check();
+        Some(Ended { held, cause: EndCause::Peer(loss) })
+    }
+
+    /// The timeouts of a flow under the policy of now.
+    pub(crate) fn timeouts_of(&self, slot: u32) -> PeerTimeouts {
+        let entry = self.flows.entry(slot);
+        let class = entry.footprint.class.map(|class| &**self.classes.names.text(class));
+        self.policy.timeouts_of(class, entry.client.as_deref())
+    }
+
+    /// Another policy holds: its timeouts count from when the flows' peers were absent.
+    pub(crate) fn renew_absences(&mut self) {
+        let before = std::mem::take(&mut self.absent);
+        for (slot, absence) in before.iter() {
+            self.absent.insert(slot, absence.under(self.timeouts_of(slot)));
+        }
+    }
+
+    /// Asserts that only flows are absent, and that they end when their timeouts say.
+    pub(crate) fn assert_absences(&self, entries: &[Entry]) {
+        let slots: BTreeSet<_> = entries.iter().map(|entry| entry.footprint.slot).collect();
+        for (slot, absence) in self.absent.iter() {
+            assert!(slots.contains(&slot), "slot {slot}: no flow is without its peer there");
+            assert_eq!(absence, absence.under(self.timeouts_of(slot)), "slot {slot}: its timeouts");
+        }
+        self.absent.invariants();
+    }
+}
