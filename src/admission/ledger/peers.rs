@@ -64,9 +64,13 @@ impl Ledger {
         Some(Ended { held, cause: EndCause::Peer(loss) })
     }
 
-    /// The timeouts of a flow under the policy of now.
+    /// The timeouts of the flow in a slot, under the policy of now.
     pub(crate) fn timeouts_of(&self, slot: u32) -> PeerTimeouts {
-        let entry = self.flows.entry(slot);
+        self.timeouts(&self.flows.entry(slot))
+    }
+
+    /// The timeouts of a flow that may not be booked, under the policy of now.
+    pub(crate) fn timeouts(&self, entry: &Entry) -> PeerTimeouts {
         let class = entry.footprint.class.map(|class| &**self.classes.names.text(class));
         self.policy.timeouts_of(class, entry.client.as_deref())
     }

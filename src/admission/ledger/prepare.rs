@@ -89,7 +89,7 @@ impl Ledger {
         let entry = entry.costing(&charge);
         self.check_member(&entry, &Member { charge, window }, None, None)?;
         let dscp = class.and_then(|class| class.dscp);
-        let timeouts = policy.timeouts_of(class_name, client.as_deref());
+        let timeouts = self.timeouts(&entry);
         let grant =
             Grant { charged: charge.rate, tspec: charge.tspec, dscp, timeouts, preempted: Vec::new() };
         Ok((entry, grant, setup))
