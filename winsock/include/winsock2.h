@@ -220,20 +220,6 @@ static __inline ULONG gqos_swap32(ULONG value) { return __builtin_bswap32(value)
 #define htonl(value) gqos_swap32((ULONG)(value))
 #define ntohl(value) gqos_swap32((ULONG)(value))
 
-/* The same by Winsock 2's names: every protocol here has the network's order. */
-static __inline int gqos_swapped16(SOCKET s, USHORT value, USHORT *to) {
-    (void)s;
-    return *to = gqos_swap16(value), 0;
-}
-static __inline int gqos_swapped32(SOCKET s, ULONG value, ULONG *to) {
-    (void)s;
-    return *to = gqos_swap32(value), 0;
-}
-#define WSAHtons gqos_swapped16
-#define WSANtohs gqos_swapped16
-#define WSAHtonl gqos_swapped32
-#define WSANtohl gqos_swapped32
-
 /* Hosts, services and protocols. */
 struct hostent {
     char *h_name;
@@ -705,6 +691,10 @@ extern int WSAAPI WSAPoll(LPWSAPOLLFD fdArray, ULONG fds, INT timeout) GQOS(WSAP
 extern WSAEVENT WSAAPI WSACreateEvent(void) GQOS(WSACreateEvent);
 extern BOOL WSAAPI WSASetEvent(WSAEVENT hEvent) GQOS(WSASetEvent);
 extern BOOL WSAAPI WSAResetEvent(WSAEVENT hEvent) GQOS(WSAResetEvent);
+extern int WSAAPI WSAHtons(SOCKET s, USHORT hostshort, USHORT *lpnetshort) GQOS(WSAHtons);
+extern int WSAAPI WSANtohs(SOCKET s, USHORT netshort, USHORT *lphostshort) GQOS(WSANtohs);
+extern int WSAAPI WSAHtonl(SOCKET s, ULONG hostlong, ULONG *lpnetlong) GQOS(WSAHtonl);
+extern int WSAAPI WSANtohl(SOCKET s, ULONG netlong, ULONG *lphostlong) GQOS(WSANtohl);
 extern BOOL WSAAPI WSACloseEvent(WSAEVENT hEvent) GQOS(WSACloseEvent);
 extern DWORD WSAAPI WSAWaitForMultipleEvents(DWORD cEvents, const WSAEVENT *lphEvents, BOOL fWaitAll,
                                              DWORD dwTimeout, BOOL fAlertable) GQOS(WSAWaitForMultipleEvents);

@@ -9,12 +9,13 @@ use flowspec::{Errno, Qos, Wsa};
 use super::Result;
 use super::blocking::{in_callback, wait};
 use super::condition::{AcceptOptions, ConditionResult, IncomingConnection};
+use super::descriptor::Descriptor;
 use super::endpoint::{Endpoint, Phase};
 use super::group::{GroupSelection, Membership};
-use super::handshake::{Answer, OfferQueue, OfferedConnection, send_answer};
+use super::handshake::{Answer, OfferQueue, OfferedConnection, send_answer, status_of_acceptor};
 use super::network_events::Events;
 use super::provider::{check_started, provider};
-use super::qos_state::merged;
+use super::qos_state::{merged, reserved_directions};
 use super::socket::Socket;
 use super::socket_table;
 use crate::sys::{self, Readiness};
@@ -117,7 +118,7 @@ impl Endpoint {
         })?;
         let nonblocking = self.state().nonblocking;
         sys::set_nonblocking(&connection.fd, nonblocking).map_err(Errno::wsa)?;
-        let socket = self.insert_accepted(connection.fd, peer);
+        let socket = self.insert_accepted(connection.fd, peer)?;
         socket.join_group(membership);
         socket.set_group_peer(peer.ip());
         self.enable_event(Events::ACCEPT);
@@ -128,7 +129,15 @@ impl Endpoint {
             self.report_status(status.unwrap_or_else(|| code.into()));
             return Ok(None);
         }
-        send_answer(&socket.fd, &Answer { refused: None, status: None, data: options.callee_data });
+        let held = {
+            let mut state = socket.state();
+            if let Some(offered) = &sqos {
+                state.qos.note_other_end(reserved_directions(offered));
+            }
+            state.qos.reserved_directions()
+        };
+        let status = status_of_acceptor(held);
+        send_answer(&socket.fd, &Answer { refused: None, status, data: options.callee_data });
         self.inherit_selection(&socket)?;
         Ok(Some((socket, peer)))
     }
@@ -186,24 +195,24 @@ impl Endpoint {
             return Ok((socket, peer));
         }
         // The descriptor must not block even where the call does: another thread may take the connection first.
-        sys::set_nonblocking(&*self.fd, true).map_err(Errno::wsa)?;
+        sys::set_nonblocking(&self.fd, true).map_err(Errno::wsa)?;
         let accepted = self.accept_from_kernel(nonblocking);
         if !nonblocking {
-            let _ = sys::set_nonblocking(&*self.fd, false);
+            let _ = sys::set_nonblocking(&self.fd, false);
         }
         self.enable_event(Events::ACCEPT);
         let (fd, peer) = accepted?;
         if nonblocking {
             sys::set_nonblocking(&fd, true).map_err(Errno::wsa)?;
         }
-        let socket = self.insert_accepted(fd, peer);
+        let socket = self.insert_accepted(fd, peer)?;
         self.inherit_selection(&socket)?;
         Ok((socket, peer))
     }
 
     fn accept_from_kernel(&self, nonblocking: bool) -> Result<(OwnedFd, SocketAddr)> {
         loop {
-            match sys::accept(&*self.fd) {
+            match sys::accept(&self.fd) {
                 Ok(accepted) => return Ok(accepted),
                 Err(Errno::EAGAIN) if !nonblocking => {
                     self.wait_until(Readiness::READABLE, None)?;
@@ -215,8 +224,9 @@ impl Endpoint {
         }
     }
 
-    fn insert_accepted(&self, fd: OwnedFd, peer: SocketAddr) -> Socket {
-        Socket::of(socket_table::insert(|me| self.new_accepted(fd, peer, me)))
+    fn insert_accepted(&self, fd: OwnedFd, peer: SocketAddr) -> Result<Socket> {
+        let fd = Descriptor::new(fd)?;
+        Ok(Socket::of(socket_table::insert(|me| self.new_accepted(fd, peer, me))))
     }
 
     fn select_group(&self, group: GroupSelection) -> Result<Option<Membership>> {

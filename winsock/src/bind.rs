@@ -7,7 +7,6 @@ use flowspec::{Errno, Wsa};
 use tokio::io::Interest;
 
 use super::Result;
-use super::blocking::watch;
 use super::endpoint::{AddressSharing, Endpoint, Phase};
 use super::handshake::{OfferQueue, receive_offers};
 use super::provider::{check_started, provider};
@@ -35,15 +34,14 @@ impl Endpoint {
             // Where Windows lets two sockets share an address, Linux does so only if both have these options.
             for endpoint in overlapping.iter().chain([self]) {
                 for option in [KernelOption::ReuseAddress, KernelOption::ReusePort] {
-                    sys::set(&*endpoint.fd, option, 1).map_err(Errno::wsa)?;
+                    sys::set(&endpoint.fd, option, 1).map_err(Errno::wsa)?;
                 }
             }
-        } else if self.is_stream() {
-            // On Windows a connection in TIME_WAIT does not keep its port from being bound.
-            sys::set(&*self.fd, KernelOption::ReuseAddress, 1).map_err(Errno::wsa)?;
         }
-        sys::bind(&*self.fd, address).map_err(Errno::wsa)?;
+        sys::bind(&self.fd, address).map_err(Errno::wsa)?;
         state.bound = true;
+        drop(state);
+        self.record_if_selected();
         Ok(())
     }
 
@@ -56,7 +54,11 @@ impl Endpoint {
         };
         let mut overlapping = Vec::new();
         for other in socket_table::find(is_similar) {
-            let Ok(taken) = sys::local_address(&*other.fd) else { continue };
+            let Ok(taken) = sys::local_address(&other.fd) else { continue };
+            // The program may have closed the descriptor by close(2).
+            if !other.fd.is_same() {
+                continue;
+            }
             let other_sharing = {
                 let other = other.state();
                 let is_connection =
@@ -96,7 +98,7 @@ impl Endpoint {
             Phase::Idle if !state.bound => return Err(Wsa::Einval),
             Phase::Idle => {}
         }
-        sys::listen(&*self.fd, backlog).map_err(Errno::wsa)?;
+        sys::listen(&self.fd, backlog).map_err(Errno::wsa)?;
         if self.carries_connect_data() {
             state.offers = Some(self.start_receiving_offers()?);
         }
@@ -105,19 +107,27 @@ impl Endpoint {
     }
 
     /// Has the reactor accept connections and read their offers.
-    fn start_receiving_offers(&self) -> Result<Arc<OfferQueue>> {
+    fn start_receiving_offers(self: &Arc<Self>) -> Result<Arc<OfferQueue>> {
         let offers = Arc::new(OfferQueue::new()?);
-        sys::set_nonblocking(&*self.fd, true).map_err(Errno::wsa)?;
-        let duplicate = self.fd.try_clone().map_err(|error| sys::errno_of(&error).wsa())?;
+        sys::set_nonblocking(&self.fd, true).map_err(Errno::wsa)?;
+        let provider = provider()?;
+        let watched = {
+            let _entered = provider.host.enter();
+            self.register(Interest::READABLE)?
+        };
         let (listener, queue) = (self.weak(), Arc::clone(&offers));
-        provider()?.host.spawn(async move {
-            let Ok(duplicate) = watch(duplicate, Interest::READABLE) else { return };
-            let on_offer = {
-                let listener = listener.clone();
-                move || listener.upgrade().into_iter().for_each(|listener| listener.record_current_state())
-            };
-            let is_open = || listener.upgrade().is_some_and(|listener| !listener.is_closed());
-            receive_offers(duplicate, queue, is_open, on_offer).await;
+        let on_offer = move || {
+            if let Some(listener) = listener.upgrade() {
+                listener.record_current_state();
+            }
+        };
+        let this = Arc::clone(self);
+        provider.host.spawn(async move {
+            tokio::select! {
+                biased;
+                () = this.until_closed() => {}
+                () = receive_offers(watched, queue, on_offer) => {}
+            }
         });
         Ok(offers)
     }

@@ -1,7 +1,7 @@
 //! Blocking calls: how they wait, time out and are cancelled.
 
 use std::cell::Cell;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use flowspec::{Errno, Wsa};
@@ -9,7 +9,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::Result;
-use super::close_state::CloseState;
+use super::close_state::{CloseState, WaitKind};
 use crate::sys::{self, Readiness};
 
 thread_local! {
@@ -25,6 +25,8 @@ thread_local! {
     static RECEIVING: Cell<RawFd> = const { Cell::new(-1) };
     /// A callback of the program's runs on this thread.
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+    /// This thread is the reactor.
+    static IS_REACTOR: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Cancels the blocking call of the calling thread, which ends with WSAEINTR. The caller is a signal handler, since
@@ -93,6 +95,17 @@ pub(crate) fn check_may_block() -> Result<()> {
     if WAITING.get() || IN_CALLBACK.get() { Err(Wsa::Einprogress) } else { Ok(()) }
 }
 
+/// Marks the calling thread as the reactor.
+pub(crate) fn become_reactor() {
+    IS_REACTOR.set(true);
+}
+
+/// Whether this thread may wait for the reactor and for other threads: it is neither the reactor, nor in a signal handler
+/// that has interrupted a waiting call.
+pub(crate) fn may_await_others() -> bool {
+    !IS_REACTOR.get() && !WAITING.get()
+}
+
 /// Waits until a descriptor is ready, and returns the states found. Signal handlers of the program do not end the wait,
 /// unless they cancel it.
 ///
@@ -110,6 +123,7 @@ pub(crate) fn wait(
         return Ok(now_ready[0].1);
     }
     let mut watched = [(descriptor, wanted), (closing.signal()?.as_raw_fd(), Readiness::READABLE)];
+    let _waiter = closing.wait_as(WaitKind::Signalled);
     match poll_until(&mut watched, timeout.map(deadline_after), || closing.is_closed())? {
         0 => Err(Wsa::Etimedout),
         _ if watched[1].1.readable => Err(Wsa::Eintr),
@@ -164,13 +178,13 @@ fn poll_until(
 /// - **Errors**: those of [`wait`]; inside, those of `receive`.
 pub(crate) fn receive_in_kernel<T>(
     closing: &CloseState,
-    descriptor: &OwnedFd,
+    descriptor: &(impl AsFd + AsRawFd),
     mut receive: impl FnMut() -> core::result::Result<T, Errno>,
     is_end: impl Fn(&T) -> bool,
 ) -> Result<core::result::Result<T, Errno>> {
     check_may_block()?;
     let _waiting = Waiting::begin();
-    let _receiver = closing.receiver();
+    let _waiter = closing.wait_as(WaitKind::InReceive);
     RECEIVING.set(descriptor.as_raw_fd());
     let result = loop {
         if CANCELLED.get() || closing.is_closed() {

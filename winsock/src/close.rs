@@ -1,12 +1,13 @@
 //! Closing sockets, and shutting their connections down.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 use std::sync::Arc;
 
 use flowspec::{Direction, Errno, Wsa};
 use gqos::engine::Lingering;
 
 use super::Result;
+use super::blocking::may_await_others;
 use super::endpoint::{Endpoint, Phase};
 use super::provider::{check_started, provider};
 use super::socket_table;
@@ -16,7 +17,17 @@ use crate::sys::{self, ShutdownHow};
 ///
 /// - **Errors**: WSAENOTSOCK.
 pub(crate) fn close(number: RawFd) -> Result<()> {
-    socket_table::remove(number)?.close_now();
+    close_socket(&socket_table::get(number)?)
+}
+
+/// Closes a socket, unless it is closed already.
+///
+/// - **Errors**: WSAENOTSOCK.
+pub(crate) fn close_socket(endpoint: &Arc<Endpoint>) -> Result<()> {
+    if !socket_table::remove(endpoint) {
+        return Err(Wsa::Enotsock);
+    }
+    endpoint.close_now();
     Ok(())
 }
 
@@ -26,10 +37,15 @@ pub(crate) fn close_all() {
 }
 
 impl Endpoint {
-    /// Wakes the calls that wait on the socket, and releases its reservation once its data has left.
-    fn close_now(&self) {
-        if self.closing.close() {
-            let _ = sys::shutdown(&*self.fd, ShutdownHow::Receive);
+    /// Wakes the calls that wait on the socket, releases its reservation once its data has left, and closes the kernel's
+    /// socket: when it returns, nothing of this process keeps that open.
+    ///
+    /// Where the program has closed the descriptor by close(2), the number may be another file's, and is left alone.
+    pub(crate) fn close_now(&self) {
+        let is_open = self.fd.is_same();
+        let waiters = self.closing.close();
+        if is_open && waiters.in_receive {
+            let _ = sys::shutdown(&self.fd, ShutdownHow::Receive);
         }
         self.operations.changed.notify_waiters();
         self.events.close();
@@ -43,27 +59,45 @@ impl Endpoint {
             let _ = close(number);
         }
         if !self.is_own() {
-            // The child closes its descriptor. The connection and its reservation are the parent's.
+            // The child closes its descriptor. The connection and its reservation are the parent's, as are the threads
+            // that were counted.
             std::mem::forget(qos);
+            self.fd.retire();
             return;
         }
-        let lingering = match phase {
-            Phase::Connected if self.is_stream() => Lingering::Descriptor(Arc::clone(&self.fd)),
-            _ => Lingering::Nothing,
-        };
         if let Some(held) = qos.reservation {
-            held.reservation.end(lingering);
+            let lingers = is_open && phase == Phase::Connected;
+            held.reservation.end(if lingers { self.lingering() } else { Lingering::Nothing });
         }
         if let (Some(id), Ok(provider)) = (qos.waiting_id, provider()) {
             provider.host.stop_waiting(&id);
         }
-        if matches!(phase, Phase::Connecting | Phase::Listening) {
-            // A task of the reactor may hold the descriptor open a little longer.
-            let _ = sys::shutdown(&*self.fd, ShutdownHow::Both);
+        if is_open && waiters.with_others {
+            self.wake_pollers();
         }
         for direction in Direction::BOTH {
             self.control.set(direction, None);
         }
+        if may_await_others() {
+            self.closing.wait_until_unused();
+        }
+        self.fd.retire();
+    }
+
+    /// What has to leave a stream before its reservation is released.
+    pub(crate) fn lingering(&self) -> Lingering {
+        match self.fd.as_fd().try_clone_to_owned() {
+            Ok(duplicate) if self.is_stream() => Lingering::Descriptor(Arc::new(duplicate)),
+            // Without a descriptor the reservation is released at once.
+            _ => Lingering::Nothing,
+        }
+    }
+
+    /// Wakes the threads that wait for this socket and others.
+    fn wake_pollers(&self) {
+        let aborts = self.is_stream() && sys::linger(&self.fd) == Ok(Some(0));
+        // A shutdown would end the connection in order, where the program has chosen a reset.
+        let _ = if aborts { sys::disconnect(&self.fd) } else { sys::shutdown(&self.fd, ShutdownHow::Both) };
     }
 
     /// Ends one direction of the connection, or both. The reservation for a direction is released once the data that
@@ -80,7 +114,7 @@ impl Endpoint {
         state.sending_ended |= how != ShutdownHow::Receive;
         state.receiving_ended |= how != ShutdownHow::Send;
         if state.phase == Phase::Connected {
-            sys::shutdown(&*self.fd, how).map_err(Errno::wsa)?;
+            sys::shutdown(&self.fd, how).map_err(Errno::wsa)?;
         }
         drop(state);
         self.release_ended_directions();

@@ -8,9 +8,10 @@ use tokio::io::Interest;
 
 use super::Result;
 use super::blocking::{blocks, check_may_block, now};
+use super::descriptor::Duplicate;
 use super::endpoint::{Endpoint, Phase};
 use super::group::PreviousGroupReservation;
-use super::handshake::{Offer, exchange};
+use super::handshake::{Offer, directions_of_answer, exchange};
 use super::network_events::Events;
 use super::protocol::Family;
 use super::provider::{check_started, provider};
@@ -155,6 +156,7 @@ impl Endpoint {
             }
             self.check_group_peer(peer.ip())?;
             (state.phase, state.peer, state.connect_failed) = (Phase::Connecting, Some(peer), false);
+            self.events.begin_connection();
         } else {
             if !is_wildcard && peer.port() == 0 {
                 return Err(Wsa::Eaddrnotavail);
@@ -182,13 +184,18 @@ impl Endpoint {
         blocking: bool,
     ) -> Result<ConnectOutcome> {
         let pending = self.reserve_connection(peer, request).inspect_err(|_| self.abandon_connect())?;
+        // The reactor's descriptor, made before the connection is, so that a failure is the call's.
+        let duplicate = match blocking {
+            true => None,
+            false => Some(self.duplicate().inspect_err(|_| self.abandon_connect())?),
+        };
         // The kernel binds a socket that has no address, which counts as bound.
         self.state().bound = true;
-        if blocking && let Err(error) = sys::set_nonblocking(&*self.fd, true) {
+        if blocking && let Err(error) = sys::set_nonblocking(&self.fd, true) {
             self.abandon_connect();
             return Err(error.wsa());
         }
-        let result = sys::connect(&*self.fd, peer);
+        let result = sys::connect(&self.fd, peer);
         let in_progress = result.is_err_and(|error| error.wsa() == Wsa::Ewouldblock);
         let handshake = self.carries_connect_data().then(|| CallerHandshake {
             offer: Offer {
@@ -200,8 +207,10 @@ impl Endpoint {
             sink,
         });
         // A handshake waits for its answer.
-        if !blocking && (in_progress || handshake.is_some() && result.is_ok()) {
-            self.finish_connect_later(pending, peer, handshake)?;
+        if let Some(duplicate) = duplicate
+            && (in_progress || handshake.is_some() && result.is_ok())
+        {
+            self.finish_connect_later(duplicate, pending, peer, handshake)?;
             return Err(Wsa::Ewouldblock);
         }
         let outcome = if in_progress {
@@ -213,20 +222,25 @@ impl Endpoint {
             None => Ok(()),
             Some(handshake) => {
                 let this = Arc::clone(self);
-                let answered =
-                    provider()?.host.wait_for(async move { this.perform_handshake(handshake).await });
+                let answered = provider()?.host.wait_for(async move {
+                    tokio::select! {
+                        biased;
+                        () = this.until_closed() => Err(Wsa::Eintr),
+                        answered = this.perform_handshake(handshake) => answered,
+                    }
+                });
                 answered.unwrap_or(Err(Wsa::Enetdown))
             }
         });
         if blocking {
             let nonblocking = self.state().nonblocking;
             // An error means that the socket was closed meanwhile.
-            let _ = sys::set_nonblocking(&*self.fd, nonblocking);
+            let _ = sys::set_nonblocking(&self.fd, nonblocking);
         }
         self.finish_connect(outcome, pending, peer)?;
         self.events.record(Events::CONNECT, None);
         self.enable_event(Events::WRITE);
-        self.watch();
+        self.watch_connection();
         Ok(ConnectOutcome::Connected)
     }
 
@@ -258,11 +272,13 @@ impl Endpoint {
     /// Sends the offer and keeps the callee's data.
     async fn perform_handshake(&self, handshake: CallerHandshake) -> Result<()> {
         let CallerHandshake { offer, callee_capacity, sink } = handshake;
-        let answer = exchange(&self.fd, &offer).await?;
+        let connection = self.register(Interest::READABLE.add(Interest::WRITABLE))?;
+        let answer = exchange(&connection, &offer).await?;
         if let Some(refused) = answer.refused {
             self.state().qos.status = answer.status.map(QosStatus::from);
             return Err(refused);
         }
+        self.state().callee_reserves = answer.status;
         let Some(capacity) = callee_capacity else { return Ok(()) };
         if answer.data.len() > capacity {
             return Err(Wsa::Efault);
@@ -276,7 +292,7 @@ impl Endpoint {
 
     /// The result of an attempt, once the descriptor is writable.
     fn connect_result(&self) -> Result<()> {
-        match sys::take_error(&*self.fd) {
+        match sys::take_error(&self.fd) {
             Ok(None) => Ok(()),
             Ok(Some(error)) | Err(error) => Err(connect_error(error)),
         }
@@ -292,72 +308,90 @@ impl Endpoint {
         let outcome = outcome.and_then(|()| pending.commit(self, peer.ip()));
         if outcome.is_ok() {
             self.set_group_peer(peer.ip());
+            self.note_callee();
         }
         drop(pending);
         let mut state = self.state();
         match outcome {
             Ok(()) => {
                 (state.phase, state.peer) = (Phase::Connected, Some(peer));
-                (state.error, state.connected_at) = (None, Some(now()));
+                (state.error, state.reset, state.connected_at) = (None, None, Some(now()));
             }
             Err(_) => {
-                (state.phase, state.peer) = (Phase::Idle, None);
+                (state.phase, state.peer, state.connect_failed) = (Phase::Idle, None, true);
                 self.reset_descriptor();
             }
         }
         outcome
     }
 
+    /// Notes what the callee's answer says of its reservation.
+    fn note_callee(&self) {
+        {
+            let mut state = self.state();
+            let Some(status) = state.callee_reserves.take() else { return };
+            state.qos.note_other_end(directions_of_answer(status));
+        }
+        if self.events.selects(Events::QOS) {
+            self.announce_other_end();
+        }
+    }
+
     /// Makes the descriptor of a failed connection ready for another attempt, with the same local port.
     fn reset_descriptor(&self) {
-        let local = sys::local_address(&*self.fd).ok();
+        let local = sys::local_address(&self.fd).ok();
         // Without this, Linux reports the failure to the next attempt, and refuses to listen.
-        let _ = sys::disconnect(&*self.fd);
+        let _ = sys::disconnect(&self.fd);
         if let Some(local) = local.filter(|local| local.port() != 0) {
             let wildcard = match self.family {
                 Family::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 Family::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             };
             // Only a port that the kernel has chosen is lost with the peer; for another one this call fails.
-            let _ = sys::bind(&*self.fd, SocketAddr::new(wildcard, local.port()));
+            let _ = sys::bind(&self.fd, SocketAddr::new(wildcard, local.port()));
         }
     }
 
     /// Waits for the peer on the reactor.
     fn finish_connect_later(
         self: &Arc<Self>,
+        duplicate: Duplicate,
         pending: PendingConnection,
         peer: SocketAddr,
         handshake: Option<CallerHandshake>,
     ) -> Result<()> {
         let this = Arc::clone(self);
         provider()?.host.spawn(async move {
-            let outcome = match this.register(Interest::WRITABLE) {
-                Err(code) => Err(code),
-                Ok(watched) => match watched.writable().await {
-                    Ok(_) => this.connect_result(),
-                    Err(error) => Err(sys::errno_of(&error).wsa()),
-                },
+            let outcome = tokio::select! {
+                biased;
+                () = this.until_closed() => return,
+                outcome = this.await_connection(duplicate, handshake) => outcome,
             };
-            let outcome = match (outcome, handshake) {
-                (Ok(()), Some(handshake)) => this.perform_handshake(handshake).await,
-                (outcome, _) => outcome,
-            };
-            if this.is_closed() {
+            // The program may have closed the descriptor by close(2).
+            if !this.fd.is_same() {
                 return;
             }
             let outcome = this.finish_connect(outcome, pending, peer);
-            {
-                let mut state = this.state();
-                (state.error, state.connect_failed) = (outcome.err(), outcome.is_err());
-            }
+            this.state().error = outcome.err();
             this.events.record(Events::CONNECT, outcome.err());
             if outcome.is_ok() {
                 this.events.record(Events::WRITE, None);
-                this.watch();
+                this.watch_connection();
             }
         });
         Ok(())
+    }
+
+    async fn await_connection(&self, duplicate: Duplicate, handshake: Option<CallerHandshake>) -> Result<()> {
+        {
+            let watched = duplicate.watch(Interest::WRITABLE)?;
+            let _ready = watched.writable().await.map_err(|error| sys::errno_of(&error).wsa())?;
+            self.connect_result()?;
+        }
+        match handshake {
+            Some(handshake) => self.perform_handshake(handshake).await,
+            None => Ok(()),
+        }
     }
 
     fn connect_datagram(
@@ -377,7 +411,7 @@ impl Endpoint {
             // The datagrams in the queue are those of other senders.
             self.discard_received();
         }
-        sys::connect(&*self.fd, peer).map_err(connect_error)?;
+        sys::connect(&self.fd, peer).map_err(connect_error)?;
         if before != Some(peer) {
             self.discard_received_from_others(peer);
         }
@@ -385,42 +419,47 @@ impl Endpoint {
         {
             let mut state = self.state();
             (state.phase, state.peer, state.bound) = (Phase::Connected, Some(peer), true);
+            state.session = None;
             (state.peer_removed, state.error) = (false, None);
         }
+        self.events.begin_connection();
         self.events.record(Events::CONNECT, None);
         self.events.record(Events::WRITE, None);
+        self.record_if_selected();
         Ok(ConnectOutcome::Connected)
     }
 
-    /// Removes a datagram socket's peer and keeps its port, which Linux drops where it has chosen it.
+    /// Removes a datagram socket's peer and keeps its address, which Linux drops where it has chosen it. The datagrams in
+    /// the queue are discarded.
     fn remove_peer(&self) -> Result<ConnectOutcome> {
-        let local = sys::local_address(&*self.fd).ok();
+        let local = sys::local_address(&self.fd).ok();
         self.release();
-        sys::disconnect(&*self.fd).map_err(Errno::wsa)?;
-        let after = sys::local_address(&*self.fd).ok();
+        sys::disconnect(&self.fd).map_err(Errno::wsa)?;
+        let after = sys::local_address(&self.fd).ok();
         if let (Some(local), Some(after)) = (local, after)
             && local.port() != 0
             && after.port() == 0
         {
-            let wildcard = SocketAddr::new(after.ip(), local.port());
-            sys::bind(&*self.fd, wildcard).map_err(Errno::wsa)?;
+            sys::bind(&self.fd, local).map_err(Errno::wsa)?;
         }
+        self.discard_received();
         let mut state = self.state();
         (state.phase, state.peer, state.peer_removed) = (Phase::Idle, None, true);
+        state.session = None;
         Ok(ConnectOutcome::PeerRemoved)
     }
 
     fn discard_received(&self) {
-        while sys::receive(&*self.fd, (&mut [0][..]).into(), MessageFlags::default()).is_ok() {}
+        while sys::receive(&self.fd, (&mut [0][..]).into(), MessageFlags::default()).is_ok() {}
     }
 
     /// Discards the datagrams of others that have arrived before the kernel knew the peer.
     fn discard_received_from_others(&self, peer: SocketAddr) {
         let peek = MessageFlags { peek: true, ..MessageFlags::default() };
-        while let Ok(received) = sys::receive(&*self.fd, (&mut [0][..]).into(), peek)
+        while let Ok(received) = sys::receive(&self.fd, (&mut [0][..]).into(), peek)
             && received.from != Some(peer)
         {
-            let _ = sys::receive(&*self.fd, (&mut [0][..]).into(), MessageFlags::default());
+            let _ = sys::receive(&self.fd, (&mut [0][..]).into(), MessageFlags::default());
         }
     }
 }

@@ -3,18 +3,18 @@
 //! The methods that perform Winsock's calls are in the files of those calls.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use flowspec::{Direction, Errno, Wsa};
 use shaper::Control;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::Result;
-use super::blocking::{now, pause, wait, watch};
+use super::blocking::{now, pause, wait};
 use super::close_state::CloseState;
+use super::descriptor::{Descriptor, Duplicate, Watched};
 use super::group::Membership;
 use super::handshake::OfferQueue;
 use super::network_events::EventSelection;
@@ -27,7 +27,7 @@ use crate::sys::{self, Readiness};
 /// An open socket, shared by the calls on it.
 #[derive(Debug)]
 pub struct Endpoint {
-    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) fd: Descriptor,
     /// The family of its addresses.
     pub family: Family,
     /// Streams or datagrams.
@@ -39,7 +39,7 @@ pub struct Endpoint {
     /// Shapes the socket's data in user space.
     pub(crate) control: Control,
     pub(crate) events: EventSelection,
-    pub(crate) closing: CloseState,
+    pub(crate) closing: Arc<CloseState>,
     pub(crate) operations: Operations<Self>,
     /// The process that made it: a child after fork does not release what its parent has reserved.
     process: u32,
@@ -89,12 +89,16 @@ pub(crate) struct State {
     /// It has a local address, from bind or chosen by the kernel.
     pub(crate) bound: bool,
     pub(crate) peer: Option<SocketAddr>,
+    /// The multicast session that a datagram socket sends to without a peer.
+    pub(crate) session: Option<SocketAddr>,
     /// It is a datagram socket whose peer was removed.
     pub(crate) peer_removed: bool,
     /// SO_ERROR: the error of the latest connection that failed.
     pub(crate) error: Option<Wsa>,
     /// The latest non-blocking connection has failed and was not tried again.
     pub(crate) connect_failed: bool,
+    /// The connection was reset: the code of every receive from now on.
+    pub(crate) reset: Option<Wsa>,
     pub(crate) connected_at: Option<Instant>,
     pub(crate) sending_ended: bool,
     pub(crate) receiving_ended: bool,
@@ -105,6 +109,8 @@ pub(crate) struct State {
     pub(crate) offers: Option<Arc<OfferQueue>>,
     /// The data that the callee has sent with its answer.
     pub(crate) callee_data: Vec<u8>,
+    /// The status in the callee's answer, until the connection is made.
+    pub(crate) callee_reserves: Option<Wsa>,
     /// A connection that the condition function has deferred.
     pub(crate) deferred: Option<(RawFd, SocketAddr)>,
     /// SO_SNDTIMEO; `None` is no limit.
@@ -120,16 +126,16 @@ pub(crate) struct State {
 }
 
 impl Endpoint {
-    pub(crate) fn new(fd: OwnedFd, kind: EndpointKind, state: State, me: Weak<Self>) -> Self {
+    pub(crate) fn new(fd: Descriptor, kind: EndpointKind, state: State, me: Weak<Self>) -> Self {
         Self {
-            fd: Arc::new(fd),
+            fd,
             family: kind.family,
             socket_type: kind.socket_type,
             carries_connect_data: kind.carries_connect_data,
             only: kind.only,
             control: Control::default(),
             events: EventSelection::default(),
-            closing: CloseState::default(),
+            closing: Arc::default(),
             operations: Operations::default(),
             process: sys::process_id(),
             group: OnceLock::new(),
@@ -139,7 +145,7 @@ impl Endpoint {
     }
 
     /// A socket that was accepted from this listener.
-    pub(crate) fn new_accepted(&self, fd: OwnedFd, peer: SocketAddr, me: Weak<Self>) -> Self {
+    pub(crate) fn new_accepted(&self, fd: Descriptor, peer: SocketAddr, me: Weak<Self>) -> Self {
         let listener = self.state();
         let state = State {
             phase: Phase::Connected,
@@ -229,6 +235,19 @@ impl Endpoint {
         if self.only.is_none_or(|only| only == direction) { Ok(()) } else { Err(Wsa::Eopnotsupp) }
     }
 
+    /// Sets whether programs that this process executes inherit the descriptor. By default they do not.
+    ///
+    /// - **Errors**: those of `fcntl`.
+    /// - **Source**: WSASocket, WSA_FLAG_NO_HANDLE_INHERIT, the opposite.
+    pub fn set_inheritable(&self, inheritable: bool) -> Result<()> {
+        sys::set_inheritable(&self.fd, inheritable).map_err(Errno::wsa)
+    }
+
+    /// Whether programs that this process executes inherit the descriptor.
+    pub fn is_inheritable(&self) -> bool {
+        sys::is_inheritable(&self.fd)
+    }
+
     /// Whether data can still be transferred in this direction.
     pub(crate) fn is_open_for(&self, direction: Direction) -> bool {
         if self.check_direction(direction).is_err() {
@@ -265,12 +284,23 @@ impl Endpoint {
         pause(&self.closing, time)
     }
 
-    /// Registers a duplicate of the descriptor with the reactor.
+    /// A duplicate of the descriptor.
     ///
     /// - **Errors**: WSAEMFILE, WSAENOBUFS.
-    pub(crate) fn register(&self, interest: Interest) -> Result<AsyncFd<OwnedFd>> {
-        let duplicate = self.fd.try_clone().map_err(|error| sys::errno_of(&error).wsa())?;
-        watch(duplicate, interest)
+    pub(crate) fn duplicate(&self) -> Result<Duplicate> {
+        Duplicate::new(&self.fd, &self.closing)
+    }
+
+    /// Registers a duplicate of the descriptor with the reactor, on which the caller runs.
+    ///
+    /// - **Errors**: WSAEMFILE, WSAENOBUFS.
+    pub(crate) fn register(&self, interest: Interest) -> Result<Watched> {
+        self.duplicate()?.watch(interest)
+    }
+
+    /// Waits until the socket is closed.
+    pub(crate) async fn until_closed(&self) {
+        self.operations.until(|| self.is_closed().then_some(())).await;
     }
 
     /// The local address.
@@ -282,7 +312,7 @@ impl Endpoint {
         if !self.state().bound {
             return Err(Wsa::Einval);
         }
-        sys::local_address(&*self.fd).map_err(Errno::wsa)
+        sys::local_address(&self.fd).map_err(Errno::wsa)
     }
 
     /// The peer's address; that of the connect call, while it is under way.
@@ -308,7 +338,7 @@ impl Endpoint {
             return Err(Wsa::Einval);
         }
         let mut state = self.state();
-        sys::set_nonblocking(&*self.fd, nonblocking).map_err(Errno::wsa)?;
+        sys::set_nonblocking(&self.fd, nonblocking).map_err(Errno::wsa)?;
         state.nonblocking = nonblocking;
         Ok(())
     }

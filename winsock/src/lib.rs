@@ -42,6 +42,7 @@ mod close;
 mod close_state;
 mod condition;
 mod connect;
+mod descriptor;
 mod endpoint;
 mod event;
 mod group;

@@ -23,8 +23,8 @@ pub enum LeafRole {
 }
 
 impl Endpoint {
-    /// Joins a multicast session. The requested QOS is reserved first, and `send_to` to the session is shaped by it. The
-    /// session has no root, and the leaf is the socket itself.
+    /// Joins a multicast session. The requested QOS is reserved first. A leaf that sends does so to the session, by `send`
+    /// or `send_to`, and is shaped. The session has no root, and the leaf is the socket itself.
     ///
     /// A receiver without a local address is bound to the session's port.
     ///
@@ -69,9 +69,11 @@ impl Endpoint {
                 };
                 self.bind(wildcard)?;
             }
-            sys::join_multicast(&*self.fd, session.ip(), MulticastInterface::Default).map_err(Errno::wsa)?;
+            sys::join_multicast(&self.fd, session.ip(), MulticastInterface::Default).map_err(Errno::wsa)?;
         }
-        pending.commit(self, session.ip())
+        pending.commit(self, session.ip())?;
+        self.state().session = Some(session).filter(|_| role != LeafRole::Receiver);
+        Ok(())
     }
 
     /// Makes the socket a member of a multicast group, without a reservation.
@@ -81,7 +83,7 @@ impl Endpoint {
     /// - **Source**: IP_ADD_MEMBERSHIP and IPV6_ADD_MEMBERSHIP.
     pub fn join_multicast(&self, group: IpAddr, interface: MulticastInterface) -> Result<()> {
         self.check_membership(group)?;
-        sys::join_multicast(&*self.fd, group, interface).map_err(Errno::wsa)
+        sys::join_multicast(&self.fd, group, interface).map_err(Errno::wsa)
     }
 
     /// Ends a membership.
@@ -90,7 +92,7 @@ impl Endpoint {
     /// - **Source**: IP_DROP_MEMBERSHIP and IPV6_DROP_MEMBERSHIP.
     pub fn leave_multicast(&self, group: IpAddr, interface: MulticastInterface) -> Result<()> {
         self.check_membership(group)?;
-        sys::leave_multicast(&*self.fd, group, interface).map_err(Errno::wsa)
+        sys::leave_multicast(&self.fd, group, interface).map_err(Errno::wsa)
     }
 
     fn check_membership(&self, group: IpAddr) -> Result<()> {

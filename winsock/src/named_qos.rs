@@ -40,7 +40,7 @@ pub fn named_qos_list() -> Result<Vec<NamedQos>> {
     let mut list: Vec<_> =
         templates.map(|(name, template)| NamedQos { name: name.clone(), qos: template.qos }).collect();
     for (name, rate, packet, is_voice) in CODECS {
-        if list.iter().all(|named| named.name != name) {
+        if list.iter().all(|named| !named.name.eq_ignore_ascii_case(name)) {
             let service = if is_voice { ServiceType::Guaranteed } else { ServiceType::ControlledLoad };
             let mut spec = Flowspec::new(service);
             spec.token_rate = Some(Rate::new(rate));
@@ -53,11 +53,13 @@ pub fn named_qos_list() -> Result<Vec<NamedQos>> {
     Ok(list)
 }
 
-/// The QOS of a name.
+/// The QOS of a name, in any case. Where several names differ in nothing else, the exact one counts.
 ///
 /// - **Errors**: WSAEINVAL for an unknown name; WSANOTINITIALISED.
 /// - **Source**: WSAGetQOSByName.
 pub fn named_qos(name: &str) -> Result<Qos> {
-    let found = named_qos_list()?.into_iter().find(|named| named.name == name);
+    let list = named_qos_list()?;
+    let similar = || list.iter().find(|named| named.name.eq_ignore_ascii_case(name));
+    let found = list.iter().find(|named| named.name == name).or_else(similar);
     found.map(|named| named.qos).ok_or(Wsa::Einval)
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use flowspec::Wsa;
 use tokio::sync::Notify;
 
+use super::descriptor::Duplicate;
 use super::event::Event;
 use super::provider::provider;
 
@@ -128,6 +129,9 @@ impl fmt::Debug for EventTarget {
 }
 
 /// The network events that a program has selected on a socket, and those that were recorded.
+///
+/// Events are recorded whether or not they are selected. An event that was recorded is not recorded again before the
+/// call that re-enables it, whatever is selected meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct EventSelection {
     state: Mutex<SelectionState>,
@@ -141,13 +145,14 @@ struct SelectionState {
     /// The socket's number, for callbacks.
     number: RawFd,
     selected: Events,
+    /// What was recorded and not taken.
     recorded: NetworkEvents,
     /// Events that are not recorded again before the call that re-enables them, as a receive does FD_READ.
     disabled: Events,
-    /// FD_CONNECT and FD_CLOSE once they have happened, for a later selection.
-    past: NetworkEvents,
     /// A task of the reactor watches the socket.
     is_watched: bool,
+    /// What that task is to watch once the socket is connected.
+    spare: Option<Duplicate>,
     /// The socket is closed.
     is_closed: bool,
 }
@@ -168,82 +173,120 @@ impl EventSelection {
         self.state().selected != Events::NONE
     }
 
+    /// Whether events are selected for a function.
+    pub(crate) fn calls_back(&self) -> bool {
+        matches!(self.state().target, Some(EventTarget::Callback(_)))
+    }
+
     /// The selection, for a socket that inherits it; `None` where nothing is selected.
     pub(crate) fn current(&self) -> Option<(EventTarget, Events)> {
         let state = self.state();
         state.target.clone().map(|target| (target, state.selected))
     }
 
-    /// Selects these events in place of the earlier ones. FD_CONNECT and FD_CLOSE that have happened before are
-    /// recorded for an event object.
-    pub(crate) fn select(&self, target: EventTarget, selected: Events, number: RawFd) {
+    /// Whether a duplicate has to be given to [`select`](Self::select).
+    pub(crate) fn needs_duplicate(&self) -> bool {
+        let state = self.state();
+        !state.is_watched && state.spare.is_none()
+    }
+
+    /// Selects these events in place of the earlier ones. What was recorded and not taken is reported to the event
+    /// object. A function is called again for every condition that holds, but not for a past connection.
+    ///
+    /// Returns false, and changes nothing, where a duplicate is missing.
+    pub(crate) fn select(
+        &self,
+        target: &EventTarget,
+        selected: Events,
+        number: RawFd,
+        spare: &mut Option<Duplicate>,
+    ) -> bool {
         let mut state = self.state();
-        (state.recorded, state.disabled) = (NetworkEvents::default(), Events::NONE);
-        let past = state.past;
-        if let EventTarget::Event(event) = &target {
-            for kind in [Events::CONNECT, Events::CLOSE] {
-                if past.events.intersection(selected).contains(kind) {
-                    state.recorded.add(kind, past.errors[kind.index()]);
-                    state.disabled = state.disabled | kind;
+        if !state.is_watched && state.spare.is_none() && spare.is_none() {
+            return false;
+        }
+        match target {
+            EventTarget::Event(event) => {
+                if state.recorded.events.intersection(selected) != Events::NONE {
                     event.set();
                 }
             }
-        } else {
-            // Windows posts no message for a connection that was made before the selection.
-            state.disabled = state.disabled | Events::CONNECT.intersection(past.events);
+            EventTarget::Callback(_) => {
+                state.recorded = NetworkEvents::default();
+                state.disabled = state.disabled.intersection(Events::CONNECT);
+            }
         }
-        (state.target, state.selected, state.number) = (Some(target), selected, number);
+        if state.is_closed {
+            return true;
+        }
+        (state.target, state.selected, state.number) = (Some(target.clone()), selected, number);
+        if let Some(spare) = spare.take().filter(|_| !state.is_watched) {
+            state.spare = Some(spare);
+        }
+        true
     }
 
     /// Selects nothing.
     pub(crate) fn clear(&self) {
         let mut state = self.state();
-        (state.target, state.selected, state.recorded) = (None, Events::NONE, NetworkEvents::default());
+        (state.target, state.selected, state.spare) = (None, Events::NONE, None);
+        self.ended.notify_one();
     }
 
-    /// Records an event and tells the program, if the event is selected and not disabled.
+    /// Forgets what an earlier connection of the socket has recorded.
+    pub(crate) fn begin_connection(&self) {
+        let mut state = self.state();
+        let statuses = Events::QOS | Events::GROUP_QOS;
+        state.recorded.events = state.recorded.events.intersection(statuses);
+        state.disabled = state.disabled.intersection(statuses);
+    }
+
+    /// Records an event unless it is disabled, and tells the program if it is selected.
     pub(crate) fn record(&self, event: Events, error: Option<Wsa>) {
         let mut state = self.state();
-        if event == Events::CONNECT || event == Events::CLOSE {
-            state.past.add(event, error);
-        }
-        if !state.selected.contains(event) || state.disabled.contains(event) {
+        if state.disabled.contains(event) {
             return;
         }
         state.disabled = state.disabled | event;
         match &state.target {
-            None => {}
-            Some(EventTarget::Event(signal)) => {
-                signal.set();
-                state.recorded.add(event, error);
-            }
-            Some(EventTarget::Callback(callback)) => {
+            Some(EventTarget::Callback(callback)) if state.selected.contains(event) => {
                 let (callback, number) = (Arc::clone(callback), state.number);
                 drop(state);
                 if let Ok(provider) = provider() {
                     provider.run_callback(Box::new(move || callback(number, event, error)));
                 }
+                return;
             }
+            Some(EventTarget::Event(signal)) if state.selected.contains(event) => signal.set(),
+            _ => {}
         }
+        state.recorded.add(event, error);
     }
 
-    /// Takes what was recorded, and resets the event object with it.
+    /// Takes what was recorded of the selected events, and resets the event object with it.
     pub(crate) fn take(&self, reset: Option<&Event>) -> NetworkEvents {
         let mut state = self.state();
         if let Some(event) = reset {
             event.reset();
         }
-        std::mem::take(&mut state.recorded)
+        let selected = state.selected;
+        let mut taken = state.recorded;
+        state.recorded.events = state.recorded.events.without(selected);
+        taken.events = taken.events.intersection(selected);
+        for (index, error) in taken.errors.iter_mut().enumerate() {
+            error.take_if(|_| taken.events.0 >> index & 1 == 0);
+        }
+        taken
     }
 
     /// Has an event recorded again. Returns whether it is selected.
     pub(crate) fn enable(&self, event: Events) -> bool {
         let mut state = self.state();
-        let selected = state.selected.contains(event);
-        if selected {
-            state.disabled = state.disabled.without(event);
-        }
-        selected
+        state.disabled = state.disabled.without(event);
+        // What the call has taken is not reported afterwards.
+        let consumed = event.intersection(Events::READ | Events::OOB | Events::ACCEPT);
+        state.recorded.events = state.recorded.events.without(consumed);
+        state.selected.contains(event)
     }
 
     /// Has an event not recorded until it is enabled.
@@ -252,10 +295,15 @@ impl EventSelection {
         state.disabled = state.disabled | event;
     }
 
-    /// Marks the socket as watched. Returns whether a task has to be started for that.
-    pub(crate) fn start_watching(&self) -> bool {
+    /// Marks the socket as watched. Returns the duplicate where a task has to be started for that.
+    pub(crate) fn start_watching(&self) -> Option<Duplicate> {
         let mut state = self.state();
-        state.selected != Events::NONE && !std::mem::replace(&mut state.is_watched, true)
+        if state.selected == Events::NONE || state.is_watched {
+            return None;
+        }
+        let spare = state.spare.take();
+        state.is_watched = spare.is_some();
+        spare
     }
 
     /// Whether the task goes on watching; otherwise the socket is marked as not watched.
@@ -274,7 +322,7 @@ impl EventSelection {
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
-        (state.target, state.selected) = (None, Events::NONE);
+        (state.target, state.selected, state.spare) = (None, Events::NONE, None);
         self.ended.notify_one();
     }
 }

@@ -124,7 +124,7 @@ impl Endpoint {
         let number = match value {
             OptionValue::Number(number) => number,
             OptionValue::Linger(seconds) if option == SocketOption::Linger => {
-                return sys::set_linger(&*self.fd, seconds).map_err(Errno::wsa);
+                return sys::set_linger(&self.fd, seconds).map_err(Errno::wsa);
             }
             OptionValue::Linger(_) => return Err(Wsa::Einval),
         };
@@ -134,7 +134,7 @@ impl Endpoint {
                 self.state().broadcast = on;
             }
             let value = if conversion == Conversion::Flag { i32::from(on) } else { number };
-            return sys::set(&*self.fd, kernel_option, value).map_err(Errno::wsa);
+            return sys::set(&self.fd, kernel_option, value).map_err(Errno::wsa);
         }
         let mut state = self.state();
         match option {
@@ -162,10 +162,10 @@ impl Endpoint {
     pub fn option(self: &Arc<Self>, option: SocketOption) -> Result<OptionValue> {
         check_started()?;
         if option == SocketOption::Linger {
-            return sys::linger(&*self.fd).map(OptionValue::Linger).map_err(Errno::wsa);
+            return sys::linger(&self.fd).map(OptionValue::Linger).map_err(Errno::wsa);
         }
         if let Some((kernel_option, conversion)) = self.kernel_option(option) {
-            let value = sys::get(&*self.fd, kernel_option).map_err(Errno::wsa)?;
+            let value = sys::get(&self.fd, kernel_option).map_err(Errno::wsa)?;
             let value = if conversion == Conversion::DoubledSize { value / 2 } else { value };
             return Ok(OptionValue::Number(value));
         }

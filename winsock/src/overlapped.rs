@@ -1,15 +1,14 @@
 //! Overlapped operations: performed by the reactor in the order of their calls, each direction by itself.
 
 use std::future::pending;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use flowspec::{Direction, Wsa};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::Result;
 use super::blocking::without_blocking;
+use super::descriptor::Watched;
 use super::endpoint::Endpoint;
 use super::operations::{Attempt, Completion, Operation};
 use super::provider::provider;
@@ -47,7 +46,7 @@ impl Endpoint {
         self: &Arc<Self>,
         attempt: &mut Attempt<Self>,
         direction: Direction,
-        watched: &mut Option<AsyncFd<OwnedFd>>,
+        watched: &mut Option<Watched>,
     ) -> Result<u32> {
         let interest = match direction {
             Direction::Sending => Interest::WRITABLE,
@@ -88,9 +87,5 @@ impl Endpoint {
                 *watched = Some(self.register(interest)?);
             }
         }
-    }
-
-    async fn until_closed(&self) {
-        self.operations.until(|| self.is_closed().then_some(())).await;
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Provider {
     pub(crate) host: Arc<QosHost>,
     pub(crate) groups: Arc<Groups>,
     pub(crate) policy: Arc<Policy>,
-    /// The queue of the thread that runs callbacks; made for the first one.
+    /// The queue of the thread that runs callbacks; made for the first selection of one.
     callbacks: Mutex<Option<mpsc::Sender<CallbackRun>>>,
     process: u32,
 }
@@ -85,17 +85,24 @@ impl Provider {
         self.process == sys::process_id()
     }
 
-    /// Runs a callback after those that are queued. It does not run on the reactor, since its calls may wait for that.
-    pub(crate) fn run_callback(&self, callback: CallbackRun) {
+    /// Starts the thread that runs callbacks, unless it runs.
+    ///
+    /// - **Errors**: WSAENOBUFS.
+    pub(crate) fn start_callbacks(&self) -> Result<()> {
         let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
         if callbacks.is_none() {
             let (queue, runs) = mpsc::channel::<CallbackRun>();
             let body = move || runs.into_iter().for_each(in_callback);
-            // Where no thread can be made, callbacks are not run.
-            if std::thread::Builder::new().name("gqos-callbacks".into()).spawn(body).is_ok() {
-                *callbacks = Some(queue);
-            }
+            let thread = std::thread::Builder::new().name("gqos-callbacks".into()).spawn(body);
+            thread.map_err(|_| Wsa::Enobufs)?;
+            *callbacks = Some(queue);
         }
+        Ok(())
+    }
+
+    /// Runs a callback after those that are queued. It does not run on the reactor, since its calls may wait for that.
+    pub(crate) fn run_callback(&self, callback: CallbackRun) {
+        let callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(callbacks) = &*callbacks {
             // An error means that a callback has panicked and ended the thread.
             let _ = callbacks.send(callback);

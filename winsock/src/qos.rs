@@ -32,7 +32,7 @@ impl Endpoint {
         let (qos, peer) = {
             let mut state = self.state();
             let qos = merged(requested, state.qos.requested.as_ref());
-            let peer = state.peer.filter(|_| state.phase == Phase::Connected);
+            let peer = state.peer.filter(|_| state.phase == Phase::Connected).or(state.session);
             // QOS_DESTADDR stands for the peer of a datagram socket that has none.
             let is_destination = |to: &_| !self.is_stream() && self.check_family(*to).is_ok();
             match peer.or(objects.destination.filter(is_destination)) {
@@ -59,10 +59,17 @@ impl Endpoint {
         Ok((state.qos.requested_or_no_change(), status))
     }
 
+    /// Announces what the connect-data handshake has shown of the other end.
+    pub(crate) fn announce_other_end(&self) {
+        let arrived = self.state().qos.take_arrived();
+        arrived.into_iter().for_each(|status| self.report_status(status));
+    }
+
     /// Waits for the next status that FD_QOS announces, or takes one that was not read.
     ///
     /// - **Errors**: WSA_OPERATION_ABORTED where the socket is closed first.
     pub(crate) async fn next_status(&self) -> Result<(Qos, QosStatus)> {
+        self.announce_other_end();
         self.operations
             .until(|| {
                 if self.is_closed() {
@@ -81,7 +88,7 @@ impl Endpoint {
     pub fn line_rate(&self) -> Option<Rate> {
         let peer = {
             let state = self.state();
-            state.peer.or(state.qos.provider_specific.destination)?
+            state.peer.or(state.session).or(state.qos.provider_specific.destination)?
         };
         provider().ok()?.host.line_rate(peer.ip())
     }

@@ -11,10 +11,11 @@ use gqos::admission::{Decision, Operation};
 use gqos::connect::{ConnectError, Host};
 use gqos::engine::{Admitted, Granted, ReservationRequest};
 use gqos::policy::Policy;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, EnterGuard, Handle};
 use tokio::sync::oneshot;
 
 use super::Result;
+use super::blocking::become_reactor;
 use super::status::QosStatus;
 use crate::sys;
 
@@ -49,6 +50,8 @@ impl QosHost {
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let reactor = move || {
+            become_reactor();
+            sys::keep_network_capability();
             let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async {
                 let host = match policy {
@@ -95,6 +98,13 @@ impl QosHost {
         }
     }
 
+    /// Drops the reactor's capabilities that are needed no more after the process has changed its user.
+    fn follow_user(&self) {
+        if sys::has_left_root() {
+            self.spawn(async { sys::drop_other_capabilities() });
+        }
+    }
+
     /// An id for a flow, unique among the flows of all processes.
     pub(crate) fn new_flow_id(&self) -> String {
         format!("winsock-{}-{}", self.process, self.last_flow.fetch_add(1, Ordering::Relaxed) + 1)
@@ -107,6 +117,7 @@ impl QosHost {
 
     /// Reserves for a flow and waits for the answer; on this thread, where no kernel change is needed.
     pub(crate) fn reserve(&self, request: ReservationRequest) -> ReserveResult<Granted> {
+        self.follow_user();
         let host = self.host.clone().ok_or(ReserveError::NoPolicy)?;
         if let Some(pending) = host.try_reserve(&request) {
             let reserved = match pending.ready() {
@@ -198,6 +209,11 @@ impl QosHost {
     pub(crate) fn line_rate(&self, peer: IpAddr) -> Option<Rate> {
         let host = self.host.clone()?;
         self.wait_for(async move { host.line_rate(peer).await.ok() })??
+    }
+
+    /// Has descriptors that the calling thread registers watched by the reactor, until the value is dropped.
+    pub(crate) fn enter(&self) -> EnterGuard<'_> {
+        self.reactor.enter()
     }
 
     /// Runs a future on the reactor.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use flowspec::{Direction, Flowspec, Qos, ServiceType};
+use flowspec::{Both, Direction, Flowspec, Qos, ServiceType, Wsa};
 use gqos::admission::Decision;
 use gqos::engine::{Admitted, Reservation};
 
@@ -23,6 +23,8 @@ pub(crate) struct QosState {
     unread: VecDeque<QosStatus>,
     /// The latest SIO_GET_QOS has read one of them: the one after the last reports WSAEWOULDBLOCK, once.
     reading: bool,
+    /// What the connect-data handshake has shown of the other end, until FD_QOS is selected.
+    arrived: Vec<QosStatus>,
     /// The id under which a refused flow of this socket waits for capacity.
     pub(crate) waiting_id: Option<String>,
     /// The DSCP that the program had set, while the socket's packets carry another.
@@ -87,21 +89,48 @@ impl QosState {
     }
 }
 
+impl QosState {
+    /// Keeps what the handshake has shown of the other end's reservation: WSA_QOS_RECEIVERS where both ends have reserved
+    /// for what this end sends, WSA_QOS_SENDERS where they have for what it receives.
+    pub(crate) fn note_other_end(&mut self, other: Both<bool>) {
+        let own = self.reserved_directions();
+        for (direction, code) in
+            [(Direction::Sending, Wsa::QosReceivers), (Direction::Receiving, Wsa::QosSenders)]
+        {
+            if *own.get(direction) && *other.get(direction) {
+                self.arrived.push(code.into());
+            }
+        }
+    }
+
+    /// The directions for which the socket holds a reservation.
+    pub(crate) fn reserved_directions(&self) -> Both<bool> {
+        let held = self.requested.filter(|_| self.reservation.is_some());
+        held.map_or(Both { sending: false, receiving: false }, |requested| reserved_directions(&requested))
+    }
+
+    /// Takes what [`note_other_end`](Self::note_other_end) has kept.
+    pub(crate) fn take_arrived(&mut self) -> Vec<QosStatus> {
+        std::mem::take(&mut self.arrived)
+    }
+}
+
+/// The directions for which a QOS needs a reservation.
+pub(crate) fn reserved_directions(qos: &Qos) -> Both<bool> {
+    Both { sending: !needs_none(&qos.sending), receiving: !needs_none(&qos.receiving) }
+}
+
 /// SIO_GET_QOS has read all statuses.
 pub(crate) struct NoMoreStatuses;
 
 /// Whether a QOS needs no reservation.
 pub(crate) fn needs_no_reservation(qos: &Qos) -> bool {
-    let none = |spec: &Flowspec| {
-        matches!(
-            spec.service_type,
-            ServiceType::NoTraffic
-                | ServiceType::BestEffort
-                | ServiceType::Qualitative
-                | ServiceType::NoChange
-        )
-    };
-    none(&qos.sending) && none(&qos.receiving)
+    needs_none(&qos.sending) && needs_none(&qos.receiving)
+}
+
+fn needs_none(spec: &Flowspec) -> bool {
+    use ServiceType::{BestEffort, NoChange, NoTraffic, Qualitative};
+    matches!(spec.service_type, NoTraffic | BestEffort | Qualitative | NoChange)
 }
 
 /// The QOS that is in force after a request: SERVICETYPE_NOCHANGE keeps the earlier flowspec of a direction, which is

@@ -88,7 +88,12 @@ impl Endpoint {
             }
             match result {
                 Ok(received) => {
-                    self.enable_event(Events::READ);
+                    self.enable_event(if flags.out_of_band { Events::OOB } else { Events::READ });
+                    if received.length == 0 && self.is_stream() && buffer.len() > 0 {
+                        // The kernel reports a reset once, and the end of the stream afterwards.
+                        let reset = self.state().reset;
+                        return reset.map_or(Ok(received), Err);
+                    }
                     return if received.truncated { Err(Wsa::Emsgsize) } else { Ok(received) };
                 }
                 Err(Errno::EINTR) => {}
@@ -106,9 +111,18 @@ impl Endpoint {
                         return Err(Wsa::Econnreset);
                     }
                 }
-                Err(error) => return Err(error.wsa()),
+                Err(error) => return Err(self.note_reset(error)),
             }
         }
+    }
+
+    /// The code of a failed transfer, which every receive after a reset reports again.
+    pub(crate) fn note_reset(&self, error: Errno) -> Wsa {
+        let code = error.wsa();
+        if self.is_stream() && matches!(error, Errno::ECONNRESET | Errno::EPIPE | Errno::ETIMEDOUT) {
+            self.state().reset.get_or_insert(code);
+        }
+        code
     }
 
     /// The checks of a receive, and how it waits.
@@ -140,13 +154,13 @@ impl Endpoint {
         waiting: Waiting,
     ) -> Result<core::result::Result<Received, Errno>> {
         Ok(if waiting.in_kernel {
-            let receive = || sys::receive_stream_waiting(&*self.fd, buffer, flags);
+            let receive = || sys::receive_stream_waiting(&self.fd, buffer, flags);
             let result = receive_in_kernel(&self.closing, &self.fd, receive, |length| *length == 0)?;
             result.map(Received::stream)
         } else if self.is_stream() {
-            sys::receive_stream(&*self.fd, buffer, flags).map(Received::stream)
+            sys::receive_stream(&self.fd, buffer, flags).map(Received::stream)
         } else {
-            sys::receive(&*self.fd, buffer, flags)
+            sys::receive(&self.fd, buffer, flags)
         })
     }
 
@@ -165,7 +179,7 @@ impl Endpoint {
     /// - **Source**: WSPIoctl, FIONREAD.
     pub fn available(&self) -> Result<u32> {
         check_started()?;
-        sys::available(&*self.fd).map_err(Errno::wsa)
+        sys::available(&self.fd).map_err(Errno::wsa)
     }
 
     /// Whether all out-of-band data has been read.
@@ -174,6 +188,6 @@ impl Endpoint {
     /// - **Source**: WSPIoctl, SIOCATMARK.
     pub fn at_mark(&self) -> Result<bool> {
         check_started()?;
-        sys::at_mark(&*self.fd).map_err(Errno::wsa)
+        sys::at_mark(&self.fd).map_err(Errno::wsa)
     }
 }

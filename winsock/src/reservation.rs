@@ -12,8 +12,10 @@ use gqos::connect::{plan, segment_limit};
 use gqos::engine::{Admitted, Ask, Granted, Lingering, Lost, ReservationRequest};
 use gqos::linux::socket;
 use gqos::policy::{Protocol, Subject};
+use gqos::tc::Handle;
 
 use super::Result;
+use super::blocking::may_await_others;
 use super::endpoint::Endpoint;
 use super::network_events::Events;
 use super::protocol::Family;
@@ -110,8 +112,7 @@ impl Endpoint {
     fn reserve_new(&self, host: &QosHost, requested: Qos, peer: IpAddr) -> Result<Granted> {
         let protocol = if self.is_stream() { Protocol::Tcp } else { Protocol::Udp };
         let bound = self.state().bound;
-        let local_port =
-            if bound { sys::local_address(&*self.fd).map_or(0, |local| local.port()) } else { 0 };
+        let local_port = if bound { sys::local_address(&self.fd).map_or(0, |local| local.port()) } else { 0 };
         // A refused flow waits for capacity if the program has selected FD_QOS.
         let wait = self.events.selects(Events::QOS);
         let waiting_id = self.state().qos.waiting_id.take();
@@ -163,15 +164,32 @@ impl Endpoint {
             && let Some(tspec) = &admitted.tspec.sending
             && let Some(payload) = segment_limit(tspec.max_sdu_size(), ipv6)
         {
-            socket::limit_segment(&*self.fd, payload).map_err(failed)?;
+            socket::limit_segment(&self.fd, payload).map_err(failed)?;
         }
         let dscp = objects.code_point().or(admitted.dscp);
         if admitted.class.is_some() || dscp.is_some() {
-            let before = socket::code_point(&*self.fd, ipv6).map_err(failed)?;
+            let before = socket::code_point(&self.fd, ipv6).map_err(failed)?;
             self.state().qos.original_code_point.get_or_insert(before);
-            socket::classify(&*self.fd, ipv6, dscp, admitted.class).map_err(failed)?;
+            self.direct_packets(ipv6, dscp, admitted.class)?;
         }
         Ok(())
+    }
+
+    /// Directs packets to a class. A program that has given up its privileges may not do so any more, but the reactor
+    /// may.
+    fn direct_packets(&self, ipv6: bool, dscp: Option<u8>, class: Option<Handle>) -> Result<()> {
+        if socket::classify(&self.fd, ipv6, dscp, class).is_ok() {
+            return Ok(());
+        }
+        let (provider, this) = (provider()?, self.weak().upgrade().ok_or(Wsa::Enetdown)?);
+        if !may_await_others() {
+            return Err(Wsa::Enetdown);
+        }
+        let classified = async move { socket::classify(&this.fd, ipv6, dscp, class).map_err(drop) };
+        match provider.host.wait_for(classified) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(())) | None => Err(Wsa::Enetdown),
+        }
     }
 
     /// Classifies the socket as it was before a connection that has failed.
@@ -192,7 +210,7 @@ impl Endpoint {
         let original = self.state().qos.original_code_point.take();
         if original.is_some() {
             // An error means that the socket is shut down and sends no more packets.
-            let _ = socket::classify(&*self.fd, self.family == Family::Inet6, original, None);
+            let _ = socket::classify(&self.fd, self.family == Family::Inet6, original, None);
         }
     }
 
@@ -276,7 +294,7 @@ impl Endpoint {
     fn shape(&self, admitted: &Admitted, objects: &ProviderSpecific, peer: IpAddr) -> Result<()> {
         let is_stream = self.is_stream();
         let framing = if is_stream {
-            socket::tcp_framing(&*self.fd, peer).map_err(|_| Wsa::Enetdown)?
+            socket::tcp_framing(&self.fd, peer).map_err(|_| Wsa::Enetdown)?
         } else {
             socket::udp_framing(peer)
         };
@@ -286,9 +304,9 @@ impl Endpoint {
             plan.sustained.rate = plan.sustained.rate.min(rate);
         }
         if let (Some(plan), true) = (&sending, is_stream) {
-            shaper::sys::assist_tcp(&*self.fd, plan).map_err(|_| Wsa::Enetdown)?;
+            shaper::sys::assist_tcp(&self.fd, plan).map_err(|_| Wsa::Enetdown)?;
             // The bucket makes the pauses; Nagle's algorithm would add to them.
-            let _ = sys::set(&*self.fd, KernelOption::NoDelay, 1);
+            let _ = sys::set(&self.fd, KernelOption::NoDelay, 1);
         }
         self.control.set(Direction::Sending, sending);
         // Datagrams have arrived already when they are received.
@@ -303,7 +321,7 @@ impl Endpoint {
         }
         self.remove_classification();
         if self.is_stream() {
-            let _ = shaper::sys::release_tcp(&*self.fd);
+            let _ = shaper::sys::release_tcp(&self.fd);
         }
     }
 
@@ -340,7 +358,7 @@ impl Endpoint {
             return;
         };
         let lingering = match self.is_stream() && !self.is_open_for(Direction::Sending) {
-            true => Lingering::Descriptor(Arc::clone(&self.fd)),
+            true => self.lingering(),
             false => Lingering::Nothing,
         };
         let host = Arc::clone(&provider.host);

@@ -9,9 +9,10 @@ use shaper::Credit;
 
 use super::Result;
 use super::blocking::{deadline_after, now, wait_for_any};
+use super::close_state::WaitKind;
 use super::endpoint::{Endpoint, Phase};
 use super::provider::check_started;
-use crate::sys::Readiness;
+use crate::sys::{self, Readiness};
 
 /// The conditions of a socket that a call waits for, and those that it found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -22,56 +23,92 @@ pub struct PollEvents {
     pub write: bool,
     /// A connection has failed, or there is out-of-band data.
     pub except: bool,
-    /// The connection has ended. Found without being waited for.
+    /// The connection has ended, or was not made. Found without being waited for.
     pub hung_up: bool,
-    /// An error is pending. Found without being waited for.
+    /// The connection was reset, or was not made. Found without being waited for.
     pub error: bool,
+    /// The socket was closed during the call. Found without being waited for.
+    pub closed: bool,
 }
 
 impl PollEvents {
-    const fn any(self) -> bool {
+    const fn any_wanted(self) -> bool {
         self.read || self.write || self.except
     }
+
+    const fn any(self) -> bool {
+        self.any_wanted() || self.hung_up || self.error || self.closed
+    }
+}
+
+/// How conditions are reported.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Style {
+    /// As the sets of select: the end of a connection can be read.
+    Select,
+    /// As the bits of WSAPoll: the end of a connection is a condition of its own.
+    Poll,
 }
 
 /// Waits until at least one socket meets a condition that it is watched for, replaces each socket's conditions by
 /// those found, and returns how many sockets meet any; 0 after the timeout. `None` waits without limit.
 ///
-/// - **Errors**: WSAEINVAL where there is nothing to wait for; WSAEINTR, WSAEINPROGRESS.
+/// A socket that another thread closes meanwhile can be read; where reading is not waited for, the call fails.
+///
+/// - **Errors**: WSAEINVAL where there is nothing to wait for; WSAENOTSOCK; WSAEINTR, WSAEINPROGRESS.
 /// - **Source**: WSPSelect.
 pub fn select(sockets: &mut [(Arc<Endpoint>, PollEvents)], timeout: Option<Duration>) -> Result<usize> {
-    if sockets.iter().all(|(_, wanted)| !wanted.any()) {
+    if sockets.iter().all(|(_, wanted)| !wanted.any_wanted()) {
         return Err(Wsa::Einval);
     }
-    poll(sockets, timeout)
+    let count = wait_for_conditions(sockets, timeout, Style::Select)?;
+    if sockets.iter().any(|(_, found)| found.closed && !found.read) {
+        return Err(Wsa::Enotsock);
+    }
+    Ok(count)
 }
 
-/// [`select`] that also reports connections that have ended.
+/// [`select`] that reports connections that have ended, or were not made, as such.
 ///
 /// - **Errors**: WSAEINTR, WSAEINPROGRESS.
 /// - **Source**: WSAPoll.
 pub fn poll(sockets: &mut [(Arc<Endpoint>, PollEvents)], timeout: Option<Duration>) -> Result<usize> {
+    wait_for_conditions(sockets, timeout, Style::Poll)
+}
+
+fn wait_for_conditions(
+    sockets: &mut [(Arc<Endpoint>, PollEvents)],
+    timeout: Option<Duration>,
+    style: Style,
+) -> Result<usize> {
     check_started()?;
     let wanted: Vec<_> = sockets.iter().map(|(_, wanted)| *wanted).collect();
     let deadline = timeout.map(deadline_after);
     loop {
+        let endpoints: Vec<_> = sockets.iter().map(|(endpoint, _)| Arc::clone(endpoint)).collect();
+        let waiters: Vec<_> =
+            endpoints.iter().map(|endpoint| endpoint.closing.wait_as(WaitKind::WithOthers)).collect();
         // The first moment at which a shaped flow has credit again.
         let mut next_credit: Option<Duration> = None;
         let mut watched = Vec::with_capacity(sockets.len());
-        for ((endpoint, _), wanted) in sockets.iter().zip(&wanted) {
-            watched.push(endpoint.watched_states(*wanted, &mut next_credit));
+        for (endpoint, wanted) in endpoints.iter().zip(&wanted) {
+            watched.push(endpoint.watched_states(*wanted, style, &mut next_credit));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
-        let ready_already = sockets.iter().any(|(endpoint, _)| endpoint.state().connect_failed);
-        let wait =
-            if ready_already { Some(Duration::ZERO) } else { left.into_iter().chain(next_credit).min() };
-        wait_for_any(&mut watched, wait)?;
+        let is_ready = |endpoint: &Arc<Endpoint>| endpoint.is_closed() || endpoint.state().connect_failed;
+        let wait = match endpoints.iter().any(is_ready) {
+            true => Some(Duration::ZERO),
+            false => left.into_iter().chain(next_credit).min(),
+        };
+        let waited = wait_for_any(&mut watched, wait);
+        drop(waiters);
+        waited?;
         let mut count = 0;
         let mut connect_ends = false;
         for (((endpoint, found), wanted), (_, states)) in sockets.iter_mut().zip(&wanted).zip(&watched) {
-            *found = endpoint.met_conditions(*wanted, *states);
+            *found = endpoint.met_conditions(*wanted, style, *states);
             connect_ends |= endpoint.state().phase == Phase::Connecting && (states.writable || states.failed);
-            count += usize::from(found.any() || found.hung_up || found.error);
+            count += usize::from(found.any());
         }
         if count > 0 || deadline.is_some_and(|deadline| now() >= deadline) {
             return Ok(count);
@@ -86,12 +123,17 @@ pub fn poll(sockets: &mut [(Arc<Endpoint>, PollEvents)], timeout: Option<Duratio
 impl Endpoint {
     /// The descriptor and the states to poll for. `next_credit` is lowered to the time after which the flow has credit,
     /// where it has none now: the socket is not ready before.
-    fn watched_states(&self, wanted: PollEvents, next_credit: &mut Option<Duration>) -> (RawFd, Readiness) {
+    fn watched_states(
+        &self,
+        wanted: PollEvents,
+        style: Style,
+        next_credit: &mut Option<Duration>,
+    ) -> (RawFd, Readiness) {
         let (phase, offers) = {
             let state = self.state();
             (state.phase, state.offers.as_ref().map(|offers| offers.descriptor()))
         };
-        if self.is_stream() && phase == Phase::Idle {
+        if self.is_closed() || self.is_stream() && phase == Phase::Idle {
             // To the kernel a stream without a peer is always ready.
             return (-1, Readiness::default());
         }
@@ -99,7 +141,10 @@ impl Endpoint {
             readable: wanted.read,
             urgent: wanted.except,
             // A connection that fails is writable too.
-            writable: wanted.write || wanted.except && phase == Phase::Connecting,
+            writable: wanted.write || phase == Phase::Connecting && (wanted.except || style == Style::Poll),
+            peer_closed: style == Style::Poll
+                && phase == Phase::Connected
+                && self.is_open_for(Direction::Receiving),
             ..Readiness::default()
         };
         if phase == Phase::Connected {
@@ -135,20 +180,40 @@ impl Endpoint {
     }
 
     /// Winsock's conditions that the kernel's states stand for.
-    fn met_conditions(&self, wanted: PollEvents, states: Readiness) -> PollEvents {
-        let state = self.state();
+    fn met_conditions(&self, wanted: PollEvents, style: Style, states: Readiness) -> PollEvents {
+        if self.is_closed() {
+            return PollEvents { closed: true, read: wanted.read, ..PollEvents::default() };
+        }
+        let (phase, connect_failed) = {
+            let state = self.state();
+            (state.phase, state.connect_failed)
+        };
         let mut found = PollEvents::default();
-        match (self.is_stream(), state.phase) {
-            (true, Phase::Idle) => found.except = wanted.except && state.connect_failed,
-            (true, Phase::Connecting) => {}
-            (true, Phase::Listening) => found.read = wanted.read && states.readable,
-            (true, Phase::Connected) => {
+        match (self.is_stream(), phase, style) {
+            (true, Phase::Idle, Style::Select) => found.except = wanted.except && connect_failed,
+            (true, Phase::Idle, Style::Poll) if connect_failed => {
+                (found.write, found.hung_up, found.error) = (wanted.write, true, true);
+            }
+            (true, Phase::Idle | Phase::Connecting, _) => {}
+            (true, Phase::Listening, _) => {
+                found.read = wanted.read && states.readable;
+                found.except = wanted.except && connect_failed && style == Style::Select;
+            }
+            (true, Phase::Connected, Style::Select) => {
                 found.read = wanted.read && (states.readable || states.failed);
                 found.write = wanted.write && (states.writable || states.failed);
                 found.except = wanted.except && states.urgent;
-                found.hung_up = states.failed;
             }
-            (false, _) => {
+            (true, Phase::Connected, Style::Poll) => {
+                let ended = self.has_ended(states);
+                found.hung_up = ended;
+                found.error = ended && self.reset_code(states).is_some();
+                let has_data = || sys::available(&self.fd).is_ok_and(|length| length > 0);
+                found.read = wanted.read && states.readable && (!ended || has_data());
+                found.write = wanted.write && (states.writable || states.failed);
+                found.except = wanted.except && states.urgent;
+            }
+            (false, _, _) => {
                 found.read = wanted.read && (states.readable || states.failed);
                 found.write = wanted.write && states.writable;
             }

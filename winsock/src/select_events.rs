@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowspec::{Errno, Wsa};
+use flowspec::Wsa;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::Result;
+use super::descriptor::Watched;
 use super::endpoint::{Endpoint, Phase};
 use super::event::Event;
 use super::network_events::{Callback, EventTarget, Events, NetworkEvents};
@@ -18,7 +18,8 @@ impl Endpoint {
     /// Selects the network events that are recorded and signal `event`. The socket does not block from now on. An
     /// empty set ends the selection.
     ///
-    /// - **Errors**: WSANOTINITIALISED; WSAEINVAL where events are selected without an event object.
+    /// - **Errors**: WSANOTINITIALISED; WSAEINVAL where events are selected without an event object; WSAEMFILE and
+    ///   WSAENOBUFS where the socket cannot be watched: the earlier selection is kept.
     /// - **Source**: WSPEventSelect.
     pub fn select_events(self: &Arc<Self>, event: Option<&Event>, selected: Events) -> Result<()> {
         self.select_for(event.cloned().map(EventTarget::Event), selected)
@@ -40,9 +41,20 @@ impl Endpoint {
             return Ok(());
         }
         let target = target.ok_or(Wsa::Einval)?;
+        if matches!(target, EventTarget::Callback(_)) {
+            provider()?.start_callbacks()?;
+        }
+        // What the reactor will need, so that a failure is the call's.
+        let mut spare = if self.events.needs_duplicate() { Some(self.duplicate()?) } else { None };
         self.set_nonblocking(true)?;
-        self.events.select(target, selected, self.number());
-        self.watch();
+        // The reactor may stop watching the socket meanwhile, for the end of an earlier selection.
+        while !self.events.select(&target, selected, self.number(), &mut spare) {
+            spare = Some(self.duplicate()?);
+        }
+        self.watch().inspect_err(|_| self.events.clear())?;
+        if selected.contains(Events::QOS) {
+            self.announce_other_end();
+        }
         self.record_current_state();
         Ok(())
     }
@@ -57,33 +69,47 @@ impl Endpoint {
     }
 
     /// Enables an event after the call that re-enables it, and records it if its condition holds already.
-    pub(crate) fn enable_event(self: &Arc<Self>, event: Events) {
+    pub(crate) fn enable_event(&self, event: Events) {
         if self.events.enable(event) {
             self.record_current_state();
         }
     }
 
+    /// Records the events whose condition holds now, if any event is selected.
+    pub(crate) fn record_if_selected(&self) {
+        if self.events.is_active() {
+            self.record_current_state();
+        }
+    }
+
     /// Has the reactor record events of the socket whenever its state changes.
-    pub(crate) fn watch(self: &Arc<Self>) {
+    ///
+    /// - **Errors**: WSAENOBUFS.
+    pub(crate) fn watch(self: &Arc<Self>) -> Result<()> {
         // To the kernel a stream without a peer is at its end in both directions, all the time.
         if self.is_stream() && matches!(self.state().phase, Phase::Idle | Phase::Connecting) {
-            return;
+            return Ok(());
         }
-        if !self.events.start_watching() {
-            return;
-        }
-        let Ok(provider) = provider() else { return };
+        let Some(duplicate) = self.events.start_watching() else { return Ok(()) };
+        let provider = provider()?;
+        let watched = {
+            let _entered = provider.host.enter();
+            duplicate.watch(ALL_STATES).inspect_err(|_| self.events.stop_watching())?
+        };
         let this = Arc::clone(self);
-        provider.host.spawn(async move {
-            match this.register(ALL_STATES) {
-                Ok(watched) => this.record_changes(&watched).await,
-                Err(_) => this.events.stop_watching(),
-            }
-        });
+        provider.host.spawn(async move { this.record_changes(watched).await });
+        Ok(())
+    }
+
+    /// [`watch`](Self::watch) once a connection is made. Where that fails, the selected FD_CLOSE reports it.
+    pub(crate) fn watch_connection(self: &Arc<Self>) {
+        if let Err(code) = self.watch() {
+            self.events.record(Events::CLOSE, Some(code));
+        }
     }
 
     /// Records events as the state of the descriptor changes, until the selection ends.
-    async fn record_changes(self: &Arc<Self>, watched: &AsyncFd<std::os::fd::OwnedFd>) {
+    async fn record_changes(&self, watched: Watched) {
         // A direction that has ended stays ready, and is not waited for again.
         let (mut reading, mut writing) = (true, true);
         loop {
@@ -114,12 +140,16 @@ impl Endpoint {
             if !self.events.keeps_watching() {
                 return;
             }
+            // The program may have closed the descriptor by close(2).
+            if !self.fd.is_same() {
+                return self.events.stop_watching();
+            }
             self.record_current_state();
         }
     }
 
     /// Records the events whose condition holds now.
-    pub(crate) fn record_current_state(self: &Arc<Self>) {
+    pub(crate) fn record_current_state(&self) {
         let phase = self.state().phase;
         let all = Readiness { readable: true, urgent: true, writable: true, failed: true, peer_closed: true };
         let mut watched = [(self.number(), all)];
@@ -139,7 +169,8 @@ impl Endpoint {
                 if found.readable {
                     self.events.record(Events::READ, None);
                 }
-                if found.writable {
+                // An event object hears of a datagram socket once that has an address; a function is called at once.
+                if found.writable && (self.state().bound || self.events.calls_back()) {
                     self.events.record(Events::WRITE, None);
                 }
             }
@@ -151,7 +182,7 @@ impl Endpoint {
         if found.urgent {
             self.events.record(Events::OOB, None);
         }
-        let has_data = sys::available(&*self.fd).unwrap_or(0) > 0;
+        let has_data = sys::available(&self.fd).unwrap_or(0) > 0;
         // The end of a stream is readable too, but is FD_CLOSE.
         if found.readable && (has_data || !self.is_stream()) {
             self.events.record(Events::READ, None);
@@ -159,17 +190,29 @@ impl Endpoint {
         if found.writable && !found.failed {
             self.events.record(Events::WRITE, None);
         }
-        if self.is_stream() && (found.peer_closed || found.failed) && !has_data {
-            self.events.record(Events::CLOSE, found.failed.then(|| self.close_error()).flatten());
+        if self.is_stream() && !has_data && self.has_ended(found) {
+            self.events.record(Events::CLOSE, self.reset_code(found));
         }
     }
 
-    /// The error of FD_CLOSE; `None` after an orderly close.
-    fn close_error(&self) -> Option<Wsa> {
-        match sys::take_error(&*self.fd) {
-            Ok(error) => error.map(Errno::wsa),
-            Err(error) => Some(error.wsa()),
+    /// Whether the peer of a stream has closed the connection, or it was reset.
+    pub(crate) fn has_ended(&self, found: Readiness) -> bool {
+        // To the kernel a direction that this end has shut down is closed as well.
+        let is_shut = self.state().receiving_ended;
+        (found.peer_closed || found.failed) && (!is_shut || sys::peer_has_closed(&self.fd))
+    }
+
+    /// The code of a connection that was reset; `None` after an orderly close. The kernel reports it once, and this end
+    /// from now on.
+    pub(crate) fn reset_code(&self, found: Readiness) -> Option<Wsa> {
+        let mut state = self.state();
+        if state.reset.is_none()
+            && found.failed
+            && let Ok(Some(error)) = sys::take_error(&self.fd)
+        {
+            state.reset = Some(error.wsa());
         }
+        state.reset
     }
 }
 

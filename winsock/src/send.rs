@@ -18,6 +18,8 @@ impl Endpoint {
     /// Sends to the peer and returns how much was sent: all of it where the socket is a blocking stream. A shaped flow
     /// waits for credit; where the socket does not block it fails with WSAEWOULDBLOCK instead.
     ///
+    /// A leaf of a multicast session sends to that.
+    ///
     /// - **Errors**: WSAENOTCONN, WSAESHUTDOWN, WSAEWOULDBLOCK, WSAECONNRESET, WSAEMSGSIZE, WSAEINTR, WSAETIMEDOUT;
     ///   WSAEOPNOTSUPP for a socket that only receives.
     /// - **Source**: WSPSend.
@@ -37,6 +39,10 @@ impl Endpoint {
     pub(crate) fn send_buffer(self: &Arc<Self>, data: SendBuffer<'_>, flags: MessageFlags) -> Result<usize> {
         check_started()?;
         self.check_direction(Direction::Sending)?;
+        let session = self.state().session;
+        if let Some(session) = session {
+            return self.send_buffer_to(data, flags, session);
+        }
         let blocking = {
             let state = self.state();
             if state.phase != Phase::Connected {
@@ -47,7 +53,7 @@ impl Endpoint {
             }
             blocks(state.nonblocking)
         };
-        self.send_shaped(data, blocking, |part| sys::send(&*self.fd, part, flags))
+        self.send_shaped(data, blocking, |part| sys::send(&self.fd, part, flags))
     }
 
     /// [`send_to`](Self::send_to) from memory of ours or of the program's.
@@ -66,15 +72,18 @@ impl Endpoint {
         if to.ip().is_unspecified() || to.port() == 0 {
             return Err(Wsa::Eaddrnotavail);
         }
-        let blocking = {
+        let (blocking, was_bound) = {
             let mut state = self.state();
             if state.sending_ended {
                 return Err(Wsa::Eshutdown);
             }
-            state.bound = true;
-            blocks(state.nonblocking)
+            (blocks(state.nonblocking), std::mem::replace(&mut state.bound, true))
         };
-        self.send_shaped(data, blocking, |part| sys::send_to(&*self.fd, part, flags, to))
+        let sent = self.send_shaped(data, blocking, |part| sys::send_to(&self.fd, part, flags, to));
+        if !was_bound {
+            self.record_if_selected();
+        }
+        sent
     }
 
     /// Sends as the flow's credit and the socket's send queue allow.
@@ -124,7 +133,7 @@ impl Endpoint {
                     Err(Wsa::Etimedout) if sent > 0 => return Ok(sent),
                     Err(code) => return Err(code),
                 },
-                Err(error) => return Err(error.wsa()),
+                Err(error) => return Err(self.note_reset(error)),
             }
         }
     }
@@ -158,11 +167,14 @@ impl Endpoint {
             return;
         }
         let Ok(provider) = provider() else { return };
-        let this = Arc::clone(self);
+        let this = self.weak();
         self.events.disable(event);
         provider.host.spawn(async move {
             tokio::time::sleep(time).await;
-            this.enable_event(event);
+            // The program may have closed the descriptor by close(2).
+            if let Some(this) = this.upgrade().filter(|this| this.fd.is_same()) {
+                this.enable_event(event);
+            }
         });
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use flowspec::{Direction, Errno};
 
 use super::Result;
-use super::close::close;
+use super::close::close_socket;
+use super::descriptor::Descriptor;
 use super::endpoint::{Endpoint, EndpointKind, State};
 use super::group::GroupSelection;
 use super::protocol::{Family, SocketType};
@@ -73,6 +74,11 @@ impl Socket {
             // Windows' default, whatever the host's is.
             sys::set(&fd, KernelOption::Ipv6Only, 1).map_err(Errno::wsa)?;
         }
+        if kind.socket_type == SocketType::Stream {
+            // On Windows a connection that has ended does not keep its port from being bound.
+            sys::set(&fd, KernelOption::ReuseAddress, 1).map_err(Errno::wsa)?;
+        }
+        let fd = Descriptor::new(fd)?;
         let endpoint = socket_table::insert(|me| Endpoint::new(fd, kind, State::default(), me));
         endpoint.join_group(membership);
         Ok(Self(endpoint))
@@ -106,16 +112,14 @@ impl Socket {
     /// - **Errors**: WSAENOTSOCK where it is closed already.
     /// - **Source**: WSPCloseSocket.
     pub fn close(self) -> Result<()> {
-        close(self.0.number())
+        close_socket(&self.0)
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // It may have been closed by its number.
-        if !self.0.is_closed() {
-            let _ = close(self.0.number());
-        }
+        // An error means that it was closed already, by its number.
+        let _ = close_socket(&self.0);
     }
 }
 

@@ -54,6 +54,7 @@ fn start(policy: impl FnOnce() -> Result<Option<Arc<Policy>>>) -> Result<()> {
         Some(of_parent) => std::mem::forget(Arc::clone(&of_parent.provider)),
         None => {}
     }
+    sys::prepare_placeholder().map_err(|_| Wsa::SysNotReady)?;
     let provider = Provider::start(policy()?, on_overcommitment)?;
     AT_EXIT.call_once(|| {
         // An error means that the kernel's classes stay after a program that does not clean up.
@@ -89,12 +90,14 @@ pub fn submit(operation: Operation) -> Result<Decision> {
 
 /// Takes one start back. The last one closes all sockets and ends the provider.
 ///
-/// - **Errors**: WSANOTINITIALISED.
+/// - **Errors**: WSANOTINITIALISED, also in a child after fork that has not started the provider itself.
 /// - **Source**: WSACleanup.
 pub fn cleanup() -> Result<()> {
     let ended = {
         let mut started = started();
-        let Some(known) = &mut *started else { return Err(Wsa::NotInitialised) };
+        let Some(known) = started.as_mut().filter(|known| known.provider.is_own()) else {
+            return Err(Wsa::NotInitialised);
+        };
         known.starts -= 1;
         if known.starts > 0 {
             return Ok(());

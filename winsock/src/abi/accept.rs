@@ -131,5 +131,5 @@ pub(super) fn accept(
             .map_err(|wsa| if is_invalid { Wsa::Einval } else { wsa })?,
     };
     name.write(peer)?;
-    new_handle(socket)
+    new_handle(socket, endpoint.is_inheritable())
 }

@@ -7,10 +7,10 @@ use flowspec::Wsa;
 
 use super::event_handles::{self, event};
 use super::handle::endpoint;
-use super::{Address, SOCKET_ERROR, memory, overlapped};
+use super::{Address, SOCKET_ERROR, last_error, memory, overlapped};
 use crate::Result;
 use crate::event::{Event, wait_for_events_or};
-use crate::network_events::{Callback, EVENT_KINDS, Events};
+use crate::network_events::{Callback, Events};
 use crate::provider::check_started;
 
 /// WSA_INVALID_EVENT.
@@ -23,6 +23,10 @@ const MAX_WAIT_EVENTS: usize = 64;
 const WAIT_TIMEOUT: u32 = 258;
 const WAIT_IO_COMPLETION: u32 = 0xC0;
 const WAIT_FAILED: u32 = u32::MAX;
+
+/// The offset of a WSANETWORKEVENTS's codes, one for each bit, and the size of one.
+const FIRST_CODE: usize = 4;
+const CODE_SIZE: usize = 4;
 
 /// INFINITE.
 const INFINITE: u32 = u32::MAX;
@@ -104,7 +108,7 @@ fn select_procedure(s: usize, procedure: Option<EventProcedure>, message: u32, s
     endpoint.select_callback(callback, selected).map(|()| 0)
 }
 
-/// Writes a WSANETWORKEVENTS: the bits, and an error for each.
+/// Writes a WSANETWORKEVENTS: the bits, and the code of each event that has happened. Other codes are left alone.
 fn enum_events(s: usize, handle: usize, network_events: Address) -> Result<i32> {
     let endpoint = endpoint(s)?;
     if network_events.is_null() {
@@ -112,12 +116,14 @@ fn enum_events(s: usize, handle: usize, network_events: Address) -> Result<i32> 
     }
     let reset = if handle == INVALID_EVENT { None } else { Some(event(handle)?) };
     let found = endpoint.take_events(reset.as_ref())?;
-    let mut bytes = Vec::with_capacity(4 + EVENT_KINDS * 4);
-    bytes.extend(found.events.bits().to_ne_bytes());
-    for error in found.errors {
-        bytes.extend(error.map_or(0, Wsa::code).to_ne_bytes());
+    memory::write_u32(network_events, found.events.bits())?;
+    for (index, error) in found.errors.into_iter().enumerate() {
+        if found.events.bits() >> index & 1 == 1 {
+            let code = error.map_or(0, Wsa::code);
+            memory::write_u32(network_events.offset(FIRST_CODE + index * CODE_SIZE), code)?;
+        }
     }
-    memory::write(network_events, &bytes).map(|()| 0)
+    Ok(0)
 }
 
 fn started_event(handle: usize) -> Result<Event> {
@@ -133,16 +139,19 @@ c_functions! {
     };
     /// WSASetEvent.
     api gqos_WSASetEvent(handle: usize) -> i32, or 0 => {
+        last_error::keep();
         started_event(handle)?.set();
         Ok(1)
     };
     /// WSAResetEvent.
     api gqos_WSAResetEvent(handle: usize) -> i32, or 0 => {
+        last_error::keep();
         started_event(handle)?.reset();
         Ok(1)
     };
     /// WSACloseEvent.
     api gqos_WSACloseEvent(handle: usize) -> i32, or 0 => {
+        last_error::keep();
         check_started()?;
         event_handles::remove(handle).map(|()| 1)
     };

@@ -18,7 +18,10 @@ pub(super) fn endpoint(s: usize) -> Result<Arc<Endpoint>> {
     socket_table::get(i32::try_from(s).map_err(|_| Wsa::Enotsock)?)
 }
 
-/// The SOCKET of a new socket.
-pub(super) fn new_handle(socket: Socket) -> Result<usize> {
+/// The SOCKET of a new socket. Programs that this process executes inherit it, unless the program wants otherwise.
+///
+/// - **Errors**: those of `fcntl`.
+pub(super) fn new_handle(socket: Socket, inherit: bool) -> Result<usize> {
+    socket.set_inheritable(inherit)?;
     usize::try_from(socket.into_raw()).map_err(|_| Wsa::Enotsock)
 }

@@ -5,7 +5,7 @@ use flowspec::{Flowspec, Qos, ServiceType, Wsa};
 use super::connect_ex::gqos_ConnectEx;
 use super::handle::endpoint;
 use super::overlapped::{self, Routine};
-use super::qos::{self, QOS_SIZE};
+use super::qos::{self, QOS_SIZE, QOS_WITH_STATUS_SIZE};
 use super::{Address, SOCKET_ERROR, memory};
 use crate::Result;
 use crate::endpoint::Endpoint;
@@ -55,6 +55,19 @@ impl Buffers {
     fn output(self, size: u32) -> Result<Address> {
         if self.output.is_null() || self.output_length < size { Err(Wsa::Efault) } else { Ok(self.output) }
     }
+
+    /// The output of a call that returns a QOS of at most `size` bytes. A call without output asks for that size, and so
+    /// does one whose output is a number, which receives it.
+    ///
+    /// - **Errors**: WSAENOBUFS for a query of the size; WSAEFAULT for another output that holds no QOS.
+    fn qos_output(self, size: u32) -> Result<Address> {
+        match self.output_length {
+            0 => Err(Wsa::Enobufs),
+            _ if self.output.is_null() => Err(Wsa::Enobufs),
+            4 => memory::write_u32(self.output, size).and(Err(Wsa::Enobufs)),
+            _ => self.output(QOS_SIZE),
+        }
+    }
 }
 
 /// Performs an ioctl and returns the size of its output.
@@ -89,7 +102,7 @@ fn ioctl(endpoint: &Arc<Endpoint>, code: u32, buffers: Buffers) -> Result<u32> {
             endpoint.set_qos_with(&requested, objects).map(|()| 0)
         }
         SIO_GET_QOS => {
-            let output = buffers.output(QOS_SIZE)?;
+            let output = buffers.qos_output(QOS_WITH_STATUS_SIZE)?;
             let (qos, status) = endpoint.qos()?;
             qos::write_with_status(&qos, status, output, buffers.output_length)
         }
@@ -98,7 +111,7 @@ fn ioctl(endpoint: &Arc<Endpoint>, code: u32, buffers: Buffers) -> Result<u32> {
             endpoint.set_group_qos(&requested).map(|()| 0)
         }
         SIO_GET_GROUP_QOS => {
-            let output = buffers.output(QOS_SIZE)?;
+            let output = buffers.qos_output(QOS_SIZE)?;
             let no_traffic = Flowspec::new(ServiceType::NoTraffic);
             let none = Qos { sending: no_traffic, receiving: no_traffic };
             qos::write(&endpoint.group_qos()?.unwrap_or(none), output).map(|()| QOS_SIZE)
@@ -152,8 +165,21 @@ impl IoctlCall {
         }
         // Checked before anything is done.
         memory::read_u32(self.returned)?;
-        let size = ioctl(&endpoint, self.code, self.buffers)?;
-        memory::write_u32(self.returned, size).map(|()| 0)
+        let size = ioctl(&endpoint, self.code, self.buffers);
+        if let (Err(_), Some(needed)) = (size, self.needed_size()) {
+            memory::write_u32(self.returned, needed)?;
+        }
+        memory::write_u32(self.returned, size?).map(|()| 0)
+    }
+
+    /// The size of the output that a call needs whose output is too small for a QOS.
+    fn needed_size(&self) -> Option<u32> {
+        let size = match self.code {
+            SIO_GET_QOS => QOS_WITH_STATUS_SIZE,
+            SIO_GET_GROUP_QOS => QOS_SIZE,
+            _ => return None,
+        };
+        (self.buffers.output.is_null() || self.buffers.output_length < QOS_SIZE).then_some(size)
     }
 
     /// An overlapped SIO_GET_QOS completes with the next status that FD_QOS announces; everything else completes at once.
@@ -164,7 +190,7 @@ impl IoctlCall {
             overlapped::begin(overlapped, routine)?(Ok(size));
             return Ok(size);
         }
-        let output = buffers.output(QOS_SIZE)?;
+        let output = buffers.qos_output(QOS_WITH_STATUS_SIZE)?;
         let provider = provider()?;
         let completion = overlapped::begin(overlapped, routine)?;
         provider.host.spawn(async move {

@@ -10,6 +10,8 @@ use crate::Result;
 
 thread_local! {
     static LAST_ERROR: Cell<u32> = const { Cell::new(0) };
+    /// The call that is under way leaves the error as it is.
+    static KEEPS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The code of WSAGetLastError.
@@ -21,10 +23,23 @@ pub(super) fn set(code: u32) {
     LAST_ERROR.set(code);
 }
 
-/// The value of a call, or `failure` with the thread's error set.
+/// Has the call that is under way leave the thread's error as it is where it succeeds. Programs release what they hold
+/// between a failure and its report.
+pub(super) fn keep() {
+    KEEPS.set(true);
+}
+
+/// The value of a call, or `failure` with the thread's error set. A call that succeeds sets the error to 0, as on
+/// Windows, except those that release something.
 pub(super) fn api<T>(failure: T, call: impl FnOnce() -> Result<T>) -> T {
+    KEEPS.set(false);
     match without_panic(call) {
-        Ok(value) => value,
+        Ok(value) => {
+            if !KEEPS.take() {
+                set(0);
+            }
+            value
+        }
         Err(wsa) => {
             set(wsa.code());
             failure

@@ -94,6 +94,7 @@ macro_rules! c_functions {
 mod accept;
 pub mod address_info;
 pub mod address_text;
+pub mod byte_order;
 mod connect;
 pub mod connect_ex;
 mod event_handles;

@@ -3,7 +3,7 @@
 use flowspec::abi::{Abi, RawWsabuf};
 use flowspec::buffer::{LONGEST_PROVIDER_SPECIFIC, QosBytes};
 use flowspec::objects::{Object, Pointee};
-use flowspec::{Flowspec, Qos, RawQos, Wsa};
+use flowspec::{Flowspec, Problem, Qos, RawQos, Wsa};
 
 use super::{Address, memory, sockaddr};
 use crate::Result;
@@ -17,9 +17,13 @@ pub(super) const QOS_SIZE: u32 = 80;
 const STATUS_INFO_SIZE: u32 = 20;
 const STATUS_INFO_TYPE: u32 = 1000;
 
+/// The size of a QOS that is followed by its status.
+pub(super) const QOS_WITH_STATUS_SIZE: u32 = QOS_SIZE + STATUS_INFO_SIZE;
+
 /// Reads a QOS with its objects.
 ///
-/// - **Errors**: WSAEFAULT where it is not mapped; WSAEOPNOTSUPP for an inconsistent one.
+/// - **Errors**: WSAEFAULT where it is not mapped, or ends inside an object's header; WSAEOPNOTSUPP for an inconsistent
+///   one.
 pub(super) fn read(address: Address) -> Result<(Qos, ProviderSpecific)> {
     let bytes: [u8; QOS_SIZE as usize] = memory::read_bytes(address)?;
     let raw = RawQos::read(&bytes, Abi::Win64).map_err(|_| Wsa::Efault)?;
@@ -30,7 +34,10 @@ pub(super) fn read(address: Address) -> Result<(Qos, ProviderSpecific)> {
     let mut objects = vec![0; length];
     memory::read(stored_pointer(raw.provider_specific.buf)?, &mut objects)?;
     let bytes = QosBytes { abi: Abi::Win64, qos: raw, provider_specific: &objects };
-    let request = bytes.check().map_err(|_| Wsa::Eopnotsupp)?;
+    let request = bytes.check().map_err(|error| match error.problem {
+        Problem::HeaderCutShort { .. } => Wsa::Efault,
+        _ => Wsa::Eopnotsupp,
+    })?;
     let mut requested = ProviderSpecific::from_objects(&request.provider_specific);
     for object in &request.provider_specific {
         // The address of QOS_DESTADDR may be anywhere in the program's memory.

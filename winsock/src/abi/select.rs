@@ -120,74 +120,93 @@ fn select_sets(sets: Sets, timeval: Address) -> Result<i32> {
     i32::try_from(count).map_err(|_| Wsa::Einval)
 }
 
-/// The sockets of WSAPoll, with the address of each one's WSAPOLLFD.
-#[derive(Default)]
-struct Polled {
-    sockets: Vec<(Arc<Endpoint>, PollEvents)>,
-    entries: Vec<Address>,
-    /// Entries that are no sockets. They get POLLNVAL and count as ready.
-    invalid: usize,
+/// A WSAPOLLFD of the program's.
+#[derive(Clone, Copy)]
+struct PollEntry {
+    address: Address,
+    handle: usize,
+    events: u16,
 }
 
-/// Reads the list of WSAPoll and clears what was found. Negative handles are ignored.
-fn read_poll_list(list: Address, count: usize) -> Result<Polled> {
-    let mut polled = Polled::default();
-    for index in 0..count {
-        let entry = list.offset(index * POLLFD_SIZE);
-        let handle = memory::read_usize(entry)?;
-        let events = u16::from_ne_bytes(memory::read_bytes(entry.offset(POLLFD_EVENTS))?);
-        memory::write(entry.offset(POLLFD_FOUND), &[0, 0])?;
-        if handle.cast_signed() < 0 {
-            continue;
-        }
-        let wanted = PollEvents {
-            read: events & POLLRDNORM != 0,
-            write: events & POLLWRNORM != 0,
-            except: events & POLLRDBAND != 0,
-            ..PollEvents::default()
-        };
-        match endpoint(handle) {
-            Ok(endpoint) => {
-                polled.entries.push(entry);
-                polled.sockets.push((endpoint, wanted));
-            }
-            Err(_) => {
-                memory::write(entry.offset(POLLFD_FOUND), &POLLNVAL.to_ne_bytes())?;
-                polled.invalid += 1;
-            }
+impl PollEntry {
+    fn read(address: Address) -> Result<Self> {
+        let handle = memory::read_usize(address)?;
+        let events = u16::from_ne_bytes(memory::read_bytes(address.offset(POLLFD_EVENTS))?);
+        Ok(Self { address, handle, events })
+    }
+
+    fn write_found(self, bits: u16) -> Result<()> {
+        memory::write(self.address.offset(POLLFD_FOUND), &bits.to_ne_bytes())
+    }
+
+    /// Whether bits are set that can only be found. Those of a negative handle are ignored.
+    const fn is_invalid(self) -> bool {
+        self.handle.cast_signed() >= 0 && self.events & !(POLLRDNORM | POLLRDBAND | POLLWRNORM) != 0
+    }
+
+    const fn wanted(self) -> PollEvents {
+        PollEvents {
+            read: self.events & POLLRDNORM != 0,
+            write: self.events & POLLWRNORM != 0,
+            except: self.events & POLLRDBAND != 0,
+            hung_up: false,
+            error: false,
+            closed: false,
         }
     }
-    Ok(polled)
 }
 
+/// Waits for a list of WSAPOLLFDs. Entries that are no sockets get POLLNVAL and are not counted, as on Windows.
 fn poll_list(list: Address, count: u32, millis: i32) -> Result<i32> {
     check_started()?;
     let count = count as usize;
     if count == 0 || count > MAX_MEMBERS {
         return Err(Wsa::Einval);
     }
-    let Polled { mut sockets, entries, invalid } = read_poll_list(list, count)?;
-    let timeout = match u64::try_from(millis) {
-        _ if invalid > 0 => Some(Duration::ZERO),
-        Ok(millis) => Some(Duration::from_millis(millis)),
-        // A negative timeout is no limit.
-        Err(_) => None,
-    };
-    let ready = if sockets.is_empty() && timeout.is_none() { 0 } else { poll(&mut sockets, timeout)? };
-    for ((_, found), entry) in sockets.iter().zip(entries) {
-        let mut bits = 0;
-        for (is_met, bit) in [
-            (found.read, POLLRDNORM),
-            (found.write, POLLWRNORM),
-            (found.except, POLLRDBAND),
-            (found.hung_up, POLLHUP),
-            (found.error, POLLERR),
-        ] {
-            bits |= if is_met { bit } else { 0 };
+    let read = |index| PollEntry::read(list.offset(index * POLLFD_SIZE));
+    let entries = (0..count).map(read).collect::<Result<Vec<_>>>()?;
+    let (mut polled, mut sockets) = (Vec::new(), Vec::new());
+    for entry in &entries {
+        match endpoint(entry.handle) {
+            Ok(endpoint) => {
+                entry.write_found(0)?;
+                polled.push(*entry);
+                sockets.push((endpoint, entry.wanted()));
+            }
+            Err(_) => entry.write_found(POLLNVAL)?,
         }
-        memory::write(entry.offset(POLLFD_FOUND), &bits.to_ne_bytes())?;
     }
-    i32::try_from(ready + invalid).map_err(|_| Wsa::Einval)
+    if sockets.is_empty() {
+        return Err(Wsa::Enotsock);
+    }
+    if entries.iter().any(|entry| entry.is_invalid()) {
+        entries.iter().try_for_each(|entry| entry.write_found(0))?;
+        return Err(Wsa::Einval);
+    }
+    // A negative timeout is no limit.
+    let timeout = u64::try_from(millis).ok().map(Duration::from_millis);
+    let ready = poll(&mut sockets, timeout)?;
+    for ((_, found), entry) in sockets.iter().zip(polled) {
+        entry.write_found(found_bits(*found))?;
+    }
+    i32::try_from(ready).map_err(|_| Wsa::Einval)
+}
+
+fn found_bits(found: PollEvents) -> u16 {
+    if found.closed {
+        return POLLNVAL;
+    }
+    let mut bits = 0;
+    for (is_met, bit) in [
+        (found.read, POLLRDNORM),
+        (found.write, POLLWRNORM),
+        (found.except, POLLRDBAND),
+        (found.hung_up, POLLHUP),
+        (found.error, POLLERR),
+    ] {
+        bits |= if is_met { bit } else { 0 };
+    }
+    bits
 }
 
 c_functions! {

@@ -7,7 +7,7 @@ use super::connect::ConnectPointers;
 use super::handle::{endpoint, new_handle};
 use super::protocol_info::{ADDRESS_FAMILY, CATALOG_ENTRY, PROTOCOL, SOCKET_TYPE, TCP, UDP};
 use super::sockaddr::{self, AF_INET, AF_INET6, AF_UNSPEC, NameBuffer};
-use super::{Address, INVALID_SOCKET, SOCKET_ERROR, memory};
+use super::{Address, INVALID_SOCKET, SOCKET_ERROR, last_error, memory};
 use crate::Result;
 use crate::close::close;
 use crate::group::GroupSelection;
@@ -17,18 +17,30 @@ use crate::provider::check_started;
 use crate::socket::Socket;
 use crate::sys::ShutdownHow;
 
+/// WSA_FLAG_NO_HANDLE_INHERIT.
+const FLAG_NO_HANDLE_INHERIT: u32 = 0x80;
+
 /// SOCK_STREAM and SOCK_DGRAM.
 const STREAM: i32 = 1;
 const DATAGRAM: i32 = 2;
 
-fn open(af: i32, socket_type: i32, protocol: i32, group: GroupSelection) -> Result<usize> {
+/// The kind of socket that a call describes.
+#[derive(Clone, Copy)]
+struct Description {
+    family: i32,
+    socket_type: i32,
+    protocol: i32,
+}
+
+fn open(description: Description, group: GroupSelection) -> Result<Socket> {
     check_started()?;
+    let Description { family, socket_type, protocol } = description;
     let socket_type = match (socket_type, protocol) {
         (STREAM, _) | (0, TCP) => Some(SocketType::Stream),
         (DATAGRAM, _) | (0, UDP) => Some(SocketType::Datagram),
         _ => None,
     };
-    let family = match u16::try_from(af) {
+    let family = match u16::try_from(family) {
         Ok(AF_INET) => Family::Inet,
         Ok(AF_INET6) => Family::Inet6,
         Ok(AF_UNSPEC) if protocol != 0 => Family::Inet,
@@ -40,18 +52,21 @@ fn open(af: i32, socket_type: i32, protocol: i32, group: GroupSelection) -> Resu
         (SocketType::Stream, UDP) | (SocketType::Datagram, TCP) => return Err(Wsa::Eprototype),
         _ => return Err(Wsa::Eprotonosupport),
     }
-    new_handle(Socket::open_in_group(family, socket_type, group)?)
+    Socket::open_in_group(family, socket_type, group)
 }
 
 /// Opens a socket of the catalogue entry that a WSAPROTOCOL_INFO names, or else of the kind that it describes.
-fn open_by_info(info: Address, group: GroupSelection) -> Result<usize> {
+fn open_by_info(info: Address, group: GroupSelection) -> Result<Socket> {
     let field = |offset: usize| memory::read_u32(info.offset(offset)).map(u32::cast_signed);
     let entry = field(CATALOG_ENTRY)?.cast_unsigned();
     let known = PROTOCOLS.iter().find(|known| known.catalog_entry == entry);
     match known.map(|known| (known.family, known.carries_connect_data(), known.only())) {
-        Some((family, true, _)) => new_handle(Socket::open_with_connect_data_in_group(family, group)?),
-        Some((family, false, Some(only))) => new_handle(Socket::open_one_way(family, only, group)?),
-        _ => open(field(ADDRESS_FAMILY)?, field(SOCKET_TYPE)?, field(PROTOCOL)?, group),
+        Some((family, true, _)) => Socket::open_with_connect_data_in_group(family, group),
+        Some((family, false, Some(only))) => Socket::open_one_way(family, only, group),
+        _ => {
+            let (family, socket_type) = (field(ADDRESS_FAMILY)?, field(SOCKET_TYPE)?);
+            open(Description { family, socket_type, protocol: field(PROTOCOL)? }, group)
+        }
     }
 }
 
@@ -110,14 +125,19 @@ fn required(name: NameBuffer) -> Result<NameBuffer> {
 
 c_functions! {
     /// socket.
-    api gqos_socket(af: i32, socket_type: i32, protocol: i32) -> usize, or INVALID_SOCKET
-        => open(af, socket_type, protocol, GroupSelection::None);
+    api gqos_socket(family: i32, socket_type: i32, protocol: i32) -> usize, or INVALID_SOCKET
+        => new_handle(open(Description { family, socket_type, protocol }, GroupSelection::None)?, true);
     /// WSASocket, WSPSocket.
     both gqos_WSASocket, gqos_WSPSocket(
-        af: i32, socket_type: i32, protocol: i32, info: Address, group: u32, _flags: u32,
+        family: i32, socket_type: i32, protocol: i32, info: Address, group: u32, flags: u32,
     ) -> usize, or INVALID_SOCKET => {
         let group = GroupSelection::from_number(group);
-        if info.is_null() { open(af, socket_type, protocol, group) } else { open_by_info(info, group) }
+        let socket = if info.is_null() {
+            open(Description { family, socket_type, protocol }, group)?
+        } else {
+            open_by_info(info, group)?
+        };
+        new_handle(socket, flags & FLAG_NO_HANDLE_INHERIT == 0)
     };
     /// connect; for the SPI, WSPConnect without data and QOS.
     both gqos_connect, gqos_WSPConnectPlain(s: usize, name: Address, namelen: i32) -> i32, or SOCKET_ERROR => {
@@ -156,11 +176,15 @@ c_functions! {
     ) -> usize, or INVALID_SOCKET => accept(s, NameBuffer { name, length: namelen }, condition, context);
     /// closesocket, WSPCloseSocket.
     both gqos_closesocket, gqos_WSPCloseSocket(s: usize) -> i32, or SOCKET_ERROR => {
+        last_error::keep();
         check_started()?;
         close(i32::try_from(s).map_err(|_| Wsa::Enotsock)?).map(|()| 0)
     };
     /// shutdown, WSPShutdown.
-    both gqos_shutdown, gqos_WSPShutdown(s: usize, how: i32) -> i32, or SOCKET_ERROR => shutdown(s, how);
+    both gqos_shutdown, gqos_WSPShutdown(s: usize, how: i32) -> i32, or SOCKET_ERROR => {
+        last_error::keep();
+        shutdown(s, how)
+    };
     /// getsockname, WSPGetSockName.
     both gqos_getsockname, gqos_WSPGetSockName(s: usize, name: Address, namelen: Address) -> i32, or SOCKET_ERROR => {
         let endpoint = endpoint(s)?;

@@ -61,7 +61,10 @@ pub extern "C" fn gqos_WSASetLastError(error: i32) {
 
 c_functions! {
     /// WSACleanup, WSPCleanup.
-    both gqos_WSACleanup, gqos_WSPCleanup() -> i32, or SOCKET_ERROR => cleanup().map(|()| 0);
+    both gqos_WSACleanup, gqos_WSPCleanup() -> i32, or SOCKET_ERROR => {
+        last_error::keep();
+        cleanup().map(|()| 0)
+    };
     /// WSACancelBlockingCall, WSPCancelBlockingCall.
     both gqos_WSACancelBlockingCall, gqos_WSPCancelBlockingCall() -> i32, or SOCKET_ERROR
         => cancel_blocking_call().map(|()| 0);

@@ -7,22 +7,23 @@
 mod message;
 mod queue;
 
-use std::net::TcpStream as StdStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowspec::{Errno, Wsa};
+use flowspec::{Both, Errno, Wsa};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 pub use message::{Answer, MAX_CONNECT_DATA, MessageError, Offer};
 use message::{HEAD, MessageKind, body_length};
 pub(crate) use queue::{OfferQueue, OfferedConnection};
 
 use super::Result;
+use super::blocking::watch;
+use super::descriptor::Watched;
 use crate::sys;
 
 /// How long a caller waits for the answer.
@@ -35,27 +36,26 @@ const OFFER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_UNREAD: usize = 128;
 
 /// Accepts connections and reads their offers, concurrently, so that a caller that stalls delays no other. Ends when
-/// the listener is shut down or no longer open. `on_offer` is called after each offer.
+/// the listener is shut down. `on_offer` is called after each offer.
 pub(crate) async fn receive_offers(
-    listener: AsyncFd<OwnedFd>,
+    listener: Watched,
     offers: Arc<OfferQueue>,
-    is_open: impl Fn() -> bool,
     on_offer: impl Fn() + Clone + Send + 'static,
 ) {
     let slots = Arc::new(Semaphore::new(MAX_UNREAD));
+    // Dropped with this future, which ends the tasks.
+    let mut readers = JoinSet::new();
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let Ok(mut guard) = listener.readable().await else { return };
-        if !is_open() {
-            return;
-        }
+        while readers.try_join_next().is_some() {}
         match sys::accept(listener.get_ref()) {
             Ok((fd, peer)) => {
                 let (offers, on_offer) = (Arc::clone(&offers), on_offer.clone());
-                tokio::spawn(async move {
-                    let offer = tokio::time::timeout(OFFER_TIMEOUT, read_offer(&fd)).await;
+                readers.spawn(async move {
+                    let read = tokio::time::timeout(OFFER_TIMEOUT, read_offer(fd)).await;
                     drop(slot);
-                    if let Ok(Some(offer)) = offer {
+                    if let Ok(Some((fd, offer))) = read {
                         offers.add(OfferedConnection { fd, peer, offer });
                         on_offer();
                     }
@@ -73,12 +73,11 @@ pub(crate) async fn receive_offers(
 ///
 /// - **Errors**: WSAETIMEDOUT; WSAECONNREFUSED where the peer answers with something else; WSAEOPNOTSUPP for a rate
 ///   that FLOWSPEC does not hold.
-pub(crate) async fn exchange(fd: &OwnedFd, offer: &Offer) -> Result<Answer> {
+pub(crate) async fn exchange(connection: &AsyncFd<OwnedFd>, offer: &Offer) -> Result<Answer> {
     let bytes = offer.write().map_err(|_| Wsa::Eopnotsupp)?;
     let exchange = async {
-        let mut stream = stream(fd).ok()?;
-        stream.write_all(&bytes).await.ok()?;
-        let body = read_body(&mut stream, MessageKind::Answer).await?;
+        send_all(connection, &bytes).await?;
+        let body = read_body(connection, MessageKind::Answer).await?;
         Answer::read(&body).ok()
     };
     match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
@@ -88,30 +87,75 @@ pub(crate) async fn exchange(fd: &OwnedFd, offer: &Offer) -> Result<Answer> {
     }
 }
 
+/// The status of an answer without a refusal, which tells the caller of the acceptor's reservation. `held` is from the
+/// acceptor's side.
+pub(crate) fn status_of_acceptor(held: Both<bool>) -> Option<Wsa> {
+    match (held.receiving, held.sending) {
+        (true, true) => Some(Wsa::QosRequestConfirmed),
+        (true, false) => Some(Wsa::QosReceivers),
+        (false, true) => Some(Wsa::QosSenders),
+        (false, false) => None,
+    }
+}
+
+/// The directions, from the caller's side, for which an acceptor with this status has reserved.
+pub(crate) fn directions_of_answer(status: Wsa) -> Both<bool> {
+    Both {
+        sending: matches!(status, Wsa::QosRequestConfirmed | Wsa::QosReceivers),
+        receiving: matches!(status, Wsa::QosRequestConfirmed | Wsa::QosSenders),
+    }
+}
+
 /// Sends an answer, which the send queue of a new connection holds. Where the caller is gone nothing is sent.
-pub(crate) fn send_answer(fd: &OwnedFd, answer: &Answer) {
+pub(crate) fn send_answer(fd: &impl AsRawFd, answer: &Answer) {
     let bytes = answer.write();
     let _ = sys::send(fd, bytes[..].into(), sys::MessageFlags::default());
 }
 
-async fn read_offer(fd: &OwnedFd) -> Option<Offer> {
-    let mut stream = stream(fd).ok()?;
-    let body = read_body(&mut stream, MessageKind::Offer).await?;
-    Offer::read(&body).ok()
+/// Reads the offer of a new connection, and returns the connection with it.
+async fn read_offer(connection: OwnedFd) -> Option<(OwnedFd, Offer)> {
+    let watched = watch(connection, Interest::READABLE).ok()?;
+    let body = read_body(&watched, MessageKind::Offer).await?;
+    Some((watched.into_inner(), Offer::read(&body).ok()?))
 }
 
 /// Reads a message, and no byte of what follows it.
-async fn read_body(stream: &mut TcpStream, expected: MessageKind) -> Option<Vec<u8>> {
+async fn read_body(connection: &AsyncFd<OwnedFd>, expected: MessageKind) -> Option<Vec<u8>> {
     let mut head = [0; HEAD];
-    stream.read_exact(&mut head).await.ok()?;
+    receive_all(connection, &mut head).await?;
     let mut body = vec![0; body_length(&head, expected).ok()?];
-    stream.read_exact(&mut body).await.ok()?;
+    receive_all(connection, &mut body).await?;
     Some(body)
 }
 
-/// The socket as the reactor reads and writes it, on a duplicate of the descriptor.
-fn stream(fd: &OwnedFd) -> std::io::Result<TcpStream> {
-    let duplicate = StdStream::from(fd.try_clone()?);
-    duplicate.set_nonblocking(true)?;
-    TcpStream::from_std(duplicate)
+/// Fills a buffer; `None` where the connection ends before.
+async fn receive_all(connection: &AsyncFd<OwnedFd>, into: &mut [u8]) -> Option<()> {
+    let mut filled = 0;
+    while filled < into.len() {
+        let mut guard = connection.readable().await.ok()?;
+        let rest = &mut into[filled..];
+        match sys::receive_stream(connection.get_ref(), rest.into(), sys::MessageFlags::default()) {
+            Ok(0) => return None,
+            Ok(received) => filled += received,
+            Err(Errno::EAGAIN) => guard.clear_ready(),
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(())
+}
+
+/// Sends everything; `None` where the connection ends before.
+async fn send_all(connection: &AsyncFd<OwnedFd>, bytes: &[u8]) -> Option<()> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        let mut guard = connection.writable().await.ok()?;
+        match sys::send(connection.get_ref(), bytes[sent..].into(), sys::MessageFlags::default()) {
+            Ok(passed) => sent += passed,
+            Err(Errno::EAGAIN) => guard.clear_ready(),
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+    Some(())
 }

@@ -10,6 +10,7 @@ mod foreign;
 mod message;
 mod option;
 mod poll;
+mod privilege;
 mod process;
 mod resolver;
 mod signal;
@@ -25,11 +26,13 @@ pub(crate) use message::{
 pub use option::MulticastInterface;
 pub(crate) use option::{KernelOption, get, join_multicast, leave_multicast, linger, set, set_linger};
 pub(crate) use poll::{Readiness, poll};
+pub(crate) use privilege::{drop_other_capabilities, has_left_root, keep_network_capability};
 pub(crate) use process::{at_exit, process_id};
 pub(crate) use resolver::{host_name, name_of};
 pub(crate) use signal::Signal;
 pub use socket::ShutdownHow;
 pub(crate) use socket::{
-    accept, at_mark, available, bind, connect, disconnect, is_broadcast, listen, local_address, open,
-    set_nonblocking, shutdown, take_error,
+    accept, at_mark, available, bind, connect, cookie, disconnect, is_broadcast, is_inheritable,
+    is_placeholder, listen, local_address, open, peer_has_closed, prepare_placeholder,
+    replace_by_placeholder, set_inheritable, set_nonblocking, shutdown, take_error,
 };

@@ -2,8 +2,10 @@
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 use flowspec::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{
     self, AddressFamily, Backlog, Shutdown, SockFlag, SockProtocol, SockType, SockaddrLike, SockaddrStorage,
@@ -31,6 +33,19 @@ pub(crate) fn open(ipv6: bool, stream: bool) -> Result<OwnedFd> {
     let (kind, protocol) =
         if stream { (SockType::Stream, SockProtocol::Tcp) } else { (SockType::Datagram, SockProtocol::Udp) };
     socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol).map_err(from_nix)
+}
+
+/// Sets whether a descriptor stays open in programs that this process executes.
+///
+/// - **Errors**: `fcntl`.
+pub(crate) fn set_inheritable(socket: &impl AsFd, inheritable: bool) -> Result<()> {
+    let flags = if inheritable { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
+    fcntl(socket, FcntlArg::F_SETFD(flags)).map(drop).map_err(from_nix)
+}
+
+/// Whether a descriptor stays open in programs that this process executes.
+pub(crate) fn is_inheritable(socket: &impl AsFd) -> bool {
+    fcntl(socket, FcntlArg::F_GETFD).is_ok_and(|flags| flags & FdFlag::FD_CLOEXEC.bits() == 0)
 }
 
 /// Whether an address is a broadcast address: the limited one, or that of a network that this host is on.
@@ -154,6 +169,85 @@ pub(crate) fn at_mark(socket: &impl AsRawFd) -> Result<bool> {
     // SAFETY: SIOCATMARK writes one int, which `mark` is.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCATMARK, &raw mut mark) })?;
     Ok(mark != 0)
+}
+
+/// Whether a TCP connection's peer sends no more, or the connection is over.
+pub(crate) fn peer_has_closed(socket: &impl AsRawFd) -> bool {
+    // CLOSE, TIME_WAIT, CLOSE_WAIT, LAST_ACK and CLOSING. Source: `net/tcp_states.h`.
+    const PEER_HAS_CLOSED: [u8; 5] = [7, 6, 8, 9, 11];
+    let mut state: u8 = 0;
+    let mut length = size_of_value(&state);
+    // SAFETY: `state` is valid for writes of `length` bytes, and `length` for one of its own. The state is the first byte
+    // of what the kernel writes.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut state).cast(),
+            &raw mut length,
+        )
+    };
+    check(result).is_ok() && PEER_HAS_CLOSED.contains(&state)
+}
+
+/// What identifies a socket among all sockets that the host has had since it started.
+///
+/// - **Errors**: `getsockopt`; ENOTSOCK and EBADF for what is no socket.
+/// - **Source**: socket(7), SO_COOKIE.
+pub(crate) fn cookie(socket: &impl AsRawFd) -> Result<u64> {
+    let mut cookie: u64 = 0;
+    let mut length = size_of_value(&cookie);
+    // SAFETY: `cookie` is valid for writes of `length` bytes, and `length` for one of its own.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    check(result).map(|_| cookie)
+}
+
+/// A socket that takes the number of a closed one: shut down, so that no call on it waits.
+struct Placeholder {
+    fd: OwnedFd,
+    cookie: u64,
+}
+
+/// Made once, so that closing needs no descriptor.
+static PLACEHOLDER: OnceLock<Option<Placeholder>> = OnceLock::new();
+
+fn placeholder() -> Option<&'static Placeholder> {
+    let make = || {
+        let kind = SockType::Datagram;
+        let fd = socket::socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).ok()?;
+        // A socket without a peer is shut down too, whatever the kernel answers.
+        let _ = shutdown(&fd, ShutdownHow::Both);
+        let cookie = cookie(&fd).ok()?;
+        Some(Placeholder { fd, cookie })
+    };
+    PLACEHOLDER.get_or_init(make).as_ref()
+}
+
+/// Makes the placeholder while there are descriptors left.
+pub(crate) fn prepare_placeholder() -> Result<()> {
+    placeholder().map(drop).ok_or(Errno::EMFILE)
+}
+
+/// Closes what a descriptor is of, and keeps its number. Where there is no placeholder it does nothing.
+pub(crate) fn replace_by_placeholder(descriptor: &impl AsRawFd) {
+    if let Some(placeholder) = placeholder() {
+        // SAFETY: the number stays open, and is owned by the same value as before.
+        let _ = unsafe { libc::dup3(placeholder.fd.as_raw_fd(), descriptor.as_raw_fd(), libc::O_CLOEXEC) };
+    }
+}
+
+/// Whether a descriptor is the placeholder.
+pub(crate) fn is_placeholder(descriptor: &impl AsRawFd) -> bool {
+    placeholder().is_some_and(|placeholder| cookie(descriptor) == Ok(placeholder.cookie))
 }
 
 /// Source: `asm-generic/sockios.h`.
