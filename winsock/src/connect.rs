@@ -197,15 +197,7 @@ impl Endpoint {
         }
         let result = sys::connect(&self.fd, peer);
         let in_progress = result.is_err_and(|error| error.wsa() == Wsa::Ewouldblock);
-        let handshake = self.carries_connect_data().then(|| CallerHandshake {
-            offer: Offer {
-                sqos: pending.reservation.as_ref().map(|reservation| reservation.requested),
-                gqos: request.gqos,
-                data: request.caller_data.unwrap_or_default().to_vec(),
-            },
-            callee_capacity: request.callee_capacity,
-            sink,
-        });
+        let handshake = self.caller_handshake(&pending, request, sink);
         // A handshake waits for its answer.
         if let Some(duplicate) = duplicate
             && (in_progress || handshake.is_some() && result.is_ok())
@@ -220,28 +212,56 @@ impl Endpoint {
         };
         let outcome = outcome.and_then(|()| match handshake {
             None => Ok(()),
-            Some(handshake) => {
-                let this = Arc::clone(self);
-                let answered = provider()?.host.wait_for(async move {
-                    tokio::select! {
-                        biased;
-                        () = this.until_closed() => Err(Wsa::Eintr),
-                        answered = this.perform_handshake(handshake) => answered,
-                    }
-                });
-                answered.unwrap_or(Err(Wsa::Enetdown))
-            }
+            Some(handshake) => self.await_handshake(handshake),
         });
         if blocking {
             let nonblocking = self.state().nonblocking;
             // An error means that the socket was closed meanwhile.
             let _ = sys::set_nonblocking(&self.fd, nonblocking);
         }
-        self.finish_connect(outcome, pending, peer)?;
+        let outcome = self.finish_connect(outcome, pending, peer);
+        if outcome == Err(Wsa::Econnrefused) && !blocking {
+            // Linux reports a refusal by this host at once, Windows as the end of the attempt.
+            self.state().error = outcome.err();
+            self.events.record(Events::CONNECT, outcome.err());
+            return Err(Wsa::Ewouldblock);
+        }
+        outcome?;
         self.events.record(Events::CONNECT, None);
         self.enable_event(Events::WRITE);
         self.watch_connection();
         Ok(ConnectOutcome::Connected)
+    }
+
+    /// The caller's part of a handshake; `None` for plain TCP.
+    fn caller_handshake(
+        &self,
+        pending: &PendingConnection,
+        request: &ConnectRequest<'_>,
+        sink: Option<CalleeDataSink>,
+    ) -> Option<CallerHandshake> {
+        self.carries_connect_data().then(|| CallerHandshake {
+            offer: Offer {
+                sqos: pending.reservation.as_ref().map(|reservation| reservation.requested),
+                gqos: request.gqos,
+                data: request.caller_data.unwrap_or_default().to_vec(),
+            },
+            callee_capacity: request.callee_capacity,
+            sink,
+        })
+    }
+
+    /// Performs a handshake on the reactor and waits for its end.
+    fn await_handshake(self: &Arc<Self>, handshake: CallerHandshake) -> Result<()> {
+        let this = Arc::clone(self);
+        let answered = provider()?.host.wait_for(async move {
+            tokio::select! {
+                biased;
+                () = this.until_closed() => Err(Wsa::Eintr),
+                answered = this.perform_handshake(handshake) => answered,
+            }
+        });
+        answered.unwrap_or(Err(Wsa::Enetdown))
     }
 
     /// Reserves for the group and the socket, then checks the caller's data, which plain TCP cannot carry.

@@ -130,7 +130,7 @@ impl fmt::Debug for EventTarget {
 
 /// The network events that a program has selected on a socket, and those that were recorded.
 ///
-/// Events are recorded whether or not they are selected. An event that was recorded is not recorded again before the
+/// Events are recorded whether or not they are selected, except FD_QOS and FD_GROUP_QOS. An event that was recorded is not recorded again before the
 /// call that re-enables it, whatever is selected meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct EventSelection {
@@ -219,6 +219,7 @@ impl EventSelection {
         if state.is_closed {
             return true;
         }
+        state.disabled = state.disabled.without(Events::QOS | Events::GROUP_QOS);
         (state.target, state.selected, state.number) = (Some(target.clone()), selected, number);
         if let Some(spare) = spare.take().filter(|_| !state.is_watched) {
             state.spare = Some(spare);
@@ -244,7 +245,9 @@ impl EventSelection {
     /// Records an event unless it is disabled, and tells the program if it is selected.
     pub(crate) fn record(&self, event: Events, error: Option<Wsa>) {
         let mut state = self.state();
-        if state.disabled.contains(event) {
+        let statuses = Events::QOS | Events::GROUP_QOS;
+        // A change of the reservation is an event only for a program that has selected it before.
+        if state.disabled.contains(event) || statuses.contains(event) && !state.selected.contains(event) {
             return;
         }
         state.disabled = state.disabled | event;

@@ -120,6 +120,9 @@ fn wait_for_conditions(
     }
 }
 
+/// How often WSAPoll looks at a connection whose end the kernel does not report, since this end has shut it down.
+const SHUT_DOWN_STEP: Duration = Duration::from_millis(20);
+
 impl Endpoint {
     /// The descriptor and the states to poll for. `next_credit` is lowered to the time after which the flow has credit,
     /// where it has none now: the socket is not ready before.
@@ -137,8 +140,16 @@ impl Endpoint {
             // To the kernel a stream without a peer is always ready.
             return (-1, Readiness::default());
         }
+        let receives = self.is_open_for(Direction::Receiving);
+        if style == Style::Poll && self.is_stream() && phase == Phase::Connected && !receives {
+            // To the kernel a direction that this end has shut down is at its end, all the time.
+            *next_credit = Some(next_credit.map_or(SHUT_DOWN_STEP, |next| next.min(SHUT_DOWN_STEP)));
+            if !self.is_open_for(Direction::Sending) {
+                return (-1, Readiness::default());
+            }
+        }
         let mut states = Readiness {
-            readable: wanted.read,
+            readable: wanted.read && (style == Style::Select || receives || !self.is_stream()),
             urgent: wanted.except,
             // A connection that fails is writable too.
             writable: wanted.write || phase == Phase::Connecting && (wanted.except || style == Style::Poll),
@@ -205,12 +216,15 @@ impl Endpoint {
                 found.except = wanted.except && states.urgent;
             }
             (true, Phase::Connected, Style::Poll) => {
-                let ended = self.has_ended(states);
+                let receives = self.is_open_for(Direction::Receiving);
+                let ended =
+                    self.has_ended(Readiness { peer_closed: states.peer_closed || !receives, ..states });
                 found.hung_up = ended;
                 found.error = ended && self.reset_code(states).is_some();
                 let has_data = || sys::available(&self.fd).is_ok_and(|length| length > 0);
                 found.read = wanted.read && states.readable && (!ended || has_data());
-                found.write = wanted.write && (states.writable || states.failed);
+                let sends = self.is_open_for(Direction::Sending);
+                found.write = wanted.write && (states.writable || states.failed || !sends);
                 found.except = wanted.except && states.urgent;
             }
             (false, _, _) => {

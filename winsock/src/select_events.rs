@@ -169,7 +169,7 @@ impl Endpoint {
                 if found.readable {
                     self.events.record(Events::READ, None);
                 }
-                // An event object hears of a datagram socket once that has an address; a function is called at once.
+                // Recorded for an event object once the socket has an address; a function is called at once.
                 if found.writable && (self.state().bound || self.events.calls_back()) {
                     self.events.record(Events::WRITE, None);
                 }

@@ -64,38 +64,103 @@ fn compile(compiler: &str, flags: &[&str], source: &str, to: &Path, library: Opt
     command.output().unwrap()
 }
 
-/// Builds a program, and runs it under a policy for loopback.
-fn codes(compiler: &str, flags: &[&str], library: &Path) {
+const LOOPBACK: &str = "version = 1\n[interface.lo]\negress = { capacity = \"10 Mbit/s\", reservable = \"80%\" }\nenforcement = \"user-space\"\n";
+
+/// Builds a program of `tests/c`, and runs it under a policy.
+fn run(name: &str, compiler: &str, flags: &[&str], library: &Path, policy: &str) {
     let directory = tempfile::tempdir().unwrap();
-    let (policy, program) = (directory.path().join("policy.toml"), directory.path().join("codes"));
-    std::fs::write(
-        &policy,
-        "version = 1\n[interface.lo]\negress = { capacity = \"10 Mbit/s\", reservable = \"80%\" }\nenforcement = \"user-space\"\n",
-    )
-    .unwrap();
-    let built = compile(compiler, flags, "tests/c/codes.c", &program, Some(library));
+    let (file, program) = (directory.path().join("policy.toml"), directory.path().join(name));
+    std::fs::write(&file, policy).unwrap();
+    let built = compile(compiler, flags, &format!("tests/c/{name}.c"), &program, Some(library));
     let errors = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{compiler} {flags:?}: {errors}");
-    let ran = Command::new(&program).env("GQOS_POLICY", &policy).output().unwrap();
+    assert!(built.status.success(), "{name}, {compiler} {flags:?}: {errors}");
+    let ran = Command::new(&program).env("GQOS_POLICY", &file).output().unwrap();
     let text = String::from_utf8_lossy(&ran.stdout);
+    if ran.status.code() == Some(77) {
+        return skip(&text);
+    }
     assert!(
         ran.status.success() && text.ends_with("RIGHT\n"),
-        "{compiler} {flags:?}: {:?}\n{text}",
+        "{name}, {compiler} {flags:?}: {:?}\n{text}",
         ran.status
     );
+}
+
+fn run_with_each_compiler(name: &str, policy: &str) {
+    let library = library(Form::Shared);
+    for (compiler, flags) in compilers() {
+        run(name, compiler, flags, &library, policy);
+    }
+}
+
+#[test]
+fn closesocket_frees_the_port_and_touches_no_other_file() {
+    run_with_each_compiler("closing", LOOPBACK);
+}
+
+#[test]
+fn polling_and_events_are_as_on_windows() {
+    run_with_each_compiler("polling", LOOPBACK);
+}
+
+#[test]
+fn failures_are_reported() {
+    run_with_each_compiler("failures", LOOPBACK);
+}
+
+#[test]
+fn a_server_may_give_up_the_user_root() {
+    if installed(&["ip", "tc", "grep"]) {
+        let policy =
+            "version = 1\n[interface.gq0]\negress = { capacity = \"10 Mbit/s\", reservable = \"80%\" }\n";
+        run("privileges", "cc", &["-std=c11"], &library(Form::Shared), policy);
+    }
 }
 
 #[test]
 fn a_c_program_gets_the_documented_codes() {
     let library = library(Form::Shared);
     for (compiler, flags) in compilers() {
-        codes(compiler, flags, &library);
+        run("codes", compiler, flags, &library, LOOPBACK);
     }
 }
 
 #[test]
 fn a_c_program_may_be_linked_with_the_archive() {
-    codes("cc", &["-std=c11"], &library(Form::Static));
+    run("codes", "cc", &["-std=c11"], &library(Form::Static), LOOPBACK);
+}
+
+/// The commands of docs/WINSOCK.md, on a program in an otherwise empty directory.
+#[test]
+fn the_documented_commands_link_and_run_a_program() {
+    let (library, directory) = (library(Form::Shared), tempfile::tempdir().unwrap());
+    let (root, inside) = (Path::new(env!("CARGO_MANIFEST_DIR")), |name: &str| directory.path().join(name));
+    for folder in ["winsock", "target"] {
+        std::fs::create_dir(inside(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink(root.join("include"), inside("winsock/include")).unwrap();
+    std::os::unix::fs::symlink(library.parent().unwrap(), inside("target/release")).unwrap();
+    std::fs::copy(root.join("tests/c/codes.c"), inside("program.c")).unwrap();
+    std::fs::copy(root.join("tests/c/check.h"), inside("check.h")).unwrap();
+    std::fs::write(inside("policy.toml"), LOOPBACK).unwrap();
+    let page = std::fs::read_to_string(root.join("../docs/WINSOCK.md")).unwrap();
+    let blocks = page.split("```").skip(1).step_by(2);
+    let scripts: Vec<_> =
+        blocks.flat_map(|block| block.split("\n\n")).filter(|script| script.contains("./a.out")).collect();
+    assert_eq!(scripts.len(), 3, "{scripts:?}");
+    for script in scripts {
+        let ran = Command::new("sh").args(["-ec", script]).current_dir(&directory).output().unwrap();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        let errors = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && text.ends_with("RIGHT\n"), "{script}\n{text}{errors}");
+    }
+}
+
+#[test]
+fn the_usual_sample_programs_run() {
+    if installed(&["ip"]) {
+        run_with_each_compiler("patterns", LOOPBACK);
+    }
 }
 
 /// Groups, events, overlapped operations, and the codes that need a network namespace.

@@ -167,7 +167,7 @@ fn a_close_waits_for_a_thread_that_receives() {
 
 /// Closes a descriptor as close(2) does.
 fn close_number(number: RawFd) {
-    // SAFETY: the tests below close a SOCKET behind the provider's back, as a C program may, and open its number anew.
+    // SAFETY: the tests below close a SOCKET by its number, as a C program may.
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
 
@@ -183,17 +183,17 @@ fn a_number_that_another_file_has_is_no_socket() {
 }
 
 #[test]
-fn a_strangers_socket_is_not_closed() {
+fn a_number_that_another_socket_has_is_left_alone() {
     let _alone = alone();
     let event = Event::new().unwrap();
     let (socket, port) = bound(SocketType::Datagram);
     socket.select_events(Some(&event), Events::ALL).unwrap();
     let number = socket.into_raw();
     close_number(number);
-    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    assert_eq!(stranger.as_raw_fd(), number);
+    let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert_eq!(other.as_raw_fd(), number);
     assert!(matches!(Socket::from_raw(number), Err(Wsa::Enotsock)));
-    assert!(stranger.local_addr().is_ok());
+    assert!(other.local_addr().is_ok());
     assert_eq!(open(SocketType::Datagram).bind(address(port)), Ok(()), "the call has dropped its duplicate");
 }
 

@@ -18,7 +18,7 @@ pub(super) fn endpoint(s: usize) -> Result<Arc<Endpoint>> {
     socket_table::get(i32::try_from(s).map_err(|_| Wsa::Enotsock)?)
 }
 
-/// The SOCKET of a new socket. Programs that this process executes inherit it, unless the program wants otherwise.
+/// The SOCKET of a new socket. Programs that this process executes inherit it if `inherit` is set.
 ///
 /// - **Errors**: those of `fcntl`.
 pub(super) fn new_handle(socket: Socket, inherit: bool) -> Result<usize> {

@@ -30,7 +30,7 @@ static struct sockaddr_in address(const char *text, unsigned short port) {
 }
 
 /* Guaranteed service for sending, in bytes per second and bytes; best effort for receiving. */
-static QOS guaranteed(DWORD bytes, DWORD bucket) {
+static __inline QOS guaranteed(DWORD bytes, DWORD bucket) {
     QOS qos;
     FLOWSPEC none = {QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED,      QOS_NOT_SPECIFIED,
                      QOS_NOT_SPECIFIED, SERVICETYPE_BESTEFFORT, QOS_NOT_SPECIFIED, QOS_NOT_SPECIFIED};

@@ -5,13 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowspec::Wsa;
+use flowspec::{Qos, Wsa};
 use gqos_winsock::{
     AcceptOptions, ConditionResult, ConnectOutcome, ConnectRequest, Event, Events, MessageFlags, PollEvents,
     Socket, select, wait_for_events,
 };
 
-use super::common::{address, listener, sending};
+use super::common::{address, listener, sending, wait_for, with_qos};
 use super::{check, plain, tcp, tcp_with_data};
 
 fn listening() -> (Socket, SocketAddr) {
@@ -48,6 +48,40 @@ fn data_and_flowspecs_reach_the_acceptor_and_its_data_the_caller() {
         "the handshake leaves no bytes in the stream"
     );
     assert_eq!(thread.join().unwrap(), 20_000);
+}
+
+/// Accepts a caller that requests a QOS, and returns the statuses of FD_QOS at both ends: the caller's, then the
+/// acceptor's.
+fn statuses_of_both_ends(accept: ConditionResult, requested: Qos) -> [Vec<Wsa>; 2] {
+    let (listener, peer) = listening();
+    let acceptor = Arc::clone(&listener);
+    let thread = std::thread::spawn(move || acceptor.accept_if(|_| accept.clone()).unwrap().0);
+    let (caller, event) = (tcp_with_data(), Event::new().unwrap());
+    caller.select_events(Some(&event), Events::QOS | Events::CONNECT).unwrap();
+    let connected = caller.connect(peer, &with_qos(requested));
+    assert!(matches!(connected, Ok(_) | Err(Wsa::Ewouldblock)), "{connected:?}");
+    let callee = thread.join().unwrap();
+    wait_for(&caller, &event, Events::CONNECT);
+    // The acceptor selects FD_QOS after the connection; the event is recorded nevertheless.
+    callee.select_events(Some(&event), Events::QOS).unwrap();
+    [&caller, &callee].map(|socket| {
+        let statuses = std::iter::from_fn(|| socket.qos().ok()?.1.map(|status| status.code));
+        // What remains is the latest status, which no event has announced.
+        statuses.take_while(|code| *code != Wsa::QosRequestConfirmed).collect()
+    })
+}
+
+#[test]
+fn fd_qos_reports_receivers_and_senders_where_both_ends_have_qos() {
+    let sends = statuses_of_both_ends(ConditionResult::accept(), sending(10));
+    assert_eq!(sends, [vec![Wsa::QosReceivers], vec![Wsa::QosSenders]], "the caller sends");
+    let mut receiving = sending(10);
+    std::mem::swap(&mut receiving.sending, &mut receiving.receiving);
+    let receives = statuses_of_both_ends(ConditionResult::accept(), receiving);
+    assert_eq!(receives, [vec![Wsa::QosSenders], vec![Wsa::QosReceivers]], "the caller receives");
+    let without = AcceptOptions { sqos: Some(Qos::BEST_EFFORT), ..AcceptOptions::default() };
+    let alone = statuses_of_both_ends(without.into(), sending(10));
+    assert_eq!(alone, [vec![], vec![]], "the acceptor requests no QoS");
 }
 
 #[test]
