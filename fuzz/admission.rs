@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gqos::admission::{Ledger, Operation};
 use gqos::manager::{DryRun, prove};
 use gqos::policy::{Policy, Severity, Source};
-use gqos::scenario::{Suite, parse_line, run_test};
+use gqos::scenario::{Suite, infeasible, parse_line, run_test};
 
 /// A policy that uses most features.
 const POLICY: &str = include_str!("policy.toml");
@@ -15,7 +15,8 @@ pub(crate) fn policy(input: &[u8]) {
     let Ok(text) = core::str::from_utf8(input) else { return };
     let sources = [Source { name: "fuzz", text }];
     let problems = match Policy::parse(&sources) {
-        Ok((policy, warnings)) => {
+        Ok((policy, mut warnings)) => {
+            warnings.extend(infeasible(&policy));
             assert!(warnings.iter().all(|problem| problem.code.severity() == Severity::Warning));
             // A ledger can be created under every valid policy.
             let ledger = Ledger::new(Arc::new(policy));
@@ -39,6 +40,9 @@ pub(crate) fn policy(input: &[u8]) {
         let (policy, _) = Policy::parse(&[Source { name: "policy", text: POLICY }]).expect("it is valid");
         let policy = Arc::new(policy);
         let named = suite.policies().into_iter().map(|name| (name.to_owned(), Arc::clone(&policy))).collect();
+        for problem in suite.check(&named) {
+            assert!(text.get(problem.place.span.clone()).is_some(), "{problem:?}");
+        }
         // A step may open a million flows, which takes too long here.
         if !text.contains("repeat") {
             for test in &suite.tests {

@@ -342,12 +342,6 @@ fn doubtful_policies_give_warnings() {
         "flows of matching owners use it"
     );
     assert_eq!(warnings(&format!("{eth0}{small}{class}")), [""; 0], "without rules, callers name classes");
-    assert_eq!(warnings(&format!("{eth0}{}", template("t", "token_rate = \"81 Mbit/s\""))), ["GQ0106"]);
-    assert_eq!(
-        warnings(&template("t", "token_rate = \"81 Mbit/s\"")),
-        [""; 0],
-        "there is no interface to compare with"
-    );
 }
 
 #[test]

@@ -234,3 +234,89 @@ fn the_effective_policy_sarif_and_schema_are_printed() {
     check(here, &["explain", "gq0104"], 0, "GQ0104: a rule that no flow reaches (warning)", "");
     check(here, &["explain", "GQ9999"], 2, "", "there is no code \"GQ9999\"");
 }
+
+/// A template with a latency for which no bound is proven is refused as `delay` on every interface.
+#[test]
+fn check_warns_of_a_template_that_no_interface_admits() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let policy = r#"version = 1
+[interface.eth0]
+egress = { capacity = "1 Gbit/s", reservable = "80%" }
+ingress = { capacity = "1 Gbit/s", reservable = "80%" }
+[template."1080p"]
+sending = { service_type = "guaranteed", token_rate = "6 Mbit/s", token_bucket_size = "64 KiB", peak_bandwidth = "12 Mbit/s", latency = "50 ms", delay_variation = "20 ms", max_sdu_size = "1500 B", minimum_policed_size = "64 B" }
+"#;
+    std::fs::write(here.join("policy.toml"), policy).unwrap();
+    check(
+        here,
+        &["check", "policy.toml"],
+        0,
+        "",
+        "warning[GQ0106]: template.1080p is admitted on no interface",
+    );
+    check(here, &["check", "policy.toml"], 0, "", "(delay)");
+    check(here, &["check", "policy.toml"], 0, "", "policy.toml:5:11");
+    check(here, &["check", "--message-format", "json", "policy.toml"], 0, "\"code\":\"GQ0106\"", "");
+    let bounded = policy.replace("[template", "error_terms = { c = \"1500 B\", d = \"2 ms\" }\n[template");
+    std::fs::write(here.join("policy.toml"), bounded).unwrap();
+    check(here, &["check", "policy.toml"], 0, "", "");
+}
+
+#[test]
+fn check_says_where_the_speed_of_a_virtual_link_comes_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let policy =
+        |capacity: &str| format!("version = 1\n[interface.lo]\negress = {{ capacity = \"{capacity}\" }}\n");
+    std::fs::write(here.join("p.toml"), policy("auto")).unwrap();
+    // The loopback device reports no speed.
+    check(here, &["check", "p.toml"], 0, "", "warning[GQ0107]: interface.lo: \"auto\" has no value");
+    std::fs::write(here.join("p.toml"), policy("1 Gbit/s")).unwrap();
+    check(here, &["check", "p.toml"], 0, "", "");
+}
+
+#[test]
+fn schemas_are_printed_for_policies_and_tests() {
+    let here = Path::new(".");
+    let schema = |arguments: &[&str]| -> serde_json::Value {
+        let output = gqos(here, &[&["schema"], arguments].concat());
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    assert_eq!(schema(&[]), schema(&["policy"]));
+    let policy = schema(&[]);
+    let egress =
+        &policy["properties"]["interface"]["additionalProperties"]["properties"]["egress"]["properties"];
+    assert_eq!(egress["reservable"]["default"], "80%");
+    assert!(egress["reservable"]["pattern"].as_str().unwrap().contains('%'), "{egress}");
+    assert!(
+        egress["capacity"]["description"].as_str().unwrap().starts_with("What the link carries"),
+        "{egress}"
+    );
+    let tests = schema(&["tests"]);
+    let step = &tests["properties"]["test"]["items"]["properties"]["step"]["items"]["properties"];
+    assert_eq!(step["connect"]["required"], serde_json::json!(["id", "interface"]));
+    let reasons = step["expect"]["properties"]["reason"]["enum"].as_array().unwrap();
+    assert!(reasons.contains(&"interface_budget".into()) && reasons.contains(&"none".into()), "{reasons:?}");
+    check(here, &["schema", "dance"], 2, "", "policy, tests");
+}
+
+#[test]
+fn the_effective_policy_has_ports_as_numbers_and_code_points_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let policy = "version = 1\n[template.t]\nsending = { service_type = \"best_effort\" }\n[class.c]\ndscp = 34\nmatch = { uid = [33, \"1000-1999\"] }\n[class.d]\ndscp = 35\n\
+                  [[rule]]\nmatch = { local_port = [443, \"1935-1940\"] }\nclass = \"c\"\ntemplate = [\"t\"]\n[[rule]]\nclass = \"d\"\ntemplate = \"t\"\n";
+    std::fs::write(directory.path().join("p.toml"), policy).unwrap();
+    let output = gqos(directory.path(), &["check", "--effective", "p.toml"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "local_port = [443, \"1935-1940\"]",
+        "uid = [33, \"1000-1999\"]",
+        "dscp = \"AF41\"",
+        "dscp = 35",
+        "template = \"t\"\n",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+}

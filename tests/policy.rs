@@ -81,7 +81,7 @@ template = "1080p"
     assert_eq!((policy.classes["viewer"].dscp, policy.classes["viewer"].max_flows), (Some(34), Some(500)));
     let rule = |local_port, peer: &str| {
         let subject = Subject { protocol: Protocol::Tcp, local_port, peer: peer.parse().unwrap() };
-        policy.rule_for(&subject).is_some()
+        policy.rule_for(&subject, "eth0").is_some()
     };
     assert!(rule(443, "10.1.2.3") && rule(1940, "10.1.2.3"));
     assert!(!rule(1941, "10.1.2.3") && !rule(443, "11.1.2.3"));
@@ -98,8 +98,9 @@ fn the_examples_are_valid() {
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let name = path.display().to_string();
-        let (_, warnings) = Policy::parse(&[Source { name: &name, text: &text }]).unwrap();
+        let (policy, warnings) = Policy::parse(&[Source { name: &name, text: &text }]).unwrap();
         assert_eq!(warnings, [], "{name}");
+        assert_eq!(gqos::scenario::infeasible(&policy), [], "{name}");
         count += 1;
     }
     assert!(count > 0, "there are examples");
@@ -306,5 +307,263 @@ proptest::proptest! {
         text.truncate(boundary(&text, cut));
         text.insert_str(boundary(&text, at), &with);
         let _ = Policy::parse(&[Source { name: "test", text: &text }]);
+    }
+}
+
+/// The problems of a whole text, in the order of their places.
+#[track_caller]
+fn check_all(text: &str, expected: &[(Code, &str, &str)]) {
+    let problems = parse(text).expect_err(text);
+    assert_eq!(problems.len(), expected.len(), "{text}: {problems:#?}");
+    for ((found, message), (code, place, words)) in problems.iter().zip(expected) {
+        assert_eq!(found, code, "{message}");
+        assert!(message.starts_with(&format!("{place} ")), "expected at {place}: {message}");
+        assert!(message.contains(words), "{words:?} is not in {message}");
+    }
+}
+
+#[test]
+fn no_problem_hides_another() {
+    let spec = |fields: &str| format!("version = 1\n[template.t]\nsending = {{ {fields} }}");
+    check_all(
+        &spec("service_type = \"guarenteed\", token_rate = \"6M\""),
+        &[(Code::BadValue, "3:28", "guarenteed"), (Code::BadUnit, "3:55", "6 Mbit/s")],
+    );
+    check_all(
+        &spec("token_rate = \"6M\", peak_bandwidth = 7, token_bucket_size = \"64k\", latency = \"5\""),
+        &[
+            (Code::MissingKey, "3:11", "service_type"),
+            (Code::BadUnit, "3:26", "6M"),
+            (Code::BadUnit, "3:49", "7"),
+            (Code::BadUnit, "3:72", "64k"),
+            (Code::BadUnit, "3:89", "5 ms"),
+        ],
+    );
+    check_all(
+        &spec(
+            "service_type = \"guaranteed\", token_rate = \"2 Mbit/s\", goodput = \"1 Mbit/s\", peak_bandwidth = 7, token_bucket_size = \"1\", x = 1",
+        ),
+        &[
+            (Code::Conflict, "3:77", "exclude each other"),
+            (Code::BadUnit, "3:106", "7"),
+            (Code::BadUnit, "3:129", "1"),
+            (Code::UnknownKey, "3:134", "\"x\""),
+        ],
+    );
+    check_all(
+        &spec(
+            "service_type = \"guaranteed\", token_rate = \"2 Mbit/s\", peak_bandwidth = \"1 Mbit/s\", token_bucket_size = \"100 B\", max_sdu_size = \"200 B\", minimum_policed_size = \"300 B\", latency = \"0 s\"",
+        ),
+        &[
+            (Code::BadFlowspec, "3:11", "latency is zero"),
+            (Code::BadFlowspec, "3:11", "below max_sdu_size"),
+            (Code::BadFlowspec, "3:11", "above max_sdu_size"),
+            (Code::BadFlowspec, "3:11", "below token_rate"),
+        ],
+    );
+    check_all(
+        "version = 1\n[group.g]\nclass = \"c\"\nsending = { service_type = \"x\" }\nreceiving = 3\n[[rule]]\nclass = \"d\"\ngroup = \"h\"",
+        &[
+            (Code::MissingKey, "2:8", "interface"),
+            (Code::UnknownName, "2:8", "class \"c\""),
+            (Code::BadValue, "4:28", "\"x\""),
+            (Code::WrongType, "5:13", "receiving"),
+            (Code::MissingKey, "6:1", "template"),
+            (Code::UnknownName, "6:1", "class \"d\""),
+            (Code::UnknownName, "6:1", "group \"h\""),
+        ],
+    );
+}
+
+#[test]
+fn a_source_that_does_not_parse_leaves_no_name_undefined() {
+    let problems = parse_all(&[
+        "version = 1\n[class.c]\nshare = ",
+        "version = 1\n[group.g]\ninterface = \"eth0\"\nclass = \"c\"\nmode = \"shared\"\n",
+    ]);
+    let codes: Vec<_> = problems.unwrap_err().iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes, [Code::Syntax]);
+}
+
+#[test]
+fn names_that_no_interface_can_have_are_refused_at_their_key() {
+    let table =
+        |name: &str| format!("version = 1\n[interface.{name}]\negress = {{ capacity = \"1 Gbit/s\" }}");
+    for (name, words) in [
+        ("a-name-of-16-byte", "17 bytes"),
+        ("\"eth 0\"", "white space"),
+        ("\"eth0/1\"", "'/'"),
+        ("\"eth0:1\"", "':'"),
+        ("\"eth*\"", "star"),
+        ("\"\"", "empty"),
+        ("\".\"", "directory"),
+        ("\"..\"", "directory"),
+    ] {
+        check_all(&table(name), &[(Code::BadName, "2:12", words)]);
+    }
+    for name in ["eth0", "\"*\"", "\"ens192.190\"", "fifteen-bytes-0"] {
+        parse(&table(name)).unwrap();
+    }
+    check_all(
+        "version = 1\n[interface.\"*\"]\negress = { capacity = \"1 Gbit/s\" }\n[group.g]\ninterface = \"eth0:1\"\nmode = \"shared\"",
+        &[(Code::BadName, "5:13", "':'")],
+    );
+}
+
+#[test]
+fn a_name_with_a_dot_and_without_quotes_is_told_how_to_be_quoted() {
+    let help = |text: &str| {
+        let text = format!("version = 1\n{text}");
+        let problems = Policy::parse(&[Source { name: "test", text: &text }]).unwrap_err();
+        problems
+            .into_iter()
+            .map(|problem| (text[problem.place.span].to_owned(), problem.help.unwrap_or_default()))
+            .collect::<Vec<_>>()
+    };
+    #[track_caller]
+    fn only(found: &[(String, String)], key: &str, help: &str) {
+        assert_eq!(found, [(key.to_owned(), help.to_owned())]);
+    }
+    let egress = "egress = { capacity = \"1 Gbit/s\" }\n";
+    let quoted = "write [interface.\"ens192.190\"]";
+    only(&help(&format!("[interface.ens192.190]\n{egress}")), "190", quoted);
+    only(&help(&format!("[interface.ens192]\n{egress}[interface.ens192.190]\n{egress}")), "190", quoted);
+    only(&help("[interface.ens192.190.egress]\ncapacity = \"1 Gbit/s\"\n"), "190", quoted);
+    only(&help(&format!("[interface.a.b.c]\n{egress}")), "c", "write [interface.\"a.b.c\"]");
+    let group = "[group.g]\ninterface = \"ens192.190\"\nmode = \"shared\"\n";
+    only(&help(&format!("[interface.ens192.190]\n{egress}{group}")), "190", quoted);
+    let sending = "sending = { service_type = \"best_effort\" }\n";
+    only(&help(&format!("[template.hd.50]\n{sending}")), "50", "write [template.\"hd.50\"]");
+    only(&help("[class.a.b]\nmax_flows = 1\n"), "b", "write [class.\"a.b\"]");
+    only(&help("[client.192.0.2.1]\nmax_flows = 1\n"), "1", "write [client.\"192.0.2.1\"]");
+    let group = format!("{egress}[group.a.b]\ninterface = \"eth0\"\nmode = \"shared\"\n");
+    only(&help(&format!("[interface.eth0]\n{group}")), "b", "write [group.\"a.b\"]");
+    // What is wrong inside of it is reported as well.
+    let found = help("[interface.ens192.190]\negress = { capacity = 1 }\nmtu = true\n");
+    assert_eq!(found.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["190", "1", "true"]);
+    // A misspelt key is not the part of a name.
+    only(
+        &help(&format!("[interface.eth0]\n{egress}egres = {{ capacity = \"1 Gbit/s\" }}\n")),
+        "egres",
+        "did you mean \"egress\"?",
+    );
+}
+
+#[test]
+fn a_name_of_very_many_parts_is_refused() {
+    let text = format!("version = 1\n[class{}]\nmax_flows = 1\n", ".a".repeat(60));
+    parse(&text).unwrap_err();
+}
+
+#[test]
+fn a_share_as_a_fraction_is_corrected_to_a_percentage() {
+    let text = |value: &str| {
+        format!("version = 1\n[interface.eth0]\negress = {{ capacity = \"1 Gbit/s\", reservable = {value} }}")
+    };
+    check_all(&text("0.8"), &[(Code::BadUnit, "3:48", "\"80%\"")]);
+    check_all(&text("\"0.8\""), &[(Code::BadUnit, "3:48", "\"80%\"")]);
+    check_all(&text("0.825"), &[(Code::BadUnit, "3:48", "\"82.5%\"")]);
+    check_all(&text("80"), &[(Code::BadUnit, "3:48", "\"80%\"")]);
+    for (_, message) in parse(&text("0.8")).unwrap_err() {
+        assert!(!message.contains("0.8%"), "{message}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_taken() {
+    let policy = parse("\u{feff}version = 1\n[class.c]\nmax_flows = 1\n").unwrap();
+    assert_eq!(policy.classes["c"].max_flows, Some(1));
+    check_all(
+        "\u{feff}version = 1\n[class.c]\nmax_flows = \"many\"\n",
+        &[(Code::WrongType, "3:13", "integer")],
+    );
+}
+
+#[test]
+fn a_rule_gives_a_ladder_and_a_group_on_its_interface() {
+    let text = r#"version = 1
+[interface.eth0]
+egress = { capacity = "1 Gbit/s" }
+[interface.eth1]
+egress = { capacity = "1 Gbit/s" }
+[template.hd]
+sending = { service_type = "guaranteed", token_rate = "6 Mbit/s" }
+[template.sd]
+sending = { service_type = "guaranteed", token_rate = "2 Mbit/s" }
+[group.channel7]
+interface = "eth0"
+sending = { service_type = "guaranteed", token_rate = "20 Mbit/s" }
+[[rule]]
+match = { local_port = 443 }
+group = "channel7"
+template = ["hd", "sd"]
+[[rule]]
+template = "sd"
+"#;
+    let policy = parse(text).unwrap();
+    let subject =
+        |local_port| Subject { protocol: Protocol::Tcp, local_port, peer: "10.0.0.1".parse().unwrap() };
+    let rule = |port, interface: &str| {
+        let rule = policy.rule_for(&subject(port), interface).unwrap();
+        (rule.group.as_deref(), rule.templates.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert_eq!(rule(443, "eth0"), (Some("channel7"), vec!["hd", "sd"]));
+    assert_eq!(rule(443, "eth1"), (None, vec!["sd"]), "the group has no members there");
+    assert_eq!(rule(80, "eth0"), (None, vec!["sd"]));
+    let effective = policy.effective();
+    assert!(
+        effective
+            .contains("match = { local_port = [443] }\ngroup = \"channel7\"\ntemplate = [\"hd\", \"sd\"]\n"),
+        "{effective}"
+    );
+    check_all(&format!("{text}[[rule]]\ntemplate = []\n"), &[(Code::BadValue, "20:12", "empty list")]);
+    check_all(
+        &format!("{text}[[rule]]\ntemplate = [\"hd\", 3]\n"),
+        &[(Code::WrongType, "20:19", "a string")],
+    );
+    check_all(
+        &format!("{text}[[rule]]\ntemplate = [\"hd\", \"md\"]\n"),
+        &[(Code::UnknownName, "19:1", "\"md\"")],
+    );
+}
+
+#[test]
+fn doubtful_quantities_are_warnings_at_their_place() {
+    let warnings = |text: &str| {
+        let text = format!("version = 1\n{text}");
+        let (_, problems) = Policy::parse(&[Source { name: "test", text: &text }]).expect(&text);
+        problems
+            .into_iter()
+            .map(|problem| format!("{} {}", problem.code, &text[problem.place.span]))
+            .collect::<Vec<_>>()
+    };
+    let egress = |capacity: &str| format!("[interface.eth0]\negress = {{ capacity = \"{capacity}\" }}\n");
+    assert_eq!(warnings(&egress("0 Mbit/s")), ["GQ0108 \"0 Mbit/s\""]);
+    assert_eq!(warnings(&egress("8 bit/s")), [""; 0]);
+    let bucket = |rate: &str, bucket: &str| {
+        format!(
+            "[template.t]\nsending = {{ service_type = \"guaranteed\", token_rate = \"{rate}\", token_bucket_size = \"{bucket}\" }}\n"
+        )
+    };
+    assert_eq!(warnings(&bucket("6 Mbit/s", "100 ms")), [""; 0]);
+    assert_eq!(warnings(&bucket("6 Mbit/s", "3 s")), [""; 0]);
+    assert_eq!(warnings(&bucket("6 Mbit/s", "10 s")), ["GQ0109 t"]);
+    assert_eq!(warnings(&bucket("64 kbit/s", "64 KiB")), ["GQ0109 t"]);
+    assert_eq!(warnings(&bucket("1 kbit/s", "1500 B")), [""; 0], "a full packet has to fit");
+    let group = "[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\n[group.g]\ninterface = \"eth0\"\nsending = { service_type = \"controlled_load\", token_rate = \"1 Mbit/s\", token_bucket_size = \"1 MB\" }\n";
+    assert_eq!(warnings(group), ["GQ0109 g"]);
+}
+
+#[test]
+fn a_network_of_mapped_addresses_matches_ipv4_peers() {
+    let policy = parse(
+        "version = 1\n[template.t]\nsending = { service_type = \"best_effort\" }\n[[rule]]\nmatch = { peer = \"::ffff:10.0.0.0/104\" }\ntemplate = \"t\"\n",
+    )
+    .unwrap();
+    for (peer, matches) in
+        [("10.1.2.3", true), ("::ffff:10.1.2.3", true), ("11.1.2.3", false), ("::1", false)]
+    {
+        let subject = Subject { protocol: Protocol::Udp, local_port: 0, peer: peer.parse().unwrap() };
+        assert_eq!(policy.rule_for(&subject, "eth0").is_some(), matches, "{peer}");
     }
 }

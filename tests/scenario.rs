@@ -3,82 +3,25 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/qostest.rs"]
+mod qostest;
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
-const POLICY: &str = r#"
-version = 1
-[interface.eth0]
-egress = { capacity = "100 Mbit/s", reservable = "80%" }
-[template.hd]
-sending = { service_type = "guaranteed", token_rate = "30 Mbit/s" }
-[class.viewer]
-share = "60 Mbit/s"
-"#;
-
-fn gqos(directory: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
-    command.current_dir(directory).args(arguments).stdin(Stdio::piped());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A program that ends without reading its input is judged by its output.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-/// A directory with the policy and a file with these tests.
-fn with_tests(tests: &str) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("p.toml"), POLICY).unwrap();
-    std::fs::write(directory.path().join("a.qostest.toml"), format!("policy = \"p.toml\"\n{tests}")).unwrap();
-    directory
-}
-
-/// Runs `gqos test` with these arguments. Each of the texts is on standard output or standard error.
-#[track_caller]
-fn check(tests: &str, arguments: &[&str], code: i32, texts: &[&str]) -> String {
-    let directory = with_tests(tests);
-    let output = gqos(directory.path(), &[&["test"], arguments].concat(), "");
-    let all = format!(
-        "{}{}",
-        String::from_utf8(output.stdout.clone()).unwrap(),
-        String::from_utf8(output.stderr).unwrap()
-    );
-    assert_eq!(output.status.code(), Some(code), "{all}");
-    for text in texts {
-        assert!(all.contains(text), "{text:?} is not in\n{all}");
-    }
-    String::from_utf8(output.stdout).unwrap()
-}
-
-const GOOD: &str = r#"
-[[test]]
-name = "two fit"
-tags = ["fit"]
-[[test.step]]
-connect = { id = "v{n}", repeat = 2, interface = "eth0", template = "hd", class = "viewer" }
-expect = { decision = "admitted", available = "20 Mbit/s" }
-"#;
-
-const BAD: &str = r#"
-[[test]]
-name = "a <third> fits & more"
-[[test.step]]
-connect = { id = "v{n}", repeat = 3, interface = "eth0", template = "hd", class = "viewer" }
-expect = { decision = "admitted" }
-"#;
+use qostest::{BAD, GOOD, POLICY, check, gqos, with_tests};
 
 #[test]
 fn passes_and_failures_are_reported() {
     check(GOOD, &["."], 0, &["a.qostest.toml:3 two fit ... ok", "1 passed, 0 failed, 0 skipped"]);
     let failed = [
         "a.qostest.toml:3 a <third> fits & more ... FAILED",
-        "a.qostest.toml:5: decision: expected admitted, found refused",
+        "a.qostest.toml:7:12: decision: expected admitted, found refused",
+        "7 | expect = { decision = \"admitted\" }",
+        "|            ^^^^^^^^",
         "v3: WSAEOPNOTSUPP (10045), eth0 sending, class viewer: 30 Mbit/s asked, 60 Mbit/s reserved of 60 Mbit/s",
         "decided by ./p.toml:7",
         "eth0 sending: 60 Mbit/s reserved of 80 Mbit/s, 20 Mbit/s available",
-        "v1: sending 30 Mbit/s",
+        "v1, v2 (× 2): sending 30 Mbit/s, receiving 0 bit/s",
     ];
     check(BAD, &["."], 1, &failed);
 }
@@ -100,8 +43,9 @@ fn tests_are_chosen_by_name_and_tag_and_running_none_is_a_failure() {
 
 #[test]
 fn reports_are_well_formed() {
-    let both =
-        format!("{GOOD}{BAD}\n[[test]]\nname = \"measured\"\n[[test.step]]\ntransfer = {{ id = \"v1\" }}\n");
+    let both = format!(
+        "{GOOD}{BAD}\n[[test]]\nname = \"measured\"\n[[test.step]]\nconnect = {{ id = \"v1\", interface = \"eth0\" }}\n[[test.step]]\ntransfer = {{ id = \"v1\" }}\n"
+    );
     let junit = check(&both, &[".", "--format", "junit"], 1, &[]);
     let document = roxmltree::Document::parse(&junit).unwrap();
     let suites = document.root_element();
@@ -127,7 +71,7 @@ fn reports_are_well_formed() {
     );
     let github = check(&both, &[".", "--format", "github"], 1, &[]);
     assert!(
-        github.starts_with("::error file=./a.qostest.toml,line=12,title=a <third> fits & more::"),
+        github.starts_with("::error file=./a.qostest.toml,line=14,col=12,title=a <third> fits & more::"),
         "{github}"
     );
     assert_eq!(github.lines().count(), 1, "line breaks are escaped");
@@ -227,7 +171,7 @@ fn expectations_that_do_not_hold_are_failures() {
         "available (eth0 sending): expected 8 bit/s, found 50 Mbit/s",
     );
     fails(&format!("{connect}expect = {{ reason = \"delay\" }}"), "reason: expected delay, found none");
-    fails(&format!("{connect}expect = {{ preempted = [\"b\"] }}"), "preempted: expected [\"b\"], found []");
+    fails(&format!("{connect}expect = {{ preempted = [\"a\"] }}"), "preempted: expected [\"a\"], found []");
     fails(
         &format!("{connect}expect = {{ charged = {{ receiving = \"8 bit/s\" }} }}"),
         "charged (eth0 receiving)",
@@ -239,15 +183,21 @@ fn expectations_that_do_not_hold_are_failures() {
 
 #[test]
 fn expectations_that_do_not_hold_are_rewritten() {
-    let directory = with_tests(BAD);
+    let wrong = BAD.replace("repeat = 3, ", "").replace("admitted", "refused");
+    let directory = with_tests(&wrong);
     let path = directory.path().join("a.qostest.toml");
     let run =
         |arguments: &[&str]| gqos(directory.path(), &[&["test", "."], arguments].concat(), "").status.code();
     assert_eq!(run(&[]), Some(1));
     assert_eq!(run(&["--bless"]), Some(0));
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.contains("expect = { decision = \"refused\" }"), "{text}");
-    assert!(text.contains("repeat = 3"), "the rest is unchanged: {text}");
+    assert!(text.contains("expect = { decision = \"admitted\" }"), "{text}");
+    assert_eq!(
+        text,
+        format!("policy = \"p.toml\"\n{wrong}").replace("refused", "admitted"),
+        "the rest is unchanged"
+    );
+    assert_eq!((run(&[]), run(&["--bless"])), (Some(0), Some(0)), "nothing is left to rewrite");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "no other file is left");
 }
 
@@ -413,6 +363,10 @@ transfer = { id = "v", duration = "1 s" }
 expect = { rate = "8 Mbit/s", within = "10%" }
 [[test]]
 name = "a flow that is not there"
+[[test.step]]
+connect = { id = "x", interface = "eth0" }
+[[test.step]]
+close = "x"
 [[test.step]]
 transfer = { id = "x" }
 "#;

@@ -210,8 +210,15 @@ impl FromStr for Share {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let Some(number) = text.trim_end().strip_suffix('%') else {
-            let (_, unit) = split(text);
+            let (number, unit) = split(text);
             if unit.is_empty() && !text.trim().is_empty() {
+                if let Some(share) = fraction(number) {
+                    return Err(UnitError::Ambiguous {
+                        text: text.to_owned(),
+                        readings: ["a fraction of the parent".into(), "a rate".into()],
+                        corrections: [share, format!("{} Mbit/s", text.trim())],
+                    });
+                }
                 return Err(UnitError::Ambiguous {
                     text: text.to_owned(),
                     readings: ["a percentage of the parent".into(), "a rate".into()],
@@ -289,6 +296,13 @@ fn decimal(value: u128, factor: u128, unit: &str) -> String {
     }
 }
 
+/// A fraction of the whole in per cent: "0.8" as "80%"; `None` if the number is not written as one.
+fn fraction(number: &str) -> Option<String> {
+    let decimal = Decimal::parse(number).filter(|_| number.contains('.'))?;
+    let billionths = Scaled { decimal, factor: BILLION }.whole(1);
+    (billionths <= BILLION).then(|| percent(billionths))
+}
+
 fn percent(billionths: u64) -> String {
     let (whole, rest) = (billionths / 10_000_000, billionths % 10_000_000);
     let fraction = format!("{rest:07}");
@@ -339,7 +353,11 @@ mod tests {
         check_refused::<Bytes>("64 K", &["64000 B", "65536 B"]);
         check_refused::<Bytes>("1500", &["1500 B"]);
         check_refused::<Micros>("5", &["5 ms", "5 s"]);
-        check_refused::<Share>("80", &["80%"]);
+        check_refused::<Share>("80", &["\"80%\""]);
+        check_refused::<Share>("0.8", &["a fraction of the parent", "\"80%\""]);
+        check_refused::<Share>("0.125", &["\"12.5%\""]);
+        check_refused::<Share>("1.0", &["\"100%\""]);
+        check_refused::<Share>("33.3", &["\"33.3%\""]);
     }
 
     #[test]

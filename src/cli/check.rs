@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use gqos::policy::{Changes, Policy, Problem, Severity, Source};
+use flowspec::Direction;
+use gqos::linux::ReportedSpeed;
+use gqos::policy::{Capacity, Changes, Code, Policy, Problem, Severity, Source};
+use gqos::scenario::infeasible;
 
 use super::diagnostics::{Record, sarif};
 use super::failure::{Exit, Failure};
@@ -13,7 +16,9 @@ use super::output::{counted, print, print_problems};
 
 /// Check a policy and report all problems at once, each with its place.
 ///
-/// Several files merge into one policy, in the order given. Prints nothing for a policy without problems.
+/// Several files merge into one policy, in the order given. Prints nothing for a policy without problems. Warns of what is
+/// valid and cannot work: templates and rules that every interface refuses even if nothing is reserved, and, for interfaces
+/// of this machine, capacities that a virtual link makes up.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The policy files.
@@ -45,7 +50,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let texts = arguments.policies.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let sources: Vec<_> = names.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
     let (policy, problems) = match Policy::parse(&sources) {
-        Ok((policy, warnings)) => (Some(policy), warnings),
+        Ok((policy, mut problems)) => {
+            problems.extend(infeasible(&policy));
+            problems.extend(virtual_speeds(&policy));
+            problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
+            (Some(policy), problems)
+        }
         Err(problems) => (None, problems),
     };
     match arguments.message_format {
@@ -68,6 +78,28 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         print(&Changes::between(&before, &policy).to_string())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Warnings about interfaces of this machine that have their capacity from a virtual link.
+fn virtual_speeds(policy: &Policy) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, interface) in &policy.interfaces {
+        let is_auto = Direction::BOTH.iter().any(|&side| interface.budget(side).capacity == Capacity::Auto);
+        let Some(reported) = ReportedSpeed::of(name).filter(|reported| is_auto && reported.is_virtual) else {
+            continue;
+        };
+        let message = match reported.speed {
+            Some(speed) => format!(
+                "interface.{name}: \"auto\" is {speed}, from /sys/class/net/{name}/speed; {name} is a virtual link, and its driver makes the number up"
+            ),
+            None => format!(
+                "interface.{name}: \"auto\" has no value, since the virtual link {name} reports no speed; every reservation is refused as unknown_capacity"
+            ),
+        };
+        let help = Some("state what the link can carry: capacity = \"1 Gbit/s\"".to_owned());
+        problems.push(Problem { help, ..Problem::new(Code::VirtualSpeed, interface.place.clone(), message) });
+    }
+    problems
 }
 
 /// Prints the problems and their number on standard error.

@@ -33,6 +33,16 @@ pub(super) fn render(problem: &Problem, sources: &[Source<'_>], colour: bool) ->
     renderer.decor_style(DecorStyle::Ascii).render(&[group])
 }
 
+/// The line of a place and a caret below it, without a title.
+pub(super) fn snippet(place: &Place, source: &Source<'_>) -> String {
+    let annotation = AnnotationKind::Primary.span(visible(place, source.text));
+    let snippet = Snippet::source(source.text).path(source.name).annotation(annotation);
+    let group = Group::with_title(Level::ERROR.primary_title("")).element(snippet);
+    let text = Renderer::plain().decor_style(DecorStyle::Ascii).render(&[group]);
+    // The title, and the place, which the message has.
+    text.lines().skip(2).collect::<Vec<_>>().join("\n")
+}
+
 /// A problem as a JSON record.
 #[derive(Serialize)]
 pub(super) struct Record<'a> {
@@ -102,7 +112,7 @@ pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
             "relatedLocations": labels.collect::<Vec<_>>(),
         })
     });
-    let rules = Code::ALL.map(|code| {
+    let rules = Code::ALL.iter().map(|&code| {
         json!({
             "id": code.id(),
             "shortDescription": { "text": code.title() },
@@ -114,7 +124,7 @@ pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
-            "tool": { "driver": { "name": "gqos", "version": env!("CARGO_PKG_VERSION"), "rules": rules } },
+            "tool": { "driver": { "name": "gqos", "version": env!("CARGO_PKG_VERSION"), "rules": rules.collect::<Vec<_>>() } },
             "columnKind": "unicodeCodePoints",
             "results": results.collect::<Vec<_>>(),
         }],

@@ -19,12 +19,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let Some(name) = &arguments.code else {
-        for code in Code::ALL {
+        for &code in Code::ALL {
             print(&format!("{code}  {:<7}  {}\n", severity(code), code.title()))?;
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let Some(code) = Code::ALL.into_iter().find(|code| code.id().eq_ignore_ascii_case(name)) else {
+    let Some(&code) = Code::ALL.iter().find(|code| code.id().eq_ignore_ascii_case(name)) else {
         let error = anyhow!("there is no code {name:?}; `gqos explain` lists all codes");
         return Err(Failure::new(Exit::Usage, error));
     };

@@ -8,13 +8,22 @@ use gqos::policy::{Policy, Problem, Source};
 use super::failure::{Exit, Failure};
 use super::output::{counted, print_problems};
 
-/// Reads a text file.
+/// The bytes that editors on Windows write at the start of a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The bytes of a file without a byte order mark at their start.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+}
+
+/// Reads a text file, without a byte order mark at its start.
 pub(super) fn read(path: &Path) -> Result<String, Failure> {
     let name = path.display();
     let bytes = std::fs::read(path).map_err(|error| Failure::os("open", name, error))?;
     let path = path.display();
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
+    let text = std::str::from_utf8(without_mark(&bytes));
+    text.map(str::to_owned).map_err(|error| {
+        let at = error.valid_up_to();
         Failure::new(Exit::InvalidFile, anyhow!("{path}: not UTF-8 from byte {at} on"))
     })
 }

@@ -104,14 +104,41 @@ impl Netlink {
     }
 }
 
-/// The rate of a link, which the kernel reports in Mbit/s; `None` for a link without one.
+/// What the kernel reports of the speed of an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReportedSpeed {
+    /// The speed; `None` where the driver reports none.
+    pub speed: Option<Rate>,
+    /// Whether no device is behind the interface: the speed is then a constant of the driver, or that of another link.
+    pub is_virtual: bool,
+}
+
+impl ReportedSpeed {
+    /// The speed of the interface with this name, if there is one that can be seen.
+    ///
+    /// - **Source**: sysfs, `/sys/class/net/NAME/speed` and `device`.
+    pub fn of(name: &str) -> Option<Self> {
+        let directory = Path::new("/sys/class/net").join(name);
+        directory
+            .join("ifindex")
+            .exists()
+            .then(|| Self { speed: speed_in(&directory), is_virtual: !directory.join("device").exists() })
+    }
+}
+
+/// The speed that the kernel reports in Mbit/s. A link without one reports -1 or 0.
+fn speed_in(directory: &Path) -> Option<Rate> {
+    let megabits = std::fs::read_to_string(directory.join("speed")).ok()?.trim().parse::<u64>().ok()?;
+    (megabits > 0 && megabits < u64::from(u32::MAX)).then(|| Rate::from_mbit(megabits))
+}
+
+/// The rate of a link, which the kernel reports; `None` for a link without one.
 fn speed(link: &Link) -> Option<Rate> {
     let directory = Path::new("/sys/class/net").join(&link.name);
-    let read = |file| std::fs::read_to_string(directory.join(file)).ok()?.trim().parse::<u64>().ok();
+    let index = std::fs::read_to_string(directory.join("ifindex")).ok()?;
     // The file system may show another namespace, where the name means another interface.
-    if read("ifindex") != Some(u64::from(link.index)) {
+    if index.trim().parse() != Ok(link.index) {
         return None;
     }
-    // A link without a rate reports -1 or 0.
-    read("speed").filter(|&megabits| megabits > 0 && megabits < u64::from(u32::MAX)).map(Rate::from_mbit)
+    speed_in(&directory)
 }

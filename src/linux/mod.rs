@@ -32,7 +32,7 @@ mod topology;
 mod traffic;
 
 pub use claim::Claim;
-pub use links::{Link, Route};
+pub use links::{Link, ReportedSpeed, Route};
 pub use monitor::{LinkEvent, LinkEvents};
 pub use netlink::Netlink;
 pub use owner::{ProcessOwner, owner};

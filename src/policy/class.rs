@@ -59,6 +59,35 @@ pub enum Admission {
     Measured,
 }
 
+impl Class {
+    /// The names of code points. Source: RFC 2474, 2597, 3246, 5865, 8622.
+    pub(super) const CODE_POINTS: [(&str, u8); 23] = [
+        ("CS0", 0),
+        ("LE", 1),
+        ("CS1", 8),
+        ("AF11", 10),
+        ("AF12", 12),
+        ("AF13", 14),
+        ("CS2", 16),
+        ("AF21", 18),
+        ("AF22", 20),
+        ("AF23", 22),
+        ("CS3", 24),
+        ("AF31", 26),
+        ("AF32", 28),
+        ("AF33", 30),
+        ("CS4", 32),
+        ("AF41", 34),
+        ("AF42", 36),
+        ("AF43", 38),
+        ("CS5", 40),
+        ("VA", 44),
+        ("EF", 46),
+        ("CS6", 48),
+        ("CS7", 56),
+    ];
+}
+
 impl Allocate {
     /// The words of a policy file.
     pub(super) const WORDS: [(&str, Self); 2] = [("rate", Self::Rate), ("peak", Self::Peak)];

@@ -2,6 +2,7 @@
 //! policy.
 
 use std::fmt::{Display, Write};
+use std::ops::RangeInclusive;
 
 use flowspec::{Direction, Qos};
 
@@ -106,7 +107,9 @@ fn class_lines(text: &mut String, class: &Class) {
     line(text, "allocate", word(&Allocate::WORDS, class.allocate));
     line(text, "admission", word(&Admission::WORDS, class.admission));
     optional(text, "match", class.matches.as_ref().map(owner_conditions));
-    optional(text, "dscp", class.dscp);
+    let name = |code_point| Class::CODE_POINTS.iter().find(|(_, known)| *known == code_point);
+    let dscp = |code_point: u8| name(code_point).map_or(code_point.to_string(), |(name, _)| quoted(name));
+    optional(text, "dscp", class.dscp.map(dscp));
     timeout_lines(text, class.timeouts);
 }
 
@@ -134,7 +137,12 @@ fn timeout_lines(text: &mut String, timeouts: OwnTimeouts) {
 fn rule_lines(text: &mut String, rule: &Rule) {
     line(text, "match", conditions(&rule.matches));
     optional(text, "class", rule.class.as_ref().map(quoted));
-    line(text, "template", quoted(&rule.template));
+    optional(text, "group", rule.group.as_ref().map(quoted));
+    let templates: Vec<_> = rule.templates.iter().map(quoted).collect();
+    match &templates[..] {
+        [only] => line(text, "template", only),
+        several => line(text, "template", format_args!("[{}]", several.join(", "))),
+    }
 }
 
 /// A rule's `match` as an inline table.
@@ -143,8 +151,7 @@ fn conditions(matches: &Match) -> String {
     conditions
         .extend(matches.protocol.map(|protocol| format!("protocol = {}", word(&Protocol::WORDS, protocol))));
     if !matches.local_port.is_empty() {
-        let ports: Vec<_> =
-            matches.local_port.iter().map(|range| format!("\"{}-{}\"", range.start(), range.end())).collect();
+        let ports: Vec<_> = matches.local_port.iter().map(range).collect();
         conditions.push(format!("local_port = [{}]", ports.join(", ")));
     }
     if !matches.peer.is_empty() {
@@ -158,8 +165,7 @@ fn conditions(matches: &Match) -> String {
 fn owner_conditions(matches: &OwnerMatch) -> String {
     let mut conditions = Vec::new();
     for (key, ranges) in [("uid", &matches.uid), ("gid", &matches.gid)] {
-        let ranges: Vec<_> =
-            ranges.iter().map(|range| format!("\"{}-{}\"", range.start(), range.end())).collect();
+        let ranges: Vec<_> = ranges.iter().map(range).collect();
         if !ranges.is_empty() {
             conditions.push(format!("{key} = [{}]", ranges.join(", ")));
         }
@@ -169,6 +175,14 @@ fn owner_conditions(matches: &OwnerMatch) -> String {
         conditions.push(format!("cgroup = [{}]", paths.join(", ")));
     }
     format!("{{ {} }}", conditions.join(", "))
+}
+
+/// A range of numbers: `443`, or `"1935-1940"`.
+fn range<T: Display + PartialEq>(range: &RangeInclusive<T>) -> String {
+    match (range.start(), range.end()) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("\"{first}-{last}\""),
+    }
 }
 
 fn qos_lines(text: &mut String, qos: &Qos) {
@@ -229,7 +243,7 @@ mod tests {
             check(text);
         }
         check(
-            "version = 1\n[interface.\"a \\\"b\\\" \\\\\\u0001é\"]\negress = { capacity = \"auto\" }\n[template.\"\"]\nsending = { service_type = \"no_traffic\" }\n",
+            "version = 1\n[interface.\"a\\\"b\\\"\\\\\\u0001é\"]\negress = { capacity = \"auto\" }\n[template.\"\"]\nsending = { service_type = \"no_traffic\" }\n",
         );
     }
 }

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::{Bytes, Direction, Rate, ServiceType};
+use flowspec::{Bytes, Direction, Micros, Qos, Rate};
 
+use super::code::Code;
 use super::interface::{Capacity, InterfacePolicy};
 use super::model::{Group, GroupMode, Policy};
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use super::problems::Problems;
+use super::rule::Rule;
 
 /// The MTU of an interface whose policy states none: Ethernet's.
 const USUAL_MTU: Bytes = Bytes::new(1500);
+
+/// How much of its rate a bucket holds before it is doubtful.
+const LONG_BURST: Micros = Micros::new(3_000_000);
 
 /// Notes all warnings about a policy.
 pub(super) fn lint(policy: &Policy, problems: &Problems) {
@@ -18,7 +23,7 @@ pub(super) fn lint(policy: &Policy, problems: &Problems) {
     buckets(policy, problems);
     rules(policy, problems);
     classes(policy, problems);
-    templates(policy, problems);
+    large_buckets(policy, problems);
 }
 
 /// The budget of a direction, if the policy states the capacity.
@@ -94,9 +99,42 @@ fn buckets(policy: &Policy, problems: &Problems) {
     }
 }
 
+/// Buckets that hold more than a few seconds of their rate, and more than the default bucket.
+fn large_buckets(policy: &Policy, problems: &Problems) {
+    let templates =
+        policy.templates.iter().map(|(name, template)| ("template", name, template.qos, &template.place));
+    let groups = policy.groups.iter().map(|(name, group)| ("group", name, group.qos, &group.place));
+    for (kind, name, qos, place) in templates.chain(groups) {
+        for direction in Direction::BOTH {
+            if let Some((bucket, rate)) = large_bucket(&qos, direction) {
+                let message = format!(
+                    "{kind}.{name}.{direction}: the bucket of {bucket} holds more than {LONG_BURST} of {rate}; after a pause it is sent at once"
+                );
+                problems.note(Code::LargeBucket, place.clone(), message);
+            }
+        }
+    }
+}
+
+fn large_bucket(qos: &Qos, direction: Direction) -> Option<(Bytes, Rate)> {
+    let spec = qos.get(direction);
+    let (bucket, rate) = (spec.token_bucket_size?, spec.token_rate?);
+    let default = USUAL_MTU.max(spec.max_sdu_size.unwrap_or(USUAL_MTU));
+    let is_large = bucket > default && bucket > rate.bytes_in(LONG_BURST);
+    (spec.service_type.reserves() && is_large).then_some((bucket, rate))
+}
+
 fn rules(policy: &Policy, problems: &Problems) {
     for (number, rule) in policy.rules.iter().enumerate() {
-        let before = policy.rules[..number].iter().find(|before| before.matches.covers(&rule.matches));
+        let interface = |rule: &Rule| {
+            let group = rule.group.as_ref().and_then(|group| policy.groups.get(group));
+            group.map(|group| group.interface.as_str())
+        };
+        let covers = |before: &&Rule| {
+            before.matches.covers(&rule.matches)
+                && interface(before).is_none_or(|only| interface(rule) == Some(only))
+        };
+        let before = policy.rules[..number].iter().find(covers);
         if let Some(before) = before {
             let message = "no flow reaches this rule: an earlier rule matches everything that it matches";
             let problem = Problem::new(Code::ShadowedRule, rule.place.clone(), message);
@@ -117,29 +155,6 @@ fn classes(policy: &Policy, problems: &Problems) {
             let message =
                 format!("class.{name}: no rule and no group assigns it; only requests that name it use it");
             problems.note(Code::UnusedClass, class.place.clone(), message);
-        }
-    }
-}
-
-fn templates(policy: &Policy, problems: &Problems) {
-    let interfaces = || policy.interfaces.values().chain(&policy.any_interface);
-    for (name, template) in &policy.templates {
-        for direction in Direction::BOTH {
-            let spec = template.qos.get(direction);
-            let Some(rate) = spec.token_rate.filter(|_| spec.service_type == ServiceType::Guaranteed) else {
-                continue;
-            };
-            let budgets: Option<Vec<_>> =
-                interfaces().map(|interface| budget(interface, direction)).collect();
-            if let Some(budgets) = budgets
-                && let Some(largest) = budgets.into_iter().max()
-                && rate > largest
-            {
-                let message = format!(
-                    "template.{name}.{direction}: {rate} exceeds the budget of every interface; the largest is {largest}"
-                );
-                problems.note(Code::NeverFits, template.place.clone(), message);
-            }
         }
     }
 }

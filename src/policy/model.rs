@@ -134,9 +134,15 @@ impl Policy {
         self.interfaces.get(name).or(self.any_interface.as_ref())
     }
 
-    /// The rule for a caller that names neither template nor flowspec: the first that matches.
-    pub fn rule_for(&self, subject: &Subject) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.matches.is_met_by(subject))
+    /// The rule for a caller that names neither template nor flowspec: the first that matches a flow on this interface.
+    pub fn rule_for(&self, subject: &Subject, interface: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.matches.is_met_by(subject) && self.group_is_on(rule, interface))
+    }
+
+    /// Whether flows on this interface can join the rule's group; any interface will do for a rule without one.
+    fn group_is_on(&self, rule: &Rule, interface: &str) -> bool {
+        let group = rule.group.as_ref().and_then(|group| self.groups.get(group));
+        group.is_none_or(|group| group.interface == interface)
     }
 
     /// The place of every definition.

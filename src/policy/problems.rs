@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::code::{Code, Severity};
 use super::place::Place;
-use super::problem::{Code, Problem, Severity};
+use super::problem::Problem;
 
 /// The problems found so far.
 #[derive(Default)]
@@ -17,16 +18,16 @@ pub(crate) struct Problems {
 }
 
 /// The JSON schema of each key's values, by the path of its table and the key.
-pub(super) type Forms = BTreeMap<(String, &'static str), Value>;
+pub(crate) type Forms = BTreeMap<(String, &'static str), Value>;
 
 impl Problems {
     /// Records the forms of all keys that are read as well.
-    pub(super) fn recording_forms() -> Self {
+    pub(crate) fn recording_forms() -> Self {
         Self { forms: Some(RefCell::default()), ..Self::default() }
     }
 
     /// The forms recorded so far.
-    pub(super) fn into_forms(self) -> Forms {
+    pub(crate) fn into_forms(self) -> Forms {
         self.forms.map(RefCell::into_inner).unwrap_or_default()
     }
 
@@ -46,6 +47,11 @@ impl Problems {
 
     pub(crate) fn has_errors(&self) -> bool {
         self.found.borrow().iter().any(|problem| problem.code.severity() == Severity::Error)
+    }
+
+    /// Whether a source could not be parsed.
+    pub(crate) fn has_syntax_error(&self) -> bool {
+        self.found.borrow().iter().any(|problem| problem.code == Code::Syntax)
     }
 
     /// All problems in the order of their places.

@@ -1,4 +1,4 @@
-//! Rules: the class and the template of a flow whose caller names neither template nor flowspec.
+//! Rules: the class, the group and the templates of a flow whose caller names neither template nor flowspec.
 
 use core::net::IpAddr;
 use std::fmt;
@@ -14,8 +14,11 @@ pub struct Rule {
     pub matches: Match,
     /// The class of the flow, unless its caller names one.
     pub class: Option<String>,
-    /// The template that gives the flow its flowspecs.
-    pub template: String,
+    /// The group whose reservation the flow shares, unless its caller names one. The rule then applies only to flows on
+    /// the group's interface.
+    pub group: Option<String>,
+    /// The templates that give the flow its flowspecs, best first: it gets the first that fits. Never empty.
+    pub templates: Vec<String>,
     /// Where the rule is defined.
     pub place: Place,
 }
@@ -143,6 +146,7 @@ impl FromStr for Network {
             }
             Some(_) => return Err(syntax()),
         };
+        let (address, prefix) = unmapped(address, prefix);
         let kept = masked(address, prefix);
         if kept != bits(address) {
             let network = Self { address: from_bits(kept, address.is_ipv4()), prefix };
@@ -155,6 +159,15 @@ impl FromStr for Network {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A network of IPv4-mapped addresses as the IPv4 network that it stands for; the addresses of flows are IPv4 as well.
+fn unmapped(address: IpAddr, prefix: u8) -> (IpAddr, u8) {
+    const MAPPED: u8 = 96;
+    match (address.to_canonical(), prefix.checked_sub(MAPPED)) {
+        (IpAddr::V4(v4), Some(rest)) if address.is_ipv6() => (IpAddr::V4(v4), rest),
+        _ => (address, prefix),
     }
 }
 
@@ -202,6 +215,20 @@ mod tests {
         check("2001:db8::/33", "2001:db8:7fff::1", true);
         check("2001:db8::/33", "2001:db8:8000::", false);
         check("::/0", "::1", true);
+    }
+
+    #[test]
+    fn a_network_of_mapped_addresses_is_an_ipv4_network() {
+        check("::ffff:10.0.0.0/104", "10.1.2.3", true);
+        check("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", true);
+        check("::ffff:10.0.0.0/104", "11.1.2.3", false);
+        check("::ffff:192.0.2.7", "192.0.2.7", true);
+        check("::ffff:0:0/96", "203.0.113.1", true);
+        check("::ffff:0:0/96", "2001:db8::1", false);
+        let network: Network = "::ffff:a00:0/104".parse().unwrap();
+        assert_eq!(network.to_string(), "10.0.0.0/8");
+        let error = "::ffff:10.1.0.0/104".parse::<Network>().unwrap_err();
+        assert!(error.to_string().contains("\"10.0.0.0/8\""), "{error}");
     }
 
     #[test]

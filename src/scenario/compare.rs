@@ -136,7 +136,18 @@ impl Observed {
         ledger: &Ledger,
         interface: &str,
     ) -> Result<(), Box<Mismatch>> {
-        let totals = ledger.totals(interface).unwrap_or_default();
+        let known = ledger.totals(interface);
+        let of_interface = expect.reserved.map(|_| ChargeQuantity::Reserved);
+        let of_interface = of_interface.or(expect.available.map(|_| ChargeQuantity::Available));
+        if let (None, Some(quantity)) = (known, of_interface) {
+            let compared = Compared::Charge { quantity, place: None };
+            return Err(Mismatch::new(
+                compared,
+                "a rate",
+                format!("the policy has no interface {interface:?}"),
+            ));
+        }
+        let totals = known.unwrap_or_default();
         for (quantity, expected, actual) in [
             (ChargeQuantity::Reserved, expect.reserved, totals.map(|totals| totals.reserved)),
             (ChargeQuantity::Available, expect.available, totals.map(|totals| totals.available())),

@@ -2,7 +2,7 @@
 
 use flowspec::{Both, Rate, Wsa};
 
-use super::compare::{FIRST_RENDITION, Observed};
+use super::compare::{FIRST_RENDITION, Mismatch, Observed};
 use super::step::{Expect, Tolerance};
 use crate::admission::{Decision, EndedIds, Ledger};
 use crate::policy::notation::quoted;
@@ -19,70 +19,131 @@ impl Fields {
 
 /// An inline table with the same keys and the values that were found. A key whose quantity no longer exists, such as the
 /// error of an admitted flow, is left out.
-pub(super) fn correction(expect: &Expect, observed: &Observed, ledger: &Ledger, interface: &str) -> String {
-    let mut fields = Fields::default();
-    if let Some(last) = observed.decisions.last() {
-        decision(&mut fields, expect, last);
+///
+/// - **Errors**: no values of these keys hold; why.
+pub(super) fn correction(
+    expect: &Expect,
+    observed: &Observed,
+    ledger: &Ledger,
+    interface: &str,
+) -> Result<String, String> {
+    let mut found = found(expect, observed, ledger, interface);
+    if found.is_empty() {
+        found.admitted = observed.decisions.last().map(Decision::is_ok);
     }
-    fields.add("interface", expect.interface.as_ref().map(quoted));
-    let totals = ledger.totals(interface).unwrap_or_default();
-    for (name, expected, actual) in [
-        ("reserved", expect.reserved, totals.map(|totals| totals.reserved)),
-        ("available", expect.available, totals.map(|totals| totals.available())),
-        ("charged", expect.charged, observed.charged()),
-    ] {
-        fields.add(name, expected.map(|expected| rates(expected, actual)));
+    if found.is_empty() {
+        return Err("nothing that it expects exists after this step".to_owned());
     }
-    let EndedIds { expired, dead, stalled } = observed.all_ended();
-    for (name, expected, actual) in [
-        ("preempted", &expect.preempted, observed.listed(Decision::preempted)),
-        ("notified", &expect.notified, observed.all_notified()),
-        ("shed", &expect.shed, observed.listed(Decision::shed)),
-        ("expired", &expect.expired, expired),
-        ("dead", &expect.dead, dead),
-        ("stalled", &expect.stalled, stalled),
-    ] {
-        fields.add(name, expected.as_ref().map(|_| names(&actual)));
+    match observed.compare(&found, ledger, interface) {
+        Ok(()) => Ok(notation(&found)),
+        Err(mismatch) => {
+            let Mismatch { compared, expected, actual, .. } = *mismatch;
+            let count = observed.decisions.len();
+            Err(format!(
+                "its {count} decisions differ in {compared}: {actual} and {expected}; give each part a step of its own"
+            ))
+        }
     }
-    if let (Some(Tolerance { within, .. }), Some(Ok(rate))) = (expect.rate, &observed.rate) {
-        fields.add("rate", Some(quoted(rate)));
-        fields.add("within", Some(quoted(within)));
-    }
-    fields.add("flows", expect.flows.map(|_| ledger.flows().to_string()));
-    format!("{{ {} }}", fields.0.join(", "))
 }
 
-fn decision(fields: &mut Fields, expect: &Expect, decision: &Decision) {
-    let word = if decision.is_ok() { "admitted" } else { "refused" };
-    fields.add("decision", expect.admitted.map(|_| quoted(word)));
-    let code = |expected: &Option<String>, actual: Option<Wsa>| {
-        expected.as_ref().and(actual).map(|wsa| quoted(wsa.name()))
+/// Expectations with the values that the last decision has, and the ledger.
+fn found(expect: &Expect, observed: &Observed, ledger: &Ledger, interface: &str) -> Expect {
+    let last = observed.decisions.last();
+    let wsa = |wsa: Option<Wsa>| wsa.map(|wsa| wsa.name().to_owned());
+    let totals = ledger.totals(interface).unwrap_or_default();
+    let reserved = totals.map(|totals| totals.reserved);
+    let available = totals.map(|totals| totals.available());
+    let rates = |expected: Option<Both<Option<Rate>>>, actual: Both<Rate>| {
+        expected.map(|Both { sending, receiving }| Both {
+            sending: sending.map(|_| actual.sending),
+            receiving: receiving.map(|_| actual.receiving),
+        })
     };
-    fields.add("error", code(&expect.error, decision.error()));
-    fields.add("status", code(&expect.status, decision.status()));
-    fields.add("reason", expect.reason.as_ref().and(decision.reason()).map(quoted));
-    let message = expect.message.as_ref().map(|part| match decision.message() {
-        message if message.contains(part.as_str()) => quoted(part),
-        message => quoted(message),
-    });
-    fields.add("message", message);
-    fields.add("waiting", expect.waiting.map(|_| decision.is_waiting().to_string()));
-    let rendition = || quoted(decision.rendition().unwrap_or(FIRST_RENDITION));
-    fields.add("rendition", expect.rendition.as_ref().map(|_| rendition()));
-    fields.add("would_fit", expect.would_fit.and(decision.would_fit()).map(quoted));
+    let list = |expected: &Option<Vec<String>>, actual: Vec<String>| expected.as_ref().map(|_| actual);
+    let EndedIds { expired, dead, stalled } = observed.all_ended();
+    let measured = observed.rate.as_ref().and_then(|rate| rate.as_ref().ok());
+    Expect {
+        admitted: expect.admitted.and(last.map(Decision::is_ok)),
+        error: expect.error.as_ref().and(wsa(last.and_then(Decision::error))),
+        status: expect.status.as_ref().and(wsa(last.and_then(Decision::status))),
+        reason: expect.reason.as_ref().and(last.and_then(Decision::reason)).map(|reason| reason.to_string()),
+        message: expect.message.as_ref().zip(last).map(|(part, last)| match last.message() {
+            message if message.contains(part.as_str()) => part.clone(),
+            message => message,
+        }),
+        rendition: expect.rendition.as_ref().zip(last).map(|(_, last)| rendition(last)),
+        interface: expect.interface.clone(),
+        reserved: rates(expect.reserved, reserved),
+        available: rates(expect.available, available),
+        charged: rates(expect.charged.filter(|_| last.is_some()), observed.charged()),
+        would_fit: expect.would_fit.and(last.and_then(Decision::would_fit)),
+        preempted: list(&expect.preempted, observed.listed(Decision::preempted)),
+        shed: list(&expect.shed, observed.listed(Decision::shed)),
+        expired: list(&expect.expired, expired),
+        dead: list(&expect.dead, dead),
+        stalled: list(&expect.stalled, stalled),
+        notified: list(&expect.notified, observed.all_notified()),
+        waiting: expect.waiting.and(last.map(Decision::is_waiting)),
+        flows: expect.flows.map(|_| ledger.flows() as u64),
+        rate: expect.rate.zip(measured).map(|(rate, measured)| Tolerance { rate: *measured, ..rate }),
+        keys: Vec::new(),
+        place: expect.place.clone(),
+    }
+}
+
+fn rendition(decision: &Decision) -> String {
+    decision.rendition().unwrap_or(FIRST_RENDITION).to_owned()
+}
+
+/// Expectations as an inline table.
+fn notation(expect: &Expect) -> String {
+    let mut fields = Fields::default();
+    let word = |admitted| if admitted { "admitted" } else { "refused" };
+    fields.add("decision", expect.admitted.map(word).map(quoted));
+    for (name, value) in [
+        ("error", &expect.error),
+        ("status", &expect.status),
+        ("reason", &expect.reason),
+        ("message", &expect.message),
+        ("rendition", &expect.rendition),
+        ("interface", &expect.interface),
+    ] {
+        fields.add(name, value.as_ref().map(quoted));
+    }
+    fields.add("waiting", expect.waiting.map(|waiting| waiting.to_string()));
+    fields.add("would_fit", expect.would_fit.map(quoted));
+    for (name, value) in
+        [("reserved", expect.reserved), ("available", expect.available), ("charged", expect.charged)]
+    {
+        fields.add(name, value.map(rates));
+    }
+    for (name, value) in [
+        ("preempted", &expect.preempted),
+        ("notified", &expect.notified),
+        ("shed", &expect.shed),
+        ("expired", &expect.expired),
+        ("dead", &expect.dead),
+        ("stalled", &expect.stalled),
+    ] {
+        fields.add(name, value.as_deref().map(names));
+    }
+    fields.add("rate", expect.rate.map(|tolerance| quoted(tolerance.rate)));
+    fields.add("within", expect.rate.map(|tolerance| quoted(tolerance.within)));
+    fields.add("flows", expect.flows.map(|flows| flows.to_string()));
+    format!("{{ {} }}", fields.0.join(", "))
 }
 
 fn names(names: &[String]) -> String {
     format!("[{}]", names.iter().map(quoted).collect::<Vec<_>>().join(", "))
 }
 
-/// The rates of those directions that are expected.
-fn rates(expected: Both<Option<Rate>>, actual: Both<Rate>) -> String {
-    match (expected.sending, expected.receiving) {
-        (Some(_), None) => quoted(actual.sending),
+/// One value for the sending direction alone, or a table.
+fn rates(rates: Both<Option<Rate>>) -> String {
+    match (rates.sending, rates.receiving) {
+        (Some(sending), None) => quoted(sending),
         (sending, receiving) => {
-            let sending = sending.map(|_| format!("sending = {}", quoted(actual.sending)));
-            let receiving = receiving.map(|_| format!("receiving = {}", quoted(actual.receiving)));
+            let sending = sending.map(|rate| format!("sending = {}", quoted(rate)));
+            let receiving = receiving.map(|rate| format!("receiving = {}", quoted(rate)));
             let both: Vec<_> = sending.into_iter().chain(receiving).collect();
             format!("{{ {} }}", both.join(", "))
         }

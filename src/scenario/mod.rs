@@ -10,45 +10,57 @@
 //!   says why a line is not one.
 //! - **Tests**: a [`Suite`] is a test file, a [`Test`] one of its tests.
 //! - **Results**: an [`Outcome`] holds the [`Verdict`] ([`Failure`], [`SkipReason`]), every [`StepDecision`] and the
-//!   [`Correction`]s that would make the test pass. A failure names the [`Compared`] quantity and holds a
-//!   [`LedgerSnapshot`].
-//! - **Reports**: [`Report`]s are rendered in a [`Format`]; [`Coverage`] counts which [`CoverageItem`]s of a policy the
-//!   tests used.
+//!   [`Correction`]s that would make the test pass, or the [`Uncorrectable`] steps. A failure names the [`Compared`]
+//!   quantity and holds a [`LedgerSnapshot`].
+//! - **Reports**: a [`RunReport`] of [`Report`]s, [`InvalidFile`]s and [`PolicyCoverage`] is rendered in a [`Format`];
+//!   [`Coverage`] counts which [`CoverageItem`]s of a policy the tests used.
+//! - **Checks**: [`infeasible`] names what a policy can admit nowhere.
 //! - **Measured transfers**: a [`Laboratory`] sends a [`TransferRequest`] on a real network; [`TransferFailure`] says why
 //!   it could not.
 //!
 //! # Order of calls
 //!
 //! - Replay: [`TraceReader::read`] for each line, then [`TraceLine::decide_by_manager`].
-//! - Test: [`Suite::parse`], then [`run_test`] for each test with the policies that [`Suite::policies`] names; then
-//!   [`Coverage::count`] for each outcome and [`render`] for all reports.
+//! - Test: [`Suite::parse`], then [`Suite::check`] with the policies that [`Suite::policies`] names, then [`run_test`] for
+//!   each test; then [`Coverage::count`] for each outcome and [`render`] for all reports.
 //! - Record: [`record`] turns a trace into a test file.
 
+mod checks;
 mod compare;
 mod connect;
 mod correction;
 mod coverage;
+mod expectations;
+mod feasibility;
+mod junit;
 mod laboratory;
+mod named;
 mod names;
 mod outcome;
 mod record;
+mod render;
 mod report;
 mod requested;
 mod run;
+mod schema;
 mod snapshot;
 mod step;
+mod step_meanings;
 mod steps;
 mod suite;
 mod trace;
 
 pub use coverage::{Coverage, CoverageItem};
+pub use feasibility::infeasible;
 pub use laboratory::{Laboratory, TransferFailure, TransferRequest};
 pub use outcome::{
-    ChargeQuantity, Compared, Correction, Failure, Outcome, SkipReason, StepDecision, Verdict,
+    ChargeQuantity, Compared, Correction, Failure, Outcome, SkipReason, StepDecision, Uncorrectable, Verdict,
 };
 pub use record::{RecordError, Recording, record};
-pub use report::{Format, Report, render};
+pub use render::{Format, render};
+pub use report::{FailedAt, FileProblem, InvalidFile, PolicyCoverage, Report, RunReport};
 pub use run::run_test;
-pub use snapshot::{InterfaceSnapshot, LedgerSnapshot};
+pub use schema::test_schema;
+pub use snapshot::{FlowRow, InterfaceSnapshot, LedgerSnapshot};
 pub use suite::{Suite, Test};
 pub use trace::{LONGEST_LINE, TraceError, TraceLine, TraceReader, parse_line};

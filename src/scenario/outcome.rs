@@ -21,6 +21,8 @@ pub struct Outcome {
     pub decisions: Vec<StepDecision>,
     /// For each step whose expectations do not hold, those that would.
     pub corrections: Vec<Correction>,
+    /// The steps that fail whatever their expectations are.
+    pub uncorrectable: Vec<Uncorrectable>,
 }
 
 /// A decision of a test.
@@ -30,6 +32,15 @@ pub struct StepDecision {
     pub step: usize,
     /// What was decided.
     pub decision: Decision,
+}
+
+/// A step that fails whatever its expectations are.
+#[derive(Clone, Debug)]
+pub struct Uncorrectable {
+    /// The place of the expectations in the test file, or else of the step.
+    pub place: Place,
+    /// Why no expectations hold.
+    pub reason: String,
 }
 
 /// Expectations that would hold.
@@ -63,7 +74,7 @@ pub enum SkipReason {
 /// The first expectation of a test that does not hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
-    /// The place of the step.
+    /// The place of the expectation, or else of the step.
     pub place: Place,
     /// The quantity that differs.
     pub compared: Compared,
@@ -138,9 +149,11 @@ pub enum ChargeQuantity {
     Charged,
 }
 
-impl fmt::Display for Compared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Compared {
+    /// The key of a test file that states what is expected of the quantity.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Charge { quantity, .. } => quantity.name(),
             Self::Time => "at",
             Self::Transfer => "transfer",
             Self::Rate => "rate",
@@ -152,13 +165,6 @@ impl fmt::Display for Compared {
             Self::Rendition => "rendition",
             Self::Message => "message",
             Self::WouldFit => "would_fit",
-            Self::Charge { quantity, place } => {
-                let name = quantity.name();
-                return match place {
-                    Some((interface, direction)) => write!(f, "{name} ({interface} {direction})"),
-                    None => f.write_str(name),
-                };
-            }
             Self::Preempted => "preempted",
             Self::Shed => "shed",
             Self::Expired => "expired",
@@ -166,7 +172,18 @@ impl fmt::Display for Compared {
             Self::Stalled => "stalled",
             Self::Notified => "notified",
             Self::Flows => "flows",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Charge { quantity, place: Some((interface, direction)) } => {
+                write!(f, "{} ({interface} {direction})", quantity.name())
+            }
+            other => f.write_str(other.key()),
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use super::correction::correction;
 use super::coverage::CoverageItem;
 use super::laboratory::{Laboratory, TransferFailure, TransferRequest};
 use super::names::Names;
-use super::outcome::{Compared, Correction, Failure, Outcome, SkipReason, StepDecision, Verdict};
+use super::outcome::{
+    Compared, Correction, Failure, Outcome, SkipReason, StepDecision, Uncorrectable, Verdict,
+};
 use super::requested::RequestedQos;
 use super::snapshot::LedgerSnapshot;
 use super::step::{Action, Expect, Step, Time, Transfer};
@@ -60,6 +62,7 @@ pub fn run_test<'a>(
         covered: BTreeSet::new(),
         decisions: Vec::new(),
         corrections: Vec::new(),
+        uncorrectable: Vec::new(),
     };
     let is_transfer = |step: &Step| matches!(step.action, Action::Transfer(_));
     if lab.is_none() && test.steps.iter().any(is_transfer) {
@@ -76,9 +79,15 @@ pub fn run_test<'a>(
     };
     for (number, step) in test.steps.iter().enumerate() {
         // The verdict names the first failure. Later steps are run all the same, to correct all expectations at once.
-        if let Err(mismatch) = run.step(number, step)
-            && run.outcome.verdict == Verdict::Ok
-        {
+        let corrections = run.outcome.corrections.len() + run.outcome.uncorrectable.len();
+        let Err(mismatch) = run.step(number, step) else { continue };
+        if run.outcome.corrections.len() + run.outcome.uncorrectable.len() == corrections {
+            // It is not an expectation that does not hold.
+            let Mismatch { compared, expected, actual, .. } = &*mismatch;
+            let reason = format!("{compared}: expected {expected}, found {actual}");
+            run.outcome.uncorrectable.push(Uncorrectable { place: step.place.clone(), reason });
+        }
+        if run.outcome.verdict == Verdict::Ok {
             run.outcome.verdict = Verdict::Failed(run.failure(step, *mismatch));
         }
     }
@@ -115,15 +124,21 @@ impl Run<'_> {
         let interface = expect.interface.as_ref().unwrap_or(&self.interface);
         let result = observed.compare(expect, ledger, interface);
         if result.is_err() {
-            let expectations = correction(expect, observed, ledger, interface);
-            self.outcome.corrections.push(Correction { place: expect.place.clone(), expectations });
+            let place = expect.place.clone();
+            match correction(expect, observed, ledger, interface) {
+                Ok(expectations) => self.outcome.corrections.push(Correction { place, expectations }),
+                Err(reason) => self.outcome.uncorrectable.push(Uncorrectable { place, reason }),
+            }
         }
         result
     }
 
     fn failure(&self, step: &Step, mismatch: Mismatch) -> Box<Failure> {
         let Mismatch { compared, expected, actual, decision } = mismatch;
-        let (place, ledger) = (step.place.clone(), LedgerSnapshot::of(self.ledger()));
+        let expect = step.expect.as_ref();
+        let key = expect.and_then(|expect| expect.keys.iter().find(|(key, _)| key == compared.key()));
+        let place = key.map_or(&step.place, |(_, place)| place).clone();
+        let ledger = LedgerSnapshot::of(self.ledger());
         Box::new(Failure { place, compared, expected, actual, decision, ledger })
     }
 
@@ -192,11 +207,12 @@ impl Run<'_> {
         let mut qos = connect.qos.clone();
         if qos.is_absent() {
             let subject = connect.subject();
-            let rule = policy.rules.iter().enumerate().find(|(_, rule)| rule.matches.is_met_by(&subject));
-            if let Some((number, rule)) = rule {
+            if let Some(rule) = policy.rule_for(&subject, &connect.interface) {
+                let number = policy.rules.iter().take_while(|before| !std::ptr::eq(*before, rule)).count();
                 self.cover(CoverageItem::Rule(number + 1));
-                qos = RequestedQos::Templates(vec![rule.template.clone()]);
+                qos = RequestedQos::Templates(rule.templates.clone());
                 request.class = request.class.take().or_else(|| rule.class.clone());
+                request.group = request.group.take().or_else(|| rule.group.clone());
             }
         }
         for template in qos.templates().iter().filter(|name| policy.templates.contains_key(*name)) {

@@ -3,6 +3,7 @@
 use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Rate, Share};
 
 use super::connect::Connect;
+use super::named::NameUse;
 use super::names::Names;
 use crate::admission::PeerState;
 use crate::policy::Place;
@@ -14,6 +15,10 @@ pub(super) struct Step {
     pub(super) action: Action,
     pub(super) expect: Option<Expect>,
     pub(super) place: Place,
+    /// The names that the step uses.
+    pub(super) names: Vec<NameUse>,
+    /// The place of the policy that it reloads.
+    pub(super) reload: Option<Place>,
 }
 
 /// When a step happens.
@@ -94,6 +99,8 @@ pub(super) struct Expect {
     pub(super) flows: Option<u64>,
     /// The rate of a transfer, IP headers included.
     pub(super) rate: Option<Tolerance>,
+    /// The places of the keys.
+    pub(super) keys: Vec<(String, Place)>,
     pub(super) place: Place,
 }
 

@@ -7,6 +7,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::connect::Connect;
+use super::expectations::{error, reason, rendition, status};
+use super::named::{NameKind, NameUse, NameUses};
 use super::names::Names;
 use super::requested::RequestedQos;
 use super::step::{Action, Expect, Step, Time, Tolerance, Transfer};
@@ -33,26 +35,33 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         let message = format!("{}: at and after exclude each other", section.path);
         section.problem(Code::Conflict, &after.place, message);
     }
+    let uses = NameUses::default();
     let mut actions = Vec::new();
     for key in ["connect", "accept"] {
-        actions.extend(section.section(key).map(|section| connect(section).map(Action::Connect)));
+        actions.extend(section.section(key).map(|section| connect(section, &uses).map(Action::Connect)));
     }
-    actions.extend(section.section("renegotiate").map(renegotiate));
-    actions.extend(section.section("refresh").map(refresh));
-    actions.extend(section.section("peer").map(peer));
-    actions.extend(section.section("capacity").map(capacity));
-    actions.extend(section.section("measure").map(measure));
-    actions.extend(section.section("transfer").map(transfer));
+    actions.extend(section.section("renegotiate").map(|section| renegotiate(section, &uses)));
+    actions.extend(section.section("refresh").map(|section| refresh(section, &uses)));
+    actions.extend(section.section("peer").map(|section| peer(section, &uses)));
+    actions.extend(section.section("capacity").map(|section| capacity(section, &uses)));
+    actions.extend(section.section("measure").map(|section| measure(section, &uses)));
+    actions.extend(section.section("transfer").map(|section| transfer(section, &uses)));
     if let Some(value) = section.raw("close") {
-        actions.push(close(&section, value));
+        actions.push(close(&section, value, &uses));
     }
-    actions.extend(section.has("reload").then(|| section.text("reload").map(Action::Reload)));
-    actions.extend(section.has("crash").then(|| section.text("crash").map(Action::Crash)));
+    let reload = section.string("reload");
+    if section.has("reload") {
+        actions.push(reload.as_ref().map(|path| Action::Reload(path.value.to_owned())));
+    }
+    let crash = uses.text(&section, "crash", NameKind::Client);
+    if section.has("crash") {
+        actions.push(crash.map(Action::Crash));
+    }
     let wait = section.quantity::<Micros>("wait");
     if section.has("wait") {
         actions.push(wait.as_ref().map(|_| Action::Wait));
     }
-    let expect = section.section("expect").map(expect);
+    let (expect, expected) = section.section("expect").map(expect).unzip();
     let place = section.place.clone();
     if actions.len() > 1 {
         let message = format!("{}: a step has one action, and this one has {}", section.path, actions.len());
@@ -69,22 +78,23 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         (None, None) => Time::After(Micros::new(0)),
     };
     let action = actions.pop().unwrap_or(Some(Action::Wait))?;
-    Some(Step { time, action, expect: expect.flatten(), place })
+    let mut names = uses.into_inner();
+    names.extend(expected.into_iter().flatten());
+    Some(Step { time, action, expect, place, names, reload: reload.map(|path| path.place) })
 }
 
-fn connect(section: Section<'_>) -> Option<Box<Connect>> {
-    let id = names(&section);
-    let interface = section.text("interface");
-    if !section.has("interface") {
-        section.missing("interface");
-    }
-    let (class, group, client) = (section.text("class"), section.text("group"), section.text("client"));
+fn connect(section: Section<'_>, uses: &NameUses) -> Option<Box<Connect>> {
+    let id = names(&section, None);
+    let interface = interface(&section, uses);
+    let class = uses.text(&section, "class", NameKind::Class);
+    let group = uses.text(&section, "group", NameKind::Group);
+    let client = section.text("client");
     let number = |key| {
         section.integer(key, 0..=u64::from(u32::MAX)).and_then(|number| u32::try_from(number.value).ok())
     };
     let owner = Owner { uid: number("uid"), gid: number("gid"), cgroup: section.text("cgroup") };
-    let mut templates: Vec<_> = section.text("template").into_iter().collect();
-    templates.extend(texts(&section, "templates").unwrap_or_default());
+    let mut templates: Vec<_> = uses.text(&section, "template", NameKind::Template).into_iter().collect();
+    templates.extend(uses.texts(&section, "templates", NameKind::Template).unwrap_or_default());
     let qos = RequestedQos::new(templates, flowspecs(&section)).unwrap_or_else(|| {
         let message =
             format!("{}: a template stands for sending and receiving: give one or the other", section.path);
@@ -127,9 +137,9 @@ fn connect(section: Section<'_>) -> Option<Box<Connect>> {
     }))
 }
 
-fn renegotiate(section: Section<'_>) -> Option<Action> {
-    let id = names(&section);
-    let template = section.text("template");
+fn renegotiate(section: Section<'_>, uses: &NameUses) -> Option<Action> {
+    let id = names(&section, Some(uses));
+    let template = uses.text(&section, "template", NameKind::Template);
     let asked = Box::new(flowspecs(&section));
     if template.is_none() && !section.has("sending") && !section.has("receiving") {
         section.missing("template, sending or receiving");
@@ -138,8 +148,8 @@ fn renegotiate(section: Section<'_>) -> Option<Action> {
     Some(Action::Renegotiate { id: id?, template, asked })
 }
 
-fn refresh(section: Section<'_>) -> Option<Action> {
-    let id = names(&section);
+fn refresh(section: Section<'_>, uses: &NameUses) -> Option<Action> {
+    let id = names(&section, Some(uses));
     let time_to_live = section.quantity::<Micros>("ttl");
     if !section.has("ttl") {
         section.missing("ttl");
@@ -148,8 +158,8 @@ fn refresh(section: Section<'_>) -> Option<Action> {
     Some(Action::Refresh { id: id?, time_to_live: time_to_live?.value })
 }
 
-fn peer(section: Section<'_>) -> Option<Action> {
-    let id = names(&section);
+fn peer(section: Section<'_>, uses: &NameUses) -> Option<Action> {
+    let id = names(&section, Some(uses));
     let state = section.choice("state", &PeerState::WORDS);
     if !section.has("state") {
         section.missing("state");
@@ -159,12 +169,12 @@ fn peer(section: Section<'_>) -> Option<Action> {
     Some(Action::Peer { id: id?, state: state?.value, lasting: lasting.map(|time| time.value) })
 }
 
-fn capacity(section: Section<'_>) -> Option<Action> {
-    let interface = section.text("interface");
+fn capacity(section: Section<'_>, uses: &NameUses) -> Option<Action> {
+    let interface = interface(&section, uses);
     let directions = [("egress", Direction::Sending), ("ingress", Direction::Receiving)];
     let direction = section.choice("direction", &directions);
     let capacity = section.quantity::<Rate>("capacity");
-    for key in ["interface", "direction", "capacity"] {
+    for key in ["direction", "capacity"] {
         if !section.has(key) {
             section.missing(key);
         }
@@ -173,11 +183,12 @@ fn capacity(section: Section<'_>) -> Option<Action> {
     Some(Action::Capacity { interface: interface?, direction: direction?.value, capacity: capacity?.value })
 }
 
-fn measure(section: Section<'_>) -> Option<Action> {
-    let (interface, class) = (section.text("interface"), section.text("class"));
+fn measure(section: Section<'_>, uses: &NameUses) -> Option<Action> {
+    let interface = interface(&section, uses);
+    let class = uses.text(&section, "class", NameKind::Class);
     let window = section.quantity::<Micros>("window");
     let (sending, receiving) = (section.quantity::<Rate>("sending"), section.quantity::<Rate>("receiving"));
-    for key in ["interface", "class", "window"] {
+    for key in ["class", "window"] {
         if !section.has(key) {
             section.missing(key);
         }
@@ -197,8 +208,8 @@ fn measure(section: Section<'_>) -> Option<Action> {
     Some(Action::Measure { interface: interface?, class: class?, window: window?.value, rate })
 }
 
-fn transfer(section: Section<'_>) -> Option<Action> {
-    let id = section.string("id");
+fn transfer(section: Section<'_>, uses: &NameUses) -> Option<Action> {
+    let id = uses.text(&section, "id", NameKind::Flow);
     if !section.has("id") {
         section.missing("id");
     }
@@ -216,24 +227,35 @@ fn transfer(section: Section<'_>) -> Option<Action> {
     section.finish();
     let longest = if bytes.is_some() { LONGEST_TRANSFER } else { DEFAULT_TRANSFER };
     Some(Action::Transfer(Transfer {
-        id: id?.value.to_owned(),
+        id: id?,
         duration: duration.map_or(longest, |duration| duration.value),
         bytes: bytes.map(|bytes| bytes.value),
     }))
 }
 
 /// `close = "v1"`, or `{ id = "v{n}", repeat = 3 }`.
-fn close<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<Action> {
+fn close<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>, uses: &NameUses) -> Option<Action> {
     if let DeValue::String(id) = value.get_ref() {
-        return Some(Action::Close(Names { pattern: id.to_string(), repeat: 1 }));
+        let names = Names::one(id.as_ref());
+        uses.note(NameKind::Flow, names.clone(), section.at(value.span()));
+        return Some(Action::Close(names));
     }
-    let inner = section.subsection("close", value)?;
-    let names = names(&inner);
+    let inner = section.section("close")?;
+    let names = names(&inner, Some(uses));
     inner.finish();
     names.map(Action::Close)
 }
 
-fn names(section: &Section<'_>) -> Option<Names> {
+/// The interface of a step, which it has to name.
+fn interface(section: &Section<'_>, uses: &NameUses) -> Option<String> {
+    if !section.has("interface") {
+        section.missing("interface");
+    }
+    uses.text(section, "interface", NameKind::Interface)
+}
+
+/// The ids of a step. They are noted where the step needs flows that exist.
+fn names(section: &Section<'_>, uses: Option<&NameUses>) -> Option<Names> {
     let id = section.string("id");
     if !section.has("id") {
         section.missing("id");
@@ -246,15 +268,20 @@ fn names(section: &Section<'_>) -> Option<Names> {
             format!("{}.id: {:?} would be the id of {count} flows; write \"v{{n}}\"", section.path, id.value);
         section.problem(Code::Conflict, &id.place, message);
     }
-    Some(Names { pattern: id.value.to_owned(), repeat: count })
+    let names = Names { pattern: id.value.to_owned(), repeat: count };
+    if let Some(uses) = uses {
+        uses.note(NameKind::Flow, names.clone(), id.place);
+    }
+    Some(names)
 }
 
 fn flowspecs(section: &Section<'_>) -> Both<Option<Flowspec>> {
-    let read = |key, direction| section.section(key).and_then(|section| flowspec(section, direction));
+    let read = |key, direction| section.section(key).map(|section| flowspec(section, direction));
     Both { sending: read("sending", Direction::Sending), receiving: read("receiving", Direction::Receiving) }
 }
 
-fn expect(section: Section<'_>) -> Option<Expect> {
+fn expect(section: Section<'_>) -> (Expect, Vec<NameUse>) {
+    let names = NameUses::expected();
     let decision = section.choice("decision", &[("admitted", true), ("refused", false)]);
     let (rate, within) = (section.quantity::<Rate>("rate"), section.quantity::<Share>("within"));
     if let (None, Some(within)) = (&rate, &within) {
@@ -263,58 +290,50 @@ fn expect(section: Section<'_>) -> Option<Expect> {
     }
     let expect = Expect {
         admitted: decision.map(|decision| decision.value),
-        error: section.text("error"),
-        status: section.text("status"),
-        reason: section.text("reason"),
+        error: error(&section),
+        status: status(&section),
+        reason: reason(&section),
         message: section.text("message"),
-        rendition: section.text("rendition"),
-        interface: section.text("interface"),
+        rendition: rendition(&section, &names),
+        interface: names.text(&section, "interface", NameKind::Interface),
         reserved: rates(&section, "reserved"),
         available: rates(&section, "available"),
         charged: rates(&section, "charged"),
         would_fit: section.quantity::<Rate>("would_fit").map(|rate| rate.value),
-        preempted: texts(&section, "preempted"),
-        shed: texts(&section, "shed"),
-        expired: texts(&section, "expired"),
-        dead: texts(&section, "dead"),
-        stalled: texts(&section, "stalled"),
-        notified: texts(&section, "notified"),
+        preempted: names.texts(&section, "preempted", NameKind::Flow),
+        shed: names.texts(&section, "shed", NameKind::Flow),
+        expired: names.texts(&section, "expired", NameKind::Flow),
+        dead: names.texts(&section, "dead", NameKind::Flow),
+        stalled: names.texts(&section, "stalled", NameKind::Flow),
+        notified: names.texts(&section, "notified", NameKind::Flow),
         waiting: section.flag("waiting").map(|waiting| waiting.value),
         flows: section.integer("flows", 0..=u64::MAX).map(|flows| flows.value),
         rate: rate.map(|rate| Tolerance {
             rate: rate.value,
             within: within.map_or(DEFAULT_TOLERANCE, |within| within.value),
         }),
+        keys: section.entries().map(|(key, _)| (key.get_ref().to_string(), section.at(key.span()))).collect(),
         place: section.place.clone(),
     };
+    // Those two say only how something else is compared.
+    if expect.keys.iter().all(|(key, _)| ["interface", "within"].contains(&key.as_str())) {
+        section.missing("a key that is compared, such as decision, reason, reserved or available");
+    }
     section.finish();
-    Some(expect)
+    (expect, names.into_inner())
 }
 
 /// `"3 Mbit/s"` for sending, or a table of both directions.
 fn rates(section: &Section<'_>, key: &'static str) -> Option<Both<Option<Rate>>> {
-    let value = section.raw(key)?;
-    if let DeValue::Table(_) = value.get_ref() {
-        let inner = section.subsection(key, value)?;
+    if let Some(DeValue::Table(_)) = section.raw(key).map(|value| value.get_ref()) {
+        let inner = section.section(key)?;
         let rate = |key| inner.quantity::<Rate>(key).map(|rate| rate.value);
         let rates = Both { sending: rate("sending"), receiving: rate("receiving") };
+        if !inner.has("sending") && !inner.has("receiving") {
+            inner.missing("sending or receiving");
+        }
         inner.finish();
         return Some(rates);
     }
     section.quantity::<Rate>(key).map(|rate| Both { sending: Some(rate.value), receiving: None })
-}
-
-/// A string or an array of strings.
-pub(super) fn texts(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
-    section.has(key).then(|| {
-        if let Some(DeValue::Array(array)) = section.raw(key).map(Spanned::get_ref)
-            && array.is_empty()
-        {
-            return Vec::new();
-        }
-        section.each(key, |section, value| {
-            let text: Option<Placed<&str>> = section.as_string(key, value);
-            text.map(|text| text.value.to_owned())
-        })
-    })
 }

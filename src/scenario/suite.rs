@@ -1,20 +1,24 @@
 //! Test files: `*.qostest.toml`.
 
+use std::collections::BTreeMap;
+
 use toml::de::DeTable;
 
 use super::step::{Action, Step};
-use super::steps::{step, texts};
+use super::steps::step;
 use crate::policy::problems::Problems;
 use crate::policy::read::section::Section;
 use crate::policy::{Code, Place, Problem, Source};
 
 /// A test file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Suite {
     /// The path of the policy, relative to the file.
     pub policy: Option<String>,
     /// The tests, in order.
     pub tests: Vec<Test>,
+    /// Where policies are named, in the order of the file.
+    places: Vec<(String, Place)>,
 }
 
 /// A test: events, and what is expected of them.
@@ -42,31 +46,49 @@ impl Suite {
             let place = Place { span: error.span().unwrap_or(0..0), ..Place::default() };
             problems.note(Code::Syntax, place, error.message());
         }
-        let mut suite = Self { policy: None, tests: Vec::new() };
-        if errors.is_empty() {
-            let top = Section::top(&problems, table.get_ref(), "the test file", 0);
-            suite.policy = top.text("policy");
-            for section in top.sections("test") {
-                if let Some(test) = test(section) {
-                    if let Some(first) = suite.tests.iter().find(|first| first.name == test.name) {
-                        let message = format!("another test is called {:?} already", test.name);
-                        let place = test.place.clone();
-                        let problem = Problem::new(Code::Duplicate, place, message);
-                        problems.add(problem.with_label(first.place.clone(), "first defined here"));
-                    }
-                    suite.tests.push(test);
-                }
-            }
-            for test in &suite.tests {
-                if suite.policy.is_none() && test.policy.is_none() {
-                    let message = format!("neither the file nor the test {:?} names a policy", test.name);
-                    problems.note(Code::MissingKey, test.place.clone(), message);
-                }
-            }
-            top.finish();
-        }
+        let suite = if errors.is_empty() { Self::read(table.get_ref(), &problems) } else { Self::default() };
         let problems = problems.into_inner();
         if problems.is_empty() { Ok(suite) } else { Err(problems) }
+    }
+
+    /// Reads the table of a whole file.
+    pub(super) fn read(table: &DeTable<'_>, problems: &Problems) -> Self {
+        let mut suite = Self::default();
+        let top = Section::top(problems, table, "the test file", 0);
+        let policy = top.string("policy");
+        suite.policy = policy.as_ref().map(|policy| policy.value.to_owned());
+        suite.places.extend(policy.map(|policy| (policy.value.to_owned(), policy.place)));
+        for section in top.sections("test") {
+            suite.tests.push(test(section, &mut suite.places));
+        }
+        suite.check_tests(top.has("policy"), problems);
+        top.finish();
+        suite
+    }
+
+    /// Notes tests that have the name of another one, and tests without a policy.
+    fn check_tests(&self, has_policy: bool, problems: &Problems) {
+        let mut names = BTreeMap::new();
+        for test in &self.tests {
+            if test.policy.is_none() && !has_policy {
+                let message = format!("neither the file nor the test {:?} names a policy", test.name);
+                problems.note(Code::MissingKey, test.place.clone(), message);
+            }
+            // A test without a name has a problem already.
+            if test.name.is_empty() {
+                continue;
+            }
+            if let Some(first) = names.insert(test.name.as_str(), &test.place) {
+                let message = format!("another test is called {:?} already", test.name);
+                let problem = Problem::new(Code::Duplicate, test.place.clone(), message);
+                problems.add(problem.with_label(first.clone(), "first defined here"));
+            }
+        }
+    }
+
+    /// The first place that names a policy, if one does.
+    pub fn policy_place(&self, policy: &str) -> Option<&Place> {
+        self.places.iter().find(|(name, _)| name == policy).map(|(_, place)| place)
     }
 
     /// The paths of all policies that the tests use or reload, relative to the file.
@@ -85,21 +107,34 @@ impl Suite {
     }
 }
 
-fn test(section: Section<'_>) -> Option<Test> {
+/// A test. A step that cannot be read has a problem of its own and is left out.
+fn test(section: Section<'_>, policies: &mut Vec<(String, Place)>) -> Test {
     let name = section.text("name");
-    if !section.has("name") {
+    if name.as_ref().is_none_or(String::is_empty) {
         section.missing("name");
     }
-    let tags = texts(&section, "tags");
-    let policy = section.text("policy");
-    let steps: Vec<_> = section.sections("step").into_iter().map(step).collect();
-    if steps.is_empty() && !section.has("step") {
+    let tags = section.strings("tags").unwrap_or_default();
+    let policy = section.string("policy");
+    policies.extend(policy.as_ref().map(|policy| (policy.value.to_owned(), policy.place.clone())));
+    let steps = section.sections("step");
+    if steps.is_empty() {
         section.missing("at least one [[test.step]]");
+    }
+    let steps: Vec<_> = steps.into_iter().filter_map(step).collect();
+    for step in &steps {
+        if let (Action::Reload(policy), Some(place)) = (&step.action, &step.reload) {
+            policies.push((policy.clone(), place.clone()));
+        }
     }
     let place = section.place.clone();
     section.finish();
-    let steps = steps.into_iter().collect::<Option<_>>()?;
-    Some(Test { name: name?, tags: tags.unwrap_or_default(), policy, place, steps })
+    Test {
+        name: name.unwrap_or_default(),
+        tags: tags.into_iter().map(|tag| tag.value.to_owned()).collect(),
+        policy: policy.map(|policy| policy.value.to_owned()),
+        place,
+        steps,
+    }
 }
 
 impl Test {

@@ -29,6 +29,8 @@ pub struct TraceReader<'a> {
     policy: &'a Policy,
     /// The time of the last line.
     last: Moment,
+    /// Whether no line has been read yet.
+    is_first: bool,
 }
 
 /// Why a line is not a request.
@@ -130,13 +132,16 @@ pub fn parse_line(text: &str, policy: &Policy) -> Result<TraceLine, TraceError> 
 impl<'a> TraceReader<'a> {
     /// A reader at the start of a trace, under a policy whose templates the lines may name.
     pub const fn new(policy: &'a Policy) -> Self {
-        Self { policy, last: Moment::START }
+        Self { policy, last: Moment::START, is_first: true }
     }
 
     /// Reads the next line; `None` if it is blank.
     ///
     /// - **Errors**: the line is not a request, or not one that may follow the lines before.
     pub fn read(&mut self, text: &str) -> Result<Option<TraceLine>, TraceError> {
+        // A text in UTF-8 may begin with a byte order mark.
+        let text = if self.is_first { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
+        self.is_first = false;
         if text.trim().is_empty() {
             return Ok(None);
         }

@@ -10,6 +10,7 @@ use flowspec::{Flowspec, Invalid, QosBytes, QosRequest};
 
 use super::{document, raw};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::input::without_mark;
 
 /// What is read.
 #[derive(Clone, Debug, clap::Args)]
@@ -86,7 +87,7 @@ impl Input {
         let failure = |error| Failure::new(Exit::InvalidFile, anyhow!("{}: {error:#}", self.name()));
         // The upper halves of a QOS's service types are zero bytes, which no text has.
         let is_text = !bytes.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace());
-        let text = match std::str::from_utf8(&bytes) {
+        let text = match std::str::from_utf8(without_mark(&bytes)) {
             Ok(text) if is_text && !text.trim().is_empty() => text,
             _ if self.hex && !bytes.is_empty() => {
                 return Err(failure(anyhow!("bytes, where hexadecimal digits are expected")));

@@ -9,7 +9,8 @@ use regex_lite::Regex;
 /// Run admission regression tests (*.qostest.toml) in virtual time.
 ///
 /// A test states what a policy is to decide, and what is reserved and available afterwards. The exit code is 0 if all
-/// tests passed, 1 if a test failed or none was run, and 78 if a test or a policy is invalid.
+/// tests passed, 1 if a test failed or none was run, and 78 if a test file or a policy is invalid; the other files are run
+/// all the same. Names that do not exist are found before a test is run.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     /// Test files, or directories that contain test files.
@@ -36,7 +37,7 @@ pub(in crate::cli) struct Arguments {
     /// Write a report to a file as well: junit=report.xml. May be given several times.
     #[arg(long, value_name = "FORMAT=FILE", value_parser = report_file)]
     pub(super) out: Vec<(Format, PathBuf)>,
-    /// List the interfaces, classes, groups, templates, rules and reasons that no test covers.
+    /// List the interfaces, classes, groups, templates, rules and reasons that no test covers, in every report.
     #[arg(long)]
     pub(super) coverage: bool,
     /// Fail if the tests cover less of the policies, in per cent.
@@ -45,7 +46,8 @@ pub(in crate::cli) struct Arguments {
     /// Compare with another policy: print the decisions that differ, and ignore expectations.
     #[arg(long, value_name = "POLICY")]
     pub(super) against: Option<PathBuf>,
-    /// Rewrite expectations that do not hold to what was found, for review.
+    /// Rewrite expectations that do not hold to what was found, for review. The exit code is 0 if the tests then pass; steps
+    /// for which no expectation holds are named, and it is 1.
     #[arg(long, conflicts_with_all = ["against", "record"])]
     pub(super) bless: bool,
     /// Print a trace as a test, with the decisions of the policy that is given as PATH.

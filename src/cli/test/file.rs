@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::anyhow;
-use gqos::policy::{Policy, Source};
-use gqos::scenario::{Laboratory, Outcome, Report, Suite, Test, Verdict, run_test};
+use gqos::policy::{Code, Place, Policy, Problem, Source};
+use gqos::scenario::{
+    FailedAt, FileProblem, InvalidFile, Laboratory, Outcome, Report, Suite, Test, Verdict, run_test,
+};
 
-use crate::cli::diagnostics::line_column;
+use crate::cli::diagnostics::{line_column, snippet};
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::input::{invalid, parse_policy, read};
+use crate::cli::input::{parse_policy, read};
+use crate::cli::output::{counted, print_problems};
 
 /// A test file.
 pub(super) struct File {
@@ -36,9 +38,21 @@ pub(super) struct Selected<'a> {
     pub(super) test: &'a Test,
 }
 
-/// Reads all test files below the paths, and the policies that they name. The problems of all files are printed before
-/// the failure.
-pub(super) fn open_all(paths: &[PathBuf]) -> Result<Vec<File>, Failure> {
+/// Test files, and those that cannot be run.
+pub(super) struct Opened {
+    pub(super) files: Vec<File>,
+    pub(super) invalid: Vec<Refused>,
+}
+
+/// A test file that cannot be run, with the exit code that says so.
+pub(super) struct Refused {
+    pub(super) exit: Exit,
+    pub(super) file: InvalidFile,
+}
+
+/// Reads all test files below the paths, and the policies that they name. The problems of those that cannot be run are
+/// printed; the others are run.
+pub(super) fn open_all(paths: &[PathBuf]) -> Result<Opened, Failure> {
     let mut found = Vec::new();
     for path in paths {
         find(path, true, &mut found)?;
@@ -46,23 +60,14 @@ pub(super) fn open_all(paths: &[PathBuf]) -> Result<Vec<File>, Failure> {
     let mut seen = BTreeSet::new();
     found.retain(|path| seen.insert(path.clone()));
     let mut policies = BTreeMap::new();
-    let mut files = Vec::new();
-    let mut invalid_files = 0;
+    let mut opened = Opened { files: Vec::new(), invalid: Vec::new() };
     for path in &found {
         match open(path, &mut policies) {
-            Ok(file) => files.push(file),
-            Err(Failure { exit: Exit::InvalidFile, error }) => {
-                eprintln!("gqos: {error:#}");
-                invalid_files += 1;
-            }
-            Err(failure) => return Err(failure),
+            Ok(file) => opened.files.push(file),
+            Err(refused) => opened.invalid.push(refused),
         }
     }
-    if invalid_files > 0 {
-        let error = anyhow!("{invalid_files} of {} test files cannot be run", found.len());
-        return Err(Failure::new(Exit::InvalidFile, error));
-    }
-    Ok(files)
+    Ok(opened)
 }
 
 /// Test files below a path, ordered by name. A file that is `named` on the command line is a test file whatever its name.
@@ -83,24 +88,120 @@ fn find(path: &Path, named: bool, found: &mut Vec<PathBuf>) -> Result<(), Failur
     Ok(())
 }
 
-fn open(path: &Path, policies: &mut BTreeMap<PathBuf, LoadedPolicy>) -> Result<File, Failure> {
-    let (name, text) = (path.display().to_string(), read(path)?);
+fn open(path: &Path, policies: &mut BTreeMap<PathBuf, Loaded>) -> Result<File, Refused> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|Failure { exit, error }| {
+        eprintln!("gqos: {error:#}");
+        let message = error.to_string();
+        refused(exit, &name, vec![FileProblem { file: name.clone(), line: 1, column: 1, message }])
+    })?;
     let source = Source { name: &name, text: &text };
-    let suite = Suite::parse(&source).map_err(|problems| invalid(&problems, &[source], "test file"))?;
-    let directory = path.parent().unwrap_or(Path::new(""));
-    let mut named = BTreeMap::new();
-    for policy in suite.policies() {
-        let path = directory.join(policy);
-        let loaded = match policies.get(&path) {
-            Some(loaded) => loaded.clone(),
-            None => policies.entry(path.clone()).or_insert(LoadedPolicy::load(&path)?).clone(),
-        };
-        named.insert(policy.to_owned(), loaded);
+    let invalid = |problems: Vec<Problem>| {
+        print_problems(&problems, &[source]);
+        refused(Exit::InvalidFile, &name, file_problems(&problems, &source))
+    };
+    let suite = Suite::parse(&source).map_err(invalid)?;
+    let named = load_policies(path, &source, &suite, policies)?;
+    let parsed = named.iter().map(|(name, loaded)| (name.clone(), Arc::clone(&loaded.policy))).collect();
+    let problems = suite.check(&parsed);
+    if !problems.is_empty() {
+        return Err(invalid(problems));
     }
     Ok(File { name, text, suite, policies: named })
 }
 
+/// A policy, or why it cannot be used.
+type Loaded = Result<LoadedPolicy, (Exit, Vec<FileProblem>, String)>;
+
+/// The policies that a test file names, each with the place that names it if it cannot be used.
+fn load_policies(
+    path: &Path,
+    source: &Source<'_>,
+    suite: &Suite,
+    policies: &mut BTreeMap<PathBuf, Loaded>,
+) -> Result<BTreeMap<String, LoadedPolicy>, Refused> {
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let mut named = BTreeMap::new();
+    let (mut exit, mut problems) = (Exit::OsError, Vec::new());
+    for policy in suite.policies() {
+        let path = directory.join(policy);
+        match policies.entry(path.clone()).or_insert_with(|| load(&path)) {
+            Ok(loaded) => {
+                named.insert(policy.to_owned(), loaded.clone());
+            }
+            Err((code, inside, reason)) => {
+                let place = suite.policy_place(policy).cloned().unwrap_or_default();
+                let problem =
+                    Problem::new(Code::UnusablePolicy, place, format!("policy {policy:?}: {reason}"));
+                print_problems(std::slice::from_ref(&problem), &[*source]);
+                problems.extend(file_problems(&[problem], source));
+                problems.append(&mut inside.clone());
+                if *code == Exit::InvalidFile {
+                    exit = Exit::InvalidFile;
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(named) } else { Err(refused(exit, source.name, problems)) }
+}
+
+/// Loads a policy. Its problems are printed.
+fn load(path: &Path) -> Loaded {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|Failure { exit, error }| (exit, Vec::new(), error.to_string()))?;
+    let source = Source { name: &name, text: &text };
+    match Policy::parse(&[source]) {
+        Ok((policy, _)) => Ok(LoadedPolicy { path: name, text: text.into(), policy: Arc::new(policy) }),
+        Err(problems) => {
+            print_problems(&problems, &[source]);
+            let reason = format!("{name} is not a valid policy: {}", counted(problems.len(), "problem"));
+            Err((Exit::InvalidFile, file_problems(&problems, &source), reason))
+        }
+    }
+}
+
+fn refused(exit: Exit, file: &str, problems: Vec<FileProblem>) -> Refused {
+    Refused { exit, file: InvalidFile { file: file.to_owned(), problems } }
+}
+
+fn file_problems(problems: &[Problem], source: &Source<'_>) -> Vec<FileProblem> {
+    let problem = |problem: &Problem| {
+        let (line, column) = line_column(source.text, problem.place.span.start);
+        let help = problem.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
+        FileProblem {
+            file: source.name.to_owned(),
+            line,
+            column,
+            message: format!("{}{help}", problem.message),
+        }
+    };
+    problems.iter().map(problem).collect()
+}
+
+impl Opened {
+    /// The exit code that names the files which cannot be run; `None` if all can.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        let invalid = self.invalid.iter().any(|refused| refused.exit == Exit::InvalidFile);
+        let first = self.invalid.first().map(|refused| refused.exit);
+        if invalid { Some(Exit::InvalidFile) } else { first }
+    }
+}
+
 impl File {
+    fn place(&self, place: &Place) -> FailedAt {
+        let (line, column) = line_column(&self.text, place.span.start);
+        let snippet = snippet(place, &Source { name: &self.name, text: &self.text });
+        FailedAt { line, column, snippet }
+    }
+
+    /// The file with another text.
+    ///
+    /// - **Errors**: the text is not a valid test file any more.
+    pub(super) fn with_text(&self, text: String) -> Result<Self, Vec<Problem>> {
+        let suite = Suite::parse(&Source { name: &self.name, text: &text })?;
+        Ok(Self { name: self.name.clone(), text, suite, policies: self.policies.clone() })
+    }
+
     /// The policies that the file names.
     pub(super) fn policies(&self) -> impl Iterator<Item = &LoadedPolicy> {
         self.policies.values()
@@ -152,17 +253,16 @@ impl<'a> Selected<'a> {
     /// The outcome with its places as files and lines.
     pub(super) fn report(self, outcome: Outcome) -> Report {
         let loaded = self.policy();
-        let (step_line, rule) = match &outcome.verdict {
+        let (failed_at, rule) = match &outcome.verdict {
             Verdict::Failed(failure) => {
-                let line = line_column(&self.file.text, failure.place.span.start).0;
                 let rule = failure
                     .rule()
                     .map(|rule| format!("{}:{}", loaded.path, line_column(&loaded.text, rule.span.start).0));
-                (line, rule)
+                (Some(self.file.place(&failure.place)), rule)
             }
-            Verdict::Ok | Verdict::Skipped(_) => (0, None),
+            Verdict::Ok | Verdict::Skipped(_) => (None, None),
         };
         let (file, name) = (self.file.name.clone(), self.test.name.clone());
-        Report { file, name, line: self.line(), step_line, rule, outcome }
+        Report { file, name, line: self.line(), failed_at, rule, outcome }
     }
 }

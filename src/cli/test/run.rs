@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use gqos::scenario::{self, Coverage, Laboratory, Recording, Report, Verdict};
+use gqos::scenario::{self, Coverage, Laboratory, PolicyCoverage, Recording, Report, RunReport, Verdict};
 
 use super::against::against;
 use super::arguments::Arguments;
@@ -20,12 +20,14 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if let Some(trace) = &arguments.record {
         return record(arguments, trace);
     }
-    let files = open_all(&arguments.paths)?;
-    let mut selected = select(arguments, &files);
-    if selected.is_empty() && !arguments.allow_empty {
+    let opened = open_all(&arguments.paths)?;
+    let files = &opened.files;
+    let mut selected = select(arguments, files);
+    if selected.is_empty() && opened.invalid.is_empty() && !arguments.allow_empty {
         eprintln!("gqos: no test was run; with --allow-empty that is not a failure");
         return Ok(Exit::Difference.into());
     }
+    let exit = |code: ExitCode| opened.exit().map_or(code, ExitCode::from);
     let mut lab = if arguments.lab { Some(PrivateNetwork::prepare()?) } else { None };
     if arguments.shuffle {
         let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()));
@@ -33,22 +35,29 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         shuffle(&mut selected, seed);
     }
     if let Some(other) = &arguments.against {
-        return against(&selected, other);
+        return against(&selected, other).map(exit);
     }
     if arguments.bless {
-        return bless(&files, &selected);
+        return bless(files, &selected).map(exit);
     }
     let mut coverage = BTreeMap::new();
     for loaded in files.iter().flat_map(File::policies) {
         coverage.entry(loaded.path.as_str()).or_insert_with(|| Coverage::of(&loaded.policy));
     }
     let reports = run_tests(arguments, &selected, lab.as_mut(), &mut coverage);
-    print(&scenario::render(&reports, arguments.format.into()))?;
+    let is_covered = is_covered(arguments, &coverage);
+    let shows_coverage = arguments.coverage || arguments.min_coverage.is_some();
+    let coverage = coverage.into_iter().filter(|_| shows_coverage);
+    let coverage: Vec<_> =
+        coverage.map(|(policy, coverage)| PolicyCoverage { policy: policy.to_owned(), coverage }).collect();
+    let invalid: Vec<_> = opened.invalid.iter().map(|refused| refused.file.clone()).collect();
+    let report = RunReport { tests: &reports, invalid: &invalid, coverage: &coverage };
+    print(&scenario::render(&report, arguments.format.into()))?;
     for (format, path) in &arguments.out {
-        write(path, scenario::render(&reports, (*format).into()))?;
+        write(path, scenario::render(&report, (*format).into()))?;
     }
-    let is_covered = report_coverage(arguments, &coverage);
-    Ok(if reports.iter().any(is_failed) || !is_covered { Exit::Difference.into() } else { ExitCode::SUCCESS })
+    let failed = reports.iter().any(is_failed) || !is_covered;
+    Ok(exit(if failed { Exit::Difference.into() } else { ExitCode::SUCCESS }))
 }
 
 fn select<'a>(arguments: &Arguments, files: &'a [File]) -> Vec<Selected<'a>> {
@@ -93,20 +102,10 @@ fn record(arguments: &Arguments, trace: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what no test covers, if the arguments ask for it; whether enough is covered.
-fn report_coverage(arguments: &Arguments, coverage: &BTreeMap<&str, Coverage>) -> bool {
-    if !arguments.coverage && arguments.min_coverage.is_none() {
-        return true;
-    }
-    let (mut all, mut covered) = (0, 0);
-    for (path, coverage) in coverage {
-        eprintln!("{path}: {}% of {} covered", coverage.percent(), coverage.all.len());
-        for uncovered in coverage.uncovered() {
-            eprintln!("  not covered: {uncovered}");
-        }
-        all += coverage.all.len() as u64;
-        covered += coverage.covered.len() as u64;
-    }
+/// Whether as much is covered as the arguments demand.
+fn is_covered(arguments: &Arguments, coverage: &BTreeMap<&str, Coverage>) -> bool {
+    let all: u64 = coverage.values().map(|coverage| coverage.all.len() as u64).sum();
+    let covered: u64 = coverage.values().map(|coverage| coverage.covered.len() as u64).sum();
     let percent = (covered * 100).checked_div(all).unwrap_or(100);
     match arguments.min_coverage {
         Some(least) if percent < least => {

@@ -8,8 +8,8 @@ use super::owner::owner_match;
 use super::section::Section;
 use super::timeouts::timeouts;
 use crate::policy::class::{Admission, Allocate, Class};
+use crate::policy::code::Code;
 use crate::policy::model::Policy;
-use crate::policy::problem::Code;
 
 /// The default overbooking factor of a class with measured admission: its declared rates may come to twice the rate
 /// that it is charged.
@@ -67,37 +67,10 @@ pub(super) fn class(section: Section<'_>) -> Class {
     }
 }
 
-/// The names of code points. Source: RFC 2474, 2597, 3246, 5865, 8622.
-const CODE_POINTS: [(&str, u8); 23] = [
-    ("CS0", 0),
-    ("LE", 1),
-    ("CS1", 8),
-    ("AF11", 10),
-    ("AF12", 12),
-    ("AF13", 14),
-    ("CS2", 16),
-    ("AF21", 18),
-    ("AF22", 20),
-    ("AF23", 22),
-    ("CS3", 24),
-    ("AF31", 26),
-    ("AF32", 28),
-    ("AF33", 30),
-    ("CS4", 32),
-    ("AF41", 34),
-    ("AF42", 36),
-    ("AF43", 38),
-    ("CS5", 40),
-    ("VA", 44),
-    ("EF", 46),
-    ("CS6", 48),
-    ("CS7", 56),
-];
-
 fn dscp(section: &Section<'_>, value: &Spanned<DeValue<'_>>) -> Option<u8> {
     if value.get_ref().is_integer() {
         let number = section.integer("dscp", 0..=63)?;
         return u8::try_from(number.value).ok();
     }
-    section.choice("dscp", &CODE_POINTS).map(|choice| choice.value)
+    section.choice("dscp", &Class::CODE_POINTS).map(|choice| choice.value)
 }

@@ -1,10 +1,12 @@
 //! Flowspecs: the keys of one direction.
 
-use flowspec::{Bytes, Direction, Flowspec, Micros, Peak, Qos, Rate, Ratio, ServiceType, TSpec};
+use flowspec::{
+    Bytes, Direction, Field, Flowspec, FlowspecError, Micros, Peak, Qos, Rate, Ratio, ServiceType, TSpec,
+};
 use shaper::headers::token_rate_for_goodput;
 
 use super::section::Section;
-use crate::policy::problem::Code;
+use crate::policy::code::Code;
 
 /// The largest IP datagram. A template is checked before its interface, and so the interface's MTU, is known.
 const LARGEST_MTU: Bytes = Bytes::new(65_535);
@@ -22,7 +24,7 @@ const SERVICES: [(&str, ServiceType); 7] = [
 /// The keys `sending` and `receiving`; an absent direction is best effort.
 pub(super) fn qos(section: &Section<'_>) -> Option<Qos> {
     let direction = |key, direction| match section.section(key) {
-        Some(section) => flowspec(section, direction),
+        Some(section) => Some(flowspec(section, direction)),
         None if section.has(key) => None,
         None => Some(Flowspec::BEST_EFFORT),
     };
@@ -31,52 +33,88 @@ pub(super) fn qos(section: &Section<'_>) -> Option<Qos> {
     Some(Qos { sending: sending?, receiving: receiving? })
 }
 
-pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Option<Flowspec> {
+/// The flowspec of a direction. What cannot be read is noted and left out; the rest is read and checked all the same.
+pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Flowspec {
     let service = section.choice("service_type", &SERVICES);
     if !section.has("service_type") {
         section.missing("service_type");
     }
-    let mut spec = Flowspec::new(service.as_ref()?.value);
+    let mut spec = Flowspec::new(service.as_ref().map_or(ServiceType::BestEffort, |service| service.value));
     spec.max_sdu_size = section.quantity::<Bytes>("max_sdu_size").map(|size| size.value);
     spec.minimum_policed_size = section.quantity::<Bytes>("minimum_policed_size").map(|size| size.value);
     spec.latency = section.quantity::<Micros>("latency").map(|time| time.value);
     spec.delay_variation = section.quantity::<Micros>("delay_variation").map(|time| time.value);
     spec.reserved_rate = section.quantity::<Rate>("reserved_rate").map(|rate| rate.value);
-    spec.token_rate = token_rate(&section, &spec)?;
+    let has_rate = section.has("token_rate") || section.has("goodput");
+    spec.token_rate = token_rate(&section, &spec);
     spec.peak_bandwidth = peak(&section);
     spec.token_bucket_size = bucket(&section, spec.token_rate);
-    let place = section.place.clone();
     // A field that is present and could not be read has a problem of its own already.
-    let complete = section.has("peak_bandwidth") == spec.peak_bandwidth.is_some()
-        && (section.has("token_rate") || section.has("goodput")) == spec.token_rate.is_some()
-        && section.has("token_bucket_size") == spec.token_bucket_size.is_some()
-        && section.has("max_sdu_size") == spec.max_sdu_size.is_some()
-        && section.has("minimum_policed_size") == spec.minimum_policed_size.is_some();
-    if complete && let Err(error) = TSpec::new(&spec, direction, LARGEST_MTU) {
-        section.problem(Code::BadFlowspec, &place, format!("{}: {error}", section.path));
+    let mut checked = spec;
+    if service.is_none() {
+        checked.service_type = ServiceType::ControlledLoad;
+    }
+    if spec.token_rate.is_none() && (has_rate || service.is_none()) {
+        (checked.token_rate, checked.peak_bandwidth) = (Some(SOME_RATE), None);
+    }
+    for error in contradictions(checked, direction) {
+        let message = format!("{}: {error}", section.path);
+        section.problem(Code::BadFlowspec, &section.place, message);
     }
     section.finish();
-    Some(spec)
+    spec
 }
 
-/// `token_rate`, or the token rate that carries `goodput`. `None` if the flowspec cannot be read any further.
-fn token_rate(section: &Section<'_>, spec: &Flowspec) -> Option<Option<Rate>> {
+/// Stands for a token rate that is not known; no other field contradicts it.
+const SOME_RATE: Rate = Rate::new(1);
+
+/// Everything that is wrong with a flowspec: after each error the field at fault is left out, and the rest checked again.
+fn contradictions(mut spec: Flowspec, direction: Direction) -> Vec<FlowspecError> {
+    let mut found = Vec::new();
+    while let Err(error) = TSpec::new(&spec, direction, LARGEST_MTU) {
+        let before = spec;
+        match error {
+            FlowspecError::TokenRateAbsent { .. } | FlowspecError::Zero { field: Field::TokenRate } => {
+                (spec.token_rate, spec.peak_bandwidth) = (Some(SOME_RATE), None);
+            }
+            FlowspecError::Zero { field: Field::TokenBucketSize }
+            | FlowspecError::BucketBelowPacket { .. } => spec.token_bucket_size = None,
+            FlowspecError::Zero { field: Field::MaxSduSize } | FlowspecError::PacketAboveMtu { .. } => {
+                spec.max_sdu_size = None;
+            }
+            FlowspecError::Zero { field: Field::MinimumPolicedSize }
+            | FlowspecError::MinimumAboveMaximum { .. } => spec.minimum_policed_size = None,
+            FlowspecError::NoDelay { field: Field::Latency } => spec.latency = None,
+            FlowspecError::NoDelay { .. } => spec.delay_variation = None,
+            FlowspecError::PeakBelowRate { .. } => spec.peak_bandwidth = None,
+            _ => {}
+        }
+        found.push(error);
+        if spec == before {
+            break;
+        }
+    }
+    found
+}
+
+/// `token_rate`, or the token rate that carries `goodput`.
+fn token_rate(section: &Section<'_>, spec: &Flowspec) -> Option<Rate> {
     let token_rate = section.quantity::<Rate>("token_rate");
     let goodput = section.quantity::<Rate>("goodput");
-    match (token_rate, goodput) {
-        (Some(_), Some(goodput)) => {
-            let message = format!("{}: token_rate and goodput exclude each other", section.path);
-            section.problem(Code::Conflict, &goodput.place, message);
+    if section.has("token_rate")
+        && let Some(value) = section.raw("goodput")
+    {
+        let message = format!("{}: token_rate and goodput exclude each other", section.path);
+        section.problem(Code::Conflict, &section.at(value.span()), message);
+        return None;
+    }
+    let Some(goodput) = goodput else { return token_rate.map(|rate| rate.value) };
+    match token_rate_for_goodput(goodput.value, spec) {
+        Ok(rate) => Some(rate),
+        Err(error) => {
+            section.problem(Code::BadFlowspec, &goodput.place, format!("{}: {error}", section.path));
             None
         }
-        (None, Some(goodput)) => match token_rate_for_goodput(goodput.value, spec) {
-            Ok(rate) => Some(Some(rate)),
-            Err(error) => {
-                section.problem(Code::BadFlowspec, &goodput.place, format!("{}: {error}", section.path));
-                None
-            }
-        },
-        (rate, None) => Some(rate.map(|rate| rate.value)),
     }
 }
 
@@ -96,6 +134,7 @@ fn bucket(section: &Section<'_>, token_rate: Option<Rate>) -> Option<Bytes> {
         (Some(time), Some(rate)) => {
             Some(Bytes::new(rate.scale_up(Ratio { numerator: time.get(), denominator: 1_000_000 }).get()))
         }
+        (Some(_), None) if section.has("token_rate") || section.has("goodput") => None,
         (Some(_), None) => {
             let message = format!("{}.token_bucket_size: a time needs a token_rate", section.path);
             section.problem(Code::MissingKey, &section.at(value.span()), message);

@@ -1,21 +1,32 @@
 //! `[group.*]`: one reservation that several flows share.
 
+use flowspec::Qos;
+
 use super::flowspec::qos;
 use super::section::Section;
+use crate::policy::code::Code;
+use crate::policy::device::device_name_fault;
 use crate::policy::model::{Group, GroupMode};
 
-pub(super) fn group(section: Section<'_>) -> Option<Group> {
-    let interface = section.text("interface");
+/// A group whose keys cannot be read is defined all the same, so that its users are not reported as well.
+pub(super) fn group(section: Section<'_>) -> Group {
+    let interface = section.string("interface");
     if !section.has("interface") {
         section.missing("interface");
+    }
+    if let Some(interface) = &interface
+        && let Some(fault) = device_name_fault(interface.value)
+    {
+        section.problem(Code::BadName, &interface.place, format!("{}.interface: {fault}", section.path));
     }
     let class = section.text("class");
     let mode = section.choice("mode", &GroupMode::WORDS).map_or(GroupMode::Envelope, |mode| mode.value);
     if mode == GroupMode::Envelope && !section.has("sending") && !section.has("receiving") {
         section.missing("sending or receiving, which its members share");
     }
-    let qos = qos(&section);
+    let qos = qos(&section).unwrap_or(Qos::BEST_EFFORT);
     let place = section.place.clone();
     section.finish();
-    Some(Group { interface: interface?, class, mode, qos: qos?, place })
+    let interface = interface.map_or(String::new(), |interface| interface.value.to_owned());
+    Group { interface, class, mode, qos, place }
 }

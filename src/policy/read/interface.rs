@@ -3,10 +3,10 @@
 use flowspec::{Both, Bytes, ErrorTerms, Micros, Rate, Ratio, Share};
 
 use super::section::Section;
+use crate::policy::code::Code;
 use crate::policy::interface::{
     Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop,
 };
-use crate::policy::problem::Code;
 
 /// The default of `reservable`: 80 %.
 const DEFAULT_RESERVABLE: Share = Share::Part(800_000_000);
@@ -87,6 +87,10 @@ fn budget(section: Section<'_>) -> Option<Budget> {
     };
     if !section.has("capacity") {
         section.missing("capacity");
+    }
+    if let (Some(Capacity::Rate(Rate::ZERO)), Some(value)) = (capacity, section.raw("capacity")) {
+        let message = format!("{}.capacity is zero: nothing can be reserved", section.path);
+        section.problem(Code::ZeroCapacity, &section.at(value.span()), message);
     }
     let written = section.quantity::<Share>("reservable");
     let reservable = written.as_ref().map_or(DEFAULT_RESERVABLE, |share| share.value);

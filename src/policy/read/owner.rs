@@ -6,8 +6,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::section::Section;
+use crate::policy::code::Code;
 use crate::policy::owner::OwnerMatch;
-use crate::policy::problem::Code;
 
 pub(super) fn owner_match(section: Section<'_>) -> OwnerMatch {
     let uid = section.each("uid", |section, value| ids(section, "uid", value));

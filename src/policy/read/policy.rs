@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flowspec::Qos;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::class::class;
 use super::client::client;
@@ -13,10 +13,12 @@ use super::interface::interface;
 use super::rule::rule;
 use super::section::{Section, nearest};
 use super::timeouts::timeouts;
+use crate::policy::code::{Code, Severity};
+use crate::policy::device::device_name_fault;
 use crate::policy::lint::lint;
 use crate::policy::model::{Policy, Template};
 use crate::policy::place::{Place, Source};
-use crate::policy::problem::{Code, Problem, Severity};
+use crate::policy::problem::Problem;
 use crate::policy::problems::Problems;
 
 /// The version of the format that this program reads.
@@ -38,7 +40,10 @@ impl Policy {
         for (number, source) in sources.iter().enumerate() {
             policy.read_source(number, source, &problems);
         }
-        policy.check_names(&problems);
+        // What a source that cannot be parsed defines is not known.
+        if !problems.has_syntax_error() {
+            policy.check_names(&problems);
+        }
         // A policy with errors is incomplete, and warnings about it would be misleading.
         if !problems.has_errors() {
             lint(&policy, &problems);
@@ -70,9 +75,14 @@ impl Policy {
 
     fn read(&mut self, top: Section<'_>, problems: &Problems) {
         version(&top);
-        for (name, section) in named(&top, "interface") {
+        for (name, section) in named(&top, &INTERFACES) {
             let place = section.place.clone();
             let interface = interface(section);
+            if name != "*"
+                && let Some(fault) = device_name_fault(&name)
+            {
+                problems.note(Code::BadName, place.clone(), fault);
+            }
             if name == "*" {
                 if let Some(first) = self.any_interface.replace(interface) {
                     duplicate(problems, "interface.\"*\"", place, first.place);
@@ -81,19 +91,17 @@ impl Policy {
                 define(problems, "interface", &mut self.interfaces, (name, interface), |i| &i.place);
             }
         }
-        for (name, section) in named(&top, "template") {
+        for (name, section) in named(&top, &TEMPLATES) {
             let template = template(section);
             define(problems, "template", &mut self.templates, (name, template), |t| &t.place);
         }
-        for (name, section) in named(&top, "class") {
+        for (name, section) in named(&top, &CLASSES) {
             define(problems, "class", &mut self.classes, (name, class(section)), |c| &c.place);
         }
-        for (name, section) in named(&top, "group") {
-            if let Some(group) = group(section) {
-                define(problems, "group", &mut self.groups, (name, group), |g| &g.place);
-            }
+        for (name, section) in named(&top, &GROUPS) {
+            define(problems, "group", &mut self.groups, (name, group(section)), |g| &g.place);
         }
-        for (name, section) in named(&top, "client") {
+        for (name, section) in named(&top, &CLIENTS) {
             let client = client(section, name);
             let place = client.place.clone();
             match self.clients.iter().find(|known| known.pattern == client.pattern) {
@@ -109,7 +117,7 @@ impl Policy {
             self.preemption = preemption.value;
         }
         self.timeouts = self.timeouts.with(timeouts(&top));
-        self.rules.extend(top.sections("rule").into_iter().filter_map(rule));
+        self.rules.extend(top.sections("rule").into_iter().map(rule));
         top.finish();
     }
 
@@ -130,6 +138,7 @@ impl Policy {
         let classes: Vec<_> = self.classes.keys().map(String::as_str).collect();
         let templates: Vec<_> = self.templates.keys().map(String::as_str).collect();
         let interfaces: Vec<_> = self.interfaces.keys().map(String::as_str).collect();
+        let groups: Vec<_> = self.groups.keys().map(String::as_str).collect();
         let unknown = |user: &str, place: &Place, kind: &str, name: &str, names: &[&str]| {
             let help = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean {near:?}?"),
@@ -144,8 +153,13 @@ impl Policy {
             {
                 unknown("the rule", &rule.place, "class", class, &classes);
             }
-            if !self.templates.contains_key(&rule.template) {
-                unknown("the rule", &rule.place, "template", &rule.template, &templates);
+            if let Some(group) = &rule.group
+                && !self.groups.contains_key(group)
+            {
+                unknown("the rule", &rule.place, "group", group, &groups);
+            }
+            for template in rule.templates.iter().filter(|name| !self.templates.contains_key(*name)) {
+                unknown("the rule", &rule.place, "template", template, &templates);
             }
         }
         for (name, group) in &self.groups {
@@ -155,7 +169,8 @@ impl Policy {
             {
                 unknown(&user, &group.place, "class", class, &classes);
             }
-            if self.interface(&group.interface).is_none() {
+            // A name that no interface can have, or none at all, has a problem already.
+            if device_name_fault(&group.interface).is_none() && self.interface(&group.interface).is_none() {
                 unknown(&user, &group.place, "interface", &group.interface, &interfaces);
             }
         }
@@ -174,16 +189,101 @@ fn version(top: &Section<'_>) {
     }
 }
 
+/// A table whose keys are names, with keys of each of the tables below it: those without which none is complete, or where
+/// there are no such keys, the usual ones.
+struct NamedTables {
+    key: &'static str,
+    marks: &'static [&'static str],
+}
+
+/// The most dots of a name that are looked for.
+const MOST_PARTS: usize = 8;
+
+const INTERFACES: NamedTables = NamedTables { key: "interface", marks: &["egress", "ingress"] };
+const TEMPLATES: NamedTables = NamedTables { key: "template", marks: &["sending", "receiving"] };
+const CLASSES: NamedTables = NamedTables {
+    key: "class",
+    marks: &[
+        "share",
+        "max_flows",
+        "max_rate",
+        "setup_priority",
+        "holding_priority",
+        "dscp",
+        "match",
+        "admission",
+    ],
+};
+const GROUPS: NamedTables =
+    NamedTables { key: "group", marks: &["interface", "class", "mode", "sending", "receiving"] };
+const CLIENTS: NamedTables = NamedTables {
+    key: "client",
+    marks: &["max_flows", "max_rate", "requests_per_second", "horizon", "best_setup_priority"],
+};
+
 /// The tables below a table whose keys are names, such as `[class.*]`. A section's place is its name.
-fn named<'a>(top: &Section<'a>, key: &'static str) -> Vec<(String, Section<'a>)> {
-    let Some(tables) = top.section(key) else { return Vec::new() };
-    let tables = tables.entries().map(|(name, value)| {
+fn named<'a>(top: &Section<'a>, tables: &NamedTables) -> Vec<(String, Section<'a>)> {
+    let mut found = Vec::new();
+    let Some(names) = top.section(tables.key) else { return found };
+    for (name, value) in names.entries() {
         let text = name.get_ref().to_string();
-        let mut section = tables.subsection(&text, value)?;
-        section.place = tables.at(name.span());
-        Some((text, section))
-    });
-    tables.flatten().collect()
+        if let Some(mut section) = names.subsection(&text, value) {
+            section.place = names.at(name.span());
+            tables.join_split_names(text, section, &mut found);
+        }
+    }
+    found
+}
+
+impl NamedTables {
+    /// Adds a table, and the tables inside it that are meant to be named by the whole path: without quotes,
+    /// `[interface.ens192.190]` is a table `190` inside of `interface.ens192`.
+    fn join_split_names<'a>(
+        &self,
+        name: String,
+        section: Section<'a>,
+        found: &mut Vec<(String, Section<'a>)>,
+    ) {
+        let (mut entries, mut split) = (0, 0);
+        for (key, value) in section.entries() {
+            entries += 1;
+            let DeValue::Table(table) = value.get_ref() else { continue };
+            if !self.is_whole(table, MOST_PARTS) || name.matches('.').count() >= MOST_PARTS {
+                continue;
+            }
+            split += 1;
+            section.pass_over(key.get_ref());
+            let joined = format!("{name}.{}", key.get_ref());
+            let Some(mut inner) = section.subsection(key.get_ref(), value) else { continue };
+            inner.place = section.at(key.span());
+            let below = inner.entries().any(|(_, value)| match value.get_ref() {
+                DeValue::Table(table) => self.is_whole(table, MOST_PARTS),
+                _ => false,
+            });
+            // The innermost table of a name with several dots shows the whole name.
+            if !below {
+                let (kind, path) = (self.key, &section.path);
+                let message =
+                    format!("{path} has no table {:?}: a name with a dot needs quotes", key.get_ref());
+                let help = Some(format!("write [{kind}.{joined:?}]"));
+                section.add(Problem::new(Code::UnknownKey, inner.place.clone(), message).with_help(help));
+            }
+            self.join_split_names(joined, inner, found);
+        }
+        if entries == 0 || entries > split {
+            found.push((name, section));
+        }
+    }
+
+    /// Whether a table inside of a named one is itself of the named kind, or contains one that is.
+    fn is_whole(&self, table: &DeTable<'_>, depth: usize) -> bool {
+        let is_mark = |key: &str| self.marks.contains(&key);
+        let mut entries = table.iter();
+        entries.any(|(key, value)| {
+            is_mark(key.get_ref())
+                || matches!(value.get_ref(), DeValue::Table(inner) if depth > 0 && self.is_whole(inner, depth - 1))
+        })
+    }
 }
 
 /// Adds a definition, or notes that it is a second one.

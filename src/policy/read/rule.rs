@@ -4,19 +4,22 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::section::Section;
-use crate::policy::problem::Code;
+use crate::policy::code::Code;
 use crate::policy::rule::{Match, Network, PortRange, Protocol, Rule};
 
-pub(super) fn rule(section: Section<'_>) -> Option<Rule> {
+pub(super) fn rule(section: Section<'_>) -> Rule {
     let matches = section.section("match").map_or_else(Match::default, conditions);
-    let class = section.text("class");
-    let template = section.text("template");
+    let (class, group) = (section.text("class"), section.text("group"));
+    let templates = section.each("template", |section, value| {
+        let template = section.as_string("rule.template", value)?;
+        Some(template.value.to_owned())
+    });
     if !section.has("template") {
         section.missing("template");
     }
     let place = section.place.clone();
     section.finish();
-    Some(Rule { matches, class, template: template?, place })
+    Rule { matches, class, group, templates, place }
 }
 
 fn conditions(section: Section<'_>) -> Match {

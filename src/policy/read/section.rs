@@ -9,8 +9,9 @@ use serde_json::json;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use crate::policy::code::Code;
 use crate::policy::place::Place;
-use crate::policy::problem::{Code, Problem};
+use crate::policy::problem::Problem;
 use crate::policy::problems::Problems;
 
 /// A table that is being read. It records which keys were read, so that [`Section::finish`] can report the others.
@@ -22,7 +23,7 @@ pub(crate) struct Section<'a> {
     /// The path of the table as it is written in messages: `interface.eth0.egress`; empty at the top.
     pub(crate) path: String,
     pub(crate) place: Place,
-    known: RefCell<Vec<&'static str>>,
+    known: RefCell<Vec<&'a str>>,
 }
 
 /// A value with its place.
@@ -69,10 +70,20 @@ impl<'a> Section<'a> {
         self.problems.note(code, place.clone(), message);
     }
 
+    /// Adds a problem that has more than a message.
+    pub(crate) fn add(&self, problem: Problem) {
+        self.problems.add(problem);
+    }
+
     /// The value of a key as it is.
     pub(crate) fn raw(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.known.borrow_mut().push(key);
         self.table.get(key)
+    }
+
+    /// Leaves an entry out of the unknown keys: it has a problem of its own.
+    pub(crate) fn pass_over(&self, key: &'a str) {
+        self.known.borrow_mut().push(key);
     }
 
     /// Whether the key is present.
@@ -128,6 +139,25 @@ impl<'a> Section<'a> {
         self.string(key).map(|text| text.value.to_owned())
     }
 
+    /// A string or a list of strings; the list may be empty.
+    pub(crate) fn strings(&self, key: &'static str) -> Option<Vec<Placed<&'a str>>> {
+        self.problems.record_form(&self.path, key, || {
+            let string = json!({ "type": "string" });
+            json!({ "anyOf": [string, { "type": "array", "items": string }] })
+        });
+        let value = self.raw(key)?;
+        let path = join(&self.path, key);
+        Some(match value.get_ref() {
+            DeValue::Array(array) => array.iter().filter_map(|entry| self.as_string(&path, entry)).collect(),
+            _ => self.as_string(&path, value).into_iter().collect(),
+        })
+    }
+
+    /// The words that a key takes, for the JSON schema.
+    pub(crate) fn record_words(&self, key: &'static str, words: &[&str]) {
+        self.problems.record_form(&self.path, key, || json!({ "type": "string", "enum": words }));
+    }
+
     /// A value that has to be a string.
     pub(crate) fn as_string(&self, path: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Placed<&'a str>> {
         let place = self.at(value.span());
@@ -146,7 +176,8 @@ impl<'a> Section<'a> {
     where
         T: FromStr<Err: Display>,
     {
-        let form = || json!({ "type": "string", "description": kind_of::<T>() });
+        let form =
+            || json!({ "type": "string", "description": kind_of::<T>(), "pattern": pattern_of::<T>() });
         self.problems.record_form(&self.path, key, form);
         let value = self.raw(key)?;
         let place = self.at(value.span());
@@ -337,6 +368,19 @@ fn kind_of<T>() -> &'static str {
     }
 }
 
+/// The regular expression of a quantity's text.
+pub(crate) fn pattern_of<T>() -> String {
+    const RATES: &str = "[kMG]?bit(/s)?|[kMG]?B/s|[KMG]iB/s";
+    const NUMBER: &str = "[0-9]+([.][0-9]+)?";
+    match std::any::type_name::<T>().rsplit("::").next() {
+        Some("Rate") => format!("^ *{NUMBER} *({RATES}) *$"),
+        Some("Bytes") => format!("^ *{NUMBER} *(B|kB|MB|KiB|MiB) *$"),
+        Some("Micros") => format!("^ *{NUMBER} *(us|ms|s|min|h) *$"),
+        Some("Share") => format!("^ *{NUMBER} *(%|{RATES}) *$"),
+        _ => format!("^ *{NUMBER}"),
+    }
+}
+
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
@@ -375,5 +419,26 @@ mod tests {
         for text in ["0.999", "1000.001", "1.0001", "-1", "1e3", "nan", "inf", ""] {
             check(text, None);
         }
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn patterns_match_what_is_accepted() {
+        #[track_caller]
+        fn check<T: FromStr>(texts: &[&str]) {
+            let pattern = regex_lite::Regex::new(&pattern_of::<T>()).unwrap();
+            for text in texts {
+                assert_eq!(pattern.is_match(text), text.parse::<T>().is_ok(), "{text} and {pattern}");
+            }
+        }
+        let rates = [
+            "6 Mbit/s", "2.5Gbit", "8 bit/s", "1 KiB/s", "1 kiB/s", "1 kB/s", "6 Mbps", "6", "6M", "",
+            "1 GiB/s",
+        ];
+        check::<flowspec::Rate>(&rates);
+        check::<flowspec::Share>(&rates);
+        check::<flowspec::Share>(&["80%", "80 %", "33.3%", "0.8", "%"]);
+        check::<flowspec::Bytes>(&["1500 B", "64KiB", "1 MiB", "1 GB", "64k", "64 KB", "1"]);
+        check::<flowspec::Micros>(&["50 ms", "2s", "1 min", "1 h", "5 m", "5 d", "5"]);
     }
 }

@@ -3,7 +3,7 @@
 use flowspec::Micros;
 
 use super::section::Section;
-use crate::policy::problem::Code;
+use crate::policy::code::Code;
 use crate::policy::timeouts::{OwnTimeouts, PeerTimeouts, Timeout};
 
 /// Below this, `dead_after` ends flows whose network only changes: a handover or a route that converges.

@@ -1,0 +1,194 @@
+//! The JSON schema of a policy file, for editors. It is recorded from the reader itself, which reads a policy with every
+//! table and notes for each key which values it takes; [`meanings`] says what each key means.
+
+pub(crate) mod build;
+pub(crate) mod meaning;
+mod meanings;
+
+use serde_json::{Value, json};
+
+use super::model::Policy;
+use super::place::Source;
+use super::problems::Problems;
+use super::read::section::pattern_of;
+use build::{Outline, Tables};
+
+/// A policy with every table, so that every key is read.
+const EVERYTHING: &str = include_str!("everything.toml");
+
+const OUTLINE: Outline = Outline {
+    title: "gqos policy",
+    named: &["interface", "template", "class", "group", "client"],
+    arrays: &["rule"],
+    required: &[
+        ("", &["version"]),
+        ("interface.*.egress", &["capacity"]),
+        ("interface.*.ingress", &["capacity"]),
+        ("interface.*.error_terms", &["c", "d"]),
+        ("template.*.sending", &["service_type"]),
+        ("template.*.receiving", &["service_type"]),
+        ("group.*", &["interface"]),
+        ("group.*.sending", &["service_type"]),
+        ("group.*.receiving", &["service_type"]),
+        ("rule", &["template"]),
+    ],
+    one_of: &[("interface.*", &["egress", "ingress"]), ("template.*", &["sending", "receiving"])],
+    meanings: meanings::MEANINGS,
+    alternatives,
+};
+
+/// The values that a key takes besides those that its reader records.
+fn alternatives(_: &str, key: &str) -> Vec<Value> {
+    match key {
+        "capacity" => vec![json!({ "const": "auto" })],
+        "dead_after" | "stalled_after" => vec![json!({ "const": "off" })],
+        "dscp" => vec![json!({ "type": "integer", "minimum": 0, "maximum": 63 })],
+        _ => flowspec_alternatives(key),
+    }
+}
+
+/// The values that a key of a flowspec takes besides those that its reader records.
+pub(crate) fn flowspec_alternatives(key: &str) -> Vec<Value> {
+    match key {
+        "peak_bandwidth" => vec![json!({ "const": "infinite" })],
+        "token_bucket_size" => {
+            let description = "a time at the flow's own rate: \"20 ms\"";
+            vec![
+                json!({ "type": "string", "description": description, "pattern": pattern_of::<flowspec::Micros>() }),
+            ]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The JSON schema (draft 2020-12) of a policy file.
+pub fn schema() -> Value {
+    let problems = Problems::recording_forms();
+    let mut policy = Policy::default();
+    policy.read_source(0, &Source { name: "everything", text: EVERYTHING }, &problems);
+    OUTLINE.schema(problems.into_forms(), value_lists)
+}
+
+/// The keys that take one value or an array of them, for which the reader records no form, and the version.
+fn value_lists(tables: &mut Tables) {
+    let one_or_more =
+        |one: Value| json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] });
+    let range = |most: u32, example: &str| {
+        let description = format!("a range: {example:?}");
+        json!({ "anyOf": [
+            { "type": "integer", "minimum": 0, "maximum": most },
+            { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$", "description": description },
+        ] })
+    };
+    let network = json!({ "type": "string", "description": "an address or a network: \"10.0.0.0/8\"" });
+    let id = range(u32::MAX, "1000-1999");
+    let path = json!({ "type": "string", "pattern": "^/", "description": "a control group: \"/system.slice/origin.service\"" });
+    let template = json!({ "type": "string" });
+    for (table, key, one) in [
+        ("rule", "template", template),
+        ("rule.match", "local_port", range(65_535, "1935-1940")),
+        ("rule.match", "peer", network),
+        ("class.*.match", "uid", id.clone()),
+        ("class.*.match", "gid", id),
+        ("class.*.match", "cgroup", path),
+    ] {
+        tables.entry(table.into()).or_default().insert(key.into(), one_or_more(one));
+    }
+    tables.entry(String::new()).or_default().insert("version".into(), json!({ "const": 1 }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks that every key of a document is in the schema, and every required key in the document.
+    fn check(document: &toml::Value, schema: &Value, path: &str) {
+        match document {
+            toml::Value::Table(table) => {
+                let properties = schema["properties"].as_object();
+                for (key, value) in table {
+                    let inner = properties
+                        .and_then(|properties| properties.get(key))
+                        .or_else(|| schema.get("additionalProperties").filter(|other| other.is_object()));
+                    let inner =
+                        inner.unwrap_or_else(|| panic!("{path}.{key} is not in the schema: {schema}"));
+                    check(value, inner, &format!("{path}.{key}"));
+                }
+                for required in schema["required"].as_array().into_iter().flatten() {
+                    assert!(
+                        table.contains_key(required.as_str().expect("a name")),
+                        "{path} lacks {required}"
+                    );
+                }
+            }
+            toml::Value::Array(values) if schema["type"] == "array" => {
+                values.iter().for_each(|value| check(value, &schema["items"], path));
+            }
+            toml::Value::String(text) => {
+                if let Some(words) = schema["enum"].as_array() {
+                    assert!(words.contains(&json!(text)), "{path}: {text} is not one of {words:?}");
+                }
+                assert_ne!(schema["type"], "integer", "{path}");
+            }
+            toml::Value::Integer(_) => assert_ne!(schema["type"], "string", "{path}"),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_schema_has_every_key_of_the_examples() {
+        let schema = schema();
+        for text in [
+            EVERYTHING,
+            include_str!("../../../fuzz/policy.toml"),
+            include_str!("../../../examples/policies/streaming.toml"),
+            include_str!("../../../examples/policies/live-ladder.toml"),
+            include_str!("../../../examples/policies/vod-and-live.toml"),
+            include_str!("../../../examples/policies/tiers.toml"),
+            include_str!("../../../examples/policies/origin.toml"),
+            include_str!("../../../examples/policies/event.toml"),
+            include_str!("../../../examples/policies/ingest.toml"),
+        ] {
+            check(&toml::from_str(text).expect("TOML"), &schema, "");
+        }
+        assert_eq!(
+            schema["properties"]["class"]["additionalProperties"]["properties"]["allocate"]["enum"],
+            json!(["rate", "peak"])
+        );
+        assert_eq!(schema["properties"]["interface"]["additionalProperties"]["additionalProperties"], false);
+    }
+
+    #[test]
+    fn the_policy_with_every_table_is_valid() {
+        let parsed = Policy::parse(&[Source { name: "everything", text: EVERYTHING }]);
+        assert!(parsed.is_ok(), "{parsed:?}");
+    }
+
+    /// Every key with its path, its schema and its meaning.
+    fn keys(schema: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+        for (key, form) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{key}");
+            found.push((path.clone(), form.clone()));
+            keys(form, &path, found);
+            keys(&form["items"], &path, found);
+            keys(&form["additionalProperties"], &path, found);
+        }
+    }
+
+    #[test]
+    fn every_key_has_a_meaning() {
+        let mut found = Vec::new();
+        keys(&schema(), "", &mut found);
+        assert!(found.len() > 80, "{}", found.len());
+        for (path, form) in &found {
+            let meaning = form["description"].as_str().unwrap_or_default();
+            assert!(meaning.len() > 10, "{path} has no meaning: {form}");
+        }
+        let defaults = found.iter().filter(|(_, form)| form.get("default").is_some()).count();
+        assert!(defaults >= 20, "{defaults} defaults");
+        for (path, form) in found.iter().filter(|(_, form)| form.get("enum").is_some()) {
+            let words = form["enum"].as_array().expect("words");
+            assert!(form.get("default").is_none_or(|default| words.contains(default)), "{path}: {form}");
+        }
+    }
+}

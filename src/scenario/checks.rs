@@ -1,0 +1,156 @@
+//! Compares the names of a test file with the policies and with the flows that its tests open, before anything is run.
+//!
+//! A step that names something that does not exist is refused or finds nothing, whatever the policy decides; a test with
+//! such a step shows nothing. A step may name what does not exist if it expects the refusal that follows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::expectations::suggestion;
+use super::named::{NameKind, NameUse};
+use super::names::Names;
+use super::step::{Action, Step};
+use super::suite::{Suite, Test};
+use crate::admission::Reason;
+use crate::policy::device::device_name_fault;
+use crate::policy::{Code, Policy, Problem};
+
+impl Suite {
+    /// The names that neither the policies define nor the tests introduce, in the order of their places.
+    ///
+    /// `policies` holds the policies by the names that the file gives them; what follows a policy that is not there is
+    /// not checked.
+    pub fn check(&self, policies: &BTreeMap<String, Arc<Policy>>) -> Vec<Problem> {
+        let mut problems: Vec<_> =
+            self.tests.iter().flat_map(|test| self.check_test(test, policies)).collect();
+        problems.sort_by_key(|problem| problem.place.span.start);
+        problems
+    }
+
+    fn check_test(&self, test: &Test, policies: &BTreeMap<String, Arc<Policy>>) -> Vec<Problem> {
+        let first = test.policy.as_ref().or(self.policy.as_ref());
+        let Some(first) = first.and_then(|name| policies.get(name)) else { return Vec::new() };
+        let mut known = Known { policies: vec![first], flows: Vec::new(), clients: Vec::new() };
+        let mut problems = Vec::new();
+        for step in &test.steps {
+            if let Action::Reload(name) = &step.action {
+                let Some(policy) = policies.get(name) else { break };
+                known.policies.push(policy);
+            }
+            if let Action::Connect(connect) = &step.action {
+                known.flows.push(&connect.id);
+                known.clients.extend(connect.client.as_deref());
+            }
+            let unknown = step.names.iter().filter(|name| !is_refusal_expected(step, name));
+            problems.extend(unknown.filter_map(|name| known.problem(name)));
+        }
+        problems
+    }
+}
+
+/// Whether a step expects to be refused because a name is not known.
+fn is_refusal_expected(step: &Step, name: &NameUse) -> bool {
+    let reason = match name.kind {
+        NameKind::Interface => Reason::UnknownInterface,
+        NameKind::Class => Reason::UnknownClass,
+        NameKind::Group => Reason::UnknownGroup,
+        NameKind::Template => Reason::UnknownTemplate,
+        NameKind::Flow => Reason::UnknownId,
+        NameKind::Client => return false,
+    };
+    let expected = step.expect.as_ref().and_then(|expect| expect.reason.as_deref());
+    !name.is_expected && expected == Some(reason.name())
+}
+
+/// What a test knows at a step.
+struct Known<'a> {
+    /// The policies up to here: after a reload, flows of the one before may still exist.
+    policies: Vec<&'a Arc<Policy>>,
+    /// The flows that were opened.
+    flows: Vec<&'a Names>,
+    clients: Vec<&'a str>,
+}
+
+impl Known<'_> {
+    fn problem(&self, name: &NameUse) -> Option<Problem> {
+        let NameUse { kind, names, place, .. } = name;
+        let (message, near) = match kind {
+            NameKind::Flow => {
+                let id = self.unopened(names)?;
+                let opened: Vec<_> = self.flows.iter().filter_map(|names| names.each().next()).collect();
+                let near = help(&id, opened.iter().map(String::as_str));
+                (format!("no step up to here opens a flow {id:?}"), near)
+            }
+            NameKind::Client => {
+                let client = names.pattern.as_str();
+                if self.clients.contains(&client) {
+                    return None;
+                }
+                let near = help(client, self.clients.iter().copied());
+                (format!("no step up to here opens a flow of the client {client:?}"), near)
+            }
+            NameKind::Interface | NameKind::Class | NameKind::Group | NameKind::Template => {
+                let text = names.pattern.as_str();
+                if self.policies.iter().any(|policy| is_defined(policy, *kind, text)) {
+                    return None;
+                }
+                let defined = self.policies.iter().flat_map(|policy| defined(policy, *kind));
+                (format!("the policy has no {} {text:?}", noun(*kind)), help(text, defined))
+            }
+        };
+        Some(Problem::new(Code::UnknownName, place.clone(), message).with_help(near))
+    }
+
+    /// The first of the ids that no step opens.
+    fn unopened(&self, names: &Names) -> Option<String> {
+        let all = |opened: &&&Names| opened.pattern == names.pattern && opened.repeat >= names.repeat;
+        if self.flows.iter().any(|opened| all(&opened)) {
+            return None;
+        }
+        names.each().find(|id| !self.flows.iter().any(|opened| opened.contains(id)))
+    }
+}
+
+/// The nearest name, or else some of those that there are.
+fn help<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
+    const LISTED: usize = 5;
+    let names: Vec<_> = names.collect();
+    let listed: Vec<_> = names.iter().take(LISTED).map(|name| format!("{name:?}")).collect();
+    let more = if names.len() > LISTED { ", …" } else { "" };
+    let list = (!listed.is_empty()).then(|| format!("there are {}{more}", listed.join(", ")));
+    suggestion(text, names.into_iter()).or(list)
+}
+
+fn is_defined(policy: &Policy, kind: NameKind, name: &str) -> bool {
+    match kind {
+        NameKind::Interface => {
+            policy.interfaces.contains_key(name)
+                || policy.any_interface.is_some() && device_name_fault(name).is_none()
+        }
+        NameKind::Class => policy.classes.contains_key(name),
+        NameKind::Group => policy.groups.contains_key(name),
+        NameKind::Template => policy.templates.contains_key(name),
+        NameKind::Client | NameKind::Flow => false,
+    }
+}
+
+fn defined(policy: &Policy, kind: NameKind) -> Vec<&str> {
+    match kind {
+        NameKind::Interface => policy.interfaces.keys().map(String::as_str).collect(),
+        NameKind::Class => policy.classes.keys().map(String::as_str).collect(),
+        NameKind::Group => policy.groups.keys().map(String::as_str).collect(),
+        NameKind::Template => policy.templates.keys().map(String::as_str).collect(),
+        NameKind::Client | NameKind::Flow => Vec::new(),
+    }
+}
+
+const fn noun(kind: NameKind) -> &'static str {
+    match kind {
+        NameKind::Interface => "interface",
+        NameKind::Class => "class",
+        NameKind::Group => "group",
+        NameKind::Template => "template",
+        NameKind::Client => "client",
+        NameKind::Flow => "flow",
+    }
+}

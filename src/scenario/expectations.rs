@@ -1,0 +1,86 @@
+//! The words of expectations: each is one that a decision can have.
+
+use flowspec::Wsa;
+
+use super::compare::FIRST_RENDITION;
+use super::named::{NameKind, NameUses};
+use super::names::Names;
+use super::step::Expect;
+use crate::admission::Reason;
+use crate::policy::read::section::{Section, nearest};
+use crate::policy::{Code, Problem};
+
+/// What an expected word is called that a decision does not have: the error of an admitted flow.
+pub(super) const NONE: &str = "none";
+
+/// The start of the names of a status; an error has another one.
+const STATUS: &str = "WSA_QOS_";
+
+/// A Winsock error, or "none".
+pub(super) fn error(section: &Section<'_>) -> Option<String> {
+    word(section, "error", codes().filter(|name| !name.starts_with(STATUS)))
+}
+
+/// A status of the WSA_QOS family, or "none".
+pub(super) fn status(section: &Section<'_>) -> Option<String> {
+    word(section, "status", codes().filter(|name| name.starts_with(STATUS)))
+}
+
+/// A reason of refusals, or "none".
+pub(super) fn reason(section: &Section<'_>) -> Option<String> {
+    word(section, "reason", Reason::ALL.iter().map(|reason| reason.name()))
+}
+
+fn codes() -> impl Iterator<Item = &'static str> {
+    Wsa::ALL.iter().map(|wsa| wsa.name())
+}
+
+/// One of several words, or "none".
+fn word(
+    section: &Section<'_>,
+    key: &'static str,
+    words: impl Iterator<Item = &'static str>,
+) -> Option<String> {
+    let words: Vec<_> = words.chain([NONE]).collect();
+    let text = section.string(key);
+    section.record_words(key, &words);
+    let text = text?;
+    if !words.contains(&text.value) {
+        let message = format!("{}.{key}: no decision has the {key} {:?}", section.path, text.value);
+        let help = suggestion(text.value, words.iter().copied());
+        section.add(Problem::new(Code::UnknownName, text.place, message).with_help(help));
+    }
+    Some(text.value.to_owned())
+}
+
+/// "did you mean", if a name is near.
+pub(super) fn suggestion<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
+    nearest(text, names).map(|near| format!("did you mean {near:?}?"))
+}
+
+/// A template, or "the first".
+pub(super) fn rendition(section: &Section<'_>, names: &NameUses) -> Option<String> {
+    let rendition = section.string("rendition")?;
+    if rendition.value != FIRST_RENDITION {
+        names.note(NameKind::Template, Names::one(rendition.value), rendition.place);
+    }
+    Some(rendition.value.to_owned())
+}
+
+impl Expect {
+    /// Whether nothing is expected that a step could fail.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { admitted, waiting, would_fit, flows, rate, .. } = self;
+        let words = [&self.error, &self.status, &self.reason, &self.message, &self.rendition];
+        let rates = [&self.reserved, &self.available, &self.charged];
+        let lists = [&self.preempted, &self.shed, &self.expired, &self.dead, &self.stalled, &self.notified];
+        admitted.is_none()
+            && waiting.is_none()
+            && would_fit.is_none()
+            && flows.is_none()
+            && rate.is_none()
+            && words.iter().all(|word| word.is_none())
+            && rates.iter().all(|rates| rates.is_none())
+            && lists.iter().all(|list| list.is_none())
+    }
+}

@@ -1,0 +1,278 @@
+//! What can be admitted nowhere: templates and rules that even an empty ledger refuses on every interface.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flowspec::{Direction, Qos, Rate};
+
+use crate::admission::{Ledger, Refusal, Request};
+use crate::manager::prove;
+use crate::policy::{Budget, Capacity, Class, Code, InterfacePolicy, Owner, Policy, Problem, Rule};
+
+/// The most requests that are tried; a policy with more combinations is not searched any further.
+const MOST_TRIALS: usize = 200_000;
+
+/// What a link carries whose capacity only the kernel knows: more than any, since only what is refused by every capacity is
+/// a problem.
+const ANY_CAPACITY: Rate = Rate::from_mbit(10_000_000);
+
+/// The name of an interface that stands for `[interface."*"]`.
+const ANY_INTERFACE: &str = "*";
+
+/// The warnings about templates and rules whose flows are refused on every interface, whatever is reserved.
+///
+/// Each template is tried on each interface, without a class and in each class; each template of a rule with the class
+/// and the group of the rule. What the kernel knows, a capacity or an MTU, counts as unlimited. A
+/// policy without interfaces has no such warnings.
+pub fn infeasible(policy: &Policy) -> Vec<Problem> {
+    let mut trial = Trial::new(policy);
+    let mut problems = Vec::new();
+    let mut hopeless = Vec::new();
+    for (name, template) in &policy.templates {
+        let classes = std::iter::once(None).chain(policy.classes.keys().map(|class| Some(class.as_str())));
+        let Some(reasons) = trial.refused(&template.qos, classes, None) else { continue };
+        hopeless.push(name);
+        let message =
+            format!("template.{name} is admitted on no interface, even if nothing is reserved: {reasons}");
+        problems
+            .push(Problem::new(Code::NeverFits, template.place.clone(), message).with_help(help(&reasons)));
+    }
+    for rule in policy.rules.iter().filter(|rule| rule.class.is_some() || rule.group.is_some()) {
+        for name in rule.templates.iter().filter(|name| !hopeless.contains(name)) {
+            let Some(template) = policy.templates.get(name) else { continue };
+            let Some(reasons) = trial.refused(&template.qos, [rule.class.as_deref()], rule.group.as_deref())
+            else {
+                continue;
+            };
+            let message =
+                format!("the rule's template {name:?} is always refused {}: {reasons}", given(rule));
+            problems
+                .push(Problem::new(Code::RuleRefused, rule.place.clone(), message).with_help(help(&reasons)));
+        }
+    }
+    problems
+}
+
+/// What a rule gives besides its templates: "in class viewer and group channel7".
+fn given(rule: &Rule) -> String {
+    let class = rule.class.as_ref().map(|class| format!("class {class}"));
+    let group = rule.group.as_ref().map(|group| format!("group {group}"));
+    let both: Vec<_> = class.into_iter().chain(group).collect();
+    format!("in {}", both.join(" and "))
+}
+
+/// How to correct what is refused for these reasons.
+fn help(reasons: &Reasons) -> Option<String> {
+    let is_delay = reasons.0.values().any(|refusal| matches!(refusal, Refusal::Delay { terms: None, .. }));
+    is_delay.then(|| {
+        "a delay bound is proven where the interface has max_flows and buffer and at most half of it is reservable, or has error_terms; without latency and delay_variation none is needed"
+            .to_owned()
+    })
+}
+
+/// The refusal of each interface.
+struct Reasons(BTreeMap<String, Refusal>);
+
+impl std::fmt::Display for Reasons {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A few interfaces are enough to see why.
+        const SHOWN: usize = 4;
+        for (number, refusal) in self.0.values().take(SHOWN).enumerate() {
+            let separator = if number > 0 { "; " } else { "" };
+            write!(f, "{separator}{refusal} ({})", refusal.reason())?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+/// Requests to empty ledgers.
+struct Trial {
+    /// Without groups, whose envelopes would be reserved.
+    empty: Ledger,
+    /// With the policy's groups.
+    grouped: Ledger,
+    interfaces: Vec<String>,
+    /// The owners that meet the conditions of the classes that have some.
+    owners: BTreeMap<String, Owner>,
+    group_interfaces: BTreeMap<String, String>,
+    trials: usize,
+}
+
+impl Trial {
+    fn new(policy: &Policy) -> Self {
+        let mut known = policy.clone();
+        for interface in known.interfaces.values_mut().chain(&mut known.any_interface) {
+            assume_capacity(interface);
+        }
+        known.preemption = false;
+        let grouped = Ledger::proving(Arc::new(known.clone()), prove);
+        known.groups.clear();
+        let empty = Ledger::proving(Arc::new(known), prove);
+        let any = policy.any_interface.iter().map(|_| ANY_INTERFACE.to_owned());
+        let owners = policy.classes.iter().map(|(name, class)| (name.clone(), owner_for(class)));
+        let groups = policy.groups.iter().map(|(name, group)| (name.clone(), group.interface.clone()));
+        Self {
+            empty,
+            grouped,
+            interfaces: policy.interfaces.keys().cloned().chain(any).collect(),
+            owners: owners.collect(),
+            group_interfaces: groups.collect(),
+            trials: 0,
+        }
+    }
+
+    /// Why each interface refuses the flowspecs in each of the classes; `None` if one admits them, or if no more requests
+    /// are tried.
+    fn refused<'c>(
+        &mut self,
+        qos: &Qos,
+        classes: impl IntoIterator<Item = Option<&'c str>> + Clone,
+        group: Option<&str>,
+    ) -> Option<Reasons> {
+        let interfaces = match group {
+            Some(group) => vec![self.group_interfaces.get(group)?.clone()],
+            None => self.interfaces.clone(),
+        };
+        let mut reasons = BTreeMap::new();
+        for interface in interfaces {
+            for class in classes.clone() {
+                self.trials += 1;
+                if self.trials > MOST_TRIALS {
+                    return None;
+                }
+                let mut request = Request::new(String::from("trial"), interface.clone(), *qos);
+                request.class = class.map(str::to_owned);
+                request.group = group.map(str::to_owned);
+                request.owner = class.and_then(|class| self.owners.get(class).cloned()).unwrap_or_default();
+                let ledger = if group.is_some() { &mut self.grouped } else { &mut self.empty };
+                match ledger.consider(&request) {
+                    Ok(_) => return None,
+                    // The kernel knows the MTU.
+                    Err(Refusal::Mtu { .. }) if self.has_mtu_of_kernel(&interface) => return None,
+                    // The first is the one without a class, or with the class of the rule.
+                    Err(refusal) => reasons.entry(interface.clone()).or_insert(refusal),
+                };
+            }
+        }
+        (!reasons.is_empty()).then_some(Reasons(reasons))
+    }
+
+    fn has_mtu_of_kernel(&self, interface: &str) -> bool {
+        self.empty.policy().interface(interface).is_some_and(|interface| interface.mtu.is_none())
+    }
+}
+
+/// Gives an interface that has its capacity from the kernel one that admits every rate.
+fn assume_capacity(interface: &mut InterfacePolicy) {
+    for direction in Direction::BOTH {
+        let budget = interface.budgets.get_mut(direction);
+        if budget.capacity == Capacity::Auto {
+            *budget = Budget { capacity: Capacity::Rate(ANY_CAPACITY), ..*budget };
+        }
+    }
+}
+
+/// An owner that meets the conditions of a class.
+fn owner_for(class: &Class) -> Owner {
+    let Some(matches) = &class.matches else { return Owner::default() };
+    Owner {
+        uid: matches.uid.first().map(|range| *range.start()),
+        gid: matches.gid.first().map(|range| *range.start()),
+        cgroup: matches.cgroup.first().cloned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Source;
+
+    /// The codes of the warnings about a policy with these lines, whose messages contain these words.
+    #[track_caller]
+    fn check(name: &str, lines: &str, expected: &[(&str, &str)]) {
+        let text = format!("version = 1\n{lines}");
+        let (policy, _) = Policy::parse(&[Source { name: "p.toml", text: &text }]).expect(name);
+        let found = infeasible(&policy);
+        assert_eq!(found.len(), expected.len(), "{name}: {found:#?}");
+        for (problem, (code, words)) in found.iter().zip(expected) {
+            assert_eq!(problem.code.id(), *code, "{name}");
+            assert!(problem.message.contains(words), "{name}: {}", problem.message);
+        }
+    }
+
+    const ETH0: &str = "[interface.eth0]\negress = { capacity = \"100 Mbit/s\" }\n";
+
+    fn template(fields: &str) -> String {
+        format!("[template.t]\nsending = {{ service_type = \"guaranteed\", {fields} }}\n")
+    }
+
+    #[test]
+    fn a_template_that_no_interface_admits_is_named_with_the_reasons() {
+        let fits = |rate: &str| format!("{ETH0}{}", template(&format!("token_rate = \"{rate}\"")));
+        check("an exact fit", &fits("80 Mbit/s"), &[]);
+        check("one more", &fits("80.008 Mbit/s"), &[("GQ0106", "interface_budget")]);
+        check("no interfaces", &template("token_rate = \"1 Gbit/s\""), &[]);
+        let second = "[interface.eth1]\negress = { capacity = \"1 Gbit/s\" }\n";
+        check("another interface admits it", &format!("{}{second}", fits("81 Mbit/s")), &[]);
+        let auto = "[interface.\"*\"]\negress = { capacity = \"auto\" }\n";
+        check(
+            "the kernel knows the capacity",
+            &format!("{auto}{}", template("token_rate = \"9 Gbit/s\"")),
+            &[],
+        );
+        let delay =
+            template("token_rate = \"6 Mbit/s\", token_bucket_size = \"64 KiB\", latency = \"50 ms\"");
+        check("no bound is proven", &format!("{ETH0}{delay}"), &[("GQ0106", "(delay)")]);
+        check("on no link is a bound proven", &format!("{auto}{delay}"), &[("GQ0106", "(delay)")]);
+        let terms = "error_terms = { c = \"1500 B\", d = \"2 ms\" }\n";
+        check("a bound is stated", &format!("{ETH0}{terms}{delay}"), &[]);
+        let jumbo = template("token_rate = \"6 Mbit/s\", max_sdu_size = \"9000 B\"");
+        check("packets above an unknown MTU", &format!("{ETH0}{jumbo}"), &[]);
+        check("packets above the MTU", &format!("{ETH0}mtu = \"1500 B\"\n{jumbo}"), &[("GQ0106", "(mtu)")]);
+        let buffer = template("token_rate = \"6 Mbit/s\", token_bucket_size = \"64 KiB\"");
+        check(
+            "no room for the bucket",
+            &format!("{ETH0}buffer = \"10 kB\"\n{buffer}"),
+            &[("GQ0106", "(buffer)")],
+        );
+        let load =
+            "[template.t]\nsending = { service_type = \"controlled_load\", token_rate = \"100 Mbit/s\" }\n";
+        check("declared load", &format!("{ETH0}{load}"), &[("GQ0106", "interface_budget")]);
+        let class = "[class.c]\noverbooking = 2.0\n";
+        check("a class overbooks it", &format!("{ETH0}{load}{class}"), &[]);
+        let owned = "[class.c]\noverbooking = 2.0\nmatch = { uid = \"1000-1999\", cgroup = \"/a\" }\n";
+        check("a class of some owners overbooks it", &format!("{ETH0}{load}{owned}"), &[]);
+        let group = "[group.g]\ninterface = \"eth0\"\nsending = { service_type = \"guaranteed\", token_rate = \"79 Mbit/s\" }\n";
+        check("groups leave too little, but may end", &format!("{}{group}", fits("2 Mbit/s")), &[]);
+    }
+
+    #[test]
+    fn a_rule_whose_flows_are_always_refused_is_named() {
+        let slow = template("token_rate = \"6 Mbit/s\"");
+        let rule = |rest: &str| format!("{ETH0}{slow}[[rule]]\ntemplate = \"t\"\n{rest}");
+        let class = |rate: &str| rule(&format!("class = \"c\"\n[class.c]\nmax_rate = \"{rate}\"\n"));
+        check("as much as the class allows", &class("6 Mbit/s"), &[]);
+        check(
+            "more than the class allows",
+            &class("5 Mbit/s"),
+            &[("GQ0110", "max_rate is 5 Mbit/s (flow_rate)")],
+        );
+        check("without a class", &rule(""), &[]);
+        let share = rule("class = \"c\"\n[class.c]\nshare = \"5 Mbit/s\"\n");
+        check("more than the class's share", &share, &[("GQ0110", "in class c")]);
+        let ladder = format!(
+            "{ETH0}{slow}[template.hd]\nsending = {{ service_type = \"guaranteed\", token_rate = \"9 Mbit/s\" }}\n[class.c]\nmax_rate = \"8 Mbit/s\"\n[[rule]]\ntemplate = [\"hd\", \"t\"]\nclass = \"c\"\n"
+        );
+        check("one rung of a ladder", &ladder, &[("GQ0110", "template \"hd\"")]);
+        let group = |rate: &str| {
+            rule(&format!(
+                "group = \"g\"\n[group.g]\ninterface = \"eth0\"\nsending = {{ service_type = \"guaranteed\", token_rate = \"{rate}\" }}\n"
+            ))
+        };
+        check("as much as the group has", &group("6 Mbit/s"), &[]);
+        check("more than the group has", &group("5 Mbit/s"), &[("GQ0110", "in group g")]);
+    }
+}

@@ -1,0 +1,230 @@
+//! Renders the report of a test run: text, JSON, TAP, or annotations. JUnit has a file of its own.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::junit::junit;
+use super::outcome::Verdict;
+use super::report::{Counts, FileProblem, RunReport};
+
+/// The format of a report.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Format {
+    /// For people: one line per test, and failures in full.
+    Text,
+    /// One JSON document.
+    Json,
+    /// JUnit's XML.
+    Junit,
+    /// The Test Anything Protocol, version 13.
+    Tap,
+    /// Annotations of a GitHub workflow.
+    Github,
+}
+
+/// Renders a report in a format.
+pub fn render(report: &RunReport<'_>, format: Format) -> String {
+    match format {
+        Format::Text => text(report),
+        Format::Json => json(report),
+        Format::Junit => junit(report),
+        Format::Tap => tap(report),
+        Format::Github => github(report),
+    }
+}
+
+fn text(run: &RunReport<'_>) -> String {
+    let mut text = String::new();
+    for report in run.tests {
+        let (file, line, name) = (&report.file, report.line, &report.name);
+        // Writing to a String cannot fail, here and below.
+        let _ = match &report.outcome.verdict {
+            Verdict::Ok => writeln!(text, "{file}:{line} {name} ... ok"),
+            Verdict::Failed(_) => writeln!(text, "{file}:{line} {name} ... FAILED"),
+            Verdict::Skipped(reason) => writeln!(text, "{file}:{line} {name} ... skipped: {reason}"),
+        };
+    }
+    for invalid in run.invalid {
+        let _ = writeln!(text, "{} ... INVALID", invalid.file);
+    }
+    for report in run.tests {
+        if let Verdict::Failed(failure) = &report.outcome.verdict {
+            let _ = writeln!(text, "\n{}", report.name);
+            for line in report.describe(failure).lines() {
+                let _ = writeln!(text, "  {line}");
+            }
+        }
+    }
+    for invalid in run.invalid {
+        let _ = writeln!(text, "\n{} cannot be run", invalid.file);
+        invalid.problems.iter().for_each(|problem| {
+            let _ = writeln!(text, "  {problem}");
+        });
+    }
+    for coverage in run.coverage {
+        let _ = writeln!(text, "\n{}", coverage.summary());
+        coverage.coverage.uncovered().for_each(|item| {
+            let _ = writeln!(text, "  not covered: {item}");
+        });
+    }
+    let Counts { passed, failed, skipped } = Counts::of(run.tests);
+    let _ = write!(text, "\n{passed} passed, {failed} failed, {skipped} skipped");
+    match run.invalid.len() {
+        0 => {}
+        1 => text.push_str(", 1 file is invalid"),
+        files => {
+            let _ = write!(text, ", {files} files are invalid");
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// The JSON report. The order of the fields is part of the output.
+#[derive(Serialize)]
+struct JsonReport<'a> {
+    tests: Vec<JsonTest<'a>>,
+    invalid: Vec<JsonInvalid<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    coverage: Vec<JsonCoverage<'a>>,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+#[derive(Serialize)]
+struct JsonTest<'a> {
+    file: &'a str,
+    line: usize,
+    name: &'a str,
+    result: &'static str,
+    failure: Option<JsonFailure<'a>>,
+    skipped: Option<String>,
+}
+
+#[derive(Serialize)]
+struct JsonFailure<'a> {
+    line: usize,
+    column: usize,
+    what: String,
+    expected: &'a str,
+    actual: &'a str,
+    why: String,
+    rule: Option<&'a str>,
+    ledger: String,
+}
+
+#[derive(Serialize)]
+struct JsonInvalid<'a> {
+    file: &'a str,
+    problems: &'a [FileProblem],
+}
+
+#[derive(Serialize)]
+struct JsonCoverage<'a> {
+    policy: &'a str,
+    percent: u64,
+    covered: Vec<String>,
+    uncovered: Vec<String>,
+}
+
+fn json(run: &RunReport<'_>) -> String {
+    let tests = run.tests.iter().map(|report| {
+        let (result, failure, skipped) = match &report.outcome.verdict {
+            Verdict::Ok => ("ok", None, None),
+            Verdict::Failed(failure) => ("failed", Some(failure), None),
+            Verdict::Skipped(reason) => ("skipped", None, Some(reason.to_string())),
+        };
+        let failure = failure.map(|failure| JsonFailure {
+            line: report.failed_at.as_ref().map_or(0, |place| place.line),
+            column: report.failed_at.as_ref().map_or(0, |place| place.column),
+            what: failure.compared.to_string(),
+            expected: &failure.expected,
+            actual: &failure.actual,
+            why: failure.explanation(),
+            rule: report.rule.as_deref(),
+            ledger: failure.ledger.to_string(),
+        });
+        JsonTest { file: &report.file, line: report.line, name: &report.name, result, failure, skipped }
+    });
+    let invalid = run.invalid.iter();
+    let invalid = invalid.map(|invalid| JsonInvalid { file: &invalid.file, problems: &invalid.problems });
+    let coverage = run.coverage.iter().map(|of| JsonCoverage {
+        policy: &of.policy,
+        percent: of.coverage.percent(),
+        covered: of.coverage.covered.iter().map(ToString::to_string).collect(),
+        uncovered: of.coverage.uncovered().map(ToString::to_string).collect(),
+    });
+    let Counts { passed, failed, skipped } = Counts::of(run.tests);
+    let document = JsonReport {
+        tests: tests.collect(),
+        invalid: invalid.collect(),
+        coverage: coverage.collect(),
+        passed,
+        failed,
+        skipped,
+    };
+    let text = serde_json::to_string(&document).expect("strings and numbers are JSON");
+    format!("{text}\n")
+}
+
+fn tap(run: &RunReport<'_>) -> String {
+    let mut text = format!("TAP version 13\n1..{}\n", run.tests.len() + run.invalid.len());
+    let mut number = 0;
+    // A number sign would start a directive.
+    let escape = |name: &str| name.replace('#', "\\#");
+    for report in run.tests {
+        number += 1;
+        let name = escape(&report.name);
+        let _ = match &report.outcome.verdict {
+            Verdict::Ok => writeln!(text, "ok {number} - {name}"),
+            Verdict::Skipped(reason) => writeln!(text, "ok {number} - {name} # SKIP {reason}"),
+            Verdict::Failed(failure) => {
+                let _ = writeln!(text, "not ok {number} - {name}");
+                report.describe(failure).lines().try_for_each(|line| writeln!(text, "# {line}"))
+            }
+        };
+    }
+    for invalid in run.invalid {
+        number += 1;
+        let _ = writeln!(text, "not ok {number} - {} is valid", escape(&invalid.file));
+        invalid.problems.iter().for_each(|problem| {
+            let _ = writeln!(text, "# {problem}");
+        });
+    }
+    for coverage in run.coverage {
+        let _ = writeln!(text, "# {}", coverage.summary());
+        coverage.coverage.uncovered().for_each(|item| {
+            let _ = writeln!(text, "#   not covered: {item}");
+        });
+    }
+    text
+}
+
+fn github(run: &RunReport<'_>) -> String {
+    let mut text = String::new();
+    let escape = |part: &str| part.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |part: &str| escape(part).replace(':', "%3A").replace(',', "%2C");
+    for report in run.tests {
+        if let Verdict::Failed(failure) = &report.outcome.verdict {
+            let (file, title) = (property(&report.file), property(&report.name));
+            let body = escape(report.describe(failure).trim_end());
+            let (line, column) = report.failed_at.as_ref().map_or((0, 0), |place| (place.line, place.column));
+            let _ = writeln!(text, "::error file={file},line={line},col={column},title={title}::{body}");
+        }
+    }
+    for problem in run.invalid.iter().flat_map(|invalid| &invalid.problems) {
+        let FileProblem { file, line, column, message } = problem;
+        let (file, message) = (property(file), escape(message));
+        let _ = writeln!(text, "::error file={file},line={line},col={column},title=invalid file::{message}");
+    }
+    for coverage in run.coverage {
+        let uncovered: Vec<_> =
+            coverage.coverage.uncovered().map(|item| format!("\nnot covered: {item}")).collect();
+        let body = escape(&format!("{}{}", coverage.summary(), uncovered.concat()));
+        let _ = writeln!(text, "::notice file={},title=coverage::{body}", property(&coverage.policy));
+    }
+    text
+}
