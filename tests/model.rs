@@ -169,6 +169,9 @@ struct Naive {
 
 const DIRECTIONS: [Direction; 2] = Direction::BOTH;
 
+/// A rate and a buffer, in each direction.
+type Taken = [(u64, u64); 2];
+
 impl Flow {
     fn at(&self, moment: u64) -> bool {
         self.start <= moment && moment < self.end
@@ -260,13 +263,13 @@ impl Naive {
         (capacity * part / whole).min(capacity - capacity * self.limits.kept_percent[way] / 100)
     }
 
-    /// What a group takes of the link now: its own, or its largest member's.
-    fn group_takes(&self, name: &str, what: impl Fn(&Flow) -> u64, own: u64) -> u64 {
+    /// What a group takes of the link at a moment: its own, or its largest member's.
+    fn group_takes(&self, name: &str, moment: u64, what: impl Fn(&Flow) -> u64, own: u64) -> u64 {
         match self.groups[name].mode {
             GroupMode::Envelope => own,
             GroupMode::Shared => {
                 let members = self.flows.iter().filter(|flow| flow.group.as_deref() == Some(name));
-                members.map(what).max().unwrap_or(0)
+                members.filter(|flow| flow.at(moment)).map(what).max().unwrap_or(0)
             }
         }
     }
@@ -279,7 +282,7 @@ impl Naive {
             self.groups.iter().filter(|(_, group)| counts(group.class.as_deref()) && group.made <= moment);
         flows
             + groups
-                .map(|(name, group)| self.group_takes(name, |flow| flow.rate[way], group.rate[way]))
+                .map(|(name, group)| self.group_takes(name, moment, |flow| flow.rate[way], group.rate[way]))
                 .sum::<u64>()
     }
 
@@ -288,7 +291,9 @@ impl Naive {
         let groups = self.groups.iter().filter(|(_, group)| group.made <= moment);
         flows.map(|flow| flow.buffer[way]).sum::<u64>()
             + groups
-                .map(|(name, group)| self.group_takes(name, |flow| flow.buffer[way], group.buffer[way]))
+                .map(|(name, group)| {
+                    self.group_takes(name, moment, |flow| flow.buffer[way], group.buffer[way])
+                })
                 .sum::<u64>()
     }
 
@@ -357,8 +362,8 @@ impl Naive {
                 return false;
             }
         }
-        if flow.group.is_some() {
-            return true;
+        if let Some(group) = &flow.group {
+            return self.group_room(group, flow, held);
         }
         (0..2).all(|way| {
             let before = held.map_or((0, 0), |held| (held.rate[way], held.buffer[way]));
@@ -398,10 +403,10 @@ impl Naive {
                 }
             }
         }
-        flow.group.as_deref().is_none_or(|name| self.joins(name, flow, held))
+        flow.group.as_deref().is_none_or(|name| self.joins(name, flow))
     }
 
-    fn joins(&self, name: &str, flow: &Flow, held: Option<&Flow>) -> bool {
+    fn joins(&self, name: &str, flow: &Flow) -> bool {
         let group = &self.groups[name];
         let members = || self.flows.iter().filter(|other| other.group.as_deref() == Some(name));
         for way in 0..2 {
@@ -434,34 +439,61 @@ impl Naive {
                 }
             }
         }
-        if group.mode == GroupMode::Envelope {
+        true
+    }
+
+    /// Whether the link and the group's class have room for a shared group with one more member: at each moment the
+    /// largest member counts.
+    fn group_room(&self, name: &str, flow: &Flow, held: Option<&Flow>) -> bool {
+        if self.groups[name].mode == GroupMode::Envelope {
             return true;
         }
-        // The link is charged the largest member: does that still fit, as one flow of the group's class?
-        let largest = |what: &dyn Fn(&Flow) -> u64, with: Option<&Flow>| {
-            members().map(what).chain(with.map(what)).max().unwrap_or(0)
-        };
         let mut without = self.bare();
         without.groups.remove(name);
         without.flows.retain(|other| other.group.as_deref() != Some(name));
-        let charged = |with: Option<&Flow>| Flow {
-            class: group.class.clone(),
-            group: None,
-            client: None,
-            rate: [0, 1].map(|way| largest(&|member| member.rate[way], with)),
-            buffer: [0, 1].map(|way| largest(&|member| member.buffer[way], with)),
-            start: group.made,
-            end: FOREVER,
-            // A group is not measured.
-            peak: [0; 2],
-            ..flow.clone()
+        let at = |moment: u64, with: Option<&Flow>| {
+            let members = self.flows.iter().filter(|other| other.group.as_deref() == Some(name));
+            let members: Vec<_> = members.chain(with).filter(|member| member.at(moment)).collect();
+            let largest =
+                |what: &dyn Fn(&Flow) -> u64| members.iter().map(|flow| what(flow)).max().unwrap_or(0);
+            [0, 1].map(|way| (largest(&|flow| flow.rate[way]), largest(&|flow| flow.buffer[way])))
         };
-        let (before, after) = (charged(held), charged(Some(flow)));
-        let booked = charged(None);
-        if after.rate == booked.rate && after.buffer == booked.buffer {
-            return true;
+        let class = self.groups[name].class.clone();
+        without.steps_fit(class, |moment| (at(moment, Some(flow)), at(moment, held)))
+    }
+
+    /// Whether there is room for a group that takes at each moment the first, where it has held the second.
+    fn steps_fit(&self, class: Option<String>, at: impl Fn(u64) -> (Taken, Taken)) -> bool {
+        let last = self.now + 3 * HORIZON;
+        let mut start = self.now;
+        while start < last {
+            let step = at(start);
+            let end = (start + 1..last).find(|&moment| at(moment) != step).unwrap_or(last);
+            let footprint = |taken: Taken| Flow {
+                id: String::new(),
+                order: 0,
+                class: class.clone(),
+                client: None,
+                group: None,
+                rate: taken.map(|(rate, _)| rate),
+                buffer: taken.map(|(_, buffer)| buffer),
+                bucket: [0; 2],
+                token_rate: [0; 2],
+                start,
+                end: if end == last { FOREVER } else { end },
+                deadline: None,
+                holding: 0,
+                qos: Qos::BEST_EFFORT,
+                // A group is not measured.
+                peak: [0; 2],
+            };
+            let (new, old) = (footprint(step.0), footprint(step.1));
+            if !self.room(&new, Some(&old)) {
+                return false;
+            }
+            start = end;
         }
-        without.room(&Flow { start: self.now.max(group.made), ..after }, Some(&before))
+        true
     }
 
     /// A copy to try something on.
@@ -723,42 +755,26 @@ impl Naive {
             let mut alone = alone;
             alone.groups = BTreeMap::from([(request.id.clone(), anywhere)]);
             alone.flows.retain(|flow| flow.group.as_deref() == Some(&request.id));
-            if !alone.joins(&request.id, &Flow { buffer: [0; 2], ..member.clone() }, None) {
+            if !alone.joins(&request.id, &Flow { buffer: [0; 2], ..member.clone() }) {
                 return false;
             }
             joined.flows.push(member);
         }
-        let takes = |naive: &Self| {
+        let takes = |naive: &Self, moment: u64| {
             [0, 1].map(|way| {
                 let group = &naive.groups[&request.id];
-                let rate = naive.group_takes(&request.id, |flow| flow.rate[way], group.rate[way]);
-                (rate, naive.group_takes(&request.id, |flow| flow.buffer[way], group.buffer[way]))
+                let rate = naive.group_takes(&request.id, moment, |flow| flow.rate[way], group.rate[way]);
+                (rate, naive.group_takes(&request.id, moment, |flow| flow.buffer[way], group.buffer[way]))
             })
         };
-        let due = takes(&joined);
-        let held = before.as_ref().map_or([(0, 0); 2], |_| takes(self));
         let mut without = joined.bare();
         without.groups.remove(&request.id);
         without.flows.retain(|flow| flow.group.as_deref() != Some(&request.id));
-        let footprint = |takes: [(u64, u64); 2]| Flow {
-            id: String::new(),
-            order: 0,
-            class: request.class.clone(),
-            client: None,
-            group: None,
-            rate: takes.map(|(rate, _)| rate),
-            buffer: takes.map(|(_, buffer)| buffer),
-            bucket: [0; 2],
-            token_rate: [0; 2],
-            start: self.now,
-            end: FOREVER,
-            deadline: None,
-            holding: 0,
-            qos: Qos::BEST_EFFORT,
-            peak: [0; 2],
-        };
-        let (new, old) = (footprint(due), footprint(held));
-        if !without.room(&new, Some(&old)) {
+        let fits = without.steps_fit(request.class.clone(), |moment| {
+            let held = before.as_ref().map_or([(0, 0); 2], |_| takes(self, moment));
+            (takes(&joined, moment), held)
+        });
+        if !fits {
             return false;
         }
         if before.is_none() {

@@ -271,7 +271,8 @@ fn a_reload_is_compared_before_it_is_made() {
     let same = traced.0.compare(&policy(&format!("# elsewhere\nversion = 1\n{OWNERS}")));
     assert_eq!(same, Reload::default());
     let text = "version = 1\npreemption = true\n[interface.eth0]\negress = { capacity = \"40 Mbit/s\" }\n[class.web]\n[class.late]\n";
-    let Reload { changes, orphans, over } = traced.0.compare(&policy(text));
+    let Reload { changes, orphans, over, groups, capacities } = traced.0.compare(&policy(text));
+    assert!(groups.is_empty() && capacities.is_empty(), "{groups:?} {capacities:?}");
     assert_eq!(
         changes.to_string(),
         "added: preemption\nadded: class late\nremoved: class anybody\nremoved: class media\nchanged: interface eth0\nchanged: class web\n"

@@ -50,6 +50,16 @@ pub struct Outcome {
 }
 
 impl Decision {
+    /// A refusal to reserve by something that does not know the ledger's totals.
+    #[cfg(feature = "host")]
+    pub(crate) fn without_totals(at: Moment, id: String, refusal: Refusal) -> Self {
+        let refused =
+            Box::new(Refused { refusal, rule: None, rule_line: None, refused_renditions: Vec::new() });
+        let response = Response::Reserve { id, result: Err(refused), waiting: false };
+        let (expired, dead, stalled, notified) = Default::default();
+        Self { at, response, totals: BTreeMap::new(), expired, dead, stalled, notified }
+    }
+
     /// The operation that was decided.
     pub const fn operation(&self) -> OperationKind {
         self.response.operation()

@@ -11,7 +11,7 @@
 //! - **What is asked**: [`Operation`], with [`Request`], [`Ladder`] and [`GroupRequest`] in it.
 //! - **What is answered**: [`Outcome`], with a [`Decision`], whose [`Response`] has the fields of its operation; a
 //!   [`Refusal`] has the numbers that decided, and a [`Reason`] with the Winsock codes.
-//! - **What is shown**: [`Totals`], [`Holding`], [`Reload`].
+//! - **What is shown**: [`Totals`], [`Holding`], [`Reload`] with [`GroupDifference`]s.
 //!
 //! Inside, `account` holds one interface's sums over time and knows no ledger; `ledger` holds the accounts, flows,
 //! groups, clients and the waiting queue. [`Ledger::invariants`] states what holds between any two operations.
@@ -21,6 +21,7 @@ mod decision;
 mod displaced;
 mod ended;
 mod enforcement;
+mod group_difference;
 mod holding;
 mod ledger;
 mod limits;
@@ -43,10 +44,11 @@ pub use decision::{Decision, Outcome};
 pub use displaced::Displaced;
 pub use ended::{EndCause, Ended, EndedIds};
 pub use enforcement::{Enforced, Lack};
+pub use group_difference::GroupDifference;
 pub use holding::Holding;
 pub use ledger::exchange::{Begun, Renegotiation};
 pub use ledger::queue::GRACE;
-pub use ledger::reload::Reload;
+pub use ledger::reload::{ObservedCapacity, Reload};
 pub use ledger::state::Ledger;
 pub use limits::{ClientLimit, GroupLimit, Holder, Shortfall};
 pub use not_programmed::NotProgrammed;

@@ -63,6 +63,8 @@ reasons! {
     UnknownGroup = "unknown_group", Eopnotsupp, QosPolicyFailure;
     /// The group is on another interface.
     GroupElsewhere = "group_elsewhere", Eopnotsupp, QosPolicyFailure;
+    /// The group exists with another mode.
+    GroupMode = "group_mode", Eopnotsupp, QosPolicyFailure;
     /// The class is reserved for other owners.
     ClassOwner = "class_owner", Eopnotsupp, QosPolicyFailure;
     /// The class is not measured.
@@ -101,6 +103,8 @@ reasons! {
     TooManyRequests = "too_many_requests", Enobufs, QosAdmissionFailure;
     /// The kernel could not be programmed.
     TrafficControl = "traffic_control", Eopnotsupp, QosTrafficCtrlError;
+    /// The manager has failed.
+    ManagerFault = "manager_fault", Enetdown, QosGenericError;
 }
 
 impl fmt::Display for Reason {

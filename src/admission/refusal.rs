@@ -201,6 +201,12 @@ pub enum Refusal {
         /// The interface of the request.
         interface: String,
     },
+    /// The group ends with its last member, and takes no others.
+    #[error("group {group:?} ends with its last member and takes no others")]
+    GroupEnding {
+        /// The group.
+        group: String,
+    },
     /// The group is charged in another way, which cannot change while it exists.
     #[error("group {group:?} exists with another mode, which cannot change")]
     GroupModeFixed {
@@ -243,6 +249,12 @@ pub enum Refusal {
         /// 0 best.
         holding: u8,
     },
+    /// There is no such priority.
+    #[error("priority {priority} is not between 0 (best) and 7")]
+    PriorityRange {
+        /// The priority.
+        priority: u8,
+    },
     /// A flow with this id is admitted already.
     #[error("a flow {id:?} is admitted already")]
     DuplicateId {
@@ -283,6 +295,23 @@ pub enum Refusal {
         /// Why not.
         cause: NotProgrammed,
     },
+    /// The manager has panicked while it handled the request, or before.
+    #[error("the manager has failed: {fault}; {}", after_fault(*admission_stopped))]
+    ManagerFault {
+        /// What the panic says.
+        fault: String,
+        /// Whether nothing is admitted any more.
+        admission_stopped: bool,
+    },
+}
+
+const fn after_fault(admission_stopped: bool) -> &'static str {
+    match admission_stopped {
+        true => {
+            "nothing is admitted any more until it is started again, and admitted flows keep what they have"
+        }
+        false => "this request changed nothing",
+    }
 }
 
 impl Refusal {
@@ -310,13 +339,14 @@ impl Refusal {
             Self::Buffer { .. } => Reason::Buffer,
             Self::GroupBudget { .. } => Reason::GroupBudget,
             Self::Client { .. } => Reason::ClientLimit,
-            Self::UnknownGroup { .. } => Reason::UnknownGroup,
-            Self::GroupElsewhere { .. } | Self::GroupModeFixed { .. } => Reason::GroupElsewhere,
+            Self::UnknownGroup { .. } | Self::GroupEnding { .. } => Reason::UnknownGroup,
+            Self::GroupElsewhere { .. } => Reason::GroupElsewhere,
+            Self::GroupModeFixed { .. } => Reason::GroupMode,
             Self::ClassOwner { .. } => Reason::ClassOwner,
             Self::NotMeasured { .. } => Reason::NotMeasured,
             Self::UnknownId { .. } => Reason::UnknownId,
             Self::Window { .. } => Reason::InvalidWindow,
-            Self::Priorities { .. } => Reason::InvalidPriority,
+            Self::Priorities { .. } | Self::PriorityRange { .. } => Reason::InvalidPriority,
             Self::Delay { .. } => Reason::Delay,
             Self::Mtu { .. } => Reason::Mtu,
             Self::ServiceNotOffered { .. } => Reason::ServiceNotOffered,
@@ -331,6 +361,7 @@ impl Refusal {
             Self::TooManyGroups { .. } => Reason::TooManyGroups,
             Self::TooManyRequests { .. } => Reason::TooManyRequests,
             Self::TrafficControl { .. } => Reason::TrafficControl,
+            Self::ManagerFault { .. } => Reason::ManagerFault,
         }
     }
 

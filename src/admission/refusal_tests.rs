@@ -92,15 +92,19 @@ fn invalid_requests() -> Vec<Refusal> {
         Refusal::UnknownGroup { group: "g".into() },
         Refusal::GroupElsewhere { group: "g".into(), group_interface: "eth1".into(), interface: interface() },
         Refusal::GroupModeFixed { group: "g".into() },
+        Refusal::GroupEnding { group: "g".into() },
         Refusal::ClassOwner { class: "gold".into(), owner: Owner { uid: Some(33), gid: None, cgroup: None } },
         Refusal::NotMeasured { class: "gold".into() },
         Refusal::UnknownId { id: "v1".into() },
         Refusal::Window { start: Moment::from_micros(9), end: Moment::from_micros(8) },
         Refusal::Priorities { setup: 1, holding: 2 },
+        Refusal::PriorityRange { priority: 8 },
         Refusal::DuplicateId { id: "v1".into() },
         Refusal::InProgress { id: "v1".into() },
         Refusal::TrafficControl { interface: interface(), cause: NotProgrammed::CapacityUnknown },
         Refusal::TrafficControl { interface: interface(), cause: failure.into() },
+        Refusal::ManagerFault { fault: "overflow".into(), admission_stopped: false },
+        Refusal::ManagerFault { fault: "overflow".into(), admission_stopped: true },
     ]
 }
 

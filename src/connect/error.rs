@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use flowspec::Wsa;
 use shaper::NoPayload;
 
-use crate::admission::Decision;
+use crate::admission::{Decision, Refusal};
 use crate::engine::EngineError;
 use crate::failure::{Cause, KernelFailure};
 use crate::policy::Unsupported;
@@ -50,6 +50,9 @@ pub enum ConnectError {
         /// How many may be.
         limit: usize,
     },
+    /// The manager has panicked: [`Refusal::ManagerFault`].
+    #[error("{0}")]
+    Faulted(Refusal),
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
@@ -70,6 +73,7 @@ impl ConnectError {
             Self::AlreadyReserved | Self::Ended | Self::NotWaiting { .. } => Wsa::Einval,
             Self::Kernel(failure) => failure.wsa(),
             Self::TooManyRequests { .. } => Wsa::Enobufs,
+            Self::Faulted(refusal) => refusal.wsa(),
             Self::Stopped => Wsa::Enetdown,
         }
     }
@@ -83,6 +87,7 @@ impl From<EngineError> for ConnectError {
             EngineError::Unsupported(part) => Self::Unsupported(part),
             EngineError::NotWaiting { id } => Self::NotWaiting { id },
             EngineError::TooManyRequests { limit } => Self::TooManyRequests { limit },
+            EngineError::Faulted(refusal) => Self::Faulted(refusal),
             EngineError::Stopped => Self::Stopped,
         }
     }

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use super::clock::Clock;
 use super::error::EngineError;
 use super::events::{Events, Subscribers};
+use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
 use super::request::{Placement, ReservationRequest, request_for};
 use super::reservation::{Granted, Reply, Reservation, ReservationBackend, ReservationState};
@@ -21,10 +22,13 @@ use crate::admission::{Decision, Operation, Refusal, RefusedRequest, RequestKind
 use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, Output, RequestId};
 use crate::policy::Policy;
 use crate::tc::Change;
+use crate::telemetry::Recorded;
+use crate::telemetry::event::{Event, ManagerFaulted};
 
 /// The manager, its callers, and what the engine's task has to do.
 pub(super) struct Core {
     pub(super) manager: Manager,
+    guard: Guard,
     pub(super) clock: Clock,
     callers: BTreeMap<RequestId, Caller>,
     last_request: u64,
@@ -45,7 +49,10 @@ pub(super) struct Core {
 
 /// A caller that waits for an answer.
 pub(super) enum Caller {
-    Reserve(oneshot::Sender<Reply>),
+    Reserve {
+        id: String,
+        reply: oneshot::Sender<Reply>,
+    },
     Submit(oneshot::Sender<Result<Answer, EngineError>>),
     /// The engine itself, which needs no answer.
     Engine,
@@ -92,6 +99,7 @@ impl Core {
     ) -> Self {
         Self {
             manager: Manager::new(Arc::clone(policy)),
+            guard: Guard::new(Manager::handle),
             clock: Clock::start(),
             callers: BTreeMap::new(),
             last_request: 0,
@@ -125,15 +133,52 @@ impl Core {
     /// Feeds the manager an input and does what follows, but for what goes to the outbox.
     pub(super) fn feed(&mut self, input: Input) {
         let now = self.now();
-        let Output { effects, events } = self.manager.handle(input, now);
-        if !events.is_empty() && !self.subscribers.publish(&events) {
-            self.manager.stop_recording_events();
+        let request = match &input {
+            Input::Request { id, .. } => Some(*id),
+            _ => None,
+        };
+        match self.guard.handle(&mut self.manager, input, now) {
+            Ok(output) => self.carry_out(output),
+            Err(fault) => self.failed(request, fault, now),
         }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        let Output { effects, events } = output;
+        self.publish(&events);
         for effect in effects {
             match effect {
                 Effect::Answer { id, answer } => self.answer(id, *answer),
                 Effect::Tell(notice) => self.notice(notice),
                 Effect::Apply { id, index, change } => self.outbox.changes.push((index, id, change)),
+            }
+        }
+    }
+
+    fn publish(&mut self, events: &[Recorded]) {
+        if !events.is_empty() && !self.subscribers.publish(events) {
+            self.manager.stop_recording_events();
+        }
+    }
+
+    /// The manager has not handled an input: its caller learns it, and all callers where admission has stopped.
+    fn failed(&mut self, request: Option<RequestId>, fault: Fault, at: Moment) {
+        let Fault { text, is_stopped, is_new } = fault;
+        if is_new && self.manager.records_events() {
+            let faulted = ManagerFaulted { fault: text.clone(), admission_stopped: is_stopped };
+            self.publish(&[Recorded { at, event: Event::ManagerFaulted(faulted) }]);
+        }
+        let refusal = Refusal::ManagerFault { fault: text, admission_stopped: is_stopped };
+        let waiting = if is_stopped { std::mem::take(&mut self.callers) } else { BTreeMap::new() };
+        let caller = request.and_then(|request| self.callers.remove(&request));
+        for caller in caller.into_iter().chain(waiting.into_values()) {
+            match caller {
+                Caller::Engine => {}
+                // A caller that has gone needs no answer.
+                Caller::Submit(caller) => drop(caller.send(Err(EngineError::Faulted(refusal.clone())))),
+                Caller::Reserve { id, reply } => {
+                    drop(reply.send(Err(Box::new(Decision::without_totals(at, id, refusal.clone())))));
+                }
             }
         }
     }
@@ -154,7 +199,10 @@ impl Core {
         reply: oneshot::Sender<Reply>,
     ) {
         match request_for(self.manager.ledger().policy(), request, placement) {
-            Ok(ladder) => self.submit(Box::new(Operation::Reserve(Box::new(ladder))), Caller::Reserve(reply)),
+            Ok(ladder) => {
+                let caller = Caller::Reserve { id: placement.id.clone(), reply };
+                self.submit(Box::new(Operation::Reserve(Box::new(ladder))), caller);
+            }
             Err(refusal) => self.refuse(placement, refusal, reply),
         }
     }
@@ -185,13 +233,18 @@ impl Core {
 
     /// When the engine's task has to wake by itself, which it is about to wait for.
     pub(super) fn next_wake(&mut self) -> Option<Moment> {
-        self.wakes_at = self.manager.due();
+        self.wakes_at = self.due();
         self.wakes_at
+    }
+
+    /// When time alone changes something next. Once admission has stopped, time changes nothing.
+    fn due(&self) -> Option<Moment> {
+        self.manager.due().filter(|_| !self.guard.is_stopped())
     }
 
     /// Wakes the engine's task if there is something for it to do, or earlier than it wakes by itself.
     pub(super) fn wake(&self) {
-        let earlier = match (self.manager.due(), self.wakes_at) {
+        let earlier = match (self.due(), self.wakes_at) {
             (Some(due), Some(wakes)) => due < wakes,
             (due, _) => due.is_some(),
         };
@@ -211,7 +264,7 @@ impl Core {
             None | Some(Caller::Engine) => {}
             // A caller that has gone needs no answer, and the operation is done all the same.
             Some(Caller::Submit(caller)) => drop(caller.send(Ok(answer))),
-            Some(Caller::Reserve(caller)) => {
+            Some(Caller::Reserve { reply: caller, .. }) => {
                 let Answer { decision, admitted } = answer;
                 let reply = match admitted {
                     None => Err(Box::new(decision)),
@@ -254,5 +307,126 @@ impl Core {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flowspec::{Bytes, Flowspec, Qos, Rate};
+
+    use super::super::local::LocalEngine;
+    use super::*;
+    use crate::admission::{Reason, Request};
+    use crate::policy::Source;
+
+    const POLICY: &str =
+        "version = 1\n[interface.eth0]\negress = { capacity = \"80 Mbit/s\", reservable = \"100%\" }\n";
+
+    /// Panics in a refresh before it has changed anything, and in a query after it has reserved something.
+    fn faulty(manager: &mut Manager, input: Input, now: Moment) -> Output {
+        let Input::Request { operation, .. } = &input else { return manager.handle(input, now) };
+        match &**operation {
+            Operation::Refresh { .. } => panic!("a fault in a refresh"),
+            Operation::Query { .. } => {
+                let operation = reserve("half");
+                manager.handle(Input::Request { id: RequestId(u64::MAX), operation }, now);
+                panic!("a fault in a query")
+            }
+            _ => manager.handle(input, now),
+        }
+    }
+
+    fn reserve(id: &str) -> Box<Operation> {
+        let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(8), Bytes::new(9000)));
+        Box::new(Operation::Reserve(Box::new(Request::new(id, "eth0", qos).into())))
+    }
+
+    struct Tried {
+        core: Core,
+        events: Events,
+    }
+
+    impl Tried {
+        fn new() -> Self {
+            let (policy, _) = Policy::parse(&[Source { name: "test", text: POLICY }]).unwrap();
+            let engine: Weak<dyn ReservationBackend> = Weak::<LocalEngine>::new();
+            let mut core = Core::new(&Arc::new(policy), Waiters::default(), Arc::default(), engine);
+            core.guard = Guard::new(faulty);
+            let events = core.events();
+            Self { core, events }
+        }
+
+        #[track_caller]
+        fn submit(&mut self, operation: Operation) -> Result<Answer, EngineError> {
+            let (reply, mut answer) = oneshot::channel();
+            self.core.submit(Box::new(operation), Caller::Submit(reply));
+            answer.try_recv().expect("it is answered at once")
+        }
+
+        #[track_caller]
+        fn is_admitted(&mut self, id: &str) -> bool {
+            self.submit(*reserve(id)).is_ok_and(|answer| answer.decision.is_ok())
+        }
+
+        fn faults(&mut self) -> Vec<ManagerFaulted> {
+            let events = std::iter::from_fn(|| self.events.try_next());
+            events
+                .filter_map(|recorded| match recorded.event {
+                    Event::ManagerFaulted(fault) => Some(fault),
+                    _ => None,
+                })
+                .collect()
+        }
+    }
+
+    fn refresh() -> Operation {
+        Operation::Refresh { id: "v1".into(), time_to_live: flowspec::Micros::new(1) }
+    }
+
+    fn query() -> Operation {
+        Operation::Query { interface: "eth0".into(), request: None }
+    }
+
+    #[test]
+    fn a_fault_before_any_change_refuses_its_request_alone() {
+        let mut tried = Tried::new();
+        assert!(tried.is_admitted("v1"));
+        let error = tried.submit(refresh()).unwrap_err().to_string();
+        assert!(error.contains("a fault in a refresh") && error.contains("changed nothing"), "{error}");
+        assert!(tried.is_admitted("v2"), "the manager goes on");
+        assert_eq!(tried.core.manager.ledger().flows(), 2);
+        let fault = ManagerFaulted { fault: "a fault in a refresh".into(), admission_stopped: false };
+        assert_eq!(tried.faults(), [fault]);
+    }
+
+    #[test]
+    fn a_fault_after_a_change_stops_admission_and_releases_are_accepted() {
+        let mut tried = Tried::new();
+        assert!(tried.is_admitted("v1"));
+        let (reply, mut waiting) = oneshot::channel();
+        // A caller whose answer the fault has lost.
+        tried.core.callers.insert(RequestId(99), Caller::Reserve { id: "lost".into(), reply });
+        let error = tried.submit(query()).unwrap_err().to_string();
+        assert!(error.contains("a fault in a query") && error.contains("nothing is admitted"), "{error}");
+        let refused = waiting.try_recv().unwrap().err().unwrap();
+        assert_eq!((refused.id(), refused.reason()), (Some("lost"), Some(Reason::ManagerFault)));
+        assert!(!tried.is_admitted("v2"), "admission has stopped");
+        tried.core.feed(Input::Closed { id: "v1".into() });
+        tried.core.feed(Input::Closed { id: "v1".into() });
+        assert!(tried.core.manager.ledger().flow("v1").is_some(), "nothing changes any more");
+        assert_eq!(tried.core.next_wake(), None);
+        tried.core.feed(Input::Stop);
+        let fault = ManagerFaulted { fault: "a fault in a query".into(), admission_stopped: true };
+        assert_eq!(tried.faults(), [fault], "the fault is told once");
+    }
+
+    #[test]
+    fn faults_without_end_stop_admission() {
+        let mut tried = Tried::new();
+        for _ in 0..64 {
+            assert!(tried.submit(refresh()).is_err());
+        }
+        assert!(!tried.is_admitted("v1"));
+        assert!(tried.faults().len() < 64);
     }
 }

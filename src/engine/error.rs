@@ -1,6 +1,6 @@
 //! How an engine fails a client.
 
-use crate::admission::Decision;
+use crate::admission::{Decision, Refusal};
 use crate::failure::KernelFailure;
 use crate::policy::Unsupported;
 
@@ -29,6 +29,9 @@ pub enum EngineError {
         /// How many may be.
         limit: usize,
     },
+    /// The manager has panicked: [`Refusal::ManagerFault`].
+    #[error("{0}")]
+    Faulted(Refusal),
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,

@@ -29,6 +29,12 @@
 //! one at a time in the manager's order, and later commands about that interface wait for them; other interfaces do not.
 //! [`MOST_QUEUED_REQUESTS`] bounds the queued requests; releases always find a place, since each reservation is released
 //! once.
+//!
+//! # Faults
+//!
+//! A panic in the manager is caught: the request gets [`Refusal::ManagerFault`](crate::admission::Refusal::ManagerFault)
+//! or [`EngineError::Faulted`], and an event tells of it. If the state is in doubt, admission stops; admitted flows keep
+//! what they have, in the kernel and in user space.
 
 mod ask;
 mod clock;
@@ -38,6 +44,7 @@ mod drain;
 mod driver;
 mod error;
 mod events;
+mod guard;
 mod handle;
 mod kernel;
 mod lanes;

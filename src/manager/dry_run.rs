@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flowspec::Moment;
 
-use super::message::{Effect, Input, Output, RequestId};
+use super::message::{Effect, Input, Notice, Output, RequestId};
 use super::state::Manager;
 use crate::admission::{Decision, EndedIds, Ledger, Operation, RefusedRequest};
 use crate::policy::Policy;
@@ -67,10 +67,14 @@ impl DryRun {
         ended
     }
 
-    /// Another policy from now on; flows keep what they have.
-    pub fn reload(&mut self, policy: Arc<Policy>, now: Moment) {
+    /// Another policy from now on; flows keep what they have. Gives the flows that are notified of capacity.
+    pub fn reload(&mut self, policy: Arc<Policy>, now: Moment) -> Vec<String> {
         let output = self.manager.handle(Input::Policy(policy), now);
-        self.keep(output);
+        let notified = self.keep(output).into_iter().filter_map(|effect| match effect {
+            Effect::Tell(Notice::CapacityAvailable { id }) => Some(id),
+            _ => None,
+        });
+        notified.collect()
     }
 
     /// The ledger.

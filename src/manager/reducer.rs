@@ -83,8 +83,11 @@ impl Manager {
     }
 
     fn reload(&mut self, turn: &mut Turn, policy: Arc<Policy>) {
-        turn.record(|| Event::PolicyReloaded(PolicyReloaded { sources: policy.sources.clone() }));
-        self.ledger.reload(policy);
+        let sources = policy.sources.clone();
+        let reload = self.ledger.reload(policy);
+        turn.record(|| Event::PolicyReloaded(PolicyReloaded { sources, reload }));
+        // What the new policy leaves free is free for flows that wait.
+        self.consult(turn, &Operation::Tick);
     }
 
     fn request(&mut self, turn: &mut Turn, request: RequestId, operation: Box<Operation>) {

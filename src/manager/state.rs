@@ -173,6 +173,15 @@ impl Manager {
         }
     }
 
+    /// Numbers that change whenever flows, budgets, changes for the kernel or requests that wait do.
+    #[cfg(feature = "host")]
+    pub(crate) fn stamp(&self) -> [u64; 6] {
+        let count = |count: usize| count as u64;
+        let (flows, pending) = (count(self.flows.len()), count(self.pending.len()));
+        let (deferred, stalled) = (count(self.deferred.len()), count(self.stalled.len()));
+        [self.ledger.bookings(), self.last_change, flows, pending, deferred, stalled]
+    }
+
     /// Sends the kernel a change of an interface.
     pub(super) fn apply(
         &mut self,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use super::model::Policy;
 use super::place::Place;
 use super::timeouts::PeerTimeouts;
@@ -30,13 +32,16 @@ pub enum Item {
 }
 
 /// The definitions in which two policies differ.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Changes {
     /// Only in the new policy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<Item>,
     /// Only in the old policy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<Item>,
     /// In both, with different values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Item>,
 }
 
@@ -96,6 +101,13 @@ fn items(policy: &Policy) -> BTreeMap<Item, String> {
         items.insert(Item::Rule(number + 1), format!("{rule:?}"));
     }
     items
+}
+
+/// As it is displayed.
+impl Serialize for Item {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for Item {

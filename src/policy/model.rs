@@ -82,7 +82,7 @@ pub enum Unsupported {
 
 impl GroupMode {
     /// The words of a policy file.
-    pub(super) const WORDS: [(&str, Self); 2] = [("envelope", Self::Envelope), ("shared", Self::Shared)];
+    pub(crate) const WORDS: [(&str, Self); 2] = [("envelope", Self::Envelope), ("shared", Self::Shared)];
 }
 
 impl Policy {

@@ -30,7 +30,8 @@ impl Suite {
     fn check_test(&self, test: &Test, policies: &BTreeMap<String, Arc<Policy>>) -> Vec<Problem> {
         let first = test.policy.as_ref().or(self.policy.as_ref());
         let Some(first) = first.and_then(|name| policies.get(name)) else { return Vec::new() };
-        let mut known = Known { policies: vec![first], flows: Vec::new(), clients: Vec::new() };
+        let mut known =
+            Known { policies: vec![first], flows: Vec::new(), clients: Vec::new(), groups: Vec::new() };
         let mut problems = Vec::new();
         for step in &test.steps {
             if let Action::Reload(name) = &step.action {
@@ -40,6 +41,9 @@ impl Suite {
             if let Action::Connect(connect) = &step.action {
                 known.flows.push(&connect.id);
                 known.clients.extend(connect.client.as_deref());
+            }
+            if let Action::Group(group) = &step.action {
+                known.groups.push(&group.id);
             }
             let unknown = step.names.iter().filter(|name| !is_refusal_expected(step, name));
             problems.extend(unknown.filter_map(|name| known.problem(name)));
@@ -69,6 +73,8 @@ struct Known<'a> {
     /// The flows that were opened.
     flows: Vec<&'a Names>,
     clients: Vec<&'a str>,
+    /// The groups that steps have made.
+    groups: Vec<&'a str>,
 }
 
 impl Known<'_> {
@@ -91,7 +97,8 @@ impl Known<'_> {
             }
             NameKind::Interface | NameKind::Class | NameKind::Group | NameKind::Template => {
                 let text = names.pattern.as_str();
-                if self.policies.iter().any(|policy| is_defined(policy, *kind, text)) {
+                let is_made = *kind == NameKind::Group && self.groups.contains(&text);
+                if is_made || self.policies.iter().any(|policy| is_defined(policy, *kind, text)) {
                     return None;
                 }
                 let defined = self.policies.iter().flat_map(|policy| defined(policy, *kind));

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use flowspec::{Both, Direction, Flowspec, Moment};
 
 use super::trace::{TraceError, TraceReader};
-use crate::admission::{Decision, Ladder, Operation, OperationKind};
+use crate::admission::{
+    Decision, GroupRequest, Ladder, Operation, OperationKind, Refusal, RefusedRequest, RequestKind,
+};
 use crate::manager::DryRun;
-use crate::policy::Policy;
 use crate::policy::notation::{flowspec, quoted};
+use crate::policy::{GroupMode, Policy};
 
 /// What is recorded.
 #[derive(Clone, Copy, Debug)]
@@ -57,11 +59,18 @@ pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
         let traced = reader.read(row).map_err(|error| RecordError::Line { line, error })?;
         let Some(traced) = traced else { continue };
         let decision = traced.clone().decide_by_manager(&mut manager);
-        let action = traced.request.as_ref().ok().and_then(|operation| action(operation, traced.at));
+        let action = match &traced.request {
+            Ok(operation) => Some(action(operation, traced.at)),
+            Err(refused) => refused_action(refused),
+        };
         let Some(action) = action else {
             return Err(RecordError::NoStep { line, op: decision.operation() });
         };
-        let is_request = !matches!(traced.request, Ok(Operation::Tick | Operation::Query { .. }));
+        let is_request = !matches!(
+            traced.request,
+            Ok(Operation::Tick | Operation::Query { .. })
+                | Err(RefusedRequest { kind: RequestKind::Query, .. })
+        );
         let at = traced.at.saturating_since(Moment::START);
         // Writing to a String cannot fail.
         let _ = write!(text, "\n[[test.step]]\nat = \"{at}\"\n{action}");
@@ -70,9 +79,9 @@ pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
     Ok(text)
 }
 
-/// The action of a step; `None` if no step does the same.
-fn action(operation: &Operation, now: Moment) -> Option<String> {
-    Some(match operation {
+/// The action of a step.
+fn action(operation: &Operation, now: Moment) -> String {
+    match operation {
         Operation::Reserve(ladder) => connect(ladder, now),
         Operation::Renegotiate { id, asked } => {
             let mut fields = vec![format!("id = {}", quoted(id))];
@@ -111,9 +120,27 @@ fn action(operation: &Operation, now: Moment) -> Option<String> {
                 rate.receiving
             )
         }
+        Operation::Group(request) => group(request),
+        Operation::Ungroup { id } => format!("ungroup = {}\n", quoted(id)),
         Operation::Query { .. } | Operation::Tick => String::new(),
-        Operation::Group(_) | Operation::Ungroup { .. } => return None,
-    })
+    }
+}
+
+/// The action of a step that names a template which the policy does not have; `None` for any other refusal.
+fn refused_action(refused: &RefusedRequest) -> Option<String> {
+    let RefusedRequest { kind, id, interface, refusal: Refusal::UnknownTemplate { template } } = refused
+    else {
+        return None;
+    };
+    let action = match kind {
+        RequestKind::Reserve => "connect",
+        RequestKind::Group => "group",
+        // As every query: it changes nothing.
+        RequestKind::Query => return Some(String::new()),
+        RequestKind::Renegotiate | RequestKind::Release => return None,
+    };
+    let (id, interface, template) = (quoted(id), quoted(interface.as_ref()?), quoted(template));
+    Some(format!("{action} = {{ id = {id}, interface = {interface}, template = {template} }}\n"))
 }
 
 fn connect(ladder: &Ladder, now: Moment) -> String {
@@ -149,6 +176,16 @@ fn connect(ladder: &Ladder, now: Moment) -> String {
     fields.extend(request.setup_priority.map(|priority| format!("setup_priority = {priority}")));
     fields.extend(request.holding_priority.map(|priority| format!("holding_priority = {priority}")));
     format!("connect = {{ {} }}\n", fields.join(", "))
+}
+
+fn group(request: &GroupRequest) -> String {
+    let GroupRequest { id, interface, class, mode, qos } = request;
+    let mut fields = vec![format!("id = {}", quoted(id)), format!("interface = {}", quoted(interface))];
+    fields.extend(class.as_ref().map(|class| format!("class = {}", quoted(class))));
+    let word = GroupMode::WORDS.iter().find(|(_, known)| known == mode).map(|(word, _)| *word);
+    fields.extend(word.map(|word| format!("mode = \"{word}\"")));
+    both(&mut fields, &qos.map(Some));
+    format!("group = {{ {} }}\n", fields.join(", "))
 }
 
 fn both(fields: &mut Vec<String>, asked: &Both<Option<Flowspec>>) {

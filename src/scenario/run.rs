@@ -16,10 +16,10 @@ use super::outcome::{
 };
 use super::requested::RequestedQos;
 use super::snapshot::LedgerSnapshot;
-use super::step::{Action, Expect, Step, Time, Transfer};
+use super::step::{Action, Expect, GroupStep, Step, Time, Transfer};
 use super::suite::Test;
 use crate::admission::{
-    Decision, Ledger, Operation, PeerState, Refusal, RefusedRequest, Request, RequestKind,
+    Decision, GroupRequest, Ledger, Operation, PeerState, Refusal, RefusedRequest, Request, RequestKind,
 };
 use crate::manager::DryRun;
 use crate::policy::Policy;
@@ -166,6 +166,13 @@ impl Run<'_> {
                 let flows = self.ledger().flows_of(client);
                 observed.decisions = flows.into_iter().map(|id| self.release(id)).collect();
             }
+            Action::Group(group) => observed.decisions.push(self.group(group)),
+            Action::Ungroup(id) => {
+                if let Some((interface, _)) = self.manager.ledger().group_totals(id) {
+                    self.interface = interface.to_owned();
+                }
+                observed.decisions.push(self.decide(Operation::Ungroup { id: id.clone() }));
+            }
             Action::Capacity { interface, direction, capacity } => {
                 self.interface.clone_from(interface);
                 let (interface, direction, capacity) = (interface.clone(), *direction, *capacity);
@@ -179,8 +186,7 @@ impl Run<'_> {
             }
             Action::Reload(path) => {
                 let policy = Arc::clone(&self.policies[path]);
-                // The effects are for a kernel, and there is none.
-                self.manager.reload(policy, self.now);
+                observed.notified.extend(self.manager.reload(policy, self.now));
             }
             Action::Transfer(transfer) => observed.rate = Some(self.transfer(transfer)),
             Action::Wait => {}
@@ -200,6 +206,25 @@ impl Run<'_> {
             }
         };
         connect.id.each().map(submit).collect()
+    }
+
+    fn group(&mut self, group: &GroupStep) -> Decision {
+        let GroupStep { id, interface, class, mode, qos } = group.clone();
+        self.interface.clone_from(&interface);
+        let policy = Arc::clone(self.ledger().policy());
+        for template in qos.templates().iter().filter(|name| policy.templates.contains_key(*name)) {
+            self.cover(CoverageItem::Template(template.clone()));
+        }
+        match qos.group(&policy) {
+            Ok(qos) => {
+                let request = GroupRequest { id, interface, class, mode, qos };
+                self.decide(Operation::Group(Box::new(request)))
+            }
+            Err(refusal) => {
+                let (kind, interface) = (RequestKind::Group, Some(interface));
+                self.manager.refuse(RefusedRequest { kind, id, interface, refusal }, self.now)
+            }
+        }
     }
 
     /// What the flow asks for: what the step names, or else what the policy's rules give. A rule may also give the class.

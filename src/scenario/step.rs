@@ -5,8 +5,9 @@ use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Rate, Share};
 use super::connect::Connect;
 use super::named::NameUse;
 use super::names::Names;
+use super::requested::RequestedQos;
 use crate::admission::PeerState;
-use crate::policy::Place;
+use crate::policy::{GroupMode, Place};
 
 /// One event, and what is expected of it.
 #[derive(Clone, Debug)]
@@ -49,6 +50,10 @@ pub(super) enum Action {
     Peer { id: Names, state: PeerState, lasting: Option<Micros> },
     /// Flows end.
     Close(Names),
+    /// A group is made or changed.
+    Group(Box<GroupStep>),
+    /// A group ends, with its last member where it has some.
+    Ungroup(String),
     /// A link's capacity changes.
     Capacity { interface: String, direction: Direction, capacity: Rate },
     /// The flows of a class were measured.
@@ -61,6 +66,16 @@ pub(super) enum Action {
     Wait,
     /// A flow sends, measured in the laboratory.
     Transfer(Transfer),
+}
+
+/// A group that is made or changed.
+#[derive(Clone, Debug)]
+pub(super) struct GroupStep {
+    pub(super) id: String,
+    pub(super) interface: String,
+    pub(super) class: Option<String>,
+    pub(super) mode: GroupMode,
+    pub(super) qos: RequestedQos,
 }
 
 /// A measured transfer.

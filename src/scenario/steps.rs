@@ -11,11 +11,11 @@ use super::expectations::{error, reason, rendition, status};
 use super::named::{NameKind, NameUse, NameUses};
 use super::names::Names;
 use super::requested::RequestedQos;
-use super::step::{Action, Expect, Step, Time, Tolerance, Transfer};
+use super::step::{Action, Expect, GroupStep, Step, Time, Tolerance, Transfer};
 use crate::admission::{LONGEST_MEASUREMENT, PeerState, SHORTEST_MEASUREMENT};
 use crate::policy::read::flowspec::flowspec;
 use crate::policy::read::section::{Placed, Section};
-use crate::policy::{Code, Owner, Protocol};
+use crate::policy::{Code, GroupMode, Owner, Protocol};
 
 /// The most flows of one step.
 const MOST_REPEATED: u64 = 1_000_000;
@@ -43,6 +43,11 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
     actions.extend(section.section("renegotiate").map(|section| renegotiate(section, &uses)));
     actions.extend(section.section("refresh").map(|section| refresh(section, &uses)));
     actions.extend(section.section("peer").map(|section| peer(section, &uses)));
+    actions.extend(section.section("group").map(|section| group(section, &uses)));
+    let ungroup = uses.text(&section, "ungroup", NameKind::Group);
+    if section.has("ungroup") {
+        actions.push(ungroup.map(Action::Ungroup));
+    }
     actions.extend(section.section("capacity").map(|section| capacity(section, &uses)));
     actions.extend(section.section("measure").map(|section| measure(section, &uses)));
     actions.extend(section.section("transfer").map(|section| transfer(section, &uses)));
@@ -68,7 +73,7 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
         section.problem(Code::Conflict, &place, message);
     } else if actions.is_empty() && !section.has("at") && !section.has("after") {
         section.missing(
-            "connect, accept, renegotiate, refresh, peer, close, capacity, measure, reload, crash, wait or transfer",
+            "connect, accept, renegotiate, refresh, peer, close, group, ungroup, capacity, measure, reload, crash, wait or transfer",
         );
     }
     section.finish();
@@ -93,14 +98,7 @@ fn connect(section: Section<'_>, uses: &NameUses) -> Option<Box<Connect>> {
         section.integer(key, 0..=u64::from(u32::MAX)).and_then(|number| u32::try_from(number.value).ok())
     };
     let owner = Owner { uid: number("uid"), gid: number("gid"), cgroup: section.text("cgroup") };
-    let mut templates: Vec<_> = uses.text(&section, "template", NameKind::Template).into_iter().collect();
-    templates.extend(uses.texts(&section, "templates", NameKind::Template).unwrap_or_default());
-    let qos = RequestedQos::new(templates, flowspecs(&section)).unwrap_or_else(|| {
-        let message =
-            format!("{}: a template stands for sending and receiving: give one or the other", section.path);
-        section.problem(Code::Conflict, &section.place, message);
-        RequestedQos::Templates(Vec::new())
-    });
+    let qos = requested_qos(&section, uses);
     let time = |key| section.quantity::<Micros>(key).map(|time| time.value);
     let (start, duration, time_to_live) = (time("start"), time("duration"), time("ttl"));
     let priority = |key| section.integer(key, 0..=7).and_then(|number| u8::try_from(number.value).ok());
@@ -135,6 +133,33 @@ fn connect(section: Section<'_>, uses: &NameUses) -> Option<Box<Connect>> {
         local_port: local_port.and_then(|port| u16::try_from(port.value).ok()),
         peer,
     }))
+}
+
+/// By template, by a ladder of them, or by flowspecs.
+fn requested_qos(section: &Section<'_>, uses: &NameUses) -> RequestedQos {
+    let mut templates: Vec<_> = uses.text(section, "template", NameKind::Template).into_iter().collect();
+    templates.extend(uses.texts(section, "templates", NameKind::Template).unwrap_or_default());
+    RequestedQos::new(templates, flowspecs(section)).unwrap_or_else(|| {
+        let message =
+            format!("{}: a template stands for sending and receiving: give one or the other", section.path);
+        section.problem(Code::Conflict, &section.place, message);
+        RequestedQos::Templates(Vec::new())
+    })
+}
+
+fn group(section: Section<'_>, uses: &NameUses) -> Option<Action> {
+    let id = section.text("id");
+    let interface = uses.text(&section, "interface", NameKind::Interface);
+    let class = uses.text(&section, "class", NameKind::Class);
+    for key in ["id", "interface"] {
+        if !section.has(key) {
+            section.missing(key);
+        }
+    }
+    let mode = section.choice("mode", &GroupMode::WORDS).map_or(GroupMode::Envelope, |mode| mode.value);
+    let qos = requested_qos(&section, uses);
+    section.finish();
+    Some(Action::Group(Box::new(GroupStep { id: id?, interface: interface?, class, mode, qos })))
 }
 
 fn renegotiate(section: Section<'_>, uses: &NameUses) -> Option<Action> {

@@ -36,6 +36,7 @@ pub struct Counters {
     pub trees_rolled_back: u64,
     pub classes_measured: u64,
     pub policies_reloaded: u64,
+    pub manager_faulted: u64,
 }
 
 impl Counters {
@@ -66,6 +67,7 @@ impl Counters {
             Event::TreeRolledBack(_) => &mut self.trees_rolled_back,
             Event::ClassMeasured(_) => &mut self.classes_measured,
             Event::PolicyReloaded(_) => &mut self.policies_reloaded,
+            Event::ManagerFaulted(_) => &mut self.manager_faulted,
         };
         *counter = counter.saturating_add(1);
     }

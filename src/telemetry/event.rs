@@ -3,7 +3,7 @@
 use flowspec::{Both, Direction, Moment, Rate, Wsa};
 use serde::Serialize;
 
-use crate::admission::{Holding, NotProgrammed, OperationKind, PeerLoss, Reason};
+use crate::admission::{Holding, NotProgrammed, OperationKind, PeerLoss, Reason, Reload};
 use crate::failure::KernelFailure;
 use crate::policy::GroupMode;
 
@@ -50,6 +50,7 @@ pub enum Event {
     TreeRolledBack(TreeRolledBack),
     ClassMeasured(ClassMeasured),
     PolicyReloaded(PolicyReloaded),
+    ManagerFaulted(ManagerFaulted),
 }
 
 /// A flow is admitted: its rate is reserved and, where the interface has a tree, its class is programmed.
@@ -300,4 +301,16 @@ pub struct ClassMeasured {
 pub struct PolicyReloaded {
     /// The files it was read from.
     pub sources: Vec<String>,
+    /// What it changes, and where the ledger differs from one that starts under it.
+    #[serde(flatten)]
+    pub reload: Reload,
+}
+
+/// The manager has panicked. The request that it handled is refused.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct ManagerFaulted {
+    /// What the panic says.
+    pub fault: String,
+    /// Whether nothing is admitted any more, since the state is in doubt. Admitted flows keep what they have.
+    pub admission_stopped: bool,
 }

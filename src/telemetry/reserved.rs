@@ -41,7 +41,8 @@ impl Reserved {
             | Event::TreeApplied(_)
             | Event::TreeRolledBack(_)
             | Event::ClassMeasured(_)
-            | Event::PolicyReloaded(_) => {}
+            | Event::PolicyReloaded(_)
+            | Event::ManagerFaulted(_) => {}
         }
     }
 

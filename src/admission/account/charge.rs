@@ -19,6 +19,27 @@ pub(crate) struct Charge {
     pub(crate) peak: Both<Rate>,
 }
 
+impl Charge {
+    /// A charge that covers both, field by field.
+    pub(crate) fn larger(&self, other: &Self) -> Self {
+        let mut larger = *self;
+        for direction in Direction::BOTH {
+            let rate = larger.rate.get_mut(direction);
+            *rate = (*rate).max(*other.rate.get(direction));
+            let buffer = larger.buffer.get_mut(direction);
+            *buffer = (*buffer).max(*other.buffer.get(direction));
+            let peak = larger.peak.get_mut(direction);
+            *peak = (*peak).max(*other.peak.get(direction));
+            let tspec: &mut Option<TSpec> = larger.tspec.get_mut(direction);
+            *tspec = match (*tspec, other.tspec.get(direction)) {
+                (Some(a), Some(b)) => Some(a.least_upper_bound(b)),
+                (a, b) => a.or(*b),
+            };
+        }
+        larger
+    }
+}
+
 /// The parameters of an interface that a charge depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkParameters<'a> {

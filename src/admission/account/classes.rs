@@ -8,8 +8,16 @@ use crate::policy::{Class, Policy};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Classes {
     pub(crate) names: Names,
-    /// By number; `None` for a class that the policy no longer has.
-    policies: Vec<Option<Class>>,
+    /// By number.
+    known: Vec<Known>,
+}
+
+/// A class and its settings.
+#[derive(Clone, Debug)]
+struct Known {
+    class: Class,
+    /// Whether the policy still has it. Otherwise these are its last settings, by which its flows are charged.
+    is_stated: bool,
 }
 
 impl Classes {
@@ -18,28 +26,40 @@ impl Classes {
         let mut classes = Self::default();
         for (name, class) in &policy.classes {
             classes.names.intern(name);
-            classes.policies.push(Some(class.clone()));
+            classes.known.push(Known { class: class.clone(), is_stated: true });
         }
         classes
     }
 
-    /// The number of a class that flows have, whether or not the policy still has it.
-    pub(crate) fn intern(&mut self, name: &str) -> u32 {
-        let number = self.names.intern(name);
-        self.policies.resize(self.names.len(), None);
-        number
+    /// The number of a class that flows have from before a reload, whether or not the policy still has it. `before` are
+    /// the classes before, where it has a number as well.
+    pub(crate) fn intern(&mut self, before: &Self, number: u32) -> u32 {
+        let number_now = self.names.intern(before.names.text(number));
+        if self.known.len() < self.names.len() {
+            self.known.push(Known { class: before.settings(number).clone(), is_stated: false });
+        }
+        number_now
     }
 
     /// The class of this name with its number, if the policy has it.
     pub(crate) fn find(&self, name: &str) -> Result<(u32, &Class), Refusal> {
         let unknown = || Refusal::UnknownClass { class: name.to_owned() };
         let number = self.names.number(name).ok_or_else(unknown)?;
-        Ok((number, self.policies[number as usize].as_ref().ok_or_else(unknown)?))
+        self.policy(number).map(|class| (number, class))
     }
 
     /// The policy's settings of a class.
     pub(crate) fn policy(&self, number: u32) -> Result<&Class, Refusal> {
-        let unknown = || Refusal::UnknownClass { class: self.names.text(number).to_string() };
-        self.policies[number as usize].as_ref().ok_or_else(unknown)
+        match &self.known[number as usize] {
+            Known { class, is_stated: true } => Ok(class),
+            Known { is_stated: false, .. } => {
+                Err(Refusal::UnknownClass { class: self.names.text(number).to_string() })
+            }
+        }
+    }
+
+    /// The policy's settings of a class, or the last ones where the policy no longer has it.
+    pub(crate) fn settings(&self, number: u32) -> &Class {
+        &self.known[number as usize].class
     }
 }

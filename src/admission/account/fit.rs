@@ -32,7 +32,7 @@ pub(crate) struct FitContext<'a> {
 }
 
 /// The charge of a flow that is checked.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct FlowRates {
     pub(crate) asked: Both<Rate>,
     /// What the flow was charged before; zero for a new one.

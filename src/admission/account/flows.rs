@@ -256,6 +256,8 @@ impl Slot {
             flows: u64::from(self.class_type & A_FLOW != 0),
             holding_priority: Some(self.holding_priority).filter(|&priority| priority != NEVER),
             peak: rare.and_then(|rare| rare.peak.clone()),
+            // A group keeps its own.
+            steps: None,
         };
         Entry {
             footprint,

@@ -1,9 +1,12 @@
 //! What a flow or a group takes of an interface, and what of it is counted.
 
-use flowspec::{Both, Bytes, Direction, Rate};
+use std::sync::Arc;
+
+use flowspec::{Both, Bytes, Direction, Moment, Rate};
 
 use super::place::Place;
 use super::rank::Rank;
+use super::steps::{self, Step};
 use super::window::Window;
 use crate::policy::Class;
 
@@ -20,7 +23,8 @@ pub(crate) struct Footprint {
     pub(crate) class: Option<u32>,
     pub(crate) class_type: u8,
     pub(crate) class_counts: ClassCounts,
-    /// Zero for a member of a group, which the interface charges in its place.
+    /// Zero for a member of a group, which the interface charges in its place. The largest of the steps where there
+    /// are some.
     pub(crate) charged: Both<Rate>,
     pub(crate) buffer: Both<Bytes>,
     pub(crate) window: Window,
@@ -30,6 +34,8 @@ pub(crate) struct Footprint {
     pub(crate) holding_priority: Option<u8>,
     /// How fast it may send where its class is measured; zero in a direction that is not.
     pub(crate) peak: Option<Box<Both<Rate>>>,
+    /// What it takes where that changes over time; `None` where it takes the same during its whole window.
+    pub(crate) steps: Option<Arc<[Step]>>,
 }
 
 /// What is counted of a class.
@@ -46,6 +52,27 @@ impl Footprint {
 
     pub(crate) const fn rank(&self) -> Rank {
         Rank::of(self.order, self.slot)
+    }
+
+    /// What it takes during its window, as one step.
+    pub(crate) const fn whole(&self) -> Step {
+        Step { window: self.window, charged: self.charged, buffer: self.buffer }
+    }
+
+    /// What it takes, step by step.
+    fn parts(&self) -> Vec<Step> {
+        self.steps.as_ref().map_or_else(|| vec![self.whole()], |steps| steps.to_vec())
+    }
+
+    /// The windows in which it takes more than another footprint does, with what both take there: each as a footprint
+    /// that takes the same during its whole window.
+    pub(crate) fn above(&self, other: &Self, now: Moment) -> Vec<(Self, Self)> {
+        let above = steps::above(&self.parts(), &other.parts(), now);
+        let of = |footprint: &Self, step: Step| {
+            let Step { window, charged, buffer } = step;
+            Self { window, charged, buffer, steps: None, ..footprint.clone() }
+        };
+        above.into_iter().map(|(own, others)| (of(self, own), of(other, others))).collect()
     }
 
     /// Its place among the flows that can be preempted or shed; `None` where it never is.

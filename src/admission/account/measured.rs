@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use flowspec::{Both, Direction, Micros, Moment, Peak, Rate, Ratio, TSpec};
 
 use super::footprint::Footprint;
+use super::rank::Rank;
 
 /// The shortest window: over less time, a token bucket alone is a considerable rate.
 pub const SHORTEST_MEASUREMENT: Micros = Micros::new(100_000);
@@ -32,8 +33,9 @@ const TARGET_MILLIONTHS: u128 = 6_907_756;
 /// The flows of one class on one interface, as they are measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
-    /// Flows that have not lasted for a whole window, by start and order: what each declares.
-    fresh: BTreeMap<(Moment, u64), Both<Declared>>,
+    /// Flows that have not lasted for a whole window, by start and rank: what each declares. Two flows that are tried
+    /// at once have the same order and different slots.
+    fresh: BTreeMap<(Moment, Rank), Both<Declared>>,
     /// The others.
     known: Both<Sums>,
     /// The latest means, newest last.
@@ -82,14 +84,14 @@ impl Measured {
             // It was measured before, and was unbooked while another reservation was tried.
             self.count(declared, Sums::add);
         } else {
-            self.fresh.insert((footprint.window.start, footprint.order), declared);
+            self.fresh.insert((footprint.window.start, footprint.rank()), declared);
         }
     }
 
     /// A flow has ended.
     pub(crate) fn leave(&mut self, footprint: &Footprint) {
         let Some(declared) = declared(footprint) else { return };
-        if self.fresh.remove(&(footprint.window.start, footprint.order)).is_none() {
+        if self.fresh.remove(&(footprint.window.start, footprint.rank())).is_none() {
             self.count(declared, Sums::remove);
         }
     }
@@ -103,7 +105,7 @@ impl Measured {
     /// What was sent on average since `since`, by the flows that had begun by then.
     pub(crate) fn measure(&mut self, rate: Both<Rate>, since: Moment, overbooking: u64, now: Moment) {
         self.overbooking = overbooking;
-        let later = self.fresh.split_off(&(since, u64::MAX));
+        let later = self.fresh.split_off(&(since, Rank::LAST));
         for declared in std::mem::replace(&mut self.fresh, later).into_values() {
             self.count(declared, Sums::add);
         }

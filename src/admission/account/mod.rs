@@ -16,6 +16,7 @@ pub(crate) mod rank;
 pub(crate) mod recount;
 pub(crate) mod sorted;
 pub(crate) mod state;
+pub(crate) mod steps;
 pub(crate) mod tally;
 pub(crate) mod usage;
 pub(crate) mod window;

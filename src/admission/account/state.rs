@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Moment, Rate};
 
@@ -35,6 +36,10 @@ pub(crate) struct Account {
     pub(crate) reference_capacity: Both<Option<Rate>>,
     /// The largest IP datagram, as the policy or the kernel states it.
     pub(crate) mtu: Bytes,
+    /// What the kernel has stated, whether or not the policy states something else.
+    seen: Option<SeenLink>,
+    /// The interface's policy before a reload that has dropped it: the flows that are left are charged by it.
+    pub(crate) former: Option<Arc<InterfacePolicy>>,
     /// C and D, stated or proven.
     pub(crate) terms: Both<Option<ErrorTerms>>,
     /// The capacity or the policy has changed: what is reserved may be above the budget until enough has ended.
@@ -53,6 +58,15 @@ pub(crate) struct Account {
     candidates: Option<Candidates>,
 }
 
+/// A link as the kernel states it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SeenLink {
+    /// The largest IP datagram.
+    pub(crate) mtu: Bytes,
+    /// `None` where the kernel knows none.
+    pub(crate) speed: Option<Rate>,
+}
+
 impl Account {
     pub(crate) fn new(policy: &InterfacePolicy, preemption: bool) -> Self {
         let counts = Counts {
@@ -66,6 +80,8 @@ impl Account {
             rising: Both::default(),
             reference_capacity: capacity(policy, None),
             mtu: policy.mtu.unwrap_or(UNKNOWN_MTU),
+            seen: None,
+            former: None,
             terms: Both { sending: policy.error_terms, receiving: policy.error_terms },
             may_exceed: Both::default(),
             unprogrammed: false,
@@ -82,39 +98,54 @@ impl Account {
         }
     }
 
+    /// The kernel states what the link carries.
+    pub(crate) fn see(&mut self, policy: &InterfacePolicy, seen: SeenLink) {
+        self.seen = Some(seen);
+        self.mtu = policy.mtu.unwrap_or(seen.mtu);
+        self.capacity = capacity(policy, seen.speed);
+        self.reference_capacity = self.capacity;
+        self.may_exceed = Both { sending: true, receiving: true };
+    }
+
     /// An empty account under another policy. A capacity that the new policy states replaces what was observed; one that
-    /// only the old policy stated is unknown.
+    /// only the old policy stated is what the kernel has stated.
     pub(crate) fn under(
         mut self,
         before: Option<&InterfacePolicy>,
         after: &InterfacePolicy,
         preemption: bool,
     ) -> Self {
-        for direction in Direction::BOTH {
-            let stated = |policy: &InterfacePolicy| match policy.budget(direction).capacity {
-                Capacity::Rate(rate) => Some(rate),
-                Capacity::Auto => None,
-            };
-            let known = self.capacity.get_mut(direction);
-            match (before.and_then(stated), stated(after)) {
-                (before, Some(after)) if before != Some(after) => *known = Some(after),
-                (Some(_), None) => *known = None,
-                _ => {}
-            }
-        }
+        let before = before.or(self.former.as_deref());
         for direction in Direction::BOTH {
             if let Some((_, capacity)) = *self.rising.get(direction) {
                 *self.capacity.get_mut(direction) = Some(capacity);
             }
+            let known = self.capacity.get_mut(direction);
+            let stated_before = before.and_then(|before| stated(before, direction));
+            match (stated_before, stated(after, direction)) {
+                (before, Some(after)) if before != Some(after) => *known = Some(after),
+                (Some(before), None) if *known == Some(before) => {
+                    *known = self.seen.and_then(|seen| seen.speed);
+                }
+                _ => {}
+            }
         }
+        let seen_mtu = self.seen.map(|seen| seen.mtu);
         Self {
             capacity: self.capacity,
             reference_capacity: self.capacity,
             unprogrammed: self.unprogrammed,
             may_exceed: Both { sending: true, receiving: true },
-            mtu: after.mtu.unwrap_or(self.mtu),
+            mtu: after.mtu.or(seen_mtu).unwrap_or(UNKNOWN_MTU),
+            seen: self.seen,
             ..Self::new(after, preemption)
         }
+    }
+
+    /// An empty account of an interface that the policy no longer has.
+    pub(crate) fn dropped(self, before: Option<&InterfacePolicy>) -> Self {
+        let former = before.cloned().map(Arc::new).or_else(|| self.former.clone());
+        Self { former, ..self.emptied() }
     }
 
     /// The parameters that charges depend on.
@@ -291,6 +322,8 @@ impl Account {
             rising: self.rising,
             reference_capacity: self.reference_capacity,
             mtu: self.mtu,
+            seen: self.seen,
+            former: self.former.clone(),
             terms: self.terms,
             may_exceed: self.may_exceed,
             unprogrammed: self.unprogrammed,
@@ -340,6 +373,14 @@ impl Account {
             Some(candidates) => Some((&mut self.usage, candidates)),
             None => None,
         }
+    }
+}
+
+/// The capacity that a policy states; `None` where it is to be read from the kernel.
+pub(crate) const fn stated(policy: &InterfacePolicy, direction: Direction) -> Option<Rate> {
+    match policy.budget(direction).capacity {
+        Capacity::Rate(rate) => Some(rate),
+        Capacity::Auto => None,
     }
 }
 

@@ -3,8 +3,10 @@
 use flowspec::{Both, Direction, Moment};
 
 use super::candidates::{Amount, Limit, Scope};
-use super::footprint::{ClassCounts, Footprint};
+use super::footprint::Footprint;
 use super::profile::Profile;
+use super::steps::Step;
+use super::window::Window;
 
 /// Class types, of the Russian dolls model.
 const TYPES: usize = 8;
@@ -56,52 +58,65 @@ impl Usage {
     }
 
     pub(crate) fn book(&mut self, footprint: &Footprint, now: Moment) {
-        self.each_profile(footprint, |profile, amount| profile.book(amount, footprint.window, now));
+        self.each_profile(footprint, |profile, amount, window| profile.book(amount, window, now));
     }
 
     pub(crate) fn unbook(&mut self, footprint: &Footprint, now: Moment) {
-        self.each_profile(footprint, |profile, amount| profile.unbook(amount, footprint.window, now));
+        self.each_profile(footprint, |profile, amount, window| profile.unbook(amount, window, now));
     }
 
-    /// Calls `change` for every profile that a footprint is counted in.
-    fn each_profile(&mut self, footprint: &Footprint, mut change: impl FnMut(&mut Profile, u64)) {
-        let Counts { flows, buffer, dolls } = self.counts;
-        if flows {
-            change(&mut self.flows, footprint.flows);
+    /// Calls `change` for every profile that a footprint is counted in, with the amount and its window.
+    fn each_profile(&mut self, footprint: &Footprint, mut change: impl FnMut(&mut Profile, u64, Window)) {
+        if self.counts.flows {
+            change(&mut self.flows, footprint.flows, footprint.window);
         }
-        for direction in Direction::BOTH {
-            let rate = footprint.charged.get(direction).get();
-            if rate > 0 {
-                change(self.reserved.get_mut(direction), rate);
-            }
-            if buffer {
-                change(self.buffer.get_mut(direction), footprint.buffer.get(direction).get());
-            }
-            if dolls {
-                for doll in &mut self.dolls[1..=usize::from(footprint.class_type)] {
-                    change(doll.get_mut(direction), rate);
-                }
-            }
-        }
-        let ClassCounts { flows, rate } = footprint.class_counts;
         if let Some(class) = footprint.class
-            && (flows || rate)
+            && footprint.class_counts.flows
         {
-            let class = class as usize;
-            if class >= self.classes.len() {
-                self.classes.resize_with(class + 1, ClassUse::default);
+            change(&mut self.class_mut(class).flows, footprint.flows, footprint.window);
+        }
+        let whole = [footprint.whole()];
+        for step in footprint.steps.as_deref().unwrap_or(&whole) {
+            self.each_amount(footprint, step, &mut change);
+        }
+    }
+
+    /// The same for one step of it, without what is counted as flows.
+    fn each_amount(
+        &mut self,
+        footprint: &Footprint,
+        step: &Step,
+        change: &mut impl FnMut(&mut Profile, u64, Window),
+    ) {
+        let Step { window, charged, buffer } = *step;
+        for direction in Direction::BOTH {
+            let rate = charged.get(direction).get();
+            if rate > 0 {
+                change(self.reserved.get_mut(direction), rate, window);
             }
-            let used = &mut self.classes[class];
-            if flows {
-                change(&mut used.flows, footprint.flows);
+            if self.counts.buffer {
+                change(self.buffer.get_mut(direction), buffer.get(direction).get(), window);
             }
-            for direction in Direction::BOTH {
-                let charged = footprint.charged.get(direction).get();
-                if rate && charged > 0 {
-                    change(used.reserved.get_mut(direction), charged);
+            if self.counts.dolls {
+                for doll in &mut self.dolls[1..=usize::from(footprint.class_type)] {
+                    change(doll.get_mut(direction), rate, window);
                 }
             }
+            if let Some(class) = footprint.class
+                && footprint.class_counts.rate
+                && rate > 0
+            {
+                change(self.class_mut(class).reserved.get_mut(direction), rate, window);
+            }
         }
+    }
+
+    fn class_mut(&mut self, class: u32) -> &mut ClassUse {
+        let class = class as usize;
+        if class >= self.classes.len() {
+            self.classes.resize_with(class + 1, ClassUse::default);
+        }
+        &mut self.classes[class]
     }
 
     /// What is taken of a class; `None` where nothing of it was ever counted.

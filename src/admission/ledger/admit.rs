@@ -3,7 +3,8 @@
 use flowspec::{Both, Moment, Rate};
 
 use super::client::ClientUse;
-use super::group::{Group, Member};
+use super::group::Group;
+use super::prepare::Prepared;
 use super::state::{Ledger, client_of};
 use crate::admission::account::entry::Entry;
 use crate::admission::account::rank::LAST_ORDER;
@@ -26,14 +27,13 @@ impl Ledger {
 
     /// The same for a request that its client has been counted for.
     pub(crate) fn admit_counted(&mut self, request: &Request) -> Result<Grant, Refusal> {
-        let (entry, mut grant, setup) = self.prepare(request)?;
-        if let Err(refusal) = self.check(&entry, None) {
-            let displaced = self.preempt_for(&entry, setup, refusal);
+        let Prepared { wanted, member, mut grant, setup } = self.prepare(request)?;
+        if let Err(refusal) = self.check_wanted(&wanted) {
+            let displaced = self.preempt_for(&wanted, setup, refusal);
             grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
         }
         self.admitted += 1;
-        let member = Member { charge: entry.charge(grant.tspec), window: entry.footprint.window };
-        self.book_new(&request.id, entry, Some(member));
+        self.book_new(&request.id, wanted.entry, Some(member));
         if self.admitted >= LAST_ORDER {
             self.renumber();
         }
@@ -46,20 +46,18 @@ impl Ledger {
     ///
     /// - **Errors**: the refusal, and nothing is booked.
     pub(crate) fn try_out(&mut self, request: &Request) -> Result<u32, Refusal> {
-        let (entry, grant, _) = self.prepare(request)?;
-        self.check(&entry, None)?;
-        let charge = entry.charge(grant.tspec);
-        let member = Member { charge, window: entry.footprint.window };
-        Ok(self.book_new(&request.id, entry, Some(member)))
+        let Prepared { wanted, member, .. } = self.prepare(request)?;
+        self.check_wanted(&wanted)?;
+        Ok(self.book_new(&request.id, wanted.entry, Some(member)))
     }
 
     /// What [`admit`](Self::admit) would answer; changes nothing but the list of known interfaces.
     ///
     /// - **Errors**: the refusal.
     pub fn consider(&mut self, request: &Request) -> Result<Grant, Refusal> {
-        let (entry, mut grant, setup) = self.prepare(request)?;
-        if let Err(refusal) = self.check(&entry, None) {
-            let victims = self.victims(&entry, setup, &refusal);
+        let Prepared { wanted, mut grant, setup, .. } = self.prepare(request)?;
+        if let Err(refusal) = self.check_wanted(&wanted) {
+            let victims = self.victims(&wanted, setup, &refusal);
             let victims = victims.ok_or_else(|| self.with_least_latency(refusal, request))?;
             grant.preempted = victims.into_iter().map(|slot| self.displaced(slot)).collect();
         }
@@ -89,7 +87,7 @@ impl Ledger {
             let end = duration.map(|duration| moment.checked_add(duration));
             let Some(end) = end.map_or(Some(None), |end| end.map(Some)) else { return false };
             let moved = Request { start: Some(moment), end, ..request.clone() };
-            self.prepare(&moved).and_then(|(entry, ..)| self.check(&entry, None)).is_ok()
+            self.prepare(&moved).and_then(|prepared| self.check_wanted(&prepared.wanted)).is_ok()
         })
     }
 
@@ -106,10 +104,11 @@ impl Ledger {
         self.absent.remove(entry.footprint.slot);
         self.unbook(&entry);
         self.tidy(&entry.footprint);
-        if let Some(name) = &entry.group
-            && self.groups.get(name).is_some_and(|group| group.closing && group.is_empty())
-        {
-            self.end_group(name);
+        if let Some(name) = &entry.group {
+            self.shrink_group(name);
+            if self.groups.get(name).is_some_and(|group| group.closing && group.is_empty()) {
+                self.end_group(name);
+            }
         }
         Some(entry)
     }

@@ -20,6 +20,7 @@ impl Ledger {
     /// Books what a flow takes, which is known to fit; `member` is for its group, if it has one.
     pub(crate) fn book(&mut self, entry: &Entry, member: Option<Member>) {
         let (now, footprint) = (self.now, &entry.footprint);
+        self.bookings += 1;
         if let Some(account) = self.account_at(footprint.interface) {
             account.book(footprint, now);
         }
@@ -38,6 +39,7 @@ impl Ledger {
     /// Unbooks everything that a flow takes. The caller has removed the flow, or books it again.
     pub(crate) fn unbook(&mut self, entry: &Entry) {
         let (now, footprint) = (self.now, &entry.footprint);
+        self.bookings += 1;
         if let Some(account) = self.account_at(footprint.interface) {
             account.unbook(footprint, now);
         }
@@ -84,6 +86,7 @@ impl Ledger {
             group.footprint.order = orders[&group.footprint.slot];
             self.flows.update_group(&group.footprint, self.now);
         }
-        self.reload(Arc::clone(&self.policy));
+        let policy = Arc::clone(&self.policy);
+        self.rebook_all(&policy);
     }
 }

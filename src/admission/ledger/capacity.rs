@@ -23,6 +23,7 @@ impl Ledger {
         let policy = Arc::clone(&self.policy);
         let Some(interface_policy) = policy.interface(interface) else { return Vec::new() };
         let (now, prover) = (self.now, self.prover);
+        self.bookings += 1;
         let Some(account) = self.account_of(interface) else { return Vec::new() };
         *account.may_exceed.get_mut(direction) = true;
         *account.rising.get_mut(direction) = None;

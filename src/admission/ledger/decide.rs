@@ -58,6 +58,10 @@ impl Ledger {
             | Operation::Measure { .. }
             | Operation::Tick => true,
         };
+        self.risen |= frees || !ended.is_empty();
+        if self.risen {
+            self.retry_groups();
+        }
         let mut decision = self.decision(response, EndedIds::of(&ended));
         match interface {
             Some(interface) => self.add_totals(&mut decision, &interface),
@@ -75,6 +79,10 @@ impl Ledger {
     /// totals.
     pub fn refuse(&mut self, at: Moment, request: RefusedRequest) -> Outcome {
         let ended = self.advance(at);
+        self.risen |= !ended.is_empty();
+        if self.risen {
+            self.retry_groups();
+        }
         let mut decision = self.refused(self.now, request);
         decision.set_ended(EndedIds::of(&ended));
         self.notify(&mut decision, false);

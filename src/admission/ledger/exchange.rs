@@ -5,7 +5,7 @@
 //! Between the two steps the flow is charged the larger of both reservations, field by field. That always fits: each
 //! field of it is one that was reserved before or one that was just found to fit.
 
-use flowspec::{Both, Direction, Flowspec, Moment, TSpec};
+use flowspec::{Both, Flowspec, Moment};
 
 use super::group::Member;
 use super::state::Ledger;
@@ -62,7 +62,7 @@ impl Ledger {
                 let tspec = previous.member.map_or_else(Both::default, |member| member.charge.tspec);
                 let before = previous.entry.charge(tspec);
                 let after = self.flows.get(id).map_or(before, |entry| entry.charge(grant.tspec));
-                self.recharge(id, &larger(&before, &after));
+                self.recharge(id, &before.larger(&after));
                 let renegotiation = Renegotiation { id: id.to_owned(), before, after, grant, before_it: ids };
                 Ok(Begun { renegotiation, ended })
             }
@@ -88,6 +88,7 @@ impl Ledger {
         self.waiting.leave(&id);
         let flow = RenegotiatedFlow { interface: interface.clone(), charged: after.rate, enforced: None };
         let response = Response::Renegotiate { id, result: Ok(Box::new(flow)) };
+        self.retry_groups();
         let mut decision = self.decision(response, ids);
         self.add_totals(&mut decision, &interface);
         self.notify(&mut decision, true);
@@ -112,6 +113,7 @@ impl Ledger {
     fn refuse_renegotiation(&mut self, id: &str, refusal: Refusal, ids: EndedIds) -> Decision {
         let interface = self.flow(id).map(|(interface, _)| interface.to_owned());
         let result = Err(Refused::under(&self.policy, refusal));
+        self.retry_groups();
         let mut decision = self.decision(Response::Renegotiate { id: id.to_owned(), result }, ids);
         if let Some(interface) = interface {
             self.add_totals(&mut decision, &interface);
@@ -128,25 +130,9 @@ impl Ledger {
         let member = Member { charge: *charge, window: entry.footprint.window };
         self.flows.update(&entry, self.now);
         self.book(&entry, Some(member));
+        if let Some(name) = &entry.group {
+            self.shrink_group(name);
+        }
         self.tidy(&entry.footprint);
     }
-}
-
-/// A charge that covers both, field by field.
-fn larger(a: &Charge, b: &Charge) -> Charge {
-    let mut larger = *a;
-    for direction in Direction::BOTH {
-        let rate = larger.rate.get_mut(direction);
-        *rate = (*rate).max(*b.rate.get(direction));
-        let buffer = larger.buffer.get_mut(direction);
-        *buffer = (*buffer).max(*b.buffer.get(direction));
-        let peak = larger.peak.get_mut(direction);
-        *peak = (*peak).max(*b.peak.get(direction));
-        let tspec: &mut Option<TSpec> = larger.tspec.get_mut(direction);
-        *tspec = match (*tspec, b.tspec.get(direction)) {
-            (Some(a), Some(b)) => Some(a.least_upper_bound(b)),
-            (a, b) => a.or(*b),
-        };
-    }
-    larger
 }

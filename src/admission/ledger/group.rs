@@ -7,6 +7,7 @@ use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate, TSpec};
 use crate::admission::account::charge::{Charge, reserves_nothing};
 use crate::admission::account::footprint::Footprint;
 use crate::admission::account::profile::Profile;
+use crate::admission::account::steps::{self, Largest, Step};
 use crate::admission::account::window::Window;
 use crate::admission::limits::GroupLimit;
 use crate::admission::refusal::Refusal;
@@ -22,13 +23,23 @@ pub(crate) struct Group {
     qos: Qos,
     /// The charge of the group's own flowspec.
     charge: Charge,
+    /// The charge before a reload to a flowspec that the members exceed together, which stays until they fit.
+    outgrown: Option<Charge>,
     /// What is booked for it.
     pub(crate) footprint: Footprint,
     /// By slot.
     members: BTreeMap<u32, Member>,
     sums: Both<Sums>,
+    largest: LargestMembers,
     /// Whether it ends with its last member.
     pub(crate) closing: bool,
+}
+
+/// The largest member at each moment, which is what a shared group is charged.
+#[derive(Clone, Debug, Default)]
+struct LargestMembers {
+    charged: Both<Largest>,
+    buffer: Both<Largest>,
 }
 
 /// What a member takes of its group.
@@ -56,9 +67,24 @@ impl Group {
         charge: Charge,
         footprint: Footprint,
     ) -> Self {
-        let sums = Both::default();
-        let interface = interface.to_owned();
-        Self { interface, mode, qos, charge, footprint, members: BTreeMap::new(), sums, closing: false }
+        Self {
+            interface: interface.to_owned(),
+            mode,
+            qos,
+            charge,
+            outgrown: None,
+            footprint,
+            members: BTreeMap::new(),
+            sums: Both::default(),
+            largest: LargestMembers::default(),
+            closing: false,
+        }
+    }
+
+    /// The same definition without members.
+    fn emptied(&self) -> Self {
+        let (sums, largest) = (Both::default(), LargestMembers::default());
+        Self { members: BTreeMap::new(), sums, largest, ..self.clone() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -67,13 +93,24 @@ impl Group {
 
     pub(crate) fn join(&mut self, slot: u32, member: Member, now: Moment) {
         self.count(&member, |profile, amount| profile.book(amount, member.window, now));
+        if self.mode == GroupMode::Shared {
+            self.largest.each(&member, |largest, amount| largest.insert(slot, amount, member.window));
+        }
         self.members.insert(slot, member);
     }
 
     pub(crate) fn leave(&mut self, slot: u32, now: Moment) -> Option<Member> {
         let member = self.members.remove(&slot)?;
         self.count(&member, |profile, amount| profile.unbook(amount, member.window, now));
+        self.largest.each(&member, |largest, amount| largest.remove(slot, amount, member.window));
         Some(member)
+    }
+
+    /// Where the members fit the group's flowspec again, it is charged no more than that.
+    pub(crate) fn shrink(&mut self, now: Moment) {
+        if self.outgrown.is_some() && self.holds_members(now) {
+            self.outgrown = None;
+        }
     }
 
     /// The moments at which something of it begins or ends.
@@ -109,11 +146,18 @@ impl Group {
         }
     }
 
-    /// Whether a member fits that is not counted yet.
+    /// Whether a member fits that is not counted yet; `before` is what it had, not counted either. No limit refuses what
+    /// is not more than that.
     ///
     /// Envelope: the sum of the members' rates and of their TSpecs stays within the group's, in the fields
     /// that the group's flowspec gives. Shared: a member requests no more than the group's flowspec.
-    pub(crate) fn check(&self, group: &str, member: &Member, now: Moment) -> Result<(), Refusal> {
+    pub(crate) fn check(
+        &self,
+        group: &str,
+        member: &Member,
+        before: Option<&Member>,
+        now: Moment,
+    ) -> Result<(), Refusal> {
         for direction in Direction::BOTH {
             let Some(tspec) = member.charge.tspec.get(direction) else { continue };
             // A shared group without a flowspec limits its members in nothing.
@@ -121,7 +165,12 @@ impl Group {
                 continue;
             }
             let group = || group.to_owned();
-            self.check_sizes(direction, tspec).map_err(|(limit, asked, most)| Refusal::GroupBudget {
+            let before = before.and_then(|before| {
+                let tspec = before.charge.tspec.get(direction).as_ref()?;
+                Some((tspec, requested(direction, tspec, before)))
+            });
+            let sizes = self.check_sizes(direction, tspec, before.map(|(tspec, _)| tspec));
+            sizes.map_err(|(limit, asked, most)| Refusal::GroupBudget {
                 group: group(),
                 direction,
                 limit,
@@ -129,7 +178,12 @@ impl Group {
                 taken: 0,
                 most,
             })?;
-            for (limit, asked, most, sum) in self.limits(direction, tspec, member) {
+            let asked = requested(direction, tspec, member);
+            for (place, (limit, most, sum)) in self.limits(direction).into_iter().enumerate() {
+                let asked = asked[place];
+                if before.is_some_and(|(_, before)| asked <= before[place]) {
+                    continue;
+                }
                 // The members of a shared group do not add up.
                 let taken = match self.mode {
                     GroupMode::Envelope => sum.highest(member.window, now),
@@ -153,85 +207,119 @@ impl Group {
     }
 
     /// Whether a member's packets are within the sizes of the group's flowspec; else what it requests, and the limit.
-    fn check_sizes(&self, direction: Direction, tspec: &TSpec) -> Result<(), (GroupLimit, u64, u64)> {
+    fn check_sizes(
+        &self,
+        direction: Direction,
+        tspec: &TSpec,
+        before: Option<&TSpec>,
+    ) -> Result<(), (GroupLimit, u64, u64)> {
         let spec = self.qos.get(direction);
         let (largest, smallest) = (tspec.max_sdu_size(), tspec.minimum_policed_size());
-        if let Some(most) = spec.max_sdu_size.filter(|most| largest > *most) {
+        let grows = before.is_none_or(|before| largest > before.max_sdu_size());
+        if let Some(most) = spec.max_sdu_size.filter(|most| grows && largest > *most) {
             return Err((GroupLimit::MaxSduSize, largest.get(), most.get()));
         }
-        if let Some(least) = spec.minimum_policed_size.filter(|least| smallest < *least) {
+        let falls = before.is_none_or(|before| smallest < before.minimum_policed_size());
+        if let Some(least) = spec.minimum_policed_size.filter(|least| falls && smallest < *least) {
             return Err((GroupLimit::MinimumPolicedSize, smallest.get(), least.get()));
         }
         Ok(())
     }
 
-    /// What a member requests of each of the group's limits, the limit where there is one, and the members' sum.
-    fn limits(
-        &self,
-        direction: Direction,
-        tspec: &TSpec,
-        member: &Member,
-    ) -> [(GroupLimit, u64, Option<u64>, &Profile); 4] {
+    /// Each of the group's limits, and the sum of what its members request of it.
+    fn limits(&self, direction: Direction) -> [(GroupLimit, Option<u64>, &Profile); 4] {
         let (spec, sums) = (self.qos.get(direction), self.sums.get(direction));
-        let charged = member.charge.rate.get(direction).get();
         let most_charged = self.charge.rate.get(direction).get();
-        let peak = match tspec.peak_bandwidth() {
-            Peak::Finite(peak) => peak.get(),
-            Peak::Infinite => u64::MAX,
-        };
         let most_peak = match spec.peak_bandwidth {
             Some(Peak::Finite(peak)) => Some(peak.get()),
             Some(Peak::Infinite) | None => None,
         };
-        let (rate, bucket) = (tspec.token_rate().get(), tspec.token_bucket_size().get());
         let (most_rate, most_bucket) =
             (spec.token_rate.map(Rate::get), spec.token_bucket_size.map(Bytes::get));
         [
-            (GroupLimit::Rate, charged, Some(most_charged), &sums.charged),
-            (GroupLimit::TokenRate, rate, most_rate, &sums.token_rate),
-            (GroupLimit::TokenBucketSize, bucket, most_bucket, &sums.token_bucket_size),
-            (GroupLimit::PeakBandwidth, peak, most_peak, &sums.peak_bandwidth),
+            (GroupLimit::Rate, Some(most_charged), &sums.charged),
+            (GroupLimit::TokenRate, most_rate, &sums.token_rate),
+            (GroupLimit::TokenBucketSize, most_bucket, &sums.token_bucket_size),
+            (GroupLimit::PeakBandwidth, most_peak, &sums.peak_bandwidth),
         ]
     }
 
     /// Whether the members would fit another flowspec for the group.
     pub(crate) fn check_members(&self, group: &str, changed: &Self, now: Moment) -> Result<(), Refusal> {
-        let mut counted = Self { members: BTreeMap::new(), sums: Both::default(), ..changed.clone() };
+        let mut counted = changed.emptied();
         for (slot, member) in &self.members {
-            counted.check(group, member, now)?;
+            counted.check(group, member, None, now)?;
             counted.join(*slot, member.clone(), now);
         }
         Ok(())
     }
 
+    /// Whether the members' sums are within the group's flowspec.
+    fn holds_members(&self, now: Moment) -> bool {
+        let always = Window::from(now);
+        self.mode == GroupMode::Shared
+            || Direction::BOTH.iter().all(|&direction| {
+                let limits = self.limits(direction);
+                limits.iter().all(|(_, most, sum)| most.is_none_or(|most| sum.highest(always, now) <= most))
+            })
+    }
+
     /// The same group with another flowspec, its members kept.
     pub(crate) fn with_members_of(mut self, other: Self) -> Self {
-        (self.members, self.sums) = (other.members, other.sums);
+        (self.members, self.sums, self.largest) = (other.members, other.sums, other.largest);
         self
     }
 
-    /// What the interface is to be charged: the group's own charge, or the largest member's.
-    pub(crate) fn due(&self, with: Option<&Member>) -> (Both<Rate>, Both<Bytes>) {
+    /// The same group with another flowspec by a new policy, its members kept. Where they exceed it together, the group
+    /// is charged what it was until they fit.
+    pub(crate) fn by_policy_with_members_of(self, other: Self, now: Moment) -> Self {
+        let before = other.outgrown.map_or(other.charge, |outgrown| outgrown.larger(&other.charge));
+        let changed = self.with_members_of(other);
+        let outgrown = (!changed.holds_members(now)).then_some(before);
+        Self { outgrown, ..changed }
+    }
+
+    /// What the interface is to be charged: the group's own charge, or at each moment that of the largest member.
+    pub(crate) fn due(&self, with: Option<&Member>, now: Moment) -> Footprint {
+        let booked = &self.footprint;
         if self.mode == GroupMode::Envelope {
-            return (self.charge.rate, self.charge.buffer);
+            let charge = self.outgrown.map_or(self.charge, |outgrown| outgrown.larger(&self.charge));
+            return Footprint { charged: charge.rate, buffer: charge.buffer, ..booked.clone() };
         }
-        let (mut rate, mut buffer) = (Both::default(), Both::default());
-        for member in self.members.values().chain(with) {
+        let steps = self.largest.steps(with, now);
+        let (mut charged, mut buffer) = (Both::<Rate>::default(), Both::<Bytes>::default());
+        for step in &steps {
             for direction in Direction::BOTH {
-                let largest: &mut Rate = rate.get_mut(direction);
-                *largest = (*largest).max(*member.charge.rate.get(direction));
-                let largest: &mut Bytes = buffer.get_mut(direction);
-                *largest = (*largest).max(*member.charge.buffer.get(direction));
+                let largest = charged.get_mut(direction);
+                *largest = (*largest).max(*step.charged.get(direction));
+                let largest = buffer.get_mut(direction);
+                *largest = (*largest).max(*step.buffer.get(direction));
             }
         }
-        (rate, buffer)
+        Footprint { charged, buffer, steps: Some(steps.into()), ..booked.clone() }
+    }
+
+    /// Whether what is booked is the same as a footprint, from now on.
+    pub(crate) fn is_booked_as(&self, due: &Footprint, now: Moment) -> bool {
+        let booked = &self.footprint;
+        (booked.charged, booked.buffer) == (due.charged, due.buffer)
+            && match (&booked.steps, &due.steps) {
+                (None, None) => true,
+                (Some(booked), Some(due)) => steps::are_same(booked, due, now),
+                _ => false,
+            }
+    }
+
+    /// Whether it is charged more than its flowspec, since its members exceed that.
+    pub(crate) const fn is_outgrown(&self) -> bool {
+        self.outgrown.is_some()
     }
 
     /// Asserts that the members are these, and that the sums are theirs.
     pub(crate) fn invariants(&self, name: &str, members: &BTreeSet<u32>, now: Moment) {
         let kept: BTreeSet<_> = self.members.keys().copied().collect();
         assert_eq!(kept, *members, "group {name}: its members");
-        let mut counted = Self { members: BTreeMap::new(), sums: Both::default(), ..self.clone() };
+        let mut counted = self.emptied();
         for (slot, member) in &self.members {
             counted.join(*slot, member.clone(), now);
         }
@@ -243,8 +331,8 @@ impl Group {
             };
             assert_eq!(over_time(self), over_time(&counted), "group {name} {direction}: its members' sums");
         }
-        let due = self.due(None);
-        assert_eq!((self.footprint.charged, self.footprint.buffer), due, "group {name}: what it is charged");
+        let due = counted.due(None, now);
+        assert!(self.is_booked_as(&due, now), "group {name}: {:?} is booked, {due:?} is due", self.footprint);
     }
 
     /// A member, as it is counted.
@@ -253,10 +341,42 @@ impl Group {
     }
 
     /// What the members are charged together now.
-    pub(crate) fn spent(&self, direction: Direction) -> Rate {
-        match self.mode {
-            GroupMode::Envelope => Rate::new(self.sums.get(direction).charged.current()),
-            GroupMode::Shared => *self.footprint.charged.get(direction),
+    pub(crate) fn spent(&self, direction: Direction, now: Moment) -> Rate {
+        let Some(steps) = &self.footprint.steps else {
+            return Rate::new(self.sums.get(direction).charged.current());
+        };
+        let is_now = |step: &&Step| step.window.start <= now && step.window.ends_after(now);
+        steps.iter().find(is_now).map_or(Rate::ZERO, |step| *step.charged.get(direction))
+    }
+}
+
+impl LargestMembers {
+    fn each(&mut self, member: &Member, mut change: impl FnMut(&mut Largest, u64)) {
+        for direction in Direction::BOTH {
+            change(self.charged.get_mut(direction), member.charge.rate.get(direction).get());
+            change(self.buffer.get_mut(direction), member.charge.buffer.get(direction).get());
         }
     }
+
+    fn steps(&self, with: Option<&Member>, now: Moment) -> Vec<Step> {
+        let steps = |direction: Direction| {
+            let charged = with.map(|with| (with.charge.rate.get(direction).get(), with.window));
+            let buffer = with.map(|with| (with.charge.buffer.get(direction).get(), with.window));
+            let (charges, buffers) = (self.charged.get(direction), self.buffer.get(direction));
+            (charges.steps(charged, now), buffers.steps(buffer, now))
+        };
+        let (sending, receiving) = (steps(Direction::Sending), steps(Direction::Receiving));
+        let charged = Both { sending: sending.0, receiving: receiving.0 };
+        steps::together(&charged, &Both { sending: sending.1, receiving: receiving.1 })
+    }
+}
+
+/// What a member requests of each of a group's limits, in their order.
+const fn requested(direction: Direction, tspec: &TSpec, member: &Member) -> [u64; 4] {
+    let peak = match tspec.peak_bandwidth() {
+        Peak::Finite(peak) => peak.get(),
+        Peak::Infinite => u64::MAX,
+    };
+    let charged = member.charge.rate.get(direction).get();
+    [charged, tspec.token_rate().get(), tspec.token_bucket_size().get(), peak]
 }

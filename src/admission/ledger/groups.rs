@@ -15,12 +15,31 @@ use crate::policy::PeerTimeouts;
 /// The most groups there may be at once.
 const MOST_GROUPS: usize = 100_000;
 
+/// Which of a group's members have to fit its other flowspec.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum MembersMust {
+    /// All of them together: what was requested is refused otherwise.
+    Fit,
+    /// None: they keep what they have, and a new policy counts for those that come.
+    KeepTheirs,
+}
+
 impl Ledger {
     /// Makes a group, or changes the one of that name. Its members stay, and it may not become smaller than they are
     /// together.
     ///
     /// - **Errors**: a refusal, and everything is as it was.
     pub fn group(&mut self, request: &GroupRequest) -> Result<Grant, Refusal> {
+        let grant = self.set_group(request, MembersMust::Fit)?;
+        self.unmade.remove(request.id.as_str());
+        Ok(grant)
+    }
+
+    pub(crate) fn set_group(
+        &mut self,
+        request: &GroupRequest,
+        members: MembersMust,
+    ) -> Result<Grant, Refusal> {
         let GroupRequest { id, interface, class, mode, qos } = request;
         let policy = Arc::clone(&self.policy);
         let classes = Arc::clone(&self.classes);
@@ -47,18 +66,24 @@ impl Ledger {
             flows: 0,
             holding_priority: None,
             peak: None,
+            steps: None,
         };
         let new = before.is_none();
         if new {
             self.flows.insert_group(&format!("group {id}"), &mut footprint, self.now);
         }
         let mut group = Group::new(interface, *mode, *qos, charge, footprint);
-        if let Some(before) = &before {
-            before.check_members(id, &group, self.now)?;
-            group = group.with_members_of(before.clone());
-        }
-        (group.footprint.charged, group.footprint.buffer) = group.due(None);
         let old = before.as_ref().map(|before| before.footprint.clone());
+        if let Some(before) = before {
+            group = match members {
+                MembersMust::Fit => {
+                    before.check_members(id, &group, self.now)?;
+                    group.with_members_of(before)
+                }
+                MembersMust::KeepTheirs => group.by_policy_with_members_of(before, self.now),
+            };
+        }
+        group.footprint = group.due(None, self.now);
         if let Err(refusal) = self.replace(old.as_ref(), &group.footprint) {
             if new {
                 self.flows.remove_group(group.footprint.slot);
@@ -107,6 +132,9 @@ impl Ledger {
             return Err(Refusal::UnknownGroup { group: id.to_owned() });
         };
         group.closing = true;
+        self.bookings += 1;
+        // Where the policy states it otherwise, it is not made anew either.
+        self.unmade.remove(id);
         let gone = group.is_empty();
         if gone {
             self.end_group(id);
@@ -115,29 +143,14 @@ impl Ledger {
         Ok(gone)
     }
 
-    /// Whether a footprint fits in place of a booked one; nothing is refused that is not more than `held`.
-    pub(crate) fn check_replaced(
-        &self,
-        booked: &Footprint,
-        new: &Footprint,
-        held: &Footprint,
-    ) -> Result<(), Refusal> {
-        if new.charged == booked.charged && new.buffer == booked.buffer {
-            return Ok(());
-        }
-        let Some(Some(account)) = self.accounts.get(booked.interface as usize) else { return Ok(()) };
-        let mut without = account.clone();
-        without.unbook(booked, self.now);
-        self.check_on(&without, new, Some(held))
-    }
-
     /// Books a footprint in place of another, or as a new one.
     fn replace(&mut self, old: Option<&Footprint>, new: &Footprint) -> Result<(), Refusal> {
         let now = self.now;
+        self.bookings += 1;
         if let (Some(account), Some(old)) = (self.account_at(new.interface), old) {
             account.unbook(old, now);
         }
-        let result = self.check_footprint(new, old);
+        let result = self.check_group_footprint(new, old);
         if let Some(account) = self.account_at(new.interface) {
             match (&result, old) {
                 (Ok(()), _) => account.book(new, now),
@@ -153,11 +166,10 @@ impl Ledger {
         let now = self.now;
         let Some(group) = self.groups.get_mut(name) else { return };
         change(group);
-        let (charged, buffer) = group.due(None);
-        if (charged, buffer) == (group.footprint.charged, group.footprint.buffer) {
+        let due = group.due(None, now);
+        if group.is_booked_as(&due, now) {
             return;
         }
-        let due = Footprint { charged, buffer, ..group.footprint.clone() };
         let before = std::mem::replace(&mut group.footprint, due);
         if let Some(Some(account)) = self.accounts.get_mut(before.interface as usize) {
             account.unbook(&before, now);
@@ -167,31 +179,22 @@ impl Ledger {
         }
     }
 
+    /// Charges a group no more than its flowspec, once its members fit that again.
+    pub(crate) fn shrink_group(&mut self, name: &str) {
+        if self.groups.get(name).is_some_and(Group::is_outgrown) {
+            let now = self.now;
+            self.change_group(name, |group| group.shrink(now));
+        }
+    }
+
     pub(crate) fn end_group(&mut self, name: &str) {
         let now = self.now;
+        self.bookings += 1;
         let Some(group) = self.groups.remove(name) else { return };
         if let Some(account) = self.account_at(group.footprint.interface) {
             account.unbook(&group.footprint, now);
         }
         self.flows.remove_group(group.footprint.slot);
         self.tidy(&group.footprint);
-    }
-
-    /// Makes the groups of the policy that do not exist yet; repeated when a capacity becomes known.
-    pub(crate) fn make_groups(&mut self) {
-        let policy = Arc::clone(&self.policy);
-        for (id, group) in &policy.groups {
-            if !self.groups.contains_key(id.as_str()) {
-                let request = GroupRequest {
-                    id: id.clone(),
-                    interface: group.interface.clone(),
-                    class: group.class.clone(),
-                    mode: group.mode,
-                    qos: group.qos,
-                };
-                // A group that does not fit is not made: its members are refused with UnknownGroup.
-                let _ = self.group(&request);
-            }
-        }
     }
 }

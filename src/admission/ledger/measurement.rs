@@ -26,6 +26,7 @@ impl Ledger {
             return Err(Refusal::NotMeasured { class: class.to_owned() });
         }
         let now = self.now;
+        self.bookings += 1;
         let Some(account) = self.account_of(interface) else {
             return Err(Refusal::UnknownInterface { interface: interface.to_owned() });
         };

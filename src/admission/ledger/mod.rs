@@ -11,6 +11,7 @@ pub(crate) mod invariants;
 pub(crate) mod ladder;
 pub(crate) mod measurement;
 pub(crate) mod peers;
+pub(crate) mod policy_groups;
 pub(crate) mod preemption;
 pub(crate) mod prepare;
 pub(crate) mod queue;

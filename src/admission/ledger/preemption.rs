@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use flowspec::Both;
-
+use super::prepare::{Constraint, Wanted};
 use super::state::Ledger;
 use super::victims::Search;
 use crate::admission::account::entry::Entry;
-use crate::admission::account::fit::{FitContext, FlowRates};
+use crate::admission::account::fit::FitContext;
 use crate::admission::account::footprint::Footprint;
 use crate::admission::account::place::Place;
 use crate::admission::displaced::Displaced;
@@ -20,35 +19,42 @@ impl Ledger {
     /// - **Errors**: the refusal, if all such flows together are not enough; then none is preempted.
     pub(crate) fn preempt_for(
         &mut self,
-        newcomer: &Entry,
+        newcomer: &Wanted,
         setup: u8,
         refusal: Refusal,
     ) -> Result<Vec<Displaced>, Refusal> {
         let Some(victims) = self.victims(newcomer, setup, &refusal) else { return Err(refusal) };
         let displaced = self.displace(victims.into_iter());
-        debug_assert!(self.check(newcomer, None).is_ok(), "flows are preempted in vain: {newcomer:?}");
+        debug_assert!(self.check_wanted(newcomer).is_ok(), "flows are preempted in vain: {newcomer:?}");
         Ok(displaced)
     }
 
     /// The slots of the flows that would be preempted for one that was refused; `None` where they are not enough.
-    pub(crate) fn victims(&mut self, newcomer: &Entry, setup: u8, refusal: &Refusal) -> Option<Vec<u32>> {
+    pub(crate) fn victims(&mut self, newcomer: &Wanted, setup: u8, refusal: &Refusal) -> Option<Vec<u32>> {
         if !self.policy.preemption || !refusal.lacks_capacity() {
             return None;
         }
-        let interface = newcomer.footprint.interface;
         // No flow is worse than the worst priority.
         let from = Place::after_priority(setup)?;
+        self.without_group(newcomer, |ledger| ledger.search_victims(newcomer, setup, from))
+    }
+
+    fn search_victims(&mut self, newcomer: &Wanted, setup: u8, from: Place) -> Option<Vec<u32>> {
+        let interface = newcomer.entry.footprint.interface;
         let account = self.accounts.get(interface as usize)?.as_ref()?;
-        let flow = FlowRates { asked: newcomer.rate(), held: Both::default() };
-        let context = self.fit_context(account, &newcomer.footprint, Some(flow))?;
-        if !account.measures() {
-            // Whether all of them would be enough.
-            let lasting = FitContext { usage: account.lasting(setup)?, ..context };
-            account.check(&lasting, &newcomer.footprint, None).ok()?;
+        let mut limits = Vec::new();
+        for Constraint { asked, old, flow } in self.constraints(newcomer) {
+            let context = self.fit_context(account, &asked, flow)?;
+            if !account.measures() {
+                // Whether all of them would be enough.
+                let lasting = FitContext { usage: account.lasting(setup)?, ..context };
+                account.check(&lasting, &asked, old.as_ref()).ok()?;
+            }
+            match account.limits(&context, &asked, old.as_ref()) {
+                Some(more) => limits.extend(more),
+                None => return self.victims_one_by_one(newcomer, from),
+            }
         }
-        let Some(mut limits) = account.limits(&context, &newcomer.footprint, None) else {
-            return self.victims_one_by_one(newcomer, from);
-        };
         let now = self.now;
         limits.retain(|limit| account.usage.excess(limit, now) > 0);
         let (flows, account) = (&self.flows, self.accounts.get_mut(interface as usize)?.as_mut()?);
@@ -59,13 +65,13 @@ impl Ledger {
     }
 
     /// The same where what a flow gives back depends on which others are there.
-    fn victims_one_by_one(&mut self, newcomer: &Entry, from: Place) -> Option<Vec<u32>> {
-        let Footprint { window, interface, .. } = newcomer.footprint;
+    fn victims_one_by_one(&mut self, newcomer: &Wanted, from: Place) -> Option<Vec<u32>> {
+        let Footprint { window, interface, .. } = newcomer.entry.footprint;
         let account = self.accounts.get(interface as usize)?.as_ref()?;
         let worse = account.places().take_while(|place| *place >= from);
         let footprints = worse.map(|place| self.flows.entry(place.slot()).footprint);
         let candidates: Vec<_> = footprints.filter(|footprint| footprint.window.overlaps(&window)).collect();
-        let chosen = self.choose(interface, &candidates, |ledger| ledger.check(newcomer, None).is_ok())?;
+        let chosen = self.choose(interface, &candidates, |ledger| ledger.fits(newcomer).is_ok())?;
         Some(chosen.into_iter().map(|footprint| footprint.slot).collect())
     }
 
@@ -126,6 +132,11 @@ impl Ledger {
         Displaced { id, entry, classes: Arc::clone(&self.classes) }
     }
 
+    fn fits_again(&self, entry: &Entry) -> bool {
+        // No member of a group is displaced.
+        self.fits(&Wanted { entry: entry.clone(), old: None, group: None }).is_ok()
+    }
+
     /// Reinstates flows that were preempted for one that was not established after all. Gives those that no longer fit,
     /// or whose classes a reload has renumbered.
     pub fn reinstate(&mut self, displaced: Vec<Displaced>) -> Vec<String> {
@@ -133,7 +144,7 @@ impl Ledger {
         for Displaced { id, entry, classes } in displaced.into_iter().rev() {
             // Under another policy a class has another number.
             let same = Arc::ptr_eq(&classes, &self.classes);
-            if same && self.flows.slot(&id).is_none() && self.check(&entry, None).is_ok() {
+            if same && self.flows.slot(&id).is_none() && self.fits_again(&entry) {
                 self.book_new(&id, entry, None);
             } else {
                 lost.push(id);

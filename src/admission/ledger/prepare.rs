@@ -18,6 +18,51 @@ use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, Request};
 use crate::policy::{Class, GroupMode, Policy};
 
+/// The scale of priorities is from 0, the best, to 7.
+const WORST_PRIORITY: u8 = 7;
+
+/// A valid request: what it would book, and what it would be granted.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) wanted: Wanted,
+    /// For its group, if it has one.
+    pub(crate) member: Member,
+    pub(crate) grant: Grant,
+    /// Its setup priority.
+    pub(crate) setup: u8,
+}
+
+/// What a flow would book.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) entry: Entry,
+    /// The flow's reservation that this one replaces, which is not booked.
+    pub(crate) old: Option<Entry>,
+    /// Its group, where the members share one reservation.
+    pub(crate) group: Option<GrownGroup>,
+}
+
+/// A shared group that a flow joins, or in which it asks for something else.
+#[derive(Debug)]
+pub(crate) struct GrownGroup {
+    /// What is booked for the group, without the flow.
+    pub(crate) booked: Footprint,
+    /// What would be booked.
+    pub(crate) grown: Footprint,
+    /// What the group has held with the flow's reservation that is replaced.
+    pub(crate) held: Footprint,
+}
+
+/// Something that has to fit an interface, during one window.
+#[derive(Debug)]
+pub(crate) struct Constraint {
+    pub(crate) asked: Footprint,
+    /// What it stands in for: nothing is refused that is not more.
+    pub(crate) old: Option<Footprint>,
+    /// `None` for a group.
+    pub(crate) flow: Option<FlowRates>,
+}
+
 impl Ledger {
     /// Counts a request of a client, whatever the answer.
     ///
@@ -36,8 +81,8 @@ impl Ledger {
         client.count_request(name, limits, now)
     }
 
-    /// What a valid request would book, with its grant and its setup priority.
-    pub(crate) fn prepare(&mut self, request: &Request) -> Result<(Entry, Grant, u8), Refusal> {
+    /// What a valid request would book. Whether it fits its interface is [checked](Self::check_wanted) apart.
+    pub(crate) fn prepare(&mut self, request: &Request) -> Result<Prepared, Refusal> {
         let Request { id, interface, client, owner, qos, .. } = request;
         if self.flows.slot(id).is_some() {
             return Err(Refusal::DuplicateId { id: id.clone() });
@@ -78,6 +123,7 @@ impl Ledger {
             flows: 1,
             holding_priority: on_link.then_some(holding),
             peak: None,
+            steps: None,
         };
         let entry = Entry {
             footprint,
@@ -87,12 +133,24 @@ impl Ledger {
             deadline: request.time_to_live.map(|time| self.now.saturating_add(time)),
         };
         let entry = entry.costing(&charge);
-        self.check_member(&entry, &Member { charge, window }, None, None)?;
+        let member = Member { charge, window };
+        self.check_member(&entry, &member, None)?;
         let dscp = class.and_then(|class| class.dscp);
         let timeouts = self.timeouts(&entry);
         let grant =
             Grant { charged: charge.rate, tspec: charge.tspec, dscp, timeouts, preempted: Vec::new() };
-        Ok((entry, grant, setup))
+        let wanted = self.wanted(entry, &member);
+        Ok(Prepared { wanted, member, grant, setup })
+    }
+
+    /// What a flow would book, with what that makes of its group where the group shares one reservation.
+    pub(crate) fn wanted(&self, entry: Entry, member: &Member) -> Wanted {
+        let group = entry.group.as_ref().and_then(|name| self.groups.get(name));
+        let group = group.filter(|group| group.mode == GroupMode::Shared).map(|group| {
+            let (booked, grown) = (group.footprint.clone(), group.due(Some(member), self.now));
+            GrownGroup { held: booked.clone(), booked, grown }
+        });
+        Wanted { entry, old: None, group }
     }
 
     /// The number of a request's class: its own, its group's, or the one for its owner.
@@ -114,8 +172,11 @@ impl Ledger {
     /// The group that a request names, which must accept members on the request's interface.
     fn group_of(&self, request: &Request) -> Result<Option<Arc<str>>, Refusal> {
         let Some(name) = &request.group else { return Ok(None) };
-        let found = self.groups.get_key_value(name.as_str()).filter(|(_, group)| !group.closing);
+        let found = self.groups.get_key_value(name.as_str());
         let Some((key, group)) = found else { return Err(Refusal::UnknownGroup { group: name.clone() }) };
+        if group.closing {
+            return Err(Refusal::GroupEnding { group: name.clone() });
+        }
         if group.interface != request.interface {
             let (group_interface, interface) = (group.interface.clone(), request.interface.clone());
             return Err(Refusal::GroupElsewhere { group: name.clone(), group_interface, interface });
@@ -126,6 +187,9 @@ impl Ledger {
     /// The setup and holding priority of a request, which its client must be allowed to request.
     fn priorities_of(&self, request: &Request, class: Option<&Class>) -> Result<(u8, u8), Refusal> {
         let (setup, holding) = request.priorities(class);
+        if let Some(priority) = [setup, holding].into_iter().find(|priority| *priority > WORST_PRIORITY) {
+            return Err(Refusal::PriorityRange { priority });
+        }
         if setup < holding {
             return Err(Refusal::Priorities { setup, holding });
         }
@@ -157,18 +221,17 @@ impl Ledger {
         account.link(interface, interface_policy).charge(qos, class)
     }
 
-    /// Checks the client's limits and the group's. `old` is the reservation that this one replaces, which is not booked,
-    /// and `group_before` what the group took while it was.
+    /// Checks the client's limits and the group's. `old` is the reservation that this one replaces, with what its group
+    /// counted for it; it is not booked.
     pub(crate) fn check_member(
         &self,
         entry: &Entry,
         member: &Member,
-        old: Option<&Entry>,
-        group_before: Option<&Footprint>,
+        old: Option<(&Entry, Option<&Member>)>,
     ) -> Result<(), Refusal> {
         let Member { charge, window } = *member;
         if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
-            let old = old.map(Entry::rate);
+            let old = old.map(|(entry, _)| entry.rate());
             let fresh;
             let client = match self.clients.get(name) {
                 Some(client) => client,
@@ -182,43 +245,78 @@ impl Ledger {
         if let Some(name) = &entry.group
             && let Some(group) = self.groups.get(name)
         {
-            group.check(name, member, self.now)?;
-            if group.mode == GroupMode::Shared {
-                let (charged, buffer) = group.due(Some(member));
-                let grown = Footprint { charged, buffer, ..group.footprint.clone() };
-                let held = group_before.unwrap_or(&group.footprint);
-                self.check_replaced(&group.footprint, &grown, held)?;
-            }
+            let before = old.and_then(|(_, member)| member);
+            group.check(name, member, before, self.now)?;
         }
         Ok(())
     }
 
     /// Checks the limits of the interface and of the class.
-    pub(crate) fn check(&self, entry: &Entry, old: Option<&Entry>) -> Result<(), Refusal> {
-        let asked = &entry.footprint;
-        let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { return Ok(()) };
-        let flow = FlowRates { asked: entry.rate(), held: old.map(Entry::rate).unwrap_or_default() };
-        let Some(context) = self.fit_context(account, asked, Some(flow)) else { return Ok(()) };
-        account.check(&context, asked, old.map(|old| &old.footprint))
+    pub(crate) fn check_wanted(&mut self, wanted: &Wanted) -> Result<(), Refusal> {
+        self.without_group(wanted, |ledger| ledger.fits(wanted))
     }
 
-    /// Checks the limits of the interface and of the class for a group.
-    pub(crate) fn check_footprint(&self, asked: &Footprint, old: Option<&Footprint>) -> Result<(), Refusal> {
-        let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { return Ok(()) };
-        self.check_on(account, asked, old)
+    /// Calls `check` while the group that would grow is not booked, so that it can be checked as it would be.
+    pub(crate) fn without_group<T>(&mut self, wanted: &Wanted, check: impl FnOnce(&mut Self) -> T) -> T {
+        let Some(GrownGroup { booked, .. }) = &wanted.group else { return check(self) };
+        let now = self.now;
+        if let Some(account) = self.account_at(booked.interface) {
+            account.unbook(booked, now);
+        }
+        let result = check(self);
+        if let Some(account) = self.account_at(booked.interface) {
+            account.book(booked, now);
+        }
+        result
     }
 
-    /// The same on an account that may be a copy.
-    pub(crate) fn check_on(
+    /// As [`check_wanted`](Self::check_wanted), called [without the group](Self::without_group).
+    pub(crate) fn fits(&self, wanted: &Wanted) -> Result<(), Refusal> {
+        self.constraints(wanted).iter().try_for_each(|constraint| self.check_constraint(constraint))
+    }
+
+    /// What has to fit for a flow: first its group, where that shares one reservation, in each window in which it would
+    /// grow, then the flow.
+    pub(crate) fn constraints(&self, wanted: &Wanted) -> Vec<Constraint> {
+        let grown = wanted.group.iter().flat_map(|group| group.grown.above(&group.held, self.now));
+        let grown = grown.map(|(asked, old)| Constraint { asked, old: Some(old), flow: None });
+        let Wanted { entry, old, .. } = wanted;
+        let held = old.as_ref().map(Entry::rate).unwrap_or_default();
+        let flow = Constraint {
+            asked: entry.footprint.clone(),
+            old: old.as_ref().map(|old| old.footprint.clone()),
+            flow: Some(FlowRates { asked: entry.rate(), held }),
+        };
+        grown.chain([flow]).collect()
+    }
+
+    fn check_constraint(&self, constraint: &Constraint) -> Result<(), Refusal> {
+        let Constraint { asked, old, flow } = constraint;
+        let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { return Ok(()) };
+        let Some(context) = self.fit_context(account, asked, *flow) else { return Ok(()) };
+        account.check(&context, asked, old.as_ref())
+    }
+
+    /// Checks the limits of the interface and of the class for a group, which is not booked; nothing is refused that is
+    /// not more than `old`.
+    pub(crate) fn check_group_footprint(
         &self,
-        account: &Account,
         asked: &Footprint,
         old: Option<&Footprint>,
     ) -> Result<(), Refusal> {
-        match self.fit_context(account, asked, None) {
-            Some(context) => account.check(&context, asked, old),
-            None => Ok(()),
-        }
+        let above = match (&asked.steps, old) {
+            (None, _) => vec![(asked.clone(), old.cloned())],
+            (Some(_), Some(old)) => {
+                asked.above(old, self.now).into_iter().map(|(asked, old)| (asked, Some(old))).collect()
+            }
+            (Some(_), None) => {
+                let (charged, buffer) = Default::default();
+                let nothing = Footprint { charged, buffer, steps: None, ..asked.clone() };
+                asked.above(&nothing, self.now).into_iter().map(|(asked, old)| (asked, Some(old))).collect()
+            }
+        };
+        let constraints = above.into_iter().map(|(asked, old)| Constraint { asked, old, flow: None });
+        constraints.into_iter().try_for_each(|constraint| self.check_constraint(&constraint))
     }
 
     /// What the check of a footprint depends on; `None` where the policy does not have its interface.

@@ -2,71 +2,106 @@
 
 use std::sync::Arc;
 
-use flowspec::Direction;
+use flowspec::{Direction, Rate};
+use serde::Serialize;
 
 use super::client::ClientUse;
 use super::state::{Ledger, client_of};
 use crate::admission::account::classes::Classes;
 use crate::admission::account::footprint::{ClassCounts, Footprint};
+use crate::admission::account::state::stated;
+use crate::admission::group_difference::GroupDifference;
 use crate::admission::totals::Totals;
 use crate::policy::{Admission, Changes, Policy};
 
-/// What a new policy means for a ledger that is in use.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+/// What a new policy means for a ledger that is in use: what it changes, and where the ledger differs from one that
+/// starts under it.
+///
+/// - **JSON**: an object in which empty lists are left out.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Reload {
     /// What it changes.
+    #[serde(flatten)]
     pub changes: Changes,
-    /// Flows, oldest first, whose interface or class it does not have: they keep their reservations until they end.
+    /// Flows, oldest first, whose interface or class it does not have: they keep their reservations until they end, and
+    /// may ask for less.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<String>,
+    /// Groups that are not as it states them, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<(String, GroupDifference)>,
+    /// Links that carry another rate than it states, as was observed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capacities: Vec<ObservedCapacity>,
     /// Where more would be reserved than the budget: no flow is admitted there until enough has ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub over: Vec<(String, Direction, Totals)>,
+}
+
+/// A link that carries another rate than the policy states.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct ObservedCapacity {
+    /// The interface.
+    pub interface: String,
+    /// Which way.
+    pub direction: Direction,
+    /// What it was observed to carry, which counts.
+    pub observed: Rate,
+    /// What the policy states.
+    pub stated: Rate,
 }
 
 impl Ledger {
     /// What another policy would change, in itself and for the admitted flows. Nothing is changed.
     pub fn compare(&self, after: &Policy) -> Reload {
-        let mut reload = Reload { changes: Changes::between(&self.policy, after), ..Reload::default() };
-        let mut ranks: Vec<_> =
-            self.flows.slots().map(|slot| self.flows.entry(slot).footprint.rank()).collect();
-        ranks.sort_unstable();
-        for rank in ranks {
-            let entry = self.flows.entry(rank.slot());
-            let interface = self.interfaces.text(entry.footprint.interface);
-            let class = entry.footprint.class.map(|class| self.classes.names.text(class));
-            if (self.policy.interface(interface).is_some() && after.interface(interface).is_none())
-                || class.is_some_and(|class| !after.classes.contains_key(&**class))
-            {
-                reload.orphans.push(self.flows.id(rank.slot()).to_owned());
-            }
-        }
-        let mut tried = self.clone();
-        tried.reload(Arc::new(after.clone()));
-        for (interface, totals) in tried.interfaces() {
-            for direction in Direction::BOTH {
-                let totals = *totals.get(direction);
-                if totals.reserved > totals.budget {
-                    reload.over.push((interface.clone(), direction, totals));
-                }
-            }
-        }
-        reload
+        self.clone().reload(Arc::new(after.clone()))
     }
 
-    /// Uses another policy from now on. Flows keep their reservations, even those that no longer fit. Groups that the new
-    /// policy does not have end with their last member; the new policy's groups are made.
-    pub fn reload(&mut self, policy: Arc<Policy>) {
+    /// Uses another policy from now on, and gives what differs from a ledger that starts under it.
+    ///
+    /// Flows keep their reservations, even those that no longer fit. Groups are as the new policy states them, or listed
+    /// with the reason; those that it does not have end with their last member. Flows that wait are notified by the next
+    /// decision if they fit now.
+    pub fn reload(&mut self, policy: Arc<Policy>) -> Reload {
+        self.bookings += 1;
+        let changes = Changes::between(&self.policy, &policy);
         let before = std::mem::replace(&mut self.policy, policy);
-        let policy = Arc::clone(&self.policy);
-        let old = std::mem::replace(&mut self.classes, Arc::new(Classes::of(&policy)));
-        // A ledger counts what its policy limits: everything is booked anew.
-        for (number, account) in (0..).zip(&mut self.accounts) {
-            let name = self.interfaces.text(number);
-            if let (Some(account), Some(interface)) = (account, policy.interface(name)) {
-                *account = account.clone().under(before.interface(name), interface, policy.preemption);
-                account.prove(interface, self.prover);
-            }
+        self.rebook_all(&before);
+        self.recount_clients();
+        self.renew_absences();
+        let stated = Arc::clone(&self.policy);
+        for name in before.groups.keys().filter(|name| !stated.groups.contains_key(*name)) {
+            // A group that did not exist has nothing to end.
+            drop(self.ungroup(name));
         }
-        let now = self.now;
+        self.state_groups();
+        self.risen = true;
+        self.debug_check();
+        Reload {
+            changes,
+            orphans: self.orphans(),
+            groups: self.group_differences(),
+            capacities: self.observed_capacities(),
+            over: self.over_budget(),
+        }
+    }
+
+    /// Books everything anew: a ledger counts what its policy limits, and numbers the policy's classes.
+    pub(crate) fn rebook_all(&mut self, before: &Policy) {
+        let (now, policy) = (self.now, Arc::clone(&self.policy));
+        let old = std::mem::replace(&mut self.classes, Arc::new(Classes::of(&policy)));
+        for (number, account) in (0..).zip(&mut self.accounts) {
+            let (name, Some(known)) = (self.interfaces.text(number), account.take()) else { continue };
+            let before = before.interface(name);
+            *account = Some(match policy.interface(name) {
+                None => known.dropped(before),
+                Some(interface) => {
+                    let mut known = known.under(before, interface, policy.preemption);
+                    known.prove(interface, self.prover);
+                    known
+                }
+            });
+        }
         for slot in self.flows.slots().collect::<Vec<_>>() {
             let mut entry = self.flows.entry(slot);
             self.rebook(&mut entry.footprint, &old);
@@ -75,9 +110,33 @@ impl Ledger {
         let mut groups = std::mem::take(&mut self.groups);
         for group in groups.values_mut() {
             self.rebook(&mut group.footprint, &old);
+            self.flows.update_group(&group.footprint, now);
         }
         self.groups = groups;
-        // What clients hold is counted under the new limits, and their past requests are forgotten.
+    }
+
+    /// Books an existing footprint under a new policy, which may count other things. `old` are the classes before it.
+    fn rebook(&mut self, footprint: &mut Footprint, old: &Classes) {
+        if let Some(class) = &mut footprint.class {
+            *class = Arc::make_mut(&mut self.classes).intern(old, *class);
+        }
+        let class = footprint.class.and_then(|class| self.classes.policy(class).ok());
+        footprint.class_counts = ClassCounts::of(class);
+        footprint.class_type = class.map_or(0, |class| class.class_type);
+        if class.is_none_or(|class| class.admission == Admission::Declared) {
+            footprint.peak = None;
+        }
+        let now = self.now;
+        // An interface that the policy has again has no account yet.
+        let interface = Arc::clone(self.interfaces.text(footprint.interface));
+        if let Some(account) = self.account_of(&interface) {
+            account.book(footprint, now);
+        }
+    }
+
+    /// What clients hold is counted under the policy's limits, and their past requests are forgotten.
+    fn recount_clients(&mut self) {
+        let (now, policy) = (self.now, Arc::clone(&self.policy));
         self.clients.clear();
         for slot in self.flows.slots() {
             let entry = self.flows.entry(slot);
@@ -87,33 +146,53 @@ impl Ledger {
                 client.book(entry.rate(), entry.footprint.window, now);
             }
         }
-        self.renew_absences();
-        for name in before.groups.keys().filter(|name| !policy.groups.contains_key(*name)) {
-            // A group that did not exist has nothing to end.
-            let _ = self.ungroup(name);
-        }
-        self.make_groups();
-        self.debug_check();
     }
 
-    /// Books an existing footprint under a new policy, which may count other things. `old` are the classes before it.
-    fn rebook(&mut self, footprint: &mut Footprint, old: &Classes) {
-        if let Some(class) = &mut footprint.class {
-            *class = Arc::make_mut(&mut self.classes).intern(old.names.text(*class));
+    /// Flows, oldest first, whose interface or class the policy no longer has.
+    fn orphans(&self) -> Vec<String> {
+        let is_orphan = |footprint: &Footprint| {
+            let account = self.accounts.get(footprint.interface as usize).and_then(Option::as_ref);
+            let interface = self.interfaces.text(footprint.interface);
+            let has_interface = account.is_none() || self.policy.interface(interface).is_some();
+            !has_interface || footprint.class.is_some_and(|class| self.classes.policy(class).is_err())
+        };
+        let footprints = self.flows.slots().map(|slot| self.flows.entry(slot).footprint);
+        let mut ranks: Vec<_> = footprints.filter(is_orphan).map(|footprint| footprint.rank()).collect();
+        ranks.sort_unstable();
+        ranks.into_iter().map(|rank| self.flows.id(rank.slot()).to_owned()).collect()
+    }
+
+    fn observed_capacities(&self) -> Vec<ObservedCapacity> {
+        let mut observed_capacities = Vec::new();
+        for (interface, number) in self.interfaces.iter() {
+            let (Some(policy), Some(Some(account))) =
+                (self.policy.interface(interface), self.accounts.get(number as usize))
+            else {
+                continue;
+            };
+            for direction in Direction::BOTH {
+                if let (Some(stated), Some(observed)) =
+                    (stated(policy, direction), *account.capacity.get(direction))
+                    && stated != observed
+                {
+                    let interface = interface.to_string();
+                    observed_capacities.push(ObservedCapacity { interface, direction, observed, stated });
+                }
+            }
         }
-        let interface = self.interfaces.text(footprint.interface);
-        if self.policy.interface(interface).is_none() {
-            return;
+        observed_capacities
+    }
+
+    fn over_budget(&self) -> Vec<(String, Direction, Totals)> {
+        let mut over = Vec::new();
+        for (interface, totals) in self.interfaces() {
+            for direction in Direction::BOTH {
+                let totals = *totals.get(direction);
+                if totals.reserved > totals.budget {
+                    over.push((interface.clone(), direction, totals));
+                }
+            }
         }
-        let class = footprint.class.and_then(|class| self.classes.policy(class).ok());
-        footprint.class_counts = ClassCounts::of(class);
-        footprint.class_type = class.map_or(0, |class| class.class_type);
-        if class.is_none_or(|class| class.admission == Admission::Declared) {
-            footprint.peak = None;
-        }
-        let now = self.now;
-        if let Some(account) = self.account_at(footprint.interface) {
-            account.book(footprint, now);
-        }
+        over
     }
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, Flowspec, Micros, Rate, ServiceType};
+use flowspec::{Both, Direction, Flowspec, Micros, Qos, Rate, ServiceType};
 
 use super::group::Member;
+use super::prepare::Wanted;
 use super::state::Ledger;
+use crate::admission::account::charge::Charge;
 use crate::admission::account::entry::Entry;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::Grant;
+use crate::policy::{Class, Policy};
 
 /// A flow's reservation before it was exchanged for another.
 pub(crate) struct PreviousReservation {
@@ -67,13 +70,10 @@ impl Ledger {
         let asked = asked.map(given);
         let policy = Arc::clone(&self.policy);
         let classes = Arc::clone(&self.classes);
-        let class = match old.footprint.class {
-            None => None,
-            Some(number) => Some(classes.policy(number)?),
-        };
+        let class = old.footprint.class.map(|number| classes.settings(number));
         let interface = self.interfaces.text(old.footprint.interface).clone();
         let qos = asked.map(|spec| spec.unwrap_or(Flowspec::BEST_EFFORT));
-        let mut charge = self.charge(&policy, &interface, &qos, class)?;
+        let mut charge = self.charge_again(&policy, &interface, &qos, class)?;
         let before = old.group.as_ref().and_then(|name| self.groups.get(name));
         let (member_before, group_before) =
             before.map(|group| (group.member(slot).cloned(), group.footprint.clone())).unzip();
@@ -88,18 +88,28 @@ impl Ledger {
                 *charge.peak.get_mut(direction) = peak;
             }
         }
+        self.check_stated(&old, &mut charge)?;
         let mut entry = old.clone().costing(&charge);
         entry.footprint.window.start = old.footprint.window.start.max(self.now);
         let member = Member { charge, window: entry.footprint.window };
         // The old reservation is unbooked for the check; if the new one does not fit, it is booked again.
         self.unbook(&old);
+        let mut wanted = self.wanted(entry, &member);
+        wanted.old = Some(old.clone());
+        if let (Some(group), Some(held)) = (&mut wanted.group, group_before) {
+            group.held = held;
+        }
         let result = self
-            .check_member(&entry, &member, Some(&old), group_before.as_ref())
-            .and_then(|()| self.check(&entry, Some(&old)));
+            .check_member(&wanted.entry, &member, Some((&old, member_before.as_ref())))
+            .and_then(|()| self.check_wanted(&wanted));
+        let Wanted { entry, .. } = wanted;
         match result {
             Ok(()) => {
                 self.flows.update(&entry, self.now);
                 self.book(&entry, Some(member));
+                if let Some(name) = &entry.group {
+                    self.shrink_group(name);
+                }
                 self.tidy(&entry.footprint);
                 let dscp = class.and_then(|class| class.dscp);
                 let timeouts = self.timeouts_of(slot);
@@ -120,6 +130,42 @@ impl Ledger {
         }
     }
 
+    /// What a flow is charged for what it asks for now: where the policy no longer has its interface, by the last policy
+    /// that had it.
+    fn charge_again(
+        &mut self,
+        policy: &Policy,
+        interface: &str,
+        qos: &Qos,
+        class: Option<&Class>,
+    ) -> Result<Charge, Refusal> {
+        if policy.interface(interface).is_none()
+            && let Some(account) = self.account(interface)
+            && let Some(former) = &account.former
+        {
+            return account.link(interface, former).charge(qos, class);
+        }
+        self.charge(policy, interface, qos, class)
+    }
+
+    /// A flow whose interface or class the policy no longer has may ask for less than it has, and for no more.
+    fn check_stated(&self, old: &Entry, charge: &mut Charge) -> Result<(), Refusal> {
+        let held = old.rate();
+        let grows = Direction::BOTH.iter().any(|&way| charge.rate.get(way) > held.get(way));
+        if let Some(Err(unknown)) = old.footprint.class.map(|number| self.classes.policy(number)) {
+            // Nothing is measured for a class that the policy does not have.
+            charge.peak = Both::default();
+            if grows {
+                return Err(unknown);
+            }
+        }
+        let interface = self.interfaces.text(old.footprint.interface);
+        if grows && self.policy.interface(interface).is_none() {
+            return Err(Refusal::UnknownInterface { interface: interface.to_string() });
+        }
+        Ok(())
+    }
+
     /// Restores the reservation that a flow had.
     pub(crate) fn restore(&mut self, before: PreviousReservation) {
         let PreviousReservation { entry, member } = before;
@@ -138,6 +184,7 @@ impl Ledger {
             return Err(Refusal::UnknownId { id: id.to_owned() });
         };
         let rank = entry.footprint.rank();
+        self.bookings += 1;
         if let Some(at) = entry.ending() {
             self.endings.remove(&(at, rank));
         }

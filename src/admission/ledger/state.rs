@@ -17,8 +17,9 @@ use crate::admission::account::flows::Flows;
 use crate::admission::account::names::Names;
 use crate::admission::account::proof::{Prover, unproven};
 use crate::admission::account::rank::Rank;
-use crate::admission::account::state::{Account, capacity};
+use crate::admission::account::state::{Account, SeenLink};
 use crate::admission::ended::{EndCause, Ended};
+use crate::admission::group_difference::GroupDifference;
 use crate::policy::{Client, Policy};
 
 /// The most flows that may be admitted at once.
@@ -39,6 +40,8 @@ pub struct Ledger {
     pub(crate) classes: Arc<Classes>,
     pub(crate) flows: Flows,
     pub(crate) groups: BTreeMap<Arc<str>, Group>,
+    /// The policy's groups that are not as it states them, with the reason.
+    pub(crate) unmade: BTreeMap<Arc<str>, GroupDifference>,
     pub(crate) clients: HashMap<String, ClientUse>,
     /// When flows end by themselves.
     pub(crate) endings: BTreeSet<(Moment, Rank)>,
@@ -46,6 +49,8 @@ pub struct Ledger {
     pub(crate) admitted: u64,
     pub(crate) waiting: Waiting,
     pub(crate) prover: Prover,
+    /// How often something was booked, unbooked or counted otherwise: a number that changes with the state.
+    pub(crate) bookings: u64,
     /// Whether a capacity has risen since waiting flows were last notified.
     pub(crate) risen: bool,
 }
@@ -67,21 +72,29 @@ impl Ledger {
             classes,
             flows: Flows::default(),
             groups: BTreeMap::new(),
+            unmade: BTreeMap::new(),
             clients: HashMap::new(),
             endings: BTreeSet::new(),
             absent: AbsentPeers::default(),
             admitted: 0,
             waiting: Waiting::default(),
             prover,
+            bookings: 0,
             risen: false,
         };
-        ledger.make_groups();
+        ledger.state_groups();
         ledger
     }
 
     /// The policy.
     pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// A number that changes whenever a reservation, a group, a capacity, a measurement or the policy does.
+    #[cfg(feature = "host")]
+    pub(crate) const fn bookings(&self) -> u64 {
+        self.bookings
     }
 
     /// The ledger's time.
@@ -93,13 +106,11 @@ impl Ledger {
     pub fn see(&mut self, interface: &str, mtu: Bytes, speed: Option<Rate>) {
         let policy = Arc::clone(&self.policy);
         let Some(interface_policy) = policy.interface(interface) else { return };
+        self.bookings += 1;
         let Some(account) = self.account_of(interface) else { return };
-        account.mtu = interface_policy.mtu.unwrap_or(mtu);
-        account.capacity = capacity(interface_policy, speed);
-        account.reference_capacity = account.capacity;
-        account.may_exceed = Both { sending: true, receiving: true };
+        account.see(interface_policy, SeenLink { mtu, speed });
         self.prove(interface);
-        self.make_groups();
+        self.restate_groups_on(interface);
         self.debug_check();
     }
 

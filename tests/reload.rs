@@ -1,0 +1,253 @@
+//! A reload: what the new policy states holds, admitted flows keep what they have, and what differs is listed.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::policy;
+use flowspec::{Bytes, Direction, Flowspec, Qos, Rate};
+use gqos::admission::{GroupDifference, Ledger, Reason, Refusal, Reload, Request};
+use gqos::policy::GroupMode;
+use gqos::scenario::parse_line;
+
+/// A ledger that takes lines and policies.
+struct Reloaded(Ledger);
+
+impl Reloaded {
+    fn new(text: &str) -> Self {
+        Self(Ledger::new(policy(&format!("version = 1\n{text}"))))
+    }
+
+    #[track_caller]
+    fn reload(&mut self, text: &str) -> Reload {
+        let reload = self.0.reload(policy(&format!("version = 1\n{text}")));
+        self.0.invariants();
+        reload
+    }
+
+    /// A line with `'` for `"`: why it is refused.
+    #[track_caller]
+    fn line(&mut self, fields: &str) -> Option<Reason> {
+        let line = format!("{{'at_us':0,{fields}}}").replace('\'', "\"");
+        let traced = parse_line(&line, self.0.policy()).expect(&line);
+        let decision = traced.decide_by_ledger(&mut self.0);
+        self.0.invariants();
+        decision.reason()
+    }
+
+    #[track_caller]
+    fn reserve(&mut self, id: &str, rate: u64, fields: &str) -> Option<Reason> {
+        self.line(&format!("'op':'reserve','id':'{id}','interface':'eth0','sending':{}{fields}", load(rate)))
+    }
+
+    #[track_caller]
+    fn renegotiate(&mut self, id: &str, sending: &str) -> Option<Reason> {
+        self.line(&format!("'op':'renegotiate','id':'{id}','sending':{sending}"))
+    }
+
+    #[track_caller]
+    fn release(&mut self, id: &str) -> Option<Reason> {
+        self.line(&format!("'op':'release','id':'{id}'"))
+    }
+
+    #[track_caller]
+    fn group(&self, id: &str) -> Option<(GroupMode, u64)> {
+        let (_, totals) = self.0.group_totals(id)?;
+        Some((self.0.group_mode(id)?, totals.sending.budget.get()))
+    }
+}
+
+fn load(rate: u64) -> String {
+    format!("{{'service_type':'controlled_load','token_rate':{rate}}}")
+}
+
+const LINK: &str = "[interface.eth0]\negress = { capacity = \"1000 B/s\", reservable = \"100%\" }\n";
+
+fn envelope(rate: u64) -> String {
+    format!(
+        "{LINK}[group.g]\ninterface = \"eth0\"\nsending = {{ service_type = \"controlled_load\", token_rate = \"{rate} B/s\" }}\n"
+    )
+}
+
+const OTHER_LINK: &str = "[interface.eth1]\negress = { capacity = \"1000 B/s\" }\n";
+
+#[test]
+fn a_flow_whose_class_or_interface_is_gone_may_ask_for_less_and_for_no_more() {
+    #[track_caller]
+    fn check(name: &str, before: &str, class: &str, after: &str, more: Reason) {
+        let mut ledger = Reloaded::new(before);
+        for id in ["less", "same", "nothing", "released"] {
+            assert_eq!(ledger.reserve(id, 200, class), None, "{name}");
+        }
+        let reload = ledger.reload(after);
+        assert_eq!(reload.orphans, ["less", "same", "nothing", "released"], "{name}");
+        assert_eq!(ledger.renegotiate("less", &load(100)), None, "{name}: less");
+        assert_eq!(ledger.renegotiate("same", &load(200)), None, "{name}: the same");
+        assert_eq!(ledger.renegotiate("same", &load(201)), Some(more), "{name}: more");
+        assert_eq!(ledger.renegotiate("nothing", "{'service_type':'best_effort'}"), None, "{name}");
+        assert_eq!(ledger.renegotiate("less", "{'service_type':'no_traffic'}"), None, "{name}");
+        for id in ["less", "same", "nothing", "released"] {
+            assert_eq!(ledger.release(id), None, "{name}: {id} is released");
+        }
+        assert_eq!(ledger.0.flows(), 0);
+    }
+    let with_class = format!("{LINK}[class.a]\nmax_flows = 9\n[class.b]\nmax_flows = 9\nshare = \"90%\"\n");
+    let class = ",'class':'b'";
+    check("no class", &with_class, class, LINK, Reason::UnknownClass);
+    let renumbered = format!("{LINK}[class.z]\nmax_flows = 1\nshare = \"10%\"\n");
+    check("another class has its number", &with_class, class, &renumbered, Reason::UnknownClass);
+    check("no interface", LINK, "", OTHER_LINK, Reason::UnknownInterface);
+    let other = format!("{OTHER_LINK}[class.b]\nshare = \"10%\"\n");
+    check("no interface, and the class renumbered", &with_class, class, &other, Reason::UnknownInterface);
+    check("neither", &with_class, class, OTHER_LINK, Reason::UnknownClass);
+    let measured = format!("{LINK}[class.b]\nadmission = \"measured\"\n");
+    check("no measured class", &measured, class, LINK, Reason::UnknownClass);
+    let overbooked = format!("{LINK}[class.b]\noverbooking = 2.0\n");
+    check("no overbooked class", &overbooked, class, LINK, Reason::UnknownClass);
+}
+
+#[test]
+fn an_interface_that_comes_back_counts_the_flows_that_are_left() {
+    let mut ledger = Reloaded::new(LINK);
+    assert_eq!(ledger.reserve("a", 600, ""), None);
+    assert_eq!(ledger.reserve("b", 300, ""), None);
+    ledger.reload(OTHER_LINK);
+    assert_eq!(ledger.release("b"), None);
+    assert_eq!(ledger.reserve("c", 1, ""), Some(Reason::UnknownInterface));
+    assert_eq!(ledger.reload(LINK).orphans, Vec::<String>::new());
+    assert_eq!(ledger.0.totals("eth0").unwrap().sending.reserved, Rate::new(600));
+    assert_eq!(ledger.reserve("c", 401, ""), Some(Reason::InterfaceBudget));
+    assert_eq!(ledger.reserve("c", 400, ""), None);
+}
+
+#[test]
+fn a_group_that_does_not_fit_is_listed_and_made_when_it_does() {
+    let mut ledger = Reloaded::new(LINK);
+    assert_eq!(ledger.reserve("a", 700, ""), None);
+    assert_eq!(ledger.reserve("b", 200, ""), None);
+    let reload = ledger.reload(&envelope(400));
+    let [(name, GroupDifference::Refused(Refusal::InterfaceBudget { .. }))] = &reload.groups[..] else {
+        panic!("{:?}", reload.groups)
+    };
+    assert_eq!((name.as_str(), ledger.group("g")), ("g", None));
+    assert_eq!(ledger.release("b"), None);
+    assert_eq!(ledger.group("g"), None);
+    assert_eq!(ledger.release("a"), None);
+    assert_eq!(ledger.group("g"), Some((GroupMode::Envelope, 400)));
+    assert_eq!(ledger.0.group_differences(), []);
+}
+
+#[test]
+fn a_group_that_grows_keeps_its_size_until_the_larger_one_fits() {
+    let mut ledger = Reloaded::new(&envelope(400));
+    assert_eq!(ledger.reserve("a", 500, ""), None);
+    assert_eq!(ledger.reserve("m", 300, ",'group':'g'"), None);
+    let reload = ledger.reload(&envelope(600));
+    assert!(matches!(&reload.groups[..], [(_, GroupDifference::Refused(_))]), "{:?}", reload.groups);
+    assert_eq!(ledger.group("g"), Some((GroupMode::Envelope, 400)));
+    assert_eq!(ledger.release("a"), None);
+    assert_eq!(ledger.group("g"), Some((GroupMode::Envelope, 600)));
+}
+
+#[test]
+fn a_group_that_shrinks_is_charged_for_its_members_until_they_fit() {
+    let mut ledger = Reloaded::new(&envelope(400));
+    for (id, rate) in [("m1", 100), ("m2", 200)] {
+        assert_eq!(ledger.reserve(id, rate, ",'group':'g'"), None);
+    }
+    let reload = ledger.reload(&envelope(150));
+    assert_eq!(reload.groups, [("g".to_owned(), GroupDifference::Outgrown)]);
+    assert_eq!(ledger.group("g"), Some((GroupMode::Envelope, 400)));
+    assert_eq!(ledger.reserve("m3", 1, ",'group':'g'"), Some(Reason::GroupBudget), "the new size counts");
+    assert_eq!(ledger.renegotiate("m1", &load(101)), Some(Reason::GroupBudget));
+    assert_eq!(ledger.renegotiate("m1", &load(90)), None, "less is admitted");
+    assert_eq!(ledger.release("m2"), None);
+    assert_eq!(ledger.group("g"), Some((GroupMode::Envelope, 150)));
+    assert_eq!(ledger.reserve("m3", 60, ",'group':'g'"), None);
+}
+
+#[test]
+fn a_change_of_a_groups_mode_or_interface_is_listed_and_made_after_its_last_member() {
+    #[track_caller]
+    fn check(after: &str, difference: &GroupDifference, made: (GroupMode, u64)) {
+        let mut ledger = Reloaded::new(&envelope(400));
+        assert_eq!(ledger.reserve("m", 300, ",'group':'g'"), None);
+        let reload = ledger.reload(after);
+        assert_eq!(reload.groups, [("g".to_owned(), difference.clone())]);
+        assert_eq!(ledger.group("g"), Some((GroupMode::Envelope, 400)), "its member keeps what it has");
+        assert_eq!(ledger.reserve("n", 1, ",'group':'g'"), Some(Reason::UnknownGroup));
+        assert_eq!(ledger.release("m"), None);
+        assert_eq!(ledger.group("g"), Some(made));
+        // Without members it is changed at once.
+        let mut ledger = Reloaded::new(&envelope(400));
+        assert_eq!(ledger.reload(after).groups, []);
+        assert_eq!(ledger.group("g"), Some(made));
+    }
+    let shared = envelope(400).replace("[group.g]", "[group.g]\nmode = \"shared\"");
+    check(&shared, &GroupDifference::OtherMode, (GroupMode::Shared, 0));
+    let elsewhere = format!("{OTHER_LINK}{}", envelope(200).replace("\"eth0\"", "\"eth1\""));
+    let difference = GroupDifference::OtherInterface { interface: "eth0".into() };
+    check(&elsewhere, &difference, (GroupMode::Envelope, 200));
+}
+
+#[test]
+fn a_group_that_is_removed_is_listed_while_it_has_members() {
+    let mut ledger = Reloaded::new(&envelope(400));
+    assert_eq!(ledger.reserve("m", 300, ",'group':'g'"), None);
+    assert_eq!(ledger.reload(LINK).groups, [("g".to_owned(), GroupDifference::Removed)]);
+    assert_eq!(ledger.reload(&envelope(400)).groups, [], "it is back");
+    assert_eq!(ledger.reserve("n", 100, ",'group':'g'"), None);
+    ledger.reload(LINK);
+    for id in ["m", "n"] {
+        assert_eq!(ledger.release(id), None);
+    }
+    assert_eq!(ledger.group("g"), None);
+}
+
+#[test]
+fn a_members_larger_class_charge_is_not_a_larger_request() {
+    // The new policy charges more for the same: asking for less is admitted all the same.
+    let class = |overbooking: &str| format!("{LINK}[class.c]\noverbooking = {overbooking}\n");
+    let mut ledger = Reloaded::new(&class("2.0"));
+    assert_eq!(ledger.reserve("a", 800, ",'class':'c'"), None);
+    ledger.reload(&class("1.0"));
+    assert_eq!(ledger.renegotiate("a", &load(400)), None);
+    assert_eq!(ledger.0.totals("eth0").unwrap().sending.reserved, Rate::new(400));
+}
+
+#[test]
+fn what_a_link_was_observed_to_carry_is_listed_and_counts() {
+    let mut ledger = Reloaded::new(LINK);
+    assert_eq!(ledger.line("'op':'capacity','interface':'eth0','direction':'egress','capacity':300"), None);
+    let reload = ledger.reload(&format!("{LINK}[class.c]\n"));
+    let [observed] = &reload.capacities[..] else { panic!("{:?}", reload.capacities) };
+    assert_eq!((observed.observed, observed.stated), (Rate::new(300), Rate::new(1000)));
+    assert_eq!(observed.direction, Direction::Sending);
+    assert_eq!(ledger.reload(&LINK.replace("1000", "2000")).capacities, [], "what is stated anew counts");
+    assert_eq!(ledger.0.totals("eth0").unwrap().sending.budget, Rate::new(2000));
+}
+
+#[test]
+fn what_the_kernel_has_stated_counts_where_the_policy_states_nothing_any_more() {
+    let auto = "[interface.eth0]\negress = { capacity = \"auto\", reservable = \"100%\" }\n";
+    let stated =
+        "[interface.eth0]\negress = { capacity = \"1000 B/s\", reservable = \"100%\" }\nmtu = \"9000 B\"\n";
+    let mut ledger = Reloaded::new(stated);
+    ledger.0.see("eth0", Bytes::new(1500), Some(Rate::new(7000)));
+    ledger.reload(auto);
+    assert_eq!(ledger.0.totals("eth0").unwrap().sending.budget, Rate::new(7000));
+    let mut spec = Flowspec::guaranteed(Rate::new(100), Bytes::new(9000));
+    spec.max_sdu_size = Some(Bytes::new(2000));
+    let refusal = ledger.0.admit(&Request::new("jumbo", "eth0", Qos::sending(spec))).unwrap_err();
+    assert_eq!(refusal.reason(), Reason::Mtu);
+}
+
+#[test]
+fn a_flow_that_waits_is_notified_of_what_a_reload_leaves_free() {
+    let mut ledger = Reloaded::new(LINK);
+    assert_eq!(ledger.reserve("a", 900, ""), None);
+    assert_eq!(ledger.reserve("w", 200, ",'wait':true"), Some(Reason::InterfaceBudget));
+    ledger.reload(&LINK.replace("1000", "2000"));
+    let line = parse_line("{\"at_us\":0,\"op\":\"tick\"}", ledger.0.policy()).unwrap();
+    assert_eq!(line.decide_by_ledger(&mut ledger.0).notified, ["w"]);
+}
