@@ -187,6 +187,20 @@ fn what_does_not_exist_may_be_named_where_its_refusal_is_tested() {
 }
 
 #[test]
+fn no_problem_of_a_test_file_hides_another() {
+    let steps = "connect = { id = \"v\", interface = \"eth0\", clas = \"x\" }\n[[test.step]]\n\
+        connect = { id = \"w\", interface = \"eth1\", template = \"uhd\" }\nexpect = { reason = \"full\" }\n[[test.step]]\nclose = \"x\"\n";
+    let places = [
+        "a.qostest.toml:5:41",
+        "a.qostest.toml:7:35",
+        "a.qostest.toml:7:54",
+        "a.qostest.toml:8:21",
+        "a.qostest.toml:10:9",
+    ];
+    check(&format!("[[test]]\nname = \"x\"\n[[test.step]]\n{steps}"), &["."], 78, &places);
+}
+
+#[test]
 fn an_expectation_that_compares_nothing_is_refused() {
     let step = |expect: &str| {
         format!(

@@ -22,8 +22,8 @@ const ANY_INTERFACE: &str = "*";
 /// The warnings about templates and rules whose flows are refused on every interface, whatever is reserved.
 ///
 /// Each template is tried on each interface, without a class and in each class; each template of a rule with the class
-/// and the group of the rule. What the kernel knows, a capacity or an MTU, counts as unlimited. A
-/// policy without interfaces has no such warnings.
+/// and the group of the rule. What the kernel knows, a capacity or an MTU, counts as unlimited. A policy without interfaces
+/// has no such warnings.
 pub fn infeasible(policy: &Policy) -> Vec<Problem> {
     let mut trial = Trial::new(policy);
     let mut problems = Vec::new();
@@ -34,8 +34,7 @@ pub fn infeasible(policy: &Policy) -> Vec<Problem> {
         hopeless.push(name);
         let message =
             format!("template.{name} is admitted on no interface, even if nothing is reserved: {reasons}");
-        problems
-            .push(Problem::new(Code::NeverFits, template.place.clone(), message).with_help(help(&reasons)));
+        problems.push(Problem::new(Code::NeverFits, template.place.clone(), message));
     }
     for rule in policy.rules.iter().filter(|rule| rule.class.is_some() || rule.group.is_some()) {
         for name in rule.templates.iter().filter(|name| !hopeless.contains(name)) {
@@ -46,8 +45,7 @@ pub fn infeasible(policy: &Policy) -> Vec<Problem> {
             };
             let message =
                 format!("the rule's template {name:?} is always refused {}: {reasons}", given(rule));
-            problems
-                .push(Problem::new(Code::RuleRefused, rule.place.clone(), message).with_help(help(&reasons)));
+            problems.push(Problem::new(Code::RuleRefused, rule.place.clone(), message));
         }
     }
     problems
@@ -61,27 +59,19 @@ fn given(rule: &Rule) -> String {
     format!("in {}", both.join(" and "))
 }
 
-/// How to correct what is refused for these reasons.
-fn help(reasons: &Reasons) -> Option<String> {
-    let is_delay = reasons.0.values().any(|refusal| matches!(refusal, Refusal::Delay { terms: None, .. }));
-    is_delay.then(|| {
-        "a delay bound is proven where the interface has max_flows and buffer and at most half of it is reservable, or has error_terms; without latency and delay_variation none is needed"
-            .to_owned()
-    })
-}
-
 /// The refusal of each interface.
 struct Reasons(BTreeMap<String, Refusal>);
 
 impl std::fmt::Display for Reasons {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // A few interfaces are enough to see why.
+        // A few are enough to see why.
         const SHOWN: usize = 4;
-        for (number, refusal) in self.0.values().take(SHOWN).enumerate() {
-            let separator = if number > 0 { "; " } else { "" };
-            write!(f, "{separator}{refusal} ({})", refusal.reason())?;
-        }
-        match self.0.len().saturating_sub(SHOWN) {
+        let mut texts: Vec<_> =
+            self.0.values().map(|refusal| format!("{refusal} ({})", refusal.reason())).collect();
+        // A limit of the class or of the group is the same on every interface.
+        texts.dedup();
+        f.write_str(&texts[..texts.len().min(SHOWN)].join("; "))?;
+        match texts.len().saturating_sub(SHOWN) {
             0 => Ok(()),
             more => write!(f, "; and {more} more"),
         }

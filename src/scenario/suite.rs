@@ -33,6 +33,8 @@ pub struct Test {
     /// Where the test is defined.
     pub place: Place,
     pub(super) steps: Vec<Step>,
+    /// Whether every step could be read.
+    pub(super) is_complete: bool,
 }
 
 impl Suite {
@@ -40,6 +42,13 @@ impl Suite {
     ///
     /// - **Errors**: every problem, in the order of their places.
     pub fn parse(source: &Source<'_>) -> Result<Self, Vec<Problem>> {
+        let (suite, problems) = Self::read_all(source);
+        if problems.is_empty() { Ok(suite) } else { Err(problems) }
+    }
+
+    /// What can be read of a test file, and every problem, in the order of their places. [`check`](Self::check) finds
+    /// further ones in what was read.
+    pub fn read_all(source: &Source<'_>) -> (Self, Vec<Problem>) {
         let problems = Problems::default();
         let (table, errors) = DeTable::parse_recoverable(source.text);
         for error in &errors {
@@ -47,8 +56,7 @@ impl Suite {
             problems.note(Code::Syntax, place, error.message());
         }
         let suite = if errors.is_empty() { Self::read(table.get_ref(), &problems) } else { Self::default() };
-        let problems = problems.into_inner();
-        if problems.is_empty() { Ok(suite) } else { Err(problems) }
+        (suite, problems.into_inner())
     }
 
     /// Reads the table of a whole file.
@@ -120,6 +128,7 @@ fn test(section: Section<'_>, policies: &mut Vec<(String, Place)>) -> Test {
     if steps.is_empty() {
         section.missing("at least one [[test.step]]");
     }
+    let count = steps.len();
     let steps: Vec<_> = steps.into_iter().filter_map(step).collect();
     for step in &steps {
         if let (Action::Reload(policy), Some(place)) = (&step.action, &step.reload) {
@@ -133,6 +142,7 @@ fn test(section: Section<'_>, policies: &mut Vec<(String, Place)>) -> Test {
         tags: tags.into_iter().map(|tag| tag.value.to_owned()).collect(),
         policy: policy.map(|policy| policy.value.to_owned()),
         place,
+        is_complete: steps.len() == count,
         steps,
     }
 }

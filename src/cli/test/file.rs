@@ -100,14 +100,20 @@ fn open(path: &Path, policies: &mut BTreeMap<PathBuf, Loaded>) -> Result<File, R
         print_problems(&problems, &[source]);
         refused(Exit::InvalidFile, &name, file_problems(&problems, &source))
     };
-    let suite = Suite::parse(&source).map_err(invalid)?;
-    let named = load_policies(path, &source, &suite, policies)?;
-    let parsed = named.iter().map(|(name, loaded)| (name.clone(), Arc::clone(&loaded.policy))).collect();
-    let problems = suite.check(&parsed);
-    if !problems.is_empty() {
-        return Err(invalid(problems));
+    let (suite, mut problems) = Suite::read_all(&source);
+    let named = load_policies(path, &source, &suite, policies);
+    let known = named.as_ref().into_iter().flatten();
+    let known = known.map(|(name, loaded)| (name.clone(), Arc::clone(&loaded.policy))).collect();
+    problems.extend(suite.check(&known));
+    if problems.is_empty() {
+        return Ok(File { name: name.clone(), text: text.clone(), suite, policies: named? });
     }
-    Ok(File { name, text, suite, policies: named })
+    problems.sort_by_key(|problem| problem.place.span.start);
+    let mut refused = invalid(problems);
+    if let Err(of_policies) = named {
+        refused.file.problems.extend(of_policies.file.problems);
+    }
+    Err(refused)
 }
 
 /// A policy, or why it cannot be used.
