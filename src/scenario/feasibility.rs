@@ -7,7 +7,7 @@ use flowspec::{Direction, Qos, Rate};
 
 use crate::admission::{Ledger, Refusal, Request};
 use crate::manager::prove;
-use crate::policy::{Budget, Capacity, Class, Code, InterfacePolicy, Owner, Policy, Problem, Rule};
+use crate::policy::{Budget, Capacity, Class, Code, InterfacePolicy, Owner, Place, Policy, Problem, Rule};
 
 /// The most requests that are tried; a policy with more combinations is not searched any further.
 const MOST_TRIALS: usize = 200_000;
@@ -21,15 +21,22 @@ const ANY_INTERFACE: &str = "*";
 
 /// The warnings about templates and rules whose flows are refused on every interface, whatever is reserved.
 ///
-/// Each template is tried on each interface, without a class and in each class; each template of a rule with the class
+/// Each template is tried on each interface, without a class and in each class (those that differ, if there are many); each template of a rule with the class
 /// and the group of the rule. What the kernel knows, a capacity or an MTU, counts as unlimited. A policy without interfaces
 /// has no such warnings.
 pub fn infeasible(policy: &Policy) -> Vec<Problem> {
     let mut trial = Trial::new(policy);
+    let classes = distinct(&policy.classes, |class| Class {
+        dscp: None,
+        setup_priority: Policy::DEFAULT_PRIORITY,
+        holding_priority: Policy::DEFAULT_PRIORITY,
+        place: Place::default(),
+        ..class.clone()
+    });
     let mut problems = Vec::new();
     let mut hopeless = Vec::new();
     for (name, template) in &policy.templates {
-        let classes = std::iter::once(None).chain(policy.classes.keys().map(|class| Some(class.as_str())));
+        let classes = std::iter::once(None).chain(classes.iter().copied().map(Some));
         let Some(reasons) = trial.refused(&template.qos, classes, None) else { continue };
         hopeless.push(name);
         let message =
@@ -84,6 +91,7 @@ struct Trial {
     empty: Ledger,
     /// With the policy's groups.
     grouped: Ledger,
+    /// Those that differ.
     interfaces: Vec<String>,
     /// The owners that meet the conditions of the classes that have some.
     owners: BTreeMap<String, Owner>,
@@ -101,13 +109,17 @@ impl Trial {
         let grouped = Ledger::proving(Arc::new(known.clone()), prove);
         known.groups.clear();
         let empty = Ledger::proving(Arc::new(known), prove);
+        let interfaces = distinct(&policy.interfaces, |interface| InterfacePolicy {
+            place: Place::default(),
+            ..interface.clone()
+        });
         let any = policy.any_interface.iter().map(|_| ANY_INTERFACE.to_owned());
         let owners = policy.classes.iter().map(|(name, class)| (name.clone(), owner_for(class)));
         let groups = policy.groups.iter().map(|(name, group)| (name.clone(), group.interface.clone()));
         Self {
             empty,
             grouped,
-            interfaces: policy.interfaces.keys().cloned().chain(any).collect(),
+            interfaces: interfaces.into_iter().map(str::to_owned).chain(any).collect(),
             owners: owners.collect(),
             group_interfaces: groups.collect(),
             trials: 0,
@@ -153,6 +165,21 @@ impl Trial {
     fn has_mtu_of_kernel(&self, interface: &str) -> bool {
         self.empty.policy().interface(interface).is_some_and(|interface| interface.mtu.is_none())
     }
+}
+
+/// The names of definitions of which none means the same as another before it. `meaning` leaves out what makes no
+/// difference here.
+fn distinct<T: PartialEq>(definitions: &BTreeMap<String, T>, meaning: impl Fn(&T) -> T) -> Vec<&str> {
+    let mut known = Vec::new();
+    let mut names = Vec::new();
+    for (name, definition) in definitions {
+        let definition = meaning(definition);
+        if !known.contains(&definition) {
+            known.push(definition);
+            names.push(name.as_str());
+        }
+    }
+    names
 }
 
 /// Gives an interface that has its capacity from the kernel one that admits every rate.
