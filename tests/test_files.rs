@@ -122,7 +122,7 @@ fn names_that_do_not_exist_are_errors_of_the_test_file() {
         "did you mean \"WSA_QOS_ADMISSION_FAILURE\"?",
     );
     refused(&expect("rendition = \"hdd\""), "6:24", "no template \"hdd\"", "did you mean \"hd\"?");
-    refused(&expect("preempted = [\"v1\", \"v3\"]"), "6:31", "opens a flow \"v3\"", "there are \"v1\"");
+    refused(&expect("preempted = [\"v1\", \"v3\"]"), "6:31", "opens a flow \"v3\"", "known: \"v1\"");
     refused(&expect("notified = \"w1\""), "6:23", "opens a flow \"w1\"", "");
     refused(
         &connecting("class = \"viewers\"", "decision = \"admitted\""),
@@ -191,7 +191,7 @@ fn no_problem_of_a_test_file_hides_another() {
     let steps = "connect = { id = \"v\", interface = \"eth0\", clas = \"x\" }\n[[test.step]]\n\
         connect = { id = \"w\", interface = \"eth1\", template = \"uhd\" }\nexpect = { reason = \"full\" }\n[[test.step]]\nclose = \"x\"\n";
     let places = [
-        "a.qostest.toml:5:41",
+        "a.qostest.toml:5:43",
         "a.qostest.toml:7:35",
         "a.qostest.toml:7:54",
         "a.qostest.toml:8:21",

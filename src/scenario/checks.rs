@@ -127,7 +127,7 @@ fn help<'n>(text: &str, names: impl Iterator<Item = &'n str>) -> Option<String> 
     let names: Vec<_> = names.collect();
     let listed: Vec<_> = names.iter().take(LISTED).map(|name| format!("{name:?}")).collect();
     let more = if names.len() > LISTED { ", …" } else { "" };
-    let list = (!listed.is_empty()).then(|| format!("there are {}{more}", listed.join(", ")));
+    let list = (!listed.is_empty()).then(|| format!("known: {}{more}", listed.join(", ")));
     suggestion(text, names.into_iter()).or(list)
 }
 
