@@ -1,7 +1,8 @@
 //! The time that the ledger needs for a decision: `cargo bench --bench admission`.
 //!
 //! Measures one admission and one release with a given number of flows in the ledger, with and without booking windows,
-//! and a capacity that falls and rises again. The allocator counts the memory.
+//! a capacity that falls and rises again, requests that preempt flows, and one more member of a shared group. The allocator
+//! counts the memory.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
@@ -11,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use flowspec::{Bytes, Direction, Flowspec, Moment, Qos, Rate};
-use gqos::admission::{Ledger, Request};
-use gqos::policy::{Policy, Source};
+use flowspec::{Bytes, Direction, Flowspec, Moment, Qos, Rate, ServiceType};
+use gqos::admission::{GroupRequest, Ledger, Request};
+use gqos::policy::{GroupMode, Policy, Source};
 
 /// Counts the bytes that are allocated and not freed.
 struct Counting;
@@ -152,5 +153,100 @@ fn capacity(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, admission, booking, capacity);
+const PREEMPTION: &str = r#"
+version = 1
+preemption = true
+[interface.eth0]
+egress = { capacity = "100 Gbit/s", reservable = "80%" }
+[class.a]
+share = "60 Gbit/s"
+[class.b]
+share = "20 Gbit/s"
+"#;
+
+/// What the interface of [`PREEMPTION`] may reserve.
+const BUDGET: u64 = 10_000_000_000;
+
+fn priority(id: impl Into<String>, priority: u8, rate: u64) -> Request {
+    let mut spec = Flowspec::new(ServiceType::ControlledLoad);
+    spec.token_rate = Some(Rate::new(rate));
+    let request = Request::new(id, "eth0", Qos::sending(spec));
+    Request { setup_priority: Some(priority), holding_priority: Some(priority), ..request }
+}
+
+/// Each row costs about the same whatever the number of flows is.
+fn preemption(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("preemption");
+    let (policy, _) = Policy::parse(&[Source { name: "bench", text: PREEMPTION }]).unwrap();
+    let policy = Arc::new(policy);
+    for flows in [500, 50_000] {
+        let rate = BUDGET / flows;
+        let mut ledger = Ledger::new(Arc::clone(&policy));
+        for number in 0..flows {
+            ledger.admit(&priority(format!("v{number}"), 7, rate)).unwrap();
+        }
+        let too_large = priority("x", 0, 2 * BUDGET);
+        group.bench_function(format!("never fits, {flows} flows"), |bencher| {
+            bencher.iter(|| ledger.admit(black_box(&too_large)).unwrap_err());
+        });
+        let one = priority("w", 0, rate);
+        group.bench_function(format!("one flow is preempted and admitted again, {flows} flows"), |bencher| {
+            bencher.iter(|| {
+                let preempted = ledger.admit(&one).unwrap().preempted;
+                ledger.release("w").unwrap();
+                ledger.admit(&priority(preempted[0].id.as_str(), 7, rate)).unwrap()
+            });
+        });
+        // The only flow of the newcomer's class is the most important of those that may be preempted.
+        let mut ledger = Ledger::new(Arc::clone(&policy));
+        let in_class = |class: &str, request| Request { class: Some(class.into()), ..request };
+        for number in 0..flows {
+            ledger.admit(&in_class("a", priority(format!("v{number}"), 7, 10))).unwrap();
+        }
+        let other = in_class("b", priority("w", 0, BUDGET / 5));
+        let last = in_class("b", priority("last", 6, BUDGET / 4));
+        ledger.admit(&last).unwrap();
+        group.bench_function(
+            format!("the last of {flows} flows is preempted and admitted again"),
+            |bencher| {
+                bencher.iter(|| {
+                    assert_eq!(ledger.admit(&other).unwrap().preempted.len(), 1);
+                    ledger.release("w").unwrap();
+                    ledger.admit(&last).unwrap()
+                });
+            },
+        );
+    }
+    group.finish();
+}
+
+fn shared_group(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("shared group");
+    let (policy, _) = Policy::parse(&[Source { name: "bench", text: PREEMPTION }]).unwrap();
+    for members in [200, 20_000] {
+        let mut ledger = Ledger::new(Arc::new(policy.clone()));
+        let request = GroupRequest {
+            id: "g".into(),
+            interface: "eth0".into(),
+            class: None,
+            mode: GroupMode::Shared,
+            qos: Qos::BEST_EFFORT,
+        };
+        ledger.group(&request).unwrap();
+        let member = |id: String, rate| Request { group: Some("g".into()), ..priority(id, 4, rate) };
+        for number in 0..members {
+            ledger.admit(&member(format!("v{number}"), 100 + number)).unwrap();
+        }
+        let larger = member("x".into(), 100 + members);
+        group.bench_function(format!("one more member joins {members} and leaves"), |bencher| {
+            bencher.iter(|| {
+                ledger.admit(black_box(&larger)).unwrap();
+                ledger.release("x").unwrap()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, admission, booking, capacity, preemption, shared_group);
 criterion_main!(benches);

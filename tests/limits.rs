@@ -1,9 +1,11 @@
 //! Limits bind what they name, and refusals and queries say all there is to say.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests")]
 
 use std::sync::Arc;
 
+use flowspec::{Bytes, Flowspec, Moment, Qos, Rate, ServiceType};
+use gqos::admission::{Ledger, Refusal, Request};
 use gqos::manager::DryRun;
 use gqos::policy::{Policy, Source};
 use gqos::scenario::TraceReader;
@@ -318,6 +320,189 @@ fn the_threshold_of_mar_binds_a_class_only_while_it_is_above_its_share() {
                 r#"{"reason": "class_share", "would_fit": 40}"#,
             ),
             (&flow(r#""op": "reserve", "id": "D", "class": "x", "end_us": 10"#, 40), OK),
+        ],
+    );
+}
+
+#[test]
+fn a_refusal_that_a_later_booking_causes_says_when() {
+    let policy = r#"
+        version = 1
+        [interface.eth0]
+        egress = { capacity = "150 B/s", reservable = "100%" }
+        ingress = { capacity = "150 B/s", reservable = "100%" }
+        buffer = "20 kB"
+        max_flows = 3
+        [class.x]
+        share = "100 B/s"
+        max_flows = 1
+        [client."c"]
+        max_rate = "100 B/s"
+        max_flows = 1
+    "#;
+    let later = |line: &str, rate| flow(&format!(r#"{line}, "start_us": 10, "end_us": 20"#), rate);
+    let refused =
+        |reason: &str, part: &str| format!(r#"{{"ok": false, "reason": "{reason}", "message": "{part}"}}"#);
+    check(
+        "the link and the class",
+        policy,
+        &[
+            (&later(r#""op": "reserve", "id": "A""#, 100), OK),
+            (
+                &flow(r#""op": "reserve", "id": "B""#, 100),
+                &refused("interface_budget", ": 400 bit/s short, from 10 us on; most is held by A"),
+            ),
+            (
+                &later(r#""op": "reserve", "id": "B""#, 100),
+                &refused("interface_budget", ": 400 bit/s short; most is held by A"),
+            ),
+            (&flow(r#""op": "reserve", "id": "B", "end_us": 10"#, 100), OK),
+            (
+                &flow(r#""op": "reserve", "id": "C""#, 200),
+                &refused("interface_budget", ": 1.2 kbit/s short; most is held by"),
+            ),
+            (&later(r#""op": "reserve", "id": "D", "class": "x""#, 50), OK),
+            (
+                &flow(r#""op": "reserve", "id": "E", "class": "x""#, 1),
+                &refused("class_flows", "1 flow is admitted and max_flows is 1, from 10 us on"),
+            ),
+            (&later(r#""op": "reserve", "id": "F""#, 0), OK),
+            (
+                &flow(r#""op": "reserve", "id": "E""#, 1),
+                &refused("interface_flows", "3 flows are admitted and max_flows is 3, from 10 us on"),
+            ),
+        ],
+    );
+    check(
+        "the client",
+        policy,
+        &[
+            (&later(r#""op": "reserve", "id": "A", "client": "c""#, 80), OK),
+            (
+                &flow(r#""op": "reserve", "id": "B", "client": "c""#, 80),
+                &refused("client_limit", "1 flow is admitted and max_flows is 1, from 10 us on"),
+            ),
+        ],
+    );
+    check(
+        "the client's rate",
+        TWO_CLASSES,
+        &[
+            (&later(r#""op": "reserve", "id": "A", "client": "c""#, 80), OK),
+            (
+                &flow(r#""op": "reserve", "id": "B", "client": "c""#, 30),
+                &refused("client_limit", "max_rate is 800 bit/s, from 10 us on"),
+            ),
+        ],
+    );
+    check(
+        "the group",
+        &format!("{TWO_CLASSES}{A_GROUP}"),
+        &[
+            (&later(r#""op": "reserve", "id": "A", "group": "g""#, 30), OK),
+            (
+                &flow(r#""op": "reserve", "id": "B", "group": "g""#, 30),
+                &refused("group_budget", "240 bit/s taken of 400 bit/s, from 10 us on"),
+            ),
+        ],
+    );
+    let bursts = |line: &str, size: u64| {
+        format!(
+            r#"{{"at_us": 0, "op": "reserve", "interface": "eth0", {line}, "sending": {{"service_type": "controlled_load", "token_rate": 1, "token_bucket_size": {size}}}}}"#
+        )
+    };
+    check(
+        "the buffer",
+        policy,
+        &[
+            (&bursts(r#""id": "A", "start_us": 10"#, 15_000), OK),
+            (&bursts(r#""id": "B""#, 6_000), &refused("buffer", "of 20 kB are taken, from 10 us on")),
+        ],
+    );
+}
+
+#[test]
+fn what_would_fit_is_admitted_or_the_refusal_says_what_else_is_in_the_way() {
+    let policy = r#"
+        version = 1
+        [interface.eth0]
+        egress = { capacity = "1000 B/s", reservable = "100%" }
+        ingress = { capacity = "600 B/s", reservable = "100%" }
+        buffer = "40 kB"
+        [class.x]
+        share = "50%"
+        max_rate = "300 B/s"
+        [class.y]
+        share = "400 B/s"
+        [client."c*"]
+        max_rate = "500 B/s"
+        [group.g]
+        interface = "eth0"
+        class = "x"
+        sending = { service_type = "controlled_load", token_rate = "150 B/s" }
+    "#;
+    let (policy, _) = Policy::parse(&[Source { name: "policy.toml", text: policy }]).unwrap();
+    let mut ledger = Ledger::new(Arc::new(policy));
+    let mut random = 1_u64;
+    let mut below = |limit: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % limit
+    };
+    let (mut fitted, mut hindered) = (0, 0);
+    for number in 0..6000_u64 {
+        let now = Moment::from_micros(number);
+        ledger.advance(now);
+        let mut spec = |zero: bool| {
+            let mut spec = Flowspec::new(ServiceType::ControlledLoad);
+            spec.token_rate = Some(Rate::new(if zero { 1 } else { 1 + below(500) }));
+            spec.token_bucket_size = Some(Bytes::new(1500 + below(4000)));
+            spec
+        };
+        let qos = Qos { sending: spec(number % 3 == 0), receiving: spec(number % 2 == 0) };
+        let mut request = Request::new(format!("f{number}"), "eth0", qos);
+        request.class = [None, Some("x"), Some("y")][below(3) as usize].map(str::to_owned);
+        request.group = (below(8) == 0).then(|| "g".to_owned());
+        request.client = (below(4) == 0).then(|| format!("c{}", below(2)));
+        request.start = Some(Moment::from_micros(number + below(30)));
+        request.end = Some(Moment::from_micros(number + 31 + below(40)));
+        let Err(refusal) = ledger.admit(&request) else { continue };
+        let (direction, besides) = match &refusal {
+            Refusal::InterfaceBudget { direction, besides, .. }
+            | Refusal::ClassShare { direction, besides, .. }
+            | Refusal::FlowRate { direction, besides, .. } => (*direction, besides),
+            _ => continue,
+        };
+        let would_fit = refusal.would_fit().unwrap();
+        if would_fit == Rate::ZERO {
+            continue;
+        }
+        let mut less = request.clone();
+        less.qos.get_mut(direction).token_rate = Some(would_fit);
+        let admitted = ledger.admit(&less);
+        assert_eq!(admitted.is_ok(), besides.is_none(), "{refusal}\n{admitted:?}\n{request:#?}");
+        *if admitted.is_ok() { &mut fitted } else { &mut hindered } += 1;
+        if admitted.is_ok() {
+            // And no more than that.
+            ledger.release(&less.id);
+            less.qos.get_mut(direction).token_rate = Some(Rate::new(would_fit.get() + 1));
+            assert!(ledger.admit(&less).is_err(), "more than would fit fits: {refusal}");
+        }
+    }
+    assert!(fitted > 100 && hindered > 20, "{fitted} fitted, {hindered} were hindered");
+}
+
+#[test]
+fn a_limit_of_one_flow_names_what_fits_the_link_as_well() {
+    check(
+        "the link has less left than one flow may have",
+        "version = 1\n[interface.eth0]\negress = { capacity = \"150 B/s\", reservable = \"100%\" }\n[class.x]\nmax_rate = \"100 B/s\"",
+        &[
+            (&flow(r#""op": "reserve", "id": "A""#, 100), OK),
+            (
+                &flow(r#""op": "reserve", "id": "B", "class": "x""#, 120),
+                r#"{"reason": "flow_rate", "would_fit": 50, "message": "max_rate is 800 bit/s; at most 400 bit/s would fit"}"#,
+            ),
+            (&flow(r#""op": "reserve", "id": "B", "class": "x""#, 50), OK),
         ],
     );
 }

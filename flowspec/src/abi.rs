@@ -40,7 +40,7 @@ pub struct RawQos {
 
 /// There are fewer bytes than the structure takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{name} takes {needed} bytes, and there are {found}")]
+#[error("{name} takes {needed} bytes, and there {} {found}", if *found == 1 { "is" } else { "are" })]
 pub struct Truncated {
     /// The structure, by Winsock's name.
     pub name: &'static str,

@@ -34,13 +34,13 @@ pub enum Problem {
         found: usize,
     },
     /// ProviderSpecific.len is larger than the buffer.
-    #[error("{found} bytes follow")]
+    #[error("{} {}", count_of_bytes(*found), if *found == 1 { "follows" } else { "follow" })]
     BufferCutShort {
         /// The bytes that there are.
         found: usize,
     },
     /// ProviderSpecific.len is smaller than the buffer.
-    #[error("{bytes} bytes more follow, and belong to nothing")]
+    #[error("{} more {}", count_of_bytes(*bytes), if *bytes == 1 { "follows, and belongs to nothing" } else { "follow, and belong to nothing" })]
     LeftOver {
         /// The bytes in excess.
         bytes: usize,
@@ -176,6 +176,11 @@ impl Invalid {
     pub const fn wsa(&self) -> Wsa {
         self.problem.wsa()
     }
+}
+
+/// `1 byte`, `2 bytes`.
+fn count_of_bytes(number: usize) -> String {
+    format!("{number} byte{}", if number == 1 { "" } else { "s" })
 }
 
 /// A hint for the likely mistake: a 32-bit QOS read as a 64-bit one.

@@ -16,7 +16,7 @@ pub enum ExpectedLength {
         bytes: usize,
     },
     /// The header, which every object has.
-    #[error("an object takes at least 8 bytes, and {left} are left")]
+    #[error("an object takes at least 8 bytes, and {left} {} left", if *left == 1 { "is" } else { "are" })]
     Header {
         /// The bytes that are left in the buffer.
         left: usize,

@@ -1,6 +1,6 @@
 //! The numbers behind refusals: what was requested, what is taken, and the limit.
 
-use flowspec::{Bytes, Direction, ErrorTerms, Micros, Rate};
+use flowspec::{Bytes, Direction, ErrorTerms, Micros, Moment, Rate};
 use serde::{Deserialize, Serialize};
 
 /// A budget that is too small for a flow, with the numbers that a refusal states.
@@ -20,6 +20,9 @@ pub struct Shortfall {
     pub least_latency: Option<Micros>,
     /// The part of `reserved` that was measured as unused, where this flow may not use it.
     pub measured: Rate,
+    /// The first moment at which too little is left, where that is later than the flow's begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Moment>,
 }
 
 /// The number of a group that is too small for a member.
@@ -47,15 +50,18 @@ pub enum GroupLimit {
 #[non_exhaustive]
 pub enum ClientLimit {
     /// `max_flows`.
-    #[error("{flows} flows are admitted and max_flows is {most}")]
+    #[error("{} and max_flows is {most}{}", are_admitted(*flows), since(*from))]
     Flows {
         /// The flows it has.
         flows: u64,
         /// The limit.
         most: u64,
+        /// The first moment at which it has as many, where that is later than the flow's begin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Moment>,
     },
     /// `max_rate`.
-    #[error("{direction}: {asked} asked, {taken} reserved, max_rate is {most}")]
+    #[error("{direction}: {asked} asked, {taken} reserved, max_rate is {most}{}", since(*from))]
     Rate {
         /// The direction.
         direction: Direction,
@@ -65,9 +71,12 @@ pub enum ClientLimit {
         taken: Rate,
         /// The limit for all together.
         most: Rate,
+        /// The first moment at which too little is left, where that is later than the flow's begin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Moment>,
     },
     /// `requests_per_second`.
-    #[error("more than {0} requests a second")]
+    #[error("more than {} a second", counted(*.0, "request"))]
     Requests(u64),
     /// `horizon`.
     #[error("{} us ahead is beyond the horizon of {horizon}", ahead.get())]
@@ -121,6 +130,21 @@ pub(crate) fn describe_delay(target: Micros, terms: Option<ErrorTerms>) -> Strin
     }
 }
 
+/// A number of things: `1 flow`, `2 flows`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `1 flow is admitted`, `2 flows are admitted`.
+pub(crate) fn are_admitted(flows: u64) -> String {
+    format!("{} {} admitted", counted(flows, "flow"), if flows == 1 { "is" } else { "are" })
+}
+
+/// When a limit is reached by a later booking; empty where that is so from the flow's begin on.
+pub(crate) fn since(from: Option<Moment>) -> String {
+    from.map_or(String::new(), |from| format!(", from {} us on", from.as_micros()))
+}
+
 /// A flow that holds part of a budget.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Holder {
@@ -144,9 +168,10 @@ impl Shortfall {
 
 impl std::fmt::Display for Shortfall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { asked, reserved, budget, holders, would_fit, least_latency: _, measured } = self;
+        let Self { asked, reserved, budget, holders, would_fit, least_latency: _, measured, from } = self;
         let (available, missing) = (self.available(), self.missing());
         write!(f, "{asked} asked, {reserved} reserved of {budget}, {available} available: {missing} short")?;
+        f.write_str(&since(*from))?;
         for (index, Holder { id, charged }) in holders.iter().enumerate() {
             let lead = if index == 0 { "; most is held by" } else { "," };
             write!(f, "{lead} {id} ({charged})")?;

@@ -7,7 +7,7 @@ use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Moment, Rate
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{ClientLimit, GroupLimit, Shortfall, describe_delay};
+use super::limits::{ClientLimit, GroupLimit, Shortfall, are_admitted, counted, describe_delay, since};
 use super::not_programmed::NotProgrammed;
 use super::reason::Reason;
 use crate::policy::{Owner, Place, Policy};
@@ -18,7 +18,7 @@ use crate::policy::{Owner, Place, Policy};
 #[non_exhaustive]
 pub enum Refusal {
     /// The interface has too little of its budget left for the flow's charge.
-    #[error("{interface} {direction}: {shortfall}")]
+    #[error("{interface} {direction}: {shortfall}{}", and_besides(besides.as_deref()))]
     InterfaceBudget {
         /// The interface.
         interface: String,
@@ -26,9 +26,12 @@ pub enum Refusal {
         direction: Direction,
         /// The numbers.
         shortfall: Box<Shortfall>,
+        /// Why the charge that would fit here is refused all the same, if it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        besides: Option<Box<Self>>,
     },
     /// The class has too little of its share left for the flow's charge.
-    #[error("{interface} {direction}, class {class}: {shortfall}")]
+    #[error("{interface} {direction}, class {class}: {shortfall}{}", and_besides(besides.as_deref()))]
     ClassShare {
         /// The interface.
         interface: String,
@@ -38,9 +41,12 @@ pub enum Refusal {
         class: String,
         /// The numbers.
         shortfall: Box<Shortfall>,
+        /// Why the charge that would fit here is refused all the same, if it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        besides: Option<Box<Self>>,
     },
     /// The class holds its `max_flows`.
-    #[error("{interface}, class {class}: {flows} flows are admitted and max_flows is {max_flows}")]
+    #[error("{interface}, class {class}: {} and max_flows is {max_flows}{}", are_admitted(*flows), since(*from))]
     ClassFlows {
         /// The interface.
         interface: String,
@@ -50,9 +56,12 @@ pub enum Refusal {
         flows: u64,
         /// The limit.
         max_flows: u64,
+        /// The first moment at which it holds as many, where that is later than the flow's begin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Moment>,
     },
     /// The flow's charge is above the class's `max_rate`.
-    #[error("class {class} {direction}: {asked} asked, max_rate is {max_rate}")]
+    #[error("class {class} {direction}: {asked} asked, max_rate is {max_rate}{}", describe_alternative(*max_rate, *would_fit, besides.as_deref()))]
     FlowRate {
         /// The class.
         class: String,
@@ -62,6 +71,11 @@ pub enum Refusal {
         asked: Rate,
         /// The limit.
         max_rate: Rate,
+        /// The largest charge that every constraint would allow now.
+        would_fit: Rate,
+        /// Why that charge is refused all the same, if it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        besides: Option<Box<Self>>,
     },
     /// The class allocates by peak, and the flow's peak is infinite.
     #[error("{direction}: the class is charged by peak_bandwidth, which is infinite")]
@@ -70,7 +84,7 @@ pub enum Refusal {
         direction: Direction,
     },
     /// The interface holds its `max_flows`.
-    #[error("{interface}: {flows} flows are admitted and max_flows is {max_flows}")]
+    #[error("{interface}: {} and max_flows is {max_flows}{}", are_admitted(*flows), since(*from))]
     InterfaceFlows {
         /// The interface.
         interface: String,
@@ -78,9 +92,12 @@ pub enum Refusal {
         flows: u64,
         /// The limit.
         max_flows: u64,
+        /// The first moment at which it holds as many, where that is later than the flow's begin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Moment>,
     },
     /// The flows would need more buffer together than the interface has.
-    #[error("{interface} {direction}: a buffer of {needed} is needed, {taken} of {limit} are taken")]
+    #[error("{interface} {direction}: a buffer of {needed} is needed, {taken} of {limit} are taken{}", since(*from))]
     Buffer {
         /// The interface.
         interface: String,
@@ -92,9 +109,12 @@ pub enum Refusal {
         taken: Bytes,
         /// The interface's `buffer`.
         limit: Bytes,
+        /// The first moment at which too little is left, where that is later than the flow's begin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Moment>,
     },
     /// The group has too little left for the member.
-    #[error("group {group} {direction}: {}", limit.describe(*asked, *taken, *most))]
+    #[error("group {group} {direction}: {}{}", limit.describe(*asked, *taken, *most), since(*from))]
     GroupBudget {
         /// The group.
         group: String,
@@ -108,6 +128,9 @@ pub enum Refusal {
         taken: u64,
         /// What the group has.
         most: u64,
+        /// The first moment at which too little is left, where that is later than the member's begin.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Moment>,
     },
     /// The client has reached one of its limits.
     #[error("client {client}: {limit}")]
@@ -262,19 +285,19 @@ pub enum Refusal {
         id: String,
     },
     /// The ledger holds as many flows as it can.
-    #[error("{flows} flows are admitted, which is as many as there may be")]
+    #[error("{}, which is as many as there may be", are_admitted(*flows as u64))]
     TooManyFlows {
         /// How many there are.
         flows: usize,
     },
     /// The ledger holds as many groups as it can.
-    #[error("{groups} groups exist, which is as many as there may be")]
+    #[error("{}, which is as many as there may be", exist(*groups))]
     TooManyGroups {
         /// How many there are.
         groups: usize,
     },
     /// The queue of requests is full.
-    #[error("{waiting} requests wait for the interface, and no more than {limit} may")]
+    #[error("{} for the interface, and no more than {limit} may", wait(*waiting))]
     TooManyRequests {
         /// How many wait.
         waiting: usize,
@@ -312,6 +335,35 @@ const fn after_fault(admission_stopped: bool) -> &'static str {
         }
         false => "this request changed nothing",
     }
+}
+
+/// The charge that would fit instead of a refused one.
+pub(crate) struct Alternative<'a> {
+    pub(crate) direction: Direction,
+    pub(crate) would_fit: &'a mut Rate,
+    /// Why it is refused all the same.
+    pub(crate) besides: &'a mut Option<Box<Refusal>>,
+}
+
+fn and_besides(besides: Option<&Refusal>) -> String {
+    besides.map_or(String::new(), |refusal| format!(", but for another limit: {refusal}"))
+}
+
+fn describe_alternative(max_rate: Rate, would_fit: Rate, besides: Option<&Refusal>) -> String {
+    let other = and_besides(besides);
+    match would_fit {
+        Rate::ZERO => "; nothing would fit".to_owned(),
+        would_fit if would_fit == max_rate && other.is_empty() => String::new(),
+        would_fit => format!("; at most {would_fit} would fit{other}"),
+    }
+}
+
+fn exist(groups: usize) -> String {
+    format!("{} {}", counted(groups as u64, "group"), if groups == 1 { "exists" } else { "exist" })
+}
+
+fn wait(requests: usize) -> String {
+    format!("{} {}", counted(requests as u64, "request"), if requests == 1 { "waits" } else { "wait" })
 }
 
 impl Refusal {
@@ -376,9 +428,22 @@ impl Refusal {
     /// The largest charge that would fit instead, where that is known.
     pub fn would_fit(&self) -> Option<Rate> {
         match self {
-            Self::FlowRate { max_rate, .. } => Some(*max_rate),
+            Self::FlowRate { would_fit, .. } => Some(*would_fit),
             _ => self.shortfall().map(|shortfall| shortfall.would_fit),
         }
+    }
+
+    /// The same with its direction and the other refusal that stands in its way, to be corrected.
+    pub(crate) fn alternative(&mut self) -> Option<Alternative<'_>> {
+        let (direction, would_fit, besides) = match self {
+            Self::FlowRate { direction, would_fit, besides, .. } => (direction, would_fit, besides),
+            Self::InterfaceBudget { direction, shortfall, besides, .. }
+            | Self::ClassShare { direction, shortfall, besides, .. } => {
+                (direction, &mut shortfall.would_fit, besides)
+            }
+            _ => return None,
+        };
+        Some(Alternative { direction: *direction, would_fit, besides })
     }
 
     /// The least delay that the largest fitting charge would meet, where the flow requested one.

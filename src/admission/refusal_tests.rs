@@ -25,6 +25,7 @@ fn shortfall() -> Box<Shortfall> {
         would_fit,
         least_latency: Some(Micros::new(7)),
         measured,
+        from: None,
     })
 }
 
@@ -35,31 +36,53 @@ fn limits_reached() -> Vec<Refusal> {
     let (asked, flows, max_flows) = (Rate::new(9), 3, 3);
     let group = |limit| {
         let group = "g".to_owned();
-        Refusal::GroupBudget { group, direction: SENDING, limit, asked: 9, taken: 4, most: 10 }
+        let from = Some(Moment::from_micros(7));
+        Refusal::GroupBudget { group, direction: SENDING, limit, asked: 9, taken: 4, most: 10, from }
     };
     let client = |limit| Refusal::Client { client: "c1".into(), limit };
     let (needed, taken, limit) = (Bytes::new(9), Bytes::new(4), Bytes::new(10));
+    let from = Some(Moment::from_micros(7));
+    let besides = Some(Box::new(Refusal::InfinitePeak { direction: Direction::Receiving }));
     vec![
-        Refusal::InterfaceBudget { interface: interface(), direction: SENDING, shortfall: shortfall() },
+        Refusal::InterfaceBudget {
+            interface: interface(),
+            direction: SENDING,
+            shortfall: shortfall(),
+            besides: besides.clone(),
+        },
         Refusal::ClassShare {
             interface: interface(),
             direction: SENDING,
             class: class(),
             shortfall: shortfall(),
+            besides: None,
         },
-        Refusal::ClassFlows { interface: interface(), class: class(), flows, max_flows },
-        Refusal::FlowRate { class: class(), direction: SENDING, asked, max_rate: Rate::new(8) },
+        Refusal::ClassFlows { interface: interface(), class: class(), flows, max_flows, from },
+        Refusal::FlowRate {
+            class: class(),
+            direction: SENDING,
+            asked,
+            max_rate: Rate::new(8),
+            would_fit: Rate::new(7),
+            besides,
+        },
         Refusal::InfinitePeak { direction: SENDING },
-        Refusal::InterfaceFlows { interface: interface(), flows, max_flows },
-        Refusal::Buffer { interface: interface(), direction: SENDING, needed, taken, limit },
+        Refusal::InterfaceFlows { interface: interface(), flows, max_flows, from: None },
+        Refusal::Buffer { interface: interface(), direction: SENDING, needed, taken, limit, from },
         group(GroupLimit::Rate),
         group(GroupLimit::TokenRate),
         group(GroupLimit::TokenBucketSize),
         group(GroupLimit::PeakBandwidth),
         group(GroupLimit::MaxSduSize),
         group(GroupLimit::MinimumPolicedSize),
-        client(ClientLimit::Flows { flows: 2, most: 2 }),
-        client(ClientLimit::Rate { direction: SENDING, asked, taken: Rate::new(1), most: Rate::new(8) }),
+        client(ClientLimit::Flows { flows: 2, most: 2, from }),
+        client(ClientLimit::Rate {
+            direction: SENDING,
+            asked,
+            taken: Rate::new(1),
+            most: Rate::new(8),
+            from: None,
+        }),
         client(ClientLimit::Requests(10)),
         client(ClientLimit::Horizon { ahead: Micros::new(9), horizon: Micros::new(8) }),
         client(ClientLimit::Priority { setup: 1, best: 2 }),
@@ -121,6 +144,28 @@ fn every_refusal_comes_back_from_json() {
 }
 
 #[test]
+fn a_message_counts_and_says_when_and_what_else_is_in_the_way() {
+    let flows = |flows| {
+        let from = Some(Moment::from_micros(10)).filter(|_| flows == 1);
+        Refusal::InterfaceFlows { interface: "eth0".into(), flows, max_flows: flows, from }.to_string()
+    };
+    assert_eq!(flows(1), "eth0: 1 flow is admitted and max_flows is 1, from 10 us on");
+    assert_eq!(flows(2), "eth0: 2 flows are admitted and max_flows is 2");
+    let requests = |most| {
+        let limit = ClientLimit::Requests(most);
+        Refusal::Client { client: "c".into(), limit }.to_string()
+    };
+    assert_eq!(requests(1), "client c: more than 1 request a second");
+    assert_eq!(requests(50), "client c: more than 50 requests a second");
+    let besides = Some(Box::new(Refusal::InfinitePeak { direction: Direction::Receiving }));
+    let shortfall = Box::new(Shortfall { least_latency: None, measured: Rate::ZERO, ..*shortfall() });
+    let refusal =
+        Refusal::InterfaceBudget { interface: "eth0".into(), direction: SENDING, shortfall, besides };
+    let end = "; at most 48 bit/s would fit, but for another limit: receiving: the class is charged by peak_bandwidth, which is infinite";
+    assert!(refusal.to_string().ends_with(end), "{refusal}");
+}
+
+#[test]
 fn codes_follow_the_reason_and_the_flowspec() {
     let error = FlowspecError::ServiceType { value: 99 };
     let refusal = Refusal::InvalidFlowspec { direction: SENDING, error };
@@ -129,7 +174,11 @@ fn codes_follow_the_reason_and_the_flowspec() {
     assert_eq!((refusal.wsa(), refusal.status()), (Wsa::Enobufs, Wsa::QosAdmissionFailure));
     let refusal = Refusal::InProgress { id: "v1".into() };
     assert_eq!((refusal.wsa(), refusal.status()), (Wsa::Einval, Wsa::QosGenericError));
-    let refusal =
-        Refusal::InterfaceBudget { interface: "eth0".into(), direction: SENDING, shortfall: shortfall() };
+    let refusal = Refusal::InterfaceBudget {
+        interface: "eth0".into(),
+        direction: SENDING,
+        shortfall: shortfall(),
+        besides: None,
+    };
     assert_eq!((refusal.wsa(), refusal.status()), (Wsa::Eopnotsupp, Wsa::QosAdmissionFailure));
 }

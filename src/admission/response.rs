@@ -5,6 +5,7 @@ use std::fmt;
 use flowspec::{Both, Direction, Micros, Moment, Rate};
 
 use super::enforcement::Enforced;
+use super::limits::counted;
 use super::not_programmed::NotProgrammed;
 use super::operation::OperationKind;
 use super::peer::{PeerLoss, PeerState};
@@ -335,7 +336,7 @@ impl fmt::Display for Response {
             Self::Capacity(result) => describe(result, f),
             Self::Measure(result) => describe(result, f),
             Self::Query(result) => describe(result, f),
-            Self::Tick { flows } => write!(f, "{flows} flows"),
+            Self::Tick { flows } => f.write_str(&counted(*flows as u64, "flow")),
         }
     }
 }
@@ -435,7 +436,8 @@ impl fmt::Display for ChangedCapacity {
             None => f.write_str(" from now on")?,
         }
         if !shed.is_empty() {
-            write!(f, "; {} flows were shed", shed.len())?;
+            let were = if shed.len() == 1 { "was" } else { "were" };
+            write!(f, "; {} {were} shed", counted(shed.len() as u64, "flow"))?;
         }
         match not_programmed {
             Some(why) => write!(f, "; the kernel keeps the rate it had: {why}"),

@@ -7,6 +7,8 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use flowspec::Rate;
 use gqos::lab::demo::{Outcome, Phase, PhaseName, Progress, ViewerResult};
 
+use super::output::counted;
+
 /// The live table, on standard error if that is a terminal.
 #[derive(Default)]
 pub(super) struct Live {
@@ -50,8 +52,8 @@ pub(super) fn summary(outcome: &Outcome) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "{} viewers and a bulk transfer over {link} for {} s, first without gqos, then with it (TCP: {})\n",
-        with.viewers.len(),
+        "{} and a bulk transfer over {link} for {} s, first without gqos, then with it (TCP: {})\n",
+        counted(with.viewers.len(), "viewer"),
         with.seconds,
         outcome.congestion_control
     );

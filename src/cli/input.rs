@@ -47,5 +47,6 @@ pub(super) fn invalid(problems: &[Problem], sources: &[Source<'_>], kind: &str) 
     print_problems(problems, sources);
     let names: Vec<_> = sources.iter().map(|source| source.name).collect();
     let (names, count) = (names.join(", "), counted(problems.len(), "problem"));
-    Failure::new(Exit::InvalidFile, anyhow!("{names} is not a valid {kind}: {count}"))
+    let is = if sources.len() == 1 { "is" } else { "are" };
+    Failure::new(Exit::InvalidFile, anyhow!("{names} {is} not a valid {kind}: {count}"))
 }

@@ -161,8 +161,9 @@ fn sentence(phase: &Phase) -> String {
     let admitted = phase.viewers.iter().filter(|viewer| viewer.admitted).count();
     let stalled = phase.viewers.iter().filter(|viewer| viewer.stalls > 0).count();
     let bulk = Rate::new(phase.bulk.mean.get() / 125_000 * 125_000);
+    let viewers = if admitted == 1 { "viewer" } else { "viewers" };
     format!(
-        "{admitted} viewers admitted, {} refused, {stalled} stalled; bulk transfer {bulk}",
+        "{admitted} {viewers} admitted, {} refused, {stalled} stalled; bulk transfer {bulk}",
         phase.refused.len()
     )
 }

@@ -38,7 +38,7 @@ pub struct TraceReader<'a> {
 #[non_exhaustive]
 pub enum TraceError {
     /// The line is not JSON, or a field has the wrong type or an unknown name.
-    #[error(transparent)]
+    #[error("{}", without_line(.0))]
     Json(#[from] serde_json::Error),
     /// The line has too many bytes.
     #[error("a line of more than {LONGEST_LINE} bytes")]
@@ -118,6 +118,16 @@ struct Line {
 enum LinkDirection {
     Egress,
     Ingress,
+}
+
+/// A problem of a text of one line, whose number in the trace the caller adds.
+fn without_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    match text.strip_suffix(&place) {
+        Some(problem) => format!("{problem}, at column {}", error.column()),
+        None => text,
+    }
 }
 
 /// Reads a line under a policy, whose templates it may name.

@@ -198,6 +198,93 @@ impl<A: Amount> Changes<A> {
         highest
     }
 
+    /// The first change inside a window, which begins at or after now, with which the sum exceeds an amount; `None` where
+    /// it does so at the window's start already, or never.
+    pub(crate) fn first_above(&self, amount: A, window: Window, now: Moment) -> Option<Moment> {
+        let window = Window { start: window.start.max(now), ..window };
+        if self.sum_until(window.start) > amount {
+            return None;
+        }
+        self.first_above_inside(amount, &window, &mut A::default())
+    }
+
+    /// See [`first_above`](Self::first_above); `sum` is what comes before the node, and then what comes before its end.
+    fn first_above_inside(&self, amount: A, window: &Window, sum: &mut A) -> Option<Moment> {
+        match self {
+            Self::Leaf(changes) => changes.iter().find_map(|change| {
+                *sum += change.delta;
+                let inside = change.at > window.start && window.ends_after(change.at);
+                (inside && *sum > amount).then_some(change.at)
+            }),
+            Self::Branch(children) => {
+                for (number, child) in children.iter().enumerate() {
+                    if !window.ends_after(child.first) {
+                        break;
+                    }
+                    let end = children.get(number + 1).map(|next| next.first);
+                    let before = end.is_some_and(|end| end <= window.start);
+                    if before || *sum + child.below.highest <= amount {
+                        *sum += child.below.sum;
+                    } else if let Some(found) = child.node.first_above_inside(amount, window, sum) {
+                        return Some(found);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// The first change after the last moment of a window, which begins at or after now, at which the sum exceeds an amount;
+    /// `None` where it does so at the window's start at most.
+    pub(crate) fn end_of_last_above(&self, amount: A, window: Window, now: Moment) -> Option<Moment> {
+        let window = Window { start: window.start.max(now), ..window };
+        self.after(self.last_above(amount, &window, A::default())?)
+    }
+
+    /// The last change inside a window with which the sum exceeds an amount; `before` is what comes before the node.
+    fn last_above(&self, amount: A, window: &Window, before: A) -> Option<Moment> {
+        let mut sum = before;
+        match self {
+            Self::Leaf(changes) => {
+                let inside = changes.iter().take_while(|change| window.ends_after(change.at));
+                let above = inside.filter(|change| {
+                    sum += change.delta;
+                    change.at > window.start && sum > amount
+                });
+                above.last().map(|change| change.at)
+            }
+            Self::Branch(children) => {
+                let sums: Vec<_> = children
+                    .iter()
+                    .map(|child| {
+                        let before = sum;
+                        sum += child.below.sum;
+                        before
+                    })
+                    .collect();
+                (0..children.len()).rev().find_map(|number| {
+                    let child = &children[number];
+                    let ends_before = children.get(number + 1).is_some_and(|next| next.first <= window.start);
+                    let may = window.ends_after(child.first)
+                        && !ends_before
+                        && sums[number] + child.below.highest > amount;
+                    if may { child.node.last_above(amount, window, sums[number]) } else { None }
+                })
+            }
+        }
+    }
+
+    /// The first change after a moment.
+    fn after(&self, moment: Moment) -> Option<Moment> {
+        match self {
+            Self::Leaf(changes) => changes.iter().map(|change| change.at).find(|at| *at > moment),
+            Self::Branch(children) => {
+                let here = children.partition_point(|child| child.first <= moment).saturating_sub(1);
+                children[here..].iter().find_map(|child| child.node.after(moment))
+            }
+        }
+    }
+
     pub(crate) fn each(&self, visit: &mut impl FnMut(Moment, i128)) {
         match self {
             Self::Leaf(changes) => changes.iter().for_each(|change| visit(change.at, change.delta.wide())),

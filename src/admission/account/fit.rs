@@ -6,9 +6,11 @@ use super::candidates::{Amount, Limit, Scope};
 use super::flows::Flows;
 use super::footprint::Footprint;
 use super::measured::Measured;
+use super::profile::Profile;
 use super::rank::Held;
 use super::state::Account;
 use super::usage::Usage;
+use super::window::Window;
 use crate::admission::limits::{Holder, Shortfall};
 use crate::admission::refusal::Refusal;
 use crate::policy::{Class, ClassModel, InterfacePolicy, Policy};
@@ -40,16 +42,37 @@ pub(crate) struct FlowRates {
 }
 
 /// What one constraint leaves free.
-#[derive(Clone, Copy)]
-struct Headroom {
+struct Headroom<'a> {
     taken: u64,
     limit: u64,
     left: u64,
+    /// What is declared.
+    declared: &'a Profile,
+    /// How much less counts as taken.
+    relief: u64,
+    /// When it binds.
+    windows: Vec<Window>,
 }
 
-impl Headroom {
-    const fn new(taken: u64, limit: u64) -> Self {
-        Self { taken, limit, left: limit.saturating_sub(taken) }
+impl<'a> Headroom<'a> {
+    fn new(declared: &'a Profile, relief: u64, limit: u64, windows: Vec<Window>, now: Moment) -> Self {
+        let taken = windows.iter().map(|window| declared.highest(*window, now)).max().unwrap_or(0);
+        let taken = taken.saturating_sub(relief);
+        Self { taken, limit, left: limit.saturating_sub(taken), declared, relief, windows }
+    }
+
+    const fn fits(&self, rate: Rate) -> bool {
+        rate.get() <= self.left && self.taken <= self.limit
+    }
+
+    /// The first moment after a start at which a rate does not fit; `None` where that is the start, and where the rate is
+    /// above the limit itself.
+    fn first_without(&self, rate: Rate, start: Moment, now: Moment) -> Option<Moment> {
+        let limit = self.limit.saturating_add(self.relief);
+        let least = self.limit.checked_sub(rate.get())?.saturating_add(self.relief);
+        let window = self.windows.iter().find(|window| self.declared.highest(**window, now) > least)?;
+        let first = self.declared.first_without(rate.get(), limit, *window, now).unwrap_or(window.start);
+        Some(first).filter(|first| *first > start.max(now))
     }
 }
 
@@ -68,7 +91,15 @@ impl FitContext<'_> {
         for direction in Direction::BOTH {
             let rate = *asked.get(direction);
             if rate > max_rate && rate > *held.get(direction) {
-                return Err(Refusal::FlowRate { class: class.to_owned(), direction, asked: rate, max_rate });
+                let (class, asked, would_fit) = (class.to_owned(), rate, max_rate);
+                return Err(Refusal::FlowRate {
+                    class,
+                    direction,
+                    asked,
+                    max_rate,
+                    would_fit,
+                    besides: None,
+                });
             }
         }
         Ok(())
@@ -94,9 +125,11 @@ impl Account {
                 let room = used.is_some_and(|used| used.flows.fits_always(asked.flows, *max_flows));
                 let flows = || used.map_or(0, |used| used.flows.highest(window, now));
                 if !room && flows() + asked.flows > *max_flows {
-                    let flows = flows();
+                    let (flows, max_flows) = (flows(), *max_flows);
                     let (interface, class) = (name.to_owned(), class.to_owned());
-                    return Err(Refusal::ClassFlows { interface, class, flows, max_flows: *max_flows });
+                    let from =
+                        used.and_then(|used| used.flows.first_without(asked.flows, max_flows, window, now));
+                    return Err(Refusal::ClassFlows { interface, class, flows, max_flows, from });
                 }
             }
             if let Some(max_flows) = interface.max_flows
@@ -104,7 +137,8 @@ impl Account {
                 && usage.flows.highest(window, now) + asked.flows > max_flows
             {
                 let flows = usage.flows.highest(window, now);
-                return Err(Refusal::InterfaceFlows { interface: name.to_owned(), flows, max_flows });
+                let from = usage.flows.first_without(asked.flows, max_flows, window, now);
+                return Err(Refusal::InterfaceFlows { interface: name.to_owned(), flows, max_flows, from });
             }
         }
         terms.check_flow_rate()?;
@@ -133,7 +167,9 @@ impl Account {
         if needed <= held || taken.get().checked_add(needed.get()).is_some_and(|sum| sum <= limit.get()) {
             return Ok(());
         }
-        Err(Refusal::Buffer { interface: terms.name.to_owned(), direction, needed, taken, limit })
+        let buffer = terms.usage.buffer.get(direction);
+        let from = buffer.first_without(needed.get(), limit.get(), asked.window, terms.now);
+        Err(Refusal::Buffer { interface: terms.name.to_owned(), direction, needed, taken, limit, from })
     }
 
     /// The interface's budget and the class's part of it. Where both are too small, the refusal names the one with
@@ -152,18 +188,18 @@ impl Account {
             return Ok(());
         }
         let relief = self.relief_for(terms, direction, asked, |_, _| true);
-        let declared = terms.usage.reserved.get(direction).highest(asked.window, terms.now);
-        let link = Headroom::new(declared.saturating_sub(relief), budget.get());
-        let share = self.class_headroom(terms, direction, asked, link);
-        let fits = |room: Headroom| rate.get() <= room.left && room.taken <= room.limit;
-        let narrower = share.filter(|share| !fits(*share) && share.left < link.left);
+        let (declared, now) = (terms.usage.reserved.get(direction), terms.now);
+        let link = Headroom::new(declared, relief, budget.get(), vec![asked.window], now);
+        let share = self.class_headroom(terms, direction, asked, &link);
+        let narrower = share.as_ref().filter(|share| !share.fits(rate) && share.left < link.left);
         let binding = match narrower {
-            None if fits(link) => return Ok(()),
-            None => link,
+            None if link.fits(rate) => return Ok(()),
+            None => &link,
             Some(share) => share,
         };
         let most = terms.most_per_flow().map_or(u64::MAX, |(_, most)| most.get());
-        let would_fit = Rate::new(link.left.min(share.map_or(u64::MAX, |share| share.left)).min(most));
+        let in_class = share.as_ref().map_or(u64::MAX, |share| share.left);
+        let would_fit = Rate::new(link.left.min(in_class).min(most));
         let class = narrower.and(terms.class);
         let shortfall = Box::new(Shortfall {
             asked: rate,
@@ -176,13 +212,15 @@ impl Account {
                 true => Rate::ZERO,
                 false => Rate::new(self.relief(direction, terms.now, |_, _| true)),
             },
+            from: binding.first_without(rate, asked.window.start, now),
         });
-        let interface = terms.name.to_owned();
+        let (interface, besides) = (terms.name.to_owned(), None);
         Err(match class {
             Some((_, class, _)) => {
-                Refusal::ClassShare { interface, direction, class: class.to_owned(), shortfall }
+                let class = class.to_owned();
+                Refusal::ClassShare { interface, direction, class, shortfall, besides }
             }
-            None => Refusal::InterfaceBudget { interface, direction, shortfall },
+            None => Refusal::InterfaceBudget { interface, direction, shortfall, besides },
         })
     }
 
@@ -210,48 +248,48 @@ impl Account {
     }
 
     /// What the class model leaves for a flow; `None` where it sets no limit.
-    fn class_headroom(
+    fn class_headroom<'a>(
         &self,
-        terms: &FitContext<'_>,
+        terms: &FitContext<'a>,
         direction: Direction,
         asked: &Footprint,
-        link: Headroom,
-    ) -> Option<Headroom> {
+        link: &Headroom<'a>,
+    ) -> Option<Headroom<'a>> {
         let (number, _, class) = terms.class?;
-        let budget = Rate::new(link.limit);
+        let (budget, usage, now) = (Rate::new(link.limit), terms.usage, terms.now);
         let share = class.share.map(|share| share.of(budget).get());
-        let used = || {
-            let used = terms.usage.class(number);
-            let used = used.map_or(0, |used| used.reserved.get(direction).highest(asked.window, terms.now));
-            used.saturating_sub(self.relief_for(terms, direction, asked, |class, _| class == number))
+        let always = || vec![asked.window];
+        let of_class = || {
+            let relief = self.relief_for(terms, direction, asked, |class, _| class == number);
+            usage.class(number).map(|used| (used.reserved.get(direction), relief))
         };
         match terms.interface.class_model {
-            ClassModel::Mam => share.map(|share| Headroom::new(used(), share)),
+            ClassModel::Mam => {
+                let share = share?;
+                match of_class() {
+                    Some((used, relief)) => Some(Headroom::new(used, relief, share, always(), now)),
+                    // Nothing of the class was ever reserved.
+                    None => Some(Headroom::new(link.declared, u64::MAX, share, Vec::new(), now)),
+                }
+            }
             // BC_b for every type that this one is inside of. BC_0 is the budget, which is checked anyway.
             ClassModel::Rdm => {
                 let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
                     let constraint = doll_size(terms.policy, doll, budget)?;
-                    let taken = terms.usage.dolls[doll].get(direction).highest(asked.window, terms.now);
                     let inside = |_: u32, measured: &Measured| usize::from(measured.class_type) >= doll;
                     let relief = self.relief_for(terms, direction, asked, inside);
-                    Some(Headroom::new(taken.saturating_sub(relief), constraint))
+                    let taken = usage.dolls[doll].get(direction);
+                    Some(Headroom::new(taken, relief, constraint, always(), now))
                 });
                 dolls.min_by_key(|room| room.left)
             }
-            // RFC 4126, table 1: within the share, equality included, anything that fits the link; above
-            // it only what leaves the threshold free.
+            // RFC 4126, table 1: within the share, equality included, anything that fits the link; while the class is
+            // above it, only what leaves the threshold free. The link may carry less then than at other moments.
             ClassModel::Mar(threshold) => {
                 let limit = link.limit.saturating_sub(threshold.of(budget).get());
-                let share = share.filter(|share| used() > *share)?;
-                // What the link carries while the class is above its share, which may be less than at other moments.
-                let above = share
-                    .saturating_add(self.relief_for(terms, direction, asked, |class, _| class == number));
-                let profile = terms.usage.class(number)?.reserved.get(direction);
-                let runs = profile.runs_above(above, asked.window, terms.now);
-                let reserved = terms.usage.reserved.get(direction);
-                let declared = runs.into_iter().map(|run| reserved.highest(run, terms.now)).max()?;
-                let relief = self.relief_for(terms, direction, asked, |_, _| true);
-                Some(Headroom::new(declared.saturating_sub(relief), limit))
+                let (used, relief) = of_class()?;
+                let above = used.runs_above(share?.saturating_add(relief), asked.window, now);
+                (!above.is_empty()).then(|| Headroom::new(link.declared, link.relief, limit, above, now))
             }
         }
     }

@@ -69,6 +69,34 @@ impl Profile {
             .is_some_and(|sum| sum <= u128::from(limit))
     }
 
+    /// The first moment of a window, which begins at or after now, at which an amount is more than what a limit leaves;
+    /// `None` where that is its start, where it never is, and where the amount alone is above the limit.
+    pub(crate) fn first_without(
+        &self,
+        amount: u64,
+        limit: u64,
+        window: Window,
+        now: Moment,
+    ) -> Option<Moment> {
+        let above = i128::from(limit.checked_sub(amount)?).checked_sub_unsigned(self.current)?;
+        match &self.later {
+            Later::Nothing => None,
+            Later::Usual(changes) => changes.first_above(i64::of(above), window, now),
+            Later::Large(changes) => changes.first_above(above, window, now),
+        }
+    }
+
+    /// A moment before which an amount does not fit in a window as long as this one that begins at or after its start: the
+    /// end of the last part of the window in which it is more than what a limit leaves; `None` where none is known.
+    pub(crate) fn next_try(&self, amount: u64, limit: u64, window: Window, now: Moment) -> Option<Moment> {
+        let above = i128::from(limit.checked_sub(amount)?).checked_sub_unsigned(self.current)?;
+        match &self.later {
+            Later::Nothing => None,
+            Later::Usual(changes) => changes.end_of_last_above(i64::of(above), window, now),
+            Later::Large(changes) => changes.end_of_last_above(above, window, now),
+        }
+    }
+
     /// The parts of a window, which begins at or after now, in which more than an amount is taken.
     pub(crate) fn runs_above(&self, amount: u64, window: Window, now: Moment) -> Vec<Window> {
         let start = window.start.max(now);
@@ -325,6 +353,19 @@ mod tests {
                 for (start, end) in [(now, now + 1), (now, SLOTS as u64), (now + delay, now + delay + length)] {
                     let expected = table[slots(window(start, end), SLOTS)].iter().max().copied().unwrap_or(0);
                     prop_assert_eq!(profile.highest(window(start, end), at(now)), told(expected), "[{}, {})", start, end);
+                    let first = profile.first_without(unit, 21 * unit, window(start, end), at(now));
+                    let mut slots_of = slots(window(start, end), SLOTS);
+                    let above = slots_of.find(|slot| table[*slot] > 20 * u128::from(unit));
+                    let above = above.filter(|above| *above != slot(at(start), SLOTS));
+                    prop_assert_eq!(first.map(|first| slot(first, SLOTS)), above);
+                    if let Some(next) = profile.next_try(unit, 21 * unit, window(start, end), at(now)) {
+                        // Every earlier start has a moment in its window at which the amount does not fit.
+                        let length = end - start;
+                        for earlier in start..next.as_micros().min(130) {
+                            let highest = profile.highest(window(earlier, earlier + length), at(now));
+                            prop_assert!(highest > 20 * unit || 20 * unit > u64::MAX / 2, "from {}", earlier);
+                        }
+                    }
                     let runs = profile.runs_above(20 * unit, window(start, end), at(now));
                     for slot in usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0) {
                         let inside = runs.iter().filter(|run| slots(**run, SLOTS).contains(&slot)).count();

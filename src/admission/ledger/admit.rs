@@ -30,7 +30,7 @@ impl Ledger {
         let Prepared { wanted, member, mut grant, setup } = self.prepare(request)?;
         if let Err(refusal) = self.check_wanted(&wanted) {
             let displaced = self.preempt_for(&wanted, setup, refusal);
-            grant.preempted = displaced.map_err(|refusal| self.with_least_latency(refusal, request))?;
+            grant.preempted = displaced.map_err(|refusal| self.explained(refusal, &wanted, request))?;
         }
         self.admitted += 1;
         self.book_new(&request.id, wanted.entry, Some(member));
@@ -58,7 +58,7 @@ impl Ledger {
         let Prepared { wanted, mut grant, setup, .. } = self.prepare(request)?;
         if let Err(refusal) = self.check_wanted(&wanted) {
             let victims = self.victims(&wanted, setup, &refusal);
-            let victims = victims.ok_or_else(|| self.with_least_latency(refusal, request))?;
+            let victims = victims.ok_or_else(|| self.explained(refusal, &wanted, request))?;
             grant.preempted = victims.into_iter().map(|slot| self.displaced(slot)).collect();
         }
         Ok(grant)

@@ -58,7 +58,8 @@ impl ClientUse {
             && old.is_none()
             && flows >= most
         {
-            return over(ClientLimit::Flows { flows, most });
+            let from = self.flows.first_without(1, most, window, now);
+            return over(ClientLimit::Flows { flows, most, from });
         }
         if let Some(horizon) = policy.horizon
             && old.is_none()
@@ -69,10 +70,12 @@ impl ClientUse {
         let Some(most) = policy.max_rate else { return Ok(()) };
         for direction in Direction::BOTH {
             let asked = *asked.get(direction);
-            let taken = Rate::new(self.charged.get(direction).highest(window, now));
+            let charged = self.charged.get(direction);
+            let taken = Rate::new(charged.highest(window, now));
             let worse = old.is_none_or(|old| asked > *old.get(direction)) && asked > Rate::ZERO;
             if worse && taken.checked_add(asked).is_none_or(|sum| sum > most) {
-                return over(ClientLimit::Rate { direction, asked, taken, most });
+                let from = charged.first_without(asked.get(), most.get(), window, now);
+                return over(ClientLimit::Rate { direction, asked, taken, most, from });
             }
         }
         Ok(())

@@ -177,6 +177,7 @@ impl Group {
                 asked,
                 taken: 0,
                 most,
+                from: None,
             })?;
             let asked = requested(direction, tspec, member);
             for (place, (limit, most, sum)) in self.limits(direction).into_iter().enumerate() {
@@ -192,6 +193,10 @@ impl Group {
                 if let Some(most) = most
                     && taken.checked_add(asked).is_none_or(|sum| sum > most)
                 {
+                    let from = match self.mode {
+                        GroupMode::Envelope => sum.first_without(asked, most, member.window, now),
+                        GroupMode::Shared => None,
+                    };
                     return Err(Refusal::GroupBudget {
                         group: group(),
                         direction,
@@ -199,6 +204,7 @@ impl Group {
                         asked,
                         taken,
                         most,
+                        from,
                     });
                 }
             }

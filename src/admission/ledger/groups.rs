@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flowspec::Both;
 
+use super::alternative::with_alternative;
 use super::group::Group;
 use super::state::Ledger;
 use crate::admission::account::footprint::{ClassCounts, Footprint};
@@ -150,7 +151,13 @@ impl Ledger {
         if let (Some(account), Some(old)) = (self.account_at(new.interface), old) {
             account.unbook(old, now);
         }
-        let result = self.check_group_footprint(new, old);
+        let result = self.check_group_footprint(new, old).map_err(|refusal| {
+            with_alternative(refusal, |direction, rate| {
+                let mut less = new.clone();
+                *less.charged.get_mut(direction) = rate;
+                self.check_group_footprint(&less, old)
+            })
+        });
         if let Some(account) = self.account_at(new.interface) {
             match (&result, old) {
                 (Ok(()), _) => account.book(new, now),

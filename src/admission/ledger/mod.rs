@@ -1,5 +1,6 @@
 pub(crate) mod absence;
 pub(crate) mod admit;
+pub(crate) mod alternative;
 pub(crate) mod booking;
 pub(crate) mod capacity;
 pub(crate) mod client;

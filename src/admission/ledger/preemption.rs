@@ -31,7 +31,8 @@ impl Ledger {
 
     /// The slots of the flows that would be preempted for one that was refused; `None` where they are not enough.
     pub(crate) fn victims(&mut self, newcomer: &Wanted, setup: u8, refusal: &Refusal) -> Option<Vec<u32>> {
-        if !self.policy.preemption || !refusal.lacks_capacity() {
+        let never_fits = matches!(refusal, Refusal::InterfaceBudget { .. }) && !refusal.may_fit_later();
+        if !self.policy.preemption || !refusal.lacks_capacity() || never_fits {
             return None;
         }
         // No flow is worse than the worst priority.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Qos};
 
+use super::alternative::with_alternative;
 use super::client::ClientUse;
 use super::group::Member;
 use super::state::{CLIENTS_BEFORE_A_SWEEP, Ledger, MOST_FLOWS, client_of};
@@ -336,7 +337,10 @@ impl Ledger {
         Some(FitContext { name, interface, policy, class, flows, usage, now: self.now, flow })
     }
 
-    pub(crate) fn with_least_latency(&self, mut refusal: Refusal, request: &Request) -> Refusal {
+    /// A refusal with all that is to be said: the largest charge that would fit, what stands in its way besides, and the
+    /// least latency that it would meet where the flow requested one.
+    pub(crate) fn explained(&mut self, refusal: Refusal, wanted: &Wanted, request: &Request) -> Refusal {
+        let mut refusal = self.with_alternative(refusal, wanted);
         if let Refusal::InterfaceBudget { direction, shortfall, .. }
         | Refusal::ClassShare { direction, shortfall, .. } = &mut refusal
         {
@@ -350,5 +354,21 @@ impl Ledger {
             }
         }
         refusal
+    }
+
+    /// A refusal of a flow with the largest charge that would fit, and what stands in its way besides.
+    pub(crate) fn with_alternative(&mut self, refusal: Refusal, wanted: &Wanted) -> Refusal {
+        let Wanted { entry, old, group } = wanted;
+        with_alternative(refusal, |direction, rate| {
+            let mut charge = entry.charge(Both::default());
+            *charge.rate.get_mut(direction) = rate;
+            let member = Member { charge, window: entry.footprint.window };
+            let mut less = self.wanted(entry.clone().costing(&charge), &member);
+            less.old.clone_from(old);
+            if let (Some(less), Some(group)) = (&mut less.group, group) {
+                less.held = group.held.clone();
+            }
+            self.check_wanted(&less)
+        })
     }
 }

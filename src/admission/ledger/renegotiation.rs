@@ -101,7 +101,8 @@ impl Ledger {
         }
         let result = self
             .check_member(&wanted.entry, &member, Some((&old, member_before.as_ref())))
-            .and_then(|()| self.check_wanted(&wanted));
+            .and_then(|()| self.check_wanted(&wanted))
+            .map_err(|refusal| self.with_alternative(refusal, &wanted));
         let Wanted { entry, .. } = wanted;
         match result {
             Ok(()) => {
