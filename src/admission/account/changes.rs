@@ -275,7 +275,7 @@ impl<A: Amount> Changes<A> {
     }
 
     /// The first change after a moment.
-    fn after(&self, moment: Moment) -> Option<Moment> {
+    pub(crate) fn after(&self, moment: Moment) -> Option<Moment> {
         match self {
             Self::Leaf(changes) => changes.iter().map(|change| change.at).find(|at| *at > moment),
             Self::Branch(children) => {

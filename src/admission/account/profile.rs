@@ -89,7 +89,9 @@ impl Profile {
     /// A moment before which an amount does not fit in a window as long as this one that begins at or after its start: the
     /// end of the last part of the window in which it is more than what a limit leaves; `None` where none is known.
     pub(crate) fn next_try(&self, amount: u64, limit: u64, window: Window, now: Moment) -> Option<Moment> {
-        let above = i128::from(limit.checked_sub(amount)?).checked_sub_unsigned(self.current)?;
+        // More than the limit fits at no time.
+        let Some(most) = limit.checked_sub(amount) else { return Some(Moment::LAST) };
+        let above = i128::from(most).checked_sub_unsigned(self.current)?;
         match &self.later {
             Later::Nothing => None,
             Later::Usual(changes) => changes.end_of_last_above(i64::of(above), window, now),
@@ -143,11 +145,13 @@ impl Profile {
         }
     }
 
-    /// The moments after now at which it changes, in order.
-    pub(crate) fn moments(&self) -> Vec<Moment> {
-        let mut moments = Vec::new();
-        self.later.each(&mut |at, _| moments.push(at));
-        moments
+    /// The first moment after this one, which is not before now, at which it changes.
+    pub(crate) fn next_change(&self, moment: Moment) -> Option<Moment> {
+        match &self.later {
+            Later::Nothing => None,
+            Later::Usual(changes) => changes.after(moment),
+            Later::Large(changes) => changes.after(moment),
+        }
     }
 
     /// Whether both take the same, now and at every later moment.

@@ -126,8 +126,21 @@ impl Usage {
 
     /// By how much a flow would exceed a limit; not more than zero where it fits.
     pub(crate) fn excess(&self, limit: &Limit, now: Moment) -> i128 {
-        let Limit { scope, amount, most, asked, window } = *limit;
-        let profile = match (scope, amount) {
+        let taken = self.limited(limit).map_or(0, |profile| profile.highest_sum(limit.window, now));
+        // A sum of a million amounts of 64 bits.
+        let taken = i128::try_from(taken).unwrap_or(i128::MAX / 2);
+        taken + i128::from(limit.asked) - i128::from(limit.most)
+    }
+
+    /// A moment before which the flow does not meet a limit, wherever its window begins between its start and then; `None`
+    /// where none is known.
+    pub(crate) fn next_try(&self, limit: &Limit, now: Moment) -> Option<Moment> {
+        self.limited(limit)?.next_try(limit.asked, limit.most, limit.window, now)
+    }
+
+    /// What is taken of a limit; `None` where nothing ever was.
+    fn limited(&self, limit: &Limit) -> Option<&Profile> {
+        match (limit.scope, limit.amount) {
             (Scope::Interface, Amount::Flows) => Some(&self.flows),
             (Scope::Interface, Amount::Rate(direction)) => Some(self.reserved.get(direction)),
             (_, Amount::Buffer(direction)) => Some(self.buffer.get(direction)),
@@ -140,11 +153,7 @@ impl Usage {
             }
             // No limit is on the number of flows of a class type.
             (Scope::Type(_), Amount::Flows) => None,
-        };
-        let taken = profile.map_or(0, |profile| profile.highest_sum(window, now));
-        // A sum of a million amounts of 64 bits.
-        let taken = i128::try_from(taken).unwrap_or(i128::MAX / 2);
-        taken + i128::from(asked) - i128::from(most)
+        }
     }
 
     /// Time passes.
@@ -164,20 +173,18 @@ impl Usage {
         }
     }
 
-    /// The moments at which something begins or ends that is counted for a flow of a class.
-    pub(crate) fn moments(&self, class: Option<u32>) -> Vec<Moment> {
-        let mut moments = self.flows.moments();
-        let used = class.and_then(|class| self.class(class));
-        for direction in Direction::BOTH {
-            moments.extend(self.reserved.get(direction).moments());
-            moments.extend(self.buffer.get(direction).moments());
-            for doll in &self.dolls {
-                moments.extend(doll.get(direction).moments());
-            }
-            moments.extend(used.into_iter().flat_map(|used| used.reserved.get(direction).moments()));
-        }
-        moments.extend(used.into_iter().flat_map(|used| used.flows.moments()));
-        moments
+    /// The first moment after this one, which is not before now, at which something begins or ends.
+    pub(crate) fn next_change(&self, moment: Moment) -> Option<Moment> {
+        let classes = self
+            .classes
+            .iter()
+            .flat_map(|class| [&class.flows, &class.reserved.sending, &class.reserved.receiving]);
+        let directions = Direction::BOTH.into_iter().flat_map(|direction| {
+            let dolls = self.dolls.iter().map(move |doll| doll.get(direction));
+            [self.reserved.get(direction), self.buffer.get(direction)].into_iter().chain(dolls)
+        });
+        let profiles = std::iter::once(&self.flows).chain(classes).chain(directions);
+        profiles.filter_map(|profile| profile.next_change(moment)).min()
     }
 
     /// Gives every profile of two usages side by side: the name of what is counted, and a number where there are several.

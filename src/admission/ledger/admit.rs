@@ -1,11 +1,9 @@
 //! Flows are admitted, tried, and released.
 
-use flowspec::{Both, Moment, Rate};
+use flowspec::{Both, Rate};
 
-use super::client::ClientUse;
-use super::group::Group;
 use super::prepare::Prepared;
-use super::state::{Ledger, client_of};
+use super::state::Ledger;
 use crate::admission::account::entry::Entry;
 use crate::admission::account::rank::LAST_ORDER;
 use crate::admission::holding::Holding;
@@ -62,33 +60,6 @@ impl Ledger {
             grant.preempted = victims.into_iter().map(|slot| self.displaced(slot)).collect();
         }
         Ok(grant)
-    }
-
-    /// The first moment from the request's start on at which it would fit for its whole duration, by what is booked now
-    /// and without preemption; `None` where it never would.
-    ///
-    /// What is reserved changes only where a reservation begins or ends, so that only those moments are tried.
-    pub fn earliest(&mut self, request: &Request) -> Option<Moment> {
-        let start = request.start.unwrap_or(self.now).max(self.now);
-        let duration = request.end.map(|end| end.saturating_since(start));
-        let account = self.account(&request.interface);
-        let class = self.class_of(request).ok().flatten();
-        let mut moments = account.map_or_else(Vec::new, |account| account.usage.moments(class));
-        let client = client_of(&self.policy, request.client.as_deref());
-        let client = client.and_then(|(name, _)| self.clients.get(name));
-        moments.extend(client.into_iter().flat_map(ClientUse::moments));
-        let group = request.group.as_deref().and_then(|name| self.groups.get(name));
-        moments.extend(group.into_iter().flat_map(Group::moments));
-        moments.sort_unstable();
-        moments.dedup();
-        let later = moments.into_iter().filter(|&moment| moment > start);
-        std::iter::once(start).chain(later).find(|&moment| {
-            // A window that would end after the last moment does not exist.
-            let end = duration.map(|duration| moment.checked_add(duration));
-            let Some(end) = end.map_or(Some(None), |end| end.map(Some)) else { return false };
-            let moved = Request { start: Some(moment), end, ..request.clone() };
-            self.prepare(&moved).and_then(|prepared| self.check_wanted(&prepared.wanted)).is_ok()
-        })
     }
 
     /// Releases what a flow holds, and gives its charge; `None` where no flow has this id.

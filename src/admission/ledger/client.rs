@@ -112,13 +112,10 @@ impl ClientUse {
         }
     }
 
-    /// The moments at which something of it begins or ends.
-    pub(crate) fn moments(&self) -> Vec<Moment> {
-        let mut moments = self.flows.moments();
-        for direction in Direction::BOTH {
-            moments.extend(self.charged.get(direction).moments());
-        }
-        moments
+    /// The first moment after this one, which is not before now, at which something of it begins or ends.
+    pub(crate) fn next_change(&self, moment: Moment) -> Option<Moment> {
+        let profiles = [&self.flows, &self.charged.sending, &self.charged.receiving];
+        profiles.into_iter().filter_map(|profile| profile.next_change(moment)).min()
     }
 
     pub(crate) fn advance(&mut self, now: Moment) {

@@ -113,13 +113,14 @@ impl Group {
         }
     }
 
-    /// The moments at which something of it begins or ends.
-    pub(crate) fn moments(&self) -> Vec<Moment> {
+    /// The first moment after this one, which is not before now, at which something of it begins or ends.
+    pub(crate) fn next_change(&self, moment: Moment) -> Option<Moment> {
         let of = |direction| {
             let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } = self.sums.get(direction);
-            [charged, token_rate, token_bucket_size, peak_bandwidth].map(Profile::moments)
+            [charged, token_rate, token_bucket_size, peak_bandwidth]
         };
-        Direction::BOTH.into_iter().flat_map(of).flatten().collect()
+        let profiles = Direction::BOTH.into_iter().flat_map(of);
+        profiles.filter_map(|profile| profile.next_change(moment)).min()
     }
 
     pub(crate) fn advance(&mut self, now: Moment) {

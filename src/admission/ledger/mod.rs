@@ -5,6 +5,7 @@ pub(crate) mod booking;
 pub(crate) mod capacity;
 pub(crate) mod client;
 pub(crate) mod decide;
+pub(crate) mod earliest;
 pub(crate) mod exchange;
 pub(crate) mod group;
 pub(crate) mod groups;
