@@ -324,28 +324,35 @@ fn the_threshold_of_mar_binds_a_class_only_while_it_is_above_its_share() {
     );
 }
 
+const BOOKED: &str = r#"
+    version = 1
+    [interface.eth0]
+    egress = { capacity = "150 B/s", reservable = "100%" }
+    ingress = { capacity = "150 B/s", reservable = "100%" }
+    buffer = "20 kB"
+    max_flows = 3
+    [class.x]
+    share = "100 B/s"
+    max_flows = 1
+    [client."c"]
+    max_rate = "100 B/s"
+    max_flows = 1
+"#;
+
+/// The same as [`flow`], from 10 to 20 us.
+fn later(line: &str, rate: u64) -> String {
+    flow(&format!(r#"{line}, "start_us": 10, "end_us": 20"#), rate)
+}
+
+fn refused(reason: &str, part: &str) -> String {
+    format!(r#"{{"ok": false, "reason": "{reason}", "message": "{part}"}}"#)
+}
+
 #[test]
 fn a_refusal_that_a_later_booking_causes_says_when() {
-    let policy = r#"
-        version = 1
-        [interface.eth0]
-        egress = { capacity = "150 B/s", reservable = "100%" }
-        ingress = { capacity = "150 B/s", reservable = "100%" }
-        buffer = "20 kB"
-        max_flows = 3
-        [class.x]
-        share = "100 B/s"
-        max_flows = 1
-        [client."c"]
-        max_rate = "100 B/s"
-        max_flows = 1
-    "#;
-    let later = |line: &str, rate| flow(&format!(r#"{line}, "start_us": 10, "end_us": 20"#), rate);
-    let refused =
-        |reason: &str, part: &str| format!(r#"{{"ok": false, "reason": "{reason}", "message": "{part}"}}"#);
     check(
         "the link and the class",
-        policy,
+        BOOKED,
         &[
             (&later(r#""op": "reserve", "id": "A""#, 100), OK),
             (
@@ -376,9 +383,13 @@ fn a_refusal_that_a_later_booking_causes_says_when() {
             ),
         ],
     );
+}
+
+#[test]
+fn limits_of_clients_groups_and_buffers_say_when_too() {
     check(
         "the client",
-        policy,
+        BOOKED,
         &[
             (&later(r#""op": "reserve", "id": "A", "client": "c""#, 80), OK),
             (
@@ -416,10 +427,10 @@ fn a_refusal_that_a_later_booking_causes_says_when() {
     };
     check(
         "the buffer",
-        policy,
+        BOOKED,
         &[
             (&bursts(r#""id": "A", "start_us": 10"#, 15_000), OK),
-            (&bursts(r#""id": "B""#, 6_000), &refused("buffer", "of 20 kB are taken, from 10 us on")),
+            (&bursts(r#""id": "B""#, 6_000), &refused("buffer", "of 20000 B are taken, from 10 us on")),
         ],
     );
 }
