@@ -1,2 +1,2 @@
-/* The same, as many sources spell it. */
+/* Another spelling of mswsock.h. */
 #include "mswsock.h"

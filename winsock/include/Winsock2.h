@@ -1,2 +1,2 @@
-/* The same, as many sources spell it. */
+/* Another spelling of winsock2.h. */
 #include "winsock2.h"

@@ -1,2 +1,2 @@
-/* The same, as many sources spell it. */
+/* Another spelling of ws2tcpip.h. */
 #include "ws2tcpip.h"

@@ -47,7 +47,7 @@ typedef struct _flowspec {
 #define TC_NONCONF_DISCARD 2
 #define TC_NONCONF_BORROW_PLUS 3
 
-typedef struct {
+typedef struct _QOS_OBJECT_HDR {
     uint32_t ObjectType;
     uint32_t ObjectLength;
 } QOS_OBJECT_HDR, *LPQOS_OBJECT_HDR;

@@ -20,14 +20,28 @@ enum { gqos_fd_setsize = 64 };
 #endif
 
 /* The C library's own come first, so that its names can be taken over. */
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/time.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#undef IOC_IN
+#undef IOC_INOUT
+#undef IOC_OUT
+#undef FIOASYNC
+#undef FIONBIO
+#undef FIONREAD
+#undef SIOCATMARK
+#undef SIOCGHIWAT
+#undef SIOCGLOWAT
+#undef SIOCSHIWAT
+#undef SIOCSLOWAT
 #undef FD_SETSIZE
 #define FD_SETSIZE gqos_fd_setsize
 #undef FD_SET
@@ -98,7 +112,7 @@ typedef struct _GUID {
     uint16_t Data2;
     uint16_t Data3;
     uint8_t Data4[8];
-} GUID, *LPGUID;
+} GUID, *PGUID, *LPGUID;
 
 #define MAKEWORD(low, high) ((WORD)(((BYTE)(low)) | ((WORD)((BYTE)(high))) << 8))
 #define MAKELONG(low, high) ((LONG)(((WORD)(low)) | ((DWORD)((WORD)(high))) << 16))
@@ -117,12 +131,12 @@ typedef unsigned int GROUP;
 #define INVALID_SOCKET ((SOCKET)(~0))
 #define SOCKET_ERROR (-1)
 
-struct gqos_fd_set {
+/* The macro serves both `fd_set` and `struct fd_set`. */
+typedef struct gqos_fd_set {
     unsigned int fd_count;
     SOCKET fd_array[gqos_fd_setsize];
-};
-typedef struct gqos_fd_set FD_SET, *PFD_SET, *LPFD_SET;
-#define fd_set struct gqos_fd_set
+} gqos_fd_set, FD_SET, *PFD_SET, *LPFD_SET;
+#define fd_set gqos_fd_set
 
 typedef struct timeval TIMEVAL, *PTIMEVAL, *LPTIMEVAL;
 
@@ -154,6 +168,8 @@ extern int gqos_WSAFDIsSet(SOCKET s, void *set);
                 gqos_set->fd_array[gqos_i] = gqos_set->fd_array[gqos_i + 1];                                   \
         }                                                                                                      \
     } while (0)
+
+#include "gqos/types.h"
 
 /* Addresses. */
 #define AF_UNSPEC 0
@@ -313,6 +329,9 @@ typedef struct _WSABUF {
     CHAR *buf;
 } WSABUF, *LPWSABUF;
 
+#include "gqos/addresses.h"
+#include "gqos/protocols.h"
+
 #include "qos.h"
 
 typedef struct _QualityOfService {
@@ -321,6 +340,7 @@ typedef struct _QualityOfService {
     WSABUF ProviderSpecific;
 } QOS, *LPQOS;
 
+#define WINSOCK_VERSION MAKEWORD(2, 2)
 #define WSADESCRIPTION_LEN 256
 #define WSASYS_STATUS_LEN 128
 
@@ -477,6 +497,16 @@ typedef struct _WSANETWORKEVENTS {
     int iErrorCode[FD_MAX_EVENTS];
 } WSANETWORKEVENTS, *LPWSANETWORKEVENTS;
 
+#undef POLLRDNORM
+#undef POLLRDBAND
+#undef POLLIN
+#undef POLLPRI
+#undef POLLWRNORM
+#undef POLLOUT
+#undef POLLWRBAND
+#undef POLLERR
+#undef POLLHUP
+#undef POLLNVAL
 #define POLLRDNORM 0x0100
 #define POLLRDBAND 0x0200
 #define POLLIN (POLLRDNORM | POLLRDBAND)
@@ -488,11 +518,44 @@ typedef struct _WSANETWORKEVENTS {
 #define POLLHUP 0x0002
 #define POLLNVAL 0x0004
 
-typedef struct pollfd {
+typedef struct gqos_pollfd {
     SOCKET fd;
     SHORT events;
     SHORT revents;
 } WSAPOLLFD, *PWSAPOLLFD, *LPWSAPOLLFD;
+
+/* The C library's poll with the structure and the numbers of this header, for descriptors of every kind. */
+static __inline int gqos_poll(struct gqos_pollfd *fds, nfds_t count, int timeout) {
+    static const short numbers[][2] = {{POLLRDNORM, 0x001}, {POLLRDBAND, 0x080}, {POLLPRI, 0x002}, {POLLWRNORM, 0x004},
+                                       {POLLERR, 0x008},    {POLLHUP, 0x010},    {POLLNVAL, 0x020}};
+    struct pollfd few[16], *own = few;
+    nfds_t i;
+    unsigned int j;
+    int found;
+    if (count > sizeof few / sizeof few[0] && !(own = (struct pollfd *)calloc(count, sizeof *own)))
+        return -1;
+    for (i = 0; i < count; i++) {
+        own[i].fd = (int)fds[i].fd;
+        own[i].events = own[i].revents = 0;
+        for (j = 0; j < sizeof numbers / sizeof numbers[0]; j++)
+            if (fds[i].events & numbers[j][0])
+                own[i].events = (short)(own[i].events | numbers[j][1]);
+    }
+    found = poll(own, count, timeout);
+    for (i = 0; found >= 0 && i < count; i++) {
+        fds[i].revents = 0;
+        for (j = 0; j < sizeof numbers / sizeof numbers[0]; j++)
+            if (own[i].revents & numbers[j][1])
+                fds[i].revents = (SHORT)(fds[i].revents | numbers[j][0]);
+    }
+    if (own != few)
+        free(own);
+    return found;
+}
+#define pollfd gqos_pollfd
+#ifndef __cplusplus
+#define poll gqos_poll
+#endif
 
 /* Ioctl. */
 #define IOC_VOID 0x20000000
@@ -591,6 +654,7 @@ typedef void(CALLBACK *LPWSAOVERLAPPED_COMPLETION_ROUTINE)(DWORD dwError, DWORD 
 #define TRY_AGAIN WSATRY_AGAIN
 #define NO_RECOVERY WSANO_RECOVERY
 #define NO_DATA WSANO_DATA
+#define WSANO_ADDRESS WSANO_DATA
 #define NO_ADDRESS WSANO_DATA
 #define h_errno WSAGetLastError()
 #define WSA_QOS_RECEIVERS 11005
@@ -732,6 +796,9 @@ extern int WSAAPI WSAEnumProtocolsA(LPINT lpiProtocols, LPWSAPROTOCOL_INFOA lpPr
 extern int WSAAPI WSAEnumProtocolsW(LPINT lpiProtocols, LPWSAPROTOCOL_INFOW lpProtocolBuffer,
                                     LPDWORD lpdwBufferLength) GQOS(WSAEnumProtocolsW);
 
+#include "gqos/functions.h"
+#include "gqos/name_space.h"
+
 /* Texts of addresses: dotted numbers, as Winsock's own two do it. */
 static __inline ULONG inet_addr(const char *text) {
     ULONG parts[4] = {0, 0, 0, 0}, address;
@@ -785,7 +852,11 @@ static __inline char *inet_ntoa(struct in_addr in) {
     return text;
 }
 
+#include "gqos/pointers.h"
+
 #ifdef __cplusplus
 }
+/* An overload and not a macro, which would also rename the methods of other headers. NULL is the C library's. */
+template <class Entry> inline int poll(Entry *fds, nfds_t count, int timeout) { return gqos_poll(fds, count, timeout); }
 #endif
 #endif

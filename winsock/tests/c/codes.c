@@ -217,8 +217,10 @@ int main(void) {
     /* The service provider interface. */
     {
         WSPPROC_TABLE table;
+        WSPUPCALLTABLE upcalls;
         WSPDATA description;
-        check("WSPStartup", WSPStartup(MAKEWORD(2, 2), &description, NULL, NULL, &table), 0);
+        memset(&upcalls, 0, sizeof upcalls);
+        check("WSPStartup", WSPStartup(MAKEWORD(2, 2), &description, NULL, upcalls, &table), 0);
         check("WSPConnect", table.lpWSPConnect((SOCKET)12345, (struct sockaddr *)&peer, sizeof peer, NULL, NULL, NULL, NULL, &error), SOCKET_ERROR);
         check("its error", error, WSAENOTSOCK);
         check("WSPCleanup", table.lpWSPCleanup(&error), 0);

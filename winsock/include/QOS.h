@@ -1,0 +1,2 @@
+/* Another spelling of qos.h. */
+#include "qos.h"

@@ -1,0 +1,2 @@
+/* Another spelling of qosobjs.h. */
+#include "qosobjs.h"

@@ -1,0 +1,2 @@
+/* Another spelling of qossp.h. */
+#include "qossp.h"

@@ -1,0 +1,2 @@
+/* Another spelling of qosname.h. */
+#include "qosname.h"

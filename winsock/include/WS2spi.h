@@ -1,0 +1,2 @@
+/* Another spelling of ws2spi.h. */
+#include "ws2spi.h"

@@ -1,0 +1,61 @@
+/* Error numbers of Windows that GetLastError returns here. Those of Winsock are in winsock2.h. */
+#ifndef GQOS_ERRORS_H
+#define GQOS_ERRORS_H
+
+#define ERROR_SUCCESS 0
+#define NO_ERROR 0
+#define ERROR_INVALID_FUNCTION 1
+#define ERROR_FILE_NOT_FOUND 2
+#define ERROR_PATH_NOT_FOUND 3
+#define ERROR_TOO_MANY_OPEN_FILES 4
+#define ERROR_ACCESS_DENIED 5
+#define ERROR_INVALID_HANDLE 6
+#define ERROR_NOT_ENOUGH_MEMORY 8
+#define ERROR_OUTOFMEMORY 14
+#define ERROR_GEN_FAILURE 31
+#define ERROR_HANDLE_EOF 38
+#define ERROR_NOT_SUPPORTED 50
+#define ERROR_NETWORK_BUSY 54
+#define ERROR_UNEXP_NET_ERR 59
+#define ERROR_NETNAME_DELETED 64
+#define ERROR_INVALID_PARAMETER 87
+#define ERROR_BROKEN_PIPE 109
+#define ERROR_SEM_TIMEOUT 121
+#define ERROR_INSUFFICIENT_BUFFER 122
+#define ERROR_INVALID_NAME 123
+#define ERROR_MOD_NOT_FOUND 126
+#define ERROR_PROC_NOT_FOUND 127
+#define ERROR_BUSY 170
+#define ERROR_ALREADY_EXISTS 183
+#define ERROR_NO_DATA 232
+#define ERROR_MORE_DATA 234
+#define WAIT_TIMEOUT 258
+#define ERROR_NO_MORE_ITEMS 259
+#define ERROR_OPERATION_ABORTED 995
+#define ERROR_IO_INCOMPLETE 996
+#define ERROR_IO_PENDING 997
+#define ERROR_INVALID_FLAGS 1004
+#define ERROR_CANCELLED 1223
+#define ERROR_NOT_FOUND 1168
+#define ERROR_CONNECTION_REFUSED 1225
+#define ERROR_ADDRESS_NOT_ASSOCIATED 1228
+#define ERROR_CONNECTION_INVALID 1229
+#define ERROR_NETWORK_UNREACHABLE 1231
+#define ERROR_HOST_UNREACHABLE 1232
+#define ERROR_CONNECTION_ABORTED 1236
+#define ERROR_RETRY 1237
+#define ERROR_NO_SYSTEM_RESOURCES 1450
+#define ERROR_TIMEOUT 1460
+#define ERROR_QOS_POLICY_NOT_FOUND 12048
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* Winsock's last error is the thread's. */
+extern DWORD WINAPI GetLastError(void) __asm__("gqos_WSAGetLastError");
+extern void WINAPI SetLastError(DWORD dwErrCode) __asm__("gqos_WSASetLastError");
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,130 @@
+//! The headers: names, numbers and layouts as Windows has them, and programs that are written against these, compiled by
+//! gcc and clang as C and C++ and linked with both forms of the library.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::compiles;
+
+/// Builds the library in the profile of the tests and returns the directory with both its forms.
+fn library() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--locked", "-p", "libgqos"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Test programs are in target/PROFILE/deps.
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(3).unwrap().join("debug")
+}
+
+/// The compilers that this machine has, each with the language that it compiles.
+fn compilers() -> Vec<(&'static str, &'static [&'static str])> {
+    let all: [(&str, &[&str]); 6] = [
+        ("gcc", &["-std=c11"]),
+        ("gcc", &["-std=gnu89"]),
+        ("g++", &["-std=c++17", "-x", "c++"]),
+        ("clang", &["-std=c11"]),
+        ("clang", &["-std=gnu17", "-O2"]),
+        ("clang++", &["-std=c++17", "-x", "c++"]),
+    ];
+    all.into_iter().filter(|(name, flags)| compiles(name, flags)).collect()
+}
+
+/// Compiles a program of `tests/c` with `-Wall -Wextra -Werror`.
+#[track_caller]
+fn compile((compiler, flags): (&str, &[&str]), source: &str, options: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(compiler);
+    command
+        .args(["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"])
+        .args(flags)
+        .arg("-I")
+        .arg(root.join("include"));
+    command.arg(root.join("tests/c").join(source)).args(["-x", "none"]).args(options);
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{source}, {compiler} {flags:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// How a program is linked.
+#[derive(Clone, Copy)]
+enum Form {
+    Shared,
+    Archive,
+}
+
+/// Compiles a program by each compiler, links it, and runs it under a policy with 8 Mbit/s of loopback to reserve.
+#[track_caller]
+fn check(source: &str, form: Form) {
+    let library = library();
+    let directory = tempfile::tempdir().unwrap();
+    let [policy, program] = ["policy.toml", "program"].map(|name| directory.path().join(name));
+    std::fs::write(
+        &policy,
+        "version = 1\n[interface.lo]\negress = { capacity = \"10 Mbit/s\", reservable = \"80%\" }\nenforcement = \"user-space\"\n",
+    )
+    .unwrap();
+    let to = program.display().to_string();
+    let at = library.display();
+    let (archive, search, rpath) = (format!("{at}/libgqos.a"), format!("-L{at}"), format!("-Wl,-rpath,{at}"));
+    let options: Vec<&str> = match form {
+        Form::Shared => vec!["-o", &to, &search, "-lgqos", &rpath, "-lpthread"],
+        Form::Archive => vec!["-o", &to, &archive, "-lpthread", "-ldl", "-lm"],
+    };
+    for compiler in compilers() {
+        compile(compiler, source, &options);
+        let ran = Command::new(&program).env("GQOS_POLICY", &policy).output().unwrap();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        assert!(
+            ran.status.success() && text.ends_with("RIGHT\n"),
+            "{source}, {compiler:?}: {:?}\n{text}",
+            ran.status
+        );
+    }
+}
+
+#[test]
+fn a_layered_provider_reaches_the_base_provider_through_the_table() {
+    check("layered.c", Form::Shared);
+}
+
+#[test]
+fn a_layered_provider_may_be_linked_with_the_archive() {
+    check("layered.c", Form::Archive);
+}
+
+#[test]
+fn the_names_of_the_spi_are_the_base_providers_where_a_program_defines_none() {
+    check("base_provider.c", Form::Shared);
+    check("base_provider.c", Form::Archive);
+}
+
+#[test]
+fn names_have_the_numbers_and_sizes_of_windows_and_are_linked() {
+    check("names.c", Form::Shared);
+    check("names.c", Form::Archive);
+}
+
+#[test]
+fn extension_functions_and_options_work() {
+    check("extensions.c", Form::Shared);
+}
+
+#[test]
+fn a_console_program_waits_for_events_and_threads() {
+    check("console.c", Form::Shared);
+}
+
+#[test]
+fn a_qwave_flow_is_reserved_and_shaped() {
+    check("qwave.c", Form::Shared);
+}
