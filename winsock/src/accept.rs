@@ -158,7 +158,7 @@ impl Endpoint {
     /// Reserves for a new socket: the QOS of the condition function, else the caller's, else the listener's.
     ///
     /// - **Errors**: WSAEOPNOTSUPP, with the status kept on the new socket.
-    fn reserve_accepted(
+    pub(crate) fn reserve_accepted(
         &self,
         socket: &Endpoint,
         peer: SocketAddr,

@@ -135,6 +135,18 @@ impl Endpoint {
         Ok(())
     }
 
+    /// How the latest non-blocking connection has ended.
+    ///
+    /// - **Errors**: that of the connection; WSAEALREADY while it is under way.
+    pub(crate) fn connect_outcome(&self) -> Result<()> {
+        let state = self.state();
+        match state.phase {
+            Phase::Connected => Ok(()),
+            Phase::Connecting => Err(Wsa::Ealready),
+            Phase::Idle | Phase::Listening => Err(state.error.unwrap_or(Wsa::Enetdown)),
+        }
+    }
+
     /// Checks state and address, and marks a stream as connecting. Returns whether the call blocks.
     fn begin_connect(&self, peer: SocketAddr) -> Result<bool> {
         let mut state = self.state();

@@ -208,6 +208,10 @@ impl Endpoint {
         self.socket_type == SocketType::Stream
     }
 
+    pub(crate) fn is_listening(&self) -> bool {
+        self.state().phase == Phase::Listening
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closing.is_closed()
     }

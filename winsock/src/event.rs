@@ -38,6 +38,11 @@ impl Event {
         self.0.clear();
     }
 
+    /// Ends the signalled state, and returns whether the event was signalled. Of several threads one sees that.
+    pub(crate) fn take(&self) -> bool {
+        self.0.clear()
+    }
+
     /// Waits until the event is signalled, on the tokio runtime of the caller.
     ///
     /// - **Errors**: WSAEMFILE; WSAENETDOWN where the runtime has ended.

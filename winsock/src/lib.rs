@@ -7,8 +7,8 @@
 //! # Types
 //!
 //! - **Sockets**: [`Socket`] owns a socket and dereferences to its [`Endpoint`], which has the calls. [`Family`],
-//!   [`SocketType`] and [`ProtocolInfo`] say what kind of socket it is; [`SocketOption`] and [`OptionValue`] are its
-//!   options.
+//!   [`SocketType`] and [`ProtocolInfo`] say what kind of socket it is; [`SocketOption`] with [`OptionValue`], and
+//!   [`NetworkOption`], are its options.
 //! - **Connecting and accepting**: [`ConnectRequest`], [`ConnectOutcome`]; [`IncomingConnection`], [`ConditionResult`],
 //!   [`AcceptOptions`]; [`LeafRole`] and [`MulticastInterface`] for multicast. [`Offer`] and [`Answer`] are the messages
 //!   of the connect-data handshake.
@@ -36,6 +36,7 @@
 
 pub mod abi;
 mod accept;
+mod adopt;
 mod bind;
 mod blocking;
 mod close;
@@ -48,9 +49,11 @@ mod event;
 mod group;
 mod group_qos;
 mod handshake;
+mod message;
 mod multicast;
 mod named_qos;
 mod network_events;
+mod network_options;
 mod operations;
 mod options;
 mod overlapped;
@@ -60,6 +63,7 @@ mod provider_specific;
 mod qos;
 mod qos_host;
 mod qos_state;
+mod qwave;
 mod receive;
 mod reservation;
 mod select;
@@ -91,7 +95,7 @@ pub use select::{PollEvents, poll, select};
 pub use socket::Socket;
 pub use startup::{cleanup, startup, startup_with, submit};
 pub use status::QosStatus;
-pub use sys::{Address, ForeignMemory, MessageFlags, MulticastInterface, ShutdownHow};
+pub use sys::{Address, ForeignMemory, MessageFlags, MulticastInterface, NetworkOption, ShutdownHow};
 
 use flowspec::Wsa;
 

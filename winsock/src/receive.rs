@@ -24,9 +24,9 @@ pub(crate) enum From {
 
 /// How a call waits for data.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+pub(crate) struct Waiting {
     /// The call waits.
-    blocking: bool,
+    pub(crate) blocking: bool,
     /// It waits inside of recv, where a cancelled or closed socket is noticed too.
     in_kernel: bool,
 }
@@ -126,7 +126,7 @@ impl Endpoint {
     }
 
     /// The checks of a receive, and how it waits.
-    fn check_receive(&self, flags: MessageFlags, from: From) -> Result<Waiting> {
+    pub(crate) fn check_receive(&self, flags: MessageFlags, from: From) -> Result<Waiting> {
         check_started()?;
         self.check_direction(Direction::Receiving)?;
         let state = self.state();

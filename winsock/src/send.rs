@@ -87,7 +87,7 @@ impl Endpoint {
     }
 
     /// Sends as the flow's credit and the socket's send queue allow.
-    fn send_shaped(
+    pub(crate) fn send_shaped(
         self: &Arc<Self>,
         data: SendBuffer<'_>,
         blocking: bool,

@@ -119,6 +119,15 @@ impl Hints {
     }
 }
 
+/// The addresses of a host and a service of TCP.
+///
+/// - **Errors**: WSAHOST_NOT_FOUND, WSATYPE_NOT_FOUND.
+pub(super) fn addresses_of(host: &str, service: &str) -> Result<Vec<SocketAddr>> {
+    check_started()?;
+    let hints = Hints { flags: 0, is_ipv4: None, kinds: &[(STREAM, TCP)] };
+    hints.addresses(Some(host), port_of(service, hints.service_protocol())?)
+}
+
 /// The port of a number or of a service's name.
 ///
 /// - **Errors**: WSATYPE_NOT_FOUND.
@@ -157,16 +166,27 @@ fn make_nodes(addresses: &[SocketAddr], kinds: &[(i32, i32)], mut name: Option<V
 }
 
 /// The parameters of getaddrinfo.
-struct AddressQuery {
-    host: Address,
-    service: Address,
-    hints: Address,
-    result: Address,
-    encoding: Encoding,
+pub(super) struct AddressQuery {
+    pub(super) host: Address,
+    pub(super) service: Address,
+    pub(super) hints: Address,
+    pub(super) result: Address,
+    pub(super) encoding: Encoding,
 }
 
 impl AddressQuery {
     fn run(&self) -> Result<()> {
+        let Resolved { addresses, kinds, name } = self.resolve()?;
+        let made = make_nodes(&addresses, kinds, name);
+        let first = made.first().map(Node::pointer).ok_or(Wsa::HostNotFound)?;
+        nodes().get_or_insert_default().extend(made.into_iter().map(|node| (node.pointer(), node)));
+        memory::write(self.result, &first.to_ne_bytes())
+    }
+
+    /// Sets the result to NULL, then resolves the names.
+    ///
+    /// - **Errors**: WSAHOST_NOT_FOUND, WSATYPE_NOT_FOUND, WSAEAFNOSUPPORT, WSAESOCKTNOSUPPORT, WSAEFAULT.
+    pub(super) fn resolve(&self) -> Result<Resolved> {
         check_started()?;
         memory::write(self.result, &0_usize.to_ne_bytes())?;
         let host = memory::read_optional_text(self.host, self.encoding)?;
@@ -179,11 +199,17 @@ impl AddressQuery {
         let addresses = hints.addresses(host.as_deref(), port)?;
         let name = host.filter(|_| hints.flags & AI_CANONNAME != 0);
         let name = name.map(|name| memory::encoded(&name, self.encoding));
-        let made = make_nodes(&addresses, hints.kinds, name);
-        let first = made.first().map(Node::pointer).ok_or(Wsa::HostNotFound)?;
-        nodes().get_or_insert_default().extend(made.into_iter().map(|node| (node.pointer(), node)));
-        memory::write(self.result, &first.to_ne_bytes())
+        Ok(Resolved { addresses, kinds: hints.kinds, name })
     }
+}
+
+/// The answer of a query.
+pub(super) struct Resolved {
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Types and protocols, each of which every address is returned for.
+    pub(super) kinds: &'static [(i32, i32)],
+    /// The canonical name, where it was asked for.
+    pub(super) name: Option<Vec<u8>>,
 }
 
 /// A buffer for a text, with its size in characters.

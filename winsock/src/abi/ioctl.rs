@@ -2,7 +2,7 @@
 
 use flowspec::{Flowspec, Qos, ServiceType, Wsa};
 
-use super::connect_ex::gqos_ConnectEx;
+use super::extensions::extension_function;
 use super::handle::endpoint;
 use super::overlapped::{self, Routine};
 use super::qos::{self, QOS_SIZE, QOS_WITH_STATUS_SIZE};
@@ -11,21 +11,19 @@ use crate::Result;
 use crate::endpoint::Endpoint;
 use crate::provider::provider;
 use std::sync::Arc;
+use std::time::Duration;
 
 const FIONREAD: u32 = 0x4004_667f;
 const FIONBIO: u32 = 0x8004_667e;
 const SIOCATMARK: u32 = 0x4004_7307;
 const SIO_GET_EXTENSION_FUNCTION_POINTER: u32 = 0xC800_0006;
 const SIO_UDP_CONNRESET: u32 = 0x9800_000C;
+const SIO_KEEPALIVE_VALS: u32 = 0x9800_0004;
 const SIO_GET_QOS: u32 = 0xC800_0007;
 const SIO_GET_GROUP_QOS: u32 = 0xC800_0008;
 const SIO_SET_QOS: u32 = 0x8800_000B;
 const SIO_SET_GROUP_QOS: u32 = 0x8800_000C;
 const SIO_CHK_QOS: u32 = 0xDC00_0001;
-
-/// WSAID_CONNECTEX in memory. Source: `mswsock.h`.
-const CONNECTEX: [u8; 16] =
-    [0xb9, 0x07, 0xa2, 0x25, 0xf3, 0xdd, 0x60, 0x46, 0x8e, 0xe9, 0x76, 0xe5, 0x8c, 0x74, 0x06, 0x3e];
 
 // The queries of SIO_CHK_QOS.
 const ALLOWED_TO_SEND_DATA: u32 = 50001;
@@ -89,12 +87,16 @@ fn ioctl(endpoint: &Arc<Endpoint>, code: u32, buffers: Buffers) -> Result<u32> {
             let input = buffers.input(4)?;
             endpoint.set_reports_resets(memory::read_u32(input)? != 0).map(|()| 0)
         }
+        SIO_KEEPALIVE_VALS => {
+            let input = buffers.input(12)?;
+            let field = |index: usize| memory::read_u32(input.offset(index * 4));
+            let time = |millis: u32| Duration::from_millis(u64::from(millis));
+            let times = [time(field(1)?), time(field(2)?)];
+            endpoint.set_keepalive(field(0)? != 0, times).map(|()| 0)
+        }
         SIO_GET_EXTENSION_FUNCTION_POINTER => {
             let (input, output) = (buffers.input(16)?, buffers.output(8)?);
-            if memory::read_bytes::<16>(input)? != CONNECTEX {
-                return Err(Wsa::Einval);
-            }
-            let pointer = gqos_ConnectEx as *const () as usize;
+            let pointer = extension_function(memory::read_bytes(input)?).ok_or(Wsa::Einval)?;
             memory::write(output, &pointer.to_ne_bytes()).map(|()| 8)
         }
         SIO_SET_QOS => {

@@ -59,6 +59,26 @@ pub(super) fn spi<T>(failure: T, lp_errno: Address, call: impl FnOnce() -> Resul
     }
 }
 
+/// An error number of Windows, of which Winsock's codes are a part.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Win32(pub(super) u32);
+
+impl From<Wsa> for Win32 {
+    fn from(code: Wsa) -> Self {
+        Self(code.code())
+    }
+}
+
+/// The value of a call, or `failure` with the thread's error set to a number of Windows.
+pub(super) fn win32<T>(failure: T, call: impl FnOnce() -> core::result::Result<T, Win32>) -> T {
+    // A panic has no number of its own.
+    let result = without_panic(|| Ok(call())).unwrap_or_else(|code| Err(code.into()));
+    result.unwrap_or_else(|Win32(code)| {
+        set(code);
+        failure
+    })
+}
+
 /// 0, or the error as the result: for functions that report errors so.
 pub(super) fn as_result(call: impl FnOnce() -> Result<()>) -> i32 {
     without_panic(call).map_or_else(|wsa| wsa.code().cast_signed(), |()| 0)

@@ -92,24 +92,32 @@ macro_rules! c_functions {
 }
 
 mod accept;
+pub mod accept_ex;
 pub mod address_info;
+pub mod address_info_ex;
 pub mod address_text;
 pub mod byte_order;
 mod connect;
+pub mod connect_by;
 pub mod connect_ex;
+pub mod error_text;
 mod event_handles;
 pub mod events;
+mod extensions;
 mod handle;
 pub mod ioctl;
 mod last_error;
 mod memory;
+pub mod message;
 pub mod named_qos;
 pub mod netdb;
+mod network_options;
 pub mod options;
 pub mod overlapped;
 mod protocol_info;
 pub mod protocols;
 mod qos;
+pub mod qwave;
 pub mod select;
 mod services;
 mod sockaddr;
@@ -117,6 +125,10 @@ pub mod sockets;
 pub mod spi;
 pub mod startup;
 pub mod transfer;
+pub mod transmit;
+pub mod unsupported;
+pub mod upcalls;
+pub mod windows;
 
 pub use crate::sys::Address;
 

@@ -118,11 +118,12 @@ fn host_by_address(address: Address, length: i32, family: i32) -> Result<usize> 
     Ok(publish_host(&name, &[ip]))
 }
 
-fn own_name(buffer: Address, capacity: i32) -> Result<i32> {
+fn own_name(buffer: Address, capacity: i32, encoding: Encoding) -> Result<i32> {
     check_started()?;
     let name = host_name().map_err(|_| Wsa::Enetdown)?;
-    let bytes = memory::encoded(&name, Encoding::Narrow);
-    if usize::try_from(capacity).map_or(true, |capacity| capacity < bytes.len()) {
+    let bytes = memory::encoded(&name, encoding);
+    let characters = if encoding == Encoding::Wide { bytes.len() / 2 } else { bytes.len() };
+    if usize::try_from(capacity).map_or(true, |capacity| capacity < characters) {
         return Err(Wsa::Efault);
     }
     memory::write(buffer, &bytes).map(|()| 0)
@@ -165,7 +166,10 @@ c_functions! {
     api gqos_gethostbyaddr(address: Address, length: i32, family: i32) -> usize, or NULL
         => host_by_address(address, length, family);
     /// gethostname.
-    api gqos_gethostname(buffer: Address, capacity: i32) -> i32, or SOCKET_ERROR => own_name(buffer, capacity);
+    api gqos_gethostname(buffer: Address, capacity: i32) -> i32, or SOCKET_ERROR => own_name(buffer, capacity, Encoding::Narrow);
+    /// GetHostNameW.
+    api gqos_GetHostNameW(buffer: Address, capacity: i32) -> i32, or SOCKET_ERROR
+        => own_name(buffer, capacity, Encoding::Wide);
     /// getservbyname.
     api gqos_getservbyname(name: Address, protocol: Address) -> usize, or NULL => {
         check_started()?;

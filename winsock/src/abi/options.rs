@@ -1,14 +1,17 @@
 //! setsockopt and getsockopt.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use flowspec::Wsa;
 
 use super::handle::endpoint;
 use super::memory::{self, Encoding};
+use super::network_options;
 use super::protocol_info;
 use super::{Address, SOCKET_ERROR};
 use crate::Result;
+use crate::endpoint::Endpoint;
 use crate::options::{OptionValue, SocketOption};
 use crate::sys::MulticastInterface;
 
@@ -94,6 +97,9 @@ impl SetCall {
             }
             .map(|()| 0);
         }
+        if let Some(set) = network_options::set(&endpoint, self.level, self.name, self.number()?) {
+            return set.map(|()| 0);
+        }
         let option = socket_option(self.level, self.name)?;
         let value = match (option, self.name) {
             (SocketOption::Linger, SO_LINGER) => {
@@ -146,6 +152,14 @@ impl SetCall {
     }
 }
 
+/// The value of an option.
+fn number_or_option(endpoint: &Arc<Endpoint>, level: i32, name: i32) -> Result<OptionValue> {
+    match network_options::get(endpoint, level, name) {
+        Some(value) => value.map(OptionValue::Number),
+        None => endpoint.option(socket_option(level, name)?),
+    }
+}
+
 /// The parameters of getsockopt.
 struct GetCall {
     s: usize,
@@ -165,7 +179,7 @@ impl GetCall {
         let bytes = match (self.level, self.name) {
             (SOL_SOCKET, SO_PROTOCOL_INFOA) => protocol_info::bytes_of(endpoint.protocol(), Encoding::Narrow),
             (SOL_SOCKET, SO_PROTOCOL_INFOW) => protocol_info::bytes_of(endpoint.protocol(), Encoding::Wide),
-            (level, name) => match (endpoint.option(socket_option(level, name)?)?, name) {
+            (level, name) => match (number_or_option(&endpoint, level, name)?, name) {
                 (OptionValue::Linger(seconds), SO_LINGER) => {
                     let [low, high] = seconds.unwrap_or(0).to_ne_bytes();
                     vec![u8::from(seconds.is_some()), 0, low, high]

@@ -14,7 +14,12 @@ const MAX_REQUESTED: usize = 64;
 
 /// Writes the catalogue's entries of the requested protocols, of all of them where the list is NULL, and returns how
 /// many.
-fn enumerate(protocols: Address, buffer: Address, length: Address, encoding: Encoding) -> Result<i32> {
+pub(super) fn enumerate(
+    protocols: Address,
+    buffer: Address,
+    length: Address,
+    encoding: Encoding,
+) -> Result<i32> {
     check_started()?;
     let mut requested = Vec::new();
     if !protocols.is_null() {

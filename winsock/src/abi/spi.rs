@@ -80,11 +80,13 @@ pub unsafe extern "C" fn gqos_WSPStartup(
     last_error::as_result(|| start(version, data, procedures))
 }
 
+pub(super) fn duplicate(s: usize) -> Result<i32> {
+    let has_reservation = endpoint(s)?.decision().is_some();
+    Err(if has_reservation { Wsa::Einval } else { Wsa::Eopnotsupp })
+}
+
 c_functions! {
     /// WSPDuplicateSocket, which is not supported: WSAEINVAL for a socket with a reservation, as on Windows,
     /// WSAEOPNOTSUPP for others.
-    spi gqos_WSPDuplicateSocket(s: usize, _process: u32, _info: Address) -> i32, or SOCKET_ERROR => {
-        let has_reservation = endpoint(s)?.decision().is_some();
-        Err(if has_reservation { Wsa::Einval } else { Wsa::Eopnotsupp })
-    };
+    spi gqos_WSPDuplicateSocket(s: usize, _process: u32, _info: Address) -> i32, or SOCKET_ERROR => duplicate(s);
 }

@@ -24,7 +24,7 @@ const MSG_DONTROUTE: u32 = 4;
 const MSG_WAITALL: u32 = 8;
 
 /// - **Errors**: WSAEOPNOTSUPP for an unknown flag.
-fn message_flags(bits: u32) -> Result<MessageFlags> {
+pub(super) fn message_flags(bits: u32) -> Result<MessageFlags> {
     if bits & !(MSG_OOB | MSG_PEEK | MSG_DONTROUTE | MSG_WAITALL) != 0 {
         return Err(Wsa::Eopnotsupp);
     }
@@ -45,7 +45,7 @@ const MAX_SCATTERED: usize = 1 << 20;
 /// Reads the list of a call's buffers. The program need not keep the list.
 ///
 /// - **Errors**: WSAEFAULT, also for NULL with a length; WSAEINVAL for no buffers or too many.
-fn read_buffers(list: Address, count: u32) -> Result<Cow<'static, [ForeignMemory]>> {
+pub(super) fn read_buffers(list: Address, count: u32) -> Result<Cow<'static, [ForeignMemory]>> {
     let count = count as usize;
     if count == 0 || count > MAX_BUFFERS {
         return Err(Wsa::Einval);
@@ -58,8 +58,37 @@ fn read_buffers(list: Address, count: u32) -> Result<Cow<'static, [ForeignMemory
 }
 
 /// The length of all buffers together. It cannot overflow: there are at most MAX_BUFFERS lengths of 32 bits.
-fn total_length(buffers: &[ForeignMemory]) -> usize {
+pub(super) fn total_length(buffers: &[ForeignMemory]) -> usize {
     buffers.iter().map(|buffer| buffer.len()).sum()
+}
+
+/// Copies what the buffers hold behind the first `skipped` bytes, at most this much.
+///
+/// - **Errors**: WSAEFAULT.
+pub(super) fn gather(buffers: &[ForeignMemory], mut skipped: usize, most: usize) -> Result<Vec<u8>> {
+    let mut gathered = Vec::new();
+    for &buffer in buffers {
+        let rest = buffer.after(skipped).first(most - gathered.len());
+        skipped = skipped.saturating_sub(buffer.len());
+        let start = gathered.len();
+        gathered.resize(start + rest.len(), 0);
+        memory::read(rest.address(), &mut gathered[start..])?;
+    }
+    Ok(gathered)
+}
+
+/// Copies data into the buffers, behind their first `skipped` bytes.
+///
+/// - **Errors**: WSAEFAULT.
+pub(super) fn scatter(mut data: &[u8], buffers: &[ForeignMemory], mut skipped: usize) -> Result<()> {
+    for &buffer in buffers {
+        let free = buffer.after(skipped);
+        skipped = skipped.saturating_sub(buffer.len());
+        let (part, after) = data.split_at(data.len().min(free.len()));
+        memory::write(free.address(), part)?;
+        data = after;
+    }
+    Ok(())
 }
 
 /// The destination of a call: an address and its length.
@@ -128,15 +157,7 @@ impl Sending {
 
     /// Copies what follows the data that was sent, at most this much.
     fn gather(&self, most: usize) -> Result<Vec<u8>> {
-        let (mut gathered, mut skipped) = (Vec::new(), self.sent);
-        for &buffer in &*self.buffers {
-            let rest = buffer.after(skipped).first(most - gathered.len());
-            skipped = skipped.saturating_sub(buffer.len());
-            let start = gathered.len();
-            gathered.resize(start + rest.len(), 0);
-            memory::read(rest.address(), &mut gathered[start..])?;
-        }
-        Ok(gathered)
+        gather(&self.buffers, self.sent, most)
     }
 
     /// Sends the rest and returns how much was sent since the start.
@@ -229,14 +250,7 @@ impl<'a> Receiving<'a> {
         let result = self.receive_part(endpoint, (&mut data[..]).into());
         // Of a datagram that is longer than the buffers its beginning was received.
         let length = if result == Err(Wsa::Emsgsize) { data.len() } else { result?.length };
-        let (mut rest, mut skipped) = (&data[..length], self.received);
-        for &buffer in &*self.buffers {
-            let free = buffer.after(skipped);
-            skipped = skipped.saturating_sub(buffer.len());
-            let (part, after) = rest.split_at(rest.len().min(free.len()));
-            memory::write(free.address(), part)?;
-            rest = after;
-        }
+        scatter(&data[..length], &self.buffers, self.received)?;
         result.map(|received| received.length)
     }
 
@@ -265,6 +279,19 @@ fn receive(s: usize, data: Address, length: i32, bits: i32, from: Option<NameBuf
     let receiving = Receiving::new(&endpoint, Cow::Borrowed(&buffers), bits.cast_unsigned(), from)?;
     let received = receiving.complete(&endpoint)?;
     i32::try_from(received).map_err(|_| Wsa::Enobufs)
+}
+
+/// WSARecvEx: MSG_PARTIAL reports that a datagram was longer than the buffer.
+pub(super) fn receive_with_flags(s: usize, data: Address, length: i32, flags: Address) -> Result<i32> {
+    const MSG_PARTIAL: u32 = 0x8000;
+    let bits = memory::read_u32(flags)?;
+    match receive(s, data, length, (bits & !MSG_PARTIAL).cast_signed(), None) {
+        Err(Wsa::Emsgsize) => memory::write_u32(flags, MSG_PARTIAL).map(|()| length),
+        result => {
+            memory::write_u32(flags, 0)?;
+            result
+        }
+    }
 }
 
 /// A call with a list of buffers: completed at once, or overlapped where it has an OVERLAPPED.

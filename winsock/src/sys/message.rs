@@ -30,6 +30,11 @@ enum Wait {
 }
 
 impl MessageFlags {
+    /// The flags of a call that does not wait.
+    pub(super) fn nonblocking_bits(self) -> libc::c_int {
+        self.bits(Wait::Never)
+    }
+
     fn bits(self, wait: Wait) -> libc::c_int {
         let mut bits = libc::MSG_NOSIGNAL;
         for (set, bit) in [

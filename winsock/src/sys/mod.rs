@@ -5,9 +5,12 @@
 //! that a C program names is passed to the kernel by address: no reference to it is ever made.
 
 mod buffer;
+mod control;
 mod errno;
+mod file;
 mod foreign;
 mod message;
+mod network_option;
 mod option;
 mod poll;
 mod privilege;
@@ -17,12 +20,16 @@ mod signal;
 mod socket;
 
 pub(crate) use buffer::{ReceiveBuffer, SendBuffer};
+pub(crate) use control::{ControlItem, ReceivedMessage, receive_message, send_message};
 pub(crate) use errno::errno_of;
+pub(crate) use file::{close_file, duplicate_file, path_of, position_and_length, read_at, replace};
 pub use foreign::{Address, ForeignMemory};
 pub use message::MessageFlags;
 pub(crate) use message::{
     Received, receive, receive_stream, receive_stream_waiting, send, send_to, set_receive_timeout,
 };
+pub use network_option::NetworkOption;
+pub(crate) use network_option::{get_network, round_trip_micros, set_network};
 pub use option::MulticastInterface;
 pub(crate) use option::{KernelOption, get, join_multicast, leave_multicast, linger, set, set_linger};
 pub(crate) use poll::{Readiness, poll};

@@ -24,9 +24,10 @@ impl Signal {
         let _ = self.0.write(1);
     }
 
-    pub(crate) fn clear(&self) {
+    /// Clears the flag, and returns whether it was raised. Of several threads one clears it.
+    pub(crate) fn clear(&self) -> bool {
         // An error means that the flag is not raised.
-        let _ = self.0.read();
+        self.0.read().is_ok()
     }
 
     /// Another descriptor of the same flag.
