@@ -1,0 +1,2 @@
+/* Another spelling of qos2.h. */
+#include "qos2.h"
