@@ -68,8 +68,11 @@ impl Endpoint {
     /// SIO_SET_QOS requests. Where that is refused the connection is closed, FD_QOS reports it to the listener, and the
     /// socket is as it was.
     ///
-    /// - **Errors**: WSAEOPNOTSUPP where the reservation is refused.
+    /// - **Errors**: WSAEOPNOTSUPP where the reservation is refused; WSA_OPERATION_ABORTED where the socket is closed.
     pub(crate) fn adopt(self: &Arc<Self>, connection: AcceptedConnection, listener: &Self) -> Result<()> {
+        if self.is_closed() {
+            return Err(Wsa::OperationAborted);
+        }
         let peer = connection.peer;
         let nonblocking = self.state().nonblocking;
         sys::set_nonblocking(&connection.fd, nonblocking).map_err(Errno::wsa)?;

@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flowspec::Wsa;
 
+use super::Address;
 use super::address_info::{AddressQuery, Resolved};
 use super::memory::{self, Encoding};
 use super::sockaddr::{self, AF_INET, AF_INET6};
-use super::{Address, last_error};
 use crate::Result;
 
 /// An ADDRINFOEX of a 64-bit program with what it points to: flags and family, type and protocol, the length of the
@@ -79,44 +79,23 @@ impl Call {
     }
 }
 
-/// GetAddrInfoExA. The error is the result, and the thread's.
-///
-/// # Safety
-///
-/// See [`abi`](crate::abi#safety).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gqos_GetAddrInfoExA(
-    host: Address,
-    service: Address,
-    _name_space: u32,
-    _provider: Address,
-    hints: Address,
-    result: Address,
-    _timeout: Address,
-    overlapped: Address,
-) -> i32 {
-    let query = AddressQuery { host, service, hints, result, encoding: Encoding::Narrow };
-    last_error::as_result_and_error(|| Call { query, overlapped }.run())
-}
-
-/// GetAddrInfoExW.
-///
-/// # Safety
-///
-/// See [`abi`](crate::abi#safety).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn gqos_GetAddrInfoExW(
-    host: Address,
-    service: Address,
-    _name_space: u32,
-    _provider: Address,
-    hints: Address,
-    result: Address,
-    _timeout: Address,
-    overlapped: Address,
-) -> i32 {
-    let query = AddressQuery { host, service, hints, result, encoding: Encoding::Wide };
-    last_error::as_result_and_error(|| Call { query, overlapped }.run())
+c_functions! {
+    /// GetAddrInfoExA.
+    code gqos_GetAddrInfoExA(
+        host: Address, service: Address, _name_space: u32, _provider: Address, hints: Address, result: Address,
+        _timeout: Address, overlapped: Address,
+    ) => {
+        let query = AddressQuery { host, service, hints, result, encoding: Encoding::Narrow };
+        Call { query, overlapped }.run()
+    };
+    /// GetAddrInfoExW.
+    code gqos_GetAddrInfoExW(
+        host: Address, service: Address, _name_space: u32, _provider: Address, hints: Address, result: Address,
+        _timeout: Address, overlapped: Address,
+    ) => {
+        let query = AddressQuery { host, service, hints, result, encoding: Encoding::Wide };
+        Call { query, overlapped }.run()
+    };
 }
 
 /// FreeAddrInfoEx and FreeAddrInfoExW. A pointer that is not a result of GetAddrInfoEx is ignored.

@@ -399,7 +399,7 @@ impl FlowCall {
 
 /// Waits until a flow is in the awaited state, or does not exist any more.
 fn wait_for(handle: usize, id: u32, awaited: Awaited) -> Result<i32> {
-    // Signalled by nobody: the wait is a pause, which a cancelled call ends.
+    // Never signalled: the wait is a pause, which a cancelled call ends.
     let pause = crate::event::Event::new()?;
     loop {
         let flow = flow(handle, id)?;

@@ -6,7 +6,7 @@
 
 use flowspec::Wsa;
 
-use super::{Address, NULL, SOCKET_ERROR, last_error};
+use super::{Address, NULL, SOCKET_ERROR};
 
 /// Functions of the API that fail with WSAEOPNOTSUPP.
 macro_rules! unsupported {
@@ -41,13 +41,10 @@ unsupported! {
 /// Functions of the same kind whose result is the error.
 macro_rules! unsupported_results {
     ($($name:ident)*) => {
-        $(
+        $(c_functions! {
             /// Is not supported: the result is WSAEOPNOTSUPP.
-            #[unsafe(no_mangle)]
-            pub extern "C" fn $name() -> i32 {
-                last_error::as_result_and_error(|| Err(Wsa::Eopnotsupp))
-            }
-        )*
+            code $name() => Err(Wsa::Eopnotsupp);
+        })*
     };
 }
 

@@ -58,10 +58,19 @@ fn close_handle(handle: usize) -> Result<i32> {
     sys::close_file(descriptor).map(|()| 1).map_err(|_| Wsa::InvalidHandle)
 }
 
-/// Takes the signals of the events that a wait resets; `false` where another thread was faster for one of them.
+/// Takes the signals of the events that a wait resets; `false` where another thread was faster for one of them: then
+/// none is taken.
 fn take_signals(handles: &[usize], events: &[Event]) -> bool {
     let resets = auto_reset();
-    handles.iter().zip(events).all(|(handle, event)| !resets.contains(handle) || event.take())
+    let mut taken: Vec<&Event> = Vec::new();
+    for (_, event) in handles.iter().zip(events).filter(|(handle, _)| resets.contains(handle)) {
+        if !event.take() {
+            taken.into_iter().for_each(Event::set);
+            return false;
+        }
+        taken.push(event);
+    }
+    true
 }
 
 fn wait(handles: &[usize], all: bool, millis: u32, alertable: bool) -> Result<u32> {
