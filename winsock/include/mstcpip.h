@@ -172,6 +172,36 @@ typedef struct _SOCKET_SECURITY_SETTINGS_IPSEC {
     WCHAR AllStrings[];
 } SOCKET_SECURITY_SETTINGS_IPSEC, *PSOCKET_SECURITY_SETTINGS_IPSEC;
 
+/* Addresses of either family. */
+static __inline void INETADDR_SETANY(PSOCKADDR a) {
+    if (a->sa_family == AF_INET6)
+        IN6ADDR_SETANY((PSOCKADDR_IN6)(void *)a);
+    else
+        memset((char *)a + sizeof a->sa_family, 0, sizeof(SOCKADDR_IN) - sizeof a->sa_family);
+}
+static __inline void INETADDR_SETLOOPBACK(PSOCKADDR a) {
+    INETADDR_SETANY(a);
+    if (a->sa_family == AF_INET6)
+        IN6ADDR_SETLOOPBACK((PSOCKADDR_IN6)(void *)a);
+    else
+        ((PSOCKADDR_IN)(void *)a)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+}
+static __inline BOOL INETADDR_ISANY(const SOCKADDR *a) {
+    return a->sa_family == AF_INET6 ? IN6ADDR_ISANY((const SOCKADDR_IN6 *)(const void *)a)
+                                    : ((const SOCKADDR_IN *)(const void *)a)->sin_addr.s_addr == 0;
+}
+static __inline BOOL INETADDR_ISLOOPBACK(const SOCKADDR *a) {
+    return a->sa_family == AF_INET6 ? IN6ADDR_ISLOOPBACK((const SOCKADDR_IN6 *)(const void *)a)
+                                    : IN4_IS_ADDR_LOOPBACK(&((const SOCKADDR_IN *)(const void *)a)->sin_addr);
+}
+/* The port has the same place in both families. */
+#define INETADDR_PORT(address) (((PSOCKADDR_IN)(void *)(address))->sin_port)
+#define INETADDR_SET_PORT(address, port) ((void)(INETADDR_PORT(address) = (port)))
+#define INETADDR_SCOPE_ID(address) (((PSOCKADDR_IN6)(void *)(address))->sin6_scope_id)
+#define INETADDR_ADDRESS(address)                                                                              \
+    ((address)->sa_family == AF_INET6 ? (PUCHAR) & ((PSOCKADDR_IN6)(void *)(address))->sin6_addr               \
+                                      : (PUCHAR) & ((PSOCKADDR_IN)(void *)(address))->sin_addr)
+
 /* Addresses as texts: the result points behind the text. */
 static __inline LPSTR RtlIpv4AddressToStringA(const IN_ADDR *address, LPSTR text) {
     inet_ntop(AF_INET, address, text, 16);

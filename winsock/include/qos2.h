@@ -4,8 +4,7 @@
 #define _QOS2_H_
 
 #include "winsock2.h"
-
-#include "gqos/errors.h"
+#include "ws2tcpip.h"
 
 #ifdef __cplusplus
 extern "C" {

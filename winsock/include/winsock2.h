@@ -859,4 +859,7 @@ static __inline char *inet_ntoa(struct in_addr in) {
 /* An overload and not a macro, which would also rename the methods of other headers. NULL is the C library's. */
 template <class Entry> inline int poll(Entry *fds, nfds_t count, int timeout) { return gqos_poll(fds, count, timeout); }
 #endif
+
+#include "gqos/windows_api.h"
+
 #endif

@@ -173,7 +173,9 @@ impl Flow {
     pub(crate) fn release(&self, socket: &Arc<Endpoint>) -> Result<()> {
         if self.rate.is_some() {
             let qos = Qos { sending: Flowspec::BEST_EFFORT, receiving: Flowspec::new(ServiceType::NoChange) };
-            socket.set_qos_with(&qos, ProviderSpecific::default())?;
+            // Without a peer the destination says which reservation ends.
+            let objects = ProviderSpecific { destination: self.destination, ..ProviderSpecific::default() };
+            socket.set_qos_with(&qos, objects)?;
         }
         if self.code_point.is_some() { socket.mark(None) } else { Ok(()) }
     }

@@ -44,6 +44,33 @@ typedef uint64_t u_int64;
 #define _Ret_maybenull_
 #endif
 
+#define __in_opt
+#define __out_opt
+#define __inout
+#define __inout_opt
+#define __in_z
+#define __in_ecount(size)
+#define __in_ecount_opt(size)
+#define __in_bcount(size)
+#define __in_bcount_opt(size)
+#define __out_ecount(size)
+#define __out_ecount_opt(size)
+#define __out_bcount(size)
+#define __out_bcount_opt(size)
+#define __out_ecount_part(size, length)
+#define __out_bcount_part(size, length)
+#define __inout_ecount(size)
+#define __inout_bcount(size)
+#define __deref_out
+#define __deref_out_ecount(size)
+#define __checkReturn
+#ifndef __cplusplus
+/* C++'s own headers use these as names. */
+#define __in
+#define __out
+#endif
+#define _TRUNCATE ((size_t)-1)
+
 typedef unsigned char BOOLEAN, *PBOOLEAN;
 typedef char CCHAR;
 typedef float FLOAT;

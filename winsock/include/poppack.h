@@ -1,0 +1,2 @@
+/* The end of pshpack1.h. */
+#pragma pack(pop)

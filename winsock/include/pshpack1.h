@@ -1,0 +1,2 @@
+/* Structures without padding, until poppack.h. */
+#pragma pack(push, 1)

@@ -1,0 +1,2 @@
+/* Fields at multiples of at most 4, until poppack.h. */
+#pragma pack(push, 4)
