@@ -197,7 +197,7 @@ static __inline BOOL INETADDR_ISLOOPBACK(const SOCKADDR *a) {
 /* The port has the same place in both families. */
 #define INETADDR_PORT(address) (((PSOCKADDR_IN)(void *)(address))->sin_port)
 #define INETADDR_SET_PORT(address, port) ((void)(INETADDR_PORT(address) = (port)))
-#define INETADDR_SCOPE_ID(address) (((PSOCKADDR_IN6)(void *)(address))->sin6_scope_id)
+#define INETADDR_SCOPE_ID(address) (((PSOCKADDR_IN6)(void *)(address))->sin6_scope_struct)
 #define INETADDR_ADDRESS(address)                                                                              \
     ((address)->sa_family == AF_INET6 ? (PUCHAR) & ((PSOCKADDR_IN6)(void *)(address))->sin6_addr               \
                                       : (PUCHAR) & ((PSOCKADDR_IN)(void *)(address))->sin_addr)

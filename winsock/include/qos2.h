@@ -83,6 +83,18 @@ typedef struct _QOS_PACKET_PRIORITY {
     ULONG NonConformantL2Value;
 } QOS_PACKET_PRIORITY, *PQOS_PACKET_PRIORITY;
 
+/* Bits per second of IP packets from bits per second of data, in packets with so many bytes of data, and back. */
+static __inline UINT64 gqos_overhead(int family, int protocol) {
+    return (family == AF_INET6 ? 40u : 20u) + (protocol == IPPROTO_UDP ? 8u : 20u);
+}
+static __inline UINT64 QOS_ADD_OVERHEAD(int family, int protocol, UINT64 packet, UINT64 bits) {
+    UINT64 size = packet ? packet : 1;
+    return (bits * (size + gqos_overhead(family, protocol)) + size - 1) / size;
+}
+static __inline UINT64 QOS_SUBTRACT_OVERHEAD(int family, int protocol, UINT64 packet, UINT64 bits) {
+    return bits * packet / (packet + gqos_overhead(family, protocol));
+}
+
 extern BOOL WSAAPI QOSCreateHandle(PQOS_VERSION Version, PHANDLE QOSHandle) GQOS(QOSCreateHandle);
 extern BOOL WSAAPI QOSCloseHandle(HANDLE QOSHandle) GQOS(QOSCloseHandle);
 extern BOOL WSAAPI QOSAddSocketToFlow(HANDLE QOSHandle, SOCKET Socket, PSOCKADDR DestAddr,

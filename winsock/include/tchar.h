@@ -4,6 +4,7 @@
 
 #include "winsock2.h"
 
+typedef TCHAR _TCHAR;
 #define _T(literal) TEXT(literal)
 #define _TEXT(literal) TEXT(literal)
 #ifndef UNICODE

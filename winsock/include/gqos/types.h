@@ -11,6 +11,8 @@ typedef unsigned int u_int;
 #endif
 typedef uint64_t u_int64;
 
+#define __int64 long long
+#define _int64 long long
 #define __cdecl
 #define _cdecl
 #define __stdcall

@@ -325,6 +325,7 @@ static __inline HANDLE CreateFileA(LPCSTR path, DWORD access, DWORD share, LPSEC
 #define E_UNEXPECTED ((HRESULT)0x8000FFFF)
 #define E_INVALIDARG ((HRESULT)0x80070057)
 #define E_OUTOFMEMORY ((HRESULT)0x8007000E)
+#define HRESULT_FROM_WIN32(error) ((HRESULT)((error) ? (((DWORD)(error) & 0xffff) | 0x80070000) : 0))
 #define SUCCEEDED(result) ((HRESULT)(result) >= 0)
 #define FAILED(result) ((HRESULT)(result) < 0)
 #define CTRL_C_EVENT 0

@@ -15,6 +15,7 @@ use crate::Result;
 use crate::blocking::{deadline_after, now, without_blocking};
 use crate::connect::ConnectRequest;
 use crate::endpoint::Endpoint;
+use crate::options::{OptionValue, SocketOption};
 use crate::protocol::Family;
 use crate::select::{PollEvents, poll};
 
@@ -46,9 +47,7 @@ impl Call {
         }
         let mut latest = Wsa::Ehostunreach;
         for &peer in addresses {
-            if peer.is_ipv6() != (endpoint.family == Family::Inet6) {
-                continue;
-            }
+            let Some(peer) = reachable(&endpoint, peer)? else { continue };
             match connect(&endpoint, peer, deadline) {
                 Ok(()) => {
                     self.local.write(endpoint.local_address()?)?;
@@ -77,6 +76,19 @@ impl Call {
         let (seconds, micros) = (positive(part(0)?)?, positive(part(8)?)?);
         Ok(Some(deadline_after(Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros)))))
     }
+}
+
+/// The address as the socket's family has it: a socket of IPv6 without IPV6_V6ONLY reaches IPv4 as well. `None` where
+/// the socket does not reach it.
+fn reachable(endpoint: &Arc<Endpoint>, peer: SocketAddr) -> Result<Option<SocketAddr>> {
+    Ok(match (endpoint.family, peer) {
+        (Family::Inet, SocketAddr::V4(_)) | (Family::Inet6, SocketAddr::V6(_)) => Some(peer),
+        (Family::Inet, SocketAddr::V6(_)) => None,
+        (Family::Inet6, SocketAddr::V4(v4)) => {
+            let is_dual = endpoint.option(SocketOption::Ipv6Only)? == OptionValue::Number(0);
+            is_dual.then(|| (v4.ip().to_ipv6_mapped(), v4.port()).into())
+        }
+    })
 }
 
 /// Connects, at the latest by the deadline. An attempt that takes longer is given up: the socket is as new.

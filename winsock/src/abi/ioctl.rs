@@ -4,6 +4,7 @@ use flowspec::{Flowspec, Qos, ServiceType, Wsa};
 
 use super::extensions::extension_function;
 use super::handle::endpoint;
+use super::interfaces::{Query, SIO_ADDRESS_LIST_QUERY, SIO_ROUTING_INTERFACE_QUERY};
 use super::overlapped::{self, Routine};
 use super::qos::{self, QOS_SIZE, QOS_WITH_STATUS_SIZE};
 use super::{Address, SOCKET_ERROR, memory};
@@ -157,6 +158,13 @@ struct IoctlCall {
 impl IoctlCall {
     fn run(self) -> Result<i32> {
         let endpoint = endpoint(self.s)?;
+        let Buffers { input, input_length, output, output_length } = self.buffers;
+        let query = Query { input, input_length, output, output_length, returned: self.returned };
+        match self.code {
+            SIO_ADDRESS_LIST_QUERY => return query.address_list(&endpoint),
+            SIO_ROUTING_INTERFACE_QUERY => return query.routing_interface(&endpoint),
+            _ => {}
+        }
         if !self.overlapped.is_null() {
             let size = self.run_overlapped(endpoint)?;
             return if self.returned.is_null() {

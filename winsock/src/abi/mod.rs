@@ -105,6 +105,7 @@ mod event_handles;
 pub mod events;
 mod extensions;
 mod handle;
+mod interfaces;
 pub mod ioctl;
 mod last_error;
 mod memory;

@@ -233,6 +233,7 @@ static void by_name(void) {
     SOCKET_ADDRESS_LIST *list = (SOCKET_ADDRESS_LIST *)calloc(1, SIZEOF_SOCKET_ADDRESS_LIST(2));
     DWORD local_length = sizeof local, remote_length = sizeof remote;
     struct timeval limit = {5, 0};
+    DWORD both = 1;
     char port[16];
     ADDRINFOEXA hints, *found = NULL;
     char host[256];
@@ -245,6 +246,15 @@ static void by_name(void) {
                                                 (LPSOCKADDR)&remote, &limit, NULL), TRUE);
     check("the remote port", remote.sin_port == name.sin_port, 1);
     check("the local address", local.sin_addr.s_addr == inet_addr("127.0.0.1"), 1);
+    closesocket(s);
+    s = socket(AF_INET6, SOCK_STREAM, 0);
+    check("WSAConnectByName of another family", WSAConnectByNameA(s, "127.0.0.1", port, NULL, NULL, NULL, NULL, NULL, NULL),
+          FALSE);
+    check("its error", WSAGetLastError(), WSAEHOSTUNREACH);
+    both = 0;
+    GIVES("IPV6_V6ONLY", setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, (char *)&both, sizeof both));
+    check("WSAConnectByName of both families",
+          WSAConnectByNameA(s, "127.0.0.1", port, NULL, NULL, NULL, NULL, &limit, NULL), TRUE);
     closesocket(s);
     s = socket(AF_INET, SOCK_STREAM, 0);
     list->iAddressCount = 2;
@@ -293,6 +303,27 @@ static void options(void) {
     check("its value", (int)value, 2);
     GIVES("IP_DONTFRAGMENT", setsockopt(stream, IPPROTO_IP, IP_DONTFRAGMENT, (char *)&value, sizeof value));
     FAILS("IP_RTHDR", setsockopt(stream, IPPROTO_IP, IP_RTHDR, (char *)&value, sizeof value), WSAENOPROTOOPT);
+    {
+        struct sockaddr_in to = address("127.0.0.1", 80), from;
+        union {
+            SOCKET_ADDRESS_LIST list;
+            char space[4096];
+        } addresses;
+        DWORD needed = 0;
+        int i, loopbacks = 0;
+        FAILS("SIO_ADDRESS_LIST_QUERY without space", WSAIoctl(stream, SIO_ADDRESS_LIST_QUERY, NULL, 0, NULL, 0, &needed,
+                                                               NULL, NULL), WSAEFAULT);
+        check("its size", needed >= sizeof(SOCKET_ADDRESS_LIST) + sizeof(struct sockaddr_in), 1);
+        GIVES("SIO_ADDRESS_LIST_QUERY", WSAIoctl(stream, SIO_ADDRESS_LIST_QUERY, NULL, 0, &addresses, sizeof addresses, &size,
+                                                 NULL, NULL));
+        check("the same size", size == needed, 1);
+        for (i = 0; i < addresses.list.iAddressCount; i++)
+            loopbacks += ((struct sockaddr_in *)addresses.list.Address[i].lpSockaddr)->sin_addr.s_addr == to.sin_addr.s_addr;
+        check("loopback is one of them", loopbacks, 1);
+        GIVES("SIO_ROUTING_INTERFACE_QUERY", WSAIoctl(stream, SIO_ROUTING_INTERFACE_QUERY, &to, sizeof to, &from, sizeof from,
+                                                      &size, NULL, NULL));
+        check("its address", from.sin_addr.s_addr == to.sin_addr.s_addr, 1);
+    }
     closesocket(s);
     closesocket(stream);
 }
