@@ -101,6 +101,19 @@ static __inline DWORD WaitForMultipleObjects(DWORD nCount, const HANDLE *lpHandl
     return WaitForMultipleObjectsEx(nCount, lpHandles, bWaitAll, dwMilliseconds, FALSE);
 }
 
+/* Timers: events that are signalled after a time, and again after each period. Times are relative; no routine is called. */
+typedef void(CALLBACK *PTIMERAPCROUTINE)(LPVOID lpArg, DWORD dwTimerLowValue, DWORD dwTimerHighValue);
+static __inline HANDLE CreateWaitableTimerA(LPSECURITY_ATTRIBUTES attributes, BOOL manual_reset, LPCSTR name) {
+    return gqos_CreateEvent(attributes, manual_reset, FALSE, name);
+}
+#ifndef UNICODE
+#define CreateWaitableTimer CreateWaitableTimerA
+#endif
+extern BOOL WINAPI SetWaitableTimer(HANDLE hTimer, const LARGE_INTEGER *lpDueTime, LONG lPeriod,
+                                    PTIMERAPCROUTINE pfnCompletionRoutine, LPVOID lpArg, BOOL fResume)
+    GQOS(SetWaitableTimer);
+extern BOOL WINAPI CancelWaitableTimer(HANDLE hTimer) GQOS(CancelWaitableTimer);
+
 /* Threads. */
 typedef DWORD(WINAPI *LPTHREAD_START_ROUTINE)(LPVOID lpThreadParameter);
 typedef LPTHREAD_START_ROUTINE PTHREAD_START_ROUTINE;

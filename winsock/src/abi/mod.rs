@@ -125,6 +125,7 @@ mod sockaddr;
 pub mod sockets;
 pub mod spi;
 pub mod startup;
+pub mod timers;
 pub mod transfer;
 pub mod transmit;
 pub mod unsupported;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use flowspec::Wsa;
 
 use super::event_handles::{self, event};
-use super::{Address, NULL, memory, overlapped};
+use super::{Address, NULL, memory, overlapped, timers};
 use crate::Result;
 use crate::blocking::{deadline_after, now};
 use crate::event::{Event, wait_for_events_or};
@@ -48,6 +48,7 @@ fn create_event(manual_reset: bool, initially_set: bool) -> Result<usize> {
 /// Closes an event or a file. A SOCKET is closed by closesocket alone.
 fn close_handle(handle: usize) -> Result<i32> {
     auto_reset().remove(&handle);
+    timers::cancel(handle);
     if event_handles::remove(handle).is_ok() {
         return Ok(1);
     }

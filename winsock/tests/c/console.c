@@ -58,6 +58,21 @@ int main(void) {
     check("its error", (int)GetLastError(), ERROR_INVALID_HANDLE);
     check("a wait for it", (int)WaitForSingleObject(automatic, 0), (int)WAIT_FAILED);
 
+    {
+        LARGE_INTEGER due;
+        HANDLE timer = CreateWaitableTimer(NULL, FALSE, NULL);
+        due.QuadPart = -200000;
+        check("SetWaitableTimer", SetWaitableTimer(timer, &due, 10, NULL, NULL, FALSE), TRUE);
+        check("not before its time", (int)WaitForSingleObject(timer, 0), WAIT_TIMEOUT);
+        check("the first time", (int)WaitForSingleObject(timer, 10000), WAIT_OBJECT_0);
+        check("the second time", (int)WaitForSingleObject(timer, 10000), WAIT_OBJECT_0);
+        check("CancelWaitableTimer", CancelWaitableTimer(timer), TRUE);
+        Sleep(20);
+        ResetEvent(timer);
+        check("no more", (int)WaitForSingleObject(timer, 50), WAIT_TIMEOUT);
+        check("CloseHandle", CloseHandle(timer), TRUE);
+    }
+
     before = GetTickCount64();
     Sleep(20);
     check("Sleep", GetTickCount64() - before >= 20, 1);
