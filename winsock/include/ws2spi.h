@@ -355,8 +355,10 @@ extern int gqos_WSPConnect(SOCKET s, const struct sockaddr *name, int namelen, L
 
 /* WSPStartup and WSPConnect are the provider's, unless the program defines functions of these names, as a layered
  * provider does. In C these are inline definitions that another definition replaces; in C++ templates, to which a
- * function is preferred. Neither is a symbol of the object file. */
-#ifdef __cplusplus
+ * function is preferred. Neither is a symbol of the object file. GQOS_NO_SPI_NAMES leaves them out, for a program in C
+ * whose own are static. */
+#if defined(GQOS_NO_SPI_NAMES)
+#elif defined(__cplusplus)
 extern "C++" {
 namespace gqos_spi {
 template <class UpcallTable>

@@ -343,6 +343,19 @@ static void without_meaning(void) {
     check("its error", error, WSAEOPNOTSUPP);
     check("WSCGetProviderPath", WSCGetProviderPath(&id, path, &length, &error), 0);
     check("a path", path[0] == '/' && length > 1, 1);
+    {
+        HMODULE provider = LoadLibraryW(path);
+        LPWSPSTARTUP start = (LPWSPSTARTUP)GetProcAddress(provider, "WSPStartup");
+        WSPPROC_TABLE table;
+        WSPUPCALLTABLE upcalls;
+        WSPDATA data;
+        memset(&upcalls, 0, sizeof upcalls);
+        check("LoadLibrary and GetProcAddress", start != NULL, 1);
+        check("WSPStartup", start(MAKEWORD(2, 2), &data, NULL, upcalls, &table), 0);
+        check("a table", table.lpWSPConnect != NULL && table.lpWSPStringToAddress != NULL, 1);
+        check("WSPCleanup", table.lpWSPCleanup(&error), 0);
+        FreeLibrary(provider);
+    }
     check("WSAIsBlocking", WSAIsBlocking(), FALSE);
     layered = WPUCreateSocketHandle(1001, 77, &error);
     check("WPUQuerySocketHandleContext", WPUQuerySocketHandleContext(layered, &context, &error), 0);
