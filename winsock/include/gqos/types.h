@@ -88,7 +88,8 @@ typedef short *PSHORT;
 typedef HANDLE *PHANDLE, *LPHANDLE;
 typedef int32_t HRESULT;
 typedef void *HLOCAL, *HGLOBAL, *HICON, *HMENU, *HKEY;
-typedef intptr_t(WINAPI *FARPROC)(void);
+/* The type that the compilers let a program cast to any function. */
+typedef void(WINAPI *FARPROC)(void);
 typedef size_t *PSIZE_T;
 typedef intptr_t SSIZE_T;
 typedef const GUID *LPCGUID;
