@@ -55,6 +55,9 @@ const MAX_HANDLES: usize = 4096;
 const MAX_FLOWS: usize = 65_536;
 const MAX_SOCKETS: usize = 1024;
 
+/// The most notifications of a handle: each occupies a thread.
+const MAX_NOTIFICATIONS: usize = 64;
+
 /// How often a notification looks at its flow.
 const NOTIFICATION_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -66,13 +69,16 @@ struct Subsystem {
     /// QOSStartTrackingClient.
     tracked: Vec<IpAddr>,
     notifications: Vec<Notification>,
+    last_notification: u64,
 }
 
 /// A QOSNotifyFlow that is under way.
 struct Notification {
+    number: u64,
     flow: u32,
     awaited: Awaited,
     overlapped: Address,
+    /// `None` once it was cancelled.
     completion: Option<Completion>,
 }
 
@@ -356,10 +362,12 @@ impl FlowCall {
             return Err(NOT_SUPPORTED);
         }
         if self.overlapped.is_null() {
-            return wait_for(self.handle, self.id, awaited);
+            return wait_for(self.handle, self.id, awaited, None);
         }
         let (handle, id, overlapped) = (self.handle, self.id, self.overlapped);
-        let is_same = |other: &Notification| other.flow == id && other.awaited.is_of_kind(awaited);
+        let is_same = |other: &Notification| {
+            other.flow == id && other.awaited.is_of_kind(awaited) && other.completion.is_some()
+        };
         with(
             handle,
             |subsystem| {
@@ -367,16 +375,17 @@ impl FlowCall {
             },
         )?;
         let completion = Some(overlapped::begin(overlapped, None)?);
-        with(handle, |subsystem| {
-            subsystem.notifications.push(Notification { flow: id, awaited, overlapped, completion });
-            Ok(())
+        let number = with(handle, |subsystem| {
+            subsystem.last_notification += 1;
+            let number = subsystem.last_notification;
+            subsystem.notifications.push(Notification { number, flow: id, awaited, overlapped, completion });
+            Ok(number)
         })?;
         let provider = provider()?;
-        let host = Arc::clone(&provider.host);
-        host.spawn_blocking(move || {
-            let result = wait_for(handle, id, awaited);
+        provider.host.spawn_blocking(move || {
+            let result = wait_for(handle, id, awaited, Some(number));
             let ended = with(handle, |subsystem| {
-                let own = |other: &mut Notification| other.flow == id && other.awaited == awaited;
+                let own = |other: &mut Notification| other.number == number;
                 Ok(subsystem.notifications.extract_if(.., own).collect::<Vec<_>>())
             });
             for mut notification in ended.unwrap_or_default() {
@@ -397,8 +406,8 @@ impl FlowCall {
     }
 }
 
-/// Waits until a flow is in the awaited state, or does not exist any more.
-fn wait_for(handle: usize, id: u32, awaited: Awaited) -> Result<i32> {
+/// Waits until a flow is in the awaited state, or does not exist any more, or the notification was cancelled.
+fn wait_for(handle: usize, id: u32, awaited: Awaited, notification: Option<u64>) -> Result<i32> {
     // Never signalled: the wait is a pause, which a cancelled call ends.
     let pause = crate::event::Event::new()?;
     loop {
@@ -417,7 +426,7 @@ fn wait_for(handle: usize, id: u32, awaited: Awaited) -> Result<i32> {
         if is_met {
             return Ok(1);
         }
-        let is_cancelled = with(handle, |subsystem| Ok(subsystem.is_cancelled(id, awaited)))?;
+        let is_cancelled = with(handle, |subsystem| Ok(subsystem.is_cancelled(notification)))?;
         if is_cancelled {
             return Err(Wsa::OperationAborted.into());
         }
@@ -426,9 +435,8 @@ fn wait_for(handle: usize, id: u32, awaited: Awaited) -> Result<i32> {
 }
 
 impl Subsystem {
-    /// Whether the notification that waits for this was cancelled.
-    fn is_cancelled(&self, flow: u32, awaited: Awaited) -> bool {
-        let own = |other: &&Notification| other.flow == flow && other.awaited == awaited;
+    fn is_cancelled(&self, notification: Option<u64>) -> bool {
+        let own = |other: &&Notification| Some(other.number) == notification;
         self.notifications.iter().find(own).is_some_and(|known| known.completion.is_none())
     }
 }
