@@ -326,7 +326,7 @@ static __inline HANDLE CreateFileA(LPCSTR path, DWORD access, DWORD share, LPSEC
 #define _countof(array) (sizeof(array) / sizeof((array)[0]))
 #endif
 #define ARRAYSIZE _countof
-#ifndef __cplusplus
+#if !defined(__cplusplus) && !defined(NOMINMAX)
 #ifndef max
 #define max(one, other) ((one) > (other) ? (one) : (other))
 #define min(one, other) ((one) < (other) ? (one) : (other))
