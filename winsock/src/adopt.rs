@@ -48,16 +48,16 @@ impl Endpoint {
             return Err(Wsa::Einval);
         }
         // The descriptor must not block: another thread may take the connection first.
-        sys::set_nonblocking(&*self.fd, true).map_err(Errno::wsa)?;
+        sys::set_nonblocking(&self.fd, true).map_err(Errno::wsa)?;
         let accepted = loop {
-            match sys::accept(&*self.fd) {
+            match sys::accept(&self.fd) {
                 // The peer was gone before the connection was accepted.
                 Err(Errno::ECONNABORTED | Errno::ECONNRESET | Errno::ENOTCONN | Errno::EINTR) => {}
                 accepted => break accepted,
             }
         };
         if !nonblocking {
-            let _ = sys::set_nonblocking(&*self.fd, false);
+            let _ = sys::set_nonblocking(&self.fd, false);
         }
         self.enable_event(Events::ACCEPT);
         let (fd, peer) = accepted.map_err(Errno::wsa)?;
@@ -76,7 +76,7 @@ impl Endpoint {
         let peer = connection.peer;
         let nonblocking = self.state().nonblocking;
         sys::set_nonblocking(&connection.fd, nonblocking).map_err(Errno::wsa)?;
-        sys::replace(&*self.fd, connection.fd).map_err(Errno::wsa)?;
+        self.fd.replace(connection.fd)?;
         {
             let mut state = self.state();
             (state.phase, state.bound, state.peer) = (Phase::Connected, true, Some(peer));
@@ -104,7 +104,7 @@ impl Endpoint {
         }
         let mut state = self.state();
         sys::set_nonblocking(&fresh, state.nonblocking).map_err(Errno::wsa)?;
-        sys::replace(&*self.fd, fresh).map_err(Errno::wsa)?;
+        self.fd.replace(fresh)?;
         (state.phase, state.bound, state.peer) = (Phase::Idle, false, None);
         (state.sending_ended, state.receiving_ended) = (false, false);
         (state.connected_at, state.error, state.connect_failed) = (None, None, false);

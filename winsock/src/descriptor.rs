@@ -7,8 +7,9 @@ use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use flowspec::Errno;
+use flowspec::{Errno, Wsa};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -22,19 +23,34 @@ use crate::sys;
 pub(crate) struct Descriptor {
     fd: ManuallyDrop<OwnedFd>,
     /// What identifies the kernel's socket.
-    cookie: u64,
+    cookie: AtomicU64,
 }
 
 impl Descriptor {
     /// - **Errors**: those of `getsockopt`.
     pub(crate) fn new(fd: OwnedFd) -> Result<Self> {
         let cookie = sys::cookie(&fd).map_err(Errno::wsa)?;
-        Ok(Self { fd: ManuallyDrop::new(fd), cookie })
+        Ok(Self { fd: ManuallyDrop::new(fd), cookie: AtomicU64::new(cookie) })
+    }
+
+    /// Makes the number that of another kernel socket. The earlier one is closed; programs that this process executes
+    /// inherit the number as before.
+    ///
+    /// - **Errors**: WSAENOTSOCK where the number is not this socket's any more; those of `dup3`.
+    pub(crate) fn replace(&self, by: OwnedFd) -> Result<()> {
+        if !self.is_same() {
+            return Err(Wsa::Enotsock);
+        }
+        let cookie = sys::cookie(&by).map_err(Errno::wsa)?;
+        let inheritable = sys::is_inheritable(&*self.fd);
+        sys::replace(&*self.fd, by).map_err(Errno::wsa)?;
+        self.cookie.store(cookie, Ordering::SeqCst);
+        sys::set_inheritable(&*self.fd, inheritable).map_err(Errno::wsa)
     }
 
     /// Whether the number still is this socket's.
     pub(crate) fn is_same(&self) -> bool {
-        sys::cookie(&*self.fd) == Ok(self.cookie)
+        sys::cookie(&*self.fd) == Ok(self.cookie.load(Ordering::SeqCst))
     }
 
     /// Closes the kernel's socket and keeps the number, so that a call that is under way in another thread reaches no

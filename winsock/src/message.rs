@@ -45,7 +45,7 @@ impl Endpoint {
             state.bound = true;
             blocks(state.nonblocking)
         };
-        self.send_shaped(data, blocking, |part| sys::send_message(&*self.fd, part, flags, to, control))
+        self.send_shaped(data, blocking, |part| sys::send_message(&self.fd, part, flags, to, control))
     }
 
     /// Receives a datagram with its control data.
@@ -63,7 +63,7 @@ impl Endpoint {
         }
         let waiting = self.check_receive(flags, From::Anyone)?;
         loop {
-            match sys::receive_message(&*self.fd, buffer, flags) {
+            match sys::receive_message(&self.fd, buffer, flags) {
                 Ok(message) => {
                     self.enable_event(Events::READ);
                     return Ok(message);

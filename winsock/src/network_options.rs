@@ -17,7 +17,7 @@ impl Endpoint {
     /// - **Errors**: WSAENOPROTOOPT where such sockets do not have it; WSAEINVAL.
     pub fn set_network_option(&self, option: NetworkOption, value: i32) -> Result<()> {
         check_started()?;
-        sys::set_network(&*self.fd, self.family == Family::Inet6, option, value).map_err(Errno::wsa)
+        sys::set_network(&self.fd, self.family == Family::Inet6, option, value).map_err(Errno::wsa)
     }
 
     /// The value of an option of IP or TCP.
@@ -25,7 +25,7 @@ impl Endpoint {
     /// - **Errors**: those of [`set_network_option`](Self::set_network_option).
     pub fn network_option(&self, option: NetworkOption) -> Result<i32> {
         check_started()?;
-        sys::get_network(&*self.fd, self.family == Family::Inet6, option).map_err(Errno::wsa)
+        sys::get_network(&self.fd, self.family == Family::Inet6, option).map_err(Errno::wsa)
     }
 
     /// Has TCP send packets while the connection is idle: the first after `idle`, and again after `interval`. Both are

@@ -221,7 +221,7 @@ impl Endpoint {
 
     /// The smoothed round-trip time of a stream, in microseconds; `None` where it is not known.
     pub(crate) fn round_trip_micros(&self) -> Option<u32> {
-        if self.is_stream() && self.has_peer() { sys::round_trip_micros(&*self.fd) } else { None }
+        if self.is_stream() && self.has_peer() { sys::round_trip_micros(&self.fd) } else { None }
     }
 }
 
