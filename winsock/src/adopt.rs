@@ -106,7 +106,7 @@ impl Endpoint {
         sys::set_nonblocking(&fresh, state.nonblocking).map_err(Errno::wsa)?;
         self.fd.replace(fresh)?;
         (state.phase, state.bound, state.peer) = (Phase::Idle, false, None);
-        (state.sending_ended, state.receiving_ended) = (false, false);
+        (state.sending_ended, state.receiving_ended, state.reset) = (false, false, None);
         (state.connected_at, state.error, state.connect_failed) = (None, None, false);
         Ok(())
     }

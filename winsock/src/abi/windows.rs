@@ -1,5 +1,5 @@
 //! Events and waiting by the names of the Windows API. Handles are those of WSACreateEvent; the provider need not be
-//! started.
+//! started. A call that succeeds leaves the thread's error as it is.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use flowspec::Wsa;
 
 use super::event_handles::{self, event};
-use super::{Address, NULL, memory, overlapped, timers};
+use super::{Address, NULL, last_error, memory, overlapped, timers};
 use crate::Result;
 use crate::blocking::{deadline_after, now};
 use crate::event::{Event, wait_for_events_or};
@@ -115,23 +115,37 @@ fn wait_for_list(count: u32, list: Address, all: bool, millis: u32, alertable: b
 c_functions! {
     /// CreateEventA and CreateEventW. Names have no effect.
     api gqos_CreateEvent(_attributes: Address, manual_reset: i32, initially_set: i32, _name: Address)
-        -> usize, or NULL => create_event(manual_reset != 0, initially_set != 0);
+        -> usize, or NULL => {
+        last_error::keep();
+        create_event(manual_reset != 0, initially_set != 0)
+    };
     /// SetEvent.
     api gqos_SetEvent(handle: usize) -> i32, or 0 => {
+        last_error::keep();
         event(handle)?.set();
         Ok(1)
     };
     /// ResetEvent.
     api gqos_ResetEvent(handle: usize) -> i32, or 0 => {
+        last_error::keep();
         event(handle)?.reset();
         Ok(1)
     };
     /// CloseHandle.
-    api gqos_CloseHandle(handle: usize) -> i32, or 0 => close_handle(handle);
+    api gqos_CloseHandle(handle: usize) -> i32, or 0 => {
+        last_error::keep();
+        close_handle(handle)
+    };
     /// WaitForSingleObject and WaitForSingleObjectEx.
     api gqos_WaitForSingleObjectEx(handle: usize, millis: u32, alertable: i32) -> u32, or WAIT_FAILED
-        => wait(&[handle], false, millis, alertable != 0);
+        => {
+        last_error::keep();
+        wait(&[handle], false, millis, alertable != 0)
+    };
     /// WaitForMultipleObjects and WaitForMultipleObjectsEx.
     api gqos_WaitForMultipleObjectsEx(count: u32, list: Address, all: i32, millis: u32, alertable: i32)
-        -> u32, or WAIT_FAILED => wait_for_list(count, list, all != 0, millis, alertable != 0);
+        -> u32, or WAIT_FAILED => {
+        last_error::keep();
+        wait_for_list(count, list, all != 0, millis, alertable != 0)
+    };
 }
