@@ -8,6 +8,9 @@
 //! `GET /<template>.ts` reserves the template's flowspec before the first byte is sent. An admitted stream gets its token
 //! rate whatever else the link carries. A refused request is answered with 503, the whole decision as JSON and the best
 //! rendition that would fit. `GET /status` shows what is reserved and what the kernel counts.
+//!
+//! A viewer that never reads, or whose link is down, loses its reservation after the policy's `stalled_after` or
+//! `dead_after`; its stream goes on as best effort, or ends.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ use shaper::{Control, Datagram, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::flow::Flow;
+use super::flow::{End, Flow};
 use crate::admission::Decision;
 use crate::engine::{Lost, Reservation};
 use crate::linux::socket;
@@ -19,7 +19,8 @@ use crate::linux::socket;
 ///
 /// A write waits until it conforms, which gives back-pressure to its source. After a drop or a shutdown, the data that
 /// was accepted leaves in its class before the reservation is released; after a reset or an error the reservation is
-/// released at once.
+/// released at once. It is released as well once the peer is dead or has stalled, by the policy's `dead_after` and
+/// `stalled_after`: a dead connection fails with `TimedOut`, a stalled one continues as best effort.
 pub struct Connection {
     stream: Stream<Socket>,
     flow: Arc<Flow>,
@@ -29,6 +30,9 @@ pub struct Connection {
 pub struct Socket(Arc<TcpStream>);
 
 /// A connected UDP socket whose datagrams are shaped to their flowspec.
+///
+/// Its reservation is released once nothing was sent for the policy's `dead_after`, or nothing was received where only
+/// receiving is reserved; it continues as best effort.
 pub struct DatagramConnection {
     datagram: Datagram,
     peer: SocketAddr,
@@ -67,15 +71,23 @@ impl Connection {
         if let Poll::Ready(Err(error)) = &result
             && !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
         {
-            self.flow.end(false);
+            let end = if is_peer_gone(error.kind()) { End::PeerGone } else { End::Failed };
+            self.flow.end(end);
         }
         result
     }
 }
 
+/// Whether the kernel has ended a connection since nothing was heard of its peer: with ETIMEDOUT, or with the error that
+/// the network has reported meanwhile.
+const fn is_peer_gone(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+    matches!(error, TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown)
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.flow.end(true);
+        self.flow.end(End::Dropped);
     }
 }
 

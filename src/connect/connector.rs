@@ -14,7 +14,7 @@ use super::error::ConnectError;
 use super::flow::{self, Flow};
 use super::host::Host;
 use crate::admission::Lack;
-use crate::engine::{Ask, Granted, ReservationRequest};
+use crate::engine::{Ask, Granted, PeerSocket, ReservationRequest};
 use crate::linux::socket;
 use crate::policy::{Protocol, Subject};
 
@@ -100,6 +100,11 @@ impl Connector {
             // This fails for a closed socket alone, which sends nothing.
             let _ = socket::classify(&own, ipv6, Some(0), None);
         });
+        if let Some(direction) = admitted.reserved_direction() {
+            let control = control.clone();
+            let passed = move || control.stats(direction).passed();
+            reservation.watch(PeerSocket::Datagrams(Arc::new(passed)), admitted.timeouts);
+        }
         Ok(DatagramConnection::new(Datagram::new(udp, control), peer, decision, reservation))
     }
 }

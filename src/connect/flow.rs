@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::error::ConnectError;
 use super::host::Host;
 use crate::admission::Decision;
-use crate::engine::{Admitted, Ask, Granted, Lingering, Lost, Reservation, ReservationRequest};
+use crate::engine::{Admitted, Ask, Granted, Lingering, Lost, PeerSocket, Reservation, ReservationRequest};
 use crate::linux::socket;
 use crate::policy::{Protocol, Subject};
 
@@ -26,6 +26,17 @@ pub struct Flow {
     control: Control,
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
+}
+
+/// How a connection has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// Its owner has dropped it: its data leaves before its reservation is released.
+    Dropped,
+    /// It has failed.
+    Failed,
+    /// It has failed since its peer is gone.
+    PeerGone,
 }
 
 #[derive(Default)]
@@ -62,6 +73,7 @@ impl Flow {
         let request = Request(&flow);
         flow.shape(&admitted)?;
         reservation.connected();
+        flow.watch(&reservation, &admitted);
         request.hold(reservation, decision);
         Ok(flow)
     }
@@ -131,8 +143,16 @@ impl Flow {
         }
         self.shape(&admitted)?;
         reservation.connected();
+        self.watch(&reservation, &admitted);
         request.hold(reservation, decision.clone());
         Ok(decision)
+    }
+
+    /// Has the engine release the reservation once the peer is dead or accepts nothing.
+    fn watch(&self, reservation: &Reservation, admitted: &Admitted) {
+        if admitted.reserves() {
+            reservation.watch(PeerSocket::Tcp(Arc::downgrade(&self.socket)), admitted.timeouts);
+        }
     }
 
     /// Shapes the socket as the flow was admitted.
@@ -167,13 +187,15 @@ impl Flow {
         Ok(())
     }
 
-    /// The connection has ended: its reservation is released, after its data has left where that is waited for.
-    pub(super) fn end(&self, wait_for_data: bool) {
+    /// The connection has ended: its reservation is released.
+    pub(super) fn end(&self, end: End) {
         let state = std::mem::replace(&mut *self.state(), State::Ended);
         if let State::Held { reservation, .. } = state {
-            let lingering =
-                if wait_for_data { Lingering::Tcp(Arc::clone(&self.socket)) } else { Lingering::Nothing };
-            reservation.end(lingering);
+            match end {
+                End::Dropped => reservation.end(Lingering::Tcp(Arc::clone(&self.socket))),
+                End::Failed => reservation.end(Lingering::Nothing),
+                End::PeerGone => reservation.end_without_peer(),
+            }
         }
     }
 

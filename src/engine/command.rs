@@ -34,6 +34,8 @@ pub(super) enum Command {
     Closed { id: String, lingering: Lingering },
     /// The data of a flow that has ended has left. `sent` is what its class has sent in all, where that is known.
     Drained { id: String, sent: Option<u64> },
+    /// A flow has ended, since its peer is gone.
+    PeerGone { id: String },
     /// The last member of a group has left.
     EndGroup { id: String },
     /// The state of every interface is asked for.
@@ -85,7 +87,11 @@ impl Command {
         match self {
             // Lingering data frees its capacity later, as `Drained`.
             Self::Closed { lingering, .. } => matches!(lingering, Lingering::Nothing),
-            Self::Reserve { .. } | Self::Submit { .. } | Self::Drained { .. } | Self::EndGroup { .. } => true,
+            Self::Reserve { .. }
+            | Self::Submit { .. }
+            | Self::Drained { .. }
+            | Self::PeerGone { .. }
+            | Self::EndGroup { .. } => true,
             Self::Connected { .. } | Self::Report { .. } | Self::Stop { .. } => false,
         }
     }

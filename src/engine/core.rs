@@ -18,7 +18,8 @@ use super::handle::OnOvercommitment;
 use super::request::{Placement, ReservationRequest, request_for};
 use super::reservation::{Granted, Reply, Reservation, ReservationBackend, ReservationState};
 use super::waiters::Waiters;
-use crate::admission::{Decision, Operation, Refusal, RefusedRequest, RequestKind};
+use super::watches::{PeerReport, Watches};
+use crate::admission::{Decision, Operation, PeerState, Refusal, RefusedRequest, RequestKind};
 use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, Output, RequestId};
 use crate::policy::Policy;
 use crate::tc::Change;
@@ -35,6 +36,8 @@ pub(super) struct Core {
     /// The reservations that are held.
     reservations: HashMap<String, Weak<ReservationState>>,
     waiters: Waiters,
+    /// The sockets of the reservations.
+    pub(super) watches: Watches,
     on_overcommitment: Vec<OnOvercommitment>,
     subscribers: Subscribers,
     /// The engine that reservations are released to.
@@ -70,14 +73,19 @@ pub(super) struct Outbox {
 /// A callback that is due. It may take locks that a caller holds, and so comes from the engine's task.
 #[must_use]
 pub(super) enum Notification {
-    Lost { state: Arc<ReservationState>, lost: Lost },
+    Lost { state: Arc<ReservationState>, lost: Lost, watches: Watches },
     Overcommitment { notify: Vec<OnOvercommitment>, interface: String, over: bool },
 }
 
 impl Notification {
     pub(super) fn call(self) {
         match self {
-            Self::Lost { state, lost } => state.lose(lost),
+            Self::Lost { state, lost, watches } => {
+                let why = lost.why.clone();
+                state.lose(lost);
+                // After it is lost, so that a client that watches it just now finds one or the other.
+                watches.lost(&state, &why);
+            }
             Self::Overcommitment { notify, interface, over } => {
                 notify.iter().for_each(|notify| notify(&interface, over));
             }
@@ -105,6 +113,7 @@ impl Core {
             last_request: 0,
             reservations: HashMap::new(),
             waiters,
+            watches: Watches::new(Arc::clone(&wake)),
             on_overcommitment: Vec::new(),
             subscribers: Subscribers::default(),
             engine,
@@ -189,6 +198,24 @@ impl Core {
         let id = RequestId(self.last_request);
         self.callers.insert(id, caller);
         self.feed(Input::Request { id, operation });
+    }
+
+    /// What was seen of a flow's peer, unless the flow has ended meanwhile.
+    pub(super) fn report_peer(&mut self, report: PeerReport) {
+        let PeerReport { id, state, reports } = report;
+        for (seen, since) in reports {
+            if self.reservations.get(&id).is_some_and(|held| held.ptr_eq(&state)) {
+                self.submit(Box::new(Operation::Peer { id: id.clone(), state: seen, since }), Caller::Engine);
+            }
+        }
+    }
+
+    /// A flow's peer is gone, and nothing holds its reservation.
+    pub(super) fn peer_gone(&mut self, id: String) {
+        if self.manager.ledger().flow(&id).is_some() {
+            let (state, since) = (PeerState::Gone, None);
+            self.submit(Box::new(Operation::Peer { id, state, since }), Caller::Engine);
+        }
     }
 
     /// Resolves a client's request under the policy and submits it.
@@ -294,7 +321,8 @@ impl Core {
             Notice::Ended(decision) => drop(decision.id().and_then(|id| self.reservations.remove(id))),
             Notice::Lost(lost) => {
                 let state = self.reservations.remove(&lost.id).and_then(|state| state.upgrade());
-                let lost = state.map(|state| Notification::Lost { state, lost });
+                let watches = self.watches.clone();
+                let lost = state.map(|state| Notification::Lost { state, lost, watches });
                 self.outbox.notifications.extend(lost);
             }
             Notice::Overcommitted { interface, over } => {

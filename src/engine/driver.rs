@@ -130,9 +130,9 @@ impl Driver {
         let mut next_measure = clock::now() + MEASURE;
         let stopped = loop {
             self.proceed();
-            let due = {
+            let (due, next_look) = {
                 let mut core = self.core();
-                core.next_wake().map(|due| core.clock.instant(due))
+                (core.next_wake().map(|due| core.clock.instant(due)), core.watches.next())
             };
             tokio::select! {
                 command = inbox.next() => match command {
@@ -154,6 +154,7 @@ impl Driver {
                     self.measure_all();
                     next_measure = clock::now() + MEASURE;
                 }
+                () = until(next_look) => self.look(),
                 () = until(due) => self.core().submit(Box::new(Operation::Tick), Caller::Engine),
             }
         };
@@ -277,9 +278,10 @@ impl Driver {
         let (manager, ledger) = (&core.manager, core.manager.ledger());
         let interface = match command {
             Command::Reserve { submission, .. } => return Some(submission.placement.link.index),
-            Command::Connected { id } | Command::Closed { id, .. } | Command::Drained { id, .. } => {
-                ledger.flow(id)?.0
-            }
+            Command::Connected { id }
+            | Command::Closed { id, .. }
+            | Command::Drained { id, .. }
+            | Command::PeerGone { id } => ledger.flow(id)?.0,
             Command::EndGroup { id } => ledger.group_totals(id)?.0,
             Command::Submit { operation, .. } => match &**operation {
                 Operation::Reserve(ladder) => &ladder.request.interface,
@@ -314,6 +316,7 @@ impl Driver {
                 }
                 self.core().feed(Input::Closed { id });
             }
+            Command::PeerGone { id } => self.core().peer_gone(id),
             Command::EndGroup { id } => {
                 self.core().submit(Box::new(Operation::Ungroup { id }), Caller::Engine);
             }
@@ -407,6 +410,17 @@ impl Driver {
             if carries {
                 self.down.remove(&interface);
             }
+        }
+    }
+
+    /// Looks at the sockets of reserved flows, and reports what is seen of their peers.
+    fn look(&self) {
+        let (now, watches) = {
+            let core = self.core();
+            (core.now(), core.watches.clone())
+        };
+        for report in watches.look(now) {
+            self.core().report_peer(report);
         }
     }
 

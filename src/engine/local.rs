@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use flowspec::Direction;
 use tokio::sync::{Notify, oneshot};
 
+use super::clock::Clock;
 use super::command::{Command, Commands, MOST_QUEUED_REQUESTS, queue};
 use super::core::{Core, lock};
 use super::driver::Driver;
@@ -16,16 +17,18 @@ use super::handle::{Egress, Engine, EngineFuture, OnOvercommitment};
 use super::kernel::Kernel;
 use super::lingering::Lingering;
 use super::owner;
+use super::peer::PeerSocket;
 use super::pending::PendingReservation;
 use super::report::InterfaceReport;
 use super::request::{Placement, ReservationRequest, Submission};
-use super::reservation::{Granted, ReservationBackend};
+use super::reservation::{Granted, ReservationBackend, ReservationState};
 use super::routes::RouteCache;
 use super::waiters::Waiters;
+use super::watches::Watches;
 use crate::admission::{Operation, Refusal};
 use crate::linux::{Link, Netlink};
 use crate::manager::{Answer, Input};
-use crate::policy::{Owner, Policy};
+use crate::policy::{Owner, PeerTimeouts, Policy};
 
 /// The engine of this process: a manager, and the task that carries out its effects.
 ///
@@ -37,6 +40,8 @@ pub struct LocalEngine {
     kernel: Arc<dyn Kernel>,
     routes: RouteCache,
     waiters: Waiters,
+    watches: Watches,
+    clock: Clock,
     /// How many flows have been given an id.
     named: AtomicU64,
     /// Whether the policy has classes for some owners alone.
@@ -66,7 +71,10 @@ impl LocalEngine {
         let engine = Arc::new_cyclic(|me: &Weak<Self>| {
             let (waiters, me) = (Waiters::default(), Weak::clone(me) as Weak<dyn ReservationBackend>);
             let core = Core::new(&policy, waiters.clone(), Arc::clone(&wake), me);
+            let (watches, clock) = (core.watches.clone(), core.clock);
             Self {
+                watches,
+                clock,
                 core: Arc::new(Mutex::new(core)),
                 commands,
                 kernel,
@@ -161,6 +169,18 @@ impl ReservationBackend for LocalEngine {
             }
         }
         self.commands.send(Command::Closed { id, lingering });
+    }
+
+    fn peer_gone(&self, id: String) {
+        self.commands.send(Command::PeerGone { id });
+    }
+
+    fn watch(&self, flow: (&str, &Arc<ReservationState>), socket: PeerSocket, timeouts: PeerTimeouts) {
+        self.watches.add(flow, socket, timeouts, self.clock.now());
+    }
+
+    fn unwatch(&self, state: &Arc<ReservationState>) {
+        self.watches.remove(state);
     }
 }
 

@@ -20,8 +20,9 @@
 //! 2. [`Engine::try_reserve`]: answers on the caller's thread where no kernel change is needed; otherwise
 //!    [`Engine::reserve`].
 //! 3. [`Reservation::connected`] once the peer has answered, [`ReservationState::on_loss`] to be notified.
-//! 4. [`Reservation::end`], or a drop.
-//! 5. [`Engine::stop`].
+//! 4. [`Reservation::watch`] with the flow's [`PeerSocket`], so that the reservation does not outlive its peer.
+//! 5. [`Reservation::end`], or a drop.
+//! 6. [`Engine::stop`].
 //!
 //! # Order and bounds
 //!
@@ -36,6 +37,7 @@
 //! or [`EngineError::Faulted`], and an event tells of it. If the state is in doubt, admission stops; admitted flows keep
 //! what they have, in the kernel and in user space.
 
+mod absence;
 mod ask;
 mod clock;
 mod command;
@@ -52,12 +54,14 @@ mod lingering;
 mod local;
 mod meter;
 mod owner;
+mod peer;
 mod pending;
 mod report;
 mod request;
 mod reservation;
 mod routes;
 mod waiters;
+mod watches;
 
 pub use crate::manager::{Admitted, Answer, Loss, Lost};
 pub use ask::{Ask, What};
@@ -68,6 +72,7 @@ pub use handle::{Egress, Engine, EngineFuture, OnOvercommitment};
 pub use kernel::{ClaimedRoot, Kernel, KernelFuture};
 pub use lingering::Lingering;
 pub use local::LocalEngine;
+pub use peer::PeerSocket;
 pub use pending::PendingReservation;
 pub use report::{ClassReport, InterfaceReport};
 pub use request::ReservationRequest;

@@ -3,18 +3,29 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::lingering::Lingering;
+use super::peer::PeerSocket;
 use crate::admission::Decision;
 use crate::manager::{Admitted, Lost};
+use crate::policy::PeerTimeouts;
 
 /// What a reservation tells the engine that granted it.
 ///
-/// Both calls return at once, on any thread, and are never lost while the engine runs.
+/// The calls return at once, on any thread, and are never lost while the engine runs.
 pub trait ReservationBackend: Send + Sync {
     /// The peer of this flow has answered: its reservation is no longer provisional.
     fn connected(&self, id: &str);
 
     /// This flow has ended. Its reservation is released once the data that lingers has left.
     fn release(&self, id: String, lingering: Lingering);
+
+    /// The connection of this flow has failed since its peer is gone: its reservation is released, with that reason.
+    fn peer_gone(&self, id: String);
+
+    /// Watches the peer of this flow by its socket, until [`unwatch`](Self::unwatch) or its loss.
+    fn watch(&self, flow: (&str, &Arc<ReservationState>), socket: PeerSocket, timeouts: PeerTimeouts);
+
+    /// Ends that: the socket's options are as they were before.
+    fn unwatch(&self, state: &Arc<ReservationState>);
 }
 
 /// A reservation, released exactly once: by [`end`](Self::end) or when dropped.
@@ -86,6 +97,16 @@ impl Reservation {
         self.engine.connected(&self.id);
     }
 
+    /// Releases the reservation once the flow's peer was silent or stalled for as long as these timeouts say. A socket
+    /// that is gone is watched no longer.
+    pub fn watch(&self, socket: PeerSocket, timeouts: PeerTimeouts) {
+        self.engine.watch((&self.id, &self.state), socket, timeouts);
+        if self.state.lost.get().is_some() {
+            // It may have been lost before it was watched.
+            self.engine.unwatch(&self.state);
+        }
+    }
+
     /// Whether the reservation still stands.
     pub fn state(&self) -> Arc<ReservationState> {
         Arc::clone(&self.state)
@@ -96,12 +117,27 @@ impl Reservation {
         self.release(lingering);
     }
 
-    fn release(&mut self, lingering: Lingering) {
-        // A lost reservation is released already, and another flow may have its id.
-        if std::mem::replace(&mut self.ended, true) || self.state.lost.get().is_some() {
-            return;
+    /// Releases the reservation, since the flow's peer is gone.
+    pub fn end_without_peer(mut self) {
+        if self.is_to_end() {
+            self.engine.peer_gone(std::mem::take(&mut self.id));
         }
-        self.engine.release(std::mem::take(&mut self.id), lingering.left());
+    }
+
+    fn release(&mut self, lingering: Lingering) {
+        if self.is_to_end() {
+            self.engine.release(std::mem::take(&mut self.id), lingering.left());
+        }
+    }
+
+    /// Whether the engine has to be told of its end: this once, and not where it is lost, since it is released then
+    /// and another flow may have its id.
+    fn is_to_end(&mut self) -> bool {
+        if std::mem::replace(&mut self.ended, true) || self.state.lost.get().is_some() {
+            return false;
+        }
+        self.engine.unwatch(&self.state);
+        true
     }
 }
 

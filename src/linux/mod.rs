@@ -8,7 +8,8 @@
 //! - **netlink**: [`Netlink`] is a connection; it gives [`Link`], [`Route`], [`RootState`] and [`ClassState`], and
 //!   [`LinkEvents`] tell of links that go up and down;
 //! - **interfaces**: [`Claim`] is the right to program one;
-//! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data;
+//! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
+//!   reads what is known of their peers;
 //! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
 //! - **measuring**: [`capture`] records packets at a device;
 //! - **the lab**: [`Veth`] and [`NewQdisc`] are what its networks are built of.
@@ -26,6 +27,7 @@ mod monitor;
 pub mod namespace;
 mod netlink;
 mod owner;
+pub mod peer;
 mod serve;
 pub mod socket;
 mod topology;

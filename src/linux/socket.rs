@@ -119,7 +119,7 @@ const TCPI_OPT_TIMESTAMPS: u8 = 1;
 /// The size of the timestamps option with its padding. Source: RFC 7323.
 const TIMESTAMPS: u64 = 12;
 
-fn tcp_info(socket: &impl AsFd) -> io::Result<libc::tcp_info> {
+pub(super) fn tcp_info(socket: &impl AsFd) -> io::Result<libc::tcp_info> {
     // SAFETY: tcp_info is made of integers, for which all zeroes is a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let size = size_of::<libc::tcp_info>();

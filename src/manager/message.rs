@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, Rate, TSpec, Wsa};
+use flowspec::{Both, Bytes, Direction, Rate, TSpec, Wsa};
 
 use crate::admission::{Decision, EndCause, Operation, PeerLoss};
 use crate::failure::KernelFailure;
@@ -194,6 +194,22 @@ pub struct Admitted {
     pub dscp: Option<u8>,
     /// How long it keeps its reservation without its peer.
     pub timeouts: PeerTimeouts,
+}
+
+impl Admitted {
+    /// Whether anything is reserved.
+    pub const fn reserves(&self) -> bool {
+        self.tspec.sending.is_some() || self.tspec.receiving.is_some()
+    }
+
+    /// The direction in which datagrams show that the flow is used: sending, where that is reserved.
+    pub const fn reserved_direction(&self) -> Option<Direction> {
+        match (&self.tspec.sending, &self.tspec.receiving) {
+            (Some(_), _) => Some(Direction::Sending),
+            (None, Some(_)) => Some(Direction::Receiving),
+            (None, None) => None,
+        }
+    }
 }
 
 impl Loss {

@@ -1,0 +1,239 @@
+//! A reservation does not outlive its viewer, on the real kernel: links that go down, clients that never read, datagram
+//! flows that send nothing.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use common::{inside, lab, lab_with, policy};
+use gqos::admission::PeerLoss;
+use gqos::connect::{Ask, ConnectError, Events, Host};
+use gqos::lab::{CLIENT_V4, Network, SERVER_V4};
+use gqos::linux::peer::peer_options;
+use gqos::manager::Loss;
+use gqos::telemetry::Event;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+/// One viewer fits, and not two.
+const POLICY: &str = r#"
+version = 1
+dead_after = "2 s"
+stalled_after = "4 s"
+[interface.eth0]
+egress = { capacity = "10 Mbit/s", reservable = "80%" }
+[template.hd]
+sending = { service_type = "guaranteed", token_rate = "6 Mbit/s", token_bucket_size = "64 KiB" }
+[class.viewer]
+[class.patient]
+dead_after = "off"
+stalled_after = "off"
+"#;
+
+/// Long enough for every wait of these tests.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn viewer() -> Ask {
+    Ask::template("hd").class("viewer").id("viewer")
+}
+
+/// A server in the client's namespace that reads what comes.
+fn sink(network: &Network) -> SocketAddr {
+    let (send, receive) = mpsc::channel();
+    network.client.runtime().spawn(async move {
+        let listener = TcpListener::bind((CLIENT_V4, 5000)).await.unwrap();
+        send.send(listener.local_addr().unwrap()).unwrap();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(
+                async move { while stream.read(&mut [0; 65536]).await.is_ok_and(|came| came > 0) {} },
+            );
+        }
+    });
+    receive.recv().unwrap()
+}
+
+/// The next viewer is refused and waits.
+async fn next_waits(host: &Host, peer: SocketAddr) {
+    let refused =
+        host.connector().connect(peer, &Ask::template("hd").waiting_as("next")).await.err().unwrap();
+    let ConnectError::Refused(decision) = refused else { panic!("{refused}") };
+    assert!(decision.is_waiting(), "{}", decision.message());
+}
+
+/// The viewer was released for this reason, and the next one is notified and gets its reservation.
+#[track_caller]
+fn released(events: &mut Events, expected: PeerLoss) {
+    let mut reasons = Vec::new();
+    while let Some(recorded) = events.try_next() {
+        if let Event::FlowTimedOut(timed_out) = recorded.event {
+            assert_eq!(timed_out.flow.id, "viewer");
+            reasons.push(timed_out.reason);
+        }
+    }
+    assert_eq!(reasons, [expected]);
+}
+
+/// Takes the client's link down once the server's task is ready for that.
+fn take_link_down(network: &Network, ready: &mpsc::Receiver<()>, go_on: tokio::sync::oneshot::Sender<()>) {
+    ready.recv().unwrap();
+    inside(&network.client, &["ip", "link", "set", "eth0", "down"]);
+    go_on.send(()).unwrap();
+}
+
+#[test]
+fn a_connection_that_sends_over_a_link_that_is_down_is_dead() {
+    let Some(network) = lab_with(100, &["ip"]) else { return };
+    let peer = sink(&network);
+    let (ready, is_ready) = mpsc::channel();
+    let (go_on, wait) = tokio::sync::oneshot::channel();
+    let task = network.server.runtime().spawn(async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        let mut events = host.events();
+        let mut connection = host.connector().connect(peer, &viewer()).await.unwrap();
+        connection.write_all(&[0; 100_000]).await.unwrap();
+        next_waits(&host, peer).await;
+        ready.send(()).unwrap();
+        wait.await.unwrap();
+        let since = Instant::now();
+        let failed = async {
+            loop {
+                if let Err(error) = connection.write_all(&[0; 10_000]).await {
+                    break error;
+                }
+            }
+        };
+        let error = timeout(PATIENCE, failed).await.unwrap();
+        timeout(PATIENCE, host.wait_for_capacity("next")).await.unwrap().unwrap();
+        let took = since.elapsed();
+        assert!((Duration::from_millis(1_500)..Duration::from_secs(6)).contains(&took), "{took:?}: {error}");
+        released(&mut events, PeerLoss::Dead);
+        host.stop().await;
+    });
+    take_link_down(&network, &is_ready, go_on);
+    network.server.run(async { task.await.unwrap() }).unwrap();
+}
+
+#[test]
+fn an_idle_connection_over_a_link_that_is_down_is_dead_and_an_idle_one_that_is_up_is_not() {
+    let Some(network) = lab_with(100, &["ip"]) else { return };
+    let peer = sink(&network);
+    let (ready, is_ready) = mpsc::channel();
+    let (go_on, wait) = tokio::sync::oneshot::channel();
+    let task = network.server.runtime().spawn(async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        let mut events = host.events();
+        let mut connection = host.connector().connect(peer, &viewer()).await.unwrap();
+        next_waits(&host, peer).await;
+        sleep(Duration::from_secs(6)).await;
+        assert_eq!(connection.flow().lost(), None, "its peer answers the probes");
+        ready.send(()).unwrap();
+        wait.await.unwrap();
+        let since = Instant::now();
+        let lost = timeout(PATIENCE, connection.flow().until_lost()).await.unwrap();
+        assert_eq!(lost.why, Loss::Dead, "{lost}");
+        assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+        timeout(PATIENCE, host.wait_for_capacity("next")).await.unwrap().unwrap();
+        let error = timeout(PATIENCE, connection.read(&mut [0; 10])).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error}");
+        released(&mut events, PeerLoss::Dead);
+        host.stop().await;
+    });
+    take_link_down(&network, &is_ready, go_on);
+    network.server.run(async { task.await.unwrap() }).unwrap();
+}
+
+#[test]
+fn a_client_that_never_reads_loses_its_reservation_and_stays_connected() {
+    let Some(network) = lab(100) else { return };
+    let address = SocketAddr::from((SERVER_V4, 8000));
+    let (listening, is_listening) = mpsc::channel::<()>();
+    let (resume, resumed) = tokio::sync::oneshot::channel::<()>();
+    let (read, all_read) = tokio::sync::oneshot::channel::<usize>();
+    let task = network.server.runtime().spawn(async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        let mut events = host.events();
+        let listener = host.listen(address, Ask::default()).await.unwrap();
+        listening.send(()).unwrap();
+        let mut connection = listener.accept_free().await.unwrap();
+        let own = peer_options(connection.socket()).unwrap();
+        connection.flow().reserve(&viewer()).await.unwrap();
+        assert_ne!(peer_options(connection.socket()).unwrap(), own);
+        let client = listener.accept_free().await.unwrap();
+        let refused = client.flow().reserve(&Ask::template("hd").waiting_as("next")).await.unwrap_err();
+        assert!(matches!(refused, ConnectError::Refused(_)), "{refused}");
+        let flow = std::sync::Arc::clone(connection.flow());
+        let write = tokio::spawn(async move {
+            connection.write_all(&vec![0; 5_000_000]).await.unwrap();
+            connection.shutdown().await.unwrap();
+            connection
+        });
+        let since = Instant::now();
+        let lost = timeout(PATIENCE, flow.until_lost()).await.unwrap();
+        assert_eq!(lost.why, Loss::Stalled, "{lost}");
+        let took = since.elapsed();
+        assert!((Duration::from_secs(4)..Duration::from_secs(9)).contains(&took), "{took:?}");
+        timeout(PATIENCE, host.wait_for_capacity("next")).await.unwrap().unwrap();
+        client.flow().reserve(&Ask::template("hd").id("next")).await.unwrap();
+        released(&mut events, PeerLoss::Stalled);
+        // Longer than `dead_after`, for which the kernel would have ended it: the client's host answers.
+        sleep(Duration::from_secs(4)).await;
+        resume.send(()).unwrap();
+        let connection = timeout(PATIENCE, write).await.unwrap().unwrap();
+        assert_eq!(
+            timeout(PATIENCE, all_read).await.unwrap().unwrap(),
+            5_000_000,
+            "it went on as best effort"
+        );
+        assert_eq!(peer_options(connection.socket()).unwrap(), own, "its own options are back");
+        host.stop().await;
+    });
+    is_listening.recv().unwrap();
+    network.client.runtime().spawn(async move {
+        let mut stuck = TcpStream::connect(address).await.unwrap();
+        let _viewer = TcpStream::connect(address).await.unwrap();
+        resumed.await.unwrap();
+        let mut all = Vec::new();
+        stuck.read_to_end(&mut all).await.unwrap();
+        read.send(all.len()).unwrap();
+        std::future::pending::<()>().await;
+    });
+    network.server.run(async { task.await.unwrap() }).unwrap();
+}
+
+#[test]
+fn a_datagram_flow_is_dead_when_it_sends_nothing() {
+    let Some(network) = lab(100) else { return };
+    let work = async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        let mut events = host.events();
+        let peer = SocketAddr::from((CLIENT_V4, 5000));
+        let flow = host.connector().connect_udp(peer, &viewer()).await.unwrap();
+        for _ in 0..20 {
+            sleep(Duration::from_millis(300)).await;
+            // Nothing listens there: an answer to that is no error of this flow.
+            let _ = flow.send(&[0; 100]).await;
+            assert_eq!(flow.lost(), None, "it sends");
+        }
+        next_waits(&host, peer).await;
+        let since = Instant::now();
+        timeout(PATIENCE, host.wait_for_capacity("next")).await.unwrap().unwrap();
+        let took = since.elapsed();
+        assert!((Duration::from_millis(1_500)..Duration::from_secs(5)).contains(&took), "{took:?}");
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(flow.lost().unwrap().why, Loss::Dead);
+        released(&mut events, PeerLoss::Dead);
+        // Where the timeouts are off, it may be silent for as long as it wants.
+        let patient =
+            host.connector().connect_udp(peer, &Ask::template("hd").class("patient")).await.unwrap();
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(patient.lost(), None);
+        host.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
