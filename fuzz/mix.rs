@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
-use gqos::admission::{GroupRequest, Ladder, Ledger, Operation, Request};
+use gqos::admission::{GroupRequest, Ladder, Ledger, Operation, PeerState, Request};
 use gqos::failure::KernelFailure;
 use gqos::manager::{ChangeId, DryRun, Effect, Input, Manager, RequestId, Root, Seen, prove};
 use gqos::policy::{GroupMode, Policy, Source};
@@ -256,6 +256,12 @@ impl Choices<'_> {
                 let request = self.once_in(2).then(|| Box::new(self.request(now)));
                 Operation::Query { interface: self.of(&INTERFACES).to_owned(), request }
             }
+            22 => Operation::Peer {
+                id: self.flow(),
+                state: [PeerState::Active, PeerState::Silent, PeerState::Stalled, PeerState::Gone]
+                    [usize::from(self.below(4))],
+                since: self.once_in(2).then(|| now.saturating_sub(Micros::new(60_000_000))),
+            },
             _ => Operation::Tick,
         }
     }
@@ -389,7 +395,11 @@ fn compare_with_a_fresh_start(mut used: Ledger, policy: &Arc<Policy>, now: u64) 
             };
             if let Some(stated) = stated {
                 let kept = kept.expect("what a policy states is known");
-                assert_eq!(listed.capacities.iter().any(is_listed), kept != stated, "{interface}: {listed:?}");
+                assert_eq!(
+                    listed.capacities.iter().any(is_listed),
+                    kept != stated,
+                    "{interface}: {listed:?}"
+                );
             }
             // A group that fits what is stated may not fit what was observed: both get a link that carries all.
             let capacity = Rate::from_mbit(100);

@@ -459,12 +459,14 @@ impl Naive {
             [0, 1].map(|way| (largest(&|flow| flow.rate[way]), largest(&|flow| flow.buffer[way])))
         };
         let class = self.groups[name].class.clone();
-        without.steps_fit(class, |moment| (at(moment, Some(flow)), at(moment, held)))
+        // The flow may begin later than anything that is booked.
+        let last = flow.start.max(self.now) + 3 * HORIZON;
+        without.steps_fit(class, last, |moment| (at(moment, Some(flow)), at(moment, held)))
     }
 
-    /// Whether there is room for a group that takes at each moment the first, where it has held the second.
-    fn steps_fit(&self, class: Option<String>, at: impl Fn(u64) -> (Taken, Taken)) -> bool {
-        let last = self.now + 3 * HORIZON;
+    /// Whether there is room for a group that takes at each moment the first, where it has held the second; from the
+    /// last moment on, both stay as they are.
+    fn steps_fit(&self, class: Option<String>, last: u64, at: impl Fn(u64) -> (Taken, Taken)) -> bool {
         let mut start = self.now;
         while start < last {
             let step = at(start);
@@ -770,7 +772,7 @@ impl Naive {
         let mut without = joined.bare();
         without.groups.remove(&request.id);
         without.flows.retain(|flow| flow.group.as_deref() != Some(&request.id));
-        let fits = without.steps_fit(request.class.clone(), |moment| {
+        let fits = without.steps_fit(request.class.clone(), self.now + 3 * HORIZON, |moment| {
             let held = before.as_ref().map_or([(0, 0); 2], |_| takes(self, moment));
             (takes(&joined, moment), held)
         });

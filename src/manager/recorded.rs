@@ -9,6 +9,7 @@ use flowspec::{Both, Rate};
 
 use super::turn::Turn;
 use crate::admission::Ledger;
+use crate::policy::GroupMode;
 use crate::telemetry::Event;
 use crate::telemetry::event::{GroupCharged, GroupEnded, GroupMade};
 
@@ -19,6 +20,7 @@ pub(super) struct RecordedGroups(BTreeMap<String, RecordedGroup>);
 #[derive(Debug)]
 struct RecordedGroup {
     interface: String,
+    mode: GroupMode,
     charged: Both<Rate>,
 }
 
@@ -27,11 +29,12 @@ impl RecordedGroups {
     pub(super) fn follow(&mut self, ledger: &Ledger, turn: &mut Turn) {
         let stays = |id: &str, group: &RecordedGroup| {
             ledger.group_totals(id).is_some_and(|(interface, _)| interface == group.interface)
+                && ledger.group_mode(id) == Some(group.mode)
         };
         let ended = self.0.iter().filter(|(id, group)| !stays(id, group));
         let ended: Vec<_> = ended.map(|(id, _)| id.clone()).collect();
         for id in ended {
-            if let Some(RecordedGroup { interface, charged }) = self.0.remove(&id) {
+            if let Some(RecordedGroup { interface, charged, .. }) = self.0.remove(&id) {
                 turn.record(|| Event::GroupEnded(GroupEnded { id, interface, charged }));
             }
         }
@@ -43,7 +46,7 @@ impl RecordedGroups {
             let charged = totals.map(|totals| totals.budget);
             match self.0.get_mut(id) {
                 None => {
-                    let group = RecordedGroup { interface: interface.to_owned(), charged };
+                    let group = RecordedGroup { interface: interface.to_owned(), mode, charged };
                     self.0.insert(id.to_owned(), group);
                     let (id, interface) = (id.to_owned(), interface.to_owned());
                     turn.record(|| Event::GroupMade(GroupMade { id, interface, mode, charged }));

@@ -60,8 +60,10 @@ struct Declared {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     rate: u128,
-    /// Of the peaks' squares.
+    /// Of the peaks' squares, less the part that is counted in `overflows`.
     squares: u128,
+    /// How often the sum of the squares has exceeded 128 bits.
+    overflows: u64,
 }
 
 /// The most a flow sends as a mean over the shortest window: `min(p, r + b / T)`, rounded up.
@@ -132,11 +134,12 @@ impl Measured {
         if now >= self.good_until {
             return 0;
         }
-        let Sums { rate: declared, squares } = *self.known.get(direction);
+        let Sums { rate: declared, squares, overflows } = *self.known.get(direction);
         let mean = self.samples.iter().map(|sample| sample.get(direction).get()).max().unwrap_or(u64::MAX);
         // The least that the cap allows, rounded up.
         let least = declared.saturating_mul(1000).div_ceil(u128::from(self.overbooking.max(1000)));
-        let taken = match squares.checked_mul(TARGET_MILLIONTHS) {
+        let product = if overflows == 0 { squares.checked_mul(TARGET_MILLIONTHS) } else { None };
+        let taken = match product {
             Some(product) => u128::from(mean).saturating_add(root(product.div_ceil(1_000_000))),
             None => declared,
         };
@@ -148,14 +151,22 @@ impl Sums {
     const fn add(&mut self, declared: Declared) {
         let Declared { rate, peak } = declared;
         self.rate += rate.get() as u128;
-        self.squares = self.squares.saturating_add((peak.get() as u128).saturating_mul(peak.get() as u128));
+        let (squares, overflows) = self.squares.overflowing_add(square(peak));
+        (self.squares, self.overflows) = (squares, self.overflows + overflows as u64);
     }
 
     const fn remove(&mut self, declared: Declared) {
         let Declared { rate, peak } = declared;
         self.rate -= rate.get() as u128;
-        self.squares = self.squares.saturating_sub((peak.get() as u128).saturating_mul(peak.get() as u128));
+        let (squares, overflows) = self.squares.overflowing_sub(square(peak));
+        (self.squares, self.overflows) = (squares, self.overflows - overflows as u64);
     }
+}
+
+/// Fits 128 bits, since a rate fits 64.
+const fn square(rate: Rate) -> u128 {
+    let rate = rate.get() as u128;
+    rate * rate
 }
 
 /// What a footprint declares where it is measured; `None` where it ends by itself, or is not measured.
@@ -175,4 +186,24 @@ fn declared(footprint: &Footprint) -> Option<Both<Declared>> {
 const fn root(square: u128) -> u128 {
     let root = square.isqrt();
     if root * root == square { root } else { root + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peaks_whose_squares_exceed_the_type_are_counted_out_again() {
+        let declared = |rate, peak| Declared { rate: Rate::new(rate), peak: Rate::new(peak) };
+        let (largest, small) = (declared(u64::MAX, u64::MAX), declared(7, 3));
+        let mut sums = Sums::default();
+        for declared in [small, largest, largest, largest] {
+            sums.add(declared);
+        }
+        assert!(sums.overflows > 0);
+        for _ in 0..3 {
+            sums.remove(largest);
+        }
+        assert_eq!((sums.rate, sums.squares, sums.overflows), (7, 9, 0));
+    }
 }

@@ -7,10 +7,12 @@ use flowspec::Both;
 use super::alternative::with_alternative;
 use super::group::Group;
 use super::state::Ledger;
+use crate::admission::account::charge::Charge;
 use crate::admission::account::footprint::{ClassCounts, Footprint};
 use crate::admission::account::window::Window;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, GroupRequest};
+use crate::policy::GroupMode;
 use crate::policy::PeerTimeouts;
 
 /// The most groups there may be at once.
@@ -51,8 +53,9 @@ impl Ledger {
         let (class_number, class_policy) = found.unzip();
         let charge = self.charge(&policy, interface, qos, class_policy)?;
         let key: Arc<str> = Arc::from(id.as_str());
+        self.check_group(request, self.groups.get(&key))?;
+        self.check_own_charge(id, class_number, &charge)?;
         let before = self.groups.get(&key).cloned();
-        self.check_group(request, before.as_ref())?;
         let order = before.as_ref().map_or(self.admitted + 1, |before| before.footprint.order);
         let mut footprint = Footprint {
             slot: before.as_ref().map_or(0, |before| before.footprint.slot),
@@ -104,6 +107,24 @@ impl Ledger {
             timeouts: PeerTimeouts::OFF,
             preempted: Vec::new(),
         })
+    }
+
+    /// Whether the charge of an envelope's flowspec fits in place of what is booked for the group: found out before its
+    /// members are looked at.
+    fn check_own_charge(&mut self, id: &str, class: Option<u32>, charge: &Charge) -> Result<(), Refusal> {
+        let is_same = |group: &&Group| group.mode == GroupMode::Envelope && group.footprint.class == class;
+        let Some(group) = self.groups.get(id).filter(is_same) else { return Ok(()) };
+        let booked = group.footprint.clone();
+        let own = Footprint { charged: charge.rate, buffer: charge.buffer, ..booked.clone() };
+        let now = self.now;
+        if let Some(account) = self.account_at(booked.interface) {
+            account.unbook(&booked, now);
+        }
+        let result = self.check_group_footprint(&own, Some(&booked));
+        if let Some(account) = self.account_at(booked.interface) {
+            account.book(&booked, now);
+        }
+        result
     }
 
     /// Whether a group may be made, or changed where there is one of that name.

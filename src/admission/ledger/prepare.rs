@@ -64,6 +64,14 @@ pub(crate) struct Constraint {
     pub(crate) flow: Option<FlowRates>,
 }
 
+impl Wanted {
+    /// What the flow is charged, and what it was charged before.
+    fn rates(&self) -> FlowRates {
+        let held = self.old.as_ref().map(Entry::rate).unwrap_or_default();
+        FlowRates { asked: self.entry.rate(), held }
+    }
+}
+
 impl Ledger {
     /// Counts a request of a client, whatever the answer.
     ///
@@ -273,29 +281,41 @@ impl Ledger {
 
     /// As [`check_wanted`](Self::check_wanted), called [without the group](Self::without_group).
     pub(crate) fn fits(&self, wanted: &Wanted) -> Result<(), Refusal> {
-        self.constraints(wanted).iter().try_for_each(|constraint| self.check_constraint(constraint))
+        for (asked, old) in self.growth(wanted) {
+            self.check_one(&asked, Some(&old), None)?;
+        }
+        let Wanted { entry, old, .. } = wanted;
+        self.check_one(&entry.footprint, old.as_ref().map(|old| &old.footprint), Some(wanted.rates()))
     }
 
     /// What has to fit for a flow: first its group, where that shares one reservation, in each window in which it would
     /// grow, then the flow.
     pub(crate) fn constraints(&self, wanted: &Wanted) -> Vec<Constraint> {
-        let grown = wanted.group.iter().flat_map(|group| group.grown.above(&group.held, self.now));
-        let grown = grown.map(|(asked, old)| Constraint { asked, old: Some(old), flow: None });
-        let Wanted { entry, old, .. } = wanted;
-        let held = old.as_ref().map(Entry::rate).unwrap_or_default();
+        let growth = self.growth(wanted).into_iter();
+        let grown = growth.map(|(asked, old)| Constraint { asked, old: Some(old), flow: None });
         let flow = Constraint {
-            asked: entry.footprint.clone(),
-            old: old.as_ref().map(|old| old.footprint.clone()),
-            flow: Some(FlowRates { asked: entry.rate(), held }),
+            asked: wanted.entry.footprint.clone(),
+            old: wanted.old.as_ref().map(|old| old.footprint.clone()),
+            flow: Some(wanted.rates()),
         };
         grown.chain([flow]).collect()
     }
 
-    fn check_constraint(&self, constraint: &Constraint) -> Result<(), Refusal> {
-        let Constraint { asked, old, flow } = constraint;
+    /// The windows in which a flow's group would grow, with what it would take there and what it has held.
+    fn growth(&self, wanted: &Wanted) -> Vec<(Footprint, Footprint)> {
+        let Some(GrownGroup { grown, held, .. }) = &wanted.group else { return Vec::new() };
+        grown.above(held, self.now)
+    }
+
+    fn check_one(
+        &self,
+        asked: &Footprint,
+        old: Option<&Footprint>,
+        flow: Option<FlowRates>,
+    ) -> Result<(), Refusal> {
         let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { return Ok(()) };
-        let Some(context) = self.fit_context(account, asked, *flow) else { return Ok(()) };
-        account.check(&context, asked, old.as_ref())
+        let Some(context) = self.fit_context(account, asked, flow) else { return Ok(()) };
+        account.check(&context, asked, old)
     }
 
     /// Checks the limits of the interface and of the class for a group, which is not booked; nothing is refused that is
@@ -305,19 +325,13 @@ impl Ledger {
         asked: &Footprint,
         old: Option<&Footprint>,
     ) -> Result<(), Refusal> {
-        let above = match (&asked.steps, old) {
-            (None, _) => vec![(asked.clone(), old.cloned())],
-            (Some(_), Some(old)) => {
-                asked.above(old, self.now).into_iter().map(|(asked, old)| (asked, Some(old))).collect()
-            }
-            (Some(_), None) => {
-                let (charged, buffer) = Default::default();
-                let nothing = Footprint { charged, buffer, steps: None, ..asked.clone() };
-                asked.above(&nothing, self.now).into_iter().map(|(asked, old)| (asked, Some(old))).collect()
-            }
-        };
-        let constraints = above.into_iter().map(|(asked, old)| Constraint { asked, old, flow: None });
-        constraints.into_iter().try_for_each(|constraint| self.check_constraint(&constraint))
+        if asked.steps.is_none() {
+            return self.check_one(asked, old, None);
+        }
+        let (charged, buffer) = Default::default();
+        let nothing = Footprint { charged, buffer, steps: None, ..asked.clone() };
+        let above = asked.above(old.unwrap_or(&nothing), self.now);
+        above.iter().try_for_each(|(asked, old)| self.check_one(asked, Some(old), None))
     }
 
     /// What the check of a footprint depends on; `None` where the policy does not have its interface.
