@@ -5,7 +5,7 @@
 mod common;
 
 use common::policy;
-use flowspec::{Bytes, Errno, Flowspec, Moment, Qos, Rate};
+use flowspec::{Both, Bytes, Errno, Flowspec, Moment, Qos, Rate};
 use gqos::admission::{Decision, Operation, Reason, Request};
 use gqos::failure::{Cause, KernelFailure};
 use gqos::manager::{Admitted, ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, Root, Seen};
@@ -176,6 +176,45 @@ fn a_kernel_failure_after_admission_releases_everything() {
     assert!(world.admitted("v1", 80).is_some(), "all of the budget is there");
     world.close("v1");
     world.assert_clean("and again");
+}
+
+/// A flow of 6 Mbit/s has ended, and owes 30,000 of the 65,536 bytes of its bucket.
+fn indebted() -> World {
+    let mut world = World::seen("auto", Root::Default);
+    world.admitted("v1", 6);
+    world.feed(Input::Connected { id: "v1".into() });
+    let missing = Both { sending: Some(Bytes::new(30_000)), receiving: None };
+    world.feed(Input::Spent { id: "v1".into(), missing });
+    world.close("v1");
+    world.commands();
+    world
+}
+
+#[test]
+fn a_class_starts_without_the_tokens_that_are_owed() {
+    let mut world = indebted();
+    let (_, admitted) = world.reserve("v2", 6).unwrap();
+    // Two microseconds at 750 kB/s have passed since then, rounded up.
+    assert_eq!(admitted.unwrap().owed, Both { sending: Bytes::new(29_999), receiving: Bytes::ZERO });
+    let class = |verb: &str, burst: u64| {
+        format!(
+            "class {verb} parent 6771:1 classid 6771:101 htb rate 7312504bit ceil 7312504bit burst {burst}b cburst {burst}b quantum 11425 prio 0"
+        )
+    };
+    // With 78 bytes on the link for each 64: 79,872 of the bucket, less a packet of 1514, and 36,562 that are owed.
+    assert_eq!(world.commands(), [class("add", 78_358 - 36_562), class("change", 78_358)]);
+}
+
+#[test]
+fn a_class_that_cannot_be_changed_to_its_bucket_is_taken_back() {
+    let mut world = indebted();
+    world.fails = Some("class change");
+    world.refused("v2", 6);
+    assert_eq!(world.commands().len(), 2, "the kernel has undone both, and nothing is corrected");
+    world.assert_clean("after the failure");
+    world.fails = None;
+    let (_, admitted) = world.reserve("v3", 6).unwrap();
+    assert!(admitted.unwrap().owed.sending > Bytes::new(29_990), "the debt is still there");
 }
 
 #[test]

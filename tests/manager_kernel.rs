@@ -7,7 +7,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::policy;
-use flowspec::{Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate};
+use flowspec::{Both, Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate};
 use gqos::admission::{Decision, GroupRequest, Operation, Request};
 use gqos::failure::{Cause, KernelFailure};
 use gqos::manager::{ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, Root, Seen};
@@ -393,6 +393,10 @@ proptest::proptest! {
                 16 => {
                     world.answer_all();
                     world.assert_agreement();
+                }
+                17 => {
+                    let missing = Both { sending: Some(Bytes::new(u64::from(size) * 1000)), receiving: None };
+                    world.feed(Input::Spent { id: format!("v{}", flow % 8), missing });
                 }
                 _ => world.answer(Answer::Done),
             }

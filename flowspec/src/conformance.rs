@@ -106,6 +106,17 @@ impl TokenBucket {
         self.add(scaled(size));
     }
 
+    /// How many tokens the bucket is below its depth, rounded up to whole bytes.
+    pub fn deficit(&self) -> Bytes {
+        self.missing(self.depth)
+    }
+
+    /// Takes tokens without a packet, as many as there are of this many.
+    pub fn withdraw(&mut self, tokens: Bytes) {
+        self.held = self.held.saturating_sub(scaled(tokens));
+        self.invariants();
+    }
+
     /// How long until the bucket holds the tokens for this size, rounded up to a nanosecond; `None` where it never
     /// will.
     pub fn wait(&self, size: Bytes) -> Option<Duration> {

@@ -11,7 +11,7 @@
 //!   its provider-specific buffer, the [`rsvp`] objects.
 //! - Bytes, checked: [`QosRequest`] and its [`Object`]s; [`Invalid`], the field that is wrong and why.
 //! - Mathematics: [`TSpec`], a flowspec with every default decided, its order and sums ([`mod@tspec`]), guaranteed
-//!   service ([`guaranteed`]), conformance ([`conformance`]).
+//!   service ([`guaranteed`]), conformance ([`conformance`]), the debt of released buckets ([`TokenDebt`]).
 //! - Codes: [`Wsa`], Winsock's; [`Errno`], Linux's, with the only table from one to the other.
 //!
 //! Order of calls, from bytes: [`QosBytes::read`], [`QosBytes::check`], [`TSpec::new`] once the interface is known.
@@ -45,6 +45,7 @@ pub mod rsvp;
 pub mod service;
 pub mod text;
 mod timestamp;
+mod token_debt;
 pub mod tspec;
 mod unit_error;
 pub mod units;
@@ -67,6 +68,7 @@ pub use qos::Qos;
 pub use raw::{POSITIVE_INFINITY_RATE, QOS_NOT_SPECIFIED, RawFlowspec};
 pub use service::{Mark, Place, Service, ServiceType};
 pub use timestamp::Timestamp;
+pub use token_debt::TokenDebt;
 pub use tspec::TSpec;
 pub use unit_error::{Quantity, UnitError};
 pub use units::{Bytes, Micros, Rate, Ratio, Share};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flowspec::{Bytes, Timestamp, TokenBucket};
 
-use crate::limiter::{Due, Limiter};
+use crate::limiter::{Deficit, Due, Limiter};
 use crate::plan::{Plan, Tokens};
 
 /// The buckets of a plan, full at the start.
@@ -80,6 +80,20 @@ impl Limiter for Bucket {
             }
             None => full(tokens),
         });
+    }
+
+    fn deficit(&mut self, now: Timestamp) -> Deficit {
+        self.advance(now);
+        let peak = self.peak.as_ref().map_or(Bytes::ZERO, TokenBucket::deficit);
+        Deficit { sustained: self.sustained.deficit(), peak }
+    }
+
+    fn withdraw(&mut self, now: Timestamp, tokens: Deficit) {
+        self.advance(now);
+        self.sustained.withdraw(tokens.sustained);
+        if let Some(peak) = &mut self.peak {
+            peak.withdraw(tokens.peak);
+        }
     }
 
     fn invariants(&self) {

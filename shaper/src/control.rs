@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use flowspec::Direction;
+use flowspec::{Bytes, Direction};
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -69,17 +69,28 @@ impl Control {
 
     /// Shapes a direction by this plan from now on, or stops shaping it. Wakes the tasks that wait for tokens.
     ///
-    /// A direction that was shaped before keeps its tokens, up to the new depth.
+    /// A direction that is shaped keeps its tokens, up to the new depth. One that was shaped before starts without the
+    /// tokens that it has taken and that would not have been refilled yet; any other starts with a full bucket.
     pub fn set(&self, direction: Direction, plan: Option<Plan>) {
+        self.set_owing(direction, plan, Bytes::ZERO);
+    }
+
+    /// The same for a direction whose bucket starts without at least `owed` tokens, since others have taken them.
+    pub fn set_owing(&self, direction: Direction, plan: Option<Plan>, owed: Bytes) {
         let waker = {
             let mut lane = self.lane(direction);
-            lane.set_plan(clock::now(), plan);
+            lane.set_plan(clock::now(), plan, owed);
             lane.take_waker()
         };
         self.0.plan_changed.notify_waiters();
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// The tokens of a direction that were taken and are not refilled yet, in bytes of IP datagrams.
+    pub fn owed(&self, direction: Direction) -> Bytes {
+        self.lane(direction).owed(clock::now())
     }
 
     /// The plan of a direction, where it is shaped.

@@ -18,7 +18,7 @@ use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-use crate::limiter::{Due, Limiter};
+use crate::limiter::{Deficit, Due, Limiter};
 use crate::plan::{Plan, Tokens};
 
 /// One of governor's limiters for the rate and, where the peak is finite, another for the peak.
@@ -117,6 +117,21 @@ impl Limiter for Governed {
         };
     }
 
+    fn deficit(&mut self, now: Timestamp) -> Deficit {
+        self.advance(now);
+        let missing = |cells: &Cells| cells.tokens.depth.saturating_sub(cells.available());
+        let peak = self.peak.as_ref().map_or(Bytes::ZERO, missing);
+        Deficit { sustained: missing(&self.sustained), peak }
+    }
+
+    fn withdraw(&mut self, now: Timestamp, tokens: Deficit) {
+        self.advance(now);
+        self.sustained.withdraw(tokens.sustained);
+        if let Some(peak) = &self.peak {
+            peak.withdraw(tokens.peak);
+        }
+    }
+
     fn invariants(&self) {
         self.sustained.invariants();
         if let Some(peak) = &self.peak {
@@ -167,6 +182,10 @@ impl Cells {
 
     fn refund(&self, size: Bytes) {
         self.clock.grant(size.get());
+    }
+
+    fn withdraw(&self, tokens: Bytes) {
+        self.take(tokens.min(self.available()));
     }
 
     /// How long until `size` bytes may leave, rounded up to a nanosecond; `None` where they never may.

@@ -5,7 +5,8 @@ use std::task::Waker;
 use flowspec::{Bytes, Timestamp};
 
 use crate::bucket::Bucket;
-use crate::limiter::{Due, Limiter};
+use crate::debts::Debts;
+use crate::limiter::{Deficit, Due, Limiter};
 use crate::plan::{Framing, Plan};
 use crate::timer::Wait;
 
@@ -31,6 +32,7 @@ impl Stats {
 #[derive(Default)]
 pub(crate) struct Lane {
     shaping: Shaping,
+    debts: Debts,
     stats: Stats,
     waiting: Option<Waker>,
 }
@@ -43,6 +45,9 @@ enum Shaping {
     On {
         plan: Plan,
         limiter: Box<dyn Limiter>,
+        /// Tokens of transfers that are not completed: the most that may be refunded. A transfer that began while the
+        /// direction was not shaped has taken none.
+        taken: Bytes,
     },
 }
 
@@ -56,18 +61,43 @@ pub(crate) enum Acquired {
 
 impl Lane {
     /// Shapes the direction by a plan from now on, or stops shaping it.
-    pub(crate) fn set_plan(&mut self, now: Timestamp, plan: Option<Plan>) {
+    ///
+    /// What was taken from the buckets of the plan before, and does not fit into those of the new one, is owed by the
+    /// direction until it would have been refilled. Buckets that are made start without what is owed, or without
+    /// `owed` where that is more.
+    pub(crate) fn set_plan(&mut self, now: Timestamp, plan: Option<Plan>, owed: Bytes) {
         match (&mut self.shaping, plan) {
-            (_, None) => self.shaping = Shaping::Off,
-            (Shaping::On { plan, limiter }, Some(new)) => {
+            (Shaping::Off, None) => {}
+            (Shaping::On { plan, limiter, .. }, None) => {
+                self.debts.owe(now, plan, limiter.deficit(now));
+                self.shaping = Shaping::Off;
+            }
+            (Shaping::On { plan, limiter, .. }, Some(new)) => {
+                let before = limiter.deficit(now);
                 limiter.set_plan(now, &new);
+                let after = limiter.deficit(now);
+                let sustained = before.sustained.saturating_sub(after.sustained);
+                let peak = before.peak.saturating_sub(after.peak);
+                self.debts.owe(now, plan, Deficit { sustained, peak });
                 *plan = new;
             }
             (Shaping::Off, Some(plan)) => {
-                self.shaping = Shaping::On { limiter: Box::new(Bucket::new(&plan, now)), plan };
+                let mut limiter = Bucket::new(&plan, now);
+                let Deficit { sustained, peak } = self.debts.take_over(now, &plan);
+                limiter.withdraw(now, Deficit { sustained: sustained.max(owed), peak });
+                self.shaping = Shaping::On { limiter: Box::new(limiter), plan, taken: Bytes::ZERO };
             }
         }
         self.invariants();
+    }
+
+    /// The tokens of sustained buckets that were taken and are not refilled yet.
+    pub(crate) fn owed(&mut self, now: Timestamp) -> Bytes {
+        let before = self.debts.sustained(now);
+        match &mut self.shaping {
+            Shaping::Off => before,
+            Shaping::On { limiter, .. } => before.saturating_add(limiter.deficit(now).sustained),
+        }
     }
 
     /// The plan, where the direction is shaped.
@@ -91,7 +121,9 @@ impl Lane {
     /// A stream waits until there are tokens for a quantum (or for all that is wanted), and then gets as much as
     /// there are tokens for: tokens that arrived while a timer was late are used at once. A datagram passes whole.
     pub(crate) fn acquire(&mut self, now: Timestamp, wanted: usize) -> Acquired {
-        let Shaping::On { plan, limiter } = &mut self.shaping else { return Acquired::Granted(wanted) };
+        let Shaping::On { plan, limiter, taken } = &mut self.shaping else {
+            return Acquired::Granted(wanted);
+        };
         let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
         let least = match plan.framing {
             Framing::Stream { .. } => wanted.min(plan.payload_within(plan.quantum)),
@@ -107,8 +139,9 @@ impl Lane {
             Framing::Stream { .. } => wanted.min(plan.payload_within(limiter.available(now))).max(least),
             Framing::Datagram { .. } => wanted,
         };
-        let taken = limiter.take(now, plan.charge(payload));
-        debug_assert!(taken, "a packet that is due now may leave");
+        let conforms = limiter.take(now, plan.charge(payload));
+        debug_assert!(conforms, "a packet that is due now may leave");
+        *taken = taken.saturating_add(plan.charge(payload));
         self.invariants();
         // `payload` is at most `wanted`, which was a usize.
         Acquired::Granted(usize::try_from(payload).unwrap_or(usize::MAX))
@@ -120,9 +153,11 @@ impl Lane {
     pub(crate) fn complete(&mut self, now: Timestamp, granted: usize, passed: Option<usize>) {
         self.count(passed);
         let (granted, passed) = (granted as u64, passed.map(|passed| passed as u64));
-        if let Shaping::On { plan, limiter } = &mut self.shaping {
+        if let Shaping::On { plan, limiter, taken } = &mut self.shaping {
             let charged = passed.map_or(Bytes::ZERO, |passed| plan.charge(passed));
-            limiter.refund(now, plan.charge(granted).saturating_sub(charged));
+            let cost = plan.charge(granted);
+            limiter.refund(now, cost.saturating_sub(charged).min(*taken));
+            *taken = taken.saturating_sub(cost);
             self.stats.charged += charged.get();
         }
         self.invariants();
@@ -149,7 +184,7 @@ impl Lane {
     /// Asserts what holds after every call, in debug builds: the plan's invariants and the limiter's.
     pub(crate) fn invariants(&self) {
         if cfg!(debug_assertions)
-            && let Shaping::On { plan, limiter } = &self.shaping
+            && let Shaping::On { plan, limiter, .. } = &self.shaping
         {
             plan.invariants();
             limiter.invariants();

@@ -26,6 +26,8 @@ pub mod control;
 #[cfg(feature = "tokio")]
 pub mod datagram;
 #[cfg(feature = "tokio")]
+mod debts;
+#[cfg(feature = "tokio")]
 mod lane;
 #[cfg(feature = "tokio")]
 pub mod stream;
@@ -38,7 +40,7 @@ pub use bucket::Bucket;
 pub use flowspec::Timestamp;
 pub use governed::Governed;
 pub use headers::NoPayload;
-pub use limiter::{Due, Limiter};
+pub use limiter::{Deficit, Due, Limiter};
 pub use plan::{Framing, Plan};
 
 #[cfg(feature = "tokio")]

@@ -15,6 +15,15 @@ pub enum Due {
     Never,
 }
 
+/// How many tokens are missing from the buckets of a plan: their depths less what they hold, rounded up.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Deficit {
+    /// Of b.
+    pub sustained: Bytes,
+    /// Of the peak's depth; zero without a peak.
+    pub peak: Bytes,
+}
+
 /// A token bucket with an optional peak, in bytes of IP datagrams.
 ///
 /// The same calls with the same timestamps give the same answers. A timestamp before the last one counts as the last
@@ -34,6 +43,12 @@ pub trait Limiter: Send {
 
     /// Changes to another plan. The tokens stay, up to the new depth; none are added.
     fn set_plan(&mut self, now: Timestamp, plan: &Plan);
+
+    /// How many tokens are missing now.
+    fn deficit(&mut self, now: Timestamp) -> Deficit;
+
+    /// Takes tokens without a packet, as many of each bucket as it holds.
+    fn withdraw(&mut self, now: Timestamp, tokens: Deficit);
 
     /// Asserts what holds after every call, in debug builds: no bucket holds more than its depth.
     fn invariants(&self);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use flowspec::{Bytes, Direction, Flowspec, Rate, TSpec};
-use shaper::{Control, Datagram, Framing, Plan, Stream};
+use shaper::{Control, Credit, Datagram, Framing, Plan, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
@@ -156,4 +156,58 @@ async fn a_datagram_above_max_sdu_size_is_refused() {
         1500 + 64,
         "an empty datagram is charged m"
     );
+}
+
+/// What a source that always has data sends in three seconds, if its plan goes and comes back, by turns one of these,
+/// after each write that did not wait.
+async fn sent_while_plans_change(plans: &[Plan]) -> u64 {
+    let control = Control::default();
+    let start = Instant::now();
+    for plan in plans.iter().cycle() {
+        control.set(Direction::Sending, Some(*plan));
+        while let Credit::Granted(granted) = control.acquire(Direction::Sending, 1448) {
+            control.complete(Direction::Sending, granted, Some(granted));
+        }
+        control.set(Direction::Sending, None);
+        tokio::time::sleep(Duration::from_millis(7)).await;
+        if start.elapsed() >= Duration::from_secs(3) {
+            break;
+        }
+    }
+    control.stats(Direction::Sending).charged
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_goes_and_comes_back_gives_no_second_bucket() {
+    let most = |depth: u64| depth + 100_000 * 3 + 1500;
+    let sent = sent_while_plans_change(&[plan(100_000, 65_536, TCP)]).await;
+    assert!(sent <= most(65_536) && sent > 300_000, "{sent}");
+    // While the bucket of one plan fills, what the other one owes is refilled beside it.
+    let sent = sent_while_plans_change(&[plan(100_000, 65_536, TCP), plan(100_000, 3000, TCP)]).await;
+    assert!(sent <= most(65_536) + 300_000, "{sent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_that_others_have_emptied_starts_without_their_tokens() {
+    let control = Control::default();
+    let plan = plan(100_000, 65_536, TCP);
+    control.set_owing(Direction::Sending, Some(plan), Bytes::new(60_536));
+    assert_eq!(control.owed(Direction::Sending), Bytes::new(60_536));
+    assert_eq!(control.acquire(Direction::Sending, 100_000), Credit::Granted(3 * 1448));
+    control.complete(Direction::Sending, 3 * 1448, Some(3 * 1448));
+    control.set(Direction::Sending, None);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(control.owed(Direction::Sending), Bytes::new(60_536 + 4500 - 10_000));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(control.owed(Direction::Sending), Bytes::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transfer_that_began_without_a_plan_is_refunded_no_tokens() {
+    let control = Control::default();
+    let granted = 1_000_000;
+    assert_eq!(control.acquire(Direction::Sending, granted), Credit::Granted(granted));
+    control.set_owing(Direction::Sending, Some(plan(100_000, 65_536, TCP)), Bytes::MAX);
+    control.complete(Direction::Sending, granted, Some(1));
+    assert_eq!(control.owed(Direction::Sending), Bytes::new(65_536));
 }

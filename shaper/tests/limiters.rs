@@ -4,7 +4,7 @@
 
 use flowspec::{Bytes, Direction, Flowspec, Peak, Rate, TSpec};
 use proptest::prelude::*;
-use shaper::{Bucket, Due, Framing, Governed, Limiter, Plan, Timestamp};
+use shaper::{Bucket, Deficit, Due, Framing, Governed, Limiter, Plan, Timestamp};
 
 const SECOND: u64 = 1_000_000_000;
 const UDP: Framing = Framing::Datagram { header: 28 };
@@ -40,6 +40,16 @@ impl Checked {
         self.check(|limiter| limiter.set_plan(now, plan));
     }
 
+    fn deficit(&mut self, now: Timestamp) -> (u64, u64) {
+        let Deficit { sustained, peak } = self.check(|limiter| limiter.deficit(now));
+        (sustained.get(), peak.get())
+    }
+
+    fn withdraw(&mut self, now: Timestamp, sustained: u64, peak: u64) {
+        let tokens = Deficit { sustained: Bytes::new(sustained), peak: Bytes::new(peak) };
+        self.check(|limiter| limiter.withdraw(now, tokens));
+    }
+
     fn check<T>(&mut self, call: impl FnOnce(&mut dyn Limiter) -> T) -> T {
         let answer = call(&mut *self.0);
         self.0.invariants();
@@ -66,6 +76,18 @@ fn a_bucket_starts_full_and_never_holds_more() {
         assert!(!limiter.take(at(100 * SECOND), 1));
         assert_eq!(limiter.due(at(100 * SECOND), 3001), Due::Never);
         assert!(limiter.take(at(100 * SECOND), 0), "a packet of no bytes always conforms");
+    }
+}
+
+#[test]
+fn tokens_that_are_withdrawn_are_missing_until_they_are_refilled() {
+    for mut limiter in both(&plan(1000, 3000, Some(2000))) {
+        assert_eq!(limiter.deficit(at(0)), (0, 0));
+        limiter.withdraw(at(0), 2500, 100);
+        assert_eq!((limiter.available(at(0)), limiter.deficit(at(0))), (500, (2500, 100)));
+        limiter.withdraw(at(0), 700, 0);
+        assert_eq!(limiter.deficit(at(0)), (3000, 100), "no more than there are");
+        assert_eq!(limiter.deficit(at(SECOND)), (2000, 0));
     }
 }
 

@@ -67,7 +67,7 @@ impl Connector {
     pub async fn connect_udp(&self, peer: SocketAddr, ask: &Ask) -> Result<DatagramConnection, ConnectError> {
         check(peer)?;
         let granted = self.host.reserve(request(ask, peer, Protocol::Udp)).await?;
-        let Granted { admitted, mut decision, reservation } = granted;
+        let Granted { admitted, mut decision, mut reservation } = granted;
         let failed = |call| move |cause: io::Error| ConnectError::socket(call, peer, cause);
         let any: SocketAddr = if peer.is_ipv4() {
             (Ipv4Addr::UNSPECIFIED, 0).into()
@@ -82,7 +82,9 @@ impl Connector {
         udp.connect(peer).await.map_err(failed("connect"))?;
         let control = Control::default();
         let framing = socket::udp_framing(peer.ip());
-        control.set(Direction::Sending, flow::plan(&admitted, Direction::Sending, framing)?);
+        let plan = flow::plan(&admitted, Direction::Sending, framing)?;
+        control.set_owing(Direction::Sending, plan, admitted.owed.sending);
+        reservation.metered(flow::meter(control.clone()));
         if let Some(enforced) = decision.enforced_mut()
             && enforced.receiving
         {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flowspec::{Bytes, Direction};
+use flowspec::{Both, Bytes, Direction};
 use shaper::{Control, Framing, Plan};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -11,7 +11,9 @@ use tokio::sync::Notify;
 use super::error::ConnectError;
 use super::host::Host;
 use crate::admission::Decision;
-use crate::engine::{Admitted, Ask, Granted, Lingering, Lost, PeerSocket, Reservation, ReservationRequest};
+use crate::engine::{
+    Admitted, Ask, Granted, Lingering, Lost, PeerSocket, Reservation, ReservationRequest, Usage,
+};
 use crate::linux::socket;
 use crate::policy::{Protocol, Subject};
 
@@ -67,11 +69,12 @@ impl Flow {
         peer: SocketAddr,
         granted: Granted,
     ) -> Result<Self, ConnectError> {
-        let Granted { admitted, decision, reservation } = granted;
+        let Granted { admitted, decision, mut reservation } = granted;
         let flow = Self::new(host, socket, peer);
         *flow.state() = State::Reserving;
         let request = Request(&flow);
         flow.shape(&admitted)?;
+        reservation.metered(meter(flow.control.clone()));
         reservation.connected();
         flow.watch(&reservation, &admitted);
         request.hold(reservation, decision);
@@ -135,13 +138,14 @@ impl Flow {
         let request = Request(self);
         let local_port = self.socket.local_addr().map_or(0, |local| local.port());
         let subject = Subject { protocol: Protocol::Tcp, local_port, peer: self.peer.ip() };
-        let Granted { admitted, decision, reservation } =
+        let Granted { admitted, decision, mut reservation } =
             self.host.reserve(ReservationRequest::new(ask.clone(), subject)).await?;
         let ipv6 = self.peer.ip().to_canonical().is_ipv6();
         if admitted.class.is_some() || admitted.dscp.is_some() {
             socket::classify(&*self.socket, ipv6, admitted.dscp, admitted.class)?;
         }
         self.shape(&admitted)?;
+        reservation.metered(meter(self.control.clone()));
         reservation.connected();
         self.watch(&reservation, &admitted);
         request.hold(reservation, decision.clone());
@@ -161,9 +165,10 @@ impl Flow {
         if let Some(plan) = plan(admitted, Direction::Sending, framing)? {
             let assisted = shaper::sys::assist_tcp(&*self.socket, &plan);
             assisted.map_err(|error| failed(self.peer, error))?;
-            self.control.set(Direction::Sending, Some(plan));
+            self.control.set_owing(Direction::Sending, Some(plan), admitted.owed.sending);
         }
-        self.control.set(Direction::Receiving, plan(admitted, Direction::Receiving, framing)?);
+        let receiving = plan(admitted, Direction::Receiving, framing)?;
+        self.control.set_owing(Direction::Receiving, receiving, admitted.owed.receiving);
         Ok(())
     }
 
@@ -262,6 +267,19 @@ fn unshape(control: &Control, stream: &TcpStream, peer: SocketAddr) -> Result<()
 /// A socket option of the shaper could not be set.
 fn failed(peer: SocketAddr, failure: shaper::sys::SystemCallError) -> ConnectError {
     ConnectError::socket(&failure.call.to_string(), peer, failure.errno)
+}
+
+/// Reads what a flow takes from the buckets of its shaper, from now on: for [`Reservation::metered`], once the flow is
+/// shaped.
+pub fn meter(control: Control) -> impl Fn() -> Usage + Send + Sync + 'static {
+    let charged = |control: &Control| control.stats(Direction::Sending).charged;
+    let before = charged(&control);
+    let both = Both { sending: Direction::Sending, receiving: Direction::Receiving };
+    let shaped = both.map(|direction| control.plan(direction).map(|_| direction));
+    move || {
+        let missing = shaped.map(|shaped| shaped.map(|direction| control.owed(direction)));
+        Usage { missing, sent: Bytes::new(charged(&control).saturating_sub(before)) }
+    }
 }
 
 /// The plan for one direction of what was admitted.

@@ -12,7 +12,7 @@
 //! - **Events**: [`Host::events`], everything that happens, for logs and metrics.
 //! - **Answers**: [`ConnectError`] and [`AcceptError`], with the Winsock code; [`InterfaceReport`] and [`ClassReport`].
 //! - **For providers that own their sockets**: [`Host::reserve`] with a [`ReservationRequest`], [`plan`],
-//!   [`segment_limit`].
+//!   [`meter`], [`segment_limit`].
 //!
 //! # Order of calls
 //!
@@ -34,6 +34,6 @@ pub use crate::engine::{Ask, ClassReport, Events, InterfaceReport, ReservationRe
 pub use connection::{Connection, DatagramConnection, Socket};
 pub use connector::Connector;
 pub use error::ConnectError;
-pub use flow::{Flow, plan, segment_limit};
+pub use flow::{Flow, meter, plan, segment_limit};
 pub use host::Host;
 pub use listener::{AcceptError, Listener};

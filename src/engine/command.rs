@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::drain::Drained;
 use super::error::EngineError;
 use super::lingering::Lingering;
 use super::report::InterfaceReport;
 use super::request::Submission;
-use super::reservation::Reply;
+use super::reservation::{Reply, Usage};
 use crate::admission::Operation;
 use crate::failure::KernelFailure;
 use crate::manager::Answer;
@@ -30,12 +31,12 @@ pub(super) enum Command {
     Submit { operation: Box<Operation>, reply: oneshot::Sender<Result<Answer, EngineError>> },
     /// A flow's peer has answered.
     Connected { id: String },
-    /// A flow has ended, or waits for capacity no longer.
-    Closed { id: String, lingering: Lingering },
-    /// The data of a flow that has ended has left. `sent` is what its class has sent in all, where that is known.
-    Drained { id: String, sent: Option<u64> },
-    /// A flow has ended, since its peer is gone.
-    PeerGone { id: String },
+    /// A flow has ended with this use of its buckets, or waits for capacity no longer.
+    Closed { id: String, lingering: Lingering, usage: Usage },
+    /// The data of a flow that has ended has left.
+    Drained { id: String, drained: Drained },
+    /// A flow has ended with this use of its buckets, since its peer is gone.
+    PeerGone { id: String, usage: Usage },
     /// The last member of a group has left.
     EndGroup { id: String },
     /// The state of every interface is asked for.
@@ -72,7 +73,7 @@ pub(super) struct Inbox {
 struct Counts {
     /// Commands of clients that wait for an answer.
     requests: AtomicUsize,
-    /// Commands after which a request may be admitted that would be refused before, with the one being executed.
+    /// Commands that have to come before a request, with the one being executed.
     may_free_capacity: AtomicUsize,
 }
 
@@ -81,14 +82,14 @@ impl Command {
         matches!(self, Self::Reserve { .. } | Self::Submit { .. } | Self::Report { .. })
     }
 
-    /// Whether a request may be admitted after it that would be refused before. A reservation is one of these, since
-    /// it may preempt.
+    /// Whether a request may be answered otherwise after it than before: admitted instead of refused, or with other
+    /// tokens at the start. A reservation is one of these, since it may preempt.
     pub(super) const fn may_free_capacity(&self) -> bool {
         match self {
-            // Lingering data frees its capacity later, as `Drained`.
-            Self::Closed { lingering, .. } => matches!(lingering, Lingering::Nothing),
+            // Lingering data frees its capacity later, as `Drained`; but the next flow starts without what is owed.
             Self::Reserve { .. }
             | Self::Submit { .. }
+            | Self::Closed { .. }
             | Self::Drained { .. }
             | Self::PeerGone { .. }
             | Self::EndGroup { .. } => true,

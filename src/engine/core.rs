@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use flowspec::Moment;
+use flowspec::{Both, Bytes, Moment};
 use tokio::sync::{Notify, oneshot};
 
 use super::clock::Clock;
@@ -190,6 +190,12 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// A flow has ended, with these tokens missing from its buckets as far as that is known.
+    pub(super) fn close(&mut self, id: String, missing: Both<Option<Bytes>>) {
+        self.feed(Input::Spent { id: id.clone(), missing });
+        self.feed(Input::Closed { id });
     }
 
     /// Submits an operation to the manager.

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flowspec::Bytes;
+
 use super::clock;
 use super::kernel::Kernel;
 use super::lingering::Lingering;
-use crate::tc::Handle;
+use super::reservation::Usage;
+use crate::linux::ClassState;
+use crate::tc::{Handle, LINK_HEADER};
 
 /// How long a class may hold packets of a flow that has ended. Longer than any bucket a policy allows takes to empty
 /// at its rate in practice; packets that are left fall to the default class.
@@ -15,24 +19,55 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the class is looked at meanwhile.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Waits until the data that lingers has left the socket and the class, or long enough. Returns the bytes that the
-/// class has sent in all, where that is known.
-pub(super) async fn drain(
-    kernel: Arc<dyn Kernel>,
-    class: Option<(u32, Handle)>,
-    lingering: Lingering,
-) -> Option<u64> {
+/// What a flow's class has sent when the flow's data has left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Drained {
+    /// The bytes that it has sent in all, link headers included, where that is known.
+    pub(super) sent: Option<u64>,
+    /// The tokens that are missing from the flow's bucket, where packets have left that took none in user space.
+    pub(super) missing: Option<Bytes>,
+}
+
+/// A flow that has ended, and the class that is its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    /// The number of the interface, and the class.
+    pub(super) class: Option<(u32, Handle)>,
+    /// Whether no other flow has the class.
+    pub(super) is_own: bool,
+    /// What the flow has taken from its bucket in user space.
+    pub(super) usage: Usage,
+}
+
+/// Waits until the data that lingers has left the socket and the class, or long enough.
+pub(super) async fn drain(kernel: Arc<dyn Kernel>, ended: Ended, lingering: Lingering) -> Drained {
     lingering.finish().await;
-    let (index, class) = class?;
+    let mut drained = Drained::default();
+    let Some((index, class)) = ended.class else { return drained };
     let deadline = clock::now() + PATIENCE;
-    let mut sent = None;
     loop {
         // A class that cannot be read is not waited for.
-        let state = kernel.class(index, class).await.ok().flatten();
-        sent = state.map(|state| state.sent_bytes).or(sent);
-        if state.is_none_or(|state| state.queued == 0) || clock::now() >= deadline {
-            return sent;
+        let Some(state) = kernel.class(index, class).await.ok().flatten() else { return drained };
+        drained.sent = Some(state.sent_bytes);
+        drained.missing = ended.missing(&state);
+        if state.queued == 0 || clock::now() >= deadline {
+            return drained;
         }
         tokio::time::sleep(STEP).await;
+    }
+}
+
+impl Ended {
+    /// The tokens that are missing from the flow's bucket by its class, where that is more than in user space.
+    ///
+    /// What left without tokens of user space, by write(2) for one, is what the class has sent beyond them. When it left
+    /// is not known, and the kernel's count is that of the last packet: the flow owes the lesser of both.
+    pub(super) fn missing(&self, state: &ClassState) -> Option<Bytes> {
+        let headers = LINK_HEADER.get().saturating_mul(u64::from(state.sent_packets));
+        let sent = Bytes::new(state.sent_bytes.saturating_sub(headers));
+        let beside = sent.saturating_sub(self.usage.sent);
+        let known = self.usage.missing.sending.unwrap_or(Bytes::ZERO);
+        let missing = known.saturating_add(beside).min(state.missing);
+        (self.is_own && missing > known).then_some(missing)
     }
 }

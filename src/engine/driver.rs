@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use flowspec::{Both, Direction, Micros, Moment, Rate};
+use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::clock;
 use super::command::{Command, Inbox, MOST_QUEUED_REQUESTS, WeakCommands};
 use super::core::{Caller, Core, Notification, lock};
-use super::drain::drain;
+use super::drain::{Drained, Ended, drain};
 use super::error::EngineError;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lanes::{Job, Lanes, Work};
@@ -27,7 +27,7 @@ use super::lingering::Lingering;
 use super::meter::Meter;
 use super::report::{InterfaceReport, class_report};
 use super::request::Submission;
-use super::reservation::Reply;
+use super::reservation::{Reply, Usage};
 use crate::admission::{Operation, Refusal};
 use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents};
@@ -70,6 +70,14 @@ enum Returned {
         interface: String,
         at: Moment,
         classes: Result<Vec<ClassState>, KernelFailure>,
+    },
+    /// The class of a flow that has ended was read.
+    Ended {
+        index: u32,
+        id: String,
+        ended: Ended,
+        lingering: Lingering,
+        state: Option<ClassState>,
     },
     /// An interface's part of a report has been sent.
     Reported {
@@ -245,6 +253,12 @@ impl Driver {
                     self.measured(&interface, at, &classes);
                 }
             }
+            Returned::Ended { index, id, ended, lingering, state } => {
+                self.lanes.returned(index);
+                let mut missing = ended.usage.missing;
+                missing.sending = state.and_then(|state| ended.missing(&state)).or(missing.sending);
+                self.spent(id, ended, (missing, lingering));
+            }
             Returned::Reported { index } => self.lanes.returned(index),
             Returned::Collected => {}
         }
@@ -281,7 +295,7 @@ impl Driver {
             Command::Connected { id }
             | Command::Closed { id, .. }
             | Command::Drained { id, .. }
-            | Command::PeerGone { id } => ledger.flow(id)?.0,
+            | Command::PeerGone { id, .. } => ledger.flow(id)?.0,
             Command::EndGroup { id } => ledger.group_totals(id)?.0,
             Command::Submit { operation, .. } => match &**operation {
                 Operation::Reserve(ladder) => &ladder.request.interface,
@@ -306,17 +320,22 @@ impl Driver {
             Command::Reserve { submission, reply } => self.reserve(submission, reply),
             Command::Submit { operation, reply } => self.core().submit(operation, Caller::Submit(reply)),
             Command::Connected { id } => self.core().feed(Input::Connected { id }),
-            Command::Closed { id, lingering } => self.close(id, lingering),
-            Command::Drained { id, sent } => {
+            Command::Closed { id, lingering, usage } => self.close(id, lingering, usage),
+            Command::Drained { id, drained: Drained { sent, missing } } => {
                 let measured = self.core().manager.measured_class(&id);
                 if let Some((interface, class, handle)) = measured
                     && let Some(meter) = self.meters.get_mut(&interface)
                 {
                     meter.ended(&class, handle, sent);
                 }
-                self.core().feed(Input::Closed { id });
+                let missing = Both { sending: missing, receiving: None };
+                self.core().close(id, missing);
             }
-            Command::PeerGone { id } => self.core().peer_gone(id),
+            Command::PeerGone { id, usage } => {
+                let missing = usage.missing;
+                self.core().feed(Input::Spent { id: id.clone(), missing });
+                self.core().peer_gone(id);
+            }
             Command::EndGroup { id } => {
                 self.core().submit(Box::new(Operation::Ungroup { id }), Caller::Engine);
             }
@@ -364,16 +383,35 @@ impl Driver {
     }
 
     /// A flow has ended: its class goes once the data that is on its way has left.
-    fn close(&self, id: String, lingering: Lingering) {
-        let class = self.core().manager.class(&id);
-        if class.is_none() && matches!(lingering, Lingering::Nothing) {
-            return self.core().feed(Input::Closed { id });
+    fn close(&mut self, id: String, lingering: Lingering, usage: Usage) {
+        let (class, is_own) = {
+            let core = self.core();
+            (core.manager.class(&id), core.manager.has_own_class(&id))
+        };
+        let ended = Ended { class, is_own, usage };
+        match class {
+            None if matches!(lingering, Lingering::Nothing) => self.core().close(id, usage.missing),
+            // The next flow of the interface starts without what this one has sent past its bucket in user space.
+            Some((index, class)) if is_own && !self.lanes.is_busy(index) => {
+                self.lanes.call(index);
+                let state = self.kernel.class(index, class);
+                self.calls.push(Box::pin(async move {
+                    let state = state.await.ok().flatten();
+                    Returned::Ended { index, id, ended, lingering, state }
+                }));
+            }
+            _ => self.spent(id, ended, (usage.missing, lingering)),
         }
+    }
+
+    /// What a flow that has ended owes is known, as long as nothing more leaves: its reservation is released then.
+    fn spent(&self, id: String, ended: Ended, (missing, lingering): (Both<Option<Bytes>>, Lingering)) {
+        self.core().feed(Input::Spent { id: id.clone(), missing });
         let Some(commands) = self.commands.upgrade() else { return };
         let kernel = Arc::clone(&self.kernel);
         tokio::spawn(async move {
-            let sent = drain(kernel, class, lingering).await;
-            commands.send(Command::Drained { id, sent });
+            let drained = drain(kernel, ended, lingering).await;
+            commands.send(Command::Drained { id, drained });
         });
     }
 

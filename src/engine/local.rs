@@ -21,7 +21,7 @@ use super::peer::PeerSocket;
 use super::pending::PendingReservation;
 use super::report::InterfaceReport;
 use super::request::{Placement, ReservationRequest, Submission};
-use super::reservation::{Granted, ReservationBackend, ReservationState};
+use super::reservation::{Granted, ReservationBackend, ReservationState, Usage};
 use super::routes::RouteCache;
 use super::waiters::Waiters;
 use super::watches::Watches;
@@ -119,17 +119,17 @@ impl LocalEngine {
         request.ask.id.clone().unwrap_or_else(|| format!("flow-{}", number()))
     }
 
-    /// Feeds the manager an input about a flow, on the caller's thread, where the flow has no class in the kernel and
-    /// no command is queued that has to come first. Returns the input otherwise.
-    fn feed_here(&self, id: &str, input: Input) -> Result<(), Input> {
+    /// Feeds the manager inputs about a flow, on the caller's thread, where the flow has no class in the kernel and no
+    /// command is queued that has to come first. Says whether it did.
+    fn feed_here<const N: usize>(&self, id: &str, inputs: impl FnOnce() -> [Input; N]) -> bool {
         // The lock's holder may be the one that drops this reservation.
-        let Ok(mut core) = self.core.try_lock() else { return Err(input) };
+        let Ok(mut core) = self.core.try_lock() else { return false };
         if !self.commands.none_may_free_capacity() || !core.takes_here(id) {
-            return Err(input);
+            return false;
         }
-        core.feed(input);
+        inputs().into_iter().for_each(|input| core.feed(input));
         core.wake();
-        Ok(())
+        true
     }
 
     /// Queues a client's request, or says that as many are queued as there may be.
@@ -155,24 +155,22 @@ impl LocalEngine {
 
 impl ReservationBackend for LocalEngine {
     fn connected(&self, id: &str) {
-        let input = Input::Connected { id: id.to_owned() };
-        if let Err(Input::Connected { id }) = self.feed_here(id, input) {
-            self.commands.send(Command::Connected { id });
+        if !self.feed_here(id, || [Input::Connected { id: id.to_owned() }]) {
+            self.commands.send(Command::Connected { id: id.to_owned() });
         }
     }
 
-    fn release(&self, id: String, lingering: Lingering) {
-        if let Lingering::Nothing = lingering {
-            let input = Input::Closed { id: id.clone() };
-            if self.feed_here(&id, input).is_ok() {
-                return;
-            }
+    fn release(&self, id: String, lingering: Lingering, usage: Usage) {
+        let missing = usage.missing;
+        let inputs = || [Input::Spent { id: id.clone(), missing }, Input::Closed { id: id.clone() }];
+        if matches!(lingering, Lingering::Nothing) && self.feed_here(&id, inputs) {
+            return;
         }
-        self.commands.send(Command::Closed { id, lingering });
+        self.commands.send(Command::Closed { id, lingering, usage });
     }
 
-    fn peer_gone(&self, id: String) {
-        self.commands.send(Command::PeerGone { id });
+    fn peer_gone(&self, id: String, usage: Usage) {
+        self.commands.send(Command::PeerGone { id, usage });
     }
 
     fn watch(&self, flow: (&str, &Arc<ReservationState>), socket: PeerSocket, timeouts: PeerTimeouts) {
@@ -234,7 +232,8 @@ impl Engine for LocalEngine {
 
     fn stop_waiting(&self, id: &str) {
         if self.waiters.remove(id) {
-            self.commands.send(Command::Closed { id: id.to_owned(), lingering: Lingering::Nothing });
+            let (id, usage) = (id.to_owned(), Usage::default());
+            self.commands.send(Command::Closed { id, lingering: Lingering::Nothing, usage });
         }
     }
 

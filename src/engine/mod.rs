@@ -76,4 +76,4 @@ pub use peer::PeerSocket;
 pub use pending::PendingReservation;
 pub use report::{ClassReport, InterfaceReport};
 pub use request::ReservationRequest;
-pub use reservation::{Granted, Reservation, ReservationBackend, ReservationState};
+pub use reservation::{Granted, Reservation, ReservationBackend, ReservationState, Usage};

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use flowspec::{Both, Bytes};
+
 use super::lingering::Lingering;
 use super::peer::PeerSocket;
 use crate::admission::Decision;
@@ -15,11 +17,13 @@ pub trait ReservationBackend: Send + Sync {
     /// The peer of this flow has answered: its reservation is no longer provisional.
     fn connected(&self, id: &str);
 
-    /// This flow has ended. Its reservation is released once the data that lingers has left.
-    fn release(&self, id: String, lingering: Lingering);
+    /// This flow has ended, with this use of its buckets. Its reservation is released once the data that lingers has
+    /// left.
+    fn release(&self, id: String, lingering: Lingering, usage: Usage);
 
-    /// The connection of this flow has failed since its peer is gone: its reservation is released, with that reason.
-    fn peer_gone(&self, id: String);
+    /// The connection of this flow has failed since its peer is gone, with this use of its
+    /// buckets: its reservation is released, with that reason.
+    fn peer_gone(&self, id: String, usage: Usage);
 
     /// Watches the peer of this flow by its socket, until [`unwatch`](Self::unwatch) or its loss.
     fn watch(&self, flow: (&str, &Arc<ReservationState>), socket: PeerSocket, timeouts: PeerTimeouts);
@@ -28,6 +32,18 @@ pub trait ReservationBackend: Send + Sync {
     fn unwatch(&self, state: &Arc<ReservationState>);
 }
 
+/// What a flow has taken from its buckets in user space.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Usage {
+    /// The tokens that are missing from its bucket in each direction; `None` where it has none in user space.
+    pub missing: Both<Option<Bytes>>,
+    /// The tokens that its sends have taken in all.
+    pub sent: Bytes,
+}
+
+/// Reads what a flow has taken from its buckets so far.
+type Meter = Box<dyn Fn() -> Usage + Send + Sync>;
+
 /// A reservation, released exactly once: by [`end`](Self::end) or when dropped.
 ///
 /// It does not know whether its engine runs in this process.
@@ -35,6 +51,7 @@ pub struct Reservation {
     engine: Arc<dyn ReservationBackend>,
     id: String,
     state: Arc<ReservationState>,
+    meter: Option<Meter>,
     ended: bool,
 }
 
@@ -89,7 +106,13 @@ impl ReservationState {
 impl Reservation {
     /// A reservation that this engine has granted. The engine reports its loss to `state`.
     pub const fn new(engine: Arc<dyn ReservationBackend>, id: String, state: Arc<ReservationState>) -> Self {
-        Self { engine, id, state, ended: false }
+        Self { engine, id, state, meter: None, ended: false }
+    }
+
+    /// The flow has buckets in user space, of which `meter` tells the use. Asked once, when the reservation is released:
+    /// what is missing then is owed by the flows that come after it, until it would have been refilled.
+    pub fn metered(&mut self, meter: impl Fn() -> Usage + Send + Sync + 'static) {
+        self.meter = Some(Box::new(meter));
     }
 
     /// The peer has answered: the reservation is no longer provisional.
@@ -120,14 +143,20 @@ impl Reservation {
     /// Releases the reservation, since the flow's peer is gone.
     pub fn end_without_peer(mut self) {
         if self.is_to_end() {
-            self.engine.peer_gone(std::mem::take(&mut self.id));
+            let usage = self.usage();
+            self.engine.peer_gone(std::mem::take(&mut self.id), usage);
         }
     }
 
     fn release(&mut self, lingering: Lingering) {
         if self.is_to_end() {
-            self.engine.release(std::mem::take(&mut self.id), lingering.left());
+            let usage = self.usage();
+            self.engine.release(std::mem::take(&mut self.id), lingering.left(), usage);
         }
+    }
+
+    fn usage(&mut self) -> Usage {
+        self.meter.take().map_or_else(Usage::default, |meter| meter())
     }
 
     /// Whether the engine has to be told of its end: this once, and not where it is lost, since it is released then

@@ -1,9 +1,10 @@
 //! Traffic control: dumps qdiscs and classes, and applies changes to them.
 
+use flowspec::Bytes;
 use netlink_packet_core::DecodeError;
 use rtnetlink::packet_core::{DefaultNla, Emitable};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2};
+use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2, TcXstats};
 
 use super::netlink::{Kind, Netlink, Request};
 use crate::failure::{Cause, KernelFailure};
@@ -36,6 +37,8 @@ pub struct ClassState {
     pub dropped: u32,
     /// Packets that wait in it.
     pub queued: u32,
+    /// Tokens that were missing from its bucket when a packet last left, link headers included.
+    pub missing: Bytes,
 }
 
 /// A qdisc of any kind, by its TCA_OPTIONS.
@@ -337,6 +340,7 @@ fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<Cla
         sent_packets: 0,
         dropped: 0,
         queued: 0,
+        missing: Bytes::ZERO,
     };
     for attribute in &message.attributes {
         let TcAttribute::Stats2(stats) = attribute else { continue };
@@ -344,6 +348,9 @@ fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<Cla
             match stats {
                 TcStats2::Basic(basic) => {
                     (state.sent_bytes, state.sent_packets) = (basic.bytes, basic.packets);
+                }
+                TcStats2::App(TcXstats::Other(statistics)) => {
+                    state.missing = state.class.missing(statistics).map_err(unreadable)?;
                 }
                 TcStats2::Queue(queue) => (state.dropped, state.queued) = (queue.drops, queue.qlen),
                 _ => {}

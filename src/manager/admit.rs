@@ -1,18 +1,19 @@
 //! Admission: from the ledger's grant to the kernel's class.
 
-use flowspec::Qos;
+use flowspec::{Both, Bytes, Qos};
 
-use super::flow::{Flow, Phase, framed};
+use super::flow::{Flow, FlowDebt, Phase, framed};
 use super::interface::{Placement, State};
 use super::message::Loss;
+use super::owed::Debtor;
 use super::pending::{Admission, DisplacedFlow, Purpose};
 use super::state::Manager;
-use super::turn::{Reply, Turn};
+use super::turn::{Reply, SetUp, Turn};
 use crate::admission::{
     Decision, Displaced, Grant, Holding, Ladder, NotProgrammed, Refusal, RefusedRequest, RequestKind,
 };
 use crate::policy::{self, Enforcement, GroupMode};
-use crate::tc::{Change, Handle};
+use crate::tc::{self, Change, Handle};
 use crate::telemetry::event::FlowAdmitted;
 
 impl Manager {
@@ -28,7 +29,7 @@ impl Manager {
                 turn.tell_lost(self.ledger.held(&displaced), why);
             }
             turn.record_admitted(event, None);
-            return turn.answer_granted(reply, &grant, None);
+            return turn.answer_granted(reply, &grant, SetUp::default());
         }
         if let Some(why) = self.lacks_required_tree(&request.interface, &grant) {
             self.ledger.release(&request.id);
@@ -37,8 +38,14 @@ impl Manager {
             self.end_or_keep(turn, &request.id, reinstated);
             return self.refuse_admission(turn, reply, &request.interface, why);
         }
-        let (class, change) = self.place(ladder, &grant).unzip();
-        let flow = self.flow_of(ladder, &reply.decision, grant, class);
+        let without = self.owed.take_over(Debtor {
+            interface: &request.interface,
+            class: &request.class,
+            tspec: &grant.tspec,
+        });
+        let (class, change) = self.place(ladder, &grant, without.sending).unzip();
+        let debt = FlowDebt { at: turn.now, missing: without, is_counted: false };
+        let flow = Flow { debt, ..self.flow_of(ladder, &reply.decision, grant, class) };
         self.flows.insert(request.id.clone(), flow);
         let mut change = change.unwrap_or_default();
         let displaced = self.displace(&request.id, displaced, &mut change);
@@ -105,12 +112,14 @@ impl Manager {
         }
     }
 
-    /// Gives a flow a class; `None` where it needs none or there is no tree.
-    fn place(&mut self, ladder: &Ladder, grant: &Grant) -> Option<(Handle, Change)> {
+    /// Gives a flow a class, whose bucket starts without the tokens that are owed; `None` where it needs none or there
+    /// is no tree.
+    fn place(&mut self, ladder: &Ladder, grant: &Grant, owed: Bytes) -> Option<(Handle, Change)> {
         let request = &ladder.request;
         let shares = |group: &&str| self.ledger.group_mode(group) == Some(GroupMode::Shared);
         let group = request.group.as_deref().filter(shares);
-        let placement = Placement { id: &request.id, framed: framed(grant)?, group };
+        let owed = grant.tspec.sending.as_ref().map(|tspec| tc::with_link_headers(tspec, owed))?;
+        let placement = Placement { id: &request.id, framed: framed(grant)?, group, owed };
         let policy = self.ledger.policy();
         let class_number = || {
             // Class 0 is for flows that name none.
@@ -132,6 +141,8 @@ impl Manager {
             class,
             qos: granted_qos(ladder, decision.rendition()),
             grant,
+            policy_class: request.class.clone(),
+            debt: FlowDebt { at: self.owed.now(), missing: Both::default(), is_counted: false },
             group: request.group.clone(),
             measured: request.class.as_ref().filter(measured).cloned(),
             changing: None,

@@ -1,8 +1,11 @@
 //! A flow on an interface that has been seen, and its phase.
 
-use flowspec::Qos;
+use std::time::Duration;
+
+use flowspec::{Both, Bytes, Direction, Moment, Qos, TokenDebt};
 
 use super::message::{ChangeId, Loss};
+use super::owed::Debtor;
 use crate::admission::{Grant, Holding};
 use crate::tc::{Framed, Handle};
 
@@ -30,6 +33,9 @@ pub(super) struct Flow {
     /// The request that was granted.
     pub(super) qos: Qos,
     pub(super) grant: Grant,
+    /// Its class in the policy.
+    pub(super) policy_class: Option<String>,
+    pub(super) debt: FlowDebt,
     /// The group that the interface charges in its place.
     pub(super) group: Option<String>,
     /// Its class in the policy, where the traffic of that class is measured.
@@ -42,7 +48,53 @@ pub(super) struct Flow {
     pub(super) lost: Option<Loss>,
 }
 
+/// The tokens that are missing from a flow's buckets as far as the manager knows, if nothing has been sent since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlowDebt {
+    /// When they were missing: when the flow was admitted, or when its end was told.
+    pub(super) at: Moment,
+    pub(super) missing: Both<Bytes>,
+    /// The flow has ended, and its class in the policy owes them.
+    pub(super) is_counted: bool,
+}
+
 impl Flow {
+    /// The flow has ended, and these tokens are missing from its buckets, as far as that is known: those that its class
+    /// does not owe yet.
+    pub(super) fn settle(&mut self, now: Moment, missing: Both<Option<Bytes>>) -> Both<Bytes> {
+        let left = self.missing(now);
+        let (mut added, mut all) = (left, left);
+        for direction in Direction::BOTH {
+            let Some(tspec) = self.grant.tspec.get(direction) else { continue };
+            let left = *left.get(direction);
+            let known = missing.get(direction).unwrap_or(left).min(tspec.token_bucket_size());
+            let counted = if self.debt.is_counted { left } else { Bytes::ZERO };
+            *added.get_mut(direction) = known.saturating_sub(counted);
+            *all.get_mut(direction) = known.max(counted);
+        }
+        self.debt = FlowDebt { at: now, missing: all, is_counted: true };
+        added
+    }
+
+    /// The tokens that are missing from its buckets now, if it has sent nothing since that was known.
+    pub(super) fn missing(&self, now: Moment) -> Both<Bytes> {
+        let FlowDebt { at, missing, .. } = self.debt;
+        let elapsed = Duration::from_micros(now.saturating_since(at).get());
+        let mut left = Both::default();
+        for direction in Direction::BOTH {
+            let Some(tspec) = self.grant.tspec.get(direction) else { continue };
+            let mut debt = TokenDebt::default();
+            debt.owe(*missing.get(direction), tspec.token_rate());
+            debt.pass(elapsed, tspec.token_rate());
+            *left.get_mut(direction) = debt.owed();
+        }
+        left
+    }
+
+    pub(super) const fn debtor(&self) -> Debtor<'_> {
+        Debtor { interface: self.interface.as_str(), class: &self.policy_class, tspec: &self.grant.tspec }
+    }
+
     /// Whether the kernel is still working on the flow's admission, preemption or end.
     pub(super) const fn is_in_flight(&self) -> bool {
         match self.phase {

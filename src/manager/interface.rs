@@ -50,6 +50,8 @@ pub(super) struct Placement<'a> {
     pub(super) framed: Framed,
     /// The group whose members share one reservation, if the flow is in one.
     pub(super) group: Option<&'a str>,
+    /// The tokens that its bucket starts without, link headers included.
+    pub(super) owed: Bytes,
 }
 
 impl Interface {
@@ -115,7 +117,7 @@ impl Interface {
         class_number: impl FnOnce() -> usize,
     ) -> Option<(Handle, Change)> {
         let State::Programmed(_) = self.state else { return None };
-        let Placement { id, framed, group } = placement;
+        let Placement { id, framed, group, owed } = placement;
         let class = match group.and_then(|group| self.group_classes.get(group)) {
             Some(class) => *class,
             None => self.next_number().map_or_else(|| shared_class(class_number()), flow_class),
@@ -127,7 +129,7 @@ impl Interface {
             self.group_classes.insert(group.to_owned(), class);
         }
         self.join(id, class, framed);
-        Some((class, self.change(class)))
+        Some((class, self.change(class).starting_without(owed)))
     }
 
     /// Another traffic for a flow of a class: the kernel's change.

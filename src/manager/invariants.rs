@@ -29,6 +29,7 @@ impl Manager {
             .values()
             .flat_map(|interface| interface.classes().map(|class| interface.members(class).count()));
         assert_eq!(classes.sum::<usize>(), members, "each flow is a member of one class");
+        self.owed.invariants();
         self.check_pending();
     }
 

@@ -45,6 +45,16 @@ pub enum Input {
         /// The flow.
         id: String,
     },
+    /// The flow's owner uses its buckets no more: what it has taken from them is owed until it would have been
+    /// refilled. Comes before [`Input::Closed`]; the data that is on its way may leave in between. May come more than
+    /// once: a later one counts what left meanwhile.
+    Spent {
+        /// The flow.
+        id: String,
+        /// The tokens that are missing from its bucket in each direction; `None` where that is not known: then its
+        /// bucket is taken to have filled since the flow was admitted.
+        missing: Both<Option<Bytes>>,
+    },
     /// The flow's connection failed or ended, or its caller gave up. May come more than once.
     Closed {
         /// The flow.
@@ -194,6 +204,9 @@ pub struct Admitted {
     pub dscp: Option<u8>,
     /// How long it keeps its reservation without its peer.
     pub timeouts: PeerTimeouts,
+    /// The tokens that its bucket starts without, in each direction: flows of its class that have ended took them, and
+    /// they would not have been refilled yet.
+    pub owed: Both<Bytes>,
 }
 
 impl Admitted {

@@ -93,24 +93,34 @@ pub(super) struct Stalled {
     pub(super) result: Result<(), KernelFailure>,
 }
 
-impl Pending {
-    pub(super) fn new(interface: &str, change: &Change, purpose: Purpose) -> Self {
-        let replaced = change.ops.iter().filter_map(|op| match op {
-            Op::AddClass(class) => Some(Replaced { class: class.handle, before: None }),
-            Op::ChangeClass { to, from } => Some(Replaced { class: to.handle, before: Some(*from) }),
-            Op::DeleteClass(class) => Some(Replaced { class: class.handle, before: Some(*class) }),
+impl Replaced {
+    /// The class that an operation replaces, if it replaces one.
+    fn of(op: &Op) -> Option<Self> {
+        match op {
+            Op::AddClass(class) => Some(Self { class: class.handle, before: None }),
+            Op::ChangeClass { to, from } => Some(Self { class: to.handle, before: Some(*from) }),
+            Op::DeleteClass(class) => Some(Self { class: class.handle, before: Some(*class) }),
             Op::AddRoot(_)
             | Op::DeleteRoot(_)
             | Op::AddQueue { .. }
             | Op::ChangeQueue { .. }
             | Op::DeleteQueue { .. } => None,
-        });
-        Self {
-            interface: interface.to_owned(),
-            operations: change.ops.len(),
-            replaced: replaced.filter(|replaced| is_flows(replaced.class)).collect(),
-            purpose,
         }
+    }
+}
+
+impl Pending {
+    pub(super) fn new(interface: &str, change: &Change, purpose: Purpose) -> Self {
+        let mut replaced: Vec<Replaced> = Vec::new();
+        for op in &change.ops {
+            // A class that an earlier operation of the change has made or changed is restored by its undo.
+            let Some(of) = Replaced::of(op) else { continue };
+            if is_flows(of.class) && replaced.iter().all(|earlier| earlier.class != of.class) {
+                replaced.push(of);
+            }
+        }
+        let (interface, operations) = (interface.to_owned(), change.ops.len());
+        Self { interface, operations, replaced, purpose }
     }
 
     /// Whether it changes a class of an interface.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowspec::Moment;
+use flowspec::{Both, Moment};
 
 use super::flow::{Flow, Phase};
 use super::message::{ChangeId, Input, Notice, Output, RequestId};
@@ -10,7 +10,7 @@ use super::pending::{Pending, Purpose, Requester, Stalled};
 use super::record::{record_applied, record_interface};
 use super::roll_back::RolledBack;
 use super::state::Manager;
-use super::turn::{Reply, Turn};
+use super::turn::{Reply, SetUp, Turn};
 use crate::admission::{
     Ended, EndedIds, Enforced, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind,
 };
@@ -26,6 +26,7 @@ impl Manager {
     /// What follows from an input that happens now. Time does not go back: an earlier moment counts as the latest.
     pub fn handle(&mut self, input: Input, now: Moment) -> Output {
         let mut turn = Turn::new(now, self.records_events());
+        self.owed.advance(now);
         // The answer to a request names the flows that have ended by then.
         if !matches!(input, Input::Request { .. }) {
             self.pass(&mut turn);
@@ -36,6 +37,7 @@ impl Manager {
             Input::Policy(policy) => self.reload(&mut turn, policy),
             Input::Applied { id, result } => self.applied(&mut turn, id, result),
             Input::Connected { id } => self.connected(&id),
+            Input::Spent { id, missing } => self.spent(&id, missing),
             Input::Closed { id } => self.close(&mut turn, &id, None),
             Input::Stop => self.stop(&mut turn),
         }
@@ -51,6 +53,12 @@ impl Manager {
 
     fn finish_turn(&mut self, mut turn: Turn) -> Output {
         self.follow_capacities(&mut turn);
+        let ledger = &self.ledger;
+        self.owed.follow(|interface| {
+            ledger
+                .totals(interface)
+                .map_or_else(Both::default, |totals| totals.map(|total| total.available()))
+        });
         if let Some(groups) = &mut self.recorded {
             groups.follow(&self.ledger, &mut turn);
         }
@@ -242,7 +250,12 @@ impl Manager {
     pub(super) fn answer_flow(&self, turn: &mut Turn, id: &str, mut reply: Reply) {
         let Some(flow) = self.flows.get(id) else { return turn.answer(reply) };
         reply.decision.set_enforced(self.enforced(flow));
-        turn.answer_granted(reply, &flow.grant, flow.class);
+        let owed = match flow.phase {
+            // Its buckets are made with this answer.
+            Phase::Provisional => flow.missing(turn.now),
+            _ => Both::default(),
+        };
+        turn.answer_granted(reply, &flow.grant, SetUp { class: flow.class, owed });
     }
 
     fn enforced(&self, flow: &Flow) -> Enforced {

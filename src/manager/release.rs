@@ -1,5 +1,7 @@
 //! The end of a flow: by its owner, or since it has lost its reservation.
 
+use flowspec::{Both, Bytes};
+
 use super::flow::{Flow, Phase};
 use super::message::{Loss, Notice};
 use super::pending::{Purpose, Requester};
@@ -34,6 +36,20 @@ impl Manager {
         self.apply(turn, &name, change, Purpose::Release { id: id.to_owned(), requester });
     }
 
+    /// A flow's owner uses its buckets no more.
+    pub(super) fn spent(&mut self, id: &str, missing: Both<Option<Bytes>>) {
+        if let Some(mut flow) = self.flows.remove(id) {
+            self.count_debt(&mut flow, missing);
+            self.flows.insert(id.to_owned(), flow);
+        }
+    }
+
+    /// A flow ends: what is missing from its buckets is owed by its class.
+    pub(super) fn count_debt(&mut self, flow: &mut Flow, missing: Both<Option<Bytes>>) {
+        let added = flow.settle(self.owed.now(), missing);
+        self.owed.owe(flow.debtor(), added);
+    }
+
     /// The kernel has answered about a flow that ends as soon as that is so.
     pub(super) fn end_if_due(&mut self, turn: &mut Turn, id: &str) {
         let Some(flow) = self.flows.get_mut(id) else { return };
@@ -60,7 +76,9 @@ impl Manager {
             // Its owner does not need it any more.
             Phase::Releasing => turn.record_lost(|| held, &why),
             Phase::Provisional | Phase::Established => {
-                let Some(Flow { interface: name, class, .. }) = self.flows.remove(&held.id) else { return };
+                let Some(mut flow) = self.flows.remove(&held.id) else { return };
+                self.count_debt(&mut flow, Both::default());
+                let Flow { interface: name, class, .. } = flow;
                 let id = held.id.clone();
                 turn.tell_lost(held, why);
                 let (Some(interface), Some(class)) = (self.interfaces.get_mut(&name), class) else { return };
@@ -102,7 +120,8 @@ impl Manager {
 
     /// Removes a flow, and frees its class's number if the kernel has deleted the class.
     pub(super) fn forget(&mut self, id: &str, is_class_deleted: bool) -> Option<Flow> {
-        let flow = self.flows.remove(id)?;
+        let mut flow = self.flows.remove(id)?;
+        self.count_debt(&mut flow, Both::default());
         if is_class_deleted {
             self.free(&flow.interface, flow.class);
         }

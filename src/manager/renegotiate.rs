@@ -7,7 +7,7 @@ use super::message::{ChangeId, RequestId};
 use super::pending::{Exchange, Purpose, Stalled};
 use super::roll_back::RolledBack;
 use super::state::Manager;
-use super::turn::{Reply, Turn};
+use super::turn::{Reply, SetUp, Turn};
 use crate::admission::{Begun, Grant, Refusal, RefusedRequest, RequestKind};
 use crate::tc::Change;
 use crate::telemetry::event::{Event, FlowRenegotiated};
@@ -60,7 +60,7 @@ impl Manager {
         grant: &Grant,
     ) {
         match self.flows.get_mut(id) {
-            None => turn.answer_granted(reply, grant, None),
+            None => turn.answer_granted(reply, grant, SetUp::default()),
             Some(flow) => {
                 (flow.qos, flow.grant) = exchanged((&flow.qos, &flow.grant), asked, grant);
                 self.answer_flow(turn, id, reply);

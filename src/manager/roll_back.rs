@@ -4,6 +4,8 @@
 //! same class were sent since, they set it to what was sent last. In both cases the class may differ from what its
 //! flows need now; one more change corrects it.
 
+use flowspec::Both;
+
 use super::flow::{Flow, Phase, framed};
 use super::message::Loss;
 use super::pending::{Admission, DisplacedFlow, Purpose, Replaced};
@@ -45,7 +47,9 @@ impl Manager {
         rolled_back: RolledBack,
     ) {
         let Admission { reply, displaced, .. } = admission;
-        let Some(Flow { class, .. }) = self.flows.remove(id) else { return };
+        let Some(mut flow) = self.flows.remove(id) else { return };
+        self.count_debt(&mut flow, Both::default());
+        let Flow { class, .. } = flow;
         self.ledger.release(id);
         let reinstated = self.reinstate(displaced);
         for Reinstated { id, phase, .. } in &reinstated {

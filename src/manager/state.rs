@@ -8,6 +8,7 @@ use flowspec::{Both, ErrorTerms, Moment};
 use super::flow::{Flow, Phase};
 use super::interface::{Interface, State};
 use super::message::{ChangeId, Effect, RequestId};
+use super::owed::Owed;
 use super::pending::{Pending, Purpose, Stalled};
 use super::recorded::RecordedGroups;
 use super::turn::Turn;
@@ -23,6 +24,8 @@ pub struct Manager {
     pub(super) interfaces: BTreeMap<String, Interface>,
     /// The flows on those interfaces.
     pub(super) flows: BTreeMap<String, Flow>,
+    /// What flows that have ended owe of their buckets.
+    pub(super) owed: Owed,
     /// The changes that the kernel has not answered, in the order in which they were sent.
     pub(super) pending: BTreeMap<ChangeId, Pending>,
     /// The kernel's answers to renegotiations of displaced flows.
@@ -63,6 +66,7 @@ impl Manager {
             ledger: Ledger::proving(policy, prove),
             interfaces: BTreeMap::new(),
             flows: BTreeMap::new(),
+            owed: Owed::default(),
             pending: BTreeMap::new(),
             stalled: Vec::new(),
             deferred: Vec::new(),
@@ -104,6 +108,15 @@ impl Manager {
         let flow = self.flows.get(id)?;
         let interface = self.interfaces.get(&flow.interface)?;
         flow.class.map(|class| (interface.index, class))
+    }
+
+    /// Whether a flow has a class in the kernel that no other flow gets into.
+    pub fn has_own_class(&self, id: &str) -> bool {
+        let class = |flow: &Flow| Some((self.interfaces.get(&flow.interface)?, flow.class?));
+        let own = |(interface, class): (&Interface, Handle)| {
+            !tc::is_shared_class(class) && !interface.is_of_a_group(class)
+        };
+        self.flows.get(id).and_then(class).is_some_and(own)
     }
 
     /// A flow of each class; the last by name where several share it.

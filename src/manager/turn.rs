@@ -1,6 +1,6 @@
 //! One input being handled: the time, and what follows from the input so far.
 
-use flowspec::Moment;
+use flowspec::{Both, Bytes, Moment};
 
 use super::message::{Admitted, Answer, Effect, Loss, Lost, Notice, Output, RequestId};
 use crate::admission::{Decision, Grant, Holding, OperationKind, PeerLoss};
@@ -24,6 +24,14 @@ pub(super) struct Turn {
 pub(super) struct Reply {
     pub(super) request: RequestId,
     pub(super) decision: Decision,
+}
+
+/// What an admitted flow needs besides its grant; nothing on an interface that has not been seen.
+#[derive(Debug, Default)]
+pub(super) struct SetUp {
+    pub(super) class: Option<Handle>,
+    /// The tokens that its buckets start without.
+    pub(super) owed: Both<Bytes>,
 }
 
 impl Turn {
@@ -50,10 +58,11 @@ impl Turn {
     }
 
     /// Answers that a flow has what it requested.
-    pub(super) fn answer_granted(&mut self, reply: Reply, grant: &Grant, class: Option<Handle>) {
+    pub(super) fn answer_granted(&mut self, reply: Reply, grant: &Grant, set_up: SetUp) {
         let Reply { request: id, decision } = reply;
-        let admitted =
-            Some(Admitted { tspec: grant.tspec, class, dscp: grant.dscp, timeouts: grant.timeouts });
+        let SetUp { class, owed } = set_up;
+        let Grant { tspec, dscp, timeouts, .. } = *grant;
+        let admitted = Some(Admitted { tspec, class, dscp, timeouts, owed });
         self.push(Effect::Answer { id, answer: Box::new(Answer { decision, admitted }) });
     }
 

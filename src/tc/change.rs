@@ -1,5 +1,7 @@
 //! Changes: ordered operations, each with its undo.
 
+use flowspec::Bytes;
+
 use super::fifo::Bfifo;
 use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
@@ -79,6 +81,27 @@ impl Change {
         Self { ops: self.ops.iter().rev().filter_map(Op::undo).collect() }
     }
 
+    /// The same with the buckets of the classes that it adds short of these tokens at the start.
+    ///
+    /// A class starts with the tokens of the bucket that it is added with, and another bucket adds none: it is added
+    /// with the smaller bucket and then changed.
+    #[must_use]
+    pub fn starting_without(self, tokens: Bytes) -> Self {
+        let ops = self.ops.into_iter().flat_map(|op| match op {
+            Op::AddClass(to) => {
+                let from = HtbClass {
+                    burst: to.burst.saturating_sub(tokens),
+                    cburst: to.cburst.saturating_sub(tokens),
+                    ..to
+                };
+                let change = Self::of_class(Some(from), Some(to)).ops;
+                std::iter::once(Op::AddClass(from)).chain(change).collect()
+            }
+            op => vec![op],
+        });
+        Self { ops: ops.collect() }
+    }
+
     /// The change of one class to another, or from or to no class. Empty where they are equal.
     pub fn of_class(from: Option<HtbClass>, to: Option<HtbClass>) -> Self {
         let op = match (from, to) {
@@ -117,7 +140,7 @@ impl std::fmt::Display for Op {
 mod tests {
     use super::super::layout::ROOT_QDISC;
     use super::*;
-    use flowspec::{Bytes, Rate};
+    use flowspec::Rate;
 
     const CLASS: HtbClass = HtbClass {
         handle: ROOT_QDISC.class(0x100),

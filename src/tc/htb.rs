@@ -226,6 +226,20 @@ impl HtbClass {
         read_u32(&opt, 36)
     }
 
+    /// How many tokens are missing from `burst`, by the statistics that the kernel dumps of a class (`tc_htb_xstats`),
+    /// rounded up.
+    ///
+    /// The kernel counts them when a packet leaves and not while time passes: since then they may have been refilled.
+    ///
+    /// - **Errors**: the structure is too short.
+    pub fn missing(&self, statistics: &[u8]) -> Result<Bytes, DecodeError> {
+        // lends, borrows, giants, tokens: negative after a packet that was larger than what was left.
+        let tokens = i128::from(read_u32(statistics, 12)?.cast_signed());
+        let full = self.ticks(Bucket::Rate).map_err(|error| DecodeError::from(error.to_string()))?;
+        let missing = u32::try_from((i128::from(full) - tokens).max(0)).unwrap_or(u32::MAX);
+        Ok(bytes_of_ticks(missing, self.rate))
+    }
+
     /// The class as the kernel reports it: its buckets in whole ticks.
     ///
     /// - **Errors**: a number that 32 bits cannot hold.
@@ -313,6 +327,18 @@ fn read_u32(bytes: &[u8], offset: usize) -> Result<u32, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_tokens_are_those_below_the_bucket() {
+        let statistics = |tokens: i32| [[0; 4], [0; 4], [0; 4], tokens.to_ne_bytes(), [0; 4]].concat();
+        let full = i32::try_from(CLASS.ticks(Bucket::Rate).expect("encodable")).expect("small");
+        let missing = |tokens| CLASS.missing(&statistics(tokens)).expect("whole").get();
+        assert_eq!(missing(full), 0);
+        assert_eq!(missing(0), 15_000);
+        assert_eq!(missing(-18_750), 16_500, "1500 bytes at 1.25 MB/s are 1.2 ms, 18 750 ticks");
+        assert_eq!(missing(full + 1), 0);
+        assert!(CLASS.missing(&[0; 12]).is_err());
+    }
 
     const CLASS: HtbClass = HtbClass {
         handle: Handle::qdisc(1).class(0x10),

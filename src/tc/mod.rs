@@ -42,5 +42,5 @@ pub use layout::{
     is_shared_class, shared_class,
 };
 pub use observed::{ForeignRoot, Observed, Queue, Root};
-pub use shape::{Framed, LINK_HEADER, LinkRates, Shape};
+pub use shape::{Framed, LINK_HEADER, LinkRates, Shape, with_link_headers};
 pub use tbf::Tbf;

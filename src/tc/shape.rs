@@ -76,8 +76,7 @@ impl Framed {
     /// m bounds how much the headers add: a flow has most headers where all its packets are of that size. The rate is
     /// at least `reserved`, which a guaranteed delay may make larger than r.
     pub fn new(tspec: &TSpec, reserved: Rate) -> Self {
-        let minimum = tspec.minimum_policed_size().get();
-        let headers = Ratio { numerator: minimum.saturating_add(LINK_HEADER.get()), denominator: minimum };
+        let headers = largest_headers(tspec);
         let with_headers = |value: Rate| value.scale_up(headers);
         let peak = match tspec.peak_bandwidth() {
             Peak::Infinite => None,
@@ -86,7 +85,7 @@ impl Framed {
         Self {
             rate: with_headers(tspec.token_rate().max(reserved)),
             peak,
-            bucket: Bytes::new(with_headers(Rate::new(tspec.token_bucket_size().get())).get()),
+            bucket: with_link_headers(tspec, tspec.token_bucket_size()),
             packet: tspec.max_sdu_size().saturating_add(LINK_HEADER),
         }
     }
@@ -110,6 +109,18 @@ impl Framed {
             packet: a.packet.max(b.packet),
         })
     }
+}
+
+/// A size in bytes of a flow's IP datagrams as the link may see it: with the link header on every packet, where all
+/// packets are of the size m.
+pub fn with_link_headers(tspec: &TSpec, size: Bytes) -> Bytes {
+    Bytes::new(Rate::new(size.get()).scale_up(largest_headers(tspec)).get())
+}
+
+/// The factor by which link headers enlarge a flow's packets at most, which are at least of the size m.
+fn largest_headers(tspec: &TSpec) -> Ratio {
+    let minimum = tspec.minimum_policed_size().get();
+    Ratio { numerator: minimum.saturating_add(LINK_HEADER.get()), denominator: minimum }
 }
 
 impl LinkRates {

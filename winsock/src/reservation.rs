@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use flowspec::{Direction, Qos, ServiceType, Wsa};
 use gqos::admission::Decision;
-use gqos::connect::{plan, segment_limit};
+use gqos::connect::{meter, plan, segment_limit};
 use gqos::engine::{Admitted, Ask, Granted, Lingering, Lost, ReservationRequest};
 use gqos::linux::socket;
 use gqos::policy::{Protocol, Subject};
@@ -251,7 +251,8 @@ impl Endpoint {
     }
 
     fn hold(&self, granted: Granted) {
-        let Granted { admitted, decision, reservation } = granted;
+        let Granted { admitted, decision, mut reservation } = granted;
+        reservation.metered(meter(self.control.clone()));
         let (admitted, decision) = (Box::new(admitted), Box::new(decision));
         reservation.connected();
         let reservation_state = reservation.state();
@@ -308,9 +309,11 @@ impl Endpoint {
             // The bucket makes the pauses; Nagle's algorithm would add to them.
             let _ = sys::set(&self.fd, KernelOption::NoDelay, 1);
         }
-        self.control.set(Direction::Sending, sending);
+        let owed = admitted.owed;
+        self.control.set_owing(Direction::Sending, sending, owed.sending);
         // Datagrams have arrived already when they are received.
-        self.control.set(Direction::Receiving, if is_stream { plan(Direction::Receiving)? } else { None });
+        let receiving = if is_stream { plan(Direction::Receiving)? } else { None };
+        self.control.set_owing(Direction::Receiving, receiving, owed.receiving);
         Ok(())
     }
 

@@ -200,6 +200,47 @@ fn a_c_program_uses_groups_events_and_overlapped_operations() {
     }
 }
 
+/// Runs a program that gives its reservation back and asks for it again, in one of its ways.
+#[track_caller]
+fn credit(enforcement: &str, ways: &[&str]) {
+    // The program runs this tool in its namespace.
+    if !installed(&["ip"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (policy, program) = (directory.path().join("policy.toml"), directory.path().join("credit"));
+    let text = format!(
+        "version = 1\n[interface.lo]\negress = {{ capacity = \"100 Mbit/s\", reservable = \"80%\" }}\nenforcement = \"{enforcement}\"\n"
+    );
+    std::fs::write(&policy, text).unwrap();
+    let built = compile("cc", &["-std=c11"], "tests/c/credit.c", &program, Some(&library(Form::Shared)));
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    for way in ways {
+        let ran = Command::new(&program).arg(way).env("GQOS_POLICY", &policy).output().unwrap();
+        let text = String::from_utf8_lossy(&ran.stdout);
+        if ran.status.code() == Some(77) {
+            return skip(&text);
+        }
+        println!("{enforcement}: {text}");
+        assert!(ran.status.success() && text.ends_with("RIGHT\n"), "{enforcement}: {:?}\n{text}", ran.status);
+    }
+}
+
+#[test]
+fn a_c_program_gets_no_second_bucket_in_user_space() {
+    credit("user-space", &["toggle", "connections"]);
+}
+
+#[test]
+fn a_c_program_gets_no_second_bucket_in_the_kernel() {
+    credit("kernel", &["toggle", "connections", "write"]);
+}
+
+#[test]
+fn what_write_sends_exceeds_the_rate_by_no_more_than_link_headers() {
+    credit("kernel", &["steady"]);
+}
+
 /// The program asserts the sizes of 32-bit structures and the offsets of their fields when it is compiled.
 #[test]
 fn layouts_hold_for_32_bits() {

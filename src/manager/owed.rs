@@ -1,0 +1,117 @@
+//! The tokens that flows have taken from their buckets and owe after their end, by interface and class of the policy.
+//!
+//! A flow that has ended owes what its bucket would still have had to be refilled; the buckets of the next flows of its
+//! class start without it. The debts of an interface are refilled by rate that is not reserved: together with the
+//! flows' own rates they never come to more than may be reserved.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec, TokenDebt};
+
+/// The debts of all interfaces. Bounded: one for each direction of each class of each interface, while it is owed.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    interfaces: BTreeMap<String, Both<Debts>>,
+    /// Up to when the debts have been refilled.
+    at: Moment,
+}
+
+/// The debts in one direction of an interface.
+#[derive(Debug, Default)]
+struct Debts {
+    /// By class of the policy; `None` for flows without one.
+    classes: BTreeMap<Option<String>, TokenDebt>,
+    /// The rate that nothing has reserved.
+    free: Rate,
+}
+
+/// Whose debt it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Debtor<'a> {
+    pub(super) interface: &'a str,
+    pub(super) class: &'a Option<String>,
+    /// What the flow was granted.
+    pub(super) tspec: &'a Both<Option<TSpec>>,
+}
+
+impl Owed {
+    /// Time passes.
+    pub(super) fn advance(&mut self, now: Moment) {
+        let elapsed = Duration::from_micros(now.saturating_since(self.at).get());
+        self.at = self.at.max(now);
+        if elapsed > Duration::ZERO {
+            self.debts().for_each(|debts| debts.pass(elapsed));
+            self.interfaces.retain(|_, debts| !debts.sending.is_paid() || !debts.receiving.is_paid());
+        }
+    }
+
+    /// Up to when the debts have been refilled.
+    pub(super) const fn now(&self) -> Moment {
+        self.at
+    }
+
+    /// A flow has ended with these tokens of its buckets missing, of which it owes no more than the buckets hold.
+    pub(super) fn owe(&mut self, debtor: Debtor<'_>, missing: Both<Bytes>) {
+        for direction in Direction::BOTH {
+            let Some(tspec) = debtor.tspec.get(direction) else { continue };
+            let missing = (*missing.get(direction)).min(tspec.token_bucket_size());
+            if missing > Bytes::ZERO {
+                let interface = self.interfaces.entry(debtor.interface.to_owned()).or_default();
+                let classes = &mut interface.get_mut(direction).classes;
+                classes.entry(debtor.class.clone()).or_default().owe(missing, tspec.token_rate());
+            }
+        }
+    }
+
+    /// A flow is admitted: the tokens that its buckets start without.
+    pub(super) fn take_over(&mut self, debtor: Debtor<'_>) -> Both<Bytes> {
+        let mut taken = Both::default();
+        let Some(interface) = self.interfaces.get_mut(debtor.interface) else { return taken };
+        for direction in Direction::BOTH {
+            let debt = interface.get_mut(direction).classes.get_mut(debtor.class);
+            if let (Some(tspec), Some(debt)) = (debtor.tspec.get(direction), debt) {
+                *taken.get_mut(direction) = debt.take_over(tspec.token_bucket_size());
+            }
+        }
+        taken
+    }
+
+    /// Looks up the rate that nothing has reserved on each interface with debts, which refills them from now on.
+    pub(super) fn follow(&mut self, free: impl Fn(&str) -> Both<Rate>) {
+        for (name, interface) in &mut self.interfaces {
+            let free = free(name);
+            for direction in Direction::BOTH {
+                interface.get_mut(direction).free = *free.get(direction);
+            }
+        }
+    }
+
+    /// Panics unless something is owed wherever there is a debt.
+    pub(super) fn invariants(&self) {
+        for debts in self.interfaces.values().flat_map(|debts| [&debts.sending, &debts.receiving]) {
+            debts.classes.values().for_each(TokenDebt::invariants);
+        }
+    }
+
+    fn debts(&mut self) -> impl Iterator<Item = &mut Debts> {
+        self.interfaces.values_mut().flat_map(|debts| [&mut debts.sending, &mut debts.receiving])
+    }
+}
+
+impl Debts {
+    /// The free rate goes to the classes in their order, to each as much as its flows had.
+    fn pass(&mut self, elapsed: Duration) {
+        let mut free = self.free;
+        for debt in self.classes.values_mut() {
+            let rate = debt.rate().min(free);
+            free = free.saturating_sub(rate);
+            debt.pass(elapsed, rate);
+        }
+        self.classes.retain(|_, debt| !debt.is_paid());
+    }
+
+    fn is_paid(&self) -> bool {
+        self.classes.values().all(TokenDebt::is_paid)
+    }
+}

@@ -1,0 +1,441 @@
+//! A bucket is not filled by releasing it: what flows have taken is owed until it would have been refilled, by the
+//! socket and by the next flows of their class.
+//!
+//! In virtual time over any sequence of reservations and releases; and in three seconds over real sockets, shaped in
+//! user space and by the kernel's classes.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use common::{lab, policy};
+use flowspec::{Both, Bytes, Flowspec, Moment, Qos, Rate, Timestamp};
+use gqos::admission::{Operation, Request};
+use gqos::connect::{Ask, ConnectError, Connection, Host};
+use gqos::lab::{CLIENT_V4, Network};
+use gqos::linux::socket;
+use gqos::manager::{Admitted, Effect, Input, Manager, RequestId, Root, Seen};
+use proptest::prelude::*;
+use shaper::{Bucket, Framing, Limiter, Plan};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::time::{Instant, sleep};
+
+/// What may be reserved, in bytes per second.
+const RESERVABLE: u64 = 10_000_000;
+
+const CLASSES: [&str; 2] = ["a", "b"];
+
+/// A manager with flows that send what their buckets hold, in virtual time.
+struct World {
+    manager: Manager,
+    now: u64,
+    next: u64,
+    flows: Vec<Flow>,
+    /// When how much was sent.
+    sent: Vec<(u64, u64)>,
+    /// For each class, the largest sum of the buckets that were reserved at once.
+    buckets: BTreeMap<&'static str, u64>,
+}
+
+struct Flow {
+    id: String,
+    class: &'static str,
+    depth: u64,
+    bucket: Bucket,
+}
+
+impl World {
+    fn new() -> Self {
+        let text = "version = 1\n[interface.eth0]\nenforcement = \"user-space\"\negress = { capacity = \"100 Mbit/s\", reservable = \"80%\" }\n[class.a]\n[class.b]\n";
+        let (manager, flows, sent) = (Manager::new(policy(text)), vec![], vec![]);
+        let mut world = Self { manager, now: 0, next: 0, flows, sent, buckets: BTreeMap::new() };
+        let (interface, mtu) = ("eth0".to_owned(), Bytes::new(1500));
+        world.feed(Input::Seen(Seen { interface, index: 7, mtu, speed: None, root: Root::Default }));
+        world
+    }
+
+    fn feed(&mut self, input: Input) -> Option<Admitted> {
+        let effects = self.manager.handle(input, Moment::from_micros(self.now)).effects;
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer { answer, .. } => answer.admitted,
+            Effect::Apply { .. } | Effect::Tell(_) => None,
+        })
+    }
+
+    fn clock(&self) -> Timestamp {
+        Timestamp::from_micros(self.now)
+    }
+
+    /// Reserves, and gives the flow's bucket the tokens that it is to have; `None` where the request is refused.
+    fn reserve(&mut self, class: &'static str, rate: u64, depth: u64) -> Option<Admitted> {
+        self.next += 1;
+        let id = format!("v{}", self.next);
+        let spec = Flowspec::guaranteed(Rate::new(rate), Bytes::new(depth));
+        let request = Request { class: Some(class.into()), ..Request::new(&*id, "eth0", Qos::sending(spec)) };
+        let operation = Box::new(Operation::Reserve(Box::new(request.into())));
+        let admitted = self.feed(Input::Request { id: RequestId(self.next), operation })?;
+        let plan = Plan::new(&admitted.tspec.sending.unwrap(), Framing::Datagram { header: 28 }).unwrap();
+        let mut bucket = Bucket::new(&plan, self.clock());
+        let missing = shaper::Deficit { sustained: admitted.owed.sending, peak: Bytes::ZERO };
+        bucket.withdraw(self.clock(), missing);
+        self.flows.push(Flow { id, class, depth, bucket });
+        let sum: u64 = self.flows.iter().filter(|flow| flow.class == class).map(|flow| flow.depth).sum();
+        let most = self.buckets.entry(class).or_default();
+        *most = sum.max(*most);
+        Some(admitted)
+    }
+
+    /// The newest flow, or one before it, sends a part of what its bucket holds, in hundredths.
+    fn send(&mut self, before: usize, part: u64) {
+        let clock = self.clock();
+        let Some(place) = self.flows.len().checked_sub(1 + before % self.flows.len().max(1)) else { return };
+        let bucket = &mut self.flows[place].bucket;
+        let size = Bytes::new(bucket.available(clock).get() * part / 100);
+        assert!(bucket.take(clock, size));
+        self.sent.push((self.now, size.get()));
+    }
+
+    /// A flow ends; `tells` where it says what it has taken, which one that was never connected does not.
+    fn close(&mut self, place: usize, tells: bool) {
+        if self.flows.is_empty() {
+            return;
+        }
+        let place = place % self.flows.len();
+        let Flow { id, mut bucket, .. } = self.flows.remove(place);
+        let missing = Both { sending: Some(bucket.deficit(self.clock()).sustained), receiving: None };
+        if tells {
+            self.feed(Input::Spent { id: id.clone(), missing });
+        }
+        self.feed(Input::Closed { id });
+    }
+
+    /// No interval saw more than what may be reserved and the buckets of each class at once.
+    #[track_caller]
+    fn check(&self) {
+        let buckets: u64 = self.buckets.values().sum();
+        for (first, (from, _)) in self.sent.iter().enumerate() {
+            let mut sum = 0;
+            for (to, size) in &self.sent[first..] {
+                sum += size;
+                let most = buckets + (to - from) * RESERVABLE / 1_000_000;
+                assert!(sum <= most, "{sum} B from {from} to {to} us, {most} B may be: {:?}", self.sent);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Reserve {
+        class: usize,
+        rate: u64,
+        depth: u64,
+    },
+    Send {
+        before: usize,
+        part: u64,
+    },
+    Close(usize),
+    /// A connection that is refused: nothing was sent, and nothing is told.
+    Refused {
+        class: usize,
+        depth: u64,
+    },
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let depth = prop_oneof![Just(1500u64), 1500u64..20_000, 20_000u64..2_000_000];
+    prop_oneof![
+        4 => (0usize..2, 1000u64..RESERVABLE, depth.clone())
+            .prop_map(|(class, rate, depth)| Step::Reserve { class, rate, depth }),
+        6 => (0usize..3, prop_oneof![Just(100u64), 0u64..=100]).prop_map(|(before, part)| Step::Send { before, part }),
+        4 => (0usize..4).prop_map(Step::Close),
+        1 => (0usize..2, depth).prop_map(|(class, depth)| Step::Refused { class, depth }),
+        3 => (0u64..100_000).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_sequence_of_releases_sends_more_than_the_reservable_rate_and_the_buckets(
+        steps in prop::collection::vec(step(), 0..120)
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            match step {
+                Step::Reserve { class, rate, depth } => {
+                    world.reserve(CLASSES[class], rate, depth);
+                }
+                Step::Send { before, part } => world.send(before, part),
+                Step::Close(place) => world.close(place, true),
+                Step::Refused { class, depth } => {
+                    if world.reserve(CLASSES[class], 1000, depth).is_some() {
+                        world.close(world.flows.len() - 1, false);
+                    }
+                }
+                Step::Wait(micros) => world.now += micros,
+            }
+        }
+        world.check();
+    }
+}
+
+/// The tokens that a flow starts without.
+#[track_caller]
+fn owed(world: &mut World, class: &'static str, rate: u64, depth: u64) -> u64 {
+    world.reserve(class, rate, depth).unwrap().owed.sending.get()
+}
+
+#[test]
+fn flows_one_after_another_have_one_bucket() {
+    let mut world = World::new();
+    while world.now < 3_000_000 {
+        world.reserve("a", 100_000, 65_536).unwrap();
+        world.send(0, 100);
+        world.close(0, true);
+        world.now += 1000;
+    }
+    let sum: u64 = world.sent.iter().map(|(_, size)| size).sum();
+    // Each release rounds by a byte, and what was sent first was the bucket.
+    assert!((300_000..=65_536 + 300_000).contains(&sum), "{sum}");
+}
+
+#[test]
+fn a_debt_is_its_classes_and_ends_when_it_would_have_been_refilled() {
+    let mut world = World::new();
+    assert_eq!(owed(&mut world, "a", 100_000, 50_000), 0);
+    world.send(0, 100);
+    world.close(0, true);
+    assert_eq!(owed(&mut world, "b", 100_000, 50_000), 0, "another class");
+    world.now += 250_000;
+    assert_eq!(owed(&mut world, "a", 100_000, 10_000), 10_000, "no more than the bucket");
+    assert_eq!(owed(&mut world, "a", 100_000, 50_000), 15_000, "the rest");
+    assert_eq!(owed(&mut world, "a", 100_000, 50_000), 0, "nothing twice");
+    world.now += 1_000_000;
+    while !world.flows.is_empty() {
+        world.close(0, true);
+    }
+    assert_eq!(owed(&mut world, "a", 100_000, 50_000), 0, "full buckets owe nothing");
+}
+
+#[test]
+fn a_flow_that_was_never_connected_gives_back_the_debt_that_it_took_over() {
+    let mut world = World::new();
+    world.reserve("a", 100_000, 50_000).unwrap();
+    world.send(0, 100);
+    world.close(0, true);
+    for _ in 0..3 {
+        assert_eq!(owed(&mut world, "a", 100_000, 50_000), 50_000);
+        world.close(0, false);
+    }
+}
+
+#[test]
+fn rate_that_is_reserved_refills_no_debt() {
+    let mut world = World::new();
+    world.reserve("a", 100_000, 50_000).unwrap();
+    world.send(0, 100);
+    world.close(0, true);
+    world.reserve("b", RESERVABLE, 1500).unwrap();
+    world.now += 10_000_000;
+    world.close(0, true);
+    assert_eq!(owed(&mut world, "a", 100_000, 50_000), 50_000);
+}
+
+// On real sockets.
+
+/// 800 kbit/s, in bytes per second, and its bucket.
+const RATE: u64 = 100_000;
+const DEPTH: u64 = 65_536;
+
+/// How long a source sends.
+const TIME: Duration = Duration::from_secs(3);
+
+/// What a source may have sent in that time, with its headers: the bucket, the rate, and the tokens of a tenth of a
+/// second for a machine that is late.
+const MOST: u64 = DEPTH + RATE * 31 / 10;
+
+fn text(enforcement: &str) -> String {
+    format!(
+        "version = 1\n[interface.eth0]\nenforcement = \"{enforcement}\"\negress = {{ capacity = \"100 Mbit/s\", reservable = \"80%\" }}\n"
+    )
+}
+
+fn ask() -> Ask {
+    Ask::qos(Qos::sending(Flowspec::guaranteed(Rate::new(RATE), Bytes::new(DEPTH))))
+}
+
+/// Counts what connections to the client bring.
+fn counter(network: &Network) -> (SocketAddr, Arc<AtomicU64>) {
+    let (send, receive) = std::sync::mpsc::channel();
+    let count: Arc<AtomicU64> = Arc::default();
+    let counted = Arc::clone(&count);
+    network.client.runtime().spawn(async move {
+        let listener = TcpListener::bind((CLIENT_V4, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (datagrams, came) = (UdpSocket::bind(address).await.unwrap(), Arc::clone(&counted));
+        tokio::spawn(async move {
+            while let Ok(size) = datagrams.recv(&mut [0; 2048]).await {
+                came.fetch_add(size as u64, Ordering::Relaxed);
+            }
+        });
+        send.send(address).unwrap();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let mut buf = vec![0; 65_536];
+                while let Ok(came @ 1..) = stream.read(&mut buf).await {
+                    counted.fetch_add(came as u64, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (receive.recv().unwrap(), count)
+}
+
+/// Writes what the connection takes without waiting.
+async fn write_what_passes(connection: &mut Connection) {
+    let data = [0; 16_384];
+    poll_fn(|cx| {
+        while let Poll::Ready(written) = Pin::new(&mut *connection).poll_write(cx, &data) {
+            written.unwrap();
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// How a program gives its reservation back and asks for the same again.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// On one connection.
+    Release,
+    /// Each time with another connection.
+    Connect,
+    /// Each time with another datagram socket, past the bucket in user space, as write(2) on the descriptor does.
+    Write,
+}
+
+/// What arrives of a source that gives its reservation back each time that its bucket is empty.
+fn received(network: &Network, enforcement: &str, way: Way) -> u64 {
+    let (peer, count) = counter(network);
+    let policy = policy(&text(enforcement));
+    let (done, wait) = std::sync::mpsc::channel();
+    network.server.runtime().spawn(async move {
+        let host = Host::start(policy).await.unwrap();
+        let end = Instant::now() + TIME;
+        let mut connection = None;
+        match way {
+            Way::Release => connection = Some(reserve_again(&host, peer, end).await),
+            Way::Connect => connect_again(&host, peer, end).await,
+            Way::Write => write_again(&host, peer, end).await,
+        }
+        sleep(Duration::from_millis(100)).await;
+        done.send(count.load(Ordering::Relaxed)).unwrap();
+        drop(connection);
+        host.stop().await;
+    });
+    wait.recv_timeout(Duration::from_secs(30)).unwrap()
+}
+
+async fn connect_again(host: &Host, peer: SocketAddr, end: Instant) {
+    while Instant::now() < end {
+        match host.connector().connect(peer, &ask()).await {
+            Ok(mut connection) => {
+                socket::set_congestion_control(connection.socket(), "cubic").unwrap();
+                // Waits for the tokens of the first write, as a program does that has something to send.
+                connection.write_all(&[0; 1448]).await.unwrap();
+                write_what_passes(&mut connection).await;
+                connection.shutdown().await.unwrap();
+            }
+            // Flows whose data has not left yet still have their reservations.
+            Err(ConnectError::Refused(_)) => sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn reserve_again(host: &Host, peer: SocketAddr, end: Instant) -> Connection {
+    let mut connection = host.connector().connect(peer, &ask()).await.unwrap();
+    socket::set_congestion_control(connection.socket(), "cubic").unwrap();
+    let flow = Arc::clone(connection.flow());
+    while Instant::now() < end {
+        write_what_passes(&mut connection).await;
+        // What is in the socket leaves while it is reserved.
+        while Instant::now() < end && socket::unacknowledged(connection.socket()).unwrap() > 0 {
+            sleep(Duration::from_micros(200)).await;
+        }
+        if Instant::now() >= end {
+            break;
+        }
+        flow.release().unwrap();
+        while let Err(error) = flow.reserve(&ask()).await {
+            assert!(matches!(error, ConnectError::Refused(_)), "{error}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+    connection
+}
+
+/// The next socket reserves once the datagrams of the one before have left its class.
+async fn write_again(host: &Host, peer: SocketAddr, end: Instant) {
+    while Instant::now() < end {
+        let connection = host.connector().connect_udp(peer, &ask()).await.unwrap();
+        for _ in 0..DEPTH / 1428 {
+            connection.socket().writable().await.unwrap();
+            // A full queue drops it.
+            let _ = connection.socket().try_send(&[0; 1400]);
+        }
+        drop(connection);
+        while host.report().await.unwrap()[0].status.totals.sending.reserved > Rate::ZERO {
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+#[track_caller]
+fn check(enforcement: &str, way: Way, most: u64) {
+    let Some(network) = lab(100) else { return };
+    let received = received(&network, enforcement, way);
+    println!("{enforcement}, {way:?}: {received} B received, {most} B may be");
+    assert!(received <= most, "{enforcement}, {way:?}: {received} B received, {most} B may be");
+    assert!(received >= DEPTH / 2, "{enforcement}, {way:?}: {received} B received, not even the bucket");
+}
+
+#[test]
+fn a_released_flow_has_no_second_bucket_in_user_space() {
+    check("user-space", Way::Release, MOST);
+}
+
+#[test]
+fn a_released_flow_has_no_second_bucket_in_the_kernel() {
+    check("kernel", Way::Release, MOST);
+}
+
+#[test]
+fn short_connections_have_one_bucket_in_user_space() {
+    check("user-space", Way::Connect, MOST);
+}
+
+#[test]
+fn short_connections_have_one_bucket_in_the_kernel() {
+    check("kernel", Way::Connect, MOST);
+}
+
+/// The class of a flow carries its rate and bucket with the headers of the smallest packets, 78 bytes for 64.
+#[test]
+fn a_class_of_the_kernel_has_no_second_bucket_either() {
+    check("kernel", Way::Write, MOST * 78 / 64);
+}
