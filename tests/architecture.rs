@@ -43,17 +43,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("lab", &["policy", "admission", "tc", "telemetry", "engine", "connect", "linux", "failure"]),
 ];
 
-/// Exceptions until the tree has its new shape.
-const PENDING_CIRCLES: &[&str] = &[];
-const PENDING_FILES: &[&str] = &["tests/model.rs"];
-/// Files with functions that are still too long.
-const PENDING_FUNCTIONS: &[&str] = &["tests/bad_policies.rs", "tests/extremes.rs", "tests/model.rs"];
-const PENDING_PROSE: &[&str] = &["tests/model.rs", "tests/operations.rs"];
-
-fn pending(list: &[&str], text: &str) -> bool {
-    list.iter().any(|prefix| text.starts_with(prefix))
-}
-
 /// No file below `places`, but for those in `except`, names any of the paths.
 #[track_caller]
 fn check(rule: &str, places: &[&str], paths: &[&str], except: &[&str]) {
@@ -104,11 +93,7 @@ fn modules_name_only_what_is_below_them() {
     for (module, to) in &graph.edges {
         let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| name == module) else { continue };
         for (other, names) in to {
-            let pending = module == "connect" && other == "manager";
-            assert!(
-                pending || allowed.contains(&other.as_str()),
-                "rule 4: {module} names {other}: {names:?}"
-            );
+            assert!(allowed.contains(&other.as_str()), "rule 4: {module} names {other}: {names:?}");
         }
     }
     check("winsock", &["winsock/src"], &["gqos::lab", "gqos::tc"], &[]);
@@ -146,7 +131,7 @@ fn no_files_depend_on_each_other_in_a_circle() {
     let mut found = String::new();
     for package in PACKAGES.iter().filter(|package| source::root().join(package).exists()) {
         let graph = Graph::of(package);
-        for circle in graph.circles().iter().filter(|circle| !pending(PENDING_CIRCLES, &circle[0])) {
+        for circle in &graph.circles() {
             found.push_str(&format!("{}\n{}", circle.join(", "), graph.describe(circle)));
         }
         let modules = graph.grouped(top_module);
@@ -197,11 +182,7 @@ fn circles_are_found_through_every_kind_of_path() {
 fn files_hold_one_concept() {
     const MOST: usize = 600;
     let lines = |source: &'static Source| (source.code_lines(), &source.path);
-    let large: Vec<_> = sources(ALL)
-        .into_iter()
-        .map(lines)
-        .filter(|(lines, path)| *lines > MOST && !pending(PENDING_FILES, path))
-        .collect();
+    let large: Vec<_> = sources(ALL).into_iter().map(lines).filter(|(lines, _)| *lines > MOST).collect();
     assert!(large.is_empty(), "files with more than {MOST} lines of code, split them by concept: {large:#?}");
 }
 
@@ -209,7 +190,7 @@ fn files_hold_one_concept() {
 fn functions_fit_a_screen() {
     const MOST: usize = 70;
     let mut large = BTreeSet::new();
-    for source in sources(ALL).into_iter().filter(|source| !pending(PENDING_FUNCTIONS, &source.path)) {
+    for source in sources(ALL) {
         for function in source.functions().iter().filter(|function| function.length > MOST) {
             large.insert(format!(
                 "{}:{} {}: {} lines",
@@ -223,7 +204,6 @@ fn functions_fit_a_screen() {
 #[test]
 fn prose_names_things_as_things() {
     let found = prose::refused();
-    let found: Vec<_> = found.iter().filter(|place| !pending(PENDING_PROSE, place)).collect();
     assert!(found.is_empty(), "write plain technical English, see docs/ARCHITECTURE.md: {found:#?}");
 }
 

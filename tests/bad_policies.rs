@@ -104,99 +104,91 @@ enum Kind {
     Flag,
 }
 
+/// Values that a kind refuses with a code.
+struct Refused {
+    kind: Kind,
+    code: Code,
+    /// Values that are strings.
+    quoted: &'static [&'static str],
+    /// Values without quotes.
+    bare: &'static [&'static str],
+}
+
+const NOT_WORDS: &[&str] = &["", "yes", "AUTO ", "?"];
+const NOT_SIZES: &[&str] = &[
+    "",
+    "64k",
+    "64 K",
+    "1500",
+    "1.5 B",
+    "-1 B",
+    "1e3 B",
+    "6 Mbit/s",
+    "99999999999999999999 B",
+    "B",
+    "64 KB",
+    "1 GB",
+];
+const NOT_TIMES: &[&str] = &["", "5", "5 m", "0.5 us", "-1 s", "5 d", "1e3 s", "6 Mbit/s", "1 MB"];
+const NOT_RATES: &[&str] = &[
+    "",
+    "6",
+    "6M",
+    "6 Mbps",
+    "6 mbps",
+    "6 MBps",
+    "100 bit/s",
+    "-6 Mbit/s",
+    "6 MB",
+    "6 Mb/s",
+    "999999999999999999999 Gbit/s",
+    "1e6 bit/s",
+    "6 mbit/s",
+];
+const NOT_SHARES: &[&str] = &["", "80", "101%", "-1%", "%", "0.00000001%", "6 Mbps", "eighty%", "6 MB"];
+
+const fn refused(
+    kind: Kind,
+    code: Code,
+    quoted: &'static [&'static str],
+    bare: &'static [&'static str],
+) -> Refused {
+    Refused { kind, code, quoted, bare }
+}
+
+const REFUSED: &[Refused] = &[
+    refused(Kind::Word, Code::BadValue, NOT_WORDS, &[]),
+    refused(Kind::Word, Code::WrongType, &[], &["true", "[]", "{}"]),
+    refused(Kind::Size, Code::BadUnit, NOT_SIZES, &["1500", "64.0", "-1"]),
+    refused(Kind::Size, Code::WrongType, &[], &["true", "[]", "{}"]),
+    refused(Kind::Time, Code::BadUnit, NOT_TIMES, &["5", "0.5"]),
+    refused(Kind::Time, Code::WrongType, &[], &["false", "[]", "{}"]),
+    refused(Kind::Rate, Code::BadUnit, NOT_RATES, &["6", "6.5"]),
+    refused(Kind::Rate, Code::WrongType, &[], &["true", "[]", "{}"]),
+    refused(Kind::Share, Code::BadUnit, NOT_SHARES, &["80", "0.8"]),
+    refused(Kind::Share, Code::WrongType, &[], &["true", "[]", "{}"]),
+    refused(Kind::Count, Code::BadValue, &[], &["-1", "99999999999999999999"]),
+    refused(Kind::Count, Code::WrongType, &["5"], &["1.5", "true", "[]", "{}"]),
+    refused(Kind::Priority, Code::BadValue, &[], &["-1", "8", "255"]),
+    refused(Kind::Priority, Code::WrongType, &["4"], &["1.5", "true", "[4]", "{}"]),
+    refused(Kind::Flag, Code::WrongType, &["true"], &["1", "0.0", "[]", "{}"]),
+];
+
 #[test]
 fn every_key_refuses_values_of_other_kinds() {
     for &(table, key, kind) in KEYS {
-        let value = format!("{key} = ").len() + 1;
-        let quoted = |code, texts: &[&str]| {
-            for text in texts {
-                check(table, &format!("{key} = \"{text}\""), code, value);
+        let column = format!("{key} = ").len() + 1;
+        for refused in REFUSED.iter().filter(|refused| refused.kind == kind) {
+            let quoted = refused.quoted.iter().map(|text| format!("\"{text}\""));
+            for value in quoted.chain(refused.bare.iter().map(|&text| text.to_owned())) {
+                check(table, &format!("{key} = {value}"), refused.code, column);
             }
-        };
-        let bare = |code, texts: &[&str]| {
-            for text in texts {
-                check(table, &format!("{key} = {text}"), code, value);
-            }
-        };
-        match kind {
-            Kind::Word => {
-                quoted(Code::BadValue, &["", "yes", "AUTO ", "?"]);
-                bare(Code::WrongType, &["true", "[]", "{}"]);
-            }
-            Kind::Size => {
-                quoted(
-                    Code::BadUnit,
-                    &[
-                        "",
-                        "64k",
-                        "64 K",
-                        "1500",
-                        "1.5 B",
-                        "-1 B",
-                        "1e3 B",
-                        "6 Mbit/s",
-                        "99999999999999999999 B",
-                        "B",
-                        "64 KB",
-                        "1 GB",
-                    ],
-                );
-                bare(Code::BadUnit, &["1500", "64.0", "-1"]);
-                bare(Code::WrongType, &["true", "[]", "{}"]);
-            }
-            Kind::Time => {
-                quoted(
-                    Code::BadUnit,
-                    &["", "5", "5 m", "0.5 us", "-1 s", "5 d", "1e3 s", "6 Mbit/s", "1 MB"],
-                );
-                bare(Code::BadUnit, &["5", "0.5"]);
-                bare(Code::WrongType, &["false", "[]", "{}"]);
-            }
-            Kind::Rate => {
-                quoted(
-                    Code::BadUnit,
-                    &[
-                        "",
-                        "6",
-                        "6M",
-                        "6 Mbps",
-                        "6 mbps",
-                        "6 MBps",
-                        "100 bit/s",
-                        "-6 Mbit/s",
-                        "6 MB",
-                        "6 Mb/s",
-                        "999999999999999999999 Gbit/s",
-                        "1e6 bit/s",
-                        "6 mbit/s",
-                    ],
-                );
-                bare(Code::BadUnit, &["6", "6.5"]);
-                bare(Code::WrongType, &["true", "[]", "{}"]);
-            }
-            Kind::Share => {
-                quoted(
-                    Code::BadUnit,
-                    &["", "80", "101%", "-1%", "%", "0.00000001%", "6 Mbps", "eighty%", "6 MB"],
-                );
-                bare(Code::BadUnit, &["80", "0.8"]);
-                bare(Code::WrongType, &["true", "[]", "{}"]);
-            }
-            Kind::Count => {
-                bare(Code::BadValue, &["-1", "99999999999999999999"]);
-                bare(Code::WrongType, &["1.5", "\"5\"", "true", "[]", "{}"]);
-            }
-            Kind::Priority => {
-                bare(Code::BadValue, &["-1", "8", "255"]);
-                bare(Code::WrongType, &["1.5", "\"4\"", "true", "[4]", "{}"]);
-            }
-            Kind::Flag => bare(Code::WrongType, &["\"true\"", "1", "0.0", "[]", "{}"]),
         }
         // A mistyped key.
         let mut mistyped = key.to_owned();
         mistyped.remove(1);
         check(table, &format!("{mistyped} = \"1\""), Code::UnknownKey, 1);
-        check(table, &format!("{}x = 1", key), Code::UnknownKey, 1);
+        check(table, &format!("{key}x = 1"), Code::UnknownKey, 1);
     }
     keys_of_other_tables();
     let tried = TRIED.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Numbers at the end of their range, and the traps that admission control has fallen into before.
+//! The largest numbers, and mistakes that admission control has made before.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -30,31 +30,44 @@ fn check(name: &str, policy: &str, trace: &[(&str, &str)]) {
 
 const MAX: &str = "18446744073709551615";
 
+/// A link of the largest capacity, with a group.
+const LARGEST: &str = r#"
+[interface.eth0]
+egress = { capacity = "18446744073709551615 B/s", reservable = "100%" }
+[group.g]
+interface = "eth0"
+sending = { service_type = "guaranteed", token_rate = "8 kbit/s" }
+"#;
+
+/// A reservation on eth0 at time 0; `fields` are those of the flowspec after the service type.
+fn reserve(id: &str, fields: &str) -> String {
+    format!(
+        "{{'at_us':0,'op':'reserve','id':'{id}','interface':'eth0','sending':{{'service_type':'guaranteed',{fields}}}}}"
+    )
+}
+
 #[test]
-fn sums_do_not_wrap() {
-    let policy = "[interface.eth0]\negress = { capacity = \"18446744073709551615 B/s\", reservable = \"100%\" }\n[group.g]\ninterface = \"eth0\"\nsending = { service_type = \"guaranteed\", token_rate = \"8 kbit/s\" }\n";
-    let reserve = |id: &str, rate: &str| {
-        format!(
-            "{{'at_us':0,'op':'reserve','id':'{id}','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':{rate}}}}}"
-        )
-    };
+fn rates_do_not_wrap() {
     check(
         "two of the largest",
-        policy,
+        LARGEST,
         &[
-            (&reserve("a", MAX), "interface_budget"),
-            (&reserve("b", "18446744073709550615"), "ok"),
-            (&reserve("c", "1"), "interface_budget"),
+            (&reserve("a", &format!("'token_rate':{MAX}")), "interface_budget"),
+            (&reserve("b", "'token_rate':18446744073709550615"), "ok"),
+            (&reserve("c", "'token_rate':1"), "interface_budget"),
         ],
     );
+}
+
+#[test]
+fn buckets_do_not_wrap() {
     let member = |id: &str| {
-        format!(
-            "{{'at_us':0,'op':'reserve','id':'{id}','interface':'eth0','group':'g','sending':{{'service_type':'guaranteed','token_rate':1,'token_bucket_size':{MAX},'peak_bandwidth':{MAX}}}}}"
-        )
+        let line = reserve(id, &format!("'token_rate':1,'token_bucket_size':{MAX},'peak_bandwidth':{MAX}"));
+        line.replace("'interface'", "'group':'g','interface'")
     };
     check(
-        "buckets that nothing limits",
-        policy,
+        "members of a group without a bucket",
+        LARGEST,
         &[
             (&member("a"), "ok"),
             (&member("b"), "ok"),
@@ -63,51 +76,42 @@ fn sums_do_not_wrap() {
             (&member("d"), "ok"),
         ],
     );
+}
+
+#[test]
+fn times_do_not_wrap() {
+    let line = |id: &str, times: String| {
+        let line = reserve(id, "'token_rate':1").replace("'at_us':0", "'at_us':5");
+        line.replace("'sending'", &format!("{times},'sending'"))
+    };
     check(
-        "times at their end",
-        policy,
+        "the largest times",
+        LARGEST,
         &[
-            (
-                &format!(
-                    "{{'at_us':5,'op':'reserve','id':'a','interface':'eth0','start_us':{MAX},'sending':{{'service_type':'guaranteed','token_rate':1}}}}"
-                ),
-                "ok",
-            ),
-            (
-                &format!(
-                    "{{'at_us':5,'op':'reserve','id':'b','interface':'eth0','end_us':{MAX},'ttl_us':{MAX},'sending':{{'service_type':'guaranteed','token_rate':1}}}}"
-                ),
-                "ok",
-            ),
+            (&line("a", format!("'start_us':{MAX}")), "ok"),
+            (&line("b", format!("'end_us':{MAX},'ttl_us':{MAX}")), "ok"),
             (&format!("{{'at_us':{MAX},'op':'tick'}}"), "ok"),
             (&format!("{{'at_us':{MAX},'op':'release','id':'b'}}"), "unknown_id"),
         ],
     );
+}
+
+#[test]
+fn latencies_do_not_wrap() {
+    let policy = "[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\nerror_terms = { c = \"1500 B\", d = \"1 ms\" }\nbuffer = \"1 MiB\"\n";
+    let beyond = format!("'token_rate':{MAX},'token_bucket_size':{MAX},'latency':1001");
     check(
-        "latencies at their end",
-        "[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\nerror_terms = { c = \"1500 B\", d = \"1 ms\" }\nbuffer = \"1 MiB\"\n",
+        "the largest latency, the largest rate, and no time left",
+        policy,
         &[
-            (
-                &format!(
-                    "{{'at_us':0,'op':'reserve','id':'a','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':1,'latency':{MAX}}}}}"
-                ),
-                "ok",
-            ),
-            (
-                &format!(
-                    "{{'at_us':0,'op':'reserve','id':'b','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':{MAX},'token_bucket_size':{MAX},'latency':1001}}}}"
-                ),
-                "delay",
-            ),
-            (
-                "{'at_us':0,'op':'reserve','id':'c','interface':'eth0','sending':{'service_type':'guaranteed','token_rate':1,'latency':1000}}",
-                "delay",
-            ),
+            (&reserve("a", &format!("'token_rate':1,'latency':{MAX}")), "ok"),
+            (&reserve("b", &beyond), "delay"),
+            (&reserve("c", "'token_rate':1,'latency':1000"), "delay"),
         ],
     );
 }
 
-/// One direction's room decides for both.
+/// A request is refused if either direction has too little capacity.
 #[test]
 fn both_directions_or_none() {
     let policy = "[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\ningress = { capacity = \"800 kbit/s\", reservable = \"100%\" }\n";
@@ -116,9 +120,9 @@ fn both_directions_or_none() {
     check("nothing of a refused request is kept", policy, &[(both, "interface_budget"), (full, "ok")]);
 }
 
-/// A decrease passes whatever has become of the link; an increase does not.
+/// A lower rate is accepted whatever the capacity has become; a higher one is not.
 #[test]
-fn a_change_may_not_make_it_worse() {
+fn only_an_increase_is_checked_against_the_capacity() {
     let policy = "[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\n";
     let ask = |op: &str, rate: u64| {
         format!(
@@ -145,7 +149,7 @@ fn a_change_may_not_make_it_worse() {
 
 /// RFC 4126, table 1: at the share itself a class still counts as within it.
 #[test]
-fn thresholds_tie_at_equality() {
+fn a_class_at_its_share_is_within_it() {
     let policy = "[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\nclass_model = \"mar\"\nmar_threshold = \"10%\"\n[class.c]\nshare = \"50%\"\n";
     let ask = |id: &str, rate: u64| {
         format!(

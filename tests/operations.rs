@@ -1,5 +1,5 @@
-//! Operations on a ledger besides plain requests: classes with conditions on the owner, measured admission, changes of a
-//! link's capacity, renditions, and reloads. Each case is a trace.
+//! Operations on a ledger besides plain requests: classes for certain owners, measured admission, changes of capacity,
+//! renditions and reloads. Each case is a trace.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -10,7 +10,7 @@ use flowspec::Direction;
 use gqos::admission::{Decision, Ledger, Reason, Reload};
 use gqos::scenario::parse_line;
 
-/// A ledger that takes lines.
+/// A ledger that decides the lines of a trace.
 struct Traced(Ledger);
 
 impl Traced {
@@ -18,7 +18,7 @@ impl Traced {
         Self(Ledger::new(policy(&format!("version = 1\n{text}"))))
     }
 
-    /// A line with `'` for `"`.
+    /// Decides a line, in which `'` stands for `"`.
     #[track_caller]
     fn line(&mut self, line: &str) -> Decision {
         let traced = parse_line(&line.replace('\'', "\""), self.0.policy()).expect(line);
@@ -44,7 +44,7 @@ match = { uid = [33, "1000-1999"] }
 [class.media]
 match = { cgroup = "/system.slice" }
 max_flows = 1
-[class.anybody]
+[class.open]
 "#;
 
 #[test]
@@ -58,17 +58,21 @@ fn a_class_with_conditions_admits_matching_owners_only() {
         assert_eq!(decision.reason(), expected, "{name}: {}", decision.message());
         decision
     };
-    check("its owner", ",'class':'web','uid':33", None);
-    check("one of a range", ",'class':'web','uid':1999", None);
+    check("the class of its owner", ",'class':'web','uid':33", None);
+    check("the last uid of the range", ",'class':'web','uid':1999", None);
     let refused = check("another owner", ",'class':'web','uid':0", Some(Reason::ClassOwner));
     assert_eq!(refused.rule_line(), Some("test:5"));
     assert!(refused.message().contains("class web is not for flows of uid 0"), "{}", refused.message());
-    check("an owner that is not known", ",'class':'web'", Some(Reason::ClassOwner));
-    check("a class without conditions", ",'class':'anybody','uid':0", None);
+    check("an unknown owner", ",'class':'web'", Some(Reason::ClassOwner));
+    check("a class without conditions", ",'class':'open','uid':0", None);
     check("a flow that names no class gets the class of its owner", ",'cgroup':'/system.slice/origin'", None);
-    check("and its limits", ",'cgroup':'/system.slice/origin'", Some(Reason::ClassFlows));
-    check("the first in the file counts", ",'cgroup':'/system.slice/origin','uid':33", None);
-    check("an owner without a class has none", ",'cgroup':'/user.slice','uid':5", None);
+    check("the limits of that class apply", ",'cgroup':'/system.slice/origin'", Some(Reason::ClassFlows));
+    check(
+        "of several classes the first in the file counts",
+        ",'cgroup':'/system.slice/origin','uid':33",
+        None,
+    );
+    check("an owner for which there is no class has none", ",'cgroup':'/user.slice','uid':5", None);
 }
 
 const MEASURED: &str = r#"
@@ -103,28 +107,28 @@ fn filled() -> Traced {
 }
 
 #[test]
-fn controlled_load_is_charged_what_is_measured() {
+fn controlled_load_is_charged_by_measurement() {
     let mut traced = filled();
     // ν + sqrt(6.907756 · 100 · 115000²), rounded up.
     let decision = traced.line(&measure(1_000_000, 2_000_000));
     assert!(decision.is_ok(), "{}", decision.message());
     assert_eq!(traced.reserved(), 2_000_000 + 3_022_501);
-    // A newcomer counts as declared, a guarantee has no use of what is measured.
+    // A new flow is charged as it declares. Guaranteed service cannot use rate that was measured as unused.
     assert_eq!(traced.reason(&live("new", 1_000_000, "controlled_load")), None);
     assert_eq!(traced.reserved(), 2_000_000 + 3_022_501 + 100_000);
     let refused = traced.line(&live("firm", 1_000_000, "guaranteed"));
     assert_eq!(refused.reason(), Some(Reason::InterfaceBudget));
     assert!(refused.message().contains("was measured as unused"), "{}", refused.message());
-    // Half a window later the newcomer is not measured, a whole one later it is; the highest mean counts.
+    // A flow is measured from a whole window after it began. The highest mean counts.
     traced.line(&measure(1_500_000, 1_000_000));
     assert_eq!(traced.reserved(), 2_000_000 + 3_022_501 + 100_000);
     traced.line(&measure(2_000_000, 1_000_000));
-    // 2 MB/s and the margin of 101 flows are below the cap by then: half of what they declare.
+    // 2 MB/s and the margin of 101 flows are less than half of the declared rate, which is the minimum.
     assert_eq!(traced.reserved(), 5_050_000);
-    // A flow that ends takes its part of the margin along.
+    // The margin shrinks with the flow that ends.
     traced.line("{'at_us':2000000,'op':'release','id':'l0'}");
     assert_eq!(traced.reserved(), 2_000_000 + 3_022_501);
-    // Without a measurement for three windows all count as declared again, and nobody is made to go.
+    // Without a measurement for three windows all flows are charged as declared again. None is shed.
     traced.line("{'at_us':4999999,'op':'tick'}");
     assert_eq!(traced.reserved(), 5_022_501);
     traced.line("{'at_us':5000000,'op':'tick'}");
@@ -134,7 +138,7 @@ fn controlled_load_is_charged_what_is_measured() {
 
 #[test]
 fn measurements_have_bounds() {
-    // The cap: however little is sent, half of what is declared is taken.
+    // At least half of the declared rate is charged, however little is sent.
     let mut traced = filled();
     traced.line(&measure(1_000_000, 0));
     assert_eq!(traced.reserved(), 5_000_000);
@@ -142,17 +146,17 @@ fn measurements_have_bounds() {
         assert_eq!(traced.reason(&live(&format!("m{number}"), 1_000_000, "controlled_load")), None);
     }
     assert_eq!(traced.reason(&live("one more", 1_000_000, "controlled_load")), Some(Reason::InterfaceBudget));
-    // However much is sent, no more than was declared.
+    // At most the declared rate is charged, however much is sent.
     let mut traced = filled();
     traced.line(&measure(1_000_000, 50_000_000));
     assert_eq!(traced.reserved(), 10_000_000);
-    // A flow with an end counts as declared: what follows it is not known.
+    // A flow with an end is charged as declared: measurements say nothing about later.
     let mut traced = Traced::new(MEASURED);
     let line = live("ends", 0, "controlled_load").replace("'class'", "'end_us':9000000,'class'");
     assert_eq!(traced.reason(&line), None);
     traced.line(&measure(1_000_000, 0));
     assert_eq!(traced.reserved(), 100_000);
-    // A class that is not measured, one that is not there.
+    // A class that is not measured, and an unknown class.
     let mut traced = Traced::new("[interface.eth0]\negress = { capacity = \"1 Mbit/s\" }\n[class.live]\n");
     assert_eq!(traced.reason(&measure(1, 0)), Some(Reason::NotMeasured));
     assert_eq!(traced.reason(&measure(1, 0).replace("'live'", "'dead'")), Some(Reason::UnknownClass));
@@ -160,9 +164,9 @@ fn measurements_have_bounds() {
     assert!(parse_line(&short, traced.0.policy()).is_err());
 }
 
-/// A smaller link sheds by what is measured, and no more than has to go.
+/// The fewest flows that make the measured rate fit are shed.
 #[test]
-fn a_smaller_link_sheds_what_is_measured() {
+fn a_smaller_capacity_sheds_by_the_measured_rate() {
     let mut traced = filled();
     traced.line(&measure(1_000_000, 2_000_000));
     let capacity = |rate: u64| {
@@ -170,11 +174,11 @@ fn a_smaller_link_sheds_what_is_measured() {
             "{{'at_us':1000000,'op':'capacity','interface':'eth0','direction':'egress','capacity':{rate}}}"
         )
     };
-    assert_eq!(traced.line(&capacity(5_022_501)).shed().len(), 0, "what is measured fits");
+    assert_eq!(traced.line(&capacity(5_022_501)).shed().len(), 0, "the measured rate fits");
     let shed = traced.line(&capacity(4_000_000)).shed().to_vec();
     assert!(
         !shed.is_empty() && traced.reserved() <= 4_000_000,
-        "{} gone, {} left",
+        "{} shed, {} B/s reserved",
         shed.len(),
         traced.reserved()
     );
@@ -203,12 +207,12 @@ fn a_flapping_link_sheds_no_flow_within_its_tolerance() {
     };
     assert_eq!(traced.reason(&flow("a", 0, 500_000)), None);
     assert_eq!(traced.reason(&flow("b", 0, 500_000)), None);
-    // A dip of less than a twentieth: nobody goes, nobody comes.
+    // A capacity that falls by less than a twentieth sheds no flow and admits none.
     assert_eq!(traced.line(&capacity(1, 950_001)).shed().len(), 0);
     assert_eq!(traced.reason(&flow("c", 2, 1)), Some(Reason::InterfaceBudget));
-    // Dips add up.
+    // The falls add up.
     assert_eq!(traced.line(&capacity(3, 950_000)).shed(), ["b"]);
-    // It is back: that counts five seconds later, and only if it lasts.
+    // A higher capacity counts once it has lasted for five seconds.
     let decision = traced.line(&capacity(4, 1_000_000));
     assert!(decision.message().contains("counts from 5000004 us on"), "{}", decision.message());
     assert_eq!(traced.reason(&flow("d", 5, 500_000)), Some(Reason::InterfaceBudget));
@@ -216,7 +220,7 @@ fn a_flapping_link_sheds_no_flow_within_its_tolerance() {
     assert_eq!(
         traced.reason(&flow("d", 6_000_000, 500_000)),
         Some(Reason::InterfaceBudget),
-        "it did not last"
+        "the higher capacity did not last"
     );
     traced.line(&capacity(6_000_000, 1_000_000));
     assert_eq!(traced.reason(&flow("d", 10_999_999, 500_000)), Some(Reason::InterfaceBudget));
@@ -243,18 +247,22 @@ fn a_flow_with_a_lower_rendition_may_wait_for_a_better_one() {
     assert_eq!(traced.line(&ask("a", 0, true)).rendition(), None);
     let lower = traced.line(&ask("b", 1, true));
     assert_eq!((lower.is_ok(), lower.is_waiting(), lower.rendition()), (true, true, Some("sd")));
-    // A third is refused, and waits behind.
+    // A third flow is refused, and waits behind b.
     let refused = traced.line(&ask("c", 2, true));
     assert_eq!((refused.is_ok(), refused.is_waiting()), (false, true));
-    // What `a` leaves is enough for b's better rendition, and what b would give back is not c's.
+    // The rate that a releases is enough for b's better rendition, and not for c after that.
     let released = traced.line("{'at_us':3,'op':'release','id':'a'}");
     assert_eq!(released.notified, ["b"]);
-    assert_eq!(traced.reserved(), 250_000, "to be told is not to be promised");
+    assert_eq!(traced.reserved(), 250_000, "a notification reserves nothing");
     let better =
         "{'at_us':4,'op':'renegotiate','id':'b','sending':{'service_type':'guaranteed','token_rate':750000}}";
     assert!(traced.line(better).is_ok());
-    assert_eq!(traced.line("{'at_us':5,'op':'tick'}").notified.len(), 0, "c wants hd, and b waits no longer");
-    // A flow that ends leaves the queue too.
+    assert_eq!(
+        traced.line("{'at_us':5,'op':'tick'}").notified.len(),
+        0,
+        "c waits for hd, and b no longer waits"
+    );
+    // A flow that ends leaves the queue.
     let mut traced = Traced::new(LADDER);
     traced.line(&ask("a", 0, false));
     assert!(traced.line(&ask("b", 1, true)).is_waiting());
@@ -262,20 +270,19 @@ fn a_flow_with_a_lower_rendition_may_wait_for_a_better_one() {
     assert_eq!(traced.line("{'at_us':3,'op':'release','id':'a'}").notified.len(), 0);
 }
 
-/// What a reload would do is found out without doing it.
 #[test]
-fn a_reload_is_compared_before_it_is_made() {
+fn a_comparison_lists_the_effects_of_a_reload_and_makes_none() {
     let mut traced = Traced::new(OWNERS);
-    let reserve = "{'at_us':0,'op':'reserve','id':'a','interface':'eth0','class':'anybody','sending':{'service_type':'guaranteed','token_rate':5000000}}";
+    let reserve = "{'at_us':0,'op':'reserve','id':'a','interface':'eth0','class':'open','sending':{'service_type':'guaranteed','token_rate':5000000}}";
     assert_eq!(traced.reason(reserve), None);
-    let same = traced.0.compare(&policy(&format!("# elsewhere\nversion = 1\n{OWNERS}")));
+    let same = traced.0.compare(&policy(&format!("# a comment\nversion = 1\n{OWNERS}")));
     assert_eq!(same, Reload::default());
     let text = "version = 1\npreemption = true\n[interface.eth0]\negress = { capacity = \"40 Mbit/s\" }\n[class.web]\n[class.late]\n";
     let Reload { changes, orphans, over, groups, capacities } = traced.0.compare(&policy(text));
     assert!(groups.is_empty() && capacities.is_empty(), "{groups:?} {capacities:?}");
     assert_eq!(
         changes.to_string(),
-        "added: preemption\nadded: class late\nremoved: class anybody\nremoved: class media\nchanged: interface eth0\nchanged: class web\n"
+        "added: preemption\nadded: class late\nremoved: class media\nremoved: class open\nchanged: interface eth0\nchanged: class web\n"
     );
     assert_eq!(orphans, ["a"]);
     let [(interface, direction, totals)] = &over[..] else { panic!("{over:?}") };
@@ -283,5 +290,5 @@ fn a_reload_is_compared_before_it_is_made() {
         (interface.as_str(), *direction, totals.budget.get()),
         ("eth0", Direction::Sending, 4_000_000)
     );
-    assert_eq!(traced.0.policy().classes.len(), 3, "nothing has changed");
+    assert_eq!(traced.0.policy().classes.len(), 3, "the policy is unchanged");
 }

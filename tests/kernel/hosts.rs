@@ -1,0 +1,124 @@
+//! Hosts and the trees that they find: foreign ones, those of killed managers, and links that change.
+
+use flowspec::{Direction, Qos, Rate, Ratio};
+use gqos::admission::Operation;
+use gqos::connect::{Ask, Host};
+use gqos::lab::CLIENT_V4;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::common::{inside, lab, lab_with, policy};
+use super::{POLICY, classes, mbit, sink};
+
+#[test]
+fn a_foreign_root_qdisc_is_not_changed() {
+    let Some(network) = lab_with(100, &["tc"]) else { return };
+    let peer = sink(&network, (CLIENT_V4, 5000).into());
+    inside(&network.server, &["tc", "qdisc", "add", "dev", "eth0", "root", "handle", "1:", "htb"]);
+    for (enforcement, admitted) in [("auto", true), ("user-space", true), ("kernel", false)] {
+        let text = POLICY.replacen("egress", &format!("enforcement = \"{enforcement}\"\n    egress"), 1);
+        let work = async move {
+            let host = Host::start(policy(&text)).await.unwrap();
+            match host.connector().connect(peer, &Ask::template("video")).await {
+                Ok(connection) => {
+                    let enforced = connection.decision().unwrap().enforced().cloned().unwrap();
+                    assert!(enforced.sending && enforced.class.is_none(), "{enforced:?}");
+                    assert!(
+                        !enforced.lacking.is_empty(),
+                        "the decision says what is not enforced: {enforced:?}"
+                    );
+                    true
+                }
+                Err(error) => {
+                    assert!(error.to_string().contains("left alone"), "{error}");
+                    false
+                }
+            }
+        };
+        assert_eq!(network.server.run(work).unwrap(), admitted, "{enforcement}");
+        let root = inside(&network.server, &["tc", "qdisc", "show", "dev", "eth0"]);
+        assert!(root.contains("qdisc htb 1: root"), "{root}");
+    }
+}
+
+#[test]
+fn a_tree_of_a_killed_manager_is_replaced_and_one_of_a_running_manager_is_not() {
+    let Some(network) = lab_with(100, &["tc"]) else { return };
+    let peer = sink(&network, (CLIENT_V4, 5000).into());
+    for command in [
+        "tc qdisc add dev eth0 root handle 6771: htb default 2",
+        "tc class add dev eth0 parent 6771: classid 6771:1 htb rate 1mbit",
+        "tc class add dev eth0 parent 6771:1 classid 6771:107 htb rate 1mbit",
+    ] {
+        inside(&network.server, &command.split(' ').collect::<Vec<_>>());
+    }
+    let work = async move {
+        let first = Host::start(policy(POLICY)).await.unwrap();
+        assert_eq!(classes(&first).await, 2, "the stale class is gone");
+        let second = Host::start(policy(POLICY)).await.unwrap();
+        let connection = second.connector().connect(peer, &Ask::template("video")).await.unwrap();
+        let lacking = connection.decision().unwrap().enforced().cloned().unwrap().lacking_text().unwrap();
+        assert!(lacking.contains("another gqos"), "{lacking}");
+        second.stop().await;
+        assert_eq!(classes(&first).await, 2, "the tree of the first manager stays");
+        first.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_manager_that_programs_nothing_claims_nothing() {
+    let Some(network) = lab(100) else { return };
+    let peer = sink(&network, (CLIENT_V4, 5000).into());
+    let work = async move {
+        let user_space = POLICY.replacen("egress", "enforcement = \"user-space\"\n    egress", 1);
+        let first = Host::start(policy(&user_space)).await.unwrap();
+        // Best effort on an interface that the policy does not name.
+        let elsewhere = Host::start(policy(&POLICY.replace("eth0", "eth9"))).await.unwrap();
+        let free = elsewhere.connector().connect(peer, &Ask::qos(Qos::BEST_EFFORT)).await.unwrap();
+        let second = Host::start(policy(POLICY)).await.unwrap();
+        let connection = second.connector().connect(peer, &Ask::template("video")).await.unwrap();
+        let enforced = connection.decision().unwrap().enforced().cloned().unwrap();
+        assert_eq!((enforced.class.as_deref(), &*enforced.lacking), (Some("6771:100 dev eth0"), &[][..]));
+        drop((connection, free));
+        for host in [first, elsewhere, second] {
+            host.stop().await;
+        }
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn loopback_with_its_large_packets_can_be_programmed() {
+    let Some(network) = lab(100) else { return };
+    let work = async move {
+        let host = Host::start(policy(&POLICY.replace("eth0", "lo"))).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:5000").await.unwrap();
+        let peer = listener.local_addr().unwrap();
+        let (connector, ask) = (host.connector(), Ask::qos(mbit(60)));
+        let (connected, accepted) = tokio::join!(connector.connect(peer, &ask), listener.accept());
+        let (mut connection, mut stream) = (connected.unwrap(), accepted.unwrap().0);
+        connection.write_all(&[1; 60_000]).await.unwrap();
+        stream.read_exact(&mut [0; 60_000]).await.unwrap();
+        host.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_host_follows_a_link_that_gets_much_slower() {
+    let Some(network) = lab(100) else { return };
+    let work = async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        let (interface, direction) = ("eth0".to_owned(), Direction::Sending);
+        let slower = Operation::Capacity { interface, direction, capacity: Rate::from_mbit(10) };
+        let decision = host.submit(slower).await.unwrap();
+        assert!(decision.is_ok(), "{}", decision.message());
+        let report = host.report().await.unwrap().remove(0);
+        assert_eq!(report.status.totals.sending.budget, Rate::from_mbit(8));
+        let link = report.classes.iter().find(|class| class.flow == "link").unwrap();
+        assert_eq!(link.rate, Rate::from_mbit(10).scale_down(Ratio::percent(99)));
+        host.stop().await;
+    };
+    network.server.run(work).unwrap();
+}

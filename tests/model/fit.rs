@@ -1,0 +1,207 @@
+//! Whether a flow fits: the limits of the interface, the class, the client and the group, by the recount.
+
+use gqos::policy::GroupMode;
+
+use crate::policy::{BUFFER, CLIENT_FLOWS, CLIENT_HORIZON, CLIENT_RATE, CLIENT_SETUP, ClassModel};
+use crate::recount::{Charge, Flow, Group, Recount};
+use crate::{FOREVER, HORIZON};
+
+impl Recount {
+    /// Whether the interface and the class model have the rate of a flow in a direction.
+    fn has_rate(&self, flow: &Flow, direction: usize) -> bool {
+        let charge = flow.charges[direction];
+        // Only a measured flow may use what was measured as unused.
+        let is_measured = flow.group.is_none() && charge.peak > 0 && flow.start <= self.now;
+        let used = |counts: &dyn Fn(Option<&str>) -> bool| {
+            let declared = self.largest(flow.start, flow.end, |at| self.rate(at, direction, counts));
+            declared - if is_measured { self.unused(direction, counts) } else { 0 }
+        };
+        let budget = self.budget(direction);
+        if used(&|_| true) + charge.rate > budget {
+            return false;
+        }
+        let Some(name) = flow.class.as_deref() else { return true };
+        let share = self.classes[name].share.of(budget);
+        match self.variant.class_model {
+            ClassModel::Mam => used(&|class| class == Some(name)) + charge.rate <= share,
+            ClassModel::Rdm => (1..=self.classes[name].class_type).all(|class_type| {
+                let of_types = used(&|class| self.class_type(class) >= class_type);
+                let shares = self.classes.values().filter(|class| class.class_type == class_type);
+                of_types + charge.rate <= shares.map(|class| class.share.of(budget)).sum::<u64>()
+            }),
+            // Moment by moment: the threshold binds only while the class is above its share.
+            ClassModel::Mar => (flow.start..self.last_moment(flow.start, flow.end)).all(|at| {
+                let used = |counts: &dyn Fn(Option<&str>) -> bool| {
+                    let unused = if is_measured { self.unused(direction, counts) } else { 0 };
+                    self.rate(at, direction, counts).saturating_sub(unused)
+                };
+                used(&|class| class == Some(name)) <= share
+                    || used(&|_| true) + charge.rate <= budget - budget / 100
+            }),
+        }
+    }
+
+    fn class_type(&self, class: Option<&str>) -> u64 {
+        class.map_or(0, |class| self.classes[class].class_type)
+    }
+
+    /// The most flows at once, within the window of `flow`.
+    fn most_flows(&self, flow: &Flow, counts: impl Fn(&Flow) -> bool) -> u64 {
+        let count = |at| self.flows.iter().filter(|flow| flow.is_active(at) && counts(flow)).count() as u64;
+        self.largest(flow.start, flow.end, count)
+    }
+
+    /// Whether the interface and the class have room for a flow. `held` is what it had before.
+    pub(crate) fn has_room(&self, flow: &Flow, held: Option<&Flow>) -> bool {
+        if held.is_none() {
+            let class_limit = flow.class.as_deref().and_then(|class| self.classes[class].max_flows);
+            let is_class_full = class_limit
+                .is_some_and(|most| self.most_flows(flow, |other| other.class == flow.class) >= most);
+            if is_class_full || self.most_flows(flow, |_| true) >= self.variant.max_flows() {
+                return false;
+            }
+        }
+        if let Some(id) = flow.group.as_deref() {
+            return self.has_room_for_member(id, flow, held);
+        }
+        (0..2).all(|direction| {
+            let before = held.map_or(Charge::default(), |held| held.charges[direction]);
+            let charge = flow.charges[direction];
+            let buffer =
+                || self.largest(flow.start, flow.end, |at| self.buffer(at, direction)) + charge.buffer;
+            let has_buffer = charge.buffer <= before.buffer || buffer() <= BUFFER;
+            has_buffer && (charge.rate <= before.rate || self.has_rate(flow, direction))
+        })
+    }
+
+    /// Whether a class allows flows of these rates, or rates that are no higher than before.
+    fn allows_rates(&self, class: Option<&str>, new: &[Charge; 2], old: &[Charge; 2]) -> bool {
+        let Some(most) = class.and_then(|class| self.classes[class].max_rate) else { return true };
+        (0..2).all(|direction| new[direction].rate <= most || new[direction].rate <= old[direction].rate)
+    }
+
+    /// The limits that preemption does not help against: the rate of a class's flows, the client's, the group's.
+    pub(crate) fn allows(&self, flow: &Flow, setup: u8, held: Option<&Flow>) -> bool {
+        let before = held.map_or([Charge::default(); 2], |held| held.charges);
+        let of_class = self.allows_rates(flow.class.as_deref(), &flow.charges, &before);
+        let of_client = flow.client.is_none() || self.client_allows(flow, setup, held);
+        let of_group = flow
+            .group
+            .as_deref()
+            .is_none_or(|id| (0..2).all(|direction| self.is_within(id, flow, direction)));
+        of_class && of_client && of_group
+    }
+
+    fn client_allows(&self, flow: &Flow, setup: u8, held: Option<&Flow>) -> bool {
+        let is_of_client = |other: &Flow| other.client == flow.client;
+        let is_new = held.is_none();
+        if is_new && (flow.start - self.now > CLIENT_HORIZON || setup < CLIENT_SETUP) {
+            return false;
+        }
+        if is_new && self.most_flows(flow, is_of_client) >= CLIENT_FLOWS {
+            return false;
+        }
+        (0..2).all(|direction| {
+            let rate = |flow: &Flow| flow.charges[direction].rate;
+            let sum = |at| {
+                let flows = self.flows.iter().filter(|other| is_of_client(other) && other.is_active(at));
+                flows.map(rate).sum()
+            };
+            rate(flow) <= held.map_or(0, rate)
+                || self.largest(flow.start, flow.end, sum) + rate(flow) <= CLIENT_RATE
+        })
+    }
+
+    /// Whether a member is within the limits of its group in a direction.
+    pub(crate) fn is_within(&self, id: &str, flow: &Flow, direction: usize) -> bool {
+        let group = &self.groups[id];
+        let charge = flow.charges[direction];
+        if charge.token_rate == 0 {
+            return true;
+        }
+        let others = |what: fn(&Charge) -> u64| {
+            let members = |at| self.flows.iter().filter(move |other| other.is_in(id) && other.is_active(at));
+            let sum = |at| members(at).map(|member| what(&member.charges[direction])).sum();
+            if group.mode == GroupMode::Shared { 0 } else { self.largest(flow.start, flow.end, sum) }
+        };
+        let has = |what: fn(&Charge) -> u64, most: u64| others(what) + what(&charge) <= most;
+        let is_unlimited = group.mode == GroupMode::Shared && group.unlimited[direction];
+        is_unlimited
+            || has(|charge| charge.rate, group.charges[direction].rate)
+                && group.token_rate[direction].is_none_or(|most| has(|charge| charge.token_rate, most))
+                && group.bucket[direction].is_none_or(|most| has(|charge| charge.bucket, most))
+    }
+
+    /// Whether the interface and the group's class have room for a shared group with one more member. At each moment the
+    /// group is charged its largest member.
+    fn has_room_for_member(&self, id: &str, flow: &Flow, held: Option<&Flow>) -> bool {
+        let group = &self.groups[id];
+        if group.mode == GroupMode::Envelope {
+            return true;
+        }
+        let taken = |moment: u64, with: Option<&Flow>| {
+            let members = self.flows.iter().filter(|other| other.is_in(id)).chain(with);
+            let members: Vec<_> = members.filter(|member| member.is_active(moment)).collect();
+            [0, 1].map(|direction| {
+                let largest = |what: fn(&Charge) -> u64| {
+                    members.iter().map(|member| what(&member.charges[direction])).max().unwrap_or(0)
+                };
+                let (rate, buffer) = (largest(|charge| charge.rate), largest(|charge| charge.buffer));
+                Charge { rate, buffer, ..Charge::default() }
+            })
+        };
+        let mut rest = self.clone();
+        rest.remove_group(id);
+        // The flow may begin later than everything that is booked.
+        let last = flow.start.max(self.now) + 3 * HORIZON;
+        rest.has_room_for_group(group, last, |moment| (taken(moment, Some(flow)), taken(moment, held)))
+    }
+
+    /// Whether there is room for a group that takes the first of `taken` at each moment, and has held the second. Both
+    /// stay as they are from the moment `last` on.
+    pub(crate) fn has_room_for_group(
+        &self,
+        group: &Group,
+        last: u64,
+        taken: impl Fn(u64) -> ([Charge; 2], [Charge; 2]),
+    ) -> bool {
+        let mut start = self.now;
+        while start < last {
+            let step = taken(start);
+            let end = (start + 1..last).find(|&moment| taken(moment) != step).unwrap_or(last);
+            let end_of_step = if end == last { FOREVER } else { end };
+            let [new, old] =
+                [step.0, step.1].map(|charges| Flow { start, end: end_of_step, ..group.as_flow(charges) });
+            if !self.has_room(&new, Some(&old)) {
+                return false;
+            }
+            start = end;
+        }
+        true
+    }
+
+    /// Removes a group with its members.
+    pub(crate) fn remove_group(&mut self, id: &str) {
+        self.groups.remove(id);
+        self.flows.retain(|flow| !flow.is_in(id));
+    }
+}
+
+impl Group {
+    /// The group as a flow that takes `charges`.
+    pub(crate) fn as_flow(&self, charges: [Charge; 2]) -> Flow {
+        Flow {
+            id: String::new(),
+            order: 0,
+            class: self.class.clone(),
+            client: None,
+            group: None,
+            charges,
+            start: self.start,
+            end: FOREVER,
+            deadline: None,
+            holding: 0,
+            qos: flowspec::Qos::BEST_EFFORT,
+        }
+    }
+}

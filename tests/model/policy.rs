@@ -1,0 +1,168 @@
+//! The policy of the test, as text for the ledger and as numbers for the recount.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gqos::policy::{Policy, Source};
+
+use crate::random::Random;
+
+const TEXT: &str = r#"
+version = 1
+preemption = PREEMPTION
+[interface.eth0]
+egress = { capacity = "800 kbit/s", reservable = "80%" }
+ingress = { capacity = "400 kbit/s", reservable = "100%", min_best_effort = "10%" }
+on_capacity_drop = "DROP"
+class_model = "MODEL"
+max_flows = MAX_FLOWS
+buffer = "60 kB"
+error_terms = { c = "300 B", d = "1 ms" }
+[class.gold]
+share = "50%"
+max_flows = 6
+max_rate = "240 kbit/s"
+setup_priority = 2
+holding_priority = 1
+class_type = 2
+[class.silver]
+share = "SILVER"
+overbooking = 1.5
+setup_priority = 5
+holding_priority = 5
+class_type = 1
+admission = "ADMISSION"
+[class.bronze]
+share = "30%"
+setup_priority = 7
+holding_priority = 7
+allocate = "peak"
+[client."c*"]
+max_flows = 5
+max_rate = "400 kbit/s"
+horizon = "20 us"
+best_setup_priority = 1
+"#;
+
+/// Capacities of the two directions, sending first, in bytes per second.
+pub(crate) const CAPACITY: [u64; 2] = [100_000, 50_000];
+
+/// In percent of the capacity: what can be reserved, and what best effort keeps.
+const RESERVABLE: [u64; 2] = [80, 100];
+const BEST_EFFORT: [u64; 2] = [0, 10];
+
+/// The buffer of the interface, in bytes.
+pub(crate) const BUFFER: u64 = 60_000;
+
+/// The error terms: bytes, and microseconds.
+pub(crate) const ERROR_BYTES: u64 = 300;
+pub(crate) const ERROR_MICROS: u64 = 1_000;
+
+/// Limits of one client.
+pub(crate) const CLIENT_FLOWS: u64 = 5;
+pub(crate) const CLIENT_RATE: u64 = 50_000;
+pub(crate) const CLIENT_HORIZON: u64 = 20;
+pub(crate) const CLIENT_SETUP: u8 = 1;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ClassModel {
+    Mam,
+    Rdm,
+    Mar,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Share {
+    Percent(u64),
+    Fixed(u64),
+}
+
+impl Share {
+    pub(crate) fn of(self, budget: u64) -> u64 {
+        match self {
+            Self::Percent(percent) => budget * percent / 100,
+            Self::Fixed(rate) => rate,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Class {
+    pub(crate) share: Share,
+    pub(crate) max_flows: Option<u64>,
+    pub(crate) max_rate: Option<u64>,
+    pub(crate) class_type: u64,
+    /// The divisor of declared rates, as a fraction.
+    pub(crate) overbooking: (u64, u64),
+    /// Flows are charged their peak rate.
+    pub(crate) by_peak: bool,
+    pub(crate) setup: u8,
+    pub(crate) holding: u8,
+}
+
+/// What varies from run to run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variant {
+    pub(crate) class_model: ClassModel,
+    pub(crate) preemption: bool,
+    /// A smaller capacity sheds flows.
+    pub(crate) shed: bool,
+    /// The admission of class silver is measured.
+    pub(crate) measured: bool,
+}
+
+impl Variant {
+    pub(crate) fn random(random: &mut Random) -> Self {
+        Self {
+            class_model: random.pick(&[ClassModel::Mam, ClassModel::Rdm, ClassModel::Mar]),
+            preemption: random.one_in(2),
+            shed: random.one_in(2),
+            measured: random.one_in(2),
+        }
+    }
+
+    pub(crate) fn max_flows(self) -> u64 {
+        if self.measured { 24 } else { 14 }
+    }
+
+    pub(crate) fn policy(self) -> Arc<Policy> {
+        let model = match self.class_model {
+            ClassModel::Mam => "mam",
+            ClassModel::Rdm => "rdm",
+            ClassModel::Mar => "mar",
+        };
+        let text = TEXT
+            .replace("ADMISSION", if self.measured { "measured" } else { "declared" })
+            .replace("SILVER", if self.measured { "480 kbit/s" } else { "240 kbit/s" })
+            .replace("MAX_FLOWS", &self.max_flows().to_string())
+            .replace("PREEMPTION", &self.preemption.to_string())
+            .replace("DROP", if self.shed { "shed" } else { "keep" })
+            .replace("MODEL", model);
+        let (policy, _) = Policy::parse(&[Source { name: "model", text: &text }]).unwrap();
+        Arc::new(policy)
+    }
+
+    pub(crate) fn classes(self) -> BTreeMap<&'static str, Class> {
+        let class = |share, class_type, setup, holding| Class {
+            share,
+            max_flows: None,
+            max_rate: None,
+            class_type,
+            overbooking: (1, 1),
+            by_peak: false,
+            setup,
+            holding,
+        };
+        let gold = Class { max_flows: Some(6), max_rate: Some(30_000), ..class(Share::Percent(50), 2, 2, 1) };
+        let silver_share = if self.measured { 60_000 } else { 30_000 };
+        let silver = Class { overbooking: (3, 2), ..class(Share::Fixed(silver_share), 1, 5, 5) };
+        let bronze = Class { by_peak: true, ..class(Share::Percent(30), 0, 7, 7) };
+        BTreeMap::from([("gold", gold), ("silver", silver), ("bronze", bronze)])
+    }
+}
+
+/// The rate that can be reserved in a direction of this capacity.
+pub(crate) fn budget(direction: usize, capacity: u64) -> u64 {
+    let reservable = capacity * RESERVABLE[direction] / 100;
+    reservable.min(capacity - capacity * BEST_EFFORT[direction] / 100)
+}

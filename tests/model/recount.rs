@@ -1,0 +1,291 @@
+//! The reservations as plain lists: every sum is counted anew, moment by moment.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use flowspec::Qos;
+use gqos::policy::GroupMode;
+
+use crate::policy::{CAPACITY, Class, Variant, budget};
+use crate::{FOREVER, HORIZON};
+
+/// What a flow takes in one direction: rates in bytes per second, sizes in bytes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Charge {
+    pub(crate) rate: u64,
+    pub(crate) buffer: u64,
+    pub(crate) bucket: u64,
+    pub(crate) token_rate: u64,
+    /// The most that a measured flow sends; zero for a flow that is not measured.
+    pub(crate) peak: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Flow {
+    pub(crate) id: String,
+    pub(crate) order: u64,
+    pub(crate) class: Option<String>,
+    pub(crate) client: Option<String>,
+    pub(crate) group: Option<String>,
+    /// Sending first.
+    pub(crate) charges: [Charge; 2],
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) deadline: Option<u64>,
+    pub(crate) holding: u8,
+    pub(crate) qos: Qos,
+}
+
+impl Flow {
+    pub(crate) fn is_active(&self, moment: u64) -> bool {
+        self.start <= moment && moment < self.end
+    }
+
+    pub(crate) fn is_in(&self, group: &str) -> bool {
+        self.group.as_deref() == Some(group)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) mode: GroupMode,
+    pub(crate) class: Option<String>,
+    pub(crate) charges: [Charge; 2],
+    pub(crate) bucket: [Option<u64>; 2],
+    pub(crate) token_rate: [Option<u64>; 2],
+    /// Directions without limits for the members.
+    pub(crate) unlimited: [bool; 2],
+    pub(crate) start: u64,
+    /// The group ends with its last member.
+    pub(crate) closing: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct Recount {
+    pub(crate) variant: Variant,
+    pub(crate) now: u64,
+    /// The number of flows and groups so far.
+    pub(crate) order: u64,
+    pub(crate) capacity: [u64; 2],
+    pub(crate) classes: BTreeMap<&'static str, Class>,
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) groups: BTreeMap<String, Group>,
+    /// The latest measured means of class silver.
+    samples: Vec<[u64; 2]>,
+    /// Flows that began before this are measured.
+    pub(crate) measured_since: Option<u64>,
+    /// The end of the time in which the measurements count.
+    pub(crate) measured_until: u64,
+}
+
+impl Recount {
+    pub(crate) fn new(variant: Variant) -> Self {
+        Self {
+            variant,
+            now: 0,
+            order: 0,
+            capacity: CAPACITY,
+            classes: variant.classes(),
+            flows: Vec::new(),
+            groups: BTreeMap::new(),
+            samples: Vec::new(),
+            measured_since: None,
+            measured_until: 0,
+        }
+    }
+
+    /// Ends what is over by `now`, and returns the ids of these flows.
+    pub(crate) fn advance(&mut self, now: u64) -> Vec<String> {
+        self.now = now;
+        let end = |flow: &Flow| flow.end.min(flow.deadline.unwrap_or(FOREVER));
+        let flows = self.flows.iter().map(|flow| (end(flow), flow.order, flow.id.clone()));
+        let mut over: Vec<_> = flows.filter(|(at, ..)| *at <= now).collect();
+        over.sort();
+        let ids: Vec<_> = over.into_iter().map(|(.., id)| id).collect();
+        for id in &ids {
+            self.remove(id);
+        }
+        ids
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) -> bool {
+        let Some(at) = self.flows.iter().position(|flow| flow.id == id) else { return false };
+        if let Some(group) = self.flows.remove(at).group {
+            self.end_if_empty(&group);
+        }
+        true
+    }
+
+    /// Ends a group once its last member has left. Returns whether there is such a group.
+    pub(crate) fn ungroup(&mut self, id: &str) -> bool {
+        let Some(group) = self.groups.get_mut(id) else { return false };
+        group.closing = true;
+        self.end_if_empty(id);
+        true
+    }
+
+    fn end_if_empty(&mut self, id: &str) {
+        let is_empty = !self.flows.iter().any(|flow| flow.is_in(id));
+        if is_empty && self.groups.get(id).is_some_and(|group| group.closing) {
+            self.groups.remove(id);
+        }
+    }
+
+    pub(crate) fn measure(&mut self, window: u64, rate: [u64; 2]) {
+        if self.now >= self.measured_until {
+            self.samples.clear();
+        }
+        self.samples.push(rate);
+        if self.samples.len() > 10 {
+            self.samples.remove(0);
+        }
+        let since = self.now.saturating_sub(window);
+        self.measured_since = self.measured_since.max(Some(since));
+        self.measured_until = self.now + 3 * (self.now - since);
+    }
+
+    pub(crate) fn forget_measurements(&mut self) {
+        (self.measured_until, self.measured_since) = (0, None);
+    }
+
+    /// The rate that class silver declares and was measured not to use, where `counts` holds for that class.
+    pub(crate) fn unused(&self, direction: usize, counts: impl Fn(Option<&str>) -> bool) -> u64 {
+        if self.now >= self.measured_until || !counts(Some("silver")) {
+            return 0;
+        }
+        let measured = |flow: &&Flow| {
+            let peak = flow.charges[direction].peak;
+            let is_measured = flow.group.is_none() && flow.end == FOREVER && peak > 0;
+            is_measured && Some(flow.start) <= self.measured_since
+        };
+        let charges: Vec<_> =
+            self.flows.iter().filter(measured).map(|flow| flow.charges[direction]).collect();
+        let declared: u64 = charges.iter().map(|charge| charge.rate).sum();
+        let squares: u128 = charges.iter().map(|charge| u128::from(charge.peak).pow(2)).sum();
+        let margin = square_root((squares * 6_907_756).div_ceil(1_000_000));
+        let mean = self.samples.iter().map(|sample| sample[direction]).max().unwrap();
+        let taken = (mean + margin).max((declared * 2).div_ceil(3)).min(declared);
+        declared - taken
+    }
+
+    pub(crate) fn budget(&self, direction: usize) -> u64 {
+        budget(direction, self.capacity[direction])
+    }
+
+    /// What a group takes of the interface at a moment: its own charge, or that of its largest member.
+    pub(crate) fn group_takes(
+        &self,
+        id: &str,
+        moment: u64,
+        direction: usize,
+        what: fn(&Charge) -> u64,
+    ) -> u64 {
+        let group = &self.groups[id];
+        let charge = |flow: &Flow| what(&flow.charges[direction]);
+        match group.mode {
+            GroupMode::Envelope => what(&group.charges[direction]),
+            GroupMode::Shared => {
+                let members = self.flows.iter().filter(|flow| flow.is_in(id) && flow.is_active(moment));
+                members.map(charge).max().unwrap_or(0)
+            }
+        }
+    }
+
+    /// The sum of what all flows and groups take at a moment, of the classes for which `counts` holds.
+    fn sum(
+        &self,
+        moment: u64,
+        direction: usize,
+        counts: impl Fn(Option<&str>) -> bool,
+        what: fn(&Charge) -> u64,
+    ) -> u64 {
+        let flows = self.flows.iter().filter(|flow| flow.group.is_none() && flow.is_active(moment));
+        let flows = flows.filter(|flow| counts(flow.class.as_deref()));
+        let groups = self.groups.iter().filter(|(_, group)| group.start <= moment);
+        let groups = groups.filter(|(_, group)| counts(group.class.as_deref()));
+        let of_flows: u64 = flows.map(|flow| what(&flow.charges[direction])).sum();
+        let of_groups: u64 = groups.map(|(id, _)| self.group_takes(id, moment, direction, what)).sum();
+        of_flows + of_groups
+    }
+
+    pub(crate) fn rate(&self, moment: u64, direction: usize, counts: impl Fn(Option<&str>) -> bool) -> u64 {
+        self.sum(moment, direction, counts, |charge| charge.rate)
+    }
+
+    pub(crate) fn buffer(&self, moment: u64, direction: usize) -> u64 {
+        self.sum(moment, direction, |_| true, |charge| charge.buffer)
+    }
+
+    /// The largest value within a window, moment by moment.
+    pub(crate) fn largest(&self, start: u64, end: u64, value: impl Fn(u64) -> u64) -> u64 {
+        (start..self.last_moment(start, end)).map(value).max().unwrap_or(0)
+    }
+
+    /// The end of the moments of a window after which nothing changes.
+    pub(crate) fn last_moment(&self, start: u64, end: u64) -> u64 {
+        end.min(self.now + 3 * HORIZON).max(start + 1)
+    }
+
+    /// The ids of the flows for which `is_wanted` holds, the least important one first. Groups are not preempted.
+    pub(crate) fn candidates(&self, is_wanted: impl Fn(&Flow) -> bool) -> Vec<String> {
+        let flows = self.flows.iter().filter(|flow| flow.group.is_none() && is_wanted(flow));
+        let mut candidates: Vec<_> = flows.collect();
+        candidates.sort_by_key(|flow| (Reverse(flow.holding), Reverse(flow.order)));
+        candidates.iter().map(|flow| flow.id.clone()).collect()
+    }
+
+    /// The fewest of the first candidates without which `holds` holds, less those that need not go.
+    pub(crate) fn victims(
+        &self,
+        candidates: &[String],
+        holds: impl Fn(&Self) -> bool,
+    ) -> Option<Vec<String>> {
+        let holds_without = |victims: &[String]| {
+            let mut rest = self.clone();
+            rest.flows.retain(|flow| !victims.contains(&flow.id));
+            holds(&rest)
+        };
+        let needed = (1..=candidates.len()).find(|&count| holds_without(&candidates[..count]))?;
+        let mut victims = candidates[..needed].to_vec();
+        for index in (0..needed - 1).rev() {
+            let mut fewer = victims.clone();
+            fewer.remove(index);
+            if holds_without(&fewer) {
+                victims = fewer;
+            }
+        }
+        Some(victims)
+    }
+
+    /// Returns the ids of the flows that are shed.
+    pub(crate) fn set_capacity(&mut self, direction: usize, capacity: u64) -> Vec<String> {
+        self.capacity[direction] = capacity;
+        let fits = |recount: &Self| {
+            let declared = recount.largest(recount.now, FOREVER, |at| recount.rate(at, direction, |_| true));
+            declared - recount.unused(direction, |_| true) <= recount.budget(direction)
+        };
+        if !self.variant.shed || fits(self) {
+            return Vec::new();
+        }
+        let candidates = self.candidates(|flow| flow.charges[direction].rate > 0);
+        let victims = self.victims(&candidates, fits).unwrap_or(candidates);
+        for id in &victims {
+            self.remove(id);
+        }
+        victims
+    }
+}
+
+/// Rounded up, by bisection.
+fn square_root(square: u128) -> u64 {
+    let (mut low, mut high) = (0u128, 1 << 60);
+    while low < high {
+        let middle = (low + high) / 2;
+        if middle * middle >= square {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low as u64
+}

@@ -1,0 +1,251 @@
+//! One run: random operations on the ledger and on the recount, whose answers are compared.
+
+use std::sync::Arc;
+
+use flowspec::{Both, Direction, Micros, Moment, Rate};
+use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, Operation, Request};
+use gqos::policy::{GroupMode, Policy};
+
+use crate::HORIZON;
+use crate::counts::Counts;
+use crate::policy::Variant;
+use crate::random::Random;
+use crate::recount::Recount;
+
+/// What the recount expects of a decision.
+#[derive(Default)]
+struct Expected {
+    is_ok: bool,
+    charged: [u64; 2],
+    preempted: Vec<String>,
+    shed: Vec<String>,
+    expired: Vec<String>,
+    rendition: Option<String>,
+}
+
+pub(crate) struct Run {
+    seed: u64,
+    /// The number of the operation.
+    number: u64,
+    now: u64,
+    random: Random,
+    policy: Arc<Policy>,
+    ledger: Ledger,
+    recount: Recount,
+    counts: Counts,
+}
+
+impl Run {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let variant = Variant::random(&mut random);
+        let policy = variant.policy();
+        let ledger = Ledger::new(Arc::clone(&policy));
+        let recount = Recount::new(variant);
+        Self { seed, number: 0, now: 0, random, policy, ledger, recount, counts: Counts::default() }
+    }
+
+    /// Performs this many operations, then ends everything. Returns how often each kind of outcome occurred.
+    pub(crate) fn operations(mut self, operations: u64) -> Counts {
+        while self.number < operations {
+            self.operation();
+            self.number += 1;
+        }
+        self.end();
+        self.counts
+    }
+
+    fn operation(&mut self) {
+        self.now += self.random.pick(&[0, 0, 1, 2, 5]);
+        let expired = self.recount.advance(self.now);
+        let mut expected = Expected { is_ok: true, expired, ..Expected::default() };
+        let operation = self.choose(&mut expected);
+        let decision = self.ledger.decide(Moment::from_micros(self.now), &operation).decision;
+        if self.random.one_in(50) {
+            self.reload();
+        }
+        if self.random.one_in(80) {
+            self.compare_earliest();
+        }
+        if self.number.is_multiple_of(16) {
+            self.ledger.invariants();
+        }
+        self.compare(&operation, &decision, &expected);
+        self.count(&operation, &decision);
+    }
+
+    /// A random operation, which the recount performs.
+    fn choose(&mut self, expected: &mut Expected) -> Operation {
+        match self.random.below(21) {
+            0..=8 => self.reserve(expected),
+            9..=11 => self.renegotiate(expected),
+            12..=14 => {
+                let id = self.random.flow_id();
+                expected.is_ok = self.recount.remove(&id);
+                Operation::Release { id }
+            }
+            15 => self.refresh(expected),
+            16 => self.group(expected),
+            17 => {
+                let id = self.random.group_id();
+                expected.is_ok = self.recount.ungroup(&id);
+                Operation::Ungroup { id }
+            }
+            18 => self.capacity(expected),
+            19 => self.measure(expected),
+            _ => Operation::Tick,
+        }
+    }
+
+    fn reserve(&mut self, expected: &mut Expected) -> Operation {
+        let is_small = self.recount.variant.measured && !self.random.one_in(4);
+        let request = if is_small { self.random.small_request() } else { self.random.request(self.now) };
+        let lower = if self.random.one_in(3) { self.random.below(3) } else { 0 };
+        let renditions: Vec<_> = (0..lower).map(|number| (format!("r{number}"), self.random.qos())).collect();
+        let known = with_known_client(&request);
+        let mut admitted = self.recount.reserve(&known);
+        for (name, qos) in &renditions {
+            if admitted.is_none() {
+                admitted = self.recount.reserve(&Request { qos: *qos, ..known.clone() });
+                expected.rendition = admitted.is_some().then(|| name.clone());
+            }
+        }
+        match admitted {
+            Some(admitted) => (expected.charged, expected.preempted) = (admitted.rate, admitted.preempted),
+            None => expected.is_ok = false,
+        }
+        Operation::Reserve(Box::new(Ladder { request, first: "best".into(), renditions }))
+    }
+
+    fn renegotiate(&mut self, expected: &mut Expected) -> Operation {
+        let (id, asked) = (self.random.flow_id(), Box::new(self.random.changes()));
+        match self.recount.renegotiate(&id, &asked) {
+            Some(rate) => expected.charged = rate,
+            None => expected.is_ok = false,
+        }
+        Operation::Renegotiate { id, asked }
+    }
+
+    fn refresh(&mut self, expected: &mut Expected) -> Operation {
+        let (id, time_to_live) = (self.random.flow_id(), self.random.time_to_live());
+        match self.recount.flows.iter_mut().find(|flow| flow.id == id) {
+            Some(flow) => flow.deadline = Some(self.now + time_to_live.get()),
+            None => expected.is_ok = false,
+        }
+        Operation::Refresh { id, time_to_live }
+    }
+
+    fn group(&mut self, expected: &mut Expected) -> Operation {
+        let mode = self.random.pick(&[GroupMode::Envelope, GroupMode::Shared]);
+        let (id, class, qos) = (self.random.group_id(), self.random.class(), self.random.qos());
+        let request = GroupRequest { id, interface: "eth0".into(), class, mode, qos };
+        expected.is_ok = self.recount.group(&request);
+        Operation::Group(Box::new(request))
+    }
+
+    fn capacity(&mut self, expected: &mut Expected) -> Operation {
+        let index = self.random.below(2) as usize;
+        let capacity = self.random.pick(&[20_000, 50_000, 70_000, 100_000, 100_000]);
+        expected.shed = self.recount.set_capacity(index, capacity);
+        let (interface, capacity) = ("eth0".to_owned(), Rate::new(capacity));
+        Operation::Capacity { interface, direction: Direction::BOTH[index], capacity }
+    }
+
+    fn measure(&mut self, expected: &mut Expected) -> Operation {
+        let window = 1 + self.random.below(20);
+        let rate = [0, 1].map(|_| self.random.below(6_000));
+        expected.is_ok = self.recount.variant.measured;
+        if expected.is_ok {
+            self.recount.measure(window, rate);
+            self.counts.measured += 1;
+        }
+        let (interface, class) = ("eth0".to_owned(), "silver".to_owned());
+        let rate = Both { sending: Rate::new(rate[0]), receiving: Rate::new(rate[1]) };
+        Operation::Measure { interface, class, window: Micros::new(window), rate }
+    }
+
+    /// Reloads the same policy. Every flow is booked anew, and what was measured is forgotten, so that flows may be
+    /// shed.
+    fn reload(&mut self) {
+        self.ledger.reload(Arc::clone(&self.policy));
+        self.recount.forget_measurements();
+        for (index, direction) in Direction::BOTH.into_iter().enumerate() {
+            let capacity = self.recount.capacity[index];
+            let shed = self.ledger.set_capacity("eth0", direction, Rate::new(capacity));
+            let shed: Vec<_> = shed.into_iter().map(|held| held.id).collect();
+            assert_eq!(shed, self.recount.set_capacity(index, capacity), "{}", self.place());
+        }
+    }
+
+    fn compare_earliest(&mut self) {
+        let request = self.random.request(self.now);
+        let found = self.ledger.earliest(&request).map(Moment::as_micros);
+        let expected = self.recount.earliest(&with_known_client(&request));
+        assert_eq!(found, expected, "{}: {request:#?}\n{:#?}", self.place(), self.recount.flows);
+    }
+
+    fn place(&self) -> String {
+        format!("seed {}, operation {}, {:?}", self.seed, self.number, self.recount.variant)
+    }
+
+    fn compare(&self, operation: &Operation, decision: &Decision, expected: &Expected) {
+        let context =
+            || format!("{}: {operation:#?}\n{decision:#?}\n{:#?}", self.place(), self.recount.flows);
+        assert_eq!(decision.is_ok(), expected.is_ok, "{}", context());
+        if has_charge(operation) {
+            let charged = [decision.charged().sending.get(), decision.charged().receiving.get()];
+            assert_eq!(charged, expected.charged, "{}", context());
+        }
+        assert_eq!(decision.rendition(), expected.rendition.as_deref(), "{}", context());
+        assert_eq!(decision.preempted(), expected.preempted, "{}", context());
+        assert_eq!(decision.shed(), expected.shed, "{}", context());
+        assert_eq!(decision.expired, expected.expired, "{}", context());
+        assert_eq!(self.ledger.flows(), self.recount.flows.len(), "{}", context());
+        let totals = self.ledger.totals("eth0").unwrap();
+        for (index, direction) in Direction::BOTH.into_iter().enumerate() {
+            let totals = totals.get(direction);
+            let declared = self.recount.rate(self.now, index, |_| true);
+            assert_eq!(totals.budget.get(), self.recount.budget(index), "{}", context());
+            let reserved = declared - self.recount.unused(index, |_| true);
+            assert_eq!(totals.reserved.get(), reserved, "{}", context());
+        }
+    }
+
+    fn count(&mut self, operation: &Operation, decision: &Decision) {
+        let (counts, flows) = (&mut self.counts, &self.recount.flows);
+        if has_charge(operation) {
+            *if decision.is_ok() { &mut counts.admitted } else { &mut counts.refused } += 1;
+        }
+        counts.lowered += usize::from(decision.rendition().is_some());
+        counts.preempted += decision.preempted().len();
+        counts.shed += decision.shed().len();
+        counts.expired += decision.expired.len();
+        counts.members += flows.iter().filter(|flow| flow.group.is_some()).count();
+        counts.booked += flows.iter().filter(|flow| flow.start > self.now).count();
+        counts.unused += (0..2).filter(|&index| self.recount.unused(index, |_| true) > 0).count();
+    }
+
+    /// Releases everything, after which nothing is reserved.
+    fn end(&mut self) {
+        for flow in &self.recount.flows {
+            self.ledger.release(&flow.id).unwrap();
+        }
+        for id in ["g0", "g1"] {
+            // A refusal: there is no such group.
+            let _ = self.ledger.ungroup(id);
+        }
+        self.ledger.advance(Moment::from_micros(self.now + 10 * HORIZON));
+        let reserved = self.ledger.totals("eth0").unwrap().map(|totals| totals.reserved);
+        assert_eq!((reserved, self.ledger.flows()), (Both::default(), 0), "{}", self.place());
+    }
+}
+
+fn has_charge(operation: &Operation) -> bool {
+    matches!(operation, Operation::Reserve(_) | Operation::Renegotiate { .. })
+}
+
+/// The request without a client that the policy does not name.
+fn with_known_client(request: &Request) -> Request {
+    let client = request.client.clone().filter(|client| client.starts_with('c'));
+    Request { client, ..request.clone() }
+}
