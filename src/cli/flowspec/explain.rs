@@ -52,12 +52,16 @@ struct Explained {
     flowspec: Flowspec,
     /// `None` if nothing is to be reserved.
     traffic: Option<Traffic>,
+    /// The DSCP that gqos gives to the packets because an object requests it: QOS_DS_CLASS, or the class selector of
+    /// QOS_TRAFFIC_CLASS. A class of the policy may set one too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dscp: Option<u8>,
     /// Windows' default marks, which gqos does not apply.
-    mark: Option<Mark>,
-    excess_mark: Option<Mark>,
-    /// QOS_DS_CLASS, or the class selector of QOS_TRAFFIC_CLASS.
+    windows_mark: Option<Mark>,
+    windows_excess_mark: Option<Mark>,
+    /// Whether packets of this direction may be marked: they are sent, and one of the directions is reserved.
     #[serde(skip)]
-    code_point: Option<u8>,
+    may_be_marked: bool,
     /// Whether QOS_SD_MODE sets the mode below, which is otherwise Windows' default.
     #[serde(skip)]
     sets_mode: bool,
@@ -151,12 +155,18 @@ fn explained(
         _ => None,
     });
     let service = flowspec.service_type;
+    // Only a socket with a reservation is classified, and the peer marks the packets that are received.
+    let is_reserved = Direction::BOTH.into_iter().any(|direction| {
+        TSpec::new(request.qos().get(direction), direction, arguments.mtu).is_ok_and(|tspec| tspec.is_some())
+    });
+    let may_be_marked = direction == Direction::Sending && service.default_mark().is_some() && is_reserved;
     Ok(Explained {
         flowspec,
         traffic: tspec.map(|tspec| traffic(arguments, &flowspec, &tspec)),
-        mark: service.default_mark(),
-        excess_mark: ServiceType::Nonconforming.default_mark().filter(|_| service.reserves()),
-        code_point: class.or(priority),
+        dscp: class.or(priority).filter(|_| may_be_marked),
+        windows_mark: service.default_mark(),
+        windows_excess_mark: ServiceType::Nonconforming.default_mark().filter(|_| service.reserves()),
+        may_be_marked,
         sets_mode: mode.is_some(),
         shape_discard_mode: mode.unwrap_or(ShapeDiscardMode::default_of(service)),
     })
@@ -237,17 +247,16 @@ fn describe(text: &mut String, arguments: &Arguments, name: &str, explained: &Ex
     if spec.no_qos_signaling {
         writeln!(text, "  No signalling messages are to be sent (SERVICE_NO_QOS_SIGNALING).")?;
     }
-    match (explained.mark, explained.code_point) {
-        // The peer marks the packets that are received.
-        _ if name != "sending" => {}
-        (None, _) => {}
-        (Some(_), Some(dscp)) => writeln!(text, "  Packets are marked DSCP {dscp}.")?,
-        (Some(Mark { dscp, user_priority }), None) => {
+    match (explained.dscp, explained.windows_mark) {
+        _ if !explained.may_be_marked => {}
+        (Some(dscp), _) => writeln!(text, "  Packets are marked DSCP {dscp}.")?,
+        (None, Some(Mark { dscp, user_priority })) => {
             writeln!(
                 text,
                 "  Packets are marked only where the policy's class sets a code point. Windows' default is DSCP {dscp} and 802.1p {user_priority}."
             )?;
         }
+        (None, None) => {}
     }
     let Some(traffic) = &explained.traffic else {
         return writeln!(text, "  Nothing is to be reserved.");
