@@ -39,7 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("scenario", &["policy", "admission", "manager", "telemetry", "failure"]),
     ("linux", &["tc", "failure"]),
     ("engine", &["policy", "admission", "tc", "manager", "telemetry", "linux", "failure"]),
-    ("connect", &["policy", "admission", "telemetry", "engine", "linux", "failure"]),
+    ("connect", &["policy", "admission", "manager", "telemetry", "engine", "linux", "failure"]),
     ("lab", &["policy", "admission", "tc", "telemetry", "engine", "connect", "linux", "failure"]),
 ];
 
