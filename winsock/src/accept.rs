@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use flowspec::{Errno, Qos, Wsa};
+use flowspec::{Both, Errno, Qos, Wsa};
 
 use super::Result;
 use super::blocking::{in_callback, wait};
@@ -74,7 +74,10 @@ impl Endpoint {
         socket.join_group(socket.select_group(options.group)?);
         socket.set_group_peer(peer.ip());
         match self.reserve_accepted(&socket, peer, &options, None) {
-            Ok(()) => Ok(Some((socket, peer))),
+            Ok(()) => {
+                socket.note_end_in_process();
+                Ok(Some((socket, peer)))
+            }
             Err(code) => {
                 let status = socket.state().qos.status;
                 self.report_status(status.unwrap_or_else(|| code.into()));
@@ -131,10 +134,11 @@ impl Endpoint {
         }
         let held = {
             let mut state = socket.state();
-            if let Some(offered) = &sqos {
+            let held = state.qos.reserved_directions();
+            if let Some(offered) = sqos.as_ref().filter(|_| held != Both::default()) {
                 state.qos.note_other_end(reserved_directions(offered));
             }
-            state.qos.reserved_directions()
+            held
         };
         let status = status_of_acceptor(held);
         send_answer(&socket.fd, &Answer { refused: None, status, data: options.callee_data });

@@ -22,13 +22,17 @@ impl Endpoint {
     pub fn bind(self: &Arc<Self>, address: SocketAddr) -> Result<()> {
         check_started()?;
         self.check_family(address)?;
-        let mut state = self.state();
-        if state.bound {
+        // The state is not held meanwhile, since other sockets' states are looked at.
+        let (bound, sharing) = {
+            let state = self.state();
+            (state.bound, state.sharing)
+        };
+        if bound {
             return Err(Wsa::Einval);
         }
         let overlapping = match address.port() {
             0 => Vec::new(),
-            _ => self.check_sharing(address, state.sharing)?,
+            _ => self.check_sharing(address, sharing)?,
         };
         if !overlapping.is_empty() {
             // Where Windows lets two sockets share an address, Linux does so only if both have these options.
@@ -39,9 +43,9 @@ impl Endpoint {
             }
         }
         sys::bind(&self.fd, address).map_err(Errno::wsa)?;
-        state.bound = true;
-        drop(state);
+        self.state().bound = true;
         self.record_if_selected();
+        self.note_end_in_process();
         Ok(())
     }
 

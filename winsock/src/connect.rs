@@ -169,6 +169,7 @@ impl Endpoint {
             self.check_group_peer(peer.ip())?;
             (state.phase, state.peer, state.connect_failed) = (Phase::Connecting, Some(peer), false);
             self.events.begin_connection();
+            state.qos.forget_other_end();
         } else {
             if !is_wildcard && peer.port() == 0 {
                 return Err(Wsa::Eaddrnotavail);
@@ -340,9 +341,20 @@ impl Endpoint {
         let outcome = outcome.and_then(|()| pending.commit(self, peer.ip()));
         if outcome.is_ok() {
             self.set_group_peer(peer.ip());
-            self.note_callee();
         }
         drop(pending);
+        self.record_outcome(outcome, peer);
+        if outcome.is_ok() {
+            let answered = self.state().callee_reserves.take();
+            match answered {
+                Some(status) => self.note_end(directions_of_answer(status)),
+                None => self.note_end_in_process(),
+            }
+        }
+        outcome
+    }
+
+    fn record_outcome(&self, outcome: Result<()>, peer: SocketAddr) {
         let mut state = self.state();
         match outcome {
             Ok(()) => {
@@ -353,19 +365,6 @@ impl Endpoint {
                 (state.phase, state.peer, state.connect_failed) = (Phase::Idle, None, true);
                 self.reset_descriptor();
             }
-        }
-        outcome
-    }
-
-    /// Notes what the callee's answer says of its reservation.
-    fn note_callee(&self) {
-        {
-            let mut state = self.state();
-            let Some(status) = state.callee_reserves.take() else { return };
-            state.qos.note_other_end(directions_of_answer(status));
-        }
-        if self.events.selects(Events::QOS) {
-            self.announce_other_end();
         }
     }
 
@@ -453,7 +452,11 @@ impl Endpoint {
             (state.phase, state.peer, state.bound) = (Phase::Connected, Some(peer), true);
             state.session = None;
             (state.peer_removed, state.error) = (false, None);
+            if before != Some(peer) {
+                state.qos.forget_other_end();
+            }
         }
+        self.note_end_in_process();
         self.events.begin_connection();
         self.events.record(Events::CONNECT, None);
         self.events.record(Events::WRITE, None);

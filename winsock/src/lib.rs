@@ -56,6 +56,7 @@ mod network_events;
 mod network_options;
 mod operations;
 mod options;
+mod other_end;
 mod overlapped;
 mod protocol;
 mod provider;

@@ -39,12 +39,16 @@ impl Endpoint {
                 Some(peer) => (qos, peer.ip()),
                 None => {
                     (state.qos.requested, state.qos.provider_specific) = (Some(qos), objects);
+                    drop(state);
+                    self.note_end_in_process();
                     return Ok(());
                 }
             }
         };
         let pending = self.reserve(Some(qos), objects, peer)?;
-        self.commit(pending, peer)
+        self.commit(pending, peer)?;
+        self.note_end_in_process();
+        Ok(())
     }
 
     /// The requested QOS, and the status: the oldest that FD_QOS has announced and that was not read, else the latest.
@@ -59,7 +63,7 @@ impl Endpoint {
         Ok((state.qos.requested_or_no_change(), status))
     }
 
-    /// Announces what the connect-data handshake has shown of the other end.
+    /// Announces what is known of the other end.
     pub(crate) fn announce_other_end(&self) {
         let arrived = self.state().qos.take_arrived();
         arrived.into_iter().for_each(|status| self.report_status(status));

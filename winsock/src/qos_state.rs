@@ -23,8 +23,10 @@ pub(crate) struct QosState {
     unread: VecDeque<QosStatus>,
     /// The latest SIO_GET_QOS has read one of them: the one after the last reports WSAEWOULDBLOCK, once.
     reading: bool,
-    /// What the connect-data handshake has shown of the other end, until FD_QOS is selected.
+    /// What is known of the other end, until FD_QOS is selected.
     arrived: Vec<QosStatus>,
+    /// The directions for which that was noted.
+    noted: Both<bool>,
     /// The id under which a refused flow of this socket waits for capacity.
     pub(crate) waiting_id: Option<String>,
     /// The DSCP that the program had set, while the socket's packets carry another.
@@ -90,23 +92,34 @@ impl QosState {
 }
 
 impl QosState {
-    /// Keeps what the handshake has shown of the other end's reservation: WSA_QOS_RECEIVERS where both ends have reserved
-    /// for what this end sends, WSA_QOS_SENDERS where they have for what it receives.
+    /// Keeps what is known of the other end's QoS: WSA_QOS_RECEIVERS where both ends have QoS for what this end sends,
+    /// WSA_QOS_SENDERS where they have for what it receives. Each is kept once for a connection.
     pub(crate) fn note_other_end(&mut self, other: Both<bool>) {
-        let own = self.reserved_directions();
+        let own = self.requested_directions();
         for (direction, code) in
             [(Direction::Sending, Wsa::QosReceivers), (Direction::Receiving, Wsa::QosSenders)]
         {
-            if *own.get(direction) && *other.get(direction) {
+            let both = *own.get(direction) && *other.get(direction);
+            if both && !std::mem::replace(self.noted.get_mut(direction), true) {
                 self.arrived.push(code.into());
             }
         }
     }
 
+    /// Forgets what is known of another end.
+    pub(crate) fn forget_other_end(&mut self) {
+        self.noted = Both::default();
+        self.arrived.clear();
+    }
+
+    /// The directions for which the socket has requested a reservation.
+    pub(crate) fn requested_directions(&self) -> Both<bool> {
+        self.requested.as_ref().map(reserved_directions).unwrap_or_default()
+    }
+
     /// The directions for which the socket holds a reservation.
     pub(crate) fn reserved_directions(&self) -> Both<bool> {
-        let held = self.requested.filter(|_| self.reservation.is_some());
-        held.map_or(Both { sending: false, receiving: false }, |requested| reserved_directions(&requested))
+        if self.reservation.is_some() { self.requested_directions() } else { Both::default() }
     }
 
     /// Takes what [`note_other_end`](Self::note_other_end) has kept.

@@ -279,6 +279,46 @@ fn a_callback_receives_network_events() {
     assert_eq!(next().1, Events::CLOSE);
 }
 
+/// Guaranteed service for receiving.
+fn receiving(kilobytes: u64) -> Qos {
+    let Qos { sending, receiving } = sending(kilobytes);
+    Qos { sending: receiving, receiving: sending }
+}
+
+#[test]
+fn fd_qos_reports_receivers_and_senders_where_both_ends_are_in_one_process() {
+    let _alone = alone();
+    // The listener's SIO_SET_QOS applies to the sockets that it accepts.
+    let (listener, event) = (tcp(GroupSelection::None), Event::new().unwrap());
+    listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    listener.set_qos(&receiving(100)).unwrap();
+    listener.listen(5).unwrap();
+    let client = tcp(GroupSelection::None);
+    client.select_events(Some(&event), Events::QOS).unwrap();
+    let _ = client.connect(listener.local_address().unwrap(), &with(100));
+    let (server, _) = listener.accept().unwrap();
+    assert_eq!(wait_for(&client, &event, Events::QOS), Some(Wsa::QosReceivers));
+    server.select_events(Some(&event), Events::QOS).unwrap();
+    assert_eq!(wait_for(&server, &event, Events::QOS), Some(Wsa::QosSenders));
+    drop((client, server, listener));
+    // A datagram socket without a peer receives from every sender.
+    let [sender, receiver] = [datagram(), datagram()];
+    receiver.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    receiver.select_events(Some(&event), Events::QOS).unwrap();
+    sender.connect(receiver.local_address().unwrap(), &with(100)).unwrap();
+    assert_eq!(receiver.qos().unwrap().1, None, "only one end has QoS");
+    receiver.set_qos(&receiving(100)).unwrap();
+    assert_eq!(wait_for(&receiver, &event, Events::QOS), Some(Wsa::QosSenders));
+    assert_eq!(receiver.qos().unwrap().1.unwrap().code, Wsa::QosSenders);
+    assert_eq!(
+        sender.qos().unwrap().1.unwrap().code,
+        Wsa::QosRequestConfirmed,
+        "announced once FD_QOS is selected"
+    );
+    sender.select_events(Some(&event), Events::QOS).unwrap();
+    assert_eq!(sender.qos().unwrap().1.unwrap().code, Wsa::QosReceivers);
+}
+
 #[test]
 fn join_leaf_reserves_for_a_multicast_session() {
     let _alone = alone();

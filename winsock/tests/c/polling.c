@@ -253,6 +253,7 @@ static void datagrams(void) {
     check("the address is kept", none.sin_addr.s_addr == local.sin_addr.s_addr && none.sin_port == local.sin_port, 1);
     length = sizeof none;
     FAILS("the queue is empty", recvfrom(one, text, sizeof text, 0, (struct sockaddr *)&none, &length), WSAEWOULDBLOCK);
+    check("no event is left", recorded(one, event, 0, &found), 0);
     check("sendto", sendto(other, "new", 3, 0, NAME(local)), 3);
     check("FD_READ", recorded(one, event, FD_READ, &found), FD_READ);
     check("recvfrom", recvfrom(one, text, sizeof text, 0, (struct sockaddr *)&none, &length), 3);
