@@ -478,9 +478,14 @@ impl Endpoint {
             sys::bind(&self.fd, local).map_err(Errno::wsa)?;
         }
         self.discard_received();
-        let mut state = self.state();
-        (state.phase, state.peer, state.peer_removed) = (Phase::Idle, None, true);
-        state.session = None;
+        {
+            let mut state = self.state();
+            (state.phase, state.peer, state.peer_removed) = (Phase::Idle, None, true);
+            state.session = None;
+            state.qos.forget_other_end();
+        }
+        // An event of what was discarded does not keep the next one from being recorded.
+        self.enable_event(Events::READ);
         Ok(ConnectOutcome::PeerRemoved)
     }
 
