@@ -177,6 +177,10 @@ impl Core {
             let faulted = ManagerFaulted { fault: text.clone(), admission_stopped: is_stopped };
             self.publish(&[Recorded { at, event: Event::ManagerFaulted(faulted) }]);
         }
+        if is_new && is_stopped {
+            // No capacity becomes free any more: a flow that waits would wait for ever.
+            self.waiters.notify_all();
+        }
         let refusal = Refusal::ManagerFault { fault: text, admission_stopped: is_stopped };
         let waiting = if is_stopped { std::mem::take(&mut self.callers) } else { BTreeMap::new() };
         let caller = request.and_then(|request| self.callers.remove(&request));
@@ -347,6 +351,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use flowspec::{Bytes, Flowspec, Qos, Rate};
+    use futures_util::FutureExt;
 
     use super::super::local::LocalEngine;
     use super::*;
@@ -440,7 +445,10 @@ mod tests {
         let (reply, mut waiting) = oneshot::channel();
         // A caller whose answer the fault has lost.
         tried.core.callers.insert(RequestId(99), Caller::Reserve { id: "lost".into(), reply });
+        tried.core.waiters.enter("waiter").answered(true);
         let error = tried.submit(query()).unwrap_err().to_string();
+        let waiter = tried.core.waiters.get("waiter").unwrap();
+        assert_eq!(waiter.notified().now_or_never(), Some(()), "a flow that waits asks again");
         assert!(error.contains("a fault in a query") && error.contains("nothing is admitted"), "{error}");
         let refused = waiting.try_recv().unwrap().err().unwrap();
         assert_eq!((refused.id(), refused.reason()), (Some("lost"), Some(Reason::ManagerFault)));

@@ -33,6 +33,11 @@ impl Waiters {
         self.map().get(id).cloned()
     }
 
+    /// Wakes every flow that waits, so that it asks again.
+    pub(super) fn notify_all(&self) {
+        self.map().values().for_each(|waiter| waiter.notify_one());
+    }
+
     /// Whether there was an entry.
     pub(super) fn remove(&self, id: &str) -> bool {
         self.map().remove(id).is_some()
