@@ -368,12 +368,11 @@ impl FlowCall {
         let is_same = |other: &Notification| {
             other.flow == id && other.awaited.is_of_kind(awaited) && other.completion.is_some()
         };
-        with(
-            handle,
-            |subsystem| {
-                if subsystem.notifications.iter().any(is_same) { Err(ALREADY_EXISTS) } else { Ok(()) }
-            },
-        )?;
+        with(handle, |subsystem| match &subsystem.notifications {
+            known if known.iter().any(is_same) => Err(ALREADY_EXISTS),
+            known if known.len() >= MAX_NOTIFICATIONS => Err(NO_SYSTEM_RESOURCES),
+            _ => Ok(()),
+        })?;
         let completion = Some(overlapped::begin(overlapped, None)?);
         let number = with(handle, |subsystem| {
             subsystem.last_notification += 1;
