@@ -386,6 +386,29 @@ fn a_refusal_that_a_later_booking_causes_says_when() {
 }
 
 #[test]
+fn a_refusal_names_the_flows_that_hold_the_most_when_it_is_short() {
+    check(
+        "one flow follows another",
+        BOOKED,
+        &[
+            (&later(r#""op": "reserve", "id": "later""#, 120), OK),
+            (&flow(r#""op": "reserve", "id": "now", "end_us": 10"#, 100), OK),
+            (
+                &flow(r#""op": "reserve", "id": "C""#, 60),
+                &refused("interface_budget", " short; most is held by now (800 bit/s); at most"),
+            ),
+            (
+                &flow(r#""op": "reserve", "id": "C""#, 40),
+                &refused(
+                    "interface_budget",
+                    " short, from 10 us on; most is held by later (960 bit/s); at most",
+                ),
+            ),
+        ],
+    );
+}
+
+#[test]
 fn limits_of_clients_groups_and_buffers_say_when_too() {
     check(
         "the client",

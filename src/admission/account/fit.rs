@@ -201,18 +201,20 @@ impl Account {
         let in_class = share.as_ref().map_or(u64::MAX, |share| share.left);
         let would_fit = Rate::new(link.left.min(in_class).min(most));
         let class = narrower.and(terms.class);
+        let from = binding.first_without(rate, asked.window.start, now);
+        let when = from.unwrap_or(asked.window.start).max(now);
         let shortfall = Box::new(Shortfall {
             asked: rate,
             reserved: Rate::new(binding.taken),
             budget: Rate::new(binding.limit),
-            holders: self.named_holders(terms.flows, direction, class.map(|(number, ..)| number)),
+            holders: self.named_holders(terms.flows, direction, class.map(|(number, ..)| number), when),
             would_fit,
             least_latency: None,
             measured: match asked.is_measured(direction) {
                 true => Rate::ZERO,
                 false => Rate::new(self.relief(direction, terms.now, |_, _| true)),
             },
-            from: binding.first_without(rate, asked.window.start, now),
+            from,
         });
         let (interface, besides) = (terms.name.to_owned(), None);
         Err(match class {
@@ -364,10 +366,20 @@ impl Account {
         self.relief(direction, terms.now, counts)
     }
 
-    /// The flows that hold the most: of the class where the class is full.
-    fn named_holders(&self, flows: &Flows, direction: Direction, class: Option<u32>) -> Vec<Holder> {
+    /// The flows that hold the most at a moment: of the class where the class is full.
+    fn named_holders(
+        &self,
+        flows: &Flows,
+        direction: Direction,
+        class: Option<u32>,
+        when: Moment,
+    ) -> Vec<Holder> {
         let most = self.most(direction, class);
-        let named = most.iter().take(NAMED_HOLDERS);
+        let is_there = |held: &&Held| {
+            let window = flows.entry(held.rank.slot()).footprint.window;
+            window.start <= when && window.ends_after(when)
+        };
+        let named = most.iter().filter(is_there).take(NAMED_HOLDERS);
         let holder =
             |held: &Held| Holder { id: flows.id(held.rank.slot()).to_owned(), charged: held.charged.0 };
         named.map(holder).collect()

@@ -12,6 +12,9 @@ use crate::admission::account::place::Place;
 use crate::admission::displaced::Displaced;
 use crate::admission::refusal::Refusal;
 
+/// How many flows are looked at first where they are looked at one by one.
+const FIRST_CANDIDATES: usize = 16;
+
 impl Ledger {
     /// Preempts flows for one that was refused, if the policy allows preemption: those whose holding priority is worse
     /// than its setup priority, least important first, then newest, and none that is not needed.
@@ -65,15 +68,24 @@ impl Ledger {
         Some(victims.into_iter().map(Place::slot).collect())
     }
 
-    /// The same where what a flow gives back depends on which others are there.
+    /// The same where what a flow gives back depends on which others are there. Few flows are looked at first, and all of
+    /// them only where fewer are not enough.
     fn victims_one_by_one(&mut self, newcomer: &Wanted, from: Place) -> Option<Vec<u32>> {
         let Footprint { window, interface, .. } = newcomer.entry.footprint;
-        let account = self.accounts.get(interface as usize)?.as_ref()?;
-        let worse = account.places().take_while(|place| *place >= from);
-        let footprints = worse.map(|place| self.flows.entry(place.slot()).footprint);
-        let candidates: Vec<_> = footprints.filter(|footprint| footprint.window.overlaps(&window)).collect();
-        let chosen = self.choose(interface, &candidates, |ledger| ledger.fits(newcomer).is_ok())?;
-        Some(chosen.into_iter().map(|footprint| footprint.slot).collect())
+        let mut most = FIRST_CANDIDATES;
+        loop {
+            let account = self.accounts.get(interface as usize)?.as_ref()?;
+            let worse = account.places().take_while(|place| *place >= from);
+            let footprints = worse.map(|place| self.flows.entry(place.slot()).footprint);
+            let overlapping = footprints.filter(|footprint| footprint.window.overlaps(&window));
+            let candidates: Vec<_> = overlapping.take(most).collect();
+            let chosen = self.choose(interface, &candidates, |ledger| ledger.fits(newcomer).is_ok());
+            match chosen {
+                Some(chosen) => return Some(chosen.into_iter().map(|footprint| footprint.slot).collect()),
+                None if candidates.len() < most => return None,
+                None => most = most.saturating_mul(8),
+            }
+        }
     }
 
     /// The first candidates without which a condition holds, less those without which it holds anyway; `None` where it
