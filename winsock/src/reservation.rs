@@ -12,7 +12,6 @@ use gqos::connect::{meter, plan, segment_limit};
 use gqos::engine::{Admitted, Ask, Granted, Lingering, Lost, ReservationRequest};
 use gqos::linux::socket;
 use gqos::policy::{Protocol, Subject};
-use gqos::tc::Handle;
 
 use super::Result;
 use super::blocking::may_await_others;
@@ -170,14 +169,15 @@ impl Endpoint {
         if admitted.class.is_some() || dscp.is_some() {
             let before = socket::code_point(&self.fd, ipv6).map_err(failed)?;
             self.state().qos.original_code_point.get_or_insert(before);
-            self.direct_packets(ipv6, dscp, admitted.class)?;
+            self.direct_packets(ipv6, dscp, admitted)?;
         }
         Ok(())
     }
 
-    /// Directs packets to a class. A program that has given up its privileges may not do so any more, but the reactor
+    /// Directs packets to the flow's class, with this code point. A program that has given up its privileges may not do so any more, but the reactor
     /// may.
-    fn direct_packets(&self, ipv6: bool, dscp: Option<u8>, class: Option<Handle>) -> Result<()> {
+    fn direct_packets(&self, ipv6: bool, dscp: Option<u8>, admitted: &Admitted) -> Result<()> {
+        let class = admitted.class;
         if socket::classify(&self.fd, ipv6, dscp, class).is_ok() {
             return Ok(());
         }
