@@ -72,7 +72,7 @@ pub use handle::{Egress, Engine, EngineFuture, OnOvercommitment};
 pub use kernel::{ClaimedRoot, Kernel, KernelFuture};
 pub use lingering::Lingering;
 pub use local::LocalEngine;
-pub use peer::PeerSocket;
+pub use peer::{PeerSocket, WithDescriptor};
 pub use pending::PendingReservation;
 pub use report::{ClassReport, InterfaceReport};
 pub use request::ReservationRequest;

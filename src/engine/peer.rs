@@ -1,6 +1,6 @@
 //! The socket of a flow, as far as its peer can be seen by it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Weak};
 
 use flowspec::Micros;
@@ -15,11 +15,14 @@ use crate::linux::peer::{
 pub enum PeerSocket {
     /// A TCP stream.
     Tcp(Weak<TcpStream>),
-    /// A TCP socket.
-    Descriptor(Weak<OwnedFd>),
+    /// A TCP socket of another owner.
+    Descriptor(Arc<WithDescriptor>),
     /// Datagrams: how much has passed so far in the direction that is reserved.
     Datagrams(Arc<dyn Fn() -> u64 + Send + Sync>),
 }
+
+/// Calls a function with the socket's descriptor, unless the socket is gone.
+pub type WithDescriptor = dyn Fn(&mut dyn FnMut(BorrowedFd<'_>)) + Send + Sync;
 
 /// A time after which the kernel ends a connection at its next probe.
 const AT_ONCE: Micros = Micros::new(1000);
@@ -29,7 +32,11 @@ macro_rules! with {
     ($socket:expr, $call:expr) => {
         match $socket {
             PeerSocket::Tcp(stream) => stream.upgrade().and_then(|stream| $call(&*stream).ok()),
-            PeerSocket::Descriptor(descriptor) => descriptor.upgrade().and_then(|fd| $call(&*fd).ok()),
+            PeerSocket::Descriptor(with) => {
+                let mut result = None;
+                with(&mut |fd| result = $call(&fd).ok());
+                result
+            }
             PeerSocket::Datagrams(_) => None,
         }
     };

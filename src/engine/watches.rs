@@ -28,7 +28,7 @@ pub(super) struct Watches {
 #[derive(Default)]
 struct Shared {
     /// By the number of the reservation's state.
-    watches: BTreeMap<usize, Watch>,
+    watches: BTreeMap<usize, Arc<Watch>>,
     /// The last that was looked at in this round.
     cursor: Option<usize>,
     /// When the engine's task looks next; `None` while nothing is watched.
@@ -41,10 +41,15 @@ struct Watch {
     state: Weak<ReservationState>,
     socket: PeerSocket,
     timeouts: PeerTimeouts,
-    observer: Observer,
     /// The socket's options before, where the kernel was told to end a dead connection.
     before: Option<PeerOptions>,
-    /// Whether that is lifted, since the peer's window is closed.
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of a socket.
+struct Seen {
+    observer: Observer,
+    /// Whether the kernel's limit is lifted, since the peer's window is closed.
     lifted: bool,
 }
 
@@ -85,12 +90,11 @@ impl Watches {
             state: Arc::downgrade(state),
             socket,
             timeouts,
-            observer: Observer::new(now),
             before,
-            lifted: false,
+            seen: Mutex::new(Seen { observer: Observer::new(now), lifted: false }),
         };
         let mut shared = self.lock();
-        shared.watches.insert(key(state), watch);
+        shared.watches.insert(key(state), Arc::new(watch));
         let at = clock::now() + interval;
         if shared.next.is_none_or(|next| at < next) {
             shared.next = Some(at);
@@ -101,8 +105,8 @@ impl Watches {
     /// The reservation has ended: the socket has its own options again.
     pub(super) fn remove(&self, state: &Arc<ReservationState>) {
         let watch = self.lock().watches.remove(&key(state));
-        if let Some(Watch { socket, before: Some(before), .. }) = watch {
-            socket.restore(before);
+        if let Some(watch) = watch {
+            watch.restore();
         }
     }
 
@@ -112,8 +116,8 @@ impl Watches {
             return self.remove(state);
         }
         let watch = self.lock().watches.remove(&key(state));
-        if let Some(Watch { socket, .. }) = watch {
-            socket.give_up();
+        if let Some(watch) = watch {
+            watch.socket.give_up();
         }
     }
 
@@ -123,21 +127,28 @@ impl Watches {
     }
 
     /// Looks at the next sockets: what is to be reported.
+    ///
+    /// A look may drop the last handle on a socket, whose end [removes](Self::remove) its watch: nothing is locked
+    /// meanwhile.
     pub(super) fn look(&self, now: Moment) -> Vec<PeerReport> {
-        let mut shared = self.lock();
-        let from = shared.cursor.map_or(Bound::Unbounded, Bound::Excluded);
-        let (mut reports, mut gone, mut last) = (Vec::new(), Vec::new(), None);
-        for (key, watch) in shared.watches.range_mut((from, Bound::Unbounded)).take(MOST_AT_ONCE) {
-            last = Some(*key);
+        let chunk = self.lock().chunk();
+        let (mut reports, mut gone) = (Vec::new(), Vec::new());
+        let last = chunk.last().map(|(key, _)| *key);
+        for (key, watch) in chunk {
             match watch.look(now) {
-                None => gone.push(*key),
+                None => gone.push(key),
                 Some(seen) if seen.is_empty() => {}
                 Some(seen) => {
                     let (id, state) = (watch.id.clone(), Weak::clone(&watch.state));
                     reports.push(PeerReport { id, state, reports: seen });
                 }
             }
+            if !self.lock().watches.contains_key(&key) {
+                // It was removed meanwhile, and the look may have set its limit again.
+                watch.restore();
+            }
         }
+        let mut shared = self.lock();
         for key in gone {
             shared.watches.remove(&key);
         }
@@ -152,6 +163,13 @@ impl Watches {
 }
 
 impl Shared {
+    /// The next sockets of this round.
+    fn chunk(&self) -> Vec<(usize, Arc<Watch>)> {
+        let from = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.watches.range((from, Bound::Unbounded)).take(MOST_AT_ONCE);
+        next.map(|(key, watch)| (*key, Arc::clone(watch))).collect()
+    }
+
     /// Goes on after this socket at once, or begins another round later.
     fn schedule(&mut self, last: Option<usize>) {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
@@ -168,16 +186,26 @@ impl Shared {
 
 impl Watch {
     /// Looks at the socket; `None` where it is gone.
-    fn look(&mut self, now: Moment) -> Option<Vec<Report>> {
-        let seen = self.socket.counters()?;
-        if let (Some(_), Timeout::After(limit)) = (self.before, self.timeouts.dead_after)
-            && self.lifted != seen.window_closed
-        {
+    fn look(&self, now: Moment) -> Option<Vec<Report>> {
+        let counters = self.socket.counters()?;
+        let (reports, changed) = {
+            // It is whole between any two statements that can panic.
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let changed =
+                std::mem::replace(&mut seen.lifted, counters.window_closed) != counters.window_closed;
+            (seen.observer.look(now, counters), changed)
+        };
+        if let (Some(_), Timeout::After(limit), true) = (self.before, self.timeouts.dead_after, changed) {
             // A peer whose window is closed is well as long as it answers.
-            self.lifted = seen.window_closed;
-            self.socket.limit((!self.lifted).then_some(limit));
+            self.socket.limit((!counters.window_closed).then_some(limit));
         }
-        Some(self.observer.look(now, seen))
+        Some(reports)
+    }
+
+    fn restore(&self) {
+        if let Some(before) = self.before {
+            self.socket.restore(before);
+        }
     }
 }
 

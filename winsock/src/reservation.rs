@@ -4,12 +4,13 @@
 //! made commits it, which shapes the socket's data; one that fails drops it, which restores the state before.
 
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 
 use flowspec::{Direction, Qos, ServiceType, Wsa};
 use gqos::admission::Decision;
 use gqos::connect::{meter, plan, segment_limit};
-use gqos::engine::{Admitted, Ask, Granted, Lingering, Lost, ReservationRequest};
+use gqos::engine::{Admitted, Ask, Granted, Lingering, Lost, PeerSocket, Reservation, ReservationRequest};
 use gqos::linux::socket;
 use gqos::policy::{Protocol, Subject};
 
@@ -255,6 +256,7 @@ impl Endpoint {
         reservation.metered(meter(self.control.clone()));
         let (admitted, decision) = (Box::new(admitted), Box::new(decision));
         reservation.connected();
+        self.watch_peer(&reservation, &admitted);
         let reservation_state = reservation.state();
         let before = {
             let mut state = self.state();
@@ -271,6 +273,26 @@ impl Endpoint {
                 endpoint.on_reservation_lost(lost);
             }
         });
+    }
+
+    /// Has the engine release the reservation once the peer is dead or accepts nothing.
+    fn watch_peer(&self, reservation: &Reservation, admitted: &Admitted) {
+        let Some(direction) = admitted.reserved_direction() else { return };
+        let socket = if self.is_stream() {
+            let me = self.weak();
+            PeerSocket::Descriptor(Arc::new(move |call| {
+                // The number may be another file's since the program has closed it.
+                if let Some(endpoint) = me.upgrade()
+                    && endpoint.fd.is_same()
+                {
+                    call(endpoint.fd.as_fd());
+                }
+            }))
+        } else {
+            let control = self.control.clone();
+            PeerSocket::Datagrams(Arc::new(move || control.stats(direction).passed()))
+        };
+        reservation.watch(socket, admitted.timeouts);
     }
 
     /// Returns false where the reservation was lost meanwhile, which was reported then.
