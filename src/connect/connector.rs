@@ -14,7 +14,7 @@ use super::error::ConnectError;
 use super::flow::{self, Flow};
 use super::host::Host;
 use crate::admission::Lack;
-use crate::engine::{Ask, Granted, PeerSocket, ReservationRequest};
+use crate::engine::{Ask, Granted, PeerSocket, PendingReservation, ReservationRequest};
 use crate::linux::socket;
 use crate::policy::{Protocol, Subject};
 
@@ -28,6 +28,23 @@ impl Host {
     /// Makes connections.
     pub fn connector(&self) -> Connector {
         Connector { host: self.clone() }
+    }
+
+    /// Reserves for a flow: for callers that set their sockets up themselves.
+    ///
+    /// - **Errors**: the refusal; no route to the peer; the engine has stopped.
+    pub async fn reserve(&self, request: ReservationRequest) -> Result<Granted, ConnectError> {
+        let granted = match self.engine.try_reserve(&request) {
+            Some(pending) => pending.await,
+            None => self.engine.reserve(request).await,
+        };
+        Ok(granted?)
+    }
+
+    /// Reserves on the caller's thread where that needs no kernel change and no other thread; `None` where it does:
+    /// then nothing has happened, and [`reserve`](Self::reserve) does the same.
+    pub fn try_reserve(&self, request: &ReservationRequest) -> Option<PendingReservation> {
+        self.engine.try_reserve(request)
     }
 }
 

@@ -7,10 +7,7 @@ use flowspec::{Qos, Rate};
 
 use super::error::ConnectError;
 use crate::admission::{Decision, GroupRequest, Operation};
-use crate::engine::{
-    Admitted, Answer, Engine, Events, Granted, InterfaceReport, LocalEngine, PendingReservation,
-    ReservationRequest,
-};
+use crate::engine::{Admitted, Answer, Engine, Events, InterfaceReport, LocalEngine};
 use crate::policy::{GroupMode, Policy};
 
 /// A handle on an engine. Cheap to clone.
@@ -20,7 +17,7 @@ use crate::policy::{GroupMode, Policy};
 /// reservation.
 #[derive(Clone)]
 pub struct Host {
-    engine: Arc<dyn Engine>,
+    pub(super) engine: Arc<dyn Engine>,
 }
 
 impl Host {
@@ -50,23 +47,6 @@ impl Host {
     /// Stops the engine: what it has programmed is taken back, and the kernel's defaults return.
     pub async fn stop(self) {
         self.engine.stop().await;
-    }
-
-    /// Reserves for a flow: for callers that set their sockets up themselves.
-    ///
-    /// - **Errors**: the refusal; no route to the peer; the engine has stopped.
-    pub async fn reserve(&self, request: ReservationRequest) -> Result<Granted, ConnectError> {
-        let granted = match self.engine.try_reserve(&request) {
-            Some(pending) => pending.await,
-            None => self.engine.reserve(request).await,
-        };
-        Ok(granted?)
-    }
-
-    /// Reserves on the caller's thread where that needs no kernel change and no other thread; `None` where it does:
-    /// then nothing has happened, and [`reserve`](Self::reserve) does the same.
-    pub fn try_reserve(&self, request: &ReservationRequest) -> Option<PendingReservation> {
-        self.engine.try_reserve(request)
     }
 
     /// Asks for other flowspecs for a flow that has a reservation.

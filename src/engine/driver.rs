@@ -17,14 +17,13 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::clock;
-use super::command::{Command, Inbox, MOST_QUEUED_REQUESTS, WeakCommands};
 use super::core::{Caller, Core, Notification, lock};
 use super::drain::{Drained, Ended, drain};
 use super::error::EngineError;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
-use super::lanes::{Job, Lanes, Work};
 use super::lingering::Lingering;
 use super::meter::Meter;
+use super::queues::{Command, Inbox, Job, Lanes, MOST_QUEUED_REQUESTS, WeakCommands, Work};
 use super::report::{InterfaceReport, class_report};
 use super::request::Submission;
 use super::reservation::{Reply, Usage};

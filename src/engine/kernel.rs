@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::pin::Pin;
 
 use crate::failure::KernelFailure;
-use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink};
+use crate::linux::{Claim, ClassState, Link, LinkEvents};
 use crate::manager::Root;
-use crate::tc::{Change, ForeignRoot, Handle};
+use crate::tc::{Change, Handle};
 
 /// The kernel's answer to a call of the engine.
 pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>> + Send>>;
 
-/// The kernel of one network namespace. [`Netlink`] is the real one; tests have their own.
+/// The kernel of one network namespace. [`Netlink`](crate::linux::Netlink) is the real one; tests have their own.
 ///
 /// The engine has at most one call of each interface under way at a time, [`class`](Self::class) and
 /// [`route`](Self::route) excepted. A call that does not return stalls its interface alone.
@@ -49,63 +49,4 @@ pub struct ClaimedRoot {
     pub root: Root,
     /// Keeps other engines from the interface as long as it is held.
     pub claim: Option<Claim>,
-}
-
-impl Kernel for Netlink {
-    fn route(&self, peer: IpAddr) -> KernelFuture<Link> {
-        let netlink = self.clone();
-        Box::pin(async move {
-            let route = netlink.route(peer).await?;
-            Self::link(&netlink, route.index).await
-        })
-    }
-
-    fn link(&self, name: &str) -> KernelFuture<Option<Link>> {
-        let (netlink, name) = (self.clone(), name.to_owned());
-        Box::pin(async move {
-            match netlink.link_by_name(&name).await {
-                Ok(link) => Ok(Some(link)),
-                Err(failure) if failure.is_absent() => Ok(None),
-                Err(failure) => Err(failure),
-            }
-        })
-    }
-
-    fn root(&self, index: u32) -> KernelFuture<ClaimedRoot> {
-        let netlink = self.clone();
-        Box::pin(async move {
-            let claim = Claim::interface(index)?;
-            let root = match (&claim, Self::root(&netlink, index).await?.root.own()) {
-                (None, _) => Root::Taken { holder: format!("@{}", Claim::name(index)) },
-                (Some(_), Ok(None)) => Root::Default,
-                (Some(_), Ok(Some(root))) => Root::Ours(root),
-                (Some(_), Err(ForeignRoot { kind, handle })) => Root::Foreign { kind, handle },
-            };
-            Ok(ClaimedRoot { root, claim })
-        })
-    }
-
-    fn apply(&self, index: u32, change: Change) -> KernelFuture<()> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::apply(&netlink, index, &change).await })
-    }
-
-    fn classes(&self, index: u32) -> KernelFuture<Vec<ClassState>> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::classes(&netlink, index).await })
-    }
-
-    fn class(&self, index: u32, handle: Handle) -> KernelFuture<Option<ClassState>> {
-        let netlink = self.clone();
-        Box::pin(async move { Self::class(&netlink, index, handle).await })
-    }
-
-    fn direct_packets(&self, index: u32) -> KernelFuture<u32> {
-        let netlink = self.clone();
-        Box::pin(async move { Ok(Self::root(&netlink, index).await?.direct_packets) })
-    }
-
-    fn watch_links(&self) -> Option<LinkEvents> {
-        Self::watch_links(self).ok()
-    }
 }

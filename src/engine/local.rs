@@ -1,4 +1,4 @@
-//! An engine in this process.
+//! An engine in this process, on the kernel of its network namespace.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,17 +8,17 @@ use flowspec::Direction;
 use tokio::sync::{Notify, oneshot};
 
 use super::clock::Clock;
-use super::command::{Command, Commands, MOST_QUEUED_REQUESTS, queue};
 use super::core::{Core, lock};
 use super::driver::Driver;
 use super::error::EngineError;
 use super::events::Events;
 use super::handle::{Egress, Engine, EngineFuture, OnOvercommitment};
-use super::kernel::Kernel;
+use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
 use super::owner;
 use super::peer::PeerSocket;
 use super::pending::PendingReservation;
+use super::queues::{Command, Commands, MOST_QUEUED_REQUESTS, queue};
 use super::report::InterfaceReport;
 use super::request::{Placement, ReservationRequest, Submission};
 use super::reservation::{Granted, ReservationBackend, ReservationState, Usage};
@@ -26,9 +26,10 @@ use super::routes::RouteCache;
 use super::waiters::Waiters;
 use super::watches::Watches;
 use crate::admission::{Operation, Refusal};
-use crate::linux::{Link, Netlink};
-use crate::manager::{Answer, Input};
+use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink};
+use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
+use crate::tc::{Change, ForeignRoot, Handle};
 
 /// The engine of this process: a manager, and the task that carries out its effects.
 ///
@@ -268,5 +269,64 @@ impl Engine for LocalEngine {
             // An error means that the engine has stopped already.
             let _ = done.await;
         })
+    }
+}
+
+impl Kernel for Netlink {
+    fn route(&self, peer: IpAddr) -> KernelFuture<Link> {
+        let netlink = self.clone();
+        Box::pin(async move {
+            let route = netlink.route(peer).await?;
+            Self::link(&netlink, route.index).await
+        })
+    }
+
+    fn link(&self, name: &str) -> KernelFuture<Option<Link>> {
+        let (netlink, name) = (self.clone(), name.to_owned());
+        Box::pin(async move {
+            match netlink.link_by_name(&name).await {
+                Ok(link) => Ok(Some(link)),
+                Err(failure) if failure.is_absent() => Ok(None),
+                Err(failure) => Err(failure),
+            }
+        })
+    }
+
+    fn root(&self, index: u32) -> KernelFuture<ClaimedRoot> {
+        let netlink = self.clone();
+        Box::pin(async move {
+            let claim = Claim::interface(index)?;
+            let root = match (&claim, Self::root(&netlink, index).await?.root.own()) {
+                (None, _) => Root::Taken { holder: format!("@{}", Claim::name(index)) },
+                (Some(_), Ok(None)) => Root::Default,
+                (Some(_), Ok(Some(root))) => Root::Ours(root),
+                (Some(_), Err(ForeignRoot { kind, handle })) => Root::Foreign { kind, handle },
+            };
+            Ok(ClaimedRoot { root, claim })
+        })
+    }
+
+    fn apply(&self, index: u32, change: Change) -> KernelFuture<()> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::apply(&netlink, index, &change).await })
+    }
+
+    fn classes(&self, index: u32) -> KernelFuture<Vec<ClassState>> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::classes(&netlink, index).await })
+    }
+
+    fn class(&self, index: u32, handle: Handle) -> KernelFuture<Option<ClassState>> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::class(&netlink, index, handle).await })
+    }
+
+    fn direct_packets(&self, index: u32) -> KernelFuture<u32> {
+        let netlink = self.clone();
+        Box::pin(async move { Ok(Self::root(&netlink, index).await?.direct_packets) })
+    }
+
+    fn watch_links(&self) -> Option<LinkEvents> {
+        Self::watch_links(self).ok()
     }
 }
