@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use common::policy;
+use common::{PREEMPTION, policy};
 use flowspec::{Both, Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate};
 use gqos::admission::{Decision, GroupRequest, Operation, Request};
 use gqos::failure::{Cause, KernelFailure};
@@ -14,21 +14,6 @@ use gqos::manager::{ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, 
 use gqos::policy::GroupMode;
 use gqos::tc::{Change, Op, flow_number};
 use gqos::telemetry::{Counters, Event, Reserved};
-
-const POLICY: &str = r#"
-version = 1
-preemption = true
-[interface.eth0]
-enforcement = "auto"
-on_capacity_drop = "shed"
-egress = { capacity = "100 Mbit/s", reservable = "80%" }
-[class.viewer]
-setup_priority = 6
-holding_priority = 6
-[class.studio]
-setup_priority = 2
-holding_priority = 2
-"#;
 
 /// The kernel's answer to a change.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +42,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut manager = Manager::new(policy(POLICY));
+        let mut manager = Manager::new(policy(PREEMPTION));
         manager.record_events();
         let mut world = Self {
             manager,

@@ -7,28 +7,13 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::policy;
+use common::{PREEMPTION, policy};
 use flowspec::{Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate, Ratio};
 use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, Operation, Reason, Request};
 use gqos::failure::{Cause, KernelFailure};
 use gqos::manager::{Effect, Input, Manager, Notice, RequestId, Root, Seen};
 use gqos::policy::GroupMode;
 use gqos::tc::Op;
-
-const POLICY: &str = r#"
-version = 1
-preemption = true
-[interface.eth0]
-enforcement = "auto"
-on_capacity_drop = "shed"
-egress = { capacity = "100 Mbit/s", reservable = "80%" }
-[class.viewer]
-setup_priority = 6
-holding_priority = 6
-[class.studio]
-setup_priority = 2
-holding_priority = 2
-"#;
 
 /// A manager, its kernel, and the notices.
 struct World {
@@ -176,7 +161,7 @@ fn capacity(megabits: u64) -> Operation {
 
 #[test]
 fn a_preempted_flow_loses_its_class_in_the_change_that_adds_the_preemptors() {
-    let mut world = World::new(POLICY);
+    let mut world = World::new(PREEMPTION);
     world.reserve("a", "viewer", 40);
     world.reserve("b", "viewer", 40);
     world.commands();
@@ -199,7 +184,7 @@ fn a_preempted_flow_loses_its_class_in_the_change_that_adds_the_preemptors() {
 
 #[test]
 fn no_flow_is_preempted_for_one_that_the_kernel_refuses() {
-    let mut world = World::new(POLICY);
+    let mut world = World::new(PREEMPTION);
     world.reserve("a", "viewer", 40);
     world.reserve("b", "viewer", 40);
     for fails in ["class add", "class del"] {
@@ -220,7 +205,7 @@ fn no_flow_is_preempted_for_one_that_the_kernel_refuses() {
 
 #[test]
 fn a_link_that_carries_less_sheds_flows_and_its_trunk_follows() {
-    let mut world = World::new(POLICY);
+    let mut world = World::new(PREEMPTION);
     for id in ["a", "b"] {
         world.reserve(id, "viewer", 40);
     }
@@ -247,7 +232,7 @@ fn a_link_that_carries_less_sheds_flows_and_its_trunk_follows() {
 
 #[test]
 fn a_waiting_flow_is_notified_of_capacity_and_a_withdrawn_one_is_not() {
-    let mut world = World::new(POLICY);
+    let mut world = World::new(PREEMPTION);
     world.reserve("a", "viewer", 80);
     for id in ["b", "c"] {
         let waits = Request { wait: true, ..reserve(id, "viewer", 60) };
@@ -260,7 +245,7 @@ fn a_waiting_flow_is_notified_of_capacity_and_a_withdrawn_one_is_not() {
 
 #[test]
 fn the_members_of_a_shared_group_have_one_class_as_large_as_the_largest() {
-    let mut world = World::new(POLICY);
+    let mut world = World::new(PREEMPTION);
     let group = |mode| {
         let (id, interface, class) = ("g".to_owned(), "eth0".to_owned(), Some("viewer".to_owned()));
         Operation::Group(Box::new(GroupRequest { id, interface, class, mode, qos: qos(40) }))
@@ -289,7 +274,7 @@ fn the_members_of_a_shared_group_have_one_class_as_large_as_the_largest() {
 
 #[test]
 fn the_class_of_an_expired_flow_is_deleted() {
-    let mut world = World::new(POLICY);
+    let mut world = World::new(PREEMPTION);
     let soft = Request { time_to_live: Some(Micros::new(1_000)), ..reserve("a", "viewer", 40) };
     assert!(world.request(soft.into_operation()).is_ok());
     world.feed(Input::Connected { id: "a".into() }, 5_000);
@@ -301,7 +286,7 @@ fn the_class_of_an_expired_flow_is_deleted() {
 /// A group cannot be shed: there is one notice of it, and another when the budget is large enough again.
 #[test]
 fn a_link_that_carries_less_than_its_groups_reserve_is_overcommitted() {
-    let mut world = World::new(POLICY);
+    let mut world = World::new(PREEMPTION);
     let (id, interface) = ("g".to_owned(), "eth0".to_owned());
     let group = GroupRequest { id, interface, class: None, mode: GroupMode::Envelope, qos: qos(40) };
     assert!(world.request(Operation::Group(Box::new(group))).is_ok());
@@ -320,7 +305,7 @@ fn a_link_that_carries_less_than_its_groups_reserve_is_overcommitted() {
 /// A class that several members share is free once, however many of them end together.
 #[test]
 fn a_class_that_members_leave_together_goes_to_one_flow() {
-    let mut world = World::new(POLICY);
+    let mut world = World::new(PREEMPTION);
     let (id, interface, class) = ("g".to_owned(), "eth0".to_owned(), Some("viewer".to_owned()));
     let group = GroupRequest { id, interface, class, mode: GroupMode::Shared, qos: qos(10) };
     assert!(world.request(Operation::Group(Box::new(group))).is_ok());
@@ -382,8 +367,8 @@ proptest::proptest! {
     fn decisions_are_the_same_with_and_without_a_kernel(
         steps in proptest::collection::vec((0u8..12, 0u8..=255, 0u8..=255), 1..120),
     ) {
-        let mut world = World::new(POLICY);
-        let mut ledger = Ledger::new(policy(POLICY));
+        let mut world = World::new(PREEMPTION);
+        let mut ledger = Ledger::new(policy(PREEMPTION));
         for (kind, flow, size) in steps {
             let operation = operation(kind, flow, size);
             let alone = ledger.decide(Moment::from_micros(world.now + 1), &operation).decision;
@@ -400,7 +385,7 @@ proptest::proptest! {
     fn a_kernel_that_fails_leaks_no_reservation(
         steps in proptest::collection::vec((0u8..12, 0u8..=255, 0u8..=255, proptest::bool::weighted(0.3)), 1..120),
     ) {
-        let mut world = World::new(POLICY);
+        let mut world = World::new(PREEMPTION);
         for (kind, flow, size, fails) in steps {
             world.fails = fails.then_some("class add");
             world.request(operation(kind, flow, size));

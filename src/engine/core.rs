@@ -7,19 +7,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use flowspec::{Both, Bytes, Moment};
+use flowspec::{Both, Bytes, Moment, Qos};
 use tokio::sync::{Notify, oneshot};
 
+use super::ask::What;
 use super::clock::Clock;
 use super::error::EngineError;
 use super::events::{Events, Subscribers};
 use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
-use super::request::{Placement, ReservationRequest, request_for};
+use super::request::{Placement, ReservationRequest};
 use super::reservation::{Granted, Reply, Reservation, ReservationBackend, ReservationState};
 use super::waiters::Waiters;
 use super::watches::{PeerReport, Watches};
-use crate::admission::{Decision, Operation, PeerState, Refusal, RefusedRequest, RequestKind};
+use crate::admission::{
+    Decision, Ladder, Operation, PeerState, Refusal, RefusedRequest, Request, RequestKind,
+};
 use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, Output, RequestId};
 use crate::policy::Policy;
 use crate::tc::Change;
@@ -348,14 +351,52 @@ impl Core {
     }
 }
 
+/// The admission request that a client's request stands for, by the policy's templates and rules.
+///
+/// - **Errors**: a template that the policy does not have.
+fn request_for(
+    policy: &Policy,
+    request: &ReservationRequest,
+    placement: &Placement,
+) -> Result<Ladder, Refusal> {
+    let ReservationRequest { ask, subject, .. } = request;
+    let template = |name: &str| match policy.templates.get(name) {
+        Some(template) => Ok((name.to_owned(), template.qos)),
+        None => Err(Refusal::UnknownTemplate { template: name.to_owned() }),
+    };
+    let (mut class, mut group) = (ask.class.clone(), ask.group.clone());
+    let mut renditions = match &ask.what {
+        What::Qos(qos) => vec![(String::new(), **qos)],
+        What::Template(name) => vec![template(name)?],
+        What::FirstOf(names) => names.iter().map(|name| template(name)).collect::<Result<_, _>>()?,
+        What::ByRule => match policy.rule_for(subject, &placement.link.name) {
+            None => Vec::new(),
+            Some(rule) => {
+                class = class.or_else(|| rule.class.clone());
+                group = group.or_else(|| rule.group.clone());
+                rule.templates.iter().map(|name| template(name)).collect::<Result<_, _>>()?
+            }
+        },
+    };
+    let (first, qos) = match renditions.is_empty() {
+        true => (String::new(), Qos::BEST_EFFORT),
+        false => renditions.remove(0),
+    };
+    let Placement { id, link, owner } = placement;
+    let request = Request::new(id.clone(), link.name.clone(), qos);
+    let request =
+        Request { class, owner: owner.clone(), group, client: ask.client.clone(), wait: ask.wait, ..request };
+    Ok(Ladder { request, first, renditions })
+}
+
 #[cfg(test)]
 mod tests {
-    use flowspec::{Bytes, Flowspec, Qos, Rate};
+    use flowspec::{Bytes, Flowspec, Rate};
     use futures_util::FutureExt;
 
     use super::super::local::LocalEngine;
     use super::*;
-    use crate::admission::{Reason, Request};
+    use crate::admission::Reason;
     use crate::policy::Source;
 
     const POLICY: &str =
@@ -470,5 +511,60 @@ mod tests {
         }
         assert!(!tried.is_admitted("v1"));
         assert!(tried.faults().len() < 64);
+    }
+}
+
+#[cfg(test)]
+mod request_tests {
+    use flowspec::Bytes;
+
+    use super::super::ask::Ask;
+    use super::*;
+    use crate::linux::Link;
+    use crate::policy::{Owner, Protocol, Source, Subject};
+
+    const POLICY: &str = r#"version = 1
+[interface.eth0]
+egress = { capacity = "1 Gbit/s" }
+[interface.eth1]
+egress = { capacity = "1 Gbit/s" }
+[template.hd]
+sending = { service_type = "guaranteed", token_rate = "6 Mbit/s" }
+[template.sd]
+sending = { service_type = "guaranteed", token_rate = "2 Mbit/s" }
+[class.viewer]
+[group.g]
+interface = "eth0"
+sending = { service_type = "guaranteed", token_rate = "20 Mbit/s" }
+[[rule]]
+match = { local_port = 443 }
+group = "g"
+template = ["hd", "sd"]
+[[rule]]
+class = "viewer"
+template = "sd"
+"#;
+
+    /// What a flow on an interface asks for whose caller names this: its templates, class and group.
+    #[track_caller]
+    fn check(interface: &str, ask: Ask, templates: &[&str], class: Option<&str>, group: Option<&str>) {
+        let (policy, _) = Policy::parse(&[Source { name: "p.toml", text: POLICY }]).expect("a policy");
+        let subject = Subject { protocol: Protocol::Tcp, local_port: 443, peer: [192, 0, 2, 1].into() };
+        let link = Link { index: 2, name: interface.into(), mtu: Bytes::new(1500), speed: None };
+        let placement = Placement { id: "f".into(), link: Arc::new(link), owner: Owner::default() };
+        let Ladder { request, first, renditions } =
+            request_for(&policy, &ReservationRequest::new(ask, subject), &placement).expect("a request");
+        let names: Vec<_> = std::iter::once(&first).chain(renditions.iter().map(|(name, _)| name)).collect();
+        assert_eq!(names, templates);
+        assert_eq!((request.class.as_deref(), request.group.as_deref()), (class, group));
+    }
+
+    #[test]
+    fn a_rule_gives_its_ladder_its_class_and_its_group() {
+        check("eth0", Ask::default(), &["hd", "sd"], None, Some("g"));
+        check("eth1", Ask::default(), &["sd"], Some("viewer"), None);
+        check("eth0", Ask::default().group("other"), &["hd", "sd"], None, Some("other"));
+        check("eth1", Ask::default().class("other"), &["sd"], Some("other"), None);
+        check("eth0", Ask::template("sd"), &["sd"], None, None);
     }
 }

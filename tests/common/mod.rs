@@ -17,6 +17,22 @@ use gqos::lab::{Network, Site};
 use gqos::policy::{Policy, Source};
 pub(crate) use needs::{compiles, installed, skip};
 
+/// An interface of 100 Mbit/s with two classes, of which `studio` preempts `viewer`.
+pub(crate) const PREEMPTION: &str = r#"
+version = 1
+preemption = true
+[interface.eth0]
+enforcement = "auto"
+on_capacity_drop = "shed"
+egress = { capacity = "100 Mbit/s", reservable = "80%" }
+[class.viewer]
+setup_priority = 6
+holding_priority = 6
+[class.studio]
+setup_priority = 2
+holding_priority = 2
+"#;
+
 /// A lab with a wire of this many megabits. Where it cannot be made, the test is recorded as skipped.
 #[track_caller]
 pub(crate) fn lab(megabits: u64) -> Option<Network> {

@@ -1,14 +1,28 @@
-//! Flows are admitted, tried, and released.
+//! Flows are admitted by the best rendition that fits, booked, tried, and released.
 
 use flowspec::{Both, Rate};
 
+use super::client::ClientUse;
+use super::group::Member;
 use super::prepare::Prepared;
-use super::state::Ledger;
+use super::state::{Ledger, client_of};
 use crate::admission::account::entry::Entry;
 use crate::admission::account::rank::LAST_ORDER;
 use crate::admission::holding::Holding;
+use crate::admission::operation::Ladder;
 use crate::admission::refusal::Refusal;
 use crate::admission::request::{Grant, Request};
+use crate::admission::response::RefusedRendition;
+
+/// What became of the renditions of a request.
+pub(crate) struct Tried {
+    /// The grant, or the refusal of the best rendition.
+    pub(crate) result: Result<Grant, Refusal>,
+    /// Which rendition was admitted, where that is not the best one.
+    pub(crate) rendition: Option<String>,
+    /// Why each rendition was refused that was tried, best first; empty where there is only one rendition.
+    pub(crate) refused: Vec<RefusedRendition>,
+}
 
 impl Ledger {
     /// Reserves both directions of a request, or neither.
@@ -21,6 +35,24 @@ impl Ledger {
     pub fn admit(&mut self, request: &Request) -> Result<Grant, Refusal> {
         self.count_request(request.client.as_deref())?;
         self.admit_counted(request)
+    }
+
+    /// Admits the best rendition that fits. Renditions are tried until one fits, unless the refusal is the same for each.
+    pub(crate) fn climb(&mut self, ladder: &Ladder) -> Tried {
+        let Ladder { request, first, renditions } = ladder;
+        let counted = self.count_request(request.client.as_deref());
+        let best = match counted.and_then(|()| self.admit_counted(request)) {
+            Err(refusal) if !renditions.is_empty() && refusal.depends_on_rendition() => refusal,
+            result => return Tried { result, rendition: None, refused: Vec::new() },
+        };
+        let mut refused = vec![RefusedRendition { name: first.clone(), refusal: best.clone() }];
+        for (name, qos) in renditions {
+            match self.admit_counted(&Request { qos: *qos, ..request.clone() }) {
+                Ok(grant) => return Tried { result: Ok(grant), rendition: Some(name.clone()), refused },
+                Err(refusal) => refused.push(RefusedRendition { name: name.clone(), refusal }),
+            }
+        }
+        Tried { result: Err(best), rendition: None, refused }
     }
 
     /// The same for a request that its client has been counted for.
@@ -37,6 +69,32 @@ impl Ledger {
         }
         self.debug_check();
         Ok(grant)
+    }
+
+    /// Books a new flow that is known to fit, and gives its slot.
+    pub(crate) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
+        self.flows.insert(id, &mut entry, self.now);
+        self.book(&entry, member);
+        entry.footprint.slot
+    }
+
+    /// Books what a flow takes, which is known to fit; `member` is for its group, if it has one.
+    pub(crate) fn book(&mut self, entry: &Entry, member: Option<Member>) {
+        let (now, footprint) = (self.now, &entry.footprint);
+        self.bookings += 1;
+        if let Some(account) = self.account_at(footprint.interface) {
+            account.book(footprint, now);
+        }
+        if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
+            let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
+            client.book(entry.rate(), footprint.window, now);
+        }
+        if let (Some(name), Some(member)) = (&entry.group, member) {
+            self.change_group(name, |group| group.join(footprint.slot, member, now));
+        }
+        if let Some(at) = entry.ending() {
+            self.endings.insert((at, footprint.rank()));
+        }
     }
 
     /// Books a flow if it fits without preemption, and gives its slot, to release it by. It does not count as a request

@@ -1,41 +1,13 @@
-//! Books what is known to fit, and unbooks it.
+//! Unbooks what flows take, and keeps holders and order right.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::client::ClientUse;
-use super::group::Member;
 use super::state::{Ledger, client_of};
 use crate::admission::account::entry::Entry;
 use crate::admission::account::footprint::Footprint;
 
 impl Ledger {
-    /// Books a new flow that is known to fit, and gives its slot.
-    pub(crate) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
-        self.flows.insert(id, &mut entry, self.now);
-        self.book(&entry, member);
-        entry.footprint.slot
-    }
-
-    /// Books what a flow takes, which is known to fit; `member` is for its group, if it has one.
-    pub(crate) fn book(&mut self, entry: &Entry, member: Option<Member>) {
-        let (now, footprint) = (self.now, &entry.footprint);
-        self.bookings += 1;
-        if let Some(account) = self.account_at(footprint.interface) {
-            account.book(footprint, now);
-        }
-        if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
-            let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
-            client.book(entry.rate(), footprint.window, now);
-        }
-        if let (Some(name), Some(member)) = (&entry.group, member) {
-            self.change_group(name, |group| group.join(footprint.slot, member, now));
-        }
-        if let Some(at) = entry.ending() {
-            self.endings.insert((at, footprint.rank()));
-        }
-    }
-
     /// Unbooks everything that a flow takes. The caller has removed the flow, or books it again.
     pub(crate) fn unbook(&mut self, entry: &Entry) {
         let (now, footprint) = (self.now, &entry.footprint);

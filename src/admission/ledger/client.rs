@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate, TokenBucket};
 
+use super::group::Member;
 use crate::admission::account::entry::Entry;
 use crate::admission::account::profile::Profile;
 use crate::admission::account::window::Window;
@@ -42,16 +43,15 @@ impl ClientUse {
         Ok(())
     }
 
-    /// Whether a flow fits the client's limits.
+    /// Whether a flow fits the limits of the client of this name. `old` is what the flow is charged before.
     pub(crate) fn check(
         &self,
-        name: &str,
-        policy: &Client,
-        asked: Both<Rate>,
+        (name, policy): (&str, &Client),
+        member: &Member,
         old: Option<Both<Rate>>,
-        window: Window,
         now: Moment,
     ) -> Result<(), Refusal> {
+        let Member { charge, window } = *member;
         let over = |limit| Err(Refusal::Client { client: name.to_owned(), limit });
         let flows = self.flows.highest(window, now);
         if let Some(most) = policy.max_flows
@@ -69,7 +69,7 @@ impl ClientUse {
         }
         let Some(most) = policy.max_rate else { return Ok(()) };
         for direction in Direction::BOTH {
-            let asked = *asked.get(direction);
+            let asked = *charge.rate.get(direction);
             let charged = self.charged.get(direction);
             let taken = Rate::new(charged.highest(window, now));
             let worse = old.is_none_or(|old| asked > *old.get(direction)) && asked > Rate::ZERO;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
 
-use super::ladder::Tried;
+use super::admit::Tried;
 use super::state::Ledger;
 use crate::admission::decision::{Decision, Outcome};
 use crate::admission::ended::{EndCause, Ended, EndedIds};

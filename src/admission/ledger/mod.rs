@@ -10,7 +10,6 @@ pub(crate) mod exchange;
 pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod invariants;
-pub(crate) mod ladder;
 pub(crate) mod measurement;
 pub(crate) mod peers;
 pub(crate) mod policy_groups;

@@ -238,7 +238,6 @@ impl Ledger {
         member: &Member,
         old: Option<(&Entry, Option<&Member>)>,
     ) -> Result<(), Refusal> {
-        let Member { charge, window } = *member;
         if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
             let old = old.map(|(entry, _)| entry.rate());
             let fresh;
@@ -249,7 +248,7 @@ impl Ledger {
                     &fresh
                 }
             };
-            client.check(name, limits, charge.rate, old, window, self.now)?;
+            client.check((name, limits), member, old, self.now)?;
         }
         if let Some(name) = &entry.group
             && let Some(group) = self.groups.get(name)
