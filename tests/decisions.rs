@@ -49,6 +49,8 @@ fn all_reasons_are_listed_with_their_codes() {
 const POLICY: &str = r#"
 version = 1
 preemption = true
+dead_after = "1 s"
+stalled_after = "1 s"
 [interface.eth0]
 egress = { capacity = "8 Mbit/s", reservable = "100%" }
 error_terms = { c = "1500 B", d = "1 ms" }
@@ -87,6 +89,11 @@ const TRACE: &[&str] = &[
     "{'at_us':40,'op':'capacity','interface':'eth0','direction':'egress','capacity':800000}",
     "{'at_us':500000,'op':'measure','interface':'eth0','class':'live','window_us':100000,'rate':{'sending':1,'receiving':0}}",
     "{'at_us':500000,'op':'measure','interface':'eth0','class':'none','window_us':100000,'rate':{'sending':1,'receiving':0}}",
+    "{'at_us':600000,'op':'reserve','id':'d','interface':'eth0','sending':{'service_type':'guaranteed','token_rate':1000}}",
+    "{'at_us':600000,'op':'reserve','id':'s','interface':'eth0','sending':{'service_type':'guaranteed','token_rate':1000}}",
+    "{'at_us':600000,'op':'peer','id':'d','state':'silent'}",
+    "{'at_us':600000,'op':'peer','id':'s','state':'stalled'}",
+    "{'at_us':1600000,'op':'tick'}",
 ];
 
 /// The decisions on [`TRACE`], and one of a running host.
