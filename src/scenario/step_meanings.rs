@@ -34,6 +34,8 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
             Meaning::new("refresh", "Flows extend their soft state."),
             Meaning::new("close", "Flows end."),
             Meaning::new("crash", "All flows of this client end."),
+            Meaning::new("group", "A group is made or changed."),
+            Meaning::new("ungroup", "A group ends, with its last member where it has some."),
             Meaning::new("peer", "What is seen of the peers of flows."),
             Meaning::new("capacity", "The capacity of a link changes."),
             Meaning::new("measure", "The flows of a class with measured admission were measured."),
@@ -60,6 +62,23 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
         &[ID, REPEAT, Meaning::new("ttl", "The flow ends after this time unless it is refreshed again.")],
     ),
     ("test.step.close", &[ID, REPEAT]),
+    (
+        "test.step.group",
+        &[
+            Meaning::new("id", "The name of the group."),
+            Meaning::new("interface", "The only interface that the members may use."),
+            Meaning::new("class", "The class whose share is charged; none if absent."),
+            Meaning::with_default(
+                "mode",
+                "Whether the group or its largest member is charged.",
+                "\"envelope\"",
+            ),
+            Meaning::new("template", "The template that gives the flowspecs."),
+            Meaning::new("templates", "As template; the first one counts."),
+            Meaning::new("sending", "The flowspec of the sending direction; best effort if absent."),
+            Meaning::new("receiving", "The flowspec of the receiving direction; best effort if absent."),
+        ],
+    ),
     (
         "test.step.peer",
         &[
