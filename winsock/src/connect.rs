@@ -232,6 +232,8 @@ impl Endpoint {
             // An error means that the socket was closed meanwhile.
             let _ = sys::set_nonblocking(&self.fd, nonblocking);
         }
+        // A socket that was closed before connect(2) is another file by then, with errors of its own.
+        let outcome = outcome.map_err(|error| if self.is_closed() { Wsa::Eintr } else { error });
         let outcome = self.finish_connect(outcome, pending, peer);
         if outcome == Err(Wsa::Econnrefused) && !blocking {
             // Linux reports a refusal by this host at once, Windows as the end of the attempt.

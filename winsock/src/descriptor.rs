@@ -91,9 +91,13 @@ pub(crate) struct Duplicate {
 }
 
 impl Duplicate {
-    /// - **Errors**: WSAEMFILE, WSAENOBUFS.
+    /// - **Errors**: WSAEMFILE, WSAENOBUFS; WSAEINTR where the socket is closed.
     pub(crate) fn new(of: &Descriptor, closing: &Arc<CloseState>) -> Result<Self> {
         let counted = closing.duplicate();
+        // Counted first: `close` either waits for this duplicate, or has marked the socket by now.
+        if closing.is_closed() {
+            return Err(Wsa::Eintr);
+        }
         let fd = of.fd.try_clone().map_err(|error| sys::errno_of(&error).wsa())?;
         Ok(Self { fd, counted })
     }

@@ -59,11 +59,13 @@ static void ports(void) {
         SOCKET s = bound(&name);
         WSAOVERLAPPED overlapped;
         QOS qos;
-        DWORD size = 0;
+        DWORD size = 0, flags = 0;
         memset(&overlapped, 0, sizeof overlapped);
         WSAIoctl(s, SIO_GET_QOS, NULL, 0, &qos, sizeof qos, &size, &overlapped, NULL);
         closesocket(s);
         status_free += is_free(&name);
+        /* The operation writes to the structure until it has ended. */
+        WSAGetOverlappedResult(s, &overlapped, &size, TRUE, &flags);
     }
     check("ports free after an overlapped SIO_GET_QOS", status_free, 100);
     WSACloseEvent(event);

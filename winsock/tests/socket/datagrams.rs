@@ -3,8 +3,7 @@
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use flowspec::objects::ShapeDiscardMode;
-use flowspec::{Bytes, Qos, Rate, Wsa};
+use flowspec::{Bytes, Qos, Wsa};
 use gqos_winsock::{
     ConnectOutcome, ConnectRequest, MessageFlags, OptionValue, ProviderSpecific, SocketOption,
 };
@@ -82,49 +81,6 @@ fn datagrams_wait_for_credit() {
     assert!(before.elapsed() >= Duration::from_millis(190), "{:?}", before.elapsed());
     socket.set_nonblocking(true).unwrap();
     assert_eq!(socket.send(&[0; 972], MessageFlags::default()), Err(Wsa::Ewouldblock), "without credit");
-}
-
-/// Discarding, another shaping rate, a DSCP, and borrowing.
-#[test]
-fn provider_specific_objects_take_effect() {
-    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
-    other.set_nonblocking(true).unwrap();
-    let peer = other.local_addr().unwrap();
-    let sent = |provider_specific: ProviderSpecific| {
-        let socket = udp();
-        socket
-            .connect(peer, &ConnectRequest { provider_specific, ..with_qos(small_datagrams(20_000)) })
-            .unwrap();
-        let before = Instant::now();
-        for _ in 0..4 {
-            assert_eq!(socket.send(&[0; 972], MessageFlags::default()), Ok(972));
-        }
-        let took = before.elapsed();
-        std::thread::sleep(Duration::from_millis(20));
-        let mut came = 0;
-        while other.recv(&mut [0; 2000]).is_ok() {
-            came += 1;
-        }
-        (took, came, socket.option(SocketOption::TypeOfService).unwrap())
-    };
-    let quick = Duration::from_millis(40);
-    let mode = |excess| ProviderSpecific { shape_discard_mode: Some(excess), ..ProviderSpecific::default() };
-    let (took, came, _) = sent(mode(ShapeDiscardMode::Discard));
-    assert!(took < quick && came == 2, "dropped: {took:?}, {came} came");
-    let (took, came, _) = sent(mode(ShapeDiscardMode::Borrow));
-    assert!(took < quick && came == 4, "borrowed: {took:?}, {came} came");
-    let (took, came, _) = sent(mode(ShapeDiscardMode::Shape));
-    assert!(took >= Duration::from_millis(90) && came == 4, "shaped: {took:?}, {came} came");
-    let slow = ProviderSpecific {
-        shaping_rate: Some(Rate::new(10_000)),
-        ds_field: Some(46),
-        ..ProviderSpecific::default()
-    };
-    let (took, came, tos) = sent(slow);
-    assert!(took >= Duration::from_millis(180) && came == 4, "shaped to half: {took:?}, {came} came");
-    assert_eq!(tos, OptionValue::Number(46 << 2));
-    let (.., tos) = sent(ProviderSpecific { traffic_class: Some(5), ..mode(ShapeDiscardMode::Borrow) });
-    assert_eq!(tos, OptionValue::Number(40 << 2), "802.1p as its class selector");
 }
 
 #[test]
