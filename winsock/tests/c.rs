@@ -133,6 +133,9 @@ fn a_c_program_may_be_linked_with_the_archive() {
 /// The commands of docs/WINSOCK.md, on a program in an otherwise empty directory.
 #[test]
 fn the_documented_commands_link_and_run_a_program() {
+    if !installed(&["sh"]) {
+        return;
+    }
     let (library, directory) = (library(Form::Shared), tempfile::tempdir().unwrap());
     let (root, inside) = (Path::new(env!("CARGO_MANIFEST_DIR")), |name: &str| directory.path().join(name));
     for folder in ["winsock", "target"] {
