@@ -173,12 +173,12 @@ fn ambiguous_units_are_refused_with_both_readings() {
 fn inconsistent_flowspecs_are_refused() {
     let spec =
         |fields: &str| format!("[template.t]\nsending = {{ service_type = \"guaranteed\", {fields} }}");
-    check(&spec("token_rate = \"0 bit/s\""), Code::BadFlowspec, "5:11", "token_rate is zero");
+    check(&spec("token_rate = \"0 bit/s\""), Code::BadFlowspec, "5:55", "token_rate is zero");
     check(&spec("token_bucket_size = \"1 KiB\""), Code::BadFlowspec, "5:11", "token_rate is not specified");
     check(
         &spec("token_rate = \"2 Mbit/s\", peak_bandwidth = \"1 Mbit/s\""),
         Code::BadFlowspec,
-        "5:11",
+        "5:84",
         "below token_rate",
     );
     check(
@@ -190,7 +190,7 @@ fn inconsistent_flowspecs_are_refused() {
     check(
         &spec("token_rate = \"2 Mbit/s\", token_bucket_size = \"100 B\", max_sdu_size = \"200 B\""),
         Code::BadFlowspec,
-        "5:11",
+        "5:87",
         "never conform",
     );
     check("[template.t]\nsending = { service_type = \"guarantied\" }", Code::BadValue, "5:28", "guarantied");
@@ -218,7 +218,8 @@ fn values_outside_their_range_are_refused() {
         )
     };
     check(&rule("local_port = 65536"), Code::BadValue, "8:24", "0 to 65535");
-    check(&rule("local_port = [1, \"9-3\"]"), Code::BadValue, "8:28", "a range is written");
+    check(&rule("local_port = [1, \"9-3\"]"), Code::BadValue, "8:28", "\"9-3\" is reversed");
+    check(&rule("local_port = \"80-\""), Code::BadValue, "8:24", "a range is written");
     check(&rule("local_port = []"), Code::BadValue, "8:24", "matches nothing");
     check(&rule("peer = \"10.1.0.0/8\""), Code::BadValue, "8:18", "\"10.0.0.0/8\"");
     check(&rule("protocol = \"sctp\""), Code::BadValue, "8:22", "tcp, udp");
@@ -226,11 +227,11 @@ fn values_outside_their_range_are_refused() {
 
 #[test]
 fn names_are_defined_exactly_once() {
-    check("[[rule]]\ntemplate = \"t\"", Code::UnknownName, "4:1", "template \"t\"");
+    check("[[rule]]\ntemplate = \"t\"", Code::UnknownName, "5:12", "template \"t\"");
     check(
         "[template.t]\nsending = { service_type = \"best_effort\" }\n[[rule]]\ntemplate = \"t\"\nclass = \"c\"",
         Code::UnknownName,
-        "6:1",
+        "8:9",
         "class \"c\"",
     );
     let twice = parse_all(&[HEAD, "version = 1\n[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }"])
@@ -355,22 +356,22 @@ fn no_problem_hides_another() {
             "service_type = \"guaranteed\", token_rate = \"2 Mbit/s\", peak_bandwidth = \"1 Mbit/s\", token_bucket_size = \"100 B\", max_sdu_size = \"200 B\", minimum_policed_size = \"300 B\", latency = \"0 s\"",
         ),
         &[
-            (Code::BadFlowspec, "3:11", "latency is zero"),
-            (Code::BadFlowspec, "3:11", "below max_sdu_size"),
-            (Code::BadFlowspec, "3:11", "above max_sdu_size"),
-            (Code::BadFlowspec, "3:11", "below token_rate"),
+            (Code::BadFlowspec, "3:84", "below token_rate"),
+            (Code::BadFlowspec, "3:116", "below max_sdu_size"),
+            (Code::BadFlowspec, "3:172", "above max_sdu_size"),
+            (Code::BadFlowspec, "3:191", "latency is zero"),
         ],
     );
     check_all(
         "version = 1\n[group.g]\nclass = \"c\"\nsending = { service_type = \"x\" }\nreceiving = 3\n[[rule]]\nclass = \"d\"\ngroup = \"h\"",
         &[
             (Code::MissingKey, "2:8", "interface"),
-            (Code::UnknownName, "2:8", "class \"c\""),
+            (Code::UnknownName, "3:9", "class \"c\""),
             (Code::BadValue, "4:28", "\"x\""),
             (Code::WrongType, "5:13", "receiving"),
             (Code::MissingKey, "6:1", "template"),
-            (Code::UnknownName, "6:1", "class \"d\""),
-            (Code::UnknownName, "6:1", "group \"h\""),
+            (Code::UnknownName, "7:9", "class \"d\""),
+            (Code::UnknownName, "8:9", "group \"h\""),
         ],
     );
 }
@@ -523,7 +524,7 @@ template = "sd"
     );
     check_all(
         &format!("{text}[[rule]]\ntemplate = [\"hd\", \"md\"]\n"),
-        &[(Code::UnknownName, "19:1", "\"md\"")],
+        &[(Code::UnknownName, "20:19", "\"md\"")],
     );
 }
 

@@ -59,7 +59,9 @@ pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Flowspec {
     }
     for error in contradictions(checked, direction) {
         let message = format!("{}: {error}", section.path);
-        section.problem(Code::BadFlowspec, &section.place, message);
+        // A token rate may be stated as goodput; one that is missing has no place of its own.
+        let place = section.place_of(error.field().name()).or_else(|| section.place_of("goodput"));
+        section.problem(Code::BadFlowspec, &place.unwrap_or_else(|| section.place.clone()), message);
     }
     section.finish();
     spec

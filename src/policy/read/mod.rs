@@ -11,6 +11,8 @@ mod group;
 mod interface;
 mod owner;
 mod policy;
+mod range;
+mod reference;
 mod rule;
 pub(crate) mod section;
 mod timeouts;

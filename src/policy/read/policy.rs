@@ -10,8 +10,9 @@ use super::client::client;
 use super::flowspec::qos;
 use super::group::group;
 use super::interface::interface;
+use super::reference::Reference;
 use super::rule::rule;
-use super::section::{Section, nearest};
+use super::section::Section;
 use super::timeouts::timeouts;
 use crate::policy::code::{Code, Severity};
 use crate::policy::device::device_name_fault;
@@ -37,12 +38,14 @@ impl Policy {
     pub fn parse(sources: &[Source<'_>]) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let problems = Problems::default();
         let mut policy = Self::default();
+        let mut references = Vec::new();
         for (number, source) in sources.iter().enumerate() {
-            policy.read_source(number, source, &problems);
+            references.extend(policy.read_source(number, source, &problems));
         }
         // What a source that cannot be parsed defines is not known.
         if !problems.has_syntax_error() {
-            policy.check_names(&problems);
+            let undefined = references.iter().filter_map(|reference| reference.problem(&policy));
+            undefined.for_each(|problem| problems.add(problem));
         }
         // A policy with errors is incomplete, and warnings about it would be misleading.
         if !problems.has_errors() {
@@ -56,24 +59,32 @@ impl Policy {
         Ok((policy, problems))
     }
 
-    /// Reads one source into the policy.
-    pub(in crate::policy) fn read_source(&mut self, number: usize, source: &Source<'_>, problems: &Problems) {
+    /// Reads one source into the policy, and gives the names that it uses.
+    pub(in crate::policy) fn read_source(
+        &mut self,
+        number: usize,
+        source: &Source<'_>,
+        problems: &Problems,
+    ) -> Vec<Reference> {
         let place = |span| Place { source: number, span, ..Place::default() };
         if source.text.len() > LONGEST_TEXT {
             let length = source.text.len();
             let message = format!("the text has {length} bytes; a policy has at most {LONGEST_TEXT}");
-            return problems.note(Code::Syntax, place(0..0), message);
+            problems.note(Code::Syntax, place(0..0), message);
+            return Vec::new();
         }
         let (table, errors) = DeTable::parse_recoverable(source.text);
         for error in &errors {
             problems.note(Code::Syntax, place(error.span().unwrap_or(0..0)), error.message());
         }
-        if errors.is_empty() {
-            self.read(Section::top(problems, table.get_ref(), "the policy", number), problems);
+        if !errors.is_empty() {
+            return Vec::new();
         }
+        self.read(Section::top(problems, table.get_ref(), "the policy", number), problems)
     }
 
-    fn read(&mut self, top: Section<'_>, problems: &Problems) {
+    fn read(&mut self, top: Section<'_>, problems: &Problems) -> Vec<Reference> {
+        let mut references = Vec::new();
         version(&top);
         for (name, section) in named(&top, &INTERFACES) {
             let place = section.place.clone();
@@ -99,7 +110,9 @@ impl Policy {
             define(problems, "class", &mut self.classes, (name, class(section)), |c| &c.place);
         }
         for (name, section) in named(&top, &GROUPS) {
-            define(problems, "group", &mut self.groups, (name, group(section)), |g| &g.place);
+            define(problems, "group", &mut self.groups, (name, group(section, &mut references)), |g| {
+                &g.place
+            });
         }
         for (name, section) in named(&top, &CLIENTS) {
             let client = client(section, name);
@@ -117,8 +130,9 @@ impl Policy {
             self.preemption = preemption.value;
         }
         self.timeouts = self.timeouts.with(timeouts(&top));
-        self.rules.extend(top.sections("rule").into_iter().map(rule));
+        self.rules.extend(top.sections("rule").into_iter().map(|section| rule(section, &mut references)));
         top.finish();
+        references
     }
 
     /// Notes the line of every definition, and the names of the sources.
@@ -130,49 +144,6 @@ impl Policy {
         for place in self.places_mut() {
             let before = sources.get(place.source).and_then(|source| source.text.get(..place.span.start));
             place.line = before.map_or(0, |before| before.bytes().filter(|&byte| byte == b'\n').count() + 1);
-        }
-    }
-
-    /// Notes every name that a rule or a group uses and that is not defined.
-    fn check_names(&self, problems: &Problems) {
-        let classes: Vec<_> = self.classes.keys().map(String::as_str).collect();
-        let templates: Vec<_> = self.templates.keys().map(String::as_str).collect();
-        let interfaces: Vec<_> = self.interfaces.keys().map(String::as_str).collect();
-        let groups: Vec<_> = self.groups.keys().map(String::as_str).collect();
-        let unknown = |user: &str, place: &Place, kind: &str, name: &str, names: &[&str]| {
-            let help = match nearest(name, names.iter().copied()) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => format!("define [{kind}.{name:?}]"),
-            };
-            let message = format!("{user} names {kind} {name:?}, which is not defined");
-            problems.add(Problem::new(Code::UnknownName, place.clone(), message).with_help(Some(help)));
-        };
-        for rule in &self.rules {
-            if let Some(class) = &rule.class
-                && !self.classes.contains_key(class)
-            {
-                unknown("the rule", &rule.place, "class", class, &classes);
-            }
-            if let Some(group) = &rule.group
-                && !self.groups.contains_key(group)
-            {
-                unknown("the rule", &rule.place, "group", group, &groups);
-            }
-            for template in rule.templates.iter().filter(|name| !self.templates.contains_key(*name)) {
-                unknown("the rule", &rule.place, "template", template, &templates);
-            }
-        }
-        for (name, group) in &self.groups {
-            let user = format!("group.{name}");
-            if let Some(class) = &group.class
-                && !self.classes.contains_key(class)
-            {
-                unknown(&user, &group.place, "class", class, &classes);
-            }
-            // A name that no interface can have, or none at all, has a problem already.
-            if device_name_fault(&group.interface).is_none() && self.interface(&group.interface).is_none() {
-                unknown(&user, &group.place, "interface", &group.interface, &interfaces);
-            }
         }
     }
 }

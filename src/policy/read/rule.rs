@@ -1,30 +1,34 @@
 //! `[[rule]]`: conditions, and what a flow that meets them gets.
 
-use toml::Spanned;
-use toml::de::DeValue;
-
-use super::section::Section;
+use super::range::{Numbers, range};
+use super::reference::{Kind, Reference};
+use super::section::{Placed, Section};
 use crate::policy::code::Code;
 use crate::policy::rule::{Match, Network, PortRange, Protocol, Rule};
 
-pub(super) fn rule(section: Section<'_>) -> Rule {
+/// Reads a rule, and adds the names that it uses to the references.
+pub(super) fn rule(section: Section<'_>, references: &mut Vec<Reference>) -> Rule {
     let matches = section.section("match").map_or_else(Match::default, conditions);
-    let (class, group) = (section.text("class"), section.text("group"));
-    let templates = section.each("template", |section, value| {
-        let template = section.as_string("rule.template", value)?;
-        Some(template.value.to_owned())
-    });
+    let (class, group) = (section.string("class"), section.string("group"));
+    let templates = section.each("template", |section, value| section.as_string("rule.template", value));
+    let names = [(Kind::Class, &class), (Kind::Group, &group)];
+    let names = names.into_iter().filter_map(|(kind, name)| Some((kind, name.as_ref()?)));
+    let names = names.chain(templates.iter().map(|template| (Kind::Template, template)));
+    references.extend(names.map(|(kind, name)| Reference::new("the rule", kind, name)));
     if !section.has("template") {
         section.missing("template");
     }
     let place = section.place.clone();
     section.finish();
-    Rule { matches, class, group, templates, place }
+    let text = |name: Placed<&str>| name.value.to_owned();
+    let (class, group) = (class.map(text), group.map(text));
+    Rule { matches, class, group, templates: templates.into_iter().map(text).collect(), place }
 }
 
 fn conditions(section: Section<'_>) -> Match {
     let protocol = section.choice("protocol", &Protocol::WORDS);
-    let local_port = section.each("local_port", port);
+    let local_port: Vec<PortRange> =
+        section.each("local_port", |section, value| range(section, value, &PORTS));
     let peer = section.each("peer", |section, value| {
         let text = section.as_string("match.peer", value)?;
         match text.value.parse::<Network>() {
@@ -39,25 +43,5 @@ fn conditions(section: Section<'_>) -> Match {
     Match { protocol: protocol.map(|protocol| protocol.value), local_port, peer }
 }
 
-/// A port, or a range such as `"1935-1940"`.
-fn port<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<PortRange> {
-    let place = section.at(value.span());
-    let number = |text: &str| text.trim().parse::<u16>().ok();
-    let range = match value.get_ref() {
-        DeValue::Integer(port) => number(port.as_str()).map(|port| port..=port),
-        DeValue::String(text) => match text.split_once('-') {
-            Some((first, last)) => number(first).zip(number(last)).map(|(first, last)| first..=last),
-            None => number(text).map(|port| port..=port),
-        },
-        other => {
-            section.wrong_type("match.local_port", &place, "a port or a range such as \"1935-1940\"", other);
-            return None;
-        }
-    };
-    let range = range.filter(|range| !range.is_empty());
-    if range.is_none() {
-        let message = "match.local_port: a port is 0 to 65535, and a range is written \"1935-1940\"";
-        section.problem(Code::BadValue, &place, message);
-    }
-    range
-}
+const PORTS: Numbers =
+    Numbers { key: "match.local_port", limits: "a port is 0 to 65535", example: "1935-1940" };

@@ -60,6 +60,11 @@ impl<'a> Section<'a> {
         Place { source: self.place.source, span, ..Place::default() }
     }
 
+    /// The place of a key's value, if the key is present.
+    pub(crate) fn place_of(&self, key: &str) -> Option<Place> {
+        self.table.get(key).map(|value| self.at(value.span()))
+    }
+
     /// The path of a key as it is written in messages.
     pub(crate) fn path_of(&self, key: &str) -> String {
         join(&self.path, key)
