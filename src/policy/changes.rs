@@ -1,22 +1,20 @@
-//! The differences between two policies.
+//! The differences between two policies, key by key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::entries::{self, Entries};
 use super::model::Policy;
-use super::place::Place;
-use super::timeouts::PeerTimeouts;
+use super::notation::{key, quoted};
 
 /// A definition in a policy.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Item {
-    /// `preemption = true`.
-    Preemption,
-    /// `dead_after` and `stalled_after` at the top.
-    Timeouts,
+    /// The keys at the top of the file.
+    Top,
     /// An interface, by the name of its table.
     Interface(String),
     /// A template.
@@ -27,7 +25,7 @@ pub enum Item {
     Group(String),
     /// The limits of clients, by their pattern.
     Client(String),
-    /// A rule, by its number from 1.
+    /// A rule, by its number from 1: in the new policy, or in the old one if it is removed.
     Rule(usize),
 }
 
@@ -36,29 +34,56 @@ pub enum Item {
 pub struct Changes {
     /// Only in the new policy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub added: Vec<Item>,
+    pub added: Vec<ItemChange>,
     /// Only in the old policy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub removed: Vec<Item>,
+    pub removed: Vec<ItemChange>,
     /// In both, with different values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub changed: Vec<Item>,
+    pub changed: Vec<ItemChange>,
+}
+
+/// A definition that differs.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct ItemChange {
+    /// The definition.
+    pub item: Item,
+    /// Its keys that differ; all keys of one that only one policy has.
+    pub keys: Vec<KeyChange>,
+}
+
+/// A key that differs. Values are TOML, and a key with a default has its default where the file does not state it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct KeyChange {
+    /// The key below its definition, such as `egress.capacity`.
+    pub key: String,
+    /// The value in the old policy; `None` if it had none.
+    pub before: Option<String>,
+    /// The value in the new policy; `None` if it has none.
+    pub after: Option<String>,
 }
 
 impl Changes {
-    /// The differences from one policy to another. Places in files do not count, except that rules are compared by
-    /// their number, since the first that matches applies.
+    /// The differences from one policy to another.
+    ///
+    /// Places in files do not count. Where rules were added or removed, the rules before the first and after the last
+    /// difference are the same ones, whatever their numbers.
     pub fn between(before: &Policy, after: &Policy) -> Self {
-        let (before, after) = (items(before), items(after));
+        let (old, new) = (items(before), items(after));
         let mut changes = Self::default();
-        for (item, meaning) in &after {
-            match before.get(item) {
-                None => changes.added.push(item.clone()),
-                Some(old) if old != meaning => changes.changed.push(item.clone()),
+        for (item, entries) in &new {
+            match old.get(item) {
+                None => changes.added.push(ItemChange::new(item.clone(), None, Some(entries))),
+                Some(known) if known != entries => {
+                    changes.changed.push(ItemChange::new(item.clone(), Some(known), Some(entries)));
+                }
                 Some(_) => {}
             }
         }
-        changes.removed = before.into_keys().filter(|item| !after.contains_key(item)).collect();
+        let removed = old.iter().filter(|(item, _)| !new.contains_key(item));
+        changes.removed = removed.map(|(item, old)| ItemChange::new(item.clone(), Some(old), None)).collect();
+        changes.compare_orders(before, after);
+        changes.compare_rules(before, after);
         changes
     }
 
@@ -66,41 +91,103 @@ impl Changes {
     pub const fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
+
+    /// Notes where definitions that both policies have stand in another order, if the first that matches applies.
+    fn compare_orders(&mut self, before: &Policy, after: &Policy) {
+        let mut keys = Vec::new();
+        for (key, in_order) in ORDERS {
+            let (old, new) = (in_order(before), in_order(after));
+            let common = |names: &[String], others: &[String]| {
+                let others: BTreeSet<_> = others.iter().collect();
+                let common: Vec<_> = names.iter().filter(|name| others.contains(name)).map(quoted).collect();
+                format!("[{}]", common.join(", "))
+            };
+            let (before, after) = (common(&old, &new), common(&new, &old));
+            if before != after {
+                keys.push(KeyChange { key: key.to_owned(), before: Some(before), after: Some(after) });
+            }
+        }
+        if !keys.is_empty() {
+            self.changed.push(ItemChange { item: Item::Top, keys });
+        }
+    }
+
+    fn compare_rules(&mut self, before: &Policy, after: &Policy) {
+        let entries = |policy: &Policy| policy.rules.iter().map(entries::rule).collect::<Vec<_>>();
+        let (old, new) = (entries(before), entries(after));
+        let start = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+        let (old_rest, new_rest) = (&old[start..], &new[start..]);
+        let same = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(old, new)| old == new);
+        let end = same.count();
+        let (old, new) = (&old_rest[..old_rest.len() - end], &new_rest[..new_rest.len() - end]);
+        for index in 0..old.len().max(new.len()) {
+            let change = ItemChange::new(Item::Rule(start + index + 1), old.get(index), new.get(index));
+            match (old.get(index), new.get(index)) {
+                (None, _) => self.added.push(change),
+                (_, None) => self.removed.push(change),
+                (old, new) if old != new => self.changed.push(change),
+                _ => {}
+            }
+        }
+    }
 }
 
-/// Every definition of a policy, with a text that is the same if and only if its values are.
-fn items(policy: &Policy) -> BTreeMap<Item, String> {
-    let mut policy = policy.clone();
-    policy.places_mut().for_each(|place| *place = Place::default());
-    let mut items = BTreeMap::new();
-    if policy.preemption {
-        items.insert(Item::Preemption, String::new());
+impl ItemChange {
+    fn new(item: Item, before: Option<&Entries>, after: Option<&Entries>) -> Self {
+        let [old, new] = [before, after].map(|entries| entries.map_or_else(Vec::new, Entries::dotted));
+        let value = |entries: &[(String, String)], key: &str| {
+            entries.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
+        };
+        let gone = old.iter().filter(|(key, _)| value(&new, key).is_none());
+        let keys = new.iter().chain(gone).filter_map(|(key, _)| {
+            let (before, after) = (value(&old, key), value(&new, key));
+            (before != after).then(|| KeyChange { key: key.clone(), before, after })
+        });
+        Self { item, keys: keys.collect() }
     }
-    if policy.timeouts != PeerTimeouts::default() {
-        items.insert(Item::Timeouts, format!("{:?}", policy.timeouts));
+}
+
+/// Every definition of a policy but its rules.
+fn items(policy: &Policy) -> BTreeMap<Item, Entries> {
+    let mut items = BTreeMap::from([(Item::Top, entries::top(policy))]);
+    let named = policy.interfaces.iter().map(|(name, interface)| (name.as_str(), interface));
+    for (name, interface) in named.chain(policy.any_interface.iter().map(|interface| ("*", interface))) {
+        items.insert(Item::Interface(name.to_owned()), entries::interface(interface));
     }
-    for (name, interface) in policy.interfaces {
-        items.insert(Item::Interface(name), format!("{interface:?}"));
+    for (name, template) in &policy.templates {
+        items.insert(Item::Template(name.clone()), entries::template(&template.qos));
     }
-    if let Some(interface) = policy.any_interface {
-        items.insert(Item::Interface("*".to_owned()), format!("{interface:?}"));
+    for (name, class) in &policy.classes {
+        items.insert(Item::Class(name.clone()), entries::class(class));
     }
-    for (name, template) in policy.templates {
-        items.insert(Item::Template(name), format!("{template:?}"));
+    for (name, group) in &policy.groups {
+        items.insert(Item::Group(name.clone()), entries::group(group));
     }
-    for (name, class) in policy.classes {
-        items.insert(Item::Class(name), format!("{class:?}"));
-    }
-    for (name, group) in policy.groups {
-        items.insert(Item::Group(name), format!("{group:?}"));
-    }
-    for client in policy.clients {
-        items.insert(Item::Client(client.pattern.clone()), format!("{client:?}"));
-    }
-    for (number, rule) in policy.rules.into_iter().enumerate() {
-        items.insert(Item::Rule(number + 1), format!("{rule:?}"));
+    for client in &policy.clients {
+        items.insert(Item::Client(client.pattern.clone()), entries::client(client));
     }
     items
+}
+
+/// The names of definitions in the order in which they are tried.
+type InOrder = fn(&Policy) -> Vec<String>;
+
+/// The definitions of which the first that matches applies.
+const ORDERS: [(&str, InOrder); 2] =
+    [("the order of the clients", clients), ("the order of the classes with owners", classes_by_place)];
+
+fn clients(policy: &Policy) -> Vec<String> {
+    policy.clients.iter().map(|client| client.pattern.clone()).collect()
+}
+
+/// The classes that have conditions on owners, in the order in which they are tried.
+fn classes_by_place(policy: &Policy) -> Vec<String> {
+    let conditional = policy.classes.iter().filter(|(_, class)| class.matches.is_some());
+    let mut places: Vec<_> = conditional
+        .map(|(name, class)| ((class.place.source, class.place.span.start), name.clone()))
+        .collect();
+    places.sort();
+    places.into_iter().map(|(_, name)| name).collect()
 }
 
 /// As it is displayed.
@@ -110,27 +197,40 @@ impl Serialize for Item {
     }
 }
 
+/// The path of the definition's table, as the file has it: `interface.eth0`.
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Preemption => write!(f, "preemption"),
-            Self::Timeouts => write!(f, "dead_after or stalled_after"),
-            Self::Interface(name) => write!(f, "interface {name}"),
-            Self::Template(name) => write!(f, "template {name}"),
-            Self::Class(name) => write!(f, "class {name}"),
-            Self::Group(name) => write!(f, "group {name}"),
-            Self::Client(pattern) => write!(f, "client {pattern:?}"),
+            Self::Top => write!(f, "policy"),
+            Self::Interface(name) => write!(f, "interface.{}", key(name)),
+            Self::Template(name) => write!(f, "template.{}", key(name)),
+            Self::Class(name) => write!(f, "class.{}", key(name)),
+            Self::Group(name) => write!(f, "group.{}", key(name)),
+            Self::Client(pattern) => write!(f, "client.{}", key(pattern)),
             Self::Rule(number) => write!(f, "rule {number}"),
         }
     }
 }
 
+/// A line for each key that differs, old and new value; a line for each definition that only one policy has.
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (word, items) in [("added", &self.added), ("removed", &self.removed), ("changed", &self.changed)]
-        {
-            for item in items {
-                writeln!(f, "{word}: {item}")?;
+        for ItemChange { item, keys } in &self.changed {
+            for KeyChange { key, before, after } in keys {
+                let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+                let path = match item {
+                    Item::Top => key.clone(),
+                    item => format!("{item}.{key}"),
+                };
+                writeln!(f, "{path}: {} → {}", value(before), value(after))?;
+            }
+        }
+        for (word, items) in [("added", &self.added), ("removed", &self.removed)] {
+            for ItemChange { item, keys } in items {
+                let values = keys.iter().filter_map(|KeyChange { key, before, after }| {
+                    Some(format!("{key} = {}", after.as_ref().or(before.as_ref())?))
+                });
+                writeln!(f, "{item}: {word}: {}", values.collect::<Vec<_>>().join(", "))?;
             }
         }
         Ok(())

@@ -20,7 +20,7 @@
 //! - **Look-up**: a rule's [`Match`] ([`Protocol`], [`PortRange`], [`Network`]) is compared with a [`Subject`]; a
 //!   class's [`OwnerMatch`] with an [`Owner`].
 //! - **Problems**: a [`Problem`] has a stable [`Code`] with a [`Severity`], a place and further [`Label`]s.
-//! - **Derived**: [`Changes`] lists the [`Item`]s in which two policies differ; [`Unsupported`] is a part of a policy
+//! - **Derived**: [`Changes`] lists the [`Item`]s in which two policies differ, as [`ItemChange`]s and [`KeyChange`]s; [`Unsupported`] is a part of a policy
 //!   that a running host cannot carry out yet; [`schema()`] is the JSON schema of a policy file.
 //!
 //! # Order of calls
@@ -36,6 +36,7 @@ mod client;
 mod code;
 pub(crate) mod device;
 mod effective;
+mod entries;
 mod interface;
 mod lint;
 mod model;
@@ -49,7 +50,7 @@ mod rule;
 pub(crate) mod schema;
 mod timeouts;
 
-pub use changes::{Changes, Item};
+pub use changes::{Changes, Item, ItemChange, KeyChange};
 pub use class::{Admission, Allocate, Class};
 pub use client::Client;
 pub use code::{Code, Severity};

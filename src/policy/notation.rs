@@ -6,9 +6,20 @@ use flowspec::{Flowspec, Peak};
 
 /// A flowspec as an inline table.
 pub(crate) fn flowspec(spec: &Flowspec) -> String {
-    let mut fields = vec![format!("service_type = {}", quoted(spec.service_type))];
-    let mut field = |name: &str, value: Option<String>| {
-        fields.extend(value.map(|value| format!("{name} = {value}")));
+    inline_table(&flowspec_fields(spec))
+}
+
+/// Fields as an inline table.
+pub(super) fn inline_table(fields: &[(&str, String)]) -> String {
+    let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    format!("{{ {} }}", fields.join(", "))
+}
+
+/// The fields of a flowspec that are not absent.
+pub(super) fn flowspec_fields(spec: &Flowspec) -> Vec<(&'static str, String)> {
+    let mut fields = vec![("service_type", quoted(spec.service_type))];
+    let mut field = |name: &'static str, value: Option<String>| {
+        fields.extend(value.map(|value| (name, value)));
     };
     field("token_rate", spec.token_rate.map(quoted));
     field("token_bucket_size", spec.token_bucket_size.map(quoted));
@@ -18,7 +29,7 @@ pub(crate) fn flowspec(spec: &Flowspec) -> String {
     field("max_sdu_size", spec.max_sdu_size.map(quoted));
     field("minimum_policed_size", spec.minimum_policed_size.map(quoted));
     field("reserved_rate", spec.reserved_rate.map(quoted));
-    format!("{{ {} }}", fields.join(", "))
+    fields
 }
 
 /// A TOML string.
