@@ -32,8 +32,14 @@ fn check_reports_all_problems_with_their_places() {
         "version = 1\n[interface.eth0]\negress = { capacity = \"1 Gbit/s\", reservable = \"100%\" }\n",
     );
     let here = directory.path();
-    check(here, &["check", "good.toml"], 0, "", "");
-    check(here, &["check", "warn.toml"], 0, "", "warning[GQ0101]");
+    check(
+        here,
+        &["check", "good.toml"],
+        0,
+        "good.toml is valid. Flows that fit, of one class and template alone:\neth0: reservable sending 800 Mbit/s, receiving 800 Mbit/s\n",
+        "",
+    );
+    check(here, &["check", "warn.toml"], 0, "warn.toml is valid", "warning[GQ0101]");
     check(here, &["check", "bad.toml"], 78, "", "error[GQ0002]: interface.eth0 has no key \"egres\"");
     check(here, &["check", "bad.toml"], 78, "", "bad.toml:3:1");
     check(here, &["check", "bad.toml"], 78, "", "did you mean \"egress\"?");
@@ -45,6 +51,91 @@ fn check_reports_all_problems_with_their_places() {
     std::fs::write(here.join("binary.toml"), b"version = 1\n\xff").unwrap();
     check(here, &["check", "binary.toml"], 78, "", "binary.toml: not UTF-8 from byte 12 on");
     check(here, &["check"], 2, "", "required");
+}
+
+const LADDER: &str = r#"version = 1
+[interface.eth0]
+egress = { capacity = "1 Gbit/s", reservable = "55%" }
+[template.1080p]
+sending = { service_type = "guaranteed", token_rate = "6 Mbit/s" }
+[template.720p]
+sending = { service_type = "guaranteed", token_rate = "3.5 Mbit/s" }
+[template.480p]
+sending = { service_type = "guaranteed", token_rate = "1 Mbit/s" }
+[class.live]
+max_flows = 200
+[class.vod]
+share = "20%"
+max_rate = "5 Mbit/s"
+"#;
+
+#[test]
+fn check_says_what_a_valid_policy_can_hold() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("p.toml"), LADDER).unwrap();
+    let held = "p.toml is valid. Flows that fit, of one class and template alone:\n\
+        eth0: reservable sending 550 Mbit/s, receiving 550 Mbit/s\n  \
+        live: 91 × 1080p, or 157 × 720p (the sending budget of 550 Mbit/s), or 200 × 480p (max_flows of the class)\n  \
+        vod: 31 × 720p, or 110 × 480p (the class's sending share of 110 Mbit/s)\n";
+    check(here, &["check", "p.toml"], 0, held, "");
+    let output = gqos(here, &["check", "--json", "p.toml"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["is_valid"], &json["problems"]), (&true.into(), &serde_json::json!([])));
+    let eth0 = &json["holds"]["interfaces"][0];
+    assert_eq!(eth0["reservable"]["sending"], 68_750_000);
+    let fill = |class: &str, template: &str| {
+        let fills = eth0["fills"].as_array().unwrap().iter();
+        fills.clone().find(|fill| fill["class"] == class && fill["template"] == template).unwrap().clone()
+    };
+    let limit = serde_json::json!({ "reason": "class_flows", "direction": null, "budget": null });
+    assert_eq!((&fill("live", "480p")["flows"], &fill("live", "480p")["limit"]), (&200.into(), &limit));
+    let limit = serde_json::json!({ "reason": "flow_rate", "direction": "sending", "budget": null });
+    assert_eq!((&fill("vod", "1080p")["flows"], &fill("vod", "1080p")["limit"]), (&0.into(), &limit));
+    std::fs::write(here.join("bad.toml"), "version = 1\nprempt = true\n").unwrap();
+    check(
+        here,
+        &["check", "--json", "bad.toml"],
+        78,
+        "{\"is_valid\":false,\"problems\":[{\"code\":\"GQ0002\"",
+        "",
+    );
+    check(here, &["check", "--json", "--message-format", "sarif", "p.toml"], 2, "", "cannot be used with");
+}
+
+#[test]
+fn check_says_what_a_policy_changes_key_by_key_and_for_flows() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("old.toml"), LADDER).unwrap();
+    let new = LADDER.replace("capacity = \"1 Gbit/s\"", "capacity = \"2 Gbit/s\"").replace("20%", "5%");
+    let new = new.replace("[class.live]\nmax_flows = 200", "[class.live]") + "[client.edge]\nmax_flows = 2\n";
+    std::fs::write(here.join("new.toml"), new).unwrap();
+    let changes = "interface.eth0.egress.capacity: \"1 Gbit/s\" → \"2 Gbit/s\"\n\
+        interface.eth0.ingress.capacity: \"1 Gbit/s\" → \"2 Gbit/s\"\n\
+        class.live.max_flows: 200 → none\n\
+        class.vod.share: \"20%\" → \"5%\"\n\
+        client.edge: added: max_flows = 2\n\
+        \n\
+        Flows that fit, of one class and template alone:\n\
+        eth0 live: 91 → 183 × 1080p\n\
+        eth0 live: 200 → 1100 × 480p\n\
+        eth0 live: 157 → 314 × 720p\n\
+        eth0 vod: 110 → 55 × 480p\n\
+        eth0 vod: 31 → 15 × 720p\n";
+    check(here, &["check", "new.toml", "--changes-from", "old.toml"], 0, changes, "");
+    check(here, &["check", "old.toml", "--changes-from", "old.toml"], 0, "The policies mean the same.\n", "");
+    let output = gqos(here, &["check", "--json", "new.toml", "--changes-from", "old.toml"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let changed = &json["changes"]["definitions"]["changed"];
+    let share = serde_json::json!({ "item": "class.vod", "keys": [{ "key": "share", "before": "\"20%\"", "after": "\"5%\"" }] });
+    assert_eq!(changed[2], share);
+    assert_eq!(
+        (&json["changes"]["holds"][0]["before"], &json["changes"]["holds"][0]["after"]),
+        (&91.into(), &183.into())
+    );
+    let arguments = ["check", "--message-format", "json", "new.toml", "--changes-from", "old.toml"];
+    check(here, &arguments, 2, "", "--json");
 }
 
 #[test]
@@ -209,7 +300,7 @@ fn the_effective_policy_sarif_and_schema_are_printed() {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
     std::fs::write(here.join("merged.toml"), &text).unwrap();
-    check(here, &["check", "merged.toml"], 0, "", "");
+    check(here, &["check", "merged.toml"], 0, "merged.toml is valid", "");
     std::fs::write(
         here.join("bad.toml"),
         "version = 1\n[interface.eth0]\negres = {}\negress = { capacity = \"1 Gbps\" }\n",
@@ -252,15 +343,21 @@ sending = { service_type = "guaranteed", token_rate = "6 Mbit/s", token_bucket_s
         here,
         &["check", "policy.toml"],
         0,
-        "",
+        "policy.toml is valid",
         "warning[GQ0106]: template.1080p is admitted on no interface",
     );
-    check(here, &["check", "policy.toml"], 0, "", "(delay)");
-    check(here, &["check", "policy.toml"], 0, "", "policy.toml:5:11");
+    check(here, &["check", "policy.toml"], 0, "policy.toml is valid", "(delay)");
+    check(here, &["check", "policy.toml"], 0, "policy.toml is valid", "policy.toml:5:11");
     check(here, &["check", "--message-format", "json", "policy.toml"], 0, "\"code\":\"GQ0106\"", "");
     let bounded = policy.replace("[template", "error_terms = { c = \"1500 B\", d = \"2 ms\" }\n[template");
     std::fs::write(here.join("policy.toml"), bounded).unwrap();
-    check(here, &["check", "policy.toml"], 0, "", "");
+    check(
+        here,
+        &["check", "policy.toml"],
+        0,
+        "without a class: 78 × 1080p (the sending budget of 800 Mbit/s)",
+        "",
+    );
 }
 
 #[test]
@@ -271,9 +368,15 @@ fn check_says_where_the_speed_of_a_virtual_link_comes_from() {
         |capacity: &str| format!("version = 1\n[interface.lo]\negress = {{ capacity = \"{capacity}\" }}\n");
     std::fs::write(here.join("p.toml"), policy("auto")).unwrap();
     // The loopback device reports no speed.
-    check(here, &["check", "p.toml"], 0, "", "warning[GQ0107]: interface.lo: \"auto\" has no value");
+    check(
+        here,
+        &["check", "p.toml"],
+        0,
+        "lo: reservable sending by the speed",
+        "warning[GQ0107]: interface.lo: \"auto\" has no value",
+    );
     std::fs::write(here.join("p.toml"), policy("1 Gbit/s")).unwrap();
-    check(here, &["check", "p.toml"], 0, "", "");
+    check(here, &["check", "p.toml"], 0, "p.toml is valid", "");
 }
 
 #[test]

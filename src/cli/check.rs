@@ -1,41 +1,49 @@
-//! `gqos check`: reports every problem of a policy.
+//! `gqos check`: reports every problem of a policy, what it can hold and what it changes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::Direction;
 use gqos::linux::ReportedSpeed;
 use gqos::policy::{Capacity, Changes, Code, Policy, Problem, Severity, Source};
-use gqos::scenario::infeasible;
+use gqos::scenario::{HoldingChange, Holdings, infeasible};
+use serde::Serialize;
 
 use super::diagnostics::{Record, sarif};
 use super::failure::{Exit, Failure};
+use super::holdings;
 use super::input::{load_policy, read};
 use super::output::{counted, print, print_problems};
 
-/// Check a policy and report all problems at once, each with its place.
+/// Check a policy: report all problems at once, each with its place, and what the policy can hold.
 ///
-/// Several files merge into one policy, in the order given. Prints nothing for a policy without problems. Warns of what is
-/// valid and cannot work: templates and rules that every interface refuses even if nothing is reserved, and, for interfaces
-/// of this machine, capacities that a virtual link makes up.
+/// Several files merge into one policy, in the order given. For a valid policy the numbers of flows are printed that each
+/// interface admits of each template, by class and group, with what limits them. Warns of what is valid and cannot work:
+/// templates and rules that every interface refuses even if nothing is reserved, and, for interfaces of this machine,
+/// capacities that a virtual link makes up.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The policy files.
     #[arg(value_name = "POLICY", required = true)]
     policies: Vec<PathBuf>,
-    /// How problems are printed.
+    /// How problems are printed; json and sarif print nothing else.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     message_format: Format,
+    /// Print one JSON document: the problems, what the policy can hold, and what it changes.
+    #[arg(long, conflicts_with_all = ["message_format", "effective"])]
+    json: bool,
     /// Print the merged policy with every default; a comment on each table names its file and line.
     #[arg(long)]
     effective: bool,
-    /// Print what the policy adds, removes and changes compared with this one; several files merge.
+    /// Print what the policy changes compared with this one, key by key, and then how many flows more or fewer it can hold;
+    /// several files merge.
     #[arg(long, value_name = "POLICY")]
     changes_from: Vec<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Format {
     /// For people, on standard error.
     Text,
@@ -45,7 +53,32 @@ enum Format {
     Sarif,
 }
 
+/// The document of `--json`. The order of the fields is part of the output.
+#[derive(Serialize)]
+struct Document<'a> {
+    is_valid: bool,
+    problems: Vec<Record<'a>>,
+    /// Absent if the policy is invalid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<Holdings>,
+    /// Absent without `--changes-from`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<Comparison>,
+}
+
+/// What a policy changes compared with another one.
+#[derive(Serialize)]
+struct Comparison {
+    definitions: Changes,
+    holds: Vec<HoldingChange>,
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if !arguments.changes_from.is_empty() && arguments.message_format != Format::Text {
+        let error =
+            anyhow!("--changes-from is printed as text, or by --json; --message-format has only problems");
+        return Err(Failure::new(Exit::Usage, error));
+    }
     let names: Vec<_> = arguments.policies.iter().map(|path| path.display().to_string()).collect();
     let texts = arguments.policies.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let sources: Vec<_> = names.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
@@ -58,26 +91,89 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         Err(problems) => (None, problems),
     };
+    let exit = if policy.is_some() { ExitCode::SUCCESS } else { Exit::InvalidFile.into() };
+    if arguments.json {
+        print(&document(arguments, policy.as_ref(), &problems, &sources)?)?;
+        return Ok(exit);
+    }
     match arguments.message_format {
         Format::Text => summarize(&problems, &sources),
         Format::Json => {
             for problem in &problems {
-                let record = serde_json::to_string(&Record::new(problem, &sources));
-                let record = record.map_err(|error| Failure::new(Exit::InvalidFile, error))?;
-                print(&(record + "\n"))?;
+                print(&json(&Record::new(problem, &sources))?)?;
             }
         }
         Format::Sarif => print(&sarif(&problems, &sources))?,
     }
-    let Some(policy) = policy else { return Ok(Exit::InvalidFile.into()) };
+    if let Some(policy) = policy {
+        show(arguments, &policy, &names)?;
+    }
+    Ok(exit)
+}
+
+/// Prints what the arguments ask for of a valid policy.
+fn show(arguments: &Arguments, policy: &Policy, names: &[String]) -> Result<(), Failure> {
     if arguments.effective {
         print(&policy.effective())?;
     }
     if !arguments.changes_from.is_empty() {
-        let before = load_policy(&arguments.changes_from)?;
-        print(&Changes::between(&before, &policy).to_string())?;
+        print_comparison(&compare(arguments, policy, &Holdings::of(policy))?)
+    } else if !arguments.effective && arguments.message_format == Format::Text {
+        let is = if names.len() == 1 { "is" } else { "are" };
+        let held = holdings::summary(&Holdings::of(policy));
+        print(&format!(
+            "{} {is} valid. Flows that fit, of one class and template alone:\n{held}",
+            names.join(", ")
+        ))
+    } else {
+        Ok(())
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn print_comparison(comparison: &Comparison) -> Result<(), Failure> {
+    let Comparison { definitions, holds } = comparison;
+    if definitions.is_empty() {
+        return print("The policies mean the same.\n");
+    }
+    print(&definitions.to_string())?;
+    match holds.is_empty() {
+        true => print("\nThe interfaces can hold as many flows as before.\n"),
+        false => print(&format!(
+            "\nFlows that fit, of one class and template alone:\n{}",
+            holdings::changes(holds)
+        )),
+    }
+}
+
+/// What the policy changes compared with the other one.
+fn compare(arguments: &Arguments, policy: &Policy, holds: &Holdings) -> Result<Comparison, Failure> {
+    let before = load_policy(&arguments.changes_from)?;
+    let definitions = Changes::between(&before, policy);
+    Ok(Comparison { definitions, holds: Holdings::of(&before).changes(holds) })
+}
+
+/// The document of `--json`.
+fn document(
+    arguments: &Arguments,
+    policy: Option<&Policy>,
+    problems: &[Problem],
+    sources: &[Source<'_>],
+) -> Result<String, Failure> {
+    let records = problems.iter().map(|problem| Record::new(problem, sources));
+    let holds = policy.map(Holdings::of);
+    let changes = match policy.zip(holds.as_ref()) {
+        Some((policy, holds)) if !arguments.changes_from.is_empty() => {
+            Some(compare(arguments, policy, holds)?)
+        }
+        _ => None,
+    };
+    json(&Document { is_valid: policy.is_some(), problems: records.collect(), holds, changes })
+}
+
+/// A line of JSON.
+fn json(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::new(Exit::InvalidFile, error))?;
+    Ok(text + "\n")
 }
 
 /// Warnings about interfaces of this machine that have their capacity from a virtual link.

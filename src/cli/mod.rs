@@ -18,6 +18,7 @@ mod diagnostics;
 mod explain;
 mod failure;
 mod flowspec;
+mod holdings;
 mod input;
 mod output;
 mod replay;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use flowspec::{Direction, Qos, Rate};
 
+use super::distinct::{ANY_INTERFACE, distinct, owner_for};
 use crate::admission::{Ledger, Refusal, Request};
 use crate::manager::prove;
 use crate::policy::{Budget, Capacity, Class, Code, InterfacePolicy, Owner, Place, Policy, Problem, Rule};
@@ -15,9 +16,6 @@ const MOST_TRIALS: usize = 200_000;
 /// What a link carries whose capacity only the kernel knows: more than any, since only what is refused by every capacity is
 /// a problem.
 const ANY_CAPACITY: Rate = Rate::from_mbit(10_000_000);
-
-/// The name of an interface that stands for `[interface."*"]`.
-const ANY_INTERFACE: &str = "*";
 
 /// The warnings about templates and rules whose flows are refused on every interface, whatever is reserved.
 ///
@@ -167,21 +165,6 @@ impl Trial {
     }
 }
 
-/// The names of definitions of which none means the same as another before it. `meaning` leaves out what makes no
-/// difference here.
-fn distinct<T: PartialEq>(definitions: &BTreeMap<String, T>, meaning: impl Fn(&T) -> T) -> Vec<&str> {
-    let mut known = Vec::new();
-    let mut names = Vec::new();
-    for (name, definition) in definitions {
-        let definition = meaning(definition);
-        if !known.contains(&definition) {
-            known.push(definition);
-            names.push(name.as_str());
-        }
-    }
-    names
-}
-
 /// Gives an interface that has its capacity from the kernel one that admits every rate.
 fn assume_capacity(interface: &mut InterfacePolicy) {
     for direction in Direction::BOTH {
@@ -189,16 +172,6 @@ fn assume_capacity(interface: &mut InterfacePolicy) {
         if budget.capacity == Capacity::Auto {
             *budget = Budget { capacity: Capacity::Rate(ANY_CAPACITY), ..*budget };
         }
-    }
-}
-
-/// An owner that meets the conditions of a class.
-fn owner_for(class: &Class) -> Owner {
-    let Some(matches) = &class.matches else { return Owner::default() };
-    Owner {
-        uid: matches.uid.first().map(|range| *range.start()),
-        gid: matches.gid.first().map(|range| *range.start()),
-        cgroup: matches.cgroup.first().cloned(),
     }
 }
 

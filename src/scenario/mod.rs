@@ -14,7 +14,8 @@
 //!   quantity and holds a [`LedgerSnapshot`].
 //! - **Reports**: a [`RunReport`] of [`Report`]s, [`InvalidFile`]s and [`PolicyCoverage`] is rendered in a [`Format`];
 //!   [`Coverage`] counts which [`CoverageItem`]s of a policy the tests used.
-//! - **Checks**: [`infeasible`] names what a policy can admit nowhere.
+//! - **Checks**: [`infeasible`] names what a policy can admit nowhere; [`Holdings`] counts what it can hold, by
+//!   [`InterfaceHoldings`] and [`Fill`], each with its [`Limit`], and gives the [`HoldingChange`]s between two policies.
 //! - **Measured transfers**: a [`Laboratory`] sends a [`TransferRequest`] on a real network; [`TransferFailure`] says why
 //!   it could not.
 //!
@@ -30,8 +31,10 @@ mod compare;
 mod connect;
 mod correction;
 mod coverage;
+mod distinct;
 mod expectations;
 mod feasibility;
+mod holdings;
 mod junit;
 mod laboratory;
 mod named;
@@ -52,6 +55,7 @@ mod trace;
 
 pub use coverage::{Coverage, CoverageItem};
 pub use feasibility::infeasible;
+pub use holdings::{Fill, HoldingChange, Holdings, InterfaceHoldings, Limit};
 pub use laboratory::{Laboratory, TransferFailure, TransferRequest};
 pub use outcome::{
     ChargeQuantity, Compared, Correction, Failure, Outcome, SkipReason, StepDecision, Uncorrectable, Verdict,
