@@ -59,8 +59,7 @@ pub(super) struct Record<'a> {
 impl<'a> Record<'a> {
     pub(super) fn new(problem: &'a Problem, sources: &[Source<'a>]) -> Self {
         let source = sources.get(problem.place.source);
-        let (line, column) =
-            source.map_or((1, 1), |source| line_column(source.text, problem.place.span.start));
+        let (line, column) = source.map_or((1, 1), |source| source.position(problem.place.span.start));
         Self {
             code: problem.code.id(),
             severity: severity(problem.code),
@@ -134,10 +133,7 @@ pub(super) fn sarif(problems: &[Problem], sources: &[Source<'_>]) -> String {
 
 /// The line and column of a byte offset, both from 1; columns count characters.
 pub(super) fn line_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (line, before[start..].chars().count() + 1)
+    Source { name: "", text }.position(offset)
 }
 
 /// The part of a span that lies within the text.
@@ -164,15 +160,29 @@ fn uri(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gqos::policy::Policy;
+
     use super::*;
 
+    /// The library shows the problems of these texts as the command does.
+    #[track_caller]
+    fn check(name: &str, texts: &[&str], codes: &[&str]) {
+        let sources: Vec<_> = texts.iter().map(|text| Source { name: "p.toml", text }).collect();
+        let problems = Policy::parse(&sources).expect_err(name);
+        assert_eq!(problems.iter().map(|problem| problem.code.id()).collect::<Vec<_>>(), codes, "{name}");
+        for problem in &problems {
+            assert_eq!(problem.render(&sources), render(problem, &sources, false), "{name}");
+        }
+    }
+
     #[test]
-    fn columns_count_characters() {
-        let text = "a = 1\nü = \"é\" x\n";
-        assert_eq!(line_column(text, 0), (1, 1));
-        assert_eq!(line_column(text, 6), (2, 1));
-        assert_eq!(line_column(text, text.find('x').expect("x")), (2, 9));
-        assert_eq!(line_column(text, text.len()), (3, 1));
-        assert_eq!(line_column(text, 999), (3, 1));
+    fn the_library_renders_problems_as_the_command_does() {
+        check("a place", &["version = 1\n[interface.eth0]\negress = 1\n"], &["GQ0003"]);
+        check("help", &["version = 1\n[clas.viewer]\n"], &["GQ0002"]);
+        check("tabs", &["version = 1\n[class.a]\n\tshare\t= \"1\" # after\n"], &["GQ0005"]);
+        check("beside letters of two bytes", &["version = 1\n[class.a]\nshare = \"é\"\n"], &["GQ0005"]);
+        let first = format!("version = 1\n{}[class.viewer]\n", "\n".repeat(12));
+        check("two places", &[&first, "version = 1\n[class.viewer]\n"], &["GQ0009"]);
+        check("an empty text", &[""], &["GQ0004"]);
     }
 }

@@ -46,6 +46,7 @@ mod place;
 mod problem;
 pub(crate) mod problems;
 pub(crate) mod read;
+mod render;
 mod rule;
 pub(crate) mod schema;
 mod timeouts;

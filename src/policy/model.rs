@@ -13,6 +13,14 @@ use super::rule::{Rule, Subject};
 use super::timeouts::PeerTimeouts;
 
 /// How much of each interface may be reserved, and by which flows.
+///
+/// ```
+/// use gqos::policy::{Policy, Source};
+///
+/// let text = "version = 1\n[class.viewer]\nshare = \"60 Mbit\"\nmax_flow = 5\n";
+/// let problems = Policy::parse(&[Source { name: "policy.toml", text }]).expect_err("a misspelt key");
+/// assert_eq!(problems[0].help.as_deref(), Some("did you mean \"max_flows\"?"));
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Policy {
     /// By interface name.
