@@ -244,7 +244,8 @@ fn a_flow_with_a_lower_rendition_may_wait_for_a_better_one() {
             "{{'at_us':{at},'op':'reserve','id':'{id}','interface':'eth0','templates':['hd','sd'],'wait':{wait}}}"
         )
     };
-    assert_eq!(traced.line(&ask("a", 0, true)).rendition(), None);
+    let first = traced.line(&ask("a", 0, true));
+    assert_eq!((first.rendition(), first.is_first_rendition()), (Some("hd"), true));
     let lower = traced.line(&ask("b", 1, true));
     assert_eq!((lower.is_ok(), lower.is_waiting(), lower.rendition()), (true, true, Some("sd")));
     // A third flow is refused, and waits behind b.

@@ -287,7 +287,7 @@ fn a_trace_gives_one_decision_per_line() {
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 7);
-    let first = r#"{"at_us":0,"op":"reserve","id":"a","ok":true,"error":null,"code":0,"status":null,"reason":null,"message":"eth0: admitted, sending 30 Mbit/s and receiving 0 bit/s","charged":{"sending":3750000,"receiving":0},"reserved":{"eth0":{"sending":3750000,"receiving":0}},"available":{"eth0":{"sending":6250000,"receiving":10000000}},"preempted":[],"shed":[]}"#;
+    let first = r#"{"at_us":0,"op":"reserve","id":"a","ok":true,"error":null,"code":0,"status":null,"reason":null,"message":"eth0: admitted, sending 30 Mbit/s and receiving 0 bit/s","charged":{"sending":3750000,"receiving":0},"reserved":{"eth0":{"sending":3750000,"receiving":0}},"available":{"eth0":{"sending":6250000,"receiving":10000000}},"preempted":[],"shed":[],"rendition":"hd"}"#;
     assert_eq!(text.lines().next(), Some(first));
     assert_eq!(
         (&lines[1]["reason"], &lines[1]["would_fit"]),

@@ -164,7 +164,16 @@ impl Decision {
         matches!(self.response, Response::Reserve { waiting: true, .. })
     }
 
-    /// Which of several renditions a flow got, where that was not the first.
+    /// Whether a flow got the best of the renditions that it accepts.
+    pub fn is_first_rendition(&self) -> bool {
+        match &self.response {
+            Response::Reserve { result: Ok(flow), .. } => flow.refused_renditions.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The rendition that a flow got: its template, or the first of a ladder that fitted. `None` where the request names
+    /// none.
     pub fn rendition(&self) -> Option<&str> {
         match &self.response {
             Response::Reserve { result: Ok(flow), .. } => flow.rendition.as_deref(),

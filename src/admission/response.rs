@@ -89,7 +89,7 @@ pub struct AdmittedFlow {
     pub charged: Both<Rate>,
     /// The flows that were preempted for it, least important first.
     pub preempted: Vec<String>,
-    /// Which of several renditions it got, where that was not the first.
+    /// The rendition it got: its template, or the first of a ladder that fitted. `None` where the request names none.
     pub rendition: Option<String>,
     /// Why each better rendition was refused, best first.
     pub refused_renditions: Vec<RefusedRendition>,
@@ -371,13 +371,14 @@ impl fmt::Display for AdmittedFlow {
         if !self.preempted.is_empty() {
             write!(f, "; preempted {}", self.preempted.join(", "))?;
         }
-        match &self.rendition {
-            Some(name) => {
-                write!(f, ", as {name}; ")?;
-                describe_renditions(&self.refused_renditions, f)
-            }
-            None => Ok(()),
+        if self.refused_renditions.is_empty() {
+            return Ok(());
         }
+        if let Some(name) = &self.rendition {
+            write!(f, ", as {name}")?;
+        }
+        f.write_str("; ")?;
+        describe_renditions(&self.refused_renditions, f)
     }
 }
 

@@ -33,6 +33,12 @@ pub(super) struct Mismatch {
 /// The rendition that a flow has if it got the first of its ladder, or had only one.
 pub(super) const FIRST_RENDITION: &str = "the first";
 
+/// The rendition that a flow got, as this expectation has it: by its name, or as the first.
+pub(super) fn rendition<'a>(decision: &'a Decision, expected: Option<&str>) -> &'a str {
+    let name = decision.rendition().filter(|name| !decision.is_first_rendition() || expected == Some(name));
+    name.unwrap_or(FIRST_RENDITION)
+}
+
 impl Mismatch {
     pub(super) fn new(compared: Compared, expected: impl Display, actual: impl Display) -> Box<Self> {
         let (expected, actual) = (expected.to_string(), actual.to_string());
@@ -184,7 +190,7 @@ fn compare_decision(expect: &Expect, decision: &Decision) -> Result<(), Box<Mism
         (Compared::Error, &expect.error, name(decision.error())),
         (Compared::Status, &expect.status, name(decision.status())),
         (Compared::Reason, &expect.reason, decision.reason().map_or("none", Reason::name)),
-        (Compared::Rendition, &expect.rendition, decision.rendition().unwrap_or(FIRST_RENDITION)),
+        (Compared::Rendition, &expect.rendition, rendition(decision, expect.rendition.as_deref())),
     ] {
         if let Some(expected) = expected
             && expected != actual

@@ -2,7 +2,7 @@
 
 use flowspec::{Both, Rate, Wsa};
 
-use super::compare::{FIRST_RENDITION, Mismatch, Observed};
+use super::compare::{Mismatch, Observed, rendition};
 use super::step::{Expect, Tolerance};
 use crate::admission::{Decision, EndedIds, Ledger};
 use crate::policy::notation::quoted;
@@ -71,7 +71,11 @@ fn found(expect: &Expect, observed: &Observed, ledger: &Ledger, interface: &str)
             message if message.contains(part.as_str()) => part.clone(),
             message => message,
         }),
-        rendition: expect.rendition.as_ref().zip(last).map(|(_, last)| rendition(last)),
+        rendition: expect
+            .rendition
+            .as_deref()
+            .zip(last)
+            .map(|(name, last)| rendition(last, Some(name)).to_owned()),
         interface: expect.interface.clone(),
         reserved: rates(expect.reserved, reserved),
         available: rates(expect.available, available),
@@ -89,10 +93,6 @@ fn found(expect: &Expect, observed: &Observed, ledger: &Ledger, interface: &str)
         keys: Vec::new(),
         place: expect.place.clone(),
     }
-}
-
-fn rendition(decision: &Decision) -> String {
-    decision.rendition().unwrap_or(FIRST_RENDITION).to_owned()
 }
 
 /// Expectations as an inline table.

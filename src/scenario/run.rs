@@ -299,8 +299,8 @@ impl Run<'_> {
         }
         match operation {
             Operation::Reserve(ladder) => {
-                let rendition =
-                    ladder.renditions.iter().find(|(name, _)| Some(name.as_str()) == decision.rendition());
+                let lower = decision.rendition().filter(|_| !decision.is_first_rendition());
+                let rendition = ladder.renditions.iter().find(|(name, _)| Some(name.as_str()) == lower);
                 let Request { id, interface, class, qos, .. } = ladder.request;
                 let qos = rendition.map_or(qos, |(_, qos)| *qos);
                 self.granted.insert(id, Granted { interface, class, qos });

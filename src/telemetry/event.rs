@@ -61,7 +61,7 @@ pub struct FlowAdmitted {
     pub flow: Holding,
     /// Its class in the policy, where the request names one.
     pub class: Option<String>,
-    /// Which of several renditions it got, where that is not the first.
+    /// The rendition it got, where its request names one.
     pub rendition: Option<String>,
     /// Its class in the kernel in `tc`'s notation; `None` where it is enforced in user space alone.
     pub kernel_class: Option<String>,

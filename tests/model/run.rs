@@ -104,6 +104,7 @@ impl Run {
         let renditions: Vec<_> = (0..lower).map(|number| (format!("r{number}"), self.random.qos())).collect();
         let known = with_known_client(&request);
         let mut admitted = self.recount.reserve(&known);
+        expected.rendition = admitted.is_some().then(|| "best".to_owned());
         for (name, qos) in &renditions {
             if admitted.is_none() {
                 admitted = self.recount.reserve(&Request { qos: *qos, ..known.clone() });
@@ -216,7 +217,8 @@ impl Run {
         if has_charge(operation) {
             *if decision.is_ok() { &mut counts.admitted } else { &mut counts.refused } += 1;
         }
-        counts.lowered += usize::from(decision.rendition().is_some());
+        let is_lower = decision.rendition().is_some() && !decision.is_first_rendition();
+        counts.lowered += usize::from(is_lower);
         counts.preempted += decision.preempted().len();
         counts.shed += decision.shed().len();
         counts.expired += decision.expired.len();

@@ -158,6 +158,7 @@ impl Ledger {
             }
         };
         *grant = result.as_ref().ok().cloned();
+        let rendition = rendition.or_else(|| Some(ladder.first.clone()).filter(|name| !name.is_empty()));
         let result = match result {
             Ok(Grant { charged, preempted, .. }) => {
                 let preempted = preempted.into_iter().map(|displaced| displaced.id).collect();

@@ -29,6 +29,22 @@ pub(crate) const MOST_FLOWS: usize = 1_000_000;
 pub(crate) const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 
 /// What is reserved of every interface, and for which flows.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use gqos::admission::{Ledger, Operation, Request};
+/// use gqos::flowspec::{Bytes, Flowspec, Moment, Qos, Rate};
+/// use gqos::policy::Policy;
+///
+/// let policy: Policy = "version = 1\n[interface.eth0]\negress = { capacity = \"10 Mbit/s\" }\n".parse()?;
+/// let mut ledger = Ledger::new(Arc::new(policy));
+/// let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(5), Bytes::new(9000)));
+/// let request = Operation::Reserve(Box::new(Request::new("v1", "eth0", qos).into()));
+/// let outcome = ledger.decide(Moment::START, &request);
+/// assert_eq!(outcome.decision.charged().sending, Rate::from_mbit(5));
+/// # Ok::<(), gqos::files::InvalidPolicy>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(crate) policy: Arc<Policy>,
