@@ -78,6 +78,7 @@ impl World {
                 Effect::Answer { answer, .. } => answered = Some((answer.decision, answer.admitted)),
                 Effect::Tell(Notice::Ended(decision)) => self.ended.push(*decision),
                 Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
+                Effect::Tell(Notice::Begun { id, .. }) => self.told.push(format!("{id} begins")),
                 Effect::Tell(Notice::Overcommitted { interface, over }) => {
                     self.told.push(format!("{interface} is {}overcommitted", if over { "" } else { "not " }));
                 }

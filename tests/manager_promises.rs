@@ -69,6 +69,10 @@ impl World {
                 }
                 Effect::Tell(Notice::Ended(_)) => {}
                 Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
+                Effect::Tell(Notice::Begun { id, admitted }) => {
+                    let class = admitted.class.map_or("no class".to_owned(), |class| class.to_string());
+                    self.told.push(format!("{id} begins with {class}"));
+                }
                 Effect::Tell(Notice::Overcommitted { interface, over }) => {
                     self.told.push(format!("{interface} is {}overcommitted", if over { "" } else { "not " }));
                 }
@@ -401,4 +405,89 @@ proptest::proptest! {
         proptest::prop_assert_eq!((world.reserved(), world.manager.ledger().flows()), (Rate::ZERO, 0));
         world.assert_in_line();
     }
+}
+
+/// A flow of 40 Mbit/s from moment 100 on.
+fn ahead(world: &mut World, class: &str) -> Decision {
+    let start = Some(Moment::from_micros(100));
+    let request = Request { start, ..reserve("ahead", class, 40) };
+    let decision = world.request(request.into_operation());
+    assert!(decision.is_ok(), "{}", decision.message());
+    assert_eq!((world.manager.class("ahead"), world.commands()), (None, vec![]), "it has no class yet");
+    assert_eq!(world.manager.due(), Some(Moment::from_micros(100)));
+    decision
+}
+
+/// Time passes until the flow that was reserved ahead is due.
+fn until_due(world: &mut World) {
+    world.now = 99;
+    assert!(world.request(Operation::Tick).is_ok());
+    world.assert_in_line();
+}
+
+#[test]
+fn a_reservation_ahead_gets_its_class_when_it_begins() {
+    for connected_first in [true, false] {
+        let mut world = World::new(PREEMPTION);
+        ahead(&mut world, "viewer");
+        let connected = || Input::Connected { id: "ahead".into() };
+        if connected_first {
+            world.feed(connected(), 50);
+        }
+        // What is free until then can be used until then.
+        let before = Request { end: Some(Moment::from_micros(100)), ..reserve("before", "viewer", 80) };
+        assert!(world.request(before.into_operation()).is_ok());
+        assert!(!world.reserve("meets it", "viewer", 60).is_ok());
+        until_due(&mut world);
+        assert_eq!(
+            world.told(),
+            ["eth0: the reservation of before has expired", "ahead begins with 6771:101"]
+        );
+        if !connected_first {
+            world.feed(connected(), 101);
+        }
+        assert_eq!(world.manager.phase("ahead"), Some(gqos::manager::Phase::Established));
+        assert_eq!((world.reserved(), world.manager.due()), (Rate::from_mbit(40), None));
+        world.feed(Input::Closed { id: "ahead".into() }, 102);
+        assert_eq!(world.reserved(), Rate::ZERO);
+        world.assert_in_line();
+    }
+}
+
+#[test]
+fn a_reservation_ahead_begins_in_user_space_where_the_kernel_refuses_its_class() {
+    let mut world = World::new(PREEMPTION);
+    ahead(&mut world, "viewer");
+    world.fails = Some("class add");
+    until_due(&mut world);
+    assert_eq!(world.told(), ["ahead begins with no class"]);
+    assert_eq!(world.reserved(), Rate::from_mbit(40), "the budget is its own all the same");
+    world.fails = None;
+    world.feed(Input::Closed { id: "ahead".into() }, 101);
+    assert_eq!(world.reserved(), Rate::ZERO);
+    assert!(world.reserve("next", "viewer", 80).is_ok());
+    world.assert_in_line();
+}
+
+#[test]
+fn a_reservation_ahead_that_ends_before_it_begins_never_has_a_class() {
+    let mut world = World::new(PREEMPTION);
+    ahead(&mut world, "viewer");
+    world.feed(Input::Closed { id: "ahead".into() }, 50);
+    assert_eq!(world.manager.due(), None);
+    until_due(&mut world);
+    assert_eq!((world.told(), world.commands()), (vec![], vec![]), "closed");
+    let mut world = World::new(PREEMPTION);
+    ahead(&mut world, "viewer");
+    assert_eq!(world.reserve("live", "studio", 60).preempted(), ["ahead"]);
+    assert_eq!(world.told(), ["eth0: ahead was preempted by live"]);
+    assert_eq!(world.manager.due(), None);
+    // The flow that would have preempted it is refused by the kernel, and it begins after all.
+    let mut world = World::new(PREEMPTION);
+    ahead(&mut world, "viewer");
+    world.fails = Some("class add");
+    assert!(!world.reserve("live", "studio", 60).is_ok());
+    world.fails = None;
+    until_due(&mut world);
+    assert_eq!(world.told(), ["ahead begins with 6771:101"]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowspec::Moment;
+use flowspec::{Micros, Moment};
 use tokio::time::Instant;
 
 /// The manager's clock: microseconds since the engine started.
@@ -21,10 +21,21 @@ impl Clock {
         Moment::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// What it shows at this instant, rounded up; its start where that is later.
+    pub(super) fn at(self, instant: std::time::Instant) -> Moment {
+        let since = Instant::from_std(instant).saturating_duration_since(self.started);
+        Moment::from_micros(micros(since).get())
+    }
+
     /// When it shows this moment.
     pub(super) fn instant(self, at: Moment) -> Instant {
         self.started + Duration::from_micros(at.as_micros())
     }
+}
+
+/// A time as the manager counts it, rounded up.
+pub(super) fn micros(time: Duration) -> Micros {
+    Micros::new(u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX))
 }
 
 /// The time now, for deadlines and ages that the manager does not know.

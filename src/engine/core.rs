@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::{Both, Bytes, Moment, Qos};
 use tokio::sync::{Notify, oneshot};
 
-use super::ask::What;
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::error::EngineError;
 use super::events::{Events, Subscribers};
 use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
 use super::request::{Placement, ReservationRequest};
 use super::reservation::{Granted, Reply, Reservation, ReservationBackend, ReservationState};
+use super::resolve::{Resolved, resolve};
 use super::waiters::Waiters;
 use super::watches::{PeerReport, Watches};
 use crate::admission::{
@@ -65,7 +65,7 @@ pub(super) enum Caller {
 }
 
 /// What the engine's task has to do. Bounded: the manager has one change under way for each flow and interface, and a
-/// flow is lost once.
+/// flow begins and is lost once.
 #[derive(Default)]
 pub(super) struct Outbox {
     /// Changes for the kernel, oldest first, with the numbers of their interfaces.
@@ -77,6 +77,7 @@ pub(super) struct Outbox {
 #[must_use]
 pub(super) enum Notification {
     Lost { state: Arc<ReservationState>, lost: Lost, watches: Watches },
+    Begun { state: Arc<ReservationState>, admitted: Box<Admitted> },
     Overcommitment { notify: Vec<OnOvercommitment>, interface: String, over: bool },
 }
 
@@ -89,6 +90,7 @@ impl Notification {
                 // After it is lost, so that a client that watches it just now finds one or the other.
                 watches.lost(&state, &why);
             }
+            Self::Begun { state, admitted } => state.begin(*admitted),
             Self::Overcommitment { notify, interface, over } => {
                 notify.iter().for_each(|notify| notify(&interface, over));
             }
@@ -238,13 +240,30 @@ impl Core {
         placement: &Placement,
         reply: oneshot::Sender<Reply>,
     ) {
-        match request_for(self.manager.ledger().policy(), request, placement) {
+        match request_for(self.manager.ledger().policy(), self.clock, request, placement) {
             Ok(ladder) => {
                 let caller = Caller::Reserve { id: placement.id.clone(), reply };
                 self.submit(Box::new(Operation::Reserve(Box::new(ladder))), caller);
             }
             Err(refusal) => self.refuse(placement, refusal, reply),
         }
+    }
+
+    /// What a client asks for in place of its reservation, by the policy's templates and rules.
+    ///
+    /// - **Errors**: the refusal.
+    pub(super) fn renditions(
+        &self,
+        request: &ReservationRequest,
+        interface: &str,
+    ) -> Result<Vec<(String, Qos)>, Box<Decision>> {
+        let ledger = self.manager.ledger();
+        let resolved = resolve(ledger.policy(), request, interface);
+        resolved.map(|resolved| resolved.renditions).map_err(|refusal| {
+            let (id, kind) = (request.ask.id.clone().unwrap_or_default(), RequestKind::Renegotiate);
+            let request = RefusedRequest { kind, id, interface: Some(interface.to_owned()), refusal };
+            Box::new(ledger.refused(self.now(), request))
+        })
     }
 
     /// Refuses a request that does not reach the ledger.
@@ -338,6 +357,11 @@ impl Core {
                 let lost = state.map(|state| Notification::Lost { state, lost, watches });
                 self.outbox.notifications.extend(lost);
             }
+            Notice::Begun { id, admitted } => {
+                let state = self.reservations.get(&id).and_then(Weak::upgrade);
+                let begun = state.map(|state| Notification::Begun { state, admitted });
+                self.outbox.notifications.extend(begun);
+            }
             Notice::Overcommitted { interface, over } => {
                 let notify = self.on_overcommitment.clone();
                 self.outbox.notifications.push(Notification::Overcommitment { notify, interface, over });
@@ -356,36 +380,30 @@ impl Core {
 /// - **Errors**: a template that the policy does not have.
 fn request_for(
     policy: &Policy,
+    clock: Clock,
     request: &ReservationRequest,
     placement: &Placement,
 ) -> Result<Ladder, Refusal> {
-    let ReservationRequest { ask, subject, .. } = request;
-    let template = |name: &str| match policy.templates.get(name) {
-        Some(template) => Ok((name.to_owned(), template.qos)),
-        None => Err(Refusal::UnknownTemplate { template: name.to_owned() }),
-    };
-    let (mut class, mut group) = (ask.class.clone(), ask.group.clone());
-    let mut renditions = match &ask.what {
-        What::Qos(qos) => vec![(String::new(), **qos)],
-        What::Template(name) => vec![template(name)?],
-        What::FirstOf(names) => names.iter().map(|name| template(name)).collect::<Result<_, _>>()?,
-        What::ByRule => match policy.rule_for(subject, &placement.link.name) {
-            None => Vec::new(),
-            Some(rule) => {
-                class = class.or_else(|| rule.class.clone());
-                group = group.or_else(|| rule.group.clone());
-                rule.templates.iter().map(|name| template(name)).collect::<Result<_, _>>()?
-            }
-        },
-    };
+    let Placement { id, link, owner } = placement;
+    let Resolved { mut renditions, class, group } = resolve(policy, request, &link.name)?;
     let (first, qos) = match renditions.is_empty() {
         true => (String::new(), Qos::BEST_EFFORT),
         false => renditions.remove(0),
     };
-    let Placement { id, link, owner } = placement;
-    let request = Request::new(id.clone(), link.name.clone(), qos);
-    let request =
-        Request { class, owner: owner.clone(), group, client: ask.client.clone(), wait: ask.wait, ..request };
+    let ask = &request.ask;
+    let request = Request {
+        class,
+        group,
+        client: ask.client.clone(),
+        owner: owner.clone(),
+        start: ask.start.map(|start| clock.at(start)),
+        end: ask.end.map(|end| clock.at(end)),
+        time_to_live: ask.time_to_live.map(clock::micros),
+        wait: ask.wait,
+        setup_priority: ask.setup_priority,
+        holding_priority: ask.holding_priority,
+        ..Request::new(id.clone(), link.name.clone(), qos)
+    };
     Ok(Ladder { request, first, renditions })
 }
 
@@ -553,7 +571,8 @@ template = "sd"
         let link = Link { index: 2, name: interface.into(), mtu: Bytes::new(1500), speed: None };
         let placement = Placement { id: "f".into(), link: Arc::new(link), owner: Owner::default() };
         let Ladder { request, first, renditions } =
-            request_for(&policy, &ReservationRequest::new(ask, subject), &placement).expect("a request");
+            request_for(&policy, Clock::start(), &ReservationRequest::new(ask, subject), &placement)
+                .expect("a request");
         let names: Vec<_> = std::iter::once(&first).chain(renditions.iter().map(|(name, _)| name)).collect();
         assert_eq!(names, templates);
         assert_eq!((request.class.as_deref(), request.group.as_deref()), (class, group));

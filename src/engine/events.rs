@@ -14,6 +14,18 @@ use crate::telemetry::Recorded;
 pub const MOST_WAITING_EVENTS: usize = 4096;
 
 /// The events of an engine from the subscription on.
+///
+/// ```no_run
+/// use gqos::connect::Host;
+///
+/// async fn log(host: &Host) -> serde_json::Result<()> {
+///     let mut events = host.events();
+///     while let Some(recorded) = events.next().await {
+///         println!("{}", serde_json::to_string(&recorded)?);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::Receiver<Recorded>,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use flowspec::{Both, Flowspec, Rate};
+use flowspec::{Both, Flowspec, Qos, Rate};
 
 use super::error::EngineError;
 use super::events::Events;
@@ -45,6 +45,15 @@ pub trait Engine: ReservationBackend {
     ///
     /// - **Errors**: the refusal; no route to the peer; the engine has stopped.
     fn reserve(&self, request: ReservationRequest) -> EngineFuture<'_, Result<Granted, EngineError>>;
+
+    /// The flowspecs that a request asks for by the engine's policy, best first, each with its template's name; none for
+    /// best effort.
+    ///
+    /// - **Errors**: a template that the policy does not have; no route to the peer.
+    fn renditions(
+        &self,
+        request: ReservationRequest,
+    ) -> EngineFuture<'_, Result<Vec<(String, Qos)>, EngineError>>;
 
     /// Performs an operation on the ledger. Flows are better reserved by [`reserve`](Self::reserve), which releases
     /// them.

@@ -58,6 +58,7 @@ mod queues;
 mod report;
 mod request;
 mod reservation;
+mod resolve;
 mod routes;
 mod waiters;
 mod watches;

@@ -73,9 +73,12 @@ pub(super) type Reply = Result<Granted, Box<Decision>>;
 pub struct ReservationState {
     lost: OnceLock<Lost>,
     on_loss: Mutex<Option<OnLoss>>,
+    begun: OnceLock<Admitted>,
+    on_begin: Mutex<Option<OnBegin>>,
 }
 
 type OnLoss = Box<dyn FnOnce(&Lost) + Send>;
+type OnBegin = Box<dyn FnOnce(&Admitted) + Send>;
 
 impl ReservationState {
     /// Why the reservation is lost; `None` while it stands.
@@ -93,6 +96,25 @@ impl ReservationState {
         }
     }
 
+    /// Calls `notify` when a reservation that was [made ahead](Admitted::begins) begins, at once if it has begun already. The
+    /// call comes from the engine's task and must not block.
+    pub fn on_begin(&self, notify: impl FnOnce(&Admitted) + Send + 'static) {
+        *self.on_begin.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(notify));
+        if let Some(begun) = self.begun.get() {
+            // It may have begun in between: whichever side finds the callback calls it.
+            self.begin(begun.clone());
+        }
+    }
+
+    /// The reservation begins now: how its flow is to be set up.
+    pub fn begin(&self, admitted: Admitted) {
+        let admitted = self.begun.get_or_init(|| admitted);
+        let notify = self.on_begin.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(notify) = notify {
+            notify(admitted);
+        }
+    }
+
     /// The engine has taken the reservation back.
     pub fn lose(&self, lost: Lost) {
         let lost = self.lost.get_or_init(|| lost);
@@ -107,6 +129,11 @@ impl Reservation {
     /// A reservation that this engine has granted. The engine reports its loss to `state`.
     pub const fn new(engine: Arc<dyn ReservationBackend>, id: String, state: Arc<ReservationState>) -> Self {
         Self { engine, id, state, meter: None, ended: false }
+    }
+
+    /// The flow's id.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// The flow has buckets in user space, of which `meter` tells the use. Asked once, when the reservation is released:

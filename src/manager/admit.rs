@@ -1,6 +1,6 @@
 //! Admission: from the ledger's grant to the kernel's class.
 
-use flowspec::{Both, Bytes, Qos};
+use flowspec::{Both, Qos};
 
 use super::flow::{Flow, FlowDebt, Phase, framed};
 use super::interface::{Placement, State};
@@ -38,15 +38,30 @@ impl Manager {
             self.end_or_keep(turn, &request.id, reinstated);
             return self.refuse_admission(turn, reply, &request.interface, why);
         }
-        let without = self.owed.take_over(Debtor {
-            interface: &request.interface,
-            class: &request.class,
-            tspec: &grant.tspec,
-        });
-        let (class, change) = self.place(ladder, &grant, without.sending).unzip();
+        let begins = request.start.filter(|start| *start > turn.now);
+        let without = match begins {
+            // What is owed then is owed by that flow.
+            Some(_) => Both::default(),
+            None => self.owed.take_over(Debtor {
+                interface: &request.interface,
+                class: &request.class,
+                tspec: &grant.tspec,
+            }),
+        };
         let debt = FlowDebt { at: turn.now, missing: without, is_counted: false };
-        let flow = Flow { debt, ..self.flow_of(ladder, &reply.decision, grant, class) };
+        let flow = Flow { debt, begins, ..self.flow_of(ladder, &reply.decision, grant) };
         self.flows.insert(request.id.clone(), flow);
+        let placed = match begins {
+            Some(at) => {
+                self.beginnings.add(at, &request.id);
+                None
+            }
+            None => self.place(&request.id),
+        };
+        let (class, change) = placed.unzip();
+        if let Some(flow) = self.flows.get_mut(&request.id) {
+            flow.class = class;
+        }
         let mut change = change.unwrap_or_default();
         let displaced = self.displace(&request.id, displaced, &mut change);
         let admission = Admission { reply, displaced, event };
@@ -112,24 +127,25 @@ impl Manager {
         }
     }
 
-    /// Gives a flow a class, whose bucket starts without the tokens that are owed; `None` where it needs none or there
+    /// Gives a flow a class, whose bucket starts without the tokens that are missing; `None` where it needs none or there
     /// is no tree.
-    fn place(&mut self, ladder: &Ladder, grant: &Grant, owed: Bytes) -> Option<(Handle, Change)> {
-        let request = &ladder.request;
+    pub(super) fn place(&mut self, id: &str) -> Option<(Handle, Change)> {
+        let flow = self.flows.get(id)?;
         let shares = |group: &&str| self.ledger.group_mode(group) == Some(GroupMode::Shared);
-        let group = request.group.as_deref().filter(shares);
-        let owed = grant.tspec.sending.as_ref().map(|tspec| tc::with_link_headers(tspec, owed))?;
-        let placement = Placement { id: &request.id, framed: framed(grant)?, group, owed };
+        let group = flow.group.as_deref().filter(shares);
+        let tspec = flow.grant.tspec.sending.as_ref()?;
+        let owed = tc::with_link_headers(tspec, flow.debt.missing.sending);
+        let placement = Placement { id, framed: framed(&flow.grant)?, group, owed };
         let policy = self.ledger.policy();
         let class_number = || {
             // Class 0 is for flows that name none.
             let before = |name: &String| policy.classes.keys().take_while(|known| *known < name).count();
-            request.class.as_ref().map_or(0, |name| 1 + before(name))
+            flow.policy_class.as_ref().map_or(0, |name| 1 + before(name))
         };
-        self.interfaces.get_mut(&request.interface)?.place(placement, class_number)
+        self.interfaces.get_mut(&flow.interface)?.place(placement, class_number)
     }
 
-    fn flow_of(&self, ladder: &Ladder, decision: &Decision, grant: Grant, class: Option<Handle>) -> Flow {
+    fn flow_of(&self, ladder: &Ladder, decision: &Decision, grant: Grant) -> Flow {
         let request = &ladder.request;
         let measured = |name: &&String| {
             let class = self.ledger.policy().classes.get(*name);
@@ -138,14 +154,16 @@ impl Manager {
         Flow {
             interface: request.interface.clone(),
             phase: Phase::Provisional,
-            class,
-            qos: granted_qos(ladder, decision.rendition()),
+            class: None,
+            qos: granted_qos(ladder, decision),
             grant,
             policy_class: request.class.clone(),
             debt: FlowDebt { at: self.owed.now(), missing: Both::default(), is_counted: false },
             group: request.group.clone(),
             measured: request.class.as_ref().filter(measured).cloned(),
             changing: None,
+            begins: None,
+            before_class: None,
             closed: false,
             lost: None,
         }
@@ -185,7 +203,8 @@ impl Manager {
 }
 
 /// What a flow requested that it was granted: the rendition's flowspecs.
-fn granted_qos(ladder: &Ladder, rendition: Option<&str>) -> Qos {
+fn granted_qos(ladder: &Ladder, decision: &Decision) -> Qos {
+    let rendition = decision.rendition().filter(|_| !decision.is_first_rendition());
     let lower = ladder.renditions.iter().find(|(name, _)| Some(name.as_str()) == rendition);
     lower.map_or(ladder.request.qos, |(_, qos)| *qos)
 }

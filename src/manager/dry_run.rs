@@ -12,6 +12,32 @@ use crate::telemetry::Recorded;
 
 /// A [`Manager`] that has seen no interface: it has no kernel to wait for, and decides each request at once, in virtual
 /// time.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use gqos::admission::{Operation, Request};
+/// use gqos::flowspec::Moment;
+/// use gqos::manager::DryRun;
+/// use gqos::policy::Policy;
+///
+/// let policy = Arc::new(Policy::from_path("examples/policies/streaming.toml")?);
+/// let viewer = policy.templates["1080p"].qos;
+/// let mut dry_run = DryRun::new(policy);
+/// let mut admitted = 0;
+/// let refused = loop {
+///     let mut request = Request::new(format!("v{admitted}"), "eth0", viewer);
+///     request.class = Some("viewer".into());
+///     let decision = dry_run.decide(Operation::Reserve(Box::new(request.into())), Moment::START);
+///     if !decision.is_ok() {
+///         break decision;
+///     }
+///     admitted += 1;
+/// };
+/// println!("{admitted} viewers fit; the next one: {}", refused.message());
+/// # assert!(admitted > 10);
+/// # Ok::<(), gqos::files::PolicyError>(())
+/// ```
 #[derive(Debug)]
 pub struct DryRun {
     manager: Manager,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flowspec::{Both, Bytes, Direction, Moment, Qos, TokenDebt};
 
-use super::message::{ChangeId, Loss};
+use super::message::{Admitted, ChangeId, Loss};
 use super::owed::Debtor;
 use crate::admission::{Grant, Holding};
 use crate::tc::{Framed, Handle};
@@ -42,6 +42,10 @@ pub(super) struct Flow {
     pub(super) measured: Option<String>,
     /// The change of its class that the kernel has not answered.
     pub(super) changing: Option<ChangeId>,
+    /// When its reservation begins, if that is later.
+    pub(super) begins: Option<Moment>,
+    /// Its phase before the kernel was asked for the class of a reservation that begins.
+    pub(super) before_class: Option<Phase>,
     /// The flow ends as soon as the kernel has answered.
     pub(super) closed: bool,
     /// The ledger has taken the reservation back; its owner learns of it as soon as the kernel has answered.
@@ -89,6 +93,12 @@ impl Flow {
             *left.get_mut(direction) = debt.owed();
         }
         left
+    }
+
+    /// How its owner sets it up, with these tokens missing from its buckets.
+    pub(super) fn admitted(&self, owed: Both<Bytes>) -> Admitted {
+        let Grant { tspec, dscp, timeouts, .. } = self.grant;
+        Admitted { tspec, class: self.class, dscp, timeouts, owed, begins: self.begins }
     }
 
     pub(super) const fn debtor(&self) -> Debtor<'_> {

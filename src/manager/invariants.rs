@@ -81,6 +81,7 @@ impl Manager {
                     let flows = admission.displaced.iter().filter(|flow| is_displaced(flow));
                     displaced.extend(flows.map(|flow| &flow.displaced.id));
                 }
+                Purpose::Begin { id } => assert!(applying.insert(id), "{id} begins twice"),
                 Purpose::Release { id, .. } => assert!(releasing.insert(id), "{id} is released twice"),
                 _ => {}
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, Direction, Rate, TSpec, Wsa};
+use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec, Wsa};
 
 use crate::admission::{Decision, EndCause, Operation, PeerLoss};
 use crate::failure::KernelFailure;
@@ -140,6 +140,13 @@ pub enum Notice {
     Ended(Box<Decision>),
     /// A flow has lost its reservation, though its owner has not ended it.
     Lost(Lost),
+    /// The reservation of a flow that was reserved ahead begins now.
+    Begun {
+        /// The flow.
+        id: String,
+        /// How it is to be set up. Without a class where the interface has no tree, or the kernel has refused the class.
+        admitted: Box<Admitted>,
+    },
     /// More is reserved on an interface than it carries now, or no longer. What is left after shedding, groups and
     /// the flows that the policy keeps, may not get what it reserved.
     Overcommitted {
@@ -207,6 +214,8 @@ pub struct Admitted {
     /// The tokens that its bucket starts without, in each direction: flows of its class that have ended took them, and
     /// they would not have been refilled yet.
     pub owed: Both<Bytes>,
+    /// When the reservation begins, where that is later: the flow has no class until [`Notice::Begun`], and is best effort.
+    pub begins: Option<Moment>,
 }
 
 impl Admitted {

@@ -27,6 +27,8 @@
 //! 6. [`Input::Stop`] at the end.
 
 mod admit;
+mod begin;
+mod beginnings;
 mod dry_run;
 mod flow;
 mod interface;

@@ -39,6 +39,8 @@ pub(super) enum Purpose {
     Trunk { reply: Option<Box<Reply>> },
     /// The class of a new flow, with the end of the classes of those that it preempts.
     Admit { id: String, admission: Box<Admission> },
+    /// The class of a flow whose reservation begins.
+    Begin { id: String },
     /// Another rate for a flow's class.
     Renegotiate { id: String, exchange: Box<Exchange> },
     /// The end of a flow's class.

@@ -52,6 +52,7 @@ impl Manager {
     }
 
     fn finish_turn(&mut self, mut turn: Turn) -> Output {
+        self.begin_due(&mut turn);
         self.follow_capacities(&mut turn);
         let ledger = &self.ledger;
         self.owed.follow(|interface| {
@@ -83,10 +84,11 @@ impl Manager {
     }
 
     fn connected(&mut self, id: &str) {
-        if let Some(flow) = self.flows.get_mut(id)
-            && flow.phase == Phase::Provisional
-        {
-            flow.phase = Phase::Established;
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        match (flow.phase, &mut flow.before_class) {
+            (Phase::Provisional, _) => flow.phase = Phase::Established,
+            (Phase::Applying, Some(before)) => *before = Phase::Established,
+            _ => {}
         }
     }
 
@@ -179,6 +181,7 @@ impl Manager {
             (Purpose::Admit { id, admission }, Err(failure)) => {
                 self.admission_refused(turn, &id, *admission, roll_back(failure));
             }
+            (Purpose::Begin { id }, result) => self.begun(turn, &id, result.err().map(roll_back)),
             (Purpose::Renegotiate { id, exchange }, result) => {
                 let rolled_back = result.as_ref().err().cloned().map(roll_back);
                 let stalled = Stalled { id, exchange: *exchange, result };
@@ -255,7 +258,7 @@ impl Manager {
             Phase::Provisional => flow.missing(turn.now),
             _ => Both::default(),
         };
-        turn.answer_granted(reply, &flow.grant, SetUp { class: flow.class, owed });
+        turn.answer_granted(reply, &flow.grant, SetUp { class: flow.class, owed, begins: flow.begins });
     }
 
     fn enforced(&self, flow: &Flow) -> Enforced {

@@ -76,7 +76,7 @@ impl Manager {
             // Its owner does not need it any more.
             Phase::Releasing => turn.record_lost(|| held, &why),
             Phase::Provisional | Phase::Established => {
-                let Some(mut flow) = self.flows.remove(&held.id) else { return };
+                let Some(mut flow) = self.take_flow(&held.id) else { return };
                 self.count_debt(&mut flow, Both::default());
                 let Flow { interface: name, class, .. } = flow;
                 let id = held.id.clone();
@@ -120,10 +120,19 @@ impl Manager {
 
     /// Removes a flow, and frees its class's number if the kernel has deleted the class.
     pub(super) fn forget(&mut self, id: &str, is_class_deleted: bool) -> Option<Flow> {
-        let mut flow = self.flows.remove(id)?;
+        let mut flow = self.take_flow(id)?;
         self.count_debt(&mut flow, Both::default());
         if is_class_deleted {
             self.free(&flow.interface, flow.class);
+        }
+        Some(flow)
+    }
+
+    /// Takes a flow out for good.
+    fn take_flow(&mut self, id: &str) -> Option<Flow> {
+        let flow = self.flows.remove(id)?;
+        if let Some(at) = flow.begins {
+            self.beginnings.remove(at, id);
         }
         Some(flow)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, ErrorTerms, Moment};
 
+use super::beginnings::Beginnings;
 use super::flow::{Flow, Phase};
 use super::interface::{Interface, State};
 use super::message::{ChangeId, Effect, RequestId};
@@ -26,6 +27,7 @@ pub struct Manager {
     pub(super) flows: BTreeMap<String, Flow>,
     /// What flows that have ended owe of their buckets.
     pub(super) owed: Owed,
+    pub(super) beginnings: Beginnings,
     /// The changes that the kernel has not answered, in the order in which they were sent.
     pub(super) pending: BTreeMap<ChangeId, Pending>,
     /// The kernel's answers to renegotiations of displaced flows.
@@ -67,6 +69,7 @@ impl Manager {
             interfaces: BTreeMap::new(),
             flows: BTreeMap::new(),
             owed: Owed::default(),
+            beginnings: Beginnings::default(),
             pending: BTreeMap::new(),
             stalled: Vec::new(),
             deferred: Vec::new(),
@@ -125,9 +128,9 @@ impl Manager {
         flows.filter_map(|(id, flow)| Some((flow.class?, id.clone()))).collect()
     }
 
-    /// When the next flow expires or the next capacity begins to count.
+    /// When the next flow begins or expires, or the next capacity begins to count.
     pub fn due(&self) -> Option<Moment> {
-        self.ledger.due()
+        self.ledger.due().into_iter().chain(self.beginnings.next()).min()
     }
 
     /// The kernel classes of the flows that are measured, by the policy's classes.

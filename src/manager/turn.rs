@@ -32,6 +32,8 @@ pub(super) struct SetUp {
     pub(super) class: Option<Handle>,
     /// The tokens that its buckets start without.
     pub(super) owed: Both<Bytes>,
+    /// When the reservation begins, if that is later.
+    pub(super) begins: Option<Moment>,
 }
 
 impl Turn {
@@ -60,9 +62,9 @@ impl Turn {
     /// Answers that a flow has what it requested.
     pub(super) fn answer_granted(&mut self, reply: Reply, grant: &Grant, set_up: SetUp) {
         let Reply { request: id, decision } = reply;
-        let SetUp { class, owed } = set_up;
+        let SetUp { class, owed, begins } = set_up;
         let Grant { tspec, dscp, timeouts, .. } = *grant;
-        let admitted = Some(Admitted { tspec, class, dscp, timeouts, owed });
+        let admitted = Some(Admitted { tspec, class, dscp, timeouts, owed, begins });
         self.push(Effect::Answer { id, answer: Box::new(Answer { decision, admitted }) });
     }
 

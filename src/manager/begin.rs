@@ -1,0 +1,69 @@
+//! Flows that were reserved ahead: each gets its class when its reservation begins.
+
+use super::flow::{FlowDebt, Phase};
+use super::message::Notice;
+use super::owed::Debtor;
+use super::pending::Purpose;
+use super::roll_back::RolledBack;
+use super::state::Manager;
+use super::turn::Turn;
+
+impl Manager {
+    /// Begins the reservations whose time has come.
+    pub(super) fn begin_due(&mut self, turn: &mut Turn) {
+        for id in self.beginnings.take(turn.now) {
+            self.begin(turn, &id);
+        }
+    }
+
+    fn begin(&mut self, turn: &mut Turn, id: &str) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        let before = flow.phase;
+        match before {
+            Phase::Provisional | Phase::Established => {}
+            // It may be reinstated.
+            Phase::Applying | Phase::Displaced => {
+                self.beginnings.hold_up(id);
+                return;
+            }
+            Phase::Releasing => return,
+        }
+        flow.begins = None;
+        let debtor =
+            Debtor { interface: &flow.interface, class: &flow.policy_class, tspec: &flow.grant.tspec };
+        let missing = self.owed.take_over(debtor);
+        flow.debt = FlowDebt { at: turn.now, missing, is_counted: false };
+        let interface = flow.interface.clone();
+        let Some((class, change)) = self.place(id) else { return self.tell_begun(turn, id) };
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        flow.class = Some(class);
+        if change.ops.is_empty() {
+            return self.tell_begun(turn, id);
+        }
+        flow.phase = Phase::Applying;
+        flow.before_class = Some(before);
+        self.apply(turn, &interface, change, Purpose::Begin { id: id.to_owned() });
+    }
+
+    /// The kernel has a flow's class, or has refused it: then its owner shapes it in user space alone.
+    pub(super) fn begun(&mut self, turn: &mut Turn, id: &str, rolled_back: Option<RolledBack>) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        flow.phase = flow.before_class.take().unwrap_or(Phase::Provisional);
+        if let Some(rolled_back) = rolled_back {
+            let class = flow.class.take();
+            if let (Some(interface), Some(class)) = (self.interfaces.get_mut(&rolled_back.interface), class) {
+                interface.leave(id, class);
+                interface.free(class);
+            }
+            self.correct(turn, &rolled_back);
+        }
+        self.tell_begun(turn, id);
+        self.end_if_due(turn, id);
+    }
+
+    fn tell_begun(&self, turn: &mut Turn, id: &str) {
+        let Some(flow) = self.flows.get(id) else { return };
+        let admitted = Box::new(flow.admitted(flow.missing(turn.now)));
+        turn.tell(Notice::Begun { id: id.to_owned(), admitted });
+    }
+}
