@@ -137,6 +137,10 @@ impl Kernel for Shared {
         })
     }
 
+    fn apply_at_exit(&self, index: u32, change: &Change) {
+        self.0.calls().applied.entry(index).or_default().push(change.clone());
+    }
+
     fn classes(&self, index: u32) -> KernelFuture<Vec<ClassState>> {
         answer(&self.0, index, |_| Ok(Vec::new()))
     }
@@ -471,5 +475,48 @@ fn callers_on_many_threads_keep_the_order_of_each_interface() {
             assert_eq!(added, deleted + 2, "every flow's class is removed, and the trunk's stay");
         }
         engine.stop().await;
+    });
+}
+
+/// Runs an engine with a flow on a runtime that ends without a stop of the engine.
+fn end_early(name: &str, end: impl FnOnce(tokio::runtime::Runtime, Arc<LocalEngine>, Granted)) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (kernel, engine, held) = runtime.block_on(async {
+        let (kernel, engine) = start(POLICY).await;
+        let held = granted(&engine, 1, "held", 10).await;
+        (kernel, engine, held)
+    });
+    assert_eq!(kernel.count(1, |op| matches!(op, Op::DeleteRoot(_))), 0, "{name}");
+    end(runtime, engine, held);
+    assert_eq!(kernel.count(1, |op| matches!(op, Op::DeleteRoot(_))), 1, "{name}: its tree is removed");
+}
+
+#[test]
+fn what_was_programmed_is_removed_however_the_runtime_ends() {
+    end_early("the runtime first", |runtime, engine, held| {
+        drop(runtime);
+        let after = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let refused = after.block_on(engine.submit(Operation::Tick));
+        assert!(matches!(refused, Err(EngineError::Stopped)), "{refused:?}");
+        drop((engine, held));
+    });
+    end_early("the handles first", |runtime, engine, held| {
+        drop((engine, held));
+        drop(runtime);
+    });
+    end_early("in the background", |runtime, engine, held| {
+        runtime.shutdown_background();
+        drop((engine, held));
+    });
+    end_early("by a panic", |runtime, engine, held| {
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _held = (runtime, engine, held);
+            panic!("the program fails");
+        }));
+        assert!(panicked.is_err());
+    });
+    end_early("by a stop", |runtime, engine, held| {
+        runtime.block_on(engine.stop());
+        drop((runtime, engine, held));
     });
 }

@@ -47,6 +47,7 @@ pub(super) struct Driver {
     down: BTreeMap<String, Both<Option<Rate>>>,
     /// What the classes of interfaces have sent, where something is measured.
     meters: BTreeMap<String, Meter>,
+    is_shut_down: bool,
 }
 
 type Call = Pin<Box<dyn Future<Output = Returned> + Send>>;
@@ -107,6 +108,7 @@ impl Driver {
             claims: Vec::new(),
             down: BTreeMap::new(),
             meters: BTreeMap::new(),
+            is_shut_down: false,
         }
     }
 
@@ -183,6 +185,7 @@ impl Driver {
         let _ = timeout(STOP_PATIENCE, self.idle()).await;
         self.core().feed(Input::Stop);
         let _ = timeout(STOP_PATIENCE, self.idle()).await;
+        self.is_shut_down = true;
     }
 
     /// Goes on until no interface is busy.
@@ -550,6 +553,27 @@ impl Driver {
     fn name(&self, index: u32) -> Option<String> {
         let interfaces = self.core().manager.interfaces();
         interfaces.into_iter().find(|(_, known)| *known == index).map(|(name, _)| name)
+    }
+}
+
+impl Drop for Driver {
+    /// Where the runtime ends before the engine does, nothing awaits the kernel any more: what was programmed is removed
+    /// by calls that block.
+    fn drop(&mut self) {
+        if self.is_shut_down {
+            return;
+        }
+        let outbox = {
+            let mut core = self.core();
+            // Changes that were not sent are not needed any more.
+            drop(core.take_outbox());
+            core.feed(Input::Stop);
+            core.stop();
+            core.take_outbox()
+        };
+        for (index, _, change) in outbox.changes {
+            self.kernel.apply_at_exit(index, &change);
+        }
     }
 }
 

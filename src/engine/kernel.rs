@@ -29,6 +29,10 @@ pub trait Kernel: Send + Sync {
     /// Applies a change: all of it or none.
     fn apply(&self, index: u32, change: Change) -> KernelFuture<()>;
 
+    /// Applies a change when the runtime has ended: blocks until the kernel has answered, and does as much of it as the
+    /// kernel accepts. Nothing is left that could handle a failure.
+    fn apply_at_exit(&self, index: u32, change: &Change);
+
     /// The classes of an interface.
     fn classes(&self, index: u32) -> KernelFuture<Vec<ClassState>>;
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use flowspec::Direction;
+use flowspec::{Direction, Qos};
 use tokio::sync::{Notify, oneshot};
 
 use super::clock::Clock;
@@ -215,6 +215,16 @@ impl Engine for LocalEngine {
         })
     }
 
+    fn renditions(
+        &self,
+        request: ReservationRequest,
+    ) -> EngineFuture<'_, Result<Vec<(String, Qos)>, EngineError>> {
+        Box::pin(async move {
+            let link = self.link(request.subject.peer).await?;
+            lock(&self.core).renditions(&request, &link.name).map_err(EngineError::Refused)
+        })
+    }
+
     fn submit(&self, operation: Operation) -> EngineFuture<'_, Result<Answer, EngineError>> {
         Box::pin(self.submitted(operation))
     }
@@ -309,6 +319,11 @@ impl Kernel for Netlink {
     fn apply(&self, index: u32, change: Change) -> KernelFuture<()> {
         let netlink = self.clone();
         Box::pin(async move { Self::apply(&netlink, index, &change).await })
+    }
+
+    fn apply_at_exit(&self, index: u32, change: &Change) {
+        // A tree that cannot be removed is replaced by the next engine.
+        let _ = self.apply_blocking(index, change);
     }
 
     fn classes(&self, index: u32) -> KernelFuture<Vec<ClassState>> {

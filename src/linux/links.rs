@@ -9,7 +9,8 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
 
-use super::netlink::{Kind, Netlink, Request};
+use super::netlink::Netlink;
+use super::request::{Kind, Request};
 use crate::failure::KernelFailure;
 
 /// A network interface.

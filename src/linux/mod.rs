@@ -19,6 +19,7 @@
 //! [`Netlink::apply`] for each change, one at a time on an interface. Calls on different interfaces may run at the same
 //! time.
 
+mod blocking;
 pub mod capture;
 mod claim;
 mod error;
@@ -28,6 +29,7 @@ pub mod namespace;
 mod netlink;
 mod owner;
 pub mod peer;
+mod request;
 mod serve;
 pub mod socket;
 mod topology;

@@ -8,7 +8,8 @@ use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkFlags, LinkMessage};
 
-use super::netlink::{Kind, Netlink, Request};
+use super::netlink::Netlink;
+use super::request::{Kind, Request};
 use crate::failure::KernelFailure;
 
 /// A link has changed.

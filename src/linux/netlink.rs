@@ -1,16 +1,16 @@
 //! The connection to rtnetlink: a request goes out, its answers come back or a failure that names it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST,
-    NetlinkMessage, NetlinkPayload,
-};
+use rtnetlink::packet_core::{NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::AsyncSocket as _;
 
+use super::blocking::BlockingNetlink;
 use super::error;
+use super::request::{Kind, Request};
 use super::serve::{Queued, Serve};
 use crate::failure::{Cause, KernelFailure};
 
@@ -22,45 +22,8 @@ use crate::failure::{Cause, KernelFailure};
 pub struct Netlink {
     handle: rtnetlink::Handle,
     queued: Queued,
-}
-
-/// A request and what its failure is to name.
-pub(super) struct Request {
-    /// The type of the message: `RTM_GETLINK`.
-    pub(super) call: &'static str,
-    /// The object of the request.
-    pub(super) object: String,
-    pub(super) message: RouteNetlinkMessage,
-    pub(super) kind: Kind,
-}
-
-/// What a request asks for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
-    /// One object, by its attributes.
-    Get,
-    /// One object that the kernel sends only to listeners, the caller among them.
-    Echo,
-    /// All objects.
-    Dump,
-    /// A new object; an error where it exists.
-    Add,
-    /// An object that exists is changed or deleted.
-    Change,
-}
-
-impl Kind {
-    const fn flags(self) -> u16 {
-        NLM_F_REQUEST
-            | match self {
-                Self::Get => 0,
-                // Kernels that count their listeners answer with an acknowledgement alone without ECHO.
-                Self::Echo => NLM_F_ACK | NLM_F_ECHO,
-                Self::Dump => NLM_F_DUMP,
-                Self::Add => NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-                Self::Change => NLM_F_ACK,
-            }
-    }
+    /// For the time after the runtime.
+    blocking: Arc<BlockingNetlink>,
 }
 
 /// How long the kernel may take for an answer: an answer that is lost never comes.
@@ -88,7 +51,7 @@ impl Netlink {
         }
         let queued = Queued::default();
         tokio::spawn(Serve::new(connection, queued.clone()));
-        Ok(Self { handle, queued })
+        Ok(Self { handle, queued, blocking: Arc::new(BlockingNetlink::open()?) })
     }
 
     /// Sends a request and collects its answers.
@@ -99,6 +62,13 @@ impl Netlink {
         let result = tokio::time::timeout(PATIENCE, self.answers(message, kind)).await;
         let result = result.unwrap_or(Err(Cause::Timeout { seconds: PATIENCE.as_secs() }));
         result.map_err(|cause| KernelFailure::new(call, object, cause))
+    }
+
+    /// Sends a request without a runtime, and blocks until it is acknowledged.
+    ///
+    /// - **Errors**: the kernel's.
+    pub(super) fn request_blocking(&self, request: Request) -> Result<(), KernelFailure> {
+        self.blocking.request(request)
     }
 
     /// Sends a request for one object.

@@ -41,6 +41,22 @@ pub fn classify(
     })
 }
 
+/// How the packets of a socket are classified.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Mark {
+    /// Their class; the default class where it is `None`.
+    pub class: Option<Handle>,
+    /// Their code point, below 64; `None` leaves the socket's as it is.
+    pub dscp: Option<u8>,
+}
+
+/// Sends the packets of the socket with this mark from now on: [`classify`].
+///
+/// - **Errors**: `setsockopt`, which needs CAP_NET_ADMIN or CAP_NET_RAW for a class.
+pub fn mark(socket: &impl AsFd, ipv6: bool, mark: Mark) -> Result<(), KernelFailure> {
+    classify(socket, ipv6, mark.dscp, mark.class)
+}
+
 /// The code point that the packets of the socket are marked with.
 ///
 /// - **Errors**: `getsockopt`.

@@ -8,7 +8,8 @@ use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::namespace::Namespace;
-use super::netlink::{Kind, Netlink, Request};
+use super::netlink::Netlink;
+use super::request::{Kind, Request};
 use crate::failure::KernelFailure;
 
 /// A veth pair.

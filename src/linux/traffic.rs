@@ -6,7 +6,8 @@ use rtnetlink::packet_core::{DefaultNla, Emitable};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2, TcXstats};
 
-use super::netlink::{Kind, Netlink, Request};
+use super::netlink::Netlink;
+use super::request::{Kind, Request};
 use crate::failure::{Cause, KernelFailure};
 use crate::tc::{
     Bfifo, Change, ClassPlace, ForeignRoot, Handle, HtbClass, HtbRoot, HtbRootState, Observed, Op, Queue,
@@ -156,6 +157,17 @@ impl Netlink {
         Ok(())
     }
 
+    /// Applies a change without a runtime: as much of it as the kernel accepts.
+    ///
+    /// For the end of a program, when nothing awaits an answer any more. Nothing is read back or undone.
+    ///
+    /// - **Errors**: the failure of the first operation that failed.
+    pub fn apply_blocking(&self, index: u32, change: &Change) -> Result<(), KernelFailure> {
+        let results = change.ops.iter().map(|op| self.request_blocking(request(index, op)?));
+        // All operations are sent, whatever became of those before.
+        results.collect::<Vec<_>>().into_iter().collect()
+    }
+
     /// Adds a qdisc of any kind.
     ///
     /// - **Errors**: the kernel's.
@@ -169,12 +181,7 @@ impl Netlink {
 
     /// Sends one operation.
     async fn send(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
-        let object = format!("tc {op} on interface {index}");
-        let (call, message, kind) = match encode(index, op) {
-            Ok(encoded) => encoded,
-            Err(error) => return Err(KernelFailure::unexpected("encode", object, error)),
-        };
-        self.request(Request { call, object, message, kind }).await.map(drop)
+        self.request(request(index, op)?).await.map(drop)
     }
 
     /// Reads back what an operation made.
@@ -209,6 +216,15 @@ const NEW_QDISC: &str = "RTM_NEWQDISC";
 const DELETE_QDISC: &str = "RTM_DELQDISC";
 const NEW_CLASS: &str = "RTM_NEWTCLASS";
 const DELETE_CLASS: &str = "RTM_DELTCLASS";
+
+/// The request for an operation.
+fn request(index: u32, op: &Op) -> Result<Request, KernelFailure> {
+    let object = format!("tc {op} on interface {index}");
+    match encode(index, op) {
+        Ok((call, message, kind)) => Ok(Request { call, object, message, kind }),
+        Err(error) => Err(KernelFailure::unexpected("encode", object, error)),
+    }
+}
 
 /// The request for an operation: its type, its message and what it asks for.
 fn encode(index: u32, op: &Op) -> Result<(&'static str, RouteNetlinkMessage, Kind), crate::tc::NotEncodable> {

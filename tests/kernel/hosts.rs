@@ -122,3 +122,33 @@ fn a_host_follows_a_link_that_gets_much_slower() {
     };
     network.server.run(work).unwrap();
 }
+
+/// Runs a host on a runtime of its own in the server's namespace, and ends the runtime without a stop of the host.
+#[track_caller]
+fn end_early(network: &gqos::lab::Network, name: &str, end: fn(tokio::runtime::Runtime, Host)) {
+    let namespace = network.server.namespace().duplicate().unwrap();
+    let ended = std::thread::spawn(move || {
+        namespace.enter().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let host = runtime.block_on(async {
+            let host = Host::start(policy(POLICY)).await.unwrap();
+            assert_eq!(classes(&host).await, 2, "the tree is there");
+            host
+        });
+        end(runtime, host);
+    });
+    let ended = ended.join();
+    let after = inside(&network.server, &["tc", "qdisc", "show", "dev", "eth0"]);
+    assert!(after.contains("noqueue"), "{name}, {ended:?}: {after}");
+}
+
+#[test]
+fn a_program_that_ends_without_a_stop_leaves_no_tree() {
+    let Some(network) = lab_with(100, &["tc"]) else { return };
+    end_early(&network, "main returns", |runtime, _host| drop(runtime));
+    end_early(&network, "the host is dropped first", |runtime, host| {
+        drop(host);
+        drop(runtime);
+    });
+    end_early(&network, "a panic", |_runtime, _host| panic!("the program fails"));
+}

@@ -1,0 +1,43 @@
+//! A request to rtnetlink, and what it asks for.
+
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+
+/// A request and what its failure is to name.
+pub(super) struct Request {
+    /// The type of the message: `RTM_GETLINK`.
+    pub(super) call: &'static str,
+    /// The object of the request.
+    pub(super) object: String,
+    pub(super) message: RouteNetlinkMessage,
+    pub(super) kind: Kind,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    /// One object, by its attributes.
+    Get,
+    /// One object that the kernel sends only to listeners, the caller among them.
+    Echo,
+    /// All objects.
+    Dump,
+    /// A new object; an error where it exists.
+    Add,
+    /// An object that exists is changed or deleted.
+    Change,
+}
+
+impl Kind {
+    pub(super) const fn flags(self) -> u16 {
+        NLM_F_REQUEST
+            | match self {
+                Self::Get => 0,
+                // Kernels that count their listeners answer with an acknowledgement alone without ECHO.
+                Self::Echo => NLM_F_ACK | NLM_F_ECHO,
+                Self::Dump => NLM_F_DUMP,
+                Self::Add => NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+                Self::Change => NLM_F_ACK,
+            }
+    }
+}
