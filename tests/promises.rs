@@ -74,7 +74,7 @@ fn a_preempted_flow_is_notified_and_goes_on_as_best_effort() {
             let stays = connector.connect(peer, &viewer.clone().id("stays")).await.unwrap();
             let mut goes = connector.connect(peer, &viewer.clone().id("goes")).await.unwrap();
             let datagrams = connector.connect_udp(peer, &Ask::qos(mbit(30)).class("studio")).await.unwrap();
-            assert_eq!(datagrams.decision().preempted(), ["goes"]);
+            assert_eq!(datagrams.decision().unwrap().preempted(), ["goes"]);
             let lost = goes.flow().until_lost().await;
             assert!(matches!(lost.why, Loss::Preempted { .. }), "{lost}");
             assert_eq!((goes.decision(), stays.flow().lost()), (None, None));
@@ -186,7 +186,7 @@ fn the_members_of_a_group_share_its_reservation() {
             let member = |group: &str| Ask::qos(mbit(20)).group(group);
             let first = datagrams(&host, &member("call")).await.unwrap();
             let second = datagrams(&host, &member("call")).await.unwrap();
-            let class = |flow: &DatagramConnection| flow.decision().enforced().cloned().unwrap();
+            let class = |flow: &DatagramConnection| flow.decision().unwrap().enforced().cloned().unwrap();
             assert_eq!(class(&first), class(&second), "one class for both");
             assert!(class(&first).shared);
             // An envelope is the sum of its members.

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 
 use flowspec::Direction;
 use tokio::net::UdpSocket;
@@ -12,35 +13,47 @@ use crate::lane::Acquired;
 use crate::plan::Plan;
 use crate::timer::{Timer, Wait};
 
-/// A connected UDP socket whose sends take tokens from a [`Control`].
+/// A UDP socket whose sends take tokens from a [`Control`]. Several may share a socket, each with a control of its own.
 pub struct Datagram {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     control: Control,
 }
 
 impl Datagram {
     /// A socket that `control` shapes.
-    pub const fn new(socket: UdpSocket, control: Control) -> Self {
-        Self { socket, control }
+    pub fn new(socket: impl Into<Arc<UdpSocket>>, control: Control) -> Self {
+        Self { socket: socket.into(), control }
     }
 
-    /// Sends one datagram, once there are tokens for it.
+    /// Sends one datagram to the peer of a connected socket, once there are tokens for it.
     ///
     /// A future that is dropped before it completes has sent nothing and costs no tokens.
     ///
     /// - **Errors**: `InvalidInput` for a datagram that is larger than `max_sdu_size` without its headers, of which
     ///   nothing is sent; the errors of `send`.
     pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
+        self.send_by(payload.len(), |socket| socket.try_send(payload)).await
+    }
+
+    /// Sends one datagram of this payload by a call that does not block, once there are tokens for it: by
+    /// `try_send_to`, for one. The call is made again once the socket can take more, where it answers `WouldBlock`.
+    ///
+    /// - **Errors**: as [`send`](Self::send); those of the call.
+    pub async fn send_by(
+        &self,
+        payload: usize,
+        send: impl Fn(&UdpSocket) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let mut timer = Timer::default();
         loop {
             let acquired = {
                 let mut lane = self.control.lane(Direction::Sending);
                 if let Some(largest) = lane.plan().map(Plan::largest_datagram)
-                    && payload.len() as u64 > largest
+                    && payload as u64 > largest
                 {
-                    return Err(too_large(payload.len(), largest));
+                    return Err(too_large(payload, largest));
                 }
-                lane.acquire(clock::now(), payload.len())
+                lane.acquire(clock::now(), payload)
             };
             let granted = match acquired {
                 Acquired::Wait(wait) => {
@@ -49,7 +62,7 @@ impl Datagram {
                 }
                 Acquired::Granted(granted) => granted,
             };
-            let result = self.socket.try_send(payload);
+            let result = send(&self.socket);
             let sent = result.as_ref().ok().copied();
             self.control.lane(Direction::Sending).complete(clock::now(), granted, sent);
             match result {
@@ -71,7 +84,7 @@ impl Datagram {
     }
 
     /// The inner socket.
-    pub const fn get_ref(&self) -> &UdpSocket {
+    pub fn get_ref(&self) -> &UdpSocket {
         &self.socket
     }
 
@@ -81,7 +94,7 @@ impl Datagram {
     }
 
     /// The inner socket, without the shaping.
-    pub fn into_inner(self) -> UdpSocket {
+    pub fn into_inner(self) -> Arc<UdpSocket> {
         self.socket
     }
 

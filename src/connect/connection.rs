@@ -1,18 +1,22 @@
-//! Connections: what a caller reads from and writes to.
+//! TCP connections: what a caller reads from and writes to.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use shaper::{Control, Datagram, Stream};
+use shaper::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 
+use super::carrier::{Carrier, Own};
+use super::error::ConnectError;
 use super::flow::{End, Flow};
+use super::host::Host;
 use crate::admission::Decision;
-use crate::engine::{Lost, Reservation};
+use crate::engine::Granted;
 use crate::linux::socket;
 
 /// A TCP connection that is shaped to its flowspec.
@@ -21,29 +25,58 @@ use crate::linux::socket;
 /// was accepted leaves in its class before the reservation is released; after a reset or an error the reservation is
 /// released at once. It is released as well once the peer is dead or has stalled, by the policy's `dead_after` and
 /// `stalled_after`: a dead connection fails with `TimedOut`, a stalled one continues as best effort.
+///
+/// ```no_run
+/// use gqos::connect::{Ask, ConnectError, Host};
+/// use tokio::io::AsyncWriteExt;
+///
+/// async fn send(host: &Host) -> Result<(), Box<dyn std::error::Error>> {
+///     let peer = "192.0.2.7:9000".parse()?;
+///     let mut connection = host.connector().connect(peer, &Ask::template("1080p")).await?;
+///     // Waits whenever the stream is ahead of its token rate.
+///     connection.write_all(&[0; 1_000_000]).await?;
+///     connection.shutdown().await?;
+///     Ok(())
+/// }
+/// ```
 pub struct Connection {
     stream: Stream<Socket>,
     flow: Arc<Flow>,
 }
 
 /// The TCP socket that a connection shares with its flow.
+#[derive(Debug)]
 pub struct Socket(Arc<TcpStream>);
 
-/// A connected UDP socket whose datagrams are shaped to their flowspec.
-///
-/// Its reservation is released once nothing was sent for the policy's `dead_after`, or nothing was received where only
-/// receiving is reserved; it continues as best effort.
-pub struct DatagramConnection {
-    datagram: Datagram,
-    peer: SocketAddr,
-    decision: Decision,
-    reservation: Reservation,
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.flow).finish()
+    }
 }
 
 impl Connection {
-    pub(super) fn new(flow: Arc<Flow>) -> Self {
-        let stream = Stream::new(Socket(Arc::clone(flow.socket())), flow.control().clone());
-        Self { stream, flow }
+    /// A connection on the socket of this flow.
+    pub(super) fn new(socket: Arc<TcpStream>, flow: Flow) -> Self {
+        let stream = Stream::new(Socket(socket), flow.control().clone());
+        Self { stream, flow: Arc::new(flow) }
+    }
+
+    /// A connection without a reservation.
+    pub(super) fn free(host: Host, socket: TcpStream, peer: SocketAddr) -> Self {
+        let socket = Arc::new(socket);
+        let flow = Flow::new(host, Carrier::Tcp(Own::new(Arc::clone(&socket))), peer);
+        Self::new(socket, flow)
+    }
+
+    /// A connection whose reservation was granted before.
+    pub(super) fn granted(
+        host: Host,
+        socket: Arc<TcpStream>,
+        own: Own<TcpStream>,
+        (peer, granted): (SocketAddr, Granted),
+    ) -> Result<Self, ConnectError> {
+        let flow = Flow::granted(host, Carrier::Tcp(own), peer, granted)?;
+        Ok(Self::new(socket, flow))
     }
 
     /// The peer's address.
@@ -51,12 +84,12 @@ impl Connection {
         self.flow.peer()
     }
 
-    /// The decision that admitted it; `None` for a connection without a reservation.
+    /// The decision that admitted or renegotiated it; `None` for a connection without a reservation.
     pub fn decision(&self) -> Option<Decision> {
         self.flow.decision()
     }
 
-    /// The handle that reserves for this connection and releases its reservation.
+    /// The handle that reserves for this connection, renegotiates and releases its reservation.
     pub const fn flow(&self) -> &Arc<Flow> {
         &self.flow
     }
@@ -152,55 +185,5 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(socket::shutdown_write(&*self.0).map_err(io::Error::other))
-    }
-}
-
-impl DatagramConnection {
-    pub(super) const fn new(
-        datagram: Datagram,
-        peer: SocketAddr,
-        decision: Decision,
-        reservation: Reservation,
-    ) -> Self {
-        Self { datagram, peer, decision, reservation }
-    }
-
-    /// Sends one datagram, once it conforms.
-    ///
-    /// - **Errors**: larger than `max_sdu_size`; what `send` answered.
-    pub async fn send(&self, payload: &[u8]) -> io::Result<usize> {
-        self.datagram.send(payload).await
-    }
-
-    /// Receives one datagram from the peer.
-    ///
-    /// - **Errors**: what `recv` answered.
-    pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.datagram.recv(buf).await
-    }
-
-    /// The peer's address.
-    pub const fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// The decision that admitted it.
-    pub const fn decision(&self) -> &Decision {
-        &self.decision
-    }
-
-    /// Why the reservation was lost; `None` while it stands. Without it, datagrams are sent as best effort.
-    pub fn lost(&self) -> Option<Lost> {
-        self.reservation.state().lost()
-    }
-
-    /// The control of the shaper.
-    pub const fn control(&self) -> &Control {
-        self.datagram.control()
-    }
-
-    /// The socket, for its options.
-    pub const fn socket(&self) -> &UdpSocket {
-        self.datagram.get_ref()
     }
 }

@@ -2,24 +2,37 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use flowspec::Direction;
-use shaper::{Control, Datagram};
 use tokio::net::{TcpSocket, UdpSocket};
 
-use super::connection::{Connection, DatagramConnection};
+use super::carrier::{Own, is_ipv6};
+use super::connection::Connection;
+use super::datagrams::DatagramConnection;
 use super::error::ConnectError;
-use super::flow::{self, Flow};
 use super::host::Host;
-use crate::admission::Lack;
-use crate::engine::{Ask, Granted, PeerSocket, PendingReservation, ReservationRequest};
-use crate::linux::socket;
+use super::plan::segment_limit;
+use crate::engine::{Ask, Granted, PendingReservation, ReservationRequest};
+use crate::linux::socket::{self, Mark};
 use crate::policy::{Protocol, Subject};
 
 /// Makes connections with reserved bandwidth.
-#[derive(Clone)]
+///
+/// ```no_run
+/// use gqos::connect::{Ask, ConnectError, Connection, Host};
+///
+/// async fn contribute(host: &Host) -> Result<Connection, ConnectError> {
+///     let ingest = ([192, 0, 2, 7], 1935).into();
+///     match host.connector().connect(ingest, &Ask::first_of(["4k", "1080p"]).class("studio")).await {
+///         Err(error) if error.is_refused() => {
+///             eprintln!("not now: {error}");
+///             Err(error)
+///         }
+///         result => result,
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug)]
 pub struct Connector {
     host: Host,
 }
@@ -63,19 +76,22 @@ impl Connector {
         let failed = |call| move |cause: io::Error| ConnectError::socket(call, peer, cause);
         let made = if peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let tcp = made.map_err(failed("socket"))?;
-        let ipv6 = peer.ip().to_canonical().is_ipv6();
+        let ipv6 = is_ipv6(peer);
         if let Some(tspec) = &admitted.tspec.sending
-            && let Some(payload) = flow::segment_limit(tspec.max_sdu_size(), ipv6)
+            && let Some(payload) = segment_limit(tspec.max_sdu_size(), ipv6)
         {
             socket::limit_segment(&tcp, payload)?;
         }
-        if admitted.class.is_some() || admitted.dscp.is_some() {
-            socket::classify(&tcp, ipv6, admitted.dscp, admitted.class)?;
+        // Before the first packet.
+        let mark = Mark { class: admitted.class, dscp: admitted.dscp };
+        if mark != Mark::default() {
+            socket::mark(&tcp, ipv6, mark)?;
         }
         let stream = tcp.connect(peer).await.map_err(failed("connect"))?;
         stream.set_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;
-        let flow = Flow::connected(self.host.clone(), Arc::new(stream), peer, granted)?;
-        Ok(Connection::new(Arc::new(flow)))
+        let stream = Arc::new(stream);
+        let own = Own::made(Arc::clone(&stream));
+        Connection::granted(self.host.clone(), stream, own, (peer, granted))
     }
 
     /// Connects a UDP socket; the reservation is made first.
@@ -84,7 +100,6 @@ impl Connector {
     pub async fn connect_udp(&self, peer: SocketAddr, ask: &Ask) -> Result<DatagramConnection, ConnectError> {
         check(peer)?;
         let granted = self.host.reserve(request(ask, peer, Protocol::Udp)).await?;
-        let Granted { admitted, mut decision, mut reservation } = granted;
         let failed = |call| move |cause: io::Error| ConnectError::socket(call, peer, cause);
         let any: SocketAddr = if peer.is_ipv4() {
             (Ipv4Addr::UNSPECIFIED, 0).into()
@@ -92,39 +107,8 @@ impl Connector {
             (Ipv6Addr::UNSPECIFIED, 0).into()
         };
         let udp = UdpSocket::bind(any).await.map_err(failed("bind"))?;
-        let ipv6 = peer.ip().to_canonical().is_ipv6();
-        if admitted.class.is_some() || admitted.dscp.is_some() {
-            socket::classify(&udp, ipv6, admitted.dscp, admitted.class)?;
-        }
         udp.connect(peer).await.map_err(failed("connect"))?;
-        let control = Control::default();
-        let framing = socket::udp_framing(peer.ip());
-        let plan = flow::plan(&admitted, Direction::Sending, framing)?;
-        control.set_owing(Direction::Sending, plan, admitted.owed.sending);
-        reservation.metered(flow::meter(control.clone()));
-        if let Some(enforced) = decision.enforced_mut()
-            && enforced.receiving
-        {
-            enforced.receiving = false;
-            enforced.lacking.push(Lack::ReceivedDatagrams);
-        }
-        reservation.connected();
-        // A descriptor of its own, which lives as long as the reservation.
-        let own = udp.as_fd().try_clone_to_owned().map_err(failed("dup"))?;
-        let held = control.clone();
-        reservation.state().on_loss(move |_| {
-            for direction in Direction::BOTH {
-                held.set(direction, None);
-            }
-            // This fails for a closed socket alone, which sends nothing.
-            let _ = socket::classify(&own, ipv6, Some(0), None);
-        });
-        if let Some(direction) = admitted.reserved_direction() {
-            let control = control.clone();
-            let passed = move || control.stats(direction).passed();
-            reservation.watch(PeerSocket::Datagrams(Arc::new(passed)), admitted.timeouts);
-        }
-        Ok(DatagramConnection::new(Datagram::new(udp, control), peer, decision, reservation))
+        DatagramConnection::granted(self.host.clone(), udp, peer, granted)
     }
 }
 

@@ -11,6 +11,18 @@ use crate::failure::{Cause, KernelFailure};
 use crate::policy::Unsupported;
 
 /// Why a connection was not made. What was reserved is released.
+///
+/// ```
+/// use gqos::connect::ConnectError;
+///
+/// fn log(error: &ConnectError) {
+///     match error.decision() {
+///         Some(decision) => println!("refused: {}; {:?} would fit", decision.message(), decision.would_fit()),
+///         None => println!("failed: {error}"),
+///     }
+/// }
+/// # log(&ConnectError::Stopped);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -29,6 +41,9 @@ pub enum ConnectError {
     /// The flow holds a reservation already.
     #[error("the flow holds a reservation already")]
     AlreadyReserved,
+    /// The flow holds no reservation that could be renegotiated or refreshed.
+    #[error("the flow holds no reservation")]
+    NotReserved,
     /// The flow has ended.
     #[error("the flow has ended")]
     Ended,
@@ -64,13 +79,26 @@ impl ConnectError {
         Self::Kernel(KernelFailure::new(call, address.to_string(), cause))
     }
 
+    /// Whether the request was refused, which is an answer and no fault.
+    pub const fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+
+    /// The decision of a refusal: its numbers, what would fit, and the record for logs and clients as JSON.
+    pub const fn decision(&self) -> Option<&Decision> {
+        match self {
+            Self::Refused(decision) => Some(decision),
+            _ => None,
+        }
+    }
+
     /// The code that a caller of WSPConnect sees.
     pub fn wsa(&self) -> Wsa {
         match self {
             Self::Refused(decision) => decision.error().unwrap_or(Wsa::Eopnotsupp),
             Self::Address { .. } => Wsa::Eaddrnotavail,
             Self::NoPayload(_) | Self::Unsupported(_) => Wsa::Eopnotsupp,
-            Self::AlreadyReserved | Self::Ended | Self::NotWaiting { .. } => Wsa::Einval,
+            Self::AlreadyReserved | Self::NotReserved | Self::Ended | Self::NotWaiting { .. } => Wsa::Einval,
             Self::Kernel(failure) => failure.wsa(),
             Self::TooManyRequests { .. } => Wsa::Enobufs,
             Self::Faulted(refusal) => refusal.wsa(),

@@ -1,33 +1,55 @@
 //! A flow: a socket, its shaping, and the reservation it holds.
 
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use flowspec::{Both, Bytes, Direction};
-use shaper::{Control, Framing, Plan};
-use tokio::net::TcpStream;
+use flowspec::{Direction, Micros, Qos};
+use shaper::Control;
 use tokio::sync::Notify;
 
+use super::carrier::Carrier;
 use super::error::ConnectError;
 use super::host::Host;
-use crate::admission::Decision;
+use super::plan::{meter, plan};
+use crate::admission::{Decision, Operation};
 use crate::engine::{
-    Admitted, Ask, Granted, Lingering, Lost, PeerSocket, Reservation, ReservationRequest, Usage,
+    Admitted, Ask, Granted, Lingering, Lost, Reservation, ReservationRequest, ReservationState,
 };
-use crate::linux::socket;
-use crate::policy::{Protocol, Subject};
+use crate::policy::Subject;
 
-/// The handle on an accepted or connected TCP flow: reserves for it, and releases.
+/// The handle on the reservation of a connection or of a datagram flow: reserves, renegotiates, refreshes and releases.
 ///
 /// For servers that learn from a connection's first request what to reserve: the connection is accepted without a
 /// reservation and gets one here. From then on its packets are sent through its class and its writes are shaped.
-pub struct Flow {
+///
+/// ```no_run
+/// use gqos::connect::{Ask, Connection, ConnectError};
+///
+/// async fn serve(connection: &Connection) -> Result<(), ConnectError> {
+///     let flow = connection.flow();
+///     // The first rendition that fits, best first.
+///     flow.reserve(&Ask::first_of(["1080p", "720p"]).class("viewer")).await?;
+///     println!("{} gets {}", flow.peer(), flow.rendition().unwrap_or_default());
+///     // Later: a smaller one. A refusal keeps what is reserved.
+///     flow.renegotiate(&Ask::template("480p")).await?;
+///     // The stream is over, and the connection stays open.
+///     flow.release()
+/// }
+/// ```
+pub struct Flow(Arc<Inner>);
+
+struct Inner {
     host: Host,
-    socket: Arc<TcpStream>,
+    carrier: Carrier,
     peer: SocketAddr,
     control: Control,
-    state: Arc<Mutex<State>>,
-    changed: Arc<Notify>,
+    state: Mutex<State>,
+    /// The state is [`State::Lost`] now.
+    lost: Notify,
+    /// Renegotiations are answered, and the socket is shaped by them, one at a time.
+    renegotiation: tokio::sync::Mutex<()>,
 }
 
 /// How a connection has ended.
@@ -47,86 +69,114 @@ enum State {
     Free,
     /// A reservation is requested.
     Reserving,
-    Held {
-        reservation: Reservation,
-        decision: Box<Decision>,
-    },
+    Held(Box<Held>),
     /// The reservation was lost.
     Lost(Lost),
     Ended,
 }
 
+struct Held {
+    reservation: Reservation,
+    decision: Decision,
+    rendition: Option<String>,
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Flow");
+        shown.field("peer", &self.peer()).field("id", &self.id()).field("rendition", &self.rendition());
+        shown.field("lost", &self.lost()).field("control", self.control()).finish()
+    }
+}
+
 impl Flow {
-    pub(super) fn new(host: Host, socket: Arc<TcpStream>, peer: SocketAddr) -> Self {
-        let (control, state, changed) = (Control::default(), Arc::default(), Arc::default());
-        Self { host, socket, peer, control, state, changed }
+    /// A flow without a reservation.
+    pub(super) fn new(host: Host, carrier: Carrier, peer: SocketAddr) -> Self {
+        Self(Arc::new(Inner {
+            host,
+            carrier,
+            peer,
+            control: Control::default(),
+            state: Mutex::default(),
+            lost: Notify::new(),
+            renegotiation: tokio::sync::Mutex::default(),
+        }))
     }
 
-    /// A flow that was reserved before it was connected: shaped from its first byte.
-    pub(super) fn connected(
+    /// A flow with a reservation that was granted before.
+    pub(super) fn granted(
         host: Host,
-        socket: Arc<TcpStream>,
+        carrier: Carrier,
         peer: SocketAddr,
         granted: Granted,
     ) -> Result<Self, ConnectError> {
-        let Granted { admitted, decision, mut reservation } = granted;
-        let flow = Self::new(host, socket, peer);
-        *flow.state() = State::Reserving;
-        let request = Request(&flow);
-        flow.shape(&admitted)?;
-        reservation.metered(meter(flow.control.clone()));
-        reservation.connected();
-        flow.watch(&reservation, &admitted);
-        request.hold(reservation, decision);
+        let flow = Self::new(host, carrier, peer);
+        *flow.0.state() = State::Reserving;
+        flow.0.set_up(granted, Request(&flow.0))?;
         Ok(flow)
     }
 
     /// The peer's address.
-    pub const fn peer(&self) -> SocketAddr {
-        self.peer
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
     }
 
     /// The control of the flow's shaper.
-    pub const fn control(&self) -> &Control {
-        &self.control
+    pub fn control(&self) -> &Control {
+        &self.0.control
     }
 
-    /// The decision that admitted the flow, while its reservation is held.
+    /// The decision that admitted the flow, or the one that renegotiated it, while its reservation is held.
     pub fn decision(&self) -> Option<Decision> {
-        match &*self.state() {
-            State::Held { decision, .. } => Some((**decision).clone()),
-            State::Free | State::Reserving | State::Lost(_) | State::Ended => None,
-        }
+        self.0.held(|held| held.decision.clone())
+    }
+
+    /// The template that is reserved: the one that was asked for, or the first of a ladder that fitted. `None` without a
+    /// reservation, and where flowspecs were asked for.
+    pub fn rendition(&self) -> Option<String> {
+        self.0.held(|held| held.rendition.clone())?
+    }
+
+    /// The flow's id, while its reservation is held.
+    pub fn id(&self) -> Option<String> {
+        self.0.held(|held| held.reservation.id().to_owned())
     }
 
     /// Why the reservation was lost, while none has replaced it. The connection goes on as best effort.
     pub fn lost(&self) -> Option<Lost> {
-        match &*self.state() {
-            State::Lost(lost) => Some(lost.clone()),
-            State::Free | State::Reserving | State::Held { .. } | State::Ended => None,
-        }
+        self.0.why_lost()
     }
 
     /// Waits until the reservation is lost, for ever if it is not.
+    ///
+    /// ```no_run
+    /// use gqos::connect::Flow;
+    ///
+    /// async fn watch(flow: &Flow) {
+    ///     let lost = flow.until_lost().await;
+    ///     // Preempted, shed, expired, or its peer is dead or stalled. The connection goes on as best effort.
+    ///     eprintln!("{lost}");
+    /// }
+    /// ```
     pub async fn until_lost(&self) -> Lost {
         loop {
-            let changed = self.changed.notified();
+            let lost = self.0.lost.notified();
             if let Some(lost) = self.lost() {
                 return lost;
             }
-            changed.await;
+            lost.await;
         }
     }
 
-    /// Reserves, and shapes the socket.
+    /// Reserves, and shapes the socket. Dropped, the future releases what was or will be granted.
     ///
-    /// - **Errors**: the refusal; the flow holds one already or has ended; the kernel's.
+    /// - **Errors**: the refusal; the flow holds a reservation already or has ended; the kernel's.
     pub async fn reserve(&self, ask: &Ask) -> Result<Decision, ConnectError> {
         {
-            let mut state = self.state();
+            let mut state = self.0.state();
             let problem = match *state {
                 State::Free | State::Lost(_) => None,
-                State::Reserving | State::Held { .. } => Some(ConnectError::AlreadyReserved),
+                State::Reserving | State::Held(_) => Some(ConnectError::AlreadyReserved),
                 State::Ended => Some(ConnectError::Ended),
             };
             if let Some(problem) = problem {
@@ -135,41 +185,36 @@ impl Flow {
             *state = State::Reserving;
         }
         // Restores the state if this future is dropped or fails.
-        let request = Request(self);
-        let local_port = self.socket.local_addr().map_or(0, |local| local.port());
-        let subject = Subject { protocol: Protocol::Tcp, local_port, peer: self.peer.ip() };
-        let Granted { admitted, decision, mut reservation } =
-            self.host.reserve(ReservationRequest::new(ask.clone(), subject)).await?;
-        let ipv6 = self.peer.ip().to_canonical().is_ipv6();
-        if admitted.class.is_some() || admitted.dscp.is_some() {
-            socket::classify(&*self.socket, ipv6, admitted.dscp, admitted.class)?;
-        }
-        self.shape(&admitted)?;
-        reservation.metered(meter(self.control.clone()));
-        reservation.connected();
-        self.watch(&reservation, &admitted);
-        request.hold(reservation, decision.clone());
-        Ok(decision)
+        let request = Request(&self.0);
+        let granted = self.0.host.reserve(self.0.request(ask.clone())).await?;
+        self.0.set_up(granted, request)
     }
 
-    /// Has the engine release the reservation once the peer is dead or accepts nothing.
-    fn watch(&self, reservation: &Reservation, admitted: &Admitted) {
-        if admitted.reserves() {
-            reservation.watch(PeerSocket::Tcp(Arc::downgrade(&self.socket)), admitted.timeouts);
+    /// Asks for something else in place of what is reserved. The socket is shaped by what is granted; of a ladder that is
+    /// the first rendition that fits, each being a request of its own. A refusal keeps what is reserved.
+    ///
+    /// What is asked for counts, and the time to live where there is one. Id, class, group, client, priorities and times
+    /// of the reservation stay. Dropped, the future does not take the request back.
+    ///
+    /// - **Errors**: the refusal, of the last rendition; no reservation is held; the kernel's.
+    pub async fn renegotiate(&self, ask: &Ask) -> Result<Decision, ConnectError> {
+        let (inner, ask) = (Arc::clone(&self.0), ask.clone());
+        // A task of its own finishes it, so that a caller that gives up does not leave the socket with another shape
+        // than its reservation.
+        match tokio::spawn(async move { inner.renegotiate(ask).await }).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is shutting down.
+            Err(_) => Err(ConnectError::Stopped),
         }
     }
 
-    /// Shapes the socket as the flow was admitted.
-    fn shape(&self, admitted: &Admitted) -> Result<(), ConnectError> {
-        let framing = socket::tcp_framing(&*self.socket, self.peer.ip())?;
-        if let Some(plan) = plan(admitted, Direction::Sending, framing)? {
-            let assisted = shaper::sys::assist_tcp(&*self.socket, &plan);
-            assisted.map_err(|error| failed(self.peer, error))?;
-            self.control.set_owing(Direction::Sending, Some(plan), admitted.owed.sending);
-        }
-        let receiving = plan(admitted, Direction::Receiving, framing)?;
-        self.control.set_owing(Direction::Receiving, receiving, admitted.owed.receiving);
-        Ok(())
+    /// Prolongs a reservation that was made with a [time to live](Ask::time_to_live): it lasts so long from now on.
+    ///
+    /// - **Errors**: no reservation is held; the refusal; the engine has stopped.
+    pub async fn refresh(&self, time_to_live: Duration) -> Result<(), ConnectError> {
+        let id = self.id().ok_or(ConnectError::NotReserved)?;
+        self.0.refresh(id, time_to_live).await
     }
 
     /// Releases the reservation; the connection goes on as best effort.
@@ -177,72 +222,220 @@ impl Flow {
     /// - **Errors**: `setsockopt`.
     pub fn release(&self) -> Result<(), ConnectError> {
         let held = {
-            let mut state = self.state();
-            match std::mem::replace(&mut *state, State::Free) {
-                State::Held { reservation, .. } => reservation,
+            let mut state = self.0.state();
+            match std::mem::take(&mut *state) {
+                State::Held(held) => held,
                 other => {
                     *state = other;
                     return Ok(());
                 }
             }
         };
-        unshape(&self.control, &self.socket, self.peer)?;
+        self.0.unshape()?;
         // Packets that are queued in the class leave before the class is deleted.
-        held.end(Lingering::Nothing);
+        held.reservation.end(Lingering::Nothing);
         Ok(())
     }
 
     /// The connection has ended: its reservation is released.
     pub(super) fn end(&self, end: End) {
-        let state = std::mem::replace(&mut *self.state(), State::Ended);
-        if let State::Held { reservation, .. } = state {
+        let state = std::mem::replace(&mut *self.0.state(), State::Ended);
+        if let State::Held(held) = state {
             match end {
-                End::Dropped => reservation.end(Lingering::Tcp(Arc::clone(&self.socket))),
-                End::Failed => reservation.end(Lingering::Nothing),
-                End::PeerGone => reservation.end_without_peer(),
+                End::Dropped => held.reservation.end(self.0.carrier.lingering()),
+                End::Failed => held.reservation.end(Lingering::Nothing),
+                End::PeerGone => held.reservation.end_without_peer(),
             }
         }
     }
 
-    pub(super) const fn socket(&self) -> &Arc<TcpStream> {
-        &self.socket
+    pub(super) fn carrier(&self) -> &Carrier {
+        &self.0.carrier
+    }
+}
+
+impl Inner {
+    fn request(&self, ask: Ask) -> ReservationRequest {
+        let (protocol, local_port) = (self.carrier.protocol(), self.carrier.local_port());
+        ReservationRequest::new(ask, Subject { protocol, local_port, peer: self.peer.ip() })
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    /// Shapes the socket as its flow was admitted, and holds the reservation.
+    fn set_up(self: &Arc<Self>, granted: Granted, request: Request<'_>) -> Result<Decision, ConnectError> {
+        let Granted { admitted, mut decision, mut reservation } = granted;
+        self.carrier.correct(&mut decision);
+        let begins_now = admitted.begins.is_none();
+        if begins_now {
+            self.apply(&admitted, &mut reservation)?;
+        }
+        reservation.connected();
+        let reserved = reservation.state();
+        request.hold(reservation, decision.clone());
+        if !begins_now {
+            let (flow, state) = (Arc::downgrade(self), Arc::downgrade(&reserved));
+            reserved.on_begin(move |admitted| {
+                if let (Some(flow), Some(state)) = (flow.upgrade(), state.upgrade()) {
+                    flow.begin(&state, admitted);
+                }
+            });
+        }
+        Ok(decision)
+    }
+
+    /// A reservation that was made ahead begins.
+    fn begin(&self, reserved: &Arc<ReservationState>, admitted: &Admitted) {
+        let mut state = self.state();
+        if let State::Held(held) = &mut *state
+            && Arc::ptr_eq(&held.reservation.state(), reserved)
+        {
+            // A socket that cannot be shaped has failed, and sends nothing.
+            let _ = self.apply(admitted, &mut held.reservation);
+        }
+    }
+
+    /// Shapes the socket for a reservation, and has the engine watch its peer.
+    fn apply(&self, admitted: &Admitted, reservation: &mut Reservation) -> Result<(), ConnectError> {
+        if let Err(error) = self.shape(admitted) {
+            // What has failed is the error; a socket that cannot be shaped is given up.
+            let _ = self.unshape();
+            return Err(error);
+        }
+        reservation.metered(meter(self.control.clone()));
+        if let Some(socket) = self.carrier.peer_socket(&self.control, admitted) {
+            reservation.watch(socket, admitted.timeouts);
+        }
+        Ok(())
+    }
+
+    /// Shapes the socket as its flow was admitted.
+    fn shape(&self, admitted: &Admitted) -> Result<(), ConnectError> {
+        self.carrier.mark(self.peer, admitted)?;
+        let framing = self.carrier.framing(self.peer)?;
+        let sending = plan(admitted, Direction::Sending, framing)?;
+        if let Some(plan) = &sending {
+            self.carrier.assist(self.peer, plan)?;
+        }
+        self.control.set_owing(Direction::Sending, sending, admitted.owed.sending);
+        let receiving = plan(admitted, Direction::Receiving, framing)?;
+        self.control.set_owing(Direction::Receiving, receiving, admitted.owed.receiving);
+        Ok(())
+    }
+
+    /// Ends the shaping of the socket and takes it out of its class.
+    fn unshape(&self) -> Result<(), ConnectError> {
+        for direction in Direction::BOTH {
+            self.control.set(direction, None);
+        }
+        self.carrier.unmark(self.peer)
+    }
+
+    async fn renegotiate(&self, ask: Ask) -> Result<Decision, ConnectError> {
+        let _first = self.renegotiation.lock().await;
+        let held = self.held(|held| (held.reservation.id().to_owned(), held.reservation.state()));
+        let (id, reserved) = held.ok_or(ConnectError::NotReserved)?;
+        let time_to_live = ask.time_to_live;
+        let engine = &self.host.engine;
+        let mut renditions = engine.renditions(self.request(Ask { id: Some(id.clone()), ..ask })).await?;
+        if renditions.is_empty() {
+            renditions.push((String::new(), Qos::BEST_EFFORT));
+        }
+        let mut refused = None;
+        for (name, qos) in renditions {
+            let answer = engine.renegotiate(id.clone(), qos.map(Some)).await?;
+            let Some(admitted) = answer.admitted else {
+                refused = Some(answer.decision);
+                continue;
+            };
+            let decision = self.follow(&reserved, (admitted, answer.decision, name))?;
+            if let Some(time_to_live) = time_to_live {
+                self.refresh(id, time_to_live).await?;
+            }
+            return Ok(decision);
+        }
+        Err(refused.map_or(ConnectError::NotReserved, |decision| ConnectError::Refused(Box::new(decision))))
+    }
+
+    /// Shapes the socket as its flow was renegotiated, unless that has ended meanwhile.
+    fn follow(
+        &self,
+        reserved: &Arc<ReservationState>,
+        (admitted, mut decision, name): (Admitted, Decision, String),
+    ) -> Result<Decision, ConnectError> {
+        self.carrier.correct(&mut decision);
+        // Locked while the socket is shaped: a loss of the reservation ends the shaping afterwards.
+        let mut state = self.state();
+        match &mut *state {
+            State::Held(held) if Arc::ptr_eq(&held.reservation.state(), reserved) => {
+                if admitted.begins.is_none() {
+                    self.shape(&admitted)?;
+                }
+                held.decision = decision.clone();
+                held.rendition = Some(name).filter(|name| !name.is_empty());
+                Ok(decision)
+            }
+            _ => Err(ConnectError::NotReserved),
+        }
+    }
+
+    async fn refresh(&self, id: String, time_to_live: Duration) -> Result<(), ConnectError> {
+        let time_to_live = u64::try_from(time_to_live.as_micros()).unwrap_or(u64::MAX);
+        let refresh = Operation::Refresh { id, time_to_live: Micros::new(time_to_live) };
+        let decision = self.host.submit(refresh).await?;
+        if decision.is_ok() { Ok(()) } else { Err(ConnectError::Refused(Box::new(decision))) }
+    }
+
+    fn lose(&self, lost: &Lost) {
+        let mut state = self.state();
+        if matches!(*state, State::Held(_)) {
+            // This fails for a closed socket alone, which sends nothing.
+            let _ = self.unshape();
+            *state = State::Lost(lost.clone());
+            self.lost.notify_waiters();
+        }
+    }
+
+    /// Reads something of the reservation, while it is held.
+    fn held<T>(&self, read: impl FnOnce(&Held) -> T) -> Option<T> {
+        match &*self.state() {
+            State::Held(held) => Some(read(held)),
+            State::Free | State::Reserving | State::Lost(_) | State::Ended => None,
+        }
+    }
+
+    fn why_lost(&self) -> Option<Lost> {
+        match &*self.state() {
+            State::Lost(lost) => Some(lost.clone()),
+            State::Free | State::Reserving | State::Held(_) | State::Ended => None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         // The state is whole between any two statements that can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A request under way. Dropped, it makes the flow free again.
-struct Request<'a>(&'a Flow);
+struct Request<'a>(&'a Arc<Inner>);
 
 impl Request<'_> {
     fn hold(self, reservation: Reservation, decision: Decision) {
-        let flow = self.0;
-        let (control, peer) = (flow.control.clone(), flow.peer);
-        let (socket, state) = (Arc::downgrade(&flow.socket), Arc::downgrade(&flow.state));
-        let changed = Arc::clone(&flow.changed);
-        let on_loss = move |lost: &Lost| {
-            let (Some(socket), Some(state)) = (socket.upgrade(), state.upgrade()) else { return };
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            if matches!(*state, State::Held { .. }) {
-                // This fails for a closed socket alone, which sends nothing.
-                let _ = unshape(&control, &socket, peer);
-                *state = State::Lost(lost.clone());
-                changed.notify_waiters();
-            }
-        };
-        let mut state = flow.state();
+        let mut state = self.0.state();
         if !matches!(*state, State::Reserving) {
             // The connection has ended meanwhile; dropping the reservation releases it.
             return;
         }
         let reserved = reservation.state();
-        *state = State::Held { reservation, decision: Box::new(decision) };
+        let rendition = decision.rendition().map(str::to_owned);
+        *state = State::Held(Box::new(Held { reservation, decision, rendition }));
         drop(state);
         // After the state is set, since the reservation may be lost already.
-        reserved.on_loss(on_loss);
+        let flow = Arc::downgrade(self.0);
+        reserved.on_loss(move |lost| {
+            if let Some(flow) = flow.upgrade() {
+                flow.lose(lost);
+            }
+        });
     }
 }
 
@@ -253,52 +446,4 @@ impl Drop for Request<'_> {
             *state = State::Free;
         }
     }
-}
-
-/// Ends the shaping of a socket and takes it out of its class.
-fn unshape(control: &Control, stream: &TcpStream, peer: SocketAddr) -> Result<(), ConnectError> {
-    for direction in Direction::BOTH {
-        control.set(direction, None);
-    }
-    socket::classify(stream, peer.ip().to_canonical().is_ipv6(), Some(0), None)?;
-    shaper::sys::release_tcp(stream).map_err(|error| failed(peer, error))
-}
-
-/// A socket option of the shaper could not be set.
-fn failed(peer: SocketAddr, failure: shaper::sys::SystemCallError) -> ConnectError {
-    ConnectError::socket(&failure.call.to_string(), peer, failure.errno)
-}
-
-/// Reads what a flow takes from the buckets of its shaper, from now on: for [`Reservation::metered`], once the flow is
-/// shaped.
-pub fn meter(control: Control) -> impl Fn() -> Usage + Send + Sync + 'static {
-    let charged = |control: &Control| control.stats(Direction::Sending).charged;
-    let before = charged(&control);
-    let both = Both { sending: Direction::Sending, receiving: Direction::Receiving };
-    let shaped = both.map(|direction| control.plan(direction).map(|_| direction));
-    move || {
-        let missing = shaped.map(|shaped| shaped.map(|direction| control.owed(direction)));
-        Usage { missing, sent: Bytes::new(charged(&control).saturating_sub(before)) }
-    }
-}
-
-/// The plan for one direction of what was admitted.
-pub fn plan(
-    admitted: &Admitted,
-    direction: Direction,
-    framing: Framing,
-) -> Result<Option<Plan>, ConnectError> {
-    let tspec = admitted.tspec.get(direction);
-    Ok(tspec.as_ref().map(|tspec| Plan::new(tspec, framing)).transpose()?)
-}
-
-/// The payload of the largest segment that a flow with this maximum packet size may send. `None` where TCP_MAXSEG cannot
-/// express it: the kernel takes no more than 32,767, which only packets of the loopback interface exceed.
-pub fn segment_limit(max_sdu_size: Bytes, ipv6: bool) -> Option<u32> {
-    const LARGEST: u32 = 32_767;
-    // The kernel subtracts the timestamps from what is set here.
-    let headers = if ipv6 { 60 } else { 40 };
-    u32::try_from(max_sdu_size.get().saturating_sub(headers))
-        .ok()
-        .filter(|payload| (1..=LARGEST).contains(payload))
 }

@@ -1,5 +1,6 @@
 //! An engine, as its clients see it.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,23 +14,69 @@ use crate::policy::{GroupMode, Policy};
 /// A handle on an engine. Cheap to clone.
 ///
 /// The engine of this process, started by [`start`](Self::start), belongs to the network namespace of the thread that
-/// started it and to its tokio runtime. It ends with [`stop`](Self::stop), or with the last handle and the last
-/// reservation.
+/// started it and to its tokio runtime.
+///
+/// ```no_run
+/// use gqos::connect::{Ask, Host};
+/// use gqos::policy::Policy;
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let host = Host::start(Policy::from_paths(["base.toml", "site.toml"])?).await?;
+///     for report in host.report().await? {
+///         match report.status.kernel {
+///             Ok(()) => println!("{}: classes in the kernel", report.interface),
+///             Err(why) => println!("{}: user space alone: {why}", report.interface),
+///         }
+///     }
+///     let connection = host.connector().connect("192.0.2.7:9000".parse()?, &Ask::template("1080p")).await?;
+///     drop(connection);
+///     tokio::signal::ctrl_c().await?;
+///     host.stop().await;
+///     Ok(())
+/// }
+/// ```
+///
+/// # The end of a host
+///
+/// While it runs, the engine has an HTB tree at the root of each interface that it manages. How it ends decides what becomes
+/// of the tree:
+///
+/// | end | the tree |
+/// | --- | --- |
+/// | [`stop`](Self::stop) | removed once the changes under way are applied; the kernel's default qdisc is back when the call returns |
+/// | the last handle and the last reservation are dropped | the same, in the background |
+/// | the runtime ends first: `main` returns, or a panic unwinds through it | removed while the runtime is dropped, by calls that block; a tree that was just being set up may stay |
+/// | `std::process::exit`, `abort`, a panic with `panic = "abort"` | stays |
+/// | a signal that the program does not handle, SIGTERM and SIGKILL among them | stays |
+///
+/// A program that is to end cleanly handles SIGTERM and returns from `main`. A tree that stays limits the interface to the
+/// capacity of the policy, with best effort for everything: the classes of ended flows carry nothing. The next engine for
+/// the interface replaces it, and `tc qdisc del dev <interface> root` removes it.
+///
+/// Connections that outlive the engine go on: without their class, and shaped by their last plan until they are dropped.
 #[derive(Clone)]
 pub struct Host {
     pub(super) engine: Arc<dyn Engine>,
 }
 
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
 impl Host {
-    /// Starts an engine in this process under this policy, in this thread's network namespace.
+    /// Starts an engine in this process under this policy (a [`Policy`], or an `Arc` of one), in this thread's network
+    /// namespace.
     ///
     /// Interfaces that the policy names are prepared at once: their tree is programmed, unless a foreign qdisc is
     /// installed at the root. Others are prepared with their first flow.
     ///
     /// - **Errors**: netlink cannot be opened; the policy has a part that a running host cannot carry out. An interface that cannot be programmed is no error here:
     ///   [`report`](Self::report) and every decision name it.
-    pub async fn start(policy: Arc<Policy>) -> Result<Self, ConnectError> {
-        Ok(Self::on(LocalEngine::start(policy).await?))
+    pub async fn start(policy: impl Into<Arc<Policy>>) -> Result<Self, ConnectError> {
+        Ok(Self::on(LocalEngine::start(policy.into()).await?))
     }
 
     /// A handle on this engine.

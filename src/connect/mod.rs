@@ -3,37 +3,171 @@
 //! Takes a peer and an [`Ask`]; gives a [`Connection`] that is shaped to its flowspec, or the refusal with its numbers.
 //! Decides nothing, and does not know whether its [engine](crate::engine) runs in this process.
 //!
+//! # Listening
+//!
+//! A [`Host`] is started once, under a policy. Its [`Listener`] reserves for each connection that it accepts. A refused
+//! one comes back with its stream, so that the peer can be told.
+//!
+//! ```no_run
+//! use gqos::connect::{AcceptError, Ask, Connection, Host};
+//! use gqos::policy::Policy;
+//! use tokio::io::AsyncWriteExt;
+//!
+//! async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//!     let host = Host::start(Policy::from_path("/etc/gqos/policy.toml")?).await?;
+//!     let listener = host.listen("0.0.0.0:8080".parse()?, Ask::template("720p").class("viewer")).await?;
+//!     loop {
+//!         match listener.accept().await {
+//!             Ok(connection) => drop(tokio::spawn(send(connection))),
+//!             Err(AcceptError::Refused { decision, mut stream, .. }) => {
+//!                 let answer = format!("HTTP/1.1 503 Service Unavailable\r\n\r\n{}\n", decision.message());
+//!                 stream.write_all(answer.as_bytes()).await?;
+//!             }
+//!             Err(error) => eprintln!("{error}"),
+//!         }
+//!     }
+//! }
+//!
+//! async fn send(mut connection: Connection) -> std::io::Result<()> {
+//!     // A write waits whenever the stream is ahead of its token rate: back-pressure for its source.
+//!     loop {
+//!         connection.write_all(&[0; 1316]).await?;
+//!     }
+//! }
+//! ```
+//!
+//! [`Host::listen_with`] sets a backlog and socket options, [`Host::listen_on`] takes a listener that is open already, and
+//! [`Host::adopt`] a socket that another library has accepted or connected. A client connects with a [`Connector`].
+//!
+//! # Reserving later
+//!
+//! A server that learns from the first request what to reserve accepts without a reservation, by
+//! [`Listener::accept_free`], and reserves on the connection's [`Flow`]. Each connection has one; it can be cloned as an
+//! `Arc` and kept beside the connection.
+//!
+//! ```no_run
+//! # use gqos::connect::{Ask, Connection, ConnectError};
+//! # async fn request(_: &Connection) -> String { "720p".into() }
+//! async fn serve(connection: Connection) -> Result<(), ConnectError> {
+//!     let rendition = request(&connection).await;
+//!     let decision = connection.flow().reserve(&Ask::template(rendition).class("viewer")).await?;
+//!     println!("{}", decision.message());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Ladders, renegotiation, and waiting for capacity
+//!
+//! [`Ask::first_of`] names renditions, best first, and gets the first that fits. A flow that has a lower one than the best,
+//! or none, may wait: [`Ask::waiting_as`] enters it into the policy's queue, and [`Host::wait_for_capacity`] completes once
+//! there is room for more. [`Flow::renegotiate`] then asks again while the connection stands.
+//!
+//! ```
+//! use gqos::connect::{Ask, Host};
+//! use gqos::policy::Policy;
+//! use tokio::net::TcpListener;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let policy: Policy = r#"
+//!     version = 1
+//!     [interface.lo]
+//!     egress = { capacity = "10 Mbit/s", reservable = "80%" }
+//!     enforcement = "user-space"
+//!     [template.hd]
+//!     sending = { service_type = "guaranteed", token_rate = "6 Mbit/s" }
+//!     [template.sd]
+//!     sending = { service_type = "guaranteed", token_rate = "2 Mbit/s" }
+//! "#
+//! .parse()?;
+//! let host = Host::start(policy).await?;
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let (peer, connector) = (listener.local_addr()?, host.connector());
+//!
+//! let ladder = Ask::first_of(["hd", "sd"]);
+//! let first = connector.connect(peer, &ladder).await?;
+//! let second = connector.connect(peer, &ladder.clone().waiting_as("second")).await?;
+//! assert_eq!(first.flow().rendition().as_deref(), Some("hd"));
+//! assert_eq!(second.flow().rendition().as_deref(), Some("sd"));
+//!
+//! // The first viewer leaves, and the second one gets the better rendition.
+//! drop(first);
+//! host.wait_for_capacity("second").await?;
+//! second.flow().renegotiate(&ladder).await?;
+//! assert_eq!(second.flow().rendition().as_deref(), Some("hd"));
+//! # host.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Lost reservations
+//!
+//! A reservation may end before its connection: preempted by a more important flow, shed by a link that has become slower,
+//! expired, or because the peer is dead or stalled ([`Loss`]). The connection continues as best effort.
+//! [`Flow::until_lost`] completes then.
+//!
+//! ```no_run
+//! # use gqos::connect::{Ask, Connection};
+//! # async fn next_segment(_: &mut Connection) -> std::io::Result<()> { Ok(()) }
+//! async fn stream(mut connection: Connection) -> std::io::Result<()> {
+//!     let flow = std::sync::Arc::clone(connection.flow());
+//!     loop {
+//!         tokio::select! {
+//!             sent = next_segment(&mut connection) => sent?,
+//!             lost = flow.until_lost() => {
+//!                 eprintln!("{lost}");
+//!                 // A smaller reservation may still be possible; otherwise it goes on without one.
+//!                 if flow.reserve(&Ask::template("480p")).await.is_err() {
+//!                     break;
+//!                 }
+//!             }
+//!         }
+//!     }
+//!     next_segment(&mut connection).await
+//! }
+//! ```
+//!
+//! # Datagrams
+//!
+//! [`Connector::connect_udp`] gives a [`DatagramConnection`], with the same [`Flow`]. A socket that serves many peers, as a
+//! QUIC endpoint does, is a [`DatagramSocket`]: it reserves for each [`Destination`], and other datagrams are best effort.
+//!
+//! # The end
+//!
+//! A dropped connection releases its reservation once its data has left. [`Host::stop`] removes what the host has
+//! programmed. Without it the same happens when the last handle is dropped, when the runtime ends, and in a panic that
+//! unwinds; [`Host`] says what a killed process leaves.
+//!
 //! # Types
 //!
 //! - **Start here**: [`Host`], a handle on an engine; [`Ask`] and [`What`], what a flow is to get.
-//! - **Make connections**: [`Connector`] reserves, then connects; [`Listener`] accepts, then reserves.
-//! - **Use connections**: [`Connection`] (TCP, `AsyncRead` and `AsyncWrite`), [`DatagramConnection`] (UDP), and [`Flow`],
-//!   which reserves for a connection later, releases early, and notifies of a lost reservation.
+//! - **Make connections**: [`Connector`] reserves, then connects; [`Listener`] accepts, then reserves; [`Adopt`] and
+//!   [`IntoSocket`] are the sockets that a host takes over.
+//! - **Use connections**: [`Connection`] (TCP, `AsyncRead` and `AsyncWrite`), [`DatagramConnection`] and
+//!   [`DatagramSocket`] (UDP), and [`Flow`], which reserves, renegotiates, refreshes and releases.
 //! - **Events**: [`Host::events`], everything that happens, for logs and metrics.
 //! - **Answers**: [`ConnectError`] and [`AcceptError`], with the Winsock code; [`InterfaceReport`] and [`ClassReport`].
-//! - **For providers that own their sockets**: [`Host::reserve`] with a [`ReservationRequest`], [`plan`],
+//! - **For providers that own their sockets**: [`Host::reserve`] with a [`ReservationRequest`], [`plan()`],
 //!   [`meter`], [`segment_limit`].
-//!
-//! # Order of calls
-//!
-//! 1. [`Host::start`] once for each network namespace.
-//! 2. [`Host::connector`] and [`Connector::connect`], or [`Host::listen`] and [`Listener::accept`]. For a server that
-//!    reserves later: [`Listener::accept_free`], then [`Flow::reserve`].
-//! 3. Read and write. A refused caller may [wait for capacity](Host::wait_for_capacity) and ask again.
-//! 4. Drop the connection: its reservation is released exactly once, after its data has left.
-//! 5. [`Host::stop`].
 
+mod adopt;
+mod carrier;
 mod connection;
 mod connector;
+mod datagrams;
 mod error;
 mod flow;
 mod host;
 mod listener;
+mod plan;
 
-pub use crate::engine::{Ask, ClassReport, Events, InterfaceReport, ReservationRequest, What};
-pub use connection::{Connection, DatagramConnection, Socket};
+pub use crate::engine::{Ask, ClassReport, Events, InterfaceReport, Loss, Lost, ReservationRequest, What};
+pub use adopt::{Adopt, IntoSocket};
+pub use connection::{Connection, Socket};
 pub use connector::Connector;
+pub use datagrams::{DatagramConnection, DatagramSocket, Destination};
 pub use error::ConnectError;
-pub use flow::{Flow, meter, plan, segment_limit};
+pub use flow::Flow;
 pub use host::Host;
-pub use listener::{AcceptError, Listener};
+pub use listener::{AcceptError, ListenOptions, Listener};
+pub use plan::{meter, plan, segment_limit};

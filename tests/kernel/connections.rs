@@ -251,7 +251,7 @@ fn flows_beyond_the_bound_share_a_class() {
         for _ in 0..count {
             flows.push(host.connector().connect_udp(peer, &Ask::qos(qos).class("viewer")).await.unwrap());
         }
-        let last = flows.last().unwrap().decision().enforced().cloned().unwrap();
+        let last = flows.last().unwrap().decision().unwrap().enforced().cloned().unwrap();
         assert_eq!(last.class.as_deref(), Some("6771:11 dev eth0"));
         assert!(last.shared, "the decision says so");
         let report = host.report().await.unwrap().remove(0);

@@ -7,6 +7,7 @@ mod common;
 mod connections;
 mod hosts;
 mod netlink;
+mod sockets;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,0 +1,236 @@
+//! The socket of a flow: what differs between TCP, a connected UDP socket, and one that several flows share.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use shaper::{Control, Framing, Plan};
+use tokio::net::{TcpStream, UdpSocket};
+
+use super::error::ConnectError;
+use crate::admission::{Decision, Lack};
+use crate::engine::{Admitted, Lingering, PeerSocket};
+use crate::linux::socket::{self, Mark};
+use crate::policy::Protocol;
+
+/// The socket of a flow.
+pub(super) enum Carrier {
+    /// A TCP connection.
+    Tcp(Own<TcpStream>),
+    /// A connected UDP socket.
+    Udp(Own<UdpSocket>),
+    /// A UDP socket with flows to several destinations.
+    Shared {
+        socket: Arc<SharedSocket>,
+        /// How this flow's datagrams are marked; `None` where it reserves nothing.
+        mark: Mutex<Option<Mark>>,
+    },
+}
+
+/// A socket that carries one flow.
+pub(super) struct Own<S> {
+    socket: Arc<S>,
+    /// The code point before the flow had a class.
+    before: OnceLock<u8>,
+}
+
+/// A datagram socket with several flows. Each datagram is marked for its flow as it is sent, since the class and the code
+/// point are the socket's.
+pub(super) struct SharedSocket {
+    socket: Arc<UdpSocket>,
+    /// The code points of the socket before, for IPv4 and IPv6.
+    before: [u8; 2],
+    /// How the next datagram is marked, and by which version of IP; `None` where that is not known.
+    marked: Mutex<Option<(Mark, bool)>>,
+}
+
+impl<S> Own<S> {
+    pub(super) const fn new(socket: Arc<S>) -> Self {
+        Self { socket, before: OnceLock::new() }
+    }
+
+    /// A socket that was made for the flow: it had no code point before.
+    pub(super) fn made(socket: Arc<S>) -> Self {
+        Self { socket, before: OnceLock::from(0) }
+    }
+}
+
+impl<S: AsFd> Own<S> {
+    fn mark(&self, ipv6: bool, mark: Mark) -> Result<(), ConnectError> {
+        if mark == Mark::default() {
+            return Ok(());
+        }
+        let before = socket::code_point(&*self.socket, ipv6)?;
+        self.before.get_or_init(|| before);
+        Ok(socket::mark(&*self.socket, ipv6, mark)?)
+    }
+
+    fn unmark(&self, ipv6: bool) -> Result<(), ConnectError> {
+        let Some(before) = self.before.get() else { return Ok(()) };
+        Ok(socket::mark(&*self.socket, ipv6, Mark { class: None, dscp: Some(*before) })?)
+    }
+}
+
+impl Carrier {
+    pub(super) fn shared(socket: Arc<SharedSocket>) -> Self {
+        Self::Shared { socket, mark: Mutex::default() }
+    }
+
+    pub(super) const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Tcp(_) => Protocol::Tcp,
+            Self::Udp(_) | Self::Shared { .. } => Protocol::Udp,
+        }
+    }
+
+    /// The local port; 0 while it is not known.
+    pub(super) fn local_port(&self) -> u16 {
+        let local = match self {
+            Self::Tcp(own) => own.socket.local_addr(),
+            Self::Udp(own) => own.socket.local_addr(),
+            Self::Shared { socket, .. } => socket.socket.local_addr(),
+        };
+        local.map_or(0, |local| local.port())
+    }
+
+    /// Sends the flow's packets through its class, with its code point.
+    pub(super) fn mark(&self, peer: SocketAddr, admitted: &Admitted) -> Result<(), ConnectError> {
+        let wanted = Mark { class: admitted.class, dscp: admitted.dscp };
+        let ipv6 = is_ipv6(peer);
+        match self {
+            Self::Tcp(own) => own.mark(ipv6, wanted),
+            Self::Udp(own) => own.mark(ipv6, wanted),
+            Self::Shared { mark, .. } => {
+                *lock(mark) = Some(wanted);
+                Ok(())
+            }
+        }
+    }
+
+    /// How the flow's packets frame its data.
+    pub(super) fn framing(&self, peer: SocketAddr) -> Result<Framing, ConnectError> {
+        match self {
+            Self::Tcp(own) => Ok(socket::tcp_framing(&*own.socket, peer.ip())?),
+            Self::Udp(_) | Self::Shared { .. } => Ok(socket::udp_framing(peer.ip())),
+        }
+    }
+
+    /// Sets the options that help the shaper.
+    pub(super) fn assist(&self, peer: SocketAddr, plan: &Plan) -> Result<(), ConnectError> {
+        match self {
+            Self::Tcp(own) => {
+                shaper::sys::assist_tcp(&*own.socket, plan).map_err(|failure| failed(peer, failure))
+            }
+            Self::Udp(_) | Self::Shared { .. } => Ok(()),
+        }
+    }
+
+    /// Takes the flow's packets out of its class, and takes back what helped the shaper.
+    pub(super) fn unmark(&self, peer: SocketAddr) -> Result<(), ConnectError> {
+        let ipv6 = is_ipv6(peer);
+        match self {
+            Self::Tcp(own) => {
+                own.unmark(ipv6)?;
+                shaper::sys::release_tcp(&*own.socket).map_err(|failure| failed(peer, failure))
+            }
+            Self::Udp(own) => own.unmark(ipv6),
+            Self::Shared { mark, .. } => {
+                *lock(mark) = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// The socket by which the flow's peer is seen; `None` where nothing is reserved.
+    pub(super) fn peer_socket(&self, control: &Control, admitted: &Admitted) -> Option<PeerSocket> {
+        let direction = admitted.reserved_direction()?;
+        Some(match self {
+            Self::Tcp(own) => PeerSocket::Tcp(Arc::downgrade(&own.socket)),
+            Self::Udp(_) | Self::Shared { .. } => {
+                let control = control.clone();
+                PeerSocket::Datagrams(Arc::new(move || control.stats(direction).passed()))
+            }
+        })
+    }
+
+    /// What has to leave before the reservation of a flow that has ended is released.
+    pub(super) fn lingering(&self) -> Lingering {
+        match self {
+            Self::Tcp(own) => Lingering::Tcp(Arc::clone(&own.socket)),
+            Self::Udp(_) | Self::Shared { .. } => Lingering::Nothing,
+        }
+    }
+
+    /// What a decision says is enforced, as far as this socket can enforce it: datagrams that have arrived cannot be
+    /// delayed for their sender.
+    pub(super) fn correct(&self, decision: &mut Decision) {
+        if matches!(self, Self::Tcp(_)) {
+            return;
+        }
+        if let Some(enforced) = decision.enforced_mut()
+            && enforced.receiving
+        {
+            enforced.receiving = false;
+            enforced.lacking.push(Lack::ReceivedDatagrams);
+        }
+    }
+
+    /// Sends a datagram of a flow on a shared socket, without waiting.
+    pub(super) fn try_send_to(&self, payload: &[u8], peer: SocketAddr) -> io::Result<usize> {
+        match self {
+            Self::Tcp(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Udp(own) => own.socket.try_send(payload),
+            Self::Shared { socket, mark } => {
+                let mark = *lock(mark);
+                socket.try_send_to(payload, (peer, mark))
+            }
+        }
+    }
+}
+
+impl SharedSocket {
+    pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
+        // A socket of IPv4 has no traffic class.
+        let before = [false, true].map(|ipv6| socket::code_point(&*socket, ipv6).unwrap_or(0));
+        Self { socket, before, marked: Mutex::default() }
+    }
+
+    pub(super) const fn socket(&self) -> &Arc<UdpSocket> {
+        &self.socket
+    }
+
+    /// Sends a datagram with this mark, or as best effort, without waiting.
+    pub(super) fn try_send_to(
+        &self,
+        payload: &[u8],
+        (peer, mark): (SocketAddr, Option<Mark>),
+    ) -> io::Result<usize> {
+        let ipv6 = is_ipv6(peer);
+        let before = self.before[usize::from(ipv6)];
+        let mark = mark.unwrap_or_default();
+        let wanted = Mark { class: mark.class, dscp: mark.dscp.or(Some(before)) };
+        // Held until the datagram is sent, so that no other changes its mark.
+        let mut marked = lock(&self.marked);
+        if *marked != Some((wanted, ipv6)) {
+            *marked = None;
+            socket::mark(&*self.socket, ipv6, wanted).map_err(io::Error::other)?;
+            *marked = Some((wanted, ipv6));
+        }
+        self.socket.try_send_to(payload, peer)
+    }
+}
+
+pub(super) fn is_ipv6(peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_ipv6()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is locked is whole between any two statements that can panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A socket option of the shaper could not be set.
+fn failed(peer: SocketAddr, failure: shaper::sys::SystemCallError) -> ConnectError {
+    ConnectError::socket(&failure.call.to_string(), peer, failure.errno)
+}
