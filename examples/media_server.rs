@@ -1,28 +1,33 @@
 //! An HTTP media server with guaranteed renditions.
 //!
 //! ```text
-//! sudo cargo run --release --example media_server -- --policy examples/policies/streaming.toml
-//! curl -o /dev/null http://127.0.0.1:8080/720p.ts?seconds=10
+//! sudo cargo run --release --example media_server -- --policy examples/policies/streaming.toml --policy examples/loopback.toml
+//! curl -o /dev/null "http://127.0.0.1:8080/720p.ts?seconds=10"
+//! curl http://127.0.0.1:8080/status
 //! ```
+//!
+//! `examples/loopback.toml` lets the policy, which has `eth0` alone, serve viewers on this machine.
 //!
 //! `GET /<template>.ts` reserves the template's flowspec before the first byte is sent. An admitted stream gets its token
 //! rate whatever else the link carries. A refused request is answered with 503, the whole decision as JSON and the best
 //! rendition that would fit. `GET /status` shows what is reserved and what the kernel counts.
 //!
 //! A viewer that never reads, or whose link is down, loses its reservation after the policy's `stalled_after` or
-//! `dead_after`; its stream goes on as best effort, or ends.
+//! `dead_after`; its stream goes on as best effort, or ends. SIGINT and SIGTERM end the server, and what it has programmed is
+//! removed.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use futures_util::{StreamExt, stream};
 use gqos::connect::{Ask, ConnectError, Flow, Host};
 use gqos::lab::media::{Media, PACKET};
-use gqos::policy::{Policy, Source};
+use gqos::policy::Policy;
 use http_body_util::{Either, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -30,12 +35,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
 struct Arguments {
-    /// The policy: one template for each rendition, and a class "viewer".
-    #[arg(long)]
-    policy: PathBuf,
+    /// The policy: one template for each rendition, and a class "viewer". Several files merge.
+    #[arg(long, required = true)]
+    policy: Vec<PathBuf>,
     /// The address and port to listen on.
     #[arg(long, default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -51,17 +57,15 @@ struct Server {
     ladder: Vec<(String, Media)>,
 }
 
+/// How long the server waits after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 type Body = Either<Full<Bytes>, StreamBody<stream::BoxStream<'static, Result<Frame<Bytes>, Infallible>>>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let Arguments { policy, listen, media } = Arguments::parse();
-    let text = std::fs::read_to_string(&policy).with_context(|| format!("open {}", policy.display()))?;
-    let name = policy.display().to_string();
-    let (policy, _) = Policy::parse(&[Source { name: &name, text: &text }]).map_err(|problems| {
-        anyhow::anyhow!("{name}: {}; `gqos check {name}` shows all", problems[0].message)
-    })?;
-    let policy = Arc::new(policy);
+    let policy = Arc::new(Policy::from_paths(&policy)?);
     let mut ladder = Vec::new();
     for template in policy.templates.keys() {
         let path = media.join(format!("{template}.ts"));
@@ -72,15 +76,27 @@ async fn main() -> anyhow::Result<()> {
     }
     ladder.sort_by_key(|(_, media)| std::cmp::Reverse(media.mean_rate()));
     let host = Host::start(Arc::clone(&policy)).await?;
+    say_what_is_missing(&host, &ladder, &media).await?;
     let server = Arc::new(Server { host: host.clone(), policy, ladder });
     let listener = host.listen(listen, Ask::default()).await?;
     eprintln!("listening on {}", listener.local_addr()?);
+    let mut terminated = signal(SignalKind::terminate())?;
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     loop {
         let connection = tokio::select! {
-            connection = listener.accept_free() => connection?,
+            connection = listener.accept_free() => connection,
             _ = &mut interrupted => break,
+            _ = terminated.recv() => break,
+        };
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(error) => {
+                // The viewer has gone, or descriptors are short: then they are not short for ever.
+                eprintln!("{error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
         let (server, flow) = (Arc::clone(&server), Arc::clone(connection.flow()));
         let service = service_fn(move |request| {
@@ -98,6 +114,30 @@ async fn main() -> anyhow::Result<()> {
     }
     // Removes the qdiscs and classes that the host has programmed.
     host.stop().await;
+    Ok(())
+}
+
+/// Logs what the server lacks, and what that costs.
+async fn say_what_is_missing(host: &Host, ladder: &[(String, Media)], media: &Path) -> anyhow::Result<()> {
+    if ladder.is_empty() {
+        eprintln!(
+            "{}: no <template>.ts of any template of the policy: every request is 404",
+            media.display()
+        );
+    }
+    let reports = host.report().await?;
+    if reports.is_empty() {
+        eprintln!("no interface of the policy exists here: every viewer is refused");
+    }
+    for report in reports {
+        match report.status.kernel {
+            Ok(()) => eprintln!("{}: classes in the kernel isolate each stream", report.interface),
+            Err(why) => eprintln!(
+                "{}: {why}; streams are shaped, and not isolated from other traffic",
+                report.interface
+            ),
+        }
+    }
     Ok(())
 }
 

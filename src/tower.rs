@@ -1,0 +1,220 @@
+//! Reservations for HTTP requests, as a layer of `tower`: for servers on hyper, axum, tonic and their like.
+//!
+//! Takes a request and what it asks for; gives the response of the inner service with a reservation that lives as long as
+//! the response's body, or 503 with the decision. Knows no protocol: the server's connections are those of
+//! [`connect`](crate::connect), and a request finds its connection's [`Flow`] in its extensions or in the layer.
+//!
+//! ```
+//! use gqos::connect::Ask;
+//! use gqos::tower::ReserveLayer;
+//! use http::Request;
+//!
+//! // What each request asks for; `None` for those that need nothing reserved.
+//! let layer = ReserveLayer::new(|request: &Request<()>| {
+//!     let name = request.uri().path().strip_prefix("/vod/")?;
+//!     Some(Ask::first_of([name, "480p"]).class("viewer"))
+//! });
+//! # let _ = layer;
+//! ```
+//!
+//! # What a request gets
+//!
+//! | request | response |
+//! | --- | --- |
+//! | asks for nothing | that of the inner service |
+//! | is admitted | that of the inner service, which finds the [`Decision`](crate::admission::Decision) in the request's extensions, and with it the [rendition](crate::admission::Decision::rendition) |
+//! | is refused | 503, Retry-After, and the decision as JSON |
+//! | comes while another of its connection holds the reservation (HTTP/2) | 503, and the reason as JSON |
+//! | has no flow, or the kernel fails | 500, and the reason as JSON |
+//!
+//! The reservation is released once the body has ended or is dropped; what the kernel has still queued leaves as best
+//! effort.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::connect::{Ask, ConnectError, Flow};
+
+/// What a refused client is told to wait unless [`ReserveLayer::retry_after`] says otherwise.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Reserves for the requests of a service.
+///
+/// `F` says what a request asks for: a function from `&Request<B>` to `Option<Ask>`.
+#[derive(Clone, Debug)]
+pub struct ReserveLayer<F> {
+    ask: F,
+    flow: Option<FlowOf>,
+    retry_after: Duration,
+}
+
+/// A service whose requests have reservations: made by [`ReserveLayer`].
+#[derive(Clone, Debug)]
+pub struct Reserve<S, F> {
+    inner: S,
+    layer: ReserveLayer<F>,
+}
+
+/// The flow of a connection.
+#[derive(Clone, Debug)]
+struct FlowOf(Arc<Flow>);
+
+pin_project_lite::pin_project! {
+    /// The body of a response: that of the inner service, which holds the reservation, or the text of a refusal.
+    pub struct ReservedBody<B> {
+        #[pin]
+        inner: Option<B>,
+        text: Option<Bytes>,
+        reserved: Option<Reserved>,
+    }
+}
+
+/// A reservation that ends when this is dropped.
+struct Reserved(FlowOf);
+
+impl<F> ReserveLayer<F> {
+    /// Reserves what `ask` says of each request, on the flow in the request's extensions (`Arc<Flow>`), or on the one that
+    /// is set by [`on`](Self::on).
+    pub const fn new(ask: F) -> Self {
+        Self { ask, flow: None, retry_after: RETRY }
+    }
+
+    /// The same for the requests of one connection, which have no flow in their extensions.
+    #[must_use]
+    pub fn on(self, flow: &Arc<Flow>) -> Self {
+        Self { flow: Some(FlowOf(Arc::clone(flow))), ..self }
+    }
+
+    /// The same, which tells a refused client to wait this long: whole seconds, rounded up.
+    #[must_use]
+    pub fn retry_after(self, retry_after: Duration) -> Self {
+        Self { retry_after, ..self }
+    }
+}
+
+impl<S, F: Clone> Layer<S> for ReserveLayer<F> {
+    type Service = Reserve<S, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Reserve { inner, layer: self.clone() }
+    }
+}
+
+impl<S, F, B, R> Service<Request<B>> for Reserve<S, F>
+where
+    S: Service<Request<B>, Response = Response<R>, Future: Send> + Clone + Send + 'static,
+    F: Fn(&Request<B>) -> Option<Ask>,
+    B: Send + 'static,
+    R: Body<Data = Bytes>,
+{
+    type Response = Response<ReservedBody<R>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let asked = (self.layer.ask)(&request);
+        let flow = request.extensions().get::<Arc<Flow>>().cloned().map(FlowOf);
+        let (flow, retry_after) = (flow.or_else(|| self.layer.flow.clone()), self.layer.retry_after);
+        // The one that is ready serves the request, and its clone becomes ready for the next.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move {
+            let reserved = match (asked, flow) {
+                (None, _) => None,
+                (Some(_), None) => return Ok(no_flow()),
+                (Some(asked), Some(flow)) => match flow.0.reserve(&asked).await {
+                    Ok(decision) => {
+                        request.extensions_mut().insert(decision);
+                        Some(Reserved(flow))
+                    }
+                    Err(error) => return Ok(failed(&error, retry_after)),
+                },
+            };
+            let response = inner.call(request).await?;
+            Ok(response.map(|body| ReservedBody { inner: Some(body), text: None, reserved }))
+        })
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        // A socket that is closed has nothing to release.
+        let _ = self.0.0.release();
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ReservedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Ready(this.text.take().map(|text| Ok(Frame::data(text))));
+        };
+        let frame = ready!(inner.poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            *this.reserved = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().map_or(self.text.is_none(), Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let text = || SizeHint::with_exact(self.text.as_ref().map_or(0, |text| text.len() as u64));
+        self.inner.as_ref().map_or_else(text, Body::size_hint)
+    }
+}
+
+/// A refusal, with the decision, or a fault.
+fn failed<B>(error: &ConnectError, retry_after: Duration) -> Response<ReservedBody<B>> {
+    let described =
+        serde_json::json!({ "ok": false, "error": error.wsa().name(), "message": error.to_string() });
+    let json = error.decision().and_then(|decision| serde_json::to_value(decision).ok()).unwrap_or(described);
+    let status = match error {
+        ConnectError::Refused(_) | ConnectError::AlreadyReserved | ConnectError::TooManyRequests { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let mut response = with_text(status, &json);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn no_flow<B>() -> Response<ReservedBody<B>> {
+    let message =
+        "the request has no flow: its server sets Arc<Flow> as an extension, or the layer's by `on`";
+    with_text(StatusCode::INTERNAL_SERVER_ERROR, &serde_json::json!({ "ok": false, "message": message }))
+}
+
+fn with_text<B>(status: StatusCode, json: &serde_json::Value) -> Response<ReservedBody<B>> {
+    let text = Some(Bytes::from(format!("{json}\n")));
+    let mut response = Response::new(ReservedBody { inner: None, text, reserved: None });
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
