@@ -1,16 +1,70 @@
 //! Guaranteed-bandwidth connections for Linux.
 //!
-//! A flowspec goes in with the connect call; it is admitted against a per-interface budget or refused
-//! at once, with the whole sum; what is admitted is enforced, by token buckets in user space and by
-//! `tc` classes in the kernel. Calls, codes and semantics are those of Winsock's `WSPConnect`.
+//! A flowspec goes in with the connect call; it is admitted against a per-interface budget or refused at once, with the
+//! numbers that decided; what is admitted is enforced, by token buckets in user space and by `tc` classes in the kernel. Calls,
+//! codes and semantics are those of Winsock's `WSPConnect`.
+//!
+//! ```
+//! use gqos::connect::{Ask, Host};
+//! use gqos::flowspec::Rate;
+//! use gqos::policy::Policy;
+//! use tokio::io::AsyncWriteExt;
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // Usually a file: Policy::from_path("/etc/gqos/policy.toml")
+//!     let policy: Policy = r#"
+//!         version = 1
+//!         [interface.lo]
+//!         egress = { capacity = "10 Mbit/s", reservable = "80%" }
+//!         enforcement = "user-space"    # for an example without privileges; "auto" adds classes in the kernel
+//!         [template.video]
+//!         sending = { service_type = "guaranteed", token_rate = "5 Mbit/s" }
+//!     "#
+//!     .parse()?;
+//!     let host = Host::start(policy).await?;
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//!     let peer = listener.local_addr()?;
+//!
+//!     // Reserved before the first packet leaves, shaped from the first byte, released with the connection.
+//!     let mut first = host.connector().connect(peer, &Ask::template("video")).await?;
+//!     first.write_all(b"frames").await?;
+//!
+//!     // A second one does not fit beside it, and the first keeps what it has.
+//!     let refused = host.connector().connect(peer, &Ask::template("video")).await.expect_err("a refusal");
+//!     let decision = refused.decision().expect("a refusal has its decision");
+//!     assert_eq!(decision.would_fit(), Some(Rate::from_mbit(3)));
+//!     println!("{}", decision.message());
+//!
+//!     host.stop().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to start
+//!
+//! - **A server or a client of one's own**: [`connect`], whose page shows one thing after the other: listening, reserving,
+//!   ladders of renditions, renegotiation, lost reservations, waiting for capacity, datagrams, the end.
+//! - **An HTTP server on hyper, axum or tonic**: [`tower`](https://docs.rs/gqos/latest/gqos/tower/), a layer (feature `tower`).
+//! - **What a policy would decide, without sockets**: [`manager::DryRun`], which needs no feature.
+//! - **Policies**: [`policy`], and [`files`] to read them.
 //!
 //! # Features
 //!
 //! - `cli` (default): the command `gqos`; enables `host`.
 //! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`engine`], [`lab`] and [`linux`].
 //!   The Winsock provider, the package `gqos-winsock`, builds on it.
+//! - `tower`: the layer for HTTP servers; enables `host`.
 //!
-//! With neither, the library checks policies, decides requests and replays traces, and opens no socket.
+//! With none, the library checks policies, decides requests and replays traces, and opens no socket. A server turns the
+//! default off: `gqos = { version = "0.1", default-features = false, features = ["host"] }`.
+//!
+//! # Privileges
+//!
+//! A class in the kernel needs CAP_NET_ADMIN. Without it, and with `enforcement = "auto"`, flows are admitted and shaped in
+//! user space all the same; each decision says what is not enforced.
+
+#![deny(missing_docs)]
 
 pub mod admission;
 #[cfg(feature = "host")]
@@ -18,6 +72,7 @@ pub mod connect;
 #[cfg(feature = "host")]
 pub mod engine;
 pub mod failure;
+pub mod files;
 #[cfg(feature = "host")]
 pub mod lab;
 #[cfg(feature = "host")]
@@ -27,3 +82,8 @@ pub mod policy;
 pub mod scenario;
 pub mod tc;
 pub mod telemetry;
+#[cfg(feature = "tower")]
+pub mod tower;
+
+pub use flowspec;
+pub use shaper;

@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("failure", &[]),
     ("policy", &[]),
+    ("files", &["policy", "failure"]),
     ("admission", &["policy", "failure"]),
     ("tc", &["failure"]),
     ("telemetry", &["policy", "admission", "tc", "failure"]),
@@ -40,6 +41,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("linux", &["tc", "failure"]),
     ("engine", &["policy", "admission", "tc", "manager", "telemetry", "linux", "failure"]),
     ("connect", &["policy", "admission", "manager", "telemetry", "engine", "linux", "failure"]),
+    ("tower", &["connect", "engine"]),
     ("lab", &["policy", "admission", "tc", "telemetry", "engine", "connect", "linux", "failure"]),
 ];
 

@@ -20,6 +20,18 @@ pub use crate::peak::Peak;
 ///
 /// JSON: Winsock's field names in snake case, integers in bytes per second, bytes and microseconds. An absent or null
 /// field is not specified; `"infinite"` is POSITIVE_INFINITY_RATE. Source: FLOWSPEC, `qos.h`.
+///
+/// ```
+/// use flowspec::{Flowspec, Peak, Qos};
+///
+/// let mut video = Flowspec::guaranteed("6 Mbit/s".parse()?, "64 KiB".parse()?);
+/// video.peak_bandwidth = Some(Peak::Finite("12 Mbit/s".parse()?));
+/// video.max_sdu_size = Some("1500 B".parse()?);
+/// // Sent and not received.
+/// let qos = Qos::sending(video);
+/// assert_eq!(qos.receiving, Flowspec::BEST_EFFORT);
+/// # Ok::<(), flowspec::UnitError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flowspec {

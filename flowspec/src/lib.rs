@@ -21,6 +21,7 @@
 //!
 //! Names are Winsock's in snake case. The letters r, b, p, m and M in the comments are RFC 2215's.
 
+#![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 pub mod abi;

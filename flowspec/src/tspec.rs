@@ -15,6 +15,16 @@ use crate::units::{Bytes, Micros, Rate, Ratio};
 ///
 /// Invariants: r, b, m and M are not zero; m ≤ M ≤ b; r ≤ p. The order of TSpecs is partial, so there is no `Ord`.
 /// Source: RFC 2215 section 3.6, RFC 2212 section "Policing".
+///
+/// ```
+/// use flowspec::{Bytes, Direction, Flowspec, Micros, Rate, TSpec};
+///
+/// let video = Flowspec::guaranteed(Rate::from_mbit(8), Bytes::new(64_000));
+/// let tspec = TSpec::new(&video, Direction::Sending, Bytes::new(1500))?.expect("a guaranteed flow reserves");
+/// // In any second, at most the bucket and a second's worth of tokens.
+/// assert_eq!(tspec.arrival_bound(Micros::new(1_000_000)), Bytes::new(64_000 + 1_000_000));
+/// # Ok::<(), flowspec::FlowspecError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TSpec {
     pub(crate) token_rate: Rate,

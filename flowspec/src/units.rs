@@ -20,6 +20,16 @@ pub use crate::unit_error::{Quantity, UnitError};
 ///
 /// Text form: `6 Mbit/s`, `750 kB/s`, `2.5 Gbit`. [`Display`](fmt::Display) writes bits per second
 /// and parses back to the same value. JSON: an integer, bytes per second, as in FLOWSPEC.
+///
+/// ```
+/// use flowspec::Rate;
+///
+/// let rate: Rate = "2.5 Mbit/s".parse()?;
+/// assert_eq!((rate.get(), rate.to_string()), (312_500, "2.5 Mbit/s".to_owned()));
+/// // A number without a unit could mean bits or bytes.
+/// assert!("2500000".parse::<Rate>().is_err());
+/// # Ok::<(), flowspec::UnitError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rate(u64);

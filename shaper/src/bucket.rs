@@ -11,6 +11,21 @@ use crate::limiter::{Deficit, Due, Limiter};
 use crate::plan::{Plan, Tokens};
 
 /// The buckets of a plan, full at the start.
+///
+/// ```
+/// use flowspec::{Bytes, Direction, Flowspec, Rate, TSpec, Timestamp};
+/// use shaper::{Bucket, Due, Framing, Limiter, Plan};
+///
+/// let video = Flowspec::guaranteed(Rate::from_mbit(8), Bytes::new(3000));
+/// let tspec = TSpec::new(&video, Direction::Sending, Bytes::new(1500))?.expect("it reserves");
+/// let plan = Plan::new(&tspec, Framing::Datagram { header: 28 }).expect("it has space for payload");
+/// let start = Timestamp::from_nanos(0);
+/// let mut bucket = Bucket::new(&plan, start);
+/// // Two packets may leave at once, and a third is due a packet's time later: 1.5 ms at 1 MB/s.
+/// assert!(bucket.take(start, Bytes::new(1500)) && bucket.take(start, Bytes::new(1500)));
+/// assert_eq!(bucket.due(start, Bytes::new(1500)), Due::At(Timestamp::from_nanos(1_500_000)));
+/// # Ok::<(), flowspec::FlowspecError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Bucket {
     sustained: TokenBucket,

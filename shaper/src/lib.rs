@@ -11,7 +11,7 @@
 //! - Order of calls: [`Plan::new`] from a TSpec, [`Control::set`], then the adapters' reads and writes. A caller
 //!   without tokio's traits calls [`Control::acquire`], transfers, and calls [`Control::complete`].
 
-#![deny(unsafe_code)]
+#![deny(missing_docs, unsafe_code)]
 
 pub mod bucket;
 pub mod governed;
