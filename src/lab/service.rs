@@ -57,7 +57,7 @@ pub struct ListeningService {
 }
 
 enum TcpSide {
-    Managed(Listener),
+    Managed(Box<Listener>),
     Plain(TcpListener),
 }
 
@@ -73,7 +73,7 @@ impl Service {
     pub async fn listen(self, address: SocketAddr) -> Result<ListeningService, ConnectError> {
         let failed = |cause: std::io::Error| ConnectError::socket("bind", address, cause);
         let tcp = match &self.host {
-            Some(host) => TcpSide::Managed(host.listen(address, Ask::default()).await?),
+            Some(host) => TcpSide::Managed(Box::new(host.listen(address, Ask::default()).await?)),
             None => TcpSide::Plain(TcpListener::bind(address).await.map_err(failed)?),
         };
         let udp = Arc::new(UdpSocket::bind(address).await.map_err(failed)?);
