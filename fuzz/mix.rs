@@ -333,7 +333,11 @@ pub(crate) fn mix(input: &[u8]) {
                 let listed = ledger.compare(policy);
                 assert_eq!(ledger.reload(Arc::clone(policy)), listed, "what was announced");
                 let told = ledger.decide(at, &Operation::Tick).decision.notified;
-                assert_eq!(twin.reload(Arc::clone(policy), at), told, "flows that are notified of capacity");
+                assert_eq!(
+                    twin.reload(Arc::clone(policy), at).notified,
+                    told,
+                    "flows that are notified of capacity"
+                );
                 host.feed(Input::Policy(Arc::clone(policy)), at);
             }
             1 => host.see(choices.byte(), at),

@@ -204,8 +204,10 @@ fn a_reload_counts_its_timeouts_from_the_same_moment() {
     assert!(traced.line(129, "'op':'tick'").dead.is_empty());
     traced.0.reload(policy(&text("dead_after = \"off\"", "", "")), Moment::from_micros(129 * SECOND));
     assert!(traced.line(200, "'op':'tick'").dead.is_empty());
-    traced.0.reload(policy(&text("", "", "")), Moment::from_micros(200 * SECOND));
-    assert_eq!(traced.0.ledger().flow("v"), None, "30 s have passed long ago");
+    let reloaded = traced.0.reload(policy(&text("", "", "")), Moment::from_micros(200 * SECOND));
+    assert_eq!(reloaded.dead, ["v"], "30 s have passed long ago");
+    assert_eq!(traced.0.ledger().flow("v"), None);
+    assert!(traced.line(201, "'op':'tick'").dead.is_empty(), "once");
 }
 
 #[test]

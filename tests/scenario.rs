@@ -44,7 +44,7 @@ fn tests_are_chosen_by_name_and_tag_and_running_none_is_a_failure() {
 #[test]
 fn reports_are_well_formed() {
     let both = format!(
-        "{GOOD}{BAD}\n[[test]]\nname = \"measured\"\n[[test.step]]\nconnect = {{ id = \"v1\", interface = \"eth0\" }}\n[[test.step]]\ntransfer = {{ id = \"v1\" }}\n"
+        "{GOOD}{BAD}\n[[test]]\nname = \"measured\"\n[[test.step]]\nconnect = {{ id = \"v1\", interface = \"eth0\" }}\n[[test.step]]\ntransfer = {{ id = \"v1\" }}\nexpect = {{ rate = \"1 Mbit/s\" }}\n"
     );
     let junit = check(&both, &[".", "--format", "junit"], 1, &[]);
     let document = roxmltree::Document::parse(&junit).unwrap();
@@ -149,12 +149,12 @@ fn invalid_test_files_are_refused_with_places() {
         &["error[GQ0009]", "another test is called \"two fit\" already", "first defined here"],
     );
     check(
-        "[[test]]\nname = \"x\"\npolicy = \"absent.toml\"\n[[test.step]]\nwait = \"1 s\"",
+        "[[test]]\nname = \"x\"\npolicy = \"absent.toml\"\n[[test.step]]\nwait = \"1 s\"\nexpect = { flows = 0 }",
         &["."],
         71,
         &["open ./absent.toml"],
     );
-    check(&step("reload = \"absent.toml\""), &["."], 71, &["open ./absent.toml"]);
+    check(&step("reload = \"absent.toml\"\nexpect = { flows = 0 }"), &["."], 71, &["open ./absent.toml"]);
     check("x = [", &["."], 78, &["error[GQ0001]"]);
     check("", &["nowhere"], 71, &["open nowhere"]);
     check("", &["."], 1, &["no test was run"]);
@@ -178,7 +178,10 @@ fn expectations_that_do_not_hold_are_failures() {
     );
     fails(&format!("{connect}expect = {{ flows = 2 }}"), "flows: expected 2, found 1");
     fails("wait = \"1 s\"\nexpect = { decision = \"admitted\" }", "this step decides nothing");
-    fails("at = \"2 s\"\n[[test.step]]\nat = \"1 s\"", "at: expected at least 2000000 us, found 1000000 us");
+    fails(
+        "at = \"2 s\"\nexpect = { flows = 0 }\n[[test.step]]\nat = \"1 s\"",
+        "at: expected at least 2000000 us, found 1000000 us",
+    );
 }
 
 #[test]
@@ -255,6 +258,33 @@ fn a_reload_keeps_admitted_flows() {
          [[test.step]]\nclose = \"a\"\nexpect = { available = \"24 Mbit/s\" }\n",
     );
     std::fs::write(directory.path().join("small.toml"), POLICY.replace("100 Mbit/s", "30 Mbit/s")).unwrap();
+    let output = gqos(directory.path(), &["test", "."], "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The timeouts of the policy that a step reloads may be over by then; those of the policy before may be as well.
+#[test]
+fn a_reload_reports_the_flows_that_it_ends() {
+    let steps = |seconds: u64, expect: &str| {
+        format!(
+            "[[test]]\nname = \"after {seconds} s\"\n\
+             [[test.step]]\nconnect = {{ id = \"v{{n}}\", repeat = 2, interface = \"eth0\", template = \"hd\", class = \"viewer\" }}\n\
+             [[test.step]]\nconnect = {{ id = \"w\", interface = \"eth0\", template = \"hd\", class = \"viewer\", wait = true }}\n\
+             [[test.step]]\npeer = {{ id = \"v1\", state = \"silent\" }}\n\
+             [[test.step]]\npeer = {{ id = \"v2\", state = \"stalled\" }}\n\
+             [[test.step]]\nat = \"{seconds} s\"\nreload = \"hasty.toml\"\nexpect = {{ {expect} }}\n"
+        )
+    };
+    let tests = [
+        steps(4, "dead = [], stalled = [], notified = [], flows = 2"),
+        steps(10, "dead = [\"v1\"], stalled = [], expired = [], notified = [\"w\"], flows = 1"),
+        steps(20, "dead = [\"v1\"], stalled = [\"v2\"], notified = [\"w\"], flows = 0"),
+        steps(40, "dead = [\"v1\"], stalled = [\"v2\"], notified = [\"w\"], flows = 0"),
+    ];
+    let directory = with_tests(&tests.concat());
+    let hasty =
+        POLICY.replacen("version = 1", "version = 1\ndead_after = \"5 s\"\nstalled_after = \"15 s\"", 1);
+    std::fs::write(directory.path().join("hasty.toml"), hasty).unwrap();
     let output = gqos(directory.path(), &["test", "."], "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
@@ -391,6 +421,7 @@ connect = { id = "x", interface = "eth0" }
 close = "x"
 [[test.step]]
 transfer = { id = "x" }
+expect = { rate = "8 Mbit/s" }
 "#;
     let directory = with_tests(tests);
     let output = gqos(directory.path(), &["test", "--lab", "."], "");

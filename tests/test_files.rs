@@ -61,9 +61,10 @@ fn expectations_that_lose_their_meaning_are_rewritten_to_ones_that_hold() {
         assert_eq!(gqos(directory.path(), &["test", "."], "").status.code(), Some(0), "{text}");
     }
     // No expectation makes these pass.
-    for step in
-        ["wait = \"1 s\"\nexpect = { decision = \"admitted\" }", "at = \"2 s\"\n[[test.step]]\nat = \"1 s\""]
-    {
+    for step in [
+        "wait = \"1 s\"\nexpect = { decision = \"admitted\" }",
+        "at = \"2 s\"\n[[test.step]]\nat = \"1 s\"\nexpect = { flows = 0 }",
+    ] {
         let directory = with_tests(&format!("[[test]]\nname = \"x\"\n[[test.step]]\n{step}\n"));
         let output = gqos(directory.path(), &["test", "--bless", "."], "");
         let message = String::from_utf8(output.stderr).unwrap();
@@ -217,16 +218,122 @@ fn an_expectation_that_compares_nothing_is_refused() {
     check(&step("reserved = {}"), &["."], 78, &["test.step.expect.reserved needs sending or receiving"]);
 }
 
+#[test]
+fn a_test_that_expects_nothing_is_refused() {
+    let connect = "connect = { id = \"v\", interface = \"eth0\" }\n";
+    let test = |name: &str, steps: &str| format!("[[test]]\nname = \"{name}\"\n{steps}");
+    let silent = test("silent", &format!("[[test.step]]\n{connect}[[test.step]]\nclose = \"v\"\n"));
+    let message = "test needs a step with expect: it would pass whatever the policy decides";
+    let text = check(&silent, &["."], 78, &["error[GQ0004]", "a.qostest.toml:2:1", message]);
+    assert!(!text.contains("... ok"), "{text}");
+    // One such test is enough, wherever it is.
+    let second = check(&format!("{GOOD}{silent}"), &["."], 78, &["a.qostest.toml:8:1", message]);
+    assert!(second.contains("... INVALID"), "{second}");
+    // One step of several suffices.
+    let speaking =
+        format!("[[test.step]]\n{connect}[[test.step]]\nclose = \"v\"\nexpect = {{ flows = 0 }}\n");
+    check(&test("speaking", &speaking), &["."], 0, &["1 passed"]);
+    // A test without steps, and one whose only step cannot be read, have other problems.
+    check(&test("empty", ""), &["."], 78, &["needs at least one [[test.step]]"]);
+    let unread = check(&test("unread", "[[test.step]]\nclose = 3\n"), &["."], 78, &["a.qostest.toml:5:9"]);
+    assert!(!unread.contains(message), "{unread}");
+}
+
+/// Each line of a trace that is accepted becomes a step of a test that passes under the same policy, whatever it names.
+#[test]
+fn a_recorded_trace_passes_whatever_it_names() {
+    let record = |trace: &str, policy: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+        write("p.toml", policy);
+        write("t.jsonl", &trace.replace('\'', "\""));
+        let output = gqos(directory.path(), &["test", "--record", "t.jsonl", "p.toml"], "");
+        assert!(output.status.success(), "{trace}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        write("a.qostest.toml", &text);
+        let run = gqos(directory.path(), &["test", "."], "");
+        let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(run.status.success(), "{trace}\n{text}\n{out}\n{err}");
+        text
+    };
+    let best_effort = "{'at_us':0,'op':'reserve','id':'v','interface':'eth9'}\n";
+    let text = record(best_effort, POLICY);
+    assert!(text.contains("interface = \"eth9\"") && text.contains("decision = \"admitted\""), "{text}");
+    let two = format!(
+        "{POLICY}[interface.eth1]\negress = {{ capacity = \"1 Mbit/s\" }}\n[client.c]\nmax_flows = 1\nrequests_per_second = 2\n"
+    );
+    for policy in [POLICY, &two] {
+        for fields in [
+            "'op':'reserve','id':'v','interface':'eth9','template':'hd'",
+            "'op':'reserve','id':'v','interface':'eth9','template':'hd','class':'x'",
+            "'op':'reserve','id':'v','interface':'eth9','template':'uhd','class':'x','group':'g'",
+            "'op':'reserve','id':'v','interface':'eth9','class':'x','group':'g'",
+            "'op':'reserve','id':'v','interface':'eth9','start_us':5,'end_us':4",
+            "'op':'reserve','id':'a','interface':'eth9','class':'x'",
+            "'op':'reserve','id':'v','interface':'eth9','client':'c','setup_priority':1,'holding_priority':2",
+            "'op':'reserve','id':'v{n}','interface':'eth0'",
+            "'op':'renegotiate','id':'x','sending':{'service_type':'best_effort'}",
+            "'op':'refresh','id':'x','ttl_us':5",
+            "'op':'release','id':'x'",
+            "'op':'peer','id':'x','state':'silent'",
+            "'op':'peer','id':'a','state':'gone'",
+            "'op':'group','id':'h','interface':'eth9','template':'hd'",
+            "'op':'group','id':'h','interface':'eth9','class':'x','template':'hd'",
+            "'op':'group','id':'h','interface':'eth0','class':'x','template':'hd'",
+            "'op':'ungroup','id':'h'",
+            "'op':'capacity','interface':'eth9','direction':'egress','capacity':9",
+            "'op':'measure','interface':'eth9','class':'x','window_us':1000000,'rate':{'sending':1,'receiving':1}",
+            "'op':'measure','interface':'eth0','class':'x','window_us':1000000,'rate':{'sending':1,'receiving':1}",
+            "'op':'query','interface':'eth9'",
+            "'op':'query','interface':'eth0','template':'uhd'",
+            "'op':'tick'",
+        ] {
+            let first =
+                "{'at_us':0,'op':'reserve','id':'a','interface':'eth0','client':'c','template':'hd'}\n";
+            record(&format!("{first}{{'at_us':9,{fields}}}\n"), policy);
+            record(&format!("{{'at_us':9,{fields}}}\n"), policy);
+        }
+    }
+}
+
+#[test]
+fn a_flow_that_reserves_nothing_needs_no_interface_of_the_policy() {
+    let step = |fields: &str, expect: &str| {
+        format!(
+            "[[test]]\nname = \"x\"\n[[test.step]]\nconnect = {{ id = \"v\", interface = \"eth9\", {fields} }}\nexpect = {{ {expect} }}\n"
+        )
+    };
+    let best_effort = "sending = { service_type = \"best_effort\" }";
+    check(&step(best_effort, "decision = \"admitted\""), &["."], 0, &["1 passed"]);
+    // What expects something else, or may be a slip, is refused.
+    check(&step(best_effort, "flows = 1"), &["."], 78, &["no interface \"eth9\""]);
+    check(&step("protocol = \"tcp\"", "decision = \"admitted\""), &["."], 78, &["no interface \"eth9\""]);
+    check(&step("template = \"hd\"", "decision = \"admitted\""), &["."], 78, &["no interface \"eth9\""]);
+    check(
+        &step("template = \"hd\", class = \"vewer\"", "reason = \"unknown_interface\""),
+        &["."],
+        78,
+        &["no class \"vewer\""],
+    );
+}
+
 /// A directory with a test file that passes, one that is invalid, and two that name a policy that cannot be used.
 fn with_invalid_files() -> tempfile::TempDir {
     let directory = with_tests(GOOD);
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
-    write("b.qostest.toml", "policy = \"p.toml\"\n[[test]]\nname = \"b\"\n[[test.step]]\nclos = \"v\"\n");
+    let empty = "expect = { flows = 0 }\n";
+    write(
+        "b.qostest.toml",
+        &format!("policy = \"p.toml\"\n[[test]]\nname = \"b\"\n[[test.step]]\nclos = \"v\"\n{empty}"),
+    );
     write(
         "c.qostest.toml",
-        "policy = \"absent.toml\"\n[[test]]\nname = \"c\"\n[[test.step]]\nwait = \"1 s\"\n",
+        &format!("policy = \"absent.toml\"\n[[test]]\nname = \"c\"\n[[test.step]]\nwait = \"1 s\"\n{empty}"),
     );
-    write("d.qostest.toml", "[[test]]\nname = \"d\"\npolicy = \"bad.toml\"\n[[test.step]]\nwait = \"1 s\"\n");
+    write(
+        "d.qostest.toml",
+        &format!("[[test]]\nname = \"d\"\npolicy = \"bad.toml\"\n[[test.step]]\nwait = \"1 s\"\n{empty}"),
+    );
     write("bad.toml", "version = 1\n[class.c]\nmax_flow = 1\n");
     directory
 }

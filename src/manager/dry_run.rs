@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flowspec::Moment;
 
-use super::message::{Effect, Input, Notice, Output, RequestId};
+use super::message::{Effect, Input, Output, RequestId};
 use super::state::Manager;
 use crate::admission::{Decision, EndedIds, Ledger, Operation, RefusedRequest};
 use crate::policy::Policy;
@@ -93,14 +93,12 @@ impl DryRun {
         ended
     }
 
-    /// Another policy from now on; flows keep what they have. Gives the flows that are notified of capacity.
-    pub fn reload(&mut self, policy: Arc<Policy>, now: Moment) -> Vec<String> {
-        let output = self.manager.handle(Input::Policy(policy), now);
-        let notified = self.keep(output).into_iter().filter_map(|effect| match effect {
-            Effect::Tell(Notice::CapacityAvailable { id }) => Some(id),
-            _ => None,
-        });
-        notified.collect()
+    /// Another policy from now on; flows keep what they have. Gives the decision of a tick: the flows that have ended by
+    /// then, by the timeouts of either policy, and those that are notified of capacity.
+    pub fn reload(&mut self, policy: Arc<Policy>, now: Moment) -> Decision {
+        let (decision, output) = self.manager.replace_policy(policy, now);
+        self.keep(output);
+        decision
     }
 
     /// The ledger.

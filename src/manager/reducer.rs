@@ -12,7 +12,7 @@ use super::roll_back::RolledBack;
 use super::state::Manager;
 use super::turn::{Reply, SetUp, Turn};
 use crate::admission::{
-    Ended, EndedIds, Enforced, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind,
+    Decision, Ended, EndedIds, Enforced, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind,
 };
 use crate::failure::KernelFailure;
 use crate::policy::Policy;
@@ -34,7 +34,7 @@ impl Manager {
         match input {
             Input::Seen(seen) => self.seen(&mut turn, &seen),
             Input::Request { id, operation } => self.request(&mut turn, id, operation),
-            Input::Policy(policy) => self.reload(&mut turn, policy),
+            Input::Policy(policy) => drop(self.reload(&mut turn, policy)),
             Input::Applied { id, result } => self.applied(&mut turn, id, result),
             Input::Connected { id } => self.connected(&id),
             Input::Spent { id, missing } => self.spent(&id, missing),
@@ -49,6 +49,17 @@ impl Manager {
         let mut turn = Turn::new(now, self.records_events());
         let ended = self.expire(&mut turn);
         (ended, self.finish_turn(turn))
+    }
+
+    /// Another policy from now on: the decision of the tick that follows, with the flows that had ended before.
+    pub(super) fn replace_policy(&mut self, policy: Arc<Policy>, now: Moment) -> (Decision, Output) {
+        let mut turn = Turn::new(now, self.records_events());
+        self.owed.advance(now);
+        let mut ended = self.expire(&mut turn);
+        let mut decision = self.reload(&mut turn, policy);
+        ended.append(decision.take_ended());
+        decision.set_ended(ended);
+        (decision, self.finish_turn(turn))
     }
 
     fn finish_turn(&mut self, mut turn: Turn) -> Output {
@@ -92,12 +103,12 @@ impl Manager {
         }
     }
 
-    fn reload(&mut self, turn: &mut Turn, policy: Arc<Policy>) {
+    fn reload(&mut self, turn: &mut Turn, policy: Arc<Policy>) -> Decision {
         let sources = policy.sources.clone();
         let reload = self.ledger.reload(policy);
         turn.record(|| Event::PolicyReloaded(PolicyReloaded { sources, reload }));
         // What the new policy leaves free is free for flows that wait.
-        self.consult(turn, &Operation::Tick);
+        self.consult(turn, &Operation::Tick).decision
     }
 
     fn request(&mut self, turn: &mut Turn, request: RequestId, operation: Box<Operation>) {

@@ -1,7 +1,7 @@
 //! Compares the names of a test file with the policies and with the flows that its tests open, before anything is run.
 //!
 //! A step that names something that does not exist is refused or finds nothing, whatever the policy decides; a test with
-//! such a step shows nothing. A step may name what does not exist if it expects the refusal that follows.
+//! such a step shows nothing. A step may name what does not exist if it expects what follows from that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +45,8 @@ impl Suite {
             if let Action::Group(group) = &step.action {
                 known.groups.push(&group.id);
             }
-            let unknown = step.names.iter().filter(|name| !is_refusal_expected(step, name));
+            let policy = known.policies.last().copied();
+            let unknown = step.names.iter().filter(|name| !follows(step, name, policy));
             // A step that could not be read may have opened the flow.
             let unknown = unknown
                 .filter(|name| test.is_complete || !matches!(name.kind, NameKind::Flow | NameKind::Client));
@@ -55,8 +56,26 @@ impl Suite {
     }
 }
 
-/// Whether a step expects to be refused because a name is not known.
-fn is_refusal_expected(step: &Step, name: &NameUse) -> bool {
+/// The reasons of refusals that end a request before its interface is known, in the order in which they are found.
+const FOUND_IN_ORDER: [Reason; 10] = [
+    Reason::UnknownTemplate,
+    Reason::ClientLimit,
+    Reason::DuplicateId,
+    Reason::InvalidWindow,
+    Reason::UnknownGroup,
+    Reason::GroupElsewhere,
+    Reason::UnknownClass,
+    Reason::ClassOwner,
+    Reason::InvalidPriority,
+    Reason::UnknownInterface,
+];
+
+/// Whether a step expects what follows from a name that is not known: it is refused for that, or before the name is
+/// looked up; or it is admitted all the same, since a flow that reserves nothing needs no interface of the policy.
+fn follows(step: &Step, name: &NameUse, policy: Option<&Arc<Policy>>) -> bool {
+    if name.is_expected {
+        return false;
+    }
     let reason = match name.kind {
         NameKind::Interface => Reason::UnknownInterface,
         NameKind::Class => Reason::UnknownClass,
@@ -65,8 +84,17 @@ fn is_refusal_expected(step: &Step, name: &NameUse) -> bool {
         NameKind::Flow => Reason::UnknownId,
         NameKind::Client => return false,
     };
-    let expected = step.expect.as_ref().and_then(|expect| expect.reason.as_deref());
-    !name.is_expected && expected == Some(reason.name())
+    let Some(expect) = &step.expect else { return false };
+    let is_expected = |reason: Reason| expect.reason.as_deref() == Some(reason.name());
+    let place = FOUND_IN_ORDER.iter().position(|found| *found == reason);
+    let found_before = place.map_or(&[][..], |place| &FOUND_IN_ORDER[..place]);
+    let reserves_nothing = || match (&step.action, policy) {
+        (Action::Connect(connect), Some(policy)) => connect.qos.reserves_nothing(policy),
+        _ => false,
+    };
+    is_expected(reason)
+        || found_before.iter().any(|before| is_expected(*before))
+        || name.kind == NameKind::Interface && expect.admitted == Some(true) && reserves_nothing()
 }
 
 /// What a test knows at a step.

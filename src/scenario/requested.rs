@@ -1,8 +1,8 @@
 //! The QOS that a request asks for: by template, by flowspec, or neither.
 
-use flowspec::{Both, Flowspec, Qos};
+use flowspec::{Both, Direction, Flowspec, Qos};
 
-use crate::admission::{Ladder, Refusal, RefusedRequest, Request, RequestKind};
+use crate::admission::{Ladder, Refusal, RefusedRequest, Request, RequestKind, reserves_nothing};
 use crate::policy::Policy;
 
 /// The QOS that a request asks for.
@@ -31,6 +31,15 @@ impl RequestedQos {
     /// Whether neither template nor flowspec is given.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self, Self::Templates(templates) if templates.is_empty())
+    }
+
+    /// Whether templates or flowspecs are given, and none of them reserves anything.
+    pub(super) fn reserves_nothing(&self, policy: &Policy) -> bool {
+        let reserve_nothing = |(_, qos): &Rendition| {
+            Direction::BOTH.iter().all(|&direction| reserves_nothing(qos.get(direction)))
+        };
+        let renditions = self.clone().renditions(policy).unwrap_or_default();
+        !renditions.is_empty() && renditions.iter().all(reserve_nothing)
     }
 
     /// The names of the templates.

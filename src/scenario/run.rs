@@ -186,7 +186,9 @@ impl Run<'_> {
             }
             Action::Reload(path) => {
                 let policy = Arc::clone(&self.policies[path]);
-                observed.notified.extend(self.manager.reload(policy, self.now));
+                let mut decision = self.manager.reload(policy, self.now);
+                observed.ended.append(decision.take_ended());
+                observed.notified.append(&mut decision.notified);
             }
             Action::Transfer(transfer) => observed.rate = Some(self.transfer(transfer)),
             Action::Wait => {}
