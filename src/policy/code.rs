@@ -148,6 +148,11 @@ codes! {
         "A flow loses its reservation after this time. A viewer that changes networks is silent for some seconds\n\
          (dead_after), and a player with a full buffer reads nothing until part of it is played (stalled_after).\n\
          The defaults are 30 s and 60 s; \"off\" switches a timeout off.";
+    /// So many combinations that not every template was tried.
+    SearchEnded = "GQ0112", Warning, "so many combinations that not every template was tried",
+        "gqos check tries each template on each interface that differs, without a class and in each class that differs, and\n\
+         each template of a rule in the rule's class and group. It ends after 200000 requests: GQ0106 and GQ0110 may be\n\
+         missing for the templates and rules from this place on. Templates that one interface admits cost one request.";
 }
 
 impl std::fmt::Display for Code {

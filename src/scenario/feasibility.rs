@@ -21,39 +21,78 @@ const ANY_CAPACITY: Rate = Rate::from_mbit(10_000_000);
 ///
 /// Each template is tried on each interface, without a class and in each class (those that differ, if there are many); each template of a rule with the class
 /// and the group of the rule. What the kernel knows, a capacity or an MTU, counts as unlimited. A policy without interfaces
-/// has no such warnings.
+/// has no such warnings. Where it has too many combinations, a warning says from which template or rule on none was tried.
 pub fn infeasible(policy: &Policy) -> Vec<Problem> {
-    let mut trial = Trial::new(policy);
-    let classes = distinct(&policy.classes, |class| Class {
-        dscp: None,
-        setup_priority: Policy::DEFAULT_PRIORITY,
-        holding_priority: Policy::DEFAULT_PRIORITY,
-        place: Place::default(),
-        ..class.clone()
-    });
-    let mut problems = Vec::new();
-    let mut hopeless = Vec::new();
-    for (name, template) in &policy.templates {
-        let classes = std::iter::once(None).chain(classes.iter().copied().map(Some));
-        let Some(reasons) = trial.refused(&template.qos, classes, None) else { continue };
-        hopeless.push(name);
-        let message =
-            format!("template.{name} is admitted on no interface, even if nothing is reserved: {reasons}");
-        problems.push(Problem::new(Code::NeverFits, template.place.clone(), message));
-    }
-    for rule in policy.rules.iter().filter(|rule| rule.class.is_some() || rule.group.is_some()) {
-        for name in rule.templates.iter().filter(|name| !hopeless.contains(name)) {
-            let Some(template) = policy.templates.get(name) else { continue };
-            let Some(reasons) = trial.refused(&template.qos, [rule.class.as_deref()], rule.group.as_deref())
-            else {
-                continue;
-            };
-            let message =
-                format!("the rule's template {name:?} is always refused {}: {reasons}", given(rule));
-            problems.push(Problem::new(Code::RuleRefused, rule.place.clone(), message));
+    Search { trial: Trial::new(policy, MOST_TRIALS), problems: Vec::new() }.run(policy)
+}
+
+/// The warnings found so far.
+struct Search {
+    trial: Trial,
+    problems: Vec<Problem>,
+}
+
+/// As many requests were tried as are tried.
+struct Exhausted;
+
+impl Search {
+    fn run(mut self, policy: &Policy) -> Vec<Problem> {
+        let mut hopeless = Vec::new();
+        // What is tried next is the place of the warning.
+        let mut next = Place::default();
+        let templates = self.templates(policy, &mut hopeless, &mut next);
+        if templates.and_then(|()| self.rules(policy, &hopeless, &mut next)).is_err() {
+            let most = self.trial.most;
+            let message = format!(
+                "from here on no template and no rule was tried for whether an interface admits it: {most} requests, each with its own interface and class, have been tried before"
+            );
+            self.problems.push(Problem::new(Code::SearchEnded, next, message));
         }
+        self.problems
     }
-    problems
+
+    /// Tries each template without a class and in each class. `hopeless` gets the names of those that are never admitted.
+    fn templates(
+        &mut self,
+        policy: &Policy,
+        hopeless: &mut Vec<String>,
+        next: &mut Place,
+    ) -> Result<(), Exhausted> {
+        let classes = distinct(&policy.classes, |class| Class {
+            dscp: None,
+            setup_priority: Policy::DEFAULT_PRIORITY,
+            holding_priority: Policy::DEFAULT_PRIORITY,
+            place: Place::default(),
+            ..class.clone()
+        });
+        for (name, template) in &policy.templates {
+            next.clone_from(&template.place);
+            let classes = std::iter::once(None).chain(classes.iter().copied().map(Some));
+            let Some(reasons) = self.trial.refused(&template.qos, classes, None)? else { continue };
+            hopeless.push(name.clone());
+            let message = format!(
+                "template.{name} is admitted on no interface, even if nothing is reserved: {reasons}"
+            );
+            self.problems.push(Problem::new(Code::NeverFits, template.place.clone(), message));
+        }
+        Ok(())
+    }
+
+    /// Tries the templates of each rule with the rule's class and group.
+    fn rules(&mut self, policy: &Policy, hopeless: &[String], next: &mut Place) -> Result<(), Exhausted> {
+        for rule in policy.rules.iter().filter(|rule| rule.class.is_some() || rule.group.is_some()) {
+            next.clone_from(&rule.place);
+            for name in rule.templates.iter().filter(|name| !hopeless.contains(name)) {
+                let Some(template) = policy.templates.get(name) else { continue };
+                let (class, group) = (rule.class.as_deref(), rule.group.as_deref());
+                let Some(reasons) = self.trial.refused(&template.qos, [class], group)? else { continue };
+                let message =
+                    format!("the rule's template {name:?} is always refused {}: {reasons}", given(rule));
+                self.problems.push(Problem::new(Code::RuleRefused, rule.place.clone(), message));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a rule gives besides its templates: "in class viewer and group channel7".
@@ -95,10 +134,12 @@ struct Trial {
     owners: BTreeMap<String, Owner>,
     group_interfaces: BTreeMap<String, String>,
     trials: usize,
+    /// The most trials.
+    most: usize,
 }
 
 impl Trial {
-    fn new(policy: &Policy) -> Self {
+    fn new(policy: &Policy, most: usize) -> Self {
         let mut known = policy.clone();
         for interface in known.interfaces.values_mut().chain(&mut known.any_interface) {
             assume_capacity(interface);
@@ -121,27 +162,27 @@ impl Trial {
             owners: owners.collect(),
             group_interfaces: groups.collect(),
             trials: 0,
+            most,
         }
     }
 
-    /// Why each interface refuses the flowspecs in each of the classes; `None` if one admits them, or if no more requests
-    /// are tried.
+    /// Why each interface refuses the flowspecs in each of the classes; `None` if one admits them.
     fn refused<'c>(
         &mut self,
         qos: &Qos,
         classes: impl IntoIterator<Item = Option<&'c str>> + Clone,
         group: Option<&str>,
-    ) -> Option<Reasons> {
+    ) -> Result<Option<Reasons>, Exhausted> {
         let interfaces = match group {
-            Some(group) => vec![self.group_interfaces.get(group)?.clone()],
+            Some(group) => self.group_interfaces.get(group).cloned().into_iter().collect(),
             None => self.interfaces.clone(),
         };
         let mut reasons = BTreeMap::new();
         for interface in interfaces {
             for class in classes.clone() {
                 self.trials += 1;
-                if self.trials > MOST_TRIALS {
-                    return None;
+                if self.trials > self.most {
+                    return Err(Exhausted);
                 }
                 let mut request = Request::new(String::from("trial"), interface.clone(), *qos);
                 request.class = class.map(str::to_owned);
@@ -149,15 +190,15 @@ impl Trial {
                 request.owner = class.and_then(|class| self.owners.get(class).cloned()).unwrap_or_default();
                 let ledger = if group.is_some() { &mut self.grouped } else { &mut self.empty };
                 match ledger.consider(&request) {
-                    Ok(_) => return None,
+                    Ok(_) => return Ok(None),
                     // The kernel knows the MTU.
-                    Err(Refusal::Mtu { .. }) if self.has_mtu_of_kernel(&interface) => return None,
+                    Err(Refusal::Mtu { .. }) if self.has_mtu_of_kernel(&interface) => return Ok(None),
                     // The first is the one without a class, or with the class of the rule.
                     Err(refusal) => reasons.entry(interface.clone()).or_insert(refusal),
                 };
             }
         }
-        (!reasons.is_empty()).then_some(Reasons(reasons))
+        Ok((!reasons.is_empty()).then_some(Reasons(reasons)))
     }
 
     fn has_mtu_of_kernel(&self, interface: &str) -> bool {
@@ -264,5 +305,26 @@ mod tests {
         };
         check("as much as the group has", &group("6 Mbit/s"), &[]);
         check("more than the group has", &group("5 Mbit/s"), &[("GQ0110", "in group g")]);
+    }
+
+    #[test]
+    fn a_search_that_ends_before_its_end_says_where() {
+        let text = format!(
+            "version = 1\n{ETH0}[class.c]\nmax_flows = 1\n[template.a]\nsending = {{ service_type = \"guaranteed\", token_rate = \"1 Gbit/s\" }}\n{}[[rule]]\nclass = \"c\"\ntemplate = \"t\"\n",
+            template("token_rate = \"81 Mbit/s\"")
+        );
+        let (policy, _) = Policy::parse(&[Source { name: "p.toml", text: &text }]).unwrap();
+        let found = |most: usize| {
+            let search = Search { trial: Trial::new(&policy, most), problems: Vec::new() };
+            let found = search.run(&policy).into_iter();
+            found.map(|problem| (problem.code.id(), problem.place.span.start)).collect::<Vec<_>>()
+        };
+        let codes = |found: &[(&'static str, usize)]| found.iter().map(|(code, _)| *code).collect::<Vec<_>>();
+        assert_eq!(codes(&found(4)), ["GQ0106", "GQ0106"], "two templates, with and without the class");
+        assert_eq!(codes(&found(3)), ["GQ0106", "GQ0112"]);
+        let (first, second) = (found(4), found(3));
+        assert_eq!(first[1].1, second[1].1, "the template that was not tried to its end");
+        assert_eq!(codes(&found(0)), ["GQ0112"]);
+        assert_eq!(found(0)[0].1, first[0].1);
     }
 }
