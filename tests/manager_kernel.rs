@@ -21,6 +21,8 @@ enum Answer {
     Done,
     /// The operation with this number fails, those before it are rolled back.
     FailsAt(usize),
+    /// The process has lost CAP_NET_ADMIN.
+    Forbidden,
 }
 
 /// A manager, a kernel that keeps changes until it is told to answer, and the sums of all events.
@@ -42,7 +44,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut manager = Manager::new(policy(PREEMPTION));
+        Self::under(PREEMPTION)
+    }
+
+    fn under(text: &str) -> Self {
+        let mut manager = Manager::new(policy(text));
         manager.record_events();
         let mut world = Self {
             manager,
@@ -99,7 +105,12 @@ impl World {
         let mut done = Vec::new();
         let mut fails = false;
         for (number, op) in change.ops.iter().enumerate() {
-            fails = matches!(answer, Answer::FailsAt(at) if at == number) || !self.carry_out(op);
+            let refused = match answer {
+                Answer::Done => false,
+                Answer::FailsAt(at) => at == number,
+                Answer::Forbidden => true,
+            };
+            fails = refused || !self.carry_out(op);
             if fails {
                 break;
             }
@@ -115,7 +126,8 @@ impl World {
                 _ => None,
             });
             self.undeleted.extend(deleted);
-            let cause = Cause::Errno { errno: Errno::ENOBUFS, extended_ack: None };
+            let errno = if matches!(answer, Answer::Forbidden) { Errno::EPERM } else { Errno::ENOBUFS };
+            let cause = Cause::Errno { errno, extended_ack: None };
             result = Err(KernelFailure { call: "RTM_NEWTCLASS".into(), object: "index 7".into(), cause });
         }
         self.feed(Input::Applied { id, result });
@@ -287,6 +299,101 @@ fn a_flow_that_is_shed_while_its_rate_changes_is_recorded_with_the_rate_it_was_g
     assert_eq!(world.lost, ["a"]);
     assert_eq!(world.decision(grow).unwrap().reason().unwrap().name(), "unknown_id");
     world.assert_agreement();
+}
+
+/// The process loses CAP_NET_ADMIN after the tree was programmed: flows are enforced in user space where the policy lets
+/// them, and each decision says so.
+#[test]
+fn without_the_privilege_for_changes_user_space_enforces_alone() {
+    let mut world = World::new();
+    world.request(reserve("a", "viewer", 10));
+    world.answer_all();
+    world.events.clear();
+    let first = world.request(reserve("b", "viewer", 10));
+    world.answer(Answer::Forbidden);
+    let lacking = |world: &World, id| {
+        let decision = world.decision(id).unwrap();
+        assert!(decision.is_ok(), "{}", decision.message());
+        let enforced = decision.enforced().cloned().unwrap();
+        assert!(enforced.class.is_none() && enforced.sending, "{enforced:?}");
+        enforced.lacking_text().unwrap()
+    };
+    let text = "no class in the kernel: RTM_NEWTCLASS (index 7): Operation not permitted (EPERM)";
+    assert_eq!(lacking(&world, first), text);
+    assert_eq!(world.events, ["rolled back", "other", "admitted"], "the interface is left to user space");
+    assert_eq!(world.in_ledger(), Rate::from_mbit(20));
+    world.assert_agreement();
+    // The kernel is not asked again, and another rate needs none of it.
+    let second = world.request(reserve("c", "viewer", 10));
+    assert!(world.changes.is_empty());
+    assert_eq!(lacking(&world, second), text);
+    let larger = world.request(renegotiate("c", 30));
+    assert!(world.decision(larger).unwrap().is_ok() && world.changes.is_empty());
+    // A flow that has a class keeps it, and its rate.
+    let grow = world.request(renegotiate("a", 20));
+    world.answer(Answer::Forbidden);
+    assert_eq!(world.decision(grow).unwrap().reason().unwrap().name(), "traffic_control");
+    assert_eq!(world.in_ledger(), Rate::from_mbit(50));
+    // A flow that preempts others is admitted, and they have lost their reservations.
+    let live = world.request(reserve("live", "studio", 70));
+    world.answer(Answer::Forbidden);
+    assert_eq!(lacking(&world, live), text);
+    assert_eq!(world.lost, ["c", "b"], "those that had to, the least important first");
+    for id in ["a", "live"] {
+        world.feed(Input::Closed { id: id.into() });
+        world.answer(Answer::Forbidden);
+    }
+    assert_eq!(world.in_ledger(), Rate::ZERO);
+    assert_eq!(world.manager.ledger().flows(), 0);
+}
+
+#[test]
+fn the_first_flow_without_the_privilege_may_preempt_and_share() {
+    let mut world = World::new();
+    world.request(reserve("a", "viewer", 60));
+    world.answer_all();
+    let live = world.request(reserve("live", "studio", 60));
+    world.answer(Answer::Forbidden);
+    assert!(world.decision(live).unwrap().is_ok());
+    assert_eq!((world.lost.as_slice(), world.in_ledger()), (&["a".to_owned()][..], Rate::from_mbit(60)));
+    assert!(world.manager.class("live").is_none());
+}
+
+#[test]
+fn a_policy_that_wants_the_kernel_refuses_without_the_privilege() {
+    let mut world = World::under(&PREEMPTION.replace("\"auto\"", "\"kernel\""));
+    for id in ["a", "b"] {
+        let refused = world.request(reserve(id, "viewer", 10));
+        world.answer(Answer::Forbidden);
+        let decision = world.decision(refused).unwrap();
+        assert_eq!(decision.reason().unwrap().name(), "traffic_control");
+        assert!(decision.message().contains("(EPERM)"), "{}", decision.message());
+    }
+    assert_eq!(world.in_ledger(), Rate::ZERO);
+    world.assert_agreement();
+}
+
+/// A delay bound that was proven from the tree does not hold without it.
+#[test]
+fn a_proven_delay_bound_is_not_granted_without_the_privilege() {
+    let bounded = PREEMPTION.replacen("100 Mbit/s", "1 Gbit/s", 1).replacen("80%", "50%", 1);
+    let bounded = bounded.replacen("egress", "max_flows = 20\nbuffer = \"400 kB\"\negress", 1);
+    let mut world = World::under(&bounded);
+    let spec = |latency: u64| {
+        let plain = Flowspec::guaranteed(Rate::from_mbit(6), Bytes::new(20_000));
+        Qos::sending(Flowspec { latency: Some(Micros::new(latency)), ..plain })
+    };
+    let timely = |id: &str| Operation::Reserve(Box::new(Request::new(id, "eth0", spec(100_000)).into()));
+    let first = world.request(timely("a"));
+    world.answer_all();
+    assert!(world.decision(first).unwrap().is_ok(), "{}", world.decision(first).unwrap().message());
+    let second = world.request(timely("b"));
+    world.answer(Answer::Forbidden);
+    assert_eq!(world.decision(second).unwrap().reason().unwrap().name(), "traffic_control");
+    let third = world.request(timely("c"));
+    assert_eq!(world.decision(third).unwrap().reason().unwrap().name(), "delay");
+    let plain = world.request(reserve("d", "viewer", 10));
+    assert!(world.decision(plain).unwrap().is_ok());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use flowspec::{Both, Qos};
 
 use super::flow::{Flow, FlowDebt, Phase, framed};
-use super::interface::{Placement, State};
+use super::interface::Placement;
 use super::message::Loss;
 use super::owed::Debtor;
 use super::pending::{Admission, DisplacedFlow, Purpose};
@@ -119,12 +119,8 @@ impl Manager {
     /// Why an interface has no tree, where the policy wants the kernel to enforce and the flow needs a class.
     fn lacks_required_tree(&self, interface: &str, grant: &Grant) -> Option<NotProgrammed> {
         let enforcement = self.ledger.policy().interface(interface)?.enforcement;
-        match &self.interfaces.get(interface)?.state {
-            State::UserSpace(why) if enforcement == Enforcement::Kernel && framed(grant).is_some() => {
-                Some(why.clone())
-            }
-            _ => None,
-        }
+        let why = self.interfaces.get(interface)?.not_programmed()?;
+        (enforcement == Enforcement::Kernel && framed(grant).is_some()).then_some(why)
     }
 
     /// Gives a flow a class, whose bucket starts without the tokens that are missing; `None` where it needs none or there

@@ -30,6 +30,8 @@ pub(super) struct Interface {
     pub(super) overcommitted: bool,
     /// The class of each group whose members share one reservation.
     group_classes: BTreeMap<String, Handle>,
+    /// Why the kernel gets no further class, though it has a tree: the process has lost the privilege for changes.
+    forbidden: Option<KernelFailure>,
 }
 
 /// Whether the interface has a tree in the kernel.
@@ -84,6 +86,7 @@ impl Interface {
             unused: 0,
             overcommitted: false,
             group_classes: BTreeMap::new(),
+            forbidden: None,
         };
         (interface, change)
     }
@@ -98,10 +101,20 @@ impl Interface {
         };
     }
 
-    /// Why the kernel has no tree; `None` where it has one.
+    /// The kernel has refused a change of the tree, since the process has lost the privilege for it: the classes stay as
+    /// they are, and further flows get none. Whether that is new.
+    pub(super) fn forbid(&mut self, failure: &KernelFailure) -> bool {
+        let is_new = self.forbidden.is_none() && matches!(self.state, State::Programmed(_));
+        if is_new {
+            self.forbidden = Some(failure.clone());
+        }
+        is_new
+    }
+
+    /// Why the kernel has no tree that can be changed; `None` where it has one.
     pub(super) fn not_programmed(&self) -> Option<NotProgrammed> {
         match &self.state {
-            State::Programmed(_) => None,
+            State::Programmed(_) => self.forbidden.clone().map(NotProgrammed::Kernel),
             State::Preparing(_) => Some(NotProgrammed::Preparing),
             State::UserSpace(why) => Some(why.clone()),
         }
@@ -110,13 +123,13 @@ impl Interface {
     /// Gives a flow a class: its group's where the group shares one reservation, one of its own while there are
     /// free numbers, else that of its policy class, whose number the closure gives.
     ///
-    /// `None` where the kernel has no tree.
+    /// `None` where the kernel has no tree, or none that can be changed.
     pub(super) fn place(
         &mut self,
         placement: Placement<'_>,
         class_number: impl FnOnce() -> usize,
     ) -> Option<(Handle, Change)> {
-        let State::Programmed(_) = self.state else { return None };
+        let (State::Programmed(_), None) = (&self.state, &self.forbidden) else { return None };
         let Placement { id, framed, group, owed } = placement;
         let class = match group.and_then(|group| self.group_classes.get(group)) {
             Some(class) => *class,

@@ -177,6 +177,9 @@ impl Manager {
         let Some(pending) = self.pending.remove(&change) else { return };
         record_applied(turn, &pending, &result);
         let Pending { interface, replaced, purpose, .. } = pending;
+        if let Err(failure) = &result {
+            self.leave_to_user_space(turn, &interface, failure);
+        }
         let roll_back = |failure| RolledBack { interface: interface.clone(), replaced, failure };
         match (purpose, result) {
             (Purpose::TearDown | Purpose::Correct, _) => {}
@@ -189,6 +192,9 @@ impl Manager {
                 turn.answer(*reply);
             }
             (Purpose::Admit { id, admission }, Ok(())) => self.admitted(turn, &id, *admission),
+            (Purpose::Admit { id, admission }, Err(_)) if self.keeps_without_class(&id) => {
+                self.admitted_without_class(turn, &id, *admission);
+            }
             (Purpose::Admit { id, admission }, Err(failure)) => {
                 self.admission_refused(turn, &id, *admission, roll_back(failure));
             }

@@ -4,15 +4,17 @@
 //! same class were sent since, they set it to what was sent last. In both cases the class may differ from what its
 //! flows need now; one more change corrects it.
 
-use flowspec::Both;
+use flowspec::{Both, Flowspec, ServiceType};
 
 use super::flow::{Flow, Phase, framed};
 use super::message::Loss;
 use super::pending::{Admission, DisplacedFlow, Purpose, Replaced};
+use super::record::record_interface;
 use super::state::Manager;
 use super::turn::Turn;
-use crate::admission::Operation;
+use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
+use crate::policy::Enforcement;
 use crate::tc::Change;
 use crate::telemetry::event::{Event, FlowReleased};
 
@@ -66,6 +68,49 @@ impl Manager {
         self.correct(turn, &rolled_back);
         self.end_or_keep(turn, id, reinstated);
         self.refuse_admission(turn, reply, &rolled_back.interface, rolled_back.failure.into());
+    }
+
+    /// The kernel has refused a change. Where that is for a lost privilege, and the policy lets user space enforce alone,
+    /// further flows of the interface get no class.
+    pub(super) fn leave_to_user_space(&mut self, turn: &mut Turn, name: &str, failure: &KernelFailure) {
+        let policy = self.ledger.policy().interface(name);
+        let is_left = policy.is_some_and(|policy| policy.enforcement == Enforcement::Auto);
+        let Some(interface) = self.interfaces.get_mut(name).filter(|_| is_left && failure.is_permission())
+        else {
+            return;
+        };
+        if interface.forbid(failure) {
+            record_interface(turn, name, interface.index, interface.not_programmed());
+            self.ledger.unprogrammed(name);
+        }
+    }
+
+    /// Whether a flow whose class the kernel has refused is enforced in user space alone: on an interface that is left to
+    /// user space, unless its delay bound was proven from the tree.
+    pub(super) fn keeps_without_class(&self, id: &str) -> bool {
+        let Some(flow) = self.flows.get(id) else { return false };
+        let is_left = matches!(self.kernel(&flow.interface), Err(NotProgrammed::Kernel(_)));
+        let policy = self.ledger.policy().interface(&flow.interface);
+        let Some(policy) = policy.filter(|policy| is_left && policy.enforcement == Enforcement::Auto) else {
+            return false;
+        };
+        let Flowspec { service_type, latency, delay_variation, .. } = flow.qos.sending;
+        let has_target = service_type == ServiceType::Guaranteed && latency.or(delay_variation).is_some();
+        !(has_target && policy.delay && policy.error_terms.is_none())
+    }
+
+    /// Admits a flow whose class the kernel has rolled back. The classes of the flows that it displaces stay as well: no
+    /// number is used again, since no further flow gets a class.
+    pub(super) fn admitted_without_class(&mut self, turn: &mut Turn, id: &str, admission: Admission) {
+        if let Some(flow) = self.flows.get_mut(id)
+            && let Some(class) = flow.class.take()
+            && let Some(interface) = self.interfaces.get_mut(&flow.interface)
+        {
+            // The kernel has the class as it was before.
+            drop(interface.remove(id, class));
+            interface.free(class);
+        }
+        self.admitted(turn, id, admission);
     }
 
     /// Gives flows the reservations again that they had before they were preempted.

@@ -68,20 +68,26 @@ const LOOPBACK: &str = "version = 1\n[interface.lo]\negress = { capacity = \"10 
 
 /// Builds a program of `tests/c`, and runs it under a policy.
 fn run(name: &str, compiler: &str, flags: &[&str], library: &Path, policy: &str) {
+    run_as(&[name], compiler, flags, library, policy);
+}
+
+/// The same with arguments, after the program's name.
+fn run_as(words: &[&str], compiler: &str, flags: &[&str], library: &Path, policy: &str) {
+    let (name, arguments) = (words[0], &words[1..]);
     let directory = tempfile::tempdir().unwrap();
     let (file, program) = (directory.path().join("policy.toml"), directory.path().join(name));
     std::fs::write(&file, policy).unwrap();
     let built = compile(compiler, flags, &format!("tests/c/{name}.c"), &program, Some(library));
     let errors = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success(), "{name}, {compiler} {flags:?}: {errors}");
-    let ran = Command::new(&program).env("GQOS_POLICY", &file).output().unwrap();
+    let ran = Command::new(&program).args(arguments).env("GQOS_POLICY", &file).output().unwrap();
     let text = String::from_utf8_lossy(&ran.stdout);
     if ran.status.code() == Some(77) {
         return skip(&text);
     }
     assert!(
         ran.status.success() && text.ends_with("RIGHT\n"),
-        "{name}, {compiler} {flags:?}: {:?}\n{text}",
+        "{words:?}, {compiler} {flags:?}: {:?}\n{text}",
         ran.status
     );
 }
@@ -108,12 +114,36 @@ fn failures_are_reported() {
     run_with_each_compiler("failures", LOOPBACK);
 }
 
+/// An interface that the programs make in a namespace of their own.
+fn own_link(keys: &str) -> String {
+    format!(
+        "version = 1\n{keys}\n[interface.gq0]\negress = {{ capacity = \"10 Mbit/s\", reservable = \"80%\" }}\n"
+    )
+}
+
 #[test]
 fn a_server_may_give_up_the_user_root() {
     if installed(&["ip", "tc", "grep"]) {
-        let policy =
-            "version = 1\n[interface.gq0]\negress = { capacity = \"10 Mbit/s\", reservable = \"80%\" }\n";
-        run("privileges", "cc", &["-std=c11"], &library(Form::Shared), policy);
+        run("privileges", "cc", &["-std=c11"], &library(Form::Shared), &own_link(""));
+    }
+}
+
+#[test]
+fn a_server_that_loses_all_capabilities_is_enforced_in_user_space_or_refused() {
+    if installed(&["ip", "tc", "grep"]) {
+        let library = library(Form::Shared);
+        for enforcement in ["auto", "kernel"] {
+            let policy = format!("{}enforcement = \"{enforcement}\"\n", own_link(""));
+            run_as(&["privileges", enforcement], "cc", &["-std=c11"], &library, &policy);
+        }
+    }
+}
+
+#[test]
+fn a_program_sees_that_its_peer_is_stalled_or_dead() {
+    if installed(&["ip", "nsenter"]) {
+        let policy = own_link("dead_after = \"2 s\"\nstalled_after = \"2 s\"");
+        run("peers", "cc", &["-std=c11"], &library(Form::Shared), &policy);
     }
 }
 
