@@ -154,6 +154,33 @@ static void inheritance(void) {
     closesocket(plain), closesocket(own), closesocket(shared), closesocket(client), closesocket(server);
 }
 
+/* A SOCKET has no duplicate, in this process or in another. dup(2) gives a descriptor, which is no SOCKET. */
+static void duplicates(void) {
+    struct sockaddr_in name = address("127.0.0.1", 0);
+    SOCKET listener = socket(AF_INET, SOCK_STREAM, 0), plain = socket(AF_INET, SOCK_STREAM, 0),
+           reserved = socket(AF_INET, SOCK_STREAM, 0), server;
+    QOS qos = guaranteed(100000, 10000);
+    WSAPROTOCOL_INFOA info;
+    int length = sizeof name, copy;
+    char byte = 0;
+    GIVES("bind", bind(listener, NAME(name)));
+    GIVES("listen", listen(listener, 2));
+    GIVES("getsockname", getsockname(listener, (struct sockaddr *)&name, &length));
+    GIVES("connect", connect(plain, NAME(name)));
+    server = accept(listener, NULL, NULL);
+    GIVES("a connection with QOS", WSAConnect(reserved, NAME(name), NULL, NULL, &qos, NULL));
+    FAILS("WSADuplicateSocket", WSADuplicateSocketA(plain, (DWORD)getpid(), &info), WSAEOPNOTSUPP);
+    FAILS("  for another process", WSADuplicateSocketA(plain, (DWORD)getppid(), &info), WSAEOPNOTSUPP);
+    FAILS("  of a reserved socket", WSADuplicateSocketA(reserved, (DWORD)getpid(), &info), WSAEINVAL);
+    FAILS("  of no socket", WSADuplicateSocketA(INVALID_SOCKET, (DWORD)getpid(), &info), WSAENOTSOCK);
+    copy = dup((int)plain);
+    check("write to dup(2)", (int)write(copy, "d", 1), 1);
+    check("arrives", recv(server, &byte, 1, 0), 1);
+    FAILS("which is no SOCKET", send((SOCKET)copy, &byte, 1, 0), WSAENOTSOCK);
+    close(copy);
+    closesocket(listener), closesocket(plain), closesocket(reserved), closesocket(server);
+}
+
 int main(void) {
     WSADATA data;
     alarm(60);
@@ -164,6 +191,7 @@ int main(void) {
     codecs();
     children();
     inheritance();
+    duplicates();
     GIVES("WSACleanup", WSACleanup());
     printf(wrong ? "WRONG\n" : "RIGHT\n");
     return wrong;
