@@ -425,20 +425,29 @@ fn the_refusal_of_the_readme_is_that_of_the_demo() {
     assert!(shown.contains(&stated), "{stated} is not in {shown:?}");
 }
 
-/// The message of FLOWSPEC.md: a QOS for a 64-bit program with an object whose mode is 4.
+/// What the pages show below a command is what it prints. FLOWSPEC.md's file is a QOS for a 64-bit program with an object
+/// whose mode is 4.
 #[test]
-fn the_problem_of_a_flowspec_is_shown_as_it_is_printed() {
+fn the_output_of_commands_is_shown_as_it_is_printed() {
     let mut words = [u32::MAX; 23];
     (words[0], words[1], words[5], words[13]) = (750_000, 65_536, 3, 1);
     words[16..].copy_from_slice(&[12, 0, 0, 0, 2002, 12, 4]);
     let directory = tempfile::tempdir().unwrap();
     let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
     std::fs::write(directory.path().join("viewer.bin"), bytes).unwrap();
-    let block = blocks(&read("docs/FLOWSPEC.md"), "").remove(0);
-    let (command, printed) = block.split_once('\n').unwrap();
-    let arguments: Vec<_> = command.strip_prefix("$ gqos ").unwrap().split(' ').collect();
-    let output = gqos(directory.path(), &arguments, "");
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), printed);
+    std::os::unix::fs::symlink(root().join("examples"), directory.path().join("examples")).unwrap();
+    let mut checked = 0;
+    for (page, text) in pages() {
+        for block in blocks(&text, "").into_iter().filter(|block| block.starts_with("$ gqos ")) {
+            let (command, printed) = block.split_once('\n').unwrap();
+            let arguments: Vec<_> = command.strip_prefix("$ gqos ").unwrap().split(' ').collect();
+            let output = gqos(directory.path(), &arguments, "");
+            let all = [output.stdout, output.stderr].concat();
+            assert_eq!(String::from_utf8(all).unwrap(), printed, "{page}: {command}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 2, "{checked} commands");
     // The form of a command line.
     let spec =
         quoted(&read("docs/FLOWSPEC.md")).into_iter().find(|span| span.starts_with("\"guaranteed")).unwrap();

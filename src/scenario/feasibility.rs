@@ -44,7 +44,7 @@ impl Search {
         if templates.and_then(|()| self.rules(policy, &hopeless, &mut next)).is_err() {
             let most = self.trial.most;
             let message = format!(
-                "from here on no template and no rule was tried for whether an interface admits it: {most} requests, each with its own interface and class, have been tried before"
+                "from here on it was not tried whether an interface admits the templates, alone and by the rules: {most} requests have been tried before"
             );
             self.problems.push(Problem::new(Code::SearchEnded, next, message));
         }
