@@ -377,13 +377,13 @@ fn a_policy_that_wants_the_kernel_refuses_without_the_privilege() {
 #[test]
 fn a_proven_delay_bound_is_not_granted_without_the_privilege() {
     let bounded = PREEMPTION.replacen("100 Mbit/s", "1 Gbit/s", 1).replacen("80%", "50%", 1);
-    let bounded = bounded.replacen("egress", "max_flows = 20\nbuffer = \"400 kB\"\negress", 1);
+    let bounded = bounded.replacen("egress", "max_flows = 20\nbuffer = \"2 MB\"\negress", 1);
     let mut world = World::under(&bounded);
     let spec = |latency: u64| {
         let plain = Flowspec::guaranteed(Rate::from_mbit(6), Bytes::new(20_000));
         Qos::sending(Flowspec { latency: Some(Micros::new(latency)), ..plain })
     };
-    let timely = |id: &str| Operation::Reserve(Box::new(Request::new(id, "eth0", spec(100_000)).into()));
+    let timely = |id: &str| Operation::Reserve(Box::new(Request::new(id, "eth0", spec(1_000_000)).into()));
     let first = world.request(timely("a"));
     world.answer_all();
     assert!(world.decision(first).unwrap().is_ok(), "{}", world.decision(first).unwrap().message());

@@ -227,7 +227,7 @@ fn a_test_that_expects_nothing_is_refused() {
     let text = check(&silent, &["."], 78, &["error[GQ0004]", "a.qostest.toml:2:1", message]);
     assert!(!text.contains("... ok"), "{text}");
     // One such test is enough, wherever it is.
-    let second = check(&format!("{GOOD}{silent}"), &["."], 78, &["a.qostest.toml:8:1", message]);
+    let second = check(&format!("{GOOD}{silent}"), &["."], 78, &["a.qostest.toml:9:1", message]);
     assert!(second.contains("... INVALID"), "{second}");
     // One step of several suffices.
     let speaking =
