@@ -4,7 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 #[path = "common/qostest.rs"]
-#[allow(dead_code, reason = "each test file uses its part")]
+#[expect(dead_code, reason = "each test file uses its part")]
 mod qostest;
 
 use std::collections::BTreeSet;
