@@ -13,16 +13,14 @@ use anyhow::{Context, bail};
 use flowspec::Moment;
 use gqos::admission::{Operation, Request};
 use gqos::manager::DryRun;
-use gqos::policy::{Policy, Source};
+use gqos::policy::Policy;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [path, interface, class, template, count] = arguments.as_slice() else {
         bail!("usage: dry_run POLICY INTERFACE CLASS TEMPLATE COUNT");
     };
-    let text = std::fs::read_to_string(path).with_context(|| format!("open {path}"))?;
-    let parsed = Policy::parse(&[Source { name: path, text: &text }]);
-    let (policy, _) = parsed.map_err(|problems| anyhow::anyhow!("{path}: {}", problems[0].message))?;
+    let policy = Policy::from_path(path)?;
     let qos = policy.templates.get(template).with_context(|| format!("no template {template:?}"))?.qos;
 
     let mut manager = DryRun::new(Arc::new(policy));

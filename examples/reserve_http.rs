@@ -26,7 +26,11 @@ async fn main() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
     let listener = host.listen_on(listener, Ask::default())?; // gqos
     loop {
-        let Ok(connection) = listener.accept_free().await else { continue };
+        let accepted = tokio::select! {
+            accepted = listener.accept_free() => accepted,
+            _ = tokio::signal::ctrl_c() => return Ok(()), // what gqos has programmed is removed with the runtime
+        };
+        let Ok(connection) = accepted else { continue };
         let ask = |request: &Request<Incoming>| Some(Ask::template(request.uri().path().trim_matches('/'))); // gqos
         let reserve = ReserveLayer::new(ask).on(connection.flow()); // gqos
         let service = reserve.layer(service_fn(endless)); // gqos
