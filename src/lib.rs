@@ -51,7 +51,7 @@
 //!
 //! # Features
 //!
-//! - `cli` (default): the command `gqos`; enables `host`.
+//! - `cli` (default): the command `gqos` and its charts; enables `host`.
 //! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`engine`], [`lab`] and [`linux`].
 //!   The Winsock provider, the package `gqos-winsock`, builds on it.
 //! - `tower`: the layer for HTTP servers; enables `host`.
@@ -67,6 +67,8 @@
 #![deny(missing_docs)]
 
 pub mod admission;
+#[cfg(feature = "cli")]
+pub mod chart;
 #[cfg(feature = "host")]
 pub mod connect;
 #[cfg(feature = "host")]

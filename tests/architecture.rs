@@ -26,11 +26,13 @@ const PURE: &[&str] = &[
     "src/telemetry",
     "src/scenario",
     "src/failure.rs",
+    "src/chart",
 ];
 
 /// What each module of the root package may name of the others. `cli` and `main.rs` may name everything.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("failure", &[]),
+    ("chart", &[]),
     ("policy", &[]),
     ("files", &["policy", "failure"]),
     ("admission", &["policy", "failure"]),
@@ -42,7 +44,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("engine", &["policy", "admission", "tc", "manager", "telemetry", "linux", "failure"]),
     ("connect", &["policy", "admission", "manager", "telemetry", "engine", "linux", "failure"]),
     ("tower", &["connect", "engine"]),
-    ("lab", &["policy", "admission", "tc", "telemetry", "engine", "connect", "linux", "failure"]),
+    ("lab", &["policy", "admission", "tc", "telemetry", "engine", "connect", "linux", "chart", "failure"]),
 ];
 
 /// No file below `places`, but for those in `except`, names any of the paths.

@@ -27,7 +27,12 @@ fn run(arguments: &[&str]) -> Option<Value> {
     common::lab(1)?;
     let _alone = ALONE.lock().unwrap();
     let output = demo(arguments).arg("--json").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    // Where standard error is no terminal, a line for each phase.
+    let lines: Vec<_> = stderr.lines().collect();
+    assert!(lines[0].starts_with("Without gqos: ") && lines[1].starts_with("With gqos: "), "{stderr}");
+    assert!(lines[2..].iter().all(|line| line.starts_with("The report is in ")), "{stderr}");
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
@@ -101,8 +106,15 @@ fn viewers_stall_without_gqos_and_never_with_it() {
 #[test]
 fn other_streams_and_links_can_be_used() {
     let media = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/media/480p.ts");
-    let arguments = ["--seconds", "5", "--viewers", "8", "--link", "10 Mbit/s", "--media", media];
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("report.html");
+    let report = report.to_str().unwrap();
+    let options = ["--seconds", "5", "--viewers", "8", "--link", "10 Mbit/s", "--media", media];
+    let arguments = [options.as_slice(), &["--report", report]].concat();
     let Some(outcome) = run_quietly(&arguments) else { return };
+    let page = std::fs::read_to_string(report).unwrap();
+    let command = "<code>gqos demo --seconds 5 --viewers 8 --link &#39;10 Mbit/s&#39; ";
+    assert!(page.contains(command) && page.contains("<dd>Linux ") && page.contains("v8 480p udp"), "{page}");
     assert_eq!(outcome["link_bytes_per_second"], 1_250_000);
     let [_, with] = phases(&outcome);
     let admitted = viewers(with).iter().filter(|viewer| viewer["admitted"] == true).count();

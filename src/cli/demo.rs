@@ -1,22 +1,26 @@
 //! `gqos demo`: shows reserved streams beside competing traffic, on a private network of this machine.
 
-use std::io::IsTerminal;
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use flowspec::{Rate, UnitError};
 use gqos::failure::KernelFailure;
 use gqos::lab::demo::{self, DemoError, Options, Outcome, Rung};
 use gqos::lab::media::Media;
-use gqos::lab::report;
+use gqos::lab::report::Provenance;
 use gqos::linux::namespace;
 use gqos::policy::{Policy, Source};
 
-use super::demo_table::{Live, summary};
+use super::demo_live::Live;
+use super::demo_report::ReportPath;
+use super::demo_summary::{Detail, summary};
+use super::demo_table::Screen;
 use super::failure::{Exit, Failure};
 use super::input::{parse_policy, read};
-use super::output::{print, write};
+use super::output::print;
 
 /// Send real media to real viewers over a small link, first without gqos, then with it.
 ///
@@ -40,9 +44,12 @@ pub(super) struct Arguments {
     /// The policy of the second phase, in place of examples/policies/streaming.toml.
     #[arg(long, value_name = "POLICY")]
     policy: Option<PathBuf>,
-    /// Write the result as an HTML page, or as a picture if FILE ends in .svg.
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
+    /// Write the result to FILE: a page if it ends in .html, the picture alone if it ends in .svg.
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(ReportPath::new))]
+    report: Option<ReportPath>,
+    /// List every refusal and the kernel's classes.
+    #[arg(short, long)]
+    verbose: bool,
     /// Print the result as one JSON document.
     #[arg(long)]
     json: bool,
@@ -75,52 +82,63 @@ fn link(text: &str) -> Result<Rate, LinkError> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let options = options(arguments)?;
+    let policy = policy_text(arguments)?;
+    let options = options(arguments, &policy)?;
+    // A report that cannot be written is refused before the run.
+    let report = arguments.report.as_ref().map(ReportPath::open).transpose()?;
+    let Some(outcome) = measure(options)? else {
+        eprintln!("gqos: interrupted; nothing is left behind");
+        return Ok(Exit::Interrupted.into());
+    };
+    show(arguments, &outcome)?;
+    if let Some(report) = report {
+        let command = command_line();
+        let PolicyText { name: policy_name, text: policy } = policy;
+        report.write(&outcome, &Provenance { command, policy_name, policy, ..Provenance::here_and_now() })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs both phases; `None` if a signal ended them.
+fn measure(options: Options) -> Result<Option<Outcome>, Failure> {
     // Only a process with a single thread may enter a user namespace.
     if !namespace::may_unshare() {
         namespace::become_root().map_err(|error| Failure::new(Exit::NoPrivilege, unprivileged(&error)))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("tokio runtime").map_err(|error| Failure::new(Exit::OsError, error))?;
+    let live = RefCell::new(Live::new(options.viewers));
     let outcome = runtime.block_on(async {
-        let mut live = Live::default();
+        let namespace = |path: &str| live.borrow_mut().set_namespace(path);
         tokio::select! {
-            outcome = demo::run(options, announce, |progress| live.show(progress)) => Some(outcome),
+            outcome = demo::run(options, namespace, |progress| live.borrow_mut().show(progress)) => Some(outcome),
             () = interrupted() => None,
         }
     });
+    live.borrow_mut().clear();
     // The namespaces end with the threads of this process; there is nothing to undo.
     runtime.shutdown_background();
-    match outcome {
-        None => {
-            eprintln!("gqos: interrupted; nothing is left behind");
-            Ok(Exit::Interrupted.into())
-        }
-        Some(Ok(outcome)) => show(arguments, &outcome),
-        Some(Err(error)) => Err(failure(error)),
-    }
+    outcome.transpose().map_err(failure)
 }
 
-fn show(arguments: &Arguments, outcome: &Outcome) -> Result<ExitCode, Failure> {
-    if let Some(path) = &arguments.report {
-        let is_picture = path.extension().is_some_and(|extension| extension == "svg");
-        write(path, if is_picture { report::svg(outcome) } else { report::html(outcome) })?;
+fn show(arguments: &Arguments, outcome: &Outcome) -> Result<(), Failure> {
+    if arguments.json {
+        let json = serde_json::to_string(outcome).map_err(|error| Failure::new(Exit::OsError, error))?;
+        return print(&(json + "\n"));
     }
-    let text = if arguments.json {
-        serde_json::to_string(outcome).map_err(|error| Failure::new(Exit::OsError, error))?
-    } else {
-        summary(outcome)
-    };
-    print(&(text + "\n"))?;
-    Ok(ExitCode::SUCCESS)
+    let detail = if arguments.verbose { Detail::All } else { Detail::Kinds };
+    print(&summary(outcome, Screen::of(&std::io::stdout()), detail))
 }
 
-fn announce(path: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!(
-            "To inspect the server while the demo runs:\n  nsenter --net={path} tc -s class show dev eth0\n"
-        );
-    }
+/// The command line as a shell reads it, without the program's path.
+fn command_line() -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,@%+".contains(letter);
+    let words = std::env::args_os().skip(1).map(|word| {
+        let word = word.to_string_lossy().into_owned();
+        let plain = !word.is_empty() && word.chars().all(is_plain);
+        if plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    });
+    std::iter::once("gqos".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 async fn interrupted() {
@@ -137,12 +155,23 @@ async fn interrupted() {
     }
 }
 
-fn options(arguments: &Arguments) -> Result<Options, Failure> {
-    let (name, text) = match &arguments.policy {
-        Some(path) => (path.display().to_string(), read(path)?),
-        None => ("examples/policies/streaming.toml".to_owned(), STREAMING.to_owned()),
-    };
-    let mut policy = parse_policy(&[Source { name: &name, text: &text }])?;
+/// A policy as it was written.
+struct PolicyText {
+    name: String,
+    text: String,
+}
+
+fn policy_text(arguments: &Arguments) -> Result<PolicyText, Failure> {
+    Ok(match &arguments.policy {
+        Some(path) => PolicyText { name: path.display().to_string(), text: read(path)? },
+        None => {
+            PolicyText { name: "examples/policies/streaming.toml".to_owned(), text: STREAMING.to_owned() }
+        }
+    })
+}
+
+fn options(arguments: &Arguments, PolicyText { name, text }: &PolicyText) -> Result<Options, Failure> {
+    let mut policy = parse_policy(&[Source { name, text }])?;
     if let Some(unsupported) = policy.unsupported() {
         let error = anyhow!("{name}: {unsupported}; `gqos test` and `gqos replay` support it");
         return Err(Failure::new(Exit::InvalidFile, error));

@@ -13,6 +13,9 @@
 
 mod check;
 mod demo;
+mod demo_live;
+mod demo_report;
+mod demo_summary;
 mod demo_table;
 mod diagnostics;
 mod explain;

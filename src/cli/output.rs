@@ -27,13 +27,18 @@ pub(super) fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), Failure>
 /// Prints problems on standard error, for people.
 pub(super) fn print_problems(problems: &[Problem], sources: &[Source<'_>]) {
     for problem in problems {
-        eprintln!("{}\n", render(problem, sources, colour()));
+        eprintln!("{}\n", render(problem, sources, may_colour(&std::io::stderr())));
     }
 }
 
-/// Whether standard error is a terminal that may be coloured.
-fn colour() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+/// Whether a stream is a terminal that may be coloured.
+pub(super) fn may_colour(stream: &impl IsTerminal) -> bool {
+    is_capable(stream) && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
+/// Whether a stream is a terminal that understands control sequences.
+pub(super) fn is_capable(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
 }
 
 /// `1 problem`, `2 problems`.

@@ -10,7 +10,7 @@
 //!   its time stamps.
 //! - **Service and viewers**: [`service::Service`] sends streams to [`viewer::Viewer`]s, each with a [`player::Player`]
 //!   that counts stalls.
-//! - **Demo**: [`demo::Options`] in, [`demo::Outcome`] out; [`report`] draws it.
+//! - **Demo**: [`demo::Options`] in, [`demo::Outcome`] out; `report` (feature `cli`) draws it.
 //! - **Measured transfer**: [`transfer::Transfer`], for `gqos test --lab`.
 //!
 //! # Order of calls
@@ -23,6 +23,7 @@ pub mod media;
 mod network;
 mod packet;
 pub mod player;
+#[cfg(feature = "cli")]
 pub mod report;
 pub mod service;
 pub mod transfer;

@@ -2,9 +2,13 @@
 
 mod options;
 mod phase;
+mod refusals;
 mod result;
 mod run;
 
 pub use options::{DemoError, Options, Rung, fit_policy};
-pub use result::{Achieved, Bulk, Kernel, Outcome, Phase, PhaseName, Progress, RungProgress, ViewerResult};
+pub use refusals::RefusalKind;
+pub use result::{
+    Achieved, Bulk, Kernel, Outcome, Phase, PhaseName, Progress, RungProgress, Totals, Verdict, ViewerResult,
+};
 pub use run::run;

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::options::{DemoError, Options};
+use super::options::{DemoError, Options, Rung};
 use super::result::{Achieved, Bulk, Kernel, Phase, PhaseName, Progress, RungProgress, ViewerResult};
 use crate::connect::{ConnectError, Host};
 use crate::lab::network::{Network, SERVER_V4, WIRE_HEADER};
@@ -266,14 +266,17 @@ impl RunningPhase {
             phase: self.name,
             elapsed: self.started.elapsed().as_secs(),
             seconds: options.seconds,
-            rungs: options.ladder.iter().map(|rung| self.rung_progress(&rung.name, now)).collect(),
+            rungs: options.ladder.iter().map(|rung| self.rung_progress(rung, now)).collect(),
             bulk,
         }
     }
 
-    fn rung_progress(&self, name: &str, now: Instant) -> RungProgress {
+    fn rung_progress(&self, rung: &Rung, now: Instant) -> RungProgress {
+        let name = rung.name.as_str();
         let payload_rate = payload_rate(self.charged.get(name).copied().unwrap_or_default());
-        let mut shown = RungProgress { name: name.to_owned(), payload_rate, ..RungProgress::default() };
+        let media_rate = rung.media.mean_rate();
+        let mut shown =
+            RungProgress { name: name.to_owned(), payload_rate, media_rate, ..RungProgress::default() };
         let mut least: Option<Rate> = None;
         for Watching { record, joined, .. } in
             self.viewers.iter().filter(|watching| watching.viewer.rendition == name)

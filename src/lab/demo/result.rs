@@ -74,6 +74,38 @@ pub struct ViewerResult {
     pub lost: u64,
 }
 
+/// What came of a viewer's request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// The request was refused.
+    Refused,
+    /// Play stopped at least once.
+    Stalled,
+    /// Play never stopped, and the median second carried less than [`Verdict::KEPT_PERCENT`] of the promised rate.
+    Short,
+    /// Play never stopped, and the promised rate was carried.
+    Kept,
+    /// Play never stopped; nothing was promised.
+    Undisturbed,
+}
+
+/// The viewers of a phase, counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totals {
+    /// How many received their stream.
+    pub admitted: usize,
+    /// How many requests were refused.
+    pub refused: usize,
+    /// How many viewers stalled.
+    pub stalled: usize,
+    /// How many promises were kept.
+    pub kept: usize,
+    /// For how long play stopped, for all viewers together, in milliseconds.
+    pub stall_ms: u64,
+    /// What the reservations are charged together; zero without gqos.
+    pub reserved: Rate,
+}
+
 /// Received rates.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Achieved {
@@ -138,6 +170,47 @@ pub struct RungProgress {
     pub least: Rate,
     /// The payload rate that each viewer's reservation carries.
     pub payload_rate: Rate,
+    /// The mean rate of the stream: what a viewer needs.
+    pub media_rate: Rate,
+}
+
+impl Verdict {
+    /// A second with this part of a rate, in per cent, has carried it: a packet more or less falls on either side of a
+    /// second's end.
+    pub const KEPT_PERCENT: u64 = 98;
+}
+
+impl Phase {
+    /// What came of the request of a viewer of this phase.
+    pub fn verdict(&self, viewer: &ViewerResult) -> Verdict {
+        let carried = u128::from(viewer.achieved.median_second.get()) * 100;
+        let promised = u128::from(viewer.token_rate.get()) * u128::from(Verdict::KEPT_PERCENT);
+        match self.name {
+            // A viewer without any answer counts as stalled.
+            _ if viewer.stalls > 0 => Verdict::Stalled,
+            _ if !viewer.admitted => Verdict::Refused,
+            PhaseName::Unmanaged => Verdict::Undisturbed,
+            PhaseName::Managed if carried < promised => Verdict::Short,
+            PhaseName::Managed => Verdict::Kept,
+        }
+    }
+
+    /// The viewers, counted.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals { refused: self.refused.len(), ..Totals::default() };
+        let mut reserved = 0;
+        for viewer in &self.viewers {
+            totals.admitted += usize::from(viewer.admitted);
+            totals.stalled += usize::from(viewer.stalls > 0);
+            totals.kept += usize::from(self.verdict(viewer) == Verdict::Kept);
+            totals.stall_ms += viewer.stall_ms;
+            reserved += if viewer.admitted { viewer.charged.get() } else { 0 };
+        }
+        if self.name == PhaseName::Managed {
+            totals.reserved = Rate::new(reserved);
+        }
+        totals
+    }
 }
 
 #[expect(clippy::ref_option, reason = "the signature that serde asks for")]

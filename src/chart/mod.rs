@@ -1,0 +1,25 @@
+//! Charts as SVG text, for pages and files. Pure: the same data give the same text, byte for byte. It does not know what
+//! the rows stand for.
+//!
+//! # Types
+//!
+//! - **Data**: a [`Chart`] has [`Panel`]s with [`Row`]s of [`Mark`]s on one [`Axis`], and a [`Series`] for each kind of
+//!   mark.
+//! - **Appearance**: a series has a [`Colour`] and a [`Shape`]. Colours are told apart by readers with colour blindness, and
+//!   have a value for light and one for dark backgrounds; shapes are told apart without colour.
+//!
+//! # Order of calls
+//!
+//! [`svg`] computes a layout for the width, draws it with plotters, and adds the alternative text and the style sheet.
+//! [`escape`] is for pages that contain a chart.
+
+mod data;
+mod draw;
+mod escape;
+mod layout;
+mod palette;
+
+pub use data::{Axis, Chart, Mark, Panel, Row, Series, Shape};
+pub use draw::{NotDrawn, svg};
+pub use escape::escape;
+pub use palette::Colour;

@@ -1,0 +1,170 @@
+//! What the demo shows on standard error while it runs: a live table on a terminal, else one line for each phase.
+
+use std::io::Write;
+
+use gqos::lab::demo::{PhaseName, Progress, RungProgress};
+
+use super::demo_summary::title;
+use super::demo_table::{Alignment, Cell, Column, Screen, Tone, megabits, table};
+use super::output::{counted, is_capable};
+
+/// The progress of a run.
+pub(super) struct Live {
+    /// `None` if standard error is not a terminal.
+    screen: Option<Screen>,
+    viewers: usize,
+    namespace: String,
+    /// The lines of the table that is on the screen.
+    lines: usize,
+    phase: Option<PhaseName>,
+}
+
+/// The width of the progress bar.
+const BAR: u64 = 20;
+
+impl Live {
+    /// Nothing is shown yet. So many viewers will arrive.
+    pub(super) fn new(viewers: usize) -> Self {
+        let stderr = std::io::stderr();
+        let screen = is_capable(&stderr).then(|| Screen::of(&stderr));
+        Self { screen, viewers, namespace: String::new(), lines: 0, phase: None }
+    }
+
+    /// Notes the path of the server's network namespace.
+    pub(super) fn set_namespace(&mut self, path: &str) {
+        path.clone_into(&mut self.namespace);
+    }
+
+    /// Replaces the table on a terminal; writes a line for each phase elsewhere.
+    pub(super) fn show(&mut self, progress: &Progress) {
+        let begins = self.phase.replace(progress.phase) != Some(progress.phase);
+        if let Some(screen) = self.screen {
+            let text = live_table(progress, &self.namespace, screen);
+            self.clear();
+            self.lines = text.lines().count();
+            put(&text);
+        } else if begins {
+            put(&phase_line(progress, self.viewers));
+        }
+    }
+
+    /// Removes the table from the screen.
+    pub(super) fn clear(&mut self) {
+        if self.lines > 0 {
+            put(&format!("\x1b[{}A\x1b[J", self.lines));
+        }
+        self.lines = 0;
+    }
+}
+
+/// Progress that cannot be written is not worth a failure.
+fn put(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn phase_line(progress: &Progress, viewers: usize) -> String {
+    format!("{}: {} for {} s\n", title(progress.phase), counted(viewers, "viewer"), progress.seconds)
+}
+
+/// A bar, the renditions, and how to look at the kernel meanwhile. No line is longer than the screen is wide.
+fn live_table(progress: &Progress, namespace: &str, screen: Screen) -> String {
+    let Progress { phase, elapsed, seconds, rungs, bulk } = progress;
+    let done = (elapsed * BAR / (*seconds).max(1)).min(BAR);
+    let bar: String = (0..BAR).map(|part| if part < done { '#' } else { '.' }).collect();
+    let mut head = format!("{:<12} {elapsed}/{seconds} s", title(*phase));
+    for part in [format!("  [{bar}]"), format!("  bulk {} Mbit/s", megabits(*bulk))] {
+        if head.len() + part.len() <= screen.columns {
+            head += &part;
+        }
+    }
+    let mut text = screen.bold(&head) + "\n";
+    text += &table(renditions(*phase, rungs), screen);
+    let inspect = format!("inspect: nsenter --net={namespace} tc -s class show dev eth0");
+    if *phase == PhaseName::Managed && inspect.len() <= screen.columns {
+        text += &inspect;
+        text.push('\n');
+    }
+    text
+}
+
+fn renditions(phase: PhaseName, rungs: &[RungProgress]) -> Vec<Column> {
+    let each = |title, rank, cell: &dyn Fn(&RungProgress) -> Cell| Column {
+        group: "",
+        title,
+        alignment: Alignment::Right,
+        rank,
+        cells: rungs.iter().map(cell).collect(),
+    };
+    let expected = match phase {
+        PhaseName::Unmanaged => each("needs", 2, &|rung| megabits(rung.media_rate).into()),
+        PhaseName::Managed => each("promised", 2, &|rung| megabits(rung.payload_rate).into()),
+    };
+    vec![
+        Column { alignment: Alignment::Left, ..each("rendition", 0, &|rung| rung.name.as_str().into()) },
+        each("watching", 1, &|rung| rung.watching.to_string().into()),
+        each("refused", 1, &|rung| match rung.refused {
+            0 => "0".into(),
+            refused => Cell::new(refused.to_string(), Tone::Refused),
+        }),
+        expected,
+        each("slowest now", 3, &|rung| megabits(rung.least).into()),
+        each("stalls", 0, &|rung| match rung.stalls {
+            0 => "0".into(),
+            stalls => Cell::new(stalls.to_string(), Tone::Bad),
+        }),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use flowspec::Rate;
+
+    use super::*;
+
+    fn progress(phase: PhaseName) -> Progress {
+        let rung = RungProgress {
+            name: "1080p".into(),
+            watching: 14,
+            stalls: 3,
+            least: Rate::from_mbit(2),
+            payload_rate: Rate::from_mbit(4),
+            media_rate: Rate::from_mbit(3),
+            ..RungProgress::default()
+        };
+        Progress { phase, elapsed: 5, seconds: 10, rungs: vec![rung], bulk: Rate::from_mbit(9) }
+    }
+
+    #[test]
+    fn a_viewer_without_gqos_needs_a_rate_and_is_promised_none() {
+        let screen = Screen { columns: 80, colour: false };
+        let without = live_table(&progress(PhaseName::Unmanaged), "/proc/1/ns/net", screen);
+        assert!(without.contains("needs") && without.contains("3.00"), "{without}");
+        assert!(!without.contains("promised") && !without.contains("4.00"), "{without}");
+        let with = live_table(&progress(PhaseName::Managed), "/proc/1/ns/net", screen);
+        assert!(with.contains("promised") && with.contains("4.00"), "{with}");
+        assert!(
+            with.starts_with("With gqos    5/10 s  [##########..........]  bulk 9.00 Mbit/s\n"),
+            "{with}"
+        );
+    }
+
+    #[test]
+    fn the_live_table_fits_every_terminal() {
+        for columns in [40, 50, 80, 100, 140] {
+            for phase in [PhaseName::Unmanaged, PhaseName::Managed] {
+                let text = live_table(
+                    &progress(phase),
+                    "/proc/1234567/task/1234567/ns/net",
+                    Screen { columns, colour: false },
+                );
+                assert!(text.lines().all(|line| line.len() <= columns), "{columns}\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_gets_one_line_for_each_phase() {
+        assert_eq!(phase_line(&progress(PhaseName::Unmanaged), 40), "Without gqos: 40 viewers for 10 s\n");
+        assert_eq!(phase_line(&progress(PhaseName::Managed), 1), "With gqos: 1 viewer for 10 s\n");
+    }
+}
