@@ -138,7 +138,7 @@ fn phases(phases: &[Phase]) -> Vec<Column> {
         column("refused", 0, refused),
         column("stalled", 0, stalled),
         each("stalled for", 2, |_, totals| seconds(totals.stall_ms).into()),
-        each("bulk", 1, |phase, _| megabits(phase.bulk.mean).into()),
+        each("bulk Mbit/s", 1, |phase, _| megabits(phase.bulk.mean).into()),
         each("of what is left", 3, |phase, _| format!("{} %", percent(phase.bulk.share_of_rest)).into()),
     ]
 }
