@@ -279,6 +279,50 @@ fn flowspecs_are_explained_in_numbers() {
     assert_eq!(json["receiving"]["traffic"], serde_json::Value::Null);
 }
 
+/// What `flowspec explain --json` says of the marks of a direction, for a request with these objects.
+#[track_caller]
+fn check_marks(qos: &str, objects: &[&str], direction: &str, expected: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!("{{{qos}, \"provider_specific\": [{}]}}", objects.join(", "));
+    std::fs::write(directory.path().join("qos.json"), text).unwrap();
+    let output = gqos(directory.path(), &["flowspec", "explain", "--json", "qos.json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let marks: serde_json::Map<_, _> = ["dscp", "windows_mark", "windows_excess_mark"]
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), json[direction].get(key)?.clone())))
+        .collect();
+    let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
+    assert_eq!(serde_json::Value::from(marks), expected, "{qos} {objects:?} {direction}: {output:?}");
+}
+
+#[test]
+fn marks_are_explained_for_each_direction() {
+    const VIDEO: &str = r#""sending": {"service_type": "guaranteed", "token_rate": 750000}, "receiving": {"service_type": "best_effort"}"#;
+    const BEST_EFFORT: &str =
+        r#""sending": {"service_type": "best_effort"}, "receiving": {"service_type": "no_traffic"}"#;
+    const UPLOAD: &str = r#""sending": {"service_type": "best_effort"}, "receiving": {"service_type": "controlled_load", "token_rate": 750000}"#;
+    const DS_CLASS: &str = r#"{"object_type": "ds_class", "ds_field": 46}"#;
+    const TRAFFIC_CLASS: &str = r#"{"object_type": "traffic_class", "traffic_class": 4}"#;
+    let guaranteed = r#""windows_mark": {"dscp": 40, "user_priority": 5}, "windows_excess_mark": {"dscp": 0, "user_priority": 1}"#;
+    let controlled = r#""windows_mark": {"dscp": 24, "user_priority": 4}, "windows_excess_mark": {"dscp": 0, "user_priority": 1}"#;
+    let best_effort = r#""windows_mark": {"dscp": 0, "user_priority": 0}, "windows_excess_mark": null"#;
+    let with = |dscp: u8, rest: &str| format!("{{\"dscp\": {dscp}, {rest}}}");
+    let without = |rest: &str| format!("{{{rest}}}");
+    // Windows' defaults, which gqos does not apply.
+    check_marks(VIDEO, &[], "sending", &without(guaranteed));
+    check_marks(VIDEO, &[], "receiving", &without(best_effort));
+    check_marks(UPLOAD, &[], "receiving", &without(controlled));
+    check_marks(BEST_EFFORT, &[], "receiving", r#"{"windows_mark": null, "windows_excess_mark": null}"#);
+    // An object sets the code point of what a flow with a reservation sends, and of nothing else.
+    check_marks(VIDEO, &[DS_CLASS], "sending", &with(46, guaranteed));
+    check_marks(VIDEO, &[TRAFFIC_CLASS], "sending", &with(32, guaranteed));
+    check_marks(VIDEO, &[TRAFFIC_CLASS, DS_CLASS], "sending", &with(46, guaranteed));
+    check_marks(VIDEO, &[DS_CLASS], "receiving", &without(best_effort));
+    check_marks(UPLOAD, &[DS_CLASS], "sending", &with(46, best_effort));
+    check_marks(UPLOAD, &[DS_CLASS], "receiving", &without(controlled));
+    check_marks(BEST_EFFORT, &[DS_CLASS], "sending", &without(best_effort));
+}
+
 #[test]
 fn the_effective_policy_sarif_and_schema_are_printed() {
     let directory = tempfile::tempdir().unwrap();
