@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use common::{inside, lab, lab_with, policy};
 use gqos::admission::PeerLoss;
-use gqos::connect::{Ask, ConnectError, Events, Host};
+use gqos::connect::{Ask, ConnectError, Connection, Events, Host};
 use gqos::lab::{CLIENT_V4, Network, SERVER_V4};
 use gqos::linux::peer::peer_options;
 use gqos::manager::Loss;
 use gqos::telemetry::Event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 /// One viewer fits, and not two.
@@ -79,27 +80,57 @@ fn released(events: &mut Events, expected: PeerLoss) {
     assert_eq!(reasons, [expected]);
 }
 
-/// Takes the client's link down once the server's task is ready for that.
-fn take_link_down(network: &Network, ready: &mpsc::Receiver<()>, go_on: tokio::sync::oneshot::Sender<()>) {
-    ready.recv().unwrap();
+/// A server's connection to a viewer that reads what comes.
+struct Watched {
+    host: Host,
+    connection: Connection,
+    peer: SocketAddr,
+    link: ClientLink,
+}
+
+/// The client's link, as the server's task uses it.
+struct ClientLink {
+    ready: mpsc::Sender<()>,
+    is_down: oneshot::Receiver<()>,
+}
+
+impl ClientLink {
+    async fn take_down(self) {
+        self.ready.send(()).unwrap();
+        self.is_down.await.unwrap();
+    }
+}
+
+/// Runs `server` with a viewer's connection, whose link it takes down; the viewer's reservation is lost by then.
+fn over_a_link_that_goes_down<F>(server: impl FnOnce(Watched) -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Some(network) = lab_with(100, &["ip"]) else { return };
+    let peer = sink(&network);
+    let (ready, is_ready) = mpsc::channel();
+    let (down, is_down) = oneshot::channel();
+    let task = network.server.runtime().spawn(async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        let mut events = host.events();
+        let connection = host.connector().connect(peer, &viewer()).await.unwrap();
+        let link = ClientLink { ready, is_down };
+        server(Watched { host: host.clone(), connection, peer, link }).await;
+        released(&mut events, PeerLoss::Dead);
+        host.stop().await;
+    });
+    is_ready.recv().unwrap();
     inside(&network.client, &["ip", "link", "set", "eth0", "down"]);
-    go_on.send(()).unwrap();
+    down.send(()).unwrap();
+    network.server.run(async { task.await.unwrap() }).unwrap();
 }
 
 #[test]
 fn a_connection_that_sends_over_a_link_that_is_down_is_dead() {
-    let Some(network) = lab_with(100, &["ip"]) else { return };
-    let peer = sink(&network);
-    let (ready, is_ready) = mpsc::channel();
-    let (go_on, wait) = tokio::sync::oneshot::channel();
-    let task = network.server.runtime().spawn(async move {
-        let host = Host::start(policy(POLICY)).await.unwrap();
-        let mut events = host.events();
-        let mut connection = host.connector().connect(peer, &viewer()).await.unwrap();
+    over_a_link_that_goes_down(|Watched { host, mut connection, peer, link }| async move {
         connection.write_all(&[0; 100_000]).await.unwrap();
         next_waits(&host, peer).await;
-        ready.send(()).unwrap();
-        wait.await.unwrap();
+        link.take_down().await;
         let since = Instant::now();
         let failed = async {
             loop {
@@ -112,28 +143,16 @@ fn a_connection_that_sends_over_a_link_that_is_down_is_dead() {
         timeout(PATIENCE, host.wait_for_capacity("next")).await.unwrap().unwrap();
         let took = since.elapsed();
         assert!((Duration::from_millis(1_500)..Duration::from_secs(6)).contains(&took), "{took:?}: {error}");
-        released(&mut events, PeerLoss::Dead);
-        host.stop().await;
     });
-    take_link_down(&network, &is_ready, go_on);
-    network.server.run(async { task.await.unwrap() }).unwrap();
 }
 
 #[test]
 fn an_idle_connection_over_a_link_that_is_down_is_dead_and_an_idle_one_that_is_up_is_not() {
-    let Some(network) = lab_with(100, &["ip"]) else { return };
-    let peer = sink(&network);
-    let (ready, is_ready) = mpsc::channel();
-    let (go_on, wait) = tokio::sync::oneshot::channel();
-    let task = network.server.runtime().spawn(async move {
-        let host = Host::start(policy(POLICY)).await.unwrap();
-        let mut events = host.events();
-        let mut connection = host.connector().connect(peer, &viewer()).await.unwrap();
+    over_a_link_that_goes_down(|Watched { host, mut connection, peer, link }| async move {
         next_waits(&host, peer).await;
         sleep(Duration::from_secs(6)).await;
         assert_eq!(connection.flow().lost(), None, "its peer answers the probes");
-        ready.send(()).unwrap();
-        wait.await.unwrap();
+        link.take_down().await;
         let since = Instant::now();
         let lost = timeout(PATIENCE, connection.flow().until_lost()).await.unwrap();
         assert_eq!(lost.why, Loss::Dead, "{lost}");
@@ -141,11 +160,7 @@ fn an_idle_connection_over_a_link_that_is_down_is_dead_and_an_idle_one_that_is_u
         timeout(PATIENCE, host.wait_for_capacity("next")).await.unwrap().unwrap();
         let error = timeout(PATIENCE, connection.read(&mut [0; 10])).await.unwrap().unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error}");
-        released(&mut events, PeerLoss::Dead);
-        host.stop().await;
     });
-    take_link_down(&network, &is_ready, go_on);
-    network.server.run(async { task.await.unwrap() }).unwrap();
 }
 
 #[test]
@@ -153,8 +168,8 @@ fn a_client_that_never_reads_loses_its_reservation_and_stays_connected() {
     let Some(network) = lab(100) else { return };
     let address = SocketAddr::from((SERVER_V4, 8000));
     let (listening, is_listening) = mpsc::channel::<()>();
-    let (resume, resumed) = tokio::sync::oneshot::channel::<()>();
-    let (read, all_read) = tokio::sync::oneshot::channel::<usize>();
+    let (resume, resumed) = oneshot::channel::<()>();
+    let (read, all_read) = oneshot::channel::<usize>();
     let task = network.server.runtime().spawn(async move {
         let host = Host::start(policy(POLICY)).await.unwrap();
         let mut events = host.events();
