@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use flowspec::{Direction, Errno, Wsa};
+use flowspec::{Direction, Wsa};
 
 use super::Result;
 use super::blocking::blocks;
 use super::endpoint::{Endpoint, Phase};
 use super::network_events::Events;
 use super::receive::From;
-use crate::sys::{self, ControlItem, MessageFlags, Readiness, ReceiveBuffer, ReceivedMessage, SendBuffer};
+use crate::sys::{self, ControlItem, MessageFlags, ReceiveBuffer, ReceivedMessage, SendBuffer};
 
 impl Endpoint {
     /// Sends a datagram with control data, to the peer where there is no destination. It is shaped as every send.
@@ -68,18 +68,7 @@ impl Endpoint {
                     self.enable_event(Events::READ);
                     return Ok(message);
                 }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) if waiting.blocking => {
-                    let timeout = self.state().receive_timeout;
-                    self.wait_until(Readiness::READABLE, timeout)?;
-                }
-                Err(Errno::EAGAIN) => {
-                    self.enable_event(Events::READ);
-                    return Err(Wsa::Ewouldblock);
-                }
-                Err(Errno::ECONNREFUSED) if self.state().ignores_resets => {}
-                Err(Errno::ECONNREFUSED) => return Err(Wsa::Econnreset),
-                Err(error) => return Err(error.wsa()),
+                Err(error) => self.prepare_retry(error, waiting)?,
             }
         }
     }

@@ -24,9 +24,9 @@ pub(crate) enum From {
 
 /// How a call waits for data.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitMode {
     /// The call waits.
-    pub(crate) blocking: bool,
+    blocking: bool,
     /// It waits inside of recv, where a cancelled or closed socket is noticed too.
     in_kernel: bool,
 }
@@ -97,23 +97,34 @@ impl Endpoint {
                     }
                     return if received.truncated { Err(Wsa::Emsgsize) } else { Ok(received) };
                 }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) if waiting.blocking => {
-                    let timeout = self.state().receive_timeout;
-                    self.wait_until(Readiness::READABLE, timeout)?;
-                }
-                Err(Errno::EAGAIN) => {
-                    self.enable_event(Events::READ);
-                    return Err(Wsa::Ewouldblock);
-                }
-                // An ICMP port unreachable: Windows reports it on receive, as WSAECONNRESET.
-                Err(Errno::ECONNREFUSED) if !self.is_stream() => {
-                    if !self.state().ignores_resets {
-                        return Err(Wsa::Econnreset);
-                    }
-                }
-                Err(error) => return Err(self.note_reset(error)),
+                Err(error) => self.prepare_retry(error, waiting)?,
             }
+        }
+    }
+
+    /// After a receive that has failed: returns when it is to be repeated.
+    ///
+    /// - **Errors**: WSAEWOULDBLOCK, WSAETIMEDOUT, WSAEINTR; the error's own code where it is final.
+    pub(crate) fn prepare_retry(self: &Arc<Self>, error: Errno, waiting: WaitMode) -> Result<()> {
+        match error {
+            Errno::EINTR => Ok(()),
+            Errno::EAGAIN if waiting.blocking => {
+                let timeout = self.state().receive_timeout;
+                self.wait_until(Readiness::READABLE, timeout).map(drop)
+            }
+            Errno::EAGAIN => {
+                self.enable_event(Events::READ);
+                Err(Wsa::Ewouldblock)
+            }
+            // An ICMP port unreachable: Windows reports it on receive, as WSAECONNRESET.
+            Errno::ECONNREFUSED if !self.is_stream() => {
+                if self.state().ignores_resets {
+                    Ok(())
+                } else {
+                    Err(Wsa::Econnreset)
+                }
+            }
+            error => Err(self.note_reset(error)),
         }
     }
 
@@ -127,7 +138,7 @@ impl Endpoint {
     }
 
     /// The checks of a receive, and how it waits.
-    pub(crate) fn check_receive(&self, flags: MessageFlags, from: From) -> Result<Waiting> {
+    pub(crate) fn check_receive(&self, flags: MessageFlags, from: From) -> Result<WaitMode> {
         check_started()?;
         self.check_direction(Direction::Receiving)?;
         let state = self.state();
@@ -144,7 +155,7 @@ impl Endpoint {
         let is_plain = self.is_stream() && !flags.out_of_band && state.receive_timeout.is_none();
         // The kernel waits only on a descriptor that blocks itself.
         let in_kernel = is_plain && !state.nonblocking && blocks(false);
-        Ok(Waiting { blocking: blocks(state.nonblocking), in_kernel })
+        Ok(WaitMode { blocking: blocks(state.nonblocking), in_kernel })
     }
 
     /// One system call.
@@ -152,7 +163,7 @@ impl Endpoint {
         &self,
         buffer: ReceiveBuffer<'_>,
         flags: MessageFlags,
-        waiting: Waiting,
+        waiting: WaitMode,
     ) -> Result<core::result::Result<Received, Errno>> {
         Ok(if waiting.in_kernel {
             let receive = || sys::receive_stream_waiting(&self.fd, buffer, flags);
