@@ -88,7 +88,7 @@ impl Turn {
 
     pub(super) fn record_admitted(&mut self, event: Option<Box<FlowAdmitted>>, class: Option<Handle>) {
         if let Some(mut event) = event {
-            event.kernel_class = class.map(|class| class.to_string());
+            event.kernel_class = class;
             self.record(|| Event::FlowAdmitted(*event));
         }
     }
@@ -108,15 +108,45 @@ impl Turn {
         let (Some(reason), Some(error)) = (decision.reason(), decision.error()) else { return };
         let operation = decision.operation();
         self.record(|| {
-            let id = decision.id().unwrap_or_default().to_owned();
-            match operation {
-                OperationKind::Reserve | OperationKind::Renegotiate => {
-                    let interface = decision.totals.keys().next().cloned().unwrap_or_default();
+            let id = decision.id().map(str::to_owned);
+            match (operation, id) {
+                (OperationKind::Reserve | OperationKind::Renegotiate, Some(id)) => {
+                    let interface = decision.totals.keys().next().cloned();
                     let message = decision.message();
                     Event::FlowRefused(FlowRefused { operation, id, interface, reason, error, message })
                 }
-                _ => Event::RequestRefused(RequestRefused { operation, id, reason, error }),
+                (_, id) => Event::RequestRefused(RequestRefused { operation, id, reason, error }),
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::admission::Operation;
+    use crate::manager::DryRun;
+    use crate::policy::{Policy, Source};
+
+    #[test]
+    fn the_event_of_a_refusal_names_what_is_known() {
+        let text = "version = 1\n[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\n";
+        let (policy, _) = Policy::parse(&[Source { name: "test", text }]).unwrap();
+        let mut manager = DryRun::new(Arc::new(policy));
+        manager.record_events();
+        let mut refused = |operation| {
+            assert!(!manager.decide(operation, Moment::START).is_ok());
+            let [recorded] = &manager.take_events()[..] else { panic!("one event") };
+            serde_json::to_value(recorded).unwrap()
+        };
+        let renegotiate = Operation::Renegotiate { id: "v".into(), flowspecs: Box::default() };
+        let unknown = refused(renegotiate);
+        assert_eq!((&unknown["event"], &unknown["id"]), (&"flow_refused".into(), &"v".into()), "{unknown}");
+        assert!(unknown["interface"].is_null(), "there is no flow: {unknown}");
+        let query = refused(Operation::Query { interface: "eth9".into(), request: None });
+        assert_eq!(query["event"], "request_refused", "{query}");
+        assert!(query["id"].is_null(), "a query is for no flow: {query}");
     }
 }

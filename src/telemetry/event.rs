@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::admission::{Holding, NotProgrammed, OperationKind, PeerLoss, Reason, Reload};
 use crate::failure::KernelFailure;
 use crate::policy::GroupMode;
+use crate::tc::Handle;
 
 /// A fact and its time.
 ///
@@ -63,8 +64,8 @@ pub struct FlowAdmitted {
     pub class: Option<String>,
     /// The rendition it got, where its request names one.
     pub rendition: Option<String>,
-    /// Its class in the kernel in `tc`'s notation; `None` where it is enforced in user space alone.
-    pub kernel_class: Option<String>,
+    /// Its class in the kernel; `None` where it is enforced in user space alone.
+    pub kernel_class: Option<Handle>,
 }
 
 /// A flow's request for a reservation, new or changed, is refused. A flow that has one keeps it.
@@ -75,8 +76,8 @@ pub struct FlowRefused {
     pub operation: OperationKind,
     /// The flow.
     pub id: String,
-    /// Its interface; empty where no such flow is known.
-    pub interface: String,
+    /// Its interface; `None` where no such flow is known.
+    pub interface: Option<String>,
     /// The kind of refusal.
     pub reason: Reason,
     /// The Winsock error.
@@ -145,8 +146,8 @@ pub struct RequestRefused {
     /// What was requested.
     #[serde(rename = "op")]
     pub operation: OperationKind,
-    /// The flow or group; empty where it is for neither.
-    pub id: String,
+    /// The flow or group; `None` where it is for neither.
+    pub id: Option<String>,
     /// The kind of refusal.
     pub reason: Reason,
     /// The Winsock error.
@@ -222,7 +223,7 @@ pub struct CapacityChanged {
     pub counts_from: Option<Moment>,
 }
 
-/// A flow that waits for capacity is told that its request would fit now.
+/// A flow that waits for capacity is notified: its request would fit now.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct CapacityAvailable {
     /// The flow.
