@@ -22,7 +22,7 @@ pub(super) struct Observed {
 }
 
 /// An expectation that does not hold.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Mismatch {
     pub(super) compared: Compared,
     pub(super) expected: String,

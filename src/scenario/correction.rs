@@ -3,6 +3,7 @@
 use flowspec::{Both, Rate, Wsa};
 
 use super::compare::{Mismatch, Observed, rendition};
+use super::outcome::NoExpectations;
 use super::step::{Expect, Tolerance};
 use crate::admission::{Decision, EndedIds, Ledger};
 use crate::policy::notation::quoted;
@@ -20,28 +21,26 @@ impl Fields {
 /// An inline table with the same keys and the values that were found. A key whose quantity no longer exists, such as the
 /// error of an admitted flow, is left out.
 ///
-/// - **Errors**: no values of these keys hold; why.
+/// - **Errors**: no values of these keys hold.
 pub(super) fn correction(
     expect: &Expect,
     observed: &Observed,
     ledger: &Ledger,
     interface: &str,
-) -> Result<String, String> {
+) -> Result<String, NoExpectations> {
     let mut found = found(expect, observed, ledger, interface);
     if found.is_empty() {
         found.admitted = observed.decisions.last().map(Decision::is_ok);
     }
     if found.is_empty() {
-        return Err("nothing that it expects exists after this step".to_owned());
+        return Err(NoExpectations::NothingExists);
     }
     match observed.compare(&found, ledger, interface) {
         Ok(()) => Ok(notation(&found)),
         Err(mismatch) => {
-            let Mismatch { compared, expected, actual, .. } = *mismatch;
-            let count = observed.decisions.len();
-            Err(format!(
-                "its {count} decisions differ in {compared}: {actual} and {expected}; give each part a step of its own"
-            ))
+            let Mismatch { compared, expected: second, actual: first, .. } = *mismatch;
+            let decisions = observed.decisions.len();
+            Err(NoExpectations::DecisionsDiffer { decisions, compared, first, second })
         }
     }
 }

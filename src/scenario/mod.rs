@@ -58,7 +58,8 @@ pub use feasibility::infeasible;
 pub use holdings::{Fill, HoldingChange, Holdings, InterfaceHoldings, Limit};
 pub use laboratory::{Laboratory, TransferFailure, TransferRequest};
 pub use outcome::{
-    ChargeQuantity, Compared, Correction, Failure, Outcome, SkipReason, StepDecision, Uncorrectable, Verdict,
+    ChargeQuantity, Compared, Correction, Failure, NoExpectations, Outcome, SkipReason, StepDecision,
+    Uncorrectable, Verdict,
 };
 pub use record::{RecordError, Recording, record};
 pub use render::{Format, render};

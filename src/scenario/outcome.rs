@@ -39,8 +39,41 @@ pub struct StepDecision {
 pub struct Uncorrectable {
     /// The place of the expectations in the test file, or else of the step.
     pub place: Place,
-    /// Why no expectations hold.
-    pub reason: String,
+    /// Why.
+    pub reason: NoExpectations,
+}
+
+/// Why no expectations of a step hold.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoExpectations {
+    /// Every quantity that the step names is absent after it.
+    #[error("nothing that it expects exists after this step")]
+    NothingExists,
+    /// A quantity has another value in each of the step's decisions.
+    #[error(
+        "its {decisions} decisions differ in {compared}: {first} and {second}; give each part a step of its own"
+    )]
+    DecisionsDiffer {
+        /// How many there are.
+        decisions: usize,
+        /// The quantity.
+        compared: Compared,
+        /// The value of one decision.
+        first: String,
+        /// The value of another.
+        second: String,
+    },
+    /// What fails is the step itself.
+    #[error("{compared}: expected {expected}, found {actual}")]
+    StepFails {
+        /// What is wrong with it.
+        compared: Compared,
+        /// What it needs.
+        expected: String,
+        /// What was found.
+        actual: String,
+    },
 }
 
 /// Expectations that would hold.

@@ -27,7 +27,7 @@ fn bless_file(file: &File, outcomes: &[Outcome], tests: &[Selected<'_>]) -> Resu
     let mut corrections: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.corrections).collect();
     let mut settled = true;
     for step in outcomes.iter().flat_map(|outcome| &outcome.uncorrectable) {
-        unsettled(file, &step.place, &step.reason);
+        unsettled(file, &step.place, &step.reason.to_string());
         settled = false;
     }
     corrections.retain(|correction| {
