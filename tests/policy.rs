@@ -482,25 +482,7 @@ fn a_byte_order_mark_is_taken() {
 
 #[test]
 fn a_rule_gives_a_ladder_and_a_group_on_its_interface() {
-    let text = r#"version = 1
-[interface.eth0]
-egress = { capacity = "1 Gbit/s" }
-[interface.eth1]
-egress = { capacity = "1 Gbit/s" }
-[template.hd]
-sending = { service_type = "guaranteed", token_rate = "6 Mbit/s" }
-[template.sd]
-sending = { service_type = "guaranteed", token_rate = "2 Mbit/s" }
-[group.channel7]
-interface = "eth0"
-sending = { service_type = "guaranteed", token_rate = "20 Mbit/s" }
-[[rule]]
-match = { local_port = 443 }
-group = "channel7"
-template = ["hd", "sd"]
-[[rule]]
-template = "sd"
-"#;
+    let text = include_str!("common/ladder.toml");
     let policy = parse(text).unwrap();
     let subject =
         |local_port| Subject { protocol: Protocol::Tcp, local_port, peer: "10.0.0.1".parse().unwrap() };
@@ -517,14 +499,14 @@ template = "sd"
             .contains("match = { local_port = [443] }\ngroup = \"channel7\"\ntemplate = [\"hd\", \"sd\"]\n"),
         "{effective}"
     );
-    check_all(&format!("{text}[[rule]]\ntemplate = []\n"), &[(Code::BadValue, "20:12", "empty list")]);
+    check_all(&format!("{text}[[rule]]\ntemplate = []\n"), &[(Code::BadValue, "22:12", "empty list")]);
     check_all(
         &format!("{text}[[rule]]\ntemplate = [\"hd\", 3]\n"),
-        &[(Code::WrongType, "20:19", "a string")],
+        &[(Code::WrongType, "22:19", "a string")],
     );
     check_all(
         &format!("{text}[[rule]]\ntemplate = [\"hd\", \"md\"]\n"),
-        &[(Code::UnknownName, "20:19", "\"md\"")],
+        &[(Code::UnknownName, "22:19", "\"md\"")],
     );
 }
 

@@ -518,7 +518,7 @@ mod tests {
         assert_eq!(tried.core.next_wake(), None);
         tried.core.feed(Input::Stop);
         let fault = ManagerFaulted { fault: "a fault in a query".into(), admission_stopped: true };
-        assert_eq!(tried.faults(), [fault], "the fault is told once");
+        assert_eq!(tried.faults(), [fault], "the fault is reported once");
     }
 
     #[test]
@@ -541,27 +541,7 @@ mod request_tests {
     use crate::linux::Link;
     use crate::policy::{Owner, Protocol, Source, Subject};
 
-    const POLICY: &str = r#"version = 1
-[interface.eth0]
-egress = { capacity = "1 Gbit/s" }
-[interface.eth1]
-egress = { capacity = "1 Gbit/s" }
-[template.hd]
-sending = { service_type = "guaranteed", token_rate = "6 Mbit/s" }
-[template.sd]
-sending = { service_type = "guaranteed", token_rate = "2 Mbit/s" }
-[class.viewer]
-[group.g]
-interface = "eth0"
-sending = { service_type = "guaranteed", token_rate = "20 Mbit/s" }
-[[rule]]
-match = { local_port = 443 }
-group = "g"
-template = ["hd", "sd"]
-[[rule]]
-class = "viewer"
-template = "sd"
-"#;
+    const POLICY: &str = include_str!("../../tests/common/ladder.toml");
 
     /// What a flow on an interface asks for whose caller names this: its templates, class and group.
     #[track_caller]
@@ -580,7 +560,7 @@ template = "sd"
 
     #[test]
     fn a_rule_gives_its_ladder_its_class_and_its_group() {
-        check("eth0", Ask::default(), &["hd", "sd"], None, Some("g"));
+        check("eth0", Ask::default(), &["hd", "sd"], None, Some("channel7"));
         check("eth1", Ask::default(), &["sd"], Some("viewer"), None);
         check("eth0", Ask::default().group("other"), &["hd", "sd"], None, Some("other"));
         check("eth1", Ask::default().class("other"), &["sd"], Some("other"), None);
