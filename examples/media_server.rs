@@ -164,10 +164,10 @@ impl Server {
             Err(ConnectError::Refused(decision)) => {
                 eprintln!("{} is refused {template}: {}", flow.peer(), decision.message());
                 // The largest charge that fits decides which rendition is offered.
-                let fits = decision.would_fit().and_then(|room| {
+                let fits = decision.would_fit().and_then(|available| {
                     self.ladder.iter().map(|(template, _)| template).find(|template| {
-                        let asked = self.policy.templates[*template].qos.sending.token_rate;
-                        asked.is_some_and(|asked| asked <= room)
+                        let requested = self.policy.templates[*template].qos.sending.token_rate;
+                        requested.is_some_and(|requested| requested <= available)
                     })
                 });
                 let body = json!({ "decision": decision, "best_that_fits": fits });

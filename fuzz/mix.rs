@@ -230,7 +230,7 @@ impl Choices<'_> {
             10..=12 => {
                 let sending = (!self.once_in(4)).then(|| self.flowspec());
                 let receiving = self.once_in(4).then(|| self.flowspec());
-                Operation::Renegotiate { id: self.flow(), asked: Box::new(Both { sending, receiving }) }
+                Operation::Renegotiate { id: self.flow(), flowspecs: Box::new(Both { sending, receiving }) }
             }
             13 => Operation::Refresh { id: self.flow(), time_to_live: Micros::new(u64::from(self.byte())) },
             14..=16 => Operation::Release { id: self.flow() },
@@ -290,7 +290,7 @@ impl Host {
         }
     }
 
-    fn see(&mut self, number: u8, now: Moment) {
+    fn appear(&mut self, number: u8, now: Moment) {
         let interface = INTERFACES[usize::from(number) % INTERFACES.len()].to_owned();
         let (index, mtu, speed) = (u32::from(number), Bytes::new(1500), Some(Rate::from_mbit(1)));
         let root = Root::Default;
@@ -322,7 +322,7 @@ pub(crate) fn mix(input: &[u8]) {
     let mut twin = DryRun::new(Arc::clone(&policies[current]));
     let mut host = Host::new(&policies[current]);
     let mut now = 1;
-    host.see(0, Moment::from_micros(now));
+    host.appear(0, Moment::from_micros(now));
     while !choices.0.is_empty() {
         now += u64::from(choices.below(4));
         let at = Moment::from_micros(now);
@@ -340,7 +340,7 @@ pub(crate) fn mix(input: &[u8]) {
                 );
                 host.feed(Input::Policy(Arc::clone(policy)), at);
             }
-            1 => host.see(choices.byte(), at),
+            1 => host.appear(choices.byte(), at),
             2..=5 => host.answer(choices.once_in(4), at),
             6 => host.feed(Input::Connected { id: choices.flow() }, at),
             7 => host.feed(Input::Closed { id: choices.flow() }, at),

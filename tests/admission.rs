@@ -201,7 +201,7 @@ fn a_flowspec_has_to_make_sense_on_the_interface() {
     guaranteed.max_sdu_size = Some(Bytes::new(1501));
     check("M above the MTU", &mut eth0(100), &[request("a", Qos::sending(guaranteed))], &[Err("mtu")]);
     let mut jumbo = eth0(100);
-    jumbo.see("eth0", Bytes::new(9000), None);
+    jumbo.observe_link("eth0", Bytes::new(9000), None);
     check("a larger MTU", &mut jumbo, &[request("a", Qos::sending(guaranteed))], &[Ok(())]);
     guaranteed.max_sdu_size = None;
     guaranteed.latency = Some(Micros::new(1));
@@ -233,7 +233,7 @@ fn interfaces_without_a_policy_or_a_speed() {
     );
     let mut auto = ledger("[interface.eth0]\negress = { capacity = \"auto\" }");
     check("no speed", &mut auto, &[send("a", 1)], &[Err("unknown_capacity")]);
-    auto.see("eth0", Bytes::new(1500), Some(Rate::from_mbit(100)));
+    auto.observe_link("eth0", Bytes::new(1500), Some(Rate::from_mbit(100)));
     check("the kernel's speed", &mut auto, &[send("a", 81), send("b", 80)], &[FULL, Ok(())]);
 }
 

@@ -206,6 +206,37 @@ fn functions_fit_a_screen() {
 }
 
 #[test]
+fn arguments_of_public_functions_cannot_be_confused() {
+    let mut found = BTreeSet::new();
+    for source in sources(PACKAGES) {
+        for (function, types) in source.public_signatures() {
+            let same = types.iter().enumerate().find(|(at, name)| types[..*at].contains(name));
+            if let Some((_, primitive)) = same {
+                found.insert(format!("{}:{} {}: {primitive}", source.path, function.line, function.name));
+            }
+        }
+    }
+    assert!(found.is_empty(), "public functions with two arguments of a primitive type: {found:#?}");
+}
+
+#[test]
+fn primitive_arguments_are_found_in_every_form() {
+    let check = |text: &str, expected: &[&str]| {
+        let source = Source::parse("src/lib.rs".into(), text);
+        let signatures = source.public_signatures();
+        let found: Vec<_> = signatures.iter().flat_map(|(_, types)| types).collect();
+        assert_eq!(found, expected, "{text}");
+    };
+    check("pub fn f(a: u64, b: u64) {}", &["u64", "u64"]);
+    check("pub const fn f<'a, T: Fn(u8) -> u8>(&self, a: &'a str, b: T) {}", &["str"]);
+    check("pub async fn f(a: Option<&str>, b: &[u8], c: String) {}", &["Option<str>", "u8", "str"]);
+    check("pub fn f((a, b): (u64, u64), c: Map<u64, u64>, d: std::net::IpAddr) {}", &["u64", "u64"]);
+    check("pub fn f(a: impl Fn(u64, u64) -> u64, b: bool) {}", &["bool"]);
+    check("fn f(a: u64) {} pub(crate) fn g(a: u64) {}", &[]);
+    check("pub unsafe extern \"C\" fn f(a: i32, b: i32) {}", &[]);
+}
+
+#[test]
 fn prose_names_things_as_things() {
     let found = prose::refused();
     assert!(found.is_empty(), "write plain technical English, see docs/ARCHITECTURE.md: {found:#?}");

@@ -393,7 +393,7 @@ proptest::proptest! {
 impl World {
     fn renegotiate(&mut self, id: &str, megabits: u64) -> Answered {
         let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
-        self.request(Operation::Renegotiate { id: id.into(), asked: Box::new(qos.map(Some)) })
+        self.request(Operation::Renegotiate { id: id.into(), flowspecs: Box::new(qos.map(Some)) })
     }
 }
 

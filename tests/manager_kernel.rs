@@ -226,7 +226,7 @@ fn reserve(id: &str, class: &str, megabits: u64) -> Operation {
 }
 
 fn renegotiate(id: &str, megabits: u64) -> Operation {
-    Operation::Renegotiate { id: id.into(), asked: Box::new(qos(megabits).map(Some)) }
+    Operation::Renegotiate { id: id.into(), flowspecs: Box::new(qos(megabits).map(Some)) }
 }
 
 /// The shrink of `a` is in the kernel's hands; whatever it frees must not be promised before the kernel agrees.
@@ -451,7 +451,7 @@ fn operation(kind: u8, flow: u8, size: u8) -> Operation {
             Operation::Reserve(Box::new(request.into()))
         }
         4 | 5 => Operation::Release { id },
-        6..=8 => Operation::Renegotiate { id, asked: Box::new(qos(megabits).map(Some)) },
+        6..=8 => Operation::Renegotiate { id, flowspecs: Box::new(qos(megabits).map(Some)) },
         9 => Operation::Group(Box::new(GroupRequest {
             id: format!("g{}", flow % 2),
             interface: "eth0".into(),

@@ -200,8 +200,8 @@ fn no_flow_is_preempted_for_one_that_the_kernel_refuses() {
         world.assert_in_line();
     }
     // Both are as they were: they can be renegotiated and preempted.
-    let asked = Box::new(qos(30).map(Some));
-    assert!(world.request(Operation::Renegotiate { id: "b".into(), asked }).is_ok());
+    let flowspecs = Box::new(qos(30).map(Some));
+    assert!(world.request(Operation::Renegotiate { id: "b".into(), flowspecs }).is_ok());
     assert!(world.reserve("live", "studio", 11).is_ok());
     assert_eq!(world.told(), ["eth0: b was preempted by live"]);
     world.assert_in_line();
@@ -349,7 +349,7 @@ fn operation(kind: u8, flow: u8, size: u8) -> Operation {
             Operation::Reserve(Box::new(Ladder { request, first: "large".into(), renditions }))
         }
         4 | 5 => Operation::Release { id },
-        6 => Operation::Renegotiate { id, asked: Box::new(qos(megabits).map(Some)) },
+        6 => Operation::Renegotiate { id, flowspecs: Box::new(qos(megabits).map(Some)) },
         7 => Operation::Refresh { id, time_to_live: Micros::new(50) },
         8 => Operation::Group(Box::new(GroupRequest {
             id: format!("g{}", flow % 2),

@@ -4,13 +4,11 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use common::policy;
 use flowspec::{Bytes, Moment};
 use gqos::admission::{Decision, Operation, PeerLoss, PeerState};
 use gqos::manager::{DryRun, Effect, Input, Loss, Manager, Notice, RequestId, Root, Seen};
-use gqos::policy::{Code, Policy, Source};
+use gqos::policy::{Code, FlowNames, Policy, Source};
 use gqos::scenario::parse_line;
 use gqos::telemetry::{Counters, Event, Reserved};
 
@@ -75,6 +73,7 @@ fn check(name: &str, text: &str, state: &str, expected: Option<(u64, PeerLoss)>)
     let lists = match loss {
         PeerLoss::Dead => (&after.dead[..], &after.stalled[..]),
         PeerLoss::Stalled => (&after.stalled[..], &after.dead[..]),
+        other => panic!("{other:?}"),
     };
     assert_eq!(lists, (&["v".to_owned()][..], &[][..]), "{name}");
     assert!(after.is_ok(), "{name}: what it held is free: {}", after.message());
@@ -248,5 +247,6 @@ fn a_timeout_has_a_unit_and_a_range() {
         "{}",
         policy.effective()
     );
-    assert_eq!(Arc::new(policy).timeouts_of(Some("unknown"), Some("unknown")).stalled_after.limit(), None);
+    let unknown = FlowNames { class: Some("unknown"), client: Some("unknown") };
+    assert_eq!(policy.timeouts_of(unknown).stalled_after.limit(), None);
 }

@@ -233,7 +233,7 @@ fn what_the_kernel_has_stated_counts_where_the_policy_states_nothing_any_more() 
     let stated =
         "[interface.eth0]\negress = { capacity = \"1000 B/s\", reservable = \"100%\" }\nmtu = \"9000 B\"\n";
     let mut ledger = Reloaded::new(stated);
-    ledger.0.see("eth0", Bytes::new(1500), Some(Rate::new(7000)));
+    ledger.0.observe_link("eth0", Bytes::new(1500), Some(Rate::new(7000)));
     ledger.reload(auto);
     assert_eq!(ledger.0.totals("eth0").unwrap().sending.budget, Rate::new(7000));
     let mut spec = Flowspec::guaranteed(Rate::new(100), Bytes::new(9000));

@@ -1,4 +1,4 @@
-//! A datagram socket that is held to its flowspec.
+//! A datagram socket that is shaped to its flowspec.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,4 +1,4 @@
-//! A byte stream that is held to its flowspec, with back-pressure.
+//! A byte stream that is shaped to its flowspec, with back-pressure.
 
 use std::io;
 use std::pin::Pin;

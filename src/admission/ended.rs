@@ -14,6 +14,7 @@ pub struct Ended {
 
 /// Why a flow has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum EndCause {
     /// Its time is over.
     Expired,

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Operation ─► Ledger::decide ─► Outcome ─┬─► Decision: Response, totals, expired and notified flows ─► JSON
-//!                                         └─► Grant: what an admitted flow is held to
+//!                                         └─► Grant: what is enforced for an admitted flow
 //! ```
 //!
 //! - **What is asked**: [`Operation`], with [`Request`], [`Ladder`] and [`GroupRequest`] in it.

@@ -10,31 +10,26 @@ use super::request::{GroupRequest, Request};
 /// An operation on a ledger.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields that their names describe")]
 pub enum Operation {
     /// A new flow. Of several QOS, best first, it gets the first that fits.
     Reserve(Box<Ladder>),
     /// Another reservation for a flow; an absent direction stays as it is.
     Renegotiate {
-        /// The flow.
         id: String,
         /// What it requests now.
-        asked: Box<Both<Option<Flowspec>>>,
+        flowspecs: Box<Both<Option<Flowspec>>>,
     },
     /// A flow's soft state is prolonged.
     Refresh {
-        /// The flow.
         id: String,
         /// How long it lasts from now on.
         time_to_live: Micros,
     },
     /// The end of a flow.
-    Release {
-        /// The flow.
-        id: String,
-    },
+    Release { id: String },
     /// What is seen of a flow's peer.
     Peer {
-        /// The flow.
         id: String,
         /// What is seen.
         state: PeerState,
@@ -44,13 +39,9 @@ pub enum Operation {
     /// A group made or changed.
     Group(Box<GroupRequest>),
     /// The end of a group.
-    Ungroup {
-        /// The group.
-        id: String,
-    },
+    Ungroup { id: String },
     /// A link carries another rate.
     Capacity {
-        /// The interface.
         interface: String,
         /// Which way.
         direction: Direction,
@@ -59,9 +50,7 @@ pub enum Operation {
     },
     /// What the flows of a class were measured to send.
     Measure {
-        /// The interface.
         interface: String,
-        /// The class.
         class: String,
         /// How long was measured, until now.
         window: Micros,
@@ -70,7 +59,6 @@ pub enum Operation {
     },
     /// What is free now.
     Query {
-        /// The interface.
         interface: String,
         /// A flow, to find out when it would fit first.
         request: Option<Box<Request>>,
@@ -82,6 +70,7 @@ pub enum Operation {
 /// The kind of an operation: one word of the output contract.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OperationKind {
     /// A reservation for a new flow.
     Reserve,
@@ -133,6 +122,7 @@ pub struct RefusedRequest {
 
 /// The requests that can be refused before they reach the ledger.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum RequestKind {
     /// A reservation for a new flow.
     Reserve,

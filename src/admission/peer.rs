@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What is seen of a flow's peer.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PeerState {
     /// The peer is heard and accepts data.
     Active,
@@ -19,6 +20,7 @@ pub enum PeerState {
 /// Why a flow is taken to be without its peer. The word of events.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PeerLoss {
     /// The peer was silent for `dead_after`, or is gone.
     Dead,

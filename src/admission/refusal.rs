@@ -16,11 +16,11 @@ use crate::policy::{Owner, Place, Policy};
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields that their names describe")]
 pub enum Refusal {
     /// The interface has too little of its budget left for the flow's charge.
     #[error("{interface} {direction}: {shortfall}{}", and_besides(besides.as_deref()))]
     InterfaceBudget {
-        /// The interface.
         interface: String,
         /// The direction whose budget is too small.
         direction: Direction,
@@ -33,11 +33,9 @@ pub enum Refusal {
     /// The class has too little of its share left for the flow's charge.
     #[error("{interface} {direction}, class {class}: {shortfall}{}", and_besides(besides.as_deref()))]
     ClassShare {
-        /// The interface.
         interface: String,
         /// The direction whose budget is too small.
         direction: Direction,
-        /// The class.
         class: String,
         /// The numbers.
         shortfall: Box<Shortfall>,
@@ -48,9 +46,7 @@ pub enum Refusal {
     /// The class holds its `max_flows`.
     #[error("{interface}, class {class}: {} and max_flows is {max_flows}{}", are_admitted(*flows), since(*from))]
     ClassFlows {
-        /// The interface.
         interface: String,
-        /// The class.
         class: String,
         /// The flows it holds.
         flows: u64,
@@ -63,9 +59,7 @@ pub enum Refusal {
     /// The flow's charge is above the class's `max_rate`.
     #[error("class {class} {direction}: {asked} asked, max_rate is {max_rate}{}", describe_alternative(*max_rate, *would_fit, besides.as_deref()))]
     FlowRate {
-        /// The class.
         class: String,
-        /// The direction.
         direction: Direction,
         /// The flow's charge.
         asked: Rate,
@@ -79,14 +73,10 @@ pub enum Refusal {
     },
     /// The class allocates by peak, and the flow's peak is infinite.
     #[error("{direction}: the class is charged by peak_bandwidth, which is infinite")]
-    InfinitePeak {
-        /// The direction.
-        direction: Direction,
-    },
+    InfinitePeak { direction: Direction },
     /// The interface holds its `max_flows`.
     #[error("{interface}: {} and max_flows is {max_flows}{}", are_admitted(*flows), since(*from))]
     InterfaceFlows {
-        /// The interface.
         interface: String,
         /// The flows it holds.
         flows: u64,
@@ -99,9 +89,7 @@ pub enum Refusal {
     /// The flows would need more buffer together than the interface has.
     #[error("{interface} {direction}: a buffer of {needed} is needed, {taken} of {limit} are taken{}", since(*from))]
     Buffer {
-        /// The interface.
         interface: String,
-        /// The direction.
         direction: Direction,
         /// What the flow needs.
         needed: Bytes,
@@ -116,9 +104,7 @@ pub enum Refusal {
     /// The group has too little left for the member.
     #[error("group {group} {direction}: {}{}", limit.describe(*asked, *taken, *most), since(*from))]
     GroupBudget {
-        /// The group.
         group: String,
-        /// The direction.
         direction: Direction,
         /// Which of the group's numbers is too small.
         limit: GroupLimit,
@@ -135,7 +121,6 @@ pub enum Refusal {
     /// The client has reached one of its limits.
     #[error("client {client}: {limit}")]
     Client {
-        /// The client.
         client: String,
         /// Which limit.
         limit: ClientLimit,
@@ -143,9 +128,7 @@ pub enum Refusal {
     /// No rate meets the requested delay with the data path's error terms.
     #[error("{interface} {direction}: {}", describe_delay(*target, *terms))]
     Delay {
-        /// The interface.
         interface: String,
-        /// The direction.
         direction: Direction,
         /// The requested delay less the path's latency.
         target: Micros,
@@ -155,9 +138,7 @@ pub enum Refusal {
     /// The flow's packets are larger than the link's MTU.
     #[error("{interface} {direction}: max_sdu_size {max_sdu_size} is above the MTU, {mtu}")]
     Mtu {
-        /// The interface.
         interface: String,
-        /// The direction.
         direction: Direction,
         /// M.
         max_sdu_size: Bytes,
@@ -167,7 +148,6 @@ pub enum Refusal {
     /// The service type is not offered.
     #[error("{direction}: {service} is not offered")]
     ServiceNotOffered {
-        /// The direction.
         direction: Direction,
         /// The service type.
         service: ServiceType,
@@ -175,49 +155,30 @@ pub enum Refusal {
     /// The flowspec is not valid.
     #[error("{direction}: {error}")]
     InvalidFlowspec {
-        /// The direction.
         direction: Direction,
         /// The problem.
         error: FlowspecError,
     },
     /// The policy does not have the interface.
     #[error("{interface}: the policy has neither [interface.{interface}] nor [interface.\"*\"]")]
-    UnknownInterface {
-        /// The interface.
-        interface: String,
-    },
+    UnknownInterface { interface: String },
     /// The policy reads the capacity from the kernel, which reports none.
     #[error(
         "{interface} {direction}: capacity is \"auto\" and the kernel reports no link speed; state the capacity"
     )]
-    UnknownCapacity {
-        /// The interface.
-        interface: String,
-        /// The direction.
-        direction: Direction,
-    },
+    UnknownCapacity { interface: String, direction: Direction },
     /// The policy does not have the class.
     #[error("the policy has no class {class:?}")]
-    UnknownClass {
-        /// The name.
-        class: String,
-    },
+    UnknownClass { class: String },
     /// The policy does not have the template.
     #[error("the policy has no template {template:?}")]
-    UnknownTemplate {
-        /// The name.
-        template: String,
-    },
+    UnknownTemplate { template: String },
     /// No group has this name.
     #[error("there is no group {group:?}")]
-    UnknownGroup {
-        /// The name.
-        group: String,
-    },
+    UnknownGroup { group: String },
     /// The group is on another interface.
     #[error("group {group:?} is on {group_interface}, not on {interface}")]
     GroupElsewhere {
-        /// The group.
         group: String,
         /// The group's interface.
         group_interface: String,
@@ -226,36 +187,23 @@ pub enum Refusal {
     },
     /// The group ends with its last member, and takes no others.
     #[error("group {group:?} ends with its last member and takes no others")]
-    GroupEnding {
-        /// The group.
-        group: String,
-    },
+    GroupEnding { group: String },
     /// The group is charged in another way, which cannot change while it exists.
     #[error("group {group:?} exists with another mode, which cannot change")]
-    GroupModeFixed {
-        /// The group.
-        group: String,
-    },
+    GroupModeFixed { group: String },
     /// The class is restricted to other owners.
     #[error("class {class} is not for flows of {owner}")]
     ClassOwner {
-        /// The class.
         class: String,
         /// The flow's owner, as far as it is known.
         owner: Owner,
     },
     /// A measurement of a class whose admission is not measured.
     #[error("class {class}: its admission is not \"measured\"")]
-    NotMeasured {
-        /// The class.
-        class: String,
-    },
+    NotMeasured { class: String },
     /// No flow has this id, or the flow has ended.
     #[error("no flow {id:?} is admitted")]
-    UnknownId {
-        /// The id.
-        id: String,
-    },
+    UnknownId { id: String },
     /// The reservation would end before it begins.
     #[error("the reservation ends at {} us, which is not after {} us, when it would begin", end.as_micros(), start.as_micros())]
     Window {
@@ -280,10 +228,7 @@ pub enum Refusal {
     },
     /// A flow with this id is admitted already.
     #[error("a flow {id:?} is admitted already")]
-    DuplicateId {
-        /// The id.
-        id: String,
-    },
+    DuplicateId { id: String },
     /// The ledger holds as many flows as it can.
     #[error("{}, which is as many as there may be", are_admitted(*flows as u64))]
     TooManyFlows {
@@ -306,14 +251,10 @@ pub enum Refusal {
     },
     /// The kernel has not answered to an earlier change of this flow.
     #[error("flow {id:?}: the kernel has not answered to an earlier change of it; try again")]
-    InProgress {
-        /// The id.
-        id: String,
-    },
+    InProgress { id: String },
     /// The reservation fits, and the kernel could not be programmed for it.
     #[error("{interface}: traffic control could not be programmed: {cause}")]
     TrafficControl {
-        /// The interface.
         interface: String,
         /// Why not.
         cause: NotProgrammed,

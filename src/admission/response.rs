@@ -15,10 +15,10 @@ use crate::policy::{Place, Policy};
 /// What became of an operation: the fields that this operation can have.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields that their names describe")]
 pub enum Response {
     /// A reservation for a new flow.
     Reserve {
-        /// The flow.
         id: String,
         /// The reservation, or why there is none.
         result: Result<Box<AdmittedFlow>, Box<Refused>>,
@@ -27,42 +27,36 @@ pub enum Response {
     },
     /// Another reservation for a flow.
     Renegotiate {
-        /// The flow.
         id: String,
         /// The new reservation, or why the flow keeps the old one.
         result: Result<Box<RenegotiatedFlow>, Box<Refused>>,
     },
     /// A flow's soft state was prolonged.
     Refresh {
-        /// The flow.
         id: String,
         /// How long it lasts, or why not.
         result: Result<RefreshedFlow, Box<Refused>>,
     },
     /// The end of a flow.
     Release {
-        /// The flow.
         id: String,
         /// What ended, or why nothing did.
         result: Result<ReleasedFlow, Box<Refused>>,
     },
     /// A flow's peer was seen.
     Peer {
-        /// The flow.
         id: String,
         /// What follows, or why the report does not count.
         result: Result<ReportedPeer, Box<Refused>>,
     },
     /// A group was made or changed.
     Group {
-        /// The group.
         id: String,
         /// Its reservation, or why there is none.
         result: Result<AdmittedGroup, Box<Refused>>,
     },
     /// The end of a group.
     Ungroup {
-        /// The group.
         id: String,
         /// When it ends, or why it does not.
         result: Result<EndedGroup, Box<Refused>>,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use shaper::headers::IpVersion;
 use shaper::{Control, Framing, Plan};
 use tokio::net::{TcpStream, UdpSocket};
 
@@ -42,7 +43,7 @@ pub(super) struct SharedSocket {
     /// The code points of the socket before, for IPv4 and IPv6.
     before: [u8; 2],
     /// How the next datagram is marked, and by which version of IP; `None` where that is not known.
-    marked: Mutex<Option<(Mark, bool)>>,
+    marked: Mutex<Option<(Mark, IpVersion)>>,
 }
 
 impl<S> Own<S> {
@@ -57,18 +58,18 @@ impl<S> Own<S> {
 }
 
 impl<S: AsFd> Own<S> {
-    fn mark(&self, ipv6: bool, mark: Mark) -> Result<(), ConnectError> {
+    fn mark(&self, version: IpVersion, mark: Mark) -> Result<(), ConnectError> {
         if mark == Mark::default() {
             return Ok(());
         }
-        let before = socket::code_point(&*self.socket, ipv6)?;
+        let before = socket::code_point(&*self.socket, version)?;
         self.before.get_or_init(|| before);
-        Ok(socket::mark(&*self.socket, ipv6, mark)?)
+        Ok(socket::mark(&*self.socket, version, mark)?)
     }
 
-    fn unmark(&self, ipv6: bool) -> Result<(), ConnectError> {
+    fn unmark(&self, version: IpVersion) -> Result<(), ConnectError> {
         let Some(before) = self.before.get() else { return Ok(()) };
-        Ok(socket::mark(&*self.socket, ipv6, Mark { class: None, dscp: Some(*before) })?)
+        Ok(socket::mark(&*self.socket, version, Mark { class: None, dscp: Some(*before) })?)
     }
 }
 
@@ -97,10 +98,10 @@ impl Carrier {
     /// Sends the flow's packets through its class, with its code point.
     pub(super) fn mark(&self, peer: SocketAddr, admitted: &Admitted) -> Result<(), ConnectError> {
         let wanted = Mark { class: admitted.class, dscp: admitted.dscp };
-        let ipv6 = is_ipv6(peer);
+        let version = IpVersion::of(peer.ip());
         match self {
-            Self::Tcp(own) => own.mark(ipv6, wanted),
-            Self::Udp(own) => own.mark(ipv6, wanted),
+            Self::Tcp(own) => own.mark(version, wanted),
+            Self::Udp(own) => own.mark(version, wanted),
             Self::Shared { mark, .. } => {
                 *lock(mark) = Some(wanted);
                 Ok(())
@@ -128,13 +129,13 @@ impl Carrier {
 
     /// Takes the flow's packets out of its class, and takes back what helped the shaper.
     pub(super) fn unmark(&self, peer: SocketAddr) -> Result<(), ConnectError> {
-        let ipv6 = is_ipv6(peer);
+        let version = IpVersion::of(peer.ip());
         match self {
             Self::Tcp(own) => {
-                own.unmark(ipv6)?;
+                own.unmark(version)?;
                 shaper::sys::release_tcp(&*own.socket).map_err(|failure| failed(peer, failure))
             }
-            Self::Udp(own) => own.unmark(ipv6),
+            Self::Udp(own) => own.unmark(version),
             Self::Shared { mark, .. } => {
                 *lock(mark) = None;
                 Ok(())
@@ -192,7 +193,8 @@ impl Carrier {
 impl SharedSocket {
     pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
         // A socket of IPv4 has no traffic class.
-        let before = [false, true].map(|ipv6| socket::code_point(&*socket, ipv6).unwrap_or(0));
+        let code_point = |version| socket::code_point(&*socket, version).unwrap_or(0);
+        let before = [code_point(IpVersion::V4), code_point(IpVersion::V6)];
         Self { socket, before, marked: Mutex::default() }
     }
 
@@ -206,23 +208,23 @@ impl SharedSocket {
         payload: &[u8],
         (peer, mark): (SocketAddr, Option<Mark>),
     ) -> io::Result<usize> {
-        let ipv6 = is_ipv6(peer);
-        let before = self.before[usize::from(ipv6)];
+        let version = IpVersion::of(peer.ip());
+        let [ipv4, ipv6] = self.before;
+        let before = match version {
+            IpVersion::V4 => ipv4,
+            IpVersion::V6 => ipv6,
+        };
         let mark = mark.unwrap_or_default();
         let wanted = Mark { class: mark.class, dscp: mark.dscp.or(Some(before)) };
         // Held until the datagram is sent, so that no other changes its mark.
         let mut marked = lock(&self.marked);
-        if *marked != Some((wanted, ipv6)) {
+        if *marked != Some((wanted, version)) {
             *marked = None;
-            socket::mark(&*self.socket, ipv6, wanted).map_err(io::Error::other)?;
-            *marked = Some((wanted, ipv6));
+            socket::mark(&*self.socket, version, wanted).map_err(io::Error::other)?;
+            *marked = Some((wanted, version));
         }
         self.socket.try_send_to(payload, peer)
     }
-}
-
-pub(super) fn is_ipv6(peer: SocketAddr) -> bool {
-    peer.ip().to_canonical().is_ipv6()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -4,9 +4,10 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use shaper::headers::IpVersion;
 use tokio::net::{TcpSocket, UdpSocket};
 
-use super::carrier::{Own, is_ipv6};
+use super::carrier::Own;
 use super::connection::Connection;
 use super::datagrams::DatagramConnection;
 use super::error::ConnectError;
@@ -76,16 +77,16 @@ impl Connector {
         let failed = |call| move |cause: io::Error| ConnectError::socket(call, peer, cause);
         let made = if peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let tcp = made.map_err(failed("socket"))?;
-        let ipv6 = is_ipv6(peer);
+        let version = IpVersion::of(peer.ip());
         if let Some(tspec) = &admitted.tspec.sending
-            && let Some(payload) = segment_limit(tspec.max_sdu_size(), ipv6)
+            && let Some(payload) = segment_limit(tspec.max_sdu_size(), version)
         {
             socket::limit_segment(&tcp, payload)?;
         }
         // Before the first packet.
         let mark = Mark { class: admitted.class, dscp: admitted.dscp };
         if mark != Mark::default() {
-            socket::mark(&tcp, ipv6, mark)?;
+            socket::mark(&tcp, version, mark)?;
         }
         let stream = tcp.connect(peer).await.map_err(failed("connect"))?;
         stream.set_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;

@@ -112,7 +112,7 @@ impl Flow {
     ) -> Result<Self, ConnectError> {
         let flow = Self::new(host, carrier, peer);
         *flow.0.state() = State::Reserving;
-        flow.0.set_up(granted, Request(&flow.0))?;
+        flow.0.set_up(granted, RequestGuard(&flow.0))?;
         Ok(flow)
     }
 
@@ -185,7 +185,7 @@ impl Flow {
             *state = State::Reserving;
         }
         // Restores the state if this future is dropped or fails.
-        let request = Request(&self.0);
+        let request = RequestGuard(&self.0);
         let granted = self.0.host.reserve(self.0.request(ask.clone())).await?;
         self.0.set_up(granted, request)
     }
@@ -261,7 +261,11 @@ impl Inner {
     }
 
     /// Shapes the socket as its flow was admitted, and holds the reservation.
-    fn set_up(self: &Arc<Self>, granted: Granted, request: Request<'_>) -> Result<Decision, ConnectError> {
+    fn set_up(
+        self: &Arc<Self>,
+        granted: Granted,
+        request: RequestGuard<'_>,
+    ) -> Result<Decision, ConnectError> {
         let Granted { admitted, mut decision, mut reservation } = granted;
         self.carrier.correct(&mut decision);
         let begins_now = admitted.begins.is_none();
@@ -416,9 +420,9 @@ impl Inner {
 }
 
 /// A request under way. Dropped, it makes the flow free again.
-struct Request<'a>(&'a Arc<Inner>);
+struct RequestGuard<'a>(&'a Arc<Inner>);
 
-impl Request<'_> {
+impl RequestGuard<'_> {
     fn hold(self, reservation: Reservation, decision: Decision) {
         let mut state = self.0.state();
         if !matches!(*state, State::Reserving) {
@@ -439,7 +443,7 @@ impl Request<'_> {
     }
 }
 
-impl Drop for Request<'_> {
+impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         if matches!(*state, State::Reserving) {

@@ -70,11 +70,10 @@ impl Host {
     /// Starts an engine in this process under this policy (a [`Policy`], or an `Arc` of one), in this thread's network
     /// namespace.
     ///
-    /// Interfaces that the policy names are prepared at once: their tree is programmed, unless a foreign qdisc is
-    /// installed at the root. Others are prepared with their first flow.
+    /// The interfaces that the policy names are prepared before this returns, every other one with its first flow. An
+    /// interface that cannot be programmed is no error: [`report`](Self::report) and every decision about it state why.
     ///
-    /// - **Errors**: netlink cannot be opened; the policy has a part that a running host cannot carry out. An interface that cannot be programmed is no error here:
-    ///   [`report`](Self::report) and every decision name it.
+    /// - **Errors**: netlink cannot be opened; the policy has a part that a running host cannot carry out.
     pub async fn start(policy: impl Into<Arc<Policy>>) -> Result<Self, ConnectError> {
         Ok(Self::on(LocalEngine::start(policy.into()).await?))
     }

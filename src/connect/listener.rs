@@ -64,6 +64,7 @@ pub struct ListenOptions {
 /// Why a connection was not accepted. The listener may accept again: it fails itself only where the process or the host
 /// lacks descriptors or memory, which is worth a pause.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AcceptError {
     /// The connection was accepted and its flow refused. The stream is returned, so that the peer can be answered.
     #[error("{peer}: {}", decision.message())]

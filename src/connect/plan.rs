@@ -1,6 +1,7 @@
 //! From what was admitted to what the shaper needs: for callers that set their sockets up themselves.
 
 use flowspec::{Both, Bytes, Direction};
+use shaper::headers::IpVersion;
 use shaper::{Control, Framing, Plan};
 
 use super::error::ConnectError;
@@ -38,10 +39,13 @@ pub fn plan(
 
 /// The payload of the largest segment that a flow with this maximum packet size may send. `None` where TCP_MAXSEG cannot
 /// express it: the kernel takes no more than 32,767, which only packets of the loopback interface exceed.
-pub fn segment_limit(max_sdu_size: Bytes, ipv6: bool) -> Option<u32> {
+pub fn segment_limit(max_sdu_size: Bytes, version: IpVersion) -> Option<u32> {
     const LARGEST: u32 = 32_767;
     // The kernel subtracts the timestamps from what is set here.
-    let headers = if ipv6 { 60 } else { 40 };
+    let headers = match version {
+        IpVersion::V4 => 40,
+        IpVersion::V6 => 60,
+    };
     u32::try_from(max_sdu_size.get().saturating_sub(headers))
         .ok()
         .filter(|payload| (1..=LARGEST).contains(payload))

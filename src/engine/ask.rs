@@ -57,6 +57,7 @@ pub struct Ask {
 
 /// The flowspecs of a flow, or where they come from.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub enum What {
     /// The template of the policy's first rule that matches; best effort where no rule matches.
     #[default]

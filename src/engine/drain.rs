@@ -30,7 +30,7 @@ pub(super) struct Drained {
 
 /// A flow that has ended, and the class that is its own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedFlow {
     /// The number of the interface, and the class.
     pub(super) class: Option<(u32, Handle)>,
     /// Whether no other flow has the class.
@@ -40,7 +40,7 @@ pub(super) struct Ended {
 }
 
 /// Waits until the data that lingers has left the socket and the class, or long enough.
-pub(super) async fn drain(kernel: Arc<dyn Kernel>, ended: Ended, lingering: Lingering) -> Drained {
+pub(super) async fn drain(kernel: Arc<dyn Kernel>, ended: EndedFlow, lingering: Lingering) -> Drained {
     lingering.finish().await;
     let mut drained = Drained::default();
     let Some((index, class)) = ended.class else { return drained };
@@ -57,7 +57,7 @@ pub(super) async fn drain(kernel: Arc<dyn Kernel>, ended: Ended, lingering: Ling
     }
 }
 
-impl Ended {
+impl EndedFlow {
     /// The tokens that are missing from the flow's bucket by its class, where that is more than in user space.
     ///
     /// What left without tokens of user space, by write(2) for one, is what the class has sent beyond them. When it left

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::clock;
 use super::core::{Caller, Core, Notification, lock};
-use super::drain::{Drained, Ended, drain};
+use super::drain::{Drained, EndedFlow, drain};
 use super::error::EngineError;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
@@ -75,7 +75,7 @@ enum Returned {
     Ended {
         index: u32,
         id: String,
-        ended: Ended,
+        ended: EndedFlow,
         lingering: Lingering,
         state: Option<ClassState>,
     },
@@ -390,7 +390,7 @@ impl Driver {
             let core = self.core();
             (core.manager.class(&id), core.manager.has_own_class(&id))
         };
-        let ended = Ended { class, is_own, usage };
+        let ended = EndedFlow { class, is_own, usage };
         match class {
             None if matches!(lingering, Lingering::Nothing) => self.core().close(id, usage.missing),
             // The next flow of the interface starts without what this one has sent past its bucket in user space.
@@ -407,7 +407,7 @@ impl Driver {
     }
 
     /// What a flow that has ended owes is known, as long as nothing more leaves: its reservation is released then.
-    fn spent(&self, id: String, ended: Ended, (missing, lingering): (Both<Option<Bytes>>, Lingering)) {
+    fn spent(&self, id: String, ended: EndedFlow, (missing, lingering): (Both<Option<Bytes>>, Lingering)) {
         self.core().feed(Input::Spent { id: id.clone(), missing });
         let Some(commands) = self.commands.upgrade() else { return };
         let kernel = Arc::clone(&self.kernel);

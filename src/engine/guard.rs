@@ -60,7 +60,7 @@ impl Guard {
         if let Some(text) = &self.stopped_by {
             return match input {
                 // A tree is removed as a whole, whatever is in it.
-                Input::Stop => self.call(manager, input, now).map_err(|text| self.fault(text)),
+                Input::Stop => self.call(manager, input, now).map_err(|panic| self.fault(text_of(&*panic))),
                 Input::Request { .. } => Err(Fault { text: text.clone(), is_stopped: true, is_new: false }),
                 _ => Ok(Output::default()),
             };
@@ -68,7 +68,8 @@ impl Guard {
         let before = manager.stamp();
         // A flow waits for the kernel's answer, which would not come again.
         let may_be_lost = !matches!(input, Input::Applied { .. });
-        self.call(manager, input, now).map_err(|text| {
+        self.call(manager, input, now).map_err(|panic| {
+            let text = text_of(&*panic);
             self.faults += 1;
             let is_whole = may_be_lost && manager.stamp() == before && invariants_hold(manager);
             if !is_whole || self.faults >= MOST_FAULTS {
@@ -78,10 +79,10 @@ impl Guard {
         })
     }
 
-    fn call(&self, manager: &mut Manager, input: Input, now: Moment) -> Result<Output, String> {
+    fn call(&self, manager: &mut Manager, input: Input, now: Moment) -> std::thread::Result<Output> {
         let reducer = self.reducer;
         // What a panic leaves behind is not used before it is checked.
-        catch_unwind(AssertUnwindSafe(|| reducer(manager, input, now))).map_err(|panic| text_of(&*panic))
+        catch_unwind(AssertUnwindSafe(|| reducer(manager, input, now)))
     }
 
     const fn fault(&self, text: String) -> Fault {

@@ -67,9 +67,9 @@ pub trait Engine: ReservationBackend {
     fn renegotiate(
         &self,
         id: String,
-        asked: Both<Option<Flowspec>>,
+        flowspecs: Both<Option<Flowspec>>,
     ) -> EngineFuture<'_, Result<Answer, EngineError>> {
-        self.submit(Operation::Renegotiate { id, asked: Box::new(asked) })
+        self.submit(Operation::Renegotiate { id, flowspecs: Box::new(flowspecs) })
     }
 
     /// Ends a group once its last member has left. Returns at once and is never lost.

@@ -10,6 +10,7 @@ use super::clock;
 use crate::linux::socket;
 
 /// What has to leave a socket before its flow's reservation is released.
+#[non_exhaustive]
 pub enum Lingering {
     /// Nothing: the reservation is released at once.
     Nothing,

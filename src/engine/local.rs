@@ -1,4 +1,7 @@
-//! An engine in this process, on the kernel of its network namespace.
+//! The engine of this process, and the kernel of its network namespace as an engine uses it.
+//!
+//! A request that needs no kernel change completes on the caller's thread, unless a command that may free capacity is
+//! queued before it. Every other request is a command to the engine's task, the [`Driver`].
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,10 +34,10 @@ use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
 use crate::tc::{Change, ForeignRoot, Handle};
 
-/// The engine of this process: a manager, and the task that carries out its effects.
+/// An engine that runs its manager in this process, and a task that carries out the manager's effects.
 ///
-/// Belongs to the network namespace of the thread that started it, and to its tokio runtime. Its task ends with
-/// [`stop`](Engine::stop), or with the last handle and the last reservation.
+/// It belongs to the network namespace of the thread that started it and to that thread's tokio runtime. The task ends
+/// with [`stop`](Engine::stop), or once the last handle and the last reservation are dropped.
 pub struct LocalEngine {
     core: Arc<Mutex<Core>>,
     commands: Commands,
@@ -52,16 +55,16 @@ pub struct LocalEngine {
 impl LocalEngine {
     /// Starts an engine under this policy.
     ///
-    /// Interfaces that the policy names are prepared at once: their tree is programmed, unless a foreign qdisc is
-    /// installed at the root. Others are prepared with their first flow.
+    /// The interfaces that the policy names are prepared before this returns: each gets its tree, unless a foreign qdisc
+    /// is installed at its root. Every other interface is prepared with its first flow. An interface that cannot be
+    /// programmed is no error: [`report`](Engine::report) and every decision about it state why.
     ///
-    /// - **Errors**: netlink cannot be opened; the policy has a part that a running host cannot carry out. An interface that cannot be programmed is no error here:
-    ///   [`report`](Engine::report) and every decision name it.
+    /// - **Errors**: netlink cannot be opened; the policy has a part that a running host cannot carry out.
     pub async fn start(policy: Arc<Policy>) -> Result<Arc<Self>, EngineError> {
         Self::start_on(policy, Arc::new(Netlink::open()?)).await
     }
 
-    /// The same on another kernel than this one, for simulations and tests.
+    /// The same on another kernel, for simulations and tests.
     ///
     /// - **Errors**: the kernel's.
     pub async fn start_on(policy: Arc<Policy>, kernel: Arc<dyn Kernel>) -> Result<Arc<Self>, EngineError> {
@@ -120,8 +123,8 @@ impl LocalEngine {
         request.ask.id.clone().unwrap_or_else(|| format!("flow-{}", number()))
     }
 
-    /// Feeds the manager inputs about a flow, on the caller's thread, where the flow has no class in the kernel and no
-    /// command is queued that has to come first. Says whether it did.
+    /// Feeds the manager inputs about a flow on the caller's thread and returns `true`, where the flow has no class in
+    /// the kernel and no command that may free capacity is queued.
     fn feed_here<const N: usize>(&self, id: &str, inputs: impl FnOnce() -> [Input; N]) -> bool {
         // The lock's holder may be the one that drops this reservation.
         let Ok(mut core) = self.core.try_lock() else { return false };
@@ -133,7 +136,7 @@ impl LocalEngine {
         true
     }
 
-    /// Queues a client's request, or says that as many are queued as there may be.
+    /// Queues a client's request. Where the queue is full, a reservation is refused and any other request fails.
     fn request(&self, command: Command) -> Result<(), EngineError> {
         match self.commands.request(command) {
             Ok(()) => Ok(()),

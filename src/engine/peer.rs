@@ -12,6 +12,7 @@ use crate::linux::peer::{
 
 /// The socket by which a flow's peer is seen. It does not keep a connection open.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum PeerSocket {
     /// A TCP stream.
     Tcp(Weak<TcpStream>),

@@ -120,8 +120,8 @@ impl Commands {
             // The dropped reply says that the engine has stopped.
             return Ok(());
         }
-        let room = |queued| (queued < MOST_QUEUED_REQUESTS).then_some(queued + 1);
-        match self.counts.requests.fetch_update(Ordering::AcqRel, Ordering::Acquire, room) {
+        let one_more = |queued| (queued < MOST_QUEUED_REQUESTS).then_some(queued + 1);
+        match self.counts.requests.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more) {
             Ok(_) => {
                 self.send(command);
                 Ok(())
@@ -181,7 +181,7 @@ struct Lane {
     /// Whether a call to the kernel is under way.
     calling: bool,
     changes: VecDeque<(ChangeId, Change)>,
-    /// The last change of the link, where one is to be told to the manager: earlier ones do not matter any more.
+    /// The last change of the link, where one is to be reported to the manager: it replaces earlier ones.
     link: Option<bool>,
     jobs: VecDeque<Job>,
 }

@@ -186,7 +186,7 @@ impl Reservation {
         self.meter.take().map_or_else(Usage::default, |meter| meter())
     }
 
-    /// Whether the engine has to be told of its end: this once, and not where it is lost, since it is released then
+    /// Whether the engine is to be notified of its end: this once, and not where it is lost, since it is released then
     /// and another flow may have its id.
     fn is_to_end(&mut self) -> bool {
         if std::mem::replace(&mut self.ended, true) || self.state.lost.get().is_some() {

@@ -41,13 +41,13 @@ struct Watch {
     state: Weak<ReservationState>,
     socket: PeerSocket,
     timeouts: PeerTimeouts,
-    /// The socket's options before, where the kernel was told to end a dead connection.
+    /// The socket's options before, where the kernel was to end a dead connection.
     before: Option<PeerOptions>,
-    seen: Mutex<Seen>,
+    seen: Mutex<LastLook>,
 }
 
 /// What was seen of a socket.
-struct Seen {
+struct LastLook {
     observer: Observer,
     /// Whether the kernel's limit is lifted, since the peer's window is closed.
     lifted: bool,
@@ -91,7 +91,7 @@ impl Watches {
             socket,
             timeouts,
             before,
-            seen: Mutex::new(Seen { observer: Observer::new(now), lifted: false }),
+            seen: Mutex::new(LastLook { observer: Observer::new(now), lifted: false }),
         };
         let mut shared = self.lock();
         shared.watches.insert(key(state), Arc::new(watch));

@@ -6,7 +6,7 @@ use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::error;
-use super::request::{Kind, Request};
+use super::request::{Kind, NetlinkRequest};
 use crate::failure::{Cause, KernelFailure};
 
 /// A socket for what is left to do when no runtime awaits an answer any more. The kernel handles each request while it is
@@ -32,8 +32,8 @@ impl BlockingNetlink {
     /// Sends a request that the kernel acknowledges.
     ///
     /// - **Errors**: the kernel's.
-    pub(super) fn request(&self, request: Request) -> Result<(), KernelFailure> {
-        let Request { call, object, message, kind } = request;
+    pub(super) fn request(&self, request: NetlinkRequest) -> Result<(), KernelFailure> {
+        let NetlinkRequest { call, object, message, kind } = request;
         self.acknowledged(message, kind).map_err(|cause| KernelFailure::new(call, object, cause))
     }
 

@@ -10,7 +10,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
 
 use super::netlink::Netlink;
-use super::request::{Kind, Request};
+use super::request::{Kind, NetlinkRequest};
 use crate::failure::KernelFailure;
 
 /// A network interface.
@@ -57,7 +57,7 @@ impl Netlink {
     async fn get_link(&self, message: LinkMessage, object: String) -> Result<Link, KernelFailure> {
         let call = "RTM_GETLINK";
         let message = RouteNetlinkMessage::GetLink(message);
-        let request = Request { call, object: object.clone(), message, kind: Kind::Get };
+        let request = NetlinkRequest { call, object: object.clone(), message, kind: Kind::Get };
         let RouteNetlinkMessage::NewLink(message) = self.request_one(request).await? else {
             return Err(KernelFailure::unexpected(call, object, "the answer is not a link"));
         };
@@ -85,7 +85,7 @@ impl Netlink {
             IpAddr::V6(v6) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).build(),
         };
         let message = RouteNetlinkMessage::GetRoute(message);
-        let request = Request { call, object: object.clone(), message, kind: Kind::Get };
+        let request = NetlinkRequest { call, object: object.clone(), message, kind: Kind::Get };
         let RouteNetlinkMessage::NewRoute(route) = self.request_one(request).await? else {
             return Err(KernelFailure::unexpected(call, object, "the answer is not a route"));
         };

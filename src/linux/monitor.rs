@@ -9,7 +9,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkFlags, LinkMessage};
 
 use super::netlink::Netlink;
-use super::request::{Kind, Request};
+use super::request::{Kind, NetlinkRequest};
 use crate::failure::KernelFailure;
 
 /// A link has changed.
@@ -62,7 +62,7 @@ impl Netlink {
     pub async fn link_states(&self) -> Result<Vec<LinkEvent>, KernelFailure> {
         let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let object = "all interfaces".to_owned();
-        let request = Request { call: "RTM_GETLINK", object, message, kind: Kind::Dump };
+        let request = NetlinkRequest { call: "RTM_GETLINK", object, message, kind: Kind::Dump };
         let links = self.request(request).await?.into_iter();
         Ok(links.filter_map(|link| link_event(NetlinkPayload::InnerMessage(link))).collect())
     }

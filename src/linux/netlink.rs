@@ -10,7 +10,7 @@ use rtnetlink::sys::AsyncSocket as _;
 
 use super::blocking::BlockingNetlink;
 use super::error;
-use super::request::{Kind, Request};
+use super::request::{Kind, NetlinkRequest};
 use super::serve::{Queued, Serve};
 use crate::failure::{Cause, KernelFailure};
 
@@ -57,8 +57,11 @@ impl Netlink {
     /// Sends a request and collects its answers.
     ///
     /// - **Errors**: the kernel's, no answer in time, or an answer that is not complete.
-    pub(super) async fn request(&self, request: Request) -> Result<Vec<RouteNetlinkMessage>, KernelFailure> {
-        let Request { call, object, message, kind } = request;
+    pub(super) async fn request(
+        &self,
+        request: NetlinkRequest,
+    ) -> Result<Vec<RouteNetlinkMessage>, KernelFailure> {
+        let NetlinkRequest { call, object, message, kind } = request;
         let result = tokio::time::timeout(PATIENCE, self.answers(message, kind)).await;
         let result = result.unwrap_or(Err(Cause::Timeout { seconds: PATIENCE.as_secs() }));
         result.map_err(|cause| KernelFailure::new(call, object, cause))
@@ -67,14 +70,17 @@ impl Netlink {
     /// Sends a request without a runtime, and blocks until it is acknowledged.
     ///
     /// - **Errors**: the kernel's.
-    pub(super) fn request_blocking(&self, request: Request) -> Result<(), KernelFailure> {
+    pub(super) fn request_blocking(&self, request: NetlinkRequest) -> Result<(), KernelFailure> {
         self.blocking.request(request)
     }
 
     /// Sends a request for one object.
     ///
     /// - **Errors**: those of [`request`](Self::request), and an answer without an object.
-    pub(super) async fn request_one(&self, request: Request) -> Result<RouteNetlinkMessage, KernelFailure> {
+    pub(super) async fn request_one(
+        &self,
+        request: NetlinkRequest,
+    ) -> Result<RouteNetlinkMessage, KernelFailure> {
         let (call, object) = (request.call, request.object.clone());
         let answer = self.request(request).await?.into_iter().next();
         answer.ok_or_else(|| KernelFailure::unexpected(call, object, "no message in the answer"))

@@ -4,7 +4,7 @@ use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NL
 use rtnetlink::packet_route::RouteNetlinkMessage;
 
 /// A request and what its failure is to name.
-pub(super) struct Request {
+pub(super) struct NetlinkRequest {
     /// The type of the message: `RTM_GETLINK`.
     pub(super) call: &'static str,
     /// The object of the request.

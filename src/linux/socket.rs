@@ -21,16 +21,16 @@ use crate::tc::Handle;
 /// - **Source**: socket(7), ip(7); kernel `net/core/sock.c`, `net/ipv4/ip_sockglue.c`.
 pub fn classify(
     socket: &impl AsFd,
-    ipv6: bool,
+    version: IpVersion,
     dscp: Option<u8>,
     class: Option<Handle>,
 ) -> Result<(), KernelFailure> {
     if let Some(dscp) = dscp {
         debug_assert!(dscp < 64, "a code point has 6 bits: {dscp}");
         let field = i32::from(dscp) << 2;
-        let (call, set) = match ipv6 {
-            true => ("setsockopt(IPV6_TCLASS)", setsockopt(socket, sockopt::Ipv6TClass, &field)),
-            false => ("setsockopt(IP_TOS)", setsockopt(socket, sockopt::Ipv4Tos, &field)),
+        let (call, set) = match version {
+            IpVersion::V6 => ("setsockopt(IPV6_TCLASS)", setsockopt(socket, sockopt::Ipv6TClass, &field)),
+            IpVersion::V4 => ("setsockopt(IP_TOS)", setsockopt(socket, sockopt::Ipv4Tos, &field)),
         };
         set.map_err(|errno| KernelFailure::new(call, format!("DSCP {dscp}"), errno))?;
     }
@@ -53,17 +53,17 @@ pub struct Mark {
 /// Sends the packets of the socket with this mark from now on: [`classify`].
 ///
 /// - **Errors**: `setsockopt`, which needs CAP_NET_ADMIN or CAP_NET_RAW for a class.
-pub fn mark(socket: &impl AsFd, ipv6: bool, mark: Mark) -> Result<(), KernelFailure> {
-    classify(socket, ipv6, mark.dscp, mark.class)
+pub fn mark(socket: &impl AsFd, version: IpVersion, mark: Mark) -> Result<(), KernelFailure> {
+    classify(socket, version, mark.dscp, mark.class)
 }
 
 /// The code point that the packets of the socket are marked with.
 ///
 /// - **Errors**: `getsockopt`.
-pub fn code_point(socket: &impl AsFd, ipv6: bool) -> Result<u8, KernelFailure> {
-    let (call, field) = match ipv6 {
-        true => ("getsockopt(IPV6_TCLASS)", getsockopt(socket, sockopt::Ipv6TClass)),
-        false => ("getsockopt(IP_TOS)", getsockopt(socket, sockopt::Ipv4Tos)),
+pub fn code_point(socket: &impl AsFd, version: IpVersion) -> Result<u8, KernelFailure> {
+    let (call, field) = match version {
+        IpVersion::V6 => ("getsockopt(IPV6_TCLASS)", getsockopt(socket, sockopt::Ipv6TClass)),
+        IpVersion::V4 => ("getsockopt(IP_TOS)", getsockopt(socket, sockopt::Ipv4Tos)),
     };
     let field = field.map_err(|errno| KernelFailure::new(call, "socket", errno))?;
     let [field, ..] = field.to_le_bytes();

@@ -7,7 +7,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2, TcXstats};
 
 use super::netlink::Netlink;
-use super::request::{Kind, Request};
+use super::request::{Kind, NetlinkRequest};
 use crate::failure::{Cause, KernelFailure};
 use crate::tc::{
     Bfifo, Change, ClassPlace, ForeignRoot, Handle, HtbClass, HtbRoot, HtbRootState, Observed, Op, Queue,
@@ -86,7 +86,7 @@ impl Netlink {
         let object = format!("interface {index}");
         let message =
             RouteNetlinkMessage::GetQueueDiscipline(header(index, Handle::default(), Handle::default()));
-        let request = Request { call: GET_QDISC, object: object.clone(), message, kind: Kind::Dump };
+        let request = NetlinkRequest { call: GET_QDISC, object: object.clone(), message, kind: Kind::Dump };
         let mut qdiscs = Qdiscs::default();
         for message in self.request(request).await? {
             // The kernel dumps the qdiscs of all interfaces.
@@ -108,7 +108,7 @@ impl Netlink {
         let object = format!("interface {index}");
         let message =
             RouteNetlinkMessage::GetTrafficClass(header(index, Handle::default(), Handle::default()));
-        let request = Request { call: GET_CLASS, object: object.clone(), message, kind: Kind::Dump };
+        let request = NetlinkRequest { call: GET_CLASS, object: object.clone(), message, kind: Kind::Dump };
         let messages = self.request(request).await?;
         messages.iter().filter_map(|message| class_state(message, &object).transpose()).collect()
     }
@@ -119,7 +119,7 @@ impl Netlink {
     pub async fn class(&self, index: u32, handle: Handle) -> Result<Option<ClassState>, KernelFailure> {
         let object = format!("class {handle} of interface {index}");
         let message = RouteNetlinkMessage::GetTrafficClass(header(index, handle, Handle::default()));
-        let request = Request { call: GET_CLASS, object: object.clone(), message, kind: Kind::Echo };
+        let request = NetlinkRequest { call: GET_CLASS, object: object.clone(), message, kind: Kind::Echo };
         match self.request_one(request).await {
             Err(failure) if failure.is_absent() => Ok(None),
             Err(failure) => Err(failure),
@@ -176,7 +176,7 @@ impl Netlink {
         let object = format!("tc qdisc add parent {parent} {kind} on interface {index}");
         let message = with_options(header(index, handle, parent), kind, options);
         let message = RouteNetlinkMessage::NewQueueDiscipline(message);
-        self.request(Request { call: NEW_QDISC, object, message, kind: Kind::Add }).await.map(drop)
+        self.request(NetlinkRequest { call: NEW_QDISC, object, message, kind: Kind::Add }).await.map(drop)
     }
 
     /// Sends one operation.
@@ -218,10 +218,10 @@ const NEW_CLASS: &str = "RTM_NEWTCLASS";
 const DELETE_CLASS: &str = "RTM_DELTCLASS";
 
 /// The request for an operation.
-fn request(index: u32, op: &Op) -> Result<Request, KernelFailure> {
+fn request(index: u32, op: &Op) -> Result<NetlinkRequest, KernelFailure> {
     let object = format!("tc {op} on interface {index}");
     match encode(index, op) {
-        Ok((call, message, kind)) => Ok(Request { call, object, message, kind }),
+        Ok((call, message, kind)) => Ok(NetlinkRequest { call, object, message, kind }),
         Err(error) => Err(KernelFailure::unexpected("encode", object, error)),
     }
 }

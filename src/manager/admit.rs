@@ -6,7 +6,7 @@ use super::flow::{Flow, FlowDebt, Phase, framed};
 use super::interface::Placement;
 use super::message::Loss;
 use super::owed::Debtor;
-use super::pending::{Admission, DisplacedFlow, Purpose};
+use super::pending::{DisplacedFlow, PendingAdmission, Purpose};
 use super::state::Manager;
 use super::turn::{Reply, SetUp, Turn};
 use crate::admission::{
@@ -64,7 +64,7 @@ impl Manager {
         }
         let mut change = change.unwrap_or_default();
         let displaced = self.displace(&request.id, displaced, &mut change);
-        let admission = Admission { reply, displaced, event };
+        let admission = PendingAdmission { reply, displaced, event };
         if change.ops.is_empty() {
             return self.admitted(turn, &request.id, admission);
         }
@@ -76,8 +76,8 @@ impl Manager {
     }
 
     /// The kernel has a flow's class, or the flow needs none.
-    pub(super) fn admitted(&mut self, turn: &mut Turn, id: &str, admission: Admission) {
-        let Admission { reply, displaced, event } = admission;
+    pub(super) fn admitted(&mut self, turn: &mut Turn, id: &str, admission: PendingAdmission) {
+        let PendingAdmission { reply, displaced, event } = admission;
         for DisplacedFlow { held, phase, .. } in displaced {
             let why = Loss::Preempted { by: id.to_owned() };
             match phase {
@@ -131,7 +131,7 @@ impl Manager {
         let group = flow.group.as_deref().filter(shares);
         let tspec = flow.grant.tspec.sending.as_ref()?;
         let owed = tc::with_link_headers(tspec, flow.debt.missing.sending);
-        let placement = Placement { id, framed: framed(&flow.grant)?, group, owed };
+        let placement = LeafPlacement { id, framed: framed(&flow.grant)?, group, owed };
         let policy = self.ledger.policy();
         let class_number = || {
             // Class 0 is for flows that name none.

@@ -55,7 +55,7 @@ pub(super) struct Flow {
 /// The tokens that are missing from a flow's buckets as far as the manager knows, if nothing has been sent since.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlowDebt {
-    /// When they were missing: when the flow was admitted, or when its end was told.
+    /// When they were missing: when the flow was admitted, or when its end was reported.
     pub(super) at: Moment,
     pub(super) missing: Both<Bytes>,
     /// The flow has ended, and its class in the policy owes them.

@@ -47,7 +47,7 @@ pub(super) enum State {
 
 /// Where a flow's traffic goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Placement<'a> {
+pub(super) struct LeafPlacement<'a> {
     pub(super) id: &'a str,
     pub(super) framed: Framed,
     /// The group whose members share one reservation, if the flow is in one.
@@ -126,11 +126,11 @@ impl Interface {
     /// `None` where the kernel has no tree, or none that can be changed.
     pub(super) fn place(
         &mut self,
-        placement: Placement<'_>,
+        placement: LeafPlacement<'_>,
         class_number: impl FnOnce() -> usize,
     ) -> Option<(Handle, Change)> {
         let (State::Programmed(_), None) = (&self.state, &self.forbidden) else { return None };
-        let Placement { id, framed, group, owed } = placement;
+        let LeafPlacement { id, framed, group, owed } = placement;
         let class = match group.and_then(|group| self.group_classes.get(group)) {
             Some(class) => *class,
             None => self.next_number().map_or_else(|| shared_class(class_number()), flow_class),

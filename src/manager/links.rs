@@ -16,7 +16,7 @@ impl Manager {
     /// An interface is to be managed: its tree is set up, where the policy and its root qdisc allow that.
     pub(super) fn seen(&mut self, turn: &mut Turn, seen: &Seen) {
         let name = &seen.interface;
-        self.ledger.see(name, seen.mtu, seen.speed);
+        self.ledger.observe_link(name, seen.mtu, seen.speed);
         let Some(policy) = self.ledger.policy().interface(name) else { return };
         if self.interfaces.contains_key(name) {
             return;

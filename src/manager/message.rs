@@ -21,6 +21,7 @@ pub struct ChangeId(pub(super) u64);
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Input {
     /// An interface is to be managed, and was looked at.
     Seen(Seen),
@@ -81,6 +82,7 @@ pub struct Seen {
 
 /// The root qdisc of an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Root {
     /// The kernel's default, which returns when another is deleted.
     Default,
@@ -175,6 +177,7 @@ pub struct Lost {
 
 /// Why a reservation was taken back.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Loss {
     /// A more important flow needs its capacity.
     Preempted {

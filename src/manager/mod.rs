@@ -2,7 +2,7 @@
 //!
 //! Takes requests, closed flows, the kernel's answers and interfaces as they were seen; gives changes for the kernel,
 //! answers for callers, notices for those whose reservation has changed, and events for logs and metrics. Knows no
-//! sockets, no clock and no tokio: it is told the time.
+//! sockets, no clock and no tokio: the time is an argument.
 //!
 //! A flow is *provisional* until the kernel has its class and the peer has answered. If either fails, everything that
 //! it reserved is released, in `roll_back` and `release` and nowhere else.

@@ -12,14 +12,14 @@ use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec, TokenDebt};
 /// The debts of all interfaces. Bounded: one for each direction of each class of each interface, while it is owed.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    interfaces: BTreeMap<String, Both<Debts>>,
+    interfaces: BTreeMap<String, Both<ClassDebts>>,
     /// Up to when the debts have been refilled.
     at: Moment,
 }
 
 /// The debts in one direction of an interface.
 #[derive(Debug, Default)]
-struct Debts {
+struct ClassDebts {
     /// By class of the policy; `None` for flows without one.
     classes: BTreeMap<Option<String>, TokenDebt>,
     /// The rate that nothing has reserved.
@@ -94,12 +94,12 @@ impl Owed {
         }
     }
 
-    fn debts(&mut self) -> impl Iterator<Item = &mut Debts> {
+    fn debts(&mut self) -> impl Iterator<Item = &mut ClassDebts> {
         self.interfaces.values_mut().flat_map(|debts| [&mut debts.sending, &mut debts.receiving])
     }
 }
 
-impl Debts {
+impl ClassDebts {
     /// The free rate goes to the classes in their order, to each as much as its flows had.
     fn pass(&mut self, elapsed: Duration) {
         let mut free = self.free;

@@ -38,7 +38,7 @@ pub(super) enum Purpose {
     /// The link carries another rate; `None` where no request waits for it.
     Trunk { reply: Option<Box<Reply>> },
     /// The class of a new flow, with the end of the classes of those that it preempts.
-    Admit { id: String, admission: Box<Admission> },
+    Admit { id: String, admission: Box<PendingAdmission> },
     /// The class of a flow whose reservation begins.
     Begin { id: String },
     /// Another rate for a flow's class.
@@ -53,7 +53,7 @@ pub(super) enum Purpose {
 
 /// A flow that the ledger has granted.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct PendingAdmission {
     pub(super) reply: Reply,
     pub(super) displaced: Vec<DisplacedFlow>,
     /// To be recorded once the kernel agrees.

@@ -1,7 +1,7 @@
-//! The groups as the events have told of them.
+//! The groups as the events have reported them.
 //!
 //! What a group is charged changes with its members, whatever ends them. The events follow from the difference
-//! between what was told and what the ledger has.
+//! between what was reported and what the ledger has.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::policy::GroupMode;
 use crate::telemetry::Event;
 use crate::telemetry::event::{GroupCharged, GroupEnded, GroupMade};
 
-/// The groups as the events have told of them, by name.
+/// The groups as the events have reported them, by name.
 #[derive(Debug, Default)]
 pub(super) struct RecordedGroups(BTreeMap<String, RecordedGroup>);
 
@@ -25,7 +25,7 @@ struct RecordedGroup {
 }
 
 impl RecordedGroups {
-    /// Records how the ledger's groups differ from those told of.
+    /// Records how the ledger's groups differ from those that were reported.
     pub(super) fn follow(&mut self, ledger: &Ledger, turn: &mut Turn) {
         let stays = |id: &str, group: &RecordedGroup| {
             ledger.group_totals(id).is_some_and(|(interface, _)| interface == group.interface)

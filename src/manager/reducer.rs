@@ -128,8 +128,8 @@ impl Manager {
                 let (id, kind) = (id.clone(), RequestKind::Renegotiate);
                 self.refuse(turn, request, RefusedRequest { kind, id, interface: None, refusal });
             }
-            Operation::Renegotiate { id, asked } if self.class(id).is_some() => {
-                self.renegotiate(turn, request, id, asked);
+            Operation::Renegotiate { id, flowspecs } if self.class(id).is_some() => {
+                self.renegotiate(turn, request, id, flowspecs);
             }
             Operation::Release { id } if self.flows.contains_key(id) => {
                 let ended = self.expire(turn);
@@ -164,8 +164,8 @@ impl Manager {
         let reply = Reply { request, decision };
         match (operation, grant) {
             (Operation::Reserve(ladder), Some(grant)) => self.admit(turn, reply, ladder, grant),
-            (Operation::Renegotiate { id, asked }, Some(grant)) => {
-                self.renegotiated(turn, reply, (id, asked), &grant);
+            (Operation::Renegotiate { id, flowspecs }, Some(grant)) => {
+                self.renegotiated(turn, reply, (id, flowspecs), &grant);
             }
             (Operation::Capacity { interface, .. }, _) => self.capacity_changed(turn, interface, reply),
             _ => turn.answer(reply),

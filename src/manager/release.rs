@@ -7,7 +7,7 @@ use super::message::{Loss, Notice};
 use super::pending::{Purpose, Requester};
 use super::state::Manager;
 use super::turn::{Reply, Turn};
-use crate::admission::{Holding, Operation, Refusal, RefusedRequest, RequestKind};
+use crate::admission::{Holding, Operation, Refusal, RefusedRequest, ReleasedFlow, RequestKind, Response};
 use crate::tc::Handle;
 
 impl Manager {
@@ -110,7 +110,9 @@ impl Manager {
             (None, _) if decision.is_ok() => turn.tell(Notice::Ended(Box::new(decision))),
             // The ledger had taken the reservation back before.
             (None, Some(flow)) => {
-                let decision = self.ledger.released_before(id, &flow.interface);
+                let released = ReleasedFlow::Flow { interface: flow.interface.clone(), charged: None };
+                let response = Response::Release { id: id.to_owned(), result: Ok(released) };
+                let decision = self.ledger.respond(response, &flow.interface);
                 turn.tell(Notice::Ended(Box::new(decision)));
             }
             // It had ended before.

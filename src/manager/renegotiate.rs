@@ -22,9 +22,9 @@ impl Manager {
         turn: &mut Turn,
         request: RequestId,
         id: &str,
-        asked: &Both<Option<Flowspec>>,
+        flowspecs: &Both<Option<Flowspec>>,
     ) {
-        let Begun { renegotiation, ended } = match self.ledger.begin_renegotiation(turn.now, id, asked) {
+        let Begun { renegotiation, ended } = match self.ledger.begin_renegotiation(turn.now, id, flowspecs) {
             Ok(begun) => begun,
             Err(mut outcome) => {
                 self.follow(turn, &mut outcome);
@@ -33,7 +33,7 @@ impl Manager {
         };
         self.lose_ended(turn, ended);
         let Some(flow) = self.flows.get(id) else { return self.refuse_unknown(turn, request, id) };
-        let (qos, grant) = exchanged((&flow.qos, &flow.grant), asked, renegotiation.grant());
+        let (qos, grant) = exchanged((&flow.qos, &flow.grant), flowspecs, renegotiation.grant());
         let name = flow.interface.clone();
         let change = match (self.interfaces.get_mut(&name), flow.class, framed(&grant)) {
             (Some(interface), Some(class), Some(framed)) => interface.adjust(id, class, framed),
@@ -56,13 +56,13 @@ impl Manager {
         &mut self,
         turn: &mut Turn,
         reply: Reply,
-        (id, asked): (&str, &Both<Option<Flowspec>>),
+        (id, flowspecs): (&str, &Both<Option<Flowspec>>),
         grant: &Grant,
     ) {
         match self.flows.get_mut(id) {
             None => turn.answer_granted(reply, grant, SetUp::default()),
             Some(flow) => {
-                (flow.qos, flow.grant) = exchanged((&flow.qos, &flow.grant), asked, grant);
+                (flow.qos, flow.grant) = exchanged((&flow.qos, &flow.grant), flowspecs, grant);
                 self.answer_flow(turn, id, reply);
             }
         }
@@ -137,10 +137,10 @@ impl Manager {
 }
 
 /// A flow's request and grant after an exchange: a direction that is not requested stays as it was.
-fn exchanged((qos, kept): (&Qos, &Grant), asked: &Both<Option<Flowspec>>, grant: &Grant) -> (Qos, Grant) {
+fn exchanged((qos, kept): (&Qos, &Grant), flowspecs: &Both<Option<Flowspec>>, grant: &Grant) -> (Qos, Grant) {
     let (mut qos, mut grant) = (*qos, grant.clone());
     for direction in Direction::BOTH {
-        match asked.get(direction).filter(|spec| spec.service_type != ServiceType::NoChange) {
+        match flowspecs.get(direction).filter(|spec| spec.service_type != ServiceType::NoChange) {
             Some(spec) => *qos.get_mut(direction) = spec,
             None => *grant.tspec.get_mut(direction) = *kept.tspec.get(direction),
         }

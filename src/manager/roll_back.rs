@@ -8,7 +8,7 @@ use flowspec::{Both, Flowspec, ServiceType};
 
 use super::flow::{Flow, Phase, framed};
 use super::message::Loss;
-use super::pending::{Admission, DisplacedFlow, Purpose, Replaced};
+use super::pending::{DisplacedFlow, PendingAdmission, Purpose, Replaced};
 use super::record::record_interface;
 use super::state::Manager;
 use super::turn::Turn;
@@ -45,10 +45,10 @@ impl Manager {
         &mut self,
         turn: &mut Turn,
         id: &str,
-        admission: Admission,
+        admission: PendingAdmission,
         rolled_back: RolledBack,
     ) {
-        let Admission { reply, displaced, .. } = admission;
+        let PendingAdmission { reply, displaced, .. } = admission;
         let Some(mut flow) = self.flows.remove(id) else { return };
         self.count_debt(&mut flow, Both::default());
         let Flow { class, .. } = flow;
@@ -101,7 +101,7 @@ impl Manager {
 
     /// Admits a flow whose class the kernel has rolled back. The classes of the flows that it displaces stay as well: no
     /// number is used again, since no further flow gets a class.
-    pub(super) fn admitted_without_class(&mut self, turn: &mut Turn, id: &str, admission: Admission) {
+    pub(super) fn admitted_without_class(&mut self, turn: &mut Turn, id: &str, admission: PendingAdmission) {
         if let Some(flow) = self.flows.get_mut(id)
             && let Some(class) = flow.class.take()
             && let Some(interface) = self.interfaces.get_mut(&flow.interface)

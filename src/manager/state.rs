@@ -34,7 +34,7 @@ pub struct Manager {
     pub(super) stalled: Vec<Stalled>,
     /// Requests for interfaces whose tree is being set up, in the order they came.
     pub(super) deferred: Vec<(RequestId, Box<Operation>)>,
-    /// The groups as the events have told of them; `None` while nothing receives events.
+    /// The groups as the events have reported them; `None` while nothing receives events.
     pub(super) recorded: Option<RecordedGroups>,
     last_change: u64,
     /// How many inputs were handled since the invariants were checked.
@@ -80,8 +80,8 @@ impl Manager {
         }
     }
 
-    /// From now on [`handle`](Self::handle) gives events as well. The first ones tell of the groups there are;
-    /// flows that were admitted before are not told of.
+    /// From now on [`handle`](Self::handle) gives events as well. The first ones report the groups there are;
+    /// flows that were admitted before are not reported.
     pub fn record_events(&mut self) {
         self.recorded.get_or_insert_default();
     }

@@ -56,7 +56,7 @@ pub use class::{Admission, Allocate, Class};
 pub use client::Client;
 pub use code::{Code, Severity};
 pub use interface::{Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop};
-pub use model::{Group, GroupMode, Policy, Template, Unsupported};
+pub use model::{FlowNames, Group, GroupMode, Policy, Template, Unsupported};
 pub use owner::{Owner, OwnerMatch};
 pub use place::{Place, Source};
 pub use problem::{Label, Problem};

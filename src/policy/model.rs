@@ -12,6 +12,15 @@ use super::place::Place;
 use super::rule::{Rule, Subject};
 use super::timeouts::PeerTimeouts;
 
+/// What a policy knows of a flow: the names of its class and of its client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FlowNames<'a> {
+    /// The class.
+    pub class: Option<&'a str>,
+    /// The client, whose limits are those of the first pattern that matches its name.
+    pub client: Option<&'a str>,
+}
+
 /// How much of each interface may be reserved, and by which flows.
 ///
 /// ```
@@ -115,7 +124,8 @@ impl Policy {
     }
 
     /// The timeouts of a flow: its client's, or else its class's, or else the policy's.
-    pub fn timeouts_of(&self, class: Option<&str>, client: Option<&str>) -> PeerTimeouts {
+    pub fn timeouts_of(&self, names: FlowNames<'_>) -> PeerTimeouts {
+        let FlowNames { class, client } = names;
         let class = class.and_then(|class| self.classes.get(class)).map(|class| class.timeouts);
         let client = client.and_then(|client| self.client(client)).map(|client| client.timeouts);
         self.timeouts.with(class.unwrap_or_default()).with(client.unwrap_or_default())

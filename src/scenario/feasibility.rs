@@ -19,9 +19,10 @@ const ANY_CAPACITY: Rate = Rate::from_mbit(10_000_000);
 
 /// The warnings about templates and rules whose flows are refused on every interface, whatever is reserved.
 ///
-/// Each template is tried on each interface, without a class and in each class (those that differ, if there are many); each template of a rule with the class
-/// and the group of the rule. What the kernel knows, a capacity or an MTU, counts as unlimited. A policy without interfaces
-/// has no such warnings. Where it has too many combinations, a warning says from which template or rule on none was tried.
+/// Each template is tried on each interface, without a class and in each class (those that differ, if there are many);
+/// each template of a rule with the class and the group of the rule. What the kernel knows, a capacity or an MTU, counts
+/// as unlimited. A policy without interfaces has no such warnings. Where it has too many combinations, a warning says from
+/// which template or rule on none was tried.
 pub fn infeasible(policy: &Policy) -> Vec<Problem> {
     Search { trial: Trial::new(policy, MOST_TRIALS), problems: Vec::new() }.run(policy)
 }
@@ -265,7 +266,7 @@ mod tests {
         check("packets above the MTU", &format!("{ETH0}mtu = \"1500 B\"\n{jumbo}"), &[("GQ0106", "(mtu)")]);
         let buffer = template("token_rate = \"6 Mbit/s\", token_bucket_size = \"64 KiB\"");
         check(
-            "no room for the bucket",
+            "no space for the bucket",
             &format!("{ETH0}buffer = \"10 kB\"\n{buffer}"),
             &[("GQ0106", "(buffer)")],
         );

@@ -88,9 +88,9 @@ pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
 fn action(operation: &Operation, now: Moment) -> String {
     match operation {
         Operation::Reserve(ladder) => connect(ladder, now),
-        Operation::Renegotiate { id, asked } => {
+        Operation::Renegotiate { id, flowspecs } => {
             let mut fields = vec![format!("id = {}", quoted(id))];
-            both(&mut fields, asked);
+            both(&mut fields, flowspecs);
             format!("renegotiate = {{ {} }}\n", fields.join(", "))
         }
         Operation::Refresh { id, time_to_live } => {
@@ -193,8 +193,8 @@ fn group(request: &GroupRequest) -> String {
     format!("group = {{ {} }}\n", fields.join(", "))
 }
 
-fn both(fields: &mut Vec<String>, asked: &Both<Option<Flowspec>>) {
-    let specs = [("sending", &asked.sending), ("receiving", &asked.receiving)];
+fn both(fields: &mut Vec<String>, flowspecs: &Both<Option<Flowspec>>) {
+    let specs = [("sending", &flowspecs.sending), ("receiving", &flowspecs.receiving)];
     fields.extend(
         specs.into_iter().filter_map(|(name, spec)| Some(format!("{name} = {}", flowspec(spec.as_ref()?)))),
     );

@@ -12,7 +12,7 @@ use super::coverage::CoverageItem;
 use super::laboratory::{Laboratory, TransferFailure, TransferRequest};
 use super::names::Names;
 use super::outcome::{
-    Compared, Correction, Failure, Outcome, SkipReason, StepDecision, Uncorrectable, Verdict,
+    Compared, Correction, Failure, NoExpectations, Outcome, SkipReason, StepDecision, Uncorrectable, Verdict,
 };
 use super::requested::RequestedQos;
 use super::snapshot::LedgerSnapshot;
@@ -32,13 +32,13 @@ struct Run<'a> {
     interface: String,
     policies: &'a BTreeMap<String, Arc<Policy>>,
     lab: Option<&'a mut dyn Laboratory>,
-    granted: BTreeMap<String, Granted>,
+    granted: BTreeMap<String, GrantedFlow>,
     outcome: Outcome,
 }
 
 /// What a transfer needs to know of an admitted flow.
 #[derive(Clone, Debug)]
-struct Granted {
+struct GrantedFlow {
     interface: String,
     class: Option<String>,
     qos: Qos,
@@ -83,8 +83,8 @@ pub fn run_test<'a>(
         let Err(mismatch) = run.step(number, step) else { continue };
         if run.outcome.corrections.len() + run.outcome.uncorrectable.len() == corrections {
             // It is not an expectation that does not hold.
-            let Mismatch { compared, expected, actual, .. } = &*mismatch;
-            let reason = format!("{compared}: expected {expected}, found {actual}");
+            let Mismatch { compared, expected, actual, .. } = (*mismatch).clone();
+            let reason = NoExpectations::StepFails { compared, expected, actual };
             run.outcome.uncorrectable.push(Uncorrectable { place: step.place.clone(), reason });
         }
         if run.outcome.verdict == Verdict::Ok {
@@ -150,8 +150,8 @@ impl Run<'_> {
         }
         match action {
             Action::Connect(connect) => observed.decisions = self.connect(connect),
-            Action::Renegotiate { id, template, asked } => {
-                observed.decisions = self.renegotiate(id, template.as_deref(), asked);
+            Action::Renegotiate { id, template, flowspecs } => {
+                observed.decisions = self.renegotiate(id, template.as_deref(), flowspecs);
             }
             Action::Refresh { id, time_to_live } => {
                 let time_to_live = *time_to_live;
@@ -258,15 +258,17 @@ impl Run<'_> {
         &mut self,
         names: &Names,
         template: Option<&str>,
-        asked: &Both<Option<Flowspec>>,
+        flowspecs: &Both<Option<Flowspec>>,
     ) -> Vec<Decision> {
         let policy = Arc::clone(self.ledger().policy());
-        let asked = match template {
-            None => Some(*asked),
+        let flowspecs = match template {
+            None => Some(*flowspecs),
             Some(name) => policy.templates.get(name).map(|template| template.qos.map(Some)),
         };
-        let submit = |id| match asked {
-            Some(asked) => self.decide_and_remember(Operation::Renegotiate { id, asked: Box::new(asked) }),
+        let submit = |id| match flowspecs {
+            Some(flowspecs) => {
+                self.decide_and_remember(Operation::Renegotiate { id, flowspecs: Box::new(flowspecs) })
+            }
             None => {
                 let template = template.unwrap_or_default().to_owned();
                 let refusal = Refusal::UnknownTemplate { template };
@@ -305,12 +307,12 @@ impl Run<'_> {
                 let rendition = ladder.renditions.iter().find(|(name, _)| Some(name.as_str()) == lower);
                 let Request { id, interface, class, qos, .. } = ladder.request;
                 let qos = rendition.map_or(qos, |(_, qos)| *qos);
-                self.granted.insert(id, Granted { interface, class, qos });
+                self.granted.insert(id, GrantedFlow { interface, class, qos });
             }
-            Operation::Renegotiate { id, asked } => {
+            Operation::Renegotiate { id, flowspecs } => {
                 if let Some(granted) = self.granted.get_mut(&id) {
-                    granted.qos.sending = asked.sending.unwrap_or(granted.qos.sending);
-                    granted.qos.receiving = asked.receiving.unwrap_or(granted.qos.receiving);
+                    granted.qos.sending = flowspecs.sending.unwrap_or(granted.qos.sending);
+                    granted.qos.receiving = flowspecs.receiving.unwrap_or(granted.qos.receiving);
                 }
             }
             _ => {}
@@ -322,7 +324,7 @@ impl Run<'_> {
     fn transfer(&mut self, transfer: &Transfer) -> Result<Rate, TransferFailure> {
         let Transfer { id, duration, bytes } = transfer;
         let granted = self.granted.get(id).filter(|_| self.ledger().flow(id).is_some());
-        let Some(Granted { interface, class, qos }) = granted.cloned() else {
+        let Some(GrantedFlow { interface, class, qos }) = granted.cloned() else {
             return Err(TransferFailure::UnknownFlow { id: id.clone() });
         };
         self.interface.clone_from(&interface);

@@ -39,10 +39,10 @@ pub(super) enum Action {
     /// Flows request other reservations.
     Renegotiate {
         id: Names,
-        /// Takes precedence over `asked`.
+        /// Takes precedence over `flowspecs`.
         template: Option<String>,
         /// An absent direction stays as it is.
-        asked: Box<Both<Option<Flowspec>>>,
+        flowspecs: Box<Both<Option<Flowspec>>>,
     },
     /// Flows extend their soft state.
     Refresh { id: Names, time_to_live: Micros },

@@ -165,12 +165,12 @@ fn group(section: Section<'_>, uses: &NameUses) -> Option<Action> {
 fn renegotiate(section: Section<'_>, uses: &NameUses) -> Option<Action> {
     let id = names(&section, Some(uses));
     let template = uses.text(&section, "template", NameKind::Template);
-    let asked = Box::new(flowspecs(&section));
+    let flowspecs = Box::new(flowspecs(&section));
     if template.is_none() && !section.has("sending") && !section.has("receiving") {
         section.missing("template, sending or receiving");
     }
     section.finish();
-    Some(Action::Renegotiate { id: id?, template, asked })
+    Some(Action::Renegotiate { id: id?, template, flowspecs })
 }
 
 fn refresh(section: Section<'_>, uses: &NameUses) -> Option<Action> {

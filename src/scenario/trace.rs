@@ -193,8 +193,8 @@ impl Line {
             OperationKind::Query if names_a_flow => return self.query(policy),
             OperationKind::Query => Operation::Query { interface: self.interface()?, request: None },
             OperationKind::Renegotiate => {
-                let asked = Box::new(Both { sending: self.sending, receiving: self.receiving });
-                Operation::Renegotiate { id: self.id()?, asked }
+                let flowspecs = Box::new(Both { sending: self.sending, receiving: self.receiving });
+                Operation::Renegotiate { id: self.id()?, flowspecs }
             }
             OperationKind::Refresh => {
                 Operation::Refresh { id: self.id()?, time_to_live: self.needed(self.ttl_us, "ttl_us")? }

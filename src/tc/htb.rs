@@ -70,6 +70,7 @@ pub enum Bucket {
 
 /// Why the kernel's structures cannot hold a class. Numbers are refused, never wrapped.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotEncodable {
     /// A bucket is sent as the time that it takes to fill, in 32 bits of 64 ns.
     #[error("class {handle}: {} {size} lasts longer at {rate} than the kernel can express, 274 s", .bucket.size())]

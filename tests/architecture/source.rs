@@ -126,6 +126,23 @@ impl Source {
         with_body.collect()
     }
 
+    /// Every function of the Rust ABI that is public without restriction, with the primitive types among its arguments:
+    /// behind references, in slices, tuples and options, which are types of their own; a string is a `str`.
+    pub(crate) fn public_signatures(&self) -> Vec<(Function, Vec<String>)> {
+        let tokens = &self.shipped;
+        let named = (0..tokens.len().saturating_sub(1)).filter(|&at| tokens[at].is("fn"));
+        let public = named.filter(|&at| {
+            let qualifies = |token: &&Token| token.is("const") || token.is("async") || token.is("unsafe");
+            let mut before = tokens[..at].iter().rev().skip_while(qualifies);
+            before.next().is_some_and(|token| token.is("pub"))
+        });
+        let signature = public.filter_map(|at| {
+            let (name, line) = (tokens[at + 1].word()?.to_owned(), tokens[at].lines.0);
+            Some((Function { name, line, length: 0 }, primitive_arguments(&tokens[at + 2..])))
+        });
+        signature.collect()
+    }
+
     /// Whether the shipped code names a path of these words, `a::b::c`, or one longer.
     pub(crate) fn names(&self, path: &str) -> bool {
         let wanted: Vec<_> = path.split("::").collect();
@@ -189,6 +206,50 @@ pub(crate) fn item_end(tokens: &[Token], start: usize) -> usize {
         }
     }
     tokens.len()
+}
+
+const PRIMITIVES: &[&str] = &[
+    "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "bool", "char",
+    "str",
+];
+
+/// The primitive types among a function's arguments, from what follows its name.
+fn primitive_arguments(tokens: &[Token]) -> Vec<String> {
+    let mut found = Vec::new();
+    // Parentheses, brackets and angle brackets that are open, whether a type has begun, and whether the rest of it is
+    // what another type takes.
+    let (mut open, mut angles, mut in_type, mut optional, mut generic) =
+        (0_usize, 0_usize, false, false, false);
+    for (at, token) in tokens.iter().enumerate() {
+        let arrow = at > 0 && tokens[at - 1].kind == Kind::Punct('-');
+        match &token.kind {
+            Kind::Punct('<') => {
+                angles += 1;
+                optional = at.checked_sub(1).is_some_and(|before| tokens[before].is("Option"));
+                generic = !optional;
+            }
+            Kind::Punct('>') if !arrow => {
+                (angles, optional, generic) = (angles.saturating_sub(1), false, false);
+            }
+            // The generic parameters come before the arguments.
+            _ if open == 0 && angles > 0 => {}
+            Kind::Open(_) => open += 1,
+            Kind::Close if open == 1 => break,
+            Kind::Close => open -= 1,
+            Kind::Punct(':') if open == 1 && angles == 0 => in_type = true,
+            Kind::Punct(',') if open == 1 && angles == 0 => (in_type, generic) = (false, false),
+            // What a function takes that is an argument itself.
+            Kind::Word(word) if ["Fn", "FnMut", "FnOnce", "fn"].contains(&word.as_str()) => generic = true,
+            Kind::Word(word) if in_type && !generic => {
+                let word = if word == "String" { "str" } else { word };
+                if PRIMITIVES.contains(&word) {
+                    found.push(if optional { format!("Option<{word}>") } else { word.to_owned() });
+                }
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Where a function's body begins; a function of a trait may have none.

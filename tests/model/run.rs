@@ -119,12 +119,12 @@ impl Run {
     }
 
     fn renegotiate(&mut self, expected: &mut Expected) -> Operation {
-        let (id, asked) = (self.random.flow_id(), Box::new(self.random.changes()));
-        match self.recount.renegotiate(&id, &asked) {
+        let (id, flowspecs) = (self.random.flow_id(), Box::new(self.random.changes()));
+        match self.recount.renegotiate(&id, &flowspecs) {
             Some(rate) => expected.charged = rate,
             None => expected.is_ok = false,
         }
-        Operation::Renegotiate { id, asked }
+        Operation::Renegotiate { id, flowspecs }
     }
 
     fn refresh(&mut self, expected: &mut Expected) -> Operation {

@@ -97,9 +97,8 @@ impl Endpoint {
     /// - **Source**: DisconnectEx, TF_REUSE_SOCKET.
     pub(crate) fn reopen(&self) -> Result<()> {
         self.release();
-        let ipv6 = self.family == Family::Inet6;
-        let fresh = sys::open(ipv6, self.is_stream()).map_err(Errno::wsa)?;
-        if ipv6 {
+        let fresh = sys::open(self.family, self.socket_type).map_err(Errno::wsa)?;
+        if self.family == Family::Inet6 {
             sys::set(&fresh, KernelOption::Ipv6Only, 1).map_err(Errno::wsa)?;
         }
         let mut state = self.state();

@@ -1,4 +1,4 @@
-//! What an acceptor's condition function is told of a connection, and what it decides.
+//! What an acceptor's condition function learns of a connection, and what it decides.
 
 use std::net::SocketAddr;
 

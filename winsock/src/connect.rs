@@ -17,7 +17,7 @@ use super::protocol::Family;
 use super::provider::{check_started, provider};
 use super::provider_specific::ProviderSpecific;
 use super::qos_state::merged;
-use super::reservation::PendingReservation;
+use super::reservation::PendingChange;
 use super::status::QosStatus;
 use crate::sys::{self, MessageFlags, Readiness};
 
@@ -64,7 +64,7 @@ pub(crate) type CalleeDataSink = Box<dyn FnOnce(&[u8]) -> Result<()> + Send>;
 
 /// What is reserved for a connection that is not made yet. Dropping it undoes it.
 pub(crate) struct PendingConnection {
-    reservation: Option<PendingReservation>,
+    reservation: Option<PendingChange>,
     group: Option<PreviousGroupReservation>,
 }
 

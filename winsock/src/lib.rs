@@ -86,6 +86,7 @@ pub use handshake::{Answer, MAX_CONNECT_DATA, MessageError, Offer};
 pub use multicast::LeafRole;
 pub use named_qos::{NamedQos, named_qos, named_qos_list};
 pub use network_events::{Callback, Events, NetworkEvents};
+pub use network_options::KeepAlive;
 pub use options::{OptionValue, SocketOption};
 pub use protocol::{
     Family, PROTOCOLS, ProtocolInfo, SocketType, XP1_CONNECT_DATA, XP1_QOS_SUPPORTED, XP1_UNI_RECV,

@@ -130,8 +130,8 @@ impl fmt::Debug for EventTarget {
 
 /// The network events that a program has selected on a socket, and those that were recorded.
 ///
-/// Events are recorded whether or not they are selected, except FD_QOS and FD_GROUP_QOS. An event that was recorded is not recorded again before the
-/// call that re-enables it, whatever is selected meanwhile.
+/// Events are recorded whether or not they are selected, except FD_QOS and FD_GROUP_QOS. An event that was recorded is not
+/// recorded again before the call that re-enables it, whatever is selected meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct EventSelection {
     state: Mutex<SelectionState>,

@@ -41,7 +41,7 @@ impl Addresses {
 
 impl Endpoint {
     /// Has FD_QOS report WSA_QOS_RECEIVERS and WSA_QOS_SENDERS at both ends, where the other end of this socket's flow is
-    /// a socket of this process that has QoS too. Each end is told once for each direction.
+    /// a socket of this process that has QoS too. Each end is notified once for each direction.
     pub(crate) fn note_end_in_process(&self) {
         if self.carries_connect_data() {
             return;

@@ -1,6 +1,7 @@
 //! The protocols of the catalogue, as WSAEnumProtocols lists them.
 
 use flowspec::Direction;
+use shaper::headers::IpVersion;
 
 /// Address families.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -9,6 +10,16 @@ pub enum Family {
     Inet,
     /// AF_INET6.
     Inet6,
+}
+
+impl Family {
+    /// The version of IP of an address family, for packets that are not to an IPv4-mapped address.
+    pub(crate) const fn ip_version(self) -> IpVersion {
+        match self {
+            Self::Inet => IpVersion::V4,
+            Self::Inet6 => IpVersion::V6,
+        }
+    }
 }
 
 /// Socket types.

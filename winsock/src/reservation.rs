@@ -1,6 +1,6 @@
 //! Reserving for a connection: before it is made, and once it is.
 //!
-//! [`Endpoint::reserve`] gives a [`PendingReservation`], which classifies the socket's packets. A connection that is
+//! [`Endpoint::reserve`] gives a [`PendingChange`], which classifies the socket's packets. A connection that is
 //! made commits it, which shapes the socket's data; one that fails drops it, which restores the state before.
 
 use std::net::IpAddr;
@@ -13,12 +13,12 @@ use gqos::connect::{meter, plan, segment_limit};
 use gqos::engine::{Admitted, Ask, Granted, Lingering, Lost, PeerSocket, Reservation, ReservationRequest};
 use gqos::linux::socket;
 use gqos::policy::{Protocol, Subject};
+use shaper::headers::IpVersion;
 
 use super::Result;
 use super::blocking::may_await_others;
 use super::endpoint::Endpoint;
 use super::network_events::Events;
-use super::protocol::Family;
 use super::provider::provider;
 use super::provider_specific::ProviderSpecific;
 use super::qos_host::{QosHost, ReserveError};
@@ -27,7 +27,7 @@ use super::status::QosStatus;
 use crate::sys::{self, KernelOption};
 
 /// The reservation for a connection that is not made yet. Dropping it undoes it.
-pub(crate) struct PendingReservation {
+pub(crate) struct PendingChange {
     /// `None` once it is committed.
     change: Option<Change>,
     pub(crate) requested: Qos,
@@ -45,7 +45,7 @@ enum Change {
     Renegotiated { admitted: Box<Admitted>, decision: Box<Decision>, before: Box<Qos> },
 }
 
-impl Drop for PendingReservation {
+impl Drop for PendingChange {
     fn drop(&mut self) {
         let change = self.change.take();
         // The socket's packets leave the class before the reservation is released and others may get the class.
@@ -70,7 +70,7 @@ impl Endpoint {
         requested: Option<Qos>,
         provider_specific: ProviderSpecific,
         peer: IpAddr,
-    ) -> Result<Option<PendingReservation>> {
+    ) -> Result<Option<PendingChange>> {
         let Some(mut requested) = requested else { return Ok(None) };
         for direction in Direction::BOTH {
             if !self.is_open_for(direction) {
@@ -78,12 +78,7 @@ impl Endpoint {
             }
         }
         let pending = |change| {
-            Some(PendingReservation {
-                change: Some(change),
-                requested,
-                provider_specific,
-                endpoint: self.weak(),
-            })
+            Some(PendingChange { change: Some(change), requested, provider_specific, endpoint: self.weak() })
         };
         if needs_no_reservation(&requested) {
             return Ok(pending(Change::Nothing));
@@ -103,7 +98,7 @@ impl Endpoint {
             return Ok(pending(Change::Renegotiated { admitted, decision, before }));
         }
         let granted = self.reserve_new(host, requested, peer)?;
-        let classified = self.classify(&granted.admitted, &provider_specific, peer.to_canonical().is_ipv6());
+        let classified = self.classify(&granted.admitted, &provider_specific, IpVersion::of(peer));
         // Where that has failed, the pending reservation is dropped here.
         let pending = pending(Change::Admitted(Box::new(granted)));
         classified.map(|()| pending)
@@ -158,35 +153,36 @@ impl Endpoint {
     }
 
     /// Directs a socket's packets to their class, and marks them.
-    fn classify(&self, admitted: &Admitted, objects: &ProviderSpecific, ipv6: bool) -> Result<()> {
+    fn classify(&self, admitted: &Admitted, objects: &ProviderSpecific, version: IpVersion) -> Result<()> {
         let failed = |_| Wsa::Enetdown;
         if self.is_stream()
             && let Some(tspec) = &admitted.tspec.sending
-            && let Some(payload) = segment_limit(tspec.max_sdu_size(), ipv6)
+            && let Some(payload) = segment_limit(tspec.max_sdu_size(), version)
         {
             socket::limit_segment(&self.fd, payload).map_err(failed)?;
         }
         let dscp = objects.code_point().or(admitted.dscp);
         if admitted.class.is_some() || dscp.is_some() {
-            let before = socket::code_point(&self.fd, ipv6).map_err(failed)?;
+            let before = socket::code_point(&self.fd, version).map_err(failed)?;
             self.state().qos.original_code_point.get_or_insert(before);
-            self.direct_packets(ipv6, dscp, admitted)?;
+            self.direct_packets(version, dscp, admitted)?;
         }
         Ok(())
     }
 
-    /// Directs packets to the flow's class, with this code point. A program that has given up its privileges may not do so any more, but the reactor
-    /// may.
-    fn direct_packets(&self, ipv6: bool, dscp: Option<u8>, admitted: &Admitted) -> Result<()> {
+    /// Directs packets to the flow's class and marks them with the code point.
+    ///
+    /// Where the program has given up the privilege for that, the reactor's thread does it, which has kept its own.
+    fn direct_packets(&self, version: IpVersion, dscp: Option<u8>, admitted: &Admitted) -> Result<()> {
         let class = admitted.class;
-        if socket::classify(&self.fd, ipv6, dscp, class).is_ok() {
+        if socket::classify(&self.fd, version, dscp, class).is_ok() {
             return Ok(());
         }
         let (provider, this) = (provider()?, self.weak().upgrade().ok_or(Wsa::Enetdown)?);
         if !may_await_others() {
             return Err(Wsa::Enetdown);
         }
-        let classified = async move { socket::classify(&this.fd, ipv6, dscp, class).map_err(drop) };
+        let classified = async move { socket::classify(&this.fd, version, dscp, class).map_err(drop) };
         match provider.host.wait_for(classified) {
             Some(Ok(())) => Ok(()),
             Some(Err(())) | None => Err(Wsa::Enetdown),
@@ -202,7 +198,7 @@ impl Endpoint {
         };
         match admitted {
             // The kernel has accepted the same calls before.
-            Some(admitted) => drop(self.classify(&admitted, &objects, self.family == Family::Inet6)),
+            Some(admitted) => drop(self.classify(&admitted, &objects, self.family.ip_version())),
             None => self.remove_classification(),
         }
     }
@@ -211,19 +207,19 @@ impl Endpoint {
         let original = self.state().qos.original_code_point.take();
         if original.is_some() {
             // An error means that the socket is shut down and sends no more packets.
-            let _ = socket::classify(&self.fd, self.family == Family::Inet6, original, None);
+            let _ = socket::classify(&self.fd, self.family.ip_version(), original, None);
         }
     }
 
     /// Makes a pending reservation the socket's own once the connection is made, and shapes the connection from its
     /// first byte on.
-    pub(crate) fn commit(&self, pending: Option<PendingReservation>, peer: IpAddr) -> Result<()> {
+    pub(crate) fn commit(&self, pending: Option<PendingChange>, peer: IpAddr) -> Result<()> {
         let Some(mut pending) = pending else { return Ok(()) };
         let (requested, objects) = (pending.requested, pending.provider_specific);
         match &pending.change {
             Some(Change::Admitted(granted)) => self.shape(&granted.admitted, &objects, peer)?,
             Some(Change::Renegotiated { admitted, .. }) => {
-                self.classify(admitted, &objects, peer.to_canonical().is_ipv6())?;
+                self.classify(admitted, &objects, IpVersion::of(peer))?;
                 self.shape(admitted, &objects, peer)?;
             }
             Some(Change::Nothing) | None => self.release(),

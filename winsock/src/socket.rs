@@ -68,9 +68,8 @@ impl Socket {
     fn open_kind(kind: EndpointKind, group: GroupSelection) -> Result<Self> {
         let provider = provider()?;
         let membership = provider.groups.enter(group, kind.family, kind.socket_type)?;
-        let ipv6 = kind.family == Family::Inet6;
-        let fd = sys::open(ipv6, kind.socket_type == SocketType::Stream).map_err(Errno::wsa)?;
-        if ipv6 {
+        let fd = sys::open(kind.family, kind.socket_type).map_err(Errno::wsa)?;
+        if kind.family == Family::Inet6 {
             // Windows' default, whatever the host's is.
             sys::set(&fd, KernelOption::Ipv6Only, 1).map_err(Errno::wsa)?;
         }

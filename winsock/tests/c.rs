@@ -233,7 +233,7 @@ fn a_c_program_uses_groups_events_and_overlapped_operations() {
     }
 }
 
-/// Runs a program that gives its reservation back and asks for it again, in one of its ways.
+/// Runs a program that releases its reservation and requests it again, in one of its ways.
 #[track_caller]
 fn credit(enforcement: &str, ways: &[&str]) {
     // The program runs this tool in its namespace.

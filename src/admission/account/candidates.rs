@@ -1,12 +1,13 @@
 //! The flows of an account that can be preempted or shed, with what each constraint gains by their end.
 //!
-//! A flow that lasts until it is released gives back the same amount at every moment: such flows are added up. A flow
-//! with a window gives back something for a time, and is looked at by itself.
+//! The end of a flow that lasts until it is released frees the same amount at every moment: such flows are added up. The
+//! end of a flow with a window frees an amount for a time, and is looked at by itself.
 
 use flowspec::{Both, Direction, Moment};
 
 use super::footprint::Footprint;
 use super::place::Place;
+use super::profile::Demand;
 use super::sorted::Sorted;
 use super::tally::{Amounts, KINDS, Tally};
 use super::window::Window;
@@ -45,18 +46,16 @@ pub(crate) enum AddsUp {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
     pub(crate) scope: Scope,
-    pub(crate) amount: Amount,
-    /// The most that may be taken.
-    pub(crate) most: u64,
-    /// What the flow would take, which is not zero.
-    pub(crate) asked: u64,
+    pub(crate) quantity: Quantity,
+    /// What the flow would take, which is not zero, and the most that may be taken.
+    pub(crate) demand: Demand,
     /// When.
     pub(crate) window: Window,
 }
 
 /// What a constraint limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Amount {
+pub(crate) enum Quantity {
     /// Flows.
     Flows,
     /// What is charged in a direction.
@@ -76,7 +75,7 @@ pub(crate) enum Scope {
     Type(usize),
 }
 
-impl Amount {
+impl Quantity {
     const fn kind(self) -> usize {
         match self {
             Self::Flows => 0,
@@ -152,15 +151,15 @@ impl Candidates {
         }
     }
 
-    /// What the flows after a place, which are less important, give back to a constraint, of those that are added up.
-    pub(crate) fn after(&self, place: Place, scope: Scope, amount: Amount) -> u128 {
-        self.tally(scope).map_or(0, |tally| tally.after(place, amount.kind()))
+    /// What the flows after a place, which are less important, free of a constraint, of those that are added up.
+    pub(crate) fn after(&self, place: Place, scope: Scope, quantity: Quantity) -> u128 {
+        self.tally(scope).map_or(0, |tally| tally.after(place, quantity.kind()))
     }
 
-    /// The first flow, beginning with the least important, with which those up to it give back an amount, which is not
-    /// zero, of those that are added up.
-    pub(crate) fn reach(&self, wanted: u128, scope: Scope, amount: Amount) -> Option<Place> {
-        self.tally(scope)?.reach(amount.kind(), wanted)
+    /// The first flow, beginning with the least important, with which those up to it free an amount, which is not zero, of
+    /// those that are added up.
+    pub(crate) fn reach(&self, wanted: u128, scope: Scope, quantity: Quantity) -> Option<Place> {
+        self.tally(scope)?.reach(quantity.kind(), wanted)
     }
 
     /// The least important flow before a place of those that are not added up.
@@ -179,15 +178,15 @@ impl Candidates {
     }
 }
 
-/// What a flow gives back of each kind.
+/// What the end of a flow frees of each kind.
 fn amounts(footprint: &Footprint) -> Amounts {
     let mut amounts: Amounts = [0; KINDS];
-    amounts[Amount::Flows.kind()] = footprint.flows;
+    amounts[Quantity::Flows.kind()] = footprint.flows;
     let Both { sending, receiving } = footprint.charged;
-    amounts[Amount::Rate(Direction::Sending).kind()] = sending.get();
-    amounts[Amount::Rate(Direction::Receiving).kind()] = receiving.get();
+    amounts[Quantity::Rate(Direction::Sending).kind()] = sending.get();
+    amounts[Quantity::Rate(Direction::Receiving).kind()] = receiving.get();
     let Both { sending, receiving } = footprint.buffer;
-    amounts[Amount::Buffer(Direction::Sending).kind()] = sending.get();
-    amounts[Amount::Buffer(Direction::Receiving).kind()] = receiving.get();
+    amounts[Quantity::Buffer(Direction::Sending).kind()] = sending.get();
+    amounts[Quantity::Buffer(Direction::Receiving).kind()] = receiving.get();
     amounts
 }

@@ -6,7 +6,7 @@ use flowspec::Moment;
 use super::window::Window;
 
 /// A signed number that sums are made of.
-pub(crate) trait Amount:
+pub(crate) trait Summand:
     Copy + Default + Ord + std::iter::Sum + std::ops::Add<Output = Self> + std::ops::AddAssign
 {
     /// The number, or the nearest that the type can hold.
@@ -47,7 +47,7 @@ pub(crate) struct Below<A> {
 /// The most entries of a node: few enough that a scan costs as much as finding the next node.
 const WIDEST: usize = 16;
 
-impl<A: Amount> Changes<A> {
+impl<A: Summand> Changes<A> {
     /// One change.
     pub(crate) fn of(at: Moment, delta: A) -> Self {
         Self::Leaf(vec![Change { at, delta }])
@@ -293,13 +293,13 @@ impl<A: Amount> Changes<A> {
     }
 }
 
-impl<A: Amount> Child<A> {
+impl<A: Summand> Child<A> {
     fn new(node: Changes<A>) -> Self {
         Self { first: node.first().map_or(Moment::START, |change| change.at), below: node.below(), node }
     }
 }
 
-impl Amount for i64 {
+impl Summand for i64 {
     fn of(delta: i128) -> Self {
         Self::try_from(delta).unwrap_or(if delta < 0 { Self::MIN } else { Self::MAX })
     }
@@ -309,7 +309,7 @@ impl Amount for i64 {
     }
 }
 
-impl Amount for i128 {
+impl Summand for i128 {
     fn of(delta: i128) -> Self {
         delta
     }

@@ -2,14 +2,14 @@
 
 use flowspec::{Both, Bytes, Direction, Moment, Rate};
 
-use super::candidates::{Amount, Limit, Scope};
+use super::candidates::{Limit, Quantity, Scope};
 use super::flows::Flows;
 use super::footprint::Footprint;
 use super::measured::Measured;
-use super::profile::Profile;
+use super::profile::{Demand, Profile};
 use super::rank::Held;
 use super::state::Account;
-use super::usage::Usage;
+use super::usage::AccountUse;
 use super::window::Window;
 use crate::admission::limits::{Holder, Shortfall};
 use crate::admission::refusal::Refusal;
@@ -27,7 +27,7 @@ pub(crate) struct FitContext<'a> {
     pub(crate) class: Option<(u32, &'a str, &'a Class)>,
     pub(crate) flows: &'a Flows,
     /// What is taken.
-    pub(crate) usage: &'a Usage,
+    pub(crate) usage: &'a AccountUse,
     pub(crate) now: Moment,
     /// What the flow is charged, to its interface or to its group; `None` for a group, which no limit of a flow binds.
     pub(crate) flow: Option<FlowRates>,
@@ -36,7 +36,7 @@ pub(crate) struct FitContext<'a> {
 /// The charge of a flow that is checked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlowRates {
-    pub(crate) asked: Both<Rate>,
+    pub(crate) charged: Both<Rate>,
     /// What the flow was charged before; zero for a new one.
     pub(crate) held: Both<Rate>,
 }
@@ -71,7 +71,8 @@ impl<'a> Headroom<'a> {
         let limit = self.limit.saturating_add(self.relief);
         let least = self.limit.checked_sub(rate.get())?.saturating_add(self.relief);
         let window = self.windows.iter().find(|window| self.declared.highest(**window, now) > least)?;
-        let first = self.declared.first_without(rate.get(), limit, *window, now).unwrap_or(window.start);
+        let demand = Demand { amount: rate.get(), limit };
+        let first = self.declared.first_without(demand, *window, now).unwrap_or(window.start);
         Some(first).filter(|first| *first > start.max(now))
     }
 }
@@ -84,12 +85,12 @@ impl FitContext<'_> {
     }
 
     fn check_flow_rate(&self) -> Result<(), Refusal> {
-        let (Some(FlowRates { asked, held }), Some((class, max_rate))) = (self.flow, self.most_per_flow())
+        let (Some(FlowRates { charged, held }), Some((class, max_rate))) = (self.flow, self.most_per_flow())
         else {
             return Ok(());
         };
         for direction in Direction::BOTH {
-            let rate = *asked.get(direction);
+            let rate = *charged.get(direction);
             if rate > max_rate && rate > *held.get(direction) {
                 let (class, asked, would_fit) = (class.to_owned(), rate, max_rate);
                 return Err(Refusal::FlowRate {
@@ -113,41 +114,42 @@ impl Account {
     /// Counts first, then the flow's own rate, then each direction's buffer, class and interface.
     pub(crate) fn check(
         &self,
-        terms: &FitContext<'_>,
-        asked: &Footprint,
+        context: &FitContext<'_>,
+        footprint: &Footprint,
         old: Option<&Footprint>,
     ) -> Result<(), Refusal> {
-        let FitContext { name, interface, class, usage, now, .. } = *terms;
-        let window = asked.window;
-        if old.is_none_or(|old| old.flows < asked.flows) {
+        let FitContext { name, interface, class, usage, now, .. } = *context;
+        let window = footprint.window;
+        let of_flows = |limit| Demand { amount: footprint.flows, limit };
+        if old.is_none_or(|old| old.flows < footprint.flows) {
             if let Some((number, class, Class { max_flows: Some(max_flows), .. })) = class {
                 let used = usage.class(number);
-                let room = used.is_some_and(|used| used.flows.fits_always(asked.flows, *max_flows));
+                let fits = used.is_some_and(|used| used.flows.fits_always(of_flows(*max_flows)));
                 let flows = || used.map_or(0, |used| used.flows.highest(window, now));
-                if !room && flows() + asked.flows > *max_flows {
+                if !fits && flows() + footprint.flows > *max_flows {
                     let (flows, max_flows) = (flows(), *max_flows);
                     let (interface, class) = (name.to_owned(), class.to_owned());
                     let from =
-                        used.and_then(|used| used.flows.first_without(asked.flows, max_flows, window, now));
+                        used.and_then(|used| used.flows.first_without(of_flows(max_flows), window, now));
                     return Err(Refusal::ClassFlows { interface, class, flows, max_flows, from });
                 }
             }
             if let Some(max_flows) = interface.max_flows
-                && !usage.flows.fits_always(asked.flows, max_flows)
-                && usage.flows.highest(window, now) + asked.flows > max_flows
+                && !usage.flows.fits_always(of_flows(max_flows))
+                && usage.flows.highest(window, now) + footprint.flows > max_flows
             {
                 let flows = usage.flows.highest(window, now);
-                let from = usage.flows.first_without(asked.flows, max_flows, window, now);
+                let from = usage.flows.first_without(of_flows(max_flows), window, now);
                 return Err(Refusal::InterfaceFlows { interface: name.to_owned(), flows, max_flows, from });
             }
         }
-        terms.check_flow_rate()?;
+        context.check_flow_rate()?;
         for direction in Direction::BOTH {
-            self.check_buffer(terms, asked, old, direction)?;
-            let rate = *asked.charged.get(direction);
+            self.check_buffer(context, footprint, old, direction)?;
+            let rate = *footprint.charged.get(direction);
             let held = old.map_or(Rate::ZERO, |old| *old.charged.get(direction));
             if rate > held || old.is_some_and(|old| rate > Rate::ZERO && !window.is_within(&old.window)) {
-                self.check_budgets(terms, direction, asked)?;
+                self.check_budgets(context, direction, footprint)?;
             }
         }
         Ok(())
@@ -155,68 +157,69 @@ impl Account {
 
     fn check_buffer(
         &self,
-        terms: &FitContext<'_>,
-        asked: &Footprint,
+        context: &FitContext<'_>,
+        footprint: &Footprint,
         old: Option<&Footprint>,
         direction: Direction,
     ) -> Result<(), Refusal> {
-        let Some(limit) = terms.interface.buffer else { return Ok(()) };
-        let needed = *asked.buffer.get(direction);
+        let Some(limit) = context.interface.buffer else { return Ok(()) };
+        let needed = *footprint.buffer.get(direction);
         let held = old.map_or(Bytes::ZERO, |old| *old.buffer.get(direction));
-        let taken = Bytes::new(terms.usage.buffer.get(direction).highest(asked.window, terms.now));
+        let taken = Bytes::new(context.usage.buffer.get(direction).highest(footprint.window, context.now));
         if needed <= held || taken.get().checked_add(needed.get()).is_some_and(|sum| sum <= limit.get()) {
             return Ok(());
         }
-        let buffer = terms.usage.buffer.get(direction);
-        let from = buffer.first_without(needed.get(), limit.get(), asked.window, terms.now);
-        Err(Refusal::Buffer { interface: terms.name.to_owned(), direction, needed, taken, limit, from })
+        let buffer = context.usage.buffer.get(direction);
+        let demand = Demand { amount: needed.get(), limit: limit.get() };
+        let from = buffer.first_without(demand, footprint.window, context.now);
+        Err(Refusal::Buffer { interface: context.name.to_owned(), direction, needed, taken, limit, from })
     }
 
     /// The interface's budget and the class's part of it. Where both are too small, the refusal names the one with
     /// less left, and the interface where they are equal.
     fn check_budgets(
         &self,
-        terms: &FitContext<'_>,
+        context: &FitContext<'_>,
         direction: Direction,
-        asked: &Footprint,
+        footprint: &Footprint,
     ) -> Result<(), Refusal> {
-        let Some(budget) = self.budget(terms.interface, direction) else {
-            return Err(Refusal::UnknownCapacity { interface: terms.name.to_owned(), direction });
+        let Some(budget) = self.budget(context.interface, direction) else {
+            return Err(Refusal::UnknownCapacity { interface: context.name.to_owned(), direction });
         };
-        let rate = *asked.charged.get(direction);
-        if self.fits_always(terms, direction, asked, budget) {
+        let rate = *footprint.charged.get(direction);
+        if self.fits_always(context, direction, footprint, budget) {
             return Ok(());
         }
-        let relief = self.relief_for(terms, direction, asked, |_, _| true);
-        let (declared, now) = (terms.usage.reserved.get(direction), terms.now);
-        let link = Headroom::new(declared, relief, budget.get(), vec![asked.window], now);
-        let share = self.class_headroom(terms, direction, asked, &link);
+        let relief = self.relief_for(context, direction, footprint, |_, _| true);
+        let (declared, now) = (context.usage.reserved.get(direction), context.now);
+        let link = Headroom::new(declared, relief, budget.get(), vec![footprint.window], now);
+        let share = self.class_headroom(context, direction, footprint, &link);
         let narrower = share.as_ref().filter(|share| !share.fits(rate) && share.left < link.left);
         let binding = match narrower {
             None if link.fits(rate) => return Ok(()),
             None => &link,
             Some(share) => share,
         };
-        let most = terms.most_per_flow().map_or(u64::MAX, |(_, most)| most.get());
+        let most = context.most_per_flow().map_or(u64::MAX, |(_, most)| most.get());
         let in_class = share.as_ref().map_or(u64::MAX, |share| share.left);
         let would_fit = Rate::new(link.left.min(in_class).min(most));
-        let class = narrower.and(terms.class);
-        let from = binding.first_without(rate, asked.window.start, now);
-        let when = from.unwrap_or(asked.window.start).max(now);
+        let class = narrower.and(context.class);
+        let from = binding.first_without(rate, footprint.window.start, now);
+        let when = from.unwrap_or(footprint.window.start).max(now);
         let shortfall = Box::new(Shortfall {
             asked: rate,
             reserved: Rate::new(binding.taken),
             budget: Rate::new(binding.limit),
-            holders: self.named_holders(terms.flows, direction, class.map(|(number, ..)| number), when),
+            holders: self.named_holders(context.flows, direction, class.map(|(number, ..)| number), when),
             would_fit,
             least_latency: None,
-            measured: match asked.is_measured(direction) {
+            measured: match footprint.is_measured(direction) {
                 true => Rate::ZERO,
-                false => Rate::new(self.relief(direction, terms.now, |_, _| true)),
+                false => Rate::new(self.relief(direction, context.now, |_, _| true)),
             },
             from,
         });
-        let (interface, besides) = (terms.name.to_owned(), None);
+        let (interface, besides) = (context.name.to_owned(), None);
         Err(match class {
             Some((_, class, _)) => {
                 let class = class.to_owned();
@@ -229,43 +232,44 @@ impl Account {
     /// Whether it fits at every later moment, found without a search and without the measurements.
     fn fits_always(
         &self,
-        terms: &FitContext<'_>,
+        context: &FitContext<'_>,
         direction: Direction,
-        asked: &Footprint,
+        footprint: &Footprint,
         budget: Rate,
     ) -> bool {
-        let rate = asked.charged.get(direction).get();
-        let in_class = || match (terms.class, terms.interface.class_model) {
+        let amount = footprint.charged.get(direction).get();
+        let in_class = || match (context.class, context.interface.class_model) {
             (None, _) => true,
             (Some((number, _, class)), ClassModel::Mam) => class.share.is_none_or(|share| {
                 let limit = share.of(budget).get();
-                match terms.usage.class(number) {
-                    None => rate <= limit,
-                    Some(used) => used.reserved.get(direction).fits_always(rate, limit),
+                match context.usage.class(number) {
+                    None => amount <= limit,
+                    Some(used) => used.reserved.get(direction).fits_always(Demand { amount, limit }),
                 }
             }),
             (Some(_), ClassModel::Rdm | ClassModel::Mar(_)) => false,
         };
-        terms.usage.reserved.get(direction).fits_always(rate, budget.get()) && in_class()
+        let demand = Demand { amount, limit: budget.get() };
+        context.usage.reserved.get(direction).fits_always(demand) && in_class()
     }
 
     /// What the class model leaves for a flow; `None` where it sets no limit.
     fn class_headroom<'a>(
         &self,
-        terms: &FitContext<'a>,
+        context: &FitContext<'a>,
         direction: Direction,
-        asked: &Footprint,
+        footprint: &Footprint,
         link: &Headroom<'a>,
     ) -> Option<Headroom<'a>> {
-        let (number, _, class) = terms.class?;
-        let (budget, usage, now) = (Rate::new(link.limit), terms.usage, terms.now);
+        let (number, _, class) = context.class?;
+        let (budget, usage, now) = (Rate::new(link.limit), context.usage, context.now);
         let share = class.share.map(|share| share.of(budget).get());
-        let always = || vec![asked.window];
+        let always = || vec![footprint.window];
         let of_class = || {
-            let relief = self.relief_for(terms, direction, asked, |class, _| class == number);
+            let relief = self.relief_for(context, direction, footprint, |class, _| class == number);
             usage.class(number).map(|used| (used.reserved.get(direction), relief))
         };
-        match terms.interface.class_model {
+        match context.interface.class_model {
             ClassModel::Mam => {
                 let share = share?;
                 match of_class() {
@@ -277,20 +281,20 @@ impl Account {
             // BC_b for every type that this one is inside of. BC_0 is the budget, which is checked anyway.
             ClassModel::Rdm => {
                 let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
-                    let constraint = doll_size(terms.policy, doll, budget)?;
+                    let constraint = doll_size(context.policy, doll, budget)?;
                     let inside = |_: u32, measured: &Measured| usize::from(measured.class_type) >= doll;
-                    let relief = self.relief_for(terms, direction, asked, inside);
+                    let relief = self.relief_for(context, direction, footprint, inside);
                     let taken = usage.dolls[doll].get(direction);
                     Some(Headroom::new(taken, relief, constraint, always(), now))
                 });
-                dolls.min_by_key(|room| room.left)
+                dolls.min_by_key(|doll| doll.left)
             }
             // RFC 4126, table 1: within the share, equality included, anything that fits the link; while the class is
             // above it, only what leaves the threshold free. The link may carry less then than at other moments.
             ClassModel::Mar(threshold) => {
                 let limit = link.limit.saturating_sub(threshold.of(budget).get());
                 let (used, relief) = of_class()?;
-                let above = used.runs_above(share?.saturating_add(relief), asked.window, now);
+                let above = used.runs_above(share?.saturating_add(relief), footprint.window, now);
                 (!above.is_empty()).then(|| Headroom::new(link.declared, link.relief, limit, above, now))
             }
         }
@@ -300,48 +304,43 @@ impl Account {
     /// sums: `None` in a class of the MAR model with a share, and where flows are measured.
     pub(crate) fn limits(
         &self,
-        terms: &FitContext<'_>,
-        asked: &Footprint,
+        context: &FitContext<'_>,
+        footprint: &Footprint,
         old: Option<&Footprint>,
     ) -> Option<Vec<Limit>> {
-        let FitContext { interface, class, .. } = *terms;
-        let window = asked.window;
+        let FitContext { interface, class, .. } = *context;
+        let window = footprint.window;
         if self.measures() {
             return None;
         }
         let mut limits = Vec::new();
-        let mut limit = |scope, amount, most: Option<u64>, asked: u64| {
-            limits.extend(most.filter(|_| asked > 0).map(|most| Limit {
-                scope,
-                amount,
-                most,
-                asked,
-                window,
-            }));
+        let mut limit = |scope, quantity, most: Option<u64>, amount: u64| {
+            let demand = most.filter(|_| amount > 0).map(|limit| Demand { amount, limit });
+            limits.extend(demand.map(|demand| Limit { scope, quantity, demand, window }));
         };
-        let flows = if old.is_none_or(|old| old.flows < asked.flows) { asked.flows } else { 0 };
+        let flows = if old.is_none_or(|old| old.flows < footprint.flows) { footprint.flows } else { 0 };
         if let Some((number, _, class)) = class {
-            limit(Scope::Class(number), Amount::Flows, class.max_flows, flows);
+            limit(Scope::Class(number), Quantity::Flows, class.max_flows, flows);
         }
-        limit(Scope::Interface, Amount::Flows, interface.max_flows, flows);
+        limit(Scope::Interface, Quantity::Flows, interface.max_flows, flows);
         for direction in Direction::BOTH {
-            let worse = |asked: u64, held: u64| if asked > held { asked } else { 0 };
+            let worse = |amount: u64, held: u64| if amount > held { amount } else { 0 };
             let held =
                 old.map_or((0, 0), |old| (old.buffer.get(direction).get(), old.charged.get(direction).get()));
-            let buffer = worse(asked.buffer.get(direction).get(), held.0);
-            let rate = worse(asked.charged.get(direction).get(), held.1);
+            let buffer = worse(footprint.buffer.get(direction).get(), held.0);
+            let rate = worse(footprint.charged.get(direction).get(), held.1);
             let size = interface.buffer.map(Bytes::get);
-            limit(Scope::Interface, Amount::Buffer(direction), size, buffer);
+            limit(Scope::Interface, Quantity::Buffer(direction), size, buffer);
             let Some(budget) = self.budget(interface, direction) else { continue };
-            limit(Scope::Interface, Amount::Rate(direction), Some(budget.get()), rate);
+            limit(Scope::Interface, Quantity::Rate(direction), Some(budget.get()), rate);
             let Some((number, _, class)) = class else { continue };
             let share = class.share.map(|share| share.of(budget).get());
             match interface.class_model {
-                ClassModel::Mam => limit(Scope::Class(number), Amount::Rate(direction), share, rate),
+                ClassModel::Mam => limit(Scope::Class(number), Quantity::Rate(direction), share, rate),
                 ClassModel::Rdm => {
                     for doll in 1..=usize::from(class.class_type) {
-                        let size = doll_size(terms.policy, doll, budget);
-                        limit(Scope::Type(doll), Amount::Rate(direction), size, rate);
+                        let size = doll_size(context.policy, doll, budget);
+                        limit(Scope::Type(doll), Quantity::Rate(direction), size, rate);
                     }
                 }
                 ClassModel::Mar(_) if share.is_none() => {}
@@ -355,15 +354,15 @@ impl Account {
     /// nothing else: no guarantee rests on a measurement.
     fn relief_for(
         &self,
-        terms: &FitContext<'_>,
+        context: &FitContext<'_>,
         direction: Direction,
-        asked: &Footprint,
+        footprint: &Footprint,
         counts: impl Fn(u32, &Measured) -> bool,
     ) -> u64 {
-        if !asked.is_measured(direction) || asked.window.start > terms.now {
+        if !footprint.is_measured(direction) || footprint.window.start > context.now {
             return 0;
         }
-        self.relief(direction, terms.now, counts)
+        self.relief(direction, context.now, counts)
     }
 
     /// The flows that hold the most at a moment: of the class where the class is full.

@@ -37,7 +37,7 @@ pub(crate) struct Measured {
     /// at once have the same order and different slots.
     fresh: BTreeMap<(Moment, Rank), Both<Declared>>,
     /// The others.
-    known: Both<Sums>,
+    known: Both<MeasuredSums>,
     /// The latest means, newest last.
     samples: VecDeque<Both<Rate>>,
     /// Flows that had begun by then are measured.
@@ -46,6 +46,16 @@ pub(crate) struct Measured {
     /// The class's type, for the Russian dolls.
     pub(crate) class_type: u8,
     /// The class's overbooking in thousandths, which limits the relief.
+    pub(crate) overbooking: u64,
+}
+
+/// What a class's flows sent on average.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mean {
+    pub(crate) rate: Both<Rate>,
+    /// The start of the measurement: it is of the flows that had begun by then.
+    pub(crate) since: Moment,
+    /// The class's overbooking in thousandths, as it is now.
     pub(crate) overbooking: u64,
 }
 
@@ -58,7 +68,7 @@ struct Declared {
 
 /// Flows that are measured, added up.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sums {
+struct MeasuredSums {
     rate: u128,
     /// Of the peaks' squares, less the part that is counted in `overflows`.
     squares: u128,
@@ -84,7 +94,7 @@ impl Measured {
         let Some(declared) = declared(footprint) else { return };
         if Some(footprint.window.start) <= self.since {
             // It was measured before, and was unbooked while another reservation was tried.
-            self.count(declared, Sums::add);
+            self.count(declared, MeasuredSums::add);
         } else {
             self.fresh.insert((footprint.window.start, footprint.rank()), declared);
         }
@@ -94,22 +104,23 @@ impl Measured {
     pub(crate) fn leave(&mut self, footprint: &Footprint) {
         let Some(declared) = declared(footprint) else { return };
         if self.fresh.remove(&(footprint.window.start, footprint.rank())).is_none() {
-            self.count(declared, Sums::remove);
+            self.count(declared, MeasuredSums::remove);
         }
     }
 
-    fn count(&mut self, declared: Both<Declared>, change: fn(&mut Sums, Declared)) {
+    fn count(&mut self, declared: Both<Declared>, change: fn(&mut MeasuredSums, Declared)) {
         for direction in Direction::BOTH {
             change(self.known.get_mut(direction), *declared.get(direction));
         }
     }
 
-    /// What was sent on average since `since`, by the flows that had begun by then.
-    pub(crate) fn measure(&mut self, rate: Both<Rate>, since: Moment, overbooking: u64, now: Moment) {
+    /// What the class's flows sent until now.
+    pub(crate) fn measure(&mut self, mean: Mean, now: Moment) {
+        let Mean { rate, since, overbooking } = mean;
         self.overbooking = overbooking;
         let later = self.fresh.split_off(&(since, Rank::LAST));
         for declared in std::mem::replace(&mut self.fresh, later).into_values() {
-            self.count(declared, Sums::add);
+            self.count(declared, MeasuredSums::add);
         }
         self.since = self.since.max(Some(since));
         if now >= self.good_until {
@@ -134,7 +145,7 @@ impl Measured {
         if now >= self.good_until {
             return 0;
         }
-        let Sums { rate: declared, squares, overflows } = *self.known.get(direction);
+        let MeasuredSums { rate: declared, squares, overflows } = *self.known.get(direction);
         let mean = self.samples.iter().map(|sample| sample.get(direction).get()).max().unwrap_or(u64::MAX);
         // The least that the cap allows, rounded up.
         let least = declared.saturating_mul(1000).div_ceil(u128::from(self.overbooking.max(1000)));
@@ -147,7 +158,7 @@ impl Measured {
     }
 }
 
-impl Sums {
+impl MeasuredSums {
     const fn add(&mut self, declared: Declared) {
         let Declared { rate, peak } = declared;
         self.rate += rate.get() as u128;
@@ -196,7 +207,7 @@ mod tests {
     fn peaks_whose_squares_exceed_the_type_are_counted_out_again() {
         let declared = |rate, peak| Declared { rate: Rate::new(rate), peak: Rate::new(peak) };
         let (largest, small) = (declared(u64::MAX, u64::MAX), declared(7, 3));
-        let mut sums = Sums::default();
+        let mut sums = MeasuredSums::default();
         for declared in [small, largest, largest, largest] {
             sums.add(declared);
         }

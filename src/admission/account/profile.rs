@@ -6,7 +6,7 @@
 
 use flowspec::Moment;
 
-use super::changes::{Amount, Changes};
+use super::changes::{Changes, Summand};
 use super::window::Window;
 
 /// An amount over time.
@@ -18,6 +18,13 @@ pub(crate) struct Profile {
     later: Later,
     /// At least the sum of all changes' magnitudes.
     turnover: u128,
+}
+
+/// An amount that is to be taken where no more than a limit may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    pub(crate) amount: u64,
+    pub(crate) limit: u64,
 }
 
 /// Changes to come, in a type that can hold their sums.
@@ -57,7 +64,7 @@ impl Profile {
 
     /// Whether an amount fits a limit at every moment from now on, found without descending the tree. Where it does
     /// not, it may still fit inside a window.
-    pub(crate) fn fits_always(&self, amount: u64, limit: u64) -> bool {
+    pub(crate) fn fits_always(&self, Demand { amount, limit }: Demand) -> bool {
         let highest = match &self.later {
             Later::Nothing => 0,
             Later::Usual(changes) => changes.below().highest.wide(),
@@ -71,14 +78,9 @@ impl Profile {
 
     /// The first moment of a window, which begins at or after now, at which an amount is more than what a limit leaves;
     /// `None` where that is its start, where it never is, and where the amount alone is above the limit.
-    pub(crate) fn first_without(
-        &self,
-        amount: u64,
-        limit: u64,
-        window: Window,
-        now: Moment,
-    ) -> Option<Moment> {
-        let above = i128::from(limit.checked_sub(amount)?).checked_sub_unsigned(self.current)?;
+    pub(crate) fn first_without(&self, demand: Demand, window: Window, now: Moment) -> Option<Moment> {
+        let above =
+            i128::from(demand.limit.checked_sub(demand.amount)?).checked_sub_unsigned(self.current)?;
         match &self.later {
             Later::Nothing => None,
             Later::Usual(changes) => changes.first_above(i64::of(above), window, now),
@@ -88,9 +90,9 @@ impl Profile {
 
     /// A moment before which an amount does not fit in a window as long as this one that begins at or after its start: the
     /// end of the last part of the window in which it is more than what a limit leaves; `None` where none is known.
-    pub(crate) fn next_try(&self, amount: u64, limit: u64, window: Window, now: Moment) -> Option<Moment> {
+    pub(crate) fn next_try(&self, demand: Demand, window: Window, now: Moment) -> Option<Moment> {
         // More than the limit fits at no time.
-        let Some(most) = limit.checked_sub(amount) else { return Some(Moment::LAST) };
+        let Some(most) = demand.limit.checked_sub(demand.amount) else { return Some(Moment::LAST) };
         let above = i128::from(most).checked_sub_unsigned(self.current)?;
         match &self.later {
             Later::Nothing => None,
@@ -329,6 +331,7 @@ mod tests {
             unit in prop::sample::select(vec![1, 1 << 40, 1 << 52, 1 << 55]),
         ) {
             const SLOTS: usize = 256;
+            let demand = Demand { amount: unit, limit: 21 * unit };
             let mut profile = Profile::default();
             let mut table = vec![0u128; SLOTS];
             let mut booked: Vec<(u64, Window)> = Vec::new();
@@ -357,12 +360,12 @@ mod tests {
                 for (start, end) in [(now, now + 1), (now, SLOTS as u64), (now + delay, now + delay + length)] {
                     let expected = table[slots(window(start, end), SLOTS)].iter().max().copied().unwrap_or(0);
                     prop_assert_eq!(profile.highest(window(start, end), at(now)), told(expected), "[{}, {})", start, end);
-                    let first = profile.first_without(unit, 21 * unit, window(start, end), at(now));
+                    let first = profile.first_without(demand, window(start, end), at(now));
                     let mut slots_of = slots(window(start, end), SLOTS);
                     let above = slots_of.find(|slot| table[*slot] > 20 * u128::from(unit));
                     let above = above.filter(|above| *above != slot(at(start), SLOTS));
                     prop_assert_eq!(first.map(|first| slot(first, SLOTS)), above);
-                    if let Some(next) = profile.next_try(unit, 21 * unit, window(start, end), at(now)) {
+                    if let Some(next) = profile.next_try(demand, window(start, end), at(now)) {
                         // Every earlier start has a moment in its window at which the amount does not fit.
                         let length = end - start;
                         for earlier in start..next.as_micros().min(130) {

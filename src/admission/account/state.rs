@@ -11,11 +11,11 @@ use super::charge::LinkParameters;
 use super::flows::Flows;
 use super::footprint::Footprint;
 use super::holders::Holders;
-use super::measured::Measured;
+use super::measured::{Mean, Measured};
 use super::place::Place;
 use super::proof::{Provable, Prover};
 use super::rank::Held;
-use super::usage::{Counts, Usage};
+use super::usage::{AccountUse, Counts};
 use super::window::Window;
 use crate::policy::{Capacity, ClassModel, Enforcement, InterfacePolicy, OnCapacityDrop};
 
@@ -47,9 +47,9 @@ pub(crate) struct Account {
     /// The kernel has no tree, so that a proof about the tree does not hold.
     pub(crate) unprogrammed: bool,
     /// What is taken of each limit.
-    pub(crate) usage: Usage,
+    pub(crate) usage: AccountUse,
     /// The same without the flows whose holding priority is worse than 0, 1, up to 6; empty where no flow is preempted.
-    lasting: Vec<Usage>,
+    lasting: Vec<AccountUse>,
     /// The flows of the classes that are measured.
     measured: BTreeMap<u32, Measured>,
     /// The holders of each class, by the class's number plus one; first those without a class.
@@ -85,8 +85,8 @@ impl Account {
             terms: Both { sending: policy.error_terms, receiving: policy.error_terms },
             may_exceed: Both::default(),
             unprogrammed: false,
-            usage: Usage::new(counts),
-            lasting: vec![Usage::new(counts); if preemption { BETTER_PRIORITIES } else { 0 }],
+            usage: AccountUse::new(counts),
+            lasting: vec![AccountUse::new(counts); if preemption { BETTER_PRIORITIES } else { 0 }],
             measured: BTreeMap::new(),
             holders: Vec::new(),
             candidates: match (preemption, counts.dolls) {
@@ -99,7 +99,7 @@ impl Account {
     }
 
     /// The kernel states what the link carries.
-    pub(crate) fn see(&mut self, policy: &InterfacePolicy, seen: SeenLink) {
+    pub(crate) fn observe_link(&mut self, policy: &InterfacePolicy, seen: SeenLink) {
         self.seen = Some(seen);
         self.mtu = policy.mtu.unwrap_or(seen.mtu);
         self.capacity = capacity(policy, seen.speed);
@@ -211,7 +211,7 @@ impl Account {
     }
 
     /// Calls `change` for everything that a footprint is counted in.
-    fn each_usage(&mut self, footprint: &Footprint, change: impl Fn(&mut Usage)) {
+    fn each_usage(&mut self, footprint: &Footprint, change: impl Fn(&mut AccountUse)) {
         change(&mut self.usage);
         // A flow is gone without those whose holding priority is worse than a better one.
         let from = footprint.holding_priority.map_or(0, usize::from);
@@ -219,7 +219,7 @@ impl Account {
     }
 
     /// What is taken without the flows whose holding priority is worse than this; `None` where that is not counted.
-    pub(crate) fn lasting(&self, priority: u8) -> Option<&Usage> {
+    pub(crate) fn lasting(&self, priority: u8) -> Option<&AccountUse> {
         match usize::from(priority) {
             BETTER_PRIORITIES => Some(&self.usage),
             priority => self.lasting.get(priority),
@@ -266,15 +266,8 @@ impl Account {
     }
 
     /// The flows of a class were measured.
-    pub(crate) fn measure(
-        &mut self,
-        class: u32,
-        rate: Both<Rate>,
-        since: Moment,
-        overbooking: u64,
-        now: Moment,
-    ) {
-        self.measured.entry(class).or_default().measure(rate, since, overbooking, now);
+    pub(crate) fn measure(&mut self, class: u32, mean: Mean, now: Moment) {
+        self.measured.entry(class).or_default().measure(mean, now);
     }
 
     /// By how much the measured classes for which `counts` holds take less than they have declared.
@@ -328,7 +321,7 @@ impl Account {
             may_exceed: self.may_exceed,
             unprogrammed: self.unprogrammed,
             usage: self.usage.emptied(),
-            lasting: self.lasting.iter().map(Usage::emptied).collect(),
+            lasting: self.lasting.iter().map(AccountUse::emptied).collect(),
             measured: BTreeMap::new(),
             holders: Vec::new(),
             candidates: self.candidates.as_ref().map(Candidates::emptied),
@@ -336,7 +329,10 @@ impl Account {
     }
 
     /// Everything that counts what is booked, side by side with that of another account of this interface.
-    pub(crate) fn usages<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Usage, &'a Usage)> {
+    pub(crate) fn usages<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (&'a AccountUse, &'a AccountUse)> {
         std::iter::once((&self.usage, &other.usage)).chain(self.lasting.iter().zip(&other.lasting))
     }
 
@@ -368,7 +364,7 @@ impl Account {
 
     /// The same with what they give back, and what is taken, to try their end on; `None` where no flow can be preempted or
     /// shed.
-    pub(crate) const fn usage_and_candidates(&mut self) -> Option<(&mut Usage, &Candidates)> {
+    pub(crate) const fn usage_and_candidates(&mut self) -> Option<(&mut AccountUse, &Candidates)> {
         match &self.candidates {
             Some(candidates) => Some((&mut self.usage, candidates)),
             None => None,

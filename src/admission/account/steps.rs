@@ -21,12 +21,12 @@ pub(crate) struct Step {
 /// largest amount has begun and has no end, and grows with the amounts that are larger and have an end or begin later.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Largest {
-    amounts: BTreeSet<Amount>,
+    amounts: BTreeSet<Booked>,
 }
 
-/// Largest first.
+/// The amount of one slot, largest first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Amount {
+struct Booked {
     amount: Reverse<u64>,
     start: Moment,
     end: Option<Moment>,
@@ -36,18 +36,18 @@ struct Amount {
 impl Largest {
     pub(crate) fn insert(&mut self, slot: u32, amount: u64, window: Window) {
         if amount > 0 {
-            self.amounts.insert(Amount::of(slot, amount, window));
+            self.amounts.insert(Booked::of(slot, amount, window));
         }
     }
 
     pub(crate) fn remove(&mut self, slot: u32, amount: u64, window: Window) {
-        self.amounts.remove(&Amount::of(slot, amount, window));
+        self.amounts.remove(&Booked::of(slot, amount, window));
     }
 
     /// The largest amount at each moment from now on, with one more amount: windows in order, of which neighbours
     /// differ. What is zero is left out.
     pub(crate) fn steps(&self, with: Option<(u64, Window)>, now: Moment) -> Vec<(Window, u64)> {
-        let with = with.map(|(amount, window)| Amount::of(u32::MAX, amount, window));
+        let with = with.map(|(amount, window)| Booked::of(u32::MAX, amount, window));
         let mut amounts = self.amounts.iter().copied().peekable();
         let mut one_more = with.filter(|with| with.amount.0 > 0).into_iter().peekable();
         let mut free = Gaps::from(now);
@@ -58,7 +58,7 @@ impl Largest {
                 (one_more, _) => one_more.is_some(),
             };
             let next = if takes_one_more { one_more.next() } else { amounts.next() };
-            let Some(Amount { amount: Reverse(amount), start, end, .. }) = next else { break };
+            let Some(Booked { amount: Reverse(amount), start, end, .. }) = next else { break };
             for Window { start, end } in free.take(Window { start: start.max(now), end }) {
                 steps.insert(start, (end, amount));
             }
@@ -74,7 +74,7 @@ impl Largest {
     }
 }
 
-impl Amount {
+impl Booked {
     const fn of(slot: u32, amount: u64, Window { start, end }: Window) -> Self {
         Self { amount: Reverse(amount), start, end, slot }
     }

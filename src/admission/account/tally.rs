@@ -35,12 +35,12 @@ struct Item {
 struct Child {
     /// At most the place of the first item below.
     first: Place,
-    sums: Sums,
+    sums: KindSums,
     node: Node,
 }
 
 /// Sums of each kind.
-type Sums = [u128; KINDS];
+type KindSums = [u128; KINDS];
 
 /// The most entries of a node.
 const WIDEST: usize = 32;
@@ -229,7 +229,7 @@ impl Node {
         }
     }
 
-    fn sums(&self) -> Sums {
+    fn sums(&self) -> KindSums {
         let mut sums = [0; KINDS];
         match self {
             Self::Leaf(items) => items.iter().for_each(|item| add(&mut sums, &item.amounts)),
@@ -258,7 +258,7 @@ impl Child {
     }
 }
 
-fn add(sums: &mut Sums, amounts: &Amounts) {
+fn add(sums: &mut KindSums, amounts: &Amounts) {
     for (sum, amount) in sums.iter_mut().zip(amounts) {
         *sum += u128::from(*amount);
     }

@@ -2,7 +2,7 @@
 
 use flowspec::{Both, Direction, Moment};
 
-use super::candidates::{Amount, Limit, Scope};
+use super::candidates::{Limit, Quantity, Scope};
 use super::footprint::Footprint;
 use super::profile::Profile;
 use super::steps::Step;
@@ -13,7 +13,7 @@ const TYPES: usize = 8;
 
 /// What is taken of each limit.
 #[derive(Clone, Debug)]
-pub(crate) struct Usage {
+pub(crate) struct AccountUse {
     /// What is counted.
     counts: Counts,
     pub(crate) reserved: Both<Profile>,
@@ -40,7 +40,7 @@ pub(crate) struct Counts {
     pub(crate) dolls: bool,
 }
 
-impl Usage {
+impl AccountUse {
     pub(crate) fn new(counts: Counts) -> Self {
         Self {
             counts,
@@ -129,30 +129,30 @@ impl Usage {
         let taken = self.limited(limit).map_or(0, |profile| profile.highest_sum(limit.window, now));
         // A sum of a million amounts of 64 bits.
         let taken = i128::try_from(taken).unwrap_or(i128::MAX / 2);
-        taken + i128::from(limit.asked) - i128::from(limit.most)
+        taken + i128::from(limit.demand.amount) - i128::from(limit.demand.limit)
     }
 
     /// A moment before which the flow does not meet a limit, wherever its window begins between its start and then; `None`
     /// where none is known.
     pub(crate) fn next_try(&self, limit: &Limit, now: Moment) -> Option<Moment> {
-        self.limited(limit)?.next_try(limit.asked, limit.most, limit.window, now)
+        self.limited(limit)?.next_try(limit.demand, limit.window, now)
     }
 
     /// What is taken of a limit; `None` where nothing ever was.
     fn limited(&self, limit: &Limit) -> Option<&Profile> {
-        match (limit.scope, limit.amount) {
-            (Scope::Interface, Amount::Flows) => Some(&self.flows),
-            (Scope::Interface, Amount::Rate(direction)) => Some(self.reserved.get(direction)),
-            (_, Amount::Buffer(direction)) => Some(self.buffer.get(direction)),
-            (Scope::Class(class), Amount::Flows) => self.class(class).map(|class| &class.flows),
-            (Scope::Class(class), Amount::Rate(direction)) => {
+        match (limit.scope, limit.quantity) {
+            (Scope::Interface, Quantity::Flows) => Some(&self.flows),
+            (Scope::Interface, Quantity::Rate(direction)) => Some(self.reserved.get(direction)),
+            (_, Quantity::Buffer(direction)) => Some(self.buffer.get(direction)),
+            (Scope::Class(class), Quantity::Flows) => self.class(class).map(|class| &class.flows),
+            (Scope::Class(class), Quantity::Rate(direction)) => {
                 self.class(class).map(|class| class.reserved.get(direction))
             }
-            (Scope::Type(number), Amount::Rate(direction)) => {
+            (Scope::Type(number), Quantity::Rate(direction)) => {
                 self.dolls.get(number).map(|doll| doll.get(direction))
             }
             // No limit is on the number of flows of a class type.
-            (Scope::Type(_), Amount::Flows) => None,
+            (Scope::Type(_), Quantity::Flows) => None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
 
 use super::admit::Tried;
+use super::measurement::Measurement;
 use super::state::Ledger;
 use crate::admission::decision::{Decision, Outcome};
 use crate::admission::ended::{EndCause, Ended, EndedIds};
@@ -28,7 +29,7 @@ impl Ledger {
         let mut grant = None;
         let (response, interface) = match operation {
             Operation::Reserve(ladder) => self.decide_reserve(ladder, &mut grant),
-            Operation::Renegotiate { id, asked } => self.decide_renegotiate(id, asked, &mut grant),
+            Operation::Renegotiate { id, flowspecs } => self.decide_renegotiate(id, flowspecs, &mut grant),
             Operation::Refresh { id, time_to_live } => self.decide_refresh(id, *time_to_live),
             Operation::Release { id } => self.decide_release(id),
             Operation::Peer { id, state, since } => self.decide_peer(id, (*state, *since), &mut ended),
@@ -38,7 +39,7 @@ impl Ledger {
                 self.decide_capacity(interface, *direction, *capacity, &mut ended)
             }
             Operation::Measure { interface, class, window, rate } => {
-                self.decide_measure((interface, class), *window, *rate)
+                self.decide_measure(Measurement { interface, class, window: *window, rate: *rate })
             }
             Operation::Query { interface, request } => self.decide_query(interface, request.as_deref()),
             Operation::Tick => (Response::Tick { flows: self.flows() }, None),
@@ -108,10 +109,8 @@ impl Ledger {
         decision
     }
 
-    /// The end of a flow that the ledger had ended before, as a decision.
-    pub fn released_before(&self, id: &str, interface: &str) -> Decision {
-        let flow = ReleasedFlow::Flow { interface: interface.to_owned(), charged: None };
-        let response = Response::Release { id: id.to_owned(), result: Ok(flow) };
+    /// A response that changes nothing, as a decision with the totals of an interface.
+    pub(crate) fn respond(&self, response: Response, interface: &str) -> Decision {
         let mut decision = self.decision(response, EndedIds::default());
         self.add_totals(&mut decision, interface);
         decision
@@ -184,10 +183,10 @@ impl Ledger {
     fn decide_renegotiate(
         &mut self,
         id: &str,
-        asked: &Both<Option<Flowspec>>,
+        flowspecs: &Both<Option<Flowspec>>,
         grant: &mut Option<Grant>,
     ) -> Answered {
-        let result = self.renegotiate(id, asked.sending, asked.receiving);
+        let result = self.renegotiate(id, flowspecs.sending, flowspecs.receiving);
         if result.is_ok() {
             self.waiting.leave(id);
         }
@@ -278,13 +277,9 @@ impl Ledger {
         (Response::Capacity(result), Some(interface.to_owned()))
     }
 
-    fn decide_measure(
-        &mut self,
-        (interface, class): (&str, &str),
-        window: Micros,
-        rate: Both<Rate>,
-    ) -> Answered {
-        let result = refused(&self.policy.clone(), self.measure(interface, class, window, rate));
+    fn decide_measure(&mut self, measurement: Measurement<'_>) -> Answered {
+        let Measurement { interface, class, rate, .. } = measurement;
+        let result = refused(&self.policy.clone(), self.measure(measurement));
         let result = result.map(|()| {
             let relief = self.relief(interface);
             Box::new(MeasuredClass { interface: interface.to_owned(), class: class.to_owned(), rate, relief })

@@ -48,9 +48,9 @@ impl Ledger {
     /// A moment before which a flow does not fit, by the limits that depend on nothing but sums.
     fn next_try(&self, wanted: &Wanted) -> Option<Moment> {
         let constraint = self.constraints(wanted).pop()?;
-        let account = self.accounts.get(constraint.asked.interface as usize)?.as_ref()?;
-        let context = self.fit_context(account, &constraint.asked, constraint.flow)?;
-        let limits = account.limits(&context, &constraint.asked, constraint.old.as_ref())?;
+        let account = self.accounts.get(constraint.footprint.interface as usize)?.as_ref()?;
+        let context = self.fit_context(account, &constraint.footprint, constraint.flow)?;
+        let limits = account.limits(&context, &constraint.footprint, constraint.old.as_ref())?;
         limits.iter().filter_map(|limit| account.usage.next_try(limit, self.now)).max()
     }
 

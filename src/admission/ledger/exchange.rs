@@ -53,11 +53,11 @@ impl Ledger {
         &mut self,
         at: Moment,
         id: &str,
-        asked: &Both<Option<Flowspec>>,
+        flowspecs: &Both<Option<Flowspec>>,
     ) -> Result<Begun, Box<Outcome>> {
         let ended = self.advance(at);
         let ids = EndedIds::of(&ended);
-        match self.exchange_counted(id, *asked) {
+        match self.exchange_counted(id, *flowspecs) {
             Ok((grant, previous)) => {
                 let tspec = previous.member.map_or_else(Both::default, |member| member.charge.tspec);
                 let before = previous.entry.charge(tspec);

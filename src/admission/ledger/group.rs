@@ -6,7 +6,7 @@ use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate, TSpec};
 
 use crate::admission::account::charge::{Charge, reserves_nothing};
 use crate::admission::account::footprint::Footprint;
-use crate::admission::account::profile::Profile;
+use crate::admission::account::profile::{Demand, Profile};
 use crate::admission::account::steps::{self, Largest, Step};
 use crate::admission::account::window::Window;
 use crate::admission::limits::GroupLimit;
@@ -29,7 +29,7 @@ pub(crate) struct Group {
     pub(crate) footprint: Footprint,
     /// By slot.
     members: BTreeMap<u32, Member>,
-    sums: Both<Sums>,
+    sums: Both<MemberSums>,
     largest: LargestMembers,
     /// Whether it ends with its last member.
     pub(crate) closing: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Member {
 
 /// The sums over the members of an envelope.
 #[derive(Clone, Debug, Default)]
-struct Sums {
+struct MemberSums {
     /// R, which is what is charged.
     charged: Profile,
     token_rate: Profile,
@@ -116,7 +116,8 @@ impl Group {
     /// The first moment after this one, which is not before now, at which something of it begins or ends.
     pub(crate) fn next_change(&self, moment: Moment) -> Option<Moment> {
         let of = |direction| {
-            let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } = self.sums.get(direction);
+            let MemberSums { charged, token_rate, token_bucket_size, peak_bandwidth } =
+                self.sums.get(direction);
             [charged, token_rate, token_bucket_size, peak_bandwidth]
         };
         let profiles = Direction::BOTH.into_iter().flat_map(of);
@@ -125,7 +126,7 @@ impl Group {
 
     pub(crate) fn advance(&mut self, now: Moment) {
         for direction in Direction::BOTH {
-            let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } =
+            let MemberSums { charged, token_rate, token_bucket_size, peak_bandwidth } =
                 self.sums.get_mut(direction);
             for profile in [charged, token_rate, token_bucket_size, peak_bandwidth] {
                 profile.advance(now);
@@ -195,7 +196,10 @@ impl Group {
                     && taken.checked_add(asked).is_none_or(|sum| sum > most)
                 {
                     let from = match self.mode {
-                        GroupMode::Envelope => sum.first_without(asked, most, member.window, now),
+                        GroupMode::Envelope => {
+                            let demand = Demand { amount: asked, limit: most };
+                            sum.first_without(demand, member.window, now)
+                        }
                         GroupMode::Shared => None,
                     };
                     return Err(Refusal::GroupBudget {
@@ -332,7 +336,7 @@ impl Group {
         }
         for direction in Direction::BOTH {
             let over_time = |group: &Self| {
-                let Sums { charged, token_rate, token_bucket_size, peak_bandwidth } =
+                let MemberSums { charged, token_rate, token_bucket_size, peak_bandwidth } =
                     group.sums.get(direction);
                 [charged, token_rate, token_bucket_size, peak_bandwidth].map(Profile::over_time)
             };

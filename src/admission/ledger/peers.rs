@@ -9,7 +9,7 @@ use crate::admission::account::entry::Entry;
 use crate::admission::ended::{EndCause, Ended};
 use crate::admission::peer::{PeerLoss, PeerState};
 use crate::admission::refusal::Refusal;
-use crate::policy::PeerTimeouts;
+use crate::policy::{FlowNames, PeerTimeouts};
 
 impl Ledger {
     /// What is seen of a flow's peer, since a moment or from now on. A state that was reported before goes on.
@@ -72,7 +72,7 @@ impl Ledger {
     /// The timeouts of a flow that may not be booked, under the policy of now.
     pub(crate) fn timeouts(&self, entry: &Entry) -> PeerTimeouts {
         let class = entry.footprint.class.map(|class| &**self.classes.names.text(class));
-        self.policy.timeouts_of(class, entry.client.as_deref())
+        self.policy.timeouts_of(FlowNames { class, client: entry.client.as_deref() })
     }
 
     /// Another policy holds: its timeouts count from when the flows' peers were absent.

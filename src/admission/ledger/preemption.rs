@@ -47,14 +47,14 @@ impl Ledger {
         let interface = newcomer.entry.footprint.interface;
         let account = self.accounts.get(interface as usize)?.as_ref()?;
         let mut limits = Vec::new();
-        for Constraint { asked, old, flow } in self.constraints(newcomer) {
-            let context = self.fit_context(account, &asked, flow)?;
+        for Constraint { footprint, old, flow } in self.constraints(newcomer) {
+            let context = self.fit_context(account, &footprint, flow)?;
             if !account.measures() {
                 // Whether all of them would be enough.
                 let lasting = FitContext { usage: account.lasting(setup)?, ..context };
-                account.check(&lasting, &asked, old.as_ref()).ok()?;
+                account.check(&lasting, &footprint, old.as_ref()).ok()?;
             }
-            match account.limits(&context, &asked, old.as_ref()) {
+            match account.limits(&context, &footprint, old.as_ref()) {
                 Some(more) => limits.extend(more),
                 None => return self.victims_one_by_one(newcomer, from),
             }
@@ -68,8 +68,8 @@ impl Ledger {
         Some(victims.into_iter().map(Place::slot).collect())
     }
 
-    /// The same where what a flow gives back depends on which others are there. Few flows are looked at first, and all of
-    /// them only where fewer are not enough.
+    /// The same where what a flow frees depends on which others are there. Few flows are looked at first, and all of them
+    /// only where fewer are not enough.
     fn victims_one_by_one(&mut self, newcomer: &Wanted, from: Place) -> Option<Vec<u32>> {
         let Footprint { window, interface, .. } = newcomer.entry.footprint;
         let mut most = FIRST_CANDIDATES;

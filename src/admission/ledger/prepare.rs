@@ -57,7 +57,7 @@ pub(crate) struct GrownGroup {
 /// Something that has to fit an interface, during one window.
 #[derive(Debug)]
 pub(crate) struct Constraint {
-    pub(crate) asked: Footprint,
+    pub(crate) footprint: Footprint,
     /// What it stands in for: nothing is refused that is not more.
     pub(crate) old: Option<Footprint>,
     /// `None` for a group.
@@ -68,7 +68,7 @@ impl Wanted {
     /// What the flow is charged, and what it was charged before.
     fn rates(&self) -> FlowRates {
         let held = self.old.as_ref().map(Entry::rate).unwrap_or_default();
-        FlowRates { asked: self.entry.rate(), held }
+        FlowRates { charged: self.entry.rate(), held }
     }
 }
 
@@ -280,8 +280,8 @@ impl Ledger {
 
     /// As [`check_wanted`](Self::check_wanted), called [without the group](Self::without_group).
     pub(crate) fn fits(&self, wanted: &Wanted) -> Result<(), Refusal> {
-        for (asked, old) in self.growth(wanted) {
-            self.check_one(&asked, Some(&old), None)?;
+        for (footprint, old) in self.growth(wanted) {
+            self.check_one(&footprint, Some(&old), None)?;
         }
         let Wanted { entry, old, .. } = wanted;
         self.check_one(&entry.footprint, old.as_ref().map(|old| &old.footprint), Some(wanted.rates()))
@@ -291,9 +291,9 @@ impl Ledger {
     /// grow, then the flow.
     pub(crate) fn constraints(&self, wanted: &Wanted) -> Vec<Constraint> {
         let growth = self.growth(wanted).into_iter();
-        let grown = growth.map(|(asked, old)| Constraint { asked, old: Some(old), flow: None });
+        let grown = growth.map(|(footprint, old)| Constraint { footprint, old: Some(old), flow: None });
         let flow = Constraint {
-            asked: wanted.entry.footprint.clone(),
+            footprint: wanted.entry.footprint.clone(),
             old: wanted.old.as_ref().map(|old| old.footprint.clone()),
             flow: Some(wanted.rates()),
         };
@@ -308,41 +308,41 @@ impl Ledger {
 
     fn check_one(
         &self,
-        asked: &Footprint,
+        footprint: &Footprint,
         old: Option<&Footprint>,
         flow: Option<FlowRates>,
     ) -> Result<(), Refusal> {
-        let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { return Ok(()) };
-        let Some(context) = self.fit_context(account, asked, flow) else { return Ok(()) };
-        account.check(&context, asked, old)
+        let Some(Some(account)) = self.accounts.get(footprint.interface as usize) else { return Ok(()) };
+        let Some(context) = self.fit_context(account, footprint, flow) else { return Ok(()) };
+        account.check(&context, footprint, old)
     }
 
     /// Checks the limits of the interface and of the class for a group, which is not booked; nothing is refused that is
     /// not more than `old`.
     pub(crate) fn check_group_footprint(
         &self,
-        asked: &Footprint,
+        footprint: &Footprint,
         old: Option<&Footprint>,
     ) -> Result<(), Refusal> {
-        if asked.steps.is_none() {
-            return self.check_one(asked, old, None);
+        if footprint.steps.is_none() {
+            return self.check_one(footprint, old, None);
         }
         let (charged, buffer) = Default::default();
-        let nothing = Footprint { charged, buffer, steps: None, ..asked.clone() };
-        let above = asked.above(old.unwrap_or(&nothing), self.now);
-        above.iter().try_for_each(|(asked, old)| self.check_one(asked, Some(old), None))
+        let nothing = Footprint { charged, buffer, steps: None, ..footprint.clone() };
+        let above = footprint.above(old.unwrap_or(&nothing), self.now);
+        above.iter().try_for_each(|(footprint, old)| self.check_one(footprint, Some(old), None))
     }
 
     /// What the check of a footprint depends on; `None` where the policy does not have its interface.
     pub(crate) fn fit_context<'a>(
         &'a self,
         account: &'a Account,
-        asked: &Footprint,
+        footprint: &Footprint,
         flow: Option<FlowRates>,
     ) -> Option<FitContext<'a>> {
-        let name = self.interfaces.text(asked.interface);
+        let name = self.interfaces.text(footprint.interface);
         let interface = self.policy.interface(name)?;
-        let class = asked.class.and_then(|number| {
+        let class = footprint.class.and_then(|number| {
             let class = self.classes.policy(number).ok()?;
             Some((number, &**self.classes.names.text(number), class))
         });

@@ -40,11 +40,11 @@ impl Ledger {
     pub(crate) fn exchange_counted(
         &mut self,
         id: &str,
-        asked: Both<Option<Flowspec>>,
+        flowspecs: Both<Option<Flowspec>>,
     ) -> Result<(Grant, PreviousReservation), Refusal> {
         let client = self.flows.get(id).and_then(|entry| entry.client);
         let counted = self.count_request(client.as_deref());
-        let exchanged = self.exchange(id, asked);
+        let exchanged = self.exchange(id, flowspecs);
         let Err(too_many) = counted else { return exchanged };
         let (grant, before) = exchanged.map_err(|_| too_many.clone())?;
         let held = before.entry.rate();
@@ -60,26 +60,26 @@ impl Ledger {
     pub(crate) fn exchange(
         &mut self,
         id: &str,
-        asked: Both<Option<Flowspec>>,
+        flowspecs: Both<Option<Flowspec>>,
     ) -> Result<(Grant, PreviousReservation), Refusal> {
         let Some(old) = self.flows.get(id) else {
             return Err(Refusal::UnknownId { id: id.to_owned() });
         };
         let slot = old.footprint.slot;
         let given = |spec: Option<Flowspec>| spec.filter(|spec| spec.service_type != ServiceType::NoChange);
-        let asked = asked.map(given);
+        let flowspecs = flowspecs.map(given);
         let policy = Arc::clone(&self.policy);
         let classes = Arc::clone(&self.classes);
         let class = old.footprint.class.map(|number| classes.settings(number));
         let interface = self.interfaces.text(old.footprint.interface).clone();
-        let qos = asked.map(|spec| spec.unwrap_or(Flowspec::BEST_EFFORT));
+        let qos = flowspecs.map(|spec| spec.unwrap_or(Flowspec::BEST_EFFORT));
         let mut charge = self.charge_again(&policy, &interface, &qos, class)?;
         let before = old.group.as_ref().and_then(|name| self.groups.get(name));
         let (member_before, group_before) =
             before.map(|group| (group.member(slot).cloned(), group.footprint.clone())).unzip();
         let member_before = member_before.flatten();
         for direction in Direction::BOTH {
-            if asked.get(direction).is_none() {
+            if flowspecs.get(direction).is_none() {
                 *charge.rate.get_mut(direction) = *old.rate().get(direction);
                 *charge.buffer.get_mut(direction) = *old.buffer().get(direction);
                 let kept = member_before.as_ref().and_then(|member| *member.charge.tspec.get(direction));

@@ -119,12 +119,12 @@ impl Ledger {
     }
 
     /// Records the kernel's parameters of an interface: its MTU, and its speed where it reports one.
-    pub fn see(&mut self, interface: &str, mtu: Bytes, speed: Option<Rate>) {
+    pub fn observe_link(&mut self, interface: &str, mtu: Bytes, speed: Option<Rate>) {
         let policy = Arc::clone(&self.policy);
         let Some(interface_policy) = policy.interface(interface) else { return };
         self.bookings += 1;
         let Some(account) = self.account_of(interface) else { return };
-        account.see(interface_policy, SeenLink { mtu, speed });
+        account.observe_link(interface_policy, SeenLink { mtu, speed });
         self.prove(interface);
         self.restate_groups_on(interface);
         self.debug_check();

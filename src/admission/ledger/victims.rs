@@ -10,12 +10,12 @@ use crate::admission::account::candidates::{Candidates, Limit};
 use crate::admission::account::flows::Flows;
 use crate::admission::account::footprint::Footprint;
 use crate::admission::account::place::Place;
-use crate::admission::account::usage::Usage;
+use crate::admission::account::usage::AccountUse;
 
 /// A search for the flows to preempt.
 pub(crate) struct Search<'a> {
     /// What is taken; it is as before when the search is over.
-    pub(crate) usage: &'a mut Usage,
+    pub(crate) usage: &'a mut AccountUse,
     pub(crate) candidates: &'a Candidates,
     pub(crate) flows: &'a Flows,
     /// The limits that the newcomer exceeds.
@@ -54,13 +54,13 @@ impl Search<'_> {
         self.limits.iter().map(excess).collect()
     }
 
-    /// What the flows after a place give back to each limit, of those that are added up.
+    /// What the flows after a place free of each limit, of those that are added up.
     fn after(&self, place: Place) -> Vec<i128> {
-        let after = |limit: &Limit| self.candidates.after(place, limit.scope, limit.amount);
+        let after = |limit: &Limit| self.candidates.after(place, limit.scope, limit.quantity);
         self.limits.iter().map(|limit| i128::try_from(after(limit)).unwrap_or(i128::MAX)).collect()
     }
 
-    /// The first flow, beginning with the least important, up to which those that are added up give back these amounts;
+    /// The first flow, beginning with the least important, up to which those that are added up free these amounts;
     /// `None` if they do not.
     fn reach(&self, amounts: &[i128]) -> Option<Place> {
         let mut reached = Place::END;
@@ -68,7 +68,7 @@ impl Search<'_> {
             if let Ok(amount) = u128::try_from(*amount)
                 && amount > 0
             {
-                reached = reached.min(self.candidates.reach(amount, limit.scope, limit.amount)?);
+                reached = reached.min(self.candidates.reach(amount, limit.scope, limit.quantity)?);
             }
         }
         Some(reached)

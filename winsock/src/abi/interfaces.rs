@@ -8,7 +8,7 @@ use super::sockaddr::{self, bytes_of};
 use super::{Address, memory};
 use crate::Result;
 use crate::endpoint::Endpoint;
-use crate::protocol::Family;
+use crate::protocol::{Family, SocketType};
 use crate::sys;
 
 pub(super) const SIO_ROUTING_INTERFACE_QUERY: u32 = 0xC800_0014;
@@ -73,7 +73,8 @@ impl Query {
 
 /// Asks the kernel by a datagram socket that sends nothing.
 fn local_address_for(destination: SocketAddr) -> core::result::Result<IpAddr, Errno> {
-    let probe = sys::open(destination.is_ipv6(), false)?;
+    let family = if destination.is_ipv6() { Family::Inet6 } else { Family::Inet };
+    let probe = sys::open(family, SocketType::Datagram)?;
     sys::connect(&probe, destination)?;
     Ok(sys::local_address(&probe)?.ip())
 }

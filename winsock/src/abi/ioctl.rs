@@ -10,6 +10,7 @@ use super::qos::{self, QOS_SIZE, QOS_WITH_STATUS_SIZE};
 use super::{Address, SOCKET_ERROR, memory};
 use crate::Result;
 use crate::endpoint::Endpoint;
+use crate::network_options::KeepAlive;
 use crate::provider::provider;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,8 +93,8 @@ fn ioctl(endpoint: &Arc<Endpoint>, code: u32, buffers: Buffers) -> Result<u32> {
             let input = buffers.input(12)?;
             let field = |index: usize| memory::read_u32(input.offset(index * 4));
             let time = |millis: u32| Duration::from_millis(u64::from(millis));
-            let times = [time(field(1)?), time(field(2)?)];
-            endpoint.set_keepalive(field(0)? != 0, times).map(|()| 0)
+            let keep_alive = KeepAlive { idle: time(field(1)?), interval: time(field(2)?) };
+            endpoint.set_keepalive((field(0)? != 0).then_some(keep_alive)).map(|()| 0)
         }
         SIO_GET_EXTENSION_FUNCTION_POINTER => {
             let (input, output) = (buffers.input(16)?, buffers.output(8)?);

@@ -17,9 +17,15 @@ const MAX_RETRANSMISSION_TIME: i32 = 5;
 /// The kinds of path discovery by Windows' numbers (NOT_SET, DO, DONT, PROBE), as Linux': WANT, DO, DONT, PROBE.
 const MTU_DISCOVERY: [i32; 4] = [1, 2, 0, 3];
 
-/// The option of a level and a name.
-fn network_option(level: i32, name: i32) -> Option<NetworkOption> {
-    Some(match (level, name) {
+/// The number of a socket option.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct OptionNumber {
+    pub(super) level: i32,
+    pub(super) name: i32,
+}
+
+fn network_option(number: OptionNumber) -> Option<NetworkOption> {
+    Some(match (number.level, number.name) {
         (IPPROTO_IP | IPPROTO_IPV6, 9) => NetworkOption::MulticastInterface,
         (IPPROTO_IPV6, 10) => NetworkOption::MulticastHops,
         (IPPROTO_IPV6, 11) => NetworkOption::MulticastLoop,
@@ -39,31 +45,31 @@ fn network_option(level: i32, name: i32) -> Option<NetworkOption> {
 }
 
 /// Sets an option of IP or TCP; `None` where the number is not of one.
-pub(super) fn set(endpoint: &Endpoint, level: i32, name: i32, value: i32) -> Option<Result<()>> {
-    let option = network_option(level, name)?;
-    let value = match name {
+pub(super) fn set(endpoint: &Endpoint, number: OptionNumber, value: i32) -> Option<Result<()>> {
+    let option = network_option(number)?;
+    let value = match number.name {
         DONT_FRAGMENT => Ok(NetworkOption::mtu_discovery(value != 0)),
         MTU_DISCOVER => {
             let known = usize::try_from(value).ok().and_then(|value| MTU_DISCOVERY.get(value));
             known.copied().ok_or(Wsa::Einval)
         }
         // In seconds; Linux counts milliseconds.
-        MAX_RETRANSMISSION_TIME if level == IPPROTO_TCP => value.checked_mul(1000).ok_or(Wsa::Einval),
+        MAX_RETRANSMISSION_TIME if number.level == IPPROTO_TCP => value.checked_mul(1000).ok_or(Wsa::Einval),
         _ => Ok(value),
     };
     Some(value.and_then(|value| endpoint.set_network_option(option, value)))
 }
 
 /// The value of an option of IP or TCP; `None` where the number is not of one.
-pub(super) fn get(endpoint: &Endpoint, level: i32, name: i32) -> Option<Result<i32>> {
-    let option = network_option(level, name)?;
-    Some(endpoint.network_option(option).map(|value| match name {
+pub(super) fn get(endpoint: &Endpoint, number: OptionNumber) -> Option<Result<i32>> {
+    let option = network_option(number)?;
+    Some(endpoint.network_option(option).map(|value| match number.name {
         DONT_FRAGMENT => i32::from(value == NetworkOption::mtu_discovery(true)),
         MTU_DISCOVER => {
             let index = MTU_DISCOVERY.iter().position(|&known| known == value).unwrap_or(0);
             i32::try_from(index).unwrap_or(0)
         }
-        MAX_RETRANSMISSION_TIME if level == IPPROTO_TCP => value / 1000,
+        MAX_RETRANSMISSION_TIME if number.level == IPPROTO_TCP => value / 1000,
         _ => value,
     }))
 }

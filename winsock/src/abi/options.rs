@@ -7,7 +7,7 @@ use flowspec::Wsa;
 
 use super::handle::endpoint;
 use super::memory::{self, Encoding};
-use super::network_options;
+use super::network_options::{self, OptionNumber};
 use super::protocol_info;
 use super::{Address, SOCKET_ERROR};
 use crate::Result;
@@ -34,8 +34,8 @@ const SO_UPDATE_CONNECT_CONTEXT: i32 = 0x7010;
 /// The option of a level and a name.
 ///
 /// - **Errors**: WSAENOPROTOOPT for an unknown name; WSAEINVAL for an unknown level.
-fn socket_option(level: i32, name: i32) -> Result<SocketOption> {
-    Ok(match (level, name) {
+fn socket_option(number: OptionNumber) -> Result<SocketOption> {
+    Ok(match (number.level, number.name) {
         (SOL_SOCKET, 0x2) => SocketOption::AcceptConnections,
         (SOL_SOCKET, 0x4) => SocketOption::ReuseAddress,
         (SOL_SOCKET, -5) => SocketOption::ExclusiveAddressUse,
@@ -69,8 +69,7 @@ fn socket_option(level: i32, name: i32) -> Result<SocketOption> {
 /// The parameters of setsockopt.
 struct SetCall {
     s: usize,
-    level: i32,
-    name: i32,
+    option: OptionNumber,
     value: Address,
     length: i32,
 }
@@ -78,30 +77,27 @@ struct SetCall {
 impl SetCall {
     fn run(&self) -> Result<i32> {
         let endpoint = endpoint(self.s)?;
+        let OptionNumber { level, name } = self.option;
         // ConnectEx and accept leave nothing for these options to update.
-        if self.level == SOL_SOCKET
-            && matches!(self.name, SO_UPDATE_CONNECT_CONTEXT | SO_UPDATE_ACCEPT_CONTEXT)
-        {
+        if level == SOL_SOCKET && matches!(name, SO_UPDATE_CONNECT_CONTEXT | SO_UPDATE_ACCEPT_CONTEXT) {
             return Ok(0);
         }
         if self.value.is_null() || self.length <= 0 {
             return Err(Wsa::Efault);
         }
-        if matches!(self.level, IPPROTO_IP | IPPROTO_IPV6)
-            && matches!(self.name, ADD_MEMBERSHIP | DROP_MEMBERSHIP)
-        {
+        if matches!(level, IPPROTO_IP | IPPROTO_IPV6) && matches!(name, ADD_MEMBERSHIP | DROP_MEMBERSHIP) {
             let (group, interface) = self.membership()?;
-            return match self.name {
+            return match name {
                 ADD_MEMBERSHIP => endpoint.join_multicast(group, interface),
                 _ => endpoint.leave_multicast(group, interface),
             }
             .map(|()| 0);
         }
-        if let Some(set) = network_options::set(&endpoint, self.level, self.name, self.number()?) {
+        if let Some(set) = network_options::set(&endpoint, self.option, self.number()?) {
             return set.map(|()| 0);
         }
-        let option = socket_option(self.level, self.name)?;
-        let value = match (option, self.name) {
+        let option = socket_option(self.option)?;
+        let value = match (option, name) {
             (SocketOption::Linger, SO_LINGER) => {
                 if self.length < 4 {
                     return Err(Wsa::Efault);
@@ -128,7 +124,7 @@ impl SetCall {
 
     /// ip_mreq or ipv6_mreq: the group and the interface.
     fn membership(&self) -> Result<(IpAddr, MulticastInterface)> {
-        if self.level == IPPROTO_IP {
+        if self.option.level == IPPROTO_IP {
             if self.length < 8 {
                 return Err(Wsa::Efault);
             }
@@ -153,18 +149,17 @@ impl SetCall {
 }
 
 /// The value of an option.
-fn number_or_option(endpoint: &Arc<Endpoint>, level: i32, name: i32) -> Result<OptionValue> {
-    match network_options::get(endpoint, level, name) {
+fn number_or_option(endpoint: &Arc<Endpoint>, number: OptionNumber) -> Result<OptionValue> {
+    match network_options::get(endpoint, number) {
         Some(value) => value.map(OptionValue::Number),
-        None => endpoint.option(socket_option(level, name)?),
+        None => endpoint.option(socket_option(number)?),
     }
 }
 
 /// The parameters of getsockopt.
 struct GetCall {
     s: usize,
-    level: i32,
-    name: i32,
+    option: OptionNumber,
     value: Address,
     length: Address,
 }
@@ -176,10 +171,11 @@ impl GetCall {
             return Err(Wsa::Efault);
         }
         let capacity = memory::read_u32(self.length)?.cast_signed();
-        let bytes = match (self.level, self.name) {
+        let OptionNumber { level, name } = self.option;
+        let bytes = match (level, name) {
             (SOL_SOCKET, SO_PROTOCOL_INFOA) => protocol_info::bytes_of(endpoint.protocol(), Encoding::Narrow),
             (SOL_SOCKET, SO_PROTOCOL_INFOW) => protocol_info::bytes_of(endpoint.protocol(), Encoding::Wide),
-            (level, name) => match (number_or_option(&endpoint, level, name)?, name) {
+            _ => match (number_or_option(&endpoint, self.option)?, name) {
                 (OptionValue::Linger(seconds), SO_LINGER) => {
                     let [low, high] = seconds.unwrap_or(0).to_ne_bytes();
                     vec![u8::from(seconds.is_some()), 0, low, high]
@@ -199,8 +195,8 @@ impl GetCall {
 c_functions! {
     /// setsockopt, WSPSetSockOpt.
     both gqos_setsockopt, gqos_WSPSetSockOpt(s: usize, level: i32, name: i32, value: Address, length: i32)
-        -> i32, or SOCKET_ERROR => SetCall { s, level, name, value, length }.run();
+        -> i32, or SOCKET_ERROR => SetCall { s, option: OptionNumber { level, name }, value, length }.run();
     /// getsockopt, WSPGetSockOpt.
     both gqos_getsockopt, gqos_WSPGetSockOpt(s: usize, level: i32, name: i32, value: Address, length: Address)
-        -> i32, or SOCKET_ERROR => GetCall { s, level, name, value, length }.run();
+        -> i32, or SOCKET_ERROR => GetCall { s, option: OptionNumber { level, name }, value, length }.run();
 }

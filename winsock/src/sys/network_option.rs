@@ -6,9 +6,11 @@ use flowspec::Errno;
 use nix::libc;
 
 use super::errno::{Result, check, size_of_value};
+use crate::protocol::Family;
 
 /// An option of IPv4, of IPv6 or of TCP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum NetworkOption {
     /// IP_MULTICAST_IF: an address, or an index below 2²⁴, in network byte order. IPV6_MULTICAST_IF: an index.
     MulticastInterface,
@@ -42,29 +44,29 @@ pub enum NetworkOption {
 
 impl NetworkOption {
     /// The level and the name for `setsockopt`; `None` where the family has no such option.
-    const fn level_and_name(self, ipv6: bool) -> Option<(i32, i32)> {
-        Some(match (self, ipv6) {
-            (Self::MulticastInterface, false) => (libc::IPPROTO_IP, libc::IP_MULTICAST_IF),
-            (Self::MulticastInterface, true) => (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF),
-            (Self::MulticastHops, true) => (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS),
-            (Self::MulticastLoop, true) => (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP),
-            (Self::PacketInfo, false) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
-            (Self::PacketInfo, true) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
-            (Self::ReceiveHopLimit, false) => (libc::IPPROTO_IP, libc::IP_RECVTTL),
-            (Self::ReceiveHopLimit, true) => (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
-            (Self::ReceiveTrafficClass, false) => (libc::IPPROTO_IP, libc::IP_RECVTOS),
-            (Self::ReceiveTrafficClass, true) => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
-            (Self::TrafficClass, true) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
-            (Self::MtuDiscovery, false) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
-            (Self::MtuDiscovery, true) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
-            (Self::Mtu, false) => (libc::IPPROTO_IP, libc::IP_MTU),
-            (Self::Mtu, true) => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
+    const fn level_and_name(self, family: Family) -> Option<(i32, i32)> {
+        Some(match (self, family) {
+            (Self::MulticastInterface, Family::Inet) => (libc::IPPROTO_IP, libc::IP_MULTICAST_IF),
+            (Self::MulticastInterface, Family::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF),
+            (Self::MulticastHops, Family::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS),
+            (Self::MulticastLoop, Family::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP),
+            (Self::PacketInfo, Family::Inet) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+            (Self::PacketInfo, Family::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+            (Self::ReceiveHopLimit, Family::Inet) => (libc::IPPROTO_IP, libc::IP_RECVTTL),
+            (Self::ReceiveHopLimit, Family::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
+            (Self::ReceiveTrafficClass, Family::Inet) => (libc::IPPROTO_IP, libc::IP_RECVTOS),
+            (Self::ReceiveTrafficClass, Family::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
+            (Self::TrafficClass, Family::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+            (Self::MtuDiscovery, Family::Inet) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+            (Self::MtuDiscovery, Family::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+            (Self::Mtu, Family::Inet) => (libc::IPPROTO_IP, libc::IP_MTU),
+            (Self::Mtu, Family::Inet6) => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
             (Self::KeepIdle, _) => (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
             (Self::KeepInterval, _) => (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
             (Self::KeepCount, _) => (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
             (Self::MaxSegment, _) => (libc::IPPROTO_TCP, libc::TCP_MAXSEG),
             (Self::UserTimeout, _) => (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
-            (Self::MulticastHops | Self::MulticastLoop | Self::TrafficClass, false) => return None,
+            (Self::MulticastHops | Self::MulticastLoop | Self::TrafficClass, Family::Inet) => return None,
         })
     }
 
@@ -77,11 +79,11 @@ impl NetworkOption {
 /// - **Errors**: `setsockopt`; ENOPROTOOPT where the family has no such option.
 pub(crate) fn set_network(
     socket: &impl AsRawFd,
-    ipv6: bool,
+    family: Family,
     option: NetworkOption,
     value: i32,
 ) -> Result<()> {
-    let (level, name) = option.level_and_name(ipv6).ok_or(Errno::ENOPROTOOPT)?;
+    let (level, name) = option.level_and_name(family).ok_or(Errno::ENOPROTOOPT)?;
     // An address, or an index in network byte order.
     let index = u32::from_be_bytes(value.to_ne_bytes());
     let request = libc::ip_mreqn {
@@ -89,8 +91,10 @@ pub(crate) fn set_network(
         imr_address: libc::in_addr { s_addr: if index >> 24 == 0 { 0 } else { value.cast_unsigned() } },
         imr_ifindex: if index >> 24 == 0 { index.cast_signed() } else { 0 },
     };
-    let (pointer, length) = match (option, ipv6) {
-        (NetworkOption::MulticastInterface, false) => ((&raw const request).cast(), size_of_value(&request)),
+    let (pointer, length) = match (option, family) {
+        (NetworkOption::MulticastInterface, Family::Inet) => {
+            ((&raw const request).cast(), size_of_value(&request))
+        }
         _ => ((&raw const value).cast(), size_of_value(&value)),
     };
     // SAFETY: the pointer is to `request` or `value`, which are valid for reads of their size for the whole call.
@@ -98,8 +102,8 @@ pub(crate) fn set_network(
 }
 
 /// - **Errors**: `getsockopt`; ENOPROTOOPT where the family has no such option.
-pub(crate) fn get_network(socket: &impl AsRawFd, ipv6: bool, option: NetworkOption) -> Result<i32> {
-    let (level, name) = option.level_and_name(ipv6).ok_or(Errno::ENOPROTOOPT)?;
+pub(crate) fn get_network(socket: &impl AsRawFd, family: Family, option: NetworkOption) -> Result<i32> {
+    let (level, name) = option.level_and_name(family).ok_or(Errno::ENOPROTOOPT)?;
     let mut value: i32 = 0;
     let mut length = size_of_value(&value);
     // SAFETY: `value` is valid for writes of `length` bytes, and `length` for one of its own.

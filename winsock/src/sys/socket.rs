@@ -13,6 +13,7 @@ use nix::sys::socket::{
 };
 
 use super::errno::{Result, check, from_nix, size_of_value};
+use crate::protocol::{Family, SocketType};
 
 /// Which directions of a connection end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,10 +29,15 @@ pub enum ShutdownHow {
 /// A new TCP or UDP socket, closed on exec.
 ///
 /// - **Errors**: `socket`.
-pub(crate) fn open(ipv6: bool, stream: bool) -> Result<OwnedFd> {
-    let family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    let (kind, protocol) =
-        if stream { (SockType::Stream, SockProtocol::Tcp) } else { (SockType::Datagram, SockProtocol::Udp) };
+pub(crate) fn open(family: Family, socket_type: SocketType) -> Result<OwnedFd> {
+    let family = match family {
+        Family::Inet => AddressFamily::Inet,
+        Family::Inet6 => AddressFamily::Inet6,
+    };
+    let (kind, protocol) = match socket_type {
+        SocketType::Stream => (SockType::Stream, SockProtocol::Tcp),
+        SocketType::Datagram => (SockType::Datagram, SockProtocol::Udp),
+    };
     socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol).map_err(from_nix)
 }
 
@@ -56,7 +62,9 @@ pub(crate) fn is_broadcast(to: SocketAddr) -> bool {
     }
     // Only the kernel's routing table knows a network's broadcast address: it answers EACCES to a socket without
     // SO_BROADCAST.
-    !v4.ip().is_loopback() && open(false, false).is_ok_and(|probe| connect(&probe, to) == Err(Errno::EACCES))
+    !v4.ip().is_loopback()
+        && open(Family::Inet, SocketType::Datagram)
+            .is_ok_and(|probe| connect(&probe, to) == Err(Errno::EACCES))
 }
 
 /// - **Errors**: `bind`.
