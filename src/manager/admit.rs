@@ -3,7 +3,7 @@
 use flowspec::{Both, Qos};
 
 use super::flow::{Flow, FlowDebt, Phase, framed};
-use super::interface::Placement;
+use super::interface::LeafPlacement;
 use super::message::Loss;
 use super::owed::Debtor;
 use super::pending::{DisplacedFlow, PendingAdmission, Purpose};
