@@ -48,6 +48,8 @@ pub(super) struct Driver {
     /// What the classes of interfaces have sent, where something is measured.
     meters: BTreeMap<String, Meter>,
     is_shut_down: bool,
+    /// The process that started the engine.
+    process: u32,
 }
 
 type Call = Pin<Box<dyn Future<Output = Returned> + Send>>;
@@ -109,6 +111,7 @@ impl Driver {
             down: BTreeMap::new(),
             meters: BTreeMap::new(),
             is_shut_down: false,
+            process: std::process::id(),
         }
     }
 
@@ -558,9 +561,9 @@ impl Driver {
 
 impl Drop for Driver {
     /// Where the runtime ends before the engine does, nothing awaits the kernel any more: what was programmed is removed
-    /// by calls that block.
+    /// by calls that block. A copy of the engine in a forked process has programmed nothing.
     fn drop(&mut self) {
-        if self.is_shut_down {
+        if self.is_shut_down || std::process::id() != self.process {
             return;
         }
         let outbox = {
