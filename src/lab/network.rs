@@ -89,7 +89,9 @@ impl Network {
                 let link = netlink.link_by_name(name).await?;
                 configure(&netlink, link.index, v4, v6).await?;
                 let (parent, handle) = (Handle::ROOT, Handle::qdisc(1));
-                let qdisc = NewQdisc { parent, handle, kind: Tbf::KIND, options: tbf.options() };
+                let options = tbf.options();
+                let options = options.map_err(|error| KernelFailure::unexpected("encode", name, error))?;
+                let qdisc = NewQdisc { parent, handle, kind: Tbf::KIND, options };
                 netlink.add_qdisc(link.index, qdisc).await?;
             }
             Ok(())

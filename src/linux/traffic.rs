@@ -4,14 +4,14 @@ use flowspec::Bytes;
 use netlink_packet_core::DecodeError;
 use rtnetlink::packet_core::{DefaultNla, Emitable};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2, TcXstats};
+use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption, TcStats2, TcXstats};
 
 use super::netlink::Netlink;
 use super::request::{Kind, NetlinkRequest};
 use crate::failure::{Cause, KernelFailure};
 use crate::tc::{
-    Bfifo, Change, ClassPlace, ForeignRoot, Handle, HtbClass, HtbRoot, HtbRootState, Observed, Op, Queue,
-    Root,
+    Bfifo, Change, ClassPlace, ClassQueue, ForeignRoot, FqCodel, Handle, HtbClass, HtbRoot, HtbRootState,
+    NotEncodable, Observed, Op, Queue, QueueKind, Root,
 };
 
 /// The root qdisc of an interface, with its counter.
@@ -163,7 +163,8 @@ impl Netlink {
     ///
     /// - **Errors**: the failure of the first operation that failed.
     pub fn apply_blocking(&self, index: u32, change: &Change) -> Result<(), KernelFailure> {
-        let results = change.ops.iter().map(|op| self.request_blocking(request(index, op)?));
+        let results =
+            change.ops.iter().map(|op| self.request_blocking(request(index, op, QueueKind::Bfifo)?));
         // All operations are sent, whatever became of those before.
         results.collect::<Vec<_>>().into_iter().collect()
     }
@@ -181,7 +182,16 @@ impl Netlink {
 
     /// Sends one operation.
     async fn send(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
-        self.request(request(index, op)?).await.map(drop)
+        let queue = match op {
+            Op::AddQueue { .. } => self.queue_kind().await,
+            Op::ChangeQueue { parent, .. } => {
+                let queues = self.qdiscs(index).await?.queues;
+                let found = queues.into_iter().find(|(class, _)| class == parent);
+                found.and_then(|(_, queue)| queue.kind()).unwrap_or(QueueKind::Bfifo)
+            }
+            _ => QueueKind::Bfifo,
+        };
+        self.request(request(index, op, queue)?).await.map(drop)
     }
 
     /// Reads back what an operation made.
@@ -201,7 +211,7 @@ impl Netlink {
             Op::AddQueue { parent, queue } | Op::ChangeQueue { parent, to: queue, .. } => {
                 let queues = self.qdiscs(index).await?.queues;
                 match queues.into_iter().find_map(|(class, found)| (class == *parent).then_some(found)) {
-                    Some(Queue::Bfifo(found)) if found == queue.as_kept() => return Ok(()),
+                    Some(found) if queue.is_kept_as(&found) => return Ok(()),
                     found => format!("{found:?}"),
                 }
             }
@@ -217,17 +227,21 @@ const DELETE_QDISC: &str = "RTM_DELQDISC";
 const NEW_CLASS: &str = "RTM_NEWTCLASS";
 const DELETE_CLASS: &str = "RTM_DELTCLASS";
 
-/// The request for an operation.
-fn request(index: u32, op: &Op) -> Result<NetlinkRequest, KernelFailure> {
-    let object = format!("tc {op} on interface {index}");
-    match encode(index, op) {
+/// The request for an operation; of a queue of this kind.
+fn request(index: u32, op: &Op, queue: QueueKind) -> Result<NetlinkRequest, KernelFailure> {
+    let object = format!("tc {} on interface {index}", op.text(queue));
+    match encode(index, op, queue) {
         Ok((call, message, kind)) => Ok(NetlinkRequest { call, object, message, kind }),
         Err(error) => Err(KernelFailure::unexpected("encode", object, error)),
     }
 }
 
 /// The request for an operation: its type, its message and what it asks for.
-fn encode(index: u32, op: &Op) -> Result<(&'static str, RouteNetlinkMessage, Kind), crate::tc::NotEncodable> {
+fn encode(
+    index: u32,
+    op: &Op,
+    kind: QueueKind,
+) -> Result<(&'static str, RouteNetlinkMessage, Kind), NotEncodable> {
     let root = |root: &HtbRoot| header(index, root.handle, Handle::ROOT);
     let class = |class: &HtbClass| header(index, class.handle, class.parent);
     let queue = |parent: Handle| header(index, Handle::default(), parent);
@@ -250,17 +264,24 @@ fn encode(index: u32, op: &Op) -> Result<(&'static str, RouteNetlinkMessage, Kin
         Op::DeleteClass(htb) => {
             (DELETE_CLASS, RouteNetlinkMessage::DelTrafficClass(class(htb)), Kind::Change)
         }
-        Op::AddQueue { parent, queue: bfifo } => {
-            let message = with_options(queue(*parent), Bfifo::KIND, bfifo.options());
+        Op::AddQueue { parent, queue: settings } => {
+            let message = with_queue(queue(*parent), settings, kind)?;
             (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), Kind::Add)
         }
         Op::ChangeQueue { parent, to, .. } => {
-            let message = with_options(queue(*parent), Bfifo::KIND, to.options());
+            let message = with_queue(queue(*parent), to, kind)?;
             (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), Kind::Change)
         }
         Op::DeleteQueue { parent, .. } => {
             (DELETE_QDISC, RouteNetlinkMessage::DelQueueDiscipline(queue(*parent)), Kind::Change)
         }
+    })
+}
+
+fn with_queue(message: TcMessage, queue: &ClassQueue, kind: QueueKind) -> Result<TcMessage, NotEncodable> {
+    Ok(match kind {
+        QueueKind::Bfifo => with_options(message, Bfifo::KIND, queue.bfifo.options()?),
+        QueueKind::FqCodel => with_options(message, FqCodel::KIND, queue.fq_codel.options()?),
     })
 }
 
@@ -272,6 +293,7 @@ impl Qdiscs {
         if parent != Handle::ROOT {
             let queue = match kind {
                 Bfifo::KIND => Queue::Bfifo(Bfifo::parse(&options(message))?),
+                FqCodel::KIND => Queue::FqCodel(FqCodel::parse(&options(message))?),
                 other => Queue::Other(other.to_owned()),
             };
             self.queues.push((parent, queue));
@@ -291,7 +313,7 @@ impl Qdiscs {
     }
 }
 
-fn header(index: u32, handle: Handle, parent: Handle) -> TcMessage {
+pub(super) fn header(index: u32, handle: Handle, parent: Handle) -> TcMessage {
     let mut message = TcMessage::default();
     message.header.index = index.cast_signed();
     message.header.handle = TcHandle::from(handle.to_u32());
@@ -299,7 +321,7 @@ fn header(index: u32, handle: Handle, parent: Handle) -> TcMessage {
     message
 }
 
-fn with_options(mut message: TcMessage, kind: &str, options: Vec<u8>) -> TcMessage {
+pub(super) fn with_options(mut message: TcMessage, kind: &str, options: Vec<u8>) -> TcMessage {
     message.attributes.push(TcAttribute::Kind(kind.to_owned()));
     // As raw bytes: packet-route would nest options of kinds it does not know twice.
     message.attributes.push(TcAttribute::Other(DefaultNla::new(TCA_OPTIONS, options)));
@@ -312,7 +334,7 @@ fn handle_of(handle: TcHandle) -> Handle {
     Handle::from_u32(u32::from(handle))
 }
 
-fn kind(message: &TcMessage) -> &str {
+pub(super) fn kind(message: &TcMessage) -> &str {
     let mut kinds = message.attributes.iter().filter_map(|attribute| match attribute {
         TcAttribute::Kind(kind) => Some(kind.as_str()),
         _ => None,
@@ -321,15 +343,16 @@ fn kind(message: &TcMessage) -> &str {
 }
 
 /// The bytes of TCA_OPTIONS. packet-route gives the options of kinds that it does not know as one attribute that holds
-/// them all.
-fn options(message: &TcMessage) -> Vec<u8> {
+/// them all, and reads those of others one by one.
+pub(super) fn options(message: &TcMessage) -> Vec<u8> {
     let mut bytes = Vec::new();
     for attribute in &message.attributes {
         if let TcAttribute::Options(options) = attribute {
             let mut emitted = vec![0; options.as_slice().buffer_len()];
             options.as_slice().emit(&mut emitted);
-            // Its header is that of TCA_OPTIONS itself.
-            bytes = emitted.split_off(4.min(emitted.len()));
+            // Of a kind that it does not know the header is that of TCA_OPTIONS itself.
+            let header = if matches!(options[..], [TcOption::Other(_)]) { 4 } else { 0 };
+            bytes = emitted.split_off(header.min(emitted.len()));
         }
     }
     bytes

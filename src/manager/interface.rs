@@ -237,7 +237,7 @@ impl Interface {
             let classes: Vec<_> = self.classes().collect();
             assert_eq!(leaves, classes, "{name}: the tree's classes and those with flows");
             for leaf in tree.leaves() {
-                let rate = self.traffic(leaf.handle).map(|traffic| traffic.rate);
+                let rate = self.traffic(leaf.handle).map(|traffic| tree.shape().rates.own_rate(&traffic));
                 assert_eq!(rate, Some(leaf.rate), "{name}: class {} and its flows", leaf.handle);
             }
         } else {

@@ -2,9 +2,9 @@
 
 use flowspec::Bytes;
 
-use super::fifo::Bfifo;
 use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
+use super::queue::{ClassQueue, QueueKind};
 
 /// One request to the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,28 +24,28 @@ pub enum Op {
     },
     /// Deletes a class. The kernel drops the packets in it.
     DeleteClass(HtbClass),
-    /// Gives a class a queue with a limit of its own, in place of the kernel's default.
+    /// Gives a class a queue of its own, in place of the kernel's default.
     AddQueue {
         /// The class.
         parent: Handle,
         /// The queue.
-        queue: Bfifo,
+        queue: ClassQueue,
     },
-    /// Changes the limit of a queue.
+    /// Changes the settings of a queue.
     ChangeQueue {
         /// The class.
         parent: Handle,
         /// The queue after the change.
-        to: Bfifo,
+        to: ClassQueue,
         /// The queue before the change.
-        from: Bfifo,
+        from: ClassQueue,
     },
     /// Deletes the queue of a class: the kernel's default returns.
     DeleteQueue {
         /// The class.
         parent: Handle,
         /// The queue.
-        queue: Bfifo,
+        queue: ClassQueue,
     },
 }
 
@@ -72,6 +72,53 @@ impl Op {
             Self::DeleteQueue { parent, queue } => Self::AddQueue { parent, queue },
         })
     }
+}
+
+impl Op {
+    /// The operation as a command of iproute2 on a device, for a POSIX shell, where the kernel offers this queue.
+    pub fn command(&self, device: &str, kind: QueueKind) -> String {
+        let text = self.text(kind);
+        let mut words = text.splitn(3, ' ');
+        let mut next = || words.next().unwrap_or_default();
+        let (object, verb, rest) = (next(), next(), next());
+        format!("tc {object} {verb} dev {} {rest}", shell_word(device))
+    }
+
+    /// The operation as a `tc` command without its device.
+    pub fn text(&self, kind: QueueKind) -> String {
+        match self {
+            Self::AddRoot(HtbRoot { handle, default, direct_queue }) => {
+                format!("qdisc add root handle {handle} htb default {default:x} direct_qlen {direct_queue}")
+            }
+            Self::DeleteRoot(root) => format!("qdisc del root handle {}", root.handle),
+            Self::AddClass(class) => format!("class add {class}"),
+            Self::ChangeClass { to, .. } => format!("class change {to}"),
+            Self::DeleteClass(class) => format!("class del classid {}", class.handle),
+            Self::AddQueue { parent, queue } => format!("qdisc add parent {parent} {}", queue.words(kind)),
+            Self::ChangeQueue { parent, to, .. } => {
+                format!("qdisc change parent {parent} {}", to.words(kind))
+            }
+            Self::DeleteQueue { parent, .. } => format!("qdisc del parent {parent}"),
+        }
+    }
+
+    /// What a change replaces, in `tc`'s words; `None` where the operation adds or deletes.
+    pub fn replaced(&self, kind: QueueKind) -> Option<String> {
+        match self {
+            Self::ChangeClass { from, .. } => Some(from.to_string()),
+            Self::ChangeQueue { from, .. } => Some(from.words(kind)),
+            _ => None,
+        }
+    }
+}
+
+/// A text as one word of a shell.
+fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
+    if text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 impl Change {
@@ -115,32 +162,24 @@ impl Change {
 }
 
 impl std::fmt::Display for Op {
-    /// The operation as a `tc` command without its device.
+    /// The operation as a `tc` command without its device; of a queue the bfifo.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AddRoot(HtbRoot { handle, default, direct_queue }) => {
-                write!(f, "qdisc add root handle {handle} htb default {default:x} direct_qlen {direct_queue}")
-            }
-            Self::DeleteRoot(root) => write!(f, "qdisc del root handle {}", root.handle),
-            Self::AddClass(class) => write!(f, "class add {class}"),
-            Self::ChangeClass { to, .. } => write!(f, "class change {to}"),
-            Self::DeleteClass(class) => write!(f, "class del classid {}", class.handle),
-            Self::AddQueue { parent, queue } => {
-                write!(f, "qdisc add parent {parent} bfifo limit {}", queue.limit.get())
-            }
-            Self::ChangeQueue { parent, to, .. } => {
-                write!(f, "qdisc change parent {parent} bfifo limit {}", to.limit.get())
-            }
-            Self::DeleteQueue { parent, .. } => write!(f, "qdisc del parent {parent}"),
-        }
+        f.write_str(&self.text(QueueKind::Bfifo))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::fifo::Bfifo;
+    use super::super::fq_codel::FqCodel;
     use super::super::layout::ROOT_QDISC;
     use super::*;
-    use flowspec::Rate;
+    use flowspec::{Micros, Rate};
+
+    const QUEUE: ClassQueue = ClassQueue {
+        fq_codel: FqCodel { target: Micros::new(5_000), interval: Micros::new(100_000) },
+        bfifo: Bfifo { limit: Bytes::new(1000) },
+    };
 
     const CLASS: HtbClass = HtbClass {
         handle: ROOT_QDISC.class(0x100),
@@ -156,8 +195,8 @@ mod tests {
     #[test]
     fn the_last_operation_is_undone_first() {
         let larger = HtbClass { rate: Rate::new(2000), ..CLASS };
-        let (parent, queue) = (CLASS.handle, Bfifo { limit: Bytes::new(1000) });
-        let longer = Bfifo { limit: Bytes::new(2000) };
+        let (parent, queue) = (CLASS.handle, QUEUE);
+        let longer = ClassQueue { bfifo: Bfifo { limit: Bytes::new(2000) }, ..QUEUE };
         let root = HtbRoot { handle: ROOT_QDISC, default: 2, direct_queue: 0 };
         let change = Change {
             ops: vec![
@@ -184,6 +223,38 @@ mod tests {
             "a tree that was deleted is not built again"
         );
         assert_eq!(undo.undo().ops, change.ops[2..], "an undo is undone but for the root");
+    }
+
+    #[test]
+    fn commands_name_the_device_as_a_word_of_a_shell() {
+        let add = Op::AddClass(CLASS);
+        let numbers = "htb rate 8000bit ceil 8000bit burst 3000b cburst 3000b quantum 1500 prio 0";
+        for (device, word) in
+            [("eth0", "eth0"), ("eth0.10", "eth0.10"), ("a$b", "'a$b'"), ("a'b", "'a'\\''b'")]
+        {
+            let expected = format!("tc class add dev {word} parent 6771:1 classid 6771:100 {numbers}");
+            assert_eq!(add.command(device, QueueKind::Bfifo), expected);
+        }
+        let root = HtbRoot { handle: ROOT_QDISC, default: 2, direct_queue: 0 };
+        assert_eq!(
+            Op::DeleteRoot(root).command("eth0", QueueKind::Bfifo),
+            "tc qdisc del dev eth0 root handle 6771:"
+        );
+        let changed = Op::ChangeClass { to: HtbClass { prio: 1, ..CLASS }, from: CLASS };
+        assert_eq!(
+            changed.replaced(QueueKind::Bfifo),
+            Some(format!("parent 6771:1 classid 6771:100 {numbers}"))
+        );
+        assert_eq!(add.replaced(QueueKind::Bfifo), None);
+    }
+
+    #[test]
+    fn the_queue_of_a_class_is_written_as_the_kernel_offers_it() {
+        let op = Op::AddQueue { parent: CLASS.handle, queue: QUEUE };
+        let check =
+            |kind, words: &str| assert_eq!(op.text(kind), format!("qdisc add parent 6771:100 {words}"));
+        check(QueueKind::Bfifo, "bfifo limit 1000");
+        check(QueueKind::FqCodel, "fq_codel target 5000us interval 100000us");
     }
 
     #[test]

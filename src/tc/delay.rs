@@ -45,7 +45,8 @@ impl LinkRates {
         }
         // A link that carries nothing is granted a byte per second in its tree, which guarantees no delay.
         let left = self.capacity.scale_down(LINK_PART).saturating_sub(self.framed_budget()).get();
-        if left == 0 {
+        // A leaf that borrows a part of its rate has no bound.
+        if left == 0 || self.framed_budget() > self.left_for_leaves() {
             return None;
         }
         let Ratio { numerator, denominator } = LARGEST_OVERHEAD;

@@ -19,14 +19,21 @@ use flowspec::Rate;
 use super::change::{Change, Op};
 use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
-use super::layout::{DEFAULT_CLASS, LINK_CLASS, ROOT_QDISC, flow_number, is_shared_class};
+use super::layout::{DEFAULT_CLASS, LINK_CLASS, OWN_ROOT, ROOT_QDISC, flow_number, is_shared_class};
 use super::shape::{Framed, Shape};
 
 /// The tree that an interface is to have.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Desired {
     shape: Shape,
-    leaves: BTreeMap<Handle, HtbClass>,
+    leaves: BTreeMap<Handle, Leaf>,
+}
+
+/// The class of flows, and their traffic.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Leaf {
+    class: HtbClass,
+    traffic: Framed,
 }
 
 /// [`Desired::invariants`] runs after each change of a tree with at most this many leaves, in debug builds: it takes
@@ -45,11 +52,8 @@ impl Desired {
     }
 
     /// The root qdisc.
-    ///
-    /// Its direct queue holds nothing: a packet without a class, sent before the default class is added, is dropped
-    /// instead of passing all shaping.
     pub const fn root(&self) -> HtbRoot {
-        HtbRoot { handle: ROOT_QDISC, default: DEFAULT_CLASS.minor(), direct_queue: 0 }
+        OWN_ROOT
     }
 
     /// The classes of the link and of traffic without a reservation, parents first.
@@ -59,12 +63,12 @@ impl Desired {
 
     /// The class of flows with this handle.
     pub fn leaf(&self, handle: Handle) -> Option<HtbClass> {
-        self.leaves.get(&handle).copied()
+        self.leaves.get(&handle).map(|leaf| leaf.class)
     }
 
     /// The classes of flows.
     pub fn leaves(&self) -> impl Iterator<Item = &HtbClass> {
-        self.leaves.values()
+        self.leaves.values().map(|leaf| &leaf.class)
     }
 
     /// All classes, parents first.
@@ -74,21 +78,22 @@ impl Desired {
 
     /// Gives a class to this traffic, or changes it, or deletes it where there is no traffic: the change to apply.
     pub fn set_leaf(&mut self, handle: Handle, traffic: Option<Framed>) -> Change {
-        let leaf = traffic.map(|traffic| self.shape.leaf(handle, traffic));
+        let leaf = traffic.map(|traffic| Leaf { class: self.shape.leaf(handle, traffic), traffic });
         let before = match leaf {
             Some(leaf) => self.leaves.insert(handle, leaf),
             None => self.leaves.remove(&handle),
         };
         if cfg!(debug_assertions) {
             match leaf {
-                Some(leaf) if self.leaves.len() > CHECKED_LEAVES => check_leaf(&leaf),
+                Some(leaf) if self.leaves.len() > CHECKED_LEAVES => self.check_leaf(&leaf),
                 _ => self.invariants(),
             }
         }
-        Change::of_class(before, leaf)
+        Change::of_class(before.map(|leaf| leaf.class), leaf.map(|leaf| leaf.class))
     }
 
-    /// Builds the tree for another link from now on: the change to apply. Leaves stay as they are.
+    /// Builds the tree for another link from now on: the change to apply. Leaves stay as they are, but for the rate that
+    /// they have of their own where another part of the link is left for them.
     ///
     /// A link that carries nothing changes nothing: its queues drain when it carries something again.
     pub fn reshape(&mut self, shape: Shape) -> Change {
@@ -97,6 +102,15 @@ impl Desired {
         }
         let (before, queue) = (self.trunk(), self.shape.default_queue());
         self.shape = shape;
+        let leaves: Vec<_> = self
+            .leaves
+            .values_mut()
+            .flat_map(|leaf| {
+                let from = leaf.class;
+                leaf.class.rate = shape.rates.own_rate(&leaf.traffic);
+                Change::of_class(Some(from), Some(leaf.class)).ops
+            })
+            .collect();
         if cfg!(debug_assertions) {
             self.invariants();
         }
@@ -107,6 +121,7 @@ impl Desired {
         if to != queue {
             ops.push(Op::ChangeQueue { parent: DEFAULT_CLASS, to, from: queue });
         }
+        ops.extend(leaves);
         Change { ops }
     }
 
@@ -124,26 +139,22 @@ impl Desired {
         assert_eq!((default.handle, default.parent), (DEFAULT_CLASS, LINK_CLASS));
         assert_eq!(link.rate, link.ceil, "the link has nothing to borrow from");
         assert!(default.rate <= default.ceil && default.ceil <= link.rate, "{default} below {link}");
-        let reserved = default.rate.checked_add(self.shape.rates.framed_budget());
-        assert!(
-            reserved.is_some_and(|sum| sum <= link.rate) || default.rate <= self.shape.rates.least_default(),
-            "the default class takes {} of {}, which leaves too little for the budget {}",
-            default.rate,
-            link.rate,
-            self.shape.rates.budget
-        );
+        let reserved = default.rate.checked_add(self.shape.rates.left_for_leaves());
+        assert_eq!(reserved, Some(link.rate), "the default class and the leaves have the link");
         for (handle, leaf) in &self.leaves {
-            assert_eq!(*handle, leaf.handle);
-            check_leaf(leaf);
+            assert_eq!(*handle, leaf.class.handle);
+            self.check_leaf(leaf);
         }
     }
-}
 
-fn check_leaf(leaf: &HtbClass) {
-    let handle = leaf.handle;
-    assert!(flow_number(handle).is_some() || is_shared_class(handle), "{handle} is no class for flows");
-    assert_eq!(leaf.parent, LINK_CLASS, "{handle}");
-    assert!(leaf.rate <= leaf.ceil, "{leaf}");
+    fn check_leaf(&self, leaf: &Leaf) {
+        let Leaf { class, traffic } = leaf;
+        let handle = class.handle;
+        assert!(flow_number(handle).is_some() || is_shared_class(handle), "{handle} is no class for flows");
+        assert_eq!(class.parent, LINK_CLASS, "{handle}");
+        assert_eq!(class.rate, self.shape.rates.own_rate(traffic), "{class}");
+        assert!(class.rate <= class.ceil && traffic.rate <= class.ceil, "{class}");
+    }
 }
 
 #[cfg(test)]
@@ -159,8 +170,13 @@ mod tests {
         wait: Micros::new(0),
     };
 
-    const TRAFFIC: Framed =
-        Framed { rate: Rate::new(1000), peak: None, bucket: Bytes::new(10_000), packet: Bytes::new(1514) };
+    const TRAFFIC: Framed = Framed {
+        rate: Rate::new(1000),
+        budgeted: Rate::new(1000),
+        peak: None,
+        bucket: Bytes::new(10_000),
+        packet: Bytes::new(1514),
+    };
 
     #[test]
     fn a_leaf_is_added_changed_and_deleted() {
@@ -170,7 +186,7 @@ mod tests {
         let leaf = *tree.leaves().next().expect("a leaf");
         assert_eq!(added.ops, [Op::AddClass(leaf)]);
         assert_eq!(tree.set_leaf(flow_class(7), Some(TRAFFIC)), Change::default(), "as it is");
-        let faster = Framed { rate: Rate::new(2000), ..TRAFFIC };
+        let faster = Framed { rate: Rate::new(2000), budgeted: Rate::new(2000), ..TRAFFIC };
         let changed = tree.set_leaf(flow_class(7), Some(faster));
         let to = *tree.leaves().next().expect("a leaf");
         assert_eq!(changed.ops, [Op::ChangeClass { to, from: leaf }]);
@@ -203,6 +219,28 @@ mod tests {
             Change::default()
         );
         assert_eq!(tree, down, "a link that is down changes nothing");
+    }
+
+    #[test]
+    fn leaves_have_less_of_their_own_where_the_budget_leaves_less() {
+        let mut tree = Desired::new(SHAPE);
+        let rate = Rate::from_mbit(40);
+        let traffic = Framed { rate, budgeted: rate, ..TRAFFIC };
+        tree.set_leaf(flow_class(0), Some(traffic));
+        let rates = LinkRates { budget: Rate::from_mbit(100), ..SHAPE.rates };
+        let change = tree.reshape(Shape { rates, ..SHAPE });
+        // 12 251 250 of 15 234 375 B/s.
+        let last = change.ops.last().map(Op::to_string).unwrap_or_default();
+        assert!(
+            last.starts_with(
+                "class change parent 6771:1 classid 6771:100 htb rate 32167384bit ceil 40000000bit"
+            ),
+            "{last}"
+        );
+        let back = tree.reshape(SHAPE);
+        let last = back.ops.last().map(Op::to_string).unwrap_or_default();
+        assert!(last.contains("rate 40000000bit ceil 40000000bit"), "{last}");
+        assert_eq!(tree.reshape(SHAPE), Change::default());
     }
 
     #[test]

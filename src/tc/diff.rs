@@ -6,7 +6,8 @@ use super::change::{Change, Op};
 use super::desired::Desired;
 use super::htb::HtbClass;
 use super::layout::{DEFAULT_CLASS, LINK_CLASS};
-use super::observed::{Below, Observed, Queue};
+use super::observed::{Below, Observed};
+use super::queue::Queue;
 
 /// The change that makes the desired tree of the observed one. Empty where they are equal.
 ///
@@ -73,10 +74,13 @@ fn update_class(ops: &mut Vec<Op>, class: HtbClass, below: &Below) {
 
 fn update_queue(ops: &mut Vec<Op>, desired: &Desired, below: &Below) {
     let (parent, queue) = (DEFAULT_CLASS, desired.shape().default_queue());
-    match below.queue {
-        Some(Queue::Bfifo(found)) if found == queue.as_kept() => {}
+    match &below.queue {
+        Some(found) if queue.is_kept_as(found) => {}
         // The queue of a class that is added anew cannot exist.
-        Some(Queue::Bfifo(from)) if below.classes.contains_key(&parent) => {
+        Some(found)
+            if below.classes.contains_key(&parent)
+                && let Some(from) = queue.with(found) =>
+        {
             ops.push(Op::ChangeQueue { parent, to: queue, from });
         }
         _ => ops.push(Op::AddQueue { parent, queue }),
@@ -98,6 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::fifo::Bfifo;
+    use super::super::fq_codel::FqCodel;
     use super::super::handle::Handle;
     use super::super::htb::HtbRoot;
     use super::super::layout::{LARGEST_FLOW_CLASSES, ROOT_QDISC, flow_class, shared_class};
@@ -152,14 +157,17 @@ mod tests {
                     if self.is_inner(parent) || !self.classes.contains_key(&parent) {
                         return Err("ENOENT");
                     }
-                    if self.queues.insert(parent, Queue::Bfifo(queue.as_kept())).is_some() {
+                    if self.queues.insert(parent, Queue::Bfifo(queue.bfifo)).is_some() {
                         return Err("EEXIST");
                     }
                 }
                 Op::ChangeQueue { parent, to, from } => {
                     let found = self.queues.get_mut(&parent).ok_or("ENOENT")?;
-                    assert_eq!(*found, Queue::Bfifo(from.as_kept()));
-                    *found = Queue::Bfifo(to.as_kept());
+                    assert!(from.is_kept_as(found), "{from:?} is not {found:?}");
+                    *found = match found {
+                        Queue::FqCodel(_) => Queue::FqCodel(to.fq_codel.as_kept()),
+                        _ => Queue::Bfifo(to.bfifo),
+                    };
                 }
                 Op::DeleteQueue { parent, .. } => {
                     self.queues.remove(&parent).ok_or("ENOENT")?;
@@ -183,8 +191,9 @@ mod tests {
         #[track_caller]
         fn assert_is(&self, desired: &Desired) {
             assert_eq!(self.root, Some(desired.root()));
-            let queue = Queue::Bfifo(desired.shape().default_queue().as_kept());
-            assert_eq!(self.queues.get(&DEFAULT_CLASS), Some(&queue));
+            let queue = desired.shape().default_queue();
+            let found = self.queues.get(&DEFAULT_CLASS);
+            assert!(found.is_some_and(|found| queue.is_kept_as(found)), "{queue:?} is {found:?}");
             assert_eq!(self.classes.len(), desired.classes().count(), "{self:#?}");
             for class in desired.classes() {
                 let found = self.classes.get(&class.handle).unwrap_or_else(|| panic!("no {class}"));
@@ -201,11 +210,12 @@ mod tests {
         })
     }
 
-    /// Traffic with a bucket that the kernel can express, which lasts less than 274 s.
+    /// Traffic with a bucket that the kernel can express, which lasts less than 274 s at four fifths of the rate.
     fn traffic() -> impl Strategy<Value = Framed> {
-        (1000u64..10_000_000, proptest::option::of(1u64..4), 100u64..250_000).prop_map(
+        (1000u64..10_000_000, proptest::option::of(1u64..4), 100u64..200_000).prop_map(
             |(rate, peak, bucket)| Framed {
                 rate: Rate::new(rate),
+                budgeted: Rate::new(rate),
                 peak: peak.map(|factor| Rate::new(rate * factor)),
                 bucket: Bytes::new(bucket),
                 packet: Bytes::new(1514),
@@ -251,7 +261,11 @@ mod tests {
         let class = (any_handle(), any_handle(), shape(), traffic())
             .prop_map(|(handle, parent, shape, traffic)| HtbClass { parent, ..shape.leaf(handle, traffic) });
         let limit = (1u64..1_000_000).prop_map(|limit| Queue::Bfifo(Bfifo { limit: Bytes::new(limit) }));
-        let queue = prop_oneof![limit, Just(Queue::Other("sfq".into()))];
+        let times = (1u64..1_000_000, 1u64..1_000_000).prop_map(|(target, interval)| {
+            let queue = FqCodel { target: Micros::new(target), interval: Micros::new(interval) };
+            Queue::FqCodel(queue.as_kept())
+        });
+        let queue = prop_oneof![limit, times, Just(Queue::Other("sfq".into()))];
         prop_oneof![
             1 => Just(Tampering::DeleteRoot),
             1 => (0u16..4).prop_map(Tampering::ReplaceRoot),
@@ -354,7 +368,10 @@ mod tests {
             wait: Micros::new(0),
         });
         let (rate, packet) = (Rate::new(125_000), Bytes::new(1514));
-        tree.set_leaf(flow_class(0), Some(Framed { rate, peak: None, bucket: Bytes::new(10_000), packet }));
+        tree.set_leaf(
+            flow_class(0),
+            Some(Framed { rate, budgeted: rate, peak: None, bucket: Bytes::new(10_000), packet }),
+        );
         tree
     }
 

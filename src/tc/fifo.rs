@@ -3,6 +3,8 @@
 use flowspec::Bytes;
 use netlink_packet_core::DecodeError;
 
+use super::htb::NotEncodable;
+
 /// A first-in first-out queue limited in bytes. Source: kernel `net/sched/sch_fifo.c`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Bfifo {
@@ -14,9 +16,16 @@ impl Bfifo {
     /// The kind in TCA_KIND.
     pub const KIND: &'static str = "bfifo";
 
-    /// TCA_OPTIONS: a bare `tc_fifo_qopt`, 32 bits of limit. A larger limit is sent as the largest.
-    pub fn options(&self) -> Vec<u8> {
-        u32::try_from(self.limit.get()).unwrap_or(u32::MAX).to_ne_bytes().to_vec()
+    /// The largest limit.
+    pub const LARGEST: Self = Self { limit: Bytes::new(0xffff_ffff) };
+
+    /// TCA_OPTIONS: a bare `tc_fifo_qopt`, 32 bits of limit.
+    ///
+    /// - **Errors**: a limit above 32 bits.
+    pub fn options(&self) -> Result<Vec<u8>, NotEncodable> {
+        let limit = u32::try_from(self.limit.get());
+        let limit = limit.map_err(|_| NotEncodable::QueueSize { queue: Self::KIND, size: self.limit })?;
+        Ok(limit.to_ne_bytes().to_vec())
     }
 
     /// Reads what [`options`](Self::options) writes.
@@ -26,12 +35,6 @@ impl Bfifo {
         let bytes =
             options.first_chunk().ok_or_else(|| DecodeError::from("a bfifo's options are 4 bytes"))?;
         Ok(Self { limit: Bytes::new(u64::from(u32::from_ne_bytes(*bytes))) })
-    }
-
-    /// The queue as the kernel reports it.
-    #[must_use]
-    pub fn as_kept(&self) -> Self {
-        Self { limit: self.limit.min(Bytes::new(u64::from(u32::MAX))) }
     }
 }
 
@@ -43,14 +46,16 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn golden() {
         let queue = Bfifo { limit: Bytes::new(625_000) };
-        assert_eq!(queue.options(), [0x68, 0x89, 0x09, 0x00]);
-        assert_eq!(Bfifo::parse(&queue.options()).ok(), Some(queue));
+        assert_eq!(queue.options(), Ok(vec![0x68, 0x89, 0x09, 0x00]));
+        assert_eq!(Bfifo::parse(&[0x68, 0x89, 0x09, 0x00]).ok(), Some(queue));
     }
 
     #[test]
-    fn limits_end_at_32_bits() {
-        let queue = Bfifo { limit: Bytes::new(1 << 40) };
-        assert_eq!(Bfifo::parse(&queue.options()).ok(), Some(queue.as_kept()));
+    fn a_limit_above_32_bits_is_refused_in_words() {
+        let check = |queue: Bfifo| queue.options().map(|options| Bfifo::parse(&options).ok());
+        assert_eq!(check(Bfifo::LARGEST), Ok(Some(Bfifo::LARGEST)));
+        let error = check(Bfifo { limit: Bytes::new(1 << 32) }).expect_err("33 bits").to_string();
+        assert_eq!(error, "bfifo: 4096 MiB do not fit the 32 bits of its limit or burst");
         assert!(Bfifo::parse(&[0, 0, 0]).is_err());
     }
 }

@@ -4,9 +4,10 @@
 //!
 //! Source: `linux/pkt_sched.h` (`tc_htb_glob`, `tc_htb_opt`, `tc_ratespec`), kernel `net/sched/sch_htb.c`.
 
-use flowspec::{Bytes, Rate};
-use netlink_packet_core::{DecodeError, DefaultNla, Emitable, NlasIterator};
+use flowspec::{Bytes, Micros, Rate};
+use netlink_packet_core::{DecodeError, DefaultNla};
 
+use super::attributes::{attribute, emit, read_u32};
 use super::handle::Handle;
 
 /// The root qdisc.
@@ -92,6 +93,22 @@ pub enum NotEncodable {
         /// The bucket that never fills.
         bucket: Bucket,
     },
+    /// The sizes of a queue have 32 bits.
+    #[error("{queue}: {size} do not fit the 32 bits of its limit or burst")]
+    QueueSize {
+        /// The kind of queue.
+        queue: &'static str,
+        /// The size.
+        size: Bytes,
+    },
+    /// The times of a queue have 32 bits of microseconds.
+    #[error("{queue}: {time} does not fit the 32 bits of its times")]
+    QueueTime {
+        /// The kind of queue.
+        queue: &'static str,
+        /// The time.
+        time: Micros,
+    },
     /// A quantum has 32 bits.
     #[error("class {handle}: quantum {quantum} does not fit 32 bits")]
     Quantum {
@@ -122,6 +139,9 @@ impl Bucket {
 
 /// The kernel's unit for a bucket: `PSCHED_SHIFT` is 6.
 pub const TICK_NANOS: u64 = 64;
+
+/// A microsecond in ticks, rounded up.
+const MICROSECOND_TICKS: u32 = 16;
 
 const TCA_HTB_PARMS: u16 = 1;
 const TCA_HTB_INIT: u16 = 2;
@@ -252,12 +272,21 @@ impl HtbClass {
 
     /// Whether the kernel reports this class as `found`.
     ///
-    /// The kernel ignores changes of quantum and priority of a class with children, which uses neither.
+    /// The kernel ignores changes of quantum and priority of a class with children, which uses neither. A bucket may be
+    /// shorter by the part of a microsecond that iproute2 cuts off, or longer by one tick.
     pub fn is_kept_as(&self, found: &Self, has_children: bool) -> bool {
-        let found = match has_children {
+        let mut found = match has_children {
             true => Self { quantum: self.quantum, prio: self.prio, ..*found },
             false => *found,
         };
+        for (bucket, found) in [(Bucket::Rate, &mut found.burst), (Bucket::Ceil, &mut found.cburst)] {
+            let Ok(ticks) = self.ticks(bucket) else { return false };
+            let rate = if bucket == Bucket::Rate { self.rate } else { self.ceil };
+            let least = bytes_of_ticks(ticks.saturating_sub(MICROSECOND_TICKS), rate);
+            if (least..=bytes_of_ticks(ticks.saturating_add(1), rate)).contains(found) {
+                *found = bytes_of_ticks(ticks, rate);
+            }
+        }
         self.as_kept() == Ok(found)
     }
 
@@ -301,28 +330,6 @@ fn bytes_of_ticks(ticks: u32, rate: Rate) -> Bytes {
     let nanos = u128::from(ticks) * u128::from(TICK_NANOS);
     let bytes = (nanos * u128::from(rate.get())).div_ceil(1_000_000_000);
     Bytes::new(u64::try_from(bytes).unwrap_or(u64::MAX))
-}
-
-fn emit(attributes: &[DefaultNla]) -> Vec<u8> {
-    let mut bytes = vec![0; attributes.buffer_len()];
-    attributes.emit(&mut bytes);
-    bytes
-}
-
-fn attribute(options: &[u8], kind: u16) -> Result<Option<Vec<u8>>, DecodeError> {
-    for nla in NlasIterator::new(options) {
-        let nla = nla?;
-        if nla.kind() == kind {
-            return Ok(Some(nla.value().to_vec()));
-        }
-    }
-    Ok(None)
-}
-
-fn read_u32(bytes: &[u8], offset: usize) -> Result<u32, DecodeError> {
-    let word = bytes.get(offset..).and_then(|rest| rest.first_chunk());
-    word.map(|word| u32::from_ne_bytes(*word))
-        .ok_or_else(|| DecodeError::from("an HTB structure is cut short"))
 }
 
 #[cfg(test)]
@@ -435,6 +442,20 @@ mod tests {
             assert!(HtbClass::parse(PLACE, &options[..end]).is_err(), "{end} bytes");
             assert!(HtbClass::level(&options[..end]).is_err(), "{end} bytes");
         }
+    }
+
+    #[test]
+    fn a_bucket_may_be_a_microsecond_shorter_and_a_tick_longer() {
+        // 12 500 B at 1 234 567 B/s are 158 203 ticks and a part of one.
+        let class = HtbClass { rate: Rate::new(1_234_567), burst: Bytes::new(12_500), ..CLASS };
+        let kept = class.as_kept().expect("encodable");
+        let with = |ticks| HtbClass { burst: bytes_of_ticks(ticks, class.rate), ..kept };
+        let ticks = class.ticks(Bucket::Rate).expect("encodable");
+        assert!(class.is_kept_as(&with(ticks), false));
+        assert!(class.is_kept_as(&with(ticks + 1), false));
+        assert!(class.is_kept_as(&with(ticks - 15), false), "10.125 ms, of which iproute2 cuts 0.99 us off");
+        assert!(!class.is_kept_as(&HtbClass { burst: Bytes::new(12_502), ..kept }, false));
+        assert!(!class.is_kept_as(&HtbClass { burst: Bytes::new(12_498), ..kept }, false));
     }
 
     #[test]

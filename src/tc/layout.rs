@@ -1,6 +1,7 @@
 //! The layout of a tree: which handle stands for what.
 
 use super::handle::Handle;
+use super::htb::HtbRoot;
 
 /// The major number of gqos's trees: `gq` in ASCII. A root qdisc with another handle is foreign.
 pub const MAJOR: u16 = 0x6771;
@@ -13,6 +14,13 @@ pub const LINK_CLASS: Handle = ROOT_QDISC.class(1);
 
 /// The class of all packets without a reservation.
 pub const DEFAULT_CLASS: Handle = ROOT_QDISC.class(2);
+
+/// The settings of the root qdisc.
+///
+/// Its direct queue holds nothing: a packet without a class, sent before the default class is added, is dropped instead
+/// of passing all shaping.
+pub(super) const OWN_ROOT: HtbRoot =
+    HtbRoot { handle: ROOT_QDISC, default: DEFAULT_CLASS.minor(), direct_queue: 0 };
 
 /// The first minor number of the classes that the flows of a policy class share.
 const SHARED: u16 = 0x10;

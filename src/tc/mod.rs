@@ -10,7 +10,8 @@
 //!   [`DEFAULT_CLASS`] for those of a tree;
 //! - **sizes**: [`Shape`] is a link and [`Framed`] the traffic of a flow; they give the numbers of each class, and
 //!   [`LinkRates::error_terms`] the delay that the leaves guarantee;
-//! - **settings**: [`HtbRoot`], [`HtbClass`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
+//! - **settings**: [`HtbRoot`], [`HtbClass`], [`FqCodel`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
+//! - **classifiers**: [`Filter`] with its [`Target`];
 //! - **trees**: [`Desired`], built from a shape and changed flow by flow, and [`Observed`], read from a dump;
 //! - **changes**: [`Op`] is one request, [`Change`] are requests that are applied together.
 //!
@@ -18,15 +19,20 @@
 //! each flow that comes, changes or ends, and [`Desired::reshape`] when the link changes, each of which gives the
 //! change to apply; at last [`Desired::tear_down`].
 
+mod attributes;
 mod change;
 mod delay;
 mod desired;
 mod diff;
 mod fifo;
+mod filter;
+mod flower;
+mod fq_codel;
 mod handle;
 mod htb;
 mod layout;
 mod observed;
+mod queue;
 mod shape;
 mod tbf;
 
@@ -35,12 +41,16 @@ pub use delay::Load;
 pub use desired::Desired;
 pub use diff::diff;
 pub use fifo::Bfifo;
+pub use filter::{BPF_MATCH_ALL, Filter, Program, Redirect, Target, TooMany, U32Key};
+pub use flower::{FlowerKey, Masked};
+pub use fq_codel::FqCodel;
 pub use handle::Handle;
 pub use htb::{Bucket, ClassPlace, HtbClass, HtbRoot, HtbRootState, NotEncodable, TICK_NANOS};
 pub use layout::{
     DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, ROOT_QDISC, flow_class, flow_number,
     is_shared_class, shared_class,
 };
-pub use observed::{ForeignRoot, Observed, Queue, Root};
+pub use observed::{ForeignRoot, NotOfGqos, Observed, Root};
+pub use queue::{ClassQueue, Queue, QueueKind};
 pub use shape::{Framed, LINK_HEADER, LinkRates, Shape, with_link_headers};
 pub use tbf::Tbf;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::fifo::Bfifo;
 use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
-use super::layout::{DEFAULT_CLASS, ROOT_QDISC};
+use super::layout::{DEFAULT_CLASS, LINK_CLASS, OWN_ROOT, ROOT_QDISC, flow_number, is_shared_class};
+use super::queue::Queue;
 
 /// The root qdisc of an interface.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -29,13 +29,27 @@ pub struct ForeignRoot {
     pub handle: Handle,
 }
 
-/// The queue of a class.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Queue {
-    /// A bfifo.
-    Bfifo(Bfifo),
-    /// A qdisc of another kind, by TCA_KIND.
-    Other(String),
+/// Why a tree whose root has gqos's handle is not gqos's.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotOfGqos {
+    /// The root has other settings.
+    #[error(
+        "its root has default {default:x} and direct_qlen {direct_queue}; gqos's has default 2 and direct_qlen 0"
+    )]
+    Root {
+        /// The minor number of the default class.
+        default: u16,
+        /// The length of the direct queue in packets.
+        direct_queue: u32,
+    },
+    /// gqos makes no such class.
+    #[error("gqos makes no class {handle} below {parent}")]
+    Class {
+        /// The class.
+        handle: Handle,
+        /// The class or qdisc above it.
+        parent: Handle,
+    },
 }
 
 /// The tree that an interface has.
@@ -91,6 +105,37 @@ impl Observed {
         Self { root: Some(root), below: None }
     }
 
+    /// The tree without the classes of flows, which a running manager adds and deletes, and how many there are.
+    #[must_use]
+    pub fn without_flows(mut self) -> (Self, usize) {
+        let Some(below) = &mut self.below else { return (self, 0) };
+        let before = below.classes.len();
+        below.classes.retain(|handle, _| flow_number(*handle).is_none() && !is_shared_class(*handle));
+        let count = before - below.classes.len();
+        (self, count)
+    }
+
+    /// Whether gqos has made this tree, by more than the handle of its root: the settings of the root and the place of each
+    /// class are gqos's as well. A tree that is not complete is gqos's too.
+    ///
+    /// - **Errors**: the first object that gqos does not make.
+    pub fn check_layout(&self) -> Result<(), NotOfGqos> {
+        let Some(root) = self.root else { return Ok(()) };
+        if root != OWN_ROOT {
+            return Err(NotOfGqos::Root { default: root.default, direct_queue: root.direct_queue });
+        }
+        let is_own = |class: &&HtbClass| {
+            let HtbClass { handle, parent, .. } = **class;
+            let is_flow = || flow_number(handle).is_some() || is_shared_class(handle);
+            (handle == LINK_CLASS && parent == ROOT_QDISC)
+                || (parent == LINK_CLASS && (handle == DEFAULT_CLASS || is_flow()))
+        };
+        match self.classes().find(|class| !is_own(class)) {
+            Some(class) => Err(NotOfGqos::Class { handle: class.handle, parent: class.parent }),
+            None => Ok(()),
+        }
+    }
+
     /// The root, where there is one.
     pub const fn root(&self) -> Option<HtbRoot> {
         self.root
@@ -121,7 +166,8 @@ const MOST_LEVELS: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::{LINK_CLASS, flow_class};
+    use super::super::fifo::Bfifo;
+    use super::super::layout::{flow_class, shared_class};
     use super::*;
     use flowspec::{Bytes, Rate};
 
@@ -149,6 +195,40 @@ mod tests {
         let tree = Observed::new(Root::Htb(ROOT), queues, [class(LINK_CLASS, ROOT_QDISC)]).expect("ours");
         assert_eq!(tree.root(), Some(ROOT));
         assert_eq!(tree.below.expect("known").queue, Some(queue));
+    }
+
+    #[test]
+    fn classes_of_flows_can_be_left_out() {
+        let handles = [LINK_CLASS, DEFAULT_CLASS, ROOT_QDISC.class(7), flow_class(3), shared_class(1)];
+        let classes = handles.map(|handle| class(handle, LINK_CLASS));
+        let (tree, count) = Observed::new(Root::Htb(ROOT), [], classes).expect("ours").without_flows();
+        let kept: Vec<_> = tree.classes().map(|class| class.handle).collect();
+        assert_eq!((kept, count), (vec![LINK_CLASS, DEFAULT_CLASS, ROOT_QDISC.class(7)], 2));
+        assert_eq!(Observed::default().without_flows(), (Observed::default(), 0));
+    }
+
+    #[test]
+    fn a_tree_is_of_gqos_by_its_root_and_all_its_classes() {
+        let trunk = [class(LINK_CLASS, ROOT_QDISC), class(DEFAULT_CLASS, LINK_CLASS)];
+        let check = |root: HtbRoot, more: &[HtbClass], expected: Option<&str>| {
+            let classes = trunk.iter().chain(more).copied();
+            let found = Observed::new(Root::Htb(root), [], classes).expect("our handle").check_layout();
+            assert_eq!(found.map_err(|error| error.to_string()).err().as_deref(), expected);
+        };
+        check(ROOT, &[], None);
+        check(ROOT, &[class(flow_class(9), LINK_CLASS), class(shared_class(3), LINK_CLASS)], None);
+        check(
+            ROOT,
+            &[class(ROOT_QDISC.class(5), LINK_CLASS)],
+            Some("gqos makes no class 6771:5 below 6771:1"),
+        );
+        check(ROOT, &[class(flow_class(9), ROOT_QDISC)], Some("gqos makes no class 6771:109 below 6771:"));
+        let words = "its root has default 10 and direct_qlen 0; gqos's has default 2 and direct_qlen 0";
+        check(HtbRoot { default: 0x10, ..ROOT }, &[], Some(words));
+        let queue = HtbRoot { direct_queue: 1000, ..ROOT };
+        assert!(Observed::root_only(queue).check_layout().is_err());
+        assert_eq!(Observed::root_only(ROOT).check_layout(), Ok(()), "a set-up that was cut short");
+        assert_eq!(Observed::default().check_layout(), Ok(()));
     }
 
     #[test]

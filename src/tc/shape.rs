@@ -3,9 +3,11 @@
 use flowspec::{Bytes, Micros, Peak, Rate, Ratio, TSpec};
 
 use super::fifo::Bfifo;
+use super::fq_codel::FqCodel;
 use super::handle::Handle;
 use super::htb::HtbClass;
 use super::layout::{DEFAULT_CLASS, LINK_CLASS, ROOT_QDISC};
+use super::queue::ClassQueue;
 
 /// What HTB counts besides the IP datagram: the Ethernet header.
 pub const LINK_HEADER: Bytes = Bytes::new(14);
@@ -62,6 +64,8 @@ pub struct Shape {
 pub struct Framed {
     /// r with the link header on every packet.
     pub rate: Rate,
+    /// The part of it that the leaves of a whole budget have room for: with headers as of packets of 64 bytes, at most.
+    pub budgeted: Rate,
     /// p with the link header on every packet; `None` where it is infinite.
     pub peak: Option<Rate>,
     /// b with the link header on every packet.
@@ -82,8 +86,11 @@ impl Framed {
             Peak::Infinite => None,
             Peak::Finite(peak) => Some(with_headers(peak)),
         };
+        let charged = tspec.token_rate().max(reserved);
+        let rate = with_headers(charged);
         Self {
-            rate: with_headers(tspec.token_rate().max(reserved)),
+            rate,
+            budgeted: rate.min(charged.scale_up(LARGEST_OVERHEAD)),
             peak,
             bucket: with_link_headers(tspec, tspec.token_bucket_size()),
             packet: tspec.max_sdu_size().saturating_add(LINK_HEADER),
@@ -92,8 +99,10 @@ impl Framed {
 
     /// What flows need that share a class and send at the same time: rates and buckets add up.
     pub fn sum(flows: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let add = |a: Rate, b: Rate| a.checked_add(b).unwrap_or(Rate::new(u64::MAX));
         flows.into_iter().reduce(|a, b| Self {
-            rate: a.rate.checked_add(b.rate).unwrap_or(Rate::new(u64::MAX)),
+            rate: add(a.rate, b.rate),
+            budgeted: add(a.budgeted, b.budgeted),
             peak: None,
             bucket: a.bucket.saturating_add(b.bucket),
             packet: a.packet.max(b.packet),
@@ -104,6 +113,7 @@ impl Framed {
     pub fn largest(flows: impl IntoIterator<Item = Self>) -> Option<Self> {
         flows.into_iter().reduce(|a, b| Self {
             rate: a.rate.max(b.rate),
+            budgeted: a.budgeted.max(b.budgeted),
             peak: a.peak.zip(b.peak).map(|(a, b)| a.max(b)),
             bucket: a.bucket.max(b.bucket),
             packet: a.packet.max(b.packet),
@@ -134,9 +144,31 @@ impl LinkRates {
         self.budget.scale_up(LARGEST_OVERHEAD)
     }
 
-    /// The least rate of the default class.
-    pub(super) fn least_default(&self) -> Rate {
-        self.sent().scale_down(Ratio::percent(1)).max(Rate::new(1000))
+    /// The rate that the default class has of its own: what the whole budget leaves with the largest headers, at least
+    /// a hundredth of the link and 1000 B/s, and of a link that small half.
+    pub(super) fn default_rate(&self) -> Rate {
+        let sent = self.sent();
+        let least = sent.scale_down(Ratio::percent(1)).max(Rate::new(1000)).min(Rate::new(sent.get() / 2));
+        sent.saturating_sub(self.framed_budget()).max(least).max(Rate::new(1))
+    }
+
+    /// What is left of the link for the rates of all leaves.
+    pub(super) fn left_for_leaves(&self) -> Rate {
+        self.sent().saturating_sub(self.default_rate())
+    }
+
+    /// The rate that a leaf has of its own, of what its traffic needs at most.
+    ///
+    /// The leaves of a whole budget stay together within what the default class leaves, whatever their headers: where the
+    /// budget with the largest headers is more, each leaf has its part of it and borrows the rest, before all traffic
+    /// without a reservation. HTB has no rates below a byte per second.
+    pub fn own_rate(&self, traffic: &Framed) -> Rate {
+        let (left, framed) = (self.left_for_leaves(), self.framed_budget());
+        let own = match framed > left {
+            true => traffic.budgeted.scale_down(Ratio { numerator: left.get(), denominator: framed.get() }),
+            false => traffic.budgeted,
+        };
+        own.max(Rate::new(1))
     }
 }
 
@@ -161,12 +193,12 @@ impl Shape {
     /// The class of traffic without a reservation.
     ///
     /// Its own rate is what is left of the link when the whole budget is in use, with the largest headers: the rates of
-    /// the leaves together stay within the link. It is at least a hundredth of the link and 1000 B/s, so that control
-    /// traffic always leaves; the rest is borrowed.
+    /// the leaves together stay within the link. It is never nothing, so that control traffic always leaves. The rest is
+    /// borrowed, up to what the link sends.
     pub fn default_class(&self) -> HtbClass {
         let ceil = self.rates.sent();
         let frame = self.frame();
-        let rate = ceil.saturating_sub(self.rates.framed_budget()).max(self.rates.least_default()).min(ceil);
+        let rate = self.rates.default_rate().min(ceil);
         HtbClass {
             handle: DEFAULT_CLASS,
             parent: LINK_CLASS,
@@ -180,22 +212,36 @@ impl Shape {
     }
 
     /// The queue of the default class: short enough to keep delays down, long enough for one sender.
-    pub fn default_queue(&self) -> Bfifo {
+    ///
+    /// From 688 Gbit/s on a bfifo is the largest that the kernel has, 4 GiB: 34 ms at 1 Tbit/s. fq_codel's target is
+    /// its default, 5 ms, or the time of a packet and a half on a slower link, and its interval twenty times that.
+    pub fn default_queue(&self) -> ClassQueue {
         let limit = self.rates.capacity.bytes_in(Micros::new(DEFAULT_QUEUE_MICROS));
-        Bfifo { limit: limit.max(Bytes::new(4 * LARGEST_AGGREGATE)) }
+        let limit = limit.max(Bytes::new(4 * LARGEST_AGGREGATE)).min(Bfifo::LARGEST.limit);
+        let packet = u128::from(self.frame().get()) * 3 / 2 * 1_000_000;
+        let packet = packet.div_ceil(u128::from(self.rates.sent().get()));
+        let micros = |value: u128| Micros::new(u64::from(u32::try_from(value).unwrap_or(u32::MAX)));
+        let target = packet.max(FqCodel::TARGET_MICROS);
+        ClassQueue {
+            fq_codel: FqCodel { target: micros(target), interval: micros(target * 20) },
+            bfifo: Bfifo { limit },
+        }
     }
 
     /// A leaf for this traffic.
     ///
     /// The ceil is the peak. HTB lets a class overdraw by one packet, so the burst is the bucket less a packet: what
     /// leaves stays within b. It is no smaller than what the class may not lose while it waits.
+    ///
+    /// The rate is [`own_rate`](LinkRates::own_rate); up to what the traffic needs the leaf borrows.
     pub fn leaf(&self, handle: Handle, framed: Framed) -> HtbClass {
-        let Framed { rate, peak, bucket, packet } = framed;
+        let Framed { rate: needed, peak, bucket, packet, .. } = framed;
+        let rate = self.rates.own_rate(&framed);
         let least = |rate: Rate| burst_for(rate, packet).max(rate.bytes_in(self.wait));
-        let burst = bucket.saturating_sub(packet).max(least(rate));
+        let burst = bucket.saturating_sub(packet).max(least(needed));
         // Without a finite peak a leaf sends its bucket at the speed of the link: no ceil limits that, and one that
-        // equals the rate keeps the leaf from borrowing.
-        let ceil = peak.unwrap_or(rate).min(self.rates.capacity).max(rate);
+        // equals what the traffic needs keeps the leaf from borrowing more.
+        let ceil = peak.unwrap_or(needed).min(self.rates.capacity).max(needed);
         let cburst = if peak.is_some() { least(ceil) } else { burst };
         HtbClass {
             handle,
@@ -204,7 +250,7 @@ impl Shape {
             ceil,
             burst,
             cburst,
-            quantum: quantum_for(rate, packet),
+            quantum: quantum_for(needed, packet),
             prio: 0,
         }
     }
@@ -250,12 +296,15 @@ mod tests {
         assert_eq!(leaf.burst.get(), 66_192 - 1514, "65 536 · 1414 ÷ 1400, less a packet");
     }
 
+    fn traffic(rate: u64, packet: u64) -> Framed {
+        let (rate, bucket) = (Rate::new(rate), Bytes::new(10_000));
+        Framed { rate, budgeted: rate, peak: None, bucket, packet: Bytes::new(packet) }
+    }
+
     #[test]
     fn flows_that_share_a_class_add_up_and_members_of_a_group_do_not() {
-        let small =
-            Framed { rate: Rate::new(1000), peak: None, bucket: Bytes::new(10_000), packet: Bytes::new(514) };
-        let large = Framed { rate: Rate::new(2000), packet: Bytes::new(1514), ..small };
-        let sum = Framed { rate: Rate::new(3000), bucket: Bytes::new(20_000), ..large };
+        let (small, large) = (traffic(1000, 514), traffic(2000, 1514));
+        let sum = Framed { bucket: Bytes::new(20_000), ..traffic(3000, 1514) };
         assert_eq!(Framed::sum([small, large]), Some(sum));
         assert_eq!(Framed::largest([small, large]), Some(large));
         assert_eq!((Framed::sum([]), Framed::largest([])), (None, None));
@@ -276,5 +325,66 @@ mod tests {
         check(200, 123_750);
         let tiny = Shape { rates: LinkRates { capacity: Rate::new(2), ..RATES }, ..SHAPE }.default_class();
         assert_eq!((tiny.rate, tiny.ceil), (Rate::new(1), Rate::new(1)), "never more than the link");
+    }
+
+    /// The leaves of a whole budget and the default class, in bytes per second, and what the link class has.
+    #[track_caller]
+    fn check_sum(capacity: u64, percent: u64, packet: u64, expected: (u64, u64, u64)) {
+        let capacity = Rate::new(capacity);
+        let rates = LinkRates { capacity, budget: capacity.scale_down(Ratio::percent(percent)) };
+        let shape = Shape { rates, ..SHAPE };
+        let spec = Flowspec {
+            minimum_policed_size: Some(Bytes::new(packet)),
+            ..Flowspec::guaranteed(Rate::new(rates.budget.get() / 4), Bytes::new(3_000))
+        };
+        let tspec = TSpec::new(&spec, Direction::Sending, Bytes::new(1500)).ok().flatten().expect("valid");
+        let framed = Framed::new(&tspec, Rate::ZERO);
+        let leaf = shape.leaf(flow_class(0), framed);
+        let (default, link) = (shape.default_class(), shape.link_class());
+        let found = (leaf.rate.get(), default.rate.get(), link.rate.get());
+        assert_eq!(found, expected, "{capacity} at {percent} %, packets of {packet}");
+        assert!(4 * found.0 + found.1 <= found.2, "together more than the link");
+        assert!(leaf.ceil >= framed.rate, "what the leaf does not have of its own it borrows");
+    }
+
+    #[test]
+    fn four_leaves_of_a_whole_budget_and_the_default_class_stay_within_the_link() {
+        check_sum(12_500_000, 80, 64, (3_046_875, 187_500, 12_375_000));
+        check_sum(12_500_000, 80, 1400, (2_525_000, 187_500, 12_375_000));
+        // 4 · 3046 + 1000 would be 105.5 of 99 kbit/s.
+        check_sum(12_500, 80, 64, (2_843, 1_000, 12_375));
+        check_sum(12_500, 80, 1400, (2356, 1_000, 12_375));
+        check_sum(12_500_000, 90, 64, (3062812, 123_750, 12_375_000));
+        check_sum(12_500_000, 100, 64, (3062812, 123_750, 12_375_000));
+        check_sum(12_500_000, 100, 1400, (2538207, 123_750, 12_375_000));
+        // Headers of smaller packets than the budget counts are borrowed as well.
+        check_sum(12_500_000, 80, 20, (3_046_875, 187_500, 12_375_000));
+        check_sum(1_000, 80, 64, (123, 495, 990));
+    }
+
+    #[test]
+    fn the_queue_of_the_default_class_is_no_larger_than_the_kernel_has() {
+        let check = |gigabits: u64, limit: u64| {
+            let rates = LinkRates { capacity: Rate::from_mbit(gigabits * 1000), ..RATES };
+            let queue = Shape { rates, ..SHAPE }.default_queue().bfifo;
+            assert_eq!(queue.limit.get(), limit, "{gigabits} Gbit/s");
+            assert!(queue.options().is_ok(), "{gigabits} Gbit/s");
+        };
+        check(1, 6_250_000);
+        check(687, 4_293_750_000);
+        check(688, u64::from(u32::MAX));
+        check(1_000, u64::from(u32::MAX));
+    }
+
+    #[test]
+    fn the_default_queue_waits_for_a_packet_and_a_half_of_a_slow_link() {
+        let check = |bits: u64, target: u64, interval: u64| {
+            let rates = LinkRates { capacity: Rate::new(bits / 8), ..RATES };
+            let queue = Shape { rates, ..SHAPE }.default_queue().fq_codel;
+            assert_eq!((queue.target.get(), queue.interval.get()), (target, interval), "{bits} bit/s");
+        };
+        check(100_000_000, 5_000, 100_000);
+        check(1_000_000, 18_352, 367_040);
+        check(8, 2_271_000_000, u64::from(u32::MAX));
     }
 }

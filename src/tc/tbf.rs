@@ -5,7 +5,10 @@
 //! Source: `linux/pkt_sched.h` (`tc_tbf_qopt`), kernel `net/sched/sch_tbf.c`.
 
 use flowspec::{Bytes, Rate};
-use netlink_packet_core::{DefaultNla, Emitable};
+use netlink_packet_core::DefaultNla;
+
+use super::attributes::emit;
+use super::htb::NotEncodable;
 
 /// A token bucket filter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,22 +30,28 @@ impl Tbf {
     /// The kind in TCA_KIND.
     pub const KIND: &'static str = "tbf";
 
-    /// TCA_OPTIONS. A burst or a limit above 32 bits is sent as the largest.
-    pub fn options(&self) -> Vec<u8> {
-        let low = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    /// TCA_OPTIONS.
+    ///
+    /// - **Errors**: a burst or a limit above 32 bits.
+    pub fn options(&self) -> Result<Vec<u8>, NotEncodable> {
+        let fits = |size: Bytes| {
+            let low = u32::try_from(size.get());
+            low.map_err(|_| NotEncodable::QueueSize { queue: Self::KIND, size })
+        };
+        let (burst, limit) = (fits(self.burst)?, fits(self.limit)?);
         let mut parms = vec![0, LINK_LAYER_ETHERNET, 0, 0, 0, 0, 0, 0];
-        parms.extend(low(self.rate.get()).to_ne_bytes());
+        // TCA_TBF_RATE64 carries a rate that does not fit; the kernel takes the larger of both.
+        let rate = u32::try_from(self.rate.get()).unwrap_or(u32::MAX);
+        parms.extend(rate.to_ne_bytes());
         parms.extend([0; 12]); // no peak rate
         // The kernel uses neither the bucket in ticks nor the mtu where TCA_TBF_BURST gives the bucket in bytes.
-        parms.extend([low(self.limit.get()), 0, 0].into_iter().flat_map(u32::to_ne_bytes));
+        parms.extend([limit, 0, 0].into_iter().flat_map(u32::to_ne_bytes));
         let attributes = [
             DefaultNla::new(TCA_TBF_PARMS, parms),
             DefaultNla::new(TCA_TBF_RATE64, self.rate.get().to_ne_bytes().to_vec()),
-            DefaultNla::new(TCA_TBF_BURST, low(self.burst.get()).to_ne_bytes().to_vec()),
+            DefaultNla::new(TCA_TBF_BURST, burst.to_ne_bytes().to_vec()),
         ];
-        let mut bytes = vec![0; attributes.as_slice().buffer_len()];
-        attributes.as_slice().emit(&mut bytes);
-        bytes
+        Ok(emit(&attributes))
     }
 }
 
@@ -68,6 +77,23 @@ mod tests {
             0x0c, 0x00, 0x04, 0x00, 0x20, 0xbc, 0xbe, 0x00, 0x00, 0x00, 0x00, 0x00,  // TCA_TBF_RATE64
             0x08, 0x00, 0x06, 0x00, 0xa8, 0x61, 0x00, 0x00,  // TCA_TBF_BURST
         ];
-        assert_eq!(tbf.options(), golden);
+        assert_eq!(tbf.options(), Ok(golden.to_vec()));
+    }
+
+    #[test]
+    fn sizes_above_32_bits_are_refused_in_words() {
+        let tbf =
+            Tbf { rate: Rate::new(1 << 40), burst: Bytes::new(1000), limit: Bytes::new(u64::from(u32::MAX)) };
+        assert!(tbf.options().is_ok());
+        let refused = |tbf: Tbf| tbf.options().expect_err("33 bits").to_string();
+        let large = Bytes::new(1 << 32);
+        assert_eq!(
+            refused(Tbf { burst: large, ..tbf }),
+            "tbf: 4096 MiB do not fit the 32 bits of its limit or burst"
+        );
+        assert_eq!(
+            refused(Tbf { limit: large, ..tbf }),
+            "tbf: 4096 MiB do not fit the 32 bits of its limit or burst"
+        );
     }
 }

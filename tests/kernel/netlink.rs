@@ -4,7 +4,8 @@ use flowspec::{Bytes, Errno, Micros, Rate, Ratio};
 use gqos::failure::Cause;
 use gqos::linux::{Netlink, NewQdisc, RootState};
 use gqos::tc::{
-    Bfifo, Change, Desired, Framed, Handle, HtbClass, LinkRates, Observed, Op, Shape, diff, flow_class,
+    Bfifo, Change, Desired, Framed, Handle, HtbClass, LinkRates, Observed, Op, QueueKind, Shape, diff,
+    flow_class,
 };
 
 use super::common::{inside, lab, lab_with};
@@ -76,7 +77,10 @@ fn tree(capacity: Rate) -> Desired {
     let rates = LinkRates { capacity, budget: capacity.scale_down(Ratio::percent(80)) };
     let mut tree = Desired::new(Shape { rates, mtu: Bytes::new(1500), wait: Micros::new(0) });
     let (rate, packet) = (Rate::new(125_000), Bytes::new(1514));
-    tree.set_leaf(flow_class(0), Some(Framed { rate, peak: None, bucket: Bytes::new(10_000), packet }));
+    tree.set_leaf(
+        flow_class(0),
+        Some(Framed { rate, budgeted: rate, peak: None, bucket: Bytes::new(10_000), packet }),
+    );
     tree
 }
 
@@ -99,19 +103,26 @@ fn a_tree_that_another_program_changed_is_repaired_in_place() {
         assert_eq!(diff(&set_up, &observed), Change::default(), "the kernel has the desired tree");
     };
     network.server.run(work).unwrap();
+    let kind = network.server.run(async { Netlink::open().unwrap().queue_kind().await }).unwrap();
+    let (edit, repaired_queue) = match kind {
+        QueueKind::Bfifo => ("bfifo limit 1000", "qdisc change parent 6771:2 bfifo limit 625000"),
+        QueueKind::FqCodel => {
+            ("fq_codel target 1ms", "qdisc change parent 6771:2 fq_codel target 5000us interval 100000us")
+        }
+    };
     for command in [
         "tc class change dev eth0 parent 6771:1 classid 6771:100 htb rate 5mbit ceil 7mbit",
         "tc class add dev eth0 parent 6771:1 classid 6771:5 htb rate 1mbit",
         "tc class add dev eth0 parent 6771:5 classid 6771:6 htb rate 1mbit",
-        "tc qdisc change dev eth0 parent 6771:2 bfifo limit 1000",
+        &format!("tc qdisc change dev eth0 parent 6771:2 {edit}"),
     ] {
         inside(&network.server, &command.split(' ').collect::<Vec<_>>());
     }
     let work = async move {
         let (netlink, index, observed) = observe().await;
         let repair = diff(&tree, &observed);
-        let commands: Vec<_> = repair.ops.iter().map(Op::to_string).collect();
-        assert_eq!(commands[0], "qdisc change parent 6771:2 bfifo limit 625000");
+        let commands: Vec<_> = repair.ops.iter().map(|op| op.text(kind)).collect();
+        assert_eq!(commands[0], repaired_queue);
         assert!(commands[1].starts_with("class change parent 6771:1 classid 6771:100"), "{commands:?}");
         assert_eq!(commands[2..], ["class del classid 6771:6", "class del classid 6771:5"]);
         netlink.apply(index, &repair).await.unwrap();
@@ -187,4 +198,58 @@ fn a_refused_request_carries_the_kernels_explanation() {
     assert_eq!(failure.call, "RTM_NEWQDISC");
     let extended_ack = Some("Exclusivity flag on, cannot modify".to_owned());
     assert_eq!(failure.cause, Cause::Errno { errno: Errno::EEXIST, extended_ack }, "{failure}");
+}
+
+#[test]
+fn the_leaves_of_a_whole_budget_stay_within_a_small_link() {
+    let Some(network) = lab(100) else { return };
+    let work = async move {
+        let netlink = Netlink::open().unwrap();
+        let index = netlink.link_by_name("eth0").await.unwrap().index;
+        for (bits, percent) in [(100_000, 80), (100_000_000, 80), (100_000_000, 95)] {
+            let capacity = Rate::new(bits / 8);
+            let rates = LinkRates { capacity, budget: capacity.scale_down(Ratio::percent(percent)) };
+            let mut tree = Desired::new(Shape { rates, mtu: Bytes::new(1500), wait: Micros::new(0) });
+            // Packets of 64 bytes: 78 with their headers.
+            let rate = Rate::new(rates.budget.get() / 4 * 78 / 64);
+            let (bucket, packet) = (Bytes::new(3_000), Bytes::new(1514));
+            for number in 0..4 {
+                tree.set_leaf(
+                    flow_class(number),
+                    Some(Framed { rate, budgeted: rate, peak: None, bucket, packet }),
+                );
+            }
+            netlink.apply(index, &diff(&tree, &Observed::default())).await.unwrap();
+            let classes: Vec<_> =
+                netlink.classes(index).await.unwrap().iter().map(|state| state.class).collect();
+            let link = classes.iter().find(|class| class.parent == tree.root().handle).unwrap();
+            let below = classes.iter().filter(|class| class.parent == link.handle);
+            let sum: u64 = below.map(|class| class.rate.get()).sum();
+            assert!(sum <= link.rate.get(), "{bits} bit/s at {percent} %: {sum} of {}", link.rate.get());
+            netlink.apply(index, &tree.tear_down()).await.unwrap();
+        }
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_queue_that_the_kernel_cannot_hold_is_refused_before_it_gets_there() {
+    let Some(network) = lab(100) else { return };
+    let work = async move {
+        let netlink = Netlink::open().unwrap();
+        let index = netlink.link_by_name("eth0").await.unwrap().index;
+        let tree = tree(Rate::from_mbit(100));
+        let mut change = diff(&tree, &Observed::default());
+        for op in &mut change.ops {
+            if let Op::AddQueue { queue, .. } = op {
+                queue.bfifo.limit = Bytes::new(1 << 32);
+                queue.fq_codel.target = Micros::new(1 << 32);
+            }
+        }
+        let failure = netlink.apply(index, &change).await.unwrap_err();
+        assert_eq!(failure.call, "encode", "{failure}");
+        assert!(failure.to_string().contains("32 bits of its"), "{failure}");
+        assert_eq!(netlink.root(index).await.unwrap(), RootState::default(), "the whole change is undone");
+    };
+    network.server.run(work).unwrap();
 }

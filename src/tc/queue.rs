@@ -1,0 +1,77 @@
+//! The queue of a class, which depends on what the kernel offers.
+
+use super::fifo::Bfifo;
+use super::fq_codel::FqCodel;
+
+/// The queue of a class: fq_codel where the kernel offers it, else a bfifo.
+///
+/// The desired tree holds both, since it is built without a look at the kernel; what applies a change knows which.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClassQueue {
+    /// Flows of the class take turns, and each is kept short.
+    pub fq_codel: FqCodel,
+    /// All of them share one queue.
+    pub bfifo: Bfifo,
+}
+
+/// The queue that a class has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Queue {
+    /// A bfifo.
+    Bfifo(Bfifo),
+    /// An fq_codel.
+    FqCodel(FqCodel),
+    /// A qdisc of another kind, by TCA_KIND.
+    Other(String),
+}
+
+/// Which of the two queues the kernel offers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum QueueKind {
+    /// fq_codel.
+    FqCodel,
+    /// bfifo alone.
+    Bfifo,
+}
+
+impl ClassQueue {
+    /// The same with the settings of the queue that was found; `None` for a queue of another kind.
+    pub(super) fn with(self, found: &Queue) -> Option<Self> {
+        match found {
+            Queue::Bfifo(bfifo) => Some(Self { bfifo: *bfifo, ..self }),
+            Queue::FqCodel(fq_codel) => Some(Self { fq_codel: fq_codel.as_asked(), ..self }),
+            Queue::Other(_) => None,
+        }
+    }
+
+    /// Whether the kernel reports this queue as `found`.
+    pub fn is_kept_as(&self, found: &Queue) -> bool {
+        match found {
+            Queue::Bfifo(bfifo) => self.bfifo == *bfifo,
+            Queue::FqCodel(fq_codel) => self.fq_codel.as_kept() == *fq_codel,
+            Queue::Other(_) => false,
+        }
+    }
+
+    /// The settings in `tc`'s words.
+    pub fn words(&self, kind: QueueKind) -> String {
+        match kind {
+            QueueKind::Bfifo => format!("{} limit {}", Bfifo::KIND, self.bfifo.limit.get()),
+            QueueKind::FqCodel => {
+                let FqCodel { target, interval } = self.fq_codel;
+                format!("{} target {}us interval {}us", FqCodel::KIND, target.get(), interval.get())
+            }
+        }
+    }
+}
+
+impl Queue {
+    /// Which of the two kinds it is of.
+    pub const fn kind(&self) -> Option<QueueKind> {
+        match self {
+            Self::Bfifo(_) => Some(QueueKind::Bfifo),
+            Self::FqCodel(_) => Some(QueueKind::FqCodel),
+            Self::Other(_) => None,
+        }
+    }
+}
