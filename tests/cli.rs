@@ -467,3 +467,58 @@ fn the_effective_policy_has_ports_as_numbers_and_code_points_by_name() {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
 }
+
+#[test]
+fn a_plan_needs_no_privilege_and_no_interface() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let write = |name: &str, text: &str| std::fs::write(here.join(name), text).unwrap();
+    // A name that no interface of a machine has.
+    write(
+        "p.toml",
+        "version = 1\n[interface.gqosabsent0]\negress = { capacity = \"100 Mbit/s\", reservable = \"80%\" }\n",
+    );
+    write("any.toml", "version = 1\n[interface.\"*\"]\negress = { capacity = \"100 Mbit/s\" }\n");
+    write("auto.toml", "version = 1\n[interface.gqosabsent0]\negress = { capacity = \"auto\" }\n");
+    let heading =
+        "gqosabsent0 (not on this machine)\n  100 Mbit/s by the policy, 80 Mbit/s reservable, MTU 1500 B\n";
+    check(here, &["plan", "--policy", "p.toml"], 0, heading, "");
+    let command = "\ntc qdisc add dev gqosabsent0 root handle 6771: htb default 2 direct_qlen 0\n";
+    check(here, &["plan", "--policy", "p.toml"], 0, command, "");
+    check(here, &["plan", "--policy", "p.toml", "--diff"], 1, command, "");
+    check(
+        here,
+        &["plan", "--policy", "any.toml", "--interface", "gqosabsent1"],
+        0,
+        "dev gqosabsent1 root",
+        "",
+    );
+    check(here, &["plan", "--policy", "any.toml"], 2, "", "--interface says which one");
+    check(
+        here,
+        &["plan", "--policy", "p.toml", "--interface", "eth7"],
+        2,
+        "",
+        "no table for eth7: it has gqosabsent0",
+    );
+    check(
+        here,
+        &["plan", "--policy", "auto.toml"],
+        0,
+        "  Nothing is programmed: the capacity is \"auto\" and the kernel",
+        "",
+    );
+    check(here, &["plan", "--policy", "auto.toml", "--diff"], 0, "The kernel has no tree of gqos.", "");
+    check(here, &["plan"], 2, "", "--policy");
+    let output = gqos(here, &["plan", "--json", "--policy", "p.toml"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let planned = &document["interfaces"][0];
+    assert_eq!(planned["capacity"], 12_500_000);
+    assert_eq!(planned["classes"][0]["rate"], 12_375_000);
+    assert_eq!(planned["qdiscs"][0]["default"], "6771:2");
+    assert_eq!(planned["difference"], serde_json::Value::Null);
+    let text = String::from_utf8(gqos(here, &["plan", "--policy", "p.toml"]).stdout).unwrap();
+    for line in text.lines().filter(|line| !line.starts_with("tc ")) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}

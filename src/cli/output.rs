@@ -45,3 +45,42 @@ pub(super) fn is_capable(stream: &impl IsTerminal) -> bool {
 pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
+
+/// The width of a terminal that every line fits.
+const WIDTH: usize = 80;
+
+/// Text behind a start, in lines that fit; further lines are indented as far as the text.
+pub(super) fn wrapped(start: &str, text: &str) -> String {
+    let indent = start.chars().count();
+    let mut lines = String::from(start);
+    let mut column = indent;
+    for (number, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if number > 0 && column + 1 + length > WIDTH {
+            lines.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        } else if number > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines.push('\n');
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_fit_a_terminal() {
+        let long = "word ".repeat(60);
+        let text = wrapped("  note     subject: ", long.trim_end());
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert_eq!(text.split_whitespace().filter(|word| *word == "word").count(), 60);
+        assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(20))), "{text}");
+        assert_eq!(wrapped("a: ", ""), "a: \n");
+    }
+}

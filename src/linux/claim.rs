@@ -28,10 +28,65 @@ impl Claim {
         }
     }
 
+    /// The process that has claimed the interface with this number, if one has. Claims nothing.
+    ///
+    /// - **Source**: `/proc/net/unix` of the calling thread's namespace, and the open files of the processes that
+    ///   `/proc` shows.
+    pub fn holder(index: u32) -> Option<Holder> {
+        let name = format!("@{}", Self::name(index));
+        let sockets = std::fs::read_to_string("/proc/thread-self/net/unix").ok()?;
+        let line = sockets.lines().find(|line| line.split_whitespace().nth(7) == Some(name.as_str()))?;
+        let inode = line.split_whitespace().nth(6)?;
+        let pid = process_with_socket(inode);
+        Some(Holder { pid, command: pid.map(command).unwrap_or_default() })
+    }
+
     /// The abstract name that stands for the interface.
     pub fn name(index: u32) -> String {
         format!("gqos/interface/{index}")
     }
+}
+
+/// The process that has claimed an interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// Its number; `None` where it cannot be seen: it is another user's, or in another PID namespace.
+    pub pid: Option<i32>,
+    /// Its command line; empty where `/proc` does not show it.
+    pub command: String,
+}
+
+/// How much of a command line is shown.
+const MOST_SHOWN: usize = 80;
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.pid, self.command.as_str()) {
+            (None, _) => f.write_str("a process that cannot be seen from here"),
+            (Some(pid), "") => write!(f, "process {pid}"),
+            (Some(pid), command) => write!(f, "process {pid}, {command}"),
+        }
+    }
+}
+
+/// The first process that has this socket open.
+fn process_with_socket(inode: &str) -> Option<i32> {
+    let target = format!("socket:[{inode}]");
+    let numbers = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    let mut numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.find(|pid| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
+        let mut files = files.into_iter().flatten().filter_map(Result::ok);
+        files
+            .any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == target.as_str()))
+    })
+}
+
+fn command(pid: i32) -> String {
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = command.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    let command = words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
+    command.chars().take(MOST_SHOWN).collect()
 }
 
 #[cfg(test)]
@@ -46,7 +101,10 @@ mod tests {
         assert!(claim.is_some());
         assert!(Claim::interface(index).unwrap().is_none());
         assert!(Claim::interface(index - 1).unwrap().is_some(), "another interface");
+        let holder = Claim::holder(index).unwrap();
+        assert_eq!(holder.pid, i32::try_from(std::process::id()).ok(), "{holder}");
         drop(claim);
+        assert_eq!(Claim::holder(index), None);
         assert!(Claim::interface(index).unwrap().is_some());
     }
 }

@@ -169,6 +169,14 @@ impl Manager {
         matches!(state, Some(State::UserSpace(_)))
     }
 
+    /// The tree that an interface has or is being given; `None` where it has none.
+    pub fn desired(&self, interface: &str) -> Option<&tc::Desired> {
+        match &self.interfaces.get(interface)?.state {
+            State::Preparing(tree) | State::Programmed(tree) => Some(tree),
+            State::UserSpace(_) => None,
+        }
+    }
+
     /// Whether an interface has been seen.
     pub fn knows(&self, interface: &str) -> bool {
         self.interfaces.contains_key(interface)

@@ -1,0 +1,111 @@
+//! The command line of `gqos plan`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use gqos::failure::KernelFailure;
+use gqos::linux::features::{Feature, Untried};
+use gqos::linux::{Claim, Netlink};
+use gqos::policy::Policy;
+use gqos::tc::QueueKind;
+
+use super::planned::{Found, Planned};
+use super::render::text;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::input::load_policy;
+use crate::cli::kernel::{refused, with_netlink};
+use crate::cli::output::print;
+
+/// Print the qdiscs and classes that a host programs when it starts under a policy, also as tc commands.
+///
+/// Changes nothing, and needs no privilege. An interface that this machine lacks is planned with the policy's capacity and an
+/// MTU of 1500 bytes. With --diff, prints instead the ordered changes that make this tree of what the kernel has; the exit
+/// code is 1 where there are any. The classes of a running manager's flows are left out of the comparison.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The policy; several files merge.
+    #[arg(long, short, value_name = "POLICY", required = true)]
+    policy: Vec<PathBuf>,
+    /// Plan this interface alone; needed for interfaces under [interface."*"].
+    #[arg(long, short, value_name = "INTERFACE")]
+    interface: Option<String>,
+    /// Print one JSON document: rates in bytes per second, sizes in bytes.
+    #[arg(long)]
+    json: bool,
+    /// Compare with the kernel's trees; the exit code is 1 where they differ.
+    #[arg(long)]
+    diff: bool,
+}
+
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let policy = Arc::new(load_policy(&arguments.policy)?);
+    if let Some(unsupported) = policy.unsupported() {
+        return Err(Failure::new(
+            Exit::InvalidFile,
+            anyhow!("{unsupported}; no host starts under this policy"),
+        ));
+    }
+    let names = names(arguments, &policy)?;
+    let found = with_netlink(async |netlink| {
+        let mut all = Vec::new();
+        for name in names {
+            let found = look(&netlink, name).await;
+            all.push(found.map_err(|failure| refused(failure, "the state of interfaces"))?);
+        }
+        Ok(all)
+    })?;
+    let planned: Vec<_> = found.iter().map(|found| Planned::new(&policy, found, arguments.diff)).collect();
+    let document = if arguments.json {
+        let document = serde_json::json!({ "interfaces": planned });
+        format!("{document:#}\n")
+    } else {
+        planned.iter().map(text).collect::<Vec<_>>().join("\n")
+    };
+    print(&document)?;
+    Ok(match planned.iter().any(Planned::differs) {
+        true => Exit::Difference.into(),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// The interfaces that are planned.
+fn names(arguments: &Arguments, policy: &Policy) -> Result<Vec<String>, Failure> {
+    let known: Vec<_> = policy.interfaces.keys().cloned().collect();
+    let missing = match &arguments.interface {
+        Some(name) if policy.interface(name).is_some() => return Ok(vec![name.clone()]),
+        Some(name) => anyhow!("the policy has no table for {name}: it has {}", known.join(", ")),
+        None if !known.is_empty() => return Ok(known),
+        None if policy.any_interface.is_some() => {
+            anyhow!(
+                "the policy names no interface: --interface says which one [interface.\"*\"] is planned for"
+            )
+        }
+        None => anyhow!("the policy has no interface"),
+    };
+    Err(Failure::new(Exit::Usage, missing))
+}
+
+/// Reads what the kernel has. Changes nothing and claims nothing.
+async fn look(netlink: &Netlink, name: String) -> Result<Found, KernelFailure> {
+    let queue = queue(netlink).await;
+    let link = match netlink.link_by_name(&name).await {
+        Ok(link) => link,
+        Err(failure) if failure.is_absent() => return Ok(Found { name, queue, present: None }),
+        Err(failure) => return Err(failure),
+    };
+    let observed = netlink.observe(link.index).await?;
+    let holder = Claim::holder(link.index);
+    Ok(Found { name, queue, present: Some((link, observed, holder)) })
+}
+
+/// Which queue the kernel offers for classes, by the system's list of modules; the kernel is asked where there is none,
+/// since that loads no module then.
+async fn queue(netlink: &Netlink) -> QueueKind {
+    match Feature::FqCodel.untried() {
+        Untried::Loaded | Untried::Available => QueueKind::FqCodel,
+        Untried::NotFound => QueueKind::Bfifo,
+        Untried::Unknown => netlink.queue_kind().await,
+    }
+}
