@@ -52,7 +52,8 @@
 //! # Features
 //!
 //! - `cli` (default): the command `gqos` and its charts; enables `host`.
-//! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`engine`], [`lab`] and [`linux`].
+//! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`doctor`], [`engine`], [`lab`] and
+//!   [`linux`].
 //!   The Winsock provider, the package `gqos-winsock`, builds on it.
 //! - `tower`: the layer for HTTP servers; enables `host`.
 //!
@@ -71,6 +72,8 @@ pub mod admission;
 pub mod chart;
 #[cfg(feature = "host")]
 pub mod connect;
+#[cfg(feature = "host")]
+pub mod doctor;
 #[cfg(feature = "host")]
 pub mod engine;
 pub mod failure;

@@ -41,6 +41,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("manager", &["policy", "admission", "tc", "telemetry", "failure"]),
     ("scenario", &["policy", "admission", "manager", "telemetry", "failure"]),
     ("linux", &["tc", "failure"]),
+    ("doctor", &["tc", "linux", "lab", "failure"]),
     ("engine", &["policy", "admission", "tc", "manager", "telemetry", "linux", "failure"]),
     ("connect", &["policy", "admission", "manager", "telemetry", "engine", "linux", "failure"]),
     ("tower", &["connect", "engine"]),

@@ -8,6 +8,7 @@
 //! - **netlink**: [`Netlink`] is a connection; it gives [`Link`], [`Route`], [`RootState`] and [`ClassState`], and
 //!   [`LinkEvents`] tell of links that go up and down;
 //! - **interfaces**: [`Claim`] is the right to program one;
+//! - **inspection**: [`features`] tries what the kernel offers; [`LinkDetails`] are all that is said of a link;
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
 //!   reads what is known of their peers;
 //! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
@@ -23,6 +24,9 @@ mod blocking;
 pub mod capture;
 mod claim;
 mod error;
+pub mod features;
+mod filters;
+mod inspect;
 mod links;
 mod monitor;
 pub mod namespace;
@@ -35,7 +39,9 @@ pub mod socket;
 mod topology;
 mod traffic;
 
-pub use claim::Claim;
+pub use claim::{Claim, Holder};
+pub use filters::FoundFilter;
+pub use inspect::{LinkDetails, Offloads};
 pub use links::{Link, ReportedSpeed, Route};
 pub use monitor::{LinkEvent, LinkEvents};
 pub use netlink::Netlink;

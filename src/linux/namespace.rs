@@ -66,10 +66,21 @@ pub fn thread_id() -> i32 {
 /// Whether this process has CAP_SYS_ADMIN, which it needs for new network namespaces.
 pub fn may_unshare() -> bool {
     const CAP_SYS_ADMIN: u32 = 21;
+    has_capability(CAP_SYS_ADMIN)
+}
+
+/// Whether this process has CAP_NET_RAW.
+pub fn has_net_raw() -> bool {
+    const CAP_NET_RAW: u32 = 13;
+    has_capability(CAP_NET_RAW)
+}
+
+/// Whether the capability of this number is effective. Source: capabilities(7), proc(5).
+fn has_capability(number: u32) -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    effective.is_some_and(|set| set >> CAP_SYS_ADMIN & 1 == 1)
+    effective.is_some_and(|set| set >> number & 1 == 1)
 }
 
 /// Makes this process root of a user namespace of its own, where it may make network namespaces.

@@ -1,0 +1,73 @@
+//! `gqos doctor`: what this machine offers for enforcement in the kernel.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use gqos::doctor::{Facts, Finding, State, judge};
+
+use super::failure::{Exit, Failure};
+use super::kernel::{refused, with_netlink};
+use super::output::{print, wrapped};
+
+/// Report what this machine offers for enforcement in the kernel, what each lack costs, and how to mend it.
+///
+/// Kernel features are tried in a network namespace of their own, which needs root or an unprivileged user namespace; else
+/// modprobe is asked, and nothing is assumed. Nothing on the machine is changed. The exit code is 0 where everything is
+/// there that enforcement = "kernel" needs, and 1 where something is lacking that costs guarantees.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The width of the columns for the state and for the subject.
+const STATE: usize = 9;
+const SUBJECT: usize = 24;
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    // The runtime ends before the features are tried, which may need a process with a single thread.
+    let mut facts = with_netlink(async |netlink| {
+        Facts::read(&netlink).await.map_err(|failure| refused(failure, "the state of interfaces"))
+    })?;
+    facts.try_features();
+    let findings = judge(&facts);
+    let lacking = findings.iter().filter(|finding| finding.state == State::Lacking).count();
+    let document = match arguments.json {
+        true => format!("{:#}\n", serde_json::json!({ "lacking": lacking, "findings": findings })),
+        false => text(&findings, lacking),
+    };
+    print(&document)?;
+    Ok(if lacking > 0 { Exit::Difference.into() } else { ExitCode::SUCCESS })
+}
+
+fn text(findings: &[Finding], lacking: usize) -> String {
+    let mut text = String::new();
+    let mut topic = "";
+    for finding in findings {
+        if finding.topic != topic {
+            topic = &finding.topic;
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{topic}");
+        }
+        let state = match finding.state {
+            State::Ok => "ok",
+            State::Note => "note",
+            State::Unknown => "unknown",
+            State::Lacking => "LACKING",
+        };
+        let start = format!("  {state:<STATE$}{:<SUBJECT$} ", finding.subject);
+        text.push_str(&wrapped(&start, &finding.found));
+        for (word, what) in [("costs", &finding.costs), ("mend", &finding.mend)] {
+            if let Some(what) = what {
+                text.push_str(&wrapped(&format!("{:width$}{word}: ", "", width = STATE + 2), what));
+            }
+        }
+    }
+    let _ = match lacking {
+        0 => writeln!(text, "\nEverything is there that enforcement = \"kernel\" needs."),
+        1 => writeln!(text, "\n1 lack that costs guarantees."),
+        count => writeln!(text, "\n{count} lacks that cost guarantees."),
+    };
+    text
+}

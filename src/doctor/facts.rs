@@ -1,0 +1,174 @@
+//! What is read of a machine, and what is tried on it.
+
+use std::path::Path;
+
+use crate::failure::KernelFailure;
+use crate::lab::Site;
+use crate::linux::features::{Feature, Untried};
+use crate::linux::{Claim, FoundFilter, Holder, LinkDetails, Netlink, ReportedSpeed, namespace};
+use crate::tc::Root;
+
+/// Everything that a judgement is made of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Facts {
+    /// Each feature of the kernel.
+    pub features: Vec<(Feature, FeatureState)>,
+    /// What this process may do.
+    pub privileges: Privileges,
+    /// The interfaces of this namespace, without the loopback.
+    pub interfaces: Vec<InterfaceFacts>,
+    /// Settings of the kernel and of this process.
+    pub system: SystemFacts,
+}
+
+/// What is known of a feature.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FeatureState {
+    /// It was used in a namespace of its own.
+    Tried(Result<(), KernelFailure>),
+    /// It could not be tried, since there is no such namespace.
+    Untried(Untried),
+}
+
+/// What this process may do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Privileges {
+    /// CAP_NET_ADMIN over the current network namespace, as the kernel answers.
+    pub net_admin: bool,
+    /// CAP_NET_RAW.
+    pub net_raw: bool,
+    /// CAP_SYS_ADMIN, or a user namespace in which this process has it. Known after the features were tried.
+    pub namespaces: bool,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InterfaceFacts {
+    /// The link.
+    pub link: LinkDetails,
+    /// Its speed; `None` where it cannot be seen.
+    pub speed: Option<ReportedSpeed>,
+    /// Its root qdisc.
+    pub root: Root,
+    /// The filters on what leaves it.
+    pub filters: Vec<FoundFilter>,
+    /// The process that manages it.
+    pub holder: Option<Holder>,
+}
+
+/// Settings; `None` for those that cannot be read.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SystemFacts {
+    /// `net.ipv4.tcp_congestion_control`.
+    pub congestion_control: Option<String>,
+    /// `net.core.default_qdisc`, which the initial namespace alone shows.
+    pub default_qdisc: Option<String>,
+    /// `net.ipv4.tcp_tso_rtt_log`.
+    pub tso_rtt_log: Option<u64>,
+    /// `net.ipv4.tcp_min_tso_segs`.
+    pub min_tso_segments: Option<u64>,
+    /// The kernel's clock source.
+    pub clock_source: Option<String>,
+    /// How late timers of this process may be, in nanoseconds.
+    pub timer_slack_nanos: Option<u64>,
+    /// The most files that this process may open.
+    pub open_files: Option<u64>,
+}
+
+impl Facts {
+    /// Reads everything but the features, which are marked with what is known without trying them.
+    ///
+    /// - **Errors**: the kernel's, in a dump of links or qdiscs.
+    pub async fn read(netlink: &Netlink) -> Result<Self, KernelFailure> {
+        let mut interfaces = Vec::new();
+        for link in netlink.link_details().await? {
+            if link.is_loopback {
+                continue;
+            }
+            let root = netlink.root(link.index).await?.root;
+            let speed = ReportedSpeed::of(&link.name);
+            let holder = Claim::holder(link.index);
+            let filters = netlink.egress_filters(link.index).await?;
+            interfaces.push(InterfaceFacts { link, speed, root, filters, holder });
+        }
+        let net_admin = netlink.may_change_traffic_control().await;
+        Ok(Self {
+            features: Feature::ALL
+                .map(|feature| (feature, FeatureState::Untried(feature.untried())))
+                .to_vec(),
+            privileges: Privileges { net_admin, net_raw: namespace::has_net_raw(), namespaces: false },
+            interfaces,
+            system: SystemFacts::read(),
+        })
+    }
+
+    /// Tries the features in a network namespace of their own, and in a user namespace where one is needed for it: the
+    /// process stays in that. Must be called before the process has a second thread.
+    pub fn try_features(&mut self) {
+        if !namespace::may_unshare() && namespace::become_root().is_err() {
+            return;
+        }
+        let Ok(site) = Site::new("features") else { return };
+        self.privileges.namespaces = true;
+        let tried = site.run(async {
+            let netlink = Netlink::open()?;
+            let mut tried = Vec::new();
+            for feature in Feature::ALL {
+                tried.push((feature, FeatureState::Tried(netlink.try_feature(feature).await)));
+            }
+            Ok::<_, KernelFailure>(tried)
+        });
+        if let Ok(Ok(tried)) = tried {
+            self.features = tried;
+        }
+    }
+}
+
+impl SystemFacts {
+    fn read() -> Self {
+        Self {
+            congestion_control: line("/proc/sys/net/ipv4/tcp_congestion_control"),
+            default_qdisc: line("/proc/sys/net/core/default_qdisc"),
+            tso_rtt_log: number("/proc/sys/net/ipv4/tcp_tso_rtt_log"),
+            min_tso_segments: number("/proc/sys/net/ipv4/tcp_min_tso_segs"),
+            clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            timer_slack_nanos: number("/proc/self/timerslack_ns"),
+            open_files: open_files(&std::fs::read_to_string("/proc/self/limits").unwrap_or_default()),
+        }
+    }
+}
+
+fn line(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(Path::new(path)).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn number(path: &str) -> Option<u64> {
+    line(path)?.parse().ok()
+}
+
+/// The soft limit in a line of `/proc/PID/limits`; `unlimited` is the largest number.
+fn open_files(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_the_soft_one() {
+        let check = |line: &str, expected| assert_eq!(open_files(line), expected, "{line}");
+        check(
+            "Limit  Soft\nMax open files            1024                 524288               files",
+            Some(1024),
+        );
+        check("Max open files            unlimited            unlimited            files", Some(u64::MAX));
+        check("Max processes             1024                 524288               processes", None);
+        check("", None);
+    }
+}

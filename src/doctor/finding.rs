@@ -1,0 +1,54 @@
+//! One finding: what was looked at, what was found, what it costs.
+
+use serde::Serialize;
+
+/// What was found of one subject.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Finding {
+    /// What the subject belongs to: `kernel`, `privileges`, an interface, `tcp`, `clock`, `process`.
+    pub topic: String,
+    /// What was looked at.
+    pub subject: String,
+    /// How it stands.
+    pub state: State,
+    /// What was found.
+    pub found: String,
+    /// What the lack costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub costs: Option<String>,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+/// How a subject stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// Costs something, but no guarantee.
+    Note,
+    /// Not known, and no guarantee depends on it.
+    Unknown,
+    /// Costs guarantees.
+    Lacking,
+}
+
+/// What a lack costs and how to mend it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lack<'a> {
+    pub(super) costs: &'a str,
+    pub(super) mend: &'a str,
+}
+
+impl Finding {
+    pub(super) fn ok(topic: &str, subject: impl Into<String>, found: impl Into<String>) -> Self {
+        let (topic, subject, found) = (topic.to_owned(), subject.into(), found.into());
+        Self { topic, subject, state: State::Ok, found, costs: None, mend: None }
+    }
+
+    pub(super) fn with(self, state: State, Lack { costs, mend }: Lack<'_>) -> Self {
+        Self { state, costs: Some(costs.to_owned()), mend: Some(mend.to_owned()), ..self }
+    }
+}
