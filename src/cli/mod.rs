@@ -9,21 +9,26 @@
 //! # Order of calls
 //!
 //! `run` parses the arguments and calls the `run` function of one command. `input` reads files and policies, `output`
-//! prints, `diagnostics` renders problems as text, JSON or SARIF. The commands `test` and `flowspec` have folders.
+//! prints, `diagnostics` renders problems as text, JSON or SARIF, `kernel` reads and changes the kernel's state. The
+//! commands `test`, `flowspec` and `plan` have folders.
 
 mod check;
+mod clean;
 mod demo;
 mod demo_live;
 mod demo_report;
 mod demo_summary;
 mod demo_table;
 mod diagnostics;
+mod doctor;
 mod explain;
 mod failure;
 mod flowspec;
 mod holdings;
 mod input;
+mod kernel;
 mod output;
+mod plan;
 mod replay;
 mod schema;
 mod test;
@@ -51,6 +56,9 @@ enum Command {
     Explain(explain::Arguments),
     Test(Box<test::Arguments>),
     Replay(replay::Arguments),
+    Plan(plan::Arguments),
+    Doctor(doctor::Arguments),
+    Clean(clean::Arguments),
     Schema(schema::Arguments),
 }
 
@@ -64,6 +72,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Clean(arguments) => clean::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     };
     result.unwrap_or_else(|failure::Failure { exit, error }| {

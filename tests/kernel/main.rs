@@ -2,11 +2,17 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+#[cfg(feature = "cli")]
+mod clean;
 #[path = "../common/mod.rs"]
 mod common;
 mod connections;
+#[cfg(feature = "cli")]
+mod doctor;
 mod hosts;
 mod netlink;
+#[cfg(feature = "cli")]
+mod plan;
 mod sockets;
 
 use std::net::SocketAddr;

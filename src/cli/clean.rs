@@ -1,0 +1,132 @@
+//! `gqos clean`: removes the trees of processes that were killed.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use gqos::failure::KernelFailure;
+use gqos::linux::{Claim, Netlink};
+use gqos::tc::{Change, HtbRoot, Op};
+use serde::Serialize;
+
+use super::failure::{Exit, Failure};
+use super::kernel::{refused, with_netlink};
+use super::output::{counted, print};
+
+/// Remove the trees that gqos left in the kernel when it was killed.
+///
+/// A tree is removed if its root has gqos's handle, 6771:, with gqos's settings, if it has no class that gqos does not make,
+/// and if no process manages the interface. Another program's qdisc is never touched. The exit code is 1 where something
+/// with gqos's handle was left alone.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Clean this interface alone, instead of all.
+    #[arg(long, short, value_name = "INTERFACE")]
+    interface: Option<String>,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of one interface.
+#[derive(Serialize)]
+struct Cleaned {
+    interface: String,
+    index: u32,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Outcome {
+    /// There was nothing of gqos.
+    Clean,
+    /// The tree was deleted.
+    Removed { classes: usize },
+    /// A tree with gqos's handle was left alone.
+    LeftAlone { why: String },
+    /// The kernel refused.
+    Failed { failure: KernelFailure },
+}
+
+const NEED: &str = "deleting a tree needs CAP_NET_ADMIN (root, or setcap cap_net_admin+ep); `gqos plan --diff` and `gqos doctor` show what is left without it";
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let cleaned = with_netlink(async |netlink| {
+        let reading = |failure| refused(failure, "the state of interfaces");
+        let links = match &arguments.interface {
+            Some(name) => {
+                let link = netlink.link_by_name(name).await.map_err(reading)?;
+                vec![(link.index, link.name)]
+            }
+            None => {
+                let links = netlink.link_details().await.map_err(reading)?;
+                links.into_iter().map(|link| (link.index, link.name)).collect()
+            }
+        };
+        let mut cleaned = Vec::new();
+        for (index, interface) in links {
+            let outcome = clean(&netlink, index).await;
+            let outcome = outcome.unwrap_or_else(|failure| Outcome::Failed { failure });
+            cleaned.push(Cleaned { interface, index, outcome });
+        }
+        Ok(cleaned)
+    })?;
+    let document = match arguments.json {
+        true => format!("{:#}\n", serde_json::json!({ "interfaces": cleaned })),
+        false => text(&cleaned),
+    };
+    print(&document)?;
+    for Cleaned { outcome, .. } in &cleaned {
+        if let Outcome::Failed { failure } = outcome {
+            return Err(refused(failure.clone(), NEED));
+        }
+    }
+    let is_left = cleaned.iter().any(|cleaned| matches!(cleaned.outcome, Outcome::LeftAlone { .. }));
+    Ok(if is_left { Exit::Difference.into() } else { ExitCode::SUCCESS })
+}
+
+async fn clean(netlink: &Netlink, index: u32) -> Result<Outcome, KernelFailure> {
+    // A foreign root is of no concern.
+    let Ok(observed) = netlink.observe(index).await? else { return Ok(Outcome::Clean) };
+    let Some(root) = observed.root() else { return Ok(Outcome::Clean) };
+    // Held until the tree is gone, so that no manager begins to use it.
+    let Some(_claim) = Claim::interface(index)? else {
+        let holder =
+            Claim::holder(index).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
+        return Ok(Outcome::LeftAlone { why: format!("it is managed by {holder}") });
+    };
+    if let Err(why) = observed.check_layout() {
+        return Ok(Outcome::LeftAlone { why: format!("it is not gqos's, whatever its handle: {why}") });
+    }
+    let classes = observed.classes().count();
+    match netlink.apply(index, &Change { ops: vec![Op::DeleteRoot(root)] }).await {
+        Ok(()) => Ok(Outcome::Removed { classes }),
+        // Another program was faster.
+        Err(failure) if failure.is_absent() => Ok(Outcome::Clean),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn text(cleaned: &[Cleaned]) -> String {
+    let mut text = String::new();
+    for Cleaned { interface, outcome, .. } in cleaned {
+        // Writing to a String cannot fail.
+        let _ = match outcome {
+            Outcome::Clean if cleaned.len() > 1 => Ok(()),
+            Outcome::Clean => writeln!(text, "{interface}: nothing of gqos is left"),
+            Outcome::Removed { classes } => {
+                let classes = if *classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") };
+                writeln!(text, "{interface}: removed {} 6771: with {classes}", HtbRoot::KIND)
+            }
+            Outcome::LeftAlone { why } => {
+                writeln!(text, "{interface}: {} 6771: is left alone: {why}", HtbRoot::KIND)
+            }
+            Outcome::Failed { failure } => writeln!(text, "{interface}: {failure}"),
+        };
+    }
+    if text.is_empty() {
+        text = format!("Nothing of gqos is left on {}.\n", counted(cleaned.len(), "interface"));
+    }
+    text
+}
