@@ -45,6 +45,9 @@ pub enum Cause {
 }
 
 impl KernelFailure {
+    /// The call that stands for a request which cannot be expressed in the kernel's structures.
+    pub const ENCODE: &'static str = "encode";
+
     /// The failure of this call on this object.
     pub fn new(call: &str, object: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self { call: call.to_owned(), object: object.into(), cause: cause.into() }
@@ -63,6 +66,11 @@ impl KernelFailure {
     /// Whether the process lacks a privilege for the call.
     pub fn is_permission(&self) -> bool {
         matches!(self.errno(), Some(Errno::EPERM | Errno::EACCES))
+    }
+
+    /// Whether the kernel was not asked, since the request cannot be expressed.
+    pub fn is_not_expressible(&self) -> bool {
+        self.call == Self::ENCODE
     }
 
     /// The error number, where the kernel gave one.

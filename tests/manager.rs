@@ -9,7 +9,7 @@ use flowspec::{Both, Bytes, Errno, Flowspec, Moment, Qos, Rate};
 use gqos::admission::{Decision, Operation, Reason, Request};
 use gqos::failure::{Cause, KernelFailure};
 use gqos::manager::{Admitted, ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, Root, Seen};
-use gqos::tc::{Handle, HtbRoot, Op, ROOT_QDISC};
+use gqos::tc::{self, Handle, HtbRoot, Observed, Op, ROOT_QDISC};
 
 /// A manager, and a kernel whose answers the test chooses, in virtual time.
 struct World {
@@ -167,7 +167,7 @@ fn a_flow_is_provisional_until_kernel_and_peer_have_answered() {
 
 #[test]
 fn a_kernel_failure_after_admission_releases_everything() {
-    let mut world = World::seen("auto", Root::Default);
+    let mut world = World::seen("kernel", Root::Default);
     world.fails = Some("class add");
     let decision = world.refused("v1", 6);
     assert_eq!((decision.code(), decision.reason()), (10045, Some(Reason::TrafficControl)));
@@ -179,9 +179,60 @@ fn a_kernel_failure_after_admission_releases_everything() {
     world.assert_clean("and again");
 }
 
-/// A flow of 6 Mbit/s has ended, and owes 30,000 of the 65,536 bytes of its bucket.
-fn indebted() -> World {
+#[test]
+fn a_flow_whose_class_the_kernel_refuses_is_admitted_where_user_space_may_enforce_it() {
     let mut world = World::seen("auto", Root::Default);
+    world.fails = Some("class add");
+    let (decision, admitted) = world.reserve("v1", 6).unwrap();
+    assert!(
+        admitted.is_some_and(|admitted| admitted.class.is_some()),
+        "it has its class once the tree is repaired"
+    );
+    let enforced = decision.enforced().cloned().unwrap();
+    assert_eq!(enforced.class, None);
+    assert!(enforced.lacking_text().unwrap().contains("No buffer space"), "{enforced:?}");
+    assert!(world.manager.is_in_doubt("eth0"));
+    world.fails = None;
+    world.commands();
+    let observed = Box::new(Observed::new(tc::Root::Default, [], []));
+    world.feed(Input::Observed { interface: "eth0".into(), observed });
+    let repair = world.commands();
+    assert_eq!(repair.len(), 5, "the root and the trunk, and the flow's class: {repair:?}");
+    assert!(repair[4].starts_with("class add parent 6771:1 classid 6771:100"), "{repair:?}");
+    assert!(!world.manager.is_in_doubt("eth0"));
+    let (decision, _) = world.reserve("v2", 6).unwrap();
+    assert_eq!(decision.enforced().unwrap().lacking, []);
+    world.close("v1");
+    world.close("v2");
+    world.assert_clean("after both");
+}
+
+#[test]
+fn the_flows_of_an_interface_that_is_gone_are_released_and_told() {
+    let mut world = World::seen("auto", Root::Default);
+    world.admitted("v1", 60);
+    world.held = Some(vec![]);
+    assert_eq!(world.reserve("v2", 20), None, "the kernel has not answered");
+    world.feed(Input::Gone { interface: "eth0".into() });
+    world.feed(Input::Gone { interface: "eth0".into() });
+    assert_eq!(world.reserved(), Rate::ZERO);
+    let id = world.held.take().unwrap()[0];
+    let failure = KernelFailure::new("RTM_NEWTCLASS", "6771:101", Errno::ENODEV);
+    world.feed(Input::Applied { id, result: Err(failure) });
+    world.manager.invariants();
+    assert!(!world.manager.knows("eth0"));
+    world.commands();
+    world.feed(Input::Seen(seen(Root::Default)));
+    assert_eq!(world.commands().len(), 4, "the link that returns has a tree");
+    assert_eq!(world.manager.index("eth0"), Some(7));
+    assert!(world.admitted("v3", 80).is_some());
+    world.close("v3");
+    world.assert_clean("after the return");
+}
+
+/// A flow of 6 Mbit/s has ended, and owes 30,000 of the 65,536 bytes of its bucket.
+fn indebted(enforcement: &str) -> World {
+    let mut world = World::seen(enforcement, Root::Default);
     world.admitted("v1", 6);
     world.feed(Input::Connected { id: "v1".into() });
     let missing = Both { sending: Some(Bytes::new(30_000)), receiving: None };
@@ -193,7 +244,7 @@ fn indebted() -> World {
 
 #[test]
 fn a_class_starts_without_the_tokens_that_are_owed() {
-    let mut world = indebted();
+    let mut world = indebted("auto");
     let (_, admitted) = world.reserve("v2", 6).unwrap();
     // Two microseconds at 750 kB/s have passed since then, rounded up.
     assert_eq!(admitted.unwrap().owed, Both { sending: Bytes::new(29_999), receiving: Bytes::ZERO });
@@ -208,7 +259,7 @@ fn a_class_starts_without_the_tokens_that_are_owed() {
 
 #[test]
 fn a_class_that_cannot_be_changed_to_its_bucket_is_taken_back() {
-    let mut world = indebted();
+    let mut world = indebted("kernel");
     world.fails = Some("class change");
     world.refused("v2", 6);
     assert_eq!(world.commands().len(), 2, "the kernel has undone both, and nothing is corrected");
@@ -279,7 +330,6 @@ fn the_root_qdisc_decides_whether_a_tree_is_programmed() {
     for (enforcement, root, class, lacking) in [
         ("auto", Root::Default, true, None),
         ("auto", foreign(), false, Some("left alone")),
-        ("auto", Root::Taken { holder: "@gqos-7".into() }, false, Some("another gqos")),
         ("user-space", Root::Default, false, Some("user-space")),
         ("kernel", Root::Default, true, None),
     ] {
@@ -295,6 +345,14 @@ fn the_root_qdisc_decides_whether_a_tree_is_programmed() {
         world.close("v1");
         world.assert_clean(enforcement);
     }
+    let mut world = World::seen("auto", Root::Taken { holder: "process 7, gqos demo".into() });
+    let refused = world.refused("v1", 6);
+    assert_eq!(refused.reason(), Some(Reason::TrafficControl));
+    assert!(
+        refused.message().contains("another gqos manages the interface: process 7, gqos demo"),
+        "{refused:?}"
+    );
+    world.assert_clean("refused for another manager");
     let mut world = World::seen("kernel", foreign());
     assert_eq!(world.refused("v1", 6).reason(), Some(Reason::TrafficControl));
     world.assert_clean("refused for lack of a tree");

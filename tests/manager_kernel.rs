@@ -44,7 +44,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::under(PREEMPTION)
+        // A refusal of the kernel refuses the flow.
+        Self::under(&PREEMPTION.replace("\"auto\"", "\"kernel\""))
     }
 
     fn under(text: &str) -> Self {

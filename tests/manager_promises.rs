@@ -186,9 +186,14 @@ fn a_preempted_flow_loses_its_class_in_the_change_that_adds_the_preemptors() {
     assert_eq!((world.reserved(), world.commands().len()), (Rate::from_mbit(70), 0));
 }
 
+/// The policy under which a flow is refused whose class the kernel refuses.
+fn enforced_by_the_kernel() -> String {
+    PREEMPTION.replace("\"auto\"", "\"kernel\"")
+}
+
 #[test]
 fn no_flow_is_preempted_for_one_that_the_kernel_refuses() {
-    let mut world = World::new(PREEMPTION);
+    let mut world = World::new(&enforced_by_the_kernel());
     world.reserve("a", "viewer", 40);
     world.reserve("b", "viewer", 40);
     for fails in ["class add", "class del"] {
@@ -389,7 +394,7 @@ proptest::proptest! {
     fn a_kernel_that_fails_leaks_no_reservation(
         steps in proptest::collection::vec((0u8..12, 0u8..=255, 0u8..=255, proptest::bool::weighted(0.3)), 1..120),
     ) {
-        let mut world = World::new(PREEMPTION);
+        let mut world = World::new(&enforced_by_the_kernel());
         for (kind, flow, size, fails) in steps {
             world.fails = fails.then_some("class add");
             world.request(operation(kind, flow, size));

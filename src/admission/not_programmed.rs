@@ -21,9 +21,9 @@ pub enum NotProgrammed {
         handle: String,
     },
     /// Another running gqos has claimed the interface.
-    #[error("another gqos manages the interface (it holds the name {holder})")]
+    #[error("another gqos manages the interface: {holder}")]
     Taken {
-        /// The abstract socket that is the claim.
+        /// Its process and command.
         holder: String,
     },
     /// The tree's rates follow from the capacity, which is unknown.
@@ -32,6 +32,15 @@ pub enum NotProgrammed {
     /// The kernel has not answered yet.
     #[error("the tree is being set up")]
     Preparing,
+    /// The kernel's tree is not as it was programmed.
+    #[error("the tree was changed and is being repaired: {found}")]
+    Repairing {
+        /// What was found.
+        found: String,
+    },
+    /// The interface does not exist any more.
+    #[error("the interface is gone")]
+    Gone,
     /// No engine has looked at the interface.
     #[error("the interface has not been seen")]
     NotSeen,
@@ -67,14 +76,20 @@ mod tests {
             "the root qdisc (htb 1:) is not gqos's and is left alone",
         );
         check(
-            NotProgrammed::Taken { holder: "@gqos-7".into() },
-            "another gqos manages the interface (it holds the name @gqos-7)",
+            NotProgrammed::Taken { holder: "process 7, gqos demo".into() },
+            "another gqos manages the interface: process 7, gqos demo",
         );
         check(
             NotProgrammed::CapacityUnknown,
             "the capacity is \"auto\" and the kernel reports no link speed",
         );
         check(NotProgrammed::Preparing, "the tree is being set up");
+        let found = "class 6771:100 is missing".to_owned();
+        check(
+            NotProgrammed::Repairing { found },
+            "the tree was changed and is being repaired: class 6771:100 is missing",
+        );
+        check(NotProgrammed::Gone, "the interface is gone");
         check(NotProgrammed::NotSeen, "the interface has not been seen");
         let failure = KernelFailure::new("RTM_NEWQDISC", "eth0 6771:", Cause::from(Errno::EPERM));
         check(failure.into(), "RTM_NEWQDISC (eth0 6771:): Operation not permitted (EPERM)");

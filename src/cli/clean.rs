@@ -91,7 +91,7 @@ async fn clean(netlink: &Netlink, index: u32) -> Result<Outcome, KernelFailure> 
     let Ok(observed) = netlink.observe(index).await? else { return Ok(Outcome::Clean) };
     let Some(root) = observed.root() else { return Ok(Outcome::Clean) };
     // Held until the tree is gone, so that no manager begins to use it.
-    let Some(_claim) = Claim::interface(index)? else {
+    let Ok(_claim) = Claim::interface(index)? else {
         let holder =
             Claim::holder(index).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
         return Ok(Outcome::LeftAlone { why: format!("it is managed by {holder}") });

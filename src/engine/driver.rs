@@ -9,9 +9,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate};
+use flowspec::{Both, Bytes, Moment, Rate};
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -24,38 +23,43 @@ use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
 use super::meter::Meter;
 use super::queues::{Command, Inbox, Job, Lanes, MOST_QUEUED_REQUESTS, WeakCommands, Work};
-use super::report::{InterfaceReport, class_report};
 use super::request::Submission;
 use super::reservation::{Reply, Usage};
+use super::routes::RouteCache;
+use super::schedule::Upkeep;
 use crate::admission::{Operation, Refusal};
 use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents};
 use crate::manager::{ChangeId, Input, Root, Seen};
 use crate::policy::Enforcement;
+use crate::tc::{ForeignRoot, Observed};
 
 /// The state of the engine's task.
 pub(super) struct Driver {
     core: Arc<Mutex<Core>>,
-    kernel: Arc<dyn Kernel>,
+    pub(super) kernel: Arc<dyn Kernel>,
+    pub(super) routes: RouteCache,
     /// For the tasks that drain flows, without keeping the queue open.
     commands: WeakCommands,
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
     /// The calls to the kernel that are under way.
-    calls: FuturesUnordered<Call>,
-    claims: Vec<Claim>,
+    pub(super) calls: FuturesUnordered<Call>,
+    /// By the numbers of the interfaces.
+    pub(super) claims: BTreeMap<u32, Claim>,
     /// Interfaces that are down, with what they carried before.
-    down: BTreeMap<String, Both<Option<Rate>>>,
+    pub(super) down: BTreeMap<String, Both<Option<Rate>>>,
     /// What the classes of interfaces have sent, where something is measured.
-    meters: BTreeMap<String, Meter>,
+    pub(super) meters: BTreeMap<String, Meter>,
     is_shut_down: bool,
     /// The process that started the engine.
     process: u32,
+    pub(super) upkeep: Upkeep,
 }
 
-type Call = Pin<Box<dyn Future<Output = Returned> + Send>>;
+pub(super) type Call = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
 /// A call to the kernel has returned.
-enum Returned {
+pub(super) enum Returned {
     Applied {
         index: u32,
         id: ChangeId,
@@ -66,6 +70,22 @@ enum Returned {
         link: Arc<Link>,
         root: Result<ClaimedRoot, KernelFailure>,
         request: Request,
+    },
+    /// An interface was looked at again.
+    Found {
+        interface: String,
+        link: Result<Option<Link>, KernelFailure>,
+    },
+    /// Its root was read again.
+    Read {
+        link: Link,
+        root: Result<ClaimedRoot, KernelFailure>,
+    },
+    /// The tree of an interface was read.
+    Observed {
+        index: u32,
+        interface: String,
+        observed: Result<Result<Observed, ForeignRoot>, KernelFailure>,
     },
     Measured {
         index: u32,
@@ -99,19 +119,29 @@ const MEASURE: Duration = Duration::from_secs(1);
 /// the kernel may take, so that only a kernel that does not answer at all is left with a tree.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
 
+/// How often the removal of the trees is tried that the kernel refuses, and the pause in between.
+const STOP_ATTEMPTS: usize = 4;
+const STOP_PAUSE: Duration = Duration::from_millis(50);
+
 impl Driver {
-    pub(super) fn new(core: Arc<Mutex<Core>>, kernel: Arc<dyn Kernel>, commands: WeakCommands) -> Self {
+    pub(super) fn new(
+        (core, routes): (Arc<Mutex<Core>>, RouteCache),
+        kernel: Arc<dyn Kernel>,
+        commands: WeakCommands,
+    ) -> Self {
         Self {
             core,
             kernel,
+            routes,
             commands,
             lanes: Lanes::default(),
             calls: FuturesUnordered::new(),
-            claims: Vec::new(),
+            claims: BTreeMap::new(),
             down: BTreeMap::new(),
             meters: BTreeMap::new(),
             is_shut_down: false,
             process: std::process::id(),
+            upkeep: Upkeep::default(),
         }
     }
 
@@ -135,6 +165,14 @@ impl Driver {
             Err(_) => self.shut_down().await,
         }
         prepared
+    }
+
+    /// Deletes what ended processes have left: on interfaces that are not managed, or not by the kernel.
+    pub(super) async fn sweep(&mut self) {
+        // The claims of this engine are on these.
+        let except = self.claims.keys().copied().collect();
+        // A process that may not program leaves them.
+        let _ = self.kernel.sweep(except).await;
     }
 
     pub(super) async fn run(mut self, mut inbox: Inbox, wake: Arc<Notify>, mut links: Option<LinkEvents>) {
@@ -166,19 +204,22 @@ impl Driver {
                     self.measure_all();
                     next_measure = clock::now() + MEASURE;
                 }
+                () = until(self.upkeep.next()) => self.keep_up(),
                 () = until(next_look) => self.look(),
                 () = until(due) => self.core().submit(Box::new(Operation::Tick), Caller::Engine),
             }
         };
         self.shut_down().await;
         self.core().stop();
+        // The caller may start another engine at once.
+        self.claims.clear();
         if let Some(reply) = stopped {
             // The caller may have gone.
             let _ = reply.send(());
         }
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         lock(&self.core)
     }
 
@@ -186,8 +227,15 @@ impl Driver {
     async fn shut_down(&mut self) {
         // What does not end in time is left: its interface does not answer.
         let _ = timeout(STOP_PATIENCE, self.idle()).await;
-        self.core().feed(Input::Stop);
-        let _ = timeout(STOP_PATIENCE, self.idle()).await;
+        for _ in 0..STOP_ATTEMPTS {
+            self.core().feed(Input::Stop);
+            let _ = timeout(STOP_PATIENCE, self.idle()).await;
+            let is_over = self.lanes.is_any_busy() || !self.core().manager.has_trees();
+            if is_over {
+                break;
+            }
+            tokio::time::sleep(STOP_PAUSE).await;
+        }
         self.is_shut_down = true;
     }
 
@@ -228,6 +276,7 @@ impl Driver {
             Job::Command(command) => self.execute(command),
             Job::Link(carries) => self.link_changed(index, carries),
             Job::Measure => self.measure(index),
+            Job::Compare => self.compare(index),
             Job::Report(reply) => self.report(index, reply),
         }
     }
@@ -237,6 +286,18 @@ impl Driver {
             Returned::Applied { index, id, result } => {
                 self.lanes.returned(index);
                 self.core().feed(Input::Applied { id, result });
+                if let Some(interface) = self.name(index) {
+                    self.follow(&interface);
+                }
+            }
+            Returned::Found { interface, link } => self.found(interface, link),
+            Returned::Read { link, root } => {
+                self.lanes.returned(link.index);
+                self.read(&link, root);
+            }
+            Returned::Observed { index, interface, observed } => {
+                self.lanes.returned(index);
+                self.observed(interface, observed);
             }
             Returned::Looked { link, root, request: (submission, reply) } => {
                 self.lanes.returned(link.index);
@@ -354,8 +415,9 @@ impl Driver {
         if reply.is_closed() {
             return;
         }
+        let link = Arc::clone(&submission.placement.link);
+        self.follow_name(&link);
         let Submission { request, placement } = &*submission;
-        let link = Arc::clone(&placement.link);
         let known = self.core().manager.knows(&link.name);
         match if known { None } else { self.root_to_read(&link) } {
             None => self.core().reserve(request, placement, reply),
@@ -369,8 +431,10 @@ impl Driver {
     }
 
     /// The call that reads what is installed at the root of an interface, where the engine has a use for it.
-    fn root_to_read(&self, link: &Link) -> Option<KernelFuture<ClaimedRoot>> {
+    pub(super) fn root_to_read(&mut self, link: &Link) -> Option<KernelFuture<ClaimedRoot>> {
         let policy = Arc::clone(self.core().manager.ledger().policy());
+        // A claim of this engine would keep it out.
+        self.claims.remove(&link.index);
         match policy.interface(&link.name)?.enforcement {
             Enforcement::UserSpace => {
                 let unread = ClaimedRoot { root: Root::Default, claim: None };
@@ -381,10 +445,13 @@ impl Driver {
     }
 
     /// An interface was looked at: the manager prepares it.
-    fn seen(&mut self, link: &Link, ClaimedRoot { root, claim }: ClaimedRoot) {
-        self.claims.extend(claim);
+    pub(super) fn seen(&mut self, link: &Link, ClaimedRoot { root, claim }: ClaimedRoot) {
+        if let Some(claim) = claim {
+            self.claims.insert(link.index, claim);
+        }
         let Link { index, mtu, speed, .. } = *link;
         self.core().feed(Input::Seen(Seen { interface: link.name.clone(), index, mtu, speed, root }));
+        self.follow(&link.name);
     }
 
     /// A flow has ended: its class goes once the data that is on its way has left.
@@ -420,42 +487,6 @@ impl Driver {
         });
     }
 
-    fn link_event(&mut self, event: LinkEvent) {
-        match self.lanes.is_busy(event.index) {
-            true => self.lanes.defer(event.index, Job::Link(event.carries)),
-            false => self.link_changed(event.index, event.carries),
-        }
-    }
-
-    /// A link has changed: what it carries now counts, nothing where it is down.
-    fn link_changed(&mut self, changed: u32, carries: bool) {
-        let interfaces = self.core().manager.interfaces();
-        for (interface, _) in interfaces.into_iter().filter(|(_, index)| *index == changed) {
-            let was_down = self.down.contains_key(&interface);
-            for direction in Direction::BOTH {
-                let capacity = self.core().manager.ledger().capacity(&interface, direction);
-                let carries = match (carries, was_down) {
-                    (false, false) => {
-                        let before = self.down.entry(interface.clone()).or_default();
-                        *before.get_mut(direction) = capacity;
-                        Some(Rate::ZERO)
-                    }
-                    (true, true) => self.down.get(&interface).and_then(|before| *before.get(direction)),
-                    _ => None,
-                };
-                // Nothing is reserved on a link whose capacity is not known.
-                if let (Some(capacity), Some(_)) = (carries, capacity) {
-                    let interface = interface.clone();
-                    let operation = Operation::Capacity { interface, direction, capacity };
-                    self.core().submit(Box::new(operation), Caller::Engine);
-                }
-            }
-            if carries {
-                self.down.remove(&interface);
-            }
-        }
-    }
-
     /// Looks at the sockets of reserved flows, and reports what is seen of their peers.
     fn look(&self) {
         let (now, watches) = {
@@ -467,95 +498,8 @@ impl Driver {
         }
     }
 
-    fn measure_all(&mut self) {
-        let interfaces = self.core().manager.interfaces();
-        for (_, index) in interfaces {
-            match self.lanes.is_busy(index) {
-                true => self.lanes.defer(index, Job::Measure),
-                false => self.measure(index),
-            }
-        }
-    }
-
-    /// Reads what the flows of an interface's measured classes have sent.
-    fn measure(&mut self, index: u32) {
-        let Some(interface) = self.name(index) else { return };
-        if self.core().manager.measured(&interface).is_empty() {
-            self.meters.remove(&interface);
-            return;
-        }
-        self.lanes.call(index);
-        let (at, classes) = (self.core().now(), self.kernel.classes(index));
-        self.calls.push(Box::pin(async move {
-            Returned::Measured { index, interface, at, classes: classes.await }
-        }));
-    }
-
-    fn measured(&mut self, interface: &str, at: Moment, states: &[ClassState]) {
-        let classes = self.core().manager.measured(interface);
-        let sent = states.iter().map(|state| (state.class.handle, state.sent_bytes)).collect();
-        let meter = self.meters.entry(interface.to_owned()).or_default();
-        for (class, window, rate) in meter.read(&classes, &sent, at.as_micros()) {
-            // What is received passes no class: it counts as declared.
-            let rate = Both { sending: rate, receiving: Rate::new(u64::MAX) };
-            let (interface, window) = (interface.to_owned(), Micros::new(window));
-            let operation = Operation::Measure { interface, class, window, rate };
-            self.core().submit(Box::new(operation), Caller::Engine);
-        }
-    }
-
-    /// Reports on every interface, each once its changes are applied.
-    fn report_all(&mut self, reply: oneshot::Sender<Result<Vec<InterfaceReport>, KernelFailure>>) {
-        let interfaces = self.core().manager.interfaces();
-        let mut parts = Vec::new();
-        for (_, index) in interfaces {
-            let (reply, part) = oneshot::channel();
-            parts.push(part);
-            match self.lanes.is_busy(index) {
-                true => self.lanes.defer(index, Job::Report(reply)),
-                false => self.report(index, reply),
-            }
-        }
-        self.calls.push(Box::pin(async move {
-            // An interface without a part is not managed any more.
-            let parts = join_all(parts).await.into_iter().filter_map(Result::ok);
-            // The caller may have gone.
-            let _ = reply.send(parts.collect());
-            Returned::Collected
-        }));
-    }
-
-    /// Reports on one interface.
-    fn report(&mut self, index: u32, reply: oneshot::Sender<Result<InterfaceReport, KernelFailure>>) {
-        let Some(interface) = self.name(index) else { return };
-        let (status, flows) = {
-            let core = self.core();
-            (core.manager.status(&interface), core.manager.classes(&interface))
-        };
-        let Some(status) = status else { return };
-        if status.kernel.is_err() {
-            let report = InterfaceReport { interface, status, direct_packets: 0, classes: Vec::new() };
-            // The caller may have gone.
-            let _ = reply.send(Ok(report));
-            return;
-        }
-        self.lanes.call(index);
-        let (direct_packets, states) = (self.kernel.direct_packets(index), self.kernel.classes(index));
-        let report = async move {
-            let (direct_packets, mut states) = (direct_packets.await?, states.await?);
-            states.sort_by_key(|state| state.class.handle);
-            let classes = states.iter().map(|state| class_report(state, &flows)).collect();
-            Ok(InterfaceReport { interface, status, direct_packets, classes })
-        };
-        self.calls.push(Box::pin(async move {
-            let _ = reply.send(report.await);
-            Returned::Reported { index }
-        }));
-    }
-
-    fn name(&self, index: u32) -> Option<String> {
-        let interfaces = self.core().manager.interfaces();
-        interfaces.into_iter().find(|(_, known)| *known == index).map(|(name, _)| name)
+    pub(super) fn name(&self, index: u32) -> Option<String> {
+        self.core().manager.interface(index).map(str::to_owned)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the engine asks of the kernel.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -7,7 +8,7 @@ use std::pin::Pin;
 use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvents};
 use crate::manager::Root;
-use crate::tc::{Change, Handle};
+use crate::tc::{Change, ForeignRoot, Handle, Observed};
 
 /// The kernel's answer to a call of the engine.
 pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>> + Send>>;
@@ -25,6 +26,17 @@ pub trait Kernel: Send + Sync {
 
     /// What is installed at the root of an interface, with the claim on it where no other engine has one.
     fn root(&self, index: u32) -> KernelFuture<ClaimedRoot>;
+
+    /// The tree of an interface; the qdisc of another program where that is at the root. `None` where trees cannot be
+    /// read: nothing is repaired then.
+    fn observe(&self, _index: u32) -> Option<KernelFuture<Result<Observed, ForeignRoot>>> {
+        None
+    }
+
+    /// Deletes the trees that ended processes have left on interfaces other than these.
+    fn sweep(&self, _except: BTreeSet<u32>) -> KernelFuture<()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Applies a change: all of it or none.
     fn apply(&self, index: u32, change: Change) -> KernelFuture<()>;

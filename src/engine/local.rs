@@ -3,6 +3,7 @@
 //! A request that needs no kernel change completes on the caller's thread, unless a command that may free capacity is
 //! queued before it. Every other request is a command to the engine's task, the [`Driver`].
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -32,7 +33,7 @@ use crate::admission::{Operation, Refusal};
 use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink};
 use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
-use crate::tc::{Change, ForeignRoot, Handle};
+use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, OWN_ROOT, Observed, Op};
 
 /// An engine that runs its manager in this process, and a task that carries out the manager's effects.
 ///
@@ -89,12 +90,13 @@ impl LocalEngine {
             }
         });
         let (core, kernel) = (Arc::clone(&engine.core), Arc::clone(&engine.kernel));
-        let mut driver = Driver::new(core, kernel, engine.commands.downgrade());
+        let mut driver = Driver::new((core, engine.routes.clone()), kernel, engine.commands.downgrade());
         // Opened before the interfaces are looked at, so that no change is missed.
         let links = engine.kernel.watch_links();
         for interface in policy.interfaces.keys() {
             driver.prepare(interface).await?;
         }
+        driver.sweep().await;
         tokio::spawn(driver.run(inbox, wake, links));
         Ok(engine)
     }
@@ -104,7 +106,14 @@ impl LocalEngine {
         if let Some(link) = self.routes.get(peer) {
             return Ok(link);
         }
-        let link = Arc::new(self.kernel.route(peer).await?);
+        let mut link = self.kernel.route(peer).await?;
+        // A link that was renamed has its budget under the name by which it was seen.
+        if let Some(name) = lock(&self.core).manager.interface(link.index)
+            && name != link.name
+        {
+            link.name = name.to_owned();
+        }
+        let link = Arc::new(link);
         self.routes.keep(peer, Arc::clone(&link));
         Ok(link)
     }
@@ -285,6 +294,18 @@ impl Engine for LocalEngine {
     }
 }
 
+/// A root that is gqos's by all its settings: another program's may have the same handle.
+fn own(root: HtbRoot) -> Result<HtbRoot, ForeignRoot> {
+    match root == OWN_ROOT {
+        true => Ok(root),
+        false => Err(ForeignRoot { kind: HtbRoot::KIND.to_owned(), handle: root.handle }),
+    }
+}
+
+fn own_or_none(root: Option<HtbRoot>) -> Result<Option<HtbRoot>, ForeignRoot> {
+    root.map(own).transpose()
+}
+
 impl Kernel for Netlink {
     fn route(&self, peer: IpAddr) -> KernelFuture<Link> {
         let netlink = self.clone();
@@ -309,13 +330,40 @@ impl Kernel for Netlink {
         let netlink = self.clone();
         Box::pin(async move {
             let claim = Claim::interface(index)?;
-            let root = match (&claim, Self::root(&netlink, index).await?.root.own()) {
-                (None, _) => Root::Taken { holder: format!("@{}", Claim::name(index)) },
-                (Some(_), Ok(None)) => Root::Default,
-                (Some(_), Ok(Some(root))) => Root::Ours(root),
-                (Some(_), Err(ForeignRoot { kind, handle })) => Root::Foreign { kind, handle },
+            let root = match (&claim, Self::root(&netlink, index).await?.root.own().and_then(own_or_none)) {
+                (Err(holder), _) => Root::Taken { holder: holder.to_string() },
+                (Ok(_), Ok(None)) => Root::Default,
+                (Ok(_), Ok(Some(root))) => Root::Ours(root),
+                (Ok(_), Err(ForeignRoot { kind, handle })) => Root::Foreign { kind, handle },
             };
-            Ok(ClaimedRoot { root, claim })
+            Ok(ClaimedRoot { root, claim: claim.ok() })
+        })
+    }
+
+    fn observe(&self, index: u32) -> Option<KernelFuture<Result<Observed, ForeignRoot>>> {
+        let netlink = self.clone();
+        Some(Box::pin(async move {
+            let observed = Self::observe(&netlink, index).await?;
+            Ok(observed.and_then(|observed| match observed.root() {
+                Some(root) => own(root).map(|_| observed),
+                None => Ok(observed),
+            }))
+        }))
+    }
+
+    fn sweep(&self, except: BTreeSet<u32>) -> KernelFuture<()> {
+        let netlink = self.clone();
+        Box::pin(async move {
+            for (index, root) in netlink.roots().await? {
+                // A claim of another engine keeps its tree.
+                if let Ok(Some(root)) = root.own().and_then(own_or_none)
+                    && !except.contains(&index)
+                    && let Ok(_claim) = Claim::interface(index)?
+                {
+                    Self::apply(&netlink, index, &Change { ops: vec![Op::DeleteRoot(root)] }).await?;
+                }
+            }
+            Ok(())
         })
     }
 

@@ -55,11 +55,14 @@ mod owner;
 mod peer;
 mod pending;
 mod queues;
+mod readings;
 mod report;
 mod request;
 mod reservation;
 mod resolve;
 mod routes;
+mod schedule;
+mod upkeep;
 mod waiters;
 mod watches;
 

@@ -193,6 +193,8 @@ pub(super) enum Job {
     Link(bool),
     /// The interface's classes are to be measured.
     Measure,
+    /// The interface's tree is to be read and compared.
+    Compare,
     Report(oneshot::Sender<Result<InterfaceReport, KernelFailure>>),
 }
 
@@ -206,6 +208,10 @@ pub(super) enum Work {
 impl Lanes {
     pub(super) fn is_busy(&self, index: u32) -> bool {
         self.0.contains_key(&index)
+    }
+
+    pub(super) fn is_any_busy(&self) -> bool {
+        !self.0.is_empty()
     }
 
     /// How many jobs wait for an interface.
@@ -223,6 +229,9 @@ impl Lanes {
             Job::Link(carries) => lane.link = Some(carries),
             // One measurement is enough.
             Job::Measure if lane.jobs.iter().any(|job| matches!(job, Job::Measure)) => {}
+            // So is one comparison, and it comes before the commands, which rely on the tree.
+            Job::Compare if lane.jobs.iter().any(|job| matches!(job, Job::Compare)) => {}
+            Job::Compare => lane.jobs.push_front(job),
             job => lane.jobs.push_back(job),
         }
     }

@@ -22,6 +22,13 @@ pub struct InterfaceReport {
     pub classes: Vec<ClassReport>,
 }
 
+impl InterfaceReport {
+    /// The report of an interface whose classes are not read.
+    pub(super) const fn without_tree(interface: String, status: Status) -> Self {
+        Self { interface, status, direct_packets: 0, classes: Vec::new() }
+    }
+}
+
 /// A kernel class.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClassReport {

@@ -11,8 +11,8 @@ use super::clock;
 use crate::linux::Link;
 
 /// The link by which each peer is reached, as the kernel answered a moment ago.
-#[derive(Default)]
-pub(super) struct RouteCache(Mutex<HashMap<IpAddr, CachedRoute>>);
+#[derive(Clone, Default)]
+pub(super) struct RouteCache(Arc<Mutex<HashMap<IpAddr, CachedRoute>>>);
 
 struct CachedRoute {
     found: Instant,
@@ -30,6 +30,11 @@ impl RouteCache {
         let routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let route = routes.get(&peer)?;
         (clock::now().duration_since(route.found) < LIFETIME).then(|| Arc::clone(&route.link))
+    }
+
+    /// Links have changed: the kernel is asked again.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub(super) fn keep(&self, peer: IpAddr, link: Arc<Link>) {

@@ -1,92 +1,172 @@
 //! One manager per interface: a lock that ends with its process, however the process ends.
+//!
+//! A claim is a listening socket with an abstract name, whose scope is the network namespace, as that of an interface's
+//! number is; the kernel frees it with the process. The name ends in a number of the claim's own. A socket counts as a
+//! claim where the process that listens can hold one: a process without CAP_NET_ADMIN cannot program the interface, and
+//! keeps nobody from it.
 
-use std::io::ErrorKind;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{
+    AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, UnixCredentials, connect, getsockopt, shutdown,
+    socket,
+};
+use tokio::runtime::Handle as Runtime;
+use tokio::task::AbortHandle;
 
 use crate::failure::KernelFailure;
 
 /// The right to program the root qdisc of an interface, until dropped.
-///
-/// An abstract socket name: its scope is the network namespace, as that of an interface's number is, and the kernel
-/// frees it with the process.
 #[derive(Debug)]
-pub struct Claim(#[expect(dead_code, reason = "held, not used")] UnixDatagram);
-
-impl Claim {
-    /// Claims the interface with this number. `None` where another process has claimed it.
-    ///
-    /// - **Errors**: `bind`.
-    pub fn interface(index: u32) -> Result<Option<Self>, KernelFailure> {
-        let name = Self::name(index);
-        let address = SocketAddr::from_abstract_name(&name);
-        let bound = address.and_then(|address| UnixDatagram::bind_addr(&address));
-        match bound {
-            Ok(socket) => Ok(Some(Self(socket))),
-            Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
-            Err(error) => Err(KernelFailure::new("bind", format!("@{name}"), error)),
-        }
-    }
-
-    /// The process that has claimed the interface with this number, if one has. Claims nothing.
-    ///
-    /// - **Source**: `/proc/net/unix` of the calling thread's namespace, and the open files of the processes that
-    ///   `/proc` shows.
-    pub fn holder(index: u32) -> Option<Holder> {
-        let name = format!("@{}", Self::name(index));
-        let sockets = std::fs::read_to_string("/proc/thread-self/net/unix").ok()?;
-        let line = sockets.lines().find(|line| line.split_whitespace().nth(7) == Some(name.as_str()))?;
-        let inode = line.split_whitespace().nth(6)?;
-        let pid = process_with_socket(inode);
-        Some(Holder { pid, command: pid.map(command).unwrap_or_default() })
-    }
-
-    /// The abstract name that stands for the interface.
-    pub fn name(index: u32) -> String {
-        format!("gqos/interface/{index}")
-    }
+pub struct Claim {
+    listener: UnixListener,
+    /// Accepts connections, so that the queue of those that wait is never full.
+    service: Option<AbortHandle>,
 }
 
 /// The process that has claimed an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {
-    /// Its number; `None` where it cannot be seen: it is another user's, or in another PID namespace.
+    /// Its number; `None` where it is in another PID namespace.
     pub pid: Option<i32>,
     /// Its command line; empty where `/proc` does not show it.
     pub command: String,
 }
 
+/// CAP_NET_ADMIN, `linux/capability.h`.
+const CAP_NET_ADMIN: u32 = 12;
+
 /// How much of a command line is shown.
 const MOST_SHOWN: usize = 80;
 
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// How often a claim is tried while other processes claim at the same moment.
+const ATTEMPTS: usize = 5;
+
+impl Claim {
+    /// Claims the interface with this number. The process that has claimed it, where one has.
+    ///
+    /// - **Errors**: `bind`.
+    pub fn interface(index: u32) -> Result<Result<Self, Holder>, KernelFailure> {
+        let mut holder = None;
+        for _ in 0..ATTEMPTS {
+            if let Some(holder) = holders(index, "").into_iter().next() {
+                return Ok(Err(holder));
+            }
+            let name = format!("{}{:016x}", prefix(index), RandomState::new().hash_one(index));
+            let bound = SocketAddr::from_abstract_name(&name)
+                .and_then(|address| UnixListener::bind_addr(&address))
+                .map_err(|error| KernelFailure::new("bind", format!("@{name}"), error))?;
+            // Of two processes that claim at the same moment, each sees the other, and none gets it.
+            match holders(index, &name).into_iter().next() {
+                None => return Ok(Ok(Self::served(bound))),
+                other => holder = other,
+            }
+        }
+        Ok(Err(holder.unwrap_or(Holder { pid: None, command: String::new() })))
+    }
+
+    /// The process that has claimed the interface with this number, if one has. Claims nothing.
+    pub fn holder(index: u32) -> Option<Holder> {
+        holders(index, "").into_iter().next()
+    }
+
+    fn served(listener: UnixListener) -> Self {
+        let service = Runtime::try_current().ok().and_then(|runtime| {
+            let listener = listener.try_clone().ok()?;
+            listener.set_nonblocking(true).ok()?;
+            let listener = tokio::net::UnixListener::from_std(listener).ok()?;
+            let service = runtime.spawn(async move {
+                // A connection has told its other end everything when it is made.
+                loop {
+                    if listener.accept().await.is_err() {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            });
+            Some(service.abort_handle())
+        });
+        Self { listener, service }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The task that serves it may hold the socket for a moment longer: it counts no more from now on.
+        let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
+        if let Some(service) = &self.service {
+            service.abort();
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.pid, self.command.as_str()) {
-            (None, _) => f.write_str("a process that cannot be seen from here"),
+            (None, _) => f.write_str("a process of another PID namespace"),
             (Some(pid), "") => write!(f, "process {pid}"),
             (Some(pid), command) => write!(f, "process {pid}, {command}"),
         }
     }
 }
 
-/// The first process that has this socket open.
-fn process_with_socket(inode: &str) -> Option<i32> {
-    let target = format!("socket:[{inode}]");
-    let numbers = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
-    let mut numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.find(|pid| {
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
-        let mut files = files.into_iter().flatten().filter_map(Result::ok);
-        files
-            .any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == target.as_str()))
-    })
+/// How the names of all claims on an interface begin.
+fn prefix(index: u32) -> String {
+    format!("gqos/interface/{index}/")
 }
 
-fn command(pid: i32) -> String {
-    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+/// The processes that have claimed an interface, but for the claim of one name.
+///
+/// - **Source**: proc(5), `/proc/net/unix`: the name is the last field, and an abstract one begins with `@`.
+fn holders(index: u32, but: &str) -> Vec<Holder> {
+    let sockets = std::fs::read("/proc/thread-self/net/unix").unwrap_or_default();
+    let (sockets, prefix) = (String::from_utf8_lossy(&sockets), prefix(index));
+    let names = sockets.lines().filter_map(|line| line.rsplit(' ').next()?.strip_prefix('@'));
+    let claims = names.filter(|name| name.starts_with(&prefix) && *name != but);
+    claims.filter_map(listening).filter(is_able).map(|process| holder(&process)).collect()
+}
+
+/// The process that listens with this abstract name.
+fn listening(name: &str) -> Option<UnixCredentials> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+    let address = UnixAddr::new_abstract(name.as_bytes()).ok()?;
+    // A queue that is full is no claim's: those are served.
+    match connect(socket.as_raw_fd(), &address) {
+        Ok(()) | Err(Errno::EISCONN) => getsockopt(&socket, PeerCredentials).ok(),
+        Err(_) => None,
+    }
+}
+
+/// Whether a process can program interfaces, or could when it began to listen.
+fn is_able(process: &UnixCredentials) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()));
+    let Some(status) = status.ok().filter(|_| process.pid() > 0) else { return process.uid() == 0 };
+    let has = |set: &str| {
+        let hex = status.lines().find_map(|line| line.strip_prefix(set));
+        let set = hex.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+        set.is_some_and(|set| set >> CAP_NET_ADMIN & 1 == 1)
+    };
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user")).ok();
+    let is_near = || {
+        let there = namespace(&process.pid().to_string());
+        there.is_some() && there == namespace("self")
+    };
+    // Root may have dropped its capabilities since. Those of another user count in its own user namespace alone.
+    (process.uid() == 0 && has("CapBnd:")) || (has("CapEff:") && is_near())
+}
+
+fn holder(process: &UnixCredentials) -> Holder {
+    let pid = Some(process.pid()).filter(|pid| *pid > 0);
+    let command = std::fs::read(format!("/proc/{}/cmdline", process.pid())).unwrap_or_default();
     let words = command.split(|byte| *byte == 0).filter(|word| !word.is_empty());
     let command = words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
-    command.chars().take(MOST_SHOWN).collect()
+    Holder { pid, command: command.chars().take(MOST_SHOWN).collect() }
 }
 
 #[cfg(test)]
@@ -98,13 +178,25 @@ mod tests {
         // Far above the number of any interface.
         let index = u32::MAX - std::process::id();
         let claim = Claim::interface(index).unwrap();
-        assert!(claim.is_some());
-        assert!(Claim::interface(index).unwrap().is_none());
-        assert!(Claim::interface(index - 1).unwrap().is_some(), "another interface");
-        let holder = Claim::holder(index).unwrap();
-        assert_eq!(holder.pid, i32::try_from(std::process::id()).ok(), "{holder}");
+        assert!(claim.is_ok());
+        let second = Claim::interface(index).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            let holder = second.unwrap_err();
+            assert_eq!(holder.pid, i32::try_from(std::process::id()).ok());
+            assert!(holder.to_string().starts_with(&format!("process {}, ", std::process::id())), "{holder}");
+        }
+        assert!(Claim::interface(index - 1).unwrap().is_ok(), "another interface");
         drop(claim);
         assert_eq!(Claim::holder(index), None);
-        assert!(Claim::interface(index).unwrap().is_some());
+        assert!(Claim::interface(index).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_socket_with_the_name_that_nothing_listens_to_is_no_claim() {
+        let index = u32::MAX / 2 - std::process::id();
+        let address = SocketAddr::from_abstract_name(format!("{}squat", prefix(index))).unwrap();
+        let _datagrams = std::os::unix::net::UnixDatagram::bind_addr(&address).unwrap();
+        assert_eq!(holders(index, ""), []);
+        assert!(Claim::interface(index).unwrap().is_ok());
     }
 }

@@ -29,14 +29,6 @@ pub(super) fn failed_dump(done: &DoneMessage) -> Cause {
     negative(done.code, &done.extended_ack)
 }
 
-/// The cause where the netlink library cannot send a request.
-pub(super) fn cause(error: rtnetlink::Error) -> Cause {
-    match error {
-        rtnetlink::Error::NetlinkError(message) => refused(&message),
-        error => Cause::Unexpected { problem: error.to_string() },
-    }
-}
-
 /// The cause in a negative error number and the attributes beside it.
 fn negative(number: i32, attributes: &[u8]) -> Cause {
     let explanation = NlasIterator::new(attributes)

@@ -13,6 +13,7 @@
 //!   reads what is known of their peers;
 //! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
 //! - **measuring**: [`capture`] records packets at a device;
+//! - **faults**: [`Faults`] lets system calls of a connection fail, for tests;
 //! - **the lab**: [`Veth`] and [`NewQdisc`] are what its networks are built of.
 //!
 //! The order of calls for an interface: [`Netlink::open`]; [`Netlink::watch_links`], so that no change is missed;
@@ -38,13 +39,15 @@ mod serve;
 pub mod socket;
 mod topology;
 mod traffic;
+mod transport;
 
 pub use claim::{Claim, Holder};
 pub use filters::FoundFilter;
 pub use inspect::{LinkDetails, Offloads};
 pub use links::{Link, ReportedSpeed, Route};
-pub use monitor::{LinkEvent, LinkEvents};
+pub use monitor::{LinkEvent, LinkEvents, LinkState};
 pub use netlink::Netlink;
 pub use owner::{ProcessOwner, owner};
 pub use topology::Veth;
 pub use traffic::{ClassState, NewQdisc, RootState};
+pub use transport::{Faults, ReceiveFault};

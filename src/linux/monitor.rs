@@ -1,29 +1,51 @@
-//! Changes of links: up, down, deleted.
+//! Changes of links, and changes of traffic control by other programs.
 
 use std::pin::Pin;
+use std::time::Duration;
 
+use flowspec::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use rtnetlink::MulticastGroup;
-use rtnetlink::packet_core::NetlinkPayload;
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkFlags, LinkMessage};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::netlink::Netlink;
+use super::netlink::{Messages, Netlink};
 use super::request::{Kind, NetlinkRequest};
 use crate::failure::KernelFailure;
 
-/// A link has changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LinkEvent {
+/// A link as the kernel reports it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkState {
     /// The number of its interface.
     pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// The largest IP datagram that it carries.
+    pub mtu: Bytes,
     /// Whether it carries packets: it is up, and its other end is connected.
     pub carries: bool,
 }
 
-/// Changes of links, as the kernel reports them.
-///
-/// Where they come faster than they are read, the kernel loses some: then every link there is follows as an event.
+/// Something has changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LinkEvent {
+    /// A link is new, or has changed.
+    Changed(LinkState),
+    /// A link was deleted, or moved to another namespace.
+    Gone {
+        /// The number of its interface.
+        index: u32,
+    },
+    /// Every link there is: changes came faster than they were read, and the kernel has lost some.
+    All(Vec<LinkState>),
+    /// A qdisc or a class of an interface was changed, not by this process's connection.
+    Traffic {
+        /// The number of the interface.
+        index: u32,
+    },
+}
+
+/// Changes as the kernel reports them.
 pub struct LinkEvents(Pin<Box<dyn Stream<Item = LinkEvent> + Send>>);
 
 impl LinkEvents {
@@ -33,49 +55,122 @@ impl LinkEvents {
     }
 }
 
+/// The groups of RTNLGRP_LINK and RTNLGRP_TC, as bits.
+const GROUPS: u32 = 0b1001;
+
+/// The pause before what has failed is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+
 impl Netlink {
-    /// Watches the links in the namespace of the calling thread.
+    /// Watches the links and the traffic control in the namespace of the connection.
     ///
     /// - **Errors**: `socket` or `bind`.
-    /// - **Source**: rtnetlink(7), RTNLGRP_LINK.
+    /// - **Source**: rtnetlink(7), RTNLGRP_LINK and RTNLGRP_TC.
     pub fn watch_links(&self) -> Result<LinkEvents, KernelFailure> {
-        let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
-            .map_err(|error| KernelFailure::new("bind", "NETLINK_ROUTE, RTNLGRP_LINK", error))?;
-        tokio::spawn(connection);
-        let netlink = self.clone();
-        let events = messages.then(move |(message, _)| {
-            let netlink = netlink.clone();
-            async move {
-                match message.payload {
-                    // An error leaves the links as they were last reported.
-                    NetlinkPayload::Overrun(_) => netlink.link_states().await.unwrap_or_default(),
-                    payload => link_event(payload).into_iter().collect(),
-                }
-            }
-        });
-        Ok(LinkEvents(Box::pin(events.flat_map(stream::iter))))
+        let watch = Watch { netlink: self.clone(), messages: Some(self.subscribe(GROUPS)?) };
+        Ok(LinkEvents(Box::pin(stream::unfold(watch, Watch::next))))
     }
 
-    /// Every link, as an event that makes it what it is.
+    /// Every link there is.
     ///
     /// - **Errors**: the kernel's.
-    pub async fn link_states(&self) -> Result<Vec<LinkEvent>, KernelFailure> {
+    pub async fn link_states(&self) -> Result<Vec<LinkState>, KernelFailure> {
         let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let object = "all interfaces".to_owned();
         let request = NetlinkRequest { call: "RTM_GETLINK", object, message, kind: Kind::Dump };
         let links = self.request(request).await?.into_iter();
-        Ok(links.filter_map(|link| link_event(NetlinkPayload::InnerMessage(link))).collect())
+        Ok(links
+            .filter_map(|message| match message {
+                RouteNetlinkMessage::NewLink(link) => Some(state(link)),
+                _ => None,
+            })
+            .collect())
     }
 }
 
-fn link_event(payload: NetlinkPayload<RouteNetlinkMessage>) -> Option<LinkEvent> {
-    let NetlinkPayload::InnerMessage(message) = payload else { return None };
-    match message {
-        RouteNetlinkMessage::NewLink(link) => {
-            let carries = link.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
-            Some(LinkEvent { index: link.header.index, carries })
+/// A subscription, which is made again when it ends.
+struct Watch {
+    netlink: Netlink,
+    /// `None` where it has ended.
+    messages: Option<Messages>,
+}
+
+impl Watch {
+    async fn next(mut self) -> Option<(LinkEvent, Self)> {
+        loop {
+            let event = match &mut self.messages {
+                Some(messages) => match messages.next().await {
+                    Some((message, _)) => event(&self.netlink, message).await,
+                    None => {
+                        self.messages = None;
+                        None
+                    }
+                },
+                None => match self.netlink.subscribe(GROUPS) {
+                    Ok(messages) => {
+                        self.messages = Some(messages);
+                        Some(all(&self.netlink).await)
+                    }
+                    Err(_) => {
+                        tokio::time::sleep(PAUSE).await;
+                        None
+                    }
+                },
+            };
+            if let Some(event) = event {
+                return Some((event, self));
+            }
         }
-        RouteNetlinkMessage::DelLink(link) => Some(LinkEvent { index: link.header.index, carries: false }),
+    }
+}
+
+async fn event(netlink: &Netlink, message: NetlinkMessage<RouteNetlinkMessage>) -> Option<LinkEvent> {
+    let is_own = netlink.is_own(message.header.port_number);
+    let message = match message.payload {
+        NetlinkPayload::InnerMessage(message) => message,
+        NetlinkPayload::Overrun(_) => return Some(all(netlink).await),
+        _ => return None,
+    };
+    match message {
+        // Ports of bridges are reported as links of another family.
+        RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link)
+            if link.header.interface_family != AddressFamily::Unspec =>
+        {
+            None
+        }
+        RouteNetlinkMessage::NewLink(link) => Some(LinkEvent::Changed(state(link))),
+        RouteNetlinkMessage::DelLink(link) => Some(LinkEvent::Gone { index: link.header.index }),
+        RouteNetlinkMessage::NewQueueDiscipline(tc)
+        | RouteNetlinkMessage::DelQueueDiscipline(tc)
+        | RouteNetlinkMessage::NewTrafficClass(tc)
+        | RouteNetlinkMessage::DelTrafficClass(tc)
+            if !is_own =>
+        {
+            Some(LinkEvent::Traffic { index: tc.header.index.cast_unsigned() })
+        }
         _ => None,
     }
+}
+
+/// Every link there is, as soon as the kernel gives them.
+async fn all(netlink: &Netlink) -> LinkEvent {
+    loop {
+        match netlink.link_states().await {
+            Ok(states) => return LinkEvent::All(states),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+fn state(link: LinkMessage) -> LinkState {
+    let carries = link.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
+    let mut state = LinkState { index: link.header.index, name: String::new(), mtu: Bytes::ZERO, carries };
+    for attribute in link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => state.name = name,
+            LinkAttribute::Mtu(mtu) => state.mtu = Bytes::new(u64::from(mtu)),
+            _ => {}
+        }
+    }
+    state
 }

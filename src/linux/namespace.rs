@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, getegid, geteuid};
@@ -49,6 +50,26 @@ impl Namespace {
     pub fn enter(&self) -> Result<(), KernelFailure> {
         setns(&self.0, CloneFlags::CLONE_NEWNET)
             .map_err(|errno| KernelFailure::new("setns", "network namespace", errno))
+    }
+}
+
+impl Namespace {
+    /// Calls `open` on a thread that is in the namespace: this one, where it is.
+    ///
+    /// - **Errors**: `setns`, which needs CAP_SYS_ADMIN.
+    pub(super) fn within<T: Send>(&self, open: impl FnOnce() -> T + Send) -> Result<T, KernelFailure> {
+        if Self::current().is_ok_and(|current| current.is(self)) {
+            return Ok(open());
+        }
+        let entered = || self.enter().map(|()| open());
+        let opened = std::thread::scope(|threads| threads.spawn(entered).join());
+        opened.map_err(|_| KernelFailure::unexpected("setns", "network namespace", "the thread panicked"))?
+    }
+
+    /// Whether both are the same namespace.
+    fn is(&self, other: &Self) -> bool {
+        let number = |namespace: &Self| namespace.0.metadata().map(|file| (file.dev(), file.ino()));
+        matches!((number(self), number(other)), (Ok(this), Ok(that)) if this == that)
     }
 }
 

@@ -1,44 +1,93 @@
 //! The connection to rtnetlink: a request goes out, its answers come back or a failure that names it.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use rtnetlink::packet_core::{NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::sys::AsyncSocket as _;
+use rtnetlink::proto::{ConnectionHandle, NetlinkCodec, from_socket_with_codec};
+use rtnetlink::sys::{AsyncSocket as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE};
+use tokio::runtime::Handle as Runtime;
 
 use super::blocking::BlockingNetlink;
 use super::error;
+use super::namespace::Namespace;
 use super::request::{Kind, NetlinkRequest};
 use super::serve::{Queued, Serve};
+use super::transport::{Faults, RouteSocket};
 use crate::failure::{Cause, KernelFailure};
 
 /// A connection to the kernel's routing and traffic control.
 ///
 /// Belongs to the network namespace of the thread that opened it, and is served by the tokio runtime of that thread.
-/// Cheap to clone. Calls may run at the same time: each waits for its own answers alone.
+/// Cheap to clone. Calls may run at the same time: each waits for its own answers alone. A connection that ends is
+/// opened again in the same namespace.
 #[derive(Clone, Debug)]
 pub struct Netlink {
-    handle: rtnetlink::Handle,
-    queued: Queued,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connection: Mutex<Connection>,
+    /// Where the connection is opened again; `None` where `/proc` does not show it.
+    namespace: Option<Namespace>,
+    runtime: Runtime,
+    faults: Option<Arc<dyn Faults>>,
     /// For the time after the runtime.
-    blocking: Arc<BlockingNetlink>,
+    blocking: BlockingNetlink,
+}
+
+/// Messages that nothing has requested.
+pub(super) type Messages =
+    Pin<Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send>>;
+
+/// A socket that is served.
+#[derive(Clone, Debug)]
+struct Connection {
+    handle: ConnectionHandle<RouteNetlinkMessage>,
+    queued: Queued,
+    /// The number of its port, which the kernel's reports of what it changes have.
+    port: u32,
+    /// How many connections there were before this one.
+    number: u64,
+}
+
+impl Kind {
+    /// Whether the same request may be sent twice: it changes nothing.
+    const fn is_repeatable(self) -> bool {
+        matches!(self, Self::Get | Self::Echo | Self::Dump)
+    }
+}
+
+/// How a request ended without an answer.
+enum Unanswered {
+    /// The kernel has not carried it out, or says how it failed.
+    Failed(Cause),
+    /// The answer was lost: the kernel may have carried it out.
+    Lost(&'static str),
+    /// The connection has ended with this number: likewise.
+    Ended(u64),
+    /// Changes interrupted a dump: it may show no state that ever was.
+    Interrupted,
 }
 
 /// How long the kernel may take for an answer: an answer that is lost never comes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a dump is begun that changes interrupt.
-const DUMPS: usize = 3;
+/// How often a request is sent that changes nothing, and on how many connections any other.
+const ATTEMPTS: usize = 4;
 
-impl Netlink {
-    /// Opens a connection and lets the current tokio runtime serve it.
-    ///
-    /// - **Errors**: `socket` or `bind`.
-    pub fn open() -> Result<Self, KernelFailure> {
-        let (mut connection, handle, _) = rtnetlink::new_connection()
+impl Connection {
+    /// Opens a socket in the namespace of the calling thread.
+    fn open(runtime: &Runtime, faults: Option<Arc<dyn Faults>>, number: u64) -> Result<Self, KernelFailure> {
+        let _entered = runtime.enter();
+        let socket = TokioSocket::new(NETLINK_ROUTE)
             .map_err(|error| KernelFailure::new("socket", "NETLINK_ROUTE", error))?;
+        let (mut connection, handle, _) =
+            from_socket_with_codec::<_, _, NetlinkCodec>(RouteSocket::new(socket, faults));
         // The last message of an answer: without it, an answer of a connection that ended would look complete. That of
         // a dump carries its error.
         connection.set_forward_done(true);
@@ -49,9 +98,83 @@ impl Netlink {
         if socket.set_cap_ack(true).is_ok() {
             let _ = socket.set_ext_ack(true);
         }
-        let queued = Queued::default();
-        tokio::spawn(Serve::new(connection, queued.clone()));
-        Ok(Self { handle, queued, blocking: Arc::new(BlockingNetlink::open()?) })
+        let port = socket.bind_auto().map_err(|error| KernelFailure::new("bind", "NETLINK_ROUTE", error))?;
+        let (queued, port) = (Queued::default(), port.port_number());
+        runtime.spawn(Serve::new(connection, queued.clone()));
+        Ok(Self { handle, queued, port, number })
+    }
+}
+
+impl Netlink {
+    /// Opens a connection and lets the current tokio runtime serve it.
+    ///
+    /// - **Errors**: `socket`.
+    pub fn open() -> Result<Self, KernelFailure> {
+        Self::open_with(None)
+    }
+
+    /// The same with system calls that fail, for tests.
+    ///
+    /// - **Errors**: `socket`.
+    pub fn open_failing(faults: Arc<dyn Faults>) -> Result<Self, KernelFailure> {
+        Self::open_with(Some(faults))
+    }
+
+    fn open_with(faults: Option<Arc<dyn Faults>>) -> Result<Self, KernelFailure> {
+        let runtime = Runtime::current();
+        let connection = Mutex::new(Connection::open(&runtime, faults.clone(), 0)?);
+        let namespace = Namespace::current().ok();
+        let blocking = BlockingNetlink::open()?;
+        Ok(Self { shared: Arc::new(Shared { connection, namespace, runtime, faults, blocking }) })
+    }
+
+    fn connection(&self) -> Connection {
+        self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens the connection again that has ended with this number, unless another call has done it.
+    fn reopen(&self, number: u64) -> Result<(), KernelFailure> {
+        let Shared { connection, namespace, runtime, faults, .. } = &*self.shared;
+        let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if connection.number != number {
+            return Ok(());
+        }
+        let open = || Connection::open(runtime, faults.clone(), number + 1);
+        *connection = match namespace {
+            Some(namespace) => namespace.within(open)??,
+            None => open()?,
+        };
+        Ok(())
+    }
+
+    /// Whether the kernel reports what this connection does under this port.
+    pub(super) fn is_own(&self, port: u32) -> bool {
+        port == self.connection().port
+    }
+
+    /// Subscribes to groups, given as bits, in the namespace of the connection.
+    ///
+    /// - **Errors**: `socket` or `bind`.
+    pub(super) fn subscribe(&self, groups: u32) -> Result<Messages, KernelFailure> {
+        let Shared { namespace, runtime, .. } = &*self.shared;
+        let open = || {
+            let _entered = runtime.enter();
+            let mut socket = TokioSocket::new(NETLINK_ROUTE)
+                .map_err(|error| KernelFailure::new("socket", "NETLINK_ROUTE", error))?;
+            let address = SocketAddr::new(0, groups);
+            socket
+                .socket_mut()
+                .bind(&address)
+                .map_err(|error| KernelFailure::new("bind", "NETLINK_ROUTE, RTNLGRP_LINK", error))?;
+            let (connection, _, messages) =
+                from_socket_with_codec::<_, _, NetlinkCodec>(RouteSocket::new(socket, None));
+            runtime.spawn(connection);
+            Ok(Box::pin(messages) as Messages)
+        };
+        match namespace {
+            Some(namespace) => namespace.within(open)?,
+            None => open(),
+        }
     }
 
     /// Sends a request and collects its answers.
@@ -62,16 +185,34 @@ impl Netlink {
         request: NetlinkRequest,
     ) -> Result<Vec<RouteNetlinkMessage>, KernelFailure> {
         let NetlinkRequest { call, object, message, kind } = request;
-        let result = tokio::time::timeout(PATIENCE, self.answers(message, kind)).await;
-        let result = result.unwrap_or(Err(Cause::Timeout { seconds: PATIENCE.as_secs() }));
-        result.map_err(|cause| KernelFailure::new(call, object, cause))
+        let mut problem = "";
+        for _ in 0..ATTEMPTS {
+            let Ok(answered) = tokio::time::timeout(PATIENCE, self.answers(message.clone(), kind)).await
+            else {
+                return Err(KernelFailure::new(call, object, Cause::Timeout { seconds: PATIENCE.as_secs() }));
+            };
+            problem = match answered {
+                Ok(messages) => return Ok(messages),
+                Err(Unanswered::Failed(cause)) => return Err(KernelFailure::new(call, object, cause)),
+                Err(Unanswered::Lost(problem)) => problem,
+                Err(Unanswered::Interrupted) => "changes interrupted the dump each time",
+                Err(Unanswered::Ended(number)) => {
+                    self.reopen(number)?;
+                    "the connection ended before the last message of the answer"
+                }
+            };
+            if !kind.is_repeatable() {
+                break;
+            }
+        }
+        Err(KernelFailure::unexpected(call, object, problem))
     }
 
     /// Sends a request without a runtime, and blocks until it is acknowledged.
     ///
     /// - **Errors**: the kernel's.
     pub(super) fn request_blocking(&self, request: NetlinkRequest) -> Result<(), KernelFailure> {
-        self.blocking.request(request)
+        self.shared.blocking.request(request)
     }
 
     /// Sends a request for one object.
@@ -90,28 +231,34 @@ impl Netlink {
         &self,
         message: RouteNetlinkMessage,
         kind: Kind,
-    ) -> Result<Vec<RouteNetlinkMessage>, Cause> {
-        for _ in 0..DUMPS {
-            let mut request = NetlinkMessage::from(message.clone());
-            request.header.flags = kind.flags();
-            self.queued.count();
-            let answers = self.handle.clone().request(request).map_err(error::cause)?;
-            if let Some(messages) = collect(answers, kind).await? {
-                return Ok(messages);
+    ) -> Result<Vec<RouteNetlinkMessage>, Unanswered> {
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = kind.flags();
+        for _ in 0..ATTEMPTS {
+            let Connection { handle, queued, number, .. } = self.connection();
+            queued.count();
+            match handle.request(request.clone(), SocketAddr::new(0, 0)) {
+                Ok(answers) => {
+                    return match collect(answers, kind).await {
+                        Err(Unanswered::Ended(_)) => Err(Unanswered::Ended(number)),
+                        collected => collected,
+                    };
+                }
+                // The connection had ended before: nothing was sent.
+                Err(_) => self.reopen(number).map_err(|failure| Unanswered::Failed(failure.cause))?,
             }
         }
-        Err(Cause::Unexpected { problem: format!("changes interrupted the dump {DUMPS} times") })
+        Err(Unanswered::Lost("the connection ends each time before the request is sent"))
     }
 }
 
-/// Collects the answers to a request until the last. `None` where changes interrupted a dump: it may show no state that
-/// ever was.
+/// Collects the answers to a request until the last.
 ///
-/// - **Errors**: the kernel's, and answers that end before the last.
+/// - **Errors**: the kernel's, and answers that end before the last: 0 stands for the number of the connection.
 async fn collect(
     answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>,
     kind: Kind,
-) -> Result<Option<Vec<RouteNetlinkMessage>>, Cause> {
+) -> Result<Vec<RouteNetlinkMessage>, Unanswered> {
     let mut answers = std::pin::pin!(answers);
     let (mut messages, mut is_interrupted, mut is_complete) = (Vec::new(), false, false);
     while let Some(answer) = answers.next().await {
@@ -121,19 +268,24 @@ async fn collect(
                 messages.push(message);
                 is_complete |= kind == Kind::Get;
             }
-            NetlinkPayload::Error(refusal) if refusal.code.is_some() => return Err(error::refused(&refusal)),
-            NetlinkPayload::Done(done) if done.code != 0 => return Err(error::failed_dump(&done)),
+            NetlinkPayload::Error(refusal) if refusal.code.is_some() => {
+                return Err(Unanswered::Failed(error::refused(&refusal)));
+            }
+            NetlinkPayload::Done(done) if done.code != 0 => {
+                return Err(Unanswered::Failed(error::failed_dump(&done)));
+            }
             NetlinkPayload::Overrun(_) => {
-                return Err(Cause::Unexpected { problem: "the kernel lost part of the answer".into() });
+                return Err(Unanswered::Lost("the kernel lost part of the answer"));
             }
             NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => is_complete = true,
             _ => {}
         }
     }
-    if !is_complete {
-        return Err(Cause::Unexpected { problem: "the answer ended before its last message".into() });
+    match (is_complete, is_interrupted) {
+        (false, _) => Err(Unanswered::Ended(0)),
+        (true, true) => Err(Unanswered::Interrupted),
+        (true, false) => Ok(messages),
     }
-    Ok((!is_interrupted).then_some(messages))
 }
 
 #[cfg(test)]
@@ -164,9 +316,18 @@ mod tests {
         NetlinkPayload::Done(message)
     }
 
-    /// How many objects the answer to a request has.
+    /// What comes of the answers to a request.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Collected {
+        Objects(usize),
+        Refused(Errno),
+        Lost,
+        Ended,
+        Interrupted,
+    }
+
     #[track_caller]
-    fn check(kind: Kind, flags: u16, answers: Vec<Payload>, expected: Result<Option<usize>, Option<Errno>>) {
+    fn check(kind: Kind, flags: u16, answers: Vec<Payload>, expected: Collected) {
         let shown = format!("{kind:?} {answers:?}");
         let answers = answers.into_iter().map(|payload| {
             let mut header = NetlinkHeader::default();
@@ -174,34 +335,40 @@ mod tests {
             NetlinkMessage::new(header, payload)
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let found = runtime.block_on(collect(futures_util::stream::iter(answers), kind));
-        let found = found.map(|messages| messages.map(|messages| messages.len()));
-        let errno = |cause| KernelFailure::new("", "", cause).errno();
-        assert_eq!(found.map_err(errno), expected, "{shown}");
+        let found = match runtime.block_on(collect(futures_util::stream::iter(answers), kind)) {
+            Ok(messages) => Collected::Objects(messages.len()),
+            Err(Unanswered::Failed(cause)) => {
+                Collected::Refused(KernelFailure::new("", "", cause).errno().unwrap())
+            }
+            Err(Unanswered::Lost(_)) => Collected::Lost,
+            Err(Unanswered::Ended(_)) => Collected::Ended,
+            Err(Unanswered::Interrupted) => Collected::Interrupted,
+        };
+        assert_eq!(found, expected, "{shown}");
     }
 
     #[test]
     fn an_answer_is_complete_with_its_last_message_alone() {
-        check(Kind::Get, 0, vec![object()], Ok(Some(1)));
-        check(Kind::Get, 0, vec![], Err(None));
-        check(Kind::Change, 0, vec![acknowledgement(0)], Ok(Some(0)));
-        check(Kind::Change, 0, vec![], Err(None));
-        check(Kind::Echo, 0, vec![object(), acknowledgement(0)], Ok(Some(1)));
-        check(Kind::Echo, 0, vec![object()], Err(None));
-        check(Kind::Dump, 0, vec![object(), object(), done(0)], Ok(Some(2)));
-        check(Kind::Dump, 0, vec![object(), object()], Err(None));
-        check(Kind::Dump, 0, vec![object(), NetlinkPayload::Overrun(Vec::new())], Err(None));
+        check(Kind::Get, 0, vec![object()], Collected::Objects(1));
+        check(Kind::Get, 0, vec![], Collected::Ended);
+        check(Kind::Change, 0, vec![acknowledgement(0)], Collected::Objects(0));
+        check(Kind::Change, 0, vec![], Collected::Ended);
+        check(Kind::Echo, 0, vec![object(), acknowledgement(0)], Collected::Objects(1));
+        check(Kind::Echo, 0, vec![object()], Collected::Ended);
+        check(Kind::Dump, 0, vec![object(), object(), done(0)], Collected::Objects(2));
+        check(Kind::Dump, 0, vec![object(), object()], Collected::Ended);
+        check(Kind::Dump, 0, vec![object(), NetlinkPayload::Overrun(Vec::new())], Collected::Lost);
     }
 
     #[test]
     fn a_refusal_is_an_error_in_every_kind_of_answer() {
-        check(Kind::Add, 0, vec![acknowledgement(17)], Err(Some(Errno::EEXIST)));
-        check(Kind::Get, 0, vec![acknowledgement(19)], Err(Some(Errno::ENODEV)));
-        check(Kind::Dump, 0, vec![object(), done(12)], Err(Some(Errno::ENOMEM)));
+        check(Kind::Add, 0, vec![acknowledgement(17)], Collected::Refused(Errno::EEXIST));
+        check(Kind::Get, 0, vec![acknowledgement(19)], Collected::Refused(Errno::ENODEV));
+        check(Kind::Dump, 0, vec![object(), done(12)], Collected::Refused(Errno::ENOMEM));
     }
 
     #[test]
     fn an_interrupted_dump_has_no_answer() {
-        check(Kind::Dump, NLM_F_DUMP_INTR, vec![object(), done(0)], Ok(None));
+        check(Kind::Dump, NLM_F_DUMP_INTR, vec![object(), done(0)], Collected::Interrupted);
     }
 }

@@ -8,7 +8,7 @@ use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption, Tc
 
 use super::netlink::Netlink;
 use super::request::{Kind, NetlinkRequest};
-use crate::failure::{Cause, KernelFailure};
+use crate::failure::KernelFailure;
 use crate::tc::{
     Bfifo, Change, ClassPlace, ClassQueue, ForeignRoot, FqCodel, Handle, HtbClass, HtbRoot, HtbRootState,
     NotEncodable, Observed, Op, Queue, QueueKind, Root,
@@ -62,6 +62,9 @@ struct Qdiscs {
     queues: Vec<(Handle, Queue)>,
 }
 
+/// How often an operation is sent whose answer is lost.
+const ATTEMPTS: usize = 3;
+
 const GET_QDISC: &str = "RTM_GETQDISC";
 const GET_CLASS: &str = "RTM_GETTCLASS";
 
@@ -71,6 +74,28 @@ impl Netlink {
     /// - **Errors**: the kernel's, or a structure that cannot be read.
     pub async fn root(&self, index: u32) -> Result<RootState, KernelFailure> {
         Ok(self.qdiscs(index).await?.root)
+    }
+
+    /// The root qdiscs of all interfaces that have another than the kernel's default, by their numbers.
+    ///
+    /// - **Errors**: the kernel's, or a structure that cannot be read.
+    pub async fn roots(&self) -> Result<Vec<(u32, Root)>, KernelFailure> {
+        let message = header(0, Handle::default(), Handle::default());
+        let object = "all interfaces".to_owned();
+        let message = RouteNetlinkMessage::GetQueueDiscipline(message);
+        let request = NetlinkRequest { call: GET_QDISC, object: object.clone(), message, kind: Kind::Dump };
+        let mut roots = Vec::new();
+        for message in self.request(request).await? {
+            let RouteNetlinkMessage::NewQueueDiscipline(message) = message else { continue };
+            let mut qdiscs = Qdiscs::default();
+            qdiscs
+                .add(&message)
+                .map_err(|error| KernelFailure::unexpected(GET_QDISC, object.clone(), error))?;
+            if qdiscs.root.root != Root::Default {
+                roots.push((message.header.index.cast_unsigned(), qdiscs.root.root));
+            }
+        }
+        Ok(roots)
     }
 
     /// The tree of an interface; the foreign qdisc where another program has programmed it.
@@ -135,24 +160,10 @@ impl Netlink {
     ///   one if it may have been applied.
     pub async fn apply(&self, index: u32, change: &Change) -> Result<(), KernelFailure> {
         for (number, op) in change.ops.iter().enumerate() {
-            let (failure, applied) = match self.send(index, op).await {
-                Ok(()) => match self.verify(index, op).await {
-                    Ok(()) => continue,
-                    Err(failure) => (failure, number + 1),
-                },
-                Err(failure) => match failure.cause {
-                    // The kernel has refused it.
-                    Cause::Errno { .. } => (failure, number),
-                    // The kernel may have applied it: the answer was lost, or is not understood.
-                    Cause::Timeout { .. } | Cause::Unexpected { .. } => (failure, number + 1),
-                },
-            };
-            for undo in change.ops[..applied].iter().rev().filter_map(Op::undo) {
-                // An operation that cannot be undone was not applied, or its object is gone. The first failure is the
-                // one to report.
-                let _ = self.send(index, &undo).await;
+            if let Err((failure, in_doubt)) = self.carry_out(index, op).await {
+                self.take_back(index, &change.ops[..number + usize::from(in_doubt)]).await;
+                return Err(failure);
             }
-            return Err(failure);
         }
         Ok(())
     }
@@ -167,6 +178,63 @@ impl Netlink {
             change.ops.iter().map(|op| self.request_blocking(request(index, op, QueueKind::Bfifo)?));
         // All operations are sent, whatever became of those before.
         results.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// Carries out one operation. Where its answer is lost, the kernel is asked whether it is in force, and it is sent
+    /// again where it is not.
+    ///
+    /// - **Errors**: the failure, and whether the operation may be in force all the same.
+    async fn carry_out(&self, index: u32, op: &Op) -> Result<(), (KernelFailure, bool)> {
+        let mut attempts = ATTEMPTS;
+        loop {
+            let sent = self.send(index, op).await;
+            attempts -= 1;
+            match sent {
+                Ok(()) => return self.verify(index, op).await.map_err(|failure| (failure, true)),
+                // The kernel has refused it.
+                Err(failure) if failure.errno().is_some() => return Err((failure, false)),
+                // The kernel may have carried it out: the answer was lost, or is not understood.
+                Err(_) if self.is_in_force(index, op).await == Ok(true) => return Ok(()),
+                Err(failure) if attempts == 0 => return Err((failure, true)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Undoes operations, the last first. Where they made the root, its deletion is enough.
+    ///
+    /// An operation that cannot be undone was not carried out, or its object is gone.
+    async fn take_back(&self, index: u32, ops: &[Op]) {
+        let root = ops.iter().rposition(|op| matches!(op, Op::AddRoot(_)));
+        let ops = match root {
+            Some(root) => &ops[..=root],
+            None => ops,
+        };
+        for undo in ops.iter().rev().filter_map(Op::undo) {
+            for _ in 0..ATTEMPTS {
+                match self.send(index, &undo).await {
+                    // Its answer was lost: a second time does no harm.
+                    Err(failure) if failure.errno().is_none() => {}
+                    _ => break,
+                }
+            }
+        }
+    }
+
+    /// Whether an operation is in force whose answer was lost.
+    ///
+    /// - **Errors**: the kernel's.
+    async fn is_in_force(&self, index: u32, op: &Op) -> Result<bool, KernelFailure> {
+        match op {
+            Op::DeleteRoot(root) => Ok(self.root(index).await?.root != Root::Htb(*root)),
+            Op::DeleteClass(class) => Ok(self.class(index, class.handle).await?.is_none()),
+            Op::DeleteQueue { parent, queue } => {
+                let queues = self.qdiscs(index).await?.queues;
+                let found = queues.into_iter().find_map(|(class, found)| (class == *parent).then_some(found));
+                Ok(!found.is_some_and(|found| queue.is_kept_as(&found)))
+            }
+            _ => Ok(self.verify(index, op).await.is_ok()),
+        }
     }
 
     /// Adds a qdisc of any kind.
@@ -232,7 +300,7 @@ fn request(index: u32, op: &Op, queue: QueueKind) -> Result<NetlinkRequest, Kern
     let object = format!("tc {} on interface {index}", op.text(queue));
     match encode(index, op, queue) {
         Ok((call, message, kind)) => Ok(NetlinkRequest { call, object, message, kind }),
-        Err(error) => Err(KernelFailure::unexpected("encode", object, error)),
+        Err(error) => Err(KernelFailure::unexpected(KernelFailure::ENCODE, object, error)),
     }
 }
 

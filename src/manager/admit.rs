@@ -12,7 +12,7 @@ use super::turn::{Reply, SetUp, Turn};
 use crate::admission::{
     Decision, Displaced, Grant, Holding, Ladder, NotProgrammed, Refusal, RefusedRequest, RequestKind,
 };
-use crate::policy::{self, Enforcement, GroupMode};
+use crate::policy::{self, Enforcement, GroupMode, InterfacePolicy, Shared};
 use crate::tc::{self, Change, Handle};
 use crate::telemetry::event::FlowAdmitted;
 
@@ -94,9 +94,11 @@ impl Manager {
                 None => turn.tell_lost(held, why),
             }
         }
+        let is_programmed = self.flows.get(id).is_some_and(|flow| self.kernel(&flow.interface).is_ok());
         let Some(flow) = self.flows.get_mut(id) else { return };
         flow.phase = Phase::Provisional;
-        turn.record_admitted(event, flow.class);
+        let class = flow.class.filter(|_| is_programmed);
+        turn.record_admitted(event, class);
         self.answer_flow(turn, id, reply);
         self.end_if_due(turn, id);
     }
@@ -118,9 +120,14 @@ impl Manager {
 
     /// Why an interface has no tree, where the policy wants the kernel to enforce and the flow needs a class.
     fn lacks_required_tree(&self, interface: &str, grant: &Grant) -> Option<NotProgrammed> {
-        let enforcement = self.ledger.policy().interface(interface)?.enforcement;
-        let why = self.interfaces.get(interface)?.not_programmed()?;
-        (enforcement == Enforcement::Kernel && framed(grant).is_some()).then_some(why)
+        let InterfacePolicy { enforcement, shared, .. } = self.ledger.policy().interface(interface)?;
+        let why = self.interfaces.get(interface)?.has_no_tree()?;
+        let is_refused = match &why {
+            // The other manager reserves the same budget.
+            NotProgrammed::Taken { .. } if *shared == Shared::Refuse && reserves(grant) => true,
+            _ => *enforcement == Enforcement::Kernel && framed(grant).is_some(),
+        };
+        is_refused.then_some(why)
     }
 
     /// Gives a flow a class, whose bucket starts without the tokens that are missing; `None` where it needs none or there
@@ -203,6 +210,11 @@ fn granted_qos(ladder: &Ladder, decision: &Decision) -> Qos {
     let rendition = decision.rendition().filter(|_| !decision.is_first_rendition());
     let lower = ladder.renditions.iter().find(|(name, _)| Some(name.as_str()) == rendition);
     lower.map_or(ladder.request.qos, |(_, qos)| *qos)
+}
+
+/// Whether anything is reserved.
+const fn reserves(grant: &Grant) -> bool {
+    grant.tspec.sending.is_some() || grant.tspec.receiving.is_some()
 }
 
 fn event_of(ladder: &Ladder, grant: &Grant, decision: &Decision) -> Box<FlowAdmitted> {

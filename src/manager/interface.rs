@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use flowspec::Bytes;
+use flowspec::{Bytes, Rate};
 
 use super::message::{Root, Seen};
 use crate::admission::NotProgrammed;
@@ -19,7 +19,13 @@ pub(super) struct Interface {
     pub(super) index: u32,
     /// The largest IP datagram.
     pub(super) mtu: Bytes,
+    /// The link speed that the kernel reports.
+    pub(super) speed: Option<Rate>,
     pub(super) state: State,
+    /// Whether the kernel has deleted the tree, since the manager has stopped.
+    pub(super) is_torn_down: bool,
+    /// Why the kernel's tree may not be the desired one, where that is so: it is to be read and compared.
+    doubt: Option<NotProgrammed>,
     /// The traffic of each flow, by class.
     members: BTreeMap<Handle, BTreeMap<String, Framed>>,
     /// Numbers of flows' classes that are free again, the one that was freed first in front.
@@ -41,6 +47,8 @@ pub(super) enum State {
     Preparing(Desired),
     /// The kernel has the tree. A class has the rates that the kernel was sent last.
     Programmed(Desired),
+    /// The kernel cannot have the tree at present: it is kept as it will be set up.
+    Suspended(Desired, NotProgrammed),
     /// There is no tree.
     UserSpace(NotProgrammed),
 }
@@ -80,7 +88,10 @@ impl Interface {
         let interface = Self {
             index: seen.index,
             mtu: seen.mtu,
+            speed: seen.speed,
             state,
+            is_torn_down: false,
+            doubt: None,
             members: BTreeMap::new(),
             freed: VecDeque::new(),
             unused: 0,
@@ -114,10 +125,77 @@ impl Interface {
     /// Why the kernel has no tree that can be changed; `None` where it has one.
     pub(super) fn not_programmed(&self) -> Option<NotProgrammed> {
         match &self.state {
-            State::Programmed(_) => self.forbidden.clone().map(NotProgrammed::Kernel),
+            State::Programmed(_) => {
+                self.forbidden.clone().map(NotProgrammed::Kernel).or_else(|| self.doubt.clone())
+            }
             State::Preparing(_) => Some(NotProgrammed::Preparing),
-            State::UserSpace(why) => Some(why.clone()),
+            State::Suspended(_, why) | State::UserSpace(why) => Some(why.clone()),
         }
+    }
+
+    /// Why the kernel has no tree, as far as is known. A tree in doubt counts: it is repaired with the flow's class.
+    pub(super) fn has_no_tree(&self) -> Option<NotProgrammed> {
+        match &self.state {
+            State::Programmed(_) => self.forbidden.clone().map(NotProgrammed::Kernel),
+            _ => self.not_programmed(),
+        }
+    }
+
+    /// The tree that the kernel has or is to have, once it was set up.
+    pub(super) const fn tree(&self) -> Option<&Desired> {
+        match &self.state {
+            State::Programmed(tree) | State::Suspended(tree, _) => Some(tree),
+            State::Preparing(_) | State::UserSpace(_) => None,
+        }
+    }
+
+    /// Whether the kernel's tree is to be read and compared.
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some() || matches!(self.state, State::Suspended(..))
+    }
+
+    /// Whether the interface does not exist any more.
+    pub(super) const fn is_gone(&self) -> bool {
+        matches!(self.state, State::UserSpace(NotProgrammed::Gone))
+    }
+
+    /// The kernel's tree may not be the desired one.
+    pub(super) fn doubt(&mut self, why: NotProgrammed) {
+        if matches!(self.state, State::Programmed(_)) {
+            self.doubt.get_or_insert(why);
+        }
+    }
+
+    /// The kernel has the desired tree. Says whether that was in doubt.
+    pub(super) fn confirm(&mut self) -> bool {
+        let was_in_doubt = self.is_in_doubt();
+        self.doubt = None;
+        let state = std::mem::replace(&mut self.state, State::UserSpace(NotProgrammed::Preparing));
+        self.state = match state {
+            State::Suspended(tree, _) => State::Programmed(tree),
+            state => state,
+        };
+        was_in_doubt
+    }
+
+    /// The kernel cannot have the tree for this reason. Says whether the reason is a new one.
+    pub(super) fn suspend(&mut self, why: NotProgrammed) -> bool {
+        let is_new = self.not_programmed().as_ref() != Some(&why);
+        let state = std::mem::replace(&mut self.state, State::UserSpace(NotProgrammed::Preparing));
+        self.state = match state {
+            State::Programmed(tree) | State::Suspended(tree, _) => State::Suspended(tree, why),
+            state => state,
+        };
+        is_new
+    }
+
+    /// The link is gone, with its tree.
+    pub(super) fn uproot(&mut self) {
+        self.state = State::UserSpace(NotProgrammed::Gone);
+        self.doubt = None;
+        self.members.clear();
+        self.group_classes.clear();
+        (self.freed, self.unused) = (VecDeque::new(), 0);
     }
 
     /// Gives a flow a class: its group's where the group shares one reservation, one of its own while there are
@@ -129,7 +207,14 @@ impl Interface {
         placement: LeafPlacement<'_>,
         class_number: impl FnOnce() -> usize,
     ) -> Option<(Handle, Change)> {
-        let (State::Programmed(_), None) = (&self.state, &self.forbidden) else { return None };
+        match &self.state {
+            _ if self.forbidden.is_some() => return None,
+            State::Programmed(_) => {}
+            // A process that may not program may not put a socket into a class either.
+            State::Suspended(_, NotProgrammed::Kernel(failure)) if failure.is_permission() => return None,
+            State::Suspended(..) => {}
+            State::Preparing(_) | State::UserSpace(_) => return None,
+        }
         let LeafPlacement { id, framed, group, owed } = placement;
         let class = match group.and_then(|group| self.group_classes.get(group)) {
             Some(class) => *class,
@@ -198,6 +283,10 @@ impl Interface {
     pub(super) fn reshape(&mut self, shape: Shape) -> Change {
         match &mut self.state {
             State::Programmed(tree) => tree.reshape(shape),
+            State::Suspended(tree, _) => {
+                let _ = tree.reshape(shape);
+                Change::default()
+            }
             State::Preparing(_) | State::UserSpace(_) => Change::default(),
         }
     }
@@ -232,7 +321,7 @@ impl Interface {
             let number = flow_number(*class);
             assert!(number.is_none_or(|number| number < self.unused), "{name}: class {class} was never used");
         }
-        if let State::Programmed(tree) = &self.state {
+        if let Some(tree) = self.tree() {
             let leaves: Vec<_> = tree.leaves().map(|leaf| leaf.handle).collect();
             let classes: Vec<_> = self.classes().collect();
             assert_eq!(leaves, classes, "{name}: the tree's classes and those with flows");
@@ -250,6 +339,10 @@ impl Interface {
         let traffic = self.traffic(class);
         match &mut self.state {
             State::Programmed(tree) => tree.set_leaf(class, traffic),
+            State::Suspended(tree, _) => {
+                let _ = tree.set_leaf(class, traffic);
+                Change::default()
+            }
             State::Preparing(_) | State::UserSpace(_) => Change::default(),
         }
     }

@@ -3,34 +3,158 @@
 use flowspec::{Bytes, Direction, Micros, Rate};
 
 use super::interface::{Interface, State};
-use super::message::{Notice, Seen};
+use super::message::{Loss, Notice, Seen};
 use super::pending::Purpose;
 use super::record::record_interface;
 use super::state::Manager;
 use super::turn::{Reply, Turn};
-use crate::admission::Ledger;
-use crate::tc::{Change, LinkRates, Shape};
-use crate::telemetry::event::{Event, InterfaceOvercommitted, InterfaceWithinBudget};
+use crate::admission::{Ledger, NotProgrammed, Operation};
+use crate::failure::KernelFailure;
+use crate::policy::Capacity;
+use crate::tc::{Change, ForeignRoot, LinkRates, Observed, Op, Shape, diff};
+use crate::telemetry::event::{
+    Event, InterfaceGone, InterfaceOvercommitted, InterfaceWithinBudget, TreeChanged,
+};
 
 impl Manager {
     /// An interface is to be managed: its tree is set up, where the policy and its root qdisc allow that.
     pub(super) fn seen(&mut self, turn: &mut Turn, seen: &Seen) {
         let name = &seen.interface;
+        if let Some(known) = self.interfaces.get(name) {
+            match known.index == seen.index && !known.is_gone() {
+                true => return self.seen_again(turn, seen),
+                // Another link has the name now.
+                false => self.gone(turn, name),
+            }
+        }
         self.ledger.observe_link(name, seen.mtu, seen.speed);
         let Some(policy) = self.ledger.policy().interface(name) else { return };
-        if self.interfaces.contains_key(name) {
-            return;
-        }
         let shape = shape(&self.ledger, name, seen.mtu).filter(|shape| shape.rates.capacity > Rate::ZERO);
         let (interface, change) = Interface::new(seen, policy.enforcement, shape);
         if let State::UserSpace(why) = &interface.state {
             record_interface(turn, name, seen.index, Some(why.clone()));
-            self.ledger.unprogrammed(name);
+            self.ledger.set_programmed(name, false);
         }
         self.interfaces.insert(name.clone(), interface);
         if let Some(change) = change {
             self.apply(turn, name, change, Purpose::SetUp);
         }
+    }
+
+    /// An interface was looked at again: its MTU and speed count, and its tree is set up where that is possible now.
+    fn seen_again(&mut self, turn: &mut Turn, seen: &Seen) {
+        let name = &seen.interface;
+        let Some(interface) = self.interfaces.get_mut(name) else { return };
+        let before = std::mem::replace(&mut interface.speed, seen.speed);
+        if interface.mtu != seen.mtu || before != seen.speed {
+            interface.mtu = seen.mtu;
+            self.ledger.see_again(name, seen.mtu, seen.speed);
+        }
+        let Some(policy) = self.ledger.policy().interface(name) else { return };
+        let enforcement = policy.enforcement;
+        if let Some(capacity) = seen.speed.filter(|_| before != seen.speed) {
+            let of_the_link = |direction: &Direction| policy.budget(*direction).capacity == Capacity::Auto;
+            for direction in Direction::BOTH.into_iter().filter(of_the_link).collect::<Vec<_>>() {
+                let interface = name.clone();
+                self.consult(turn, &Operation::Capacity { interface, direction, capacity });
+            }
+        }
+        let shape = shape(&self.ledger, name, seen.mtu).filter(|shape| shape.rates.capacity > Rate::ZERO);
+        let Some(interface) = self.interfaces.get_mut(name) else { return };
+        let State::UserSpace(before) = &interface.state else { return };
+        let (after, change) = Interface::new(seen, enforcement, shape);
+        match (after.state, change) {
+            (State::UserSpace(why), _) if why == *before => {}
+            (state, change) => {
+                if let State::UserSpace(why) = &state {
+                    record_interface(turn, name, seen.index, Some(why.clone()));
+                }
+                interface.state = state;
+                if let Some(change) = change {
+                    self.apply(turn, name, change, Purpose::SetUp);
+                }
+            }
+        }
+    }
+
+    /// The tree of an interface was read: it is made the desired one.
+    pub(super) fn observed(&mut self, turn: &mut Turn, name: &str, observed: Result<Observed, ForeignRoot>) {
+        if self.is_changing(name) {
+            return;
+        }
+        let Some(interface) = self.interfaces.get_mut(name) else { return };
+        let index = interface.index;
+        let Some(tree) = interface.tree() else { return };
+        match observed.map(|observed| diff(tree, &observed)) {
+            Err(ForeignRoot { kind, handle }) => {
+                self.suspend(turn, name, NotProgrammed::ForeignRoot { kind, handle: handle.to_string() });
+            }
+            Ok(change) if change.ops.is_empty() => {
+                if interface.confirm() && interface.not_programmed().is_none() {
+                    record_interface(turn, name, index, None);
+                    self.ledger.set_programmed(name, true);
+                }
+            }
+            Ok(repair) => {
+                let found = found(&repair);
+                interface.doubt(NotProgrammed::Repairing { found: found.clone() });
+                turn.record(|| Event::TreeChanged(TreeChanged { interface: name.to_owned(), found }));
+                self.apply(turn, name, repair, Purpose::Repair);
+            }
+        }
+    }
+
+    /// The kernel has answered a repair.
+    pub(super) fn repaired(&mut self, turn: &mut Turn, name: &str, result: Result<(), KernelFailure>) {
+        match (self.interfaces.get_mut(name), result) {
+            (None, _) => {}
+            (Some(interface), Ok(())) => {
+                let index = interface.index;
+                if interface.confirm() && interface.not_programmed().is_none() {
+                    record_interface(turn, name, index, None);
+                    self.ledger.set_programmed(name, true);
+                }
+            }
+            (Some(_), Err(failure)) => self.suspend(turn, name, failure.into()),
+        }
+    }
+
+    fn suspend(&mut self, turn: &mut Turn, name: &str, why: NotProgrammed) {
+        let Some(interface) = self.interfaces.get_mut(name) else { return };
+        let index = interface.index;
+        if interface.suspend(why.clone()) {
+            record_interface(turn, name, index, Some(why));
+            self.ledger.set_programmed(name, false);
+        }
+    }
+
+    /// The kernel has not done what it was asked: its tree may not be the desired one.
+    pub(super) fn doubt(&mut self, name: &str, failure: &KernelFailure) {
+        // A privilege that is lost says nothing of the tree.
+        let is_of_the_tree = !failure.is_not_expressible() && !failure.is_permission();
+        if let Some(interface) = self.interfaces.get_mut(name).filter(|_| is_of_the_tree) {
+            interface.doubt(failure.clone().into());
+        }
+    }
+
+    /// An interface is gone: its flows are released, and their owners notified.
+    pub(super) fn gone(&mut self, turn: &mut Turn, name: &str) {
+        let Some(interface) = self.interfaces.get_mut(name).filter(|interface| !interface.is_gone()) else {
+            return;
+        };
+        interface.uproot();
+        for flow in self.flows.values_mut().filter(|flow| flow.interface == name) {
+            flow.class = None;
+        }
+        turn.record(|| Event::InterfaceGone(InterfaceGone { interface: name.to_owned() }));
+        let flows = self.flows.iter().filter(|(_, flow)| flow.interface == name);
+        for id in flows.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            if let Some(held) = self.ledger.holding_of(&id) {
+                self.ledger.release(&id);
+                self.lose(turn, held, Loss::LinkGone);
+            }
+        }
+        self.consult(turn, &Operation::Tick);
     }
 
     /// A link carries another rate: the request is answered once the tree's link class does as well.
@@ -86,14 +210,38 @@ impl Manager {
     /// Deletes every tree.
     pub(super) fn stop(&mut self, turn: &mut Turn) {
         let trees = self.interfaces.iter().filter_map(|(name, interface)| match &interface.state {
-            State::Programmed(tree) => Some((name.clone(), tree.tear_down())),
-            State::Preparing(_) | State::UserSpace(_) => None,
+            State::Programmed(tree) | State::Suspended(tree, _) if !interface.is_torn_down => {
+                Some((name.clone(), tree.tear_down()))
+            }
+            _ => None,
         });
         for (name, change) in trees.collect::<Vec<_>>() {
             self.apply(turn, &name, change, Purpose::TearDown);
         }
     }
 }
+
+/// What was found, by the repair that it needs.
+fn found(repair: &Change) -> String {
+    let found = |op: &Op| match op {
+        Op::AddRoot(_) => "the root qdisc is missing".to_owned(),
+        Op::DeleteRoot(root) => format!("the root qdisc {} has other settings", root.handle),
+        Op::AddClass(class) => format!("class {} is missing", class.handle),
+        Op::ChangeClass { from, .. } => format!("class {} has other numbers", from.handle),
+        Op::DeleteClass(class) => format!("class {} is not of gqos", class.handle),
+        Op::AddQueue { parent, .. } | Op::ChangeQueue { parent, .. } | Op::DeleteQueue { parent, .. } => {
+            format!("class {parent} has another queue")
+        }
+    };
+    let mut texts: Vec<_> = repair.ops.iter().take(MOST_NAMED).map(found).collect();
+    if repair.ops.len() > MOST_NAMED {
+        texts.push(format!("{} more differences", repair.ops.len() - MOST_NAMED));
+    }
+    texts.join(", ")
+}
+
+/// How many differences are named.
+const MOST_NAMED: usize = 4;
 
 /// What a tree is built for; `None` while the capacity is unknown.
 fn shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<Shape> {

@@ -8,7 +8,7 @@ use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec, Wsa};
 use crate::admission::{Decision, EndCause, Operation, PeerLoss};
 use crate::failure::KernelFailure;
 use crate::policy::{PeerTimeouts, Policy};
-use crate::tc::{Change, Handle, HtbRoot};
+use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, Observed};
 use crate::telemetry::Recorded;
 
 /// Ties an answer to a caller's request. The caller chooses it; requests without an answer have different ones.
@@ -23,7 +23,7 @@ pub struct ChangeId(pub(super) u64);
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Input {
-    /// An interface is to be managed, and was looked at.
+    /// An interface is to be managed, and was looked at; or it was looked at again, since it may have changed.
     Seen(Seen),
     /// A caller requests an operation.
     Request {
@@ -31,6 +31,19 @@ pub enum Input {
         id: RequestId,
         /// The operation.
         operation: Box<Operation>,
+    },
+    /// The tree of an interface was read: what differs from the desired one is repaired. Ignored while a change of the
+    /// interface is pending.
+    Observed {
+        /// The interface.
+        interface: String,
+        /// The tree; the qdisc of another program where that is at the root.
+        observed: Box<Result<Observed, ForeignRoot>>,
+    },
+    /// An interface is gone: its flows lose their reservations.
+    Gone {
+        /// The interface.
+        interface: String,
     },
     /// Another policy from now on; flows keep what they have.
     Policy(Arc<Policy>),
@@ -97,7 +110,7 @@ pub enum Root {
     },
     /// Another running gqos has claimed the interface.
     Taken {
-        /// The abstract socket that is the claim.
+        /// Its process and command.
         holder: String,
     },
 }
@@ -188,6 +201,8 @@ pub enum Loss {
     Shed,
     /// It was not refreshed in time, or the time it was reserved for is over.
     Expired,
+    /// Its interface is gone.
+    LinkGone,
     /// Its peer is gone, or was silent for the policy's `dead_after`.
     Dead,
     /// Its peer accepted nothing for the policy's `stalled_after`, while data waited.
@@ -242,7 +257,7 @@ impl Loss {
     pub const fn status(&self) -> Wsa {
         match self {
             Self::Preempted { .. } => Wsa::QosPolicyFailure,
-            Self::Shed => Wsa::QosAdmissionFailure,
+            Self::Shed | Self::LinkGone => Wsa::QosAdmissionFailure,
             Self::Expired | Self::Dead | Self::Stalled => Wsa::QosNoReceivers,
         }
     }
@@ -265,6 +280,9 @@ impl fmt::Display for Lost {
         match why {
             Loss::Preempted { by } => write!(f, "{interface}: {id} was preempted by {by}"),
             Loss::Shed => write!(f, "{interface}: {id} was shed, since the link carries less than before"),
+            Loss::LinkGone => {
+                write!(f, "{interface}: the reservation of {id} was released, since the interface is gone")
+            }
             Loss::Expired => write!(f, "{interface}: the reservation of {id} has expired"),
             Loss::Dead => {
                 write!(f, "{interface}: the reservation of {id} was released, since its peer is gone")

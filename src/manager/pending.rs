@@ -35,6 +35,8 @@ pub(super) enum Purpose {
     SetUp,
     /// The end of an interface's tree.
     TearDown,
+    /// What makes the kernel's tree the desired one again.
+    Repair,
     /// The link carries another rate; `None` where no request waits for it.
     Trunk { reply: Option<Box<Reply>> },
     /// The class of a new flow, with the end of the classes of those that it preempts.

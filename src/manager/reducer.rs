@@ -34,6 +34,8 @@ impl Manager {
         match input {
             Input::Seen(seen) => self.seen(&mut turn, &seen),
             Input::Request { id, operation } => self.request(&mut turn, id, operation),
+            Input::Observed { interface, observed } => self.observed(&mut turn, &interface, *observed),
+            Input::Gone { interface } => self.gone(&mut turn, &interface),
             Input::Policy(policy) => drop(self.reload(&mut turn, policy)),
             Input::Applied { id, result } => self.applied(&mut turn, id, result),
             Input::Connected { id } => self.connected(&id),
@@ -179,10 +181,18 @@ impl Manager {
         let Pending { interface, replaced, purpose, .. } = pending;
         if let Err(failure) = &result {
             self.leave_to_user_space(turn, &interface, failure);
+            self.doubt(&interface, failure);
         }
         let roll_back = |failure| RolledBack { interface: interface.clone(), replaced, failure };
         match (purpose, result) {
-            (Purpose::TearDown | Purpose::Correct, _) => {}
+            (Purpose::Correct, _) => {}
+            (Purpose::TearDown, result) => {
+                let is_gone = result.as_ref().err().is_none_or(KernelFailure::is_absent);
+                if let Some(interface) = self.interfaces.get_mut(&interface) {
+                    interface.is_torn_down = is_gone;
+                }
+            }
+            (Purpose::Repair, result) => self.repaired(turn, &interface, result),
             (Purpose::SetUp, result) => self.prepared(turn, &interface, result),
             (Purpose::Trunk { reply }, result) => {
                 let Some(mut reply) = reply else { return };
@@ -192,8 +202,12 @@ impl Manager {
                 turn.answer(*reply);
             }
             (Purpose::Admit { id, admission }, Ok(())) => self.admitted(turn, &id, *admission),
-            (Purpose::Admit { id, admission }, Err(_)) if self.keeps_without_class(&id) => {
-                self.admitted_without_class(turn, &id, *admission);
+            (Purpose::Admit { id, admission }, Err(failure)) if self.keeps_without_class(&id, &failure) => {
+                match failure.is_permission() {
+                    true => self.admitted_without_class(turn, &id, *admission),
+                    // It has its class once the tree is repaired.
+                    false => self.admitted(turn, &id, *admission),
+                }
             }
             (Purpose::Admit { id, admission }, Err(failure)) => {
                 self.admission_refused(turn, &id, *admission, roll_back(failure));
@@ -204,20 +218,15 @@ impl Manager {
                 let stalled = Stalled { id, exchange: *exchange, result };
                 self.renegotiation_applied(turn, change, stalled, rolled_back);
             }
-            (Purpose::Release { id, requester }, result) => {
-                self.released(turn, &id, requester, result.is_ok());
-            }
-            (Purpose::Lose { class }, Ok(())) => self.free(&interface, Some(class)),
-            // The class is still there: its number is not used again.
-            (Purpose::Lose { .. }, Err(_)) => {}
+            // A class that is still there is deleted by the repair.
+            (Purpose::Release { id, requester }, _) => self.released(turn, &id, requester, true),
+            (Purpose::Lose { class }, _) => self.free(&interface, Some(class)),
         }
     }
 
     /// The kernel has answered about an interface's tree: the requests that waited for it are handled.
     fn prepared(&mut self, turn: &mut Turn, name: &str, result: Result<(), KernelFailure>) {
-        if result.is_err() {
-            self.ledger.unprogrammed(name);
-        }
+        self.ledger.set_programmed(name, result.is_ok());
         if let Some(interface) = self.interfaces.get_mut(name) {
             interface.prepared(result);
             let why = interface.not_programmed();
@@ -281,10 +290,11 @@ impl Manager {
     fn enforced(&self, flow: &Flow) -> Enforced {
         let Flow { interface, class, grant, .. } = flow;
         let known = self.interfaces.get(interface);
-        let lacking = match (&grant.tspec.sending, class, self.kernel(interface)) {
-            (Some(_), None, Err(why)) => vec![Lack::KernelClass(why)],
+        let lacking = match (&grant.tspec.sending, self.kernel(interface)) {
+            (Some(_), Err(why)) => vec![Lack::KernelClass(why)],
             _ => Vec::new(),
         };
+        let class = class.filter(|_| lacking.is_empty());
         Enforced {
             class: class.map(|class| format!("{class} dev {interface}")),
             shared: class.is_some_and(|class| {

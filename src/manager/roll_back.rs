@@ -81,15 +81,20 @@ impl Manager {
         };
         if interface.forbid(failure) {
             record_interface(turn, name, interface.index, interface.not_programmed());
-            self.ledger.unprogrammed(name);
+            self.ledger.set_programmed(name, false);
         }
     }
 
     /// Whether a flow whose class the kernel has refused is enforced in user space alone: on an interface that is left to
     /// user space, unless its delay bound was proven from the tree.
-    pub(super) fn keeps_without_class(&self, id: &str) -> bool {
+    pub(super) fn keeps_without_class(&self, id: &str, failure: &KernelFailure) -> bool {
         let Some(flow) = self.flows.get(id) else { return false };
-        let is_left = matches!(self.kernel(&flow.interface), Err(NotProgrammed::Kernel(_)));
+        let is_left = match self.kernel(&flow.interface) {
+            Err(NotProgrammed::Kernel(_) | NotProgrammed::Repairing { .. } | NotProgrammed::Gone) => {
+                !failure.is_not_expressible()
+            }
+            _ => false,
+        };
         let policy = self.ledger.policy().interface(&flow.interface);
         let Some(policy) = policy.filter(|policy| is_left && policy.enforcement == Enforcement::Auto) else {
             return false;

@@ -15,7 +15,7 @@ use super::recorded::RecordedGroups;
 use super::turn::Turn;
 use crate::admission::{Ledger, NotProgrammed, Operation, Provable, Totals};
 use crate::policy::Policy;
-use crate::tc::{self, Change, Handle};
+use crate::tc::{self, Change, Desired, Handle, HtbRoot};
 
 /// The reducer: the ledger, the interfaces with their trees, and the flows, as one value.
 #[derive(Debug)]
@@ -160,7 +160,10 @@ impl Manager {
 
     /// The number of an interface that has been seen.
     pub fn index(&self, interface: &str) -> Option<u32> {
-        self.interfaces.get(interface).map(|interface| interface.index)
+        self.interfaces
+            .get(interface)
+            .filter(|interface| !interface.is_gone())
+            .map(|interface| interface.index)
     }
 
     /// Whether an interface has been seen and has no tree: nothing is asked of the kernel for its flows.
@@ -170,16 +173,54 @@ impl Manager {
     }
 
     /// The tree that an interface has or is being given; `None` where it has none.
-    pub fn desired(&self, interface: &str) -> Option<&tc::Desired> {
+    pub fn desired(&self, interface: &str) -> Option<&Desired> {
         match &self.interfaces.get(interface)?.state {
-            State::Preparing(tree) | State::Programmed(tree) => Some(tree),
+            State::Preparing(tree) | State::Programmed(tree) | State::Suspended(tree, _) => Some(tree),
             State::UserSpace(_) => None,
         }
     }
 
-    /// Whether an interface has been seen.
+    /// Whether an interface has been seen, and exists as far as is known.
     pub fn knows(&self, interface: &str) -> bool {
-        self.interfaces.contains_key(interface)
+        self.interfaces.get(interface).is_some_and(|interface| !interface.is_gone())
+    }
+
+    /// The interface with this number, where it has been seen and exists as far as is known.
+    pub fn interface(&self, index: u32) -> Option<&str> {
+        let known = self.interfaces.iter();
+        let mut named = known.filter(|(_, interface)| interface.index == index && !interface.is_gone());
+        named.next().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether the kernel's tree is to be read and compared with the desired one.
+    pub fn is_in_doubt(&self, interface: &str) -> bool {
+        self.interfaces.get(interface).is_some_and(Interface::is_in_doubt)
+    }
+
+    /// The root of the tree of the interface with this number, if it has one.
+    pub fn root(&self, index: u32) -> Option<HtbRoot> {
+        let interface = self.interfaces.get(self.interface(index)?)?;
+        interface.tree().map(Desired::root)
+    }
+
+    /// Whether the kernel has not answered a change of an interface.
+    pub fn is_changing(&self, interface: &str) -> bool {
+        self.pending.values().any(|pending| pending.interface == interface)
+    }
+
+    /// Whether the kernel still has a tree that a stop is to delete.
+    pub fn has_trees(&self) -> bool {
+        let mut interfaces = self.interfaces.values();
+        interfaces.any(|interface| interface.tree().is_some() && !interface.is_torn_down)
+    }
+
+    /// Why an interface has no tree which it may have later: it is to be looked at again.
+    pub fn lacks_tree(&self, interface: &str) -> Option<&NotProgrammed> {
+        match &self.interfaces.get(interface)?.state {
+            State::UserSpace(NotProgrammed::PolicySaysUserSpace) => None,
+            State::UserSpace(why) => Some(why),
+            _ => None,
+        }
     }
 
     /// The state of an interface that the policy has.

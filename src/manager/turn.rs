@@ -7,7 +7,8 @@ use crate::admission::{Decision, Grant, Holding, OperationKind, PeerLoss};
 use crate::tc::Handle;
 use crate::telemetry::Recorded;
 use crate::telemetry::event::{
-    Event, FlowAdmitted, FlowExpired, FlowPreempted, FlowRefused, FlowShed, FlowTimedOut, RequestRefused,
+    Event, FlowAdmitted, FlowExpired, FlowLinkGone, FlowPreempted, FlowRefused, FlowShed, FlowTimedOut,
+    RequestRefused,
 };
 
 /// Collects the effects and events of one input.
@@ -98,6 +99,7 @@ impl Turn {
         self.record(|| match why {
             Loss::Preempted { by } => Event::FlowPreempted(FlowPreempted { flow: held(), by: by.clone() }),
             Loss::Shed => Event::FlowShed(FlowShed { flow: held() }),
+            Loss::LinkGone => Event::FlowLinkGone(FlowLinkGone { flow: held() }),
             Loss::Expired => Event::FlowExpired(FlowExpired { flow: held() }),
             Loss::Dead => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Dead }),
             Loss::Stalled => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Stalled }),

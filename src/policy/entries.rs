@@ -7,7 +7,9 @@ use flowspec::{Direction, Flowspec, Qos};
 
 use super::class::{Admission, Allocate, Class};
 use super::client::Client;
-use super::interface::{Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop};
+use super::interface::{
+    Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
+};
 use super::model::{Group, GroupMode, Policy};
 use super::notation::{flowspec_fields, inline_table, quoted, word};
 use super::owner::OwnerMatch;
@@ -104,6 +106,7 @@ pub(super) fn interface(interface: &InterfacePolicy) -> Entries {
         entries.add_table(name, fields);
     }
     entries.add("enforcement", word(&Enforcement::WORDS, interface.enforcement));
+    entries.add("shared", word(&Shared::WORDS, interface.shared));
     entries.add("on_capacity_drop", word(&OnCapacityDrop::WORDS, interface.on_capacity_drop));
     match interface.class_model {
         ClassModel::Mam => entries.add("class_model", quoted("mam")),

@@ -11,6 +11,8 @@ pub struct InterfacePolicy {
     pub budgets: Both<Budget>,
     /// Where reservations are enforced.
     pub enforcement: Enforcement,
+    /// What happens while another manager has the interface.
+    pub shared: Shared,
     /// What happens to flows that no longer fit when the capacity falls.
     pub on_capacity_drop: OnCapacityDrop,
     /// How classes share the budget.
@@ -81,6 +83,16 @@ pub enum Enforcement {
     UserSpace,
 }
 
+/// What happens while another manager has the interface, which accounts for its reservations alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Shared {
+    /// Reservations are refused, with the process that has it.
+    Refuse,
+    /// Reservations are enforced in user space. Both managers reserve the whole budget.
+    UserSpace,
+}
+
 /// When a changed capacity takes effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Hysteresis {
@@ -104,6 +116,11 @@ impl Enforcement {
     /// The words of a policy file.
     pub(super) const WORDS: [(&str, Self); 3] =
         [("auto", Self::Auto), ("kernel", Self::Kernel), ("user-space", Self::UserSpace)];
+}
+
+impl Shared {
+    /// The words of a policy file.
+    pub(super) const WORDS: [(&str, Self); 2] = [("refuse", Self::Refuse), ("user-space", Self::UserSpace)];
 }
 
 impl OnCapacityDrop {
@@ -133,6 +150,7 @@ impl InterfacePolicy {
         Self {
             budgets,
             enforcement: Enforcement::Auto,
+            shared: Shared::Refuse,
             on_capacity_drop: OnCapacityDrop::Keep,
             class_model: ClassModel::Mam,
             mtu: None,

@@ -12,7 +12,7 @@
 //!
 //! - **Input**: a [`Source`] is one text and its name; a [`Place`] is a range of bytes in a source.
 //! - **A checked policy**: [`Policy`] and what its tables define:
-//!   - [`InterfacePolicy`], with [`Budget`], [`Capacity`], [`ClassModel`], [`Enforcement`], [`Hysteresis`] and
+//!   - [`InterfacePolicy`], with [`Budget`], [`Capacity`], [`ClassModel`], [`Enforcement`], [`Shared`], [`Hysteresis`] and
 //!     [`OnCapacityDrop`];
 //!   - [`Class`], with [`Allocate`] and [`Admission`];
 //!   - [`Template`], [`Group`] with its [`GroupMode`], [`Client`] and [`Rule`];
@@ -55,7 +55,9 @@ pub use changes::{Changes, Item, ItemChange, KeyChange};
 pub use class::{Admission, Allocate, Class};
 pub use client::Client;
 pub use code::{Code, Severity};
-pub use interface::{Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop};
+pub use interface::{
+    Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
+};
 pub use model::{FlowNames, Group, GroupMode, Policy, Template, Unsupported};
 pub use owner::{Owner, OwnerMatch};
 pub use place::{Place, Source};

@@ -19,8 +19,7 @@ pub const DEFAULT_CLASS: Handle = ROOT_QDISC.class(2);
 ///
 /// Its direct queue holds nothing: a packet without a class, sent before the default class is added, is dropped instead
 /// of passing all shaping.
-pub(super) const OWN_ROOT: HtbRoot =
-    HtbRoot { handle: ROOT_QDISC, default: DEFAULT_CLASS.minor(), direct_queue: 0 };
+pub const OWN_ROOT: HtbRoot = HtbRoot { handle: ROOT_QDISC, default: DEFAULT_CLASS.minor(), direct_queue: 0 };
 
 /// The first minor number of the classes that the flows of a policy class share.
 const SHARED: u16 = 0x10;

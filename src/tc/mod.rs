@@ -47,7 +47,7 @@ pub use fq_codel::FqCodel;
 pub use handle::Handle;
 pub use htb::{Bucket, ClassPlace, HtbClass, HtbRoot, HtbRootState, NotEncodable, TICK_NANOS};
 pub use layout::{
-    DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, ROOT_QDISC, flow_class, flow_number,
+    DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, OWN_ROOT, ROOT_QDISC, flow_class, flow_number,
     is_shared_class, shared_class,
 };
 pub use observed::{ForeignRoot, NotOfGqos, Observed, Root};

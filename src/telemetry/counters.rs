@@ -18,6 +18,7 @@ pub struct Counters {
     pub flows_released: u64,
     pub flows_preempted: u64,
     pub flows_shed: u64,
+    pub flows_link_gone: u64,
     pub flows_expired: u64,
     pub flows_timed_out: BTreeMap<PeerLoss, u64>,
     pub requests_refused: BTreeMap<Reason, u64>,
@@ -32,6 +33,8 @@ pub struct Counters {
     pub interfaces_within_budget: u64,
     pub interfaces_prepared: u64,
     pub interfaces_left_to_user_space: u64,
+    pub interfaces_gone: u64,
+    pub trees_changed: u64,
     pub trees_applied: u64,
     pub trees_rolled_back: u64,
     pub classes_measured: u64,
@@ -49,6 +52,7 @@ impl Counters {
             Event::FlowReleased(_) => &mut self.flows_released,
             Event::FlowPreempted(_) => &mut self.flows_preempted,
             Event::FlowShed(_) => &mut self.flows_shed,
+            Event::FlowLinkGone(_) => &mut self.flows_link_gone,
             Event::FlowExpired(_) => &mut self.flows_expired,
             Event::FlowTimedOut(timed_out) => self.flows_timed_out.entry(timed_out.reason).or_default(),
             Event::RequestRefused(refused) => self.requests_refused.entry(refused.reason).or_default(),
@@ -63,6 +67,8 @@ impl Counters {
             Event::InterfaceWithinBudget(_) => &mut self.interfaces_within_budget,
             Event::InterfacePrepared(_) => &mut self.interfaces_prepared,
             Event::InterfaceLeftToUserSpace(_) => &mut self.interfaces_left_to_user_space,
+            Event::InterfaceGone(_) => &mut self.interfaces_gone,
+            Event::TreeChanged(_) => &mut self.trees_changed,
             Event::TreeApplied(_) => &mut self.trees_applied,
             Event::TreeRolledBack(_) => &mut self.trees_rolled_back,
             Event::ClassMeasured(_) => &mut self.classes_measured,
@@ -74,9 +80,10 @@ impl Counters {
 
     /// How many flows hold a reservation: admitted and not ended since the first event.
     pub fn flows(&self) -> u64 {
-        let Self { flows_released, flows_preempted, flows_shed, flows_expired, .. } = self;
+        let Self { flows_released, flows_preempted, flows_shed, flows_link_gone, flows_expired, .. } = self;
         let timed_out = self.flows_timed_out.values().sum::<u64>();
-        let ended = *flows_released + *flows_preempted + *flows_shed + *flows_expired + timed_out;
+        let lost = *flows_preempted + *flows_shed + *flows_link_gone + *flows_expired + timed_out;
+        let ended = *flows_released + lost;
         self.flows_admitted.saturating_sub(ended)
     }
 }

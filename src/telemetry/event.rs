@@ -33,6 +33,7 @@ pub enum Event {
     FlowReleased(FlowReleased),
     FlowPreempted(FlowPreempted),
     FlowShed(FlowShed),
+    FlowLinkGone(FlowLinkGone),
     FlowExpired(FlowExpired),
     FlowTimedOut(FlowTimedOut),
     RequestRefused(RequestRefused),
@@ -47,6 +48,8 @@ pub enum Event {
     InterfaceWithinBudget(InterfaceWithinBudget),
     InterfacePrepared(InterfacePrepared),
     InterfaceLeftToUserSpace(InterfaceLeftToUserSpace),
+    InterfaceGone(InterfaceGone),
+    TreeChanged(TreeChanged),
     TreeApplied(TreeApplied),
     TreeRolledBack(TreeRolledBack),
     ClassMeasured(ClassMeasured),
@@ -117,6 +120,14 @@ pub struct FlowPreempted {
 /// A flow has lost its reservation since its link carries less than before.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowShed {
+    /// The flow and what it was charged.
+    #[serde(flatten)]
+    pub flow: Holding,
+}
+
+/// A flow has lost its reservation since its interface is gone.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FlowLinkGone {
     /// The flow and what it was charged.
     #[serde(flatten)]
     pub flow: Holding,
@@ -264,6 +275,22 @@ pub struct InterfaceLeftToUserSpace {
     pub interface: String,
     /// Why.
     pub why: NotProgrammed,
+}
+
+/// An interface is gone: deleted, or moved to another network namespace.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct InterfaceGone {
+    /// The interface.
+    pub interface: String,
+}
+
+/// The kernel's tree of an interface is not as it was programmed. It is being repaired.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct TreeChanged {
+    /// The interface.
+    pub interface: String,
+    /// What was found.
+    pub found: String,
 }
 
 /// The kernel has carried out a change.

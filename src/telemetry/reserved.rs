@@ -23,6 +23,7 @@ impl Reserved {
             Event::FlowReleased(released) => self.end(&released.flow),
             Event::FlowPreempted(preempted) => self.end(&preempted.flow),
             Event::FlowShed(shed) => self.end(&shed.flow),
+            Event::FlowLinkGone(gone) => self.end(&gone.flow),
             Event::FlowExpired(expired) => self.end(&expired.flow),
             Event::FlowTimedOut(timed_out) => self.end(&timed_out.flow),
             Event::GroupMade(made) => self.add(&made.interface, made.charged, Both::default()),
@@ -38,6 +39,8 @@ impl Reserved {
             | Event::InterfaceWithinBudget(_)
             | Event::InterfacePrepared(_)
             | Event::InterfaceLeftToUserSpace(_)
+            | Event::InterfaceGone(_)
+            | Event::TreeChanged(_)
             | Event::TreeApplied(_)
             | Event::TreeRolledBack(_)
             | Event::ClassMeasured(_)

@@ -46,7 +46,7 @@ fn a_tree_of_a_killed_manager_is_replaced_and_one_of_a_running_manager_is_not() 
     let Some(network) = lab_with(100, &["tc"]) else { return };
     let peer = sink(&network, (CLIENT_V4, 5000).into());
     for command in [
-        "tc qdisc add dev eth0 root handle 6771: htb default 2",
+        "tc qdisc add dev eth0 root handle 6771: htb default 2 direct_qlen 0",
         "tc class add dev eth0 parent 6771: classid 6771:1 htb rate 1mbit",
         "tc class add dev eth0 parent 6771:1 classid 6771:107 htb rate 1mbit",
     ] {
@@ -56,14 +56,100 @@ fn a_tree_of_a_killed_manager_is_replaced_and_one_of_a_running_manager_is_not() 
         let first = Host::start(policy(POLICY)).await.unwrap();
         assert_eq!(classes(&first).await, 2, "the stale class is gone");
         let second = Host::start(policy(POLICY)).await.unwrap();
-        let connection = second.connector().connect(peer, &Ask::template("video")).await.unwrap();
+        let error =
+            second.connector().connect(peer, &Ask::template("video")).await.err().unwrap().to_string();
+        assert!(
+            error.contains(&format!("another gqos manages the interface: process {}", std::process::id())),
+            "{error}"
+        );
+        let shared = POLICY.replacen("egress", "shared = \"user-space\"\n    egress", 1);
+        let third = Host::start(policy(&shared)).await.unwrap();
+        let connection = third.connector().connect(peer, &Ask::template("video")).await.unwrap();
         let lacking = connection.decision().unwrap().enforced().cloned().unwrap().lacking_text().unwrap();
         assert!(lacking.contains("another gqos"), "{lacking}");
-        second.stop().await;
+        drop(connection);
+        third.stop().await;
         assert_eq!(classes(&first).await, 2, "the tree of the first manager stays");
         first.stop().await;
+        // The second takes its place.
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let connection = second.connector().connect(peer, &Ask::template("video")).await.unwrap();
+        assert_eq!(connection.decision().unwrap().enforced().cloned().unwrap().lacking, []);
+        second.stop().await;
     };
     network.server.run(work).unwrap();
+}
+
+/// What `tc qdisc show` prints of eth0.
+fn root(network: &gqos::lab::Network) -> String {
+    inside(&network.server, &["tc", "qdisc", "show", "dev", "eth0"])
+}
+
+#[test]
+fn what_a_killed_manager_left_is_removed_by_any_start() {
+    let Some(network) = lab_with(100, &["tc"]) else { return };
+    let user_space = POLICY.replacen("egress", "enforcement = \"user-space\"\n    egress", 1);
+    for text in [user_space, POLICY.replace("eth0", "eth9")] {
+        for (settings, is_left) in [("direct_qlen 0", false), ("direct_qlen 1000", true)] {
+            let make = format!("tc qdisc add dev eth0 root handle 6771: htb default 2 {settings}");
+            inside(&network.server, &make.split(' ').collect::<Vec<_>>());
+            let text = text.clone();
+            let work = async move { Host::start(policy(&text)).await.unwrap().stop().await };
+            network.server.run(work).unwrap();
+            assert_eq!(root(&network).contains("htb"), is_left, "{settings}: {}", root(&network));
+            if is_left {
+                inside(&network.server, &["tc", "qdisc", "del", "dev", "eth0", "root"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_process_without_the_privilege_cannot_keep_an_interface() {
+    let Some(network) = lab_with(100, &["tc", "setpriv", "perl"]) else { return };
+    let program = "use IO::Socket::UNIX; $| = 1; my @held; \
+        for (1..40) { push @held, IO::Socket::UNIX->new(Local => qq(\\0gqos/interface/$_/squat), Listen => 1) or die } \
+        print qq(bound\\n); sleep 60";
+    let net = format!("--net={}", network.server.namespace_path());
+    let mut squatter = std::process::Command::new("nsenter")
+        .args([&net, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "perl", "-e", program])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut printed = std::io::BufReader::new(squatter.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut printed, &mut line).unwrap();
+    assert_eq!(line.trim(), "bound");
+    let work = async move {
+        let host = Host::start(policy(POLICY)).await.unwrap();
+        assert_eq!(classes(&host).await, 2, "the interface has a tree");
+        host.stop().await;
+    };
+    let ran = network.server.run(work);
+    squatter.kill().unwrap();
+    squatter.wait().unwrap();
+    ran.unwrap();
+}
+
+#[test]
+fn a_runtime_that_ends_without_a_stop_leaves_no_tree() {
+    let Some(network) = lab_with(100, &["tc"]) else { return };
+    let namespace = network.server.namespace().duplicate().unwrap();
+    for panics in [false, true] {
+        let namespace = namespace.duplicate().unwrap();
+        let main = std::thread::spawn(move || {
+            namespace.enter().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let host = Host::start(policy(POLICY)).await.unwrap();
+                assert_eq!(classes(&host).await, 2);
+                assert!(!panics, "a panic in main");
+                std::mem::forget(host);
+            });
+        });
+        assert_eq!(main.join().is_err(), panics);
+        assert!(!root(&network).contains("htb"), "{}", root(&network));
+    }
 }
 
 #[test]

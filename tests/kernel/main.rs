@@ -9,11 +9,13 @@ mod common;
 mod connections;
 #[cfg(feature = "cli")]
 mod doctor;
+mod faults;
 mod hosts;
 mod netlink;
 #[cfg(feature = "cli")]
 mod plan;
 mod sockets;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::time::Duration;

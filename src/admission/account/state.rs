@@ -107,6 +107,12 @@ impl Account {
         self.may_exceed = Both { sending: true, receiving: true };
     }
 
+    /// The kernel states other parameters of the link. A capacity that is known stays.
+    pub(crate) fn see_again(&mut self, policy: &InterfacePolicy, seen: SeenLink) {
+        self.seen = Some(seen);
+        self.mtu = policy.mtu.unwrap_or(seen.mtu);
+    }
+
     /// An empty account under another policy. A capacity that the new policy states replaces what was observed; one that
     /// only the old policy stated is what the kernel has stated.
     pub(crate) fn under(

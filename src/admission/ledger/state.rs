@@ -130,10 +130,24 @@ impl Ledger {
         self.debug_check();
     }
 
-    /// Records that the kernel has no tree for an interface: only the error terms that the policy states hold.
-    pub fn unprogrammed(&mut self, interface: &str) {
-        if let Some(account) = self.account_of(interface) {
-            account.unprogrammed = true;
+    /// Records other parameters of an interface that has been seen. What it carries now counts on.
+    pub fn see_again(&mut self, interface: &str, mtu: Bytes, speed: Option<Rate>) {
+        let policy = Arc::clone(&self.policy);
+        let Some(interface_policy) = policy.interface(interface) else { return };
+        self.bookings += 1;
+        let Some(account) = self.account_of(interface) else { return };
+        account.see_again(interface_policy, SeenLink { mtu, speed });
+        self.prove(interface);
+        self.debug_check();
+    }
+
+    /// Records whether the kernel has a tree for an interface. Without one, only the error terms that the policy states
+    /// hold.
+    pub fn set_programmed(&mut self, interface: &str, is_programmed: bool) {
+        if let Some(account) = self.account_of(interface)
+            && account.unprogrammed == is_programmed
+        {
+            account.unprogrammed = !is_programmed;
             self.prove(interface);
         }
     }

@@ -5,7 +5,7 @@ use flowspec::{Both, Bytes, ErrorTerms, Micros, Rate, Ratio, Share};
 use super::section::Section;
 use crate::policy::code::Code;
 use crate::policy::interface::{
-    Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop,
+    Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
 };
 
 /// The default of `reservable`: 80 %.
@@ -30,6 +30,7 @@ pub(super) fn interface(section: Section<'_>) -> InterfacePolicy {
     let egress = section.section("egress").map(budget);
     let ingress = section.section("ingress").map(budget);
     let enforcement = section.choice("enforcement", &Enforcement::WORDS);
+    let shared = section.choice("shared", &Shared::WORDS);
     let on_capacity_drop = section.choice("on_capacity_drop", &OnCapacityDrop::WORDS);
     let class_model = class_model(&section);
     let mtu = section.quantity::<Bytes>("mtu");
@@ -64,6 +65,7 @@ pub(super) fn interface(section: Section<'_>) -> InterfacePolicy {
     InterfacePolicy {
         budgets: Both { sending: egress, receiving: ingress },
         enforcement: enforcement.map_or(Enforcement::Auto, |choice| choice.value),
+        shared: shared.map_or(Shared::Refuse, |choice| choice.value),
         on_capacity_drop: on_capacity_drop.map_or(OnCapacityDrop::Keep, |choice| choice.value),
         class_model,
         mtu: mtu.map(|mtu| mtu.value),

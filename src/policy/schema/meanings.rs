@@ -51,6 +51,11 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
                 "\"auto\"",
             ),
             Meaning::with_default(
+                "shared",
+                "While another gqos manages the interface: refuse reservations, or enforce them in user space, where both reserve the whole budget.",
+                "\"refuse\"",
+            ),
+            Meaning::with_default(
                 "on_capacity_drop",
                 "When the capacity falls below what is reserved: keep all flows, or shed the least important ones.",
                 "\"keep\"",

@@ -1,0 +1,300 @@
+//! Links and trees that change without the engine: links come, change and go, and other programs change trees.
+//!
+//! A tree that may differ from the desired one is read and compared, and the manager repairs it. A link that may have
+//! changed is looked at again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowspec::{Direction, Rate};
+
+use super::core::Caller;
+use super::driver::{Driver, Returned};
+use super::kernel::{ClaimedRoot, KernelFuture};
+use super::queues::Job;
+use crate::admission::{NotProgrammed, Operation};
+use crate::failure::KernelFailure;
+use crate::linux::{Link, LinkEvent, LinkState};
+use crate::manager::{Input, Root};
+use crate::tc::{Change, ForeignRoot, Observed, Op};
+
+/// The kernel reports the single steps of a change: the tree is compared once they have come.
+const STEPS: Duration = Duration::from_millis(5);
+
+/// The longest pause between two repairs while another program changes the tree again and again.
+const REPAIR: Duration = Duration::from_millis(800);
+
+/// The longest pause between two attempts while the kernel refuses.
+const REFUSED: Duration = Duration::from_secs(16);
+
+/// The longest pause while the interface is another program's, or its speed is unknown.
+const OCCUPIED: Duration = Duration::from_secs(1);
+
+/// How often it is seen whether another manager has ended.
+const TAKEN: Duration = Duration::from_millis(250);
+
+impl Driver {
+    /// Does what is due.
+    pub(super) fn keep_up(&mut self) {
+        for index in self.upkeep.trees.take() {
+            match self.lanes.is_busy(index) {
+                true => self.lanes.defer(index, Job::Compare),
+                false => self.compare(index),
+            }
+        }
+        for name in self.upkeep.looks.take() {
+            self.look_at(name);
+        }
+    }
+
+    /// An interface may be in doubt, or without a tree: what follows is scheduled.
+    pub(super) fn follow(&mut self, interface: &str) {
+        let (index, is_in_doubt, lacks) = {
+            let core = self.core();
+            let manager = &core.manager;
+            (manager.index(interface), manager.is_in_doubt(interface), manager.lacks_tree(interface).cloned())
+        };
+        if let Some(index) = index.filter(|_| is_in_doubt) {
+            self.upkeep.trees.add(&index, Duration::ZERO, REFUSED);
+        }
+        let name = interface.to_owned();
+        match lacks {
+            None | Some(NotProgrammed::Gone | NotProgrammed::NotSeen | NotProgrammed::Preparing) => {}
+            Some(NotProgrammed::Taken { .. }) => self.upkeep.looks.add(&name, TAKEN, Duration::ZERO),
+            Some(NotProgrammed::CapacityUnknown | NotProgrammed::ForeignRoot { .. }) => {
+                self.upkeep.looks.add(&name, TAKEN, OCCUPIED);
+            }
+            Some(_) => self.upkeep.looks.add(&name, TAKEN, REFUSED),
+        }
+    }
+
+    /// Reads the tree of an interface.
+    pub(super) fn compare(&mut self, index: u32) {
+        let Some(interface) = self.name(index) else { return };
+        let Some(observed) = self.kernel.observe(index) else { return };
+        self.lanes.call(index);
+        self.calls
+            .push(Box::pin(async move { Returned::Observed { index, interface, observed: observed.await } }));
+    }
+
+    /// The tree of an interface was read.
+    pub(super) fn observed(
+        &mut self,
+        interface: String,
+        observed: Result<Result<Observed, ForeignRoot>, KernelFailure>,
+    ) {
+        let Some(index) = self.core().manager.index(&interface) else { return };
+        match observed {
+            // The kernel was read before it has done what is pending.
+            Ok(_) if self.core().manager.is_changing(&interface) => {
+                self.upkeep.trees.add(&index, STEPS, REPAIR);
+            }
+            Ok(observed) => {
+                let observed = Box::new(observed);
+                self.core().feed(Input::Observed { interface: interface.clone(), observed });
+            }
+            Err(failure) if failure.is_absent() => self.upkeep.looks.add(&interface, Duration::ZERO, REPAIR),
+            Err(_) => {
+                self.upkeep.trees.needed(&index);
+                self.upkeep.trees.add(&index, Duration::ZERO, REPAIR);
+            }
+        }
+        if self.core().manager.is_in_doubt(&interface) {
+            self.upkeep.trees.needed(&index);
+        }
+        self.follow(&interface);
+    }
+
+    pub(super) fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Changed(state) => self.link_is(state),
+            LinkEvent::Gone { index } => self.link_gone(index),
+            LinkEvent::All(states) => {
+                let there: BTreeSet<u32> = states.iter().map(|state| state.index).collect();
+                let known = self.core().manager.interfaces();
+                for (_, index) in &known {
+                    match there.contains(index) {
+                        true => self.upkeep.trees.add(index, STEPS, REPAIR),
+                        false => self.link_gone(*index),
+                    }
+                }
+                self.upkeep.links.retain(|index, _| there.contains(index));
+                states.into_iter().for_each(|state| self.link_is(state));
+            }
+            LinkEvent::Traffic { index } => {
+                let Some(name) = self.name(index) else { return };
+                let lacks_tree = self.core().manager.lacks_tree(&name).is_some();
+                match lacks_tree {
+                    true => self.upkeep.looks.add(&name, STEPS, REPAIR),
+                    false => self.upkeep.trees.add(&index, STEPS, REPAIR),
+                }
+            }
+        }
+    }
+
+    /// A link is reported as it is now.
+    fn link_is(&mut self, state: LinkState) {
+        let (index, carries) = (state.index, state.carries);
+        let before = self.upkeep.links.insert(index, state.clone());
+        let Some(known) = self.name(index) else {
+            let policy = Arc::clone(self.core().manager.ledger().policy());
+            let was_known = self.core().manager.interfaces().iter().any(|(name, _)| *name == state.name);
+            if was_known || policy.interfaces.contains_key(&state.name) {
+                self.routes.clear();
+                self.upkeep.looks.add(&state.name, Duration::ZERO, REPAIR);
+            }
+            return;
+        };
+        let called = before.as_ref().map_or(&known, |before| &before.name);
+        if *called != state.name && known != state.name {
+            self.renamed(index, &known, &state.name);
+        }
+        if self.name(index).is_none() {
+            return;
+        }
+        if before.is_none_or(|before| before.mtu != state.mtu || before.carries != carries) {
+            self.upkeep.looks.add(&known, Duration::ZERO, REPAIR);
+        }
+        match self.lanes.is_busy(index) {
+            true => self.lanes.defer(index, Job::Link(carries)),
+            false => self.link_changed(index, carries),
+        }
+    }
+
+    /// A link has changed: what it carries now counts, nothing where it is down.
+    pub(super) fn link_changed(&mut self, changed: u32, carries: bool) {
+        let interfaces = self.core().manager.interfaces();
+        for (interface, _) in interfaces.into_iter().filter(|(_, index)| *index == changed) {
+            let was_down = self.down.contains_key(&interface);
+            for direction in Direction::BOTH {
+                let capacity = self.core().manager.ledger().capacity(&interface, direction);
+                let carries = match (carries, was_down) {
+                    (false, false) => {
+                        let before = self.down.entry(interface.clone()).or_default();
+                        *before.get_mut(direction) = capacity;
+                        Some(Rate::ZERO)
+                    }
+                    (true, true) => self.down.get(&interface).and_then(|before| *before.get(direction)),
+                    _ => None,
+                };
+                // Nothing is reserved on a link whose capacity is not known.
+                if let (Some(capacity), Some(_)) = (carries, capacity) {
+                    let interface = interface.clone();
+                    let operation = Operation::Capacity { interface, direction, capacity };
+                    self.core().submit(Box::new(operation), Caller::Engine);
+                }
+            }
+            if carries {
+                self.down.remove(&interface);
+            }
+        }
+    }
+
+    /// A link has another name. It keeps its budget under the name it had, unless the policy says something else of
+    /// the new name.
+    fn renamed(&mut self, index: u32, known: &str, name: &str) {
+        self.routes.clear();
+        let keeps = {
+            let core = self.core();
+            let policy = core.manager.ledger().policy();
+            policy.interface(known) == policy.interface(name) && !core.manager.knows(name)
+        };
+        if !keeps {
+            self.replaced(index);
+            self.upkeep.looks.add(&name.to_owned(), Duration::ZERO, REPAIR);
+        }
+    }
+
+    /// The name of a link belongs to another one now: its flows are released, and its tree is deleted.
+    fn replaced(&mut self, index: u32) {
+        let root = self.core().manager.root(index);
+        self.link_gone(index);
+        if let Some(root) = root {
+            let deleted = self.kernel.apply(index, Change { ops: vec![Op::DeleteRoot(root)] });
+            self.calls.push(Box::pin(async move {
+                // Another program may have deleted it.
+                let _ = deleted.await;
+                Returned::Collected
+            }));
+        }
+    }
+
+    /// A request is for a link whose name another link had before, of which the kernel has not been asked.
+    pub(super) fn follow_name(&mut self, link: &Link) {
+        let known = self.core().manager.index(&link.name);
+        let reported = self.upkeep.links.get(&link.index);
+        if let Some(known) = known.filter(|known| *known != link.index)
+            && reported.is_some_and(|state| state.name == link.name)
+        {
+            self.replaced(known);
+        }
+    }
+
+    /// A link is gone: deleted, or moved to another namespace.
+    fn link_gone(&mut self, index: u32) {
+        self.upkeep.links.remove(&index);
+        let Some(interface) = self.name(index) else { return };
+        self.routes.clear();
+        self.claims.remove(&index);
+        self.down.remove(&interface);
+        self.upkeep.trees.forget(&index);
+        self.upkeep.looks.forget(&interface);
+        self.core().feed(Input::Gone { interface });
+    }
+
+    /// Looks at an interface again, by the name that the kernel has for it.
+    fn look_at(&mut self, interface: String) {
+        let index = self.core().manager.index(&interface);
+        let reported = index.and_then(|index| self.upkeep.links.get(&index));
+        let link = self.kernel.link(reported.map_or(&interface, |state| &state.name));
+        self.calls.push(Box::pin(async move { Returned::Found { interface, link: link.await } }));
+    }
+
+    /// An interface was looked at again.
+    pub(super) fn found(&mut self, interface: String, link: Result<Option<Link>, KernelFailure>) {
+        let known = self.core().manager.index(&interface);
+        let link = match (link, known) {
+            (Ok(Some(link)), _) => Link { name: interface, ..link },
+            (Ok(None), Some(index)) => return self.link_gone(index),
+            (Ok(None), None) => return,
+            (Err(_), _) => {
+                self.upkeep.looks.needed(&interface);
+                return self.upkeep.looks.add(&interface, STEPS, REFUSED);
+            }
+        };
+        if let Some(other) = known.filter(|known| *known != link.index) {
+            match self.upkeep.links.contains_key(&other) {
+                true => self.replaced(other),
+                false => self.link_gone(other),
+            }
+        }
+        let is_known = self.core().manager.knows(&link.name);
+        if is_known && self.core().manager.lacks_tree(&link.name).is_none() {
+            return self.seen(&link, ClaimedRoot { root: Root::Default, claim: None });
+        }
+        if self.lanes.is_busy(link.index) {
+            return self.upkeep.looks.add(&link.name, STEPS, REPAIR);
+        }
+        if let Some(root) = self.root_to_read(&link) {
+            self.read_root(link, root);
+        }
+    }
+
+    fn read_root(&mut self, link: Link, root: KernelFuture<ClaimedRoot>) {
+        self.lanes.call(link.index);
+        self.calls.push(Box::pin(async move { Returned::Read { link, root: root.await } }));
+    }
+
+    /// The root of an interface was read again.
+    pub(super) fn read(&mut self, link: &Link, root: Result<ClaimedRoot, KernelFailure>) {
+        self.upkeep.looks.needed(&link.name);
+        match root {
+            Ok(root) => self.seen(link, root),
+            Err(_) => self.upkeep.looks.add(&link.name, STEPS, REFUSED),
+        }
+        if self.upkeep.links.get(&link.index).is_some_and(|state| !state.carries) {
+            self.link_changed(link.index, false);
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Links and trees that change while an engine runs: other programs' edits, links that go, return and are renamed.
+
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flowspec::{Bytes, Flowspec, Qos, Rate};
+use gqos::admission::{NotProgrammed, Reason};
+use gqos::engine::{
+    Ask, Engine, EngineError, Events, Granted, InterfaceReport, LocalEngine, Loss, ReservationRequest,
+};
+use gqos::linux::Netlink;
+use gqos::policy::{Protocol, Subject};
+use gqos::tc::{DEFAULT_CLASS, flow_class, flow_number};
+
+use super::common::{lab_with, policy};
+
+const POLICY: &str = r#"
+    version = 1
+    [interface.d0]
+    egress = { capacity = "100 Mbit/s", reservable = "80%" }
+"#;
+
+/// Runs a command in the namespace of the calling thread.
+fn run(command: &str) {
+    let mut words = command.split(' ');
+    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A link d0 with an address, whose other end is d1.
+fn add_link() {
+    run("ip link add d0 type veth peer name d1");
+    set_up("d0");
+}
+
+fn set_up(name: &str) {
+    run("ip link set d1 up");
+    run(&format!("ip addr replace 10.99.0.1/24 dev {name}"));
+    run(&format!("ip link set {name} up"));
+}
+
+struct Host {
+    engine: Arc<LocalEngine>,
+    events: Events,
+    kernel: Netlink,
+}
+
+impl Host {
+    async fn start(text: &str) -> Self {
+        let engine = LocalEngine::start(policy(text)).await.unwrap();
+        Self { events: engine.events(), engine, kernel: Netlink::open().unwrap() }
+    }
+
+    async fn reserve(&self, id: &str, megabits: u64) -> Result<Granted, EngineError> {
+        let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(16_384)));
+        let peer = IpAddr::from([10, 99, 0, 2]);
+        let subject = Subject { protocol: Protocol::Udp, local_port: 0, peer };
+        self.engine.reserve(ReservationRequest::new(Ask::qos(qos).id(id), subject)).await
+    }
+
+    async fn report(&self) -> InterfaceReport {
+        self.engine.report().await.unwrap().into_iter().find(|report| report.interface == "d0").unwrap()
+    }
+
+    /// How many classes of flows the link with this name has; `None` where it has no tree of gqos.
+    async fn leaves(&self, name: &str) -> Option<usize> {
+        let index = self.kernel.link_by_name(name).await.ok()?.index;
+        let observed = self.kernel.observe(index).await.unwrap().ok()?;
+        let flows = observed.classes().filter(|class| flow_number(class.handle).is_some()).count();
+        observed.root().map(|_| flows)
+    }
+
+    /// Waits until the link has so many classes of flows, and the report says that it has a tree.
+    #[track_caller]
+    fn until_repaired(&self, leaves: usize) -> impl Future<Output = Duration> {
+        let at = std::panic::Location::caller();
+        async move {
+            let begun = Instant::now();
+            loop {
+                let found = self.leaves("d0").await;
+                let kernel = self.report().await.status.kernel;
+                if (found, &kernel) == (Some(leaves), &Ok(())) {
+                    return begun.elapsed();
+                }
+                assert!(begun.elapsed() < Duration::from_secs(3), "{at}: {found:?} {kernel:?}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    /// The events there are by now, as JSON.
+    fn events(&mut self) -> Vec<String> {
+        let events = std::iter::from_fn(|| self.events.try_next());
+        events.map(|event| serde_json::to_string(&event).unwrap()).collect()
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn what_another_program_deletes_is_repaired_within_a_second() {
+    let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
+    let work = async {
+        add_link();
+        let mut host = Host::start(POLICY).await;
+        let (_one, _two) = (host.reserve("one", 10).await.unwrap(), host.reserve("two", 10).await.unwrap());
+        host.until_repaired(2).await;
+        host.events();
+        for (edit, found) in [
+            ("tc class del dev d0 classid 6771:100", "class 6771:100 is missing"),
+            ("tc qdisc del dev d0 root", "the root qdisc is missing"),
+            (
+                "tc class add dev d0 parent 6771:1 classid 6771:777 htb rate 1mbit",
+                "class 6771:777 is not of gqos",
+            ),
+            (
+                "tc class change dev d0 parent 6771:1 classid 6771:101 htb rate 1mbit",
+                "class 6771:101 has other numbers",
+            ),
+        ] {
+            run(edit);
+            // The kernel's report of the edit has to come first.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let took = host.until_repaired(2).await;
+            assert!(took < SECOND, "{edit}: {took:?}");
+            let events = host.events();
+            assert!(
+                events.iter().any(|event| event.contains("tree_changed") && event.contains(found)),
+                "{events:#?}"
+            );
+        }
+        assert!(host.reserve("three", 60).await.is_ok());
+        host.until_repaired(3).await;
+        host.engine.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_foreign_class_in_the_way_refuses_no_flow() {
+    let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
+    let work = async {
+        add_link();
+        let host = Host::start(POLICY).await;
+        run("tc class add dev d0 parent 6771:1 classid 6771:100 htb rate 1mbit");
+        // At once, before the edit is noticed, and after it.
+        let _first = host.reserve("first", 10).await.unwrap();
+        host.until_repaired(1).await;
+        let second = host.reserve("second", 10).await.unwrap();
+        assert_eq!(second.decision.enforced().unwrap().lacking, []);
+        host.engine.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_fight_is_not_joined() {
+    let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
+    let work = async {
+        add_link();
+        let mut host = Host::start(POLICY).await;
+        let begun = Instant::now();
+        while begun.elapsed() < 3 * SECOND {
+            let _ = Command::new("tc").args(["qdisc", "del", "dev", "d0", "root"]).output();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let repairs = host.events().iter().filter(|event| event.contains("tree_changed")).count();
+        assert!((3..=12).contains(&repairs), "{repairs} repairs in 3 s");
+        tokio::time::sleep(SECOND).await;
+        host.until_repaired(0).await;
+        host.engine.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_root_of_another_program_is_left_alone_until_it_is_gone() {
+    let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
+    let work = async {
+        add_link();
+        let host = Host::start(POLICY).await;
+        let _before = host.reserve("before", 10).await.unwrap();
+        run("tc qdisc replace dev d0 root handle 1: pfifo");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let kernel = host.report().await.status.kernel;
+        assert!(matches!(kernel, Err(NotProgrammed::ForeignRoot { .. })), "{kernel:?}");
+        let meanwhile = host.reserve("meanwhile", 10).await.unwrap();
+        let lacking = meanwhile.decision.enforced().unwrap().lacking_text().unwrap();
+        assert!(lacking.contains("pfifo 1:"), "{lacking}");
+        run("tc qdisc del dev d0 root");
+        let took = host.until_repaired(2).await;
+        assert!(took < SECOND, "{took:?}");
+        host.engine.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+/// Reserves a flow, does something to its link and undoes it: the flow is released and told, and the link has a tree
+/// for the next one.
+async fn check_return(host: &mut Host, go: impl Fn(), come_back: impl Fn()) {
+    let flow = host.reserve("before", 60).await.unwrap();
+    host.until_repaired(1).await;
+    go();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let lost = flow.reservation.state().lost().expect("the flow is told");
+    assert_eq!(lost.why, Loss::LinkGone);
+    let events = host.events();
+    assert!(events.iter().any(|event| event.contains("flow_link_gone")), "{events:#?}");
+    assert!(host.reserve("during", 10).await.is_err(), "there is no route");
+    come_back();
+    let took = host.until_repaired(0).await;
+    assert!(took < SECOND, "{took:?}");
+    assert_eq!(host.report().await.status.totals.sending.reserved, Rate::ZERO);
+    let after = host.reserve("after", 80).await.unwrap();
+    assert_eq!(after.decision.enforced().unwrap().lacking, []);
+    host.until_repaired(1).await;
+    drop((flow, after));
+    host.until_repaired(0).await;
+}
+
+#[test]
+fn a_link_that_returns_has_a_tree_again() {
+    let Some(network) = lab_with(100, &["ip"]) else { return };
+    let elsewhere = network.client.namespace_path();
+    // The thread of the other host: `/proc/PROCESS/task/THREAD/ns/net`.
+    let away = format!("ip link set d0 netns {}", elsewhere.split('/').nth(4).unwrap());
+    let work = async move {
+        add_link();
+        let mut host = Host::start(POLICY).await;
+        check_return(&mut host, || run("ip link del d0"), add_link).await;
+        let here = gqos::linux::namespace::thread_id();
+        let back = format!("nsenter --net={elsewhere} ip link set d0 netns {here}");
+        check_return(
+            &mut host,
+            || run(&away),
+            || {
+                run(&back);
+                set_up("d0");
+            },
+        )
+        .await;
+        // More changes than the kernel keeps for the engine, which does not read them meanwhile.
+        let flood = || {
+            for _ in 0..40 {
+                for name in ["f0", "f1", "f2", "f3"] {
+                    run(&format!("ip link add {name} type veth"));
+                    run(&format!("ip link del {name}"));
+                }
+            }
+        };
+        check_return(
+            &mut host,
+            || {
+                flood();
+                run("ip link del d0");
+                flood();
+            },
+            || {
+                flood();
+                add_link();
+                flood();
+            },
+        )
+        .await;
+        host.engine.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_link_that_is_renamed_keeps_one_budget() {
+    let Some(network) = lab_with(100, &["ip"]) else { return };
+    let work = async {
+        add_link();
+        let host = Host::start(&POLICY.replace("interface.d0", "interface.\"*\"")).await;
+        let _first = host.reserve("first", 60).await.unwrap();
+        for command in ["ip link set d0 down", "ip link set d0 name d9", "ip link set d9 up"] {
+            run(command);
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let refused = host.reserve("second", 60).await.err().expect("80 are promised in all");
+        let EngineError::Refused(decision) = refused else { panic!("{refused}") };
+        assert_eq!(decision.reason(), Some(Reason::InterfaceBudget));
+        let third = host.reserve("third", 20).await.unwrap();
+        assert_eq!(third.decision.enforced().unwrap().lacking, []);
+        assert_eq!(host.leaves("d9").await, Some(2));
+        // Another link with the old name has a budget of its own; the flows of the first are released.
+        run("ip link add d0 type veth peer name d2");
+        host.engine.stop().await;
+        assert_eq!(host.leaves("d9").await, None);
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn another_mtu_takes_effect() {
+    let Some(network) = lab_with(100, &["ip"]) else { return };
+    let work = async {
+        add_link();
+        let host = Host::start(POLICY).await;
+        let _flow = host.reserve("flow", 10).await.unwrap();
+        let index = host.kernel.link_by_name("d0").await.unwrap().index;
+        let burst = || async { host.kernel.class(index, DEFAULT_CLASS).await.unwrap().unwrap().class.burst };
+        let before = burst().await;
+        run("ip link set d0 mtu 9000");
+        let begun = Instant::now();
+        while burst().await == before {
+            assert!(begun.elapsed() < SECOND, "the tree is built for the old MTU");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(burst().await, Bytes::new(2 * 9014));
+        assert!(host.kernel.class(index, flow_class(0)).await.unwrap().is_some());
+        host.engine.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
