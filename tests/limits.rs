@@ -288,6 +288,14 @@ fn a_query_that_names_what_does_not_exist_is_refused() {
                 r#"{"op": "query", "ok": false, "reason": "unknown_template"}"#,
             ),
             (
+                r#"{"at_us": 0, "op": "query", "interface": "eth0", "templates": ["none"]}"#,
+                r#"{"op": "query", "ok": false, "reason": "unknown_template"}"#,
+            ),
+            (
+                r#"{"at_us": 0, "op": "group", "id": "g", "interface": "eth0", "templates": ["none"]}"#,
+                r#"{"op": "group", "ok": false, "reason": "unknown_template"}"#,
+            ),
+            (
                 r#"{"at_us": 0, "op": "query", "interface": "eth9"}"#,
                 r#"{"op": "query", "ok": false, "reason": "unknown_interface"}"#,
             ),

@@ -187,7 +187,10 @@ impl TraceLine {
 
 impl Line {
     fn request(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
-        let names_a_flow = self.template.is_some() || self.sending.is_some() || self.receiving.is_some();
+        let names_a_flow = self.template.is_some()
+            || self.templates.is_some()
+            || self.sending.is_some()
+            || self.receiving.is_some();
         Ok(Ok(match self.op {
             OperationKind::Reserve => return self.reserve(policy),
             OperationKind::Query if names_a_flow => return self.query(policy),
@@ -243,10 +246,9 @@ impl Line {
     }
 
     fn group(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
-        let flowspecs = Both { sending: self.sending, receiving: self.receiving };
-        let qos = RequestedQos::new(self.template.take().into_iter().collect(), flowspecs);
+        let qos = self.qos()?;
         let (id, interface) = (self.id()?, self.interface()?);
-        match qos.ok_or(TraceError::TemplateAndFlowspec)?.group(policy) {
+        match qos.group(policy) {
             Err(refusal) => {
                 let (kind, interface) = (RequestKind::Group, Some(interface));
                 Ok(Err(RefusedRequest { kind, id, interface, refusal }))
