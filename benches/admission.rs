@@ -162,7 +162,12 @@ egress = { capacity = "100 Gbit/s", reservable = "80%" }
 share = "60 Gbit/s"
 [class.b]
 share = "20 Gbit/s"
+[class.measured]
+admission = "measured"
 "#;
+
+/// Numbers of flows.
+const SIZES: [u64; 3] = [500, 5_000, 50_000];
 
 /// What the interface of [`PREEMPTION`] may reserve.
 const BUDGET: u64 = 10_000_000_000;
@@ -174,57 +179,101 @@ fn priority(id: impl Into<String>, priority: u8, rate: u64) -> Request {
     Request { setup_priority: Some(priority), holding_priority: Some(priority), ..request }
 }
 
+/// What a flow that may be preempted is besides its rate and its priority.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// It lasts until it is released.
+    Lasting,
+    /// It ends by itself.
+    Windowed,
+    /// Another class of the interface is measured.
+    BesideMeasured,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Lasting, Self::Windowed, Self::BesideMeasured];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Lasting => "flows",
+            Self::Windowed => "flows with windows",
+            Self::BesideMeasured => "flows beside a measured one",
+        }
+    }
+
+    /// The request for the flow of a number.
+    fn of(self, request: Request, number: u64) -> Request {
+        match self {
+            Self::Lasting | Self::BesideMeasured => request,
+            Self::Windowed => Request { end: at(1_000_000_000 + number), ..request },
+        }
+    }
+
+    /// An empty ledger; with a measured flow where that is the kind.
+    fn ledger(self, policy: &Arc<Policy>) -> Ledger {
+        let mut ledger = Ledger::new(Arc::clone(policy));
+        if matches!(self, Self::BesideMeasured) {
+            ledger.admit(&in_class("measured", priority("m", 0, 10))).unwrap();
+        }
+        ledger
+    }
+}
+
+fn in_class(class: &str, request: Request) -> Request {
+    Request { class: Some(class.into()), ..request }
+}
+
 /// Each row costs about the same whatever the number of flows is.
 fn preemption(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("preemption");
     let (policy, _) = Policy::parse(&[Source { name: "bench", text: PREEMPTION }]).unwrap();
     let policy = Arc::new(policy);
-    for flows in [500, 50_000] {
-        let rate = BUDGET / flows;
-        let mut ledger = Ledger::new(Arc::clone(&policy));
+    for (kind, flows) in Kind::ALL.into_iter().flat_map(|kind| SIZES.map(|flows| (kind, flows))) {
+        let among = format!("{flows} {}", kind.name());
+        let rate = (BUDGET - 10) / flows;
+        let mut ledger = kind.ledger(&policy);
         for number in 0..flows {
-            ledger.admit(&priority(format!("v{number}"), 7, rate)).unwrap();
+            ledger.admit(&kind.of(priority(format!("v{number}"), 7, rate), number)).unwrap();
         }
         let too_large = priority("x", 0, 2 * BUDGET);
-        group.bench_function(format!("never fits, {flows} flows"), |bencher| {
+        group.bench_function(format!("never fits, {among}"), |bencher| {
             bencher.iter(|| ledger.admit(black_box(&too_large)).unwrap_err());
         });
         let one = priority("w", 0, rate);
-        group.bench_function(format!("one flow is preempted and admitted again, {flows} flows"), |bencher| {
+        group.bench_function(format!("one is preempted and admitted again, {among}"), |bencher| {
             bencher.iter(|| {
                 let preempted = ledger.admit(&one).unwrap().preempted;
                 ledger.release("w").unwrap();
-                ledger.admit(&priority(preempted[0].id.as_str(), 7, rate)).unwrap()
+                ledger.admit(&kind.of(priority(preempted[0].id.as_str(), 7, rate), flows)).unwrap()
             });
         });
         // The only flow of the newcomer's class is the most important of those that may be preempted.
-        let mut ledger = Ledger::new(Arc::clone(&policy));
-        let in_class = |class: &str, request| Request { class: Some(class.into()), ..request };
+        let mut ledger = kind.ledger(&policy);
         for number in 0..flows {
-            ledger.admit(&in_class("a", priority(format!("v{number}"), 7, 10))).unwrap();
+            let flow = in_class("a", priority(format!("v{number}"), 7, 10));
+            ledger.admit(&kind.of(flow, number)).unwrap();
         }
         let other = in_class("b", priority("w", 0, BUDGET / 5));
-        let last = in_class("b", priority("last", 6, BUDGET / 4));
+        let last = kind.of(in_class("b", priority("last", 6, BUDGET / 4)), 0);
         ledger.admit(&last).unwrap();
-        group.bench_function(
-            format!("the last of {flows} flows is preempted and admitted again"),
-            |bencher| {
-                bencher.iter(|| {
-                    assert_eq!(ledger.admit(&other).unwrap().preempted.len(), 1);
-                    ledger.release("w").unwrap();
-                    ledger.admit(&last).unwrap()
-                });
-            },
-        );
+        group.bench_function(format!("the last is preempted and admitted again, {among}"), |bencher| {
+            bencher.iter(|| {
+                assert_eq!(ledger.admit(&other).unwrap().preempted.len(), 1);
+                ledger.release("w").unwrap();
+                ledger.admit(&last).unwrap()
+            });
+        });
     }
     group.finish();
 }
 
+/// Each row costs about the same whatever the number of members is.
 fn shared_group(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("shared group");
     let (policy, _) = Policy::parse(&[Source { name: "bench", text: PREEMPTION }]).unwrap();
-    for members in [200, 20_000] {
-        let mut ledger = Ledger::new(Arc::new(policy.clone()));
+    let policy = Arc::new(policy);
+    for members in SIZES {
+        let mut ledger = Ledger::new(Arc::clone(&policy));
         let request = GroupRequest {
             id: "g".into(),
             interface: "eth0".into(),
@@ -237,13 +286,15 @@ fn shared_group(criterion: &mut Criterion) {
         for number in 0..members {
             ledger.admit(&member(format!("v{number}"), 100 + number)).unwrap();
         }
-        let larger = member("x".into(), 100 + members);
-        group.bench_function(format!("one more member joins {members} and leaves"), |bencher| {
-            bencher.iter(|| {
-                ledger.admit(black_box(&larger)).unwrap();
-                ledger.release("x").unwrap()
+        for (which, rate) in [("a member as others", 100), ("the largest member", 100 + members)] {
+            let one_more = member("x".into(), rate);
+            group.bench_function(format!("{which} joins {members} and leaves"), |bencher| {
+                bencher.iter(|| {
+                    ledger.admit(black_box(&one_more)).unwrap();
+                    ledger.release("x").unwrap()
+                });
             });
-        });
+        }
     }
     group.finish();
 }

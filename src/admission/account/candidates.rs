@@ -1,7 +1,7 @@
 //! The flows of an account that can be preempted or shed, with what each constraint gains by their end.
 //!
-//! The end of a flow that lasts until it is released frees the same amount at every moment: such flows are added up. The
-//! end of a flow with a window frees an amount for a time, and is looked at by itself.
+//! A flow that lasts until it is released frees the same amount at every moment: such flows are added up. A flow
+//! with a window frees something for a time, and is looked at by itself, where a limit counts it that is exceeded.
 
 use flowspec::{Both, Direction, Moment};
 
@@ -20,12 +20,18 @@ const INNER_TYPES: usize = 7;
 pub(crate) struct Candidates {
     /// What is added up.
     adds_up: AddsUp,
+    all: Part,
+    /// Those of each class that has limits, by the class's number.
+    by_class: Vec<Part>,
+    /// Those of each class type with the types inside it, by the class type less one.
+    by_type: Vec<Part>,
+}
+
+/// The candidates of one scope.
+#[derive(Clone, Debug, Default)]
+struct Part {
     /// Those that last until they are released and are added up.
-    all: Tally,
-    /// The same of each class that has limits, by the class's number.
-    by_class: Vec<Tally>,
-    /// The same of each class type with the types inside it, by the class type less one.
-    by_type: Vec<Tally>,
+    lasting: Tally,
     /// The others.
     single: Sorted<Place>,
 }
@@ -102,48 +108,46 @@ impl Candidates {
     pub(crate) fn insert(&mut self, footprint: &Footprint, now: Moment) {
         let Some(place) = footprint.place() else { return };
         let lasts = footprint.window.end.is_none() && footprint.window.start <= now;
-        if self.adds_up == AddsUp::Nothing || !lasts {
-            return self.single.insert(place);
+        if self.adds_up == AddsUp::Nothing {
+            return self.all.single.insert(place);
         }
-        let amounts = amounts(footprint);
+        let amounts = lasts.then(|| amounts(footprint));
         self.all.insert(place, amounts);
-        for tally in self.others(footprint) {
-            tally.insert(place, amounts);
+        for part in self.others(footprint) {
+            part.insert(place, amounts);
         }
     }
 
     /// Removes a flow.
     pub(crate) fn remove(&mut self, footprint: &Footprint) {
         let Some(place) = footprint.place() else { return };
-        if !self.all.remove(place) {
-            return self.single.remove(place);
-        }
-        for tally in self.others(footprint) {
-            tally.remove(place);
+        self.all.remove(place);
+        if self.adds_up != AddsUp::Nothing {
+            self.others(footprint).for_each(|part| part.remove(place));
         }
     }
 
-    /// The tallies besides the one of all in which a flow is counted.
-    fn others(&mut self, footprint: &Footprint) -> impl Iterator<Item = &mut Tally> {
+    /// The parts besides the one of all in which a flow is counted.
+    fn others(&mut self, footprint: &Footprint) -> impl Iterator<Item = &mut Part> {
         let counts = footprint.class_counts;
         let class = footprint.class.filter(|_| counts.flows || counts.rate).map(|class| class as usize);
         if let Some(class) = class
             && class >= self.by_class.len()
         {
-            self.by_class.resize_with(class + 1, Tally::default);
+            self.by_class.resize_with(class + 1, Part::default);
         }
         let inside = match self.adds_up {
             AddsUp::Types => usize::from(footprint.class_type),
             AddsUp::Nothing | AddsUp::Classes => 0,
         };
         if inside > 0 && self.by_type.is_empty() {
-            self.by_type.resize_with(INNER_TYPES, Tally::default);
+            self.by_type.resize_with(INNER_TYPES, Part::default);
         }
         let class = class.and_then(|class| self.by_class.get_mut(class));
         self.by_type.iter_mut().take(inside).chain(class)
     }
 
-    fn tally(&self, scope: Scope) -> Option<&Tally> {
+    fn part(&self, scope: Scope) -> Option<&Part> {
         match scope {
             Scope::Interface => Some(&self.all),
             Scope::Class(class) => self.by_class.get(class as usize),
@@ -151,25 +155,27 @@ impl Candidates {
         }
     }
 
-    /// What the flows after a place, which are less important, free of a constraint, of those that are added up.
+    /// What the flows after a place, which are less important, free to a constraint, of those that are added up.
     pub(crate) fn after(&self, place: Place, scope: Scope, quantity: Quantity) -> u128 {
-        self.tally(scope).map_or(0, |tally| tally.after(place, quantity.kind()))
+        self.part(scope).map_or(0, |part| part.lasting.after(place, quantity.kind()))
     }
 
-    /// The first flow, beginning with the least important, with which those up to it free an amount, which is not zero, of
-    /// those that are added up.
+    /// The first flow, beginning with the least important, with which those up to it free an amount, which is not
+    /// zero, of those that are added up.
     pub(crate) fn reach(&self, wanted: u128, scope: Scope, quantity: Quantity) -> Option<Place> {
-        self.tally(scope)?.reach(quantity.kind(), wanted)
+        self.part(scope)?.lasting.reach(quantity.kind(), wanted)
     }
 
-    /// The least important flow before a place of those that are not added up.
-    pub(crate) fn single_before(&self, place: Place) -> Option<Place> {
-        self.single.last_before(place)
+    /// The least important flow before a place of those in these scopes that are not added up.
+    pub(crate) fn single_before(&self, place: Place, scopes: impl Iterator<Item = Scope>) -> Option<Place> {
+        let before = |scope| self.part(scope)?.single.last_before(place);
+        scopes.filter_map(before).max()
     }
 
     /// All flows, least important first.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
-        let (mut lasting, mut single) = (self.all.places().peekable(), self.single.iter().rev().peekable());
+        let (mut lasting, mut single) =
+            (self.all.lasting.places().peekable(), self.all.single.iter().rev().peekable());
         std::iter::from_fn(move || match (lasting.peek(), single.peek()) {
             (Some(lasting), Some(next)) if next > lasting => single.next(),
             (None, _) => single.next(),
@@ -178,7 +184,23 @@ impl Candidates {
     }
 }
 
-/// What the end of a flow frees of each kind.
+impl Part {
+    /// Adds a flow, with what it frees where it is added up.
+    fn insert(&mut self, place: Place, amounts: Option<Amounts>) {
+        match amounts {
+            Some(amounts) => self.lasting.insert(place, amounts),
+            None => self.single.insert(place),
+        }
+    }
+
+    fn remove(&mut self, place: Place) {
+        if !self.lasting.remove(place) {
+            self.single.remove(place);
+        }
+    }
+}
+
+/// What a flow frees of each kind.
 fn amounts(footprint: &Footprint) -> Amounts {
     let mut amounts: Amounts = [0; KINDS];
     amounts[Quantity::Flows.kind()] = footprint.flows;

@@ -121,7 +121,7 @@ impl Account {
         let FitContext { name, interface, class, usage, now, .. } = *context;
         let window = footprint.window;
         let of_flows = |limit| Demand { amount: footprint.flows, limit };
-        if old.is_none_or(|old| old.flows < footprint.flows) {
+        if footprint.flows > old.map_or(0, |old| old.flows) {
             if let Some((number, class, Class { max_flows: Some(max_flows), .. })) = class {
                 let used = usage.class(number);
                 let fits = used.is_some_and(|used| used.flows.fits_always(of_flows(*max_flows)));
@@ -301,7 +301,7 @@ impl Account {
     }
 
     /// Every limit that a footprint has to meet, as [`check`](Self::check) has it, where these limits depend on nothing but
-    /// sums: `None` in a class of the MAR model with a share, and where flows are measured.
+    /// sums: `None` in a class of the MAR model with a share, and for a flow that may use what is measured as unused.
     pub(crate) fn limits(
         &self,
         context: &FitContext<'_>,
@@ -310,7 +310,7 @@ impl Account {
     ) -> Option<Vec<Limit>> {
         let FitContext { interface, class, .. } = *context;
         let window = footprint.window;
-        if self.measures() {
+        if self.relieves(footprint, context.now) {
             return None;
         }
         let mut limits = Vec::new();
@@ -348,6 +348,12 @@ impl Account {
             }
         }
         Some(limits)
+    }
+
+    /// Whether a flow may use what is measured as unused.
+    pub(crate) fn relieves(&self, footprint: &Footprint, now: Moment) -> bool {
+        let is_measured = Direction::BOTH.iter().any(|&direction| footprint.is_measured(direction));
+        self.measures() && is_measured && footprint.window.start <= now
     }
 
     /// What is measured as unused may be reserved for controlled load of measured classes that begins now, and for

@@ -49,7 +49,7 @@ impl Ledger {
         let mut limits = Vec::new();
         for Constraint { footprint, old, flow } in self.constraints(newcomer) {
             let context = self.fit_context(account, &footprint, flow)?;
-            if !account.measures() {
+            if !account.relieves(&footprint, self.now) {
                 // Whether all of them would be enough.
                 let lasting = FitContext { usage: account.lasting(setup)?, ..context };
                 account.check(&lasting, &footprint, old.as_ref()).ok()?;

@@ -2,7 +2,8 @@
 //!
 //! Flows that last until they are released are not looked at one by one: the sums over them in the order of their
 //! importance tell how many are enough, and how many of those can stay. The search costs O(log n) for each flow that is
-//! preempted, and for each flow with a window that comes before the last of them.
+//! preempted, and for each flow with a window that comes before the last of them and is counted by a limit that the
+//! newcomer exceeds.
 
 use flowspec::Moment;
 
@@ -77,7 +78,8 @@ impl Search<'_> {
     /// The least important flow with a window before a place that is there while the newcomer exceeds a limit.
     fn single_before(&self, mut place: Place) -> Option<Single> {
         loop {
-            place = self.candidates.single_before(place).filter(|place| *place >= self.from)?;
+            let scopes = self.limits.iter().map(|limit| limit.scope);
+            place = self.candidates.single_before(place, scopes).filter(|place| *place >= self.from)?;
             let footprint = self.flows.entry(place.slot()).footprint;
             if self.limits.iter().any(|limit| footprint.window.overlaps(&limit.window)) {
                 return Some(Single { place, footprint });
