@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use flowspec::Moment;
 use gqos::admission::{Ledger, Reason};
 use gqos::policy::{Policy, Source};
 use gqos::scenario::parse_line;
@@ -92,6 +93,32 @@ fn times_do_not_wrap() {
             (&line("b", format!("'end_us':{MAX},'ttl_us':{MAX}")), "ok"),
             (&format!("{{'at_us':{MAX},'op':'tick'}}"), "ok"),
             (&format!("{{'at_us':{MAX},'op':'release','id':'b'}}"), "unknown_id"),
+        ],
+    );
+}
+
+#[test]
+fn a_time_to_live_that_ends_after_the_last_moment_is_none() {
+    let soft = |id: &str, time: &str| {
+        let line = reserve(id, "'token_rate':1").replace("'at_us':0", &format!("'at_us':10,'ttl_us':{time}"));
+        (line, "ok")
+    };
+    let (a, b, c) = (soft("a", MAX), soft("b", "18446744073709551605"), soft("c", "5"));
+    let refresh = format!("{{'at_us':11,'op':'refresh','id':'c','ttl_us':{MAX}}}");
+    let last = |operation: &str, id: &str| format!("{{'at_us':{MAX},'op':'{operation}','id':'{id}'}}");
+    let release = ["a", "b", "c"].map(|id| last("release", id));
+    let [of_a, of_b, of_c] = &release;
+    check(
+        "times to live",
+        LARGEST,
+        &[
+            (&a.0, a.1),
+            (&b.0, b.1),
+            (&c.0, c.1),
+            (&refresh, "ok"),
+            (of_a, "ok"),
+            (of_b, "unknown_id"),
+            (of_c, "ok"),
         ],
     );
 }
@@ -202,31 +229,153 @@ fn preemption_needs_a_better_priority() {
     check("setup better than holding is invalid", policy, &[(&ask("a", 1, 1, 2), "invalid_priority")]);
 }
 
+/// A ledger with flows that wait.
+struct Waits {
+    policy: Arc<Policy>,
+    ledger: Ledger,
+}
+
+impl Waits {
+    fn under(text: &str) -> Self {
+        let (policy, _) = Policy::parse(&[Source { name: "waiting", text }]).unwrap();
+        let policy = Arc::new(policy);
+        Self { ledger: Ledger::new(Arc::clone(&policy)), policy }
+    }
+
+    /// Whether a line is granted, whether its flow waits then, and which flows are notified.
+    #[track_caller]
+    fn check(&mut self, line: &str, answer: (bool, bool), notified: &[&str]) {
+        let traced = parse_line(&line.replace('\'', "\""), &self.policy).unwrap();
+        let decision = traced.decide_by_ledger(&mut self.ledger);
+        let found = (decision.is_ok(), decision.is_waiting());
+        assert_eq!(found, answer, "{line}: {}", decision.message());
+        assert_eq!(decision.notified, notified, "{line}");
+        self.ledger.invariants();
+    }
+}
+
+const GRANTED: (bool, bool) = (true, false);
+const WAITS: (bool, bool) = (false, true);
+const REFUSED: (bool, bool) = (false, false);
+
+/// A link of 1 MB/s.
+const ONE_LINK: &str =
+    "version = 1\n[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\n";
+
+/// A request that waits; `rest` are fields besides those of its flowspec.
+fn ask(at: u64, id: &str, rest: &str, rate: u64) -> String {
+    format!(
+        "{{'at_us':{at},'op':'reserve','id':'{id}','interface':'eth0','wait':true,{rest}'sending':{{'service_type':'guaranteed','token_rate':{rate}}}}}"
+    )
+}
+
+fn release(at: u64, id: &str) -> String {
+    format!("{{'at_us':{at},'op':'release','id':'{id}'}}")
+}
+
+fn tick(at: u64) -> String {
+    format!("{{'at_us':{at},'op':'tick'}}")
+}
+
+#[test]
+fn a_flow_that_would_not_fit_alone_does_not_wait_whichever_limit_refuses_it_first() {
+    let mut waits = Waits::under(
+        r#"
+        version = 1
+        [interface.eth0]
+        egress = { capacity = "8 Mbit/s", reservable = "100%" }
+        ingress = { capacity = "8 Mbit/s", reservable = "100%" }
+        [class.one]
+        max_flows = 1
+        max_rate = "800 kbit/s"
+        "#,
+    );
+    let in_class = "'class':'one',";
+    waits.check(&ask(0, "a", in_class, 1), GRANTED, &[]);
+    waits.check(&ask(0, "b", "", 900_000), GRANTED, &[]);
+    waits.check(&ask(1, "faster than a flow of its class", in_class, 200_000), REFUSED, &[]);
+    let receiving = "'receiving':{'service_type':'guaranteed','token_rate':1000001},";
+    waits.check(&ask(1, "faster than the other direction", receiving, 200_000), REFUSED, &[]);
+    waits.check(&ask(1, "c", in_class, 100_000), WAITS, &[]);
+    waits.check(&release(2, "b"), GRANTED, &[]);
+    waits.check(&release(3, "a"), GRANTED, &["c"]);
+}
+
+#[test]
+fn what_a_notified_flow_does_not_take_is_free_for_the_flows_after_it() {
+    let notified = || {
+        let mut waits = Waits::under(ONE_LINK);
+        waits.check(&ask(0, "a", "", 1_000_000), GRANTED, &[]);
+        waits.check(&ask(1, "b", "", 900_000), WAITS, &[]);
+        waits.check(&ask(2, "c", "", 800_000), WAITS, &[]);
+        waits.check(&release(3, "a"), GRANTED, &["b"]);
+        waits
+    };
+    let mut waits = notified();
+    waits.check(&tick(5_000_002), GRANTED, &[]);
+    assert_eq!(waits.ledger.due().map(Moment::as_micros), Some(5_000_003), "the end of b's wait");
+    waits.check(&tick(5_000_003), GRANTED, &["c"]);
+    waits.check(&release(5_000_004, "b"), REFUSED, &[]);
+    notified().check(&ask(4, "b", "", 100_000), GRANTED, &["c"]);
+}
+
+#[test]
+fn what_a_notified_flow_would_give_back_is_not_free_before_it_does() {
+    let both = |sending: u64, receiving: u64| {
+        format!(
+            "'receiving':{{'service_type':'guaranteed','token_rate':{receiving}}},'sending':{{'service_type':'guaranteed','token_rate':{sending}}}"
+        )
+    };
+    let text = format!(
+        "{}ingress = {{ capacity = \"8 Mbit/s\", reservable = \"100%\" }}\n[template.best]\n{}[template.low]\n{}",
+        ONE_LINK,
+        "sending = { service_type = \"guaranteed\", token_rate = \"800 kbit/s\" }\nreceiving = { service_type = \"guaranteed\", token_rate = \"8 Mbit/s\" }\n",
+        "sending = { service_type = \"guaranteed\", token_rate = \"7200 kbit/s\" }\n",
+    );
+    let mut waits = Waits::under(&text);
+    let reserve = |at: u64, id: &str, what: &str| {
+        format!("{{'at_us':{at},'op':'reserve','id':'{id}','interface':'eth0','wait':true,{what}}}")
+    };
+    waits.check(&reserve(0, "a", &both(1, 1)), GRANTED, &[]);
+    waits.check(&reserve(1, "b", "'templates':['best','low']"), (true, true), &[]);
+    waits.check(&reserve(2, "c", &"'sending':{'service_type':'guaranteed','token_rate':500000}"), WAITS, &[]);
+    waits.check(&release(3, "a"), GRANTED, &["b"]);
+    waits.check(
+        "{'at_us':4,'op':'renegotiate','id':'b','sending':{'service_type':'guaranteed','token_rate':100000}}",
+        GRANTED,
+        &["c"],
+    );
+}
+
+#[test]
+fn a_flow_whose_reservation_would_be_over_waits_no_longer() {
+    let mut waits = Waits::under(ONE_LINK);
+    waits.check(&ask(0, "a", "", 1_000_000), GRANTED, &[]);
+    waits.check(&ask(1, "b", "'end_us':10,", 1), WAITS, &[]);
+    waits.check(&ask(1, "c", "'end_us':11,", 1), WAITS, &[]);
+    waits.check(&release(10, "b"), REFUSED, &[]);
+    waits.check(&release(10, "c"), GRANTED, &[]);
+}
+
+#[test]
+fn a_group_takes_no_place_of_a_flow() {
+    let policy = |most: u64| ONE_LINK.replace("egress", &format!("max_flows = {most}\negress"));
+    let group = "{'at_us':1,'op':'group','id':'g','interface':'eth0','sending':{'service_type':'guaranteed','token_rate':1}}";
+    for reloaded in [2, 1] {
+        let mut waits = Waits::under(&policy(2));
+        waits.check(&ask(0, "a", "", 1), GRANTED, &[]);
+        waits.check(&ask(0, "b", "", 1), GRANTED, &[]);
+        waits.ledger.reload(Waits::under(&policy(reloaded)).policy);
+        waits.check(group, GRANTED, &[]);
+    }
+}
+
 /// Waiting flows are notified once, in order, when the capacity that they need is free.
 #[test]
 fn waiting_flows_are_notified_in_order() {
-    let text = "version = 1\n[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\n";
-    let (policy, _) = Policy::parse(&[Source { name: "waiting", text }]).unwrap();
-    let policy = Arc::new(policy);
-    let mut ledger = Ledger::new(Arc::clone(&policy));
-    let mut check = |line: &str, ok: bool, waiting: bool, notified: &[&str]| {
-        let traced = parse_line(&line.replace('\'', "\""), &policy).unwrap();
-        let decision = traced.decide_by_ledger(&mut ledger);
-        assert_eq!(
-            (decision.is_ok(), decision.is_waiting()),
-            (ok, waiting),
-            "{line}: {}",
-            decision.message()
-        );
-        assert_eq!(decision.notified, notified, "{line}");
-    };
-    let ask = |at: u64, id: &str, rate: u64| {
-        format!(
-            "{{'at_us':{at},'op':'reserve','id':'{id}','interface':'eth0','wait':true,'sending':{{'service_type':'guaranteed','token_rate':{rate}}}}}"
-        )
-    };
-    let release = |at: u64, id: &str| format!("{{'at_us':{at},'op':'release','id':'{id}'}}");
-    let tick = |at: u64| format!("{{'at_us':{at},'op':'tick'}}");
+    let mut waits = Waits::under(ONE_LINK);
+    let mut check = |line: &str, ok, waiting, notified: &[&str]| waits.check(line, (ok, waiting), notified);
+    let ask = |at, id: &str, rate| ask(at, id, "", rate);
     for id in ["a", "b", "c", "d"] {
         check(&ask(0, id, 250_000), true, false, &[]);
     }

@@ -28,7 +28,7 @@ impl Absence {
     /// The same under these timeouts.
     pub(crate) fn under(self, timeouts: PeerTimeouts) -> Self {
         let at = |since: Option<Moment>, timeout: Timeout, loss| {
-            Some((since?.saturating_add(timeout.limit()?), loss))
+            Some((since?.checked_add(timeout.limit()?)?, loss))
         };
         let dead = at(self.silent, timeouts.dead_after, PeerLoss::Dead);
         let stalled = at(self.stalled, timeouts.stalled_after, PeerLoss::Stalled);

@@ -22,6 +22,8 @@ pub(crate) struct Tried {
     pub(crate) rendition: Option<String>,
     /// Why each rendition was refused that was tried, best first; empty where there is only one rendition.
     pub(crate) refused: Vec<RefusedRendition>,
+    /// Whether the best rendition was refused for what others hold alone, where the request would wait for that.
+    pub(crate) may_wait: bool,
 }
 
 impl Ledger {
@@ -41,18 +43,22 @@ impl Ledger {
     pub(crate) fn climb(&mut self, ladder: &Ladder) -> Tried {
         let Ladder { request, first, renditions } = ladder;
         let counted = self.count_request(request.client.as_deref());
-        let best = match counted.and_then(|()| self.admit_counted(request)) {
+        let tried = counted.and_then(|()| self.admit_counted(request));
+        let may_wait = request.wait && matches!(&tried, Err(refusal) if self.may_fit_later(request, refusal));
+        let best = match tried {
             Err(refusal) if !renditions.is_empty() && refusal.depends_on_rendition() => refusal,
-            result => return Tried { result, rendition: None, refused: Vec::new() },
+            result => return Tried { result, rendition: None, refused: Vec::new(), may_wait },
         };
         let mut refused = vec![RefusedRendition { name: first.clone(), refusal: best.clone() }];
         for (name, qos) in renditions {
             match self.admit_counted(&Request { qos: *qos, ..request.clone() }) {
-                Ok(grant) => return Tried { result: Ok(grant), rendition: Some(name.clone()), refused },
+                Ok(grant) => {
+                    return Tried { result: Ok(grant), rendition: Some(name.clone()), refused, may_wait };
+                }
                 Err(refusal) => refused.push(RefusedRendition { name: name.clone(), refusal }),
             }
         }
-        Tried { result: Err(best), rendition: None, refused }
+        Tried { result: Err(best), rendition: None, refused, may_wait }
     }
 
     /// The same for a request that its client has been counted for.

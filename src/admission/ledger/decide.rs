@@ -140,21 +140,16 @@ impl Ledger {
     fn decide_reserve(&mut self, ladder: &Ladder, grant: &mut Option<Grant>) -> Answered {
         let request = &ladder.request;
         let Request { id, interface, .. } = request;
-        let Tried { result, rendition, refused: refused_renditions } = self.climb(ladder);
+        let Tried { result, rendition, refused: refused_renditions, may_wait } = self.climb(ladder);
         let waiting = match &result {
             // A flow that gets its best rendition, or that accepts a lower one, waits no longer.
             Ok(_) if rendition.is_none() || !request.wait => {
-                self.waiting.leave(id);
+                // What it was notified of, and did not take, is free for the flows after it.
+                self.risen |= self.waiting.leave(id);
                 false
             }
             // What stood in the way of the best rendition, whatever was given instead.
-            _ => {
-                let best = refused_renditions.first().map(|refused| &refused.refusal);
-                let best = best.or(result.as_ref().err());
-                best.is_some_and(|refusal| {
-                    request.wait && refusal.may_fit_later() && self.waiting.join(request)
-                })
-            }
+            _ => may_wait && self.waiting.join(request),
         };
         *grant = result.as_ref().ok().cloned();
         let rendition = rendition.or_else(|| Some(ladder.first.clone()).filter(|name| !name.is_empty()));

@@ -8,6 +8,7 @@
 use flowspec::{Both, Flowspec, Moment};
 
 use super::group::Member;
+use super::renegotiation::PreviousReservation;
 use super::state::Ledger;
 use crate::admission::account::charge::Charge;
 use crate::admission::decision::{Decision, Outcome};
@@ -59,10 +60,7 @@ impl Ledger {
         let ids = EndedIds::of(&ended);
         match self.exchange_counted(id, *flowspecs) {
             Ok((grant, previous)) => {
-                let tspec = previous.member.map_or_else(Both::default, |member| member.charge.tspec);
-                let before = previous.entry.charge(tspec);
-                let after = self.flows.get(id).map_or(before, |entry| entry.charge(grant.tspec));
-                self.recharge(id, &before.larger(&after));
+                let [before, after] = self.charge_both(id, &grant, &previous);
                 let renegotiation = Renegotiation { id: id.to_owned(), before, after, grant, before_it: ids };
                 Ok(Begun { renegotiation, ended })
             }
@@ -71,6 +69,20 @@ impl Ledger {
                 Err(Box::new(Outcome { decision, grant: None, ended }))
             }
         }
+    }
+
+    /// Charges a flow that has exchanged its reservation the larger of both. Gives both, the one before first.
+    pub(crate) fn charge_both(
+        &mut self,
+        id: &str,
+        grant: &Grant,
+        previous: &PreviousReservation,
+    ) -> [Charge; 2] {
+        let tspec = previous.member.as_ref().map_or_else(Both::default, |member| member.charge.tspec);
+        let before = previous.entry.charge(tspec);
+        let after = self.flows.get(id).map_or(before, |entry| entry.charge(grant.tspec));
+        self.recharge(id, &before.larger(&after));
+        [before, after]
     }
 
     /// The kernel agrees: from now on the flow is charged what it was granted. Refused where the flow has ended.

@@ -33,6 +33,16 @@ pub(crate) struct Prepared {
     pub(crate) setup: u8,
 }
 
+/// What a request names, as an entry, and what it is charged.
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) entry: Entry,
+    pub(crate) charge: Charge,
+    /// Its setup priority.
+    setup: u8,
+    dscp: Option<u8>,
+}
+
 /// What a flow would book.
 #[derive(Debug)]
 pub(crate) struct Wanted {
@@ -92,13 +102,26 @@ impl Ledger {
 
     /// What a valid request would book. Whether it fits its interface is [checked](Self::check_wanted) apart.
     pub(crate) fn prepare(&mut self, request: &Request) -> Result<Prepared, Refusal> {
-        let Request { id, interface, client, owner, qos, .. } = request;
+        let id = &request.id;
         if self.flows.slot(id).is_some() {
             return Err(Refusal::DuplicateId { id: id.clone() });
         }
         if self.flows.len() >= MOST_FLOWS {
             return Err(Refusal::TooManyFlows { flows: self.flows.len() });
         }
+        let Described { entry, charge, setup, dscp } = self.describe(request)?;
+        let member = Member { charge, window: entry.footprint.window };
+        self.check_member(&entry, &member, None)?;
+        let timeouts = self.timeouts(&entry);
+        let grant =
+            Grant { charged: charge.rate, tspec: charge.tspec, dscp, timeouts, preempted: Vec::new() };
+        let wanted = self.wanted(entry, &member);
+        Ok(Prepared { wanted, member, grant, setup })
+    }
+
+    /// What a request names, and what it is charged, whatever is reserved.
+    pub(crate) fn describe(&mut self, request: &Request) -> Result<Described, Refusal> {
+        let Request { interface, client, owner, qos, .. } = request;
         let policy = Arc::clone(&self.policy);
         let window = request.window(self.now);
         if let Window { start, end: Some(end) } = window
@@ -139,17 +162,11 @@ impl Ledger {
             cost: None,
             group: in_group,
             client: client.as_deref().map(Arc::from),
-            deadline: request.time_to_live.map(|time| self.now.saturating_add(time)),
+            // A time that would end after the last moment does not end.
+            deadline: request.time_to_live.and_then(|time| self.now.checked_add(time)),
         };
         let entry = entry.costing(&charge);
-        let member = Member { charge, window };
-        self.check_member(&entry, &member, None)?;
-        let dscp = class.and_then(|class| class.dscp);
-        let timeouts = self.timeouts(&entry);
-        let grant =
-            Grant { charged: charge.rate, tspec: charge.tspec, dscp, timeouts, preempted: Vec::new() };
-        let wanted = self.wanted(entry, &member);
-        Ok(Prepared { wanted, member, grant, setup })
+        Ok(Described { entry, charge, setup, dscp: class.and_then(|class| class.dscp) })
     }
 
     /// What a flow would book, with what that makes of its group where the group shares one reservation.

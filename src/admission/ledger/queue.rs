@@ -2,9 +2,10 @@
 //!
 //! Flows are notified in the order in which they were refused: on an interface, no flow is notified before one that has
 //! waited longer there, and none of capacity that an earlier flow was notified of. A notification reserves nothing: the
-//! first request gets the capacity. A flow that does not request it again within [`GRACE`] loses its place.
+//! first request gets the capacity. A flow that does not request it again within [`GRACE`] loses its place, and so does
+//! one whose reservation would be over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::{Micros, Moment};
 
@@ -21,7 +22,9 @@ const MOST_WAITING: usize = 10_000;
 pub(crate) struct Waiting {
     pub(crate) queue: BTreeMap<u64, Waiter>,
     /// The place of each flow in the queue.
-    pub(crate) places: BTreeMap<String, u64>,
+    places: BTreeMap<String, u64>,
+    /// When flows lose their places, with the places.
+    due: BTreeSet<(Moment, u64)>,
     next: u64,
 }
 
@@ -32,19 +35,64 @@ pub(crate) struct Waiter {
     pub(crate) notified_until: Option<Moment>,
 }
 
+impl Waiter {
+    /// When it loses its place: once it has been notified for long enough, and once its reservation would be over.
+    fn due(&self) -> Option<Moment> {
+        self.notified_until.into_iter().chain(self.request.end).min()
+    }
+}
+
 impl Waiting {
+    /// When the next flow loses its place.
+    pub(crate) fn due(&self) -> Option<Moment> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Removes the flows that have lost their places by then. Returns whether there were any.
+    pub(crate) fn pass(&mut self, now: Moment) -> bool {
+        let mut lost = false;
+        while let Some((_, place)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            self.remove(place);
+            lost = true;
+        }
+        lost
+    }
+
+    /// The flow at a place is notified, and loses the place at a moment unless it requests again.
+    pub(crate) fn set_notified(&mut self, place: u64, until: Moment) {
+        if let Some(mut waiter) = self.remove(place) {
+            waiter.notified_until = Some(until);
+            self.insert(place, waiter);
+        }
+    }
+
+    fn insert(&mut self, place: u64, waiter: Waiter) {
+        self.due.extend(waiter.due().map(|at| (at, place)));
+        self.places.insert(waiter.request.id.clone(), place);
+        self.queue.insert(place, waiter);
+    }
+
+    fn remove(&mut self, place: u64) -> Option<Waiter> {
+        let waiter = self.queue.remove(&place)?;
+        self.places.remove(&waiter.request.id);
+        if let Some(at) = waiter.due() {
+            self.due.remove(&(at, place));
+        }
+        Some(waiter)
+    }
+
     /// Adds a flow to the queue, or keeps it in its place. Returns whether it waits.
     pub(crate) fn join(&mut self, request: &Request) -> bool {
         let waiter = Waiter { request: request.clone(), notified_until: None };
-        if let Some(place) = self.places.get(&request.id) {
-            self.queue.insert(*place, waiter);
+        if let Some(place) = self.places.get(&request.id).copied() {
+            self.remove(place);
+            self.insert(place, waiter);
             return true;
         }
         if self.queue.len() >= MOST_WAITING {
             return false;
         }
-        self.places.insert(request.id.clone(), self.next);
-        self.queue.insert(self.next, waiter);
+        self.insert(self.next, waiter);
         self.next += 1;
         true
     }
@@ -58,13 +106,12 @@ impl Waiting {
             assert_eq!(self.places.get(id), Some(place), "{id}: its place in the waiting queue");
             assert!(*place < self.next, "{id}: its place is not given out");
         }
+        let due = self.queue.iter().filter_map(|(place, waiter)| Some((waiter.due()?, *place)));
+        assert_eq!(self.due, due.collect(), "when the flows that wait lose their places");
     }
 
     /// Removes a flow from the queue. Returns whether it waited.
     pub(crate) fn leave(&mut self, id: &str) -> bool {
-        match self.places.remove(id) {
-            None => false,
-            Some(place) => self.queue.remove(&place).is_some(),
-        }
+        self.places.get(id).copied().is_some_and(|place| self.remove(place).is_some())
     }
 }

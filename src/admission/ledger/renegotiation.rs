@@ -189,7 +189,7 @@ impl Ledger {
         if let Some(at) = entry.ending() {
             self.endings.remove(&(at, rank));
         }
-        entry.deadline = Some(self.now.saturating_add(time_to_live));
+        entry.deadline = self.now.checked_add(time_to_live);
         self.endings.extend(entry.ending().map(|at| (at, rank)));
         self.flows.update(&entry, self.now);
         self.debug_check();

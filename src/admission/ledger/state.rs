@@ -179,11 +179,14 @@ impl Ledger {
             ended.extend(if expires { self.expire(slot) } else { self.end_absent(slot) });
         }
         self.pass(now);
+        // What a flow was notified of, and did not take in time, is free for the flows after it.
+        self.risen |= self.waiting.pass(self.now);
         self.debug_check();
         ended
     }
 
-    /// When time alone changes something next: a flow ends, or a capacity begins to count.
+    /// When time alone changes something next: a flow ends, or loses its place among those that wait, or a capacity begins
+    /// to count.
     pub fn due(&self) -> Option<Moment> {
         let ends = self.endings.first().map(|(at, _)| *at);
         let absent = self.absent.next().map(|(at, _)| at);
@@ -191,7 +194,7 @@ impl Ledger {
             let Both { sending, receiving } = account.rising;
             [sending, receiving].into_iter().flatten().map(|(at, _)| at)
         });
-        ends.into_iter().chain(absent).chain(rises).min()
+        ends.into_iter().chain(absent).chain(self.waiting.due()).chain(rises).min()
     }
 
     fn expire(&mut self, slot: u32) -> Option<Ended> {

@@ -1,8 +1,13 @@
 //! Notifies flows that wait once there is enough capacity for them.
 
+use std::collections::BTreeSet;
+
+use super::group::Member;
+use super::prepare::{Constraint, Described, Wanted};
 use super::queue::GRACE;
-use super::renegotiation::PreviousReservation;
 use super::state::Ledger;
+use crate::admission::account::fit::FitContext;
+use crate::admission::refusal::Refusal;
 use crate::admission::request::Request;
 
 /// Unbooks what was only tried.
@@ -16,25 +21,20 @@ impl Ledger {
         }
         let now = self.now;
         let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.queue.retain(|_, waiter| {
-            let kept = waiter.notified_until.is_none_or(|until| now < until);
-            if !kept {
-                waiting.places.remove(&waiter.request.id);
-            }
-            kept
-        });
         let mut notified = Vec::new();
         // What earlier flows are notified of counts as taken while the later ones are tried.
         let mut taken: Vec<Undo> = Vec::new();
-        let mut full = std::collections::BTreeSet::new();
-        for waiter in waiting.queue.values_mut() {
+        let mut full = BTreeSet::new();
+        for (place, waiter) in &waiting.queue {
             if full.contains(&waiter.request.interface) {
                 continue;
             }
             let request = Request { start: None, ..waiter.request.clone() };
             let tried = if self.flows.slot(&request.id).is_some() {
                 let better = self.exchange(&request.id, request.qos.map(Some));
-                better.map(|(_, before): (_, PreviousReservation)| {
+                better.map(|(grant, before)| {
+                    // It has what it has until it requests the better one: nothing of that is free.
+                    self.charge_both(&request.id, &grant, &before);
                     Box::new(move |ledger: &mut Ledger| ledger.restore(before)) as Undo
                 })
             } else {
@@ -49,21 +49,48 @@ impl Ledger {
                 Ok(undo) => taken.push(undo),
                 Err(refusal) => {
                     // A flow that lacks something else, or more than the whole budget, does not block the others.
-                    if refusal.may_fit_later() {
+                    if self.may_fit_later(&request, &refusal) {
                         full.insert(request.interface);
                     }
                     continue;
                 }
             }
             if waiter.notified_until.is_none() {
-                waiter.notified_until = Some(now.saturating_add(GRACE));
-                notified.push(request.id);
+                notified.push((*place, request.id));
             }
         }
         for undo in taken.into_iter().rev() {
             undo(self);
         }
+        for (place, _) in &notified {
+            waiting.set_notified(*place, now.saturating_add(GRACE));
+        }
         self.waiting = waiting;
-        notified
+        notified.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Whether a request that was refused lacks nothing but what others hold: it would fit if nothing else were reserved.
+    pub(crate) fn may_fit_later(&mut self, request: &Request, refusal: &Refusal) -> bool {
+        if !refusal.lacks_capacity() {
+            return false;
+        }
+        let Ok(Described { entry, charge, .. }) = self.describe(request) else { return false };
+        let member = Member { charge, window: entry.footprint.window };
+        let wanted = self.wanted(entry, &member);
+        match self.fits_alone(&wanted) {
+            Ok(()) => true,
+            // A link with a capacity of zero is down, and may come up again.
+            Err(refusal) => refusal.may_fit_later(),
+        }
+    }
+
+    fn fits_alone(&self, wanted: &Wanted) -> Result<(), Refusal> {
+        for Constraint { asked, old, flow } in self.constraints(wanted) {
+            let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { continue };
+            let Some(context) = self.fit_context(account, &asked, flow) else { continue };
+            let nothing = account.usage.emptied();
+            account.check(&FitContext { usage: &nothing, ..context }, &asked, old.as_ref())?;
+        }
+        Ok(())
     }
 }
