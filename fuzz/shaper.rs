@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use flowspec::{Bytes, Direction, Flowspec, Peak, Rate, TSpec};
-use shaper::{Bucket, Due, Framing, Governed, Limiter, Plan, Timestamp};
+use shaper::{Bucket, Deficit, Due, Framing, Governed, Limiter, Plan, Timestamp};
 
 /// Takes numbers from the input; zero once it has ended.
 struct Numbers<'a>(&'a [u8]);
@@ -34,19 +34,20 @@ impl Numbers<'_> {
     }
 }
 
-/// The exact limiter and governor agree to a byte, and to another for each change of plan; a packet that is due may
-/// leave, and one that is not may not; the invariants hold after each call.
+/// The exact limiter and governor agree to a byte, and to another for each change of plan, each withdrawal and each
+/// limiter that takes another one's place; a packet that is due may leave, and one that is not may not; no tokens come
+/// with a limiter that starts without what another one lacked; the invariants hold after each call.
 pub(crate) fn limiters(input: &[u8]) {
     let mut numbers = Numbers(input);
-    let first = numbers.plan();
+    let mut plan = numbers.plan();
     let mut now = Timestamp::default();
-    let mut exact = Bucket::new(&first, now);
-    let mut governed = Governed::new(&first, now).expect("a depth within governor's range");
+    let mut exact = Bucket::new(&plan, now);
+    let mut governed = Governed::new(&plan, now).expect("a depth within governor's range");
     let mut tolerance = 1;
     while !numbers.0.is_empty() {
-        match numbers.byte() % 8 {
+        match numbers.byte() % 10 {
             0 => {
-                let plan = numbers.plan();
+                plan = numbers.plan();
                 exact.set_plan(now, &plan);
                 governed.set_plan(now, &plan);
                 tolerance += 1;
@@ -56,7 +57,22 @@ pub(crate) fn limiters(input: &[u8]) {
                 exact.refund(now, size);
                 governed.refund(now, size);
             }
-            2..=4 => now = now.saturating_add(Duration::from_nanos(numbers.number() % 50_000_000)),
+            2 => {
+                let tokens = Deficit {
+                    sustained: Bytes::new(numbers.number() % 3000),
+                    peak: Bytes::new(numbers.number() % 3000),
+                };
+                withdraw(&mut exact, now, tokens);
+                withdraw(&mut governed, now, tokens);
+                tolerance += 1;
+            }
+            3 => {
+                exact = instead_of(&mut exact, Bucket::new(&plan, now), now);
+                let full = Governed::new(&plan, now).expect("a depth within governor's range");
+                governed = instead_of(&mut governed, full, now);
+                tolerance += 1;
+            }
+            4..=6 => now = now.saturating_add(Duration::from_nanos(numbers.number() % 50_000_000)),
             _ => {
                 let size = Bytes::new(numbers.number() % 3000).min(governed.available(now));
                 let due = exact.due(now, size);
@@ -73,5 +89,30 @@ pub(crate) fn limiters(input: &[u8]) {
         governed.invariants();
         let (a, b) = (exact.available(now).get(), governed.available(now).get());
         assert!(a.abs_diff(b) <= tolerance, "exact {a}, governor {b}");
+        let (a, b) = (exact.deficit(now), governed.deficit(now));
+        let differences =
+            [a.sustained.get().abs_diff(b.sustained.get()), a.peak.get().abs_diff(b.peak.get())];
+        assert!(differences.into_iter().all(|bytes| bytes <= tolerance), "exact {a:?}, governor {b:?}");
     }
+}
+
+/// Takes tokens without a packet: no more are missing from a bucket than before and these, and none come.
+fn withdraw(limiter: &mut impl Limiter, now: Timestamp, tokens: Deficit) {
+    let (before, available) = (limiter.deficit(now), limiter.available(now));
+    limiter.withdraw(now, tokens);
+    let after = limiter.deficit(now);
+    for (before, taken, after) in
+        [(before.sustained, tokens.sustained, after.sustained), (before.peak, tokens.peak, after.peak)]
+    {
+        assert!((before..=before.saturating_add(taken)).contains(&after), "{before}, {taken} taken: {after}");
+    }
+    assert!(limiter.available(now) <= available, "tokens come: {available} before");
+}
+
+/// A full limiter of the same plan without what is missing from another one: it holds no more, and no byte less.
+fn instead_of<L: Limiter>(limiter: &mut L, mut full: L, now: Timestamp) -> L {
+    full.withdraw(now, limiter.deficit(now));
+    let (before, after) = (limiter.available(now).get(), full.available(now).get());
+    assert!(after <= before && before - after <= 1, "{before} B before, {after} B after");
+    full
 }
