@@ -17,6 +17,19 @@ pub(crate) struct Counts {
     pub(crate) unused: usize,
     /// Admissions of a lower rendition.
     pub(crate) lowered: usize,
+    /// Flows that wait, after each operation.
+    pub(crate) waiting: usize,
+    /// Notifications of capacity.
+    pub(crate) notified: usize,
+    /// Flows that end since their peers were silent, or accepted nothing.
+    pub(crate) dead: usize,
+    pub(crate) stalled: usize,
+    /// Requests of clients that made too many.
+    pub(crate) too_many: usize,
+    /// Policies.
+    pub(crate) reloads: usize,
+    /// Flows whose class the policy does not have, after each operation.
+    pub(crate) orphans: usize,
 }
 
 impl Counts {
@@ -31,18 +44,24 @@ impl Counts {
         self.measured += other.measured;
         self.unused += other.unused;
         self.lowered += other.lowered;
+        self.waiting += other.waiting;
+        self.notified += other.notified;
+        self.dead += other.dead;
+        self.stalled += other.stalled;
+        self.too_many += other.too_many;
+        self.reloads += other.reloads;
+        self.orphans += other.orphans;
     }
 
     /// Each kind of outcome occurred in more than a thousandth of the operations. Rate that is measured as unused is
     /// twenty times as rare.
     #[track_caller]
     pub(crate) fn check(&self, operations: u64) {
-        let Self { admitted, refused, preempted, shed, expired, members, booked, measured, unused, lowered } =
-            self;
-        let counts =
-            [admitted, refused, preempted, shed, expired, members, booked, measured, lowered, &(20 * unused)];
-        for count in counts {
-            assert!(*count as u64 > operations / 1000, "{self:?}");
+        let outcomes = [self.admitted, self.refused, self.preempted, self.shed, self.expired, self.members];
+        let kinds = [self.booked, self.measured, 20 * self.unused, self.lowered, self.waiting, self.notified];
+        let others = [self.dead, self.stalled, self.too_many, self.reloads, self.orphans];
+        for count in outcomes.into_iter().chain(kinds).chain(others) {
+            assert!(count as u64 > operations / 1000, "{self:?}");
         }
     }
 }

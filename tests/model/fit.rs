@@ -2,9 +2,9 @@
 
 use gqos::policy::GroupMode;
 
+use crate::FOREVER;
 use crate::policy::{BUFFER, CLIENT_FLOWS, CLIENT_HORIZON, CLIENT_RATE, CLIENT_SETUP, ClassModel};
 use crate::recount::{Charge, Flow, Group, Recount};
-use crate::{FOREVER, HORIZON};
 
 impl Recount {
     /// Whether the interface and the class model have the rate of a flow in a direction.
@@ -12,28 +12,30 @@ impl Recount {
         let charge = flow.charges[direction];
         // Only a measured flow may use what was measured as unused.
         let is_measured = flow.group.is_none() && charge.peak > 0 && flow.start <= self.now;
+        let unused = |counts: &dyn Fn(Option<&str>) -> bool| {
+            if is_measured { self.unused(direction, counts) } else { 0 }
+        };
         let used = |counts: &dyn Fn(Option<&str>) -> bool| {
             let declared = self.largest(flow.start, flow.end, |at| self.rate(at, direction, counts));
-            declared - if is_measured { self.unused(direction, counts) } else { 0 }
+            declared - unused(counts)
         };
         let budget = self.budget(direction);
         if used(&|_| true) + charge.rate > budget {
             return false;
         }
-        let Some(name) = flow.class.as_deref() else { return true };
-        let share = self.classes[name].share.of(budget);
+        let Some((name, class)) = self.class(flow.class.as_deref()) else { return true };
+        let share = class.share.of(budget);
         match self.variant.class_model {
             ClassModel::Mam => used(&|class| class == Some(name)) + charge.rate <= share,
-            ClassModel::Rdm => (1..=self.classes[name].class_type).all(|class_type| {
+            ClassModel::Rdm => (1..=class.class_type).all(|class_type| {
                 let of_types = used(&|class| self.class_type(class) >= class_type);
-                let shares = self.classes.values().filter(|class| class.class_type == class_type);
+                let shares = self.stated_classes().filter(|class| class.class_type == class_type);
                 of_types + charge.rate <= shares.map(|class| class.share.of(budget)).sum::<u64>()
             }),
             // Moment by moment: the threshold binds only while the class is above its share.
-            ClassModel::Mar => (flow.start..self.last_moment(flow.start, flow.end)).all(|at| {
+            ClassModel::Mar => self.moments(flow.start, flow.end).all(|at| {
                 let used = |counts: &dyn Fn(Option<&str>) -> bool| {
-                    let unused = if is_measured { self.unused(direction, counts) } else { 0 };
-                    self.rate(at, direction, counts).saturating_sub(unused)
+                    self.rate(at, direction, counts).saturating_sub(unused(counts))
                 };
                 used(&|class| class == Some(name)) <= share
                     || used(&|_| true) + charge.rate <= budget - budget / 100
@@ -42,7 +44,7 @@ impl Recount {
     }
 
     fn class_type(&self, class: Option<&str>) -> u64 {
-        class.map_or(0, |class| self.classes[class].class_type)
+        self.class(class).map_or(0, |(_, class)| class.class_type)
     }
 
     /// The most flows at once, within the window of `flow`.
@@ -54,13 +56,18 @@ impl Recount {
     /// Whether the interface and the class have room for a flow. `held` is what it had before.
     pub(crate) fn has_room(&self, flow: &Flow, held: Option<&Flow>) -> bool {
         if held.is_none() {
-            let class_limit = flow.class.as_deref().and_then(|class| self.classes[class].max_flows);
+            let class_limit = self.class(flow.class.as_deref()).and_then(|(_, class)| class.max_flows);
             let is_class_full = class_limit
                 .is_some_and(|most| self.most_flows(flow, |other| other.class == flow.class) >= most);
             if is_class_full || self.most_flows(flow, |_| true) >= self.variant.max_flows() {
                 return false;
             }
         }
+        self.has_capacity(flow, held)
+    }
+
+    /// The same without the limits on the number of flows.
+    fn has_capacity(&self, flow: &Flow, held: Option<&Flow>) -> bool {
         if let Some(id) = flow.group.as_deref() {
             return self.has_room_for_member(id, flow, held);
         }
@@ -74,9 +81,19 @@ impl Recount {
         })
     }
 
+    /// Whether a flow would have room if nothing else were reserved.
+    pub(crate) fn has_room_alone(&self, flow: &Flow) -> bool {
+        let mut alone = self.clone();
+        let group = flow.group.as_deref();
+        alone.flows.retain(|other| group.is_some_and(|group| other.is_in(group)));
+        alone.groups.retain(|id, _| group == Some(id));
+        alone.allows_rates(flow.class.as_deref(), &flow.charges, &Default::default())
+            && alone.has_capacity(flow, None)
+    }
+
     /// Whether a class allows flows of these rates, or rates that are no higher than before.
     fn allows_rates(&self, class: Option<&str>, new: &[Charge; 2], old: &[Charge; 2]) -> bool {
-        let Some(most) = class.and_then(|class| self.classes[class].max_rate) else { return true };
+        let Some(most) = self.class(class).and_then(|(_, class)| class.max_rate) else { return true };
         (0..2).all(|direction| new[direction].rate <= most || new[direction].rate <= old[direction].rate)
     }
 
@@ -152,26 +169,27 @@ impl Recount {
         };
         let mut rest = self.clone();
         rest.remove_group(id);
-        // The flow may begin later than everything that is booked.
-        let last = flow.start.max(self.now) + 3 * HORIZON;
-        rest.has_room_for_group(group, last, |moment| (taken(moment, Some(flow)), taken(moment, held)))
+        let members = self.flows.iter().filter(|other| other.is_in(id)).chain(held).chain([flow]);
+        let changes = members.flat_map(|member| [member.start, member.end]).collect();
+        rest.has_room_for_group(group, changes, |moment| (taken(moment, Some(flow)), taken(moment, held)))
     }
 
-    /// Whether there is room for a group that takes the first of `taken` at each moment, and has held the second. Both
-    /// stay as they are from the moment `last` on.
+    /// Whether there is room for a group that takes the first of `taken` at each moment, and has held the second. They
+    /// change at the moments `changes` only.
     pub(crate) fn has_room_for_group(
         &self,
         group: &Group,
-        last: u64,
+        mut changes: Vec<u64>,
         taken: impl Fn(u64) -> ([Charge; 2], [Charge; 2]),
     ) -> bool {
+        changes.retain(|moment| (self.now + 1..FOREVER).contains(moment));
+        changes.sort_unstable();
         let mut start = self.now;
-        while start < last {
+        while start < FOREVER {
             let step = taken(start);
-            let end = (start + 1..last).find(|&moment| taken(moment) != step).unwrap_or(last);
-            let end_of_step = if end == last { FOREVER } else { end };
-            let [new, old] =
-                [step.0, step.1].map(|charges| Flow { start, end: end_of_step, ..group.as_flow(charges) });
+            let differs = |moment: &u64| *moment > start && taken(*moment) != step;
+            let end = changes.iter().copied().find(differs).unwrap_or(FOREVER);
+            let [new, old] = [step.0, step.1].map(|charges| Flow { start, end, ..group.as_flow(charges) });
             if !self.has_room(&new, Some(&old)) {
                 return false;
             }
@@ -202,6 +220,8 @@ impl Group {
             deadline: None,
             holding: 0,
             qos: flowspec::Qos::BEST_EFFORT,
+            silent: None,
+            stalled: None,
         }
     }
 }

@@ -1,17 +1,20 @@
 //! The ledger against a recount: the reservations as lists, counted anew moment by moment for every question. Random
-//! operations of every kind; decisions and totals have to agree.
+//! operations of every kind under policies that are exchanged; decisions and totals have to agree.
 //!
 //! `GQOS_MODEL_OPERATIONS` is the number of operations, `GQOS_MODEL_SEED` the first seed. A difference prints its seed.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests")]
 
+mod clients;
 mod counts;
 mod fit;
+mod peers;
 mod policy;
 mod random;
 mod recount;
 mod request;
 mod run;
+mod waiting;
 
 use counts::Counts;
 use run::Run;

@@ -1,6 +1,7 @@
 //! The policy of the test, as text for the ledger and as numbers for the recount.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use gqos::policy::{Policy, Source};
@@ -10,6 +11,8 @@ use crate::random::Random;
 const TEXT: &str = r#"
 version = 1
 preemption = PREEMPTION
+dead_after = "DEAD_AFTER"
+stalled_after = "2 s"
 [interface.eth0]
 egress = { capacity = "800 kbit/s", reservable = "80%" }
 ingress = { capacity = "400 kbit/s", reservable = "100%", min_best_effort = "10%" }
@@ -18,14 +21,9 @@ class_model = "MODEL"
 max_flows = MAX_FLOWS
 buffer = "60 kB"
 error_terms = { c = "300 B", d = "1 ms" }
-[class.gold]
-share = "50%"
-max_flows = 6
-max_rate = "240 kbit/s"
-setup_priority = 2
-holding_priority = 1
-class_type = 2
+GOLD
 [class.silver]
+stalled_after = "1 s"
 share = "SILVER"
 overbooking = 1.5
 setup_priority = 5
@@ -42,7 +40,28 @@ max_flows = 5
 max_rate = "400 kbit/s"
 horizon = "20 us"
 best_setup_priority = 1
+dead_after = "3 s"
+REQUESTS
 "#;
+
+const GOLD: &str = r#"
+[class.gold]
+share = "50%"
+max_flows = 6
+max_rate = "240 kbit/s"
+setup_priority = 2
+holding_priority = 1
+class_type = 2
+"#;
+
+/// The timeouts of peers, in microseconds: the policy's, those of class silver, those of clients.
+const DEAD_AFTER: u64 = 1_000_000;
+const STALLED_AFTER: u64 = 2_000_000;
+const SILVER_STALLED_AFTER: u64 = 1_000_000;
+const CLIENT_DEAD_AFTER: u64 = 3_000_000;
+
+/// Requests of a client in a second, where they are limited.
+pub(crate) const CLIENT_REQUESTS: u64 = 3;
 
 /// Capacities of the two directions, sending first, in bytes per second.
 pub(crate) const CAPACITY: [u64; 2] = [100_000, 50_000];
@@ -64,7 +83,7 @@ pub(crate) const CLIENT_RATE: u64 = 50_000;
 pub(crate) const CLIENT_HORIZON: u64 = 20;
 pub(crate) const CLIENT_SETUP: u8 = 1;
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum ClassModel {
     Mam,
     Rdm,
@@ -100,8 +119,8 @@ pub(crate) struct Class {
     pub(crate) holding: u8,
 }
 
-/// What varies from run to run.
-#[derive(Clone, Copy, Debug)]
+/// What varies from policy to policy.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Variant {
     pub(crate) class_model: ClassModel,
     pub(crate) preemption: bool,
@@ -109,6 +128,12 @@ pub(crate) struct Variant {
     pub(crate) shed: bool,
     /// The admission of class silver is measured.
     pub(crate) measured: bool,
+    /// There is a class gold.
+    pub(crate) has_gold: bool,
+    /// The requests of clients are limited.
+    pub(crate) limits_requests: bool,
+    /// A silent peer ends a flow that has no client.
+    pub(crate) ends_silent: bool,
 }
 
 impl Variant {
@@ -118,6 +143,9 @@ impl Variant {
             preemption: random.one_in(2),
             shed: random.one_in(2),
             measured: random.one_in(2),
+            has_gold: !random.one_in(4),
+            limits_requests: random.one_in(2),
+            ends_silent: random.one_in(2),
         }
     }
 
@@ -125,7 +153,15 @@ impl Variant {
         if self.measured { 24 } else { 14 }
     }
 
+    /// The policy, which is parsed once.
     pub(crate) fn policy(self) -> Arc<Policy> {
+        thread_local! {
+            static PARSED: RefCell<HashMap<Variant, Arc<Policy>>> = RefCell::default();
+        }
+        PARSED.with_borrow_mut(|parsed| Arc::clone(parsed.entry(self).or_insert_with(|| self.parse())))
+    }
+
+    fn parse(self) -> Arc<Policy> {
         let model = match self.class_model {
             ClassModel::Mam => "mam",
             ClassModel::Rdm => "rdm",
@@ -136,12 +172,26 @@ impl Variant {
             .replace("SILVER", if self.measured { "480 kbit/s" } else { "240 kbit/s" })
             .replace("MAX_FLOWS", &self.max_flows().to_string())
             .replace("PREEMPTION", &self.preemption.to_string())
+            .replace("GOLD", if self.has_gold { GOLD } else { "" })
+            .replace("DEAD_AFTER", if self.ends_silent { "1 s" } else { "off" })
+            .replace("REQUESTS", if self.limits_requests { "requests_per_second = 3" } else { "" })
             .replace("DROP", if self.shed { "shed" } else { "keep" })
             .replace("MODEL", model);
         let (policy, _) = Policy::parse(&[Source { name: "model", text: &text }]).unwrap();
         Arc::new(policy)
     }
 
+    /// How long the peer of a flow may be silent, and accept nothing.
+    pub(crate) fn timeouts(self, class: Option<&str>, client: Option<&str>) -> [Option<u64>; 2] {
+        let dead = match client {
+            Some(_) => Some(CLIENT_DEAD_AFTER),
+            None => self.ends_silent.then_some(DEAD_AFTER),
+        };
+        let stalled = if class == Some("silver") { SILVER_STALLED_AFTER } else { STALLED_AFTER };
+        [dead, Some(stalled)]
+    }
+
+    /// The classes, with class gold where the policy does not have it.
     pub(crate) fn classes(self) -> BTreeMap<&'static str, Class> {
         let class = |share, class_type, setup, holding| Class {
             share,

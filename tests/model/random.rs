@@ -1,7 +1,7 @@
 //! Random requests from a seed.
 
 use flowspec::{Both, Bytes, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
-use gqos::admission::Request;
+use gqos::admission::{PeerState, Request};
 
 use crate::HORIZON;
 
@@ -74,6 +74,15 @@ impl Random {
         Micros::new(1 + self.below(12))
     }
 
+    /// What is seen of a peer, and since when: often so long ago that it ends the flow soon.
+    pub(crate) fn peer(&mut self, now: u64) -> (PeerState, Option<Moment>) {
+        let states =
+            [PeerState::Active, PeerState::Silent, PeerState::Silent, PeerState::Stalled, PeerState::Gone];
+        let state = self.pick(&states);
+        let ago = self.pick(&[0, 999_998, 1_999_995, 2_999_997]) + self.below(4);
+        (state, self.one_in(2).then(|| Moment::from_micros(now - ago)))
+    }
+
     pub(crate) fn request(&mut self, now: u64) -> Request {
         let mut request = Request::new(self.flow_id(), "eth0", self.qos());
         request.class = self.class();
@@ -89,6 +98,7 @@ impl Random {
         request.time_to_live = self.one_in(5).then(|| self.time_to_live());
         request.setup_priority = self.one_in(3).then(|| self.below(8) as u8);
         request.holding_priority = self.one_in(3).then(|| self.below(8) as u8);
+        request.wait = self.one_in(3);
         request
     }
 

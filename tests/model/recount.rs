@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use flowspec::Qos;
 use gqos::policy::GroupMode;
 
+use crate::FOREVER;
+use crate::clients::Requests;
 use crate::policy::{CAPACITY, Class, Variant, budget};
-use crate::{FOREVER, HORIZON};
+use crate::waiting::Waiter;
 
 /// What a flow takes in one direction: rates in bytes per second, sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -18,6 +20,19 @@ pub(crate) struct Charge {
     pub(crate) token_rate: u64,
     /// The most that a measured flow sends; zero for a flow that is not measured.
     pub(crate) peak: u64,
+}
+
+impl Charge {
+    /// A charge that covers both.
+    pub(crate) fn larger(&self, other: &Self) -> Self {
+        Self {
+            rate: self.rate.max(other.rate),
+            buffer: self.buffer.max(other.buffer),
+            bucket: self.bucket.max(other.bucket),
+            token_rate: self.token_rate.max(other.token_rate),
+            peak: self.peak.max(other.peak),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -34,6 +49,9 @@ pub(crate) struct Flow {
     pub(crate) deadline: Option<u64>,
     pub(crate) holding: u8,
     pub(crate) qos: Qos,
+    /// Since when its peer is silent, and accepts nothing.
+    pub(crate) silent: Option<u64>,
+    pub(crate) stalled: Option<u64>,
 }
 
 impl Flow {
@@ -67,9 +85,14 @@ pub(crate) struct Recount {
     /// The number of flows and groups so far.
     pub(crate) order: u64,
     pub(crate) capacity: [u64; 2],
-    pub(crate) classes: BTreeMap<&'static str, Class>,
+    /// All classes, with class gold where the policy does not have it now.
+    classes: BTreeMap<&'static str, Class>,
     pub(crate) flows: Vec<Flow>,
     pub(crate) groups: BTreeMap<String, Group>,
+    /// The flows that wait, in order.
+    pub(crate) waiting: Vec<Waiter>,
+    /// What is left of each client's requests.
+    pub(crate) requests: BTreeMap<String, Requests>,
     /// The latest measured means of class silver.
     samples: Vec<[u64; 2]>,
     /// Flows that began before this are measured.
@@ -88,24 +111,38 @@ impl Recount {
             classes: variant.classes(),
             flows: Vec::new(),
             groups: BTreeMap::new(),
+            waiting: Vec::new(),
+            requests: BTreeMap::new(),
             samples: Vec::new(),
             measured_since: None,
             measured_until: 0,
         }
     }
 
-    /// Ends what is over by `now`, and returns the ids of these flows.
-    pub(crate) fn advance(&mut self, now: u64) -> Vec<String> {
-        self.now = now;
-        let end = |flow: &Flow| flow.end.min(flow.deadline.unwrap_or(FOREVER));
-        let flows = self.flows.iter().map(|flow| (end(flow), flow.order, flow.id.clone()));
-        let mut over: Vec<_> = flows.filter(|(at, ..)| *at <= now).collect();
-        over.sort();
-        let ids: Vec<_> = over.into_iter().map(|(.., id)| id).collect();
-        for id in &ids {
-            self.remove(id);
+    /// A class that the policy has now, with its name.
+    pub(crate) fn class(&self, name: Option<&str>) -> Option<(&'static str, &Class)> {
+        let (name, class) = self.classes.get_key_value(name?)?;
+        (*name != "gold" || self.variant.has_gold).then_some((name, class))
+    }
+
+    /// A class as the policy has it, or had it last.
+    pub(crate) fn settings(&self, name: Option<&str>) -> Option<&Class> {
+        name.map(|name| &self.classes[name])
+    }
+
+    pub(crate) fn stated_classes(&self) -> impl Iterator<Item = &Class> {
+        self.classes.keys().filter_map(|name| self.class(Some(name))).map(|(_, class)| class)
+    }
+
+    /// Another policy: what is reserved stays, and what was measured or requested is forgotten.
+    pub(crate) fn reload(&mut self, variant: Variant) {
+        (self.variant, self.classes) = (variant, variant.classes());
+        self.requests.clear();
+        (self.measured_until, self.measured_since) = (0, None);
+        if !variant.measured {
+            let charges = self.flows.iter_mut().flat_map(|flow| &mut flow.charges);
+            charges.for_each(|charge| charge.peak = 0);
         }
-        ids
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> bool {
@@ -142,10 +179,6 @@ impl Recount {
         let since = self.now.saturating_sub(window);
         self.measured_since = self.measured_since.max(Some(since));
         self.measured_until = self.now + 3 * (self.now - since);
-    }
-
-    pub(crate) fn forget_measurements(&mut self) {
-        (self.measured_until, self.measured_since) = (0, None);
     }
 
     /// The rate that class silver declares and was measured not to use, where `counts` holds for that class.
@@ -216,14 +249,17 @@ impl Recount {
         self.sum(moment, direction, |_| true, |charge| charge.buffer)
     }
 
-    /// The largest value within a window, moment by moment.
-    pub(crate) fn largest(&self, start: u64, end: u64, value: impl Fn(u64) -> u64) -> u64 {
-        (start..self.last_moment(start, end)).map(value).max().unwrap_or(0)
+    /// The moments of a window at which something begins or ends, and its start: between them nothing changes.
+    pub(crate) fn moments(&self, start: u64, end: u64) -> impl Iterator<Item = u64> {
+        let of_flows = self.flows.iter().flat_map(|flow| [flow.start, flow.end]);
+        let of_groups = self.groups.values().map(|group| group.start);
+        let inside = of_flows.chain(of_groups).filter(move |moment| start < *moment && *moment < end);
+        std::iter::once(start).chain(inside)
     }
 
-    /// The end of the moments of a window after which nothing changes.
-    pub(crate) fn last_moment(&self, start: u64, end: u64) -> u64 {
-        end.min(self.now + 3 * HORIZON).max(start + 1)
+    /// The largest value within a window.
+    pub(crate) fn largest(&self, start: u64, end: u64, value: impl Fn(u64) -> u64) -> u64 {
+        self.moments(start, end).map(value).max().unwrap_or(0)
     }
 
     /// The ids of the flows for which `is_wanted` holds, the least important one first. Groups are not preempted.
@@ -270,9 +306,15 @@ impl Recount {
         let candidates = self.candidates(|flow| flow.charges[direction].rate > 0);
         let victims = self.victims(&candidates, fits).unwrap_or(candidates);
         for id in &victims {
-            self.remove(id);
+            self.lose(id);
         }
         victims
+    }
+
+    /// A flow is lost to others: it does not wait for more either.
+    pub(crate) fn lose(&mut self, id: &str) {
+        self.remove(id);
+        self.leave(id);
     }
 }
 

@@ -13,6 +13,15 @@ pub(crate) struct Admitted {
     pub(crate) preempted: Vec<String>,
 }
 
+/// A refused request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refused {
+    /// It lacks nothing but what others hold.
+    pub(crate) may_fit_later: bool,
+}
+
+const REFUSED: Refused = Refused { may_fit_later: false };
+
 impl Recount {
     fn charges(&self, qos: &Qos, class: Option<&str>) -> Option<[Charge; 2]> {
         let [sending, receiving] = Direction::BOTH.map(|direction| self.charge(qos.get(direction), class));
@@ -25,7 +34,7 @@ impl Recount {
             return Some(Charge::default());
         }
         let (token_rate, bucket) = (spec.token_rate?.get(), spec.token_bucket_size?.get());
-        let class = name.map(|name| &self.classes[name]);
+        let class = self.settings(name);
         if class.is_some_and(|class| class.by_peak) {
             return None;
         }
@@ -62,8 +71,7 @@ impl Recount {
 
     /// The setup and the holding priority; `None` where they contradict each other.
     fn priorities(&self, request: &Request, class: Option<&str>) -> Option<(u8, u8)> {
-        let default =
-            class.map(|class| &self.classes[class]).map_or((4, 4), |class| (class.setup, class.holding));
+        let default = self.settings(class).map_or((4, 4), |class| (class.setup, class.holding));
         let (setup, holding) = match (request.setup_priority, request.holding_priority) {
             (Some(setup), Some(holding)) => (setup, holding),
             (Some(setup), None) => (setup, default.1.min(setup)),
@@ -84,6 +92,9 @@ impl Recount {
             None => None,
         };
         let class = request.class.clone().or_else(|| group?.class.clone());
+        if class.is_some() && self.class(class.as_deref()).is_none() {
+            return None;
+        }
         let (setup, holding) = self.priorities(request, class.as_deref())?;
         let flow = Flow {
             id: request.id.clone(),
@@ -97,32 +108,61 @@ impl Recount {
             deadline: request.time_to_live.map(|time| self.now + time.get()),
             holding,
             qos: request.qos,
+            silent: None,
+            stalled: None,
         };
         Some((flow, setup))
     }
 
-    pub(crate) fn reserve(&mut self, request: &Request) -> Option<Admitted> {
-        let (flow, setup) = self.flow_for(request)?;
+    pub(crate) fn reserve(&mut self, request: &Request) -> Result<Admitted, Refused> {
+        let (flow, setup) = self.flow_for(request).ok_or(REFUSED)?;
         if !self.allows(&flow, setup, None) {
-            return None;
+            return Err(REFUSED);
         }
         let mut preempted = Vec::new();
         if !self.has_room(&flow, None) {
-            if !self.variant.preemption {
-                return None;
-            }
-            let is_preemptible =
-                |other: &Flow| other.holding > setup && other.start < flow.end && flow.start < other.end;
-            let candidates = self.candidates(is_preemptible);
-            preempted = self.victims(&candidates, |rest| rest.has_room(&flow, None))?;
-            for id in &preempted {
-                self.remove(id);
-            }
+            preempted = self.displace(&flow, setup).ok_or_else(|| self.refused(&flow))?;
         }
         self.order += 1;
         let rate = flow.charges.map(|charge| charge.rate);
         self.flows.push(flow);
-        Some(Admitted { rate, preempted })
+        Ok(Admitted { rate, preempted })
+    }
+
+    /// Preempts flows for one that has no room, and gives them.
+    fn displace(&mut self, flow: &Flow, setup: u8) -> Option<Vec<String>> {
+        if !self.variant.preemption {
+            return None;
+        }
+        let is_preemptible =
+            |other: &Flow| other.holding > setup && other.start < flow.end && flow.start < other.end;
+        let candidates = self.candidates(is_preemptible);
+        let preempted = self.victims(&candidates, |rest| rest.has_room(flow, None))?;
+        preempted.iter().for_each(|id| self.lose(id));
+        Some(preempted)
+    }
+
+    /// The refusal of a flow that has no room. One whose class or group takes no flows any more waits for nothing.
+    fn refused(&self, flow: &Flow) -> Refused {
+        let is_orphan = flow.class.is_some() && self.class(flow.class.as_deref()).is_none();
+        let is_closing = flow.group.as_deref().is_some_and(|id| self.groups[id].closing);
+        Refused { may_fit_later: !is_orphan && !is_closing && self.has_room_alone(flow) }
+    }
+
+    /// Whether a flow that waits gets what it waits for, in place of what it has where it has something.
+    pub(crate) fn try_waiter(&mut self, request: &Request) -> Result<(), Refused> {
+        if !self.flows.iter().any(|flow| flow.id == request.id) {
+            return self.reserve(request).map(drop);
+        }
+        let held = self.flows.iter().find(|flow| flow.id == request.id).map(|flow| flow.charges);
+        self.exchange(&request.id, &request.qos.map(Some))?;
+        // Until it requests the better one, nothing of what it has is free.
+        if let (Some(held), Some(flow)) = (held, self.flows.iter_mut().find(|flow| flow.id == request.id)) {
+            for (charge, held) in flow.charges.iter_mut().zip(held) {
+                *charge = charge.larger(&held);
+            }
+        }
+        Ok(())
     }
 
     /// The first moment at which a request would be admitted without preemption.
@@ -134,35 +174,64 @@ impl Recount {
             let mut copy = self.clone();
             copy.variant.preemption = false;
             copy.reserve(&Request { start: Some(Moment::from_micros(moment)), end, ..request.clone() })
-                .is_some()
+                .is_ok()
         })
     }
 
-    /// Returns the rates that are charged then.
+    /// A request of a flow's client for another reservation; returns the rates that are charged then. A client that
+    /// makes too many requests gets only what is less.
     pub(crate) fn renegotiate(&mut self, id: &str, changes: &Both<Option<Flowspec>>) -> Option<[u64; 2]> {
-        let at = self.flows.iter().position(|flow| flow.id == id)?;
+        let held = self.flows.iter().find(|flow| flow.id == id)?.clone();
+        let is_counted = self.count_request(held.client.as_deref());
+        let rates = self.exchange(id, changes).ok()?;
+        let before = held.charges.map(|charge| charge.rate);
+        let is_less = rates != before && (0..2).all(|direction| rates[direction] <= before[direction]);
+        if !is_counted && !is_less {
+            *self.flows.iter_mut().find(|flow| flow.id == id)? = held;
+            return None;
+        }
+        Some(rates)
+    }
+
+    fn exchange(&mut self, id: &str, changes: &Both<Option<Flowspec>>) -> Result<[u64; 2], Refused> {
+        let at = self.flows.iter().position(|flow| flow.id == id).ok_or(REFUSED)?;
         let held = self.flows[at].clone();
-        let changed = |new: Option<Flowspec>, old| {
-            new.filter(|new| new.service_type != ServiceType::NoChange).unwrap_or(old)
-        };
+        let given = changes.map(|new| new.filter(|new| new.service_type != ServiceType::NoChange));
         let qos = Qos {
-            sending: changed(changes.sending, held.qos.sending),
-            receiving: changed(changes.receiving, held.qos.receiving),
+            sending: given.sending.unwrap_or(held.qos.sending),
+            receiving: given.receiving.unwrap_or(held.qos.receiving),
         };
-        let charges = self.charges(&qos, held.class.as_deref())?;
+        let mut charges = self.charges(&qos, held.class.as_deref()).ok_or(REFUSED)?;
+        // What is not asked for again is charged as before, whatever the policy is now.
+        for (direction, charge) in charges.iter_mut().enumerate() {
+            if [given.sending, given.receiving][direction].is_none() {
+                *charge = held.charges[direction];
+            }
+        }
+        let grows = (0..2).any(|direction| charges[direction].rate > held.charges[direction].rate);
+        let is_orphan = held.class.is_some() && self.class(held.class.as_deref()).is_none();
+        if grows && is_orphan {
+            return Err(REFUSED);
+        }
         let new = Flow { qos, charges, start: held.start.max(self.now), ..held.clone() };
         let mut rest = self.clone();
         rest.flows.remove(at);
-        if !rest.allows(&new, 7, Some(&held)) || !rest.has_room(&new, Some(&held)) {
-            return None;
+        if !rest.allows(&new, 7, Some(&held)) {
+            return Err(REFUSED);
+        }
+        if !rest.has_room(&new, Some(&held)) {
+            return Err(rest.refused(&new));
         }
         self.flows[at] = new;
-        Some(charges.map(|charge| charge.rate))
+        Ok(charges.map(|charge| charge.rate))
     }
 
     /// Makes a group, or changes its limits.
     pub(crate) fn group(&mut self, request: &GroupRequest) -> bool {
         let earlier = self.groups.get(&request.id);
+        if request.class.is_some() && self.class(request.class.as_deref()).is_none() {
+            return false;
+        }
         let Some(charges) = self.charges(&request.qos, request.class.as_deref()) else { return false };
         if earlier.is_some_and(|group| group.mode != request.mode) {
             return false;
@@ -188,7 +257,9 @@ impl Recount {
         };
         let mut rest = joined.clone();
         rest.remove_group(&request.id);
-        let has_room = rest.has_room_for_group(&group, self.now + 3 * HORIZON, |moment| {
+        let members = self.flows.iter().filter(|flow| flow.is_in(&request.id));
+        let changes = members.flat_map(|member| [member.start, member.end]).collect();
+        let has_room = rest.has_room_for_group(&group, changes, |moment| {
             let held = earlier.map_or([Charge::default(); 2], |_| taken(self, moment));
             (taken(&joined, moment), held)
         });

@@ -1,16 +1,16 @@
 //! One run: random operations on the ledger and on the recount, whose answers are compared.
 
-use std::sync::Arc;
-
 use flowspec::{Both, Direction, Micros, Moment, Rate};
-use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, Operation, Request};
-use gqos::policy::{GroupMode, Policy};
+use gqos::admission::{ClientLimit, Decision, GroupRequest, Ladder, Ledger, Operation, Refusal, Request};
+use gqos::policy::GroupMode;
 
 use crate::HORIZON;
 use crate::counts::Counts;
+use crate::peers::Ended;
 use crate::policy::Variant;
 use crate::random::Random;
 use crate::recount::Recount;
+use crate::request::Refused;
 
 /// What the recount expects of a decision.
 #[derive(Default)]
@@ -19,9 +19,14 @@ struct Expected {
     charged: [u64; 2],
     preempted: Vec<String>,
     shed: Vec<String>,
-    expired: Vec<String>,
+    ended: Ended,
     rendition: Option<String>,
+    is_waiting: bool,
+    notified: Vec<String>,
 }
+
+/// When a run begins, in microseconds: a peer may have been silent before.
+const START: u64 = 10_000_000;
 
 pub(crate) struct Run {
     seed: u64,
@@ -29,7 +34,6 @@ pub(crate) struct Run {
     number: u64,
     now: u64,
     random: Random,
-    policy: Arc<Policy>,
     ledger: Ledger,
     recount: Recount,
     counts: Counts,
@@ -39,10 +43,9 @@ impl Run {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let variant = Variant::random(&mut random);
-        let policy = variant.policy();
-        let ledger = Ledger::new(Arc::clone(&policy));
+        let ledger = Ledger::new(variant.policy());
         let recount = Recount::new(variant);
-        Self { seed, number: 0, now: 0, random, policy, ledger, recount, counts: Counts::default() }
+        Self { seed, number: 0, now: START, random, ledger, recount, counts: Counts::default() }
     }
 
     /// Performs this many operations, then ends everything. Returns how often each kind of outcome occurred.
@@ -56,32 +59,46 @@ impl Run {
     }
 
     fn operation(&mut self) {
-        self.now += self.random.pick(&[0, 0, 1, 2, 5]);
-        let expired = self.recount.advance(self.now);
-        let mut expected = Expected { is_ok: true, expired, ..Expected::default() };
-        let operation = self.choose(&mut expected);
-        let decision = self.ledger.decide(Moment::from_micros(self.now), &operation).decision;
         if self.random.one_in(50) {
             self.reload();
+            // What the links carry is observed again, so that flows are shed where the policy wants that.
+            for (direction, capacity) in self.recount.capacity.into_iter().enumerate() {
+                self.perform(|run, expected| run.capacity(direction, capacity, expected));
+            }
         }
-        if self.random.one_in(80) {
+        self.now += self.random.pick(&[0, 0, 1, 2, 5]);
+        if self.random.one_in(150) {
+            self.now += self.random.pick(&[100_000, 300_000, 600_000, 1_500_000, 5_100_000]);
+        }
+        self.perform(Self::choose);
+        if self.random.one_in(160) {
             self.compare_earliest();
         }
         if self.number.is_multiple_of(16) {
             self.ledger.invariants();
         }
+    }
+
+    /// Performs an operation on both.
+    fn perform(&mut self, choose: impl FnOnce(&mut Self, &mut Expected) -> Operation) {
+        let ended = self.recount.advance(self.now);
+        let mut expected = Expected { is_ok: true, ended, ..Expected::default() };
+        let operation = choose(self, &mut expected);
+        expected.notified = self.recount.notify();
+        let decision = self.ledger.decide(Moment::from_micros(self.now), &operation).decision;
         self.compare(&operation, &decision, &expected);
         self.count(&operation, &decision);
     }
 
     /// A random operation, which the recount performs.
     fn choose(&mut self, expected: &mut Expected) -> Operation {
-        match self.random.below(21) {
+        match self.random.below(23) {
             0..=8 => self.reserve(expected),
             9..=11 => self.renegotiate(expected),
             12..=14 => {
                 let id = self.random.flow_id();
-                expected.is_ok = self.recount.remove(&id);
+                let (has_ended, has_left) = (self.recount.remove(&id), self.recount.leave(&id));
+                expected.is_ok = has_ended || has_left;
                 Operation::Release { id }
             }
             15 => self.refresh(expected),
@@ -91,8 +108,13 @@ impl Run {
                 expected.is_ok = self.recount.ungroup(&id);
                 Operation::Ungroup { id }
             }
-            18 => self.capacity(expected),
+            18 => {
+                let direction = self.random.below(2) as usize;
+                let capacity = self.random.pick(&[20_000, 50_000, 70_000, 100_000, 100_000]);
+                self.capacity(direction, capacity, expected)
+            }
             19 => self.measure(expected),
+            20..=21 => self.peer(expected),
             _ => Operation::Tick,
         }
     }
@@ -103,16 +125,29 @@ impl Run {
         let lower = if self.random.one_in(3) { self.random.below(3) } else { 0 };
         let renditions: Vec<_> = (0..lower).map(|number| (format!("r{number}"), self.random.qos())).collect();
         let known = with_known_client(&request);
-        let mut admitted = self.recount.reserve(&known);
+        let is_counted = self.recount.count_request(known.client.as_deref());
+        let is_read = is_counted && !self.recount.flows.iter().any(|flow| flow.id == known.id);
+        let tried =
+            if is_counted { self.recount.reserve(&known) } else { Err(Refused { may_fit_later: false }) };
+        let may_wait = known.wait && matches!(&tried, Err(refused) if refused.may_fit_later);
+        let mut admitted = tried.ok();
         expected.rendition = admitted.is_some().then(|| "best".to_owned());
-        for (name, qos) in &renditions {
+        for (name, qos) in renditions.iter().filter(|_| is_counted) {
             if admitted.is_none() {
-                admitted = self.recount.reserve(&Request { qos: *qos, ..known.clone() });
+                admitted = self.recount.reserve(&Request { qos: *qos, ..known.clone() }).ok();
                 expected.rendition = admitted.is_some().then(|| name.clone());
             }
         }
+        if may_wait {
+            self.recount.wait(&known);
+        } else if is_read {
+            self.recount.leave(&known.id);
+        }
+        expected.is_waiting = self.recount.is_waiting(&known.id);
         match admitted {
-            Some(admitted) => (expected.charged, expected.preempted) = (admitted.rate, admitted.preempted),
+            Some(admitted) => {
+                (expected.charged, expected.preempted) = (admitted.rate, admitted.preempted);
+            }
             None => expected.is_ok = false,
         }
         Operation::Reserve(Box::new(Ladder { request, first: "best".into(), renditions }))
@@ -121,7 +156,10 @@ impl Run {
     fn renegotiate(&mut self, expected: &mut Expected) -> Operation {
         let (id, flowspecs) = (self.random.flow_id(), Box::new(self.random.changes()));
         match self.recount.renegotiate(&id, &flowspecs) {
-            Some(rate) => expected.charged = rate,
+            Some(rate) => {
+                expected.charged = rate;
+                self.recount.leave(&id);
+            }
             None => expected.is_ok = false,
         }
         Operation::Renegotiate { id, flowspecs }
@@ -144,12 +182,16 @@ impl Run {
         Operation::Group(Box::new(request))
     }
 
-    fn capacity(&mut self, expected: &mut Expected) -> Operation {
-        let index = self.random.below(2) as usize;
-        let capacity = self.random.pick(&[20_000, 50_000, 70_000, 100_000, 100_000]);
-        expected.shed = self.recount.set_capacity(index, capacity);
+    fn capacity(&mut self, direction: usize, capacity: u64, expected: &mut Expected) -> Operation {
+        expected.shed = self.recount.set_capacity(direction, capacity);
         let (interface, capacity) = ("eth0".to_owned(), Rate::new(capacity));
-        Operation::Capacity { interface, direction: Direction::BOTH[index], capacity }
+        Operation::Capacity { interface, direction: Direction::BOTH[direction], capacity }
+    }
+
+    fn peer(&mut self, expected: &mut Expected) -> Operation {
+        let (id, seen) = (self.random.flow_id(), self.random.peer(self.now));
+        expected.is_ok = self.recount.peer(&id, seen, &mut expected.ended);
+        Operation::Peer { id, state: seen.0, since: seen.1 }
     }
 
     fn measure(&mut self, expected: &mut Expected) -> Operation {
@@ -165,17 +207,12 @@ impl Run {
         Operation::Measure { interface, class, window: Micros::new(window), rate }
     }
 
-    /// Reloads the same policy. Every flow is booked anew, and what was measured is forgotten, so that flows may be
-    /// shed.
+    /// Another policy from now on. Flows keep what they have.
     fn reload(&mut self) {
-        self.ledger.reload(Arc::clone(&self.policy));
-        self.recount.forget_measurements();
-        for (index, direction) in Direction::BOTH.into_iter().enumerate() {
-            let capacity = self.recount.capacity[index];
-            let shed = self.ledger.set_capacity("eth0", direction, Rate::new(capacity));
-            let shed: Vec<_> = shed.into_iter().map(|held| held.id).collect();
-            assert_eq!(shed, self.recount.set_capacity(index, capacity), "{}", self.place());
-        }
+        let variant = Variant::random(&mut self.random);
+        self.ledger.reload(variant.policy());
+        self.recount.reload(variant);
+        self.counts.reloads += 1;
     }
 
     fn compare_earliest(&mut self) {
@@ -200,7 +237,11 @@ impl Run {
         assert_eq!(decision.rendition(), expected.rendition.as_deref(), "{}", context());
         assert_eq!(decision.preempted(), expected.preempted, "{}", context());
         assert_eq!(decision.shed(), expected.shed, "{}", context());
-        assert_eq!(decision.expired, expected.expired, "{}", context());
+        let Ended { expired, dead, stalled } = &expected.ended;
+        assert_eq!(decision.expired, *expired, "{}", context());
+        assert_eq!((&decision.dead, &decision.stalled), (dead, stalled), "{}", context());
+        assert_eq!(decision.is_waiting(), expected.is_waiting, "{}", context());
+        assert_eq!(decision.notified, expected.notified, "{}\n{:#?}", context(), self.recount.waiting);
         assert_eq!(self.ledger.flows(), self.recount.flows.len(), "{}", context());
         let totals = self.ledger.totals("eth0").unwrap();
         for (index, direction) in Direction::BOTH.into_iter().enumerate() {
@@ -222,6 +263,17 @@ impl Run {
         counts.preempted += decision.preempted().len();
         counts.shed += decision.shed().len();
         counts.expired += decision.expired.len();
+        counts.dead += decision.dead.len();
+        counts.stalled += decision.stalled.len();
+        counts.waiting += self.recount.waiting.len();
+        counts.notified += decision.notified.len();
+        let limit = decision.refusal();
+        let is_too_many =
+            |refusal: &Refusal| matches!(refusal, Refusal::Client { limit: ClientLimit::Requests(_), .. });
+        counts.too_many += usize::from(limit.is_some_and(is_too_many));
+        let has_gold = self.recount.variant.has_gold;
+        counts.orphans +=
+            flows.iter().filter(|flow| !has_gold && flow.class.as_deref() == Some("gold")).count();
         counts.members += flows.iter().filter(|flow| flow.group.is_some()).count();
         counts.booked += flows.iter().filter(|flow| flow.start > self.now).count();
         counts.unused += (0..2).filter(|&index| self.recount.unused(index, |_| true) > 0).count();
