@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::Moment;
 
+use crate::admission::account::rank::Rank;
 use crate::admission::peer::PeerLoss;
 use crate::policy::{PeerTimeouts, Timeout};
 
 /// The flows of which a peer is silent or accepts nothing, by their slots. Bounded by the flows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AbsentPeers {
-    absences: BTreeMap<u32, Absence>,
-    /// When the flows end.
-    due: BTreeSet<(Moment, u32)>,
+    absences: BTreeMap<u32, (Rank, Absence)>,
+    /// When the flows end, at one moment in the order in which they were admitted.
+    due: BTreeSet<(Moment, Rank)>,
 }
 
 /// Since when a flow is without its peer, and when it ends for that.
@@ -39,35 +40,35 @@ impl Absence {
 impl AbsentPeers {
     /// When the next flow ends.
     pub(crate) fn next(&self) -> Option<(Moment, u32)> {
-        self.due.first().copied()
+        self.due.first().map(|(at, rank)| (*at, rank.slot()))
     }
 
     /// The flow in a slot has its peer again, or has ended.
     pub(crate) fn remove(&mut self, slot: u32) {
-        if let Some(Absence { end: Some((at, _)), .. }) = self.absences.remove(&slot) {
-            self.due.remove(&(at, slot));
+        if let Some((rank, Absence { end: Some((at, _)), .. })) = self.absences.remove(&slot) {
+            self.due.remove(&(at, rank));
         }
     }
 
-    pub(crate) fn insert(&mut self, slot: u32, absence: Absence) {
-        self.remove(slot);
-        self.absences.insert(slot, absence);
-        self.due.extend(absence.end.map(|(at, _)| (at, slot)));
+    pub(crate) fn insert(&mut self, rank: Rank, absence: Absence) {
+        self.remove(rank.slot());
+        self.absences.insert(rank.slot(), (rank, absence));
+        self.due.extend(absence.end.map(|(at, _)| (at, rank)));
     }
 
     /// Since when the flow in a slot is without its peer.
     pub(crate) fn get(&self, slot: u32) -> Option<Absence> {
-        self.absences.get(&slot).copied()
+        self.absences.get(&slot).map(|(_, absence)| *absence)
     }
 
-    /// All slots whose flows are without their peers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Absence)> {
-        self.absences.iter().map(|(slot, absence)| (*slot, *absence))
+    /// The flows that are without their peers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Rank, Absence)> {
+        self.absences.values().copied()
     }
 
     /// Asserts that flows end when their absences say.
     pub(crate) fn invariants(&self) {
-        let ends = self.iter().filter_map(|(slot, absence)| Some((absence.end?.0, slot)));
+        let ends = self.iter().filter_map(|(rank, absence)| Some((absence.end?.0, rank)));
         assert_eq!(self.due, ends.collect(), "when the flows without their peers end");
     }
 }

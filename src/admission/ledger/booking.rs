@@ -60,5 +60,6 @@ impl Ledger {
         }
         let policy = Arc::clone(&self.policy);
         self.rebook_all(&policy);
+        self.renew_absences();
     }
 }

@@ -37,7 +37,7 @@ impl Ledger {
             PeerState::Gone => return Ok(self.lose_peer(slot, PeerLoss::Dead)),
         }
         let absence = absence.under(self.timeouts_of(slot));
-        self.absent.insert(slot, absence);
+        self.absent.insert(self.flows.entry(slot).footprint.rank(), absence);
         match absence.end {
             Some((at, loss)) if at <= self.now => Ok(self.lose_peer(slot, loss)),
             _ => Ok(None),
@@ -75,20 +75,21 @@ impl Ledger {
         self.policy.timeouts_of(FlowNames { class, client: entry.client.as_deref() })
     }
 
-    /// Another policy holds: its timeouts count from when the flows' peers were absent.
+    /// Another policy holds, or flows have other ranks: the policy's timeouts count from when the flows' peers were absent.
     pub(crate) fn renew_absences(&mut self) {
         let before = std::mem::take(&mut self.absent);
-        for (slot, absence) in before.iter() {
-            self.absent.insert(slot, absence.under(self.timeouts_of(slot)));
+        for (rank, absence) in before.iter() {
+            let entry = self.flows.entry(rank.slot());
+            self.absent.insert(entry.footprint.rank(), absence.under(self.timeouts(&entry)));
         }
     }
 
     /// Asserts that only flows are absent, and that they end when their timeouts say.
     pub(crate) fn assert_absences(&self, entries: &[Entry]) {
-        let slots: BTreeSet<_> = entries.iter().map(|entry| entry.footprint.slot).collect();
-        for (slot, absence) in self.absent.iter() {
-            assert!(slots.contains(&slot), "slot {slot}: no flow is without its peer there");
-            assert_eq!(absence, absence.under(self.timeouts_of(slot)), "slot {slot}: its timeouts");
+        let ranks: BTreeSet<_> = entries.iter().map(|entry| entry.footprint.rank()).collect();
+        for (rank, absence) in self.absent.iter() {
+            assert!(ranks.contains(&rank), "{rank:?}: no flow of this rank is without its peer");
+            assert_eq!(absence, absence.under(self.timeouts_of(rank.slot())), "{rank:?}: its timeouts");
         }
         self.absent.invariants();
     }
