@@ -358,6 +358,49 @@ fn a_flow_whose_reservation_would_be_over_waits_no_longer() {
 }
 
 #[test]
+fn a_notified_flow_that_its_client_has_no_flow_left_for_holds_up_no_other() {
+    let text = format!("{ONE_LINK}[client.\"*\"]\nmax_flows = 1\n");
+    let mut waits = Waits::under(&text);
+    waits.check(&ask(0, "a", "", 1_000_000), GRANTED, &[]);
+    waits.check(&ask(1, "b", "'client':'x',", 900_000), WAITS, &[]);
+    waits.check(&ask(2, "c", "", 800_000), WAITS, &[]);
+    waits.check(&release(3, "a"), GRANTED, &["b"]);
+    waits.check(&ask(4, "d", "'client':'x',", 1), GRANTED, &["c"]);
+}
+
+#[test]
+fn a_request_takes_the_place_of_the_one_of_its_id_that_waits() {
+    let mut waits = Waits::under(ONE_LINK);
+    waits.check(&ask(0, "a", "", 900_000), GRANTED, &[]);
+    for id in ["b", "c"] {
+        waits.check(&ask(1, id, "", 500_000), WAITS, &[]);
+    }
+    // It does not wait for this, and the earlier request is withdrawn.
+    waits.check(&ask(2, "b", "", 1_000_001), REFUSED, &[]);
+    waits.check(&release(3, "b"), REFUSED, &[]);
+    waits.check(&ask(4, "c", "", 500_000).replace("true", "false"), REFUSED, &[]);
+    waits.check(&release(5, "a"), GRANTED, &[]);
+}
+
+#[test]
+fn flows_that_lose_their_peers_at_one_moment_end_in_the_order_in_which_they_came() {
+    let mut waits = Waits::under(ONE_LINK);
+    // The second flow of the two has the slot of one that has ended.
+    for id in ["gone", "first"] {
+        waits.check(&ask(0, id, "", 1), GRANTED, &[]);
+    }
+    waits.check(&release(0, "gone"), GRANTED, &[]);
+    waits.check(&ask(0, "second", "", 1), GRANTED, &[]);
+    for id in ["second", "first"] {
+        let silent = format!("{{'at_us':1,'op':'peer','id':'{id}','state':'silent'}}");
+        waits.check(&silent, GRANTED, &[]);
+    }
+    let ended = waits.ledger.advance(Moment::from_micros(30_000_001));
+    let ids: Vec<_> = ended.into_iter().map(|ended| ended.held.id).collect();
+    assert_eq!(ids, ["first", "second"]);
+}
+
+#[test]
 fn a_group_takes_no_place_of_a_flow() {
     let policy = |most: u64| ONE_LINK.replace("egress", &format!("max_flows = {most}\negress"));
     let group = "{'at_us':1,'op':'group','id':'g','interface':'eth0','sending':{'service_type':'guaranteed','token_rate':1}}";

@@ -9,6 +9,7 @@ use super::measurement::Measurement;
 use super::state::Ledger;
 use crate::admission::decision::{Decision, Outcome};
 use crate::admission::ended::{EndCause, Ended, EndedIds};
+use crate::admission::limits::ClientLimit;
 use crate::admission::operation::{Ladder, Operation, RefusedRequest, RequestKind};
 use crate::admission::peer::PeerState;
 use crate::admission::refusal::Refusal;
@@ -46,9 +47,13 @@ impl Ledger {
         };
         // Only what frees capacity can end a wait.
         let frees = match operation {
-            Operation::Reserve(_) => {
-                matches!(&response, Response::Reserve { result: Ok(flow), .. } if !flow.preempted.is_empty())
-            }
+            // So can what takes from a flow that was notified the right to what it was notified of.
+            Operation::Reserve(ladder) => match &response {
+                Response::Reserve { result: Ok(flow), .. } => {
+                    !flow.preempted.is_empty() || self.waiting.competes(&ladder.request)
+                }
+                _ => false,
+            },
             // A peer's loss ends a wait as an expired flow does.
             Operation::Query { .. } | Operation::Refresh { .. } | Operation::Peer { .. } => false,
             Operation::Renegotiate { .. }
@@ -142,14 +147,17 @@ impl Ledger {
         let Request { id, interface, .. } = request;
         let Tried { result, rendition, refused: refused_renditions, may_wait } = self.climb(ladder);
         let waiting = match &result {
-            // A flow that gets its best rendition, or that accepts a lower one, waits no longer.
-            Ok(_) if rendition.is_none() || !request.wait => {
-                // What it was notified of, and did not take, is free for the flows after it.
+            // The request was not looked at: the flow waits as before.
+            Err(Refusal::DuplicateId { .. } | Refusal::Client { limit: ClientLimit::Requests(_), .. }) => {
+                self.waiting.has(id)
+            }
+            // What stood in the way of the best rendition, whatever was given instead.
+            _ if may_wait && self.waiting.join(request) => true,
+            // What it was notified of, and did not take, is free for the flows after it.
+            _ => {
                 self.risen |= self.waiting.leave(id);
                 false
             }
-            // What stood in the way of the best rendition, whatever was given instead.
-            _ => may_wait && self.waiting.join(request),
         };
         *grant = result.as_ref().ok().cloned();
         let rendition = rendition.or_else(|| Some(ladder.first.clone()).filter(|name| !name.is_empty()));

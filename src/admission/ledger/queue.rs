@@ -81,6 +81,23 @@ impl Waiting {
         Some(waiter)
     }
 
+    /// Whether a flow waits.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.places.contains_key(id)
+    }
+
+    /// Whether a flow was notified that has its client's limits or its group's in common with an admitted one.
+    pub(crate) fn competes(&self, admitted: &Request) -> bool {
+        let Request { client, group, .. } = admitted;
+        let has_in_common = |Waiter { request, notified_until }: &Waiter| {
+            let of_client = client.is_some() && request.client == *client;
+            let of_group = group.is_some() && request.group == *group;
+            notified_until.is_some() && (of_client || of_group)
+        };
+        (client.is_some() || group.is_some())
+            && self.due.iter().any(|(_, place)| self.queue.get(place).is_some_and(has_in_common))
+    }
+
     /// Adds a flow to the queue, or keeps it in its place. Returns whether it waits.
     pub(crate) fn join(&mut self, request: &Request) -> bool {
         let waiter = Waiter { request: request.clone(), notified_until: None };
