@@ -284,6 +284,18 @@ fn a_query_that_names_what_does_not_exist_is_refused() {
                 r#"{"op": "query", "ok": false, "reason": "invalid_window"}"#,
             ),
             (
+                r#"{"at_us": 0, "op": "query", "interface": "eth0", "class": "z"}"#,
+                r#"{"op": "query", "ok": false, "reason": "unknown_class"}"#,
+            ),
+            (
+                r#"{"at_us": 0, "op": "query", "interface": "eth0", "group": "z"}"#,
+                r#"{"op": "query", "ok": false, "reason": "unknown_group"}"#,
+            ),
+            (
+                r#"{"at_us": 0, "op": "query", "interface": "eth0", "start_us": 20, "end_us": 10}"#,
+                r#"{"op": "query", "ok": false, "reason": "invalid_window"}"#,
+            ),
+            (
                 r#"{"at_us": 0, "op": "query", "interface": "eth0", "template": "none"}"#,
                 r#"{"op": "query", "ok": false, "reason": "unknown_template"}"#,
             ),

@@ -187,10 +187,15 @@ impl TraceLine {
 
 impl Line {
     fn request(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
+        // A query without a flow asks for what is free; what else it names has to exist even so.
         let names_a_flow = self.template.is_some()
             || self.templates.is_some()
             || self.sending.is_some()
-            || self.receiving.is_some();
+            || self.receiving.is_some()
+            || self.class.is_some()
+            || self.group.is_some()
+            || self.start_us.is_some()
+            || self.end_us.is_some();
         Ok(Ok(match self.op {
             OperationKind::Reserve => return self.reserve(policy),
             OperationKind::Query if names_a_flow => return self.query(policy),
