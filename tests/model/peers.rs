@@ -20,6 +20,7 @@ impl Ended {
             None => self.expired.push(id),
             Some(PeerLoss::Dead) => self.dead.push(id),
             Some(PeerLoss::Stalled) => self.stalled.push(id),
+            Some(other) => panic!("the model has no {other:?}"),
         }
     }
 }
@@ -70,6 +71,7 @@ impl Recount {
             PeerState::Silent => flow.silent = since(flow.silent),
             PeerState::Stalled => flow.stalled = since(flow.stalled),
             PeerState::Gone => {}
+            other => panic!("the model has no {other:?}"),
         }
         let flow = flow.clone();
         let lost = match state {

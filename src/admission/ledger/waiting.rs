@@ -85,11 +85,11 @@ impl Ledger {
     }
 
     fn fits_alone(&self, wanted: &Wanted) -> Result<(), Refusal> {
-        for Constraint { asked, old, flow } in self.constraints(wanted) {
-            let Some(Some(account)) = self.accounts.get(asked.interface as usize) else { continue };
-            let Some(context) = self.fit_context(account, &asked, flow) else { continue };
+        for Constraint { footprint, old, flow } in self.constraints(wanted) {
+            let Some(Some(account)) = self.accounts.get(footprint.interface as usize) else { continue };
+            let Some(context) = self.fit_context(account, &footprint, flow) else { continue };
             let nothing = account.usage.emptied();
-            account.check(&FitContext { usage: &nothing, ..context }, &asked, old.as_ref())?;
+            account.check(&FitContext { usage: &nothing, ..context }, &footprint, old.as_ref())?;
         }
         Ok(())
     }
