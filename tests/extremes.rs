@@ -338,7 +338,7 @@ fn what_a_notified_flow_would_give_back_is_not_free_before_it_does() {
     };
     waits.check(&reserve(0, "a", &both(1, 1)), GRANTED, &[]);
     waits.check(&reserve(1, "b", "'templates':['best','low']"), (true, true), &[]);
-    waits.check(&reserve(2, "c", &"'sending':{'service_type':'guaranteed','token_rate':500000}"), WAITS, &[]);
+    waits.check(&reserve(2, "c", "'sending':{'service_type':'guaranteed','token_rate':500000}"), WAITS, &[]);
     waits.check(&release(3, "a"), GRANTED, &["b"]);
     waits.check(
         "{'at_us':4,'op':'renegotiate','id':'b','sending':{'service_type':'guaranteed','token_rate':100000}}",

@@ -270,8 +270,11 @@ impl Interface {
     }
 
     /// The kernel has deleted a class: its number is free once no flow is in it.
+    ///
+    /// The answer may be about a class of a link that is gone: its successor under the same name has not used the number.
     pub(super) fn free(&mut self, class: Handle) {
-        let Some(number) = flow_number(class).filter(|_| !self.members.contains_key(&class)) else { return };
+        let is_left = |number: &u16| *number < self.unused && !self.members.contains_key(&class);
+        let Some(number) = flow_number(class).filter(is_left) else { return };
         self.group_classes.retain(|_, shared| *shared != class);
         // Several members of a group may leave it in one change, and each frees the class.
         if !self.freed.contains(&number) {
