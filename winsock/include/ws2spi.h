@@ -56,22 +56,26 @@ typedef SOCKET(WSPAPI *LPWSPJOINLEAF)(SOCKET s, const struct sockaddr *name, int
 typedef int(WSPAPI *LPWSPLISTEN)(SOCKET s, int backlog, LPINT lpErrno);
 typedef int(WSPAPI *LPWSPRECV)(SOCKET s, LPWSABUF lpBuffers, DWORD dwBufferCount, LPDWORD lpNumberOfBytesRecvd,
                                LPDWORD lpFlags, LPWSAOVERLAPPED lpOverlapped,
-                               LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPINT lpErrno);
+                               LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPWSATHREADID lpThreadId,
+                               LPINT lpErrno);
 typedef int(WSPAPI *LPWSPRECVDISCONNECT)(SOCKET s, LPWSABUF lpInboundDisconnectData, LPINT lpErrno);
 typedef int(WSPAPI *LPWSPRECVFROM)(SOCKET s, LPWSABUF lpBuffers, DWORD dwBufferCount, LPDWORD lpNumberOfBytesRecvd,
                                    LPDWORD lpFlags, struct sockaddr *lpFrom, LPINT lpFromlen,
                                    LPWSAOVERLAPPED lpOverlapped,
-                                   LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPINT lpErrno);
+                                   LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPWSATHREADID lpThreadId,
+                                   LPINT lpErrno);
 typedef int(WSPAPI *LPWSPSELECT)(int nfds, fd_set *readfds, fd_set *writefds, fd_set *exceptfds,
                                  const struct timeval *timeout, LPINT lpErrno);
 typedef int(WSPAPI *LPWSPSEND)(SOCKET s, LPWSABUF lpBuffers, DWORD dwBufferCount, LPDWORD lpNumberOfBytesSent,
                                DWORD dwFlags, LPWSAOVERLAPPED lpOverlapped,
-                               LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPINT lpErrno);
+                               LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPWSATHREADID lpThreadId,
+                               LPINT lpErrno);
 typedef int(WSPAPI *LPWSPSENDDISCONNECT)(SOCKET s, LPWSABUF lpOutboundDisconnectData, LPINT lpErrno);
 typedef int(WSPAPI *LPWSPSENDTO)(SOCKET s, LPWSABUF lpBuffers, DWORD dwBufferCount, LPDWORD lpNumberOfBytesSent,
                                  DWORD dwFlags, const struct sockaddr *lpTo, int iTolen,
                                  LPWSAOVERLAPPED lpOverlapped,
-                                 LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPINT lpErrno);
+                                 LPWSAOVERLAPPED_COMPLETION_ROUTINE lpCompletionRoutine, LPWSATHREADID lpThreadId,
+                                 LPINT lpErrno);
 typedef int(WSPAPI *LPWSPSETSOCKOPT)(SOCKET s, int level, int optname, const char *optval, int optlen,
                                      LPINT lpErrno);
 typedef int(WSPAPI *LPWSPSHUTDOWN)(SOCKET s, int how, LPINT lpErrno);
@@ -365,9 +369,9 @@ template <class UpcallTable>
 inline int WSPStartup(WORD version, LPWSPDATA data, LPWSAPROTOCOL_INFOW info, UpcallTable, LPWSPPROC_TABLE table) {
     return gqos_WSPStartup(version, data, info, table);
 }
-template <class Result = int>
-inline Result WSPConnect(SOCKET s, const struct sockaddr *name, int namelen, LPWSABUF caller_data,
-                         LPWSABUF callee_data, LPQOS sqos, LPQOS gqos, LPINT error) {
+template <class Name>
+inline int WSPConnect(SOCKET s, const Name *name, int namelen, LPWSABUF caller_data, LPWSABUF callee_data, LPQOS sqos,
+                      LPQOS gqos, LPINT error) {
     return gqos_WSPConnect(s, name, namelen, caller_data, callee_data, sqos, gqos, error);
 }
 } /* namespace gqos_spi */

@@ -25,12 +25,14 @@ fn library() -> PathBuf {
 
 /// The compilers that this machine has, each with the language that it compiles.
 fn compilers() -> Vec<(&'static str, &'static [&'static str])> {
-    let all: [(&str, &[&str]); 6] = [
+    let all: [(&str, &[&str]); 8] = [
         ("gcc", &["-std=c11"]),
         ("gcc", &["-std=gnu89"]),
+        ("g++", &["-std=c++98", "-x", "c++"]),
         ("g++", &["-std=c++17", "-x", "c++"]),
         ("clang", &["-std=c11"]),
         ("clang", &["-std=gnu17", "-O2"]),
+        ("clang++", &["-std=c++98", "-x", "c++"]),
         ("clang++", &["-std=c++17", "-x", "c++"]),
     ];
     all.into_iter().filter(|(name, flags)| compiles(name, flags)).collect()
@@ -90,6 +92,29 @@ fn check(source: &str, form: Form) {
             ran.status
         );
     }
+}
+
+/// A header that a program includes alone. Those that change the packing of structures come in pairs.
+#[test]
+fn each_header_compiles_alone() {
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let directory = tempfile::tempdir().unwrap();
+    let [source, object] = ["alone.c", "alone.o"].map(|name| directory.path().join(name));
+    let mut checked = 0;
+    for file in std::fs::read_dir(include).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let is_header = Path::new(&name).extension().is_some_and(|extension| extension == "h");
+        // The other spellings include these.
+        if !is_header || name != name.to_lowercase() || name.starts_with("pshpack") || name == "poppack.h" {
+            continue;
+        }
+        std::fs::write(&source, format!("#include <{name}>\nint used;\n")).unwrap();
+        for compiler in compilers() {
+            compile(compiler, source.to_str().unwrap(), &["-c", "-o", object.to_str().unwrap()]);
+        }
+        checked += 1;
+    }
+    assert!(checked >= 20, "{checked} headers");
 }
 
 #[test]

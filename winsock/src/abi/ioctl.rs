@@ -231,18 +231,10 @@ c_functions! {
     /// ioctlsocket.
     api gqos_ioctlsocket(s: usize, command: i32, argument: Address) -> i32, or SOCKET_ERROR
         => ioctl_with_argument(s, command.cast_unsigned(), argument);
-    /// WSAIoctl.
-    api gqos_WSAIoctl(
+    /// WSAIoctl, WSPIoctl.
+    threaded gqos_WSAIoctl, gqos_WSPIoctl(
         s: usize, code: u32, input: Address, input_length: u32, output: Address, output_length: u32,
         returned: Address, overlapped: Address, routine: Option<Routine>,
-    ) -> i32, or SOCKET_ERROR => {
-        let buffers = Buffers { input, input_length, output, output_length };
-        IoctlCall { s, code, buffers, returned, overlapped, routine }.run()
-    };
-    /// WSPIoctl.
-    spi gqos_WSPIoctl(
-        s: usize, code: u32, input: Address, input_length: u32, output: Address, output_length: u32,
-        returned: Address, overlapped: Address, routine: Option<Routine>, _thread: Address,
     ) -> i32, or SOCKET_ERROR => {
         let buffers = Buffers { input, input_length, output, output_length };
         IoctlCall { s, code, buffers, returned, overlapped, routine }.run()

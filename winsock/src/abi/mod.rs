@@ -20,7 +20,8 @@
 //!   Winsock documents.
 
 /// Defines C functions: `api` ones set the thread's error, `spi` ones write it to an additional last parameter, and
-/// `both` defines one of each with the same body. Where the body fails the function returns the value behind `or`.
+/// `both` defines one of each with the same body. `threaded` is `both` for calls that may be overlapped, whose SPI form has
+/// a parameter `lpThreadId` before `lpErrno`: a completion routine runs in the calling thread whatever it says. Where the body fails the function returns the value behind `or`.
 /// `code` ones return 0 or the error, and set the thread's error as well.
 macro_rules! c_functions {
     () => {};
@@ -86,6 +87,20 @@ macro_rules! c_functions {
             api $api($($argument: $type),*) -> $result, or $failure => $body;
             $(#[doc = $doc])+
             spi $spi($($argument: $type),*) -> $result, or $failure => $body;
+            $($rest)*
+        }
+    };
+    (
+        $(#[doc = $doc:literal])+
+        threaded $api:ident, $spi:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, or $failure:expr
+            => $body:expr;
+        $($rest:tt)*
+    ) => {
+        c_functions! {
+            $(#[doc = $doc])+
+            api $api($($argument: $type),*) -> $result, or $failure => $body;
+            $(#[doc = $doc])+
+            spi $spi($($argument: $type,)* _thread: crate::abi::Address) -> $result, or $failure => $body;
             $($rest)*
         }
     };

@@ -1,4 +1,4 @@
-//! WSAEnumProtocols.
+//! The catalogue of protocols: WSAEnumProtocols, and what WSCEnumProtocols reads before WSAStartup too.
 
 use flowspec::Wsa;
 
@@ -20,7 +20,6 @@ pub(super) fn enumerate(
     length: Address,
     encoding: Encoding,
 ) -> Result<i32> {
-    check_started()?;
     let mut requested = Vec::new();
     if !protocols.is_null() {
         for index in 0..MAX_REQUESTED {
@@ -48,8 +47,8 @@ pub(super) fn enumerate(
 c_functions! {
     /// WSAEnumProtocolsA.
     api gqos_WSAEnumProtocolsA(protocols: Address, buffer: Address, length: Address) -> i32, or SOCKET_ERROR
-        => enumerate(protocols, buffer, length, Encoding::Narrow);
+        => check_started().and_then(|()| enumerate(protocols, buffer, length, Encoding::Narrow));
     /// WSAEnumProtocolsW.
     api gqos_WSAEnumProtocolsW(protocols: Address, buffer: Address, length: Address) -> i32, or SOCKET_ERROR
-        => enumerate(protocols, buffer, length, Encoding::Wide);
+        => check_started().and_then(|()| enumerate(protocols, buffer, length, Encoding::Wide));
 }

@@ -366,26 +366,26 @@ c_functions! {
         -> i32, or SOCKET_ERROR
         => receive(s, data, length, flags, Some(NameBuffer { name: from, length: fromlen }));
     /// WSASend, WSPSend.
-    both gqos_WSASend, gqos_WSPSend(
+    threaded gqos_WSASend, gqos_WSPSend(
         s: usize, list: Address, count: u32, sent: Address, flags: u32,
         overlapped: Address, routine: Option<Routine>,
     ) -> i32, or SOCKET_ERROR
         => ListCall { s, list, count, transferred: sent, overlapped, routine }.send(flags, None);
     /// WSASendTo, WSPSendTo.
-    both gqos_WSASendTo, gqos_WSPSendTo(
+    threaded gqos_WSASendTo, gqos_WSPSendTo(
         s: usize, list: Address, count: u32, sent: Address, flags: u32, to: Address, tolen: i32,
         overlapped: Address, routine: Option<Routine>,
     ) -> i32, or SOCKET_ERROR
         => ListCall { s, list, count, transferred: sent, overlapped, routine }
             .send(flags, Some(Destination { name: to, length: tolen }));
     /// WSARecv, WSPRecv.
-    both gqos_WSARecv, gqos_WSPRecv(
+    threaded gqos_WSARecv, gqos_WSPRecv(
         s: usize, list: Address, count: u32, received: Address, flags: Address,
         overlapped: Address, routine: Option<Routine>,
     ) -> i32, or SOCKET_ERROR
         => ListCall { s, list, count, transferred: received, overlapped, routine }.receive(flags, None);
     /// WSARecvFrom, WSPRecvFrom.
-    both gqos_WSARecvFrom, gqos_WSPRecvFrom(
+    threaded gqos_WSARecvFrom, gqos_WSPRecvFrom(
         s: usize, list: Address, count: u32, received: Address, flags: Address, from: Address, fromlen: Address,
         overlapped: Address, routine: Option<Routine>,
     ) -> i32, or SOCKET_ERROR
