@@ -31,6 +31,8 @@ extern "C" {
 #define SIO_TCP_SET_ACK_FREQUENCY _WSAIOW(IOC_VENDOR, 23)
 #define SIO_SET_PRIORITY_HINT _WSAIOW(IOC_VENDOR, 24)
 #define SIO_PRIORITY_HINT SIO_SET_PRIORITY_HINT
+#define SIO_GET_TX_TIMESTAMP _WSAIOW(IOC_VENDOR, 234)
+#define SIO_TIMESTAMPING _WSAIOW(IOC_VENDOR, 235)
 #define SIO_TCP_INFO _WSAIORW(IOC_VENDOR, 39)
 #define SIO_ACQUIRE_PORT_RESERVATION _WSAIOW(IOC_VENDOR, 100)
 #define SIO_RELEASE_PORT_RESERVATION _WSAIOW(IOC_VENDOR, 101)
@@ -42,6 +44,65 @@ struct tcp_keepalive {
     ULONG keepalivetime;
     ULONG keepaliveinterval;
 };
+
+typedef enum _TCPSTATE {
+    TCPSTATE_CLOSED,
+    TCPSTATE_LISTEN,
+    TCPSTATE_SYN_SENT,
+    TCPSTATE_SYN_RCVD,
+    TCPSTATE_ESTABLISHED,
+    TCPSTATE_FIN_WAIT_1,
+    TCPSTATE_FIN_WAIT_2,
+    TCPSTATE_CLOSE_WAIT,
+    TCPSTATE_CLOSING,
+    TCPSTATE_LAST_ACK,
+    TCPSTATE_TIME_WAIT,
+    TCPSTATE_MAX
+} TCPSTATE;
+
+/* The answers of SIO_TCP_INFO: the second has what the first has, then what has limited sending. */
+#define GQOS_TCP_INFO                                                                                          \
+    TCPSTATE State;                                                                                            \
+    ULONG Mss;                                                                                                 \
+    ULONG64 ConnectionTimeMs;                                                                                  \
+    BOOLEAN TimestampsEnabled;                                                                                 \
+    ULONG RttUs, MinRttUs, BytesInFlight, Cwnd, SndWnd, RcvWnd, RcvBuf;                                        \
+    ULONG64 BytesOut, BytesIn;                                                                                 \
+    ULONG BytesReordered, BytesRetrans, FastRetrans, DupAcksIn, TimeoutEpisodes;                               \
+    UCHAR SynRetrans
+typedef struct _TCP_INFO_v0 {
+    GQOS_TCP_INFO;
+} TCP_INFO_v0, *PTCP_INFO_v0;
+typedef struct _TCP_INFO_v1 {
+    GQOS_TCP_INFO;
+    ULONG SndLimTransRwin, SndLimTimeRwin;
+    ULONG64 SndLimBytesRwin;
+    ULONG SndLimTransCwnd, SndLimTimeCwnd;
+    ULONG64 SndLimBytesCwnd;
+    ULONG SndLimTransSnd, SndLimTimeSnd;
+    ULONG64 SndLimBytesSnd;
+} TCP_INFO_v1, *PTCP_INFO_v1;
+
+/* Which datagrams have timestamps, and how many timestamps of sent ones are kept. */
+#define TIMESTAMPING_FLAG_RX 0x1
+#define TIMESTAMPING_FLAG_TX 0x2
+#define SO_TIMESTAMP 0x300A
+#define SO_TIMESTAMP_ID 0x300B
+typedef struct _TIMESTAMPING_CONFIG {
+    ULONG Flags;
+    USHORT TxTimestampsBuffered;
+} TIMESTAMPING_CONFIG, *PTIMESTAMPING_CONFIG;
+
+typedef enum {
+    SocketPriorityHintVeryLow,
+    SocketPriorityHintLow,
+    SocketPriorityHintNormal,
+    SocketMaximumPriorityHintType
+} SOCKET_PRIORITY_HINT, *PSOCKET_PRIORITY_HINT;
+typedef struct _PRIORITY_STATUS {
+    SOCKET_PRIORITY_HINT Sender;
+    SOCKET_PRIORITY_HINT Receiver;
+} PRIORITY_STATUS, *PPRIORITY_STATUS;
 
 typedef enum { RCVALL_OFF = 0, RCVALL_ON = 1, RCVALL_SOCKETLEVELONLY = 2, RCVALL_IPLEVEL = 3 } RCVALL_VALUE, *PRCVALL_VALUE;
 #define RCVALL_MAX RCVALL_IPLEVEL

@@ -457,6 +457,10 @@ typedef struct _OVERLAPPED {
     HANDLE hEvent;
 } OVERLAPPED, *LPOVERLAPPED;
 typedef OVERLAPPED WSAOVERLAPPED, *LPWSAOVERLAPPED;
+#ifndef STATUS_PENDING
+#define STATUS_PENDING ((DWORD)0x00000103)
+#endif
+#define HasOverlappedIoCompleted(overlapped) ((DWORD)(overlapped)->Internal != STATUS_PENDING)
 
 #define WSA_INVALID_EVENT ((WSAEVENT)0)
 #define WSA_MAXIMUM_WAIT_EVENTS 64

@@ -317,6 +317,8 @@ typedef struct _NSP_ROUTINE {
     LPNSPGETSERVICECLASSINFO NSPGetServiceClassInfo;
     LPNSPIOCTL NSPIoctl;
 } NSP_ROUTINE;
+/* A provider of a name space defines it. */
+extern INT WSAAPI NSPStartup(LPGUID provider, LPNSP_ROUTINE routines);
 
 typedef int(WSAAPI *LPNSPV2STARTUP)(LPGUID provider, LPVOID *session);
 typedef int(WSAAPI *LPNSPV2CLEANUP)(LPGUID provider, LPVOID session);

@@ -19,6 +19,49 @@ extern int WSAAPI WSADuplicateSocketA(SOCKET s, DWORD dwProcessId, LPWSAPROTOCOL
     GQOS(WSADuplicateSocketA);
 extern int WSAAPI WSADuplicateSocketW(SOCKET s, DWORD dwProcessId, LPWSAPROTOCOL_INFOW lpProtocolInfo)
     GQOS(WSADuplicateSocketW);
+
+/* Notifications of sockets by completion ports, which are not there: the result is WSAEOPNOTSUPP. */
+#define SOCK_NOTIFY_REGISTER_EVENT_NONE 0x00
+#define SOCK_NOTIFY_REGISTER_EVENT_IN 0x01
+#define SOCK_NOTIFY_REGISTER_EVENT_OUT 0x02
+#define SOCK_NOTIFY_REGISTER_EVENT_HANGUP 0x04
+#define SOCK_NOTIFY_REGISTER_EVENTS_ALL 0x07
+#define SOCK_NOTIFY_EVENT_IN SOCK_NOTIFY_REGISTER_EVENT_IN
+#define SOCK_NOTIFY_EVENT_OUT SOCK_NOTIFY_REGISTER_EVENT_OUT
+#define SOCK_NOTIFY_EVENT_HANGUP SOCK_NOTIFY_REGISTER_EVENT_HANGUP
+#define SOCK_NOTIFY_EVENT_ERR 0x40
+#define SOCK_NOTIFY_EVENT_REMOVE 0x80
+#define SOCK_NOTIFY_EVENTS_ALL 0xc7
+#define SOCK_NOTIFY_OP_NONE 0x00
+#define SOCK_NOTIFY_OP_ENABLE 0x01
+#define SOCK_NOTIFY_OP_DISABLE 0x02
+#define SOCK_NOTIFY_OP_REMOVE 0x04
+#define SOCK_NOTIFY_TRIGGER_ONESHOT 0x01
+#define SOCK_NOTIFY_TRIGGER_PERSISTENT 0x02
+#define SOCK_NOTIFY_TRIGGER_LEVEL 0x04
+#define SOCK_NOTIFY_TRIGGER_EDGE 0x08
+#define SOCK_NOTIFY_TRIGGER_ALL 0x0f
+typedef struct SOCK_NOTIFY_REGISTRATION {
+    SOCKET socket;
+    PVOID completionKey;
+    UINT16 eventFilter;
+    UINT8 operation;
+    UINT8 triggerFlags;
+    DWORD registrationResult;
+} SOCK_NOTIFY_REGISTRATION;
+typedef struct _OVERLAPPED_ENTRY {
+    ULONG_PTR lpCompletionKey;
+    LPOVERLAPPED lpOverlapped;
+    ULONG_PTR Internal;
+    DWORD dwNumberOfBytesTransferred;
+} OVERLAPPED_ENTRY, *LPOVERLAPPED_ENTRY;
+extern DWORD WSAAPI ProcessSocketNotifications(HANDLE port, UINT32 registrations, SOCK_NOTIFY_REGISTRATION *infos,
+                                               UINT32 milliseconds, ULONG capacity, OVERLAPPED_ENTRY *entries,
+                                               UINT32 *received) GQOS(ProcessSocketNotifications);
+static __inline UINT32 SocketNotificationRetrieveEvents(OVERLAPPED_ENTRY *entry) {
+    return entry->dwNumberOfBytesTransferred;
+}
+
 extern int WSAAPI GetHostNameW(PWSTR name, int namelen) GQOS(GetHostNameW);
 extern BOOL WSAAPI WSAIsBlocking(void) GQOS(WSAIsBlocking);
 extern int WSAAPI WSAUnhookBlockingHook(void) GQOS(WSAUnhookBlockingHook);

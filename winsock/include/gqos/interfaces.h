@@ -35,6 +35,14 @@ typedef union _SOCKADDR_INET {
     ADDRESS_FAMILY si_family;
 } SOCKADDR_INET, *PSOCKADDR_INET;
 
+/* The answer of TCP_ICMP_ERROR_INFO. */
+typedef struct icmp_error_info {
+    SOCKADDR_INET srcaddress;
+    int protocol;
+    UINT8 type;
+    UINT8 code;
+} ICMP_ERROR_INFO, *PICMP_ERROR_INFO;
+
 typedef struct _sockaddr_in6_pair {
     PSOCKADDR_IN6 SourceAddress;
     PSOCKADDR_IN6 DestinationAddress;

@@ -50,7 +50,7 @@ macro_rules! unsupported_results {
 
 unsupported_results! {
     gqos_SetAddrInfoExA gqos_SetAddrInfoExW gqos_GetAddrInfoExCancel gqos_GetAddrInfoExOverlappedResult
-    gqos_WSCWriteProviderOrder gqos_WSCWriteNameSpaceOrder
+    gqos_WSCWriteProviderOrder gqos_WSCWriteNameSpaceOrder gqos_ProcessSocketNotifications
 }
 
 /// WSAIsBlocking: no call of the thread blocks, since it is in this one.
