@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use flowspec::{Both, Direction, Flowspec, Qos, ServiceType, Wsa};
 use gqos::admission::Decision;
 use gqos::engine::{Admitted, Reservation};
+use shaper::headers::IpVersion;
 
 use super::provider_specific::ProviderSpecific;
 use super::status::QosStatus;
@@ -29,8 +30,15 @@ pub(crate) struct QosState {
     noted: Both<bool>,
     /// The id under which a refused flow of this socket waits for capacity.
     pub(crate) waiting_id: Option<String>,
-    /// The DSCP that the program had set, while the socket's packets carry another.
-    pub(crate) original_code_point: Option<u8>,
+    /// The mark that the program had set, while the socket's packets carry another.
+    pub(crate) original_mark: Option<OriginalMark>,
+}
+
+/// The DSCP of a socket, and the IP version whose packets carry it: an IPv6 socket sends to an IPv4-mapped peer by IPv4.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OriginalMark {
+    pub(crate) version: IpVersion,
+    pub(crate) code_point: u8,
 }
 
 /// A reservation, with the decision that granted it.

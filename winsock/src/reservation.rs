@@ -22,7 +22,7 @@ use super::network_events::Events;
 use super::provider::provider;
 use super::provider_specific::ProviderSpecific;
 use super::qos_host::{QosHost, ReserveError};
-use super::qos_state::{HeldReservation, flow_id, needs_no_reservation};
+use super::qos_state::{HeldReservation, OriginalMark, flow_id, needs_no_reservation};
 use super::status::QosStatus;
 use crate::sys::{self, KernelOption};
 
@@ -163,8 +163,8 @@ impl Endpoint {
         }
         let dscp = objects.code_point().or(admitted.dscp);
         if admitted.class.is_some() || dscp.is_some() {
-            let before = socket::code_point(&self.fd, version).map_err(failed)?;
-            self.state().qos.original_code_point.get_or_insert(before);
+            let code_point = socket::code_point(&self.fd, version).map_err(failed)?;
+            self.state().qos.original_mark.get_or_insert(OriginalMark { version, code_point });
             self.direct_packets(version, dscp, admitted)?;
         }
         Ok(())
@@ -191,23 +191,24 @@ impl Endpoint {
 
     /// Classifies the socket as it was before a connection that has failed.
     fn restore_classification(&self) {
-        let (admitted, objects) = {
+        let (admitted, objects, original) = {
             let state = self.state();
             let held = state.qos.reservation.as_ref();
-            (held.map(|held| held.admitted.clone()), state.qos.provider_specific)
+            (held.map(|held| held.admitted.clone()), state.qos.provider_specific, state.qos.original_mark)
         };
+        let version = original.map_or(self.family.ip_version(), |original| original.version);
         match admitted {
             // The kernel has accepted the same calls before.
-            Some(admitted) => drop(self.classify(&admitted, &objects, self.family.ip_version())),
+            Some(admitted) => drop(self.classify(&admitted, &objects, version)),
             None => self.remove_classification(),
         }
     }
 
     fn remove_classification(&self) {
-        let original = self.state().qos.original_code_point.take();
-        if original.is_some() {
+        let original = self.state().qos.original_mark.take();
+        if let Some(OriginalMark { version, code_point }) = original {
             // An error means that the socket is shut down and sends no more packets.
-            let _ = socket::classify(&self.fd, self.family.ip_version(), original, None);
+            let _ = socket::classify(&self.fd, version, Some(code_point), None);
         }
     }
 

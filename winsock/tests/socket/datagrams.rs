@@ -1,15 +1,16 @@
 //! Datagram sockets: their peers, and how their flow specifications and objects shape them.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use flowspec::{Bytes, Qos, Wsa};
 use gqos_winsock::{
-    ConnectOutcome, ConnectRequest, MessageFlags, OptionValue, ProviderSpecific, SocketOption,
+    ConnectOutcome, ConnectRequest, Family, MessageFlags, OptionValue, ProviderSpecific, Socket,
+    SocketOption, SocketType,
 };
 
 use super::common::{address, closed_port, sending, small_datagrams, with_qos};
-use super::{check, plain, udp};
+use super::{check, plain, start, udp};
 
 #[test]
 fn connect_sets_and_removes_the_peer() {
@@ -114,6 +115,29 @@ fn qos_destaddr_reserves_for_a_socket_without_a_peer() {
     assert_eq!(socket.set_qos_with(&sending(5000), provider_specific), Err(Wsa::Eopnotsupp));
     assert_eq!(socket.set_qos_with(&Qos::BEST_EFFORT, provider_specific), Ok(()));
     assert!(socket.decision().is_none());
+}
+
+/// The packets to an IPv4-mapped peer carry the mark of IPv4.
+#[test]
+fn the_programs_own_mark_returns_with_the_end_of_a_reservation() {
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mapped =
+        SocketAddr::new(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(), other.local_addr().unwrap().port());
+    let provider_specific = ProviderSpecific { ds_field: Some(46), ..ProviderSpecific::default() };
+    for (family, peer) in [(Family::Inet, other.local_addr().unwrap()), (Family::Inet6, mapped)] {
+        start();
+        let socket = Socket::open(family, SocketType::Datagram).unwrap();
+        if family == Family::Inet6 {
+            socket.set_option(SocketOption::Ipv6Only, OptionValue::Number(0)).unwrap();
+        }
+        let mark = || socket.option(SocketOption::TypeOfService).unwrap();
+        socket.set_option(SocketOption::TypeOfService, OptionValue::Number(8 << 2)).unwrap();
+        let request = ConnectRequest { provider_specific, ..with_qos(small_datagrams(20_000)) };
+        socket.connect(peer, &request).unwrap();
+        assert_eq!(mark(), OptionValue::Number(46 << 2), "{family:?}");
+        socket.set_qos(&Qos::BEST_EFFORT).unwrap();
+        assert_eq!(mark(), OptionValue::Number(8 << 2), "{family:?}");
+    }
 }
 
 #[test]
