@@ -365,7 +365,8 @@ fn the_effective_policy_sarif_and_schema_are_printed() {
     );
     // The schema is JSON.
     let schema: serde_json::Value = serde_json::from_slice(&gqos(here, &["schema"]).stdout).unwrap();
-    assert_eq!(schema["properties"]["rule"]["items"]["required"], serde_json::json!(["template"]));
+    let template = &schema["properties"]["rule"]["items"]["properties"]["template"];
+    assert!(template["description"].as_str().unwrap().ends_with(" Required."), "{template}");
     check(here, &["explain", "gq0104"], 0, "GQ0104: a rule that no flow reaches (warning)", "");
     check(here, &["explain", "GQ9999"], 2, "", "there is no code \"GQ9999\"");
 }
@@ -443,10 +444,29 @@ fn schemas_are_printed_for_policies_and_tests() {
     );
     let tests = schema(&["tests"]);
     let step = &tests["properties"]["test"]["items"]["properties"]["step"]["items"]["properties"];
-    assert_eq!(step["connect"]["required"], serde_json::json!(["id", "interface"]));
+    assert_eq!(step["connect"]["x-taplo"]["initKeys"], serde_json::json!(["id", "interface"]));
     let reasons = step["expect"]["properties"]["reason"]["enum"].as_array().unwrap();
     assert!(reasons.contains(&"interface_budget".into()) && reasons.contains(&"none".into()), "{reasons:?}");
-    check(here, &["schema", "dance"], 2, "", "policy, tests");
+    assert_eq!(schema(&["traces"])["required"], serde_json::json!(["at_us", "op"]));
+    check(here, &["schema", "dance"], 2, "", "policy, tests, traces");
+}
+
+/// The schemas that the examples name are those that the program prints.
+#[test]
+fn the_schemas_in_the_documentation_are_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (kind, file) in [("policy", "policy"), ("tests", "tests"), ("traces", "traces")] {
+        let printed = gqos(root, &["schema", kind]).stdout;
+        let path = root.join(format!("docs/schema/{file}.json"));
+        let kept = std::fs::read(&path).unwrap();
+        assert!(printed == kept, "run `gqos schema {kind} > {}`", path.display());
+    }
+    for entry in std::fs::read_dir(root.join("examples/policies")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let kind = if path.to_string_lossy().ends_with(".qostest.toml") { "tests" } else { "policy" };
+        assert!(text.starts_with(&format!("#:schema ../../docs/schema/{kind}.json\n")), "{}", path.display());
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `gqos schema`: prints the JSON schema of a policy file or of a test file.
+//! `gqos schema`: prints the JSON schema of a policy file, of a test file or of a line of a trace.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,10 @@ use clap::ValueEnum;
 use super::failure::{Exit, Failure};
 use super::output::print;
 
-/// Print the JSON schema of a policy file or of a test file, for editors that complete and check TOML.
+/// Print a JSON schema, for editors that complete and check files.
+///
+/// The schema checks what is written; `gqos check` and `gqos test` also find what is missing. A first line
+/// `#:schema FILE` in a policy names its schema for taplo and for editors that use it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The kind of file.
@@ -22,12 +25,16 @@ enum Kind {
     /// A test file: *.qostest.toml.
     #[value(alias = "test")]
     Tests,
+    /// A line of a trace, for gqos replay.
+    #[value(alias = "trace")]
+    Traces,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let schema = match arguments.kind {
         Kind::Policy => gqos::policy::schema(),
         Kind::Tests => gqos::scenario::test_schema(),
+        Kind::Traces => gqos::scenario::trace_schema(),
     };
     let text = serde_json::to_string_pretty(&schema);
     print(&(text.map_err(|error| Failure::new(Exit::InvalidFile, error))? + "\n"))?;

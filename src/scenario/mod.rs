@@ -7,7 +7,7 @@
 //! # Types
 //!
 //! - **Traces**: a [`TraceReader`] reads them line by line; a [`TraceLine`] is one request with its time; [`TraceError`]
-//!   says why a line is not one.
+//!   says why a line is not one; [`trace_schema`] is the JSON schema of a line.
 //! - **Tests**: a [`Suite`] is a test file, a [`Test`] one of its tests.
 //! - **Results**: an [`Outcome`] holds the [`Verdict`] ([`Failure`], [`SkipReason`]), every [`StepDecision`] and the
 //!   [`Correction`]s that would make the test pass, or the [`Uncorrectable`] steps. A failure names the [`Compared`]
@@ -52,6 +52,7 @@ mod step_meanings;
 mod steps;
 mod suite;
 mod trace;
+mod trace_schema;
 
 pub use coverage::{Coverage, CoverageItem};
 pub use feasibility::infeasible;
@@ -69,3 +70,4 @@ pub use schema::test_schema;
 pub use snapshot::{FlowRow, InterfaceSnapshot, LedgerSnapshot};
 pub use suite::{Suite, Test};
 pub use trace::{LONGEST_LINE, TraceError, TraceLine, TraceReader, parse_line};
+pub use trace_schema::trace_schema;

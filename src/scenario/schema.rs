@@ -6,6 +6,7 @@ use toml::de::DeTable;
 use super::step_meanings::MEANINGS;
 use super::suite::Suite;
 use crate::policy::problems::Problems;
+use crate::policy::read::section::pattern_of;
 use crate::policy::schema::build::Outline;
 use crate::policy::schema::flowspec_alternatives;
 
@@ -37,7 +38,6 @@ const OUTLINE: Outline = Outline {
         ("test.step.measure", &["interface", "class", "window"]),
         ("test.step.transfer", &["id"]),
     ],
-    one_of: &[],
     meanings: MEANINGS,
     alternatives,
 };
@@ -46,7 +46,10 @@ fn alternatives(path: &str, key: &str) -> Vec<Value> {
     match (path, key) {
         ("test.step", "close") => vec![json!({ "type": "string", "description": "the id of one flow" })],
         ("test.step.expect", "reserved" | "available" | "charged") => {
-            vec![json!({ "type": "string", "description": "a rate in the sending direction" })]
+            let description = "a rate in the sending direction";
+            vec![
+                json!({ "type": "string", "description": description, "pattern": pattern_of::<flowspec::Rate>() }),
+            ]
         }
         _ => flowspec_alternatives(key),
     }
@@ -84,7 +87,10 @@ mod tests {
                 array.iter().for_each(|value| check(value, items, path));
             }
             toml::Value::String(_) => {
-                let is_string = |form: &Value| form["type"] == "string" || form.get("const").is_some();
+                let is_string = |form: &Value| {
+                    form["type"] == "string"
+                        || form["type"].as_array().is_some_and(|types| types.contains(&json!("string")))
+                };
                 assert!(forms().any(is_string), "{path} is no string: {schema}");
             }
             _ => {}
@@ -106,6 +112,6 @@ mod tests {
         ] {
             check(&toml::from_str(text).expect("TOML"), &schema, "");
         }
-        assert_eq!(schema["properties"]["test"]["items"]["required"], json!(["name", "step"]));
+        assert_eq!(schema["properties"]["test"]["items"]["x-taplo"]["initKeys"], json!(["name", "step"]));
     }
 }

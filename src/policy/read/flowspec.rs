@@ -11,7 +11,8 @@ use crate::policy::code::Code;
 /// The largest IP datagram. A template is checked before its interface, and so the interface's MTU, is known.
 const LARGEST_MTU: Bytes = Bytes::new(65_535);
 
-const SERVICES: [(&str, ServiceType); 7] = [
+/// The service types by their words.
+pub(crate) const SERVICES: [(&str, ServiceType); 7] = [
     ("guaranteed", ServiceType::Guaranteed),
     ("controlled_load", ServiceType::ControlledLoad),
     ("best_effort", ServiceType::BestEffort),

@@ -146,10 +146,8 @@ impl<'a> Section<'a> {
 
     /// A string or a list of strings; the list may be empty.
     pub(crate) fn strings(&self, key: &'static str) -> Option<Vec<Placed<&'a str>>> {
-        self.problems.record_form(&self.path, key, || {
-            let string = json!({ "type": "string" });
-            json!({ "anyOf": [string, { "type": "array", "items": string }] })
-        });
+        let form = || json!({ "type": ["string", "array"], "items": { "type": "string" } });
+        self.problems.record_form(&self.path, key, form);
         let value = self.raw(key)?;
         let path = join(&self.path, key);
         Some(match value.get_ref() {

@@ -11,7 +11,7 @@ use super::model::Policy;
 use super::place::Source;
 use super::problems::Problems;
 use super::read::section::pattern_of;
-use build::{Outline, Tables};
+use build::{Outline, Tables, one_of, one_or_several};
 
 /// A policy with every table, so that every key is read.
 const EVERYTHING: &str = include_str!("everything.toml");
@@ -32,7 +32,6 @@ const OUTLINE: Outline = Outline {
         ("group.*.receiving", &["service_type"]),
         ("rule", &["template"]),
     ],
-    one_of: &[("interface.*", &["egress", "ingress"]), ("template.*", &["sending", "receiving"])],
     meanings: meanings::MEANINGS,
     alternatives,
 };
@@ -40,8 +39,8 @@ const OUTLINE: Outline = Outline {
 /// The values that a key takes besides those that its reader records.
 fn alternatives(_: &str, key: &str) -> Vec<Value> {
     match key {
-        "capacity" => vec![json!({ "const": "auto" })],
-        "dead_after" | "stalled_after" => vec![json!({ "const": "off" })],
+        "capacity" => vec![json!({ "const": "auto", "description": "\"auto\"" })],
+        "dead_after" | "stalled_after" => vec![json!({ "const": "off", "description": "\"off\"" })],
         "dscp" => vec![json!({ "type": "integer", "minimum": 0, "maximum": 63 })],
         _ => flowspec_alternatives(key),
     }
@@ -50,7 +49,7 @@ fn alternatives(_: &str, key: &str) -> Vec<Value> {
 /// The values that a key of a flowspec takes besides those that its reader records.
 pub(crate) fn flowspec_alternatives(key: &str) -> Vec<Value> {
     match key {
-        "peak_bandwidth" => vec![json!({ "const": "infinite" })],
+        "peak_bandwidth" => vec![json!({ "const": "infinite", "description": "\"infinite\"" })],
         "token_bucket_size" => {
             let description = "a time at the flow's own rate: \"20 ms\"";
             vec![
@@ -71,14 +70,12 @@ pub fn schema() -> Value {
 
 /// The keys that take one value or an array of them, for which the reader records no form, and the version.
 fn value_lists(tables: &mut Tables) {
-    let one_or_more =
-        |one: Value| json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] });
     let range = |most: u32, example: &str| {
-        let description = format!("a range: {example:?}");
-        json!({ "anyOf": [
-            { "type": "integer", "minimum": 0, "maximum": most },
-            { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$", "description": description },
-        ] })
+        let description = format!("a number, a range: {example:?}");
+        one_of(vec![
+            json!({ "type": "integer", "minimum": 0, "maximum": most }),
+            json!({ "type": "string", "pattern": "^ *[0-9]+ *(- *[0-9]+ *)?$", "description": description }),
+        ])
     };
     let network = json!({ "type": "string", "description": "an address or a network: \"10.0.0.0/8\"" });
     let id = range(u32::MAX, "1000-1999");
@@ -92,7 +89,7 @@ fn value_lists(tables: &mut Tables) {
         ("class.*.match", "gid", id),
         ("class.*.match", "cgroup", path),
     ] {
-        tables.entry(table.into()).or_default().insert(key.into(), one_or_more(one));
+        tables.entry(table.into()).or_default().insert(key.into(), one_or_several(&one, 1));
     }
     tables.entry(String::new()).or_default().insert("version".into(), json!({ "const": 1 }));
 }
@@ -101,36 +98,47 @@ fn value_lists(tables: &mut Tables) {
 mod tests {
     use super::*;
 
+    /// Whether a value of this type may be valid.
+    fn has_type(schema: &Value, name: &str) -> bool {
+        let forms = std::iter::once(schema).chain(schema["anyOf"].as_array().into_iter().flatten());
+        let mut types = forms.map(|form| &form["type"]).flat_map(|types| match types {
+            Value::Array(several) => several.iter().collect::<Vec<_>>(),
+            one => vec![one],
+        });
+        types.any(|of| of == name || of == "number" && name == "integer") || schema.get("const").is_some()
+    }
+
     /// Checks that every key of a document is in the schema, and every required key in the document.
     fn check(document: &toml::Value, schema: &Value, path: &str) {
         match document {
             toml::Value::Table(table) => {
                 let properties = schema["properties"].as_object();
                 for (key, value) in table {
-                    let inner = properties
-                        .and_then(|properties| properties.get(key))
-                        .or_else(|| schema.get("additionalProperties").filter(|other| other.is_object()));
+                    let inner = properties.and_then(|properties| properties.get(key)).or_else(|| {
+                        schema.get("additionalProperties").filter(|other| other.get("not").is_none())
+                    });
                     let inner =
                         inner.unwrap_or_else(|| panic!("{path}.{key} is not in the schema: {schema}"));
                     check(value, inner, &format!("{path}.{key}"));
                 }
-                for required in schema["required"].as_array().into_iter().flatten() {
+                for required in schema["x-taplo"]["initKeys"].as_array().into_iter().flatten() {
                     assert!(
                         table.contains_key(required.as_str().expect("a name")),
                         "{path} lacks {required}"
                     );
                 }
             }
-            toml::Value::Array(values) if schema["type"] == "array" => {
+            toml::Value::Array(values) => {
+                assert!(has_type(schema, "array"), "{path}: {schema}");
                 values.iter().for_each(|value| check(value, &schema["items"], path));
             }
             toml::Value::String(text) => {
                 if let Some(words) = schema["enum"].as_array() {
                     assert!(words.contains(&json!(text)), "{path}: {text} is not one of {words:?}");
                 }
-                assert_ne!(schema["type"], "integer", "{path}");
+                assert!(has_type(schema, "string"), "{path}: {schema}");
             }
-            toml::Value::Integer(_) => assert_ne!(schema["type"], "string", "{path}"),
+            toml::Value::Integer(_) => assert!(has_type(schema, "integer"), "{path}: {schema}"),
             _ => {}
         }
     }
@@ -155,7 +163,8 @@ mod tests {
             schema["properties"]["class"]["additionalProperties"]["properties"]["allocate"]["enum"],
             json!(["rate", "peak"])
         );
-        assert_eq!(schema["properties"]["interface"]["additionalProperties"]["additionalProperties"], false);
+        let unknown = &schema["properties"]["interface"]["additionalProperties"]["additionalProperties"];
+        assert!(unknown["not"].is_object(), "{unknown}");
     }
 
     #[test]

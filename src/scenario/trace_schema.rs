@@ -1,0 +1,255 @@
+//! The JSON schema of a line of a trace.
+
+use serde_json::{Map, Value, json};
+
+use crate::admission::PeerState;
+use crate::policy::GroupMode;
+use crate::policy::read::flowspec::SERVICES;
+
+/// The values of a field.
+#[derive(Clone, Copy)]
+enum Form {
+    /// The time of the line, which every line has.
+    Time,
+    /// Microseconds, or bytes, or bytes per second.
+    Number,
+    Text,
+    Texts,
+    Flag,
+    Priority,
+    /// A user or group id.
+    Id,
+    Flowspec,
+    /// A rate for each direction.
+    Rates,
+    Operation,
+    Mode,
+    Direction,
+    State,
+}
+
+/// The fields of a line.
+const FIELDS: &[(&str, Form, &str)] = &[
+    ("at_us", Form::Time, "When the request is made, in microseconds; never less than in the line before."),
+    ("op", Form::Operation, "The operation."),
+    ("id", Form::Text, "The flow or the group."),
+    ("interface", Form::Text, "The interface."),
+    ("class", Form::Text, "The flow's class; the class that a group is charged to; the measured class."),
+    ("group", Form::Text, "The group whose reservation the flow shares."),
+    ("client", Form::Text, "The identity that requests, for the limits of [client]."),
+    ("template", Form::Text, "A template of the policy, in place of sending and receiving."),
+    ("templates", Form::Texts, "A ladder of templates, best first: the flow gets the first that fits."),
+    ("sending", Form::Flowspec, "What the flow or the group sends; best effort if absent."),
+    ("receiving", Form::Flowspec, "What it receives; best effort if absent."),
+    ("start_us", Form::Number, "When the reservation begins; now if absent."),
+    ("end_us", Form::Number, "When it ends; when it is released if absent."),
+    ("ttl_us", Form::Number, "How long it lasts without a refresh."),
+    ("wait", Form::Flag, "Whether the flow waits for capacity if it is refused or gets less than the best."),
+    ("setup_priority", Form::Priority, "0 (best) to 7; the class's if absent."),
+    ("holding_priority", Form::Priority, "0 (best) to 7; the class's if absent."),
+    ("mode", Form::Mode, "How a group is charged; envelope if absent."),
+    ("direction", Form::Direction, "The direction of a changed capacity: egress is sending."),
+    ("capacity", Form::Number, "What the link carries from now on, in bytes per second."),
+    ("uid", Form::Id, "The owner's user id."),
+    ("gid", Form::Id, "The owner's group id."),
+    ("cgroup", Form::Text, "The owner's control group, from the root of the hierarchy."),
+    ("window_us", Form::Number, "How long was measured, until now: 100 ms to a day."),
+    ("rate", Form::Rates, "The mean rates that the class's flows sent and received, in bytes per second."),
+    ("state", Form::State, "What is seen of the flow's peer."),
+    ("since_us", Form::Number, "Since when it is seen; from now on if absent."),
+];
+
+/// The operations with the fields that each requires besides `at_us`.
+const OPERATIONS: &[(&str, &[&str])] = &[
+    ("reserve", &["id", "interface"]),
+    ("renegotiate", &["id"]),
+    ("refresh", &["id", "ttl_us"]),
+    ("release", &["id"]),
+    ("peer", &["id", "state"]),
+    ("group", &["id", "interface"]),
+    ("ungroup", &["id"]),
+    ("capacity", &["interface", "direction", "capacity"]),
+    ("measure", &["interface", "class", "window_us", "rate"]),
+    ("query", &["interface"]),
+    ("tick", &[]),
+];
+
+/// The fields of a flowspec that are numbers.
+const NUMBERS: &[(&str, &str)] = &[
+    ("token_rate", "r, in bytes per second."),
+    ("token_bucket_size", "b, in bytes."),
+    ("latency", "The largest acceptable delay, in microseconds."),
+    ("delay_variation", "The largest acceptable difference between delays, in microseconds."),
+    ("max_sdu_size", "M, in bytes."),
+    ("minimum_policed_size", "m, in bytes."),
+    (
+        "reserved_rate",
+        "R, in bytes per second: the rate to reserve if it is more than the delay bound needs.",
+    ),
+];
+
+/// The JSON schema (draft 2020-12) of one line of a trace.
+///
+/// A field that an operation does not use may be there all the same. A field that is absent or null is not specified.
+pub fn trace_schema() -> Value {
+    let required = OPERATIONS.iter().filter(|(_, fields)| !fields.is_empty()).map(|(op, fields)| {
+        json!({ "if": { "properties": { "op": { "const": op } } }, "then": { "required": fields } })
+    });
+    let properties = FIELDS.iter().map(|(name, form, meaning)| ((*name).to_owned(), form.schema(meaning)));
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "a line of a gqos trace",
+        "type": "object",
+        "properties": Value::Object(properties.collect()),
+        "required": ["at_us", "op"],
+        "additionalProperties": false,
+        "allOf": required.collect::<Vec<_>>(),
+        "$defs": { "flowspec": flowspec() },
+    })
+}
+
+impl Form {
+    fn schema(self, meaning: &str) -> Value {
+        let mut schema = match self {
+            Self::Time => json!({ "type": "integer", "minimum": 0 }),
+            Self::Number => number(),
+            Self::Text => json!({ "type": ["string", "null"] }),
+            Self::Texts => json!({ "type": ["array", "null"], "items": { "type": "string" } }),
+            Self::Flag => json!({ "type": ["boolean", "null"] }),
+            Self::Priority => json!({ "type": ["integer", "null"], "minimum": 0, "maximum": 7 }),
+            Self::Id => json!({ "type": ["integer", "null"], "minimum": 0, "maximum": u32::MAX }),
+            Self::Flowspec => json!({ "$ref": "#/$defs/flowspec" }),
+            Self::Rates => rates(),
+            Self::Operation => words(OPERATIONS.iter().map(|(op, _)| *op)),
+            Self::Mode => words_or_null(GroupMode::WORDS.iter().map(|(word, _)| *word)),
+            Self::Direction => words_or_null(["egress", "ingress"].into_iter()),
+            Self::State => words_or_null(PeerState::WORDS.iter().map(|(word, _)| *word)),
+        };
+        schema["description"] = json!(meaning);
+        schema
+    }
+}
+
+fn number() -> Value {
+    json!({ "type": ["integer", "null"], "minimum": 0 })
+}
+
+fn words<'w>(words: impl Iterator<Item = &'w str>) -> Value {
+    json!({ "enum": words.collect::<Vec<_>>() })
+}
+
+fn words_or_null<'w>(words: impl Iterator<Item = &'w str>) -> Value {
+    json!({ "enum": words.map(Value::from).chain([Value::Null]).collect::<Vec<_>>() })
+}
+
+fn rates() -> Value {
+    let rate = json!({ "type": "integer", "minimum": 0 });
+    json!({
+        "type": ["object", "null"],
+        "properties": { "sending": rate, "receiving": rate },
+        "required": ["sending", "receiving"],
+    })
+}
+
+fn flowspec() -> Value {
+    let numbers = NUMBERS.iter().map(|(name, meaning)| ((*name).to_owned(), Form::Number.schema(meaning)));
+    let mut fields: Map<_, _> = numbers.collect();
+    let mut service = words(SERVICES.iter().map(|(word, _)| *word));
+    service["description"] = json!("The service that is requested.");
+    fields.insert("service_type".to_owned(), service);
+    let peak = json!({
+        "type": ["integer", "string", "null"],
+        "minimum": 0,
+        "pattern": "^infinite$",
+        "description": "p, in bytes per second, or \"infinite\".",
+    });
+    fields.insert("peak_bandwidth".to_owned(), peak);
+    for (flag, meaning) in [
+        ("no_traffic_control", "Whether the kernel's traffic control leaves the flow alone."),
+        ("no_qos_signaling", "Whether nothing is signalled to the network."),
+    ] {
+        fields.insert(flag.to_owned(), json!({ "type": "boolean", "description": meaning }));
+    }
+    json!({
+        "type": ["object", "null"],
+        "properties": fields,
+        "required": ["service_type"],
+        "additionalProperties": false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Policy;
+    use crate::scenario::{TraceError, parse_line};
+
+    /// A value that a line's field takes.
+    fn value(form: Form) -> Value {
+        match form {
+            Form::Time | Form::Number => json!(200_000),
+            Form::Text => json!("x"),
+            Form::Texts => json!(["x"]),
+            Form::Flag => json!(true),
+            Form::Priority => json!(4),
+            Form::Id => json!(33),
+            Form::Flowspec => {
+                json!({ "service_type": "guaranteed", "token_rate": 1, "peak_bandwidth": "infinite" })
+            }
+            Form::Rates => json!({ "sending": 1, "receiving": 2 }),
+            Form::Operation => json!("tick"),
+            Form::Mode => json!("shared"),
+            Form::Direction => json!("egress"),
+            Form::State => json!("silent"),
+        }
+    }
+
+    /// A line with these fields.
+    fn line(op: &str, fields: impl IntoIterator<Item = &'static str>) -> Value {
+        let mut line = json!({ "at_us": 0, "op": op });
+        for field in fields {
+            let (_, form, _) = FIELDS.iter().find(|(name, ..)| *name == field).expect(field);
+            line[field] = value(*form);
+        }
+        line
+    }
+
+    #[test]
+    fn the_schema_has_exactly_the_fields_that_are_read() {
+        let policy = Policy::default();
+        let error =
+            parse_line("{\"at_us\":0,\"op\":\"tick\",\"no\":1}", &policy).expect_err("an unknown field");
+        let text = error.to_string();
+        let mut read: Vec<_> = text.split('`').skip(3).step_by(2).collect();
+        let mut described: Vec<_> = FIELDS.iter().map(|(name, ..)| *name).collect();
+        read.sort_unstable();
+        described.sort_unstable();
+        assert_eq!(described, read);
+        // Each field takes the value that the schema describes, and null.
+        for (name, form, _) in FIELDS.iter().skip(2) {
+            for value in [value(*form), Value::Null] {
+                let line = json!({ "at_us": 0, "op": "tick", *name: value });
+                parse_line(&line.to_string(), &policy).expect(name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_schema_requires_what_each_operation_needs() {
+        let policy = Policy::default();
+        for (op, required) in OPERATIONS {
+            parse_line(&line(op, required.iter().copied()).to_string(), &policy).expect(op);
+            for missing in *required {
+                let fields = required.iter().copied().filter(|field| field != missing);
+                let error = parse_line(&line(op, fields).to_string(), &policy).expect_err(missing);
+                assert!(
+                    matches!(&error, TraceError::Missing { field, .. } if field == missing),
+                    "{op}: {error}"
+                );
+            }
+        }
+        let schema = trace_schema();
+        assert_eq!(schema["properties"]["op"]["enum"].as_array().map(Vec::len), Some(OPERATIONS.len()));
+        assert_eq!(schema["allOf"][2]["then"]["required"], json!(["id", "ttl_us"]));
+    }
+}
