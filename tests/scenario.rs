@@ -57,6 +57,16 @@ fn reports_are_well_formed() {
     let json: serde_json::Value =
         serde_json::from_str(&check(&both, &[".", "--format", "json"], 1, &[])).unwrap();
     assert_eq!(json["tests"][1]["failure"]["what"], "decision");
+    assert_eq!(cases[1].attribute("file"), Some("./a.qostest.toml"));
+    assert_eq!(cases[1].attribute("line").map(str::to_owned), Some(json["tests"][1]["line"].to_string()));
+    let micros = |node: &roxmltree::Node<'_, '_>| {
+        let (seconds, rest) = node.attribute("time").unwrap().split_once('.').unwrap();
+        assert_eq!(rest.len(), 6, "seconds with six decimals");
+        format!("{seconds}{rest}").parse::<u64>().unwrap()
+    };
+    let (sum, all): (u64, u64) = (cases.iter().map(micros).sum(), micros(&suites));
+    // Each time is rounded down by itself.
+    assert!(sum > 0 && sum <= all && all - sum <= 3, "{sum} us of {all} us");
     assert_eq!((&json["passed"], &json["failed"], &json["skipped"]), (&1.into(), &1.into(), &1.into()));
     let tap = check(&both, &[".", "--format", "tap"], 1, &[]);
     assert!(
@@ -110,6 +120,41 @@ fn the_decisions_of_another_policy_are_compared() {
         differ("r.toml")
             .1
             .contains("v3 at 0 us: refused (class_share) under ./p.toml, admitted under r.toml")
+    );
+}
+
+#[test]
+fn differences_are_summarized_by_rule_and_template() {
+    let tests = r#"
+[[test]]
+name = "x"
+[[test.step]]
+connect = { id = "v{n}", repeat = 4, interface = "eth0", local_port = 443 }
+[[test.step]]
+connect = { id = "w{n}", repeat = 2, interface = "eth0", template = "sd" }
+[[test.step]]
+connect = { id = "x", interface = "eth0", templates = ["hd", "sd"] }
+"#;
+    let directory = with_tests(tests);
+    let own = format!(
+        "{POLICY}[template.sd]\nsending = {{ service_type = \"guaranteed\", token_rate = \"5 Mbit/s\" }}\n[[rule]]\nmatch = {{ local_port = 443 }}\nclass = \"viewer\"\ntemplate = \"hd\"\n"
+    );
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("p.toml", &own);
+    write("r.toml", &own.replace("80%", "90%").replace("60 Mbit/s", "90 Mbit/s"));
+    let output = gqos(directory.path(), &["test", ".", "--against", "r.toml"], "");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let summary = "./p.toml:11 rule 1, template hd: 1 × refused (class_share) → admitted\n\
+        ./p.toml:11 rule 1, template hd: 1 × refused (class_share) → refused (interface_budget)\n\
+        template sd: 2 × admitted → refused (interface_budget)\n\
+        templates hd, sd: 1 × admitted as sd → refused (interface_budget)\n\n\
+        ./a.qostest.toml:3 x: v3 at 0 us: refused (class_share) under ./p.toml, admitted under r.toml\n";
+    assert!(text.starts_with(summary), "{text}");
+    assert_eq!(text.lines().count(), 4 + 1 + 5, "{text}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), message.as_str()),
+        (Some(1), "gqos: 5 decisions differ under r.toml\n")
     );
 }
 

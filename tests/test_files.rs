@@ -376,7 +376,16 @@ fn an_invalid_file_does_not_stop_the_others() {
     let (junit, _) = run(&["--format", "junit"]);
     let document = roxmltree::Document::parse(&junit).unwrap();
     assert_eq!(document.root_element().attribute("errors"), Some("3"));
-    assert_eq!(document.descendants().filter(|node| node.has_tag_name("error")).count(), 3);
+    let errors = document.descendants().filter(|node| node.has_tag_name("error"));
+    let places: Vec<_> = errors
+        .map(|error| error.parent().unwrap())
+        .map(|case| (case.attribute("file").unwrap(), case.attribute("line").unwrap()))
+        .collect();
+    assert_eq!(
+        places,
+        [("./b.qostest.toml", "4"), ("./c.qostest.toml", "1"), ("./d.qostest.toml", "3")],
+        "{junit}"
+    );
     let (tap, _) = run(&["--format", "tap"]);
     assert!(tap.contains("1..4\n") && tap.contains("\nnot ok 4 - ./d.qostest.toml is valid\n# "), "{tap}");
     let (github, _) = run(&["--format", "github"]);

@@ -31,6 +31,7 @@ mod output;
 mod plan;
 mod replay;
 mod schema;
+mod stopwatch;
 mod test;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
 //!   reads what is known of their peers;
 //! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
+//! - **files**: [`FileWatch`] wakes when files in a directory change;
 //! - **measuring**: [`capture`] records packets at a device;
 //! - **faults**: [`Faults`] lets system calls of a connection fail, for tests;
 //! - **the lab**: [`Veth`] and [`NewQdisc`] are what its networks are built of.
@@ -26,6 +27,7 @@ pub mod capture;
 mod claim;
 mod error;
 pub mod features;
+mod file_watch;
 mod filters;
 mod inspect;
 mod links;
@@ -42,6 +44,7 @@ mod traffic;
 mod transport;
 
 pub use claim::{Claim, Holder};
+pub use file_watch::FileWatch;
 pub use filters::FoundFilter;
 pub use inspect::{LinkDetails, Offloads};
 pub use links::{Link, ReportedSpeed, Route};

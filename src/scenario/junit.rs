@@ -1,6 +1,7 @@
 //! The report of a test run as JUnit's XML.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::outcome::Verdict;
 use super::report::{Counts, InvalidFile, PolicyCoverage, Report, RunReport, summary};
@@ -11,9 +12,10 @@ pub(super) fn junit(run: &RunReport<'_>) -> String {
     let all = run.tests.len() + errors;
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // Writing to a String cannot fail, here and below.
+    let time = seconds(run.tests);
     let _ = writeln!(
         text,
-        "<testsuites name=\"gqos\" tests=\"{all}\" failures=\"{failed}\" skipped=\"{skipped}\" errors=\"{errors}\">"
+        "<testsuites name=\"gqos\" tests=\"{all}\" failures=\"{failed}\" skipped=\"{skipped}\" errors=\"{errors}\" time=\"{time}\">"
     );
     let mut rest = run.tests;
     while let Some(first) = rest.first() {
@@ -21,10 +23,10 @@ pub(super) fn junit(run: &RunReport<'_>) -> String {
         let (suite, after) = rest.split_at(length);
         rest = after;
         let Counts { failed, skipped, .. } = Counts::of(suite);
+        let (file, time) = (xml(&first.file), seconds(suite));
         let _ = writeln!(
             text,
-            "  <testsuite name=\"{}\" tests=\"{length}\" failures=\"{failed}\" skipped=\"{skipped}\" errors=\"0\">",
-            xml(&first.file)
+            "  <testsuite name=\"{file}\" file=\"{file}\" tests=\"{length}\" failures=\"{failed}\" skipped=\"{skipped}\" errors=\"0\" time=\"{time}\">"
         );
         suite.iter().for_each(|report| test_case(&mut text, report));
         text.push_str("  </testsuite>\n");
@@ -42,7 +44,11 @@ pub(super) fn junit(run: &RunReport<'_>) -> String {
 }
 
 fn test_case(text: &mut String, report: &Report) {
-    let case = format!("<testcase name=\"{}\" classname=\"{}\"", xml(&report.name), xml(&report.file));
+    let (name, file, line) = (xml(&report.name), xml(&report.file), report.line);
+    let time = seconds(std::slice::from_ref(report));
+    let case = format!(
+        "<testcase name=\"{name}\" classname=\"{file}\" file=\"{file}\" line=\"{line}\" time=\"{time}\""
+    );
     let _ = match &report.outcome.verdict {
         Verdict::Ok => writeln!(text, "    {case}/>"),
         Verdict::Failed(failure) => {
@@ -64,9 +70,15 @@ fn invalid_file(text: &mut String, invalid: &InvalidFile) {
     let file = xml(&invalid.file);
     let problems: Vec<_> = invalid.problems.iter().map(ToString::to_string).collect();
     let (first, body) = (xml(problems.first().map_or("", String::as_str)), xml(&problems.join("\n")));
+    // A problem of a policy has a line in the policy.
+    let line = invalid
+        .problems
+        .iter()
+        .find(|problem| problem.file == invalid.file)
+        .map_or(1, |problem| problem.line);
     let _ = writeln!(
         text,
-        "  <testsuite name=\"{file}\" tests=\"1\" failures=\"0\" skipped=\"0\" errors=\"1\">\n    <testcase name=\"the file is valid\" classname=\"{file}\">\n      <error message=\"{first}\" type=\"invalid\">{body}</error>\n    </testcase>\n  </testsuite>"
+        "  <testsuite name=\"{file}\" file=\"{file}\" tests=\"1\" failures=\"0\" skipped=\"0\" errors=\"1\" time=\"0.000000\">\n    <testcase name=\"the file is valid\" classname=\"{file}\" file=\"{file}\" line=\"{line}\" time=\"0.000000\">\n      <error message=\"{first}\" type=\"invalid\">{body}</error>\n    </testcase>\n  </testsuite>"
     );
 }
 
@@ -78,6 +90,12 @@ fn properties(text: &mut String, of: &PolicyCoverage) {
     for uncovered in of.coverage.uncovered() {
         property("not covered", &format!("{}: {uncovered}", of.policy));
     }
+}
+
+/// How long tests ran together, in seconds with six decimals.
+fn seconds(reports: &[Report]) -> String {
+    let time: Duration = reports.iter().map(|report| report.duration).sum();
+    format!("{}.{:06}", time.as_secs(), time.subsec_micros())
 }
 
 /// Escapes text for XML. A character that XML does not allow becomes U+FFFD.

@@ -11,7 +11,8 @@
 //! - **Tests**: a [`Suite`] is a test file, a [`Test`] one of its tests.
 //! - **Results**: an [`Outcome`] holds the [`Verdict`] ([`Failure`], [`SkipReason`]), every [`StepDecision`] and the
 //!   [`Correction`]s that would make the test pass, or the [`Uncorrectable`] steps. A failure names the [`Compared`]
-//!   quantity and holds a [`LedgerSnapshot`].
+//!   quantity and holds a [`LedgerSnapshot`]. [`differences`] pairs the decisions of two policies on what was
+//!   [`Requested`].
 //! - **Reports**: a [`RunReport`] of [`Report`]s, [`InvalidFile`]s and [`PolicyCoverage`] is rendered in a [`Format`];
 //!   [`Coverage`] counts which [`CoverageItem`]s of a policy the tests used.
 //! - **Checks**: [`infeasible`] names what a policy can admit nowhere; [`Holdings`] counts what it can hold, by
@@ -31,6 +32,7 @@ mod compare;
 mod connect;
 mod correction;
 mod coverage;
+mod difference;
 mod distinct;
 mod expectations;
 mod feasibility;
@@ -55,12 +57,13 @@ mod trace;
 mod trace_schema;
 
 pub use coverage::{Coverage, CoverageItem};
+pub use difference::{Difference, differences};
 pub use feasibility::infeasible;
 pub use holdings::{Fill, HoldingChange, Holdings, InterfaceHoldings, Limit};
 pub use laboratory::{Laboratory, TransferFailure, TransferRequest};
 pub use outcome::{
-    ChargeQuantity, Compared, Correction, Failure, NoExpectations, Outcome, SkipReason, StepDecision,
-    Uncorrectable, Verdict,
+    ChargeQuantity, Compared, Correction, Failure, NoExpectations, Outcome, Requested, SkipReason,
+    StepDecision, Uncorrectable, Verdict,
 };
 pub use record::{RecordError, Recording, record};
 pub use render::{Format, render};

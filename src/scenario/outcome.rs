@@ -30,8 +30,19 @@ pub struct Outcome {
 pub struct StepDecision {
     /// The step's index.
     pub step: usize,
+    /// What the step requested.
+    pub requested: Requested,
     /// What was decided.
     pub decision: Decision,
+}
+
+/// What a step requested, by the names of the policy.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Requested {
+    /// The rule that gave the templates, by its number from 1.
+    pub rule: Option<usize>,
+    /// The templates, best first; empty if flowspecs were requested, or no flow.
+    pub templates: Vec<String>,
 }
 
 /// A step that fails whatever its expectations are.

@@ -1,6 +1,7 @@
 //! What a test run reports: the tests, the files that could not be run, and what the tests cover.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::coverage::Coverage;
 use super::outcome::{Failure, Outcome, Verdict};
@@ -29,6 +30,8 @@ pub struct Report {
     pub failed_at: Option<FailedAt>,
     /// The `file:line` of the constraint that refused the request, in the policy.
     pub rule: Option<String>,
+    /// How long the test ran, by the clock of the caller.
+    pub duration: Duration,
     /// The result.
     pub outcome: Outcome,
 }

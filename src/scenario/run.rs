@@ -12,7 +12,8 @@ use super::coverage::CoverageItem;
 use super::laboratory::{Laboratory, TransferFailure, TransferRequest};
 use super::names::Names;
 use super::outcome::{
-    Compared, Correction, Failure, NoExpectations, Outcome, SkipReason, StepDecision, Uncorrectable, Verdict,
+    Compared, Correction, Failure, NoExpectations, Outcome, Requested, SkipReason, StepDecision,
+    Uncorrectable, Verdict,
 };
 use super::requested::RequestedQos;
 use super::snapshot::LedgerSnapshot;
@@ -33,6 +34,8 @@ struct Run<'a> {
     policies: &'a BTreeMap<String, Arc<Policy>>,
     lab: Option<&'a mut dyn Laboratory>,
     granted: BTreeMap<String, GrantedFlow>,
+    /// What the present step requests.
+    requested: Requested,
     outcome: Outcome,
 }
 
@@ -75,6 +78,7 @@ pub fn run_test<'a>(
         policies,
         lab,
         granted: BTreeMap::new(),
+        requested: Requested::default(),
         outcome,
     };
     for (number, step) in test.steps.iter().enumerate() {
@@ -106,10 +110,12 @@ impl Run<'_> {
             return Err(Mismatch::new(Compared::Time, expected, format!("{actual} us")));
         }
         self.now = at;
+        self.requested = Requested::default();
         let observed = self.act(&step.action);
         for decision in &observed.decisions {
             self.cover_decision(decision);
-            self.outcome.decisions.push(StepDecision { step: number, decision: decision.clone() });
+            let (requested, decision) = (self.requested.clone(), decision.clone());
+            self.outcome.decisions.push(StepDecision { step: number, requested, decision });
         }
         if let Some(Err(failure)) = &observed.rate {
             return Err(Mismatch::new(Compared::Transfer, "a measured rate", failure));
@@ -237,6 +243,7 @@ impl Run<'_> {
             if let Some(rule) = policy.rule_for(&subject, &connect.interface) {
                 let number = policy.rules.iter().take_while(|before| !std::ptr::eq(*before, rule)).count();
                 self.cover(CoverageItem::Rule(number + 1));
+                self.requested.rule = Some(number + 1);
                 qos = RequestedQos::Templates(rule.templates.clone());
                 request.class = request.class.take().or_else(|| rule.class.clone());
                 request.group = request.group.take().or_else(|| rule.group.clone());
@@ -245,6 +252,7 @@ impl Run<'_> {
         for template in qos.templates().iter().filter(|name| policy.templates.contains_key(*name)) {
             self.cover(CoverageItem::Template(template.clone()));
         }
+        self.requested.templates = qos.templates().to_vec();
         if let Some(class) = request.class.as_ref().filter(|class| policy.classes.contains_key(*class)) {
             self.cover(CoverageItem::Class(class.clone()));
         }
@@ -261,6 +269,7 @@ impl Run<'_> {
         flowspecs: &Both<Option<Flowspec>>,
     ) -> Vec<Decision> {
         let policy = Arc::clone(self.ledger().policy());
+        self.requested.templates = template.map(str::to_owned).into_iter().collect();
         let flowspecs = match template {
             None => Some(*flowspecs),
             Some(name) => policy.templates.get(name).map(|template| template.qos.map(Some)),

@@ -43,8 +43,9 @@ pub(in crate::cli) struct Arguments {
     /// Fail if the tests cover less of the policies, in per cent.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(0..=100))]
     pub(super) min_coverage: Option<u64>,
-    /// Compare with another policy: print the decisions that differ, and ignore expectations.
-    #[arg(long, value_name = "POLICY")]
+    /// Compare with another policy: print how many decisions differ, by rule and template, and each of them; expectations are
+    /// ignored.
+    #[arg(long, value_name = "POLICY", conflicts_with_all = ["coverage", "min_coverage", "out", "fail_fast", "lab"])]
     pub(super) against: Option<PathBuf>,
     /// Rewrite expectations that do not hold to what was found, for review. The exit code is 0 if the tests then pass; steps
     /// for which no expectation holds are named, and it is 1.
@@ -56,6 +57,10 @@ pub(in crate::cli) struct Arguments {
     /// Measure `transfer` steps on a private network of this machine, in network namespaces.
     #[arg(long)]
     pub(super) lab: bool,
+    /// Run the tests again when a test file or a policy that it names changes, until Ctrl-C; the exit code is that of the
+    /// last run.
+    #[arg(long, conflicts_with_all = ["bless", "record", "lab"])]
+    pub(super) watch: bool,
     /// Running no test is not a failure.
     #[arg(long)]
     pub(super) allow_empty: bool,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gqos::policy::{Code, Place, Policy, Problem, Source};
 use gqos::scenario::{
@@ -53,12 +54,7 @@ pub(super) struct Refused {
 /// Reads all test files below the paths, and the policies that they name. The problems of those that cannot be run are
 /// printed; the others are run.
 pub(super) fn open_all(paths: &[PathBuf]) -> Result<Opened, Failure> {
-    let mut found = Vec::new();
-    for path in paths {
-        find(path, true, &mut found)?;
-    }
-    let mut seen = BTreeSet::new();
-    found.retain(|path| seen.insert(path.clone()));
+    let found = test_files(paths)?;
     let mut policies = BTreeMap::new();
     let mut opened = Opened { files: Vec::new(), invalid: Vec::new() };
     for path in &found {
@@ -68,6 +64,27 @@ pub(super) fn open_all(paths: &[PathBuf]) -> Result<Opened, Failure> {
         }
     }
     Ok(opened)
+}
+
+/// The test files below the paths, each once.
+pub(super) fn test_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    for path in paths {
+        find(path, true, &mut found)?;
+    }
+    let mut seen = BTreeSet::new();
+    found.retain(|path| seen.insert(path.clone()));
+    Ok(found)
+}
+
+/// A directory and those below it, in which test files are looked for. What cannot be read is left out.
+pub(super) fn directories(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return Vec::new();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let below = entries.filter(|entry| entry.is_dir() && !entry.is_symlink());
+    std::iter::once(path.to_owned()).chain(below.flat_map(|entry| directories(&entry))).collect()
 }
 
 /// Test files below a path, ordered by name. A file that is `named` on the command line is a test file whatever its name.
@@ -257,7 +274,7 @@ impl<'a> Selected<'a> {
     }
 
     /// The outcome with its places as files and lines.
-    pub(super) fn report(self, outcome: Outcome) -> Report {
+    pub(super) fn report(self, outcome: Outcome, duration: Duration) -> Report {
         let loaded = self.policy();
         let (failed_at, rule) = match &outcome.verdict {
             Verdict::Failed(failure) => {
@@ -269,6 +286,6 @@ impl<'a> Selected<'a> {
             Verdict::Ok | Verdict::Skipped(_) => (None, None),
         };
         let (file, name) = (self.file.name.clone(), self.test.name.clone());
-        Report { file, name, line: self.line(), failed_at, rule, outcome }
+        Report { file, name, line: self.line(), failed_at, rule, duration, outcome }
     }
 }

@@ -12,14 +12,21 @@ use super::arguments::Arguments;
 use super::bless::bless;
 use super::file::{File, LoadedPolicy, Selected, open_all};
 use super::laboratory::PrivateNetwork;
+use super::watch::watch;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::input::read;
 use crate::cli::output::{print, write};
+use crate::cli::stopwatch::Stopwatch;
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if let Some(trace) = &arguments.record {
         return record(arguments, trace);
     }
+    if arguments.watch { watch(arguments, run_once) } else { run_once(arguments) }
+}
+
+/// Reads the files and runs the tests, or does with them what the arguments ask for.
+fn run_once(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let opened = open_all(&arguments.paths)?;
     let files = &opened.files;
     let mut selected = select(arguments, files);
@@ -73,11 +80,12 @@ fn run_tests(
 ) -> Vec<Report> {
     let mut reports = Vec::new();
     for test in selected {
+        let stopwatch = Stopwatch::start();
         let outcome = test.run(lab.as_deref_mut().map(|lab| lab as &mut dyn Laboratory));
         if let Some(coverage) = coverage.get_mut(test.policy().path.as_str()) {
             coverage.count(&outcome.covered);
         }
-        reports.push(test.report(outcome));
+        reports.push(test.report(outcome, stopwatch.elapsed()));
         if arguments.fail_fast && reports.last().is_some_and(is_failed) {
             break;
         }
