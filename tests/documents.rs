@@ -263,8 +263,9 @@ fn problems(text: &str) -> Vec<String> {
 fn the_policies_of_the_pages_are_valid() {
     let page = read("docs/POLICY.md");
     let blocks = blocks(&page, "toml");
-    let [first, rule, timeouts] = &blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let [first, rule, schema, timeouts] = &blocks[..] else { panic!("{} blocks", blocks.len()) };
     assert_eq!(problems(first), Vec::<String>::new());
+    assert_eq!(problems(schema), Vec::<String>::new());
     assert_eq!(problems(timeouts), Vec::<String>::new());
     let group = "[group.channel7]\ninterface = \"eth0\"\nsending = { service_type = \"guaranteed\", token_rate = \"200 Mbit/s\" }\n";
     let ladder = ["720p", "480p"].map(|name| {
