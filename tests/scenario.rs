@@ -132,6 +132,7 @@ name = "x"
 connect = { id = "v{n}", repeat = 4, interface = "eth0", local_port = 443 }
 [[test.step]]
 connect = { id = "w{n}", repeat = 2, interface = "eth0", template = "sd" }
+expect = { decision = "admitted" }
 [[test.step]]
 connect = { id = "x", interface = "eth0", templates = ["hd", "sd"] }
 "#;
