@@ -414,7 +414,7 @@ async fn credentials_are_those_of_the_request() {
     let (_kernel, engine) = start(OWNERS).await;
     let web = |owner| {
         let ReservationRequest { ask, subject, .. } = request(3, "web", 1);
-        ReservationRequest { ask: ask.class("web"), subject, owner }
+        ReservationRequest { ask: ask.class("web"), subject, owner, interface: None }
     };
     let owner = |uid| Some(Owner { uid: Some(uid), ..Owner::default() });
     assert!(engine.reserve(web(owner(33))).await.is_ok());

@@ -106,16 +106,29 @@ impl LocalEngine {
         if let Some(link) = self.routes.get(peer) {
             return Ok(link);
         }
-        let mut link = self.kernel.route(peer).await?;
-        // A link that was renamed has its budget under the name by which it was seen.
+        let link = Arc::new(self.under_known_name(self.kernel.route(peer).await?));
+        self.routes.keep(peer, Arc::clone(&link));
+        Ok(link)
+    }
+
+    /// The link by which the packets of a request leave: the one that it names, else the route's.
+    async fn link_for(&self, request: &ReservationRequest) -> Result<Arc<Link>, EngineError> {
+        if let Some(name) = &request.interface
+            && let Some(link) = self.kernel.link(name).await?
+        {
+            return Ok(Arc::new(self.under_known_name(link)));
+        }
+        self.link(request.subject.peer).await
+    }
+
+    /// A link that was renamed has its budget under the name by which it was seen.
+    fn under_known_name(&self, mut link: Link) -> Link {
         if let Some(name) = lock(&self.core).manager.interface(link.index)
             && name != link.name
         {
             link.name = name.to_owned();
         }
-        let link = Arc::new(link);
-        self.routes.keep(peer, Arc::clone(&link));
-        Ok(link)
+        link
     }
 
     /// The credentials that a request's class is matched against, where the policy matches any.
@@ -197,6 +210,9 @@ impl ReservationBackend for LocalEngine {
 
 impl Engine for LocalEngine {
     fn try_reserve(&self, request: &ReservationRequest) -> Option<PendingReservation> {
+        if request.interface.is_some() {
+            return None;
+        }
         let link = self.routes.get(request.subject.peer)?;
         let owner = self.owner(request);
         let mut core = lock(&self.core);
@@ -214,7 +230,7 @@ impl Engine for LocalEngine {
 
     fn reserve(&self, request: ReservationRequest) -> EngineFuture<'_, Result<Granted, EngineError>> {
         Box::pin(async move {
-            let link = self.link(request.subject.peer).await?;
+            let link = self.link_for(&request).await?;
             if let Some(pending) = self.try_reserve(&request) {
                 return pending.await;
             }
@@ -232,7 +248,7 @@ impl Engine for LocalEngine {
         request: ReservationRequest,
     ) -> EngineFuture<'_, Result<Vec<(String, Qos)>, EngineError>> {
         Box::pin(async move {
-            let link = self.link(request.subject.peer).await?;
+            let link = self.link_for(&request).await?;
             lock(&self.core).renditions(&request, &link.name).map_err(EngineError::Refused)
         })
     }

@@ -16,12 +16,15 @@ pub struct ReservationRequest {
     /// The credentials that the policy's classes are matched against. `None` is this process: an engine in the same
     /// process looks them up if the policy needs them, a remote one takes those of the connection.
     pub owner: Option<Owner>,
+    /// The interface by which the packets leave, where the socket selects one for a multicast peer. Where this is `None`, or
+    /// no interface has the name, the route to the peer decides.
+    pub interface: Option<String>,
 }
 
 impl ReservationRequest {
     /// A request of this process.
     pub const fn new(ask: Ask, subject: Subject) -> Self {
-        Self { ask, subject, owner: None }
+        Self { ask, subject, owner: None, interface: None }
     }
 }
 

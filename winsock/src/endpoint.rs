@@ -104,6 +104,8 @@ pub(crate) struct State {
     pub(crate) receiving_ended: bool,
     pub(crate) sharing: AddressSharing,
     pub(crate) broadcast: bool,
+    /// The value of IP_MULTICAST_IF or IPV6_MULTICAST_IF; 0 where the route decides.
+    pub(crate) multicast_interface: i32,
     pub(crate) qos: QosState,
     /// The connections of a listener whose connect calls carry data.
     pub(crate) offers: Option<Arc<OfferQueue>>,

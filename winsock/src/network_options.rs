@@ -25,7 +25,12 @@ impl Endpoint {
     /// - **Errors**: WSAENOPROTOOPT where such sockets do not have it; WSAEINVAL.
     pub fn set_network_option(&self, option: NetworkOption, value: i32) -> Result<()> {
         check_started()?;
-        sys::set_network(&self.fd, self.family, option, value).map_err(Errno::wsa)
+        sys::set_network(&self.fd, self.family, option, value).map_err(Errno::wsa)?;
+        if option == NetworkOption::MulticastInterface {
+            // The kernel does not return an index that IP_MULTICAST_IF has set.
+            self.state().multicast_interface = value;
+        }
+        Ok(())
     }
 
     /// The value of an option of IP or TCP.

@@ -90,7 +90,7 @@ impl Endpoint {
             held.map(|held| held.decision.clone()).zip(state.qos.requested)
         };
         if let Some((decision, before)) = held
-            && host.interface(peer).is_none_or(|interface| decision.totals.contains_key(&interface))
+            && self.interface_to(host, peer).is_none_or(|interface| decision.totals.contains_key(&interface))
         {
             let changed = host.renegotiate(flow_id(&decision), requested);
             let (admitted, decision) = changed.map_err(|error| self.keep_status(&error))?;
@@ -115,7 +115,9 @@ impl Endpoint {
         let group = self.membership().and_then(|member| member.group.shared_id());
         let ask = Ask { id: Some(id.clone()), group, wait, ..Ask::qos(requested) };
         let subject = Subject { protocol, local_port, peer };
-        let reserved = host.reserve(ReservationRequest::new(ask, subject));
+        let interface = self.selected_interface(peer);
+        let reserved =
+            host.reserve(ReservationRequest { interface, ..ReservationRequest::new(ask, subject) });
         if waiting_id.is_some() && reserved.is_err() && !wait {
             host.stop_waiting(&id);
         }
@@ -125,6 +127,17 @@ impl Endpoint {
             }
             self.keep_status(&error)
         })
+    }
+
+    /// The interface by which packets to the peer leave.
+    fn interface_to(&self, host: &QosHost, peer: IpAddr) -> Option<String> {
+        self.selected_interface(peer).or_else(|| host.interface(peer))
+    }
+
+    /// The interface that IP_MULTICAST_IF or IPV6_MULTICAST_IF selects for a multicast peer.
+    fn selected_interface(&self, peer: IpAddr) -> Option<String> {
+        let value = self.state().multicast_interface;
+        peer.is_multicast().then(|| sys::multicast_interface(self.family, value))?
     }
 
     /// Has FD_QOS report when capacity is free for a refused flow.

@@ -196,6 +196,20 @@ fn the_usual_sample_programs_run() {
     }
 }
 
+#[test]
+fn a_multicast_flow_is_reserved_on_the_interface_that_the_socket_selects() {
+    if installed(&["ip"]) {
+        let link = |name, capacity| {
+            format!(
+                "[interface.{name}]\negress = {{ capacity = \"{capacity}\", reservable = \"80%\" }}\nenforcement = \"user-space\"\n"
+            )
+        };
+        let links = link("gq0", "10 Mbit/s") + &link("gq1", "1 Mbit/s");
+        let policy = format!("version = 1\n{links}");
+        run("multicast", "cc", &["-std=c11"], &library(Form::Shared), &policy);
+    }
+}
+
 /// Groups, events, overlapped operations, and the codes that need a network namespace.
 #[test]
 fn a_c_program_uses_groups_events_and_overlapped_operations() {
