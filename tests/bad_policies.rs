@@ -292,6 +292,13 @@ fn doubtful_policies_give_warnings() {
         warnings("[interface.eth0]\negress = { capacity = \"1 Gbit/s\", reservable = \"100%\" }\n"),
         ["GQ0101"]
     );
+    let kept = "egress = { capacity = \"8 Mbit/s\", reservable = \"100%\", min_best_effort";
+    assert_eq!(
+        warnings(&format!("[interface.eth0]\n{kept} = \"2 Mbit/s\" }}\n")),
+        [""; 0],
+        "75 % is reservable"
+    );
+    assert_eq!(warnings(&format!("[interface.eth0]\n{kept} = \"1 Mbit/s\" }}\n")), ["GQ0101"]);
     let group = |rate: &str, class: &str| {
         format!(
             "[group.g]\ninterface = \"eth0\"\n{class}sending = {{ service_type = \"guaranteed\", token_rate = \"{rate}\" }}\n"
@@ -334,6 +341,39 @@ fn doubtful_policies_give_warnings() {
         "flows of matching owners use it"
     );
     assert_eq!(warnings(&format!("{eth0}{small}{class}")), [""; 0], "without rules, callers name classes");
+}
+
+#[test]
+fn a_number_that_is_too_large_is_said_to_be_that() {
+    let message = |text: &str| {
+        let text = format!("version = 1\n[interface.eth0]\negress = {{ capacity = \"8 Mbit/s\" }}\n{text}");
+        let problems = Policy::parse(&[Source { name: "policy.toml", text: &text }]).unwrap_err();
+        let messages: Vec<_> = problems.iter().map(|problem| problem.message.clone()).collect();
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        messages[0].clone()
+    };
+    let large = message("max_flows = 99999999999999999999\n");
+    assert!(large.ends_with("99999999999999999999 is not allowed: at most 18446744073709551615"), "{large}");
+    let small = message("max_flows = -1\n");
+    assert!(small.ends_with("-1 is not allowed: at least 0"), "{small}");
+    let bucket = |size: &str| {
+        message(&format!(
+            "[template.t]\nsending = {{ service_type = \"guaranteed\", token_rate = \"1 Mbit/s\", token_bucket_size = \"{size}\" }}\n"
+        ))
+    };
+    let long = bucket("10000000000000 h");
+    assert!(
+        long.contains("token_bucket_size: \"10000000000000 h\" is too large: at most")
+            && long.contains(" us "),
+        "{long}"
+    );
+    let parts = bucket("0.5 us");
+    assert!(parts.contains("is not a whole number of microseconds"), "{parts}");
+    let unknown = bucket("5 kg");
+    assert!(
+        unknown.contains("with B, kB, MB, KiB or MiB, or as a time at token_rate, with us, ms, s, min or h"),
+        "{unknown}"
+    );
 }
 
 #[test]

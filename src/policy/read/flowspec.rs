@@ -2,6 +2,7 @@
 
 use flowspec::{
     Bytes, Direction, Field, Flowspec, FlowspecError, Micros, Peak, Qos, Rate, Ratio, ServiceType, TSpec,
+    UnitError,
 };
 use shaper::headers::token_rate_for_goodput;
 
@@ -132,8 +133,25 @@ fn peak(section: &Section<'_>) -> Option<Peak> {
 /// A size, or a time at the flow's own rate, rounded up to whole bytes.
 fn bucket(section: &Section<'_>, token_rate: Option<Rate>) -> Option<Bytes> {
     let value = section.raw("token_bucket_size")?;
-    let time = value.get_ref().as_str().and_then(|text| text.parse::<Micros>().ok());
-    match (time, token_rate) {
+    let text = value.get_ref().as_str().unwrap_or_default();
+    let time = text.parse::<Micros>();
+    let problem = match &time {
+        // Only a time has such a unit.
+        Err(error @ (UnitError::TooLarge { .. } | UnitError::Inexact { .. })) => Some(error.to_string()),
+        Err(UnitError::UnknownUnit { .. }) => match text.parse::<Bytes>() {
+            Err(error @ UnitError::UnknownUnit { .. }) => {
+                Some(format!("{error}, or as a time at token_rate, with us, ms, s, min or h"))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(problem) = problem {
+        let message = format!("{}.token_bucket_size: {problem}", section.path);
+        section.problem(Code::BadUnit, &section.at(value.span()), message);
+        return None;
+    }
+    match (time.ok(), token_rate) {
         (Some(time), Some(rate)) => {
             Some(Bytes::new(rate.scale_up(Ratio { numerator: time.get(), denominator: 1_000_000 }).get()))
         }

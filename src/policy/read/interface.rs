@@ -95,22 +95,25 @@ fn budget(section: Section<'_>) -> Option<Budget> {
         section.problem(Code::ZeroCapacity, &section.at(value.span()), message);
     }
     let written = section.quantity::<Share>("reservable");
+    let min_best_effort = section.quantity::<Share>("min_best_effort");
     let reservable = written.as_ref().map_or(DEFAULT_RESERVABLE, |share| share.value);
     if let (Some(Capacity::Rate(capacity)), Some(written)) = (capacity, &written) {
         let budget = written.value.of(capacity);
+        // What is kept for best effort cannot be reserved.
+        let kept = min_best_effort.as_ref().map_or(Rate::ZERO, |kept| kept.value.of(capacity));
+        let reserved = budget.min(capacity.saturating_sub(kept));
         if budget > capacity {
             let message =
                 format!("{}.reservable: {budget} is more than the capacity, {capacity}", section.path);
             section.problem(Code::BadValue, &written.place, message);
-        } else if budget > capacity.scale_down(Ratio { numerator: HEADROOM.0, denominator: HEADROOM.1 }) {
+        } else if reserved > capacity.scale_down(Ratio { numerator: HEADROOM.0, denominator: HEADROOM.1 }) {
             let message = format!(
-                "{}.reservable: {budget} of {capacity} leaves too little for link headers, retransmissions and best-effort traffic",
+                "{}.reservable: {reserved} of {capacity} leaves too little for link headers, retransmissions and best-effort traffic",
                 section.path
             );
             section.problem(Code::Overcommitted, &written.place, message);
         }
     }
-    let min_best_effort = section.quantity::<Share>("min_best_effort");
     if let (Some(Capacity::Rate(capacity)), Some(kept)) = (capacity, &min_best_effort)
         && kept.value.of(capacity) > capacity
     {

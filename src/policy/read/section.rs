@@ -227,9 +227,12 @@ impl<'a> Section<'a> {
         };
         match u64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) if range.contains(&number) => Some(Placed { value: number, place }),
-            _ => {
+            read => {
                 let (least, most) = (range.start(), range.end());
-                let limits = if *most == u64::MAX {
+                let is_too_large = read.is_err() && !number.as_str().starts_with('-');
+                let limits = if *most == u64::MAX && is_too_large {
+                    format!("at most {most}")
+                } else if *most == u64::MAX {
                     format!("at least {least}")
                 } else {
                     format!("{least} to {most}")
