@@ -415,7 +415,10 @@ fn a_refusal_names_the_flows_that_hold_the_most_when_it_is_short() {
             (&flow(r#""op": "reserve", "id": "now", "end_us": 10"#, 100), OK),
             (
                 &flow(r#""op": "reserve", "id": "C""#, 60),
-                &refused("interface_budget", " short; most is held by now (800 bit/s); at most"),
+                &refused(
+                    "interface_budget",
+                    " short, from 10 us on; most is held by later (960 bit/s); at most",
+                ),
             ),
             (
                 &flow(r#""op": "reserve", "id": "C""#, 40),

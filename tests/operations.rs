@@ -299,3 +299,60 @@ fn a_comparison_lists_the_effects_of_a_reload_and_makes_none() {
     );
     assert_eq!(traced.0.policy().classes.len(), 3, "the policy is unchanged");
 }
+
+#[test]
+fn a_renegotiation_by_template_takes_effect() {
+    let mut traced = Traced::new(&format!(
+        "{BOOKABLE}[template.t]\nsending = {{ service_type = \"guaranteed\", token_rate = \"8 kbit/s\" }}\n"
+    ));
+    traced.line("{'at_us':0,'op':'reserve','id':'a','interface':'eth0','sending':{'service_type':'guaranteed','token_rate':500}}");
+    let decision = traced.line("{'at_us':0,'op':'renegotiate','id':'a','template':'t'}");
+    assert!(decision.is_ok() && traced.reserved() == 1000, "{}", decision.message());
+    let unknown = "{'at_us':0,'op':'renegotiate','id':'a','template':'u'}";
+    assert_eq!(traced.reason(unknown), Some(Reason::UnknownTemplate));
+    assert_eq!(traced.reserved(), 1000);
+}
+
+const BOOKABLE: &str = "[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"80%\" }\n[group.g]\ninterface = \"eth0\"\nmode = \"shared\"\n";
+
+/// The sum that a refusal states and the holders that it names are of one moment.
+#[test]
+fn holders_are_those_of_the_moment_with_the_largest_sum() {
+    let reserve = |id: &str, rate: u64, window: &str| {
+        format!(
+            "{{'at_us':0,'op':'reserve','id':'{id}','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':{rate}}}{window}}}"
+        )
+    };
+    let tomorrow = ",'start_us':5000000,'end_us':6000000";
+    let mut traced = Traced::new(BOOKABLE);
+    traced.line(&reserve("now", 100_000, ",'end_us':5000000"));
+    traced.line(&reserve("between", 300_000, ",'start_us':2000000,'end_us':3000000"));
+    traced.line(&reserve("tomorrow", 500_000, tomorrow));
+    let mut check = |line: &str, expected: &str| {
+        let message = traced.line(line).message().to_owned();
+        assert!(message.contains(expected), "{line}: {message}");
+    };
+    let held = "4 Mbit/s reserved of 6.4 Mbit/s, 2.4 Mbit/s available";
+    for rate in [400_000, 600_000, 750_000, 900_000] {
+        let short = match rate {
+            400_000 => "800 kbit/s",
+            600_000 => "2.4 Mbit/s",
+            750_000 => "3.6 Mbit/s",
+            _ => "4.8 Mbit/s",
+        };
+        let expected = format!(
+            "{held}: {short} short, from 5000000 us on; most is held by tomorrow (4 Mbit/s); at most"
+        );
+        check(&reserve("a", rate, ""), &expected);
+        check(&reserve("b", rate, ",'end_us':7000000"), &expected);
+    }
+    check(
+        &reserve("c", 500_000, ",'end_us':4000000"),
+        "3.2 Mbit/s reserved of 6.4 Mbit/s, 3.2 Mbit/s available: 800 kbit/s short, from 2000000 us on; \
+         most is held by between (2.4 Mbit/s), now (800 kbit/s); at most",
+    );
+    check(
+        &reserve("d", 500_000, tomorrow),
+        &format!("{held}: 1.6 Mbit/s short; most is held by tomorrow (4 Mbit/s); at most"),
+    );
+}

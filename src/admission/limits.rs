@@ -20,7 +20,8 @@ pub struct Shortfall {
     pub least_latency: Option<Micros>,
     /// The part of `reserved` that was measured as unused, where this flow may not use it.
     pub measured: Rate,
-    /// The first moment at which too little is left, where that is later than the flow's begin.
+    /// The first moment at which as much is reserved, where that is later than the flow's begin. The holders hold their
+    /// parts at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Moment>,
 }
@@ -79,7 +80,7 @@ pub enum ClientLimit {
     #[error("more than {} a second", counted(*.0, "request"))]
     Requests(u64),
     /// `horizon`.
-    #[error("{} us ahead is beyond the horizon of {horizon}", ahead.get())]
+    #[error("{ahead} ahead is beyond the horizon of {horizon}")]
     Horizon {
         /// How far ahead the reservation would begin.
         ahead: Micros,

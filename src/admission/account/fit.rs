@@ -65,13 +65,13 @@ impl<'a> Headroom<'a> {
         rate.get() <= self.left && self.taken <= self.limit
     }
 
-    /// The first moment after a start at which a rate does not fit; `None` where that is the start, and where the rate is
-    /// above the limit itself.
-    fn first_without(&self, rate: Rate, start: Moment, now: Moment) -> Option<Moment> {
-        let limit = self.limit.saturating_add(self.relief);
-        let least = self.limit.checked_sub(rate.get())?.saturating_add(self.relief);
-        let window = self.windows.iter().find(|window| self.declared.highest(**window, now) > least)?;
-        let demand = Demand { amount: rate.get(), limit };
+    /// The first moment after a start at which as much is taken as `taken` says; `None` where that is the start.
+    fn moment(&self, start: Moment, now: Moment) -> Option<Moment> {
+        let highest = |window: &&Window| self.declared.highest(**window, now);
+        // Of several windows with as much, the first.
+        let window = self.windows.iter().rev().max_by_key(highest)?;
+        // Anything more than nothing is too much beside the largest sum alone.
+        let demand = Demand { amount: 1, limit: highest(&window) };
         let first = self.declared.first_without(demand, *window, now).unwrap_or(window.start);
         Some(first).filter(|first| *first > start.max(now))
     }
@@ -204,7 +204,7 @@ impl Account {
         let in_class = share.as_ref().map_or(u64::MAX, |share| share.left);
         let would_fit = Rate::new(link.left.min(in_class).min(most));
         let class = narrower.and(context.class);
-        let from = binding.first_without(rate, footprint.window.start, now);
+        let from = binding.moment(footprint.window.start, now);
         let when = from.unwrap_or(footprint.window.start).max(now);
         let shortfall = Box::new(Shortfall {
             asked: rate,
