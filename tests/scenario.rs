@@ -412,6 +412,49 @@ fn an_invalid_line_ends_a_replay_with_its_number() {
         "{\"at_us\":5,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"setup_priority\":8}",
         "not between 0 (best) and 7",
     );
+    let flow = "\"interface\":\"eth0\",\"template\":\"hd\"";
+    for (fields, text) in [
+        (
+            "\"op\":\"tick\",\"sending\":{\"service_type\":\"best_effort\"}",
+            "\"tick\" does not use \"sending\"",
+        ),
+        ("\"op\":\"refresh\",\"id\":\"a\",\"ttl_us\":1,\"wait\":false", "\"refresh\" does not use \"wait\""),
+        ("\"op\":\"release\",\"id\":\"a\",\"interface\":\"eth0\"", "\"release\" does not use \"interface\""),
+        ("\"op\":\"ungroup\",\"id\":\"a\",\"mode\":\"shared\"", "\"ungroup\" does not use \"mode\""),
+        (
+            "\"op\":\"renegotiate\",\"id\":\"a\",\"templates\":[\"hd\"]",
+            "\"renegotiate\" does not use \"templates\"",
+        ),
+        ("\"op\":\"peer\",\"id\":\"a\",\"state\":\"gone\",\"ttl_us\":1", "\"peer\" does not use \"ttl_us\""),
+        ("\"op\":\"capacity\",\"interface\":\"eth0\",\"class\":\"a\"", "\"capacity\" does not use \"class\""),
+        ("\"op\":\"measure\",\"id\":\"a\"", "\"measure\" does not use \"id\""),
+        (&format!("\"op\":\"group\",\"id\":\"a\",\"end_us\":1,{flow}"), "\"group\" does not use \"end_us\""),
+        (
+            &format!("\"op\":\"group\",\"id\":\"a\",\"client\":\"c\",{flow}"),
+            "\"group\" does not use \"client\"",
+        ),
+        (
+            &format!("\"op\":\"reserve\",\"id\":\"a\",\"capacity\":1,{flow}"),
+            "\"reserve\" does not use \"capacity\"",
+        ),
+        (&format!("\"op\":\"query\",\"wait\":true,{flow}"), "\"query\" does not use \"wait\""),
+        (&format!("\"op\":\"reserve\",\"id\":\"\",{flow}"), "\"reserve\" needs \"id\""),
+        (&format!("\"op\":\"group\",\"id\":\"\",{flow}"), "\"group\" needs \"id\""),
+        (
+            "\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"templates\":[]",
+            "templates is empty, and an empty list matches nothing",
+        ),
+        (
+            "\"op\":\"group\",\"id\":\"a\",\"interface\":\"eth0\",\"templates\":[\"hd\",\"uhd\"]",
+            "\"group\" takes one template, and templates has 2",
+        ),
+        (
+            "\"op\":\"renegotiate\",\"id\":\"a\",\"template\":\"hd\",\"sending\":{\"service_type\":\"best_effort\"}",
+            "give one or the other",
+        ),
+    ] {
+        check(&format!("{{\"at_us\":5,{fields}}}"), text);
+    }
     check(
         &format!("{{\"at_us\":5,\"op\":\"release\",\"id\":\"{}\"}}", "x".repeat(70_000)),
         "more than 65536 bytes",

@@ -271,8 +271,10 @@ fn a_recorded_trace_passes_whatever_it_names() {
             "'op':'reserve','id':'v','interface':'eth9','start_us':5,'end_us':4",
             "'op':'reserve','id':'a','interface':'eth9','class':'x'",
             "'op':'reserve','id':'v','interface':'eth9','client':'c','setup_priority':1,'holding_priority':2",
-            "'op':'reserve','id':'v{n}','interface':'eth0'",
             "'op':'renegotiate','id':'x','sending':{'service_type':'best_effort'}",
+            "'op':'renegotiate','id':'a','template':'hd'",
+            "'op':'renegotiate','id':'a','template':'none','wait':null",
+            "'op':'renegotiate','id':'x','template':'none'",
             "'op':'refresh','id':'x','ttl_us':5",
             "'op':'release','id':'x'",
             "'op':'peer','id':'x','state':'silent'",
@@ -294,6 +296,48 @@ fn a_recorded_trace_passes_whatever_it_names() {
             record(&format!("{{'at_us':9,{fields}}}\n"), policy);
         }
     }
+}
+
+/// In a test, `{n}` in the id of a flow stands for a number.
+#[test]
+fn a_trace_with_an_id_that_a_test_would_change_is_not_recorded() {
+    let directory = with_tests("");
+    for fields in [
+        "'op':'reserve','id':'v{n}','interface':'eth0','ttl_us':5",
+        "'op':'renegotiate','id':'v{n}','template':'none'",
+        "'op':'release','id':'{n}'",
+    ] {
+        let trace = format!("{{'at_us':0,'op':'tick'}}\n{{'at_us':1,{fields}}}\n").replace('\'', "\"");
+        std::fs::write(directory.path().join("t.jsonl"), trace).unwrap();
+        let output = gqos(directory.path(), &["test", "--record", "t.jsonl", "p.toml"], "");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{message}");
+        assert!(
+            message.contains("t.jsonl:2: the id") && message.contains("contains {n}, which stands for"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn lists_of_templates_and_ids_that_name_nothing_are_refused() {
+    let step = |step: &str, message: &str| {
+        let test = format!("[[test]]\nname = \"x\"\n[[test.step]]\n{step}\nexpect = {{ flows = 0 }}\n");
+        check(&test, &["."], 78, &["a.qostest.toml:5:", message]);
+    };
+    let connect = |fields: &str| format!("connect = {{ interface = \"eth0\", {fields} }}");
+    step(
+        &connect("id = \"a\", templates = []"),
+        "test.step.connect.templates: an empty list matches nothing",
+    );
+    step(
+        &connect("id = \"a\", template = \"hd\", templates = [\"hd\"]"),
+        "template and templates exclude each other",
+    );
+    step(&connect("id = \"\""), "test.step.connect.id: an empty id names nothing");
+    let group = |fields: &str| format!("group = {{ interface = \"eth0\", {fields} }}");
+    step(&group("id = \"\", template = \"hd\""), "test.step.group.id: an empty id names nothing");
+    step(&group("id = \"g\", templates = [\"hd\", \"uhd\"]"), "test.step.group: a group takes one template");
 }
 
 #[test]

@@ -87,7 +87,9 @@ fn follows(step: &Step, name: &NameUse, policy: Option<&Arc<Policy>>) -> bool {
     let Some(expect) = &step.expect else { return false };
     let is_expected = |reason: Reason| expect.reason.as_deref() == Some(reason.name());
     let place = FOUND_IN_ORDER.iter().position(|found| *found == reason);
-    let found_before = place.map_or(&[][..], |place| &FOUND_IN_ORDER[..place]);
+    // A template is looked up before the flow that is to have it.
+    let first = if name.kind == NameKind::Flow { 1 } else { 0 };
+    let found_before = &FOUND_IN_ORDER[..place.unwrap_or(first)];
     let reserves_nothing = || match (&step.action, policy) {
         (Action::Connect(connect), Some(policy)) => connect.qos.reserves_nothing(policy),
         _ => false,

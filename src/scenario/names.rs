@@ -16,6 +16,11 @@ impl Names {
         Self { pattern: pattern.into(), repeat: 1 }
     }
 
+    /// Whether an id of a test would have a number in place of a part of it.
+    pub(super) fn is_pattern(id: &str) -> bool {
+        id.contains(NUMBER)
+    }
+
     /// Each id.
     pub(super) fn each(&self) -> impl Iterator<Item = String> + '_ {
         (1..=self.repeat).map(|number| self.numbered(number))

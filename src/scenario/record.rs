@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Flowspec, Moment};
 
+use super::names::Names;
 use super::trace::{TraceError, TraceReader};
 use crate::admission::{
     Decision, GroupRequest, Ladder, Operation, OperationKind, Refusal, RefusedRequest, RequestKind,
@@ -36,6 +37,14 @@ pub enum RecordError {
         /// Why it is not a request.
         error: TraceError,
     },
+    /// `{n}` in the id of a test's flow stands for a number.
+    #[error("{line}: the id {id:?} contains {{n}}, which stands for a number in a test")]
+    Pattern {
+        /// The number of the line, from 1.
+        line: usize,
+        /// The flow's id.
+        id: String,
+    },
     /// No step of a test does what the line requests.
     #[error("{line}: a test has no step for {}", op.name())]
     NoStep {
@@ -58,6 +67,9 @@ pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
         let line = number + 1;
         let traced = reader.read(row).map_err(|error| RecordError::Line { line, error })?;
         let Some(traced) = traced else { continue };
+        if let Some(id) = flow_id(&traced.request).filter(|id| Names::is_pattern(id)) {
+            return Err(RecordError::Pattern { line, id: id.to_owned() });
+        }
         let decision = traced.clone().decide_by_manager(&mut manager);
         let action = match &traced.request {
             Ok(operation) => Some(action(operation, traced.at)),
@@ -82,6 +94,29 @@ pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
         let _ = writeln!(text, "expect = {{ {} }}", expected.join(", "));
     }
     Ok(text)
+}
+
+/// The id of the flow that a step names.
+fn flow_id(request: &Result<Operation, RefusedRequest>) -> Option<&str> {
+    match request {
+        Ok(Operation::Reserve(ladder)) => Some(&ladder.request.id),
+        Ok(
+            Operation::Renegotiate { id, .. }
+            | Operation::Refresh { id, .. }
+            | Operation::Peer { id, .. }
+            | Operation::Release { id },
+        ) => Some(id),
+        Ok(
+            Operation::Group(_)
+            | Operation::Ungroup { .. }
+            | Operation::Capacity { .. }
+            | Operation::Measure { .. }
+            | Operation::Query { .. }
+            | Operation::Tick,
+        ) => None,
+        Err(RefusedRequest { kind: RequestKind::Group | RequestKind::Query, .. }) => None,
+        Err(RefusedRequest { id, .. }) => Some(id),
+    }
 }
 
 /// The action of a step.
@@ -142,9 +177,14 @@ fn refused_action(refused: &RefusedRequest) -> Option<String> {
         RequestKind::Group => "group",
         // As every query: it changes nothing.
         RequestKind::Query => return Some(String::new()),
-        RequestKind::Renegotiate | RequestKind::Release => return None,
+        RequestKind::Renegotiate => "renegotiate",
+        RequestKind::Release => return None,
     };
-    let (id, interface, template) = (quoted(id), quoted(interface.as_ref()?), quoted(template));
+    let (id, template) = (quoted(id), quoted(template));
+    if action == "renegotiate" {
+        return Some(format!("renegotiate = {{ id = {id}, template = {template} }}\n"));
+    }
+    let interface = quoted(interface.as_ref()?);
     Some(format!("{action} = {{ id = {id}, interface = {interface}, template = {template} }}\n"))
 }
 

@@ -14,6 +14,23 @@ pub(super) enum RequestedQos {
     Flowspecs(Box<Both<Option<Flowspec>>>),
 }
 
+/// What a renegotiation requests: both directions of the template, or else the flowspecs.
+///
+/// - **Errors**: the policy does not have the template.
+pub(super) fn renegotiated(
+    template: Option<&str>,
+    flowspecs: Both<Option<Flowspec>>,
+    policy: &Policy,
+) -> Result<Both<Option<Flowspec>>, Refusal> {
+    match template {
+        None => Ok(flowspecs),
+        Some(name) => match policy.templates.get(name) {
+            Some(template) => Ok(template.qos.map(Some)),
+            None => Err(Refusal::UnknownTemplate { template: name.to_owned() }),
+        },
+    }
+}
+
 /// A QOS with the name of its template; the name of an explicit one is empty.
 type Rendition = (String, Qos);
 

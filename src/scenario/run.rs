@@ -15,12 +15,12 @@ use super::outcome::{
     Compared, Correction, Failure, NoExpectations, Outcome, Requested, SkipReason, StepDecision,
     Uncorrectable, Verdict,
 };
-use super::requested::RequestedQos;
+use super::requested::{RequestedQos, renegotiated};
 use super::snapshot::LedgerSnapshot;
 use super::step::{Action, Expect, GroupStep, Step, Time, Transfer};
 use super::suite::Test;
 use crate::admission::{
-    Decision, GroupRequest, Ledger, Operation, PeerState, Refusal, RefusedRequest, Request, RequestKind,
+    Decision, GroupRequest, Ledger, Operation, PeerState, RefusedRequest, Request, RequestKind,
 };
 use crate::manager::DryRun;
 use crate::policy::Policy;
@@ -270,17 +270,13 @@ impl Run<'_> {
     ) -> Vec<Decision> {
         let policy = Arc::clone(self.ledger().policy());
         self.requested.templates = template.map(str::to_owned).into_iter().collect();
-        let flowspecs = match template {
-            None => Some(*flowspecs),
-            Some(name) => policy.templates.get(name).map(|template| template.qos.map(Some)),
-        };
-        let submit = |id| match flowspecs {
-            Some(flowspecs) => {
-                self.decide_and_remember(Operation::Renegotiate { id, flowspecs: Box::new(flowspecs) })
+        let requested = renegotiated(template, *flowspecs, &policy);
+        let submit = |id| match &requested {
+            Ok(flowspecs) => {
+                self.decide_and_remember(Operation::Renegotiate { id, flowspecs: Box::new(*flowspecs) })
             }
-            None => {
-                let template = template.unwrap_or_default().to_owned();
-                let refusal = Refusal::UnknownTemplate { template };
+            Err(refusal) => {
+                let refusal = refusal.clone();
                 let (kind, interface) = (RequestKind::Renegotiate, Some(self.interface.clone()));
                 let refused = RefusedRequest { kind, id, interface, refusal };
                 self.manager.refuse(refused, self.now)

@@ -15,7 +15,7 @@ use super::step::{Action, Expect, GroupStep, Step, Time, Tolerance, Transfer};
 use crate::admission::{LONGEST_MEASUREMENT, PeerState, SHORTEST_MEASUREMENT};
 use crate::policy::read::flowspec::flowspec;
 use crate::policy::read::section::{Placed, Section};
-use crate::policy::{Code, GroupMode, Owner, Protocol};
+use crate::policy::{Code, GroupMode, Owner, Place, Protocol};
 
 /// The most flows of one step.
 const MOST_REPEATED: u64 = 1_000_000;
@@ -138,17 +138,41 @@ fn connect(section: Section<'_>, uses: &NameUses) -> Option<Box<Connect>> {
 /// By template, by a ladder of them, or by flowspecs.
 fn requested_qos(section: &Section<'_>, uses: &NameUses) -> RequestedQos {
     let mut templates: Vec<_> = uses.text(section, "template", NameKind::Template).into_iter().collect();
-    templates.extend(uses.texts(section, "templates", NameKind::Template).unwrap_or_default());
+    let ladder = uses.texts(section, "templates", NameKind::Template);
+    let place = || section.raw("templates").map_or(section.place.clone(), |value| section.at(value.span()));
+    if ladder.as_ref().is_some_and(Vec::is_empty) {
+        let message = format!("{}.templates: an empty list matches nothing; leave it out", section.path);
+        section.problem(Code::BadValue, &place(), message);
+    } else if ladder.is_some() && section.has("template") {
+        let message = format!("{}: template and templates exclude each other", section.path);
+        section.problem(Code::Conflict, &place(), message);
+    }
+    templates.extend(ladder.unwrap_or_default());
     RequestedQos::new(templates, flowspecs(section)).unwrap_or_else(|| {
-        let message =
-            format!("{}: a template stands for sending and receiving: give one or the other", section.path);
-        section.problem(Code::Conflict, &section.place, message);
+        template_and_flowspec(section);
         RequestedQos::Templates(Vec::new())
     })
 }
 
+fn template_and_flowspec(section: &Section<'_>) {
+    let message =
+        format!("{}: a template stands for sending and receiving: give one or the other", section.path);
+    section.problem(Code::Conflict, &section.place, message);
+}
+
+/// A flow or a group needs a name.
+fn refuse_empty_id(section: &Section<'_>, id: &str, place: &Place) {
+    if id.is_empty() {
+        section.problem(Code::BadValue, place, format!("{}.id: an empty id names nothing", section.path));
+    }
+}
+
 fn group(section: Section<'_>, uses: &NameUses) -> Option<Action> {
-    let id = section.text("id");
+    let id = section.string("id");
+    if let Some(id) = &id {
+        refuse_empty_id(&section, id.value, &id.place);
+    }
+    let id = id.map(|id| id.value.to_owned());
     let interface = uses.text(&section, "interface", NameKind::Interface);
     let class = uses.text(&section, "class", NameKind::Class);
     for key in ["id", "interface"] {
@@ -158,6 +182,10 @@ fn group(section: Section<'_>, uses: &NameUses) -> Option<Action> {
     }
     let mode = section.choice("mode", &GroupMode::WORDS).map_or(GroupMode::Envelope, |mode| mode.value);
     let qos = requested_qos(&section, uses);
+    if qos.templates().len() > 1 {
+        let message = format!("{}: a group takes one template", section.path);
+        section.problem(Code::Conflict, &section.place, message);
+    }
     section.finish();
     Some(Action::Group(Box::new(GroupStep { id: id?, interface: interface?, class, mode, qos })))
 }
@@ -168,6 +196,8 @@ fn renegotiate(section: Section<'_>, uses: &NameUses) -> Option<Action> {
     let flowspecs = Box::new(flowspecs(&section));
     if template.is_none() && !section.has("sending") && !section.has("receiving") {
         section.missing("template, sending or receiving");
+    } else if section.has("template") && (section.has("sending") || section.has("receiving")) {
+        template_and_flowspec(&section);
     }
     section.finish();
     Some(Action::Renegotiate { id: id?, template, flowspecs })
@@ -287,6 +317,7 @@ fn names(section: &Section<'_>, uses: Option<&NameUses>) -> Option<Names> {
     }
     let repeat = section.integer("repeat", 1..=MOST_REPEATED);
     let id = id?;
+    refuse_empty_id(section, id.value, &id.place);
     let count = repeat.as_ref().map_or(1, |repeat| repeat.value);
     if count > 1 && !id.value.contains("{n}") {
         let message =

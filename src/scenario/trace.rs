@@ -3,7 +3,7 @@
 use flowspec::{Both, Direction, Flowspec, Micros, Moment, Qos, Rate};
 use serde::Deserialize;
 
-use super::requested::RequestedQos;
+use super::requested::{RequestedQos, renegotiated};
 use crate::admission::{
     Decision, GroupRequest, LONGEST_MEASUREMENT, Ledger, Operation, OperationKind, PeerState, RefusedRequest,
     Request, RequestKind, SHORTEST_MEASUREMENT,
@@ -59,6 +59,25 @@ pub enum TraceError {
         /// The name of the field.
         field: &'static str,
     },
+    /// A field that the operation does not use.
+    #[error("{:?} does not use {field:?}", op.name())]
+    Unused {
+        /// The operation.
+        op: OperationKind,
+        /// The name of the field.
+        field: &'static str,
+    },
+    /// `templates` is an empty list.
+    #[error("templates is empty, and an empty list matches nothing; leave it out")]
+    NoTemplates,
+    /// Several templates for an operation that takes one.
+    #[error("{:?} takes one template, and templates has {templates}", op.name())]
+    SeveralTemplates {
+        /// The operation.
+        op: OperationKind,
+        /// How many there are.
+        templates: usize,
+    },
     /// Both `template` and `templates` are given.
     #[error("template and templates exclude each other")]
     TemplateAndTemplates,
@@ -110,6 +129,47 @@ struct Line {
     rate: Option<Both<Rate>>,
     state: Option<PeerState>,
     since_us: Option<Moment>,
+}
+
+/// The fields of a line that describe a flow.
+static FLOW_FIELDS: [&str; 18] = [
+    "id",
+    "interface",
+    "class",
+    "group",
+    "client",
+    "template",
+    "templates",
+    "sending",
+    "receiving",
+    "start_us",
+    "end_us",
+    "ttl_us",
+    "setup_priority",
+    "holding_priority",
+    "uid",
+    "gid",
+    "cgroup",
+    "wait",
+];
+
+/// The fields that an operation uses besides `at_us` and `op`.
+fn fields_of(op: OperationKind) -> &'static [&'static str] {
+    match op {
+        OperationKind::Reserve => &FLOW_FIELDS,
+        // Nothing waits for an answer to a query.
+        OperationKind::Query => &FLOW_FIELDS[..FLOW_FIELDS.len() - 1],
+        OperationKind::Renegotiate => &["id", "template", "sending", "receiving"],
+        OperationKind::Refresh => &["id", "ttl_us"],
+        OperationKind::Release | OperationKind::Ungroup => &["id"],
+        OperationKind::Peer => &["id", "state", "since_us"],
+        OperationKind::Group => {
+            &["id", "interface", "class", "mode", "template", "templates", "sending", "receiving"]
+        }
+        OperationKind::Capacity => &["interface", "direction", "capacity"],
+        OperationKind::Measure => &["interface", "class", "window_us", "rate"],
+        OperationKind::Tick => &[],
+    }
 }
 
 /// A direction, as policies and traces name it.
@@ -186,24 +246,50 @@ impl TraceLine {
 }
 
 impl Line {
+    /// The names of the fields that are there and not null, besides `at_us` and `op`.
+    fn given(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let fields = [
+            ("id", self.id.is_some()),
+            ("interface", self.interface.is_some()),
+            ("class", self.class.is_some()),
+            ("group", self.group.is_some()),
+            ("client", self.client.is_some()),
+            ("template", self.template.is_some()),
+            ("templates", self.templates.is_some()),
+            ("sending", self.sending.is_some()),
+            ("receiving", self.receiving.is_some()),
+            ("start_us", self.start_us.is_some()),
+            ("end_us", self.end_us.is_some()),
+            ("ttl_us", self.ttl_us.is_some()),
+            ("wait", self.wait.is_some()),
+            ("setup_priority", self.setup_priority.is_some()),
+            ("holding_priority", self.holding_priority.is_some()),
+            ("mode", self.mode.is_some()),
+            ("direction", self.direction.is_some()),
+            ("capacity", self.capacity.is_some()),
+            ("uid", self.uid.is_some()),
+            ("gid", self.gid.is_some()),
+            ("cgroup", self.cgroup.is_some()),
+            ("window_us", self.window_us.is_some()),
+            ("rate", self.rate.is_some()),
+            ("state", self.state.is_some()),
+            ("since_us", self.since_us.is_some()),
+        ];
+        fields.into_iter().filter_map(|(name, is_given)| is_given.then_some(name))
+    }
+
     fn request(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
+        let unused = self.given().find(|field| !fields_of(self.op).contains(field));
+        if let Some(field) = unused {
+            return Err(TraceError::Unused { op: self.op, field });
+        }
         // A query without a flow asks for what is free; what else it names has to exist even so.
-        let names_a_flow = self.template.is_some()
-            || self.templates.is_some()
-            || self.sending.is_some()
-            || self.receiving.is_some()
-            || self.class.is_some()
-            || self.group.is_some()
-            || self.start_us.is_some()
-            || self.end_us.is_some();
+        let names_a_flow = self.given().any(|field| !["id", "interface"].contains(&field));
         Ok(Ok(match self.op {
             OperationKind::Reserve => return self.reserve(policy),
             OperationKind::Query if names_a_flow => return self.query(policy),
             OperationKind::Query => Operation::Query { interface: self.interface()?, request: None },
-            OperationKind::Renegotiate => {
-                let flowspecs = Box::new(Both { sending: self.sending, receiving: self.receiving });
-                Operation::Renegotiate { id: self.id()?, flowspecs }
-            }
+            OperationKind::Renegotiate => return self.renegotiate(policy),
             OperationKind::Refresh => {
                 Operation::Refresh { id: self.id()?, time_to_live: self.needed(self.ttl_us, "ttl_us")? }
             }
@@ -235,6 +321,20 @@ impl Line {
         let request = self.flow(id, interface)?;
         let ladder = qos.reserve(request, policy).map_err(|refused| *refused);
         Ok(ladder.map(|ladder| Operation::Reserve(Box::new(ladder))))
+    }
+
+    fn renegotiate(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
+        let flowspecs = Both { sending: self.sending, receiving: self.receiving };
+        if self.template.is_some() && (self.sending.is_some() || self.receiving.is_some()) {
+            return Err(TraceError::TemplateAndFlowspec);
+        }
+        let id = self.id()?;
+        Ok(match renegotiated(self.template.as_deref(), flowspecs, policy) {
+            Ok(flowspecs) => Ok(Operation::Renegotiate { id, flowspecs: Box::new(flowspecs) }),
+            Err(refusal) => {
+                Err(RefusedRequest { kind: RequestKind::Renegotiate, id, interface: None, refusal })
+            }
+        })
     }
 
     fn query(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
@@ -285,6 +385,10 @@ impl Line {
     fn qos(&mut self) -> Result<RequestedQos, TraceError> {
         let templates = match (self.template.take(), self.templates.take()) {
             (Some(_), Some(_)) => return Err(TraceError::TemplateAndTemplates),
+            (None, Some(several)) if several.is_empty() => return Err(TraceError::NoTemplates),
+            (None, Some(several)) if several.len() > 1 && self.op != OperationKind::Reserve => {
+                return Err(TraceError::SeveralTemplates { op: self.op, templates: several.len() });
+            }
             (one, several) => one.into_iter().chain(several.into_iter().flatten()).collect(),
         };
         let flowspecs = Both { sending: self.sending, receiving: self.receiving };
@@ -309,7 +413,8 @@ impl Line {
     }
 
     fn id(&mut self) -> Result<String, TraceError> {
-        let id = self.id.take();
+        // An empty id names nothing.
+        let id = self.id.take().filter(|id| !id.is_empty());
         self.needed(id, "id")
     }
 
