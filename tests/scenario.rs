@@ -380,24 +380,28 @@ fn a_trace_gives_one_decision_per_line() {
     assert_eq!(String::from_utf8(again.stdout).unwrap(), text, "byte for byte");
 }
 
+/// A trace whose second line is this one ends there.
+#[track_caller]
+fn ends_a_replay(line: &str, text: &str) {
+    let directory = with_tests("");
+    let trace = format!("{{\"at_us\":5,\"op\":\"tick\"}}\n{line}\n");
+    let output = gqos(directory.path(), &["replay", "-p", "p.toml"], &trace);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{message}");
+    assert!(
+        message.starts_with("gqos: standard input:2: ") && message.contains(text),
+        "{text:?} is not in {message}"
+    );
+    assert_eq!(
+        output.stdout.iter().filter(|&&byte| byte == b'\n').count(),
+        1,
+        "decisions before the bad line are printed"
+    );
+}
+
 #[test]
 fn an_invalid_line_ends_a_replay_with_its_number() {
-    let directory = with_tests("");
-    let check = |line: &str, text: &str| {
-        let trace = format!("{{\"at_us\":5,\"op\":\"tick\"}}\n{line}\n");
-        let output = gqos(directory.path(), &["replay", "-p", "p.toml"], &trace);
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(78), "{message}");
-        assert!(
-            message.starts_with("gqos: standard input:2: ") && message.contains(text),
-            "{text:?} is not in {message}"
-        );
-        assert_eq!(
-            output.stdout.iter().filter(|&&byte| byte == b'\n').count(),
-            1,
-            "decisions before the bad line are printed"
-        );
-    };
+    let check = ends_a_replay;
     check("x", "expected value");
     check("{\"at_us\":4,\"op\":\"tick\"}", "at_us goes back from 5 to 4");
     check("{\"at_us\":5,\"op\":\"dance\"}", "unknown variant");
@@ -412,6 +416,14 @@ fn an_invalid_line_ends_a_replay_with_its_number() {
         "{\"at_us\":5,\"op\":\"reserve\",\"id\":\"a\",\"interface\":\"eth0\",\"setup_priority\":8}",
         "not between 0 (best) and 7",
     );
+    check(
+        &format!("{{\"at_us\":5,\"op\":\"release\",\"id\":\"{}\"}}", "x".repeat(70_000)),
+        "more than 65536 bytes",
+    );
+}
+
+#[test]
+fn a_field_that_an_operation_does_not_use_ends_a_replay() {
     let flow = "\"interface\":\"eth0\",\"template\":\"hd\"";
     for (fields, text) in [
         (
@@ -453,12 +465,8 @@ fn an_invalid_line_ends_a_replay_with_its_number() {
             "give one or the other",
         ),
     ] {
-        check(&format!("{{\"at_us\":5,{fields}}}"), text);
+        ends_a_replay(&format!("{{\"at_us\":5,{fields}}}"), text);
     }
-    check(
-        &format!("{{\"at_us\":5,\"op\":\"release\",\"id\":\"{}\"}}", "x".repeat(70_000)),
-        "more than 65536 bytes",
-    );
 }
 
 /// A latency is admitted only if the tree that would be programmed proves a bound.
