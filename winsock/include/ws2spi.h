@@ -371,10 +371,10 @@ template <class UpcallTable>
 inline int WSPStartup(WORD version, LPWSPDATA data, LPWSAPROTOCOL_INFOW info, UpcallTable, LPWSPPROC_TABLE table) {
     return gqos_WSPStartup(version, data, info, table);
 }
-template <class Name>
-inline int WSPConnect(SOCKET s, const Name *name, int namelen, LPWSABUF caller_data, LPWSABUF callee_data, LPQOS sqos,
-                      LPQOS gqos, LPINT error) {
-    return gqos_WSPConnect(s, name, namelen, caller_data, callee_data, sqos, gqos, error);
+template <class Socket>
+inline int WSPConnect(Socket s, const struct sockaddr *name, int namelen, LPWSABUF caller_data, LPWSABUF callee_data,
+                      LPQOS sqos, LPQOS gqos, LPINT error) {
+    return gqos_WSPConnect(static_cast<SOCKET>(s), name, namelen, caller_data, callee_data, sqos, gqos, error);
 }
 } /* namespace gqos_spi */
 using namespace gqos_spi;

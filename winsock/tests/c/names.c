@@ -1541,12 +1541,19 @@ static unsigned pending_is_seen(void) {
     return (HasOverlappedIoCompleted(&overlapped) ? 0 : 1) + (start(NULL, NULL) != SOCKET_ERROR);
 }
 
+/* The provider's WSPConnect by its name, without an address. */
+static int connects_by_name(SOCKET s) {
+    INT error = 0;
+    return WSPConnect(s, NULL, 0, NULL, NULL, NULL, NULL, &error) == SOCKET_ERROR && error != 0;
+}
+
 int main(void) {
     unsigned i, absent = 0;
     for (i = 0; i < sizeof functions / sizeof functions[0]; i++)
         absent += !functions[i];
     absent += ProcessSocketNotifications(NULL, 0, NULL, 0, 0, NULL, NULL) != WSAEOPNOTSUPP;
     absent += pending_is_seen();
+    absent += !connects_by_name(INVALID_SOCKET);
     puts(absent ? "WRONG" : "RIGHT");
     return absent != 0;
 }
