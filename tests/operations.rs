@@ -356,3 +356,30 @@ fn holders_are_those_of_the_moment_with_the_largest_sum() {
         &format!("{held}: 1.6 Mbit/s short; most is held by tomorrow (4 Mbit/s); at most"),
     );
 }
+
+/// What a request could displace is not counted as free, and the messages say so.
+#[test]
+fn what_would_fit_is_without_preempting() {
+    let text = "preemption = true\n[interface.eth0]\negress = { capacity = \"8 Mbit/s\", reservable = \"100%\" }\n[class.c]\nmax_rate = \"4 Mbit/s\"\n";
+    let line = |op: &str, rate: u64, more: &str| {
+        format!(
+            "{{'at_us':0,'op':'{op}','interface':'eth0','sending':{{'service_type':'guaranteed','token_rate':{rate}}}{more}}}"
+        )
+    };
+    let mut traced = Traced::new(text);
+    traced.line(&line("reserve", 900_000, ",'id':'low','setup_priority':6,'holding_priority':6"));
+    let mut check = |line: &str, expected: &str| {
+        let message = traced.line(line).message().to_owned();
+        assert!(message.ends_with(expected), "{line}: {message}");
+    };
+    check(&line("reserve", 1_000_001, ",'id':'a'"), "; at most 800 kbit/s would fit without preempting");
+    check(
+        &line("reserve", 600_000, ",'id':'a','class':'c'"),
+        "max_rate is 4 Mbit/s; at most 800 kbit/s would fit without preempting",
+    );
+    check(&line("query", 1_000_000, ""), "; the flow never fits without preempting");
+    // A group takes no place of a flow.
+    check(&line("group", 1_000_000, ",'id':'g'"), "; at most 800 kbit/s would fit");
+    let decision = traced.line(&line("reserve", 1_000_000, ",'id':'a'"));
+    assert_eq!(decision.preempted(), ["low"], "{}", decision.message());
+}

@@ -24,6 +24,9 @@ pub struct Shortfall {
     /// parts at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Moment>,
+    /// Whether the policy allows preemption, which `would_fit` does not count on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preemption: bool,
 }
 
 /// The number of a group that is too small for a member.
@@ -146,6 +149,11 @@ pub(crate) fn since(from: Option<Moment>) -> String {
     from.map_or(String::new(), |from| format!(", from {} us on", from.as_micros()))
 }
 
+/// What is said of what would fit where more would fit by preempting.
+pub(crate) const fn without_preempting(preemption: bool) -> &'static str {
+    if preemption { " without preempting" } else { "" }
+}
+
 /// A flow that holds part of a budget.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Holder {
@@ -169,7 +177,17 @@ impl Shortfall {
 
 impl std::fmt::Display for Shortfall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { asked, reserved, budget, holders, would_fit, least_latency: _, measured, from } = self;
+        let Self {
+            asked,
+            reserved,
+            budget,
+            holders,
+            would_fit,
+            least_latency: _,
+            measured,
+            from,
+            preemption,
+        } = self;
         let (available, missing) = (self.available(), self.missing());
         write!(f, "{asked} asked, {reserved} reserved of {budget}, {available} available: {missing} short")?;
         f.write_str(&since(*from))?;
@@ -183,9 +201,10 @@ impl std::fmt::Display for Shortfall {
                 "; {measured} of it was measured as unused, for controlled load of measured classes alone"
             )?;
         }
+        let without = without_preempting(*preemption);
         match *would_fit {
-            Rate::ZERO => write!(f, "; nothing would fit"),
-            would_fit => write!(f, "; at most {would_fit} would fit"),
+            Rate::ZERO => write!(f, "; nothing would fit{without}"),
+            would_fit => write!(f, "; at most {would_fit} would fit{without}"),
         }?;
         match self.least_latency {
             Some(least) => write!(f, ", with a delay of {least}"),

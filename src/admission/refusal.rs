@@ -7,7 +7,9 @@ use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Moment, Rate
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{ClientLimit, GroupLimit, Shortfall, are_admitted, counted, describe_delay, since};
+use super::limits::{
+    ClientLimit, GroupLimit, Shortfall, are_admitted, counted, describe_delay, since, without_preempting,
+};
 use super::not_programmed::NotProgrammed;
 use super::reason::Reason;
 use crate::policy::{Owner, Place, Policy};
@@ -57,7 +59,7 @@ pub enum Refusal {
         from: Option<Moment>,
     },
     /// The flow's charge is above the class's `max_rate`.
-    #[error("class {class} {direction}: {asked} asked, max_rate is {max_rate}{}", describe_alternative(*max_rate, *would_fit, besides.as_deref()))]
+    #[error("class {class} {direction}: {asked} asked, max_rate is {max_rate}{}", describe_alternative(*max_rate, *would_fit, *preemption, besides.as_deref()))]
     FlowRate {
         class: String,
         direction: Direction,
@@ -67,6 +69,9 @@ pub enum Refusal {
         max_rate: Rate,
         /// The largest charge that every constraint would allow now.
         would_fit: Rate,
+        /// Whether the policy allows preemption, which `would_fit` does not count on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        preemption: bool,
         /// Why that charge is refused all the same, if it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         besides: Option<Box<Self>>,
@@ -290,12 +295,17 @@ fn and_besides(besides: Option<&Refusal>) -> String {
     besides.map_or(String::new(), |refusal| format!(", but for another limit: {refusal}"))
 }
 
-fn describe_alternative(max_rate: Rate, would_fit: Rate, besides: Option<&Refusal>) -> String {
-    let other = and_besides(besides);
+fn describe_alternative(
+    max_rate: Rate,
+    would_fit: Rate,
+    preemption: bool,
+    besides: Option<&Refusal>,
+) -> String {
+    let (other, without) = (and_besides(besides), without_preempting(preemption));
     match would_fit {
-        Rate::ZERO => "; nothing would fit".to_owned(),
+        Rate::ZERO => format!("; nothing would fit{without}"),
         would_fit if would_fit == max_rate && other.is_empty() => String::new(),
-        would_fit => format!("; at most {would_fit} would fit{other}"),
+        would_fit => format!("; at most {would_fit} would fit{without}{other}"),
     }
 }
 

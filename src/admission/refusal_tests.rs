@@ -26,6 +26,7 @@ fn shortfall() -> Box<Shortfall> {
         least_latency: Some(Micros::new(7)),
         measured,
         from: None,
+        preemption: false,
     })
 }
 
@@ -64,6 +65,7 @@ fn limits_reached() -> Vec<Refusal> {
             asked,
             max_rate: Rate::new(8),
             would_fit: Rate::new(7),
+            preemption: true,
             besides,
         },
         Refusal::InfinitePeak { direction: SENDING },

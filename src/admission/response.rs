@@ -5,7 +5,7 @@ use std::fmt;
 use flowspec::{Both, Direction, Micros, Moment, Rate};
 
 use super::enforcement::Enforced;
-use super::limits::counted;
+use super::limits::{counted, without_preempting};
 use super::not_programmed::NotProgrammed;
 use super::operation::OperationKind;
 use super::peer::{PeerLoss, PeerState};
@@ -204,6 +204,8 @@ pub struct FreeCapacity {
     pub available: Both<Rate>,
     /// When the flow that was asked about would fit first, where one was.
     pub fits: Option<Fits>,
+    /// Whether the policy allows preemption, which `fits` does not count on.
+    pub preemption: bool,
 }
 
 /// When a flow would fit first.
@@ -454,15 +456,18 @@ impl fmt::Display for MeasuredClass {
 
 impl fmt::Display for FreeCapacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { interface, available, fits } = self;
+        let Self { interface, available, fits, preemption } = self;
+        let without = without_preempting(*preemption);
         write!(
             f,
             "{interface}: {} sending and {} receiving are free",
             available.sending, available.receiving
         )?;
         match fits {
-            Some(Fits::At(at)) => write!(f, "; the flow fits first at {} us", at.as_micros()),
-            Some(Fits::Never) => f.write_str("; the flow never fits"),
+            Some(Fits::At(at)) => {
+                write!(f, "; the flow fits first at {} us{without}", at.as_micros())
+            }
+            Some(Fits::Never) => write!(f, "; the flow never fits{without}"),
             None => Ok(()),
         }
     }

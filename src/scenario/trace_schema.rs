@@ -90,7 +90,7 @@ const NUMBERS: &[(&str, &str)] = &[
 
 /// The JSON schema (draft 2020-12) of one line of a trace.
 ///
-/// A field that an operation does not use may be there all the same. A field that is absent or null is not specified.
+/// A field that is absent or null is not specified. That an operation does not use a field is found by the reader alone.
 pub fn trace_schema() -> Value {
     let required = OPERATIONS.iter().filter(|(_, fields)| !fields.is_empty()).map(|(op, fields)| {
         json!({ "if": { "properties": { "op": { "const": op } } }, "then": { "required": fields } })

@@ -78,6 +78,11 @@ impl<'a> Headroom<'a> {
 }
 
 impl FitContext<'_> {
+    /// Whether the flow may take the place of others.
+    fn may_preempt(&self) -> bool {
+        self.policy.preemption && self.flow.is_some()
+    }
+
     /// The class's limit for one flow; `None` where there is none.
     fn most_per_flow(&self) -> Option<(&str, Rate)> {
         let (_, name, class) = self.class.filter(|_| self.flow.is_some())?;
@@ -99,6 +104,7 @@ impl FitContext<'_> {
                     asked,
                     max_rate,
                     would_fit,
+                    preemption: self.may_preempt(),
                     besides: None,
                 });
             }
@@ -218,6 +224,7 @@ impl Account {
                 false => Rate::new(self.relief(direction, context.now, |_, _| true)),
             },
             from,
+            preemption: context.may_preempt(),
         });
         let (interface, besides) = (context.name.to_owned(), None);
         Err(match class {

@@ -311,7 +311,8 @@ impl Ledger {
             },
         };
         let available = totals.map(|totals| totals.available());
-        Ok(FreeCapacity { interface: interface.to_owned(), available, fits })
+        let preemption = self.policy.preemption;
+        Ok(FreeCapacity { interface: interface.to_owned(), available, fits, preemption })
     }
 
     fn interface_of(&self, id: &str) -> String {
