@@ -306,7 +306,7 @@ fn a_flow_that_is_shed_while_its_rate_changes_is_recorded_with_the_rate_it_was_g
 /// them, and each decision says so.
 #[test]
 fn without_the_privilege_for_changes_user_space_enforces_alone() {
-    let mut world = World::new();
+    let mut world = World::under(PREEMPTION);
     world.request(reserve("a", "viewer", 10));
     world.answer_all();
     world.events.clear();
@@ -350,7 +350,7 @@ fn without_the_privilege_for_changes_user_space_enforces_alone() {
 
 #[test]
 fn the_first_flow_without_the_privilege_may_preempt_and_share() {
-    let mut world = World::new();
+    let mut world = World::under(PREEMPTION);
     world.request(reserve("a", "viewer", 60));
     world.answer_all();
     let live = world.request(reserve("live", "studio", 60));

@@ -488,7 +488,7 @@ fn a_reservation_ahead_that_ends_before_it_begins_never_has_a_class() {
     assert_eq!(world.told(), ["eth0: ahead was preempted by live"]);
     assert_eq!(world.manager.due(), None);
     // The flow that would have preempted it is refused by the kernel, and it begins after all.
-    let mut world = World::new(PREEMPTION);
+    let mut world = World::new(&PREEMPTION.replace("\"auto\"", "\"kernel\""));
     ahead(&mut world, "viewer");
     world.fails = Some("class add");
     assert!(!world.reserve("live", "studio", 60).is_ok());
