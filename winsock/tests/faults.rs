@@ -207,8 +207,8 @@ version = 1
 egress = { capacity = "100 Mbit/s", reservable = "80%" }
 "#;
 
-/// The second process finds that another one manages the interface, reports that, and changes nothing. Each process
-/// has a ledger of its own.
+/// The second process finds that another one manages the interface, and changes nothing: its reservations are refused,
+/// or enforced in user space where the policy shares the interface. Each process has a ledger of its own.
 #[test]
 fn a_second_process_leaves_the_tree_of_the_first() {
     if let Some(role) = std::env::var_os("GQOS_SECOND") {
@@ -237,9 +237,13 @@ fn a_second_process_leaves_the_tree_of_the_first() {
     read_until(&mut out, "has 6771:100");
     let before = tree();
     assert!(before.contains("6771:100"), "{before}");
-    let second = spawn("second").wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&second.stdout);
-    assert!(second.status.success() && text.contains("another gqos manages the interface"), "{text}");
+    for (role, expected) in
+        [("second", "second is refused"), ("sharing", "another gqos manages the interface")]
+    {
+        let output = spawn(role).wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(expected), "{text}");
+    }
     assert_eq!(tree(), before, "the tree of the first process is unchanged");
     drop(first.stdin.take());
     assert!(first.wait().unwrap().success());
@@ -254,11 +258,19 @@ fn read_until(out: &mut impl std::io::BufRead, wanted: &str) {
     }
 }
 
-/// One of the two processes: reserves on the interface, and prints what is enforced.
+/// One of the processes: reserves on the interface, and prints what is enforced.
 fn reserve_as(role: &str) {
-    startup_with(policy(KERNEL_POLICY)).unwrap();
+    let shared = if role == "sharing" { "shared = \"user-space\"\n" } else { "" };
+    startup_with(policy(&format!("{KERNEL_POLICY}{shared}"))).unwrap();
     let socket = datagram();
-    assert_eq!(socket.connect("10.99.0.2:9".parse().unwrap(), &with(1000)), Ok(ConnectOutcome::Connected));
+    let connected = socket.connect("10.99.0.2:9".parse().unwrap(), &with(1000));
+    if role == "second" {
+        assert_eq!(connected, Err(Wsa::Eopnotsupp));
+        println!("second is refused");
+        cleanup().unwrap();
+        return;
+    }
+    assert_eq!(connected, Ok(ConnectOutcome::Connected));
     let enforced = socket.decision().unwrap().enforced().cloned().unwrap();
     let lacking = enforced.lacking_text().unwrap_or_default();
     println!("{role} has {} {lacking}", enforced.class.unwrap_or_default());
