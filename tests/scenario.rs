@@ -431,7 +431,7 @@ fn a_field_that_an_operation_does_not_use_ends_a_replay() {
             "\"tick\" does not use \"sending\"",
         ),
         ("\"op\":\"refresh\",\"id\":\"a\",\"ttl_us\":1,\"wait\":false", "\"refresh\" does not use \"wait\""),
-        ("\"op\":\"release\",\"id\":\"a\",\"interface\":\"eth0\"", "\"release\" does not use \"interface\""),
+        ("\"op\":\"release\",\"id\":\"a\",\"end_us\":5", "\"release\" does not use \"end_us\""),
         ("\"op\":\"ungroup\",\"id\":\"a\",\"mode\":\"shared\"", "\"ungroup\" does not use \"mode\""),
         (
             "\"op\":\"renegotiate\",\"id\":\"a\",\"templates\":[\"hd\"]",

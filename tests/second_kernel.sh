@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 skip() { echo "SKIPPED: second kernel: $*"; exit 77; }
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
-for tool in qemu-system-x86_64 busybox cpio modprobe depmod ip tc nsenter apt-get dpkg-deb; do
+for tool in qemu-system-x86_64 busybox cpio modprobe depmod ip tc nsenter setpriv apt-get dpkg-deb; do
     command -v "$tool" >/dev/null || skip "$tool is not installed"
 done
 [ "$(uname -m)" = x86_64 ] || skip "the emulator runs x86_64 programs"
@@ -49,7 +49,7 @@ program() {
         cp -Ln "$library" "$root$library"
     done
 }
-for tool in ip tc nsenter; do program "$(command -v $tool)" "$tool"; done
+for tool in ip tc nsenter setpriv; do program "$(command -v $tool)" "$tool"; done
 tests=$(cargo test --locked --no-run --test kernel --message-format json 2>/dev/null |
     sed -n 's/.*"name":"kernel".*"executable":"\([^"]*\)".*/\1/p')
 [ -x "$tests" ] || fail "cargo builds no kernel tests"

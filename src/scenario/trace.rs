@@ -172,6 +172,30 @@ fn fields_of(op: OperationKind) -> &'static [&'static str] {
     }
 }
 
+/// Whether a field says what the flow of the operation has already: it may be given, and nothing depends on it.
+fn is_label(op: OperationKind, field: &str) -> bool {
+    let is_of_a_flow = matches!(
+        op,
+        OperationKind::Renegotiate
+            | OperationKind::Refresh
+            | OperationKind::Release
+            | OperationKind::Peer
+            | OperationKind::Ungroup
+    );
+    let labels = [
+        "interface",
+        "class",
+        "group",
+        "client",
+        "uid",
+        "gid",
+        "cgroup",
+        "setup_priority",
+        "holding_priority",
+    ];
+    is_of_a_flow && labels.contains(&field)
+}
+
 /// A direction, as policies and traces name it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -279,7 +303,8 @@ impl Line {
     }
 
     fn request(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
-        let unused = self.given().find(|field| !fields_of(self.op).contains(field));
+        let unused =
+            self.given().find(|field| !fields_of(self.op).contains(field) && !is_label(self.op, field));
         if let Some(field) = unused {
             return Err(TraceError::Unused { op: self.op, field });
         }

@@ -1,5 +1,7 @@
 //! Trees by netlink, without a host: read, changed, repaired and undone.
 
+use std::time::Duration;
+
 use flowspec::{Bytes, Errno, Micros, Rate, Ratio};
 use gqos::failure::Cause;
 use gqos::linux::{Netlink, NewQdisc, RootState};
@@ -166,9 +168,22 @@ fn the_state_of_every_link_can_be_read() {
         let states = netlink.link_states().await.unwrap();
         states.iter().find(|state| state.index == index).map(|state| state.carries)
     };
-    assert_eq!(network.server.run(states()).unwrap(), Some(true));
+    // The kernel announces a carrier a moment after it has one.
+    let until = |expected: bool| {
+        let found = async move {
+            for _ in 0..150 {
+                if states().await == Some(expected) {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            false
+        };
+        network.server.run(found).unwrap()
+    };
+    assert!(until(true), "the link is up");
     inside(&network.server, &["ip", "link", "set", "eth0", "down"]);
-    assert_eq!(network.server.run(states()).unwrap(), Some(false));
+    assert!(until(false), "the link is down");
 }
 
 #[test]
