@@ -38,18 +38,18 @@ version=$(ls "$system/lib/modules")
 # The root file system: the test program, the tools that tests call, and the libraries of both.
 root=$work/root
 mkdir -p "$root"/{bin,sbin,proc,sys,dev,tmp,run,etc,modules}
-cp "$(command -v busybox)" "$root/bin/busybox"
 for applet in sh mount mkdir cat insmod poweroff sleep; do ln -s busybox "$root/bin/$applet"; done
 program() {
     local path
     path=$(readlink -f "$1")
     cp "$path" "$root/bin/$2"
-    ldd "$path" | grep -o '/[^ ]*' | while read -r library; do
+    # A static program has none.
+    { ldd "$path" 2>/dev/null || true; } | { grep -o '/[^ ]*' || true; } | while read -r library; do
         mkdir -p "$root$(dirname "$library")"
         cp -Ln "$library" "$root$library"
     done
 }
-for tool in ip tc nsenter setpriv; do program "$(command -v $tool)" "$tool"; done
+for tool in busybox ip tc nsenter setpriv; do program "$(command -v $tool)" "$tool"; done
 tests=$(cargo test --locked --no-run --test kernel --message-format json 2>/dev/null |
     sed -n 's/.*"name":"kernel".*"executable":"\([^"]*\)".*/\1/p')
 [ -x "$tests" ] || fail "cargo builds no kernel tests"

@@ -7,6 +7,8 @@
     reason = "tests, which share what each uses a part of"
 )]
 
+#[path = "common/needs.rs"]
+mod needs;
 #[path = "common/qostest.rs"]
 mod qostest;
 
@@ -16,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use needs::installed;
 use qostest::{GOOD, POLICY, with_tests};
 
 /// A program that watches, and the lines of its output.
@@ -75,6 +78,9 @@ impl Watching {
 
 #[test]
 fn tests_are_run_again_when_a_policy_or_a_test_file_changes() {
+    if !installed(&["sh"]) {
+        return;
+    }
     let directory = with_tests(GOOD);
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
     let watching = Watching::start(directory.path(), &["."]);
@@ -99,6 +105,9 @@ fn tests_are_run_again_when_a_policy_or_a_test_file_changes() {
 
 #[test]
 fn the_other_policy_of_a_comparison_is_watched_too() {
+    if !installed(&["sh"]) {
+        return;
+    }
     let directory = with_tests(GOOD);
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
     write("q.toml", &POLICY.replace("60 Mbit/s", "30 Mbit/s"));

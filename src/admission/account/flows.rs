@@ -111,14 +111,20 @@ impl Flows {
         self.update(&entry_of_group(footprint), now);
     }
 
-    /// Whether a flow or a group still exists with the same charge.
-    pub(crate) fn holds(&self, held: &Held, interface: u32, direction: Direction) -> bool {
+    /// Whether a flow or a group still exists with the same charge in the same class.
+    pub(crate) fn holds(
+        &self,
+        held: &Held,
+        (interface, class): (u32, Option<u32>),
+        direction: Direction,
+    ) -> bool {
         let slot = self.at(held.rank.slot());
         let charged = match direction {
             Direction::Sending => slot.sending,
             Direction::Receiving => slot.rare.as_ref().map_or(Rate::ZERO, |rare| rare.receiving),
         };
-        slot.order == held.rank.order() && slot.interface == interface && charged == held.charged.0
+        let is_there = slot.interface == interface && slot.class == class.unwrap_or(NONE);
+        slot.order == held.rank.order() && is_there && charged == held.charged.0
     }
 
     /// Replaces the flow in a slot.

@@ -258,7 +258,7 @@ impl Account {
     pub(crate) fn tidy(&mut self, interface: u32, class: Option<u32>, flows: &Flows) {
         if let Some(holders) = self.holders.get_mut(holders_place(class)) {
             for direction in Direction::BOTH {
-                holders.get_mut(direction).tidy(|held| flows.holds(held, interface, direction));
+                holders.get_mut(direction).tidy(|held| flows.holds(held, (interface, class), direction));
             }
         }
     }
