@@ -59,6 +59,16 @@ pub(super) fn texts(array: &Value) -> Vec<String> {
     array.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
+/// A line of tc about a qdisc, `qdisc KIND HANDLE: …`, without the handle where the kernel chose it: from 8001: on.
+fn without_chosen_handle(line: &str) -> String {
+    let chosen = |word: &&str| word.strip_suffix(':').is_some_and(|major| is_chosen(major));
+    line.split_whitespace().filter(|word| !chosen(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn is_chosen(major: &str) -> bool {
+    u16::from_str_radix(major, 16).is_ok_and(|major| major >= 0x8000)
+}
+
 /// A line of tc without the buckets, which may differ by a microsecond, and the handle that the kernel chose.
 fn without_buckets(line: &str) -> String {
     let mut words = line.split_whitespace();
@@ -76,13 +86,7 @@ fn without_buckets(line: &str) -> String {
 fn dumps(network: &Network) -> [String; 2] {
     [&network.server, &network.client].map(|site| {
         let qdiscs = inside(site, &["tc", "-d", "qdisc", "show", "dev", "eth0"]);
-        // Handles that the kernel chooses differ.
-        let qdiscs: Vec<_> = qdiscs
-            .lines()
-            .map(|line| {
-                line.split_whitespace().filter(|word| !word.starts_with('8')).collect::<Vec<_>>().join(" ")
-            })
-            .collect();
+        let qdiscs: Vec<_> = qdiscs.lines().map(without_chosen_handle).collect();
         let shown = inside(site, &["tc", "-d", "class", "show", "dev", "eth0"]);
         let mut classes: Vec<_> = shown.lines().map(without_buckets).collect();
         classes.sort();
