@@ -1,13 +1,11 @@
 //! Links with everything that `gqos doctor` says of them.
 
 use nix::libc;
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 
 use flowspec::Bytes;
 
 use super::netlink::Netlink;
-use super::request::{Kind, NetlinkRequest};
 use crate::failure::KernelFailure;
 
 /// A link and how it treats packets.
@@ -49,16 +47,7 @@ impl Netlink {
     ///
     /// - **Errors**: the kernel's.
     pub async fn link_details(&self) -> Result<Vec<LinkDetails>, KernelFailure> {
-        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        let object = "all interfaces".to_owned();
-        let request = NetlinkRequest { call: "RTM_GETLINK", object, message, kind: Kind::Dump };
-        let links = self.request(request).await?.into_iter();
-        Ok(links
-            .filter_map(|message| match message {
-                RouteNetlinkMessage::NewLink(link) => Some(details(&link)),
-                _ => None,
-            })
-            .collect())
+        Ok(self.links().await?.map(|link| details(&link)).collect())
     }
 }
 

@@ -54,6 +54,19 @@ impl Netlink {
         self.get_link(message, name.to_owned()).await
     }
 
+    /// All links of the namespace.
+    ///
+    /// - **Errors**: the kernel's.
+    pub(super) async fn links(&self) -> Result<impl Iterator<Item = LinkMessage>, KernelFailure> {
+        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let object = "all interfaces".to_owned();
+        let request = NetlinkRequest { call: "RTM_GETLINK", object, message, kind: Kind::Dump };
+        Ok(self.request(request).await?.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        }))
+    }
+
     async fn get_link(&self, message: LinkMessage, object: String) -> Result<Link, KernelFailure> {
         let call = "RTM_GETLINK";
         let message = RouteNetlinkMessage::GetLink(message);

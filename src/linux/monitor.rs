@@ -10,7 +10,6 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::{Messages, Netlink};
-use super::request::{Kind, NetlinkRequest};
 use crate::failure::KernelFailure;
 
 /// A link as the kernel reports it.
@@ -75,16 +74,7 @@ impl Netlink {
     ///
     /// - **Errors**: the kernel's.
     pub async fn link_states(&self) -> Result<Vec<LinkState>, KernelFailure> {
-        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        let object = "all interfaces".to_owned();
-        let request = NetlinkRequest { call: "RTM_GETLINK", object, message, kind: Kind::Dump };
-        let links = self.request(request).await?.into_iter();
-        Ok(links
-            .filter_map(|message| match message {
-                RouteNetlinkMessage::NewLink(link) => Some(state(link)),
-                _ => None,
-            })
-            .collect())
+        Ok(self.links().await?.map(state).collect())
     }
 }
 
