@@ -20,9 +20,10 @@
 //!   Winsock documents.
 
 /// Defines C functions: `api` ones set the thread's error, `spi` ones write it to an additional last parameter, and
-/// `both` defines one of each with the same body. `threaded` is `both` for calls that may be overlapped, whose SPI form has
-/// a parameter `lpThreadId` before `lpErrno`: a completion routine runs in the calling thread whatever it says. Where the body fails the function returns the value behind `or`.
-/// `code` ones return 0 or the error, and set the thread's error as well.
+/// `both` defines one of each with the same body. `threaded` is `both` for calls that may be overlapped, whose SPI form
+/// has a parameter `lpThreadId` before `lpErrno`: a completion routine runs in the calling thread whatever it says.
+/// `code` ones return 0 or the error, and set the thread's error as well. Where the body fails the other functions
+/// return the value behind `or`.
 macro_rules! c_functions {
     () => {};
     (
@@ -78,29 +79,34 @@ macro_rules! c_functions {
     };
     (
         $(#[doc = $doc:literal])+
-        both $api:ident, $spi:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, or $failure:expr
-            => $body:expr;
-        $($rest:tt)*
+        both $api:ident, $spi:ident($($argument:ident: $type:ty),* $(,)?) -> $($rest:tt)*
     ) => {
         c_functions! {
             $(#[doc = $doc])+
-            api $api($($argument: $type),*) -> $result, or $failure => $body;
-            $(#[doc = $doc])+
-            spi $spi($($argument: $type),*) -> $result, or $failure => $body;
-            $($rest)*
+            pair $api, $spi($($argument: $type),*), () -> $($rest)*
         }
     };
     (
         $(#[doc = $doc:literal])+
-        threaded $api:ident, $spi:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty, or $failure:expr
-            => $body:expr;
+        threaded $api:ident, $spi:ident($($argument:ident: $type:ty),* $(,)?) -> $($rest:tt)*
+    ) => {
+        c_functions! {
+            $(#[doc = $doc])+
+            pair $api, $spi($($argument: $type),*), (_thread: crate::abi::Address) -> $($rest)*
+        }
+    };
+    // The same function twice; that of the SPI has further arguments, which it does not use.
+    (
+        $(#[doc = $doc:literal])+
+        pair $api:ident, $spi:ident($($argument:ident: $type:ty),*), ($($unused:ident: $unused_type:ty),*)
+            -> $result:ty, or $failure:expr => $body:expr;
         $($rest:tt)*
     ) => {
         c_functions! {
             $(#[doc = $doc])+
             api $api($($argument: $type),*) -> $result, or $failure => $body;
             $(#[doc = $doc])+
-            spi $spi($($argument: $type,)* _thread: crate::abi::Address) -> $result, or $failure => $body;
+            spi $spi($($argument: $type,)* $($unused: $unused_type),*) -> $result, or $failure => $body;
             $($rest)*
         }
     };
