@@ -7,6 +7,7 @@ mod clean;
 #[path = "../common/mod.rs"]
 mod common;
 mod connections;
+mod differential;
 #[cfg(feature = "cli")]
 mod doctor;
 mod faults;
