@@ -61,7 +61,7 @@ pub(super) fn texts(array: &Value) -> Vec<String> {
 
 /// A line of tc about a qdisc, `qdisc KIND HANDLE: …`, without the handle where the kernel chose it: from 8001: on.
 fn without_chosen_handle(line: &str) -> String {
-    let chosen = |word: &&str| word.strip_suffix(':').is_some_and(|major| is_chosen(major));
+    let chosen = |word: &&str| word.strip_suffix(':').is_some_and(is_chosen);
     line.split_whitespace().filter(|word| !chosen(word)).collect::<Vec<_>>().join(" ")
 }
 
