@@ -18,12 +18,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use common::{lab, policy};
-use flowspec::{Both, Bytes, Flowspec, Moment, Qos, Rate, Timestamp};
+use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, Timestamp};
 use gqos::admission::{Operation, Request};
 use gqos::connect::{Ask, ConnectError, Connection, Host};
 use gqos::lab::{CLIENT_V4, Network};
 use gqos::linux::socket;
-use gqos::manager::{Admitted, Effect, Input, Manager, RequestId, Root, Seen};
+use gqos::manager::{Admitted, Effect, Input, Lost, Manager, Notice, RequestId, Root, Seen};
 use proptest::prelude::*;
 use shaper::{Bucket, Framing, Limiter, Plan};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -56,32 +56,88 @@ struct Flow {
 
 impl World {
     fn new() -> Self {
-        let text = "version = 1\n[interface.eth0]\nenforcement = \"user-space\"\negress = { capacity = \"100 Mbit/s\", reservable = \"80%\" }\n[class.a]\n[class.b]\n";
+        let text = "version = 1\npreemption = true\n[interface.eth0]\nenforcement = \"user-space\"\non_capacity_drop = \"shed\"\negress = { capacity = \"100 Mbit/s\", reservable = \"80%\" }\n[class.a]\n[class.b]\n";
         let (manager, flows, sent) = (Manager::new(policy(text)), vec![], vec![]);
         let mut world = Self { manager, now: 0, next: 0, flows, sent, buckets: BTreeMap::new() };
-        let (interface, mtu) = ("eth0".to_owned(), Bytes::new(1500));
-        world.feed(Input::Seen(Seen { interface, index: 7, mtu, speed: None, root: Root::Default }));
+        world.see();
         world
     }
 
+    fn see(&mut self) {
+        let (interface, mtu) = ("eth0".to_owned(), Bytes::new(1500));
+        self.feed(Input::Seen(Seen { interface, index: 7, mtu, speed: None, root: Root::Default }));
+    }
+
+    /// Time passes, with a tick whenever time alone changes something.
+    fn pass(&mut self, micros: u64) {
+        let end = self.now + micros;
+        while let Some(due) = self.manager.due().map(Moment::as_micros).filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.next += 1;
+            let operation = Box::new(Operation::Tick);
+            self.feed(Input::Request { id: RequestId(self.next), operation });
+        }
+        self.now = end;
+    }
+
+    /// As the engine does: what a flow that has lost its reservation has taken is told before the answer is used.
     fn feed(&mut self, input: Input) -> Option<Admitted> {
         let effects = self.manager.handle(input, Moment::from_micros(self.now)).effects;
-        effects.into_iter().find_map(|effect| match effect {
-            Effect::Answer { answer, .. } => answer.admitted,
-            Effect::Apply { .. } | Effect::Tell(_) => None,
-        })
+        let mut admitted = None;
+        for effect in effects {
+            match effect {
+                Effect::Answer { answer, .. } => {
+                    let owed = self.manager.missing(answer.decision.id().unwrap_or_default());
+                    admitted = answer.admitted.map(|admitted| Admitted { owed, ..admitted });
+                }
+                Effect::Tell(Notice::Lost(Lost { id, .. })) => self.lost(&id),
+                Effect::Apply { .. } | Effect::Tell(_) => {}
+            }
+        }
+        admitted
+    }
+
+    fn lost(&mut self, id: &str) {
+        let Some(place) = self.flows.iter().position(|flow| flow.id == id) else { return };
+        let Flow { id, bucket, .. } = self.flows.remove(place);
+        self.spent(id, bucket);
+    }
+
+    fn spent(&mut self, id: String, mut bucket: Bucket) {
+        let missing = Both { sending: Some(bucket.deficit(self.clock()).sustained), receiving: None };
+        self.feed(Input::Spent { id, missing });
+    }
+
+    /// The link carries this part of what it did at first, in hundredths.
+    fn carries(&mut self, part: u64) {
+        let (interface, direction) = ("eth0".to_owned(), Direction::Sending);
+        let capacity = Rate::new(RESERVABLE * 100 / 80 * part / 100);
+        let operation = Box::new(Operation::Capacity { interface, direction, capacity });
+        self.next += 1;
+        self.feed(Input::Request { id: RequestId(self.next), operation });
     }
 
     fn clock(&self) -> Timestamp {
         Timestamp::from_micros(self.now)
     }
 
-    /// Reserves, and gives the flow's bucket the tokens that it is to have; `None` where the request is refused.
     fn reserve(&mut self, class: &'static str, rate: u64, depth: u64) -> Option<Admitted> {
+        self.reserve_with(class, (rate, depth), |_| {})
+    }
+
+    /// Reserves, and gives the flow's bucket the tokens that it is to have; `None` where the request is refused.
+    fn reserve_with(
+        &mut self,
+        class: &'static str,
+        (rate, depth): (u64, u64),
+        with: impl FnOnce(&mut Request),
+    ) -> Option<Admitted> {
         self.next += 1;
         let id = format!("v{}", self.next);
         let spec = Flowspec::guaranteed(Rate::new(rate), Bytes::new(depth));
-        let request = Request { class: Some(class.into()), ..Request::new(&*id, "eth0", Qos::sending(spec)) };
+        let mut request =
+            Request { class: Some(class.into()), ..Request::new(&*id, "eth0", Qos::sending(spec)) };
+        with(&mut request);
         let operation = Box::new(Operation::Reserve(Box::new(request.into())));
         let admitted = self.feed(Input::Request { id: RequestId(self.next), operation })?;
         let plan = Plan::new(&admitted.tspec.sending.unwrap(), Framing::Datagram { header: 28 }).unwrap();
@@ -111,10 +167,9 @@ impl World {
             return;
         }
         let place = place % self.flows.len();
-        let Flow { id, mut bucket, .. } = self.flows.remove(place);
-        let missing = Both { sending: Some(bucket.deficit(self.clock()).sustained), receiving: None };
+        let Flow { id, bucket, .. } = self.flows.remove(place);
         if tells {
-            self.feed(Input::Spent { id: id.clone(), missing });
+            self.spent(id.clone(), bucket);
         }
         self.feed(Input::Closed { id });
     }
@@ -152,6 +207,22 @@ enum Step {
         depth: u64,
     },
     Wait(u64),
+    /// A flow that displaces others.
+    Preempt {
+        class: usize,
+        rate: u64,
+        depth: u64,
+    },
+    /// A flow that expires so many microseconds later.
+    Expiring {
+        class: usize,
+        depth: u64,
+        after: u64,
+    },
+    /// The link carries this part of what it did, in hundredths.
+    Carries(u64),
+    /// The link is gone, and comes back.
+    Gone,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -161,8 +232,13 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(class, rate, depth)| Step::Reserve { class, rate, depth }),
         6 => (0usize..3, prop_oneof![Just(100u64), 0u64..=100]).prop_map(|(before, part)| Step::Send { before, part }),
         4 => (0usize..4).prop_map(Step::Close),
-        1 => (0usize..2, depth).prop_map(|(class, depth)| Step::Refused { class, depth }),
+        1 => (0usize..2, depth.clone()).prop_map(|(class, depth)| Step::Refused { class, depth }),
         3 => (0u64..100_000).prop_map(Step::Wait),
+        2 => (0usize..2, 1000u64..RESERVABLE, depth.clone())
+            .prop_map(|(class, rate, depth)| Step::Preempt { class, rate, depth }),
+        1 => (0usize..2, depth, 1u64..50_000).prop_map(|(class, depth, after)| Step::Expiring { class, depth, after }),
+        1 => prop_oneof![Just(100u64), 0u64..=100].prop_map(Step::Carries),
+        1 => Just(Step::Gone),
     ]
 }
 
@@ -184,7 +260,20 @@ proptest! {
                         world.close(world.flows.len() - 1, false);
                     }
                 }
-                Step::Wait(micros) => world.now += micros,
+                Step::Wait(micros) => world.pass(micros),
+                Step::Preempt { class, rate, depth } => {
+                    world.reserve_with(CLASSES[class], (rate, depth), |request| request.setup_priority = Some(0));
+                }
+                Step::Expiring { class, depth, after } => {
+                    world.reserve_with(CLASSES[class], (1000, depth), |request| {
+                        request.time_to_live = Some(Micros::new(after));
+                    });
+                }
+                Step::Carries(part) => world.carries(part),
+                Step::Gone => {
+                    world.feed(Input::Gone { interface: "eth0".into() });
+                    world.see();
+                }
             }
         }
         world.check();
@@ -239,6 +328,50 @@ fn a_flow_that_was_never_connected_gives_back_the_debt_that_it_took_over() {
         assert_eq!(owed(&mut world, "a", 100_000, 50_000), 50_000);
         world.close(0, false);
     }
+}
+
+/// A flow of 50,000 bytes' bucket is empty when `ends` ends it: the next flow of its class starts without them.
+#[track_caller]
+fn check_lost(how: &str, ends: impl FnOnce(&mut World)) {
+    let mut world = World::new();
+    world.reserve_with("a", (100_000, 50_000), |request| request.time_to_live = Some(Micros::new(1_000_000)));
+    world.pass(999_999);
+    world.send(0, 100);
+    ends(&mut world);
+    assert!(world.flows.is_empty(), "{how}");
+    assert_eq!(owed(&mut world, "b", 1000, 50_000), 0, "{how}: another class");
+    assert_eq!(owed(&mut world, "a", 1000, 10_000), 10_000, "{how}");
+    assert!(owed(&mut world, "a", 1000, 50_000) > 39_000, "{how}: the rest");
+}
+
+#[test]
+fn a_flow_that_has_lost_its_reservation_owes_as_one_that_has_released_it() {
+    check_lost("expired", |world| world.pass(1));
+    check_lost("shed", |world| {
+        world.carries(0);
+        world.carries(100);
+    });
+    check_lost("link gone", |world| {
+        world.feed(Input::Gone { interface: "eth0".into() });
+        world.see();
+    });
+    check_lost("preempted", |world| {
+        let preempts = |request: &mut Request| request.setup_priority = Some(0);
+        world.reserve_with("b", (RESERVABLE, 1500), preempts).unwrap();
+        world.close(0, true);
+    });
+}
+
+#[test]
+fn a_flow_starts_without_what_the_flows_that_it_preempts_have_taken() {
+    let mut world = World::new();
+    world.reserve("a", 100_000, 50_000).unwrap();
+    world.send(0, 100);
+    let preempts = |request: &mut Request| request.setup_priority = Some(0);
+    let admitted = world.reserve_with("a", (RESERVABLE, 80_000), preempts).unwrap();
+    assert_eq!(admitted.owed.sending, Bytes::new(50_000));
+    world.close(0, true);
+    assert_eq!(owed(&mut world, "a", 1000, 80_000), 50_000, "it returns what it has taken over");
 }
 
 #[test]

@@ -13,11 +13,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::policy;
-use flowspec::{Bytes, Errno, Flowspec, Qos, Rate};
+use flowspec::{Both, Bytes, Errno, Flowspec, Qos, Rate};
 use gqos::admission::{Operation, Reason};
 use gqos::engine::{
     Ask, ClaimedRoot, Engine, EngineError, EngineFuture, Events, Granted, Kernel, KernelFuture, LocalEngine,
-    MOST_QUEUED_REQUESTS, ReservationRequest,
+    MOST_QUEUED_REQUESTS, ReservationRequest, Usage,
 };
 use gqos::failure::KernelFailure;
 use gqos::linux::{ClassState, Link, LinkEvents};
@@ -519,4 +519,40 @@ fn what_was_programmed_is_removed_however_the_runtime_ends() {
         runtime.block_on(engine.stop());
         drop((runtime, engine, held));
     });
+}
+
+/// The tokens that a flow starts without, after one of its class lost its reservation while 16,000 bytes were missing from
+/// its bucket.
+async fn owed_after(index: u8, lose: impl AsyncFnOnce(&LocalEngine) -> Granted) -> Bytes {
+    let (_, engine) = start(&format!("preemption = true{POLICY}")).await;
+    let mut first = request(index, "v1", 1);
+    first.ask.time_to_live = Some(Duration::from_secs(1));
+    let mut held = engine.reserve(first).await.unwrap();
+    let missing = Both { sending: Some(Bytes::new(16_000)), receiving: None };
+    held.reservation.metered(move || Usage { missing, sent: Bytes::new(16_000) });
+    held.reservation.connected();
+    let next = lose(&engine).await;
+    settle().await;
+    assert!(held.reservation.state().lost().is_some());
+    next.admitted.owed.sending
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bucket_of_a_flow_that_loses_its_reservation_is_read() {
+    for index in [1, 3] {
+        let expired = owed_after(index, async |engine| {
+            tokio::time::sleep(Duration::from_millis(1001)).await;
+            settle().await;
+            granted(engine, index, "v2", 10).await
+        });
+        let expired = expired.await;
+        assert!(expired > Bytes::new(15_500), "eth{index}: {expired:?}");
+        let preempted = owed_after(index, async |engine| {
+            let mut important = request(index, "v2", 80);
+            important.ask.setup_priority = Some(0);
+            engine.reserve(important).await.unwrap()
+        });
+        let preempted = preempted.await;
+        assert!(preempted > Bytes::new(15_500), "eth{index}: {preempted:?}");
+    }
 }

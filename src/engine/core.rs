@@ -339,10 +339,11 @@ impl Core {
     }
 
     /// The reservation of a flow that was admitted; `None` where the engine has no handle any more.
-    fn grant(&mut self, admitted: Admitted, decision: Decision) -> Option<Granted> {
+    fn grant(&mut self, mut admitted: Admitted, decision: Decision) -> Option<Granted> {
         let engine = self.engine.upgrade()?;
         let state: Arc<ReservationState> = Arc::default();
         let id = decision.id()?.to_owned();
+        admitted.owed = self.manager.missing(&id);
         self.reservations.insert(id.clone(), Arc::downgrade(&state));
         let reservation = Reservation::new(engine, id, state);
         Some(Granted { admitted, decision, reservation })
@@ -353,6 +354,9 @@ impl Core {
             Notice::Ended(decision) => drop(decision.id().and_then(|id| self.reservations.remove(id))),
             Notice::Lost(lost) => {
                 let state = self.reservations.remove(&lost.id).and_then(|state| state.upgrade());
+                let missing = state.as_ref().map(|state| state.usage().missing);
+                // Before the answer of a flow that has preempted it, which starts without these tokens.
+                self.feed(Input::Spent { id: lost.id.clone(), missing: missing.unwrap_or_default() });
                 let watches = self.watches.clone();
                 let lost = state.map(|state| Notification::Lost { state, lost, watches });
                 self.outbox.notifications.extend(lost);

@@ -51,7 +51,6 @@ pub struct Reservation {
     engine: Arc<dyn ReservationBackend>,
     id: String,
     state: Arc<ReservationState>,
-    meter: Option<Meter>,
     ended: bool,
 }
 
@@ -68,9 +67,10 @@ pub struct Granted {
 /// The answer to a request for a reservation: a refusal is its decision.
 pub(super) type Reply = Result<Granted, Box<Decision>>;
 
-/// Whether a reservation still stands: shared by the engine and the holder of the reservation.
+/// Whether a reservation still stands, and its use: shared by the engine and the holder of the reservation.
 #[derive(Default)]
 pub struct ReservationState {
+    meter: OnceLock<Meter>,
     lost: OnceLock<Lost>,
     on_loss: Mutex<Option<OnLoss>>,
     begun: OnceLock<Admitted>,
@@ -115,6 +115,11 @@ impl ReservationState {
         }
     }
 
+    /// What the flow has taken from its buckets so far, as far as that is known.
+    pub fn usage(&self) -> Usage {
+        self.meter.get().map_or_else(Usage::default, |meter| meter())
+    }
+
     /// The engine has taken the reservation back.
     pub fn lose(&self, lost: Lost) {
         let lost = self.lost.get_or_init(|| lost);
@@ -128,7 +133,7 @@ impl ReservationState {
 impl Reservation {
     /// A reservation that this engine has granted. The engine reports its loss to `state`.
     pub const fn new(engine: Arc<dyn ReservationBackend>, id: String, state: Arc<ReservationState>) -> Self {
-        Self { engine, id, state, meter: None, ended: false }
+        Self { engine, id, state, ended: false }
     }
 
     /// The flow's id.
@@ -136,10 +141,12 @@ impl Reservation {
         &self.id
     }
 
-    /// The flow has buckets in user space, of which `meter` tells the use. Asked once, when the reservation is released:
-    /// what is missing then is owed by the flows that come after it, until it would have been refilled.
+    /// The flow has buckets in user space, of which `meter` tells the use. Asked when the reservation is released or
+    /// lost, in the latter case by the engine, whose locks it must not take: what is missing then is owed by the flows
+    /// that come after it, until it would have been refilled. The first meter counts.
     pub fn metered(&mut self, meter: impl Fn() -> Usage + Send + Sync + 'static) {
-        self.meter = Some(Box::new(meter));
+        // A flow that is shaped again keeps its meter.
+        let _ = self.state.meter.set(Box::new(meter));
     }
 
     /// The peer has answered: the reservation is no longer provisional.
@@ -170,20 +177,16 @@ impl Reservation {
     /// Releases the reservation, since the flow's peer is gone.
     pub fn end_without_peer(mut self) {
         if self.is_to_end() {
-            let usage = self.usage();
+            let usage = self.state.usage();
             self.engine.peer_gone(std::mem::take(&mut self.id), usage);
         }
     }
 
     fn release(&mut self, lingering: Lingering) {
         if self.is_to_end() {
-            let usage = self.usage();
+            let usage = self.state.usage();
             self.engine.release(std::mem::take(&mut self.id), lingering.left(), usage);
         }
-    }
-
-    fn usage(&mut self) -> Usage {
-        self.meter.take().map_or_else(Usage::default, |meter| meter())
     }
 
     /// Whether the engine is to be notified of its end: this once, and not where it is lost, since it is released then

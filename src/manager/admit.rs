@@ -42,11 +42,10 @@ impl Manager {
         let without = match begins {
             // What is owed then is owed by that flow.
             Some(_) => Both::default(),
-            None => self.owed.take_over(Debtor {
-                interface: &request.interface,
-                class: &request.class,
-                tspec: &grant.tspec,
-            }),
+            None => {
+                let (interface, class) = (&request.interface, &request.class);
+                self.owed.take_over(Debtor { interface, class, tspec: &grant.tspec }, Both::default())
+            }
         };
         let debt = FlowDebt { at: turn.now, missing: without, is_counted: false };
         let flow = Flow { debt, begins, ..self.flow_of(ladder, &reply.decision, grant) };
@@ -83,8 +82,10 @@ impl Manager {
             match phase {
                 Some(Phase::Provisional | Phase::Established) => {
                     let displaced = held.id.clone();
-                    self.forget(&displaced, true);
-                    turn.tell_lost(held, why);
+                    match self.forget(&displaced, true) {
+                        Some(flow) => self.lapse(turn, (held, flow), why),
+                        None => turn.tell_lost(held, why),
+                    }
                     self.resume(turn, &displaced);
                 }
                 // Its owner has ended it, and waits for the end of its class alone.

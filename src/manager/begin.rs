@@ -1,5 +1,7 @@
 //! Flows that were reserved ahead: each gets its class when its reservation begins.
 
+use flowspec::Both;
+
 use super::flow::{FlowDebt, Phase};
 use super::message::Notice;
 use super::owed::Debtor;
@@ -31,7 +33,7 @@ impl Manager {
         flow.begins = None;
         let debtor =
             Debtor { interface: &flow.interface, class: &flow.policy_class, tspec: &flow.grant.tspec };
-        let missing = self.owed.take_over(debtor);
+        let missing = self.owed.take_over(debtor, Both::default());
         flow.debt = FlowDebt { at: turn.now, missing, is_counted: false };
         let interface = flow.interface.clone();
         let Some((class, change)) = self.place(id) else { return self.tell_begun(turn, id) };

@@ -52,6 +52,13 @@ pub(super) struct Flow {
     pub(super) lost: Option<Loss>,
 }
 
+/// A flow that has lost its reservation by the input before this one.
+#[derive(Debug)]
+pub(super) struct Lapsed {
+    pub(super) flow: Flow,
+    pub(super) why: Loss,
+}
+
 /// The tokens that are missing from a flow's buckets as far as the manager knows, if nothing has been sent since.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FlowDebt {

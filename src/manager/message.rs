@@ -61,7 +61,8 @@ pub enum Input {
     },
     /// The flow's owner uses its buckets no more: what it has taken from them is owed until it would have been
     /// refilled. Comes before [`Input::Closed`]; the data that is on its way may leave in between. May come more than
-    /// once: a later one counts what left meanwhile.
+    /// once: a later one counts what left meanwhile. For a flow that has [lost](Notice::Lost) its reservation it comes
+    /// before any input of another kind.
     Spent {
         /// The flow.
         id: String,

@@ -22,7 +22,8 @@
 //! 2. [`Input::Request`]; the answer is an [`Effect::Answer`] with the same id, at once or after the kernel's answer.
 //! 3. For each [`Effect::Apply`] one [`Input::Applied`], in order for each interface.
 //! 4. [`Input::Connected`] when the peer has answered, [`Input::Closed`] when the flow has ended or its caller has
-//!    given up; before that [`Input::Spent`] with what it has taken from its buckets.
+//!    given up; before that [`Input::Spent`] with what it has taken from its buckets. After a [`Notice::Lost`] the next
+//!    input is [`Input::Spent`], and nothing else follows.
 //! 5. Any input, or [`Operation::Tick`](crate::admission::Operation::Tick), when [`Manager::due`] has come.
 //! 6. [`Input::Stop`] at the end.
 

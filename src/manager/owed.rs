@@ -64,17 +64,19 @@ impl Owed {
         }
     }
 
-    /// A flow is admitted: the tokens that its buckets start without.
-    pub(super) fn take_over(&mut self, debtor: Debtor<'_>) -> Both<Bytes> {
-        let mut taken = Both::default();
-        let Some(interface) = self.interfaces.get_mut(debtor.interface) else { return taken };
+    /// A flow is admitted whose buckets lack these tokens already: the tokens that they start without in all.
+    pub(super) fn take_over(&mut self, debtor: Debtor<'_>, missing: Both<Bytes>) -> Both<Bytes> {
+        let mut all = missing;
+        let Some(interface) = self.interfaces.get_mut(debtor.interface) else { return all };
         for direction in Direction::BOTH {
             let debt = interface.get_mut(direction).classes.get_mut(debtor.class);
             if let (Some(tspec), Some(debt)) = (debtor.tspec.get(direction), debt) {
-                *taken.get_mut(direction) = debt.take_over(tspec.token_bucket_size());
+                let missing = all.get_mut(direction);
+                let left = tspec.token_bucket_size().saturating_sub(*missing);
+                *missing = missing.saturating_add(debt.take_over(left));
             }
         }
-        taken
+        all
     }
 
     /// Looks up the rate that nothing has reserved on each interface with debts, which refills them from now on.

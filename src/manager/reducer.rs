@@ -27,6 +27,9 @@ impl Manager {
     pub fn handle(&mut self, input: Input, now: Moment) -> Output {
         let mut turn = Turn::new(now, self.records_events());
         self.owed.advance(now);
+        if !matches!(input, Input::Spent { .. }) {
+            self.lapsed.clear();
+        }
         // The answer to a request names the flows that have ended by then.
         if !matches!(input, Input::Request { .. }) {
             self.pass(&mut turn);

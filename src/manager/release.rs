@@ -2,7 +2,7 @@
 
 use flowspec::{Both, Bytes};
 
-use super::flow::{Flow, Phase};
+use super::flow::{Flow, FlowDebt, Lapsed, Phase};
 use super::message::{Loss, Notice};
 use super::pending::{Purpose, Requester};
 use super::state::Manager;
@@ -38,9 +38,25 @@ impl Manager {
 
     /// A flow's owner uses its buckets no more.
     pub(super) fn spent(&mut self, id: &str, missing: Both<Option<Bytes>>) {
-        if let Some(mut flow) = self.flows.remove(id) {
+        if let Some(Lapsed { mut flow, why }) = self.lapsed.remove(id) {
+            self.count_debt(&mut flow, missing);
+            if let Loss::Preempted { by } = why {
+                self.take_over_more(&by);
+            }
+        } else if let Some(mut flow) = self.flows.remove(id) {
             self.count_debt(&mut flow, missing);
             self.flows.insert(id.to_owned(), flow);
+        }
+    }
+
+    /// A flow was admitted just now, and what the flows that it preempted have taken is known since. Its class in the
+    /// kernel may have been made with more tokens; its buckets in user space are made without these.
+    fn take_over_more(&mut self, id: &str) {
+        let now = self.owed.now();
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        if flow.phase == Phase::Provisional && flow.begins.is_none() && !flow.debt.is_counted {
+            let missing = self.owed.take_over(flow.debtor(), flow.missing(now));
+            flow.debt = FlowDebt { at: now, missing, is_counted: false };
         }
     }
 
@@ -78,9 +94,8 @@ impl Manager {
             Phase::Provisional | Phase::Established => {
                 let Some(mut flow) = self.take_flow(&held.id) else { return };
                 self.count_debt(&mut flow, Both::default());
-                let Flow { interface: name, class, .. } = flow;
-                let id = held.id.clone();
-                turn.tell_lost(held, why);
+                let (id, name, class) = (held.id.clone(), flow.interface.clone(), flow.class);
+                self.lapse(turn, (held, flow), why);
                 let (Some(interface), Some(class)) = (self.interfaces.get_mut(&name), class) else { return };
                 let change = interface.remove(&id, class);
                 if change.ops.is_empty() {
@@ -89,6 +104,12 @@ impl Manager {
                 self.apply(turn, &name, change, Purpose::Lose { class });
             }
         }
+    }
+
+    /// Notifies the owner of a flow of the loss of its reservation. What it has taken from its buckets may be told next.
+    pub(super) fn lapse(&mut self, turn: &mut Turn, (held, flow): (Holding, Flow), why: Loss) {
+        self.lapsed.insert(held.id.clone(), Lapsed { flow, why: why.clone() });
+        turn.tell_lost(held, why);
     }
 
     /// A flow's class is deleted, or could not be: the flow has ended.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowspec::{Both, ErrorTerms, Moment};
+use flowspec::{Both, Bytes, ErrorTerms, Moment};
 
 use super::beginnings::Beginnings;
-use super::flow::{Flow, Phase};
+use super::flow::{Flow, Lapsed, Phase};
 use super::interface::{Interface, State};
 use super::message::{ChangeId, Effect, RequestId};
 use super::owed::Owed;
@@ -27,6 +27,9 @@ pub struct Manager {
     pub(super) flows: BTreeMap<String, Flow>,
     /// What flows that have ended owe of their buckets.
     pub(super) owed: Owed,
+    /// The flows that have lost their reservations and whose owners have not told what they have taken from their
+    /// buckets; forgotten with the next input of another kind.
+    pub(super) lapsed: BTreeMap<String, Lapsed>,
     pub(super) beginnings: Beginnings,
     /// The changes that the kernel has not answered, in the order in which they were sent.
     pub(super) pending: BTreeMap<ChangeId, Pending>,
@@ -69,6 +72,7 @@ impl Manager {
             interfaces: BTreeMap::new(),
             flows: BTreeMap::new(),
             owed: Owed::default(),
+            lapsed: BTreeMap::new(),
             beginnings: Beginnings::default(),
             pending: BTreeMap::new(),
             stalled: Vec::new(),
@@ -104,6 +108,13 @@ impl Manager {
     /// The phase of a flow on an interface that has been seen.
     pub fn phase(&self, id: &str) -> Option<Phase> {
         self.flows.get(id).map(|flow| flow.phase)
+    }
+
+    /// The tokens that the buckets of a flow that was admitted just now start without.
+    ///
+    /// More than its [`Admitted`](super::Admitted) says, where it has preempted flows whose [`Input::Spent`](super::Input::Spent) came since.
+    pub fn missing(&self, id: &str) -> Both<Bytes> {
+        self.flows.get(id).map_or_else(Both::default, |flow| flow.missing(self.owed.now()))
     }
 
     /// The interface's number and the class of a flow in the kernel.
