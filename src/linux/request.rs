@@ -1,6 +1,8 @@
 //! A request to rtnetlink, and what it asks for.
 
-use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST};
+use rtnetlink::packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 
 /// A request and what its failure is to name.
@@ -24,6 +26,8 @@ pub(super) enum Kind {
     Dump,
     /// A new object; an error where it exists.
     Add,
+    /// A new object, or new settings of one that exists.
+    Replace,
     /// An object that exists is changed or deleted.
     Change,
 }
@@ -37,6 +41,7 @@ impl Kind {
                 Self::Echo => NLM_F_ACK | NLM_F_ECHO,
                 Self::Dump => NLM_F_DUMP,
                 Self::Add => NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
+                Self::Replace => NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
                 Self::Change => NLM_F_ACK,
             }
     }

@@ -51,7 +51,7 @@ pub struct NewQdisc {
     pub handle: Handle,
     /// Its kind, as in TCA_KIND.
     pub kind: &'static str,
-    /// TCA_OPTIONS.
+    /// TCA_OPTIONS; empty for the kernel's default settings.
     pub options: Vec<u8>,
 }
 
@@ -241,11 +241,48 @@ impl Netlink {
     ///
     /// - **Errors**: the kernel's.
     pub async fn add_qdisc(&self, index: u32, qdisc: NewQdisc) -> Result<(), KernelFailure> {
+        self.set_qdisc(index, qdisc, ("add", Kind::Add)).await
+    }
+
+    /// Adds a qdisc of any kind, in place of what is there.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn replace_qdisc(&self, index: u32, qdisc: NewQdisc) -> Result<(), KernelFailure> {
+        self.set_qdisc(index, qdisc, ("replace", Kind::Replace)).await
+    }
+
+    /// Changes the settings of a qdisc.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn change_qdisc(&self, index: u32, qdisc: NewQdisc) -> Result<(), KernelFailure> {
+        self.set_qdisc(index, qdisc, ("change", Kind::Change)).await
+    }
+
+    async fn set_qdisc(
+        &self,
+        index: u32,
+        qdisc: NewQdisc,
+        (verb, request): (&'static str, Kind),
+    ) -> Result<(), KernelFailure> {
         let NewQdisc { parent, handle, kind, options } = qdisc;
-        let object = format!("tc qdisc add parent {parent} {kind} on interface {index}");
+        let object = format!("tc qdisc {verb} parent {parent} {kind} on interface {index}");
         let message = with_options(header(index, handle, parent), kind, options);
         let message = RouteNetlinkMessage::NewQueueDiscipline(message);
-        self.request(NetlinkRequest { call: NEW_QDISC, object, message, kind: Kind::Add }).await.map(drop)
+        self.request(NetlinkRequest { call: NEW_QDISC, object, message, kind: request }).await.map(drop)
+    }
+
+    /// Deletes a qdisc with everything below it: the kernel's default returns.
+    ///
+    /// A handle of 0 is that of any qdisc at this place.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn delete_qdisc(&self, index: u32, place: ClassPlace) -> Result<(), KernelFailure> {
+        let ClassPlace { handle, parent } = place;
+        let object = format!("tc qdisc del parent {parent} handle {handle} on interface {index}");
+        let message = RouteNetlinkMessage::DelQueueDiscipline(header(index, handle, parent));
+        self.request(NetlinkRequest { call: DELETE_QDISC, object, message, kind: Kind::Change })
+            .await
+            .map(drop)
     }
 
     /// Sends one operation.
@@ -391,6 +428,10 @@ pub(super) fn header(index: u32, handle: Handle, parent: Handle) -> TcMessage {
 
 pub(super) fn with_options(mut message: TcMessage, kind: &str, options: Vec<u8>) -> TcMessage {
     message.attributes.push(TcAttribute::Kind(kind.to_owned()));
+    // Some kinds take no settings for their default ones, and refuse empty ones.
+    if options.is_empty() {
+        return message;
+    }
     // As raw bytes: packet-route would nest options of kinds it does not know twice.
     message.attributes.push(TcAttribute::Other(DefaultNla::new(TCA_OPTIONS, options)));
     message

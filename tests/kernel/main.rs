@@ -15,6 +15,8 @@ mod hosts;
 mod netlink;
 #[cfg(feature = "cli")]
 mod plan;
+#[cfg(feature = "cli")]
+mod reference_cases;
 mod sockets;
 mod upkeep;
 
