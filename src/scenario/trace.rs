@@ -196,6 +196,11 @@ fn is_label(op: OperationKind, field: &str) -> bool {
     is_of_a_flow && labels.contains(&field)
 }
 
+/// Whether a line of an operation may have a field.
+pub(super) fn takes(op: OperationKind, field: &str) -> bool {
+    fields_of(op).contains(&field) || is_label(op, field)
+}
+
 /// A direction, as policies and traces name it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -303,9 +308,7 @@ impl Line {
     }
 
     fn request(mut self, policy: &Policy) -> Result<Result<Operation, RefusedRequest>, TraceError> {
-        let unused =
-            self.given().find(|field| !fields_of(self.op).contains(field) && !is_label(self.op, field));
-        if let Some(field) = unused {
+        if let Some(field) = self.given().find(|field| !takes(self.op, field)) {
             return Err(TraceError::Unused { op: self.op, field });
         }
         // A query without a flow asks for what is free; what else it names has to exist even so.

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::admission::PeerState;
+use super::trace::takes;
+use crate::admission::{OperationKind, PeerState};
 use crate::policy::GroupMode;
 use crate::policy::read::flowspec::SERVICES;
 
@@ -60,18 +61,18 @@ const FIELDS: &[(&str, Form, &str)] = &[
 ];
 
 /// The operations with the fields that each requires besides `at_us`.
-const OPERATIONS: &[(&str, &[&str])] = &[
-    ("reserve", &["id", "interface"]),
-    ("renegotiate", &["id"]),
-    ("refresh", &["id", "ttl_us"]),
-    ("release", &["id"]),
-    ("peer", &["id", "state"]),
-    ("group", &["id", "interface"]),
-    ("ungroup", &["id"]),
-    ("capacity", &["interface", "direction", "capacity"]),
-    ("measure", &["interface", "class", "window_us", "rate"]),
-    ("query", &["interface"]),
-    ("tick", &[]),
+const OPERATIONS: &[(&str, OperationKind, &[&str])] = &[
+    ("reserve", OperationKind::Reserve, &["id", "interface"]),
+    ("renegotiate", OperationKind::Renegotiate, &["id"]),
+    ("refresh", OperationKind::Refresh, &["id", "ttl_us"]),
+    ("release", OperationKind::Release, &["id"]),
+    ("peer", OperationKind::Peer, &["id", "state"]),
+    ("group", OperationKind::Group, &["id", "interface"]),
+    ("ungroup", OperationKind::Ungroup, &["id"]),
+    ("capacity", OperationKind::Capacity, &["interface", "direction", "capacity"]),
+    ("measure", OperationKind::Measure, &["interface", "class", "window_us", "rate"]),
+    ("query", OperationKind::Query, &["interface"]),
+    ("tick", OperationKind::Tick, &[]),
 ];
 
 /// The fields of a flowspec that are numbers.
@@ -88,13 +89,11 @@ const NUMBERS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The JSON schema (draft 2020-12) of one line of a trace.
+/// The JSON schema (draft 2020-12) of one line of a trace: the fields, and by the operation which of them it has.
 ///
-/// A field that is absent or null is not specified. That an operation does not use a field is found by the reader alone.
+/// A field that is absent or null is not specified. The reader takes null for a field that the operation does not use
+/// as well.
 pub fn trace_schema() -> Value {
-    let required = OPERATIONS.iter().filter(|(_, fields)| !fields.is_empty()).map(|(op, fields)| {
-        json!({ "if": { "properties": { "op": { "const": op } } }, "then": { "required": fields } })
-    });
     let properties = FIELDS.iter().map(|(name, form, meaning)| ((*name).to_owned(), form.schema(meaning)));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -102,9 +101,22 @@ pub fn trace_schema() -> Value {
         "type": "object",
         "properties": Value::Object(properties.collect()),
         "required": ["at_us", "op"],
-        "additionalProperties": false,
-        "allOf": required.collect::<Vec<_>>(),
+        "oneOf": OPERATIONS.iter().map(operation).collect::<Vec<_>>(),
         "$defs": { "flowspec": flowspec() },
+    })
+}
+
+/// The lines of one operation.
+fn operation((word, kind, required): &(&str, OperationKind, &[&str])) -> Value {
+    let used = FIELDS.iter().map(|(name, ..)| *name).filter(|name| *name == "at_us" || takes(*kind, name));
+    let mut fields: Map<_, _> = used.map(|name| (name.to_owned(), json!(true))).collect();
+    fields.insert("op".to_owned(), json!({ "const": word }));
+    let required: Vec<_> = ["at_us", "op"].iter().chain(*required).collect();
+    json!({
+        "title": word,
+        "properties": fields,
+        "required": required,
+        "additionalProperties": false,
     })
 }
 
@@ -120,7 +132,7 @@ impl Form {
             Self::Id => json!({ "type": ["integer", "null"], "minimum": 0, "maximum": u32::MAX }),
             Self::Flowspec => json!({ "$ref": "#/$defs/flowspec" }),
             Self::Rates => rates(),
-            Self::Operation => words(OPERATIONS.iter().map(|(op, _)| *op)),
+            Self::Operation => words(OPERATIONS.iter().map(|(op, ..)| *op)),
             Self::Mode => words_or_null(GroupMode::WORDS.iter().map(|(word, _)| *word)),
             Self::Direction => words_or_null(["egress", "ingress"].into_iter()),
             Self::State => words_or_null(PeerState::WORDS.iter().map(|(word, _)| *word)),
@@ -238,7 +250,7 @@ mod tests {
     #[test]
     fn the_schema_requires_what_each_operation_needs() {
         let policy = Policy::default();
-        for (op, required) in OPERATIONS {
+        for (op, _, required) in OPERATIONS {
             parse_line(&line(op, required.iter().copied()).to_string(), &policy).expect(op);
             for missing in *required {
                 let fields = required.iter().copied().filter(|field| field != missing);
@@ -251,6 +263,30 @@ mod tests {
         }
         let schema = trace_schema();
         assert_eq!(schema["properties"]["op"]["enum"].as_array().map(Vec::len), Some(OPERATIONS.len()));
-        assert_eq!(schema["allOf"][2]["then"]["required"], json!(["id", "ttl_us"]));
+        assert_eq!(schema["oneOf"][2]["required"], json!(["at_us", "op", "id", "ttl_us"]));
+    }
+
+    /// Whether the schema gives a field to the lines of an operation.
+    fn describes(op: &str, field: &str) -> bool {
+        let schema = trace_schema();
+        let mut operations = schema["oneOf"].as_array().into_iter().flatten();
+        let one = operations.find(|one| one["properties"]["op"]["const"] == op).expect(op);
+        one["properties"].get(field).is_some()
+    }
+
+    #[test]
+    fn the_schema_has_the_fields_that_each_operation_takes_and_no_others() {
+        let policy = Policy::default();
+        for (op, _, required) in OPERATIONS {
+            for (name, form, _) in FIELDS.iter().skip(2) {
+                let mut line = line(op, required.iter().copied());
+                line[*name] = value(*form);
+                let is_unused = matches!(
+                    parse_line(&line.to_string(), &policy),
+                    Err(TraceError::Unused { field, .. }) if field == *name
+                );
+                assert_eq!(describes(op, name), !is_unused, "{op} {name}");
+            }
+        }
     }
 }
