@@ -383,3 +383,29 @@ fn what_would_fit_is_without_preempting() {
     let decision = traced.line(&line("reserve", 1_000_000, ",'id':'a'"));
     assert_eq!(decision.preempted(), ["low"], "{}", decision.message());
 }
+
+/// The sum of a refusal without holders is that of the moment that it states: the largest one, not the first that is too
+/// large.
+#[test]
+fn a_refusal_without_holders_states_the_sum_of_its_moment() {
+    const POLICY: &str = "[interface.eth0]\negress = { capacity = \"80 Mbit/s\", reservable = \"80%\" }\nbuffer = \"40 kB\"\n[interface.eth1]\negress = { capacity = \"80 Mbit/s\", reservable = \"80%\" }\n[group.g]\ninterface = \"eth1\"\nsending = { service_type = \"guaranteed\", token_rate = \"8 Mbit/s\", token_bucket_size = \"40 kB\" }\n[client.c]\nmax_rate = \"8 Mbit/s\"\n";
+    let mut traced = Traced::new(POLICY);
+    let mut check = |interface: &str, more: &str, expected: &str| {
+        let mut flows = 0;
+        let mut reserve = |bucket: u64, window: &str| {
+            flows += 1;
+            let (id, rate) = (format!("{interface}{}{flows}", more.len()), bucket * 25);
+            traced.line(&format!(
+                "{{'at_us':0,'op':'reserve','id':'{id}','interface':'{interface}'{more},'sending':{{'service_type':'guaranteed','token_rate':{rate},'token_bucket_size':{bucket}}}{window}}}"
+            ))
+        };
+        let first = reserve(30_000, ",'start_us':1000,'end_us':2000");
+        assert!(first.is_ok(), "{}", first.message());
+        assert!(reserve(35_000, ",'start_us':3000,'end_us':4000").is_ok());
+        let refused = reserve(20_000, "");
+        assert!(refused.message().contains(expected), "{}", refused.message());
+    };
+    check("eth0", "", "a buffer of 20000 B is needed, 35000 B of 40000 B are taken, from 3000 us on");
+    check("eth1", ",'group':'g'", "from 3000 us on");
+    check("eth1", ",'client':'c'", "7 Mbit/s reserved, max_rate is 8 Mbit/s, from 3000 us on");
+}

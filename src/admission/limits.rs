@@ -75,7 +75,7 @@ pub enum ClientLimit {
         taken: Rate,
         /// The limit for all together.
         most: Rate,
-        /// The first moment at which too little is left, where that is later than the flow's begin.
+        /// The first moment at which as much is taken, where that is later than the flow's begin.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,
     },

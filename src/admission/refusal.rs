@@ -102,7 +102,7 @@ pub enum Refusal {
         taken: Bytes,
         /// The interface's `buffer`.
         limit: Bytes,
-        /// The first moment at which too little is left, where that is later than the flow's begin.
+        /// The first moment at which as much is taken, where that is later than the flow's begin.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,
     },
@@ -119,7 +119,7 @@ pub enum Refusal {
         taken: u64,
         /// What the group has.
         most: u64,
-        /// The first moment at which too little is left, where that is later than the member's begin.
+        /// The first moment at which as much is taken, where that is later than the member's begin.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,
     },

@@ -70,10 +70,8 @@ impl<'a> Headroom<'a> {
         let highest = |window: &&Window| self.declared.highest(**window, now);
         // Of several windows with as much, the first.
         let window = self.windows.iter().rev().max_by_key(highest)?;
-        // Anything more than nothing is too much beside the largest sum alone.
-        let demand = Demand { amount: 1, limit: highest(&window) };
-        let first = self.declared.first_without(demand, *window, now).unwrap_or(window.start);
-        Some(first).filter(|first| *first > start.max(now))
+        let (_, first) = self.declared.first_highest(*window, now);
+        Some(first.unwrap_or(window.start)).filter(|first| *first > start.max(now))
     }
 }
 
@@ -133,10 +131,9 @@ impl Account {
                 let fits = used.is_some_and(|used| used.flows.fits_always(of_flows(*max_flows)));
                 let flows = || used.map_or(0, |used| used.flows.highest(window, now));
                 if !fits && flows() + footprint.flows > *max_flows {
-                    let (flows, max_flows) = (flows(), *max_flows);
+                    let max_flows = *max_flows;
                     let (interface, class) = (name.to_owned(), class.to_owned());
-                    let from =
-                        used.and_then(|used| used.flows.first_without(of_flows(max_flows), window, now));
+                    let (flows, from) = used.map_or((0, None), |used| used.flows.first_highest(window, now));
                     return Err(Refusal::ClassFlows { interface, class, flows, max_flows, from });
                 }
             }
@@ -144,8 +141,7 @@ impl Account {
                 && !usage.flows.fits_always(of_flows(max_flows))
                 && usage.flows.highest(window, now) + footprint.flows > max_flows
             {
-                let flows = usage.flows.highest(window, now);
-                let from = usage.flows.first_without(of_flows(max_flows), window, now);
+                let (flows, from) = usage.flows.first_highest(window, now);
                 return Err(Refusal::InterfaceFlows { interface: name.to_owned(), flows, max_flows, from });
             }
         }
@@ -175,9 +171,7 @@ impl Account {
         if needed <= held || taken.get().checked_add(needed.get()).is_some_and(|sum| sum <= limit.get()) {
             return Ok(());
         }
-        let buffer = context.usage.buffer.get(direction);
-        let demand = Demand { amount: needed.get(), limit: limit.get() };
-        let from = buffer.first_without(demand, footprint.window, context.now);
+        let (_, from) = context.usage.buffer.get(direction).first_highest(footprint.window, context.now);
         Err(Refusal::Buffer { interface: context.name.to_owned(), direction, needed, taken, limit, from })
     }
 

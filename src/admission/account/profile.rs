@@ -88,6 +88,14 @@ impl Profile {
         }
     }
 
+    /// What is taken at most in a window, and the first moment at which that is so; `None` where that is its start or now.
+    pub(crate) fn first_highest(&self, window: Window, now: Moment) -> (u64, Option<Moment>) {
+        let highest = self.highest(window, now);
+        // Anything more than nothing is too much beside the largest sum alone.
+        let first = self.first_without(Demand { amount: 1, limit: highest }, window, now);
+        (highest, first.filter(|first| *first > window.start.max(now)))
+    }
+
     /// A moment before which an amount does not fit in a window as long as this one that begins at or after its start: the
     /// end of the last part of the window in which it is more than what a limit leaves; `None` where none is known.
     pub(crate) fn next_try(&self, demand: Demand, window: Window, now: Moment) -> Option<Moment> {
@@ -360,6 +368,12 @@ mod tests {
                 for (start, end) in [(now, now + 1), (now, SLOTS as u64), (now + delay, now + delay + length)] {
                     let expected = table[slots(window(start, end), SLOTS)].iter().max().copied().unwrap_or(0);
                     prop_assert_eq!(profile.highest(window(start, end), at(now)), told(expected), "[{}, {})", start, end);
+                    let highest = slots(window(start, end), SLOTS).find(|slot| table[*slot] == expected);
+                    let highest = highest.filter(|highest| *highest != slot(at(start), SLOTS) && expected > 0);
+                    let (_, first) = profile.first_highest(window(start, end), at(now));
+                    if expected < u128::from(u64::MAX) {
+                        prop_assert_eq!(first.map(|first| slot(first, SLOTS)), highest);
+                    }
                     let first = profile.first_without(demand, window(start, end), at(now));
                     let mut slots_of = slots(window(start, end), SLOTS);
                     let above = slots_of.find(|slot| table[*slot] > 20 * u128::from(unit));

@@ -6,7 +6,7 @@ use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate, TokenBucket};
 
 use super::group::Member;
 use crate::admission::account::entry::Entry;
-use crate::admission::account::profile::{Demand, Profile};
+use crate::admission::account::profile::Profile;
 use crate::admission::account::window::Window;
 use crate::admission::limits::ClientLimit;
 use crate::admission::refusal::Refusal;
@@ -58,7 +58,7 @@ impl ClientUse {
             && old.is_none()
             && flows >= most
         {
-            let from = self.flows.first_without(Demand { amount: 1, limit: most }, window, now);
+            let (_, from) = self.flows.first_highest(window, now);
             return over(ClientLimit::Flows { flows, most, from });
         }
         if let Some(horizon) = policy.horizon
@@ -74,8 +74,7 @@ impl ClientUse {
             let taken = Rate::new(charged.highest(window, now));
             let worse = old.is_none_or(|old| asked > *old.get(direction)) && asked > Rate::ZERO;
             if worse && taken.checked_add(asked).is_none_or(|sum| sum > most) {
-                let demand = Demand { amount: asked.get(), limit: most.get() };
-                let from = charged.first_without(demand, window, now);
+                let (_, from) = charged.first_highest(window, now);
                 return over(ClientLimit::Rate { direction, asked, taken, most, from });
             }
         }

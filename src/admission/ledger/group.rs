@@ -6,7 +6,7 @@ use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate, TSpec};
 
 use crate::admission::account::charge::{Charge, reserves_nothing};
 use crate::admission::account::footprint::Footprint;
-use crate::admission::account::profile::{Demand, Profile};
+use crate::admission::account::profile::Profile;
 use crate::admission::account::steps::{self, Largest, Step};
 use crate::admission::account::window::Window;
 use crate::admission::limits::GroupLimit;
@@ -188,20 +188,13 @@ impl Group {
                     continue;
                 }
                 // The members of a shared group do not add up.
-                let taken = match self.mode {
-                    GroupMode::Envelope => sum.highest(member.window, now),
-                    GroupMode::Shared => 0,
+                let (taken, from) = match self.mode {
+                    GroupMode::Envelope => sum.first_highest(member.window, now),
+                    GroupMode::Shared => (0, None),
                 };
                 if let Some(most) = most
                     && taken.checked_add(asked).is_none_or(|sum| sum > most)
                 {
-                    let from = match self.mode {
-                        GroupMode::Envelope => {
-                            let demand = Demand { amount: asked, limit: most };
-                            sum.first_without(demand, member.window, now)
-                        }
-                        GroupMode::Shared => None,
-                    };
                     return Err(Refusal::GroupBudget {
                         group: group(),
                         direction,
