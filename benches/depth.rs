@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use flowspec::{Bytes, Flowspec, Peak, Qos, Rate};
 use gqos::connect::{Ask, Host};
-use gqos::lab::{CLIENT_V4, Network};
-use gqos::linux::capture::{Filter, Packet, Tap, Transport, depth};
+use gqos::lab::{CLIENT_V4, LabNetwork};
+use gqos::linux::capture::{CaptureFilter, Packet, Tap, Transport, depth};
 use gqos::linux::socket;
 use gqos::policy::{Policy, Source};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,7 +60,7 @@ fn main() {
 }
 
 fn measure(enforcement: &'static str, tcp: bool, rate: Rate, bucket: u64, peak: Option<Rate>) {
-    let network = Network::new(Rate::from_mbit(1000)).unwrap();
+    let network = LabNetwork::new(Rate::from_mbit(1000)).unwrap();
     let ready = network.client.run(async move {
         let listener = TcpListener::bind((CLIENT_V4, PORT)).await.unwrap();
         let datagrams = UdpSocket::bind((CLIENT_V4, PORT)).await.unwrap();
@@ -78,7 +78,7 @@ fn measure(enforcement: &'static str, tcp: bool, rate: Rate, bucket: u64, peak: 
     let (policy, _) = Policy::parse(&[Source { name: "bench", text: &text }]).unwrap();
     network.server.run(greedy(Arc::new(policy), tcp, rate, bucket, peak)).unwrap();
     let transport = if tcp { Transport::Tcp } else { Transport::Udp };
-    let filter = Filter { transport, port: PORT, segment: Bytes::new(1448) };
+    let filter = CaptureFilter { transport, port: PORT, segment: Bytes::new(1448) };
     let [tx, rx] = [sender, receiver].map(|tap| tap.take(filter).unwrap());
     let outgoing = |packets: &[Packet]| -> Vec<Packet> {
         // Acknowledgements in the other direction are small; data packets are not.

@@ -1,6 +1,6 @@
 //! Properties of the provider's parsers for any input.
 
-use gqos_winsock::{Answer, Offer};
+use gqos_winsock::{CalleeAnswer, Offer};
 
 /// The connect-data handshake: a message that can be read is written back to one that reads the same.
 pub(crate) fn setup(input: &[u8]) {
@@ -8,7 +8,7 @@ pub(crate) fn setup(input: &[u8]) {
         let written = offer.write().expect("what was read can be written");
         assert_eq!(Offer::read(&written[12..]), Ok(offer));
     }
-    if let Ok(answer) = Answer::read(input) {
+    if let Ok(answer) = CalleeAnswer::read(input) {
         assert_eq!(&answer.write()[12..], input);
     }
 }

@@ -75,12 +75,12 @@ pin_project_lite::pin_project! {
         #[pin]
         inner: Option<B>,
         text: Option<Bytes>,
-        reserved: Option<Reserved>,
+        reserved: Option<ReservedResponse>,
     }
 }
 
 /// A reservation that ends when this is dropped.
-struct Reserved(FlowOf);
+struct ReservedResponse(FlowOf);
 
 impl<F> ReserveLayer<F> {
     /// Reserves what `ask` says of each request, on the flow in the request's extensions (`Arc<Flow>`), or on the one that
@@ -139,7 +139,7 @@ where
                 (Some(asked), Some(flow)) => match flow.0.reserve(&asked).await {
                     Ok(decision) => {
                         request.extensions_mut().insert(decision);
-                        Some(Reserved(flow))
+                        Some(ReservedResponse(flow))
                     }
                     Err(error) => return Ok(failed(&error, retry_after)),
                 },
@@ -150,7 +150,7 @@ where
     }
 }
 
-impl Drop for Reserved {
+impl Drop for ReservedResponse {
     fn drop(&mut self) {
         // A socket that is closed has nothing to release.
         let _ = self.0.0.release();

@@ -21,7 +21,7 @@ use common::{lab, policy};
 use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, Timestamp};
 use gqos::admission::{Operation, Request};
 use gqos::connect::{Ask, ConnectError, Connection, Host};
-use gqos::lab::{CLIENT_V4, Network};
+use gqos::lab::{CLIENT_V4, LabNetwork};
 use gqos::linux::socket;
 use gqos::manager::{Admitted, Effect, Input, Lost, Manager, Notice, RequestId, Root, Seen};
 use proptest::prelude::*;
@@ -410,7 +410,7 @@ fn ask() -> Ask {
 }
 
 /// Counts what connections to the client bring.
-fn counter(network: &Network) -> (SocketAddr, Arc<AtomicU64>) {
+fn counter(network: &LabNetwork) -> (SocketAddr, Arc<AtomicU64>) {
     let (send, receive) = std::sync::mpsc::channel();
     let count: Arc<AtomicU64> = Arc::default();
     let counted = Arc::clone(&count);
@@ -462,7 +462,7 @@ enum Way {
 }
 
 /// What arrives of a source that gives its reservation back each time that its bucket is empty.
-fn received(network: &Network, enforcement: &str, way: Way) -> u64 {
+fn received(network: &LabNetwork, enforcement: &str, way: Way) -> u64 {
     let (peer, count) = counter(network);
     let policy = policy(&text(enforcement));
     let (done, wait) = std::sync::mpsc::channel();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{inside, lab, lab_with, policy};
 use gqos::admission::PeerLoss;
 use gqos::connect::{Ask, ConnectError, Connection, Events, Host};
-use gqos::lab::{CLIENT_V4, Network, SERVER_V4};
+use gqos::lab::{CLIENT_V4, LabNetwork, SERVER_V4};
 use gqos::linux::peer::peer_options;
 use gqos::manager::Loss;
 use gqos::telemetry::Event;
@@ -44,7 +44,7 @@ fn viewer() -> Ask {
 }
 
 /// A server in the client's namespace that reads what comes.
-fn sink(network: &Network) -> SocketAddr {
+fn sink(network: &LabNetwork) -> SocketAddr {
     let (send, receive) = mpsc::channel();
     network.client.runtime().spawn(async move {
         let listener = TcpListener::bind((CLIENT_V4, 5000)).await.unwrap();

@@ -8,15 +8,15 @@ mod outcome;
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use gqos::chart::{Chart, Colour, Shape, svg};
-use gqos::lab::demo::Outcome;
+use gqos::chart::{Chart, Colour, MarkShape, svg};
+use gqos::lab::demo::DemoResult;
 use gqos::lab::report::{Provenance, html, picture, rates};
 use outcome::outcome;
 use serde_json::Value;
 
 const WIDTHS: [u32; 4] = [328, 600, 830, 1400];
 
-fn charts(outcome: &Outcome) -> [Chart; 2] {
+fn charts(outcome: &DemoResult) -> [Chart; 2] {
     [picture(outcome, "seconds"), rates(outcome, "rates")]
 }
 
@@ -122,7 +122,7 @@ fn series_differ_in_shape_as_well_as_in_colour() {
         let marks = chart.panels.iter().flat_map(|panel| &panel.rows).flat_map(|row| &row.marks);
         1 + marks.filter(|mark| chart.series[mark.series].shape == shape).count()
     };
-    assert_eq!(hatches, marks(Shape::StripedBar) + 2 * marks(Shape::CrossedBar));
+    assert_eq!(hatches, marks(MarkShape::StripedBar) + 2 * marks(MarkShape::CrossedBar));
 }
 
 #[test]

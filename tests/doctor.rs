@@ -3,11 +3,13 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use flowspec::{Bytes, Errno, Rate};
-use gqos::doctor::{Facts, FeatureState, Finding, InterfaceFacts, Privileges, State, SystemFacts, judge};
+use gqos::doctor::{
+    Facts, FeatureState, Finding, FindingState, InterfaceFacts, Privileges, SystemFacts, judge,
+};
 use gqos::failure::KernelFailure;
 use gqos::linux::features::{Feature, Untried};
-use gqos::linux::{FoundFilter, Holder, LinkDetails, Offloads, ReportedSpeed};
-use gqos::tc::{Filter, ForeignRoot, Handle, HtbRoot, ROOT_QDISC, Redirect, Root, Target};
+use gqos::linux::{ClaimHolder, FoundFilter, LinkDetails, Offloads, ReportedSpeed};
+use gqos::tc::{Filter, ForeignRoot, Handle, HtbRoot, ObservedRoot, ROOT_QDISC, Redirect, Target};
 
 /// A machine that lacks nothing.
 fn whole() -> Facts {
@@ -26,7 +28,13 @@ fn whole() -> Facts {
     Facts {
         features: Feature::ALL.map(|feature| (feature, FeatureState::Tried(Ok(())))).to_vec(),
         privileges: Privileges { net_admin: true, net_raw: true, namespaces: true },
-        interfaces: vec![InterfaceFacts { link, speed, root: Root::Default, filters: vec![], holder: None }],
+        interfaces: vec![InterfaceFacts {
+            link,
+            speed,
+            root: ObservedRoot::Default,
+            filters: vec![],
+            holder: None,
+        }],
         system: SystemFacts {
             congestion_control: Some("cubic".into()),
             default_qdisc: Some("fq_codel".into()),
@@ -41,11 +49,11 @@ fn whole() -> Facts {
 
 /// What is found of a machine that differs in one fact: the states that are not `Ok`, by subject.
 #[track_caller]
-fn check(what: &str, change: impl FnOnce(&mut Facts), expected: &[(&str, State, &str)]) {
+fn check(what: &str, change: impl FnOnce(&mut Facts), expected: &[(&str, FindingState, &str)]) {
     let mut facts = whole();
     change(&mut facts);
     let findings = judge(&facts);
-    let lacks: Vec<&Finding> = findings.iter().filter(|finding| finding.state != State::Ok).collect();
+    let lacks: Vec<&Finding> = findings.iter().filter(|finding| finding.state != FindingState::Ok).collect();
     let shown: Vec<_> = lacks.iter().map(|finding| (finding.subject.as_str(), finding.state)).collect();
     let states: Vec<_> = expected.iter().map(|(subject, state, _)| (*subject, *state)).collect();
     assert_eq!(shown, states, "{what}");
@@ -69,7 +77,7 @@ fn refused(errno: Errno) -> FeatureState {
 
 #[test]
 fn features_that_guarantees_need_are_told_from_others() {
-    use State::{Lacking, Note, Unknown};
+    use FindingState::{Lacking, Note, Unknown};
     check("a whole machine", |_| {}, &[]);
     check(
         "no htb",
@@ -114,10 +122,10 @@ fn features_that_guarantees_need_are_told_from_others() {
 
 #[test]
 fn interfaces_are_judged_by_state_speed_root_and_offloads() {
-    use State::{Lacking, Note};
+    use FindingState::{Lacking, Note};
     let interface =
         |change: fn(&mut InterfaceFacts)| move |facts: &mut Facts| change(&mut facts.interfaces[0]);
-    const NONE_IS_UP: (&str, State, &str) = ("an interface that is up", Lacking, "no flow");
+    const NONE_IS_UP: (&str, FindingState, &str) = ("an interface that is up", Lacking, "no flow");
     check(
         "down",
         interface(|eth0| eth0.link.is_up = false),
@@ -135,18 +143,18 @@ fn interfaces_are_judged_by_state_speed_root_and_offloads() {
     };
     check("a virtual link", interface(virtual_speed), &[("speed", Note, "10 Gbit/s, a constant")]);
     let foreign = |eth0: &mut InterfaceFacts| {
-        eth0.root = Root::Other(ForeignRoot { kind: "cake".into(), handle: Handle::qdisc(1) });
+        eth0.root = ObservedRoot::Other(ForeignRoot { kind: "cake".into(), handle: Handle::qdisc(1) });
     };
     check("a foreign root", interface(foreign), &[("root qdisc", Lacking, "cake 1:, of another program")]);
     const OURS: HtbRoot = HtbRoot { handle: ROOT_QDISC, default: 2, direct_queue: 0 };
     check(
         "a leftover",
-        interface(|eth0| eth0.root = Root::Htb(OURS)),
+        interface(|eth0| eth0.root = ObservedRoot::Htb(OURS)),
         &[("root qdisc", Note, "gqos clean --interface eth0")],
     );
     let managed = |eth0: &mut InterfaceFacts| {
-        eth0.root = Root::Htb(OURS);
-        eth0.holder = Some(Holder { pid: Some(7), command: "origin".into() });
+        eth0.root = ObservedRoot::Htb(OURS);
+        eth0.holder = Some(ClaimHolder { pid: Some(7), command: "origin".into() });
     };
     check("a managed tree", interface(managed), &[]);
     let slow = |eth0: &mut InterfaceFacts| {
@@ -177,14 +185,14 @@ fn filters_that_take_packets_from_their_class_are_named() {
     check(
         "a redirect",
         found(redirected),
-        &[("egress filter", State::Note, "matchall: packets that match go to interface 7")],
+        &[("egress filter", FindingState::Note, "matchall: packets that match go to interface 7")],
     );
-    check("another kind", found(None), &[("egress filter", State::Unknown, "fw, not read")]);
+    check("another kind", found(None), &[("egress filter", FindingState::Unknown, "fw, not read")]);
 }
 
 #[test]
 fn settings_cost_no_guarantee_and_privileges_do() {
-    use State::{Lacking, Note};
+    use FindingState::{Lacking, Note};
     check(
         "no privilege",
         |facts| facts.privileges.net_admin = false,

@@ -10,7 +10,7 @@ mod qostest;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use flowspec::{Bytes, Place, Rate, Ratio, ServiceType, Wsa};
+use flowspec::{Bytes, Rate, Ratio, ServiceType, ServiceUse, Wsa};
 use gqos::admission::Provable;
 use gqos::manager::prove;
 use gqos::policy::{Code, Policy, Severity, Source};
@@ -352,7 +352,7 @@ fn the_numbers_of_winsock_codes_are_right() {
 
 #[test]
 fn the_table_of_service_types_is_right() {
-    let places = [Place::Sending, Place::Receiving, Place::TrafficControl, Place::Report];
+    let places = [ServiceUse::Sending, ServiceUse::Receiving, ServiceUse::TrafficControl, ServiceUse::Report];
     let mut listed = Vec::new();
     for row in rows(&section("docs/FLOWSPEC.md", "Service types")) {
         for name in row[0].split(" (").next().unwrap().split(", ") {

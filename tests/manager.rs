@@ -8,8 +8,8 @@ use common::policy;
 use flowspec::{Both, Bytes, Errno, Flowspec, Moment, Qos, Rate};
 use gqos::admission::{Decision, Operation, Reason, Request};
 use gqos::failure::{Cause, KernelFailure};
-use gqos::manager::{Admitted, ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, Root, Seen};
-use gqos::tc::{self, Handle, HtbRoot, Observed, Op, ROOT_QDISC};
+use gqos::manager::{Admitted, ChangeId, Effect, FlowPhase, Input, Manager, Notice, RequestId, Root, Seen};
+use gqos::tc::{self, Handle, HtbRoot, ObservedTree, Op, ROOT_QDISC};
 
 /// A manager, and a kernel whose answers the test chooses, in virtual time.
 struct World {
@@ -149,15 +149,15 @@ fn a_flow_is_provisional_until_kernel_and_peer_have_answered() {
     assert_eq!(world.commands().len(), 4, "root, link, default and its queue");
     world.held = Some(vec![]);
     assert_eq!(world.reserve("v1", 6), None, "the kernel has not answered");
-    assert_eq!(world.manager.phase("v1"), Some(Phase::Applying));
+    assert_eq!(world.manager.phase("v1"), Some(FlowPhase::Applying));
     assert_eq!(world.reserved(), Rate::from_mbit(6), "and no other flow gets it meanwhile");
     let id = world.held.take().unwrap()[0];
     let (decision, admitted) = world.feed(Input::Applied { id, result: Ok(()) }).unwrap();
     assert_eq!(admitted.unwrap().class.unwrap().to_string(), "6771:100");
     assert_eq!(decision.enforced().cloned().unwrap().class.as_deref(), Some("6771:100 dev eth0"));
-    assert_eq!(world.manager.phase("v1"), Some(Phase::Provisional));
+    assert_eq!(world.manager.phase("v1"), Some(FlowPhase::Provisional));
     world.feed(Input::Connected { id: "v1".into() });
-    assert_eq!(world.manager.phase("v1"), Some(Phase::Established));
+    assert_eq!(world.manager.phase("v1"), Some(FlowPhase::Established));
     world.commands();
     world.close("v1");
     assert_eq!(world.commands(), ["class del classid 6771:100"]);
@@ -194,7 +194,7 @@ fn a_flow_whose_class_the_kernel_refuses_is_admitted_where_user_space_may_enforc
     assert!(world.manager.is_in_doubt("eth0"));
     world.fails = None;
     world.commands();
-    let observed = Box::new(Observed::new(tc::Root::Default, [], []));
+    let observed = Box::new(ObservedTree::new(tc::ObservedRoot::Default, [], []));
     world.feed(Input::Observed { interface: "eth0".into(), observed });
     let repair = world.commands();
     assert_eq!(repair.len(), 5, "the root and the trunk, and the flow's class: {repair:?}");
@@ -304,7 +304,7 @@ fn the_budget_is_released_after_the_class_is_deleted_and_not_before() {
     world.admitted("v1", 80);
     world.held = Some(vec![]);
     world.close("v1");
-    assert_eq!(world.manager.phase("v1"), Some(Phase::Releasing));
+    assert_eq!(world.manager.phase("v1"), Some(FlowPhase::Releasing));
     assert_eq!(world.refused("v2", 1).reason(), Some(Reason::InterfaceBudget));
     world.close("v1");
     let changes = world.held.take().unwrap();

@@ -10,10 +10,10 @@ use common::{PREEMPTION, policy};
 use flowspec::{Both, Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate};
 use gqos::admission::{Decision, GroupRequest, Operation, Request};
 use gqos::failure::{Cause, KernelFailure};
-use gqos::manager::{ChangeId, Effect, Input, Manager, Notice, Phase, RequestId, Root, Seen};
+use gqos::manager::{ChangeId, Effect, FlowPhase, Input, Manager, Notice, RequestId, Root, Seen};
 use gqos::policy::GroupMode;
 use gqos::tc::{Change, Op, flow_number};
-use gqos::telemetry::{Counters, Event, Reserved};
+use gqos::telemetry::{Counters, Event, ReservedRates};
 
 /// The kernel's answer to a change.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ struct World {
     undeleted: BTreeSet<String>,
     answered: Vec<(RequestId, Decision)>,
     lost: Vec<String>,
-    reserved: Reserved,
+    reserved: ReservedRates,
     counters: Counters,
     events: Vec<&'static str>,
 }
@@ -60,7 +60,7 @@ impl World {
             undeleted: BTreeSet::new(),
             answered: vec![],
             lost: vec![],
-            reserved: Reserved::default(),
+            reserved: ReservedRates::default(),
             counters: Counters::default(),
             events: vec![],
         };
@@ -275,7 +275,7 @@ fn a_renegotiation_of_a_flow_that_is_reinstated_takes_effect() {
         world.answer_all();
         let shrink = world.request(renegotiate("b", 30));
         let live = world.request(reserve("live", "studio", 60));
-        assert_eq!(world.manager.phase("b"), Some(Phase::Displaced));
+        assert_eq!(world.manager.phase("b"), Some(FlowPhase::Displaced));
         world.answer(if refuses { Answer::FailsAt(0) } else { Answer::Done });
         assert_eq!(world.decision(shrink), None, "it may be preempted yet");
         world.answer(Answer::FailsAt(1));

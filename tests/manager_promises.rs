@@ -451,7 +451,7 @@ fn a_reservation_ahead_gets_its_class_when_it_begins() {
         if !connected_first {
             world.feed(connected(), 101);
         }
-        assert_eq!(world.manager.phase("ahead"), Some(gqos::manager::Phase::Established));
+        assert_eq!(world.manager.phase("ahead"), Some(gqos::manager::FlowPhase::Established));
         assert_eq!((world.reserved(), world.manager.due()), (Rate::from_mbit(40), None));
         world.feed(Input::Closed { id: "ahead".into() }, 102);
         assert_eq!(world.reserved(), Rate::ZERO);

@@ -10,7 +10,7 @@ use gqos::admission::{Decision, Operation, PeerLoss, PeerState};
 use gqos::manager::{DryRun, Effect, Input, Loss, Manager, Notice, RequestId, Root, Seen};
 use gqos::policy::{Code, FlowNames, Policy, Source};
 use gqos::scenario::parse_line;
-use gqos::telemetry::{Counters, Event, Reserved};
+use gqos::telemetry::{Counters, Event, ReservedRates};
 
 const SECOND: u64 = 1_000_000;
 
@@ -155,7 +155,7 @@ fn what_a_dead_flow_held_reaches_the_flow_that_waits() {
         (&json["event"], &json["reason"], &json["id"]),
         (&"flow_timed_out".into(), &"dead".into(), &"v".into())
     );
-    let (mut counters, mut reserved) = (Counters::default(), Reserved::default());
+    let (mut counters, mut reserved) = (Counters::default(), ReservedRates::default());
     for recorded in &events {
         counters.record(&recorded.event);
         reserved.record(&recorded.event);

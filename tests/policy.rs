@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use flowspec::{Bytes, Peak, Rate, ServiceType};
-use gqos::policy::{Changes, Code, Enforcement, Policy, Protocol, Severity, Source, Subject};
+use gqos::policy::{Code, Enforcement, Policy, PolicyChanges, Protocol, Severity, Source, Subject};
 
 fn parse(text: &str) -> Result<Policy, Vec<(Code, String)>> {
     parse_all(&[text])
@@ -558,7 +558,7 @@ fn check_changes(before: &str, after: &str, expected: &str) {
         let head = "[template.a]\nsending = { service_type = \"best_effort\" }\n[template.b]\nsending = { service_type = \"best_effort\" }\n";
         parse(&format!("{HEAD}{head}{text}")).expect(text)
     });
-    let changes = Changes::between(&before, &after);
+    let changes = PolicyChanges::between(&before, &after);
     assert_eq!(changes.to_string(), expected);
     assert_eq!(changes.is_empty(), expected.is_empty());
 }

@@ -99,7 +99,7 @@ fn a_preempted_flow_is_notified_and_goes_on_as_best_effort() {
 }
 
 /// A veth pair with an address: datagrams leave although nothing receives them.
-fn pair(network: &gqos::lab::Network) {
+fn pair(network: &gqos::lab::LabNetwork) {
     for command in [
         "ip link add gqos-a type veth peer name gqos-b",
         "ip addr add 10.99.0.1/24 dev gqos-a",

@@ -16,7 +16,7 @@ use crate::direction::Direction;
 use crate::error::FlowspecError;
 use crate::field::Field;
 use crate::flowspec::Flowspec;
-use crate::invalid::{Invalid, Problem};
+use crate::invalid::{FieldProblem, Invalid};
 use crate::objects::{Object, RawObjects};
 use crate::qos::Qos;
 use crate::raw::RawFlowspec;
@@ -62,8 +62,8 @@ impl<'a> QosBytes<'a> {
         let len = qos.provider_specific.len;
         let problem = match usize::try_from(len) {
             Ok(len) if len == rest.len() => return Ok(Self { abi, qos, provider_specific: rest }),
-            Ok(len) if len < rest.len() => Problem::LeftOver { bytes: rest.len() - len },
-            _ => Problem::BufferCutShort { found: rest.len() },
+            Ok(len) if len < rest.len() => FieldProblem::LeftOver { bytes: rest.len() - len },
+            _ => FieldProblem::BufferCutShort { found: rest.len() },
         };
         let value = u64::from(len);
         Err(Invalid { field: "provider_specific.len".into(), offset: 2 * FLOWSPEC_SIZE, value, problem })
@@ -106,7 +106,7 @@ impl<'a> QosBytes<'a> {
             Direction::Receiving => (&self.qos.receiving, FLOWSPEC_SIZE),
         };
         checked_flowspec(raw, Some(direction))
-            .map_err(|error| invalid_flowspec(raw, at, direction.name(), error, Problem::Flowspec))
+            .map_err(|error| invalid_flowspec(raw, at, direction.name(), error, FieldProblem::Flowspec))
     }
 }
 
@@ -126,7 +126,7 @@ impl QosRequest {
                 field: format!("{}.{}", direction.name(), error.field()),
                 offset: at + error.field().offset(),
                 value: error.value(),
-                problem: Problem::Flowspec(error),
+                problem: FieldProblem::Flowspec(error),
             })
         };
         let mut buffer = Vec::new();
@@ -162,7 +162,7 @@ pub(crate) fn invalid_flowspec(
     at: usize,
     name: &str,
     error: FlowspecError,
-    problem: impl FnOnce(FlowspecError) -> Problem,
+    problem: impl FnOnce(FlowspecError) -> FieldProblem,
 ) -> Invalid {
     let offset = error.field().offset();
     Invalid {
@@ -185,6 +185,6 @@ fn cut_short(found: usize, abi: Abi) -> Invalid {
         _ if found < 2 * FLOWSPEC_SIZE + 4 => (name(["provider_specific", "len"]), 2 * FLOWSPEC_SIZE),
         _ => (name(["provider_specific", "buf"]), abi.qos_size() - abi.pointer_size()),
     };
-    let problem = Problem::QosCutShort { abi, found };
+    let problem = FieldProblem::QosCutShort { abi, found };
     Invalid { field, offset, value: found as u64, problem }
 }

@@ -18,13 +18,13 @@ pub struct Invalid {
     /// The field's value; the number of bytes, where the field is truncated.
     pub value: u64,
     /// Why the value is not valid.
-    pub problem: Problem,
+    pub problem: FieldProblem,
 }
 
 /// Why a field's value is not valid. Each problem has a status of the WSA_QOS_* family.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Problem {
+pub enum FieldProblem {
     /// The bytes end before QOS does.
     #[error("the bytes end here, after {found} of the {} that a {} QOS has{}", abi.qos_size(), abi.name(), other_abi(*abi, *found))]
     QosCutShort {
@@ -133,7 +133,7 @@ pub enum Problem {
     Rsvp(RsvpProblem),
 }
 
-impl Problem {
+impl FieldProblem {
     /// The Winsock status. Source: `winsock2.h`, WSA_QOS_*.
     pub const fn wsa(&self) -> Wsa {
         match self {

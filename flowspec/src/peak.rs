@@ -52,7 +52,7 @@ impl<'de> Deserialize<'de> for Peak {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged, expecting = "an integer in bytes per second or \"infinite\"")]
-        enum Form {
+        enum PeakForm {
             Finite(Rate),
             Infinite(Infinite),
         }
@@ -61,9 +61,9 @@ impl<'de> Deserialize<'de> for Peak {
         enum Infinite {
             Infinite,
         }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Finite(rate) => Self::Finite(rate),
-            Form::Infinite(Infinite::Infinite) => Self::Infinite,
+        Ok(match PeakForm::deserialize(deserializer)? {
+            PeakForm::Finite(rate) => Self::Finite(rate),
+            PeakForm::Infinite(Infinite::Infinite) => Self::Infinite,
         })
     }
 }

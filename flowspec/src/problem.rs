@@ -1,6 +1,6 @@
 //! Why a field's value is not valid, in detail: lengths, policy objects, values, RSVP's structure.
 //!
-//! [`Problem`](crate::Problem) has one variant for each status of the WSA_QOS_* family; where one status covers
+//! [`FieldProblem`](crate::FieldProblem) has one variant for each status of the WSA_QOS_* family; where one status covers
 //! several reasons, the reason is one of the types here.
 
 /// The length that an object of a type can have.

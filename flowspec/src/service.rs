@@ -1,6 +1,6 @@
 //! Service types: the service that a flowspec requests.
 //!
-//! - Types: [`ServiceType`]; [`Service`], a type with its flags; [`Place`], where a type is used; [`Mark`], how its
+//! - Types: [`ServiceType`]; [`Service`], a type with its flags; [`ServiceUse`], where a type is used; [`Mark`], how its
 //!   packets are marked by default.
 
 use std::str::FromStr;
@@ -39,7 +39,7 @@ pub enum ServiceType {
 
 /// Where a service type is used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum ServiceUse {
     /// The sending flowspec of a socket (`WSPConnect`, SIO_SET_QOS).
     Sending,
     /// The receiving flowspec of a socket.
@@ -128,13 +128,15 @@ impl ServiceType {
     ///
     /// The flags may be used in a socket's flowspec and in a report, not in the traffic control API. Source: `qos.h`;
     /// traffic control API, `TC_GEN_FLOW`.
-    pub const fn is_legal(self, place: Place) -> bool {
+    pub const fn is_legal(self, place: ServiceUse) -> bool {
         match self {
             Self::BestEffort | Self::ControlledLoad | Self::Guaranteed | Self::Qualitative => true,
-            Self::NoTraffic | Self::NoChange => !matches!(place, Place::TrafficControl),
-            Self::NetworkUnavailable => matches!(place, Place::Report),
-            Self::GeneralInformation => matches!(place, Place::Sending | Place::Report),
-            Self::NetworkControl => matches!(place, Place::Sending | Place::TrafficControl | Place::Report),
+            Self::NoTraffic | Self::NoChange => !matches!(place, ServiceUse::TrafficControl),
+            Self::NetworkUnavailable => matches!(place, ServiceUse::Report),
+            Self::GeneralInformation => matches!(place, ServiceUse::Sending | ServiceUse::Report),
+            Self::NetworkControl => {
+                matches!(place, ServiceUse::Sending | ServiceUse::TrafficControl | ServiceUse::Report)
+            }
             Self::Nonconforming => false,
         }
     }
@@ -304,10 +306,10 @@ mod tests {
         let at = |place| ServiceType::ALL.map(|service| u8::from(service.is_legal(place)));
         // no_traffic, best_effort, controlled_load, guaranteed, network_unavailable,
         // general_information, no_change, nonconforming, network_control, qualitative
-        assert_eq!(at(Place::Sending), [1, 1, 1, 1, 0, 1, 1, 0, 1, 1]);
-        assert_eq!(at(Place::Receiving), [1, 1, 1, 1, 0, 0, 1, 0, 0, 1]);
-        assert_eq!(at(Place::TrafficControl), [0, 1, 1, 1, 0, 0, 0, 0, 1, 1]);
-        assert_eq!(at(Place::Report), [1, 1, 1, 1, 1, 1, 1, 0, 1, 1]);
+        assert_eq!(at(ServiceUse::Sending), [1, 1, 1, 1, 0, 1, 1, 0, 1, 1]);
+        assert_eq!(at(ServiceUse::Receiving), [1, 1, 1, 1, 0, 0, 1, 0, 0, 1]);
+        assert_eq!(at(ServiceUse::TrafficControl), [0, 1, 1, 1, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(at(ServiceUse::Report), [1, 1, 1, 1, 1, 1, 1, 0, 1, 1]);
     }
 
     #[test]

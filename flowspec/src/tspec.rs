@@ -8,7 +8,7 @@ use crate::error::FlowspecError;
 use crate::field::Field;
 use crate::flowspec::Flowspec;
 use crate::peak::Peak;
-use crate::service::{Place, ServiceType};
+use crate::service::{ServiceType, ServiceUse};
 use crate::units::{Bytes, Micros, Rate, Ratio};
 
 /// A token bucket with a peak: (r, b, p, m, M). Sizes count IP datagrams.
@@ -188,8 +188,8 @@ impl Flowspec {
     #[inline]
     pub fn check(&self, direction: Direction) -> Result<(), FlowspecError> {
         let place = match direction {
-            Direction::Sending => Place::Sending,
-            Direction::Receiving => Place::Receiving,
+            Direction::Sending => ServiceUse::Sending,
+            Direction::Receiving => ServiceUse::Receiving,
         };
         if !self.service_type.is_legal(place) {
             return Err(FlowspecError::ServiceMisplaced { service: self.service_type, direction });

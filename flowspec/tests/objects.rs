@@ -101,7 +101,7 @@ fn golden() -> QosRequest {
     let filter = FilterSpec::V4 { address: [10, 0, 0, 1].into(), port: 5000 };
     let descriptor = FlowDescriptor { flowspec: flow, filter_list: Some(Pointee::Inside(vec![filter])) };
     let reserve_info = ReserveInfo {
-        style: Style::FixedFilter,
+        style: ReservationStyle::FixedFilter,
         confirm_request: 1,
         policy_element_list: Some(Pointee::Inside(PolicyInfo { policy_elements: vec![element] })),
         flow_desc_list: Some(Pointee::Inside(vec![descriptor])),
@@ -159,7 +159,7 @@ fn sizes_are_those_of_the_headers() {
     let guaranteed = GuaranteedParams { c_total: 1500, d_total: 120, c_sum: 1500, d_sum: 120 };
     let service = ControlService { service: 2, overrides: general, guaranteed };
     let info = ReserveInfo {
-        style: Style::Default,
+        style: ReservationStyle::Default,
         confirm_request: 0,
         policy_element_list: None,
         flow_desc_list: Some(Pointee::Outside(outside)),

@@ -14,7 +14,7 @@ use crate::plan::Plan;
 
 /// The handle on a socket's shaping: cheap to clone, usable from any thread. Neither direction is shaped at first.
 #[derive(Clone, Default)]
-pub struct Control(Arc<Lanes>);
+pub struct Control(Arc<DirectionLanes>);
 
 /// The answer to [`Control::acquire`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,7 +26,7 @@ pub enum Credit {
 }
 
 #[derive(Default)]
-struct Lanes {
+struct DirectionLanes {
     sending: Mutex<Lane>,
     receiving: Mutex<Lane>,
     plan_changed: Notify,

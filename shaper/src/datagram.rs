@@ -11,7 +11,7 @@ use crate::clock;
 use crate::control::Control;
 use crate::lane::Acquired;
 use crate::plan::Plan;
-use crate::timer::{Timer, Wait};
+use crate::timer::{TimedWait, Timer};
 
 /// A UDP socket whose sends take tokens from a [`Control`]. Several may share a socket, each with a control of its own.
 pub struct Datagram {
@@ -99,7 +99,7 @@ impl Datagram {
     }
 
     /// Waits for a time, or until a plan changes.
-    async fn wait(&self, timer: &mut Timer, wait: Wait) -> io::Result<()> {
+    async fn wait(&self, timer: &mut Timer, wait: TimedWait) -> io::Result<()> {
         tokio::select! {
             result = poll_fn(|cx| timer.poll(cx, wait)) => result,
             () = self.control.plan_changed().notified() => Ok(()),

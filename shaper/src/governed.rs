@@ -144,7 +144,7 @@ impl Limiter for Governed {
 #[derive(Debug)]
 struct Cells {
     tokens: Tokens,
-    limiter: RateLimiter<NotKeyed, InMemoryState, ByteClock, NoOpMiddleware<Credit>>,
+    limiter: RateLimiter<NotKeyed, InMemoryState, ByteClock, NoOpMiddleware<ByteReading>>,
     clock: ByteClock,
     /// Byte-nanoseconds of credit, less than a byte.
     fraction: u128,
@@ -156,7 +156,7 @@ struct ByteClock(Arc<AtomicU64>);
 
 /// A reading of the byte clock.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Credit(u64);
+struct ByteReading(u64);
 
 /// Byte-nanoseconds in a byte.
 const SCALE: u128 = 1_000_000_000;
@@ -262,14 +262,14 @@ impl ByteClock {
 }
 
 impl Clock for ByteClock {
-    type Instant = Credit;
+    type Instant = ByteReading;
 
-    fn now(&self) -> Credit {
-        Credit(self.0.load(Ordering::Relaxed))
+    fn now(&self) -> ByteReading {
+        ByteReading(self.0.load(Ordering::Relaxed))
     }
 }
 
-impl std::ops::Add<Nanos> for Credit {
+impl std::ops::Add<Nanos> for ByteReading {
     type Output = Self;
 
     fn add(self, bytes: Nanos) -> Self {
@@ -277,7 +277,7 @@ impl std::ops::Add<Nanos> for Credit {
     }
 }
 
-impl Reference for Credit {
+impl Reference for ByteReading {
     fn duration_since(&self, earlier: Self) -> Nanos {
         Nanos::from(self.0.saturating_sub(earlier.0))
     }

@@ -21,14 +21,14 @@ pub(crate) struct Timer {
 
 /// How long to wait, and with which timer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wait {
+pub(crate) struct TimedWait {
     pub(crate) until: Timestamp,
     pub(crate) precise: bool,
 }
 
 impl Timer {
     /// Ready at the time of the wait, never earlier.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<io::Result<()>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, wait: TimedWait) -> Poll<io::Result<()>> {
         if wait.precise {
             let timer = match &mut self.precise {
                 Some(timer) => timer,

@@ -239,7 +239,7 @@ impl Decision {
 
 /// The flat record of the output contract.
 #[derive(Serialize)]
-struct Record<'a> {
+struct DecisionRecord<'a> {
     at_us: Moment,
     op: OperationKind,
     id: Option<&'a str>,
@@ -286,7 +286,7 @@ impl Serialize for Decision {
                 .map(|(name, totals)| (name.as_str(), totals.map(|totals| of(&totals))))
                 .collect()
         };
-        let record = Record {
+        let record = DecisionRecord {
             at_us: self.at,
             op: self.operation(),
             // A trace may leave a name empty.

@@ -29,12 +29,12 @@ pub struct Series {
     /// Its colour.
     pub colour: Colour,
     /// Its shape.
-    pub shape: Shape,
+    pub shape: MarkShape,
 }
 
 /// The shape of a mark.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Shape {
+pub enum MarkShape {
     /// A filled bar from one position to another.
     Bar,
     /// A filled bar with one diagonal line.
@@ -79,12 +79,12 @@ pub struct Row {
     /// Its name on the vertical axis. Where there are many rows, every fifth is named.
     pub name: String,
     /// Its marks; later ones are drawn above earlier ones.
-    pub marks: Vec<Mark>,
+    pub marks: Vec<ChartMark>,
 }
 
 /// A mark in a row.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Mark {
+pub struct ChartMark {
     /// The index of its series in [`Chart::series`]. A mark of a series that does not exist is not drawn.
     pub series: usize,
     /// Its position on the axis.
@@ -93,7 +93,7 @@ pub struct Mark {
     pub to: u32,
 }
 
-impl Shape {
+impl MarkShape {
     /// Whether it has a length.
     pub const fn is_bar(self) -> bool {
         matches!(self, Self::Bar | Self::StripedBar | Self::CrossedBar | Self::OutlinedBar)

@@ -10,9 +10,11 @@ use plotters::prelude::SVGBackend;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, RGBColor, TRANSPARENT, TextStyle};
 
-use super::data::{Chart, Panel, Series, Shape};
+use super::data::{Chart, MarkShape, Panel, Series};
 use super::escape::escape;
-use super::layout::{Entry, LINE, Layout, Line, NUMBERS, PanelLayout, SWATCH, all_named, shown_name};
+use super::layout::{
+    LINE, Layout, LegendEntry, NUMBERS, PanelLayout, SWATCH, TextLine, all_named, shown_name,
+};
 use super::palette::{Colour, style_sheet};
 
 /// The library refused to draw. It draws into memory, so that no text of a chart and no width cause this.
@@ -90,7 +92,7 @@ fn document(chart: &Chart, layout: &Layout, drawn: &str) -> String {
     svg
 }
 
-fn draw_entry(area: &Area<'_>, chart: &Chart, entry: &Entry) -> Result<(), NotDrawn> {
+fn draw_entry(area: &Area<'_>, chart: &Chart, entry: &LegendEntry) -> Result<(), NotDrawn> {
     let Some(series) = chart.series.get(entry.series) else { return Ok(()) };
     let (left, top) = point(entry.left, entry.top);
     let (right, bottom) = point(entry.left + SWATCH - 6, entry.top + LINE - 6);
@@ -165,30 +167,30 @@ fn draw_mark(
         area.draw(&PathElement::new(ends, rgb(Colour::Background).stroke_width(2)))
     };
     match series.shape {
-        Shape::Bar | Shape::StripedBar | Shape::CrossedBar => {
+        MarkShape::Bar | MarkShape::StripedBar | MarkShape::CrossedBar => {
             area.draw(&Rectangle::new([(left, top), (right, bottom)], colour.filled()))?;
         }
-        Shape::OutlinedBar => {
+        MarkShape::OutlinedBar => {
             let corners = [(left + 1, top + 1), (right - 1, bottom - 1)];
             area.draw(&Rectangle::new(corners, colour.stroke_width(1)))?;
         }
-        Shape::Circle => area.draw(&Circle::new(middle, 4, colour.filled()))?,
-        Shape::Triangle => area.draw(&TriangleMarker::new(middle, 5, colour.filled()))?,
-        Shape::Tick => {
+        MarkShape::Circle => area.draw(&Circle::new(middle, 4, colour.filled()))?,
+        MarkShape::Triangle => area.draw(&TriangleMarker::new(middle, 5, colour.filled()))?,
+        MarkShape::Tick => {
             let ends: Vec<Point> = vec![(left, top), (left, bottom)];
             area.draw(&PathElement::new(ends, colour.stroke_width(3)))?;
         }
     }
-    if matches!(series.shape, Shape::StripedBar | Shape::CrossedBar) {
+    if matches!(series.shape, MarkShape::StripedBar | MarkShape::CrossedBar) {
         line((left, bottom), (right, top))?;
     }
-    if series.shape == Shape::CrossedBar {
+    if series.shape == MarkShape::CrossedBar {
         line((left, top), (right, bottom))?;
     }
     Ok(())
 }
 
-fn write_lines(area: &Area<'_>, lines: &[Line], style: &TextStyle<'_>) -> Result<(), NotDrawn> {
+fn write_lines(area: &Area<'_>, lines: &[TextLine], style: &TextStyle<'_>) -> Result<(), NotDrawn> {
     for line in lines {
         area.draw_text(&line.text, style, point(line.left, line.top))?;
     }

@@ -37,7 +37,7 @@ const TITLE_CHARACTER: u32 = 10;
 
 /// A line of text at a place: its left and upper end.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Line {
+pub(super) struct TextLine {
     pub(super) text: String,
     pub(super) left: u32,
     pub(super) top: u32,
@@ -48,25 +48,25 @@ pub(super) struct Line {
 pub(super) struct Layout {
     pub(super) width: u32,
     pub(super) height: u32,
-    pub(super) title: Vec<Line>,
-    pub(super) legend: Vec<Entry>,
+    pub(super) title: Vec<TextLine>,
+    pub(super) legend: Vec<LegendEntry>,
     pub(super) panels: Vec<PanelLayout>,
 }
 
 /// An entry of the legend: a series, the place of its swatch, and its text.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct LegendEntry {
     pub(super) series: usize,
     pub(super) left: u32,
     pub(super) top: u32,
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Vec<TextLine>,
 }
 
 /// The place of a panel.
 #[derive(Clone, Debug)]
 pub(super) struct PanelLayout {
-    pub(super) heading: Vec<Line>,
-    pub(super) notes: Vec<Line>,
+    pub(super) heading: Vec<TextLine>,
+    pub(super) notes: Vec<TextLine>,
     /// The plot with the names of its rows to its left and the numbers of its axis below it.
     pub(super) left: u32,
     pub(super) top: u32,
@@ -74,7 +74,7 @@ pub(super) struct PanelLayout {
     pub(super) height: u32,
     /// The width of the names of the rows.
     pub(super) names: u32,
-    pub(super) x_label: Vec<Line>,
+    pub(super) x_label: Vec<TextLine>,
 }
 
 impl Layout {
@@ -165,14 +165,14 @@ struct Pen {
 
 impl Pen {
     /// Writes a text in as many lines as it needs.
-    fn write(&mut self, text: &str, line_height: u32, character: u32) -> Vec<Line> {
+    fn write(&mut self, text: &str, line_height: u32, character: u32) -> Vec<TextLine> {
         if text.is_empty() {
             return Vec::new();
         }
         let text: String = text.chars().map(printable).collect();
         let lines = textwrap::wrap(&text, (self.width / character).max(1) as usize);
         let lines = lines.into_iter().map(|text| {
-            let line = Line { text: text.into_owned(), left: self.left, top: self.top };
+            let line = TextLine { text: text.into_owned(), left: self.left, top: self.top };
             self.top += line_height;
             line
         });
@@ -180,7 +180,7 @@ impl Pen {
     }
 
     /// The entries of the legend one after another, in as many lines as they need.
-    fn legend(&mut self, chart: &Chart) -> Vec<Entry> {
+    fn legend(&mut self, chart: &Chart) -> Vec<LegendEntry> {
         let (start, end) = (self.left, self.left + self.width);
         let mut at = *self;
         let mut entries = Vec::new();
@@ -192,7 +192,7 @@ impl Pen {
             }
             let mut text = Self { left: at.left + SWATCH, top: at.top, width: end - at.left - SWATCH };
             let lines = text.write(label, LINE, CHARACTER);
-            entries.push(Entry { series, left: at.left, top: at.top, lines });
+            entries.push(LegendEntry { series, left: at.left, top: at.top, lines });
             at.top = at.top.max(text.top.saturating_sub(LINE));
             at.left = at.left.saturating_add(width + GAP).min(end);
         }
@@ -205,13 +205,13 @@ impl Pen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::{Axis, Shape};
+    use super::super::data::{Axis, MarkShape};
     use super::super::palette::Colour;
     use super::*;
 
     fn chart(labels: &[&str]) -> Chart {
         let series =
-            |label: &&str| Series { label: (*label).to_owned(), colour: Colour::Blue, shape: Shape::Bar };
+            |label: &&str| Series { label: (*label).to_owned(), colour: Colour::Blue, shape: MarkShape::Bar };
         let row = Row { name: "a name that is too long".into(), marks: Vec::new() };
         let panel = Panel {
             heading: "A heading".into(),
@@ -235,7 +235,7 @@ mod tests {
         let chart = chart(labels);
         let layout = Layout::new(&chart, width);
         assert_eq!(layout.legend.len(), labels.len(), "the legend is complete");
-        let fits = |line: &Line, character: u32| {
+        let fits = |line: &TextLine, character: u32| {
             let end = line.left + u32::try_from(line.text.chars().count()).expect("short") * character;
             assert!(end <= layout.width, "{line:?} ends at {end} of {}", layout.width);
         };

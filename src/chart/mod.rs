@@ -3,9 +3,9 @@
 //!
 //! # Types
 //!
-//! - **Data**: a [`Chart`] has [`Panel`]s with [`Row`]s of [`Mark`]s on one [`Axis`], and a [`Series`] for each kind of
+//! - **Data**: a [`Chart`] has [`Panel`]s with [`Row`]s of [`ChartMark`]s on one [`Axis`], and a [`Series`] for each kind of
 //!   mark.
-//! - **Appearance**: a series has a [`Colour`] and a [`Shape`]. Colours are told apart by readers with colour blindness, and
+//! - **Appearance**: a series has a [`Colour`] and a [`MarkShape`]. Colours are told apart by readers with colour blindness, and
 //!   have a value for light and one for dark backgrounds; shapes are told apart without colour.
 //!
 //! # Order of calls
@@ -19,7 +19,7 @@ mod escape;
 mod layout;
 mod palette;
 
-pub use data::{Axis, Chart, Mark, Panel, Row, Series, Shape};
+pub use data::{Axis, Chart, ChartMark, MarkShape, Panel, Row, Series};
 pub use draw::{NotDrawn, svg};
 pub use escape::escape;
 pub use palette::Colour;

@@ -7,12 +7,12 @@ use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::Direction;
 use gqos::linux::ReportedSpeed;
-use gqos::policy::{Capacity, Changes, Code, Policy, Problem, Severity, Source};
+use gqos::policy::{Capacity, Code, Policy, PolicyChanges, Problem, Severity, Source};
 use gqos::scenario::{HoldingChange, Holdings, infeasible};
 use serde::Serialize;
 
-use super::diagnostics::{Record, sarif};
-use super::failure::{Exit, Failure};
+use super::diagnostics::{ProblemRecord, sarif};
+use super::failure::{CommandFailure, Exit};
 use super::holdings;
 use super::input::{load_policy, read};
 use super::output::{counted, print, print_problems};
@@ -29,8 +29,8 @@ pub(super) struct Arguments {
     #[arg(value_name = "POLICY", required = true)]
     policies: Vec<PathBuf>,
     /// How problems are printed; json and sarif print nothing else.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    message_format: Format,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    message_format: CheckFormat,
     /// Print one JSON document: the problems, what the policy can hold, and what it changes.
     #[arg(long, conflicts_with_all = ["message_format", "effective"])]
     json: bool,
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Format {
+enum CheckFormat {
     /// For people, on standard error.
     Text,
     /// One JSON record per problem and line, on standard output.
@@ -55,9 +55,9 @@ enum Format {
 
 /// The document of `--json`. The order of the fields is part of the output.
 #[derive(Serialize)]
-struct Document<'a> {
+struct CheckDocument<'a> {
     is_valid: bool,
-    problems: Vec<Record<'a>>,
+    problems: Vec<ProblemRecord<'a>>,
     /// Absent if the policy is invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     holds: Option<Holdings>,
@@ -69,15 +69,15 @@ struct Document<'a> {
 /// What a policy changes compared with another one.
 #[derive(Serialize)]
 struct Comparison {
-    definitions: Changes,
+    definitions: PolicyChanges,
     holds: Vec<HoldingChange>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    if !arguments.changes_from.is_empty() && arguments.message_format != Format::Text {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    if !arguments.changes_from.is_empty() && arguments.message_format != CheckFormat::Text {
         let error =
             anyhow!("--changes-from is printed as text, or by --json; --message-format has only problems");
-        return Err(Failure::new(Exit::Usage, error));
+        return Err(CommandFailure::new(Exit::Usage, error));
     }
     let names: Vec<_> = arguments.policies.iter().map(|path| path.display().to_string()).collect();
     let texts = arguments.policies.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
@@ -97,13 +97,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return Ok(exit);
     }
     match arguments.message_format {
-        Format::Text => summarize(&problems, &sources),
-        Format::Json => {
+        CheckFormat::Text => summarize(&problems, &sources),
+        CheckFormat::Json => {
             for problem in &problems {
-                print(&json(&Record::new(problem, &sources))?)?;
+                print(&json(&ProblemRecord::new(problem, &sources))?)?;
             }
         }
-        Format::Sarif => print(&sarif(&problems, &sources))?,
+        CheckFormat::Sarif => print(&sarif(&problems, &sources))?,
     }
     if let Some(policy) = policy {
         show(arguments, &policy, &names)?;
@@ -112,13 +112,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Prints what the arguments ask for of a valid policy.
-fn show(arguments: &Arguments, policy: &Policy, names: &[String]) -> Result<(), Failure> {
+fn show(arguments: &Arguments, policy: &Policy, names: &[String]) -> Result<(), CommandFailure> {
     if arguments.effective {
         print(&policy.effective())?;
     }
     if !arguments.changes_from.is_empty() {
         print_comparison(&compare(arguments, policy, &Holdings::of(policy))?)
-    } else if !arguments.effective && arguments.message_format == Format::Text {
+    } else if !arguments.effective && arguments.message_format == CheckFormat::Text {
         let is = if names.len() == 1 { "is" } else { "are" };
         let held = holdings::summary(&Holdings::of(policy));
         print(&format!(
@@ -130,7 +130,7 @@ fn show(arguments: &Arguments, policy: &Policy, names: &[String]) -> Result<(), 
     }
 }
 
-fn print_comparison(comparison: &Comparison) -> Result<(), Failure> {
+fn print_comparison(comparison: &Comparison) -> Result<(), CommandFailure> {
     let Comparison { definitions, holds } = comparison;
     if definitions.is_empty() {
         return print("The policies mean the same.\n");
@@ -146,9 +146,9 @@ fn print_comparison(comparison: &Comparison) -> Result<(), Failure> {
 }
 
 /// What the policy changes compared with the other one.
-fn compare(arguments: &Arguments, policy: &Policy, holds: &Holdings) -> Result<Comparison, Failure> {
+fn compare(arguments: &Arguments, policy: &Policy, holds: &Holdings) -> Result<Comparison, CommandFailure> {
     let before = load_policy(&arguments.changes_from)?;
-    let definitions = Changes::between(&before, policy);
+    let definitions = PolicyChanges::between(&before, policy);
     Ok(Comparison { definitions, holds: Holdings::of(&before).changes(holds) })
 }
 
@@ -158,8 +158,8 @@ fn document(
     policy: Option<&Policy>,
     problems: &[Problem],
     sources: &[Source<'_>],
-) -> Result<String, Failure> {
-    let records = problems.iter().map(|problem| Record::new(problem, sources));
+) -> Result<String, CommandFailure> {
+    let records = problems.iter().map(|problem| ProblemRecord::new(problem, sources));
     let holds = policy.map(Holdings::of);
     let changes = match policy.zip(holds.as_ref()) {
         Some((policy, holds)) if !arguments.changes_from.is_empty() => {
@@ -167,12 +167,12 @@ fn document(
         }
         _ => None,
     };
-    json(&Document { is_valid: policy.is_some(), problems: records.collect(), holds, changes })
+    json(&CheckDocument { is_valid: policy.is_some(), problems: records.collect(), holds, changes })
 }
 
 /// A line of JSON.
-fn json(value: &impl Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string(value).map_err(|error| Failure::new(Exit::InvalidFile, error))?;
+fn json(value: &impl Serialize) -> Result<String, CommandFailure> {
+    let text = serde_json::to_string(value).map_err(|error| CommandFailure::new(Exit::InvalidFile, error))?;
     Ok(text + "\n")
 }
 

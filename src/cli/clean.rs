@@ -8,7 +8,7 @@ use gqos::linux::{Claim, Netlink};
 use gqos::tc::{Change, HtbRoot, Op};
 use serde::Serialize;
 
-use super::failure::{Exit, Failure};
+use super::failure::{CommandFailure, Exit};
 use super::kernel::{refused, with_netlink};
 use super::output::{counted, print};
 
@@ -29,16 +29,16 @@ pub(super) struct Arguments {
 
 /// What came of one interface.
 #[derive(Serialize)]
-struct Cleaned {
+struct CleanedInterface {
     interface: String,
     index: u32,
     #[serde(flatten)]
-    outcome: Outcome,
+    outcome: CleanOutcome,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-enum Outcome {
+enum CleanOutcome {
     /// There was nothing of gqos.
     Clean,
     /// The tree was deleted.
@@ -51,7 +51,7 @@ enum Outcome {
 
 const NEED: &str = "deleting a tree needs CAP_NET_ADMIN (root, or setcap cap_net_admin+ep); `gqos plan --diff` and `gqos doctor` show what is left without it";
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let cleaned = with_netlink(async |netlink| {
         let reading = |failure| refused(failure, "the state of interfaces");
         let links = match &arguments.interface {
@@ -67,8 +67,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let mut cleaned = Vec::new();
         for (index, interface) in links {
             let outcome = clean(&netlink, index).await;
-            let outcome = outcome.unwrap_or_else(|failure| Outcome::Failed { failure });
-            cleaned.push(Cleaned { interface, index, outcome });
+            let outcome = outcome.unwrap_or_else(|failure| CleanOutcome::Failed { failure });
+            cleaned.push(CleanedInterface { interface, index, outcome });
         }
         Ok(cleaned)
     })?;
@@ -77,52 +77,52 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         false => text(&cleaned),
     };
     print(&document)?;
-    for Cleaned { outcome, .. } in &cleaned {
-        if let Outcome::Failed { failure } = outcome {
+    for CleanedInterface { outcome, .. } in &cleaned {
+        if let CleanOutcome::Failed { failure } = outcome {
             return Err(refused(failure.clone(), NEED));
         }
     }
-    let is_left = cleaned.iter().any(|cleaned| matches!(cleaned.outcome, Outcome::LeftAlone { .. }));
+    let is_left = cleaned.iter().any(|cleaned| matches!(cleaned.outcome, CleanOutcome::LeftAlone { .. }));
     Ok(if is_left { Exit::Difference.into() } else { ExitCode::SUCCESS })
 }
 
-async fn clean(netlink: &Netlink, index: u32) -> Result<Outcome, KernelFailure> {
+async fn clean(netlink: &Netlink, index: u32) -> Result<CleanOutcome, KernelFailure> {
     // A foreign root is of no concern.
-    let Ok(observed) = netlink.observe(index).await? else { return Ok(Outcome::Clean) };
-    let Some(root) = observed.root() else { return Ok(Outcome::Clean) };
+    let Ok(observed) = netlink.observe(index).await? else { return Ok(CleanOutcome::Clean) };
+    let Some(root) = observed.root() else { return Ok(CleanOutcome::Clean) };
     // Held until the tree is gone, so that no manager begins to use it.
     let Ok(_claim) = Claim::interface(index)? else {
         let holder =
             Claim::holder(index).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
-        return Ok(Outcome::LeftAlone { why: format!("it is managed by {holder}") });
+        return Ok(CleanOutcome::LeftAlone { why: format!("it is managed by {holder}") });
     };
     if let Err(why) = observed.check_layout() {
-        return Ok(Outcome::LeftAlone { why: format!("it is not gqos's, whatever its handle: {why}") });
+        return Ok(CleanOutcome::LeftAlone { why: format!("it is not gqos's, whatever its handle: {why}") });
     }
     let classes = observed.classes().count();
     match netlink.apply(index, &Change { ops: vec![Op::DeleteRoot(root)] }).await {
-        Ok(()) => Ok(Outcome::Removed { classes }),
+        Ok(()) => Ok(CleanOutcome::Removed { classes }),
         // Another program was faster.
-        Err(failure) if failure.is_absent() => Ok(Outcome::Clean),
+        Err(failure) if failure.is_absent() => Ok(CleanOutcome::Clean),
         Err(failure) => Err(failure),
     }
 }
 
-fn text(cleaned: &[Cleaned]) -> String {
+fn text(cleaned: &[CleanedInterface]) -> String {
     let mut text = String::new();
-    for Cleaned { interface, outcome, .. } in cleaned {
+    for CleanedInterface { interface, outcome, .. } in cleaned {
         // Writing to a String cannot fail.
         let _ = match outcome {
-            Outcome::Clean if cleaned.len() > 1 => Ok(()),
-            Outcome::Clean => writeln!(text, "{interface}: nothing of gqos is left"),
-            Outcome::Removed { classes } => {
+            CleanOutcome::Clean if cleaned.len() > 1 => Ok(()),
+            CleanOutcome::Clean => writeln!(text, "{interface}: nothing of gqos is left"),
+            CleanOutcome::Removed { classes } => {
                 let classes = if *classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") };
                 writeln!(text, "{interface}: removed {} 6771: with {classes}", HtbRoot::KIND)
             }
-            Outcome::LeftAlone { why } => {
+            CleanOutcome::LeftAlone { why } => {
                 writeln!(text, "{interface}: {} 6771: is left alone: {why}", HtbRoot::KIND)
             }
-            Outcome::Failed { failure } => writeln!(text, "{interface}: {failure}"),
+            CleanOutcome::Failed { failure } => writeln!(text, "{interface}: {failure}"),
         };
     }
     if text.is_empty() {

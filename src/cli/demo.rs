@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use flowspec::{Rate, UnitError};
 use gqos::failure::KernelFailure;
-use gqos::lab::demo::{self, DemoError, Options, Outcome, Rung};
+use gqos::lab::demo::{self, DemoError, DemoResult, Options, Rung};
 use gqos::lab::media::Media;
 use gqos::lab::report::Provenance;
 use gqos::linux::namespace;
@@ -18,7 +18,7 @@ use super::demo_live::Live;
 use super::demo_report::ReportPath;
 use super::demo_summary::{Detail, summary};
 use super::demo_table::Screen;
-use super::failure::{Exit, Failure};
+use super::failure::{CommandFailure, Exit};
 use super::input::{parse_policy, read};
 use super::output::print;
 
@@ -81,7 +81,7 @@ fn link(text: &str) -> Result<Rate, LinkError> {
     if rate < SLOWEST_LINK { Err(LinkError::TooSlow) } else { Ok(rate) }
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let policy = policy_text(arguments)?;
     let options = options(arguments, &policy)?;
     // A report that cannot be written is refused before the run.
@@ -100,13 +100,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Runs both phases; `None` if a signal ended them.
-fn measure(options: Options) -> Result<Option<Outcome>, Failure> {
+fn measure(options: Options) -> Result<Option<DemoResult>, CommandFailure> {
     // Only a process with a single thread may enter a user namespace.
     if !namespace::may_unshare() {
-        namespace::become_root().map_err(|error| Failure::new(Exit::NoPrivilege, unprivileged(&error)))?;
+        namespace::become_root()
+            .map_err(|error| CommandFailure::new(Exit::NoPrivilege, unprivileged(&error)))?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("tokio runtime").map_err(|error| Failure::new(Exit::OsError, error))?;
+    let runtime =
+        runtime.context("tokio runtime").map_err(|error| CommandFailure::new(Exit::OsError, error))?;
     let live = RefCell::new(Live::new(options.viewers));
     let outcome = runtime.block_on(async {
         let namespace = |path: &str| live.borrow_mut().set_namespace(path);
@@ -121,9 +123,10 @@ fn measure(options: Options) -> Result<Option<Outcome>, Failure> {
     outcome.transpose().map_err(failure)
 }
 
-fn show(arguments: &Arguments, outcome: &Outcome) -> Result<(), Failure> {
+fn show(arguments: &Arguments, outcome: &DemoResult) -> Result<(), CommandFailure> {
     if arguments.json {
-        let json = serde_json::to_string(outcome).map_err(|error| Failure::new(Exit::OsError, error))?;
+        let json =
+            serde_json::to_string(outcome).map_err(|error| CommandFailure::new(Exit::OsError, error))?;
         return print(&(json + "\n"));
     }
     let detail = if arguments.verbose { Detail::All } else { Detail::Kinds };
@@ -161,7 +164,7 @@ struct PolicyText {
     text: String,
 }
 
-fn policy_text(arguments: &Arguments) -> Result<PolicyText, Failure> {
+fn policy_text(arguments: &Arguments) -> Result<PolicyText, CommandFailure> {
     Ok(match &arguments.policy {
         Some(path) => PolicyText { name: path.display().to_string(), text: read(path)? },
         None => {
@@ -170,24 +173,24 @@ fn policy_text(arguments: &Arguments) -> Result<PolicyText, Failure> {
     })
 }
 
-fn options(arguments: &Arguments, PolicyText { name, text }: &PolicyText) -> Result<Options, Failure> {
+fn options(arguments: &Arguments, PolicyText { name, text }: &PolicyText) -> Result<Options, CommandFailure> {
     let mut policy = parse_policy(&[Source { name, text }])?;
     if let Some(unsupported) = policy.unsupported() {
         let error = anyhow!("{name}: {unsupported}; `gqos test` and `gqos replay` support it");
-        return Err(Failure::new(Exit::InvalidFile, error));
+        return Err(CommandFailure::new(Exit::InvalidFile, error));
     }
     if !policy.classes.contains_key("viewer") || policy.interface("eth0").is_none() {
         let error = anyhow!("{name}: the demo needs [class.viewer] and [interface.eth0]");
-        return Err(Failure::new(Exit::InvalidFile, error));
+        return Err(CommandFailure::new(Exit::InvalidFile, error));
     }
     demo::fit_policy(&mut policy, arguments.link);
     let ladder = match &arguments.media {
         None => LADDER.iter().map(|(name, bytes)| sample(name, bytes, &policy)).collect::<Result<_, _>>()?,
         Some(path) => {
             let shown = path.display();
-            let bytes = std::fs::read(path).map_err(|error| Failure::os("open", &shown, error))?;
-            let media =
-                Media::new(bytes).map_err(|error| Failure::new(Exit::Usage, anyhow!("{shown}: {error}")))?;
+            let bytes = std::fs::read(path).map_err(|error| CommandFailure::os("open", &shown, error))?;
+            let media = Media::new(bytes)
+                .map_err(|error| CommandFailure::new(Exit::Usage, anyhow!("{shown}: {error}")))?;
             let name = path.file_stem().map_or_else(|| "media".into(), |stem| stem.to_string_lossy());
             // The name is a word of the service's request line.
             let name: String = name.chars().map(|c| if c.is_whitespace() { '_' } else { c }).collect();
@@ -198,23 +201,25 @@ fn options(arguments: &Arguments, PolicyText { name, text }: &PolicyText) -> Res
     Ok(Options { viewers, link: arguments.link, seconds: arguments.seconds, policy, ladder })
 }
 
-fn sample(name: &str, bytes: &[u8], policy: &Policy) -> Result<Rung, Failure> {
-    let media = Media::new(bytes.to_vec()).map_err(|error| Failure::new(Exit::OsError, error))?;
+fn sample(name: &str, bytes: &[u8], policy: &Policy) -> Result<Rung, CommandFailure> {
+    let media = Media::new(bytes.to_vec()).map_err(|error| CommandFailure::new(Exit::OsError, error))?;
     if !policy.templates.contains_key(name) {
         let error = anyhow!("the policy has no template {name:?}, which the sample ladder needs");
-        return Err(Failure::new(Exit::InvalidFile, error));
+        return Err(CommandFailure::new(Exit::InvalidFile, error));
     }
     Ok(Rung { name: name.to_owned(), media, qos: None })
 }
 
-fn failure(error: DemoError) -> Failure {
+fn failure(error: DemoError) -> CommandFailure {
     match error {
         DemoError::Kernel(cause) if cause.is_permission() => {
-            Failure::new(Exit::NoPrivilege, unprivileged(&cause))
+            CommandFailure::new(Exit::NoPrivilege, unprivileged(&cause))
         }
-        DemoError::Kernel(cause) => Failure::new(Exit::OsError, anyhow!(cause).context(FEATURES)),
-        error @ (DemoError::Template(_) | DemoError::NoPayload(_)) => Failure::new(Exit::InvalidFile, error),
-        error => Failure::new(Exit::OsError, error),
+        DemoError::Kernel(cause) => CommandFailure::new(Exit::OsError, anyhow!(cause).context(FEATURES)),
+        error @ (DemoError::Template(_) | DemoError::NoPayload(_)) => {
+            CommandFailure::new(Exit::InvalidFile, error)
+        }
+        error => CommandFailure::new(Exit::OsError, error),
     }
 }
 

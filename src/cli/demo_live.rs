@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use gqos::lab::demo::{PhaseName, Progress, RungProgress};
+use gqos::lab::demo::{PhaseName, PhaseProgress, RungProgress};
 
 use super::demo_summary::title;
 use super::demo_table::{Alignment, Cell, Column, Screen, Tone, megabits, table};
@@ -36,7 +36,7 @@ impl Live {
     }
 
     /// Replaces the table on a terminal; writes a line for each phase elsewhere.
-    pub(super) fn show(&mut self, progress: &Progress) {
+    pub(super) fn show(&mut self, progress: &PhaseProgress) {
         let begins = self.phase.replace(progress.phase) != Some(progress.phase);
         if let Some(screen) = self.screen {
             let text = live_table(progress, &self.namespace, screen);
@@ -62,13 +62,13 @@ fn put(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-fn phase_line(progress: &Progress, viewers: usize) -> String {
+fn phase_line(progress: &PhaseProgress, viewers: usize) -> String {
     format!("{}: {} for {} s\n", title(progress.phase), counted(viewers, "viewer"), progress.seconds)
 }
 
 /// A bar, the renditions, and how to look at the kernel meanwhile. No line is longer than the screen is wide.
-fn live_table(progress: &Progress, namespace: &str, screen: Screen) -> String {
-    let Progress { phase, elapsed, seconds, rungs, bulk } = progress;
+fn live_table(progress: &PhaseProgress, namespace: &str, screen: Screen) -> String {
+    let PhaseProgress { phase, elapsed, seconds, rungs, bulk } = progress;
     let done = (elapsed * BAR / (*seconds).max(1)).min(BAR);
     let bar: String = (0..BAR).map(|part| if part < done { '#' } else { '.' }).collect();
     let mut head = format!("{:<12} {elapsed}/{seconds} s", title(*phase));
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    fn progress(phase: PhaseName) -> Progress {
+    fn progress(phase: PhaseName) -> PhaseProgress {
         let rung = RungProgress {
             name: "1080p".into(),
             watching: 14,
@@ -131,7 +131,7 @@ mod tests {
             media_rate: Rate::from_mbit(3),
             ..RungProgress::default()
         };
-        Progress { phase, elapsed: 5, seconds: 10, rungs: vec![rung], bulk: Rate::from_mbit(9) }
+        PhaseProgress { phase, elapsed: 5, seconds: 10, rungs: vec![rung], bulk: Rate::from_mbit(9) }
     }
 
     #[test]

@@ -5,20 +5,20 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use gqos::chart::{NotDrawn, svg};
-use gqos::lab::demo::Outcome;
+use gqos::lab::demo::DemoResult;
 use gqos::lab::report::{Provenance, html, picture};
 
-use super::failure::{Exit, Failure};
+use super::failure::{CommandFailure, Exit};
 
 /// The path of a report, and what its extension asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct ReportPath {
     path: PathBuf,
-    format: Format,
+    format: DemoReportFormat,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Format {
+enum DemoReportFormat {
     /// A page with everything.
     Html,
     /// The picture alone.
@@ -33,7 +33,7 @@ pub(super) struct UnknownFormat;
 /// An open file for a report. A file that was made for a report that is not written is removed.
 pub(super) struct ReportFile {
     path: PathBuf,
-    format: Format,
+    format: DemoReportFormat,
     file: File,
     /// Whether dropping it removes it.
     is_unwritten: bool,
@@ -46,15 +46,15 @@ impl ReportPath {
     pub(super) fn new(path: PathBuf) -> Result<Self, UnknownFormat> {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         let format = match extension.as_deref() {
-            Some("html" | "htm") => Format::Html,
-            Some("svg") => Format::Svg,
+            Some("html" | "htm") => DemoReportFormat::Html,
+            Some("svg") => DemoReportFormat::Svg,
             _ => return Err(UnknownFormat),
         };
         Ok(Self { path, format })
     }
 
     /// Opens the file for writing and leaves its content as it is.
-    pub(super) fn open(&self) -> Result<ReportFile, Failure> {
+    pub(super) fn open(&self) -> Result<ReportFile, CommandFailure> {
         let Self { path, format } = self.clone();
         let mut options = OpenOptions::new();
         options.write(true);
@@ -66,21 +66,25 @@ impl ReportPath {
         };
         match opened {
             Ok((file, is_unwritten)) => Ok(ReportFile { path, format, file, is_unwritten }),
-            Err(error) => Err(Failure::os("open", path.display(), error)),
+            Err(error) => Err(CommandFailure::os("open", path.display(), error)),
         }
     }
 }
 
 impl ReportFile {
     /// Writes the report in place of the file's content.
-    pub(super) fn write(mut self, outcome: &Outcome, provenance: &Provenance) -> Result<(), Failure> {
+    pub(super) fn write(
+        mut self,
+        outcome: &DemoResult,
+        provenance: &Provenance,
+    ) -> Result<(), CommandFailure> {
         let text = match self.format {
-            Format::Html => html(outcome, provenance),
-            Format::Svg => svg(&picture(outcome, "gqos-demo"), WIDTH),
+            DemoReportFormat::Html => html(outcome, provenance),
+            DemoReportFormat::Svg => svg(&picture(outcome, "gqos-demo"), WIDTH),
         };
-        let text = text.map_err(|error: NotDrawn| Failure::new(Exit::OsError, error))?;
+        let text = text.map_err(|error: NotDrawn| CommandFailure::new(Exit::OsError, error))?;
         let written = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
-        written.map_err(|error| Failure::os("write", self.path.display(), error))?;
+        written.map_err(|error| CommandFailure::os("write", self.path.display(), error))?;
         self.is_unwritten = false;
         eprintln!("The report is in {}", self.path.display());
         Ok(())
@@ -104,9 +108,9 @@ mod tests {
     fn the_extension_names_the_kind_of_report() {
         let format = |path: &str| ReportPath::new(path.into()).map(|path| path.format);
         for path in ["x.html", "a/b.c/x.HTML", "x.htm"] {
-            assert_eq!(format(path), Ok(Format::Html), "{path}");
+            assert_eq!(format(path), Ok(DemoReportFormat::Html), "{path}");
         }
-        assert_eq!(format("x.svg"), Ok(Format::Svg));
+        assert_eq!(format("x.svg"), Ok(DemoReportFormat::Svg));
         for path in ["x.pdf", "x.svg.png", "x", ".html", "html", ""] {
             assert_eq!(format(path), Err(UnknownFormat), "{path}");
         }

@@ -1,6 +1,8 @@
 //! The demo's result for people: a table of all viewers, and a short summary at the end.
 
-use gqos::lab::demo::{Outcome, Phase, PhaseName, RefusalKind, Totals, Verdict, ViewerResult};
+use gqos::lab::demo::{
+    DemoResult, PhaseName, PhaseResult, RefusalKind, ViewerResult, ViewerTotals, ViewerVerdict,
+};
 
 use super::demo_table::{Alignment, Cell, Column, Screen, Tone, megabits, seconds, table};
 use super::output::counted;
@@ -23,7 +25,7 @@ pub(super) const fn title(phase: PhaseName) -> &'static str {
 }
 
 /// The result, the summary last. No line is longer than the screen is wide.
-pub(super) fn summary(outcome: &Outcome, screen: Screen, detail: Detail) -> String {
+pub(super) fn summary(outcome: &DemoResult, screen: Screen, detail: Detail) -> String {
     let [without, with] = outcome.phases.as_slice() else { return String::new() };
     let mut text = screen.wrapped(&headline(outcome, with), "");
     text.push('\n');
@@ -43,7 +45,7 @@ pub(super) fn summary(outcome: &Outcome, screen: Screen, detail: Detail) -> Stri
     text
 }
 
-fn headline(outcome: &Outcome, phase: &Phase) -> String {
+fn headline(outcome: &DemoResult, phase: &PhaseResult) -> String {
     format!(
         "{} and a bulk transfer share {} for {} s, first without gqos, then with it (TCP: {}). Rates are payload in Mbit/s; worst and median are those of whole seconds.",
         counted(phase.viewers.len(), "viewer"),
@@ -56,14 +58,14 @@ fn headline(outcome: &Outcome, phase: &Phase) -> String {
 /// The longest name of a rendition that is shown.
 const LONGEST_NAME: usize = 16;
 
-fn viewers(without: &Phase, with: &Phase) -> Vec<Column> {
+fn viewers(without: &PhaseResult, with: &PhaseResult) -> Vec<Column> {
     let before = |title, rank, cell: fn(&ViewerResult) -> Cell| Column {
         group: "without gqos",
         ..column(title, rank, without.viewers.iter().map(cell).collect())
     };
     let after = |title, rank, cell: fn(&ViewerResult) -> String| {
         let of_admitted = |viewer: &ViewerResult| {
-            let refused = with.verdict(viewer) == Verdict::Refused;
+            let refused = with.verdict(viewer) == ViewerVerdict::Refused;
             if refused { Cell::from("") } else { Cell::from(cell(viewer)) }
         };
         Column { group: "with gqos", ..column(title, rank, with.viewers.iter().map(of_admitted).collect()) }
@@ -111,19 +113,19 @@ fn rendition(viewer: &ViewerResult) -> String {
     format!("{shown} {}", viewer.transport)
 }
 
-fn result(verdict: Verdict, viewer: &ViewerResult) -> Cell {
+fn result(verdict: ViewerVerdict, viewer: &ViewerResult) -> Cell {
     match verdict {
-        Verdict::Refused => Cell::new("refused", Tone::Refused),
-        Verdict::Stalled => Cell::new(format!("stalled {}", seconds(viewer.stall_ms)), Tone::Bad),
-        Verdict::Short => Cell::new("short", Tone::Bad),
-        Verdict::Kept => Cell::new("kept", Tone::Good),
-        Verdict::Undisturbed => Cell::from("-"),
+        ViewerVerdict::Refused => Cell::new("refused", Tone::Refused),
+        ViewerVerdict::Stalled => Cell::new(format!("stalled {}", seconds(viewer.stall_ms)), Tone::Bad),
+        ViewerVerdict::Short => Cell::new("short", Tone::Bad),
+        ViewerVerdict::Kept => Cell::new("kept", Tone::Good),
+        ViewerVerdict::Undisturbed => Cell::from("-"),
     }
 }
 
 /// One row for each phase.
-fn phases(phases: &[Phase]) -> Vec<Column> {
-    let each = |title, rank, cell: fn(&Phase, Totals) -> Cell| {
+fn phases(phases: &[PhaseResult]) -> Vec<Column> {
+    let each = |title, rank, cell: fn(&PhaseResult, ViewerTotals) -> Cell| {
         column(title, rank, phases.iter().map(|phase| cell(phase, phase.totals())).collect())
     };
     let count = |count: usize, tone| match count {
@@ -150,7 +152,7 @@ fn refusal_kind(kind: &RefusalKind, screen: Screen) -> String {
     screen.wrapped(&heading, "  ") + &indented(&format!("the first, {first}: {message}"), screen)
 }
 
-fn every_refusal(phase: &Phase, screen: Screen) -> String {
+fn every_refusal(phase: &PhaseResult, screen: Screen) -> String {
     if phase.refused.is_empty() {
         return String::new();
     }
@@ -170,7 +172,7 @@ fn indented(text: &str, screen: Screen) -> String {
     narrower.wrapped(text, "  ").lines().map(|line| format!("  {line}\n")).collect()
 }
 
-fn classes(phase: &Phase, screen: Screen) -> String {
+fn classes(phase: &PhaseResult, screen: Screen) -> String {
     let classes = &phase.kernel.classes;
     if classes.is_empty() {
         return String::new();
@@ -188,7 +190,7 @@ fn classes(phase: &Phase, screen: Screen) -> String {
 }
 
 /// What the kernel did, in one sentence.
-fn kernel(phase: &Phase) -> String {
+fn kernel(phase: &PhaseResult) -> String {
     if let Some(lacking) = &phase.kernel.lacking {
         return format!("Enforced in user space alone; tc is not in use: {lacking}");
     }
@@ -210,8 +212,8 @@ fn kernel(phase: &Phase) -> String {
 }
 
 /// The last line.
-fn conclusion(totals: Totals, screen: Screen) -> String {
-    let Totals { admitted, refused, kept, reserved, .. } = totals;
+fn conclusion(totals: ViewerTotals, screen: Screen) -> String {
+    let ViewerTotals { admitted, refused, kept, reserved, .. } = totals;
     let text = format!(
         "{kept} of {} kept with {reserved} reserved, {refused} refused.",
         counted(admitted, "promise")

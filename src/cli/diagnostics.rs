@@ -45,7 +45,7 @@ pub(super) fn snippet(place: &Place, source: &Source<'_>) -> String {
 
 /// A problem as a JSON record.
 #[derive(Serialize)]
-pub(super) struct Record<'a> {
+pub(super) struct ProblemRecord<'a> {
     code: &'static str,
     severity: &'static str,
     message: &'a str,
@@ -56,7 +56,7 @@ pub(super) struct Record<'a> {
     help: Option<&'a str>,
 }
 
-impl<'a> Record<'a> {
+impl<'a> ProblemRecord<'a> {
     pub(super) fn new(problem: &'a Problem, sources: &[Source<'a>]) -> Self {
         let source = sources.get(problem.place.source);
         let (line, column) = source.map_or((1, 1), |source| source.position(problem.place.span.start));

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use gqos::doctor::{Facts, Finding, State, judge};
+use gqos::doctor::{Facts, Finding, FindingState, judge};
 
-use super::failure::{Exit, Failure};
+use super::failure::{CommandFailure, Exit};
 use super::kernel::{refused, with_netlink};
 use super::output::{print, wrapped};
 
@@ -25,14 +25,14 @@ pub(super) struct Arguments {
 const STATE: usize = 9;
 const SUBJECT: usize = 24;
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     // The runtime ends before the features are tried, which may need a process with a single thread.
     let mut facts = with_netlink(async |netlink| {
         Facts::read(&netlink).await.map_err(|failure| refused(failure, "the state of interfaces"))
     })?;
     facts.try_features();
     let findings = judge(&facts);
-    let lacking = findings.iter().filter(|finding| finding.state == State::Lacking).count();
+    let lacking = findings.iter().filter(|finding| finding.state == FindingState::Lacking).count();
     let document = match arguments.json {
         true => format!("{:#}\n", serde_json::json!({ "lacking": lacking, "findings": findings })),
         false => text(&findings, lacking),
@@ -51,10 +51,10 @@ fn text(findings: &[Finding], lacking: usize) -> String {
             let _ = writeln!(text, "{topic}");
         }
         let state = match finding.state {
-            State::Ok => "ok",
-            State::Note => "note",
-            State::Unknown => "unknown",
-            State::Lacking => "LACKING",
+            FindingState::Ok => "ok",
+            FindingState::Note => "note",
+            FindingState::Unknown => "unknown",
+            FindingState::Lacking => "LACKING",
         };
         let start = format!("  {state:<STATE$}{:<SUBJECT$} ", finding.subject);
         text.push_str(&wrapped(&start, &finding.found));

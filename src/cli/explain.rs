@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use gqos::policy::Code;
 
 use super::diagnostics::severity;
-use super::failure::{Exit, Failure};
+use super::failure::{CommandFailure, Exit};
 use super::output::print;
 
 /// Explain a code that `gqos check` or `gqos test` has printed.
@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     code: Option<String>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let Some(name) = &arguments.code else {
         for &code in Code::ALL {
             print(&format!("{code}  {:<7}  {}\n", severity(code), code.title()))?;
@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let Some(&code) = Code::ALL.iter().find(|code| code.id().eq_ignore_ascii_case(name)) else {
         let error = anyhow!("there is no code {name:?}; `gqos explain` lists all codes");
-        return Err(Failure::new(Exit::Usage, error));
+        return Err(CommandFailure::new(Exit::Usage, error));
     };
     print(&format!("{code}: {} ({})\n\n{}\n", code.title(), severity(code), code.explanation()))?;
     Ok(ExitCode::SUCCESS)

@@ -24,7 +24,7 @@ pub(super) enum Exit {
 
 /// A command that could not do its work.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct CommandFailure {
     pub(super) exit: Exit,
     pub(super) error: anyhow::Error,
 }
@@ -47,7 +47,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-impl Failure {
+impl CommandFailure {
     pub(super) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: error.into() }
     }

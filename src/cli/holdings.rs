@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use flowspec::Direction;
 use gqos::admission::Reason;
-use gqos::scenario::{Fill, HoldingChange, Holdings, InterfaceHoldings, Limit};
+use gqos::scenario::{Fill, HoldingChange, HoldingLimit, Holdings, InterfaceHoldings};
 
 use super::output::counted;
 
@@ -96,7 +96,7 @@ fn holder(class: Option<&str>, group: Option<&str>) -> String {
     }
 }
 
-fn limit_text(limit: &Limit) -> String {
+fn limit_text(limit: &HoldingLimit) -> String {
     let direction = limit.direction.map_or(String::new(), |direction| format!("{direction} "));
     let of = limit.budget.map_or(String::new(), |budget| format!(" of {budget}"));
     match limit.reason {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use gqos::policy::{Policy, Problem, Source};
 
-use super::failure::{Exit, Failure};
+use super::failure::{CommandFailure, Exit};
 use super::output::{counted, print_problems};
 
 /// The bytes that editors on Windows write at the start of a text in UTF-8.
@@ -17,19 +17,19 @@ pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
 }
 
 /// Reads a text file, without a byte order mark at its start.
-pub(super) fn read(path: &Path) -> Result<String, Failure> {
+pub(super) fn read(path: &Path) -> Result<String, CommandFailure> {
     let name = path.display();
-    let bytes = std::fs::read(path).map_err(|error| Failure::os("open", name, error))?;
+    let bytes = std::fs::read(path).map_err(|error| CommandFailure::os("open", name, error))?;
     let path = path.display();
     let text = std::str::from_utf8(without_mark(&bytes));
     text.map(str::to_owned).map_err(|error| {
         let at = error.valid_up_to();
-        Failure::new(Exit::InvalidFile, anyhow!("{path}: not UTF-8 from byte {at} on"))
+        CommandFailure::new(Exit::InvalidFile, anyhow!("{path}: not UTF-8 from byte {at} on"))
     })
 }
 
 /// Reads and checks a policy in one or more files. Problems are printed on standard error.
-pub(super) fn load_policy(paths: &[PathBuf]) -> Result<Policy, Failure> {
+pub(super) fn load_policy(paths: &[PathBuf]) -> Result<Policy, CommandFailure> {
     let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
     let texts = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let sources: Vec<_> = names.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
@@ -37,16 +37,16 @@ pub(super) fn load_policy(paths: &[PathBuf]) -> Result<Policy, Failure> {
 }
 
 /// Checks a policy. Problems are printed on standard error.
-pub(super) fn parse_policy(sources: &[Source<'_>]) -> Result<Policy, Failure> {
+pub(super) fn parse_policy(sources: &[Source<'_>]) -> Result<Policy, CommandFailure> {
     let checked = Policy::parse(sources);
     checked.map(|(policy, _)| policy).map_err(|problems| invalid(&problems, sources, "policy"))
 }
 
 /// Prints the problems of an invalid file on standard error, and counts them.
-pub(super) fn invalid(problems: &[Problem], sources: &[Source<'_>], kind: &str) -> Failure {
+pub(super) fn invalid(problems: &[Problem], sources: &[Source<'_>], kind: &str) -> CommandFailure {
     print_problems(problems, sources);
     let names: Vec<_> = sources.iter().map(|source| source.name).collect();
     let (names, count) = (names.join(", "), counted(problems.len(), "problem"));
     let is = if sources.len() == 1 { "is" } else { "are" };
-    Failure::new(Exit::InvalidFile, anyhow!("{names} {is} not a valid {kind}: {count}"))
+    CommandFailure::new(Exit::InvalidFile, anyhow!("{names} {is} not a valid {kind}: {count}"))
 }

@@ -4,12 +4,15 @@ use anyhow::{Context, anyhow};
 use gqos::failure::KernelFailure;
 use gqos::linux::Netlink;
 
-use super::failure::{Exit, Failure};
+use super::failure::{CommandFailure, Exit};
 
 /// Runs work that needs a connection to rtnetlink.
-pub(super) fn with_netlink<T>(work: impl AsyncFnOnce(Netlink) -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) fn with_netlink<T>(
+    work: impl AsyncFnOnce(Netlink) -> Result<T, CommandFailure>,
+) -> Result<T, CommandFailure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("tokio runtime").map_err(|error| Failure::new(Exit::OsError, error))?;
+    let runtime =
+        runtime.context("tokio runtime").map_err(|error| CommandFailure::new(Exit::OsError, error))?;
     runtime.block_on(async {
         let netlink = Netlink::open().map_err(|failure| refused(failure, "rtnetlink"))?;
         work(netlink).await
@@ -17,9 +20,9 @@ pub(super) fn with_netlink<T>(work: impl AsyncFnOnce(Netlink) -> Result<T, Failu
 }
 
 /// A failure of the kernel, with what its privilege is needed for.
-pub(super) fn refused(failure: KernelFailure, need: &str) -> Failure {
+pub(super) fn refused(failure: KernelFailure, need: &str) -> CommandFailure {
     match failure.is_permission() {
-        true => Failure::new(Exit::NoPrivilege, anyhow!("{failure}").context(need.to_owned())),
-        false => Failure::new(Exit::OsError, failure),
+        true => CommandFailure::new(Exit::NoPrivilege, anyhow!("{failure}").context(need.to_owned())),
+        false => CommandFailure::new(Exit::OsError, failure),
     }
 }

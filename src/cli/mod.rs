@@ -4,7 +4,7 @@
 //! # Types
 //!
 //! - `Arguments` and one struct `Arguments` per command, for clap.
-//! - `Exit` is an exit code, `Failure` an error that ends a command with one.
+//! - `Exit` is an exit code, `CommandFailure` an error that ends a command with one.
 //!
 //! # Order of calls
 //!
@@ -78,7 +78,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Clean(arguments) => clean::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     };
-    result.unwrap_or_else(|failure::Failure { exit, error }| {
+    result.unwrap_or_else(|failure::CommandFailure { exit, error }| {
         eprintln!("gqos: {error:#}");
         exit.into()
     })

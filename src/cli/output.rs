@@ -6,22 +6,22 @@ use std::path::Path;
 use gqos::policy::{Problem, Source};
 
 use super::diagnostics::render;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 
 /// Writes to standard output. It is not a failure if the reader has closed the pipe.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> Result<(), CommandFailure> {
     let mut output = std::io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::os("write", "standard output", error))
+            Err(CommandFailure::os("write", "standard output", error))
         }
         _ => Ok(()),
     }
 }
 
 /// Writes a file.
-pub(super) fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
-    std::fs::write(path, bytes).map_err(|error| Failure::os("write", path.display(), error))
+pub(super) fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), CommandFailure> {
+    std::fs::write(path, bytes).map_err(|error| CommandFailure::os("write", path.display(), error))
 }
 
 /// Prints problems on standard error, for people.

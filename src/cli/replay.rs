@@ -10,7 +10,7 @@ use gqos::manager::DryRun;
 use gqos::policy::Policy;
 use gqos::scenario::{LONGEST_LINE, TraceReader};
 
-use super::failure::{Exit, Failure};
+use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
 
 /// Replay a trace of requests in virtual time and print one decision per line.
@@ -30,14 +30,14 @@ pub(super) struct Arguments {
 /// The bytes that are read and written at once.
 const BUFFER: usize = 1 << 16;
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let policy = Arc::new(load_policy(&arguments.policy)?);
     let path = arguments.trace.as_ref().filter(|path| path.as_os_str() != "-");
     let name = path.map_or("standard input".into(), |path| path.display().to_string());
     let input: Box<dyn Read> = match path {
         Some(path) => {
             let file = std::fs::File::open(path);
-            Box::new(file.map_err(|error| Failure::os("open", &name, error))?)
+            Box::new(file.map_err(|error| CommandFailure::os("open", &name, error))?)
         }
         None => Box::new(std::io::stdin().lock()),
     };
@@ -49,14 +49,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // The reader of the decisions has closed the pipe.
         Err(Stopped::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(Stopped::Output(error)) => Err(Failure::os("write", "standard output", error)),
+        Err(Stopped::Output(error)) => Err(CommandFailure::os("write", "standard output", error)),
         Err(Stopped::Input(failure)) => Err(failure),
     }
 }
 
 /// Why a replay did not reach the end of the trace.
 enum Stopped {
-    Input(Failure),
+    Input(CommandFailure),
     Output(std::io::Error),
 }
 
@@ -75,7 +75,7 @@ fn replay(
         text.clear();
         number += 1;
         let invalid = |problem: anyhow::Error| {
-            Stopped::Input(Failure::new(Exit::InvalidFile, anyhow!("{name}:{number}: {problem}")))
+            Stopped::Input(CommandFailure::new(Exit::InvalidFile, anyhow!("{name}:{number}: {problem}")))
         };
         match input.by_ref().take(LONGEST_LINE as u64 + 1).read_line(&mut text) {
             Ok(0) => return Ok(()),
@@ -83,7 +83,7 @@ fn replay(
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 return Err(invalid(anyhow!("not UTF-8")));
             }
-            Err(error) => return Err(Stopped::Input(Failure::os("read", name, error))),
+            Err(error) => return Err(Stopped::Input(CommandFailure::os("read", name, error))),
         }
         let Some(line) = lines.read(&text).map_err(|error| invalid(error.into()))? else { continue };
         let decision = line.decide_by_manager(&mut dry_run);

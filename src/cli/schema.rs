@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::failure::{Exit, Failure};
+use super::failure::{CommandFailure, Exit};
 use super::output::print;
 
 /// Print a JSON schema, for editors that complete and check files.
@@ -14,12 +14,12 @@ use super::output::print;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The kind of file.
-    #[arg(value_enum, value_name = "KIND", default_value_t = Kind::Policy)]
-    kind: Kind,
+    #[arg(value_enum, value_name = "KIND", default_value_t = SchemaKind::Policy)]
+    kind: SchemaKind,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
+enum SchemaKind {
     /// A policy file.
     Policy,
     /// A test file: *.qostest.toml.
@@ -30,13 +30,13 @@ enum Kind {
     Traces,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let schema = match arguments.kind {
-        Kind::Policy => gqos::policy::schema(),
-        Kind::Tests => gqos::scenario::test_schema(),
-        Kind::Traces => gqos::scenario::trace_schema(),
+        SchemaKind::Policy => gqos::policy::schema(),
+        SchemaKind::Tests => gqos::scenario::test_schema(),
+        SchemaKind::Traces => gqos::scenario::trace_schema(),
     };
     let text = serde_json::to_string_pretty(&schema);
-    print(&(text.map_err(|error| Failure::new(Exit::InvalidFile, error))? + "\n"))?;
+    print(&(text.map_err(|error| CommandFailure::new(Exit::InvalidFile, error))? + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

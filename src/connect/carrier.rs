@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use super::error::ConnectError;
 use crate::admission::{Decision, Lack};
 use crate::engine::{Admitted, Lingering, PeerSocket};
-use crate::linux::socket::{self, Mark};
+use crate::linux::socket::{self, SocketMark};
 use crate::policy::Protocol;
 
 /// The socket of a flow.
@@ -25,7 +25,7 @@ pub(super) enum Carrier {
     Shared {
         socket: Arc<SharedSocket>,
         /// How this flow's datagrams are marked; `None` where it reserves nothing.
-        mark: Mutex<Option<Mark>>,
+        mark: Mutex<Option<SocketMark>>,
     },
 }
 
@@ -43,7 +43,7 @@ pub(super) struct SharedSocket {
     /// The code points of the socket before, for IPv4 and IPv6.
     before: [u8; 2],
     /// How the next datagram is marked, and by which version of IP; `None` where that is not known.
-    marked: Mutex<Option<(Mark, IpVersion)>>,
+    marked: Mutex<Option<(SocketMark, IpVersion)>>,
 }
 
 impl<S> Own<S> {
@@ -58,8 +58,8 @@ impl<S> Own<S> {
 }
 
 impl<S: AsFd> Own<S> {
-    fn mark(&self, version: IpVersion, mark: Mark) -> Result<(), ConnectError> {
-        if mark == Mark::default() {
+    fn mark(&self, version: IpVersion, mark: SocketMark) -> Result<(), ConnectError> {
+        if mark == SocketMark::default() {
             return Ok(());
         }
         let before = socket::code_point(&*self.socket, version)?;
@@ -69,7 +69,7 @@ impl<S: AsFd> Own<S> {
 
     fn unmark(&self, version: IpVersion) -> Result<(), ConnectError> {
         let Some(before) = self.before.get() else { return Ok(()) };
-        Ok(socket::mark(&*self.socket, version, Mark { class: None, dscp: Some(*before) })?)
+        Ok(socket::mark(&*self.socket, version, SocketMark { class: None, dscp: Some(*before) })?)
     }
 }
 
@@ -97,7 +97,7 @@ impl Carrier {
 
     /// Sends the flow's packets through its class, with its code point.
     pub(super) fn mark(&self, peer: SocketAddr, admitted: &Admitted) -> Result<(), ConnectError> {
-        let wanted = Mark { class: admitted.class, dscp: admitted.dscp };
+        let wanted = SocketMark { class: admitted.class, dscp: admitted.dscp };
         let version = IpVersion::of(peer.ip());
         match self {
             Self::Tcp(own) => own.mark(version, wanted),
@@ -206,7 +206,7 @@ impl SharedSocket {
     pub(super) fn try_send_to(
         &self,
         payload: &[u8],
-        (peer, mark): (SocketAddr, Option<Mark>),
+        (peer, mark): (SocketAddr, Option<SocketMark>),
     ) -> io::Result<usize> {
         let version = IpVersion::of(peer.ip());
         let [ipv4, ipv6] = self.before;
@@ -215,7 +215,7 @@ impl SharedSocket {
             IpVersion::V6 => ipv6,
         };
         let mark = mark.unwrap_or_default();
-        let wanted = Mark { class: mark.class, dscp: mark.dscp.or(Some(before)) };
+        let wanted = SocketMark { class: mark.class, dscp: mark.dscp.or(Some(before)) };
         // Held until the datagram is sent, so that no other changes its mark.
         let mut marked = lock(&self.marked);
         if *marked != Some((wanted, version)) {

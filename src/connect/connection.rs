@@ -40,13 +40,13 @@ use crate::linux::socket;
 /// }
 /// ```
 pub struct Connection {
-    stream: Stream<Socket>,
+    stream: Stream<SharedTcpStream>,
     flow: Arc<Flow>,
 }
 
 /// The TCP socket that a connection shares with its flow.
 #[derive(Debug)]
-pub struct Socket(Arc<TcpStream>);
+pub struct SharedTcpStream(Arc<TcpStream>);
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,7 +57,7 @@ impl fmt::Debug for Connection {
 impl Connection {
     /// A connection on the socket of this flow.
     pub(super) fn new(socket: Arc<TcpStream>, flow: Flow) -> Self {
-        let stream = Stream::new(Socket(socket), flow.control().clone());
+        let stream = Stream::new(SharedTcpStream(socket), flow.control().clone());
         Self { stream, flow: Arc::new(flow) }
     }
 
@@ -152,7 +152,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for SharedTcpStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
@@ -168,7 +168,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for SharedTcpStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.0.poll_write_ready(cx))?;

@@ -14,7 +14,7 @@ use super::error::ConnectError;
 use super::host::Host;
 use super::plan::segment_limit;
 use crate::engine::{Ask, Granted, PendingReservation, ReservationRequest};
-use crate::linux::socket::{self, Mark};
+use crate::linux::socket::{self, SocketMark};
 use crate::policy::{Protocol, Subject};
 
 /// Makes connections with reserved bandwidth.
@@ -84,8 +84,8 @@ impl Connector {
             socket::limit_segment(&tcp, payload)?;
         }
         // Before the first packet.
-        let mark = Mark { class: admitted.class, dscp: admitted.dscp };
-        if mark != Mark::default() {
+        let mark = SocketMark { class: admitted.class, dscp: admitted.dscp };
+        if mark != SocketMark::default() {
             socket::mark(&tcp, version, mark)?;
         }
         let stream = tcp.connect(peer).await.map_err(failed("connect"))?;

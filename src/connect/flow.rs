@@ -45,8 +45,8 @@ struct Inner {
     carrier: Carrier,
     peer: SocketAddr,
     control: Control,
-    state: Mutex<State>,
-    /// The state is [`State::Lost`] now.
+    state: Mutex<FlowState>,
+    /// The state is [`FlowState::Lost`] now.
     lost: Notify,
     /// Renegotiations are answered, and the socket is shaped by them, one at a time.
     renegotiation: tokio::sync::Mutex<()>,
@@ -64,18 +64,18 @@ pub(super) enum End {
 }
 
 #[derive(Default)]
-enum State {
+enum FlowState {
     #[default]
     Free,
     /// A reservation is requested.
     Reserving,
-    Held(Box<Held>),
+    Held(Box<FlowReservation>),
     /// The reservation was lost.
     Lost(Lost),
     Ended,
 }
 
-struct Held {
+struct FlowReservation {
     reservation: Reservation,
     decision: Decision,
     rendition: Option<String>,
@@ -111,7 +111,7 @@ impl Flow {
         granted: Granted,
     ) -> Result<Self, ConnectError> {
         let flow = Self::new(host, carrier, peer);
-        *flow.0.state() = State::Reserving;
+        *flow.0.state() = FlowState::Reserving;
         flow.0.set_up(granted, RequestGuard(&flow.0))?;
         Ok(flow)
     }
@@ -175,14 +175,14 @@ impl Flow {
         {
             let mut state = self.0.state();
             let problem = match *state {
-                State::Free | State::Lost(_) => None,
-                State::Reserving | State::Held(_) => Some(ConnectError::AlreadyReserved),
-                State::Ended => Some(ConnectError::Ended),
+                FlowState::Free | FlowState::Lost(_) => None,
+                FlowState::Reserving | FlowState::Held(_) => Some(ConnectError::AlreadyReserved),
+                FlowState::Ended => Some(ConnectError::Ended),
             };
             if let Some(problem) = problem {
                 return Err(problem);
             }
-            *state = State::Reserving;
+            *state = FlowState::Reserving;
         }
         // Restores the state if this future is dropped or fails.
         let request = RequestGuard(&self.0);
@@ -224,7 +224,7 @@ impl Flow {
         let held = {
             let mut state = self.0.state();
             match std::mem::take(&mut *state) {
-                State::Held(held) => held,
+                FlowState::Held(held) => held,
                 other => {
                     *state = other;
                     return Ok(());
@@ -239,8 +239,8 @@ impl Flow {
 
     /// The connection has ended: its reservation is released.
     pub(super) fn end(&self, end: End) {
-        let state = std::mem::replace(&mut *self.0.state(), State::Ended);
-        if let State::Held(held) = state {
+        let state = std::mem::replace(&mut *self.0.state(), FlowState::Ended);
+        if let FlowState::Held(held) = state {
             match end {
                 End::Dropped => held.reservation.end(self.0.carrier.lingering()),
                 End::Failed => held.reservation.end(Lingering::Nothing),
@@ -289,7 +289,7 @@ impl Inner {
     /// A reservation that was made ahead begins.
     fn begin(&self, reserved: &Arc<ReservationState>, admitted: &Admitted) {
         let mut state = self.state();
-        if let State::Held(held) = &mut *state
+        if let FlowState::Held(held) = &mut *state
             && Arc::ptr_eq(&held.reservation.state(), reserved)
         {
             // A socket that cannot be shaped has failed, and sends nothing.
@@ -369,7 +369,7 @@ impl Inner {
         // Locked while the socket is shaped: a loss of the reservation ends the shaping afterwards.
         let mut state = self.state();
         match &mut *state {
-            State::Held(held) if Arc::ptr_eq(&held.reservation.state(), reserved) => {
+            FlowState::Held(held) if Arc::ptr_eq(&held.reservation.state(), reserved) => {
                 if admitted.begins.is_none() {
                     self.shape(&admitted)?;
                 }
@@ -390,30 +390,30 @@ impl Inner {
 
     fn lose(&self, lost: &Lost) {
         let mut state = self.state();
-        if matches!(*state, State::Held(_)) {
+        if matches!(*state, FlowState::Held(_)) {
             // This fails for a closed socket alone, which sends nothing.
             let _ = self.unshape();
-            *state = State::Lost(lost.clone());
+            *state = FlowState::Lost(lost.clone());
             self.lost.notify_waiters();
         }
     }
 
     /// Reads something of the reservation, while it is held.
-    fn held<T>(&self, read: impl FnOnce(&Held) -> T) -> Option<T> {
+    fn held<T>(&self, read: impl FnOnce(&FlowReservation) -> T) -> Option<T> {
         match &*self.state() {
-            State::Held(held) => Some(read(held)),
-            State::Free | State::Reserving | State::Lost(_) | State::Ended => None,
+            FlowState::Held(held) => Some(read(held)),
+            FlowState::Free | FlowState::Reserving | FlowState::Lost(_) | FlowState::Ended => None,
         }
     }
 
     fn why_lost(&self) -> Option<Lost> {
         match &*self.state() {
-            State::Lost(lost) => Some(lost.clone()),
-            State::Free | State::Reserving | State::Held(_) | State::Ended => None,
+            FlowState::Lost(lost) => Some(lost.clone()),
+            FlowState::Free | FlowState::Reserving | FlowState::Held(_) | FlowState::Ended => None,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FlowState> {
         // The state is whole between any two statements that can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -425,13 +425,13 @@ struct RequestGuard<'a>(&'a Arc<Inner>);
 impl RequestGuard<'_> {
     fn hold(self, reservation: Reservation, decision: Decision) {
         let mut state = self.0.state();
-        if !matches!(*state, State::Reserving) {
+        if !matches!(*state, FlowState::Reserving) {
             // The connection has ended meanwhile; dropping the reservation releases it.
             return;
         }
         let reserved = reservation.state();
         let rendition = decision.rendition().map(str::to_owned);
-        *state = State::Held(Box::new(Held { reservation, decision, rendition }));
+        *state = FlowState::Held(Box::new(FlowReservation { reservation, decision, rendition }));
         drop(state);
         // After the state is set, since the reservation may be lost already.
         let flow = Arc::downgrade(self.0);
@@ -446,8 +446,8 @@ impl RequestGuard<'_> {
 impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        if matches!(*state, State::Reserving) {
-            *state = State::Free;
+        if matches!(*state, FlowState::Reserving) {
+            *state = FlowState::Free;
         }
     }
 }

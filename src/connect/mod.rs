@@ -163,7 +163,7 @@ mod plan;
 
 pub use crate::engine::{Ask, ClassReport, Events, InterfaceReport, Loss, Lost, ReservationRequest, What};
 pub use adopt::{Adopt, IntoSocket};
-pub use connection::{Connection, Socket};
+pub use connection::{Connection, SharedTcpStream};
 pub use connector::Connector;
 pub use datagrams::{DatagramConnection, DatagramSocket, Destination};
 pub use error::ConnectError;

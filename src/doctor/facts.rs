@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::failure::KernelFailure;
 use crate::lab::Site;
 use crate::linux::features::{Feature, Untried};
-use crate::linux::{Claim, FoundFilter, Holder, LinkDetails, Netlink, ReportedSpeed, namespace};
-use crate::tc::Root;
+use crate::linux::{Claim, ClaimHolder, FoundFilter, LinkDetails, Netlink, ReportedSpeed, namespace};
+use crate::tc::ObservedRoot;
 
 /// Everything that a judgement is made of.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,11 +49,11 @@ pub struct InterfaceFacts {
     /// Its speed; `None` where it cannot be seen.
     pub speed: Option<ReportedSpeed>,
     /// Its root qdisc.
-    pub root: Root,
+    pub root: ObservedRoot,
     /// The filters on what leaves it.
     pub filters: Vec<FoundFilter>,
     /// The process that manages it.
-    pub holder: Option<Holder>,
+    pub holder: Option<ClaimHolder>,
 }
 
 /// Settings; `None` for those that cannot be read.

@@ -10,7 +10,7 @@ pub struct Finding {
     /// What was looked at.
     pub subject: String,
     /// How it stands.
-    pub state: State,
+    pub state: FindingState,
     /// What was found.
     pub found: String,
     /// What the lack costs.
@@ -24,7 +24,7 @@ pub struct Finding {
 /// How a subject stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum FindingState {
     /// As it should be.
     Ok,
     /// Costs something, but no guarantee.
@@ -37,7 +37,7 @@ pub enum State {
 
 /// What a lack costs and how to mend it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lack<'a> {
+pub(super) struct Remedy<'a> {
     pub(super) costs: &'a str,
     pub(super) mend: &'a str,
 }
@@ -45,10 +45,10 @@ pub(super) struct Lack<'a> {
 impl Finding {
     pub(super) fn ok(topic: &str, subject: impl Into<String>, found: impl Into<String>) -> Self {
         let (topic, subject, found) = (topic.to_owned(), subject.into(), found.into());
-        Self { topic, subject, state: State::Ok, found, costs: None, mend: None }
+        Self { topic, subject, state: FindingState::Ok, found, costs: None, mend: None }
     }
 
-    pub(super) fn with(self, state: State, Lack { costs, mend }: Lack<'_>) -> Self {
+    pub(super) fn with(self, state: FindingState, Remedy { costs, mend }: Remedy<'_>) -> Self {
         Self { state, costs: Some(costs.to_owned()), mend: Some(mend.to_owned()), ..self }
     }
 }

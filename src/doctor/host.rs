@@ -3,14 +3,14 @@
 use flowspec::{Bytes, Rate};
 
 use super::facts::{InterfaceFacts, Privileges};
-use super::finding::{Finding, Lack, State};
+use super::finding::{Finding, FindingState, Remedy};
 use crate::linux::{FoundFilter, ReportedSpeed};
 use crate::tc::{Filter, Redirect, Target};
 
 /// What this process may do.
 pub(super) fn privileges(privileges: Privileges) -> Vec<Finding> {
     let Privileges { net_admin, net_raw, namespaces } = privileges;
-    let one = |subject: &str, has: bool, state: State, lack: Lack<'_>| {
+    let one = |subject: &str, has: bool, state: FindingState, lack: Remedy<'_>| {
         let finding = Finding::ok("privileges", subject, if has { "yes" } else { "no" });
         if has { finding } else { finding.with(state, lack) }
     };
@@ -18,8 +18,8 @@ pub(super) fn privileges(privileges: Privileges) -> Vec<Finding> {
         one(
             "CAP_NET_ADMIN",
             net_admin,
-            State::Lacking,
-            Lack {
+            FindingState::Lacking,
+            Remedy {
                 costs: "no tree can be programmed: reservations are enforced in user space alone, and other traffic of the link takes what is reserved",
                 mend: "run as root, or setcap cap_net_admin+ep PROGRAM (systemd: AmbientCapabilities=CAP_NET_ADMIN)",
             },
@@ -27,8 +27,8 @@ pub(super) fn privileges(privileges: Privileges) -> Vec<Finding> {
         one(
             "CAP_NET_RAW",
             net_raw,
-            State::Note,
-            Lack {
+            FindingState::Note,
+            Remedy {
                 costs: "nothing where CAP_NET_ADMIN is there; gqos test --lab cannot capture packets",
                 mend: "run as root, or setcap cap_net_raw+ep PROGRAM",
             },
@@ -36,8 +36,8 @@ pub(super) fn privileges(privileges: Privileges) -> Vec<Finding> {
         one(
             "network namespaces",
             namespaces,
-            State::Note,
-            Lack {
+            FindingState::Note,
+            Remedy {
                 costs: "gqos demo and gqos test --lab cannot run, and kernel features cannot be tried",
                 mend: "run as root, or allow user namespaces: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone",
             },
@@ -51,8 +51,8 @@ pub(super) fn interfaces(interfaces: &[InterfaceFacts]) -> Vec<Finding> {
     if !interfaces.iter().any(|facts| facts.link.is_up && facts.link.has_carrier) {
         let finding = Finding::ok("interfaces", "an interface that is up", "there is none");
         findings.push(finding.with(
-            State::Lacking,
-            Lack {
+            FindingState::Lacking,
+            Remedy {
                 costs: "no flow can leave, and none is admitted",
                 mend: "ip link set INTERFACE up, and connect its other end",
             },
@@ -67,8 +67,8 @@ fn interface(facts: &InterfaceFacts) -> Vec<Finding> {
     let state = match (link.is_up, link.has_carrier) {
         (true, true) => Finding::ok(topic, "state", "up"),
         (true, false) => Finding::ok(topic, "state", "up, no carrier").with(
-            State::Note,
-            Lack {
+            FindingState::Note,
+            Remedy {
                 costs: "nothing is admitted on it while its other end is not connected",
                 mend: "connect its other end",
             },
@@ -76,8 +76,8 @@ fn interface(facts: &InterfaceFacts) -> Vec<Finding> {
         // Nothing else matters of an interface that is down.
         (false, _) => {
             return vec![Finding::ok(topic, "state", "down").with(
-                State::Note,
-                Lack { costs: "nothing is admitted on it", mend: &format!("ip link set {topic} up") },
+                FindingState::Note,
+                Remedy { costs: "nothing is admitted on it", mend: &format!("ip link set {topic} up") },
             )];
         }
     };
@@ -98,11 +98,14 @@ fn speed(topic: &str, reported: Option<ReportedSpeed>) -> (Finding, Option<Rate>
         Some(ReportedSpeed { speed: Some(rate), is_virtual: true }) => {
             let costs = "capacity = \"auto\" promises what the link may not carry";
             let found = finding(format!("{rate}, a constant of a virtual driver"));
-            (found.with(State::Note, Lack { costs, mend: state_it }), None)
+            (found.with(FindingState::Note, Remedy { costs, mend: state_it }), None)
         }
         Some(ReportedSpeed { speed: None, .. }) | None => {
             let costs = "capacity = \"auto\" has no value: every reservation is refused as unknown_capacity";
-            (finding("not reported".to_owned()).with(State::Note, Lack { costs, mend: state_it }), None)
+            (
+                finding("not reported".to_owned()).with(FindingState::Note, Remedy { costs, mend: state_it }),
+                None,
+            )
         }
     }
 }
@@ -114,12 +117,12 @@ fn root(topic: &str, facts: &InterfaceFacts) -> Finding {
         (Ok(None), Some(holder)) => finding(format!("the kernel's default; claimed by {holder}")),
         (Ok(Some(root)), Some(holder)) => finding(format!("gqos's, htb {}, of {holder}", root.handle)),
         (Ok(Some(root)), None) => {
-            finding(format!("gqos's, htb {}, of no process", root.handle)).with(State::Note, Lack {
+            finding(format!("gqos's, htb {}, of no process", root.handle)).with(FindingState::Note, Remedy {
                 costs: "traffic is shaped by classes that no process manages, until gqos starts here again",
                 mend: &format!("gqos clean --interface {topic}"),
             })
         }
-        (Err(foreign), _) => finding(format!("{foreign}, of another program")).with(State::Lacking, Lack {
+        (Err(foreign), _) => finding(format!("{foreign}, of another program")).with(FindingState::Lacking, Remedy {
             costs: "it is left alone: reservations on this interface are enforced in user space alone, and refused under enforcement = \"kernel\"",
             mend: &format!("tc qdisc del dev {topic} root, if nothing needs it"),
         }),
@@ -132,8 +135,8 @@ fn filter(topic: &str, FoundFilter { kind, filter }: &FoundFilter) -> Finding {
         format!("tc filter del dev {topic} egress, or del dev {topic} parent QDISC:, if nothing needs it");
     match filter.as_ref().map(Filter::target) {
         None => finding(format!("{kind}, not read")).with(
-            State::Unknown,
-            Lack {
+            FindingState::Unknown,
+            Remedy {
                 costs: "it may drop, mark or redirect packets before they reach their class",
                 mend: &remove,
             },
@@ -142,8 +145,8 @@ fn filter(topic: &str, FoundFilter { kind, filter }: &FoundFilter) -> Finding {
             "{kind}: packets that match go to interface {index}"
         ))
         .with(
-            State::Note,
-            Lack {
+            FindingState::Note,
+            Remedy {
                 costs: "what is reserved for them here has no effect: they pass no class of this interface",
                 mend: &remove,
             },
@@ -178,8 +181,8 @@ fn offloads(facts: &InterfaceFacts, rate: Option<Rate>) -> Finding {
     match wait.filter(|micros| *micros > u128::from(LONG_WAIT)) {
         None => finding,
         Some(micros) => finding.with(
-            State::Note,
-            Lack {
+            FindingState::Note,
+            Remedy {
                 costs: &format!(
                     "a reserved packet waits up to {micros} us for an aggregate of other traffic"
                 ),

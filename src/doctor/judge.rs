@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::finding::Finding;
 use super::{host, kernel};
 
-/// Every finding, by topic. No finding is [`Lacking`](super::State::Lacking) where everything is there that
+/// Every finding, by topic. No finding is [`Lacking`](super::FindingState::Lacking) where everything is there that
 /// `enforcement = "kernel"` needs.
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<_> =

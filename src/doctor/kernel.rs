@@ -1,7 +1,7 @@
 //! The kernel: its features and its settings.
 
 use super::facts::{FeatureState, SystemFacts};
-use super::finding::{Finding, Lack, State};
+use super::finding::{Finding, FindingState, Remedy};
 use crate::linux::features::{Feature, Untried, is_missing};
 
 /// What gqos uses a feature for.
@@ -86,8 +86,8 @@ const fn use_of(feature: Feature) -> Use {
 pub(super) fn feature(feature: Feature, state: &FeatureState) -> Finding {
     let Use { name, is_needed, costs, config } = use_of(feature);
     let module = feature.module();
-    let missing = if is_needed { State::Lacking } else { State::Note };
-    let unknown = if is_needed { State::Lacking } else { State::Unknown };
+    let missing = if is_needed { FindingState::Lacking } else { FindingState::Note };
+    let unknown = if is_needed { FindingState::Lacking } else { FindingState::Unknown };
     let build = format!("modprobe {module}, or a kernel with {config}");
     let (state, found, mend) = match state {
         FeatureState::Tried(Ok(())) => return Finding::ok("kernel", name, "works"),
@@ -108,7 +108,7 @@ pub(super) fn feature(feature: Feature, state: &FeatureState) -> Finding {
             "run gqos doctor as root, where it can make a namespace to try it in".to_owned(),
         ),
     };
-    Finding::ok("kernel", name, found).with(state, Lack { costs, mend: &mend })
+    Finding::ok("kernel", name, found).with(state, Remedy { costs, mend: &mend })
 }
 
 /// The settings of the kernel and of this process.
@@ -125,7 +125,7 @@ fn tcp(system: &SystemFacts) -> Vec<Finding> {
         let finding = Finding::ok("tcp", "congestion control", name);
         findings.push(match name.starts_with("bbr") {
             false => finding,
-            true => finding.with(State::Note, Lack {
+            true => finding.with(FindingState::Note, Remedy {
                 costs: "bbr does not fill a class exactly: 94.5 to 97 % of 8 Mbit/s was measured where cubic gets 100 %",
                 mend: "sysctl net.ipv4.tcp_congestion_control=cubic",
             }),
@@ -139,7 +139,7 @@ fn tcp(system: &SystemFacts) -> Vec<Finding> {
         let finding = Finding::ok("tcp", name, value.to_string());
         findings.push(match value == best {
             true => finding,
-            false => finding.with(State::Note, Lack {
+            false => finding.with(FindingState::Note, Remedy {
                 costs: "TCP that the kernel paces leaves in aggregates of up to 64 KiB on short paths; sockets that gqos writes to itself are cut to segments",
                 mend: &format!("sysctl net.ipv4.{name}={best}"),
             }),
@@ -160,7 +160,7 @@ fn clock(system: &SystemFacts) -> Vec<Finding> {
         let finding = Finding::ok("clock", "clock source", source);
         match FAST_CLOCKS.contains(&source.as_str()) {
             true => finding,
-            false => finding.with(State::Note, Lack {
+            false => finding.with(FindingState::Note, Remedy {
                 costs: "each look at the clock costs microseconds of CPU, of which shaping takes several for a packet",
                 mend: "a clocksource= of the kernel's command line that the machine has, such as tsc",
             }),
@@ -171,8 +171,8 @@ fn clock(system: &SystemFacts) -> Vec<Finding> {
         match nanos <= USUAL_SLACK {
             true => finding,
             false => finding.with(
-                State::Note,
-                Lack {
+                FindingState::Note,
+                Remedy {
                     costs: "sleeps of the shaper end later by this much",
                     mend: "start the program without a slack of its own (systemd: TimerSlackNSec=50us)",
                 },
@@ -190,7 +190,7 @@ fn open_files(limit: u64) -> Finding {
     let finding = Finding::ok("process", "open files", found);
     match limit >= FEW_FILES {
         true => finding,
-        false => finding.with(State::Note, Lack {
+        false => finding.with(FindingState::Note, Remedy {
             costs: "each connection is an open file: later ones fail with WSAEMFILE, whatever is free on the link",
             mend: "ulimit -n 65536 (systemd: LimitNOFILE=65536)",
         }),

@@ -13,5 +13,5 @@ mod judge;
 mod kernel;
 
 pub use facts::{Facts, FeatureState, InterfaceFacts, Privileges, SystemFacts};
-pub use finding::{Finding, State};
+pub use finding::{Finding, FindingState};
 pub use judge::judge;

@@ -19,7 +19,7 @@ pub(super) struct Observer {
 }
 
 /// What is reported of a flow's peer, and since when.
-pub(super) type Report = (PeerState, Option<Moment>);
+pub(super) type ObservedPeer = (PeerState, Option<Moment>);
 
 impl Observer {
     pub(super) const fn new(now: Moment) -> Self {
@@ -30,7 +30,7 @@ impl Observer {
     ///
     /// A state needs two looks: the same at the end of a time as at its beginning. It is counted from the first of
     /// them, so that a peer is never blamed for a time before anything was expected of it.
-    pub(super) fn look(&mut self, now: Moment, seen: PeerCounters) -> Vec<Report> {
+    pub(super) fn look(&mut self, now: Moment, seen: PeerCounters) -> Vec<ObservedPeer> {
         if seen.closed {
             return vec![(PeerState::Gone, None)];
         }
@@ -72,7 +72,7 @@ mod tests {
 
     /// Looks at an idle peer at second 0, then at these seconds; the last look's reports.
     #[track_caller]
-    fn check(name: &str, looks: &[(u64, PeerCounters)], expected: &[Report]) {
+    fn check(name: &str, looks: &[(u64, PeerCounters)], expected: &[ObservedPeer]) {
         let mut observer = Observer::new(second(0));
         let mut reports = observer.look(second(0), PeerCounters::default());
         for (at, seen) in looks {

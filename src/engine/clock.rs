@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 /// The manager's clock: microseconds since the engine started.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(super) struct ManagerClock {
     started: Instant,
 }
 
-impl Clock {
+impl ManagerClock {
     pub(super) fn start() -> Self {
         Self { started: now() }
     }

@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::{Both, Bytes, Moment, Qos};
 use tokio::sync::{Notify, oneshot};
 
-use super::clock::{self, Clock};
+use super::clock::{self, ManagerClock};
 use super::error::EngineError;
 use super::events::{Events, Subscribers};
 use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
 use super::request::{Placement, ReservationRequest};
-use super::reservation::{Granted, Reply, Reservation, ReservationBackend, ReservationState};
-use super::resolve::{Resolved, resolve};
-use super::waiters::Waiters;
+use super::reservation::{Granted, Reservation, ReservationBackend, ReservationState, ReserveReply};
+use super::resolve::{ResolvedAsk, resolve};
+use super::waiters::WaitingFlows;
 use super::watches::{PeerReport, Watches};
 use crate::admission::{
     Decision, Ladder, Operation, PeerState, Refusal, RefusedRequest, Request, RequestKind,
@@ -33,12 +33,12 @@ use crate::telemetry::event::{Event, ManagerFaulted};
 pub(super) struct Core {
     pub(super) manager: Manager,
     guard: Guard,
-    pub(super) clock: Clock,
+    pub(super) clock: ManagerClock,
     callers: BTreeMap<RequestId, Caller>,
     last_request: u64,
     /// The reservations that are held.
     reservations: HashMap<String, Weak<ReservationState>>,
-    waiters: Waiters,
+    waiters: WaitingFlows,
     /// The sockets of the reservations.
     pub(super) watches: Watches,
     on_overcommitment: Vec<OnOvercommitment>,
@@ -57,7 +57,7 @@ pub(super) struct Core {
 pub(super) enum Caller {
     Reserve {
         id: String,
-        reply: oneshot::Sender<Reply>,
+        reply: oneshot::Sender<ReserveReply>,
     },
     Submit(oneshot::Sender<Result<Answer, EngineError>>),
     /// The engine itself, which needs no answer.
@@ -70,18 +70,18 @@ pub(super) enum Caller {
 pub(super) struct Outbox {
     /// Changes for the kernel, oldest first, with the numbers of their interfaces.
     pub(super) changes: Vec<(u32, ChangeId, Change)>,
-    pub(super) notifications: Vec<Notification>,
+    pub(super) notifications: Vec<CallerNotification>,
 }
 
 /// A callback that is due. It may take locks that a caller holds, and so comes from the engine's task.
 #[must_use]
-pub(super) enum Notification {
+pub(super) enum CallerNotification {
     Lost { state: Arc<ReservationState>, lost: Lost, watches: Watches },
     Begun { state: Arc<ReservationState>, admitted: Box<Admitted> },
     Overcommitment { notify: Vec<OnOvercommitment>, interface: String, over: bool },
 }
 
-impl Notification {
+impl CallerNotification {
     pub(super) fn call(self) {
         match self {
             Self::Lost { state, lost, watches } => {
@@ -106,14 +106,14 @@ pub(super) fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
 impl Core {
     pub(super) fn new(
         policy: &Arc<Policy>,
-        waiters: Waiters,
+        waiters: WaitingFlows,
         wake: Arc<Notify>,
         engine: Weak<dyn ReservationBackend>,
     ) -> Self {
         Self {
             manager: Manager::new(Arc::clone(policy)),
             guard: Guard::new(Manager::handle),
-            clock: Clock::start(),
+            clock: ManagerClock::start(),
             callers: BTreeMap::new(),
             last_request: 0,
             reservations: HashMap::new(),
@@ -238,7 +238,7 @@ impl Core {
         &mut self,
         request: &ReservationRequest,
         placement: &Placement,
-        reply: oneshot::Sender<Reply>,
+        reply: oneshot::Sender<ReserveReply>,
     ) {
         match request_for(self.manager.ledger().policy(), self.clock, request, placement) {
             Ok(ladder) => {
@@ -267,7 +267,12 @@ impl Core {
     }
 
     /// Refuses a request that does not reach the ledger.
-    pub(super) fn refuse(&self, placement: &Placement, refusal: Refusal, reply: oneshot::Sender<Reply>) {
+    pub(super) fn refuse(
+        &self,
+        placement: &Placement,
+        refusal: Refusal,
+        reply: oneshot::Sender<ReserveReply>,
+    ) {
         let (id, interface) = (placement.id.clone(), Some(placement.link.name.clone()));
         let request = RefusedRequest { kind: RequestKind::Reserve, id, interface, refusal };
         let decision = self.manager.ledger().refused(self.now(), request);
@@ -358,17 +363,21 @@ impl Core {
                 // Before the answer of a flow that has preempted it, which starts without these tokens.
                 self.feed(Input::Spent { id: lost.id.clone(), missing: missing.unwrap_or_default() });
                 let watches = self.watches.clone();
-                let lost = state.map(|state| Notification::Lost { state, lost, watches });
+                let lost = state.map(|state| CallerNotification::Lost { state, lost, watches });
                 self.outbox.notifications.extend(lost);
             }
             Notice::Begun { id, admitted } => {
                 let state = self.reservations.get(&id).and_then(Weak::upgrade);
-                let begun = state.map(|state| Notification::Begun { state, admitted });
+                let begun = state.map(|state| CallerNotification::Begun { state, admitted });
                 self.outbox.notifications.extend(begun);
             }
             Notice::Overcommitted { interface, over } => {
                 let notify = self.on_overcommitment.clone();
-                self.outbox.notifications.push(Notification::Overcommitment { notify, interface, over });
+                self.outbox.notifications.push(CallerNotification::Overcommitment {
+                    notify,
+                    interface,
+                    over,
+                });
             }
             Notice::CapacityAvailable { id } => {
                 if let Some(waiter) = self.waiters.get(&id) {
@@ -384,12 +393,12 @@ impl Core {
 /// - **Errors**: a template that the policy does not have.
 fn request_for(
     policy: &Policy,
-    clock: Clock,
+    clock: ManagerClock,
     request: &ReservationRequest,
     placement: &Placement,
 ) -> Result<Ladder, Refusal> {
     let Placement { id, link, owner } = placement;
-    let Resolved { mut renditions, class, group } = resolve(policy, request, &link.name)?;
+    let ResolvedAsk { mut renditions, class, group } = resolve(policy, request, &link.name)?;
     let (first, qos) = match renditions.is_empty() {
         true => (String::new(), Qos::BEST_EFFORT),
         false => renditions.remove(0),
@@ -443,16 +452,16 @@ mod tests {
         Box::new(Operation::Reserve(Box::new(Request::new(id, "eth0", qos).into())))
     }
 
-    struct Tried {
+    struct TestCore {
         core: Core,
         events: Events,
     }
 
-    impl Tried {
+    impl TestCore {
         fn new() -> Self {
             let (policy, _) = Policy::parse(&[Source { name: "test", text: POLICY }]).unwrap();
             let engine: Weak<dyn ReservationBackend> = Weak::<LocalEngine>::new();
-            let mut core = Core::new(&Arc::new(policy), Waiters::default(), Arc::default(), engine);
+            let mut core = Core::new(&Arc::new(policy), WaitingFlows::default(), Arc::default(), engine);
             core.guard = Guard::new(faulty);
             let events = core.events();
             Self { core, events }
@@ -491,7 +500,7 @@ mod tests {
 
     #[test]
     fn a_fault_before_any_change_refuses_its_request_alone() {
-        let mut tried = Tried::new();
+        let mut tried = TestCore::new();
         assert!(tried.is_admitted("v1"));
         let error = tried.submit(refresh()).unwrap_err().to_string();
         assert!(error.contains("a fault in a refresh") && error.contains("changed nothing"), "{error}");
@@ -503,7 +512,7 @@ mod tests {
 
     #[test]
     fn a_fault_after_a_change_stops_admission_and_releases_are_accepted() {
-        let mut tried = Tried::new();
+        let mut tried = TestCore::new();
         assert!(tried.is_admitted("v1"));
         let (reply, mut waiting) = oneshot::channel();
         // A caller whose answer the fault has lost.
@@ -527,7 +536,7 @@ mod tests {
 
     #[test]
     fn faults_without_end_stop_admission() {
-        let mut tried = Tried::new();
+        let mut tried = TestCore::new();
         for _ in 0..64 {
             assert!(tried.submit(refresh()).is_err());
         }
@@ -555,7 +564,7 @@ mod request_tests {
         let link = Link { index: 2, name: interface.into(), mtu: Bytes::new(1500), speed: None };
         let placement = Placement { id: "f".into(), link: Arc::new(link), owner: Owner::default() };
         let Ladder { request, first, renditions } =
-            request_for(&policy, Clock::start(), &ReservationRequest::new(ask, subject), &placement)
+            request_for(&policy, ManagerClock::start(), &ReservationRequest::new(ask, subject), &placement)
                 .expect("a request");
         let names: Vec<_> = std::iter::once(&first).chain(renditions.iter().map(|(name, _)| name)).collect();
         assert_eq!(names, templates);

@@ -16,15 +16,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::clock;
-use super::core::{Caller, Core, Notification, lock};
+use super::core::{Caller, CallerNotification, Core, lock};
 use super::drain::{Drained, EndedFlow, drain};
 use super::error::EngineError;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
-use super::meter::Meter;
-use super::queues::{Command, Inbox, Job, Lanes, MOST_QUEUED_REQUESTS, WeakCommands, Work};
+use super::meter::InterfaceMeter;
+use super::queues::{EngineCommand, Inbox, InterfaceQueues, Job, MOST_QUEUED_REQUESTS, WeakCommands, Work};
 use super::request::Submission;
-use super::reservation::{Reply, Usage};
+use super::reservation::{ReserveReply, Usage};
 use super::routes::RouteCache;
 use super::schedule::Upkeep;
 use crate::admission::{Operation, Refusal};
@@ -32,7 +32,7 @@ use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents};
 use crate::manager::{ChangeId, Input, Root, Seen};
 use crate::policy::Enforcement;
-use crate::tc::{ForeignRoot, Observed};
+use crate::tc::{ForeignRoot, ObservedTree};
 
 /// The state of the engine's task.
 pub(super) struct Driver {
@@ -41,22 +41,22 @@ pub(super) struct Driver {
     pub(super) routes: RouteCache,
     /// For the tasks that drain flows, without keeping the queue open.
     commands: WeakCommands,
-    pub(super) lanes: Lanes,
+    pub(super) lanes: InterfaceQueues,
     /// The calls to the kernel that are under way.
-    pub(super) calls: FuturesUnordered<Call>,
+    pub(super) calls: FuturesUnordered<KernelCall>,
     /// By the numbers of the interfaces.
     pub(super) claims: BTreeMap<u32, Claim>,
     /// Interfaces that are down, with what they carried before.
     pub(super) down: BTreeMap<String, Both<Option<Rate>>>,
     /// What the classes of interfaces have sent, where something is measured.
-    pub(super) meters: BTreeMap<String, Meter>,
+    pub(super) meters: BTreeMap<String, InterfaceMeter>,
     is_shut_down: bool,
     /// The process that started the engine.
     process: u32,
     pub(super) upkeep: Upkeep,
 }
 
-pub(super) type Call = Pin<Box<dyn Future<Output = Returned> + Send>>;
+pub(super) type KernelCall = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
 /// A call to the kernel has returned.
 pub(super) enum Returned {
@@ -69,7 +69,7 @@ pub(super) enum Returned {
     Looked {
         link: Arc<Link>,
         root: Result<ClaimedRoot, KernelFailure>,
-        request: Request,
+        request: PendingReserve,
     },
     /// An interface was looked at again.
     Found {
@@ -85,7 +85,7 @@ pub(super) enum Returned {
     Observed {
         index: u32,
         interface: String,
-        observed: Result<Result<Observed, ForeignRoot>, KernelFailure>,
+        observed: Result<Result<ObservedTree, ForeignRoot>, KernelFailure>,
     },
     Measured {
         index: u32,
@@ -110,7 +110,7 @@ pub(super) enum Returned {
 }
 
 /// A request for a reservation, and where its answer goes.
-type Request = (Box<Submission>, oneshot::Sender<Reply>);
+type PendingReserve = (Box<Submission>, oneshot::Sender<ReserveReply>);
 
 /// How often measured classes are measured.
 const MEASURE: Duration = Duration::from_secs(1);
@@ -134,7 +134,7 @@ impl Driver {
             kernel,
             routes,
             commands,
-            lanes: Lanes::default(),
+            lanes: InterfaceQueues::default(),
             calls: FuturesUnordered::new(),
             claims: BTreeMap::new(),
             down: BTreeMap::new(),
@@ -187,7 +187,7 @@ impl Driver {
             tokio::select! {
                 command = inbox.next() => match command {
                     None => break None,
-                    Some(Command::Stop { reply }) => break Some(reply),
+                    Some(EngineCommand::Stop { reply }) => break Some(reply),
                     Some(command) => {
                         let may_free_capacity = command.may_free_capacity();
                         self.dispatch(command);
@@ -254,7 +254,7 @@ impl Driver {
     fn proceed(&mut self) {
         loop {
             let outbox = self.core().take_outbox();
-            outbox.notifications.into_iter().for_each(Notification::call);
+            outbox.notifications.into_iter().for_each(CallerNotification::call);
             for (index, id, change) in outbox.changes {
                 self.lanes.order(index, id, change);
             }
@@ -304,7 +304,7 @@ impl Driver {
                 match root {
                     Ok(root) => {
                         self.seen(&link, root);
-                        self.lanes.resume(link.index, Command::Reserve { submission, reply });
+                        self.lanes.resume(link.index, EngineCommand::Reserve { submission, reply });
                     }
                     Err(failure) => {
                         let interface = link.name.clone();
@@ -331,20 +331,20 @@ impl Driver {
     }
 
     /// Executes a command, or lets it wait for its interface.
-    fn dispatch(&mut self, command: Command) {
+    fn dispatch(&mut self, command: EngineCommand) {
         match self.interface_of(&command).filter(|index| self.lanes.is_busy(*index)) {
             None => self.execute(command),
             Some(index) if self.lanes.waiting(index) < MOST_QUEUED_REQUESTS => {
                 self.lanes.defer(index, Job::Command(command));
             }
             Some(index) => match command {
-                Command::Reserve { submission, reply } => {
+                EngineCommand::Reserve { submission, reply } => {
                     let (waiting, limit) = (self.lanes.waiting(index), MOST_QUEUED_REQUESTS);
                     let refusal = Refusal::TooManyRequests { waiting, limit };
                     self.core().refuse(&submission.placement, refusal, reply);
                 }
                 // A caller that has gone needs no answer.
-                Command::Submit { reply, .. } => {
+                EngineCommand::Submit { reply, .. } => {
                     drop(reply.send(Err(EngineError::TooManyRequests { limit: MOST_QUEUED_REQUESTS })))
                 }
                 release => self.lanes.defer(index, Job::Command(release)),
@@ -353,17 +353,17 @@ impl Driver {
     }
 
     /// The interface that a command is about, where it is about one.
-    fn interface_of(&self, command: &Command) -> Option<u32> {
+    fn interface_of(&self, command: &EngineCommand) -> Option<u32> {
         let core = self.core();
         let (manager, ledger) = (&core.manager, core.manager.ledger());
         let interface = match command {
-            Command::Reserve { submission, .. } => return Some(submission.placement.link.index),
-            Command::Connected { id }
-            | Command::Closed { id, .. }
-            | Command::Drained { id, .. }
-            | Command::PeerGone { id, .. } => ledger.flow(id)?.0,
-            Command::EndGroup { id } => ledger.group_totals(id)?.0,
-            Command::Submit { operation, .. } => match &**operation {
+            EngineCommand::Reserve { submission, .. } => return Some(submission.placement.link.index),
+            EngineCommand::Connected { id }
+            | EngineCommand::Closed { id, .. }
+            | EngineCommand::Drained { id, .. }
+            | EngineCommand::PeerGone { id, .. } => ledger.flow(id)?.0,
+            EngineCommand::EndGroup { id } => ledger.group_totals(id)?.0,
+            EngineCommand::Submit { operation, .. } => match &**operation {
                 Operation::Reserve(ladder) => &ladder.request.interface,
                 Operation::Renegotiate { id, .. }
                 | Operation::Refresh { id, .. }
@@ -376,18 +376,20 @@ impl Driver {
                 | Operation::Query { interface, .. } => interface,
                 _ => return None,
             },
-            Command::Report { .. } | Command::Stop { .. } => return None,
+            EngineCommand::Report { .. } | EngineCommand::Stop { .. } => return None,
         };
         manager.index(interface)
     }
 
-    fn execute(&mut self, command: Command) {
+    fn execute(&mut self, command: EngineCommand) {
         match command {
-            Command::Reserve { submission, reply } => self.reserve(submission, reply),
-            Command::Submit { operation, reply } => self.core().submit(operation, Caller::Submit(reply)),
-            Command::Connected { id } => self.core().feed(Input::Connected { id }),
-            Command::Closed { id, lingering, usage } => self.close(id, lingering, usage),
-            Command::Drained { id, drained: Drained { sent, missing } } => {
+            EngineCommand::Reserve { submission, reply } => self.reserve(submission, reply),
+            EngineCommand::Submit { operation, reply } => {
+                self.core().submit(operation, Caller::Submit(reply))
+            }
+            EngineCommand::Connected { id } => self.core().feed(Input::Connected { id }),
+            EngineCommand::Closed { id, lingering, usage } => self.close(id, lingering, usage),
+            EngineCommand::Drained { id, drained: Drained { sent, missing } } => {
                 let measured = self.core().manager.measured_class(&id);
                 if let Some((interface, class, handle)) = measured
                     && let Some(meter) = self.meters.get_mut(&interface)
@@ -397,21 +399,21 @@ impl Driver {
                 let missing = Both { sending: missing, receiving: None };
                 self.core().close(id, missing);
             }
-            Command::PeerGone { id, usage } => {
+            EngineCommand::PeerGone { id, usage } => {
                 let missing = usage.missing;
                 self.core().feed(Input::Spent { id: id.clone(), missing });
                 self.core().peer_gone(id);
             }
-            Command::EndGroup { id } => {
+            EngineCommand::EndGroup { id } => {
                 self.core().submit(Box::new(Operation::Ungroup { id }), Caller::Engine);
             }
-            Command::Report { reply } => self.report_all(reply),
+            EngineCommand::Report { reply } => self.report_all(reply),
             // The loop itself ends.
-            Command::Stop { .. } => {}
+            EngineCommand::Stop { .. } => {}
         }
     }
 
-    fn reserve(&mut self, submission: Box<Submission>, reply: oneshot::Sender<Reply>) {
+    fn reserve(&mut self, submission: Box<Submission>, reply: oneshot::Sender<ReserveReply>) {
         if reply.is_closed() {
             return;
         }
@@ -483,7 +485,7 @@ impl Driver {
         let kernel = Arc::clone(&self.kernel);
         tokio::spawn(async move {
             let drained = drain(kernel, ended, lingering).await;
-            commands.send(Command::Drained { id, drained });
+            commands.send(EngineCommand::Drained { id, drained });
         });
     }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvents};
 use crate::manager::Root;
-use crate::tc::{Change, ForeignRoot, Handle, Observed};
+use crate::tc::{Change, ForeignRoot, Handle, ObservedTree};
 
 /// The kernel's answer to a call of the engine.
 pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>> + Send>>;
@@ -29,7 +29,7 @@ pub trait Kernel: Send + Sync {
 
     /// The tree of an interface; the qdisc of another program where that is at the root. `None` where trees cannot be
     /// read: nothing is repaired then.
-    fn observe(&self, _index: u32) -> Option<KernelFuture<Result<Observed, ForeignRoot>>> {
+    fn observe(&self, _index: u32) -> Option<KernelFuture<Result<ObservedTree, ForeignRoot>>> {
         None
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, Weak};
 use flowspec::{Direction, Qos};
 use tokio::sync::{Notify, oneshot};
 
-use super::clock::Clock;
+use super::clock::ManagerClock;
 use super::core::{Core, lock};
 use super::driver::Driver;
 use super::error::EngineError;
@@ -22,18 +22,18 @@ use super::lingering::Lingering;
 use super::owner;
 use super::peer::PeerSocket;
 use super::pending::PendingReservation;
-use super::queues::{Command, Commands, MOST_QUEUED_REQUESTS, queue};
+use super::queues::{Commands, EngineCommand, MOST_QUEUED_REQUESTS, queue};
 use super::report::InterfaceReport;
 use super::request::{Placement, ReservationRequest, Submission};
 use super::reservation::{Granted, ReservationBackend, ReservationState, Usage};
 use super::routes::RouteCache;
-use super::waiters::Waiters;
+use super::waiters::WaitingFlows;
 use super::watches::Watches;
 use crate::admission::{Operation, Refusal};
 use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink};
 use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
-use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, OWN_ROOT, Observed, Op};
+use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, OWN_ROOT, ObservedTree, Op};
 
 /// An engine that runs its manager in this process, and a task that carries out the manager's effects.
 ///
@@ -44,9 +44,9 @@ pub struct LocalEngine {
     commands: Commands,
     kernel: Arc<dyn Kernel>,
     routes: RouteCache,
-    waiters: Waiters,
+    waiters: WaitingFlows,
     watches: Watches,
-    clock: Clock,
+    clock: ManagerClock,
     /// How many flows have been given an id.
     named: AtomicU64,
     /// Whether the policy has classes for some owners alone.
@@ -74,7 +74,7 @@ impl LocalEngine {
         }
         let ((commands, inbox), wake) = (queue(), Arc::new(Notify::new()));
         let engine = Arc::new_cyclic(|me: &Weak<Self>| {
-            let (waiters, me) = (Waiters::default(), Weak::clone(me) as Weak<dyn ReservationBackend>);
+            let (waiters, me) = (WaitingFlows::default(), Weak::clone(me) as Weak<dyn ReservationBackend>);
             let core = Core::new(&policy, waiters.clone(), Arc::clone(&wake), me);
             let (watches, clock) = (core.watches.clone(), core.clock);
             Self {
@@ -159,10 +159,10 @@ impl LocalEngine {
     }
 
     /// Queues a client's request. Where the queue is full, a reservation is refused and any other request fails.
-    fn request(&self, command: Command) -> Result<(), EngineError> {
+    fn request(&self, command: EngineCommand) -> Result<(), EngineError> {
         match self.commands.request(command) {
             Ok(()) => Ok(()),
-            Err(Command::Reserve { submission, reply }) => {
+            Err(EngineCommand::Reserve { submission, reply }) => {
                 let refusal =
                     Refusal::TooManyRequests { waiting: MOST_QUEUED_REQUESTS, limit: MOST_QUEUED_REQUESTS };
                 lock(&self.core).refuse(&submission.placement, refusal, reply);
@@ -174,7 +174,7 @@ impl LocalEngine {
 
     async fn submitted(&self, operation: Operation) -> Result<Answer, EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.request(Command::Submit { operation: Box::new(operation), reply })?;
+        self.request(EngineCommand::Submit { operation: Box::new(operation), reply })?;
         answer.await.map_err(|_| EngineError::Stopped)?
     }
 }
@@ -182,7 +182,7 @@ impl LocalEngine {
 impl ReservationBackend for LocalEngine {
     fn connected(&self, id: &str) {
         if !self.feed_here(id, || [Input::Connected { id: id.to_owned() }]) {
-            self.commands.send(Command::Connected { id: id.to_owned() });
+            self.commands.send(EngineCommand::Connected { id: id.to_owned() });
         }
     }
 
@@ -192,11 +192,11 @@ impl ReservationBackend for LocalEngine {
         if matches!(lingering, Lingering::Nothing) && self.feed_here(&id, inputs) {
             return;
         }
-        self.commands.send(Command::Closed { id, lingering, usage });
+        self.commands.send(EngineCommand::Closed { id, lingering, usage });
     }
 
     fn peer_gone(&self, id: String, usage: Usage) {
-        self.commands.send(Command::PeerGone { id, usage });
+        self.commands.send(EngineCommand::PeerGone { id, usage });
     }
 
     fn watch(&self, flow: (&str, &Arc<ReservationState>), socket: PeerSocket, timeouts: PeerTimeouts) {
@@ -238,7 +238,7 @@ impl Engine for LocalEngine {
             let waiting = request.ask.wait.then(|| self.waiters.enter(&placement.id));
             let (reply, answer) = oneshot::channel();
             let submission = Box::new(Submission { request, placement });
-            self.request(Command::Reserve { submission, reply })?;
+            self.request(EngineCommand::Reserve { submission, reply })?;
             PendingReservation::new(answer, waiting).await
         })
     }
@@ -258,7 +258,7 @@ impl Engine for LocalEngine {
     }
 
     fn end_group(&self, id: String) {
-        self.commands.send(Command::EndGroup { id });
+        self.commands.send(EngineCommand::EndGroup { id });
     }
 
     fn wait_for_capacity(&self, id: &str) -> EngineFuture<'_, Result<(), EngineError>> {
@@ -272,7 +272,7 @@ impl Engine for LocalEngine {
     fn stop_waiting(&self, id: &str) {
         if self.waiters.remove(id) {
             let (id, usage) = (id.to_owned(), Usage::default());
-            self.commands.send(Command::Closed { id, lingering: Lingering::Nothing, usage });
+            self.commands.send(EngineCommand::Closed { id, lingering: Lingering::Nothing, usage });
         }
     }
 
@@ -295,7 +295,7 @@ impl Engine for LocalEngine {
     fn report(&self) -> EngineFuture<'_, Result<Vec<InterfaceReport>, EngineError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.request(Command::Report { reply })?;
+            self.request(EngineCommand::Report { reply })?;
             Ok(answer.await.map_err(|_| EngineError::Stopped)??)
         })
     }
@@ -303,7 +303,7 @@ impl Engine for LocalEngine {
     fn stop(&self) -> EngineFuture<'_, ()> {
         Box::pin(async move {
             let (reply, done) = oneshot::channel();
-            self.commands.send(Command::Stop { reply });
+            self.commands.send(EngineCommand::Stop { reply });
             // An error means that the engine has stopped already.
             let _ = done.await;
         })
@@ -356,7 +356,7 @@ impl Kernel for Netlink {
         })
     }
 
-    fn observe(&self, index: u32) -> Option<KernelFuture<Result<Observed, ForeignRoot>>> {
+    fn observe(&self, index: u32) -> Option<KernelFuture<Result<ObservedTree, ForeignRoot>>> {
         let netlink = self.clone();
         Some(Box::pin(async move {
             let observed = Self::observe(&netlink, index).await?;

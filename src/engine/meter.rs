@@ -8,7 +8,7 @@ use crate::tc::Handle;
 
 /// The counts of one interface, as they were last read.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(super) struct InterfaceMeter {
     /// When that was, in microseconds.
     read: Option<u64>,
     sent: BTreeMap<Handle, u64>,
@@ -16,7 +16,7 @@ pub(super) struct Meter {
     ended: BTreeMap<String, Option<u64>>,
 }
 
-impl Meter {
+impl InterfaceMeter {
     /// A flow of a class ends: its kernel class has sent so much in all.
     pub(super) fn ended(&mut self, class: &str, handle: Handle, sent: Option<u64>) {
         let before = self.sent.remove(&handle).unwrap_or(0);
@@ -61,7 +61,7 @@ mod tests {
     fn what_was_sent_between_two_readings_is_a_rate() {
         let (a, b) = (flow_class(0), flow_class(1));
         let classes = BTreeMap::from([("voice".to_owned(), vec![a, b])]);
-        let mut meter = Meter::default();
+        let mut meter = InterfaceMeter::default();
         assert!(meter.read(&classes, &BTreeMap::from([(a, 1_000), (b, 0)]), 0).is_empty(), "the first time");
         let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 500)]), 1_000_000);
         assert_eq!(read, [("voice".to_owned(), 1_000_000, Rate::new(1_001))]);

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::error::EngineError;
-use super::reservation::{Granted, Reply};
+use super::reservation::{Granted, ReserveReply};
 use super::waiters::WaitingEntry;
 
 /// A request for a reservation that the engine has taken: a future of its answer.
@@ -16,12 +16,12 @@ use super::waiters::WaitingEntry;
 /// Dropped, it releases what was or will be granted.
 #[must_use]
 pub struct PendingReservation {
-    answer: oneshot::Receiver<Reply>,
+    answer: oneshot::Receiver<ReserveReply>,
     waiting: Option<WaitingEntry>,
 }
 
 impl PendingReservation {
-    pub(super) const fn new(answer: oneshot::Receiver<Reply>, waiting: Option<WaitingEntry>) -> Self {
+    pub(super) const fn new(answer: oneshot::Receiver<ReserveReply>, waiting: Option<WaitingEntry>) -> Self {
         Self { answer, waiting }
     }
 
@@ -34,7 +34,7 @@ impl PendingReservation {
         }
     }
 
-    fn answered(&mut self, reply: Reply) -> Result<Granted, EngineError> {
+    fn answered(&mut self, reply: ReserveReply) -> Result<Granted, EngineError> {
         if let Some(entry) = self.waiting.take() {
             let decision = match &reply {
                 Ok(granted) => &granted.decision,

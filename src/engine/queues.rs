@@ -15,7 +15,7 @@ use super::error::EngineError;
 use super::lingering::Lingering;
 use super::report::InterfaceReport;
 use super::request::Submission;
-use super::reservation::{Reply, Usage};
+use super::reservation::{ReserveReply, Usage};
 use crate::admission::Operation;
 use crate::failure::KernelFailure;
 use crate::manager::{Answer, ChangeId};
@@ -30,9 +30,9 @@ use crate::tc::Change;
 pub const MOST_QUEUED_REQUESTS: usize = 16_384;
 
 /// A command to the engine's task.
-pub(super) enum Command {
+pub(super) enum EngineCommand {
     /// A client's request for a reservation.
-    Reserve { submission: Box<Submission>, reply: oneshot::Sender<Reply> },
+    Reserve { submission: Box<Submission>, reply: oneshot::Sender<ReserveReply> },
     /// A client's operation on the ledger.
     Submit { operation: Box<Operation>, reply: oneshot::Sender<Result<Answer, EngineError>> },
     /// A flow's peer has answered.
@@ -57,33 +57,33 @@ pub(super) enum Command {
 /// reservation is connected once, closed once and drained once, a flow stops waiting once, and a group ends once.
 #[derive(Clone)]
 pub(super) struct Commands {
-    sender: mpsc::UnboundedSender<Command>,
-    counts: Arc<Counts>,
+    sender: mpsc::UnboundedSender<EngineCommand>,
+    counts: Arc<QueueLengths>,
 }
 
 /// The same, without keeping the queue open.
 #[derive(Clone)]
 pub(super) struct WeakCommands {
-    sender: mpsc::WeakUnboundedSender<Command>,
-    counts: Arc<Counts>,
+    sender: mpsc::WeakUnboundedSender<EngineCommand>,
+    counts: Arc<QueueLengths>,
 }
 
 /// The receiving end of the queue.
 pub(super) struct Inbox {
-    receiver: mpsc::UnboundedReceiver<Command>,
-    counts: Arc<Counts>,
+    receiver: mpsc::UnboundedReceiver<EngineCommand>,
+    counts: Arc<QueueLengths>,
 }
 
 /// What is in the queue.
 #[derive(Default)]
-struct Counts {
+struct QueueLengths {
     /// Commands of clients that wait for an answer.
     requests: AtomicUsize,
     /// Commands that have to come before a request, with the one being executed.
     may_free_capacity: AtomicUsize,
 }
 
-impl Command {
+impl EngineCommand {
     const fn is_request(&self) -> bool {
         matches!(self, Self::Reserve { .. } | Self::Submit { .. } | Self::Report { .. })
     }
@@ -107,7 +107,7 @@ impl Command {
 /// A queue with a receiving end.
 pub(super) fn queue() -> (Commands, Inbox) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let counts: Arc<Counts> = Arc::default();
+    let counts: Arc<QueueLengths> = Arc::default();
     (Commands { sender, counts: Arc::clone(&counts) }, Inbox { receiver, counts })
 }
 
@@ -115,7 +115,7 @@ impl Commands {
     /// Queues a client's request.
     ///
     /// - **Errors**: the request, where as many as there may be are queued.
-    pub(super) fn request(&self, command: Command) -> Result<(), Command> {
+    pub(super) fn request(&self, command: EngineCommand) -> Result<(), EngineCommand> {
         if self.sender.is_closed() {
             // The dropped reply says that the engine has stopped.
             return Ok(());
@@ -131,7 +131,7 @@ impl Commands {
     }
 
     /// Queues a command that is not a request.
-    pub(super) fn send(&self, command: Command) {
+    pub(super) fn send(&self, command: EngineCommand) {
         if command.may_free_capacity() {
             self.counts.may_free_capacity.fetch_add(1, Ordering::AcqRel);
         }
@@ -158,7 +158,7 @@ impl WeakCommands {
 impl Inbox {
     /// The next command; `None` once nothing can be queued any more. If the command may free capacity, the caller says
     /// when it is [executed](Self::executed).
-    pub(super) async fn next(&mut self) -> Option<Command> {
+    pub(super) async fn next(&mut self) -> Option<EngineCommand> {
         let command = self.receiver.recv().await?;
         if command.is_request() {
             self.counts.requests.fetch_sub(1, Ordering::AcqRel);
@@ -174,10 +174,10 @@ impl Inbox {
 
 /// The busy interfaces, by their numbers.
 #[derive(Default)]
-pub(super) struct Lanes(BTreeMap<u32, Lane>);
+pub(super) struct InterfaceQueues(BTreeMap<u32, InterfaceQueue>);
 
 #[derive(Default)]
-struct Lane {
+struct InterfaceQueue {
     /// Whether a call to the kernel is under way.
     calling: bool,
     changes: VecDeque<(ChangeId, Change)>,
@@ -188,7 +188,7 @@ struct Lane {
 
 /// Something to be done once an interface's changes are applied.
 pub(super) enum Job {
-    Command(Command),
+    Command(EngineCommand),
     /// The link has changed; whether it carries anything now.
     Link(bool),
     /// The interface's classes are to be measured.
@@ -205,7 +205,7 @@ pub(super) enum Work {
     Job(u32, Job),
 }
 
-impl Lanes {
+impl InterfaceQueues {
     pub(super) fn is_busy(&self, index: u32) -> bool {
         self.0.contains_key(&index)
     }
@@ -237,7 +237,7 @@ impl Lanes {
     }
 
     /// A command that had begun goes on before all others.
-    pub(super) fn resume(&mut self, index: u32, command: Command) {
+    pub(super) fn resume(&mut self, index: u32, command: EngineCommand) {
         self.lane(index).jobs.push_front(Job::Command(command));
     }
 
@@ -271,7 +271,7 @@ impl Lanes {
         }
     }
 
-    fn lane(&mut self, index: u32) -> &mut Lane {
+    fn lane(&mut self, index: u32) -> &mut InterfaceQueue {
         self.0.entry(index).or_default()
     }
 }

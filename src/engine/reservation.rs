@@ -42,7 +42,7 @@ pub struct Usage {
 }
 
 /// Reads what a flow has taken from its buckets so far.
-type Meter = Box<dyn Fn() -> Usage + Send + Sync>;
+type UsageReader = Box<dyn Fn() -> Usage + Send + Sync>;
 
 /// A reservation, released exactly once: by [`end`](Self::end) or when dropped.
 ///
@@ -65,12 +65,12 @@ pub struct Granted {
 }
 
 /// The answer to a request for a reservation: a refusal is its decision.
-pub(super) type Reply = Result<Granted, Box<Decision>>;
+pub(super) type ReserveReply = Result<Granted, Box<Decision>>;
 
 /// Whether a reservation still stands, and its use: shared by the engine and the holder of the reservation.
 #[derive(Default)]
 pub struct ReservationState {
-    meter: OnceLock<Meter>,
+    meter: OnceLock<UsageReader>,
     lost: OnceLock<Lost>,
     on_loss: Mutex<Option<OnLoss>>,
     begun: OnceLock<Admitted>,

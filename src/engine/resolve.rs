@@ -8,7 +8,7 @@ use crate::admission::Refusal;
 use crate::policy::Policy;
 
 /// What a request asks for under a policy.
-pub(super) struct Resolved {
+pub(super) struct ResolvedAsk {
     /// The flowspecs that it accepts, best first, each with the name of its template; none for best effort.
     pub(super) renditions: Vec<(String, Qos)>,
     pub(super) class: Option<String>,
@@ -22,7 +22,7 @@ pub(super) fn resolve(
     policy: &Policy,
     request: &ReservationRequest,
     interface: &str,
-) -> Result<Resolved, Refusal> {
+) -> Result<ResolvedAsk, Refusal> {
     let ReservationRequest { ask, subject, .. } = request;
     let template = |name: &String| match policy.templates.get(name) {
         Some(template) => Ok((name.clone(), template.qos)),
@@ -42,5 +42,5 @@ pub(super) fn resolve(
             }
         },
     };
-    Ok(Resolved { renditions, class, group })
+    Ok(ResolvedAsk { renditions, class, group })
 }

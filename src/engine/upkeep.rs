@@ -17,7 +17,7 @@ use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::linux::{Link, LinkEvent, LinkState};
 use crate::manager::{Input, Root};
-use crate::tc::{Change, ForeignRoot, Observed, Op};
+use crate::tc::{Change, ForeignRoot, ObservedTree, Op};
 
 /// The kernel reports the single steps of a change: the tree is compared once they have come.
 const STEPS: Duration = Duration::from_millis(5);
@@ -82,7 +82,7 @@ impl Driver {
     pub(super) fn observed(
         &mut self,
         interface: String,
-        observed: Result<Result<Observed, ForeignRoot>, KernelFailure>,
+        observed: Result<Result<ObservedTree, ForeignRoot>, KernelFailure>,
     ) {
         let Some(index) = self.core().manager.index(&interface) else { return };
         match observed {

@@ -9,17 +9,17 @@ use tokio::sync::Notify;
 ///
 /// Bounded by the requests in flight and the manager's waiting queue.
 #[derive(Clone, Default)]
-pub(super) struct Waiters(Arc<Mutex<HashMap<String, Arc<Notify>>>>);
+pub(super) struct WaitingFlows(Arc<Mutex<HashMap<String, Arc<Notify>>>>);
 
 /// The entry of a flow that may have to wait, made before its request so that no notification is missed. Dropped, it
 /// takes back the entry that it made.
 pub(super) struct WaitingEntry {
-    waiters: Waiters,
+    waiters: WaitingFlows,
     id: String,
     keep: bool,
 }
 
-impl Waiters {
+impl WaitingFlows {
     pub(super) fn enter(&self, id: &str) -> WaitingEntry {
         let mut keep = true;
         self.map().entry(id.to_owned()).or_insert_with(|| {

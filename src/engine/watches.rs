@@ -9,7 +9,7 @@ use flowspec::{Micros, Moment};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::absence::{Observer, Report};
+use super::absence::{ObservedPeer, Observer};
 use super::clock;
 use super::peer::PeerSocket;
 use super::reservation::ReservationState;
@@ -20,15 +20,15 @@ use crate::policy::{PeerTimeouts, Timeout};
 /// The sockets that are watched, shared by the engine's task and its clients. Bounded by the reservations.
 #[derive(Clone)]
 pub(super) struct Watches {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<WatchTable>>,
     /// Wakes the engine's task.
     wake: Arc<Notify>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct WatchTable {
     /// By the number of the reservation's state.
-    watches: BTreeMap<usize, Arc<Watch>>,
+    watches: BTreeMap<usize, Arc<SocketWatch>>,
     /// The last that was looked at in this round.
     cursor: Option<usize>,
     /// When the engine's task looks next; `None` while nothing is watched.
@@ -36,7 +36,7 @@ struct Shared {
 }
 
 /// A socket that is watched.
-struct Watch {
+struct SocketWatch {
     id: String,
     state: Weak<ReservationState>,
     socket: PeerSocket,
@@ -57,7 +57,7 @@ struct LastLook {
 pub(super) struct PeerReport {
     pub(super) id: String,
     pub(super) state: Weak<ReservationState>,
-    pub(super) reports: Vec<Report>,
+    pub(super) reports: Vec<ObservedPeer>,
 }
 
 /// How many looks fit a timeout. A state that begins between two of them is found before most of the timeout is over.
@@ -85,7 +85,7 @@ impl Watches {
     ) {
         let Some(interval) = interval(timeouts) else { return };
         let before = timeouts.dead_after.limit().and_then(|limit| socket.watch(limit));
-        let watch = Watch {
+        let watch = SocketWatch {
             id: id.to_owned(),
             state: Arc::downgrade(state),
             socket,
@@ -156,15 +156,15 @@ impl Watches {
         reports
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, WatchTable> {
         // The map is whole between any two statements that can panic.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
+impl WatchTable {
     /// The next sockets of this round.
-    fn chunk(&self) -> Vec<(usize, Arc<Watch>)> {
+    fn chunk(&self) -> Vec<(usize, Arc<SocketWatch>)> {
         let from = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.watches.range((from, Bound::Unbounded)).take(MOST_AT_ONCE);
         next.map(|(key, watch)| (*key, Arc::clone(watch))).collect()
@@ -184,9 +184,9 @@ impl Shared {
     }
 }
 
-impl Watch {
+impl SocketWatch {
     /// Looks at the socket; `None` where it is gone.
-    fn look(&self, now: Moment) -> Option<Vec<Report>> {
+    fn look(&self, now: Moment) -> Option<Vec<ObservedPeer>> {
         let counters = self.socket.counters()?;
         let (reports, changed) = {
             // It is whole between any two statements that can panic.

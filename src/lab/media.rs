@@ -77,7 +77,7 @@ impl Media {
             return Err(NotPlayable::Length { length });
         }
         let mut counts = BTreeMap::new();
-        let mut reader = Clock::default();
+        let mut reader = StreamClock::default();
         let mut clock = Vec::new();
         for (index, packet) in bytes.chunks_exact(PACKET).enumerate() {
             if packet[0] != SYNC {
@@ -181,13 +181,13 @@ impl Looped {
 
 /// Reads the clock of a stream packet by packet.
 #[derive(Clone, Debug, Default)]
-pub struct Clock {
+pub struct StreamClock {
     pid: Option<u16>,
     last: Option<u64>,
     elapsed: u64,
 }
 
-impl Clock {
+impl StreamClock {
     /// The ticks of 27 MHz since the first PCR, if this packet carries one. A jump counts as no time.
     pub fn read(&mut self, packet: &[u8]) -> Option<u64> {
         let mut copy = [0; PACKET];
@@ -237,13 +237,13 @@ mod tests {
     fn the_clock_runs_on_from_round_to_round() {
         let media = sample("480p.ts");
         let mut looped = media.looped();
-        let mut clock = Clock::default();
+        let mut clock = StreamClock::default();
         let mut last = 0;
         let mut packet = [0; PACKET];
         for _ in 0..media.bytes.len() / PACKET * 5 {
             looped.fill(&mut packet);
             if let Some(ticks) = clock.read(&packet) {
-                assert!(ticks - last <= CLOCK / 5, "a step of {:?}", Clock::time(ticks - last));
+                assert!(ticks - last <= CLOCK / 5, "a step of {:?}", StreamClock::time(ticks - last));
                 last = ticks;
             }
         }

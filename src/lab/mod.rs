@@ -5,17 +5,17 @@
 //!
 //! # Types
 //!
-//! - **Network**: a [`Network`] is two [`Site`]s (hosts) with a wire between them.
-//! - **Media**: [`media::Media`] is an MPEG transport stream, [`media::Looped`] plays it in a loop, [`media::Clock`] reads
+//! - **Network**: a [`LabNetwork`] is two [`Site`]s (hosts) with a wire between them.
+//! - **Media**: [`media::Media`] is an MPEG transport stream, [`media::Looped`] plays it in a loop, [`media::StreamClock`] reads
 //!   its time stamps.
-//! - **Service and viewers**: [`service::Service`] sends streams to [`viewer::Viewer`]s, each with a [`player::Player`]
+//! - **Service and viewers**: [`service::MediaService`] sends streams to [`viewer::Viewer`]s, each with a [`player::Player`]
 //!   that counts stalls.
-//! - **Demo**: [`demo::Options`] in, [`demo::Outcome`] out; `report` (feature `cli`) draws it.
-//! - **Measured transfer**: [`transfer::Transfer`], for `gqos test --lab`.
+//! - **Demo**: [`demo::Options`] in, [`demo::DemoResult`] out; `report` (feature `cli`) draws it.
+//! - **Measured transfer**: [`transfer::MeasuredTransfer`], for `gqos test --lab`.
 //!
 //! # Order of calls
 //!
-//! [`Network::new`], then [`Site::run`] or [`Site::runtime`] to run code on a host. [`demo::run`] does so twice, without
+//! [`LabNetwork::new`], then [`Site::run`] or [`Site::runtime`] to run code on a host. [`demo::run`] does so twice, without
 //! and with gqos; [`transfer::measure`] once for each transfer.
 
 pub mod demo;
@@ -29,4 +29,4 @@ pub mod service;
 pub mod transfer;
 pub mod viewer;
 
-pub use network::{CLIENT_V4, CLIENT_V6, Network, SERVER_V4, SERVER_V6, Site, WIRE_HEADER};
+pub use network::{CLIENT_V4, CLIENT_V6, LabNetwork, SERVER_V4, SERVER_V6, Site, WIRE_HEADER};

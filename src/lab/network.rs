@@ -45,7 +45,7 @@ const WIRE_QUEUE: Micros = Micros::new(100_000);
 const WIRE_BURST: Micros = Micros::new(20_000);
 
 /// Two hosts with a wire between them.
-pub struct Network {
+pub struct LabNetwork {
     /// The host that sends; gqos runs on it.
     pub server: Site,
     /// The host that receives.
@@ -63,7 +63,7 @@ pub struct Site {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Network {
+impl LabNetwork {
     /// Creates both hosts and a wire of this rate, link headers included.
     ///
     /// - **Errors**: the kernel refused a call.

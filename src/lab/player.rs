@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flowspec::Rate;
 
-use super::media::{Clock, PACKET};
+use super::media::{PACKET, StreamClock};
 
 /// How much is buffered before play begins.
 pub const START: Duration = Duration::from_millis(1_000);
@@ -15,12 +15,12 @@ const RESUME: Duration = Duration::from_millis(500);
 /// A player. It is given the stream and the time, counted from any origin, and computes what it could have shown.
 #[derive(Clone, Debug, Default)]
 pub struct Player {
-    clock: Clock,
+    clock: StreamClock,
     /// The beginning of a packet.
     partial: Vec<u8>,
     /// How much of the stream, in its own time, has been received.
     buffered: Duration,
-    state: State,
+    state: PlaybackState,
     stalls: Stalls,
 }
 
@@ -34,7 +34,7 @@ pub struct Stalls {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum State {
+enum PlaybackState {
     /// Nothing has been shown yet.
     #[default]
     Starting,
@@ -52,7 +52,7 @@ impl Player {
         let whole = self.partial.len() / PACKET * PACKET;
         for packet in self.partial[..whole].chunks_exact(PACKET) {
             if let Some(ticks) = self.clock.read(packet) {
-                self.buffered = Clock::time(ticks);
+                self.buffered = StreamClock::time(ticks);
             }
         }
         self.partial.drain(..whole);
@@ -70,23 +70,23 @@ impl Player {
     /// Time passes.
     pub fn tick(&mut self, now: Duration) {
         match self.state {
-            State::Starting if self.buffered >= START => {
-                self.state = State::Playing { since: now, from: Duration::ZERO };
+            PlaybackState::Starting if self.buffered >= START => {
+                self.state = PlaybackState::Playing { since: now, from: Duration::ZERO };
             }
-            State::Playing { since, from } => {
+            PlaybackState::Playing { since, from } => {
                 let due = from + now.saturating_sub(since);
                 if due > self.buffered {
                     let ran_dry = since + self.buffered.saturating_sub(from);
                     self.stalls.count += 1;
-                    self.state = State::Stalled { since: ran_dry, at: self.buffered };
+                    self.state = PlaybackState::Stalled { since: ran_dry, at: self.buffered };
                     self.tick(now);
                 }
             }
-            State::Stalled { since, at } if self.buffered >= at + RESUME => {
+            PlaybackState::Stalled { since, at } if self.buffered >= at + RESUME => {
                 self.stalls.time += now.saturating_sub(since);
-                self.state = State::Playing { since: now, from: at };
+                self.state = PlaybackState::Playing { since: now, from: at };
             }
-            State::Starting | State::Stalled { .. } => {}
+            PlaybackState::Starting | PlaybackState::Stalled { .. } => {}
         }
     }
 
@@ -94,15 +94,15 @@ impl Player {
     pub fn stalls(&mut self, now: Duration) -> Stalls {
         self.tick(now);
         let current = match self.state {
-            State::Stalled { since, .. } => now.saturating_sub(since),
-            State::Starting | State::Playing { .. } => Duration::ZERO,
+            PlaybackState::Stalled { since, .. } => now.saturating_sub(since),
+            PlaybackState::Starting | PlaybackState::Playing { .. } => Duration::ZERO,
         };
         Stalls { time: self.stalls.time + current, ..self.stalls }
     }
 
     /// Whether anything has been shown.
     pub const fn has_started(&self) -> bool {
-        !matches!(self.state, State::Starting)
+        !matches!(self.state, PlaybackState::Starting)
     }
 }
 

@@ -34,7 +34,7 @@ const LONGEST_REQUEST: u64 = 1024;
 
 /// A stream and what is requested for it.
 #[derive(Clone)]
-pub struct Rendition {
+pub struct MediaRendition {
     /// The stream.
     pub media: Media,
     /// The reservation that the service requests for each viewer.
@@ -42,16 +42,16 @@ pub struct Rendition {
 }
 
 /// A media service.
-pub struct Service {
+pub struct MediaService {
     /// By name.
-    pub renditions: BTreeMap<String, Rendition>,
+    pub renditions: BTreeMap<String, MediaRendition>,
     /// The host that reserves; `None` in the unmanaged phase.
     pub host: Option<Host>,
 }
 
 /// A service that listens.
 pub struct ListeningService {
-    service: Arc<Service>,
+    service: Arc<MediaService>,
     tcp: TcpSide,
     udp: Arc<UdpSocket>,
 }
@@ -66,7 +66,7 @@ enum Accepted {
     Plain(TcpStream),
 }
 
-impl Service {
+impl MediaService {
     /// Listens on this address, for TCP and UDP.
     ///
     /// - **Errors**: `bind`.
@@ -107,21 +107,21 @@ impl Service {
     async fn read_request(
         &self,
         connection: &mut (impl AsyncRead + Unpin),
-    ) -> std::io::Result<Option<(String, &Rendition)>> {
+    ) -> std::io::Result<Option<(String, &MediaRendition)>> {
         let mut line = String::new();
         let limited = connection.take(LONGEST_REQUEST);
         BufReader::new(limited).read_line(&mut line).await?;
         Ok(self.parse(&line))
     }
 
-    fn parse(&self, line: &str) -> Option<(String, &Rendition)> {
+    fn parse(&self, line: &str) -> Option<(String, &MediaRendition)> {
         let mut words = line.split_whitespace();
         let (play, id, name) = (words.next()?, words.next()?, words.next()?);
         (play == "PLAY").then(|| Some((id.to_owned(), self.renditions.get(name)?))).flatten()
     }
 
     /// Sends a rendition in datagrams until the viewer is gone; returns the refusal, if the request is refused.
-    async fn datagrams(&self, id: String, rendition: &Rendition, viewer: SocketAddr) -> Option<String> {
+    async fn datagrams(&self, id: String, rendition: &MediaRendition, viewer: SocketAddr) -> Option<String> {
         let mut packets = Datagrams::new(rendition.media.looped());
         match &self.host {
             Some(host) => {

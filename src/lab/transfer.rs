@@ -8,17 +8,17 @@ use flowspec::{Bytes, Micros, Peak, Qos, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::network::{CLIENT_V4, Network, SERVER_V4};
+use super::network::{CLIENT_V4, LabNetwork, SERVER_V4};
 use super::service::{CONGESTION_CONTROL, send_bulk};
 use crate::connect::{Ask, ConnectError, Host};
 use crate::failure::KernelFailure;
-use crate::linux::capture::{Filter, Packet, Tap, Transport};
+use crate::linux::capture::{CaptureFilter, Packet, Tap, Transport};
 use crate::linux::socket;
 use crate::policy::{InterfacePolicy, Policy};
 
 /// A flow, and the link that it is measured on.
 #[derive(Clone, Debug)]
-pub struct Transfer {
+pub struct MeasuredTransfer {
     /// Budgets and enforcement of the link.
     pub interface: InterfacePolicy,
     /// The capacity of the link.
@@ -73,8 +73,8 @@ const SMALLEST_DATA: Bytes = Bytes::new(100);
 /// connection without a reservation sends as much as it can.
 ///
 /// - **Errors**: the namespaces cannot be created, the flow is refused, or the connection fails.
-pub fn measure(transfer: &Transfer) -> Result<Rate, TransferError> {
-    let network = Network::new(transfer.capacity)?;
+pub fn measure(transfer: &MeasuredTransfer) -> Result<Rate, TransferError> {
+    let network = LabNetwork::new(transfer.capacity)?;
     network.client.run(async move {
         let listener = TcpListener::bind((CLIENT_V4, PORT)).await;
         let listener = listener.map_err(|error| KernelFailure::new("bind", "the receiver", error))?;
@@ -106,8 +106,8 @@ async fn discard(mut stream: TcpStream) {
     while stream.read(&mut buffer).await.is_ok_and(|received| received > 0) {}
 }
 
-async fn send(transfer: &Transfer) -> Result<Rate, TransferError> {
-    let Transfer { interface, policy, class, qos, duration, bytes, .. } = transfer;
+async fn send(transfer: &MeasuredTransfer) -> Result<Rate, TransferError> {
+    let MeasuredTransfer { interface, policy, class, qos, duration, bytes, .. } = transfer;
     let mut own = Policy { classes: policy.classes.clone(), ..Policy::default() };
     own.interfaces.insert("eth0".into(), interface.clone());
     let tap = Tap::open()?;
@@ -121,14 +121,14 @@ async fn send(transfer: &Transfer) -> Result<Rate, TransferError> {
     let data = vec![0; 64 << 10];
     let sending = async { while connection.write_all(&data).await.is_ok() {} };
     let mut packets = Vec::new();
-    let filter = Filter { transport: Transport::Tcp, port: PORT, segment: SEGMENT };
+    let filter = CaptureFilter { transport: Transport::Tcp, port: PORT, segment: SEGMENT };
     let longest = start + Duration::from_micros(duration.get());
     let reading = async {
         let began = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(POLL).await;
             packets.extend(tap.take(filter)?);
-            let measured = Measured::of(&packets, start);
+            let measured = CaptureMeasure::of(&packets, start);
             if began.elapsed() >= longest || bytes.is_some_and(|bytes| measured.bytes >= bytes) {
                 return Ok::<_, KernelFailure>(measured);
             }
@@ -136,7 +136,7 @@ async fn send(transfer: &Transfer) -> Result<Rate, TransferError> {
     };
     let measured = tokio::select! {
         measured = reading => measured?,
-        () = sending => Measured::of(&packets, start),
+        () = sending => CaptureMeasure::of(&packets, start),
     };
     drop(connection);
     host.stop().await;
@@ -144,7 +144,7 @@ async fn send(transfer: &Transfer) -> Result<Rate, TransferError> {
 }
 
 /// The time until a full bucket is empty at the peak rate, or at the link's rate; twice that, rounded up, to be safe.
-fn drain_time(transfer: &Transfer) -> Duration {
+fn drain_time(transfer: &MeasuredTransfer) -> Duration {
     let spec = &transfer.qos.sending;
     let (Some(rate), Some(bucket)) = (spec.token_rate, spec.token_bucket_size) else { return Duration::ZERO };
     let peak = match spec.peak_bandwidth {
@@ -158,14 +158,14 @@ fn drain_time(transfer: &Transfer) -> Duration {
 
 /// The measured part of a capture.
 #[derive(Clone, Copy, Debug, Default)]
-struct Measured {
+struct CaptureMeasure {
     /// The time from its first packet to its last.
     time: Duration,
     /// The size of all its packets but the first.
     bytes: Bytes,
 }
 
-impl Measured {
+impl CaptureMeasure {
     /// The data packets that left `start` or more after the first.
     fn of(packets: &[Packet], start: Duration) -> Self {
         let mut data = packets.iter().filter(|packet| packet.size > SMALLEST_DATA);

@@ -1,12 +1,10 @@
 //! Viewers: request a rendition, play it, and record what they receive.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use flowspec::Rate;
-use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -15,16 +13,7 @@ use tokio::time::Instant;
 use super::media::PACKET;
 use super::player::{Player, Stalls};
 use super::service::{PACKETS_PER_DATAGRAM, RTP_HEADER, unspecified};
-
-/// The transport protocol of a stream.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP, in RTP datagrams.
-    Udp,
-}
+use crate::linux::capture::Transport;
 
 /// A viewer.
 #[derive(Clone, Debug)]
@@ -40,11 +29,11 @@ pub struct Viewer {
 }
 
 /// A viewer's record, shared with the code that shows it.
-pub type SharedRecord = Arc<Mutex<Record>>;
+pub type SharedRecord = Arc<Mutex<ViewerRecord>>;
 
 /// What a viewer has received so far.
 #[derive(Clone, Debug, Default)]
-pub struct Record {
+pub struct ViewerRecord {
     /// Whether the request was admitted, once that is known.
     pub admitted: Option<bool>,
     /// The refusal, as the server sent it.
@@ -59,16 +48,7 @@ pub struct Record {
     pub lost: u64,
 }
 
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
-
-impl Record {
+impl ViewerRecord {
     fn add(&mut self, bytes: usize, now: Instant) {
         let began = *self.began.get_or_insert(now);
         let second = usize::try_from((now - began).as_secs()).unwrap_or(usize::MAX);
@@ -191,6 +171,6 @@ fn in_millis(time: Duration) -> Duration {
 }
 
 /// Locks a viewer's record. A record stays usable if a task has panicked while it held the lock.
-pub fn lock(record: &SharedRecord) -> MutexGuard<'_, Record> {
+pub fn lock(record: &SharedRecord) -> MutexGuard<'_, ViewerRecord> {
     record.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,7 +6,7 @@ use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::error;
-use super::request::{Kind, NetlinkRequest};
+use super::request::{NetlinkRequest, NetlinkRequestKind};
 use crate::failure::{Cause, KernelFailure};
 
 /// A socket for what is left to do when no runtime awaits an answer any more. The kernel handles each request while it is
@@ -37,7 +37,7 @@ impl BlockingNetlink {
         self.acknowledged(message, kind).map_err(|cause| KernelFailure::new(call, object, cause))
     }
 
-    fn acknowledged(&self, message: RouteNetlinkMessage, kind: Kind) -> Result<(), Cause> {
+    fn acknowledged(&self, message: RouteNetlinkMessage, kind: NetlinkRequestKind) -> Result<(), Cause> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = kind.flags();
         request.finalize();

@@ -1,5 +1,6 @@
 //! Capture at a device: which packets passed it and when, as the kernel's tap sees them.
 
+use std::fmt;
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg,
     setsockopt, socket, sockopt,
 };
+use serde::Serialize;
 
 use crate::failure::KernelFailure;
 
@@ -24,7 +26,7 @@ pub struct Packet {
 
 /// Which packets are captured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Filter {
+pub struct CaptureFilter {
     /// Their transport.
     pub transport: Transport,
     /// The port at either end.
@@ -33,12 +35,13 @@ pub struct Filter {
     pub segment: Bytes,
 }
 
-/// A transport protocol.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A transport protocol. JSON: `"tcp"` or `"udp"`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Transport {
-    /// TCP.
+    /// TCP, by IP's number 6.
     Tcp,
-    /// UDP.
+    /// UDP, by IP's number 17.
     Udp,
 }
 
@@ -53,6 +56,15 @@ const ETHERNET: usize = 14;
 
 /// The size of the kernel's buffer for captured packets.
 const BUFFER: usize = 64 << 20;
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
 
 impl Transport {
     /// The protocol number in IP's header.
@@ -85,7 +97,7 @@ impl Tap {
     /// Takes the packets that have been captured since the last call.
     ///
     /// - **Errors**: `recvmsg`.
-    pub fn take(&self, filter: Filter) -> Result<Vec<Packet>, KernelFailure> {
+    pub fn take(&self, filter: CaptureFilter) -> Result<Vec<Packet>, KernelFailure> {
         let mut packets = Vec::new();
         let mut buffer = [0u8; SNAP];
         let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
@@ -117,7 +129,7 @@ fn time_stamp(mut messages: impl Iterator<Item = ControlMessageOwned>) -> Durati
     stamp.unwrap_or_default()
 }
 
-impl Filter {
+impl CaptureFilter {
     /// The size of the IP datagrams in a frame of this length; `None` for a frame of another flow.
     fn datagram_size(&self, captured: &[u8], length: usize) -> Option<Bytes> {
         let ip = captured.get(ETHERNET..)?;
@@ -210,9 +222,9 @@ mod tests {
         let mut tcp = [0; 20];
         tcp[2..4].copy_from_slice(&5000u16.to_be_bytes());
         tcp[12] = 0x50;
-        let stream = Filter { transport: Transport::Tcp, port: 5000, segment: Bytes::new(1000) };
-        let datagrams = Filter { transport: Transport::Udp, ..stream };
-        let check = |filter: Filter, captured: &[u8], length: usize, expected: Option<u64>| {
+        let stream = CaptureFilter { transport: Transport::Tcp, port: 5000, segment: Bytes::new(1000) };
+        let datagrams = CaptureFilter { transport: Transport::Udp, ..stream };
+        let check = |filter: CaptureFilter, captured: &[u8], length: usize, expected: Option<u64>| {
             let found = filter.datagram_size(captured, length).map(Bytes::get);
             assert_eq!(found, expected, "{filter:?} {captured:?}");
         };
@@ -221,7 +233,7 @@ mod tests {
         check(stream, &segment, 14 + 40 + 1001, Some(1041 + 40));
         check(stream, &segment, 14 + 40, Some(40));
         check(datagrams, &segment, 14 + 1040, None);
-        check(Filter { port: 5001, ..stream }, &segment, 14 + 1040, None);
+        check(CaptureFilter { port: 5001, ..stream }, &segment, 14 + 1040, None);
         check(datagrams, &frame(&v6, &tcp), 14 + 48, Some(48));
         for end in 0..segment.len() - 7 {
             check(stream, &segment[..end], end, None);

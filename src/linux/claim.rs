@@ -32,7 +32,7 @@ pub struct Claim {
 
 /// The process that has claimed an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Holder {
+pub struct ClaimHolder {
     /// Its number; `None` where it is in another PID namespace.
     pub pid: Option<i32>,
     /// Its command line; empty where `/proc` does not show it.
@@ -52,7 +52,7 @@ impl Claim {
     /// Claims the interface with this number. The process that has claimed it, where one has.
     ///
     /// - **Errors**: `bind`.
-    pub fn interface(index: u32) -> Result<Result<Self, Holder>, KernelFailure> {
+    pub fn interface(index: u32) -> Result<Result<Self, ClaimHolder>, KernelFailure> {
         let mut holder = None;
         for _ in 0..ATTEMPTS {
             if let Some(holder) = holders(index, "").into_iter().next() {
@@ -68,11 +68,11 @@ impl Claim {
                 other => holder = other,
             }
         }
-        Ok(Err(holder.unwrap_or(Holder { pid: None, command: String::new() })))
+        Ok(Err(holder.unwrap_or(ClaimHolder { pid: None, command: String::new() })))
     }
 
     /// The process that has claimed the interface with this number, if one has. Claims nothing.
-    pub fn holder(index: u32) -> Option<Holder> {
+    pub fn holder(index: u32) -> Option<ClaimHolder> {
         holders(index, "").into_iter().next()
     }
 
@@ -105,7 +105,7 @@ impl Drop for Claim {
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for ClaimHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.pid, self.command.as_str()) {
             (None, _) => f.write_str("a process of another PID namespace"),
@@ -123,7 +123,7 @@ fn prefix(index: u32) -> String {
 /// The processes that have claimed an interface, but for the claim of one name.
 ///
 /// - **Source**: proc(5), `/proc/net/unix`: the name is the last field, and an abstract one begins with `@`.
-fn holders(index: u32, but: &str) -> Vec<Holder> {
+fn holders(index: u32, but: &str) -> Vec<ClaimHolder> {
     let sockets = std::fs::read("/proc/thread-self/net/unix").unwrap_or_default();
     let (sockets, prefix) = (String::from_utf8_lossy(&sockets), prefix(index));
     let names = sockets.lines().filter_map(|line| line.rsplit(' ').next()?.strip_prefix('@'));
@@ -161,12 +161,12 @@ fn is_able(process: &UnixCredentials) -> bool {
     (process.uid() == 0 && has("CapBnd:")) || (has("CapEff:") && is_near())
 }
 
-fn holder(process: &UnixCredentials) -> Holder {
+fn holder(process: &UnixCredentials) -> ClaimHolder {
     let pid = Some(process.pid()).filter(|pid| *pid > 0);
     let command = std::fs::read(format!("/proc/{}/cmdline", process.pid())).unwrap_or_default();
     let words = command.split(|byte| *byte == 0).filter(|word| !word.is_empty());
     let command = words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
-    Holder { pid, command: command.chars().take(MOST_SHOWN).collect() }
+    ClaimHolder { pid, command: command.chars().take(MOST_SHOWN).collect() }
 }
 
 #[cfg(test)]

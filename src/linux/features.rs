@@ -7,7 +7,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::{LinkIfb, LinkUnspec};
 
 use super::netlink::Netlink;
-use super::request::{Kind, NetlinkRequest};
+use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{NewQdisc, header, with_options};
 use crate::failure::KernelFailure;
 use crate::tc::{
@@ -184,9 +184,14 @@ impl Netlink {
         self.add_qdisc(LOOPBACK, NewQdisc { parent: Handle::ROOT, handle, kind, options }).await?;
         let message = RouteNetlinkMessage::DelQueueDiscipline(header(LOOPBACK, handle, Handle::ROOT));
         let object = format!("tc qdisc del root {kind} on interface {LOOPBACK}");
-        self.request(NetlinkRequest { call: "RTM_DELQDISC", object, message, kind: Kind::Change })
-            .await
-            .map(drop)
+        self.request(NetlinkRequest {
+            call: "RTM_DELQDISC",
+            object,
+            message,
+            kind: NetlinkRequestKind::Change,
+        })
+        .await
+        .map(drop)
     }
 
     async fn with_clsact(&self) -> Result<(), KernelFailure> {
@@ -197,9 +202,14 @@ impl Netlink {
     async fn without_clsact(&self) -> Result<(), KernelFailure> {
         let message = RouteNetlinkMessage::DelQueueDiscipline(header(LOOPBACK, CLSACT_HANDLE, CLSACT));
         let object = format!("tc qdisc del clsact on interface {LOOPBACK}");
-        self.request(NetlinkRequest { call: "RTM_DELQDISC", object, message, kind: Kind::Change })
-            .await
-            .map(drop)
+        self.request(NetlinkRequest {
+            call: "RTM_DELQDISC",
+            object,
+            message,
+            kind: NetlinkRequestKind::Change,
+        })
+        .await
+        .map(drop)
     }
 
     /// Filters what leaves the loopback interface; where there is no clsact, what an HTB gets.
@@ -221,16 +231,27 @@ impl Netlink {
         message.header.info = 1 << 16 | u32::from(protocol.to_be());
         let object = format!("tc filter add parent {parent} {} on interface {LOOPBACK}", filter.kind());
         let message = RouteNetlinkMessage::NewTrafficFilter(message);
-        let tried =
-            self.request(NetlinkRequest { call: "RTM_NEWTFILTER", object, message, kind: Kind::Add }).await;
+        let tried = self
+            .request(NetlinkRequest {
+                call: "RTM_NEWTFILTER",
+                object,
+                message,
+                kind: NetlinkRequestKind::Add,
+            })
+            .await;
         // The filter goes with its qdisc.
         if has_clsact {
             self.without_clsact().await?;
         } else {
             let message = RouteNetlinkMessage::DelQueueDiscipline(header(LOOPBACK, htb.handle, Handle::ROOT));
             let object = "tc qdisc del root".to_owned();
-            self.request(NetlinkRequest { call: "RTM_DELQDISC", object, message, kind: Kind::Change })
-                .await?;
+            self.request(NetlinkRequest {
+                call: "RTM_DELQDISC",
+                object,
+                message,
+                kind: NetlinkRequestKind::Change,
+            })
+            .await?;
         }
         tried.map(drop)
     }
@@ -240,13 +261,19 @@ impl Netlink {
         let message = LinkIfb::new(name).build();
         let object = format!("ifb {name}");
         let message = RouteNetlinkMessage::NewLink(message);
-        self.request(NetlinkRequest { call: "RTM_NEWLINK", object, message, kind: Kind::Add }).await?;
+        self.request(NetlinkRequest { call: "RTM_NEWLINK", object, message, kind: NetlinkRequestKind::Add })
+            .await?;
         let index = self.link_by_name(name).await?.index;
         let message = RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(index).build());
         let object = format!("interface {index}");
-        self.request(NetlinkRequest { call: "RTM_DELLINK", object, message, kind: Kind::Change })
-            .await
-            .map(drop)
+        self.request(NetlinkRequest {
+            call: "RTM_DELLINK",
+            object,
+            message,
+            kind: NetlinkRequestKind::Change,
+        })
+        .await
+        .map(drop)
     }
 
     /// Which queue the kernel offers for classes. Attaches nothing: fq_codel refuses the settings of the request, for
@@ -269,7 +296,8 @@ impl Netlink {
         message.header.index = i32::MAX;
         let object = format!("interface {}", i32::MAX);
         let message = RouteNetlinkMessage::DelTrafficClass(message);
-        let request = NetlinkRequest { call: "RTM_DELTCLASS", object, message, kind: Kind::Change };
+        let request =
+            NetlinkRequest { call: "RTM_DELTCLASS", object, message, kind: NetlinkRequestKind::Change };
         // The kernel looks at the privilege first.
         self.request(request).await.is_err_and(|failure| failure.errno() == Some(Errno::ENODEV))
     }

@@ -3,7 +3,7 @@
 use rtnetlink::packet_route::RouteNetlinkMessage;
 
 use super::netlink::Netlink;
-use super::request::{Kind, NetlinkRequest};
+use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{header, kind, options};
 use crate::failure::KernelFailure;
 use crate::tc::{Filter, Handle};
@@ -30,7 +30,8 @@ impl Netlink {
         for parent in EGRESS {
             let object = format!("filters of interface {index}");
             let message = RouteNetlinkMessage::GetTrafficFilter(header(index, Handle::default(), parent));
-            let request = NetlinkRequest { call, object: object.clone(), message, kind: Kind::Dump };
+            let request =
+                NetlinkRequest { call, object: object.clone(), message, kind: NetlinkRequestKind::Dump };
             for message in self.request(request).await? {
                 let RouteNetlinkMessage::NewTrafficFilter(message) = message else { continue };
                 let options = options(&message);

@@ -10,7 +10,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
 
 use super::netlink::Netlink;
-use super::request::{Kind, NetlinkRequest};
+use super::request::{NetlinkRequest, NetlinkRequestKind};
 use crate::failure::KernelFailure;
 
 /// A network interface.
@@ -60,7 +60,7 @@ impl Netlink {
     pub(super) async fn links(&self) -> Result<impl Iterator<Item = LinkMessage>, KernelFailure> {
         let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let object = "all interfaces".to_owned();
-        let request = NetlinkRequest { call: "RTM_GETLINK", object, message, kind: Kind::Dump };
+        let request = NetlinkRequest { call: "RTM_GETLINK", object, message, kind: NetlinkRequestKind::Dump };
         Ok(self.request(request).await?.into_iter().filter_map(|message| match message {
             RouteNetlinkMessage::NewLink(link) => Some(link),
             _ => None,
@@ -70,7 +70,7 @@ impl Netlink {
     async fn get_link(&self, message: LinkMessage, object: String) -> Result<Link, KernelFailure> {
         let call = "RTM_GETLINK";
         let message = RouteNetlinkMessage::GetLink(message);
-        let request = NetlinkRequest { call, object: object.clone(), message, kind: Kind::Get };
+        let request = NetlinkRequest { call, object: object.clone(), message, kind: NetlinkRequestKind::Get };
         let RouteNetlinkMessage::NewLink(message) = self.request_one(request).await? else {
             return Err(KernelFailure::unexpected(call, object, "the answer is not a link"));
         };
@@ -98,7 +98,7 @@ impl Netlink {
             IpAddr::V6(v6) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).build(),
         };
         let message = RouteNetlinkMessage::GetRoute(message);
-        let request = NetlinkRequest { call, object: object.clone(), message, kind: Kind::Get };
+        let request = NetlinkRequest { call, object: object.clone(), message, kind: NetlinkRequestKind::Get };
         let RouteNetlinkMessage::NewRoute(route) = self.request_one(request).await? else {
             return Err(KernelFailure::unexpected(call, object, "the answer is not a route"));
         };

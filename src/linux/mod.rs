@@ -43,7 +43,7 @@ mod topology;
 mod traffic;
 mod transport;
 
-pub use claim::{Claim, Holder};
+pub use claim::{Claim, ClaimHolder};
 pub use file_watch::FileWatch;
 pub use filters::FoundFilter;
 pub use inspect::{LinkDetails, Offloads};

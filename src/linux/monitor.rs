@@ -66,8 +66,8 @@ impl Netlink {
     /// - **Errors**: `socket` or `bind`.
     /// - **Source**: rtnetlink(7), RTNLGRP_LINK and RTNLGRP_TC.
     pub fn watch_links(&self) -> Result<LinkEvents, KernelFailure> {
-        let watch = Watch { netlink: self.clone(), messages: Some(self.subscribe(GROUPS)?) };
-        Ok(LinkEvents(Box::pin(stream::unfold(watch, Watch::next))))
+        let watch = LinkSubscription { netlink: self.clone(), messages: Some(self.subscribe(GROUPS)?) };
+        Ok(LinkEvents(Box::pin(stream::unfold(watch, LinkSubscription::next))))
     }
 
     /// Every link there is.
@@ -79,13 +79,13 @@ impl Netlink {
 }
 
 /// A subscription, which is made again when it ends.
-struct Watch {
+struct LinkSubscription {
     netlink: Netlink,
     /// `None` where it has ended.
     messages: Option<Messages>,
 }
 
-impl Watch {
+impl LinkSubscription {
     async fn next(mut self) -> Option<(LinkEvent, Self)> {
         loop {
             let event = match &mut self.messages {

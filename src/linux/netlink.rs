@@ -14,7 +14,7 @@ use tokio::runtime::Handle as Runtime;
 use super::blocking::BlockingNetlink;
 use super::error;
 use super::namespace::Namespace;
-use super::request::{Kind, NetlinkRequest};
+use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::serve::{Queued, Serve};
 use super::transport::{Faults, RouteSocket};
 use crate::failure::{Cause, KernelFailure};
@@ -26,12 +26,12 @@ use crate::failure::{Cause, KernelFailure};
 /// opened again in the same namespace.
 #[derive(Clone, Debug)]
 pub struct Netlink {
-    shared: Arc<Shared>,
+    shared: Arc<NetlinkInner>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    connection: Mutex<Connection>,
+struct NetlinkInner {
+    connection: Mutex<ServedSocket>,
     /// Where the connection is opened again; `None` where `/proc` does not show it.
     namespace: Option<Namespace>,
     runtime: Runtime,
@@ -46,7 +46,7 @@ pub(super) type Messages =
 
 /// A socket that is served.
 #[derive(Clone, Debug)]
-struct Connection {
+struct ServedSocket {
     handle: ConnectionHandle<RouteNetlinkMessage>,
     queued: Queued,
     /// The number of its port, which the kernel's reports of what it changes have.
@@ -55,7 +55,7 @@ struct Connection {
     number: u64,
 }
 
-impl Kind {
+impl NetlinkRequestKind {
     /// Whether the same request may be sent twice: it changes nothing.
     const fn is_repeatable(self) -> bool {
         matches!(self, Self::Get | Self::Echo | Self::Dump)
@@ -80,7 +80,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a request is sent that changes nothing, and on how many connections any other.
 const ATTEMPTS: usize = 4;
 
-impl Connection {
+impl ServedSocket {
     /// Opens a socket in the namespace of the calling thread.
     fn open(runtime: &Runtime, faults: Option<Arc<dyn Faults>>, number: u64) -> Result<Self, KernelFailure> {
         let _entered = runtime.enter();
@@ -122,24 +122,24 @@ impl Netlink {
 
     fn open_with(faults: Option<Arc<dyn Faults>>) -> Result<Self, KernelFailure> {
         let runtime = Runtime::current();
-        let connection = Mutex::new(Connection::open(&runtime, faults.clone(), 0)?);
+        let connection = Mutex::new(ServedSocket::open(&runtime, faults.clone(), 0)?);
         let namespace = Namespace::current().ok();
         let blocking = BlockingNetlink::open()?;
-        Ok(Self { shared: Arc::new(Shared { connection, namespace, runtime, faults, blocking }) })
+        Ok(Self { shared: Arc::new(NetlinkInner { connection, namespace, runtime, faults, blocking }) })
     }
 
-    fn connection(&self) -> Connection {
+    fn connection(&self) -> ServedSocket {
         self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Opens the connection again that has ended with this number, unless another call has done it.
     fn reopen(&self, number: u64) -> Result<(), KernelFailure> {
-        let Shared { connection, namespace, runtime, faults, .. } = &*self.shared;
+        let NetlinkInner { connection, namespace, runtime, faults, .. } = &*self.shared;
         let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
         if connection.number != number {
             return Ok(());
         }
-        let open = || Connection::open(runtime, faults.clone(), number + 1);
+        let open = || ServedSocket::open(runtime, faults.clone(), number + 1);
         *connection = match namespace {
             Some(namespace) => namespace.within(open)??,
             None => open()?,
@@ -156,7 +156,7 @@ impl Netlink {
     ///
     /// - **Errors**: `socket` or `bind`.
     pub(super) fn subscribe(&self, groups: u32) -> Result<Messages, KernelFailure> {
-        let Shared { namespace, runtime, .. } = &*self.shared;
+        let NetlinkInner { namespace, runtime, .. } = &*self.shared;
         let open = || {
             let _entered = runtime.enter();
             let mut socket = TokioSocket::new(NETLINK_ROUTE)
@@ -230,12 +230,12 @@ impl Netlink {
     async fn answers(
         &self,
         message: RouteNetlinkMessage,
-        kind: Kind,
+        kind: NetlinkRequestKind,
     ) -> Result<Vec<RouteNetlinkMessage>, Unanswered> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = kind.flags();
         for _ in 0..ATTEMPTS {
-            let Connection { handle, queued, number, .. } = self.connection();
+            let ServedSocket { handle, queued, number, .. } = self.connection();
             queued.count();
             match handle.request(request.clone(), SocketAddr::new(0, 0)) {
                 Ok(answers) => {
@@ -257,7 +257,7 @@ impl Netlink {
 /// - **Errors**: the kernel's, and answers that end before the last: 0 stands for the number of the connection.
 async fn collect(
     answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>,
-    kind: Kind,
+    kind: NetlinkRequestKind,
 ) -> Result<Vec<RouteNetlinkMessage>, Unanswered> {
     let mut answers = std::pin::pin!(answers);
     let (mut messages, mut is_interrupted, mut is_complete) = (Vec::new(), false, false);
@@ -266,7 +266,7 @@ async fn collect(
         match answer.payload {
             NetlinkPayload::InnerMessage(message) => {
                 messages.push(message);
-                is_complete |= kind == Kind::Get;
+                is_complete |= kind == NetlinkRequestKind::Get;
             }
             NetlinkPayload::Error(refusal) if refusal.code.is_some() => {
                 return Err(Unanswered::Failed(error::refused(&refusal)));
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(kind: Kind, flags: u16, answers: Vec<Payload>, expected: Collected) {
+    fn check(kind: NetlinkRequestKind, flags: u16, answers: Vec<Payload>, expected: Collected) {
         let shown = format!("{kind:?} {answers:?}");
         let answers = answers.into_iter().map(|payload| {
             let mut header = NetlinkHeader::default();
@@ -349,26 +349,31 @@ mod tests {
 
     #[test]
     fn an_answer_is_complete_with_its_last_message_alone() {
-        check(Kind::Get, 0, vec![object()], Collected::Objects(1));
-        check(Kind::Get, 0, vec![], Collected::Ended);
-        check(Kind::Change, 0, vec![acknowledgement(0)], Collected::Objects(0));
-        check(Kind::Change, 0, vec![], Collected::Ended);
-        check(Kind::Echo, 0, vec![object(), acknowledgement(0)], Collected::Objects(1));
-        check(Kind::Echo, 0, vec![object()], Collected::Ended);
-        check(Kind::Dump, 0, vec![object(), object(), done(0)], Collected::Objects(2));
-        check(Kind::Dump, 0, vec![object(), object()], Collected::Ended);
-        check(Kind::Dump, 0, vec![object(), NetlinkPayload::Overrun(Vec::new())], Collected::Lost);
+        check(NetlinkRequestKind::Get, 0, vec![object()], Collected::Objects(1));
+        check(NetlinkRequestKind::Get, 0, vec![], Collected::Ended);
+        check(NetlinkRequestKind::Change, 0, vec![acknowledgement(0)], Collected::Objects(0));
+        check(NetlinkRequestKind::Change, 0, vec![], Collected::Ended);
+        check(NetlinkRequestKind::Echo, 0, vec![object(), acknowledgement(0)], Collected::Objects(1));
+        check(NetlinkRequestKind::Echo, 0, vec![object()], Collected::Ended);
+        check(NetlinkRequestKind::Dump, 0, vec![object(), object(), done(0)], Collected::Objects(2));
+        check(NetlinkRequestKind::Dump, 0, vec![object(), object()], Collected::Ended);
+        check(
+            NetlinkRequestKind::Dump,
+            0,
+            vec![object(), NetlinkPayload::Overrun(Vec::new())],
+            Collected::Lost,
+        );
     }
 
     #[test]
     fn a_refusal_is_an_error_in_every_kind_of_answer() {
-        check(Kind::Add, 0, vec![acknowledgement(17)], Collected::Refused(Errno::EEXIST));
-        check(Kind::Get, 0, vec![acknowledgement(19)], Collected::Refused(Errno::ENODEV));
-        check(Kind::Dump, 0, vec![object(), done(12)], Collected::Refused(Errno::ENOMEM));
+        check(NetlinkRequestKind::Add, 0, vec![acknowledgement(17)], Collected::Refused(Errno::EEXIST));
+        check(NetlinkRequestKind::Get, 0, vec![acknowledgement(19)], Collected::Refused(Errno::ENODEV));
+        check(NetlinkRequestKind::Dump, 0, vec![object(), done(12)], Collected::Refused(Errno::ENOMEM));
     }
 
     #[test]
     fn an_interrupted_dump_has_no_answer() {
-        check(Kind::Dump, NLM_F_DUMP_INTR, vec![object(), done(0)], Collected::Interrupted);
+        check(NetlinkRequestKind::Dump, NLM_F_DUMP_INTR, vec![object(), done(0)], Collected::Interrupted);
     }
 }

@@ -12,12 +12,12 @@ pub(super) struct NetlinkRequest {
     /// The object of the request.
     pub(super) object: String,
     pub(super) message: RouteNetlinkMessage,
-    pub(super) kind: Kind,
+    pub(super) kind: NetlinkRequestKind,
 }
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum NetlinkRequestKind {
     /// One object, by its attributes.
     Get,
     /// One object that the kernel sends only to listeners, the caller among them.
@@ -32,7 +32,7 @@ pub(super) enum Kind {
     Change,
 }
 
-impl Kind {
+impl NetlinkRequestKind {
     pub(super) const fn flags(self) -> u16 {
         NLM_F_REQUEST
             | match self {

@@ -51,12 +51,12 @@ mod tests {
     use super::*;
 
     /// Sends one request each time it is polled, and ends after so many.
-    struct Connection {
+    struct CountedConnection {
         sent: usize,
         last: usize,
     }
 
-    impl Future for Connection {
+    impl Future for CountedConnection {
         type Output = ();
 
         fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn one_poll_sends_all_queued_requests() {
         let queued = Queued::default();
-        let mut serve = Serve::new(Connection { sent: 0, last: 7 }, queued.clone());
+        let mut serve = Serve::new(CountedConnection { sent: 0, last: 7 }, queued.clone());
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut poll = |requests: usize| {
             (0..requests).for_each(|_| queued.count());

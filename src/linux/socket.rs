@@ -43,7 +43,7 @@ pub fn classify(
 
 /// How the packets of a socket are classified.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Mark {
+pub struct SocketMark {
     /// Their class; the default class where it is `None`.
     pub class: Option<Handle>,
     /// Their code point, below 64; `None` leaves the socket's as it is.
@@ -53,7 +53,7 @@ pub struct Mark {
 /// Sends the packets of the socket with this mark from now on: [`classify`].
 ///
 /// - **Errors**: `setsockopt`, which needs CAP_NET_ADMIN or CAP_NET_RAW for a class.
-pub fn mark(socket: &impl AsFd, version: IpVersion, mark: Mark) -> Result<(), KernelFailure> {
+pub fn mark(socket: &impl AsFd, version: IpVersion, mark: SocketMark) -> Result<(), KernelFailure> {
     classify(socket, version, mark.dscp, mark.class)
 }
 

@@ -9,7 +9,7 @@ use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth,
 
 use super::namespace::Namespace;
 use super::netlink::Netlink;
-use super::request::{Kind, NetlinkRequest};
+use super::request::{NetlinkRequest, NetlinkRequestKind};
 use crate::failure::KernelFailure;
 
 /// A veth pair.
@@ -37,7 +37,9 @@ impl Netlink {
             .build();
         let message = RouteNetlinkMessage::NewLink(pair);
         let object = format!("veth {name} peer {peer}");
-        self.request(NetlinkRequest { call: "RTM_NEWLINK", object, message, kind: Kind::Add }).await.map(drop)
+        self.request(NetlinkRequest { call: "RTM_NEWLINK", object, message, kind: NetlinkRequestKind::Add })
+            .await
+            .map(drop)
     }
 
     /// Sets an interface up.
@@ -46,9 +48,14 @@ impl Netlink {
     pub async fn set_up(&self, index: u32) -> Result<(), KernelFailure> {
         let message = RouteNetlinkMessage::SetLink(LinkUnspec::new_with_index(index).up().build());
         let object = format!("interface {index} up");
-        self.request(NetlinkRequest { call: "RTM_SETLINK", object, message, kind: Kind::Change })
-            .await
-            .map(drop)
+        self.request(NetlinkRequest {
+            call: "RTM_SETLINK",
+            object,
+            message,
+            kind: NetlinkRequestKind::Change,
+        })
+        .await
+        .map(drop)
     }
 
     /// Gives an interface an address.
@@ -65,7 +72,9 @@ impl Netlink {
         };
         let message = RouteNetlinkMessage::NewAddress(message);
         let object = format!("{address}/{prefix} on interface {index}");
-        self.request(NetlinkRequest { call: "RTM_NEWADDR", object, message, kind: Kind::Add }).await.map(drop)
+        self.request(NetlinkRequest { call: "RTM_NEWADDR", object, message, kind: NetlinkRequestKind::Add })
+            .await
+            .map(drop)
     }
 
     /// Routes all packets that have no other route by this gateway.
@@ -82,7 +91,7 @@ impl Netlink {
         };
         let message = RouteNetlinkMessage::NewRoute(message);
         let object = format!("default via {gateway}");
-        self.request(NetlinkRequest { call: "RTM_NEWROUTE", object, message, kind: Kind::Add })
+        self.request(NetlinkRequest { call: "RTM_NEWROUTE", object, message, kind: NetlinkRequestKind::Add })
             .await
             .map(drop)
     }

@@ -7,18 +7,18 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption, TcStats2, TcXstats};
 
 use super::netlink::Netlink;
-use super::request::{Kind, NetlinkRequest};
+use super::request::{NetlinkRequest, NetlinkRequestKind};
 use crate::failure::KernelFailure;
 use crate::tc::{
     Bfifo, Change, ClassPlace, ClassQueue, ForeignRoot, FqCodel, Handle, HtbClass, HtbRoot, HtbRootState,
-    NotEncodable, Observed, Op, Queue, QueueKind, Root,
+    NotEncodable, ObservedRoot, ObservedTree, Op, Queue, QueueKind,
 };
 
 /// The root qdisc of an interface, with its counter.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RootState {
     /// The qdisc.
-    pub root: Root,
+    pub root: ObservedRoot,
     /// Packets that went past every class; 0 for other qdiscs than HTB.
     pub direct_packets: u32,
 }
@@ -79,11 +79,16 @@ impl Netlink {
     /// The root qdiscs of all interfaces that have another than the kernel's default, by their numbers.
     ///
     /// - **Errors**: the kernel's, or a structure that cannot be read.
-    pub async fn roots(&self) -> Result<Vec<(u32, Root)>, KernelFailure> {
+    pub async fn roots(&self) -> Result<Vec<(u32, ObservedRoot)>, KernelFailure> {
         let message = header(0, Handle::default(), Handle::default());
         let object = "all interfaces".to_owned();
         let message = RouteNetlinkMessage::GetQueueDiscipline(message);
-        let request = NetlinkRequest { call: GET_QDISC, object: object.clone(), message, kind: Kind::Dump };
+        let request = NetlinkRequest {
+            call: GET_QDISC,
+            object: object.clone(),
+            message,
+            kind: NetlinkRequestKind::Dump,
+        };
         let mut roots = Vec::new();
         for message in self.request(request).await? {
             let RouteNetlinkMessage::NewQueueDiscipline(message) = message else { continue };
@@ -91,7 +96,7 @@ impl Netlink {
             qdiscs
                 .add(&message)
                 .map_err(|error| KernelFailure::unexpected(GET_QDISC, object.clone(), error))?;
-            if qdiscs.root.root != Root::Default {
+            if qdiscs.root.root != ObservedRoot::Default {
                 roots.push((message.header.index.cast_unsigned(), qdiscs.root.root));
             }
         }
@@ -101,17 +106,22 @@ impl Netlink {
     /// The tree of an interface; the foreign qdisc where another program has programmed it.
     ///
     /// - **Errors**: the kernel's, or a structure that cannot be read.
-    pub async fn observe(&self, index: u32) -> Result<Result<Observed, ForeignRoot>, KernelFailure> {
+    pub async fn observe(&self, index: u32) -> Result<Result<ObservedTree, ForeignRoot>, KernelFailure> {
         let Qdiscs { root, queues } = self.qdiscs(index).await?;
         let classes = self.classes(index).await?.into_iter().map(|state| state.class);
-        Ok(Observed::new(root.root, queues, classes))
+        Ok(ObservedTree::new(root.root, queues, classes))
     }
 
     async fn qdiscs(&self, index: u32) -> Result<Qdiscs, KernelFailure> {
         let object = format!("interface {index}");
         let message =
             RouteNetlinkMessage::GetQueueDiscipline(header(index, Handle::default(), Handle::default()));
-        let request = NetlinkRequest { call: GET_QDISC, object: object.clone(), message, kind: Kind::Dump };
+        let request = NetlinkRequest {
+            call: GET_QDISC,
+            object: object.clone(),
+            message,
+            kind: NetlinkRequestKind::Dump,
+        };
         let mut qdiscs = Qdiscs::default();
         for message in self.request(request).await? {
             // The kernel dumps the qdiscs of all interfaces.
@@ -133,7 +143,12 @@ impl Netlink {
         let object = format!("interface {index}");
         let message =
             RouteNetlinkMessage::GetTrafficClass(header(index, Handle::default(), Handle::default()));
-        let request = NetlinkRequest { call: GET_CLASS, object: object.clone(), message, kind: Kind::Dump };
+        let request = NetlinkRequest {
+            call: GET_CLASS,
+            object: object.clone(),
+            message,
+            kind: NetlinkRequestKind::Dump,
+        };
         let messages = self.request(request).await?;
         messages.iter().filter_map(|message| class_state(message, &object).transpose()).collect()
     }
@@ -144,7 +159,12 @@ impl Netlink {
     pub async fn class(&self, index: u32, handle: Handle) -> Result<Option<ClassState>, KernelFailure> {
         let object = format!("class {handle} of interface {index}");
         let message = RouteNetlinkMessage::GetTrafficClass(header(index, handle, Handle::default()));
-        let request = NetlinkRequest { call: GET_CLASS, object: object.clone(), message, kind: Kind::Echo };
+        let request = NetlinkRequest {
+            call: GET_CLASS,
+            object: object.clone(),
+            message,
+            kind: NetlinkRequestKind::Echo,
+        };
         match self.request_one(request).await {
             Err(failure) if failure.is_absent() => Ok(None),
             Err(failure) => Err(failure),
@@ -226,7 +246,7 @@ impl Netlink {
     /// - **Errors**: the kernel's.
     async fn is_in_force(&self, index: u32, op: &Op) -> Result<bool, KernelFailure> {
         match op {
-            Op::DeleteRoot(root) => Ok(self.root(index).await?.root != Root::Htb(*root)),
+            Op::DeleteRoot(root) => Ok(self.root(index).await?.root != ObservedRoot::Htb(*root)),
             Op::DeleteClass(class) => Ok(self.class(index, class.handle).await?.is_none()),
             Op::DeleteQueue { parent, queue } => {
                 let queues = self.qdiscs(index).await?.queues;
@@ -241,28 +261,28 @@ impl Netlink {
     ///
     /// - **Errors**: the kernel's.
     pub async fn add_qdisc(&self, index: u32, qdisc: NewQdisc) -> Result<(), KernelFailure> {
-        self.set_qdisc(index, qdisc, ("add", Kind::Add)).await
+        self.set_qdisc(index, qdisc, ("add", NetlinkRequestKind::Add)).await
     }
 
     /// Adds a qdisc of any kind, in place of what is there.
     ///
     /// - **Errors**: the kernel's.
     pub async fn replace_qdisc(&self, index: u32, qdisc: NewQdisc) -> Result<(), KernelFailure> {
-        self.set_qdisc(index, qdisc, ("replace", Kind::Replace)).await
+        self.set_qdisc(index, qdisc, ("replace", NetlinkRequestKind::Replace)).await
     }
 
     /// Changes the settings of a qdisc.
     ///
     /// - **Errors**: the kernel's.
     pub async fn change_qdisc(&self, index: u32, qdisc: NewQdisc) -> Result<(), KernelFailure> {
-        self.set_qdisc(index, qdisc, ("change", Kind::Change)).await
+        self.set_qdisc(index, qdisc, ("change", NetlinkRequestKind::Change)).await
     }
 
     async fn set_qdisc(
         &self,
         index: u32,
         qdisc: NewQdisc,
-        (verb, request): (&'static str, Kind),
+        (verb, request): (&'static str, NetlinkRequestKind),
     ) -> Result<(), KernelFailure> {
         let NewQdisc { parent, handle, kind, options } = qdisc;
         let object = format!("tc qdisc {verb} parent {parent} {kind} on interface {index}");
@@ -280,7 +300,7 @@ impl Netlink {
         let ClassPlace { handle, parent } = place;
         let object = format!("tc qdisc del parent {parent} handle {handle} on interface {index}");
         let message = RouteNetlinkMessage::DelQueueDiscipline(header(index, handle, parent));
-        self.request(NetlinkRequest { call: DELETE_QDISC, object, message, kind: Kind::Change })
+        self.request(NetlinkRequest { call: DELETE_QDISC, object, message, kind: NetlinkRequestKind::Change })
             .await
             .map(drop)
     }
@@ -303,7 +323,7 @@ impl Netlink {
     async fn verify(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
         let found = match op {
             Op::AddRoot(root) => match self.root(index).await?.root {
-                Root::Htb(found) if found == *root => return Ok(()),
+                ObservedRoot::Htb(found) if found == *root => return Ok(()),
                 found => format!("{found:?}"),
             },
             Op::AddClass(class) | Op::ChangeClass { to: class, .. } => {
@@ -346,40 +366,42 @@ fn encode(
     index: u32,
     op: &Op,
     kind: QueueKind,
-) -> Result<(&'static str, RouteNetlinkMessage, Kind), NotEncodable> {
+) -> Result<(&'static str, RouteNetlinkMessage, NetlinkRequestKind), NotEncodable> {
     let root = |root: &HtbRoot| header(index, root.handle, Handle::ROOT);
     let class = |class: &HtbClass| header(index, class.handle, class.parent);
     let queue = |parent: Handle| header(index, Handle::default(), parent);
     Ok(match op {
         Op::AddRoot(htb) => {
             let message = with_options(root(htb), HtbRoot::KIND, htb.options());
-            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), Kind::Add)
+            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), NetlinkRequestKind::Add)
         }
         Op::DeleteRoot(htb) => {
-            (DELETE_QDISC, RouteNetlinkMessage::DelQueueDiscipline(root(htb)), Kind::Change)
+            (DELETE_QDISC, RouteNetlinkMessage::DelQueueDiscipline(root(htb)), NetlinkRequestKind::Change)
         }
         Op::AddClass(htb) => {
             let message = with_options(class(htb), HtbRoot::KIND, htb.options()?);
-            (NEW_CLASS, RouteNetlinkMessage::NewTrafficClass(message), Kind::Add)
+            (NEW_CLASS, RouteNetlinkMessage::NewTrafficClass(message), NetlinkRequestKind::Add)
         }
         Op::ChangeClass { to, .. } => {
             let message = with_options(class(to), HtbRoot::KIND, to.options()?);
-            (NEW_CLASS, RouteNetlinkMessage::NewTrafficClass(message), Kind::Change)
+            (NEW_CLASS, RouteNetlinkMessage::NewTrafficClass(message), NetlinkRequestKind::Change)
         }
         Op::DeleteClass(htb) => {
-            (DELETE_CLASS, RouteNetlinkMessage::DelTrafficClass(class(htb)), Kind::Change)
+            (DELETE_CLASS, RouteNetlinkMessage::DelTrafficClass(class(htb)), NetlinkRequestKind::Change)
         }
         Op::AddQueue { parent, queue: settings } => {
             let message = with_queue(queue(*parent), settings, kind)?;
-            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), Kind::Add)
+            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), NetlinkRequestKind::Add)
         }
         Op::ChangeQueue { parent, to, .. } => {
             let message = with_queue(queue(*parent), to, kind)?;
-            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), Kind::Change)
+            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), NetlinkRequestKind::Change)
         }
-        Op::DeleteQueue { parent, .. } => {
-            (DELETE_QDISC, RouteNetlinkMessage::DelQueueDiscipline(queue(*parent)), Kind::Change)
-        }
+        Op::DeleteQueue { parent, .. } => (
+            DELETE_QDISC,
+            RouteNetlinkMessage::DelQueueDiscipline(queue(*parent)),
+            NetlinkRequestKind::Change,
+        ),
     })
 }
 
@@ -406,11 +428,11 @@ impl Qdiscs {
             self.root = match kind {
                 HtbRoot::KIND => {
                     let HtbRootState { root, direct_packets } = HtbRoot::parse(handle, &options(message))?;
-                    RootState { root: Root::Htb(root), direct_packets }
+                    RootState { root: ObservedRoot::Htb(root), direct_packets }
                 }
                 other => {
                     let foreign = ForeignRoot { kind: other.to_owned(), handle };
-                    RootState { root: Root::Other(foreign), direct_packets: 0 }
+                    RootState { root: ObservedRoot::Other(foreign), direct_packets: 0 }
                 }
             };
         }

@@ -40,12 +40,12 @@ pub struct ReceiveFault {
 /// A netlink socket whose calls are repeated.
 pub(super) struct RouteSocket {
     socket: TokioSocket,
-    state: RefCell<State>,
+    state: RefCell<TransportState>,
     faults: Option<Arc<dyn Faults>>,
 }
 
 #[derive(Default)]
-struct State {
+struct TransportState {
     /// The requests without their last answer, by number; whether that is an acknowledgement.
     unanswered: BTreeMap<u32, bool>,
     /// What is received next, before anything of the kernel.
@@ -79,7 +79,7 @@ const NLMSG_OVERRUN: u16 = 4;
 
 impl RouteSocket {
     pub(super) const fn new(socket: TokioSocket, faults: Option<Arc<dyn Faults>>) -> Self {
-        let state = State {
+        let state = TransportState {
             unanswered: BTreeMap::new(),
             made: VecDeque::new(),
             datagram: Vec::new(),
@@ -98,7 +98,7 @@ impl RouteSocket {
     }
 
     /// Receives one datagram into the state.
-    fn receive_once(&self, cx: &mut Context<'_>, state: &mut State) -> Poll<io::Result<SocketAddr>> {
+    fn receive_once(&self, cx: &mut Context<'_>, state: &mut TransportState) -> Poll<io::Result<SocketAddr>> {
         state.datagram.clear();
         state.datagram.reserve(DATAGRAM);
         let received = ready!(self.socket.poll_recv_from(cx, &mut state.datagram));
@@ -197,7 +197,7 @@ impl AsyncSocket for RouteSocket {
     }
 }
 
-impl State {
+impl TransportState {
     /// Requests have reached the kernel.
     fn sent(&mut self, datagram: &[u8]) {
         for header in headers(datagram) {
@@ -262,7 +262,7 @@ impl Attempts {
 }
 
 /// What the header of a message says.
-struct Header<'a> {
+struct MessageHeader<'a> {
     kind: u16,
     flags: u16,
     /// The number of the request, which its answers repeat.
@@ -271,7 +271,7 @@ struct Header<'a> {
 }
 
 /// The headers of the messages in a datagram.
-fn headers(datagram: &[u8]) -> impl Iterator<Item = Header<'_>> {
+fn headers(datagram: &[u8]) -> impl Iterator<Item = MessageHeader<'_>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         let bytes = rest.get(..HEADER)?;
@@ -282,7 +282,7 @@ fn headers(datagram: &[u8]) -> impl Iterator<Item = Header<'_>> {
         let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?.max(HEADER);
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         let (kind, flags) = (u16::from_ne_bytes(*kind), u16::from_ne_bytes(*flags));
-        Some(Header { kind, flags, number: u32::from_ne_bytes(*number), bytes })
+        Some(MessageHeader { kind, flags, number: u32::from_ne_bytes(*number), bytes })
     })
 }
 
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_request_is_answered_by_its_last_message() {
-        let mut state = State::default();
+        let mut state = TransportState::default();
         state.sent(&[request(1, 0), request(2, NLM_F_ACK), request(3, 0)].concat());
         state.answered(&request(2, 0));
         state.answered(&request(3, NLM_F_MULTIPART));
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_was_lost_is_answered_with_an_overrun_and_what_was_not_sent_with_its_error() {
-        let mut state = State::default();
+        let mut state = TransportState::default();
         state.sent(&request(7, NLM_F_ACK));
         state.overrun();
         let made: Vec<_> = state.made.drain(..).collect();

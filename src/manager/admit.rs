@@ -2,13 +2,13 @@
 
 use flowspec::{Both, Qos};
 
-use super::flow::{Flow, FlowDebt, Phase, framed};
+use super::flow::{FlowDebt, FlowPhase, ManagedFlow, framed};
 use super::interface::LeafPlacement;
 use super::message::Loss;
 use super::owed::Debtor;
 use super::pending::{DisplacedFlow, PendingAdmission, Purpose};
 use super::state::Manager;
-use super::turn::{Reply, SetUp, Turn};
+use super::turn::{DecisionReply, SetUp, Turn};
 use crate::admission::{
     Decision, Displaced, Grant, Holding, Ladder, NotProgrammed, Refusal, RefusedRequest, RequestKind,
 };
@@ -19,7 +19,7 @@ use crate::telemetry::event::FlowAdmitted;
 impl Manager {
     /// The ledger has granted a flow. Its class, and the end of the classes of the flows that it preempts, are one
     /// change in the kernel: no flow is preempted for one that is not admitted.
-    pub(super) fn admit(&mut self, turn: &mut Turn, reply: Reply, ladder: &Ladder, mut grant: Grant) {
+    pub(super) fn admit(&mut self, turn: &mut Turn, reply: DecisionReply, ladder: &Ladder, mut grant: Grant) {
         let request = &ladder.request;
         let displaced = std::mem::take(&mut grant.preempted);
         let event = turn.records().then(|| event_of(ladder, &grant, &reply.decision));
@@ -48,7 +48,7 @@ impl Manager {
             }
         };
         let debt = FlowDebt { at: turn.now, missing: without, is_counted: false };
-        let flow = Flow { debt, begins, ..self.flow_of(ladder, &reply.decision, grant) };
+        let flow = ManagedFlow { debt, begins, ..self.flow_of(ladder, &reply.decision, grant) };
         self.flows.insert(request.id.clone(), flow);
         let placed = match begins {
             Some(at) => {
@@ -68,7 +68,7 @@ impl Manager {
             return self.admitted(turn, &request.id, admission);
         }
         if let Some(flow) = self.flows.get_mut(&request.id) {
-            flow.phase = Phase::Applying;
+            flow.phase = FlowPhase::Applying;
         }
         let purpose = Purpose::Admit { id: request.id.clone(), admission: Box::new(admission) };
         self.apply(turn, &request.interface, change, purpose);
@@ -80,7 +80,7 @@ impl Manager {
         for DisplacedFlow { held, phase, .. } in displaced {
             let why = Loss::Preempted { by: id.to_owned() };
             match phase {
-                Some(Phase::Provisional | Phase::Established) => {
+                Some(FlowPhase::Provisional | FlowPhase::Established) => {
                     let displaced = held.id.clone();
                     match self.forget(&displaced, true) {
                         Some(flow) => self.lapse(turn, (held, flow), why),
@@ -89,15 +89,15 @@ impl Manager {
                     self.resume(turn, &displaced);
                 }
                 // Its owner has ended it, and waits for the end of its class alone.
-                Some(Phase::Releasing) => turn.record_lost(|| held, &why),
+                Some(FlowPhase::Releasing) => turn.record_lost(|| held, &why),
                 // It is notified once the kernel has answered about it.
-                Some(Phase::Applying | Phase::Displaced) => {}
+                Some(FlowPhase::Applying | FlowPhase::Displaced) => {}
                 None => turn.tell_lost(held, why),
             }
         }
         let is_programmed = self.flows.get(id).is_some_and(|flow| self.kernel(&flow.interface).is_ok());
         let Some(flow) = self.flows.get_mut(id) else { return };
-        flow.phase = Phase::Provisional;
+        flow.phase = FlowPhase::Provisional;
         let class = flow.class.filter(|_| is_programmed);
         turn.record_admitted(event, class);
         self.answer_flow(turn, id, reply);
@@ -108,7 +108,7 @@ impl Manager {
     pub(super) fn refuse_admission(
         &mut self,
         turn: &mut Turn,
-        reply: Reply,
+        reply: DecisionReply,
         interface: &str,
         cause: NotProgrammed,
     ) {
@@ -149,15 +149,15 @@ impl Manager {
         self.interfaces.get_mut(&flow.interface)?.place(placement, class_number)
     }
 
-    fn flow_of(&self, ladder: &Ladder, decision: &Decision, grant: Grant) -> Flow {
+    fn flow_of(&self, ladder: &Ladder, decision: &Decision, grant: Grant) -> ManagedFlow {
         let request = &ladder.request;
         let measured = |name: &&String| {
             let class = self.ledger.policy().classes.get(*name);
             class.is_some_and(|class| class.admission == policy::Admission::Measured)
         };
-        Flow {
+        ManagedFlow {
             interface: request.interface.clone(),
-            phase: Phase::Provisional,
+            phase: FlowPhase::Provisional,
             class: None,
             qos: granted_qos(ladder, decision),
             grant,
@@ -180,10 +180,10 @@ impl Manager {
             let Some(flow) = self.flows.get_mut(&displaced.id) else { continue };
             match flow.phase {
                 // It ends as soon as the kernel has answered.
-                Phase::Applying => flow.lost = Some(Loss::Preempted { by: by.to_owned() }),
-                Phase::Displaced | Phase::Releasing => {}
-                Phase::Provisional | Phase::Established => {
-                    flow.phase = Phase::Displaced;
+                FlowPhase::Applying => flow.lost = Some(Loss::Preempted { by: by.to_owned() }),
+                FlowPhase::Displaced | FlowPhase::Releasing => {}
+                FlowPhase::Provisional | FlowPhase::Established => {
+                    flow.phase = FlowPhase::Displaced;
                     if let (Some(interface), Some(class)) =
                         (self.interfaces.get_mut(&flow.interface), flow.class)
                     {

@@ -2,7 +2,7 @@
 
 use flowspec::Both;
 
-use super::flow::{FlowDebt, Phase};
+use super::flow::{FlowDebt, FlowPhase};
 use super::message::Notice;
 use super::owed::Debtor;
 use super::pending::Purpose;
@@ -22,13 +22,13 @@ impl Manager {
         let Some(flow) = self.flows.get_mut(id) else { return };
         let before = flow.phase;
         match before {
-            Phase::Provisional | Phase::Established => {}
+            FlowPhase::Provisional | FlowPhase::Established => {}
             // It may be reinstated.
-            Phase::Applying | Phase::Displaced => {
+            FlowPhase::Applying | FlowPhase::Displaced => {
                 self.beginnings.hold_up(id);
                 return;
             }
-            Phase::Releasing => return,
+            FlowPhase::Releasing => return,
         }
         flow.begins = None;
         let debtor =
@@ -42,7 +42,7 @@ impl Manager {
         if change.ops.is_empty() {
             return self.tell_begun(turn, id);
         }
-        flow.phase = Phase::Applying;
+        flow.phase = FlowPhase::Applying;
         flow.before_class = Some(before);
         self.apply(turn, &interface, change, Purpose::Begin { id: id.to_owned() });
     }
@@ -50,7 +50,7 @@ impl Manager {
     /// The kernel has a flow's class, or has refused it: then its owner shapes it in user space alone.
     pub(super) fn begun(&mut self, turn: &mut Turn, id: &str, rolled_back: Option<RolledBack>) {
         let Some(flow) = self.flows.get_mut(id) else { return };
-        flow.phase = flow.before_class.take().unwrap_or(Phase::Provisional);
+        flow.phase = flow.before_class.take().unwrap_or(FlowPhase::Provisional);
         if let Some(rolled_back) = rolled_back {
             let class = flow.class.take();
             if let (Some(interface), Some(class)) = (self.interfaces.get_mut(&rolled_back.interface), class) {

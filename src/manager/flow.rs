@@ -11,7 +11,7 @@ use crate::tc::{Framed, Handle};
 
 /// How far a flow has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Phase {
+pub enum FlowPhase {
     /// The ledger has reserved; the kernel has not answered.
     Applying,
     /// The kernel has its class; the peer has not answered.
@@ -25,9 +25,9 @@ pub enum Phase {
 }
 
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct ManagedFlow {
     pub(super) interface: String,
-    pub(super) phase: Phase,
+    pub(super) phase: FlowPhase,
     /// Its class in the kernel; `None` where the interface has no tree or nothing is reserved for sending.
     pub(super) class: Option<Handle>,
     /// The request that was granted.
@@ -45,7 +45,7 @@ pub(super) struct Flow {
     /// When its reservation begins, if that is later.
     pub(super) begins: Option<Moment>,
     /// Its phase before the kernel was asked for the class of a reservation that begins.
-    pub(super) before_class: Option<Phase>,
+    pub(super) before_class: Option<FlowPhase>,
     /// The flow ends as soon as the kernel has answered.
     pub(super) closed: bool,
     /// The ledger has taken the reservation back; its owner learns of it as soon as the kernel has answered.
@@ -55,7 +55,7 @@ pub(super) struct Flow {
 /// A flow that has lost its reservation by the input before this one.
 #[derive(Debug)]
 pub(super) struct Lapsed {
-    pub(super) flow: Flow,
+    pub(super) flow: ManagedFlow,
     pub(super) why: Loss,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct FlowDebt {
     pub(super) is_counted: bool,
 }
 
-impl Flow {
+impl ManagedFlow {
     /// The flow has ended, and these tokens are missing from its buckets, as far as that is known: those that its class
     /// does not owe yet.
     pub(super) fn settle(&mut self, now: Moment, missing: Both<Option<Bytes>>) -> Both<Bytes> {
@@ -115,8 +115,8 @@ impl Flow {
     /// Whether the kernel is still working on the flow's admission, preemption or end.
     pub(super) const fn is_in_flight(&self) -> bool {
         match self.phase {
-            Phase::Applying | Phase::Displaced | Phase::Releasing => true,
-            Phase::Provisional | Phase::Established => false,
+            FlowPhase::Applying | FlowPhase::Displaced | FlowPhase::Releasing => true,
+            FlowPhase::Provisional | FlowPhase::Established => false,
         }
     }
 

@@ -9,8 +9,8 @@ use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
 use crate::policy::Enforcement;
 use crate::tc::{
-    Change, Desired, Framed, Handle, HtbClass, LARGEST_FLOW_CLASSES, Observed, Shape, diff, flow_class,
-    flow_number, is_shared_class, shared_class,
+    Change, Desired, Framed, Handle, HtbClass, LARGEST_FLOW_CLASSES, LinkShape, ObservedTree, diff,
+    flow_class, flow_number, is_shared_class, shared_class,
 };
 
 /// An interface that has been seen.
@@ -21,7 +21,7 @@ pub(super) struct Interface {
     pub(super) mtu: Bytes,
     /// The link speed that the kernel reports.
     pub(super) speed: Option<Rate>,
-    pub(super) state: State,
+    pub(super) state: TreeState,
     /// Whether the kernel has deleted the tree, since the manager has stopped.
     pub(super) is_torn_down: bool,
     /// Why the kernel's tree may not be the desired one, where that is so: it is to be read and compared.
@@ -42,7 +42,7 @@ pub(super) struct Interface {
 
 /// Whether the interface has a tree in the kernel.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum TreeState {
     /// The kernel has not answered the change that sets the tree up.
     Preparing(Desired),
     /// The kernel has the tree. A class has the rates that the kernel was sent last.
@@ -66,8 +66,12 @@ pub(super) struct LeafPlacement<'a> {
 
 impl Interface {
     /// An interface as it was seen, with the change that sets its tree up if it is to have one.
-    pub(super) fn new(seen: &Seen, enforcement: Enforcement, shape: Option<Shape>) -> (Self, Option<Change>) {
-        let user_space = |why| (State::UserSpace(why), None);
+    pub(super) fn new(
+        seen: &Seen,
+        enforcement: Enforcement,
+        shape: Option<LinkShape>,
+    ) -> (Self, Option<Change>) {
+        let user_space = |why| (TreeState::UserSpace(why), None);
         let (state, change) = match (enforcement, &seen.root, shape) {
             (Enforcement::UserSpace, ..) => user_space(NotProgrammed::PolicySaysUserSpace),
             (_, Root::Foreign { kind, handle }, _) => {
@@ -78,11 +82,11 @@ impl Interface {
             (_, root @ (Root::Default | Root::Ours(_)), Some(shape)) => {
                 let tree = Desired::new(shape);
                 let observed = match root {
-                    Root::Ours(stale) => Observed::root_only(*stale),
-                    _ => Observed::default(),
+                    Root::Ours(stale) => ObservedTree::root_only(*stale),
+                    _ => ObservedTree::default(),
                 };
                 let change = diff(&tree, &observed);
-                (State::Preparing(tree), Some(change))
+                (TreeState::Preparing(tree), Some(change))
             }
         };
         let interface = Self {
@@ -104,10 +108,10 @@ impl Interface {
 
     /// The kernel has answered the change that sets the tree up.
     pub(super) fn prepared(&mut self, result: Result<(), KernelFailure>) {
-        let state = std::mem::replace(&mut self.state, State::UserSpace(NotProgrammed::Preparing));
+        let state = std::mem::replace(&mut self.state, TreeState::UserSpace(NotProgrammed::Preparing));
         self.state = match (state, result) {
-            (State::Preparing(tree), Ok(())) => State::Programmed(tree),
-            (State::Preparing(_), Err(failure)) => State::UserSpace(failure.into()),
+            (TreeState::Preparing(tree), Ok(())) => TreeState::Programmed(tree),
+            (TreeState::Preparing(_), Err(failure)) => TreeState::UserSpace(failure.into()),
             (state, _) => state,
         };
     }
@@ -115,7 +119,7 @@ impl Interface {
     /// The kernel has refused a change of the tree, since the process has lost the privilege for it: the classes stay as
     /// they are, and further flows get none. Whether that is new.
     pub(super) fn forbid(&mut self, failure: &KernelFailure) -> bool {
-        let is_new = self.forbidden.is_none() && matches!(self.state, State::Programmed(_));
+        let is_new = self.forbidden.is_none() && matches!(self.state, TreeState::Programmed(_));
         if is_new {
             self.forbidden = Some(failure.clone());
         }
@@ -125,18 +129,18 @@ impl Interface {
     /// Why the kernel has no tree that can be changed; `None` where it has one.
     pub(super) fn not_programmed(&self) -> Option<NotProgrammed> {
         match &self.state {
-            State::Programmed(_) => {
+            TreeState::Programmed(_) => {
                 self.forbidden.clone().map(NotProgrammed::Kernel).or_else(|| self.doubt.clone())
             }
-            State::Preparing(_) => Some(NotProgrammed::Preparing),
-            State::Suspended(_, why) | State::UserSpace(why) => Some(why.clone()),
+            TreeState::Preparing(_) => Some(NotProgrammed::Preparing),
+            TreeState::Suspended(_, why) | TreeState::UserSpace(why) => Some(why.clone()),
         }
     }
 
     /// Why the kernel has no tree, as far as is known. A tree in doubt counts: it is repaired with the flow's class.
     pub(super) fn has_no_tree(&self) -> Option<NotProgrammed> {
         match &self.state {
-            State::Programmed(_) => self.forbidden.clone().map(NotProgrammed::Kernel),
+            TreeState::Programmed(_) => self.forbidden.clone().map(NotProgrammed::Kernel),
             _ => self.not_programmed(),
         }
     }
@@ -144,24 +148,24 @@ impl Interface {
     /// The tree that the kernel has or is to have, once it was set up.
     pub(super) const fn tree(&self) -> Option<&Desired> {
         match &self.state {
-            State::Programmed(tree) | State::Suspended(tree, _) => Some(tree),
-            State::Preparing(_) | State::UserSpace(_) => None,
+            TreeState::Programmed(tree) | TreeState::Suspended(tree, _) => Some(tree),
+            TreeState::Preparing(_) | TreeState::UserSpace(_) => None,
         }
     }
 
     /// Whether the kernel's tree is to be read and compared.
     pub(super) const fn is_in_doubt(&self) -> bool {
-        self.doubt.is_some() || matches!(self.state, State::Suspended(..))
+        self.doubt.is_some() || matches!(self.state, TreeState::Suspended(..))
     }
 
     /// Whether the interface does not exist any more.
     pub(super) const fn is_gone(&self) -> bool {
-        matches!(self.state, State::UserSpace(NotProgrammed::Gone))
+        matches!(self.state, TreeState::UserSpace(NotProgrammed::Gone))
     }
 
     /// The kernel's tree may not be the desired one.
     pub(super) fn doubt(&mut self, why: NotProgrammed) {
-        if matches!(self.state, State::Programmed(_)) {
+        if matches!(self.state, TreeState::Programmed(_)) {
             self.doubt.get_or_insert(why);
         }
     }
@@ -170,9 +174,9 @@ impl Interface {
     pub(super) fn confirm(&mut self) -> bool {
         let was_in_doubt = self.is_in_doubt();
         self.doubt = None;
-        let state = std::mem::replace(&mut self.state, State::UserSpace(NotProgrammed::Preparing));
+        let state = std::mem::replace(&mut self.state, TreeState::UserSpace(NotProgrammed::Preparing));
         self.state = match state {
-            State::Suspended(tree, _) => State::Programmed(tree),
+            TreeState::Suspended(tree, _) => TreeState::Programmed(tree),
             state => state,
         };
         was_in_doubt
@@ -181,9 +185,9 @@ impl Interface {
     /// The kernel cannot have the tree for this reason. Says whether the reason is a new one.
     pub(super) fn suspend(&mut self, why: NotProgrammed) -> bool {
         let is_new = self.not_programmed().as_ref() != Some(&why);
-        let state = std::mem::replace(&mut self.state, State::UserSpace(NotProgrammed::Preparing));
+        let state = std::mem::replace(&mut self.state, TreeState::UserSpace(NotProgrammed::Preparing));
         self.state = match state {
-            State::Programmed(tree) | State::Suspended(tree, _) => State::Suspended(tree, why),
+            TreeState::Programmed(tree) | TreeState::Suspended(tree, _) => TreeState::Suspended(tree, why),
             state => state,
         };
         is_new
@@ -191,7 +195,7 @@ impl Interface {
 
     /// The link is gone, with its tree.
     pub(super) fn uproot(&mut self) {
-        self.state = State::UserSpace(NotProgrammed::Gone);
+        self.state = TreeState::UserSpace(NotProgrammed::Gone);
         self.doubt = None;
         self.members.clear();
         self.group_classes.clear();
@@ -209,11 +213,13 @@ impl Interface {
     ) -> Option<(Handle, Change)> {
         match &self.state {
             _ if self.forbidden.is_some() => return None,
-            State::Programmed(_) => {}
+            TreeState::Programmed(_) => {}
             // A process that may not program may not put a socket into a class either.
-            State::Suspended(_, NotProgrammed::Kernel(failure)) if failure.is_permission() => return None,
-            State::Suspended(..) => {}
-            State::Preparing(_) | State::UserSpace(_) => return None,
+            TreeState::Suspended(_, NotProgrammed::Kernel(failure)) if failure.is_permission() => {
+                return None;
+            }
+            TreeState::Suspended(..) => {}
+            TreeState::Preparing(_) | TreeState::UserSpace(_) => return None,
         }
         let LeafPlacement { id, framed, group, owed } = placement;
         let class = match group.and_then(|group| self.group_classes.get(group)) {
@@ -264,7 +270,7 @@ impl Interface {
     pub(super) fn correct(&mut self, class: Handle, kernel: Option<Option<HtbClass>>) -> Change {
         let sent = self.change(class);
         match (&self.state, kernel) {
-            (State::Programmed(tree), Some(kernel)) => Change::of_class(kernel, tree.leaf(class)),
+            (TreeState::Programmed(tree), Some(kernel)) => Change::of_class(kernel, tree.leaf(class)),
             _ => sent,
         }
     }
@@ -283,14 +289,14 @@ impl Interface {
     }
 
     /// Brings the link's class and the default class in line with the link: the kernel's change.
-    pub(super) fn reshape(&mut self, shape: Shape) -> Change {
+    pub(super) fn reshape(&mut self, shape: LinkShape) -> Change {
         match &mut self.state {
-            State::Programmed(tree) => tree.reshape(shape),
-            State::Suspended(tree, _) => {
+            TreeState::Programmed(tree) => tree.reshape(shape),
+            TreeState::Suspended(tree, _) => {
                 let _ = tree.reshape(shape);
                 Change::default()
             }
-            State::Preparing(_) | State::UserSpace(_) => Change::default(),
+            TreeState::Preparing(_) | TreeState::UserSpace(_) => Change::default(),
         }
     }
 
@@ -341,12 +347,12 @@ impl Interface {
     fn change(&mut self, class: Handle) -> Change {
         let traffic = self.traffic(class);
         match &mut self.state {
-            State::Programmed(tree) => tree.set_leaf(class, traffic),
-            State::Suspended(tree, _) => {
+            TreeState::Programmed(tree) => tree.set_leaf(class, traffic),
+            TreeState::Suspended(tree, _) => {
                 let _ = tree.set_leaf(class, traffic);
                 Change::default()
             }
-            State::Preparing(_) | State::UserSpace(_) => Change::default(),
+            TreeState::Preparing(_) | TreeState::UserSpace(_) => Change::default(),
         }
     }
 

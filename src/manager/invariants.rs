@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::flow::{Flow, Phase};
+use super::flow::{FlowPhase, ManagedFlow};
 use super::pending::{DisplacedFlow, Purpose};
 use super::state::Manager;
 
@@ -43,30 +43,30 @@ impl Manager {
     }
 
     /// A flow is a member of its class unless that is being deleted. Says whether it is.
-    fn check_class(&self, id: &str, flow: &Flow) -> bool {
+    fn check_class(&self, id: &str, flow: &ManagedFlow) -> bool {
         let interface = self.interfaces.get(&flow.interface);
         let interface = interface.unwrap_or_else(|| panic!("{id}: {} has not been seen", flow.interface));
         let Some(class) = flow.class else { return false };
         let is_member = interface.members(class).any(|member| member == id);
-        let keeps = !matches!(flow.phase, Phase::Displaced | Phase::Releasing);
+        let keeps = !matches!(flow.phase, FlowPhase::Displaced | FlowPhase::Releasing);
         assert_eq!(is_member, keeps, "{id} ({:?}) and the members of {class}", flow.phase);
         is_member
     }
 
     /// The ledger has a flow's reservation unless it has taken that back.
-    fn check_reservation(&self, id: &str, flow: &Flow) {
+    fn check_reservation(&self, id: &str, flow: &ManagedFlow) {
         let reserved = self.ledger.flow(id);
         match flow.phase {
-            Phase::Applying if flow.lost.is_some() => {}
-            Phase::Applying | Phase::Provisional | Phase::Established => {
+            FlowPhase::Applying if flow.lost.is_some() => {}
+            FlowPhase::Applying | FlowPhase::Provisional | FlowPhase::Established => {
                 let (interface, charged) = reserved.unwrap_or_else(|| panic!("{id}: not in the ledger"));
                 assert_eq!(interface, flow.interface, "{id}: the interface in the ledger");
                 if flow.changing.is_none() {
                     assert_eq!(charged, flow.grant.charged, "{id}: the charge in the ledger");
                 }
             }
-            Phase::Displaced => assert_eq!(reserved, None, "{id}: displaced and in the ledger"),
-            Phase::Releasing => {}
+            FlowPhase::Displaced => assert_eq!(reserved, None, "{id}: displaced and in the ledger"),
+            FlowPhase::Releasing => {}
         }
     }
 
@@ -88,10 +88,10 @@ impl Manager {
         }
         for (id, flow) in &self.flows {
             let expected = match flow.phase {
-                Phase::Applying => &mut applying,
-                Phase::Displaced => &mut displaced,
-                Phase::Releasing => &mut releasing,
-                Phase::Provisional | Phase::Established => continue,
+                FlowPhase::Applying => &mut applying,
+                FlowPhase::Displaced => &mut displaced,
+                FlowPhase::Releasing => &mut releasing,
+                FlowPhase::Provisional | FlowPhase::Established => continue,
             };
             assert!(expected.remove(id), "{id} ({:?}) waits for no change", flow.phase);
         }
@@ -107,7 +107,7 @@ impl Manager {
     }
 }
 
-/// Whether a flow has the phase [`Phase::Displaced`] until the kernel has answered.
+/// Whether a flow has the phase [`FlowPhase::Displaced`] until the kernel has answered.
 const fn is_displaced(flow: &DisplacedFlow) -> bool {
-    matches!(flow.phase, Some(Phase::Provisional | Phase::Established))
+    matches!(flow.phase, Some(FlowPhase::Provisional | FlowPhase::Established))
 }

@@ -2,16 +2,16 @@
 
 use flowspec::{Bytes, Direction, Micros, Rate};
 
-use super::interface::{Interface, State};
+use super::interface::{Interface, TreeState};
 use super::message::{Loss, Notice, Seen};
 use super::pending::Purpose;
 use super::record::record_interface;
 use super::state::Manager;
-use super::turn::{Reply, Turn};
+use super::turn::{DecisionReply, Turn};
 use crate::admission::{Ledger, NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::policy::Capacity;
-use crate::tc::{Change, ForeignRoot, LinkRates, Observed, Op, Shape, diff};
+use crate::tc::{Change, ForeignRoot, LinkRates, LinkShape, ObservedTree, Op, diff};
 use crate::telemetry::event::{
     Event, InterfaceGone, InterfaceOvercommitted, InterfaceWithinBudget, TreeChanged,
 };
@@ -31,7 +31,7 @@ impl Manager {
         let Some(policy) = self.ledger.policy().interface(name) else { return };
         let shape = shape(&self.ledger, name, seen.mtu).filter(|shape| shape.rates.capacity > Rate::ZERO);
         let (interface, change) = Interface::new(seen, policy.enforcement, shape);
-        if let State::UserSpace(why) = &interface.state {
+        if let TreeState::UserSpace(why) = &interface.state {
             record_interface(turn, name, seen.index, Some(why.clone()));
             self.ledger.set_programmed(name, false);
         }
@@ -61,12 +61,12 @@ impl Manager {
         }
         let shape = shape(&self.ledger, name, seen.mtu).filter(|shape| shape.rates.capacity > Rate::ZERO);
         let Some(interface) = self.interfaces.get_mut(name) else { return };
-        let State::UserSpace(before) = &interface.state else { return };
+        let TreeState::UserSpace(before) = &interface.state else { return };
         let (after, change) = Interface::new(seen, enforcement, shape);
         match (after.state, change) {
-            (State::UserSpace(why), _) if why == *before => {}
+            (TreeState::UserSpace(why), _) if why == *before => {}
             (state, change) => {
-                if let State::UserSpace(why) = &state {
+                if let TreeState::UserSpace(why) = &state {
                     record_interface(turn, name, seen.index, Some(why.clone()));
                 }
                 interface.state = state;
@@ -78,7 +78,12 @@ impl Manager {
     }
 
     /// The tree of an interface was read: it is made the desired one.
-    pub(super) fn observed(&mut self, turn: &mut Turn, name: &str, observed: Result<Observed, ForeignRoot>) {
+    pub(super) fn observed(
+        &mut self,
+        turn: &mut Turn,
+        name: &str,
+        observed: Result<ObservedTree, ForeignRoot>,
+    ) {
         if self.is_changing(name) {
             return;
         }
@@ -158,7 +163,7 @@ impl Manager {
     }
 
     /// A link carries another rate: the request is answered once the tree's link class does as well.
-    pub(super) fn capacity_changed(&mut self, turn: &mut Turn, name: &str, reply: Reply) {
+    pub(super) fn capacity_changed(&mut self, turn: &mut Turn, name: &str, reply: DecisionReply) {
         let ledger = &self.ledger;
         let change = self.interfaces.get_mut(name).map(|interface| reshape(ledger, name, interface));
         match change.filter(|change| !change.ops.is_empty()) {
@@ -204,13 +209,13 @@ impl Manager {
 
     pub(super) fn is_preparing(&self, interface: &str) -> bool {
         let interface = self.interfaces.get(interface);
-        matches!(interface.map(|interface| &interface.state), Some(State::Preparing(_)))
+        matches!(interface.map(|interface| &interface.state), Some(TreeState::Preparing(_)))
     }
 
     /// Deletes every tree.
     pub(super) fn stop(&mut self, turn: &mut Turn) {
         let trees = self.interfaces.iter().filter_map(|(name, interface)| match &interface.state {
-            State::Programmed(tree) | State::Suspended(tree, _) if !interface.is_torn_down => {
+            TreeState::Programmed(tree) | TreeState::Suspended(tree, _) if !interface.is_torn_down => {
                 Some((name.clone(), tree.tear_down()))
             }
             _ => None,
@@ -244,11 +249,11 @@ fn found(repair: &Change) -> String {
 const MOST_NAMED: usize = 4;
 
 /// What a tree is built for; `None` while the capacity is unknown.
-fn shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<Shape> {
+fn shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<LinkShape> {
     let capacity = ledger.capacity(interface, Direction::Sending)?;
     let budget = ledger.policy().interface(interface)?.budget(Direction::Sending).reservable_of(capacity);
     let wait = ledger.proven(interface).map_or(Micros::new(0), |terms| terms.d);
-    Some(Shape { rates: LinkRates { capacity, budget }, mtu, wait })
+    Some(LinkShape { rates: LinkRates { capacity, budget }, mtu, wait })
 }
 
 /// Brings an interface's link class in line with the link: the kernel's change.

@@ -8,7 +8,7 @@ use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec, Wsa};
 use crate::admission::{Decision, EndCause, Operation, PeerLoss};
 use crate::failure::KernelFailure;
 use crate::policy::{PeerTimeouts, Policy};
-use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, Observed};
+use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, ObservedTree};
 use crate::telemetry::Recorded;
 
 /// Ties an answer to a caller's request. The caller chooses it; requests without an answer have different ones.
@@ -38,7 +38,7 @@ pub enum Input {
         /// The interface.
         interface: String,
         /// The tree; the qdisc of another program where that is at the root.
-        observed: Box<Result<Observed, ForeignRoot>>,
+        observed: Box<Result<ObservedTree, ForeignRoot>>,
     },
     /// An interface is gone: its flows lose their reservations.
     Gone {

@@ -13,7 +13,7 @@
 //! - **In**: [`Input`], [`Seen`], [`Root`]; a caller's [`RequestId`].
 //! - **Out**: [`Output`] with [`Effect`], [`Answer`], [`Admitted`], [`Notice`], [`Lost`], [`Loss`]; the manager's
 //!   [`ChangeId`]. Events are those of [`telemetry`](crate::telemetry).
-//! - **To read**: [`Phase`] of a flow, [`Status`] of an interface.
+//! - **To read**: [`FlowPhase`] of a flow, [`Status`] of an interface.
 //!
 //! # Order of calls
 //!
@@ -48,7 +48,7 @@ mod state;
 mod turn;
 
 pub use dry_run::DryRun;
-pub use flow::Phase;
+pub use flow::FlowPhase;
 pub use message::{
     Admitted, Answer, ChangeId, Effect, Input, Loss, Lost, Notice, Output, RequestId, Root, Seen,
 };

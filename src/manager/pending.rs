@@ -2,9 +2,9 @@
 
 use flowspec::Qos;
 
-use super::flow::Phase;
+use super::flow::FlowPhase;
 use super::message::RequestId;
-use super::turn::Reply;
+use super::turn::DecisionReply;
 use crate::admission::{Displaced, EndedIds, Grant, Holding, Renegotiation};
 use crate::failure::KernelFailure;
 use crate::tc::{Change, Handle, HtbClass, Op, flow_number, is_shared_class};
@@ -38,7 +38,7 @@ pub(super) enum Purpose {
     /// What makes the kernel's tree the desired one again.
     Repair,
     /// The link carries another rate; `None` where no request waits for it.
-    Trunk { reply: Option<Box<Reply>> },
+    Trunk { reply: Option<Box<DecisionReply>> },
     /// The class of a new flow, with the end of the classes of those that it preempts.
     Admit { id: String, admission: Box<PendingAdmission> },
     /// The class of a flow whose reservation begins.
@@ -56,7 +56,7 @@ pub(super) enum Purpose {
 /// A flow that the ledger has granted.
 #[derive(Debug)]
 pub(super) struct PendingAdmission {
-    pub(super) reply: Reply,
+    pub(super) reply: DecisionReply,
     pub(super) displaced: Vec<DisplacedFlow>,
     /// To be recorded once the kernel agrees.
     pub(super) event: Option<Box<FlowAdmitted>>,
@@ -69,7 +69,7 @@ pub(super) struct DisplacedFlow {
     /// What it held as far as events have told.
     pub(super) held: Holding,
     /// Its phase before; `None` where it was admitted before its interface was seen.
-    pub(super) phase: Option<Phase>,
+    pub(super) phase: Option<FlowPhase>,
 }
 
 /// Another reservation for a flow, which the ledger has granted.

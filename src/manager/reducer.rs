@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use flowspec::{Both, Moment};
 
-use super::flow::{Flow, Phase};
+use super::flow::{FlowPhase, ManagedFlow};
 use super::message::{ChangeId, Input, Notice, Output, RequestId};
 use super::pending::{Pending, Purpose, Requester, Stalled};
 use super::record::{record_applied, record_interface};
 use super::roll_back::RolledBack;
 use super::state::Manager;
-use super::turn::{Reply, SetUp, Turn};
+use super::turn::{DecisionReply, SetUp, Turn};
 use crate::admission::{
     Decision, Ended, EndedIds, Enforced, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind,
 };
@@ -102,8 +102,8 @@ impl Manager {
     fn connected(&mut self, id: &str) {
         let Some(flow) = self.flows.get_mut(id) else { return };
         match (flow.phase, &mut flow.before_class) {
-            (Phase::Provisional, _) => flow.phase = Phase::Established,
-            (Phase::Applying, Some(before)) => *before = Phase::Established,
+            (FlowPhase::Provisional, _) => flow.phase = FlowPhase::Established,
+            (FlowPhase::Applying, Some(before)) => *before = FlowPhase::Established,
             _ => {}
         }
     }
@@ -166,7 +166,7 @@ impl Manager {
     /// Lets the ledger decide, and the kernel follow.
     fn carry_out(&mut self, turn: &mut Turn, request: RequestId, operation: &Operation) {
         let Outcome { decision, grant, .. } = self.consult(turn, operation);
-        let reply = Reply { request, decision };
+        let reply = DecisionReply { request, decision };
         match (operation, grant) {
             (Operation::Reserve(ladder), Some(grant)) => self.admit(turn, reply, ladder, grant),
             (Operation::Renegotiate { id, flowspecs }, Some(grant)) => {
@@ -260,7 +260,7 @@ impl Manager {
     pub(super) fn refuse(&mut self, turn: &mut Turn, request: RequestId, refused: RefusedRequest) {
         let mut outcome = self.ledger.refuse(turn.now, refused);
         self.follow(turn, &mut outcome);
-        turn.answer(Reply { request, decision: outcome.decision });
+        turn.answer(DecisionReply { request, decision: outcome.decision });
     }
 
     /// Ends the flows that have lost their reservation by a decision, and notifies those that wait and fit now.
@@ -279,19 +279,19 @@ impl Manager {
     }
 
     /// Answers that a flow is admitted or renegotiated, with what enforces it.
-    pub(super) fn answer_flow(&self, turn: &mut Turn, id: &str, mut reply: Reply) {
+    pub(super) fn answer_flow(&self, turn: &mut Turn, id: &str, mut reply: DecisionReply) {
         let Some(flow) = self.flows.get(id) else { return turn.answer(reply) };
         reply.decision.set_enforced(self.enforced(flow));
         let owed = match flow.phase {
             // Its buckets are made with this answer.
-            Phase::Provisional => flow.missing(turn.now),
+            FlowPhase::Provisional => flow.missing(turn.now),
             _ => Both::default(),
         };
         turn.answer_granted(reply, &flow.grant, SetUp { class: flow.class, owed, begins: flow.begins });
     }
 
-    fn enforced(&self, flow: &Flow) -> Enforced {
-        let Flow { interface, class, grant, .. } = flow;
+    fn enforced(&self, flow: &ManagedFlow) -> Enforced {
+        let ManagedFlow { interface, class, grant, .. } = flow;
         let known = self.interfaces.get(interface);
         let lacking = match (&grant.tspec.sending, self.kernel(interface)) {
             (Some(_), Err(why)) => vec![Lack::KernelClass(why)],

@@ -2,11 +2,11 @@
 
 use flowspec::{Both, Bytes};
 
-use super::flow::{Flow, FlowDebt, Lapsed, Phase};
+use super::flow::{FlowDebt, FlowPhase, Lapsed, ManagedFlow};
 use super::message::{Loss, Notice};
 use super::pending::{Purpose, Requester};
 use super::state::Manager;
-use super::turn::{Reply, Turn};
+use super::turn::{DecisionReply, Turn};
 use crate::admission::{Holding, Operation, Refusal, RefusedRequest, ReleasedFlow, RequestKind, Response};
 use crate::tc::Handle;
 
@@ -17,12 +17,12 @@ impl Manager {
             return self.released(turn, id, requester, true);
         };
         match flow.phase {
-            Phase::Applying | Phase::Displaced => {
+            FlowPhase::Applying | FlowPhase::Displaced => {
                 flow.closed = true;
                 return self.refuse_release(turn, id, requester);
             }
-            Phase::Releasing => return self.refuse_release(turn, id, requester),
-            Phase::Provisional | Phase::Established => flow.phase = Phase::Releasing,
+            FlowPhase::Releasing => return self.refuse_release(turn, id, requester),
+            FlowPhase::Provisional | FlowPhase::Established => flow.phase = FlowPhase::Releasing,
         }
         // The kernel first, then the budget: nothing is reserved twice that a class still has.
         let (name, class) = (flow.interface.clone(), flow.class);
@@ -54,14 +54,14 @@ impl Manager {
     fn take_over_more(&mut self, id: &str) {
         let now = self.owed.now();
         let Some(flow) = self.flows.get_mut(id) else { return };
-        if flow.phase == Phase::Provisional && flow.begins.is_none() && !flow.debt.is_counted {
+        if flow.phase == FlowPhase::Provisional && flow.begins.is_none() && !flow.debt.is_counted {
             let missing = self.owed.take_over(flow.debtor(), flow.missing(now));
             flow.debt = FlowDebt { at: now, missing, is_counted: false };
         }
     }
 
     /// A flow ends: what is missing from its buckets is owed by its class.
-    pub(super) fn count_debt(&mut self, flow: &mut Flow, missing: Both<Option<Bytes>>) {
+    pub(super) fn count_debt(&mut self, flow: &mut ManagedFlow, missing: Both<Option<Bytes>>) {
         let added = flow.settle(self.owed.now(), missing);
         self.owed.owe(flow.debtor(), added);
     }
@@ -87,11 +87,11 @@ impl Manager {
         let held = flow.holding(&held.id);
         match flow.phase {
             // It is notified once the kernel has answered, and ends then.
-            Phase::Applying => flow.lost = Some(why),
-            Phase::Displaced => flow.closed = true,
+            FlowPhase::Applying => flow.lost = Some(why),
+            FlowPhase::Displaced => flow.closed = true,
             // Its owner does not need it any more.
-            Phase::Releasing => turn.record_lost(|| held, &why),
-            Phase::Provisional | Phase::Established => {
+            FlowPhase::Releasing => turn.record_lost(|| held, &why),
+            FlowPhase::Provisional | FlowPhase::Established => {
                 let Some(mut flow) = self.take_flow(&held.id) else { return };
                 self.count_debt(&mut flow, Both::default());
                 let (id, name, class) = (held.id.clone(), flow.interface.clone(), flow.class);
@@ -107,7 +107,7 @@ impl Manager {
     }
 
     /// Notifies the owner of a flow of the loss of its reservation. What it has taken from its buckets may be told next.
-    pub(super) fn lapse(&mut self, turn: &mut Turn, (held, flow): (Holding, Flow), why: Loss) {
+    pub(super) fn lapse(&mut self, turn: &mut Turn, (held, flow): (Holding, ManagedFlow), why: Loss) {
         self.lapsed.insert(held.id.clone(), Lapsed { flow, why: why.clone() });
         turn.tell_lost(held, why);
     }
@@ -126,7 +126,7 @@ impl Manager {
             (Some(Requester { request, mut ended }), _) => {
                 ended.append(decision.take_ended());
                 decision.set_ended(ended);
-                turn.answer(Reply { request, decision });
+                turn.answer(DecisionReply { request, decision });
             }
             (None, _) if decision.is_ok() => turn.tell(Notice::Ended(Box::new(decision))),
             // The ledger had taken the reservation back before.
@@ -142,7 +142,7 @@ impl Manager {
     }
 
     /// Removes a flow, and frees its class's number if the kernel has deleted the class.
-    pub(super) fn forget(&mut self, id: &str, is_class_deleted: bool) -> Option<Flow> {
+    pub(super) fn forget(&mut self, id: &str, is_class_deleted: bool) -> Option<ManagedFlow> {
         let mut flow = self.take_flow(id)?;
         self.count_debt(&mut flow, Both::default());
         if is_class_deleted {
@@ -152,7 +152,7 @@ impl Manager {
     }
 
     /// Takes a flow out for good.
-    fn take_flow(&mut self, id: &str) -> Option<Flow> {
+    fn take_flow(&mut self, id: &str) -> Option<ManagedFlow> {
         let flow = self.flows.remove(id)?;
         if let Some(at) = flow.begins {
             self.beginnings.remove(at, id);

@@ -2,12 +2,12 @@
 
 use flowspec::{Both, Direction, Flowspec, Qos, ServiceType};
 
-use super::flow::{Phase, framed};
+use super::flow::{FlowPhase, framed};
 use super::message::{ChangeId, RequestId};
 use super::pending::{Exchange, Purpose, Stalled};
 use super::roll_back::RolledBack;
 use super::state::Manager;
-use super::turn::{Reply, SetUp, Turn};
+use super::turn::{DecisionReply, SetUp, Turn};
 use crate::admission::{Begun, Grant, Refusal, RefusedRequest, RequestKind};
 use crate::tc::Change;
 use crate::telemetry::event::{Event, FlowRenegotiated};
@@ -28,7 +28,7 @@ impl Manager {
             Ok(begun) => begun,
             Err(mut outcome) => {
                 self.follow(turn, &mut outcome);
-                return turn.answer(Reply { request, decision: outcome.decision });
+                return turn.answer(DecisionReply { request, decision: outcome.decision });
             }
         };
         self.lose_ended(turn, ended);
@@ -55,7 +55,7 @@ impl Manager {
     pub(super) fn renegotiated(
         &mut self,
         turn: &mut Turn,
-        reply: Reply,
+        reply: DecisionReply,
         (id, flowspecs): (&str, &Both<Option<Flowspec>>),
         grant: &Grant,
     ) {
@@ -82,7 +82,7 @@ impl Manager {
             flow.phase
         });
         if let Some(rolled_back) = rolled_back {
-            if matches!(phase, Some(Phase::Provisional | Phase::Established)) {
+            if matches!(phase, Some(FlowPhase::Provisional | FlowPhase::Established)) {
                 self.join_again(&stalled.id);
             }
             self.correct(turn, &rolled_back);
@@ -91,7 +91,7 @@ impl Manager {
             // It has ended, and another flow may have its name: the ledger has nothing of it any more.
             None => self.refuse_unknown(turn, stalled.exchange.request, &stalled.id),
             // Whether it is preempted is known once the kernel has answered about the other flow.
-            Some(Phase::Displaced) => self.stalled.push(stalled),
+            Some(FlowPhase::Displaced) => self.stalled.push(stalled),
             Some(_) => self.conclude(turn, stalled),
         }
     }
@@ -122,7 +122,7 @@ impl Manager {
             }
         };
         self.follow(turn, &mut outcome);
-        let reply = Reply { request, decision: outcome.decision };
+        let reply = DecisionReply { request, decision: outcome.decision };
         match self.flows.get_mut(&id) {
             Some(flow) if reply.decision.is_ok() => {
                 let previously = flow.grant.charged;

@@ -6,7 +6,7 @@
 
 use flowspec::{Both, Flowspec, ServiceType};
 
-use super::flow::{Flow, Phase, framed};
+use super::flow::{FlowPhase, ManagedFlow, framed};
 use super::message::Loss;
 use super::pending::{DisplacedFlow, PendingAdmission, Purpose, Replaced};
 use super::record::record_interface;
@@ -32,7 +32,7 @@ pub(super) struct RolledBack {
 pub(super) struct Reinstated {
     id: String,
     /// Its phase before it was preempted; `None` where it is not known to the manager.
-    phase: Option<Phase>,
+    phase: Option<FlowPhase>,
     held: crate::admission::Holding,
     /// Its capacity was taken meanwhile: it has lost its reservation after all.
     is_lost: bool,
@@ -51,11 +51,11 @@ impl Manager {
         let PendingAdmission { reply, displaced, .. } = admission;
         let Some(mut flow) = self.flows.remove(id) else { return };
         self.count_debt(&mut flow, Both::default());
-        let Flow { class, .. } = flow;
+        let ManagedFlow { class, .. } = flow;
         self.ledger.release(id);
         let reinstated = self.reinstate(displaced);
         for Reinstated { id, phase, .. } in &reinstated {
-            let Some(phase @ (Phase::Provisional | Phase::Established)) = phase else { continue };
+            let Some(phase @ (FlowPhase::Provisional | FlowPhase::Established)) = phase else { continue };
             let Some(flow) = self.flows.get_mut(id) else { continue };
             flow.phase = *phase;
             self.resume(turn, id);
@@ -141,23 +141,23 @@ impl Manager {
             match (phase, now) {
                 (None, _) if is_lost => turn.tell_lost(held, why()),
                 (None, _) => {}
-                (Some(Phase::Provisional | Phase::Established), _) if is_lost => {
+                (Some(FlowPhase::Provisional | FlowPhase::Established), _) if is_lost => {
                     self.lose(turn, held, why());
                 }
-                (Some(Phase::Provisional | Phase::Established), Some(flow)) => {
+                (Some(FlowPhase::Provisional | FlowPhase::Established), Some(flow)) => {
                     if flow.closed {
                         self.close(turn, &id, None);
                     }
                 }
                 // The kernel has not answered about it: its admission stands again.
-                (Some(_), Some(flow)) if flow.phase == Phase::Applying && !is_lost => flow.lost = None,
-                (Some(Phase::Releasing), Some(_)) if is_lost => turn.record_lost(|| held, &why()),
-                (Some(Phase::Releasing), Some(_)) => {}
-                (Some(_), Some(flow)) if flow.phase == Phase::Applying => {}
+                (Some(_), Some(flow)) if flow.phase == FlowPhase::Applying && !is_lost => flow.lost = None,
+                (Some(FlowPhase::Releasing), Some(_)) if is_lost => turn.record_lost(|| held, &why()),
+                (Some(FlowPhase::Releasing), Some(_)) => {}
+                (Some(_), Some(flow)) if flow.phase == FlowPhase::Applying => {}
                 // It has ended meanwhile.
                 (Some(phase), _) => {
                     self.ledger.release(&id);
-                    if phase == Phase::Releasing {
+                    if phase == FlowPhase::Releasing {
                         turn.record(|| Event::FlowReleased(FlowReleased { flow: held }));
                     }
                 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use flowspec::{Both, Bytes, ErrorTerms, Moment};
 
 use super::beginnings::Beginnings;
-use super::flow::{Flow, Lapsed, Phase};
-use super::interface::{Interface, State};
+use super::flow::{FlowPhase, Lapsed, ManagedFlow};
+use super::interface::{Interface, TreeState};
 use super::message::{ChangeId, Effect, RequestId};
 use super::owed::Owed;
 use super::pending::{Pending, Purpose, Stalled};
@@ -24,7 +24,7 @@ pub struct Manager {
     /// By name.
     pub(super) interfaces: BTreeMap<String, Interface>,
     /// The flows on those interfaces.
-    pub(super) flows: BTreeMap<String, Flow>,
+    pub(super) flows: BTreeMap<String, ManagedFlow>,
     /// What flows that have ended owe of their buckets.
     pub(super) owed: Owed,
     /// The flows that have lost their reservations and whose owners have not told what they have taken from their
@@ -106,7 +106,7 @@ impl Manager {
     }
 
     /// The phase of a flow on an interface that has been seen.
-    pub fn phase(&self, id: &str) -> Option<Phase> {
+    pub fn phase(&self, id: &str) -> Option<FlowPhase> {
         self.flows.get(id).map(|flow| flow.phase)
     }
 
@@ -126,7 +126,7 @@ impl Manager {
 
     /// Whether a flow has a class in the kernel that no other flow gets into.
     pub fn has_own_class(&self, id: &str) -> bool {
-        let class = |flow: &Flow| Some((self.interfaces.get(&flow.interface)?, flow.class?));
+        let class = |flow: &ManagedFlow| Some((self.interfaces.get(&flow.interface)?, flow.class?));
         let own = |(interface, class): (&Interface, Handle)| {
             !tc::is_shared_class(class) && !interface.is_of_a_group(class)
         };
@@ -180,14 +180,16 @@ impl Manager {
     /// Whether an interface has been seen and has no tree: nothing is asked of the kernel for its flows.
     pub fn is_in_user_space(&self, interface: &str) -> bool {
         let state = self.interfaces.get(interface).map(|interface| &interface.state);
-        matches!(state, Some(State::UserSpace(_)))
+        matches!(state, Some(TreeState::UserSpace(_)))
     }
 
     /// The tree that an interface has or is being given; `None` where it has none.
     pub fn desired(&self, interface: &str) -> Option<&Desired> {
         match &self.interfaces.get(interface)?.state {
-            State::Preparing(tree) | State::Programmed(tree) | State::Suspended(tree, _) => Some(tree),
-            State::UserSpace(_) => None,
+            TreeState::Preparing(tree) | TreeState::Programmed(tree) | TreeState::Suspended(tree, _) => {
+                Some(tree)
+            }
+            TreeState::UserSpace(_) => None,
         }
     }
 
@@ -228,8 +230,8 @@ impl Manager {
     /// Why an interface has no tree which it may have later: it is to be looked at again.
     pub fn lacks_tree(&self, interface: &str) -> Option<&NotProgrammed> {
         match &self.interfaces.get(interface)?.state {
-            State::UserSpace(NotProgrammed::PolicySaysUserSpace) => None,
-            State::UserSpace(why) => Some(why),
+            TreeState::UserSpace(NotProgrammed::PolicySaysUserSpace) => None,
+            TreeState::UserSpace(why) => Some(why),
             _ => None,
         }
     }

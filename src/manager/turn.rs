@@ -22,7 +22,7 @@ pub(super) struct Turn {
 
 /// A decision that a caller waits for.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct DecisionReply {
     pub(super) request: RequestId,
     pub(super) decision: Decision,
 }
@@ -55,14 +55,14 @@ impl Turn {
     }
 
     /// Answers with a decision after which the caller has nothing to set up.
-    pub(super) fn answer(&mut self, Reply { request: id, decision }: Reply) {
+    pub(super) fn answer(&mut self, DecisionReply { request: id, decision }: DecisionReply) {
         self.record_refusal(&decision);
         self.push(Effect::Answer { id, answer: Box::new(Answer { decision, admitted: None }) });
     }
 
     /// Answers that a flow has what it requested.
-    pub(super) fn answer_granted(&mut self, reply: Reply, grant: &Grant, set_up: SetUp) {
-        let Reply { request: id, decision } = reply;
+    pub(super) fn answer_granted(&mut self, reply: DecisionReply, grant: &Grant, set_up: SetUp) {
+        let DecisionReply { request: id, decision } = reply;
         let SetUp { class, owed, begins } = set_up;
         let Grant { tspec, dscp, timeouts, .. } = *grant;
         let admitted = Some(Admitted { tspec, class, dscp, timeouts, owed, begins });

@@ -12,7 +12,7 @@ use super::notation::{key, quoted};
 /// A definition in a policy.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
-pub enum Item {
+pub enum PolicyItem {
     /// The keys at the top of the file.
     Top,
     /// An interface, by the name of its table.
@@ -31,7 +31,7 @@ pub enum Item {
 
 /// The definitions in which two policies differ.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Changes {
+pub struct PolicyChanges {
     /// Only in the new policy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<ItemChange>,
@@ -47,7 +47,7 @@ pub struct Changes {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct ItemChange {
     /// The definition.
-    pub item: Item,
+    pub item: PolicyItem,
     /// Its keys that differ; all keys of one that only one policy has.
     pub keys: Vec<KeyChange>,
 }
@@ -63,7 +63,7 @@ pub struct KeyChange {
     pub after: Option<String>,
 }
 
-impl Changes {
+impl PolicyChanges {
     /// The differences from one policy to another.
     ///
     /// Places in files do not count. Where rules were added or removed, the rules before the first and after the last
@@ -108,7 +108,7 @@ impl Changes {
             }
         }
         if !keys.is_empty() {
-            self.changed.push(ItemChange { item: Item::Top, keys });
+            self.changed.push(ItemChange { item: PolicyItem::Top, keys });
         }
     }
 
@@ -121,7 +121,7 @@ impl Changes {
         let end = same.count();
         let (old, new) = (&old_rest[..old_rest.len() - end], &new_rest[..new_rest.len() - end]);
         for index in 0..old.len().max(new.len()) {
-            let change = ItemChange::new(Item::Rule(start + index + 1), old.get(index), new.get(index));
+            let change = ItemChange::new(PolicyItem::Rule(start + index + 1), old.get(index), new.get(index));
             match (old.get(index), new.get(index)) {
                 (None, _) => self.added.push(change),
                 (_, None) => self.removed.push(change),
@@ -133,7 +133,7 @@ impl Changes {
 }
 
 impl ItemChange {
-    fn new(item: Item, before: Option<&Entries>, after: Option<&Entries>) -> Self {
+    fn new(item: PolicyItem, before: Option<&Entries>, after: Option<&Entries>) -> Self {
         let [old, new] = [before, after].map(|entries| entries.map_or_else(Vec::new, Entries::dotted));
         let value = |entries: &[(String, String)], key: &str| {
             entries.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
@@ -148,23 +148,23 @@ impl ItemChange {
 }
 
 /// Every definition of a policy but its rules.
-fn items(policy: &Policy) -> BTreeMap<Item, Entries> {
-    let mut items = BTreeMap::from([(Item::Top, entries::top(policy))]);
+fn items(policy: &Policy) -> BTreeMap<PolicyItem, Entries> {
+    let mut items = BTreeMap::from([(PolicyItem::Top, entries::top(policy))]);
     let named = policy.interfaces.iter().map(|(name, interface)| (name.as_str(), interface));
     for (name, interface) in named.chain(policy.any_interface.iter().map(|interface| ("*", interface))) {
-        items.insert(Item::Interface(name.to_owned()), entries::interface(interface));
+        items.insert(PolicyItem::Interface(name.to_owned()), entries::interface(interface));
     }
     for (name, template) in &policy.templates {
-        items.insert(Item::Template(name.clone()), entries::template(&template.qos));
+        items.insert(PolicyItem::Template(name.clone()), entries::template(&template.qos));
     }
     for (name, class) in &policy.classes {
-        items.insert(Item::Class(name.clone()), entries::class(class));
+        items.insert(PolicyItem::Class(name.clone()), entries::class(class));
     }
     for (name, group) in &policy.groups {
-        items.insert(Item::Group(name.clone()), entries::group(group));
+        items.insert(PolicyItem::Group(name.clone()), entries::group(group));
     }
     for client in &policy.clients {
-        items.insert(Item::Client(client.pattern.clone()), entries::client(client));
+        items.insert(PolicyItem::Client(client.pattern.clone()), entries::client(client));
     }
     items
 }
@@ -191,14 +191,14 @@ fn classes_by_place(policy: &Policy) -> Vec<String> {
 }
 
 /// As it is displayed.
-impl Serialize for Item {
+impl Serialize for PolicyItem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
 /// The path of the definition's table, as the file has it: `interface.eth0`.
-impl fmt::Display for Item {
+impl fmt::Display for PolicyItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Top => write!(f, "policy"),
@@ -213,13 +213,13 @@ impl fmt::Display for Item {
 }
 
 /// A line for each key that differs, old and new value; a line for each definition that only one policy has.
-impl fmt::Display for Changes {
+impl fmt::Display for PolicyChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ItemChange { item, keys } in &self.changed {
             for KeyChange { key, before, after } in keys {
                 let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
                 let path = match item {
-                    Item::Top => key.clone(),
+                    PolicyItem::Top => key.clone(),
                     item => format!("{item}.{key}"),
                 };
                 writeln!(f, "{path}: {} → {}", value(before), value(after))?;

@@ -20,7 +20,7 @@
 //! - **Look-up**: a rule's [`Match`] ([`Protocol`], [`PortRange`], [`Network`]) is compared with a [`Subject`]; a
 //!   class's [`OwnerMatch`] with an [`Owner`].
 //! - **Problems**: a [`Problem`] has a stable [`Code`] with a [`Severity`], a place and further [`Label`]s.
-//! - **Derived**: [`Changes`] lists the [`Item`]s in which two policies differ, as [`ItemChange`]s and [`KeyChange`]s; [`Unsupported`] is a part of a policy
+//! - **Derived**: [`PolicyChanges`] lists the [`PolicyItem`]s in which two policies differ, as [`ItemChange`]s and [`KeyChange`]s; [`Unsupported`] is a part of a policy
 //!   that a running host cannot carry out yet; [`schema()`] is the JSON schema of a policy file.
 //!
 //! # Order of calls
@@ -28,7 +28,7 @@
 //! 1. [`Policy::parse`] reads the sources, merges them and checks the result.
 //! 2. [`crate::admission::Ledger`] takes the policy and looks up interfaces, classes, groups and clients by name.
 //! 3. For a caller that names neither class nor flowspec, [`Policy::rule_for`] and [`Policy::class_for`] choose them.
-//! 4. To reload, parse again and give the new policy to the manager; [`Changes::between`] says what differs.
+//! 4. To reload, parse again and give the new policy to the manager; [`PolicyChanges::between`] says what differs.
 
 mod changes;
 mod class;
@@ -51,7 +51,7 @@ mod rule;
 pub(crate) mod schema;
 mod timeouts;
 
-pub use changes::{Changes, Item, ItemChange, KeyChange};
+pub use changes::{ItemChange, KeyChange, PolicyChanges, PolicyItem};
 pub use class::{Admission, Allocate, Class};
 pub use client::Client;
 pub use code::{Code, Severity};

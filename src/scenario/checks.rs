@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::expectations::suggestion;
 use super::named::{NameKind, NameUse};
-use super::names::Names;
+use super::names::IdPattern;
 use super::step::{Action, Step};
 use super::suite::{Suite, Test};
 use crate::admission::Reason;
@@ -31,7 +31,7 @@ impl Suite {
         let first = test.policy.as_ref().or(self.policy.as_ref());
         let Some(first) = first.and_then(|name| policies.get(name)) else { return Vec::new() };
         let mut known =
-            Known { policies: vec![first], flows: Vec::new(), clients: Vec::new(), groups: Vec::new() };
+            KnownNames { policies: vec![first], flows: Vec::new(), clients: Vec::new(), groups: Vec::new() };
         let mut problems = Vec::new();
         for step in &test.steps {
             if let Action::Reload(name) = &step.action {
@@ -100,17 +100,17 @@ fn follows(step: &Step, name: &NameUse, policy: Option<&Arc<Policy>>) -> bool {
 }
 
 /// What a test knows at a step.
-struct Known<'a> {
+struct KnownNames<'a> {
     /// The policies up to here: after a reload, flows of the one before may still exist.
     policies: Vec<&'a Arc<Policy>>,
     /// The flows that were opened.
-    flows: Vec<&'a Names>,
+    flows: Vec<&'a IdPattern>,
     clients: Vec<&'a str>,
     /// The groups that steps have made.
     groups: Vec<&'a str>,
 }
 
-impl Known<'_> {
+impl KnownNames<'_> {
     fn problem(&self, name: &NameUse) -> Option<Problem> {
         let NameUse { kind, names, place, .. } = name;
         let (message, near) = match kind {
@@ -142,8 +142,8 @@ impl Known<'_> {
     }
 
     /// The first of the ids that no step opens.
-    fn unopened(&self, names: &Names) -> Option<String> {
-        let all = |opened: &&&Names| opened.pattern == names.pattern && opened.repeat >= names.repeat;
+    fn unopened(&self, names: &IdPattern) -> Option<String> {
+        let all = |opened: &&&IdPattern| opened.pattern == names.pattern && opened.repeat >= names.repeat;
         if self.flows.iter().any(|opened| all(&opened)) {
             return None;
         }

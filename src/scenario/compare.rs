@@ -11,7 +11,7 @@ use crate::admission::{Decision, EndedIds, Ledger, Reason};
 
 /// What came of a step.
 #[derive(Default)]
-pub(super) struct Observed {
+pub(super) struct ObservedStep {
     pub(super) decisions: Vec<Decision>,
     /// Flows that time has ended before the step's own event.
     pub(super) ended: EndedIds,
@@ -51,7 +51,7 @@ impl Mismatch {
     }
 }
 
-impl Observed {
+impl ObservedStep {
     /// The flows that a quantity of all decisions lists.
     pub(super) fn listed(&self, list: fn(&Decision) -> &[String]) -> Vec<String> {
         self.decisions.iter().flat_map(|decision| list(decision).iter().cloned()).collect()

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use flowspec::{Micros, Moment, Qos};
 
-use super::names::Names;
+use super::names::IdPattern;
 use super::requested::RequestedQos;
 use crate::admission::Request;
 use crate::policy::{Owner, Protocol, Subject};
@@ -12,7 +12,7 @@ use crate::policy::{Owner, Protocol, Subject};
 /// One or more flows, opened one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct Connect {
-    pub(super) id: Names,
+    pub(super) id: IdPattern,
     pub(super) interface: String,
     pub(super) class: Option<String>,
     pub(super) group: Option<String>,

@@ -2,7 +2,7 @@
 
 use flowspec::{Both, Rate, Wsa};
 
-use super::compare::{Mismatch, Observed, rendition};
+use super::compare::{Mismatch, ObservedStep, rendition};
 use super::outcome::NoExpectations;
 use super::step::{Expect, Tolerance};
 use crate::admission::{Decision, EndedIds, Ledger};
@@ -24,7 +24,7 @@ impl Fields {
 /// - **Errors**: no values of these keys hold.
 pub(super) fn correction(
     expect: &Expect,
-    observed: &Observed,
+    observed: &ObservedStep,
     ledger: &Ledger,
     interface: &str,
 ) -> Result<String, NoExpectations> {
@@ -46,7 +46,7 @@ pub(super) fn correction(
 }
 
 /// Expectations with the values that the last decision has, and the ledger.
-fn found(expect: &Expect, observed: &Observed, ledger: &Ledger, interface: &str) -> Expect {
+fn found(expect: &Expect, observed: &ObservedStep, ledger: &Ledger, interface: &str) -> Expect {
     let last = observed.decisions.last();
     let wsa = |wsa: Option<Wsa>| wsa.map(|wsa| wsa.name().to_owned());
     let totals = ledger.totals(interface).unwrap_or_default();

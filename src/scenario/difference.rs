@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::outcome::{Outcome, Requested};
+use super::outcome::{Requested, TestOutcome};
 use crate::admission::Decision;
 
 /// A request that two policies decide differently.
@@ -20,7 +20,7 @@ pub struct Difference {
 ///
 /// Decisions are paired by their step and their flow. A flow that one run alone decides about, such as one that ends with
 /// its client and was admitted under one policy only, differs in an earlier decision already.
-pub fn differences(own: &Outcome, other: &Outcome) -> Vec<Difference> {
+pub fn differences(own: &TestOutcome, other: &TestOutcome) -> Vec<Difference> {
     let mut others: BTreeMap<(usize, Option<&str>), VecDeque<&Decision>> = BTreeMap::new();
     for decided in &other.decisions {
         others.entry((decided.step, decided.decision.id())).or_default().push_back(&decided.decision);

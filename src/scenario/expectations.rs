@@ -4,7 +4,7 @@ use flowspec::Wsa;
 
 use super::compare::FIRST_RENDITION;
 use super::named::{NameKind, NameUses};
-use super::names::Names;
+use super::names::IdPattern;
 use super::step::Expect;
 use crate::admission::Reason;
 use crate::policy::read::section::{Section, nearest};
@@ -62,7 +62,7 @@ pub(super) fn suggestion<'n>(text: &str, names: impl Iterator<Item = &'n str>) -
 pub(super) fn rendition(section: &Section<'_>, names: &NameUses) -> Option<String> {
     let rendition = section.string("rendition")?;
     if rendition.value != FIRST_RENDITION {
-        names.note(NameKind::Template, Names::one(rendition.value), rendition.place);
+        names.note(NameKind::Template, IdPattern::one(rendition.value), rendition.place);
     }
     Some(rendition.value.to_owned())
 }

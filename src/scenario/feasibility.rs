@@ -24,11 +24,11 @@ const ANY_CAPACITY: Rate = Rate::from_mbit(10_000_000);
 /// as unlimited. A policy without interfaces has no such warnings. Where it has too many combinations, a warning says from
 /// which template or rule on none was tried.
 pub fn infeasible(policy: &Policy) -> Vec<Problem> {
-    Search { trial: Trial::new(policy, MOST_TRIALS), problems: Vec::new() }.run(policy)
+    FeasibilitySearch { trial: Trial::new(policy, MOST_TRIALS), problems: Vec::new() }.run(policy)
 }
 
 /// The warnings found so far.
-struct Search {
+struct FeasibilitySearch {
     trial: Trial,
     problems: Vec<Problem>,
 }
@@ -36,7 +36,7 @@ struct Search {
 /// As many requests were tried as are tried.
 struct Exhausted;
 
-impl Search {
+impl FeasibilitySearch {
     fn run(mut self, policy: &Policy) -> Vec<Problem> {
         let mut hopeless = Vec::new();
         // What is tried next is the place of the warning.
@@ -316,7 +316,7 @@ mod tests {
         );
         let (policy, _) = Policy::parse(&[Source { name: "p.toml", text: &text }]).unwrap();
         let found = |most: usize| {
-            let search = Search { trial: Trial::new(&policy, most), problems: Vec::new() };
+            let search = FeasibilitySearch { trial: Trial::new(&policy, most), problems: Vec::new() };
             let found = search.run(&policy).into_iter();
             found.map(|problem| (problem.code.id(), problem.place.span.start)).collect::<Vec<_>>()
         };

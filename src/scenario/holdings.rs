@@ -54,12 +54,12 @@ pub struct Fill {
     /// The number of flows.
     pub flows: u64,
     /// What refuses the next flow; `None` where counting stopped before one was refused.
-    pub limit: Option<Limit>,
+    pub limit: Option<HoldingLimit>,
 }
 
 /// What limits a number of flows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-pub struct Limit {
+pub struct HoldingLimit {
     /// The reason of the refusal.
     pub reason: Reason,
     /// The direction, if it is a limit of one.
@@ -134,7 +134,7 @@ impl Holdings {
     }
 }
 
-impl Limit {
+impl HoldingLimit {
     fn of(refusal: &Refusal) -> Self {
         let (direction, budget) = match refusal {
             Refusal::InterfaceBudget { direction, shortfall, .. }
@@ -224,7 +224,7 @@ impl<'a> Counter<'a> {
 
     /// How many flows of a request are admitted, and why no more; `None` if each takes nothing, or if no more flows are
     /// submitted.
-    fn count(&mut self, request: &Request) -> Option<(u64, Option<Limit>)> {
+    fn count(&mut self, request: &Request) -> Option<(u64, Option<HoldingLimit>)> {
         let Qos { sending, receiving } = request.qos;
         if !sending.service_type.reserves() && !receiving.service_type.reserves() {
             return None;
@@ -244,7 +244,7 @@ impl<'a> Counter<'a> {
             match ledger.admit(&Request { id: flows.to_string(), ..request.clone() }) {
                 Ok(grant) if grant.charged == Both::default() => return None,
                 Ok(_) => flows += 1,
-                Err(refusal) => return Some((flows, Some(Limit::of(&refusal)))),
+                Err(refusal) => return Some((flows, Some(HoldingLimit::of(&refusal)))),
             }
         }
     }

@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::outcome::Verdict;
-use super::report::{Counts, InvalidFile, PolicyCoverage, Report, RunReport, summary};
+use super::report::{InvalidFile, PolicyCoverage, RunReport, TestReport, VerdictCounts, summary};
 
 pub(super) fn junit(run: &RunReport<'_>) -> String {
-    let Counts { failed, skipped, .. } = Counts::of(run.tests);
+    let VerdictCounts { failed, skipped, .. } = VerdictCounts::of(run.tests);
     let errors = run.invalid.len();
     let all = run.tests.len() + errors;
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -22,7 +22,7 @@ pub(super) fn junit(run: &RunReport<'_>) -> String {
         let length = rest.iter().take_while(|report| report.file == first.file).count();
         let (suite, after) = rest.split_at(length);
         rest = after;
-        let Counts { failed, skipped, .. } = Counts::of(suite);
+        let VerdictCounts { failed, skipped, .. } = VerdictCounts::of(suite);
         let (file, time) = (xml(&first.file), seconds(suite));
         let _ = writeln!(
             text,
@@ -43,7 +43,7 @@ pub(super) fn junit(run: &RunReport<'_>) -> String {
     text
 }
 
-fn test_case(text: &mut String, report: &Report) {
+fn test_case(text: &mut String, report: &TestReport) {
     let (name, file, line) = (xml(&report.name), xml(&report.file), report.line);
     let time = seconds(std::slice::from_ref(report));
     let case = format!(
@@ -93,7 +93,7 @@ fn properties(text: &mut String, of: &PolicyCoverage) {
 }
 
 /// How long tests ran together, in seconds with six decimals.
-fn seconds(reports: &[Report]) -> String {
+fn seconds(reports: &[TestReport]) -> String {
     let time: Duration = reports.iter().map(|report| report.duration).sum();
     format!("{}.{:06}", time.as_secs(), time.subsec_micros())
 }

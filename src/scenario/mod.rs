@@ -9,14 +9,14 @@
 //! - **Traces**: a [`TraceReader`] reads them line by line; a [`TraceLine`] is one request with its time; [`TraceError`]
 //!   says why a line is not one; [`trace_schema`] is the JSON schema of a line.
 //! - **Tests**: a [`Suite`] is a test file, a [`Test`] one of its tests.
-//! - **Results**: an [`Outcome`] holds the [`Verdict`] ([`Failure`], [`SkipReason`]), every [`StepDecision`] and the
+//! - **Results**: a [`TestOutcome`] holds the [`Verdict`] ([`TestFailure`], [`SkipReason`]), every [`StepDecision`] and the
 //!   [`Correction`]s that would make the test pass, or the [`Uncorrectable`] steps. A failure names the [`Compared`]
 //!   quantity and holds a [`LedgerSnapshot`]. [`differences`] pairs the decisions of two policies on what was
 //!   [`Requested`].
-//! - **Reports**: a [`RunReport`] of [`Report`]s, [`InvalidFile`]s and [`PolicyCoverage`] is rendered in a [`Format`];
+//! - **Reports**: a [`RunReport`] of [`TestReport`]s, [`InvalidFile`]s and [`PolicyCoverage`] is rendered in a [`ReportFormat`];
 //!   [`Coverage`] counts which [`CoverageItem`]s of a policy the tests used.
 //! - **Checks**: [`infeasible`] names what a policy can admit nowhere; [`Holdings`] counts what it can hold, by
-//!   [`InterfaceHoldings`] and [`Fill`], each with its [`Limit`], and gives the [`HoldingChange`]s between two policies.
+//!   [`InterfaceHoldings`] and [`Fill`], each with its [`HoldingLimit`], and gives the [`HoldingChange`]s between two policies.
 //! - **Measured transfers**: a [`Laboratory`] sends a [`TransferRequest`] on a real network; [`TransferFailure`] says why
 //!   it could not.
 //!
@@ -59,15 +59,15 @@ mod trace_schema;
 pub use coverage::{Coverage, CoverageItem};
 pub use difference::{Difference, differences};
 pub use feasibility::infeasible;
-pub use holdings::{Fill, HoldingChange, Holdings, InterfaceHoldings, Limit};
+pub use holdings::{Fill, HoldingChange, HoldingLimit, Holdings, InterfaceHoldings};
 pub use laboratory::{Laboratory, TransferFailure, TransferRequest};
 pub use outcome::{
-    ChargeQuantity, Compared, Correction, Failure, NoExpectations, Outcome, Requested, SkipReason,
-    StepDecision, Uncorrectable, Verdict,
+    ChargeQuantity, Compared, Correction, NoExpectations, Requested, SkipReason, StepDecision, TestFailure,
+    TestOutcome, Uncorrectable, Verdict,
 };
 pub use record::{RecordError, Recording, record};
-pub use render::{Format, render};
-pub use report::{FailedAt, FileProblem, InvalidFile, PolicyCoverage, Report, RunReport};
+pub use render::{ReportFormat, render};
+pub use report::{FailedAt, FileProblem, InvalidFile, PolicyCoverage, RunReport, TestReport};
 pub use run::run_test;
 pub use schema::test_schema;
 pub use snapshot::{FlowRow, InterfaceSnapshot, LedgerSnapshot};

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use super::names::Names;
+use super::names::IdPattern;
 use crate::policy::Place;
 use crate::policy::read::section::{Placed, Section};
 
@@ -23,7 +23,7 @@ pub(super) enum NameKind {
 pub(super) struct NameUse {
     pub(super) kind: NameKind,
     /// Several, for the ids of a repeated step.
-    pub(super) names: Names,
+    pub(super) names: IdPattern,
     pub(super) place: Place,
     /// Whether it is a part of what is expected.
     pub(super) is_expected: bool,
@@ -47,7 +47,7 @@ impl NameUses {
     }
 
     /// Notes a name.
-    pub(super) fn note(&self, kind: NameKind, names: Names, place: Place) {
+    pub(super) fn note(&self, kind: NameKind, names: IdPattern, place: Place) {
         self.found.borrow_mut().push(NameUse { kind, names, place, is_expected: self.is_expected });
     }
 
@@ -68,7 +68,7 @@ impl NameUses {
     }
 
     fn noted(&self, kind: NameKind, name: Placed<&str>) -> String {
-        self.note(kind, Names::one(name.value), name.place);
+        self.note(kind, IdPattern::one(name.value), name.place);
         name.value.to_owned()
     }
 }

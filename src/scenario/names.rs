@@ -2,7 +2,7 @@
 
 /// An id, or several: in `v{n}`, `{n}` stands for 1, 2 and so on.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Names {
+pub(super) struct IdPattern {
     pub(super) pattern: String,
     pub(super) repeat: u64,
 }
@@ -10,7 +10,7 @@ pub(super) struct Names {
 /// What stands for the number.
 const NUMBER: &str = "{n}";
 
-impl Names {
+impl IdPattern {
     /// One id. `{n}` in it stands for 1, as everywhere.
     pub(super) fn one(pattern: impl Into<String>) -> Self {
         Self { pattern: pattern.into(), repeat: 1 }
@@ -48,13 +48,13 @@ mod tests {
 
     #[test]
     fn ids_are_numbered_from_one() {
-        let names = Names { pattern: "v{n}".into(), repeat: 3 };
+        let names = IdPattern { pattern: "v{n}".into(), repeat: 3 };
         assert_eq!(names.each().collect::<Vec<_>>(), ["v1", "v2", "v3"]);
     }
 
     #[track_caller]
     fn check(pattern: &str, repeat: u64, id: &str, expected: bool) {
-        let names = Names { pattern: pattern.into(), repeat };
+        let names = IdPattern { pattern: pattern.into(), repeat };
         assert_eq!(names.contains(id), expected, "{id} in {repeat} × {pattern}");
         assert_eq!(names.each().any(|each| each == id), expected, "{id} in {repeat} × {pattern}, one by one");
     }

@@ -12,7 +12,7 @@ use crate::policy::Place;
 
 /// The result of a test.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct TestOutcome {
     /// Whether the test passed.
     pub verdict: Verdict,
     /// The parts of the policy that the test used.
@@ -102,7 +102,7 @@ pub enum Verdict {
     /// All expectations hold.
     Ok,
     /// An expectation does not hold.
-    Failed(Box<Failure>),
+    Failed(Box<TestFailure>),
     /// The test was not run.
     Skipped(SkipReason),
 }
@@ -117,7 +117,7 @@ pub enum SkipReason {
 
 /// The first expectation of a test that does not hold.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct TestFailure {
     /// The place of the expectation, or else of the step.
     pub place: Place,
     /// The quantity that differs.
@@ -252,7 +252,7 @@ impl fmt::Display for SkipReason {
     }
 }
 
-impl Failure {
+impl TestFailure {
     /// The id and the message of the decision, with its error if it is a refusal; empty if there is no decision.
     pub fn explanation(&self) -> String {
         self.decision.as_ref().map_or_else(String::new, |decision| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Flowspec, Moment};
 
-use super::names::Names;
+use super::names::IdPattern;
 use super::trace::{TraceError, TraceReader};
 use crate::admission::{
     Decision, GroupRequest, Ladder, Operation, OperationKind, Refusal, RefusedRequest, RequestKind,
@@ -67,7 +67,7 @@ pub fn record(recording: &Recording<'_>) -> Result<String, RecordError> {
         let line = number + 1;
         let traced = reader.read(row).map_err(|error| RecordError::Line { line, error })?;
         let Some(traced) = traced else { continue };
-        if let Some(id) = flow_id(&traced.request).filter(|id| Names::is_pattern(id)) {
+        if let Some(id) = flow_id(&traced.request).filter(|id| IdPattern::is_pattern(id)) {
             return Err(RecordError::Pattern { line, id: id.to_owned() });
         }
         let decision = traced.clone().decide_by_manager(&mut manager);

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::junit::junit;
 use super::outcome::Verdict;
-use super::report::{Counts, FileProblem, RunReport};
+use super::report::{FileProblem, RunReport, VerdictCounts};
 
 /// The format of a report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Format {
+pub enum ReportFormat {
     /// For people: one line per test, and failures in full.
     Text,
     /// One JSON document.
@@ -25,13 +25,13 @@ pub enum Format {
 }
 
 /// Renders a report in a format.
-pub fn render(report: &RunReport<'_>, format: Format) -> String {
+pub fn render(report: &RunReport<'_>, format: ReportFormat) -> String {
     match format {
-        Format::Text => text(report),
-        Format::Json => json(report),
-        Format::Junit => junit(report),
-        Format::Tap => tap(report),
-        Format::Github => github(report),
+        ReportFormat::Text => text(report),
+        ReportFormat::Json => json(report),
+        ReportFormat::Junit => junit(report),
+        ReportFormat::Tap => tap(report),
+        ReportFormat::Github => github(report),
     }
 }
 
@@ -69,7 +69,7 @@ fn text(run: &RunReport<'_>) -> String {
             let _ = writeln!(text, "  not covered: {item}");
         });
     }
-    let Counts { passed, failed, skipped } = Counts::of(run.tests);
+    let VerdictCounts { passed, failed, skipped } = VerdictCounts::of(run.tests);
     let _ = write!(text, "\n{passed} passed, {failed} failed, {skipped} skipped");
     match run.invalid.len() {
         0 => {}
@@ -157,7 +157,7 @@ fn json(run: &RunReport<'_>) -> String {
         covered: of.coverage.covered.iter().map(ToString::to_string).collect(),
         uncovered: of.coverage.uncovered().map(ToString::to_string).collect(),
     });
-    let Counts { passed, failed, skipped } = Counts::of(run.tests);
+    let VerdictCounts { passed, failed, skipped } = VerdictCounts::of(run.tests);
     let document = JsonReport {
         tests: tests.collect(),
         invalid: invalid.collect(),

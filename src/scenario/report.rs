@@ -4,13 +4,13 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::coverage::Coverage;
-use super::outcome::{Failure, Outcome, Verdict};
+use super::outcome::{TestFailure, TestOutcome, Verdict};
 
 /// All that a run of tests reports.
 #[derive(Clone, Copy, Debug)]
 pub struct RunReport<'a> {
     /// The tests that were run, in order.
-    pub tests: &'a [Report],
+    pub tests: &'a [TestReport],
     /// The test files that could not be run.
     pub invalid: &'a [InvalidFile],
     /// What the tests cover of each policy; empty if that is not asked for.
@@ -19,7 +19,7 @@ pub struct RunReport<'a> {
 
 /// The result of one test, with places as files and lines.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct TestReport {
     /// The path of the test file.
     pub file: String,
     /// The name of the test.
@@ -33,7 +33,7 @@ pub struct Report {
     /// How long the test ran, by the clock of the caller.
     pub duration: Duration,
     /// The result.
-    pub outcome: Outcome,
+    pub outcome: TestOutcome,
 }
 
 /// The place of an expectation that does not hold.
@@ -80,15 +80,15 @@ pub struct PolicyCoverage {
 
 /// How many tests have each verdict.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Counts {
+pub(super) struct VerdictCounts {
     pub(super) passed: usize,
     pub(super) failed: usize,
     pub(super) skipped: usize,
 }
 
-impl Report {
+impl TestReport {
     /// A failure in full.
-    pub(super) fn describe(&self, failure: &Failure) -> String {
+    pub(super) fn describe(&self, failure: &TestFailure) -> String {
         let place = self.failed_at.clone().unwrap_or_default();
         let FailedAt { line, column, snippet } = place;
         let mut text = format!("{}:{line}:{column}: {}\n", self.file, summary(failure));
@@ -109,13 +109,13 @@ impl Report {
     }
 }
 
-pub(super) fn summary(failure: &Failure) -> String {
-    let Failure { compared, expected, actual, .. } = failure;
+pub(super) fn summary(failure: &TestFailure) -> String {
+    let TestFailure { compared, expected, actual, .. } = failure;
     format!("{compared}: expected {expected}, found {actual}")
 }
 
-impl Counts {
-    pub(super) fn of(reports: &[Report]) -> Self {
+impl VerdictCounts {
+    pub(super) fn of(reports: &[TestReport]) -> Self {
         let mut counts = Self::default();
         for report in reports {
             *match report.outcome.verdict {

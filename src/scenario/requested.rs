@@ -32,7 +32,7 @@ pub(super) fn renegotiated(
 }
 
 /// A QOS with the name of its template; the name of an explicit one is empty.
-type Rendition = (String, Qos);
+type TemplateQos = (String, Qos);
 
 impl RequestedQos {
     /// `None` if there are both templates and flowspecs.
@@ -52,7 +52,7 @@ impl RequestedQos {
 
     /// Whether templates or flowspecs are given, and none of them reserves anything.
     pub(super) fn reserves_nothing(&self, policy: &Policy) -> bool {
-        let reserve_nothing = |(_, qos): &Rendition| {
+        let reserve_nothing = |(_, qos): &TemplateQos| {
             Direction::BOTH.iter().all(|&direction| reserves_nothing(qos.get(direction)))
         };
         let renditions = self.clone().renditions(policy).unwrap_or_default();
@@ -93,7 +93,7 @@ impl RequestedQos {
     }
 
     /// All acceptable renditions, best first.
-    fn renditions(self, policy: &Policy) -> Result<Vec<Rendition>, Refusal> {
+    fn renditions(self, policy: &Policy) -> Result<Vec<TemplateQos>, Refusal> {
         match self {
             Self::Templates(templates) => {
                 let renditions = templates.into_iter().map(|name| match policy.templates.get(&name) {

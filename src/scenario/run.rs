@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Flowspec, Micros, Moment, Qos, Rate};
 
-use super::compare::{Mismatch, Observed};
+use super::compare::{Mismatch, ObservedStep};
 use super::connect::Connect;
 use super::correction::correction;
 use super::coverage::CoverageItem;
 use super::laboratory::{Laboratory, TransferFailure, TransferRequest};
-use super::names::Names;
+use super::names::IdPattern;
 use super::outcome::{
-    Compared, Correction, Failure, NoExpectations, Outcome, Requested, SkipReason, StepDecision,
+    Compared, Correction, NoExpectations, Requested, SkipReason, StepDecision, TestFailure, TestOutcome,
     Uncorrectable, Verdict,
 };
 use super::requested::{RequestedQos, renegotiated};
@@ -36,7 +36,7 @@ struct Run<'a> {
     granted: BTreeMap<String, GrantedFlow>,
     /// What the present step requests.
     requested: Requested,
-    outcome: Outcome,
+    outcome: TestOutcome,
 }
 
 /// What a transfer needs to know of an admitted flow.
@@ -59,8 +59,8 @@ pub fn run_test<'a>(
     policy: &Arc<Policy>,
     policies: &'a BTreeMap<String, Arc<Policy>>,
     lab: Option<&'a mut dyn Laboratory>,
-) -> Outcome {
-    let outcome = Outcome {
+) -> TestOutcome {
+    let outcome = TestOutcome {
         verdict: Verdict::Ok,
         covered: BTreeSet::new(),
         decisions: Vec::new(),
@@ -69,7 +69,7 @@ pub fn run_test<'a>(
     };
     let is_transfer = |step: &Step| matches!(step.action, Action::Transfer(_));
     if lab.is_none() && test.steps.iter().any(is_transfer) {
-        return Outcome { verdict: Verdict::Skipped(SkipReason::NeedsLaboratory), ..outcome };
+        return TestOutcome { verdict: Verdict::Skipped(SkipReason::NeedsLaboratory), ..outcome };
     }
     let mut run = Run {
         manager: DryRun::new(Arc::clone(policy)),
@@ -125,7 +125,7 @@ impl Run<'_> {
     }
 
     /// Compares the expectations, and notes those that would hold if one does not.
-    fn compare(&mut self, expect: &Expect, observed: &Observed) -> Result<(), Box<Mismatch>> {
+    fn compare(&mut self, expect: &Expect, observed: &ObservedStep) -> Result<(), Box<Mismatch>> {
         let ledger = self.manager.ledger();
         let interface = expect.interface.as_ref().unwrap_or(&self.interface);
         let result = observed.compare(expect, ledger, interface);
@@ -139,17 +139,17 @@ impl Run<'_> {
         result
     }
 
-    fn failure(&self, step: &Step, mismatch: Mismatch) -> Box<Failure> {
+    fn failure(&self, step: &Step, mismatch: Mismatch) -> Box<TestFailure> {
         let Mismatch { compared, expected, actual, decision } = mismatch;
         let expect = step.expect.as_ref();
         let key = expect.and_then(|expect| expect.keys.iter().find(|(key, _)| key == compared.key()));
         let place = key.map_or(&step.place, |(_, place)| place).clone();
         let ledger = LedgerSnapshot::of(self.ledger());
-        Box::new(Failure { place, compared, expected, actual, decision, ledger })
+        Box::new(TestFailure { place, compared, expected, actual, decision, ledger })
     }
 
-    fn act(&mut self, action: &Action) -> Observed {
-        let mut observed = Observed { ended: self.manager.advance(self.now), ..Observed::default() };
+    fn act(&mut self, action: &Action) -> ObservedStep {
+        let mut observed = ObservedStep { ended: self.manager.advance(self.now), ..ObservedStep::default() };
         if !observed.ended.is_empty() {
             // A tick says which flows are notified of the capacity that these have freed.
             observed.notified = self.decide(Operation::Tick).notified;
@@ -264,7 +264,7 @@ impl Run<'_> {
 
     fn renegotiate(
         &mut self,
-        names: &Names,
+        names: &IdPattern,
         template: Option<&str>,
         flowspecs: &Both<Option<Flowspec>>,
     ) -> Vec<Decision> {

@@ -4,7 +4,7 @@ use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Rate, Share};
 
 use super::connect::Connect;
 use super::named::NameUse;
-use super::names::Names;
+use super::names::IdPattern;
 use super::requested::RequestedQos;
 use crate::admission::PeerState;
 use crate::policy::{GroupMode, Place};
@@ -38,18 +38,18 @@ pub(super) enum Action {
     Connect(Box<Connect>),
     /// Flows request other reservations.
     Renegotiate {
-        id: Names,
+        id: IdPattern,
         /// Takes precedence over `flowspecs`.
         template: Option<String>,
         /// An absent direction stays as it is.
         flowspecs: Box<Both<Option<Flowspec>>>,
     },
     /// Flows extend their soft state.
-    Refresh { id: Names, time_to_live: Micros },
+    Refresh { id: IdPattern, time_to_live: Micros },
     /// The peers of flows are seen; `lasting` is how long they have been so, where that is not from now on.
-    Peer { id: Names, state: PeerState, lasting: Option<Micros> },
+    Peer { id: IdPattern, state: PeerState, lasting: Option<Micros> },
     /// Flows end.
-    Close(Names),
+    Close(IdPattern),
     /// A group is made or changed.
     Group(Box<GroupStep>),
     /// A group ends, with its last member where it has some.

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use super::connect::Connect;
 use super::expectations::{error, reason, rendition, status};
 use super::named::{NameKind, NameUse, NameUses};
-use super::names::Names;
+use super::names::IdPattern;
 use super::requested::RequestedQos;
 use super::step::{Action, Expect, GroupStep, Step, Time, Tolerance, Transfer};
 use crate::admission::{LONGEST_MEASUREMENT, PeerState, SHORTEST_MEASUREMENT};
@@ -291,7 +291,7 @@ fn transfer(section: Section<'_>, uses: &NameUses) -> Option<Action> {
 /// `close = "v1"`, or `{ id = "v{n}", repeat = 3 }`.
 fn close<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>, uses: &NameUses) -> Option<Action> {
     if let DeValue::String(id) = value.get_ref() {
-        let names = Names::one(id.as_ref());
+        let names = IdPattern::one(id.as_ref());
         uses.note(NameKind::Flow, names.clone(), section.at(value.span()));
         return Some(Action::Close(names));
     }
@@ -310,7 +310,7 @@ fn interface(section: &Section<'_>, uses: &NameUses) -> Option<String> {
 }
 
 /// The ids of a step. They are noted where the step needs flows that exist.
-fn names(section: &Section<'_>, uses: Option<&NameUses>) -> Option<Names> {
+fn names(section: &Section<'_>, uses: Option<&NameUses>) -> Option<IdPattern> {
     let id = section.string("id");
     if !section.has("id") {
         section.missing("id");
@@ -324,7 +324,7 @@ fn names(section: &Section<'_>, uses: Option<&NameUses>) -> Option<Names> {
             format!("{}.id: {:?} would be the id of {count} flows; write \"v{{n}}\"", section.path, id.value);
         section.problem(Code::Conflict, &id.place, message);
     }
-    let names = Names { pattern: id.value.to_owned(), repeat: count };
+    let names = IdPattern { pattern: id.value.to_owned(), repeat: count };
     if let Some(uses) = uses {
         uses.note(NameKind::Flow, names.clone(), id.place);
     }

@@ -101,7 +101,7 @@ pub enum TraceError {
 /// The fields of all kinds of lines.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+struct TraceFields {
     at_us: Moment,
     op: OperationKind,
     id: Option<String>,
@@ -224,7 +224,7 @@ fn without_line(error: &serde_json::Error) -> String {
 /// - **Errors**: the line is not a request. A template that the policy does not have is not an error: the request is
 ///   refused.
 pub fn parse_line(text: &str, policy: &Policy) -> Result<TraceLine, TraceError> {
-    let line: Line = serde_json::from_str(text)?;
+    let line: TraceFields = serde_json::from_str(text)?;
     Ok(TraceLine { at: line.at_us, request: line.request(policy)? })
 }
 
@@ -274,7 +274,7 @@ impl TraceLine {
     }
 }
 
-impl Line {
+impl TraceFields {
     /// The names of the fields that are there and not null, besides `at_us` and `op`.
     fn given(&self) -> impl Iterator<Item = &'static str> + use<> {
         let fields = [

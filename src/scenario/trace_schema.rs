@@ -9,7 +9,7 @@ use crate::policy::read::flowspec::SERVICES;
 
 /// The values of a field.
 #[derive(Clone, Copy)]
-enum Form {
+enum FieldForm {
     /// The time of the line, which every line has.
     Time,
     /// Microseconds, or bytes, or bytes per second.
@@ -30,34 +30,46 @@ enum Form {
 }
 
 /// The fields of a line.
-const FIELDS: &[(&str, Form, &str)] = &[
-    ("at_us", Form::Time, "When the request is made, in microseconds; never less than in the line before."),
-    ("op", Form::Operation, "The operation."),
-    ("id", Form::Text, "The flow or the group."),
-    ("interface", Form::Text, "The interface."),
-    ("class", Form::Text, "The flow's class; the class that a group is charged to; the measured class."),
-    ("group", Form::Text, "The group whose reservation the flow shares."),
-    ("client", Form::Text, "The identity that requests, for the limits of [client]."),
-    ("template", Form::Text, "A template of the policy, in place of sending and receiving."),
-    ("templates", Form::Texts, "A ladder of templates, best first: the flow gets the first that fits."),
-    ("sending", Form::Flowspec, "What the flow or the group sends; best effort if absent."),
-    ("receiving", Form::Flowspec, "What it receives; best effort if absent."),
-    ("start_us", Form::Number, "When the reservation begins; now if absent."),
-    ("end_us", Form::Number, "When it ends; when it is released if absent."),
-    ("ttl_us", Form::Number, "How long it lasts without a refresh."),
-    ("wait", Form::Flag, "Whether the flow waits for capacity if it is refused or gets less than the best."),
-    ("setup_priority", Form::Priority, "0 (best) to 7; the class's if absent."),
-    ("holding_priority", Form::Priority, "0 (best) to 7; the class's if absent."),
-    ("mode", Form::Mode, "How a group is charged; envelope if absent."),
-    ("direction", Form::Direction, "The direction of a changed capacity: egress is sending."),
-    ("capacity", Form::Number, "What the link carries from now on, in bytes per second."),
-    ("uid", Form::Id, "The owner's user id."),
-    ("gid", Form::Id, "The owner's group id."),
-    ("cgroup", Form::Text, "The owner's control group, from the root of the hierarchy."),
-    ("window_us", Form::Number, "How long was measured, until now: 100 ms to a day."),
-    ("rate", Form::Rates, "The mean rates that the class's flows sent and received, in bytes per second."),
-    ("state", Form::State, "What is seen of the flow's peer."),
-    ("since_us", Form::Number, "Since when it is seen; from now on if absent."),
+const FIELDS: &[(&str, FieldForm, &str)] = &[
+    (
+        "at_us",
+        FieldForm::Time,
+        "When the request is made, in microseconds; never less than in the line before.",
+    ),
+    ("op", FieldForm::Operation, "The operation."),
+    ("id", FieldForm::Text, "The flow or the group."),
+    ("interface", FieldForm::Text, "The interface."),
+    ("class", FieldForm::Text, "The flow's class; the class that a group is charged to; the measured class."),
+    ("group", FieldForm::Text, "The group whose reservation the flow shares."),
+    ("client", FieldForm::Text, "The identity that requests, for the limits of [client]."),
+    ("template", FieldForm::Text, "A template of the policy, in place of sending and receiving."),
+    ("templates", FieldForm::Texts, "A ladder of templates, best first: the flow gets the first that fits."),
+    ("sending", FieldForm::Flowspec, "What the flow or the group sends; best effort if absent."),
+    ("receiving", FieldForm::Flowspec, "What it receives; best effort if absent."),
+    ("start_us", FieldForm::Number, "When the reservation begins; now if absent."),
+    ("end_us", FieldForm::Number, "When it ends; when it is released if absent."),
+    ("ttl_us", FieldForm::Number, "How long it lasts without a refresh."),
+    (
+        "wait",
+        FieldForm::Flag,
+        "Whether the flow waits for capacity if it is refused or gets less than the best.",
+    ),
+    ("setup_priority", FieldForm::Priority, "0 (best) to 7; the class's if absent."),
+    ("holding_priority", FieldForm::Priority, "0 (best) to 7; the class's if absent."),
+    ("mode", FieldForm::Mode, "How a group is charged; envelope if absent."),
+    ("direction", FieldForm::Direction, "The direction of a changed capacity: egress is sending."),
+    ("capacity", FieldForm::Number, "What the link carries from now on, in bytes per second."),
+    ("uid", FieldForm::Id, "The owner's user id."),
+    ("gid", FieldForm::Id, "The owner's group id."),
+    ("cgroup", FieldForm::Text, "The owner's control group, from the root of the hierarchy."),
+    ("window_us", FieldForm::Number, "How long was measured, until now: 100 ms to a day."),
+    (
+        "rate",
+        FieldForm::Rates,
+        "The mean rates that the class's flows sent and received, in bytes per second.",
+    ),
+    ("state", FieldForm::State, "What is seen of the flow's peer."),
+    ("since_us", FieldForm::Number, "Since when it is seen; from now on if absent."),
 ];
 
 /// The operations with the fields that each requires besides `at_us`.
@@ -120,7 +132,7 @@ fn operation((word, kind, required): &(&str, OperationKind, &[&str])) -> Value {
     })
 }
 
-impl Form {
+impl FieldForm {
     fn schema(self, meaning: &str) -> Value {
         let mut schema = match self {
             Self::Time => json!({ "type": "integer", "minimum": 0 }),
@@ -164,7 +176,8 @@ fn rates() -> Value {
 }
 
 fn flowspec() -> Value {
-    let numbers = NUMBERS.iter().map(|(name, meaning)| ((*name).to_owned(), Form::Number.schema(meaning)));
+    let numbers =
+        NUMBERS.iter().map(|(name, meaning)| ((*name).to_owned(), FieldForm::Number.schema(meaning)));
     let mut fields: Map<_, _> = numbers.collect();
     let mut service = words(SERVICES.iter().map(|(word, _)| *word));
     service["description"] = json!("The service that is requested.");
@@ -197,22 +210,22 @@ mod tests {
     use crate::scenario::{TraceError, parse_line};
 
     /// A value that a line's field takes.
-    fn value(form: Form) -> Value {
+    fn value(form: FieldForm) -> Value {
         match form {
-            Form::Time | Form::Number => json!(200_000),
-            Form::Text => json!("x"),
-            Form::Texts => json!(["x"]),
-            Form::Flag => json!(true),
-            Form::Priority => json!(4),
-            Form::Id => json!(33),
-            Form::Flowspec => {
+            FieldForm::Time | FieldForm::Number => json!(200_000),
+            FieldForm::Text => json!("x"),
+            FieldForm::Texts => json!(["x"]),
+            FieldForm::Flag => json!(true),
+            FieldForm::Priority => json!(4),
+            FieldForm::Id => json!(33),
+            FieldForm::Flowspec => {
                 json!({ "service_type": "guaranteed", "token_rate": 1, "peak_bandwidth": "infinite" })
             }
-            Form::Rates => json!({ "sending": 1, "receiving": 2 }),
-            Form::Operation => json!("tick"),
-            Form::Mode => json!("shared"),
-            Form::Direction => json!("egress"),
-            Form::State => json!("silent"),
+            FieldForm::Rates => json!({ "sending": 1, "receiving": 2 }),
+            FieldForm::Operation => json!("tick"),
+            FieldForm::Mode => json!("shared"),
+            FieldForm::Direction => json!("egress"),
+            FieldForm::State => json!("silent"),
         }
     }
 

@@ -20,12 +20,12 @@ use super::change::{Change, Op};
 use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
 use super::layout::{DEFAULT_CLASS, LINK_CLASS, OWN_ROOT, ROOT_QDISC, flow_number, is_shared_class};
-use super::shape::{Framed, Shape};
+use super::shape::{Framed, LinkShape};
 
 /// The tree that an interface is to have.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Desired {
-    shape: Shape,
+    shape: LinkShape,
     leaves: BTreeMap<Handle, Leaf>,
 }
 
@@ -42,12 +42,12 @@ const CHECKED_LEAVES: usize = 64;
 
 impl Desired {
     /// The tree without flows.
-    pub const fn new(shape: Shape) -> Self {
+    pub const fn new(shape: LinkShape) -> Self {
         Self { shape, leaves: BTreeMap::new() }
     }
 
     /// The link that the tree is built for.
-    pub const fn shape(&self) -> &Shape {
+    pub const fn shape(&self) -> &LinkShape {
         &self.shape
     }
 
@@ -96,7 +96,7 @@ impl Desired {
     /// they have of their own where another part of the link is left for them.
     ///
     /// A link that carries nothing changes nothing: its queues drain when it carries something again.
-    pub fn reshape(&mut self, shape: Shape) -> Change {
+    pub fn reshape(&mut self, shape: LinkShape) -> Change {
         if shape.rates.capacity == Rate::ZERO {
             return Change::default();
         }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use flowspec::{Bytes, Micros};
 
-    const SHAPE: Shape = Shape {
+    const SHAPE: LinkShape = LinkShape {
         rates: LinkRates { capacity: Rate::from_mbit(100), budget: Rate::from_mbit(80) },
         mtu: Bytes::new(1500),
         wait: Micros::new(0),
@@ -201,7 +201,7 @@ mod tests {
         tree.set_leaf(shared_class(0), Some(TRAFFIC));
         let before = tree.clone();
         let rates = LinkRates { capacity: Rate::from_mbit(50), budget: Rate::from_mbit(40) };
-        let slower = Shape { rates, ..SHAPE };
+        let slower = LinkShape { rates, ..SHAPE };
         let commands: Vec<_> = tree.reshape(slower).ops.iter().map(Op::to_string).collect();
         assert_eq!(
             commands,
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(tree.reshape(slower), Change::default());
         let down = tree.clone();
         assert_eq!(
-            tree.reshape(Shape { rates: LinkRates { capacity: Rate::ZERO, ..rates }, ..slower }),
+            tree.reshape(LinkShape { rates: LinkRates { capacity: Rate::ZERO, ..rates }, ..slower }),
             Change::default()
         );
         assert_eq!(tree, down, "a link that is down changes nothing");
@@ -228,7 +228,7 @@ mod tests {
         let traffic = Framed { rate, budgeted: rate, ..TRAFFIC };
         tree.set_leaf(flow_class(0), Some(traffic));
         let rates = LinkRates { budget: Rate::from_mbit(100), ..SHAPE.rates };
-        let change = tree.reshape(Shape { rates, ..SHAPE });
+        let change = tree.reshape(LinkShape { rates, ..SHAPE });
         // 12 251 250 of 15 234 375 B/s.
         let last = change.ops.last().map(Op::to_string).unwrap_or_default();
         assert!(

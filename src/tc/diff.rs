@@ -6,7 +6,7 @@ use super::change::{Change, Op};
 use super::desired::Desired;
 use super::htb::HtbClass;
 use super::layout::{DEFAULT_CLASS, LINK_CLASS};
-use super::observed::{Below, Observed};
+use super::observed::{ObservedTree, TreeBelow};
 use super::queue::Queue;
 
 /// The change that makes the desired tree of the observed one. Empty where they are equal.
@@ -18,7 +18,7 @@ use super::queue::Queue;
 ///
 /// The undo of the change makes the observed tree of the desired one, but for a root that was replaced: then it leaves
 /// the kernel's default. Queues below classes other than the default are no part of a tree; they go with their class.
-pub fn diff(desired: &Desired, observed: &Observed) -> Change {
+pub fn diff(desired: &Desired, observed: &ObservedTree) -> Change {
     let kept = match (observed.root, &observed.below) {
         (Some(root), Some(below)) if root == desired.root() && is_changeable(desired, below) => below,
         (Some(root), _) => {
@@ -52,7 +52,7 @@ fn set_up(desired: &Desired) -> Change {
 }
 
 /// Whether operations on single classes can make the desired tree of this one.
-fn is_changeable(desired: &Desired, below: &Below) -> bool {
+fn is_changeable(desired: &Desired, below: &TreeBelow) -> bool {
     let parents: BTreeSet<_> = below.classes.values().map(|class| class.parent).collect();
     let fits = |class: HtbClass| {
         below.classes.get(&class.handle).is_none_or(|found| {
@@ -63,7 +63,7 @@ fn is_changeable(desired: &Desired, below: &Below) -> bool {
     desired.classes().all(fits) && !matches!(below.queue, Some(Queue::Other(_)))
 }
 
-fn update_class(ops: &mut Vec<Op>, class: HtbClass, below: &Below) {
+fn update_class(ops: &mut Vec<Op>, class: HtbClass, below: &TreeBelow) {
     let has_children = class.handle == LINK_CLASS && below.is_inner(LINK_CLASS);
     match below.classes.get(&class.handle) {
         None => ops.push(Op::AddClass(class)),
@@ -72,7 +72,7 @@ fn update_class(ops: &mut Vec<Op>, class: HtbClass, below: &Below) {
     }
 }
 
-fn update_queue(ops: &mut Vec<Op>, desired: &Desired, below: &Below) {
+fn update_queue(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
     let (parent, queue) = (DEFAULT_CLASS, desired.shape().default_queue());
     match &below.queue {
         Some(found) if queue.is_kept_as(found) => {}
@@ -87,7 +87,7 @@ fn update_queue(ops: &mut Vec<Op>, desired: &Desired, below: &Below) {
     }
 }
 
-fn delete_others(ops: &mut Vec<Op>, desired: &Desired, below: &Below) {
+fn delete_others(ops: &mut Vec<Op>, desired: &Desired, below: &TreeBelow) {
     let wanted: BTreeSet<_> = desired.classes().map(|class| class.handle).collect();
     let mut others: Vec<_> = below.classes.values().filter(|class| !wanted.contains(&class.handle)).collect();
     others.sort_by_key(|class| std::cmp::Reverse(below.depth(class)));
@@ -106,19 +106,19 @@ mod tests {
     use super::super::handle::Handle;
     use super::super::htb::HtbRoot;
     use super::super::layout::{LARGEST_FLOW_CLASSES, ROOT_QDISC, flow_class, shared_class};
-    use super::super::observed::Root;
-    use super::super::shape::{Framed, LinkRates, Shape};
+    use super::super::observed::ObservedRoot;
+    use super::super::shape::{Framed, LinkRates, LinkShape};
     use super::*;
 
     /// The rules of sch_htb and sch_fifo for the operations of this module.
     #[derive(Clone, Debug, Default, PartialEq)]
-    struct Kernel {
+    struct KernelRules {
         root: Option<HtbRoot>,
         classes: BTreeMap<Handle, HtbClass>,
         queues: BTreeMap<Handle, Queue>,
     }
 
-    impl Kernel {
+    impl KernelRules {
         fn is_inner(&self, handle: Handle) -> bool {
             self.classes.values().any(|class| class.parent == handle)
         }
@@ -183,9 +183,9 @@ mod tests {
             }
         }
 
-        fn observed(&self) -> Observed {
-            let root = self.root.map_or(Root::Default, Root::Htb);
-            Observed::new(root, self.queues.clone(), self.classes.values().copied()).expect("ours")
+        fn observed(&self) -> ObservedTree {
+            let root = self.root.map_or(ObservedRoot::Default, ObservedRoot::Htb);
+            ObservedTree::new(root, self.queues.clone(), self.classes.values().copied()).expect("ours")
         }
 
         #[track_caller]
@@ -202,11 +202,15 @@ mod tests {
         }
     }
 
-    fn shape() -> impl Strategy<Value = Shape> {
+    fn shape() -> impl Strategy<Value = LinkShape> {
         (1u64..10_000, 0u64..=100, 0u64..50_000).prop_map(|(megabits, percent, wait)| {
             let capacity = Rate::from_mbit(megabits);
             let budget = capacity.scale_down(Ratio::percent(percent));
-            Shape { rates: LinkRates { capacity, budget }, mtu: Bytes::new(1500), wait: Micros::new(wait) }
+            LinkShape {
+                rates: LinkRates { capacity, budget },
+                mtu: Bytes::new(1500),
+                wait: Micros::new(wait),
+            }
         })
     }
 
@@ -276,7 +280,7 @@ mod tests {
         ]
     }
 
-    fn tamper(kernel: &mut Kernel, tampering: Tampering) {
+    fn tamper(kernel: &mut KernelRules, tampering: Tampering) {
         let existing = |handle: Handle| kernel.classes.get(&handle).copied();
         let op = match tampering {
             Tampering::DeleteRoot => kernel.root.map(Op::DeleteRoot),
@@ -303,7 +307,7 @@ mod tests {
         let _ = op.map(|op| kernel.apply(&op));
     }
 
-    fn check(kernel: &Kernel, desired: &Desired) {
+    fn check(kernel: &KernelRules, desired: &Desired) {
         let change = diff(desired, &kernel.observed());
         let mut after = kernel.clone();
         after.apply_all(&change.ops);
@@ -315,7 +319,7 @@ mod tests {
             let mut partly = kernel.clone();
             partly.apply_all(&change.ops[..done]);
             partly.apply_all(&Change { ops: change.ops[..done].to_vec() }.undo().ops);
-            let before = if is_replaced && done > 0 { &Kernel::default() } else { kernel };
+            let before = if is_replaced && done > 0 { &KernelRules::default() } else { kernel };
             assert_eq!(partly, *before, "after {done} operations of {change:#?}");
         }
     }
@@ -327,7 +331,7 @@ mod tests {
             tampered in proptest::collection::vec(tampering(), 0..12),
             after in desired(),
         ) {
-            let mut kernel = Kernel::default();
+            let mut kernel = KernelRules::default();
             check(&kernel, &before);
             kernel.apply_all(&diff(&before, &kernel.observed()).ops);
             for tampering in tampered {
@@ -342,7 +346,7 @@ mod tests {
             changes in proptest::collection::vec((leaf_handle(), proptest::option::of(traffic())), 0..20),
             shapes in proptest::collection::vec(shape(), 0..3),
         ) {
-            let mut kernel = Kernel::default();
+            let mut kernel = KernelRules::default();
             kernel.apply_all(&diff(&tree, &kernel.observed()).ops);
             for (handle, traffic) in changes {
                 kernel.apply_all(&tree.set_leaf(handle, traffic).ops);
@@ -353,7 +357,7 @@ mod tests {
             kernel.assert_is(&tree);
             prop_assert_eq!(diff(&tree, &kernel.observed()), Change::default());
             kernel.apply_all(&tree.tear_down().ops);
-            prop_assert_eq!(kernel, Kernel::default());
+            prop_assert_eq!(kernel, KernelRules::default());
         }
     }
 
@@ -362,7 +366,7 @@ mod tests {
     }
 
     fn small_tree() -> Desired {
-        let mut tree = Desired::new(Shape {
+        let mut tree = Desired::new(LinkShape {
             rates: LinkRates { capacity: Rate::from_mbit(100), budget: Rate::from_mbit(80) },
             mtu: Bytes::new(1500),
             wait: Micros::new(0),
@@ -385,21 +389,21 @@ mod tests {
 
     #[test]
     fn a_set_up_reads_like_tc() {
-        assert_eq!(commands(&diff(&small_tree(), &Observed::default())), SET_UP);
+        assert_eq!(commands(&diff(&small_tree(), &ObservedTree::default())), SET_UP);
     }
 
     #[test]
     fn a_tree_of_which_only_the_root_is_known_is_replaced() {
         let tree = small_tree();
-        let change = diff(&tree, &Observed::root_only(tree.root()));
+        let change = diff(&tree, &ObservedTree::root_only(tree.root()));
         assert_eq!(commands(&change), [&["qdisc del root handle 6771:"][..], &SET_UP].concat());
     }
 
     #[test]
     fn a_tree_with_other_leaves_is_changed_in_place() {
         let tree = small_tree();
-        let mut kernel = Kernel::default();
-        kernel.apply_all(&diff(&tree, &Observed::default()).ops);
+        let mut kernel = KernelRules::default();
+        kernel.apply_all(&diff(&tree, &ObservedTree::default()).ops);
         let leaf = kernel.classes[&flow_class(0)];
         let slow = HtbClass { rate: Rate::new(1000), ..leaf };
         let child = HtbClass { handle: ROOT_QDISC.class(6), parent: ROOT_QDISC.class(5), ..leaf };

@@ -62,7 +62,7 @@ pub struct ClassPlace {
 
 /// One of the two token buckets of a class.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Bucket {
+pub enum HtbBucket {
     /// `burst`, filled at `rate`.
     Rate,
     /// `cburst`, filled at `ceil`.
@@ -79,7 +79,7 @@ pub enum NotEncodable {
         /// The class.
         handle: Handle,
         /// The bucket.
-        bucket: Bucket,
+        bucket: HtbBucket,
         /// Its size.
         size: Bytes,
         /// The rate at which it fills.
@@ -91,7 +91,7 @@ pub enum NotEncodable {
         /// The class.
         handle: Handle,
         /// The bucket that never fills.
-        bucket: Bucket,
+        bucket: HtbBucket,
     },
     /// The sizes of a queue have 32 bits.
     #[error("{queue}: {size} do not fit the 32 bits of its limit or burst")]
@@ -119,7 +119,7 @@ pub enum NotEncodable {
     },
 }
 
-impl Bucket {
+impl HtbBucket {
     /// The option of `tc` that is its size.
     const fn size(self) -> &'static str {
         match self {
@@ -204,7 +204,7 @@ impl HtbClass {
         let quantum = u32::try_from(self.quantum.get());
         let quantum =
             quantum.map_err(|_| NotEncodable::Quantum { handle: self.handle, quantum: self.quantum });
-        let buckets = [self.ticks(Bucket::Rate)?, self.ticks(Bucket::Ceil)?];
+        let buckets = [self.ticks(HtbBucket::Rate)?, self.ticks(HtbBucket::Ceil)?];
         let words = [buckets[0], buckets[1], quantum?, 0, self.prio];
         opt.extend(words.into_iter().flat_map(u32::to_ne_bytes));
         debug_assert_eq!(opt.len(), OPT_SIZE, "tc_htb_opt");
@@ -256,7 +256,7 @@ impl HtbClass {
     pub fn missing(&self, statistics: &[u8]) -> Result<Bytes, DecodeError> {
         // lends, borrows, giants, tokens: negative after a packet that was larger than what was left.
         let tokens = i128::from(read_u32(statistics, 12)?.cast_signed());
-        let full = self.ticks(Bucket::Rate).map_err(|error| DecodeError::from(error.to_string()))?;
+        let full = self.ticks(HtbBucket::Rate).map_err(|error| DecodeError::from(error.to_string()))?;
         let missing = u32::try_from((i128::from(full) - tokens).max(0)).unwrap_or(u32::MAX);
         Ok(bytes_of_ticks(missing, self.rate))
     }
@@ -265,8 +265,8 @@ impl HtbClass {
     ///
     /// - **Errors**: a number that 32 bits cannot hold.
     pub fn as_kept(&self) -> Result<Self, NotEncodable> {
-        let burst = bytes_of_ticks(self.ticks(Bucket::Rate)?, self.rate);
-        let cburst = bytes_of_ticks(self.ticks(Bucket::Ceil)?, self.ceil);
+        let burst = bytes_of_ticks(self.ticks(HtbBucket::Rate)?, self.rate);
+        let cburst = bytes_of_ticks(self.ticks(HtbBucket::Ceil)?, self.ceil);
         Ok(Self { burst, cburst, ..*self })
     }
 
@@ -279,9 +279,9 @@ impl HtbClass {
             true => Self { quantum: self.quantum, prio: self.prio, ..*found },
             false => *found,
         };
-        for (bucket, found) in [(Bucket::Rate, &mut found.burst), (Bucket::Ceil, &mut found.cburst)] {
+        for (bucket, found) in [(HtbBucket::Rate, &mut found.burst), (HtbBucket::Ceil, &mut found.cburst)] {
             let Ok(ticks) = self.ticks(bucket) else { return false };
-            let rate = if bucket == Bucket::Rate { self.rate } else { self.ceil };
+            let rate = if bucket == HtbBucket::Rate { self.rate } else { self.ceil };
             let least = bytes_of_ticks(ticks.saturating_sub(MICROSECOND_TICKS), rate);
             if (least..=bytes_of_ticks(ticks.saturating_add(1), rate)).contains(found) {
                 *found = bytes_of_ticks(ticks, rate);
@@ -290,11 +290,11 @@ impl HtbClass {
         self.as_kept() == Ok(found)
     }
 
-    fn ticks(&self, bucket: Bucket) -> Result<u32, NotEncodable> {
+    fn ticks(&self, bucket: HtbBucket) -> Result<u32, NotEncodable> {
         let handle = self.handle;
         let (size, rate) = match bucket {
-            Bucket::Rate => (self.burst, self.rate),
-            Bucket::Ceil => (self.cburst, self.ceil),
+            HtbBucket::Rate => (self.burst, self.rate),
+            HtbBucket::Ceil => (self.cburst, self.ceil),
         };
         if rate == Rate::ZERO {
             return Err(NotEncodable::ZeroRate { handle, bucket });
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn missing_tokens_are_those_below_the_bucket() {
         let statistics = |tokens: i32| [[0; 4], [0; 4], [0; 4], tokens.to_ne_bytes(), [0; 4]].concat();
-        let full = i32::try_from(CLASS.ticks(Bucket::Rate).expect("encodable")).expect("small");
+        let full = i32::try_from(CLASS.ticks(HtbBucket::Rate).expect("encodable")).expect("small");
         let missing = |tokens| CLASS.missing(&statistics(tokens)).expect("whole").get();
         assert_eq!(missing(full), 0);
         assert_eq!(missing(0), 15_000);
@@ -450,7 +450,7 @@ mod tests {
         let class = HtbClass { rate: Rate::new(1_234_567), burst: Bytes::new(12_500), ..CLASS };
         let kept = class.as_kept().expect("encodable");
         let with = |ticks| HtbClass { burst: bytes_of_ticks(ticks, class.rate), ..kept };
-        let ticks = class.ticks(Bucket::Rate).expect("encodable");
+        let ticks = class.ticks(HtbBucket::Rate).expect("encodable");
         assert!(class.is_kept_as(&with(ticks), false));
         assert!(class.is_kept_as(&with(ticks + 1), false));
         assert!(class.is_kept_as(&with(ticks - 15), false), "10.125 ms, of which iproute2 cuts 0.99 us off");

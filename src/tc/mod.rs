@@ -8,11 +8,11 @@
 //!
 //! - **names**: [`Handle`] for a qdisc or a class; [`flow_class`], [`shared_class`], [`LINK_CLASS`] and
 //!   [`DEFAULT_CLASS`] for those of a tree;
-//! - **sizes**: [`Shape`] is a link and [`Framed`] the traffic of a flow; they give the numbers of each class, and
+//! - **sizes**: [`LinkShape`] is a link and [`Framed`] the traffic of a flow; they give the numbers of each class, and
 //!   [`LinkRates::error_terms`] the delay that the leaves guarantee;
 //! - **settings**: [`HtbRoot`], [`HtbClass`], [`FqCodel`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
 //! - **classifiers**: [`Filter`] with its [`Target`];
-//! - **trees**: [`Desired`], built from a shape and changed flow by flow, and [`Observed`], read from a dump;
+//! - **trees**: [`Desired`], built from a shape and changed flow by flow, and [`ObservedTree`], read from a dump;
 //! - **changes**: [`Op`] is one request, [`Change`] are requests that are applied together.
 //!
 //! The order of calls: [`Desired::new`]; once, [`diff`] with what the interface has; then [`Desired::set_leaf`] for
@@ -45,12 +45,12 @@ pub use filter::{BPF_MATCH_ALL, Filter, Program, Redirect, Target, TooMany, U32K
 pub use flower::{FlowerKey, Masked};
 pub use fq_codel::FqCodel;
 pub use handle::Handle;
-pub use htb::{Bucket, ClassPlace, HtbClass, HtbRoot, HtbRootState, NotEncodable, TICK_NANOS};
+pub use htb::{ClassPlace, HtbBucket, HtbClass, HtbRoot, HtbRootState, NotEncodable, TICK_NANOS};
 pub use layout::{
     DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, OWN_ROOT, ROOT_QDISC, flow_class, flow_number,
     is_shared_class, shared_class,
 };
-pub use observed::{ForeignRoot, NotOfGqos, Observed, Root};
+pub use observed::{ForeignRoot, NotOfGqos, ObservedRoot, ObservedTree};
 pub use queue::{ClassQueue, Queue, QueueKind};
-pub use shape::{Framed, LINK_HEADER, LinkRates, Shape, with_link_headers};
+pub use shape::{Framed, LINK_HEADER, LinkRates, LinkShape, with_link_headers};
 pub use tbf::Tbf;

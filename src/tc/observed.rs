@@ -9,7 +9,7 @@ use super::queue::Queue;
 
 /// The root qdisc of an interface.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum Root {
+pub enum ObservedRoot {
     /// The kernel's default, which has no handle and returns whenever another root is deleted.
     #[default]
     Default,
@@ -54,21 +54,21 @@ pub enum NotOfGqos {
 
 /// The tree that an interface has.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Observed {
+pub struct ObservedTree {
     pub(super) root: Option<HtbRoot>,
     /// What is below the root; `None` where it is not known.
-    pub(super) below: Option<Below>,
+    pub(super) below: Option<TreeBelow>,
 }
 
 /// What is below the root.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Below {
+pub(super) struct TreeBelow {
     pub(super) classes: BTreeMap<Handle, HtbClass>,
     /// The queue of the default class; `None` for the kernel's default. Queues of other classes go with them.
     pub(super) queue: Option<Queue>,
 }
 
-impl Root {
+impl ObservedRoot {
     /// The root that may be replaced: `None` for the kernel's default.
     ///
     /// - **Errors**: a qdisc that is not gqos's.
@@ -82,18 +82,18 @@ impl Root {
     }
 }
 
-impl Observed {
+impl ObservedTree {
     /// The tree in a dump: its root, the queues by their classes, and the classes.
     ///
     /// - **Errors**: the root is not gqos's, so there is nothing that may be changed.
     pub fn new(
-        root: Root,
+        root: ObservedRoot,
         queues: impl IntoIterator<Item = (Handle, Queue)>,
         classes: impl IntoIterator<Item = HtbClass>,
     ) -> Result<Self, ForeignRoot> {
         let Some(root) = root.own()? else { return Ok(Self::default()) };
         let of_the_default = |(parent, queue)| (parent == DEFAULT_CLASS).then_some(queue);
-        let below = Below {
+        let below = TreeBelow {
             classes: classes.into_iter().map(|class| (class.handle, class)).collect(),
             queue: queues.into_iter().find_map(of_the_default),
         };
@@ -147,7 +147,7 @@ impl Observed {
     }
 }
 
-impl Below {
+impl TreeBelow {
     /// Whether the class has children.
     pub(super) fn is_inner(&self, handle: Handle) -> bool {
         self.classes.values().any(|class| class.parent == handle)
@@ -181,18 +181,19 @@ mod tests {
     #[test]
     fn a_foreign_root_is_not_observed() {
         let other = ForeignRoot { kind: "fq_codel".into(), handle: Handle::qdisc(0x8001) };
-        assert_eq!(Observed::new(Root::Other(other.clone()), [], []), Err(other));
-        let htb = Root::Htb(HtbRoot { handle: Handle::qdisc(1), ..ROOT });
-        let error = Observed::new(htb, [], []).expect_err("another handle");
+        assert_eq!(ObservedTree::new(ObservedRoot::Other(other.clone()), [], []), Err(other));
+        let htb = ObservedRoot::Htb(HtbRoot { handle: Handle::qdisc(1), ..ROOT });
+        let error = ObservedTree::new(htb, [], []).expect_err("another handle");
         assert_eq!(error.to_string(), "htb 1:");
-        assert_eq!(Observed::new(Root::Default, [], []), Ok(Observed::default()));
+        assert_eq!(ObservedTree::new(ObservedRoot::Default, [], []), Ok(ObservedTree::default()));
     }
 
     #[test]
     fn the_queue_of_the_default_class_is_part_of_the_tree_and_others_are_not() {
         let queue = Queue::Bfifo(Bfifo { limit: Bytes::new(1000) });
         let queues = [(flow_class(0), Queue::Other("sfq".into())), (DEFAULT_CLASS, queue.clone())];
-        let tree = Observed::new(Root::Htb(ROOT), queues, [class(LINK_CLASS, ROOT_QDISC)]).expect("ours");
+        let tree = ObservedTree::new(ObservedRoot::Htb(ROOT), queues, [class(LINK_CLASS, ROOT_QDISC)])
+            .expect("ours");
         assert_eq!(tree.root(), Some(ROOT));
         assert_eq!(tree.below.expect("known").queue, Some(queue));
     }
@@ -201,10 +202,11 @@ mod tests {
     fn classes_of_flows_can_be_left_out() {
         let handles = [LINK_CLASS, DEFAULT_CLASS, ROOT_QDISC.class(7), flow_class(3), shared_class(1)];
         let classes = handles.map(|handle| class(handle, LINK_CLASS));
-        let (tree, count) = Observed::new(Root::Htb(ROOT), [], classes).expect("ours").without_flows();
+        let (tree, count) =
+            ObservedTree::new(ObservedRoot::Htb(ROOT), [], classes).expect("ours").without_flows();
         let kept: Vec<_> = tree.classes().map(|class| class.handle).collect();
         assert_eq!((kept, count), (vec![LINK_CLASS, DEFAULT_CLASS, ROOT_QDISC.class(7)], 2));
-        assert_eq!(Observed::default().without_flows(), (Observed::default(), 0));
+        assert_eq!(ObservedTree::default().without_flows(), (ObservedTree::default(), 0));
     }
 
     #[test]
@@ -212,7 +214,8 @@ mod tests {
         let trunk = [class(LINK_CLASS, ROOT_QDISC), class(DEFAULT_CLASS, LINK_CLASS)];
         let check = |root: HtbRoot, more: &[HtbClass], expected: Option<&str>| {
             let classes = trunk.iter().chain(more).copied();
-            let found = Observed::new(Root::Htb(root), [], classes).expect("our handle").check_layout();
+            let found =
+                ObservedTree::new(ObservedRoot::Htb(root), [], classes).expect("our handle").check_layout();
             assert_eq!(found.map_err(|error| error.to_string()).err().as_deref(), expected);
         };
         check(ROOT, &[], None);
@@ -226,16 +229,17 @@ mod tests {
         let words = "its root has default 10 and direct_qlen 0; gqos's has default 2 and direct_qlen 0";
         check(HtbRoot { default: 0x10, ..ROOT }, &[], Some(words));
         let queue = HtbRoot { direct_queue: 1000, ..ROOT };
-        assert!(Observed::root_only(queue).check_layout().is_err());
-        assert_eq!(Observed::root_only(ROOT).check_layout(), Ok(()), "a set-up that was cut short");
-        assert_eq!(Observed::default().check_layout(), Ok(()));
+        assert!(ObservedTree::root_only(queue).check_layout().is_err());
+        assert_eq!(ObservedTree::root_only(ROOT).check_layout(), Ok(()), "a set-up that was cut short");
+        assert_eq!(ObservedTree::default().check_layout(), Ok(()));
     }
 
     #[test]
     fn depth_is_bounded_even_in_a_circle() {
         let classes = [class(LINK_CLASS, ROOT_QDISC), class(flow_class(0), LINK_CLASS)];
         let circle = [class(flow_class(1), flow_class(2)), class(flow_class(2), flow_class(1))];
-        let tree = Observed::new(Root::Htb(ROOT), [], classes.into_iter().chain(circle)).expect("ours");
+        let tree =
+            ObservedTree::new(ObservedRoot::Htb(ROOT), [], classes.into_iter().chain(circle)).expect("ours");
         let below = tree.below.as_ref().expect("known");
         let depths: Vec<_> = tree.classes().map(|class| below.depth(class)).collect();
         assert_eq!(depths, [1, 2, MOST_LEVELS, MOST_LEVELS]);

@@ -50,7 +50,7 @@ pub struct LinkRates {
 
 /// The link that a tree is built for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Shape {
+pub struct LinkShape {
     /// Its rate, and how much of it may be reserved.
     pub rates: LinkRates,
     /// The largest IP datagram.
@@ -172,7 +172,7 @@ impl LinkRates {
     }
 }
 
-impl Shape {
+impl LinkShape {
     /// The class of the link.
     pub fn link_class(&self) -> HtbClass {
         let rate = self.rates.sent();
@@ -280,7 +280,7 @@ mod tests {
 
     const RATES: LinkRates = LinkRates { capacity: Rate::from_mbit(100), budget: Rate::from_mbit(80) };
 
-    const SHAPE: Shape = Shape { rates: RATES, mtu: Bytes::new(1500), wait: Micros::new(0) };
+    const SHAPE: LinkShape = LinkShape { rates: RATES, mtu: Bytes::new(1500), wait: Micros::new(0) };
 
     #[test]
     fn a_leaf_has_the_rate_with_headers_and_the_bucket_less_a_packet() {
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn the_default_class_gets_what_the_budget_leaves_and_at_least_a_hundredth() {
         let check = |budget: u64, rate: u64| {
-            let shape = Shape { rates: LinkRates { budget: Rate::from_mbit(budget), ..RATES }, ..SHAPE };
+            let shape = LinkShape { rates: LinkRates { budget: Rate::from_mbit(budget), ..RATES }, ..SHAPE };
             let class = shape.default_class();
             assert_eq!((class.rate, class.ceil), (Rate::new(rate), Rate::new(12_375_000)), "{budget} Mbit/s");
         };
@@ -323,7 +323,8 @@ mod tests {
         check(64, 12_375_000 - 9_750_000);
         check(81, 123_750);
         check(200, 123_750);
-        let tiny = Shape { rates: LinkRates { capacity: Rate::new(2), ..RATES }, ..SHAPE }.default_class();
+        let tiny =
+            LinkShape { rates: LinkRates { capacity: Rate::new(2), ..RATES }, ..SHAPE }.default_class();
         assert_eq!((tiny.rate, tiny.ceil), (Rate::new(1), Rate::new(1)), "never more than the link");
     }
 
@@ -332,7 +333,7 @@ mod tests {
     fn check_sum(capacity: u64, percent: u64, packet: u64, expected: (u64, u64, u64)) {
         let capacity = Rate::new(capacity);
         let rates = LinkRates { capacity, budget: capacity.scale_down(Ratio::percent(percent)) };
-        let shape = Shape { rates, ..SHAPE };
+        let shape = LinkShape { rates, ..SHAPE };
         let spec = Flowspec {
             minimum_policed_size: Some(Bytes::new(packet)),
             ..Flowspec::guaranteed(Rate::new(rates.budget.get() / 4), Bytes::new(3_000))
@@ -366,7 +367,7 @@ mod tests {
     fn the_queue_of_the_default_class_is_no_larger_than_the_kernel_has() {
         let check = |gigabits: u64, limit: u64| {
             let rates = LinkRates { capacity: Rate::from_mbit(gigabits * 1000), ..RATES };
-            let queue = Shape { rates, ..SHAPE }.default_queue().bfifo;
+            let queue = LinkShape { rates, ..SHAPE }.default_queue().bfifo;
             assert_eq!(queue.limit.get(), limit, "{gigabits} Gbit/s");
             assert!(queue.options().is_ok(), "{gigabits} Gbit/s");
         };
@@ -380,7 +381,7 @@ mod tests {
     fn the_default_queue_waits_for_a_packet_and_a_half_of_a_slow_link() {
         let check = |bits: u64, target: u64, interval: u64| {
             let rates = LinkRates { capacity: Rate::new(bits / 8), ..RATES };
-            let queue = Shape { rates, ..SHAPE }.default_queue().fq_codel;
+            let queue = LinkShape { rates, ..SHAPE }.default_queue().fq_codel;
             assert_eq!((queue.target.get(), queue.interval.get()), (target, interval), "{bits} bit/s");
         };
         check(100_000_000, 5_000, 100_000);

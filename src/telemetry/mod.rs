@@ -8,7 +8,7 @@
 //!   the ledger has reserved its rate and the kernel has programmed its class, not before.
 //! - **Time**: [`Recorded`] adds the [`Moment`](flowspec::Moment) at which the manager handled the input that led to
 //!   the fact.
-//! - **Sums**: [`Counters`] and [`Reserved`] are folds over events: `record` each event in order.
+//! - **Sums**: [`Counters`] and [`ReservedRates`] are folds over events: `record` each event in order.
 
 mod counters;
 pub mod event;
@@ -16,4 +16,4 @@ mod reserved;
 
 pub use counters::Counters;
 pub use event::{Event, Recorded};
-pub use reserved::Reserved;
+pub use reserved::ReservedRates;

@@ -12,9 +12,9 @@ use crate::admission::Holding;
 /// Follows what flows and groups declare, from their admission on. The ledger takes less where a class is measured,
 /// and nothing yet of a reservation that begins later.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Reserved(BTreeMap<String, Both<Rate>>);
+pub struct ReservedRates(BTreeMap<String, Both<Rate>>);
 
-impl Reserved {
+impl ReservedRates {
     /// Adds a fact.
     pub fn record(&mut self, event: &Event) {
         match event {

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use flowspec::Rate;
-use gqos::lab::{Network, Site};
+use gqos::lab::{LabNetwork, Site};
 use gqos::policy::{Policy, Source};
 pub(crate) use needs::{compiles, installed, skip};
 
@@ -35,8 +35,8 @@ holding_priority = 2
 
 /// A lab with a wire of this many megabits. Where it cannot be made, the test is recorded as skipped.
 #[track_caller]
-pub(crate) fn lab(megabits: u64) -> Option<Network> {
-    Network::new(Rate::from_mbit(megabits))
+pub(crate) fn lab(megabits: u64) -> Option<LabNetwork> {
+    LabNetwork::new(Rate::from_mbit(megabits))
         .inspect_err(|error| {
             skip(&format!("a lab needs root or CAP_SYS_ADMIN, and tc in the kernel: {error}"))
         })
@@ -45,7 +45,7 @@ pub(crate) fn lab(megabits: u64) -> Option<Network> {
 
 /// A lab on whose hosts a test runs these programs.
 #[track_caller]
-pub(crate) fn lab_with(megabits: u64, programs: &[&str]) -> Option<Network> {
+pub(crate) fn lab_with(megabits: u64, programs: &[&str]) -> Option<LabNetwork> {
     if installed(&["nsenter"]) && installed(programs) { lab(megabits) } else { None }
 }
 

@@ -2,21 +2,21 @@
 
 use flowspec::Rate;
 use gqos::connect::ClassReport;
-use gqos::lab::demo::{Achieved, Bulk, Kernel, Outcome, Phase, PhaseName, ViewerResult};
-use gqos::lab::viewer::Transport;
+use gqos::lab::demo::{Achieved, Bulk, DemoResult, KernelCounts, PhaseName, PhaseResult, ViewerResult};
+use gqos::linux::capture::Transport;
 use serde_json::{Value, json};
 
 /// A result with so many viewers, of which every third is refused with gqos.
-pub(crate) fn outcome(viewers: usize) -> Outcome {
+pub(crate) fn outcome(viewers: usize) -> DemoResult {
     let phases = [PhaseName::Unmanaged, PhaseName::Managed].map(|name| phase(name, viewers));
-    Outcome {
+    DemoResult {
         link_bytes_per_second: Rate::from_mbit(100),
         congestion_control: "cubic",
         phases: phases.into(),
     }
 }
 
-fn phase(name: PhaseName, count: usize) -> Phase {
+fn phase(name: PhaseName, count: usize) -> PhaseResult {
     let viewers: Vec<_> = (0..count).map(|index| viewer(name, index)).collect();
     let managed = name == PhaseName::Managed;
     let refused =
@@ -30,7 +30,14 @@ fn phase(name: PhaseName, count: usize) -> Phase {
     });
     let classes = classes.collect();
     let bulk = Bulk { mean: Rate::new(908_921), share_of_rest: 0.92 };
-    Phase { name, seconds: 15, viewers, refused, bulk, kernel: Kernel { classes, ..Kernel::default() } }
+    PhaseResult {
+        name,
+        seconds: 15,
+        viewers,
+        refused,
+        bulk,
+        kernel: KernelCounts { classes, ..KernelCounts::default() },
+    }
 }
 
 fn viewer(name: PhaseName, index: usize) -> ViewerResult {

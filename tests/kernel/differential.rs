@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use flowspec::{Bytes, Micros, Rate};
-use gqos::lab::{Network, Site};
+use gqos::lab::{LabNetwork, Site};
 use gqos::linux::{Netlink, NewQdisc};
 use gqos::tc::{
     Bfifo, Change, ClassQueue, FqCodel, Handle, HtbClass, HtbRoot, Op, QueueKind, TICK_NANOS, Tbf,
@@ -176,7 +176,7 @@ fn without_buckets(mut options: Vec<u8>) -> (Vec<u8>, [u32; 2]) {
     (options, buckets)
 }
 
-fn network() -> Option<Network> {
+fn network() -> Option<LabNetwork> {
     lab_with(100, &["tc"])
 }
 

@@ -81,7 +81,7 @@ fn a_tree_of_a_killed_manager_is_replaced_and_one_of_a_running_manager_is_not() 
 }
 
 /// What `tc qdisc show` prints of eth0.
-fn root(network: &gqos::lab::Network) -> String {
+fn root(network: &gqos::lab::LabNetwork) -> String {
     inside(&network.server, &["tc", "qdisc", "show", "dev", "eth0"])
 }
 
@@ -211,7 +211,7 @@ fn a_host_follows_a_link_that_gets_much_slower() {
 
 /// Runs a host on a runtime of its own in the server's namespace, and ends the runtime without a stop of the host.
 #[track_caller]
-fn end_early(network: &gqos::lab::Network, name: &str, end: fn(tokio::runtime::Runtime, Host)) {
+fn end_early(network: &gqos::lab::LabNetwork, name: &str, end: fn(tokio::runtime::Runtime, Host)) {
     let namespace = network.server.namespace().duplicate().unwrap();
     let ended = std::thread::spawn(move || {
         namespace.enter().unwrap();

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use flowspec::{Bytes, Flowspec, Qos, Rate};
 use gqos::connect::Host;
-use gqos::lab::Network;
+use gqos::lab::LabNetwork;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -48,7 +48,7 @@ fn mbit(megabits: u64) -> Qos {
 }
 
 /// Accepts connections in the client's namespace and reads them to their end, and reads datagrams.
-fn sink(network: &Network, address: SocketAddr) -> SocketAddr {
+fn sink(network: &LabNetwork, address: SocketAddr) -> SocketAddr {
     let (send, receive) = std::sync::mpsc::channel();
     network.client.runtime().spawn(async move {
         let listener = TcpListener::bind(address).await.unwrap();

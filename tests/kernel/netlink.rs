@@ -6,8 +6,8 @@ use flowspec::{Bytes, Errno, Micros, Rate, Ratio};
 use gqos::failure::Cause;
 use gqos::linux::{Netlink, NewQdisc, RootState};
 use gqos::tc::{
-    Bfifo, Change, Desired, Framed, Handle, HtbClass, LinkRates, Observed, Op, QueueKind, Shape, diff,
-    flow_class,
+    Bfifo, Change, Desired, Framed, Handle, HtbClass, LinkRates, LinkShape, ObservedTree, Op, QueueKind,
+    diff, flow_class,
 };
 
 use super::common::{inside, lab, lab_with};
@@ -55,12 +55,12 @@ fn a_change_that_fails_is_undone() {
     let work = async move {
         let netlink = Netlink::open().unwrap();
         let index = netlink.link_by_name("eth0").await.unwrap().index;
-        let shape = Shape {
+        let shape = LinkShape {
             rates: LinkRates { capacity: Rate::from_mbit(100), budget: Rate::from_mbit(80) },
             mtu: Bytes::new(1500),
             wait: Micros::new(0),
         };
-        let mut change = diff(&Desired::new(shape), &Observed::default());
+        let mut change = diff(&Desired::new(shape), &ObservedTree::default());
         // The class exists already.
         change.ops.push(change.ops[1]);
         let error = netlink.apply(index, &change).await.unwrap_err();
@@ -77,7 +77,7 @@ fn a_change_that_fails_is_undone() {
 /// The tree of a link with this rate, four fifths of which may be reserved, with one leaf.
 fn tree(capacity: Rate) -> Desired {
     let rates = LinkRates { capacity, budget: capacity.scale_down(Ratio::percent(80)) };
-    let mut tree = Desired::new(Shape { rates, mtu: Bytes::new(1500), wait: Micros::new(0) });
+    let mut tree = Desired::new(LinkShape { rates, mtu: Bytes::new(1500), wait: Micros::new(0) });
     let (rate, packet) = (Rate::new(125_000), Bytes::new(1514));
     tree.set_leaf(
         flow_class(0),
@@ -99,7 +99,7 @@ fn a_tree_that_another_program_changed_is_repaired_in_place() {
     let set_up = tree.clone();
     let work = async move {
         let (netlink, index, observed) = observe().await;
-        assert_eq!(observed, Observed::default());
+        assert_eq!(observed, ObservedTree::default());
         netlink.apply(index, &diff(&set_up, &observed)).await.unwrap();
         let (.., observed) = observe().await;
         assert_eq!(diff(&set_up, &observed), Change::default(), "the kernel has the desired tree");
@@ -144,12 +144,12 @@ fn a_slower_link_changes_a_trunk_with_leaves() {
         let netlink = Netlink::open().unwrap();
         let index = netlink.link_by_name("eth0").await.unwrap().index;
         let mut tree = tree(Rate::from_mbit(100));
-        netlink.apply(index, &diff(&tree, &Observed::default())).await.unwrap();
+        netlink.apply(index, &diff(&tree, &ObservedTree::default())).await.unwrap();
         // The kernel keeps the quantum of a class with children, which a slower link would make smaller.
         for megabits in [10, 1000] {
             let capacity = Rate::from_mbit(megabits);
             let rates = LinkRates { capacity, budget: capacity.scale_down(Ratio::percent(50)) };
-            let change = tree.reshape(Shape { rates, ..*tree.shape() });
+            let change = tree.reshape(LinkShape { rates, ..*tree.shape() });
             assert!(!change.ops.is_empty());
             netlink.apply(index, &change).await.unwrap();
             let observed = netlink.observe(index).await.unwrap().unwrap();
@@ -224,7 +224,7 @@ fn the_leaves_of_a_whole_budget_stay_within_a_small_link() {
         for (bits, percent) in [(100_000, 80), (100_000_000, 80), (100_000_000, 95)] {
             let capacity = Rate::new(bits / 8);
             let rates = LinkRates { capacity, budget: capacity.scale_down(Ratio::percent(percent)) };
-            let mut tree = Desired::new(Shape { rates, mtu: Bytes::new(1500), wait: Micros::new(0) });
+            let mut tree = Desired::new(LinkShape { rates, mtu: Bytes::new(1500), wait: Micros::new(0) });
             // Packets of 64 bytes: 78 with their headers.
             let rate = Rate::new(rates.budget.get() / 4 * 78 / 64);
             let (bucket, packet) = (Bytes::new(3_000), Bytes::new(1514));
@@ -234,7 +234,7 @@ fn the_leaves_of_a_whole_budget_stay_within_a_small_link() {
                     Some(Framed { rate, budgeted: rate, peak: None, bucket, packet }),
                 );
             }
-            netlink.apply(index, &diff(&tree, &Observed::default())).await.unwrap();
+            netlink.apply(index, &diff(&tree, &ObservedTree::default())).await.unwrap();
             let classes: Vec<_> =
                 netlink.classes(index).await.unwrap().iter().map(|state| state.class).collect();
             let link = classes.iter().find(|class| class.parent == tree.root().handle).unwrap();
@@ -254,7 +254,7 @@ fn a_queue_that_the_kernel_cannot_hold_is_refused_before_it_gets_there() {
         let netlink = Netlink::open().unwrap();
         let index = netlink.link_by_name("eth0").await.unwrap().index;
         let tree = tree(Rate::from_mbit(100));
-        let mut change = diff(&tree, &Observed::default());
+        let mut change = diff(&tree, &ObservedTree::default());
         for op in &mut change.ops {
             if let Op::AddQueue { queue, .. } = op {
                 queue.bfifo.limit = Bytes::new(1 << 32);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use gqos::connect::{Ask, Host};
-use gqos::lab::{CLIENT_V4, Network, Site};
+use gqos::lab::{CLIENT_V4, LabNetwork, Site};
 use gqos::linux::Netlink;
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ fn without_buckets(line: &str) -> String {
 }
 
 /// What a site's interface has, as the system's tc shows it, and as gqos reads it.
-fn dumps(network: &Network) -> [String; 2] {
+fn dumps(network: &LabNetwork) -> [String; 2] {
     [&network.server, &network.client].map(|site| {
         let qdiscs = inside(site, &["tc", "-d", "qdisc", "show", "dev", "eth0"]);
         let qdiscs: Vec<_> = qdiscs.lines().map(without_chosen_handle).collect();

@@ -10,10 +10,10 @@ use super::Result;
 use super::blocking::{in_callback, wait};
 use super::condition::{AcceptOptions, ConditionResult, IncomingConnection};
 use super::descriptor::Descriptor;
-use super::endpoint::{Endpoint, Phase};
+use super::endpoint::{ConnectionPhase, Endpoint};
 use super::group::{GroupSelection, Membership};
-use super::handshake::{Answer, OfferQueue, OfferedConnection, send_answer, status_of_acceptor};
-use super::network_events::Events;
+use super::handshake::{CalleeAnswer, OfferQueue, OfferedConnection, send_answer, status_of_acceptor};
+use super::network_events::EventSet;
 use super::provider::{check_started, provider};
 use super::qos_state::{merged, reserved_directions};
 use super::socket::Socket;
@@ -21,7 +21,7 @@ use super::socket_table;
 use crate::sys::{self, Readiness};
 
 /// A condition function.
-type Condition<'a> = &'a mut dyn FnMut(&IncomingConnection<'_>) -> ConditionResult;
+type ConditionFunction<'a> = &'a mut dyn FnMut(&IncomingConnection<'_>) -> ConditionResult;
 
 impl Endpoint {
     /// Accepts the next connection and returns it with its peer's address. The new socket has the listener's properties.
@@ -59,7 +59,10 @@ impl Endpoint {
     }
 
     /// Accepts a connection of plain TCP; `None` where its QOS was refused.
-    fn accept_plain(self: &Arc<Self>, condition: Condition<'_>) -> Result<Option<(Socket, SocketAddr)>> {
+    fn accept_plain(
+        self: &Arc<Self>,
+        condition: ConditionFunction<'_>,
+    ) -> Result<Option<(Socket, SocketAddr)>> {
         let (socket, peer) = self.next_connection()?;
         let local = socket.local_address()?;
         let incoming = IncomingConnection { peer, local, caller_data: &[], sqos: None, gqos: None };
@@ -90,7 +93,7 @@ impl Endpoint {
     fn accept_offered(
         self: &Arc<Self>,
         offers: &OfferQueue,
-        condition: Condition<'_>,
+        condition: ConditionFunction<'_>,
     ) -> Result<Option<(Socket, SocketAddr)>> {
         let connection = self.next_offered(offers)?;
         let local = sys::local_address(&connection.fd).map_err(Errno::wsa)?;
@@ -103,7 +106,7 @@ impl Endpoint {
             sqos,
             gqos: offer.gqos.map(from_other_end),
         };
-        let refusal = Answer { refused: Some(Wsa::Econnrefused), status: None, data: Vec::new() };
+        let refusal = CalleeAnswer { refused: Some(Wsa::Econnrefused), status: None, data: Vec::new() };
         let options = match in_callback(|| condition(&incoming)) {
             ConditionResult::Accept(options) => options,
             ConditionResult::Reject => {
@@ -124,11 +127,14 @@ impl Endpoint {
         let socket = self.insert_accepted(connection.fd, peer)?;
         socket.join_group(membership);
         socket.set_group_peer(peer.ip());
-        self.enable_event(Events::ACCEPT);
+        self.enable_event(EventSet::ACCEPT);
         if let Err(code) = self.reserve_accepted(&socket, peer, &options, sqos) {
             let status = socket.state().qos.status;
             let status_code = status.map(|status| status.code);
-            send_answer(&socket.fd, &Answer { refused: Some(code), status: status_code, data: Vec::new() });
+            send_answer(
+                &socket.fd,
+                &CalleeAnswer { refused: Some(code), status: status_code, data: Vec::new() },
+            );
             self.report_status(status.unwrap_or_else(|| code.into()));
             return Ok(None);
         }
@@ -141,7 +147,7 @@ impl Endpoint {
             held
         };
         let status = status_of_acceptor(held);
-        send_answer(&socket.fd, &Answer { refused: None, status, data: options.callee_data });
+        send_answer(&socket.fd, &CalleeAnswer { refused: None, status, data: options.callee_data });
         self.inherit_selection(&socket)?;
         Ok(Some((socket, peer)))
     }
@@ -188,7 +194,7 @@ impl Endpoint {
         }
         let (nonblocking, deferred) = {
             let mut state = self.state();
-            if state.phase != Phase::Listening {
+            if state.phase != ConnectionPhase::Listening {
                 return Err(Wsa::Einval);
             }
             (state.nonblocking, state.deferred.take())
@@ -204,7 +210,7 @@ impl Endpoint {
         if !nonblocking {
             let _ = sys::set_nonblocking(&self.fd, false);
         }
-        self.enable_event(Events::ACCEPT);
+        self.enable_event(EventSet::ACCEPT);
         let (fd, peer) = accepted?;
         if nonblocking {
             sys::set_nonblocking(&fd, true).map_err(Errno::wsa)?;

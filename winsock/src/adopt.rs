@@ -10,8 +10,8 @@ use flowspec::{Errno, Wsa};
 use super::Result;
 use super::blocking::now;
 use super::condition::AcceptOptions;
-use super::endpoint::{Endpoint, Phase};
-use super::network_events::Events;
+use super::endpoint::{ConnectionPhase, Endpoint};
+use super::network_events::EventSet;
 use super::protocol::Family;
 use super::provider::check_started;
 use crate::sys::{self, KernelOption};
@@ -29,7 +29,7 @@ impl Endpoint {
     /// - **Source**: AcceptEx.
     pub(crate) fn check_adopts(&self, listener: &Self) -> Result<()> {
         let state = self.state();
-        let is_unused = state.phase == Phase::Idle && !state.bound;
+        let is_unused = state.phase == ConnectionPhase::Idle && !state.bound;
         let is_alike = self.is_stream() && self.family == listener.family;
         if is_unused && is_alike && !self.carries_connect_data() { Ok(()) } else { Err(Wsa::Einval) }
     }
@@ -44,7 +44,7 @@ impl Endpoint {
             let state = self.state();
             (state.phase, state.nonblocking)
         };
-        if !self.is_stream() || phase != Phase::Listening || self.carries_connect_data() {
+        if !self.is_stream() || phase != ConnectionPhase::Listening || self.carries_connect_data() {
             return Err(Wsa::Einval);
         }
         // The descriptor must not block: another thread may take the connection first.
@@ -59,7 +59,7 @@ impl Endpoint {
         if !nonblocking {
             let _ = sys::set_nonblocking(&self.fd, false);
         }
-        self.enable_event(Events::ACCEPT);
+        self.enable_event(EventSet::ACCEPT);
         let (fd, peer) = accepted.map_err(Errno::wsa)?;
         Ok(AcceptedConnection { fd, peer })
     }
@@ -79,7 +79,7 @@ impl Endpoint {
         self.fd.replace(connection.fd)?;
         {
             let mut state = self.state();
-            (state.phase, state.bound, state.peer) = (Phase::Connected, true, Some(peer));
+            (state.phase, state.bound, state.peer) = (ConnectionPhase::Connected, true, Some(peer));
             (state.connected_at, state.error, state.connect_failed) = (Some(now()), None, false);
         }
         if let Err(code) = listener.reserve_accepted(self, peer, &AcceptOptions::default(), None) {
@@ -104,7 +104,7 @@ impl Endpoint {
         let mut state = self.state();
         sys::set_nonblocking(&fresh, state.nonblocking).map_err(Errno::wsa)?;
         self.fd.replace(fresh)?;
-        (state.phase, state.bound, state.peer) = (Phase::Idle, false, None);
+        (state.phase, state.bound, state.peer) = (ConnectionPhase::Idle, false, None);
         (state.sending_ended, state.receiving_ended, state.reset) = (false, false, None);
         (state.connected_at, state.error, state.connect_failed) = (None, None, false);
         Ok(())

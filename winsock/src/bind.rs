@@ -7,7 +7,7 @@ use flowspec::{Errno, Wsa};
 use tokio::io::Interest;
 
 use super::Result;
-use super::endpoint::{AddressSharing, Endpoint, Phase};
+use super::endpoint::{AddressSharing, ConnectionPhase, Endpoint};
 use super::handshake::{OfferQueue, receive_offers};
 use super::provider::{check_started, provider};
 use super::socket_table;
@@ -66,7 +66,7 @@ impl Endpoint {
             let other_sharing = {
                 let other = other.state();
                 let is_connection =
-                    self.is_stream() && other.phase == Phase::Connected && other.peer.is_some();
+                    self.is_stream() && other.phase == ConnectionPhase::Connected && other.peer.is_some();
                 if !other.bound || is_connection {
                     continue;
                 }
@@ -96,17 +96,17 @@ impl Endpoint {
         }
         let mut state = self.state();
         match state.phase {
-            Phase::Connected => return Err(Wsa::Eisconn),
-            Phase::Connecting => return Err(Wsa::Einval),
-            Phase::Listening => return Ok(()),
-            Phase::Idle if !state.bound => return Err(Wsa::Einval),
-            Phase::Idle => {}
+            ConnectionPhase::Connected => return Err(Wsa::Eisconn),
+            ConnectionPhase::Connecting => return Err(Wsa::Einval),
+            ConnectionPhase::Listening => return Ok(()),
+            ConnectionPhase::Idle if !state.bound => return Err(Wsa::Einval),
+            ConnectionPhase::Idle => {}
         }
         sys::listen(&self.fd, backlog).map_err(Errno::wsa)?;
         if self.carries_connect_data() {
             state.offers = Some(self.start_receiving_offers()?);
         }
-        state.phase = Phase::Listening;
+        state.phase = ConnectionPhase::Listening;
         Ok(())
     }
 

@@ -159,7 +159,7 @@ fn poll_until(
     deadline: Option<Instant>,
     is_closed: impl Fn() -> bool,
 ) -> Result<usize> {
-    let _waiting = Waiting::begin();
+    let _waiting = BlockingCall::begin();
     loop {
         if CANCELLED.get() || is_closed() {
             return Err(Wsa::Eintr);
@@ -183,7 +183,7 @@ pub(crate) fn receive_in_kernel<T>(
     is_end: impl Fn(&T) -> bool,
 ) -> Result<core::result::Result<T, Errno>> {
     check_may_block()?;
-    let _waiting = Waiting::begin();
+    let _waiting = BlockingCall::begin();
     let _waiter = closing.wait_as(WaitKind::InReceive);
     RECEIVING.set(descriptor.as_raw_fd());
     let result = loop {
@@ -227,9 +227,9 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Marks this thread as waiting in a blocking call, until it is dropped.
-struct Waiting;
+struct BlockingCall;
 
-impl Waiting {
+impl BlockingCall {
     fn begin() -> Self {
         CANCELLED.set(false);
         WAITING.set(true);
@@ -237,7 +237,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for BlockingCall {
     fn drop(&mut self) {
         WAITING.set(false);
         CANCELLED.set(false);

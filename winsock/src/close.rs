@@ -8,7 +8,7 @@ use gqos::engine::Lingering;
 
 use super::Result;
 use super::blocking::may_await_others;
-use super::endpoint::{Endpoint, Phase};
+use super::endpoint::{ConnectionPhase, Endpoint};
 use super::provider::{check_started, provider};
 use super::socket_table;
 use crate::sys::{self, ShutdownHow};
@@ -66,7 +66,7 @@ impl Endpoint {
             return;
         }
         if let Some(held) = qos.reservation {
-            let lingers = is_open && phase == Phase::Connected;
+            let lingers = is_open && phase == ConnectionPhase::Connected;
             held.reservation.end(if lingers { self.lingering() } else { Lingering::Nothing });
         }
         if let (Some(id), Ok(provider)) = (qos.waiting_id, provider()) {
@@ -108,12 +108,12 @@ impl Endpoint {
     pub fn shutdown(&self, how: ShutdownHow) -> Result<()> {
         check_started()?;
         let mut state = self.state();
-        if self.is_stream() && state.phase != Phase::Connected {
+        if self.is_stream() && state.phase != ConnectionPhase::Connected {
             return Err(Wsa::Enotconn);
         }
         state.sending_ended |= how != ShutdownHow::Receive;
         state.receiving_ended |= how != ShutdownHow::Send;
-        if state.phase == Phase::Connected {
+        if state.phase == ConnectionPhase::Connected {
             sys::shutdown(&self.fd, how).map_err(Errno::wsa)?;
         }
         drop(state);

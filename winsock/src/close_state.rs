@@ -38,13 +38,13 @@ pub(crate) enum WaitKind {
 
 /// The threads that `close` has to wake by a shutdown of the descriptor.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiters {
+pub(crate) struct WaitingThreads {
     pub(crate) in_receive: bool,
     pub(crate) with_others: bool,
 }
 
 /// Counts a thread that waits on a socket, until it is dropped.
-pub(crate) struct Waiter<'a> {
+pub(crate) struct WaitingThread<'a> {
     state: &'a CloseState,
     kind: WaitKind,
 }
@@ -56,7 +56,7 @@ pub(crate) struct DuplicateUse(Arc<CloseState>);
 /// How long `close` waits for the uses to end. They end at once, unless a thread is stopped by a debugger.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-impl Drop for Waiter<'_> {
+impl Drop for WaitingThread<'_> {
     fn drop(&mut self) {
         if let Some(count) = self.state.count(self.kind) {
             count.fetch_sub(1, Ordering::SeqCst);
@@ -113,12 +113,12 @@ impl CloseState {
     }
 
     /// Counts the calling thread as waiting. It checks [`is_closed`](Self::is_closed) afterwards.
-    pub(crate) fn wait_as(&self, kind: WaitKind) -> Waiter<'_> {
+    pub(crate) fn wait_as(&self, kind: WaitKind) -> WaitingThread<'_> {
         *self.uses() += 1;
         if let Some(count) = self.count(kind) {
             count.fetch_add(1, Ordering::SeqCst);
         }
-        Waiter { state: self, kind }
+        WaitingThread { state: self, kind }
     }
 
     /// Counts a duplicate of the descriptor. Its owner drops it soon after the socket is closed.
@@ -128,12 +128,12 @@ impl CloseState {
     }
 
     /// Marks the socket as closed and wakes the calls that wait for the signal.
-    pub(crate) fn close(&self) -> Waiters {
+    pub(crate) fn close(&self) -> WaitingThreads {
         self.closed.store(true, Ordering::SeqCst);
         if let Some(signal) = self.signal.get() {
             signal.raise();
         }
-        Waiters {
+        WaitingThreads {
             in_receive: self.receivers.load(Ordering::SeqCst) > 0,
             with_others: self.pollers.load(Ordering::SeqCst) > 0,
         }

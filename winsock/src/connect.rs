@@ -9,10 +9,10 @@ use tokio::io::Interest;
 use super::Result;
 use super::blocking::{blocks, check_may_block, now};
 use super::descriptor::Duplicate;
-use super::endpoint::{Endpoint, Phase};
+use super::endpoint::{ConnectionPhase, Endpoint};
 use super::group::PreviousGroupReservation;
 use super::handshake::{Offer, directions_of_answer, exchange};
-use super::network_events::Events;
+use super::network_events::EventSet;
 use super::protocol::Family;
 use super::provider::{check_started, provider};
 use super::provider_specific::ProviderSpecific;
@@ -141,9 +141,9 @@ impl Endpoint {
     pub(crate) fn connect_outcome(&self) -> Result<()> {
         let state = self.state();
         match state.phase {
-            Phase::Connected => Ok(()),
-            Phase::Connecting => Err(Wsa::Ealready),
-            Phase::Idle | Phase::Listening => Err(state.error.unwrap_or(Wsa::Enetdown)),
+            ConnectionPhase::Connected => Ok(()),
+            ConnectionPhase::Connecting => Err(Wsa::Ealready),
+            ConnectionPhase::Idle | ConnectionPhase::Listening => Err(state.error.unwrap_or(Wsa::Enetdown)),
         }
     }
 
@@ -151,10 +151,10 @@ impl Endpoint {
     fn begin_connect(&self, peer: SocketAddr) -> Result<bool> {
         let mut state = self.state();
         match state.phase {
-            Phase::Listening => return Err(Wsa::Einval),
-            Phase::Connecting => return Err(Wsa::Ealready),
-            Phase::Connected if self.is_stream() => return Err(Wsa::Eisconn),
-            Phase::Connected | Phase::Idle => {}
+            ConnectionPhase::Listening => return Err(Wsa::Einval),
+            ConnectionPhase::Connecting => return Err(Wsa::Ealready),
+            ConnectionPhase::Connected if self.is_stream() => return Err(Wsa::Eisconn),
+            ConnectionPhase::Connected | ConnectionPhase::Idle => {}
         }
         let blocking = blocks(state.nonblocking);
         let is_wildcard = peer.ip().is_unspecified();
@@ -167,7 +167,8 @@ impl Endpoint {
                 check_may_block()?;
             }
             self.check_group_peer(peer.ip())?;
-            (state.phase, state.peer, state.connect_failed) = (Phase::Connecting, Some(peer), false);
+            (state.phase, state.peer, state.connect_failed) =
+                (ConnectionPhase::Connecting, Some(peer), false);
             self.events.begin_connection();
             state.qos.forget_other_end();
         } else {
@@ -184,8 +185,8 @@ impl Endpoint {
     /// Marks a stream as not connecting.
     fn abandon_connect(&self) {
         let mut state = self.state();
-        if state.phase == Phase::Connecting {
-            (state.phase, state.peer) = (Phase::Idle, None);
+        if state.phase == ConnectionPhase::Connecting {
+            (state.phase, state.peer) = (ConnectionPhase::Idle, None);
         }
     }
 
@@ -238,12 +239,12 @@ impl Endpoint {
         if outcome == Err(Wsa::Econnrefused) && !blocking {
             // Linux reports a refusal by this host at once, Windows as the end of the attempt.
             self.state().error = outcome.err();
-            self.events.record(Events::CONNECT, outcome.err());
+            self.events.record(EventSet::CONNECT, outcome.err());
             return Err(Wsa::Ewouldblock);
         }
         outcome?;
-        self.events.record(Events::CONNECT, None);
-        self.enable_event(Events::WRITE);
+        self.events.record(EventSet::CONNECT, None);
+        self.enable_event(EventSet::WRITE);
         self.watch_connection();
         Ok(ConnectOutcome::Connected)
     }
@@ -360,11 +361,11 @@ impl Endpoint {
         let mut state = self.state();
         match outcome {
             Ok(()) => {
-                (state.phase, state.peer) = (Phase::Connected, Some(peer));
+                (state.phase, state.peer) = (ConnectionPhase::Connected, Some(peer));
                 (state.error, state.reset, state.connected_at) = (None, None, Some(now()));
             }
             Err(_) => {
-                (state.phase, state.peer, state.connect_failed) = (Phase::Idle, None, true);
+                (state.phase, state.peer, state.connect_failed) = (ConnectionPhase::Idle, None, true);
                 self.reset_descriptor();
             }
         }
@@ -406,9 +407,9 @@ impl Endpoint {
             }
             let outcome = this.finish_connect(outcome, pending, peer);
             this.state().error = outcome.err();
-            this.events.record(Events::CONNECT, outcome.err());
+            this.events.record(EventSet::CONNECT, outcome.err());
             if outcome.is_ok() {
-                this.events.record(Events::WRITE, None);
+                this.events.record(EventSet::WRITE, None);
                 this.watch_connection();
             }
         });
@@ -451,7 +452,7 @@ impl Endpoint {
         pending.commit(self, peer.ip())?;
         {
             let mut state = self.state();
-            (state.phase, state.peer, state.bound) = (Phase::Connected, Some(peer), true);
+            (state.phase, state.peer, state.bound) = (ConnectionPhase::Connected, Some(peer), true);
             state.session = None;
             (state.peer_removed, state.error) = (false, None);
             if before != Some(peer) {
@@ -460,8 +461,8 @@ impl Endpoint {
         }
         self.note_end_in_process();
         self.events.begin_connection();
-        self.events.record(Events::CONNECT, None);
-        self.events.record(Events::WRITE, None);
+        self.events.record(EventSet::CONNECT, None);
+        self.events.record(EventSet::WRITE, None);
         self.record_if_selected();
         Ok(ConnectOutcome::Connected)
     }
@@ -482,12 +483,12 @@ impl Endpoint {
         self.discard_received();
         {
             let mut state = self.state();
-            (state.phase, state.peer, state.peer_removed) = (Phase::Idle, None, true);
+            (state.phase, state.peer, state.peer_removed) = (ConnectionPhase::Idle, None, true);
             state.session = None;
             state.qos.forget_other_end();
         }
         // An event of what was discarded does not keep the next one from being recorded.
-        self.enable_event(Events::READ);
+        self.enable_event(EventSet::READ);
         Ok(ConnectOutcome::PeerRemoved)
     }
 

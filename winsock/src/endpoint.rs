@@ -45,7 +45,7 @@ pub struct Endpoint {
     process: u32,
     group: OnceLock<Membership>,
     me: Weak<Self>,
-    state: Mutex<State>,
+    state: Mutex<EndpointState>,
 }
 
 /// What distinguishes the sockets of the catalogue's protocols.
@@ -59,7 +59,7 @@ pub(crate) struct EndpointKind {
 
 /// The state of a socket's connection.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum Phase {
+pub(crate) enum ConnectionPhase {
     /// Neither connected nor listening.
     #[default]
     Idle,
@@ -83,8 +83,8 @@ pub(crate) enum AddressSharing {
 
 /// The part of a socket that changes.
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    pub(crate) phase: Phase,
+pub(crate) struct EndpointState {
+    pub(crate) phase: ConnectionPhase,
     pub(crate) nonblocking: bool,
     /// It has a local address, from bind or chosen by the kernel.
     pub(crate) bound: bool,
@@ -128,7 +128,7 @@ pub(crate) struct State {
 }
 
 impl Endpoint {
-    pub(crate) fn new(fd: Descriptor, kind: EndpointKind, state: State, me: Weak<Self>) -> Self {
+    pub(crate) fn new(fd: Descriptor, kind: EndpointKind, state: EndpointState, me: Weak<Self>) -> Self {
         Self {
             fd,
             family: kind.family,
@@ -149,14 +149,14 @@ impl Endpoint {
     /// A socket that was accepted from this listener.
     pub(crate) fn new_accepted(&self, fd: Descriptor, peer: SocketAddr, me: Weak<Self>) -> Self {
         let listener = self.state();
-        let state = State {
-            phase: Phase::Connected,
+        let state = EndpointState {
+            phase: ConnectionPhase::Connected,
             nonblocking: listener.nonblocking,
             bound: true,
             peer: Some(peer),
             connected_at: Some(now()),
             sharing: listener.sharing,
-            ..State::default()
+            ..EndpointState::default()
         };
         drop(listener);
         Self::new(fd, EndpointKind { only: None, ..self.kind() }, state, me)
@@ -196,7 +196,7 @@ impl Endpoint {
         self.fd.as_raw_fd()
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, EndpointState> {
         // The state is consistent between any two statements that can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,7 +211,7 @@ impl Endpoint {
     }
 
     pub(crate) fn is_listening(&self) -> bool {
-        self.state().phase == Phase::Listening
+        self.state().phase == ConnectionPhase::Listening
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -329,8 +329,8 @@ impl Endpoint {
         check_started()?;
         let state = self.state();
         match state.phase {
-            Phase::Connecting | Phase::Connected => state.peer.ok_or(Wsa::Enotconn),
-            Phase::Idle | Phase::Listening => Err(Wsa::Enotconn),
+            ConnectionPhase::Connecting | ConnectionPhase::Connected => state.peer.ok_or(Wsa::Enotconn),
+            ConnectionPhase::Idle | ConnectionPhase::Listening => Err(Wsa::Enotconn),
         }
     }
 

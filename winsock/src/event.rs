@@ -15,12 +15,12 @@ use crate::sys::{Readiness, Signal};
 ///
 /// - **Source**: WSACreateEvent.
 #[derive(Clone, Debug)]
-pub struct Event(Arc<Signal>);
+pub struct EventObject(Arc<Signal>);
 
 /// The most events in one wait: WSA_MAXIMUM_WAIT_EVENTS.
 const MAX_WAIT_EVENTS: usize = 64;
 
-impl Event {
+impl EventObject {
     /// An event that is not signalled.
     ///
     /// - **Errors**: WSAENOBUFS, WSAEMFILE.
@@ -69,21 +69,25 @@ impl Event {
 ///
 /// - **Errors**: WSA_INVALID_PARAMETER for no events or more than 64; WSAEINTR, WSAEINPROGRESS.
 /// - **Source**: WSAWaitForMultipleEvents.
-pub fn wait_for_events(events: &[Event], all: bool, timeout: Option<Duration>) -> Result<Option<usize>> {
+pub fn wait_for_events(
+    events: &[EventObject],
+    all: bool,
+    timeout: Option<Duration>,
+) -> Result<Option<usize>> {
     Ok(wait_for_events_or(events, all, None, timeout)?.map(|index| index.min(events.len() - 1)))
 }
 
 /// The same, or until an additional event is signalled, whose index is `events.len()`.
 pub(crate) fn wait_for_events_or(
-    events: &[Event],
+    events: &[EventObject],
     all: bool,
-    additional: Option<&Event>,
+    additional: Option<&EventObject>,
     timeout: Option<Duration>,
 ) -> Result<Option<usize>> {
     if events.len() > MAX_WAIT_EVENTS || events.is_empty() && additional.is_none() {
         return Err(Wsa::InvalidParameter);
     }
-    let descriptor = |event: &Event| (event.0.as_raw_fd(), Readiness::READABLE);
+    let descriptor = |event: &EventObject| (event.0.as_raw_fd(), Readiness::READABLE);
     let deadline = timeout.map(deadline_after);
     // The indices of the events that have not been seen signalled.
     let mut pending: Vec<usize> = (0..events.len()).collect();

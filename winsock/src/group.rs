@@ -45,14 +45,14 @@ impl GroupSelection {
 /// A socket's membership in a group.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    pub(crate) group: Arc<Group>,
+    pub(crate) group: Arc<SocketGroup>,
     /// The socket created the group and sets its QOS.
     pub(crate) is_creator: bool,
 }
 
 /// A group of sockets.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct SocketGroup {
     pub(crate) id: u32,
     pub(crate) is_constrained: bool,
     family: Family,
@@ -83,7 +83,7 @@ pub(crate) struct Groups {
 struct Registry {
     /// The largest id so far: ids of ended groups are not used again.
     last_id: u32,
-    open: BTreeMap<u32, Weak<Group>>,
+    open: BTreeMap<u32, Weak<SocketGroup>>,
 }
 
 impl std::fmt::Debug for Groups {
@@ -138,14 +138,14 @@ impl Groups {
         }
         let id = registry.last_id.max(LAST_RESERVED_ID).checked_add(1).ok_or(Wsa::Enobufs)?;
         let (groups, state) = (Arc::downgrade(self), Mutex::default());
-        let group = Arc::new(Group { id, is_constrained, family, socket_type, groups, state });
+        let group = Arc::new(SocketGroup { id, is_constrained, family, socket_type, groups, state });
         registry.last_id = id;
         registry.open.insert(id, Arc::downgrade(&group));
         Ok(Some(Membership { group, is_creator: true }))
     }
 }
 
-impl Group {
+impl SocketGroup {
     pub(crate) fn state(&self) -> MutexGuard<'_, GroupState> {
         // The state is consistent between any two statements that can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -203,7 +203,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for SocketGroup {
     fn drop(&mut self) {
         if let Some(groups) = self.groups.upgrade() {
             groups.registry().open.remove(&self.id);
@@ -214,7 +214,7 @@ impl Drop for Group {
 
 /// A group's reservation before a connect call replaced it.
 pub(crate) struct PreviousGroupReservation {
-    group: Arc<Group>,
+    group: Arc<SocketGroup>,
     before: Option<(Qos, IpAddr)>,
 }
 

@@ -8,7 +8,7 @@ use flowspec::{Qos, Wsa};
 use super::Result;
 use super::endpoint::Endpoint;
 use super::group::{Membership, PreviousGroupReservation};
-use super::network_events::Events;
+use super::network_events::EventSet;
 use super::provider::check_started;
 use super::qos_state::merged;
 use super::socket_table;
@@ -21,7 +21,7 @@ pub(crate) fn on_overcommitment(interface: &str, exceeded: bool) {
         endpoint.membership().is_some_and(|member| member.group.is_reserved_on(interface))
     };
     for member in socket_table::find(is_concerned) {
-        member.events.record(Events::GROUP_QOS, Some(code));
+        member.events.record(EventSet::GROUP_QOS, Some(code));
     }
 }
 
@@ -79,7 +79,7 @@ impl Endpoint {
         })?;
         let id = group.id;
         for member in socket_table::find(|other| other.group_id() == id) {
-            member.events.record(Events::GROUP_QOS, Some(Wsa::QosRequestConfirmed));
+            member.events.record(EventSet::GROUP_QOS, Some(Wsa::QosRequestConfirmed));
         }
         Ok(Some(before))
     }
@@ -106,7 +106,7 @@ impl Endpoint {
     /// - **Source**: WSPIoctl, SIO_GET_GROUP_QOS.
     pub fn group_qos(self: &Arc<Self>) -> Result<Option<Qos>> {
         check_started()?;
-        self.enable_event(Events::GROUP_QOS);
+        self.enable_event(EventSet::GROUP_QOS);
         Ok(self.membership().and_then(|member| member.group.qos()))
     }
 }

@@ -10,11 +10,11 @@
 //!   [`SocketType`] and [`ProtocolInfo`] say what kind of socket it is; [`SocketOption`] with [`OptionValue`], and
 //!   [`NetworkOption`], are its options.
 //! - **Connecting and accepting**: [`ConnectRequest`], [`ConnectOutcome`]; [`IncomingConnection`], [`ConditionResult`],
-//!   [`AcceptOptions`]; [`LeafRole`] and [`MulticastInterface`] for multicast. [`Offer`] and [`Answer`] are the messages
+//!   [`AcceptOptions`]; [`LeafRole`] and [`MulticastInterface`] for multicast. [`Offer`] and [`CalleeAnswer`] are the messages
 //!   of the connect-data handshake.
 //! - **Quality of service**: [`Qos`](flowspec::Qos) with [`ProviderSpecific`], [`QosStatus`], [`NamedQos`], and
 //!   [`GroupSelection`] for sockets that share a reservation.
-//! - **Waiting**: [`Event`] and [`Events`] with [`NetworkEvents`] or a [`Callback`]; [`PollEvents`] for [`select`] and
+//! - **Waiting**: [`EventObject`] and [`EventSet`] with [`NetworkEvents`] or a [`Callback`]; [`PollEvents`] for [`select`] and
 //!   [`poll`].
 //!
 //! # Order of calls
@@ -80,12 +80,12 @@ pub use blocking::cancel_blocking_call;
 pub use condition::{AcceptOptions, ConditionResult, IncomingConnection};
 pub use connect::{ConnectOutcome, ConnectRequest};
 pub use endpoint::Endpoint;
-pub use event::{Event, wait_for_events};
+pub use event::{EventObject, wait_for_events};
 pub use group::GroupSelection;
-pub use handshake::{Answer, MAX_CONNECT_DATA, MessageError, Offer};
+pub use handshake::{CalleeAnswer, MAX_CONNECT_DATA, MessageError, Offer};
 pub use multicast::LeafRole;
 pub use named_qos::{NamedQos, named_qos, named_qos_list};
-pub use network_events::{Callback, Events, NetworkEvents};
+pub use network_events::{Callback, EventSet, NetworkEvents};
 pub use network_options::KeepAlive;
 pub use options::{OptionValue, SocketOption};
 pub use protocol::{

@@ -7,8 +7,8 @@ use flowspec::{Direction, Wsa};
 
 use super::Result;
 use super::blocking::blocks;
-use super::endpoint::{Endpoint, Phase};
-use super::network_events::Events;
+use super::endpoint::{ConnectionPhase, Endpoint};
+use super::network_events::EventSet;
 use super::receive::From;
 use crate::sys::{self, ControlItem, MessageFlags, ReceiveBuffer, ReceivedMessage, SendBuffer};
 
@@ -39,7 +39,7 @@ impl Endpoint {
             if state.sending_ended {
                 return Err(Wsa::Eshutdown);
             }
-            if to.is_none() && state.phase != Phase::Connected {
+            if to.is_none() && state.phase != ConnectionPhase::Connected {
                 return Err(Wsa::Enotconn);
             }
             state.bound = true;
@@ -65,7 +65,7 @@ impl Endpoint {
         loop {
             match sys::receive_message(&self.fd, buffer, flags) {
                 Ok(message) => {
-                    self.enable_event(Events::READ);
+                    self.enable_event(EventSet::READ);
                     return Ok(message);
                 }
                 Err(error) => self.prepare_retry(error, waiting)?,

@@ -7,7 +7,7 @@ use flowspec::{Direction, Errno, Flowspec, Wsa};
 
 use super::Result;
 use super::connect::ConnectRequest;
-use super::endpoint::{Endpoint, Phase};
+use super::endpoint::{ConnectionPhase, Endpoint};
 use super::provider::check_started;
 use crate::sys::{self, MulticastInterface};
 
@@ -47,7 +47,7 @@ impl Endpoint {
         }
         let bound = {
             let state = self.state();
-            if state.phase == Phase::Connected {
+            if state.phase == ConnectionPhase::Connected {
                 return Err(Wsa::Eisconn);
             }
             state.bound

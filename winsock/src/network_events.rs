@@ -9,12 +9,12 @@ use flowspec::Wsa;
 use tokio::sync::Notify;
 
 use super::descriptor::Duplicate;
-use super::event::Event;
+use super::event::EventObject;
 use super::provider::provider;
 
 /// A set of network events.
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
-pub struct Events(u32);
+pub struct EventSet(u32);
 
 /// FD_MAX_EVENTS: the number of kinds of events.
 pub(crate) const EVENT_KINDS: usize = 10;
@@ -25,12 +25,12 @@ pub(crate) const EVENT_KINDS: usize = 10;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct NetworkEvents {
     /// The events.
-    pub events: Events,
+    pub events: EventSet,
     /// The error of each event, at the index of the event's bit.
     pub errors: [Option<Wsa>; EVENT_KINDS],
 }
 
-impl Events {
+impl EventSet {
     /// No event.
     pub const NONE: Self = Self(0);
     /// FD_READ: there is data to receive.
@@ -81,7 +81,7 @@ impl Events {
     }
 }
 
-impl BitOr for Events {
+impl BitOr for EventSet {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
@@ -89,7 +89,7 @@ impl BitOr for Events {
     }
 }
 
-impl fmt::Debug for Events {
+impl fmt::Debug for EventSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMES: [&str; EVENT_KINDS] =
             ["READ", "WRITE", "OOB", "ACCEPT", "CONNECT", "CLOSE", "QOS", "GROUP_QOS", "ROUTING", "ADDRLIST"];
@@ -100,7 +100,7 @@ impl fmt::Debug for Events {
 }
 
 impl NetworkEvents {
-    fn add(&mut self, event: Events, error: Option<Wsa>) {
+    fn add(&mut self, event: EventSet, error: Option<Wsa>) {
         self.events = self.events | event;
         self.errors[event.index()] = error;
     }
@@ -108,13 +108,13 @@ impl NetworkEvents {
 
 /// A function that is called for each event with the socket's number, the event and its error. The calls come one
 /// after the other from one thread; blocking calls inside of them fail with WSAEINPROGRESS.
-pub type Callback = Arc<dyn Fn(RawFd, Events, Option<Wsa>) + Send + Sync>;
+pub type Callback = Arc<dyn Fn(RawFd, EventSet, Option<Wsa>) + Send + Sync>;
 
 /// How a program learns of network events.
 #[derive(Clone)]
 pub(crate) enum EventTarget {
     /// The event object is signalled, and the network events are recorded.
-    Event(Event),
+    Event(EventObject),
     /// The function is called.
     Callback(Callback),
 }
@@ -144,11 +144,11 @@ struct SelectionState {
     target: Option<EventTarget>,
     /// The socket's number, for callbacks.
     number: RawFd,
-    selected: Events,
+    selected: EventSet,
     /// What was recorded and not taken.
     recorded: NetworkEvents,
     /// Events that are not recorded again before the call that re-enables them, as a receive does FD_READ.
-    disabled: Events,
+    disabled: EventSet,
     /// A task of the reactor watches the socket.
     is_watched: bool,
     /// What that task is to watch once the socket is connected.
@@ -164,13 +164,13 @@ impl EventSelection {
     }
 
     /// Whether all of these events are selected.
-    pub(crate) fn selects(&self, events: Events) -> bool {
+    pub(crate) fn selects(&self, events: EventSet) -> bool {
         self.state().selected.contains(events)
     }
 
     /// Whether any event is selected.
     pub(crate) fn is_active(&self) -> bool {
-        self.state().selected != Events::NONE
+        self.state().selected != EventSet::NONE
     }
 
     /// Whether events are selected for a function.
@@ -179,7 +179,7 @@ impl EventSelection {
     }
 
     /// The selection, for a socket that inherits it; `None` where nothing is selected.
-    pub(crate) fn current(&self) -> Option<(EventTarget, Events)> {
+    pub(crate) fn current(&self) -> Option<(EventTarget, EventSet)> {
         let state = self.state();
         state.target.clone().map(|target| (target, state.selected))
     }
@@ -197,7 +197,7 @@ impl EventSelection {
     pub(crate) fn select(
         &self,
         target: &EventTarget,
-        selected: Events,
+        selected: EventSet,
         number: RawFd,
         spare: &mut Option<Duplicate>,
     ) -> bool {
@@ -207,19 +207,19 @@ impl EventSelection {
         }
         match target {
             EventTarget::Event(event) => {
-                if state.recorded.events.intersection(selected) != Events::NONE {
+                if state.recorded.events.intersection(selected) != EventSet::NONE {
                     event.set();
                 }
             }
             EventTarget::Callback(_) => {
                 state.recorded = NetworkEvents::default();
-                state.disabled = state.disabled.intersection(Events::CONNECT);
+                state.disabled = state.disabled.intersection(EventSet::CONNECT);
             }
         }
         if state.is_closed {
             return true;
         }
-        state.disabled = state.disabled.without(Events::QOS | Events::GROUP_QOS);
+        state.disabled = state.disabled.without(EventSet::QOS | EventSet::GROUP_QOS);
         (state.target, state.selected, state.number) = (Some(target.clone()), selected, number);
         if let Some(spare) = spare.take().filter(|_| !state.is_watched) {
             state.spare = Some(spare);
@@ -230,22 +230,22 @@ impl EventSelection {
     /// Selects nothing.
     pub(crate) fn clear(&self) {
         let mut state = self.state();
-        (state.target, state.selected, state.spare) = (None, Events::NONE, None);
+        (state.target, state.selected, state.spare) = (None, EventSet::NONE, None);
         self.ended.notify_one();
     }
 
     /// Forgets what an earlier connection of the socket has recorded.
     pub(crate) fn begin_connection(&self) {
         let mut state = self.state();
-        let statuses = Events::QOS | Events::GROUP_QOS;
+        let statuses = EventSet::QOS | EventSet::GROUP_QOS;
         state.recorded.events = state.recorded.events.intersection(statuses);
         state.disabled = state.disabled.intersection(statuses);
     }
 
     /// Records an event unless it is disabled, and tells the program if it is selected.
-    pub(crate) fn record(&self, event: Events, error: Option<Wsa>) {
+    pub(crate) fn record(&self, event: EventSet, error: Option<Wsa>) {
         let mut state = self.state();
-        let statuses = Events::QOS | Events::GROUP_QOS;
+        let statuses = EventSet::QOS | EventSet::GROUP_QOS;
         // A change of the reservation is an event only for a program that has selected it before.
         if state.disabled.contains(event) || statuses.contains(event) && !state.selected.contains(event) {
             return;
@@ -267,7 +267,7 @@ impl EventSelection {
     }
 
     /// Takes what was recorded of the selected events, and resets the event object with it.
-    pub(crate) fn take(&self, reset: Option<&Event>) -> NetworkEvents {
+    pub(crate) fn take(&self, reset: Option<&EventObject>) -> NetworkEvents {
         let mut state = self.state();
         if let Some(event) = reset {
             event.reset();
@@ -283,17 +283,17 @@ impl EventSelection {
     }
 
     /// Has an event recorded again. Returns whether it is selected.
-    pub(crate) fn enable(&self, event: Events) -> bool {
+    pub(crate) fn enable(&self, event: EventSet) -> bool {
         let mut state = self.state();
         state.disabled = state.disabled.without(event);
         // What the call has taken is not reported afterwards.
-        let consumed = event.intersection(Events::READ | Events::OOB | Events::ACCEPT);
+        let consumed = event.intersection(EventSet::READ | EventSet::OOB | EventSet::ACCEPT);
         state.recorded.events = state.recorded.events.without(consumed);
         state.selected.contains(event)
     }
 
     /// Has an event not recorded until it is enabled.
-    pub(crate) fn disable(&self, event: Events) {
+    pub(crate) fn disable(&self, event: EventSet) {
         let mut state = self.state();
         state.disabled = state.disabled | event;
     }
@@ -301,7 +301,7 @@ impl EventSelection {
     /// Marks the socket as watched. Returns the duplicate where a task has to be started for that.
     pub(crate) fn start_watching(&self) -> Option<Duplicate> {
         let mut state = self.state();
-        if state.selected == Events::NONE || state.is_watched {
+        if state.selected == EventSet::NONE || state.is_watched {
             return None;
         }
         let spare = state.spare.take();
@@ -312,7 +312,7 @@ impl EventSelection {
     /// Whether the task goes on watching; otherwise the socket is marked as not watched.
     pub(crate) fn keeps_watching(&self) -> bool {
         let mut state = self.state();
-        state.is_watched = !state.is_closed && state.selected != Events::NONE;
+        state.is_watched = !state.is_closed && state.selected != EventSet::NONE;
         state.is_watched
     }
 
@@ -325,7 +325,7 @@ impl EventSelection {
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
-        (state.target, state.selected, state.spare) = (None, Events::NONE, None);
+        (state.target, state.selected, state.spare) = (None, EventSet::NONE, None);
         self.ended.notify_one();
     }
 }

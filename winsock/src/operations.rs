@@ -16,12 +16,12 @@ pub(crate) type Attempt<E> = Box<dyn FnMut(&Arc<E>) -> Result<u32> + Send>;
 pub(crate) type Completion = Box<dyn FnOnce(Result<u32>) + Send>;
 
 /// An operation. When it is dropped before it has completed, it completes with WSA_OPERATION_ABORTED.
-pub(crate) struct Operation<E> {
+pub(crate) struct PendingOperation<E> {
     pub(crate) attempt: Attempt<E>,
     completion: Option<Completion>,
 }
 
-impl<E> Operation<E> {
+impl<E> PendingOperation<E> {
     pub(crate) fn new(attempt: Attempt<E>, completion: Completion) -> Self {
         Self { attempt, completion: Some(completion) }
     }
@@ -33,7 +33,7 @@ impl<E> Operation<E> {
     }
 }
 
-impl<E> Drop for Operation<E> {
+impl<E> Drop for PendingOperation<E> {
     fn drop(&mut self) {
         if let Some(completion) = self.completion.take() {
             completion(Err(Wsa::OperationAborted));
@@ -43,13 +43,13 @@ impl<E> Drop for Operation<E> {
 
 /// The operations of a socket that have not completed: one queue for each direction.
 pub(crate) struct Operations<E> {
-    queues: Both<Mutex<Queue<E>>>,
+    queues: Both<Mutex<OperationQueue<E>>>,
     /// Notified when a QoS status was added or the socket was closed.
     pub(crate) changed: Notify,
 }
 
-struct Queue<E> {
-    waiting: VecDeque<Operation<E>>,
+struct OperationQueue<E> {
+    waiting: VecDeque<PendingOperation<E>>,
     /// A task of the reactor performs the operations.
     is_served: bool,
 }
@@ -57,7 +57,7 @@ struct Queue<E> {
 /// The most operations that wait on a socket in one direction.
 const MAX_WAITING: usize = 4096;
 
-impl<E> Default for Queue<E> {
+impl<E> Default for OperationQueue<E> {
     fn default() -> Self {
         Self { waiting: VecDeque::new(), is_served: false }
     }
@@ -79,14 +79,14 @@ impl<E> std::fmt::Debug for Operations<E> {
 }
 
 impl<E> Operations<E> {
-    fn queue(&self, direction: Direction) -> MutexGuard<'_, Queue<E>> {
+    fn queue(&self, direction: Direction) -> MutexGuard<'_, OperationQueue<E>> {
         // A queue is consistent between any two statements that can panic.
         self.queues.get(direction).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds an operation, which completes with WSAENOBUFS where too many wait. Returns whether a task has to be
     /// started for the queue.
-    pub(crate) fn push(&self, direction: Direction, operation: Operation<E>) -> bool {
+    pub(crate) fn push(&self, direction: Direction, operation: PendingOperation<E>) -> bool {
         let mut queue = self.queue(direction);
         if queue.waiting.len() >= MAX_WAITING {
             drop(queue);
@@ -98,7 +98,7 @@ impl<E> Operations<E> {
     }
 
     /// Takes the next operation. Where there is none, the task that asks is not the queue's any more.
-    pub(crate) fn next(&self, direction: Direction) -> Option<Operation<E>> {
+    pub(crate) fn next(&self, direction: Direction) -> Option<PendingOperation<E>> {
         let mut queue = self.queue(direction);
         let next = queue.waiting.pop_front();
         queue.is_served = next.is_some();

@@ -7,7 +7,7 @@ use flowspec::{Errno, Wsa};
 
 use super::Result;
 use super::blocking::now;
-use super::endpoint::{AddressSharing, Endpoint, Phase};
+use super::endpoint::{AddressSharing, ConnectionPhase, Endpoint};
 use super::protocol::{Family, LARGEST_DATAGRAM};
 use super::provider::check_started;
 use crate::sys::{self, KernelOption};
@@ -146,7 +146,9 @@ impl Endpoint {
             }
             SocketOption::SendTimeout => state.send_timeout = timeout(number),
             SocketOption::ReceiveTimeout => state.receive_timeout = timeout(number),
-            SocketOption::ConditionalAccept if state.phase == Phase::Listening => return Err(Wsa::Einval),
+            SocketOption::ConditionalAccept if state.phase == ConnectionPhase::Listening => {
+                return Err(Wsa::Einval);
+            }
             SocketOption::ConditionalAccept => state.conditional_accept = on,
             SocketOption::GroupPriority => state.group_priority = number,
             SocketOption::Error => state.error = u32::try_from(number).ok().and_then(Wsa::from_code),
@@ -178,9 +180,9 @@ impl Endpoint {
             SocketOption::Error => state.error.map_or(0, |error| error.code().cast_signed()),
             // SOCK_STREAM and SOCK_DGRAM.
             SocketOption::Type => i32::from(!self.is_stream()) + 1,
-            SocketOption::AcceptConnections => i32::from(state.phase == Phase::Listening),
+            SocketOption::AcceptConnections => i32::from(state.phase == ConnectionPhase::Listening),
             SocketOption::ConnectTime => match (self.is_stream(), state.phase, state.connected_at) {
-                (true, Phase::Connected, Some(at)) => {
+                (true, ConnectionPhase::Connected, Some(at)) => {
                     i32::try_from(now().saturating_duration_since(at).as_secs()).unwrap_or(i32::MAX)
                 }
                 _ => NOT_CONNECTED,

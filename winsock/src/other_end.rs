@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 
 use flowspec::Both;
 
-use super::endpoint::{Endpoint, Phase};
-use super::network_events::Events;
+use super::endpoint::{ConnectionPhase, Endpoint};
+use super::network_events::EventSet;
 use super::socket_table;
 use crate::sys;
 
@@ -69,7 +69,7 @@ impl Endpoint {
     /// Notes the directions, from this end's side, for which the other end has QoS.
     pub(crate) fn note_end(&self, other: Both<bool>) {
         self.state().qos.note_other_end(other);
-        if self.events.selects(Events::QOS) {
+        if self.events.selects(EventSet::QOS) {
             self.announce_other_end();
         }
     }
@@ -81,7 +81,7 @@ impl Endpoint {
     fn addresses(&self) -> Option<Addresses> {
         let peer = {
             let state = self.state();
-            if !state.bound || self.is_stream() && state.phase != Phase::Connected {
+            if !state.bound || self.is_stream() && state.phase != ConnectionPhase::Connected {
                 return None;
             }
             state.peer

@@ -10,7 +10,7 @@ use super::Result;
 use super::blocking::without_blocking;
 use super::descriptor::Watched;
 use super::endpoint::Endpoint;
-use super::operations::{Attempt, Completion, Operation};
+use super::operations::{Attempt, Completion, PendingOperation};
 use super::provider::provider;
 
 impl Endpoint {
@@ -25,7 +25,7 @@ impl Endpoint {
         completion: Completion,
     ) -> Result<()> {
         let provider = provider()?;
-        if self.operations.push(direction, Operation::new(attempt, completion)) {
+        if self.operations.push(direction, PendingOperation::new(attempt, completion)) {
             let this = Arc::clone(self);
             provider.host.spawn(async move { this.perform_operations(direction).await });
         }

@@ -6,8 +6,8 @@ use flowspec::{Qos, Rate, Wsa};
 use gqos::admission::Decision;
 
 use super::Result;
-use super::endpoint::{Endpoint, Phase};
-use super::network_events::Events;
+use super::endpoint::{ConnectionPhase, Endpoint};
+use super::network_events::EventSet;
 use super::provider::{check_started, provider};
 use super::provider_specific::ProviderSpecific;
 use super::qos_state::merged;
@@ -32,7 +32,7 @@ impl Endpoint {
         let (qos, peer) = {
             let mut state = self.state();
             let qos = merged(requested, state.qos.requested.as_ref());
-            let peer = state.peer.filter(|_| state.phase == Phase::Connected).or(state.session);
+            let peer = state.peer.filter(|_| state.phase == ConnectionPhase::Connected).or(state.session);
             // QOS_DESTADDR stands for the peer of a datagram socket that has none.
             let is_destination = |to: &_| !self.is_stream() && self.check_family(*to).is_ok();
             match peer.or(objects.destination.filter(is_destination)) {
@@ -57,7 +57,7 @@ impl Endpoint {
     /// - **Source**: WSPIoctl, SIO_GET_QOS.
     pub fn qos(self: &Arc<Self>) -> Result<(Qos, Option<QosStatus>)> {
         check_started()?;
-        self.enable_event(Events::QOS);
+        self.enable_event(EventSet::QOS);
         let mut state = self.state();
         let status = state.qos.read_status().map_err(|_| Wsa::Ewouldblock)?;
         Ok((state.qos.requested_or_no_change(), status))

@@ -10,7 +10,7 @@ use flowspec::{Bytes, Direction, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::admission::{Operation, Response};
 
 use super::Result;
-use super::endpoint::{Endpoint, Phase};
+use super::endpoint::{ConnectionPhase, Endpoint};
 use super::options::{OptionValue, SocketOption};
 use super::protocol::Family;
 use super::provider::provider;
@@ -63,7 +63,7 @@ impl TrafficType {
 
 /// QOS_SHAPING.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Shaping {
+pub(crate) enum QosShaping {
     /// Excess waits; packets are marked as the policy's class says.
     ShapeOnly,
     /// Excess waits; packets are marked as the traffic type says.
@@ -77,12 +77,12 @@ pub(crate) enum Shaping {
 pub(crate) struct OutgoingRate {
     /// In bits per second, of IP packets.
     pub(crate) bits_per_second: u64,
-    pub(crate) shaping: Shaping,
+    pub(crate) shaping: QosShaping,
 }
 
 /// A flow.
 #[derive(Clone, Debug)]
-pub(crate) struct Flow {
+pub(crate) struct QwaveFlow {
     pub(crate) sockets: Vec<Weak<Endpoint>>,
     /// Where it goes, where its sockets have no peer.
     pub(crate) destination: Option<SocketAddr>,
@@ -119,7 +119,7 @@ const BURSTS_PER_SECOND: u64 = 20;
 /// The least bucket: two packets of Ethernet.
 const LEAST_BUCKET: u64 = 3000;
 
-impl Flow {
+impl QwaveFlow {
     /// The sockets that are open.
     pub(crate) fn open_sockets(&self) -> Vec<Arc<Endpoint>> {
         self.sockets.iter().filter_map(Weak::upgrade).filter(|socket| !socket.is_closed()).collect()
@@ -150,13 +150,15 @@ impl Flow {
             ..Flowspec::new(self.traffic_type.service_type())
         };
         let marked = match rate.shaping {
-            Shaping::ShapeOnly => None,
-            Shaping::ShapeAndMark | Shaping::UseNonConformantMarkings => Some(self.traffic_type.code_point()),
+            QosShaping::ShapeOnly => None,
+            QosShaping::ShapeAndMark | QosShaping::UseNonConformantMarkings => {
+                Some(self.traffic_type.code_point())
+            }
         };
         let objects = ProviderSpecific {
             shape_discard_mode: Some(match rate.shaping {
-                Shaping::ShapeOnly | Shaping::ShapeAndMark => ShapeDiscardMode::Shape,
-                Shaping::UseNonConformantMarkings => ShapeDiscardMode::Borrow,
+                QosShaping::ShapeOnly | QosShaping::ShapeAndMark => ShapeDiscardMode::Shape,
+                QosShaping::UseNonConformantMarkings => ShapeDiscardMode::Borrow,
             }),
             ds_field: self.code_point.or(marked),
             destination: self.destination,
@@ -195,7 +197,7 @@ impl Flow {
 
 impl Endpoint {
     fn has_peer(&self) -> bool {
-        self.state().phase == Phase::Connected
+        self.state().phase == ConnectionPhase::Connected
     }
 
     /// Marks the socket's packets with a DSCP, without a reservation; `None` marks them no more.

@@ -8,8 +8,8 @@ use shaper::Credit;
 
 use super::Result;
 use super::blocking::{blocks, receive_in_kernel};
-use super::endpoint::{Endpoint, Phase};
-use super::network_events::Events;
+use super::endpoint::{ConnectionPhase, Endpoint};
+use super::network_events::EventSet;
 use super::provider::check_started;
 use crate::sys::{self, MessageFlags, Readiness, ReceiveBuffer, Received};
 
@@ -24,7 +24,7 @@ pub(crate) enum From {
 
 /// How a call waits for data.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WaitMode {
+pub(crate) struct ReceiveWaitMode {
     /// The call waits.
     blocking: bool,
     /// It waits inside of recv, where a cancelled or closed socket is noticed too.
@@ -74,7 +74,7 @@ impl Endpoint {
                         continue;
                     }
                     Credit::Wait(time) => {
-                        self.enable_event_after(time, Events::READ);
+                        self.enable_event_after(time, EventSet::READ);
                         return Err(Wsa::Ewouldblock);
                     }
                 }
@@ -89,7 +89,7 @@ impl Endpoint {
             }
             match result {
                 Ok(received) => {
-                    self.enable_event(if flags.out_of_band { Events::OOB } else { Events::READ });
+                    self.enable_event(if flags.out_of_band { EventSet::OOB } else { EventSet::READ });
                     if received.length == 0 && self.is_stream() && buffer.len() > 0 {
                         // The kernel reports a reset once, and the end of the stream afterwards.
                         let reset = self.state().reset;
@@ -105,7 +105,7 @@ impl Endpoint {
     /// After a receive that has failed: returns when it is to be repeated.
     ///
     /// - **Errors**: WSAEWOULDBLOCK, WSAETIMEDOUT, WSAEINTR; the error's own code where it is final.
-    pub(crate) fn prepare_retry(self: &Arc<Self>, error: Errno, waiting: WaitMode) -> Result<()> {
+    pub(crate) fn prepare_retry(self: &Arc<Self>, error: Errno, waiting: ReceiveWaitMode) -> Result<()> {
         match error {
             Errno::EINTR => Ok(()),
             Errno::EAGAIN if waiting.blocking => {
@@ -113,7 +113,7 @@ impl Endpoint {
                 self.wait_until(Readiness::READABLE, timeout).map(drop)
             }
             Errno::EAGAIN => {
-                self.enable_event(Events::READ);
+                self.enable_event(EventSet::READ);
                 Err(Wsa::Ewouldblock)
             }
             // An ICMP port unreachable: Windows reports it on receive, as WSAECONNRESET.
@@ -138,12 +138,12 @@ impl Endpoint {
     }
 
     /// The checks of a receive, and how it waits.
-    pub(crate) fn check_receive(&self, flags: MessageFlags, from: From) -> Result<WaitMode> {
+    pub(crate) fn check_receive(&self, flags: MessageFlags, from: From) -> Result<ReceiveWaitMode> {
         check_started()?;
         self.check_direction(Direction::Receiving)?;
         let state = self.state();
         match (self.is_stream(), state.phase) {
-            (true, Phase::Connected) => {}
+            (true, ConnectionPhase::Connected) => {}
             (true, _) => return Err(Wsa::Enotconn),
             (false, _) if !state.bound => return Err(Wsa::Einval),
             (false, _) if from == From::Peer && state.peer_removed => return Err(Wsa::Enotconn),
@@ -155,7 +155,7 @@ impl Endpoint {
         let is_plain = self.is_stream() && !flags.out_of_band && state.receive_timeout.is_none();
         // The kernel waits only on a descriptor that blocks itself.
         let in_kernel = is_plain && !state.nonblocking && blocks(false);
-        Ok(WaitMode { blocking: blocks(state.nonblocking), in_kernel })
+        Ok(ReceiveWaitMode { blocking: blocks(state.nonblocking), in_kernel })
     }
 
     /// One system call.
@@ -163,7 +163,7 @@ impl Endpoint {
         &self,
         buffer: ReceiveBuffer<'_>,
         flags: MessageFlags,
-        waiting: WaitMode,
+        waiting: ReceiveWaitMode,
     ) -> Result<core::result::Result<Received, Errno>> {
         Ok(if waiting.in_kernel {
             let receive = || sys::receive_stream_waiting(&self.fd, buffer, flags);

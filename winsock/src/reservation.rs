@@ -18,7 +18,7 @@ use shaper::headers::IpVersion;
 use super::Result;
 use super::blocking::may_await_others;
 use super::endpoint::Endpoint;
-use super::network_events::Events;
+use super::network_events::EventSet;
 use super::provider::provider;
 use super::provider_specific::ProviderSpecific;
 use super::qos_host::{QosHost, ReserveError};
@@ -29,14 +29,14 @@ use crate::sys::{self, KernelOption};
 /// The reservation for a connection that is not made yet. Dropping it undoes it.
 pub(crate) struct PendingChange {
     /// `None` once it is committed.
-    change: Option<Change>,
+    change: Option<LedgerChange>,
     pub(crate) requested: Qos,
     provider_specific: ProviderSpecific,
     endpoint: Weak<Endpoint>,
 }
 
 /// What a pending reservation has changed in the ledger.
-enum Change {
+enum LedgerChange {
     /// Nothing, since the request needs no reservation.
     Nothing,
     /// The flow was admitted.
@@ -49,12 +49,14 @@ impl Drop for PendingChange {
     fn drop(&mut self) {
         let change = self.change.take();
         // The socket's packets leave the class before the reservation is released and others may get the class.
-        if matches!(change, Some(Change::Admitted(_) | Change::Renegotiated { .. }))
+        if matches!(change, Some(LedgerChange::Admitted(_) | LedgerChange::Renegotiated { .. }))
             && let Some(endpoint) = self.endpoint.upgrade()
         {
             endpoint.restore_classification();
         }
-        if let (Some(Change::Renegotiated { decision, before, .. }), Ok(provider)) = (change, provider()) {
+        if let (Some(LedgerChange::Renegotiated { decision, before, .. }), Ok(provider)) =
+            (change, provider())
+        {
             provider.host.restore_flow(flow_id(&decision), *before);
         }
     }
@@ -81,7 +83,7 @@ impl Endpoint {
             Some(PendingChange { change: Some(change), requested, provider_specific, endpoint: self.weak() })
         };
         if needs_no_reservation(&requested) {
-            return Ok(pending(Change::Nothing));
+            return Ok(pending(LedgerChange::Nothing));
         }
         let host = &provider()?.host;
         let held = {
@@ -95,12 +97,12 @@ impl Endpoint {
             let changed = host.renegotiate(flow_id(&decision), requested);
             let (admitted, decision) = changed.map_err(|error| self.keep_status(&error))?;
             let (admitted, decision, before) = (Box::new(admitted), Box::new(decision), Box::new(before));
-            return Ok(pending(Change::Renegotiated { admitted, decision, before }));
+            return Ok(pending(LedgerChange::Renegotiated { admitted, decision, before }));
         }
         let granted = self.reserve_new(host, requested, peer)?;
         let classified = self.classify(&granted.admitted, &provider_specific, IpVersion::of(peer));
         // Where that has failed, the pending reservation is dropped here.
-        let pending = pending(Change::Admitted(Box::new(granted)));
+        let pending = pending(LedgerChange::Admitted(Box::new(granted)));
         classified.map(|()| pending)
     }
 
@@ -109,7 +111,7 @@ impl Endpoint {
         let bound = self.state().bound;
         let local_port = if bound { sys::local_address(&self.fd).map_or(0, |local| local.port()) } else { 0 };
         // A refused flow waits for capacity if the program has selected FD_QOS.
-        let wait = self.events.selects(Events::QOS);
+        let wait = self.events.selects(EventSet::QOS);
         let waiting_id = self.state().qos.waiting_id.take();
         let id = waiting_id.clone().unwrap_or_else(|| host.new_flow_id());
         let group = self.membership().and_then(|member| member.group.shared_id());
@@ -162,7 +164,7 @@ impl Endpoint {
     pub(crate) fn report_status(&self, status: QosStatus) {
         self.state().qos.push_status(status);
         self.operations.changed.notify_waiters();
-        self.events.record(Events::QOS, Some(status.code));
+        self.events.record(EventSet::QOS, Some(status.code));
     }
 
     /// Directs a socket's packets to their class, and marks them.
@@ -231,26 +233,26 @@ impl Endpoint {
         let Some(mut pending) = pending else { return Ok(()) };
         let (requested, objects) = (pending.requested, pending.provider_specific);
         match &pending.change {
-            Some(Change::Admitted(granted)) => self.shape(&granted.admitted, &objects, peer)?,
-            Some(Change::Renegotiated { admitted, .. }) => {
+            Some(LedgerChange::Admitted(granted)) => self.shape(&granted.admitted, &objects, peer)?,
+            Some(LedgerChange::Renegotiated { admitted, .. }) => {
                 self.classify(admitted, &objects, IpVersion::of(peer))?;
                 self.shape(admitted, &objects, peer)?;
             }
-            Some(Change::Nothing) | None => self.release(),
+            Some(LedgerChange::Nothing) | None => self.release(),
         }
         {
             let mut state = self.state();
             (state.qos.requested, state.qos.provider_specific) = (Some(requested), objects);
         }
         let holds_reservation = match pending.change.take() {
-            Some(Change::Admitted(granted)) => {
+            Some(LedgerChange::Admitted(granted)) => {
                 self.hold(*granted);
                 true
             }
-            Some(Change::Renegotiated { admitted, decision, .. }) => {
+            Some(LedgerChange::Renegotiated { admitted, decision, .. }) => {
                 self.hold_renegotiated(admitted, decision)
             }
-            Some(Change::Nothing) | None => {
+            Some(LedgerChange::Nothing) | None => {
                 self.state().qos.status = None;
                 false
             }

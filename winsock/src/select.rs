@@ -10,7 +10,7 @@ use shaper::Credit;
 use super::Result;
 use super::blocking::{deadline_after, now, wait_for_any};
 use super::close_state::WaitKind;
-use super::endpoint::{Endpoint, Phase};
+use super::endpoint::{ConnectionPhase, Endpoint};
 use super::provider::check_started;
 use crate::sys::{self, Readiness};
 
@@ -43,7 +43,7 @@ impl PollEvents {
 
 /// How conditions are reported.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Style {
+enum ReadinessStyle {
     /// As the sets of select: the end of a connection can be read.
     Select,
     /// As the bits of WSAPoll: the end of a connection is a condition of its own.
@@ -61,7 +61,7 @@ pub fn select(sockets: &mut [(Arc<Endpoint>, PollEvents)], timeout: Option<Durat
     if sockets.iter().all(|(_, wanted)| !wanted.any_wanted()) {
         return Err(Wsa::Einval);
     }
-    let count = wait_for_conditions(sockets, timeout, Style::Select)?;
+    let count = wait_for_conditions(sockets, timeout, ReadinessStyle::Select)?;
     if sockets.iter().any(|(_, found)| found.closed && !found.read) {
         return Err(Wsa::Enotsock);
     }
@@ -73,13 +73,13 @@ pub fn select(sockets: &mut [(Arc<Endpoint>, PollEvents)], timeout: Option<Durat
 /// - **Errors**: WSAEINTR, WSAEINPROGRESS.
 /// - **Source**: WSAPoll.
 pub fn poll(sockets: &mut [(Arc<Endpoint>, PollEvents)], timeout: Option<Duration>) -> Result<usize> {
-    wait_for_conditions(sockets, timeout, Style::Poll)
+    wait_for_conditions(sockets, timeout, ReadinessStyle::Poll)
 }
 
 fn wait_for_conditions(
     sockets: &mut [(Arc<Endpoint>, PollEvents)],
     timeout: Option<Duration>,
-    style: Style,
+    style: ReadinessStyle,
 ) -> Result<usize> {
     check_started()?;
     let wanted: Vec<_> = sockets.iter().map(|(_, wanted)| *wanted).collect();
@@ -107,7 +107,8 @@ fn wait_for_conditions(
         let mut connect_ends = false;
         for (((endpoint, found), wanted), (_, states)) in sockets.iter_mut().zip(&wanted).zip(&watched) {
             *found = endpoint.met_conditions(*wanted, style, *states);
-            connect_ends |= endpoint.state().phase == Phase::Connecting && (states.writable || states.failed);
+            connect_ends |=
+                endpoint.state().phase == ConnectionPhase::Connecting && (states.writable || states.failed);
             count += usize::from(found.any());
         }
         if count > 0 || deadline.is_some_and(|deadline| now() >= deadline) {
@@ -129,19 +130,23 @@ impl Endpoint {
     fn watched_states(
         &self,
         wanted: PollEvents,
-        style: Style,
+        style: ReadinessStyle,
         next_credit: &mut Option<Duration>,
     ) -> (RawFd, Readiness) {
         let (phase, offers) = {
             let state = self.state();
             (state.phase, state.offers.as_ref().map(|offers| offers.descriptor()))
         };
-        if self.is_closed() || self.is_stream() && phase == Phase::Idle {
+        if self.is_closed() || self.is_stream() && phase == ConnectionPhase::Idle {
             // To the kernel a stream without a peer is always ready.
             return (-1, Readiness::default());
         }
         let receives = self.is_open_for(Direction::Receiving);
-        if style == Style::Poll && self.is_stream() && phase == Phase::Connected && !receives {
+        if style == ReadinessStyle::Poll
+            && self.is_stream()
+            && phase == ConnectionPhase::Connected
+            && !receives
+        {
             // To the kernel a direction that this end has shut down is at its end, all the time.
             *next_credit = Some(next_credit.map_or(SHUT_DOWN_STEP, |next| next.min(SHUT_DOWN_STEP)));
             if !self.is_open_for(Direction::Sending) {
@@ -149,16 +154,17 @@ impl Endpoint {
             }
         }
         let mut states = Readiness {
-            readable: wanted.read && (style == Style::Select || receives || !self.is_stream()),
+            readable: wanted.read && (style == ReadinessStyle::Select || receives || !self.is_stream()),
             urgent: wanted.except,
             // A connection that fails is writable too.
-            writable: wanted.write || phase == Phase::Connecting && (wanted.except || style == Style::Poll),
-            peer_closed: style == Style::Poll
-                && phase == Phase::Connected
+            writable: wanted.write
+                || phase == ConnectionPhase::Connecting && (wanted.except || style == ReadinessStyle::Poll),
+            peer_closed: style == ReadinessStyle::Poll
+                && phase == ConnectionPhase::Connected
                 && self.is_open_for(Direction::Receiving),
             ..Readiness::default()
         };
-        if phase == Phase::Connected {
+        if phase == ConnectionPhase::Connected {
             for (watched, direction) in
                 [(&mut states.writable, Direction::Sending), (&mut states.readable, Direction::Receiving)]
             {
@@ -191,7 +197,7 @@ impl Endpoint {
     }
 
     /// Winsock's conditions that the kernel's states stand for.
-    fn met_conditions(&self, wanted: PollEvents, style: Style, states: Readiness) -> PollEvents {
+    fn met_conditions(&self, wanted: PollEvents, style: ReadinessStyle, states: Readiness) -> PollEvents {
         if self.is_closed() {
             return PollEvents { closed: true, read: wanted.read, ..PollEvents::default() };
         }
@@ -201,21 +207,23 @@ impl Endpoint {
         };
         let mut found = PollEvents::default();
         match (self.is_stream(), phase, style) {
-            (true, Phase::Idle, Style::Select) => found.except = wanted.except && connect_failed,
-            (true, Phase::Idle, Style::Poll) if connect_failed => {
+            (true, ConnectionPhase::Idle, ReadinessStyle::Select) => {
+                found.except = wanted.except && connect_failed
+            }
+            (true, ConnectionPhase::Idle, ReadinessStyle::Poll) if connect_failed => {
                 (found.write, found.hung_up, found.error) = (wanted.write, true, true);
             }
-            (true, Phase::Idle | Phase::Connecting, _) => {}
-            (true, Phase::Listening, _) => {
+            (true, ConnectionPhase::Idle | ConnectionPhase::Connecting, _) => {}
+            (true, ConnectionPhase::Listening, _) => {
                 found.read = wanted.read && states.readable;
-                found.except = wanted.except && connect_failed && style == Style::Select;
+                found.except = wanted.except && connect_failed && style == ReadinessStyle::Select;
             }
-            (true, Phase::Connected, Style::Select) => {
+            (true, ConnectionPhase::Connected, ReadinessStyle::Select) => {
                 found.read = wanted.read && (states.readable || states.failed);
                 found.write = wanted.write && (states.writable || states.failed);
                 found.except = wanted.except && states.urgent;
             }
-            (true, Phase::Connected, Style::Poll) => {
+            (true, ConnectionPhase::Connected, ReadinessStyle::Poll) => {
                 let receives = self.is_open_for(Direction::Receiving);
                 let ended =
                     self.has_ended(Readiness { peer_closed: states.peer_closed || !receives, ..states });

@@ -8,9 +8,9 @@ use tokio::io::Interest;
 
 use super::Result;
 use super::descriptor::Watched;
-use super::endpoint::{Endpoint, Phase};
-use super::event::Event;
-use super::network_events::{Callback, EventTarget, Events, NetworkEvents};
+use super::endpoint::{ConnectionPhase, Endpoint};
+use super::event::EventObject;
+use super::network_events::{Callback, EventSet, EventTarget, NetworkEvents};
 use super::provider::{check_started, provider};
 use crate::sys::{self, Readiness};
 
@@ -21,7 +21,7 @@ impl Endpoint {
     /// - **Errors**: WSANOTINITIALISED; WSAEINVAL where events are selected without an event object; WSAEMFILE and
     ///   WSAENOBUFS where the socket cannot be watched: the earlier selection is kept.
     /// - **Source**: WSPEventSelect.
-    pub fn select_events(self: &Arc<Self>, event: Option<&Event>, selected: Events) -> Result<()> {
+    pub fn select_events(self: &Arc<Self>, event: Option<&EventObject>, selected: EventSet) -> Result<()> {
         self.select_for(event.cloned().map(EventTarget::Event), selected)
     }
 
@@ -30,13 +30,17 @@ impl Endpoint {
     ///
     /// - **Errors**: those of [`select_events`](Self::select_events).
     /// - **Source**: WSPAsyncSelect, with a function in place of a window.
-    pub fn select_callback(self: &Arc<Self>, callback: Option<Callback>, selected: Events) -> Result<()> {
+    pub fn select_callback(self: &Arc<Self>, callback: Option<Callback>, selected: EventSet) -> Result<()> {
         self.select_for(callback.map(EventTarget::Callback), selected)
     }
 
-    pub(crate) fn select_for(self: &Arc<Self>, target: Option<EventTarget>, selected: Events) -> Result<()> {
+    pub(crate) fn select_for(
+        self: &Arc<Self>,
+        target: Option<EventTarget>,
+        selected: EventSet,
+    ) -> Result<()> {
         check_started()?;
-        if selected == Events::NONE {
+        if selected == EventSet::NONE {
             self.events.clear();
             return Ok(());
         }
@@ -52,7 +56,7 @@ impl Endpoint {
             spare = Some(self.duplicate()?);
         }
         self.watch().inspect_err(|_| self.events.clear())?;
-        if selected.contains(Events::QOS) {
+        if selected.contains(EventSet::QOS) {
             self.announce_other_end();
         }
         self.record_current_state();
@@ -63,13 +67,13 @@ impl Endpoint {
     ///
     /// - **Errors**: WSANOTINITIALISED.
     /// - **Source**: WSPEnumNetworkEvents.
-    pub fn take_events(&self, reset: Option<&Event>) -> Result<NetworkEvents> {
+    pub fn take_events(&self, reset: Option<&EventObject>) -> Result<NetworkEvents> {
         check_started()?;
         Ok(self.events.take(reset))
     }
 
     /// Enables an event after the call that re-enables it, and records it if its condition holds already.
-    pub(crate) fn enable_event(&self, event: Events) {
+    pub(crate) fn enable_event(&self, event: EventSet) {
         if self.events.enable(event) {
             self.record_current_state();
         }
@@ -87,7 +91,9 @@ impl Endpoint {
     /// - **Errors**: WSAENOBUFS.
     pub(crate) fn watch(self: &Arc<Self>) -> Result<()> {
         // To the kernel a stream without a peer is at its end in both directions, all the time.
-        if self.is_stream() && matches!(self.state().phase, Phase::Idle | Phase::Connecting) {
+        if self.is_stream()
+            && matches!(self.state().phase, ConnectionPhase::Idle | ConnectionPhase::Connecting)
+        {
             return Ok(());
         }
         let Some(duplicate) = self.events.start_watching() else { return Ok(()) };
@@ -104,7 +110,7 @@ impl Endpoint {
     /// [`watch`](Self::watch) once a connection is made. Where that fails, the selected FD_CLOSE reports it.
     pub(crate) fn watch_connection(self: &Arc<Self>) {
         if let Err(code) = self.watch() {
-            self.events.record(Events::CLOSE, Some(code));
+            self.events.record(EventSet::CLOSE, Some(code));
         }
     }
 
@@ -158,40 +164,40 @@ impl Endpoint {
         }
         let found = watched[0].1;
         match phase {
-            Phase::Listening => {
+            ConnectionPhase::Listening => {
                 let offers = self.state().offers.clone();
                 if offers.map_or(found.readable, |offers| !offers.is_empty()) {
-                    self.events.record(Events::ACCEPT, None);
+                    self.events.record(EventSet::ACCEPT, None);
                 }
             }
-            Phase::Connected => self.record_connected_state(found),
-            Phase::Idle if !self.is_stream() => {
+            ConnectionPhase::Connected => self.record_connected_state(found),
+            ConnectionPhase::Idle if !self.is_stream() => {
                 if found.readable {
-                    self.events.record(Events::READ, None);
+                    self.events.record(EventSet::READ, None);
                 }
                 // Recorded for an event object once the socket has an address; a function is called at once.
                 if found.writable && (self.state().bound || self.events.calls_back()) {
-                    self.events.record(Events::WRITE, None);
+                    self.events.record(EventSet::WRITE, None);
                 }
             }
-            Phase::Idle | Phase::Connecting => {}
+            ConnectionPhase::Idle | ConnectionPhase::Connecting => {}
         }
     }
 
     fn record_connected_state(&self, found: Readiness) {
         if found.urgent {
-            self.events.record(Events::OOB, None);
+            self.events.record(EventSet::OOB, None);
         }
         let has_data = sys::available(&self.fd).unwrap_or(0) > 0;
         // The end of a stream is readable too, but is FD_CLOSE.
         if found.readable && (has_data || !self.is_stream()) {
-            self.events.record(Events::READ, None);
+            self.events.record(EventSet::READ, None);
         }
         if found.writable && !found.failed {
-            self.events.record(Events::WRITE, None);
+            self.events.record(EventSet::WRITE, None);
         }
         if self.is_stream() && !has_data && self.has_ended(found) {
-            self.events.record(Events::CLOSE, self.reset_code(found));
+            self.events.record(EventSet::CLOSE, self.reset_code(found));
         }
     }
 

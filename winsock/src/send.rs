@@ -9,8 +9,8 @@ use shaper::Credit;
 
 use super::Result;
 use super::blocking::{blocks, set_credit_delay};
-use super::endpoint::{Endpoint, Phase};
-use super::network_events::Events;
+use super::endpoint::{ConnectionPhase, Endpoint};
+use super::network_events::EventSet;
 use super::provider::{check_started, provider};
 use crate::sys::{self, MessageFlags, Readiness, SendBuffer};
 
@@ -45,7 +45,7 @@ impl Endpoint {
         }
         let blocking = {
             let state = self.state();
-            if state.phase != Phase::Connected {
+            if state.phase != ConnectionPhase::Connected {
                 return Err(Wsa::Enotconn);
             }
             if state.sending_ended {
@@ -141,7 +141,7 @@ impl Endpoint {
     /// Waits until the flow has credit, but not beyond SO_SNDTIMEO. A non-blocking call has FD_WRITE recorded then.
     fn await_send_credit(self: &Arc<Self>, time: Duration, blocking: bool) -> Result<()> {
         if !blocking {
-            self.enable_event_after(time, Events::WRITE);
+            self.enable_event_after(time, EventSet::WRITE);
             return Err(Wsa::Ewouldblock);
         }
         match self.state().send_timeout {
@@ -153,7 +153,7 @@ impl Endpoint {
     /// Waits until there is space in the send queue. A non-blocking call has FD_WRITE recorded then.
     fn await_send_queue(self: &Arc<Self>, blocking: bool) -> Result<()> {
         if !blocking {
-            self.enable_event(Events::WRITE);
+            self.enable_event(EventSet::WRITE);
             return Err(Wsa::Ewouldblock);
         }
         let timeout = self.state().send_timeout;
@@ -161,7 +161,7 @@ impl Endpoint {
     }
 
     /// Enables an event once the flow has credit again.
-    pub(crate) fn enable_event_after(self: &Arc<Self>, time: Duration, event: Events) {
+    pub(crate) fn enable_event_after(self: &Arc<Self>, time: Duration, event: EventSet) {
         set_credit_delay(time);
         if !self.events.selects(event) {
             return;

@@ -9,7 +9,7 @@ use flowspec::{Direction, Errno};
 use super::Result;
 use super::close::close_socket;
 use super::descriptor::Descriptor;
-use super::endpoint::{Endpoint, EndpointKind, State};
+use super::endpoint::{Endpoint, EndpointKind, EndpointState};
 use super::group::GroupSelection;
 use super::protocol::{Family, SocketType};
 use super::provider::provider;
@@ -78,7 +78,7 @@ impl Socket {
             sys::set(&fd, KernelOption::ReuseAddress, 1).map_err(Errno::wsa)?;
         }
         let fd = Descriptor::new(fd)?;
-        let endpoint = socket_table::insert(|me| Endpoint::new(fd, kind, State::default(), me));
+        let endpoint = socket_table::insert(|me| Endpoint::new(fd, kind, EndpointState::default(), me));
         endpoint.join_group(membership);
         Ok(Self(endpoint))
     }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use flowspec::Wsa;
 use gqos::policy::Policy;
 use gqos_winsock::{
-    ConnectRequest, Endpoint, Event, Events, Family, MessageFlags, PollEvents, Socket, SocketType, poll,
-    select, startup_with,
+    ConnectRequest, Endpoint, EventObject, EventSet, Family, MessageFlags, PollEvents, Socket, SocketType,
+    poll, select, startup_with,
 };
 
 /// These tests look at descriptor numbers, which other threads would take.
@@ -58,16 +58,16 @@ fn check_port_is_free(name: &str, socket_type: SocketType, prepare: impl Fn(&Soc
 #[test]
 fn a_port_is_free_once_its_socket_is_closed() {
     let _alone = alone();
-    let event = Event::new().unwrap();
-    let all = |socket: &Socket| socket.select_events(Some(&event), Events::ALL).unwrap();
+    let event = EventObject::new().unwrap();
+    let all = |socket: &Socket| socket.select_events(Some(&event), EventSet::ALL).unwrap();
     check_port_is_free("plain", SocketType::Datagram, |_| {});
     check_port_is_free("with an event", SocketType::Datagram, all);
     check_port_is_free("with a function", SocketType::Datagram, |socket| {
-        socket.select_callback(Some(Arc::new(|_, _, _| {})), Events::ALL).unwrap();
+        socket.select_callback(Some(Arc::new(|_, _, _| {})), EventSet::ALL).unwrap();
     });
     check_port_is_free("with an ended selection", SocketType::Datagram, |socket| {
         all(socket);
-        socket.select_events(None, Events::NONE).unwrap();
+        socket.select_events(None, EventSet::NONE).unwrap();
     });
     check_port_is_free("a stream with an event", SocketType::Stream, all);
     check_port_is_free("a listener", SocketType::Stream, |socket| {
@@ -185,9 +185,9 @@ fn a_number_that_another_file_has_is_no_socket() {
 #[test]
 fn a_number_that_another_socket_has_is_left_alone() {
     let _alone = alone();
-    let event = Event::new().unwrap();
+    let event = EventObject::new().unwrap();
     let (socket, port) = bound(SocketType::Datagram);
-    socket.select_events(Some(&event), Events::ALL).unwrap();
+    socket.select_events(Some(&event), EventSet::ALL).unwrap();
     let number = socket.into_raw();
     close_number(number);
     let other = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -220,11 +220,11 @@ fn a_new_socket_may_have_the_number_of_one_that_the_program_closed() {
 fn closed_sockets_leave_no_descriptors() {
     let _alone = alone();
     let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let event = Event::new().unwrap();
+    let event = EventObject::new().unwrap();
     let before = count();
     for _ in 0..50 {
         let (socket, _) = bound(SocketType::Datagram);
-        socket.select_events(Some(&event), Events::ALL).unwrap();
+        socket.select_events(Some(&event), EventSet::ALL).unwrap();
         socket.close().unwrap();
     }
     // The reactor's tasks free the last numbers a moment later.

@@ -21,7 +21,7 @@ use common::{
     until_reserved, with,
 };
 use flowspec::Wsa;
-use gqos_winsock::{ConnectOutcome, ConnectRequest, Event, Events, cleanup, startup_with};
+use gqos_winsock::{ConnectOutcome, ConnectRequest, EventObject, EventSet, cleanup, startup_with};
 use nix::libc;
 
 /// Makes connect(2) fail with this error on the calling thread, until the thread ends.
@@ -85,7 +85,7 @@ struct Peers {
     closed: SocketAddr,
     unresponsive: Unresponsive,
     /// Signalled for each socket that selects FD_QOS.
-    event: Event,
+    event: EventObject,
 }
 
 #[track_caller]
@@ -96,7 +96,7 @@ fn refused(peer: SocketAddr, request: &ConnectRequest<'_>, code: Wsa) {
 impl Peers {
     fn new() -> Self {
         let (listener, listening) = listener();
-        let event = Event::new().unwrap();
+        let event = EventObject::new().unwrap();
         Self { listener, listening, closed: closed_port(), unresponsive: unresponsive(), event }
     }
 
@@ -123,7 +123,7 @@ impl Peers {
         let holder = stream();
         assert_eq!(holder.connect(self.listening, &with(990)), Ok(ConnectOutcome::Connected));
         let waiting = stream();
-        waiting.select_events(Some(&self.event), Events::QOS).unwrap();
+        waiting.select_events(Some(&self.event), EventSet::QOS).unwrap();
         assert_eq!(waiting.connect(self.listening, &with(990)), Err(Wsa::Eopnotsupp));
         drop(self.listener.accept().unwrap());
     }

@@ -21,9 +21,9 @@ use common::{
 use flowspec::{Direction, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::admission::Operation;
 use gqos_winsock::{
-    AcceptOptions, Callback, ConnectOutcome, ConnectRequest, Event, Events, Family, GroupSelection, LeafRole,
-    MessageFlags, OptionValue, ProviderSpecific, ShutdownHow, Socket, SocketOption, SocketType, startup_with,
-    submit,
+    AcceptOptions, Callback, ConnectOutcome, ConnectRequest, EventObject, EventSet, Family, GroupSelection,
+    LeafRole, MessageFlags, OptionValue, ProviderSpecific, ShutdownHow, Socket, SocketOption, SocketType,
+    startup_with, submit,
 };
 
 const POLICY: &str = r#"
@@ -73,11 +73,11 @@ fn id(socket: &Socket) -> GroupSelection {
 fn fd_qos_reports_a_lost_reservation_once_and_sio_get_qos_its_status() {
     let _alone = alone();
     let (_listener, peer) = listener();
-    let (socket, event) = (tcp(GroupSelection::None), Event::new().unwrap());
+    let (socket, event) = (tcp(GroupSelection::None), EventObject::new().unwrap());
     assert_eq!(socket.connect(peer, &with(400)), Ok(ConnectOutcome::Connected));
-    socket.select_events(Some(&event), Events::QOS).unwrap();
+    socket.select_events(Some(&event), EventSet::QOS).unwrap();
     capacity(2);
-    assert_eq!(wait_for(&socket, &event, Events::QOS), Some(Wsa::QosAdmissionFailure));
+    assert_eq!(wait_for(&socket, &event, EventSet::QOS), Some(Wsa::QosAdmissionFailure));
     let (qos, status) = socket.qos().unwrap();
     assert_eq!((qos, status.unwrap().code), (Qos::BEST_EFFORT, Wsa::QosAdmissionFailure));
     assert_eq!(socket.qos(), Err(Wsa::Ewouldblock), "no further status");
@@ -91,7 +91,7 @@ fn fd_qos_reports_a_lost_reservation_once_and_sio_get_qos_its_status() {
     capacity(1);
     until_reserved(100);
     capacity(0);
-    assert_eq!(wait_for(&socket, &event, Events::QOS), Some(Wsa::QosAdmissionFailure));
+    assert_eq!(wait_for(&socket, &event, EventSet::QOS), Some(Wsa::QosAdmissionFailure));
     until_reserved(0);
 }
 
@@ -101,19 +101,19 @@ fn fd_qos_reports_to_a_refused_socket_that_capacity_is_available() {
     let (_listener, peer) = listener();
     let first = tcp(GroupSelection::None);
     assert_eq!(first.connect(peer, &with(900)), Ok(ConnectOutcome::Connected));
-    let (socket, event) = (tcp(GroupSelection::None), Event::new().unwrap());
-    socket.select_events(Some(&event), Events::QOS | Events::CONNECT).unwrap();
+    let (socket, event) = (tcp(GroupSelection::None), EventObject::new().unwrap());
+    socket.select_events(Some(&event), EventSet::QOS | EventSet::CONNECT).unwrap();
     assert_eq!(socket.connect(peer, &with(600)), Err(Wsa::Eopnotsupp));
     first.close().unwrap();
-    assert_eq!(wait_for(&socket, &event, Events::QOS), Some(Wsa::QosReceivers));
+    assert_eq!(wait_for(&socket, &event, EventSet::QOS), Some(Wsa::QosReceivers));
     assert_eq!(socket.qos().unwrap().1.unwrap().code, Wsa::QosReceivers);
     let again = socket.connect(peer, &with(600));
     assert!(matches!(again, Ok(_) | Err(Wsa::Ewouldblock)), "{again:?}");
-    assert_eq!(wait_for(&socket, &event, Events::CONNECT), None);
+    assert_eq!(wait_for(&socket, &event, EventSet::CONNECT), None);
     until_reserved(600);
     // A flow that gives up waiting blocks no other flow.
     let other = tcp(GroupSelection::None);
-    other.select_events(Some(&event), Events::QOS).unwrap();
+    other.select_events(Some(&event), EventSet::QOS).unwrap();
     assert_eq!(other.connect(peer, &with(600)), Err(Wsa::Eopnotsupp));
     drop((other, socket));
     until_reserved(0);
@@ -139,21 +139,21 @@ fn a_group_shares_the_qos_of_its_creator() {
     assert_eq!(third.connect(peer, &with(1)), Err(Wsa::Eopnotsupp));
     assert_eq!(third.qos().unwrap().1.unwrap().extended_status1, 56_103);
     // A larger QOS is reported to all members. One that is less than the members have is refused.
-    let event = Event::new().unwrap();
-    member.select_events(Some(&event), Events::GROUP_QOS).unwrap();
+    let event = EventObject::new().unwrap();
+    member.select_events(Some(&event), EventSet::GROUP_QOS).unwrap();
     creator.set_group_qos(&envelope(600)).unwrap();
-    assert_eq!(wait_for(&member, &event, Events::GROUP_QOS), Some(Wsa::QosRequestConfirmed));
+    assert_eq!(wait_for(&member, &event, EventSet::GROUP_QOS), Some(Wsa::QosRequestConfirmed));
     until_reserved(600);
     assert_eq!(creator.set_group_qos(&envelope(400)), Err(Wsa::Eopnotsupp));
     assert_eq!(third.connect(peer, &with(100)), Ok(ConnectOutcome::Connected));
     // A group is not preempted. Its members are notified when its reservation exceeds the capacity, and when that ends.
     let _ = member.take_events(Some(&event)).unwrap();
-    member.select_events(Some(&event), Events::GROUP_QOS).unwrap();
+    member.select_events(Some(&event), EventSet::GROUP_QOS).unwrap();
     capacity(1);
-    assert_eq!(wait_for(&member, &event, Events::GROUP_QOS), Some(Wsa::QosAdmissionFailure));
-    member.select_events(Some(&event), Events::GROUP_QOS).unwrap();
+    assert_eq!(wait_for(&member, &event, EventSet::GROUP_QOS), Some(Wsa::QosAdmissionFailure));
+    member.select_events(Some(&event), EventSet::GROUP_QOS).unwrap();
     capacity(10);
-    assert_eq!(wait_for(&member, &event, Events::GROUP_QOS), Some(Wsa::QosRequestConfirmed));
+    assert_eq!(wait_for(&member, &event, EventSet::GROUP_QOS), Some(Wsa::QosRequestConfirmed));
     // Datagram sockets may be members too. Without a QOS of their own they reserve nothing.
     let datagrams = Socket::open_in_group(Family::Inet, SocketType::Datagram, id(&creator)).unwrap();
     assert_eq!(datagrams.connect(peer, &ConnectRequest::default()), Ok(ConnectOutcome::Connected));
@@ -244,14 +244,14 @@ fn an_event_may_be_awaited_on_a_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (_listener, peer) = listener();
-        let (socket, event) = (tcp(GroupSelection::None), Event::new().unwrap());
-        socket.select_events(Some(&event), Events::CONNECT | Events::WRITE).unwrap();
+        let (socket, event) = (tcp(GroupSelection::None), EventObject::new().unwrap());
+        socket.select_events(Some(&event), EventSet::CONNECT | EventSet::WRITE).unwrap();
         let begun = socket.connect(peer, &with(100));
         assert!(matches!(begun, Ok(_) | Err(Wsa::Ewouldblock)), "{begun:?}");
         let signalled = tokio::time::timeout(Duration::from_secs(5), event.signalled()).await;
         assert_eq!(signalled.expect("in time"), Ok(()));
         let found = socket.take_events(Some(&event)).unwrap();
-        assert!(found.events.contains(Events::CONNECT) && found.errors[4].is_none(), "{found:?}");
+        assert!(found.events.contains(EventSet::CONNECT) && found.errors[4].is_none(), "{found:?}");
     });
 }
 
@@ -266,17 +266,17 @@ fn a_callback_receives_network_events() {
         let inside = tcp(GroupSelection::None).connect(peer, &ConnectRequest::default());
         sender.send((number, event, error, inside)).unwrap();
     });
-    assert_eq!(socket.select_callback(None, Events::READ), Err(Wsa::Einval));
-    socket.select_callback(Some(callback), Events::CONNECT | Events::READ | Events::CLOSE).unwrap();
+    assert_eq!(socket.select_callback(None, EventSet::READ), Err(Wsa::Einval));
+    socket.select_callback(Some(callback), EventSet::CONNECT | EventSet::READ | EventSet::CLOSE).unwrap();
     let _ = socket.connect(peer, &with(100));
     let next = || events.recv_timeout(Duration::from_secs(5)).unwrap();
-    assert_eq!(next(), (socket.number(), Events::CONNECT, None, Err(Wsa::Einprogress)));
+    assert_eq!(next(), (socket.number(), EventSet::CONNECT, None, Err(Wsa::Einprogress)));
     let (mut other, _) = listener.accept().unwrap();
     other.write_all(b"hello").unwrap();
-    assert_eq!(next().1, Events::READ);
+    assert_eq!(next().1, EventSet::READ);
     assert_eq!(socket.receive(&mut [0; 16], MessageFlags::default()), Ok(5));
     drop(other);
-    assert_eq!(next().1, Events::CLOSE);
+    assert_eq!(next().1, EventSet::CLOSE);
 }
 
 /// Guaranteed service for receiving.
@@ -289,33 +289,33 @@ fn receiving(kilobytes: u64) -> Qos {
 fn fd_qos_reports_receivers_and_senders_where_both_ends_are_in_one_process() {
     let _alone = alone();
     // The listener's SIO_SET_QOS applies to the sockets that it accepts.
-    let (listener, event) = (tcp(GroupSelection::None), Event::new().unwrap());
+    let (listener, event) = (tcp(GroupSelection::None), EventObject::new().unwrap());
     listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     listener.set_qos(&receiving(100)).unwrap();
     listener.listen(5).unwrap();
     let client = tcp(GroupSelection::None);
-    client.select_events(Some(&event), Events::QOS).unwrap();
+    client.select_events(Some(&event), EventSet::QOS).unwrap();
     let _ = client.connect(listener.local_address().unwrap(), &with(100));
     let (server, _) = listener.accept().unwrap();
-    assert_eq!(wait_for(&client, &event, Events::QOS), Some(Wsa::QosReceivers));
-    server.select_events(Some(&event), Events::QOS).unwrap();
-    assert_eq!(wait_for(&server, &event, Events::QOS), Some(Wsa::QosSenders));
+    assert_eq!(wait_for(&client, &event, EventSet::QOS), Some(Wsa::QosReceivers));
+    server.select_events(Some(&event), EventSet::QOS).unwrap();
+    assert_eq!(wait_for(&server, &event, EventSet::QOS), Some(Wsa::QosSenders));
     drop((client, server, listener));
     // A datagram socket without a peer receives from every sender.
     let [sender, receiver] = [datagram(), datagram()];
     receiver.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    receiver.select_events(Some(&event), Events::QOS).unwrap();
+    receiver.select_events(Some(&event), EventSet::QOS).unwrap();
     sender.connect(receiver.local_address().unwrap(), &with(100)).unwrap();
     assert_eq!(receiver.qos().unwrap().1, None, "only one end has QoS");
     receiver.set_qos(&receiving(100)).unwrap();
-    assert_eq!(wait_for(&receiver, &event, Events::QOS), Some(Wsa::QosSenders));
+    assert_eq!(wait_for(&receiver, &event, EventSet::QOS), Some(Wsa::QosSenders));
     assert_eq!(receiver.qos().unwrap().1.unwrap().code, Wsa::QosSenders);
     assert_eq!(
         sender.qos().unwrap().1.unwrap().code,
         Wsa::QosRequestConfirmed,
         "announced once FD_QOS is selected"
     );
-    sender.select_events(Some(&event), Events::QOS).unwrap();
+    sender.select_events(Some(&event), EventSet::QOS).unwrap();
     assert_eq!(sender.qos().unwrap().1.unwrap().code, Wsa::QosReceivers);
 }
 
@@ -417,18 +417,18 @@ fn shutting_down_a_direction_releases_its_reservation() {
 fn fd_read_is_recorded_when_receive_credit_returns() {
     let _alone = alone();
     let (listener, peer) = listener();
-    let (socket, event) = (tcp(GroupSelection::None), Event::new().unwrap());
+    let (socket, event) = (tcp(GroupSelection::None), EventObject::new().unwrap());
     let mut qos = Qos::BEST_EFFORT;
     qos.receiving = sending(400).sending;
     socket.connect(peer, &with_qos(qos)).unwrap();
     let (mut other, _) = listener.accept().unwrap();
     let writing = std::thread::spawn(move || other.write_all(&[0; 200_000]));
-    socket.select_events(Some(&event), Events::READ | Events::CLOSE).unwrap();
+    socket.select_events(Some(&event), EventSet::READ | EventSet::CLOSE).unwrap();
     let (mut received, mut buffer) = (0, vec![0; 65_536]);
     while received < 200_000 {
         match socket.receive(&mut buffer, MessageFlags::default()) {
             Ok(more) => received += more,
-            Err(Wsa::Ewouldblock) => assert_eq!(wait_for(&socket, &event, Events::READ), None),
+            Err(Wsa::Ewouldblock) => assert_eq!(wait_for(&socket, &event, EventSet::READ), None),
             Err(wsa) => panic!("{wsa:?} after {received} bytes"),
         }
     }

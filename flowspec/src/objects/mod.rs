@@ -35,5 +35,5 @@ pub use hex::{Hex, HexError};
 pub use object::{DiffservRule, Object, ShapeDiscardMode};
 pub use pointer::{Outside, Pointee};
 pub use policy::{PolicyElement, PolicyInfo};
-pub use reserve::{FilterSpec, FlowDescriptor, ReserveInfo, Style};
+pub use reserve::{FilterSpec, FlowDescriptor, ReservationStyle, ReserveInfo};
 pub use walk::{HEADER_SIZE, RawObject, RawObjects};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::invalid::{Invalid, Problem};
+use crate::invalid::{FieldProblem, Invalid};
 
 use super::walk::RawObjects;
 
@@ -47,7 +47,7 @@ pub(super) struct Tail<'a> {
 
 /// A pointer and the size of its target. The path of its field is built only for an error.
 #[derive(Clone, Copy)]
-pub(super) struct Lead {
+pub(super) struct PointerTarget {
     /// The index of the object that holds the pointer, directly or in a list of its own.
     pub index: usize,
     /// The index of the flow descriptor that holds the pointer, where one does.
@@ -78,25 +78,25 @@ impl<'a> Tail<'a> {
     }
 
     /// The target of a pointer and its offset, or `None` where the pointer leads out of the buffer.
-    pub(super) fn follow(&mut self, lead: &Lead) -> Result<Option<(&'a [u8], usize)>, Invalid> {
+    pub(super) fn follow(&mut self, lead: &PointerTarget) -> Result<Option<(&'a [u8], usize)>, Invalid> {
         let invalid = |problem| Err(lead.invalid(problem));
         if lead.pointer == 0 {
-            return invalid(Problem::NullPointer);
+            return invalid(FieldProblem::NullPointer);
         }
         let at = lead.pointer.wrapping_sub(self.base);
         let Some(at) = usize::try_from(at).ok().filter(|&at| at < self.buffer.len()) else {
             return Ok(None);
         };
         if self.start.is_none_or(|start| at < start) {
-            return invalid(Problem::Overlap);
+            return invalid(FieldProblem::Overlap);
         }
         let found = self.buffer.len() - at;
         let Some(needed) = usize::try_from(lead.needed).ok().filter(|&needed| needed <= found) else {
-            return invalid(Problem::PointeeCutShort { needed: lead.needed, found });
+            return invalid(FieldProblem::PointeeCutShort { needed: lead.needed, found });
         };
         let end = at + needed;
         if self.first.iter().chain(&self.taken).any(|&(from, to)| at < to && from < end) {
-            return invalid(Problem::Overlap);
+            return invalid(FieldProblem::Overlap);
         }
         match self.first {
             None => self.first = Some((at, end)),
@@ -111,8 +111,8 @@ impl<'a> Tail<'a> {
     }
 }
 
-impl Lead {
-    pub(super) fn invalid(&self, problem: Problem) -> Invalid {
+impl PointerTarget {
+    pub(super) fn invalid(&self, problem: FieldProblem) -> Invalid {
         let Self { index, name, .. } = self;
         let field = match self.descriptor {
             None => format!("provider_specific[{index}].{name}"),

@@ -2,7 +2,7 @@
 
 use crate::abi::{Abi, FLOWSPEC_SIZE, le_u32};
 use crate::buffer::{LONGEST_PROVIDER_SPECIFIC, QosBytes, checked_flowspec, invalid_flowspec};
-use crate::invalid::{ExpectedLength, Invalid, PolicyProblem, Problem, ValueProblem};
+use crate::invalid::{ExpectedLength, FieldProblem, Invalid, PolicyProblem, ValueProblem};
 use crate::raw::{QOS_NOT_SPECIFIED, RawFlowspec};
 use crate::units::Rate;
 
@@ -11,9 +11,11 @@ use super::adspec::{Adspec, CONTROL_SERVICE_SIZE, ControlService, GENERAL_PARAMS
 use super::hex::Hex;
 use super::object::{DiffservRule, Object, ShapeDiscardMode};
 use super::object_type;
-use super::pointer::{Lead, Outside, Pointee, Tail};
+use super::pointer::{Outside, Pointee, PointerTarget, Tail};
 use super::policy::{PolicyElement, PolicyInfo};
-use super::reserve::{FILTERSPEC_SIZE, FilterSpec, FlowDescriptor, ReserveInfo, Style, descriptor_size};
+use super::reserve::{
+    FILTERSPEC_SIZE, FilterSpec, FlowDescriptor, ReservationStyle, ReserveInfo, descriptor_size,
+};
 use super::socket_address::socket_address;
 use super::walk::{HEADER_SIZE, RawObject};
 
@@ -33,7 +35,7 @@ impl Object {
                 field: "provider_specific.len".into(),
                 offset: 2 * FLOWSPEC_SIZE,
                 value: buffer.len() as u64,
-                problem: Problem::BufferTooLong { limit: LONGEST_PROVIDER_SPECIFIC },
+                problem: FieldProblem::BufferTooLong { limit: LONGEST_PROVIDER_SPECIFIC },
             });
         }
         let base = qos.qos.provider_specific.buf;
@@ -47,12 +49,12 @@ impl Object {
             let invalid =
                 |problem| Err(body.invalid("object_type", 0, u64::from(object.object_type), problem));
             let Some(bit) = object_type::bit(object.object_type) else {
-                return invalid(Problem::UnknownObject);
+                return invalid(FieldProblem::UnknownObject);
             };
             if seen & bit != 0 {
                 let same = |first: &RawObject<'_>| first.object_type == object.object_type;
                 let first = qos.objects().flatten().find(same).map_or(0, |first| first.offset);
-                return invalid(Problem::Duplicate { first });
+                return invalid(FieldProblem::Duplicate { first });
             }
             seen |= bit;
             if object_type::has_pointers(object.object_type) {
@@ -96,7 +98,7 @@ impl Body<'_> {
             }
             object_type::DIFFSERV => self.diffserv(),
             object_type::FRIENDLY_NAME => self.friendly_name(),
-            unknown => Err(self.invalid("object_type", 0, u64::from(unknown), Problem::UnknownObject)),
+            unknown => Err(self.invalid("object_type", 0, u64::from(unknown), FieldProblem::UnknownObject)),
         }
     }
 
@@ -105,8 +107,9 @@ impl Body<'_> {
         self.exactly(12)?;
         let value = self.u32(8);
         let mode = ShapeDiscardMode::from_value(value);
-        mode.map(|shape_discard_mode| Object::SdMode { shape_discard_mode })
-            .ok_or_else(|| self.invalid("shape_discard_mode", 8, u64::from(value), Problem::ShapeDiscardMode))
+        mode.map(|shape_discard_mode| Object::SdMode { shape_discard_mode }).ok_or_else(|| {
+            self.invalid("shape_discard_mode", 8, u64::from(value), FieldProblem::ShapeDiscardMode)
+        })
     }
 
     #[inline(always)]
@@ -114,7 +117,7 @@ impl Body<'_> {
         self.exactly(12)?;
         match self.u32(8) {
             value @ (0 | QOS_NOT_SPECIFIED) => {
-                Err(self.invalid("shaping_rate", 8, u64::from(value), Problem::ShapingRate))
+                Err(self.invalid("shaping_rate", 8, u64::from(value), FieldProblem::ShapingRate))
             }
             value => Ok(Object::ShapingRate { shaping_rate: Rate::new(u64::from(value)) }),
         }
@@ -132,7 +135,7 @@ impl Body<'_> {
         self.exactly(12)?;
         let value = self.u32(8);
         let small = u8::try_from(value).ok().filter(|&small| small <= most);
-        small.ok_or_else(|| self.invalid(name, 8, u64::from(value), Problem::Value(problem)))
+        small.ok_or_else(|| self.invalid(name, 8, u64::from(value), FieldProblem::Value(problem)))
     }
 
     fn destaddr(self, tail: &mut Tail<'_>) -> Result<Object, Invalid> {
@@ -140,7 +143,7 @@ impl Body<'_> {
         self.exactly(2 * pointer + 8)?;
         let length = self.u32(8 + pointer);
         let invalid_length = |problem| {
-            let problem = Problem::Value(problem);
+            let problem = FieldProblem::Value(problem);
             Err(self.invalid("socket_address_length", 8 + pointer, u64::from(length), problem))
         };
         if length == 0 {
@@ -163,8 +166,8 @@ impl Body<'_> {
             Abi::Win64 => (24, 32, 40),
         };
         self.exactly(size)?;
-        let style = Style::from_value(self.u32(8))
-            .ok_or_else(|| self.invalid("style", 8, u64::from(self.u32(8)), Problem::Style))?;
+        let style = ReservationStyle::from_value(self.u32(8))
+            .ok_or_else(|| self.invalid("style", 8, u64::from(self.u32(8)), FieldProblem::Style))?;
         let policy_element_list = match self.pointer(16) {
             0 => None,
             pointer => Some(self.policy_element_list(pointer, tail)?),
@@ -189,17 +192,21 @@ impl Body<'_> {
         let whole = usize::try_from(length).ok().filter(|&length| length >= HEADER_SIZE);
         let Some(bytes) = whole.and_then(|length| rest.get(..length)) else {
             let field = format!("provider_specific[{}].policy_element_list.object_length", self.object.index);
-            let problem = Problem::ObjectLength(ExpectedLength::PointedPolicy { left: rest.len() });
+            let problem = FieldProblem::ObjectLength(ExpectedLength::PointedPolicy { left: rest.len() });
             return Err(Invalid { field, offset: offset + 4, value: u64::from(length), problem });
         };
         if bytes.len() > HEADER_SIZE {
             let needed = (bytes.len() - HEADER_SIZE) as u64;
-            tail.follow(&Lead { pointer: pointer.wrapping_add(HEADER_SIZE as u64), needed, ..header })?;
+            tail.follow(&PointerTarget {
+                pointer: pointer.wrapping_add(HEADER_SIZE as u64),
+                needed,
+                ..header
+            })?;
         }
         let object = RawObject { index: self.object.index, offset, object_type: found_type, bytes };
         let body = Body { object: &object, abi: self.abi };
         if found_type != object_type::POLICY_INFO {
-            let problem = Problem::PolicyObject(PolicyProblem::ObjectType);
+            let problem = FieldProblem::PolicyObject(PolicyProblem::ObjectType);
             return Err(body.invalid("policy_element_list.object_type", 0, u64::from(found_type), problem));
         }
         body.policy_info().map(Pointee::Inside)
@@ -214,7 +221,7 @@ impl Body<'_> {
         let size = descriptor_size(self.abi);
         let lead = self.lead("flow_desc_list", at, u64::from(count) * size as u64);
         if lead.pointer == 0 {
-            return Err(Invalid { value: u64::from(count), ..lead.invalid(Problem::FlowCount) });
+            return Err(Invalid { value: u64::from(count), ..lead.invalid(FieldProblem::FlowCount) });
         }
         let Some((bytes, offset)) = tail.follow(&lead)? else {
             return Ok(Pointee::Outside(Outside { pointer: lead.pointer, count }));
@@ -236,7 +243,7 @@ impl Body<'_> {
         }
         let count = self.u32(SERVICES_AT - 4);
         if usize::try_from(count).ok() != services {
-            let problem = Problem::Value(ValueProblem::ServiceCount);
+            let problem = FieldProblem::Value(ValueProblem::ServiceCount);
             return Err(self.invalid("number_of_services", SERVICES_AT - 4, u64::from(count), problem));
         }
         let words = |at: usize| std::array::from_fn(|word| self.u32(at + word * 4));
@@ -244,7 +251,7 @@ impl Body<'_> {
             let at = SERVICES_AT + nth * CONTROL_SERVICE_SIZE;
             let length = self.u32(at);
             if usize::try_from(length) != Ok(CONTROL_SERVICE_SIZE) {
-                let problem = Problem::ObjectLength(ExpectedLength::Service);
+                let problem = FieldProblem::ObjectLength(ExpectedLength::Service);
                 return Err(self.invalid(&format!("services[{nth}].length"), at, u64::from(length), problem));
             }
             let [c_total, d_total, c_sum, d_sum] = words_of(self.object.bytes, at + 28);
@@ -266,7 +273,7 @@ impl Body<'_> {
         }
         let count = self.u32(8);
         let invalid_count = || {
-            let problem = Problem::PolicyObject(PolicyProblem::ElementCount);
+            let problem = FieldProblem::PolicyObject(PolicyProblem::ElementCount);
             self.invalid("num_policy_element", 8, u64::from(count), problem)
         };
         let mut policy_elements = Vec::new();
@@ -276,12 +283,12 @@ impl Body<'_> {
             let nth = policy_elements.len();
             let (len, element_type) = (u16::from_le_bytes([l0, l1]), u16::from_le_bytes([t0, t1]));
             let Some(info) = rest.get(4..usize::from(len)) else {
-                let problem = Problem::PolicyObject(PolicyProblem::ElementLength);
+                let problem = FieldProblem::PolicyObject(PolicyProblem::ElementLength);
                 return Err(self.invalid(&format!("policy_element[{nth}].len"), at, u64::from(len), problem));
             };
             if element_type == 0 {
                 let field = format!("policy_element[{nth}].type");
-                return Err(self.invalid(&field, at + 2, 0, Problem::ReservedPolicyElement));
+                return Err(self.invalid(&field, at + 2, 0, FieldProblem::ReservedPolicyElement));
             }
             policy_elements.push(PolicyElement { element_type, info: Hex(info.to_vec()) });
             rest = &rest[usize::from(len)..];
@@ -301,7 +308,7 @@ impl Body<'_> {
         let needed = u64::from(count) * 5 + 12;
         // The object ends with its last rule, or is padded to the structure's alignment.
         if bytes.len() as u64 != needed && bytes.len() as u64 != needed.next_multiple_of(4) {
-            let problem = Problem::Value(ValueProblem::RuleCount);
+            let problem = FieldProblem::Value(ValueProblem::RuleCount);
             return Err(self.invalid("ds_field_count", 8, u64::from(count), problem));
         }
         let mut rules: Vec<DiffservRule> = Vec::new();
@@ -316,7 +323,7 @@ impl Body<'_> {
             let at = 12 + nth * 5;
             let invalid = |field: usize, problem| {
                 let name = format!("rules[{nth}].{}", most[field].1);
-                self.invalid(&name, at + field, u64::from(rule[field]), Problem::Value(problem))
+                self.invalid(&name, at + field, u64::from(rule[field]), FieldProblem::Value(problem))
             };
             if let Some(field) = (0..5).find(|&field| rule[field] > most[field].0) {
                 return Err(invalid(field, most[field].2));
@@ -342,7 +349,7 @@ impl Body<'_> {
         let units: Vec<_> = units.take_while(|&unit| unit != 0).collect();
         let invalid = |unit: usize, problem| {
             let value = self.object.bytes.get(HEADER_SIZE + 2 * unit).map_or(0, |&byte| u64::from(byte));
-            Err(self.invalid("friendly_name", HEADER_SIZE + 2 * unit, value, Problem::Value(problem)))
+            Err(self.invalid("friendly_name", HEADER_SIZE + 2 * unit, value, FieldProblem::Value(problem)))
         };
         if units.len() == FRIENDLY_NAME_UNITS {
             return invalid(FRIENDLY_NAME_UNITS - 1, ValueProblem::NameWithoutEnd);
@@ -365,9 +372,9 @@ impl Body<'_> {
         pointer(self.object.bytes, at, self.abi)
     }
 
-    fn lead(self, name: &'static str, at: usize, needed: u64) -> Lead {
+    fn lead(self, name: &'static str, at: usize, needed: u64) -> PointerTarget {
         let (index, offset) = (self.object.index, self.object.offset + at);
-        Lead { index, descriptor: None, name, offset, pointer: self.pointer(at), needed }
+        PointerTarget { index, descriptor: None, name, offset, pointer: self.pointer(at), needed }
     }
 
     #[inline(always)]
@@ -382,12 +389,12 @@ impl Body<'_> {
 
     #[cold]
     fn wrong_length(self, expected: ExpectedLength) -> Invalid {
-        let problem = Problem::ObjectLength(expected);
+        let problem = FieldProblem::ObjectLength(expected);
         self.invalid("object_length", 4, self.object.bytes.len() as u64, problem)
     }
 
     #[cold]
-    fn invalid(self, name: &str, at: usize, value: u64, problem: Problem) -> Invalid {
+    fn invalid(self, name: &str, at: usize, value: u64, problem: FieldProblem) -> Invalid {
         let field = format!("provider_specific[{}].{name}", self.object.index);
         Invalid { field, offset: self.object.offset + at, value, problem }
     }
@@ -403,14 +410,14 @@ fn flow_descriptor(
     let raw = RawFlowspec::from_words(words_of(bytes, 0));
     let flowspec = checked_flowspec(&raw, None).map_err(|error| {
         let name = format!("provider_specific[{index}].flow_desc_list[{nth}].flowspec");
-        invalid_flowspec(&raw, offset, &name, error, Problem::InnerFlowspec)
+        invalid_flowspec(&raw, offset, &name, error, FieldProblem::InnerFlowspec)
     })?;
     let (count, list_at) = (le_u32(bytes, FLOWSPEC_SIZE), descriptor_size(abi) - abi.pointer_size());
     if count == 0 {
         return Ok(FlowDescriptor { flowspec, filter_list: None });
     }
     let pointer = pointer(bytes, list_at, abi);
-    let lead = Lead {
+    let lead = PointerTarget {
         index,
         descriptor: Some(nth),
         name: "filter_list",
@@ -419,7 +426,7 @@ fn flow_descriptor(
         needed: u64::from(count) * FILTERSPEC_SIZE as u64,
     };
     if pointer == 0 {
-        return Err(Invalid { value: u64::from(count), ..lead.invalid(Problem::FilterCount) });
+        return Err(Invalid { value: u64::from(count), ..lead.invalid(FieldProblem::FilterCount) });
     }
     let Some((bytes, offset)) = tail.follow(&lead)? else {
         return Ok(FlowDescriptor {
@@ -432,7 +439,7 @@ fn flow_descriptor(
             field: format!("provider_specific[{index}].flow_desc_list[{nth}].filter_list[{which}].type"),
             offset: offset + which * FILTERSPEC_SIZE,
             value: u64::from(le_u32(filter, 0)),
-            problem: Problem::FilterType,
+            problem: FieldProblem::FilterType,
         })
     });
     Ok(FlowDescriptor { flowspec, filter_list: Some(Pointee::Inside(filters.collect::<Result<_, _>>()?)) })

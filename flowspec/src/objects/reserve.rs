@@ -15,7 +15,7 @@ use super::policy::PolicyInfo;
 #[serde(deny_unknown_fields)]
 pub struct ReserveInfo {
     /// Style.
-    pub style: Style,
+    pub style: ReservationStyle,
     /// ConfirmRequest: not zero requests WSA_QOS_REQUEST_CONFIRMED.
     #[serde(default)]
     pub confirm_request: u32,
@@ -30,7 +30,7 @@ pub struct ReserveInfo {
 /// The reservation style: which senders share a reservation. Source: RFC 2205 section 1.3; `qossp.h`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Style {
+pub enum ReservationStyle {
     /// Fixed filter for TCP and connected UDP, wildcard for unconnected UDP and multicast.
     Default,
     /// One reservation, shared by all senders.
@@ -105,7 +105,7 @@ pub(super) const fn descriptor_size(abi: Abi) -> usize {
     }
 }
 
-impl Style {
+impl ReservationStyle {
     /// Every style, in the order of their values, which begin at 0.
     pub const ALL: [Self; 4] = [Self::Default, Self::Wildcard, Self::FixedFilter, Self::SharedExplicit];
 

@@ -1,7 +1,7 @@
 //! The list of objects in the buffer, raw: every bit pattern is allowed.
 
 use crate::abi::le_u32;
-use crate::invalid::{ExpectedLength, Invalid, Problem};
+use crate::invalid::{ExpectedLength, FieldProblem, Invalid};
 
 use super::object_type;
 
@@ -75,9 +75,9 @@ impl RawObjects<'_> {
             Invalid { field, offset, value, problem }
         };
         if found < HEADER_SIZE {
-            return invalid("object_type", offset, found as u64, Problem::HeaderCutShort { found });
+            return invalid("object_type", offset, found as u64, FieldProblem::HeaderCutShort { found });
         }
-        let problem = Problem::ObjectLength(ExpectedLength::Header { left: found });
+        let problem = FieldProblem::ObjectLength(ExpectedLength::Header { left: found });
         invalid("object_length", offset + 4, u64::from(le_u32(rest, 4)), problem)
     }
 }

@@ -1,7 +1,7 @@
 //! Writes checked objects into a buffer: the list, then the targets of its pointers.
 
 use crate::abi::Abi;
-use crate::invalid::{Invalid, PolicyProblem, Problem, ValueProblem};
+use crate::invalid::{FieldProblem, Invalid, PolicyProblem, ValueProblem};
 use crate::raw::RawFlowspec;
 
 use super::adspec::{Adspec, CONTROL_SERVICE_SIZE};
@@ -25,7 +25,7 @@ impl Object {
                     field: format!("provider_specific[{index}].object_type"),
                     offset: abi.qos_size() + writer.list.len(),
                     value: u64::from(object.object_type()),
-                    problem: Problem::AfterEnd,
+                    problem: FieldProblem::AfterEnd,
                 });
             }
             writer.object(object, index)?;
@@ -44,18 +44,18 @@ struct Writer {
     list: Vec<u8>,
     tail: Vec<u8>,
     /// The pointers to set once the start of the tail is known.
-    leads: Vec<Lead>,
+    leads: Vec<PendingPointer>,
 }
 
-struct Lead {
-    place: Place,
+struct PendingPointer {
+    place: PointerPlace,
     /// An offset in the tail.
     target: usize,
 }
 
 /// The place of a pointer.
 #[derive(Clone, Copy)]
-enum Place {
+enum PointerPlace {
     List(usize),
     Tail(usize),
 }
@@ -75,7 +75,7 @@ impl Writer {
                         field: format!("provider_specific[{index}].shaping_rate"),
                         offset: self.abi.qos_size() + self.list.len(),
                         value: rate,
-                        problem: Problem::Value(ValueProblem::RateTooLarge),
+                        problem: FieldProblem::Value(ValueProblem::RateTooLarge),
                     });
                 };
                 self.word(rate);
@@ -89,7 +89,7 @@ impl Writer {
                     Pointee::Inside(address) => {
                         let bytes = socket_address_bytes(address);
                         let target = self.keep(&bytes);
-                        self.lead(Place::List(self.list.len()), target);
+                        self.lead(PointerPlace::List(self.list.len()), target);
                         self.pointer(0);
                         small(bytes.len())
                     }
@@ -120,7 +120,7 @@ impl Writer {
                         field: format!("provider_specific[{index}].friendly_name"),
                         offset: self.abi.qos_size() + self.list.len(),
                         value: units.len() as u64,
-                        problem: Problem::Value(ValueProblem::NameTooLong),
+                        problem: FieldProblem::Value(ValueProblem::NameTooLong),
                     });
                 }
                 let padded = units.into_iter().chain(std::iter::repeat(0)).take(256);
@@ -145,7 +145,7 @@ impl Writer {
                 object.extend(small(body.len() + HEADER_SIZE).to_le_bytes());
                 object.extend(body);
                 let target = self.keep(&object);
-                self.lead(Place::List(self.list.len()), target);
+                self.lead(PointerPlace::List(self.list.len()), target);
                 self.pointer(0);
             }
         }
@@ -164,7 +164,7 @@ impl Writer {
                 let target = self.descriptors(descriptors, index)?;
                 self.word(small(descriptors.len()));
                 self.align(start);
-                self.lead(Place::List(self.list.len()), target);
+                self.lead(PointerPlace::List(self.list.len()), target);
                 self.pointer(0);
             }
         }
@@ -180,7 +180,7 @@ impl Writer {
                 field: format!("provider_specific[{index}].flow_desc_list[{nth}].flowspec.{}", error.field()),
                 offset: at,
                 value: error.value(),
-                problem: Problem::InnerFlowspec(error),
+                problem: FieldProblem::InnerFlowspec(error),
             })?;
             let mut bytes = Vec::with_capacity(size);
             raw.write(&mut bytes);
@@ -191,7 +191,7 @@ impl Writer {
                 Some(Pointee::Inside(filters)) => {
                     let filters: Vec<_> = filters.iter().map(|filter| filter.bytes()).collect();
                     let list = self.keep(filters.as_flattened());
-                    self.lead(Place::Tail(pointer_at), list);
+                    self.lead(PointerPlace::Tail(pointer_at), list);
                     (small(filters.len()), 0)
                 }
             };
@@ -246,8 +246,8 @@ impl Writer {
         target
     }
 
-    fn lead(&mut self, place: Place, target: usize) {
-        self.leads.push(Lead { place, target });
+    fn lead(&mut self, place: PointerPlace, target: usize) {
+        self.leads.push(PendingPointer { place, target });
     }
 
     fn finish(mut self, buffer: &mut Vec<u8>) {
@@ -256,11 +256,11 @@ impl Writer {
         }
         let base = self.list.len();
         let wide = self.abi.pointer_size();
-        for Lead { place, target } in &self.leads {
+        for PendingPointer { place, target } in &self.leads {
             let pointer = ((base + target) as u64).to_le_bytes();
             let bytes = match *place {
-                Place::List(at) => &mut self.list[at..at + wide],
-                Place::Tail(at) => &mut self.tail[at..at + wide],
+                PointerPlace::List(at) => &mut self.list[at..at + wide],
+                PointerPlace::Tail(at) => &mut self.tail[at..at + wide],
             };
             bytes.copy_from_slice(&pointer[..wide]);
         }
@@ -279,7 +279,7 @@ fn policy_elements(elements: &[PolicyElement], index: usize) -> Result<Vec<u8>, 
                 field: format!("provider_specific[{index}].policy_element[{nth}].len"),
                 offset: bytes.len(),
                 value: length as u64,
-                problem: Problem::PolicyObject(PolicyProblem::ElementTooLong),
+                problem: FieldProblem::PolicyObject(PolicyProblem::ElementTooLong),
             });
         };
         bytes.extend(len.to_le_bytes());

@@ -1,7 +1,7 @@
 //! ADSPEC: the services and parameters of a path, as its elements report them.
 
 use crate::guaranteed::ErrorTerms;
-use crate::invalid::{Invalid, Problem, RsvpProblem};
+use crate::invalid::{FieldProblem, Invalid, RsvpProblem};
 use crate::units::{Bytes, Micros, Rate};
 
 use super::codes::{CONTROLLED_LOAD, GENERAL, GUARANTEED, LARGEST_RATE, parameter};
@@ -182,7 +182,7 @@ impl Overrides {
                 field: field.into(),
                 offset: 0,
                 value,
-                problem: Problem::Rsvp(RsvpProblem::AtOrAboveSentinel),
+                problem: FieldProblem::Rsvp(RsvpProblem::AtOrAboveSentinel),
             })
         };
         let mut words = Vec::new();

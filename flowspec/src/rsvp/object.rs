@@ -1,6 +1,6 @@
 //! Objects with their headers.
 
-use crate::invalid::{Invalid, Problem, RsvpProblem};
+use crate::invalid::{FieldProblem, Invalid, RsvpProblem};
 use crate::peak::Peak;
 use crate::tspec::TSpec;
 use crate::units::Bytes;
@@ -91,7 +91,7 @@ fn service(number: u8, tspec: &TSpec, rspec: Option<&RSpec>) -> Result<Vec<u32>,
             field: field.into(),
             offset: 0,
             value: size.get(),
-            problem: Problem::Rsvp(RsvpProblem::Above32Bits),
+            problem: FieldProblem::Rsvp(RsvpProblem::Above32Bits),
         })
     };
     let peak = match tspec.peak_bandwidth() {

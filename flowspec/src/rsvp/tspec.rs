@@ -2,7 +2,7 @@
 
 use crate::error::FlowspecError;
 use crate::field::Field;
-use crate::invalid::{Invalid, Problem};
+use crate::invalid::{FieldProblem, Invalid};
 use crate::peak::Peak;
 use crate::tspec::TSpec;
 use crate::units::{Bytes, Micros, Rate};
@@ -90,7 +90,7 @@ impl RawTspec {
 }
 
 fn relation(error: FlowspecError, offset: usize, value: u64) -> Invalid {
-    Invalid { field: error.field().name().into(), offset, value, problem: Problem::Flowspec(error) }
+    Invalid { field: error.field().name().into(), offset, value, problem: FieldProblem::Flowspec(error) }
 }
 
 /// A number from 1 to a limit.
@@ -104,12 +104,12 @@ pub(super) fn finite(
     let invalid =
         |problem| Err(Invalid { field: field.into(), offset, value: u64::from(single.to_bits()), problem });
     let number = match single.round(rounding) {
-        Err(error) => return invalid(Problem::Single(error)),
+        Err(error) => return invalid(FieldProblem::Single(error)),
         Ok(number) => number,
     };
     // A number below 1 is out of range, even where it is rounded up to 1.
     match (number, single.round(Rounding::Down)) {
         (Number::Whole(whole @ 1..), Ok(Number::Whole(1..))) if whole <= limit => Ok(whole),
-        _ => invalid(Problem::OutOfRange { limit }),
+        _ => invalid(FieldProblem::OutOfRange { limit }),
     }
 }

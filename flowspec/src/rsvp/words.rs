@@ -1,6 +1,6 @@
 //! Reads an object's words in order; an error has the offset of the word.
 
-use crate::invalid::{Invalid, Problem, RsvpProblem};
+use crate::invalid::{FieldProblem, Invalid, RsvpProblem};
 use crate::tspec::TSpec;
 use crate::units::{Micros, Rate};
 
@@ -32,7 +32,7 @@ impl<'a> Words<'a> {
     pub(super) fn open(bytes: &'a [u8]) -> Result<(u8, Self), Invalid> {
         let found = bytes.len();
         let invalid = |field: &str, offset, value: u64, problem| {
-            Err(Invalid { field: field.into(), offset, value, problem: Problem::Rsvp(problem) })
+            Err(Invalid { field: field.into(), offset, value, problem: FieldProblem::Rsvp(problem) })
         };
         let &[l0, l1, class, c_type, ref rest @ ..] = bytes else {
             return invalid("length", 0, found as u64, RsvpProblem::NoHeader);
@@ -120,7 +120,7 @@ impl<'a> Words<'a> {
         let (rate, at) = self.word()?;
         let reserved = finite("rate", Single::from_bits(rate), at, LARGEST_RATE, Rounding::Up)?;
         if Rate::new(reserved) < tspec.token_rate() {
-            let problem = Problem::Rsvp(RsvpProblem::ReservedBelowTokenRate);
+            let problem = FieldProblem::Rsvp(RsvpProblem::ReservedBelowTokenRate);
             return Err(Invalid { field: "rate".into(), offset: at, value: u64::from(rate), problem });
         }
         let (slack, _) = self.word()?;
@@ -136,7 +136,7 @@ impl<'a> Words<'a> {
     }
 
     fn invalid(&self, field: &str, value: u64, problem: RsvpProblem) -> Invalid {
-        Invalid { field: field.into(), offset: self.at, value, problem: Problem::Rsvp(problem) }
+        Invalid { field: field.into(), offset: self.at, value, problem: FieldProblem::Rsvp(problem) }
     }
 }
 
@@ -156,6 +156,6 @@ impl Block {
     }
 
     pub(super) fn invalid(&self, field: &str, value: u64, problem: RsvpProblem) -> Invalid {
-        Invalid { field: field.into(), offset: self.offset, value, problem: Problem::Rsvp(problem) }
+        Invalid { field: field.into(), offset: self.offset, value, problem: FieldProblem::Rsvp(problem) }
     }
 }

@@ -6,7 +6,7 @@
 use flowspec::{Both, Direction, Moment};
 
 use super::footprint::Footprint;
-use super::place::Place;
+use super::place::PreemptionPlace;
 use super::profile::Demand;
 use super::sorted::Sorted;
 use super::tally::{Amounts, KINDS, Tally};
@@ -20,20 +20,20 @@ const INNER_TYPES: usize = 7;
 pub(crate) struct Candidates {
     /// What is added up.
     adds_up: AddsUp,
-    all: Part,
+    all: ScopeCandidates,
     /// Those of each class that has limits, by the class's number.
-    by_class: Vec<Part>,
+    by_class: Vec<ScopeCandidates>,
     /// Those of each class type with the types inside it, by the class type less one.
-    by_type: Vec<Part>,
+    by_type: Vec<ScopeCandidates>,
 }
 
 /// The candidates of one scope.
 #[derive(Clone, Debug, Default)]
-struct Part {
+struct ScopeCandidates {
     /// Those that last until they are released and are added up.
     lasting: Tally,
     /// The others.
-    single: Sorted<Place>,
+    single: Sorted<PreemptionPlace>,
 }
 
 /// What is added up, so that what preemption would give back is known without a search.
@@ -50,9 +50,9 @@ pub(crate) enum AddsUp {
 
 /// A limit that binds a flow.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limit {
+pub(crate) struct BindingLimit {
     pub(crate) scope: Scope,
-    pub(crate) quantity: Quantity,
+    pub(crate) quantity: LimitedQuantity,
     /// What the flow would take, which is not zero, and the most that may be taken.
     pub(crate) demand: Demand,
     /// When.
@@ -61,7 +61,7 @@ pub(crate) struct Limit {
 
 /// What a constraint limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Quantity {
+pub(crate) enum LimitedQuantity {
     /// Flows.
     Flows,
     /// What is charged in a direction.
@@ -81,7 +81,7 @@ pub(crate) enum Scope {
     Type(usize),
 }
 
-impl Quantity {
+impl LimitedQuantity {
     const fn kind(self) -> usize {
         match self {
             Self::Flows => 0,
@@ -128,26 +128,26 @@ impl Candidates {
     }
 
     /// The parts besides the one of all in which a flow is counted.
-    fn others(&mut self, footprint: &Footprint) -> impl Iterator<Item = &mut Part> {
+    fn others(&mut self, footprint: &Footprint) -> impl Iterator<Item = &mut ScopeCandidates> {
         let counts = footprint.class_counts;
         let class = footprint.class.filter(|_| counts.flows || counts.rate).map(|class| class as usize);
         if let Some(class) = class
             && class >= self.by_class.len()
         {
-            self.by_class.resize_with(class + 1, Part::default);
+            self.by_class.resize_with(class + 1, ScopeCandidates::default);
         }
         let inside = match self.adds_up {
             AddsUp::Types => usize::from(footprint.class_type),
             AddsUp::Nothing | AddsUp::Classes => 0,
         };
         if inside > 0 && self.by_type.is_empty() {
-            self.by_type.resize_with(INNER_TYPES, Part::default);
+            self.by_type.resize_with(INNER_TYPES, ScopeCandidates::default);
         }
         let class = class.and_then(|class| self.by_class.get_mut(class));
         self.by_type.iter_mut().take(inside).chain(class)
     }
 
-    fn part(&self, scope: Scope) -> Option<&Part> {
+    fn part(&self, scope: Scope) -> Option<&ScopeCandidates> {
         match scope {
             Scope::Interface => Some(&self.all),
             Scope::Class(class) => self.by_class.get(class as usize),
@@ -156,24 +156,33 @@ impl Candidates {
     }
 
     /// What the flows after a place, which are less important, free to a constraint, of those that are added up.
-    pub(crate) fn after(&self, place: Place, scope: Scope, quantity: Quantity) -> u128 {
+    pub(crate) fn after(&self, place: PreemptionPlace, scope: Scope, quantity: LimitedQuantity) -> u128 {
         self.part(scope).map_or(0, |part| part.lasting.after(place, quantity.kind()))
     }
 
     /// The first flow, beginning with the least important, with which those up to it free an amount, which is not
     /// zero, of those that are added up.
-    pub(crate) fn reach(&self, wanted: u128, scope: Scope, quantity: Quantity) -> Option<Place> {
+    pub(crate) fn reach(
+        &self,
+        wanted: u128,
+        scope: Scope,
+        quantity: LimitedQuantity,
+    ) -> Option<PreemptionPlace> {
         self.part(scope)?.lasting.reach(quantity.kind(), wanted)
     }
 
     /// The least important flow before a place of those in these scopes that are not added up.
-    pub(crate) fn single_before(&self, place: Place, scopes: impl Iterator<Item = Scope>) -> Option<Place> {
+    pub(crate) fn single_before(
+        &self,
+        place: PreemptionPlace,
+        scopes: impl Iterator<Item = Scope>,
+    ) -> Option<PreemptionPlace> {
         let before = |scope| self.part(scope)?.single.last_before(place);
         scopes.filter_map(before).max()
     }
 
     /// All flows, least important first.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = PreemptionPlace> {
         let (mut lasting, mut single) =
             (self.all.lasting.places().peekable(), self.all.single.iter().rev().peekable());
         std::iter::from_fn(move || match (lasting.peek(), single.peek()) {
@@ -184,16 +193,16 @@ impl Candidates {
     }
 }
 
-impl Part {
+impl ScopeCandidates {
     /// Adds a flow, with what it frees where it is added up.
-    fn insert(&mut self, place: Place, amounts: Option<Amounts>) {
+    fn insert(&mut self, place: PreemptionPlace, amounts: Option<Amounts>) {
         match amounts {
             Some(amounts) => self.lasting.insert(place, amounts),
             None => self.single.insert(place),
         }
     }
 
-    fn remove(&mut self, place: Place) {
+    fn remove(&mut self, place: PreemptionPlace) {
         if !self.lasting.remove(place) {
             self.single.remove(place);
         }
@@ -203,12 +212,12 @@ impl Part {
 /// What a flow frees of each kind.
 fn amounts(footprint: &Footprint) -> Amounts {
     let mut amounts: Amounts = [0; KINDS];
-    amounts[Quantity::Flows.kind()] = footprint.flows;
+    amounts[LimitedQuantity::Flows.kind()] = footprint.flows;
     let Both { sending, receiving } = footprint.charged;
-    amounts[Quantity::Rate(Direction::Sending).kind()] = sending.get();
-    amounts[Quantity::Rate(Direction::Receiving).kind()] = receiving.get();
+    amounts[LimitedQuantity::Rate(Direction::Sending).kind()] = sending.get();
+    amounts[LimitedQuantity::Rate(Direction::Receiving).kind()] = receiving.get();
     let Both { sending, receiving } = footprint.buffer;
-    amounts[Quantity::Buffer(Direction::Sending).kind()] = sending.get();
-    amounts[Quantity::Buffer(Direction::Receiving).kind()] = receiving.get();
+    amounts[LimitedQuantity::Buffer(Direction::Sending).kind()] = sending.get();
+    amounts[LimitedQuantity::Buffer(Direction::Receiving).kind()] = receiving.get();
     amounts
 }

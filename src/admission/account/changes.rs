@@ -17,28 +17,28 @@ pub(crate) trait Summand:
 /// Changes in the order of their times, in a B-tree whose branches know the sum and the largest prefix
 /// sum of what is below them.
 #[derive(Clone, Debug)]
-pub(crate) enum Changes<A> {
-    Leaf(Vec<Change<A>>),
-    Branch(Vec<Child<A>>),
+pub(crate) enum DeltaTree<A> {
+    Leaf(Vec<Delta<A>>),
+    Branch(Vec<DeltaChild<A>>),
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Change<A> {
+pub(crate) struct Delta<A> {
     pub(crate) at: Moment,
     pub(crate) delta: A,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Child<A> {
+pub(crate) struct DeltaChild<A> {
     /// At most the moment of the first change below.
     first: Moment,
-    below: Below<A>,
-    node: Changes<A>,
+    below: DeltaSums<A>,
+    node: DeltaTree<A>,
 }
 
 /// The sums of what is below a node.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Below<A> {
+pub(crate) struct DeltaSums<A> {
     sum: A,
     /// The largest sum up to and including one of the changes.
     pub(crate) highest: A,
@@ -47,10 +47,10 @@ pub(crate) struct Below<A> {
 /// The most entries of a node: few enough that a scan costs as much as finding the next node.
 const WIDEST: usize = 16;
 
-impl<A: Summand> Changes<A> {
+impl<A: Summand> DeltaTree<A> {
     /// One change.
     pub(crate) fn of(at: Moment, delta: A) -> Self {
-        Self::Leaf(vec![Change { at, delta }])
+        Self::Leaf(vec![Delta { at, delta }])
     }
 
     /// Adds to the change at a moment. Returns whether no changes are left.
@@ -59,8 +59,8 @@ impl<A: Summand> Changes<A> {
             // The root was too wide: it becomes the first of two branches.
             let first = std::mem::replace(self, Self::Branch(Vec::with_capacity(WIDEST + 1)));
             if let Self::Branch(children) = self {
-                children.push(Child::new(first));
-                children.push(Child::new(second));
+                children.push(DeltaChild::new(first));
+                children.push(DeltaChild::new(second));
             }
         }
         // A branch with one child is that child.
@@ -93,7 +93,7 @@ impl<A: Summand> Changes<A> {
                             changes.remove(here);
                         }
                     }
-                    Err(here) => changes.insert(here, Change { at, delta }),
+                    Err(here) => changes.insert(here, Delta { at, delta }),
                 }
                 (changes.len() > WIDEST).then(|| Self::Leaf(changes.split_off(WIDEST / 2)))
             }
@@ -108,7 +108,7 @@ impl<A: Summand> Changes<A> {
                     child.below = child.node.below();
                 }
                 if let Some(second) = second {
-                    children.insert(here + 1, Child::new(second));
+                    children.insert(here + 1, DeltaChild::new(second));
                 }
                 (children.len() > WIDEST).then(|| Self::Branch(children.split_off(WIDEST / 2)))
             }
@@ -122,15 +122,15 @@ impl<A: Summand> Changes<A> {
         }
     }
 
-    pub(crate) fn first(&self) -> Option<Change<A>> {
+    pub(crate) fn first(&self) -> Option<Delta<A>> {
         match self {
             Self::Leaf(changes) => changes.first().copied(),
             Self::Branch(children) => children.first()?.node.first(),
         }
     }
 
-    pub(crate) fn below(&self) -> Below<A> {
-        let mut below = Below { sum: A::default(), highest: A::of(i128::MIN) };
+    pub(crate) fn below(&self) -> DeltaSums<A> {
+        let mut below = DeltaSums { sum: A::default(), highest: A::of(i128::MIN) };
         match self {
             Self::Leaf(changes) => {
                 for change in changes {
@@ -293,8 +293,8 @@ impl<A: Summand> Changes<A> {
     }
 }
 
-impl<A: Summand> Child<A> {
-    fn new(node: Changes<A>) -> Self {
+impl<A: Summand> DeltaChild<A> {
+    fn new(node: DeltaTree<A>) -> Self {
         Self { first: node.first().map_or(Moment::START, |change| change.at), below: node.below(), node }
     }
 }

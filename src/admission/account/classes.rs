@@ -1,20 +1,20 @@
 //! Classes by number: those of the policy, and those that flows still have after a reload has removed them.
 
-use super::names::Names;
+use super::names::NameTable;
 use crate::admission::refusal::Refusal;
 use crate::policy::{Class, Policy};
 
 /// The classes of the policy, and those that flows have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Classes {
-    pub(crate) names: Names,
+    pub(crate) names: NameTable,
     /// By number.
-    known: Vec<Known>,
+    known: Vec<KnownClass>,
 }
 
 /// A class and its settings.
 #[derive(Clone, Debug)]
-struct Known {
+struct KnownClass {
     class: Class,
     /// Whether the policy still has it. Otherwise these are its last settings, by which its flows are charged.
     is_stated: bool,
@@ -26,7 +26,7 @@ impl Classes {
         let mut classes = Self::default();
         for (name, class) in &policy.classes {
             classes.names.intern(name);
-            classes.known.push(Known { class: class.clone(), is_stated: true });
+            classes.known.push(KnownClass { class: class.clone(), is_stated: true });
         }
         classes
     }
@@ -36,7 +36,7 @@ impl Classes {
     pub(crate) fn intern(&mut self, before: &Self, number: u32) -> u32 {
         let number_now = self.names.intern(before.names.text(number));
         if self.known.len() < self.names.len() {
-            self.known.push(Known { class: before.settings(number).clone(), is_stated: false });
+            self.known.push(KnownClass { class: before.settings(number).clone(), is_stated: false });
         }
         number_now
     }
@@ -51,8 +51,8 @@ impl Classes {
     /// The policy's settings of a class.
     pub(crate) fn policy(&self, number: u32) -> Result<&Class, Refusal> {
         match &self.known[number as usize] {
-            Known { class, is_stated: true } => Ok(class),
-            Known { is_stated: false, .. } => {
+            KnownClass { class, is_stated: true } => Ok(class),
+            KnownClass { is_stated: false, .. } => {
                 Err(Refusal::UnknownClass { class: self.names.text(number).to_string() })
             }
         }

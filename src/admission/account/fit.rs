@@ -2,12 +2,12 @@
 
 use flowspec::{Both, Bytes, Direction, Moment, Rate};
 
-use super::candidates::{Limit, Quantity, Scope};
+use super::candidates::{BindingLimit, LimitedQuantity, Scope};
 use super::flows::Flows;
 use super::footprint::Footprint;
-use super::measured::Measured;
+use super::measured::MeasuredFlows;
 use super::profile::{Demand, Profile};
-use super::rank::Held;
+use super::rank::ChargedRank;
 use super::state::Account;
 use super::usage::AccountUse;
 use super::window::Window;
@@ -283,7 +283,7 @@ impl Account {
             ClassModel::Rdm => {
                 let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
                     let constraint = doll_size(context.policy, doll, budget)?;
-                    let inside = |_: u32, measured: &Measured| usize::from(measured.class_type) >= doll;
+                    let inside = |_: u32, measured: &MeasuredFlows| usize::from(measured.class_type) >= doll;
                     let relief = self.relief_for(context, direction, footprint, inside);
                     let taken = usage.dolls[doll].get(direction);
                     Some(Headroom::new(taken, relief, constraint, always(), now))
@@ -308,7 +308,7 @@ impl Account {
         context: &FitContext<'_>,
         footprint: &Footprint,
         old: Option<&Footprint>,
-    ) -> Option<Vec<Limit>> {
+    ) -> Option<Vec<BindingLimit>> {
         let FitContext { interface, class, .. } = *context;
         let window = footprint.window;
         if self.relieves(footprint, context.now) {
@@ -317,13 +317,13 @@ impl Account {
         let mut limits = Vec::new();
         let mut limit = |scope, quantity, most: Option<u64>, amount: u64| {
             let demand = most.filter(|_| amount > 0).map(|limit| Demand { amount, limit });
-            limits.extend(demand.map(|demand| Limit { scope, quantity, demand, window }));
+            limits.extend(demand.map(|demand| BindingLimit { scope, quantity, demand, window }));
         };
         let flows = if old.is_none_or(|old| old.flows < footprint.flows) { footprint.flows } else { 0 };
         if let Some((number, _, class)) = class {
-            limit(Scope::Class(number), Quantity::Flows, class.max_flows, flows);
+            limit(Scope::Class(number), LimitedQuantity::Flows, class.max_flows, flows);
         }
-        limit(Scope::Interface, Quantity::Flows, interface.max_flows, flows);
+        limit(Scope::Interface, LimitedQuantity::Flows, interface.max_flows, flows);
         for direction in Direction::BOTH {
             let worse = |amount: u64, held: u64| if amount > held { amount } else { 0 };
             let held =
@@ -331,17 +331,17 @@ impl Account {
             let buffer = worse(footprint.buffer.get(direction).get(), held.0);
             let rate = worse(footprint.charged.get(direction).get(), held.1);
             let size = interface.buffer.map(Bytes::get);
-            limit(Scope::Interface, Quantity::Buffer(direction), size, buffer);
+            limit(Scope::Interface, LimitedQuantity::Buffer(direction), size, buffer);
             let Some(budget) = self.budget(interface, direction) else { continue };
-            limit(Scope::Interface, Quantity::Rate(direction), Some(budget.get()), rate);
+            limit(Scope::Interface, LimitedQuantity::Rate(direction), Some(budget.get()), rate);
             let Some((number, _, class)) = class else { continue };
             let share = class.share.map(|share| share.of(budget).get());
             match interface.class_model {
-                ClassModel::Mam => limit(Scope::Class(number), Quantity::Rate(direction), share, rate),
+                ClassModel::Mam => limit(Scope::Class(number), LimitedQuantity::Rate(direction), share, rate),
                 ClassModel::Rdm => {
                     for doll in 1..=usize::from(class.class_type) {
                         let size = doll_size(context.policy, doll, budget);
-                        limit(Scope::Type(doll), Quantity::Rate(direction), size, rate);
+                        limit(Scope::Type(doll), LimitedQuantity::Rate(direction), size, rate);
                     }
                 }
                 ClassModel::Mar(_) if share.is_none() => {}
@@ -364,7 +364,7 @@ impl Account {
         context: &FitContext<'_>,
         direction: Direction,
         footprint: &Footprint,
-        counts: impl Fn(u32, &Measured) -> bool,
+        counts: impl Fn(u32, &MeasuredFlows) -> bool,
     ) -> u64 {
         if !footprint.is_measured(direction) || footprint.window.start > context.now {
             return 0;
@@ -381,13 +381,15 @@ impl Account {
         when: Moment,
     ) -> Vec<Holder> {
         let most = self.most(direction, class);
-        let is_there = |held: &&Held| {
+        let is_there = |held: &&ChargedRank| {
             let window = flows.entry(held.rank.slot()).footprint.window;
             window.start <= when && window.ends_after(when)
         };
         let named = most.iter().filter(is_there).take(NAMED_HOLDERS);
-        let holder =
-            |held: &Held| Holder { id: flows.id(held.rank.slot()).to_owned(), charged: held.charged.0 };
+        let holder = |held: &ChargedRank| Holder {
+            id: flows.id(held.rank.slot()).to_owned(),
+            charged: held.charged.0,
+        };
         named.map(holder).collect()
     }
 }

@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 
 use super::entry::{Cost, Entry};
 use super::footprint::{ClassCounts, Footprint};
-use super::rank::Held;
+use super::rank::ChargedRank;
 use super::window::Window;
 
 /// How many slots are allocated together.
@@ -114,7 +114,7 @@ impl Flows {
     /// Whether a flow or a group still exists with the same charge in the same class.
     pub(crate) fn holds(
         &self,
-        held: &Held,
+        held: &ChargedRank,
         (interface, class): (u32, Option<u32>),
         direction: Direction,
     ) -> bool {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, Moment, Rate};
 
-use super::place::Place;
+use super::place::PreemptionPlace;
 use super::rank::Rank;
-use super::steps::{self, Step};
+use super::steps::{self, TakenStep};
 use super::window::Window;
 use crate::policy::Class;
 
@@ -35,7 +35,7 @@ pub(crate) struct Footprint {
     /// How fast it may send where its class is measured; zero in a direction that is not.
     pub(crate) peak: Option<Box<Both<Rate>>>,
     /// What it takes where that changes over time; `None` where it takes the same during its whole window.
-    pub(crate) steps: Option<Arc<[Step]>>,
+    pub(crate) steps: Option<Arc<[TakenStep]>>,
 }
 
 /// What is counted of a class.
@@ -55,12 +55,12 @@ impl Footprint {
     }
 
     /// What it takes during its window, as one step.
-    pub(crate) const fn whole(&self) -> Step {
-        Step { window: self.window, charged: self.charged, buffer: self.buffer }
+    pub(crate) const fn whole(&self) -> TakenStep {
+        TakenStep { window: self.window, charged: self.charged, buffer: self.buffer }
     }
 
     /// What it takes, step by step.
-    fn parts(&self) -> Vec<Step> {
+    fn parts(&self) -> Vec<TakenStep> {
         self.steps.as_ref().map_or_else(|| vec![self.whole()], |steps| steps.to_vec())
     }
 
@@ -68,16 +68,16 @@ impl Footprint {
     /// that takes the same during its whole window.
     pub(crate) fn above(&self, other: &Self, now: Moment) -> Vec<(Self, Self)> {
         let above = steps::above(&self.parts(), &other.parts(), now);
-        let of = |footprint: &Self, step: Step| {
-            let Step { window, charged, buffer } = step;
+        let of = |footprint: &Self, step: TakenStep| {
+            let TakenStep { window, charged, buffer } = step;
             Self { window, charged, buffer, steps: None, ..footprint.clone() }
         };
         above.into_iter().map(|(own, others)| (of(self, own), of(other, others))).collect()
     }
 
     /// Its place among the flows that can be preempted or shed; `None` where it never is.
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.holding_priority.map(|priority| Place::of(priority, self.rank()))
+    pub(crate) fn place(&self) -> Option<PreemptionPlace> {
+        self.holding_priority.map(|priority| PreemptionPlace::of(priority, self.rank()))
     }
 }
 

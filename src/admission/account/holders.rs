@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::rank::Held;
+use super::rank::ChargedRank;
 
 /// How many are kept in order.
 const KEPT: usize = 16;
@@ -22,14 +22,14 @@ const GONE: usize = 64;
 /// The parts of a budget, most charged first, then oldest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holders {
-    first: Vec<Held>,
+    first: Vec<ChargedRank>,
     /// None of them comes before the last of `first`. Some have ended; some are there twice.
-    others: BinaryHeap<Reverse<Held>>,
+    others: BinaryHeap<Reverse<ChargedRank>>,
     gone: usize,
 }
 
 impl Holders {
-    pub(crate) fn insert(&mut self, held: Held) {
+    pub(crate) fn insert(&mut self, held: ChargedRank) {
         let Err(place) = self.first.binary_search(&held) else { return };
         if place == self.first.len() && !(self.others.is_empty() && place < KEPT) {
             return self.push_other(held);
@@ -42,7 +42,7 @@ impl Holders {
         }
     }
 
-    fn push_other(&mut self, held: Held) {
+    fn push_other(&mut self, held: ChargedRank) {
         if self.others.len() == self.others.capacity() {
             // By a quarter, where a heap would double.
             self.others.reserve_exact(self.others.len() / 4 + KEPT);
@@ -50,7 +50,7 @@ impl Holders {
         self.others.push(Reverse(held));
     }
 
-    pub(crate) fn remove(&mut self, held: Held) {
+    pub(crate) fn remove(&mut self, held: ChargedRank) {
         match self.first.binary_search(&held) {
             Ok(place) => drop(self.first.remove(place)),
             Err(_) => self.gone += 1,
@@ -59,7 +59,7 @@ impl Holders {
 
     /// After a removal: takes as many from the heap as are to be in order. `holds` tells whether a flow still holds its
     /// part.
-    pub(crate) fn tidy(&mut self, holds: impl Fn(&Held) -> bool) {
+    pub(crate) fn tidy(&mut self, holds: impl Fn(&ChargedRank) -> bool) {
         if self.gone > GONE + self.others.len() / 2 {
             let mut others = std::mem::take(&mut self.others).into_vec();
             others.retain(|Reverse(held)| holds(held));
@@ -84,7 +84,7 @@ impl Holders {
     }
 
     /// The largest holders, in order: at least three, where there are as many.
-    pub(crate) fn first(&self) -> impl Iterator<Item = &Held> {
+    pub(crate) fn first(&self) -> impl Iterator<Item = &ChargedRank> {
         self.first.iter()
     }
 }
@@ -104,9 +104,9 @@ mod tests {
         fn the_first_three_are_the_largest_holders(
             steps in proptest::collection::vec((0u8..4, 0u64..60, 1u64..9), 0..800),
         ) {
-            let (mut holders, mut all) = (Holders::default(), BTreeSet::<Held>::new());
+            let (mut holders, mut all) = (Holders::default(), BTreeSet::<ChargedRank>::new());
             for (what, order, much) in steps {
-                let held = Held { charged: Reverse(Rate::new(much)), rank: Rank::of(order, 0) };
+                let held = ChargedRank { charged: Reverse(Rate::new(much)), rank: Rank::of(order, 0) };
                 let known = all.iter().find(|held| held.rank == Rank::of(order, 0)).copied();
                 match (what, known) {
                     (0 | 1, None) => {

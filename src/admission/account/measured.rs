@@ -32,7 +32,7 @@ const TARGET_MILLIONTHS: u128 = 6_907_756;
 
 /// The flows of one class on one interface, as they are measured.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Measured {
+pub(crate) struct MeasuredFlows {
     /// Flows that have not lasted for a whole window, by start and rank: what each declares. Two flows that are tried
     /// at once have the same order and different slots.
     fresh: BTreeMap<(Moment, Rank), Both<Declared>>,
@@ -87,7 +87,7 @@ pub(crate) fn peak_of(tspec: &TSpec) -> Rate {
     }
 }
 
-impl Measured {
+impl MeasuredFlows {
     /// A flow of the class begins. One that ends by itself counts as declared for as long as it lasts.
     pub(crate) fn join(&mut self, footprint: &Footprint) {
         self.class_type = footprint.class_type;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 /// Each name once, numbered from 0.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct NameTable {
     texts: Vec<Arc<str>>,
     numbers: BTreeMap<Arc<str>, u32>,
 }
 
-impl Names {
+impl NameTable {
     /// The number of a name that has one.
     pub(crate) fn number(&self, text: &str) -> Option<u32> {
         self.numbers.get(text).copied()

@@ -5,9 +5,9 @@ use super::rank::{PRIORITY_BITS, Rank, SLOT_BITS};
 /// The place of a flow in the order of importance: best holding priority first, then the oldest. Flows are preempted or
 /// shed from the end.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Place(u64);
+pub(crate) struct PreemptionPlace(u64);
 
-impl Place {
+impl PreemptionPlace {
     /// The place of a flow with a holding priority, 0 to 7.
     pub(crate) const fn of(priority: u8, rank: Rank) -> Self {
         Self(
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_better_priority_comes_first_then_an_older_flow() {
-        let place = |priority, order| Place::of(priority, Rank::of(order, 3));
+        let place = |priority, order| PreemptionPlace::of(priority, Rank::of(order, 3));
         let order = [place(0, 1), place(0, 9), place(6, 9), place(7, 1), place(7, 2), place(7, LAST_ORDER)];
         assert!(order.is_sorted());
         assert_eq!(place(5, 8).slot(), 3);
@@ -55,9 +55,9 @@ mod tests {
 
     #[test]
     fn priorities_are_apart() {
-        let place = |priority, order| Place::of(priority, Rank::of(order, 3));
-        let after = Place::after_priority(4).unwrap();
+        let place = |priority, order| PreemptionPlace::of(priority, Rank::of(order, 3));
+        let after = PreemptionPlace::after_priority(4).unwrap();
         assert!(place(4, LAST_ORDER) < after && after < place(5, 1));
-        assert_eq!(Place::after_priority(7), None);
+        assert_eq!(PreemptionPlace::after_priority(7), None);
     }
 }

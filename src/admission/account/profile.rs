@@ -6,7 +6,7 @@
 
 use flowspec::Moment;
 
-use super::changes::{Changes, Summand};
+use super::changes::{DeltaTree, Summand};
 use super::window::Window;
 
 /// An amount over time.
@@ -33,9 +33,9 @@ enum Later {
     #[default]
     Nothing,
     /// The sums fit 64 bits, as they nearly always do.
-    Usual(Changes<i64>),
+    Usual(DeltaTree<i64>),
     /// The sums may exceed 64 bits.
-    Large(Changes<i128>),
+    Large(DeltaTree<i128>),
 }
 
 impl Profile {
@@ -207,11 +207,11 @@ impl Profile {
             Later::Large(changes) => changes.grow(at, delta),
             Later::Usual(changes) => changes.grow(at, i64::of(delta)),
             Later::Nothing if self.turnover > MOST_USUAL => {
-                self.later = Later::Large(Changes::of(at, delta));
+                self.later = Later::Large(DeltaTree::of(at, delta));
                 false
             }
             Later::Nothing => {
-                self.later = Later::Usual(Changes::of(at, i64::of(delta)));
+                self.later = Later::Usual(DeltaTree::of(at, i64::of(delta)));
                 false
             }
         };
@@ -227,7 +227,7 @@ impl Profile {
         if sum <= MOST_USUAL / 2 {
             self.turnover = sum;
         } else if let Later::Usual(usual) = &self.later {
-            let mut large = Changes::Leaf(Vec::new());
+            let mut large = DeltaTree::Leaf(Vec::new());
             usual.each(&mut |at, delta| {
                 large.grow(at, delta);
             });

@@ -15,7 +15,7 @@ pub(crate) const LAST_ORDER: u64 = u64::MAX >> (SLOT_BITS + PRIORITY_BITS);
 
 /// A flow's part of a budget: the largest first, then the oldest, as a refusal names them.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Held {
+pub(crate) struct ChargedRank {
     pub(crate) charged: Reverse<Rate>,
     pub(crate) rank: Rank,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Held {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Rank(u64);
 
-impl Held {
+impl ChargedRank {
     pub(crate) const fn of(charged: Rate, rank: Rank) -> Self {
         Self { charged: Reverse(charged), rank }
     }

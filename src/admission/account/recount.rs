@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use flowspec::{Direction, Moment, Rate};
 
 use super::footprint::Footprint;
-use super::rank::Held;
+use super::rank::ChargedRank;
 use super::state::Account;
 use crate::policy::InterfacePolicy;
 
@@ -13,7 +13,7 @@ use crate::policy::InterfacePolicy;
 const NAMED: usize = 3;
 
 /// What an account is recounted from.
-pub(crate) struct Booked<'a> {
+pub(crate) struct RecountSource<'a> {
     /// The interface, for messages.
     pub(crate) name: &'a str,
     pub(crate) policy: &'a InterfacePolicy,
@@ -24,7 +24,7 @@ pub(crate) struct Booked<'a> {
 
 impl Account {
     /// Asserts that every sum equals its recount, and that nothing is above budget unless the capacity has fallen.
-    pub(crate) fn invariants(&self, booked: &Booked<'_>) {
+    pub(crate) fn invariants(&self, booked: &RecountSource<'_>) {
         let mut recount = self.emptied();
         for footprint in booked.footprints {
             recount.book(footprint, booked.now);
@@ -49,12 +49,12 @@ impl Account {
     }
 
     /// The holders that refusals name are those that hold the most.
-    fn assert_holders(&self, booked: &Booked<'_>, direction: Direction) {
-        let mut by_class: BTreeMap<Option<u32>, Vec<Held>> = BTreeMap::new();
+    fn assert_holders(&self, booked: &RecountSource<'_>, direction: Direction) {
+        let mut by_class: BTreeMap<Option<u32>, Vec<ChargedRank>> = BTreeMap::new();
         for footprint in booked.footprints {
             let charged = *footprint.charged.get(direction);
             if charged > Rate::ZERO {
-                by_class.entry(footprint.class).or_default().push(Held::of(charged, footprint.rank()));
+                by_class.entry(footprint.class).or_default().push(ChargedRank::of(charged, footprint.rank()));
             }
         }
         for (class, mut held) in by_class {
@@ -78,7 +78,7 @@ impl Account {
     }
 
     /// A measurement may end, after which what was admitted by it is above the budget.
-    fn assert_within_budget(&self, booked: &Booked<'_>, direction: Direction) {
+    fn assert_within_budget(&self, booked: &RecountSource<'_>, direction: Direction) {
         if self.measures() || *self.may_exceed.get(direction) {
             return;
         }

@@ -11,11 +11,11 @@ use super::charge::LinkParameters;
 use super::flows::Flows;
 use super::footprint::Footprint;
 use super::holders::Holders;
-use super::measured::{Mean, Measured};
-use super::place::Place;
+use super::measured::{Mean, MeasuredFlows};
+use super::place::PreemptionPlace;
 use super::proof::{Provable, Prover};
-use super::rank::Held;
-use super::usage::{AccountUse, Counts};
+use super::rank::ChargedRank;
+use super::usage::{AccountUse, CountedKinds};
 use super::window::Window;
 use crate::policy::{Capacity, ClassModel, Enforcement, InterfacePolicy, OnCapacityDrop};
 
@@ -51,7 +51,7 @@ pub(crate) struct Account {
     /// The same without the flows whose holding priority is worse than 0, 1, up to 6; empty where no flow is preempted.
     lasting: Vec<AccountUse>,
     /// The flows of the classes that are measured.
-    measured: BTreeMap<u32, Measured>,
+    measured: BTreeMap<u32, MeasuredFlows>,
     /// The holders of each class, by the class's number plus one; first those without a class.
     holders: Vec<Both<Holders>>,
     /// The flows that can be preempted or shed; `None` where none can.
@@ -69,7 +69,7 @@ pub(crate) struct SeenLink {
 
 impl Account {
     pub(crate) fn new(policy: &InterfacePolicy, preemption: bool) -> Self {
-        let counts = Counts {
+        let counts = CountedKinds {
             flows: policy.max_flows.is_some(),
             buffer: policy.buffer.is_some(),
             dolls: policy.class_model == ClassModel::Rdm,
@@ -183,7 +183,7 @@ impl Account {
         for direction in Direction::BOTH {
             let amount = *charged.get(direction);
             if amount > Rate::ZERO {
-                let held = Held { charged: Reverse(amount), rank };
+                let held = ChargedRank { charged: Reverse(amount), rank };
                 self.holders_of(*class).get_mut(direction).insert(held);
             }
         }
@@ -202,7 +202,7 @@ impl Account {
         for direction in Direction::BOTH {
             let amount = *charged.get(direction);
             if amount > Rate::ZERO {
-                let held = Held { charged: Reverse(amount), rank };
+                let held = ChargedRank { charged: Reverse(amount), rank };
                 self.holders_of(*class).get_mut(direction).remove(held);
             }
         }
@@ -242,7 +242,7 @@ impl Account {
     }
 
     /// The largest holders of a class, or of the interface, in order: at least three, where there are as many.
-    pub(crate) fn most(&self, direction: Direction, class: Option<u32>) -> Vec<Held> {
+    pub(crate) fn most(&self, direction: Direction, class: Option<u32>) -> Vec<ChargedRank> {
         let of = |holders: &Both<Holders>| holders.get(direction).first().copied().collect::<Vec<_>>();
         match class {
             Some(_) => self.holders.get(holders_place(class)).map_or_else(Vec::new, of),
@@ -281,7 +281,7 @@ impl Account {
         &self,
         direction: Direction,
         now: Moment,
-        counts: impl Fn(u32, &Measured) -> bool,
+        counts: impl Fn(u32, &MeasuredFlows) -> bool,
     ) -> u64 {
         let classes = self.measured.iter().filter(|(class, measured)| counts(**class, measured));
         let relief = classes.map(|(_, measured)| measured.relief(direction, now));
@@ -358,13 +358,17 @@ impl Account {
     }
 
     /// The flows that hold the most in a class, or without one.
-    pub(crate) fn holders_in(&self, direction: Direction, class: Option<u32>) -> impl Iterator<Item = Held> {
+    pub(crate) fn holders_in(
+        &self,
+        direction: Direction,
+        class: Option<u32>,
+    ) -> impl Iterator<Item = ChargedRank> {
         let holders = self.holders.get(holders_place(class));
         holders.into_iter().flat_map(move |holders| holders.get(direction).first().copied())
     }
 
     /// The flows that can be preempted or shed, least important first.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = PreemptionPlace> {
         self.candidates.iter().flat_map(Candidates::places)
     }
 

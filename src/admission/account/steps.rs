@@ -9,7 +9,7 @@ use super::window::Window;
 
 /// What a group takes during a part of the time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Step {
+pub(crate) struct TakenStep {
     pub(crate) window: Window,
     pub(crate) charged: Both<Rate>,
     pub(crate) buffer: Both<Bytes>,
@@ -21,12 +21,12 @@ pub(crate) struct Step {
 /// largest amount has begun and has no end, and grows with the amounts that are larger and have an end or begin later.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Largest {
-    amounts: BTreeSet<Booked>,
+    amounts: BTreeSet<SlotAmount>,
 }
 
 /// The amount of one slot, largest first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Booked {
+struct SlotAmount {
     amount: Reverse<u64>,
     start: Moment,
     end: Option<Moment>,
@@ -36,18 +36,18 @@ struct Booked {
 impl Largest {
     pub(crate) fn insert(&mut self, slot: u32, amount: u64, window: Window) {
         if amount > 0 {
-            self.amounts.insert(Booked::of(slot, amount, window));
+            self.amounts.insert(SlotAmount::of(slot, amount, window));
         }
     }
 
     pub(crate) fn remove(&mut self, slot: u32, amount: u64, window: Window) {
-        self.amounts.remove(&Booked::of(slot, amount, window));
+        self.amounts.remove(&SlotAmount::of(slot, amount, window));
     }
 
     /// The largest amount at each moment from now on, with one more amount: windows in order, of which neighbours
     /// differ. What is zero is left out.
     pub(crate) fn steps(&self, with: Option<(u64, Window)>, now: Moment) -> Vec<(Window, u64)> {
-        let with = with.map(|(amount, window)| Booked::of(u32::MAX, amount, window));
+        let with = with.map(|(amount, window)| SlotAmount::of(u32::MAX, amount, window));
         let mut amounts = self.amounts.iter().copied().peekable();
         let mut one_more = with.filter(|with| with.amount.0 > 0).into_iter().peekable();
         let mut free = Gaps::from(now);
@@ -58,7 +58,7 @@ impl Largest {
                 (one_more, _) => one_more.is_some(),
             };
             let next = if takes_one_more { one_more.next() } else { amounts.next() };
-            let Some(Booked { amount: Reverse(amount), start, end, .. }) = next else { break };
+            let Some(SlotAmount { amount: Reverse(amount), start, end, .. }) = next else { break };
             for Window { start, end } in free.take(Window { start: start.max(now), end }) {
                 steps.insert(start, (end, amount));
             }
@@ -74,7 +74,7 @@ impl Largest {
     }
 }
 
-impl Booked {
+impl SlotAmount {
     const fn of(slot: u32, amount: u64, Window { start, end }: Window) -> Self {
         Self { amount: Reverse(amount), start, end, slot }
     }
@@ -123,8 +123,11 @@ impl Gaps {
 }
 
 /// The steps of four quantities together: what is charged and what is buffered, in each direction.
-pub(crate) fn together(charged: &Both<Vec<(Window, u64)>>, buffer: &Both<Vec<(Window, u64)>>) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
+pub(crate) fn together(
+    charged: &Both<Vec<(Window, u64)>>,
+    buffer: &Both<Vec<(Window, u64)>>,
+) -> Vec<TakenStep> {
+    let mut steps: Vec<TakenStep> = Vec::new();
     let lists = [&charged.sending, &charged.receiving, &buffer.sending, &buffer.receiving];
     let windows = lists.iter().flat_map(|list| list.iter().map(|(window, _)| *window));
     for window in pieces(windows) {
@@ -133,7 +136,7 @@ pub(crate) fn together(charged: &Both<Vec<(Window, u64)>>, buffer: &Both<Vec<(Wi
             let step = place.checked_sub(1).map(|place| list[place]);
             step.filter(|(step, _)| step.ends_after(window.start)).map_or(0, |(_, amount)| amount)
         };
-        let step = Step {
+        let step = TakenStep {
             window,
             charged: Both {
                 sending: Rate::new(at(&charged.sending)),
@@ -151,21 +154,21 @@ pub(crate) fn together(charged: &Both<Vec<(Window, u64)>>, buffer: &Both<Vec<(Wi
             _ => steps.push(step),
         }
     }
-    steps.retain(|step| !step.takes_the_same(&Step::nothing(step.window)));
+    steps.retain(|step| !step.takes_the_same(&TakenStep::nothing(step.window)));
     steps
 }
 
 /// Whether both take the same from now on; each is in order, and its neighbours differ.
-pub(crate) fn are_same(one: &[Step], other: &[Step], now: Moment) -> bool {
-    fn later(steps: &[Step], now: Moment) -> impl Iterator<Item = Step> {
+pub(crate) fn are_same(one: &[TakenStep], other: &[TakenStep], now: Moment) -> bool {
+    fn later(steps: &[TakenStep], now: Moment) -> impl Iterator<Item = TakenStep> {
         let later = steps.iter().filter(move |step| step.window.ends_after(now));
-        later.map(move |step| Step { window: from(step.window, now), ..*step })
+        later.map(move |step| TakenStep { window: from(step.window, now), ..*step })
     }
     later(one, now).eq(later(other, now))
 }
 
 /// The windows in which one takes more than the other of anything, with what both take there.
-pub(crate) fn above(one: &[Step], other: &[Step], now: Moment) -> Vec<(Step, Step)> {
+pub(crate) fn above(one: &[TakenStep], other: &[TakenStep], now: Moment) -> Vec<(TakenStep, TakenStep)> {
     let windows = one.iter().chain(other).map(|step| step.window);
     let windows = windows.filter(|window| window.ends_after(now)).map(|window| from(window, now));
     let both = pieces(windows).into_iter().map(|window| (at(one, window), at(other, window)));
@@ -173,12 +176,12 @@ pub(crate) fn above(one: &[Step], other: &[Step], now: Moment) -> Vec<(Step, Ste
 }
 
 /// What is taken during a window that is part of one step, or of none.
-fn at(steps: &[Step], window: Window) -> Step {
+fn at(steps: &[TakenStep], window: Window) -> TakenStep {
     let place = steps.partition_point(|step| step.window.start <= window.start);
     let step = place.checked_sub(1).map(|place| steps[place]);
     match step.filter(|step| step.window.ends_after(window.start)) {
-        Some(step) => Step { window, ..step },
-        None => Step::nothing(window),
+        Some(step) => TakenStep { window, ..step },
+        None => TakenStep::nothing(window),
     }
 }
 
@@ -200,7 +203,7 @@ fn pieces(windows: impl Iterator<Item = Window>) -> Vec<Window> {
     pieces.filter(|piece| piece.end.is_some() || lasts).collect()
 }
 
-impl Step {
+impl TakenStep {
     const fn nothing(window: Window) -> Self {
         let charged = Both { sending: Rate::ZERO, receiving: Rate::ZERO };
         Self { window, charged, buffer: Both { sending: Bytes::ZERO, receiving: Bytes::ZERO } }

@@ -5,7 +5,7 @@
 use std::iter::Rev;
 use std::slice::Iter;
 
-use super::place::Place;
+use super::place::PreemptionPlace;
 
 /// What a flow takes of each kind that is added up.
 pub(crate) type Amounts = [u64; KINDS];
@@ -16,27 +16,27 @@ pub(crate) const KINDS: usize = 5;
 /// Flows in their order, with sums.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    root: Node,
+    root: TallyNode,
 }
 
 #[derive(Clone, Debug)]
-enum Node {
-    Leaf(Vec<Item>),
-    Branch(Vec<Child>),
+enum TallyNode {
+    Leaf(Vec<TallyItem>),
+    Branch(Vec<TallyChild>),
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Item {
-    place: Place,
+struct TallyItem {
+    place: PreemptionPlace,
     amounts: Amounts,
 }
 
 #[derive(Clone, Debug)]
-struct Child {
+struct TallyChild {
     /// At most the place of the first item below.
-    first: Place,
+    first: PreemptionPlace,
     sums: KindSums,
-    node: Node,
+    node: TallyNode,
 }
 
 /// Sums of each kind.
@@ -47,48 +47,48 @@ const WIDEST: usize = 32;
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { root: Node::Leaf(Vec::new()) }
+        Self { root: TallyNode::Leaf(Vec::new()) }
     }
 }
 
 impl Tally {
     /// Adds a flow that is not in it.
-    pub(crate) fn insert(&mut self, place: Place, amounts: Amounts) {
-        if let Some(second) = self.root.insert(Item { place, amounts }) {
-            let first = std::mem::replace(&mut self.root, Node::Branch(Vec::with_capacity(WIDEST + 1)));
-            if let Node::Branch(children) = &mut self.root {
-                children.extend([Child::new(first), Child::new(second)]);
+    pub(crate) fn insert(&mut self, place: PreemptionPlace, amounts: Amounts) {
+        if let Some(second) = self.root.insert(TallyItem { place, amounts }) {
+            let first = std::mem::replace(&mut self.root, TallyNode::Branch(Vec::with_capacity(WIDEST + 1)));
+            if let TallyNode::Branch(children) = &mut self.root {
+                children.extend([TallyChild::new(first), TallyChild::new(second)]);
             }
         }
     }
 
     /// Removes a flow. Returns whether it was in it.
-    pub(crate) fn remove(&mut self, place: Place) -> bool {
+    pub(crate) fn remove(&mut self, place: PreemptionPlace) -> bool {
         let removed = self.root.remove(place).is_some();
         // A branch with one child is that child.
-        while let Node::Branch(children) = &mut self.root
+        while let TallyNode::Branch(children) = &mut self.root
             && children.len() == 1
             && let Some(only) = children.pop()
         {
             self.root = only.node;
         }
         if self.root.is_empty() {
-            self.root = Node::Leaf(Vec::new());
+            self.root = TallyNode::Leaf(Vec::new());
         }
         removed
     }
 
     /// What the flows after a place, which are less important, take together, of one kind.
-    pub(crate) fn after(&self, place: Place, kind: usize) -> u128 {
+    pub(crate) fn after(&self, place: PreemptionPlace, kind: usize) -> u128 {
         let mut sum = 0;
         let mut node = &self.root;
         loop {
             match node {
-                Node::Leaf(items) => {
+                TallyNode::Leaf(items) => {
                     let after = items.iter().rev().take_while(|item| item.place > place);
                     return sum + after.map(|item| u128::from(item.amounts[kind])).sum::<u128>();
                 }
-                Node::Branch(children) => {
+                TallyNode::Branch(children) => {
                     let here = children.partition_point(|child| child.first <= place);
                     sum += children[here..].iter().map(|child| child.sums[kind]).sum::<u128>();
                     let Some(last) = children[..here].last() else { return sum };
@@ -100,11 +100,11 @@ impl Tally {
 
     /// The first flow, beginning with the least important, with which those up to it take at least an amount of one kind,
     /// which is not zero; `None` if all take less.
-    pub(crate) fn reach(&self, kind: usize, mut amount: u128) -> Option<Place> {
+    pub(crate) fn reach(&self, kind: usize, mut amount: u128) -> Option<PreemptionPlace> {
         let mut node = &self.root;
         loop {
             match node {
-                Node::Leaf(items) => {
+                TallyNode::Leaf(items) => {
                     return items.iter().rev().find_map(|item| {
                         let taken = u128::from(item.amounts[kind]);
                         let reached = taken >= amount;
@@ -112,7 +112,7 @@ impl Tally {
                         reached.then_some(item.place)
                     });
                 }
-                Node::Branch(children) => {
+                TallyNode::Branch(children) => {
                     let reached = children.iter().rev().find(|child| {
                         let reached = child.sums[kind] >= amount;
                         if !reached {
@@ -137,16 +137,16 @@ impl Tally {
 /// See [`Tally::places`].
 pub(crate) struct Places<'a> {
     /// What is left of each branch above the leaf.
-    open: Vec<Rev<Iter<'a, Child>>>,
-    items: Rev<Iter<'a, Item>>,
+    open: Vec<Rev<Iter<'a, TallyChild>>>,
+    items: Rev<Iter<'a, TallyItem>>,
 }
 
 impl<'a> Places<'a> {
-    fn descend(&mut self, mut node: &'a Node) {
+    fn descend(&mut self, mut node: &'a TallyNode) {
         loop {
             match node {
-                Node::Leaf(items) => return self.items = items.iter().rev(),
-                Node::Branch(children) => {
+                TallyNode::Leaf(items) => return self.items = items.iter().rev(),
+                TallyNode::Branch(children) => {
                     let mut children = children.iter().rev();
                     let Some(last) = children.next() else { return };
                     self.open.push(children);
@@ -158,9 +158,9 @@ impl<'a> Places<'a> {
 }
 
 impl Iterator for Places<'_> {
-    type Item = Place;
+    type Item = PreemptionPlace;
 
-    fn next(&mut self) -> Option<Place> {
+    fn next(&mut self) -> Option<PreemptionPlace> {
         loop {
             if let Some(item) = self.items.next() {
                 return Some(item.place);
@@ -173,7 +173,7 @@ impl Iterator for Places<'_> {
     }
 }
 
-impl Node {
+impl TallyNode {
     fn is_empty(&self) -> bool {
         match self {
             Self::Leaf(items) => items.is_empty(),
@@ -183,7 +183,7 @@ impl Node {
 
     /// A node that is too wide gives its second half, to be put after it; only the new last entry where it was added at
     /// the end, so that flows which are added in order fill every node.
-    fn insert(&mut self, item: Item) -> Option<Self> {
+    fn insert(&mut self, item: TallyItem) -> Option<Self> {
         match self {
             Self::Leaf(items) => {
                 let here = items.partition_point(|other| other.place < item.place);
@@ -199,7 +199,7 @@ impl Node {
                     None => add(&mut child.sums, &item.amounts),
                     Some(second) => {
                         child.sums = child.node.sums();
-                        children.insert(here + 1, Child::new(second));
+                        children.insert(here + 1, TallyChild::new(second));
                     }
                 }
                 let first = if here + 1 == WIDEST { WIDEST } else { WIDEST / 2 };
@@ -208,7 +208,7 @@ impl Node {
         }
     }
 
-    fn remove(&mut self, place: Place) -> Option<Amounts> {
+    fn remove(&mut self, place: PreemptionPlace) -> Option<Amounts> {
         match self {
             Self::Leaf(items) => {
                 let here = items.binary_search_by_key(&place, |item| item.place).ok()?;
@@ -244,7 +244,7 @@ impl Node {
         sums
     }
 
-    fn first(&self) -> Option<Place> {
+    fn first(&self) -> Option<PreemptionPlace> {
         match self {
             Self::Leaf(items) => items.first().map(|item| item.place),
             Self::Branch(children) => children.first().map(|child| child.first),
@@ -252,8 +252,8 @@ impl Node {
     }
 }
 
-impl Child {
-    fn new(node: Node) -> Self {
+impl TallyChild {
+    fn new(node: TallyNode) -> Self {
         Self { first: node.first().unwrap_or_default(), sums: node.sums(), node }
     }
 }
@@ -280,7 +280,7 @@ mod tests {
         ) {
             let (mut tally, mut map) = (Tally::default(), BTreeMap::new());
             for (inserts, order, priority, amount) in steps {
-                let place = Place::of(priority, Rank::of(order, 7));
+                let place = PreemptionPlace::of(priority, Rank::of(order, 7));
                 if inserts && !map.contains_key(&place) {
                     tally.insert(place, [amount; KINDS]);
                     map.insert(place, u128::from(amount));

@@ -2,10 +2,10 @@
 
 use flowspec::{Both, Direction, Moment};
 
-use super::candidates::{Limit, Quantity, Scope};
+use super::candidates::{BindingLimit, LimitedQuantity, Scope};
 use super::footprint::Footprint;
 use super::profile::Profile;
-use super::steps::Step;
+use super::steps::TakenStep;
 use super::window::Window;
 
 /// Class types, of the Russian dolls model.
@@ -15,7 +15,7 @@ const TYPES: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct AccountUse {
     /// What is counted.
-    counts: Counts,
+    counts: CountedKinds,
     pub(crate) reserved: Both<Profile>,
     pub(crate) buffer: Both<Profile>,
     pub(crate) flows: Profile,
@@ -34,14 +34,14 @@ pub(crate) struct ClassUse {
 
 /// What is counted of an interface besides its rate; what nothing limits is not.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Counts {
+pub(crate) struct CountedKinds {
     pub(crate) flows: bool,
     pub(crate) buffer: bool,
     pub(crate) dolls: bool,
 }
 
 impl AccountUse {
-    pub(crate) fn new(counts: Counts) -> Self {
+    pub(crate) fn new(counts: CountedKinds) -> Self {
         Self {
             counts,
             reserved: Both::default(),
@@ -85,10 +85,10 @@ impl AccountUse {
     fn each_amount(
         &mut self,
         footprint: &Footprint,
-        step: &Step,
+        step: &TakenStep,
         change: &mut impl FnMut(&mut Profile, u64, Window),
     ) {
-        let Step { window, charged, buffer } = *step;
+        let TakenStep { window, charged, buffer } = *step;
         for direction in Direction::BOTH {
             let rate = charged.get(direction).get();
             if rate > 0 {
@@ -125,7 +125,7 @@ impl AccountUse {
     }
 
     /// By how much a flow would exceed a limit; not more than zero where it fits.
-    pub(crate) fn excess(&self, limit: &Limit, now: Moment) -> i128 {
+    pub(crate) fn excess(&self, limit: &BindingLimit, now: Moment) -> i128 {
         let taken = self.limited(limit).map_or(0, |profile| profile.highest_sum(limit.window, now));
         // A sum of a million amounts of 64 bits.
         let taken = i128::try_from(taken).unwrap_or(i128::MAX / 2);
@@ -134,25 +134,25 @@ impl AccountUse {
 
     /// A moment before which the flow does not meet a limit, wherever its window begins between its start and then; `None`
     /// where none is known.
-    pub(crate) fn next_try(&self, limit: &Limit, now: Moment) -> Option<Moment> {
+    pub(crate) fn next_try(&self, limit: &BindingLimit, now: Moment) -> Option<Moment> {
         self.limited(limit)?.next_try(limit.demand, limit.window, now)
     }
 
     /// What is taken of a limit; `None` where nothing ever was.
-    fn limited(&self, limit: &Limit) -> Option<&Profile> {
+    fn limited(&self, limit: &BindingLimit) -> Option<&Profile> {
         match (limit.scope, limit.quantity) {
-            (Scope::Interface, Quantity::Flows) => Some(&self.flows),
-            (Scope::Interface, Quantity::Rate(direction)) => Some(self.reserved.get(direction)),
-            (_, Quantity::Buffer(direction)) => Some(self.buffer.get(direction)),
-            (Scope::Class(class), Quantity::Flows) => self.class(class).map(|class| &class.flows),
-            (Scope::Class(class), Quantity::Rate(direction)) => {
+            (Scope::Interface, LimitedQuantity::Flows) => Some(&self.flows),
+            (Scope::Interface, LimitedQuantity::Rate(direction)) => Some(self.reserved.get(direction)),
+            (_, LimitedQuantity::Buffer(direction)) => Some(self.buffer.get(direction)),
+            (Scope::Class(class), LimitedQuantity::Flows) => self.class(class).map(|class| &class.flows),
+            (Scope::Class(class), LimitedQuantity::Rate(direction)) => {
                 self.class(class).map(|class| class.reserved.get(direction))
             }
-            (Scope::Type(number), Quantity::Rate(direction)) => {
+            (Scope::Type(number), LimitedQuantity::Rate(direction)) => {
                 self.dolls.get(number).map(|doll| doll.get(direction))
             }
             // No limit is on the number of flows of a class type.
-            (Scope::Type(_), Quantity::Flows) => None,
+            (Scope::Type(_), LimitedQuantity::Flows) => None,
         }
     }
 

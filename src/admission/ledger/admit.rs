@@ -15,7 +15,7 @@ use crate::admission::request::{Grant, Request};
 use crate::admission::response::RefusedRendition;
 
 /// What became of the renditions of a request.
-pub(crate) struct Tried {
+pub(crate) struct TriedRenditions {
     /// The grant, or the refusal of the best rendition.
     pub(crate) result: Result<Grant, Refusal>,
     /// Which rendition was admitted, where that is not the best one.
@@ -40,25 +40,30 @@ impl Ledger {
     }
 
     /// Admits the best rendition that fits. Renditions are tried until one fits, unless the refusal is the same for each.
-    pub(crate) fn climb(&mut self, ladder: &Ladder) -> Tried {
+    pub(crate) fn climb(&mut self, ladder: &Ladder) -> TriedRenditions {
         let Ladder { request, first, renditions } = ladder;
         let counted = self.count_request(request.client.as_deref());
         let tried = counted.and_then(|()| self.admit_counted(request));
         let may_wait = request.wait && matches!(&tried, Err(refusal) if self.may_fit_later(request, refusal));
         let best = match tried {
             Err(refusal) if !renditions.is_empty() && refusal.depends_on_rendition() => refusal,
-            result => return Tried { result, rendition: None, refused: Vec::new(), may_wait },
+            result => return TriedRenditions { result, rendition: None, refused: Vec::new(), may_wait },
         };
         let mut refused = vec![RefusedRendition { name: first.clone(), refusal: best.clone() }];
         for (name, qos) in renditions {
             match self.admit_counted(&Request { qos: *qos, ..request.clone() }) {
                 Ok(grant) => {
-                    return Tried { result: Ok(grant), rendition: Some(name.clone()), refused, may_wait };
+                    return TriedRenditions {
+                        result: Ok(grant),
+                        rendition: Some(name.clone()),
+                        refused,
+                        may_wait,
+                    };
                 }
                 Err(refusal) => refused.push(RefusedRendition { name: name.clone(), refusal }),
             }
         }
-        Tried { result: Err(best), rendition: None, refused, may_wait }
+        TriedRenditions { result: Err(best), rendition: None, refused, may_wait }
     }
 
     /// The same for a request that its client has been counted for.

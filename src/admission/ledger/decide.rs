@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Direction, Flowspec, Micros, Moment, Rate};
 
-use super::admit::Tried;
+use super::admit::TriedRenditions;
 use super::measurement::Measurement;
 use super::state::Ledger;
 use crate::admission::decision::{Decision, Outcome};
@@ -145,7 +145,7 @@ impl Ledger {
     fn decide_reserve(&mut self, ladder: &Ladder, grant: &mut Option<Grant>) -> Answered {
         let request = &ladder.request;
         let Request { id, interface, .. } = request;
-        let Tried { result, rendition, refused: refused_renditions, may_wait } = self.climb(ladder);
+        let TriedRenditions { result, rendition, refused: refused_renditions, may_wait } = self.climb(ladder);
         let waiting = match &result {
             // The request was not looked at: the flow waits as before.
             Err(Refusal::DuplicateId { .. } | Refusal::Client { limit: ClientLimit::Requests(_), .. }) => {

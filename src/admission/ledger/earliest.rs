@@ -3,7 +3,7 @@
 use flowspec::{Micros, Moment};
 
 use super::client::ClientUse;
-use super::group::Group;
+use super::group::LedgerGroup;
 use super::prepare::{Prepared, Wanted};
 use super::state::{Ledger, client_of};
 use crate::admission::request::Request;
@@ -60,7 +60,7 @@ impl Ledger {
         let on_link = account.and_then(|account| account.usage.next_change(moment));
         let client = client_of(&self.policy, request.client.as_deref());
         let client: Option<&ClientUse> = client.and_then(|(name, _)| self.clients.get(name));
-        let group: Option<&Group> = request.group.as_deref().and_then(|name| self.groups.get(name));
+        let group: Option<&LedgerGroup> = request.group.as_deref().and_then(|name| self.groups.get(name));
         let of_client = client.and_then(|client| client.next_change(moment));
         let of_group = group.and_then(|group| group.next_change(moment));
         [on_link, of_client, of_group].into_iter().flatten().min()

@@ -7,7 +7,7 @@ use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate, TSpec};
 use crate::admission::account::charge::{Charge, reserves_nothing};
 use crate::admission::account::footprint::Footprint;
 use crate::admission::account::profile::Profile;
-use crate::admission::account::steps::{self, Largest, Step};
+use crate::admission::account::steps::{self, Largest, TakenStep};
 use crate::admission::account::window::Window;
 use crate::admission::limits::GroupLimit;
 use crate::admission::refusal::Refusal;
@@ -15,7 +15,7 @@ use crate::policy::GroupMode;
 
 /// A group, and what its members take of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Group {
+pub(crate) struct LedgerGroup {
     pub(crate) interface: String,
     pub(crate) mode: GroupMode,
     /// The group's QOS: in an envelope, the sum that the members stay within; in a shared group, the most that a member
@@ -59,7 +59,7 @@ struct MemberSums {
     peak_bandwidth: Profile,
 }
 
-impl Group {
+impl LedgerGroup {
     pub(crate) fn new(
         interface: &str,
         mode: GroupMode,
@@ -349,7 +349,7 @@ impl Group {
         let Some(steps) = &self.footprint.steps else {
             return Rate::new(self.sums.get(direction).charged.current());
         };
-        let is_now = |step: &&Step| step.window.start <= now && step.window.ends_after(now);
+        let is_now = |step: &&TakenStep| step.window.start <= now && step.window.ends_after(now);
         steps.iter().find(is_now).map_or(Rate::ZERO, |step| *step.charged.get(direction))
     }
 }
@@ -362,7 +362,7 @@ impl LargestMembers {
         }
     }
 
-    fn steps(&self, with: Option<&Member>, now: Moment) -> Vec<Step> {
+    fn steps(&self, with: Option<&Member>, now: Moment) -> Vec<TakenStep> {
         let steps = |direction: Direction| {
             let charged = with.map(|with| (with.charge.rate.get(direction).get(), with.window));
             let buffer = with.map(|with| (with.charge.buffer.get(direction).get(), with.window));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flowspec::Both;
 
 use super::alternative::with_alternative;
-use super::group::Group;
+use super::group::LedgerGroup;
 use super::state::Ledger;
 use crate::admission::account::charge::Charge;
 use crate::admission::account::footprint::{ClassCounts, Footprint};
@@ -76,7 +76,7 @@ impl Ledger {
         if new {
             self.flows.insert_group(&format!("group {id}"), &mut footprint, self.now);
         }
-        let mut group = Group::new(interface, *mode, *qos, charge, footprint);
+        let mut group = LedgerGroup::new(interface, *mode, *qos, charge, footprint);
         let old = before.as_ref().map(|before| before.footprint.clone());
         if let Some(before) = before {
             group = match members {
@@ -112,7 +112,8 @@ impl Ledger {
     /// Whether the charge of an envelope's flowspec fits in place of what is booked for the group: found out before its
     /// members are looked at.
     fn check_own_charge(&mut self, id: &str, class: Option<u32>, charge: &Charge) -> Result<(), Refusal> {
-        let is_same = |group: &&Group| group.mode == GroupMode::Envelope && group.footprint.class == class;
+        let is_same =
+            |group: &&LedgerGroup| group.mode == GroupMode::Envelope && group.footprint.class == class;
         let Some(group) = self.groups.get(id).filter(is_same) else { return Ok(()) };
         let booked = group.footprint.clone();
         let own = Footprint { charged: charge.rate, buffer: charge.buffer, ..booked.clone() };
@@ -128,7 +129,7 @@ impl Ledger {
     }
 
     /// Whether a group may be made, or changed where there is one of that name.
-    fn check_group(&self, request: &GroupRequest, before: Option<&Group>) -> Result<(), Refusal> {
+    fn check_group(&self, request: &GroupRequest, before: Option<&LedgerGroup>) -> Result<(), Refusal> {
         let GroupRequest { id, interface, mode, .. } = request;
         let Some(before) = before else {
             return match self.groups.len() {
@@ -190,7 +191,7 @@ impl Ledger {
     }
 
     /// Changes a group's members, and with them what the interface is charged for it.
-    pub(crate) fn change_group(&mut self, name: &str, change: impl FnOnce(&mut Group)) {
+    pub(crate) fn change_group(&mut self, name: &str, change: impl FnOnce(&mut LedgerGroup)) {
         let now = self.now;
         let Some(group) = self.groups.get_mut(name) else { return };
         change(group);
@@ -209,7 +210,7 @@ impl Ledger {
 
     /// Charges a group no more than its flowspec, once its members fit that again.
     pub(crate) fn shrink_group(&mut self, name: &str) {
-        if self.groups.get(name).is_some_and(Group::is_outgrown) {
+        if self.groups.get(name).is_some_and(LedgerGroup::is_outgrown) {
             let now = self.now;
             self.change_group(name, |group| group.shrink(now));
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::state::{Ledger, MOST_FLOWS, client_of};
 use crate::admission::account::entry::Entry;
 use crate::admission::account::footprint::Footprint;
-use crate::admission::account::recount::Booked;
+use crate::admission::account::recount::RecountSource;
 
 /// With at most this many flows, a debug build checks after every mutation.
 const ALWAYS_CHECKED_FLOWS: usize = 16;
@@ -76,7 +76,7 @@ impl Ledger {
             // What stays of an interface that the policy no longer has is not limited, and not recounted.
             let (Some(account), Some(policy)) = (account, self.policy.interface(name)) else { continue };
             let footprints = booked.get(&number).map_or(&[][..], Vec::as_slice);
-            account.invariants(&Booked { name, policy, footprints, now: self.now });
+            account.invariants(&RecountSource { name, policy, footprints, now: self.now });
         }
     }
 

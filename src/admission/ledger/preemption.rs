@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::prepare::{Constraint, Wanted};
 use super::state::Ledger;
-use super::victims::Search;
+use super::victims::VictimSearch;
 use crate::admission::account::entry::Entry;
 use crate::admission::account::fit::FitContext;
 use crate::admission::account::footprint::Footprint;
-use crate::admission::account::place::Place;
+use crate::admission::account::place::PreemptionPlace;
 use crate::admission::displaced::Displaced;
 use crate::admission::refusal::Refusal;
 
@@ -39,11 +39,11 @@ impl Ledger {
             return None;
         }
         // No flow is worse than the worst priority.
-        let from = Place::after_priority(setup)?;
+        let from = PreemptionPlace::after_priority(setup)?;
         self.without_group(newcomer, |ledger| ledger.search_victims(newcomer, setup, from))
     }
 
-    fn search_victims(&mut self, newcomer: &Wanted, setup: u8, from: Place) -> Option<Vec<u32>> {
+    fn search_victims(&mut self, newcomer: &Wanted, setup: u8, from: PreemptionPlace) -> Option<Vec<u32>> {
         let interface = newcomer.entry.footprint.interface;
         let account = self.accounts.get(interface as usize)?.as_ref()?;
         let mut limits = Vec::new();
@@ -63,14 +63,14 @@ impl Ledger {
         limits.retain(|limit| account.usage.excess(limit, now) > 0);
         let (flows, account) = (&self.flows, self.accounts.get_mut(interface as usize)?.as_mut()?);
         let (usage, candidates) = account.usage_and_candidates()?;
-        let search = Search { usage, candidates, flows, limits, now, from };
+        let search = VictimSearch { usage, candidates, flows, limits, now, from };
         let victims = search.run()?;
-        Some(victims.into_iter().map(Place::slot).collect())
+        Some(victims.into_iter().map(PreemptionPlace::slot).collect())
     }
 
     /// The same where what a flow frees depends on which others are there. Few flows are looked at first, and all of them
     /// only where fewer are not enough.
-    fn victims_one_by_one(&mut self, newcomer: &Wanted, from: Place) -> Option<Vec<u32>> {
+    fn victims_one_by_one(&mut self, newcomer: &Wanted, from: PreemptionPlace) -> Option<Vec<u32>> {
         let Footprint { window, interface, .. } = newcomer.entry.footprint;
         let mut most = FIRST_CANDIDATES;
         loop {

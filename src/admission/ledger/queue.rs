@@ -19,8 +19,8 @@ const MOST_WAITING: usize = 10_000;
 
 /// The flows that wait, in order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Waiting {
-    pub(crate) queue: BTreeMap<u64, Waiter>,
+pub(crate) struct WaitingQueue {
+    pub(crate) queue: BTreeMap<u64, WaitingRequest>,
     /// The place of each flow in the queue.
     places: BTreeMap<String, u64>,
     /// When flows lose their places, with the places.
@@ -29,20 +29,20 @@ pub(crate) struct Waiting {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Waiter {
+pub(crate) struct WaitingRequest {
     pub(crate) request: Request,
     /// Once it is notified: until when it may request again.
     pub(crate) notified_until: Option<Moment>,
 }
 
-impl Waiter {
+impl WaitingRequest {
     /// When it loses its place: once it has been notified for long enough, and once its reservation would be over.
     fn due(&self) -> Option<Moment> {
         self.notified_until.into_iter().chain(self.request.end).min()
     }
 }
 
-impl Waiting {
+impl WaitingQueue {
     /// When the next flow loses its place.
     pub(crate) fn due(&self) -> Option<Moment> {
         self.due.first().map(|(at, _)| *at)
@@ -66,13 +66,13 @@ impl Waiting {
         }
     }
 
-    fn insert(&mut self, place: u64, waiter: Waiter) {
+    fn insert(&mut self, place: u64, waiter: WaitingRequest) {
         self.due.extend(waiter.due().map(|at| (at, place)));
         self.places.insert(waiter.request.id.clone(), place);
         self.queue.insert(place, waiter);
     }
 
-    fn remove(&mut self, place: u64) -> Option<Waiter> {
+    fn remove(&mut self, place: u64) -> Option<WaitingRequest> {
         let waiter = self.queue.remove(&place)?;
         self.places.remove(&waiter.request.id);
         if let Some(at) = waiter.due() {
@@ -89,7 +89,7 @@ impl Waiting {
     /// Whether a flow was notified that has its client's limits or its group's in common with an admitted one.
     pub(crate) fn competes(&self, admitted: &Request) -> bool {
         let Request { client, group, .. } = admitted;
-        let has_in_common = |Waiter { request, notified_until }: &Waiter| {
+        let has_in_common = |WaitingRequest { request, notified_until }: &WaitingRequest| {
             let of_client = client.is_some() && request.client == *client;
             let of_group = group.is_some() && request.group == *group;
             notified_until.is_some() && (of_client || of_group)
@@ -100,7 +100,7 @@ impl Waiting {
 
     /// Adds a flow to the queue, or keeps it in its place. Returns whether it waits.
     pub(crate) fn join(&mut self, request: &Request) -> bool {
-        let waiter = Waiter { request: request.clone(), notified_until: None };
+        let waiter = WaitingRequest { request: request.clone(), notified_until: None };
         if let Some(place) = self.places.get(&request.id).copied() {
             self.remove(place);
             self.insert(place, waiter);

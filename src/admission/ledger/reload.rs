@@ -12,7 +12,7 @@ use crate::admission::account::footprint::{ClassCounts, Footprint};
 use crate::admission::account::state::stated;
 use crate::admission::group_difference::GroupDifference;
 use crate::admission::totals::Totals;
-use crate::policy::{Admission, Changes, Policy};
+use crate::policy::{Admission, Policy, PolicyChanges};
 
 /// What a new policy means for a ledger that is in use: what it changes, and where the ledger differs from one that
 /// starts under it.
@@ -22,7 +22,7 @@ use crate::policy::{Admission, Changes, Policy};
 pub struct Reload {
     /// What it changes.
     #[serde(flatten)]
-    pub changes: Changes,
+    pub changes: PolicyChanges,
     /// Flows, oldest first, whose interface or class it does not have: they keep their reservations until they end, and
     /// may ask for less.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -64,7 +64,7 @@ impl Ledger {
     /// decision if they fit now.
     pub fn reload(&mut self, policy: Arc<Policy>) -> Reload {
         self.bookings += 1;
-        let changes = Changes::between(&self.policy, &policy);
+        let changes = PolicyChanges::between(&self.policy, &policy);
         let before = std::mem::replace(&mut self.policy, policy);
         self.rebook_all(&before);
         self.recount_clients();

@@ -10,11 +10,11 @@ use flowspec::{Both, Bytes, ErrorTerms, Moment, Rate};
 
 use super::absence::AbsentPeers;
 use super::client::ClientUse;
-use super::group::Group;
-use super::queue::Waiting;
+use super::group::LedgerGroup;
+use super::queue::WaitingQueue;
 use crate::admission::account::classes::Classes;
 use crate::admission::account::flows::Flows;
-use crate::admission::account::names::Names;
+use crate::admission::account::names::NameTable;
 use crate::admission::account::proof::{Prover, unproven};
 use crate::admission::account::rank::Rank;
 use crate::admission::account::state::{Account, SeenLink};
@@ -50,12 +50,12 @@ pub struct Ledger {
     pub(crate) policy: Arc<Policy>,
     pub(crate) now: Moment,
     /// Every interface that was ever named.
-    pub(crate) interfaces: Names,
+    pub(crate) interfaces: NameTable,
     /// By the interface's number; `None` where the policy does not have it.
     pub(crate) accounts: Vec<Option<Account>>,
     pub(crate) classes: Arc<Classes>,
     pub(crate) flows: Flows,
-    pub(crate) groups: BTreeMap<Arc<str>, Group>,
+    pub(crate) groups: BTreeMap<Arc<str>, LedgerGroup>,
     /// The policy's groups that are not as it states them, with the reason.
     pub(crate) unmade: BTreeMap<Arc<str>, GroupDifference>,
     pub(crate) clients: HashMap<String, ClientUse>,
@@ -63,7 +63,7 @@ pub struct Ledger {
     pub(crate) endings: BTreeSet<(Moment, Rank)>,
     pub(crate) absent: AbsentPeers,
     pub(crate) admitted: u64,
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: WaitingQueue,
     pub(crate) prover: Prover,
     /// How often something was booked, unbooked or counted otherwise: a number that changes with the state.
     pub(crate) bookings: u64,
@@ -83,7 +83,7 @@ impl Ledger {
         let mut ledger = Self {
             policy,
             now: Moment::START,
-            interfaces: Names::default(),
+            interfaces: NameTable::default(),
             accounts: Vec::new(),
             classes,
             flows: Flows::default(),
@@ -93,7 +93,7 @@ impl Ledger {
             endings: BTreeSet::new(),
             absent: AbsentPeers::default(),
             admitted: 0,
-            waiting: Waiting::default(),
+            waiting: WaitingQueue::default(),
             prover,
             bookings: 0,
             risen: false,

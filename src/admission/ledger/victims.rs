@@ -7,42 +7,42 @@
 
 use flowspec::Moment;
 
-use crate::admission::account::candidates::{Candidates, Limit};
+use crate::admission::account::candidates::{BindingLimit, Candidates};
 use crate::admission::account::flows::Flows;
 use crate::admission::account::footprint::Footprint;
-use crate::admission::account::place::Place;
+use crate::admission::account::place::PreemptionPlace;
 use crate::admission::account::usage::AccountUse;
 
 /// A search for the flows to preempt.
-pub(crate) struct Search<'a> {
+pub(crate) struct VictimSearch<'a> {
     /// What is taken; it is as before when the search is over.
     pub(crate) usage: &'a mut AccountUse,
     pub(crate) candidates: &'a Candidates,
     pub(crate) flows: &'a Flows,
     /// The limits that the newcomer exceeds.
-    pub(crate) limits: Vec<Limit>,
+    pub(crate) limits: Vec<BindingLimit>,
     pub(crate) now: Moment,
     /// No flow before this place is preempted.
-    pub(crate) from: Place,
+    pub(crate) from: PreemptionPlace,
 }
 
 /// How far the first part of the search went.
 struct Enough {
     /// The most important flow that has to go.
-    last: Place,
+    last: PreemptionPlace,
     /// The flows with a window that went as well, least important first.
-    single: Vec<Single>,
+    single: Vec<WindowedFlow>,
 }
 
 /// A flow with a window.
-struct Single {
-    place: Place,
+struct WindowedFlow {
+    place: PreemptionPlace,
     footprint: Footprint,
 }
 
-impl Search<'_> {
+impl VictimSearch<'_> {
     /// The places of the flows to preempt, least important first; `None` where all together are not enough.
-    pub(crate) fn run(mut self) -> Option<Vec<Place>> {
+    pub(crate) fn run(mut self) -> Option<Vec<PreemptionPlace>> {
         let enough = self.enough()?;
         let mut victims = self.needed(enough);
         victims.reverse();
@@ -56,15 +56,15 @@ impl Search<'_> {
     }
 
     /// What the flows after a place free of each limit, of those that are added up.
-    fn after(&self, place: Place) -> Vec<i128> {
-        let after = |limit: &Limit| self.candidates.after(place, limit.scope, limit.quantity);
+    fn after(&self, place: PreemptionPlace) -> Vec<i128> {
+        let after = |limit: &BindingLimit| self.candidates.after(place, limit.scope, limit.quantity);
         self.limits.iter().map(|limit| i128::try_from(after(limit)).unwrap_or(i128::MAX)).collect()
     }
 
     /// The first flow, beginning with the least important, up to which those that are added up free these amounts;
     /// `None` if they do not.
-    fn reach(&self, amounts: &[i128]) -> Option<Place> {
-        let mut reached = Place::END;
+    fn reach(&self, amounts: &[i128]) -> Option<PreemptionPlace> {
+        let mut reached = PreemptionPlace::END;
         for (limit, amount) in self.limits.iter().zip(amounts) {
             if let Ok(amount) = u128::try_from(*amount)
                 && amount > 0
@@ -76,23 +76,23 @@ impl Search<'_> {
     }
 
     /// The least important flow with a window before a place that is there while the newcomer exceeds a limit.
-    fn single_before(&self, mut place: Place) -> Option<Single> {
+    fn single_before(&self, mut place: PreemptionPlace) -> Option<WindowedFlow> {
         loop {
             let scopes = self.limits.iter().map(|limit| limit.scope);
             place = self.candidates.single_before(place, scopes).filter(|place| *place >= self.from)?;
             let footprint = self.flows.entry(place.slot()).footprint;
             if self.limits.iter().any(|limit| footprint.window.overlaps(&limit.window)) {
-                return Some(Single { place, footprint });
+                return Some(WindowedFlow { place, footprint });
             }
         }
     }
 
     /// Ends flows, least important first, until the newcomer fits.
     fn enough(&mut self) -> Option<Enough> {
-        let mut gone: Vec<Single> = Vec::new();
+        let mut gone: Vec<WindowedFlow> = Vec::new();
         loop {
             let reached = self.reach(&self.excess()).filter(|place| *place >= self.from);
-            let next = self.single_before(gone.last().map_or(Place::END, |single| single.place));
+            let next = self.single_before(gone.last().map_or(PreemptionPlace::END, |single| single.place));
             match (reached, next) {
                 (Some(last), next) if next.as_ref().is_none_or(|next| last > next.place) => {
                     return Some(Enough { last, single: gone });
@@ -120,12 +120,12 @@ impl Search<'_> {
 
     /// Of the flows that were enough, keeps those that are not needed: the most important is tried first. Gives the others,
     /// most important first.
-    fn needed(&mut self, enough: Enough) -> Vec<Place> {
+    fn needed(&mut self, enough: Enough) -> Vec<PreemptionPlace> {
         let Enough { last, mut single } = enough;
         // The last one was needed.
         let (mut victims, mut ended) = (vec![last], Vec::new());
         let mut given = match single.pop_if(|single| single.place == last) {
-            Some(Single { footprint, .. }) => {
+            Some(WindowedFlow { footprint, .. }) => {
                 ended.push(footprint);
                 self.after(last)
             }
@@ -138,7 +138,7 @@ impl Search<'_> {
             // Up to where the flows that follow can stay: they take back no more than is left over.
             let over = |((after, given), excess): ((&i128, &i128), &i128)| after - (given - excess);
             let too_much: Vec<_> = after.iter().zip(&given).zip(&excess).map(over).collect();
-            let stops = self.reach(&too_much).filter(|stop| *stop != Place::END);
+            let stops = self.reach(&too_much).filter(|stop| *stop != PreemptionPlace::END);
             match (stops, single.last().map(|single| single.place)) {
                 (None, None) => break,
                 (Some(stop), next) if next.is_none_or(|next| stop < next) => {
@@ -147,7 +147,7 @@ impl Search<'_> {
                     place = stop;
                 }
                 (_, _) => {
-                    let Some(Single { place: next, footprint }) = single.pop() else { break };
+                    let Some(WindowedFlow { place: next, footprint }) = single.pop() else { break };
                     take_back(&mut given, &after, &self.after(next));
                     self.usage.book(&footprint, self.now);
                     if !self.is_enough(&given) {

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use flowspec::{Bytes, Direction, Invalid, QosBytes, QosRequest, TSpec, Wsa};
 
-use super::input::{Document, Input};
-use crate::cli::failure::{Exit, Failure};
+use super::input::{FlowspecDocument, InputArguments};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    input: Input,
+    input: InputArguments,
     /// The interface's MTU, for sizes that depend on it.
     #[arg(long, value_name = "SIZE")]
     mtu: Option<Bytes>,
@@ -29,10 +29,10 @@ enum MessageFormat {
     Json,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let input = &arguments.input;
     let bytes = match input.read()? {
-        Document::Request(request) => return check_request(arguments, &request),
+        FlowspecDocument::Request(request) => return check_request(arguments, &request),
         document => document.bytes(input)?,
     };
     let mut problems = match QosBytes::read(&bytes, input.abi()) {
@@ -49,13 +49,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     for problem in &problems {
         let Invalid { field, offset, value, .. } = problem;
         let (message, wsa) = (problem.problem.to_string(), problem.wsa());
-        Report { field, place: Some((*offset, *value)), message, wsa }.print(arguments)?;
+        PrintedProblem { field, place: Some((*offset, *value)), message, wsa }.print(arguments)?;
     }
     Ok(verdict(problems.iter().map(Invalid::wsa)))
 }
 
 /// Checks flowspecs that have no bytes.
-fn check_request(arguments: &Arguments, request: &QosRequest) -> Result<ExitCode, Failure> {
+fn check_request(arguments: &Arguments, request: &QosRequest) -> Result<ExitCode, CommandFailure> {
     let mut statuses = Vec::new();
     let qos = request.qos();
     for direction in Direction::BOTH {
@@ -65,7 +65,7 @@ fn check_request(arguments: &Arguments, request: &QosRequest) -> Result<ExitCode
         if let Err(error) = checked {
             let (message, wsa) = (error.to_string(), error.wsa());
             let field = &format!("{direction}.{}", error.field());
-            Report { field, place: None, message, wsa }.print(arguments)?;
+            PrintedProblem { field, place: None, message, wsa }.print(arguments)?;
             statuses.push(wsa);
         }
     }
@@ -73,14 +73,14 @@ fn check_request(arguments: &Arguments, request: &QosRequest) -> Result<ExitCode
         && let Err(error) = request.write(arguments.input.abi(), &mut Vec::new())
     {
         let (message, wsa) = (error.problem.to_string(), error.wsa());
-        Report { field: &error.field, place: None, message, wsa }.print(arguments)?;
+        PrintedProblem { field: &error.field, place: None, message, wsa }.print(arguments)?;
         statuses.push(wsa);
     }
     Ok(verdict(statuses))
 }
 
 /// A problem as it is printed.
-struct Report<'a> {
+struct PrintedProblem<'a> {
     field: &'a str,
     /// The byte offset of the field and its value.
     place: Option<(usize, u64)>,
@@ -88,8 +88,8 @@ struct Report<'a> {
     wsa: Wsa,
 }
 
-impl Report<'_> {
-    fn print(&self, arguments: &Arguments) -> Result<(), Failure> {
+impl PrintedProblem<'_> {
+    fn print(&self, arguments: &Arguments) -> Result<(), CommandFailure> {
         let Self { field, place, message, wsa } = self;
         match arguments.message_format {
             MessageFormat::Json => {

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::Subcommand;
 
-use super::document::{self, Format};
-use super::input::{Document, Input};
+use super::document::{self, DocumentFormat};
+use super::input::{FlowspecDocument, InputArguments};
 use super::{check, explain, raw};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{print, write};
 
 /// Convert flowspecs between QOS bytes, JSON and TOML, check them, and explain them.
@@ -20,11 +20,11 @@ use crate::cli::output::{print, write};
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: FlowspecCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum FlowspecCommand {
     /// Convert QOS bytes to JSON or TOML.
     Decode(Decode),
     /// Convert JSON or TOML to QOS bytes.
@@ -38,10 +38,10 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Decode {
     #[command(flatten)]
-    input: Input,
+    input: InputArguments,
     /// The format of the output.
-    #[arg(long, value_enum, default_value_t = Format::Json)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = DocumentFormat::Json)]
+    format: DocumentFormat,
     /// Keep every bit, whether it is valid or not: numbers, sentinels and pointers are not interpreted.
     #[arg(long)]
     raw: bool,
@@ -50,38 +50,38 @@ struct Decode {
 #[derive(Debug, clap::Args)]
 struct Encode {
     #[command(flatten)]
-    input: Input,
+    input: InputArguments,
     /// The output file; standard output if it is absent.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     match &arguments.command {
-        Command::Decode(arguments) => decode(arguments),
-        Command::Encode(arguments) => encode(arguments),
-        Command::Explain(arguments) => explain::run(arguments),
-        Command::Check(arguments) => check::run(arguments),
+        FlowspecCommand::Decode(arguments) => decode(arguments),
+        FlowspecCommand::Encode(arguments) => encode(arguments),
+        FlowspecCommand::Explain(arguments) => explain::run(arguments),
+        FlowspecCommand::Check(arguments) => check::run(arguments),
     }
 }
 
-fn decode(arguments: &Decode) -> Result<ExitCode, Failure> {
+fn decode(arguments: &Decode) -> Result<ExitCode, CommandFailure> {
     let input = &arguments.input;
     let text = if arguments.raw {
         let bytes = match input.read()? {
-            Document::Bytes(bytes) => bytes,
+            FlowspecDocument::Bytes(bytes) => bytes,
             document => document.bytes(input)?,
         };
-        let document = raw::Document::read(&bytes, input.abi()).map_err(|error| input.invalid(&error))?;
-        document::show(&document, Format::Json)
+        let document = raw::RawDocument::read(&bytes, input.abi()).map_err(|error| input.invalid(&error))?;
+        document::show(&document, DocumentFormat::Json)
     } else {
         document::show(&input.request()?, arguments.format)
     };
-    print(&text.map_err(|error| Failure::new(Exit::InvalidFile, error))?)?;
+    print(&text.map_err(|error| CommandFailure::new(Exit::InvalidFile, error))?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn encode(arguments: &Encode) -> Result<ExitCode, Failure> {
+fn encode(arguments: &Encode) -> Result<ExitCode, CommandFailure> {
     let input = &arguments.input;
     // Here --hex is the format of the output.
     let mut reader = input.clone();
@@ -94,11 +94,11 @@ fn encode(arguments: &Encode) -> Result<ExitCode, Failure> {
         Some(path) => write(path, &bytes)?,
         None if !input.hex && std::io::stdout().is_terminal() => {
             let error = anyhow!("bytes are not written to a terminal; use --hex or --output FILE");
-            return Err(Failure::new(Exit::Usage, error));
+            return Err(CommandFailure::new(Exit::Usage, error));
         }
         None => {
             let written = std::io::stdout().write_all(&bytes);
-            written.map_err(|error| Failure::os("write", "standard output", error))?;
+            written.map_err(|error| CommandFailure::os("write", "standard output", error))?;
         }
     }
     Ok(ExitCode::SUCCESS)

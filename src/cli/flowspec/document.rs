@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::raw;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum DocumentFormat {
     /// Integers in bytes per second, bytes and microseconds.
     Json,
     /// Quantities with units, as in a policy.
@@ -18,36 +18,36 @@ pub(super) enum Format {
 
 /// The unit of a field's number.
 #[derive(Clone, Copy)]
-enum Kind {
+enum FieldUnit {
     Rate,
     Size,
     Time,
 }
 
 /// The unit of a field, by its name.
-fn kind(field: &str) -> Option<Kind> {
+fn kind(field: &str) -> Option<FieldUnit> {
     match field {
         "token_rate" | "reserved_rate" | "peak_bandwidth" | "shaping_rate" | "path_bandwidth" => {
-            Some(Kind::Rate)
+            Some(FieldUnit::Rate)
         }
-        "token_bucket_size" | "max_sdu_size" | "minimum_policed_size" | "path_mtu" => Some(Kind::Size),
-        "latency" | "delay_variation" => Some(Kind::Time),
+        "token_bucket_size" | "max_sdu_size" | "minimum_policed_size" | "path_mtu" => Some(FieldUnit::Size),
+        "latency" | "delay_variation" => Some(FieldUnit::Time),
         _ => None,
     }
 }
 
 /// The document as text, ending with a line break.
-pub(super) fn show(document: &impl Serialize, format: Format) -> anyhow::Result<String> {
+pub(super) fn show(document: &impl Serialize, format: DocumentFormat) -> anyhow::Result<String> {
     let value = serde_json::to_value(document)?;
     match format {
-        Format::Json => Ok(serde_json::to_string_pretty(&document)? + "\n"),
-        Format::Toml => Ok(toml::to_string(&with_units("", value)?)?),
+        DocumentFormat::Json => Ok(serde_json::to_string_pretty(&document)? + "\n"),
+        DocumentFormat::Toml => Ok(toml::to_string(&with_units("", value)?)?),
     }
 }
 
 /// A QOS that was read from text.
 pub(super) enum Parsed {
-    Raw(Box<raw::Document>),
+    Raw(Box<raw::RawDocument>),
     Request(Box<QosRequest>),
 }
 
@@ -59,7 +59,7 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Parsed> {
         without_units("", toml::from_str(text)?)?
     };
     if value.get("raw").is_some() {
-        let document: raw::Document = serde_json::from_value(value)?;
+        let document: raw::RawDocument = serde_json::from_value(value)?;
         return Ok(Parsed::Raw(Box::new(document)));
     }
     let request = if value.get("service_type").is_some() {
@@ -88,9 +88,9 @@ fn with_units(field: &str, value: Value) -> anyhow::Result<toml::Value> {
         Value::Number(number) => {
             let Some(number) = number.as_u64() else { bail!("{field}: {number} is not a whole number") };
             match kind(field) {
-                Some(Kind::Rate) => toml::Value::String(Rate::new(number).to_string()),
-                Some(Kind::Size) => toml::Value::String(Bytes::new(number).to_string()),
-                Some(Kind::Time) => toml::Value::String(Micros::new(number).to_string()),
+                Some(FieldUnit::Rate) => toml::Value::String(Rate::new(number).to_string()),
+                Some(FieldUnit::Size) => toml::Value::String(Bytes::new(number).to_string()),
+                Some(FieldUnit::Time) => toml::Value::String(Micros::new(number).to_string()),
                 None => toml::Value::Integer(number.try_into().context("TOML has no integer as large")?),
             }
         }
@@ -114,22 +114,22 @@ fn without_units(field: &str, value: toml::Value) -> anyhow::Result<Value> {
         }
         (toml::Value::String(text), Some(kind)) => {
             let number = match kind {
-                Kind::Rate => match text.parse::<Peak>() {
+                FieldUnit::Rate => match text.parse::<Peak>() {
                     Ok(Peak::Infinite) => return Ok(Value::String(text)),
                     Ok(Peak::Finite(rate)) => Ok(rate.get()),
                     Err(error) => Err(error),
                 },
-                Kind::Size => text.parse().map(Bytes::get),
-                Kind::Time => text.parse().map(Micros::get),
+                FieldUnit::Size => text.parse().map(Bytes::get),
+                FieldUnit::Time => text.parse().map(Micros::get),
             };
             Value::from(number.with_context(|| field.to_owned())?)
         }
         (toml::Value::Integer(number), Some(kind)) => {
             let text = number.to_string();
             let error = match kind {
-                Kind::Rate => text.parse::<Rate>().err(),
-                Kind::Size => text.parse::<Bytes>().err(),
-                Kind::Time => text.parse::<Micros>().err(),
+                FieldUnit::Rate => text.parse::<Rate>().err(),
+                FieldUnit::Size => text.parse::<Bytes>().err(),
+                FieldUnit::Time => text.parse::<Micros>().err(),
             };
             bail!("{field}: {}", error.map_or_else(String::new, |error| error.to_string()))
         }

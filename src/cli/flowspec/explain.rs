@@ -9,14 +9,14 @@ use flowspec::{
 };
 use serde::Serialize;
 
-use super::input::Input;
-use crate::cli::failure::{Exit, Failure};
+use super::input::InputArguments;
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    input: Input,
+    input: InputArguments,
     /// The interface's MTU, for sizes that the flowspec leaves to it.
     #[arg(long, value_name = "SIZE", default_value = "1500 B")]
     mtu: Bytes,
@@ -80,7 +80,7 @@ struct Traffic {
     /// How long a full bucket lasts at the peak rate.
     burst_time: Option<Micros>,
     /// The most bytes in any window.
-    arrival_bound: Vec<Window>,
+    arrival_bound: Vec<ArrivalWindow>,
     /// Delay bounds and buffers at several reserved rates.
     served_at: Vec<Served>,
     /// The least rates for several delay bounds.
@@ -88,7 +88,7 @@ struct Traffic {
 }
 
 #[derive(Debug, Serialize)]
-struct Window {
+struct ArrivalWindow {
     span: Micros,
     bytes: Bytes,
 }
@@ -111,13 +111,13 @@ struct Needed {
 /// The windows for the arrival bound in microseconds, besides the length of the burst.
 const WINDOWS: [u64; 6] = [0, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let request = arguments.input.request()?;
     let explained = |direction| {
         explained(arguments, &request, direction).map_err(|error| {
             let name = arguments.input.name();
             let wsa = error.wsa();
-            Failure::new(Exit::InvalidFile, anyhow::anyhow!("{name}: {direction}: {error}; {wsa}"))
+            CommandFailure::new(Exit::InvalidFile, anyhow::anyhow!("{name}: {direction}: {error}; {wsa}"))
         })
     };
     let explanation = Explanation {
@@ -127,7 +127,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     if arguments.json {
         let text = serde_json::to_string_pretty(&explanation);
-        print(&(text.map_err(|error| Failure::new(Exit::InvalidFile, error))? + "\n"))?;
+        print(&(text.map_err(|error| CommandFailure::new(Exit::InvalidFile, error))? + "\n"))?;
     } else {
         print(&words(arguments, &explanation))?;
     }
@@ -215,7 +215,7 @@ fn traffic(arguments: &Arguments, spec: &Flowspec, tspec: &TSpec) -> Traffic {
         burst_time: tspec.burst_time(),
         arrival_bound: spans
             .into_iter()
-            .map(|span| Window { span, bytes: tspec.arrival_bound(span) })
+            .map(|span| ArrivalWindow { span, bytes: tspec.arrival_bound(span) })
             .collect(),
         served_at: rates.into_iter().map(served).collect(),
         rate_for,
@@ -294,7 +294,7 @@ fn describe_fields(text: &mut String, spec: &Flowspec, traffic: &Traffic) -> std
 
 fn describe_windows(text: &mut String, traffic: &Traffic) -> std::fmt::Result {
     writeln!(text, "\n  The most bytes in any window of")?;
-    for Window { span, bytes } in &traffic.arrival_bound {
+    for ArrivalWindow { span, bytes } in &traffic.arrival_bound {
         let mark = if Some(*span) == traffic.burst_time {
             "   the burst ends: rate p before, rate r after"
         } else {

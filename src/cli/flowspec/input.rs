@@ -9,18 +9,18 @@ use flowspec::objects::Hex;
 use flowspec::{Flowspec, Invalid, QosBytes, QosRequest};
 
 use super::{document, raw};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::without_mark;
 
 /// What is read.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Input {
+pub(super) struct InputArguments {
     /// The file; standard input if it is absent or "-".
     #[arg(value_name = "FILE", conflicts_with_all = ["send", "receive"])]
     file: Option<PathBuf>,
     /// The layout of bytes.
-    #[arg(long, value_enum, default_value_t = Abi::Win64)]
-    abi: Abi,
+    #[arg(long, value_enum, default_value_t = AbiArgument::Win64)]
+    abi: AbiArgument,
     /// Bytes are hexadecimal digits: those that are read or, with `encode`, those that are written.
     #[arg(long)]
     pub(super) hex: bool,
@@ -33,7 +33,7 @@ pub(super) struct Input {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Abi {
+enum AbiArgument {
     /// Pointers of 4 bytes; a QOS has 72 bytes.
     Win32,
     /// Pointers of 8 bytes; a QOS has 80 bytes.
@@ -41,20 +41,20 @@ enum Abi {
 }
 
 /// What was read; bytes have not been checked.
-pub(super) enum Document {
+pub(super) enum FlowspecDocument {
     Bytes(Vec<u8>),
     Request(Box<QosRequest>),
-    Raw(Box<raw::Document>),
+    Raw(Box<raw::RawDocument>),
 }
 
 /// The longest input in bytes: more than the largest QOS in hexadecimal digits with line breaks.
 const LONGEST_INPUT: u64 = 1 << 20;
 
-impl Input {
+impl InputArguments {
     pub(super) const fn abi(&self) -> flowspec::Abi {
         match self.abi {
-            Abi::Win32 => flowspec::Abi::Win32,
-            Abi::Win64 => flowspec::Abi::Win64,
+            AbiArgument::Win32 => flowspec::Abi::Win32,
+            AbiArgument::Win64 => flowspec::Abi::Win64,
         }
     }
 
@@ -71,20 +71,20 @@ impl Input {
         self.file.as_deref().filter(|path| path.as_os_str() != "-")
     }
 
-    pub(super) fn read(&self) -> Result<Document, Failure> {
+    pub(super) fn read(&self) -> Result<FlowspecDocument, CommandFailure> {
         if self.send.is_some() || self.receive.is_some() {
             let given = |spec: Option<Flowspec>| spec.unwrap_or(Flowspec::BEST_EFFORT);
             let (sending, receiving) = (given(self.send), given(self.receive));
             let request = QosRequest { sending, receiving, provider_specific: Vec::new() };
-            return Ok(Document::Request(Box::new(request)));
+            return Ok(FlowspecDocument::Request(Box::new(request)));
         }
         let bytes = self.read_bytes()?;
         self.recognize(bytes)
     }
 
     /// Finds out whether the input is bytes, hexadecimal digits, JSON or TOML.
-    fn recognize(&self, bytes: Vec<u8>) -> Result<Document, Failure> {
-        let failure = |error| Failure::new(Exit::InvalidFile, anyhow!("{}: {error:#}", self.name()));
+    fn recognize(&self, bytes: Vec<u8>) -> Result<FlowspecDocument, CommandFailure> {
+        let failure = |error| CommandFailure::new(Exit::InvalidFile, anyhow!("{}: {error:#}", self.name()));
         // The upper halves of a QOS's service types are zero bytes, which no text has.
         let is_text = !bytes.iter().any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace());
         let text = match std::str::from_utf8(without_mark(&bytes)) {
@@ -92,39 +92,39 @@ impl Input {
             _ if self.hex && !bytes.is_empty() => {
                 return Err(failure(anyhow!("bytes, where hexadecimal digits are expected")));
             }
-            _ => return Ok(Document::Bytes(bytes)),
+            _ => return Ok(FlowspecDocument::Bytes(bytes)),
         };
         let is_digit = |character: char| character.is_ascii_hexdigit() || character.is_ascii_whitespace();
         if self.hex || text.chars().all(is_digit) {
             return Hex::parse(text)
-                .map(|hex| Document::Bytes(hex.0))
+                .map(|hex| FlowspecDocument::Bytes(hex.0))
                 .map_err(|error| failure(anyhow!(error)));
         }
-        document::parse(text).map(Document::from).map_err(failure)
+        document::parse(text).map(FlowspecDocument::from).map_err(failure)
     }
 
-    fn read_bytes(&self) -> Result<Vec<u8>, Failure> {
+    fn read_bytes(&self) -> Result<Vec<u8>, CommandFailure> {
         let name = self.name();
         let mut bytes = Vec::new();
         let reader: &mut dyn Read = match self.path() {
             Some(path) => {
-                &mut std::fs::File::open(path).map_err(|error| Failure::os("open", &name, error))?
+                &mut std::fs::File::open(path).map_err(|error| CommandFailure::os("open", &name, error))?
             }
             None => &mut std::io::stdin().lock(),
         };
         let read = reader.take(LONGEST_INPUT + 1).read_to_end(&mut bytes);
-        read.map_err(|error| Failure::os("read", &name, error))?;
+        read.map_err(|error| CommandFailure::os("read", &name, error))?;
         if bytes.len() as u64 > LONGEST_INPUT {
             let error = anyhow!("{name}: longer than {LONGEST_INPUT} bytes");
-            return Err(Failure::new(Exit::InvalidFile, error));
+            return Err(CommandFailure::new(Exit::InvalidFile, error));
         }
         Ok(bytes)
     }
 
     /// The checked QOS.
-    pub(super) fn request(&self) -> Result<QosRequest, Failure> {
+    pub(super) fn request(&self) -> Result<QosRequest, CommandFailure> {
         match self.read()? {
-            Document::Request(request) => Ok(*request),
+            FlowspecDocument::Request(request) => Ok(*request),
             document => {
                 let bytes = document.bytes(self)?;
                 let request = QosBytes::read(&bytes, self.abi()).and_then(|qos| qos.check());
@@ -133,12 +133,12 @@ impl Input {
         }
     }
 
-    pub(super) fn invalid(&self, error: &Invalid) -> Failure {
-        Failure::new(Exit::InvalidFile, anyhow!("{}: {error}; {}", self.name(), error.wsa()))
+    pub(super) fn invalid(&self, error: &Invalid) -> CommandFailure {
+        CommandFailure::new(Exit::InvalidFile, anyhow!("{}: {error}; {}", self.name(), error.wsa()))
     }
 }
 
-impl From<document::Parsed> for Document {
+impl From<document::Parsed> for FlowspecDocument {
     fn from(parsed: document::Parsed) -> Self {
         match parsed {
             document::Parsed::Raw(raw) => Self::Raw(raw),
@@ -147,9 +147,9 @@ impl From<document::Parsed> for Document {
     }
 }
 
-impl Document {
+impl FlowspecDocument {
     /// The QOS as bytes.
-    pub(super) fn bytes(self, input: &Input) -> Result<Vec<u8>, Failure> {
+    pub(super) fn bytes(self, input: &InputArguments) -> Result<Vec<u8>, CommandFailure> {
         let mut bytes = Vec::new();
         match self {
             Self::Bytes(bytes) => return Ok(bytes),

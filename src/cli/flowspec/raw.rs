@@ -1,13 +1,13 @@
 //! The raw form of a QOS: any bit pattern as JSON and back, without interpretation.
 
 use flowspec::objects::{HEADER_SIZE, Hex};
-use flowspec::{Abi, Invalid, Problem, QosBytes, RawFlowspec, RawQos, RawWsabuf};
+use flowspec::{Abi, FieldProblem, Invalid, QosBytes, RawFlowspec, RawQos, RawWsabuf};
 use serde::{Deserialize, Serialize};
 
 /// A QOS with its buffer, not interpreted.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Document {
+pub(super) struct RawDocument {
     raw: Raw,
 }
 
@@ -26,7 +26,7 @@ struct Buffer {
     #[serde(default, skip_serializing_if = "is_zero")]
     padding: u32,
     buf: u64,
-    objects: Vec<Object>,
+    objects: Vec<RawObjectText>,
     /// The bytes after the last object that can be read.
     #[serde(default, skip_serializing_if = "is_empty")]
     rest: Hex,
@@ -35,7 +35,7 @@ struct Buffer {
 /// An object; its length is not kept, since it follows from the body.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Object {
+struct RawObjectText {
     object_type: u32,
     body: Hex,
 }
@@ -49,13 +49,13 @@ const fn is_empty(hex: &Hex) -> bool {
     hex.0.is_empty()
 }
 
-impl Document {
+impl RawDocument {
     /// Splits bytes into fields. Inconsistent lengths are kept as they are.
     ///
     /// - **Errors**: there are fewer bytes than a QOS has.
     pub(super) fn read(bytes: &[u8], abi: Abi) -> Result<Self, Invalid> {
         let Ok(qos) = RawQos::read(bytes, abi) else {
-            let problem = Problem::QosCutShort { abi, found: bytes.len() };
+            let problem = FieldProblem::QosCutShort { abi, found: bytes.len() };
             return Err(QosBytes::read(bytes, abi).err().unwrap_or(Invalid {
                 field: "qos".into(),
                 offset: 0,
@@ -68,7 +68,7 @@ impl Document {
         let objects: Vec<_> = walk
             .by_ref()
             .map_while(Result::ok)
-            .map(|object| Object {
+            .map(|object| RawObjectText {
                 object_type: object.object_type,
                 body: Hex(object.bytes[HEADER_SIZE..].to_vec()),
             })
@@ -83,7 +83,7 @@ impl Document {
     pub(super) fn write(&self, abi: Abi, bytes: &mut Vec<u8>) {
         let Raw { sending, receiving, provider_specific: buffer } = &self.raw;
         let mut list = Vec::new();
-        for Object { object_type, body } in &buffer.objects {
+        for RawObjectText { object_type, body } in &buffer.objects {
             // An input is much shorter than 4 GiB.
             let length = u32::try_from(HEADER_SIZE + body.0.len()).unwrap_or(u32::MAX);
             list.extend(object_type.to_le_bytes());

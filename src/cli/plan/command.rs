@@ -13,7 +13,7 @@ use gqos::tc::QueueKind;
 
 use super::planned::{Found, Planned};
 use super::render::text;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::load_policy;
 use crate::cli::kernel::{refused, with_netlink};
 use crate::cli::output::print;
@@ -39,10 +39,10 @@ pub(in crate::cli) struct Arguments {
     diff: bool,
 }
 
-pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let policy = Arc::new(load_policy(&arguments.policy)?);
     if let Some(unsupported) = policy.unsupported() {
-        return Err(Failure::new(
+        return Err(CommandFailure::new(
             Exit::InvalidFile,
             anyhow!("{unsupported}; no host starts under this policy"),
         ));
@@ -71,7 +71,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// The interfaces that are planned.
-fn names(arguments: &Arguments, policy: &Policy) -> Result<Vec<String>, Failure> {
+fn names(arguments: &Arguments, policy: &Policy) -> Result<Vec<String>, CommandFailure> {
     let known: Vec<_> = policy.interfaces.keys().cloned().collect();
     let missing = match &arguments.interface {
         Some(name) if policy.interface(name).is_some() => return Ok(vec![name.clone()]),
@@ -84,7 +84,7 @@ fn names(arguments: &Arguments, policy: &Policy) -> Result<Vec<String>, Failure>
         }
         None => anyhow!("the policy has no interface"),
     };
-    Err(Failure::new(Exit::Usage, missing))
+    Err(CommandFailure::new(Exit::Usage, missing))
 }
 
 /// Reads what the kernel has. Changes nothing and claims nothing.

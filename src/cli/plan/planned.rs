@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use flowspec::{Bytes, Direction, Micros, Moment, Rate};
 use gqos::admission::NotProgrammed;
-use gqos::linux::{Holder, Link};
+use gqos::linux::{ClaimHolder, Link};
 use gqos::manager::{Input, Manager, Root, Seen};
 use gqos::policy::{Capacity, Policy};
 use gqos::tc::{
-    Bfifo, Change, ClassQueue, DEFAULT_CLASS, Desired, ForeignRoot, FqCodel, HtbClass, HtbRoot, Observed, Op,
-    QueueKind, diff,
+    Bfifo, Change, ClassQueue, DEFAULT_CLASS, Desired, ForeignRoot, FqCodel, HtbClass, HtbRoot, ObservedTree,
+    Op, QueueKind, diff,
 };
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub(super) struct Found {
     /// Which queue the kernel offers.
     pub(super) queue: QueueKind,
     /// The link, its tree and the process that manages it; `None` where the machine has no such link.
-    pub(super) present: Option<(Link, Result<Observed, ForeignRoot>, Option<Holder>)>,
+    pub(super) present: Option<(Link, Result<ObservedTree, ForeignRoot>, Option<ClaimHolder>)>,
 }
 
 /// What would be programmed on an interface.
@@ -36,7 +36,7 @@ pub(super) struct Planned {
     /// Why nothing would be programmed; `None` where something would.
     pub(super) not_programmed: Option<String>,
     pub(super) qdiscs: Vec<Qdisc>,
-    pub(super) classes: Vec<Class>,
+    pub(super) classes: Vec<PlannedClass>,
     /// Sockets choose their class by SO_PRIORITY: there are no filters.
     pub(super) filters: [(); 0],
     pub(super) commands: Vec<String>,
@@ -44,7 +44,7 @@ pub(super) struct Planned {
     pub(super) managed_by: Option<String>,
     /// Present with `--diff`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) difference: Option<Difference>,
+    pub(super) difference: Option<TreeDifference>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +66,7 @@ pub(super) struct Qdisc {
 }
 
 #[derive(Serialize)]
-pub(super) struct Class {
+pub(super) struct PlannedClass {
     pub(super) handle: String,
     pub(super) parent: String,
     pub(super) kind: &'static str,
@@ -80,16 +80,16 @@ pub(super) struct Class {
 
 /// How the kernel's tree differs.
 #[derive(Serialize)]
-pub(super) struct Difference {
+pub(super) struct TreeDifference {
     /// Whether the kernel's tree is another one.
     pub(super) differs: bool,
-    pub(super) changes: Vec<Step>,
+    pub(super) changes: Vec<PlanStep>,
     /// Classes of a running manager's flows, which are not compared.
     pub(super) flow_classes: usize,
 }
 
 #[derive(Serialize)]
-pub(super) struct Step {
+pub(super) struct PlanStep {
     pub(super) command: String,
     /// What a change replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,12 +130,16 @@ impl Planned {
             reservable: budget.zip(capacity).map(|(budget, capacity)| budget.reservable_of(capacity)),
             not_programmed: why.filter(|_| tree.is_none()).map(|why| why.to_string()),
             qdiscs: tree.map(|tree| qdiscs(tree, found.queue)).unwrap_or_default(),
-            classes: tree.into_iter().flat_map(Desired::classes).map(|class| Class::from(&class)).collect(),
+            classes: tree
+                .into_iter()
+                .flat_map(Desired::classes)
+                .map(|class| PlannedClass::from(&class))
+                .collect(),
             filters: [],
             commands: tree.map(|tree| commands(found, tree)).unwrap_or_default(),
-            managed_by: present.as_ref().and_then(|(.., holder)| holder.as_ref()).map(Holder::to_string),
+            managed_by: present.as_ref().and_then(|(.., holder)| holder.as_ref()).map(ClaimHolder::to_string),
             difference: compares.then(|| {
-                Difference::new(found, tree, manager.status(name).and_then(|status| status.kernel.err()))
+                TreeDifference::new(found, tree, manager.status(name).and_then(|status| status.kernel.err()))
             }),
         }
     }
@@ -146,21 +150,21 @@ impl Planned {
     }
 }
 
-impl Difference {
+impl TreeDifference {
     fn new(found: &Found, tree: Option<&Desired>, why: Option<NotProgrammed>) -> Self {
         // A foreign root is left alone: the tree that the policy asks for cannot be there.
         let is_foreign = matches!(why, Some(NotProgrammed::ForeignRoot { .. }));
         let (observed, flow_classes) = match &found.present {
             Some((_, Ok(observed), Some(_))) => observed.clone().without_flows(),
             Some((_, Ok(observed), None)) => (observed.clone(), 0),
-            Some((_, Err(_), _)) | None => (Observed::default(), 0),
+            Some((_, Err(_), _)) | None => (ObservedTree::default(), 0),
         };
         let change = match (tree, observed.root()) {
             (Some(tree), _) => diff(tree, &observed),
             (None, Some(root)) => Change { ops: vec![Op::DeleteRoot(root)] },
             (None, None) => Change::default(),
         };
-        let step = |op: &Op| Step {
+        let step = |op: &Op| PlanStep {
             command: op.command(&found.name, found.queue),
             replaces: op.replaced(found.queue),
         };
@@ -169,7 +173,7 @@ impl Difference {
     }
 }
 
-impl From<&HtbClass> for Class {
+impl From<&HtbClass> for PlannedClass {
     fn from(class: &HtbClass) -> Self {
         let HtbClass { handle, parent, rate, ceil, burst, cburst, quantum, prio } = *class;
         let (handle, parent) = (handle.to_string(), parent.to_string());
@@ -178,7 +182,7 @@ impl From<&HtbClass> for Class {
 }
 
 fn commands(found: &Found, tree: &Desired) -> Vec<String> {
-    diff(tree, &Observed::default()).ops.iter().map(|op| op.command(&found.name, found.queue)).collect()
+    diff(tree, &ObservedTree::default()).ops.iter().map(|op| op.command(&found.name, found.queue)).collect()
 }
 
 fn qdiscs(tree: &Desired, kind: QueueKind) -> Vec<Qdisc> {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use gqos::tc::{DEFAULT_CLASS, LINK_CLASS};
 
-use super::planned::{Class, Difference, Planned, Qdisc};
+use super::planned::{Planned, PlannedClass, Qdisc, TreeDifference};
 use crate::cli::output::{counted, wrapped};
 
 /// One interface: its tree and the commands for it, or the changes that make its tree.
@@ -52,7 +52,7 @@ fn tree(text: &mut String, planned: &Planned) {
         let _ = writeln!(text, "  qdisc {kind} {handle}{parent}: {}", attributes.join(", "));
     }
     for class in &planned.classes {
-        let Class { handle, parent, kind, rate, ceil, burst, cburst, quantum, prio } = class;
+        let PlannedClass { handle, parent, kind, rate, ceil, burst, cburst, quantum, prio } = class;
         let _ = writeln!(text, "  class {kind} {handle} parent {parent}{}", purpose(handle));
         let _ = writeln!(
             text,
@@ -81,8 +81,8 @@ fn purpose(handle: &str) -> &'static str {
     }
 }
 
-fn changes(text: &mut String, difference: &Difference, is_programmed: bool) {
-    let Difference { differs, changes, flow_classes } = difference;
+fn changes(text: &mut String, difference: &TreeDifference, is_programmed: bool) {
+    let TreeDifference { differs, changes, flow_classes } = difference;
     if *flow_classes > 0 {
         let classes = if *flow_classes == 1 { "class" } else { "classes" };
         let _ = writeln!(text, "  {flow_classes} {classes} of its flows are not compared.");

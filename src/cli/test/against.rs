@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use gqos::scenario::{Difference, differences};
 
 use super::file::{LoadedPolicy, Selected};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
 
 /// Runs the selected tests under another policy as well. Prints how many decisions differ, by rule and template and by
 /// what becomes of them, and then each of them.
-pub(super) fn against(selected: &[Selected<'_>], other: &Path) -> Result<ExitCode, Failure> {
+pub(super) fn against(selected: &[Selected<'_>], other: &Path) -> Result<ExitCode, CommandFailure> {
     let other = LoadedPolicy::load(other)?;
     let (mut summary, mut list) = (BTreeMap::<String, BTreeMap<String, u64>>::new(), String::new());
     let mut count = 0_u64;

@@ -32,11 +32,11 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "N", requires = "shuffle")]
     pub(super) seed: Option<u64>,
     /// The report on standard output.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(super) format: Format,
+    #[arg(long, value_enum, default_value_t = TestFormat::Text)]
+    pub(super) format: TestFormat,
     /// Write a report to a file as well: junit=report.xml. May be given several times.
     #[arg(long, value_name = "FORMAT=FILE", value_parser = report_file)]
-    pub(super) out: Vec<(Format, PathBuf)>,
+    pub(super) out: Vec<(TestFormat, PathBuf)>,
     /// List the interfaces, classes, groups, templates, rules and reasons that no test covers, in every report.
     #[arg(long)]
     pub(super) coverage: bool,
@@ -67,7 +67,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum TestFormat {
     /// For people.
     Text,
     /// One JSON document.
@@ -88,14 +88,14 @@ impl Arguments {
     }
 }
 
-impl From<Format> for scenario::Format {
-    fn from(format: Format) -> Self {
+impl From<TestFormat> for scenario::ReportFormat {
+    fn from(format: TestFormat) -> Self {
         match format {
-            Format::Text => Self::Text,
-            Format::Json => Self::Json,
-            Format::Junit => Self::Junit,
-            Format::Tap => Self::Tap,
-            Format::Github => Self::Github,
+            TestFormat::Text => Self::Text,
+            TestFormat::Json => Self::Json,
+            TestFormat::Junit => Self::Junit,
+            TestFormat::Tap => Self::Tap,
+            TestFormat::Github => Self::Github,
         }
     }
 }
@@ -109,8 +109,8 @@ enum ReportFileError {
     UnknownFormat(String),
 }
 
-fn report_file(text: &str) -> Result<(Format, PathBuf), ReportFileError> {
+fn report_file(text: &str) -> Result<(TestFormat, PathBuf), ReportFileError> {
     let (format, path) = text.split_once('=').ok_or(ReportFileError::NoFile)?;
-    let format = Format::from_str(format, false).map_err(ReportFileError::UnknownFormat)?;
+    let format = TestFormat::from_str(format, false).map_err(ReportFileError::UnknownFormat)?;
     Ok((format, path.into()))
 }

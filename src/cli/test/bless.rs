@@ -3,16 +3,16 @@
 use std::process::ExitCode;
 
 use gqos::policy::{Place, Source};
-use gqos::scenario::{Correction, Outcome, Verdict};
+use gqos::scenario::{Correction, TestOutcome, Verdict};
 
 use super::file::{File, Selected};
 use crate::cli::diagnostics::{line_column, snippet};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::counted;
 
 /// Rewrites the expectations of the selected tests that do not hold to what was found. Steps for which no expectations
 /// hold are named, and are a difference.
-pub(super) fn bless(files: &[File], selected: &[Selected<'_>]) -> Result<ExitCode, Failure> {
+pub(super) fn bless(files: &[File], selected: &[Selected<'_>]) -> Result<ExitCode, CommandFailure> {
     let mut settled = true;
     for file in files {
         let tests = selected.iter().filter(|selected| std::ptr::eq(selected.file, file));
@@ -23,7 +23,7 @@ pub(super) fn bless(files: &[File], selected: &[Selected<'_>]) -> Result<ExitCod
 }
 
 /// Whether all selected tests of a file pass now.
-fn bless_file(file: &File, outcomes: &[Outcome], tests: &[Selected<'_>]) -> Result<bool, Failure> {
+fn bless_file(file: &File, outcomes: &[TestOutcome], tests: &[Selected<'_>]) -> Result<bool, CommandFailure> {
     let mut corrections: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.corrections).collect();
     let mut settled = true;
     for step in outcomes.iter().flat_map(|outcome| &outcome.uncorrectable) {
@@ -79,8 +79,8 @@ fn passes(file: &File, text: &str, tests: &[Selected<'_>]) -> bool {
 }
 
 /// Replaces the whole file at once: one that is half written would not be a test any more.
-fn replace(file: &File, text: &str) -> Result<(), Failure> {
+fn replace(file: &File, text: &str) -> Result<(), CommandFailure> {
     let fresh = format!("{}.new", file.name);
     let written = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &file.name));
-    written.map_err(|error| Failure::os("write", &file.name, error))
+    written.map_err(|error| CommandFailure::os("write", &file.name, error))
 }

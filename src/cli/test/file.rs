@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use gqos::policy::{Code, Place, Policy, Problem, Source};
 use gqos::scenario::{
-    FailedAt, FileProblem, InvalidFile, Laboratory, Outcome, Report, Suite, Test, Verdict, run_test,
+    FailedAt, FileProblem, InvalidFile, Laboratory, Suite, Test, TestOutcome, TestReport, Verdict, run_test,
 };
 
 use crate::cli::diagnostics::{line_column, snippet};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::{parse_policy, read};
 use crate::cli::output::{counted, print_problems};
 
@@ -42,18 +42,18 @@ pub(super) struct Selected<'a> {
 /// Test files, and those that cannot be run.
 pub(super) struct Opened {
     pub(super) files: Vec<File>,
-    pub(super) invalid: Vec<Refused>,
+    pub(super) invalid: Vec<RefusedFile>,
 }
 
 /// A test file that cannot be run, with the exit code that says so.
-pub(super) struct Refused {
+pub(super) struct RefusedFile {
     pub(super) exit: Exit,
     pub(super) file: InvalidFile,
 }
 
 /// Reads all test files below the paths, and the policies that they name. The problems of those that cannot be run are
 /// printed; the others are run.
-pub(super) fn open_all(paths: &[PathBuf]) -> Result<Opened, Failure> {
+pub(super) fn open_all(paths: &[PathBuf]) -> Result<Opened, CommandFailure> {
     let found = test_files(paths)?;
     let mut policies = BTreeMap::new();
     let mut opened = Opened { files: Vec::new(), invalid: Vec::new() };
@@ -67,7 +67,7 @@ pub(super) fn open_all(paths: &[PathBuf]) -> Result<Opened, Failure> {
 }
 
 /// The test files below the paths, each once.
-pub(super) fn test_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn test_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandFailure> {
     let mut found = Vec::new();
     for path in paths {
         find(path, true, &mut found)?;
@@ -88,9 +88,9 @@ pub(super) fn directories(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Test files below a path, ordered by name. A file that is `named` on the command line is a test file whatever its name.
-fn find(path: &Path, named: bool, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
+fn find(path: &Path, named: bool, found: &mut Vec<PathBuf>) -> Result<(), CommandFailure> {
     if path.is_dir() {
-        let failure = |error| Failure::os("readdir", path.display(), error);
+        let failure = |error| CommandFailure::os("readdir", path.display(), error);
         let entries = std::fs::read_dir(path).map_err(failure)?;
         let entries = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
         let mut entries = entries.map_err(failure)?;
@@ -105,9 +105,9 @@ fn find(path: &Path, named: bool, found: &mut Vec<PathBuf>) -> Result<(), Failur
     Ok(())
 }
 
-fn open(path: &Path, policies: &mut BTreeMap<PathBuf, Loaded>) -> Result<File, Refused> {
+fn open(path: &Path, policies: &mut BTreeMap<PathBuf, Loaded>) -> Result<File, RefusedFile> {
     let name = path.display().to_string();
-    let text = read(path).map_err(|Failure { exit, error }| {
+    let text = read(path).map_err(|CommandFailure { exit, error }| {
         eprintln!("gqos: {error:#}");
         let message = error.to_string();
         refused(exit, &name, vec![FileProblem { file: name.clone(), line: 1, column: 1, message }])
@@ -142,7 +142,7 @@ fn load_policies(
     source: &Source<'_>,
     suite: &Suite,
     policies: &mut BTreeMap<PathBuf, Loaded>,
-) -> Result<BTreeMap<String, LoadedPolicy>, Refused> {
+) -> Result<BTreeMap<String, LoadedPolicy>, RefusedFile> {
     let directory = path.parent().unwrap_or(Path::new(""));
     let mut named = BTreeMap::new();
     let (mut exit, mut problems) = (Exit::OsError, Vec::new());
@@ -171,7 +171,7 @@ fn load_policies(
 /// Loads a policy. Its problems are printed.
 fn load(path: &Path) -> Loaded {
     let name = path.display().to_string();
-    let text = read(path).map_err(|Failure { exit, error }| (exit, Vec::new(), error.to_string()))?;
+    let text = read(path).map_err(|CommandFailure { exit, error }| (exit, Vec::new(), error.to_string()))?;
     let source = Source { name: &name, text: &text };
     match Policy::parse(&[source]) {
         Ok((policy, _)) => Ok(LoadedPolicy { path: name, text: text.into(), policy: Arc::new(policy) }),
@@ -183,8 +183,8 @@ fn load(path: &Path) -> Loaded {
     }
 }
 
-fn refused(exit: Exit, file: &str, problems: Vec<FileProblem>) -> Refused {
-    Refused { exit, file: InvalidFile { file: file.to_owned(), problems } }
+fn refused(exit: Exit, file: &str, problems: Vec<FileProblem>) -> RefusedFile {
+    RefusedFile { exit, file: InvalidFile { file: file.to_owned(), problems } }
 }
 
 fn file_problems(problems: &[Problem], source: &Source<'_>) -> Vec<FileProblem> {
@@ -232,7 +232,7 @@ impl File {
 }
 
 impl LoadedPolicy {
-    pub(super) fn load(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn load(path: &Path) -> Result<Self, CommandFailure> {
         let (name, text) = (path.display().to_string(), read(path)?);
         let policy = parse_policy(&[Source { name: &name, text: &text }])?;
         Ok(Self { path: name, text: text.into(), policy: Arc::new(policy) })
@@ -253,7 +253,7 @@ impl<'a> Selected<'a> {
     }
 
     /// Runs the test under its own policy.
-    pub(super) fn run(self, lab: Option<&mut dyn Laboratory>) -> Outcome {
+    pub(super) fn run(self, lab: Option<&mut dyn Laboratory>) -> TestOutcome {
         self.run_under(&self.policy().policy, self.test, lab)
     }
 
@@ -263,7 +263,7 @@ impl<'a> Selected<'a> {
         policy: &Arc<Policy>,
         test: &Test,
         lab: Option<&mut dyn Laboratory>,
-    ) -> Outcome {
+    ) -> TestOutcome {
         let policies = self.file.policies.iter();
         let policies = policies.map(|(name, loaded)| (name.clone(), Arc::clone(&loaded.policy))).collect();
         match lab {
@@ -274,7 +274,7 @@ impl<'a> Selected<'a> {
     }
 
     /// The outcome with its places as files and lines.
-    pub(super) fn report(self, outcome: Outcome, duration: Duration) -> Report {
+    pub(super) fn report(self, outcome: TestOutcome, duration: Duration) -> TestReport {
         let loaded = self.policy();
         let (failed_at, rule) = match &outcome.verdict {
             Verdict::Failed(failure) => {
@@ -286,6 +286,6 @@ impl<'a> Selected<'a> {
             Verdict::Ok | Verdict::Skipped(_) => (None, None),
         };
         let (file, name) = (self.file.name.clone(), self.test.name.clone());
-        Report { file, name, line: self.line(), failed_at, rule, duration, outcome }
+        TestReport { file, name, line: self.line(), failed_at, rule, duration, outcome }
     }
 }

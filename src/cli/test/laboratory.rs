@@ -8,14 +8,14 @@ use gqos::linux::namespace;
 use gqos::policy::{Budget, Capacity};
 use gqos::scenario::{Laboratory, TransferFailure, TransferRequest};
 
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 
 /// Two hosts and a wire, created for each transfer.
 pub(super) struct PrivateNetwork;
 
 impl PrivateNetwork {
     /// Makes sure that a private network can be created, before any test is run.
-    pub(super) fn prepare() -> Result<Self, Failure> {
+    pub(super) fn prepare() -> Result<Self, CommandFailure> {
         // Only a process with a single thread may enter a user namespace.
         if !namespace::may_unshare() {
             namespace::become_root().map_err(failure)?;
@@ -25,12 +25,12 @@ impl PrivateNetwork {
     }
 }
 
-fn failure(error: KernelFailure) -> Failure {
+fn failure(error: KernelFailure) -> CommandFailure {
     let exit = if error.is_permission() { Exit::NoPrivilege } else { Exit::OsError };
     let error = anyhow!("{error}").context(
         "--lab needs CAP_SYS_ADMIN and CAP_NET_ADMIN (root, or an unprivileged user namespace); without it everything but transfers is tested",
     );
-    Failure::new(exit, error)
+    CommandFailure::new(exit, error)
 }
 
 impl Laboratory for PrivateNetwork {
@@ -44,7 +44,8 @@ impl Laboratory for PrivateNetwork {
             *budget = Budget { capacity: Capacity::Rate(capacity), ..*budget };
         }
         (interface.takeover, interface.mtu) = (false, None);
-        let transfer = lab::transfer::Transfer { interface, capacity, policy, class, qos, duration, bytes };
+        let transfer =
+            lab::transfer::MeasuredTransfer { interface, capacity, policy, class, qos, duration, bytes };
         lab::transfer::measure(&transfer).map_err(|error| TransferFailure::Network(Box::new(error)))
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use gqos::scenario::{self, Coverage, Laboratory, PolicyCoverage, Recording, Report, RunReport, Verdict};
+use gqos::scenario::{self, Coverage, Laboratory, PolicyCoverage, Recording, RunReport, TestReport, Verdict};
 
 use super::against::against;
 use super::arguments::Arguments;
@@ -13,12 +13,12 @@ use super::bless::bless;
 use super::file::{File, LoadedPolicy, Selected, open_all};
 use super::laboratory::PrivateNetwork;
 use super::watch::watch;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::read;
 use crate::cli::output::{print, write};
 use crate::cli::stopwatch::Stopwatch;
 
-pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     if let Some(trace) = &arguments.record {
         return record(arguments, trace);
     }
@@ -26,7 +26,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Reads the files and runs the tests, or does with them what the arguments ask for.
-fn run_once(arguments: &Arguments) -> Result<ExitCode, Failure> {
+fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let opened = open_all(&arguments.paths)?;
     let files = &opened.files;
     let mut selected = select(arguments, files);
@@ -77,7 +77,7 @@ fn run_tests(
     selected: &[Selected<'_>],
     mut lab: Option<&mut PrivateNetwork>,
     coverage: &mut BTreeMap<&str, Coverage>,
-) -> Vec<Report> {
+) -> Vec<TestReport> {
     let mut reports = Vec::new();
     for test in selected {
         let stopwatch = Stopwatch::start();
@@ -93,19 +93,19 @@ fn run_tests(
     reports
 }
 
-fn is_failed(report: &Report) -> bool {
+fn is_failed(report: &TestReport) -> bool {
     matches!(report.outcome.verdict, Verdict::Failed(_))
 }
 
 /// Prints a trace as a test.
-fn record(arguments: &Arguments, trace: &Path) -> Result<ExitCode, Failure> {
+fn record(arguments: &Arguments, trace: &Path) -> Result<ExitCode, CommandFailure> {
     let [policy] = &arguments.paths[..] else {
-        return Err(Failure::new(Exit::Usage, anyhow!("--record takes one policy as PATH")));
+        return Err(CommandFailure::new(Exit::Usage, anyhow!("--record takes one policy as PATH")));
     };
     let LoadedPolicy { path, policy, .. } = LoadedPolicy::load(policy)?;
     let text = read(trace)?;
     let test = scenario::record(&Recording { trace: &text, policy: &policy, policy_name: &path })
-        .map_err(|error| Failure::new(Exit::InvalidFile, anyhow!("{}:{error}", trace.display())))?;
+        .map_err(|error| CommandFailure::new(Exit::InvalidFile, anyhow!("{}:{error}", trace.display())))?;
     print(&test)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::Arguments;
 use super::file::{directories, test_files};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::read;
 use crate::cli::output::counted;
 
@@ -34,9 +34,9 @@ type Stamp = (u64, u64, u64, i64, i64);
 /// Runs the tests, and again after each change, until SIGINT or SIGTERM. The exit code is that of the last run.
 pub(super) fn watch(
     arguments: &Arguments,
-    run: fn(&Arguments) -> Result<ExitCode, Failure>,
-) -> Result<ExitCode, Failure> {
-    let os = |error: anyhow::Error| Failure::new(Exit::OsError, error);
+    run: fn(&Arguments) -> Result<ExitCode, CommandFailure>,
+) -> Result<ExitCode, CommandFailure> {
+    let os = |error: anyhow::Error| CommandFailure::new(Exit::OsError, error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("tokio runtime").map_err(os)?.block_on(async {
         let signals =
@@ -47,7 +47,7 @@ pub(super) fn watch(
             // The watch begins before the files are read, so that no change is missed.
             add_directories(arguments, &files).map_err(|error| os(error.into()))?;
             let inputs = inputs(arguments);
-            let code = run(arguments).unwrap_or_else(|Failure { exit, error }| {
+            let code = run(arguments).unwrap_or_else(|CommandFailure { exit, error }| {
                 eprintln!("gqos: {error:#}");
                 exit.into()
             });

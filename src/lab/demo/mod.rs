@@ -9,6 +9,7 @@ mod run;
 pub use options::{DemoError, Options, Rung, fit_policy};
 pub use refusals::RefusalKind;
 pub use result::{
-    Achieved, Bulk, Kernel, Outcome, Phase, PhaseName, Progress, RungProgress, Totals, Verdict, ViewerResult,
+    Achieved, Bulk, DemoResult, KernelCounts, PhaseName, PhaseProgress, PhaseResult, RungProgress,
+    ViewerResult, ViewerTotals, ViewerVerdict,
 };
 pub use run::run;

@@ -14,12 +14,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::options::{DemoError, Options, Rung};
-use super::result::{Achieved, Bulk, Kernel, Phase, PhaseName, Progress, RungProgress, ViewerResult};
+use super::result::{
+    Achieved, Bulk, KernelCounts, PhaseName, PhaseProgress, PhaseResult, RungProgress, ViewerResult,
+};
 use crate::connect::{ConnectError, Host};
-use crate::lab::network::{Network, SERVER_V4, WIRE_HEADER};
+use crate::lab::network::{LabNetwork, SERVER_V4, WIRE_HEADER};
 use crate::lab::player::Stalls;
-use crate::lab::service::{DATAGRAM, Rendition, Service, send_bulk};
-use crate::lab::viewer::{Record, SharedRecord, Transport, Viewer, lock};
+use crate::lab::service::{DATAGRAM, MediaRendition, MediaService, send_bulk};
+use crate::lab::viewer::{SharedRecord, Viewer, ViewerRecord, lock};
+use crate::linux::capture::Transport;
 
 /// The time between two arrivals.
 const ARRIVAL: Duration = Duration::from_millis(60);
@@ -77,7 +80,7 @@ impl RunningPhase {
     /// Starts the service and the bulk sender on the server.
     pub(super) async fn start(
         options: &Options,
-        network: &Network,
+        network: &LabNetwork,
         name: PhaseName,
     ) -> Result<Self, DemoError> {
         let policy = Arc::new(options.policy.clone());
@@ -91,9 +94,10 @@ impl RunningPhase {
         for rung in &options.ladder {
             let qos = rung.qos(&options.policy)?;
             charged.insert(rung.name.clone(), qos.sending.token_rate.unwrap_or_default());
-            renditions.insert(rung.name.clone(), Rendition { media: rung.media.clone(), ask: rung.ask() });
+            renditions
+                .insert(rung.name.clone(), MediaRendition { media: rung.media.clone(), ask: rung.ask() });
         }
-        let service = Service { renditions, host: host.clone() };
+        let service = MediaService { renditions, host: host.clone() };
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let service = server.spawn(service.listen(any(MEDIA_PORT))).await??;
         let bulk = server.spawn(TcpListener::bind(any(BULK_PORT))).await?;
@@ -118,9 +122,9 @@ impl RunningPhase {
     pub(super) async fn run(
         mut self,
         options: &Options,
-        network: &Network,
-        progress: &mut impl FnMut(&Progress),
-    ) -> Result<Phase, DemoError> {
+        network: &LabNetwork,
+        progress: &mut impl FnMut(&PhaseProgress),
+    ) -> Result<PhaseResult, DemoError> {
         for _ in 0..BULK_FLOWS {
             let bulk = Arc::clone(&self.bulk);
             // A download ends with the phase, by whatever error.
@@ -139,7 +143,7 @@ impl RunningPhase {
         if let Some(host) = self.host.take() {
             host.stop().await;
         }
-        Ok(Phase { name: self.name, seconds: options.seconds, viewers, refused, bulk, kernel })
+        Ok(PhaseResult { name: self.name, seconds: options.seconds, viewers, refused, bulk, kernel })
     }
 
     /// Lets viewers arrive and reports progress until the end of the phase. `None` if it ended before the measurement of
@@ -147,8 +151,8 @@ impl RunningPhase {
     async fn watch(
         &mut self,
         options: &Options,
-        network: &Network,
-        progress: &mut impl FnMut(&Progress),
+        network: &LabNetwork,
+        progress: &mut impl FnMut(&PhaseProgress),
     ) -> Option<BulkStart> {
         let end = self.started + Duration::from_secs(options.seconds);
         let mut bulk_start = None;
@@ -179,7 +183,7 @@ impl RunningPhase {
     }
 
     /// Starts the next viewer. Every fourth uses UDP; the renditions take turns.
-    fn arrive(&mut self, options: &Options, network: &Network, number: usize) {
+    fn arrive(&mut self, options: &Options, network: &LabNetwork, number: usize) {
         let rung = &options.ladder[number % options.ladder.len()];
         let transport = if number % 4 == 3 { Transport::Udp } else { Transport::Tcp };
         let viewer = Viewer {
@@ -225,10 +229,10 @@ impl RunningPhase {
         Bulk { mean: rate_of(payload, span), share_of_rest: (share * 1000.0).round() / 1000.0 }
     }
 
-    async fn kernel(&self) -> Result<Kernel, DemoError> {
-        let Some(host) = &self.host else { return Ok(Kernel::default()) };
+    async fn kernel(&self) -> Result<KernelCounts, DemoError> {
+        let Some(host) = &self.host else { return Ok(KernelCounts::default()) };
         let report = host.report().await?.into_iter().find(|report| report.interface == "eth0");
-        Ok(report.map_or_else(Kernel::default, |report| Kernel {
+        Ok(report.map_or_else(KernelCounts::default, |report| KernelCounts {
             direct_packets: report.direct_packets,
             classes: report.classes,
             lacking: report.status.kernel.err(),
@@ -260,9 +264,9 @@ impl RunningPhase {
         each.collect()
     }
 
-    fn progress(&self, options: &Options, bulk: Rate) -> Progress {
+    fn progress(&self, options: &Options, bulk: Rate) -> PhaseProgress {
         let now = Instant::now();
-        Progress {
+        PhaseProgress {
             phase: self.name,
             elapsed: self.started.elapsed().as_secs(),
             seconds: options.seconds,
@@ -312,7 +316,7 @@ fn on_wire(transport: Transport, payload: u64) -> u64 {
     Rate::new(payload).scale_up(Ratio { numerator, denominator }).get()
 }
 
-fn achieved(record: &Record, now: Instant) -> Achieved {
+fn achieved(record: &ViewerRecord, now: Instant) -> Achieved {
     let by_second = record.whole_seconds(now);
     let mut sorted = by_second.clone();
     sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! What the demo measures. Rates are payload rates unless stated otherwise; the JSON of an [`Outcome`] is an output
+//! What the demo measures. Rates are payload rates unless stated otherwise; the JSON of a [`DemoResult`] is an output
 //! contract.
 
 use flowspec::Rate;
@@ -7,17 +7,17 @@ use serde_json::Value;
 
 use crate::admission::NotProgrammed;
 use crate::connect::ClassReport;
-use crate::lab::viewer::Transport;
+use crate::linux::capture::Transport;
 
 /// All measurements.
 #[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
+pub struct DemoResult {
     /// The link's rate, link headers included.
     pub link_bytes_per_second: Rate,
     /// The congestion control of the TCP senders.
     pub congestion_control: &'static str,
     /// Without gqos, then with it.
-    pub phases: Vec<Phase>,
+    pub phases: Vec<PhaseResult>,
 }
 
 /// The name of a phase.
@@ -32,7 +32,7 @@ pub enum PhaseName {
 
 /// The measurements of one phase.
 #[derive(Clone, Debug, Serialize)]
-pub struct Phase {
+pub struct PhaseResult {
     /// Which phase.
     pub name: PhaseName,
     /// Its length.
@@ -44,7 +44,7 @@ pub struct Phase {
     /// The bulk transfer.
     pub bulk: Bulk,
     /// What the kernel counted.
-    pub kernel: Kernel,
+    pub kernel: KernelCounts,
 }
 
 /// The measurements of one viewer.
@@ -76,12 +76,12 @@ pub struct ViewerResult {
 
 /// What came of a viewer's request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Verdict {
+pub enum ViewerVerdict {
     /// The request was refused.
     Refused,
     /// Play stopped at least once.
     Stalled,
-    /// Play never stopped, and the median second carried less than [`Verdict::KEPT_PERCENT`] of the promised rate.
+    /// Play never stopped, and the median second carried less than [`ViewerVerdict::KEPT_PERCENT`] of the promised rate.
     Short,
     /// Play never stopped, and the promised rate was carried.
     Kept,
@@ -91,7 +91,7 @@ pub enum Verdict {
 
 /// The viewers of a phase, counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Totals {
+pub struct ViewerTotals {
     /// How many received their stream.
     pub admitted: usize,
     /// How many requests were refused.
@@ -130,7 +130,7 @@ pub struct Bulk {
 
 /// What the kernel counted on the server's interface.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Kernel {
+pub struct KernelCounts {
     /// Packets that bypassed all classes.
     pub direct_packets: u32,
     /// The classes at the end of the phase.
@@ -142,7 +142,7 @@ pub struct Kernel {
 
 /// The state of a phase while it runs.
 #[derive(Clone, Debug)]
-pub struct Progress {
+pub struct PhaseProgress {
     /// The phase.
     pub phase: PhaseName,
     /// Seconds since its start.
@@ -174,35 +174,35 @@ pub struct RungProgress {
     pub media_rate: Rate,
 }
 
-impl Verdict {
+impl ViewerVerdict {
     /// A second with this part of a rate, in per cent, has carried it: a packet more or less falls on either side of a
     /// second's end.
     pub const KEPT_PERCENT: u64 = 98;
 }
 
-impl Phase {
+impl PhaseResult {
     /// What came of the request of a viewer of this phase.
-    pub fn verdict(&self, viewer: &ViewerResult) -> Verdict {
+    pub fn verdict(&self, viewer: &ViewerResult) -> ViewerVerdict {
         let carried = u128::from(viewer.achieved.median_second.get()) * 100;
-        let promised = u128::from(viewer.token_rate.get()) * u128::from(Verdict::KEPT_PERCENT);
+        let promised = u128::from(viewer.token_rate.get()) * u128::from(ViewerVerdict::KEPT_PERCENT);
         match self.name {
             // A viewer without any answer counts as stalled.
-            _ if viewer.stalls > 0 => Verdict::Stalled,
-            _ if !viewer.admitted => Verdict::Refused,
-            PhaseName::Unmanaged => Verdict::Undisturbed,
-            PhaseName::Managed if carried < promised => Verdict::Short,
-            PhaseName::Managed => Verdict::Kept,
+            _ if viewer.stalls > 0 => ViewerVerdict::Stalled,
+            _ if !viewer.admitted => ViewerVerdict::Refused,
+            PhaseName::Unmanaged => ViewerVerdict::Undisturbed,
+            PhaseName::Managed if carried < promised => ViewerVerdict::Short,
+            PhaseName::Managed => ViewerVerdict::Kept,
         }
     }
 
     /// The viewers, counted.
-    pub fn totals(&self) -> Totals {
-        let mut totals = Totals { refused: self.refused.len(), ..Totals::default() };
+    pub fn totals(&self) -> ViewerTotals {
+        let mut totals = ViewerTotals { refused: self.refused.len(), ..ViewerTotals::default() };
         let mut reserved = 0;
         for viewer in &self.viewers {
             totals.admitted += usize::from(viewer.admitted);
             totals.stalled += usize::from(viewer.stalls > 0);
-            totals.kept += usize::from(self.verdict(viewer) == Verdict::Kept);
+            totals.kept += usize::from(self.verdict(viewer) == ViewerVerdict::Kept);
             totals.stall_ms += viewer.stall_ms;
             reserved += if viewer.admitted { viewer.charged.get() } else { 0 };
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::options::{DemoError, Options};
 use super::phase::RunningPhase;
-use super::result::{Outcome, PhaseName, Progress};
-use crate::lab::network::Network;
+use super::result::{DemoResult, PhaseName, PhaseProgress};
+use crate::lab::network::LabNetwork;
 use crate::lab::service::CONGESTION_CONTROL;
 
 /// Between the phases the wire's queue empties.
@@ -19,10 +19,10 @@ const DRAIN: Duration = Duration::from_secs(1);
 pub async fn run(
     options: Options,
     mut namespace: impl FnMut(&str),
-    mut progress: impl FnMut(&Progress),
-) -> Result<Outcome, DemoError> {
+    mut progress: impl FnMut(&PhaseProgress),
+) -> Result<DemoResult, DemoError> {
     let link = options.link;
-    let network = tokio::task::spawn_blocking(move || Network::new(link)).await??;
+    let network = tokio::task::spawn_blocking(move || LabNetwork::new(link)).await??;
     namespace(&network.server.namespace_path());
     let mut phases = Vec::new();
     for name in [PhaseName::Unmanaged, PhaseName::Managed] {
@@ -33,5 +33,5 @@ pub async fn run(
     }
     // The threads of the sites are joined on a thread that may block.
     tokio::task::spawn_blocking(move || drop(network)).await?;
-    Ok(Outcome { link_bytes_per_second: link, congestion_control: CONGESTION_CONTROL, phases })
+    Ok(DemoResult { link_bytes_per_second: link, congestion_control: CONGESTION_CONTROL, phases })
 }

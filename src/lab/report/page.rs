@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use super::pictures::{headline, notes, picture, rates, title};
 use super::provenance::Provenance;
 use crate::chart::{Chart, NotDrawn, escape, svg};
-use crate::lab::demo::{Outcome, Phase, PhaseName, RefusalKind, Verdict, ViewerResult};
+use crate::lab::demo::{DemoResult, PhaseName, PhaseResult, RefusalKind, ViewerResult, ViewerVerdict};
 use flowspec::Rate;
 
 /// The widths of a chart on a wide page and on a narrow one, in pixels, and the width of a page from which it is wide.
@@ -32,7 +32,7 @@ th:first-child,td:first-child{text-align:left}td.stalled,td.short{color:var(--ba
 /// the kernel's classes and the policy. It reads at a width of 360 pixels and above.
 ///
 /// - **Errors**: none that a caller can cause.
-pub fn html(outcome: &Outcome, provenance: &Provenance) -> Result<String, NotDrawn> {
+pub fn html(outcome: &DemoResult, provenance: &Provenance) -> Result<String, NotDrawn> {
     let mut page = Page::default();
     page.raw("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
@@ -71,7 +71,7 @@ pub fn html(outcome: &Outcome, provenance: &Provenance) -> Result<String, NotDra
 }
 
 /// What the run shows, in one sentence.
-fn conclusion(outcome: &Outcome) -> String {
+fn conclusion(outcome: &DemoResult) -> String {
     let Some(managed) = outcome.phases.iter().find(|phase| phase.name == PhaseName::Managed) else {
         return String::new();
     };
@@ -108,7 +108,7 @@ impl Page {
         self.raw("</tr></thead><tbody>\n");
     }
 
-    fn provenance(&mut self, outcome: &Outcome, provenance: &Provenance) {
+    fn provenance(&mut self, outcome: &DemoResult, provenance: &Provenance) {
         let Provenance { date, command, gqos, kernel, policy_name, .. } = provenance;
         let seconds = outcome.phases.iter().map(|phase| phase.seconds).max().unwrap_or(0);
         self.raw("<dl>\n");
@@ -139,7 +139,7 @@ impl Page {
         Ok(())
     }
 
-    fn refusals(&mut self, outcome: &Outcome) {
+    fn refusals(&mut self, outcome: &DemoResult) {
         self.element("h2", "Refusals");
         let kinds = outcome.phases.iter().flat_map(|phase| RefusalKind::of(&phase.refused));
         let mut any = false;
@@ -155,7 +155,7 @@ impl Page {
         }
     }
 
-    fn viewers(&mut self, phase: &Phase) {
+    fn viewers(&mut self, phase: &PhaseResult) {
         self.raw("<section>\n");
         self.element("h3", &format!("{}: {}", title(phase.name), notes(phase).join(" ")));
         match phase.name {
@@ -168,14 +168,14 @@ impl Page {
         self.raw("</tbody></table>\n</section>\n");
     }
 
-    fn viewer(&mut self, phase: &Phase, viewer: &ViewerResult) {
+    fn viewer(&mut self, phase: &PhaseResult, viewer: &ViewerResult) {
         let verdict = phase.verdict(viewer);
         let (class, result) = match verdict {
-            Verdict::Refused => ("refused", "refused".to_owned()),
-            Verdict::Stalled => ("stalled", seconds(viewer.stall_ms)),
-            Verdict::Short => ("short", "short".to_owned()),
-            Verdict::Kept => ("kept", "kept".to_owned()),
-            Verdict::Undisturbed => ("", "–".to_owned()),
+            ViewerVerdict::Refused => ("refused", "refused".to_owned()),
+            ViewerVerdict::Stalled => ("stalled", seconds(viewer.stall_ms)),
+            ViewerVerdict::Short => ("short", "short".to_owned()),
+            ViewerVerdict::Kept => ("kept", "kept".to_owned()),
+            ViewerVerdict::Undisturbed => ("", "–".to_owned()),
         };
         let expected = match phase.name {
             PhaseName::Unmanaged => viewer.media_rate,
@@ -184,14 +184,14 @@ impl Page {
         self.raw("<tr>");
         self.cell("", format!("{} {} {}", viewer.id, viewer.template, viewer.transport));
         for rate in [expected, viewer.achieved.worst_second, viewer.achieved.median_second] {
-            let text = if verdict == Verdict::Refused { String::new() } else { megabits(rate) };
+            let text = if verdict == ViewerVerdict::Refused { String::new() } else { megabits(rate) };
             self.cell("", text);
         }
         self.cell(class, result);
         self.raw("</tr>\n");
     }
 
-    fn kernel(&mut self, phase: &Phase) {
+    fn kernel(&mut self, phase: &PhaseResult) {
         self.element("h2", "Kernel");
         if let Some(lacking) = &phase.kernel.lacking {
             self.element("p", &format!("Enforced in user space alone; tc is not in use: {lacking}"));

@@ -1,11 +1,11 @@
 //! The demo's result as charts.
 
-use crate::chart::{Axis, Chart, Colour, Mark, Panel, Row, Series, Shape};
-use crate::lab::demo::{Outcome, Phase, PhaseName, Verdict, ViewerResult};
+use crate::chart::{Axis, Chart, ChartMark, Colour, MarkShape, Panel, Row, Series};
+use crate::lab::demo::{DemoResult, PhaseName, PhaseResult, ViewerResult, ViewerVerdict};
 use flowspec::Rate;
 
 /// A second with less than this part of the stream's mean rate, in per cent, is very short; with less than
-/// [`Verdict::KEPT_PERCENT`] it is short.
+/// [`ViewerVerdict::KEPT_PERCENT`] it is short.
 const VERY_SHORT: u64 = 80;
 
 /// The most cells in a row; where a phase has more seconds, a cell stands for several.
@@ -25,7 +25,7 @@ const WORST: usize = 2;
 const REFUSED_RATE: usize = 3;
 
 /// Every viewer's seconds, without gqos and with it. `id` is unique on a page.
-pub fn picture(outcome: &Outcome, id: &str) -> Chart {
+pub fn picture(outcome: &DemoResult, id: &str) -> Chart {
     let seconds = outcome.phases.iter().map(whole_seconds).max().unwrap_or(0);
     let per_cell = seconds.div_ceil(MOST_CELLS).max(1);
     let cells =
@@ -40,11 +40,11 @@ pub fn picture(outcome: &Outcome, id: &str) -> Chart {
         title: headline(outcome),
         description: description(outcome),
         series: vec![
-            series("98 % or more of the stream's rate in a second", Colour::Blue, Shape::Bar),
-            series("80 to 98 %", Colour::Orange, Shape::StripedBar),
-            series("below 80 %", Colour::Vermillion, Shape::CrossedBar),
-            series("play stopped", Colour::Vermillion, Shape::Triangle),
-            series("refused", Colour::Grey, Shape::OutlinedBar),
+            series("98 % or more of the stream's rate in a second", Colour::Blue, MarkShape::Bar),
+            series("80 to 98 %", Colour::Orange, MarkShape::StripedBar),
+            series("below 80 %", Colour::Vermillion, MarkShape::CrossedBar),
+            series("play stopped", Colour::Vermillion, MarkShape::Triangle),
+            series("refused", Colour::Grey, MarkShape::OutlinedBar),
         ],
         x: Axis {
             label: format!("time since the viewer's first byte (s){cells}"),
@@ -58,7 +58,7 @@ pub fn picture(outcome: &Outcome, id: &str) -> Chart {
 }
 
 /// Every viewer's rate beside what it needs, without gqos, and what it was promised, with gqos. `id` is unique on a page.
-pub fn rates(outcome: &Outcome, id: &str) -> Chart {
+pub fn rates(outcome: &DemoResult, id: &str) -> Chart {
     let viewers = || outcome.phases.iter().flat_map(|phase| &phase.viewers);
     let shown =
         viewers().flat_map(|viewer| [viewer.achieved.median_second, viewer.token_rate, viewer.media_rate]);
@@ -76,11 +76,11 @@ pub fn rates(outcome: &Outcome, id: &str) -> Chart {
             series(
                 "the rate that the viewer needs (without gqos) or was promised (with gqos)",
                 Colour::Text,
-                Shape::Tick,
+                MarkShape::Tick,
             ),
-            series("its median second", Colour::Blue, Shape::Circle),
-            series("its worst second", Colour::Vermillion, Shape::Triangle),
-            series("refused", Colour::Grey, Shape::OutlinedBar),
+            series("its median second", Colour::Blue, MarkShape::Circle),
+            series("its worst second", Colour::Vermillion, MarkShape::Triangle),
+            series("refused", Colour::Grey, MarkShape::OutlinedBar),
         ],
         x: Axis { label: "payload rate (Mbit/s)".to_owned(), end, positions_per_unit: 1000 },
         y_label: "viewers, in the order of their arrival".to_owned(),
@@ -97,7 +97,7 @@ pub(super) const fn title(phase: PhaseName) -> &'static str {
 }
 
 /// A phase in sentences: its viewers, and the bulk transfer.
-pub(super) fn notes(phase: &Phase) -> Vec<String> {
+pub(super) fn notes(phase: &PhaseResult) -> Vec<String> {
     let totals = phase.totals();
     let viewers = match phase.name {
         PhaseName::Unmanaged => format!("{} watch, {} of them stall.", totals.admitted, totals.stalled),
@@ -110,20 +110,20 @@ pub(super) fn notes(phase: &Phase) -> Vec<String> {
 }
 
 /// The run in one line.
-pub(super) fn headline(outcome: &Outcome) -> String {
+pub(super) fn headline(outcome: &DemoResult) -> String {
     let viewers = outcome.phases.iter().map(|phase| phase.viewers.len()).max().unwrap_or(0);
     let noun = if viewers == 1 { "viewer" } else { "viewers" };
     format!("{viewers} {noun} and a bulk transfer share {}", outcome.link_bytes_per_second)
 }
 
-fn description(outcome: &Outcome) -> String {
+fn description(outcome: &DemoResult) -> String {
     let phases =
         outcome.phases.iter().map(|phase| format!("{}: {}", title(phase.name), notes(phase).join(" ")));
     let phases: Vec<_> = phases.collect();
     format!("One row per viewer, one cell per second of its stream. {}", phases.join(" "))
 }
 
-fn rate_note(phase: &Phase) -> String {
+fn rate_note(phase: &PhaseResult) -> String {
     let totals = phase.totals();
     match phase.name {
         PhaseName::Unmanaged => {
@@ -139,7 +139,7 @@ fn rate_note(phase: &Phase) -> String {
 
 /// Whether a second has carried a rate.
 fn carries(second: Rate, rate: Rate) -> bool {
-    percent(second, rate) >= Verdict::KEPT_PERCENT
+    percent(second, rate) >= ViewerVerdict::KEPT_PERCENT
 }
 
 #[derive(Clone, Copy)]
@@ -148,41 +148,41 @@ struct Seconds {
     per_cell: usize,
 }
 
-fn seconds_of(viewer: &ViewerResult, verdict: Verdict, Seconds { all, per_cell }: Seconds) -> Row {
+fn seconds_of(viewer: &ViewerResult, verdict: ViewerVerdict, Seconds { all, per_cell }: Seconds) -> Row {
     let name = viewer.id.clone();
-    if verdict == Verdict::Refused {
-        return Row { name, marks: vec![Mark { series: REFUSED, from: 0, to: position(all) }] };
+    if verdict == ViewerVerdict::Refused {
+        return Row { name, marks: vec![ChartMark { series: REFUSED, from: 0, to: position(all) }] };
     }
     let cells = viewer.achieved.by_second.chunks(per_cell).enumerate();
     let mut marks: Vec<_> = cells
         .map(|(index, seconds)| {
             let worst = seconds.iter().map(|second| percent(*second, viewer.media_rate)).min().unwrap_or(0);
             let series = match worst {
-                Verdict::KEPT_PERCENT.. => FULL,
+                ViewerVerdict::KEPT_PERCENT.. => FULL,
                 VERY_SHORT.. => SHORT_SECOND,
                 _ => VERY_SHORT_SECOND,
             };
             let from = index * per_cell;
-            Mark { series, from: position(from), to: position(from + seconds.len()) }
+            ChartMark { series, from: position(from), to: position(from + seconds.len()) }
         })
         .collect();
-    if verdict == Verdict::Stalled {
+    if verdict == ViewerVerdict::Stalled {
         let beyond = position(all + per_cell);
-        marks.push(Mark { series: STALLED, from: beyond, to: beyond });
+        marks.push(ChartMark { series: STALLED, from: beyond, to: beyond });
     }
     Row { name, marks }
 }
 
-fn rates_of(phase: &Phase, viewer: &ViewerResult, end: u32) -> Row {
+fn rates_of(phase: &PhaseResult, viewer: &ViewerResult, end: u32) -> Row {
     let name = viewer.id.clone();
-    if phase.verdict(viewer) == Verdict::Refused {
-        return Row { name, marks: vec![Mark { series: REFUSED_RATE, from: 0, to: end }] };
+    if phase.verdict(viewer) == ViewerVerdict::Refused {
+        return Row { name, marks: vec![ChartMark { series: REFUSED_RATE, from: 0, to: end }] };
     }
     let expected = match phase.name {
         PhaseName::Managed => viewer.token_rate,
         PhaseName::Unmanaged => viewer.media_rate,
     };
-    let at = |series, rate| Mark { series, from: kilobits(rate), to: kilobits(rate) };
+    let at = |series, rate| ChartMark { series, from: kilobits(rate), to: kilobits(rate) };
     let marks = vec![
         at(EXPECTED, expected),
         at(MEDIAN, viewer.achieved.median_second),
@@ -191,12 +191,12 @@ fn rates_of(phase: &Phase, viewer: &ViewerResult, end: u32) -> Row {
     Row { name, marks }
 }
 
-fn series(label: &str, colour: Colour, shape: Shape) -> Series {
+fn series(label: &str, colour: Colour, shape: MarkShape) -> Series {
     Series { label: label.to_owned(), colour, shape }
 }
 
 /// The largest number of whole seconds of a viewer of the phase.
-fn whole_seconds(phase: &Phase) -> usize {
+fn whole_seconds(phase: &PhaseResult) -> usize {
     phase.viewers.iter().map(|viewer| viewer.achieved.by_second.len()).max().unwrap_or(0)
 }
 

@@ -3,7 +3,7 @@
 use flowspec::Qos;
 
 use super::flowspec::qos;
-use super::reference::{Kind, Reference};
+use super::reference::{Reference, ReferenceKind};
 use super::section::Section;
 use crate::policy::code::Code;
 use crate::policy::device::device_name_fault;
@@ -22,11 +22,11 @@ pub(super) fn group(section: Section<'_>, references: &mut Vec<Reference>) -> Gr
                 let message = format!("{}.interface: {fault}", section.path);
                 section.problem(Code::BadName, &interface.place, message);
             }
-            None => references.push(Reference::new(&section.path, Kind::Interface, interface)),
+            None => references.push(Reference::new(&section.path, ReferenceKind::Interface, interface)),
         }
     }
     let class = section.string("class");
-    references.extend(class.as_ref().map(|class| Reference::new(&section.path, Kind::Class, class)));
+    references.extend(class.as_ref().map(|class| Reference::new(&section.path, ReferenceKind::Class, class)));
     let class = class.map(|class| class.value.to_owned());
     let mode = section.choice("mode", &GroupMode::WORDS).map_or(GroupMode::Envelope, |mode| mode.value);
     if mode == GroupMode::Envelope && !section.has("sending") && !section.has("receiving") {

@@ -8,7 +8,7 @@ use crate::policy::problem::Problem;
 
 /// A name that a table uses, with its place.
 pub(in crate::policy) struct Reference {
-    kind: Kind,
+    kind: ReferenceKind,
     name: String,
     place: Place,
     /// The table that uses it, as it is written in messages.
@@ -17,7 +17,7 @@ pub(in crate::policy) struct Reference {
 
 /// What a name stands for.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum ReferenceKind {
     Interface,
     Class,
     Group,
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 }
 
 impl Reference {
-    pub(super) fn new(user: &str, kind: Kind, name: &Placed<&str>) -> Self {
+    pub(super) fn new(user: &str, kind: ReferenceKind, name: &Placed<&str>) -> Self {
         let (user, place) = (user.to_owned(), name.place.clone());
         Self { kind, name: name.value.to_owned(), place, user }
     }
@@ -34,10 +34,10 @@ impl Reference {
     pub(super) fn problem(&self, policy: &Policy) -> Option<Problem> {
         let Self { kind, name, place, user } = self;
         let is_defined = match kind {
-            Kind::Interface => policy.interface(name).is_some(),
-            Kind::Class => policy.classes.contains_key(name),
-            Kind::Group => policy.groups.contains_key(name),
-            Kind::Template => policy.templates.contains_key(name),
+            ReferenceKind::Interface => policy.interface(name).is_some(),
+            ReferenceKind::Class => policy.classes.contains_key(name),
+            ReferenceKind::Group => policy.groups.contains_key(name),
+            ReferenceKind::Template => policy.templates.contains_key(name),
         };
         if is_defined {
             return None;
@@ -52,7 +52,7 @@ impl Reference {
     }
 }
 
-impl Kind {
+impl ReferenceKind {
     const fn table(self) -> &'static str {
         match self {
             Self::Interface => "interface",

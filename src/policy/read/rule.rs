@@ -1,7 +1,7 @@
 //! `[[rule]]`: conditions, and what a flow that meets them gets.
 
 use super::range::{Numbers, range};
-use super::reference::{Kind, Reference};
+use super::reference::{Reference, ReferenceKind};
 use super::section::{Placed, Section};
 use crate::policy::code::Code;
 use crate::policy::rule::{Match, Network, PortRange, Protocol, Rule};
@@ -11,9 +11,9 @@ pub(super) fn rule(section: Section<'_>, references: &mut Vec<Reference>) -> Rul
     let matches = section.section("match").map_or_else(Match::default, conditions);
     let (class, group) = (section.string("class"), section.string("group"));
     let templates = section.each("template", |section, value| section.as_string("rule.template", value));
-    let names = [(Kind::Class, &class), (Kind::Group, &group)];
+    let names = [(ReferenceKind::Class, &class), (ReferenceKind::Group, &group)];
     let names = names.into_iter().filter_map(|(kind, name)| Some((kind, name.as_ref()?)));
-    let names = names.chain(templates.iter().map(|template| (Kind::Template, template)));
+    let names = names.chain(templates.iter().map(|template| (ReferenceKind::Template, template)));
     references.extend(names.map(|(kind, name)| Reference::new("the rule", kind, name)));
     if !section.has("template") {
         section.missing("template");

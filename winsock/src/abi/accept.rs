@@ -13,7 +13,7 @@ use crate::handshake::MAX_CONNECT_DATA;
 
 /// LPCONDITIONPROC: the caller's address, its data, its QOS, its group's QOS, the callee's address, a buffer for the
 /// callee's data, the group, and the program's own value.
-pub(super) type Condition =
+pub(super) type ConditionProc =
     unsafe extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize) -> i32;
 
 const CF_ACCEPT: i32 = 0;
@@ -60,7 +60,7 @@ fn pointer_or_null(words: &mut [u64]) -> usize {
 ///
 /// - **Errors**: WSAEINVAL for an invalid result.
 fn call_condition(
-    condition: Condition,
+    condition: ConditionProc,
     incoming: &IncomingConnection<'_>,
     context: usize,
 ) -> Result<ConditionResult> {
@@ -114,7 +114,7 @@ fn call_condition(
 pub(super) fn accept(
     s: usize,
     name: NameBuffer,
-    condition: Option<Condition>,
+    condition: Option<ConditionProc>,
     context: usize,
 ) -> Result<usize> {
     let endpoint = endpoint(s)?;

@@ -104,7 +104,7 @@ impl AcceptEx {
 }
 
 /// The parameters of AcceptEx.
-struct Call {
+struct AcceptExCall {
     listener: usize,
     socket: usize,
     output: Address,
@@ -115,7 +115,7 @@ struct Call {
     overlapped: Address,
 }
 
-impl Call {
+impl AcceptExCall {
     fn run(&self) -> Result<i32> {
         let (listener, socket) = (endpoint(self.listener)?, endpoint(self.socket)?);
         if self.overlapped.is_null() {
@@ -165,7 +165,7 @@ c_functions! {
         listener: usize, socket: usize, output: Address, data_length: u32, local_length: u32, remote_length: u32,
         received: Address, overlapped: Address,
     ) -> i32, or 0
-        => Call { listener, socket, output, data_length, local_length, remote_length, received, overlapped }.run();
+        => AcceptExCall { listener, socket, output, data_length, local_length, remote_length, received, overlapped }.run();
     /// DisconnectEx. It does not wait for data on its way: with TF_REUSE_SOCKET the SOCKET is as new at once.
     api gqos_DisconnectEx(s: usize, overlapped: Address, flags: u32, _reserved: u32) -> i32, or 0 => {
         if flags & !REUSE_SOCKET != 0 {

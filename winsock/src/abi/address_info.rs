@@ -28,7 +28,7 @@ const DATAGRAM: i32 = 2;
 
 /// An ADDRINFO of a 64-bit program with what it points to: flags and family, type and protocol, the length of the
 /// address, the canonical name, the address, the next ADDRINFO.
-struct Node {
+struct AddrInfoNode {
     words: Box<[u64; 6]>,
     _sockaddr: Box<[u8]>,
     _name: Option<Box<[u8]>>,
@@ -37,16 +37,16 @@ struct Node {
 /// The index of the next ADDRINFO's pointer.
 const NEXT: usize = 5;
 
-impl Node {
+impl AddrInfoNode {
     fn pointer(&self) -> usize {
         self.words.as_ptr().expose_provenance()
     }
 }
 
 /// The nodes that the program has not freed, by their addresses.
-static NODES: Mutex<Option<HashMap<usize, Node>>> = Mutex::new(None);
+static NODES: Mutex<Option<HashMap<usize, AddrInfoNode>>> = Mutex::new(None);
 
-fn nodes() -> MutexGuard<'static, Option<HashMap<usize, Node>>> {
+fn nodes() -> MutexGuard<'static, Option<HashMap<usize, AddrInfoNode>>> {
     // The map is consistent between any two statements that can panic.
     NODES.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -140,8 +140,12 @@ fn port_of(service: &str, protocol: &str) -> Result<u16> {
 }
 
 /// A list of ADDRINFOs, linked. The first has the canonical name.
-fn make_nodes(addresses: &[SocketAddr], kinds: &[(i32, i32)], mut name: Option<Vec<u8>>) -> Vec<Node> {
-    let mut nodes: Vec<Node> = Vec::new();
+fn make_nodes(
+    addresses: &[SocketAddr],
+    kinds: &[(i32, i32)],
+    mut name: Option<Vec<u8>>,
+) -> Vec<AddrInfoNode> {
+    let mut nodes: Vec<AddrInfoNode> = Vec::new();
     for address in addresses {
         for (socket_type, protocol) in kinds {
             let sockaddr = sockaddr::bytes_of(*address).into_boxed_slice();
@@ -155,7 +159,7 @@ fn make_nodes(addresses: &[SocketAddr], kinds: &[(i32, i32)], mut name: Option<V
                 sockaddr.as_ptr().expose_provenance() as u64,
                 0,
             ]);
-            let node = Node { words, _sockaddr: sockaddr, _name: name };
+            let node = AddrInfoNode { words, _sockaddr: sockaddr, _name: name };
             if let Some(previous) = nodes.last_mut() {
                 previous.words[NEXT] = node.pointer() as u64;
             }
@@ -176,9 +180,9 @@ pub(super) struct AddressQuery {
 
 impl AddressQuery {
     fn run(&self) -> Result<()> {
-        let Resolved { addresses, kinds, name } = self.resolve()?;
+        let ResolvedAddresses { addresses, kinds, name } = self.resolve()?;
         let made = make_nodes(&addresses, kinds, name);
-        let first = made.first().map(Node::pointer).ok_or(Wsa::HostNotFound)?;
+        let first = made.first().map(AddrInfoNode::pointer).ok_or(Wsa::HostNotFound)?;
         nodes().get_or_insert_default().extend(made.into_iter().map(|node| (node.pointer(), node)));
         memory::write(self.result, &first.to_ne_bytes())
     }
@@ -186,7 +190,7 @@ impl AddressQuery {
     /// Sets the result to NULL, then resolves the names.
     ///
     /// - **Errors**: WSAHOST_NOT_FOUND, WSATYPE_NOT_FOUND, WSAEAFNOSUPPORT, WSAESOCKTNOSUPPORT, WSAEFAULT.
-    pub(super) fn resolve(&self) -> Result<Resolved> {
+    pub(super) fn resolve(&self) -> Result<ResolvedAddresses> {
         check_started()?;
         memory::write(self.result, &0_usize.to_ne_bytes())?;
         let host = memory::read_optional_text(self.host, self.encoding)?;
@@ -199,12 +203,12 @@ impl AddressQuery {
         let addresses = hints.addresses(host.as_deref(), port)?;
         let name = host.filter(|_| hints.flags & AI_CANONNAME != 0);
         let name = name.map(|name| memory::encoded(&name, self.encoding));
-        Ok(Resolved { addresses, kinds: hints.kinds, name })
+        Ok(ResolvedAddresses { addresses, kinds: hints.kinds, name })
     }
 }
 
 /// The answer of a query.
-pub(super) struct Resolved {
+pub(super) struct ResolvedAddresses {
     pub(super) addresses: Vec<SocketAddr>,
     /// Types and protocols, each of which every address is returned for.
     pub(super) kinds: &'static [(i32, i32)],
@@ -213,9 +217,9 @@ pub(super) struct Resolved {
 }
 
 /// A buffer for a text, with its size in characters.
-struct TextBuffer(Address, u32);
+struct CountedTextBuffer(Address, u32);
 
-impl TextBuffer {
+impl CountedTextBuffer {
     fn is_absent(&self) -> bool {
         self.0.is_null() || self.1 == 0
     }
@@ -245,7 +249,7 @@ struct NameQuery {
 
 impl NameQuery {
     /// Writes the names of the host and of the service.
-    fn run(&self, to_host: TextBuffer, to_service: TextBuffer) -> Result<()> {
+    fn run(&self, to_host: CountedTextBuffer, to_service: CountedTextBuffer) -> Result<()> {
         check_started()?;
         let length = u32::try_from(self.length).map_err(|_| Wsa::Efault)?;
         let address = sockaddr::read_any(self.name, length)?;
@@ -278,12 +282,12 @@ c_functions! {
     code gqos_getnameinfo(
         name: Address, namelen: i32, host: Address, hostlen: u32, service: Address, servlen: u32, flags: i32,
     ) => NameQuery { name, length: namelen, flags, encoding: Encoding::Narrow }
-        .run(TextBuffer(host, hostlen), TextBuffer(service, servlen));
+        .run(CountedTextBuffer(host, hostlen), CountedTextBuffer(service, servlen));
     /// GetNameInfoW.
     code gqos_GetNameInfoW(
         name: Address, namelen: i32, host: Address, hostlen: u32, service: Address, servlen: u32, flags: i32,
     ) => NameQuery { name, length: namelen, flags, encoding: Encoding::Wide }
-        .run(TextBuffer(host, hostlen), TextBuffer(service, servlen));
+        .run(CountedTextBuffer(host, hostlen), CountedTextBuffer(service, servlen));
 }
 
 /// freeaddrinfo. A pointer that is not a result of getaddrinfo is ignored.

@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use flowspec::Wsa;
 
 use super::Address;
-use super::address_info::{AddressQuery, Resolved};
+use super::address_info::{AddressQuery, ResolvedAddresses};
 use super::memory::{self, Encoding};
 use super::sockaddr::{self, AF_INET, AF_INET6};
 use crate::Result;
 
 /// An ADDRINFOEX of a 64-bit program with what it points to: flags and family, type and protocol, the length of the
 /// address, the canonical name, the address, data of a name space with its length and provider, the next ADDRINFOEX.
-struct Node {
+struct AddrInfoExNode {
     words: Box<[u64; 9]>,
     _sockaddr: Box<[u8]>,
     _name: Option<Box<[u8]>>,
@@ -23,16 +23,16 @@ struct Node {
 const NEXT: usize = 8;
 
 /// The nodes that the program has not freed, by their addresses.
-static NODES: Mutex<Option<HashMap<usize, Node>>> = Mutex::new(None);
+static NODES: Mutex<Option<HashMap<usize, AddrInfoExNode>>> = Mutex::new(None);
 
-fn nodes() -> MutexGuard<'static, Option<HashMap<usize, Node>>> {
+fn nodes() -> MutexGuard<'static, Option<HashMap<usize, AddrInfoExNode>>> {
     // The map is consistent between any two statements that can panic.
     NODES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Keeps a linked list of the answer's nodes, and returns the address of the first.
-fn publish(resolved: Resolved) -> Option<usize> {
-    let Resolved { addresses, kinds, mut name } = resolved;
+fn publish(resolved: ResolvedAddresses) -> Option<usize> {
+    let ResolvedAddresses { addresses, kinds, mut name } = resolved;
     let mut first = None;
     let mut previous: Option<usize> = None;
     let mut nodes = nodes();
@@ -54,7 +54,7 @@ fn publish(resolved: Resolved) -> Option<usize> {
             if let Some(node) = previous.and_then(|previous| known.get_mut(&previous)) {
                 node.words[NEXT] = pointer as u64;
             }
-            known.insert(pointer, Node { words, _sockaddr: sockaddr, _name: name });
+            known.insert(pointer, AddrInfoExNode { words, _sockaddr: sockaddr, _name: name });
             first = first.or(Some(pointer));
             previous = Some(pointer);
         }
@@ -63,13 +63,13 @@ fn publish(resolved: Resolved) -> Option<usize> {
 }
 
 /// The parameters of GetAddrInfoEx that have a meaning here.
-struct Call {
+struct GetAddrInfoExCall {
     query: AddressQuery,
     /// An overlapped query is not supported.
     overlapped: Address,
 }
 
-impl Call {
+impl GetAddrInfoExCall {
     fn run(self) -> Result<()> {
         if !self.overlapped.is_null() {
             return Err(Wsa::Eopnotsupp);
@@ -86,7 +86,7 @@ c_functions! {
         _timeout: Address, overlapped: Address,
     ) => {
         let query = AddressQuery { host, service, hints, result, encoding: Encoding::Narrow };
-        Call { query, overlapped }.run()
+        GetAddrInfoExCall { query, overlapped }.run()
     };
     /// GetAddrInfoExW.
     code gqos_GetAddrInfoExW(
@@ -94,7 +94,7 @@ c_functions! {
         _timeout: Address, overlapped: Address,
     ) => {
         let query = AddressQuery { host, service, hints, result, encoding: Encoding::Wide };
-        Call { query, overlapped }.run()
+        GetAddrInfoExCall { query, overlapped }.run()
     };
 }
 

@@ -20,7 +20,7 @@ use crate::protocol::Family;
 use crate::select::{PollEvents, poll};
 
 /// The parameters that both calls have behind the addresses.
-struct Call {
+struct ConnectByCall {
     s: usize,
     local: NameBuffer,
     remote: NameBuffer,
@@ -32,7 +32,7 @@ struct Call {
 /// The most addresses of one call.
 const MAX_ADDRESSES: usize = 256;
 
-impl Call {
+impl ConnectByCall {
     fn run(&self, addresses: &[SocketAddr]) -> Result<i32> {
         let endpoint = endpoint(self.s)?;
         if !self.reserved.is_null() {
@@ -137,7 +137,7 @@ c_functions! {
     ) -> i32, or 0 => {
         let (local, remote) = (NameBuffer { name: local, length: local_length }, NameBuffer { name: remote, length: remote_length });
         let addresses = addresses(node, service, Encoding::Narrow)?;
-        Call { s, local, remote, timeout, reserved }.run(&addresses)
+        ConnectByCall { s, local, remote, timeout, reserved }.run(&addresses)
     };
     /// WSAConnectByNameW.
     api gqos_WSAConnectByNameW(
@@ -146,7 +146,7 @@ c_functions! {
     ) -> i32, or 0 => {
         let (local, remote) = (NameBuffer { name: local, length: local_length }, NameBuffer { name: remote, length: remote_length });
         let addresses = addresses(node, service, Encoding::Wide)?;
-        Call { s, local, remote, timeout, reserved }.run(&addresses)
+        ConnectByCall { s, local, remote, timeout, reserved }.run(&addresses)
     };
     /// WSAConnectByList.
     api gqos_WSAConnectByList(
@@ -154,7 +154,7 @@ c_functions! {
         timeout: Address, reserved: Address,
     ) -> i32, or 0 => {
         let (local, remote) = (NameBuffer { name: local, length: local_length }, NameBuffer { name: remote, length: remote_length });
-        Call { s, local, remote, timeout, reserved }.run(&read_list(list)?)
+        ConnectByCall { s, local, remote, timeout, reserved }.run(&read_list(list)?)
     };
     /// WSADuplicateSocketA, which is not supported: as [`gqos_WSPDuplicateSocket`](super::spi::gqos_WSPDuplicateSocket).
     api gqos_WSADuplicateSocketA(s: usize, _process: u32, _info: Address) -> i32, or SOCKET_ERROR

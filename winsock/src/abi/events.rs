@@ -9,8 +9,8 @@ use super::event_handles::{self, event};
 use super::handle::endpoint;
 use super::{Address, SOCKET_ERROR, last_error, memory, overlapped};
 use crate::Result;
-use crate::event::{Event, wait_for_events_or};
-use crate::network_events::{Callback, Events};
+use crate::event::{EventObject, wait_for_events_or};
+use crate::network_events::{Callback, EventSet};
 use crate::provider::check_started;
 
 /// WSA_INVALID_EVENT.
@@ -33,7 +33,7 @@ const INFINITE: u32 = u32::MAX;
 
 /// How a call waits.
 #[derive(Clone, Copy)]
-struct WaitMode {
+struct EventWaitMode {
     /// For all events, not for one of them.
     all: bool,
     /// In milliseconds, or INFINITE.
@@ -42,7 +42,7 @@ struct WaitMode {
     alertable: bool,
 }
 
-fn wait(count: u32, handles: Address, mode: WaitMode) -> Result<u32> {
+fn wait(count: u32, handles: Address, mode: EventWaitMode) -> Result<u32> {
     check_started()?;
     let count = count as usize;
     if count == 0 || count > MAX_WAIT_EVENTS {
@@ -53,7 +53,7 @@ fn wait(count: u32, handles: Address, mode: WaitMode) -> Result<u32> {
 }
 
 /// Waits for events or, where the wait is alertable, until completion routines of the thread were run.
-fn wait_for(events: &[Event], mode: WaitMode) -> Result<u32> {
+fn wait_for(events: &[EventObject], mode: EventWaitMode) -> Result<u32> {
     let timeout = (mode.millis != INFINITE).then(|| Duration::from_millis(u64::from(mode.millis)));
     let routines = if mode.alertable { Some(overlapped::routine_event()?) } else { None };
     if mode.alertable && overlapped::run_due_routines() > 0 {
@@ -73,8 +73,8 @@ fn wait_for(events: &[Event], mode: WaitMode) -> Result<u32> {
 fn sleep(millis: u32, alertable: bool) -> Result<u32> {
     check_started()?;
     // A wait needs an event; this one is never signalled.
-    let events = if alertable { Vec::new() } else { vec![Event::new()?] };
-    match wait_for(&events, WaitMode { all: false, millis, alertable })? {
+    let events = if alertable { Vec::new() } else { vec![EventObject::new()?] };
+    match wait_for(&events, EventWaitMode { all: false, millis, alertable })? {
         WAIT_IO_COMPLETION => Ok(WAIT_IO_COMPLETION),
         _ => Ok(0),
     }
@@ -82,7 +82,7 @@ fn sleep(millis: u32, alertable: bool) -> Result<u32> {
 
 fn select(s: usize, handle: usize, selected: i32) -> Result<i32> {
     let endpoint = endpoint(s)?;
-    let selected = Events::from_bits(selected.cast_unsigned());
+    let selected = EventSet::from_bits(selected.cast_unsigned());
     let event = if handle == INVALID_EVENT { None } else { Some(event(handle).map_err(|_| Wsa::Einval)?) };
     endpoint.select_events(event.as_ref(), selected).map(|()| 0)
 }
@@ -93,7 +93,7 @@ pub type EventProcedure = unsafe extern "C" fn(usize, u32, usize, isize);
 
 fn select_procedure(s: usize, procedure: Option<EventProcedure>, message: u32, selected: i32) -> Result<i32> {
     let endpoint = endpoint(s)?;
-    let selected = Events::from_bits(selected.cast_unsigned());
+    let selected = EventSet::from_bits(selected.cast_unsigned());
     let callback = procedure.map(|procedure| {
         let callback: Callback = Arc::new(move |number, event, error| {
             // WSAMAKESELECTREPLY.
@@ -126,7 +126,7 @@ fn enum_events(s: usize, handle: usize, network_events: Address) -> Result<i32> 
     Ok(0)
 }
 
-fn started_event(handle: usize) -> Result<Event> {
+fn started_event(handle: usize) -> Result<EventObject> {
     check_started()?;
     event(handle)
 }
@@ -135,7 +135,7 @@ c_functions! {
     /// WSACreateEvent.
     api gqos_WSACreateEvent() -> usize, or INVALID_EVENT => {
         check_started()?;
-        event_handles::insert(Event::new()?)
+        event_handles::insert(EventObject::new()?)
     };
     /// WSASetEvent.
     api gqos_WSASetEvent(handle: usize) -> i32, or 0 => {
@@ -159,7 +159,7 @@ c_functions! {
     api gqos_WSAWaitForMultipleEvents(
         count: u32, handles: Address, all: i32, millis: u32, alertable: i32,
     ) -> u32, or WAIT_FAILED
-        => wait(count, handles, WaitMode { all: all != 0, millis, alertable: alertable != 0 });
+        => wait(count, handles, EventWaitMode { all: all != 0, millis, alertable: alertable != 0 });
     /// SleepEx.
     api gqos_SleepEx(millis: u32, alertable: i32) -> u32, or 0 => sleep(millis, alertable != 0);
     /// WSAEventSelect, WSPEventSelect.

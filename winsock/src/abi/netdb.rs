@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use flowspec::Wsa;
 
 use super::memory::{self, Encoding};
-use super::services::{self, PROTOCOLS, Service};
+use super::services::{self, PROTOCOLS, ServiceEntry};
 use super::sockaddr::{AF_INET, AF_INET6};
 use super::{Address, NULL, SOCKET_ERROR};
 use crate::Result;
@@ -26,7 +26,7 @@ struct Structure {
 
 /// The kinds of structures. A thread has one of each.
 #[derive(Clone, Copy)]
-enum Kind {
+enum StructureKind {
     Host,
     Service,
     Protocol,
@@ -60,7 +60,7 @@ impl Structure {
 
     /// Completes the structure with its own words, replaces the thread's earlier one of this kind, and returns the
     /// pointer.
-    fn publish(mut self, kind: Kind, words: impl Into<Box<[usize]>>) -> usize {
+    fn publish(mut self, kind: StructureKind, words: impl Into<Box<[usize]>>) -> usize {
         self.words = words.into();
         let pointer = self.words.as_ptr().expose_provenance();
         STRUCTURES.with_borrow_mut(|structures| structures[kind as usize] = self);
@@ -87,7 +87,7 @@ fn publish_host(name: &str, addresses: &[IpAddr]) -> usize {
         structure.addresses.push(bytes);
     }
     let list = structure.add_list(pointers);
-    structure.publish(Kind::Host, [name, aliases, usize::from(family) | length << 16, list])
+    structure.publish(StructureKind::Host, [name, aliases, usize::from(family) | length << 16, list])
 }
 
 fn host_by_name(name: Address) -> Result<usize> {
@@ -135,8 +135,8 @@ fn read_optional(text: Address) -> Result<String> {
 }
 
 /// Makes a servent: name, aliases, protocol, and the port in network byte order.
-fn publish_service(found: Option<Service>) -> Result<usize> {
-    let Service { name, aliases, port, protocol } = found.ok_or(Wsa::NoData)?;
+fn publish_service(found: Option<ServiceEntry>) -> Result<usize> {
+    let ServiceEntry { name, aliases, port, protocol } = found.ok_or(Wsa::NoData)?;
     let mut structure = Structure::default();
     let words = [
         structure.add_text(&name),
@@ -144,7 +144,7 @@ fn publish_service(found: Option<Service>) -> Result<usize> {
         structure.add_text(&protocol),
         usize::from(u16::from_ne_bytes(port.to_be_bytes())),
     ];
-    Ok(structure.publish(Kind::Service, words))
+    Ok(structure.publish(StructureKind::Service, words))
 }
 
 /// Makes a protoent: name, aliases, number.
@@ -156,7 +156,7 @@ fn publish_protocol(is_wanted: impl Fn(&str, i16) -> bool) -> Result<usize> {
     let alias = name.to_uppercase();
     let words =
         [structure.add_text(name), structure.add_texts([&alias]), usize::from(number.cast_unsigned())];
-    Ok(structure.publish(Kind::Protocol, words))
+    Ok(structure.publish(StructureKind::Protocol, words))
 }
 
 c_functions! {

@@ -9,7 +9,7 @@ use flowspec::Wsa;
 use super::{Address, event_handles, memory};
 use crate::Result;
 use crate::blocking::with_blocking;
-use crate::event::{Event, wait_for_events};
+use crate::event::{EventObject, wait_for_events};
 use crate::operations;
 use crate::provider::{check_started, provider};
 
@@ -25,25 +25,25 @@ const PENDING: u64 = 0x103;
 const MAX_OPERATIONS: usize = 1 << 18;
 
 /// An operation, shared by its completion and by WSAGetOverlappedResult.
-type Operation = Arc<Mutex<Progress>>;
+type SharedProgress = Arc<Mutex<OverlappedProgress>>;
 
 #[derive(Debug, Default)]
-struct Progress {
+struct OverlappedProgress {
     /// How much was transferred, or the error; `None` while it is under way.
     result: Option<Result<u32>>,
     /// Signalled by the completion, where WSAGetOverlappedResult waits.
-    completed: Option<Event>,
+    completed: Option<EventObject>,
 }
 
-fn progress(operation: &Operation) -> MutexGuard<'_, Progress> {
+fn progress(operation: &SharedProgress) -> MutexGuard<'_, OverlappedProgress> {
     // The value is consistent between any two statements that can panic.
     operation.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The operations that are under way or whose result was not fetched, by their OVERLAPPED.
-static OPERATIONS: Mutex<Option<HashMap<Address, Operation>>> = Mutex::new(None);
+static OPERATIONS: Mutex<Option<HashMap<Address, SharedProgress>>> = Mutex::new(None);
 
-fn operations() -> MutexGuard<'static, Option<HashMap<Address, Operation>>> {
+fn operations() -> MutexGuard<'static, Option<HashMap<Address, SharedProgress>>> {
     // The map is consistent between any two statements that can panic.
     OPERATIONS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -61,7 +61,7 @@ pub type Routine = unsafe extern "C" fn(u32, u32, Address, u32);
 struct DueRoutines {
     queue: Mutex<VecDeque<DueRoutine>>,
     /// Signalled while the queue is not empty.
-    signal: Event,
+    signal: EventObject,
 }
 
 struct DueRoutine {
@@ -81,7 +81,7 @@ fn due_routines() -> Result<Arc<DueRoutines>> {
     DUE_ROUTINES.with_borrow_mut(|known| match known {
         Some(known) => Ok(Arc::clone(known)),
         None => {
-            let fresh = Arc::new(DueRoutines { queue: Mutex::default(), signal: Event::new()? });
+            let fresh = Arc::new(DueRoutines { queue: Mutex::default(), signal: EventObject::new()? });
             *known = Some(Arc::clone(&fresh));
             Ok(fresh)
         }
@@ -91,7 +91,7 @@ fn due_routines() -> Result<Arc<DueRoutines>> {
 /// An event that is signalled while completion routines of this thread are due.
 ///
 /// - **Errors**: WSAEMFILE, WSAENOBUFS.
-pub(super) fn routine_event() -> Result<Event> {
+pub(super) fn routine_event() -> Result<EventObject> {
     due_routines().map(|due| due.signal.clone())
 }
 
@@ -150,8 +150,8 @@ pub(super) fn begin(overlapped: Address, routine: Option<Routine>) -> Result<ope
 }
 
 /// - **Errors**: WSAENOBUFS.
-fn insert_operation(overlapped: Address) -> Result<Operation> {
-    let operation = Operation::default();
+fn insert_operation(overlapped: Address) -> Result<SharedProgress> {
+    let operation = SharedProgress::default();
     let mut operations = operations();
     let known = operations.get_or_insert_default();
     if known.len() >= MAX_OPERATIONS {
@@ -190,7 +190,7 @@ fn result(overlapped: Address, transferred: Address, wait: i32, flags: Address) 
     let completed = {
         let mut progress = progress(&operation);
         match (progress.result, &progress.completed) {
-            (None, None) if wait != 0 => Some(progress.completed.insert(Event::new()?).clone()),
+            (None, None) if wait != 0 => Some(progress.completed.insert(EventObject::new()?).clone()),
             (None, Some(completed)) if wait != 0 => Some(completed.clone()),
             _ => None,
         }

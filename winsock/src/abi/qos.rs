@@ -3,7 +3,7 @@
 use flowspec::abi::{Abi, RawWsabuf};
 use flowspec::buffer::{LONGEST_PROVIDER_SPECIFIC, QosBytes};
 use flowspec::objects::{Object, Pointee};
-use flowspec::{Flowspec, Problem, Qos, RawQos, Wsa};
+use flowspec::{FieldProblem, Flowspec, Qos, RawQos, Wsa};
 
 use super::{Address, memory, sockaddr};
 use crate::Result;
@@ -35,7 +35,7 @@ pub(super) fn read(address: Address) -> Result<(Qos, ProviderSpecific)> {
     memory::read(stored_pointer(raw.provider_specific.buf)?, &mut objects)?;
     let bytes = QosBytes { abi: Abi::Win64, qos: raw, provider_specific: &objects };
     let request = bytes.check().map_err(|error| match error.problem {
-        Problem::HeaderCutShort { .. } => Wsa::Efault,
+        FieldProblem::HeaderCutShort { .. } => Wsa::Efault,
         _ => Wsa::Eopnotsupp,
     })?;
     let mut requested = ProviderSpecific::from_objects(&request.provider_specific);

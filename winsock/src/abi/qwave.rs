@@ -12,7 +12,7 @@ use super::last_error::{Win32, win32};
 use super::{Address, memory, overlapped, sockaddr};
 use crate::operations::Completion;
 use crate::provider::provider;
-use crate::qwave::{Flow, FlowError, OutgoingRate, Shaping, TrafficType, path_rates};
+use crate::qwave::{FlowError, OutgoingRate, QosShaping, QwaveFlow, TrafficType, path_rates};
 
 type Result<T> = core::result::Result<T, Win32>;
 
@@ -65,15 +65,15 @@ const NOTIFICATION_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Default)]
 struct Subsystem {
     last_flow: u32,
-    flows: BTreeMap<u32, Flow>,
+    flows: BTreeMap<u32, QwaveFlow>,
     /// QOSStartTrackingClient.
     tracked: Vec<IpAddr>,
-    notifications: Vec<Notification>,
+    notifications: Vec<FlowNotification>,
     last_notification: u64,
 }
 
 /// A QOSNotifyFlow that is under way.
-struct Notification {
+struct FlowNotification {
     number: u64,
     flow: u32,
     awaited: Awaited,
@@ -98,15 +98,15 @@ impl Awaited {
     }
 }
 
-struct Handles {
+struct QosHandles {
     /// Handles made so far: they are not used again.
     made: usize,
     open: BTreeMap<usize, Subsystem>,
 }
 
-static HANDLES: Mutex<Handles> = Mutex::new(Handles { made: 0, open: BTreeMap::new() });
+static HANDLES: Mutex<QosHandles> = Mutex::new(QosHandles { made: 0, open: BTreeMap::new() });
 
-fn handles() -> MutexGuard<'static, Handles> {
+fn handles() -> MutexGuard<'static, QosHandles> {
     // The value is consistent between any two statements that can panic.
     HANDLES.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -116,7 +116,7 @@ fn with<T>(handle: usize, work: impl FnOnce(&mut Subsystem) -> Result<T>) -> Res
     work(handles().open.get_mut(&handle).ok_or(INVALID_HANDLE)?)
 }
 
-fn flow(handle: usize, id: u32) -> Result<Flow> {
+fn flow(handle: usize, id: u32) -> Result<QwaveFlow> {
     with(handle, |subsystem| subsystem.flows.get(&id).cloned().ok_or(NOT_FOUND))
 }
 
@@ -163,7 +163,7 @@ fn close_handle(handle: usize) -> Result<i32> {
     Ok(1)
 }
 
-fn abort(notifications: Vec<Notification>) {
+fn abort(notifications: Vec<FlowNotification>) {
     for mut notification in notifications {
         if let Some(completion) = notification.completion.take() {
             completion(Err(Wsa::OperationAborted));
@@ -171,7 +171,7 @@ fn abort(notifications: Vec<Notification>) {
     }
 }
 
-fn release_all(flow: &Flow) {
+fn release_all(flow: &QwaveFlow) {
     for socket in flow.open_sockets() {
         // An error means that the provider was cleaned up or the socket closed, which has released everything.
         let _ = flow.release(&socket);
@@ -240,7 +240,7 @@ impl AddSocket {
             }
             let sockets = vec![member.clone()];
             let flow =
-                Flow { sockets, destination, traffic_type, non_adaptive, rate: None, code_point: None };
+                QwaveFlow { sockets, destination, traffic_type, non_adaptive, rate: None, code_point: None };
             subsystem.flows.insert(subsystem.last_flow, flow);
             Ok(subsystem.last_flow)
         })?;
@@ -320,9 +320,9 @@ impl FlowCall {
     fn outgoing_rate(&self) -> Result<OutgoingRate> {
         let bits_per_second = u64::from_ne_bytes(memory::read_bytes(self.buffer)?);
         let shaping = match memory::read_u32(self.buffer.offset(8))? {
-            0 => Shaping::ShapeOnly,
-            1 => Shaping::ShapeAndMark,
-            2 => Shaping::UseNonConformantMarkings,
+            0 => QosShaping::ShapeOnly,
+            1 => QosShaping::ShapeAndMark,
+            2 => QosShaping::UseNonConformantMarkings,
             _ => return Err(INVALID_PARAMETER),
         };
         // QOS_FLOWRATE_REASON has five values.
@@ -365,7 +365,7 @@ impl FlowCall {
             return wait_for(self.handle, self.id, awaited, None);
         }
         let (handle, id, overlapped) = (self.handle, self.id, self.overlapped);
-        let is_same = |other: &Notification| {
+        let is_same = |other: &FlowNotification| {
             other.flow == id && other.awaited.is_of_kind(awaited) && other.completion.is_some()
         };
         with(handle, |subsystem| match &subsystem.notifications {
@@ -377,14 +377,20 @@ impl FlowCall {
         let number = with(handle, |subsystem| {
             subsystem.last_notification += 1;
             let number = subsystem.last_notification;
-            subsystem.notifications.push(Notification { number, flow: id, awaited, overlapped, completion });
+            subsystem.notifications.push(FlowNotification {
+                number,
+                flow: id,
+                awaited,
+                overlapped,
+                completion,
+            });
             Ok(number)
         })?;
         let provider = provider()?;
         provider.host.spawn_blocking(move || {
             let result = wait_for(handle, id, awaited, Some(number));
             let ended = with(handle, |subsystem| {
-                let own = |other: &mut Notification| other.number == number;
+                let own = |other: &mut FlowNotification| other.number == number;
                 Ok(subsystem.notifications.extract_if(.., own).collect::<Vec<_>>())
             });
             for mut notification in ended.unwrap_or_default() {
@@ -408,7 +414,7 @@ impl FlowCall {
 /// Waits until a flow is in the awaited state, or does not exist any more, or the notification was cancelled.
 fn wait_for(handle: usize, id: u32, awaited: Awaited, notification: Option<u64>) -> Result<i32> {
     // Never signalled: the wait is a pause, which a cancelled call ends.
-    let pause = crate::event::Event::new()?;
+    let pause = crate::event::EventObject::new()?;
     loop {
         let flow = flow(handle, id)?;
         if flow.open_sockets().is_empty() {
@@ -435,7 +441,7 @@ fn wait_for(handle: usize, id: u32, awaited: Awaited, notification: Option<u64>)
 
 impl Subsystem {
     fn is_cancelled(&self, notification: Option<u64>) -> bool {
-        let own = |other: &&Notification| Some(other.number) == notification;
+        let own = |other: &&FlowNotification| Some(other.number) == notification;
         self.notifications.iter().find(own).is_some_and(|known| known.completion.is_none())
     }
 }
@@ -451,7 +457,7 @@ fn cancel(handle: usize, overlapped: Address) -> Result<i32> {
 }
 
 /// QOS_FLOW_FUNDAMENTALS: for each of bottleneck, available and round trip a BOOL and the value.
-fn fundamentals(flow: &Flow) -> Result<Vec<u8>> {
+fn fundamentals(flow: &QwaveFlow) -> Result<Vec<u8>> {
     if flow.non_adaptive {
         return Err(NOT_SUPPORTED);
     }
@@ -468,7 +474,7 @@ fn fundamentals(flow: &Flow) -> Result<Vec<u8>> {
 }
 
 /// QOS_PACKET_PRIORITY: DSCP and 802.1p priority of conforming packets, and of others, which are best effort.
-fn packet_priority(flow: &Flow) -> Result<Vec<u8>> {
+fn packet_priority(flow: &QwaveFlow) -> Result<Vec<u8>> {
     let sockets = flow.open_sockets();
     let code_point = sockets.first().ok_or(NOT_FOUND)?.code_point()?;
     let words = [code_point, 0, code_point >> 3, 0];

@@ -33,7 +33,7 @@ const POLLNVAL: u16 = 4;
 
 /// The three sets of select.
 #[derive(Clone, Copy)]
-struct Sets {
+struct SelectSets {
     read: Address,
     write: Address,
     except: Address,
@@ -78,7 +78,7 @@ fn read_timeval(timeval: Address) -> Result<Option<Duration>> {
     Ok(Some(Duration::from_secs(seconds?.min(1 << 32)) + Duration::from_micros(micros?.min(1 << 52))))
 }
 
-fn select_sets(sets: Sets, timeval: Address) -> Result<i32> {
+fn select_sets(sets: SelectSets, timeval: Address) -> Result<i32> {
     check_started()?;
     let members = [read_members(sets.read)?, read_members(sets.write)?, read_members(sets.except)?];
     let timeout = read_timeval(timeval)?;
@@ -212,7 +212,7 @@ fn found_bits(found: PollEvents) -> u16 {
 c_functions! {
     /// select, WSPSelect. The first parameter is ignored, as on Windows.
     both gqos_select, gqos_WSPSelect(_count: i32, read: Address, write: Address, except: Address, timeout: Address)
-        -> i32, or SOCKET_ERROR => select_sets(Sets { read, write, except }, timeout);
+        -> i32, or SOCKET_ERROR => select_sets(SelectSets { read, write, except }, timeout);
     /// WSAPoll.
     api gqos_WSAPoll(list: Address, count: u32, millis: i32) -> i32, or SOCKET_ERROR
         => poll_list(list, count, millis);

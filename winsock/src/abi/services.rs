@@ -1,7 +1,7 @@
 //! The services of services(5), and the protocols of IP.
 
 /// A service.
-pub(super) struct Service {
+pub(super) struct ServiceEntry {
     pub(super) name: String,
     pub(super) aliases: Vec<String>,
     pub(super) port: u16,
@@ -9,16 +9,16 @@ pub(super) struct Service {
 }
 
 /// The first service for which `is_wanted` holds. Without a services file there is none.
-pub(super) fn find(is_wanted: impl Fn(&Service) -> bool) -> Option<Service> {
+pub(super) fn find(is_wanted: impl Fn(&ServiceEntry) -> bool) -> Option<ServiceEntry> {
     let file = std::fs::read_to_string("/etc/services").unwrap_or_default();
     file.lines().filter_map(parse_line).find(is_wanted)
 }
 
-fn parse_line(line: &str) -> Option<Service> {
+fn parse_line(line: &str) -> Option<ServiceEntry> {
     let mut words = line.split('#').next()?.split_whitespace();
     let (name, port_and_protocol) = (words.next()?, words.next()?);
     let (port, protocol) = port_and_protocol.split_once('/')?;
-    Some(Service {
+    Some(ServiceEntry {
         name: name.to_owned(),
         aliases: words.map(str::to_owned).collect(),
         port: port.parse().ok()?,
@@ -26,7 +26,7 @@ fn parse_line(line: &str) -> Option<Service> {
     })
 }
 
-impl Service {
+impl ServiceEntry {
     /// Whether it has this name or alias, and this protocol. An empty protocol is any.
     pub(super) fn is_named(&self, name: &str, protocol: &str) -> bool {
         (self.name == name || self.aliases.iter().any(|alias| alias == name)) && self.has_protocol(protocol)

@@ -2,7 +2,7 @@
 
 use flowspec::Wsa;
 
-use super::accept::{Condition, accept};
+use super::accept::{ConditionProc, accept};
 use super::connect::ConnectPointers;
 use super::handle::{endpoint, new_handle};
 use super::protocol_info::{ADDRESS_FAMILY, CATALOG_ENTRY, PROTOCOL, SOCKET_TYPE, TCP, UDP};
@@ -172,7 +172,7 @@ c_functions! {
         => accept(s, NameBuffer { name, length: namelen }, None, 0);
     /// WSAAccept, WSPAccept.
     both gqos_WSAAccept, gqos_WSPAccept(
-        s: usize, name: Address, namelen: Address, condition: Option<Condition>, context: usize,
+        s: usize, name: Address, namelen: Address, condition: Option<ConditionProc>, context: usize,
     ) -> usize, or INVALID_SOCKET => accept(s, NameBuffer { name, length: namelen }, condition, context);
     /// closesocket, WSPCloseSocket.
     both gqos_closesocket, gqos_WSPCloseSocket(s: usize) -> i32, or SOCKET_ERROR => {

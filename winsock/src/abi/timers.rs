@@ -10,15 +10,15 @@ use super::event_handles::event;
 use super::{Address, memory};
 use crate::Result;
 use crate::blocking::{deadline_after, now};
-use crate::event::{Event, wait_for_events};
+use crate::event::{EventObject, wait_for_events};
 
 /// The timers that were set, each with the event that ends its thread.
-static TIMERS: Mutex<BTreeMap<usize, Event>> = Mutex::new(BTreeMap::new());
+static TIMERS: Mutex<BTreeMap<usize, EventObject>> = Mutex::new(BTreeMap::new());
 
 /// The most timers at once.
 const MAX_TIMERS: usize = 1024;
 
-fn timers() -> MutexGuard<'static, BTreeMap<usize, Event>> {
+fn timers() -> MutexGuard<'static, BTreeMap<usize, EventObject>> {
     // The map is consistent between any two statements that can panic.
     TIMERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -35,7 +35,7 @@ pub(super) fn cancel(handle: usize) {
 /// - **Errors**: WSA_INVALID_HANDLE; WSAENOBUFS for too many timers.
 fn start(handle: usize, first: Duration, period: Option<Duration>) -> Result<i32> {
     let timer = event(handle)?;
-    let cancelled = Event::new()?;
+    let cancelled = EventObject::new()?;
     cancel(handle);
     timer.reset();
     let watched = cancelled.clone();

@@ -93,12 +93,12 @@ pub(super) fn scatter(mut data: &[u8], buffers: &[ForeignMemory], mut skipped: u
 
 /// The destination of a call: an address and its length.
 #[derive(Clone, Copy)]
-struct Destination {
+struct SendDestination {
     name: Address,
     length: i32,
 }
 
-impl Destination {
+impl SendDestination {
     /// - **Errors**: WSAEFAULT, WSAEAFNOSUPPORT.
     fn read(self, endpoint: &Endpoint) -> Result<Option<SocketAddr>> {
         if self.name.is_null() {
@@ -121,7 +121,7 @@ fn send_part(
 }
 
 /// send and sendto.
-fn send(s: usize, data: Address, length: i32, bits: i32, to: Option<Destination>) -> Result<i32> {
+fn send(s: usize, data: Address, length: i32, bits: i32, to: Option<SendDestination>) -> Result<i32> {
     let endpoint = endpoint(s)?;
     let data = memory::buffer(data, length)?;
     let to = to.map(|to| to.read(&endpoint)).transpose()?.flatten();
@@ -143,7 +143,7 @@ impl Sending {
         endpoint: &Endpoint,
         buffers: Cow<'static, [ForeignMemory]>,
         bits: u32,
-        to: Option<Destination>,
+        to: Option<SendDestination>,
     ) -> Result<Self> {
         let to = to.map(|to| to.read(endpoint)).transpose()?.flatten();
         let total = total_length(&buffers);
@@ -306,7 +306,7 @@ struct ListCall {
 }
 
 impl ListCall {
-    fn send(&self, bits: u32, to: Option<Destination>) -> Result<i32> {
+    fn send(&self, bits: u32, to: Option<SendDestination>) -> Result<i32> {
         let endpoint = endpoint(self.s)?;
         let mut sending = Sending::new(&endpoint, read_buffers(self.list, self.count)?, bits, to)?;
         if self.is_overlapped()? {
@@ -357,7 +357,7 @@ c_functions! {
     /// sendto.
     api gqos_sendto(s: usize, data: Address, length: i32, flags: i32, to: Address, tolen: i32)
         -> i32, or SOCKET_ERROR
-        => send(s, data, length, flags, Some(Destination { name: to, length: tolen }));
+        => send(s, data, length, flags, Some(SendDestination { name: to, length: tolen }));
     /// recv.
     api gqos_recv(s: usize, data: Address, length: i32, flags: i32) -> i32, or SOCKET_ERROR
         => receive(s, data, length, flags, None);
@@ -377,7 +377,7 @@ c_functions! {
         overlapped: Address, routine: Option<Routine>,
     ) -> i32, or SOCKET_ERROR
         => ListCall { s, list, count, transferred: sent, overlapped, routine }
-            .send(flags, Some(Destination { name: to, length: tolen }));
+            .send(flags, Some(SendDestination { name: to, length: tolen }));
     /// WSARecv, WSPRecv.
     threaded gqos_WSARecv, gqos_WSPRecv(
         s: usize, list: Address, count: u32, received: Address, flags: Address,

@@ -48,12 +48,12 @@ const MAX_BYTES: u64 = (1 << 31) - 1;
 const CHUNK: u64 = 64 << 10;
 
 /// What is sent next.
-enum Part {
+enum TransmitPart {
     Memory(ForeignMemory),
     File { file: OwnedFd, offset: u64, left: u64 },
 }
 
-impl Part {
+impl TransmitPart {
     fn memory(address: Address, length: u32) -> Result<Self> {
         if address.is_null() && length > 0 {
             return Err(Wsa::Efault);
@@ -85,7 +85,7 @@ impl Part {
 
 /// A call that is under way.
 struct Transmission {
-    parts: VecDeque<Part>,
+    parts: VecDeque<TransmitPart>,
     /// What was read of a file, and how much of that was sent.
     chunk: Vec<u8>,
     chunk_sent: usize,
@@ -95,7 +95,7 @@ struct Transmission {
 
 impl Transmission {
     /// - **Errors**: WSAEINVAL for more than 2 GiB.
-    fn new(parts: VecDeque<Part>, flags: u32) -> Result<Self> {
+    fn new(parts: VecDeque<TransmitPart>, flags: u32) -> Result<Self> {
         let total = parts.iter().fold(0_u64, |total, part| total.saturating_add(part.len()));
         if total > MAX_BYTES {
             return Err(Wsa::Einval);
@@ -118,12 +118,12 @@ impl Transmission {
             match self.parts.front_mut() {
                 None => break,
                 Some(part) if part.len() == 0 => drop(self.parts.pop_front()),
-                Some(Part::Memory(memory)) => {
+                Some(TransmitPart::Memory(memory)) => {
                     let sent = endpoint.send_buffer((*memory).into(), MessageFlags::default())?;
                     *memory = memory.after(sent);
                     self.sent += sent as u64;
                 }
-                Some(Part::File { file, offset, left }) => {
+                Some(TransmitPart::File { file, offset, left }) => {
                     // At most CHUNK.
                     self.chunk.resize(usize::try_from((*left).min(CHUNK)).unwrap_or(0), 0);
                     self.chunk_sent = 0;
@@ -171,7 +171,7 @@ impl FileCall {
         let endpoint = stream(self.s)?;
         let buffer = |address, length| {
             let at = Address::stored(memory::read_usize(self.buffers.offset(address))?);
-            Part::memory(at, memory::read_u32(self.buffers.offset(length))?)
+            TransmitPart::memory(at, memory::read_u32(self.buffers.offset(length))?)
         };
         let mut parts = VecDeque::new();
         if !self.buffers.is_null() {
@@ -183,7 +183,7 @@ impl FileCall {
             } else {
                 Some(memory::read_bytes(self.overlapped.offset(OVERLAPPED_OFFSET)).map(u64::from_ne_bytes)?)
             };
-            parts.push_back(Part::file(self.file, offset, self.length)?);
+            parts.push_back(TransmitPart::file(self.file, offset, self.length)?);
         }
         if !self.buffers.is_null() {
             parts.push_back(buffer(TAIL, TAIL_LENGTH)?);
@@ -200,7 +200,7 @@ fn stream(s: usize) -> Result<Arc<Endpoint>> {
     if endpoint.is_stream() { Ok(endpoint) } else { Err(Wsa::Eopnotsupp) }
 }
 
-fn read_elements(list: Address, count: u32) -> Result<VecDeque<Part>> {
+fn read_elements(list: Address, count: u32) -> Result<VecDeque<TransmitPart>> {
     let count = count as usize;
     if count > MAX_ELEMENTS {
         return Err(Wsa::Einval);
@@ -211,12 +211,12 @@ fn read_elements(list: Address, count: u32) -> Result<VecDeque<Part>> {
         match memory::read_u32(element)? & (MEMORY_ELEMENT | FILE_ELEMENT) {
             MEMORY_ELEMENT => {
                 let buffer = memory::read_usize(element.offset(ELEMENT_BUFFER))?;
-                Part::memory(Address::stored(buffer), length)
+                TransmitPart::memory(Address::stored(buffer), length)
             }
             FILE_ELEMENT => {
                 let offset = memory::read_bytes(element.offset(ELEMENT_BUFFER)).map(u64::from_ne_bytes)?;
                 let file = memory::read_usize(element.offset(ELEMENT_FILE))?;
-                Part::file(file, (offset != CURRENT_POSITION).then_some(offset), length)
+                TransmitPart::file(file, (offset != CURRENT_POSITION).then_some(offset), length)
             }
             _ => Err(Wsa::Einval),
         }

@@ -10,7 +10,7 @@ use super::memory::{self, Encoding};
 use super::protocols::enumerate;
 use super::{Address, INVALID_SOCKET, NULL, SOCKET_ERROR, overlapped};
 use crate::Result;
-use crate::event::Event;
+use crate::event::EventObject;
 use crate::sys;
 
 /// The SOCKETs that WPUCreateSocketHandle has made: a layered provider's own, each with its context.
@@ -67,7 +67,7 @@ c_functions! {
     spi gqos_WSCGetProviderPath(_id: Address, path: Address, length: Address) -> i32, or SOCKET_ERROR
         => provider_path(path, length);
     /// WPUCreateEvent.
-    spi gqos_WPUCreateEvent() -> usize, or NULL => event_handles::insert(Event::new()?);
+    spi gqos_WPUCreateEvent() -> usize, or NULL => event_handles::insert(EventObject::new()?);
     /// WPUSetEvent.
     spi gqos_WPUSetEvent(handle: usize) -> i32, or 0 => {
         event(handle)?.set();

@@ -11,7 +11,7 @@ use super::event_handles::{self, event};
 use super::{Address, NULL, last_error, memory, overlapped, timers};
 use crate::Result;
 use crate::blocking::{deadline_after, now};
-use crate::event::{Event, wait_for_events_or};
+use crate::event::{EventObject, wait_for_events_or};
 use crate::{socket_table, sys};
 
 /// MAXIMUM_WAIT_OBJECTS.
@@ -34,7 +34,7 @@ fn auto_reset() -> MutexGuard<'static, BTreeSet<usize>> {
 }
 
 fn create_event(manual_reset: bool, initially_set: bool) -> Result<usize> {
-    let event = Event::new()?;
+    let event = EventObject::new()?;
     if initially_set {
         event.set();
     }
@@ -61,12 +61,12 @@ fn close_handle(handle: usize) -> Result<i32> {
 
 /// Takes the signals of the events that a wait resets; `false` where another thread was faster for one of them: then
 /// none is taken.
-fn take_signals(handles: &[usize], events: &[Event]) -> bool {
+fn take_signals(handles: &[usize], events: &[EventObject]) -> bool {
     let resets = auto_reset();
-    let mut taken: Vec<&Event> = Vec::new();
+    let mut taken: Vec<&EventObject> = Vec::new();
     for (_, event) in handles.iter().zip(events).filter(|(handle, _)| resets.contains(handle)) {
         if !event.take() {
-            taken.into_iter().for_each(Event::set);
+            taken.into_iter().for_each(EventObject::set);
             return false;
         }
         taken.push(event);

@@ -41,7 +41,7 @@ pub struct Offer {
 
 /// The callee's message.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Answer {
+pub struct CalleeAnswer {
     /// The code of a refusal; `None` where the connection is accepted.
     pub refused: Option<Wsa>,
     /// The extended status.
@@ -177,7 +177,7 @@ impl Offer {
     }
 }
 
-impl Answer {
+impl CalleeAnswer {
     /// The message, head included.
     pub fn write(&self) -> Vec<u8> {
         let mut body = Vec::new();
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(bytes[..13], *b"GQOS\x01\x01\0\0\0\0\0\x45\x01");
         assert_eq!(bytes.len(), 12 + 1 + 64 + 2 + 2);
         assert_eq!(read_offer(&bytes), Ok(offer));
-        let answer = Answer { refused: Some(Wsa::Eopnotsupp), status: None, data: Vec::new() };
+        let answer = CalleeAnswer { refused: Some(Wsa::Eopnotsupp), status: None, data: Vec::new() };
         assert_eq!(answer.write(), *b"GQOS\x01\x02\0\0\0\0\0\x0a\0\0\x27\x3d\0\0\0\0\0\0");
     }
 
@@ -234,7 +234,7 @@ mod tests {
                 let written = offer.write().expect("what was read can be written");
                 prop_assert_eq!(read_offer(&written), Ok(offer));
             }
-            if let Ok(answer) = Answer::read(&bytes) {
+            if let Ok(answer) = CalleeAnswer::read(&bytes) {
                 prop_assert_eq!(&answer.write()[HEAD..], &bytes[..]);
             }
         }

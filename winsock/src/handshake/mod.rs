@@ -1,6 +1,6 @@
 //! The connect-data handshake: how data and flow specifications of a connect call reach the acceptor.
 //!
-//! The caller sends an [`Offer`] over the new TCP connection and waits for the [`Answer`]; the program's own data
+//! The caller sends an [`Offer`] over the new TCP connection and waits for the [`CalleeAnswer`]; the program's own data
 //! follows. Both ends need sockets of a catalogue entry with XP1_CONNECT_DATA. `message` is the pure part, `queue` the
 //! connections whose offers have arrived; this file moves messages over sockets, each within a time limit.
 
@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-pub use message::{Answer, MAX_CONNECT_DATA, MessageError, Offer};
+pub use message::{CalleeAnswer, MAX_CONNECT_DATA, MessageError, Offer};
 use message::{HEAD, MessageKind, body_length};
 pub(crate) use queue::{OfferQueue, OfferedConnection};
 
@@ -73,12 +73,12 @@ pub(crate) async fn receive_offers(
 ///
 /// - **Errors**: WSAETIMEDOUT; WSAECONNREFUSED where the peer answers with something else; WSAEOPNOTSUPP for a rate
 ///   that FLOWSPEC does not hold.
-pub(crate) async fn exchange(connection: &AsyncFd<OwnedFd>, offer: &Offer) -> Result<Answer> {
+pub(crate) async fn exchange(connection: &AsyncFd<OwnedFd>, offer: &Offer) -> Result<CalleeAnswer> {
     let bytes = offer.write().map_err(|_| Wsa::Eopnotsupp)?;
     let exchange = async {
         send_all(connection, &bytes).await?;
         let body = read_body(connection, MessageKind::Answer).await?;
-        Answer::read(&body).ok()
+        CalleeAnswer::read(&body).ok()
     };
     match tokio::time::timeout(ANSWER_TIMEOUT, exchange).await {
         Err(_) => Err(Wsa::Etimedout),
@@ -107,7 +107,7 @@ pub(crate) fn directions_of_answer(status: Wsa) -> Both<bool> {
 }
 
 /// Sends an answer, which the send queue of a new connection holds. Where the caller is gone nothing is sent.
-pub(crate) fn send_answer(fd: &impl AsRawFd, answer: &Answer) {
+pub(crate) fn send_answer(fd: &impl AsRawFd, answer: &CalleeAnswer) {
     let bytes = answer.write();
     let _ = sys::send(fd, bytes[..].into(), sys::MessageFlags::default());
 }

@@ -24,7 +24,7 @@ pub struct MessageFlags {
 
 /// Whether a call may wait in the kernel, on a descriptor that blocks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Wait {
+enum KernelWait {
     Never,
     InKernel,
 }
@@ -32,13 +32,13 @@ enum Wait {
 impl MessageFlags {
     /// The flags of a call that does not wait.
     pub(super) fn nonblocking_bits(self) -> libc::c_int {
-        self.bits(Wait::Never)
+        self.bits(KernelWait::Never)
     }
 
-    fn bits(self, wait: Wait) -> libc::c_int {
+    fn bits(self, wait: KernelWait) -> libc::c_int {
         let mut bits = libc::MSG_NOSIGNAL;
         for (set, bit) in [
-            (wait == Wait::Never, libc::MSG_DONTWAIT),
+            (wait == KernelWait::Never, libc::MSG_DONTWAIT),
             (self.out_of_band, libc::MSG_OOB),
             (self.peek, libc::MSG_PEEK),
             (self.dont_route, libc::MSG_DONTROUTE),
@@ -55,8 +55,9 @@ impl MessageFlags {
 pub(crate) fn send(socket: &impl AsRawFd, data: SendBuffer<'_>, flags: MessageFlags) -> Result<usize> {
     // SAFETY: the kernel only reads the buffer. Memory of ours is borrowed for the call; memory that a program named
     // may be absent, and the kernel then answers EFAULT.
-    let sent =
-        unsafe { libc::send(socket.as_raw_fd(), data.start().cast(), data.len(), flags.bits(Wait::Never)) };
+    let sent = unsafe {
+        libc::send(socket.as_raw_fd(), data.start().cast(), data.len(), flags.bits(KernelWait::Never))
+    };
     check_length(sent)
 }
 
@@ -76,7 +77,7 @@ pub(crate) fn send_to(
             socket.as_raw_fd(),
             data.start().cast(),
             data.len(),
-            flags.bits(Wait::Never),
+            flags.bits(KernelWait::Never),
             name.as_ptr(),
             name.len(),
         )
@@ -92,7 +93,7 @@ pub(crate) fn receive_stream(
     buffer: ReceiveBuffer<'_>,
     flags: MessageFlags,
 ) -> Result<usize> {
-    receive_stream_with(socket, buffer, flags.bits(Wait::Never))
+    receive_stream_with(socket, buffer, flags.bits(KernelWait::Never))
 }
 
 /// Receives from a stream, and waits in the kernel where the descriptor blocks.
@@ -103,7 +104,7 @@ pub(crate) fn receive_stream_waiting(
     buffer: ReceiveBuffer<'_>,
     flags: MessageFlags,
 ) -> Result<usize> {
-    receive_stream_with(socket, buffer, flags.bits(Wait::InKernel))
+    receive_stream_with(socket, buffer, flags.bits(KernelWait::InKernel))
 }
 
 fn receive_stream_with(socket: &impl AsRawFd, buffer: ReceiveBuffer<'_>, bits: libc::c_int) -> Result<usize> {
@@ -149,7 +150,8 @@ pub(crate) fn receive(
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     // SAFETY: `header` names `name` and `part`, which live for the whole call; the buffer as for `receive_stream`.
-    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags.bits(Wait::Never)) };
+    let received =
+        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags.bits(KernelWait::Never)) };
     Ok(Received {
         length: check_length(received)?,
         truncated: header.msg_flags & libc::MSG_TRUNC != 0,

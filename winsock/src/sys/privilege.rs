@@ -21,7 +21,7 @@ const SECBIT_NO_SETUID_FIXUP: libc::c_ulong = 1 << 2;
 const VERSION: u32 = 0x2008_0522;
 
 #[repr(C)]
-struct Header {
+struct CapabilityHeader {
     version: u32,
     /// 0 is the calling thread.
     pid: i32,
@@ -30,7 +30,7 @@ struct Header {
 /// Capabilities 0 to 31, or 32 to 63.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Sets {
+struct CapabilitySets {
     effective: u32,
     permitted: u32,
     inheritable: u32,
@@ -74,13 +74,13 @@ pub(crate) fn drop_other_capabilities() {
 
 /// Drops all capabilities of the calling thread but these.
 fn restrict_to(kept: u32) -> Result<()> {
-    let header = Header { version: VERSION, pid: 0 };
-    let mut sets = [Sets::default(); 2];
+    let header = CapabilityHeader { version: VERSION, pid: 0 };
+    let mut sets = [CapabilitySets::default(); 2];
     // SAFETY: capget(2) with this version writes two sets.
     let read = unsafe { libc::syscall(libc::SYS_capget, &raw const header, sets.as_mut_ptr()) };
     check(i32::try_from(read).unwrap_or(-1))?;
     let low = sets[0].permitted & kept;
-    let sets = [Sets { effective: low, permitted: low, inheritable: 0 }, Sets::default()];
+    let sets = [CapabilitySets { effective: low, permitted: low, inheritable: 0 }, CapabilitySets::default()];
     // SAFETY: capset(2) with this version reads two sets.
     let written = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
     check(i32::try_from(written).unwrap_or(-1)).map(drop)

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::admission::Operation;
-use gqos_winsock::{ConnectRequest, Event, Events, Family, Socket, SocketType, submit, wait_for_events};
+use gqos_winsock::{
+    ConnectRequest, EventObject, EventSet, Family, Socket, SocketType, submit, wait_for_events,
+};
 pub(crate) use root::{compiles, inside, installed, lab_with, policy, skip};
 
 /// 8 Mbit/s of loopback can be reserved, enforced in user space alone: that needs no privilege.
@@ -118,7 +120,7 @@ pub(crate) fn until_reserved(kilobytes: u64) {
 
 /// Waits until a network event is recorded, and returns its error.
 #[track_caller]
-pub(crate) fn wait_for(socket: &Socket, event: &Event, wanted: Events) -> Option<Wsa> {
+pub(crate) fn wait_for(socket: &Socket, event: &EventObject, wanted: EventSet) -> Option<Wsa> {
     for _ in 0..20 {
         let signalled = wait_for_events(std::slice::from_ref(event), false, Some(Duration::from_secs(5)));
         assert_eq!(signalled, Ok(Some(0)), "{wanted:?} is recorded in time");

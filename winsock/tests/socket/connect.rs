@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use flowspec::{Flowspec, Qos, ServiceType, Wsa};
 use gqos_winsock::{
-    ConnectOutcome, ConnectRequest, Event, Events, MessageFlags, OptionValue, PollEvents, ShutdownHow,
-    Socket, SocketOption, select, wait_for_events,
+    ConnectOutcome, ConnectRequest, EventObject, EventSet, MessageFlags, OptionValue, PollEvents,
+    ShutdownHow, Socket, SocketOption, select, wait_for_events,
 };
 
 use super::common::{address, closed_port, listener, sending, skip, unresponsive, with};
@@ -59,8 +59,8 @@ fn a_refused_connection_may_be_retried_on_the_same_socket() {
 fn fd_connect_reports_success_and_failure() {
     let (_listener, peer) = listener();
     for (peer, error) in [(peer, None), (closed_port(), Some(Wsa::Econnrefused))] {
-        let (socket, event) = (tcp(), Event::new().unwrap());
-        socket.select_events(Some(&event), Events::CONNECT | Events::WRITE).unwrap();
+        let (socket, event) = (tcp(), EventObject::new().unwrap());
+        socket.select_events(Some(&event), EventSet::CONNECT | EventSet::WRITE).unwrap();
         let result = socket.connect(peer, &plain());
         // On loopback the connection may be complete when the call returns.
         assert!(matches!(result, Ok(_) | Err(Wsa::Ewouldblock | Wsa::Econnrefused)), "{result:?}");
@@ -69,7 +69,7 @@ fn fd_connect_reports_success_and_failure() {
                 wait_for_events(std::slice::from_ref(&event), false, Some(Duration::from_secs(5))).unwrap();
             assert_eq!(found, Some(0), "{peer}");
             let events = socket.take_events(Some(&event)).unwrap();
-            assert!(events.events.contains(Events::CONNECT), "{events:?}");
+            assert!(events.events.contains(EventSet::CONNECT), "{events:?}");
             assert_eq!(events.errors[4], error);
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use flowspec::{Qos, Wsa};
 use gqos_winsock::{
-    AcceptOptions, ConditionResult, ConnectOutcome, ConnectRequest, Event, Events, MessageFlags, PollEvents,
-    Socket, select, wait_for_events,
+    AcceptOptions, ConditionResult, ConnectOutcome, ConnectRequest, EventObject, EventSet, MessageFlags,
+    PollEvents, Socket, select, wait_for_events,
 };
 
 use super::common::{address, listener, sending, wait_for, with_qos};
@@ -56,14 +56,14 @@ fn statuses_of_both_ends(accept: ConditionResult, requested: Qos) -> [Vec<Wsa>; 
     let (listener, peer) = listening();
     let acceptor = Arc::clone(&listener);
     let thread = std::thread::spawn(move || acceptor.accept_if(|_| accept.clone()).unwrap().0);
-    let (caller, event) = (tcp_with_data(), Event::new().unwrap());
-    caller.select_events(Some(&event), Events::QOS | Events::CONNECT).unwrap();
+    let (caller, event) = (tcp_with_data(), EventObject::new().unwrap());
+    caller.select_events(Some(&event), EventSet::QOS | EventSet::CONNECT).unwrap();
     let connected = caller.connect(peer, &with_qos(requested));
     assert!(matches!(connected, Ok(_) | Err(Wsa::Ewouldblock)), "{connected:?}");
     let callee = thread.join().unwrap();
-    wait_for(&caller, &event, Events::CONNECT);
+    wait_for(&caller, &event, EventSet::CONNECT);
     // The acceptor selects FD_QOS after the connection; the event is recorded nevertheless.
-    callee.select_events(Some(&event), Events::QOS).unwrap();
+    callee.select_events(Some(&event), EventSet::QOS).unwrap();
     [&caller, &callee].map(|socket| {
         let statuses = std::iter::from_fn(|| socket.qos().ok()?.1.map(|status| status.code));
         // What remains is the latest status, which no event has announced.
@@ -159,17 +159,17 @@ fn peers_without_the_handshake_delay_no_other_caller() {
 #[test]
 fn fd_accept_and_fd_connect_follow_the_handshake() {
     let (listener, peer) = listening();
-    let (called, answered) = (Event::new().unwrap(), Event::new().unwrap());
-    listener.select_events(Some(&called), Events::ACCEPT).unwrap();
+    let (called, answered) = (EventObject::new().unwrap(), EventObject::new().unwrap());
+    listener.select_events(Some(&called), EventSet::ACCEPT).unwrap();
     assert!(matches!(listener.accept(), Err(Wsa::Ewouldblock)));
     let caller = tcp_with_data();
-    caller.select_events(Some(&answered), Events::CONNECT).unwrap();
+    caller.select_events(Some(&answered), EventSet::CONNECT).unwrap();
     assert_eq!(caller.connect(peer, &ConnectRequest::with(b"x", None, 8)), Err(Wsa::Ewouldblock));
     assert_eq!(
         wait_for_events(std::slice::from_ref(&called), false, Some(Duration::from_secs(5))),
         Ok(Some(0))
     );
-    assert!(listener.take_events(Some(&called)).unwrap().events.contains(Events::ACCEPT));
+    assert!(listener.take_events(Some(&called)).unwrap().events.contains(EventSet::ACCEPT));
     let verdict: ConditionResult =
         AcceptOptions { callee_data: b"yes".to_vec(), ..AcceptOptions::default() }.into();
     let (_server, _) = listener.accept_if(|_| verdict.clone()).unwrap();
@@ -178,7 +178,7 @@ fn fd_accept_and_fd_connect_follow_the_handshake() {
         Ok(Some(0))
     );
     let events = caller.take_events(Some(&answered)).unwrap();
-    assert_eq!((events.events, events.errors[4]), (Events::CONNECT, None));
+    assert_eq!((events.events, events.errors[4]), (EventSet::CONNECT, None));
     assert_eq!(caller.callee_data(), b"yes");
 }
 
