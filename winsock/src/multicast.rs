@@ -26,7 +26,8 @@ impl Endpoint {
     /// Joins a multicast session. The requested QOS is reserved first. A leaf that sends does so to the session, by `send`
     /// or `send_to`, and is shaped. The session has no root, and the leaf is the socket itself.
     ///
-    /// A receiver without a local address is bound to the session's port.
+    /// A receiver without a local address is bound to the session's port. It becomes a member on the interface that
+    /// IP_MULTICAST_IF or IPV6_MULTICAST_IF selects, else on that of the route.
     ///
     /// - **Errors**: WSAEOPNOTSUPP for a stream, or where the QOS is refused; WSAEADDRNOTAVAIL for an address that is
     ///   not multicast; WSAEISCONN where the socket has a peer; before that, those of [`connect`](Self::connect).
@@ -69,7 +70,8 @@ impl Endpoint {
                 };
                 self.bind(wildcard)?;
             }
-            sys::join_multicast(&self.fd, session.ip(), MulticastInterface::Default).map_err(Errno::wsa)?;
+            let interface = sys::selected_interface(self.family, self.state().multicast_interface);
+            sys::join_multicast(&self.fd, session.ip(), interface).map_err(Errno::wsa)?;
         }
         pending.commit(self, session.ip())?;
         self.state().session = Some(session).filter(|_| role != LeafRole::Receiver);

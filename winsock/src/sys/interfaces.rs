@@ -7,6 +7,7 @@ use flowspec::Errno;
 use nix::libc;
 
 use super::errno::{Result, check};
+use super::option::MulticastInterface;
 use super::socket::socket_address;
 use crate::protocol::Family;
 
@@ -17,18 +18,33 @@ pub(crate) fn interface_addresses() -> Result<Vec<SocketAddr>> {
     Ok(named_addresses()?.into_iter().map(|(_, address)| address).collect())
 }
 
-/// The interface that a value of IP_MULTICAST_IF or IPV6_MULTICAST_IF selects; `None` for 0, and where there is none.
-pub(crate) fn multicast_interface(family: Family, value: i32) -> Option<String> {
+/// What a value of IP_MULTICAST_IF or IPV6_MULTICAST_IF selects.
+pub(crate) fn selected_interface(family: Family, value: i32) -> MulticastInterface {
     let index = match family {
         // An address, or an index in network byte order.
         Family::Inet => u32::from_be_bytes(value.to_ne_bytes()),
         Family::Inet6 => value.cast_unsigned(),
     };
-    if family == Family::Inet && index >> 24 != 0 {
-        let local = IpAddr::from(Ipv4Addr::from_bits(index));
-        let known = named_addresses().ok()?;
-        return known.into_iter().find(|(_, address)| address.ip() == local).map(|(name, _)| name);
+    match index {
+        0 => MulticastInterface::Default,
+        local if family == Family::Inet && local >> 24 != 0 => {
+            MulticastInterface::Address(Ipv4Addr::from_bits(local))
+        }
+        index => MulticastInterface::Index(index),
     }
+}
+
+/// The interface that a value of IP_MULTICAST_IF or IPV6_MULTICAST_IF selects; `None` for 0, and where there is none.
+pub(crate) fn multicast_interface(family: Family, value: i32) -> Option<String> {
+    let index = match selected_interface(family, value) {
+        MulticastInterface::Default => return None,
+        MulticastInterface::Index(index) => index,
+        MulticastInterface::Address(local) => {
+            let local = IpAddr::from(local);
+            let known = named_addresses().ok()?;
+            return known.into_iter().find(|(_, address)| address.ip() == local).map(|(name, _)| name);
+        }
+    };
     let mut name = [0_u8; libc::IF_NAMESIZE];
     // SAFETY: `name` is valid for writes of IF_NAMESIZE bytes.
     let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };

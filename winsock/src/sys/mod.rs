@@ -25,7 +25,7 @@ pub(crate) use control::{ControlItem, ReceivedMessage, receive_message, send_mes
 pub(crate) use errno::errno_of;
 pub(crate) use file::{close_file, duplicate_file, path_of, position_and_length, read_at, replace};
 pub use foreign::{Address, ForeignMemory};
-pub(crate) use interfaces::{interface_addresses, multicast_interface};
+pub(crate) use interfaces::{interface_addresses, multicast_interface, selected_interface};
 pub use message::MessageFlags;
 pub(crate) use message::{
     Received, receive, receive_stream, receive_stream_waiting, send, send_to, set_receive_timeout,

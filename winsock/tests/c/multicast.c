@@ -35,6 +35,33 @@ static int reserve(const struct sockaddr *session, int length, DWORD option, int
     return result;
 }
 
+/* Whether an interface is a member of 239.1.2.4, by the kernel's list. */
+static int is_member(const char *interface) {
+    char line[256];
+    int inside = 0, found = 0;
+    FILE *list = fopen("/proc/net/igmp", "r");
+    while (list && fgets(line, sizeof line, list)) {
+        if (line[0] != '\t')
+            inside = strstr(line, interface) != NULL;
+        else if (inside && strstr(line, "040201EF"))
+            found = 1;
+    }
+    if (list)
+        fclose(list);
+    return found;
+}
+
+/* A receiver that joins becomes a member on the interface that the option selects. */
+static void receives(const struct sockaddr *session, int length, DWORD option, const char *expected, const char *other) {
+    SOCKET s = socket(AF_INET, SOCK_DGRAM, 0);
+    if (option != NO_OPTION)
+        GIVES("the option", setsockopt(s, IPPROTO_IP, IP_MULTICAST_IF, (char *)&option, sizeof option));
+    check("WSAJoinLeaf", WSAJoinLeaf(s, session, length, NULL, NULL, NULL, NULL, JL_RECEIVER_ONLY) == s, 1);
+    check(expected, is_member(expected), 1);
+    check(other, is_member(other), 0);
+    closesocket(s);
+}
+
 int main(void) {
     WSADATA data;
     struct sockaddr_in session = address("239.1.2.4", 5150);
@@ -68,6 +95,10 @@ int main(void) {
         check("IPv6, by the narrow link", reserve(NAME(session6), narrow, joins), WSAEOPNOTSUPP);
         check("IPv6, by the wide link", reserve(NAME(session6), wide, joins), 0);
     }
+    receives(NAME(session), NO_OPTION, "gq0", "gq1");
+    receives(NAME(session), htonl(narrow), "gq1", "gq0");
+    receives(NAME(session), inet_addr("10.9.1.1"), "gq1", "gq0");
+    receives(NAME(session), inet_addr("10.9.0.1"), "gq0", "gq1");
     WSACleanup();
     puts(wrong ? "WRONG" : "RIGHT");
     return wrong;
