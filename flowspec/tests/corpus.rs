@@ -7,17 +7,13 @@ use std::path::Path;
 #[path = "../../fuzz/harness.rs"]
 mod harness;
 
+#[path = "../../fuzz/replay.rs"]
+mod corpus;
+
 #[track_caller]
 fn replay(target: &str, run: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let mut inputs = 0;
-    for entry in std::fs::read_dir(&corpus).unwrap() {
-        let path = entry.unwrap().path();
-        println!("{}", path.display());
-        run(&std::fs::read(path).unwrap());
-        inputs += 1;
-    }
-    assert!(inputs >= 20, "{target} has {inputs} inputs");
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    corpus::replay(&fuzz, (target, 20), run);
 }
 
 #[test]

@@ -7,15 +7,11 @@ use std::path::Path;
 #[path = "../../fuzz/winsock.rs"]
 mod harness;
 
+#[path = "../../fuzz/replay.rs"]
+mod corpus;
+
 #[test]
 fn handshake_messages_of_the_corpus_are_read_and_written_back() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/setup");
-    let mut inputs = 0;
-    for entry in std::fs::read_dir(&corpus).unwrap() {
-        let path = entry.unwrap().path();
-        println!("{}", path.display());
-        harness::setup(&std::fs::read(path).unwrap());
-        inputs += 1;
-    }
-    assert!(inputs >= 12, "the corpus has {inputs} inputs");
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+    corpus::replay(&fuzz, ("setup", 12), harness::setup);
 }
