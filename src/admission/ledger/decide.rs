@@ -195,17 +195,21 @@ impl Ledger {
         }
         let interface = self.interface_of(id);
         *grant = result.as_ref().ok().cloned();
-        let result = refused(&self.policy, result).map(|Grant { charged, .. }| {
-            Box::new(RenegotiatedFlow { interface: interface.clone(), charged, enforced: None })
+        let result = result.and_then(|Grant { charged, .. }| {
+            let interface = interface.clone()?;
+            Ok(Box::new(RenegotiatedFlow { interface, charged, enforced: None }))
         });
-        (Response::Renegotiate { id: id.to_owned(), result }, Some(interface))
+        let result = refused(&self.policy, result);
+        (Response::Renegotiate { id: id.to_owned(), result }, interface.ok())
     }
 
     fn decide_refresh(&mut self, id: &str, time_to_live: Micros) -> Answered {
-        let result = refused(&self.policy.clone(), self.refresh(id, time_to_live));
+        let refreshed = self.refresh(id, time_to_live);
         let interface = self.interface_of(id);
-        let result = result.map(|()| RefreshedFlow { interface: interface.clone(), time_to_live });
-        (Response::Refresh { id: id.to_owned(), result }, Some(interface))
+        let result =
+            refreshed.and_then(|()| Ok(RefreshedFlow { interface: interface.clone()?, time_to_live }));
+        let result = refused(&self.policy, result);
+        (Response::Refresh { id: id.to_owned(), result }, interface.ok())
     }
 
     fn decide_peer(
@@ -215,13 +219,13 @@ impl Ledger {
         ended: &mut Vec<Ended>,
     ) -> Answered {
         let interface = self.interface_of(id);
-        let result = self.report_peer(id, state, since).map(|lost| {
+        let result = self.report_peer(id, state, since).and_then(|lost| {
             let loss = lost.as_ref().and_then(Ended::peer_loss);
             ended.extend(lost);
-            ReportedPeer { interface: interface.clone(), state, loss, ends: self.peer_end(id) }
+            Ok(ReportedPeer { interface: interface.clone()?, state, loss, ends: self.peer_end(id) })
         });
         let result = refused(&self.policy, result);
-        (Response::Peer { id: id.to_owned(), result }, Some(interface))
+        (Response::Peer { id: id.to_owned(), result }, interface.ok())
     }
 
     fn decide_release(&mut self, id: &str) -> Answered {
@@ -229,11 +233,14 @@ impl Ledger {
         let released = self.release(id);
         let waited = self.waiting.leave(id);
         let result = match released {
-            Some(charged) => Ok(ReleasedFlow::Flow { interface: interface.clone(), charged: Some(charged) }),
+            Some(charged) => {
+                interface.clone().map(|interface| ReleasedFlow::Flow { interface, charged: Some(charged) })
+            }
             None if waited => Ok(ReleasedFlow::Waiting),
-            None => Err(Refused::under(&self.policy, Refusal::UnknownId { id: id.to_owned() })),
+            None => Err(Refusal::UnknownId { id: id.to_owned() }),
         };
-        (Response::Release { id: id.to_owned(), result }, Some(interface))
+        let result = refused(&self.policy, result);
+        (Response::Release { id: id.to_owned(), result }, interface.ok())
     }
 
     fn decide_group(&mut self, request: &GroupRequest) -> Answered {
@@ -245,10 +252,15 @@ impl Ledger {
     }
 
     fn decide_ungroup(&mut self, id: &str) -> Answered {
-        let interface = self.group_totals(id).map_or(String::new(), |(interface, _)| interface.to_owned());
-        let result = refused(&self.policy.clone(), self.ungroup(id));
-        let result = result.map(|gone| EndedGroup { interface: interface.clone(), has_members: !gone });
-        (Response::Ungroup { id: id.to_owned(), result }, Some(interface))
+        let totals = self.group_totals(id);
+        let interface = totals
+            .map(|(interface, _)| interface.to_owned())
+            .ok_or_else(|| Refusal::UnknownGroup { group: id.to_owned() });
+        let ungrouped = self.ungroup(id);
+        let result =
+            ungrouped.and_then(|gone| Ok(EndedGroup { interface: interface.clone()?, has_members: !gone }));
+        let result = refused(&self.policy, result);
+        (Response::Ungroup { id: id.to_owned(), result }, interface.ok())
     }
 
     fn decide_capacity(
@@ -315,8 +327,11 @@ impl Ledger {
         Ok(FreeCapacity { interface: interface.to_owned(), available, fits, preemption })
     }
 
-    fn interface_of(&self, id: &str) -> String {
-        self.flow(id).map_or(String::new(), |(interface, _)| interface.to_owned())
+    /// The interface of a flow that is admitted.
+    fn interface_of(&self, id: &str) -> Result<String, Refusal> {
+        let flow = self.flow(id);
+        flow.map(|(interface, _)| interface.to_owned())
+            .ok_or_else(|| Refusal::UnknownId { id: id.to_owned() })
     }
 }
 
