@@ -160,6 +160,73 @@ connect = { id = "x", interface = "eth0", templates = ["hd", "sd"] }
 }
 
 #[test]
+fn a_comparison_is_reported_in_every_format() {
+    let tests = format!(
+        "{BAD}[[test]]\nname = \"a <fourth> & more\"\n[[test.step]]\nconnect = {{ id = \"w\", interface = \"eth0\", template = \"hd\" }}\nexpect = {{ decision = \"admitted\" }}\n"
+    );
+    let directory = with_tests(&tests);
+    let other = POLICY.replace("60 Mbit/s", "90 Mbit/s").replace("80%", "90%");
+    std::fs::write(directory.path().join("r.toml"), other).unwrap();
+    std::fs::write(directory.path().join("b.qostest.toml"), "policy = 1\n").unwrap();
+    let compare = |format: &str| {
+        let arguments = ["test", ".", "--against", "r.toml", "--format", format, "--out", "junit=x.xml"];
+        let output = gqos(directory.path(), &arguments, "");
+        assert_eq!(output.status.code(), Some(78), "a file is invalid: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: serde_json::Value = serde_json::from_str(&compare("json")).unwrap();
+    assert_eq!((&json["against"], &json["differ"]), (&"r.toml".into(), &1.into()), "{json}");
+    let compared = json["tests"].as_array().unwrap();
+    let names: Vec<_> = compared.iter().map(|test| test["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a <third> fits & more", "a <fourth> & more"]);
+    let difference = &compared[0]["differences"][0];
+    assert_eq!((&difference["flow"], &difference["at_us"]), (&"v3".into(), &0.into()), "{json}");
+    assert_eq!(difference["own"]["verdict"], "refused (class_share)", "{json}");
+    assert_eq!(difference["other"]["verdict"], "admitted", "{json}");
+    assert!(difference["own"]["message"].as_str().unwrap().contains("WSAEOPNOTSUPP"), "{json}");
+    assert_eq!(compared[1]["differences"], serde_json::json!([]), "{json}");
+    assert_eq!(json["invalid"][0]["file"], "./b.qostest.toml", "{json}");
+
+    let xml = compare("junit");
+    assert_eq!(xml, std::fs::read_to_string(directory.path().join("x.xml")).unwrap());
+    let document = roxmltree::Document::parse(&xml).unwrap();
+    let all = document.root_element();
+    let count = |name: &str| all.attribute(name).unwrap();
+    assert_eq!((count("tests"), count("failures"), count("errors")), ("3", "1", "1"), "{xml}");
+    let failure = document.descendants().find(|node| node.has_tag_name("failure")).unwrap();
+    assert_eq!(failure.attribute("message"), Some("1 decision differs under r.toml"));
+    assert!(failure.text().unwrap().contains("v3 at 0 us: refused (class_share) under ./p.toml"), "{xml}");
+
+    let tap = compare("tap");
+    let lines: Vec<_> = tap.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        lines,
+        [
+            "TAP version 13",
+            "1..3",
+            "not ok 1 - a <third> fits & more",
+            "ok 2 - a <fourth> & more",
+            "not ok 3 - ./b.qostest.toml is valid"
+        ]
+    );
+    let github = compare("github");
+    assert!(
+        github.starts_with("::error file=./a.qostest.toml,line=3,title=a <third> fits & more::v3 at 0 us"),
+        "{github}"
+    );
+    assert!(github.lines().nth(1).unwrap().starts_with("::error file=./b.qostest.toml,line=1"), "{github}");
+    assert!(compare("text").contains("./a.qostest.toml:3 a <third> fits & more: v3 at 0 us"));
+}
+
+/// An option that would be ignored is refused.
+#[test]
+fn a_format_is_refused_where_there_is_no_report() {
+    check(GOOD, &[".", "--bless", "--format", "json"], 2, &["cannot be used with"]);
+    check(GOOD, &[".", "--bless", "--lab"], 2, &["cannot be used with"]);
+    check(GOOD, &["p.toml", "--record", "t", "--format", "json"], 2, &["cannot be used with"]);
+}
+
+#[test]
 fn invalid_test_files_are_refused_with_places() {
     let step = |step: &str| format!("[[test]]\nname = \"x\"\n[[test.step]]\n{step}\n");
     check(

@@ -4,65 +4,111 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::outcome::Verdict;
-use super::report::{InvalidFile, PolicyCoverage, RunReport, TestReport, VerdictCounts, summary};
+use super::report::{InvalidFile, PolicyCoverage, Report, RunReport, summary};
 
+/// One test.
+pub(super) struct Case<'a> {
+    pub(super) file: &'a str,
+    pub(super) line: usize,
+    pub(super) name: &'a str,
+    pub(super) duration: Duration,
+    pub(super) result: CaseResult,
+}
+
+/// What became of a test.
+pub(super) enum CaseResult {
+    Passed,
+    Failed { kind: &'static str, message: String, body: String },
+    Skipped(String),
+}
+
+/// The report of a run.
 pub(super) fn junit(run: &RunReport<'_>) -> String {
-    let VerdictCounts { failed, skipped, .. } = VerdictCounts::of(run.tests);
-    let errors = run.invalid.len();
-    let all = run.tests.len() + errors;
+    let cases: Vec<_> = run.tests.iter().map(Case::from).collect();
+    document(&cases, run.invalid, run.coverage)
+}
+
+/// A document with a suite for each file.
+pub(super) fn document(cases: &[Case<'_>], invalid: &[InvalidFile], coverage: &[PolicyCoverage]) -> String {
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let (all, errors) = (cases.len() + invalid.len(), invalid.len());
     // Writing to a String cannot fail, here and below.
-    let time = seconds(run.tests);
     let _ = writeln!(
         text,
-        "<testsuites name=\"gqos\" tests=\"{all}\" failures=\"{failed}\" skipped=\"{skipped}\" errors=\"{errors}\" time=\"{time}\">"
+        "<testsuites name=\"gqos\" tests=\"{all}\" failures=\"{}\" skipped=\"{}\" errors=\"{errors}\" time=\"{}\">",
+        failed(cases),
+        skipped(cases),
+        seconds(cases)
     );
-    let mut rest = run.tests;
-    while let Some(first) = rest.first() {
-        let length = rest.iter().take_while(|report| report.file == first.file).count();
-        let (suite, after) = rest.split_at(length);
-        rest = after;
-        let VerdictCounts { failed, skipped, .. } = VerdictCounts::of(suite);
-        let (file, time) = (xml(&first.file), seconds(suite));
+    for suite in cases.chunk_by(|one, next| one.file == next.file) {
+        let file = xml(suite[0].file);
         let _ = writeln!(
             text,
-            "  <testsuite name=\"{file}\" file=\"{file}\" tests=\"{length}\" failures=\"{failed}\" skipped=\"{skipped}\" errors=\"0\" time=\"{time}\">"
+            "  <testsuite name=\"{file}\" file=\"{file}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\" errors=\"0\" time=\"{}\">",
+            suite.len(),
+            failed(suite),
+            skipped(suite),
+            seconds(suite)
         );
-        suite.iter().for_each(|report| test_case(&mut text, report));
+        suite.iter().for_each(|case| test_case(&mut text, case));
         text.push_str("  </testsuite>\n");
     }
-    run.invalid.iter().for_each(|invalid| invalid_file(&mut text, invalid));
-    if !run.coverage.is_empty() {
+    invalid.iter().for_each(|invalid| invalid_file(&mut text, invalid));
+    if !coverage.is_empty() {
         text.push_str(
             "  <testsuite name=\"coverage\" tests=\"0\" failures=\"0\" skipped=\"0\" errors=\"0\">\n    <properties>\n",
         );
-        run.coverage.iter().for_each(|coverage| properties(&mut text, coverage));
+        coverage.iter().for_each(|coverage| properties(&mut text, coverage));
         text.push_str("    </properties>\n  </testsuite>\n");
     }
     text.push_str("</testsuites>\n");
     text
 }
 
-fn test_case(text: &mut String, report: &TestReport) {
-    let (name, file, line) = (xml(&report.name), xml(&report.file), report.line);
-    let time = seconds(std::slice::from_ref(report));
-    let case = format!(
+impl<'a> From<&'a Report> for Case<'a> {
+    fn from(report: &'a Report) -> Self {
+        let result = match &report.outcome.verdict {
+            Verdict::Ok => CaseResult::Passed,
+            Verdict::Failed(failure) => CaseResult::Failed {
+                kind: "expectation",
+                message: summary(failure),
+                body: report.describe(failure),
+            },
+            Verdict::Skipped(reason) => CaseResult::Skipped(reason.to_string()),
+        };
+        let Report { file, line, name, duration, .. } = report;
+        Self { file, line: *line, name, duration: *duration, result }
+    }
+}
+
+fn test_case(text: &mut String, case: &Case<'_>) {
+    let (name, file, line) = (xml(case.name), xml(case.file), case.line);
+    let time = seconds(std::slice::from_ref(case));
+    let start = format!(
         "<testcase name=\"{name}\" classname=\"{file}\" file=\"{file}\" line=\"{line}\" time=\"{time}\""
     );
-    let _ = match &report.outcome.verdict {
-        Verdict::Ok => writeln!(text, "    {case}/>"),
-        Verdict::Failed(failure) => {
-            let (message, body) = (xml(&summary(failure)), xml(&report.describe(failure)));
+    let _ = match &case.result {
+        CaseResult::Passed => writeln!(text, "    {start}/>"),
+        CaseResult::Failed { kind, message, body } => {
+            let (message, body) = (xml(message), xml(body));
             writeln!(
                 text,
-                "    {case}>\n      <failure message=\"{message}\" type=\"expectation\">{body}</failure>\n    </testcase>"
+                "    {start}>\n      <failure message=\"{message}\" type=\"{kind}\">{body}</failure>\n    </testcase>"
             )
         }
-        Verdict::Skipped(reason) => {
-            let reason = xml(&reason.to_string());
-            writeln!(text, "    {case}>\n      <skipped message=\"{reason}\"/>\n    </testcase>")
+        CaseResult::Skipped(reason) => {
+            let reason = xml(reason);
+            writeln!(text, "    {start}>\n      <skipped message=\"{reason}\"/>\n    </testcase>")
         }
     };
+}
+
+fn failed(cases: &[Case<'_>]) -> usize {
+    cases.iter().filter(|case| matches!(case.result, CaseResult::Failed { .. })).count()
+}
+
+fn skipped(cases: &[Case<'_>]) -> usize {
+    cases.iter().filter(|case| matches!(case.result, CaseResult::Skipped(_))).count()
 }
 
 /// A file that could not be run is a suite with one case that has an error.
@@ -93,8 +139,8 @@ fn properties(text: &mut String, of: &PolicyCoverage) {
 }
 
 /// How long tests ran together, in seconds with six decimals.
-fn seconds(reports: &[TestReport]) -> String {
-    let time: Duration = reports.iter().map(|report| report.duration).sum();
+fn seconds(cases: &[Case<'_>]) -> String {
+    let time: Duration = cases.iter().map(|case| case.duration).sum();
     format!("{}.{:06}", time.as_secs(), time.subsec_micros())
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::junit::junit;
 use super::outcome::Verdict;
-use super::report::{FileProblem, RunReport, VerdictCounts};
+use super::report::{Counts, FileProblem, InvalidFile, RunReport};
 
 /// The format of a report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -117,7 +117,7 @@ struct JsonFailure<'a> {
 }
 
 #[derive(Serialize)]
-struct JsonInvalid<'a> {
+pub(super) struct JsonInvalid<'a> {
     file: &'a str,
     problems: &'a [FileProblem],
 }
@@ -149,8 +149,6 @@ fn json(run: &RunReport<'_>) -> String {
         });
         JsonTest { file: &report.file, line: report.line, name: &report.name, result, failure, skipped }
     });
-    let invalid = run.invalid.iter();
-    let invalid = invalid.map(|invalid| JsonInvalid { file: &invalid.file, problems: &invalid.problems });
     let coverage = run.coverage.iter().map(|of| JsonCoverage {
         policy: &of.policy,
         percent: of.coverage.percent(),
@@ -160,24 +158,30 @@ fn json(run: &RunReport<'_>) -> String {
     let VerdictCounts { passed, failed, skipped } = VerdictCounts::of(run.tests);
     let document = JsonReport {
         tests: tests.collect(),
-        invalid: invalid.collect(),
+        invalid: run.invalid.iter().map(JsonInvalid::from).collect(),
         coverage: coverage.collect(),
         passed,
         failed,
         skipped,
     };
-    let text = serde_json::to_string(&document).expect("strings and numbers are JSON");
+    json_line(&document)
+}
+
+impl<'a> From<&'a InvalidFile> for JsonInvalid<'a> {
+    fn from(InvalidFile { file, problems }: &'a InvalidFile) -> Self {
+        Self { file, problems }
+    }
+}
+
+pub(super) fn json_line(document: &impl Serialize) -> String {
+    let text = serde_json::to_string(document).expect("strings and numbers are JSON");
     format!("{text}\n")
 }
 
 fn tap(run: &RunReport<'_>) -> String {
     let mut text = format!("TAP version 13\n1..{}\n", run.tests.len() + run.invalid.len());
-    let mut number = 0;
-    // A number sign would start a directive.
-    let escape = |name: &str| name.replace('#', "\\#");
-    for report in run.tests {
-        number += 1;
-        let name = escape(&report.name);
+    for (report, number) in run.tests.iter().zip(1..) {
+        let name = tap_name(&report.name);
         let _ = match &report.outcome.verdict {
             Verdict::Ok => writeln!(text, "ok {number} - {name}"),
             Verdict::Skipped(reason) => writeln!(text, "ok {number} - {name} # SKIP {reason}"),
@@ -187,13 +191,7 @@ fn tap(run: &RunReport<'_>) -> String {
             }
         };
     }
-    for invalid in run.invalid {
-        number += 1;
-        let _ = writeln!(text, "not ok {number} - {} is valid", escape(&invalid.file));
-        invalid.problems.iter().for_each(|problem| {
-            let _ = writeln!(text, "# {problem}");
-        });
-    }
+    tap_invalid(&mut text, run.tests.len() + 1, run.invalid);
     for coverage in run.coverage {
         let _ = writeln!(text, "# {}", coverage.summary());
         coverage.coverage.uncovered().for_each(|item| {
@@ -203,28 +201,55 @@ fn tap(run: &RunReport<'_>) -> String {
     text
 }
 
+/// A name in which a number sign does not start a directive.
+pub(super) fn tap_name(name: &str) -> String {
+    name.replace('#', "\\#")
+}
+
+/// The files that could not be run, numbered from `first`.
+pub(super) fn tap_invalid(text: &mut String, first: usize, invalid: &[InvalidFile]) {
+    for (invalid, number) in invalid.iter().zip(first..) {
+        let _ = writeln!(text, "not ok {number} - {} is valid", tap_name(&invalid.file));
+        invalid.problems.iter().for_each(|problem| {
+            let _ = writeln!(text, "# {problem}");
+        });
+    }
+}
+
 fn github(run: &RunReport<'_>) -> String {
     let mut text = String::new();
-    let escape = |part: &str| part.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let property = |part: &str| escape(part).replace(':', "%3A").replace(',', "%2C");
     for report in run.tests {
         if let Verdict::Failed(failure) = &report.outcome.verdict {
-            let (file, title) = (property(&report.file), property(&report.name));
-            let body = escape(report.describe(failure).trim_end());
+            let (file, title) = (github_property(&report.file), github_property(&report.name));
+            let body = github_text(report.describe(failure).trim_end());
             let (line, column) = report.failed_at.as_ref().map_or((0, 0), |place| (place.line, place.column));
             let _ = writeln!(text, "::error file={file},line={line},col={column},title={title}::{body}");
         }
     }
-    for problem in run.invalid.iter().flat_map(|invalid| &invalid.problems) {
-        let FileProblem { file, line, column, message } = problem;
-        let (file, message) = (property(file), escape(message));
-        let _ = writeln!(text, "::error file={file},line={line},col={column},title=invalid file::{message}");
-    }
+    github_invalid(&mut text, run.invalid);
     for coverage in run.coverage {
         let uncovered: Vec<_> =
             coverage.coverage.uncovered().map(|item| format!("\nnot covered: {item}")).collect();
-        let body = escape(&format!("{}{}", coverage.summary(), uncovered.concat()));
-        let _ = writeln!(text, "::notice file={},title=coverage::{body}", property(&coverage.policy));
+        let body = github_text(&format!("{}{}", coverage.summary(), uncovered.concat()));
+        let _ = writeln!(text, "::notice file={},title=coverage::{body}", github_property(&coverage.policy));
     }
     text
+}
+
+/// Text of an annotation.
+pub(super) fn github_text(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// The value of a property of an annotation.
+pub(super) fn github_property(text: &str) -> String {
+    github_text(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+pub(super) fn github_invalid(text: &mut String, invalid: &[InvalidFile]) {
+    for problem in invalid.iter().flat_map(|invalid| &invalid.problems) {
+        let FileProblem { file, line, column, message } = problem;
+        let (file, message) = (github_property(file), github_text(message));
+        let _ = writeln!(text, "::error file={file},line={line},col={column},title=invalid file::{message}");
+    }
 }

@@ -45,14 +45,14 @@ pub(in crate::cli) struct Arguments {
     pub(super) min_coverage: Option<u64>,
     /// Compare with another policy: print how many decisions differ, by rule and template, and each of them; expectations are
     /// ignored.
-    #[arg(long, value_name = "POLICY", conflicts_with_all = ["coverage", "min_coverage", "out", "fail_fast", "lab"])]
+    #[arg(long, value_name = "POLICY", conflicts_with_all = ["coverage", "min_coverage", "fail_fast", "lab"])]
     pub(super) against: Option<PathBuf>,
     /// Rewrite expectations that do not hold to what was found, for review. The exit code is 0 if the tests then pass; steps
     /// for which no expectation holds are named, and it is 1.
-    #[arg(long, conflicts_with_all = ["against", "record"])]
+    #[arg(long, conflicts_with_all = ["against", "record", "coverage", "min_coverage", "format", "out", "fail_fast", "lab"])]
     pub(super) bless: bool,
     /// Print a trace as a test, with the decisions of the policy that is given as PATH.
-    #[arg(long, value_name = "TRACE", conflicts_with_all = ["against", "coverage", "min_coverage", "run", "tag", "shuffle", "out"])]
+    #[arg(long, value_name = "TRACE", conflicts_with_all = ["against", "coverage", "min_coverage", "run", "tag", "shuffle", "format", "out", "fail_fast", "lab"])]
     pub(super) record: Option<PathBuf>,
     /// Measure `transfer` steps on a private network of this machine, in network namespaces.
     #[arg(long)]

@@ -34,6 +34,7 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
         eprintln!("gqos: no test was run; with --allow-empty that is not a failure");
         return Ok(Exit::Difference.into());
     }
+    let invalid: Vec<_> = opened.invalid.iter().map(|refused| refused.file.clone()).collect();
     let exit = |code: ExitCode| opened.exit().map_or(code, ExitCode::from);
     let mut lab = if arguments.lab { Some(PrivateNetwork::prepare()?) } else { None };
     if arguments.shuffle {
@@ -42,7 +43,7 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
         shuffle(&mut selected, seed);
     }
     if let Some(other) = &arguments.against {
-        return against(&selected, other).map(exit);
+        return against(arguments, other, &selected, &invalid).map(exit);
     }
     if arguments.bless {
         return bless(files, &selected).map(exit);
@@ -57,7 +58,6 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let coverage = coverage.into_iter().filter(|_| shows_coverage);
     let coverage: Vec<_> =
         coverage.map(|(policy, coverage)| PolicyCoverage { policy: policy.to_owned(), coverage }).collect();
-    let invalid: Vec<_> = opened.invalid.iter().map(|refused| refused.file.clone()).collect();
     let report = RunReport { tests: &reports, invalid: &invalid, coverage: &coverage };
     print(&scenario::render(&report, arguments.format.into()))?;
     for (format, path) in &arguments.out {
