@@ -474,6 +474,32 @@ fn a_reservation_ahead_begins_in_user_space_where_the_kernel_refuses_its_class()
     world.assert_in_line();
 }
 
+/// Where the policy wants the kernel to enforce, a refused class ends the reservation: its owner is notified, and what it
+/// had is free.
+#[test]
+fn a_reservation_ahead_is_lost_where_only_the_kernel_may_enforce_it() {
+    let mut world = World::new(&PREEMPTION.replace("\"auto\"", "\"kernel\""));
+    ahead(&mut world, "viewer");
+    world.feed(Input::Connected { id: "ahead".into() }, 50);
+    world.fails = Some("class add");
+    until_due(&mut world);
+    let [told] = &world.told()[..] else { panic!("one notice") };
+    assert!(told.starts_with("eth0: the reservation of ahead ended at its start"), "{told}");
+    assert!(told.ends_with(&no_buffer().to_string()), "{told}");
+    assert_eq!((world.reserved(), world.manager.phase("ahead")), (Rate::ZERO, None));
+    world.fails = None;
+    assert!(world.reserve("next", "viewer", 80).is_ok());
+    world.assert_in_line();
+
+    // The tree is gone by then.
+    let mut world = World::new(&PREEMPTION.replace("\"auto\"", "\"kernel\""));
+    ahead(&mut world, "viewer");
+    world.feed(Input::Gone { interface: "eth0".into() }, 50);
+    assert_eq!(world.told(), ["eth0: the reservation of ahead was released, since the interface is gone"]);
+    until_due(&mut world);
+    assert_eq!((world.told(), world.reserved()), (vec![], Rate::ZERO));
+}
+
 #[test]
 fn a_reservation_ahead_that_ends_before_it_begins_never_has_a_class() {
     let mut world = World::new(PREEMPTION);

@@ -120,7 +120,7 @@ impl Manager {
     }
 
     /// Why an interface has no tree, where the policy wants the kernel to enforce and the flow needs a class.
-    fn lacks_required_tree(&self, interface: &str, grant: &Grant) -> Option<NotProgrammed> {
+    pub(super) fn lacks_required_tree(&self, interface: &str, grant: &Grant) -> Option<NotProgrammed> {
         let InterfacePolicy { enforcement, shared, .. } = self.ledger.policy().interface(interface)?;
         let why = self.interfaces.get(interface)?.has_no_tree()?;
         let is_refused = match &why {

@@ -1,14 +1,14 @@
 //! Flows that were reserved ahead: each gets its class when its reservation begins.
 
-use flowspec::Both;
-
-use super::flow::{FlowDebt, FlowPhase};
-use super::message::Notice;
+use super::flow::{FlowDebt, Phase};
+use super::message::{Loss, Notice};
 use super::owed::Debtor;
 use super::pending::Purpose;
 use super::roll_back::RolledBack;
 use super::state::Manager;
 use super::turn::Turn;
+use crate::admission::{NotProgrammed, Operation};
+use crate::policy::Enforcement;
 
 impl Manager {
     /// Begins the reservations whose time has come.
@@ -19,7 +19,7 @@ impl Manager {
     }
 
     fn begin(&mut self, turn: &mut Turn, id: &str) {
-        let Some(flow) = self.flows.get_mut(id) else { return };
+        let Some(flow) = self.flows.get(id) else { return };
         let before = flow.phase;
         match before {
             FlowPhase::Provisional | FlowPhase::Established => {}
@@ -30,6 +30,15 @@ impl Manager {
             }
             FlowPhase::Releasing => return,
         }
+        match self.lacks_required_tree(&flow.interface, &flow.grant) {
+            None => {}
+            Some(NotProgrammed::Preparing) => {
+                self.beginnings.hold_up(id);
+                return;
+            }
+            Some(cause) => return self.end_unenforced(turn, id, cause),
+        }
+        let Some(flow) = self.flows.get_mut(id) else { return };
         flow.begins = None;
         let debtor =
             Debtor { interface: &flow.interface, class: &flow.policy_class, tspec: &flow.grant.tspec };
@@ -47,7 +56,8 @@ impl Manager {
         self.apply(turn, &interface, change, Purpose::Begin { id: id.to_owned() });
     }
 
-    /// The kernel has a flow's class, or has refused it: then its owner shapes it in user space alone.
+    /// The kernel has a flow's class, or has refused it: then its owner shapes it in user space alone, or loses it where
+    /// the policy wants the kernel to enforce.
     pub(super) fn begun(&mut self, turn: &mut Turn, id: &str, rolled_back: Option<RolledBack>) {
         let Some(flow) = self.flows.get_mut(id) else { return };
         flow.phase = flow.before_class.take().unwrap_or(FlowPhase::Provisional);
@@ -58,9 +68,27 @@ impl Manager {
                 interface.free(class);
             }
             self.correct(turn, &rolled_back);
+            let policy = self.ledger.policy().interface(&rolled_back.interface);
+            if policy.is_some_and(|policy| policy.enforcement == Enforcement::Kernel) {
+                return self.end_unenforced(turn, id, rolled_back.failure.into());
+            }
         }
         self.tell_begun(turn, id);
         self.end_if_due(turn, id);
+    }
+
+    /// The kernel does not enforce a flow whose reservation begins, and the policy demands it: the reservation is lost.
+    fn end_unenforced(&mut self, turn: &mut Turn, id: &str, cause: NotProgrammed) {
+        let Some(flow) = self.flows.get_mut(id) else { return };
+        flow.begins = None;
+        // A flow that has ended meanwhile ends as it would have.
+        if !flow.closed && flow.lost.is_none() {
+            flow.lost = Some(Loss::NotEnforced { cause });
+            self.ledger.release(id);
+        }
+        self.end_if_due(turn, id);
+        // What it had is free for flows that wait.
+        self.consult(turn, &Operation::Tick);
     }
 
     fn tell_begun(&self, turn: &mut Turn, id: &str) {

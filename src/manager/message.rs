@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec, Wsa};
 
-use crate::admission::{Decision, EndCause, Operation, PeerLoss};
+use crate::admission::{Decision, EndCause, NotProgrammed, Operation, PeerLoss};
 use crate::failure::KernelFailure;
 use crate::policy::{PeerTimeouts, Policy};
 use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, ObservedTree};
@@ -208,6 +208,11 @@ pub enum Loss {
     Dead,
     /// Its peer accepted nothing for the policy's `stalled_after`, while data waited.
     Stalled,
+    /// It was reserved ahead on an interface with `enforcement = "kernel"`, and the kernel does not enforce it at its start.
+    NotEnforced {
+        /// Why.
+        cause: NotProgrammed,
+    },
 }
 
 /// The answer to a request.
@@ -260,6 +265,7 @@ impl Loss {
             Self::Preempted { .. } => Wsa::QosPolicyFailure,
             Self::Shed | Self::LinkGone => Wsa::QosAdmissionFailure,
             Self::Expired | Self::Dead | Self::Stalled => Wsa::QosNoReceivers,
+            Self::NotEnforced { .. } => Wsa::QosTrafficCtrlError,
         }
     }
 }
@@ -290,6 +296,12 @@ impl fmt::Display for Lost {
             }
             Loss::Stalled => {
                 write!(f, "{interface}: the reservation of {id} was released, since its peer accepts no data")
+            }
+            Loss::NotEnforced { cause } => {
+                write!(
+                    f,
+                    "{interface}: the reservation of {id} ended at its start, since the kernel does not enforce it: {cause}"
+                )
             }
         }
     }

@@ -7,8 +7,8 @@ use crate::admission::{Decision, Grant, Holding, OperationKind, PeerLoss};
 use crate::tc::Handle;
 use crate::telemetry::Recorded;
 use crate::telemetry::event::{
-    Event, FlowAdmitted, FlowExpired, FlowLinkGone, FlowPreempted, FlowRefused, FlowShed, FlowTimedOut,
-    RequestRefused,
+    Event, FlowAdmitted, FlowExpired, FlowLinkGone, FlowNotEnforced, FlowPreempted, FlowRefused, FlowShed,
+    FlowTimedOut, RequestRefused,
 };
 
 /// Collects the effects and events of one input.
@@ -101,6 +101,9 @@ impl Turn {
             Loss::Shed => Event::FlowShed(FlowShed { flow: held() }),
             Loss::LinkGone => Event::FlowLinkGone(FlowLinkGone { flow: held() }),
             Loss::Expired => Event::FlowExpired(FlowExpired { flow: held() }),
+            Loss::NotEnforced { cause } => {
+                Event::FlowNotEnforced(FlowNotEnforced { flow: held(), why: cause.clone() })
+            }
             Loss::Dead => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Dead }),
             Loss::Stalled => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Stalled }),
         });

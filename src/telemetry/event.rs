@@ -36,6 +36,7 @@ pub enum Event {
     FlowLinkGone(FlowLinkGone),
     FlowExpired(FlowExpired),
     FlowTimedOut(FlowTimedOut),
+    FlowNotEnforced(FlowNotEnforced),
     RequestRefused(RequestRefused),
     RequestDeferred(RequestDeferred),
     RequestQueued(RequestQueued),
@@ -149,6 +150,17 @@ pub struct FlowTimedOut {
     pub flow: Holding,
     /// Which timeout of the policy has ended it.
     pub reason: PeerLoss,
+}
+
+/// A flow that was reserved ahead has lost its reservation at its start: the kernel does not enforce it, and the policy
+/// demands it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FlowNotEnforced {
+    /// The flow and what it was charged.
+    #[serde(flatten)]
+    pub flow: Holding,
+    /// Why.
+    pub why: NotProgrammed,
 }
 
 /// A request that is not for a flow's reservation is refused.
