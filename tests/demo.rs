@@ -137,7 +137,7 @@ fn a_stopped_or_killed_demo_leaves_nothing_behind() {
         return;
     }
     let _alone = ALONE.lock().unwrap();
-    for (signal, code) in [("-INT", Some(130)), ("-TERM", Some(130)), ("-KILL", None)] {
+    for (signal, code) in [("-INT", Some(130)), ("-TERM", Some(143)), ("-KILL", None)] {
         let mut child = demo(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let process = child.id().to_string();
         let mut made = BTreeSet::new();

@@ -86,9 +86,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let options = options(arguments, &policy)?;
     // A report that cannot be written is refused before the run.
     let report = arguments.report.as_ref().map(ReportPath::open).transpose()?;
-    let Some(outcome) = measure(options)? else {
-        eprintln!("gqos: interrupted; nothing is left behind");
-        return Ok(Exit::Interrupted.into());
+    let outcome = match measure(options)? {
+        Ended::Complete(outcome) => outcome,
+        Ended::BySignal(exit) => {
+            eprintln!("gqos: ended by a signal; nothing is left behind");
+            return Ok(exit.into());
+        }
     };
     show(arguments, &outcome)?;
     if let Some(report) = report {
@@ -99,8 +102,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs both phases; `None` if a signal ended them.
-fn measure(options: Options) -> Result<Option<DemoResult>, CommandFailure> {
+/// How the measurement ended.
+enum Ended {
+    Complete(Box<Outcome>),
+    /// With the exit code that names the signal.
+    BySignal(Exit),
+}
+
+/// Runs both phases.
+fn measure(options: Options) -> Result<Ended, Failure> {
     // Only a process with a single thread may enter a user namespace.
     if !namespace::may_unshare() {
         namespace::become_root()
@@ -110,17 +120,19 @@ fn measure(options: Options) -> Result<Option<DemoResult>, CommandFailure> {
     let runtime =
         runtime.context("tokio runtime").map_err(|error| CommandFailure::new(Exit::OsError, error))?;
     let live = RefCell::new(Live::new(options.viewers));
-    let outcome = runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let namespace = |path: &str| live.borrow_mut().set_namespace(path);
         tokio::select! {
-            outcome = demo::run(options, namespace, |progress| live.borrow_mut().show(progress)) => Some(outcome),
-            () = interrupted() => None,
+            outcome = demo::run(options, namespace, |progress| live.borrow_mut().show(progress)) => {
+                outcome.map(|outcome| Ended::Complete(Box::new(outcome)))
+            }
+            exit = signalled() => Ok(Ended::BySignal(exit)),
         }
     });
     live.borrow_mut().clear();
     // The namespaces end with the threads of this process; there is nothing to undo.
     runtime.shutdown_background();
-    outcome.transpose().map_err(failure)
+    ended.map_err(failure)
 }
 
 fn show(arguments: &Arguments, outcome: &DemoResult) -> Result<(), CommandFailure> {
@@ -144,7 +156,8 @@ fn command_line() -> String {
     std::iter::once("gqos".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-async fn interrupted() {
+/// Waits for SIGINT or SIGTERM, and gives the exit code of the one that arrives.
+async fn signalled() -> Exit {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -153,8 +166,8 @@ async fn interrupted() {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        _ = interrupt.recv() => Exit::Interrupted,
+        _ = terminate.recv() => Exit::Terminated,
     }
 }
 

@@ -18,8 +18,10 @@ pub(super) enum Exit {
     NoPrivilege,
     /// A policy, test or trace file is invalid: EX_CONFIG.
     InvalidFile,
-    /// Ended by SIGINT or SIGTERM, by the convention of shells.
+    /// Ended by SIGINT: 128 and its number, by the convention of shells.
     Interrupted,
+    /// Ended by SIGTERM, likewise.
+    Terminated,
 }
 
 /// A command that could not do its work.
@@ -31,8 +33,9 @@ pub(super) struct CommandFailure {
 
 /// The part of `--help` about exit codes.
 pub(super) const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 a test failed, a request was refused or a difference was found; 2 wrong usage;
-71 the operating system refused; 77 a privilege is missing; 78 a policy, test or trace file is invalid";
+Exit codes: 0 done; 1 a test failed, a request was refused or a difference was found;
+2 wrong usage; 71 the operating system refused; 77 a privilege is missing;
+78 a policy, test or trace file is invalid; 130 or 143 the demo was ended by SIGINT or SIGTERM";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -43,6 +46,7 @@ impl From<Exit> for ExitCode {
             Exit::NoPrivilege => 77,
             Exit::InvalidFile => 78,
             Exit::Interrupted => 130,
+            Exit::Terminated => 143,
         })
     }
 }

@@ -19,7 +19,7 @@ const STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;background:var(--ground);color:var(--text);margin:0 auto;padding:16px;max-width:1112px;overflow-wrap:anywhere}
 h1{font-size:1.6rem;margin:.2em 0}h2{font-size:1.25rem;margin:1.6em 0 .4em}h3{font-size:1rem;margin:0 0 .4em}p{margin:.4em 0;max-width:75ch}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2em 1em;margin:1em 0}dt{color:var(--quiet)}dd{margin:0}
-code,pre{font-family:ui-monospace,monospace;font-size:.875rem}pre{overflow-x:auto;overflow-wrap:normal;padding:12px;border:1px solid var(--line)}
+code,pre{font-family:ui-monospace,monospace;font-size:.875rem}pre{white-space:pre-wrap;padding:12px;border:1px solid var(--line)}
 figure{margin:1em 0}figure svg{display:block;max-width:100%;height:auto}.wide{display:none}
 .tables{display:grid;gap:24px}table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
 th,td{padding:3px 4px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;overflow-wrap:normal}
