@@ -238,3 +238,28 @@ fn a_program_that_ends_without_a_stop_leaves_no_tree() {
     });
     end_early(&network, "a panic", |_runtime, _host| panic!("the program fails"));
 }
+
+/// A forked process has copies of the host and of its runtime. What it does with them leaves the parent's tree alone.
+#[test]
+fn a_forked_process_leaves_the_tree_of_its_parent() {
+    let Some(network) = lab_with(100, &["tc"]) else { return };
+    end_early(&network, "the parent ends later", |runtime, host| {
+        // SAFETY: the child drops two values, whose threads are all this one, and ends.
+        let child = unsafe { nix::libc::fork() };
+        if child == 0 {
+            drop(host);
+            drop(runtime);
+            // SAFETY: takes no pointer.
+            unsafe { nix::libc::_exit(0) };
+        }
+        let mut status = -1;
+        // SAFETY: the pointer is that of a variable.
+        assert_eq!(unsafe { nix::libc::waitpid(child, &raw mut status, 0) }, child);
+        assert_eq!(status, 0, "the child has ended by itself");
+        // This thread is in the server's namespace.
+        let shown = std::process::Command::new("tc").args(["qdisc", "show", "dev", "eth0"]).output().unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        assert!(shown.contains("htb 6771:"), "{shown}");
+        drop(runtime);
+    });
+}
