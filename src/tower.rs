@@ -27,6 +27,18 @@
 //! | comes while another of its connection holds the reservation (HTTP/2) | 503, and the reason as JSON |
 //! | has no flow, or the kernel fails | 500, and the reason as JSON |
 //!
+//! # HTTP/2
+//!
+//! A reservation belongs to a connection, and a connection has one at a time. All streams of an HTTP/2 connection leave by
+//! the same TCP connection, which neither the token bucket nor the kernel can tell apart: while a response with a
+//! reservation is sent, another request of its connection that asks for one gets 503, whatever is free. Requests that ask
+//! for nothing share the rate that is reserved.
+//!
+//! Where a client fetches several reserved responses at once, serve it by HTTP/1.1, on several connections, or reserve for
+//! the connection as a whole when it is accepted ([`Host::listen`](crate::connect::Host::listen)) and leave the layer out.
+//!
+//! # The end
+//!
 //! The reservation is released once the body has ended or is dropped; what the kernel has still queued leaves as best
 //! effort.
 

@@ -136,7 +136,8 @@
 //!
 //! A dropped connection releases its reservation once its data has left. [`Host::stop`] removes what the host has
 //! programmed. Without it the same happens when the last handle is dropped, when the runtime ends, and in a panic that
-//! unwinds; [`Host`] says what a killed process leaves.
+//! unwinds. A signal without a handler kills the process as it is: a server waits for SIGINT and SIGTERM beside
+//! [`Listener::accept`], as `examples/media_server.rs` does. [`Host`] says what a killed process leaves.
 //!
 //! # Types
 //!
