@@ -51,13 +51,15 @@
 //!
 //! # Features
 //!
-//! - `cli` (default): the command `gqos` and its charts; enables `host`.
-//! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`doctor`], [`engine`], [`lab`] and
-//!   [`linux`].
+//! - `cli` (default): the command `gqos` and its charts; enables `lab` and `scenario`.
+//! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`engine`] and [`linux`].
 //!   The Winsock provider, the package `gqos-winsock`, builds on it.
+//! - `lab`: networks of two hosts on this machine for tests and measurements, [`lab`], and what the machine offers,
+//!   [`doctor`]; enables `host`.
+//! - `scenario`: regression tests and traces of a policy, [`scenario`].
 //! - `tower`: the layer for HTTP servers; enables `host`.
 //!
-//! With none, the library checks policies, decides requests and replays traces, and opens no socket. A server turns the
+//! With none, the library checks policies and decides requests, and opens no socket. A server turns the
 //! default off: `gqos = { version = "0.1", default-features = false, features = ["host"] }`.
 //!
 //! # Privileges
@@ -72,18 +74,19 @@ pub mod admission;
 pub mod chart;
 #[cfg(feature = "host")]
 pub mod connect;
-#[cfg(feature = "host")]
+#[cfg(feature = "lab")]
 pub mod doctor;
 #[cfg(feature = "host")]
 pub mod engine;
 pub mod failure;
 pub mod files;
-#[cfg(feature = "host")]
+#[cfg(feature = "lab")]
 pub mod lab;
 #[cfg(feature = "host")]
 pub mod linux;
 pub mod manager;
 pub mod policy;
+#[cfg(feature = "scenario")]
 pub mod scenario;
 pub mod tc;
 pub mod telemetry;
