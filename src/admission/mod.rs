@@ -36,6 +36,7 @@ mod request;
 mod response;
 mod totals;
 
+#[cfg(feature = "scenario")]
 pub(crate) use account::charge::reserves_nothing;
 pub use account::measured::{LONGEST_MEASUREMENT, SHORTEST_MEASUREMENT};
 pub use account::proof::{Provable, Prover, unproven};

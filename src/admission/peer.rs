@@ -30,6 +30,7 @@ pub enum PeerLoss {
 
 impl PeerState {
     /// The words of traces and tests.
+    #[cfg(feature = "scenario")]
     pub(crate) const WORDS: [(&str, Self); 4] = [
         ("active", Self::Active),
         ("silent", Self::Silent),

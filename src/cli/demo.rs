@@ -104,13 +104,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
 
 /// How the measurement ended.
 enum Ended {
-    Complete(Box<Outcome>),
+    Complete(Box<DemoResult>),
     /// With the exit code that names the signal.
     BySignal(Exit),
 }
 
 /// Runs both phases.
-fn measure(options: Options) -> Result<Ended, Failure> {
+fn measure(options: Options) -> Result<Ended, CommandFailure> {
     // Only a process with a single thread may enter a user namespace.
     if !namespace::may_unshare() {
         namespace::become_root()

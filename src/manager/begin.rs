@@ -1,6 +1,8 @@
 //! Flows that were reserved ahead: each gets its class when its reservation begins.
 
-use super::flow::{FlowDebt, Phase};
+use flowspec::Both;
+
+use super::flow::{FlowDebt, FlowPhase};
 use super::message::{Loss, Notice};
 use super::owed::Debtor;
 use super::pending::Purpose;

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 use flowspec::{Flowspec, Peak};
 
 /// A flowspec as an inline table.
+#[cfg(feature = "scenario")]
 pub(crate) fn flowspec(spec: &Flowspec) -> String {
     inline_table(&flowspec_fields(spec))
 }

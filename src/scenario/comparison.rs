@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::difference::Difference;
 use super::junit;
 use super::render::{
-    Format, JsonInvalid, github_invalid, github_property, github_text, json_line, tap_invalid, tap_name,
+    JsonInvalid, ReportFormat, github_invalid, github_property, github_text, json_line, tap_invalid, tap_name,
 };
 use super::report::InvalidFile;
 use crate::admission::Decision;
@@ -64,13 +64,13 @@ impl Comparison<'_> {
 
     /// Renders the comparison in a format. A test with decisions that differ counts as failed. The text is empty if none
     /// differs, and leaves out the files that could not be run.
-    pub fn render(&self, format: Format) -> String {
+    pub fn render(&self, format: ReportFormat) -> String {
         match format {
-            Format::Text => self.text(),
-            Format::Json => self.json(),
-            Format::Junit => self.junit(),
-            Format::Tap => self.tap(),
-            Format::Github => self.github(),
+            ReportFormat::Text => self.text(),
+            ReportFormat::Json => self.json(),
+            ReportFormat::Junit => self.junit(),
+            ReportFormat::Tap => self.tap(),
+            ReportFormat::Github => self.github(),
         }
     }
 

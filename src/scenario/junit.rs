@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::outcome::Verdict;
-use super::report::{InvalidFile, PolicyCoverage, Report, RunReport, summary};
+use super::report::{InvalidFile, PolicyCoverage, RunReport, TestReport, summary};
 
 /// One test.
 pub(super) struct Case<'a> {
@@ -65,8 +65,8 @@ pub(super) fn document(cases: &[Case<'_>], invalid: &[InvalidFile], coverage: &[
     text
 }
 
-impl<'a> From<&'a Report> for Case<'a> {
-    fn from(report: &'a Report) -> Self {
+impl<'a> From<&'a TestReport> for Case<'a> {
+    fn from(report: &'a TestReport) -> Self {
         let result = match &report.outcome.verdict {
             Verdict::Ok => CaseResult::Passed,
             Verdict::Failed(failure) => CaseResult::Failed {
@@ -76,7 +76,7 @@ impl<'a> From<&'a Report> for Case<'a> {
             },
             Verdict::Skipped(reason) => CaseResult::Skipped(reason.to_string()),
         };
-        let Report { file, line, name, duration, .. } = report;
+        let TestReport { file, line, name, duration, .. } = report;
         Self { file, line: *line, name, duration: *duration, result }
     }
 }

@@ -13,7 +13,7 @@
 //!   [`Correction`]s that would make the test pass, or the [`Uncorrectable`] steps. A failure names the [`Compared`]
 //!   quantity and holds a [`LedgerSnapshot`]. [`differences`] pairs the decisions of two policies on what was
 //!   [`Requested`]; a [`Comparison`] reports each [`ComparedTest`] with its [`ComparedDecision`]s.
-//! - **Reports**: a [`RunReport`] of [`Report`]s, [`InvalidFile`]s and [`PolicyCoverage`] is rendered in a [`Format`];
+//! - **Reports**: a [`RunReport`] of [`TestReport`]s, [`InvalidFile`]s and [`PolicyCoverage`] is rendered in a [`ReportFormat`];
 //!   [`Coverage`] counts which [`CoverageItem`]s of a policy the tests used.
 //! - **Checks**: [`infeasible`] names what a policy can admit nowhere; [`Holdings`] counts what it can hold, by
 //!   [`InterfaceHoldings`] and [`Fill`], each with its [`HoldingLimit`], and gives the [`HoldingChange`]s between two policies.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::junit::junit;
 use super::outcome::Verdict;
-use super::report::{Counts, FileProblem, InvalidFile, RunReport};
+use super::report::{FileProblem, InvalidFile, RunReport, VerdictCounts};
 
 /// The format of a report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -7,7 +7,7 @@ use gqos::scenario::{ComparedDecision, ComparedTest, Comparison, Difference, Inv
 
 use super::arguments::Arguments;
 use super::file::{LoadedPolicy, Selected};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{print, write};
 use crate::cli::stopwatch::Stopwatch;
 
@@ -18,7 +18,7 @@ pub(super) fn against(
     other: &Path,
     selected: &[Selected<'_>],
     invalid: &[InvalidFile],
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CommandFailure> {
     let other = LoadedPolicy::load(other)?;
     let tests: Vec<_> = selected.iter().map(|test| compare(*test, &other)).collect();
     let comparison = Comparison { other: &other.path, tests: &tests, invalid };

@@ -140,11 +140,13 @@ impl<'a> Section<'a> {
     }
 
     /// A string, copied.
+    #[cfg(feature = "scenario")]
     pub(crate) fn text(&self, key: &'static str) -> Option<String> {
         self.string(key).map(|text| text.value.to_owned())
     }
 
     /// A string or a list of strings; the list may be empty.
+    #[cfg(feature = "scenario")]
     pub(crate) fn strings(&self, key: &'static str) -> Option<Vec<Placed<&'a str>>> {
         let form = || json!({ "type": ["string", "array"], "items": { "type": "string" } });
         self.problems.record_form(&self.path, key, form);
@@ -157,6 +159,7 @@ impl<'a> Section<'a> {
     }
 
     /// The words that a key takes, for the JSON schema.
+    #[cfg(feature = "scenario")]
     pub(crate) fn record_words(&self, key: &'static str, words: &[&str]) {
         self.problems.record_form(&self.path, key, || json!({ "type": "string", "enum": words }));
     }
