@@ -9,8 +9,8 @@ use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
 use crate::policy::Enforcement;
 use crate::tc::{
-    Change, Desired, Framed, Handle, HtbClass, LARGEST_FLOW_CLASSES, LinkShape, ObservedTree, diff,
-    flow_class, flow_number, is_shared_class, shared_class,
+    Change, ClassBlock, Desired, Framed, Handle, HtbClass, LARGEST_FLOW_CLASSES, LinkShape, ObservedTree,
+    diff, is_shared_class,
 };
 
 /// An interface that has been seen.
@@ -26,6 +26,8 @@ pub(super) struct Interface {
     pub(super) is_torn_down: bool,
     /// Why the kernel's tree may not be the desired one, where that is so: it is to be read and compared.
     doubt: Option<NotProgrammed>,
+    /// The numbers of its flows' classes.
+    pub(super) block: ClassBlock,
     /// The traffic of each flow, by class.
     members: BTreeMap<Handle, BTreeMap<String, Framed>>,
     /// Numbers of flows' classes that are free again, the one that was freed first in front.
@@ -96,6 +98,7 @@ impl Interface {
             state,
             is_torn_down: false,
             doubt: None,
+            block: ClassBlock::default(),
             members: BTreeMap::new(),
             freed: VecDeque::new(),
             unused: 0,
@@ -224,7 +227,10 @@ impl Interface {
         let LeafPlacement { id, framed, group, owed } = placement;
         let class = match group.and_then(|group| self.group_classes.get(group)) {
             Some(class) => *class,
-            None => self.next_number().map_or_else(|| shared_class(class_number()), flow_class),
+            None => {
+                let (block, number) = (self.block, self.next_number());
+                number.map_or_else(|| block.shared_class(class_number()), |number| block.flow_class(number))
+            }
         };
         // A class that several policy classes share cannot be a group's as well.
         if let Some(group) = group
@@ -280,7 +286,7 @@ impl Interface {
     /// The answer may be about a class of a link that is gone: its successor under the same name has not used the number.
     pub(super) fn free(&mut self, class: Handle) {
         let is_left = |number: &u16| *number < self.unused && !self.members.contains_key(&class);
-        let Some(number) = flow_number(class).filter(is_left) else { return };
+        let Some(number) = self.block.flow_number(class).filter(is_left) else { return };
         self.group_classes.retain(|_, shared| *shared != class);
         // Several members of a group may leave it in one change, and each frees the class.
         if !self.freed.contains(&number) {
@@ -322,12 +328,13 @@ impl Interface {
         for number in &self.freed {
             assert!(freed.insert(number), "{name}: class {number} is free twice");
             assert!(*number < self.unused, "{name}: class {number} was never used and is free again");
-            let class = flow_class(*number);
+            let class = self.block.flow_class(*number);
             assert!(!self.members.contains_key(&class), "{name}: class {class} is free and has flows");
             assert!(!self.is_of_a_group(class), "{name}: class {class} is free and a group's");
         }
         for class in self.members.keys() {
-            let number = flow_number(*class);
+            let number = self.block.flow_number(*class);
+            assert!(number.is_some() || is_shared_class(*class), "{name}: class {class} is of another block");
             assert!(number.is_none_or(|number| number < self.unused), "{name}: class {class} was never used");
         }
         if let Some(tree) = self.tree() {

@@ -11,7 +11,7 @@ use super::turn::{DecisionReply, Turn};
 use crate::admission::{Ledger, NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::policy::Capacity;
-use crate::tc::{Change, ForeignRoot, LinkRates, LinkShape, ObservedTree, Op, diff};
+use crate::tc::{Change, ClassBlock, ForeignRoot, LinkRates, LinkShape, ObservedTree, Op, diff};
 use crate::telemetry::event::{
     Event, InterfaceGone, InterfaceOvercommitted, InterfaceWithinBudget, TreeChanged,
 };
@@ -30,7 +30,8 @@ impl Manager {
         self.ledger.observe_link(name, seen.mtu, seen.speed);
         let Some(policy) = self.ledger.policy().interface(name) else { return };
         let shape = shape(&self.ledger, name, seen.mtu).filter(|shape| shape.rates.capacity > Rate::ZERO);
-        let (interface, change) = Interface::new(seen, policy.enforcement, shape);
+        let (mut interface, change) = Interface::new(seen, policy.enforcement, shape);
+        interface.block = self.block_for(name);
         if let TreeState::UserSpace(why) = &interface.state {
             record_interface(turn, name, seen.index, Some(why.clone()));
             self.ledger.set_programmed(name, false);
@@ -39,6 +40,16 @@ impl Manager {
         if let Some(change) = change {
             self.apply(turn, name, change, Purpose::SetUp);
         }
+    }
+
+    /// The numbers for the classes of an interface: those it had, else those that the fewest others have.
+    fn block_for(&self, name: &str) -> ClassBlock {
+        if let Some(before) = self.interfaces.get(name) {
+            return before.block;
+        }
+        let uses =
+            |block: &ClassBlock| self.interfaces.values().filter(|other| other.block == *block).count();
+        ClassBlock::all().min_by_key(uses).unwrap_or_default()
     }
 
     /// An interface was looked at again: its MTU and speed count, and its tree is set up where that is possible now.

@@ -8,6 +8,8 @@
 //!     └ 6771:100…  one class for each admitted flow
 //! ```
 //!
+//! These are the numbers of block 0. The trees of a manager have different blocks: [`ClassBlock`](super::ClassBlock).
+//!
 //! HTB serves a leaf with tokens of its own before every leaf that borrows, so a reserved flow never waits for bulk
 //! traffic longer than one packet takes. HTB does not compare the rates of the leaves with that of their parent:
 //! admission keeps their sum within the link.

@@ -47,8 +47,8 @@ pub use fq_codel::FqCodel;
 pub use handle::Handle;
 pub use htb::{ClassPlace, HtbBucket, HtbClass, HtbRoot, HtbRootState, NotEncodable, TICK_NANOS};
 pub use layout::{
-    DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, OWN_ROOT, ROOT_QDISC, flow_class, flow_number,
-    is_shared_class, shared_class,
+    ClassBlock, DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, OWN_ROOT, ROOT_QDISC, flow_class,
+    flow_number, is_shared_class, shared_class,
 };
 pub use observed::{ForeignRoot, NotOfGqos, ObservedRoot, ObservedTree};
 pub use queue::{ClassQueue, Queue, QueueKind};
