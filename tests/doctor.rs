@@ -17,6 +17,7 @@ fn whole() -> Facts {
         index: 2,
         name: "eth0".into(),
         kind: None,
+        shares_wire_with: None,
         is_loopback: false,
         is_up: true,
         has_carrier: true,
@@ -227,4 +228,18 @@ fn settings_cost_no_guarantee_and_privileges_do() {
     );
     check("few files", |facts| facts.system.open_files = Some(1024), &[("open files", Note, "ulimit -n")]);
     check("nothing can be read", |facts| facts.system = SystemFacts::default(), &[]);
+}
+
+#[test]
+fn interfaces_on_one_wire_are_named() {
+    let beside = |shared: Option<u32>| {
+        move |facts: &mut Facts| {
+            let mut upper = facts.interfaces[0].clone();
+            (upper.link.index, upper.link.name, upper.link.shares_wire_with) = (3, "eth0.10".into(), shared);
+            facts.interfaces.push(upper);
+        }
+    };
+    check("a VLAN", beside(Some(2)), &[("wire", State::Note, "shared with eth0")]);
+    check("an interface of its own", beside(None), &[]);
+    check("the other one cannot be seen", beside(Some(9)), &[]);
 }

@@ -47,7 +47,7 @@ pub(super) fn privileges(privileges: Privileges) -> Vec<Finding> {
 
 /// Every interface, or the lack of one.
 pub(super) fn interfaces(interfaces: &[InterfaceFacts]) -> Vec<Finding> {
-    let mut findings: Vec<_> = interfaces.iter().flat_map(interface).collect();
+    let mut findings: Vec<_> = interfaces.iter().flat_map(|facts| interface(facts, interfaces)).collect();
     if !interfaces.iter().any(|facts| facts.link.is_up && facts.link.has_carrier) {
         let finding = Finding::ok("interfaces", "an interface that is up", "there is none");
         findings.push(finding.with(
@@ -61,7 +61,7 @@ pub(super) fn interfaces(interfaces: &[InterfaceFacts]) -> Vec<Finding> {
     findings
 }
 
-fn interface(facts: &InterfaceFacts) -> Vec<Finding> {
+fn interface(facts: &InterfaceFacts, all: &[InterfaceFacts]) -> Vec<Finding> {
     let link = &facts.link;
     let topic = link.name.as_str();
     let state = match (link.is_up, link.has_carrier) {
@@ -84,8 +84,19 @@ fn interface(facts: &InterfaceFacts) -> Vec<Finding> {
     let mtu = Finding::ok(topic, "MTU", format!("{} B", link.mtu.get()));
     let (speed, rate) = speed(topic, facts.speed);
     let mut findings = vec![state, mtu, speed, root(topic, facts), offloads(facts, rate)];
+    findings.extend(shared_wire(topic, facts, all));
     findings.extend(facts.filters.iter().map(|found| filter(topic, found)));
     findings
+}
+
+/// Another interface on the same wire.
+fn shared_wire(topic: &str, facts: &InterfaceFacts, all: &[InterfaceFacts]) -> Option<Finding> {
+    let other = facts.link.shares_wire_with?;
+    let other = all.iter().find(|facts| facts.link.index == other)?.link.name.as_str();
+    let costs = format!("budgets are counted apart: what is reserved on {topic} is not kept free on {other}");
+    let mend = format!("let a policy reserve on one of them, and let nothing else fill the wire of {other}");
+    let lack = Lack { costs: &costs, mend: &mend };
+    Some(Finding::ok(topic, "wire", format!("shared with {other}")).with(State::Note, lack))
 }
 
 fn speed(topic: &str, reported: Option<ReportedSpeed>) -> (Finding, Option<Rate>) {

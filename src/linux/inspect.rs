@@ -17,6 +17,9 @@ pub struct LinkDetails {
     pub name: String,
     /// Its kind, as in `ip -d link`; `None` for a device.
     pub kind: Option<String>,
+    /// The number of the interface whose wire it uses: the one below a VLAN, a macvlan or an ipvlan, or the bridge, the bond
+    /// or the team that it is in. `None` where the kernel names none in this namespace.
+    pub shares_wire_with: Option<u32>,
     /// Whether it is the loopback.
     pub is_loopback: bool,
     /// Whether it is set up.
@@ -57,6 +60,7 @@ fn details(link: &LinkMessage) -> LinkDetails {
         index: link.header.index,
         name: String::new(),
         kind: None,
+        shares_wire_with: None,
         is_loopback: has(LinkFlags::Loopback),
         is_up: has(LinkFlags::Up),
         has_carrier: has(LinkFlags::LowerUp),
@@ -64,8 +68,12 @@ fn details(link: &LinkMessage) -> LinkDetails {
         gso_max_size: None,
         offloads: Offloads::default(),
     };
+    let (mut below, mut is_below_elsewhere) = (None, false);
     for attribute in &link.attributes {
         match attribute {
+            LinkAttribute::Link(index) => below = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => is_below_elsewhere = true,
+            LinkAttribute::Controller(index) => details.shares_wire_with = Some(*index),
             LinkAttribute::IfName(name) => details.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => details.mtu = Bytes::new(u64::from(*mtu)),
             LinkAttribute::GsoMaxSize(size) => details.gso_max_size = Some(Bytes::new(u64::from(*size))),
@@ -78,9 +86,16 @@ fn details(link: &LinkMessage) -> LinkDetails {
             _ => {}
         }
     }
+    // The other end of a tunnel or of a veth pair is no wire.
+    let is_stacked = details.kind.as_deref().is_some_and(|kind| STACKED.contains(&kind));
+    let below = below.filter(|_| is_stacked && !is_below_elsewhere);
+    details.shares_wire_with = details.shares_wire_with.or(below);
     details.offloads = offloads(&details.name);
     details
 }
+
+/// The kinds of links whose IFLA_LINK is the device that sends their packets.
+const STACKED: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
 
 /// `ETHTOOL_GTSO`, `ETHTOOL_GGSO` and `ETHTOOL_GGRO` of `linux/ethtool.h`.
 const GET_TSO: u32 = 0x1e;
