@@ -239,7 +239,7 @@ fn interfaces_on_one_wire_are_named() {
             facts.interfaces.push(upper);
         }
     };
-    check("a VLAN", beside(Some(2)), &[("wire", State::Note, "shared with eth0")]);
+    check("a VLAN", beside(Some(2)), &[("wire", FindingState::Note, "shared with eth0")]);
     check("an interface of its own", beside(None), &[]);
     check("the other one cannot be seen", beside(Some(9)), &[]);
 }

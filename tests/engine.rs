@@ -20,7 +20,7 @@ use gqos::engine::{
     MOST_QUEUED_REQUESTS, ReservationRequest, Usage,
 };
 use gqos::failure::KernelFailure;
-use gqos::linux::{ClassState, Link, LinkEvents};
+use gqos::linux::{ClassState, Link, LinkEvents, RouteQuery};
 use gqos::manager::Root;
 use gqos::policy::{Owner, Protocol, Subject};
 use gqos::tc::{Change, Handle, Op};
@@ -109,12 +109,12 @@ fn answer<T: Send + 'static>(
 struct Shared(Arc<TestKernel>);
 
 fn link(index: u32) -> Link {
-    Link { index, name: format!("eth{index}"), mtu: Bytes::new(1500), speed: None }
+    Link { index, name: format!("eth{index}"), mtu: Bytes::new(1500), speed: None, carries: true }
 }
 
 impl Kernel for Shared {
-    fn route(&self, peer: IpAddr) -> KernelFuture<Link> {
-        let IpAddr::V4(v4) = peer else { unreachable!("the tests use IPv4") };
+    fn route(&self, query: RouteQuery) -> KernelFuture<Link> {
+        let IpAddr::V4(v4) = query.peer else { unreachable!("the tests use IPv4") };
         Box::pin(std::future::ready(Ok(link(u32::from(v4.octets()[2])))))
     }
 
@@ -414,7 +414,7 @@ async fn credentials_are_those_of_the_request() {
     let (_kernel, engine) = start(OWNERS).await;
     let web = |owner| {
         let ReservationRequest { ask, subject, .. } = request(3, "web", 1);
-        ReservationRequest { ask: ask.class("web"), subject, owner, interface: None }
+        ReservationRequest { owner, ..ReservationRequest::new(ask.class("web"), subject) }
     };
     let owner = |uid| Some(Owner { uid: Some(uid), ..Owner::default() });
     assert!(engine.reserve(web(owner(33))).await.is_ok());

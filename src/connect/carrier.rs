@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use super::error::ConnectError;
 use crate::admission::{Decision, Lack};
 use crate::engine::{Admitted, Lingering, PeerSocket};
+use crate::linux::RouteSelectors;
 use crate::linux::socket::{self, SocketMark};
 use crate::policy::Protocol;
 
@@ -93,6 +94,16 @@ impl Carrier {
             Self::Shared { socket, .. } => socket.socket.local_addr(),
         };
         local.map_or(0, |local| local.port())
+    }
+
+    /// What the route of the flow's packets depends on.
+    pub(super) fn route_selectors(&self, peer: SocketAddr) -> RouteSelectors {
+        let selectors = match self {
+            Self::Tcp(own) => socket::route_selectors(&*own.socket, peer),
+            Self::Udp(own) => socket::route_selectors(&*own.socket, peer),
+            Self::Shared { socket, .. } => socket::route_selectors(&*socket.socket, peer),
+        };
+        RouteSelectors { ports: None, ..selectors }
     }
 
     /// Sends the flow's packets through its class, with its code point.

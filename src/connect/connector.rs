@@ -14,6 +14,7 @@ use super::error::ConnectError;
 use super::host::Host;
 use super::plan::segment_limit;
 use crate::engine::{Ask, Granted, PendingReservation, ReservationRequest};
+use crate::linux::RouteSelectors;
 use crate::linux::socket::{self, SocketMark};
 use crate::policy::{Protocol, Subject};
 
@@ -65,7 +66,7 @@ impl Host {
 impl Connector {
     /// Connects by TCP; the reservation is made before the first packet leaves.
     ///
-    /// The interface is the one by which packets to the peer leave. The reservation is released if the connection is
+    /// The interface is the one by which packets to the peer leave: for a link-local peer, that of its scope id. The reservation is released if the connection is
     /// refused or times out, or if the future is dropped.
     ///
     /// - **Errors**: the refusal, with WSAEOPNOTSUPP; what `connect` answered.
@@ -115,7 +116,9 @@ impl Connector {
 
 /// A request for a flow whose socket is not bound yet.
 fn request(ask: &Ask, peer: SocketAddr, protocol: Protocol) -> ReservationRequest {
-    ReservationRequest::new(ask.clone(), Subject { protocol, local_port: 0, peer: peer.ip() })
+    let subject = Subject { protocol, local_port: 0, peer: peer.ip() };
+    let selectors = RouteSelectors { scope: socket::scope(peer), ..RouteSelectors::default() };
+    ReservationRequest { selectors, ..ReservationRequest::new(ask.clone(), subject) }
 }
 
 /// Linux connects the address of all zeroes to this host; WSPConnect refuses it.

@@ -257,7 +257,9 @@ impl Flow {
 impl Inner {
     fn request(&self, ask: Ask) -> ReservationRequest {
         let (protocol, local_port) = (self.carrier.protocol(), self.carrier.local_port());
-        ReservationRequest::new(ask, Subject { protocol, local_port, peer: self.peer.ip() })
+        let subject = Subject { protocol, local_port, peer: self.peer.ip() };
+        let selectors = self.carrier.route_selectors(self.peer);
+        ReservationRequest { selectors, ..ReservationRequest::new(ask, subject) }
     }
 
     /// Shapes the socket as its flow was admitted, and holds the reservation.

@@ -9,6 +9,7 @@ use flowspec::{Qos, Rate};
 use super::error::ConnectError;
 use crate::admission::{Decision, GroupRequest, Operation};
 use crate::engine::{Admitted, Answer, Engine, Events, InterfaceReport, LocalEngine};
+use crate::linux::RouteQuery;
 use crate::policy::{GroupMode, Policy};
 
 /// A handle on an engine. Cheap to clone.
@@ -159,17 +160,17 @@ impl Host {
         self.engine.events()
     }
 
-    /// The interface by which packets to the peer leave.
+    /// The interface by which packets leave to a peer, or those of a socket: a [`RouteQuery`] has its options.
     ///
     /// - **Errors**: no route, or the kernel's.
-    pub async fn interface(&self, peer: IpAddr) -> Result<String, ConnectError> {
-        Ok(self.engine.egress(peer).await?.interface)
+    pub async fn interface(&self, to: impl Into<RouteQuery>) -> Result<String, ConnectError> {
+        Ok(self.engine.egress(to.into()).await?.interface)
     }
 
     /// What the interface carries by which packets to the peer leave, as far as that is known.
     ///
     /// - **Errors**: no route, or the kernel's.
     pub async fn line_rate(&self, peer: IpAddr) -> Result<Option<Rate>, ConnectError> {
-        Ok(self.engine.egress(peer).await?.line_rate)
+        Ok(self.engine.egress(peer.into()).await?.line_rate)
     }
 }

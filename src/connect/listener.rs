@@ -14,6 +14,7 @@ use super::host::Host;
 use crate::admission::Decision;
 use crate::engine::{Ask, ReservationRequest};
 use crate::failure::KernelFailure;
+use crate::linux::{RouteSelectors, socket};
 use crate::policy::{Protocol, Subject};
 
 /// Accepts TCP connections and reserves for each.
@@ -160,7 +161,9 @@ impl Listener {
         let (stream, peer) = self.accept_stream().await?;
         let local_port = stream.local_addr().map_or(0, |local| local.port());
         let subject = Subject { protocol: Protocol::Tcp, local_port, peer: peer.ip() };
-        match self.host.reserve(ReservationRequest::new(self.ask.clone(), subject)).await {
+        let selectors = RouteSelectors { ports: None, ..socket::route_selectors(&stream, peer) };
+        let request = ReservationRequest { selectors, ..ReservationRequest::new(self.ask.clone(), subject) };
+        match self.host.reserve(request).await {
             Ok(granted) => {
                 let stream = Arc::new(stream);
                 let own = Own::new(Arc::clone(&stream));

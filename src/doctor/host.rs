@@ -95,8 +95,8 @@ fn shared_wire(topic: &str, facts: &InterfaceFacts, all: &[InterfaceFacts]) -> O
     let other = all.iter().find(|facts| facts.link.index == other)?.link.name.as_str();
     let costs = format!("budgets are counted apart: what is reserved on {topic} is not kept free on {other}");
     let mend = format!("let a policy reserve on one of them, and let nothing else fill the wire of {other}");
-    let lack = Lack { costs: &costs, mend: &mend };
-    Some(Finding::ok(topic, "wire", format!("shared with {other}")).with(State::Note, lack))
+    let remedy = Remedy { costs: &costs, mend: &mend };
+    Some(Finding::ok(topic, "wire", format!("shared with {other}")).with(FindingState::Note, remedy))
 }
 
 fn speed(topic: &str, reported: Option<ReportedSpeed>) -> (Finding, Option<Rate>) {

@@ -453,6 +453,11 @@ impl Driver {
         }
         let Link { index, mtu, speed, .. } = *link;
         self.core().feed(Input::Seen(Seen { interface: link.name.clone(), index, mtu, speed, root }));
+        // What was reported of the link comes after it was read for a request, or is about to come.
+        let reported = self.upkeep.links.get(&index);
+        if !reported.map_or(link.carries, |state| state.carries) {
+            self.link_changed(index, false);
+        }
         self.follow(&link.name);
     }
 

@@ -1,7 +1,6 @@
 //! The boundary between clients and an engine.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use super::report::InterfaceReport;
 use super::request::ReservationRequest;
 use super::reservation::{Granted, ReservationBackend};
 use crate::admission::Operation;
+use crate::linux::RouteQuery;
 use crate::manager::Answer;
 
 /// A future that an engine returns.
@@ -89,10 +89,10 @@ pub trait Engine: ReservationBackend {
     /// The manager's events from now on. None is recorded while there is no subscription.
     fn events(&self) -> Events;
 
-    /// The interface by which packets to a peer leave.
+    /// The interface by which packets leave.
     ///
     /// - **Errors**: no route, or the kernel's.
-    fn egress(&self, peer: IpAddr) -> EngineFuture<'_, Result<Egress, EngineError>>;
+    fn egress(&self, query: RouteQuery) -> EngineFuture<'_, Result<Egress, EngineError>>;
 
     /// The state of every interface that has been seen, with what the kernel counts.
     ///

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 
 use crate::failure::KernelFailure;
-use crate::linux::{Claim, ClassState, Link, LinkEvents};
+use crate::linux::{Claim, ClassState, Link, LinkEvents, RouteQuery};
 use crate::manager::Root;
 use crate::tc::{Change, ForeignRoot, Handle, ObservedTree};
 
@@ -18,8 +17,8 @@ pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>>
 /// The engine has at most one call of each interface under way at a time, [`class`](Self::class) and
 /// [`route`](Self::route) excepted. A call that does not return stalls its interface alone.
 pub trait Kernel: Send + Sync {
-    /// The link by which packets to the peer leave.
-    fn route(&self, peer: IpAddr) -> KernelFuture<Link>;
+    /// The link by which the packets of a flow leave.
+    fn route(&self, query: RouteQuery) -> KernelFuture<Link>;
 
     /// The link of this name, if there is one.
     fn link(&self, name: &str) -> KernelFuture<Option<Link>>;

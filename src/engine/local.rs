@@ -4,7 +4,6 @@
 //! queued before it. Every other request is a command to the engine's task, the [`Driver`].
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -30,7 +29,7 @@ use super::routes::RouteCache;
 use super::waiters::WaitingFlows;
 use super::watches::Watches;
 use crate::admission::{Operation, Refusal};
-use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink};
+use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink, RouteQuery};
 use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
 use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, OWN_ROOT, ObservedTree, Op};
@@ -101,13 +100,13 @@ impl LocalEngine {
         Ok(engine)
     }
 
-    /// The link by which packets to the peer leave.
-    async fn link(&self, peer: IpAddr) -> Result<Arc<Link>, EngineError> {
-        if let Some(link) = self.routes.get(peer) {
+    /// The link by which packets leave.
+    async fn link(&self, query: RouteQuery) -> Result<Arc<Link>, EngineError> {
+        if let Some(link) = self.routes.get(&query) {
             return Ok(link);
         }
-        let link = Arc::new(self.under_known_name(self.kernel.route(peer).await?));
-        self.routes.keep(peer, Arc::clone(&link));
+        let link = Arc::new(self.under_known_name(self.kernel.route(query).await?));
+        self.routes.keep(query, Arc::clone(&link));
         Ok(link)
     }
 
@@ -118,7 +117,7 @@ impl LocalEngine {
         {
             return Ok(Arc::new(self.under_known_name(link)));
         }
-        self.link(request.subject.peer).await
+        self.link(request.route()).await
     }
 
     /// A link that was renamed has its budget under the name by which it was seen.
@@ -213,7 +212,7 @@ impl Engine for LocalEngine {
         if request.interface.is_some() {
             return None;
         }
-        let link = self.routes.get(request.subject.peer)?;
+        let link = self.routes.get(&request.route())?;
         let owner = self.owner(request);
         let mut core = lock(&self.core);
         if !self.commands.none_may_free_capacity() || !core.answers_here(&link.name) {
@@ -284,9 +283,9 @@ impl Engine for LocalEngine {
         lock(&self.core).events()
     }
 
-    fn egress(&self, peer: IpAddr) -> EngineFuture<'_, Result<Egress, EngineError>> {
+    fn egress(&self, query: RouteQuery) -> EngineFuture<'_, Result<Egress, EngineError>> {
         Box::pin(async move {
-            let interface = self.link(peer).await?.name.clone();
+            let interface = self.link(query).await?.name.clone();
             let line_rate = lock(&self.core).manager.ledger().capacity(&interface, Direction::Sending);
             Ok(Egress { interface, line_rate })
         })
@@ -323,10 +322,10 @@ fn own_or_none(root: Option<HtbRoot>) -> Result<Option<HtbRoot>, ForeignRoot> {
 }
 
 impl Kernel for Netlink {
-    fn route(&self, peer: IpAddr) -> KernelFuture<Link> {
+    fn route(&self, query: RouteQuery) -> KernelFuture<Link> {
         let netlink = self.clone();
         Box::pin(async move {
-            let route = netlink.route(peer).await?;
+            let route = Self::route(&netlink, query).await?;
             Self::link(&netlink, route.index).await
         })
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ask::Ask;
-use crate::linux::Link;
+use crate::linux::{Link, RouteQuery, RouteSelectors};
 use crate::policy::{Owner, Subject};
 
 /// A client's request for a reservation.
@@ -13,6 +13,8 @@ pub struct ReservationRequest {
     pub ask: Ask,
     /// The flow's transport, local port and peer: the peer decides the interface, all three the policy's rule.
     pub subject: Subject,
+    /// What else decides the interface: the options of the flow's socket, and the scope id of its peer.
+    pub selectors: RouteSelectors,
     /// The credentials that the policy's classes are matched against. `None` is this process: an engine in the same
     /// process looks them up if the policy needs them, a remote one takes those of the connection.
     pub owner: Option<Owner>,
@@ -24,7 +26,14 @@ pub struct ReservationRequest {
 impl ReservationRequest {
     /// A request of this process.
     pub const fn new(ask: Ask, subject: Subject) -> Self {
-        Self { ask, subject, owner: None, interface: None }
+        let selectors =
+            RouteSelectors { scope: 0, device: 0, mark: 0, source: None, user: None, ports: None };
+        Self { ask, subject, selectors, owner: None, interface: None }
+    }
+
+    /// The packets of the flow.
+    pub(super) const fn route(&self) -> RouteQuery {
+        RouteQuery { peer: self.subject.peer, selectors: self.selectors }
     }
 }
 

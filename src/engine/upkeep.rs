@@ -293,8 +293,5 @@ impl Driver {
             Ok(root) => self.seen(link, root),
             Err(_) => self.upkeep.looks.add(&link.name, STEPS, REFUSED),
         }
-        if self.upkeep.links.get(&link.index).is_some_and(|state| !state.carries) {
-            self.link_changed(link.index, false);
-        }
     }
 }

@@ -1,13 +1,10 @@
-//! Links and routes: which interfaces there are, and by which of them packets leave.
+//! Links: which interfaces there are, and what the kernel says of them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use flowspec::{Bytes, Rate};
-use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
@@ -24,15 +21,15 @@ pub struct Link {
     pub mtu: Bytes,
     /// The rate that the kernel reports; `None` where it reports none.
     pub speed: Option<Rate>,
+    /// Whether it carries packets: it is up, and its other end is connected.
+    pub carries: bool,
 }
 
-/// The route of packets to an address.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Route {
-    /// The number of the interface by which they leave.
-    pub index: u32,
-    /// Their source address, where the kernel names one.
-    pub source: Option<IpAddr>,
+/// Whether a link carries packets.
+///
+/// - **Source**: netdevice(7), IFF_UP and IFF_RUNNING.
+pub(super) fn carries(message: &LinkMessage) -> bool {
+    message.header.flags.contains(LinkFlags::Up | LinkFlags::Running)
 }
 
 impl Netlink {
@@ -74,8 +71,8 @@ impl Netlink {
         let RouteNetlinkMessage::NewLink(message) = self.request_one(request).await? else {
             return Err(KernelFailure::unexpected(call, object, "the answer is not a link"));
         };
-        let mut link =
-            Link { index: message.header.index, name: String::new(), mtu: Bytes::ZERO, speed: None };
+        let (index, carries) = (message.header.index, carries(&message));
+        let mut link = Link { index, name: String::new(), mtu: Bytes::ZERO, speed: None, carries };
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
@@ -85,36 +82,6 @@ impl Netlink {
         }
         link.speed = speed(&link);
         Ok(link)
-    }
-
-    /// The route of packets to this address.
-    ///
-    /// - **Errors**: the kernel's: ENETUNREACH where there is no route.
-    pub async fn route(&self, peer: IpAddr) -> Result<Route, KernelFailure> {
-        let call = "RTM_GETROUTE";
-        let object = format!("to {peer}");
-        let message = match peer.to_canonical() {
-            IpAddr::V4(v4) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).build(),
-            IpAddr::V6(v6) => RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).build(),
-        };
-        let message = RouteNetlinkMessage::GetRoute(message);
-        let request = NetlinkRequest { call, object: object.clone(), message, kind: NetlinkRequestKind::Get };
-        let RouteNetlinkMessage::NewRoute(route) = self.request_one(request).await? else {
-            return Err(KernelFailure::unexpected(call, object, "the answer is not a route"));
-        };
-        let (mut index, mut source) = (None, None);
-        for attribute in route.attributes {
-            match attribute {
-                RouteAttribute::Oif(oif) => index = Some(oif),
-                RouteAttribute::PrefSource(RouteAddress::Inet(v4)) => source = Some(IpAddr::V4(v4)),
-                RouteAttribute::PrefSource(RouteAddress::Inet6(v6)) => source = Some(IpAddr::V6(v6)),
-                _ => {}
-            }
-        }
-        let index = index.ok_or_else(|| {
-            KernelFailure::unexpected(call, object, "the route in the answer has no interface")
-        })?;
-        Ok(Route { index, source })
     }
 }
 

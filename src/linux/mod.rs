@@ -5,7 +5,7 @@
 //!
 //! The types, by what they are for:
 //!
-//! - **netlink**: [`Netlink`] is a connection; it gives [`Link`], [`Route`], [`RootState`] and [`ClassState`], and
+//! - **netlink**: [`Netlink`] is a connection; it gives [`Link`], [`Route`] (of a [`RouteQuery`]), [`RootState`] and [`ClassState`], and
 //!   [`LinkEvents`] tell of links that go up and down;
 //! - **interfaces**: [`Claim`] is the right to program one;
 //! - **inspection**: [`features`] tries what the kernel offers; [`LinkDetails`] are all that is said of a link;
@@ -37,6 +37,7 @@ mod netlink;
 mod owner;
 pub mod peer;
 mod request;
+mod routes;
 mod serve;
 pub mod socket;
 mod topology;
@@ -47,10 +48,11 @@ pub use claim::{Claim, ClaimHolder};
 pub use file_watch::FileWatch;
 pub use filters::FoundFilter;
 pub use inspect::{LinkDetails, Offloads};
-pub use links::{Link, ReportedSpeed, Route};
+pub use links::{Link, ReportedSpeed};
 pub use monitor::{LinkEvent, LinkEvents, LinkState};
 pub use netlink::Netlink;
 pub use owner::{ProcessOwner, owner};
+pub use routes::{Ports, Route, RouteQuery, RouteSelectors};
 pub use topology::Veth;
 pub use traffic::{ClassState, NewQdisc, RootState};
 pub use transport::{Faults, ReceiveFault};

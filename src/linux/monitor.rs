@@ -6,9 +6,10 @@ use std::time::Duration;
 use flowspec::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use super::links::carries;
 use super::netlink::{Messages, Netlink};
 use crate::failure::KernelFailure;
 
@@ -153,7 +154,7 @@ async fn all(netlink: &Netlink) -> LinkEvent {
 }
 
 fn state(link: LinkMessage) -> LinkState {
-    let carries = link.header.flags.contains(LinkFlags::Up | LinkFlags::Running);
+    let carries = carries(&link);
     let mut state = LinkState { index: link.header.index, name: String::new(), mtu: Bytes::ZERO, carries };
     for attribute in link.attributes {
         match attribute {

@@ -1,14 +1,15 @@
-//! Socket options: the class of the packets of a socket, and how its transport frames data.
+//! Socket options: the class of the packets of a socket, what their route depends on, and how its transport frames data.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
-use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{SockaddrStorage, getsockname, getsockopt, setsockopt, sockopt};
 use shaper::Framing;
 use shaper::headers::{IpVersion, tcp_header_size, udp_header_size};
 
+use super::routes::{Ports, RouteSelectors};
 use crate::failure::KernelFailure;
 use crate::tc::Handle;
 
@@ -68,6 +69,57 @@ pub fn code_point(socket: &impl AsFd, version: IpVersion) -> Result<u8, KernelFa
     let field = field.map_err(|errno| KernelFailure::new(call, "socket", errno))?;
     let [field, ..] = field.to_le_bytes();
     Ok(field >> 2)
+}
+
+/// What the route of a socket's packets to this peer depends on. An option that the kernel does not have is one that the
+/// socket does not have.
+///
+/// - **Source**: socket(7), SO_MARK, SO_BINDTOIFINDEX and SO_PROTOCOL; kernel `net/core/sock.c`, `sock_i_uid`.
+pub fn route_selectors(socket: &impl AsFd, peer: SocketAddr) -> RouteSelectors {
+    let option = |name| int_option(socket, name).unwrap_or(0);
+    let local: Option<SocketAddr> =
+        getsockname::<SockaddrStorage>(socket.as_fd().as_raw_fd()).ok().and_then(|local| {
+            local
+                .as_sockaddr_in()
+                .map(|v4| SocketAddr::V4((*v4).into()))
+                .or_else(|| local.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
+        });
+    let source = local.map(|local| local.ip().to_canonical()).filter(|source| !source.is_unspecified());
+    let protocol = u8::try_from(option(libc::SO_PROTOCOL)).unwrap_or(0);
+    let local_port = local.map_or(0, |local| local.port());
+    RouteSelectors {
+        scope: scope(peer),
+        device: option(libc::SO_BINDTOIFINDEX).unsigned_abs(),
+        mark: option(libc::SO_MARK).cast_unsigned(),
+        source,
+        user: nix::sys::stat::fstat(socket.as_fd()).ok().map(|file| file.st_uid),
+        ports: (protocol != 0).then(|| Ports { protocol, local: local_port, peer: peer.port() }),
+    }
+}
+
+/// The scope id of an address; 0 where it has none.
+pub const fn scope(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(v6) => v6.scope_id(),
+    }
+}
+
+/// An option of SOL_SOCKET that is a number.
+fn int_option(socket: &impl AsFd, name: libc::c_int) -> io::Result<libc::c_int> {
+    let mut value: libc::c_int = 0;
+    let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
+    // SAFETY: `value` is valid for writes of `length` bytes, and `length` for a write of its own.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sets the congestion control of a TCP socket.

@@ -17,7 +17,9 @@ mod netlink;
 mod plan;
 #[cfg(feature = "cli")]
 mod reference_cases;
+mod routes;
 mod sockets;
+mod stacked;
 mod upkeep;
 
 use std::net::SocketAddr;

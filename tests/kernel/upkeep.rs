@@ -14,20 +14,13 @@ use gqos::linux::Netlink;
 use gqos::policy::{Protocol, Subject};
 use gqos::tc::{DEFAULT_CLASS, flow_class, flow_number};
 
-use super::common::{lab_with, policy};
+use super::common::{lab_with, policy, run};
 
 const POLICY: &str = r#"
     version = 1
     [interface.d0]
     egress = { capacity = "100 Mbit/s", reservable = "80%" }
 "#;
-
-/// Runs a command in the namespace of the calling thread.
-fn run(command: &str) {
-    let mut words = command.split(' ');
-    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// A link d0 with an address, whose other end is d1.
 fn add_link() {
@@ -313,6 +306,33 @@ fn another_mtu_takes_effect() {
         assert_eq!(burst().await, Bytes::new(2 * 9014));
         assert!(host.kernel.class(index, flow_class(0)).await.unwrap().is_some());
         host.engine.stop().await;
+    };
+    network.server.run(work).unwrap();
+}
+
+#[test]
+fn a_link_without_a_carrier_at_the_start_has_no_budget_until_it_carries() {
+    let Some(network) = lab_with(100, &["ip"]) else { return };
+    let work = async {
+        // Named by the policy, and seen with its first flow.
+        for name in ["interface.d0", "interface.\"*\""] {
+            add_link();
+            run("ip link set d1 down");
+            let host = Host::start(&POLICY.replace("interface.d0", name)).await;
+            let refused = host.reserve("before", 10).await.err().expect("the wire is cut");
+            let EngineError::Refused(decision) = refused else { panic!("{refused}") };
+            assert_eq!(decision.reason(), Some(Reason::InterfaceBudget), "{}", decision.message());
+            assert_eq!(host.report().await.status.totals.sending.budget, Rate::ZERO, "{name}");
+            run("ip link set d1 up");
+            let begun = Instant::now();
+            while host.report().await.status.totals.sending.budget != Rate::from_mbit(80) {
+                assert!(begun.elapsed() < SECOND, "{name}: {:?}", host.report().await.status);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(host.reserve("after", 80).await.is_ok(), "{name}");
+            host.engine.stop().await;
+            run("ip link del d0");
+        }
     };
     network.server.run(work).unwrap();
 }

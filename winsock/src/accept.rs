@@ -183,7 +183,7 @@ impl Endpoint {
             Some(requested) => (Some(merged(&requested, own.as_ref())), options.provider_specific),
             None => (own, own_objects),
         };
-        let pending = socket.reserve(requested, objects, peer.ip())?;
+        let pending = socket.reserve(requested, objects, peer)?;
         socket.commit(pending, peer.ip())
     }
 

@@ -297,7 +297,7 @@ impl Endpoint {
         let group = self.reserve_group(request.gqos, peer.ip())?;
         // From here on an error restores the group's reservation.
         let mut pending = PendingConnection { reservation: None, group };
-        pending.reservation = self.reserve(sqos, objects, peer.ip())?;
+        pending.reservation = self.reserve(sqos, objects, peer)?;
         let has_data = request.caller_data.is_some_and(|data| !data.is_empty());
         if self.is_stream() && !self.carries_connect_data() && has_data {
             return Err(Wsa::Eprotonosupport);

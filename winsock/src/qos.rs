@@ -36,7 +36,7 @@ impl Endpoint {
             // QOS_DESTADDR stands for the peer of a datagram socket that has none.
             let is_destination = |to: &_| !self.is_stream() && self.check_family(*to).is_ok();
             match peer.or(objects.destination.filter(is_destination)) {
-                Some(peer) => (qos, peer.ip()),
+                Some(peer) => (qos, peer),
                 None => {
                     (state.qos.requested, state.qos.provider_specific) = (Some(qos), objects);
                     drop(state);
@@ -46,7 +46,7 @@ impl Endpoint {
             }
         };
         let pending = self.reserve(Some(qos), objects, peer)?;
-        self.commit(pending, peer)?;
+        self.commit(pending, peer.ip())?;
         self.note_end_in_process();
         Ok(())
     }

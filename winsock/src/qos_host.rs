@@ -10,6 +10,7 @@ use flowspec::{Qos, Rate, Wsa};
 use gqos::admission::{Decision, Operation};
 use gqos::connect::{ConnectError, Host};
 use gqos::engine::{Admitted, Granted, ReservationRequest};
+use gqos::linux::RouteQuery;
 use gqos::policy::Policy;
 use tokio::runtime::{Builder, EnterGuard, Handle};
 use tokio::sync::oneshot;
@@ -199,10 +200,10 @@ impl QosHost {
         decision.and_then(core::result::Result::ok).ok_or(Wsa::Enetdown)
     }
 
-    /// The interface by which a peer is reached; `None` where that is not known.
-    pub(crate) fn interface(&self, peer: IpAddr) -> Option<String> {
-        let host = self.host.clone()?;
-        self.wait_for(async move { host.interface(peer).await.ok() })?
+    /// The interface by which packets leave; `None` where that is not known.
+    pub(crate) fn interface(&self, to: impl Into<RouteQuery>) -> Option<String> {
+        let (host, query) = (self.host.clone()?, to.into());
+        self.wait_for(async move { host.interface(query).await.ok() })?
     }
 
     /// The capacity of the interface by which a peer is reached; `None` where that is not known.

@@ -3,7 +3,7 @@
 //! [`Endpoint::reserve`] gives a [`PendingChange`], which classifies the socket's packets. A connection that is
 //! made commits it, which shapes the socket's data; one that fails drops it, which restores the state before.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 
@@ -11,7 +11,8 @@ use flowspec::{Direction, Qos, ServiceType, Wsa};
 use gqos::admission::Decision;
 use gqos::connect::{meter, plan, segment_limit};
 use gqos::engine::{Admitted, Ask, Granted, Lingering, Lost, PeerSocket, Reservation, ReservationRequest};
-use gqos::linux::socket;
+use gqos::linux::socket::{self, route_selectors};
+use gqos::linux::{RouteQuery, RouteSelectors};
 use gqos::policy::{Protocol, Subject};
 use shaper::headers::IpVersion;
 
@@ -71,7 +72,7 @@ impl Endpoint {
         &self,
         requested: Option<Qos>,
         provider_specific: ProviderSpecific,
-        peer: IpAddr,
+        peer: SocketAddr,
     ) -> Result<Option<PendingChange>> {
         let Some(mut requested) = requested else { return Ok(None) };
         for direction in Direction::BOTH {
@@ -100,13 +101,13 @@ impl Endpoint {
             return Ok(pending(LedgerChange::Renegotiated { admitted, decision, before }));
         }
         let granted = self.reserve_new(host, requested, peer)?;
-        let classified = self.classify(&granted.admitted, &provider_specific, IpVersion::of(peer));
+        let classified = self.classify(&granted.admitted, &provider_specific, IpVersion::of(peer.ip()));
         // Where that has failed, the pending reservation is dropped here.
         let pending = pending(LedgerChange::Admitted(Box::new(granted)));
         classified.map(|()| pending)
     }
 
-    fn reserve_new(&self, host: &QosHost, requested: Qos, peer: IpAddr) -> Result<Granted> {
+    fn reserve_new(&self, host: &QosHost, requested: Qos, peer: SocketAddr) -> Result<Granted> {
         let protocol = if self.is_stream() { Protocol::Tcp } else { Protocol::Udp };
         let bound = self.state().bound;
         let local_port = if bound { sys::local_address(&self.fd).map_or(0, |local| local.port()) } else { 0 };
@@ -116,10 +117,10 @@ impl Endpoint {
         let id = waiting_id.clone().unwrap_or_else(|| host.new_flow_id());
         let group = self.membership().and_then(|member| member.group.shared_id());
         let ask = Ask { id: Some(id.clone()), group, wait, ..Ask::qos(requested) };
-        let subject = Subject { protocol, local_port, peer };
-        let interface = self.selected_interface(peer);
-        let reserved =
-            host.reserve(ReservationRequest { interface, ..ReservationRequest::new(ask, subject) });
+        let subject = Subject { protocol, local_port, peer: peer.ip() };
+        let (interface, selectors) = (self.selected_interface(peer.ip()), self.route_selectors(peer));
+        let request = ReservationRequest { interface, selectors, ..ReservationRequest::new(ask, subject) };
+        let reserved = host.reserve(request);
         if waiting_id.is_some() && reserved.is_err() && !wait {
             host.stop_waiting(&id);
         }
@@ -132,8 +133,14 @@ impl Endpoint {
     }
 
     /// The interface by which packets to the peer leave.
-    fn interface_to(&self, host: &QosHost, peer: IpAddr) -> Option<String> {
-        self.selected_interface(peer).or_else(|| host.interface(peer))
+    fn interface_to(&self, host: &QosHost, peer: SocketAddr) -> Option<String> {
+        let query = RouteQuery { peer: peer.ip(), selectors: self.route_selectors(peer) };
+        self.selected_interface(peer.ip()).or_else(|| host.interface(query))
+    }
+
+    /// What the route to the peer depends on: the options of the socket.
+    fn route_selectors(&self, peer: SocketAddr) -> RouteSelectors {
+        RouteSelectors { ports: None, ..route_selectors(&self.fd, peer) }
     }
 
     /// The interface that IP_MULTICAST_IF or IPV6_MULTICAST_IF selects for a multicast peer.
