@@ -185,6 +185,17 @@ fn what_does_not_exist_may_be_named_where_its_refusal_is_tested() {
         "template = \"hd\"",
         "error = \"none\", status = \"none\", reason = \"none\", rendition = \"the first\"",
     ));
+    accepted(&then("close = \"v1\"\nexpect = { rendition = \"none\" }"));
+    let none_is_not_the_first = then("close = \"v1\"\nexpect = { rendition = \"the first\" }");
+    let text = format!("[[test]]\nname = \"x\"\n[[test.step]]\n{none_is_not_the_first}\n");
+    check(&text, &["."], 1, &["rendition", "none"]);
+}
+
+#[test]
+fn every_message_has_an_empty_part() {
+    let step = connecting("template = \"hd\"", "message = \"\"");
+    let text = format!("[[test]]\nname = \"x\"\n[[test.step]]\n{step}\n");
+    check(&text, &["."], 78, &["error[GQ0006]", "a.qostest.toml:6:22", "every message has an empty part"]);
 }
 
 #[test]

@@ -33,10 +33,16 @@ pub(super) struct Mismatch {
 /// The rendition that a flow has if it got the first of its ladder, or had only one.
 pub(super) const FIRST_RENDITION: &str = "the first";
 
+/// The rendition of a decision that admits no flow.
+pub(super) const NO_RENDITION: &str = "none";
+
 /// The rendition that a flow got, as this expectation has it: by its name, or as the first.
 pub(super) fn rendition<'a>(decision: &'a Decision, expected: Option<&str>) -> &'a str {
-    let name = decision.rendition().filter(|name| !decision.is_first_rendition() || expected == Some(name));
-    name.unwrap_or(FIRST_RENDITION)
+    match decision.rendition() {
+        Some(name) if expected != Some(FIRST_RENDITION) => name,
+        _ if decision.is_first_rendition() => FIRST_RENDITION,
+        name => name.unwrap_or(NO_RENDITION),
+    }
 }
 
 impl Mismatch {

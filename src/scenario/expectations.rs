@@ -2,7 +2,7 @@
 
 use flowspec::Wsa;
 
-use super::compare::FIRST_RENDITION;
+use super::compare::{FIRST_RENDITION, NO_RENDITION};
 use super::named::{NameKind, NameUses};
 use super::names::IdPattern;
 use super::step::Expect;
@@ -58,10 +58,21 @@ pub(super) fn suggestion<'n>(text: &str, names: impl Iterator<Item = &'n str>) -
     nearest(text, names).map(|near| format!("did you mean {near:?}?"))
 }
 
-/// A template, or "the first".
+/// A part of a message. Every message has the empty part.
+pub(super) fn message(section: &Section<'_>) -> Option<String> {
+    let part = section.string("message")?;
+    if part.value.is_empty() {
+        let message = format!("{}.message: every message has an empty part; leave the key out", section.path);
+        section.add(Problem::new(Code::BadValue, part.place, message));
+        return None;
+    }
+    Some(part.value.to_owned())
+}
+
+/// A template, "the first" or "none".
 pub(super) fn rendition(section: &Section<'_>, names: &NameUses) -> Option<String> {
     let rendition = section.string("rendition")?;
-    if rendition.value != FIRST_RENDITION {
+    if ![FIRST_RENDITION, NO_RENDITION].contains(&rendition.value) {
         names.note(NameKind::Template, IdPattern::one(rendition.value), rendition.place);
     }
     Some(rendition.value.to_owned())

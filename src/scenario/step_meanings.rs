@@ -131,7 +131,10 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
             ),
             Meaning::new("reason", "The reason of every refusal of the step; \"none\" if it has none."),
             Meaning::new("message", "A part of the message of every decision of the step."),
-            Meaning::new("rendition", "The template that was admitted, of several, or \"the first\"."),
+            Meaning::new(
+                "rendition",
+                "The template that was admitted, of several; \"the first\"; or \"none\".",
+            ),
             Meaning::new(
                 "interface",
                 "The interface of reserved and available, if it is not the step's own.",

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::connect::Connect;
-use super::expectations::{error, reason, rendition, status};
+use super::expectations::{error, message, reason, rendition, status};
 use super::named::{NameKind, NameUse, NameUses};
 use super::names::IdPattern;
 use super::requested::RequestedQos;
@@ -349,7 +349,7 @@ fn expect(section: Section<'_>) -> (Expect, Vec<NameUse>) {
         error: error(&section),
         status: status(&section),
         reason: reason(&section),
-        message: section.text("message"),
+        message: message(&section),
         rendition: rendition(&section, &names),
         interface: names.text(&section, "interface", NameKind::Interface),
         reserved: rates(&section, "reserved"),
