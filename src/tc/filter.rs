@@ -249,7 +249,7 @@ fn target(options: &[u8], kinds: Kinds) -> Result<Target, DecodeError> {
 }
 
 /// `struct tc_u32_sel` with its keys. Numbers of packets are in the order of the network.
-fn selector(keys: &[U32Key]) -> Result<Vec<u8>, TooMany> {
+pub(super) fn selector(keys: &[U32Key]) -> Result<Vec<u8>, TooMany> {
     let too_many = TooMany { parts: "keys", count: keys.len(), most: 255 };
     let count = u8::try_from(keys.len()).map_err(|_| too_many)?;
     let mut bytes = vec![U32_TERMINAL, 0, count, 0];

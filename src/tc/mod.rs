@@ -13,6 +13,7 @@
 //! - **settings**: [`HtbRoot`], [`HtbClass`], [`FqCodel`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
 //! - **classifiers**: [`Filter`] with its [`Target`];
 //! - **trees**: [`Desired`], built from a shape and changed flow by flow, and [`ObservedTree`], read from a dump;
+//! - **receiving**: [`Arriving`] is a flow's packets that arrive, and [`PlacedFilter`] what leads them to its class;
 //! - **changes**: [`Op`] is one request, [`Change`] are requests that are applied together.
 //!
 //! The order of calls: [`Desired::new`]; once, [`diff`] with what the interface has; then [`Desired::set_leaf`] for
@@ -33,6 +34,7 @@ mod htb;
 mod layout;
 mod observed;
 mod queue;
+mod receiving;
 mod shape;
 mod tbf;
 
@@ -53,4 +55,8 @@ pub use layout::{
 pub use observed::{ForeignRoot, NotOfGqos, ObservedRoot, ObservedTree};
 pub use queue::{ClassQueue, Queue, QueueKind};
 pub use shape::{Framed, LINK_HEADER, LinkRates, LinkShape, with_link_headers};
+pub use receiving::{
+    Arriving, FILTER_PRIORITY, INGRESS, INGRESS_QDISC, PlacedFilter, flow_tables, received_by, receiver_name,
+    redirect_to,
+};
 pub use tbf::Tbf;
