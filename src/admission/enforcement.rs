@@ -15,6 +15,9 @@ pub struct Enforced {
     pub sending: bool,
     /// Whether reads are delayed in user space, so that the peer slows down.
     pub receiving: bool,
+    /// The kernel class that carries what is received, in `tc`'s notation: on the ifb of the interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiving_class: Option<String>,
     /// What is reserved and not enforced; a sentence in JSON.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "sentence")]
     pub lacking: Vec<Lack>,
@@ -28,6 +31,9 @@ pub enum Lack {
     /// No kernel class carries what is sent.
     #[error("no class in the kernel: {0}")]
     KernelClass(NotProgrammed),
+    /// No kernel class carries what is received: other traffic that arrives may take its place.
+    #[error("no class in the kernel for what is received: {0}")]
+    ReceivingClass(NotProgrammed),
     /// Datagrams that are received are not policed: UDP has no back-pressure.
     #[error("what is received by UDP is reserved and not held back")]
     ReceivedDatagrams,

@@ -38,6 +38,24 @@ pub enum NotProgrammed {
         /// What was found.
         found: String,
     },
+    /// Another program's qdisc has what the interface receives. It is never replaced.
+    #[error("the {kind} qdisc is not gqos's and is left alone")]
+    ForeignIngress {
+        /// The kind of qdisc, as in `tc qdisc show`.
+        kind: String,
+    },
+    /// As many flows have a class of their own as may have one.
+    #[error("{limit} flows of the interface have a class, as many as may have one")]
+    ClassesInUse {
+        /// How many there may be.
+        limit: u16,
+    },
+    /// The members of a group share a reservation, for which there is no class on the receiving side.
+    #[error("the flow's group shares one reservation, which has no class for what is received")]
+    GroupSharesReservation,
+    /// The reservation begins later.
+    #[error("the reservation begins later")]
+    BeginsLater,
     /// The interface does not exist any more.
     #[error("the interface is gone")]
     Gone,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use gqos::failure::KernelFailure;
-use gqos::linux::{Claim, Netlink};
+use gqos::linux::{Claim, Ingress, Netlink};
 use gqos::tc::{Change, HtbRoot, Op};
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use super::output::{counted, print};
 /// Remove the trees that gqos left in the kernel when it was killed.
 ///
 /// A tree is removed if its root has gqos's handle, 6771:, with gqos's settings, if it has no class that gqos does not make,
-/// and if no process manages the interface. Another program's qdisc is never touched. The exit code is 1 where something
+/// and if no process manages the interface. So is the ifb for what the interface receives, with the redirect there. Another program's qdisc is never touched. The exit code is 1 where something
 /// with gqos's handle was left alone.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -32,6 +32,8 @@ pub(super) struct Arguments {
 struct CleanedInterface {
     interface: String,
     index: u32,
+    /// Whether the ifb for what it receives, and the redirect there, were removed.
+    receiving: bool,
     #[serde(flatten)]
     outcome: CleanOutcome,
 }
@@ -66,9 +68,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
         };
         let mut cleaned = Vec::new();
         for (index, interface) in links {
-            let outcome = clean(&netlink, index).await;
-            let outcome = outcome.unwrap_or_else(|failure| CleanOutcome::Failed { failure });
-            cleaned.push(CleanedInterface { interface, index, outcome });
+            let (outcome, receiving) = match clean(&netlink, index).await {
+                Ok(outcome) => match clean_receiving(&netlink, index).await {
+                    Ok(receiving) => (outcome, receiving),
+                    Err(failure) => (CleanOutcome::Failed { failure }, false),
+                },
+                Err(failure) => (CleanOutcome::Failed { failure }, false),
+            };
+            cleaned.push(CleanedInterface { interface, index, receiving, outcome });
         }
         Ok(cleaned)
     })?;
@@ -86,7 +93,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     Ok(if is_left { Exit::Difference.into() } else { ExitCode::SUCCESS })
 }
 
+/// Removes the ifb for what an interface receives, unless a process manages the interface. Says whether there was one.
+async fn clean_receiving(netlink: &Netlink, index: u32) -> Result<bool, KernelFailure> {
+    let is_absent =
+        netlink.ingress(index).await? != Ingress::Own && !netlink.receivers().await?.contains_key(&index);
+    if is_absent {
+        return Ok(false);
+    }
+    match Claim::interface(index)? {
+        Ok(_claim) => netlink.tear_down_receiving(index).await,
+        Err(_) => Ok(false),
+    }
+}
+
 async fn clean(netlink: &Netlink, index: u32) -> Result<CleanOutcome, KernelFailure> {
+    // An ifb goes with its interface.
+    if netlink.receivers().await?.values().any(|ifb| *ifb == index) {
+        return Ok(CleanOutcome::Clean);
+    }
     // A foreign root is of no concern.
     let Ok(observed) = netlink.observe(index).await? else { return Ok(CleanOutcome::Clean) };
     let Some(root) = observed.root() else { return Ok(CleanOutcome::Clean) };
@@ -110,10 +134,14 @@ async fn clean(netlink: &Netlink, index: u32) -> Result<CleanOutcome, KernelFail
 
 fn text(cleaned: &[CleanedInterface]) -> String {
     let mut text = String::new();
-    for CleanedInterface { interface, outcome, .. } in cleaned {
+    for CleanedInterface { interface, receiving, outcome, .. } in cleaned {
+        if *receiving {
+            let _ =
+                writeln!(text, "{interface}: removed the ifb of what it receives, and the redirect there");
+        }
         // Writing to a String cannot fail.
         let _ = match outcome {
-            CleanOutcome::Clean if cleaned.len() > 1 => Ok(()),
+            CleanOutcome::Clean if cleaned.len() > 1 || *receiving => Ok(()),
             CleanOutcome::Clean => writeln!(text, "{interface}: nothing of gqos is left"),
             CleanOutcome::Removed { classes } => {
                 let classes = if *classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") };

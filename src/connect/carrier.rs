@@ -184,7 +184,9 @@ impl Carrier {
             && enforced.receiving
         {
             enforced.receiving = false;
-            enforced.lacking.push(Lack::ReceivedDatagrams);
+            if enforced.receiving_class.is_none() {
+                enforced.lacking.push(Lack::ReceivedDatagrams);
+            }
         }
     }
 

@@ -13,10 +13,12 @@ use super::datagrams::DatagramConnection;
 use super::error::ConnectError;
 use super::host::Host;
 use super::plan::segment_limit;
-use crate::engine::{Ask, Granted, PendingReservation, ReservationRequest};
+use crate::admission::{Decision, Lack, NotProgrammed};
+use crate::engine::{Admitted, Ask, Granted, PendingReservation, ReservationRequest};
 use crate::linux::RouteSelectors;
 use crate::linux::socket::{self, SocketMark};
 use crate::policy::{Protocol, Subject};
+use crate::tc::Arriving;
 
 /// Makes connections with reserved bandwidth.
 ///
@@ -39,6 +41,10 @@ pub struct Connector {
     host: Host,
 }
 
+/// The numbers of the transport protocols in IP headers.
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+
 impl Host {
     /// Makes connections.
     pub fn connector(&self) -> Connector {
@@ -54,6 +60,32 @@ impl Host {
             None => self.engine.reserve(request).await,
         };
         Ok(granted?)
+    }
+
+    /// Gives a flow that reserves for receiving a class for what arrives, and says in the decision which, or why it has
+    /// none.
+    pub(super) async fn receive(
+        &self,
+        (protocol, local_port, peer): (Protocol, u16, SocketAddr),
+        admitted: &Admitted,
+        decision: &mut Decision,
+    ) {
+        if admitted.tspec.receiving.is_none() || decision.enforced().is_none() {
+            return;
+        }
+        let Some(id) = decision.id().map(str::to_owned) else { return };
+        let protocol = match protocol {
+            Protocol::Tcp => IPPROTO_TCP,
+            Protocol::Udp => IPPROTO_UDP,
+        };
+        let received = self.engine.receive(id, Arriving { protocol, peer, local_port }).await;
+        let Some(enforced) = decision.enforced_mut() else { return };
+        match received {
+            Ok(class) => enforced.receiving_class = Some(class),
+            // The policy wants no class.
+            Err(NotProgrammed::PolicySaysUserSpace) => {}
+            Err(why) => enforced.lacking.push(Lack::ReceivingClass(why)),
+        }
     }
 
     /// Reserves on the caller's thread where that needs no kernel change and no other thread; `None` where it does:
@@ -73,7 +105,7 @@ impl Connector {
     /// - **Source**: WSPConnect.
     pub async fn connect(&self, peer: SocketAddr, ask: &Ask) -> Result<Connection, ConnectError> {
         check(peer)?;
-        let granted = self.host.reserve(request(ask, peer, Protocol::Tcp)).await?;
+        let mut granted = self.host.reserve(request(ask, peer, Protocol::Tcp)).await?;
         let admitted = &granted.admitted;
         let failed = |call| move |cause: io::Error| ConnectError::socket(call, peer, cause);
         let made = if peer.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
@@ -91,6 +123,9 @@ impl Connector {
         }
         let stream = tcp.connect(peer).await.map_err(failed("connect"))?;
         stream.set_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;
+        let Granted { admitted, decision, .. } = &mut granted;
+        let local_port = stream.local_addr().map_or(0, |local| local.port());
+        self.host.receive((Protocol::Tcp, local_port, peer), admitted, decision).await;
         let stream = Arc::new(stream);
         let own = Own::made(Arc::clone(&stream));
         Connection::granted(self.host.clone(), stream, own, (peer, granted))
@@ -101,7 +136,7 @@ impl Connector {
     /// - **Errors**: the refusal, with WSAEOPNOTSUPP; what `bind` or `connect` answered.
     pub async fn connect_udp(&self, peer: SocketAddr, ask: &Ask) -> Result<DatagramConnection, ConnectError> {
         check(peer)?;
-        let granted = self.host.reserve(request(ask, peer, Protocol::Udp)).await?;
+        let mut granted = self.host.reserve(request(ask, peer, Protocol::Udp)).await?;
         let failed = |call| move |cause: io::Error| ConnectError::socket(call, peer, cause);
         let any: SocketAddr = if peer.is_ipv4() {
             (Ipv4Addr::UNSPECIFIED, 0).into()
@@ -110,6 +145,9 @@ impl Connector {
         };
         let udp = UdpSocket::bind(any).await.map_err(failed("bind"))?;
         udp.connect(peer).await.map_err(failed("connect"))?;
+        let Granted { admitted, decision, .. } = &mut granted;
+        let local_port = udp.local_addr().map_or(0, |local| local.port());
+        self.host.receive((Protocol::Udp, local_port, peer), admitted, decision).await;
         DatagramConnection::granted(self.host.clone(), udp, peer, granted)
     }
 }

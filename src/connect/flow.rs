@@ -186,7 +186,9 @@ impl Flow {
         }
         // Restores the state if this future is dropped or fails.
         let request = RequestGuard(&self.0);
-        let granted = self.0.host.reserve(self.0.request(ask.clone())).await?;
+        let mut granted = self.0.host.reserve(self.0.request(ask.clone())).await?;
+        let Granted { admitted, decision, .. } = &mut granted;
+        self.0.receive(admitted, decision).await;
         self.0.set_up(granted, request)
     }
 
@@ -260,6 +262,12 @@ impl Inner {
         let subject = Subject { protocol, local_port, peer: self.peer.ip() };
         let selectors = self.carrier.route_selectors(self.peer);
         ReservationRequest { selectors, ..ReservationRequest::new(ask, subject) }
+    }
+
+    /// Gives the flow a class for what it receives, or takes it where nothing is reserved for receiving any more.
+    async fn receive(&self, admitted: &Admitted, decision: &mut Decision) {
+        let flow = (self.carrier.protocol(), self.carrier.local_port(), self.peer);
+        self.host.receive(flow, admitted, decision).await;
     }
 
     /// Shapes the socket as its flow was admitted, and holds the reservation.
@@ -348,11 +356,13 @@ impl Inner {
         let mut refused = None;
         for (name, qos) in renditions {
             let answer = engine.renegotiate(id.clone(), qos.map(Some)).await?;
+            let mut decision = answer.decision;
             let Some(admitted) = answer.admitted else {
-                refused = Some(answer.decision);
+                refused = Some(decision);
                 continue;
             };
-            let decision = self.follow(&reserved, (admitted, answer.decision, name))?;
+            self.receive(&admitted, &mut decision).await;
+            let decision = self.follow(&reserved, (admitted, decision, name))?;
             if let Some(time_to_live) = time_to_live {
                 self.refresh(id, time_to_live).await?;
             }

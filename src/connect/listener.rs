@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::error::ConnectError;
 use super::host::Host;
 use crate::admission::Decision;
-use crate::engine::{Ask, ReservationRequest};
+use crate::engine::{Ask, Granted, ReservationRequest};
 use crate::failure::KernelFailure;
 use crate::linux::{RouteSelectors, socket};
 use crate::policy::{Protocol, Subject};
@@ -164,7 +164,9 @@ impl Listener {
         let selectors = RouteSelectors { ports: None, ..socket::route_selectors(&stream, peer) };
         let request = ReservationRequest { selectors, ..ReservationRequest::new(self.ask.clone(), subject) };
         match self.host.reserve(request).await {
-            Ok(granted) => {
+            Ok(mut granted) => {
+                let Granted { admitted, decision, .. } = &mut granted;
+                self.host.receive((Protocol::Tcp, local_port, peer), admitted, decision).await;
                 let stream = Arc::new(stream);
                 let own = Own::new(Arc::clone(&stream));
                 Ok(Connection::granted(self.host.clone(), stream, own, (peer, granted))?)

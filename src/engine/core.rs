@@ -4,7 +4,7 @@
 //! a request that needs no kernel change completes on the caller's thread. What needs the kernel, or may block a
 //! callback, goes to the outbox and from there to the engine's task.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowspec::{Both, Bytes, Moment, Qos};
@@ -39,6 +39,8 @@ pub(super) struct Core {
     /// The reservations that are held.
     reservations: HashMap<String, Weak<ReservationState>>,
     waiters: WaitingFlows,
+    /// The flows that may have a class for what they receive.
+    pub(super) receiving: HashSet<String>,
     /// The sockets of the reservations.
     pub(super) watches: Watches,
     on_overcommitment: Vec<OnOvercommitment>,
@@ -71,6 +73,8 @@ pub(super) struct Outbox {
     /// Changes for the kernel, oldest first, with the numbers of their interfaces.
     pub(super) changes: Vec<(u32, ChangeId, Change)>,
     pub(super) notifications: Vec<CallerNotification>,
+    /// Flows that have ended and may have a class for what they received.
+    pub(super) left: Vec<String>,
 }
 
 /// A callback that is due. It may take locks that a caller holds, and so comes from the engine's task.
@@ -118,6 +122,7 @@ impl Core {
             last_request: 0,
             reservations: HashMap::new(),
             waiters,
+            receiving: HashSet::new(),
             watches: Watches::new(Arc::clone(&wake)),
             on_overcommitment: Vec::new(),
             subscribers: Subscribers::default(),
@@ -312,7 +317,8 @@ impl Core {
             (Some(due), Some(wakes)) => due < wakes,
             (due, _) => due.is_some(),
         };
-        if earlier || !self.outbox.changes.is_empty() || !self.outbox.notifications.is_empty() {
+        let Outbox { changes, notifications, left } = &self.outbox;
+        if earlier || !changes.is_empty() || !notifications.is_empty() || !left.is_empty() {
             self.wake.notify_one();
         }
     }
@@ -327,7 +333,16 @@ impl Core {
         match self.callers.remove(&id) {
             None | Some(Caller::Engine) => {}
             // A caller that has gone needs no answer, and the operation is done all the same.
-            Some(Caller::Submit(caller)) => drop(caller.send(Ok(answer))),
+            Some(Caller::Submit(caller)) => {
+                // It has ended, or is renegotiated to receive nothing.
+                let receives = answer.admitted.as_ref().is_none_or(|flow| flow.tspec.receiving.is_some());
+                if let Some(id) = answer.decision.id().map(str::to_owned)
+                    && (!receives || self.manager.ledger().flow(&id).is_none())
+                {
+                    self.receives_no_more(&id);
+                }
+                drop(caller.send(Ok(answer)));
+            }
             Some(Caller::Reserve { reply: caller, .. }) => {
                 let Answer { decision, admitted } = answer;
                 let reply = match admitted {
@@ -354,10 +369,20 @@ impl Core {
         Some(Granted { admitted, decision, reservation })
     }
 
+    fn receives_no_more(&mut self, id: &str) {
+        self.outbox.left.extend(self.receiving.take(id));
+    }
+
     fn notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Ended(decision) => drop(decision.id().and_then(|id| self.reservations.remove(id))),
+            Notice::Ended(decision) => {
+                if let Some(id) = decision.id() {
+                    self.reservations.remove(id);
+                    self.receives_no_more(id);
+                }
+            }
             Notice::Lost(lost) => {
+                self.receives_no_more(&lost.id);
                 let state = self.reservations.remove(&lost.id).and_then(|state| state.upgrade());
                 let missing = state.as_ref().map(|state| state.usage().missing);
                 // Before the answer of a flow that has preempted it, which starts without these tokens.

@@ -23,6 +23,7 @@ use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
 use super::meter::InterfaceMeter;
 use super::queues::{EngineCommand, Inbox, InterfaceQueues, Job, MOST_QUEUED_REQUESTS, WeakCommands, Work};
+use super::receiving::{Received, Receiver};
 use super::request::Submission;
 use super::reservation::{ReserveReply, Usage};
 use super::routes::RouteCache;
@@ -54,6 +55,8 @@ pub(super) struct Driver {
     /// The process that started the engine.
     process: u32,
     pub(super) upkeep: Upkeep,
+    /// The ifbs for what interfaces receive, by the numbers of the interfaces.
+    pub(super) receivers: BTreeMap<u32, Receiver>,
 }
 
 pub(super) type KernelCall = Pin<Box<dyn Future<Output = Returned> + Send>>;
@@ -105,6 +108,8 @@ pub(super) enum Returned {
     Reported {
         index: u32,
     },
+    /// An ifb was changed.
+    Received(Received),
     /// A whole report has been sent.
     Collected,
 }
@@ -142,6 +147,7 @@ impl Driver {
             is_shut_down: false,
             process: std::process::id(),
             upkeep: Upkeep::default(),
+            receivers: BTreeMap::new(),
         }
     }
 
@@ -236,6 +242,7 @@ impl Driver {
             }
             tokio::time::sleep(STOP_PAUSE).await;
         }
+        let _ = timeout(STOP_PATIENCE, self.stop_receiving()).await;
         self.is_shut_down = true;
     }
 
@@ -258,6 +265,8 @@ impl Driver {
             for (index, id, change) in outbox.changes {
                 self.lanes.order(index, id, change);
             }
+            outbox.left.iter().for_each(|id| self.leave(id));
+            self.reshape_receivers();
             match self.lanes.next() {
                 None => return,
                 Some(Work::Change(index, id, change)) => {
@@ -275,6 +284,8 @@ impl Driver {
         match job {
             Job::Command(command) => self.execute(command),
             Job::Link(carries) => self.link_changed(index, carries),
+            Job::Leave(id) => self.leave(&id),
+            Job::RestoreReceiver => self.restore_receiver(index),
             Job::Measure => self.measure(index),
             Job::Compare => self.compare(index),
             Job::Report(reply) => self.report(index, reply),
@@ -326,6 +337,7 @@ impl Driver {
                 self.spent(id, ended, (missing, lingering));
             }
             Returned::Reported { index } => self.lanes.returned(index),
+            Returned::Received(received) => self.received(received),
             Returned::Collected => {}
         }
     }
@@ -359,6 +371,7 @@ impl Driver {
         let interface = match command {
             EngineCommand::Reserve { submission, .. } => return Some(submission.placement.link.index),
             EngineCommand::Connected { id }
+            | EngineCommand::Receive { id, .. }
             | EngineCommand::Closed { id, .. }
             | EngineCommand::Drained { id, .. }
             | EngineCommand::PeerGone { id, .. } => ledger.flow(id)?.0,
@@ -387,6 +400,7 @@ impl Driver {
             EngineCommand::Submit { operation, reply } => {
                 self.core().submit(operation, Caller::Submit(reply))
             }
+            EngineCommand::Receive { id, arriving, reply } => self.receive(id, arriving, reply),
             EngineCommand::Connected { id } => self.core().feed(Input::Connected { id }),
             EngineCommand::Closed { id, lingering, usage } => self.close(id, lingering, usage),
             EngineCommand::Drained { id, drained: Drained { sent, missing } } => {
@@ -528,6 +542,7 @@ impl Drop for Driver {
         for (index, _, change) in outbox.changes {
             self.kernel.apply_at_exit(index, &change);
         }
+        self.stop_receiving_at_exit();
     }
 }
 

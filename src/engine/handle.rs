@@ -12,9 +12,10 @@ use super::pending::PendingReservation;
 use super::report::InterfaceReport;
 use super::request::ReservationRequest;
 use super::reservation::{Granted, ReservationBackend};
-use crate::admission::Operation;
+use crate::admission::{NotProgrammed, Operation};
 use crate::linux::RouteQuery;
 use crate::manager::Answer;
+use crate::tc::Arriving;
 
 /// A future that an engine returns.
 pub type EngineFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -60,6 +61,15 @@ pub trait Engine: ReservationBackend {
     ///
     /// - **Errors**: the engine has stopped. A refusal is an answer.
     fn submit(&self, operation: Operation) -> EngineFuture<'_, Result<Answer, EngineError>>;
+
+    /// Gives a flow a class for what it receives, with its present rate, once its addresses are known: the class, with its
+    /// device. What it has of the kind goes with its reservation, or here, where nothing is reserved for receiving any more.
+    ///
+    /// - **Errors**: why the kernel has none: reading is enforced in user space alone.
+    fn receive(&self, id: String, arriving: Arriving) -> EngineFuture<'_, Result<String, NotProgrammed>> {
+        let _ = (id, arriving);
+        Box::pin(std::future::ready(Err(NotProgrammed::NotSeen)))
+    }
 
     /// Asks for other flowspecs for a flow that has a reservation; those of an absent direction stay.
     ///

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvents, RouteQuery};
 use crate::manager::Root;
-use crate::tc::{Change, ForeignRoot, Handle, ObservedTree};
+use crate::tc::{Change, Desired, ForeignRoot, Handle, ObservedTree, PlacedFilter, ReceivingChange};
 
 /// The kernel's answer to a call of the engine.
 pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>> + Send>>;
@@ -39,6 +39,33 @@ pub trait Kernel: Send + Sync {
 
     /// Applies a change: all of it or none.
     fn apply(&self, index: u32, change: Change) -> KernelFuture<()>;
+
+    /// Gives what an interface receives a tree with these filters, on an ifb whose number is the answer: all of it or
+    /// none. The qdisc of another program where that has what the interface receives.
+    fn set_up_receiving(
+        &self,
+        index: u32,
+        _tree: Desired,
+        _filters: Vec<PlacedFilter>,
+    ) -> KernelFuture<Result<u32, ForeignRoot>> {
+        let failure =
+            KernelFailure::unexpected("RTM_NEWLINK", format!("interface {index}"), "there is no ifb");
+        Box::pin(std::future::ready(Err(failure)))
+    }
+
+    /// Applies a change to the tree and the filters of an ifb: all of it or none.
+    fn apply_receiving(&self, ifb: u32, _change: ReceivingChange) -> KernelFuture<()> {
+        let failure = KernelFailure::unexpected("RTM_NEWTCLASS", format!("ifb {ifb}"), "there is no ifb");
+        Box::pin(std::future::ready(Err(failure)))
+    }
+
+    /// Deletes the redirect and the ifb of an interface, as far as they are gqos's.
+    fn tear_down_receiving(&self, _index: u32) -> KernelFuture<()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The same when the runtime has ended: blocks until the kernel has answered.
+    fn tear_down_receiving_at_exit(&self, _index: u32, _ifb: u32) {}
 
     /// Applies a change when the runtime has ended: blocks until the kernel has answered, and does as much of it as the
     /// kernel accepts. Nothing is left that could handle a failure.

@@ -28,11 +28,14 @@ use super::reservation::{Granted, ReservationBackend, ReservationState, Usage};
 use super::routes::RouteCache;
 use super::waiters::WaitingFlows;
 use super::watches::Watches;
-use crate::admission::{Operation, Refusal};
+use crate::admission::{NotProgrammed, Operation, Refusal};
 use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink, RouteQuery};
 use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
-use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, OWN_ROOT, ObservedTree, Op};
+use crate::tc::{
+    Arriving, Change, Desired, ForeignRoot, Handle, HtbRoot, OWN_ROOT, ObservedTree, Op, PlacedFilter,
+    ReceivingChange,
+};
 
 /// An engine that runs its manager in this process, and a task that carries out the manager's effects.
 ///
@@ -299,6 +302,24 @@ impl Engine for LocalEngine {
         })
     }
 
+    fn receive(&self, id: String, arriving: Arriving) -> EngineFuture<'_, Result<String, NotProgrammed>> {
+        Box::pin(async move {
+            let refused = {
+                let core = lock(&self.core);
+                let manager = &core.manager;
+                let interface = manager.ledger().flow(&id).map(|(interface, ..)| interface.to_owned());
+                let status = interface.and_then(|interface| manager.status(&interface));
+                status.map_or(Some(NotProgrammed::NotSeen), |status| status.kernel.err())
+            };
+            if let Some(why) = refused {
+                return Err(why);
+            }
+            let (reply, answer) = oneshot::channel();
+            self.commands.send(EngineCommand::Receive { id, arriving, reply });
+            answer.await.unwrap_or(Err(NotProgrammed::NotSeen))
+        })
+    }
+
     fn stop(&self) -> EngineFuture<'_, ()> {
         Box::pin(async move {
             let (reply, done) = oneshot::channel();
@@ -369,13 +390,23 @@ impl Kernel for Netlink {
     fn sweep(&self, except: BTreeSet<u32>) -> KernelFuture<()> {
         let netlink = self.clone();
         Box::pin(async move {
-            for (index, root) in netlink.roots().await? {
+            let receivers = netlink.receivers().await?;
+            // An ifb goes with its interface.
+            let is_ifb = |index: &u32| receivers.values().any(|ifb| ifb == index);
+            for (index, root) in netlink.roots().await?.into_iter().filter(|(index, _)| !is_ifb(index)) {
                 // A claim of another engine keeps its tree.
                 if let Ok(Some(root)) = root.own().and_then(own_or_none)
                     && !except.contains(&index)
                     && let Ok(_claim) = Claim::interface(index)?
                 {
                     Self::apply(&netlink, index, &Change { ops: vec![Op::DeleteRoot(root)] }).await?;
+                }
+            }
+            for index in receivers.into_keys() {
+                // This engine has set up none of its own yet.
+                let claim = if except.contains(&index) { None } else { Claim::interface(index)?.ok() };
+                if except.contains(&index) || claim.is_some() {
+                    Self::tear_down_receiving(&netlink, index).await?;
                 }
             }
             Ok(())
@@ -385,6 +416,30 @@ impl Kernel for Netlink {
     fn apply(&self, index: u32, change: Change) -> KernelFuture<()> {
         let netlink = self.clone();
         Box::pin(async move { Self::apply(&netlink, index, &change).await })
+    }
+
+    fn set_up_receiving(
+        &self,
+        index: u32,
+        tree: Desired,
+        filters: Vec<PlacedFilter>,
+    ) -> KernelFuture<Result<u32, ForeignRoot>> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::set_up_receiving(&netlink, index, &tree, filters).await })
+    }
+
+    fn apply_receiving(&self, ifb: u32, change: ReceivingChange) -> KernelFuture<()> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::apply_receiving(&netlink, ifb, &change).await })
+    }
+
+    fn tear_down_receiving(&self, index: u32) -> KernelFuture<()> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::tear_down_receiving(&netlink, index).await.map(drop) })
+    }
+
+    fn tear_down_receiving_at_exit(&self, index: u32, ifb: u32) {
+        self.tear_down_receiving_blocking(index, ifb);
     }
 
     fn apply_at_exit(&self, index: u32, change: &Change) {

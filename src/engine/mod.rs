@@ -56,6 +56,7 @@ mod peer;
 mod pending;
 mod queues;
 mod readings;
+mod receiving;
 mod report;
 mod request;
 mod reservation;

@@ -16,10 +16,10 @@ use super::lingering::Lingering;
 use super::report::InterfaceReport;
 use super::request::Submission;
 use super::reservation::{ReserveReply, Usage};
-use crate::admission::Operation;
+use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::manager::{Answer, ChangeId};
-use crate::tc::Change;
+use crate::tc::{Arriving, Change};
 
 /// The most requests that are queued, for the engine's task and again for each interface whose kernel changes are
 /// under way. Beyond it a request is refused.
@@ -35,6 +35,8 @@ pub(super) enum EngineCommand {
     Reserve { submission: Box<Submission>, reply: oneshot::Sender<ReserveReply> },
     /// A client's operation on the ledger.
     Submit { operation: Box<Operation>, reply: oneshot::Sender<Result<Answer, EngineError>> },
+    /// A flow is to have a class for what it receives.
+    Receive { id: String, arriving: Arriving, reply: oneshot::Sender<Result<String, NotProgrammed>> },
     /// A flow's peer has answered.
     Connected { id: String },
     /// A flow has ended with this use of its buckets, or waits for capacity no longer.
@@ -99,7 +101,7 @@ impl EngineCommand {
             | Self::Drained { .. }
             | Self::PeerGone { .. }
             | Self::EndGroup { .. } => true,
-            Self::Connected { .. } | Self::Report { .. } | Self::Stop { .. } => false,
+            Self::Receive { .. } | Self::Connected { .. } | Self::Report { .. } | Self::Stop { .. } => false,
         }
     }
 }
@@ -191,6 +193,10 @@ pub(super) enum Job {
     Command(EngineCommand),
     /// The link has changed; whether it carries anything now.
     Link(bool),
+    /// A flow that has ended is to lose its class for what it received.
+    Leave(String),
+    /// The ifb of the interface is gone.
+    RestoreReceiver,
     /// The interface's classes are to be measured.
     Measure,
     /// The interface's tree is to be read and compared.

@@ -233,6 +233,7 @@ impl Driver {
 
     /// A link is gone: deleted, or moved to another namespace.
     fn link_gone(&mut self, index: u32) {
+        self.receiver_gone(index);
         self.upkeep.links.remove(&index);
         let Some(interface) = self.name(index) else { return };
         self.routes.clear();

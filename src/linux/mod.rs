@@ -7,7 +7,7 @@
 //!
 //! - **netlink**: [`Netlink`] is a connection; it gives [`Link`], [`Route`] (of a [`RouteQuery`]), [`RootState`] and [`ClassState`], and
 //!   [`LinkEvents`] tell of links that go up and down;
-//! - **interfaces**: [`Claim`] is the right to program one;
+//! - **interfaces**: [`Claim`] is the right to program one; [`Ingress`] is what has the packets that it receives;
 //! - **inspection**: [`features`] tries what the kernel offers; [`LinkDetails`] are all that is said of a link;
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
 //!   reads what is known of their peers;
@@ -36,6 +36,7 @@ pub mod namespace;
 mod netlink;
 mod owner;
 pub mod peer;
+mod receiving;
 mod request;
 mod routes;
 mod serve;
@@ -53,6 +54,7 @@ pub use monitor::{LinkEvent, LinkEvents, LinkState};
 pub use netlink::Netlink;
 pub use owner::{ProcessOwner, owner};
 pub use routes::{Ports, Route, RouteQuery, RouteSelectors};
+pub use receiving::Ingress;
 pub use topology::Veth;
 pub use traffic::{ClassState, NewQdisc, RootState};
 pub use transport::{Faults, ReceiveFault};

@@ -57,9 +57,9 @@ pub struct NewQdisc {
 
 /// What a dump shows of one interface's qdiscs.
 #[derive(Debug, Default)]
-struct Qdiscs {
+pub(super) struct Qdiscs {
     root: RootState,
-    queues: Vec<(Handle, Queue)>,
+    pub(super) queues: Vec<(Handle, Queue)>,
 }
 
 /// How often an operation is sent whose answer is lost.
@@ -112,7 +112,7 @@ impl Netlink {
         Ok(ObservedTree::new(root.root, queues, classes))
     }
 
-    async fn qdiscs(&self, index: u32) -> Result<Qdiscs, KernelFailure> {
+    pub(super) async fn qdiscs(&self, index: u32) -> Result<Qdiscs, KernelFailure> {
         let object = format!("interface {index}");
         let message =
             RouteNetlinkMessage::GetQueueDiscipline(header(index, Handle::default(), Handle::default()));

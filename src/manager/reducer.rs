@@ -305,6 +305,7 @@ impl Manager {
             }),
             sending: grant.tspec.sending.is_some(),
             receiving: grant.tspec.receiving.is_some(),
+            receiving_class: None,
             lacking,
         }
     }

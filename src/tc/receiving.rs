@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use netlink_packet_core::DefaultNla;
 
 use super::attributes::emit;
+use super::change::Change;
 use super::filter::{Filter, Redirect, Target, TooMany, U32Key, selector};
 use super::handle::Handle;
 use super::layout::{MAJOR, ROOT_QDISC, flow_number};
@@ -45,6 +46,17 @@ pub struct PlacedFilter {
     pub handle: u32,
     /// TCA_OPTIONS of u32.
     pub options: Vec<u8>,
+}
+
+/// A change of the tree and of the filters of an ifb, which is applied as a whole.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ReceivingChange {
+    /// Filters that are deleted, before their classes are.
+    pub without: Vec<PlacedFilter>,
+    /// What changes in the tree.
+    pub tree: Change,
+    /// Filters that are added, after their classes.
+    pub with: Vec<PlacedFilter>,
 }
 
 /// The qdisc of what an interface receives: `TC_H_INGRESS`, and its handle.

@@ -15,6 +15,7 @@ mod hosts;
 mod netlink;
 #[cfg(feature = "cli")]
 mod plan;
+mod receiving;
 #[cfg(feature = "cli")]
 mod reference_cases;
 mod routes;

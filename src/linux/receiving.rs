@@ -1,0 +1,264 @@
+//! What an interface receives: the ifb with its tree, its filters, and the redirect that leads there.
+//!
+//! The redirect is made last and deleted first: while it leads to a device that is gone, the kernel drops every packet
+//! that arrives.
+
+use std::collections::BTreeMap;
+
+use rtnetlink::LinkIfb;
+use rtnetlink::LinkUnspec;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkInfo, LinkMessage};
+
+use super::netlink::Netlink;
+use super::request::{Kind, NetlinkRequest};
+use super::traffic::{NewQdisc, header, options, with_options};
+use crate::failure::KernelFailure;
+use crate::tc::{
+    Desired, FILTER_PRIORITY, ForeignRoot, Handle, INGRESS, INGRESS_QDISC, ObservedTree, PlacedFilter, Queue,
+    ReceivingChange, TooMany, diff, flow_tables, received_by, receiver_name, redirect_to,
+};
+
+/// The qdisc of what an interface receives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Ingress {
+    /// There is none.
+    Absent,
+    /// It has gqos's redirect, and nothing else.
+    Own,
+    /// Another program's. It is never replaced.
+    Foreign(ForeignRoot),
+}
+
+/// The kind in TCA_KIND of the qdisc, and that of all filters.
+const QDISC: &str = "ingress";
+const U32: &str = "u32";
+
+/// How many packets a class of the ifb keeps, as on other links: an ifb has 32 unless it is told.
+const QUEUE_LENGTH: u32 = 1000;
+
+impl Netlink {
+    /// The qdisc of what an interface receives.
+    ///
+    /// - **Errors**: the kernel's, or a structure that cannot be read.
+    pub async fn ingress(&self, index: u32) -> Result<Ingress, KernelFailure> {
+        let queues = self.qdiscs(index).await?.queues;
+        let found = queues.into_iter().find(|(parent, _)| *parent == INGRESS);
+        let Some((_, Queue::Other(kind))) = found else { return Ok(Ingress::Absent) };
+        let is_own = kind == QDISC && {
+            let priorities = self.ingress_priorities(index).await?;
+            match priorities.is_empty() {
+                // A set-up that was cut short has its ifb already.
+                true => self.receivers().await?.contains_key(&index),
+                false => priorities.iter().all(|priority| *priority == FILTER_PRIORITY),
+            }
+        };
+        Ok(match is_own {
+            true => Ingress::Own,
+            false => Ingress::Foreign(ForeignRoot { kind, handle: INGRESS_QDISC }),
+        })
+    }
+
+    async fn ingress_priorities(&self, index: u32) -> Result<Vec<u16>, KernelFailure> {
+        let call = "RTM_GETTFILTER";
+        let object = format!("ingress filters of interface {index}");
+        let message = RouteNetlinkMessage::GetTrafficFilter(header(index, Handle::default(), INGRESS_QDISC));
+        let request = NetlinkRequest { call, object, message, kind: Kind::Dump };
+        let filters = self.request(request).await?.into_iter().filter_map(|message| match message {
+            // The head of a list of filters has no settings.
+            RouteNetlinkMessage::NewTrafficFilter(filter) if !options(&filter).is_empty() => {
+                u16::try_from(filter.header.info >> 16).ok()
+            }
+            _ => None,
+        });
+        Ok(filters.collect())
+    }
+
+    /// The ifbs that gqos has made, by the interfaces that they are for. One with a tree that gqos does not make is another
+    /// program's, whatever its name.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn receivers(&self) -> Result<BTreeMap<u32, u32>, KernelFailure> {
+        let named: Vec<_> = self.links().await?.filter_map(|link| receiver(&link)).collect();
+        let mut receivers = BTreeMap::new();
+        for (interface, ifb) in named {
+            if self.observe(ifb).await?.is_ok_and(|tree| tree.check_layout().is_ok()) {
+                receivers.insert(interface, ifb);
+            }
+        }
+        Ok(receivers)
+    }
+
+    /// Makes the ifb of an interface with this tree, and redirects to it what the interface receives: all of that or
+    /// nothing. What an ended process has left is replaced. Gives the number of the ifb; the qdisc of another program where
+    /// that has what the interface receives.
+    ///
+    /// - **Errors**: the kernel's: EOPNOTSUPP where it has no ifb.
+    pub async fn set_up_receiving(
+        &self,
+        index: u32,
+        tree: &Desired,
+        filters: Vec<PlacedFilter>,
+    ) -> Result<Result<u32, ForeignRoot>, KernelFailure> {
+        if let Ingress::Foreign(foreign) = self.ingress(index).await? {
+            return Ok(Err(foreign));
+        }
+        self.tear_down_receiving(index).await?;
+        let ifb = self.add_ifb(index).await?;
+        match self.fill_receiver(index, ifb, (tree, filters)).await {
+            Ok(()) => Ok(Ok(ifb)),
+            Err(failure) => {
+                // What has failed first is the error.
+                let _ = self.tear_down_receiving(index).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn fill_receiver(
+        &self,
+        index: u32,
+        ifb: u32,
+        (tree, filters): (&Desired, Vec<PlacedFilter>),
+    ) -> Result<(), KernelFailure> {
+        self.apply(ifb, &diff(tree, &ObservedTree::default())).await?;
+        for filter in encoded(flow_tables())?.iter().chain(&filters) {
+            self.add_filter(ifb, filter).await?;
+        }
+        let qdisc = NewQdisc { parent: INGRESS, handle: INGRESS_QDISC, kind: QDISC, options: Vec::new() };
+        self.add_qdisc(index, qdisc).await?;
+        self.add_filter(index, &encoded(redirect_to(ifb))?).await
+    }
+
+    /// Deletes the redirect and the ifb of an interface, as far as they are gqos's. Says whether there was anything.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn tear_down_receiving(&self, index: u32) -> Result<bool, KernelFailure> {
+        let mut found = false;
+        if self.ingress(index).await? == Ingress::Own {
+            self.request(without_ingress(index)).await.map(drop).or_else(unless_absent)?;
+            found = true;
+        }
+        if let Some(ifb) = self.receivers().await?.get(&index) {
+            self.request(without_link(*ifb)).await.map(drop).or_else(unless_absent)?;
+            found = true;
+        }
+        Ok(found)
+    }
+
+    /// The same without a runtime, where both are known to be gqos's: for the end of a program.
+    pub fn tear_down_receiving_blocking(&self, index: u32, ifb: u32) {
+        // What cannot be deleted is replaced by the next engine.
+        let _ = self.request_blocking(without_ingress(index));
+        let _ = self.request_blocking(without_link(ifb));
+    }
+
+    /// Applies a change to the tree and the filters of an ifb: all of it, or none.
+    ///
+    /// - **Errors**: the first failure; what was done before it has been undone.
+    pub async fn apply_receiving(&self, ifb: u32, change: &ReceivingChange) -> Result<(), KernelFailure> {
+        let ReceivingChange { without, tree, with } = change;
+        let mut removed = Vec::new();
+        let mut added = Vec::new();
+        let applied = async {
+            for filter in without {
+                self.delete_filter(ifb, filter).await.or_else(unless_absent)?;
+                removed.push(filter);
+            }
+            self.apply(ifb, tree).await
+        };
+        let mut result = applied.await;
+        let is_applied = result.is_ok();
+        if is_applied {
+            for filter in with {
+                result = self.add_filter(ifb, filter).await;
+                if result.is_err() {
+                    break;
+                }
+                added.push(filter);
+            }
+        }
+        if result.is_err() {
+            // What cannot be undone was another program's doing.
+            for filter in added {
+                let _ = self.delete_filter(ifb, filter).await;
+            }
+            if is_applied {
+                let _ = self.apply(ifb, &tree.undo()).await;
+            }
+            for filter in removed {
+                let _ = self.add_filter(ifb, filter).await;
+            }
+        }
+        result
+    }
+
+    async fn add_ifb(&self, index: u32) -> Result<u32, KernelFailure> {
+        let name = receiver_name(index);
+        let mut message = LinkIfb::new(&name).up().build();
+        message.attributes.push(LinkAttribute::TxQueueLen(QUEUE_LENGTH));
+        let object = format!("ifb {name}");
+        let message = RouteNetlinkMessage::NewLink(message);
+        self.request(NetlinkRequest { call: "RTM_NEWLINK", object, message, kind: Kind::Add }).await?;
+        Ok(self.link_by_name(&name).await?.index)
+    }
+
+    async fn add_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
+        let message = with_options(place(index, filter), U32, filter.options.clone());
+        let object = format!("tc filter add parent {} u32 on interface {index}", filter.parent);
+        let message = RouteNetlinkMessage::NewTrafficFilter(message);
+        self.request(NetlinkRequest { call: "RTM_NEWTFILTER", object, message, kind: Kind::Add })
+            .await
+            .map(drop)
+    }
+
+    async fn delete_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
+        let mut message = place(index, filter);
+        message.attributes.push(rtnetlink::packet_route::tc::TcAttribute::Kind(U32.to_owned()));
+        let object = format!("tc filter del parent {} u32 on interface {index}", filter.parent);
+        let message = RouteNetlinkMessage::DelTrafficFilter(message);
+        self.request(NetlinkRequest { call: "RTM_DELTFILTER", object, message, kind: Kind::Change })
+            .await
+            .map(drop)
+    }
+}
+
+/// The interface that an ifb of gqos's is for, and the ifb.
+fn receiver(link: &LinkMessage) -> Option<(u32, u32)> {
+    let is_ifb = |info: &LinkInfo| matches!(info, LinkInfo::Kind(kind) if kind.to_string() == "ifb");
+    let (mut interface, mut is_own) = (None, false);
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => interface = received_by(name),
+            LinkAttribute::LinkInfo(infos) => is_own = infos.iter().any(is_ifb),
+            _ => {}
+        }
+    }
+    interface.filter(|_| is_own).map(|interface| (interface, link.header.index))
+}
+
+fn place(index: u32, filter: &PlacedFilter) -> rtnetlink::packet_route::tc::TcMessage {
+    let mut message = header(index, Handle::from_u32(filter.handle), filter.parent);
+    // The protocol is in the order of the network.
+    message.header.info = u32::from(filter.priority) << 16 | u32::from(filter.protocol.to_be());
+    message
+}
+
+fn without_ingress(index: u32) -> NetlinkRequest {
+    let message = RouteNetlinkMessage::DelQueueDiscipline(header(index, INGRESS_QDISC, INGRESS));
+    let object = format!("tc qdisc del ingress on interface {index}");
+    NetlinkRequest { call: "RTM_DELQDISC", object, message, kind: Kind::Change }
+}
+
+fn without_link(ifb: u32) -> NetlinkRequest {
+    let message = RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(ifb).build());
+    NetlinkRequest { call: "RTM_DELLINK", object: format!("ifb {ifb}"), message, kind: Kind::Change }
+}
+
+fn unless_absent(failure: KernelFailure) -> Result<(), KernelFailure> {
+    if failure.is_absent() { Ok(()) } else { Err(failure) }
+}
+
+fn encoded<T>(filters: Result<T, TooMany>) -> Result<T, KernelFailure> {
+    filters.map_err(|error| KernelFailure::unexpected(KernelFailure::ENCODE, "tc filter add", error))
+}
