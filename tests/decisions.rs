@@ -111,6 +111,7 @@ fn decisions() -> Vec<serde_json::Value> {
         shared: false,
         sending: true,
         receiving: false,
+        receiving_class: Some("6771:100 dev gqi2".to_owned()),
         lacking: vec![Lack::ReceivedDatagrams],
     });
     decisions.push(enforced);

@@ -11,7 +11,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkInfo, LinkMessage};
 
 use super::netlink::Netlink;
-use super::request::{Kind, NetlinkRequest};
+use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{NewQdisc, header, options, with_options};
 use crate::failure::KernelFailure;
 use crate::tc::{
@@ -63,7 +63,7 @@ impl Netlink {
         let call = "RTM_GETTFILTER";
         let object = format!("ingress filters of interface {index}");
         let message = RouteNetlinkMessage::GetTrafficFilter(header(index, Handle::default(), INGRESS_QDISC));
-        let request = NetlinkRequest { call, object, message, kind: Kind::Dump };
+        let request = NetlinkRequest { call, object, message, kind: NetlinkRequestKind::Dump };
         let filters = self.request(request).await?.into_iter().filter_map(|message| match message {
             // The head of a list of filters has no settings.
             RouteNetlinkMessage::NewTrafficFilter(filter) if !options(&filter).is_empty() => {
@@ -199,7 +199,8 @@ impl Netlink {
         message.attributes.push(LinkAttribute::TxQueueLen(QUEUE_LENGTH));
         let object = format!("ifb {name}");
         let message = RouteNetlinkMessage::NewLink(message);
-        self.request(NetlinkRequest { call: "RTM_NEWLINK", object, message, kind: Kind::Add }).await?;
+        self.request(NetlinkRequest { call: "RTM_NEWLINK", object, message, kind: NetlinkRequestKind::Add })
+            .await?;
         Ok(self.link_by_name(&name).await?.index)
     }
 
@@ -207,9 +208,14 @@ impl Netlink {
         let message = with_options(place(index, filter), U32, filter.options.clone());
         let object = format!("tc filter add parent {} u32 on interface {index}", filter.parent);
         let message = RouteNetlinkMessage::NewTrafficFilter(message);
-        self.request(NetlinkRequest { call: "RTM_NEWTFILTER", object, message, kind: Kind::Add })
-            .await
-            .map(drop)
+        self.request(NetlinkRequest {
+            call: "RTM_NEWTFILTER",
+            object,
+            message,
+            kind: NetlinkRequestKind::Add,
+        })
+        .await
+        .map(drop)
     }
 
     async fn delete_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
@@ -217,9 +223,14 @@ impl Netlink {
         message.attributes.push(rtnetlink::packet_route::tc::TcAttribute::Kind(U32.to_owned()));
         let object = format!("tc filter del parent {} u32 on interface {index}", filter.parent);
         let message = RouteNetlinkMessage::DelTrafficFilter(message);
-        self.request(NetlinkRequest { call: "RTM_DELTFILTER", object, message, kind: Kind::Change })
-            .await
-            .map(drop)
+        self.request(NetlinkRequest {
+            call: "RTM_DELTFILTER",
+            object,
+            message,
+            kind: NetlinkRequestKind::Change,
+        })
+        .await
+        .map(drop)
     }
 }
 
@@ -247,12 +258,17 @@ fn place(index: u32, filter: &PlacedFilter) -> rtnetlink::packet_route::tc::TcMe
 fn without_ingress(index: u32) -> NetlinkRequest {
     let message = RouteNetlinkMessage::DelQueueDiscipline(header(index, INGRESS_QDISC, INGRESS));
     let object = format!("tc qdisc del ingress on interface {index}");
-    NetlinkRequest { call: "RTM_DELQDISC", object, message, kind: Kind::Change }
+    NetlinkRequest { call: "RTM_DELQDISC", object, message, kind: NetlinkRequestKind::Change }
 }
 
 fn without_link(ifb: u32) -> NetlinkRequest {
     let message = RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(ifb).build());
-    NetlinkRequest { call: "RTM_DELLINK", object: format!("ifb {ifb}"), message, kind: Kind::Change }
+    NetlinkRequest {
+        call: "RTM_DELLINK",
+        object: format!("ifb {ifb}"),
+        message,
+        kind: NetlinkRequestKind::Change,
+    }
 }
 
 fn unless_absent(failure: KernelFailure) -> Result<(), KernelFailure> {

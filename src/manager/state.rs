@@ -8,6 +8,7 @@ use flowspec::{Both, Bytes, ErrorTerms, Moment, Rate};
 use super::beginnings::Beginnings;
 use super::flow::{FlowPhase, Lapsed, ManagedFlow};
 use super::interface::{Interface, TreeState};
+use super::links::receiving_shape;
 use super::message::{ChangeId, Effect, RequestId};
 use super::owed::Owed;
 use super::pending::{Pending, Purpose, Stalled};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use flowspec::{Bytes, Flowspec, Qos, Rate};
 use gqos::admission::{Lack, NotProgrammed};
 use gqos::connect::{Ask, Connection, Host};
-use gqos::lab::{CLIENT_V4, CLIENT_V6, Network, Site};
+use gqos::lab::{CLIENT_V4, CLIENT_V6, LabNetwork, Site};
 use nix::sys::socket::{setsockopt, sockopt::TcpCongestion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -28,7 +28,7 @@ fn receiving(megabits: u64) -> Qos {
 }
 
 /// Sends without end to everything that connects in the client's namespace, with cubic.
-fn source(network: &Network, address: SocketAddr) -> SocketAddr {
+fn source(network: &LabNetwork, address: SocketAddr) -> SocketAddr {
     let (send, receive) = std::sync::mpsc::channel();
     network.client.runtime().spawn(async move {
         let listener = TcpListener::bind(address).await.unwrap();
@@ -73,7 +73,7 @@ async fn connected(host: &Host, peer: SocketAddr, id: &str) -> Connection {
 }
 
 /// Starts a host and a connection that receives. The host is leaked unless it is stopped.
-fn host_with_flow(network: &Network, peer: SocketAddr) -> (Host, Connection) {
+fn host_with_flow(network: &LabNetwork, peer: SocketAddr) -> (Host, Connection) {
     let work = async move {
         let host = Host::start(policy(POLICY)).await.unwrap();
         let connection = connected(&host, peer, "v1").await;
