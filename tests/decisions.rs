@@ -139,7 +139,7 @@ fn is_of(value: &serde_json::Value, listed: &str) -> bool {
         "object by interface of `{sending, receiving}`, rates" => {
             value.as_object().is_some_and(|interfaces| interfaces.values().all(is_pair))
         }
-        "object" => keys(&["class", "shared", "sending", "receiving", "lacking"]),
+        "object" => keys(&["class", "shared", "sending", "receiving", "receiving_class", "lacking"]),
         other => panic!("the test does not know the type {other}"),
     }
 }

@@ -14,11 +14,10 @@ use super::error::ConnectError;
 use super::host::Host;
 use super::plan::segment_limit;
 use crate::admission::{Decision, Lack, NotProgrammed};
-use crate::engine::{Admitted, Ask, Granted, PendingReservation, ReservationRequest};
+use crate::engine::{Admitted, Ask, Granted, PendingReservation, ReceivedPackets, ReservationRequest};
 use crate::linux::RouteSelectors;
 use crate::linux::socket::{self, SocketMark};
 use crate::policy::{Protocol, Subject};
-use crate::tc::Arriving;
 
 /// Makes connections with reserved bandwidth.
 ///
@@ -40,10 +39,6 @@ use crate::tc::Arriving;
 pub struct Connector {
     host: Host,
 }
-
-/// The numbers of the transport protocols in IP headers.
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
 
 impl Host {
     /// Makes connections.
@@ -74,11 +69,8 @@ impl Host {
             return;
         }
         let Some(id) = decision.id().map(str::to_owned) else { return };
-        let protocol = match protocol {
-            Protocol::Tcp => IPPROTO_TCP,
-            Protocol::Udp => IPPROTO_UDP,
-        };
-        let received = self.engine.receive(id, Arriving { protocol, peer, local_port }).await;
+        let packets = ReceivedPackets { protocol, peer, local_port };
+        let received = self.engine.receive(id, packets).await;
         let Some(enforced) = decision.enforced_mut() else { return };
         match received {
             Ok(class) => enforced.receiving_class = Some(class),

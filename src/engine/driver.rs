@@ -23,7 +23,7 @@ use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
 use super::meter::InterfaceMeter;
 use super::queues::{EngineCommand, Inbox, InterfaceQueues, Job, MOST_QUEUED_REQUESTS, WeakCommands, Work};
-use super::receiving::{Received, Receiver};
+use super::receiver::{Received, Receiver};
 use super::request::Submission;
 use super::reservation::{ReserveReply, Usage};
 use super::routes::RouteCache;

@@ -10,12 +10,11 @@ use super::error::EngineError;
 use super::events::Events;
 use super::pending::PendingReservation;
 use super::report::InterfaceReport;
-use super::request::ReservationRequest;
+use super::request::{ReceivedPackets, ReservationRequest};
 use super::reservation::{Granted, ReservationBackend};
 use crate::admission::{NotProgrammed, Operation};
 use crate::linux::RouteQuery;
 use crate::manager::Answer;
-use crate::tc::Arriving;
 
 /// A future that an engine returns.
 pub type EngineFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -66,8 +65,12 @@ pub trait Engine: ReservationBackend {
     /// device. What it has of the kind goes with its reservation, or here, where nothing is reserved for receiving any more.
     ///
     /// - **Errors**: why the kernel has none: reading is enforced in user space alone.
-    fn receive(&self, id: String, arriving: Arriving) -> EngineFuture<'_, Result<String, NotProgrammed>> {
-        let _ = (id, arriving);
+    fn receive(
+        &self,
+        id: String,
+        packets: ReceivedPackets,
+    ) -> EngineFuture<'_, Result<String, NotProgrammed>> {
+        let _ = (id, packets);
         Box::pin(std::future::ready(Err(NotProgrammed::NotSeen)))
     }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::failure::KernelFailure;
-use crate::linux::{Claim, ClassState, Link, LinkEvents, RouteQuery};
+use crate::linux::{Claim, ClassState, Link, LinkEvents, ReceivingLinks, RouteQuery};
 use crate::manager::Root;
 use crate::tc::{Change, Desired, ForeignRoot, Handle, ObservedTree, PlacedFilter, ReceivingChange};
 
@@ -65,7 +65,7 @@ pub trait Kernel: Send + Sync {
     }
 
     /// The same when the runtime has ended: blocks until the kernel has answered.
-    fn tear_down_receiving_at_exit(&self, _index: u32, _ifb: u32) {}
+    fn tear_down_receiving_at_exit(&self, _links: ReceivingLinks) {}
 
     /// Applies a change when the runtime has ended: blocks until the kernel has answered, and does as much of it as the
     /// kernel accepts. Nothing is left that could handle a failure.

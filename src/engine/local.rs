@@ -23,18 +23,17 @@ use super::peer::PeerSocket;
 use super::pending::PendingReservation;
 use super::queues::{Commands, EngineCommand, MOST_QUEUED_REQUESTS, queue};
 use super::report::InterfaceReport;
-use super::request::{Placement, ReservationRequest, Submission};
+use super::request::{Placement, ReceivedPackets, ReservationRequest, Submission};
 use super::reservation::{Granted, ReservationBackend, ReservationState, Usage};
 use super::routes::RouteCache;
 use super::waiters::WaitingFlows;
 use super::watches::Watches;
 use crate::admission::{NotProgrammed, Operation, Refusal};
-use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink, RouteQuery};
+use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink, ReceivingLinks, RouteQuery};
 use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
 use crate::tc::{
-    Arriving, Change, Desired, ForeignRoot, Handle, HtbRoot, OWN_ROOT, ObservedTree, Op, PlacedFilter,
-    ReceivingChange,
+    Change, Desired, ForeignRoot, Handle, HtbRoot, OWN_ROOT, ObservedTree, Op, PlacedFilter, ReceivingChange,
 };
 
 /// An engine that runs its manager in this process, and a task that carries out the manager's effects.
@@ -302,7 +301,12 @@ impl Engine for LocalEngine {
         })
     }
 
-    fn receive(&self, id: String, arriving: Arriving) -> EngineFuture<'_, Result<String, NotProgrammed>> {
+    fn receive(
+        &self,
+        id: String,
+        packets: ReceivedPackets,
+    ) -> EngineFuture<'_, Result<String, NotProgrammed>> {
+        let arriving = packets.arriving();
         Box::pin(async move {
             let refused = {
                 let core = lock(&self.core);
@@ -438,8 +442,8 @@ impl Kernel for Netlink {
         Box::pin(async move { Self::tear_down_receiving(&netlink, index).await.map(drop) })
     }
 
-    fn tear_down_receiving_at_exit(&self, index: u32, ifb: u32) {
-        self.tear_down_receiving_blocking(index, ifb);
+    fn tear_down_receiving_at_exit(&self, links: ReceivingLinks) {
+        self.tear_down_receiving_blocking(links);
     }
 
     fn apply_at_exit(&self, index: u32, change: &Change) {

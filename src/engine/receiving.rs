@@ -3,89 +3,13 @@
 //! A flow gets its class once its addresses are known. Until then, and where the kernel cannot have one, its receiving
 //! side is enforced in user space alone.
 
-use std::collections::BTreeMap;
-
-use tokio::sync::oneshot;
-
 use super::driver::{Driver, Returned};
 use super::queues::Job;
+use super::receiver::{ReceiveReply, Received, Receiver};
 use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
-use crate::tc::{
-    Arriving, Desired, ForeignRoot, Framed, Handle, LARGEST_FLOW_CLASSES, LinkShape, PlacedFilter,
-    ReceivingChange, flow_class, receiver_name,
-};
-
-/// The ifb of an interface as the kernel has it.
-#[derive(Clone, Debug)]
-pub(super) struct Receiver {
-    /// The number of the ifb.
-    ifb: u32,
-    tree: Desired,
-    /// The link that the tree was last to be built for.
-    wanted: LinkShape,
-    /// The flows with a class.
-    flows: BTreeMap<String, (Handle, Arriving)>,
-}
-
-/// Where a flow's class is reported.
-type ReceiveReply = oneshot::Sender<Result<String, NotProgrammed>>;
-
-/// What became of a change of an interface's ifb.
-pub(super) struct Received {
-    index: u32,
-    /// The ifb after the change, or why the kernel does not have it.
-    result: Result<Receiver, NotProgrammed>,
-    /// The ifb was to be set up.
-    is_new: bool,
-    /// The flow that is given a class, and where that is reported.
-    joins: Option<(String, ReceiveReply)>,
-}
-
-impl Receiver {
-    fn new(shape: LinkShape) -> Self {
-        Self { ifb: 0, tree: Desired::new(shape), wanted: shape, flows: BTreeMap::new() }
-    }
-
-    /// Gives a flow a class, or changes the one that it has: the change to apply.
-    ///
-    /// - **Errors**: every class is in use.
-    fn join(
-        &mut self,
-        id: &str,
-        (framed, arriving): (Framed, Arriving),
-    ) -> Result<ReceivingChange, NotProgrammed> {
-        let before = self.flows.get(id).copied();
-        let free =
-            || (0..LARGEST_FLOW_CLASSES).map(flow_class).find(|class| self.tree.leaf(*class).is_none());
-        let class = before.map(|(class, _)| class).or_else(free);
-        let class = class.ok_or(NotProgrammed::ClassesInUse { limit: LARGEST_FLOW_CLASSES })?;
-        let mut change =
-            ReceivingChange { tree: self.tree.set_leaf(class, Some(framed)), ..ReceivingChange::default() };
-        if before != Some((class, arriving)) {
-            change.without.extend(before.and_then(|(class, arriving)| filter(class, &arriving)));
-            change.with.extend(filter(class, &arriving));
-        }
-        self.flows.insert(id.to_owned(), (class, arriving));
-        Ok(change)
-    }
-
-    /// Takes a flow's class: the change to apply, if it has one.
-    fn leave(&mut self, id: &str) -> Option<ReceivingChange> {
-        let (class, arriving) = self.flows.remove(id)?;
-        let without = filter(class, &arriving).into_iter().collect();
-        Some(ReceivingChange { without, tree: self.tree.set_leaf(class, None), with: Vec::new() })
-    }
-
-    fn filters(&self) -> Vec<PlacedFilter> {
-        self.flows.values().filter_map(|(class, arriving)| filter(*class, arriving)).collect()
-    }
-}
-
-/// The filter of a flow. It has fewer keys than the kernel takes.
-fn filter(class: Handle, arriving: &Arriving) -> Option<PlacedFilter> {
-    arriving.filter(class)?.ok()
-}
+use crate::linux::ReceivingLinks;
+use crate::tc::{Arriving, ForeignRoot, ReceivingChange, receiver_name};
 
 impl Driver {
     /// Gives a flow a class for what it receives, with its present rate.
@@ -265,8 +189,8 @@ impl Driver {
 
     /// The same where nothing awaits the kernel any more.
     pub(super) fn stop_receiving_at_exit(&mut self) {
-        for (index, receiver) in std::mem::take(&mut self.receivers) {
-            self.kernel.tear_down_receiving_at_exit(index, receiver.ifb);
+        for (interface, receiver) in std::mem::take(&mut self.receivers) {
+            self.kernel.tear_down_receiving_at_exit(ReceivingLinks { interface, ifb: receiver.ifb });
         }
     }
 }

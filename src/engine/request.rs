@@ -1,10 +1,12 @@
 //! Requests for reservations, and what the engine adds to them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::ask::Ask;
 use crate::linux::{Link, RouteQuery, RouteSelectors};
-use crate::policy::{Owner, Subject};
+use crate::policy::{Owner, Protocol, Subject};
+use crate::tc::Arriving;
 
 /// A client's request for a reservation.
 #[derive(Clone, Debug)]
@@ -34,6 +36,29 @@ impl ReservationRequest {
     /// The packets of the flow.
     pub(super) const fn route(&self) -> RouteQuery {
         RouteQuery { peer: self.subject.peer, selectors: self.selectors }
+    }
+}
+
+/// What the packets that a flow receives have in common.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReceivedPackets {
+    /// The transport.
+    pub protocol: Protocol,
+    /// The sender.
+    pub peer: SocketAddr,
+    /// The port of this host that they are sent to.
+    pub local_port: u16,
+}
+
+impl ReceivedPackets {
+    /// The same for the filters of a tree, with the transport's number in IP headers.
+    pub(super) const fn arriving(self) -> Arriving {
+        let Self { protocol, peer, local_port } = self;
+        let protocol = match protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+        };
+        Arriving { protocol, peer, local_port }
     }
 }
 

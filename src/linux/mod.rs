@@ -53,7 +53,7 @@ pub use links::{Link, ReportedSpeed};
 pub use monitor::{LinkEvent, LinkEvents, LinkState};
 pub use netlink::Netlink;
 pub use owner::{ProcessOwner, owner};
-pub use receiving::Ingress;
+pub use receiving::{Ingress, ReceivingLinks};
 pub use routes::{Ports, Route, RouteQuery, RouteSelectors};
 pub use topology::Veth;
 pub use traffic::{ClassState, NewQdisc, RootState};

@@ -30,6 +30,15 @@ pub enum Ingress {
     Foreign(ForeignRoot),
 }
 
+/// An interface and its ifb, by their numbers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ReceivingLinks {
+    /// The interface.
+    pub interface: u32,
+    /// The ifb that has what it receives.
+    pub ifb: u32,
+}
+
 /// The kind in TCA_KIND of the qdisc, and that of all filters.
 const QDISC: &str = "ingress";
 const U32: &str = "u32";
@@ -147,10 +156,10 @@ impl Netlink {
     }
 
     /// The same without a runtime, where both are known to be gqos's: for the end of a program.
-    pub fn tear_down_receiving_blocking(&self, index: u32, ifb: u32) {
+    pub fn tear_down_receiving_blocking(&self, links: ReceivingLinks) {
         // What cannot be deleted is replaced by the next engine.
-        let _ = self.request_blocking(without_ingress(index));
-        let _ = self.request_blocking(without_link(ifb));
+        let _ = self.request_blocking(without_ingress(links.interface));
+        let _ = self.request_blocking(without_link(links.ifb));
     }
 
     /// Applies a change to the tree and the filters of an ifb: all of it, or none.

@@ -1,6 +1,6 @@
 //! Interfaces as they are seen, carry another rate, and end.
 
-use flowspec::{Bytes, Direction, Micros, Rate, Ratio};
+use flowspec::{Bytes, Direction, Micros, Rate};
 
 use super::interface::{Interface, TreeState};
 use super::message::{Loss, Notice, Seen};
@@ -258,20 +258,6 @@ fn found(repair: &Change) -> String {
 
 /// How many differences are named.
 const MOST_NAMED: usize = 4;
-
-/// What the tree of what an interface receives is built for; `None` while the capacity is unknown, and where the policy
-/// has no budget.
-pub(super) fn receiving_shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<LinkShape> {
-    /// The queue before the link drains with what the tree does not use, and is this machine's only where the tree is
-    /// slower than the link.
-    const PART: Ratio = Ratio::percent(95);
-    let direction = Direction::Receiving;
-    let carries = ledger.capacity(interface, direction)?;
-    let budget = ledger.policy().interface(interface)?.budget(direction).reservable_of(carries);
-    let capacity = carries.scale_down(PART);
-    let budget = budget.min(capacity);
-    Some(LinkShape { rates: LinkRates { capacity, budget }, mtu, wait: Micros::new(0) })
-}
 
 /// What a tree is built for; `None` while the capacity is unknown.
 fn shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<LinkShape> {

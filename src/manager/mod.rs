@@ -38,6 +38,7 @@ mod links;
 mod message;
 mod owed;
 mod pending;
+mod receiving;
 mod record;
 mod recorded;
 mod reducer;

@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, ErrorTerms, Moment, Rate};
+use flowspec::{Both, Bytes, ErrorTerms, Moment};
 
 use super::beginnings::Beginnings;
 use super::flow::{FlowPhase, Lapsed, ManagedFlow};
 use super::interface::{Interface, TreeState};
-use super::links::receiving_shape;
 use super::message::{ChangeId, Effect, RequestId};
 use super::owed::Owed;
 use super::pending::{Pending, Purpose, Stalled};
 use super::recorded::RecordedGroups;
 use super::turn::Turn;
 use crate::admission::{Ledger, NotProgrammed, Operation, Provable, Totals};
-use crate::policy::{GroupMode, Policy};
-use crate::tc::{self, Change, Desired, Framed, Handle, HtbRoot, LinkShape};
+use crate::policy::Policy;
+use crate::tc::{self, Change, Desired, Handle, HtbRoot};
 
 /// The reducer: the ledger, the interfaces with their trees, and the flows, as one value.
 #[derive(Debug)]
@@ -235,28 +234,6 @@ impl Manager {
             TreeState::UserSpace(why) => Some(why),
             _ => None,
         }
-    }
-
-    /// What the tree of what an interface receives is built for, where it can have one.
-    pub fn receiving_shape(&self, interface: &str) -> Option<LinkShape> {
-        let mtu = self.interfaces.get(interface)?.mtu;
-        receiving_shape(&self.ledger, interface, mtu).filter(|shape| shape.rates.capacity > Rate::ZERO)
-    }
-
-    /// The traffic that a flow receives.
-    ///
-    /// - **Errors**: why it has no class for it. A flow that reserves nothing for receiving is not seen.
-    pub fn receives(&self, id: &str) -> Result<Framed, NotProgrammed> {
-        let flow = self.flows.get(id).ok_or(NotProgrammed::NotSeen)?;
-        let tspec = flow.grant.tspec.receiving.as_ref().ok_or(NotProgrammed::NotSeen)?;
-        let shares = |group: &String| self.ledger.group_mode(group) == Some(GroupMode::Shared);
-        if flow.group.as_ref().is_some_and(shares) {
-            return Err(NotProgrammed::GroupSharesReservation);
-        }
-        if flow.begins.is_some() {
-            return Err(NotProgrammed::BeginsLater);
-        }
-        Ok(Framed::new(tspec, flow.grant.charged.receiving))
     }
 
     /// The state of an interface that the policy has.

@@ -12,7 +12,7 @@
 //!
 //! Source: kernel `net/sched/cls_u32.c`.
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use netlink_packet_core::DefaultNla;
 

@@ -175,7 +175,7 @@ fn the_datagrams_of_a_flow_are_in_its_class_and_those_of_others_are_not() {
         let ifb = ifb.to_owned();
         network.server.run(async move { drop(flow) }).unwrap();
         let gone = (0..500).any(|_| {
-            std::thread::sleep(Duration::from_millis(10));
+            network.server.run(async { tokio::time::sleep(Duration::from_millis(10)).await }).unwrap();
             !inside(&network.server, &["tc", "class", "show", "dev", &ifb]).contains("6771:100")
         });
         let filters = inside(&network.server, &["tc", "filter", "show", "dev", &ifb]);

@@ -1,0 +1,46 @@
+//! What flows receive: the tree of an interface's ifb, and the traffic of each flow in it.
+
+use flowspec::{Bytes, Direction, Micros, Rate, Ratio};
+
+use super::state::Manager;
+use crate::admission::{Ledger, NotProgrammed};
+use crate::policy::GroupMode;
+use crate::tc::{Framed, LinkRates, LinkShape};
+
+impl Manager {
+    /// What the tree of what an interface receives is built for, where it can have one.
+    pub fn receiving_shape(&self, interface: &str) -> Option<LinkShape> {
+        let mtu = self.interfaces.get(interface)?.mtu;
+        receiving_shape(&self.ledger, interface, mtu).filter(|shape| shape.rates.capacity > Rate::ZERO)
+    }
+
+    /// The traffic that a flow receives.
+    ///
+    /// - **Errors**: why it has no class for it. A flow that reserves nothing for receiving is not seen.
+    pub fn receives(&self, id: &str) -> Result<Framed, NotProgrammed> {
+        let flow = self.flows.get(id).ok_or(NotProgrammed::NotSeen)?;
+        let tspec = flow.grant.tspec.receiving.as_ref().ok_or(NotProgrammed::NotSeen)?;
+        let shares = |group: &String| self.ledger.group_mode(group) == Some(GroupMode::Shared);
+        if flow.group.as_ref().is_some_and(shares) {
+            return Err(NotProgrammed::GroupSharesReservation);
+        }
+        if flow.begins.is_some() {
+            return Err(NotProgrammed::BeginsLater);
+        }
+        Ok(Framed::new(tspec, flow.grant.charged.receiving))
+    }
+}
+
+/// What the tree of what an interface receives is built for; `None` while the capacity is unknown, and where the policy
+/// has no budget.
+fn receiving_shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<LinkShape> {
+    /// The queue before the link drains with what the tree does not use, and is this machine's only where the tree is
+    /// slower than the link.
+    const PART: Ratio = Ratio::percent(95);
+    let direction = Direction::Receiving;
+    let carries = ledger.capacity(interface, direction)?;
+    let budget = ledger.policy().interface(interface)?.budget(direction).reservable_of(carries);
+    let capacity = carries.scale_down(PART);
+    let budget = budget.min(capacity);
+    Some(LinkShape { rates: LinkRates { capacity, budget }, mtu, wait: Micros::new(0) })
+}
