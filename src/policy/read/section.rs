@@ -318,7 +318,7 @@ impl<'a> Section<'a> {
             return read(self, value).into_iter().collect();
         };
         if array.is_empty() {
-            let message = format!("{}.{key}: an empty list names nothing", self.path);
+            let message = format!("{}.{key}: an empty list matches nothing", self.path);
             self.problem(Code::BadValue, &self.at(value.span()), message);
         }
         array.iter().filter_map(|entry| read(self, entry)).collect()
