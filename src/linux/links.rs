@@ -27,9 +27,12 @@ pub struct Link {
 
 /// Whether a link carries packets.
 ///
-/// - **Source**: netdevice(7), IFF_UP and IFF_RUNNING.
+/// By its carrier, which is there at once: the kernel says IFF_RUNNING up to a second later.
+///
+/// - **Source**: netdevice(7), IFF_UP, IFF_LOWER_UP and IFF_DORMANT.
 pub(super) fn carries(message: &LinkMessage) -> bool {
-    message.header.flags.contains(LinkFlags::Up | LinkFlags::Running)
+    let flags = message.header.flags;
+    flags.contains(LinkFlags::Up | LinkFlags::LowerUp) && !flags.contains(LinkFlags::Dormant)
 }
 
 impl Netlink {
