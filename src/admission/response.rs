@@ -65,7 +65,7 @@ pub enum Response {
     Capacity(Result<Box<ChangedCapacity>, Box<Refused>>),
     /// What the flows of a class were measured to send.
     Measure(Result<Box<MeasuredClass>, Box<Refused>>),
-    /// What is free now.
+    /// What [`Operation::Query`](super::Operation::Query) asked for; the ledger is unchanged.
     Query(Result<FreeCapacity, Box<Refused>>),
     /// Time passed.
     Tick {
@@ -77,7 +77,7 @@ pub enum Response {
 /// The reservation of a new flow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdmittedFlow {
-    /// Its interface.
+    /// The name of the link that it is charged on: `eth0`.
     pub interface: String,
     /// What it takes from its budgets.
     pub charged: Both<Rate>,
@@ -91,10 +91,10 @@ pub struct AdmittedFlow {
     pub enforced: Option<Enforced>,
 }
 
-/// A rendition of a request that was refused.
+/// A rendition that its request ranked above the one that was admitted, if any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedRendition {
-    /// The name of the rendition.
+    /// The name of the template, as the request's ladder has it.
     pub name: String,
     /// Why it was refused.
     pub refusal: Refusal,
@@ -103,7 +103,7 @@ pub struct RefusedRendition {
 /// Another reservation of a flow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenegotiatedFlow {
-    /// Its interface.
+    /// The name of the link that it is charged on; a renegotiation never changes it.
     pub interface: String,
     /// What it takes from its budgets now.
     pub charged: Both<Rate>,
@@ -114,18 +114,18 @@ pub struct RenegotiatedFlow {
 /// A flow whose soft state was prolonged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefreshedFlow {
-    /// Its interface.
+    /// The name of the link that it is charged on.
     pub interface: String,
     /// How long it lasts from now on.
     pub time_to_live: Micros,
 }
 
-/// What a release ended.
+/// What [`Operation::Release`](super::Operation::Release) found under the id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReleasedFlow {
-    /// A flow.
+    /// A flow with a reservation, which is free now.
     Flow {
-        /// Its interface.
+        /// The name of the link that it was charged on.
         interface: String,
         /// What it took from its budgets; `None` where the ledger had taken that back before.
         charged: Option<Both<Rate>>,
@@ -137,9 +137,9 @@ pub enum ReleasedFlow {
 /// A flow whose peer was seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReportedPeer {
-    /// Its interface.
+    /// The name of the link that the flow is charged on.
     pub interface: String,
-    /// What was seen.
+    /// What the request reports of the peer.
     pub state: PeerState,
     /// Why the flow has ended, where that has ended it.
     pub loss: Option<PeerLoss>,
@@ -147,19 +147,19 @@ pub struct ReportedPeer {
     pub ends: Option<(Moment, PeerLoss)>,
 }
 
-/// The reservation of a group.
+/// A group that was made, or that has another flowspec from now on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdmittedGroup {
-    /// Its interface.
+    /// The name of the link that all its members use.
     pub interface: String,
     /// What it takes from its budgets.
     pub charged: Both<Rate>,
 }
 
-/// A group that ends.
+/// A group whose owner has ended it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndedGroup {
-    /// Its interface.
+    /// The name of the link that all its members use.
     pub interface: String,
     /// Whether members keep it until the last of them ends.
     pub has_members: bool,
@@ -168,11 +168,11 @@ pub struct EndedGroup {
 /// A link that carries another rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangedCapacity {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// Which way.
+    /// The direction that the rate is for; the other keeps its rate.
     pub direction: Direction,
-    /// What it carries.
+    /// Bytes per second on the wire, as the request reports it.
     pub capacity: Rate,
     /// When a larger capacity counts, where the policy has a hysteresis; `None` where it counts now.
     pub counts_from: Option<Moment>,
@@ -182,12 +182,12 @@ pub struct ChangedCapacity {
     pub not_programmed: Option<NotProgrammed>,
 }
 
-/// What was measured of a class.
+/// The measured rate of a class, by which its flows are counted from now on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasuredClass {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// The class.
+    /// The name of a class with `admission = "measured"`.
     pub class: String,
     /// What its flows sent on average.
     pub rate: Both<Rate>,
@@ -195,10 +195,10 @@ pub struct MeasuredClass {
     pub relief: Both<Rate>,
 }
 
-/// What is free of an interface.
+/// What [`Operation::Query`](super::Operation::Query) finds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FreeCapacity {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
     /// What is left of its budgets.
     pub available: Both<Rate>,
@@ -211,7 +211,7 @@ pub struct FreeCapacity {
 /// When a flow would fit first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fits {
-    /// From this moment on.
+    /// The flow fits from this moment on, as far as reservations are booked.
     At(Moment),
     /// Never, by what is booked now.
     Never,
@@ -220,7 +220,7 @@ pub enum Fits {
 /// A refusal, with the place in the policy that decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// Why.
+    /// The constraint that decided, with its numbers.
     pub refusal: Refusal,
     /// Where in the policy the constraint stands that decided, if it stands there.
     pub rule: Option<Place>,
@@ -232,7 +232,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// A refusal under a policy.
+    /// Finds the place in the policy that states the constraint.
     pub(crate) fn under(policy: &Policy, refusal: Refusal) -> Box<Self> {
         let rule = refusal.decided_by(policy);
         let rule_line = rule.as_ref().and_then(|place| policy.locate(place));
@@ -241,7 +241,7 @@ impl Refused {
 }
 
 impl Response {
-    /// The operation that this is the answer to.
+    /// The kind of the operation that this answers.
     pub const fn operation(&self) -> OperationKind {
         match self {
             Self::Reserve { .. } => OperationKind::Reserve,

@@ -29,20 +29,20 @@ pub enum Input {
     Request {
         /// Returned with [`Effect::Answer`].
         id: RequestId,
-        /// The operation.
+        /// What the ledger decides, once its interface is ready for it.
         operation: Box<Operation>,
     },
     /// The tree of an interface was read: what differs from the desired one is repaired. Ignored while a change of the
     /// interface is pending.
     Observed {
-        /// The interface.
+        /// The name of the link, as in [`Seen`].
         interface: String,
         /// The tree; the qdisc of another program where that is at the root.
         observed: Box<Result<ObservedTree, ForeignRoot>>,
     },
     /// An interface is gone: its flows lose their reservations.
     Gone {
-        /// The interface.
+        /// The name of the link, as in [`Seen`].
         interface: String,
     },
     /// Another policy from now on; flows keep what they have.
@@ -56,7 +56,7 @@ pub enum Input {
     },
     /// The flow's peer has answered: the connection is established.
     Connected {
-        /// The flow.
+        /// The id of its request.
         id: String,
     },
     /// The flow's owner uses its buckets no more: what it has taken from them is owed until it would have been
@@ -64,7 +64,7 @@ pub enum Input {
     /// once: a later one counts what left meanwhile. For a flow that has [lost](Notice::Lost) its reservation it comes
     /// before any input of another kind.
     Spent {
-        /// The flow.
+        /// The id of its request.
         id: String,
         /// The tokens that are missing from its bucket in each direction; `None` where that is not known: then its
         /// bucket is taken to have filled since the flow was admitted.
@@ -72,25 +72,25 @@ pub enum Input {
     },
     /// The flow's connection failed or ended, or its caller gave up. May come more than once.
     Closed {
-        /// The flow.
+        /// The id of its request.
         id: String,
     },
     /// The manager is to end: the trees that it has programmed are deleted.
     Stop,
 }
 
-/// What was seen of an interface.
+/// An interface as the kernel reports it: the link's numbers and what is at its root.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Seen {
-    /// Its name.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// Its number.
+    /// The kernel's ifindex, which [`Effect::Apply`] carries.
     pub index: u32,
     /// The largest IP datagram it carries.
     pub mtu: Bytes,
     /// The link speed that the kernel reports.
     pub speed: Option<Rate>,
-    /// Its root qdisc.
+    /// Decides whether the manager sets up a tree, takes one over or leaves the interface to user space.
     pub root: Root,
 }
 
@@ -104,9 +104,9 @@ pub enum Root {
     Ours(HtbRoot),
     /// Another program's qdisc.
     Foreign {
-        /// Its kind.
+        /// The word of `tc qdisc show`: `fq_codel`.
         kind: String,
-        /// Its handle.
+        /// Zero for a qdisc that the kernel has made.
         handle: Handle,
     },
     /// Another running gqos has claimed the interface.
@@ -135,14 +135,14 @@ pub enum Effect {
         id: ChangeId,
         /// The interface's number.
         index: u32,
-        /// The operations.
+        /// What differs, in order, with the undo of each operation.
         change: Change,
     },
-    /// Answer a request.
+    /// Return an answer to the caller of a request.
     Answer {
-        /// From the [`Input::Request`].
+        /// That of the [`Input::Request`].
         id: RequestId,
-        /// The answer.
+        /// The decision, and for an admitted flow how it is set up.
         answer: Box<Answer>,
     },
     /// Notify those that did not request anything just now.
@@ -158,7 +158,7 @@ pub enum Notice {
     Lost(Lost),
     /// The reservation of a flow that was reserved ahead begins now.
     Begun {
-        /// The flow.
+        /// The id of its request.
         id: String,
         /// How it is to be set up. Without a class where the interface has no tree, or the kernel has refused the class.
         admitted: Box<Admitted>,
@@ -166,14 +166,14 @@ pub enum Notice {
     /// More is reserved on an interface than it carries now, or no longer. What is left after shedding, groups and
     /// the flows that the policy keeps, may not get what it reserved.
     Overcommitted {
-        /// The interface.
+        /// The name of the link, as in [`Seen`].
         interface: String,
         /// Whether it is overcommitted.
         over: bool,
     },
     /// The request of a flow that waits for capacity would be granted now.
     CapacityAvailable {
-        /// The flow.
+        /// The id under which it waits.
         id: String,
     },
 }
@@ -181,11 +181,11 @@ pub enum Notice {
 /// A reservation that was taken back.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lost {
-    /// The flow.
+    /// The id of its request.
     pub id: String,
-    /// Its interface.
+    /// The name of the link that it was charged on.
     pub interface: String,
-    /// Why.
+    /// Decides what FD_QOS reports: [`Loss::status`].
     pub why: Loss,
 }
 
@@ -202,7 +202,7 @@ pub enum Loss {
     Shed,
     /// It was not refreshed in time, or the time it was reserved for is over.
     Expired,
-    /// Its interface is gone.
+    /// The link was deleted, or moved to another network namespace.
     LinkGone,
     /// Its peer is gone, or was silent for the policy's `dead_after`.
     Dead,
@@ -210,15 +210,15 @@ pub enum Loss {
     Stalled,
     /// It was reserved ahead on an interface with `enforcement = "kernel"`, and the kernel does not enforce it at its start.
     NotEnforced {
-        /// Why.
+        /// What keeps the flow's class out of the kernel.
         cause: NotProgrammed,
     },
 }
 
-/// The answer to a request.
+/// What a caller gets for its [`Input::Request`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The decision, with all its numbers.
+    /// As traces and logs record it: the response, its numbers and the totals after it.
     pub decision: Decision,
     /// How the flow is to be set up, if it was admitted.
     pub admitted: Option<Admitted>,
@@ -229,7 +229,7 @@ pub struct Answer {
 pub struct Admitted {
     /// The traffic that is policed to; `None` in a direction without a reservation.
     pub tspec: Both<Option<TSpec>>,
-    /// Its class in the kernel.
+    /// The class that its packets are led to; `None` where user space alone enforces the flow.
     pub class: Option<Handle>,
     /// The code point for its packets.
     pub dscp: Option<u8>,

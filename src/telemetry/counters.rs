@@ -44,7 +44,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts a fact.
+    /// Counts one event: in the counter that is named for it, and by its reason where it has one.
     pub fn record(&mut self, event: &Event) {
         let counter = match event {
             Event::FlowAdmitted(_) => &mut self.flows_admitted,

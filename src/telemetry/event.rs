@@ -16,12 +16,12 @@ pub struct Recorded {
     /// When the manager handled the input that led to it.
     #[serde(rename = "at_us")]
     pub at: Moment,
-    /// The fact.
+    /// What has happened; its fields lie beside `at_us`.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// A fact.
+/// One thing that has happened, final when it is recorded: tagged in JSON by its variant, `flow_admitted`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -61,7 +61,7 @@ pub enum Event {
 /// A flow is admitted: its rate is reserved and, where the interface has a tree, its class is programmed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowAdmitted {
-    /// The flow and what it is charged.
+    /// What it is charged from now on.
     #[serde(flatten)]
     pub flow: Holding,
     /// Its class in the policy, where the request names one.
@@ -78,13 +78,13 @@ pub struct FlowRefused {
     /// [`OperationKind::Reserve`] or [`OperationKind::Renegotiate`].
     #[serde(rename = "op")]
     pub operation: OperationKind,
-    /// The flow.
+    /// The id that the request gives the flow; no flow need have it.
     pub id: String,
     /// Its interface; `None` where no such flow is known.
     pub interface: Option<String>,
     /// The kind of refusal.
     pub reason: Reason,
-    /// The Winsock error.
+    /// The code that the caller gets for `reason`. Source: WSPConnect, table of error codes.
     pub error: Wsa,
     /// The refusal in a sentence, with the sum that decided.
     pub message: String,
@@ -103,7 +103,7 @@ pub struct FlowRenegotiated {
 /// A flow has ended as its owner asked; what it was charged is free.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowReleased {
-    /// The flow and what it was charged.
+    /// What it was charged, which is free now.
     #[serde(flatten)]
     pub flow: Holding,
 }
@@ -111,7 +111,7 @@ pub struct FlowReleased {
 /// A flow has lost its reservation to a more important one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowPreempted {
-    /// The flow and what it was charged.
+    /// What it was charged, which is free for `by` now.
     #[serde(flatten)]
     pub flow: Holding,
     /// The flow that preempted it.
@@ -121,7 +121,7 @@ pub struct FlowPreempted {
 /// A flow has lost its reservation since its link carries less than before.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowShed {
-    /// The flow and what it was charged.
+    /// What it was charged, which is free now.
     #[serde(flatten)]
     pub flow: Holding,
 }
@@ -129,7 +129,7 @@ pub struct FlowShed {
 /// A flow has lost its reservation since its interface is gone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowLinkGone {
-    /// The flow and what it was charged.
+    /// What it was charged on the interface that is gone.
     #[serde(flatten)]
     pub flow: Holding,
 }
@@ -137,7 +137,7 @@ pub struct FlowLinkGone {
 /// A flow has lost its reservation since its time is over.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowExpired {
-    /// The flow and what it was charged.
+    /// What it was charged, which is free now.
     #[serde(flatten)]
     pub flow: Holding,
 }
@@ -145,7 +145,7 @@ pub struct FlowExpired {
 /// A flow has lost its reservation since it is without its peer for too long.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowTimedOut {
-    /// The flow and what it was charged.
+    /// What it was charged, which is free now.
     #[serde(flatten)]
     pub flow: Holding,
     /// Which timeout of the policy has ended it.
@@ -156,66 +156,66 @@ pub struct FlowTimedOut {
 /// demands it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FlowNotEnforced {
-    /// The flow and what it was charged.
+    /// What it was charged, which is free now.
     #[serde(flatten)]
     pub flow: Holding,
-    /// Why.
+    /// Why the kernel has no class for it.
     pub why: NotProgrammed,
 }
 
 /// A request that is not for a flow's reservation is refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RequestRefused {
-    /// What was requested.
+    /// Any but [`OperationKind::Reserve`] and [`OperationKind::Renegotiate`], which a [`FlowRefused`] reports.
     #[serde(rename = "op")]
     pub operation: OperationKind,
     /// The flow or group; `None` where it is for neither.
     pub id: Option<String>,
     /// The kind of refusal.
     pub reason: Reason,
-    /// The Winsock error.
+    /// The code that the caller gets for `reason`. Source: WSPConnect, table of error codes.
     pub error: Wsa,
 }
 
 /// A request waits until the kernel has set up its interface's tree.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct RequestDeferred {
-    /// The flow.
+    /// The id that the request gives the flow.
     pub id: String,
-    /// Its interface.
+    /// The interface whose tree is being set up.
     pub interface: String,
 }
 
 /// A flow that got nothing, or less than its best rendition, waits for capacity.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct RequestQueued {
-    /// The flow.
+    /// The id that the request gives the flow.
     pub id: String,
-    /// Its interface.
+    /// The interface whose capacity it waits for.
     pub interface: String,
 }
 
 /// There is a group that there was not.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupMade {
-    /// The group.
+    /// The id that the request or the policy gives the group.
     pub id: String,
-    /// Its interface.
+    /// The one interface that all its members use.
     pub interface: String,
-    /// How it is charged.
+    /// What the interface charges for it: a budget of its own, or the largest member.
     pub mode: GroupMode,
-    /// What its interface charges for it.
+    /// Bytes per second that its interface charges in place of its members' rates.
     pub charged: Both<Rate>,
 }
 
 /// A group is charged more or less than before.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupCharged {
-    /// The group.
+    /// The id that the request or the policy gave the group.
     pub id: String,
-    /// Its interface.
+    /// The one interface that all its members use.
     pub interface: String,
-    /// What its interface charges for it.
+    /// Bytes per second that its interface charges from now on, in place of its members' rates.
     pub charged: Both<Rate>,
     /// What it was charged before.
     pub previously: Both<Rate>,
@@ -224,20 +224,20 @@ pub struct GroupCharged {
 /// A group is gone; what it was charged is free.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupEnded {
-    /// The group.
+    /// The id that the request or the policy gave the group.
     pub id: String,
-    /// Its interface.
+    /// The interface that charged for it.
     pub interface: String,
-    /// What its interface charged for it.
+    /// Bytes per second that are free on its interface now.
     pub charged: Both<Rate>,
 }
 
 /// A link carries another rate.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct CapacityChanged {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// Which way.
+    /// The direction that the new rate is for; the other keeps its rate.
     pub direction: Direction,
     /// What the link carries.
     pub capacity: Rate,
@@ -249,16 +249,16 @@ pub struct CapacityChanged {
 /// A flow that waits for capacity is notified: its request would fit now.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct CapacityAvailable {
-    /// The flow.
+    /// The id under which it waits, which its request gives.
     pub id: String,
 }
 
 /// More is reserved on an interface than it carries now, and what is reserved cannot be shed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InterfaceOvercommitted {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// What is reserved.
+    /// The sum of what the interface charges, which is above `budget` in at least one direction.
     pub reserved: Both<Rate>,
     /// What may be reserved.
     pub budget: Both<Rate>,
@@ -267,48 +267,49 @@ pub struct InterfaceOvercommitted {
 /// What is reserved on an interface is within its budget again.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct InterfaceWithinBudget {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
 }
 
 /// The kernel has an interface's tree.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct InterfacePrepared {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// Its number.
+    /// The kernel's ifindex.
     pub index: u32,
 }
 
 /// The kernel has no tree for an interface: its reservations are enforced in user space alone.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct InterfaceLeftToUserSpace {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// Why.
+    /// What keeps the tree out of the kernel: the policy, a lack of privileges, another program, or a refusal of the
+    /// kernel.
     pub why: NotProgrammed,
 }
 
 /// An interface is gone: deleted, or moved to another network namespace.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct InterfaceGone {
-    /// The interface.
+    /// The name that the link had: `eth0`.
     pub interface: String,
 }
 
 /// The kernel's tree of an interface is not as it was programmed. It is being repaired.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct TreeChanged {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// What was found.
+    /// The first differences from the tree that was programmed, and how many more there are.
     pub found: String,
 }
 
 /// The kernel has carried out a change.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct TreeApplied {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
     /// How many operations the change has.
     pub operations: usize,
@@ -317,7 +318,7 @@ pub struct TreeApplied {
 /// The kernel has refused an operation of a change, and none of the change is in force.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct TreeRolledBack {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
     /// How many operations the change has.
     pub operations: usize,
@@ -328,9 +329,9 @@ pub struct TreeRolledBack {
 /// The ledger counts the flows of a class as they were measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassMeasured {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// The class.
+    /// The policy's class whose `admission` is measured.
     pub class: String,
     /// What its flows sent, on average.
     pub rate: Both<Rate>,

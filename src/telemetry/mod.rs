@@ -4,11 +4,21 @@
 //! traces are renderings of these events; tests hold their sum against the ledger. Takes events, gives counters;
 //! knows neither the manager nor the kernel, reads no clock and does no I/O.
 //!
-//! - **Facts**: [`event`] holds the structs, each named noun then past verb. A fact is final: a flow is admitted once
-//!   the ledger has reserved its rate and the kernel has programmed its class, not before.
-//! - **Time**: [`Recorded`] adds the [`Moment`](flowspec::Moment) at which the manager handled the input that led to
-//!   the fact.
-//! - **Sums**: [`Counters`] and [`ReservedRates`] are folds over events: `record` each event in order.
+//! # Types
+//!
+//! - **Events**: the structs of [`event`], each named noun then past verb, and [`Event`], which is any of them. An event is
+//!   final: [`Event::FlowAdmitted`] follows once the ledger has reserved the rate and the kernel has programmed the class,
+//!   not before.
+//! - **Time**: [`Recorded`] is an event with the [`Moment`](flowspec::Moment) of the input that led to it.
+//! - **Sums**: [`Counters`] and [`ReservedRates`], which are folds over events.
+//!
+//! # Order of calls
+//!
+//! 1. [`Manager::record_events`](crate::manager::Manager::record_events), without which no event is made.
+//! 2. The events of each [`Output`](crate::manager::Output), or those of a running host's
+//!    [`Events`](https://docs.rs/gqos/latest/gqos/engine/struct.Events.html), in the order in which they come.
+//! 3. [`Counters::record`] and [`ReservedRates::record`] for each of them, none left out.
+//! 4. [`ReservedRates::on`] and the fields of [`Counters`], whenever they are to be shown.
 
 mod counters;
 pub mod event;

@@ -15,11 +15,11 @@ use crate::admission::Holding;
 pub struct ReservedRates(BTreeMap<String, Both<Rate>>);
 
 impl ReservedRates {
-    /// Adds a fact.
+    /// Applies one event; those that neither reserve nor release change nothing.
     pub fn record(&mut self, event: &Event) {
         match event {
-            Event::FlowAdmitted(admitted) => self.exchange(&admitted.flow, Both::default()),
-            Event::FlowRenegotiated(changed) => self.exchange(&changed.flow, changed.previously),
+            Event::FlowAdmitted(admitted) => self.replace(&admitted.flow, Both::default()),
+            Event::FlowRenegotiated(changed) => self.replace(&changed.flow, changed.previously),
             Event::FlowReleased(released) => self.end(&released.flow),
             Event::FlowPreempted(preempted) => self.end(&preempted.flow),
             Event::FlowShed(shed) => self.end(&shed.flow),
@@ -50,12 +50,12 @@ impl ReservedRates {
         }
     }
 
-    /// What is reserved on an interface.
+    /// Bytes per second that flows and groups have reserved on an interface; zero where none has.
     pub fn on(&self, interface: &str) -> Both<Rate> {
         self.0.get(interface).copied().unwrap_or_default()
     }
 
-    fn exchange(&mut self, flow: &Holding, previously: Both<Rate>) {
+    fn replace(&mut self, flow: &Holding, previously: Both<Rate>) {
         // The interface charges the group in place of its members.
         if flow.group.is_none() {
             self.add(&flow.interface, flow.charged, previously);
