@@ -133,13 +133,14 @@ pub(super) fn begin(overlapped: Address, routine: Option<Routine>) -> Result<ope
         let _ = write_u64(overlapped.offset(TRANSFERRED), result.map_or(0, u64::from));
         let status = result.map_or_else(|wsa| u64::from(wsa.code()), |_| 0);
         let _ = write_u64(overlapped.offset(STATUS), status);
-        let waiting = {
+        {
             let mut progress = progress(&operation);
             progress.result = Some(result);
-            progress.completed.take()
-        };
-        for event in waiting.into_iter().chain(event) {
-            event.set();
+            // Under the lock: a program that has fetched the result may reset its event for the next operation at once,
+            // and this operation may not signal it then.
+            for event in progress.completed.take().into_iter().chain(event) {
+                event.set();
+            }
         }
         if let Some((routine, due)) = routine {
             let routine = DueRoutine { routine, result, overlapped };

@@ -220,6 +220,35 @@ static void simple(void) {
     closesocket(client);
 }
 
+/* An operation whose result was fetched has signalled its event, and signals it no more: a program may reset it then
+ * and use it for the next operation. */
+static void event_and_result(void) {
+    struct sockaddr_in name = address("127.0.0.1", 0);
+    SOCKET receiver = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP), sender = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP);
+    int length = sizeof name, round, late = 0, failed = 0;
+    WSAOVERLAPPED overlapped;
+    WSABUF buffer;
+    DWORD moved = 0, flags = 0;
+    char text[16];
+    GIVES("bind", bind(receiver, NAME(name)));
+    GIVES("getsockname", getsockname(receiver, (struct sockaddr *)&name, &length));
+    memset(&overlapped, 0, sizeof overlapped);
+    overlapped.hEvent = WSACreateEvent();
+    for (round = 0; round < 3000; round++) {
+        buffer.buf = text, buffer.len = sizeof text, flags = 0;
+        if (WSARecv(receiver, &buffer, 1, NULL, &flags, &overlapped, NULL) == SOCKET_ERROR && WSAGetLastError() != WSA_IO_PENDING)
+            failed++;
+        if (sendto(sender, "datagram", 8, 0, NAME(name)) != 8) failed++;
+        if (!WSAGetOverlappedResult(receiver, &overlapped, &moved, TRUE, &flags) || moved != 8) failed++;
+        if (WSAWaitForMultipleEvents(1, &overlapped.hEvent, FALSE, 0, FALSE) != WSA_WAIT_EVENT_0) late++;
+        WSAResetEvent(overlapped.hEvent);
+    }
+    check("operations that failed", failed, 0);
+    check("results before their event", late, 0);
+    closesocket(receiver), closesocket(sender);
+    WSACloseEvent(overlapped.hEvent);
+}
+
 /* A sender and a receiver of a multicast session: both send and sendto reach it. */
 static void multicast(void) {
     struct sockaddr_in session = address("239.1.2.3", 5150);
@@ -255,6 +284,7 @@ int main(void) {
     overlapped_server();
     poll_server();
     simple();
+    event_and_result();
     multicast();
     GIVES("WSACleanup", WSACleanup());
     printf(wrong ? "WRONG\n" : "RIGHT\n");
