@@ -3,6 +3,7 @@
 #![allow(
     dead_code,
     unused_imports,
+    unsafe_code,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "each test file uses its part, and waits for other threads"
@@ -11,13 +12,15 @@
 #[path = "../../../tests/common/mod.rs"]
 mod root;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
 use gqos::admission::Operation;
 use gqos_winsock::{
-    ConnectRequest, EventObject, EventSet, Family, Socket, SocketType, submit, wait_for_events,
+    ConnectRequest, Endpoint, EventObject, EventSet, Family, Socket, SocketType, submit, wait_for_events,
 };
 pub(crate) use root::{compiles, inside, installed, lab_with, policy, skip};
 
@@ -54,9 +57,57 @@ pub(crate) fn listener() -> (TcpListener, SocketAddr) {
     listener_on("127.0.0.1")
 }
 
-/// An address on which nothing listens.
+/// An address on which nothing listens, for the life of the process: a socket that never listens holds the port, which
+/// the kernel would otherwise choose for a socket of another test.
 pub(crate) fn closed_port() -> SocketAddr {
-    listener().1
+    let holder = tokio::net::TcpSocket::new_v4().unwrap();
+    holder.bind(address("127.0.0.1:0")).unwrap();
+    let port = holder.local_addr().unwrap();
+    std::mem::forget(holder);
+    port
+}
+
+/// An address that answers datagrams by ICMP, for the life of the process: the socket that holds the port is connected
+/// to another peer.
+pub(crate) fn closed_datagram_port() -> SocketAddr {
+    let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+    holder.connect("127.0.0.2:9").unwrap();
+    let port = holder.local_addr().unwrap();
+    std::mem::forget(holder);
+    port
+}
+
+/// A call on a socket that waits in a thread of its own.
+pub(crate) struct Blocked<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Blocked<T> {
+    /// Makes the call, and returns once its thread sleeps.
+    pub(crate) fn start(socket: &Socket, call: impl FnOnce(&Arc<Endpoint>) -> T + Send + 'static) -> Self {
+        let (send, started) = std::sync::mpsc::channel();
+        let socket = Arc::clone(socket);
+        let thread = std::thread::spawn(move || {
+            send.send(gqos::linux::namespace::thread_id()).unwrap();
+            call(&socket)
+        });
+        let file = format!("/proc/self/task/{}/stat", started.recv().unwrap());
+        let mut asleep = 0;
+        // A lock may hold it for a moment: asleep ten times in a row, a millisecond apart, it waits in the call.
+        for _ in 0..10_000 {
+            let Ok(stat) = std::fs::read_to_string(&file) else { break };
+            let state = stat.rsplit(") ").next().unwrap();
+            asleep = if state.starts_with('S') { asleep + 1 } else { 0 };
+            if asleep == 10 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Self(thread)
+    }
+
+    /// What the call has returned.
+    pub(crate) fn join(self) -> T {
+        self.0.join().unwrap()
+    }
 }
 
 /// A listener that answers no further connection: its queue is full, and Linux drops the requests that arrive then.
@@ -78,8 +129,31 @@ pub(crate) fn unresponsive() -> Unresponsive {
         socket
     };
     let queued = (0..8).map(|_| connecting()).collect();
-    std::thread::sleep(Duration::from_millis(50));
+    until_queued(&listener, 2);
     Unresponsive { address, _listener: listener, _queued: queued }
+}
+
+/// Waits until so many connections wait to be accepted: one more than the backlog is a full queue.
+fn until_queued(listener: &Socket, count: u32) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while queued(listener.number()) < count {
+        assert!(Instant::now() < deadline, "the queue does not fill");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// How many connections wait to be accepted. Source: tcp(7), TCP_INFO, `tcpi_unacked` of a listener.
+fn queued(listener: i32) -> u32 {
+    // SAFETY: all bytes zero are a value of this structure of numbers.
+    let mut info: nix::libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = u32::try_from(size_of_val(&info)).unwrap();
+    let to = (&raw mut info).cast();
+    // SAFETY: the pointers are those of variables, of which the second holds the size of the first.
+    let result = unsafe {
+        nix::libc::getsockopt(listener, nix::libc::SOL_TCP, nix::libc::TCP_INFO, to, &raw mut length)
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    info.tcpi_unacked
 }
 
 /// Guaranteed service for sending, with a bucket of 70 000 bytes.

@@ -11,7 +11,7 @@ use gqos_winsock::{
     PollEvents, Socket, select, wait_for_events,
 };
 
-use super::common::{address, listener, sending, wait_for, with_qos};
+use super::common::{Blocked, address, listener, sending, wait_for, with_qos};
 use super::{check, plain, tcp, tcp_with_data};
 
 fn listening() -> (Socket, SocketAddr) {
@@ -203,11 +203,11 @@ fn a_condition_function_may_not_block() {
 fn a_close_ends_a_handshake_that_stalls() {
     let (plain_listener, peer) = listener();
     let socket = tcp_with_data();
-    let (calling, number) = (Arc::clone(&socket), socket.into_raw());
-    let thread = std::thread::spawn(move || calling.connect(peer, &ConnectRequest::with(b"x", None, 8)));
+    let calling =
+        Blocked::start(&socket, move |socket| socket.connect(peer, &ConnectRequest::with(b"x", None, 8)));
+    let number = socket.into_raw();
     let (_accepted, _) = plain_listener.accept().unwrap();
-    std::thread::sleep(Duration::from_millis(50));
     Socket::from_raw(number).unwrap().close().unwrap();
-    let ended = thread.join().unwrap();
+    let ended = calling.join();
     assert!(matches!(ended, Err(Wsa::Eintr | Wsa::Econnrefused)), "{ended:?}");
 }

@@ -9,7 +9,7 @@ use gqos_winsock::{
     SocketOption, SocketType,
 };
 
-use super::common::{address, closed_port, sending, small_datagrams, with_qos};
+use super::common::{address, closed_datagram_port, sending, small_datagrams, with_qos};
 use super::{check, plain, start, udp};
 
 #[test]
@@ -61,7 +61,7 @@ fn a_datagram_longer_than_the_buffer_is_truncated() {
 #[test]
 fn an_unreachable_port_is_reported_by_receive() {
     let gone = udp();
-    gone.connect(closed_port(), &plain()).unwrap();
+    gone.connect(closed_datagram_port(), &plain()).unwrap();
     assert_eq!(gone.send(b"x", MessageFlags::default()), Ok(1));
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(gone.send(b"x", MessageFlags::default()), Ok(1), "the ICMP error is kept for receive");
@@ -81,21 +81,29 @@ fn datagrams_wait_for_credit() {
     // Two from the bucket, four at 20 kB/s.
     assert!(before.elapsed() >= Duration::from_millis(190), "{:?}", before.elapsed());
     socket.set_nonblocking(true).unwrap();
-    assert_eq!(socket.send(&[0; 972], MessageFlags::default()), Err(Wsa::Ewouldblock), "without credit");
+    // Credit for one more returns in 50 ms, for which a busy machine may suspend this thread now and then.
+    let is_refused = || socket.send(&[0; 972], MessageFlags::default()) == Err(Wsa::Ewouldblock);
+    assert!((0..100).any(|_| is_refused()), "without credit");
 }
 
 #[test]
 fn sio_udp_connreset_turns_off_the_report_of_unreachable_ports() {
-    let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = closed_datagram_port();
     for reported in [true, false] {
         let socket = udp();
         socket.set_reports_resets(reported).unwrap();
         socket.set_nonblocking(true).unwrap();
         socket.connect(gone, &plain()).unwrap();
         assert_eq!(socket.send(b"x", MessageFlags::default()), Ok(1));
-        std::thread::sleep(Duration::from_millis(50));
-        let expected = if reported { Wsa::Econnreset } else { Wsa::Ewouldblock };
-        assert_eq!(socket.receive(&mut [0; 4], MessageFlags::default()), Err(expected), "{reported}");
+        // The answer of the other end may come late.
+        let is_reset = || {
+            std::thread::sleep(Duration::from_millis(5));
+            let result = socket.receive(&mut [0; 4], MessageFlags::default());
+            assert!(matches!(result, Err(Wsa::Econnreset | Wsa::Ewouldblock)), "{result:?}");
+            result == Err(Wsa::Econnreset)
+        };
+        let rounds = if reported { 2000 } else { 20 };
+        assert_eq!((0..rounds).any(|_| is_reset()), reported);
     }
 }
 

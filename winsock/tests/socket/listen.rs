@@ -2,12 +2,11 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use flowspec::Wsa;
-use gqos_winsock::{Family, MessageFlags, OptionValue, Socket, SocketOption, SocketType};
+use gqos_winsock::{Endpoint, Family, MessageFlags, OptionValue, Socket, SocketOption, SocketType};
 
-use super::common::{address, listener};
+use super::common::{Blocked, address, listener};
 use super::{plain, start, tcp, udp};
 
 #[test]
@@ -36,11 +35,9 @@ fn a_close_from_another_thread_ends_an_accept() {
     socket.bind(address("127.0.0.1:0")).unwrap();
     socket.listen(1).unwrap();
     let number = socket.number();
-    let waiting = Arc::clone(&socket);
-    let thread = std::thread::spawn(move || waiting.accept().map(|_| ()));
-    std::thread::sleep(Duration::from_millis(50));
+    let accepting = Blocked::start(&socket, |socket| socket.accept().map(drop));
     socket.close().unwrap();
-    assert_eq!(thread.join().unwrap(), Err(Wsa::Eintr));
+    assert_eq!(accepting.join(), Err(Wsa::Eintr));
     assert!(matches!(Socket::from_raw(number), Err(Wsa::Enotsock)));
 }
 
@@ -50,16 +47,13 @@ fn a_close_from_another_thread_ends_a_receive() {
     let socket = tcp();
     socket.connect(peer, &plain()).unwrap();
     let (mut other, _) = listener.accept().unwrap();
-    let waiting = Arc::clone(&socket);
-    let thread = std::thread::spawn(move || {
-        let first = waiting.receive(&mut [0; 8], MessageFlags::default());
-        (first, waiting.receive(&mut [0; 8], MessageFlags::default()))
-    });
-    std::thread::sleep(Duration::from_millis(50));
+    let receive = |socket: &Arc<Endpoint>| socket.receive(&mut [0; 8], MessageFlags::default());
+    let first = Blocked::start(&socket, receive);
     other.write_all(b"hello").unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(first.join(), Ok(5));
+    let second = Blocked::start(&socket, receive);
     socket.close().unwrap();
-    assert_eq!(thread.join().unwrap(), (Ok(5), Err(Wsa::Eintr)));
+    assert_eq!(second.join(), Err(Wsa::Eintr));
 }
 
 /// A sharing mode and an address, as the first or the second socket on a port.
