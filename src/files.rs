@@ -23,7 +23,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::failure::KernelFailure;
-use crate::policy::{Policy, Problem, Source};
+use crate::policy::{Code, Place, Policy, Problem, Source};
 
 /// The bytes that editors on Windows write at the start of a text in UTF-8.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -35,7 +35,18 @@ pub struct PolicyFiles(Vec<PolicyFile>);
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct PolicyFile {
     name: String,
+    /// Empty if the file cannot be read.
     text: String,
+    /// Why it cannot be read.
+    unreadable: Option<Unreadable>,
+}
+
+/// Why a file has no text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Unreadable {
+    Kernel(KernelFailure),
+    /// The first byte that is not UTF-8.
+    NotUtf8(usize),
 }
 
 /// Why there is no policy.
@@ -90,9 +101,11 @@ impl Policy {
     /// Reads and checks the policy in several files, which merge in the order given. A definition that is in two of
     /// them is an error that names both places.
     ///
-    /// - **Errors**: a file cannot be read; every error of the policy.
+    /// - **Errors**: one file that cannot be read; of several, every one that cannot be read and every error of the others.
     pub fn from_paths<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self, PolicyError> {
-        let (policy, _) = PolicyFiles::read(paths)?.check()?;
+        let files = PolicyFiles::read_all(paths);
+        let files = if files.0.len() > 1 { files } else { files.all_readable()? };
+        let (policy, _) = files.check()?;
         Ok(policy)
     }
 }
@@ -120,19 +133,41 @@ impl PolicyFiles {
     ///
     /// - **Errors**: the first file that cannot be read, or that is not UTF-8.
     pub fn read<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self, PolicyError> {
-        paths.into_iter().map(|path| PolicyFile::read(path.as_ref())).collect::<Result<_, _>>().map(Self)
+        Self::read_all(paths).all_readable()
+    }
+
+    /// Reads files, each without a byte order mark. A file that cannot be read is a problem of [`check`](Self::check),
+    /// which reports it beside the problems of the others.
+    pub fn read_all<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Self {
+        Self(paths.into_iter().map(|path| PolicyFile::read(path.as_ref())).collect())
+    }
+
+    /// - **Errors**: the first file that cannot be read.
+    fn all_readable(self) -> Result<Self, PolicyError> {
+        match self.0.iter().find_map(PolicyFile::error) {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
     }
 
     /// A text that is in no file, by this name in messages.
     pub fn of_text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self(vec![PolicyFile { name: name.into(), text: text.into() }])
+        Self(vec![PolicyFile { name: name.into(), text: text.into(), unreadable: None }])
     }
 
     /// Checks the policy. The problems beside it are warnings.
     ///
-    /// - **Errors**: every problem, in the order of their places.
+    /// - **Errors**: every problem, in the order of their places; the place of a file that cannot be read is its start.
     pub fn check(&self) -> Result<(Policy, Vec<Problem>), InvalidPolicy> {
-        Policy::parse(&self.sources()).map_err(|problems| InvalidPolicy { files: self.clone(), problems })
+        let sources = self.sources();
+        let unreadable: Vec<_> =
+            (0..).zip(&self.0).filter_map(|(number, file)| file.problem(number)).collect();
+        let checked = if unreadable.is_empty() {
+            Policy::parse(&sources)
+        } else {
+            Err(Policy::problems_beside(&sources, unreadable))
+        };
+        checked.map_err(|problems| InvalidPolicy { files: self.clone(), problems })
     }
 
     /// A problem of [`check`](Self::check) as text: [`Problem::render`].
@@ -147,22 +182,49 @@ impl PolicyFiles {
 }
 
 impl PolicyFile {
-    fn read(path: &Path) -> Result<Self, PolicyError> {
+    fn read(path: &Path) -> Self {
         let name = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| KernelFailure::new("open", &*name, error))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to();
-            PolicyError::NotUtf8 { path: name.clone(), offset }
-        })?;
-        let text = text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text);
-        Ok(Self { name, text })
+        match text_of(path, &name) {
+            Ok(text) => Self { name, text, unreadable: None },
+            Err(unreadable) => Self { name, text: String::new(), unreadable: Some(unreadable) },
+        }
     }
+
+    fn error(&self) -> Option<PolicyError> {
+        Some(match self.unreadable.clone()? {
+            Unreadable::Kernel(failure) => PolicyError::Read(failure),
+            Unreadable::NotUtf8(offset) => PolicyError::NotUtf8 { path: self.name.clone(), offset },
+        })
+    }
+
+    /// The problem of a file that cannot be read; `number` is its place among the sources.
+    fn problem(&self, number: usize) -> Option<Problem> {
+        let error = self.error()?;
+        let place = Place { source: number, ..Place::default() };
+        Some(Problem::new(Code::Unreadable, place, error.to_string()))
+    }
+}
+
+fn text_of(path: &Path, name: &str) -> Result<String, Unreadable> {
+    let failure = |error| Unreadable::Kernel(KernelFailure::new("open", name, error));
+    let bytes = std::fs::read(path).map_err(failure)?;
+    let text =
+        String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to()))?;
+    Ok(text.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(text))
 }
 
 impl InvalidPolicy {
     /// The problems, in the order of their places: errors, and warnings of the same files.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
+    }
+
+    /// Whether the operating system refused to read files, and nothing else is wrong.
+    pub fn is_refused_by_system(&self) -> bool {
+        let refused = |file: &PolicyFile| matches!(file.unreadable, Some(Unreadable::Kernel(_)));
+        self.problems.iter().all(|problem| {
+            problem.code == Code::Unreadable && self.files.0.get(problem.place.source).is_some_and(refused)
+        })
     }
 
     /// The files, for the places of the problems.
@@ -221,6 +283,22 @@ mod tests {
     }
 
     #[test]
+    fn the_system_refuses_or_the_file_is_invalid() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = ["absent.toml", "bad.toml", "gone.toml"].map(|name| directory.path().join(name));
+        std::fs::write(&paths[1], "version = 2\n").unwrap();
+        let problems = |paths: &[PathBuf]| {
+            let invalid = PolicyFiles::read_all(paths).check().unwrap_err();
+            let codes: Vec<_> = invalid.problems().iter().map(|problem| problem.code).collect();
+            (codes, invalid.is_refused_by_system())
+        };
+        assert_eq!(problems(&paths), (vec![Code::Unreadable, Code::Version, Code::Unreadable], false));
+        assert_eq!(problems(&paths[2..]), (vec![Code::Unreadable], true));
+        let error = Policy::from_paths(&paths).unwrap_err().to_string();
+        assert!(error.contains("gone.toml): No such file or directory (ENOENT)"), "{error}");
+    }
+
+    #[test]
     fn an_invalid_policy_shows_every_problem() {
         check(
             "two problems",
@@ -231,5 +309,15 @@ mod tests {
                  |  ^^^^\n  |\n  = help: did you mean \"class\"?"),
         );
         check("not text", &[b"version = 1 # \xff"], Err("0.toml: not UTF-8 from byte 14 on"));
+        check(
+            "not text, and another file with an unknown key and a name that the first one may define",
+            &[
+                b"version = 1 # \xff",
+                b"version = 1\ntop = 1\n[group.a]\ninterface = \"eth0\"\nclass = \"b\"\n",
+            ],
+            Err("0.toml, 1.toml are not a valid policy: 2 problems\n\n\
+                 error[GQ0014]: 0.toml: not UTF-8 from byte 14 on\n\n\
+                 error[GQ0002]: the policy has no key \"top\"\n --> 1.toml:2:1\n  |\n2 | top = 1\n  | ^^^"),
+        );
     }
 }

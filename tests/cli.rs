@@ -47,7 +47,44 @@ fn check_reports_all_problems_with_their_places() {
     check(here, &["check", "good.toml", "good.toml"], 78, "", "first defined here");
     let json = "{\"code\":\"GQ0002\",\"severity\":\"error\",\"message\":\"interface.eth0 has no key \\\"egres\\\"\",\"file\":\"bad.toml\",\"line\":3,\"column\":1,\"help\":\"did you mean \\\"egress\\\"?\"}\n";
     check(here, &["check", "--message-format", "json", "bad.toml"], 78, json, "");
-    check(here, &["check", "absent.toml"], 71, "", "open absent.toml: No such file");
+    check(
+        here,
+        &["check", "absent.toml"],
+        71,
+        "",
+        "error[GQ0014]: open (absent.toml): No such file or directory (ENOENT)",
+    );
+    let files = ["absent.toml", "bad.toml", "gone.toml"];
+    let all = |options: &[&str]| gqos(here, &[&["check"], options, &files].concat());
+    let text = String::from_utf8(all(&[]).stderr).unwrap();
+    for problem in ["open (absent.toml)", "bad.toml:3:1", "open (gone.toml)", "gqos: 4 errors, 0 warnings"] {
+        assert!(text.contains(problem), "{problem} is not in\n{text}");
+    }
+    let output = all(&["--json"]);
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(78), &b""[..]));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let named: Vec<_> =
+        document["problems"].as_array().unwrap().iter().map(|problem| &problem["file"]).collect();
+    assert_eq!(named, ["absent.toml", "bad.toml", "bad.toml", "gone.toml"]);
+    let record = "{\"code\":\"GQ0014\",\"severity\":\"error\",\"message\":\"open (gone.toml): No such file or directory (ENOENT)\",\"file\":\"gone.toml\",\"line\":1,\"column\":1}\n";
+    check(here, &["check", "--message-format", "json", "gone.toml"], 71, record, "");
+    std::fs::write(here.join("empty.jsonl"), "").unwrap();
+    for command in [&["replay", "empty.jsonl"][..], &["plan"]] {
+        let policies = ["-p", "absent.toml", "-p", "bad.toml"];
+        let arguments = [command, &policies].concat();
+        check(here, &arguments, 78, "", "open (absent.toml)");
+        check(here, &arguments, 78, "", "bad.toml:3:1");
+    }
+    let trace_too = ["replay", "-p", "bad.toml", "gone.jsonl"];
+    check(here, &trace_too, 78, "", "bad.toml:3:1");
+    check(here, &trace_too, 78, "", "open gone.jsonl: No such file");
+    let compared = ["check", "--changes-from", "gone.toml", "warn.toml"];
+    check(here, &compared, 71, "", "open (gone.toml)");
+    check(here, &compared, 71, "", "gqos: 1 error, 1 warning");
+    let output = gqos(here, &[&compared[..], &["--json"]].concat());
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &document["is_valid"]), (Some(71), &true.into()));
+    assert_eq!(document["problems"][1]["file"], "gone.toml");
     std::fs::write(here.join("binary.toml"), b"version = 1\n\xff").unwrap();
     check(here, &["check", "binary.toml"], 78, "", "binary.toml: not UTF-8 from byte 12 on");
     check(here, &["check"], 2, "", "required");

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::Direction;
+use gqos::files::{InvalidPolicy, PolicyFiles};
 use gqos::linux::ReportedSpeed;
 use gqos::policy::{Capacity, Code, Policy, PolicyChanges, Problem, Severity, Source};
 use gqos::scenario::{HoldingChange, Holdings, infeasible};
@@ -14,7 +15,7 @@ use serde::Serialize;
 use super::diagnostics::{ProblemRecord, sarif};
 use super::failure::{CommandFailure, Exit};
 use super::holdings;
-use super::input::{load_policy, read};
+use super::input::unusable;
 use super::output::{counted, print, print_problems};
 
 /// Check a policy: report all problems at once, each with its place, and what the policy can hold.
@@ -79,25 +80,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
             anyhow!("--changes-from is printed as text, or by --json; --message-format has only problems");
         return Err(CommandFailure::new(Exit::Usage, error));
     }
-    let names: Vec<_> = arguments.policies.iter().map(|path| path.display().to_string()).collect();
-    let texts = arguments.policies.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-    let sources: Vec<_> = names.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
-    let (policy, problems) = match Policy::parse(&sources) {
+    let files = PolicyFiles::read_all(&arguments.policies);
+    let sources = files.sources();
+    let names: Vec<_> = sources.iter().map(|source| source.name.to_owned()).collect();
+    let (policy, problems, exit) = match files.check() {
         Ok((policy, mut problems)) => {
             problems.extend(infeasible(&policy));
             problems.extend(virtual_speeds(&policy));
             problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
-            (Some(policy), problems)
+            (Some(policy), problems, ExitCode::SUCCESS)
         }
-        Err(problems) => (None, problems),
+        Err(invalid) => (None, invalid.problems().to_vec(), unusable(&invalid).into()),
     };
-    let exit = if policy.is_some() { ExitCode::SUCCESS } else { Exit::InvalidFile.into() };
+    let before = Compared::read(&arguments.changes_from);
+    let exit = before.exit().map_or(exit, |refused| if policy.is_some() { refused.into() } else { exit });
     if arguments.json {
-        print(&document(arguments, policy.as_ref(), &problems, &sources)?)?;
+        let records = problems.iter().map(|problem| ProblemRecord::new(problem, &sources));
+        print(&document(policy.as_ref(), &before, records.collect())?)?;
         return Ok(exit);
     }
     match arguments.message_format {
-        CheckFormat::Text => summarize(&problems, &sources),
+        CheckFormat::Text => {
+            summarize(&[(&problems, &sources), (before.problems(), &before.files.sources())])
+        }
         CheckFormat::Json => {
             for problem in &problems {
                 print(&json(&ProblemRecord::new(problem, &sources))?)?;
@@ -106,18 +111,61 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
         CheckFormat::Sarif => print(&sarif(&problems, &sources))?,
     }
     if let Some(policy) = policy {
-        show(arguments, &policy, &names)?;
+        show(arguments, &policy, (&before, &names))?;
     }
     Ok(exit)
 }
 
+/// The policy of `--changes-from`.
+struct Compared {
+    files: PolicyFiles,
+    /// `None` without the argument.
+    policy: Option<Result<Policy, InvalidPolicy>>,
+}
+
+impl Compared {
+    fn read(paths: &[PathBuf]) -> Self {
+        let files = PolicyFiles::read_all(paths);
+        let policy = (!paths.is_empty()).then(|| files.check().map(|(policy, _)| policy));
+        Self { files, policy }
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()?.as_ref().ok()
+    }
+
+    fn problems(&self) -> &[Problem] {
+        match &self.policy {
+            Some(Err(invalid)) => invalid.problems(),
+            Some(Ok(_)) | None => &[],
+        }
+    }
+
+    /// The exit code if the policy cannot be used.
+    fn exit(&self) -> Option<Exit> {
+        Some(unusable(self.policy.as_ref()?.as_ref().err()?))
+    }
+
+    /// What the policy changes compared with this one; `None` where there is none that can be used.
+    fn compare(&self, policy: &Policy, holds: &Holdings) -> Option<Comparison> {
+        let before = self.policy()?;
+        let definitions = PolicyChanges::between(before, policy);
+        Some(Comparison { definitions, holds: Holdings::of(before).changes(holds) })
+    }
+}
+
 /// Prints what the arguments ask for of a valid policy.
-fn show(arguments: &Arguments, policy: &Policy, names: &[String]) -> Result<(), CommandFailure> {
+fn show(
+    arguments: &Arguments,
+    policy: &Policy,
+    (before, names): (&Compared, &[String]),
+) -> Result<(), CommandFailure> {
     if arguments.effective {
         print(&policy.effective())?;
     }
-    if !arguments.changes_from.is_empty() {
-        print_comparison(&compare(arguments, policy, &Holdings::of(policy))?)
+    if before.policy.is_some() {
+        let comparison = before.compare(policy, &Holdings::of(policy));
+        comparison.as_ref().map_or(Ok(()), print_comparison)
     } else if !arguments.effective && arguments.message_format == CheckFormat::Text {
         let is = if names.len() == 1 { "is" } else { "are" };
         let held = holdings::summary(&Holdings::of(policy));
@@ -145,29 +193,19 @@ fn print_comparison(comparison: &Comparison) -> Result<(), CommandFailure> {
     }
 }
 
-/// What the policy changes compared with the other one.
-fn compare(arguments: &Arguments, policy: &Policy, holds: &Holdings) -> Result<Comparison, CommandFailure> {
-    let before = load_policy(&arguments.changes_from)?;
-    let definitions = PolicyChanges::between(&before, policy);
-    Ok(Comparison { definitions, holds: Holdings::of(&before).changes(holds) })
-}
-
 /// The document of `--json`.
 fn document(
-    arguments: &Arguments,
     policy: Option<&Policy>,
-    problems: &[Problem],
-    sources: &[Source<'_>],
+    before: &Compared,
+    problems: Vec<ProblemRecord<'_>>,
 ) -> Result<String, CommandFailure> {
-    let records = problems.iter().map(|problem| ProblemRecord::new(problem, sources));
+    let sources = before.files.sources();
+    let others = before.problems().iter().map(|problem| ProblemRecord::new(problem, &sources));
+    let problems = problems.into_iter().chain(others).collect();
     let holds = policy.map(Holdings::of);
-    let changes = match policy.zip(holds.as_ref()) {
-        Some((policy, holds)) if !arguments.changes_from.is_empty() => {
-            Some(compare(arguments, policy, holds)?)
-        }
-        _ => None,
-    };
-    json(&CheckDocument { is_valid: policy.is_some(), problems: records.collect(), holds, changes })
+    let compared = policy.zip(holds.as_ref());
+    let changes = compared.and_then(|(policy, holds)| before.compare(policy, holds));
+    json(&CheckDocument { is_valid: policy.is_some(), problems, holds, changes })
 }
 
 /// A line of JSON.
@@ -198,10 +236,13 @@ fn virtual_speeds(policy: &Policy) -> Vec<Problem> {
     problems
 }
 
-/// Prints the problems and their number on standard error.
-fn summarize(problems: &[Problem], sources: &[Source<'_>]) {
-    print_problems(problems, sources);
-    let count = |severity| problems.iter().filter(|problem| problem.code.severity() == severity).count();
+/// Prints the problems of each policy and their number on standard error.
+fn summarize(policies: &[(&[Problem], &[Source<'_>])]) {
+    for (problems, sources) in policies {
+        print_problems(problems, sources);
+    }
+    let problems = || policies.iter().flat_map(|(problems, _)| *problems);
+    let count = |severity| problems().filter(|problem| problem.code.severity() == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     if errors + warnings > 0 {
         eprintln!("gqos: {}, {}", counted(errors, "error"), counted(warnings, "warning"));

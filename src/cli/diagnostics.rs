@@ -17,7 +17,9 @@ pub(super) fn render(problem: &Problem, sources: &[Source<'_>], colour: bool) ->
     let mut group = Group::with_title(title);
     let places = std::iter::once((&problem.place, None))
         .chain(problem.labels.iter().map(|label| (&label.place, Some(label.text.as_str()))));
-    for (place, text) in places {
+    // A file that cannot be read has no lines; the message names it.
+    let shown = problem.code != Code::Unreadable;
+    for (place, text) in places.filter(|_| shown) {
         let Some(source) = sources.get(place.source) else { continue };
         let kind = if text.is_some() { AnnotationKind::Context } else { AnnotationKind::Primary };
         let mut annotation = kind.span(visible(place, source.text));

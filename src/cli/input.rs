@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use gqos::files::{InvalidPolicy, PolicyFiles};
 use gqos::policy::{Policy, Problem, Source};
 
 use super::failure::{CommandFailure, Exit};
@@ -28,12 +29,18 @@ pub(super) fn read(path: &Path) -> Result<String, CommandFailure> {
     })
 }
 
-/// Reads and checks a policy in one or more files. Problems are printed on standard error.
+/// Reads and checks a policy in one or more files. The problems of all files are printed on standard error.
 pub(super) fn load_policy(paths: &[PathBuf]) -> Result<Policy, CommandFailure> {
-    let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    let texts = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-    let sources: Vec<_> = names.iter().zip(&texts).map(|(name, text)| Source { name, text }).collect();
-    parse_policy(&sources)
+    let files = PolicyFiles::read_all(paths);
+    files.check().map(|(policy, _)| policy).map_err(|problems| {
+        let exit = unusable(&problems);
+        CommandFailure { exit, ..invalid(problems.problems(), &files.sources(), "policy") }
+    })
+}
+
+/// The exit code for a policy that cannot be used: whether the operating system refused, and nothing else is wrong.
+pub(super) fn unusable(problems: &InvalidPolicy) -> Exit {
+    if problems.is_refused_by_system() { Exit::OsError } else { Exit::InvalidFile }
 }
 
 /// Checks a policy. Problems are printed on standard error.

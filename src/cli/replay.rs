@@ -31,16 +31,23 @@ pub(super) struct Arguments {
 const BUFFER: usize = 1 << 16;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let policy = Arc::new(load_policy(&arguments.policy)?);
+    let policy = load_policy(&arguments.policy);
     let path = arguments.trace.as_ref().filter(|path| path.as_os_str() != "-");
     let name = path.map_or("standard input".into(), |path| path.display().to_string());
     let input: Box<dyn Read> = match path {
-        Some(path) => {
-            let file = std::fs::File::open(path);
-            Box::new(file.map_err(|error| CommandFailure::os("open", &name, error))?)
-        }
+        Some(path) => match std::fs::File::open(path) {
+            Ok(file) => Box::new(file),
+            Err(error) => {
+                let unreadable = CommandFailure::os("open", &name, error);
+                // Of a policy that is invalid as well, both are reported.
+                let Err(invalid) = policy else { return Err(unreadable) };
+                eprintln!("gqos: {:#}", unreadable.error);
+                return Err(invalid);
+            }
+        },
         None => Box::new(std::io::stdin().lock()),
     };
+    let policy = Arc::new(policy?);
     let mut output = BufWriter::with_capacity(BUFFER, std::io::stdout().lock());
     let result = replay(&policy, &name, input, &mut output);
     // Decisions before an invalid line are printed too.

@@ -98,6 +98,10 @@ codes! {
     UnusablePolicy = "GQ0013", Error, "a policy that cannot be used",
         "A test file names a policy by its path relative to the file. The policy cannot be read, or has errors, which are\n\
          reported as well; the tests of the file are not run.";
+    /// A file that cannot be read.
+    Unreadable = "GQ0014", Error, "a file that cannot be read",
+        "The operating system refused to open or read the file, or it is not text in UTF-8. The message has the call, the\n\
+         path and the error. The other files are checked all the same, except for names that this one may define.";
     /// So much may be reserved that link headers and best-effort traffic may not fit on the link.
     Overcommitted = "GQ0101", Warning, "too little is left for link headers and best-effort traffic",
         "Reservations count IP bytes. On the link each packet also has a link header, and lost packets are sent\n\

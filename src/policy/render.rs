@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::code::Severity;
+use super::code::{Code, Severity};
 use super::place::{Place, Source};
 use super::problem::Problem;
 
@@ -35,7 +35,9 @@ impl Problem {
         let mut text = format!("{severity}[{}]: {}", self.code.id(), self.message);
         let first = excerpt((&self.place, '^', ""), sources);
         let others = self.labels.iter().map(|label| excerpt((&label.place, '-', &label.text), sources));
-        let excerpts: Vec<_> = std::iter::once(first).chain(others).flatten().collect();
+        // A file that cannot be read has no lines; the message names it.
+        let shown = self.code != Code::Unreadable;
+        let excerpts: Vec<_> = std::iter::once(first).chain(others).flatten().filter(|_| shown).collect();
         let width = excerpts.iter().map(|excerpt| excerpt.line.to_string().len()).max().unwrap_or(0);
         for (number, excerpt) in excerpts.iter().enumerate() {
             let arrow = if number == 0 { "-->" } else { ":::" };

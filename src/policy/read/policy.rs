@@ -1,6 +1,6 @@
 //! From sources to a policy: reads every table, merges the sources and checks names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::Qos;
 use toml::de::{DeTable, DeValue};
@@ -36,14 +36,28 @@ impl Policy {
     ///
     /// - **Errors**: every problem of every source, in the order of their places.
     pub fn parse(sources: &[Source<'_>]) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        Self::parse_beside(sources, Vec::new())
+    }
+
+    /// Every problem of sources that have these already: of those that could not be read.
+    pub(crate) fn problems_beside(sources: &[Source<'_>], unreadable: Vec<Problem>) -> Vec<Problem> {
+        Self::parse_beside(sources, unreadable).map_or_else(|problems| problems, |(_, problems)| problems)
+    }
+
+    fn parse_beside(
+        sources: &[Source<'_>],
+        unreadable: Vec<Problem>,
+    ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let missing: BTreeSet<_> = unreadable.iter().map(|problem| problem.place.source).collect();
         let problems = Problems::default();
+        unreadable.into_iter().for_each(|problem| problems.add(problem));
         let mut policy = Self::default();
         let mut references = Vec::new();
-        for (number, source) in sources.iter().enumerate() {
+        for (number, source) in sources.iter().enumerate().filter(|(number, _)| !missing.contains(number)) {
             references.extend(policy.read_source(number, source, &problems));
         }
-        // What a source that cannot be parsed defines is not known.
-        if !problems.has_syntax_error() {
+        // What a source defines that cannot be read or parsed is not known.
+        if missing.is_empty() && !problems.has_syntax_error() {
             let undefined = references.iter().filter_map(|reference| reference.problem(&policy));
             undefined.for_each(|problem| problems.add(problem));
         }
