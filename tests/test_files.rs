@@ -406,16 +406,17 @@ fn an_invalid_file_does_not_stop_the_others() {
     for part in [
         "a.qostest.toml:3 two fit ... ok\n",
         "b.qostest.toml ... INVALID\n",
-        "b.qostest.toml:5:1: test.step has no key \"clos\" (did you mean \"close\"?)\n",
-        "c.qostest.toml:1:10: policy \"absent.toml\": open ./absent.toml: No such file",
-        "d.qostest.toml:3:10: policy \"bad.toml\": ./bad.toml is not a valid policy: 1 problem\n",
-        "bad.toml:3:1: class.c has no key \"max_flow\"",
         "1 passed, 0 failed, 0 skipped, 3 files are invalid\n",
     ] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }
+    for part in ["has no key", "did you mean", "No such file", ":5:1"] {
+        assert!(!text.contains(part), "{part:?} is on standard error already\n{text}");
+    }
     for part in [
         "b.qostest.toml:5:1",
+        "policy \"absent.toml\": open ./absent.toml: No such file",
+        "policy \"bad.toml\": ./bad.toml is not a valid policy: 1 problem",
         "c.qostest.toml:1:10",
         "d.qostest.toml:3:10",
         "bad.toml:3:1",
@@ -423,7 +424,8 @@ fn an_invalid_file_does_not_stop_the_others() {
     ] {
         assert!(messages.contains(part), "{part:?} is not in\n{messages}");
     }
-    let (json, _) = run(&["--format", "json"]);
+    let (json, messages) = run(&["--format", "json"]);
+    assert_eq!(messages, "", "the document has the problems");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["passed"], json["invalid"].as_array().unwrap().len()), (&1.into(), 3));
     let problem = &json["invalid"][0]["problems"][1];

@@ -57,7 +57,7 @@ fn text(run: &RunReport<'_>) -> String {
             }
         }
     }
-    for invalid in run.invalid {
+    for invalid in run.invalid.iter().filter(|invalid| !invalid.problems.is_empty()) {
         let _ = writeln!(text, "\n{} cannot be run", invalid.file);
         invalid.problems.iter().for_each(|problem| {
             let _ = writeln!(text, "  {problem}");

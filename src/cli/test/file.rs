@@ -51,11 +51,25 @@ pub(super) struct RefusedFile {
     pub(super) file: InvalidFile,
 }
 
-/// Reads all test files below the paths, and the policies that they name. The problems of those that cannot be run are
-/// printed; the others are run.
-pub(super) fn open_all(paths: &[PathBuf]) -> Result<Opened, CommandFailure> {
+/// Whether the problems of test files are printed on standard error, for people, as they are found.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Announce {
+    Problems,
+    /// The report on standard output has them.
+    Nothing,
+}
+
+/// The policies read so far, by their paths.
+struct Policies {
+    loaded: BTreeMap<PathBuf, Loaded>,
+    announce: Announce,
+}
+
+/// Reads all test files below the paths, and the policies that they name. Those that cannot be run have their problems;
+/// the others are run.
+pub(super) fn open_all(paths: &[PathBuf], announce: Announce) -> Result<Opened, CommandFailure> {
     let found = test_files(paths)?;
-    let mut policies = BTreeMap::new();
+    let mut policies = Policies { loaded: BTreeMap::new(), announce };
     let mut opened = Opened { files: Vec::new(), invalid: Vec::new() };
     for path in &found {
         match open(path, &mut policies) {
@@ -105,18 +119,16 @@ fn find(path: &Path, named: bool, found: &mut Vec<PathBuf>) -> Result<(), Comman
     Ok(())
 }
 
-fn open(path: &Path, policies: &mut BTreeMap<PathBuf, Loaded>) -> Result<File, RefusedFile> {
+fn open(path: &Path, policies: &mut Policies) -> Result<File, RefusedFile> {
     let name = path.display().to_string();
     let text = read(path).map_err(|CommandFailure { exit, error }| {
-        eprintln!("gqos: {error:#}");
+        if policies.announce == Announce::Problems {
+            eprintln!("gqos: {error:#}");
+        }
         let message = error.to_string();
         refused(exit, &name, vec![FileProblem { file: name.clone(), line: 1, column: 1, message }])
     })?;
     let source = Source { name: &name, text: &text };
-    let invalid = |problems: Vec<Problem>| {
-        print_problems(&problems, &[source]);
-        refused(Exit::InvalidFile, &name, file_problems(&problems, &source))
-    };
     let (suite, mut problems) = Suite::read_all(&source);
     let named = load_policies(path, &source, &suite, policies);
     let known = named.as_ref().into_iter().flatten();
@@ -126,7 +138,8 @@ fn open(path: &Path, policies: &mut BTreeMap<PathBuf, Loaded>) -> Result<File, R
         return Ok(File { name: name.clone(), text: text.clone(), suite, policies: named? });
     }
     problems.sort_by_key(|problem| problem.place.span.start);
-    let mut refused = invalid(problems);
+    policies.announce.problems(&problems, &source);
+    let mut refused = refused(Exit::InvalidFile, &name, file_problems(&problems, &source));
     if let Err(of_policies) = named {
         refused.file.problems.extend(of_policies.file.problems);
     }
@@ -141,14 +154,15 @@ fn load_policies(
     path: &Path,
     source: &Source<'_>,
     suite: &Suite,
-    policies: &mut BTreeMap<PathBuf, Loaded>,
+    policies: &mut Policies,
 ) -> Result<BTreeMap<String, LoadedPolicy>, RefusedFile> {
     let directory = path.parent().unwrap_or(Path::new(""));
     let mut named = BTreeMap::new();
     let (mut exit, mut problems) = (Exit::OsError, Vec::new());
     for policy in suite.policies() {
         let path = directory.join(policy);
-        match policies.entry(path.clone()).or_insert_with(|| load(&path)) {
+        let announce = policies.announce;
+        match policies.loaded.entry(path.clone()).or_insert_with(|| load(&path, announce)) {
             Ok(loaded) => {
                 named.insert(policy.to_owned(), loaded.clone());
             }
@@ -156,7 +170,7 @@ fn load_policies(
                 let place = suite.policy_place(policy).cloned().unwrap_or_default();
                 let problem =
                     Problem::new(Code::UnusablePolicy, place, format!("policy {policy:?}: {reason}"));
-                print_problems(std::slice::from_ref(&problem), &[*source]);
+                announce.problems(std::slice::from_ref(&problem), source);
                 problems.extend(file_problems(&[problem], source));
                 problems.append(&mut inside.clone());
                 if *code == Exit::InvalidFile {
@@ -168,15 +182,15 @@ fn load_policies(
     if problems.is_empty() { Ok(named) } else { Err(refused(exit, source.name, problems)) }
 }
 
-/// Loads a policy. Its problems are printed.
-fn load(path: &Path) -> Loaded {
+/// Loads a policy.
+fn load(path: &Path, announce: Announce) -> Loaded {
     let name = path.display().to_string();
     let text = read(path).map_err(|CommandFailure { exit, error }| (exit, Vec::new(), error.to_string()))?;
     let source = Source { name: &name, text: &text };
     match Policy::parse(&[source]) {
         Ok((policy, _)) => Ok(LoadedPolicy { path: name, text: text.into(), policy: Arc::new(policy) }),
         Err(problems) => {
-            print_problems(&problems, &[source]);
+            announce.problems(&problems, &source);
             let reason = format!("{name} is not a valid policy: {}", counted(problems.len(), "problem"));
             Err((Exit::InvalidFile, file_problems(&problems, &source), reason))
         }
@@ -199,6 +213,14 @@ fn file_problems(problems: &[Problem], source: &Source<'_>) -> Vec<FileProblem> 
         }
     };
     problems.iter().map(problem).collect()
+}
+
+impl Announce {
+    fn problems(self, problems: &[Problem], source: &Source<'_>) {
+        if self == Self::Problems {
+            print_problems(problems, std::slice::from_ref(source));
+        }
+    }
 }
 
 impl Opened {

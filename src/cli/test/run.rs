@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use gqos::scenario::{self, Coverage, Laboratory, PolicyCoverage, Recording, RunReport, TestReport, Verdict};
+use gqos::scenario::{
+    self, Coverage, InvalidFile, Laboratory, PolicyCoverage, Recording, RunReport, TestReport, Verdict,
+};
 
 use super::against::against;
-use super::arguments::Arguments;
+use super::arguments::{Arguments, TestFormat};
 use super::bless::bless;
-use super::file::{File, LoadedPolicy, Selected, open_all};
+use super::file::{Announce, File, LoadedPolicy, Selected, open_all};
 use super::laboratory::PrivateNetwork;
 use super::watch::watch;
 use crate::cli::failure::{CommandFailure, Exit};
@@ -27,7 +29,8 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
 
 /// Reads the files and runs the tests, or does with them what the arguments ask for.
 fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let opened = open_all(&arguments.paths)?;
+    let is_text = matches!(arguments.format, TestFormat::Text);
+    let opened = open_all(&arguments.paths, if is_text { Announce::Problems } else { Announce::Nothing })?;
     let files = &opened.files;
     let mut selected = select(arguments, files);
     if selected.is_empty() && opened.invalid.is_empty() && !arguments.allow_empty {
@@ -59,7 +62,11 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let coverage: Vec<_> =
         coverage.map(|(policy, coverage)| PolicyCoverage { policy: policy.to_owned(), coverage }).collect();
     let report = RunReport { tests: &reports, invalid: &invalid, coverage: &coverage };
-    print(&scenario::render(&report, arguments.format.into()))?;
+    // The problems of a file are shown once: in the report, or on standard error with their lines.
+    let named = invalid.iter().map(|file| InvalidFile { file: file.file.clone(), problems: Vec::new() });
+    let named: Vec<_> = named.collect();
+    let printed = RunReport { invalid: if is_text { &named } else { &invalid }, ..report };
+    print(&scenario::render(&printed, arguments.format.into()))?;
     for (format, path) in &arguments.out {
         write(path, scenario::render(&report, (*format).into()))?;
     }
