@@ -7,17 +7,17 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::policy;
 use flowspec::{Both, Bytes, Errno, Flowspec, Qos, Rate};
-use gqos::admission::{Operation, Reason};
+use gqos::admission::{NotProgrammed, Operation, Reason};
 use gqos::engine::{
     Ask, ClaimedRoot, Engine, EngineError, EngineFuture, Events, Granted, Kernel, KernelFuture, LocalEngine,
-    MOST_QUEUED_REQUESTS, ReservationRequest, Usage,
+    MOST_QUEUED_REQUESTS, ReceivedPackets, ReservationRequest, Usage,
 };
 use gqos::failure::KernelFailure;
 use gqos::linux::{ClassState, Link, LinkEvents, RouteQuery};
@@ -337,6 +337,55 @@ async fn a_hung_interface_with_a_full_queue_refuses_requests_and_keeps_releases(
         drop(pending.await);
     }
     drop(busy);
+    settle().await;
+    assert_eq!(reserved(&engine, "eth1").await, Rate::ZERO, "every release was kept");
+    engine.stop().await;
+}
+
+/// Polls a request for a class once: it is queued then, or answered.
+fn queue_class<'a>(
+    engine: &'a LocalEngine,
+    id: &str,
+) -> Result<EngineFuture<'a, Result<String, NotProgrammed>>, NotProgrammed> {
+    let packets = ReceivedPackets {
+        protocol: Protocol::Tcp,
+        peer: SocketAddr::from(([10, 0, 1, 1], 5001)),
+        local_port: 5002,
+    };
+    let mut pending = engine.receive(id.to_owned(), packets);
+    match pending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answered) => Err(answered.expect_err("the kernel has not answered")),
+        Poll::Pending => Ok(pending),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_for_classes_of_what_is_received_are_bounded_like_others() {
+    const LIMIT: usize = MOST_QUEUED_REQUESTS;
+    const REFUSED: NotProgrammed = NotProgrammed::TooManyRequests { limit: LIMIT };
+    let (kernel, engine) = start(POLICY).await;
+    let held = granted(&engine, 1, "held", 10).await;
+    let queued: Vec<_> = (0..LIMIT).map(|_| queue_class(&engine, "held").expect("it is queued")).collect();
+    assert_eq!(queue_class(&engine, "held").err(), Some(REFUSED), "the queue of the engine's task is full");
+    for pending in queued {
+        assert_eq!(pending.await, Err(NotProgrammed::NotSeen), "nothing is reserved for receiving");
+    }
+
+    kernel.hang(1);
+    let mut busy = engine.reserve(request(1, "busy", 10));
+    assert!(queue(&mut busy).is_none());
+    let mut queued = Vec::new();
+    // In two parts, since the engine's task has a queue of the same length.
+    for _ in 0..2 {
+        queued.extend((0..LIMIT / 2).map(|_| queue_class(&engine, "held").expect("it is queued")));
+        settle().await;
+    }
+    let beyond = queue_class(&engine, "held").expect("the queue of the engine's task has space");
+    assert_eq!(beyond.await, Err(REFUSED), "the queue of the interface is full");
+    drop(held);
+    settle().await;
+    kernel.go_on(1);
+    drop((queued, busy.await));
     settle().await;
     assert_eq!(reserved(&engine, "eth1").await, Rate::ZERO, "every release was kept");
     engine.stop().await;

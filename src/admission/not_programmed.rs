@@ -56,6 +56,12 @@ pub enum NotProgrammed {
     /// The reservation begins later.
     #[error("the reservation begins later")]
     BeginsLater,
+    /// As many requests wait for the interface as may wait.
+    #[error("{limit} requests wait for the interface, as many as may wait")]
+    TooManyRequests {
+        /// How many there may be.
+        limit: usize,
+    },
     /// The interface does not exist any more.
     #[error("the interface is gone")]
     Gone,

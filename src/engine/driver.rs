@@ -28,7 +28,7 @@ use super::request::Submission;
 use super::reservation::{ReserveReply, Usage};
 use super::routes::RouteCache;
 use super::schedule::Upkeep;
-use crate::admission::{Operation, Refusal};
+use crate::admission::{NotProgrammed, Operation, Refusal};
 use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents};
 use crate::manager::{ChangeId, Input, Root, Seen};
@@ -358,6 +358,9 @@ impl Driver {
                 // A caller that has gone needs no answer.
                 EngineCommand::Submit { reply, .. } => {
                     drop(reply.send(Err(EngineError::TooManyRequests { limit: MOST_QUEUED_REQUESTS })))
+                }
+                EngineCommand::Receive { reply, .. } => {
+                    drop(reply.send(Err(NotProgrammed::TooManyRequests { limit: MOST_QUEUED_REQUESTS })))
                 }
                 release => self.lanes.defer(index, Job::Command(release)),
             },

@@ -319,7 +319,8 @@ impl Engine for LocalEngine {
                 return Err(why);
             }
             let (reply, answer) = oneshot::channel();
-            self.commands.send(EngineCommand::Receive { id, arriving, reply });
+            let queued = self.commands.request(EngineCommand::Receive { id, arriving, reply });
+            queued.map_err(|_| NotProgrammed::TooManyRequests { limit: MOST_QUEUED_REQUESTS })?;
             answer.await.unwrap_or(Err(NotProgrammed::NotSeen))
         })
     }

@@ -87,7 +87,15 @@ struct QueueLengths {
 
 impl EngineCommand {
     const fn is_request(&self) -> bool {
-        matches!(self, Self::Reserve { .. } | Self::Submit { .. } | Self::Report { .. })
+        match self {
+            Self::Reserve { .. } | Self::Submit { .. } | Self::Receive { .. } | Self::Report { .. } => true,
+            Self::Connected { .. }
+            | Self::Closed { .. }
+            | Self::Drained { .. }
+            | Self::PeerGone { .. }
+            | Self::EndGroup { .. }
+            | Self::Stop { .. } => false,
+        }
     }
 
     /// Whether a request may be answered otherwise after it than before: admitted instead of refused, or with other
