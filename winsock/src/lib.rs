@@ -97,7 +97,7 @@ pub use select::{PollEvents, poll, select};
 pub use socket::Socket;
 pub use startup::{cleanup, startup, startup_with, submit};
 pub use status::QosStatus;
-pub use sys::{Address, ForeignMemory, MessageFlags, MulticastInterface, NetworkOption, ShutdownHow};
+pub use sys::{Address, MessageFlags, MulticastInterface, NetworkOption, ShutdownHow};
 
 use flowspec::Wsa;
 

@@ -126,14 +126,14 @@ impl Address {
 
 /// A buffer of the C program's: an address and a length, for the kernel to read or fill.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ForeignMemory {
+pub(crate) struct ForeignMemory {
     address: Address,
     length: usize,
 }
 
 impl ForeignMemory {
-    /// This many bytes at the address.
-    pub const fn new(address: Address, length: usize) -> Self {
+    /// This many bytes at the address: the promise about the address includes them.
+    pub(crate) const fn new(address: Address, length: usize) -> Self {
         Self { address, length }
     }
 

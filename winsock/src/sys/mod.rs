@@ -24,7 +24,8 @@ pub(crate) use buffer::{ReceiveBuffer, SendBuffer};
 pub(crate) use control::{ControlItem, ReceivedMessage, receive_message, send_message};
 pub(crate) use errno::errno_of;
 pub(crate) use file::{close_file, duplicate_file, path_of, position_and_length, read_at, replace};
-pub use foreign::{Address, ForeignMemory};
+pub use foreign::Address;
+pub(crate) use foreign::ForeignMemory;
 pub(crate) use interfaces::{interface_addresses, multicast_interface, selected_interface};
 pub use message::MessageFlags;
 pub(crate) use message::{
