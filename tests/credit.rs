@@ -92,6 +92,7 @@ impl World {
                 }
                 Effect::Tell(Notice::Lost(Lost { id, .. })) => self.lost(&id),
                 Effect::Apply { .. } | Effect::Tell(_) => {}
+                other => panic!("an effect that this test does not know: {other:?}"),
             }
         }
         admitted

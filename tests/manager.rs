@@ -85,6 +85,7 @@ impl World {
                 Effect::Tell(Notice::CapacityAvailable { id }) => {
                     self.told.push(format!("capacity for {id}"))
                 }
+                other => panic!("an effect that this test does not know: {other:?}"),
             }
         }
         answered

@@ -80,6 +80,7 @@ impl World {
                 Effect::Answer { id, answer } => self.answered.push((id, answer.decision)),
                 Effect::Tell(Notice::Lost(lost)) => self.lost.push(lost.id),
                 Effect::Tell(_) => {}
+                other => panic!("an effect that this test does not know: {other:?}"),
             }
         }
         let before = numbers(&self.counters);

@@ -79,6 +79,7 @@ impl World {
                 Effect::Tell(Notice::CapacityAvailable { id }) => {
                     self.told.push(format!("capacity for {id}"))
                 }
+                other => panic!("an effect that this test does not know: {other:?}"),
             }
         }
         answered
@@ -100,6 +101,7 @@ impl World {
             | Op::AddQueue { .. }
             | Op::ChangeQueue { .. }
             | Op::DeleteQueue { .. } => {}
+            other => panic!("an operation that this test does not know: {other}"),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::tc::{
 
 /// A part of the kernel's traffic control.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Feature {
     /// The qdisc htb.
     Htb,

@@ -28,6 +28,7 @@ pub struct LinkState {
 
 /// Something has changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum LinkEvent {
     /// A link is new, or has changed.
     Changed(LinkState),

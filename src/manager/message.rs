@@ -127,6 +127,7 @@ pub struct Output {
 
 /// Something is to be done.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Effect {
     /// Carry out a change, all of it or none, and report the result. The changes of an interface are carried out in
     /// the order in which they were given.
@@ -151,6 +152,7 @@ pub enum Effect {
 
 /// What is notified without a request.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Notice {
     /// A flow has ended, and its reservation is free.
     Ended(Box<Decision>),

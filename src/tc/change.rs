@@ -8,6 +8,7 @@ use super::queue::{ClassQueue, QueueKind};
 
 /// One request to the kernel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Op {
     /// Adds the root qdisc. Fails where the root is not the kernel's default.
     AddRoot(HtbRoot),

@@ -10,6 +10,7 @@ use super::handle::Handle;
 
 /// A classifier with its options.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Filter {
     /// Compares words of the packet.
     U32 {

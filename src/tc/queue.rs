@@ -16,6 +16,7 @@ pub struct ClassQueue {
 
 /// The queue that a class has.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Queue {
     /// A bfifo.
     Bfifo(Bfifo),
@@ -27,11 +28,22 @@ pub enum Queue {
 
 /// Which of the two queues the kernel offers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum QueueKind {
     /// fq_codel.
     FqCodel,
     /// bfifo alone.
     Bfifo,
+}
+
+impl QueueKind {
+    /// The name as in TCA_KIND.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FqCodel => FqCodel::KIND,
+            Self::Bfifo => Bfifo::KIND,
+        }
+    }
 }
 
 impl ClassQueue {

@@ -111,6 +111,7 @@ fn a_tree_that_another_program_changed_is_repaired_in_place() {
         QueueKind::FqCodel => {
             ("fq_codel target 1ms", "qdisc change parent 6771:2 fq_codel target 5000us interval 100000us")
         }
+        other => panic!("a queue of an unknown kind, {}", other.name()),
     };
     for command in [
         "tc class change dev eth0 parent 6771:1 classid 6771:100 htb rate 5mbit ceil 7mbit",

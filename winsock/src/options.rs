@@ -70,6 +70,7 @@ pub enum SocketOption {
 
 /// The value of an option.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum OptionValue {
     /// A number, or a BOOL as 0 or 1.
     Number(i32),

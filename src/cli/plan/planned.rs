@@ -8,8 +8,8 @@ use gqos::linux::{ClaimHolder, Link};
 use gqos::manager::{Input, Manager, Root, Seen};
 use gqos::policy::{Capacity, Policy};
 use gqos::tc::{
-    Bfifo, Change, ClassQueue, DEFAULT_CLASS, Desired, ForeignRoot, FqCodel, HtbClass, HtbRoot, ObservedTree,
-    Op, QueueKind, diff,
+    Change, ClassQueue, DEFAULT_CLASS, Desired, ForeignRoot, HtbClass, HtbRoot, ObservedTree, Op, QueueKind,
+    diff,
 };
 use serde::Serialize;
 
@@ -198,14 +198,12 @@ fn qdiscs(tree: &Desired, kind: QueueKind) -> Vec<Qdisc> {
         interval: None,
     };
     let ClassQueue { fq_codel, bfifo } = tree.shape().default_queue();
-    let (name, fq_codel, bfifo) = match kind {
-        QueueKind::FqCodel => (FqCodel::KIND, Some(fq_codel), None),
-        QueueKind::Bfifo => (Bfifo::KIND, None, Some(bfifo)),
-    };
+    let fq_codel = (kind == QueueKind::FqCodel).then_some(fq_codel);
+    let bfifo = (kind == QueueKind::Bfifo).then_some(bfifo);
     let queue = Qdisc {
         handle: None,
         parent: DEFAULT_CLASS.to_string(),
-        kind: name,
+        kind: kind.name(),
         default: None,
         direct_qlen: None,
         limit: bfifo.map(|bfifo| bfifo.limit),
