@@ -57,7 +57,7 @@ use tower_service::Service;
 
 use crate::connect::{Ask, ConnectError, Flow};
 
-/// What a refused client is told to wait unless [`ReserveLayer::retry_after`] says otherwise.
+/// The Retry-After of a refusal unless [`ReserveLayer::retry_after`] says otherwise.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Reserves for the requests of a service.

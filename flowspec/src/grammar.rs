@@ -204,7 +204,6 @@ const AMBIGUOUS_RATES: &[(&str, &str, &str)] = &[
     ("Gb/s", "Gbit/s", "GB/s"),
 ];
 
-/// Ambiguous units of a size.
 const AMBIGUOUS_SIZES: &[(&str, &str, &str)] = &[
     ("", "B", "KiB"),
     ("k", "kB", "KiB"),
@@ -219,5 +218,4 @@ const AMBIGUOUS_SIZES: &[(&str, &str, &str)] = &[
     ("b", "B", "kB"),
 ];
 
-/// Ambiguous units of a time.
 const AMBIGUOUS_TIMES: &[(&str, &str, &str)] = &[("", "ms", "s"), ("m", "ms", "min")];

@@ -1,4 +1,4 @@
-//! Tokens that are owed by buckets that were given back.
+//! Tokens that released buckets still owe.
 //!
 //! A reservation that is released and made again would start with a full bucket each time, so that its source could
 //! send the bucket over and over. What was taken from a released bucket is therefore owed until the bucket would have

@@ -154,7 +154,6 @@ struct Cells {
 #[derive(Clone, Debug)]
 struct ByteClock(Arc<AtomicU64>);
 
-/// A reading of the byte clock.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct ByteReading(u64);
 

@@ -19,7 +19,6 @@ pub(crate) struct Timer {
     precise: Option<PreciseTimer>,
 }
 
-/// How long to wait, and with which timer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimedWait {
     pub(crate) until: Timestamp,

@@ -22,7 +22,7 @@ use crate::policy::Place;
 /// What was decided, with the interface's totals after it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// When it was decided.
+    /// The ledger's time when it decided.
     pub at: Moment,
     /// What became of the operation.
     pub response: Response,
@@ -60,7 +60,7 @@ impl Decision {
         Self { at, response, totals: BTreeMap::new(), expired, dead, stalled, notified }
     }
 
-    /// The operation that was decided.
+    /// The kind of the operation that the response answers.
     pub const fn operation(&self) -> OperationKind {
         self.response.operation()
     }

@@ -8,7 +8,7 @@ use super::account::entry::Entry;
 /// A flow that was preempted, with what it had.
 #[derive(Clone, Debug)]
 pub struct Displaced {
-    /// The flow.
+    /// The id under which it is reinstated.
     pub id: String,
     pub(crate) entry: Entry,
     /// The classes under the policy of that time: they number the class of the entry.

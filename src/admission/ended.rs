@@ -6,9 +6,9 @@ use super::peer::PeerLoss;
 /// A flow that has ended though its owner has not ended it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ended {
-    /// What it held.
+    /// The reservation that is free now.
     pub held: Holding,
-    /// Why it has ended.
+    /// Decides the loss that the owner is notified of.
     pub cause: EndCause,
 }
 

@@ -6,9 +6,9 @@ use serde::Serialize;
 /// A flow and what it is charged.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Holding {
-    /// The flow.
+    /// The id that its request gave the flow; unique among the admitted flows.
     pub id: String,
-    /// Its interface.
+    /// The name of the link that it is charged on: `eth0`.
     pub interface: String,
     /// What it takes from its budgets: those of its interface, or those of its group where it is in one.
     pub charged: Both<Rate>,

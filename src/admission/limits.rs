@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Shortfall {
     /// The flow's charge.
     pub asked: Rate,
-    /// What is reserved already.
+    /// The sum of the charges of the admitted flows.
     pub reserved: Rate,
     /// What may be reserved.
     pub budget: Rate,
@@ -34,17 +34,17 @@ pub struct Shortfall {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum GroupLimit {
-    /// The rate that is charged.
+    /// R of a guaranteed service, r of any other: what the budgets are charged.
     Rate,
-    /// r.
+    /// r, in bytes per second.
     TokenRate,
-    /// b.
+    /// b, in bytes.
     TokenBucketSize,
-    /// p.
+    /// p, in bytes per second.
     PeakBandwidth,
-    /// M.
+    /// M, in bytes: a limit for each member, not for their sum.
     MaxSduSize,
-    /// m.
+    /// m, in bytes: a limit for each member, not for their sum.
     MinimumPolicedSize,
 }
 
@@ -53,21 +53,21 @@ pub enum GroupLimit {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ClientLimit {
-    /// `max_flows`.
+    /// The client's `max_flows`, counted over all interfaces.
     #[error("{} and max_flows is {most}{}", are_admitted(*flows), since(*from))]
     Flows {
-        /// The flows it has.
+        /// How many of its flows are admitted.
         flows: u64,
-        /// The limit.
+        /// The policy's `max_flows`.
         most: u64,
         /// The first moment at which it has as many, where that is later than the flow's begin.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,
     },
-    /// `max_rate`.
+    /// The client's `max_rate`, in one direction.
     #[error("{direction}: {asked} asked, {taken} reserved, max_rate is {most}{}", since(*from))]
     Rate {
-        /// The direction.
+        /// The direction in which the charge exceeds it.
         direction: Direction,
         /// The flow's charge.
         asked: Rate,
@@ -82,12 +82,12 @@ pub enum ClientLimit {
     /// `requests_per_second`.
     #[error("more than {} a second", counted(*.0, "request"))]
     Requests(u64),
-    /// `horizon`.
+    /// The client's `horizon`: how far ahead a reservation may begin.
     #[error("{ahead} ahead is beyond the horizon of {horizon}")]
     Horizon {
         /// How far ahead the reservation would begin.
         ahead: Micros,
-        /// The limit.
+        /// The policy's `horizon`.
         horizon: Micros,
     },
     /// `best_setup_priority`.
@@ -95,7 +95,7 @@ pub enum ClientLimit {
     Priority {
         /// The requested priority.
         setup: u8,
-        /// The best that is allowed.
+        /// The policy's `best_setup_priority`: 0 (best) to 7.
         best: u8,
     },
 }
@@ -157,9 +157,9 @@ pub(crate) const fn without_preempting(preemption: bool) -> &'static str {
 /// A flow that holds part of a budget.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Holder {
-    /// The flow.
+    /// The id that its request gave the flow.
     pub id: String,
-    /// Its charge.
+    /// Its part of the budget, in bytes per second.
     pub charged: Rate,
 }
 
@@ -169,7 +169,7 @@ impl Shortfall {
         self.budget.saturating_sub(self.reserved)
     }
 
-    /// What is missing.
+    /// By how much `asked` exceeds what is available; zero where it does not.
     pub fn missing(&self) -> Rate {
         self.asked.saturating_sub(self.available())
     }

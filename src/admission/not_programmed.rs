@@ -9,7 +9,7 @@ use crate::failure::KernelFailure;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NotProgrammed {
-    /// The policy says so.
+    /// The interface has `enforcement = "user-space"`.
     #[error("the policy says enforcement = \"user-space\"")]
     PolicySaysUserSpace,
     /// Another program's qdisc is at the root. It is never replaced.
@@ -35,7 +35,7 @@ pub enum NotProgrammed {
     /// The kernel's tree is not as it was programmed.
     #[error("the tree was changed and is being repaired: {found}")]
     Repairing {
-        /// What was found.
+        /// The first differences from the tree that was programmed, in words.
         found: String,
     },
     /// Another program's qdisc has what the interface receives. It is never replaced.
@@ -53,7 +53,7 @@ pub enum NotProgrammed {
     /// The members of a group share a reservation, for which there is no class on the receiving side.
     #[error("the flow's group shares one reservation, which has no class for what is received")]
     GroupSharesReservation,
-    /// The reservation begins later.
+    /// The flow gets its class when the reservation begins.
     #[error("the reservation begins later")]
     BeginsLater,
     /// As many requests wait for the interface as may wait.
@@ -68,7 +68,7 @@ pub enum NotProgrammed {
     /// No engine has looked at the interface.
     #[error("the interface has not been seen")]
     NotSeen,
-    /// The kernel refused.
+    /// A request to the kernel failed, and what it belonged to was undone.
     #[error("{0}")]
     Kernel(KernelFailure),
 }

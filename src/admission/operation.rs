@@ -7,7 +7,7 @@ use super::peer::PeerState;
 use super::refusal::Refusal;
 use super::request::{GroupRequest, Request};
 
-/// An operation on a ledger.
+/// What can happen to a ledger: a line of a trace, a step of a test, or a call of a client.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields that their names describe")]
@@ -31,7 +31,7 @@ pub enum Operation {
     /// What is seen of a flow's peer.
     Peer {
         id: String,
-        /// What is seen.
+        /// Whether the peer is heard, and whether it accepts data.
         state: PeerState,
         /// Since when, where that is not now.
         since: Option<Moment>,
@@ -43,7 +43,7 @@ pub enum Operation {
     /// A link carries another rate.
     Capacity {
         interface: String,
-        /// Which way.
+        /// The direction that the rate is for; the other keeps its rate.
         direction: Direction,
         /// What it carries from now on.
         capacity: Rate,
@@ -54,7 +54,7 @@ pub enum Operation {
         class: String,
         /// How long was measured, until now.
         window: Micros,
-        /// On average.
+        /// Bytes per second that the class's flows sent in `window`, on average.
         rate: Both<Rate>,
     },
     /// What is free now.
@@ -110,7 +110,7 @@ pub struct Ladder {
 /// A request that was refused before it reached the ledger, whatever is free.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedRequest {
-    /// What was requested.
+    /// The operation that its decision names.
     pub kind: RequestKind,
     /// The flow or the group.
     pub id: String,
@@ -143,7 +143,7 @@ impl From<Request> for Ladder {
 }
 
 impl Operation {
-    /// Its kind.
+    /// The word by which traces and decisions name it.
     pub const fn kind(&self) -> OperationKind {
         match self {
             Self::Reserve(_) => OperationKind::Reserve,
@@ -162,7 +162,7 @@ impl Operation {
 }
 
 impl OperationKind {
-    /// The name in traces.
+    /// The word of traces and decisions: `reserve`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Reserve => "reserve",

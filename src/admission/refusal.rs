@@ -26,7 +26,7 @@ pub enum Refusal {
         interface: String,
         /// The direction whose budget is too small.
         direction: Direction,
-        /// The numbers.
+        /// What was requested, what is reserved and what is free of the budget.
         shortfall: Box<Shortfall>,
         /// Why the charge that would fit here is refused all the same, if it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub enum Refusal {
         /// The direction whose budget is too small.
         direction: Direction,
         class: String,
-        /// The numbers.
+        /// What was requested, what is reserved and what is free of the share.
         shortfall: Box<Shortfall>,
         /// Why the charge that would fit here is refused all the same, if it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,9 +50,9 @@ pub enum Refusal {
     ClassFlows {
         interface: String,
         class: String,
-        /// The flows it holds.
+        /// How many flows of the class are admitted.
         flows: u64,
-        /// The limit.
+        /// The policy's `max_flows` of the class.
         max_flows: u64,
         /// The first moment at which it holds as many, where that is later than the flow's begin.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub enum Refusal {
         direction: Direction,
         /// The flow's charge.
         asked: Rate,
-        /// The limit.
+        /// The policy's `max_rate` of the class.
         max_rate: Rate,
         /// The largest charge that every constraint would allow now.
         would_fit: Rate,
@@ -83,9 +83,9 @@ pub enum Refusal {
     #[error("{interface}: {} and max_flows is {max_flows}{}", are_admitted(*flows), since(*from))]
     InterfaceFlows {
         interface: String,
-        /// The flows it holds.
+        /// How many flows of the interface are admitted.
         flows: u64,
-        /// The limit.
+        /// The policy's `max_flows` of the interface.
         max_flows: u64,
         /// The first moment at which it holds as many, where that is later than the flow's begin.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,7 +96,7 @@ pub enum Refusal {
     Buffer {
         interface: String,
         direction: Direction,
-        /// What the flow needs.
+        /// The bytes that this flow adds to what is taken.
         needed: Bytes,
         /// What the admitted flows need.
         taken: Bytes,
@@ -117,7 +117,7 @@ pub enum Refusal {
         asked: u64,
         /// What the other members take.
         taken: u64,
-        /// What the group has.
+        /// The number of the group's own flowspec, in the units of `asked`.
         most: u64,
         /// The first moment at which as much is taken, where that is later than the member's begin.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ pub enum Refusal {
     #[error("client {client}: {limit}")]
     Client {
         client: String,
-        /// Which limit.
+        /// The limit with the numbers that exceed it.
         limit: ClientLimit,
     },
     /// No rate meets the requested delay with the data path's error terms.
@@ -145,23 +145,23 @@ pub enum Refusal {
     Mtu {
         interface: String,
         direction: Direction,
-        /// M.
+        /// M of the flowspec, in bytes of an IP datagram.
         max_sdu_size: Bytes,
         /// The interface's MTU.
         mtu: Bytes,
     },
-    /// The service type is not offered.
+    /// Nothing can be reserved for the service type, such as network control.
     #[error("{direction}: {service} is not offered")]
     ServiceNotOffered {
         direction: Direction,
-        /// The service type.
+        /// SERVICETYPE of the flowspec.
         service: ServiceType,
     },
-    /// The flowspec is not valid.
+    /// A field of the flowspec, or two of them together, has no meaning.
     #[error("{direction}: {error}")]
     InvalidFlowspec {
         direction: Direction,
-        /// The problem.
+        /// The field and its value; it also decides the extended status.
         error: FlowspecError,
     },
     /// The policy does not have the interface.
@@ -178,16 +178,16 @@ pub enum Refusal {
     /// The policy does not have the template.
     #[error("the policy has no template {template:?}")]
     UnknownTemplate { template: String },
-    /// No group has this name.
+    /// Neither the policy nor a request has made the group, or it has ended.
     #[error("there is no group {group:?}")]
     UnknownGroup { group: String },
     /// The group is on another interface.
     #[error("group {group:?} is on {group_interface}, not on {interface}")]
     GroupElsewhere {
         group: String,
-        /// The group's interface.
+        /// Where the group's members are.
         group_interface: String,
-        /// The interface of the request.
+        /// Where the request would reserve.
         interface: String,
     },
     /// The group ends with its last member, and takes no others.
@@ -214,21 +214,21 @@ pub enum Refusal {
     Window {
         /// When it would begin.
         start: Moment,
-        /// When it would end.
+        /// Not after `start`.
         end: Moment,
     },
     /// The setup priority is better than the holding priority: two such flows would preempt each other in turn.
     #[error("setup priority {setup} is better than holding priority {holding}")]
     Priorities {
-        /// 0 best.
+        /// 0 (best) to 7; compared with `holding`.
         setup: u8,
-        /// 0 best.
+        /// 0 (best) to 7; a larger number than `setup`.
         holding: u8,
     },
     /// There is no such priority.
     #[error("priority {priority} is not between 0 (best) and 7")]
     PriorityRange {
-        /// The priority.
+        /// The number that the request gives; more than 7.
         priority: u8,
     },
     /// A flow with this id is admitted already.
@@ -249,7 +249,7 @@ pub enum Refusal {
     /// The queue of requests is full.
     #[error("{} for the interface, and no more than {limit} may", wait(*waiting))]
     TooManyRequests {
-        /// How many wait.
+        /// How many requests wait for the kernel.
         waiting: usize,
         /// How many may wait.
         limit: usize,
@@ -261,7 +261,7 @@ pub enum Refusal {
     #[error("{interface}: traffic control could not be programmed: {cause}")]
     TrafficControl {
         interface: String,
-        /// Why not.
+        /// What keeps the flow's class out of the kernel.
         cause: NotProgrammed,
     },
     /// The manager has panicked while it handled the request, or before.
@@ -331,7 +331,7 @@ impl Refusal {
         }
     }
 
-    /// The kind of refusal.
+    /// The word that decisions and metrics count it under; it has the Winsock codes.
     pub const fn reason(&self) -> Reason {
         match self {
             Self::InterfaceBudget { .. } => Reason::InterfaceBudget,

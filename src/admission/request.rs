@@ -6,14 +6,14 @@ use super::account::window::Window;
 use super::displaced::Displaced;
 use crate::policy::{Class, GroupMode, Owner, PeerTimeouts, Policy};
 
-/// A request for a reservation.
+/// What a new flow asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Request {
     /// The flow's id; unique among the admitted flows.
     pub id: String,
     /// The interface it leaves and enters by.
     pub interface: String,
-    /// Its class, if any.
+    /// The policy's class, which limits its rate, number and owner; without one only the interface's limits count.
     pub class: Option<String>,
     /// The group whose reservation it shares, if any.
     pub group: Option<String>,
@@ -21,7 +21,7 @@ pub struct Request {
     pub client: Option<String>,
     /// The owner, as far as it is known.
     pub owner: Owner,
-    /// The requested QOS.
+    /// The flowspec of each direction; a service type of no traffic reserves nothing.
     pub qos: Qos,
     /// When it begins; now where it is absent or past.
     pub start: Option<Moment>,
@@ -42,17 +42,17 @@ pub struct Request {
 pub struct GroupRequest {
     /// The group's id; groups have a namespace of their own.
     pub id: String,
-    /// The interface it is for.
+    /// The one interface that its members use.
     pub interface: String,
-    /// The class that is charged.
+    /// The policy's class whose share the group takes; without one only the interface's budget counts.
     pub class: Option<String>,
-    /// How it is charged.
+    /// What the interface charges: the group's flowspec, or its largest member's.
     pub mode: GroupMode,
-    /// The requested QOS.
+    /// What the members may take together, in each direction.
     pub qos: Qos,
 }
 
-/// What was granted.
+/// What the ledger has reserved for a flow, and how the flow is set up.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Grant {
     /// The charge to its group's budget, or to the interface's where it has no group.

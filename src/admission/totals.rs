@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct Totals {
     /// What may be promised.
     pub budget: Rate,
-    /// What is promised.
+    /// Bytes per second that flows and groups are charged now.
     pub reserved: Rate,
 }
 

@@ -13,9 +13,9 @@ pub struct Chart {
     pub description: String,
     /// The kinds of marks, in the order of the legend.
     pub series: Vec<Series>,
-    /// The horizontal axis.
+    /// The axis that all panels share.
     pub x: Axis,
-    /// What a row is.
+    /// What a row stands for, as a word beside the axis.
     pub y_label: String,
     /// Side by side where the width allows, else one below the other.
     pub panels: Vec<Panel>,
@@ -26,13 +26,13 @@ pub struct Chart {
 pub struct Series {
     /// Its text in the legend.
     pub label: String,
-    /// Its colour.
+    /// The colour of all its marks.
     pub colour: Colour,
-    /// Its shape.
+    /// The form of all its marks.
     pub shape: MarkShape,
 }
 
-/// The shape of a mark.
+/// Tells series apart without colour.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MarkShape {
     /// A filled bar from one position to another.
@@ -41,17 +41,17 @@ pub enum MarkShape {
     StripedBar,
     /// A filled bar with two diagonal lines.
     CrossedBar,
-    /// The outline of a bar.
+    /// A bar from one position to another, without a fill.
     OutlinedBar,
-    /// A circle at a position.
+    /// A circle whose centre is at the position.
     Circle,
-    /// A triangle at a position.
+    /// A triangle whose centre is at the position.
     Triangle,
     /// A vertical line at a position.
     Tick,
 }
 
-/// The horizontal axis.
+/// The horizontal axis: its range and its labels.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Axis {
     /// What it measures, with the unit.
@@ -65,7 +65,7 @@ pub struct Axis {
 /// Some of the rows, with a heading.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Panel {
-    /// The heading.
+    /// The line above the rows.
     pub heading: String,
     /// Sentences below the heading.
     pub notes: Vec<String>,
@@ -73,7 +73,7 @@ pub struct Panel {
     pub rows: Vec<Row>,
 }
 
-/// A row.
+/// A name and the marks beside it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Row {
     /// Its name on the vertical axis. Where there are many rows, every fifth is named.
@@ -82,7 +82,7 @@ pub struct Row {
     pub marks: Vec<ChartMark>,
 }
 
-/// A mark in a row.
+/// One value, in the appearance of its series.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ChartMark {
     /// The index of its series in [`Chart::series`]. A mark of a series that does not exist is not drawn.

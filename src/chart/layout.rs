@@ -62,7 +62,6 @@ pub(super) struct LegendEntry {
     pub(super) lines: Vec<TextLine>,
 }
 
-/// The place of a panel.
 #[derive(Clone, Debug)]
 pub(super) struct PanelLayout {
     pub(super) heading: Vec<TextLine>,
@@ -127,7 +126,6 @@ fn beside_each_other(chart: &Chart, panels: &[Panel], mut pens: Vec<Pen>) -> Vec
     laid_out.collect()
 }
 
-/// Whether every row is named.
 pub(super) const fn all_named(rows: &[Row]) -> bool {
     rows.len() <= MOST_NAMED
 }
@@ -136,7 +134,6 @@ const fn row_height(rows: &[Row]) -> u32 {
     if all_named(rows) { NAMED_ROW } else { ROW }
 }
 
-/// The name of a row as it is shown.
 pub(super) fn shown_name(name: &str) -> String {
     let letters = name.chars().map(printable);
     if name.chars().count() <= LONGEST_NAME {

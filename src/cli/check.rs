@@ -208,7 +208,6 @@ fn document(
     json(&CheckDocument { is_valid: policy.is_some(), problems, holds, changes })
 }
 
-/// A line of JSON.
 fn json(value: &impl Serialize) -> Result<String, CommandFailure> {
     let text = serde_json::to_string(value).map_err(|error| CommandFailure::new(Exit::InvalidFile, error))?;
     Ok(text + "\n")

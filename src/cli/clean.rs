@@ -27,7 +27,6 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What came of one interface.
 #[derive(Serialize)]
 struct CleanedInterface {
     interface: String,

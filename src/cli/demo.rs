@@ -102,7 +102,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How the measurement ended.
 enum Ended {
     Complete(Box<DemoResult>),
     /// With the exit code that names the signal.
@@ -171,7 +170,6 @@ async fn signalled() -> Exit {
     }
 }
 
-/// A policy as it was written.
 struct PolicyText {
     name: String,
     text: String,

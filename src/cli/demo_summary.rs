@@ -16,7 +16,6 @@ pub(super) enum Detail {
     All,
 }
 
-/// The names of a phase.
 pub(super) const fn title(phase: PhaseName) -> &'static str {
     match phase {
         PhaseName::Managed => "With gqos",

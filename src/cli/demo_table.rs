@@ -29,14 +29,12 @@ pub(super) enum Tone {
     Bad,
 }
 
-/// A cell of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
     text: String,
     tone: Tone,
 }
 
-/// A column of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     /// The heading above those of neighbouring columns of the same group; empty without.
@@ -73,7 +71,6 @@ impl Screen {
         Self { columns, colour: may_colour(stream) }
     }
 
-    /// A text with its tone.
     pub(super) fn paint(self, text: &str, tone: Tone) -> String {
         let style = match tone {
             _ if !self.colour => return text.to_owned(),
@@ -85,7 +82,6 @@ impl Screen {
         format!("{style}{text}{style:#}")
     }
 
-    /// A heading.
     pub(super) fn bold(self, text: &str) -> String {
         let style = Style::new().bold();
         if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }

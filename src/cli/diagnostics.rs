@@ -45,7 +45,6 @@ pub(super) fn snippet(place: &Place, source: &Source<'_>) -> String {
     text.lines().skip(2).collect::<Vec<_>>().join("\n")
 }
 
-/// A problem as a JSON record.
 #[derive(Serialize)]
 pub(super) struct ProblemRecord<'a> {
     code: &'static str,

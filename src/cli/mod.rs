@@ -63,7 +63,6 @@ enum Command {
     Schema(schema::Arguments),
 }
 
-/// Runs the program.
 pub(crate) fn run() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let result = match command {

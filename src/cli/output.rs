@@ -19,7 +19,6 @@ pub(super) fn print(text: &str) -> Result<(), CommandFailure> {
     }
 }
 
-/// Writes a file.
 pub(super) fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), CommandFailure> {
     std::fs::write(path, bytes).map_err(|error| CommandFailure::os("write", path.display(), error))
 }
@@ -31,7 +30,6 @@ pub(super) fn print_problems(problems: &[Problem], sources: &[Source<'_>]) {
     }
 }
 
-/// Whether a stream is a terminal that may be coloured.
 pub(super) fn may_colour(stream: &impl IsTerminal) -> bool {
     is_capable(stream) && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
 }

@@ -55,7 +55,6 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// A connection on the socket of this flow.
     pub(super) fn new(socket: Arc<TcpStream>, flow: Flow) -> Self {
         let stream = Stream::new(SharedTcpStream(socket), flow.control().clone());
         Self { stream, flow: Arc::new(flow) }
@@ -94,7 +93,7 @@ impl Connection {
         &self.flow
     }
 
-    /// The socket, for its options.
+    /// The socket, for its options. Bytes that are written to it directly are not shaped.
     pub fn socket(&self) -> &TcpStream {
         &self.stream.get_ref().0
     }

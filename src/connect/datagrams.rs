@@ -170,12 +170,12 @@ impl DatagramConnection {
         self.flow.release()
     }
 
-    /// The control of the shaper.
+    /// Changes the plan of the shaper, and shows what has passed.
     pub const fn control(&self) -> &Control {
         self.datagram.control()
     }
 
-    /// The socket, for its options.
+    /// The socket, for its options. Datagrams that are sent on it directly are not shaped.
     pub fn socket(&self) -> &UdpSocket {
         self.datagram.get_ref()
     }
@@ -247,7 +247,7 @@ impl DatagramSocket {
         self.shared.socket().local_addr()
     }
 
-    /// The socket, for its options.
+    /// The socket, for its options. Datagrams that are sent on it directly are not shaped.
     pub fn socket(&self) -> &UdpSocket {
         self.shared.socket()
     }
@@ -262,7 +262,7 @@ impl Destination {
         self.datagram.send_by(payload.len(), |_| carrier.try_send_to(payload, peer)).await
     }
 
-    /// The address of the destination.
+    /// The address that its reservation is for.
     pub fn peer(&self) -> SocketAddr {
         self.flow.peer()
     }

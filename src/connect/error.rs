@@ -32,7 +32,7 @@ pub enum ConnectError {
     /// The peer's address cannot be connected to: all zeroes, or port 0.
     #[error("{peer} is not an address that can be connected to")]
     Address {
-        /// The address.
+        /// The address that the connect call named.
         peer: SocketAddr,
     },
     /// The flow's packets are too small for the headers of this transport.
@@ -44,13 +44,13 @@ pub enum ConnectError {
     /// The flow holds no reservation that could be renegotiated or refreshed.
     #[error("the flow holds no reservation")]
     NotReserved,
-    /// The flow has ended.
+    /// The flow has ended, and can have no reservation any more.
     #[error("the flow has ended")]
     Ended,
     /// No flow of this id waits for capacity.
     #[error("no flow {id:?} waits for capacity")]
     NotWaiting {
-        /// The id.
+        /// The id that was waited for.
         id: String,
     },
     /// A call failed: on the flow's socket, or another one to the kernel.
@@ -68,7 +68,7 @@ pub enum ConnectError {
     /// The manager has panicked: [`Refusal::ManagerFault`].
     #[error("{0}")]
     Faulted(Refusal),
-    /// The engine has stopped.
+    /// The host's engine has stopped, and decides nothing any more.
     #[error("the engine has stopped")]
     Stopped,
 }

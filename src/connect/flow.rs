@@ -52,7 +52,6 @@ struct Inner {
     renegotiation: tokio::sync::Mutex<()>,
 }
 
-/// How a connection has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum End {
     /// Its owner has dropped it: its data leaves before its reservation is released.

@@ -79,7 +79,7 @@ impl Host {
         Ok(Self::on(LocalEngine::start(policy.into()).await?))
     }
 
-    /// A handle on this engine.
+    /// A client of an engine that the caller has started.
     pub fn on(engine: Arc<dyn Engine>) -> Self {
         Self { engine }
     }

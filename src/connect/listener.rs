@@ -205,7 +205,7 @@ impl AcceptError {
         self.decision().is_some()
     }
 
-    /// The decision of a refusal.
+    /// The ledger's decision, where it refused the connection; `None` for any other error.
     pub fn decision(&self) -> Option<&Decision> {
         match self {
             Self::Refused { decision, .. } => Some(decision),

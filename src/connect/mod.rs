@@ -60,7 +60,7 @@
 //!
 //! [`Ask::first_of`] names renditions, best first, and gets the first that fits. A flow that has a lower one than the best,
 //! or none, may wait: [`Ask::waiting_as`] enters it into the policy's queue, and [`Host::wait_for_capacity`] completes once
-//! there is room for more. [`Flow::renegotiate`] then asks again while the connection stands.
+//! more would fit. [`Flow::renegotiate`] then asks again while the connection stands.
 //!
 //! ```
 //! use gqos::connect::{Ask, Host};

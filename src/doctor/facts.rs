@@ -11,7 +11,7 @@ use crate::tc::ObservedRoot;
 /// Everything that a judgement is made of.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Facts {
-    /// Each feature of the kernel.
+    /// Each feature that gqos can use, with what the kernel answered.
     pub features: Vec<(Feature, FeatureState)>,
     /// What this process may do.
     pub privileges: Privileges,
@@ -21,7 +21,7 @@ pub struct Facts {
     pub system: SystemFacts,
 }
 
-/// What is known of a feature.
+/// How far a feature was tried.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum FeatureState {
     /// It was used in a namespace of its own.
@@ -35,22 +35,22 @@ pub enum FeatureState {
 pub struct Privileges {
     /// CAP_NET_ADMIN over the current network namespace, as the kernel answers.
     pub net_admin: bool,
-    /// CAP_NET_RAW.
+    /// CAP_NET_RAW over the current network namespace.
     pub net_raw: bool,
     /// CAP_SYS_ADMIN, or a user namespace in which this process has it. Known after the features were tried.
     pub namespaces: bool,
 }
 
-/// An interface.
+/// An interface of the host's network namespace.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InterfaceFacts {
-    /// The link.
+    /// Its name, MTU, speed and offloads.
     pub link: LinkDetails,
     /// Its speed; `None` where it cannot be seen.
     pub speed: Option<ReportedSpeed>,
-    /// Its root qdisc.
+    /// Decides whether gqos may set up a tree.
     pub root: ObservedRoot,
-    /// The filters on what leaves it.
+    /// Filters of other programs may lead packets past the tree.
     pub filters: Vec<FoundFilter>,
     /// The process that manages it.
     pub holder: Option<ClaimHolder>,

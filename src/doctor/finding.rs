@@ -7,16 +7,16 @@ use serde::Serialize;
 pub struct Finding {
     /// What the subject belongs to: `kernel`, `privileges`, an interface, `tcp`, `clock`, `process`.
     pub topic: String,
-    /// What was looked at.
+    /// The feature, privilege or interface, as the table's first column names it.
     pub subject: String,
-    /// How it stands.
+    /// Whether it costs guarantees.
     pub state: FindingState,
-    /// What was found.
+    /// A few words: the kernel's answer, or a number.
     pub found: String,
-    /// What the lack costs.
+    /// What gqos does without it; `None` where nothing is lacking.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub costs: Option<String>,
-    /// How to mend it.
+    /// A command or a setting; `None` where there is nothing to mend, or no way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
 }
@@ -25,7 +25,7 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingState {
-    /// As it should be.
+    /// Nothing is lacking.
     Ok,
     /// Costs something, but no guarantee.
     Note,

@@ -45,7 +45,6 @@ pub(super) fn privileges(privileges: Privileges) -> Vec<Finding> {
     ]
 }
 
-/// Every interface, or the lack of one.
 pub(super) fn interfaces(interfaces: &[InterfaceFacts]) -> Vec<Finding> {
     let mut findings: Vec<_> = interfaces.iter().flat_map(|facts| interface(facts, interfaces)).collect();
     if !interfaces.iter().any(|facts| facts.link.is_up && facts.link.has_carrier) {

@@ -82,7 +82,6 @@ const fn use_of(feature: Feature) -> Use {
     Use { name, is_needed, costs, config }
 }
 
-/// A feature of the kernel.
 pub(super) fn feature(feature: Feature, state: &FeatureState) -> Finding {
     let Use { name, is_needed, costs, config } = use_of(feature);
     let module = feature.module();

@@ -31,7 +31,7 @@ pub struct Ask {
     pub id: Option<String>,
     /// The flow's class; that of the matching rule where this is `None` and a rule decides.
     pub class: Option<String>,
-    /// The flowspecs.
+    /// A template, a ladder of templates, or flowspecs.
     pub what: What,
     /// The group whose reservation the flow shares.
     pub group: Option<String>,
@@ -71,7 +71,7 @@ pub enum What {
 }
 
 impl Ask {
-    /// Asks for a template of the policy.
+    /// Asks for the flowspecs of `[template.NAME]`.
     pub fn template(name: impl Into<String>) -> Self {
         Self { what: What::Template(name.into()), ..Self::default() }
     }
@@ -86,7 +86,7 @@ impl Ask {
         Self { what: What::Qos(Box::new(qos)), ..Self::default() }
     }
 
-    /// The same, in this class.
+    /// Puts the flow into `[class.NAME]` of the policy.
     #[must_use]
     pub fn class(self, class: impl Into<String>) -> Self {
         Self { class: Some(class.into()), ..self }
@@ -110,7 +110,7 @@ impl Ask {
         Self { wait: true, ..self.id(id) }
     }
 
-    /// The same, with this id.
+    /// Names the flow in decisions, events and traces; ids are unique among the admitted flows.
     #[must_use]
     pub fn id(self, id: impl Into<String>) -> Self {
         Self { id: Some(id.into()), ..self }

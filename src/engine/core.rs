@@ -36,7 +36,6 @@ pub(super) struct Core {
     pub(super) clock: ManagerClock,
     callers: BTreeMap<RequestId, Caller>,
     last_request: u64,
-    /// The reservations that are held.
     reservations: HashMap<String, Weak<ReservationState>>,
     waiters: WaitingFlows,
     /// The flows that may have a class for what they receive.
@@ -212,7 +211,6 @@ impl Core {
         self.feed(Input::Closed { id });
     }
 
-    /// Submits an operation to the manager.
     pub(super) fn submit(&mut self, operation: Box<Operation>, caller: Caller) {
         self.last_request += 1;
         let id = RequestId(self.last_request);

@@ -17,7 +17,7 @@ pub enum EngineError {
     /// No flow of this id waits for capacity.
     #[error("no flow {id:?} waits for capacity")]
     NotWaiting {
-        /// The id.
+        /// The id of the request.
         id: String,
     },
     /// The policy has a part that a running host cannot carry out.
@@ -32,7 +32,7 @@ pub enum EngineError {
     /// The manager has panicked: [`Refusal::ManagerFault`].
     #[error("{0}")]
     Faulted(Refusal),
-    /// The engine has stopped.
+    /// [`Engine::stop`](super::Engine::stop) was called, or the engine's task has ended.
     #[error("the engine has stopped")]
     Stopped,
 }

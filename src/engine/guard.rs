@@ -98,7 +98,6 @@ fn invariants_hold(manager: &Manager) -> bool {
     catch_unwind(AssertUnwindSafe(check)).is_ok()
 }
 
-/// The text of a panic.
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

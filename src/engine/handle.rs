@@ -16,7 +16,7 @@ use crate::admission::{NotProgrammed, Operation};
 use crate::linux::RouteQuery;
 use crate::manager::Answer;
 
-/// A future that an engine returns.
+/// Boxed, since [`Engine`](super::Engine) is used as a trait object.
 pub type EngineFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Called with an interface, and whether more is reserved on it than it carries. Must not block.

@@ -14,7 +14,7 @@ use crate::linux::socket;
 pub enum Lingering {
     /// Nothing: the reservation is released at once.
     Nothing,
-    /// The data of this stream.
+    /// Bytes that are in the send queue of this stream.
     Tcp(Arc<TcpStream>),
     /// The data of this TCP socket.
     Descriptor(Arc<OwnedFd>),

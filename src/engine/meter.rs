@@ -69,10 +69,10 @@ mod tests {
         meter.ended("voice", b, Some(800));
         let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 100)]), 2_000_000);
         assert_eq!(read, [("voice".to_owned(), 1_000_000, Rate::new(401))]);
-        // One ends of which nobody knows: nothing is said for this time.
+        // The bytes of a flow that ended are not known: this interval gives no measurement.
         meter.ended("voice", b, None);
         assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 0)]), 3_000_000).is_empty());
-        // A class that the kernel does not show says nothing either.
+        // Neither does an interval at whose end the kernel does not show a class.
         assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500)]), 4_000_000).is_empty());
     }
 }

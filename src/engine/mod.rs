@@ -1,4 +1,4 @@
-//! The engine: runs one manager, and carries out in the kernel what that decides.
+//! The engine: runs one manager, and applies its decisions in the kernel.
 //!
 //! Takes requests for reservations; gives a [`Granted`] reservation, which releases itself exactly once, or the refusal
 //! with its numbers. Has no admission rule of its own: `manager` decides.

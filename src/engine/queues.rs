@@ -76,7 +76,6 @@ pub(super) struct Inbox {
     counts: Arc<QueueLengths>,
 }
 
-/// What is in the queue.
 #[derive(Default)]
 struct QueueLengths {
     /// Commands of clients that wait for an answer.

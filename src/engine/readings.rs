@@ -77,7 +77,6 @@ impl Driver {
         }));
     }
 
-    /// Reports on one interface.
     pub(super) fn report(
         &mut self,
         index: u32,

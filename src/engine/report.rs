@@ -12,7 +12,7 @@ use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS};
 /// The state of an interface, with what the kernel counts.
 #[derive(Clone, Debug)]
 pub struct InterfaceReport {
-    /// Its name.
+    /// The name of the link: `eth0`.
     pub interface: String,
     /// Budget, reserved, and whether a tree is programmed.
     pub status: Status,
@@ -29,7 +29,7 @@ impl InterfaceReport {
     }
 }
 
-/// A kernel class.
+/// A leaf of an interface's tree, with the kernel's counters.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClassReport {
     /// As `tc` writes it.
@@ -40,7 +40,7 @@ pub struct ClassReport {
     pub rate: Rate,
     /// What the kernel counted, link headers included.
     pub sent_bytes: u64,
-    /// Packets it dropped.
+    /// Packets that its queue dropped since it was made.
     pub dropped: u32,
 }
 

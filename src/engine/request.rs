@@ -26,7 +26,7 @@ pub struct ReservationRequest {
 }
 
 impl ReservationRequest {
-    /// A request of this process.
+    /// A request whose owner is this process.
     pub const fn new(ask: Ask, subject: Subject) -> Self {
         let selectors =
             RouteSelectors { scope: 0, device: 0, mark: 0, source: None, user: None, ports: None };
@@ -42,9 +42,9 @@ impl ReservationRequest {
 /// What the packets that a flow receives have in common.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ReceivedPackets {
-    /// The transport.
+    /// Decides between TCP and UDP ports in the filter.
     pub protocol: Protocol,
-    /// The sender.
+    /// The address and port that the packets come from.
     pub peer: SocketAddr,
     /// The port of this host that they are sent to.
     pub local_port: u16,

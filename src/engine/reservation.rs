@@ -58,9 +58,9 @@ pub struct Reservation {
 pub struct Granted {
     /// How the flow is to be set up.
     pub admitted: Admitted,
-    /// The decision, with the numbers.
+    /// As traces record it, with the totals after it.
     pub decision: Decision,
-    /// The reservation itself.
+    /// Releases itself when it is dropped.
     pub reservation: Reservation,
 }
 

@@ -48,7 +48,7 @@ impl Driver {
         }
     }
 
-    /// An interface may be in doubt, or without a tree: what follows is scheduled.
+    /// Schedules the next comparison of an interface that is in doubt, and the next attempt where it has no tree.
     pub(super) fn follow(&mut self, interface: &str) {
         let (index, is_in_doubt, lacks) = {
             let core = self.core();

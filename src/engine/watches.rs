@@ -35,7 +35,6 @@ struct WatchTable {
     next: Option<Instant>,
 }
 
-/// A socket that is watched.
 struct SocketWatch {
     id: String,
     state: Weak<ReservationState>,

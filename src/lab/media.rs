@@ -102,7 +102,7 @@ impl Media {
         Ok(Self { bytes: bytes.into(), round, counts, clock })
     }
 
-    /// The packets of one round.
+    /// MPEG transport stream packets of 188 bytes, in one round of the loop.
     pub fn packets(&self) -> u64 {
         (self.bytes.len() / PACKET) as u64
     }

@@ -50,7 +50,7 @@ pub struct LabNetwork {
     pub server: Site,
     /// The host that receives.
     pub client: Site,
-    /// The namespace of the wire.
+    /// Held for its namespace, which ends with it.
     _wire: Site,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: ISO/IEC 13818-1.
 
-/// Bytes in a packet.
+/// Bytes in a packet of an MPEG transport stream. Source: ISO/IEC 13818-1, 2.4.3.2.
 pub const PACKET: usize = 188;
 
 /// The values of a PCR base or a time stamp: 33 bits, in units of 90 kHz.
@@ -11,7 +11,7 @@ pub(super) const STAMP_RANGE: u64 = 1 << 33;
 /// The first byte of every packet.
 pub(super) const SYNC: u8 = 0x47;
 
-/// The packet identifier.
+/// The 13 bits of PID. Source: ISO/IEC 13818-1, 2.4.3.2.
 pub(super) fn pid(packet: &[u8]) -> u16 {
     u16::from_be_bytes([packet[1] & 0x1F, packet[2]])
 }

@@ -24,12 +24,12 @@ pub struct Player {
     stalls: Stalls,
 }
 
-/// The stalls of a player.
+/// How often playback waited for data, and for how long.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stalls {
     /// How often play has stopped.
     pub count: u64,
-    /// For how long in all.
+    /// The sum of all stalls.
     pub time: Duration,
 }
 

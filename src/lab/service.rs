@@ -35,21 +35,21 @@ const LONGEST_REQUEST: u64 = 1024;
 /// A stream and what is requested for it.
 #[derive(Clone)]
 pub struct MediaRendition {
-    /// The stream.
+    /// What its viewers get, in a loop.
     pub media: Media,
     /// The reservation that the service requests for each viewer.
     pub ask: Ask,
 }
 
-/// A media service.
+/// An HTTP server that sends each viewer the rendition it requests.
 pub struct MediaService {
-    /// By name.
+    /// By the name that viewers request.
     pub renditions: BTreeMap<String, MediaRendition>,
     /// The host that reserves; `None` in the unmanaged phase.
     pub host: Option<Host>,
 }
 
-/// A service that listens.
+/// A service with an open port, which accepts when it runs.
 pub struct ListeningService {
     service: Arc<MediaService>,
     tcp: TcpSide,
@@ -103,7 +103,6 @@ impl MediaService {
         stream(&mut connection, rendition.media.looped()).await
     }
 
-    /// Reads the request line.
     async fn read_request(
         &self,
         connection: &mut (impl AsyncRead + Unpin),

@@ -21,7 +21,7 @@ use crate::policy::{InterfacePolicy, Policy};
 pub struct MeasuredTransfer {
     /// Budgets and enforcement of the link.
     pub interface: InterfacePolicy,
-    /// The capacity of the link.
+    /// Bytes per second on the wire, in both directions.
     pub capacity: Rate,
     /// The policy that defines the flow's class.
     pub policy: Arc<Policy>,
@@ -156,7 +156,6 @@ fn drain_time(transfer: &MeasuredTransfer) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)).min(LONGEST_DRAIN)
 }
 
-/// The measured part of a capture.
 #[derive(Clone, Copy, Debug, Default)]
 struct CaptureMeasure {
     /// The time from its first packet to its last.

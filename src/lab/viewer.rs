@@ -15,14 +15,14 @@ use super::player::{Player, Stalls};
 use super::service::{PACKETS_PER_DATAGRAM, RTP_HEADER, unspecified};
 use crate::linux::capture::Transport;
 
-/// A viewer.
+/// A client that requests a stream and plays it.
 #[derive(Clone, Debug)]
 pub struct Viewer {
     /// The id that it requests a reservation with.
     pub id: String,
     /// The protocol that it uses.
     pub transport: Transport,
-    /// The rendition that it requests.
+    /// A key of the service's `renditions`.
     pub rendition: String,
     /// The mean rate of the rendition.
     pub media_rate: Rate,
@@ -42,7 +42,7 @@ pub struct ViewerRecord {
     pub began: Option<Instant>,
     /// The payload bytes of each second from the first byte on; the last second may not be over.
     pub seconds: Vec<u64>,
-    /// The player.
+    /// Plays what is received, and counts stalls.
     pub player: Player,
     /// Datagrams that were sent and not received.
     pub lost: u64,

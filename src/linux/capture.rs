@@ -24,10 +24,10 @@ pub struct Packet {
     pub size: Bytes,
 }
 
-/// Which packets are captured.
+/// Packets that match all of these fields are counted, all others are not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CaptureFilter {
-    /// Their transport.
+    /// Packets of other transports are not captured.
     pub transport: Transport,
     /// The port at either end.
     pub port: u16,

@@ -3,7 +3,7 @@
 //! A claim is a listening socket with an abstract name, whose scope is the network namespace, as that of an interface's
 //! number is; the kernel frees it with the process. The name ends in a number of the claim's own. A socket counts as a
 //! claim where the process that listens can hold one: a process without CAP_NET_ADMIN cannot program the interface, and
-//! keeps nobody from it.
+//! its sockets keep no other process from it.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};

@@ -48,7 +48,7 @@ pub enum Feature {
 /// What is known of a feature without trying it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Untried {
-    /// Its module is loaded.
+    /// A module that is loaded or built in offers it.
     Loaded,
     /// `modprobe` finds its module, or that it is built in.
     Available,
@@ -77,7 +77,7 @@ const CLSACT_HANDLE: Handle = Handle::from_u32(0xffff_0000);
 const CLSACT_EGRESS: Handle = Handle::from_u32(0xffff_fff3);
 
 impl Feature {
-    /// All of them.
+    /// In the order of the report.
     pub const ALL: [Self; 12] = [
         Self::Htb,
         Self::Bfifo,

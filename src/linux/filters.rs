@@ -11,7 +11,7 @@ use crate::tc::{Filter, Handle};
 /// A filter on what leaves an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FoundFilter {
-    /// Its kind, as in TCA_KIND.
+    /// TCA_KIND: `flower`, `u32`, `bpf`.
     pub kind: String,
     /// Its settings; `None` for a kind that this library does not read.
     pub filter: Option<Filter>,

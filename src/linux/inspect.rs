@@ -13,14 +13,14 @@ use crate::failure::KernelFailure;
 pub struct LinkDetails {
     /// The number of its interface.
     pub index: u32,
-    /// The name of its interface.
+    /// IFLA_IFNAME.
     pub name: String,
     /// Its kind, as in `ip -d link`; `None` for a device.
     pub kind: Option<String>,
     /// The number of the interface whose wire it uses: the one below a VLAN, a macvlan or an ipvlan, or the bridge, the bond
     /// or the team that it is in. `None` where the kernel names none in this namespace.
     pub shares_wire_with: Option<u32>,
-    /// Whether it is the loopback.
+    /// IFF_LOOPBACK: what it sends returns to this host.
     pub is_loopback: bool,
     /// Whether it is set up.
     pub is_up: bool,
@@ -30,7 +30,7 @@ pub struct LinkDetails {
     pub mtu: Bytes,
     /// The largest aggregate that the stack hands to it; `None` where the kernel does not say.
     pub gso_max_size: Option<Bytes>,
-    /// Which offloads are on.
+    /// They decide how large the packets are that `tc` sees.
     pub offloads: Offloads,
 }
 

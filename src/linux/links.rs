@@ -13,9 +13,9 @@ use crate::failure::KernelFailure;
 /// A network interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Link {
-    /// Its number.
+    /// The ifindex, unique in its network namespace.
     pub index: u32,
-    /// Its name.
+    /// IFLA_IFNAME: at most 15 bytes.
     pub name: String,
     /// The largest IP datagram that it carries.
     pub mtu: Bytes,

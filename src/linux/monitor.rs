@@ -18,7 +18,7 @@ use crate::failure::KernelFailure;
 pub struct LinkState {
     /// The number of its interface.
     pub index: u32,
-    /// Its name.
+    /// IFLA_IFNAME.
     pub name: String,
     /// The largest IP datagram that it carries.
     pub mtu: Bytes,
@@ -30,7 +30,7 @@ pub struct LinkState {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LinkEvent {
-    /// A link is new, or has changed.
+    /// RTM_NEWLINK: a link is new, or one of its attributes has changed.
     Changed(LinkState),
     /// A link was deleted, or moved to another namespace.
     Gone {

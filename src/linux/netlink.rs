@@ -44,7 +44,6 @@ struct NetlinkInner {
 pub(super) type Messages =
     Pin<Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send>>;
 
-/// A socket that is served.
 #[derive(Clone, Debug)]
 struct ServedSocket {
     handle: ConnectionHandle<RouteNetlinkMessage>,
@@ -68,7 +67,7 @@ enum Unanswered {
     Failed(Cause),
     /// The answer was lost: the kernel may have carried it out.
     Lost(&'static str),
-    /// The connection has ended with this number: likewise.
+    /// The connection with this number has ended: the kernel may have carried out the request.
     Ended(u64),
     /// Changes interrupted a dump: it may show no state that ever was.
     Interrupted,

@@ -33,9 +33,9 @@ pub enum Ingress {
 /// An interface and its ifb, by their numbers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ReceivingLinks {
-    /// The interface.
+    /// The ifindex of the interface.
     pub interface: u32,
-    /// The ifb that has what it receives.
+    /// The ifindex of its ifb, which carries what the interface receives.
     pub ifb: u32,
 }
 

@@ -9,20 +9,18 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 pub(super) struct NetlinkRequest {
     /// The type of the message: `RTM_GETLINK`.
     pub(super) call: &'static str,
-    /// The object of the request.
     pub(super) object: String,
     pub(super) message: RouteNetlinkMessage,
     pub(super) kind: NetlinkRequestKind,
 }
 
-/// What a request asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NetlinkRequestKind {
     /// One object, by its attributes.
     Get,
     /// One object that the kernel sends only to listeners, the caller among them.
     Echo,
-    /// All objects.
+    /// NLM_F_DUMP: every object of the kind.
     Dump,
     /// A new object; an error where it exists.
     Add,

@@ -28,7 +28,7 @@ pub struct RouteSelectors {
     pub source: Option<IpAddr>,
     /// The user that the socket belongs to; `None` is the user of this process.
     pub user: Option<u32>,
-    /// The transport and its ports.
+    /// By which rules match and multipath routes choose; `None` leaves them out of the look-up.
     pub ports: Option<Ports>,
 }
 

@@ -12,7 +12,7 @@ use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use crate::failure::KernelFailure;
 
-/// A veth pair.
+/// Two ends of a wire, each in a namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Veth<'a> {
     /// The name of the end in the namespace of the connection.

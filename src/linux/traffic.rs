@@ -17,7 +17,7 @@ use crate::tc::{
 /// The root qdisc of an interface, with its counter.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RootState {
-    /// The qdisc.
+    /// What the kernel has at TC_H_ROOT.
     pub root: ObservedRoot,
     /// Packets that went past every class; 0 for other qdiscs than HTB.
     pub direct_packets: u32,
@@ -26,7 +26,7 @@ pub struct RootState {
 /// A class with the kernel's counters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ClassState {
-    /// The class as the kernel has it.
+    /// Its settings, as the dump has them.
     pub class: HtbClass,
     /// How far it is above the leaves, which have level 0.
     pub level: u32,
@@ -49,7 +49,7 @@ pub struct NewQdisc {
     pub parent: Handle,
     /// Its handle; 0 lets the kernel choose.
     pub handle: Handle,
-    /// Its kind, as in TCA_KIND.
+    /// TCA_KIND: `htb`.
     pub kind: &'static str,
     /// TCA_OPTIONS; empty for the kernel's default settings.
     pub options: Vec<u8>,
@@ -305,7 +305,6 @@ impl Netlink {
             .map(drop)
     }
 
-    /// Sends one operation.
     async fn send(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
         let queue = match op {
             Op::AddQueue { .. } => self.queue_kind().await,

@@ -261,7 +261,6 @@ impl Attempts {
     }
 }
 
-/// What the header of a message says.
 struct MessageHeader<'a> {
     kind: u16,
     flags: u16,
@@ -270,7 +269,6 @@ struct MessageHeader<'a> {
     bytes: &'a [u8],
 }
 
-/// The headers of the messages in a datagram.
 fn headers(datagram: &[u8]) -> impl Iterator<Item = MessageHeader<'_>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {

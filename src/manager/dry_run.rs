@@ -101,7 +101,7 @@ impl DryRun {
         decision
     }
 
-    /// The ledger.
+    /// For its totals and flows.
     pub const fn ledger(&self) -> &Ledger {
         self.manager.ledger()
     }

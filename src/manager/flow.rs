@@ -16,7 +16,7 @@ pub enum FlowPhase {
     Applying,
     /// The kernel has its class; the peer has not answered.
     Provisional,
-    /// The connection is established.
+    /// The peer has answered: [`Input::Connected`](super::Input::Connected).
     Established,
     /// Preempted; the preemptor's kernel change is still pending.
     Displaced,
@@ -33,7 +33,6 @@ pub(super) struct ManagedFlow {
     /// The request that was granted.
     pub(super) qos: Qos,
     pub(super) grant: Grant,
-    /// Its class in the policy.
     pub(super) policy_class: Option<String>,
     pub(super) debt: FlowDebt,
     /// The group that the interface charges in its place.

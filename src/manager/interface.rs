@@ -311,7 +311,6 @@ impl Interface {
         self.group_classes.values().any(|shared| *shared == class)
     }
 
-    /// The flows in a class.
     pub(super) fn members(&self, class: Handle) -> impl Iterator<Item = &str> {
         self.members.get(&class).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }

@@ -120,7 +120,6 @@ impl Manager {
         }
     }
 
-    /// The kernel has answered a repair.
     pub(super) fn repaired(&mut self, turn: &mut Turn, name: &str, result: Result<(), KernelFailure>) {
         match (self.interfaces.get_mut(name), result) {
             (None, _) => {}
@@ -237,7 +236,7 @@ impl Manager {
     }
 }
 
-/// What was found, by the repair that it needs.
+/// Names the differences that a repair mends, for logs and refusals.
 fn found(repair: &Change) -> String {
     let found = |op: &Op| match op {
         Op::AddRoot(_) => "the root qdisc is missing".to_owned(),

@@ -28,7 +28,6 @@ pub(super) struct Replaced {
     pub(super) before: Option<HtbClass>,
 }
 
-/// What a change is for.
 #[derive(Debug)]
 pub(super) enum Purpose {
     /// An interface's tree.
@@ -127,7 +126,6 @@ impl Pending {
         Self { interface, operations, replaced, purpose }
     }
 
-    /// Whether it changes a class of an interface.
     pub(super) fn changes(&self, interface: &str, class: Handle) -> bool {
         self.interface == interface && self.replaced.iter().any(|replaced| replaced.class == class)
     }

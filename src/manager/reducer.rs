@@ -177,7 +177,6 @@ impl Manager {
         }
     }
 
-    /// The kernel has answered a change.
     fn applied(&mut self, turn: &mut Turn, change: ChangeId, result: Result<(), KernelFailure>) {
         let Some(pending) = self.pending.remove(&change) else { return };
         record_applied(turn, &pending, &result);

@@ -106,7 +106,7 @@ impl Manager {
         }
     }
 
-    /// Notifies the owner of a flow of the loss of its reservation. What it has taken from its buckets may be told next.
+    /// Notifies the owner of a flow of the loss of its reservation. [`Input::Spent`](super::Input::Spent) may report next what it has taken from its buckets.
     pub(super) fn lapse(&mut self, turn: &mut Turn, (held, flow): (Holding, ManagedFlow), why: Loss) {
         self.lapsed.insert(held.id.clone(), Lapsed { flow, why: why.clone() });
         turn.tell_lost(held, why);

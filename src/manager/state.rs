@@ -52,7 +52,7 @@ pub struct Status {
     pub totals: Both<Totals>,
     /// Whether the kernel has a tree for it.
     pub kernel: Result<(), NotProgrammed>,
-    /// How many flows are on it.
+    /// How many admitted or provisional flows use the interface.
     pub flows: usize,
 }
 
@@ -95,12 +95,12 @@ impl Manager {
         self.recorded = None;
     }
 
-    /// Whether events are recorded.
+    /// Whether [`Self::record_events`] was called.
     pub const fn records_events(&self) -> bool {
         self.recorded.is_some()
     }
 
-    /// The ledger.
+    /// For its totals and flows; only inputs change it.
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
     }

@@ -9,7 +9,7 @@ use super::entries::{self, Entries};
 use super::model::Policy;
 use super::notation::{key, quoted};
 
-/// A definition in a policy.
+/// A definition in a policy, by its kind and its name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum PolicyItem {
@@ -17,11 +17,11 @@ pub enum PolicyItem {
     Top,
     /// An interface, by the name of its table.
     Interface(String),
-    /// A template.
+    /// `[template.NAME]`.
     Template(String),
-    /// A class.
+    /// `[class.NAME]`.
     Class(String),
-    /// A group.
+    /// `[group.NAME]`.
     Group(String),
     /// The limits of clients, by their pattern.
     Client(String),
@@ -46,7 +46,7 @@ pub struct PolicyChanges {
 /// A definition that differs.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct ItemChange {
-    /// The definition.
+    /// The table that differs.
     pub item: PolicyItem,
     /// Its keys that differ; all keys of one that only one policy has.
     pub keys: Vec<KeyChange>,
@@ -190,7 +190,7 @@ fn classes_by_place(policy: &Policy) -> Vec<String> {
     places.into_iter().map(|(_, name)| name).collect()
 }
 
-/// As it is displayed.
+/// Serialises as one string, that of `Display`.
 impl Serialize for PolicyItem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

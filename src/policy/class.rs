@@ -19,7 +19,7 @@ pub struct Class {
     /// divided by the factor. With measured admission it is charged its rate, and the measured sum is not taken to be
     /// less than the declared sum divided by the factor.
     pub overbooking_thousandths: u64,
-    /// From 0 (best) to 7.
+    /// From 0 (best) to 7: compared with the holding priorities of the flows that it would preempt.
     pub setup_priority: u8,
     /// From 0 (best) to 7; not worse than `setup_priority`.
     pub holding_priority: u8,

@@ -186,7 +186,6 @@ pub(super) fn rule(rule: &Rule) -> Entries {
     entries
 }
 
-/// The conditions of a rule.
 fn conditions(matches: &Match) -> Vec<(&'static str, String)> {
     let mut conditions = Vec::new();
     conditions.extend(matches.protocol.map(|protocol| ("protocol", word(&Protocol::WORDS, protocol))));
@@ -195,7 +194,6 @@ fn conditions(matches: &Match) -> Vec<(&'static str, String)> {
     conditions
 }
 
-/// The conditions of a class.
 fn owner_conditions(matches: &OwnerMatch) -> Vec<(&'static str, String)> {
     let lists = [
         list("uid", matches.uid.iter().map(range)),

@@ -67,7 +67,7 @@ pub enum ClassModel {
 pub enum Capacity {
     /// The link speed that the kernel reports.
     Auto,
-    /// A stated rate.
+    /// `"80 Mbit/s"`, in bytes per second on the wire.
     Rate(Rate),
 }
 
@@ -79,7 +79,7 @@ pub enum Enforcement {
     Auto,
     /// By tc and in user space; a request is refused where tc cannot be programmed.
     Kernel,
-    /// In user space alone.
+    /// `"user-space"`: no class in the kernel, though it could have one.
     UserSpace,
 }
 
@@ -165,7 +165,7 @@ impl InterfacePolicy {
         }
     }
 
-    /// The budget of a direction.
+    /// The `egress` budget for sending, the `ingress` budget for receiving.
     pub const fn budget(&self, direction: Direction) -> &Budget {
         self.budgets.get(direction)
     }

@@ -15,7 +15,7 @@ use super::timeouts::PeerTimeouts;
 /// What a policy knows of a flow: the names of its class and of its client.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FlowNames<'a> {
-    /// The class.
+    /// `None` for a flow without a class.
     pub class: Option<&'a str>,
     /// The client, whose limits are those of the first pattern that matches its name.
     pub client: Option<&'a str>,
@@ -32,15 +32,15 @@ pub struct FlowNames<'a> {
 /// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Policy {
-    /// By interface name.
+    /// By interface name; `*` is for every interface without a table of its own.
     pub interfaces: BTreeMap<String, InterfacePolicy>,
     /// `[interface."*"]`: applies to every interface that has no table of its own.
     pub any_interface: Option<InterfacePolicy>,
-    /// By template name.
+    /// The flowspecs that requests name, by template name.
     pub templates: BTreeMap<String, Template>,
-    /// By class name.
+    /// By class name, as rules and requests name it.
     pub classes: BTreeMap<String, Class>,
-    /// By group name.
+    /// The groups that exist from the start, by group name.
     pub groups: BTreeMap<String, Group>,
     /// In the order of the files; the first pattern that matches applies.
     pub clients: Vec<Client>,
@@ -70,7 +70,7 @@ pub struct Group {
     pub interface: String,
     /// The class whose share is charged.
     pub class: Option<String>,
-    /// What the group is charged.
+    /// The group's own flowspec, or its largest member's.
     pub mode: GroupMode,
     /// The group's flowspecs.
     pub qos: Qos,
@@ -78,7 +78,7 @@ pub struct Group {
     pub place: Place,
 }
 
-/// What a group is charged.
+/// Which flowspec the interface is charged for a group.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupMode {

@@ -10,7 +10,6 @@ pub(crate) fn flowspec(spec: &Flowspec) -> String {
     inline_table(&flowspec_fields(spec))
 }
 
-/// Fields as an inline table.
 pub(super) fn inline_table(fields: &[(&str, String)]) -> String {
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     format!("{{ {} }}", fields.join(", "))

@@ -7,7 +7,7 @@ use std::ops::Range;
 pub struct Source<'a> {
     /// The name shown in messages, usually a path.
     pub name: &'a str,
-    /// The whole text.
+    /// The file's content; places are byte offsets into it.
     pub text: &'a str,
 }
 

@@ -10,18 +10,18 @@ pub struct Problem {
     pub code: Code,
     /// What is wrong, in a sentence that is complete by itself.
     pub message: String,
-    /// The place in the sources.
+    /// The bytes that a diagnostic underlines.
     pub place: Place,
     /// Other places that matter.
     pub labels: Vec<Label>,
-    /// How to correct it.
+    /// A sentence that says how to correct it; `None` where the message does.
     pub help: Option<String>,
 }
 
 /// Another place of a problem.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Label {
-    /// The place in the sources.
+    /// The bytes that a diagnostic underlines beside the problem's own.
     pub place: Place,
     /// Why this place matters.
     pub text: String,

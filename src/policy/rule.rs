@@ -10,7 +10,7 @@ use super::place::Place;
 /// A rule. The first rule whose conditions all hold applies.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rule {
-    /// The conditions.
+    /// All of them have to hold.
     pub matches: Match,
     /// The class of the flow, unless its caller names one.
     pub class: Option<String>,
@@ -26,7 +26,7 @@ pub struct Rule {
 /// Conditions on a flow. An absent condition always holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Match {
-    /// The transport protocol.
+    /// `None` for any transport protocol.
     pub protocol: Option<Protocol>,
     /// One of these ranges contains the local port.
     pub local_port: Vec<PortRange>,
@@ -34,23 +34,23 @@ pub struct Match {
     pub peer: Vec<Network>,
 }
 
-/// A transport protocol.
+/// The transports that rules tell apart.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// TCP.
+    /// IPPROTO_TCP: a stream.
     Tcp,
-    /// UDP.
+    /// IPPROTO_UDP: datagrams.
     Udp,
 }
 
-/// A range of ports.
+/// The first and the last port, both included.
 pub type PortRange = RangeInclusive<u16>;
 
 /// The properties of a flow that rules look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {
-    /// The transport protocol.
+    /// The transport of the socket.
     pub protocol: Protocol,
     /// The local port; 0 if none is bound yet.
     pub local_port: u16,
@@ -72,13 +72,13 @@ pub enum NotANetwork {
     /// The text is neither an address nor an address with a prefix length.
     #[error("{text:?} is not a network; write \"10.0.0.0/8\", \"2001:db8::/32\" or one address")]
     Syntax {
-        /// The text.
+        /// What stands in the place of a network.
         text: String,
     },
     /// The address has bits set beyond its prefix.
     #[error("{text:?} has bits set beyond its prefix; the network is \"{network}\"")]
     HostBits {
-        /// The text.
+        /// What stands in the place of a network.
         text: String,
         /// The network that contains the address.
         network: Network,

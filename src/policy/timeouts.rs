@@ -7,9 +7,9 @@ use flowspec::Micros;
 /// A time, or the statement that there is no limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Timeout {
-    /// `"off"`: no limit.
+    /// `"off"`: the flow keeps its reservation for as long as its socket is open.
     Off,
-    /// A limit.
+    /// The flow loses its reservation after this time.
     After(Micros),
 }
 
@@ -25,9 +25,9 @@ pub struct PeerTimeouts {
 /// The timeouts that a class or a client states; `None` leaves that of the wider scope.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct OwnTimeouts {
-    /// As [`PeerTimeouts::dead_after`].
+    /// Overrides [`PeerTimeouts::dead_after`] where it is stated.
     pub dead_after: Option<Timeout>,
-    /// As [`PeerTimeouts::stalled_after`].
+    /// Overrides [`PeerTimeouts::stalled_after`] where it is stated.
     pub stalled_after: Option<Timeout>,
 }
 
@@ -35,7 +35,7 @@ impl PeerTimeouts {
     /// The shortest timeout: keepalive counts in seconds.
     pub const SHORTEST: Micros = Micros::new(1_000_000);
 
-    /// The longest timeout: a day.
+    /// A day, the most that a policy may state.
     pub const LONGEST: Micros = Micros::new(24 * 3_600 * 1_000_000);
 
     /// No limit for either.

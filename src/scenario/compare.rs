@@ -9,7 +9,6 @@ use super::outcome::{ChargeQuantity, Compared};
 use super::step::{Expect, Tolerance};
 use crate::admission::{Decision, EndedIds, Ledger, Reason};
 
-/// What came of a step.
 #[derive(Default)]
 pub(super) struct ObservedStep {
     pub(super) decisions: Vec<Decision>,
@@ -17,7 +16,6 @@ pub(super) struct ObservedStep {
     pub(super) ended: EndedIds,
     /// Flows that were notified of capacity before the step's own event.
     pub(super) notified: Vec<String>,
-    /// The result of a transfer.
     pub(super) rate: Option<Result<Rate, TransferFailure>>,
 }
 

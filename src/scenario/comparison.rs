@@ -30,9 +30,9 @@ pub struct Comparison<'a> {
 pub struct ComparedTest {
     /// The path of the test file.
     pub file: String,
-    /// The name of the test.
+    /// As the file states it; unique in the file.
     pub name: String,
-    /// The line of the test.
+    /// Where the test begins in its file, from 1.
     pub line: usize,
     /// The path of its own policy.
     pub policy: String,
@@ -42,12 +42,12 @@ pub struct ComparedTest {
     pub decisions: Vec<ComparedDecision>,
 }
 
-/// A decision that differs.
+/// One step that two policies decide differently.
 #[derive(Clone, Debug)]
 pub struct ComparedDecision {
     /// The rule and the templates of the request, in words: `p.toml:12 rule 1, template hd`.
     pub requested: String,
-    /// The decisions.
+    /// The decision under each of the two policies.
     pub difference: Difference,
 }
 

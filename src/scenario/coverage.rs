@@ -14,22 +14,22 @@ use crate::policy::{Class, ClassModel, Policy};
 pub enum CoverageItem {
     /// An interface, by the name of its table.
     Interface(String),
-    /// A class.
+    /// `[class.NAME]`, by its name.
     Class(String),
-    /// A group.
+    /// `[group.NAME]`, by its name.
     Group(String),
-    /// A template.
+    /// `[template.NAME]`, by its name.
     Template(String),
     /// A rule, by its number from 1.
     Rule(usize),
-    /// A reason of refusals.
+    /// A refusal of this kind.
     Reason(Reason),
 }
 
 /// The items of a policy, and those of them that tests used.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Coverage {
-    /// All items of the policy.
+    /// What the policy defines, and the reasons for which it can refuse.
     pub all: BTreeSet<CoverageItem>,
     /// The items that tests used.
     pub covered: BTreeSet<CoverageItem>,

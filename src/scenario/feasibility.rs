@@ -104,7 +104,6 @@ fn given(rule: &Rule) -> String {
     format!("in {}", both.join(" and "))
 }
 
-/// The refusal of each interface.
 struct Reasons(BTreeMap<String, Refusal>);
 
 impl std::fmt::Display for Reasons {
@@ -135,7 +134,6 @@ struct Trial {
     owners: BTreeMap<String, Owner>,
     group_interfaces: BTreeMap<String, String>,
     trials: usize,
-    /// The most trials.
     most: usize,
 }
 

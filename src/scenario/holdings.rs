@@ -49,9 +49,9 @@ pub struct Fill {
     pub class: Option<String>,
     /// The group whose members are counted, if it is one.
     pub group: Option<String>,
-    /// The template.
+    /// The template that is filled with.
     pub template: String,
-    /// The number of flows.
+    /// How many flows are admitted, one after the other, before the first refusal.
     pub flows: u64,
     /// What refuses the next flow; `None` where counting stopped before one was refused.
     pub limit: Option<HoldingLimit>,
@@ -60,7 +60,7 @@ pub struct Fill {
 /// What limits a number of flows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct HoldingLimit {
-    /// The reason of the refusal.
+    /// Why the next flow was refused.
     pub reason: Reason,
     /// The direction, if it is a limit of one.
     pub direction: Option<Direction>,
@@ -71,13 +71,13 @@ pub struct HoldingLimit {
 /// A number of flows that is not the same under two policies.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct HoldingChange {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
     /// The class; `None` for flows without one.
     pub class: Option<String>,
     /// The group whose members are counted, if it is one.
     pub group: Option<String>,
-    /// The template.
+    /// The template that both policies were filled with.
     pub template: String,
     /// The number under the old policy; `None` where it had no such combination.
     pub before: Option<u64>,

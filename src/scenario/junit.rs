@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::outcome::Verdict;
 use super::report::{InvalidFile, PolicyCoverage, RunReport, TestReport, summary};
 
-/// One test.
 pub(super) struct Case<'a> {
     pub(super) file: &'a str,
     pub(super) line: usize,
@@ -22,7 +21,6 @@ pub(super) enum CaseResult {
     Skipped(String),
 }
 
-/// The report of a run.
 pub(super) fn junit(run: &RunReport<'_>) -> String {
     let cases: Vec<_> = run.tests.iter().map(Case::from).collect();
     document(&cases, run.invalid, run.coverage)

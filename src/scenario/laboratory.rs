@@ -14,10 +14,10 @@ pub trait Laboratory {
     fn transfer(&mut self, request: &TransferRequest) -> Result<Rate, TransferFailure>;
 }
 
-/// What is to be transferred.
+/// A step of a test that is sent over a real link.
 #[derive(Clone, Debug)]
 pub struct TransferRequest {
-    /// The policy at this step.
+    /// The policy that the test has in force at this step.
     pub policy: Arc<Policy>,
     /// The flow's interface, by its name in the policy.
     pub interface: String,
@@ -40,19 +40,19 @@ pub enum TransferFailure {
     /// No flow with this id is admitted.
     #[error("no flow {id:?} is admitted")]
     UnknownFlow {
-        /// The id.
+        /// The id of the step.
         id: String,
     },
     /// The interface's capacity is not known.
     #[error("{interface}: the capacity is not known")]
     UnknownCapacity {
-        /// The interface.
+        /// The name of the link that the test states.
         interface: String,
     },
     /// The policy does not have the interface.
     #[error("the policy has no interface {interface}")]
     UnknownInterface {
-        /// The interface.
+        /// The name of the link that the test states.
         interface: String,
     },
     /// The network could not be set up, or the flow could not be sent on it.

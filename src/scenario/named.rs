@@ -7,7 +7,6 @@ use super::names::IdPattern;
 use crate::policy::Place;
 use crate::policy::read::section::{Placed, Section};
 
-/// What a name stands for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NameKind {
     Interface,
@@ -46,7 +45,6 @@ impl NameUses {
         self.found.into_inner()
     }
 
-    /// Notes a name.
     pub(super) fn note(&self, kind: NameKind, names: IdPattern, place: Place) {
         self.found.borrow_mut().push(NameUse { kind, names, place, is_expected: self.is_expected });
     }

@@ -21,7 +21,6 @@ impl IdPattern {
         id.contains(NUMBER)
     }
 
-    /// Each id.
     pub(super) fn each(&self) -> impl Iterator<Item = String> + '_ {
         (1..=self.repeat).map(|number| self.numbered(number))
     }

@@ -10,14 +10,14 @@ use super::snapshot::LedgerSnapshot;
 use crate::admission::Decision;
 use crate::policy::Place;
 
-/// The result of a test.
+/// What came of one test: its verdict, its decisions, and how it could be corrected.
 #[derive(Clone, Debug)]
 pub struct TestOutcome {
     /// Whether the test passed.
     pub verdict: Verdict,
     /// The parts of the policy that the test used.
     pub covered: BTreeSet<CoverageItem>,
-    /// Every decision, in order.
+    /// Every decision, in the order of the steps.
     pub decisions: Vec<StepDecision>,
     /// For each step whose expectations do not hold, those that would.
     pub corrections: Vec<Correction>,
@@ -25,14 +25,14 @@ pub struct TestOutcome {
     pub uncorrectable: Vec<Uncorrectable>,
 }
 
-/// A decision of a test.
+/// One decision, with the step that led to it.
 #[derive(Clone, Debug)]
 pub struct StepDecision {
     /// The step's index.
     pub step: usize,
-    /// What the step requested.
+    /// The request as a test file states it, defaults included.
     pub requested: Requested,
-    /// What was decided.
+    /// The ledger's answer, with the totals after it.
     pub decision: Decision,
 }
 
@@ -50,7 +50,7 @@ pub struct Requested {
 pub struct Uncorrectable {
     /// The place of the expectations in the test file, or else of the step.
     pub place: Place,
-    /// Why.
+    /// Why no correction is possible.
     pub reason: NoExpectations,
 }
 
@@ -68,21 +68,21 @@ pub enum NoExpectations {
     DecisionsDiffer {
         /// How many there are.
         decisions: usize,
-        /// The quantity.
+        /// The quantity whose value differs.
         compared: Compared,
         /// The value of one decision.
         first: String,
         /// The value of another.
         second: String,
     },
-    /// What fails is the step itself.
+    /// The step could not be carried out.
     #[error("{compared}: expected {expected}, found {actual}")]
     StepFails {
-        /// What is wrong with it.
+        /// The quantity that the step is about.
         compared: Compared,
-        /// What it needs.
+        /// What the step needs, in words.
         expected: String,
-        /// What was found.
+        /// What there is in its place, in words.
         actual: String,
     },
 }
@@ -122,9 +122,9 @@ pub struct TestFailure {
     pub place: Place,
     /// The quantity that differs.
     pub compared: Compared,
-    /// What the test expects.
+    /// The value in the file, in its notation.
     pub expected: String,
-    /// What was found.
+    /// The value that was decided, in the notation of the file.
     pub actual: String,
     /// The decision whose quantity differs, if it is one of a decision.
     pub decision: Option<Decision>,
@@ -146,11 +146,11 @@ pub enum Compared {
     Decision,
     /// Whether the flow waits for capacity.
     Waiting,
-    /// The Winsock error.
+    /// The code of the refusal: `WSAEOPNOTSUPP`.
     Error,
     /// The WSA_QOS status.
     Status,
-    /// The reason of a refusal.
+    /// The word of the refusal: `interface_budget`.
     Reason,
     /// Which of several renditions was admitted.
     Rendition,
@@ -160,14 +160,14 @@ pub enum Compared {
     WouldFit,
     /// What a flow is charged, or a total of an interface.
     Charge {
-        /// Which of them.
+        /// Which part of the charge.
         quantity: ChargeQuantity,
         /// The interface and direction; none if it is not compared in one of them.
         place: Option<(String, Direction)>,
     },
-    /// The preempted flows.
+    /// The ids of the flows that were preempted, least important first.
     Preempted,
-    /// The shed flows.
+    /// The ids of the flows that were shed, least important first.
     Shed,
     /// The flows that ended at their time.
     Expired,
@@ -185,9 +185,9 @@ pub enum Compared {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ChargeQuantity {
-    /// What is reserved on the interface.
+    /// Bytes per second that the interface's flows and groups are charged.
     Reserved,
-    /// What is available on the interface.
+    /// Bytes per second that are left of the interface's budget.
     Available,
     /// What the last flow of the step is charged.
     Charged,

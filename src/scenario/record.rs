@@ -14,12 +14,12 @@ use crate::manager::DryRun;
 use crate::policy::notation::{flowspec, quoted};
 use crate::policy::{GroupMode, Policy};
 
-/// What is recorded.
+/// What a test file is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Recording<'a> {
-    /// The trace.
+    /// The text of the trace, one request a line.
     pub trace: &'a str,
-    /// The policy that decides.
+    /// Decides each request; the test expects its decisions.
     pub policy: &'a Arc<Policy>,
     /// The policy's name in the test file, relative to it.
     pub policy_name: &'a str,
@@ -29,10 +29,10 @@ pub struct Recording<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// A line is not a request.
+    /// The line is not JSON, or not a request.
     #[error("{line}: {error}")]
     Line {
-        /// The number of the line, from 1.
+        /// From 1.
         line: usize,
         /// Why it is not a request.
         error: TraceError,
@@ -40,7 +40,7 @@ pub enum RecordError {
     /// `{n}` in the id of a test's flow stands for a number.
     #[error("{line}: the id {id:?} contains {{n}}, which stands for a number in a test")]
     Pattern {
-        /// The number of the line, from 1.
+        /// From 1.
         line: usize,
         /// The flow's id.
         id: String,
@@ -48,7 +48,7 @@ pub enum RecordError {
     /// No step of a test does what the line requests.
     #[error("{line}: a test has no step for {}", op.name())]
     NoStep {
-        /// The number of the line, from 1.
+        /// From 1.
         line: usize,
         /// The operation that the line requests.
         op: OperationKind,
@@ -119,7 +119,6 @@ fn flow_id(request: &Result<Operation, RefusedRequest>) -> Option<&str> {
     }
 }
 
-/// The action of a step.
 fn action(operation: &Operation, now: Moment) -> String {
     match operation {
         Operation::Reserve(ladder) => connect(ladder, now),

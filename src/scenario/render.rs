@@ -8,13 +8,13 @@ use super::junit::junit;
 use super::outcome::Verdict;
 use super::report::{FileProblem, InvalidFile, RunReport, VerdictCounts};
 
-/// The format of a report.
+/// The output of `gqos test`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ReportFormat {
     /// For people: one line per test, and failures in full.
     Text,
-    /// One JSON document.
+    /// One document for the whole run.
     Json,
     /// JUnit's XML.
     Junit,
@@ -24,7 +24,7 @@ pub enum ReportFormat {
     Github,
 }
 
-/// Renders a report in a format.
+/// The whole report as one text, which ends with a line break.
 pub fn render(report: &RunReport<'_>, format: ReportFormat) -> String {
     match format {
         ReportFormat::Text => text(report),

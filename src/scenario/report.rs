@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::coverage::Coverage;
 use super::outcome::{TestFailure, TestOutcome, Verdict};
 
-/// All that a run of tests reports.
+/// Everything that a run of tests reports, whatever the format.
 #[derive(Clone, Copy, Debug)]
 pub struct RunReport<'a> {
     /// The tests that were run, in order.
@@ -22,9 +22,9 @@ pub struct RunReport<'a> {
 pub struct TestReport {
     /// The path of the test file.
     pub file: String,
-    /// The name of the test.
+    /// As the file states it.
     pub name: String,
-    /// The line of the test.
+    /// Where the test begins in its file, from 1.
     pub line: usize,
     /// Where the expectation is that does not hold, if the test failed.
     pub failed_at: Option<FailedAt>,
@@ -32,7 +32,7 @@ pub struct TestReport {
     pub rule: Option<String>,
     /// How long the test ran, by the clock of the caller.
     pub duration: Duration,
-    /// The result.
+    /// The verdict and everything that led to it.
     pub outcome: TestOutcome,
 }
 
@@ -41,7 +41,7 @@ pub struct TestReport {
 pub struct FailedAt {
     /// The line in the test file, from 1.
     pub line: usize,
-    /// The column in characters, from 1.
+    /// In characters, from 1.
     pub column: usize,
     /// The line itself with a caret below the expectation; may have several lines.
     pub snippet: String,
@@ -59,22 +59,22 @@ pub struct InvalidFile {
 /// A problem of a test file or of one of its policies.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct FileProblem {
-    /// The path of the file.
+    /// The path as the command line has it.
     pub file: String,
-    /// The line, from 1.
+    /// From 1.
     pub line: usize,
-    /// The column in characters, from 1.
+    /// In characters, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// One sentence, without the place.
     pub message: String,
 }
 
 /// What the tests cover of a policy.
 #[derive(Clone, Debug)]
 pub struct PolicyCoverage {
-    /// The path of the policy.
+    /// The path as the test files name it.
     pub policy: String,
-    /// What is covered.
+    /// What all tests of the policy have used together.
     pub coverage: Coverage,
 }
 
@@ -87,7 +87,6 @@ pub(super) struct VerdictCounts {
 }
 
 impl TestReport {
-    /// A failure in full.
     pub(super) fn describe(&self, failure: &TestFailure) -> String {
         let place = self.failed_at.clone().unwrap_or_default();
         let FailedAt { line, column, snippet } = place;

@@ -5,7 +5,6 @@ use flowspec::{Both, Direction, Flowspec, Qos};
 use crate::admission::{Ladder, Refusal, RefusedRequest, Request, RequestKind, reserves_nothing};
 use crate::policy::Policy;
 
-/// The QOS that a request asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum RequestedQos {
     /// The first template that fits, best first; best effort if there is none.
@@ -59,7 +58,6 @@ impl RequestedQos {
         !renditions.is_empty() && renditions.iter().all(reserve_nothing)
     }
 
-    /// The names of the templates.
     pub(super) fn templates(&self) -> &[String] {
         match self {
             Self::Templates(templates) => templates,

@@ -17,7 +17,7 @@ pub struct LedgerSnapshot {
     pub interfaces: Vec<InterfaceSnapshot>,
 }
 
-/// The state of one interface.
+/// What one interface has reserved, and for which flows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InterfaceSnapshot {
     /// The interface's name.
@@ -39,7 +39,7 @@ pub struct FlowRow {
     pub ids: Vec<String>,
     /// How many flows they are.
     pub count: usize,
-    /// What each of them is charged.
+    /// Bytes per second that each of them is charged.
     pub charged: Both<Rate>,
 }
 

@@ -16,7 +16,6 @@ pub(super) struct Step {
     pub(super) action: Action,
     pub(super) expect: Option<Expect>,
     pub(super) place: Place,
-    /// The names that the step uses.
     pub(super) names: Vec<NameUse>,
     /// The place of the policy that it reloads.
     pub(super) reload: Option<Place>,
@@ -78,7 +77,6 @@ pub(super) struct GroupStep {
     pub(super) qos: RequestedQos,
 }
 
-/// A measured transfer.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) id: String,
@@ -114,12 +112,10 @@ pub(super) struct Expect {
     pub(super) flows: Option<u64>,
     /// The rate of a transfer, IP headers included.
     pub(super) rate: Option<Tolerance>,
-    /// The places of the keys.
     pub(super) keys: Vec<(String, Place)>,
     pub(super) place: Place,
 }
 
-/// A rate with a tolerance.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tolerance {
     pub(super) rate: Rate,

@@ -15,7 +15,7 @@ use crate::policy::{Code, Place, Problem, Source};
 pub struct Suite {
     /// The path of the policy, relative to the file.
     pub policy: Option<String>,
-    /// The tests, in order.
+    /// In the order of the file, in which they run.
     pub tests: Vec<Test>,
     /// Where policies are named, in the order of the file.
     places: Vec<(String, Place)>,

@@ -14,7 +14,7 @@ use crate::policy::{GroupMode, Owner, Policy};
 /// The longest line in bytes; a longer one is not a request.
 pub const LONGEST_LINE: usize = 64 << 10;
 
-/// A line of a trace.
+/// One request and the time at which it comes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceLine {
     /// The time of the request; not before that of the line before.
@@ -54,17 +54,17 @@ pub enum TraceError {
     /// A required field is missing.
     #[error("{:?} needs {field:?}", op.name())]
     Missing {
-        /// The operation.
+        /// What the line requests.
         op: OperationKind,
-        /// The name of the field.
+        /// The key that the operation does not have.
         field: &'static str,
     },
     /// A field that the operation does not use.
     #[error("{:?} does not use {field:?}", op.name())]
     Unused {
-        /// The operation.
+        /// What the line requests.
         op: OperationKind,
-        /// The name of the field.
+        /// The key that the operation needs.
         field: &'static str,
     },
     /// `templates` is an empty list.
@@ -73,7 +73,7 @@ pub enum TraceError {
     /// Several templates for an operation that takes one.
     #[error("{:?} takes one template, and templates has {templates}", op.name())]
     SeveralTemplates {
-        /// The operation.
+        /// What the line requests.
         op: OperationKind,
         /// How many there are.
         templates: usize,
@@ -81,19 +81,19 @@ pub enum TraceError {
     /// Both `template` and `templates` are given.
     #[error("template and templates exclude each other")]
     TemplateAndTemplates,
-    /// A template and a flowspec are given.
+    /// A request has either; the template is a flowspec already.
     #[error("a template stands for sending and receiving: give one or the other")]
     TemplateAndFlowspec,
     /// A priority is out of range.
     #[error("priority {priority} is not between 0 (best) and 7")]
     Priority {
-        /// The priority.
+        /// The number in the line; more than 7.
         priority: u8,
     },
     /// The window of a measurement is out of range.
     #[error("window_us is {window}, which is not between 100 ms and a day")]
     Window {
-        /// The window.
+        /// The time in the line.
         window: Micros,
     },
 }
@@ -257,7 +257,7 @@ impl<'a> TraceReader<'a> {
 }
 
 impl TraceLine {
-    /// Submits the line to a ledger.
+    /// Decides without a kernel: the ledger's answer is final.
     pub fn decide_by_ledger(&self, ledger: &mut Ledger) -> Decision {
         match &self.request {
             Ok(operation) => ledger.decide(self.at, operation).decision,

@@ -7,7 +7,6 @@ use crate::admission::{OperationKind, PeerState};
 use crate::policy::GroupMode;
 use crate::policy::read::flowspec::SERVICES;
 
-/// The values of a field.
 #[derive(Clone, Copy)]
 enum FieldForm {
     /// The time of the line, which every line has.
@@ -29,7 +28,6 @@ enum FieldForm {
     State,
 }
 
-/// The fields of a line.
 const FIELDS: &[(&str, FieldForm, &str)] = &[
     (
         "at_us",
@@ -118,7 +116,6 @@ pub fn trace_schema() -> Value {
     })
 }
 
-/// The lines of one operation.
 fn operation((word, kind, required): &(&str, OperationKind, &[&str])) -> Value {
     let used = FIELDS.iter().map(|(name, ..)| *name).filter(|name| *name == "at_us" || takes(*kind, name));
     let mut fields: Map<_, _> = used.map(|name| (name.to_owned(), json!(true))).collect();
@@ -229,7 +226,6 @@ mod tests {
         }
     }
 
-    /// A line with these fields.
     fn line(op: &str, fields: impl IntoIterator<Item = &'static str>) -> Value {
         let mut line = json!({ "at_us": 0, "op": op });
         for field in fields {

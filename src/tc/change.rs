@@ -14,9 +14,9 @@ pub enum Op {
     AddRoot(HtbRoot),
     /// Deletes the root qdisc with everything below it: the kernel's default returns.
     DeleteRoot(HtbRoot),
-    /// Adds a class.
+    /// `tc class add`.
     AddClass(HtbClass),
-    /// Changes the numbers of a class.
+    /// `tc class change`: other numbers for a class that stays where it is.
     ChangeClass {
         /// The class after the change.
         to: HtbClass,
@@ -27,14 +27,14 @@ pub enum Op {
     DeleteClass(HtbClass),
     /// Gives a class a queue of its own, in place of the kernel's default.
     AddQueue {
-        /// The class.
+        /// The leaf that the queue belongs to.
         parent: Handle,
-        /// The queue.
+        /// The qdisc with its settings.
         queue: ClassQueue,
     },
-    /// Changes the settings of a queue.
+    /// `tc qdisc change`: other settings for a queue of the same kind.
     ChangeQueue {
-        /// The class.
+        /// The leaf that the queue belongs to.
         parent: Handle,
         /// The queue after the change.
         to: ClassQueue,
@@ -43,9 +43,9 @@ pub enum Op {
     },
     /// Deletes the queue of a class: the kernel's default returns.
     DeleteQueue {
-        /// The class.
+        /// The leaf that the queue belongs to.
         parent: Handle,
-        /// The queue.
+        /// The qdisc with its settings, for the undo.
         queue: ClassQueue,
     },
 }

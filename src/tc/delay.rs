@@ -26,7 +26,7 @@ const TIMER_MICROS: u64 = 10_000;
 /// The most flows, and the largest buckets together, for which a delay is guaranteed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Load {
-    /// The number of flows.
+    /// How many leaves compete, each with a flow of its own.
     pub flows: u64,
     /// The sum of their token bucket sizes, as in their flowspecs.
     pub buckets: Bytes,

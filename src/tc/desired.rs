@@ -53,7 +53,7 @@ impl Desired {
         &self.shape
     }
 
-    /// The root qdisc.
+    /// The HTB that all classes are below.
     pub const fn root(&self) -> HtbRoot {
         OWN_ROOT
     }
@@ -63,7 +63,7 @@ impl Desired {
         [self.shape.link_class(), self.shape.default_class()]
     }
 
-    /// The class of flows with this handle.
+    /// The settings of the leaf with this handle; `None` where the tree has none.
     pub fn leaf(&self, handle: Handle) -> Option<HtbClass> {
         self.leaves.get(&handle).map(|leaf| leaf.class)
     }

@@ -13,10 +13,10 @@ pub struct Bfifo {
 }
 
 impl Bfifo {
-    /// The kind in TCA_KIND.
+    /// TCA_KIND.
     pub const KIND: &'static str = "bfifo";
 
-    /// The largest limit.
+    /// The largest limit that its 32 bits hold, in bytes.
     pub const LARGEST: Self = Self { limit: Bytes::new(0xffff_ffff) };
 
     /// TCA_OPTIONS: a bare `tc_fifo_qopt`, 32 bits of limit.

@@ -35,7 +35,7 @@ pub enum Filter {
     Bpf {
         /// What happens to packets that match.
         target: Target,
-        /// The program.
+        /// Returns the class of each packet.
         program: Program,
     },
 }
@@ -57,7 +57,7 @@ pub enum Program {
 /// What happens to packets that match.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Target {
-    /// Their class.
+    /// The class in the tree; `None` where the filter states none.
     pub class: Option<Handle>,
     /// The device that they go to.
     pub redirect: Option<Redirect>,
@@ -77,7 +77,7 @@ pub struct U32Key {
     pub offset: i32,
     /// The bits that are compared.
     pub mask: u32,
-    /// What they are to be.
+    /// The bits of the word after the mask.
     pub value: u32,
 }
 
@@ -113,7 +113,7 @@ const ACT_STOLEN: u32 = 4;
 const EGRESS_REDIRECT: u32 = 1;
 
 impl Filter {
-    /// The kind in TCA_KIND.
+    /// TCA_KIND: `u32`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::U32 { .. } => "u32",

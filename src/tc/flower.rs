@@ -13,22 +13,22 @@ pub struct FlowerKey {
     pub ethernet_protocol: Option<u16>,
     /// The protocol in the IP header: 6 for TCP, 17 for UDP.
     pub protocol: Option<u8>,
-    /// The source address with its mask.
+    /// The IPv4 source address with its mask; `None` for any.
     pub source: Option<Masked>,
-    /// The destination address with its mask.
+    /// The IPv4 destination address with its mask; `None` for any.
     pub destination: Option<Masked>,
-    /// The source port.
+    /// The source port of TCP or UDP; `None` for any.
     pub source_port: Option<u16>,
-    /// The destination port.
+    /// The destination port of TCP or UDP; `None` for any.
     pub destination_port: Option<u16>,
 }
 
 /// An IPv4 address and the bits of it that are compared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Masked {
-    /// The address.
+    /// In the order of the network.
     pub address: [u8; 4],
-    /// The bits.
+    /// A one for each bit that is compared.
     pub mask: [u8; 4],
 }
 

@@ -25,7 +25,7 @@ const TCA_FQ_CODEL_FLOWS: u16 = 5;
 const CODEL_NANOS: u64 = 1024;
 
 impl FqCodel {
-    /// The kind in TCA_KIND.
+    /// TCA_KIND.
     pub const KIND: &'static str = "fq_codel";
 
     /// The kernel's default target.

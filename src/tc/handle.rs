@@ -10,7 +10,7 @@ impl Handle {
     /// The parent of a root qdisc. Source: `TC_H_ROOT`, `linux/pkt_sched.h`.
     pub const ROOT: Self = Self(u32::MAX);
 
-    /// The qdisc with this major number.
+    /// `major:`, whose minor number is zero.
     pub const fn qdisc(major: u16) -> Self {
         Self((major as u32) << 16)
     }

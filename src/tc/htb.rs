@@ -10,7 +10,7 @@ use netlink_packet_core::{DecodeError, DefaultNla};
 use super::attributes::{attribute, emit, read_u32};
 use super::handle::Handle;
 
-/// The root qdisc.
+/// The HTB at the root of an interface, which has all classes below it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HtbRoot {
     /// `major:`.
@@ -24,13 +24,13 @@ pub struct HtbRoot {
 /// The root qdisc as a dump shows it: its settings and its counter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HtbRootState {
-    /// The settings.
+    /// The settings that TCA_OPTIONS holds.
     pub root: HtbRoot,
     /// Packets that went through the direct queue, past every class.
     pub direct_packets: u32,
 }
 
-/// A class.
+/// An inner class or a leaf, with its two buckets: `rate` and `ceil`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HtbClass {
     /// `major:minor`.
@@ -54,7 +54,7 @@ pub struct HtbClass {
 /// Where a class stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ClassPlace {
-    /// The handle of the class.
+    /// `major:minor`.
     pub handle: Handle,
     /// The class or qdisc above it.
     pub parent: Handle,
@@ -76,45 +76,45 @@ pub enum NotEncodable {
     /// A bucket is sent as the time that it takes to fill, in 32 bits of 64 ns.
     #[error("class {handle}: {} {size} lasts longer at {rate} than the kernel can express, 274 s", .bucket.size())]
     BurstTooLong {
-        /// The class.
+        /// The class whose burst does not fit.
         handle: Handle,
-        /// The bucket.
+        /// Which of the two buckets of the class.
         bucket: HtbBucket,
-        /// Its size.
+        /// The burst, in bytes.
         size: Bytes,
-        /// The rate at which it fills.
+        /// Bytes per second by which the bucket fills.
         rate: Rate,
     },
     /// HTB has no classes without a rate.
     #[error("class {handle}: {} is zero", .bucket.rate())]
     ZeroRate {
-        /// The class.
+        /// The class whose rate does not fit.
         handle: Handle,
         /// The bucket that never fills.
         bucket: HtbBucket,
     },
-    /// The sizes of a queue have 32 bits.
+    /// The limit of a queue is above what its 32 bits hold.
     #[error("{queue}: {size} do not fit the 32 bits of its limit or burst")]
     QueueSize {
-        /// The kind of queue.
+        /// TCA_KIND of the queue.
         queue: &'static str,
-        /// The size.
+        /// The limit, in bytes.
         size: Bytes,
     },
     /// The times of a queue have 32 bits of microseconds.
     #[error("{queue}: {time} does not fit the 32 bits of its times")]
     QueueTime {
-        /// The kind of queue.
+        /// TCA_KIND of the queue.
         queue: &'static str,
-        /// The time.
+        /// The setting, in microseconds.
         time: Micros,
     },
-    /// A quantum has 32 bits.
+    /// The quantum of a class is above what its 32 bits hold.
     #[error("class {handle}: quantum {quantum} does not fit 32 bits")]
     Quantum {
-        /// The class.
+        /// The class whose quantum does not fit.
         handle: Handle,
-        /// Its size.
+        /// The bytes that a class sends in its turn.
         quantum: Bytes,
     },
 }
@@ -162,10 +162,10 @@ const LINK_LAYER_ETHERNET: u8 = 1;
 const OPT_SIZE: usize = 2 * 12 + 5 * 4;
 
 impl HtbRoot {
-    /// The kind in TCA_KIND.
+    /// TCA_KIND.
     pub const KIND: &'static str = "htb";
 
-    /// TCA_OPTIONS.
+    /// The bytes of TCA_OPTIONS.
     pub fn options(&self) -> Vec<u8> {
         let words = [VERSION, RATE_TO_QUANTUM, u32::from(self.default), 0, 0];
         emit(&[

@@ -6,7 +6,7 @@ use super::htb::HtbRoot;
 /// The major number of gqos's trees: `gq` in ASCII. A root qdisc with another handle is foreign.
 pub const MAJOR: u16 = 0x6771;
 
-/// The root qdisc.
+/// `1:`, the HTB of every tree.
 pub const ROOT_QDISC: Handle = Handle::qdisc(MAJOR);
 
 /// The class that stands for the link: the parent of all others.

@@ -13,7 +13,7 @@ pub enum ObservedRoot {
     /// The kernel's default, which has no handle and returns whenever another root is deleted.
     #[default]
     Default,
-    /// An HTB.
+    /// An HTB, which may be a tree of gqos.
     Htb(HtbRoot),
     /// A qdisc of another kind.
     Other(ForeignRoot),
@@ -23,9 +23,9 @@ pub enum ObservedRoot {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{kind} {handle}")]
 pub struct ForeignRoot {
-    /// Its kind, as in TCA_KIND.
+    /// TCA_KIND: `fq_codel`.
     pub kind: String,
-    /// Its handle.
+    /// `major:`; zero for a qdisc that the kernel has made.
     pub handle: Handle,
 }
 
@@ -45,14 +45,14 @@ pub enum NotOfGqos {
     /// gqos makes no such class.
     #[error("gqos makes no class {handle} below {parent}")]
     Class {
-        /// The class.
+        /// The class that the dump names.
         handle: Handle,
         /// The class or qdisc above it.
         parent: Handle,
     },
 }
 
-/// The tree that an interface has.
+/// The root, classes and queues of an interface, as one dump has them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ObservedTree {
     pub(super) root: Option<HtbRoot>,

@@ -14,13 +14,13 @@ pub struct ClassQueue {
     pub bfifo: Bfifo,
 }
 
-/// The queue that a class has.
+/// The qdisc below a leaf, as it is observed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Queue {
-    /// A bfifo.
+    /// A FIFO with a limit in bytes.
     Bfifo(Bfifo),
-    /// An fq_codel.
+    /// A FIFO for each of many flows, with a bound on the time in the queue.
     FqCodel(FqCodel),
     /// A qdisc of another kind, by TCA_KIND.
     Other(String),
@@ -30,9 +30,9 @@ pub enum Queue {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum QueueKind {
-    /// fq_codel.
+    /// Where the kernel has `sch_fq_codel`.
     FqCodel,
-    /// bfifo alone.
+    /// Where the kernel has no `sch_fq_codel`.
     Bfifo,
 }
 
@@ -78,7 +78,7 @@ impl ClassQueue {
 }
 
 impl Queue {
-    /// Which of the two kinds it is of.
+    /// `None` for a queue that gqos never makes.
     pub const fn kind(&self) -> Option<QueueKind> {
         match self {
             Self::Bfifo(_) => Some(QueueKind::Bfifo),

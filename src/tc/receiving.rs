@@ -27,7 +27,7 @@ use super::layout::{MAJOR, ROOT_QDISC, flow_number};
 pub struct Arriving {
     /// The number of the transport protocol, as in the IP header.
     pub protocol: u8,
-    /// The sender.
+    /// The address and port that the packets come from.
     pub peer: SocketAddr,
     /// The port of this host that they are sent to.
     pub local_port: u16,
@@ -36,7 +36,7 @@ pub struct Arriving {
 /// A filter with its place: everything that a request for it needs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PlacedFilter {
-    /// The qdisc.
+    /// The qdisc whose filters it is among.
     pub parent: Handle,
     /// The lowest priority is asked first.
     pub priority: u16,
@@ -44,7 +44,7 @@ pub struct PlacedFilter {
     pub protocol: u16,
     /// Its handle, or that of a hash table; 0 lets the kernel choose.
     pub handle: u32,
-    /// TCA_OPTIONS of u32.
+    /// The attributes of TCA_OPTIONS.
     pub options: Vec<u8>,
 }
 
@@ -53,7 +53,7 @@ pub struct PlacedFilter {
 pub struct ReceivingChange {
     /// Filters that are deleted, before their classes are.
     pub without: Vec<PlacedFilter>,
-    /// What changes in the tree.
+    /// The change of the ifb's tree.
     pub tree: Change,
     /// Filters that are added, after their classes.
     pub with: Vec<PlacedFilter>,
@@ -61,7 +61,7 @@ pub struct ReceivingChange {
 
 /// The qdisc of what an interface receives: `TC_H_INGRESS`, and its handle.
 pub const INGRESS: Handle = Handle::from_u32(0xffff_fff1);
-/// See [`INGRESS`].
+/// `ffff:`, the handle that the kernel gives [`INGRESS`].
 pub const INGRESS_QDISC: Handle = Handle::qdisc(0xffff);
 
 /// The priority of gqos's filters: `gq` in ASCII, which marks the ingress qdisc as gqos's. The filters of IPv6 have the

@@ -64,7 +64,7 @@ pub struct LinkShape {
 pub struct Framed {
     /// r with the link header on every packet.
     pub rate: Rate,
-    /// The part of it that the leaves of a whole budget have room for: with headers as of packets of 64 bytes, at most.
+    /// The part of it that leaves may have in sum with the rest of the budget: header sizes as for packets of 64 bytes, at most.
     pub budgeted: Rate,
     /// p with the link header on every packet; `None` where it is infinite.
     pub peak: Option<Rate>,
@@ -173,7 +173,7 @@ impl LinkRates {
 }
 
 impl LinkShape {
-    /// The class of the link.
+    /// The class that all leaves are below: its rate and ceil are those of the link.
     pub fn link_class(&self) -> HtbClass {
         let rate = self.rates.sent();
         let frame = self.frame();

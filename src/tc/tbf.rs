@@ -27,7 +27,7 @@ const TCA_TBF_BURST: u16 = 6;
 const LINK_LAYER_ETHERNET: u8 = 1;
 
 impl Tbf {
-    /// The kind in TCA_KIND.
+    /// TCA_KIND.
     pub const KIND: &'static str = "tbf";
 
     /// TCA_OPTIONS.

@@ -20,7 +20,6 @@ use super::socket::Socket;
 use super::socket_table;
 use crate::sys::{self, Readiness};
 
-/// A condition function.
 type ConditionFunction<'a> = &'a mut dyn FnMut(&IncomingConnection<'_>) -> ConditionResult;
 
 impl Endpoint {

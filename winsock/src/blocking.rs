@@ -25,7 +25,6 @@ thread_local! {
     static RECEIVING: Cell<RawFd> = const { Cell::new(-1) };
     /// A callback of the program's runs on this thread.
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
-    /// This thread is the reactor.
     static IS_REACTOR: Cell<bool> = const { Cell::new(false) };
 }
 

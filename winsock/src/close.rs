@@ -31,7 +31,6 @@ pub(crate) fn close_socket(endpoint: &Arc<Endpoint>) -> Result<()> {
     Ok(())
 }
 
-/// Closes all sockets.
 pub(crate) fn close_all() {
     socket_table::remove_all().into_iter().for_each(|endpoint| endpoint.close_now());
 }

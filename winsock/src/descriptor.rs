@@ -18,7 +18,6 @@ use super::blocking::watch;
 use super::close_state::{CloseState, DuplicateUse};
 use crate::sys;
 
-/// The descriptor of a socket.
 #[derive(Debug)]
 pub(crate) struct Descriptor {
     fd: ManuallyDrop<OwnedFd>,

@@ -146,7 +146,6 @@ impl Endpoint {
         }
     }
 
-    /// A socket that was accepted from this listener.
     pub(crate) fn new_accepted(&self, fd: Descriptor, peer: SocketAddr, me: Weak<Self>) -> Self {
         let listener = self.state();
         let state = EndpointState {

@@ -50,7 +50,7 @@ pub(crate) struct Membership {
     pub(crate) is_creator: bool,
 }
 
-/// A group of sockets.
+/// Sockets that share one reservation, as WSAConnect's lpGQOS asks.
 #[derive(Debug)]
 pub(crate) struct SocketGroup {
     pub(crate) id: u32,
@@ -69,7 +69,6 @@ pub(crate) struct GroupState {
     pub(crate) requested: Option<Qos>,
     /// The QOS that is reserved, and the peer whose route decided the interface.
     pub(crate) reserved: Option<(Qos, IpAddr)>,
-    /// The interface of the reservation.
     interface: Option<String>,
 }
 
@@ -167,7 +166,6 @@ impl SocketGroup {
         state.reserved.map(|(qos, _)| qos).or(state.requested)
     }
 
-    /// Whether the group has a reservation on this interface.
     pub(crate) fn is_reserved_on(&self, interface: &str) -> bool {
         let state = self.state();
         state.reserved.is_some() && state.interface.as_deref() == Some(interface)

@@ -153,7 +153,6 @@ struct SelectionState {
     is_watched: bool,
     /// What that task is to watch once the socket is connected.
     spare: Option<Duplicate>,
-    /// The socket is closed.
     is_closed: bool,
 }
 

@@ -26,7 +26,6 @@ pub struct ProviderSpecific {
 }
 
 impl ProviderSpecific {
-    /// No objects.
     pub(crate) const NONE: Self = Self {
         shape_discard_mode: None,
         shaping_rate: None,

@@ -63,7 +63,6 @@ impl Endpoint {
         Ok((state.qos.requested_or_no_change(), status))
     }
 
-    /// Announces what is known of the other end.
     pub(crate) fn announce_other_end(&self) {
         let arrived = self.state().qos.take_arrived();
         arrived.into_iter().for_each(|status| self.report_status(status));

@@ -18,7 +18,6 @@ pub(crate) struct QosState {
     /// The objects of that request.
     pub(crate) provider_specific: ProviderSpecific,
     pub(crate) reservation: Option<HeldReservation>,
-    /// The latest status.
     pub(crate) status: Option<QosStatus>,
     /// The statuses that FD_QOS has announced and SIO_GET_QOS has not read, oldest first.
     unread: VecDeque<QosStatus>,
@@ -56,7 +55,6 @@ impl HeldReservation {
     }
 }
 
-/// The id of the flow that a decision is about.
 pub(crate) fn flow_id(decision: &Decision) -> String {
     decision.id().unwrap_or_default().to_owned()
 }
@@ -144,7 +142,6 @@ pub(crate) fn reserved_directions(qos: &Qos) -> Both<bool> {
 /// SIO_GET_QOS has read all statuses.
 pub(crate) struct NoMoreStatuses;
 
-/// Whether a QOS needs no reservation.
 pub(crate) fn needs_no_reservation(qos: &Qos) -> bool {
     needs_none(&qos.sending) && needs_none(&qos.receiving)
 }

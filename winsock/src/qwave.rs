@@ -29,7 +29,6 @@ pub(crate) enum TrafficType {
 }
 
 impl TrafficType {
-    /// The type with this number.
     pub(crate) const fn from_number(number: u32) -> Option<Self> {
         Some(match number {
             0 => Self::BestEffort,
@@ -80,7 +79,6 @@ pub(crate) struct OutgoingRate {
     pub(crate) shaping: QosShaping,
 }
 
-/// A flow.
 #[derive(Clone, Debug)]
 pub(crate) struct QwaveFlow {
     pub(crate) sockets: Vec<Weak<Endpoint>>,
@@ -120,7 +118,6 @@ const BURSTS_PER_SECOND: u64 = 20;
 const LEAST_BUCKET: u64 = 3000;
 
 impl QwaveFlow {
-    /// The sockets that are open.
     pub(crate) fn open_sockets(&self) -> Vec<Arc<Endpoint>> {
         self.sockets.iter().filter_map(Weak::upgrade).filter(|socket| !socket.is_closed()).collect()
     }

@@ -29,7 +29,6 @@ impl From<Wsa> for QosStatus {
 }
 
 impl QosStatus {
-    /// The status of a refusal.
     pub(crate) fn refused(decision: &Decision) -> Self {
         let resource = match decision.reason() {
             Some(Reason::Delay) => DELAY,

@@ -147,7 +147,6 @@ impl FilterSpec {
         })
     }
 
-    /// The filterspec's bytes.
     pub(super) fn bytes(&self) -> [u8; FILTERSPEC_SIZE] {
         let mut bytes = [0; FILTERSPEC_SIZE];
         let (kind, address, word): (u8, &[u8], [u8; 4]) = match self {

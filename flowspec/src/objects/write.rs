@@ -53,7 +53,6 @@ struct PendingPointer {
     target: usize,
 }
 
-/// The place of a pointer.
 #[derive(Clone, Copy)]
 enum PointerPlace {
     List(usize),

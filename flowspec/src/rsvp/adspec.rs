@@ -84,7 +84,6 @@ const INDETERMINATE: u32 = u32::MAX;
 /// A service's break bit, in the byte after its number.
 const BREAK: u8 = 0x80;
 
-/// The parameters of a service.
 #[derive(Default)]
 struct Parameters {
     overrides: Overrides,

@@ -18,7 +18,6 @@ const INNER_TYPES: usize = 7;
 /// The flows that can be preempted or shed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Candidates {
-    /// What is added up.
     adds_up: AddsUp,
     all: ScopeCandidates,
     /// Those of each class that has limits, by the class's number.
@@ -27,7 +26,6 @@ pub(crate) struct Candidates {
     by_type: Vec<ScopeCandidates>,
 }
 
-/// The candidates of one scope.
 #[derive(Clone, Debug, Default)]
 struct ScopeCandidates {
     /// Those that last until they are released and are added up.
@@ -36,7 +34,7 @@ struct ScopeCandidates {
     single: Sorted<PreemptionPlace>,
 }
 
-/// What is added up, so that what preemption would give back is known without a search.
+/// The sums that are kept, so that what preemption frees is known without a search.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum AddsUp {
     /// Nothing: flows are shed and not preempted.
@@ -118,7 +116,6 @@ impl Candidates {
         }
     }
 
-    /// Removes a flow.
     pub(crate) fn remove(&mut self, footprint: &Footprint) {
         let Some(place) = footprint.place() else { return };
         self.all.remove(place);

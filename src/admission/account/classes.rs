@@ -12,7 +12,6 @@ pub(crate) struct Classes {
     known: Vec<KnownClass>,
 }
 
-/// A class and its settings.
 #[derive(Clone, Debug)]
 struct KnownClass {
     class: Class,
@@ -21,7 +20,6 @@ struct KnownClass {
 }
 
 impl Classes {
-    /// The classes of a policy.
     pub(crate) fn of(policy: &Policy) -> Self {
         let mut classes = Self::default();
         for (name, class) in &policy.classes {

@@ -26,7 +26,6 @@ pub(crate) struct FitContext<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) class: Option<(u32, &'a str, &'a Class)>,
     pub(crate) flows: &'a Flows,
-    /// What is taken.
     pub(crate) usage: &'a AccountUse,
     pub(crate) now: Moment,
     /// What the flow is charged, to its interface or to its group; `None` for a group, which no limit of a flow binds.
@@ -46,7 +45,6 @@ struct Headroom<'a> {
     taken: u64,
     limit: u64,
     left: u64,
-    /// What is declared.
     declared: &'a Profile,
     /// How much less counts as taken.
     relief: u64,

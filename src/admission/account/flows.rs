@@ -72,22 +72,18 @@ impl Flows {
         self.index.len()
     }
 
-    /// The slot of a flow.
     pub(crate) fn slot(&self, id: &str) -> Option<u32> {
         self.index.find(self.hasher.hash_one(id), |&slot| &*self.at(slot).id == id).copied()
     }
 
-    /// The flow in a slot.
     pub(crate) fn entry(&self, slot: u32) -> Entry {
         self.at(slot).unpack(slot)
     }
 
-    /// The flow of this id.
     pub(crate) fn get(&self, id: &str) -> Option<Entry> {
         self.slot(id).map(|slot| self.entry(slot))
     }
 
-    /// The id of a flow.
     pub(crate) fn id(&self, slot: u32) -> &str {
         &self.at(slot).id
     }
@@ -144,7 +140,6 @@ impl Flows {
         Some((self.give_back(slot), entry))
     }
 
-    /// A group is gone.
     pub(crate) fn remove_group(&mut self, slot: u32) {
         self.give_back(slot);
     }

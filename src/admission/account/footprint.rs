@@ -13,7 +13,6 @@ use crate::policy::Class;
 /// What a flow or a group takes of an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Footprint {
-    /// The slot that it is kept in.
     pub(crate) slot: u32,
     /// When it was admitted, as a number.
     pub(crate) order: u64,
@@ -38,7 +37,6 @@ pub(crate) struct Footprint {
     pub(crate) steps: Option<Arc<[TakenStep]>>,
 }
 
-/// What is counted of a class.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct ClassCounts {
     pub(crate) flows: bool,

@@ -11,7 +11,6 @@ pub(crate) struct NameTable {
 }
 
 impl NameTable {
-    /// The number of a name that has one.
     pub(crate) fn number(&self, text: &str) -> Option<u32> {
         self.numbers.get(text).copied()
     }
@@ -31,7 +30,6 @@ impl NameTable {
         number
     }
 
-    /// The name with a number.
     pub(crate) fn text(&self, number: u32) -> &Arc<str> {
         &self.texts[number as usize]
     }

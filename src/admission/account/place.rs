@@ -28,12 +28,10 @@ impl PreemptionPlace {
     /// After every flow.
     pub(crate) const END: Self = Self(u64::MAX);
 
-    /// Just before this place.
     pub(crate) const fn before(self) -> Self {
         Self(self.0.saturating_sub(1))
     }
 
-    /// The slot of the flow.
     pub(crate) const fn slot(self) -> u32 {
         // The lowest bits of it.
         (self.0 & ((1 << SLOT_BITS) - 1)) as u32

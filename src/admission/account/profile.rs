@@ -14,7 +14,6 @@ use super::window::Window;
 pub(crate) struct Profile {
     /// What is taken now: wider than an amount, since a sum that nothing limits may exceed 64 bits.
     current: u128,
-    /// What changes later.
     later: Later,
     /// At least the sum of all changes' magnitudes.
     turnover: u128,
@@ -240,7 +239,6 @@ impl Profile {
 const MOST_USUAL: u128 = 1 << 62;
 
 impl Later {
-    /// The first change.
     fn first(&self) -> Option<(Moment, i128)> {
         match self {
             Self::Nothing => None,

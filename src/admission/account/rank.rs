@@ -34,7 +34,6 @@ impl Rank {
     /// After the rank of every flow.
     pub(crate) const LAST: Self = Self(u64::MAX);
 
-    /// The rank of a flow.
     pub(crate) const fn of(order: u64, slot: u32) -> Self {
         Self(order << SLOT_BITS | slot as u64)
     }

@@ -12,7 +12,6 @@ use crate::policy::InterfacePolicy;
 /// How many of the largest holders a refusal can name.
 const NAMED: usize = 3;
 
-/// What an account is recounted from.
 pub(crate) struct RecountSource<'a> {
     /// The interface, for messages.
     pub(crate) name: &'a str,

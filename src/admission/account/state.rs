@@ -25,7 +25,7 @@ pub const UNKNOWN_MTU: Bytes = Bytes::new(1500);
 /// The holding priorities that are better than another: 0 to 6.
 const BETTER_PRIORITIES: usize = 7;
 
-/// One interface.
+/// The state of one interface: its capacity, its limits, and what is booked on it over time.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     /// `None` where the capacity is to be read from the kernel and has not been.
@@ -352,7 +352,6 @@ impl Account {
         self.measured.keys().copied()
     }
 
-    /// What the measured flows of a class declare.
     pub(crate) fn measured_declares(&self, class: u32, direction: Direction) -> u128 {
         self.measured.get(&class).map_or(0, |measured| measured.declares(direction))
     }
@@ -372,8 +371,8 @@ impl Account {
         self.candidates.iter().flat_map(Candidates::places)
     }
 
-    /// The same with what they give back, and what is taken, to try their end on; `None` where no flow can be preempted or
-    /// shed.
+    /// What is taken, to be changed on trial, and the flows whose end frees something; `None` where no flow can be
+    /// preempted or shed.
     pub(crate) const fn usage_and_candidates(&mut self) -> Option<(&mut AccountUse, &Candidates)> {
         match &self.candidates {
             Some(candidates) => Some((&mut self.usage, candidates)),

@@ -39,7 +39,6 @@ struct TallyChild {
     node: TallyNode,
 }
 
-/// Sums of each kind.
 type KindSums = [u128; KINDS];
 
 /// The most entries of a node.

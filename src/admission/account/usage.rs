@@ -14,7 +14,6 @@ const TYPES: usize = 8;
 /// What is taken of each limit.
 #[derive(Clone, Debug)]
 pub(crate) struct AccountUse {
-    /// What is counted.
     counts: CountedKinds,
     pub(crate) reserved: Both<Profile>,
     pub(crate) buffer: Both<Profile>,

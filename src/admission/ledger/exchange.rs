@@ -28,7 +28,7 @@ pub struct Renegotiation {
     before_it: EndedIds,
 }
 
-/// A renegotiation that has begun.
+/// The first step of a renegotiation: granted, and charged beside the old reservation.
 #[derive(Debug)]
 pub struct Begun {
     /// The other reservation.
@@ -38,7 +38,7 @@ pub struct Begun {
 }
 
 impl Renegotiation {
-    /// What the flow is granted.
+    /// What the flow has once the kernel agrees.
     pub const fn grant(&self) -> &Grant {
         &self.grant
     }

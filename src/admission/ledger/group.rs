@@ -339,7 +339,6 @@ impl LedgerGroup {
         assert!(self.is_booked_as(&due, now), "group {name}: {:?} is booked, {due:?} is due", self.footprint);
     }
 
-    /// A member, as it is counted.
     pub(crate) fn member(&self, slot: u32) -> Option<&Member> {
         self.members.get(&slot)
     }

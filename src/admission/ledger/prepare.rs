@@ -29,7 +29,7 @@ pub(crate) struct Prepared {
     /// For its group, if it has one.
     pub(crate) member: Member,
     pub(crate) grant: Grant,
-    /// Its setup priority.
+    /// 0 (best) to 7.
     pub(crate) setup: u8,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Described {
     pub(crate) entry: Entry,
     pub(crate) charge: Charge,
-    /// Its setup priority.
+    /// 0 (best) to 7.
     setup: u8,
     dscp: Option<u8>,
 }

@@ -20,7 +20,7 @@ use crate::policy::{Admission, Policy, PolicyChanges};
 /// - **JSON**: an object in which empty lists are left out.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Reload {
-    /// What it changes.
+    /// The definitions of the policy that were added, removed or changed.
     #[serde(flatten)]
     pub changes: PolicyChanges,
     /// Flows, oldest first, whose interface or class it does not have: they keep their reservations until they end, and
@@ -41,13 +41,13 @@ pub struct Reload {
 /// A link that carries another rate than the policy states.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct ObservedCapacity {
-    /// The interface.
+    /// The name of the link: `eth0`.
     pub interface: String,
-    /// Which way.
+    /// The direction in which the rates differ.
     pub direction: Direction,
     /// What it was observed to carry, which counts.
     pub observed: Rate,
-    /// What the policy states.
+    /// The `capacity` of the policy, in bytes per second.
     pub stated: Rate,
 }
 

@@ -102,7 +102,7 @@ impl Ledger {
         ledger
     }
 
-    /// The policy.
+    /// The policy in force: that of [`Self::new`], or of the last [`Self::reload`].
     pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
@@ -232,7 +232,6 @@ impl Ledger {
         self.accounts.get(self.interfaces.number(interface)? as usize)?.as_ref()
     }
 
-    /// The account with a number.
     pub(crate) fn account_at(&mut self, interface: u32) -> Option<&mut Account> {
         self.accounts.get_mut(interface as usize)?.as_mut()
     }

@@ -26,15 +26,14 @@ pub(crate) struct VictimSearch<'a> {
     pub(crate) from: PreemptionPlace,
 }
 
-/// How far the first part of the search went.
+/// The flows that are enough together; some of them may prove needless.
 struct Enough {
-    /// The most important flow that has to go.
+    /// The most important flow that is preempted.
     last: PreemptionPlace,
-    /// The flows with a window that went as well, least important first.
+    /// The flows with a window that are preempted as well, least important first.
     single: Vec<WindowedFlow>,
 }
 
-/// A flow with a window.
 struct WindowedFlow {
     place: PreemptionPlace,
     footprint: Footprint,

@@ -54,7 +54,7 @@ impl Ledger {
         Some(self.holding(id.to_owned(), &entry))
     }
 
-    /// What a displaced flow held.
+    /// The reservation of a flow that was preempted, as it was then.
     pub fn held(&self, displaced: &Displaced) -> Holding {
         self.holding(displaced.id.clone(), &displaced.entry)
     }
@@ -69,7 +69,7 @@ impl Ledger {
         }
     }
 
-    /// The names of the groups.
+    /// The ids of all groups, those that end with their last member included.
     pub fn group_ids(&self) -> impl Iterator<Item = &str> {
         self.groups.keys().map(|id| &**id)
     }

@@ -79,7 +79,6 @@ fn check_request(arguments: &Arguments, request: &QosRequest) -> Result<ExitCode
     Ok(verdict(statuses))
 }
 
-/// A problem as it is printed.
 struct PrintedProblem<'a> {
     field: &'a str,
     /// The byte offset of the field and its value.

@@ -24,7 +24,6 @@ enum FieldUnit {
     Time,
 }
 
-/// The unit of a field, by its name.
 fn kind(field: &str) -> Option<FieldUnit> {
     match field {
         "token_rate" | "reserved_rate" | "peak_bandwidth" | "shaping_rate" | "path_bandwidth" => {

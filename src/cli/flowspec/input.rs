@@ -121,7 +121,6 @@ impl InputArguments {
         Ok(bytes)
     }
 
-    /// The checked QOS.
     pub(super) fn request(&self) -> Result<QosRequest, CommandFailure> {
         match self.read()? {
             FlowspecDocument::Request(request) => Ok(*request),
@@ -148,7 +147,6 @@ impl From<document::Parsed> for FlowspecDocument {
 }
 
 impl FlowspecDocument {
-    /// The QOS as bytes.
     pub(super) fn bytes(self, input: &InputArguments) -> Result<Vec<u8>, CommandFailure> {
         let mut bytes = Vec::new();
         match self {

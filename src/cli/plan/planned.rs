@@ -13,7 +13,6 @@ use gqos::tc::{
 };
 use serde::Serialize;
 
-/// What was found of an interface.
 pub(super) struct Found {
     pub(super) name: String,
     /// Which queue the kernel offers.

@@ -29,7 +29,7 @@ pub struct Options {
 pub struct Rung {
     /// Its name, which is also its template's.
     pub name: String,
-    /// The stream.
+    /// The stream that every viewer gets.
     pub media: Media,
     /// What is requested for it; `None` requests the policy's template of that name.
     pub qos: Option<Qos>,

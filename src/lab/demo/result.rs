@@ -9,7 +9,7 @@ use crate::admission::NotProgrammed;
 use crate::connect::ClassReport;
 use crate::linux::capture::Transport;
 
-/// All measurements.
+/// What both phases measured, with the sizes of the network.
 #[derive(Clone, Debug, Serialize)]
 pub struct DemoResult {
     /// The link's rate, link headers included.
@@ -20,41 +20,41 @@ pub struct DemoResult {
     pub phases: Vec<PhaseResult>,
 }
 
-/// The name of a phase.
+/// Whether gqos took part.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhaseName {
     /// Without gqos.
     Unmanaged,
-    /// With gqos.
+    /// Every viewer has asked gqos for a reservation.
     Managed,
 }
 
-/// The measurements of one phase.
+/// What was measured while all viewers and the bulk transfer ran.
 #[derive(Clone, Debug, Serialize)]
 pub struct PhaseResult {
-    /// Which phase.
+    /// Whether gqos took part.
     pub name: PhaseName,
-    /// Its length.
+    /// Whole seconds that were measured.
     pub seconds: u64,
     /// In the order of their arrival.
     pub viewers: Vec<ViewerResult>,
     /// The decisions of refused requests.
     pub refused: Vec<Value>,
-    /// The bulk transfer.
+    /// The transfer that competes with the viewers for the link.
     pub bulk: Bulk,
-    /// What the kernel counted.
+    /// Read at the end of the phase, on the server's interface.
     pub kernel: KernelCounts,
 }
 
-/// The measurements of one viewer.
+/// What one viewer requested, received and played.
 #[derive(Clone, Debug, Serialize)]
 pub struct ViewerResult {
     /// The viewer's id.
     pub id: String,
     /// The protocol that it used.
     pub transport: Transport,
-    /// The template that it requested.
+    /// The policy's template, by which it asks for a rendition.
     pub template: String,
     /// Whether its request was admitted.
     pub admitted: bool,
@@ -68,7 +68,7 @@ pub struct ViewerResult {
     pub achieved: Achieved,
     /// How often play stopped.
     pub stalls: u64,
-    /// For how long in all.
+    /// The sum of all stalls, in milliseconds.
     pub stall_ms: u64,
     /// Datagrams that were sent and not received.
     pub lost: u64,
@@ -77,7 +77,7 @@ pub struct ViewerResult {
 /// What came of a viewer's request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ViewerVerdict {
-    /// The request was refused.
+    /// Not admitted: it gets the refusal and no stream.
     Refused,
     /// Play stopped at least once.
     Stalled,
@@ -111,11 +111,11 @@ pub struct ViewerTotals {
 pub struct Achieved {
     /// The lowest of all whole seconds.
     pub worst_second: Rate,
-    /// The median of all whole seconds.
+    /// The median of the rates of all whole seconds.
     pub median_second: Rate,
     /// The mean from the first byte on.
     pub mean: Rate,
-    /// Each whole second.
+    /// Payload per second, for each whole second in order.
     pub by_second: Vec<Rate>,
 }
 
@@ -143,11 +143,11 @@ pub struct KernelCounts {
 /// The state of a phase while it runs.
 #[derive(Clone, Debug)]
 pub struct PhaseProgress {
-    /// The phase.
+    /// Whether gqos takes part.
     pub phase: PhaseName,
     /// Seconds since its start.
     pub elapsed: u64,
-    /// Its length in seconds.
+    /// Whole seconds that will be measured.
     pub seconds: u64,
     /// The renditions, best first.
     pub rungs: Vec<RungProgress>,
@@ -195,7 +195,7 @@ impl PhaseResult {
         }
     }
 
-    /// The viewers, counted.
+    /// How many viewers played, stalled and were refused.
     pub fn totals(&self) -> ViewerTotals {
         let mut totals = ViewerTotals { refused: self.refused.len(), ..ViewerTotals::default() };
         let mut reserved = 0;

@@ -88,7 +88,6 @@ pub fn rates(outcome: &DemoResult, id: &str) -> Chart {
     }
 }
 
-/// The name of a phase, as a heading.
 pub(super) const fn title(phase: PhaseName) -> &'static str {
     match phase {
         PhaseName::Managed => "With gqos",
@@ -137,7 +136,6 @@ fn rate_note(phase: &PhaseResult) -> String {
     }
 }
 
-/// Whether a second has carried a rate.
 fn carries(second: Rate, rate: Rate) -> bool {
     percent(second, rate) >= ViewerVerdict::KEPT_PERCENT
 }

@@ -7,15 +7,15 @@ use std::time::SystemTime;
 pub struct Provenance {
     /// When it ended, in UTC.
     pub date: String,
-    /// The command line.
+    /// The arguments that repeat the run, as a shell reads them.
     pub command: String,
-    /// The version of gqos.
+    /// The package version that ran.
     pub gqos: String,
     /// The kernel's release.
     pub kernel: String,
-    /// The file name of the policy.
+    /// Without its directory.
     pub policy_name: String,
-    /// The text of the policy.
+    /// The text as the run read it, so that the page can be repeated.
     pub policy: String,
 }
 

@@ -26,7 +26,6 @@ pub(crate) struct Section<'a> {
     known: RefCell<Vec<&'a str>>,
 }
 
-/// A value with its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed<T> {
     pub(crate) value: T,
@@ -70,7 +69,7 @@ impl<'a> Section<'a> {
         join(&self.path, key)
     }
 
-    /// Notes a problem.
+    /// Adds a problem to those of the file; reading goes on.
     pub(crate) fn problem(&self, code: Code, place: &Place, message: impl Into<String>) {
         self.problems.note(code, place.clone(), message);
     }
@@ -80,7 +79,7 @@ impl<'a> Section<'a> {
         self.problems.add(problem);
     }
 
-    /// The value of a key as it is.
+    /// The value of a key, of any type. The key counts as known from now on.
     pub(crate) fn raw(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.known.borrow_mut().push(key);
         self.table.get(key)
@@ -96,14 +95,14 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
-    /// A table.
+    /// Reads a table; a value of another type is a problem.
     pub(crate) fn section(&self, key: &'static str) -> Option<Self> {
         self.problems.record_form(&self.path, key, || json!({ "type": "object" }));
         let value = self.raw(key)?;
         self.subsection(key, value)
     }
 
-    /// A value that has to be a table.
+    /// A value as a table; a problem where it is of another type.
     pub(crate) fn subsection(&self, key: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Self> {
         let place = self.at(value.span());
         let path = join(&self.path, key);
@@ -132,14 +131,14 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A string.
+    /// Reads a string; a value of another type is a problem.
     pub(crate) fn string(&self, key: &'static str) -> Option<Placed<&'a str>> {
         self.problems.record_form(&self.path, key, || json!({ "type": "string" }));
         let value = self.raw(key)?;
         self.as_string(&join(&self.path, key), value)
     }
 
-    /// A string, copied.
+    /// As [`Self::string`], without the place.
     #[cfg(feature = "scenario")]
     pub(crate) fn text(&self, key: &'static str) -> Option<String> {
         self.string(key).map(|text| text.value.to_owned())
@@ -164,7 +163,7 @@ impl<'a> Section<'a> {
         self.problems.record_form(&self.path, key, || json!({ "type": "string", "enum": words }));
     }
 
-    /// A value that has to be a string.
+    /// A value as a string; a problem where it is of another type.
     pub(crate) fn as_string(&self, path: &str, value: &'a Spanned<DeValue<'a>>) -> Option<Placed<&'a str>> {
         let place = self.at(value.span());
         match value.get_ref() {
@@ -247,7 +246,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A boolean.
+    /// Reads a boolean; a value of another type is a problem.
     pub(crate) fn flag(&self, key: &'static str) -> Option<Placed<bool>> {
         self.problems.record_form(&self.path, key, || json!({ "type": "boolean" }));
         let value = self.raw(key)?;
@@ -330,7 +329,7 @@ impl<'a> Section<'a> {
         self.problem(Code::MissingKey, &self.place, message);
     }
 
-    /// Notes that a value has the wrong type.
+    /// Adds the problem [`Code::WrongType`], with the type that was expected and the one that was found.
     pub(crate) fn wrong_type(&self, path: &str, place: &Place, expected: &str, found: &DeValue<'_>) {
         let found = with_article(found.type_str());
         self.problem(Code::WrongType, place, format!("{path}: expected {expected}, found {found}"));

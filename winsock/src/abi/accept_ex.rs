@@ -103,7 +103,6 @@ impl AcceptEx {
     }
 }
 
-/// The parameters of AcceptEx.
 struct AcceptExCall {
     listener: usize,
     socket: usize,

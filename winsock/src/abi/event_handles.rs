@@ -8,7 +8,6 @@ use flowspec::Wsa;
 use crate::Result;
 use crate::event::EventObject;
 
-/// The open events.
 struct EventHandles {
     /// Events made so far: handles are not used again.
     made: usize,

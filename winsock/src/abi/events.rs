@@ -13,7 +13,7 @@ use crate::event::{EventObject, wait_for_events_or};
 use crate::network_events::{Callback, EventSet};
 use crate::provider::check_started;
 
-/// WSA_INVALID_EVENT.
+/// The value that WSACreateEvent returns for a failure. Source: `winsock2.h`.
 const INVALID_EVENT: usize = 0;
 
 /// WSA_MAXIMUM_WAIT_EVENTS.
@@ -28,10 +28,9 @@ const WAIT_FAILED: u32 = u32::MAX;
 const FIRST_CODE: usize = 4;
 const CODE_SIZE: usize = 4;
 
-/// INFINITE.
+/// The timeout that never ends, WSA_INFINITE. Source: `winsock2.h`.
 const INFINITE: u32 = u32::MAX;
 
-/// How a call waits.
 #[derive(Clone, Copy)]
 struct EventWaitMode {
     /// For all events, not for one of them.

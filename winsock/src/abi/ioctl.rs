@@ -36,7 +36,6 @@ const LOCAL_QOSABILITY: u32 = 50005;
 const END_TO_END_QOSABILITY: u32 = 50006;
 const INFO_NOT_AVAILABLE: u32 = u32::MAX;
 
-/// The buffers of an ioctl.
 #[derive(Clone, Copy)]
 struct Buffers {
     input: Address,

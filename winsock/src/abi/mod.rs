@@ -155,10 +155,10 @@ pub mod windows;
 
 pub use crate::sys::Address;
 
-/// SOCKET_ERROR.
+/// What a function that gives a number returns for a failure. Source: `winsock2.h`.
 const SOCKET_ERROR: i32 = -1;
 
-/// INVALID_SOCKET.
+/// What a function that gives a socket returns for a failure. Source: `winsock2.h`.
 const INVALID_SOCKET: usize = usize::MAX;
 
 /// NULL, as a function returns it.

@@ -17,7 +17,6 @@ const MAX_RETRANSMISSION_TIME: i32 = 5;
 /// The kinds of path discovery by Windows' numbers (NOT_SET, DO, DONT, PROBE), as Linux': WANT, DO, DONT, PROBE.
 const MTU_DISCOVERY: [i32; 4] = [1, 2, 0, 3];
 
-/// The number of a socket option.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct OptionNumber {
     pub(super) level: i32,

@@ -148,7 +148,6 @@ impl SetCall {
     }
 }
 
-/// The value of an option.
 fn number_or_option(endpoint: &Arc<Endpoint>, number: OptionNumber) -> Result<OptionValue> {
     match network_options::get(endpoint, number) {
         Some(value) => value.map(OptionValue::Number),

@@ -26,10 +26,8 @@ pub(super) const PROTOCOL: usize = 92;
 const MESSAGE_SIZE: usize = 108;
 const NAME: usize = 116;
 
-/// The GUID of this provider.
 const GUID: [u8; 16] = *b"gqos-provider-01";
 
-/// The protocol number of a socket type.
 pub(super) const fn protocol_number(socket_type: SocketType) -> i32 {
     match socket_type {
         SocketType::Stream => TCP,

@@ -31,7 +31,6 @@ const POLLERR: u16 = 1;
 const POLLHUP: u16 = 2;
 const POLLNVAL: u16 = 4;
 
-/// The three sets of select.
 #[derive(Clone, Copy)]
 struct SelectSets {
     read: Address,

@@ -1,6 +1,5 @@
 //! The services of services(5), and the protocols of IP.
 
-/// A service.
 pub(super) struct ServiceEntry {
     pub(super) name: String,
     pub(super) aliases: Vec<String>,

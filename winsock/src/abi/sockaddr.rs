@@ -70,7 +70,6 @@ fn parse(bytes: &[u8], family: Family) -> Result<SocketAddr> {
     }
 }
 
-/// The bytes of an address.
 pub(super) fn bytes_of(address: SocketAddr) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(SOCKADDR_IN6);
     match address {

@@ -120,7 +120,6 @@ fn send_part(
     }
 }
 
-/// send and sendto.
 fn send(s: usize, data: Address, length: i32, bits: i32, to: Option<SendDestination>) -> Result<i32> {
     let endpoint = endpoint(s)?;
     let data = memory::buffer(data, length)?;

@@ -22,7 +22,7 @@ const WAIT_IO_COMPLETION: u32 = 0xC0;
 const WAIT_TIMEOUT: u32 = 258;
 const WAIT_FAILED: u32 = u32::MAX;
 
-/// INFINITE.
+/// The timeout that never ends. Source: `winbase.h`.
 const INFINITE: u32 = u32::MAX;
 
 /// The events that a wait resets.

@@ -11,7 +11,6 @@ use super::errno::{Result, check_length, size_of_value};
 use super::message::{MessageFlags, Received};
 use super::socket::socket_address;
 
-/// One item of control data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ControlItem {
     /// The packet's own address on this host and its interface's index; 0 is no interface.

@@ -114,7 +114,6 @@ fn receive_stream_with(socket: &impl AsRawFd, buffer: ReceiveBuffer<'_>, bits: l
     check_length(received)
 }
 
-/// A message that was received.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Received {
     /// Bytes in the buffer.

@@ -253,7 +253,6 @@ pub(crate) fn replace_by_placeholder(descriptor: &impl AsRawFd) {
     }
 }
 
-/// Whether a descriptor is the placeholder.
 pub(crate) fn is_placeholder(descriptor: &impl AsRawFd) -> bool {
     placeholder().is_some_and(|placeholder| cookie(descriptor) == Ok(placeholder.cookie))
 }
