@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -24,8 +24,8 @@ fn demo(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str]) -> Option<Value> {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     common::lab(1)?;
-    let _alone = ALONE.lock().unwrap();
     let output = demo(arguments).arg("--json").output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
@@ -131,18 +131,25 @@ fn namespaces(process: &str) -> BTreeSet<u64> {
     tasks.filter_map(|task| Some(std::fs::metadata(task.path().join("ns/net")).ok()?.ino())).collect()
 }
 
+/// The numbers of all processes.
+fn processes() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).collect()
+}
+
 #[test]
 fn a_stopped_or_killed_demo_leaves_nothing_behind() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     if common::lab(1).is_none() {
         return;
     }
-    let _alone = ALONE.lock().unwrap();
     for (signal, code) in [("-INT", Some(130)), ("-TERM", Some(143)), ("-KILL", None)] {
         let mut child = demo(&[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let process = child.id().to_string();
         let mut made = BTreeSet::new();
         // Wait for both hosts and the wire, and then for a while into the first phase.
-        for _ in 0..200 {
+        for _ in 0..2400 {
             made = &namespaces(&process) - &namespaces("self");
             if made.len() == 3 {
                 break;
@@ -151,6 +158,8 @@ fn a_stopped_or_killed_demo_leaves_nothing_behind() {
         }
         assert_eq!(made.len(), 3, "two hosts and a wire");
         std::thread::sleep(Duration::from_millis(500));
+        // Those that start later may have namespaces with the same numbers, which the kernel gives again.
+        let before = processes();
         // The shell's own `kill`: a program of that name is not everywhere.
         let kill = format!("kill {signal} {process}");
         assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
@@ -159,14 +168,11 @@ fn a_stopped_or_killed_demo_leaves_nothing_behind() {
             Some(code) => assert_eq!(status.code(), Some(code), "{signal}"),
             None => assert_eq!(status.signal(), Some(9)),
         }
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.bytes().all(|byte| byte.is_ascii_digit()) {
-                assert!(
-                    namespaces(&name).is_disjoint(&made),
-                    "{signal}: process {name} holds a namespace of the demo"
-                );
-            }
+        for name in before {
+            assert!(
+                namespaces(&name).is_disjoint(&made),
+                "{signal}: process {name} holds a namespace of the demo"
+            );
         }
         let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten();
         let held =
