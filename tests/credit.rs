@@ -396,9 +396,10 @@ const DEPTH: u64 = 65_536;
 /// How long a source sends.
 const TIME: Duration = Duration::from_secs(3);
 
-/// What a source may have sent in that time, with its headers: the bucket, the rate, and the tokens of a tenth of a
-/// second for a machine that is late.
-const MOST: u64 = DEPTH + RATE * 31 / 10;
+/// What a source may have sent in a time, with its headers: the bucket and the rate.
+fn most_in(time: Duration) -> u64 {
+    DEPTH + RATE * u64::try_from(time.as_millis()).unwrap() / 1000
+}
 
 fn text(enforcement: &str) -> String {
     format!(
@@ -462,14 +463,16 @@ enum Way {
     Write,
 }
 
-/// What arrives of a source that gives its reservation back each time that its bucket is empty.
-fn received(network: &LabNetwork, enforcement: &str, way: Way) -> u64 {
+/// What arrives of a source that gives its reservation back each time that its bucket is empty, and in which time: a
+/// machine that is late sends for longer.
+fn received(network: &LabNetwork, enforcement: &str, way: Way) -> (u64, Duration) {
     let (peer, count) = counter(network);
     let policy = policy(&text(enforcement));
     let (done, wait) = std::sync::mpsc::channel();
     network.server.runtime().spawn(async move {
         let host = Host::start(policy).await.unwrap();
-        let end = Instant::now() + TIME;
+        let begin = Instant::now();
+        let end = begin + TIME;
         let mut connection = None;
         match way {
             Way::Release => connection = Some(reserve_again(&host, peer, end).await),
@@ -477,7 +480,7 @@ fn received(network: &LabNetwork, enforcement: &str, way: Way) -> u64 {
             Way::Write => write_again(&host, peer, end).await,
         }
         sleep(Duration::from_millis(100)).await;
-        done.send(count.load(Ordering::Relaxed)).unwrap();
+        done.send((count.load(Ordering::Relaxed), begin.elapsed())).unwrap();
         drop(connection);
         host.stop().await;
     });
@@ -539,10 +542,14 @@ async fn write_again(host: &Host, peer: SocketAddr, end: Instant) {
     }
 }
 
+/// What is charged for what arrives, as a fraction.
+const EXACT: (u64, u64) = (1, 1);
+
 #[track_caller]
-fn check(enforcement: &str, way: Way, most: u64) {
+fn check(enforcement: &str, way: Way, (charged, of): (u64, u64)) {
     let Some(network) = lab(100) else { return };
-    let received = received(&network, enforcement, way);
+    let (received, time) = received(&network, enforcement, way);
+    let most = most_in(time) * charged / of;
     println!("{enforcement}, {way:?}: {received} B received, {most} B may be");
     assert!(received <= most, "{enforcement}, {way:?}: {received} B received, {most} B may be");
     assert!(received >= DEPTH / 2, "{enforcement}, {way:?}: {received} B received, not even the bucket");
@@ -550,26 +557,26 @@ fn check(enforcement: &str, way: Way, most: u64) {
 
 #[test]
 fn a_released_flow_has_no_second_bucket_in_user_space() {
-    check("user-space", Way::Release, MOST);
+    check("user-space", Way::Release, EXACT);
 }
 
 #[test]
 fn a_released_flow_has_no_second_bucket_in_the_kernel() {
-    check("kernel", Way::Release, MOST);
+    check("kernel", Way::Release, EXACT);
 }
 
 #[test]
 fn short_connections_have_one_bucket_in_user_space() {
-    check("user-space", Way::Connect, MOST);
+    check("user-space", Way::Connect, EXACT);
 }
 
 #[test]
 fn short_connections_have_one_bucket_in_the_kernel() {
-    check("kernel", Way::Connect, MOST);
+    check("kernel", Way::Connect, EXACT);
 }
 
 /// The class of a flow carries its rate and bucket with the headers of the smallest packets, 78 bytes for 64.
 #[test]
 fn a_class_of_the_kernel_has_no_second_bucket_either() {
-    check("kernel", Way::Write, MOST * 78 / 64);
+    check("kernel", Way::Write, (78, 64));
 }
