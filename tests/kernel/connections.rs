@@ -52,6 +52,8 @@ fn every_packet_of_tcp_and_udp_over_both_ip_versions_is_in_its_class() {
     let Some(network) = lab(100) else { return };
     for version in [SocketAddr::from((CLIENT_V4, 5000)), SocketAddr::from((CLIENT_V6, 5000))] {
         let peer = sink(&network, version);
+        let header = if version.is_ipv6() { 40 } else { 20 };
+        let of_udp = 20 * (200 + 8 + header + 14);
         let work = async move {
             let host = Host::start(policy(POLICY)).await.unwrap();
             let mut tcp = host.connector().connect(peer, &Ask::template("video").id("tcp")).await.unwrap();
@@ -61,16 +63,26 @@ fn every_packet_of_tcp_and_udp_over_both_ip_versions_is_in_its_class() {
                 udp.send(&[0; 200]).await.unwrap();
             }
             assert!(udp.send(&[0; 400]).await.is_err(), "above max_sdu_size");
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let report = host.report().await.unwrap().remove(0);
+            // The first packets wait for the neighbour's address, those of TCP for what their peer acknowledges.
+            let mut left = 3000;
+            let report = loop {
+                let report = host.report().await.unwrap().remove(0);
+                let sent = |flow: &str, bytes: u64| {
+                    report.classes.iter().any(|class| class.flow == flow && class.sent_bytes >= bytes)
+                };
+                if left == 0 || sent("tcp", 100_000) && sent("udp", of_udp) {
+                    break report;
+                }
+                left -= 1;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            };
             host.stop().await;
             report
         };
         let report = network.server.run(work).unwrap();
         assert_eq!(report.direct_packets, 0, "no packet leaves without a class");
         let sent = |flow: &str| report.classes.iter().find(|class| class.flow == flow).unwrap().sent_bytes;
-        let header = if version.is_ipv6() { 40 } else { 20 };
-        assert_eq!(sent("udp"), 20 * (200 + 8 + header + 14), "{report:?}");
+        assert_eq!(sent("udp"), of_udp, "{report:?}");
         assert!(sent("tcp") >= 100_000, "{report:?}");
         // Neighbour discovery has no socket; all other packets have a class.
         assert!(sent("default") < 2_000, "the SYN is in the class too: {report:?}");

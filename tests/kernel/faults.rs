@@ -80,7 +80,7 @@ async fn leaves(kernel: &Netlink) -> Option<usize> {
 /// Waits until the kernel has this many classes of flows, and as many flows' rates are reserved.
 async fn until(engine: &LocalEngine, kernel: &Netlink, flows: u64, shown: &str) {
     let mut found = (None, Rate::ZERO);
-    for _ in 0..300 {
+    for _ in 0..3000 {
         let report = engine.report().await.unwrap_or_else(|error| panic!("{shown}: {error}"));
         let status = &report[0].status;
         found = (leaves(kernel).await, status.totals.sending.reserved);

@@ -71,13 +71,13 @@ fn sink(network: &LabNetwork, address: SocketAddr) -> SocketAddr {
 
 /// Waits until this rate is reserved and there are this many classes: the manager works in a task of its own.
 async fn until(host: &Host, rate: Rate, count: usize) {
-    for _ in 0..500 {
+    for _ in 0..3000 {
         if reserved(host).await == rate && classes(host).await == count {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("after 5 s: {:#?}", host.report().await.unwrap());
+    panic!("after 30 s: {:#?}", host.report().await.unwrap());
 }
 
 async fn reserved(host: &Host) -> Rate {
