@@ -9,12 +9,12 @@ use flowspec::{Bytes, Direction};
 use tokio::sync::Notify;
 
 use crate::clock;
-use crate::lane::{Acquired, Lane, Stats};
+use crate::direction_state::{Acquired, DirectionState, Stats};
 use crate::plan::Plan;
 
 /// The handle on a socket's shaping: cheap to clone, usable from any thread. Neither direction is shaped at first.
 #[derive(Clone, Default)]
-pub struct Control(Arc<DirectionLanes>);
+pub struct Control(Arc<Directions>);
 
 /// The answer to [`Control::acquire`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -26,9 +26,9 @@ pub enum Credit {
 }
 
 #[derive(Default)]
-struct DirectionLanes {
-    sending: Mutex<Lane>,
-    receiving: Mutex<Lane>,
+struct Directions {
+    sending: Mutex<DirectionState>,
+    receiving: Mutex<DirectionState>,
     plan_changed: Notify,
 }
 
@@ -37,13 +37,13 @@ impl Control {
     ///
     /// A stream may be granted less than it wants; a datagram passes whole.
     pub fn acquire(&self, direction: Direction, wanted: usize) -> Credit {
-        let mut lane = self.lane(direction);
+        let mut state = self.state(direction);
         // A direction that is not shaped needs no clock.
-        if !lane.is_shaped() {
+        if !state.is_shaped() {
             return Credit::Granted(wanted);
         }
         let now = clock::now();
-        match lane.acquire(now, wanted) {
+        match state.acquire(now, wanted) {
             Acquired::Granted(payload) => Credit::Granted(payload),
             Acquired::Wait(wait) => Credit::Wait(wait.until.saturating_since(now)),
         }
@@ -54,17 +54,17 @@ impl Control {
     ///
     /// `passed` is `None` where the transfer failed: then it cost nothing.
     pub fn complete(&self, direction: Direction, granted: usize, passed: Option<usize>) {
-        let mut lane = self.lane(direction);
-        if lane.is_shaped() {
-            lane.complete(clock::now(), granted, passed);
+        let mut state = self.state(direction);
+        if state.is_shaped() {
+            state.complete(clock::now(), granted, passed);
         } else {
-            lane.count(passed);
+            state.count(passed);
         }
     }
 
     /// The largest payload of a datagram, where the direction is shaped.
     pub fn largest_datagram(&self, direction: Direction) -> Option<u64> {
-        self.lane(direction).plan().map(Plan::largest_datagram)
+        self.state(direction).plan().map(Plan::largest_datagram)
     }
 
     /// Shapes a direction by this plan from now on, or stops shaping it. Wakes the tasks that wait for tokens.
@@ -78,9 +78,9 @@ impl Control {
     /// The same for a direction whose bucket starts without at least `owed` tokens, since others have taken them.
     pub fn set_owing(&self, direction: Direction, plan: Option<Plan>, owed: Bytes) {
         let waker = {
-            let mut lane = self.lane(direction);
-            lane.set_plan(clock::now(), plan, owed);
-            lane.take_waker()
+            let mut state = self.state(direction);
+            state.set_plan(clock::now(), plan, owed);
+            state.take_waker()
         };
         self.0.plan_changed.notify_waiters();
         if let Some(waker) = waker {
@@ -90,31 +90,31 @@ impl Control {
 
     /// The tokens of a direction that were taken and are not refilled yet, in bytes of IP datagrams.
     pub fn owed(&self, direction: Direction) -> Bytes {
-        self.lane(direction).owed(clock::now())
+        self.state(direction).owed(clock::now())
     }
 
     /// The plan of a direction, where it is shaped.
     pub fn plan(&self, direction: Direction) -> Option<Plan> {
-        self.lane(direction).plan().copied()
+        self.state(direction).plan().copied()
     }
 
     /// What has passed in a direction.
     pub fn stats(&self, direction: Direction) -> Stats {
-        self.lane(direction).stats()
+        self.state(direction).stats()
     }
 
     /// Asserts what holds after every call, in debug builds: each direction's plan and buckets are consistent.
     pub fn invariants(&self) {
-        Direction::BOTH.into_iter().for_each(|direction| self.lane(direction).invariants());
+        Direction::BOTH.into_iter().for_each(|direction| self.state(direction).invariants());
     }
 
-    pub(crate) fn lane(&self, direction: Direction) -> MutexGuard<'_, Lane> {
-        let lane = match direction {
+    pub(crate) fn state(&self, direction: Direction) -> MutexGuard<'_, DirectionState> {
+        let state = match direction {
             Direction::Sending => &self.0.sending,
             Direction::Receiving => &self.0.receiving,
         };
-        // A lane is consistent between any two statements that can panic.
-        lane.lock().unwrap_or_else(PoisonError::into_inner)
+        // A state is consistent between any two statements that can panic.
+        state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notified whenever a plan changes.

@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 
 use crate::clock;
 use crate::control::Control;
-use crate::lane::Acquired;
+use crate::direction_state::Acquired;
 use crate::plan::Plan;
 use crate::timer::{TimedWait, Timer};
 
@@ -47,13 +47,13 @@ impl Datagram {
         let mut timer = Timer::default();
         loop {
             let acquired = {
-                let mut lane = self.control.lane(Direction::Sending);
-                if let Some(largest) = lane.plan().map(Plan::largest_datagram)
+                let mut state = self.control.state(Direction::Sending);
+                if let Some(largest) = state.plan().map(Plan::largest_datagram)
                     && payload as u64 > largest
                 {
                     return Err(too_large(payload, largest));
                 }
-                lane.acquire(clock::now(), payload)
+                state.acquire(clock::now(), payload)
             };
             let granted = match acquired {
                 Acquired::Wait(wait) => {
@@ -64,7 +64,7 @@ impl Datagram {
             };
             let result = send(&self.socket);
             let sent = result.as_ref().ok().copied();
-            self.control.lane(Direction::Sending).complete(clock::now(), granted, sent);
+            self.control.state(Direction::Sending).complete(clock::now(), granted, sent);
             match result {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.writable().await?,
                 result => return result,
@@ -79,7 +79,7 @@ impl Datagram {
     /// - **Errors**: those of `recv`.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let received = self.socket.recv(buf).await?;
-        self.control.lane(Direction::Receiving).complete(clock::now(), 0, Some(received));
+        self.control.state(Direction::Receiving).complete(clock::now(), 0, Some(received));
         Ok(received)
     }
 

@@ -28,7 +28,7 @@ pub mod datagram;
 #[cfg(feature = "tokio")]
 mod debts;
 #[cfg(feature = "tokio")]
-mod lane;
+mod direction_state;
 #[cfg(feature = "tokio")]
 pub mod stream;
 #[cfg(feature = "tokio")]
@@ -48,6 +48,6 @@ pub use control::{Control, Credit};
 #[cfg(feature = "tokio")]
 pub use datagram::Datagram;
 #[cfg(feature = "tokio")]
-pub use lane::Stats;
+pub use direction_state::Stats;
 #[cfg(feature = "tokio")]
 pub use stream::Stream;

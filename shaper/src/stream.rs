@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock;
 use crate::control::Control;
-use crate::lane::Acquired;
+use crate::direction_state::Acquired;
 use crate::timer::Timer;
 
 /// A stream whose writes and reads take tokens from a [`Control`].
@@ -56,11 +56,11 @@ fn poll_tokens(
 ) -> Poll<io::Result<usize>> {
     loop {
         let wait = {
-            let mut lane = control.lane(direction);
-            match lane.acquire(clock::now(), wanted) {
+            let mut state = control.state(direction);
+            match state.acquire(clock::now(), wanted) {
                 Acquired::Granted(granted) => return Poll::Ready(Ok(granted)),
                 Acquired::Wait(wait) => {
-                    lane.wake_on_change(cx.waker());
+                    state.wake_on_change(cx.waker());
                     wait
                 }
             }
@@ -76,7 +76,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         let granted = ready!(poll_tokens(&this.control, direction, &mut this.write_timer, cx, buf.len()))?;
         let result = Pin::new(&mut this.inner).poll_write(cx, &buf[..granted]);
         let sent = if let Poll::Ready(Ok(sent)) = &result { Some(*sent) } else { None };
-        this.control.lane(direction).complete(clock::now(), granted, sent);
+        this.control.state(direction).complete(clock::now(), granted, sent);
         result
     }
 
@@ -99,7 +99,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
         let result = Pin::new(&mut this.inner).poll_read(cx, &mut part);
         let received = part.filled().len();
         buf.advance(received);
-        this.control.lane(direction).complete(clock::now(), granted, Some(received));
+        this.control.state(direction).complete(clock::now(), granted, Some(received));
         result
     }
 }

@@ -48,7 +48,7 @@ pub use ended::{EndCause, Ended, EndedIds};
 pub use enforcement::{Enforced, Lack};
 pub use group_difference::GroupDifference;
 pub use holding::Holding;
-pub use ledger::exchange::{Begun, Renegotiation};
+pub use ledger::pending_renegotiation::{Begun, Renegotiation};
 pub use ledger::queue::GRACE;
 pub use ledger::reload::{ObservedCapacity, Reload};
 pub use ledger::state::Ledger;

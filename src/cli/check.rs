@@ -64,12 +64,12 @@ struct CheckDocument<'a> {
     holds: Option<Holdings>,
     /// Absent without `--changes-from`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    changes: Option<Comparison>,
+    changes: Option<PolicyComparison>,
 }
 
 /// What a policy changes compared with another one.
 #[derive(Serialize)]
-struct Comparison {
+struct PolicyComparison {
     definitions: PolicyChanges,
     holds: Vec<HoldingChange>,
 }
@@ -147,10 +147,10 @@ impl Compared {
     }
 
     /// What the policy changes compared with this one; `None` where there is none that can be used.
-    fn compare(&self, policy: &Policy, holds: &Holdings) -> Option<Comparison> {
+    fn compare(&self, policy: &Policy, holds: &Holdings) -> Option<PolicyComparison> {
         let before = self.policy()?;
         let definitions = PolicyChanges::between(before, policy);
-        Some(Comparison { definitions, holds: Holdings::of(before).changes(holds) })
+        Some(PolicyComparison { definitions, holds: Holdings::of(before).changes(holds) })
     }
 }
 
@@ -178,8 +178,8 @@ fn show(
     }
 }
 
-fn print_comparison(comparison: &Comparison) -> Result<(), CommandFailure> {
-    let Comparison { definitions, holds } = comparison;
+fn print_comparison(comparison: &PolicyComparison) -> Result<(), CommandFailure> {
+    let PolicyComparison { definitions, holds } = comparison;
     if definitions.is_empty() {
         return print("The policies mean the same.\n");
     }

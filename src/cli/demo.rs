@@ -87,8 +87,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     // A report that cannot be written is refused before the run.
     let report = arguments.report.as_ref().map(ReportPath::open).transpose()?;
     let outcome = match measure(options)? {
-        Ended::Complete(outcome) => outcome,
-        Ended::BySignal(exit) => {
+        MeasurementEnd::Complete(outcome) => outcome,
+        MeasurementEnd::BySignal(exit) => {
             eprintln!("gqos: ended by a signal; nothing is left behind");
             return Ok(exit.into());
         }
@@ -102,14 +102,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     Ok(ExitCode::SUCCESS)
 }
 
-enum Ended {
+enum MeasurementEnd {
     Complete(Box<DemoResult>),
     /// With the exit code that names the signal.
     BySignal(Exit),
 }
 
 /// Runs both phases.
-fn measure(options: Options) -> Result<Ended, CommandFailure> {
+fn measure(options: Options) -> Result<MeasurementEnd, CommandFailure> {
     // Only a process with a single thread may enter a user namespace.
     if !namespace::may_unshare() {
         namespace::become_root()
@@ -123,9 +123,9 @@ fn measure(options: Options) -> Result<Ended, CommandFailure> {
         let namespace = |path: &str| live.borrow_mut().set_namespace(path);
         tokio::select! {
             outcome = demo::run(options, namespace, |progress| live.borrow_mut().show(progress)) => {
-                outcome.map(|outcome| Ended::Complete(Box::new(outcome)))
+                outcome.map(|outcome| MeasurementEnd::Complete(Box::new(outcome)))
             }
-            exit = signalled() => Ok(Ended::BySignal(exit)),
+            exit = signalled() => Ok(MeasurementEnd::BySignal(exit)),
         }
     });
     live.borrow_mut().clear();

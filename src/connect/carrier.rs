@@ -176,7 +176,7 @@ impl Carrier {
 
     /// What a decision says is enforced, as far as this socket can enforce it: datagrams that have arrived cannot be
     /// delayed for their sender.
-    pub(super) fn correct(&self, decision: &mut Decision) {
+    pub(super) fn limit_enforced(&self, decision: &mut Decision) {
         if matches!(self, Self::Tcp(_)) {
             return;
         }

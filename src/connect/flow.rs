@@ -276,7 +276,7 @@ impl Inner {
         request: RequestGuard<'_>,
     ) -> Result<Decision, ConnectError> {
         let Granted { admitted, mut decision, mut reservation } = granted;
-        self.carrier.correct(&mut decision);
+        self.carrier.limit_enforced(&mut decision);
         let begins_now = admitted.begins.is_none();
         if begins_now {
             self.apply(&admitted, &mut reservation)?;
@@ -361,7 +361,7 @@ impl Inner {
                 continue;
             };
             self.receive(&admitted, &mut decision).await;
-            let decision = self.follow(&reserved, (admitted, decision, name))?;
+            let decision = self.shape_renegotiated(&reserved, (admitted, decision, name))?;
             if let Some(time_to_live) = time_to_live {
                 self.refresh(id, time_to_live).await?;
             }
@@ -371,12 +371,12 @@ impl Inner {
     }
 
     /// Shapes the socket as its flow was renegotiated, unless that has ended meanwhile.
-    fn follow(
+    fn shape_renegotiated(
         &self,
         reserved: &Arc<ReservationState>,
         (admitted, mut decision, name): (Admitted, Decision, String),
     ) -> Result<Decision, ConnectError> {
-        self.carrier.correct(&mut decision);
+        self.carrier.limit_enforced(&mut decision);
         // Locked while the socket is shaped: a loss of the reservation ends the shaping afterwards.
         let mut state = self.state();
         match &mut *state {

@@ -23,7 +23,7 @@ use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
 use super::meter::InterfaceMeter;
 use super::queues::{EngineCommand, Inbox, InterfaceQueues, Job, MOST_QUEUED_REQUESTS, WeakCommands, Work};
-use super::receiver::{Received, Receiver};
+use super::receiver::{ChangedIfb, Receiver};
 use super::request::Submission;
 use super::reservation::{ReserveReply, Usage};
 use super::routes::RouteCache;
@@ -109,7 +109,7 @@ pub(super) enum Returned {
         index: u32,
     },
     /// An ifb was changed.
-    Received(Received),
+    IfbChanged(ChangedIfb),
     /// A whole report has been sent.
     Collected,
 }
@@ -298,7 +298,7 @@ impl Driver {
                 self.lanes.returned(index);
                 self.core().feed(Input::Applied { id, result });
                 if let Some(interface) = self.name(index) {
-                    self.follow(&interface);
+                    self.schedule_upkeep(&interface);
                 }
             }
             Returned::Found { interface, link } => self.found(interface, link),
@@ -334,10 +334,10 @@ impl Driver {
                 self.lanes.returned(index);
                 let mut missing = ended.usage.missing;
                 missing.sending = state.and_then(|state| ended.missing(&state)).or(missing.sending);
-                self.spent(id, ended, (missing, lingering));
+                self.report_spent(id, ended, (missing, lingering));
             }
             Returned::Reported { index } => self.lanes.returned(index),
-            Returned::Received(received) => self.received(received),
+            Returned::IfbChanged(changed) => self.ifb_changed(changed),
             Returned::Collected => {}
         }
     }
@@ -475,7 +475,7 @@ impl Driver {
         if !reported.map_or(link.carries, |state| state.carries) {
             self.link_changed(index, false);
         }
-        self.follow(&link.name);
+        self.schedule_upkeep(&link.name);
     }
 
     /// A flow has ended: its class goes once the data that is on its way has left.
@@ -496,12 +496,17 @@ impl Driver {
                     Returned::Ended { index, id, ended, lingering, state }
                 }));
             }
-            _ => self.spent(id, ended, (usage.missing, lingering)),
+            _ => self.report_spent(id, ended, (usage.missing, lingering)),
         }
     }
 
     /// What a flow that has ended owes is known, as long as nothing more leaves: its reservation is released then.
-    fn spent(&self, id: String, ended: EndedFlow, (missing, lingering): (Both<Option<Bytes>>, Lingering)) {
+    fn report_spent(
+        &self,
+        id: String,
+        ended: EndedFlow,
+        (missing, lingering): (Both<Option<Bytes>>, Lingering),
+    ) {
         self.core().feed(Input::Spent { id: id.clone(), missing });
         let Some(commands) = self.commands.upgrade() else { return };
         let kernel = Arc::clone(&self.kernel);

@@ -26,7 +26,7 @@ pub(super) struct Receiver {
 pub(super) type ReceiveReply = oneshot::Sender<Result<String, NotProgrammed>>;
 
 /// What became of a change of an interface's ifb.
-pub(super) struct Received {
+pub(super) struct ChangedIfb {
     pub(super) index: u32,
     /// The ifb after the change, or why the kernel does not have it.
     pub(super) result: Result<Receiver, NotProgrammed>,

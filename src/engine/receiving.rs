@@ -5,7 +5,7 @@
 
 use super::driver::{Driver, Returned};
 use super::queues::Job;
-use super::receiver::{ReceiveReply, Received, Receiver};
+use super::receiver::{ChangedIfb, ReceiveReply, Receiver};
 use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
 use crate::linux::ReceivingLinks;
@@ -132,7 +132,7 @@ impl Driver {
                 Ok(Err(ForeignRoot { kind, .. })) => Err(NotProgrammed::ForeignIngress { kind }),
                 Err(failure) => Err(failure.into()),
             };
-            Returned::Received(Received { index, result, is_new: true, joins })
+            Returned::IfbChanged(ChangedIfb { index, result, is_new: true, joins })
         }));
     }
 
@@ -146,13 +146,13 @@ impl Driver {
         self.lanes.call(index);
         self.calls.push(Box::pin(async move {
             let result = call.await.map(|()| receiver).map_err(KernelFailure::into);
-            Returned::Received(Received { index, result, is_new: false, joins })
+            Returned::IfbChanged(ChangedIfb { index, result, is_new: false, joins })
         }));
     }
 
     /// The kernel has answered a change of an ifb.
-    pub(super) fn received(&mut self, received: Received) {
-        let Received { index, result, is_new, joins } = received;
+    pub(super) fn ifb_changed(&mut self, changed: ChangedIfb) {
+        let ChangedIfb { index, result, is_new, joins } = changed;
         self.lanes.returned(index);
         let is_known = self.name(index).is_some();
         match (&result, is_known) {

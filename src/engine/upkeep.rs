@@ -49,7 +49,7 @@ impl Driver {
     }
 
     /// Schedules the next comparison of an interface that is in doubt, and the next attempt where it has no tree.
-    pub(super) fn follow(&mut self, interface: &str) {
+    pub(super) fn schedule_upkeep(&mut self, interface: &str) {
         let (index, is_in_doubt, lacks) = {
             let core = self.core();
             let manager = &core.manager;
@@ -103,7 +103,7 @@ impl Driver {
         if self.core().manager.is_in_doubt(&interface) {
             self.upkeep.trees.needed(&index);
         }
-        self.follow(&interface);
+        self.schedule_upkeep(&interface);
     }
 
     pub(super) fn link_event(&mut self, event: LinkEvent) {

@@ -214,7 +214,7 @@ impl Netlink {
     }
 
     async fn add_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
-        let message = with_options(place(index, filter), U32, filter.options.clone());
+        let message = with_options(filter_message(index, filter), U32, filter.options.clone());
         let object = format!("tc filter add parent {} u32 on interface {index}", filter.parent);
         let message = RouteNetlinkMessage::NewTrafficFilter(message);
         self.request(NetlinkRequest {
@@ -228,7 +228,7 @@ impl Netlink {
     }
 
     async fn delete_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
-        let mut message = place(index, filter);
+        let mut message = filter_message(index, filter);
         message.attributes.push(rtnetlink::packet_route::tc::TcAttribute::Kind(U32.to_owned()));
         let object = format!("tc filter del parent {} u32 on interface {index}", filter.parent);
         let message = RouteNetlinkMessage::DelTrafficFilter(message);
@@ -257,7 +257,7 @@ fn receiver(link: &LinkMessage) -> Option<(u32, u32)> {
     interface.filter(|_| is_own).map(|interface| (interface, link.header.index))
 }
 
-fn place(index: u32, filter: &PlacedFilter) -> rtnetlink::packet_route::tc::TcMessage {
+fn filter_message(index: u32, filter: &PlacedFilter) -> rtnetlink::packet_route::tc::TcMessage {
     let mut message = header(index, Handle::from_u32(filter.handle), filter.parent);
     // The protocol is in the order of the network.
     message.header.info = u32::from(filter.priority) << 16 | u32::from(filter.protocol.to_be());

@@ -55,7 +55,7 @@ impl Manager {
                 self.beginnings.add(at, &request.id);
                 None
             }
-            None => self.place(&request.id),
+            None => self.assign_class(&request.id),
         };
         let (class, change) = placed.unzip();
         if let Some(flow) = self.flows.get_mut(&request.id) {
@@ -133,7 +133,7 @@ impl Manager {
 
     /// Gives a flow a class, whose bucket starts without the tokens that are missing; `None` where it needs none or there
     /// is no tree.
-    pub(super) fn place(&mut self, id: &str) -> Option<(Handle, Change)> {
+    pub(super) fn assign_class(&mut self, id: &str) -> Option<(Handle, Change)> {
         let flow = self.flows.get(id)?;
         let shares = |group: &&str| self.ledger.group_mode(group) == Some(GroupMode::Shared);
         let group = flow.group.as_deref().filter(shares);
@@ -146,7 +146,7 @@ impl Manager {
             let before = |name: &String| policy.classes.keys().take_while(|known| *known < name).count();
             flow.policy_class.as_ref().map_or(0, |name| 1 + before(name))
         };
-        self.interfaces.get_mut(&flow.interface)?.place(placement, class_number)
+        self.interfaces.get_mut(&flow.interface)?.assign_class(placement, class_number)
     }
 
     fn flow_of(&self, ladder: &Ladder, decision: &Decision, grant: Grant) -> ManagedFlow {

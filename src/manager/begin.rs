@@ -47,7 +47,7 @@ impl Manager {
         let missing = self.owed.take_over(debtor, Both::default());
         flow.debt = FlowDebt { at: turn.now, missing, is_counted: false };
         let interface = flow.interface.clone();
-        let Some((class, change)) = self.place(id) else { return self.tell_begun(turn, id) };
+        let Some((class, change)) = self.assign_class(id) else { return self.tell_begun(turn, id) };
         let Some(flow) = self.flows.get_mut(id) else { return };
         flow.class = Some(class);
         if change.ops.is_empty() {

@@ -209,7 +209,7 @@ impl Interface {
     /// free numbers, else that of its policy class, whose number the closure gives.
     ///
     /// `None` where the kernel has no tree, or none that can be changed.
-    pub(super) fn place(
+    pub(super) fn assign_class(
         &mut self,
         placement: LeafPlacement<'_>,
         class_number: impl FnOnce() -> usize,

@@ -80,7 +80,7 @@ impl Owed {
     }
 
     /// Looks up the rate that nothing has reserved on each interface with debts, which refills them from now on.
-    pub(super) fn follow(&mut self, free: impl Fn(&str) -> Both<Rate>) {
+    pub(super) fn set_refill_rates(&mut self, free: impl Fn(&str) -> Both<Rate>) {
         for (name, interface) in &mut self.interfaces {
             let free = free(name);
             for direction in Direction::BOTH {

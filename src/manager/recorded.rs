@@ -26,7 +26,7 @@ struct RecordedGroup {
 
 impl RecordedGroups {
     /// Records how the ledger's groups differ from those that were reported.
-    pub(super) fn follow(&mut self, ledger: &Ledger, turn: &mut Turn) {
+    pub(super) fn record_changes(&mut self, ledger: &Ledger, turn: &mut Turn) {
         let stays = |id: &str, group: &RecordedGroup| {
             ledger.group_totals(id).is_some_and(|(interface, _)| interface == group.interface)
                 && ledger.group_mode(id) == Some(group.mode)

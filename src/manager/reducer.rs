@@ -71,13 +71,13 @@ impl Manager {
         self.begin_due(&mut turn);
         self.follow_capacities(&mut turn);
         let ledger = &self.ledger;
-        self.owed.follow(|interface| {
+        self.owed.set_refill_rates(|interface| {
             ledger
                 .totals(interface)
                 .map_or_else(Both::default, |totals| totals.map(|total| total.available()))
         });
         if let Some(groups) = &mut self.recorded {
-            groups.follow(&self.ledger, &mut turn);
+            groups.record_changes(&self.ledger, &mut turn);
         }
         #[cfg(debug_assertions)]
         self.check_sometimes();
@@ -248,7 +248,7 @@ impl Manager {
             _ => None,
         };
         let mut outcome = self.ledger.decide(turn.now, operation);
-        self.follow(turn, &mut outcome);
+        self.apply_outcome(turn, &mut outcome);
         if turn.records() {
             self.record_decision(turn, &outcome, held);
         }
@@ -258,12 +258,12 @@ impl Manager {
     /// Answers with a refusal that is not the ledger's.
     pub(super) fn refuse(&mut self, turn: &mut Turn, request: RequestId, refused: RefusedRequest) {
         let mut outcome = self.ledger.refuse(turn.now, refused);
-        self.follow(turn, &mut outcome);
+        self.apply_outcome(turn, &mut outcome);
         turn.answer(DecisionReply { request, decision: outcome.decision });
     }
 
     /// Ends the flows that have lost their reservation by a decision, and notifies those that wait and fit now.
-    pub(super) fn follow(&mut self, turn: &mut Turn, outcome: &mut Outcome) {
+    pub(super) fn apply_outcome(&mut self, turn: &mut Turn, outcome: &mut Outcome) {
         self.lose_ended(turn, std::mem::take(&mut outcome.ended));
         for id in &outcome.decision.notified {
             turn.record(|| Event::CapacityAvailable(CapacityAvailable { id: id.clone() }));

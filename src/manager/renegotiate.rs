@@ -27,7 +27,7 @@ impl Manager {
         let Begun { renegotiation, ended } = match self.ledger.begin_renegotiation(turn.now, id, flowspecs) {
             Ok(begun) => begun,
             Err(mut outcome) => {
-                self.follow(turn, &mut outcome);
+                self.apply_outcome(turn, &mut outcome);
                 return turn.answer(DecisionReply { request, decision: outcome.decision });
             }
         };
@@ -121,7 +121,7 @@ impl Manager {
                 self.ledger.abandon_renegotiation(turn.now, renegotiation, refusal)
             }
         };
-        self.follow(turn, &mut outcome);
+        self.apply_outcome(turn, &mut outcome);
         let reply = DecisionReply { request, decision: outcome.decision };
         match self.flows.get_mut(&id) {
             Some(flow) if reply.decision.is_ok() => {

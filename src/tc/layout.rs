@@ -59,7 +59,7 @@ impl ClassBlock {
 
     /// The number that [`flow_class`](Self::flow_class) made the handle of; `None` for any other class.
     pub fn flow_number(self, class: Handle) -> Option<u16> {
-        place(class).filter(|(block, _)| *block == self)?.1.checked_sub(SHARED_CLASSES)
+        block_and_index(class).filter(|(block, _)| *block == self)?.1.checked_sub(SHARED_CLASSES)
     }
 
     /// The class that the flows of a policy class share, by the number of the policy class.
@@ -71,8 +71,8 @@ impl ClassBlock {
     }
 }
 
-/// The block of a class, and its place there.
-fn place(class: Handle) -> Option<(ClassBlock, u16)> {
+/// The block of a class, and its index there, from 0.
+fn block_and_index(class: Handle) -> Option<(ClassBlock, u16)> {
     let number = class.minor().checked_sub(FIRST).filter(|_| class.major() == MAJOR)?;
     Some((ClassBlock(number / BLOCK), number % BLOCK)).filter(|(block, _)| block.0 < ClassBlock::COUNT)
 }
@@ -84,7 +84,7 @@ pub const fn flow_class(number: u16) -> Handle {
 
 /// The number of the flow in its block, where this is the class of one flow.
 pub fn flow_number(class: Handle) -> Option<u16> {
-    place(class)?.1.checked_sub(SHARED_CLASSES)
+    block_and_index(class)?.1.checked_sub(SHARED_CLASSES)
 }
 
 /// The class of block 0 that the flows of a policy class share, by the number of the policy class.
@@ -94,7 +94,7 @@ pub fn shared_class(number: usize) -> Handle {
 
 /// Whether the flows of a policy class share the class.
 pub fn is_shared_class(class: Handle) -> bool {
-    place(class).is_some_and(|(_, place)| place < SHARED_CLASSES)
+    block_and_index(class).is_some_and(|(_, index)| index < SHARED_CLASSES)
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ pub fn redirect_to(ifb: u32) -> Result<PlacedFilter, TooMany> {
 
 /// The hash tables that filters of flows are in, and the filters that lead there: before the first flow's.
 pub fn flow_tables() -> Result<Vec<PlacedFilter>, TooMany> {
-    let tables = [Family::V4, Family::V6].map(|family| {
+    let tables = [IpVersion::V4, IpVersion::V6].map(|family| {
         let divisor = DefaultNla::new(TCA_U32_DIVISOR, BUCKETS.to_ne_bytes().to_vec());
         let table = PlacedFilter { handle: family.table(), ..family.placed(emit(&[divisor])) };
         let mut selector = selector(&family.headers_without_options())?;
@@ -138,10 +138,10 @@ impl Arriving {
         Some(selector(&self.keys()).map(filter))
     }
 
-    fn family(&self) -> Family {
+    fn family(&self) -> IpVersion {
         match self.peer.ip().to_canonical() {
-            IpAddr::V4(_) => Family::V4,
-            IpAddr::V6(_) => Family::V6,
+            IpAddr::V4(_) => IpVersion::V4,
+            IpAddr::V6(_) => IpVersion::V6,
         }
     }
 
@@ -172,7 +172,7 @@ impl Arriving {
 
 /// The version of IP.
 #[derive(Clone, Copy)]
-enum Family {
+enum IpVersion {
     V4,
     V6,
 }
@@ -180,7 +180,7 @@ enum Family {
 /// A key that every packet matches.
 const ALL: U32Key = U32Key { offset: 0, mask: 0, value: 0 };
 
-impl Family {
+impl IpVersion {
     /// The handle of the hash table.
     const fn table(self) -> u32 {
         match self {

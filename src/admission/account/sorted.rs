@@ -31,7 +31,7 @@ impl<T: Copy + Ord> Sorted<T> {
         {
             return last.push(value);
         }
-        let place = self.place(value);
+        let place = self.chunk_of(value);
         let Some(chunk) = self.chunks.get_mut(place) else {
             self.chunks.push(vec![value]);
             return self.firsts.push(value);
@@ -58,7 +58,7 @@ impl<T: Copy + Ord> Sorted<T> {
 
     /// Removes a value, if it is there.
     pub(crate) fn remove(&mut self, value: T) {
-        let place = self.place(value);
+        let place = self.chunk_of(value);
         let Some(chunk) = self.chunks.get_mut(place) else { return };
         let Ok(here) = chunk.binary_search(&value) else { return };
         chunk.remove(here);
@@ -74,7 +74,7 @@ impl<T: Copy + Ord> Sorted<T> {
 
     /// The largest value before another.
     pub(crate) fn last_before(&self, value: T) -> Option<T> {
-        let place = self.place(value);
+        let place = self.chunk_of(value);
         let chunk = self.chunks.get(place)?;
         match chunk.partition_point(|other| *other < value) {
             0 => self.chunks.get(place.checked_sub(1)?)?.last().copied(),
@@ -88,7 +88,7 @@ impl<T: Copy + Ord> Sorted<T> {
     }
 
     /// The chunk that a value is in, or would be.
-    fn place(&self, value: T) -> usize {
+    fn chunk_of(&self, value: T) -> usize {
         self.firsts.partition_point(|first| *first <= value).saturating_sub(1)
     }
 

@@ -344,7 +344,7 @@ impl LedgerGroup {
     }
 
     /// What the members are charged together now.
-    pub(crate) fn spent(&self, direction: Direction, now: Moment) -> Rate {
+    pub(crate) fn members_charge(&self, direction: Direction, now: Moment) -> Rate {
         let Some(steps) = &self.footprint.steps else {
             return Rate::new(self.sums.get(direction).charged.current());
         };

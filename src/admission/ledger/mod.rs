@@ -10,7 +10,7 @@
 //!   [`AbsentPeers`](absence::AbsentPeers).
 //! - **Deciding**: [`decide`] takes every operation; [`prepare`] computes what a request would book, [`admit`] books it;
 //!   [`preemption`] and [`victims`] choose the flows that are preempted for it, [`alternative`] what would fit in its place.
-//! - **Changing**: [`renegotiation`] at once and [`exchange`] in two steps; [`groups`], [`measurement`] and [`peers`] for
+//! - **Changing**: [`renegotiation`] at once and [`pending_renegotiation`] in two steps; [`groups`], [`measurement`] and [`peers`] for
 //!   the operations of these names; [`capacity`] for a link's rate, [`reload`] for a policy.
 //! - **Reading**: [`views`], and [`earliest`] for the first moment at which a flow would fit.
 //!
@@ -31,12 +31,12 @@ pub(crate) mod capacity;
 pub(crate) mod client;
 pub(crate) mod decide;
 pub(crate) mod earliest;
-pub(crate) mod exchange;
 pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod invariants;
 pub(crate) mod measurement;
 pub(crate) mod peers;
+pub(crate) mod pending_renegotiation;
 pub(crate) mod policy_groups;
 pub(crate) mod preemption;
 pub(crate) mod prepare;

@@ -30,21 +30,21 @@ impl Ledger {
         sending: Option<Flowspec>,
         receiving: Option<Flowspec>,
     ) -> Result<Grant, Refusal> {
-        let exchanged = self.exchange_counted(id, Both { sending, receiving });
+        let exchanged = self.replace_reservation_counted(id, Both { sending, receiving });
         self.debug_check();
         exchanged.map(|(grant, _)| grant)
     }
 
-    /// As [`exchange`](Self::exchange), counted as a request of the flow's client. Where the client makes too many
+    /// As [`replace_reservation`](Self::replace_reservation), counted as a request of the flow's client. Where the client makes too many
     /// requests, only a smaller reservation is granted: what is not needed any more is not kept reserved.
-    pub(crate) fn exchange_counted(
+    pub(crate) fn replace_reservation_counted(
         &mut self,
         id: &str,
         flowspecs: Both<Option<Flowspec>>,
     ) -> Result<(Grant, PreviousReservation), Refusal> {
         let client = self.flows.get(id).and_then(|entry| entry.client);
         let counted = self.count_request(client.as_deref());
-        let exchanged = self.exchange(id, flowspecs);
+        let exchanged = self.replace_reservation(id, flowspecs);
         let Err(too_many) = counted else { return exchanged };
         let (grant, before) = exchanged.map_err(|_| too_many.clone())?;
         let held = before.entry.rate();
@@ -57,7 +57,7 @@ impl Ledger {
     }
 
     /// As [`renegotiate`](Self::renegotiate), with the reservation before it, to be [restored](Self::restore).
-    pub(crate) fn exchange(
+    pub(crate) fn replace_reservation(
         &mut self,
         id: &str,
         flowspecs: Both<Option<Flowspec>>,

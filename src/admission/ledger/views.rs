@@ -95,7 +95,7 @@ impl Ledger {
         let group = self.groups.get(id)?;
         let totals = |direction| Totals {
             budget: *group.footprint.charged.get(direction),
-            reserved: group.spent(direction, self.now),
+            reserved: group.members_charge(direction, self.now),
         };
         Some((
             &group.interface,

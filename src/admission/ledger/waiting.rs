@@ -31,7 +31,7 @@ impl Ledger {
             }
             let request = Request { start: None, ..waiter.request.clone() };
             let tried = if self.flows.slot(&request.id).is_some() {
-                let better = self.exchange(&request.id, request.qos.map(Some));
+                let better = self.replace_reservation(&request.id, request.qos.map(Some));
                 better.map(|(grant, before)| {
                     // It has what it has until it requests the better one: nothing of that is free.
                     self.charge_both(&request.id, &grant, &before);

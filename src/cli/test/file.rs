@@ -233,7 +233,7 @@ impl Opened {
 }
 
 impl File {
-    fn place(&self, place: &Place) -> FailedAt {
+    fn failed_at(&self, place: &Place) -> FailedAt {
         let (line, column) = line_column(&self.text, place.span.start);
         let snippet = snippet(place, &Source { name: &self.name, text: &self.text });
         FailedAt { line, column, snippet }
@@ -303,7 +303,7 @@ impl<'a> Selected<'a> {
                 let rule = failure
                     .rule()
                     .map(|rule| format!("{}:{}", loaded.path, line_column(&loaded.text, rule.span.start).0));
-                (Some(self.file.place(&failure.place)), rule)
+                (Some(self.file.failed_at(&failure.place)), rule)
             }
             Verdict::Ok | Verdict::Skipped(_) => (None, None),
         };

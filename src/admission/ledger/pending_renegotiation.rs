@@ -58,7 +58,7 @@ impl Ledger {
     ) -> Result<Begun, Box<Outcome>> {
         let ended = self.advance(at);
         let ids = EndedIds::of(&ended);
-        match self.exchange_counted(id, *flowspecs) {
+        match self.replace_reservation_counted(id, *flowspecs) {
             Ok((grant, previous)) => {
                 let [before, after] = self.charge_both(id, &grant, &previous);
                 let renegotiation = Renegotiation { id: id.to_owned(), before, after, grant, before_it: ids };

@@ -30,15 +30,15 @@ impl Stats {
 
 /// One direction of a socket.
 #[derive(Default)]
-pub(crate) struct Lane {
-    shaping: LaneShaping,
+pub(crate) struct DirectionState {
+    shaping: Shaping,
     debts: Debts,
     stats: Stats,
     waiting: Option<Waker>,
 }
 
 #[derive(Default)]
-enum LaneShaping {
+enum Shaping {
     /// No reservation: data never waits.
     #[default]
     Off,
@@ -51,15 +51,15 @@ enum LaneShaping {
     },
 }
 
-/// The answer to [`Lane::acquire`].
+/// The answer to [`DirectionState::acquire`].
 pub(crate) enum Acquired {
-    /// This many bytes of payload may pass now. Their tokens are taken; [`Lane::complete`] follows.
+    /// This many bytes of payload may pass now. Their tokens are taken; [`DirectionState::complete`] follows.
     Granted(usize),
     /// Nothing may pass before this time.
     Wait(TimedWait),
 }
 
-impl Lane {
+impl DirectionState {
     /// Shapes the direction by a plan from now on, or stops shaping it.
     ///
     /// What was taken from the buckets of the plan before, and does not fit into those of the new one, is owed by the
@@ -67,12 +67,12 @@ impl Lane {
     /// `owed` where that is more.
     pub(crate) fn set_plan(&mut self, now: Timestamp, plan: Option<Plan>, owed: Bytes) {
         match (&mut self.shaping, plan) {
-            (LaneShaping::Off, None) => {}
-            (LaneShaping::On { plan, limiter, .. }, None) => {
+            (Shaping::Off, None) => {}
+            (Shaping::On { plan, limiter, .. }, None) => {
                 self.debts.owe(now, plan, limiter.deficit(now));
-                self.shaping = LaneShaping::Off;
+                self.shaping = Shaping::Off;
             }
-            (LaneShaping::On { plan, limiter, .. }, Some(new)) => {
+            (Shaping::On { plan, limiter, .. }, Some(new)) => {
                 let before = limiter.deficit(now);
                 limiter.set_plan(now, &new);
                 let after = limiter.deficit(now);
@@ -81,11 +81,11 @@ impl Lane {
                 self.debts.owe(now, plan, Deficit { sustained, peak });
                 *plan = new;
             }
-            (LaneShaping::Off, Some(plan)) => {
+            (Shaping::Off, Some(plan)) => {
                 let mut limiter = Bucket::new(&plan, now);
                 let Deficit { sustained, peak } = self.debts.take_over(now, &plan);
                 limiter.withdraw(now, Deficit { sustained: sustained.max(owed), peak });
-                self.shaping = LaneShaping::On { limiter: Box::new(limiter), plan, taken: Bytes::ZERO };
+                self.shaping = Shaping::On { limiter: Box::new(limiter), plan, taken: Bytes::ZERO };
             }
         }
         self.invariants();
@@ -95,21 +95,21 @@ impl Lane {
     pub(crate) fn owed(&mut self, now: Timestamp) -> Bytes {
         let before = self.debts.sustained(now);
         match &mut self.shaping {
-            LaneShaping::Off => before,
-            LaneShaping::On { limiter, .. } => before.saturating_add(limiter.deficit(now).sustained),
+            Shaping::Off => before,
+            Shaping::On { limiter, .. } => before.saturating_add(limiter.deficit(now).sustained),
         }
     }
 
     /// The plan, where the direction is shaped.
     pub(crate) const fn plan(&self) -> Option<&Plan> {
         match &self.shaping {
-            LaneShaping::Off => None,
-            LaneShaping::On { plan, .. } => Some(plan),
+            Shaping::Off => None,
+            Shaping::On { plan, .. } => Some(plan),
         }
     }
 
     pub(crate) const fn is_shaped(&self) -> bool {
-        matches!(self.shaping, LaneShaping::On { .. })
+        matches!(self.shaping, Shaping::On { .. })
     }
 
     pub(crate) const fn stats(&self) -> Stats {
@@ -121,7 +121,7 @@ impl Lane {
     /// A stream waits until there are tokens for a quantum (or for all that is wanted), and then gets as much as
     /// there are tokens for: tokens that arrived while a timer was late are used at once. A datagram passes whole.
     pub(crate) fn acquire(&mut self, now: Timestamp, wanted: usize) -> Acquired {
-        let LaneShaping::On { plan, limiter, taken } = &mut self.shaping else {
+        let Shaping::On { plan, limiter, taken } = &mut self.shaping else {
             return Acquired::Granted(wanted);
         };
         let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
@@ -153,7 +153,7 @@ impl Lane {
     pub(crate) fn complete(&mut self, now: Timestamp, granted: usize, passed: Option<usize>) {
         self.count(passed);
         let (granted, passed) = (granted as u64, passed.map(|passed| passed as u64));
-        if let LaneShaping::On { plan, limiter, taken } = &mut self.shaping {
+        if let Shaping::On { plan, limiter, taken } = &mut self.shaping {
             let charged = passed.map_or(Bytes::ZERO, |passed| plan.charge(passed));
             let cost = plan.charge(granted);
             limiter.refund(now, cost.saturating_sub(charged).min(*taken));
@@ -184,7 +184,7 @@ impl Lane {
     /// Asserts what holds after every call, in debug builds: the plan's invariants and the limiter's.
     pub(crate) fn invariants(&self) {
         if cfg!(debug_assertions)
-            && let LaneShaping::On { plan, limiter, .. } = &self.shaping
+            && let Shaping::On { plan, limiter, .. } = &self.shaping
         {
             plan.invariants();
             limiter.invariants();
