@@ -23,6 +23,8 @@ pub(crate) struct WaitingQueue {
     pub(crate) queue: BTreeMap<u64, WaitingRequest>,
     /// The place of each flow in the queue.
     places: BTreeMap<String, u64>,
+    /// The places of each interface's flows.
+    by_interface: BTreeMap<String, BTreeSet<u64>>,
     /// When flows lose their places, with the places.
     due: BTreeSet<(Moment, u64)>,
     next: u64,
@@ -33,6 +35,34 @@ pub(crate) struct WaitingRequest {
     pub(crate) request: Request,
     /// Once it is notified: until when it may request again.
     pub(crate) notified_until: Option<Moment>,
+}
+
+/// The places of the flows that may be notified, in order: those of an interface until it is full.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// The next place of each interface that is not full.
+    heads: BTreeSet<u64>,
+}
+
+impl Walk {
+    /// Before the first place.
+    pub(crate) fn begin(queue: &WaitingQueue) -> Self {
+        Self { heads: queue.by_interface.values().filter_map(|places| places.first().copied()).collect() }
+    }
+
+    /// The next flow with its place. Without [`go_on`](Self::go_on) its interface counts as full.
+    pub(crate) fn next<'a>(&mut self, queue: &'a WaitingQueue) -> Option<(u64, &'a WaitingRequest)> {
+        let place = self.heads.pop_first()?;
+        queue.queue.get(&place).map(|waiter| (place, waiter))
+    }
+
+    /// The interface of the flow at a place is not full: the flows behind it there may be notified as well.
+    pub(crate) fn go_on(&mut self, queue: &WaitingQueue, place: u64) {
+        let interface = queue.queue.get(&place).map(|waiter| &waiter.request.interface);
+        let places = interface.and_then(|interface| queue.by_interface.get(interface));
+        let behind = places.and_then(|places| places.range(place + 1..).next());
+        self.heads.extend(behind);
+    }
 }
 
 impl WaitingRequest {
@@ -69,12 +99,19 @@ impl WaitingQueue {
     fn insert(&mut self, place: u64, waiter: WaitingRequest) {
         self.due.extend(waiter.due().map(|at| (at, place)));
         self.places.insert(waiter.request.id.clone(), place);
+        self.by_interface.entry(waiter.request.interface.clone()).or_default().insert(place);
         self.queue.insert(place, waiter);
     }
 
     fn remove(&mut self, place: u64) -> Option<WaitingRequest> {
         let waiter = self.queue.remove(&place)?;
         self.places.remove(&waiter.request.id);
+        if let Some(places) = self.by_interface.get_mut(&waiter.request.interface) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.by_interface.remove(&waiter.request.interface);
+            }
+        }
         if let Some(at) = waiter.due() {
             self.due.remove(&(at, place));
         }
@@ -123,6 +160,11 @@ impl WaitingQueue {
             assert_eq!(self.places.get(id), Some(place), "{id}: its place in the waiting queue");
             assert!(*place < self.next, "{id}: its place is not given out");
         }
+        let mut by_interface: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        for (place, WaitingRequest { request, .. }) in &self.queue {
+            by_interface.entry(request.interface.clone()).or_default().insert(*place);
+        }
+        assert_eq!(self.by_interface, by_interface, "the places of each interface's flows");
         let due = self.queue.iter().filter_map(|(place, waiter)| Some((waiter.due()?, *place)));
         assert_eq!(self.due, due.collect(), "when the flows that wait lose their places");
     }
@@ -130,5 +172,69 @@ impl WaitingQueue {
     /// Removes a flow from the queue. Returns whether it waited.
     pub(crate) fn leave(&mut self, id: &str) -> bool {
         self.places.get(id).copied().is_some_and(|place| self.remove(place).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flowspec::Qos;
+
+    use super::*;
+
+    /// The places that a walk over the whole queue tries, passing over those of interfaces that are full.
+    fn tried_one_by_one(queue: &WaitingQueue, is_full_after: impl Fn(u64) -> bool) -> Vec<u64> {
+        let (mut full, mut tried) = (BTreeSet::new(), Vec::new());
+        for (place, waiter) in &queue.queue {
+            if full.contains(&waiter.request.interface) {
+                continue;
+            }
+            tried.push(*place);
+            if is_full_after(*place) {
+                full.insert(&waiter.request.interface);
+            }
+        }
+        tried
+    }
+
+    fn tried(queue: &WaitingQueue, is_full_after: impl Fn(u64) -> bool) -> Vec<u64> {
+        let (mut walk, mut tried) = (Walk::begin(queue), Vec::new());
+        while let Some((place, _)) = walk.next(queue) {
+            tried.push(place);
+            if !is_full_after(place) {
+                walk.go_on(queue, place);
+            }
+        }
+        tried
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_walk_tries_the_flows_that_a_walk_over_the_whole_queue_tries_in_the_same_order(
+            changes in proptest::collection::vec((0_u8..40, 0_u8..5, 0_u8..4), 0..80),
+            full in proptest::collection::vec(proptest::bool::weighted(0.3), 80),
+        ) {
+            let mut queue = WaitingQueue::default();
+            for (id, interface, kind) in changes {
+                let (id, interface) = (format!("f{id}"), format!("eth{interface}"));
+                if kind == 0 {
+                    queue.leave(&id);
+                } else {
+                    queue.join(&Request::new(id, interface, Qos::BEST_EFFORT));
+                }
+                queue.invariants();
+            }
+            let is_full_after = |place: u64| full[usize::try_from(place).unwrap_or(0)];
+            proptest::prop_assert_eq!(tried(&queue, is_full_after), tried_one_by_one(&queue, is_full_after));
+        }
+    }
+
+    #[test]
+    fn a_walk_ends_at_the_first_flow_that_keeps_its_place() {
+        let mut queue = WaitingQueue::default();
+        for number in 0..1000 {
+            queue.join(&Request::new(format!("f{number}"), format!("eth{}", number % 2), Qos::BEST_EFFORT));
+        }
+        assert_eq!(tried(&queue, |_| true), [0, 1]);
+        assert_eq!(tried(&queue, |place| place != 1), [0, 1, 3]);
     }
 }

@@ -1,10 +1,8 @@
 //! Notifies flows that wait once there is enough capacity for them.
 
-use std::collections::BTreeSet;
-
 use super::group::Member;
 use super::prepare::{Constraint, Described, Wanted};
-use super::queue::GRACE;
+use super::queue::{GRACE, Walk};
 use super::state::Ledger;
 use crate::admission::account::fit::FitContext;
 use crate::admission::refusal::Refusal;
@@ -24,11 +22,8 @@ impl Ledger {
         let mut notified = Vec::new();
         // What earlier flows are notified of counts as taken while the later ones are tried.
         let mut taken: Vec<Undo> = Vec::new();
-        let mut full = BTreeSet::new();
-        for (place, waiter) in &waiting.queue {
-            if full.contains(&waiter.request.interface) {
-                continue;
-            }
+        let mut walk = Walk::begin(&waiting);
+        while let Some((place, waiter)) = walk.next(&waiting) {
             let request = Request { start: None, ..waiter.request.clone() };
             let tried = if self.flows.slot(&request.id).is_some() {
                 let better = self.replace_reservation(&request.id, request.qos.map(Some));
@@ -49,14 +44,15 @@ impl Ledger {
                 Ok(undo) => taken.push(undo),
                 Err(refusal) => {
                     // A flow that lacks something else, or more than the whole budget, does not block the others.
-                    if self.may_fit_later(&request, &refusal) {
-                        full.insert(request.interface);
+                    if !self.may_fit_later(&request, &refusal) {
+                        walk.go_on(&waiting, place);
                     }
                     continue;
                 }
             }
+            walk.go_on(&waiting, place);
             if waiter.notified_until.is_none() {
-                notified.push((*place, request.id));
+                notified.push((place, request.id));
             }
         }
         for undo in taken.into_iter().rev() {
