@@ -1,6 +1,7 @@
 //! Reads a TOML table key by key. A value that cannot be read is noted as a problem, and reading goes on.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
@@ -346,7 +347,7 @@ impl<'a> Section<'a> {
             let message = format!("{} has no key {name:?}", self.name());
             let help = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean {near:?}?"),
-                None => format!("the keys are {}", known.join(", ")),
+                None => format!("the keys are {}", each_once(&known).join(", ")),
             };
             let problem = Problem::new(Code::UnknownKey, self.at(key.span()), message);
             self.problems.add(problem.with_help(Some(help)));
@@ -407,6 +408,12 @@ fn thousandths(text: &str) -> Option<u64> {
     }
     let value = format!("{whole}{fraction:0<3}").parse().ok()?;
     (1000..=1_000_000).contains(&value).then_some(value)
+}
+
+/// Names in the order in which they were read first: a key may be read in several ways.
+fn each_once<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.iter().copied().filter(|name| seen.insert(*name)).collect()
 }
 
 #[cfg(test)]
