@@ -8,7 +8,8 @@ use flowspec::{Bytes, Direction, ErrorTerms, FlowspecError, Micros, Moment, Rate
 use serde::{Deserialize, Serialize};
 
 use super::limits::{
-    ClientLimit, GroupLimit, Shortfall, are_admitted, counted, describe_delay, since, without_preempting,
+    ClientLimit, GroupLimit, Holder, Shortfall, are_admitted, counted, describe_delay, since,
+    without_preempting,
 };
 use super::not_programmed::NotProgrammed;
 use super::reason::Reason;
@@ -374,6 +375,17 @@ impl Refusal {
             Self::InterfaceBudget { shortfall, .. } | Self::ClassShare { shortfall, .. } => Some(shortfall),
             _ => None,
         }
+    }
+
+    /// The same refusal without the flows that hold most, and those.
+    pub(crate) fn without_holders(mut self) -> (Self, Vec<Holder>) {
+        let holders = match &mut self {
+            Self::InterfaceBudget { shortfall, .. } | Self::ClassShare { shortfall, .. } => {
+                std::mem::take(&mut shortfall.holders)
+            }
+            _ => Vec::new(),
+        };
+        (self, holders)
     }
 
     /// The largest charge that would fit instead, where that is known.

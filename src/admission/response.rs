@@ -5,7 +5,7 @@ use std::fmt;
 use flowspec::{Both, Direction, Micros, Moment, Rate};
 
 use super::enforcement::Enforced;
-use super::limits::{counted, without_preempting};
+use super::limits::{Holder, counted, without_preempting};
 use super::not_programmed::NotProgrammed;
 use super::operation::OperationKind;
 use super::peer::{PeerLoss, PeerState};
@@ -346,12 +346,16 @@ fn describe<T: fmt::Display>(result: &Result<T, Box<Refused>>, f: &mut fmt::Form
 }
 
 fn describe_renditions(refused: &[RefusedRendition], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    // Renditions that are refused alike are named together.
+    // Renditions that are refused alike are named together, and flows that hold the same are named once.
+    let mut named: Vec<Vec<Holder>> = Vec::new();
     for (index, alike) in refused.chunk_by(|a, b| a.refusal == b.refusal).enumerate() {
         let lead = if index == 0 { "" } else { "; " };
         let names: Vec<_> = alike.iter().map(|rendition| rendition.name.as_str()).collect();
         if let Some(RefusedRendition { refusal, .. }) = alike.first() {
-            write!(f, "{lead}{}: {refusal}", names.join(", "))?;
+            let (short, holders) = refusal.clone().without_holders();
+            let shown = if named.contains(&holders) { &short } else { refusal };
+            write!(f, "{lead}{}: {shown}", names.join(", "))?;
+            named.push(holders);
         }
     }
     Ok(())
