@@ -45,6 +45,10 @@ fn check_reports_all_problems_with_their_places() {
     check(here, &["check", "bad.toml"], 78, "", "did you mean \"egress\"?");
     check(here, &["check", "bad.toml"], 78, "", "error[GQ0004]");
     check(here, &["check", "good.toml", "good.toml"], 78, "", "first defined here");
+    std::fs::write(here.join("far.toml"), "version = 1\n[interface.eth0]\negress = { zzzzzz = 1 }\n")
+        .unwrap();
+    let help = "the keys are capacity, reservable, min_best_effort\n";
+    check(here, &["check", "far.toml"], 78, "", help);
     let json = "{\"code\":\"GQ0002\",\"severity\":\"error\",\"message\":\"interface.eth0 has no key \\\"egres\\\"\",\"file\":\"bad.toml\",\"line\":3,\"column\":1,\"help\":\"did you mean \\\"egress\\\"?\"}\n";
     check(here, &["check", "--message-format", "json", "bad.toml"], 78, json, "");
     check(
@@ -105,6 +109,26 @@ max_flows = 200
 share = "20%"
 max_rate = "5 Mbit/s"
 "#;
+
+#[test]
+fn the_message_of_a_refused_ladder_names_the_holders_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("p.toml"), LADDER.replace("\"1 Gbit/s\"", "\"12 Mbit/s\"")).unwrap();
+    let reserve = |id: &str, templates: &str| {
+        format!(
+            "{{\"at_us\":0,\"op\":\"reserve\",\"id\":\"{id}\",\"interface\":\"eth0\",\"templates\":[{templates}]}}\n"
+        )
+    };
+    let trace = reserve("first", "\"1080p\"") + &reserve("second", "\"1080p\",\"720p\",\"480p\"");
+    std::fs::write(here.join("t.jsonl"), trace).unwrap();
+    let output = gqos(here, &["replay", "-p", "p.toml", "t.jsonl"]);
+    let decisions = String::from_utf8(output.stdout).unwrap();
+    let decision: serde_json::Value = serde_json::from_str(decisions.lines().last().unwrap()).unwrap();
+    let message = decision["message"].as_str().unwrap();
+    assert_eq!(message.matches("most is held by first (6 Mbit/s)").count(), 1, "{message}");
+    assert_eq!(message.matches(" short").count(), 3, "{message}");
+}
 
 #[test]
 fn check_says_what_a_valid_policy_can_hold() {

@@ -251,3 +251,83 @@ fn a_flow_that_waits_is_notified_of_what_a_reload_leaves_free() {
     let line = parse_line("{\"at_us\":0,\"op\":\"tick\"}", ledger.0.policy()).unwrap();
     assert_eq!(line.decide_by_ledger(&mut ledger.0).notified, ["w"]);
 }
+
+/// A policy whose limits are random, some of them far below what flows hold.
+fn random_limits(random: &mut impl FnMut(u64) -> u64) -> String {
+    let mut text = String::new();
+    for (table, capacity) in [("eth0", 20_000), ("eth1", 5_000)] {
+        let model = ["mam", "rdm", "mar"][usize::try_from(random(3)).unwrap()];
+        let capacity = 1 + random(capacity);
+        text += &format!(
+            "[interface.{table}]\negress = {{ capacity = \"{capacity} B/s\", reservable = \"{}%\" }}\nclass_model = \"{model}\"\n",
+            1 + random(100)
+        );
+        if random(2) == 0 {
+            text += &format!("max_flows = {}\nbuffer = \"{} B\"\n", 1 + random(6), 1500 * (1 + random(20)));
+        }
+    }
+    for class in ["a", "b"] {
+        text += &format!("[class.{class}]\nclass_type = {}\nshare = \"{}%\"\n", random(3), 1 + random(100));
+        if random(2) == 0 {
+            text += &format!("max_flows = {}\nmax_rate = \"{} B/s\"\n", 1 + random(5), 1 + random(4000));
+        }
+        if random(3) == 0 {
+            text += "admission = \"measured\"\n";
+        }
+    }
+    for (group, mode) in [("e", "envelope"), ("s", "shared")] {
+        let rate = 1 + random(6000);
+        text += &format!(
+            "[group.{group}]\ninterface = \"eth0\"\nmode = \"{mode}\"\nsending = {{ service_type = \"controlled_load\", token_rate = \"{rate} B/s\" }}\n"
+        );
+    }
+    let (flows, rate) = (1 + random(5), 1 + random(9000));
+    text + &format!("[client.\"c*\"]\nmax_flows = {flows}\nmax_rate = \"{rate} B/s\"\n")
+}
+
+#[test]
+fn a_flow_that_asks_for_no_more_than_it_holds_is_never_refused() {
+    let mut state = 0x5EED_u64;
+    let mut random = move |limit: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % limit
+    };
+    let mut asked = 0;
+    for round in 0..400 {
+        let before = random_limits(&mut random);
+        let mut ledger = Reloaded::new(&before);
+        for flow in 0..8 {
+            let fields = [
+                "",
+                ",'class':'a'",
+                ",'class':'b','client':'c1'",
+                ",'client':'c2'",
+                ",'group':'e'",
+                ",'group':'s'",
+                ",'group':'s','client':'c1','start_us':5000000,'end_us':9000000",
+                ",'class':'a','start_us':3000000",
+            ];
+            let rate = 1 + random(3000);
+            ledger.reserve(&format!("f{flow}"), rate, fields[usize::try_from(random(8)).unwrap()]);
+        }
+        let after = random_limits(&mut random);
+        ledger.reload(&after);
+        for flow in 0..8 {
+            let id = format!("f{flow}");
+            let Some((_, charged)) = ledger.0.flow(&id) else { continue };
+            let rate = charged.sending.get();
+            for less in [rate, rate.div_ceil(2), 1 + random(rate.max(1))] {
+                if rate == 0 {
+                    continue;
+                }
+                asked += 1;
+                let refused = ledger.renegotiate(&id, &load(less.min(rate)));
+                assert_eq!(refused, None, "round {round}, {id}: {less} of {rate}\n{before}\n{after}");
+                if less < rate {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(asked > 1000, "{asked} renegotiations");
+}
