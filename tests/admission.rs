@@ -183,7 +183,7 @@ fn controlled_load_is_overbooked_and_guaranteed_is_not() {
 }
 
 #[test]
-fn what_reserves_nothing_is_free_and_what_nobody_offers_is_refused() {
+fn no_traffic_is_free_and_services_not_offered_are_refused() {
     let one = |service| vec![request("a", Qos::sending(Flowspec::new(service)))];
     for service in [ServiceType::BestEffort, ServiceType::NoTraffic, ServiceType::Qualitative] {
         check(service.name(), &mut eth0(0), &one(service), &[Ok(())]);

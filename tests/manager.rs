@@ -209,7 +209,7 @@ fn a_flow_whose_class_the_kernel_refuses_is_admitted_where_user_space_may_enforc
 }
 
 #[test]
-fn the_flows_of_an_interface_that_is_gone_are_released_and_told() {
+fn flows_of_a_deleted_interface_are_released_and_notified() {
     let mut world = World::seen("auto", Root::Default);
     world.admitted("v1", 60);
     world.held = Some(vec![]);

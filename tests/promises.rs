@@ -51,7 +51,7 @@ holding_priority = 1
 "#;
 
 #[test]
-fn a_preempted_flow_is_notified_and_goes_on_as_best_effort() {
+fn a_preempted_flow_is_notified_and_continues_as_best_effort() {
     let Some(network) = lab(100) else { return };
     let (send, receive) = std::sync::mpsc::channel();
     network.client.runtime().spawn(async move {

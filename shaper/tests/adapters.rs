@@ -178,7 +178,7 @@ async fn sent_while_plans_change(plans: &[Plan]) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plan_that_goes_and_comes_back_gives_no_second_bucket() {
+async fn a_plan_that_is_removed_and_set_again_gives_no_second_bucket() {
     let most = |depth: u64| depth + 100_000 * 3 + 1500;
     let sent = sent_while_plans_change(&[plan(100_000, 65_536, TCP)]).await;
     assert!(sent <= most(65_536) && sent > 300_000, "{sent}");

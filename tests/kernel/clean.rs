@@ -38,7 +38,7 @@ fn roots(site: &Site) -> String {
 }
 
 #[test]
-fn a_leftover_goes_and_nothing_else() {
+fn clean_removes_leftovers_and_nothing_else() {
     let Some(network) = lab_with(100, &["tc"]) else { return };
     let directory = tempfile::tempdir().unwrap();
     let site = &network.server;
