@@ -3,15 +3,17 @@
 //! Takes what `linux` knows of a failure and carries it unchanged to the decision, the event and the log. Knows no
 //! netlink and no sockets; text is made where a person reads it.
 
+use std::time::Duration;
 use std::{fmt, io};
 
 use flowspec::{Errno, Wsa};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A call to the kernel that failed.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KernelFailure {
-    /// The call or netlink request, as in its manual page: `RTM_NEWTCLASS`, `setsockopt`.
+    /// The call or netlink request, as in its manual page: `RTM_NEWTCLASS`, `setsockopt`; `encode` where the kernel was
+    /// not asked.
     pub call: String,
     /// The object of the call: `eth0 class 6771:100`.
     pub object: String,
@@ -34,20 +36,73 @@ pub enum Cause {
     },
     /// The kernel did not answer in time.
     Timeout {
-        /// How long the caller waited.
-        seconds: u64,
+        /// How long the caller waited; a record of it has whole seconds.
+        #[serde(rename = "seconds", with = "whole_seconds")]
+        after: Duration,
     },
     /// The kernel's answer is not what the request asks for.
     Unexpected {
         /// What differs.
         problem: String,
     },
+    /// The kernel was not asked, since its structures cannot express the request.
+    NotExpressible {
+        /// What they cannot express.
+        problem: String,
+    },
+}
+
+/// A failure as decisions and traces record it: a request that cannot be expressed is an unexpected answer to the call
+/// [`ENCODE`].
+#[derive(Deserialize, Serialize)]
+#[serde(rename = "KernelFailure")]
+struct Record {
+    call: String,
+    object: String,
+    cause: Cause,
+}
+
+/// The call that stands for a request which cannot be expressed in the kernel's structures.
+const ENCODE: &str = "encode";
+
+impl Serialize for KernelFailure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { call, object, cause } = self.clone();
+        let cause = match cause {
+            Cause::NotExpressible { problem } => Cause::Unexpected { problem },
+            cause => cause,
+        };
+        Record { call, object, cause }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for KernelFailure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Record { call, object, cause } = Record::deserialize(deserializer)?;
+        let cause = match cause {
+            Cause::Unexpected { problem } if call == ENCODE => Cause::NotExpressible { problem },
+            cause => cause,
+        };
+        Ok(Self { call, object, cause })
+    }
+}
+
+/// A time as its whole seconds.
+mod whole_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(after: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(after.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_secs)
+    }
 }
 
 impl KernelFailure {
-    /// The call that stands for a request which cannot be expressed in the kernel's structures.
-    pub const ENCODE: &'static str = "encode";
-
     /// The failure of this call on this object.
     pub fn new(call: &str, object: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self { call: call.to_owned(), object: object.into(), cause: cause.into() }
@@ -56,6 +111,11 @@ impl KernelFailure {
     /// An answer that is not what the request asks for.
     pub fn unexpected(call: &str, object: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self::new(call, object, Cause::Unexpected { problem: problem.to_string() })
+    }
+
+    /// A request about this object that the kernel's structures cannot express.
+    pub fn not_expressible(object: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self::new(ENCODE, object, Cause::NotExpressible { problem: problem.to_string() })
     }
 
     /// Whether the object of the call does not exist.
@@ -69,15 +129,15 @@ impl KernelFailure {
     }
 
     /// Whether the kernel was not asked, since the request cannot be expressed.
-    pub fn is_not_expressible(&self) -> bool {
-        self.call == Self::ENCODE
+    pub const fn is_not_expressible(&self) -> bool {
+        matches!(self.cause, Cause::NotExpressible { .. })
     }
 
     /// The error number, where the kernel gave one.
     pub fn errno(&self) -> Option<Errno> {
         match &self.cause {
             Cause::Errno { errno, .. } => Some(*errno),
-            Cause::Timeout { .. } | Cause::Unexpected { .. } => None,
+            Cause::Timeout { .. } | Cause::Unexpected { .. } | Cause::NotExpressible { .. } => None,
         }
     }
 
@@ -114,8 +174,8 @@ impl fmt::Display for Cause {
         match self {
             Self::Errno { errno, extended_ack: None } => write!(f, "{errno}"),
             Self::Errno { errno, extended_ack: Some(text) } => write!(f, "{errno}: {text}"),
-            Self::Timeout { seconds } => write!(f, "no answer within {seconds} s"),
-            Self::Unexpected { problem } => f.write_str(problem),
+            Self::Timeout { after } => write!(f, "no answer within {} s", after.as_secs()),
+            Self::Unexpected { problem } | Self::NotExpressible { problem } => f.write_str(problem),
         }
     }
 }
@@ -148,7 +208,7 @@ mod tests {
             Wsa::Enetdown,
         );
         check(
-            Cause::Timeout { seconds: 10 },
+            Cause::Timeout { after: Duration::from_secs(10) },
             "RTM_NEWTCLASS (eth0 6771:100): no answer within 10 s",
             Wsa::Enetdown,
         );
@@ -156,6 +216,26 @@ mod tests {
             Cause::Unexpected { problem: "no message in the answer".into() },
             "RTM_NEWTCLASS (eth0 6771:100): no message in the answer",
             Wsa::Enetdown,
+        );
+    }
+
+    #[test]
+    fn records_keep_their_form() {
+        let check = |failure: KernelFailure, json: &str| {
+            assert_eq!(serde_json::to_string(&failure).unwrap(), json);
+            assert_eq!(serde_json::from_str::<KernelFailure>(json).unwrap(), failure);
+        };
+        check(
+            KernelFailure::not_expressible("tc class add", "the rate is too high"),
+            r#"{"call":"encode","object":"tc class add","cause":{"unexpected":{"problem":"the rate is too high"}}}"#,
+        );
+        check(
+            KernelFailure::unexpected("RTM_GETLINK", "eth0", "no message in the answer"),
+            r#"{"call":"RTM_GETLINK","object":"eth0","cause":{"unexpected":{"problem":"no message in the answer"}}}"#,
+        );
+        check(
+            KernelFailure::new("RTM_GETLINK", "eth0", Cause::Timeout { after: Duration::from_secs(10) }),
+            r#"{"call":"RTM_GETLINK","object":"eth0","cause":{"timeout":{"seconds":10}}}"#,
         );
     }
 
@@ -181,6 +261,6 @@ mod tests {
         ] {
             assert_eq!(of(errno.into()), expected, "{errno}");
         }
-        assert_eq!(of(Cause::Timeout { seconds: 10 }), (false, false));
+        assert_eq!(of(Cause::Timeout { after: Duration::from_secs(10) }), (false, false));
     }
 }

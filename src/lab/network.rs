@@ -90,7 +90,7 @@ impl LabNetwork {
                 configure(&netlink, link.index, v4, v6).await?;
                 let (parent, handle) = (Handle::ROOT, Handle::qdisc(1));
                 let options = tbf.options();
-                let options = options.map_err(|error| KernelFailure::unexpected("encode", name, error))?;
+                let options = options.map_err(|error| KernelFailure::not_expressible(name, error))?;
                 let qdisc = NewQdisc { parent, handle, kind: Tbf::KIND, options };
                 netlink.add_qdisc(link.index, qdisc).await?;
             }

@@ -224,7 +224,7 @@ impl Netlink {
             self.add_qdisc(LOOPBACK, qdisc).await?;
         }
         let options = filter.options();
-        let options = options.map_err(|error| KernelFailure::unexpected("encode", "tc filter add", error))?;
+        let options = options.map_err(|error| KernelFailure::not_expressible("tc filter add", error))?;
         let mut message = with_options(header(LOOPBACK, Handle::default(), parent), filter.kind(), options);
         // The priority in the upper half, the protocol in the order of the network in the lower: ETH_P_IP for flower,
         // which compares its fields, else ETH_P_ALL.
@@ -305,7 +305,7 @@ impl Netlink {
 }
 
 fn encoded(options: Result<Vec<u8>, NotEncodable>) -> Result<Vec<u8>, KernelFailure> {
-    options.map_err(|error| KernelFailure::unexpected("encode", "tc qdisc add", error))
+    options.map_err(|error| KernelFailure::not_expressible("tc qdisc add", error))
 }
 
 /// Whether the kernel has refused a feature because it lacks it.

@@ -188,7 +188,7 @@ impl Netlink {
         for _ in 0..ATTEMPTS {
             let Ok(answered) = tokio::time::timeout(PATIENCE, self.answers(message.clone(), kind)).await
             else {
-                return Err(KernelFailure::new(call, object, Cause::Timeout { seconds: PATIENCE.as_secs() }));
+                return Err(KernelFailure::new(call, object, Cause::Timeout { after: PATIENCE }));
             };
             problem = match answered {
                 Ok(messages) => return Ok(messages),

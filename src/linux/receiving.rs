@@ -285,5 +285,5 @@ fn unless_absent(failure: KernelFailure) -> Result<(), KernelFailure> {
 }
 
 fn encoded<T>(filters: Result<T, TooMany>) -> Result<T, KernelFailure> {
-    filters.map_err(|error| KernelFailure::unexpected(KernelFailure::ENCODE, "tc filter add", error))
+    filters.map_err(|error| KernelFailure::not_expressible("tc filter add", error))
 }

@@ -356,7 +356,7 @@ fn request(index: u32, op: &Op, queue: QueueKind) -> Result<NetlinkRequest, Kern
     let object = format!("tc {} on interface {index}", op.text(queue));
     match encode(index, op, queue) {
         Ok((call, message, kind)) => Ok(NetlinkRequest { call, object, message, kind }),
-        Err(error) => Err(KernelFailure::unexpected(KernelFailure::ENCODE, object, error)),
+        Err(error) => Err(KernelFailure::not_expressible(object, error)),
     }
 }
 
