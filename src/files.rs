@@ -313,11 +313,14 @@ mod tests {
             "not text, and another file with an unknown key and a name that the first one may define",
             &[
                 b"version = 1 # \xff",
-                b"version = 1\ntop = 1\n[group.a]\ninterface = \"eth0\"\nclass = \"b\"\n",
+                b"version = 1\ntop = 1\n[group.a]\ninterface = \"eth0\"\nclass = \"b\"\n\
+                  sending = { service_type = \"guaranteed\", token_rate = \"1 Mbit/s\" }\n",
             ],
             Err("0.toml, 1.toml are not a valid policy: 2 problems\n\n\
                  error[GQ0014]: 0.toml: not UTF-8 from byte 14 on\n\n\
-                 error[GQ0002]: the policy has no key \"top\"\n --> 1.toml:2:1\n  |\n2 | top = 1\n  | ^^^"),
+                 error[GQ0002]: the policy has no key \"top\"\n --> 1.toml:2:1\n  |\n2 | top = 1\n  | ^^^\n  |\n  \
+                 = help: the keys are version, interface, template, class, group, client, preemption, dead_after, \
+                 stalled_after, rule"),
         );
     }
 }
