@@ -10,19 +10,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::{Both, Bytes, Moment, Qos};
 use tokio::sync::{Notify, oneshot};
 
-use super::clock::{self, ManagerClock};
+use super::clock::ManagerClock;
 use super::error::EngineError;
 use super::events::{Events, Subscribers};
 use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
 use super::request::{Placement, ReservationRequest};
 use super::reservation::{Granted, Reservation, ReservationBackend, ReservationState, ReserveReply};
-use super::resolve::{ResolvedAsk, resolve};
+use super::resolve::{request_for, resolve};
 use super::waiters::WaitingFlows;
 use super::watches::{PeerReport, Watches};
-use crate::admission::{
-    Decision, Ladder, Operation, PeerState, Refusal, RefusedRequest, Request, RequestKind,
-};
+use crate::admission::{Decision, Operation, PeerState, Refusal, RefusedRequest, RequestKind};
 use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, Output, RequestId};
 use crate::policy::Policy;
 use crate::tc::Change;
@@ -411,38 +409,6 @@ impl Core {
     }
 }
 
-/// The admission request that a client's request stands for, by the policy's templates and rules.
-///
-/// - **Errors**: a template that the policy does not have.
-fn request_for(
-    policy: &Policy,
-    clock: ManagerClock,
-    request: &ReservationRequest,
-    placement: &Placement,
-) -> Result<Ladder, Refusal> {
-    let Placement { id, link, owner } = placement;
-    let ResolvedAsk { mut renditions, class, group } = resolve(policy, request, &link.name)?;
-    let (first, qos) = match renditions.is_empty() {
-        true => (String::new(), Qos::BEST_EFFORT),
-        false => renditions.remove(0),
-    };
-    let ask = &request.ask;
-    let request = Request {
-        class,
-        group,
-        client: ask.client.clone(),
-        owner: owner.clone(),
-        start: ask.start.map(|start| clock.at(start)),
-        end: ask.end.map(|end| clock.at(end)),
-        time_to_live: ask.time_to_live.map(clock::micros),
-        wait: ask.wait,
-        setup_priority: ask.setup_priority,
-        holding_priority: ask.holding_priority,
-        ..Request::new(id.clone(), link.name.clone(), qos)
-    };
-    Ok(Ladder { request, first, renditions })
-}
-
 #[cfg(test)]
 mod tests {
     use flowspec::{Bytes, Flowspec, Rate};
@@ -450,7 +416,7 @@ mod tests {
 
     use super::super::local::LocalEngine;
     use super::*;
-    use crate::admission::Reason;
+    use crate::admission::{Reason, Request};
     use crate::policy::Source;
 
     const POLICY: &str =
@@ -565,42 +531,5 @@ mod tests {
         }
         assert!(!tried.is_admitted("v1"));
         assert!(tried.faults().len() < 64);
-    }
-}
-
-#[cfg(test)]
-mod request_tests {
-    use flowspec::Bytes;
-
-    use super::super::ask::Ask;
-    use super::*;
-    use crate::linux::Link;
-    use crate::policy::{Owner, Protocol, Source, Subject};
-
-    const POLICY: &str = include_str!("../../tests/common/ladder.toml");
-
-    /// What a flow on an interface asks for whose caller names this: its templates, class and group.
-    #[track_caller]
-    fn check(interface: &str, ask: Ask, templates: &[&str], class: Option<&str>, group: Option<&str>) {
-        let (policy, _) = Policy::parse(&[Source { name: "p.toml", text: POLICY }]).expect("a policy");
-        let subject = Subject { protocol: Protocol::Tcp, local_port: 443, peer: [192, 0, 2, 1].into() };
-        let (name, mtu) = (interface.into(), Bytes::new(1500));
-        let link = Link { index: 2, name, mtu, speed: None, carries: true };
-        let placement = Placement { id: "f".into(), link: Arc::new(link), owner: Owner::default() };
-        let Ladder { request, first, renditions } =
-            request_for(&policy, ManagerClock::start(), &ReservationRequest::new(ask, subject), &placement)
-                .expect("a request");
-        let names: Vec<_> = std::iter::once(&first).chain(renditions.iter().map(|(name, _)| name)).collect();
-        assert_eq!(names, templates);
-        assert_eq!((request.class.as_deref(), request.group.as_deref()), (class, group));
-    }
-
-    #[test]
-    fn a_rule_gives_its_ladder_its_class_and_its_group() {
-        check("eth0", Ask::default(), &["hd", "sd"], None, Some("channel7"));
-        check("eth1", Ask::default(), &["sd"], Some("viewer"), None);
-        check("eth0", Ask::default().group("other"), &["hd", "sd"], None, Some("other"));
-        check("eth1", Ask::default().class("other"), &["sd"], Some("other"), None);
-        check("eth0", Ask::template("sd"), &["sd"], None, None);
     }
 }

@@ -11,7 +11,7 @@ use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{NewQdisc, header, with_options};
 use crate::failure::KernelFailure;
 use crate::tc::{
-    BPF_MATCH_ALL, Bfifo, Filter, FlowerKey, FqCodel, Handle, HtbRoot, Masked, NotEncodable, Program,
+    BPF_MATCH_ALL, Bfifo, ClassPlace, Filter, FlowerKey, FqCodel, Handle, HtbRoot, Masked, NotEncodable, Program,
     QueueKind, Redirect, Target, Tbf, U32Key,
 };
 
@@ -183,16 +183,7 @@ impl Netlink {
     async fn try_root(&self, kind: &'static str, options: Vec<u8>) -> Result<(), KernelFailure> {
         let handle = Handle::qdisc(1);
         self.add_qdisc(LOOPBACK, NewQdisc { parent: Handle::ROOT, handle, kind, options }).await?;
-        let message = RouteNetlinkMessage::DelQueueDiscipline(header(LOOPBACK, handle, Handle::ROOT));
-        let object = format!("tc qdisc del root {kind} on interface {LOOPBACK}");
-        self.request(NetlinkRequest {
-            call: "RTM_DELQDISC",
-            object,
-            message,
-            kind: NetlinkRequestKind::Change,
-        })
-        .await
-        .map(drop)
+        self.delete_qdisc(LOOPBACK, ClassPlace { handle, parent: Handle::ROOT }).await
     }
 
     async fn with_clsact(&self) -> Result<(), KernelFailure> {
@@ -201,16 +192,7 @@ impl Netlink {
     }
 
     async fn without_clsact(&self) -> Result<(), KernelFailure> {
-        let message = RouteNetlinkMessage::DelQueueDiscipline(header(LOOPBACK, CLSACT_HANDLE, CLSACT));
-        let object = format!("tc qdisc del clsact on interface {LOOPBACK}");
-        self.request(NetlinkRequest {
-            call: "RTM_DELQDISC",
-            object,
-            message,
-            kind: NetlinkRequestKind::Change,
-        })
-        .await
-        .map(drop)
+        self.delete_qdisc(LOOPBACK, ClassPlace { handle: CLSACT_HANDLE, parent: CLSACT }).await
     }
 
     /// Filters what leaves the loopback interface; where there is no clsact, what an HTB gets.
@@ -244,15 +226,7 @@ impl Netlink {
         if has_clsact {
             self.without_clsact().await?;
         } else {
-            let message = RouteNetlinkMessage::DelQueueDiscipline(header(LOOPBACK, htb.handle, Handle::ROOT));
-            let object = "tc qdisc del root".to_owned();
-            self.request(NetlinkRequest {
-                call: "RTM_DELQDISC",
-                object,
-                message,
-                kind: NetlinkRequestKind::Change,
-            })
-            .await?;
+            self.delete_qdisc(LOOPBACK, ClassPlace { handle: htb.handle, parent: Handle::ROOT }).await?;
         }
         tried.map(drop)
     }
