@@ -7,9 +7,8 @@ use nix::libc;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
 use super::buffer::{ReceiveBuffer, SendBuffer};
-use super::errno::{Result, check_length, size_of_value};
-use super::message::{MessageFlags, Received};
-use super::socket::socket_address;
+use super::errno::{Result, check_length};
+use super::message::{MessageFlags, Received, receive_with_control};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ControlItem {
@@ -43,28 +42,9 @@ pub(crate) fn receive_message(
     flags: MessageFlags,
 ) -> Result<ReceivedMessage> {
     let mut control = [0_u64; CONTROL_WORDS];
-    // SAFETY: sockaddr_storage is made of integers, for which all zeroes is a value.
-    let mut name: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
-    let mut part = libc::iovec { iov_base: buffer.start().cast(), iov_len: buffer.len() };
-    // SAFETY: msghdr is made of integers and pointers, for which all zeroes is a value.
-    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-    header.msg_name = (&raw mut name).cast();
-    header.msg_namelen = size_of_value(&name);
-    header.msg_iov = &raw mut part;
-    header.msg_iovlen = 1;
-    header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = size_of_val(&control);
-    // SAFETY: `header` names `name`, `part` and `control`, which live for the whole call. Of a buffer that a program
-    // named, it promised that nothing else uses it meanwhile; where it is absent the kernel answers EFAULT.
-    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags.nonblocking_bits()) };
-    let received = Received {
-        length: check_length(received)?,
-        truncated: header.msg_flags & libc::MSG_TRUNC != 0,
-        from: socket_address(&name, header.msg_namelen),
-    };
+    let (received, filled) = receive_with_control(socket, buffer, flags, &mut control)?;
     let bytes: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let filled = header.msg_controllen.min(bytes.len());
-    Ok(ReceivedMessage { received, control: parse(&bytes[..filled]) })
+    Ok(ReceivedMessage { received, control: parse(&bytes[..filled.min(bytes.len())]) })
 }
 
 fn parse(mut bytes: &[u8]) -> Vec<ControlItem> {

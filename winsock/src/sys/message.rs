@@ -139,6 +139,18 @@ pub(crate) fn receive(
     buffer: ReceiveBuffer<'_>,
     flags: MessageFlags,
 ) -> Result<Received> {
+    receive_with_control(socket, buffer, flags, &mut []).map(|(received, _)| received)
+}
+
+/// Receives a datagram, without waiting, and its control data into `control`; returns how many bytes of it there are.
+///
+/// - **Errors**: `recvmsg`; EAGAIN where there is nothing to receive.
+pub(super) fn receive_with_control(
+    socket: &impl AsRawFd,
+    buffer: ReceiveBuffer<'_>,
+    flags: MessageFlags,
+    control: &mut [u64],
+) -> Result<(Received, usize)> {
     // SAFETY: sockaddr_storage is made of integers, for which all zeroes is a value.
     let mut name: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     let mut part = libc::iovec { iov_base: buffer.start().cast(), iov_len: buffer.len() };
@@ -148,14 +160,18 @@ pub(crate) fn receive(
     header.msg_namelen = size_of_value(&name);
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
-    // SAFETY: `header` names `name` and `part`, which live for the whole call; the buffer as for `receive_stream`.
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(control);
+    // SAFETY: `header` names `name`, `part` and `control`, which live for the whole call; the buffer as for
+    // `receive_stream`.
     let received =
         unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags.bits(KernelWait::Never)) };
-    Ok(Received {
+    let received = Received {
         length: check_length(received)?,
         truncated: header.msg_flags & libc::MSG_TRUNC != 0,
         from: socket_address(&name, header.msg_namelen),
-    })
+    };
+    Ok((received, header.msg_controllen))
 }
 
 /// Limits how long a receive waits in the kernel; `None` is no limit. Only a system call, so that a signal handler
