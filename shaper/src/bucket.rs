@@ -1,13 +1,10 @@
 //! The exact limiter: two coupled token buckets, in integers.
-//!
-//! A packet takes its size from both [`TokenBucket`]s or from neither: RFC 2212's `min(M + p·T, b + r·T)`, applied
-//! before the packet leaves.
 
 use std::time::Duration;
 
 use flowspec::{Bytes, Timestamp, TokenBucket};
 
-use crate::limiter::{Deficit, Due, Limiter};
+use crate::coupled::{Coupled, Store};
 use crate::plan::{Plan, Tokens};
 
 /// The buckets of a plan, full at the start.
@@ -26,96 +23,58 @@ use crate::plan::{Plan, Tokens};
 /// assert_eq!(bucket.due(start, Bytes::new(1500)), Due::At(Timestamp::from_nanos(1_500_000)));
 /// # Ok::<(), flowspec::FlowspecError>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct Bucket {
-    sustained: TokenBucket,
-    peak: Option<TokenBucket>,
-    /// Up to when both buckets have been filled.
-    at: Timestamp,
-}
+pub type Bucket = Coupled<TokenBucket>;
 
 impl Bucket {
     /// Full buckets for this plan, at this time.
     pub fn new(plan: &Plan, now: Timestamp) -> Self {
         Self { sustained: full(plan.sustained), peak: plan.peak.map(full), at: now }
     }
-
-    fn advance(&mut self, now: Timestamp) {
-        if now > self.at {
-            let elapsed = now.saturating_since(self.at);
-            self.at = now;
-            self.buckets().for_each(|bucket| bucket.pass(elapsed));
-        }
-    }
-
-    fn buckets(&mut self) -> impl Iterator<Item = &mut TokenBucket> {
-        std::iter::once(&mut self.sustained).chain(&mut self.peak)
-    }
 }
 
-impl Limiter for Bucket {
-    fn due(&mut self, now: Timestamp, size: Bytes) -> Due {
-        self.advance(now);
-        let at = self.at;
-        let longest = self
-            .buckets()
-            .try_fold(Duration::ZERO, |longest, bucket| bucket.wait(size).map(|wait| longest.max(wait)));
-        match longest {
-            None => Due::Never,
-            Some(Duration::ZERO) => Due::Now,
-            Some(wait) => Due::At(at.saturating_add(wait)),
-        }
+impl Store for TokenBucket {
+    fn full(tokens: Tokens) -> Option<Self> {
+        Some(full(tokens))
     }
 
-    fn available(&mut self, now: Timestamp) -> Bytes {
-        self.advance(now);
-        self.buckets().map(|bucket| bucket.held()).min().unwrap_or(Bytes::ZERO)
+    fn set_tokens(&mut self, tokens: Tokens) {
+        self.change(tokens.rate, tokens.depth);
     }
 
-    fn take(&mut self, now: Timestamp, size: Bytes) -> bool {
-        let conforms = size <= self.available(now);
+    fn pass(&mut self, elapsed: Duration) {
+        self.pass(elapsed);
+    }
+
+    fn available(&self) -> Bytes {
+        self.held()
+    }
+
+    fn wait(&self, size: Bytes) -> Option<Duration> {
+        self.wait(size)
+    }
+
+    fn take(&mut self, size: Bytes) -> bool {
+        let conforms = size <= self.held();
         if conforms {
-            self.buckets().for_each(|bucket| bucket.take(size));
+            self.take(size);
         }
         conforms
     }
 
-    fn refund(&mut self, now: Timestamp, size: Bytes) {
-        self.advance(now);
-        self.buckets().for_each(|bucket| bucket.refund(size));
+    fn refund(&mut self, size: Bytes) {
+        self.refund(size);
     }
 
-    fn set_plan(&mut self, now: Timestamp, plan: &Plan) {
-        self.advance(now);
-        self.sustained.change(plan.sustained.rate, plan.sustained.depth);
-        self.peak = plan.peak.map(|tokens| match self.peak.take() {
-            Some(mut bucket) => {
-                bucket.change(tokens.rate, tokens.depth);
-                bucket
-            }
-            None => full(tokens),
-        });
+    fn deficit(&self) -> Bytes {
+        self.deficit()
     }
 
-    fn deficit(&mut self, now: Timestamp) -> Deficit {
-        self.advance(now);
-        let peak = self.peak.as_ref().map_or(Bytes::ZERO, TokenBucket::deficit);
-        Deficit { sustained: self.sustained.deficit(), peak }
-    }
-
-    fn withdraw(&mut self, now: Timestamp, tokens: Deficit) {
-        self.advance(now);
-        self.sustained.withdraw(tokens.sustained);
-        if let Some(peak) = &mut self.peak {
-            peak.withdraw(tokens.peak);
-        }
+    fn withdraw(&mut self, tokens: Bytes) {
+        self.withdraw(tokens);
     }
 
     fn invariants(&self) {
-        self.sustained.invariants();
-        if let Some(peak) = &self.peak {
-            peak.invariants();
-        }
+        self.invariants();
     }
 }
 

@@ -18,17 +18,11 @@ use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
-use crate::limiter::{Deficit, Due, Limiter};
+use crate::coupled::{Coupled, Store};
 use crate::plan::{Plan, Tokens};
 
 /// One of governor's limiters for the rate and, where the peak is finite, another for the peak.
-#[derive(Debug)]
-pub struct Governed {
-    sustained: Cells,
-    peak: Option<Cells>,
-    /// Up to when both limiters have been given credit.
-    at: Timestamp,
-}
+pub type Governed = Coupled<Cells>;
 
 /// Why governor cannot enforce a plan.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -53,96 +47,11 @@ impl Governed {
             at: now,
         })
     }
-
-    fn advance(&mut self, now: Timestamp) {
-        if now > self.at {
-            let elapsed = now.saturating_since(self.at);
-            self.at = now;
-            self.cells().for_each(|cells| cells.pass(elapsed));
-        }
-    }
-
-    fn cells(&mut self) -> impl Iterator<Item = &mut Cells> {
-        std::iter::once(&mut self.sustained).chain(&mut self.peak)
-    }
-}
-
-impl Limiter for Governed {
-    fn due(&mut self, now: Timestamp, size: Bytes) -> Due {
-        self.advance(now);
-        let at = self.at;
-        let longest = self
-            .cells()
-            .try_fold(Duration::ZERO, |longest, cells| cells.wait(size).map(|wait| longest.max(wait)));
-        match longest {
-            None => Due::Never,
-            Some(Duration::ZERO) => Due::Now,
-            Some(wait) => Due::At(at.saturating_add(wait)),
-        }
-    }
-
-    fn available(&mut self, now: Timestamp) -> Bytes {
-        self.advance(now);
-        self.cells().map(|cells| cells.available()).min().unwrap_or(Bytes::ZERO)
-    }
-
-    fn take(&mut self, now: Timestamp, size: Bytes) -> bool {
-        self.advance(now);
-        if !self.sustained.take(size) {
-            return false;
-        }
-        // governor's limiters cannot be combined: where the peak refuses, the sustained rate is refunded exactly.
-        let taken = self.peak.as_ref().is_none_or(|peak| peak.take(size));
-        if !taken {
-            self.sustained.refund(size);
-        }
-        taken
-    }
-
-    fn refund(&mut self, now: Timestamp, size: Bytes) {
-        self.advance(now);
-        self.cells().for_each(|cells| cells.refund(size));
-    }
-
-    fn set_plan(&mut self, now: Timestamp, plan: &Plan) {
-        self.advance(now);
-        self.sustained.set_tokens(plan.sustained);
-        self.peak = match (self.peak.take(), plan.peak) {
-            (_, None) => None,
-            (Some(mut cells), Some(tokens)) => {
-                cells.set_tokens(tokens);
-                Some(cells)
-            }
-            (None, Some(tokens)) => Cells::new(tokens).ok(),
-        };
-    }
-
-    fn deficit(&mut self, now: Timestamp) -> Deficit {
-        self.advance(now);
-        let missing = |cells: &Cells| cells.tokens.depth.saturating_sub(cells.available());
-        let peak = self.peak.as_ref().map_or(Bytes::ZERO, missing);
-        Deficit { sustained: missing(&self.sustained), peak }
-    }
-
-    fn withdraw(&mut self, now: Timestamp, tokens: Deficit) {
-        self.advance(now);
-        self.sustained.withdraw(tokens.sustained);
-        if let Some(peak) = &self.peak {
-            peak.withdraw(tokens.peak);
-        }
-    }
-
-    fn invariants(&self) {
-        self.sustained.invariants();
-        if let Some(peak) = &self.peak {
-            peak.invariants();
-        }
-    }
 }
 
 /// One of governor's limiters, a cell for a byte, with its clock of bytes.
 #[derive(Debug)]
-struct Cells {
+pub struct Cells {
     tokens: Tokens,
     limiter: RateLimiter<NotKeyed, InMemoryState, ByteClock, NoOpMiddleware<ByteReading>>,
     clock: ByteClock,
@@ -166,6 +75,25 @@ impl Cells {
         let limiter = RateLimiter::direct_with_clock(quota(tokens)?, clock.clone());
         Ok(Self { tokens, limiter, clock, fraction: 0 })
     }
+}
+
+impl Store for Cells {
+    fn full(tokens: Tokens) -> Option<Self> {
+        Self::new(tokens).ok()
+    }
+
+    /// The rate is the clock's and changes at once. A limiter's depth is fixed: another depth takes another limiter,
+    /// which starts with the credit of the old one.
+    fn set_tokens(&mut self, tokens: Tokens) {
+        let held = self.available();
+        if tokens.depth != self.tokens.depth
+            && let Ok(quota) = quota(tokens)
+        {
+            self.limiter = RateLimiter::direct_with_clock(quota, self.clock.clone());
+            self.take(tokens.depth.saturating_sub(held));
+        }
+        self.tokens = tokens;
+    }
 
     fn pass(&mut self, elapsed: Duration) {
         let credit = self.fraction + u128::from(self.tokens.rate.get()) * elapsed.as_nanos();
@@ -173,21 +101,24 @@ impl Cells {
         self.clock.grant(u64::try_from(credit / SCALE).unwrap_or(u64::MAX));
     }
 
-    fn take(&self, size: Bytes) -> bool {
-        let Ok(size) = u32::try_from(size.get()) else { return false };
-        let Some(cells) = NonZeroU32::new(size) else { return true };
-        matches!(self.limiter.check_n(cells), Ok(Ok(())))
+    /// governor cannot report its level. A request for the whole bucket either fails, and reports how many bytes
+    /// are missing, or succeeds, and is refunded.
+    fn available(&self) -> Bytes {
+        let depth = self.tokens.depth;
+        let Some(all) = u32::try_from(depth.get()).ok().and_then(NonZeroU32::new) else { return Bytes::ZERO };
+        match self.limiter.check_n(all) {
+            Ok(Ok(())) => {
+                self.clock.grant(depth.get());
+                depth
+            }
+            Ok(Err(not_until)) => {
+                let missing = not_until.wait_time_from(self.clock.now()).as_nanos();
+                depth.saturating_sub(Bytes::new(u64::try_from(missing).unwrap_or(u64::MAX)))
+            }
+            Err(_) => Bytes::ZERO,
+        }
     }
 
-    fn refund(&self, size: Bytes) {
-        self.clock.grant(size.get());
-    }
-
-    fn withdraw(&self, tokens: Bytes) {
-        self.take(tokens.min(self.available()));
-    }
-
-    /// How long until `size` bytes may leave, rounded up to a nanosecond; `None` where they never may.
     fn wait(&self, size: Bytes) -> Option<Duration> {
         if size > self.tokens.depth {
             return None;
@@ -201,37 +132,22 @@ impl Cells {
         (rate > 0).then(|| u64::try_from(needed.div_ceil(rate)).ok().map(Duration::from_nanos))?
     }
 
-    /// governor cannot report its level. A request for the whole bucket either fails, and reports how many bytes
-    /// are missing, or succeeds, and is refunded.
-    fn available(&self) -> Bytes {
-        let depth = self.tokens.depth;
-        let Some(all) = u32::try_from(depth.get()).ok().and_then(NonZeroU32::new) else { return Bytes::ZERO };
-        match self.limiter.check_n(all) {
-            Ok(Ok(())) => {
-                self.refund(depth);
-                depth
-            }
-            Ok(Err(not_until)) => {
-                let missing = not_until.wait_time_from(self.clock.now()).as_nanos();
-                depth.saturating_sub(Bytes::new(u64::try_from(missing).unwrap_or(u64::MAX)))
-            }
-            Err(_) => Bytes::ZERO,
-        }
+    fn take(&mut self, size: Bytes) -> bool {
+        let Ok(size) = u32::try_from(size.get()) else { return false };
+        let Some(cells) = NonZeroU32::new(size) else { return true };
+        matches!(self.limiter.check_n(cells), Ok(Ok(())))
     }
 
-    /// Sets another rate and depth.
-    ///
-    /// The rate is the clock's and changes at once. A limiter's depth is fixed: another depth takes another limiter,
-    /// which starts with the credit of the old one.
-    fn set_tokens(&mut self, tokens: Tokens) {
-        let held = self.available();
-        if tokens.depth != self.tokens.depth
-            && let Ok(quota) = quota(tokens)
-        {
-            self.limiter = RateLimiter::direct_with_clock(quota, self.clock.clone());
-            self.take(tokens.depth.saturating_sub(held));
-        }
-        self.tokens = tokens;
+    fn refund(&mut self, size: Bytes) {
+        self.clock.grant(size.get());
+    }
+
+    fn deficit(&self) -> Bytes {
+        self.tokens.depth.saturating_sub(self.available())
+    }
+
+    fn withdraw(&mut self, tokens: Bytes) {
+        self.take(tokens.min(self.available()));
     }
 
     fn invariants(&self) {

@@ -14,6 +14,7 @@
 #![deny(missing_docs, unsafe_code)]
 
 pub mod bucket;
+mod coupled;
 pub mod governed;
 pub mod headers;
 pub mod limiter;
@@ -37,6 +38,7 @@ pub mod sys;
 mod timer;
 
 pub use bucket::Bucket;
+pub use coupled::Coupled;
 pub use flowspec::Timestamp;
 pub use governed::Governed;
 pub use headers::NoPayload;
