@@ -4,27 +4,20 @@
 
 mod common;
 
+use common::kernel::{TestKernel, seen};
 use common::policy;
 use flowspec::{Both, Bytes, Errno, Flowspec, Moment, Qos, Rate};
 use gqos::admission::{Decision, Operation, Reason, Request};
-use gqos::failure::{Cause, KernelFailure};
-use gqos::manager::{Admitted, ChangeId, Effect, FlowPhase, Input, Manager, Notice, RequestId, Root, Seen};
-use gqos::tc::{self, Handle, HtbRoot, ObservedTree, Op, ROOT_QDISC};
+use gqos::failure::KernelFailure;
+use gqos::manager::{Admitted, FlowPhase, Input, Manager, RequestId, Root};
+use gqos::tc::{self, Handle, HtbRoot, ObservedTree, ROOT_QDISC};
 
-/// A manager, and a kernel whose answers the test chooses, in virtual time.
+/// A manager and its kernel, in virtual time.
 struct World {
     manager: Manager,
+    kernel: TestKernel,
     now: u64,
     next: u64,
-    /// The changes that the kernel received, as tc commands.
-    asked: Vec<String>,
-    /// The kernel refuses a change whose commands contain this.
-    fails: Option<&'static str>,
-    /// The changes that wait for an answer; `None` where the kernel answers at once.
-    held: Option<Vec<ChangeId>>,
-    ended: Vec<Decision>,
-    /// The notices, in words.
-    told: Vec<String>,
 }
 
 type Answered = Option<(Decision, Option<Admitted>)>;
@@ -35,16 +28,7 @@ impl World {
             "version = 1\n[interface.eth0]\nenforcement = \"{enforcement}\"\negress = {{ capacity = \"100 Mbit/s\", reservable = \"80%\" }}\n[class.viewer]\n"
         );
         let manager = Manager::new(policy(&text));
-        Self {
-            manager,
-            now: 0,
-            next: 1000,
-            asked: vec![],
-            fails: None,
-            held: None,
-            ended: vec![],
-            told: vec![],
-        }
+        Self { manager, kernel: TestKernel::default(), now: 0, next: 1000 }
     }
 
     fn seen(enforcement: &str, root: Root) -> Self {
@@ -55,40 +39,8 @@ impl World {
 
     fn feed(&mut self, input: Input) -> Answered {
         self.now += 1;
-        let mut effects = self.manager.handle(input, Moment::from_micros(self.now)).effects;
-        let mut answered = None;
-        while !effects.is_empty() {
-            match effects.remove(0) {
-                Effect::Apply { id, index, change } => {
-                    assert_eq!(index, 7);
-                    self.asked.extend(change.ops.iter().map(Op::to_string));
-                    if let Some(held) = &mut self.held {
-                        held.push(id);
-                        continue;
-                    }
-                    let fails =
-                        self.fails.filter(|part| change.ops.iter().any(|op| op.to_string().contains(part)));
-                    let result = fails.map_or(Ok(()), |_| Err(no_buffer()));
-                    effects.extend(
-                        self.manager
-                            .handle(Input::Applied { id, result }, Moment::from_micros(self.now))
-                            .effects,
-                    );
-                }
-                Effect::Answer { answer, .. } => answered = Some((answer.decision, answer.admitted)),
-                Effect::Tell(Notice::Ended(decision)) => self.ended.push(*decision),
-                Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
-                Effect::Tell(Notice::Begun { id, .. }) => self.told.push(format!("{id} begins")),
-                Effect::Tell(Notice::Overcommitted { interface, over }) => {
-                    self.told.push(format!("{interface} is {}overcommitted", if over { "" } else { "not " }));
-                }
-                Effect::Tell(Notice::CapacityAvailable { id }) => {
-                    self.told.push(format!("capacity for {id}"))
-                }
-                other => panic!("an effect that this test does not know: {other:?}"),
-            }
-        }
-        answered
+        let answer = self.kernel.feed(&mut self.manager, input, Moment::from_micros(self.now))?;
+        Some((answer.decision, answer.admitted))
     }
 
     fn request(&mut self, operation: Operation) -> Answered {
@@ -124,7 +76,7 @@ impl World {
 
     /// The commands since the last call.
     fn commands(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.asked)
+        std::mem::take(&mut self.kernel.asked)
     }
 
     /// Nothing is reserved, and no flow has a class.
@@ -135,24 +87,15 @@ impl World {
     }
 }
 
-fn no_buffer() -> KernelFailure {
-    let cause = Cause::Errno { errno: Errno::ENOBUFS, extended_ack: None };
-    KernelFailure { call: "RTM_NEWTCLASS".into(), object: "index 7".into(), cause }
-}
-
-fn seen(root: Root) -> Seen {
-    Seen { interface: "eth0".into(), index: 7, mtu: Bytes::new(1500), speed: None, root }
-}
-
 #[test]
 fn a_flow_is_provisional_until_kernel_and_peer_have_answered() {
     let mut world = World::seen("auto", Root::Default);
     assert_eq!(world.commands().len(), 4, "root, link, default and its queue");
-    world.held = Some(vec![]);
+    world.kernel.held = Some(vec![]);
     assert_eq!(world.reserve("v1", 6), None, "the kernel has not answered");
     assert_eq!(world.manager.phase("v1"), Some(FlowPhase::Applying));
     assert_eq!(world.reserved(), Rate::from_mbit(6), "and no other flow gets it meanwhile");
-    let id = world.held.take().unwrap()[0];
+    let id = world.kernel.held.take().unwrap()[0];
     let (decision, admitted) = world.feed(Input::Applied { id, result: Ok(()) }).unwrap();
     assert_eq!(admitted.unwrap().class.unwrap().to_string(), "6771:100");
     assert_eq!(decision.enforced().cloned().unwrap().class.as_deref(), Some("6771:100 dev eth0"));
@@ -163,18 +106,18 @@ fn a_flow_is_provisional_until_kernel_and_peer_have_answered() {
     world.close("v1");
     assert_eq!(world.commands(), ["class del classid 6771:100"]);
     world.assert_clean("after the end");
-    assert_eq!(world.ended.len(), 1);
+    assert_eq!(world.kernel.ended.len(), 1);
 }
 
 #[test]
 fn a_kernel_failure_after_admission_releases_everything() {
     let mut world = World::seen("kernel", Root::Default);
-    world.fails = Some("class add");
+    world.kernel.fails = Some("class add");
     let decision = world.refused("v1", 6);
     assert_eq!((decision.code(), decision.reason()), (10045, Some(Reason::TrafficControl)));
     assert!(decision.message().contains("No buffer space"), "{}", decision.message());
     world.assert_clean("after the failure");
-    world.fails = None;
+    world.kernel.fails = None;
     assert!(world.admitted("v1", 80).is_some(), "all of the budget is there");
     world.close("v1");
     world.assert_clean("and again");
@@ -183,7 +126,7 @@ fn a_kernel_failure_after_admission_releases_everything() {
 #[test]
 fn a_flow_whose_class_the_kernel_refuses_is_admitted_where_user_space_may_enforce_it() {
     let mut world = World::seen("auto", Root::Default);
-    world.fails = Some("class add");
+    world.kernel.fails = Some("class add");
     let (decision, admitted) = world.reserve("v1", 6).unwrap();
     assert!(
         admitted.is_some_and(|admitted| admitted.class.is_some()),
@@ -193,7 +136,7 @@ fn a_flow_whose_class_the_kernel_refuses_is_admitted_where_user_space_may_enforc
     assert_eq!(enforced.class, None);
     assert!(enforced.lacking_text().unwrap().contains("No buffer space"), "{enforced:?}");
     assert!(world.manager.is_in_doubt("eth0"));
-    world.fails = None;
+    world.kernel.fails = None;
     world.commands();
     let observed = Box::new(ObservedTree::new(tc::ObservedRoot::Default, [], []));
     world.feed(Input::Observed { interface: "eth0".into(), observed });
@@ -212,12 +155,12 @@ fn a_flow_whose_class_the_kernel_refuses_is_admitted_where_user_space_may_enforc
 fn flows_of_a_deleted_interface_are_released_and_notified() {
     let mut world = World::seen("auto", Root::Default);
     world.admitted("v1", 60);
-    world.held = Some(vec![]);
+    world.kernel.held = Some(vec![]);
     assert_eq!(world.reserve("v2", 20), None, "the kernel has not answered");
     world.feed(Input::Gone { interface: "eth0".into() });
     world.feed(Input::Gone { interface: "eth0".into() });
     assert_eq!(world.reserved(), Rate::ZERO);
-    let id = world.held.take().unwrap()[0];
+    let id = world.kernel.held.take().unwrap()[0];
     let failure = KernelFailure::new("RTM_NEWTCLASS", "6771:101", Errno::ENODEV);
     world.feed(Input::Applied { id, result: Err(failure) });
     world.manager.invariants();
@@ -261,11 +204,11 @@ fn a_class_starts_without_the_tokens_that_are_owed() {
 #[test]
 fn a_class_that_cannot_be_changed_to_its_bucket_is_taken_back() {
     let mut world = indebted("kernel");
-    world.fails = Some("class change");
+    world.kernel.fails = Some("class change");
     world.refused("v2", 6);
     assert_eq!(world.commands().len(), 2, "the kernel has undone both, and nothing is corrected");
     world.assert_clean("after the failure");
-    world.fails = None;
+    world.kernel.fails = None;
     let (_, admitted) = world.reserve("v3", 6).unwrap();
     assert!(admitted.unwrap().owed.sending > Bytes::new(29_990), "the debt is still there");
 }
@@ -281,18 +224,18 @@ fn a_refused_and_a_timed_out_connection_release_everything() {
         world.close("v1");
         world.assert_clean(phase);
         world.close("v1");
-        assert_eq!(world.ended.len(), 1, "{phase}: given back exactly once");
+        assert_eq!(world.kernel.ended.len(), 1, "{phase}: given back exactly once");
     }
 }
 
 #[test]
 fn a_flow_whose_caller_gives_up_is_released_once_the_kernel_has_answered() {
     let mut world = World::seen("auto", Root::Default);
-    world.held = Some(vec![]);
+    world.kernel.held = Some(vec![]);
     world.reserve("v1", 6);
     world.close("v1");
     assert_eq!(world.reserved(), Rate::from_mbit(6), "not before the kernel has answered");
-    let id = world.held.take().unwrap()[0];
+    let id = world.kernel.held.take().unwrap()[0];
     world.commands();
     world.feed(Input::Applied { id, result: Ok(()) });
     assert_eq!(world.commands(), ["class del classid 6771:100"]);
@@ -303,12 +246,12 @@ fn a_flow_whose_caller_gives_up_is_released_once_the_kernel_has_answered() {
 fn the_budget_is_released_after_the_class_is_deleted_and_not_before() {
     let mut world = World::seen("auto", Root::Default);
     world.admitted("v1", 80);
-    world.held = Some(vec![]);
+    world.kernel.held = Some(vec![]);
     world.close("v1");
     assert_eq!(world.manager.phase("v1"), Some(FlowPhase::Releasing));
     assert_eq!(world.refused("v2", 1).reason(), Some(Reason::InterfaceBudget));
     world.close("v1");
-    let changes = world.held.take().unwrap();
+    let changes = world.kernel.held.take().unwrap();
     assert_eq!(changes.len(), 1, "the kernel is asked once");
     world.feed(Input::Applied { id: changes[0], result: Ok(()) });
     world.assert_clean("at the end");
@@ -318,10 +261,10 @@ fn the_budget_is_released_after_the_class_is_deleted_and_not_before() {
 fn a_class_that_cannot_be_deleted_is_not_used_again_and_its_budget_is() {
     let mut world = World::seen("auto", Root::Default);
     world.admitted("v1", 80);
-    world.fails = Some("class del");
+    world.kernel.fails = Some("class del");
     world.close("v1");
     world.assert_clean("the flow is gone");
-    world.fails = None;
+    world.kernel.fails = None;
     assert_eq!(world.admitted("v2", 80).unwrap().to_string(), "6771:101");
 }
 
@@ -363,7 +306,7 @@ fn the_root_qdisc_decides_whether_a_tree_is_programmed() {
 #[test]
 fn a_tree_that_cannot_be_set_up_leaves_the_interface_to_user_space() {
     let mut world = World::new("auto");
-    world.fails = Some("qdisc add root");
+    world.kernel.fails = Some("qdisc add root");
     world.feed(Input::Seen(seen(Root::Default)));
     let (decision, admitted) = world.reserve("v1", 6).unwrap();
     assert_eq!(admitted.unwrap().class, None);
@@ -384,10 +327,10 @@ fn a_stale_tree_of_gqos_is_deleted_first() {
 #[test]
 fn requests_wait_for_the_tree() {
     let mut world = World::new("auto");
-    world.held = Some(vec![]);
+    world.kernel.held = Some(vec![]);
     world.feed(Input::Seen(seen(Root::Default)));
     assert_eq!(world.reserve("v1", 6), None);
-    let id = world.held.take().unwrap()[0];
+    let id = world.kernel.held.take().unwrap()[0];
     let (decision, admitted) = world.feed(Input::Applied { id, result: Ok(()) }).unwrap();
     assert!(decision.is_ok() && admitted.unwrap().class.is_some());
 }
@@ -430,7 +373,7 @@ proptest::proptest! {
     fn no_order_of_inputs_leaks_a_reservation(steps in proptest::collection::vec((0u8..4, 0u8..12, proptest::bool::weighted(0.2)), 1..200)) {
         let mut world = World::seen("auto", Root::Default);
         for (what, flow, fails) in steps {
-            world.fails = fails.then_some("class");
+            world.kernel.fails = fails.then_some("class");
             let id = format!("v{flow}");
             match what {
                 0 | 1 => drop(world.reserve(&id, 10)),
@@ -441,7 +384,7 @@ proptest::proptest! {
             proptest::prop_assert_eq!(world.reserved(), Rate::from_mbit(10 * flows));
             proptest::prop_assert_eq!(world.manager.classes("eth0").len() as u64, flows);
         }
-        world.fails = None;
+        world.kernel.fails = None;
         for flow in 0..12 {
             world.close(&format!("v{flow}"));
         }
@@ -487,19 +430,19 @@ fn a_flow_renegotiates_within_the_budget() {
 fn a_renegotiation_that_the_kernel_refuses_changes_nothing() {
     let mut world = World::seen("auto", Root::Default);
     world.admitted("a", 20);
-    world.fails = Some("class");
+    world.kernel.fails = Some("class");
     let (decision, admitted) = world.renegotiate("a", 40).unwrap();
     assert_eq!((decision.reason(), admitted), (Some(Reason::TrafficControl), None));
     assert_eq!(world.reserved(), Rate::from_mbit(20), "it has what it had");
-    world.fails = None;
+    world.kernel.fails = None;
     world.commands();
     assert!(world.renegotiate("a", 20).unwrap().0.is_ok());
     assert_eq!(world.commands(), [""; 0], "and the tree stands as it stood");
     // The flow ends while its change is pending: the request is answered all the same.
-    world.held = Some(Vec::new());
+    world.kernel.held = Some(Vec::new());
     assert_eq!(world.renegotiate("a", 30), None);
     world.close("a");
-    let changes = world.held.take().unwrap();
+    let changes = world.kernel.held.take().unwrap();
     let answers: Vec<_> =
         changes.into_iter().filter_map(|id| world.feed(Input::Applied { id, result: Ok(()) })).collect();
     assert_eq!(answers.len(), 1, "one answer, whichever it is");

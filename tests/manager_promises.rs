@@ -7,94 +7,51 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use common::kernel::{TestKernel, no_buffer, seen};
 use common::{PREEMPTION, policy};
-use flowspec::{Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate, Ratio};
+use flowspec::{Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, Ratio};
 use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, Operation, Reason, Request};
-use gqos::failure::{Cause, KernelFailure};
-use gqos::manager::{Effect, Input, Manager, Notice, RequestId, Root, Seen};
+use gqos::manager::{Input, Manager, RequestId, Root};
 use gqos::policy::GroupMode;
 use gqos::tc::Op;
 
-/// A manager, its kernel, and the notices.
+/// A manager and its kernel, in virtual time.
 struct World {
     manager: Manager,
+    kernel: TestKernel,
     now: u64,
     /// The kernel's classes, with their rates.
-    kernel: BTreeMap<String, Rate>,
-    /// The commands since the last call of `commands`.
-    asked: Vec<String>,
-    /// The kernel refuses a change whose commands contain this.
-    fails: Option<&'static str>,
-    told: Vec<String>,
+    classes: BTreeMap<String, Rate>,
 }
 
 impl World {
     fn new(text: &str) -> Self {
         let manager = Manager::new(policy(text));
-        let mut world =
-            Self { manager, now: 0, kernel: BTreeMap::new(), asked: vec![], fails: None, told: vec![] };
-        let seen = Seen {
-            interface: "eth0".into(),
-            index: 7,
-            mtu: Bytes::new(1500),
-            speed: None,
-            root: Root::Default,
-        };
-        assert!(world.feed(Input::Seen(seen), 0).is_none());
-        world.asked.clear();
+        let mut world = Self { manager, kernel: TestKernel::default(), now: 0, classes: BTreeMap::new() };
+        assert!(world.feed(Input::Seen(seen(Root::Default)), 0).is_none());
+        world.kernel.asked.clear();
         world
     }
 
     fn feed(&mut self, input: Input, now: u64) -> Option<Decision> {
         self.now = now;
-        let mut effects = self.manager.handle(input, Moment::from_micros(now)).effects;
-        let mut answered = None;
-        while !effects.is_empty() {
-            match effects.remove(0) {
-                Effect::Apply { id, change, .. } => {
-                    let commands: Vec<_> = change.ops.iter().map(Op::to_string).collect();
-                    let refuses = self.fails.is_some_and(|part| commands.iter().any(|op| op.contains(part)));
-                    self.asked.extend(commands);
-                    let mut result = Err(no_buffer());
-                    if !refuses {
-                        change.ops.iter().for_each(|op| self.carry_out(op));
-                        result = Ok(());
-                    }
-                    effects.extend(
-                        self.manager.handle(Input::Applied { id, result }, Moment::from_micros(now)).effects,
-                    );
-                }
-                Effect::Answer { answer, .. } => {
-                    assert_eq!(answered.replace(answer.decision), None, "one answer");
-                }
-                Effect::Tell(Notice::Ended(_)) => {}
-                Effect::Tell(Notice::Lost(lost)) => self.told.push(lost.to_string()),
-                Effect::Tell(Notice::Begun { id, admitted }) => {
-                    let class = admitted.class.map_or("no class".to_owned(), |class| class.to_string());
-                    self.told.push(format!("{id} begins with {class}"));
-                }
-                Effect::Tell(Notice::Overcommitted { interface, over }) => {
-                    self.told.push(format!("{interface} is {}overcommitted", if over { "" } else { "not " }));
-                }
-                Effect::Tell(Notice::CapacityAvailable { id }) => {
-                    self.told.push(format!("capacity for {id}"))
-                }
-                other => panic!("an effect that this test does not know: {other:?}"),
-            }
+        let answer = self.kernel.feed(&mut self.manager, input, Moment::from_micros(now));
+        for op in std::mem::take(&mut self.kernel.done) {
+            self.carry_out(&op);
         }
-        answered
+        answer.map(|answer| answer.decision)
     }
 
     fn carry_out(&mut self, op: &Op) {
         match op {
             Op::AddClass(class) => {
-                assert_eq!(self.kernel.insert(class.handle.to_string(), class.rate), None, "{op}");
+                assert_eq!(self.classes.insert(class.handle.to_string(), class.rate), None, "{op}");
             }
             Op::ChangeClass { to, .. } => {
-                assert!(self.kernel.insert(to.handle.to_string(), to.rate).is_some(), "{op}");
+                assert!(self.classes.insert(to.handle.to_string(), to.rate).is_some(), "{op}");
             }
             Op::DeleteClass(class) => {
-                assert!(self.kernel.remove(&class.handle.to_string()).is_some(), "{op}");
+                assert!(self.classes.remove(&class.handle.to_string()).is_some(), "{op}");
             }
             Op::AddRoot(_)
             | Op::DeleteRoot(_)
@@ -119,11 +76,11 @@ impl World {
     }
 
     fn commands(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.asked)
+        std::mem::take(&mut self.kernel.asked)
     }
 
     fn told(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.told)
+        std::mem::take(&mut self.kernel.told)
     }
 
     /// The kernel's classes of flows are those of the manager.
@@ -132,14 +89,9 @@ impl World {
         let known: Vec<_> = self.manager.classes("eth0").keys().map(ToString::to_string).collect();
         let trunk = ["6771:1", "6771:2"];
         let kernel: Vec<_> =
-            self.kernel.keys().filter(|class| !trunk.contains(&class.as_str())).cloned().collect();
+            self.classes.keys().filter(|class| !trunk.contains(&class.as_str())).cloned().collect();
         assert_eq!(kernel, known);
     }
-}
-
-fn no_buffer() -> KernelFailure {
-    let cause = Cause::Errno { errno: Errno::ENOBUFS, extended_ack: None };
-    KernelFailure { call: "RTM_NEWTCLASS".into(), object: "index 7".into(), cause }
 }
 
 trait IntoOperation {
@@ -199,11 +151,11 @@ fn no_flow_is_preempted_for_one_that_the_kernel_refuses() {
     world.reserve("a", "viewer", 40);
     world.reserve("b", "viewer", 40);
     for fails in ["class add", "class del"] {
-        world.fails = Some(fails);
+        world.kernel.fails = Some(fails);
         let decision = world.reserve("live", "studio", 30);
         assert_eq!(decision.reason(), Some(Reason::TrafficControl), "{fails}");
         assert_eq!((world.reserved(), world.told()), (Rate::from_mbit(80), vec![]), "{fails}");
-        world.fails = None;
+        world.kernel.fails = None;
         world.assert_in_line();
     }
     // Both are as they were: they can be renegotiated and preempted.
@@ -224,15 +176,15 @@ fn a_link_that_carries_less_sheds_flows_and_its_trunk_follows() {
     let decision = world.request(capacity(50));
     assert_eq!(decision.shed(), ["b"]);
     assert_eq!(world.told(), ["eth0: b was shed, since the link carries less than before"]);
-    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(Ratio::percent(99)));
+    assert_eq!(world.classes["6771:1"], Rate::from_mbit(50).scale_down(Ratio::percent(99)));
     world.assert_in_line();
     // A link that is down: all flows are shed, and the trunk stays as it is.
     assert_eq!(world.request(capacity(0)).shed(), ["a"]);
-    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(50).scale_down(Ratio::percent(99)));
+    assert_eq!(world.classes["6771:1"], Rate::from_mbit(50).scale_down(Ratio::percent(99)));
     world.request(capacity(100));
-    assert_eq!(world.kernel["6771:1"], Rate::from_mbit(99));
+    assert_eq!(world.classes["6771:1"], Rate::from_mbit(99));
     // The decision says that the kernel did not follow.
-    world.fails = Some("class change");
+    world.kernel.fails = Some("class change");
     let decision = world.request(capacity(50));
     assert!(
         decision.is_ok() && decision.message().contains("the kernel keeps the rate it had"),
@@ -265,7 +217,7 @@ fn the_members_of_a_shared_group_have_one_class_as_large_as_the_largest() {
     let member = |id: &str, megabits| Request { group: Some("g".into()), ..reserve(id, "viewer", megabits) };
     let first = world.request(member("a", 10).into_operation());
     assert!(first.enforced().unwrap().shared);
-    let of = |world: &World| world.kernel["6771:100"];
+    let of = |world: &World| world.classes["6771:100"];
     let small = of(&world);
     assert!(world.request(member("b", 40).into_operation()).is_ok());
     assert!(of(&world) > small, "the larger member's");
@@ -398,11 +350,11 @@ proptest::proptest! {
     ) {
         let mut world = World::new(&enforced_by_the_kernel());
         for (kind, flow, size, fails) in steps {
-            world.fails = fails.then_some("class add");
+            world.kernel.fails = fails.then_some("class add");
             world.request(operation(kind, flow, size));
             world.assert_in_line();
         }
-        world.fails = None;
+        world.kernel.fails = None;
         for flow in 0..12 {
             world.feed(Input::Closed { id: format!("v{flow}") }, world.now + 1);
         }
@@ -465,11 +417,11 @@ fn a_reservation_ahead_gets_its_class_when_it_begins() {
 fn a_reservation_ahead_begins_in_user_space_where_the_kernel_refuses_its_class() {
     let mut world = World::new(PREEMPTION);
     ahead(&mut world, "viewer");
-    world.fails = Some("class add");
+    world.kernel.fails = Some("class add");
     until_due(&mut world);
     assert_eq!(world.told(), ["ahead begins with no class"]);
     assert_eq!(world.reserved(), Rate::from_mbit(40), "the budget is its own all the same");
-    world.fails = None;
+    world.kernel.fails = None;
     world.feed(Input::Closed { id: "ahead".into() }, 101);
     assert_eq!(world.reserved(), Rate::ZERO);
     assert!(world.reserve("next", "viewer", 80).is_ok());
@@ -483,13 +435,13 @@ fn a_reservation_ahead_is_lost_where_only_the_kernel_may_enforce_it() {
     let mut world = World::new(&PREEMPTION.replace("\"auto\"", "\"kernel\""));
     ahead(&mut world, "viewer");
     world.feed(Input::Connected { id: "ahead".into() }, 50);
-    world.fails = Some("class add");
+    world.kernel.fails = Some("class add");
     until_due(&mut world);
     let [told] = &world.told()[..] else { panic!("one notice") };
     assert!(told.starts_with("eth0: the reservation of ahead ended at its start"), "{told}");
     assert!(told.ends_with(&no_buffer().to_string()), "{told}");
     assert_eq!((world.reserved(), world.manager.phase("ahead")), (Rate::ZERO, None));
-    world.fails = None;
+    world.kernel.fails = None;
     assert!(world.reserve("next", "viewer", 80).is_ok());
     world.assert_in_line();
 
@@ -518,9 +470,9 @@ fn a_reservation_ahead_that_ends_before_it_begins_never_has_a_class() {
     // The flow that would have preempted it is refused by the kernel, and it begins after all.
     let mut world = World::new(&PREEMPTION.replace("\"auto\"", "\"kernel\""));
     ahead(&mut world, "viewer");
-    world.fails = Some("class add");
+    world.kernel.fails = Some("class add");
     assert!(!world.reserve("live", "studio", 60).is_ok());
-    world.fails = None;
+    world.kernel.fails = None;
     until_due(&mut world);
     assert_eq!(world.told(), ["ahead begins with 6771:101"]);
 }

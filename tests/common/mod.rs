@@ -7,6 +7,7 @@
     reason = "each test file uses its part; atexit is a C function"
 )]
 
+pub(crate) mod kernel;
 mod needs;
 
 use std::process::Command;
