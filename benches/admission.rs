@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use flowspec::{Bytes, Direction, Flowspec, Moment, Qos, Rate, ServiceType};
-use gqos::admission::{GroupRequest, Ledger, Request};
+use gqos::admission::{GroupRequest, Ledger, NewFlow, Request};
 use gqos::policy::{GroupMode, Policy, Source};
 
 /// Counts the bytes that are allocated and not freed.
@@ -59,7 +59,10 @@ fn request(number: u64) -> Request {
     // Rates differ, so that no data structure benefits from equal ones.
     let rate = Rate::new(500_000 + number * 7919 % 1_000_000);
     let qos = Qos::sending(Flowspec::guaranteed(rate, Bytes::new(65_536)));
-    Request { class: Some("viewer".into()), ..Request::new(format!("flow-{number}"), "eth0", qos) }
+    Request {
+        class: Some("viewer".into()),
+        ..Request::new(NewFlow { id: &format!("flow-{number}"), interface: "eth0" }, qos)
+    }
 }
 
 fn at(micros: u64) -> Option<Moment> {
@@ -95,7 +98,8 @@ fn admission(criterion: &mut Criterion) {
     let mut full = filled(10_000);
     full.set_capacity("eth0", Direction::Receiving, Rate::new(1));
     let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(21), Bytes::new(65_536)));
-    let too_fast = Request { class: Some("viewer".into()), ..Request::new("x", "eth0", qos) };
+    let too_fast =
+        Request { class: Some("viewer".into()), ..Request::new(NewFlow { id: "x", interface: "eth0" }, qos) };
     group.bench_function("a refusal, 10000 flows", |bencher| {
         bencher.iter(|| full.admit(black_box(&too_fast)))
     });
@@ -172,10 +176,10 @@ const SIZES: [u64; 3] = [500, 5_000, 50_000];
 /// What the interface of [`PREEMPTION`] may reserve.
 const BUDGET: u64 = 10_000_000_000;
 
-fn priority(id: impl Into<String>, priority: u8, rate: u64) -> Request {
+fn priority(id: &str, priority: u8, rate: u64) -> Request {
     let mut spec = Flowspec::new(ServiceType::ControlledLoad);
     spec.token_rate = Some(Rate::new(rate));
-    let request = Request::new(id, "eth0", Qos::sending(spec));
+    let request = Request::new(NewFlow { id, interface: "eth0" }, Qos::sending(spec));
     Request { setup_priority: Some(priority), holding_priority: Some(priority), ..request }
 }
 
@@ -233,7 +237,7 @@ fn preemption(criterion: &mut Criterion) {
         let rate = (BUDGET - 10) / flows;
         let mut ledger = kind.ledger(&policy);
         for number in 0..flows {
-            ledger.admit(&kind.of(priority(format!("v{number}"), 7, rate), number)).unwrap();
+            ledger.admit(&kind.of(priority(&format!("v{number}"), 7, rate), number)).unwrap();
         }
         let too_large = priority("x", 0, 2 * BUDGET);
         group.bench_function(format!("never fits, {among}"), |bencher| {
@@ -244,13 +248,13 @@ fn preemption(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let preempted = ledger.admit(&one).unwrap().preempted;
                 ledger.release("w").unwrap();
-                ledger.admit(&kind.of(priority(preempted[0].id.as_str(), 7, rate), flows)).unwrap()
+                ledger.admit(&kind.of(priority(&preempted[0].id, 7, rate), flows)).unwrap()
             });
         });
         // The only flow of the newcomer's class is the most important of those that may be preempted.
         let mut ledger = kind.ledger(&policy);
         for number in 0..flows {
-            let flow = in_class("a", priority(format!("v{number}"), 7, 10));
+            let flow = in_class("a", priority(&format!("v{number}"), 7, 10));
             ledger.admit(&kind.of(flow, number)).unwrap();
         }
         let other = in_class("b", priority("w", 0, BUDGET / 5));
@@ -282,7 +286,7 @@ fn shared_group(criterion: &mut Criterion) {
             qos: Qos::BEST_EFFORT,
         };
         ledger.group(&request).unwrap();
-        let member = |id: String, rate| Request { group: Some("g".into()), ..priority(id, 4, rate) };
+        let member = |id: String, rate| Request { group: Some("g".into()), ..priority(&id, 4, rate) };
         for number in 0..members {
             ledger.admit(&member(format!("v{number}"), 100 + number)).unwrap();
         }

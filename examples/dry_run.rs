@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use flowspec::Moment;
-use gqos::admission::{Operation, Request};
+use gqos::admission::{NewFlow, Operation, Request};
 use gqos::manager::DryRun;
 use gqos::policy::Policy;
 
@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
 
     let mut manager = DryRun::new(Arc::new(policy));
     for number in 1..=count.parse().context("COUNT is not a number")? {
-        let request = Request::new(format!("v{number}"), interface, qos);
+        let request = Request::new(NewFlow { id: &format!("v{number}"), interface }, qos);
         let request = Request { class: Some(class.clone()), ..request };
         let decision = manager.decide(Operation::Reserve(Box::new(request.into())), Moment::START);
         println!("{}", serde_json::to_string(&decision)?);

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
-use gqos::admission::{GroupRequest, Ladder, Ledger, Operation, PeerState, Request};
-use gqos::failure::KernelFailure;
+use gqos::admission::{GroupRequest, Ladder, Ledger, NewFlow, Operation, PeerState, Request};
+use gqos::failure::KernelCall;
 use gqos::manager::{ChangeId, DryRun, Effect, Input, Manager, RequestId, Root, Seen, prove};
 use gqos::policy::{GroupMode, Policy, Source};
 
@@ -200,7 +200,8 @@ impl Choices<'_> {
     }
 
     fn request(&mut self, now: Moment) -> Request {
-        let mut request = Request::new(self.flow(), self.of(&INTERFACES), self.qos());
+        let (id, interface) = (self.flow(), self.of(&INTERFACES));
+        let mut request = Request::new(NewFlow { id: &id, interface }, self.qos());
         request.class = self.name(2, &CLASSES);
         request.group = self.name(3, &GROUPS);
         request.client = self.name(3, &["c1", "c2", "other"]);
@@ -305,7 +306,7 @@ impl Host {
 
     fn answer(&mut self, refuses: bool, now: Moment) {
         let Some(id) = self.changes.pop_front() else { return };
-        let failure = || KernelFailure::new("RTM_NEWTCLASS", "6771:1", Errno::EBUSY);
+        let failure = || KernelCall("RTM_NEWTCLASS").failed("6771:1", Errno::EBUSY);
         self.feed(Input::Applied { id, result: if refuses { Err(failure()) } else { Ok(()) } }, now);
     }
 }

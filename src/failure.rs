@@ -21,6 +21,18 @@ pub struct KernelFailure {
     pub cause: Cause,
 }
 
+/// A call to the kernel or a netlink request, by the name in its manual page: what a failure is made from.
+///
+/// ```
+/// use gqos::failure::KernelCall;
+/// use gqos::flowspec::Errno;
+///
+/// let failure = KernelCall("RTM_GETLINK").failed("eth0", Errno::ENODEV);
+/// assert_eq!(failure.to_string(), "RTM_GETLINK (eth0): No such device (ENODEV)");
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KernelCall<'a>(pub &'a str);
+
 /// How a call to the kernel failed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,7 +75,7 @@ struct Record {
 }
 
 /// The call that stands for a request which cannot be expressed in the kernel's structures.
-const ENCODE: &str = "encode";
+const ENCODE: KernelCall<'static> = KernelCall("encode");
 
 impl Serialize for KernelFailure {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -80,7 +92,7 @@ impl<'de> Deserialize<'de> for KernelFailure {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Record { call, object, cause } = Record::deserialize(deserializer)?;
         let cause = match cause {
-            Cause::Unexpected { problem } if call == ENCODE => Cause::NotExpressible { problem },
+            Cause::Unexpected { problem } if call == ENCODE.0 => Cause::NotExpressible { problem },
             cause => cause,
         };
         Ok(Self { call, object, cause })
@@ -102,20 +114,22 @@ mod whole_seconds {
     }
 }
 
-impl KernelFailure {
+impl KernelCall<'_> {
     /// The failure of this call on this object.
-    pub fn new(call: &str, object: impl Into<String>, cause: impl Into<Cause>) -> Self {
-        Self { call: call.to_owned(), object: object.into(), cause: cause.into() }
+    pub fn failed(self, object: impl Into<String>, cause: impl Into<Cause>) -> KernelFailure {
+        KernelFailure { call: self.0.to_owned(), object: object.into(), cause: cause.into() }
     }
 
     /// An answer that is not what the request asks for.
-    pub fn unexpected(call: &str, object: impl Into<String>, problem: impl fmt::Display) -> Self {
-        Self::new(call, object, Cause::Unexpected { problem: problem.to_string() })
+    pub fn unexpected(self, object: impl Into<String>, problem: impl fmt::Display) -> KernelFailure {
+        self.failed(object, Cause::Unexpected { problem: problem.to_string() })
     }
+}
 
+impl KernelFailure {
     /// A request about this object that the kernel's structures cannot express.
     pub fn not_expressible(object: impl Into<String>, problem: impl fmt::Display) -> Self {
-        Self::new(ENCODE, object, Cause::NotExpressible { problem: problem.to_string() })
+        ENCODE.failed(object, Cause::NotExpressible { problem: problem.to_string() })
     }
 
     /// Whether the object of the call does not exist.
@@ -230,11 +244,11 @@ mod tests {
             r#"{"call":"encode","object":"tc class add","cause":{"unexpected":{"problem":"the rate is too high"}}}"#,
         );
         check(
-            KernelFailure::unexpected("RTM_GETLINK", "eth0", "no message in the answer"),
+            KernelCall("RTM_GETLINK").unexpected("eth0", "no message in the answer"),
             r#"{"call":"RTM_GETLINK","object":"eth0","cause":{"unexpected":{"problem":"no message in the answer"}}}"#,
         );
         check(
-            KernelFailure::new("RTM_GETLINK", "eth0", Cause::Timeout { after: Duration::from_secs(10) }),
+            KernelCall("RTM_GETLINK").failed("eth0", Cause::Timeout { after: Duration::from_secs(10) }),
             r#"{"call":"RTM_GETLINK","object":"eth0","cause":{"timeout":{"seconds":10}}}"#,
         );
     }
@@ -249,7 +263,7 @@ mod tests {
     #[test]
     fn absence_and_missing_privileges_are_told_apart() {
         let of = |cause: Cause| {
-            let failure = KernelFailure::new("RTM_GETLINK", "eth0", cause);
+            let failure = KernelCall("RTM_GETLINK").failed("eth0", cause);
             (failure.is_absent(), failure.is_permission())
         };
         for (errno, expected) in [

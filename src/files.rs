@@ -22,7 +22,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 use crate::policy::{Code, Place, Policy, Problem, Source};
 
 /// The bytes that editors on Windows write at the start of a text in UTF-8.
@@ -123,7 +123,7 @@ impl FromStr for Policy {
     type Err = InvalidPolicy;
 
     fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
-        let (policy, _) = PolicyFiles::of_text("policy", text).check()?;
+        let (policy, _) = PolicyFiles::of_text(Source { name: "policy", text }).check()?;
         Ok(policy)
     }
 }
@@ -150,9 +150,10 @@ impl PolicyFiles {
         }
     }
 
-    /// A text that is in no file, by this name in messages.
-    pub fn of_text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self(vec![PolicyFile { name: name.into(), text: text.into(), unreadable: None }])
+    /// A text that is in no file; messages give the source's name.
+    pub fn of_text(source: Source<'_>) -> Self {
+        let Source { name, text } = source;
+        Self(vec![PolicyFile { name: name.to_owned(), text: text.to_owned(), unreadable: None }])
     }
 
     /// Checks the policy. The problems beside it are warnings.
@@ -206,7 +207,7 @@ impl PolicyFile {
 }
 
 fn text_of(path: &Path, name: &str) -> Result<String, Unreadable> {
-    let failure = |error| Unreadable::Kernel(KernelFailure::new("open", name, error));
+    let failure = |error| Unreadable::Kernel(KernelCall("open").failed(name, error));
     let bytes = std::fs::read(path).map_err(failure)?;
     let text =
         String::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(error.utf8_error().valid_up_to()))?;

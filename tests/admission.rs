@@ -6,7 +6,7 @@ mod common;
 
 use common::policy;
 use flowspec::{Both, Bytes, Flowspec, Micros, Moment, Qos, Rate, ServiceType, Wsa};
-use gqos::admission::{Ladder, Ledger, Operation, Request};
+use gqos::admission::{Ladder, Ledger, NewFlow, Operation, Request};
 use proptest::prelude::*;
 
 fn ledger(text: &str) -> Ledger {
@@ -27,7 +27,7 @@ fn spec(service: ServiceType, megabits: u64) -> Flowspec {
 }
 
 fn request(id: &str, qos: Qos) -> Request {
-    Request::new(id, "eth0", qos)
+    Request::new(NewFlow { id, interface: "eth0" }, qos)
 }
 
 fn send(id: &str, megabits: u64) -> Request {

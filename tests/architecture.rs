@@ -233,6 +233,14 @@ fn primitive_arguments_are_found_in_every_form() {
     check("pub async fn f(a: Option<&str>, b: &[u8], c: String) {}", &["Option<str>", "u8", "str"]);
     check("pub fn f((a, b): (u64, u64), c: Map<u64, u64>, d: std::net::IpAddr) {}", &["u64", "u64"]);
     check("pub fn f(a: impl Fn(u64, u64) -> u64, b: bool) {}", &["bool"]);
+    check("pub fn f(a: impl Into<String>, b: &impl AsRef<str>, c: &str) {}", &["str", "str", "str"]);
+    check(
+        "pub fn f(a: Option<impl Into<String>>, b: impl Into<Option<u64>>) {}",
+        &["Option<str>", "Option<u64>"],
+    );
+    check("pub fn f<S: Clone + Into<String>, T>(a: S, b: &S, c: T, d: Vec<S>) {}", &["str", "str"]);
+    check("pub fn f<'a, S, N>(a: S, b: N) -> N where S: AsRef<str> + 'a, N: Into<u64> {}", &["str", "u64"]);
+    check("pub fn f(a: impl Into<Arc<str>>, b: impl AsRef<Path>, c: impl IntoIterator<Item = u64>) {}", &[]);
     check("fn f(a: u64) {} pub(crate) fn g(a: u64) {}", &[]);
     check("pub unsafe extern \"C\" fn f(a: i32, b: i32) {}", &[]);
 }

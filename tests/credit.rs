@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use common::{lab, policy};
 use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, Timestamp};
-use gqos::admission::{Operation, Request};
+use gqos::admission::{NewFlow, Operation, Request};
 use gqos::connect::{Ask, ConnectError, Connection, Host};
 use gqos::lab::{CLIENT_V4, LabNetwork};
 use gqos::linux::socket;
@@ -136,8 +136,10 @@ impl World {
         self.next += 1;
         let id = format!("v{}", self.next);
         let spec = Flowspec::guaranteed(Rate::new(rate), Bytes::new(depth));
-        let mut request =
-            Request { class: Some(class.into()), ..Request::new(&*id, "eth0", Qos::sending(spec)) };
+        let mut request = Request {
+            class: Some(class.into()),
+            ..Request::new(NewFlow { id: &id, interface: "eth0" }, Qos::sending(spec))
+        };
         with(&mut request);
         let operation = Box::new(Operation::Reserve(Box::new(request.into())));
         let admitted = self.feed(Input::Request { id: RequestId(self.next), operation })?;

@@ -6,7 +6,7 @@ use flowspec::{Bytes, Errno, Rate};
 use gqos::doctor::{
     Facts, FeatureState, Finding, FindingState, InterfaceFacts, Privileges, SystemFacts, judge,
 };
-use gqos::failure::KernelFailure;
+use gqos::failure::KernelCall;
 use gqos::linux::features::{Feature, Untried};
 use gqos::linux::{ClaimHolder, FoundFilter, LinkDetails, Offloads, ReportedSpeed};
 use gqos::tc::{Filter, ForeignRoot, Handle, HtbRoot, ObservedRoot, ROOT_QDISC, Redirect, Target};
@@ -73,7 +73,7 @@ fn with(feature: Feature, state: FeatureState) -> impl FnOnce(&mut Facts) {
 }
 
 fn refused(errno: Errno) -> FeatureState {
-    FeatureState::Tried(Err(KernelFailure::new("RTM_NEWQDISC", "lo", errno)))
+    FeatureState::Tried(Err(KernelCall("RTM_NEWQDISC").failed("lo", errno)))
 }
 
 #[test]

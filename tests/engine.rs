@@ -19,7 +19,7 @@ use gqos::engine::{
     Ask, ClaimedRoot, Engine, EngineError, EngineFuture, Events, Granted, Kernel, KernelFuture, LocalEngine,
     MOST_QUEUED_REQUESTS, ReceivedPackets, ReservationRequest, Usage,
 };
-use gqos::failure::KernelFailure;
+use gqos::failure::{KernelCall, KernelFailure};
 use gqos::linux::{ClassState, Link, LinkEvents, RouteQuery};
 use gqos::manager::Root;
 use gqos::policy::{Owner, Protocol, Subject};
@@ -125,7 +125,7 @@ impl Kernel for Shared {
 
     fn root(&self, index: u32) -> KernelFuture<ClaimedRoot> {
         answer(&self.0, index, move |calls| match calls.broken.contains(&index) {
-            true => Err(KernelFailure::new("RTM_GETQDISC", format!("interface {index}"), Errno::EPERM)),
+            true => Err(KernelCall("RTM_GETQDISC").failed(format!("interface {index}"), Errno::EPERM)),
             false => Ok(ClaimedRoot { root: Root::Default, claim: None }),
         })
     }

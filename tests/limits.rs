@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use flowspec::{Bytes, Flowspec, Moment, Qos, Rate, ServiceType};
-use gqos::admission::{Ledger, Refusal, Request};
+use gqos::admission::{Ledger, NewFlow, Refusal, Request};
 use gqos::manager::DryRun;
 use gqos::policy::{Policy, Source};
 use gqos::scenario::TraceReader;
@@ -519,7 +519,7 @@ fn what_would_fit_is_admitted_or_the_refusal_says_what_else_is_in_the_way() {
             spec
         };
         let qos = Qos { sending: spec(number % 3 == 0), receiving: spec(number % 2 == 0) };
-        let mut request = Request::new(format!("f{number}"), "eth0", qos);
+        let mut request = Request::new(NewFlow { id: &format!("f{number}"), interface: "eth0" }, qos);
         request.class = [None, Some("x"), Some("y")][below(3) as usize].map(str::to_owned);
         request.group = (below(8) == 0).then(|| "g".to_owned());
         request.client = (below(4) == 0).then(|| format!("c{}", below(2)));

@@ -7,8 +7,8 @@ mod common;
 use common::kernel::{TestKernel, seen};
 use common::policy;
 use flowspec::{Both, Bytes, Errno, Flowspec, Moment, Qos, Rate};
-use gqos::admission::{Decision, Operation, Reason, Request};
-use gqos::failure::KernelFailure;
+use gqos::admission::{Decision, NewFlow, Operation, Reason, Request};
+use gqos::failure::KernelCall;
 use gqos::manager::{Admitted, FlowPhase, Input, Manager, RequestId, Root};
 use gqos::tc::{self, Handle, HtbRoot, ObservedTree, ROOT_QDISC};
 
@@ -50,7 +50,7 @@ impl World {
 
     fn reserve(&mut self, id: &str, megabits: u64) -> Answered {
         let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
-        let request = Request::new(id, "eth0", qos);
+        let request = Request::new(NewFlow { id, interface: "eth0" }, qos);
         self.request(Operation::Reserve(Box::new(request.into())))
     }
 
@@ -161,7 +161,7 @@ fn flows_of_a_deleted_interface_are_released_and_notified() {
     world.feed(Input::Gone { interface: "eth0".into() });
     assert_eq!(world.reserved(), Rate::ZERO);
     let id = world.kernel.held.take().unwrap()[0];
-    let failure = KernelFailure::new("RTM_NEWTCLASS", "6771:101", Errno::ENODEV);
+    let failure = KernelCall("RTM_NEWTCLASS").failed("6771:101", Errno::ENODEV);
     world.feed(Input::Applied { id, result: Err(failure) });
     world.manager.invariants();
     assert!(!world.manager.knows("eth0"));
@@ -339,7 +339,7 @@ fn requests_wait_for_the_tree() {
 fn best_effort_has_no_class_and_charges_nothing() {
     let mut world = World::seen("kernel", Root::Default);
     world.commands();
-    let request = Request::new("b", "eth0", Qos::BEST_EFFORT);
+    let request = Request::new(NewFlow { id: "b", interface: "eth0" }, Qos::BEST_EFFORT);
     let (decision, admitted) = world.request(Operation::Reserve(Box::new(request.into()))).unwrap();
     assert!(decision.is_ok());
     assert_eq!(admitted.unwrap().class, None);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::{PREEMPTION, policy};
 use flowspec::{Both, Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate};
-use gqos::admission::{Decision, GroupRequest, Operation, Request};
+use gqos::admission::{Decision, GroupRequest, NewFlow, Operation, Request};
 use gqos::failure::{Cause, KernelFailure};
 use gqos::manager::{ChangeId, Effect, FlowPhase, Input, Manager, Notice, RequestId, Root, Seen};
 use gqos::policy::GroupMode;
@@ -223,7 +223,10 @@ fn qos(megabits: u64) -> Qos {
 }
 
 fn reserve(id: &str, class: &str, megabits: u64) -> Operation {
-    let request = Request { class: Some(class.into()), ..Request::new(id, "eth0", qos(megabits)) };
+    let request = Request {
+        class: Some(class.into()),
+        ..Request::new(NewFlow { id, interface: "eth0" }, qos(megabits))
+    };
     Operation::Reserve(Box::new(request.into()))
 }
 
@@ -385,7 +388,9 @@ fn a_proven_delay_bound_is_not_granted_without_the_privilege() {
         let plain = Flowspec::guaranteed(Rate::from_mbit(6), Bytes::new(20_000));
         Qos::sending(Flowspec { latency: Some(Micros::new(latency)), ..plain })
     };
-    let timely = |id: &str| Operation::Reserve(Box::new(Request::new(id, "eth0", spec(1_000_000)).into()));
+    let timely = |id: &str| {
+        Operation::Reserve(Box::new(Request::new(NewFlow { id, interface: "eth0" }, spec(1_000_000)).into()))
+    };
     let first = world.request(timely("a"));
     world.answer_all();
     assert!(world.decision(first).unwrap().is_ok(), "{}", world.decision(first).unwrap().message());
@@ -445,8 +450,10 @@ fn operation(kind: u8, flow: u8, size: u8) -> Operation {
     match kind {
         0..=3 => {
             let class = if flow.is_multiple_of(3) { "studio" } else { "viewer" };
-            let mut request =
-                Request { class: Some(class.into()), ..Request::new(id, "eth0", qos(megabits)) };
+            let mut request = Request {
+                class: Some(class.into()),
+                ..Request::new(NewFlow { id: &id, interface: "eth0" }, qos(megabits))
+            };
             request.wait = size.is_multiple_of(5);
             request.time_to_live = size.is_multiple_of(7).then_some(Micros::new(12));
             request.group = flow.is_multiple_of(5).then(|| format!("g{}", flow % 2));

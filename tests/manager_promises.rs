@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use common::kernel::{TestKernel, no_buffer, seen};
 use common::{PREEMPTION, policy};
 use flowspec::{Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, Ratio};
-use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, Operation, Reason, Request};
+use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, NewFlow, Operation, Reason, Request};
 use gqos::manager::{Input, Manager, RequestId, Root};
 use gqos::policy::GroupMode;
 use gqos::tc::Op;
@@ -109,7 +109,7 @@ fn qos(megabits: u64) -> Qos {
 }
 
 fn reserve(id: &str, class: &str, megabits: u64) -> Request {
-    Request { class: Some(class.into()), ..Request::new(id, "eth0", qos(megabits)) }
+    Request { class: Some(class.into()), ..Request::new(NewFlow { id, interface: "eth0" }, qos(megabits)) }
 }
 
 fn capacity(megabits: u64) -> Operation {

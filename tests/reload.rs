@@ -6,7 +6,7 @@ mod common;
 
 use common::policy;
 use flowspec::{Bytes, Direction, Flowspec, Qos, Rate};
-use gqos::admission::{GroupDifference, Ledger, Reason, Refusal, Reload, Request};
+use gqos::admission::{GroupDifference, Ledger, NewFlow, Reason, Refusal, Reload, Request};
 use gqos::policy::GroupMode;
 use gqos::scenario::parse_line;
 
@@ -238,7 +238,10 @@ fn what_the_kernel_has_stated_counts_where_the_policy_states_nothing_any_more() 
     assert_eq!(ledger.0.totals("eth0").unwrap().sending.budget, Rate::new(7000));
     let mut spec = Flowspec::guaranteed(Rate::new(100), Bytes::new(9000));
     spec.max_sdu_size = Some(Bytes::new(2000));
-    let refusal = ledger.0.admit(&Request::new("jumbo", "eth0", Qos::sending(spec))).unwrap_err();
+    let refusal = ledger
+        .0
+        .admit(&Request::new(NewFlow { id: "jumbo", interface: "eth0" }, Qos::sending(spec)))
+        .unwrap_err();
     assert_eq!(refusal.reason(), Reason::Mtu);
 }
 

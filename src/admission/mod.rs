@@ -58,7 +58,7 @@ pub use operation::{Ladder, Operation, OperationKind, RefusedRequest, RequestKin
 pub use peer::{PeerLoss, PeerState};
 pub use reason::{Reason, UnknownReason};
 pub use refusal::Refusal;
-pub use request::{Grant, GroupRequest, Request};
+pub use request::{Grant, GroupRequest, NewFlow, Request};
 pub use response::{
     AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
     RefreshedFlow, Refused, RefusedRendition, ReleasedFlow, RenegotiatedFlow, ReportedPeer, Response,

@@ -82,7 +82,7 @@ impl From<KernelFailure> for NotProgrammed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Cause;
+    use crate::failure::{Cause, KernelCall};
     use flowspec::Errno;
 
     #[track_caller]
@@ -115,7 +115,7 @@ mod tests {
         );
         check(NotProgrammed::Gone, "the interface is gone");
         check(NotProgrammed::NotSeen, "the interface has not been seen");
-        let failure = KernelFailure::new("RTM_NEWQDISC", "eth0 6771:", Cause::from(Errno::EPERM));
+        let failure = KernelCall("RTM_NEWQDISC").failed("eth0 6771:", Cause::from(Errno::EPERM));
         check(failure.into(), "RTM_NEWQDISC (eth0 6771:): Operation not permitted (EPERM)");
     }
 }

@@ -8,7 +8,7 @@ use super::limits::{ClientLimit, GroupLimit, Holder, Shortfall};
 use super::not_programmed::NotProgrammed;
 use super::reason::Reason;
 use super::refusal::Refusal;
-use crate::failure::{Cause, KernelFailure};
+use crate::failure::{Cause, KernelCall};
 use crate::policy::Owner;
 
 const SENDING: Direction = Direction::Sending;
@@ -98,7 +98,7 @@ fn limits_reached() -> Vec<Refusal> {
 fn invalid_requests() -> Vec<Refusal> {
     let interface = || "eth0".to_owned();
     let terms = Some(ErrorTerms { c: Bytes::new(1500), d: Micros::new(1000) });
-    let failure = KernelFailure::new("RTM_NEWTCLASS", "eth0 6771:100", Cause::from(Errno::EPERM));
+    let failure = KernelCall("RTM_NEWTCLASS").failed("eth0 6771:100", Cause::from(Errno::EPERM));
     vec![
         Refusal::Delay { interface: interface(), direction: SENDING, target: Micros::new(9), terms },
         Refusal::Delay { interface: interface(), direction: SENDING, target: Micros::new(9), terms: None },

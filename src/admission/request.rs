@@ -37,6 +37,15 @@ pub struct Request {
     pub holding_priority: Option<u8>,
 }
 
+/// The two names that every new flow has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NewFlow<'a> {
+    /// The flow's id; unique among the admitted flows.
+    pub id: &'a str,
+    /// The interface it leaves and enters by.
+    pub interface: &'a str,
+}
+
 /// A request for a group: one reservation for several flows (lpGQOS).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GroupRequest {
@@ -69,10 +78,10 @@ pub struct Grant {
 
 impl Request {
     /// A flow on an interface, from now until it is released, without class, group or client.
-    pub fn new(id: impl Into<String>, interface: impl Into<String>, qos: Qos) -> Self {
+    pub fn new(flow: NewFlow<'_>, qos: Qos) -> Self {
         Self {
-            id: id.into(),
-            interface: interface.into(),
+            id: flow.id.to_owned(),
+            interface: flow.interface.to_owned(),
             class: None,
             group: None,
             client: None,

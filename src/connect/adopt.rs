@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::datagrams::{DatagramConnection, DatagramSocket};
 use super::error::ConnectError;
 use super::host::Host;
-use crate::failure::KernelFailure;
+use crate::failure::KernelCall;
 
 /// A socket that becomes one of tokio's: tokio's own, or one of the standard library, which is made non-blocking.
 pub trait IntoSocket<S> {
@@ -129,9 +129,9 @@ impl Host {
 
 /// The socket, registered with the runtime.
 pub(super) fn registered<S>(socket: impl IntoSocket<S>) -> Result<S, ConnectError> {
-    Ok(socket.into_socket().map_err(|cause| KernelFailure::new("fcntl(O_NONBLOCK)", "socket", cause))?)
+    Ok(socket.into_socket().map_err(|cause| KernelCall("fcntl(O_NONBLOCK)").failed("socket", cause))?)
 }
 
 fn peer(peer: io::Result<SocketAddr>) -> Result<SocketAddr, ConnectError> {
-    Ok(peer.map_err(|cause| KernelFailure::new("getpeername", "socket", cause))?)
+    Ok(peer.map_err(|cause| KernelCall("getpeername").failed("socket", cause))?)
 }

@@ -7,7 +7,7 @@ use shaper::NoPayload;
 
 use crate::admission::{Decision, Refusal};
 use crate::engine::EngineError;
-use crate::failure::{Cause, KernelFailure};
+use crate::failure::{Cause, KernelCall, KernelFailure};
 use crate::policy::Unsupported;
 
 /// Why a connection was not made. What was reserved is released.
@@ -76,7 +76,7 @@ pub enum ConnectError {
 impl ConnectError {
     /// A call on the socket to this peer, or on the one bound to this address, has failed.
     pub fn socket(call: &str, address: SocketAddr, cause: impl Into<Cause>) -> Self {
-        Self::Kernel(KernelFailure::new(call, address.to_string(), cause))
+        Self::Kernel(KernelCall(call).failed(address.to_string(), cause))
     }
 
     /// Whether the request was refused, which is an answer and no fault.

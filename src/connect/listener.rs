@@ -13,7 +13,7 @@ use super::error::ConnectError;
 use super::host::Host;
 use crate::admission::Decision;
 use crate::engine::{Ask, Granted, ReservationRequest};
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 use crate::linux::{RouteSelectors, socket};
 use crate::policy::{Protocol, Subject};
 
@@ -185,8 +185,7 @@ impl Listener {
     }
 
     async fn accept_stream(&self) -> Result<(TcpStream, SocketAddr), AcceptError> {
-        let failed =
-            |call, cause: io::Error| AcceptError::Accept(KernelFailure::new(call, "listener", cause));
+        let failed = |call, cause: io::Error| AcceptError::Accept(KernelCall(call).failed("listener", cause));
         let (stream, peer) = self.listener.accept().await.map_err(|cause| failed("accept", cause))?;
         stream.set_nodelay(self.nodelay).map_err(|cause| failed("setsockopt(TCP_NODELAY)", cause))?;
         Ok((stream, peer))

@@ -416,7 +416,7 @@ mod tests {
 
     use super::super::local::LocalEngine;
     use super::*;
-    use crate::admission::{Reason, Request};
+    use crate::admission::{NewFlow, Reason, Request};
     use crate::policy::Source;
 
     const POLICY: &str =
@@ -438,7 +438,7 @@ mod tests {
 
     fn reserve(id: &str) -> Box<Operation> {
         let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(8), Bytes::new(9000)));
-        Box::new(Operation::Reserve(Box::new(Request::new(id, "eth0", qos).into())))
+        Box::new(Operation::Reserve(Box::new(Request::new(NewFlow { id, interface: "eth0" }, qos).into())))
     }
 
     struct TestCore {

@@ -5,7 +5,7 @@ use flowspec::Qos;
 use super::ask::What;
 use super::clock::{self, ManagerClock};
 use super::request::{Placement, ReservationRequest};
-use crate::admission::{Ladder, Refusal, Request};
+use crate::admission::{Ladder, NewFlow, Refusal, Request};
 use crate::policy::Policy;
 
 /// What a request asks for under a policy.
@@ -73,7 +73,7 @@ pub(super) fn request_for(
         wait: ask.wait,
         setup_priority: ask.setup_priority,
         holding_priority: ask.holding_priority,
-        ..Request::new(id.clone(), link.name.clone(), qos)
+        ..Request::new(NewFlow { id, interface: &link.name }, qos)
     };
     Ok(Ladder { request, first, renditions })
 }

@@ -15,7 +15,7 @@ use flowspec::{Bytes, Micros, Rate};
 use tokio::runtime::{Builder, Handle as Runtime};
 use tokio::sync::oneshot;
 
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 use crate::linux::namespace::{self, Namespace};
 use crate::linux::{Netlink, NewQdisc, Veth};
 use crate::tc::{Handle, Tbf};
@@ -131,7 +131,7 @@ impl Site {
         let body = move || {
             let runtime = entered.enter().and_then(|()| {
                 let runtime = Builder::new_current_thread().enable_all().build();
-                runtime.map_err(|error| KernelFailure::new("epoll_create", "tokio runtime", error))
+                runtime.map_err(|error| KernelCall("epoll_create").failed("tokio runtime", error))
             });
             match runtime {
                 Ok(runtime) => {
@@ -149,9 +149,9 @@ impl Site {
             }
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-        let thread = thread.map_err(|error| KernelFailure::new("clone", format!("thread {name}"), error))?;
+        let thread = thread.map_err(|error| KernelCall("clone").failed(format!("thread {name}"), error))?;
         let gone =
-            || KernelFailure::new("clone", format!("thread {name}"), std::io::Error::other("ended early"));
+            || KernelCall("clone").failed(format!("thread {name}"), std::io::Error::other("ended early"));
         let (runtime, thread_id) = started.recv().map_err(|_| gone())??;
         Ok(Self { runtime, thread_id, namespace, stop: Some(stop), thread: Some(thread) })
     }
@@ -169,7 +169,7 @@ impl Site {
             let _ = send.send(future.await);
         });
         let gone = || {
-            KernelFailure::new("run", "a task of the lab", std::io::Error::other("it ended without a result"))
+            KernelCall("run").failed("a task of the lab", std::io::Error::other("it ended without a result"))
         };
         receive.recv().map_err(|_| gone())
     }
@@ -213,11 +213,11 @@ fn disable_address_detection() {
 
 fn forward() -> Result<(), KernelFailure> {
     let path = "/proc/sys/net/ipv4/ip_forward";
-    std::fs::write(path, "1").map_err(|error| KernelFailure::new("write", path, error))?;
+    std::fs::write(path, "1").map_err(|error| KernelCall("write").failed(path, error))?;
     let path = "/proc/sys/net/ipv6/conf/all/forwarding";
     match std::fs::write(path, "1") {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(KernelFailure::new("write", path, error))
+            Err(KernelCall("write").failed(path, error))
         }
         _ => Ok(()),
     }

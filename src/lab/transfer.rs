@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::network::{CLIENT_V4, LabNetwork, SERVER_V4};
 use super::service::{CONGESTION_CONTROL, send_bulk};
 use crate::connect::{Ask, ConnectError, Host};
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 use crate::linux::capture::{CaptureFilter, Packet, Tap, Transport};
 use crate::linux::socket;
 use crate::policy::{InterfacePolicy, Policy};
@@ -77,7 +77,7 @@ pub fn measure(transfer: &MeasuredTransfer) -> Result<Rate, TransferError> {
     let network = LabNetwork::new(transfer.capacity)?;
     network.client.run(async move {
         let listener = TcpListener::bind((CLIENT_V4, PORT)).await;
-        let listener = listener.map_err(|error| KernelFailure::new("bind", "the receiver", error))?;
+        let listener = listener.map_err(|error| KernelCall("bind").failed("the receiver", error))?;
         tokio::spawn(async move {
             if let Ok((stream, _)) = listener.accept().await {
                 discard(stream).await;
@@ -88,13 +88,13 @@ pub fn measure(transfer: &MeasuredTransfer) -> Result<Rate, TransferError> {
     let transfer = transfer.clone();
     network.server.run(async move {
         let listener = TcpListener::bind((SERVER_V4, BULK_PORT)).await;
-        let listener = listener.map_err(|error| KernelFailure::new("bind", "the bulk sender", error))?;
+        let listener = listener.map_err(|error| KernelCall("bind").failed("the bulk sender", error))?;
         tokio::spawn(send_bulk(listener));
         Ok::<_, KernelFailure>(())
     })??;
     network.client.run(async move {
         let stream = TcpStream::connect((SERVER_V4, BULK_PORT)).await;
-        let stream = stream.map_err(|error| KernelFailure::new("connect", "the bulk sender", error))?;
+        let stream = stream.map_err(|error| KernelCall("connect").failed("the bulk sender", error))?;
         tokio::spawn(discard(stream));
         Ok::<_, KernelFailure>(())
     })??;

@@ -7,7 +7,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::error;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
-use crate::failure::{Cause, KernelFailure};
+use crate::failure::{Cause, KernelCall, KernelFailure};
 
 /// A socket for what is left to do when no runtime awaits an answer any more. The kernel handles each request while it is
 /// sent, so that its answer is there at once.
@@ -22,7 +22,7 @@ impl BlockingNetlink {
     ///
     /// - **Errors**: `socket`, `bind` or `connect`.
     pub(super) fn open() -> Result<Self, KernelFailure> {
-        let failed = |call| move |cause: std::io::Error| KernelFailure::new(call, "NETLINK_ROUTE", cause);
+        let failed = |call| move |cause: std::io::Error| KernelCall(call).failed("NETLINK_ROUTE", cause);
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed("socket"))?;
         socket.bind_auto().map_err(failed("bind"))?;
         socket.connect(&SocketAddr::new(0, 0)).map_err(failed("connect"))?;
@@ -34,7 +34,7 @@ impl BlockingNetlink {
     /// - **Errors**: the kernel's.
     pub(super) fn request(&self, request: NetlinkRequest) -> Result<(), KernelFailure> {
         let NetlinkRequest { call, object, message, kind } = request;
-        self.acknowledged(message, kind).map_err(|cause| KernelFailure::new(call, object, cause))
+        self.acknowledged(message, kind).map_err(|cause| KernelCall(call).failed(object, cause))
     }
 
     fn acknowledged(&self, message: RouteNetlinkMessage, kind: NetlinkRequestKind) -> Result<(), Cause> {

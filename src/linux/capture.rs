@@ -13,7 +13,7 @@ use nix::sys::socket::{
 };
 use serde::Serialize;
 
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 
 /// A packet of the captured flow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,7 +81,7 @@ impl Tap {
     ///
     /// - **Errors**: `socket`, which needs CAP_NET_RAW, and `setsockopt`.
     pub fn open() -> Result<Self, KernelFailure> {
-        let failed = |call| move |errno: Errno| KernelFailure::new(call, "AF_PACKET", errno);
+        let failed = |call| move |errno: Errno| KernelCall(call).failed("AF_PACKET", errno);
         let fd = socket(
             AddressFamily::Packet,
             SockType::Raw,
@@ -107,7 +107,7 @@ impl Tap {
             let received = recvmsg::<LinkAddr>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags);
             let (length, at) = match received {
                 Err(Errno::EAGAIN) => return Ok(packets),
-                Err(errno) => return Err(KernelFailure::new("recvmsg", "AF_PACKET", errno)),
+                Err(errno) => return Err(KernelCall("recvmsg").failed("AF_PACKET", errno)),
                 // With MSG_TRUNC the length is that of the whole packet.
                 Ok(message) => (message.bytes, time_stamp(message.cmsgs().ok().into_iter().flatten())),
             };

@@ -20,7 +20,7 @@ use nix::sys::socket::{
 use tokio::runtime::Handle as Runtime;
 use tokio::task::AbortHandle;
 
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 
 /// The right to program the root qdisc of an interface, until dropped.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Claim {
             let name = format!("{}{:016x}", prefix(index), RandomState::new().hash_one(index));
             let bound = SocketAddr::from_abstract_name(&name)
                 .and_then(|address| UnixListener::bind_addr(&address))
-                .map_err(|error| KernelFailure::new("bind", format!("@{name}"), error))?;
+                .map_err(|error| KernelCall("bind").failed(format!("@{name}"), error))?;
             // Of two processes that claim at the same moment, each sees the other, and none gets it.
             match holders(index, &name).into_iter().next() {
                 None => return Ok(Ok(Self::served(bound))),

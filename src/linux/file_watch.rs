@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
 
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 
 /// Wakes when a file in one of several directories was written, replaced, made or removed.
 pub struct FileWatch {
@@ -33,8 +33,8 @@ impl FileWatch {
     /// Outside of a tokio runtime.
     pub fn new() -> Result<Self, KernelFailure> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
-            .map_err(|error| KernelFailure::new("inotify_init1", "a watch of files", error))?;
-        let failure = |error| KernelFailure::new("fcntl", "inotify", error);
+            .map_err(|error| KernelCall("inotify_init1").failed("a watch of files", error))?;
+        let failure = |error| KernelCall("fcntl").failed("inotify", error);
         let descriptor = inotify.as_fd().try_clone_to_owned().map_err(failure)?;
         // SAFETY: an `OwnedFd` always gives the same descriptor, and keeps it open as long as it lives.
         let readable = unsafe { AsyncFd::register(descriptor) };
@@ -48,7 +48,7 @@ impl FileWatch {
         let added = self.inotify.add_watch(directory, WRITTEN);
         added
             .map(drop)
-            .map_err(|error| KernelFailure::new("inotify_add_watch", directory.display().to_string(), error))
+            .map_err(|error| KernelCall("inotify_add_watch").failed(directory.display().to_string(), error))
     }
 
     /// Waits for changes; all of those that are reported by then count as one.
@@ -57,13 +57,13 @@ impl FileWatch {
     pub async fn changed(&self) -> Result<(), KernelFailure> {
         loop {
             let ready = self.readable.readable().await;
-            let mut ready = ready.map_err(|error| KernelFailure::new("epoll_wait", "inotify", error))?;
+            let mut ready = ready.map_err(|error| KernelCall("epoll_wait").failed("inotify", error))?;
             let mut is_changed = false;
             loop {
                 match self.inotify.read_events() {
                     Ok(_) => is_changed = true,
                     Err(Errno::EAGAIN) => break,
-                    Err(error) => return Err(KernelFailure::new("read", "inotify", error)),
+                    Err(error) => return Err(KernelCall("read").failed("inotify", error)),
                 }
             }
             ready.clear_ready();

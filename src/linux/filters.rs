@@ -5,7 +5,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{header, kind, options};
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 use crate::tc::{Filter, Handle};
 
 /// A filter on what leaves an interface.
@@ -41,8 +41,7 @@ impl Netlink {
                 }
                 let kind = kind(&message).to_owned();
                 let filter = Filter::parse(&kind, &options);
-                let filter =
-                    filter.map_err(|error| KernelFailure::unexpected(call, object.clone(), error))?;
+                let filter = filter.map_err(|error| KernelCall(call).unexpected(object.clone(), error))?;
                 // A hash table of u32 matches nothing.
                 if filter.is_some() || kind != "u32" {
                     found.push(FoundFilter { kind, filter });

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, getegid, geteuid};
 
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 
 /// A network namespace, held open.
 #[derive(Debug)]
@@ -21,11 +21,10 @@ impl Namespace {
     pub fn new() -> Result<Self, KernelFailure> {
         let made = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)
-                .map_err(|errno| KernelFailure::new("unshare", "CLONE_NEWNET", errno))?;
+                .map_err(|errno| KernelCall("unshare").failed("CLONE_NEWNET", errno))?;
             Self::current()
         });
-        made.join()
-            .map_err(|_| KernelFailure::unexpected("unshare", "CLONE_NEWNET", "the thread panicked"))?
+        made.join().map_err(|_| KernelCall("unshare").unexpected("CLONE_NEWNET", "the thread panicked"))?
     }
 
     /// The namespace of the calling thread.
@@ -33,14 +32,14 @@ impl Namespace {
     /// - **Errors**: `open`.
     pub fn current() -> Result<Self, KernelFailure> {
         let path = "/proc/thread-self/ns/net";
-        File::open(path).map(Self).map_err(|error| KernelFailure::new("open", path, error))
+        File::open(path).map(Self).map_err(|error| KernelCall("open").failed(path, error))
     }
 
     /// The same namespace, held once more.
     ///
     /// - **Errors**: `dup`.
     pub fn duplicate(&self) -> Result<Self, KernelFailure> {
-        self.0.try_clone().map(Self).map_err(|error| KernelFailure::new("dup", "network namespace", error))
+        self.0.try_clone().map(Self).map_err(|error| KernelCall("dup").failed("network namespace", error))
     }
 
     /// Moves the calling thread into the namespace. Sockets belong to the namespace of the thread
@@ -49,7 +48,7 @@ impl Namespace {
     /// - **Errors**: `setns`.
     pub fn enter(&self) -> Result<(), KernelFailure> {
         setns(&self.0, CloneFlags::CLONE_NEWNET)
-            .map_err(|errno| KernelFailure::new("setns", "network namespace", errno))
+            .map_err(|errno| KernelCall("setns").failed("network namespace", errno))
     }
 }
 
@@ -63,7 +62,7 @@ impl Namespace {
         }
         let entered = || self.enter().map(|()| open());
         let opened = std::thread::scope(|threads| threads.spawn(entered).join());
-        opened.map_err(|_| KernelFailure::unexpected("setns", "network namespace", "the thread panicked"))?
+        opened.map_err(|_| KernelCall("setns").unexpected("network namespace", "the thread panicked"))?
     }
 
     /// Whether both are the same namespace.
@@ -112,14 +111,14 @@ fn has_capability(number: u32) -> bool {
 pub fn become_root() -> Result<(), KernelFailure> {
     let (uid, gid): (Uid, Gid) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER)
-        .map_err(|errno| KernelFailure::new("unshare", "CLONE_NEWUSER", errno))?;
+        .map_err(|errno| KernelCall("unshare").failed("CLONE_NEWUSER", errno))?;
     let maps = [
         ("/proc/self/setgroups", "deny".to_owned()),
         ("/proc/self/uid_map", format!("0 {uid} 1")),
         ("/proc/self/gid_map", format!("0 {gid} 1")),
     ];
     for (path, text) in maps {
-        std::fs::write(path, text).map_err(|error| KernelFailure::new("write", path, error))?;
+        std::fs::write(path, text).map_err(|error| KernelCall("write").failed(path, error))?;
     }
     Ok(())
 }

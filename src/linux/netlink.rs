@@ -17,7 +17,7 @@ use super::namespace::Namespace;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::serve::{Queued, Serve};
 use super::transport::{Faults, RouteSocket};
-use crate::failure::{Cause, KernelFailure};
+use crate::failure::{Cause, KernelCall, KernelFailure};
 
 /// A connection to the kernel's routing and traffic control.
 ///
@@ -84,7 +84,7 @@ impl ServedSocket {
     fn open(runtime: &Runtime, faults: Option<Arc<dyn Faults>>, number: u64) -> Result<Self, KernelFailure> {
         let _entered = runtime.enter();
         let socket = TokioSocket::new(NETLINK_ROUTE)
-            .map_err(|error| KernelFailure::new("socket", "NETLINK_ROUTE", error))?;
+            .map_err(|error| KernelCall("socket").failed("NETLINK_ROUTE", error))?;
         let (mut connection, handle, _) =
             from_socket_with_codec::<_, _, NetlinkCodec>(RouteSocket::new(socket, faults));
         // The last message of an answer: without it, an answer of a connection that ended would look complete. That of
@@ -97,7 +97,7 @@ impl ServedSocket {
         if socket.set_cap_ack(true).is_ok() {
             let _ = socket.set_ext_ack(true);
         }
-        let port = socket.bind_auto().map_err(|error| KernelFailure::new("bind", "NETLINK_ROUTE", error))?;
+        let port = socket.bind_auto().map_err(|error| KernelCall("bind").failed("NETLINK_ROUTE", error))?;
         let (queued, port) = (Queued::default(), port.port_number());
         runtime.spawn(Serve::new(connection, queued.clone()));
         Ok(Self { handle, queued, port, number })
@@ -159,12 +159,12 @@ impl Netlink {
         let open = || {
             let _entered = runtime.enter();
             let mut socket = TokioSocket::new(NETLINK_ROUTE)
-                .map_err(|error| KernelFailure::new("socket", "NETLINK_ROUTE", error))?;
+                .map_err(|error| KernelCall("socket").failed("NETLINK_ROUTE", error))?;
             let address = SocketAddr::new(0, groups);
             socket
                 .socket_mut()
                 .bind(&address)
-                .map_err(|error| KernelFailure::new("bind", "NETLINK_ROUTE, RTNLGRP_LINK", error))?;
+                .map_err(|error| KernelCall("bind").failed("NETLINK_ROUTE, RTNLGRP_LINK", error))?;
             let (connection, _, messages) =
                 from_socket_with_codec::<_, _, NetlinkCodec>(RouteSocket::new(socket, None));
             runtime.spawn(connection);
@@ -188,11 +188,11 @@ impl Netlink {
         for _ in 0..ATTEMPTS {
             let Ok(answered) = tokio::time::timeout(PATIENCE, self.answers(message.clone(), kind)).await
             else {
-                return Err(KernelFailure::new(call, object, Cause::Timeout { after: PATIENCE }));
+                return Err(KernelCall(call).failed(object, Cause::Timeout { after: PATIENCE }));
             };
             problem = match answered {
                 Ok(messages) => return Ok(messages),
-                Err(Unanswered::Failed(cause)) => return Err(KernelFailure::new(call, object, cause)),
+                Err(Unanswered::Failed(cause)) => return Err(KernelCall(call).failed(object, cause)),
                 Err(Unanswered::Lost(problem)) => problem,
                 Err(Unanswered::Interrupted) => "changes interrupted the dump each time",
                 Err(Unanswered::Ended(number)) => {
@@ -204,7 +204,7 @@ impl Netlink {
                 break;
             }
         }
-        Err(KernelFailure::unexpected(call, object, problem))
+        Err(KernelCall(call).unexpected(object, problem))
     }
 
     /// Sends a request without a runtime, and blocks until it is acknowledged.
@@ -223,7 +223,7 @@ impl Netlink {
     ) -> Result<RouteNetlinkMessage, KernelFailure> {
         let (call, object) = (request.call, request.object.clone());
         let answer = self.request(request).await?.into_iter().next();
-        answer.ok_or_else(|| KernelFailure::unexpected(call, object, "no message in the answer"))
+        answer.ok_or_else(|| KernelCall(call).unexpected(object, "no message in the answer"))
     }
 
     async fn answers(
@@ -337,7 +337,7 @@ mod tests {
         let found = match runtime.block_on(collect(futures_util::stream::iter(answers), kind)) {
             Ok(messages) => Collected::Objects(messages.len()),
             Err(Unanswered::Failed(cause)) => {
-                Collected::Refused(KernelFailure::new("", "", cause).errno().unwrap())
+                Collected::Refused(KernelCall("").failed("", cause).errno().unwrap())
             }
             Err(Unanswered::Lost(_)) => Collected::Lost,
             Err(Unanswered::Ended(_)) => Collected::Ended,

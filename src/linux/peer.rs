@@ -6,7 +6,7 @@ use flowspec::Micros;
 use nix::sys::socket::{GetSockOpt, SetSockOpt, getsockopt, setsockopt, sockopt};
 
 use super::socket::tcp_info;
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 
 /// What the kernel knows of a TCP peer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -46,7 +46,7 @@ const TCP_CLOSE: u8 = 7;
 /// - **Source**: tcp(7), TCP_INFO.
 pub fn peer_counters(socket: &impl AsFd) -> Result<PeerCounters, KernelFailure> {
     let info =
-        tcp_info(socket).map_err(|cause| KernelFailure::new("getsockopt(TCP_INFO)", "socket", cause))?;
+        tcp_info(socket).map_err(|cause| KernelCall("getsockopt(TCP_INFO)").failed("socket", cause))?;
     let (unacknowledged, unsent) = (info.tcpi_unacked > 0, info.tcpi_notsent_bytes > 0);
     let waiting = unacknowledged || unsent;
     Ok(PeerCounters {
@@ -115,7 +115,7 @@ fn set_options(socket: &impl AsFd, options: PeerOptions) -> Result<(), KernelFai
 
 fn get<O: GetSockOpt>(socket: &impl AsFd, option: O, name: &str) -> Result<O::Val, KernelFailure> {
     getsockopt(socket, option)
-        .map_err(|errno| KernelFailure::new(&format!("getsockopt({name})"), "socket", errno))
+        .map_err(|errno| KernelCall(&format!("getsockopt({name})")).failed("socket", errno))
 }
 
 fn set<O>(socket: &impl AsFd, option: O, value: O::Val, name: &str) -> Result<(), KernelFailure>
@@ -123,5 +123,5 @@ where
     O: SetSockOpt<Val: Sized>,
 {
     setsockopt(socket, option, &value)
-        .map_err(|errno| KernelFailure::new(&format!("setsockopt({name})"), "socket", errno))
+        .map_err(|errno| KernelCall(&format!("setsockopt({name})")).failed("socket", errno))
 }

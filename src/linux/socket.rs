@@ -10,7 +10,7 @@ use shaper::Framing;
 use shaper::headers::{IpVersion, tcp_header_size, udp_header_size};
 
 use super::routes::{Ports, RouteSelectors};
-use crate::failure::KernelFailure;
+use crate::failure::{KernelCall, KernelFailure};
 use crate::tc::Handle;
 
 /// Sends the packets of the socket to this class from now on, marked with this code point, which is below 64.
@@ -33,12 +33,12 @@ pub fn classify(
             IpVersion::V6 => ("setsockopt(IPV6_TCLASS)", setsockopt(socket, sockopt::Ipv6TClass, &field)),
             IpVersion::V4 => ("setsockopt(IP_TOS)", setsockopt(socket, sockopt::Ipv4Tos, &field)),
         };
-        set.map_err(|errno| KernelFailure::new(call, format!("DSCP {dscp}"), errno))?;
+        set.map_err(|errno| KernelCall(call).failed(format!("DSCP {dscp}"), errno))?;
     }
     let priority = class.map_or(0, Handle::to_u32).cast_signed();
     setsockopt(socket, sockopt::Priority, &priority).map_err(|errno| {
         let class = class.map_or_else(|| "0".into(), |class| class.to_string());
-        KernelFailure::new("setsockopt(SO_PRIORITY)", format!("class {class}"), errno)
+        KernelCall("setsockopt(SO_PRIORITY)").failed(format!("class {class}"), errno)
     })
 }
 
@@ -66,7 +66,7 @@ pub fn code_point(socket: &impl AsFd, version: IpVersion) -> Result<u8, KernelFa
         IpVersion::V6 => ("getsockopt(IPV6_TCLASS)", getsockopt(socket, sockopt::Ipv6TClass)),
         IpVersion::V4 => ("getsockopt(IP_TOS)", getsockopt(socket, sockopt::Ipv4Tos)),
     };
-    let field = field.map_err(|errno| KernelFailure::new(call, "socket", errno))?;
+    let field = field.map_err(|errno| KernelCall(call).failed("socket", errno))?;
     let [field, ..] = field.to_le_bytes();
     Ok(field >> 2)
 }
@@ -127,7 +127,7 @@ fn int_option(socket: &impl AsFd, name: libc::c_int) -> io::Result<libc::c_int> 
 /// - **Errors**: `setsockopt` where the kernel has no such algorithm or does not allow it.
 pub fn set_congestion_control(socket: &impl AsFd, name: &str) -> Result<(), KernelFailure> {
     setsockopt(socket, sockopt::TcpCongestion, &name.into())
-        .map_err(|errno| KernelFailure::new("setsockopt(TCP_CONGESTION)", name, errno))
+        .map_err(|errno| KernelCall("setsockopt(TCP_CONGESTION)").failed(name, errno))
 }
 
 /// Limits the payload of the segments of a TCP socket that is not connected yet.
@@ -135,7 +135,7 @@ pub fn set_congestion_control(socket: &impl AsFd, name: &str) -> Result<(), Kern
 /// - **Errors**: `setsockopt`.
 pub fn limit_segment(socket: &impl AsFd, payload: u32) -> Result<(), KernelFailure> {
     setsockopt(socket, sockopt::TcpMaxSeg, &payload)
-        .map_err(|errno| KernelFailure::new("setsockopt(TCP_MAXSEG)", payload.to_string(), errno))
+        .map_err(|errno| KernelCall("setsockopt(TCP_MAXSEG)").failed(payload.to_string(), errno))
 }
 
 /// How a connected TCP socket frames its data: the segment size in force, and the headers of each segment.
@@ -144,7 +144,7 @@ pub fn limit_segment(socket: &impl AsFd, payload: u32) -> Result<(), KernelFailu
 /// - **Source**: tcp(7), TCP_INFO; `TCPI_OPT_TIMESTAMPS`, `linux/tcp.h`.
 pub fn tcp_framing(socket: &impl AsFd, peer: IpAddr) -> Result<Framing, KernelFailure> {
     let info =
-        tcp_info(socket).map_err(|error| KernelFailure::new("getsockopt(TCP_INFO)", "socket", error))?;
+        tcp_info(socket).map_err(|error| KernelCall("getsockopt(TCP_INFO)").failed("socket", error))?;
     // `tcp_header_size` counts the timestamps option.
     let unused = if info.tcpi_options & TCPI_OPT_TIMESTAMPS == 0 { TIMESTAMPS } else { 0 };
     let header = tcp_header_size(IpVersion::of(peer)) - unused;
@@ -161,7 +161,7 @@ pub fn udp_framing(peer: IpAddr) -> Framing {
 /// - **Errors**: `shutdown`.
 pub fn shutdown_write(socket: &impl AsFd) -> Result<(), KernelFailure> {
     nix::sys::socket::shutdown(socket.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Write)
-        .map_err(|errno| KernelFailure::new("shutdown", "SHUT_WR", errno))
+        .map_err(|errno| KernelCall("shutdown").failed("SHUT_WR", errno))
 }
 
 /// The bytes that a TCP socket has accepted and its peer has not acknowledged.
@@ -172,7 +172,7 @@ pub fn unacknowledged(socket: &impl AsFd) -> Result<u32, KernelFailure> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is open for the whole call, and SIOCOUTQ writes one int.
     let result = unsafe { outq(socket.as_fd().as_raw_fd(), &raw mut bytes) };
-    result.map_err(|errno| KernelFailure::new("ioctl(SIOCOUTQ)", "socket", errno))?;
+    result.map_err(|errno| KernelCall("ioctl(SIOCOUTQ)").failed("socket", errno))?;
     Ok(bytes.unsigned_abs())
 }
 

@@ -16,7 +16,7 @@ use crate::telemetry::Recorded;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use gqos::admission::{Operation, Request};
+/// use gqos::admission::{NewFlow, Operation, Request};
 /// use gqos::flowspec::Moment;
 /// use gqos::manager::DryRun;
 /// use gqos::policy::Policy;
@@ -26,7 +26,7 @@ use crate::telemetry::Recorded;
 /// let mut dry_run = DryRun::new(policy);
 /// let mut admitted = 0;
 /// let refused = loop {
-///     let mut request = Request::new(format!("v{admitted}"), "eth0", viewer);
+///     let mut request = Request::new(NewFlow { id: &format!("v{admitted}"), interface: "eth0" }, viewer);
 ///     request.class = Some("viewer".into());
 ///     let decision = dry_run.decide(Operation::Reserve(Box::new(request.into())), Moment::START);
 ///     if !decision.is_ok() {

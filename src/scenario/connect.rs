@@ -6,7 +6,7 @@ use flowspec::{Micros, Moment, Qos};
 
 use super::names::IdPattern;
 use super::requested::RequestedQos;
-use crate::admission::Request;
+use crate::admission::{NewFlow, Request};
 use crate::policy::{Owner, Protocol, Subject};
 
 /// One or more flows, opened one after the other.
@@ -35,7 +35,7 @@ pub(super) struct Connect {
 impl Connect {
     /// The request of one of the flows, without its QOS.
     pub(super) fn request(&self, id: String, now: Moment) -> Request {
-        let mut request = Request::new(id, self.interface.clone(), Qos::BEST_EFFORT);
+        let mut request = Request::new(NewFlow { id: &id, interface: &self.interface }, Qos::BEST_EFFORT);
         request.class.clone_from(&self.class);
         request.group.clone_from(&self.group);
         request.client.clone_from(&self.client);

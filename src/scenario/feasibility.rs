@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flowspec::{Direction, Qos, Rate};
 
 use super::distinct::{ANY_INTERFACE, distinct, owner_for};
-use crate::admission::{Ledger, Refusal, Request};
+use crate::admission::{Ledger, NewFlow, Refusal, Request};
 use crate::manager::prove;
 use crate::policy::{Budget, Capacity, Class, Code, InterfacePolicy, Owner, Place, Policy, Problem, Rule};
 
@@ -183,7 +183,7 @@ impl Trial {
                 if self.trials > self.most {
                     return Err(Exhausted);
                 }
-                let mut request = Request::new(String::from("trial"), interface.clone(), *qos);
+                let mut request = Request::new(NewFlow { id: "trial", interface: &interface }, *qos);
                 request.class = class.map(str::to_owned);
                 request.group = group.map(str::to_owned);
                 request.owner = class.and_then(|class| self.owners.get(class).cloned()).unwrap_or_default();

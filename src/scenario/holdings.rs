@@ -11,7 +11,7 @@ use flowspec::{Both, Direction, Qos, Rate};
 use serde::Serialize;
 
 use super::distinct::{ANY_INTERFACE, owner_for};
-use crate::admission::{Ledger, Reason, Refusal, Request};
+use crate::admission::{Ledger, NewFlow, Reason, Refusal, Request};
 use crate::manager::prove;
 use crate::policy::{Capacity, GroupMode, InterfacePolicy, Place, Policy};
 
@@ -205,7 +205,7 @@ impl<'a> Counter<'a> {
                 continue;
             }
             for (name, template) in &policy.templates {
-                let mut request = Request::new("", interface, template.qos);
+                let mut request = Request::new(NewFlow { id: "", interface }, template.qos);
                 (request.class, request.group) = (class.cloned(), group.cloned());
                 let class_policy = class.and_then(|class| policy.classes.get(class));
                 request.owner = class_policy.map(owner_for).unwrap_or_default();

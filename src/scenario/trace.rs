@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::requested::{RequestedQos, renegotiated};
 use crate::admission::{
-    Decision, GroupRequest, LONGEST_MEASUREMENT, Ledger, Operation, OperationKind, PeerState, RefusedRequest,
-    Request, RequestKind, SHORTEST_MEASUREMENT,
+    Decision, GroupRequest, LONGEST_MEASUREMENT, Ledger, NewFlow, Operation, OperationKind, PeerState,
+    RefusedRequest, Request, RequestKind, SHORTEST_MEASUREMENT,
 };
 use crate::manager::DryRun;
 use crate::policy::{GroupMode, Owner, Policy};
@@ -425,7 +425,7 @@ impl TraceFields {
 
     /// A flow's request without its QOS.
     fn flow(self, id: String, interface: String) -> Result<Request, TraceError> {
-        let mut request = Request::new(id, interface, Qos::BEST_EFFORT);
+        let mut request = Request::new(NewFlow { id: &id, interface: &interface }, Qos::BEST_EFFORT);
         (request.class, request.group, request.client) = (self.class, self.group, self.client);
         request.owner = Owner { uid: self.uid, gid: self.gid, cgroup: self.cgroup };
         (request.start, request.end) = (self.start_us, self.end_us);

@@ -1,6 +1,6 @@
 //! Source files as tokens: comments are gone, each token knows its lines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -127,7 +127,8 @@ impl Source {
     }
 
     /// Every function of the Rust ABI that is public without restriction, with the primitive types among its arguments:
-    /// behind references, in slices, tuples and options, which are types of their own; a string is a `str`.
+    /// behind references, in slices, tuples and options, which are types of their own; a string is a `str`, and so is
+    /// what converts into one: `impl Into<String>`, or `S` where `S: AsRef<str>`.
     pub(crate) fn public_signatures(&self) -> Vec<(Function, Vec<String>)> {
         let tokens = &self.shipped;
         let named = (0..tokens.len().saturating_sub(1)).filter(|&at| tokens[at].is("fn"));
@@ -213,40 +214,121 @@ const PRIMITIVES: &[&str] = &[
     "str",
 ];
 
+/// Traits of what stands for a value of the type in their angle brackets.
+const CONVERSIONS: &[&str] = &["Into", "TryInto", "AsRef", "Borrow"];
+
 /// The primitive types among a function's arguments, from what follows its name.
 fn primitive_arguments(tokens: &[Token]) -> Vec<String> {
+    let (arguments, bounds) = signature(tokens);
+    let stands_for = converting_parameters(&bounds);
     let mut found = Vec::new();
-    // Parentheses, brackets and angle brackets that are open, whether a type has begun, and whether the rest of it is
-    // what another type takes.
-    let (mut open, mut angles, mut in_type, mut optional, mut generic) =
-        (0_usize, 0_usize, false, false, false);
-    for (at, token) in tokens.iter().enumerate() {
-        let arrow = at > 0 && tokens[at - 1].kind == Kind::Punct('-');
+    // Whether a type has begun, and of each angle bracket that is open whether an option's, a conversion's or
+    // another type's.
+    let (mut open, mut in_type, mut called) = (0_usize, false, false);
+    let mut angles: Vec<Angle> = Vec::new();
+    for (at, token) in arguments.iter().enumerate() {
+        let arrow = at > 0 && arguments[at - 1].kind == Kind::Punct('-');
         match &token.kind {
-            Kind::Punct('<') => {
-                angles += 1;
-                optional = at.checked_sub(1).is_some_and(|before| tokens[before].is("Option"));
-                generic = !optional;
-            }
-            Kind::Punct('>') if !arrow => {
-                (angles, optional, generic) = (angles.saturating_sub(1), false, false);
-            }
-            // The generic parameters come before the arguments.
-            _ if open == 0 && angles > 0 => {}
+            Kind::Punct('<') => angles.push(Angle::after(arguments[..at].last())),
+            Kind::Punct('>') if !arrow => drop(angles.pop()),
             Kind::Open(_) => open += 1,
-            Kind::Close if open == 1 => break,
-            Kind::Close => open -= 1,
-            Kind::Punct(':') if open == 1 && angles == 0 => in_type = true,
-            Kind::Punct(',') if open == 1 && angles == 0 => (in_type, generic) = (false, false),
+            Kind::Close => open = open.saturating_sub(1),
+            Kind::Punct(':') if open == 0 && angles.is_empty() => in_type = true,
+            Kind::Punct(',') if open == 0 && angles.is_empty() => (in_type, called) = (false, false),
             // What a function takes that is an argument itself.
-            Kind::Word(word) if ["Fn", "FnMut", "FnOnce", "fn"].contains(&word.as_str()) => generic = true,
-            Kind::Word(word) if in_type && !generic => {
-                let word = if word == "String" { "str" } else { word };
-                if PRIMITIVES.contains(&word) {
-                    found.push(if optional { format!("Option<{word}>") } else { word.to_owned() });
-                }
+            Kind::Word(word) if ["Fn", "FnMut", "FnOnce", "fn"].contains(&word.as_str()) => called = true,
+            Kind::Word(word) if in_type && !called && !angles.contains(&Angle::Other) => {
+                let word = stands_for.get(word.as_str()).copied().or_else(|| primitive(word));
+                let optional = angles.contains(&Angle::Option);
+                found.extend(
+                    word.map(|word| if optional { format!("Option<{word}>") } else { word.to_owned() }),
+                );
             }
             _ => {}
+        }
+    }
+    found
+}
+
+fn primitive(word: &str) -> Option<&'static str> {
+    let word = if word == "String" { "str" } else { word };
+    PRIMITIVES.iter().copied().find(|primitive| *primitive == word)
+}
+
+/// What the type in angle brackets is to the one before them.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Angle {
+    Option,
+    Conversion,
+    Other,
+}
+
+impl Angle {
+    fn after(before: Option<&Token>) -> Self {
+        match before.and_then(Token::word) {
+            Some("Option") => Self::Option,
+            Some(word) if CONVERSIONS.contains(&word) => Self::Conversion,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The tokens between the parentheses of a function's arguments, and the two places of bounds: its generic parameters
+/// and its `where`.
+fn signature(tokens: &[Token]) -> (&[Token], [&[Token]; 2]) {
+    let mut angles = 0_usize;
+    let mut begin = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        let arrow = at > 0 && tokens[at - 1].kind == Kind::Punct('-');
+        match token.kind {
+            Kind::Punct('<') => angles += 1,
+            Kind::Punct('>') if !arrow => angles = angles.saturating_sub(1),
+            Kind::Open('(') if angles == 0 => {
+                begin = at;
+                break;
+            }
+            _ => {}
+        }
+    }
+    let end = begin + group_length(&tokens[begin..]);
+    let rest = &tokens[end.min(tokens.len())..];
+    let body = rest.iter().position(|token| matches!(token.kind, Kind::Open('{') | Kind::Punct(';')));
+    let rest = &rest[..body.unwrap_or(rest.len())];
+    let bounds = rest.iter().position(|token| token.is("where")).map_or(&[][..], |at| &rest[at + 1..]);
+    (&tokens[begin + 1..end - 1], [&tokens[..begin], bounds])
+}
+
+/// How many tokens the group has that begins here, with its delimiters.
+fn group_length(tokens: &[Token]) -> usize {
+    let mut open = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
+            Kind::Open(_) => open += 1,
+            Kind::Close if open == 1 => return at + 1,
+            Kind::Close => open -= 1,
+            _ => {}
+        }
+    }
+    tokens.len()
+}
+
+/// The generic parameters that stand for a primitive type, by their bounds: `S: Into<String>`.
+fn converting_parameters<'a>(bounds: &[&'a [Token]]) -> BTreeMap<&'a str, &'static str> {
+    let mut found = BTreeMap::new();
+    for tokens in bounds {
+        let mut parameter = None;
+        for (at, token) in tokens.iter().enumerate() {
+            match (token.word(), &tokens[at + 1..]) {
+                (Some(name), [colon, ..]) if colon.kind == Kind::Punct(':') => parameter = Some(name),
+                (Some(name), [angle, to, end, ..])
+                    if CONVERSIONS.contains(&name)
+                        && (&angle.kind, &end.kind) == (&Kind::Punct('<'), &Kind::Punct('>')) =>
+                {
+                    let to = to.word().and_then(primitive);
+                    found.extend(parameter.zip(to));
+                }
+                _ => {}
+            }
         }
     }
     found

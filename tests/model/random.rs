@@ -1,7 +1,7 @@
 //! Random requests from a seed.
 
 use flowspec::{Both, Bytes, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
-use gqos::admission::{PeerState, Request};
+use gqos::admission::{NewFlow, PeerState, Request};
 
 use crate::HORIZON;
 
@@ -84,7 +84,7 @@ impl Random {
     }
 
     pub(crate) fn request(&mut self, now: u64) -> Request {
-        let mut request = Request::new(self.flow_id(), "eth0", self.qos());
+        let mut request = Request::new(NewFlow { id: &self.flow_id(), interface: "eth0" }, self.qos());
         request.class = self.class();
         request.group = self.one_in(4).then(|| self.group_id());
         request.client = self.one_in(3).then(|| self.pick(&["c1", "c2", "other"]).to_owned());
@@ -107,7 +107,7 @@ impl Random {
         let mut spec = Flowspec::new(ServiceType::ControlledLoad);
         spec.token_rate = Some(Rate::new(self.pick(&[3000, 4000])));
         spec.token_bucket_size = Some(Bytes::new(64));
-        let request = Request::new(self.flow_id(), "eth0", Qos::sending(spec));
+        let request = Request::new(NewFlow { id: &self.flow_id(), interface: "eth0" }, Qos::sending(spec));
         Request { class: Some("silver".into()), ..request }
     }
 }

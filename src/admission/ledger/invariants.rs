@@ -118,7 +118,7 @@ mod tests {
     use flowspec::{Bytes, Flowspec, Moment, Qos, Rate};
 
     use super::*;
-    use crate::admission::request::Request;
+    use crate::admission::request::{NewFlow, Request};
     use crate::policy::{Policy, Source};
 
     fn ledger() -> Ledger {
@@ -128,7 +128,8 @@ mod tests {
         // A trace may leave an id empty.
         for id in ["a", "b", ""] {
             let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(6), Bytes::new(9000)));
-            let request = Request { client: Some("c".into()), ..Request::new(id, "eth0", qos) };
+            let request =
+                Request { client: Some("c".into()), ..Request::new(NewFlow { id, interface: "eth0" }, qos) };
             ledger.admit(&request).unwrap();
         }
         ledger

@@ -180,6 +180,7 @@ mod tests {
     use flowspec::Qos;
 
     use super::*;
+    use crate::admission::request::NewFlow;
 
     /// The places that a walk over the whole queue tries, passing over those of interfaces that are full.
     fn tried_one_by_one(queue: &WaitingQueue, is_full_after: impl Fn(u64) -> bool) -> Vec<u64> {
@@ -219,7 +220,7 @@ mod tests {
                 if kind == 0 {
                     queue.leave(&id);
                 } else {
-                    queue.join(&Request::new(id, interface, Qos::BEST_EFFORT));
+                    queue.join(&Request::new(NewFlow { id: &id, interface: &interface }, Qos::BEST_EFFORT));
                 }
                 queue.invariants();
             }
@@ -232,7 +233,8 @@ mod tests {
     fn a_walk_ends_at_the_first_flow_that_keeps_its_place() {
         let mut queue = WaitingQueue::default();
         for number in 0..1000 {
-            queue.join(&Request::new(format!("f{number}"), format!("eth{}", number % 2), Qos::BEST_EFFORT));
+            let (id, interface) = (format!("f{number}"), format!("eth{}", number % 2));
+            queue.join(&Request::new(NewFlow { id: &id, interface: &interface }, Qos::BEST_EFFORT));
         }
         assert_eq!(tried(&queue, |_| true), [0, 1]);
         assert_eq!(tried(&queue, |place| place != 1), [0, 1, 3]);

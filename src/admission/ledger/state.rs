@@ -33,14 +33,15 @@ pub(crate) const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use gqos::admission::{Ledger, Operation, Request};
+/// use gqos::admission::{Ledger, NewFlow, Operation, Request};
 /// use gqos::flowspec::{Bytes, Flowspec, Moment, Qos, Rate};
 /// use gqos::policy::Policy;
 ///
 /// let policy: Policy = "version = 1\n[interface.eth0]\negress = { capacity = \"10 Mbit/s\" }\n".parse()?;
 /// let mut ledger = Ledger::new(Arc::new(policy));
 /// let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(5), Bytes::new(9000)));
-/// let request = Operation::Reserve(Box::new(Request::new("v1", "eth0", qos).into()));
+/// let request = Request::new(NewFlow { id: "v1", interface: "eth0" }, qos);
+/// let request = Operation::Reserve(Box::new(request.into()));
 /// let outcome = ledger.decide(Moment::START, &request);
 /// assert_eq!(outcome.decision.charged().sending, Rate::from_mbit(5));
 /// # Ok::<(), gqos::files::InvalidPolicy>(())
