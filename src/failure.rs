@@ -54,14 +54,111 @@ pub enum Cause {
     },
     /// The kernel's answer is not what the request asks for.
     Unexpected {
-        /// What differs.
-        problem: String,
+        /// What differs; a record of it has the text.
+        problem: AnswerProblem,
     },
     /// The kernel was not asked, since its structures cannot express the request.
     NotExpressible {
         /// What they cannot express.
         problem: String,
     },
+}
+
+/// What an answer of the kernel can have wrong; recorded as its text.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(from = "String", into = "String")]
+#[non_exhaustive]
+pub enum AnswerProblem {
+    /// The answer to a request for one object has none.
+    #[error("no message in the answer")]
+    Empty,
+    /// The object in the answer is not the link that was asked for.
+    #[error("the answer is not a link")]
+    NotALink,
+    /// The object in the answer is not the route that was asked for.
+    #[error("the answer is not a route")]
+    NotARoute,
+    /// The packets of the route leave by no interface.
+    #[error("the route in the answer has no interface")]
+    RouteWithoutInterface,
+    /// The socket's buffer was full: messages are missing.
+    #[error("the kernel lost part of the answer")]
+    PartLost,
+    /// What was dumped changed meanwhile, at each attempt.
+    #[error("changes interrupted the dump each time")]
+    Interrupted,
+    /// The netlink connection ended before the answer did.
+    #[error("the connection ended before the last message of the answer")]
+    EndedEarly,
+    /// No netlink connection lasted until the request was sent.
+    #[error("the connection ends each time before the request is sent")]
+    NotSent,
+    /// The kernel was to acknowledge a request, and sent something else.
+    #[error("no acknowledgement: {found}")]
+    NotAcknowledged {
+        /// The message in its place.
+        found: String,
+    },
+    /// A request was acknowledged, and what it asks for is not in force.
+    #[error("the kernel has {found}")]
+    NotInForce {
+        /// What is there instead, in `tc`'s words.
+        found: String,
+    },
+    /// The device for what an interface receives does not exist.
+    #[error("there is no ifb")]
+    NoIfb,
+    /// The thread that made the call panicked.
+    #[error("the thread panicked")]
+    ThreadPanicked,
+    /// The decoder of messages or the standard library made the error, and has only a text for it.
+    #[error("{text}")]
+    Described {
+        /// The text of that error.
+        text: String,
+    },
+}
+
+impl AnswerProblem {
+    const WITHOUT_FIELDS: [Self; 10] = [
+        Self::Empty,
+        Self::NotALink,
+        Self::NotARoute,
+        Self::RouteWithoutInterface,
+        Self::PartLost,
+        Self::Interrupted,
+        Self::EndedEarly,
+        Self::NotSent,
+        Self::NoIfb,
+        Self::ThreadPanicked,
+    ];
+
+    /// The problem that an error describes which is made elsewhere.
+    pub fn described(error: impl fmt::Display) -> Self {
+        Self::Described { text: error.to_string() }
+    }
+}
+
+impl From<String> for AnswerProblem {
+    /// The problem with this text.
+    fn from(text: String) -> Self {
+        if let Some(problem) = Self::WITHOUT_FIELDS.into_iter().find(|problem| problem.to_string() == text) {
+            return problem;
+        }
+        if let Some(found) = text.strip_prefix("no acknowledgement: ") {
+            return Self::NotAcknowledged { found: found.to_owned() };
+        }
+        match text.strip_prefix("the kernel has ") {
+            Some(found) => Self::NotInForce { found: found.to_owned() },
+            None => Self::Described { text },
+        }
+    }
+}
+
+impl From<AnswerProblem> for String {
+    fn from(problem: AnswerProblem) -> Self {
+        problem.to_string()
+    }
 }
 
 /// A failure as decisions and traces record it: a request that cannot be expressed is an unexpected answer to the call
@@ -81,7 +178,9 @@ impl Serialize for KernelFailure {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { call, object, cause } = self.clone();
         let cause = match cause {
-            Cause::NotExpressible { problem } => Cause::Unexpected { problem },
+            Cause::NotExpressible { problem } => {
+                Cause::Unexpected { problem: AnswerProblem::Described { text: problem } }
+            }
             cause => cause,
         };
         Record { call, object, cause }.serialize(serializer)
@@ -92,7 +191,9 @@ impl<'de> Deserialize<'de> for KernelFailure {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Record { call, object, cause } = Record::deserialize(deserializer)?;
         let cause = match cause {
-            Cause::Unexpected { problem } if call == ENCODE.0 => Cause::NotExpressible { problem },
+            Cause::Unexpected { problem } if call == ENCODE.0 => {
+                Cause::NotExpressible { problem: problem.to_string() }
+            }
             cause => cause,
         };
         Ok(Self { call, object, cause })
@@ -121,8 +222,8 @@ impl KernelCall<'_> {
     }
 
     /// An answer that is not what the request asks for.
-    pub fn unexpected(self, object: impl Into<String>, problem: impl fmt::Display) -> KernelFailure {
-        self.failed(object, Cause::Unexpected { problem: problem.to_string() })
+    pub fn unexpected(self, object: impl Into<String>, problem: AnswerProblem) -> KernelFailure {
+        self.failed(object, Cause::Unexpected { problem })
     }
 }
 
@@ -167,12 +268,18 @@ impl From<Errno> for Cause {
     }
 }
 
+impl From<AnswerProblem> for Cause {
+    fn from(problem: AnswerProblem) -> Self {
+        Self::Unexpected { problem }
+    }
+}
+
 impl From<io::Error> for Cause {
     /// The error number, or the error's text where it has none: then the standard library made it, not the kernel.
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
             Some(number) => Errno::new(number).into(),
-            None => Self::Unexpected { problem: error.to_string() },
+            None => Self::Unexpected { problem: AnswerProblem::described(error) },
         }
     }
 }
@@ -189,7 +296,8 @@ impl fmt::Display for Cause {
             Self::Errno { errno, extended_ack: None } => write!(f, "{errno}"),
             Self::Errno { errno, extended_ack: Some(text) } => write!(f, "{errno}: {text}"),
             Self::Timeout { after } => write!(f, "no answer within {} s", after.as_secs()),
-            Self::Unexpected { problem } | Self::NotExpressible { problem } => f.write_str(problem),
+            Self::Unexpected { problem } => write!(f, "{problem}"),
+            Self::NotExpressible { problem } => f.write_str(problem),
         }
     }
 }
@@ -227,7 +335,7 @@ mod tests {
             Wsa::Enetdown,
         );
         check(
-            Cause::Unexpected { problem: "no message in the answer".into() },
+            Cause::Unexpected { problem: AnswerProblem::Empty },
             "RTM_NEWTCLASS (eth0 6771:100): no message in the answer",
             Wsa::Enetdown,
         );
@@ -244,7 +352,7 @@ mod tests {
             r#"{"call":"encode","object":"tc class add","cause":{"unexpected":{"problem":"the rate is too high"}}}"#,
         );
         check(
-            KernelCall("RTM_GETLINK").unexpected("eth0", "no message in the answer"),
+            KernelCall("RTM_GETLINK").unexpected("eth0", AnswerProblem::Empty),
             r#"{"call":"RTM_GETLINK","object":"eth0","cause":{"unexpected":{"problem":"no message in the answer"}}}"#,
         );
         check(
@@ -254,9 +362,24 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_is_read_back_from_its_text() {
+        let found = "class 6771:100".to_owned();
+        let with_fields = [
+            AnswerProblem::NotAcknowledged { found: found.clone() },
+            AnswerProblem::NotInForce { found },
+            AnswerProblem::described("a u32 selector is cut short"),
+        ];
+        for problem in AnswerProblem::WITHOUT_FIELDS.into_iter().chain(with_fields) {
+            let json = serde_json::to_string(&problem).unwrap();
+            assert_eq!(json, format!("\"{problem}\""));
+            assert_eq!(serde_json::from_str::<AnswerProblem>(&json).unwrap(), problem);
+        }
+    }
+
+    #[test]
     fn an_io_error_keeps_its_number_or_its_text() {
         assert_eq!(Cause::from(io::Error::from_raw_os_error(17)), Cause::from(Errno::EEXIST));
-        let text = Cause::Unexpected { problem: "ended early".into() };
+        let text = Cause::Unexpected { problem: AnswerProblem::described("ended early") };
         assert_eq!(Cause::from(io::Error::other("ended early")), text);
     }
 

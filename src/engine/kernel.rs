@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::failure::{KernelCall, KernelFailure};
+use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 use crate::linux::{Claim, ClassState, Link, LinkEvents, ReceivingLinks, RouteQuery};
 use crate::manager::Root;
 use crate::tc::{Change, Desired, ForeignRoot, Handle, ObservedTree, PlacedFilter, ReceivingChange};
@@ -48,13 +48,14 @@ pub trait Kernel: Send + Sync {
         _tree: Desired,
         _filters: Vec<PlacedFilter>,
     ) -> KernelFuture<Result<u32, ForeignRoot>> {
-        let failure = KernelCall("RTM_NEWLINK").unexpected(format!("interface {index}"), "there is no ifb");
+        let failure =
+            KernelCall("RTM_NEWLINK").unexpected(format!("interface {index}"), AnswerProblem::NoIfb);
         Box::pin(std::future::ready(Err(failure)))
     }
 
     /// Applies a change to the tree and the filters of an ifb: all of it or none.
     fn apply_receiving(&self, ifb: u32, _change: ReceivingChange) -> KernelFuture<()> {
-        let failure = KernelCall("RTM_NEWTCLASS").unexpected(format!("ifb {ifb}"), "there is no ifb");
+        let failure = KernelCall("RTM_NEWTCLASS").unexpected(format!("ifb {ifb}"), AnswerProblem::NoIfb);
         Box::pin(std::future::ready(Err(failure)))
     }
 

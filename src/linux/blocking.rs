@@ -7,7 +7,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::error;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
-use crate::failure::{Cause, KernelCall, KernelFailure};
+use crate::failure::{AnswerProblem, Cause, KernelCall, KernelFailure};
 
 /// A socket for what is left to do when no runtime awaits an answer any more. The kernel handles each request while it is
 /// sent, so that its answer is there at once.
@@ -50,8 +50,8 @@ impl BlockingNetlink {
         match answer.map(|answer| answer.payload) {
             Ok(NetlinkPayload::Error(refusal)) if refusal.code.is_some() => Err(error::refused(&refusal)),
             Ok(NetlinkPayload::Error(_)) => Ok(()),
-            Ok(other) => Err(Cause::Unexpected { problem: format!("no acknowledgement: {other:?}") }),
-            Err(error) => Err(Cause::Unexpected { problem: error.to_string() }),
+            Ok(other) => Err(AnswerProblem::NotAcknowledged { found: format!("{other:?}") }.into()),
+            Err(error) => Err(AnswerProblem::described(error).into()),
         }
     }
 }

@@ -5,7 +5,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{header, kind, options};
-use crate::failure::{KernelCall, KernelFailure};
+use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 use crate::tc::{Filter, Handle};
 
 /// A filter on what leaves an interface.
@@ -41,7 +41,9 @@ impl Netlink {
                 }
                 let kind = kind(&message).to_owned();
                 let filter = Filter::parse(&kind, &options);
-                let filter = filter.map_err(|error| KernelCall(call).unexpected(object.clone(), error))?;
+                let filter = filter.map_err(|error| {
+                    KernelCall(call).unexpected(object.clone(), AnswerProblem::described(error))
+                })?;
                 // A hash table of u32 matches nothing.
                 if filter.is_some() || kind != "u32" {
                     found.push(FoundFilter { kind, filter });

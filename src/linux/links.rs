@@ -8,7 +8,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
-use crate::failure::{KernelCall, KernelFailure};
+use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 
 /// A network interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,7 +72,7 @@ impl Netlink {
         let message = RouteNetlinkMessage::GetLink(message);
         let request = NetlinkRequest { call, object: object.clone(), message, kind: NetlinkRequestKind::Get };
         let RouteNetlinkMessage::NewLink(message) = self.request_one(request).await? else {
-            return Err(KernelCall(call).unexpected(object, "the answer is not a link"));
+            return Err(KernelCall(call).unexpected(object, AnswerProblem::NotALink));
         };
         let (index, carries) = (message.header.index, carries(&message));
         let mut link = Link { index, name: String::new(), mtu: Bytes::ZERO, speed: None, carries };

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, getegid, geteuid};
 
-use crate::failure::{KernelCall, KernelFailure};
+use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 
 /// A network namespace, held open.
 #[derive(Debug)]
@@ -24,7 +24,8 @@ impl Namespace {
                 .map_err(|errno| KernelCall("unshare").failed("CLONE_NEWNET", errno))?;
             Self::current()
         });
-        made.join().map_err(|_| KernelCall("unshare").unexpected("CLONE_NEWNET", "the thread panicked"))?
+        made.join()
+            .map_err(|_| KernelCall("unshare").unexpected("CLONE_NEWNET", AnswerProblem::ThreadPanicked))?
     }
 
     /// The namespace of the calling thread.
@@ -62,7 +63,8 @@ impl Namespace {
         }
         let entered = || self.enter().map(|()| open());
         let opened = std::thread::scope(|threads| threads.spawn(entered).join());
-        opened.map_err(|_| KernelCall("setns").unexpected("network namespace", "the thread panicked"))?
+        opened
+            .map_err(|_| KernelCall("setns").unexpected("network namespace", AnswerProblem::ThreadPanicked))?
     }
 
     /// Whether both are the same namespace.

@@ -17,7 +17,7 @@ use super::namespace::Namespace;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::serve::{Queued, Serve};
 use super::transport::{Faults, RouteSocket};
-use crate::failure::{Cause, KernelCall, KernelFailure};
+use crate::failure::{AnswerProblem, Cause, KernelCall, KernelFailure};
 
 /// A connection to the kernel's routing and traffic control.
 ///
@@ -66,7 +66,7 @@ enum Unanswered {
     /// The kernel has not carried it out, or says how it failed.
     Failed(Cause),
     /// The answer was lost: the kernel may have carried it out.
-    Lost(&'static str),
+    Lost(AnswerProblem),
     /// The connection with this number has ended: the kernel may have carried out the request.
     Ended(u64),
     /// Changes interrupted a dump: it may show no state that ever was.
@@ -184,7 +184,7 @@ impl Netlink {
         request: NetlinkRequest,
     ) -> Result<Vec<RouteNetlinkMessage>, KernelFailure> {
         let NetlinkRequest { call, object, message, kind } = request;
-        let mut problem = "";
+        let mut problem = AnswerProblem::Empty;
         for _ in 0..ATTEMPTS {
             let Ok(answered) = tokio::time::timeout(PATIENCE, self.answers(message.clone(), kind)).await
             else {
@@ -194,10 +194,10 @@ impl Netlink {
                 Ok(messages) => return Ok(messages),
                 Err(Unanswered::Failed(cause)) => return Err(KernelCall(call).failed(object, cause)),
                 Err(Unanswered::Lost(problem)) => problem,
-                Err(Unanswered::Interrupted) => "changes interrupted the dump each time",
+                Err(Unanswered::Interrupted) => AnswerProblem::Interrupted,
                 Err(Unanswered::Ended(number)) => {
                     self.reopen(number)?;
-                    "the connection ended before the last message of the answer"
+                    AnswerProblem::EndedEarly
                 }
             };
             if !kind.is_repeatable() {
@@ -223,7 +223,7 @@ impl Netlink {
     ) -> Result<RouteNetlinkMessage, KernelFailure> {
         let (call, object) = (request.call, request.object.clone());
         let answer = self.request(request).await?.into_iter().next();
-        answer.ok_or_else(|| KernelCall(call).unexpected(object, "no message in the answer"))
+        answer.ok_or_else(|| KernelCall(call).unexpected(object, AnswerProblem::Empty))
     }
 
     async fn answers(
@@ -247,7 +247,7 @@ impl Netlink {
                 Err(_) => self.reopen(number).map_err(|failure| Unanswered::Failed(failure.cause))?,
             }
         }
-        Err(Unanswered::Lost("the connection ends each time before the request is sent"))
+        Err(Unanswered::Lost(AnswerProblem::NotSent))
     }
 }
 
@@ -274,7 +274,7 @@ async fn collect(
                 return Err(Unanswered::Failed(error::failed_dump(&done)));
             }
             NetlinkPayload::Overrun(_) => {
-                return Err(Unanswered::Lost("the kernel lost part of the answer"));
+                return Err(Unanswered::Lost(AnswerProblem::PartLost));
             }
             NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => is_complete = true,
             _ => {}

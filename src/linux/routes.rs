@@ -9,7 +9,7 @@ use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage}
 
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
-use crate::failure::{KernelCall, KernelFailure};
+use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 
 /// What the kernel chooses a flow's route by, beside the peer's address. All zeroes is a socket of this process without
 /// an option, which is not bound.
@@ -107,7 +107,7 @@ impl Netlink {
         let message = RouteNetlinkMessage::GetRoute(message(query));
         let request = NetlinkRequest { call, object: object.clone(), message, kind: NetlinkRequestKind::Get };
         let RouteNetlinkMessage::NewRoute(route) = self.request_one(request).await? else {
-            return Err(KernelCall(call).unexpected(object, "the answer is not a route"));
+            return Err(KernelCall(call).unexpected(object, AnswerProblem::NotARoute));
         };
         let (mut index, mut source) = (None, None);
         for attribute in route.attributes {
@@ -118,8 +118,8 @@ impl Netlink {
                 _ => {}
             }
         }
-        let index = index
-            .ok_or_else(|| KernelCall(call).unexpected(object, "the route in the answer has no interface"))?;
+        let index =
+            index.ok_or_else(|| KernelCall(call).unexpected(object, AnswerProblem::RouteWithoutInterface))?;
         Ok(Route { index, source })
     }
 }

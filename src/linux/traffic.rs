@@ -8,7 +8,7 @@ use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption, Tc
 
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
-use crate::failure::{KernelCall, KernelFailure};
+use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 use crate::tc::{
     Bfifo, Change, ClassPlace, ClassQueue, ForeignRoot, FqCodel, Handle, HtbClass, HtbRoot, HtbRootState,
     NotEncodable, ObservedRoot, ObservedTree, Op, Queue, QueueKind,
@@ -93,7 +93,9 @@ impl Netlink {
         for message in self.request(request).await? {
             let RouteNetlinkMessage::NewQueueDiscipline(message) = message else { continue };
             let mut qdiscs = Qdiscs::default();
-            qdiscs.add(&message).map_err(|error| KernelCall(GET_QDISC).unexpected(object.clone(), error))?;
+            qdiscs.add(&message).map_err(|error| {
+                KernelCall(GET_QDISC).unexpected(object.clone(), AnswerProblem::described(error))
+            })?;
             if qdiscs.root.root != ObservedRoot::Default {
                 roots.push((message.header.index.cast_unsigned(), qdiscs.root.root));
             }
@@ -126,9 +128,9 @@ impl Netlink {
             if let RouteNetlinkMessage::NewQueueDiscipline(message) = message
                 && message.header.index == index.cast_signed()
             {
-                qdiscs
-                    .add(&message)
-                    .map_err(|error| KernelCall(GET_QDISC).unexpected(object.clone(), error))?;
+                qdiscs.add(&message).map_err(|error| {
+                    KernelCall(GET_QDISC).unexpected(object.clone(), AnswerProblem::described(error))
+                })?;
             }
         }
         Ok(qdiscs)
@@ -340,7 +342,7 @@ impl Netlink {
             Op::DeleteRoot(_) | Op::DeleteClass(_) | Op::DeleteQueue { .. } => return Ok(()),
         };
         let object = format!("tc {op} on interface {index}");
-        Err(KernelCall("read back").unexpected(object, format_args!("the kernel has {found}")))
+        Err(KernelCall("read back").unexpected(object, AnswerProblem::NotInForce { found }))
     }
 }
 
@@ -499,7 +501,7 @@ fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<Cla
         parent => parent,
     };
     let options = options(message);
-    let unreadable = |error| KernelCall(GET_CLASS).unexpected(object, error);
+    let unreadable = |error| KernelCall(GET_CLASS).unexpected(object, AnswerProblem::described(error));
     let mut state = ClassState {
         class: HtbClass::parse(ClassPlace { handle, parent }, &options).map_err(unreadable)?,
         level: HtbClass::level(&options).map_err(unreadable)?,
