@@ -340,8 +340,17 @@ impl fmt::Display for Response {
 fn describe<T: fmt::Display>(result: &Result<T, Box<Refused>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match result {
         Ok(done) => write!(f, "{done}"),
-        Err(refused) if refused.refused_renditions.is_empty() => write!(f, "{}", refused.refusal),
-        Err(refused) => describe_renditions(&refused.refused_renditions, f),
+        Err(refused) => write!(f, "{refused}"),
+    }
+}
+
+/// The refusal in a sentence, with all numbers; of each rendition where each was refused for itself.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.refused_renditions.is_empty() {
+            true => write!(f, "{}", self.refusal),
+            false => describe_renditions(&self.refused_renditions, f),
+        }
     }
 }
 

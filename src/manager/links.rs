@@ -11,7 +11,7 @@ use super::turn::{DecisionReply, Turn};
 use crate::admission::{Ledger, NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::policy::Capacity;
-use crate::tc::{Change, ClassBlock, ForeignRoot, LinkRates, LinkShape, ObservedTree, Op, diff};
+use crate::tc::{Change, ClassBlock, Differences, ForeignRoot, LinkRates, LinkShape, ObservedTree, diff};
 use crate::telemetry::event::{
     Event, InterfaceGone, InterfaceOvercommitted, InterfaceWithinBudget, TreeChanged,
 };
@@ -112,8 +112,8 @@ impl Manager {
                 }
             }
             Ok(repair) => {
-                let found = found(&repair);
-                interface.doubt(NotProgrammed::Repairing { found: found.clone() });
+                let found = Differences::repaired_by(&repair);
+                interface.doubt(NotProgrammed::Repairing { found: found.to_string() });
                 turn.record(|| Event::TreeChanged(TreeChanged { interface: name.to_owned(), found }));
                 self.apply(turn, name, repair, Purpose::Repair);
             }
@@ -235,28 +235,6 @@ impl Manager {
         }
     }
 }
-
-/// Names the differences that a repair mends, for logs and refusals.
-fn found(repair: &Change) -> String {
-    let found = |op: &Op| match op {
-        Op::AddRoot(_) => "the root qdisc is missing".to_owned(),
-        Op::DeleteRoot(root) => format!("the root qdisc {} has other settings", root.handle),
-        Op::AddClass(class) => format!("class {} is missing", class.handle),
-        Op::ChangeClass { from, .. } => format!("class {} has other numbers", from.handle),
-        Op::DeleteClass(class) => format!("class {} is not of gqos", class.handle),
-        Op::AddQueue { parent, .. } | Op::ChangeQueue { parent, .. } | Op::DeleteQueue { parent, .. } => {
-            format!("class {parent} has another queue")
-        }
-    };
-    let mut texts: Vec<_> = repair.ops.iter().take(MOST_NAMED).map(found).collect();
-    if repair.ops.len() > MOST_NAMED {
-        texts.push(format!("{} more differences", repair.ops.len() - MOST_NAMED));
-    }
-    texts.join(", ")
-}
-
-/// How many differences are named.
-const MOST_NAMED: usize = 4;
 
 /// What a tree is built for; `None` while the capacity is unknown.
 fn shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<LinkShape> {

@@ -110,15 +110,16 @@ impl Turn {
     }
 
     fn record_refusal(&mut self, decision: &Decision) {
-        let (Some(reason), Some(error)) = (decision.reason(), decision.error()) else { return };
+        let Some(refused) = decision.refused() else { return };
+        let (reason, error) = (refused.refusal.reason(), refused.refusal.wsa());
         let operation = decision.operation();
         self.record(|| {
             let id = decision.id().map(str::to_owned);
             match (operation, id) {
                 (OperationKind::Reserve | OperationKind::Renegotiate, Some(id)) => {
                     let interface = decision.totals.keys().next().cloned();
-                    let message = decision.message();
-                    Event::FlowRefused(FlowRefused { operation, id, interface, reason, error, message })
+                    let refused = Box::new(refused.clone());
+                    Event::FlowRefused(FlowRefused { operation, id, interface, reason, error, refused })
                 }
                 (_, id) => Event::RequestRefused(RequestRefused { operation, id, reason, error }),
             }

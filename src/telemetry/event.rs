@@ -1,12 +1,12 @@
 //! Facts: what has happened, one struct for each kind.
 
 use flowspec::{Both, Direction, Moment, Rate, Wsa};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::admission::{Holding, NotProgrammed, OperationKind, PeerLoss, Reason, Reload};
+use crate::admission::{Holding, NotProgrammed, OperationKind, PeerLoss, Reason, Refused, Reload};
 use crate::failure::KernelFailure;
 use crate::policy::GroupMode;
-use crate::tc::Handle;
+use crate::tc::{Differences, Handle};
 
 /// A fact and its time.
 ///
@@ -86,8 +86,9 @@ pub struct FlowRefused {
     pub reason: Reason,
     /// The code that the caller gets for `reason`. Source: WSPConnect, table of error codes.
     pub error: Wsa,
-    /// The refusal in a sentence, with the sum that decided.
-    pub message: String,
+    /// The refusal with the sum that decided; in JSON its sentence, `message`.
+    #[serde(rename = "message", serialize_with = "as_text")]
+    pub refused: Box<Refused>,
 }
 
 /// A flow has another reservation.
@@ -302,8 +303,9 @@ pub struct InterfaceGone {
 pub struct TreeChanged {
     /// The name of the link: `eth0`.
     pub interface: String,
-    /// The first differences from the tree that was programmed, and how many more there are.
-    pub found: String,
+    /// The differences from the tree that was programmed; in JSON a text.
+    #[serde(serialize_with = "as_text")]
+    pub found: Differences,
 }
 
 /// The kernel has carried out a change.
@@ -354,4 +356,9 @@ pub struct ManagerFaulted {
     pub fault: String,
     /// Whether nothing is admitted any more, since the state is in doubt. Admitted flows keep what they have.
     pub admission_stopped: bool,
+}
+
+/// A fact as the text that a person reads.
+fn as_text<T: ToString, S: Serializer>(fact: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&fact.to_string())
 }
