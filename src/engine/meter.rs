@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::Rate;
+use flowspec::{Micros, Moment, Rate};
 
 use crate::tc::Handle;
 
 /// The counts of one interface, as they were last read.
 #[derive(Debug, Default)]
 pub(super) struct InterfaceMeter {
-    /// When that was, in microseconds.
-    read: Option<u64>,
+    /// When that was.
+    read: Option<Moment>,
     sent: BTreeMap<Handle, u64>,
     /// Bytes of flows that have ended since; nothing where one's are not known.
     ended: BTreeMap<String, Option<u64>>,
@@ -24,17 +24,17 @@ impl InterfaceMeter {
         *sum = (*sum).zip(sent).map(|(sum, sent)| sum + sent.saturating_sub(before));
     }
 
-    /// What each class has sent since the last time: over how many microseconds, and at which rate, rounded up.
+    /// What each class has sent since the last time: over how long, and at which rate, rounded up.
     /// `classes` are the kernel classes that carry its flows now, `sent` what every kernel class has sent in all.
     pub(super) fn read(
         &mut self,
         classes: &BTreeMap<String, Vec<Handle>>,
         sent: &BTreeMap<Handle, u64>,
-        now: u64,
-    ) -> Vec<(String, u64, Rate)> {
+        now: Moment,
+    ) -> Vec<(String, Micros, Rate)> {
         let before = std::mem::replace(&mut self.sent, sent.clone());
         let mut ended = std::mem::take(&mut self.ended);
-        let Some(window) = self.read.replace(now).map(|read| now.saturating_sub(read)) else {
+        let Some(window) = self.read.replace(now).map(|read| now.saturating_since(read)) else {
             return Vec::new();
         };
         let rate = |(class, handles): (&String, &Vec<Handle>)| {
@@ -45,7 +45,7 @@ impl InterfaceMeter {
                 Some(now.checked_sub(then).unwrap_or(*now))
             });
             let bytes = since.sum::<Option<u64>>()? + gone;
-            let rate = u128::from(bytes) * 1_000_000 / u128::from(window.max(1)) + 1;
+            let rate = u128::from(bytes) * 1_000_000 / u128::from(window.get().max(1)) + 1;
             Some((class.clone(), window, Rate::new(u64::try_from(rate).unwrap_or(u64::MAX))))
         };
         classes.iter().filter_map(rate).collect()
@@ -62,17 +62,22 @@ mod tests {
         let (a, b) = (flow_class(0), flow_class(1));
         let classes = BTreeMap::from([("voice".to_owned(), vec![a, b])]);
         let mut meter = InterfaceMeter::default();
-        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_000), (b, 0)]), 0).is_empty(), "the first time");
-        let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 500)]), 1_000_000);
-        assert_eq!(read, [("voice".to_owned(), 1_000_000, Rate::new(1_001))]);
+        let at = |second: u64| Moment::from_micros(second * 1_000_000);
+        let second = Micros::new(1_000_000);
+        assert!(
+            meter.read(&classes, &BTreeMap::from([(a, 1_000), (b, 0)]), at(0)).is_empty(),
+            "the first time"
+        );
+        let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 500)]), at(1));
+        assert_eq!(read, [("voice".to_owned(), second, Rate::new(1_001))]);
         // One ends with its bytes known, another begins under its number.
         meter.ended("voice", b, Some(800));
-        let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 100)]), 2_000_000);
-        assert_eq!(read, [("voice".to_owned(), 1_000_000, Rate::new(401))]);
+        let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 100)]), at(2));
+        assert_eq!(read, [("voice".to_owned(), second, Rate::new(401))]);
         // The bytes of a flow that ended are not known: this interval gives no measurement.
         meter.ended("voice", b, None);
-        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 0)]), 3_000_000).is_empty());
+        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 0)]), at(3)).is_empty());
         // Neither does an interval at whose end the kernel does not show a class.
-        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500)]), 4_000_000).is_empty());
+        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500)]), at(4)).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What is read of the kernel's classes: for measured classes, and for reports.
 
-use flowspec::{Both, Micros, Moment, Rate};
+use flowspec::{Both, Moment, Rate};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
@@ -41,10 +41,10 @@ impl Driver {
         let classes = self.core().manager.measured(interface);
         let sent = states.iter().map(|state| (state.class.handle, state.sent_bytes)).collect();
         let meter = self.meters.entry(interface.to_owned()).or_default();
-        for (class, window, rate) in meter.read(&classes, &sent, at.as_micros()) {
+        for (class, window, rate) in meter.read(&classes, &sent, at) {
             // What is received passes no class: it counts as declared.
             let rate = Both { sending: rate, receiving: Rate::new(u64::MAX) };
-            let (interface, window) = (interface.to_owned(), Micros::new(window));
+            let interface = interface.to_owned();
             let operation = Operation::Measure { interface, class, window, rate };
             self.core().submit(Box::new(operation), Caller::Engine);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use flowspec::Moment;
 use serde::Serialize;
 
 use super::difference::Difference;
@@ -106,7 +107,7 @@ impl Comparison<'_> {
             let [before, after] = difference.verdicts();
             JsonDifference {
                 flow: own.id().map(str::to_owned),
-                at_us: own.at.as_micros(),
+                at_us: own.at,
                 requested: requested.clone(),
                 rule: names.rule,
                 templates: names.templates.clone(),
@@ -214,7 +215,7 @@ struct JsonComparedTest<'a> {
 #[derive(Serialize)]
 struct JsonDifference {
     flow: Option<String>,
-    at_us: u64,
+    at_us: Moment,
     requested: String,
     rule: Option<usize>,
     templates: Vec<String>,
