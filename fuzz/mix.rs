@@ -226,7 +226,7 @@ impl Choices<'_> {
                     true => vec![("lower".to_owned(), self.qos()), ("lowest".to_owned(), self.qos())],
                     false => Vec::new(),
                 };
-                Operation::Reserve(Box::new(Ladder { request, first: "best".to_owned(), renditions }))
+                Operation::Reserve(Box::new(Ladder { request, first: Some("best".to_owned()), renditions }))
             }
             10..=12 => {
                 let sending = (!self.once_in(4)).then(|| self.flowspec());

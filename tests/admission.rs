@@ -365,7 +365,11 @@ fn a_flow_that_has_ended_by_itself_does_not_wait_for_more() {
         let mut request = send(id, megabits);
         (request.wait, request.time_to_live) = (true, time_to_live);
         let lower = lower.iter().map(|&lower| ("lower".to_owned(), send(id, lower).qos));
-        Operation::Reserve(Box::new(Ladder { request, first: "best".into(), renditions: lower.collect() }))
+        Operation::Reserve(Box::new(Ladder {
+            request,
+            first: Some("best".into()),
+            renditions: lower.collect(),
+        }))
     };
     assert!(submit(0, reserve("a", 90, &[], None)).is_ok());
     let soft = submit(0, reserve("soft", 100, &[10], Some(Micros::new(5))));

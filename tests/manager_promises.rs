@@ -305,7 +305,7 @@ fn operation(kind: u8, flow: u8, size: u8) -> Operation {
             request.time_to_live = size.is_multiple_of(7).then_some(Micros::new(40));
             request.group = flow.is_multiple_of(5).then(|| format!("g{}", flow % 2));
             let renditions = vec![("small".to_owned(), qos(megabits / 2 + 1))];
-            Operation::Reserve(Box::new(Ladder { request, first: "large".into(), renditions }))
+            Operation::Reserve(Box::new(Ladder { request, first: Some("large".into()), renditions }))
         }
         4 | 5 => Operation::Release { id },
         6 => Operation::Renegotiate { id, flowspecs: Box::new(qos(megabits).map(Some)) },

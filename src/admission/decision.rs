@@ -289,8 +289,7 @@ impl Serialize for Decision {
         let record = DecisionRecord {
             at_us: self.at,
             op: self.operation(),
-            // A trace may leave a name empty.
-            id: self.id().filter(|id| !id.is_empty()),
+            id: self.id(),
             ok: self.is_ok(),
             error: self.error(),
             code: self.code(),

@@ -101,8 +101,8 @@ pub enum OperationKind {
 pub struct Ladder {
     /// The request for the first rendition.
     pub request: Request,
-    /// The name of the first rendition.
-    pub first: String,
+    /// The name of the first rendition's template; `None` where the request has flowspecs of its own.
+    pub first: Option<String>,
     /// The others, each with its name.
     pub renditions: Vec<(String, Qos)>,
 }
@@ -110,10 +110,8 @@ pub struct Ladder {
 /// A request that was refused before it reached the ledger, whatever is free.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedRequest {
-    /// The operation that its decision names.
+    /// The operation that its decision names, and the flow or the group.
     pub kind: RequestKind,
-    /// The flow or the group.
-    pub id: String,
     /// The interface, where it is known.
     pub interface: Option<String>,
     /// Why it was refused.
@@ -121,24 +119,25 @@ pub struct RefusedRequest {
 }
 
 /// The requests that can be refused before they reach the ledger.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields that their names describe")]
 pub enum RequestKind {
     /// A reservation for a new flow.
-    Reserve,
+    Reserve { id: String },
     /// Another reservation for a flow.
-    Renegotiate,
+    Renegotiate { id: String },
     /// The end of a flow.
-    Release,
+    Release { id: String },
     /// A group made or changed.
-    Group,
+    Group { id: String },
     /// What is free now.
     Query,
 }
 
 impl From<Request> for Ladder {
     fn from(request: Request) -> Self {
-        Self { request, first: String::new(), renditions: Vec::new() }
+        Self { request, first: None, renditions: Vec::new() }
     }
 }
 

@@ -94,8 +94,8 @@ pub struct AdmittedFlow {
 /// A rendition that its request ranked above the one that was admitted, if any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedRendition {
-    /// The name of the template, as the request's ladder has it.
-    pub name: String,
+    /// The name of the template, as the request's ladder has it; `None` for flowspecs of the request's own.
+    pub name: Option<String>,
     /// Why it was refused.
     pub refusal: Refusal,
 }
@@ -354,12 +354,18 @@ impl fmt::Display for Refused {
     }
 }
 
+impl RefusedRendition {
+    fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or("its own flowspecs")
+    }
+}
+
 fn describe_renditions(refused: &[RefusedRendition], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     // Renditions that are refused alike are named together, and flows that hold the same are named once.
     let mut named: Vec<Vec<Holder>> = Vec::new();
     for (index, alike) in refused.chunk_by(|a, b| a.refusal == b.refusal).enumerate() {
         let lead = if index == 0 { "" } else { "; " };
-        let names: Vec<_> = alike.iter().map(|rendition| rendition.name.as_str()).collect();
+        let names: Vec<_> = alike.iter().map(RefusedRendition::name).collect();
         if let Some(RefusedRendition { refusal, .. }) = alike.first() {
             let (short, holders) = refusal.clone().without_holders();
             let shown = if named.contains(&holders) { &short } else { refusal };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use flowspec::{Direction, Micros, Qos};
+use flowspec::{Direction, Micros};
 use shaper::Control;
 use tokio::sync::Notify;
 
@@ -348,10 +348,7 @@ impl Inner {
         let (id, reserved) = held.ok_or(ConnectError::NotReserved)?;
         let time_to_live = ask.time_to_live;
         let engine = &self.host.engine;
-        let mut renditions = engine.renditions(self.request(Ask { id: Some(id.clone()), ..ask })).await?;
-        if renditions.is_empty() {
-            renditions.push((String::new(), Qos::BEST_EFFORT));
-        }
+        let renditions = engine.renditions(self.request(Ask { id: Some(id.clone()), ..ask })).await?;
         let mut refused = None;
         for (name, qos) in renditions {
             let answer = engine.renegotiate(id.clone(), qos.map(Some)).await?;
@@ -374,7 +371,7 @@ impl Inner {
     fn shape_renegotiated(
         &self,
         reserved: &Arc<ReservationState>,
-        (admitted, mut decision, name): (Admitted, Decision, String),
+        (admitted, mut decision, name): (Admitted, Decision, Option<String>),
     ) -> Result<Decision, ConnectError> {
         self.carrier.limit_enforced(&mut decision);
         // Locked while the socket is shaped: a loss of the reservation ends the shaping afterwards.
@@ -385,7 +382,7 @@ impl Inner {
                     self.shape(&admitted)?;
                 }
                 held.decision = decision.clone();
-                held.rendition = Some(name).filter(|name| !name.is_empty());
+                held.rendition = name;
                 Ok(decision)
             }
             _ => Err(ConnectError::NotReserved),

@@ -17,7 +17,7 @@ use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
 use super::request::{Placement, ReservationRequest};
 use super::reservation::{Granted, Reservation, ReservationBackend, ReservationState, ReserveReply};
-use super::resolve::{request_for, resolve};
+use super::resolve::{ResolvedAsk, request_for, resolve};
 use super::waiters::WaitingFlows;
 use super::watches::{PeerReport, Watches};
 use crate::admission::{Decision, Operation, PeerState, Refusal, RefusedRequest, RequestKind};
@@ -257,14 +257,21 @@ impl Core {
         &self,
         request: &ReservationRequest,
         interface: &str,
-    ) -> Result<Vec<(String, Qos)>, Box<Decision>> {
+    ) -> Result<Vec<(Option<String>, Qos)>, Box<Decision>> {
         let ledger = self.manager.ledger();
         let resolved = resolve(ledger.policy(), request, interface);
-        resolved.map(|resolved| resolved.renditions).map_err(|refusal| {
-            let (id, kind) = (request.ask.id.clone().unwrap_or_default(), RequestKind::Renegotiate);
-            let request = RefusedRequest { kind, id, interface: Some(interface.to_owned()), refusal };
-            Box::new(ledger.refused(self.now(), request))
-        })
+        match resolved {
+            Ok(ResolvedAsk { first, renditions, .. }) => {
+                let lower = renditions.into_iter().map(|(name, qos)| (Some(name), qos));
+                Ok(std::iter::once(first).chain(lower).collect())
+            }
+            Err(refusal) => {
+                let id = request.ask.id.clone();
+                let kind = id.map_or(RequestKind::Query, |id| RequestKind::Renegotiate { id });
+                let request = RefusedRequest { kind, interface: Some(interface.to_owned()), refusal };
+                Err(Box::new(ledger.refused(self.now(), request)))
+            }
+        }
     }
 
     /// Refuses a request that does not reach the ledger.
@@ -275,7 +282,7 @@ impl Core {
         reply: oneshot::Sender<ReserveReply>,
     ) {
         let (id, interface) = (placement.id.clone(), Some(placement.link.name.clone()));
-        let request = RefusedRequest { kind: RequestKind::Reserve, id, interface, refusal };
+        let request = RefusedRequest { kind: RequestKind::Reserve { id }, interface, refusal };
         let decision = self.manager.ledger().refused(self.now(), request);
         // The caller may have gone.
         let _ = reply.send(Err(Box::new(decision)));

@@ -46,14 +46,14 @@ pub trait Engine: ReservationBackend {
     /// - **Errors**: the refusal; no route to the peer; the engine has stopped.
     fn reserve(&self, request: ReservationRequest) -> EngineFuture<'_, Result<Granted, EngineError>>;
 
-    /// The flowspecs that a request asks for by the engine's policy, best first, each with its template's name; none for
-    /// best effort.
+    /// The flowspecs that a request asks for by the engine's policy, best first, each with its template's name;
+    /// flowspecs of its own and best effort have none.
     ///
     /// - **Errors**: a template that the policy does not have; no route to the peer.
     fn renditions(
         &self,
         request: ReservationRequest,
-    ) -> EngineFuture<'_, Result<Vec<(String, Qos)>, EngineError>>;
+    ) -> EngineFuture<'_, Result<Vec<(Option<String>, Qos)>, EngineError>>;
 
     /// Performs an operation on the ledger. Flows are better reserved by [`reserve`](Self::reserve), which releases
     /// them.

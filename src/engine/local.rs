@@ -247,7 +247,7 @@ impl Engine for LocalEngine {
     fn renditions(
         &self,
         request: ReservationRequest,
-    ) -> EngineFuture<'_, Result<Vec<(String, Qos)>, EngineError>> {
+    ) -> EngineFuture<'_, Result<Vec<(Option<String>, Qos)>, EngineError>> {
         Box::pin(async move {
             let link = self.link_for(&request).await?;
             lock(&self.core).renditions(&request, &link.name).map_err(EngineError::Refused)

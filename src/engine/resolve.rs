@@ -10,7 +10,10 @@ use crate::policy::Policy;
 
 /// What a request asks for under a policy.
 pub(super) struct ResolvedAsk {
-    /// The flowspecs that it accepts, best first, each with the name of its template; none for best effort.
+    /// The flowspecs that it accepts first, with the name of their template; `None` for flowspecs of its own and for best
+    /// effort.
+    pub(super) first: (Option<String>, Qos),
+    /// The flowspecs that it accepts in their place, best first, each with the name of its template.
     pub(super) renditions: Vec<(String, Qos)>,
     pub(super) class: Option<String>,
     pub(super) group: Option<String>,
@@ -30,8 +33,8 @@ pub(super) fn resolve(
         None => Err(Refusal::UnknownTemplate { template: name.clone() }),
     };
     let (mut class, mut group) = (ask.class.clone(), ask.group.clone());
-    let renditions = match &ask.what {
-        What::Qos(qos) => vec![(String::new(), **qos)],
+    let named: Vec<_> = match &ask.what {
+        What::Qos(_) => Vec::new(),
         What::Template(name) => vec![template(name)?],
         What::FirstOf(names) => names.iter().map(template).collect::<Result<_, _>>()?,
         What::ByRule => match policy.rule_for(subject, interface) {
@@ -43,7 +46,13 @@ pub(super) fn resolve(
             }
         },
     };
-    Ok(ResolvedAsk { renditions, class, group })
+    let mut named = named.into_iter();
+    let first = match (&ask.what, named.next()) {
+        (What::Qos(qos), _) => (None, **qos),
+        (_, Some((name, qos))) => (Some(name), qos),
+        (_, None) => (None, Qos::BEST_EFFORT),
+    };
+    Ok(ResolvedAsk { first, renditions: named.collect(), class, group })
 }
 
 /// The admission request that a client's request stands for, by the policy's templates and rules.
@@ -56,11 +65,7 @@ pub(super) fn request_for(
     placement: &Placement,
 ) -> Result<Ladder, Refusal> {
     let Placement { id, link, owner } = placement;
-    let ResolvedAsk { mut renditions, class, group } = resolve(policy, request, &link.name)?;
-    let (first, qos) = match renditions.is_empty() {
-        true => (String::new(), Qos::BEST_EFFORT),
-        false => renditions.remove(0),
-    };
+    let ResolvedAsk { first: (first, qos), renditions, class, group } = resolve(policy, request, &link.name)?;
     let ask = &request.ask;
     let request = Request {
         class,
@@ -102,7 +107,7 @@ mod tests {
         let Ladder { request, first, renditions } =
             request_for(&policy, ManagerClock::start(), &ReservationRequest::new(ask, subject), &placement)
                 .expect("a request");
-        let names: Vec<_> = std::iter::once(&first).chain(renditions.iter().map(|(name, _)| name)).collect();
+        let names: Vec<_> = first.iter().chain(renditions.iter().map(|(name, _)| name)).collect();
         assert_eq!(names, templates);
         assert_eq!((request.class.as_deref(), request.group.as_deref()), (class, group));
     }

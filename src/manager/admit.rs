@@ -115,7 +115,8 @@ impl Manager {
         let id = reply.decision.id().unwrap_or_default().to_owned();
         let interface = interface.to_owned();
         let refusal = Refusal::TrafficControl { interface: interface.clone(), cause };
-        let request = RefusedRequest { kind: RequestKind::Reserve, id, interface: Some(interface), refusal };
+        let request =
+            RefusedRequest { kind: RequestKind::Reserve { id }, interface: Some(interface), refusal };
         self.refuse(turn, reply.request, request);
     }
 

@@ -125,13 +125,13 @@ impl Manager {
             Operation::Reserve(ladder) if self.is_in_flight(&ladder.request.id) => {
                 let (id, interface) = (ladder.request.id.clone(), Some(ladder.request.interface.clone()));
                 let refusal = Refusal::InProgress { id: id.clone() };
-                let refused = RefusedRequest { kind: RequestKind::Reserve, id, interface, refusal };
+                let refused = RefusedRequest { kind: RequestKind::Reserve { id }, interface, refusal };
                 self.refuse(turn, request, refused);
             }
             Operation::Renegotiate { id, .. } if self.is_in_flight(id) => {
                 let refusal = Refusal::InProgress { id: id.clone() };
-                let (id, kind) = (id.clone(), RequestKind::Renegotiate);
-                self.refuse(turn, request, RefusedRequest { kind, id, interface: None, refusal });
+                let kind = RequestKind::Renegotiate { id: id.clone() };
+                self.refuse(turn, request, RefusedRequest { kind, interface: None, refusal });
             }
             Operation::Renegotiate { id, flowspecs } if self.class(id).is_some() => {
                 self.renegotiate(turn, request, id, flowspecs);
@@ -160,7 +160,7 @@ impl Manager {
         }
         let refusal = Refusal::TooManyRequests { waiting, limit: MOST_DEFERRED };
         let interface = Some(interface);
-        self.refuse(turn, request, RefusedRequest { kind: RequestKind::Reserve, id, interface, refusal });
+        self.refuse(turn, request, RefusedRequest { kind: RequestKind::Reserve { id }, interface, refusal });
     }
 
     /// Lets the ledger decide, and the kernel follow.

@@ -170,7 +170,7 @@ impl Manager {
     fn refuse_release(&mut self, turn: &mut Turn, id: &str, requester: Option<Requester>) {
         let Some(Requester { request, .. }) = requester else { return };
         let (id, refusal) = (id.to_owned(), Refusal::InProgress { id: id.to_owned() });
-        let refused = RefusedRequest { kind: RequestKind::Release, id, interface: None, refusal };
+        let refused = RefusedRequest { kind: RequestKind::Release { id }, interface: None, refusal };
         self.refuse(turn, request, refused);
     }
 }

@@ -106,7 +106,7 @@ impl Manager {
 
     fn refuse_unknown(&mut self, turn: &mut Turn, request: RequestId, id: &str) {
         let (id, refusal) = (id.to_owned(), Refusal::UnknownId { id: id.to_owned() });
-        let refused = RefusedRequest { kind: RequestKind::Renegotiate, id, interface: None, refusal };
+        let refused = RefusedRequest { kind: RequestKind::Renegotiate { id }, interface: None, refusal };
         self.refuse(turn, request, refused);
     }
 

@@ -114,8 +114,12 @@ fn flow_id(request: &Result<Operation, RefusedRequest>) -> Option<&str> {
             | Operation::Query { .. }
             | Operation::Tick,
         ) => None,
-        Err(RefusedRequest { kind: RequestKind::Group | RequestKind::Query, .. }) => None,
-        Err(RefusedRequest { id, .. }) => Some(id),
+        Err(RefusedRequest { kind, .. }) => match kind {
+            RequestKind::Group { .. } | RequestKind::Query => None,
+            RequestKind::Reserve { id } | RequestKind::Renegotiate { id } | RequestKind::Release { id } => {
+                Some(id)
+            }
+        },
     }
 }
 
@@ -167,17 +171,16 @@ fn action(operation: &Operation, now: Moment) -> String {
 
 /// The action of a step that names a template which the policy does not have; `None` for any other refusal.
 fn refused_action(refused: &RefusedRequest) -> Option<String> {
-    let RefusedRequest { kind, id, interface, refusal: Refusal::UnknownTemplate { template } } = refused
-    else {
+    let RefusedRequest { kind, interface, refusal: Refusal::UnknownTemplate { template } } = refused else {
         return None;
     };
-    let action = match kind {
-        RequestKind::Reserve => "connect",
-        RequestKind::Group => "group",
+    let (action, id) = match kind {
+        RequestKind::Reserve { id } => ("connect", id),
+        RequestKind::Group { id } => ("group", id),
         // As every query: it changes nothing.
         RequestKind::Query => return Some(String::new()),
-        RequestKind::Renegotiate => "renegotiate",
-        RequestKind::Release => return None,
+        RequestKind::Renegotiate { id } => ("renegotiate", id),
+        RequestKind::Release { .. } => return None,
     };
     let (id, template) = (quoted(id), quoted(template));
     if action == "renegotiate" {
@@ -201,14 +204,14 @@ fn connect(ladder: &Ladder, now: Moment) -> String {
     fields.extend(request.owner.uid.map(|uid| format!("uid = {uid}")));
     fields.extend(request.owner.gid.map(|gid| format!("gid = {gid}")));
     fields.extend(request.wait.then(|| "wait = true".to_owned()));
-    if renditions.is_empty() && !first.is_empty() {
-        fields.push(format!("template = {}", quoted(first)));
-    } else if renditions.is_empty() {
-        both(&mut fields, &request.qos.map(Some));
-    } else {
-        let names: Vec<_> =
-            std::iter::once(first).chain(renditions.iter().map(|(name, _)| name)).map(quoted).collect();
-        fields.push(format!("templates = [{}]", names.join(", ")));
+    match (first, renditions.is_empty()) {
+        (None, true) => both(&mut fields, &request.qos.map(Some)),
+        (Some(first), true) => fields.push(format!("template = {}", quoted(first))),
+        (first, false) => {
+            let names = first.iter().chain(renditions.iter().map(|(name, _)| name));
+            let names: Vec<_> = names.map(quoted).collect();
+            fields.push(format!("templates = [{}]", names.join(", ")));
+        }
     }
     let begins = request.start.unwrap_or(now);
     fields.extend(request.start.map(|_| format!("start = \"{}\"", begins.saturating_since(now))));

@@ -30,8 +30,8 @@ pub(super) fn renegotiated(
     }
 }
 
-/// A QOS with the name of its template; the name of an explicit one is empty.
-type TemplateQos = (String, Qos);
+/// A QOS with the name of its template; an explicit one has none.
+type TemplateQos = (Option<String>, Qos);
 
 impl RequestedQos {
     /// `None` if there are both templates and flowspecs.
@@ -72,13 +72,15 @@ impl RequestedQos {
         match self.renditions(policy) {
             Ok(renditions) => {
                 let mut renditions = renditions.into_iter();
-                let (first, qos) = renditions.next().unwrap_or_else(|| (String::new(), Qos::BEST_EFFORT));
-                Ok(Ladder { request: Request { qos, ..request }, first, renditions: renditions.collect() })
+                let (first, qos) = renditions.next().unwrap_or((None, Qos::BEST_EFFORT));
+                // Only an explicit QOS has no name, and it is the only rendition.
+                let renditions = renditions.filter_map(|(name, qos)| Some((name?, qos))).collect();
+                Ok(Ladder { request: Request { qos, ..request }, first, renditions })
             }
             Err(refusal) => {
                 let Request { id, interface, .. } = request;
-                let (kind, interface) = (RequestKind::Reserve, Some(interface));
-                Err(Box::new(RefusedRequest { kind, id, interface, refusal }))
+                let (kind, interface) = (RequestKind::Reserve { id }, Some(interface));
+                Err(Box::new(RefusedRequest { kind, interface, refusal }))
             }
         }
     }
@@ -95,7 +97,7 @@ impl RequestedQos {
         match self {
             Self::Templates(templates) => {
                 let renditions = templates.into_iter().map(|name| match policy.templates.get(&name) {
-                    Some(template) => Ok((name, template.qos)),
+                    Some(template) => Ok((Some(name), template.qos)),
                     None => Err(Refusal::UnknownTemplate { template: name }),
                 });
                 renditions.collect()
@@ -103,7 +105,7 @@ impl RequestedQos {
             Self::Flowspecs(flowspecs) => {
                 let Both { sending, receiving } =
                     flowspecs.map(|spec: Option<Flowspec>| spec.unwrap_or(Flowspec::BEST_EFFORT));
-                Ok(vec![(String::new(), Qos { sending, receiving })])
+                Ok(vec![(None, Qos { sending, receiving })])
             }
         }
     }

@@ -229,8 +229,8 @@ impl Run<'_> {
                 self.decide(Operation::Group(Box::new(request)))
             }
             Err(refusal) => {
-                let (kind, interface) = (RequestKind::Group, Some(interface));
-                self.manager.refuse(RefusedRequest { kind, id, interface, refusal }, self.now)
+                let (kind, interface) = (RequestKind::Group { id }, Some(interface));
+                self.manager.refuse(RefusedRequest { kind, interface, refusal }, self.now)
             }
         }
     }
@@ -277,8 +277,8 @@ impl Run<'_> {
             }
             Err(refusal) => {
                 let refusal = refusal.clone();
-                let (kind, interface) = (RequestKind::Renegotiate, Some(self.interface.clone()));
-                let refused = RefusedRequest { kind, id, interface, refusal };
+                let (kind, interface) = (RequestKind::Renegotiate { id }, Some(self.interface.clone()));
+                let refused = RefusedRequest { kind, interface, refusal };
                 self.manager.refuse(refused, self.now)
             }
         };

@@ -360,7 +360,7 @@ impl TraceFields {
         Ok(match renegotiated(self.template.as_deref(), flowspecs, policy) {
             Ok(flowspecs) => Ok(Operation::Renegotiate { id, flowspecs: Box::new(flowspecs) }),
             Err(refusal) => {
-                Err(RefusedRequest { kind: RequestKind::Renegotiate, id, interface: None, refusal })
+                Err(RefusedRequest { kind: RequestKind::Renegotiate { id }, interface: None, refusal })
             }
         })
     }
@@ -383,8 +383,8 @@ impl TraceFields {
         let (id, interface) = (self.id()?, self.interface()?);
         match qos.group(policy) {
             Err(refusal) => {
-                let (kind, interface) = (RequestKind::Group, Some(interface));
-                Ok(Err(RefusedRequest { kind, id, interface, refusal }))
+                let (kind, interface) = (RequestKind::Group { id }, Some(interface));
+                Ok(Err(RefusedRequest { kind, interface, refusal }))
             }
             Ok(qos) => {
                 let (class, mode) = (self.class, self.mode.unwrap_or(GroupMode::Envelope));

@@ -150,7 +150,7 @@ impl Run {
             }
             None => expected.is_ok = false,
         }
-        Operation::Reserve(Box::new(Ladder { request, first: "best".into(), renditions }))
+        Operation::Reserve(Box::new(Ladder { request, first: Some("best".into()), renditions }))
     }
 
     fn renegotiate(&mut self, expected: &mut Expected) -> Operation {

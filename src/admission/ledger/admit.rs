@@ -60,7 +60,7 @@ impl Ledger {
                         may_wait,
                     };
                 }
-                Err(refusal) => refused.push(RefusedRendition { name: name.clone(), refusal }),
+                Err(refusal) => refused.push(RefusedRendition { name: Some(name.clone()), refusal }),
             }
         }
         TriedRenditions { result: Err(best), rendition: None, refused, may_wait }

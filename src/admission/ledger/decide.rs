@@ -97,13 +97,13 @@ impl Ledger {
 
     /// A refusal that was made elsewhere, as a decision with the totals as they stand; no time passes.
     pub fn refused(&self, at: Moment, request: RefusedRequest) -> Decision {
-        let RefusedRequest { kind, id, interface, refusal } = request;
+        let RefusedRequest { kind, interface, refusal } = request;
         let refused = Refused::under(&self.policy, refusal);
         let response = match kind {
-            RequestKind::Reserve => Response::Reserve { id, result: Err(refused), waiting: false },
-            RequestKind::Renegotiate => Response::Renegotiate { id, result: Err(refused) },
-            RequestKind::Release => Response::Release { id, result: Err(refused) },
-            RequestKind::Group => Response::Group { id, result: Err(refused) },
+            RequestKind::Reserve { id } => Response::Reserve { id, result: Err(refused), waiting: false },
+            RequestKind::Renegotiate { id } => Response::Renegotiate { id, result: Err(refused) },
+            RequestKind::Release { id } => Response::Release { id, result: Err(refused) },
+            RequestKind::Group { id } => Response::Group { id, result: Err(refused) },
             RequestKind::Query => Response::Query(Err(refused)),
         };
         let mut decision = self.decision(response, EndedIds::default());
@@ -160,7 +160,7 @@ impl Ledger {
             }
         };
         *grant = result.as_ref().ok().cloned();
-        let rendition = rendition.or_else(|| Some(ladder.first.clone()).filter(|name| !name.is_empty()));
+        let rendition = rendition.or_else(|| ladder.first.clone());
         let result = match result {
             Ok(Grant { charged, preempted, .. }) => {
                 let preempted = preempted.into_iter().map(|displaced| displaced.id).collect();

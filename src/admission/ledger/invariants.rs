@@ -125,7 +125,7 @@ mod tests {
         let text = "version = 1\npreemption = true\n[interface.eth0]\negress = { capacity = \"80 Mbit/s\" }\nmax_flows = 9\n[client.c]\nmax_flows = 5\n";
         let (policy, _) = Policy::parse(&[Source { name: "test", text }]).unwrap();
         let mut ledger = Ledger::new(Arc::new(policy));
-        // A trace may leave an id empty.
+        // An id may be empty.
         for id in ["a", "b", ""] {
             let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(6), Bytes::new(9000)));
             let request =
