@@ -15,7 +15,7 @@ use super::host::Host;
 use super::plan::{meter, plan};
 use crate::admission::{Decision, Operation};
 use crate::engine::{
-    Admitted, Ask, Granted, Lingering, Lost, Reservation, ReservationRequest, ReservationState,
+    Admitted, Ask, Granted, Lingering, Lost, Rendition, Reservation, ReservationRequest, ReservationState,
 };
 use crate::policy::Subject;
 
@@ -350,7 +350,7 @@ impl Inner {
         let engine = &self.host.engine;
         let renditions = engine.renditions(self.request(Ask { id: Some(id.clone()), ..ask })).await?;
         let mut refused = None;
-        for (name, qos) in renditions {
+        for Rendition { template: name, qos } in renditions {
             let answer = engine.renegotiate(id.clone(), qos.map(Some)).await?;
             let mut decision = answer.decision;
             let Some(admitted) = answer.admitted else {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use flowspec::{Both, Bytes, Moment, Qos};
+use flowspec::{Both, Bytes, Moment};
 use tokio::sync::{Notify, oneshot};
 
 use super::clock::ManagerClock;
@@ -15,7 +15,7 @@ use super::error::EngineError;
 use super::events::{Events, Subscribers};
 use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
-use super::request::{Placement, ReservationRequest};
+use super::request::{Placement, Rendition, ReservationRequest};
 use super::reservation::{Granted, Reservation, ReservationBackend, ReservationState, ReserveReply};
 use super::resolve::{ResolvedAsk, request_for, resolve};
 use super::waiters::WaitingFlows;
@@ -257,12 +257,12 @@ impl Core {
         &self,
         request: &ReservationRequest,
         interface: &str,
-    ) -> Result<Vec<(Option<String>, Qos)>, Box<Decision>> {
+    ) -> Result<Vec<Rendition>, Box<Decision>> {
         let ledger = self.manager.ledger();
         let resolved = resolve(ledger.policy(), request, interface);
         match resolved {
             Ok(ResolvedAsk { first, renditions, .. }) => {
-                let lower = renditions.into_iter().map(|(name, qos)| (Some(name), qos));
+                let lower = renditions.into_iter().map(|(name, qos)| Rendition { template: Some(name), qos });
                 Ok(std::iter::once(first).chain(lower).collect())
             }
             Err(refusal) => {
@@ -418,7 +418,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use flowspec::{Bytes, Flowspec, Rate};
+    use flowspec::{Bytes, Flowspec, Qos, Rate};
     use futures_util::FutureExt;
 
     use super::super::local::LocalEngine;

@@ -4,13 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use flowspec::{Both, Flowspec, Qos, Rate};
+use flowspec::{Both, Flowspec, Rate};
 
 use super::error::EngineError;
 use super::events::Events;
 use super::pending::PendingReservation;
 use super::report::InterfaceReport;
-use super::request::{ReceivedPackets, ReservationRequest};
+use super::request::{ReceivedPackets, Rendition, ReservationRequest};
 use super::reservation::{Granted, ReservationBackend};
 use crate::admission::{NotProgrammed, Operation};
 use crate::linux::RouteQuery;
@@ -46,14 +46,13 @@ pub trait Engine: ReservationBackend {
     /// - **Errors**: the refusal; no route to the peer; the engine has stopped.
     fn reserve(&self, request: ReservationRequest) -> EngineFuture<'_, Result<Granted, EngineError>>;
 
-    /// The flowspecs that a request asks for by the engine's policy, best first, each with its template's name;
-    /// flowspecs of its own and best effort have none.
+    /// The flowspecs that a request asks for by the engine's policy, best first; one at least.
     ///
     /// - **Errors**: a template that the policy does not have; no route to the peer.
     fn renditions(
         &self,
         request: ReservationRequest,
-    ) -> EngineFuture<'_, Result<Vec<(Option<String>, Qos)>, EngineError>>;
+    ) -> EngineFuture<'_, Result<Vec<Rendition>, EngineError>>;
 
     /// Performs an operation on the ledger. Flows are better reserved by [`reserve`](Self::reserve), which releases
     /// them.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use flowspec::{Direction, Qos};
+use flowspec::Direction;
 use tokio::sync::{Notify, oneshot};
 
 use super::clock::ManagerClock;
@@ -23,7 +23,7 @@ use super::peer::PeerSocket;
 use super::pending::PendingReservation;
 use super::queues::{Commands, EngineCommand, MOST_QUEUED_REQUESTS, queue};
 use super::report::InterfaceReport;
-use super::request::{Placement, ReceivedPackets, ReservationRequest, Submission};
+use super::request::{Placement, ReceivedPackets, Rendition, ReservationRequest, Submission};
 use super::reservation::{Granted, ReservationBackend, ReservationState, Usage};
 use super::routes::RouteCache;
 use super::waiters::WaitingFlows;
@@ -247,7 +247,7 @@ impl Engine for LocalEngine {
     fn renditions(
         &self,
         request: ReservationRequest,
-    ) -> EngineFuture<'_, Result<Vec<(Option<String>, Qos)>, EngineError>> {
+    ) -> EngineFuture<'_, Result<Vec<Rendition>, EngineError>> {
         Box::pin(async move {
             let link = self.link_for(&request).await?;
             lock(&self.core).renditions(&request, &link.name).map_err(EngineError::Refused)

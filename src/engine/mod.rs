@@ -80,5 +80,5 @@ pub use peer::{PeerSocket, WithDescriptor};
 pub use pending::PendingReservation;
 pub use queues::MOST_QUEUED_REQUESTS;
 pub use report::{ClassReport, InterfaceReport};
-pub use request::{ReceivedPackets, ReservationRequest};
+pub use request::{ReceivedPackets, Rendition, ReservationRequest};
 pub use reservation::{Granted, Reservation, ReservationBackend, ReservationState, Usage};

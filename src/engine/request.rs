@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use flowspec::Qos;
+
 use super::ask::Ask;
 use crate::linux::{Link, RouteQuery, RouteSelectors};
 use crate::policy::{Owner, Protocol, Subject};
@@ -37,6 +39,15 @@ impl ReservationRequest {
     pub(super) const fn route(&self) -> RouteQuery {
         RouteQuery { peer: self.subject.peer, selectors: self.selectors }
     }
+}
+
+/// Flowspecs that a request accepts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rendition {
+    /// The name of the policy's template that has them; `None` for flowspecs of the request's own, and for best effort.
+    pub template: Option<String>,
+    /// One for each direction.
+    pub qos: Qos,
 }
 
 /// What the packets that a flow receives have in common.

@@ -4,15 +4,14 @@ use flowspec::Qos;
 
 use super::ask::What;
 use super::clock::{self, ManagerClock};
-use super::request::{Placement, ReservationRequest};
+use super::request::{Placement, Rendition, ReservationRequest};
 use crate::admission::{Ladder, NewFlow, Refusal, Request};
 use crate::policy::Policy;
 
 /// What a request asks for under a policy.
 pub(super) struct ResolvedAsk {
-    /// The flowspecs that it accepts first, with the name of their template; `None` for flowspecs of its own and for best
-    /// effort.
-    pub(super) first: (Option<String>, Qos),
+    /// What it accepts first, or best effort.
+    pub(super) first: Rendition,
     /// The flowspecs that it accepts in their place, best first, each with the name of its template.
     pub(super) renditions: Vec<(String, Qos)>,
     pub(super) class: Option<String>,
@@ -48,9 +47,9 @@ pub(super) fn resolve(
     };
     let mut named = named.into_iter();
     let first = match (&ask.what, named.next()) {
-        (What::Qos(qos), _) => (None, **qos),
-        (_, Some((name, qos))) => (Some(name), qos),
-        (_, None) => (None, Qos::BEST_EFFORT),
+        (What::Qos(qos), _) => Rendition { template: None, qos: **qos },
+        (_, Some((name, qos))) => Rendition { template: Some(name), qos },
+        (_, None) => Rendition { template: None, qos: Qos::BEST_EFFORT },
     };
     Ok(ResolvedAsk { first, renditions: named.collect(), class, group })
 }
@@ -65,7 +64,8 @@ pub(super) fn request_for(
     placement: &Placement,
 ) -> Result<Ladder, Refusal> {
     let Placement { id, link, owner } = placement;
-    let ResolvedAsk { first: (first, qos), renditions, class, group } = resolve(policy, request, &link.name)?;
+    let ResolvedAsk { first, renditions, class, group } = resolve(policy, request, &link.name)?;
+    let Rendition { template: first, qos } = first;
     let ask = &request.ask;
     let request = Request {
         class,

@@ -11,8 +11,8 @@ use super::request::{NetlinkRequest, NetlinkRequestKind};
 use super::traffic::{NewQdisc, header, with_options};
 use crate::failure::KernelFailure;
 use crate::tc::{
-    BPF_MATCH_ALL, Bfifo, ClassPlace, Filter, FlowerKey, FqCodel, Handle, HtbRoot, Masked, NotEncodable, Program,
-    QueueKind, Redirect, Target, Tbf, U32Key,
+    BPF_MATCH_ALL, Bfifo, ClassPlace, Filter, FlowerKey, FqCodel, Handle, HtbRoot, Masked, NotEncodable,
+    Program, QueueKind, Redirect, Target, Tbf, U32Key,
 };
 
 /// A part of the kernel's traffic control.
