@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -295,6 +296,32 @@ fn invalid_flowspecs_are_reported_with_field_place_and_status() {
     check(here, &["flowspec", "check", "--message-format", "json", "mode.bin"], 78, json, "");
     check(here, &["flowspec", "decode", "short.bin"], 78, "", "a win32 QOS has as many");
     check(here, &["flowspec", "encode", "rate.toml"], 78, "", "can be read in two ways");
+    let all_wrong = "[sending]\nservice_type = \"guarenteed\"\ntoken_rate = 6\nlatency = \"5 parsecs\"\nburst = 1\n[receiving]\nservice_type = \"guaranteed\"\npeak_bandwidth = 1.5\n";
+    std::fs::write(here.join("wrong.toml"), all_wrong).unwrap();
+    let output = gqos(here, &["flowspec", "check", "--message-format", "json", "wrong.toml"]);
+    let records = String::from_utf8(output.stdout).unwrap();
+    let records = records.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let fields: BTreeSet<_> = records.map(|record| record["field"].as_str().unwrap().to_owned()).collect();
+    let keys = ["service_type", "token_rate", "latency", "burst"].map(|key| format!("sending.{key}"));
+    assert_eq!(fields, keys.into_iter().chain(["receiving.peak_bandwidth".into()]).collect());
+    check(
+        here,
+        &["flowspec", "check", "wrong.toml"],
+        78,
+        "",
+        "wrong.toml: sending.burst: unknown field `burst`",
+    );
+    check(
+        here,
+        &["flowspec", "encode", "wrong.toml"],
+        78,
+        "",
+        "wrong.toml: receiving.peak_bandwidth: expected",
+    );
+    let contradictions = "guaranteed, token_rate = 6 Mbit/s, peak_bandwidth = 5 Mbit/s, token_bucket_size = 100 B, max_sdu_size = 1500 B";
+    for message in ["peak_bandwidth 5 Mbit/s is below", "token_bucket_size 100 B is below max_sdu_size"] {
+        check(here, &["flowspec", "check", "--send", contradictions], 78, "", message);
+    }
     check(here, &["flowspec", "decode", "absent.bin"], 71, "", "open absent.bin: No such file");
     check(here, &["flowspec", "check", "--send", "best_effort"], 0, "", "");
     let no_delay = "guaranteed, token_rate = 6 Mbit/s, latency = 0 us";

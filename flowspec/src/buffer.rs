@@ -19,7 +19,9 @@ use crate::flowspec::Flowspec;
 use crate::invalid::{FieldProblem, Invalid};
 use crate::objects::{Object, RawObjects};
 use crate::qos::Qos;
-use crate::raw::RawFlowspec;
+use crate::raw::{QOS_NOT_SPECIFIED, RawFlowspec};
+use crate::service::ServiceType;
+use crate::units::Bytes;
 
 /// QOS and its provider-specific buffer, every bit pattern allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,20 +95,30 @@ impl<'a> QosBytes<'a> {
         })
     }
 
-    /// All problems: at most one in each flowspec and one in the buffer.
+    /// All problems: those of each flowspec, and at most one in the buffer.
     pub fn problems(&self) -> Vec<Invalid> {
-        let flowspecs = Direction::BOTH.map(|direction| self.flowspec(direction).err());
-        flowspecs.into_iter().flatten().chain(Object::read_all(self).err()).collect()
+        let flowspecs = Direction::BOTH.into_iter().flat_map(|direction| {
+            let (raw, at) = self.raw_flowspec(direction);
+            let invalid =
+                move |error| invalid_flowspec(raw, at, direction.name(), error, FieldProblem::Flowspec);
+            raw_problems(*raw, direction).into_iter().map(invalid)
+        });
+        flowspecs.chain(Object::read_all(self).err()).collect()
     }
 
     #[inline]
     fn flowspec(&self, direction: Direction) -> Result<Flowspec, Invalid> {
-        let (raw, at) = match direction {
-            Direction::Sending => (&self.qos.sending, 0),
-            Direction::Receiving => (&self.qos.receiving, FLOWSPEC_SIZE),
-        };
+        let (raw, at) = self.raw_flowspec(direction);
         checked_flowspec(raw, Some(direction))
             .map_err(|error| invalid_flowspec(raw, at, direction.name(), error, FieldProblem::Flowspec))
+    }
+
+    /// The flowspec of a direction, and its offset in QOS.
+    const fn raw_flowspec(&self, direction: Direction) -> (&RawFlowspec, usize) {
+        match direction {
+            Direction::Sending => (&self.qos.sending, 0),
+            Direction::Receiving => (&self.qos.receiving, FLOWSPEC_SIZE),
+        }
     }
 }
 
@@ -154,6 +166,36 @@ pub(crate) fn checked_flowspec(
     let spec = Flowspec::from_raw(raw)?;
     spec.check(direction.unwrap_or(Direction::Receiving))?;
     Ok(spec)
+}
+
+/// Everything that is wrong with a raw flowspec. A service type that is not assigned is replaced by one that reserves, so
+/// that the other fields are checked.
+fn raw_problems(mut raw: RawFlowspec, direction: Direction) -> Vec<FlowspecError> {
+    let mut found = Vec::new();
+    loop {
+        match Flowspec::from_raw(&raw) {
+            Ok(spec) => {
+                found.extend(spec.problems(direction, Bytes::MAX));
+                return found;
+            }
+            Err(error) => {
+                let before = raw;
+                match error {
+                    FlowspecError::ServiceType { .. } => {
+                        raw.service_type = ServiceType::ControlledLoad.value();
+                    }
+                    FlowspecError::InfiniteTokenRate => {
+                        (raw.token_rate, raw.peak_bandwidth) = (1, QOS_NOT_SPECIFIED);
+                    }
+                    _ => {}
+                }
+                found.push(error);
+                if raw == before {
+                    return found;
+                }
+            }
+        }
+    }
 }
 
 /// The problem with a field of a flowspec that begins at an offset.

@@ -196,6 +196,42 @@ impl Flowspec {
         }
         TSpec::new(self, direction, Bytes::MAX).map(drop)
     }
+
+    /// Everything that is wrong with a flowspec: after each error the field at fault is left out, and the rest is checked
+    /// again. The first one is that of [`check`](Self::check), or of [`TSpec::new`] with this MTU.
+    ///
+    /// - **Units**: `mtu` in bytes of IP datagram; [`Bytes::MAX`] where the interface is not known.
+    pub fn problems(&self, direction: Direction, mtu: Bytes) -> Vec<FlowspecError> {
+        if let Err(error @ FlowspecError::ServiceMisplaced { .. }) = self.check(direction) {
+            return vec![error];
+        }
+        let mut rest = *self;
+        let mut found = Vec::new();
+        while let Err(error) = TSpec::new(&rest, direction, mtu) {
+            let before = rest;
+            rest.leave_out(&error);
+            found.push(error);
+            if rest == before {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Leaves out the field that an error of [`TSpec::new`] is about. A token rate, which a sending flow needs, becomes
+    /// one that no other field contradicts.
+    fn leave_out(&mut self, error: &FlowspecError) {
+        match error.field() {
+            Field::TokenRate => (self.token_rate, self.peak_bandwidth) = (Some(Rate::new(1)), None),
+            Field::TokenBucketSize => self.token_bucket_size = None,
+            Field::PeakBandwidth => self.peak_bandwidth = None,
+            Field::Latency => self.latency = None,
+            Field::DelayVariation => self.delay_variation = None,
+            Field::MaxSduSize => self.max_sdu_size = None,
+            Field::MinimumPolicedSize => self.minimum_policed_size = None,
+            Field::ServiceType | Field::ReservedRate => {}
+        }
+    }
 }
 
 fn nonzero<T: PartialEq + Copy>(field: Field, value: Option<T>, zero: T) -> Result<Option<T>, FlowspecError> {

@@ -345,6 +345,27 @@ fn bytes_truncated_at_any_length_are_refused() {
 }
 
 #[test]
+fn every_problem_of_a_flowspec_is_reported() {
+    let mut bytes = GOLDEN.to_vec();
+    // Sending: an infinite token rate, no latency, m above M. Receiving: a service type that is not assigned, and b below M.
+    for (at, value) in
+        [(0, 0xFFFF_FFFE), (12, 0), (24, 1000), (28, 1001), (52, 7), (32, 500), (36, 999), (56, 1000)]
+    {
+        word(&mut bytes, at, value);
+    }
+    let problems = QosBytes::read(&bytes, Abi::Win64).unwrap().problems();
+    let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
+    let expected = [
+        "sending.token_rate",
+        "sending.latency",
+        "sending.minimum_policed_size",
+        "receiving.service_type",
+        "receiving.token_bucket_size",
+    ];
+    assert_eq!(fields, expected);
+}
+
+#[test]
 fn every_problem_is_reported() {
     let mut bytes = GOLDEN.to_vec();
     word(&mut bytes, 0, 0);

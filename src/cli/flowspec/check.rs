@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use flowspec::{Bytes, Direction, Invalid, QosBytes, QosRequest, TSpec, Wsa};
+use flowspec::{Bytes, Direction, Invalid, QosBytes, QosRequest, Wsa};
 
+use super::document::DocumentProblem;
 use super::input::{FlowspecDocument, InputArguments};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
@@ -33,6 +34,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let input = &arguments.input;
     let bytes = match input.read()? {
         FlowspecDocument::Request(request) => return check_request(arguments, &request),
+        FlowspecDocument::Unreadable(problems) => {
+            for DocumentProblem { key, message } in problems {
+                PrintedProblem { field: key.as_deref(), place: None, message, wsa: None }.print(arguments)?;
+            }
+            return Ok(Exit::InvalidFile.into());
+        }
         document => document.bytes(input)?,
     };
     let mut problems = match QosBytes::read(&bytes, input.abi()) {
@@ -49,7 +56,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     for problem in &problems {
         let Invalid { field, offset, value, .. } = problem;
         let (message, wsa) = (problem.problem.to_string(), problem.wsa());
-        PrintedProblem { field, place: Some((*offset, *value)), message, wsa }.print(arguments)?;
+        PrintedProblem { field: Some(field), place: Some((*offset, *value)), message, wsa: Some(wsa) }
+            .print(arguments)?;
     }
     Ok(verdict(problems.iter().map(Invalid::wsa)))
 }
@@ -61,11 +69,10 @@ fn check_request(arguments: &Arguments, request: &QosRequest) -> Result<ExitCode
     for direction in Direction::BOTH {
         let spec = qos.get(direction);
         let mtu = arguments.mtu.unwrap_or(Bytes::MAX);
-        let checked = spec.check(direction).and_then(|()| TSpec::new(spec, direction, mtu).map(drop));
-        if let Err(error) = checked {
+        for error in spec.problems(direction, mtu) {
             let (message, wsa) = (error.to_string(), error.wsa());
             let field = &format!("{direction}.{}", error.field());
-            PrintedProblem { field, place: None, message, wsa }.print(arguments)?;
+            PrintedProblem { field: Some(field), place: None, message, wsa: Some(wsa) }.print(arguments)?;
             statuses.push(wsa);
         }
     }
@@ -73,18 +80,21 @@ fn check_request(arguments: &Arguments, request: &QosRequest) -> Result<ExitCode
         && let Err(error) = request.write(arguments.input.abi(), &mut Vec::new())
     {
         let (message, wsa) = (error.problem.to_string(), error.wsa());
-        PrintedProblem { field: &error.field, place: None, message, wsa }.print(arguments)?;
+        PrintedProblem { field: Some(&error.field), place: None, message, wsa: Some(wsa) }
+            .print(arguments)?;
         statuses.push(wsa);
     }
     Ok(verdict(statuses))
 }
 
 struct PrintedProblem<'a> {
-    field: &'a str,
+    /// Absent where the whole text cannot be read.
+    field: Option<&'a str>,
     /// The byte offset of the field and its value.
     place: Option<(usize, u64)>,
     message: String,
-    wsa: Wsa,
+    /// Absent for a text that cannot be read: it has no status of Winsock's.
+    wsa: Option<Wsa>,
 }
 
 impl PrintedProblem<'_> {
@@ -95,14 +105,16 @@ impl PrintedProblem<'_> {
                 let (offset, value) = place.unzip();
                 let line = serde_json::json!({
                     "field": field, "offset": offset, "value": value,
-                    "status": wsa, "code": wsa.code(), "message": message,
+                    "status": wsa, "code": wsa.map(Wsa::code), "message": message,
                 });
                 print(&format!("{line}\n"))?;
             }
             MessageFormat::Text => {
                 let place =
                     place.map_or(String::new(), |(offset, value)| format!(" at byte {offset} is {value}"));
-                eprintln!("{}: {field}{place}: {message}; {wsa}", arguments.input.name());
+                let field = field.map_or(String::new(), |field| format!("{field}{place}: "));
+                let wsa = wsa.map_or(String::new(), |wsa| format!("; {wsa}"));
+                eprintln!("{}: {field}{message}{wsa}", arguments.input.name());
             }
         }
         Ok(())

@@ -1,8 +1,10 @@
 //! A QOS as text. JSON has integers in Winsock's units; TOML has quantities with units, as a policy has.
 
+use std::fmt;
+
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use flowspec::{Bytes, Flowspec, Micros, Peak, QosRequest, Rate};
+use flowspec::{Bytes, Direction, Flowspec, Micros, Peak, QosRequest, Rate, UnitError};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -50,24 +52,98 @@ pub(super) enum Parsed {
     Request(Box<QosRequest>),
 }
 
+/// What is wrong with a text, and the key that it is about.
+#[derive(Debug)]
+pub(super) struct DocumentProblem {
+    /// Absent where the problem is that of the whole text.
+    pub(super) key: Option<String>,
+    pub(super) message: String,
+}
+
+impl fmt::Display for DocumentProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "{key}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// Of the whole text.
+fn whole(error: impl fmt::Display) -> Vec<DocumentProblem> {
+    vec![DocumentProblem { key: None, message: error.to_string() }]
+}
+
 /// Reads JSON or TOML: a QOS, its raw form, or one flowspec, which is then the sending one.
-pub(super) fn parse(text: &str) -> anyhow::Result<Parsed> {
+///
+/// - **Errors**: every value that is no quantity, and every key of a flowspec that cannot be read.
+pub(super) fn parse(text: &str) -> Result<Parsed, Vec<DocumentProblem>> {
+    let mut problems = Vec::new();
     let value: Value = if text.trim_start().starts_with('{') {
-        serde_json::from_str(text)?
+        serde_json::from_str(text).map_err(whole)?
     } else {
-        without_units("", toml::from_str(text)?)?
+        without_units(&Key::default(), toml::from_str(text).map_err(whole)?, &mut problems)
     };
     if value.get("raw").is_some() {
-        let document: raw::RawDocument = serde_json::from_value(value)?;
+        let document: raw::RawDocument = serde_json::from_value(value).map_err(whole)?;
         return Ok(Parsed::Raw(Box::new(document)));
     }
-    let request = if value.get("service_type").is_some() {
-        let sending: Flowspec = serde_json::from_value(value)?;
+    let is_flowspec = value.get("service_type").is_some();
+    if is_flowspec {
+        unreadable_keys(&Key::default(), &value, &mut problems);
+    } else {
+        for direction in Direction::BOTH {
+            if let Some(flowspec) = value.get(direction.name()) {
+                unreadable_keys(&Key::default().then(direction.name()), flowspec, &mut problems);
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let request = if is_flowspec {
+        let sending: Flowspec = serde_json::from_value(value).map_err(whole)?;
         QosRequest { sending, receiving: Flowspec::BEST_EFFORT, provider_specific: Vec::new() }
     } else {
-        serde_json::from_value(value)?
+        serde_json::from_value(value).map_err(whole)?
     };
     Ok(Parsed::Request(Box::new(request)))
+}
+
+/// Notes each key of a flowspec that a flowspec does not have, or whose value it cannot have.
+fn unreadable_keys(at: &Key, flowspec: &Value, problems: &mut Vec<DocumentProblem>) {
+    let Value::Object(fields) = flowspec else { return };
+    for (name, value) in fields {
+        let key = at.then(name);
+        // A quantity that could not be read has a problem of its own, and no value.
+        if value.is_null() && problems.iter().any(|problem| problem.key.as_deref() == Some(&key.path)) {
+            continue;
+        }
+        let mut alone = serde_json::Map::new();
+        alone.insert("service_type".into(), "best_effort".into());
+        alone.insert(name.clone(), value.clone());
+        if let Err(error) = serde_json::from_value::<Flowspec>(Value::Object(alone)) {
+            problems.push(DocumentProblem { key: Some(key.path), message: error.to_string() });
+        }
+    }
+}
+
+/// The path of a key in a document.
+#[derive(Default)]
+struct Key {
+    path: String,
+}
+
+impl Key {
+    fn then(&self, name: &str) -> Self {
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Self { path }
+    }
+
+    /// The last name of the path.
+    fn name(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or_default()
+    }
 }
 
 /// JSON as TOML. Numbers that count something get their units; a null is left out.
@@ -97,46 +173,54 @@ fn with_units(field: &str, value: Value) -> anyhow::Result<toml::Value> {
     })
 }
 
-/// TOML as JSON. Quantities become numbers in Winsock's units; a quantity without a unit is refused.
-fn without_units(field: &str, value: toml::Value) -> anyhow::Result<Value> {
-    Ok(match (value, kind(field)) {
-        (toml::Value::Table(fields), _) => {
+/// TOML as JSON. Quantities become numbers in Winsock's units. A value that cannot be read is noted, and null.
+fn without_units(key: &Key, value: toml::Value, problems: &mut Vec<DocumentProblem>) -> Value {
+    match value {
+        toml::Value::Table(fields) => {
             let fields = fields.into_iter().map(|(name, value)| {
-                let value = without_units(&name, value)?;
-                anyhow::Ok((name, value))
+                let value = without_units(&key.then(&name), value, problems);
+                (name, value)
             });
-            Value::Object(fields.collect::<Result<_, _>>()?)
+            Value::Object(fields.collect())
         }
-        (toml::Value::Array(values), _) => {
-            let values = values.into_iter().map(|value| without_units("", value));
-            Value::Array(values.collect::<Result<_, _>>()?)
+        toml::Value::Array(values) => {
+            let values = values.into_iter().enumerate();
+            Value::Array(
+                values.map(|(n, value)| without_units(&key.then(&n.to_string()), value, problems)).collect(),
+            )
         }
-        (toml::Value::String(text), Some(kind)) => {
-            let number = match kind {
-                FieldUnit::Rate => match text.parse::<Peak>() {
-                    Ok(Peak::Infinite) => return Ok(Value::String(text)),
-                    Ok(Peak::Finite(rate)) => Ok(rate.get()),
-                    Err(error) => Err(error),
-                },
-                FieldUnit::Size => text.parse().map(Bytes::get),
-                FieldUnit::Time => text.parse().map(Micros::get),
-            };
-            Value::from(number.with_context(|| field.to_owned())?)
+        toml::Value::Boolean(flag) => Value::Bool(flag),
+        toml::Value::String(text) => match kind(key.name()) {
+            Some(unit) => quantity(unit, &text).unwrap_or_else(|error| unreadable(key, error, problems)),
+            None => Value::String(text),
+        },
+        toml::Value::Integer(number) => match kind(key.name()) {
+            // A number without a unit is no quantity; the error says in which ways it can be read.
+            Some(unit) => match quantity(unit, &number.to_string()) {
+                Ok(value) => value,
+                Err(error) => unreadable(key, error, problems),
+            },
+            None => Value::from(number),
+        },
+        toml::Value::Float(_) | toml::Value::Datetime(_) => {
+            unreadable(key, "expected a quantity, a whole number or a string", problems)
         }
-        (toml::Value::Integer(number), Some(kind)) => {
-            let text = number.to_string();
-            let error = match kind {
-                FieldUnit::Rate => text.parse::<Rate>().err(),
-                FieldUnit::Size => text.parse::<Bytes>().err(),
-                FieldUnit::Time => text.parse::<Micros>().err(),
-            };
-            bail!("{field}: {}", error.map_or_else(String::new, |error| error.to_string()))
-        }
-        (toml::Value::String(text), None) => Value::String(text),
-        (toml::Value::Integer(number), None) => Value::from(number),
-        (toml::Value::Boolean(flag), _) => Value::Bool(flag),
-        (toml::Value::Float(_) | toml::Value::Datetime(_), _) => {
-            bail!("{field}: expected a quantity, a whole number or a string")
-        }
+    }
+}
+
+fn unreadable(key: &Key, error: impl fmt::Display, problems: &mut Vec<DocumentProblem>) -> Value {
+    problems.push(DocumentProblem { key: Some(key.path.clone()), message: error.to_string() });
+    Value::Null
+}
+
+/// A quantity in Winsock's unit.
+fn quantity(unit: FieldUnit, text: &str) -> Result<Value, UnitError> {
+    Ok(match unit {
+        FieldUnit::Rate => match text.parse::<Peak>()? {
+            Peak::Infinite => Value::from(text),
+            Peak::Finite(rate) => Value::from(rate.get()),
+        },
+        FieldUnit::Size => Value::from(text.parse::<Bytes>()?.get()),
+        FieldUnit::Time => Value::from(text.parse::<Micros>()?.get()),
     })
 }

@@ -8,7 +8,8 @@ use clap::ValueEnum;
 use flowspec::objects::Hex;
 use flowspec::{Flowspec, Invalid, QosBytes, QosRequest};
 
-use super::{document, raw};
+use super::document::{self, DocumentProblem};
+use super::raw;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::without_mark;
 
@@ -42,6 +43,8 @@ enum AbiArgument {
 
 /// What was read; bytes have not been checked.
 pub(super) enum FlowspecDocument {
+    /// A text that cannot be read as a QOS.
+    Unreadable(Vec<DocumentProblem>),
     Bytes(Vec<u8>),
     Request(Box<QosRequest>),
     Raw(Box<raw::RawDocument>),
@@ -100,7 +103,7 @@ impl InputArguments {
                 .map(|hex| FlowspecDocument::Bytes(hex.0))
                 .map_err(|error| failure(anyhow!(error)));
         }
-        document::parse(text).map(FlowspecDocument::from).map_err(failure)
+        Ok(document::parse(text).map_or_else(FlowspecDocument::Unreadable, FlowspecDocument::from))
     }
 
     fn read_bytes(&self) -> Result<Vec<u8>, CommandFailure> {
@@ -150,6 +153,11 @@ impl FlowspecDocument {
     pub(super) fn bytes(self, input: &InputArguments) -> Result<Vec<u8>, CommandFailure> {
         let mut bytes = Vec::new();
         match self {
+            Self::Unreadable(problems) => {
+                let lines = problems.iter().map(|problem| format!("{}: {problem}", input.name()));
+                let lines = lines.collect::<Vec<_>>().join("\n");
+                return Err(CommandFailure::new(Exit::InvalidFile, anyhow!(lines)));
+            }
             Self::Bytes(bytes) => return Ok(bytes),
             Self::Raw(document) => document.write(input.abi(), &mut bytes),
             Self::Request(request) => {

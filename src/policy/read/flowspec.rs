@@ -1,9 +1,6 @@
 //! Flowspecs: the keys of one direction.
 
-use flowspec::{
-    Bytes, Direction, Field, Flowspec, FlowspecError, Micros, Peak, Qos, Rate, Ratio, ServiceType, TSpec,
-    UnitError,
-};
+use flowspec::{Bytes, Direction, Flowspec, Micros, Peak, Qos, Rate, Ratio, ServiceType, UnitError};
 use shaper::headers::token_rate_for_goodput;
 
 use super::section::Section;
@@ -59,7 +56,7 @@ pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Flowspec {
     if spec.token_rate.is_none() && (has_rate || service.is_none()) {
         (checked.token_rate, checked.peak_bandwidth) = (Some(SOME_RATE), None);
     }
-    for error in contradictions(checked, direction) {
+    for error in checked.problems(direction, LARGEST_MTU) {
         let message = format!("{}: {error}", section.path);
         // A token rate may be stated as goodput; one that is missing has no place of its own.
         let place = section.place_of(error.field().name()).or_else(|| section.place_of("goodput"));
@@ -71,35 +68,6 @@ pub(crate) fn flowspec(section: Section<'_>, direction: Direction) -> Flowspec {
 
 /// Stands for a token rate that is not known; no other field contradicts it.
 const SOME_RATE: Rate = Rate::new(1);
-
-/// Everything that is wrong with a flowspec: after each error the field at fault is left out, and the rest checked again.
-fn contradictions(mut spec: Flowspec, direction: Direction) -> Vec<FlowspecError> {
-    let mut found = Vec::new();
-    while let Err(error) = TSpec::new(&spec, direction, LARGEST_MTU) {
-        let before = spec;
-        match error {
-            FlowspecError::TokenRateAbsent { .. } | FlowspecError::Zero { field: Field::TokenRate } => {
-                (spec.token_rate, spec.peak_bandwidth) = (Some(SOME_RATE), None);
-            }
-            FlowspecError::Zero { field: Field::TokenBucketSize }
-            | FlowspecError::BucketBelowPacket { .. } => spec.token_bucket_size = None,
-            FlowspecError::Zero { field: Field::MaxSduSize } | FlowspecError::PacketAboveMtu { .. } => {
-                spec.max_sdu_size = None;
-            }
-            FlowspecError::Zero { field: Field::MinimumPolicedSize }
-            | FlowspecError::MinimumAboveMaximum { .. } => spec.minimum_policed_size = None,
-            FlowspecError::NoDelay { field: Field::Latency } => spec.latency = None,
-            FlowspecError::NoDelay { .. } => spec.delay_variation = None,
-            FlowspecError::PeakBelowRate { .. } => spec.peak_bandwidth = None,
-            _ => {}
-        }
-        found.push(error);
-        if spec == before {
-            break;
-        }
-    }
-    found
-}
 
 /// `token_rate`, or the token rate that carries `goodput`.
 fn token_rate(section: &Section<'_>, spec: &Flowspec) -> Option<Rate> {
