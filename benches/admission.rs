@@ -205,7 +205,6 @@ impl Kind {
         }
     }
 
-    /// The request for the flow of a number.
     fn of(self, request: Request, number: u64) -> Request {
         match self {
             Self::Lasting | Self::BesideMeasured => request,

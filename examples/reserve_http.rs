@@ -45,6 +45,6 @@ async fn endless(_: Request<Incoming>) -> Result<Response<StreamBody<impl Body>>
     Ok(Response::new(StreamBody::new(frames)))
 }
 
-/// The frames of a body.
+/// A name for the stream's type, which would otherwise be written twice.
 trait Body: futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + 'static {}
 impl<S: futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send + 'static> Body for S {}

@@ -140,7 +140,7 @@ impl AnswerProblem {
 }
 
 impl From<String> for AnswerProblem {
-    /// The problem with this text.
+    /// The variant whose message this is; [`Described`](Self::Described) where there is none.
     fn from(text: String) -> Self {
         if let Some(problem) = Self::WITHOUT_FIELDS.into_iter().find(|problem| problem.to_string() == text) {
             return problem;
@@ -200,7 +200,6 @@ impl<'de> Deserialize<'de> for KernelFailure {
     }
 }
 
-/// A time as its whole seconds.
 mod whole_seconds {
     use std::time::Duration;
 
@@ -216,7 +215,7 @@ mod whole_seconds {
 }
 
 impl KernelCall<'_> {
-    /// The failure of this call on this object.
+    /// With its three facts: this call, the object that it was made on, and the cause.
     pub fn failed(self, object: impl Into<String>, cause: impl Into<Cause>) -> KernelFailure {
         KernelFailure { call: self.0.to_owned(), object: object.into(), cause: cause.into() }
     }

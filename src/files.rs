@@ -62,7 +62,7 @@ pub enum PolicyError {
     /// A file is not text.
     #[error("{path}: not UTF-8 from byte {offset} on")]
     NotUtf8 {
-        /// The file.
+        /// As it was given on the command line or found in a folder.
         path: String,
         /// The first byte that is not UTF-8.
         offset: usize,

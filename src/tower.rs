@@ -66,7 +66,7 @@ const RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct ReserveLayer<F> {
     ask: F,
-    flow: Option<FlowOf>,
+    flow: Option<Arc<Flow>>,
     retry_after: Duration,
 }
 
@@ -76,10 +76,6 @@ pub struct Reserve<S, F> {
     inner: S,
     layer: ReserveLayer<F>,
 }
-
-/// The flow of a connection.
-#[derive(Clone, Debug)]
-struct FlowOf(Arc<Flow>);
 
 pin_project_lite::pin_project! {
     /// The body of a response: that of the inner service, which holds the reservation, or the text of a refusal.
@@ -92,7 +88,7 @@ pin_project_lite::pin_project! {
 }
 
 /// A reservation that ends when this is dropped.
-struct ReservedResponse(FlowOf);
+struct ReservedResponse(Arc<Flow>);
 
 impl<F> ReserveLayer<F> {
     /// Reserves what `ask` says of each request, on the flow in the request's extensions (`Arc<Flow>`), or on the one that
@@ -104,7 +100,7 @@ impl<F> ReserveLayer<F> {
     /// The same for the requests of one connection, which have no flow in their extensions.
     #[must_use]
     pub fn on(self, flow: &Arc<Flow>) -> Self {
-        Self { flow: Some(FlowOf(Arc::clone(flow))), ..self }
+        Self { flow: Some(Arc::clone(flow)), ..self }
     }
 
     /// The same, which tells a refused client to wait this long: whole seconds, rounded up.
@@ -139,7 +135,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let asked = (self.layer.ask)(&request);
-        let flow = request.extensions().get::<Arc<Flow>>().cloned().map(FlowOf);
+        let flow = request.extensions().get::<Arc<Flow>>().cloned();
         let (flow, retry_after) = (flow.or_else(|| self.layer.flow.clone()), self.layer.retry_after);
         // The one that is ready serves the request, and its clone becomes ready for the next.
         let next = self.inner.clone();
@@ -148,7 +144,7 @@ where
             let reserved = match (asked, flow) {
                 (None, _) => None,
                 (Some(_), None) => return Ok(no_flow()),
-                (Some(asked), Some(flow)) => match flow.0.reserve(&asked).await {
+                (Some(asked), Some(flow)) => match flow.reserve(&asked).await {
                     Ok(decision) => {
                         request.extensions_mut().insert(decision);
                         Some(ReservedResponse(flow))
@@ -165,7 +161,7 @@ where
 impl Drop for ReservedResponse {
     fn drop(&mut self) {
         // A socket that is closed has nothing to release.
-        let _ = self.0.0.release();
+        let _ = self.0.release();
     }
 }
 

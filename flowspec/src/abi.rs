@@ -30,11 +30,11 @@ pub struct RawWsabuf {
 /// QOS, every bit pattern allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RawQos {
-    /// SendingFlowspec.
+    /// SendingFlowspec, at offset 0.
     pub sending: RawFlowspec,
-    /// ReceivingFlowspec.
+    /// ReceivingFlowspec, at offset 32.
     pub receiving: RawFlowspec,
-    /// ProviderSpecific.
+    /// ProviderSpecific, at offset 64: where the objects are.
     pub provider_specific: RawWsabuf,
 }
 
@@ -44,7 +44,7 @@ pub struct RawQos {
 pub struct Truncated {
     /// The structure, by Winsock's name.
     pub name: &'static str,
-    /// Its size.
+    /// How many bytes the structure takes in the caller's layout.
     pub needed: usize,
     /// The bytes that there are.
     pub found: usize,
@@ -62,7 +62,7 @@ impl Abi {
         }
     }
 
-    /// The size of a pointer.
+    /// In bytes; a pointer is aligned to as many.
     pub const fn pointer_size(self) -> usize {
         match self {
             Self::Win32 => 4,
@@ -70,7 +70,7 @@ impl Abi {
         }
     }
 
-    /// The size of WSABUF.
+    /// In bytes: a length, in the 64-bit layout padding, and a pointer.
     pub const fn wsabuf_size(self) -> usize {
         match self {
             Self::Win32 => 8,
@@ -78,7 +78,7 @@ impl Abi {
         }
     }
 
-    /// The size of QOS.
+    /// In bytes: two FLOWSPECs and a WSABUF.
     pub const fn qos_size(self) -> usize {
         2 * FLOWSPEC_SIZE + self.wsabuf_size()
     }

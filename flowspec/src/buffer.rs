@@ -28,7 +28,7 @@ use crate::units::Bytes;
 pub struct QosBytes<'a> {
     /// The layout of the structure and of the buffer.
     pub abi: Abi,
-    /// The structure.
+    /// The first 72 or 80 bytes, by the layout.
     pub qos: RawQos,
     /// The buffer: `qos.provider_specific.len` bytes where it comes from [`read`](Self::read).
     pub provider_specific: &'a [u8],
@@ -40,9 +40,9 @@ pub struct QosBytes<'a> {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QosRequest {
-    /// SendingFlowspec.
+    /// SendingFlowspec, valid for the data that leaves this host.
     pub sending: Flowspec,
-    /// ReceivingFlowspec.
+    /// ReceivingFlowspec, valid for the data that arrives.
     pub receiving: Flowspec,
     /// The objects in ProviderSpecific, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -77,7 +77,7 @@ impl<'a> QosBytes<'a> {
         bytes.extend_from_slice(self.provider_specific);
     }
 
-    /// The raw objects in the buffer.
+    /// The objects in the buffer, not yet checked; their offsets count from the start of QOS.
     pub const fn objects(&self) -> RawObjects<'a> {
         RawObjects::new(self.provider_specific, self.abi.qos_size())
     }

@@ -60,7 +60,7 @@ pub enum Excess {
 const SCALE: u128 = 1_000_000_000;
 
 impl TokenBucket {
-    /// A bucket that is full.
+    /// Holds its whole depth, as a source's bucket does at the start.
     pub fn full(rate: Rate, depth: Bytes) -> Self {
         Self { rate, depth, held: scaled(depth) }
     }

@@ -115,12 +115,12 @@ errors! {
 }
 
 impl Errno {
-    /// The error with this number.
+    /// Any number is allowed. One that is not in the table has no text, and its code is WSAENETDOWN.
     pub const fn new(number: i32) -> Self {
         Self(number)
     }
 
-    /// The number.
+    /// Positive, as errno(3) has it.
     pub const fn get(self) -> i32 {
         self.0
     }

@@ -19,13 +19,13 @@ pub enum FlowspecError {
     /// The service type is not assigned, or not one for a request.
     #[error("service_type {value:#x} is not a service type that can be asked for")]
     ServiceType {
-        /// The value of the field.
+        /// SERVICETYPE as it was read, with its flags.
         value: u32,
     },
     /// The service type is not allowed in this flowspec.
     #[error("service_type {service} has no meaning in a {direction} flowspec")]
     ServiceMisplaced {
-        /// The service type.
+        /// Without its flags.
         service: ServiceType,
         /// The flowspec's direction.
         direction: Direction,
@@ -42,13 +42,13 @@ pub enum FlowspecError {
     /// A field is zero and may not be.
     #[error("{field} is zero")]
     Zero {
-        /// The field.
+        /// The first such field, in the order r, b, M, m.
         field: Field,
     },
     /// No token rate, for a service that reserves one.
     #[error("token_rate is not specified: sending {service} traffic needs one")]
     TokenRateAbsent {
-        /// The service type.
+        /// Controlled load or guaranteed.
         service: ServiceType,
     },
     /// p < r.
@@ -86,9 +86,9 @@ pub enum FlowspecError {
     /// A value does not fit FLOWSPEC's 32 bits.
     #[error("{field} {value} does not fit a FLOWSPEC: the largest value is {limit}")]
     TooLargeForRaw {
-        /// The field.
+        /// It has 32 bits in FLOWSPEC, and 64 here.
         field: Field,
-        /// Its value.
+        /// In Winsock's unit: bytes, bytes per second or microseconds.
         value: u64,
         /// The largest value that is not a sentinel.
         limit: u64,

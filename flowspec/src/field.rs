@@ -18,7 +18,7 @@ pub enum Field {
     Latency,
     /// The target for the difference between delays.
     DelayVariation,
-    /// SERVICETYPE.
+    /// SERVICETYPE, with its flags.
     ServiceType,
     /// M.
     MaxSduSize,

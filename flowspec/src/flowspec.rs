@@ -35,7 +35,7 @@ pub use crate::peak::Peak;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flowspec {
-    /// The service that is requested.
+    /// Decides whether the other fields have a meaning, and which of them are needed.
     pub service_type: ServiceType,
     /// r: the sustained rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,7 +28,7 @@ pub enum FieldProblem {
     /// The bytes end before QOS does.
     #[error("the bytes end here, after {found} of the {} that a {} QOS has{}", abi.qos_size(), abi.name(), other_abi(*abi, *found))]
     QosCutShort {
-        /// The layout.
+        /// The layout in which the bytes were read.
         abi: Abi,
         /// The bytes that there are.
         found: usize,
@@ -42,7 +42,7 @@ pub enum FieldProblem {
     /// ProviderSpecific.len is smaller than the buffer.
     #[error("{} more {}", count_of_bytes(*bytes), if *bytes == 1 { "follows, and belongs to nothing" } else { "follow, and belong to nothing" })]
     LeftOver {
-        /// The bytes in excess.
+        /// How many follow the buffer's last byte.
         bytes: usize,
     },
     /// The buffer is too long to be checked.
@@ -51,7 +51,7 @@ pub enum FieldProblem {
         /// The most bytes that are checked.
         limit: usize,
     },
-    /// A flowspec of the QOS.
+    /// SendingFlowspec or ReceivingFlowspec is not valid.
     #[error(transparent)]
     Flowspec(FlowspecError),
     /// An object's header is truncated.
@@ -86,34 +86,34 @@ pub enum FieldProblem {
         /// The bytes from the pointer to the buffer's end.
         found: usize,
     },
-    /// A pointer is null and may not be.
+    /// A pointer that the structure requires is null.
     #[error("the pointer is null")]
     NullPointer,
-    /// ShapeDiscardMode.
+    /// QOS_SD_MODE has a mode that `qos.h` does not assign.
     #[error("a mode is 0 (borrow), 1 (shape), 2 (discard) or 3 (borrow_plus)")]
     ShapeDiscardMode,
-    /// ShapingRate.
+    /// QOS_SHAPING_RATE has a rate of zero, or none.
     #[error("a rate in bytes per second is needed, neither zero nor unspecified")]
     ShapingRate,
-    /// A reservation style.
+    /// RSVP_RESERVE_INFO's Style is one that `qossp.h` does not assign.
     #[error("a style is 0 (default), 1 (wildcard), 2 (fixed filter) or 3 (shared explicit)")]
     Style,
     /// RSVP_FILTERSPEC's Type.
     #[error("a filterspec's type is 1 to 5")]
     FilterType,
-    /// NumFilters.
+    /// NumFilters is not zero, and FilterList is null.
     #[error("there are filters, and the pointer to them is null")]
     FilterCount,
-    /// NumFlowDesc.
+    /// NumFlowDesc is not zero, and FlowDescList is null.
     #[error("there are flow descriptors, and the pointer to them is null")]
     FlowCount,
     /// A flowspec inside the buffer.
     #[error(transparent)]
     InnerFlowspec(FlowspecError),
-    /// RSVP_POLICY_INFO.
+    /// RSVP_POLICY_INFO is not valid.
     #[error(transparent)]
     PolicyObject(PolicyProblem),
-    /// A policy element's type.
+    /// A policy element has the reserved type 0.
     #[error("type 0 is reserved")]
     ReservedPolicyElement,
     /// An IEEE single that is not a number of bytes; the value is its bits.
@@ -128,7 +128,7 @@ pub enum FieldProblem {
     /// A value without a status of its own.
     #[error(transparent)]
     Value(ValueProblem),
-    /// An object of RSVP.
+    /// An object in RSVP's wire format is not valid.
     #[error(transparent)]
     Rsvp(RsvpProblem),
 }

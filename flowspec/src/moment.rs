@@ -14,7 +14,7 @@ use crate::units::Micros;
 pub struct Moment(u64);
 
 impl Moment {
-    /// The start of the clock.
+    /// Zero microseconds: the manager, or the trace, starts.
     pub const START: Self = Self(0);
 
     /// The last moment that the clock can show, 584,000 years after its start.

@@ -13,9 +13,9 @@ use crate::units::Rate;
 /// JSON: an integer in bytes per second, or `"infinite"`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Peak {
-    /// A limited rate.
+    /// A valid TSpec has at least its token rate here.
     Finite(Rate),
-    /// No limit.
+    /// POSITIVE_INFINITY_RATE: a burst may leave at the speed of the link.
     Infinite,
 }
 

@@ -27,7 +27,7 @@ pub enum ServiceType {
     NetworkUnavailable,
     /// Only in reports: all service types are offered.
     GeneralInformation,
-    /// No change of this direction.
+    /// SIO_SET_QOS leaves this direction as it is.
     NoChange,
     /// Only as a label: traffic that does not conform.
     Nonconforming,
@@ -53,7 +53,7 @@ pub enum ServiceUse {
 /// A SERVICETYPE in its parts: the service type and the flags.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Service {
-    /// The service type.
+    /// From the short or the long form.
     pub service_type: ServiceType,
     /// SERVICE_NO_TRAFFIC_CONTROL: the kernel's traffic control does not handle the flow.
     pub no_traffic_control: bool,

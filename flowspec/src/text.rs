@@ -11,7 +11,7 @@ use crate::flowspec::Flowspec;
 use crate::service::UnknownServiceType;
 use crate::units::UnitError;
 
-/// Why a text is not a flowspec.
+/// Why a text does not follow the text form of a [`Flowspec`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowspecTextError {
@@ -30,9 +30,9 @@ pub enum FlowspecTextError {
     /// A field's value is not a quantity.
     #[error("{field}: {error}")]
     Quantity {
-        /// The field.
+        /// By Winsock's name in snake case.
         field: &'static str,
-        /// Why it is not a quantity.
+        /// The text of the value, and what would be accepted.
         error: Box<UnitError>,
     },
 }

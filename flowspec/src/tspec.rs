@@ -95,7 +95,7 @@ impl TSpec {
         Ok(Some(tspec))
     }
 
-    /// Checks the invariants.
+    /// Checks the invariants in the type's documentation, except for a bound by the MTU.
     pub(crate) fn check(&self) -> Result<(), FlowspecError> {
         nonzero(Field::TokenRate, Some(self.token_rate), Rate::ZERO)?;
         nonzero(Field::TokenBucketSize, Some(self.token_bucket_size), Bytes::ZERO)?;

@@ -3,13 +3,13 @@
 /// A kind of quantity that has a text form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Quantity {
-    /// [`Rate`](crate::Rate).
+    /// In whole bytes per second: [`Rate`](crate::Rate).
     Rate,
-    /// [`Bytes`](crate::Bytes).
+    /// In whole bytes: [`Bytes`](crate::Bytes).
     Size,
-    /// [`Micros`](crate::Micros).
+    /// In whole microseconds: [`Micros`](crate::Micros).
     Time,
-    /// [`Share`](crate::Share).
+    /// A percentage or a rate: [`Share`](crate::Share).
     Share,
 }
 
@@ -20,7 +20,7 @@ pub enum UnitError {
     /// The text can be read in two ways.
     #[error("{text:?} can be read in two ways: {} or {}; write {:?} or {:?}", .readings[0], .readings[1], .corrections[0], .corrections[1])]
     Ambiguous {
-        /// The text.
+        /// As it was given.
         text: String,
         /// What it could mean, in words.
         readings: [String; 2],
@@ -30,9 +30,9 @@ pub enum UnitError {
     /// No unit of this kind has that name.
     #[error("{text:?} has an unknown unit; a {kind} is written {}{}", kind.examples(), did_you_mean(.suggestion.as_deref()))]
     UnknownUnit {
-        /// The text.
+        /// As it was given.
         text: String,
-        /// What it should be.
+        /// What was to be read.
         kind: Quantity,
         /// A unit with a similar name, with the number.
         suggestion: Option<String>,
@@ -40,17 +40,17 @@ pub enum UnitError {
     /// There is no number in front of the unit.
     #[error("{text:?} is not a {kind}: digits, then a unit, are expected ({})", kind.examples())]
     NotANumber {
-        /// The text.
+        /// As it was given.
         text: String,
-        /// What it should be.
+        /// What was to be read.
         kind: Quantity,
     },
     /// The value is not a whole number of the smallest unit.
     #[error("{text:?} is not a whole number of {}; the nearest are {:?} and {:?}", kind.smallest_unit(), .nearest[0], .nearest[1])]
     Inexact {
-        /// The text.
+        /// As it was given.
         text: String,
-        /// What it should be.
+        /// What was to be read.
         kind: Quantity,
         /// The values below and above.
         nearest: [String; 2],
@@ -58,7 +58,7 @@ pub enum UnitError {
     /// The value does not fit 64 bits.
     #[error("{text:?} is too large: at most {limit} can be expressed")]
     TooLarge {
-        /// The text.
+        /// As it was given.
         text: String,
         /// The largest value, in the smallest unit.
         limit: String,
@@ -66,13 +66,13 @@ pub enum UnitError {
     /// A share above the whole.
     #[error("{text:?} is more than the whole: a share is at most 100%")]
     OverWhole {
-        /// The text.
+        /// As it was given.
         text: String,
     },
 }
 
 impl Quantity {
-    /// The name in messages.
+    /// One lower-case word, for a sentence.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rate => "rate",
@@ -82,7 +82,6 @@ impl Quantity {
         }
     }
 
-    /// The units that are accepted.
     const fn examples(self) -> &'static str {
         match self {
             Self::Rate => "with bit/s, kbit/s, Mbit/s, Gbit/s, B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s or GiB/s",

@@ -64,25 +64,25 @@ pub struct Ratio {
 pub enum Share {
     /// Billionths of the parent: `80%` is 800 000 000.
     Part(u64),
-    /// An absolute rate.
+    /// Independent of the parent, even where it is larger than the parent.
     Rate(Rate),
 }
 
 impl Rate {
-    /// Zero.
+    /// No bytes per second; a field that is not specified is `None` instead.
     pub const ZERO: Self = Self(0);
 
-    /// A rate of this many bytes per second.
+    /// From bytes per second, FLOWSPEC's unit.
     pub const fn new(bytes_per_second: u64) -> Self {
         Self(bytes_per_second)
     }
 
-    /// A rate of this many megabits (10⁶ bits) per second.
+    /// From units of 10⁶ bits per second, which are 125 000 bytes per second each.
     pub const fn from_mbit(megabits_per_second: u64) -> Self {
         Self(megabits_per_second * 125_000)
     }
 
-    /// Bytes per second.
+    /// In bytes per second.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -130,7 +130,7 @@ impl Rate {
 }
 
 impl Bytes {
-    /// Zero.
+    /// No bytes; a field that is not specified is `None` instead.
     pub const ZERO: Self = Self(0);
     /// The largest number that 64 bits can hold.
     pub const MAX: Self = Self(u64::MAX);
@@ -140,7 +140,7 @@ impl Bytes {
         Self(bytes)
     }
 
-    /// The number.
+    /// As a plain integer.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -159,19 +159,19 @@ impl Bytes {
 }
 
 impl Micros {
-    /// This many microseconds.
+    /// From microseconds, FLOWSPEC's unit of time.
     pub const fn new(microseconds: u64) -> Self {
         Self(microseconds)
     }
 
-    /// The number.
+    /// In microseconds.
     pub const fn get(self) -> u64 {
         self.0
     }
 }
 
 impl Ratio {
-    /// This many hundredths.
+    /// `percent(150)` is one and a half.
     pub const fn percent(hundredths: u64) -> Self {
         Self { numerator: hundredths, denominator: 100 }
     }

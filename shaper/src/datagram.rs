@@ -20,7 +20,7 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    /// A socket that `control` shapes.
+    /// Shapes every datagram that is sent through it; `control` may be that of other sockets too.
     pub fn new(socket: impl Into<Arc<UdpSocket>>, control: Control) -> Self {
         Self { socket: socket.into(), control }
     }
@@ -83,7 +83,7 @@ impl Datagram {
         Ok(received)
     }
 
-    /// The inner socket.
+    /// Not shaped: what is sent through it directly takes no tokens.
     pub fn get_ref(&self) -> &UdpSocket {
         &self.socket
     }

@@ -16,17 +16,17 @@ use crate::plan::{Framing, Plan};
 /// The least `TCP_NOTSENT_LOWAT`: below it the kernel reports a socket as writable too often.
 const LEAST_LOWAT: u64 = 16 << 10;
 
-/// A system call that failed.
+/// A socket option that the kernel refused to set, and why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{call}: {errno}")]
 pub struct SystemCallError {
-    /// The call.
+    /// The option is part of its name.
     pub call: SystemCall,
     /// The kernel's answer.
     pub errno: Errno,
 }
 
-/// A system call of this module.
+/// The calls that set socket options for a shaper.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SystemCall {

@@ -67,7 +67,7 @@ reasons! {
     GroupMode = "group_mode", Eopnotsupp, QosPolicyFailure;
     /// The class is reserved for other owners.
     ClassOwner = "class_owner", Eopnotsupp, QosPolicyFailure;
-    /// The class is not measured.
+    /// A measurement came for a class without `admission = "measured"`.
     NotMeasured = "not_measured", Einval, QosPolicyFailure;
     /// No flow has this id, or the flow has ended.
     UnknownId = "unknown_id", Einval, QosGenericError;
@@ -79,9 +79,9 @@ reasons! {
     Delay = "delay", Eopnotsupp, QosAdmissionFailure;
     /// Packets are larger than the link's MTU.
     Mtu = "mtu", Eopnotsupp, QosAdmissionFailure;
-    /// The service type is not offered.
+    /// Nothing can be reserved for the service type, such as network control.
     ServiceNotOffered = "service_not_offered", Eopnotsupp, QosEservicetype;
-    /// The flowspec is not valid.
+    /// A field of the flowspec, or two of them together, has no meaning.
     InvalidFlowspec = "invalid_flowspec", Eopnotsupp, QosEflowspec;
     /// The policy does not have the interface.
     UnknownInterface = "unknown_interface", Eopnotsupp, QosPolicyFailure;

@@ -241,7 +241,7 @@ impl Refused {
 }
 
 impl Response {
-    /// The kind of the operation that this answers.
+    /// By the variant: each kind of operation has an answer of its own.
     pub const fn operation(&self) -> OperationKind {
         match self {
             Self::Reserve { .. } => OperationKind::Reserve,

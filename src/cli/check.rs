@@ -193,7 +193,6 @@ fn print_comparison(comparison: &PolicyComparison) -> Result<(), CommandFailure>
     }
 }
 
-/// The document of `--json`.
 fn document(
     policy: Option<&Policy>,
     before: &Compared,

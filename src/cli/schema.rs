@@ -13,7 +13,7 @@ use super::output::print;
 /// `#:schema FILE` in a policy names its schema for taplo and for editors that use it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The kind of file.
+    /// The kind of file that the schema describes.
     #[arg(value_enum, value_name = "KIND", default_value_t = SchemaKind::Policy)]
     kind: SchemaKind,
 }

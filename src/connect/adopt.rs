@@ -127,7 +127,7 @@ impl Host {
     }
 }
 
-/// The socket, registered with the runtime.
+/// Makes the socket non-blocking and registers it with the runtime of the caller.
 pub(super) fn registered<S>(socket: impl IntoSocket<S>) -> Result<S, ConnectError> {
     Ok(socket.into_socket().map_err(|cause| KernelCall("fcntl(O_NONBLOCK)").failed("socket", cause))?)
 }

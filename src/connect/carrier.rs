@@ -18,7 +18,6 @@ use crate::policy::Protocol;
 
 /// The socket of a flow.
 pub(super) enum Carrier {
-    /// A TCP connection.
     Tcp(Own<TcpStream>),
     /// A connected UDP socket.
     Udp(Own<UdpSocket>),

@@ -108,7 +108,7 @@ pub(super) enum Returned {
     Reported {
         index: u32,
     },
-    /// An ifb was changed.
+    /// The kernel has answered a change of an ifb's tree.
     IfbChanged(ChangedIfb),
     /// A whole report has been sent.
     Collected,

@@ -71,7 +71,7 @@ pub trait Kernel: Send + Sync {
     /// kernel accepts. Nothing is left that could handle a failure.
     fn apply_at_exit(&self, index: u32, change: &Change);
 
-    /// The classes of an interface.
+    /// Every class of the interface's HTB, gqos's or not.
     fn classes(&self, index: u32) -> KernelFuture<Vec<ClassState>>;
 
     /// One class, if it exists.

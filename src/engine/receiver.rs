@@ -13,12 +13,12 @@ use crate::tc::{
 /// The ifb of an interface as the kernel has it.
 #[derive(Clone, Debug)]
 pub(super) struct Receiver {
-    /// The number of the ifb.
+    /// Its ifindex.
     pub(super) ifb: u32,
     pub(super) tree: Desired,
     /// The link that the tree was last to be built for.
     pub(super) wanted: LinkShape,
-    /// The flows with a class.
+    /// By flow id: its class on the ifb, and the packets that arrive in it.
     pub(super) flows: BTreeMap<String, (Handle, Arriving)>,
 }
 

@@ -10,11 +10,16 @@ pub enum Severity {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $id:literal, $severity:ident, $title:literal, $explanation:literal;)*) => {
+    ($($variant:ident = $id:literal, $severity:ident, $title:literal, $explanation:literal;)*) => {
         /// The stable code of a kind of problem.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         #[non_exhaustive]
-        pub enum Code { $($(#[$doc])* $variant,)* }
+        pub enum Code {
+            $(
+                #[doc = concat!("`", $id, "`: ", $title, ".")]
+                $variant,
+            )*
+        }
 
         impl Code {
             /// Every code.
@@ -44,115 +49,89 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The text is not TOML.
     Syntax = "GQ0001", Error, "the text is not TOML",
         "The TOML parser stopped: for instance, a quote, a bracket or a comma is missing, or a table is defined\n\
          twice. The rest of the file is not checked until it parses.";
-    /// A key that does not exist in this table.
     UnknownKey = "GQ0002", Error, "an unknown key",
         "Unknown keys are errors and not ignored, because a misspelt limit would be no limit.\n\
          The nearest known key is suggested; docs/POLICY.md lists all keys.";
-    /// A value of the wrong type.
     WrongType = "GQ0003", Error, "a value of the wrong type",
         "For example a table in place of a string, or a number in place of a boolean. A quantity is a string with\n\
          a unit: capacity = \"1 Gbit/s\", not capacity = 1000000000.";
-    /// A required key is missing.
     MissingKey = "GQ0004", Error, "a required key is missing",
         "The key has no default that would be right for every host: the capacity of a link, the token rate of a\n\
          flow that sends with a reservation, the interface of a group.";
-    /// A rate, size, time or share without exactly one reading.
     BadUnit = "GQ0005", Error, "a quantity that cannot be read in exactly one way",
         "\"6 Mbps\" may mean megabits or megabytes, \"64k\" may mean 64000 or 65536.\n\
          Write rates as bit/s, kbit/s, Mbit/s, Gbit/s or B/s, kB/s, MB/s, GB/s (powers of 1000) or KiB/s, MiB/s,\n\
          GiB/s (powers of 1024); sizes as B, kB, MB, KiB, MiB; times as us, ms, s, min, h; shares as \"80%\" or a\n\
          rate.";
-    /// A value outside the allowed ones.
     BadValue = "GQ0006", Error, "a value that is not allowed",
         "The value has the right type and is outside the allowed values; the message lists the allowed values.";
-    /// A name that is not defined.
     UnknownName = "GQ0007", Error, "a name that is not defined",
         "A rule, a group or a test names an interface, a class, a group or a template that is not defined, or a test names\n\
          a flow that it does not open, or a reason or an error that no decision has. The nearest name is suggested.";
-    /// A flowspec that contradicts itself.
     BadFlowspec = "GQ0008", Error, "a flowspec that contradicts itself",
         "No traffic can conform to it, or nothing can be reserved for it: a rate or size of zero, a peak rate below\n\
          the token rate (p < r), a smallest packet above the largest (m > M), a bucket smaller than a full packet\n\
          (b < M), guaranteed service with a latency of zero. docs/FLOWSPEC.md lists the rules.";
-    /// A second definition of the same thing.
     Duplicate = "GQ0009", Error, "a second definition",
         "Several files merge into one policy, and no definition overrides another: each thing is defined once.\n\
          Both places are shown.";
-    /// A version of the format that this program does not read.
     Version = "GQ0010", Error, "an unknown version of the format",
         "The only version of the format is version = 1.";
-    /// Keys that exclude each other.
     Conflict = "GQ0011", Error, "keys that exclude each other",
         "Two keys state the same quantity in different ways (token_rate and goodput), or cannot both hold (with a\n\
          setup priority better than the holding priority, two flows could displace each other for ever).";
-    /// A name that the kernel does not allow for an interface.
     BadName = "GQ0012", Error, "a name that no interface can have",
         "An interface name has 1 to 15 bytes, without white space, '/', ':' and '%', and is not \".\" or \"..\": the kernel\n\
          allows no other. \"*\" alone stands for every interface that has no table of its own; it is not part of a\n\
          pattern. A name with a dot needs quotes in a table's header: [interface.\"ens192.190\"].";
-    /// A policy that a test names and that cannot be used.
     UnusablePolicy = "GQ0013", Error, "a policy that cannot be used",
         "A test file names a policy by its path relative to the file. The policy cannot be read, or has errors, which are\n\
          reported as well; the tests of the file are not run.";
-    /// A file that cannot be read.
     Unreadable = "GQ0014", Error, "a file that cannot be read",
         "The operating system refused to open or read the file, or it is not text in UTF-8. The message has the call, the\n\
          path and the error. The other files are checked all the same, except for names that this one may define.";
-    /// So much may be reserved that link headers and best-effort traffic may not fit on the link.
     Overcommitted = "GQ0101", Warning, "too little is left for link headers and best-effort traffic",
         "Reservations count IP bytes. On the link each packet also has a link header, and lost packets are sent\n\
          again; traffic without a reservation, such as name look-ups and routing, needs a part as well. No more than\n\
          82 % of the capacity (64 of 78 bytes) can be reserved safely; the default is 80 %.";
-    /// A group that exceeds its class's share or its interface's budget.
     GroupTooLarge = "GQ0102", Warning, "a group that does not fit",
         "The groups of a class ask for more together than the class's share, or the groups of an interface for more\n\
          than its budget. A group that does not fit is not created, and requests of its members are refused.";
-    /// A bucket smaller than a full packet of the interface.
     SmallBucket = "GQ0103", Warning, "a bucket smaller than a full packet",
         "With a bucket below the MTU (1500 bytes unless the interface says otherwise) and no max_sdu_size, the\n\
          largest packet of the flow is as small as its bucket, and TCP sends many small segments. Use a larger\n\
          bucket (for media, 50 to 100 ms at the flow's rate), or set max_sdu_size.";
-    /// A rule that no flow reaches because an earlier rule matches all of them.
     ShadowedRule = "GQ0104", Warning, "a rule that no flow reaches",
         "The first rule that matches applies. An earlier rule matches everything that this one matches: move this\n\
          rule before it, or remove it.";
-    /// A class that no rule and no group assigns.
     UnusedClass = "GQ0105", Warning, "a class that no rule and no group assigns",
         "The policy has rules, and neither a rule nor a group assigns this class: only a request that names it uses\n\
          it. If that is intended, ignore the warning.";
-    /// A template that no interface admits, even an empty one.
     NeverFits = "GQ0106", Warning, "a template that no interface admits",
         "An empty ledger refuses the template on every interface of the policy, with each class and without one. The message\n\
          has the reason for each interface; reason = \"delay\" means that no delay bound is proven: the interface needs\n\
          max_flows and buffer, or error_terms (docs/POLICY.md, Delay bounds).";
-    /// A capacity that a virtual link makes up.
     VirtualSpeed = "GQ0107", Warning, "the made-up speed of a virtual link",
         "capacity = \"auto\" takes the speed that the kernel reports in /sys/class/net/NAME/speed. A virtual link (veth, tap,\n\
          bridge, bond, VLAN) reports a constant of its driver or the speed of another link: a veth pair reports 10 Gbit/s\n\
          whatever it can carry. State the capacity as a rate.";
-    /// A link that carries nothing.
     ZeroCapacity = "GQ0108", Warning, "a capacity of zero",
         "Nothing can be reserved in this direction, and every request that reserves something is refused as\n\
          interface_budget. State the rate of the link, or leave the direction out: the other one serves for both.";
-    /// A bucket that holds many seconds of its rate.
     LargeBucket = "GQ0109", Warning, "a bucket of many seconds of its rate",
         "After a pause the flow may send the whole bucket at the speed of the link, and a slower link behind it drops what\n\
          its queue cannot hold. 50 to 100 ms at the flow's own rate is a good choice for media.";
-    /// A rule whose flows are always refused.
     RuleRefused = "GQ0110", Warning, "a rule whose flows are always refused",
         "The template alone could be admitted; with the class or the group that the rule gives it is refused even on an\n\
          empty interface: for instance, it asks for more than the class's max_rate. The message has the reason for each\n\
          interface.";
-    /// A timeout that ends flows whose peers are well.
     HastyTimeout = "GQ0111", Warning, "a timeout that ends flows whose peers are well",
         "A flow loses its reservation after this time. A viewer that changes networks is silent for some seconds\n\
          (dead_after), and a player with a full buffer reads nothing until part of it is played (stalled_after).\n\
          The defaults are 30 s and 60 s; \"off\" switches a timeout off.";
-    /// So many combinations that not every template was tried.
     SearchEnded = "GQ0112", Warning, "so many combinations that not every template was tried",
         "gqos check tries each template on each interface that differs, without a class and in each class that differs, and\n\
          each template of a rule in the rule's class and group. It ends after 200000 requests: GQ0106 and GQ0110 may be\n\

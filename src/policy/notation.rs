@@ -15,7 +15,7 @@ pub(super) fn inline_table(fields: &[(&str, String)]) -> String {
     format!("{{ {} }}", fields.join(", "))
 }
 
-/// The fields of a flowspec that are not absent.
+/// By Winsock's names; a field that is not specified is left out.
 pub(super) fn flowspec_fields(spec: &Flowspec) -> Vec<(&'static str, String)> {
     let mut fields = vec![("service_type", quoted(spec.service_type))];
     let mut field = |name: &'static str, value: Option<String>| {
@@ -32,7 +32,7 @@ pub(super) fn flowspec_fields(spec: &Flowspec) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// A TOML string.
+/// A TOML basic string, with its quotes and escapes.
 pub(crate) fn quoted(value: impl Display) -> String {
     let mut text = String::from("\"");
     for character in value.to_string().chars() {

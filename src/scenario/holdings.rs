@@ -49,7 +49,7 @@ pub struct Fill {
     pub class: Option<String>,
     /// The group whose members are counted, if it is one.
     pub group: Option<String>,
-    /// The template that is filled with.
+    /// Every flow requests this template.
     pub template: String,
     /// How many flows are admitted, one after the other, before the first refusal.
     pub flows: u64,
@@ -156,7 +156,7 @@ struct Counter<'a> {
     policy: &'a Policy,
     /// With the policy's groups, of which those that are charged their own flowspec take their part.
     empty: Ledger,
-    /// The submissions that are left.
+    /// How many more flows may be submitted for all counts together.
     left: u64,
     uncounted: u64,
 }

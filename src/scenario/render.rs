@@ -236,7 +236,7 @@ fn github(run: &RunReport<'_>) -> String {
     text
 }
 
-/// Text of an annotation.
+/// The text of an annotation, with the characters escaped that would end it.
 pub(super) fn github_text(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }

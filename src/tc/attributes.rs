@@ -23,7 +23,6 @@ pub(super) fn read_u32(bytes: &[u8], offset: usize) -> Result<u32, DecodeError> 
     word.map(|word| u32::from_ne_bytes(*word)).ok_or_else(|| DecodeError::from("a structure is cut short"))
 }
 
-/// An attribute that holds attributes.
 pub(super) fn nest(kind: u16, attributes: &[DefaultNla]) -> DefaultNla {
     DefaultNla::new(kind, emit(attributes))
 }

@@ -75,7 +75,7 @@ impl Difference {
 }
 
 impl Differences {
-    /// The differences that a change repairs.
+    /// The first few operations of a repair, and how many more there are.
     pub fn repaired_by(repair: &Change) -> Self {
         let first: Vec<_> = repair.ops.iter().take(MOST_NAMED).map(Difference::repaired_by).collect();
         Self { more: repair.ops.len() - first.len(), first }

@@ -91,7 +91,7 @@ impl FlowerKey {
     }
 }
 
-/// The attributes of the ports.
+/// Where the kernel keeps a port: UDP and TCP have attributes of their own.
 const fn ports(protocol: Option<u8>) -> (u16, u16) {
     match protocol {
         Some(UDP) => (UDP_SOURCE, UDP_DESTINATION),
@@ -105,7 +105,6 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], DecodeError> {
 
 #[cfg(test)]
 impl FlowerKey {
-    /// Any fields.
     pub(super) fn any() -> impl proptest::strategy::Strategy<Value = Self> {
         use proptest::prelude::*;
         let masked = || {

@@ -170,7 +170,6 @@ impl Arriving {
     }
 }
 
-/// The version of IP.
 #[derive(Clone, Copy)]
 enum IpVersion {
     V4,

@@ -227,7 +227,7 @@ pub struct GroupCharged {
 pub struct GroupEnded {
     /// The id that the request or the policy gave the group.
     pub id: String,
-    /// The interface that charged for it.
+    /// The link that the group's charge was booked on.
     pub interface: String,
     /// Bytes per second that are free on its interface now.
     pub charged: Both<Rate>,

@@ -24,7 +24,7 @@ pub struct IncomingConnection<'a> {
     pub gqos: Option<Qos>,
 }
 
-/// The result of a condition function.
+/// What the condition function of WSAAccept decided: CF_ACCEPT, CF_REJECT or CF_DEFER.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ConditionResult {
     /// CF_ACCEPT.

@@ -5,10 +5,10 @@ use flowspec::{Bytes, Flowspec, Qos, Rate, ServiceType, Wsa};
 use super::Result;
 use super::provider::provider;
 
-/// A named QOS.
+/// A QOS that WSAGetQOSByName finds by its name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NamedQos {
-    /// The name.
+    /// A template's, or a codec's such as `G711`; case does not matter in a look-up.
     pub name: String,
     /// What it requests.
     pub qos: Qos,

@@ -12,7 +12,7 @@ use super::descriptor::Duplicate;
 use super::event::EventObject;
 use super::provider::provider;
 
-/// A set of network events.
+/// FD_* bits: those that are selected, or those that have been recorded.
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
 pub struct EventSet(u32);
 

@@ -12,7 +12,7 @@ use super::protocol::{Family, LARGEST_DATAGRAM};
 use super::provider::check_started;
 use crate::sys::{self, KernelOption};
 
-/// An option.
+/// An option of `getsockopt` and `setsockopt` that the provider has.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SocketOption {
@@ -68,7 +68,7 @@ pub enum SocketOption {
     MulticastLoop,
 }
 
-/// The value of an option.
+/// Winsock's types of values, apart from the buffer that holds them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OptionValue {

@@ -22,7 +22,7 @@ impl Family {
     }
 }
 
-/// Socket types.
+/// The values of `iSocketType` that the catalogue offers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum SocketType {
     /// SOCK_STREAM: TCP.
@@ -107,7 +107,7 @@ const DATAGRAM: u32 = XP1_CONNECTIONLESS
 /// The largest UDP payload.
 pub(crate) const LARGEST_DATAGRAM: u32 = 65_507;
 
-/// The catalogue.
+/// What WSAEnumProtocols returns, in its order.
 pub const PROTOCOLS: [ProtocolInfo; 10] = [
     ProtocolInfo {
         catalog_entry: 1001,

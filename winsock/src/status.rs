@@ -8,7 +8,7 @@ use gqos::admission::{Decision, Reason};
 /// - **Source**: RSVP_STATUS_INFO.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct QosStatus {
-    /// StatusCode.
+    /// StatusCode: a WSA_QOS_* code.
     pub code: Wsa,
     /// ExtendedStatus1: the resource that was insufficient, as a GQOS code; 0 where there is none.
     pub extended_status1: u32,

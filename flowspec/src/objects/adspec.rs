@@ -11,9 +11,9 @@ pub const INDETERMINATE_LATENCY: u32 = 0xFFFF_FFFF;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adspec {
-    /// GeneralParams.
+    /// They hold for each service that does not override them.
     pub general_params: GeneralParams,
-    /// Services.
+    /// What the path offers beyond best effort, one entry a service.
     #[serde(default)]
     pub services: Vec<ControlService>,
 }
@@ -22,13 +22,13 @@ pub struct Adspec {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneralParams {
-    /// IntServAwareHopCount.
+    /// IntServAwareHopCount: the routers of the path that implement IntServ.
     pub int_serv_aware_hop_count: u32,
     /// PathBandwidthEstimate, bytes per second.
     pub path_bandwidth: Rate,
     /// MinimumLatency, microseconds; [`INDETERMINATE_LATENCY`] where it is not known.
     pub minimum_latency: u32,
-    /// PathMTU, bytes.
+    /// PathMTU: the largest IP packet that each link of the path carries.
     pub path_mtu: Bytes,
     /// Flags: bit 0 is set where some element of the path does not implement the service.
     pub flags: u32,

@@ -13,9 +13,9 @@ pub enum HexError {
     /// A character that is neither a digit nor a space.
     #[error("{character:?} at character {at} is not a hexadecimal digit")]
     NotADigit {
-        /// The character.
+        /// The character in a digit's place.
         character: char,
-        /// Where it is.
+        /// How many characters precede it.
         at: usize,
     },
     /// A byte with one digit.

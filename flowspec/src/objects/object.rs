@@ -26,7 +26,7 @@ pub enum Object {
     EndOfList,
     /// QOS_OBJECT_SD_MODE: how traffic that does not conform is handled.
     SdMode {
-        /// ShapeDiscardMode.
+        /// Replaces [`ShapeDiscardMode::default_of`] the service type.
         shape_discard_mode: ShapeDiscardMode,
     },
     /// QOS_OBJECT_SHAPING_RATE: the rate to shape to, in place of TokenRate.
@@ -36,7 +36,7 @@ pub enum Object {
     },
     /// QOS_OBJECT_DESTADDR: the destination of an unconnected sender.
     Destaddr {
-        /// SocketAddress.
+        /// IPv4 or IPv6; the object has a pointer to it.
         socket_address: Pointee<SocketAddr>,
     },
     /// RSVP_OBJECT_STATUS_INFO: the result of a request.
@@ -111,7 +111,7 @@ pub struct DiffservRule {
 }
 
 impl Object {
-    /// ObjectType.
+    /// The number of its type in `qos.h` or `qossp.h`.
     pub const fn object_type(&self) -> u32 {
         match self {
             Self::EndOfList => object_type::END_OF_LIST,

@@ -8,7 +8,7 @@ use super::hex::Hex;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyInfo {
-    /// PolicyElement.
+    /// In the order of the buffer; NumPolicyElement counts them.
     pub policy_elements: Vec<PolicyElement>,
 }
 

@@ -14,7 +14,7 @@ use super::policy::PolicyInfo;
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReserveInfo {
-    /// Style.
+    /// Which senders share the reservation.
     pub style: ReservationStyle,
     /// ConfirmRequest: not zero requests WSA_QOS_REQUEST_CONFIRMED.
     #[serde(default)]
@@ -45,7 +45,7 @@ pub enum ReservationStyle {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowDescriptor {
-    /// FlowSpec.
+    /// FlowSpec: what the senders may use, together or each, by the style.
     pub flowspec: Flowspec,
     /// FilterList; absent where NumFilters is zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,39 +57,39 @@ pub struct FlowDescriptor {
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum FilterSpec {
-    /// FILTERSPECV4.
+    /// FILTERSPECV4: TCP or UDP over IPv4.
     V4 {
-        /// Address.
+        /// The sender's.
         address: Ipv4Addr,
-        /// Port.
+        /// The sender's.
         port: u16,
     },
-    /// FILTERSPECV6.
+    /// FILTERSPECV6: TCP or UDP over IPv6.
     V6 {
-        /// Address.
+        /// The sender's.
         address: Ipv6Addr,
-        /// Port.
+        /// The sender's.
         port: u16,
     },
-    /// FILTERSPECV6_FLOW.
+    /// FILTERSPECV6_FLOW: packets with a flow label.
     V6Flow {
-        /// Address.
+        /// The sender's.
         address: Ipv6Addr,
         /// FlowLabel, 24 bits.
         flow_label: u32,
     },
     /// FILTERSPECV4_GPI: a flow of IPsec by its security parameter index.
     V4Gpi {
-        /// Address.
+        /// The sender's.
         address: Ipv4Addr,
-        /// GeneralPortId.
+        /// The security parameter index. Source: RFC 2207.
         general_port_id: u32,
     },
-    /// FILTERSPECV6_GPI.
+    /// FILTERSPECV6_GPI: the same over IPv6.
     V6Gpi {
-        /// Address.
+        /// The sender's.
         address: Ipv6Addr,
-        /// GeneralPortId.
+        /// The security parameter index. Source: RFC 2207.
         general_port_id: u32,
     },
 }

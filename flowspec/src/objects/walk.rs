@@ -15,7 +15,7 @@ pub struct RawObject<'a> {
     pub index: usize,
     /// Where the object begins, in bytes from the start of what is read.
     pub offset: usize,
-    /// ObjectType.
+    /// The first word of its header; any number, assigned or not.
     pub object_type: u32,
     /// The object with its header, ObjectLength bytes.
     pub bytes: &'a [u8],

@@ -25,13 +25,13 @@ pub struct PathAdspec {
 pub struct PathParams {
     /// NON_IS_HOP: some element of the path does not implement IntServ.
     pub is_broken: bool,
-    /// NUMBER_OF_IS_HOPS.
+    /// NUMBER_OF_IS_HOPS: the routers of the path that implement IntServ.
     pub hops: u32,
     /// AVAILABLE_PATH_BANDWIDTH, rounded down.
     pub bandwidth: Rate,
     /// MINIMUM_PATH_LATENCY; `None` where it is indeterminate.
     pub latency: Option<Micros>,
-    /// PATH_MTU.
+    /// PATH_MTU: the largest IP packet that each link of the path carries.
     pub mtu: Bytes,
 }
 
@@ -58,13 +58,13 @@ pub struct GuaranteedPath {
 /// General parameters that a service replaces.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Overrides {
-    /// NUMBER_OF_IS_HOPS.
+    /// In place of [`PathParams::hops`].
     pub hops: Option<u32>,
-    /// AVAILABLE_PATH_BANDWIDTH.
+    /// In place of [`PathParams::bandwidth`].
     pub bandwidth: Option<Rate>,
-    /// MINIMUM_PATH_LATENCY; `Some(None)` where it is indeterminate.
+    /// In place of [`PathParams::latency`]; `Some(None)` where it is indeterminate.
     pub latency: Option<Option<Micros>>,
-    /// PATH_MTU.
+    /// In place of [`PathParams::mtu`].
     pub mtu: Option<Bytes>,
 }
 
@@ -127,7 +127,6 @@ impl PathAdspec {
         Ok(adspec)
     }
 
-    /// The services as words.
     pub(super) fn words(&self) -> Result<Vec<u32>, Invalid> {
         let PathParams { is_broken, hops, bandwidth, latency, mtu } = self.general;
         let overrides = Overrides {

@@ -4,11 +4,11 @@
 //! exponent. A value is read exactly and then rounded to a whole number, up or down as its use requires. A whole number is
 //! written as the nearest single that is not below it, or not above it.
 
-/// A single, by its bits.
+/// The 32 bits of an IEEE 754 single, NaN and negative numbers included.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Single(u32);
 
-/// The direction of rounding.
+/// What becomes of a fraction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rounding {
     /// Up: for demand (r, b, p, R), so that a flow gets at least what it requests.
@@ -22,7 +22,7 @@ pub enum Rounding {
 pub enum Number {
     /// A whole number, after rounding.
     Whole(u64),
-    /// Positive infinity.
+    /// Exponent 255, fraction 0, positive: RFC 2210's peak rate without a limit.
     Infinite,
 }
 
@@ -30,10 +30,10 @@ pub enum Number {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotACount {
-    /// Not a number.
+    /// Exponent 255 with a fraction.
     #[error("not a number (NaN)")]
     NotANumber,
-    /// Negative, or negative zero.
+    /// The sign bit is set: negative zero counts as well.
     #[error("negative")]
     Negative,
     /// Above 2⁶⁴ − 1.
@@ -43,11 +43,10 @@ pub enum NotACount {
 
 /// Bits of the fraction, without the leading one of a normal number.
 const FRACTION_BITS: u32 = 23;
-/// The bias of the exponent.
 const BIAS: u32 = 127;
 
 impl Single {
-    /// Positive infinity.
+    /// A peak rate without a limit, on the wire.
     pub const INFINITY: Self = Self(0x7F80_0000);
 
     /// The single with these bits; every pattern is allowed.
@@ -55,7 +54,7 @@ impl Single {
         Self(bits)
     }
 
-    /// Its bits.
+    /// In host byte order; the wire has them in network byte order.
     pub const fn to_bits(self) -> u32 {
         self.0
     }

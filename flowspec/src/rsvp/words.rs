@@ -23,7 +23,7 @@ pub(super) struct Block {
     pub flags: u8,
     /// The length in words, without the header.
     pub length: usize,
-    /// The offset of the header.
+    /// In bytes, from the start of the object to the header.
     pub offset: usize,
 }
 

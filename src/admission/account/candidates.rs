@@ -1,7 +1,8 @@
 //! The flows of an account that can be preempted or shed, with what each constraint gains by their end.
 //!
-//! A flow that lasts until it is released frees the same amount at every moment: such flows are added up. A flow
-//! with a window frees something for a time, and is looked at by itself, where a limit counts it that is exceeded.
+//! A flow that lasts until it is released frees the same amount at every moment, so such flows are kept as sums. A flow
+//! with a window frees its amount during the window only; it is kept by itself, and examined where it counts against a
+//! limit that is exceeded.
 
 use flowspec::{Both, Direction, Moment};
 
@@ -12,13 +13,13 @@ use super::sorted::Sorted;
 use super::tally::{Amounts, KINDS, Tally};
 use super::window::Window;
 
-/// Class types that are inside of another one, of the Russian dolls model.
+/// Class types that the outermost one contains, in the Russian dolls model (RFC 4127).
 const INNER_TYPES: usize = 7;
 
 /// The flows that can be preempted or shed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Candidates {
-    adds_up: AddsUp,
+    sums: CandidateSums,
     all: ScopeCandidates,
     /// Those of each class that has limits, by the class's number.
     by_class: Vec<ScopeCandidates>,
@@ -28,25 +29,25 @@ pub(crate) struct Candidates {
 
 #[derive(Clone, Debug, Default)]
 struct ScopeCandidates {
-    /// Those that last until they are released and are added up.
+    /// Those that last until they are released, as sums.
     lasting: Tally,
-    /// The others.
+    /// One by one: those with a window, and all of them where no sums are kept.
     single: Sorted<PreemptionPlace>,
 }
 
-/// The sums that are kept, so that what preemption frees is known without a search.
+/// The sums that an account keeps of its candidates: with them, what preemption would free is known without a search.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum AddsUp {
-    /// Nothing: flows are shed and not preempted.
+pub(crate) enum CandidateSums {
+    /// None: flows are shed one by one, and never preempted.
     #[default]
-    Nothing,
-    /// What each class and the interface gain.
+    None,
+    /// One for the interface, and one for each class that has limits.
     Classes,
-    /// What each class type gains as well.
+    /// Those, and one for each class type.
     Types,
 }
 
-/// A limit that binds a flow.
+/// A limit that leaves the flow too little now, so that preemption must free some of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BindingLimit {
     pub(crate) scope: Scope,
@@ -60,7 +61,7 @@ pub(crate) struct BindingLimit {
 /// What a constraint limits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LimitedQuantity {
-    /// Flows.
+    /// A number of flows: `max_flows`.
     Flows,
     /// What is charged in a direction.
     Rate(Direction),
@@ -92,21 +93,20 @@ impl LimitedQuantity {
 }
 
 impl Candidates {
-    /// No flows.
-    pub(crate) fn new(adds_up: AddsUp) -> Self {
-        Self { adds_up, ..Self::default() }
+    pub(crate) fn new(sums: CandidateSums) -> Self {
+        Self { sums, ..Self::default() }
     }
 
     /// The same with no flows.
     pub(crate) fn emptied(&self) -> Self {
-        Self::new(self.adds_up)
+        Self::new(self.sums)
     }
 
     /// Adds a flow; of no effect for one that is never preempted or shed.
     pub(crate) fn insert(&mut self, footprint: &Footprint, now: Moment) {
         let Some(place) = footprint.place() else { return };
         let lasts = footprint.window.end.is_none() && footprint.window.start <= now;
-        if self.adds_up == AddsUp::Nothing {
+        if self.sums == CandidateSums::None {
             return self.all.single.insert(place);
         }
         let amounts = lasts.then(|| amounts(footprint));
@@ -119,12 +119,12 @@ impl Candidates {
     pub(crate) fn remove(&mut self, footprint: &Footprint) {
         let Some(place) = footprint.place() else { return };
         self.all.remove(place);
-        if self.adds_up != AddsUp::Nothing {
+        if self.sums != CandidateSums::None {
             self.others(footprint).for_each(|part| part.remove(place));
         }
     }
 
-    /// The parts besides the one of all in which a flow is counted.
+    /// The scopes, apart from the interface, that count a flow.
     fn others(&mut self, footprint: &Footprint) -> impl Iterator<Item = &mut ScopeCandidates> {
         let counts = footprint.class_counts;
         let class = footprint.class.filter(|_| counts.flows || counts.rate).map(|class| class as usize);
@@ -133,9 +133,9 @@ impl Candidates {
         {
             self.by_class.resize_with(class + 1, ScopeCandidates::default);
         }
-        let inside = match self.adds_up {
-            AddsUp::Types => usize::from(footprint.class_type),
-            AddsUp::Nothing | AddsUp::Classes => 0,
+        let inside = match self.sums {
+            CandidateSums::Types => usize::from(footprint.class_type),
+            CandidateSums::None | CandidateSums::Classes => 0,
         };
         if inside > 0 && self.by_type.is_empty() {
             self.by_type.resize_with(INNER_TYPES, ScopeCandidates::default);
@@ -152,13 +152,13 @@ impl Candidates {
         }
     }
 
-    /// What the flows after a place, which are less important, free to a constraint, of those that are added up.
+    /// How much of a quantity the flows that are less important than a place would free, of those kept as sums.
     pub(crate) fn after(&self, place: PreemptionPlace, scope: Scope, quantity: LimitedQuantity) -> u128 {
         self.part(scope).map_or(0, |part| part.lasting.after(place, quantity.kind()))
     }
 
-    /// The first flow, beginning with the least important, with which those up to it free an amount, which is not
-    /// zero, of those that are added up.
+    /// Counts from the least important flow on, among those kept as sums: the flow with which the total that they free
+    /// reaches `wanted`, which is not zero. `None` where all of them free less.
     pub(crate) fn reach(
         &self,
         wanted: u128,
@@ -168,7 +168,7 @@ impl Candidates {
         self.part(scope)?.lasting.reach(quantity.kind(), wanted)
     }
 
-    /// The least important flow before a place of those in these scopes that are not added up.
+    /// Of the flows in these scopes that are kept one by one, the least important one before a place.
     pub(crate) fn single_before(
         &self,
         place: PreemptionPlace,
@@ -191,7 +191,7 @@ impl Candidates {
 }
 
 impl ScopeCandidates {
-    /// Adds a flow, with what it frees where it is added up.
+    /// Adds a flow to the sums with the amounts that it would free, or by itself without them.
     fn insert(&mut self, place: PreemptionPlace, amounts: Option<Amounts>) {
         match amounts {
             Some(amounts) => self.lasting.insert(place, amounts),

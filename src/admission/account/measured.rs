@@ -36,7 +36,7 @@ pub(crate) struct MeasuredFlows {
     /// Flows that have not lasted for a whole window, by start and rank: what each declares. Two flows that are tried
     /// at once have the same order and different slots.
     fresh: BTreeMap<(Moment, Rank), Both<Declared>>,
-    /// The others.
+    /// Sums over the flows that have lasted for a whole window.
     known: Both<MeasuredSums>,
     /// The latest means, newest last.
     samples: VecDeque<Both<Rate>>,

@@ -87,7 +87,6 @@ impl<T: Copy + Ord> Sorted<T> {
         self.chunks.iter().flatten().copied()
     }
 
-    /// The chunk that a value is in, or would be.
     fn chunk_of(&self, value: T) -> usize {
         self.firsts.partition_point(|first| *first <= value).saturating_sub(1)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, ErrorTerms, Moment, Rate};
 
-use super::candidates::{AddsUp, Candidates};
+use super::candidates::{CandidateSums, Candidates};
 use super::charge::LinkParameters;
 use super::flows::Flows;
 use super::footprint::Footprint;
@@ -50,7 +50,7 @@ pub(crate) struct Account {
     pub(crate) usage: AccountUse,
     /// The same without the flows whose holding priority is worse than 0, 1, up to 6; empty where no flow is preempted.
     lasting: Vec<AccountUse>,
-    /// The flows of the classes that are measured.
+    /// By the number of the class; only classes with `admission = "measured"`.
     measured: BTreeMap<u32, MeasuredFlows>,
     /// The holders of each class, by the class's number plus one; first those without a class.
     holders: Vec<Both<Holders>>,
@@ -90,9 +90,9 @@ impl Account {
             measured: BTreeMap::new(),
             holders: Vec::new(),
             candidates: match (preemption, counts.dolls) {
-                (true, true) => Some(Candidates::new(AddsUp::Types)),
-                (true, false) => Some(Candidates::new(AddsUp::Classes)),
-                (false, _) if sheds => Some(Candidates::new(AddsUp::Nothing)),
+                (true, true) => Some(Candidates::new(CandidateSums::Types)),
+                (true, false) => Some(Candidates::new(CandidateSums::Classes)),
+                (false, _) if sheds => Some(Candidates::new(CandidateSums::None)),
                 (false, _) => None,
             },
         }
@@ -347,7 +347,6 @@ impl Account {
         Rate::new(self.usage.reserved.get(direction).highest(Window::from(now), now))
     }
 
-    /// The classes that are measured, by number.
     pub(crate) fn measured_classes(&self) -> impl Iterator<Item = u32> {
         self.measured.keys().copied()
     }

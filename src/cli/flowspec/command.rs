@@ -39,7 +39,7 @@ enum FlowspecCommand {
 struct Decode {
     #[command(flatten)]
     input: InputArguments,
-    /// The format of the output.
+    /// How the flowspec is written.
     #[arg(long, value_enum, default_value_t = DocumentFormat::Json)]
     format: DocumentFormat,
     /// Keep every bit, whether it is valid or not: numbers, sentinels and pointers are not interpreted.

@@ -15,7 +15,7 @@ use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::{parse_policy, read};
 use crate::cli::output::{counted, print_problems};
 
-/// A test file.
+/// A test file as it is read, with the policies that it names.
 pub(super) struct File {
     pub(super) name: String,
     pub(super) text: String,
@@ -182,7 +182,6 @@ fn load_policies(
     if problems.is_empty() { Ok(named) } else { Err(refused(exit, source.name, problems)) }
 }
 
-/// Loads a policy.
 fn load(path: &Path, announce: Announce) -> Loaded {
     let name = path.display().to_string();
     let text = read(path).map_err(|CommandFailure { exit, error }| (exit, Vec::new(), error.to_string()))?;
@@ -269,7 +268,7 @@ impl<'a> Selected<'a> {
         &self.file.policies[named.map_or("", String::as_str)]
     }
 
-    /// The line of the test.
+    /// From 1.
     pub(super) fn line(self) -> usize {
         line_column(&self.file.text, self.test.place.span.start).0
     }

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::provider_specific::ProviderSpecific;
 use crate::status::QosStatus;
 
-/// The size of QOS.
+/// Two FLOWSPECs and a WSABUF, on 64-bit Linux.
 pub(super) const QOS_SIZE: u32 = 80;
 
 /// The size of RSVP_STATUS_INFO, and its object type.

@@ -44,7 +44,7 @@ pub struct Offer {
 pub struct CalleeAnswer {
     /// The code of a refusal; `None` where the connection is accepted.
     pub refused: Option<Wsa>,
-    /// The extended status.
+    /// The WSA_QOS_* code for the reservation, if there is one to report.
     pub status: Option<Wsa>,
     /// The callee's data.
     pub data: Vec<u8>,
@@ -164,7 +164,7 @@ impl Offer {
         Ok(message(MessageKind::Offer, body))
     }
 
-    /// Reads the body of a message.
+    /// Reads what follows the header of a message of this kind.
     pub fn read(body: &[u8]) -> Result<Self, MessageError> {
         let mut parts = Parts(body);
         let [flags] = parts.array()?;
@@ -188,7 +188,7 @@ impl CalleeAnswer {
         message(MessageKind::Answer, body)
     }
 
-    /// Reads the body of a message.
+    /// Reads what follows the header of a message of this kind.
     pub fn read(body: &[u8]) -> Result<Self, MessageError> {
         let mut parts = Parts(body);
         let mut code = || match u32::from_be_bytes(parts.array()?) {

@@ -34,7 +34,7 @@ impl Address {
         Self(address)
     }
 
-    /// The number.
+    /// As an integer, for arithmetic and for system calls that take one.
     pub const fn get(self) -> usize {
         self.0
     }

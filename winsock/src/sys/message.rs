@@ -125,7 +125,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Data of a stream.
+    /// A stream has neither a sender nor a limit to cut a message at.
     pub(crate) const fn stream(length: usize) -> Self {
         Self { length, truncated: false, from: None }
     }
