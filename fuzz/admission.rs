@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gqos::admission::{Ledger, Operation};
-use gqos::manager::{DryRun, prove};
+use gqos::manager::{DryRun, proven_error_terms};
 use gqos::policy::{Policy, Severity, Source};
 use gqos::scenario::{Suite, infeasible, parse_line, run_test};
 
@@ -58,7 +58,7 @@ pub(crate) fn trace(input: &[u8]) {
     let Ok(text) = core::str::from_utf8(input) else { return };
     let (policy, _) = Policy::parse(&[Source { name: "policy", text: POLICY }]).expect("it is valid");
     let policy = Arc::new(policy);
-    let mut ledger = Ledger::proving(Arc::clone(&policy), prove);
+    let mut ledger = Ledger::proving(Arc::clone(&policy), proven_error_terms);
     let mut twin = DryRun::new(Arc::clone(&policy));
     let mut fell = false;
     for line in text.lines() {

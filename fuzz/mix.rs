@@ -7,7 +7,7 @@ use std::sync::Arc;
 use flowspec::{Both, Bytes, Direction, Errno, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
 use gqos::admission::{GroupRequest, Ladder, Ledger, NewFlow, Operation, PeerState, Request};
 use gqos::failure::KernelCall;
-use gqos::manager::{ChangeId, DryRun, Effect, Input, Manager, RequestId, Root, Seen, prove};
+use gqos::manager::{ChangeId, DryRun, Effect, Input, Manager, RequestId, Root, Seen, proven_error_terms};
 use gqos::policy::{GroupMode, Policy, Source};
 
 /// Policies that differ in everything a reload can change.
@@ -319,7 +319,7 @@ pub(crate) fn mix(input: &[u8]) {
     });
     let mut choices = Choices(input);
     let mut current = usize::from(choices.byte()) % policies.len();
-    let mut ledger = Ledger::proving(Arc::clone(&policies[current]), prove);
+    let mut ledger = Ledger::proving(Arc::clone(&policies[current]), proven_error_terms);
     let mut twin = DryRun::new(Arc::clone(&policies[current]));
     let mut host = Host::new(&policies[current]);
     let mut now = 1;
@@ -389,7 +389,7 @@ fn compare_with_a_fresh_start(mut used: Ledger, policy: &Arc<Policy>, now: u64) 
     }
     let listed = used.reload(Arc::clone(policy));
     used.decide(at, &Operation::Tick);
-    let mut fresh = Ledger::proving(Arc::clone(policy), prove);
+    let mut fresh = Ledger::proving(Arc::clone(policy), proven_error_terms);
     fresh.decide(at, &Operation::Tick);
     // What links were observed to carry is listed where the policy states something else.
     for interface in INTERFACES {

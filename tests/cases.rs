@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use common::policy;
 use gqos::admission::{Decision, Ledger};
-use gqos::manager::{DryRun, prove};
+use gqos::manager::{DryRun, proven_error_terms};
 use gqos::policy::Source;
 use gqos::scenario::{Suite, TraceReader, Verdict, run_test};
 use serde_json::Value;
@@ -84,7 +84,7 @@ fn run_trace(case: &Path) -> Differences {
     if lines.len() != wanted.len() {
         return vec![format!("{} lines and {} wanted decisions", lines.len(), wanted.len())];
     }
-    let mut ledger = Ledger::proving(policy.clone(), prove);
+    let mut ledger = Ledger::proving(policy.clone(), proven_error_terms);
     let mut manager = DryRun::new(policy.clone());
     let mut differences = Vec::new();
     for (number, (line, wanted)) in lines.into_iter().zip(&wanted).enumerate() {

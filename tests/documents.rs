@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use flowspec::{Bytes, Rate, Ratio, ServiceType, ServiceUse, Wsa};
 use gqos::admission::Provable;
-use gqos::manager::prove;
+use gqos::manager::proven_error_terms;
 use gqos::policy::{Code, Policy, Severity, Source};
 use qostest::gqos;
 use serde_json::Value;
@@ -463,7 +463,7 @@ fn the_delay_bounds_of_the_page_are_those_of_the_tree() {
         let capacity = Rate::from_mbit(megabits);
         let budget = capacity.scale_down(Ratio::percent(reservable));
         let (max_flows, buffer) = (Some(20), Some(Bytes::new(400_000)));
-        prove(&Provable { capacity, budget, mtu: Bytes::new(1500), max_flows, buffer })
+        proven_error_terms(&Provable { capacity, budget, mtu: Bytes::new(1500), max_flows, buffer })
     };
     let milliseconds = |megabits| (terms(megabits, 50).unwrap().d.get() + 500) / 1000;
     let text = section("docs/POLICY.md", "Delay bounds");

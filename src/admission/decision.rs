@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use flowspec::{Both, Micros, Moment, Rate, Wsa};
 use serde::{Serialize, Serializer};
 
-use super::ended::{Ended, EndedIds};
+use super::ended::{EndedFlow, EndedIds};
 use super::enforcement::Enforced;
 use super::not_programmed::NotProgrammed;
 use super::operation::OperationKind;
@@ -46,7 +46,7 @@ pub struct Outcome {
     /// What a flow was granted that requested something and got it.
     pub grant: Option<Grant>,
     /// The flows that have ended by then though their owners have not ended them, in the order in which they ended.
-    pub ended: Vec<Ended>,
+    pub ended: Vec<EndedFlow>,
 }
 
 impl Decision {

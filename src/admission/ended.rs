@@ -5,7 +5,7 @@ use super::peer::PeerLoss;
 
 /// A flow that has ended though its owner has not ended it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Ended {
+pub struct EndedFlow {
     /// The reservation that is free now.
     pub held: Holding,
     /// Decides the loss that the owner is notified of.
@@ -35,7 +35,7 @@ pub struct EndedIds {
     pub stalled: Vec<String>,
 }
 
-impl Ended {
+impl EndedFlow {
     /// Why it is without its peer, where that has ended it.
     pub const fn peer_loss(&self) -> Option<PeerLoss> {
         match self.cause {
@@ -47,9 +47,9 @@ impl Ended {
 
 impl EndedIds {
     /// The names of these flows. Shed flows are named by the change of their link's capacity.
-    pub(crate) fn of(ended: &[Ended]) -> Self {
+    pub(crate) fn of(ended: &[EndedFlow]) -> Self {
         let mut ids = Self::default();
-        for Ended { held, cause } in ended {
+        for EndedFlow { held, cause } in ended {
             let list = match cause {
                 EndCause::Expired => &mut ids.expired,
                 EndCause::Peer(PeerLoss::Dead) => &mut ids.dead,

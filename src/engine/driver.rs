@@ -1,7 +1,7 @@
 //! The engine's task: it feeds the manager inputs and carries out its effects. It has no rule of its own.
 //!
 //! The task never waits for one interface while another has work: calls to the kernel run beside each other, one for
-//! each interface, and what an interface has to wait for waits in its lane.
+//! each interface, and what an interface has to wait for waits in its queue.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -42,7 +42,7 @@ pub(super) struct Driver {
     pub(super) routes: RouteCache,
     /// For the tasks that drain flows, without keeping the queue open.
     commands: WeakCommands,
-    pub(super) lanes: InterfaceQueues,
+    pub(super) queues: InterfaceQueues,
     /// The calls to the kernel that are under way.
     pub(super) calls: FuturesUnordered<KernelCall>,
     /// By the numbers of the interfaces.
@@ -139,7 +139,7 @@ impl Driver {
             kernel,
             routes,
             commands,
-            lanes: InterfaceQueues::default(),
+            queues: InterfaceQueues::default(),
             calls: FuturesUnordered::new(),
             claims: BTreeMap::new(),
             down: BTreeMap::new(),
@@ -236,7 +236,7 @@ impl Driver {
         for _ in 0..STOP_ATTEMPTS {
             self.core().feed(Input::Stop);
             let _ = timeout(STOP_PATIENCE, self.idle()).await;
-            let is_over = self.lanes.is_any_busy() || !self.core().manager.has_trees();
+            let is_over = self.queues.is_any_busy() || !self.core().manager.has_trees();
             if is_over {
                 break;
             }
@@ -263,11 +263,11 @@ impl Driver {
             let outbox = self.core().take_outbox();
             outbox.notifications.into_iter().for_each(CallerNotification::call);
             for (index, id, change) in outbox.changes {
-                self.lanes.order(index, id, change);
+                self.queues.order(index, id, change);
             }
             outbox.left.iter().for_each(|id| self.leave(id));
             self.reshape_receivers();
-            match self.lanes.next() {
+            match self.queues.next() {
                 None => return,
                 Some(Work::Change(index, id, change)) => {
                     let applied = self.kernel.apply(index, change);
@@ -295,7 +295,7 @@ impl Driver {
     fn returned(&mut self, returned: Returned) {
         match returned {
             Returned::Applied { index, id, result } => {
-                self.lanes.returned(index);
+                self.queues.returned(index);
                 self.core().feed(Input::Applied { id, result });
                 if let Some(interface) = self.name(index) {
                     self.schedule_upkeep(&interface);
@@ -303,19 +303,19 @@ impl Driver {
             }
             Returned::Found { interface, link } => self.found(interface, link),
             Returned::Read { link, root } => {
-                self.lanes.returned(link.index);
+                self.queues.returned(link.index);
                 self.read(&link, root);
             }
             Returned::Observed { index, interface, observed } => {
-                self.lanes.returned(index);
+                self.queues.returned(index);
                 self.observed(interface, observed);
             }
             Returned::Looked { link, root, request: (submission, reply) } => {
-                self.lanes.returned(link.index);
+                self.queues.returned(link.index);
                 match root {
                     Ok(root) => {
                         self.seen(&link, root);
-                        self.lanes.resume(link.index, EngineCommand::Reserve { submission, reply });
+                        self.queues.resume(link.index, EngineCommand::Reserve { submission, reply });
                     }
                     Err(failure) => {
                         let interface = link.name.clone();
@@ -325,18 +325,18 @@ impl Driver {
                 }
             }
             Returned::Measured { index, interface, at, classes } => {
-                self.lanes.returned(index);
+                self.queues.returned(index);
                 if let Ok(classes) = classes {
                     self.measured(&interface, at, &classes);
                 }
             }
             Returned::Ended { index, id, ended, lingering, state } => {
-                self.lanes.returned(index);
+                self.queues.returned(index);
                 let mut missing = ended.usage.missing;
                 missing.sending = state.and_then(|state| ended.missing(&state)).or(missing.sending);
                 self.report_spent(id, ended, (missing, lingering));
             }
-            Returned::Reported { index } => self.lanes.returned(index),
+            Returned::Reported { index } => self.queues.returned(index),
             Returned::IfbChanged(changed) => self.ifb_changed(changed),
             Returned::Collected => {}
         }
@@ -344,14 +344,14 @@ impl Driver {
 
     /// Executes a command, or lets it wait for its interface.
     fn dispatch(&mut self, command: EngineCommand) {
-        match self.interface_of(&command).filter(|index| self.lanes.is_busy(*index)) {
+        match self.interface_of(&command).filter(|index| self.queues.is_busy(*index)) {
             None => self.execute(command),
-            Some(index) if self.lanes.waiting(index) < MOST_QUEUED_REQUESTS => {
-                self.lanes.defer(index, Job::Command(command));
+            Some(index) if self.queues.waiting(index) < MOST_QUEUED_REQUESTS => {
+                self.queues.defer(index, Job::Command(command));
             }
             Some(index) => match command {
                 EngineCommand::Reserve { submission, reply } => {
-                    let (waiting, limit) = (self.lanes.waiting(index), MOST_QUEUED_REQUESTS);
+                    let (waiting, limit) = (self.queues.waiting(index), MOST_QUEUED_REQUESTS);
                     let refusal = Refusal::TooManyRequests { waiting, limit };
                     self.core().refuse(&submission.placement, refusal, reply);
                 }
@@ -362,7 +362,7 @@ impl Driver {
                 EngineCommand::Receive { reply, .. } => {
                     drop(reply.send(Err(NotProgrammed::TooManyRequests { limit: MOST_QUEUED_REQUESTS })))
                 }
-                release => self.lanes.defer(index, Job::Command(release)),
+                release => self.queues.defer(index, Job::Command(release)),
             },
         }
     }
@@ -441,7 +441,7 @@ impl Driver {
         match if known { None } else { self.root_to_read(&link) } {
             None => self.core().reserve(request, placement, reply),
             Some(root) => {
-                self.lanes.call(link.index);
+                self.queues.call(link.index);
                 self.calls.push(Box::pin(async move {
                     Returned::Looked { link, root: root.await, request: (submission, reply) }
                 }));
@@ -488,8 +488,8 @@ impl Driver {
         match class {
             None if matches!(lingering, Lingering::Nothing) => self.core().close(id, usage.missing),
             // The next flow of the interface starts without what this one has sent past its bucket in user space.
-            Some((index, class)) if is_own && !self.lanes.is_busy(index) => {
-                self.lanes.call(index);
+            Some((index, class)) if is_own && !self.queues.is_busy(index) => {
+                self.queues.call(index);
                 let state = self.kernel.class(index, class);
                 self.calls.push(Box::pin(async move {
                     let state = state.await.ok().flatten();

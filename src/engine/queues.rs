@@ -1,6 +1,6 @@
 //! Commands to the engine's task, and the queues in which they wait: for the task, and then for their interface.
 //!
-//! A lane exists while its interface is busy with kernel changes. It keeps the order of one interface: its changes reach
+//! A queue exists while its interface is busy with kernel changes. It keeps the order of one interface: its changes reach
 //! the kernel one at a time as the manager ordered them, and a job runs once all changes before it are applied. Other
 //! interfaces do not wait for it.
 
@@ -213,7 +213,7 @@ pub(super) enum Job {
 
 /// What can be done next.
 pub(super) enum Work {
-    /// A change is to be applied. The lane counts as calling.
+    /// A change is to be applied. The queue counts as calling.
     Change(u32, ChangeId, Change),
     Job(u32, Job),
 }
@@ -229,62 +229,62 @@ impl InterfaceQueues {
 
     /// How many jobs wait for an interface.
     pub(super) fn waiting(&self, index: u32) -> usize {
-        self.0.get(&index).map_or(0, |lane| lane.jobs.len())
+        self.0.get(&index).map_or(0, |queue| queue.jobs.len())
     }
 
     pub(super) fn order(&mut self, index: u32, id: ChangeId, change: Change) {
-        self.lane(index).changes.push_back((id, change));
+        self.queue_of(index).changes.push_back((id, change));
     }
 
     pub(super) fn defer(&mut self, index: u32, job: Job) {
-        let lane = self.lane(index);
+        let queue = self.queue_of(index);
         match job {
-            Job::Link(carries) => lane.link = Some(carries),
+            Job::Link(carries) => queue.link = Some(carries),
             // One measurement is enough.
-            Job::Measure if lane.jobs.iter().any(|job| matches!(job, Job::Measure)) => {}
+            Job::Measure if queue.jobs.iter().any(|job| matches!(job, Job::Measure)) => {}
             // So is one comparison, and it comes before the commands, which rely on the tree.
-            Job::Compare if lane.jobs.iter().any(|job| matches!(job, Job::Compare)) => {}
-            Job::Compare => lane.jobs.push_front(job),
-            job => lane.jobs.push_back(job),
+            Job::Compare if queue.jobs.iter().any(|job| matches!(job, Job::Compare)) => {}
+            Job::Compare => queue.jobs.push_front(job),
+            job => queue.jobs.push_back(job),
         }
     }
 
     /// A command that had begun goes on before all others.
     pub(super) fn resume(&mut self, index: u32, command: EngineCommand) {
-        self.lane(index).jobs.push_front(Job::Command(command));
+        self.queue_of(index).jobs.push_front(Job::Command(command));
     }
 
     /// A call to the kernel begins.
     pub(super) fn call(&mut self, index: u32) {
-        let lane = self.lane(index);
-        debug_assert!(!lane.calling, "interface {index} has one call at a time");
-        lane.calling = true;
+        let queue = self.queue_of(index);
+        debug_assert!(!queue.calling, "interface {index} has one call at a time");
+        queue.calling = true;
     }
 
     /// The call of an interface has ended.
     pub(super) fn returned(&mut self, index: u32) {
-        self.lane(index).calling = false;
+        self.queue_of(index).calling = false;
     }
 
     /// What can be done without waiting for the kernel, changes first. `None` where every busy interface waits for it.
     pub(super) fn next(&mut self) -> Option<Work> {
         loop {
-            let (&index, lane) = self.0.iter_mut().find(|(_, lane)| !lane.calling)?;
-            if let Some((id, change)) = lane.changes.pop_front() {
-                lane.calling = true;
+            let (&index, queue) = self.0.iter_mut().find(|(_, queue)| !queue.calling)?;
+            if let Some((id, change)) = queue.changes.pop_front() {
+                queue.calling = true;
                 return Some(Work::Change(index, id, change));
             }
-            if let Some(carries) = lane.link.take() {
+            if let Some(carries) = queue.link.take() {
                 return Some(Work::Job(index, Job::Link(carries)));
             }
-            if let Some(job) = lane.jobs.pop_front() {
+            if let Some(job) = queue.jobs.pop_front() {
                 return Some(Work::Job(index, job));
             }
             self.0.remove(&index);
         }
     }
 
-    fn lane(&mut self, index: u32) -> &mut InterfaceQueue {
+    fn queue_of(&mut self, index: u32) -> &mut InterfaceQueue {
         self.0.entry(index).or_default()
     }
 }

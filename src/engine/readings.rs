@@ -16,8 +16,8 @@ impl Driver {
     pub(super) fn measure_all(&mut self) {
         let interfaces = self.core().manager.interfaces();
         for (_, index) in interfaces {
-            match self.lanes.is_busy(index) {
-                true => self.lanes.defer(index, Job::Measure),
+            match self.queues.is_busy(index) {
+                true => self.queues.defer(index, Job::Measure),
                 false => self.measure(index),
             }
         }
@@ -30,7 +30,7 @@ impl Driver {
             self.meters.remove(&interface);
             return;
         }
-        self.lanes.call(index);
+        self.queues.call(index);
         let (at, classes) = (self.core().now(), self.kernel.classes(index));
         self.calls.push(Box::pin(async move {
             Returned::Measured { index, interface, at, classes: classes.await }
@@ -63,8 +63,8 @@ impl Driver {
                 let _ = reply.send(Ok(InterfaceReport::without_tree(interface, status)));
                 continue;
             }
-            match self.lanes.is_busy(index) {
-                true => self.lanes.defer(index, Job::Report(reply)),
+            match self.queues.is_busy(index) {
+                true => self.queues.defer(index, Job::Report(reply)),
                 false => self.report(index, reply),
             }
         }
@@ -93,7 +93,7 @@ impl Driver {
             let _ = reply.send(Ok(InterfaceReport::without_tree(interface, status)));
             return;
         }
-        self.lanes.call(index);
+        self.queues.call(index);
         let (direct_packets, states) = (self.kernel.direct_packets(index), self.kernel.classes(index));
         let report = async move {
             let (direct_packets, mut states) = (direct_packets.await?, states.await?);

@@ -61,7 +61,7 @@ impl Driver {
             self.receivers.iter().map(|(index, receiver)| (*index, receiver.wanted)).collect();
         for (index, wanted) in known {
             let shape = self.name(index).and_then(|name| self.core().manager.receiving_shape(&name));
-            let Some(shape) = shape.filter(|shape| *shape != wanted && !self.lanes.is_busy(index)) else {
+            let Some(shape) = shape.filter(|shape| *shape != wanted && !self.queues.is_busy(index)) else {
                 continue;
             };
             let Some(known) = self.receivers.get_mut(&index) else { continue };
@@ -80,8 +80,8 @@ impl Driver {
     /// A flow has ended: its class goes.
     pub(super) fn leave(&mut self, id: &str) {
         let Some(index) = self.received_on(id) else { return };
-        if self.lanes.is_busy(index) {
-            return self.lanes.defer(index, Job::Leave(id.to_owned()));
+        if self.queues.is_busy(index) {
+            return self.queues.defer(index, Job::Leave(id.to_owned()));
         }
         let Some(mut receiver) = self.receivers.get(&index).cloned() else { return };
         if let Some(change) = receiver.leave(id) {
@@ -114,15 +114,15 @@ impl Driver {
         }
         let interface = self.receivers.iter().find(|(_, receiver)| receiver.ifb == gone);
         let Some((index, _)) = interface.map(|(index, receiver)| (*index, receiver.ifb)) else { return };
-        match self.lanes.is_busy(index) {
-            true => self.lanes.defer(index, Job::RestoreReceiver),
+        match self.queues.is_busy(index) {
+            true => self.queues.defer(index, Job::RestoreReceiver),
             false => self.restore_receiver(index),
         }
     }
 
     fn set_up_receiver(&mut self, index: u32, mut receiver: Receiver, joins: Option<(String, ReceiveReply)>) {
         let call = self.kernel.set_up_receiving(index, receiver.tree.clone(), receiver.filters());
-        self.lanes.call(index);
+        self.queues.call(index);
         self.calls.push(Box::pin(async move {
             let result = match call.await {
                 Ok(Ok(ifb)) => {
@@ -143,7 +143,7 @@ impl Driver {
         joins: Option<(String, ReceiveReply)>,
     ) {
         let call = self.kernel.apply_receiving(receiver.ifb, change);
-        self.lanes.call(index);
+        self.queues.call(index);
         self.calls.push(Box::pin(async move {
             let result = call.await.map(|()| receiver).map_err(KernelFailure::into);
             Returned::IfbChanged(ChangedIfb { index, result, is_new: false, joins })
@@ -153,7 +153,7 @@ impl Driver {
     /// The kernel has answered a change of an ifb.
     pub(super) fn ifb_changed(&mut self, changed: ChangedIfb) {
         let ChangedIfb { index, result, is_new, joins } = changed;
-        self.lanes.returned(index);
+        self.queues.returned(index);
         let is_known = self.name(index).is_some();
         match (&result, is_known) {
             (Ok(receiver), true) => drop(self.receivers.insert(index, receiver.clone())),

@@ -38,8 +38,8 @@ impl Driver {
     /// Does what is due.
     pub(super) fn keep_up(&mut self) {
         for index in self.upkeep.trees.take() {
-            match self.lanes.is_busy(index) {
-                true => self.lanes.defer(index, Job::Compare),
+            match self.queues.is_busy(index) {
+                true => self.queues.defer(index, Job::Compare),
                 false => self.compare(index),
             }
         }
@@ -73,7 +73,7 @@ impl Driver {
     pub(super) fn compare(&mut self, index: u32) {
         let Some(interface) = self.name(index) else { return };
         let Some(observed) = self.kernel.observe(index) else { return };
-        self.lanes.call(index);
+        self.queues.call(index);
         self.calls
             .push(Box::pin(async move { Returned::Observed { index, interface, observed: observed.await } }));
     }
@@ -156,8 +156,8 @@ impl Driver {
         if before.is_none_or(|before| before.mtu != state.mtu || before.carries != carries) {
             self.upkeep.looks.add(&known, Duration::ZERO, REPAIR);
         }
-        match self.lanes.is_busy(index) {
-            true => self.lanes.defer(index, Job::Link(carries)),
+        match self.queues.is_busy(index) {
+            true => self.queues.defer(index, Job::Link(carries)),
             false => self.link_changed(index, carries),
         }
     }
@@ -274,7 +274,7 @@ impl Driver {
         if is_known && self.core().manager.lacks_tree(&link.name).is_none() {
             return self.seen(&link, ClaimedRoot { root: Root::Default, claim: None });
         }
-        if self.lanes.is_busy(link.index) {
+        if self.queues.is_busy(link.index) {
             return self.upkeep.looks.add(&link.name, STEPS, REPAIR);
         }
         if let Some(root) = self.root_to_read(&link) {
@@ -283,7 +283,7 @@ impl Driver {
     }
 
     fn read_root(&mut self, link: Link, root: KernelFuture<ClaimedRoot>) {
-        self.lanes.call(link.index);
+        self.queues.call(link.index);
         self.calls.push(Box::pin(async move { Returned::Read { link, root: root.await } }));
     }
 

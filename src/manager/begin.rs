@@ -69,7 +69,7 @@ impl Manager {
                 interface.leave(id, class);
                 interface.free(class);
             }
-            self.correct(turn, &rolled_back);
+            self.realign_classes(turn, &rolled_back);
             let policy = self.ledger.policy().interface(&rolled_back.interface);
             if policy.is_some_and(|policy| policy.enforcement == Enforcement::Kernel) {
                 return self.end_unenforced(turn, id, rolled_back.failure.into());

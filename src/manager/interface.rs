@@ -269,11 +269,10 @@ impl Interface {
         }
     }
 
-    /// Brings a class in line with its members after the kernel has rolled a change back: the change that the
-    /// kernel needs for it.
+    /// The change that gives a class the rate that its members need, after the kernel has rolled another change back.
     ///
     /// `kernel` is what the kernel has; `None` where a later change sets the class to what was sent last.
-    pub(super) fn correct(&mut self, class: Handle, kernel: Option<Option<HtbClass>>) -> Change {
+    pub(super) fn realign_class(&mut self, class: Handle, kernel: Option<Option<HtbClass>>) -> Change {
         let sent = self.change(class);
         match (&self.state, kernel) {
             (TreeState::Programmed(tree), Some(kernel)) => Change::of_class(kernel, tree.leaf(class)),
@@ -371,8 +370,8 @@ impl Interface {
         }
     }
 
-    /// A number for a flow's own class. A number rests as long as possible before it is used again, so that a late
-    /// packet of an ended flow seldom gets into another flow's class.
+    /// A number for a flow's own class. Free numbers are used again in the order in which they were freed, so that a
+    /// late packet of an ended flow seldom gets into another flow's class.
     fn next_number(&mut self) -> Option<u16> {
         if self.unused < LARGEST_FLOW_CLASSES {
             self.unused += 1;

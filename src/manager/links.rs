@@ -240,7 +240,7 @@ impl Manager {
 fn shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<LinkShape> {
     let capacity = ledger.capacity(interface, Direction::Sending)?;
     let budget = ledger.policy().interface(interface)?.budget(Direction::Sending).reservable_of(capacity);
-    let wait = ledger.proven(interface).map_or(Micros::new(0), |terms| terms.d);
+    let wait = ledger.error_terms(interface).map_or(Micros::new(0), |terms| terms.d);
     Some(LinkShape { rates: LinkRates { capacity, budget }, mtu, wait })
 }
 

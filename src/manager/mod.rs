@@ -53,4 +53,4 @@ pub use flow::FlowPhase;
 pub use message::{
     Admitted, Answer, ChangeId, Effect, Input, Loss, Lost, Notice, Output, RequestId, Root, Seen,
 };
-pub use state::{Manager, Status, prove};
+pub use state::{Manager, Status, proven_error_terms};

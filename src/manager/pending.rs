@@ -49,7 +49,7 @@ pub(super) enum Purpose {
     /// The end of the class of a flow that has lost its reservation.
     Lose { class: Handle },
     /// The rate of a class that a roll-back left with another one than its flows have.
-    Correct,
+    Realign,
 }
 
 /// A flow that the ledger has granted.
@@ -88,9 +88,10 @@ pub(super) struct Requester {
     pub(super) ended: EndedIds,
 }
 
-/// The kernel's answer to a renegotiation that waits until it is known whether its flow is preempted.
+/// A renegotiation with the kernel's answer. While its flow is displaced, it waits for the kernel's answer to that as
+/// well.
 #[derive(Debug)]
-pub(super) struct Stalled {
+pub(super) struct AppliedRenegotiation {
     pub(super) id: String,
     pub(super) exchange: Exchange,
     pub(super) result: Result<(), KernelFailure>,

@@ -6,13 +6,13 @@ use flowspec::{Both, Moment};
 
 use super::flow::{FlowPhase, ManagedFlow};
 use super::message::{ChangeId, Input, Notice, Output, RequestId};
-use super::pending::{Pending, Purpose, Requester, Stalled};
+use super::pending::{AppliedRenegotiation, Pending, Purpose, Requester};
 use super::record::{record_applied, record_interface};
 use super::roll_back::RolledBack;
 use super::state::Manager;
 use super::turn::{DecisionReply, SetUp, Turn};
 use crate::admission::{
-    Decision, Ended, EndedIds, Enforced, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind,
+    Decision, EndedFlow, EndedIds, Enforced, Lack, Operation, Outcome, Refusal, RefusedRequest, RequestKind,
 };
 use crate::failure::KernelFailure;
 use crate::policy::Policy;
@@ -187,7 +187,7 @@ impl Manager {
         }
         let roll_back = |failure| RolledBack { interface: interface.clone(), replaced, failure };
         match (purpose, result) {
-            (Purpose::Correct, _) => {}
+            (Purpose::Realign, _) => {}
             (Purpose::TearDown, result) => {
                 let is_gone = result.as_ref().err().is_none_or(KernelFailure::is_absent);
                 if let Some(interface) = self.interfaces.get_mut(&interface) {
@@ -217,8 +217,8 @@ impl Manager {
             (Purpose::Begin { id }, result) => self.begun(turn, &id, result.err().map(roll_back)),
             (Purpose::Renegotiate { id, exchange }, result) => {
                 let rolled_back = result.as_ref().err().cloned().map(roll_back);
-                let stalled = Stalled { id, exchange: *exchange, result };
-                self.renegotiation_applied(turn, change, stalled, rolled_back);
+                let applied = AppliedRenegotiation { id, exchange: *exchange, result };
+                self.renegotiation_applied(turn, change, applied, rolled_back);
             }
             // A class that is still there is deleted by the repair.
             (Purpose::Release { id, requester }, _) => self.released(turn, &id, requester, true),
@@ -271,8 +271,8 @@ impl Manager {
         }
     }
 
-    pub(super) fn lose_ended(&mut self, turn: &mut Turn, ended: Vec<Ended>) {
-        for Ended { held, cause } in ended {
+    pub(super) fn lose_ended(&mut self, turn: &mut Turn, ended: Vec<EndedFlow>) {
+        for EndedFlow { held, cause } in ended {
             self.lose(turn, held, cause.into());
         }
     }

@@ -4,11 +4,11 @@ use flowspec::{Both, Direction, Flowspec, Qos, ServiceType};
 
 use super::flow::{FlowPhase, framed};
 use super::message::{ChangeId, RequestId};
-use super::pending::{Exchange, Purpose, Stalled};
+use super::pending::{AppliedRenegotiation, Exchange, Purpose};
 use super::roll_back::RolledBack;
 use super::state::Manager;
 use super::turn::{DecisionReply, SetUp, Turn};
-use crate::admission::{Begun, Grant, Refusal, RefusedRequest, RequestKind};
+use crate::admission::{BegunRenegotiation, Grant, Refusal, RefusedRequest, RequestKind};
 use crate::tc::Change;
 use crate::telemetry::event::{Event, FlowRenegotiated};
 
@@ -24,13 +24,14 @@ impl Manager {
         id: &str,
         flowspecs: &Both<Option<Flowspec>>,
     ) {
-        let Begun { renegotiation, ended } = match self.ledger.begin_renegotiation(turn.now, id, flowspecs) {
-            Ok(begun) => begun,
-            Err(mut outcome) => {
-                self.apply_outcome(turn, &mut outcome);
-                return turn.answer(DecisionReply { request, decision: outcome.decision });
-            }
-        };
+        let BegunRenegotiation { renegotiation, ended } =
+            match self.ledger.begin_renegotiation(turn.now, id, flowspecs) {
+                Ok(begun) => begun,
+                Err(mut outcome) => {
+                    self.apply_outcome(turn, &mut outcome);
+                    return turn.answer(DecisionReply { request, decision: outcome.decision });
+                }
+            };
         self.lose_ended(turn, ended);
         let Some(flow) = self.flows.get(id) else { return self.refuse_unknown(turn, request, id) };
         let (qos, grant) = exchanged((&flow.qos, &flow.grant), flowspecs, renegotiation.grant());
@@ -42,7 +43,7 @@ impl Manager {
         };
         let exchange = Exchange { request, renegotiation, qos, grant };
         if change.ops.is_empty() {
-            return self.conclude(turn, Stalled { id: id.to_owned(), exchange, result: Ok(()) });
+            return self.conclude(turn, AppliedRenegotiation { id: id.to_owned(), exchange, result: Ok(()) });
         }
         let purpose = Purpose::Renegotiate { id: id.to_owned(), exchange: Box::new(exchange) };
         let change = self.apply(turn, &name, change, purpose);
@@ -73,34 +74,34 @@ impl Manager {
         &mut self,
         turn: &mut Turn,
         change: ChangeId,
-        stalled: Stalled,
+        applied: AppliedRenegotiation,
         rolled_back: Option<RolledBack>,
     ) {
-        let flow = self.flows.get_mut(&stalled.id).filter(|flow| flow.changing == Some(change));
+        let flow = self.flows.get_mut(&applied.id).filter(|flow| flow.changing == Some(change));
         let phase = flow.map(|flow| {
             flow.changing = None;
             flow.phase
         });
         if let Some(rolled_back) = rolled_back {
             if matches!(phase, Some(FlowPhase::Provisional | FlowPhase::Established)) {
-                self.join_again(&stalled.id);
+                self.join_again(&applied.id);
             }
-            self.correct(turn, &rolled_back);
+            self.realign_classes(turn, &rolled_back);
         }
         match phase {
             // It has ended, and another flow may have its name: the ledger has nothing of it any more.
-            None => self.refuse_unknown(turn, stalled.exchange.request, &stalled.id),
+            None => self.refuse_unknown(turn, applied.exchange.request, &applied.id),
             // Whether it is preempted is known once the kernel has answered about the other flow.
-            Some(FlowPhase::Displaced) => self.stalled.push(stalled),
-            Some(_) => self.conclude(turn, stalled),
+            Some(FlowPhase::Displaced) => self.renegotiations_to_conclude.push(applied),
+            Some(_) => self.conclude(turn, applied),
         }
     }
 
-    /// Concludes what was stalled while a flow was displaced.
+    /// Concludes the renegotiations that the kernel answered while a flow was displaced.
     pub(super) fn resume(&mut self, turn: &mut Turn, id: &str) {
-        while let Some(place) = self.stalled.iter().position(|stalled| stalled.id == id) {
-            let stalled = self.stalled.remove(place);
-            self.conclude(turn, stalled);
+        while let Some(place) = self.renegotiations_to_conclude.iter().position(|applied| applied.id == id) {
+            let applied = self.renegotiations_to_conclude.remove(place);
+            self.conclude(turn, applied);
         }
     }
 
@@ -111,8 +112,9 @@ impl Manager {
     }
 
     /// The budgets follow the kernel, and the request is answered.
-    fn conclude(&mut self, turn: &mut Turn, stalled: Stalled) {
-        let Stalled { id, exchange: Exchange { request, renegotiation, qos, grant }, result } = stalled;
+    fn conclude(&mut self, turn: &mut Turn, applied: AppliedRenegotiation) {
+        let AppliedRenegotiation { id, exchange: Exchange { request, renegotiation, qos, grant }, result } =
+            applied;
         let mut outcome = match result {
             Ok(()) => self.ledger.finish_renegotiation(turn.now, renegotiation),
             Err(failure) => {

@@ -65,7 +65,7 @@ impl Manager {
             interface.leave(id, class);
             interface.free(class);
         }
-        self.correct(turn, &rolled_back);
+        self.realign_classes(turn, &rolled_back);
         self.end_or_keep(turn, id, reinstated);
         self.refuse_admission(turn, reply, &rolled_back.interface, rolled_back.failure.into());
     }
@@ -176,8 +176,9 @@ impl Manager {
         }
     }
 
-    /// Sends what the classes of a change need that was rolled back, where that is not what the kernel has.
-    pub(super) fn correct(&mut self, turn: &mut Turn, rolled_back: &RolledBack) {
+    /// Sends the kernel new rates for the classes of a change that was rolled back, where its own are not those that the
+    /// flows in them need.
+    pub(super) fn realign_classes(&mut self, turn: &mut Turn, rolled_back: &RolledBack) {
         let name = &rolled_back.interface;
         let mut correction = Change::default();
         for Replaced { class, before } in &rolled_back.replaced {
@@ -185,11 +186,11 @@ impl Manager {
             let is_replaced = self.pending.values().any(|pending| pending.changes(name, *class));
             let kernel = (!is_replaced).then_some(*before);
             if let Some(interface) = self.interfaces.get_mut(name) {
-                correction.ops.extend(interface.correct(*class, kernel).ops);
+                correction.ops.extend(interface.realign_class(*class, kernel).ops);
             }
         }
         if !correction.ops.is_empty() {
-            self.apply(turn, name, correction, Purpose::Correct);
+            self.apply(turn, name, correction, Purpose::Realign);
         }
     }
 }

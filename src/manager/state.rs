@@ -10,7 +10,7 @@ use super::flow::{FlowPhase, Lapsed, ManagedFlow};
 use super::interface::{Interface, TreeState};
 use super::message::{ChangeId, Effect, RequestId};
 use super::owed::Owed;
-use super::pending::{Pending, Purpose, Stalled};
+use super::pending::{AppliedRenegotiation, Pending, Purpose};
 use super::recorded::RecordedGroups;
 use super::turn::Turn;
 use crate::admission::{Ledger, NotProgrammed, Operation, Provable, Totals};
@@ -27,14 +27,14 @@ pub struct Manager {
     pub(super) flows: BTreeMap<String, ManagedFlow>,
     /// What flows that have ended owe of their buckets.
     pub(super) owed: Owed,
-    /// The flows that have lost their reservations and whose owners have not told what they have taken from their
-    /// buckets; forgotten with the next input of another kind.
+    /// Flows that have lost their reservations and for which no [`Input::Spent`](super::Input::Spent) has come yet. The
+    /// next input of another kind empties the map.
     pub(super) lapsed: BTreeMap<String, Lapsed>,
     pub(super) beginnings: Beginnings,
     /// The changes that the kernel has not answered, in the order in which they were sent.
     pub(super) pending: BTreeMap<ChangeId, Pending>,
-    /// The kernel's answers to renegotiations of displaced flows.
-    pub(super) stalled: Vec<Stalled>,
+    /// Renegotiations that the kernel has answered, of flows whose displacement it has not answered yet.
+    pub(super) renegotiations_to_conclude: Vec<AppliedRenegotiation>,
     /// Requests for interfaces whose tree is being set up, in the order they came.
     pub(super) deferred: Vec<(RequestId, Box<Operation>)>,
     /// The groups as the events have reported them; `None` while nothing receives events.
@@ -58,8 +58,9 @@ pub struct Status {
 
 /// C and D of the tree that an interface has in the kernel, for the largest number of flows that there may be.
 ///
-/// `None` where the policy limits neither the flows nor their buckets.
-pub fn prove(link: &Provable) -> Option<ErrorTerms> {
+/// `None` where the policy does not limit both the flows and their buckets, or
+/// [`LinkRates::error_terms`](tc::LinkRates::error_terms) has no bound.
+pub fn proven_error_terms(link: &Provable) -> Option<ErrorTerms> {
     let rates = tc::LinkRates { capacity: link.capacity, budget: link.budget };
     rates.error_terms(tc::Load { flows: link.max_flows?, buckets: link.buffer? })
 }
@@ -68,14 +69,14 @@ impl Manager {
     /// A manager without flows, under this policy.
     pub fn new(policy: Arc<Policy>) -> Self {
         Self {
-            ledger: Ledger::proving(policy, prove),
+            ledger: Ledger::proving(policy, proven_error_terms),
             interfaces: BTreeMap::new(),
             flows: BTreeMap::new(),
             owed: Owed::default(),
             lapsed: BTreeMap::new(),
             beginnings: Beginnings::default(),
             pending: BTreeMap::new(),
-            stalled: Vec::new(),
+            renegotiations_to_conclude: Vec::new(),
             deferred: Vec::new(),
             recorded: None,
             last_change: 0,
@@ -84,8 +85,8 @@ impl Manager {
         }
     }
 
-    /// From now on [`handle`](Self::handle) gives events as well. The first ones report the groups there are;
-    /// flows that were admitted before are not reported.
+    /// From now on [`handle`](Self::handle) gives events as well. The first events report the groups that exist; flows
+    /// that were admitted before are not reported.
     pub fn record_events(&mut self) {
         self.recorded.get_or_insert_default();
     }
@@ -100,7 +101,7 @@ impl Manager {
         self.recorded.is_some()
     }
 
-    /// For its totals and flows; only inputs change it.
+    /// To read totals and flows. Inputs alone change it.
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -177,7 +178,7 @@ impl Manager {
             .map(|interface| interface.index)
     }
 
-    /// Whether an interface has been seen and has no tree: nothing is asked of the kernel for its flows.
+    /// Whether an interface has been seen and has no tree, so that its flows need no change in the kernel.
     pub fn is_in_user_space(&self, interface: &str) -> bool {
         let state = self.interfaces.get(interface).map(|interface| &interface.state);
         matches!(state, Some(TreeState::UserSpace(_)))
@@ -227,7 +228,8 @@ impl Manager {
         interfaces.any(|interface| interface.tree().is_some() && !interface.is_torn_down)
     }
 
-    /// Why an interface has no tree which it may have later: it is to be looked at again.
+    /// Why an interface has no tree at present, where it may get one later. `None` where it has one, and where the
+    /// policy has its flows enforced in user space.
     pub fn lacks_tree(&self, interface: &str) -> Option<&NotProgrammed> {
         match &self.interfaces.get(interface)?.state {
             TreeState::UserSpace(NotProgrammed::PolicySaysUserSpace) => None,
@@ -251,13 +253,14 @@ impl Manager {
         }
     }
 
-    /// Numbers that change whenever flows, budgets, changes for the kernel or requests that wait do.
+    /// Two equal stamps mean that nothing has changed in between: no reservation, budget, flow or waiting request, and
+    /// no change for the kernel.
     #[cfg(feature = "host")]
     pub(crate) fn stamp(&self) -> [u64; 6] {
         let count = |count: usize| count as u64;
         let (flows, pending) = (count(self.flows.len()), count(self.pending.len()));
-        let (deferred, stalled) = (count(self.deferred.len()), count(self.stalled.len()));
-        [self.ledger.bookings(), self.last_change, flows, pending, deferred, stalled]
+        let (deferred, applied) = (count(self.deferred.len()), count(self.renegotiations_to_conclude.len()));
+        [self.ledger.bookings(), self.last_change, flows, pending, deferred, applied]
     }
 
     /// Sends the kernel a change of an interface.

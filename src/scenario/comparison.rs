@@ -17,7 +17,7 @@ use crate::admission::Decision;
 
 /// All that a comparison of tests with another policy reports.
 #[derive(Clone, Copy, Debug)]
-pub struct Comparison<'a> {
+pub struct TestComparison<'a> {
     /// The path of the other policy.
     pub other: &'a str,
     /// The tests that were run under both policies, in order.
@@ -52,7 +52,7 @@ pub struct ComparedDecision {
     pub difference: Difference,
 }
 
-impl Comparison<'_> {
+impl TestComparison<'_> {
     /// How many decisions differ.
     pub fn count(&self) -> usize {
         self.tests.iter().map(|test| test.decisions.len()).sum()

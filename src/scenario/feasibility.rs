@@ -7,7 +7,7 @@ use flowspec::{Direction, Qos, Rate};
 
 use super::distinct::{ANY_INTERFACE, distinct, owner_for};
 use crate::admission::{Ledger, NewFlow, Refusal, Request};
-use crate::manager::prove;
+use crate::manager::proven_error_terms;
 use crate::policy::{Budget, Capacity, Class, Code, InterfacePolicy, Owner, Place, Policy, Problem, Rule};
 
 /// The most requests that are tried; a policy with more combinations is not searched any further.
@@ -144,9 +144,9 @@ impl Trial {
             assume_capacity(interface);
         }
         known.preemption = false;
-        let grouped = Ledger::proving(Arc::new(known.clone()), prove);
+        let grouped = Ledger::proving(Arc::new(known.clone()), proven_error_terms);
         known.groups.clear();
-        let empty = Ledger::proving(Arc::new(known), prove);
+        let empty = Ledger::proving(Arc::new(known), proven_error_terms);
         let interfaces = distinct(&policy.interfaces, |interface| InterfacePolicy {
             place: Place::default(),
             ..interface.clone()

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::distinct::{ANY_INTERFACE, owner_for};
 use crate::admission::{Ledger, NewFlow, Reason, Refusal, Request};
-use crate::manager::prove;
+use crate::manager::proven_error_terms;
 use crate::policy::{Capacity, GroupMode, InterfacePolicy, Place, Policy};
 
 /// The most flows that are submitted for a whole policy; the remaining combinations are not counted.
@@ -163,7 +163,7 @@ struct Counter<'a> {
 
 impl<'a> Counter<'a> {
     fn new(policy: &'a Policy) -> Self {
-        let empty = Ledger::proving(Arc::new(policy.clone()), prove);
+        let empty = Ledger::proving(Arc::new(policy.clone()), proven_error_terms);
         Self { policy, empty, left: MOST_SUBMITTED, uncounted: 0 }
     }
 

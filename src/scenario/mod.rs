@@ -12,7 +12,7 @@
 //! - **Results**: a [`TestOutcome`] holds the [`Verdict`] ([`TestFailure`], [`SkipReason`]), every [`StepDecision`] and the
 //!   [`Correction`]s that would make the test pass, or the [`Uncorrectable`] steps. A failure names the [`Compared`]
 //!   quantity and holds a [`LedgerSnapshot`]. [`differences`] pairs the decisions of two policies on what was
-//!   [`Requested`]; a [`Comparison`] reports each [`ComparedTest`] with its [`ComparedDecision`]s.
+//!   [`Requested`]; a [`TestComparison`] reports each [`ComparedTest`] with its [`ComparedDecision`]s.
 //! - **Reports**: a [`RunReport`] of [`TestReport`]s, [`InvalidFile`]s and [`PolicyCoverage`] is rendered in a [`ReportFormat`];
 //!   [`Coverage`] counts which [`CoverageItem`]s of a policy the tests used.
 //! - **Checks**: [`infeasible`] names what a policy can admit nowhere; [`Holdings`] counts what it can hold, by
@@ -57,7 +57,7 @@ mod suite;
 mod trace;
 mod trace_schema;
 
-pub use comparison::{ComparedDecision, ComparedTest, Comparison};
+pub use comparison::{ComparedDecision, ComparedTest, TestComparison};
 pub use coverage::{Coverage, CoverageItem};
 pub use difference::{Difference, differences};
 pub use feasibility::infeasible;

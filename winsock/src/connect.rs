@@ -11,7 +11,7 @@ use super::blocking::{blocks, check_may_block, now};
 use super::descriptor::Duplicate;
 use super::endpoint::{ConnectionPhase, Endpoint};
 use super::group::PreviousGroupReservation;
-use super::handshake::{Offer, directions_of_answer, exchange};
+use super::handshake::{Offer, directions_of_answer, send_offer};
 use super::network_events::EventSet;
 use super::protocol::Family;
 use super::provider::{check_started, provider};
@@ -309,7 +309,7 @@ impl Endpoint {
     async fn perform_handshake(&self, handshake: CallerHandshake) -> Result<()> {
         let CallerHandshake { offer, callee_capacity, sink } = handshake;
         let connection = self.register(Interest::READABLE.add(Interest::WRITABLE))?;
-        let answer = exchange(&connection, &offer).await?;
+        let answer = send_offer(&connection, &offer).await?;
         if let Some(refused) = answer.refused {
             self.state().qos.status = answer.status.map(QosStatus::from);
             return Err(refused);

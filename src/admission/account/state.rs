@@ -166,7 +166,7 @@ impl Account {
     }
 
     /// Computes the error terms: those that the policy states, else the proven ones, which exist for sending only.
-    pub(crate) fn prove(&mut self, policy: &InterfacePolicy, prover: Prover) {
+    pub(crate) fn update_error_terms(&mut self, policy: &InterfacePolicy, prover: Prover) {
         let provable = policy.enforcement != Enforcement::UserSpace && !self.unprogrammed;
         let proven = self.capacity.sending.filter(|_| provable).and_then(|capacity| {
             let budget = policy.budget(Direction::Sending).reservable_of(capacity);

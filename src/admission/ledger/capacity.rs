@@ -35,14 +35,14 @@ impl Ledger {
                 return Vec::new();
             }
             *account.capacity.get_mut(direction) = Some(capacity);
-            account.prove(interface_policy, prover);
+            account.update_error_terms(interface_policy, prover);
             if reference_capacity.saturating_sub(capacity) < change.of(reference_capacity) {
                 return Vec::new();
             }
         }
         *account.capacity.get_mut(direction) = Some(capacity);
         *account.reference_capacity.get_mut(direction) = Some(capacity);
-        account.prove(interface_policy, prover);
+        account.update_error_terms(interface_policy, prover);
         if interface_policy.on_capacity_drop == OnCapacityDrop::Keep {
             return Vec::new();
         }

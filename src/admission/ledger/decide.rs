@@ -8,7 +8,7 @@ use super::admit::TriedRenditions;
 use super::measurement::Measurement;
 use super::state::Ledger;
 use crate::admission::decision::{Decision, Outcome};
-use crate::admission::ended::{EndCause, Ended, EndedIds};
+use crate::admission::ended::{EndCause, EndedFlow, EndedIds};
 use crate::admission::limits::ClientLimit;
 use crate::admission::operation::{Ladder, Operation, RefusedRequest, RequestKind};
 use crate::admission::peer::PeerState;
@@ -216,11 +216,11 @@ impl Ledger {
         &mut self,
         id: &str,
         (state, since): (PeerState, Option<Moment>),
-        ended: &mut Vec<Ended>,
+        ended: &mut Vec<EndedFlow>,
     ) -> Answered {
         let interface = self.interface_of(id);
         let result = self.report_peer(id, state, since).and_then(|lost| {
-            let loss = lost.as_ref().and_then(Ended::peer_loss);
+            let loss = lost.as_ref().and_then(EndedFlow::peer_loss);
             ended.extend(lost);
             Ok(ReportedPeer { interface: interface.clone()?, state, loss, ends: self.peer_end(id) })
         });
@@ -268,12 +268,12 @@ impl Ledger {
         interface: &str,
         direction: Direction,
         capacity: Rate,
-        ended: &mut Vec<Ended>,
+        ended: &mut Vec<EndedFlow>,
     ) -> Answered {
         let known = self.policy.interface(interface).is_some();
         let gone = self.set_capacity(interface, direction, capacity);
         let shed = gone.iter().map(|held| held.id.clone()).collect();
-        ended.extend(gone.into_iter().map(|held| Ended { held, cause: EndCause::Shed }));
+        ended.extend(gone.into_iter().map(|held| EndedFlow { held, cause: EndCause::Shed }));
         let result = if known {
             let counts_from = self.rises(interface, direction);
             let (interface, not_programmed) = (interface.to_owned(), None);

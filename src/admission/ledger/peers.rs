@@ -6,7 +6,7 @@ use flowspec::Moment;
 
 use super::state::Ledger;
 use crate::admission::account::entry::Entry;
-use crate::admission::ended::{EndCause, Ended};
+use crate::admission::ended::{EndCause, EndedFlow};
 use crate::admission::peer::{PeerLoss, PeerState};
 use crate::admission::refusal::Refusal;
 use crate::policy::{FlowNames, PeerTimeouts};
@@ -22,7 +22,7 @@ impl Ledger {
         id: &str,
         state: PeerState,
         since: Option<Moment>,
-    ) -> Result<Option<Ended>, Refusal> {
+    ) -> Result<Option<EndedFlow>, Refusal> {
         let Some(slot) = self.flows.slot(id) else { return Err(Refusal::UnknownId { id: id.to_owned() }) };
         let given = since.map(|since| since.min(self.now));
         let mut absence = self.absent.get(slot).unwrap_or_default();
@@ -51,17 +51,17 @@ impl Ledger {
     }
 
     /// Ends the flow in a slot, whose time without its peer is over.
-    pub(crate) fn end_absent(&mut self, slot: u32) -> Option<Ended> {
+    pub(crate) fn end_absent(&mut self, slot: u32) -> Option<EndedFlow> {
         let (_, loss) = self.absent.get(slot)?.end?;
         self.lose_peer(slot, loss)
     }
 
-    fn lose_peer(&mut self, slot: u32, loss: PeerLoss) -> Option<Ended> {
+    fn lose_peer(&mut self, slot: u32, loss: PeerLoss) -> Option<EndedFlow> {
         let held = self.end(slot)?;
         // A flow that has ended does not wait for more.
         self.waiting.leave(&held.id);
         self.debug_check();
-        Some(Ended { held, cause: EndCause::Peer(loss) })
+        Some(EndedFlow { held, cause: EndCause::Peer(loss) })
     }
 
     /// The timeouts of the flow in a slot, under the policy of now.

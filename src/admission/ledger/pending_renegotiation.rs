@@ -12,7 +12,7 @@ use super::renegotiation::PreviousReservation;
 use super::state::Ledger;
 use crate::admission::account::charge::Charge;
 use crate::admission::decision::{Decision, Outcome};
-use crate::admission::ended::{Ended, EndedIds};
+use crate::admission::ended::{EndedFlow, EndedIds};
 use crate::admission::refusal::Refusal;
 use crate::admission::request::Grant;
 use crate::admission::response::{Refused, RenegotiatedFlow, Response};
@@ -30,11 +30,11 @@ pub struct Renegotiation {
 
 /// The first step of a renegotiation: granted, and charged beside the old reservation.
 #[derive(Debug)]
-pub struct Begun {
+pub struct BegunRenegotiation {
     /// The other reservation.
     pub renegotiation: Renegotiation,
     /// The flows that had expired by then, with what they held.
-    pub ended: Vec<Ended>,
+    pub ended: Vec<EndedFlow>,
 }
 
 impl Renegotiation {
@@ -55,14 +55,14 @@ impl Ledger {
         at: Moment,
         id: &str,
         flowspecs: &Both<Option<Flowspec>>,
-    ) -> Result<Begun, Box<Outcome>> {
+    ) -> Result<BegunRenegotiation, Box<Outcome>> {
         let ended = self.advance(at);
         let ids = EndedIds::of(&ended);
         match self.replace_reservation_counted(id, *flowspecs) {
             Ok((grant, previous)) => {
                 let [before, after] = self.charge_both(id, &grant, &previous);
                 let renegotiation = Renegotiation { id: id.to_owned(), before, after, grant, before_it: ids };
-                Ok(Begun { renegotiation, ended })
+                Ok(BegunRenegotiation { renegotiation, ended })
             }
             Err(refusal) => {
                 let decision = self.refuse_renegotiation(id, refusal, ids);

@@ -97,7 +97,7 @@ impl Ledger {
                 None => known.dropped(before),
                 Some(interface) => {
                     let mut known = known.under(before, interface, policy.preemption);
-                    known.prove(interface, self.prover);
+                    known.update_error_terms(interface, self.prover);
                     known
                 }
             });

@@ -18,7 +18,7 @@ use crate::admission::account::names::NameTable;
 use crate::admission::account::proof::{Prover, unproven};
 use crate::admission::account::rank::Rank;
 use crate::admission::account::state::{Account, SeenLink};
-use crate::admission::ended::{EndCause, Ended};
+use crate::admission::ended::{EndCause, EndedFlow};
 use crate::admission::group_difference::GroupDifference;
 use crate::policy::{Client, Policy};
 
@@ -126,7 +126,7 @@ impl Ledger {
         self.bookings += 1;
         let Some(account) = self.account_of(interface) else { return };
         account.observe_link(interface_policy, SeenLink { mtu, speed });
-        self.prove(interface);
+        self.update_error_terms(interface);
         self.restate_groups_on(interface);
         self.debug_check();
     }
@@ -138,7 +138,7 @@ impl Ledger {
         self.bookings += 1;
         let Some(account) = self.account_of(interface) else { return };
         account.see_again(interface_policy, SeenLink { mtu, speed });
-        self.prove(interface);
+        self.update_error_terms(interface);
         self.debug_check();
     }
 
@@ -149,27 +149,27 @@ impl Ledger {
             && account.unprogrammed == is_programmed
         {
             account.unprogrammed = !is_programmed;
-            self.prove(interface);
+            self.update_error_terms(interface);
         }
     }
 
     /// C and D of what is sent, stated or proven.
-    pub fn proven(&self, interface: &str) -> Option<ErrorTerms> {
+    pub fn error_terms(&self, interface: &str) -> Option<ErrorTerms> {
         self.account(interface)?.terms.sending
     }
 
     /// Computes C and D again, after something has changed that they depend on.
-    pub(crate) fn prove(&mut self, interface: &str) {
+    pub(crate) fn update_error_terms(&mut self, interface: &str) {
         let prover = self.prover;
         let policy = Arc::clone(&self.policy);
         if let (Some(policy), Some(account)) = (policy.interface(interface), self.account_of(interface)) {
-            account.prove(policy, prover);
+            account.update_error_terms(policy, prover);
         }
     }
 
     /// Time passes: the reservations of flows whose time is over, and of flows that were without their peers for too
     /// long, are released. Gives those flows, in the order in which they ended.
-    pub fn advance(&mut self, now: Moment) -> Vec<Ended> {
+    pub fn advance(&mut self, now: Moment) -> Vec<EndedFlow> {
         let mut ended = Vec::new();
         loop {
             let expires = self.endings.first().map(|(at, rank)| (*at, rank.slot(), true));
@@ -198,11 +198,11 @@ impl Ledger {
         ends.into_iter().chain(absent).chain(self.waiting.due()).chain(rises).min()
     }
 
-    fn expire(&mut self, slot: u32) -> Option<Ended> {
+    fn expire(&mut self, slot: u32) -> Option<EndedFlow> {
         let held = self.end(slot)?;
         // A flow that has ended does not wait for more.
         self.waiting.leave(&held.id);
-        Some(Ended { held, cause: EndCause::Expired })
+        Some(EndedFlow { held, cause: EndCause::Expired })
     }
 
     fn pass(&mut self, now: Moment) {
@@ -216,7 +216,7 @@ impl Ledger {
             {
                 self.risen = true;
                 if let Some(policy) = self.policy.interface(self.interfaces.text(number)) {
-                    account.prove(policy, self.prover);
+                    account.update_error_terms(policy, self.prover);
                 }
             }
         }
@@ -253,7 +253,7 @@ impl Ledger {
             && let Some(policy) = self.policy.interface(interface)
         {
             let mut opened = Account::new(policy, self.policy.preemption);
-            opened.prove(policy, self.prover);
+            opened.update_error_terms(policy, self.prover);
             *account = Some(opened);
         }
         number

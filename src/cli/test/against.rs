@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use gqos::scenario::{ComparedDecision, ComparedTest, Comparison, Difference, InvalidFile, differences};
+use gqos::scenario::{ComparedDecision, ComparedTest, Difference, InvalidFile, TestComparison, differences};
 
 use super::arguments::Arguments;
 use super::file::{LoadedPolicy, Selected};
@@ -21,7 +21,7 @@ pub(super) fn against(
 ) -> Result<ExitCode, CommandFailure> {
     let other = LoadedPolicy::load(other)?;
     let tests: Vec<_> = selected.iter().map(|test| compare(*test, &other)).collect();
-    let comparison = Comparison { other: &other.path, tests: &tests, invalid };
+    let comparison = TestComparison { other: &other.path, tests: &tests, invalid };
     print(&comparison.render(arguments.format.into()))?;
     for (format, path) in &arguments.out {
         write(path, comparison.render((*format).into()))?;

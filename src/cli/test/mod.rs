@@ -1,7 +1,17 @@
 //! `gqos test`: admission regression tests.
 //!
-//! `run` chooses what the arguments ask for; `file` reads test files and their policies, and runs one test. The options
-//! `--bless`, `--against`, `--lab` and `--watch` have files of their own.
+//! # Types
+//!
+//! - **Files**: a `File` is a test file with its suite and each `LoadedPolicy` that it names; `Opened` are all files of
+//!   the arguments, those that cannot be used as `RefusedFile`s.
+//! - **Tests**: a `Selected` test in its file.
+//!
+//! # Order of calls
+//!
+//! 1. [`run`]: with `--record`, a trace becomes a test, and nothing is run; with `--watch`, the rest repeats.
+//! 2. `open_all` reads the files and their policies, and the arguments select tests.
+//! 3. `against` compares with another policy, `bless` rewrites expectations; otherwise `Selected::run` runs each test,
+//!    on a `PrivateNetwork` too with `--lab`, and the report is rendered by `scenario`.
 
 mod against;
 mod arguments;

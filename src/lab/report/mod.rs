@@ -1,8 +1,16 @@
-//! The demo's result as a picture and as an HTML page.
+//! The demo's result as pictures and as an HTML page. Pure: takes a result, gives charts and text.
 //!
-//! Both are pure functions of the result. [`picture`] has one row per viewer and one cell per second, [`rates`] compares
-//! each viewer's rate with what it needs or was promised, and [`html`] is a page with both, tables and the conditions of
-//! the run, which are a [`Provenance`].
+//! # Types
+//!
+//! - **In**: a [`DemoResult`](super::demo::DemoResult), and for the page the [`Provenance`] of the run: its date,
+//!   command, kernel and policy.
+//! - **Out**: a [`Chart`](crate::chart::Chart) of [`picture`], one row per viewer and one cell per second, or of
+//!   [`rates`], each viewer's rate beside what it needs or was promised; the text of [`html`], a page with both and
+//!   with tables.
+//!
+//! # Order of calls
+//!
+//! [`Provenance::here_and_now`] when the run ends, then [`html`], which draws both charts itself; or [`picture`] alone.
 
 mod page;
 mod pictures;

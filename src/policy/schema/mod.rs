@@ -1,5 +1,22 @@
-//! The JSON schema of a policy file, for editors. It is recorded from the reader itself, which reads a policy with every
-//! table and notes for each key which values it takes; [`meanings`] says what each key means.
+//! The JSON schema of a policy file, for editors that complete and check what is written.
+//!
+//! The schema is recorded from the reader of policies itself, which notes for each key which values it takes. What no
+//! value shows is written by hand: names, required keys, meanings.
+//!
+//! # Types
+//!
+//! - **Recorded**: `Forms` of [`Problems`], one JSON schema for each key of each table.
+//! - **Written by hand**: an [`Outline`] of the tables of a file; a [`Meaning`](meaning::Meaning) of each key, with its
+//!   default, in [`meanings`].
+//! - **Assembled**: [`Tables`], the schema of each table by its path.
+//!
+//! # Order of calls
+//!
+//! 1. [`Problems::recording_forms`], and the reader reads `everything.toml`, a policy with every table, into it.
+//! 2. [`Outline::schema`] makes one document of the forms and the meanings; keys that take one value or a list are
+//!    added.
+//!
+//! `scenario` makes the schemas of tests and traces with the same [`Outline`].
 
 pub(crate) mod build;
 pub(crate) mod meaning;

@@ -31,7 +31,7 @@ fn nodes() -> MutexGuard<'static, Option<HashMap<usize, AddrInfoExNode>>> {
 }
 
 /// Keeps a linked list of the answer's nodes, and returns the address of the first.
-fn publish(resolved: ResolvedAddresses) -> Option<usize> {
+fn keep_list(resolved: ResolvedAddresses) -> Option<usize> {
     let ResolvedAddresses { addresses, kinds, mut name } = resolved;
     let mut first = None;
     let mut previous: Option<usize> = None;
@@ -74,7 +74,7 @@ impl GetAddrInfoExCall {
         if !self.overlapped.is_null() {
             return Err(Wsa::Eopnotsupp);
         }
-        let first = publish(self.query.resolve()?).ok_or(Wsa::HostNotFound)?;
+        let first = keep_list(self.query.resolve()?).ok_or(Wsa::HostNotFound)?;
         memory::write(self.query.result, &first.to_ne_bytes())
     }
 }

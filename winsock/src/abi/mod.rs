@@ -2,12 +2,26 @@
 //!
 //! Every function is exported with the prefix `gqos_`, so that none of the C library's functions is replaced; the
 //! headers in `include/` map Winsock's names to these. A function of the API reports errors by WSAGetLastError; its
-//! counterpart of the SPI, named WSP…, has a last parameter `lpErrno` for that. No panic crosses the boundary: it becomes
-//! WSAENETDOWN.
+//! counterpart of the SPI, named WSP…, has a last parameter `lpErrno` for that. No panic crosses the boundary: it
+//! becomes WSAENETDOWN.
 //!
-//! Pointers of the program are [`Address`]es: what they point to is copied by the kernel, and buffers for data go to the
-//! kernel as they are. A pointer to memory that is not mapped is therefore WSAEFAULT and not a crash, and no Rust
+//! Pointers of the program are [`Address`]es: what they point to is copied by the kernel, and buffers for data go to
+//! the kernel as they are. A pointer to memory that is not mapped is therefore WSAEFAULT and not a crash, and no Rust
 //! reference to the program's memory exists.
+//!
+//! # Types
+//!
+//! - **Handles**: `handle` gives SOCKETs for endpoints, `event_handles` WSAEVENTs for event objects.
+//! - **Structures**: `memory` reads and writes the program's; `sockaddr`, `qos`, `protocol_info` and `netdb` know their
+//!   layouts.
+//! - **Functions**: one file for each group of Winsock's pages, such as `sockets`, `transfer`, `select` and `qwave`.
+//!   `c_functions!` makes the exported functions, and `last_error` turns a result into a return value.
+//!
+//! # Order of calls
+//!
+//! As Winsock has it: WSAStartup in `startup`, or WSPStartup in `spi`, which returns the table of functions; sockets in
+//! `sockets`; connect with `connect`'s parameters, or accept; transfers; closesocket; WSACleanup. Only a few functions
+//! work without WSAStartup, and their files say so.
 //!
 //! # Safety
 //!

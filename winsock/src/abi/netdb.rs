@@ -58,9 +58,9 @@ impl Structure {
         self.add_list(pointers)
     }
 
-    /// Completes the structure with its own words, replaces the thread's earlier one of this kind, and returns the
-    /// pointer.
-    fn publish(mut self, kind: StructureKind, words: impl Into<Box<[usize]>>) -> usize {
+    /// Completes the structure with its own words and returns its pointer. It replaces the thread's earlier structure of
+    /// this kind, as Windows' does.
+    fn keep(mut self, kind: StructureKind, words: impl Into<Box<[usize]>>) -> usize {
         self.words = words.into();
         let pointer = self.words.as_ptr().expose_provenance();
         STRUCTURES.with_borrow_mut(|structures| structures[kind as usize] = self);
@@ -69,7 +69,7 @@ impl Structure {
 }
 
 /// Makes a hostent: name, aliases, family and length of an address in one word, addresses.
-fn publish_host(name: &str, addresses: &[IpAddr]) -> usize {
+fn keep_host(name: &str, addresses: &[IpAddr]) -> usize {
     let mut structure = Structure::default();
     let name = structure.add_text(name);
     let aliases = structure.add_list([]);
@@ -87,7 +87,7 @@ fn publish_host(name: &str, addresses: &[IpAddr]) -> usize {
         structure.addresses.push(bytes);
     }
     let list = structure.add_list(pointers);
-    structure.publish(StructureKind::Host, [name, aliases, usize::from(family) | length << 16, list])
+    structure.keep(StructureKind::Host, [name, aliases, usize::from(family) | length << 16, list])
 }
 
 fn host_by_name(name: Address) -> Result<usize> {
@@ -98,12 +98,12 @@ fn host_by_name(name: Address) -> Result<usize> {
         name => name,
     };
     if let Ok(ip) = name.parse::<Ipv4Addr>() {
-        return Ok(publish_host(&name, &[ip.into()]));
+        return Ok(keep_host(&name, &[ip.into()]));
     }
     let found = (name.as_str(), 0).to_socket_addrs().map_err(|_| Wsa::HostNotFound)?;
     let mut addresses: Vec<IpAddr> = found.map(|found| found.ip()).filter(IpAddr::is_ipv4).collect();
     addresses.dedup();
-    if addresses.is_empty() { Err(Wsa::NoData) } else { Ok(publish_host(&name, &addresses)) }
+    if addresses.is_empty() { Err(Wsa::NoData) } else { Ok(keep_host(&name, &addresses)) }
 }
 
 fn host_by_address(address: Address, length: i32, family: i32) -> Result<usize> {
@@ -115,7 +115,7 @@ fn host_by_address(address: Address, length: i32, family: i32) -> Result<usize> 
         _ => return Err(Wsa::Eafnosupport),
     };
     let name = name_of(ip).ok_or(Wsa::HostNotFound)?;
-    Ok(publish_host(&name, &[ip]))
+    Ok(keep_host(&name, &[ip]))
 }
 
 fn own_name(buffer: Address, capacity: i32, encoding: Encoding) -> Result<i32> {
@@ -135,7 +135,7 @@ fn read_optional(text: Address) -> Result<String> {
 }
 
 /// Makes a servent: name, aliases, protocol, and the port in network byte order.
-fn publish_service(found: Option<ServiceEntry>) -> Result<usize> {
+fn keep_service(found: Option<ServiceEntry>) -> Result<usize> {
     let ServiceEntry { name, aliases, port, protocol } = found.ok_or(Wsa::NoData)?;
     let mut structure = Structure::default();
     let words = [
@@ -144,11 +144,11 @@ fn publish_service(found: Option<ServiceEntry>) -> Result<usize> {
         structure.add_text(&protocol),
         usize::from(u16::from_ne_bytes(port.to_be_bytes())),
     ];
-    Ok(structure.publish(StructureKind::Service, words))
+    Ok(structure.keep(StructureKind::Service, words))
 }
 
 /// Makes a protoent: name, aliases, number.
-fn publish_protocol(is_wanted: impl Fn(&str, i16) -> bool) -> Result<usize> {
+fn keep_protocol(is_wanted: impl Fn(&str, i16) -> bool) -> Result<usize> {
     check_started()?;
     let found = PROTOCOLS.into_iter().find(|(name, number)| is_wanted(name, *number));
     let (name, number) = found.ok_or(Wsa::NoData)?;
@@ -156,7 +156,7 @@ fn publish_protocol(is_wanted: impl Fn(&str, i16) -> bool) -> Result<usize> {
     let alias = name.to_uppercase();
     let words =
         [structure.add_text(name), structure.add_texts([&alias]), usize::from(number.cast_unsigned())];
-    Ok(structure.publish(StructureKind::Protocol, words))
+    Ok(structure.keep(StructureKind::Protocol, words))
 }
 
 c_functions! {
@@ -174,7 +174,7 @@ c_functions! {
     api gqos_getservbyname(name: Address, protocol: Address) -> usize, or NULL => {
         check_started()?;
         let (name, protocol) = (memory::read_text(name, Encoding::Narrow)?, read_optional(protocol)?);
-        publish_service(services::find(|service| service.is_named(&name, &protocol)))
+        keep_service(services::find(|service| service.is_named(&name, &protocol)))
     };
     /// getservbyport: the port is in network byte order.
     api gqos_getservbyport(port: i32, protocol: Address) -> usize, or NULL => {
@@ -182,14 +182,14 @@ c_functions! {
         let protocol = read_optional(protocol)?;
         let [low, high, ..] = port.to_ne_bytes();
         let port = u16::from_be_bytes([low, high]);
-        publish_service(services::find(|service| service.port == port && service.has_protocol(&protocol)))
+        keep_service(services::find(|service| service.port == port && service.has_protocol(&protocol)))
     };
     /// getprotobyname.
     api gqos_getprotobyname(name: Address) -> usize, or NULL => {
         let requested = memory::read_text(name, Encoding::Narrow)?;
-        publish_protocol(|name, _| name.eq_ignore_ascii_case(&requested))
+        keep_protocol(|name, _| name.eq_ignore_ascii_case(&requested))
     };
     /// getprotobynumber.
     api gqos_getprotobynumber(number: i32) -> usize, or NULL
-        => publish_protocol(|_, known| i32::from(known) == number);
+        => keep_protocol(|_, known| i32::from(known) == number);
 }

@@ -1,8 +1,19 @@
 //! The connect-data handshake: how data and flow specifications of a connect call reach the acceptor.
 //!
 //! The caller sends an [`Offer`] over the new TCP connection and waits for the [`CalleeAnswer`]; the program's own data
-//! follows. Both ends need sockets of a catalogue entry with XP1_CONNECT_DATA. `message` is the pure part, `queue` the
-//! connections whose offers have arrived; this file moves messages over sockets, each within a time limit.
+//! follows. Both ends need sockets of a catalogue entry with XP1_CONNECT_DATA. `message` is the pure part; this file
+//! moves messages over sockets, each within a time limit.
+//!
+//! # Types
+//!
+//! - **Messages**: [`Offer`] and [`CalleeAnswer`]; a [`MessageError`] where bytes are neither.
+//! - **At the listener**: an [`OfferQueue`] of [`OfferedConnection`]s, the connections whose offers have arrived.
+//!
+//! # Order of calls
+//!
+//! - The caller: [`send_offer`], and [`directions_of_answer`] for what the acceptor has reserved.
+//! - The listener: [`receive_offers`] as long as it listens; for each connection [`OfferQueue::take_first`], then
+//!   [`send_answer`] with [`status_of_acceptor`], or [`OfferQueue::put_back`] where the acceptor defers.
 
 mod message;
 mod queue;
@@ -73,7 +84,7 @@ pub(crate) async fn receive_offers(
 ///
 /// - **Errors**: WSAETIMEDOUT; WSAECONNREFUSED where the peer answers with something else; WSAEOPNOTSUPP for a rate
 ///   that FLOWSPEC does not hold.
-pub(crate) async fn exchange(connection: &AsyncFd<OwnedFd>, offer: &Offer) -> Result<CalleeAnswer> {
+pub(crate) async fn send_offer(connection: &AsyncFd<OwnedFd>, offer: &Offer) -> Result<CalleeAnswer> {
     let bytes = offer.write().map_err(|_| Wsa::Eopnotsupp)?;
     let exchange = async {
         send_all(connection, &bytes).await?;

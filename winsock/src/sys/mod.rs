@@ -3,6 +3,21 @@
 //! Takes descriptors, addresses and values; returns what the kernel answers, or its error number. Knows neither
 //! Winsock's states nor its codes. Descriptors may be used by the program outside of this library as well, and memory
 //! that a C program names is passed to the kernel by address: no reference to it is ever made.
+//!
+//! # Types
+//!
+//! - **Memory**: an [`Address`] and a [`ForeignMemory`] of a C program; a [`SendBuffer`] or [`ReceiveBuffer`] is either
+//!   that or memory of this library.
+//! - **Transfers**: [`MessageFlags`]; [`Received`] from [`receive`], and [`ReceivedMessage`] with its [`ControlItem`]s
+//!   from [`receive_message`].
+//! - **Options**: [`KernelOption`] of sockets, [`NetworkOption`] of IP and TCP, [`MulticastInterface`].
+//! - **Waiting**: [`Readiness`] of a descriptor, and a [`Signal`] that ends a wait.
+//!
+//! # Order of calls
+//!
+//! [`open`], then [`bind`], [`connect`] or [`listen`] with [`accept`], then transfers, [`poll`] and options in any
+//! order, and [`shutdown`]. A descriptor is closed by its owner, or [`replace_by_placeholder`] keeps its number
+//! reserved.
 
 mod buffer;
 mod control;
