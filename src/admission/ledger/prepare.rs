@@ -43,14 +43,14 @@ pub(crate) struct Described {
     dscp: Option<u8>,
 }
 
-/// What a flow would book.
+/// What a flow would book. The parts that most flows do not have are boxed: it is moved several times for each decision.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) entry: Entry,
     /// The flow's reservation that this one replaces, which is not booked.
-    pub(crate) old: Option<Entry>,
+    pub(crate) old: Option<Box<Entry>>,
     /// Its group, where the members share one reservation.
-    pub(crate) group: Option<GrownGroup>,
+    pub(crate) group: Option<Box<GrownGroup>>,
 }
 
 /// A shared group that a flow joins, or in which it asks for something else.
@@ -77,7 +77,7 @@ pub(crate) struct Constraint {
 impl Wanted {
     /// What the flow is charged, and what it was charged before.
     fn rates(&self) -> FlowRates {
-        let held = self.old.as_ref().map(Entry::rate).unwrap_or_default();
+        let held = self.old.as_ref().map(|old| old.rate()).unwrap_or_default();
         FlowRates { charged: self.entry.rate(), held }
     }
 }
@@ -174,7 +174,7 @@ impl Ledger {
         let group = entry.group.as_ref().and_then(|name| self.groups.get(name));
         let group = group.filter(|group| group.mode == GroupMode::Shared).map(|group| {
             let (booked, grown) = (group.footprint.clone(), group.due(Some(member), self.now));
-            GrownGroup { held: booked.clone(), booked, grown }
+            Box::new(GrownGroup { held: booked.clone(), booked, grown })
         });
         Wanted { entry, old: None, group }
     }
@@ -283,7 +283,7 @@ impl Ledger {
 
     /// Calls `check` while the group that would grow is not booked, so that it can be checked as it would be.
     pub(crate) fn without_group<T>(&mut self, wanted: &Wanted, check: impl FnOnce(&mut Self) -> T) -> T {
-        let Some(GrownGroup { booked, .. }) = &wanted.group else { return check(self) };
+        let Some(GrownGroup { booked, .. }) = wanted.group.as_deref() else { return check(self) };
         let now = self.now;
         if let Some(account) = self.account_at(booked.interface) {
             account.unbook(booked, now);
@@ -319,7 +319,7 @@ impl Ledger {
 
     /// The windows in which a flow's group would grow, with what it would take there and what it has held.
     fn growth(&self, wanted: &Wanted) -> Vec<(Footprint, Footprint)> {
-        let Some(GrownGroup { grown, held, .. }) = &wanted.group else { return Vec::new() };
+        let Some(GrownGroup { grown, held, .. }) = wanted.group.as_deref() else { return Vec::new() };
         grown.above(held, self.now)
     }
 

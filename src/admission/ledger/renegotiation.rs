@@ -95,7 +95,7 @@ impl Ledger {
         // The old reservation is unbooked for the check; if the new one does not fit, it is booked again.
         self.unbook(&old);
         let mut wanted = self.wanted(entry, &member);
-        wanted.old = Some(old.clone());
+        wanted.old = Some(Box::new(old.clone()));
         if let (Some(group), Some(held)) = (&mut wanted.group, group_before) {
             group.held = held;
         }
