@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::policy;
-use gqos::admission::{Enforced, Lack, Ledger, Reason};
+use flowspec::{Bytes, Flowspec, Moment, Qos, Rate};
+use gqos::admission::{Enforced, Lack, Ledger, NewFlow, Operation, Reason, Request};
 use gqos::policy::Policy;
 use gqos::scenario::parse_line;
 
@@ -171,4 +172,22 @@ fn all_fields_of_decisions_are_listed_with_type_and_presence() {
             assert!(values.iter().any(|value| !is_empty(value)), "the trace has no decision with a {field}");
         }
     }
+}
+
+#[test]
+fn an_empty_id_of_a_caller_of_the_library_is_null() {
+    let mut ledger = Ledger::new(policy(POLICY));
+    let mut id = |operation: &Operation| {
+        let decision = ledger.decide(Moment::START, operation).decision;
+        serde_json::to_value(&decision).unwrap()["id"].clone()
+    };
+    let mut reserve = |name: &str, megabits| {
+        let flow = NewFlow { id: name, interface: "eth0" };
+        let spec = Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(3000));
+        id(&Operation::Reserve(Box::new(Request::new(flow, Qos::sending(spec)).into())))
+    };
+    assert_eq!(reserve("v", 1), "v");
+    assert!(reserve("", 1).is_null(), "admitted");
+    assert!(reserve("", 100).is_null(), "refused");
+    assert!(id(&Operation::Release { id: String::new() }).is_null());
 }

@@ -473,6 +473,15 @@ async fn credentials_are_those_of_the_request() {
     engine.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_empty_id_is_replaced_by_one_that_the_engine_chooses() {
+    let (_kernel, engine) = start(POLICY).await;
+    let unnamed = granted(&engine, 3, "", 1).await;
+    assert_eq!(unnamed.decision.id(), Some("flow-1"));
+    assert_eq!(granted(&engine, 3, "", 1).await.decision.id(), Some("flow-2"));
+    engine.stop().await;
+}
+
 /// Callers on several threads, on all kinds of interfaces at once: for the thread sanitizer too.
 #[test]
 fn callers_on_many_threads_keep_the_order_of_each_interface() {

@@ -48,7 +48,7 @@ impl TokenDebt {
         self.set(self.owed.saturating_sub(rate * nanos), self.rate);
     }
 
-    /// A bucket of this rate is given back with `missing` tokens below its depth.
+    /// A bucket of this rate is released with `missing` tokens less than its depth.
     pub fn owe(&mut self, missing: Bytes, rate: Rate) {
         let added = u128::from(missing.get()) * SCALE;
         if added == 0 {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     proptest! {
-        /// No order of releases and take-overs refills faster than the buckets that were given back.
+        /// No order of releases and take-overs refills faster than the buckets that were released.
         #[test]
         fn a_debt_is_refilled_no_faster_than_its_buckets(
             owed in prop::collection::vec((1u64..100_000, 1u64..1_000_000), 1..8)

@@ -15,7 +15,7 @@ pub(crate) struct Debts {
 }
 
 impl Debts {
-    /// The buckets of a plan are given back with these tokens missing.
+    /// The buckets of a plan are released with these tokens missing.
     pub(crate) fn owe(&mut self, now: Timestamp, plan: &Plan, missing: Deficit) {
         self.advance(now);
         self.sustained.owe(missing.sustained, plan.sustained.rate);

@@ -65,7 +65,7 @@ impl Decision {
         self.response.operation()
     }
 
-    /// The flow or the group; `None` for an operation on an interface or on the whole ledger.
+    /// The flow or the group; `None` for an operation on an interface or on the whole ledger, and for an empty id.
     pub fn id(&self) -> Option<&str> {
         self.response.id()
     }

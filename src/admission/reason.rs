@@ -93,7 +93,7 @@ reasons! {
     UnknownTemplate = "unknown_template", Eopnotsupp, QosPolicyFailure;
     /// A flow with this id is admitted already.
     DuplicateId = "duplicate_id", Einval, QosGenericError;
-    /// A change of this flow is still in the kernel's hands.
+    /// The kernel has not answered a change of this flow yet.
     InProgress = "in_progress", Einval, QosGenericError;
     /// As many flows are admitted as the ledger can hold.
     TooManyFlows = "too_many_flows", Enobufs, QosAdmissionFailure;

@@ -258,18 +258,20 @@ impl Response {
         }
     }
 
-    /// The flow or the group; `None` for an operation on an interface or on the whole ledger.
+    /// The flow or the group; `None` for an operation on an interface or on the whole ledger, and for an empty id, which
+    /// names nothing.
     pub fn id(&self) -> Option<&str> {
-        match self {
+        let id = match self {
             Self::Reserve { id, .. }
             | Self::Renegotiate { id, .. }
             | Self::Refresh { id, .. }
             | Self::Release { id, .. }
             | Self::Peer { id, .. }
             | Self::Group { id, .. }
-            | Self::Ungroup { id, .. } => Some(id),
-            Self::Capacity(_) | Self::Measure(_) | Self::Query(_) | Self::Tick { .. } => None,
-        }
+            | Self::Ungroup { id, .. } => id.as_str(),
+            Self::Capacity(_) | Self::Measure(_) | Self::Query(_) | Self::Tick { .. } => "",
+        };
+        (!id.is_empty()).then_some(id)
     }
 
     /// The refusal, where there is one.

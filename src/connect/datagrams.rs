@@ -267,7 +267,7 @@ impl Destination {
         self.flow.peer()
     }
 
-    /// The handle that renegotiates the reservation, releases it and tells of its loss.
+    /// The handle that renegotiates the reservation, releases it and reports its loss.
     pub const fn flow(&self) -> &Arc<Flow> {
         &self.flow
     }

@@ -27,7 +27,7 @@ use flowspec::Qos;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
-    /// The flow's id; the engine chooses one where this is `None`.
+    /// The flow's id; the engine chooses one where this is `None` or empty.
     pub id: Option<String>,
     /// The flow's class; that of the matching rule where this is `None` and a rule decides.
     pub class: Option<String>,

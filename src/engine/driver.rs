@@ -478,7 +478,7 @@ impl Driver {
         self.schedule_upkeep(&link.name);
     }
 
-    /// A flow has ended: its class goes once the data that is on its way has left.
+    /// A flow has ended: its class is deleted once its queued data has left.
     fn close(&mut self, id: String, lingering: Lingering, usage: Usage) {
         let (class, is_own) = {
             let core = self.core();

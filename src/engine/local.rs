@@ -143,7 +143,8 @@ impl LocalEngine {
 
     fn id(&self, request: &ReservationRequest) -> String {
         let number = || self.named.fetch_add(1, Ordering::Relaxed) + 1;
-        request.ask.id.clone().unwrap_or_else(|| format!("flow-{}", number()))
+        let chosen = request.ask.id.clone().filter(|id| !id.is_empty());
+        chosen.unwrap_or_else(|| format!("flow-{}", number()))
     }
 
     /// Feeds the manager inputs about a flow on the caller's thread and returns `true`, where the flow has no class in

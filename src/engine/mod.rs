@@ -34,7 +34,7 @@
 //! # Faults
 //!
 //! A panic in the manager is caught: the request gets [`Refusal::ManagerFault`](crate::admission::Refusal::ManagerFault)
-//! or [`EngineError::Faulted`], and an event tells of it. If the state is in doubt, admission stops; admitted flows keep
+//! or [`EngineError::Faulted`], and an event reports it. If the state is in doubt, admission stops; admitted flows keep
 //! what they have, in the kernel and in user space.
 
 mod absence;

@@ -43,7 +43,7 @@ pub struct ReceivingLinks {
 const QDISC: &str = "ingress";
 const U32: &str = "u32";
 
-/// How many packets a class of the ifb keeps, as on other links: an ifb has 32 unless it is told.
+/// How many packets a class of the ifb keeps, as on other links: an ifb's own default is 32.
 const QUEUE_LENGTH: u32 = 1000;
 
 impl Netlink {

@@ -43,7 +43,7 @@ pub(super) enum Purpose {
     /// The class of a flow whose reservation begins.
     Begin { id: String },
     /// Another rate for a flow's class.
-    Renegotiate { id: String, exchange: Box<Exchange> },
+    Renegotiate { id: String, renegotiation: Box<PendingRenegotiation> },
     /// The end of a flow's class.
     Release { id: String, requester: Option<Requester> },
     /// The end of the class of a flow that has lost its reservation.
@@ -73,7 +73,7 @@ pub(super) struct DisplacedFlow {
 
 /// Another reservation for a flow, which the ledger has granted.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(super) struct PendingRenegotiation {
     pub(super) request: RequestId,
     pub(super) renegotiation: Renegotiation,
     /// The flow's request and grant from then on.
@@ -93,7 +93,7 @@ pub(super) struct Requester {
 #[derive(Debug)]
 pub(super) struct AppliedRenegotiation {
     pub(super) id: String,
-    pub(super) exchange: Exchange,
+    pub(super) renegotiation: PendingRenegotiation,
     pub(super) result: Result<(), KernelFailure>,
 }
 

@@ -215,9 +215,9 @@ impl Manager {
                 self.admission_refused(turn, &id, *admission, roll_back(failure));
             }
             (Purpose::Begin { id }, result) => self.begun(turn, &id, result.err().map(roll_back)),
-            (Purpose::Renegotiate { id, exchange }, result) => {
+            (Purpose::Renegotiate { id, renegotiation }, result) => {
                 let rolled_back = result.as_ref().err().cloned().map(roll_back);
-                let applied = AppliedRenegotiation { id, exchange: *exchange, result };
+                let applied = AppliedRenegotiation { id, renegotiation: *renegotiation, result };
                 self.renegotiation_applied(turn, change, applied, rolled_back);
             }
             // A class that is still there is deleted by the repair.

@@ -4,7 +4,7 @@ use flowspec::{Both, Direction, Flowspec, Qos, ServiceType};
 
 use super::flow::{FlowPhase, framed};
 use super::message::{ChangeId, RequestId};
-use super::pending::{AppliedRenegotiation, Exchange, Purpose};
+use super::pending::{AppliedRenegotiation, PendingRenegotiation, Purpose};
 use super::roll_back::RolledBack;
 use super::state::Manager;
 use super::turn::{DecisionReply, SetUp, Turn};
@@ -34,18 +34,20 @@ impl Manager {
             };
         self.lose_ended(turn, ended);
         let Some(flow) = self.flows.get(id) else { return self.refuse_unknown(turn, request, id) };
-        let (qos, grant) = exchanged((&flow.qos, &flow.grant), flowspecs, renegotiation.grant());
+        let (qos, grant) =
+            renegotiated_reservation((&flow.qos, &flow.grant), flowspecs, renegotiation.grant());
         let name = flow.interface.clone();
         let change = match (self.interfaces.get_mut(&name), flow.class, framed(&grant)) {
             (Some(interface), Some(class), Some(framed)) => interface.adjust(id, class, framed),
             // A flow that reserves nothing for sending any more keeps its class until it ends.
             _ => Change::default(),
         };
-        let exchange = Exchange { request, renegotiation, qos, grant };
+        let renegotiation = PendingRenegotiation { request, renegotiation, qos, grant };
         if change.ops.is_empty() {
-            return self.conclude(turn, AppliedRenegotiation { id: id.to_owned(), exchange, result: Ok(()) });
+            return self
+                .conclude(turn, AppliedRenegotiation { id: id.to_owned(), renegotiation, result: Ok(()) });
         }
-        let purpose = Purpose::Renegotiate { id: id.to_owned(), exchange: Box::new(exchange) };
+        let purpose = Purpose::Renegotiate { id: id.to_owned(), renegotiation: Box::new(renegotiation) };
         let change = self.apply(turn, &name, change, purpose);
         if let Some(flow) = self.flows.get_mut(id) {
             flow.changing = Some(change);
@@ -63,7 +65,7 @@ impl Manager {
         match self.flows.get_mut(id) {
             None => turn.answer_granted(reply, grant, SetUp::default()),
             Some(flow) => {
-                (flow.qos, flow.grant) = exchanged((&flow.qos, &flow.grant), flowspecs, grant);
+                (flow.qos, flow.grant) = renegotiated_reservation((&flow.qos, &flow.grant), flowspecs, grant);
                 self.answer_flow(turn, id, reply);
             }
         }
@@ -90,7 +92,7 @@ impl Manager {
         }
         match phase {
             // It has ended, and another flow may have its name: the ledger has nothing of it any more.
-            None => self.refuse_unknown(turn, applied.exchange.request, &applied.id),
+            None => self.refuse_unknown(turn, applied.renegotiation.request, &applied.id),
             // Whether it is preempted is known once the kernel has answered about the other flow.
             Some(FlowPhase::Displaced) => self.renegotiations_to_conclude.push(applied),
             Some(_) => self.conclude(turn, applied),
@@ -113,8 +115,11 @@ impl Manager {
 
     /// The budgets follow the kernel, and the request is answered.
     fn conclude(&mut self, turn: &mut Turn, applied: AppliedRenegotiation) {
-        let AppliedRenegotiation { id, exchange: Exchange { request, renegotiation, qos, grant }, result } =
-            applied;
+        let AppliedRenegotiation {
+            id,
+            renegotiation: PendingRenegotiation { request, renegotiation, qos, grant },
+            result,
+        } = applied;
         let mut outcome = match result {
             Ok(()) => self.ledger.finish_renegotiation(turn.now, renegotiation),
             Err(failure) => {
@@ -138,8 +143,12 @@ impl Manager {
     }
 }
 
-/// A flow's request and grant after an exchange: a direction that is not requested stays as it was.
-fn exchanged((qos, kept): (&Qos, &Grant), flowspecs: &Both<Option<Flowspec>>, grant: &Grant) -> (Qos, Grant) {
+/// A flow's request and grant after a renegotiation: a direction that is not requested stays as it was.
+fn renegotiated_reservation(
+    (qos, kept): (&Qos, &Grant),
+    flowspecs: &Both<Option<Flowspec>>,
+    grant: &Grant,
+) -> (Qos, Grant) {
     let (mut qos, mut grant) = (*qos, grant.clone());
     for direction in Direction::BOTH {
         match flowspecs.get(direction).filter(|spec| spec.service_type != ServiceType::NoChange) {

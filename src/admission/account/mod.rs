@@ -1,4 +1,4 @@
-//! The account of one interface: what is reserved over time, whether more fits, and which flows could make way.
+//! The account of one interface: what is reserved over time, whether more fits, and which flows can be preempted or shed.
 //!
 //! Takes flows and groups as [`Footprint`](footprint::Footprint)s with a [`Window`](window::Window), and a policy's limits;
 //! gives what is taken at any moment, or the refusal with its numbers. Knows no ledger, no clients and no other interface.

@@ -8,7 +8,7 @@ use crate::admission::account::rank::Rank;
 use crate::admission::peer::PeerLoss;
 use crate::policy::{PeerTimeouts, Timeout};
 
-/// The flows of which a peer is silent or accepts nothing, by their slots. Bounded by the flows.
+/// The flows whose peers are silent or accept nothing, by slot. At most as many as there are flows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AbsentPeers {
     absences: BTreeMap<u32, (Rank, Absence)>,

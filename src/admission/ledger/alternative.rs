@@ -8,7 +8,7 @@ use crate::admission::refusal::{Alternative, Refusal};
 const MOST_CORRECTIONS: usize = 8;
 
 /// A refusal with the largest charge that every limit of its direction allows. Where that is refused for a limit of
-/// another kind, the refusal names it. `check` tells whether the request would be refused with another charge.
+/// another kind, the refusal names it. `check` says whether the request would be refused with another charge.
 pub(crate) fn with_alternative(
     mut refusal: Refusal,
     mut check: impl FnMut(Direction, Rate) -> Result<(), Refusal>,

@@ -1,4 +1,4 @@
-//! A link that carries another rate: what counts when, and which flows are shed.
+//! A link's capacity changes: from when on the new one counts, and which flows are shed.
 
 use std::sync::Arc;
 
@@ -72,8 +72,8 @@ impl Ledger {
                 break;
             }
         }
-        // Where groups alone exceed the budget, every other flow is shed. Otherwise the last one was needed; of the
-        // others, the most important is tried first to be kept.
+        // Where groups alone exceed the budget, every other flow is shed. Otherwise the last flow has to be shed, and each
+        // of the others stays if it fits, the most important first.
         let mut kept = vec![false; gone.len()];
         if fits(&reserved) {
             for (index, (_, rate, window)) in gone.iter().enumerate().rev().skip(1) {

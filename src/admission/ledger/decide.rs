@@ -45,9 +45,8 @@ impl Ledger {
             Operation::Query { interface, request } => self.decide_query(interface, request.as_deref()),
             Operation::Tick => (Response::Tick { flows: self.flows() }, None),
         };
-        // Only what frees capacity can end a wait.
+        // A waiting flow can fit only once capacity is free, or once a notified flow has lost its claim to some.
         let frees = match operation {
-            // So can what takes from a flow that was notified the right to what it was notified of.
             Operation::Reserve(ladder) => match &response {
                 Response::Reserve { result: Ok(flow), .. } => {
                     !flow.preempted.is_empty() || self.waiting.competes(&ladder.request)
@@ -147,13 +146,13 @@ impl Ledger {
         let Request { id, interface, .. } = request;
         let TriedRenditions { result, rendition, refused: refused_renditions, may_wait } = self.climb(ladder);
         let waiting = match &result {
-            // The request was not looked at: the flow waits as before.
+            // The renditions were not tried: the flow waits as before.
             Err(Refusal::DuplicateId { .. } | Refusal::Client { limit: ClientLimit::Requests(_), .. }) => {
                 self.waiting.has(id)
             }
-            // What stood in the way of the best rendition, whatever was given instead.
+            // The flow waits for its best rendition, whether or not it got a lower one.
             _ if may_wait && self.waiting.join(request) => true,
-            // What it was notified of, and did not take, is free for the flows after it.
+            // The capacity of which it was notified, and which it did not take, is free for the flows behind it.
             _ => {
                 self.risen |= self.waiting.leave(id);
                 false

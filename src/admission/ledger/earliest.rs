@@ -27,7 +27,7 @@ impl Ledger {
         }
     }
 
-    /// Whether a request fits that begins at a moment; else a later moment before which it is known not to.
+    /// Whether a request that begins at a moment fits; if not, a later moment before which it does not fit either.
     fn fits_from(
         &mut self,
         request: &Request,

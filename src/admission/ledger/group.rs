@@ -148,8 +148,8 @@ impl LedgerGroup {
         }
     }
 
-    /// Whether a member fits that is not counted yet; `before` is what it had, not counted either. No limit refuses what
-    /// is not more than that.
+    /// Whether a member that is not counted yet fits. `before` is what it had, which is not counted either: no limit
+    /// refuses a demand of at most that.
     ///
     /// Envelope: the sum of the members' rates and of their TSpecs stays within the group's, in the fields
     /// that the group's flowspec gives. Shared: a member requests no more than the group's flowspec.

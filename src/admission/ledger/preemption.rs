@@ -1,4 +1,4 @@
-//! Preemption: which flows are ended for a more important one, and reinstated where it does not come.
+//! Preemption: flows are ended for a more important one, and reinstated where that one is not established.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::admission::account::place::PreemptionPlace;
 use crate::admission::displaced::Displaced;
 use crate::admission::refusal::Refusal;
 
-/// How many flows are looked at first where they are looked at one by one.
+/// How many candidates are tried first where candidates are tried one by one.
 const FIRST_CANDIDATES: usize = 16;
 
 impl Ledger {
@@ -68,8 +68,8 @@ impl Ledger {
         Some(victims.into_iter().map(PreemptionPlace::slot).collect())
     }
 
-    /// The same where what a flow frees depends on which others are there. Few flows are looked at first, and all of them
-    /// only where fewer are not enough.
+    /// The same where what a flow frees depends on the other flows. A few candidates are tried first, and all of them only
+    /// where those free too little.
     fn victims_one_by_one(&mut self, newcomer: &Wanted, from: PreemptionPlace) -> Option<Vec<u32>> {
         let Footprint { window, interface, .. } = newcomer.entry.footprint;
         let mut most = FIRST_CANDIDATES;
@@ -88,8 +88,8 @@ impl Ledger {
         }
     }
 
-    /// The first candidates without which a condition holds, less those without which it holds anyway; `None` where it
-    /// does not hold without all of them. The accounts are left as they were.
+    /// The candidates, first ones first, whose end makes a condition hold, without those that can stay; `None` where the
+    /// condition does not hold even if all of them end. The accounts are left as they were.
     pub(crate) fn choose(
         &mut self,
         interface: u32,

@@ -68,7 +68,7 @@ pub(crate) struct GrownGroup {
 #[derive(Debug)]
 pub(crate) struct Constraint {
     pub(crate) footprint: Footprint,
-    /// What it stands in for: nothing is refused that is not more.
+    /// What it replaces: a demand of at most that is never refused.
     pub(crate) old: Option<Footprint>,
     /// `None` for a group.
     pub(crate) flow: Option<FlowRates>,
@@ -281,7 +281,7 @@ impl Ledger {
         self.without_group(wanted, |ledger| ledger.fits(wanted))
     }
 
-    /// Calls `check` while the group that would grow is not booked, so that it can be checked as it would be.
+    /// Calls `check` while the group that would grow is unbooked, so that it can be checked at its new size.
     pub(crate) fn without_group<T>(&mut self, wanted: &Wanted, check: impl FnOnce(&mut Self) -> T) -> T {
         let Some(GrownGroup { booked, .. }) = wanted.group.as_deref() else { return check(self) };
         let now = self.now;
@@ -334,8 +334,8 @@ impl Ledger {
         account.check(&context, footprint, old)
     }
 
-    /// Checks the limits of the interface and of the class for a group, which is not booked; nothing is refused that is
-    /// not more than `old`.
+    /// Checks the limits of the interface and of the class for a group, which is not booked. A demand of at most `old` is
+    /// never refused.
     pub(crate) fn check_group_footprint(
         &self,
         footprint: &Footprint,
@@ -367,8 +367,8 @@ impl Ledger {
         Some(FitContext { name, interface, policy, class, flows, usage, now: self.now, flow })
     }
 
-    /// A refusal with all that is to be said: the largest charge that would fit, what stands in its way besides, and the
-    /// least latency that it would meet where the flow requested one.
+    /// A refusal with the largest charge that would fit, with another limit that refuses even that, and with the least
+    /// latency that it would meet where the flow requested one.
     pub(crate) fn explained(&mut self, refusal: Refusal, wanted: &Wanted, request: &Request) -> Refusal {
         let mut refusal = self.with_alternative(refusal, wanted);
         if let Refusal::InterfaceBudget { direction, shortfall, .. }
@@ -386,7 +386,7 @@ impl Ledger {
         refusal
     }
 
-    /// A refusal of a flow with the largest charge that would fit, and what stands in its way besides.
+    /// A refusal of a flow with the largest charge that would fit, and with another limit that refuses even that.
     pub(crate) fn with_alternative(&mut self, refusal: Refusal, wanted: &Wanted) -> Refusal {
         let Wanted { entry, old, group } = wanted;
         with_alternative(refusal, |direction, rate| {

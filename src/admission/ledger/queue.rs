@@ -1,9 +1,9 @@
 //! The queue of flows that wait for capacity: they were refused for lack of it, or got a lower rendition.
 //!
 //! Flows are notified in the order in which they were refused: on an interface, no flow is notified before one that has
-//! waited longer there, and none of capacity that an earlier flow was notified of. A notification reserves nothing: the
-//! first request gets the capacity. A flow that does not request it again within [`GRACE`] loses its place, and so does
-//! one whose reservation would be over.
+//! waited longer there, and capacity of which one flow was notified is not offered to another. A notification reserves
+//! nothing: the first request gets the capacity. A notified flow that does not request again within [`GRACE`] loses its
+//! place, and so does a flow whose reservation would have ended by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -123,7 +123,7 @@ impl WaitingQueue {
         self.places.contains_key(id)
     }
 
-    /// Whether a flow was notified that has its client's limits or its group's in common with an admitted one.
+    /// Whether an admitted flow shares the limits of its client or of its group with a flow that was notified.
     pub(crate) fn competes(&self, admitted: &Request) -> bool {
         let Request { client, group, .. } = admitted;
         let has_in_common = |WaitingRequest { request, notified_until }: &WaitingRequest| {

@@ -1,8 +1,8 @@
-//! Which flows are preempted for another: the least important ones that are enough, less those that are not needed.
+//! Which flows are preempted for a newcomer: the least important ones that free enough, without those that can stay.
 //!
-//! Flows that last until they are released are not looked at one by one: the sums over them in the order of their
-//! importance tell how many are enough, and how many of those can stay. The search costs O(log n) for each flow that is
-//! preempted, and for each flow with a window that comes before the last of them and is counted by a limit that the
+//! Flows that last until they are released are not examined one by one: sums over them, in the order of their
+//! importance, show how many free enough, and how many of those can stay. The search costs O(log n) for each flow that
+//! is preempted, and for each flow with a window that comes before the last of them and counts against a limit that the
 //! newcomer exceeds.
 
 use flowspec::Moment;
@@ -15,7 +15,7 @@ use crate::admission::account::usage::AccountUse;
 
 /// A search for the flows to preempt.
 pub(crate) struct VictimSearch<'a> {
-    /// What is taken; it is as before when the search is over.
+    /// What is taken of each limit. The search books and unbooks flows in it, and leaves it as it was.
     pub(crate) usage: &'a mut AccountUse,
     pub(crate) candidates: &'a Candidates,
     pub(crate) flows: &'a Flows,
@@ -26,7 +26,7 @@ pub(crate) struct VictimSearch<'a> {
     pub(crate) from: PreemptionPlace,
 }
 
-/// The flows that are enough together; some of them may prove needless.
+/// Flows that together free enough; some of them may be able to stay.
 struct Enough {
     /// The most important flow that is preempted.
     last: PreemptionPlace,
@@ -54,14 +54,14 @@ impl VictimSearch<'_> {
         self.limits.iter().map(excess).collect()
     }
 
-    /// What the flows after a place free of each limit, of those that are added up.
+    /// What the flows that are less important than a place would free of each limit, of those kept as sums.
     fn after(&self, place: PreemptionPlace) -> Vec<i128> {
         let after = |limit: &BindingLimit| self.candidates.after(place, limit.scope, limit.quantity);
         self.limits.iter().map(|limit| i128::try_from(after(limit)).unwrap_or(i128::MAX)).collect()
     }
 
-    /// The first flow, beginning with the least important, up to which those that are added up free these amounts;
-    /// `None` if they do not.
+    /// The flow with which those kept as sums, from the least important on, free these amounts; `None` if all of them
+    /// free less.
     fn reach(&self, amounts: &[i128]) -> Option<PreemptionPlace> {
         let mut reached = PreemptionPlace::END;
         for (limit, amount) in self.limits.iter().zip(amounts) {
@@ -112,18 +112,17 @@ impl VictimSearch<'_> {
         }
     }
 
-    /// Whether the newcomer fits where flows that are added up have given back these amounts.
-    fn is_enough(&self, given: &[i128]) -> bool {
-        self.excess().iter().zip(given).all(|(excess, given)| excess <= given)
+    /// Whether the newcomer fits where flows kept as sums free these amounts.
+    fn is_enough(&self, freed: &[i128]) -> bool {
+        self.excess().iter().zip(freed).all(|(excess, freed)| excess <= freed)
     }
 
-    /// Of the flows that were enough, keeps those that are not needed: the most important is tried first. Gives the others,
-    /// most important first.
+    /// Lets flows stay that the newcomer does not need, the most important first. Gives the others, most important first.
     fn needed(&mut self, enough: Enough) -> Vec<PreemptionPlace> {
         let Enough { last, mut single } = enough;
         // The last one was needed.
         let (mut victims, mut ended) = (vec![last], Vec::new());
-        let mut given = match single.pop_if(|single| single.place == last) {
+        let mut freed = match single.pop_if(|single| single.place == last) {
             Some(WindowedFlow { footprint, .. }) => {
                 ended.push(footprint);
                 self.after(last)
@@ -134,22 +133,22 @@ impl VictimSearch<'_> {
         loop {
             let after = self.after(place);
             let excess = self.excess();
-            // Up to where the flows that follow can stay: they take back no more than is left over.
-            let over = |((after, given), excess): ((&i128, &i128), &i128)| after - (given - excess);
-            let too_much: Vec<_> = after.iter().zip(&given).zip(&excess).map(over).collect();
+            // The flows that follow can stay as long as they take no more than what is freed beyond the excess.
+            let over = |((after, freed), excess): ((&i128, &i128), &i128)| after - (freed - excess);
+            let too_much: Vec<_> = after.iter().zip(&freed).zip(&excess).map(over).collect();
             let stops = self.reach(&too_much).filter(|stop| *stop != PreemptionPlace::END);
             match (stops, single.last().map(|single| single.place)) {
                 (None, None) => break,
                 (Some(stop), next) if next.is_none_or(|next| stop < next) => {
-                    take_back(&mut given, &after, &self.after(stop.before()));
+                    keep_between(&mut freed, &after, &self.after(stop.before()));
                     victims.push(stop);
                     place = stop;
                 }
                 (_, _) => {
                     let Some(WindowedFlow { place: next, footprint }) = single.pop() else { break };
-                    take_back(&mut given, &after, &self.after(next));
+                    keep_between(&mut freed, &after, &self.after(next));
                     self.usage.book(&footprint, self.now);
-                    if !self.is_enough(&given) {
+                    if !self.is_enough(&freed) {
                         self.usage.unbook(&footprint, self.now);
                         ended.push(footprint);
                         victims.push(next);
@@ -163,9 +162,9 @@ impl VictimSearch<'_> {
     }
 }
 
-/// The flows between two places stay: what they would have given back is taken from what is given.
-fn take_back(given: &mut [i128], after_first: &[i128], after_last: &[i128]) {
-    for ((given, first), last) in given.iter_mut().zip(after_first).zip(after_last) {
-        *given -= first - last;
+/// The flows between two places stay: what they would have freed is taken from what is freed.
+fn keep_between(freed: &mut [i128], after_first: &[i128], after_last: &[i128]) {
+    for ((freed, first), last) in freed.iter_mut().zip(after_first).zip(after_last) {
+        *freed -= first - last;
     }
 }
