@@ -40,7 +40,7 @@ impl Manager {
         }
         let begins = request.start.filter(|start| *start > turn.now);
         let without = match begins {
-            // What is owed then is owed by that flow.
+            // It takes debts over when it begins.
             Some(_) => Both::default(),
             None => {
                 let (interface, class) = (&request.interface, &request.class);

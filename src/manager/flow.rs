@@ -9,7 +9,7 @@ use super::owed::Debtor;
 use crate::admission::{Grant, Holding};
 use crate::tc::{Framed, Handle};
 
-/// How far a flow has come.
+/// The progress of a flow from its grant to its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum FlowPhase {
     /// The ledger has reserved; the kernel has not answered.

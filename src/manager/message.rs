@@ -59,9 +59,9 @@ pub enum Input {
         /// The id of its request.
         id: String,
     },
-    /// The flow's owner uses its buckets no more: what it has taken from them is owed until it would have been
-    /// refilled. Comes before [`Input::Closed`]; the data that is on its way may leave in between. May come more than
-    /// once: a later one counts what left meanwhile. For a flow that has [lost](Notice::Lost) its reservation it comes
+    /// The flow's owner no longer uses its buckets: what it has taken from them is owed until it would have been
+    /// refilled. Comes before [`Input::Closed`]; queued data may leave in between. May come more than once: a later one
+    /// counts what has left since. For a flow that has [lost](Notice::Lost) its reservation it comes
     /// before any input of another kind.
     Spent {
         /// The id of its request.
@@ -229,9 +229,9 @@ pub struct Answer {
 /// How an admitted flow is to be set up.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Admitted {
-    /// The traffic that is policed to; `None` in a direction without a reservation.
+    /// The TSpec that the flow is shaped to; `None` in a direction without a reservation.
     pub tspec: Both<Option<TSpec>>,
-    /// The class that its packets are led to; `None` where user space alone enforces the flow.
+    /// The class of its packets; `None` where user space alone enforces the flow.
     pub class: Option<Handle>,
     /// The code point for its packets.
     pub dscp: Option<u8>,

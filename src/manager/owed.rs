@@ -1,8 +1,8 @@
 //! The tokens that flows have taken from their buckets and owe after their end, by interface and class of the policy.
 //!
-//! A flow that has ended owes what its bucket would still have had to be refilled; the buckets of the next flows of its
-//! class start without it. The debts of an interface are refilled by rate that is not reserved: together with the
-//! flows' own rates they never come to more than may be reserved.
+//! A flow that has ended owes the tokens that are missing from its bucket, until the bucket would have been refilled; the
+//! buckets of the next flows of its class start without them. The debts of an interface are refilled at the rate that
+//! nothing reserves: the rates of debts and flows together are never more than what may be reserved.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -65,7 +65,7 @@ pub(super) struct PendingAdmission {
 #[derive(Debug)]
 pub(super) struct DisplacedFlow {
     pub(super) displaced: Displaced,
-    /// What it held as far as events have told.
+    /// What it held, by the last event about it.
     pub(super) held: Holding,
     /// Its phase before; `None` where it was admitted before its interface was seen.
     pub(super) phase: Option<FlowPhase>,

@@ -8,7 +8,7 @@ use crate::policy::GroupMode;
 use crate::tc::{Framed, LinkRates, LinkShape};
 
 impl Manager {
-    /// What the tree of what an interface receives is built for, where it can have one.
+    /// The link for which an interface's ifb gets its tree; `None` where it can have none.
     pub fn receiving_shape(&self, interface: &str) -> Option<LinkShape> {
         let mtu = self.interfaces.get(interface)?.mtu;
         receiving_shape(&self.ledger, interface, mtu).filter(|shape| shape.rates.capacity > Rate::ZERO)
@@ -31,11 +31,11 @@ impl Manager {
     }
 }
 
-/// What the tree of what an interface receives is built for; `None` while the capacity is unknown, and where the policy
-/// has no budget.
+/// The link for which an interface's ifb gets its tree; `None` while the capacity is unknown, and where the policy has no
+/// budget.
 fn receiving_shape(ledger: &Ledger, interface: &str, mtu: Bytes) -> Option<LinkShape> {
-    /// The queue before the link drains with what the tree does not use, and is this machine's only where the tree is
-    /// slower than the link.
+    /// A tree that is slower than the link builds the queue on this machine, and the rest of the link's rate drains the
+    /// queue that a burst has built before the link.
     const PART: Ratio = Ratio::percent(95);
     let direction = Direction::Receiving;
     let carries = ledger.capacity(interface, direction)?;

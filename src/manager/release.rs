@@ -36,7 +36,7 @@ impl Manager {
         self.apply(turn, &name, change, Purpose::Release { id: id.to_owned(), requester });
     }
 
-    /// A flow's owner uses its buckets no more.
+    /// A flow's owner no longer uses its buckets.
     pub(super) fn spent(&mut self, id: &str, missing: Both<Option<Bytes>>) {
         if let Some(Lapsed { mut flow, why }) = self.lapsed.remove(id) {
             self.count_debt(&mut flow, missing);
