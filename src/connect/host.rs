@@ -91,7 +91,7 @@ impl Host {
         Ok(self.engine.report().await?)
     }
 
-    /// Stops the engine: what it has programmed is taken back, and the kernel's defaults return.
+    /// Stops the engine: what it has programmed is removed, and the kernel's defaults return.
     pub async fn stop(self) {
         self.engine.stop().await;
     }

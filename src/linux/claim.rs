@@ -82,7 +82,7 @@ impl Claim {
             listener.set_nonblocking(true).ok()?;
             let listener = tokio::net::UnixListener::from_std(listener).ok()?;
             let service = runtime.spawn(async move {
-                // A connection has told its other end everything when it is made.
+                // A connection shows the credentials of this process; nothing is transferred.
                 loop {
                     if listener.accept().await.is_err() {
                         tokio::task::yield_now().await;
@@ -97,7 +97,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // The task that serves it may hold the socket for a moment longer: it counts no more from now on.
+        // The task that serves it may hold the socket for a moment longer: it does not count from now on.
         let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
         if let Some(service) = &self.service {
             service.abort();

@@ -6,7 +6,7 @@
 //! The types, by what they are for:
 //!
 //! - **netlink**: [`Netlink`] is a connection; it gives [`Link`], [`Route`] (of a [`RouteQuery`]), [`RootState`] and [`ClassState`], and
-//!   [`LinkEvents`] tell of links that go up and down;
+//!   [`LinkEvents`] report links that go up and down;
 //! - **interfaces**: [`Claim`] is the right to program one; [`Ingress`] is what has the packets that it receives;
 //! - **inspection**: [`features`] tries what the kernel offers; [`LinkDetails`] are all that is said of a link;
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]

@@ -221,7 +221,7 @@ impl TransportState {
 
     /// Answers requests that could not be sent with the error.
     ///
-    /// - **Errors**: the error itself, where the socket can be used no more.
+    /// - **Errors**: the error itself, where the socket can no longer be used.
     fn refuse(&mut self, datagram: &[u8], error: &io::Error) -> io::Result<()> {
         let errno = error.raw_os_error().unwrap_or_default();
         if [0, Errno::EBADF.get(), Errno::ENOTSOCK.get()].contains(&errno) {

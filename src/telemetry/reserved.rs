@@ -1,4 +1,4 @@
-//! What is reserved, as the events tell it.
+//! What is reserved, as the events report it.
 
 use std::collections::BTreeMap;
 
