@@ -85,6 +85,16 @@ pub enum NotEncodable {
         /// Bytes per second by which the bucket fills.
         rate: Rate,
     },
+    /// The bucket of a queue is dumped as the time that it takes to fill, in 32 bits of 64 ns.
+    #[error("{queue}: burst {size} lasts longer at {rate} than the kernel can express, 274 s")]
+    BucketTooLong {
+        /// TCA_KIND of the queue.
+        queue: &'static str,
+        /// The burst, in bytes.
+        size: Bytes,
+        /// Bytes per second by which the bucket fills.
+        rate: Rate,
+    },
     /// HTB has no classes without a rate.
     #[error("class {handle}: {} is zero", .bucket.rate())]
     ZeroRate {

@@ -8,7 +8,7 @@ use flowspec::{Bytes, Rate};
 use netlink_packet_core::DefaultNla;
 
 use super::attributes::emit;
-use super::htb::NotEncodable;
+use super::htb::{NotEncodable, TICK_NANOS};
 
 /// A token bucket filter.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,13 +32,19 @@ impl Tbf {
 
     /// TCA_OPTIONS.
     ///
-    /// - **Errors**: a burst or a limit above 32 bits.
+    /// - **Errors**: a burst or a limit above 32 bits; a burst that lasts longer at the rate than the 32 bits of ticks in
+    ///   the kernel's dump express.
     pub fn options(&self) -> Result<Vec<u8>, NotEncodable> {
         let fits = |size: Bytes| {
             let low = u32::try_from(size.get());
             low.map_err(|_| NotEncodable::QueueSize { queue: Self::KIND, size })
         };
         let (burst, limit) = (fits(self.burst)?, fits(self.limit)?);
+        // In ticks, rounded down. Without a rate a bucket lasts for ever.
+        let nanos = u64::from(burst).saturating_mul(1_000_000_000).checked_div(self.rate.get());
+        if nanos.is_none_or(|nanos| nanos / TICK_NANOS > u64::from(u32::MAX)) {
+            return Err(NotEncodable::BucketTooLong { queue: Self::KIND, size: self.burst, rate: self.rate });
+        }
         let mut parms = vec![0, LINK_LAYER_ETHERNET, 0, 0, 0, 0, 0, 0];
         // TCA_TBF_RATE64 carries a rate that does not fit; the kernel takes the larger of both.
         let rate = u32::try_from(self.rate.get()).unwrap_or(u32::MAX);
@@ -78,6 +84,21 @@ mod tests {
             0x08, 0x00, 0x06, 0x00, 0xa8, 0x61, 0x00, 0x00,  // TCA_TBF_BURST
         ];
         assert_eq!(tbf.options(), Ok(golden.to_vec()));
+    }
+
+    #[test]
+    fn a_bucket_that_wraps_in_a_dump_is_refused_in_words() {
+        let tbf = |rate, burst| {
+            Tbf { rate: Rate::new(rate), burst: Bytes::new(burst), limit: Bytes::new(1000) }.options()
+        };
+        // 2^32 ticks are 274,877,906,944 ns.
+        assert!(tbf(1_000, 274_877).is_ok());
+        let refused = |rate, burst| tbf(rate, burst).expect_err("2^32 ticks").to_string();
+        assert_eq!(
+            refused(1_000, 274_878),
+            "tbf: burst 274878 B lasts longer at 8 kbit/s than the kernel can express, 274 s"
+        );
+        assert!(refused(0, 1).contains("lasts longer at 0"));
     }
 
     #[test]

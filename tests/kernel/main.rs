@@ -8,6 +8,7 @@ mod clean;
 mod common;
 mod connections;
 mod differential;
+mod differential_filters;
 #[cfg(feature = "cli")]
 mod doctor;
 mod faults;
