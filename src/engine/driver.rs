@@ -284,7 +284,7 @@ impl Driver {
         match job {
             Job::Command(command) => self.execute(command),
             Job::Link(carries) => self.link_changed(index, carries),
-            Job::Leave(id) => self.leave(&id),
+            Job::Leave(id) => self.leave_now(&id),
             Job::RestoreReceiver => self.restore_receiver(index),
             Job::Measure => self.measure(index),
             Job::Compare => self.compare(index),

@@ -83,6 +83,12 @@ impl Driver {
         if self.queues.is_busy(index) {
             return self.queues.defer(index, Job::Leave(id.to_owned()));
         }
+        self.leave_now(id);
+    }
+
+    /// The same where the interface waits for no call: its queue may still hold other jobs.
+    pub(super) fn leave_now(&mut self, id: &str) {
+        let Some(index) = self.received_on(id) else { return };
         let Some(mut receiver) = self.receivers.get(&index).cloned() else { return };
         if let Some(change) = receiver.leave(id) {
             self.change_receiver(index, (receiver, change), None);
