@@ -12,6 +12,7 @@ mod differential_filters;
 #[cfg(feature = "cli")]
 mod doctor;
 mod faults;
+mod flaps;
 mod hosts;
 mod netlink;
 #[cfg(feature = "cli")]
