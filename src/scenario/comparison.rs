@@ -22,7 +22,7 @@ pub struct TestComparison<'a> {
     pub other: &'a str,
     /// The tests that were run under both policies, in order.
     pub tests: &'a [ComparedTest],
-    /// The test files that could not be run.
+    /// The test files that could not be run, and the other policy if it cannot be used.
     pub invalid: &'a [InvalidFile],
 }
 
@@ -64,7 +64,7 @@ impl TestComparison<'_> {
     }
 
     /// Renders the comparison in a format. A test with decisions that differ counts as failed. The text is empty if none
-    /// differs, and leaves out the files that could not be run.
+    /// differs and all files could be run.
     pub fn render(&self, format: ReportFormat) -> String {
         match format {
             ReportFormat::Text => self.text(),
@@ -91,14 +91,20 @@ impl TestComparison<'_> {
                 *kinds.entry((&decision.requested, decision.difference.verdicts())).or_default() += 1;
             }
         }
-        if list.is_empty() {
-            return list;
-        }
         let mut text = String::new();
         for ((requested, [own, other]), count) in kinds {
             let _ = writeln!(text, "{requested}: {count} × {own} → {other}");
         }
-        format!("{text}\n{list}")
+        if !list.is_empty() {
+            let _ = write!(text, "\n{list}");
+        }
+        for InvalidFile { file, problems } in self.invalid {
+            let _ = writeln!(text, "{file} ... INVALID");
+            problems.iter().for_each(|problem| {
+                let _ = writeln!(text, "  {problem}");
+            });
+        }
+        text
     }
 
     fn json(&self) -> String {

@@ -3,31 +3,44 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use gqos::scenario::{ComparedDecision, ComparedTest, Difference, InvalidFile, TestComparison, differences};
+use gqos::scenario::{ComparedDecision, ComparedTest, Difference, TestComparison, differences};
 
 use super::arguments::Arguments;
-use super::file::{LoadedPolicy, Selected};
+use super::file::{Announce, LoadedPolicy, RefusedFile, Selected, announced, exit_of, load_other};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{print, write};
 use crate::cli::stopwatch::Stopwatch;
 
 /// Runs the selected tests under another policy as well, and reports how many decisions differ, by rule and template and
-/// by what becomes of them, and then each of them.
+/// by what becomes of them, and then each of them. Another policy that cannot be used is one more invalid file.
 pub(super) fn against(
     arguments: &Arguments,
     other: &Path,
     selected: &[Selected<'_>],
-    invalid: &[InvalidFile],
+    mut refused: Vec<RefusedFile>,
 ) -> Result<ExitCode, CommandFailure> {
-    let other = LoadedPolicy::load(other)?;
-    let tests: Vec<_> = selected.iter().map(|test| compare(*test, &other)).collect();
-    let comparison = TestComparison { other: &other.path, tests: &tests, invalid };
-    print(&comparison.render(arguments.format.into()))?;
+    let name = other.display().to_string();
+    let tests: Option<Vec<_>> = match load_other(other, Announce::of(arguments.format)) {
+        Ok(other) => Some(selected.iter().map(|test| compare(*test, &other)).collect()),
+        Err(invalid) => {
+            refused.push(invalid);
+            None
+        }
+    };
+    let invalid: Vec<_> = refused.iter().map(|refused| refused.file.clone()).collect();
+    let comparison =
+        TestComparison { other: &name, tests: tests.as_deref().unwrap_or_default(), invalid: &invalid };
+    let announced = announced(arguments.format, &invalid);
+    print(&TestComparison { invalid: &announced, ..comparison }.render(arguments.format.into()))?;
     for (format, path) in &arguments.out {
         write(path, comparison.render((*format).into()))?;
     }
-    eprintln!("gqos: {}", comparison.summary());
-    Ok(if comparison.count() > 0 { Exit::Difference.into() } else { ExitCode::SUCCESS })
+    if tests.is_some() {
+        eprintln!("gqos: {}", comparison.summary());
+    }
+    let runs_none = selected.is_empty() && !arguments.allow_empty;
+    let exit = exit_of(&refused).or((comparison.count() > 0 || runs_none).then_some(Exit::Difference));
+    Ok(exit.map_or(ExitCode::SUCCESS, ExitCode::from))
 }
 
 fn compare(test: Selected<'_>, other: &LoadedPolicy) -> ComparedTest {

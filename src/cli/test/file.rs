@@ -10,6 +10,7 @@ use gqos::scenario::{
     FailedAt, FileProblem, InvalidFile, Laboratory, Suite, Test, TestOutcome, TestReport, Verdict, run_test,
 };
 
+use super::arguments::TestFormat;
 use crate::cli::diagnostics::{line_column, snippet};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::{parse_policy, read};
@@ -182,6 +183,21 @@ fn load_policies(
     if problems.is_empty() { Ok(named) } else { Err(refused(exit, source.name, problems)) }
 }
 
+/// Loads the other policy of a comparison, which no test file names.
+pub(super) fn load_other(path: &Path, announce: Announce) -> Result<LoadedPolicy, RefusedFile> {
+    load(path, announce).map_err(|(exit, mut problems, reason)| {
+        let file = path.display().to_string();
+        // A policy that was read has told its problems.
+        if problems.is_empty() {
+            if announce == Announce::Problems {
+                eprintln!("gqos: {reason}");
+            }
+            problems.push(FileProblem { file: file.clone(), line: 1, column: 1, message: reason });
+        }
+        refused(exit, &file, problems)
+    })
+}
+
 fn load(path: &Path, announce: Announce) -> Loaded {
     let name = path.display().to_string();
     let text = read(path).map_err(|CommandFailure { exit, error }| (exit, Vec::new(), error.to_string()))?;
@@ -215,6 +231,11 @@ fn file_problems(problems: &[Problem], source: &Source<'_>) -> Vec<FileProblem> 
 }
 
 impl Announce {
+    /// For people, the problems have their lines.
+    pub(super) const fn of(format: TestFormat) -> Self {
+        if matches!(format, TestFormat::Text) { Self::Problems } else { Self::Nothing }
+    }
+
     fn problems(self, problems: &[Problem], source: &Source<'_>) {
         if self == Self::Problems {
             print_problems(problems, std::slice::from_ref(source));
@@ -222,13 +243,20 @@ impl Announce {
     }
 }
 
-impl Opened {
-    /// The exit code that names the files which cannot be run; `None` if all can.
-    pub(super) fn exit(&self) -> Option<Exit> {
-        let invalid = self.invalid.iter().any(|refused| refused.exit == Exit::InvalidFile);
-        let first = self.invalid.first().map(|refused| refused.exit);
-        if invalid { Some(Exit::InvalidFile) } else { first }
-    }
+/// The exit code that names the files which cannot be run; `None` if there is none.
+pub(super) fn exit_of(refused: &[RefusedFile]) -> Option<Exit> {
+    let invalid = refused.iter().any(|refused| refused.exit == Exit::InvalidFile);
+    let first = refused.first().map(|refused| refused.exit);
+    if invalid { Some(Exit::InvalidFile) } else { first }
+}
+
+/// The files as the report on standard output shows them: without the problems that standard error has already.
+pub(super) fn announced(format: TestFormat, invalid: &[InvalidFile]) -> Vec<InvalidFile> {
+    let shown = |file: &InvalidFile| match Announce::of(format) {
+        Announce::Problems => InvalidFile { file: file.file.clone(), problems: Vec::new() },
+        Announce::Nothing => file.clone(),
+    };
+    invalid.iter().map(shown).collect()
 }
 
 impl File {

@@ -5,14 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use gqos::scenario::{
-    self, Coverage, InvalidFile, Laboratory, PolicyCoverage, Recording, RunReport, TestReport, Verdict,
-};
+use gqos::scenario::{self, Coverage, Laboratory, PolicyCoverage, Recording, RunReport, TestReport, Verdict};
 
 use super::against::against;
-use super::arguments::{Arguments, TestFormat};
+use super::arguments::Arguments;
 use super::bless::bless;
-use super::file::{Announce, File, LoadedPolicy, Selected, open_all};
+use super::file::{Announce, File, LoadedPolicy, Opened, Selected, announced, exit_of, open_all};
 use super::laboratory::PrivateNetwork;
 use super::watch::watch;
 use crate::cli::failure::{CommandFailure, Exit};
@@ -29,16 +27,14 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
 
 /// Reads the files and runs the tests, or does with them what the arguments ask for.
 fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let is_text = matches!(arguments.format, TestFormat::Text);
-    let opened = open_all(&arguments.paths, if is_text { Announce::Problems } else { Announce::Nothing })?;
-    let files = &opened.files;
-    let mut selected = select(arguments, files);
-    if selected.is_empty() && opened.invalid.is_empty() && !arguments.allow_empty {
+    let Opened { files, invalid: refused } = open_all(&arguments.paths, Announce::of(arguments.format))?;
+    let mut selected = select(arguments, &files);
+    let runs_none = selected.is_empty() && refused.is_empty() && !arguments.allow_empty;
+    if runs_none {
         eprintln!("gqos: no test was run; with --allow-empty that is not a failure");
-        return Ok(Exit::Difference.into());
     }
-    let invalid: Vec<_> = opened.invalid.iter().map(|refused| refused.file.clone()).collect();
-    let exit = |code: ExitCode| opened.exit().map_or(code, ExitCode::from);
+    let exit = exit_of(&refused).or(runs_none.then_some(Exit::Difference));
+    let exit = |code: ExitCode| exit.map_or(code, ExitCode::from);
     let mut lab = if arguments.lab { Some(PrivateNetwork::prepare()?) } else { None };
     if arguments.shuffle {
         let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()));
@@ -46,11 +42,12 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
         shuffle(&mut selected, seed);
     }
     if let Some(other) = &arguments.against {
-        return against(arguments, other, &selected, &invalid).map(exit);
+        return against(arguments, other, &selected, refused);
     }
     if arguments.bless {
-        return bless(files, &selected).map(exit);
+        return bless(&files, &selected).map(exit);
     }
+    let invalid: Vec<_> = refused.iter().map(|refused| refused.file.clone()).collect();
     let mut coverage = BTreeMap::new();
     for loaded in files.iter().flat_map(File::policies) {
         coverage.entry(loaded.path.as_str()).or_insert_with(|| Coverage::of(&loaded.policy));
@@ -62,10 +59,8 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let coverage: Vec<_> =
         coverage.map(|(policy, coverage)| PolicyCoverage { policy: policy.to_owned(), coverage }).collect();
     let report = RunReport { tests: &reports, invalid: &invalid, coverage: &coverage };
-    // The problems of a file are shown once: in the report, or on standard error with their lines.
-    let named = invalid.iter().map(|file| InvalidFile { file: file.file.clone(), problems: Vec::new() });
-    let named: Vec<_> = named.collect();
-    let printed = RunReport { invalid: if is_text { &named } else { &invalid }, ..report };
+    let announced = announced(arguments.format, &invalid);
+    let printed = RunReport { invalid: &announced, ..report };
     print(&scenario::render(&printed, arguments.format.into()))?;
     for (format, path) in &arguments.out {
         write(path, scenario::render(&report, (*format).into()))?;
