@@ -1,8 +1,8 @@
 //! The time that the ledger needs for a decision: `cargo bench --bench admission`.
 //!
 //! Measures one admission and one release with a given number of flows in the ledger, with and without booking windows,
-//! a capacity that falls and rises again, requests that preempt flows, and one more member of a shared group. The allocator
-//! counts the memory.
+//! a capacity that falls and rises again, requests that preempt flows, one more member of a shared group, and requests
+//! that wait. The allocator counts the memory.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use flowspec::{Bytes, Direction, Flowspec, Moment, Qos, Rate, ServiceType};
-use gqos::admission::{GroupRequest, Ledger, NewFlow, Request};
+use gqos::admission::{Decision, GroupRequest, Ladder, Ledger, NewFlow, Operation, Request};
 use gqos::policy::{GroupMode, Policy, Source};
 
 /// Counts the bytes that are allocated and not freed.
@@ -302,5 +302,74 @@ fn shared_group(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, admission, booking, capacity, preemption, shared_group);
+/// Numbers of flows that wait; at most 10,000 do.
+const WAITING: [u64; 3] = [10, 1_000, 9_999];
+
+fn decide(ledger: &mut Ledger, operation: &Operation) -> Decision {
+    ledger.decide(Moment::START, operation).decision
+}
+
+/// A request that waits if it is refused.
+fn reserve(number: u64) -> Operation {
+    let id = format!("w{number}");
+    let request = Request { wait: true, client: Some("c".into()), ..priority(&id, 4, BUDGET / 100_000) };
+    Operation::Reserve(Box::new(Ladder::from(request)))
+}
+
+fn release(id: &str) -> Operation {
+    Operation::Release { id: id.to_owned() }
+}
+
+/// A full interface and flows that wait for it.
+fn with_waiting(policy: &Arc<Policy>, waiting: u64) -> Ledger {
+    let mut ledger = Ledger::new(Arc::clone(policy));
+    ledger.admit(&priority("rest", 4, BUDGET - BUDGET / 100_000)).unwrap();
+    assert!(decide(&mut ledger, &reserve(0)).is_ok());
+    for number in 1..=waiting {
+        assert!(decide(&mut ledger, &reserve(number)).is_waiting());
+    }
+    ledger
+}
+
+/// Each row but the last costs about the same whatever the number of waiting flows is. In the last one, a release looks
+/// again at each flow that was notified and has not requested yet.
+fn waiting(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("waiting");
+    let (policy, _) = Policy::parse(&[Source { name: "bench", text: PREEMPTION }]).unwrap();
+    let policy = Arc::new(policy);
+    for waiting in WAITING {
+        let mut ledger = with_waiting(&policy, waiting);
+        let one_more = reserve(waiting + 1);
+        group.bench_function(format!("one more waits and withdraws, {waiting} wait"), |bencher| {
+            bencher.iter(|| {
+                assert!(decide(&mut ledger, black_box(&one_more)).is_waiting());
+                decide(&mut ledger, &release(&format!("w{}", waiting + 1)))
+            });
+        });
+        let (mut oldest, mut newest) = (0, waiting);
+        group.bench_function(
+            format!("a release notifies the first, which reserves, {waiting} wait"),
+            |bencher| {
+                bencher.iter(|| {
+                    assert_eq!(decide(&mut ledger, &release(&format!("w{oldest}"))).notified.len(), 1);
+                    (oldest, newest) = (oldest + 1, newest + 1);
+                    assert!(decide(&mut ledger, &reserve(oldest)).is_ok());
+                    decide(&mut ledger, &reserve(newest))
+                });
+            },
+        );
+        let mut ledger = with_waiting(&policy, waiting);
+        decide(&mut ledger, &release("rest"));
+        let another = Operation::Reserve(Box::new(Ladder::from(priority("x", 4, 1))));
+        group.bench_function(format!("one is reserved and released, {waiting} are notified"), |bencher| {
+            bencher.iter(|| {
+                assert!(decide(&mut ledger, black_box(&another)).is_ok());
+                decide(&mut ledger, &release("x"))
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, admission, booking, capacity, preemption, shared_group, waiting);
 criterion_main!(benches);

@@ -47,12 +47,8 @@ impl Ledger {
         };
         // A waiting flow can fit only once capacity is free, or once a notified flow has lost its claim to some.
         let frees = match operation {
-            Operation::Reserve(ladder) => match &response {
-                Response::Reserve { result: Ok(flow), .. } => {
-                    !flow.preempted.is_empty() || self.waiting.competes(&ladder.request)
-                }
-                _ => false,
-            },
+            // What a reservation frees, it has noted itself.
+            Operation::Reserve(_) => false,
             // A peer's loss ends a wait as an expired flow does.
             Operation::Query { .. } | Operation::Refresh { .. } | Operation::Peer { .. } => false,
             Operation::Renegotiate { .. }
@@ -144,7 +140,9 @@ impl Ledger {
     fn decide_reserve(&mut self, ladder: &Ladder, grant: &mut Option<Grant>) -> Answered {
         let request = &ladder.request;
         let Request { id, interface, .. } = request;
+        let was_notified = self.waiting.was_notified_of(request);
         let TriedRenditions { result, rendition, refused: refused_renditions, may_wait } = self.climb(ladder);
+        let took_all = was_notified && result.is_ok() && rendition.is_none();
         let waiting = match &result {
             // The renditions were not tried: the flow waits as before.
             Err(Refusal::DuplicateId { .. } | Refusal::Client { limit: ClientLimit::Requests(_), .. }) => {
@@ -154,10 +152,14 @@ impl Ledger {
             _ if may_wait && self.waiting.join(request) => true,
             // The capacity of which it was notified, and which it did not take, is free for the flows behind it.
             _ => {
-                self.risen |= self.waiting.leave(id);
+                self.risen |= self.waiting.leave(id) && !took_all;
                 false
             }
         };
+        if let Ok(Grant { preempted, .. }) = &result {
+            // Either can take from a flow that was notified the right to what it was notified of.
+            self.risen |= !preempted.is_empty() || !took_all && self.waiting.competes(request);
+        }
         *grant = result.as_ref().ok().cloned();
         let rendition = rendition.or_else(|| ladder.first.clone());
         let result = match result {

@@ -27,7 +27,16 @@ pub(crate) struct WaitingQueue {
     by_interface: BTreeMap<String, BTreeSet<u64>>,
     /// When flows lose their places, with the places.
     due: BTreeSet<(Moment, u64)>,
+    /// Whose limits the notified flows count against.
+    notified: NotifiedOf,
     next: u64,
+}
+
+/// How many flows were notified of each client and of each group.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct NotifiedOf {
+    clients: BTreeMap<String, usize>,
+    groups: BTreeMap<String, usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +81,40 @@ impl WaitingRequest {
     }
 }
 
+impl NotifiedOf {
+    fn add(&mut self, request: &Request) {
+        let count = |counts: &mut BTreeMap<String, usize>, name: &Option<String>| {
+            if let Some(name) = name {
+                *counts.entry(name.clone()).or_default() += 1;
+            }
+        };
+        count(&mut self.clients, &request.client);
+        count(&mut self.groups, &request.group);
+    }
+
+    fn remove(&mut self, request: &Request) {
+        let discount = |counts: &mut BTreeMap<String, usize>, name: &Option<String>| {
+            let Some(name) = name else { return };
+            if let Some(count) = counts.get_mut(name) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    counts.remove(name);
+                }
+            }
+        };
+        discount(&mut self.clients, &request.client);
+        discount(&mut self.groups, &request.group);
+    }
+
+    /// Whether a flow among them has its client or its group in common with a request.
+    fn shares_limits_with(&self, request: &Request) -> bool {
+        let is_among = |counts: &BTreeMap<String, usize>, name: &Option<String>| {
+            name.as_ref().is_some_and(|name| counts.contains_key(name))
+        };
+        is_among(&self.clients, &request.client) || is_among(&self.groups, &request.group)
+    }
+}
+
 impl WaitingQueue {
     /// When the next flow loses its place.
     pub(crate) fn due(&self) -> Option<Moment> {
@@ -98,6 +141,9 @@ impl WaitingQueue {
 
     fn insert(&mut self, place: u64, waiter: WaitingRequest) {
         self.due.extend(waiter.due().map(|at| (at, place)));
+        if waiter.notified_until.is_some() {
+            self.notified.add(&waiter.request);
+        }
         self.places.insert(waiter.request.id.clone(), place);
         self.by_interface.entry(waiter.request.interface.clone()).or_default().insert(place);
         self.queue.insert(place, waiter);
@@ -115,6 +161,9 @@ impl WaitingQueue {
         if let Some(at) = waiter.due() {
             self.due.remove(&(at, place));
         }
+        if waiter.notified_until.is_some() {
+            self.notified.remove(&waiter.request);
+        }
         Some(waiter)
     }
 
@@ -125,14 +174,17 @@ impl WaitingQueue {
 
     /// Whether an admitted flow shares the limits of its client or of its group with a flow that was notified.
     pub(crate) fn competes(&self, admitted: &Request) -> bool {
-        let Request { client, group, .. } = admitted;
-        let has_in_common = |WaitingRequest { request, notified_until }: &WaitingRequest| {
-            let of_client = client.is_some() && request.client == *client;
-            let of_group = group.is_some() && request.group == *group;
-            notified_until.is_some() && (of_client || of_group)
-        };
-        (client.is_some() || group.is_some())
-            && self.due.iter().any(|(_, place)| self.queue.get(place).is_some_and(has_in_common))
+        self.notified.shares_limits_with(admitted)
+    }
+
+    /// Whether a flow was notified of just what it requests now, to begin now. Where it gets that, the other flows can be
+    /// notified of no more than before.
+    pub(crate) fn was_notified_of(&self, request: &Request) -> bool {
+        let waiter = self.places.get(&request.id).and_then(|place| self.queue.get(place));
+        waiter.is_some_and(|waiter| {
+            let as_requested = Request { wait: waiter.request.wait, ..request.clone() };
+            waiter.notified_until.is_some() && request.start.is_none() && as_requested == waiter.request
+        })
     }
 
     /// Adds a flow to the queue, or keeps it in its place. Returns whether it waits.
@@ -167,6 +219,10 @@ impl WaitingQueue {
         assert_eq!(self.by_interface, by_interface, "the places of each interface's flows");
         let due = self.queue.iter().filter_map(|(place, waiter)| Some((waiter.due()?, *place)));
         assert_eq!(self.due, due.collect(), "when the flows that wait lose their places");
+        let mut notified = NotifiedOf::default();
+        let waiters = self.queue.values().filter(|waiter| waiter.notified_until.is_some());
+        waiters.for_each(|waiter| notified.add(&waiter.request));
+        assert_eq!(self.notified, notified, "the clients and the groups of the notified flows");
     }
 
     /// Removes a flow from the queue. Returns whether it waited.
@@ -226,6 +282,50 @@ mod tests {
             }
             let is_full_after = |place: u64| full[usize::try_from(place).unwrap_or(0)];
             proptest::prop_assert_eq!(tried(&queue, is_full_after), tried_one_by_one(&queue, is_full_after));
+        }
+    }
+
+    /// Whether a notified flow has its client or its group in common with a request, found by a walk over the queue.
+    fn competes_one_by_one(queue: &WaitingQueue, admitted: &Request) -> bool {
+        let mut notified = queue.queue.values().filter(|waiter| waiter.notified_until.is_some());
+        notified.any(|WaitingRequest { request, .. }| {
+            let of_client = request.client.is_some() && request.client == admitted.client;
+            of_client || request.group.is_some() && request.group == admitted.group
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_flow_competes_with_the_notified_flows_of_its_client_and_of_its_group(
+            changes in proptest::collection::vec((0_u8..12, 0_u8..4, 0_u8..4, 0_u8..5, 0_u64..40), 0..60),
+        ) {
+            let mut queue = WaitingQueue::default();
+            let name = |kind: &str, number: u8| (number > 0).then(|| format!("{kind}{number}"));
+            let mut now = Moment::START;
+            for (id, client, group, kind, time) in changes {
+                let id = format!("f{id}");
+                let request = Request {
+                    client: name("c", client),
+                    group: name("g", group),
+                    ..Request::new(NewFlow { id: &id, interface: "eth0" }, Qos::BEST_EFFORT)
+                };
+                match kind {
+                    0 => drop(queue.leave(&id)),
+                    1 => {
+                        now = now.saturating_add(Micros::new(time));
+                        queue.pass(now);
+                    }
+                    2 => if let Some(place) = queue.places.get(&id).copied() {
+                        queue.set_notified(place, now.saturating_add(Micros::new(time)));
+                    },
+                    _ => drop(queue.join(&request)),
+                }
+                queue.invariants();
+                for (client, group) in (0..4).flat_map(|client| (0..4).map(move |group| (client, group))) {
+                    let admitted = Request { client: name("c", client), group: name("g", group), ..request.clone() };
+                    proptest::prop_assert_eq!(queue.competes(&admitted), competes_one_by_one(&queue, &admitted));
+                }
+            }
         }
     }
 
