@@ -35,6 +35,12 @@ impl Ledger {
         for (name, group) in &policy.groups {
             self.state_group(name, group);
         }
+        // A group that takes less now can make room for one that was tried before it.
+        let mut refused = usize::MAX;
+        while self.unmade.len() < refused {
+            refused = self.unmade.len();
+            self.retry_groups();
+        }
     }
 
     /// Makes or changes the groups of the policy that did not fit before: capacity may have become free.
