@@ -170,7 +170,7 @@ fn every_rendition_is_tried_and_each_refusal_is_said() {
 }
 
 #[test]
-fn another_reservation_counts_as_a_request_and_a_smaller_one_is_granted_all_the_same() {
+fn another_reservation_counts_as_a_request_and_one_that_is_no_larger_is_granted_all_the_same() {
     let flow = r#"{"at_us": 0, "op": "reserve", "id": "a", "interface": "eth0", "client": "slow-1", "template": "sd"}"#;
     let change = |rate: u64| {
         format!(
@@ -184,7 +184,7 @@ fn another_reservation_counts_as_a_request_and_a_smaller_one_is_granted_all_the_
             (flow, OK),
             (&change(300_000), OK),
             (&change(400_000), r#"{"ok": false, "reason": "client_limit"}"#),
-            (&change(300_000), r#"{"ok": false, "reason": "client_limit"}"#),
+            (&change(300_000), r#"{"ok": true, "charged": {"sending": 300000, "receiving": 0}}"#),
             (&change(200_000), r#"{"ok": true, "charged": {"sending": 200000, "receiving": 0}}"#),
             (
                 r#"{"at_us": 0, "op": "reserve", "id": "b", "interface": "eth0", "client": "slow-1"}"#,

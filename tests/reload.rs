@@ -149,6 +149,62 @@ fn a_group_that_grows_keeps_its_size_until_the_larger_one_fits() {
     assert_eq!(ledger.group("g"), Some((GroupMode::Envelope, 600)));
 }
 
+/// Envelopes of these rates.
+fn envelopes(rates: &[(&str, u64)]) -> String {
+    let group = |(name, rate): &(&str, u64)| {
+        envelope(*rate).replace(LINK, "").replace("[group.g]", &format!("[group.{name}]"))
+    };
+    format!("{LINK}{}", rates.iter().map(group).collect::<String>())
+}
+
+/// Which groups are listed, and that each is for lack of budget.
+#[track_caller]
+fn check_refused(groups: &[(String, GroupDifference)], expected: &[&str]) {
+    let refused = |difference: &GroupDifference| {
+        matches!(difference, GroupDifference::Refused(Refusal::InterfaceBudget { .. }))
+    };
+    assert!(groups.iter().all(|(_, difference)| refused(difference)), "{groups:?}");
+    assert_eq!(groups.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn of_groups_that_do_not_fit_together_those_that_are_refused_are_listed() {
+    let sizes = |ledger: &Reloaded| ["a", "b", "c"].map(|name| ledger.group(name).map(|(_, rate)| rate));
+    let mut ledger = Reloaded::new(LINK);
+    let reload = ledger.reload(&envelopes(&[("a", 600), ("b", 500), ("c", 400)]));
+    check_refused(&reload.groups, &["b"]);
+    assert_eq!(sizes(&ledger), [Some(600), None, Some(400)], "in the order of their names, each that fits");
+    let json = serde_json::to_value(&reload).unwrap();
+    assert_eq!(json["groups"][0][0], "b", "{json}");
+    assert!(json["groups"][0][1]["refused"].is_object(), "{json}");
+    assert_eq!(reload.groups[0].1.to_string().split(':').next(), Some("does not fit yet"));
+    let compared =
+        ledger.0.compare(&policy(&format!("version = 1\n{}", envelopes(&[("a", 600), ("b", 400)]))));
+    assert_eq!(compared.groups, [], "without one of them the others fit");
+    assert_eq!(sizes(&ledger), [Some(600), None, Some(400)], "a comparison changes nothing");
+
+    // Each would fit alone, and neither beside what the other has.
+    let reload = ledger.reload(&envelopes(&[("a", 700), ("c", 700)]));
+    check_refused(&reload.groups, &["a", "c"]);
+    assert_eq!(sizes(&ledger), [Some(600), None, Some(400)], "they stay as they are");
+    let reload = ledger.reload(&envelopes(&[("a", 700)]));
+    assert_eq!(reload.groups, []);
+    assert_eq!(sizes(&ledger), [Some(700), None, None]);
+}
+
+#[test]
+fn a_group_that_shrinks_makes_room_for_one_that_grows() {
+    for names in [["a", "b"], ["b", "a"]] {
+        let [grows, shrinks] = names;
+        let mut ledger = Reloaded::new(&envelopes(&[(grows, 300), (shrinks, 700)]));
+        assert_eq!(ledger.reserve("m", 200, &format!(",'group':'{grows}'")), None);
+        let reload = ledger.reload(&envelopes(&[(grows, 600), (shrinks, 400)]));
+        assert_eq!(reload.groups, [], "{names:?}: both fit, as after a start under the new policy");
+        assert_eq!(ledger.group(grows), Some((GroupMode::Envelope, 600)), "{names:?}");
+        assert_eq!(ledger.group(shrinks), Some((GroupMode::Envelope, 400)), "{names:?}");
+    }
+}
+
 #[test]
 fn a_group_that_shrinks_is_charged_for_its_members_until_they_fit() {
     let mut ledger = Reloaded::new(&envelope(400));
@@ -213,6 +269,68 @@ fn a_members_larger_class_charge_is_not_a_larger_request() {
     ledger.reload(&class("1.0"));
     assert_eq!(ledger.renegotiate("a", &load(400)), None);
     assert_eq!(ledger.0.totals("eth0").unwrap().sending.reserved, Rate::new(400));
+}
+
+#[test]
+fn a_flow_that_asks_for_less_is_admitted_where_the_new_policy_charges_more_for_it() {
+    let class = |keys: &str| format!("{LINK}[class.c]\n{keys}\n");
+    let full = |ledger: &mut Reloaded| {
+        assert_eq!(ledger.reserve("a", 800, ",'class':'c'"), None);
+        assert_eq!(ledger.reserve("rest", 600, ""), None);
+    };
+    let charged = |ledger: &Reloaded| ledger.0.flow("a").unwrap().1.sending.get();
+    let (before, none) = (class("overbooking = 2.0"), "{'service_type':'best_effort'}");
+    let measured = class("admission = \"measured\"");
+    let crowded = class("max_rate = \"100 B/s\"\nshare = \"10%\"\nmax_flows = 1");
+    for after in [class(""), measured, crowded] {
+        let mut ledger = Reloaded::new(&before);
+        full(&mut ledger);
+        assert_eq!(charged(&ledger), 400);
+        ledger.reload(&after);
+        for less in [800, 799, 500] {
+            assert_eq!(ledger.renegotiate("a", &load(less)), None, "{less} under {after}");
+            assert_eq!(charged(&ledger), 400, "{less} under {after}: what it has had");
+        }
+        assert!(ledger.renegotiate("a", &load(501)).is_some(), "{after}: more than 500");
+        assert_eq!(ledger.renegotiate("a", &load(100)), None, "{after}");
+        assert!(charged(&ledger) >= 100, "{after}: by the new policy");
+        assert_eq!(ledger.renegotiate("a", none), None, "{after}");
+        assert_eq!(charged(&ledger), 0);
+    }
+    // Where there is room, the new policy charges what it says.
+    let mut ledger = Reloaded::new(&before);
+    assert_eq!(ledger.reserve("a", 800, ",'class':'c'"), None);
+    ledger.reload(&class(""));
+    assert_eq!(ledger.renegotiate("a", &load(700)), None);
+    assert_eq!(charged(&ledger), 700);
+}
+
+#[test]
+fn a_client_with_too_many_requests_may_ask_for_no_more_than_it_has() {
+    let limited = format!("{LINK}[class.c]\n[client.\"*\"]\nrequests_per_second = 1\n");
+    let bucket = |rate: u64, size: u64| {
+        format!("{{'service_type':'controlled_load','token_rate':{rate},'token_bucket_size':{size}}}")
+    };
+    for fields in [",'client':'x'", ",'client':'x','class':'c'"] {
+        let mut ledger = Reloaded::new(&limited);
+        let reserve =
+            format!("'op':'reserve','id':'a','interface':'eth0','sending':{}{fields}", bucket(200, 3000));
+        assert_eq!(ledger.line(&reserve), None);
+        assert_eq!(ledger.reserve("b", 1, fields), Some(Reason::ClientLimit), "no request is left");
+        for (sending, reason) in [
+            (bucket(200, 3000), None),
+            (bucket(200, 2000), None),
+            (bucket(200, 2001), Some(Reason::ClientLimit)),
+            (bucket(199, 2001), Some(Reason::ClientLimit)),
+            (bucket(199, 2000), None),
+            ("{'service_type':'no_change'}".to_owned(), None),
+            (bucket(200, 2000), Some(Reason::ClientLimit)),
+            ("{'service_type':'best_effort'}".to_owned(), None),
+            (bucket(1, 1), Some(Reason::ClientLimit)),
+        ] {
+            assert_eq!(ledger.renegotiate("a", &sending), reason, "{sending}{fields}");
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Charge {
     pub(crate) token_rate: u64,
     /// The most that a measured flow sends; zero for a flow that is not measured.
     pub(crate) peak: u64,
+    /// Whether it is for controlled load.
+    pub(crate) is_load: bool,
 }
 
 impl Charge {
@@ -31,6 +33,7 @@ impl Charge {
             bucket: self.bucket.max(other.bucket),
             token_rate: self.token_rate.max(other.token_rate),
             peak: self.peak.max(other.peak),
+            is_load: self.is_load || other.is_load,
         }
     }
 }

@@ -46,6 +46,7 @@ impl Recount {
             // `r + b / 100 ms`.
             let peak = if is_measured { token_rate + 10 * bucket } else { 0 };
             return Some(Charge {
+                is_load: true,
                 rate: (token_rate * factor).div_ceil(divisor),
                 buffer: bucket,
                 peak,
@@ -179,41 +180,71 @@ impl Recount {
     }
 
     /// A request of a flow's client for another reservation; returns the rates that are charged then. A client that
-    /// makes too many requests gets only what is less.
+    /// makes too many requests gets only what takes no more of anything.
     pub(crate) fn renegotiate(&mut self, id: &str, changes: &Both<Option<Flowspec>>) -> Option<[u64; 2]> {
         let held = self.flows.iter().find(|flow| flow.id == id)?.clone();
-        let is_counted = self.count_request(held.client.as_deref());
-        let rates = self.exchange(id, changes).ok()?;
-        let before = held.charges.map(|charge| charge.rate);
-        let is_less = rates != before && (0..2).all(|direction| rates[direction] <= before[direction]);
-        if !is_counted && !is_less {
-            *self.flows.iter_mut().find(|flow| flow.id == id)? = held;
-            return None;
+        if self.count_request(held.client.as_deref()) {
+            return self.exchange(id, changes).ok();
         }
-        Some(rates)
+        let charges = self.capped(&held, self.changed(&held, changes)?.charges);
+        let grows = charges.iter().zip(&held.charges).any(|(charge, held)| {
+            charge.rate > held.rate || charge.buffer > held.buffer || charge.peak > held.peak
+        });
+        if grows { None } else { self.exchange_for(id, changes, charges).ok() }
     }
 
-    fn exchange(&mut self, id: &str, changes: &Both<Option<Flowspec>>) -> Result<[u64; 2], Refused> {
-        let at = self.flows.iter().position(|flow| flow.id == id).ok_or(REFUSED)?;
-        let held = self.flows[at].clone();
+    /// A flow with other flowspecs; `None` where they cannot be served. What is not asked for again is charged as before,
+    /// whatever the policy is now.
+    fn changed(&self, held: &Flow, changes: &Both<Option<Flowspec>>) -> Option<Flow> {
         let given = changes.map(|new| new.filter(|new| new.service_type != ServiceType::NoChange));
         let qos = Qos {
             sending: given.sending.unwrap_or(held.qos.sending),
             receiving: given.receiving.unwrap_or(held.qos.receiving),
         };
-        let mut charges = self.charges(&qos, held.class.as_deref()).ok_or(REFUSED)?;
-        // What is not asked for again is charged as before, whatever the policy is now.
+        let mut charges = self.charges(&qos, held.class.as_deref())?;
         for (direction, charge) in charges.iter_mut().enumerate() {
             if [given.sending, given.receiving][direction].is_none() {
                 *charge = held.charges[direction];
             }
         }
+        Some(Flow { qos, charges, start: held.start.max(self.now), ..held.clone() })
+    }
+
+    /// Controlled load that asks for no more than it has is charged no more than it is charged now.
+    fn capped(&self, held: &Flow, mut charges: [Charge; 2]) -> [Charge; 2] {
+        for (charge, held) in charges.iter_mut().zip(&held.charges) {
+            if charge.is_load && charge.token_rate <= held.rate.max(held.token_rate) {
+                charge.rate = charge.rate.min(held.rate);
+            }
+        }
+        charges
+    }
+
+    fn exchange(&mut self, id: &str, changes: &Both<Option<Flowspec>>) -> Result<[u64; 2], Refused> {
+        let held = self.flows.iter().find(|flow| flow.id == id).ok_or(REFUSED)?.clone();
+        let charges = self.changed(&held, changes).ok_or(REFUSED)?.charges;
+        let capped = self.capped(&held, charges);
+        let result = self.exchange_for(id, changes, charges);
+        match result {
+            Err(_) if capped != charges => self.exchange_for(id, changes, capped).or(result),
+            result => result,
+        }
+    }
+
+    fn exchange_for(
+        &mut self,
+        id: &str,
+        changes: &Both<Option<Flowspec>>,
+        charges: [Charge; 2],
+    ) -> Result<[u64; 2], Refused> {
+        let at = self.flows.iter().position(|flow| flow.id == id).ok_or(REFUSED)?;
+        let held = self.flows[at].clone();
+        let new = Flow { charges, ..self.changed(&held, changes).ok_or(REFUSED)? };
         let grows = (0..2).any(|direction| charges[direction].rate > held.charges[direction].rate);
         let is_orphan = held.class.is_some() && self.class(held.class.as_deref()).is_none();
         if grows && is_orphan {
             return Err(REFUSED);
         }
-        let new = Flow { qos, charges, start: held.start.max(self.now), ..held.clone() };
         let mut rest = self.clone();
         rest.flows.remove(at);
         if !rest.allows(&new, 7, Some(&held)) {

@@ -17,6 +17,8 @@ pub(crate) struct Charge {
     pub(crate) tspec: Both<Option<TSpec>>,
     /// The most that the flow sends where its class is measured; zero where it is charged as declared.
     pub(crate) peak: Both<Rate>,
+    /// r where the flow is charged less than that, as its class is overbooked; otherwise zero.
+    pub(crate) declared: Both<Rate>,
 }
 
 impl Charge {
@@ -30,6 +32,8 @@ impl Charge {
             *buffer = (*buffer).max(*other.buffer.get(direction));
             let peak = larger.peak.get_mut(direction);
             *peak = (*peak).max(*other.peak.get(direction));
+            let declared = larger.declared.get_mut(direction);
+            *declared = (*declared).max(*other.declared.get(direction));
             let tspec: &mut Option<TSpec> = larger.tspec.get_mut(direction);
             *tspec = match (*tspec, other.tspec.get(direction)) {
                 (Some(a), Some(b)) => Some(a.least_upper_bound(b)),
@@ -37,6 +41,15 @@ impl Charge {
             };
         }
         larger
+    }
+
+    /// Whether it takes more of a budget than another one in any field.
+    pub(crate) fn exceeds(&self, other: &Self) -> bool {
+        Direction::BOTH.iter().any(|&direction| {
+            self.rate.get(direction) > other.rate.get(direction)
+                || self.buffer.get(direction) > other.buffer.get(direction)
+                || self.peak.get(direction) > other.peak.get(direction)
+        })
     }
 }
 
@@ -66,6 +79,9 @@ impl LinkParameters<'_> {
             *charge.rate.get_mut(direction) = rate;
             *charge.buffer.get_mut(direction) = self.buffer(direction, spec, &tspec, rate);
             *charge.tspec.get_mut(direction) = Some(tspec);
+            if class.is_none_or(|class| class.allocate == Allocate::Rate) && tspec.token_rate() > rate {
+                *charge.declared.get_mut(direction) = tspec.token_rate();
+            }
             if spec.service_type == ServiceType::ControlledLoad && measured(class) {
                 *charge.peak.get_mut(direction) = peak_of(&tspec);
             }

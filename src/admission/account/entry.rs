@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, Moment, Rate, TSpec};
+use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec};
 
 use super::charge::Charge;
 use super::footprint::Footprint;
@@ -17,6 +17,8 @@ pub(crate) struct Entry {
     pub(crate) client: Option<Arc<str>>,
     /// When its soft state ends, if it has any.
     pub(crate) deadline: Option<Moment>,
+    /// r where its charge is less; zero in a direction where it is not.
+    pub(crate) declared: Option<Box<Both<Rate>>>,
 }
 
 /// The charge of a group's member.
@@ -39,12 +41,20 @@ impl Entry {
     /// The flow's charge with its TSpec.
     pub(crate) fn charge(&self, tspec: Both<Option<TSpec>>) -> Charge {
         let peak = self.footprint.peak.as_deref().copied().unwrap_or_default();
-        Charge { rate: self.rate(), buffer: self.buffer(), tspec, peak }
+        let declared = self.declared.as_deref().copied().unwrap_or_default();
+        Charge { rate: self.rate(), buffer: self.buffer(), tspec, peak, declared }
+    }
+
+    /// What it has asked for: r where it is charged less, otherwise its charge.
+    pub(crate) fn asked(&self, direction: Direction) -> Rate {
+        let declared = self.declared.as_ref().map_or(Rate::ZERO, |declared| *declared.get(direction));
+        declared.max(*self.rate().get(direction))
     }
 
     /// The same flow with another charge.
     pub(crate) fn costing(mut self, charge: &Charge) -> Self {
         let (rate, buffer) = (charge.rate, charge.buffer);
+        self.declared = (charge.declared != Both::default()).then(|| Box::new(charge.declared));
         if self.group.is_some() {
             self.cost = Some(Box::new(Cost { rate, buffer }));
         } else {

@@ -56,6 +56,7 @@ struct Rare {
     client: Option<Arc<str>>,
     deadline: Option<Moment>,
     peak: Option<Box<Both<Rate>>>,
+    declared: Option<Box<Both<Rate>>>,
 }
 
 const NONE: u32 = u32::MAX;
@@ -187,7 +188,14 @@ impl Flows {
 }
 
 fn entry_of_group(footprint: &Footprint) -> Entry {
-    Entry { footprint: footprint.clone(), cost: None, group: None, client: None, deadline: None }
+    Entry {
+        footprint: footprint.clone(),
+        cost: None,
+        group: None,
+        client: None,
+        deadline: None,
+        declared: None,
+    }
 }
 
 fn at(chunks: &[Vec<Slot>], slot: u32) -> &Slot {
@@ -196,13 +204,14 @@ fn at(chunks: &[Vec<Slot>], slot: u32) -> &Slot {
 
 impl Slot {
     fn pack(id: Box<str>, entry: &Entry, now: Moment) -> Self {
-        let Entry { footprint, cost, group, client, deadline } = entry;
+        let Entry { footprint, cost, group, client, deadline, declared } = entry;
         let Footprint { order, interface, class, class_type, class_counts, charged, buffer, .. } = *footprint;
         let window = footprint.window;
         // A flow that has begun and has no end lasts until it is released: its start matters only where its class is
         // measured.
         let plain = window.start <= now && window.end.is_none() && footprint.peak.is_none();
-        let paid = cost.is_none() && group.is_none() && client.is_none() && deadline.is_none();
+        let paid =
+            cost.is_none() && group.is_none() && client.is_none() && deadline.is_none() && declared.is_none();
         let small = u32::try_from(buffer.sending.get()).ok().filter(|_| buffer.receiving == Bytes::ZERO);
         let rare = !(plain && paid && charged.receiving == Rate::ZERO && small.is_some());
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
@@ -221,6 +230,7 @@ impl Slot {
                     client: client.clone(),
                     deadline: *deadline,
                     peak: footprint.peak.clone(),
+                    declared: declared.clone(),
                 })
             }),
             interface,
@@ -266,6 +276,7 @@ impl Slot {
             group: rare.and_then(|rare| rare.group.clone()),
             client: rare.and_then(|rare| rare.client.clone()),
             deadline: rare.and_then(|rare| rare.deadline),
+            declared: rare.and_then(|rare| rare.declared.clone()),
         }
     }
 }

@@ -164,6 +164,7 @@ impl Ledger {
             client: client.as_deref().map(Arc::from),
             // A time that would end after the last moment does not end.
             deadline: request.time_to_live.and_then(|time| self.now.checked_add(time)),
+            declared: None,
         };
         let entry = entry.costing(&charge);
         Ok(Described { entry, charge, setup, dscp: class.and_then(|class| class.dscp) })
