@@ -6,7 +6,7 @@ mod common;
 
 use common::kernel::{TestKernel, seen};
 use common::policy;
-use flowspec::{Both, Bytes, Errno, Flowspec, Moment, Qos, Rate};
+use flowspec::{Both, Bytes, Errno, Flowspec, Micros, Moment, Qos, Rate};
 use gqos::admission::{Decision, NewFlow, Operation, Reason, Request};
 use gqos::failure::KernelCall;
 use gqos::manager::{Admitted, FlowPhase, Input, Manager, RequestId, Root};
@@ -49,7 +49,9 @@ impl World {
     }
 
     fn reserve(&mut self, id: &str, megabits: u64) -> Answered {
-        let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(megabits), Bytes::new(65_536)));
+        // Small flows have half a megabit.
+        let rate = if megabits == 0 { Rate::new(62_500) } else { Rate::from_mbit(megabits) };
+        let qos = Qos::sending(Flowspec::guaranteed(rate, Bytes::new(65_536)));
         let request = Request::new(NewFlow { id, interface: "eth0" }, qos);
         self.request(Operation::Reserve(Box::new(request.into())))
     }
@@ -447,4 +449,88 @@ fn a_renegotiation_that_the_kernel_refuses_changes_nothing() {
         changes.into_iter().filter_map(|id| world.feed(Input::Applied { id, result: Ok(()) })).collect();
     assert_eq!(answers.len(), 1, "one answer, whichever it is");
     world.assert_clean("after both");
+}
+
+/// No packets of a flow are left in its class, whose buckets are full after this time.
+fn drained(world: &mut World, id: &str, micros: u64) {
+    let full_in = Micros::new(micros);
+    assert_eq!(world.feed(Input::Drained { id: id.into(), full_in }), None);
+    world.close(id);
+}
+
+/// A manager with 80 flows of half a megabit, of which the first 16 have ended: their classes are idle.
+fn with_idle_classes(full_in: u64) -> World {
+    let mut world = World::seen("kernel", Root::Default);
+    for number in 0..80 {
+        world.admitted(&format!("f{number}"), 0);
+    }
+    for number in 0..16 {
+        drained(&mut world, &format!("f{number}"), full_in);
+    }
+    world.kernel.asked.clear();
+    world
+}
+
+#[test]
+fn a_flow_gets_the_class_of_one_that_has_ended_once_its_buckets_are_full() {
+    let mut world = with_idle_classes(10_000);
+    let of_first = Some(tc::flow_class(0));
+    assert_eq!(world.admitted("early", 0), Some(tc::flow_class(80)), "none has rested");
+    assert!(world.kernel.asked[0].starts_with("class add"), "{:?}", world.kernel.asked);
+    world.now += 10_000;
+    world.kernel.asked.clear();
+    assert_eq!(world.admitted("late", 0), of_first);
+    assert_eq!(world.kernel.asked.len(), 1, "{:?}", world.kernel.asked);
+    assert!(
+        world.kernel.asked[0].starts_with("class change parent 6771:1 classid 6771:100 htb rate 609376bit")
+    );
+    // Fifteen are left, which rest until there are more.
+    assert_eq!(world.admitted("later", 0), Some(tc::flow_class(81)));
+    world.manager.invariants();
+}
+
+#[test]
+fn a_flow_that_owes_tokens_gets_a_class_that_is_added() {
+    let mut world = with_idle_classes(0);
+    world.now += 1_000_000;
+    let missing = Both { sending: Some(Bytes::new(60_000)), receiving: None };
+    assert_eq!(world.feed(Input::Spent { id: "f20".into(), missing }), None);
+    drained(&mut world, "f20", 100_000);
+    world.kernel.asked.clear();
+    assert_eq!(world.admitted("debtor", 0), Some(tc::flow_class(80)));
+    let [added, changed] = &world.kernel.asked[..] else { panic!("{:?}", world.kernel.asked) };
+    assert!(added.starts_with("class add") && changed.starts_with("class change"), "{added} {changed}");
+}
+
+#[test]
+fn a_class_is_deleted_where_it_is_not_known_when_its_buckets_are_full() {
+    let mut world = with_idle_classes(0);
+    world.close("f30");
+    assert_eq!(world.kernel.asked, ["class del classid 6771:11e"]);
+    drained(&mut world, "f31", 60_000_001);
+    assert_eq!(world.kernel.asked[1], "class del classid 6771:11f", "the kernel counts one minute");
+}
+
+#[test]
+fn an_idle_class_that_the_kernel_does_not_change_is_deleted() {
+    let mut world = with_idle_classes(0);
+    world.now += 1_000_000;
+    world.kernel.fails = Some("class change");
+    let decision = world.refused("new", 0);
+    assert_eq!(decision.reason(), Some(Reason::TrafficControl));
+    assert_eq!(world.kernel.asked.last().map(String::as_str), Some("class del classid 6771:100"));
+    world.kernel.fails = None;
+    world.manager.invariants();
+    assert_eq!(world.admitted("next", 0), Some(tc::flow_class(80)), "fifteen are left");
+}
+
+#[test]
+fn idle_classes_are_part_of_the_tree() {
+    let mut world = with_idle_classes(0);
+    let root = HtbRoot { handle: ROOT_QDISC, default: 2, direct_queue: 0 };
+    // The kernel has the root alone.
+    let observed = Box::new(Ok(ObservedTree::new(tc::ObservedRoot::Htb(root), [], []).unwrap()));
+    world.feed(Input::Observed { interface: "eth0".into(), observed });
+    let idle = world.kernel.asked.iter().filter(|op| op.starts_with("class add") && op.contains("rate 8bit"));
+    assert_eq!(idle.count(), 16, "{:#?}", world.kernel.asked);
 }

@@ -124,7 +124,7 @@ async fn clean(netlink: &Netlink, index: u32) -> Result<CleanOutcome, KernelFail
     }
     let classes = observed.classes().count();
     match netlink.apply(index, &Change { ops: vec![Op::DeleteRoot(root)] }).await {
-        Ok(()) => Ok(CleanOutcome::Removed { classes }),
+        Ok(_) => Ok(CleanOutcome::Removed { classes }),
         // Another program was faster.
         Err(failure) if failure.is_absent() => Ok(CleanOutcome::Clean),
         Err(failure) => Err(failure),

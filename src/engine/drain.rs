@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowspec::Bytes;
+use flowspec::{Bytes, Micros};
 
 use super::clock;
 use super::kernel::Kernel;
@@ -26,6 +26,8 @@ pub(super) struct Drained {
     pub(super) sent: Option<u64>,
     /// The tokens that are missing from the flow's bucket, where packets have left that took none in user space.
     pub(super) missing: Option<Bytes>,
+    /// How long the class takes until its buckets are full, where no packets are in it.
+    pub(super) full_in: Option<Micros>,
 }
 
 /// A flow that has ended, and the class that is its own.
@@ -37,6 +39,33 @@ pub(super) struct EndedFlow {
     pub(super) is_own: bool,
     /// What the flow has taken from its bucket in user space.
     pub(super) usage: Usage,
+    /// What the class had counted when it became the flow's.
+    pub(super) before: ClassCounts,
+}
+
+/// What a class has counted since it was added.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ClassCounts {
+    pub(super) sent_bytes: u64,
+    pub(super) sent_packets: u32,
+    pub(super) dropped: u32,
+}
+
+impl ClassCounts {
+    pub(super) const fn of(state: &ClassState) -> Self {
+        let ClassState { sent_bytes, sent_packets, dropped, .. } = *state;
+        Self { sent_bytes, sent_packets, dropped }
+    }
+
+    /// What was counted since another time.
+    pub(super) const fn since(self, before: Self) -> Self {
+        Self {
+            sent_bytes: self.sent_bytes.saturating_sub(before.sent_bytes),
+            // The kernel's counters of packets wrap.
+            sent_packets: self.sent_packets.wrapping_sub(before.sent_packets),
+            dropped: self.dropped.wrapping_sub(before.dropped),
+        }
+    }
 }
 
 /// Waits until the data that lingers has left the socket and the class, or long enough.
@@ -50,6 +79,7 @@ pub(super) async fn drain(kernel: Arc<dyn Kernel>, ended: EndedFlow, lingering: 
         let Some(state) = kernel.class(index, class).await.ok().flatten() else { return drained };
         drained.sent = Some(state.sent_bytes);
         drained.missing = ended.missing(&state);
+        drained.full_in = (state.queued == 0).then_some(state.full_in);
         if state.queued == 0 || clock::now() >= deadline {
             return drained;
         }
@@ -63,8 +93,9 @@ impl EndedFlow {
     /// What left without tokens of user space, by write(2) for one, is what the class has sent beyond them. When it left
     /// is not known, and the kernel's count is that of the last packet: the flow owes the lesser of both.
     pub(super) fn missing(&self, state: &ClassState) -> Option<Bytes> {
-        let headers = LINK_HEADER.get().saturating_mul(u64::from(state.sent_packets));
-        let sent = Bytes::new(state.sent_bytes.saturating_sub(headers));
+        let ClassCounts { sent_bytes, sent_packets, .. } = ClassCounts::of(state).since(self.before);
+        let headers = LINK_HEADER.get().saturating_mul(u64::from(sent_packets));
+        let sent = Bytes::new(sent_bytes.saturating_sub(headers));
         let beside = sent.saturating_sub(self.usage.sent);
         let known = self.usage.missing.sending.unwrap_or(Bytes::ZERO);
         let missing = known.saturating_add(beside).min(state.missing);

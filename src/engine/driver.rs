@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::clock;
 use super::core::{Caller, CallerNotification, Core, lock};
-use super::drain::{Drained, EndedFlow, drain};
+use super::drain::{ClassCounts, Drained, EndedFlow, drain};
 use super::error::EngineError;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
@@ -33,7 +33,7 @@ use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents};
 use crate::manager::{ChangeId, Input, Root, Seen};
 use crate::policy::Enforcement;
-use crate::tc::{ForeignRoot, ObservedTree};
+use crate::tc::{ForeignRoot, Handle, ObservedTree};
 
 /// The state of the engine's task.
 pub(super) struct Driver {
@@ -55,6 +55,8 @@ pub(super) struct Driver {
     /// The process that started the engine.
     process: u32,
     pub(super) upkeep: Upkeep,
+    /// What classes had counted when they became a flow's, by interface; nothing for a class that was added for it.
+    pub(super) counts: BTreeMap<(u32, Handle), ClassCounts>,
     /// The ifbs for what interfaces receive, by the numbers of the interfaces.
     pub(super) receivers: BTreeMap<u32, Receiver>,
 }
@@ -66,7 +68,10 @@ pub(super) enum Returned {
     Applied {
         index: u32,
         id: ChangeId,
-        result: Result<(), KernelFailure>,
+        /// The classes that become a flow's.
+        begun: Vec<Handle>,
+        /// The classes that were added and changed.
+        result: Result<Vec<ClassState>, KernelFailure>,
     },
     /// An interface was looked at for a request, which goes on now.
     Looked {
@@ -103,10 +108,6 @@ pub(super) enum Returned {
         ended: EndedFlow,
         lingering: Lingering,
         state: Option<ClassState>,
-    },
-    /// An interface's part of a report has been sent.
-    Reported {
-        index: u32,
     },
     /// The kernel has answered a change of an ifb's tree.
     IfbChanged(ChangedIfb),
@@ -147,6 +148,7 @@ impl Driver {
             is_shut_down: false,
             process: std::process::id(),
             upkeep: Upkeep::default(),
+            counts: BTreeMap::new(),
             receivers: BTreeMap::new(),
         }
     }
@@ -270,9 +272,10 @@ impl Driver {
             match self.queues.next() {
                 None => return,
                 Some(Work::Change(index, id, change)) => {
+                    let begun = self.begun(index, &change);
                     let applied = self.kernel.apply(index, change);
                     self.calls.push(Box::pin(async move {
-                        Returned::Applied { index, id, result: applied.await }
+                        Returned::Applied { index, id, begun, result: applied.await }
                     }));
                 }
                 Some(Work::Job(index, job)) => self.perform(index, job),
@@ -294,8 +297,9 @@ impl Driver {
 
     fn returned(&mut self, returned: Returned) {
         match returned {
-            Returned::Applied { index, id, result } => {
+            Returned::Applied { index, id, begun, result } => {
                 self.queues.returned(index);
+                let result = result.map(|states| self.count_from(index, &begun, &states));
                 self.core().feed(Input::Applied { id, result });
                 if let Some(interface) = self.name(index) {
                     self.schedule_upkeep(&interface);
@@ -336,7 +340,6 @@ impl Driver {
                 missing.sending = state.and_then(|state| ended.missing(&state)).or(missing.sending);
                 self.report_spent(id, ended, (missing, lingering));
             }
-            Returned::Reported { index } => self.queues.returned(index),
             Returned::IfbChanged(changed) => self.ifb_changed(changed),
             Returned::Collected => {}
         }
@@ -406,7 +409,7 @@ impl Driver {
             EngineCommand::Receive { id, arriving, reply } => self.receive(id, arriving, reply),
             EngineCommand::Connected { id } => self.core().feed(Input::Connected { id }),
             EngineCommand::Closed { id, lingering, usage } => self.close(id, lingering, usage),
-            EngineCommand::Drained { id, drained: Drained { sent, missing } } => {
+            EngineCommand::Drained { id, drained: Drained { sent, missing, full_in } } => {
                 let measured = self.core().manager.measured_class(&id);
                 if let Some((interface, class, handle)) = measured
                     && let Some(meter) = self.meters.get_mut(&interface)
@@ -414,6 +417,9 @@ impl Driver {
                     meter.ended(&class, handle, sent);
                 }
                 let missing = Both { sending: missing, receiving: None };
+                if let Some(full_in) = full_in {
+                    self.core().feed(Input::Drained { id: id.clone(), full_in });
+                }
                 self.core().close(id, missing);
             }
             EngineCommand::PeerGone { id, usage } => {
@@ -484,7 +490,8 @@ impl Driver {
             let core = self.core();
             (core.manager.class(&id), core.manager.has_own_class(&id))
         };
-        let ended = EndedFlow { class, is_own, usage };
+        let before = class.and_then(|class| self.counts.get(&class)).copied().unwrap_or_default();
+        let ended = EndedFlow { class, is_own, usage, before };
         match class {
             None if matches!(lingering, Lingering::Nothing) => self.core().close(id, usage.missing),
             // The next flow of the interface starts without what this one has sent past its bucket in user space.

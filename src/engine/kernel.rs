@@ -14,8 +14,9 @@ pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>>
 
 /// The kernel of one network namespace. [`Netlink`](crate::linux::Netlink) is the real one; tests have their own.
 ///
-/// The engine has at most one call of each interface under way at a time, [`class`](Self::class) and
-/// [`route`](Self::route) excepted. A call that does not return stalls its interface alone.
+/// The engine has at most one call of each interface under way at a time, [`class`](Self::class), [`route`](Self::route) and
+/// those for a report excepted: [`classes`](Self::classes) and [`direct_packets`](Self::direct_packets). A call that does
+/// not return stalls its interface alone.
 pub trait Kernel: Send + Sync {
     /// The link by which the packets of a flow leave.
     fn route(&self, query: RouteQuery) -> KernelFuture<Link>;
@@ -37,8 +38,9 @@ pub trait Kernel: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Applies a change: all of it or none.
-    fn apply(&self, index: u32, change: Change) -> KernelFuture<()>;
+    /// Applies a change: all of it or none. The classes that it has added and changed, as they are in force, as far as the
+    /// kernel says; a class that was idle may have sent something before.
+    fn apply(&self, index: u32, change: Change) -> KernelFuture<Vec<ClassState>>;
 
     /// Gives what an interface receives a tree with these filters, on an ifb whose number is the answer: all of it or
     /// none. The qdisc of another program where that has what the interface receives.

@@ -405,7 +405,7 @@ impl Kernel for Netlink {
                     && !except.contains(&index)
                     && let Ok(_claim) = Claim::interface(index)?
                 {
-                    Self::apply(&netlink, index, &Change { ops: vec![Op::DeleteRoot(root)] }).await?;
+                    drop(Self::apply(&netlink, index, &Change { ops: vec![Op::DeleteRoot(root)] }).await?);
                 }
             }
             for index in receivers.into_keys() {
@@ -419,7 +419,7 @@ impl Kernel for Netlink {
         })
     }
 
-    fn apply(&self, index: u32, change: Change) -> KernelFuture<()> {
+    fn apply(&self, index: u32, change: Change) -> KernelFuture<Vec<ClassState>> {
         let netlink = self.clone();
         Box::pin(async move { Self::apply(&netlink, index, &change).await })
     }

@@ -19,9 +19,19 @@ pub(super) struct InterfaceMeter {
 impl InterfaceMeter {
     /// A flow of a class ends: its kernel class has sent so much in all.
     pub(super) fn ended(&mut self, class: &str, handle: Handle, sent: Option<u64>) {
-        let before = self.sent.remove(&handle).unwrap_or(0);
+        let before = match sent {
+            // Its class may be the next flow's.
+            Some(sent) => self.sent.insert(handle, sent),
+            None => self.sent.remove(&handle),
+        };
+        let before = before.unwrap_or(0);
         let sum = self.ended.entry(class.to_owned()).or_insert(Some(0));
         *sum = (*sum).zip(sent).map(|(sum, sent)| sum + sent.saturating_sub(before));
+    }
+
+    /// A class is added: it has sent nothing yet.
+    pub(super) fn added(&mut self, handle: Handle) {
+        self.sent.remove(&handle);
     }
 
     /// What each class has sent since the last time: over how long, and at which rate, rounded up.
@@ -72,12 +82,17 @@ mod tests {
         assert_eq!(read, [("voice".to_owned(), second, Rate::new(1_001))]);
         // One ends with its bytes known, another begins under its number.
         meter.ended("voice", b, Some(800));
+        meter.added(b);
         let read = meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 100)]), at(2));
+        assert_eq!(read, [("voice".to_owned(), second, Rate::new(401))]);
+        // One ends, and another begins in its class.
+        meter.ended("voice", a, Some(1_700));
+        let read = meter.read(&classes, &BTreeMap::from([(a, 1_900), (b, 100)]), at(3));
         assert_eq!(read, [("voice".to_owned(), second, Rate::new(401))]);
         // The bytes of a flow that ended are not known: this interval gives no measurement.
         meter.ended("voice", b, None);
-        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500), (b, 0)]), at(3)).is_empty());
+        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_900), (b, 0)]), at(4)).is_empty());
         // Neither does an interval at whose end the kernel does not show a class.
-        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_500)]), at(4)).is_empty());
+        assert!(meter.read(&classes, &BTreeMap::from([(a, 1_900)]), at(5)).is_empty());
     }
 }

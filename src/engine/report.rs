@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use flowspec::Rate;
 use serde::Serialize;
 
+use super::drain::ClassCounts;
 use crate::linux::ClassState;
 use crate::manager::Status;
-use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS};
+use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS, is_idle};
 
 /// The state of an interface, with what the kernel counts.
 #[derive(Clone, Debug)]
@@ -34,28 +35,35 @@ impl InterfaceReport {
 pub struct ClassReport {
     /// As `tc` writes it.
     pub class: String,
-    /// The flow it carries; `link` and `default` for the trunk.
+    /// The flow it carries; `link` and `default` for the trunk, `idle` for a class that is kept for the next flow.
     pub flow: String,
     /// Its rate, link headers included.
     pub rate: Rate,
-    /// What the kernel counted, link headers included.
+    /// What the kernel counted since the flow began, link headers included.
     pub sent_bytes: u64,
-    /// Packets that its queue dropped since it was made.
+    /// Packets that its queue dropped since then.
     pub dropped: u32,
 }
 
-pub(super) fn class_report(state: &ClassState, flows: &BTreeMap<Handle, String>) -> ClassReport {
+/// The report of a class, whose flow began with `before` on the kernel's counters.
+pub(super) fn class_report(
+    state: &ClassState,
+    flows: &BTreeMap<Handle, String>,
+    before: ClassCounts,
+) -> ClassReport {
+    let counts = ClassCounts::of(state).since(before);
     let handle = state.class.handle;
     let flow = match handle {
         LINK_CLASS => "link".to_owned(),
         DEFAULT_CLASS => "default".to_owned(),
+        _ if is_idle(&state.class) => "idle".to_owned(),
         _ => flows.get(&handle).cloned().unwrap_or_default(),
     };
     ClassReport {
         class: handle.to_string(),
         flow,
         rate: state.class.rate,
-        sent_bytes: state.sent_bytes,
-        dropped: state.dropped,
+        sent_bytes: counts.sent_bytes,
+        dropped: counts.dropped,
     }
 }

@@ -11,6 +11,7 @@
 //! - **inspection**: [`features`] tries what the kernel offers; [`LinkDetails`] are all that is said of a link;
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
 //!   reads what is known of their peers;
+//! - **other programs' sockets**: [`classify_cgroup`] leads what a control group sends to a class;
 //! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
 //! - **files**: [`FileWatch`] wakes when files in a directory change;
 //! - **measuring**: [`capture`] records packets at a device;
@@ -22,8 +23,10 @@
 //! [`Netlink::apply`] for each change, one at a time on an interface. Calls on different interfaces may run at the same
 //! time.
 
+mod apply;
 mod blocking;
 pub mod capture;
+mod cgroup;
 mod claim;
 mod error;
 pub mod features;
@@ -45,6 +48,7 @@ mod topology;
 mod traffic;
 mod transport;
 
+pub use cgroup::{CgroupClass, classify_cgroup, release_cgroup};
 pub use claim::{Claim, ClaimHolder};
 pub use file_watch::FileWatch;
 pub use filters::FoundFilter;

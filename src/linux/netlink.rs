@@ -1,5 +1,6 @@
 //! The connection to rtnetlink: a request goes out, its answers come back or a failure that names it.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::proto::{ConnectionHandle, NetlinkCodec, from_socket_with_codec};
 use rtnetlink::sys::{AsyncSocket as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE};
 use tokio::runtime::Handle as Runtime;
+use tokio::sync::oneshot;
 
 use super::blocking::BlockingNetlink;
 use super::error;
@@ -38,6 +40,8 @@ struct NetlinkInner {
     faults: Option<Arc<dyn Faults>>,
     /// For the time after the runtime.
     blocking: BlockingNetlink,
+    /// For dumps, which a thread of their own decodes.
+    dumps: Mutex<BlockingNetlink>,
 }
 
 /// Messages that nothing has requested.
@@ -71,6 +75,16 @@ enum Unanswered {
     Ended(u64),
     /// Changes interrupted a dump: it may show no state that ever was.
     Interrupted,
+}
+
+/// What became of one of several requests.
+pub(super) enum Outcome {
+    /// It was carried out; the objects that the kernel has answered with.
+    Done(Vec<RouteNetlinkMessage>),
+    /// The kernel has not carried it out.
+    Refused(Cause),
+    /// The answer was lost: the kernel may have carried it out.
+    Lost,
 }
 
 /// How long the kernel may take for an answer: an answer that is lost never comes.
@@ -123,8 +137,9 @@ impl Netlink {
         let runtime = Runtime::current();
         let connection = Mutex::new(ServedSocket::open(&runtime, faults.clone(), 0)?);
         let namespace = Namespace::current().ok();
-        let blocking = BlockingNetlink::open()?;
-        Ok(Self { shared: Arc::new(NetlinkInner { connection, namespace, runtime, faults, blocking }) })
+        let (blocking, dumps) = (BlockingNetlink::open()?, Mutex::new(BlockingNetlink::open()?));
+        let inner = NetlinkInner { connection, namespace, runtime, faults, blocking, dumps };
+        Ok(Self { shared: Arc::new(inner) })
     }
 
     fn connection(&self) -> ServedSocket {
@@ -214,6 +229,65 @@ impl Netlink {
         self.shared.blocking.request(request)
     }
 
+    /// Dumps objects on a thread of its own, and turns them into others there: a large dump takes milliseconds, in which the
+    /// connection serves other requests. A thread of the runtime would keep a forked copy of it from ending.
+    ///
+    /// - **Errors**: the kernel's, and those of `read`.
+    pub(super) async fn dump<T: Send + 'static>(
+        &self,
+        request: NetlinkRequest,
+        read: impl FnOnce(Vec<RouteNetlinkMessage>) -> Result<T, KernelFailure> + Send + 'static,
+    ) -> Result<T, KernelFailure> {
+        let (shared, call, object) = (Arc::clone(&self.shared), request.call, request.object.clone());
+        let (reply, dumped) = oneshot::channel();
+        let dump = move || {
+            let dumps = shared.dumps.lock().unwrap_or_else(PoisonError::into_inner);
+            // The caller may have gone.
+            let _ = reply.send(dumps.dump(request).and_then(read));
+        };
+        let thread = std::thread::Builder::new().name("gqos-dump".to_owned()).spawn(dump);
+        thread.map_err(|error| KernelCall("clone").failed(object.clone(), error))?;
+        let stopped = |_| KernelCall(call).unexpected(object, AnswerProblem::ThreadPanicked);
+        dumped.await.map_err(stopped)?
+    }
+
+    /// Sends requests in one datagram: what became of each.
+    pub(super) async fn request_all(
+        &self,
+        requests: Vec<(RouteNetlinkMessage, NetlinkRequestKind)>,
+    ) -> Vec<Outcome> {
+        let count = requests.len();
+        let requests: Vec<_> = requests
+            .into_iter()
+            .map(|(message, kind)| {
+                let mut request = NetlinkMessage::from(message);
+                request.header.flags = kind.flags();
+                request
+            })
+            .collect();
+        let outcomes = tokio::time::timeout(PATIENCE, self.all_answers(requests)).await.unwrap_or_default();
+        match outcomes.len() == count {
+            true => outcomes,
+            // Which answers are missing is not known.
+            false => std::iter::repeat_with(|| Outcome::Lost).take(count).collect(),
+        }
+    }
+
+    /// What became of requests, in their order; less than all of them where the connection has ended.
+    async fn all_answers(&self, requests: Vec<NetlinkMessage<RouteNetlinkMessage>>) -> Vec<Outcome> {
+        for _ in 0..ATTEMPTS {
+            let ServedSocket { handle, queued, number, .. } = self.connection();
+            queued.count();
+            match handle.request_batch(requests.clone(), SocketAddr::new(0, 0)) {
+                Ok(answers) => return collect_all(answers).await,
+                // The connection had ended before: nothing was sent.
+                Err(_) if self.reopen(number).is_ok() => {}
+                Err(_) => break,
+            }
+        }
+        Vec::new()
+    }
+
     /// Sends a request for one object.
     ///
     /// - **Errors**: those of [`request`](Self::request), and an answer without an object.
@@ -285,6 +359,30 @@ async fn collect(
         (true, true) => Err(Unanswered::Interrupted),
         (true, false) => Ok(messages),
     }
+}
+
+/// Collects the answers to requests that are acknowledged: what became of each that has its last answer, in order.
+async fn collect_all(answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>>) -> Vec<Outcome> {
+    let mut answers = std::pin::pin!(answers);
+    // By number, which grows from one request to the next.
+    let (mut objects, mut outcomes) = (BTreeMap::new(), BTreeMap::new());
+    while let Some(answer) = answers.next().await {
+        let number = answer.header.sequence_number;
+        let outcome = match answer.payload {
+            NetlinkPayload::InnerMessage(message) => {
+                objects.entry(number).or_insert_with(Vec::new).push(message);
+                continue;
+            }
+            NetlinkPayload::Error(refusal) if refusal.code.is_some() => {
+                Outcome::Refused(error::refused(&refusal))
+            }
+            NetlinkPayload::Error(_) => Outcome::Done(objects.remove(&number).unwrap_or_default()),
+            NetlinkPayload::Overrun(_) => Outcome::Lost,
+            _ => continue,
+        };
+        outcomes.insert(number, outcome);
+    }
+    outcomes.into_values().collect()
 }
 
 #[cfg(test)]
@@ -369,6 +467,36 @@ mod tests {
         check(NetlinkRequestKind::Add, 0, vec![acknowledgement(17)], Collected::Refused(Errno::EEXIST));
         check(NetlinkRequestKind::Get, 0, vec![acknowledgement(19)], Collected::Refused(Errno::ENODEV));
         check(NetlinkRequestKind::Dump, 0, vec![object(), done(12)], Collected::Refused(Errno::ENOMEM));
+    }
+
+    #[test]
+    fn answers_are_told_apart_by_their_numbers() {
+        let of = |number: u32, payload: Payload| {
+            let mut header = NetlinkHeader::default();
+            header.sequence_number = number;
+            NetlinkMessage::new(header, payload)
+        };
+        let overrun = NetlinkPayload::Overrun(Vec::new());
+        let answers = [
+            of(7, object()),
+            of(7, acknowledgement(0)),
+            of(9, overrun),
+            of(8, acknowledgement(16)),
+            of(10, object()),
+            of(11, acknowledgement(0)),
+        ];
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let outcomes = runtime.block_on(collect_all(futures_util::stream::iter(answers)));
+        let shown: Vec<_> = outcomes
+            .iter()
+            .map(|outcome| match outcome {
+                Outcome::Done(objects) => format!("{} objects", objects.len()),
+                Outcome::Refused(cause) => format!("{:?}", KernelCall("").failed("", cause.clone()).errno()),
+                Outcome::Lost => "lost".to_owned(),
+            })
+            .collect();
+        // The one without a last answer is missing.
+        assert_eq!(shown, ["1 objects", &format!("{:?}", Some(Errno::EBUSY)), "lost", "0 objects"]);
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl Netlink {
         ifb: u32,
         (tree, filters): (&Desired, Vec<PlacedFilter>),
     ) -> Result<(), KernelFailure> {
-        self.apply(ifb, &diff(tree, &ObservedTree::default())).await?;
+        drop(self.apply(ifb, &diff(tree, &ObservedTree::default())).await?);
         for filter in encoded(flow_tables())?.iter().chain(&filters) {
             self.add_filter(ifb, filter).await?;
         }
@@ -174,7 +174,7 @@ impl Netlink {
                 self.delete_filter(ifb, filter).await.or_else(unless_absent)?;
                 removed.push(filter);
             }
-            self.apply(ifb, tree).await
+            self.apply(ifb, tree).await.map(drop)
         };
         let mut result = applied.await;
         let is_applied = result.is_ok();

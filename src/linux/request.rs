@@ -28,6 +28,10 @@ pub(super) enum NetlinkRequestKind {
     Replace,
     /// An object that exists is changed or deleted.
     Change,
+    /// A new object, with which the kernel answers before it acknowledges.
+    AddEchoed,
+    /// An object that is changed, with which the kernel answers before it acknowledges.
+    ChangeEchoed,
 }
 
 impl NetlinkRequestKind {
@@ -41,6 +45,8 @@ impl NetlinkRequestKind {
                 Self::Add => NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
                 Self::Replace => NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
                 Self::Change => NLM_F_ACK,
+                Self::AddEchoed => NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO,
+                Self::ChangeEchoed => NLM_F_ACK | NLM_F_ECHO,
             }
     }
 }

@@ -1,6 +1,6 @@
 //! Traffic control: dumps qdiscs and classes, and applies changes to them.
 
-use flowspec::Bytes;
+use flowspec::{Bytes, Micros};
 use netlink_packet_core::DecodeError;
 use rtnetlink::packet_core::{DefaultNla, Emitable};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -10,8 +10,8 @@ use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 use crate::tc::{
-    Bfifo, Change, ClassPlace, ClassQueue, ForeignRoot, FqCodel, Handle, HtbClass, HtbRoot, HtbRootState,
-    NotEncodable, ObservedRoot, ObservedTree, Op, Queue, QueueKind,
+    Bfifo, ClassPlace, ForeignRoot, FqCodel, Handle, HtbClass, HtbRoot, HtbRootState, ObservedRoot,
+    ObservedTree, Queue,
 };
 
 /// The root qdisc of an interface, with its counter.
@@ -40,6 +40,8 @@ pub struct ClassState {
     pub queued: u32,
     /// Tokens that were missing from its bucket when a packet last left, link headers included.
     pub missing: Bytes,
+    /// How long its two buckets took to fill from then on.
+    pub full_in: Micros,
 }
 
 /// A qdisc of any kind, by its TCA_OPTIONS.
@@ -61,9 +63,6 @@ pub(super) struct Qdiscs {
     root: RootState,
     pub(super) queues: Vec<(Handle, Queue)>,
 }
-
-/// How often an operation is sent whose answer is lost.
-const ATTEMPTS: usize = 3;
 
 const GET_QDISC: &str = "RTM_GETQDISC";
 const GET_CLASS: &str = "RTM_GETTCLASS";
@@ -149,8 +148,10 @@ impl Netlink {
             message,
             kind: NetlinkRequestKind::Dump,
         };
-        let messages = self.request(request).await?;
-        messages.iter().filter_map(|message| class_state(message, &object).transpose()).collect()
+        let read = move |messages: Vec<RouteNetlinkMessage>| {
+            messages.iter().filter_map(|message| class_state(message, &object).transpose()).collect()
+        };
+        self.dump(request, read).await
     }
 
     /// An HTB class; `None` where there is none with this handle.
@@ -169,91 +170,6 @@ impl Netlink {
             Err(failure) if failure.is_absent() => Ok(None),
             Err(failure) => Err(failure),
             Ok(message) => class_state(&message, &object),
-        }
-    }
-
-    /// Applies a change: all of it, or none. Each operation is read back.
-    ///
-    /// Two changes of one interface must not be applied at the same time; those of different interfaces may.
-    ///
-    /// - **Errors**: the failure of the first operation that failed; those before it have been undone, and so has this
-    ///   one if it may have been applied.
-    pub async fn apply(&self, index: u32, change: &Change) -> Result<(), KernelFailure> {
-        for (number, op) in change.ops.iter().enumerate() {
-            if let Err((failure, in_doubt)) = self.carry_out(index, op).await {
-                self.take_back(index, &change.ops[..number + usize::from(in_doubt)]).await;
-                return Err(failure);
-            }
-        }
-        Ok(())
-    }
-
-    /// Applies a change without a runtime: as much of it as the kernel accepts.
-    ///
-    /// For the end of a program, when nothing awaits an answer any more. Nothing is read back or undone.
-    ///
-    /// - **Errors**: the failure of the first operation that failed.
-    pub fn apply_blocking(&self, index: u32, change: &Change) -> Result<(), KernelFailure> {
-        let results =
-            change.ops.iter().map(|op| self.request_blocking(request(index, op, QueueKind::Bfifo)?));
-        // All operations are sent, whatever became of those before.
-        results.collect::<Vec<_>>().into_iter().collect()
-    }
-
-    /// Carries out one operation. Where its answer is lost, the kernel is asked whether it is in force, and it is sent
-    /// again where it is not.
-    ///
-    /// - **Errors**: the failure, and whether the operation may be in force all the same.
-    async fn carry_out(&self, index: u32, op: &Op) -> Result<(), (KernelFailure, bool)> {
-        let mut attempts = ATTEMPTS;
-        loop {
-            let sent = self.send(index, op).await;
-            attempts -= 1;
-            match sent {
-                Ok(()) => return self.verify(index, op).await.map_err(|failure| (failure, true)),
-                // The kernel has refused it.
-                Err(failure) if failure.errno().is_some() => return Err((failure, false)),
-                // The kernel may have carried it out: the answer was lost, or is not understood.
-                Err(_) if self.is_in_force(index, op).await == Ok(true) => return Ok(()),
-                Err(failure) if attempts == 0 => return Err((failure, true)),
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Undoes operations, the last first. Where they made the root, its deletion is enough.
-    ///
-    /// An operation that cannot be undone was not carried out, or its object is gone.
-    async fn take_back(&self, index: u32, ops: &[Op]) {
-        let root = ops.iter().rposition(|op| matches!(op, Op::AddRoot(_)));
-        let ops = match root {
-            Some(root) => &ops[..=root],
-            None => ops,
-        };
-        for undo in ops.iter().rev().filter_map(Op::undo) {
-            for _ in 0..ATTEMPTS {
-                match self.send(index, &undo).await {
-                    // Its answer was lost: a second time does no harm.
-                    Err(failure) if failure.errno().is_none() => {}
-                    _ => break,
-                }
-            }
-        }
-    }
-
-    /// Whether an operation is in force whose answer was lost.
-    ///
-    /// - **Errors**: the kernel's.
-    async fn is_in_force(&self, index: u32, op: &Op) -> Result<bool, KernelFailure> {
-        match op {
-            Op::DeleteRoot(root) => Ok(self.root(index).await?.root != ObservedRoot::Htb(*root)),
-            Op::DeleteClass(class) => Ok(self.class(index, class.handle).await?.is_none()),
-            Op::DeleteQueue { parent, queue } => {
-                let queues = self.qdiscs(index).await?.queues;
-                let found = queues.into_iter().find_map(|(class, found)| (class == *parent).then_some(found));
-                Ok(!found.is_some_and(|found| queue.is_kept_as(&found)))
-            }
-            _ => Ok(self.verify(index, op).await.is_ok()),
         }
     }
 
@@ -304,112 +220,10 @@ impl Netlink {
             .await
             .map(drop)
     }
-
-    async fn send(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
-        let queue = match op {
-            Op::AddQueue { .. } => self.queue_kind().await,
-            Op::ChangeQueue { parent, .. } => {
-                let queues = self.qdiscs(index).await?.queues;
-                let found = queues.into_iter().find(|(class, _)| class == parent);
-                found.and_then(|(_, queue)| queue.kind()).unwrap_or(QueueKind::Bfifo)
-            }
-            _ => QueueKind::Bfifo,
-        };
-        self.request(request(index, op, queue)?).await.map(drop)
-    }
-
-    /// Reads back what an operation made.
-    async fn verify(&self, index: u32, op: &Op) -> Result<(), KernelFailure> {
-        let found = match op {
-            Op::AddRoot(root) => match self.root(index).await?.root {
-                ObservedRoot::Htb(found) if found == *root => return Ok(()),
-                found => format!("{found:?}"),
-            },
-            Op::AddClass(class) | Op::ChangeClass { to: class, .. } => {
-                match self.class(index, class.handle).await? {
-                    Some(found) if class.is_kept_as(&found.class, found.level > 0) => return Ok(()),
-                    Some(found) => found.class.to_string(),
-                    None => "no such class".into(),
-                }
-            }
-            Op::AddQueue { parent, queue } | Op::ChangeQueue { parent, to: queue, .. } => {
-                let queues = self.qdiscs(index).await?.queues;
-                match queues.into_iter().find_map(|(class, found)| (class == *parent).then_some(found)) {
-                    Some(found) if queue.is_kept_as(&found) => return Ok(()),
-                    found => format!("{found:?}"),
-                }
-            }
-            Op::DeleteRoot(_) | Op::DeleteClass(_) | Op::DeleteQueue { .. } => return Ok(()),
-        };
-        let object = format!("tc {op} on interface {index}");
-        Err(KernelCall("read back").unexpected(object, AnswerProblem::NotInForce { found }))
-    }
 }
 
-const NEW_QDISC: &str = "RTM_NEWQDISC";
-const DELETE_QDISC: &str = "RTM_DELQDISC";
-const NEW_CLASS: &str = "RTM_NEWTCLASS";
-const DELETE_CLASS: &str = "RTM_DELTCLASS";
-
-/// The request for an operation; of a queue of this kind.
-fn request(index: u32, op: &Op, queue: QueueKind) -> Result<NetlinkRequest, KernelFailure> {
-    let object = format!("tc {} on interface {index}", op.text(queue));
-    match encode(index, op, queue) {
-        Ok((call, message, kind)) => Ok(NetlinkRequest { call, object, message, kind }),
-        Err(error) => Err(KernelFailure::not_expressible(object, error)),
-    }
-}
-
-/// The request for an operation: its type, its message and what it asks for.
-fn encode(
-    index: u32,
-    op: &Op,
-    kind: QueueKind,
-) -> Result<(&'static str, RouteNetlinkMessage, NetlinkRequestKind), NotEncodable> {
-    let root = |root: &HtbRoot| header(index, root.handle, Handle::ROOT);
-    let class = |class: &HtbClass| header(index, class.handle, class.parent);
-    let queue = |parent: Handle| header(index, Handle::default(), parent);
-    Ok(match op {
-        Op::AddRoot(htb) => {
-            let message = with_options(root(htb), HtbRoot::KIND, htb.options());
-            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), NetlinkRequestKind::Add)
-        }
-        Op::DeleteRoot(htb) => {
-            (DELETE_QDISC, RouteNetlinkMessage::DelQueueDiscipline(root(htb)), NetlinkRequestKind::Change)
-        }
-        Op::AddClass(htb) => {
-            let message = with_options(class(htb), HtbRoot::KIND, htb.options()?);
-            (NEW_CLASS, RouteNetlinkMessage::NewTrafficClass(message), NetlinkRequestKind::Add)
-        }
-        Op::ChangeClass { to, .. } => {
-            let message = with_options(class(to), HtbRoot::KIND, to.options()?);
-            (NEW_CLASS, RouteNetlinkMessage::NewTrafficClass(message), NetlinkRequestKind::Change)
-        }
-        Op::DeleteClass(htb) => {
-            (DELETE_CLASS, RouteNetlinkMessage::DelTrafficClass(class(htb)), NetlinkRequestKind::Change)
-        }
-        Op::AddQueue { parent, queue: settings } => {
-            let message = with_queue(queue(*parent), settings, kind)?;
-            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), NetlinkRequestKind::Add)
-        }
-        Op::ChangeQueue { parent, to, .. } => {
-            let message = with_queue(queue(*parent), to, kind)?;
-            (NEW_QDISC, RouteNetlinkMessage::NewQueueDiscipline(message), NetlinkRequestKind::Change)
-        }
-        Op::DeleteQueue { parent, .. } => (
-            DELETE_QDISC,
-            RouteNetlinkMessage::DelQueueDiscipline(queue(*parent)),
-            NetlinkRequestKind::Change,
-        ),
-    })
-}
-
-fn with_queue(message: TcMessage, queue: &ClassQueue, kind: QueueKind) -> Result<TcMessage, NotEncodable> {
-    Ok(match kind {
-        QueueKind::Bfifo => with_options(message, Bfifo::KIND, queue.bfifo.options()?),
-        QueueKind::FqCodel => with_options(message, FqCodel::KIND, queue.fq_codel.options()?),
-    })
-}
+pub(super) const NEW_QDISC: &str = "RTM_NEWQDISC";
+pub(super) const DELETE_QDISC: &str = "RTM_DELQDISC";
 
 impl Qdiscs {
     /// Adds a qdisc of the interface.
@@ -489,7 +303,10 @@ pub(super) fn options(message: &TcMessage) -> Vec<u8> {
 }
 
 /// The class in a message; `None` where the message is not an HTB class.
-fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<ClassState>, KernelFailure> {
+pub(super) fn class_state(
+    message: &RouteNetlinkMessage,
+    object: &str,
+) -> Result<Option<ClassState>, KernelFailure> {
     let RouteNetlinkMessage::NewTrafficClass(message) = message else { return Ok(None) };
     if kind(message) != HtbRoot::KIND {
         return Ok(None);
@@ -510,6 +327,7 @@ fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<Cla
         dropped: 0,
         queued: 0,
         missing: Bytes::ZERO,
+        full_in: Micros::new(0),
     };
     for attribute in &message.attributes {
         let TcAttribute::Stats2(stats) = attribute else { continue };
@@ -520,6 +338,7 @@ fn class_state(message: &RouteNetlinkMessage, object: &str) -> Result<Option<Cla
                 }
                 TcStats2::App(TcXstats::Other(statistics)) => {
                     state.missing = state.class.missing(statistics).map_err(unreadable)?;
+                    state.full_in = state.class.full_in(statistics).map_err(unreadable)?;
                 }
                 TcStats2::Queue(queue) => (state.dropped, state.queued) = (queue.drops, queue.qlen),
                 _ => {}

@@ -147,7 +147,8 @@ impl Manager {
             let before = |name: &String| policy.classes.keys().take_while(|known| *known < name).count();
             flow.policy_class.as_ref().map_or(0, |name| 1 + before(name))
         };
-        self.interfaces.get_mut(&flow.interface)?.assign_class(placement, class_number)
+        let now = self.owed.now();
+        self.interfaces.get_mut(&flow.interface)?.assign_class(now, placement, class_number)
     }
 
     fn flow_of(&self, ladder: &Ladder, decision: &Decision, grant: Grant) -> ManagedFlow {
@@ -164,6 +165,7 @@ impl Manager {
             grant,
             policy_class: request.class.clone(),
             debt: FlowDebt { at: self.owed.now(), missing: Both::default(), is_counted: false },
+            full_in: None,
             group: request.group.clone(),
             measured: request.class.as_ref().filter(measured).cloned(),
             changing: None,

@@ -64,10 +64,10 @@ impl Manager {
         let Some(flow) = self.flows.get_mut(id) else { return };
         flow.phase = flow.before_class.take().unwrap_or(FlowPhase::Provisional);
         if let Some(rolled_back) = rolled_back {
-            let class = flow.class.take();
+            let (class, now) = (flow.class.take(), self.owed.now());
             if let (Some(interface), Some(class)) = (self.interfaces.get_mut(&rolled_back.interface), class) {
                 interface.leave(id, class);
-                interface.free(class);
+                interface.free(class, now);
             }
             self.realign_classes(turn, &rolled_back);
             let policy = self.ledger.policy().interface(&rolled_back.interface);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowspec::{Both, Bytes, Direction, Moment, Qos, TokenDebt};
+use flowspec::{Both, Bytes, Direction, Micros, Moment, Qos, TokenDebt};
 
 use super::message::{Admitted, ChangeId, Loss};
 use super::owed::Debtor;
@@ -35,6 +35,8 @@ pub(super) struct ManagedFlow {
     pub(super) grant: Grant,
     pub(super) policy_class: Option<String>,
     pub(super) debt: FlowDebt,
+    /// How long its class takes until its buckets are full, once it has no packets of the flow.
+    pub(super) full_in: Option<Micros>,
     /// The group that the interface charges in its place.
     pub(super) group: Option<String>,
     /// Its class in the policy, where the traffic of that class is measured.

@@ -1,16 +1,16 @@
 //! One interface: whether it has a tree in the kernel, and which flows each class carries.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
-use flowspec::{Bytes, Rate};
+use flowspec::{Bytes, Micros, Moment, Rate};
 
 use super::message::{Root, Seen};
+use super::numbers::ClassNumbers;
 use crate::admission::NotProgrammed;
 use crate::failure::KernelFailure;
 use crate::policy::Enforcement;
 use crate::tc::{
-    Change, ClassBlock, Desired, Framed, Handle, HtbClass, LARGEST_FLOW_CLASSES, LinkShape, ObservedTree,
-    diff, is_shared_class,
+    Change, ClassBlock, Desired, Framed, Handle, HtbClass, LinkShape, ObservedTree, diff, is_shared_class,
 };
 
 /// An interface that has been seen.
@@ -30,10 +30,8 @@ pub(super) struct Interface {
     pub(super) block: ClassBlock,
     /// The traffic of each flow, by class.
     members: BTreeMap<Handle, BTreeMap<String, Framed>>,
-    /// Numbers of flows' classes that are free again, the one that was freed first in front.
-    freed: VecDeque<u16>,
-    /// The first number of a flow's class that was never used.
-    unused: u16,
+    /// Those that are in no use.
+    numbers: ClassNumbers,
     /// Whether more is reserved on it than it carries.
     pub(super) overcommitted: bool,
     /// The class of each group whose members share one reservation.
@@ -100,8 +98,7 @@ impl Interface {
             doubt: None,
             block: ClassBlock::default(),
             members: BTreeMap::new(),
-            freed: VecDeque::new(),
-            unused: 0,
+            numbers: ClassNumbers::default(),
             overcommitted: false,
             group_classes: BTreeMap::new(),
             forbidden: None,
@@ -202,15 +199,18 @@ impl Interface {
         self.doubt = None;
         self.members.clear();
         self.group_classes.clear();
-        (self.freed, self.unused) = (VecDeque::new(), 0);
+        self.numbers = ClassNumbers::default();
     }
 
     /// Gives a flow a class: its group's where the group shares one reservation, one of its own while there are
     /// free numbers, else that of its policy class, whose number the closure gives.
     ///
+    /// An idle class is used for a flow that starts with full buckets, which an idle class has. Any other class is added.
+    ///
     /// `None` where the kernel has no tree, or none that can be changed.
     pub(super) fn assign_class(
         &mut self,
+        now: Moment,
         placement: LeafPlacement<'_>,
         class_number: impl FnOnce() -> usize,
     ) -> Option<(Handle, Change)> {
@@ -225,12 +225,13 @@ impl Interface {
             TreeState::Preparing(_) | TreeState::UserSpace(_) => return None,
         }
         let LeafPlacement { id, framed, group, owed } = placement;
+        let mut change = Change::default();
         let class = match group.and_then(|group| self.group_classes.get(group)) {
             Some(class) => *class,
-            None => {
-                let (block, number) = (self.block, self.next_number());
-                number.map_or_else(|| block.shared_class(class_number()), |number| block.flow_class(number))
-            }
+            None => match self.idle_class(now, placement).or_else(|| self.new_class(&mut change)) {
+                Some(class) => class,
+                None => self.block.shared_class(class_number()),
+            },
         };
         // A class that several policy classes share cannot be a group's as well.
         if let Some(group) = group
@@ -239,7 +240,31 @@ impl Interface {
             self.group_classes.insert(group.to_owned(), class);
         }
         self.join(id, class, framed);
-        Some((class, self.change(class).starting_without(owed)))
+        change.ops.extend(self.change(class).starting_without(owed).ops);
+        Some((class, change))
+    }
+
+    /// An idle class whose buckets are full, those of this flow included.
+    fn idle_class(&mut self, now: Moment, placement: LeafPlacement<'_>) -> Option<Handle> {
+        let TreeState::Programmed(tree) = &self.state else { return None };
+        if placement.owed > Bytes::ZERO {
+            return None;
+        }
+        let (block, framed) = (self.block, placement.framed);
+        let rest = |number| tree.rest_before(block.flow_class(number), framed);
+        self.numbers.take_idle(now, rest).map(|number| block.flow_class(number))
+    }
+
+    /// A class that is added: the change is to come before, since the number may be that of an idle class.
+    fn new_class(&mut self, change: &mut Change) -> Option<Handle> {
+        let class = self.block.flow_class(self.numbers.take()?);
+        if let TreeState::Programmed(tree) | TreeState::Suspended(tree, _) = &mut self.state {
+            let deleted = tree.set_leaf(class, None);
+            if matches!(self.state, TreeState::Programmed(_)) {
+                *change = deleted;
+            }
+        }
+        Some(class)
     }
 
     /// Another traffic for a flow of a class: the kernel's change.
@@ -252,6 +277,18 @@ impl Interface {
     pub(super) fn remove(&mut self, id: &str, class: Handle) -> Change {
         self.leave(id, class);
         self.change(class)
+    }
+
+    /// Takes a flow out of its class, of which no packets are left: the kernel's change. `full_in` is how long the class takes
+    /// until its buckets are full, where that is known.
+    pub(super) fn remove_drained(&mut self, id: &str, class: Handle, full_in: Option<Micros>) -> Change {
+        self.leave(id, class);
+        match &mut self.state {
+            TreeState::Programmed(tree) if !self.members.contains_key(&class) => {
+                tree.end_leaf(class, full_in)
+            }
+            _ => self.change(class),
+        }
     }
 
     /// Makes a flow a member of a class, without a change in the kernel.
@@ -283,13 +320,12 @@ impl Interface {
     /// The kernel has deleted a class: its number is free once no flow is in it.
     ///
     /// The answer may be about a class of a link that is gone: its successor under the same name has not used the number.
-    pub(super) fn free(&mut self, class: Handle) {
-        let is_left = |number: &u16| *number < self.unused && !self.members.contains_key(&class);
+    pub(super) fn free(&mut self, class: Handle, now: Moment) {
+        let is_left = |_: &u16| !self.members.contains_key(&class);
         let Some(number) = self.block.flow_number(class).filter(is_left) else { return };
-        self.group_classes.retain(|_, shared| *shared != class);
-        // Several members of a group may leave it in one change, and each frees the class.
-        if !self.freed.contains(&number) {
-            self.freed.push_back(number);
+        let is_idle = self.tree().is_some_and(|tree| tree.idle().any(|idle| idle.handle == class));
+        if self.numbers.free(number, is_idle.then_some(now)) {
+            self.group_classes.retain(|_, shared| *shared != class);
         }
     }
 
@@ -322,18 +358,17 @@ impl Interface {
     /// Panics unless each number of a class is free, in use, or was never used, and the tree's classes are those
     /// with flows in them.
     pub(super) fn invariants(&self, name: &str) {
-        let mut freed = BTreeSet::new();
-        for number in &self.freed {
-            assert!(freed.insert(number), "{name}: class {number} is free twice");
-            assert!(*number < self.unused, "{name}: class {number} was never used and is free again");
-            let class = self.block.flow_class(*number);
+        self.numbers.invariants(name);
+        for number in self.numbers.free_again() {
+            let class = self.block.flow_class(number);
             assert!(!self.members.contains_key(&class), "{name}: class {class} is free and has flows");
             assert!(!self.is_of_a_group(class), "{name}: class {class} is free and a group's");
         }
         for class in self.members.keys() {
             let number = self.block.flow_number(*class);
             assert!(number.is_some() || is_shared_class(*class), "{name}: class {class} is of another block");
-            assert!(number.is_none_or(|number| number < self.unused), "{name}: class {class} was never used");
+            let was_used = number.is_none_or(|number| self.numbers.was_used(number));
+            assert!(was_used, "{name}: class {class} was never used");
         }
         if let Some(tree) = self.tree() {
             let leaves: Vec<_> = tree.leaves().map(|leaf| leaf.handle).collect();
@@ -342,6 +377,11 @@ impl Interface {
             for leaf in tree.leaves() {
                 let rate = self.traffic(leaf.handle).map(|traffic| tree.shape().rates.own_rate(&traffic));
                 assert_eq!(rate, Some(leaf.rate), "{name}: class {} and its flows", leaf.handle);
+            }
+            for idle in tree.idle() {
+                let number = self.block.flow_number(idle.handle);
+                let was_used = number.is_some_and(|number| self.numbers.was_used(number));
+                assert!(was_used, "{name}: idle class {} was never used", idle.handle);
             }
         } else {
             assert!(self.members.is_empty(), "{name}: flows have classes and there is no tree");
@@ -368,15 +408,5 @@ impl Interface {
             true => Framed::largest(members),
             false => Framed::sum(members),
         }
-    }
-
-    /// A number for a flow's own class. Free numbers are used again in the order in which they were freed, so that a
-    /// late packet of an ended flow seldom gets into another flow's class.
-    fn next_number(&mut self) -> Option<u16> {
-        if self.unused < LARGEST_FLOW_CLASSES {
-            self.unused += 1;
-            return Some(self.unused - 1);
-        }
-        self.freed.pop_front()
     }
 }

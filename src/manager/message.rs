@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec, Wsa};
+use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate, TSpec, Wsa};
 
 use crate::admission::{Decision, EndCause, NotProgrammed, Operation, PeerLoss};
 use crate::failure::KernelFailure;
@@ -69,6 +69,14 @@ pub enum Input {
         /// The tokens that are missing from its bucket in each direction; `None` where that is not known: then its
         /// bucket is taken to have filled since the flow was admitted.
         missing: Both<Option<Bytes>>,
+    },
+    /// No packets of the flow are left in its class, and none come any more. Comes before [`Input::Closed`]; without it the
+    /// class of the flow is deleted, and not kept for another one.
+    Drained {
+        /// The id of its request.
+        id: String,
+        /// How long it takes from now on at most until the buckets of the class are full.
+        full_in: Micros,
     },
     /// The flow's connection failed or ended, or its caller gave up. May come more than once.
     Closed {

@@ -36,6 +36,7 @@ mod interface;
 mod invariants;
 mod links;
 mod message;
+mod numbers;
 mod owed;
 mod pending;
 mod receiving;

@@ -43,6 +43,7 @@ impl Manager {
             Input::Applied { id, result } => self.applied(&mut turn, id, result),
             Input::Connected { id } => self.connected(&id),
             Input::Spent { id, missing } => self.spent(&id, missing),
+            Input::Drained { id, full_in } => self.drained(&id, full_in),
             Input::Closed { id } => self.close(&mut turn, &id, None),
             Input::Stop => self.stop(&mut turn),
         }

@@ -1,6 +1,6 @@
 //! The end of a flow: by its owner, or since it has lost its reservation.
 
-use flowspec::{Both, Bytes};
+use flowspec::{Both, Bytes, Micros};
 
 use super::flow::{FlowDebt, FlowPhase, Lapsed, ManagedFlow};
 use super::message::{Loss, Notice};
@@ -25,9 +25,9 @@ impl Manager {
             FlowPhase::Provisional | FlowPhase::Established => flow.phase = FlowPhase::Releasing,
         }
         // The kernel first, then the budget: nothing is reserved twice that a class still has.
-        let (name, class) = (flow.interface.clone(), flow.class);
+        let (name, class, full_in) = (flow.interface.clone(), flow.class, flow.full_in);
         let change = match (self.interfaces.get_mut(&name), class) {
-            (Some(interface), Some(class)) => interface.remove(id, class),
+            (Some(interface), Some(class)) => interface.remove_drained(id, class, full_in),
             _ => Default::default(),
         };
         if change.ops.is_empty() {
@@ -46,6 +46,13 @@ impl Manager {
         } else if let Some(mut flow) = self.flows.remove(id) {
             self.count_debt(&mut flow, missing);
             self.flows.insert(id.to_owned(), flow);
+        }
+    }
+
+    /// No packets of the flow are left in its class.
+    pub(super) fn drained(&mut self, id: &str, full_in: Micros) {
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.full_in = Some(full_in);
         }
     }
 
@@ -96,10 +103,11 @@ impl Manager {
                 self.count_debt(&mut flow, Both::default());
                 let (id, name, class) = (held.id.clone(), flow.interface.clone(), flow.class);
                 self.lapse(turn, (held, flow), why);
+                let now = self.owed.now();
                 let (Some(interface), Some(class)) = (self.interfaces.get_mut(&name), class) else { return };
                 let change = interface.remove(&id, class);
                 if change.ops.is_empty() {
-                    return interface.free(class);
+                    return interface.free(class, now);
                 }
                 self.apply(turn, &name, change, Purpose::Lose { class });
             }
@@ -161,8 +169,9 @@ impl Manager {
     }
 
     pub(super) fn free(&mut self, interface: &str, class: Option<Handle>) {
+        let now = self.owed.now();
         if let (Some(interface), Some(class)) = (self.interfaces.get_mut(interface), class) {
-            interface.free(class);
+            interface.free(class, now);
         }
     }
 

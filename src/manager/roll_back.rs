@@ -51,7 +51,7 @@ impl Manager {
         let PendingAdmission { reply, displaced, .. } = admission;
         let Some(mut flow) = self.flows.remove(id) else { return };
         self.count_debt(&mut flow, Both::default());
-        let ManagedFlow { class, .. } = flow;
+        let (ManagedFlow { class, .. }, now) = (flow, self.owed.now());
         self.ledger.release(id);
         let reinstated = self.reinstate(displaced);
         for Reinstated { id, phase, .. } in &reinstated {
@@ -63,7 +63,7 @@ impl Manager {
         }
         if let (Some(interface), Some(class)) = (self.interfaces.get_mut(&rolled_back.interface), class) {
             interface.leave(id, class);
-            interface.free(class);
+            interface.free(class, now);
         }
         self.realign_classes(turn, &rolled_back);
         self.end_or_keep(turn, id, reinstated);
@@ -107,13 +107,14 @@ impl Manager {
     /// Admits a flow whose class the kernel has rolled back. The classes of the flows that it displaces stay as well: no
     /// number is used again, since no further flow gets a class.
     pub(super) fn admitted_without_class(&mut self, turn: &mut Turn, id: &str, admission: PendingAdmission) {
+        let now = self.owed.now();
         if let Some(flow) = self.flows.get_mut(id)
             && let Some(class) = flow.class.take()
             && let Some(interface) = self.interfaces.get_mut(&flow.interface)
         {
             // The kernel has the class as it was before.
             drop(interface.remove(id, class));
-            interface.free(class);
+            interface.free(class, now);
         }
         self.admitted(turn, id, admission);
     }

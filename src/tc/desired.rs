@@ -5,7 +5,7 @@
 //!  └ 6771:1     the link: rate = ceil = 99 % of the capacity
 //!     ├ 6771:2     traffic without a reservation: borrows what is unused
 //!     ├ 6771:10…   one class for each policy class, for its flows beyond the bound
-//!     └ 6771:100…  one class for each admitted flow
+//!     └ 6771:100…  one class for each admitted flow; in a large tree some without flows
 //! ```
 //!
 //! These are the numbers of block 0. The trees of a manager have different blocks: [`ClassBlock`](super::ClassBlock).
@@ -16,11 +16,12 @@
 
 use std::collections::BTreeMap;
 
-use flowspec::Rate;
+use flowspec::{Micros, Rate};
 
 use super::change::{Change, Op};
 use super::handle::Handle;
 use super::htb::{HtbClass, HtbRoot};
+use super::idle::{IdleClass, LEAST_POOLED, MOST_COUNTED};
 use super::layout::{DEFAULT_CLASS, LINK_CLASS, OWN_ROOT, ROOT_QDISC, flow_number, is_shared_class};
 use super::shape::{Framed, LinkShape};
 
@@ -29,6 +30,8 @@ use super::shape::{Framed, LinkShape};
 pub struct Desired {
     shape: LinkShape,
     leaves: BTreeMap<Handle, Leaf>,
+    /// Classes without flows.
+    idle: BTreeMap<Handle, IdleClass>,
 }
 
 /// The class of flows, and their traffic.
@@ -45,7 +48,7 @@ const CHECKED_LEAVES: usize = 64;
 impl Desired {
     /// The tree without flows.
     pub const fn new(shape: LinkShape) -> Self {
-        Self { shape, leaves: BTreeMap::new() }
+        Self { shape, leaves: BTreeMap::new(), idle: BTreeMap::new() }
     }
 
     /// The link that the tree is built for.
@@ -73,14 +76,55 @@ impl Desired {
         self.leaves.values().map(|leaf| &leaf.class)
     }
 
-    /// All classes, parents first.
-    pub fn classes(&self) -> impl Iterator<Item = HtbClass> {
-        self.trunk().into_iter().chain(self.leaves().copied())
+    /// The classes without flows.
+    pub fn idle(&self) -> impl Iterator<Item = &HtbClass> {
+        self.idle.values().map(|idle| &idle.class)
     }
 
-    /// Gives a class to this traffic, or changes it, or deletes it where there is no traffic: the change to apply.
+    /// All classes, parents first.
+    pub fn classes(&self) -> impl Iterator<Item = HtbClass> {
+        self.trunk().into_iter().chain(self.below_trunk().copied())
+    }
+
+    /// The classes of flows, and those without flows.
+    pub(super) fn below_trunk(&self) -> impl Iterator<Item = &HtbClass> {
+        self.leaves().chain(self.idle())
+    }
+
+    /// How many classes are without flows.
+    pub fn idle_count(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// How long an idle class has to have been idle for this traffic to start with full buckets; `None` where it is not
+    /// idle, or would never have them.
+    pub fn rest_before(&self, handle: Handle, traffic: Framed) -> Option<Micros> {
+        self.idle.get(&handle)?.rest_before(&self.shape.leaf(handle, traffic))
+    }
+
+    /// Takes the traffic from a class, which is kept for the next where the tree is large, and else deleted: the change to
+    /// apply.
+    ///
+    /// `full_in` is how long the class takes until its buckets are full; `None` where that is not known.
+    pub fn end_leaf(&mut self, handle: Handle, full_in: Option<Micros>) -> Change {
+        let is_large = self.leaves.len() + self.idle.len() >= LEAST_POOLED;
+        let has_room = self.idle.len() < usize::from(self.shape.rates.most_idle());
+        match (self.leaves.get(&handle), full_in.filter(|full_in| *full_in <= MOST_COUNTED)) {
+            (Some(leaf), Some(full_in)) if is_large && has_room && flow_number(handle).is_some() => {
+                let (from, idle) = (leaf.class, IdleClass::new(&self.shape, &leaf.class, full_in));
+                self.leaves.remove(&handle);
+                self.idle.insert(handle, idle);
+                Change::of_class(Some(from), Some(idle.class))
+            }
+            _ => self.set_leaf(handle, None),
+        }
+    }
+
+    /// Gives a class to this traffic, or changes it, or deletes it where there is no traffic: the change to apply. An idle
+    /// class is changed or deleted as well.
     pub fn set_leaf(&mut self, handle: Handle, traffic: Option<Framed>) -> Change {
         let leaf = traffic.map(|traffic| Leaf { class: self.shape.leaf(handle, traffic), traffic });
+        let idle = self.idle.remove(&handle);
         let before = match leaf {
             Some(leaf) => self.leaves.insert(handle, leaf),
             None => self.leaves.remove(&handle),
@@ -91,7 +135,8 @@ impl Desired {
                 _ => self.invariants(),
             }
         }
-        Change::of_class(before.map(|leaf| leaf.class), leaf.map(|leaf| leaf.class))
+        let before = before.map(|leaf| leaf.class).or(idle.map(|idle| idle.class));
+        Change::of_class(before, leaf.map(|leaf| leaf.class))
     }
 
     /// Builds the tree for another link from now on: the change to apply. Leaves stay as they are, but for the rate that
@@ -104,6 +149,7 @@ impl Desired {
         }
         let (before, queue) = (self.trunk(), self.shape.default_queue());
         self.shape = shape;
+        let idle = self.reshape_idle();
         let leaves: Vec<_> = self
             .leaves
             .values_mut()
@@ -124,7 +170,24 @@ impl Desired {
             ops.push(Op::ChangeQueue { parent: DEFAULT_CLASS, to, from: queue });
         }
         ops.extend(leaves);
+        ops.extend(idle);
         Change { ops }
+    }
+
+    /// Brings the idle classes in line with the link: one that it has no room for is deleted.
+    fn reshape_idle(&mut self) -> Vec<Op> {
+        let most = usize::from(self.shape.rates.most_idle());
+        let kept: Vec<_> = self.idle.keys().copied().take(most).collect();
+        let before = std::mem::take(&mut self.idle);
+        let mut ops = Vec::new();
+        for (handle, idle) in before {
+            let to = kept.contains(&handle).then(|| self.shape.idle_class(handle));
+            if let Some(class) = to {
+                self.idle.insert(handle, IdleClass { class, ..idle });
+            }
+            ops.extend(Change::of_class(Some(idle.class), to).ops);
+        }
+        ops
     }
 
     /// The change that deletes the tree.
@@ -141,8 +204,16 @@ impl Desired {
         assert_eq!((default.handle, default.parent), (DEFAULT_CLASS, LINK_CLASS));
         assert_eq!(link.rate, link.ceil, "the link has nothing to borrow from");
         assert!(default.rate <= default.ceil && default.ceil <= link.rate, "{default} below {link}");
-        let reserved = default.rate.checked_add(self.shape.rates.left_for_leaves());
-        assert_eq!(reserved, Some(link.rate), "the default class and the leaves have the link");
+        let rates = self.shape.rates;
+        let reserved = default.rate.checked_add(rates.left_for_leaves());
+        let reserved = reserved.and_then(|reserved| reserved.checked_add(rates.idle_rate()));
+        assert_eq!(reserved, Some(link.rate), "the default class, the leaves and idle classes have the link");
+        assert!(self.idle.len() <= usize::from(rates.most_idle()), "{} idle classes", self.idle.len());
+        for (handle, idle) in &self.idle {
+            assert_eq!(self.shape.idle_class(*handle), idle.class);
+            assert!(flow_number(*handle).is_some(), "{handle} is no flow's class");
+            assert!(!self.leaves.contains_key(handle), "{handle} is idle and has flows");
+        }
         for (handle, leaf) in &self.leaves {
             assert_eq!(*handle, leaf.class.handle);
             self.check_leaf(leaf);
@@ -209,7 +280,7 @@ mod tests {
             commands,
             [
                 "class change parent 6771: classid 6771:1 htb rate 49500000bit ceil 49500000bit burst 6187b cburst 6187b quantum 60000 prio 0",
-                "class change parent 6771:1 classid 6771:2 htb rate 750000bit ceil 49500000bit burst 3028b cburst 6187b quantum 1514 prio 7",
+                "class change parent 6771:1 classid 6771:2 htb rate 747952bit ceil 49500000bit burst 3028b cburst 6187b quantum 1514 prio 7",
                 "qdisc change parent 6771:2 bfifo limit 312500",
             ]
         );
@@ -243,6 +314,58 @@ mod tests {
         let last = back.ops.last().map(Op::to_string).unwrap_or_default();
         assert!(last.contains("rate 40000000bit ceil 40000000bit"), "{last}");
         assert_eq!(tree.reshape(SHAPE), Change::default());
+    }
+
+    /// A tree of flows with these numbers.
+    fn of_flows(numbers: std::ops::Range<u16>) -> Desired {
+        let mut tree = Desired::new(SHAPE);
+        for number in numbers {
+            tree.set_leaf(flow_class(number), Some(TRAFFIC));
+        }
+        tree
+    }
+
+    #[test]
+    fn a_large_tree_keeps_the_class_of_a_flow_that_ends() {
+        let full_in = Some(Micros::new(5));
+        let mut small = of_flows(0..63);
+        let leaf = small.leaf(flow_class(1)).expect("a leaf");
+        assert_eq!(small.end_leaf(flow_class(1), full_in).ops, [Op::DeleteClass(leaf)]);
+        let mut tree = of_flows(0..65);
+        assert_eq!(
+            tree.end_leaf(flow_class(2), None).ops,
+            [Op::DeleteClass(HtbClass { handle: flow_class(2), ..leaf })],
+            "not known when it is full"
+        );
+        let to = SHAPE.idle_class(flow_class(1));
+        assert_eq!(tree.end_leaf(flow_class(1), full_in).ops, [Op::ChangeClass { to, from: leaf }]);
+        assert_eq!((tree.leaf(flow_class(1)), tree.idle_count()), (None, 1));
+        assert!(tree.classes().any(|class| class == to), "it is part of the tree");
+        assert_eq!(tree.rest_before(flow_class(1), TRAFFIC), full_in);
+        assert_eq!(tree.rest_before(flow_class(3), TRAFFIC), None, "it has flows");
+        assert_eq!(tree.set_leaf(flow_class(1), Some(TRAFFIC)).ops, [Op::ChangeClass { to: leaf, from: to }]);
+        assert_eq!(tree.idle_count(), 0);
+        tree.end_leaf(flow_class(1), full_in);
+        assert_eq!(tree.set_leaf(flow_class(1), None).ops, [Op::DeleteClass(to)]);
+        tree.invariants();
+    }
+
+    #[test]
+    fn idle_classes_are_bounded_and_follow_the_link() {
+        let mut tree = of_flows(0..400);
+        for number in 0..300 {
+            tree.end_leaf(flow_class(number), Some(Micros::new(0)));
+        }
+        assert_eq!((tree.idle_count(), tree.leaves().count()), (256, 100));
+        tree.invariants();
+        let rates = LinkRates { capacity: Rate::from_mbit(200), ..SHAPE.rates };
+        let change = tree.reshape(LinkShape { rates, ..SHAPE });
+        assert_eq!(change.ops.len(), 3 + 256, "the trunk, its queue and the idle classes");
+        let rates = LinkRates { capacity: Rate::from_mbit(9), budget: Rate::from_mbit(5) };
+        let change = tree.reshape(LinkShape { rates, ..SHAPE });
+        let deleted = change.ops.iter().filter(|op| matches!(op, Op::DeleteClass(_))).count();
+        assert_eq!((deleted, tree.idle_count()), (256, 0), "a slow link has none");
+        tree.invariants();
     }
 
     #[test]

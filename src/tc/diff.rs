@@ -33,7 +33,7 @@ pub fn diff(desired: &Desired, observed: &ObservedTree) -> Change {
         update_class(&mut ops, class, kept);
     }
     update_queue(&mut ops, desired, kept);
-    for class in desired.leaves() {
+    for class in desired.below_trunk() {
         update_class(&mut ops, *class, kept);
     }
     delete_others(&mut ops, desired, kept);
@@ -47,7 +47,7 @@ fn set_up(desired: &Desired) -> Change {
     let mut ops = vec![Op::AddRoot(desired.root())];
     ops.extend(desired.trunk().map(Op::AddClass));
     ops.push(Op::AddQueue { parent: DEFAULT_CLASS, queue: desired.shape().default_queue() });
-    ops.extend(desired.leaves().copied().map(Op::AddClass));
+    ops.extend(desired.below_trunk().copied().map(Op::AddClass));
     Change { ops }
 }
 
@@ -382,7 +382,7 @@ mod tests {
     const SET_UP: [&str; 5] = [
         "qdisc add root handle 6771: htb default 2 direct_qlen 0",
         "class add parent 6771: classid 6771:1 htb rate 99000000bit ceil 99000000bit burst 12375b cburst 12375b quantum 60000 prio 0",
-        "class add parent 6771:1 classid 6771:2 htb rate 1500000bit ceil 99000000bit burst 3028b cburst 12375b quantum 2343 prio 7",
+        "class add parent 6771:1 classid 6771:2 htb rate 1497952bit ceil 99000000bit burst 3028b cburst 12375b quantum 2340 prio 7",
         "qdisc add parent 6771:2 bfifo limit 625000",
         "class add parent 6771:1 classid 6771:100 htb rate 1000000bit ceil 1000000bit burst 8486b cburst 8486b quantum 1562 prio 0",
     ];

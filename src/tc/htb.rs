@@ -271,6 +271,22 @@ impl HtbClass {
         Ok(bytes_of_ticks(missing, self.rate))
     }
 
+    /// How long both buckets took to fill from when a packet left last, by the same statistics, rounded up to whole
+    /// microseconds.
+    ///
+    /// - **Errors**: the structure is too short.
+    pub fn full_in(&self, statistics: &[u8]) -> Result<Micros, DecodeError> {
+        let mut nanos = 0;
+        for (bucket, offset) in [(HtbBucket::Rate, 12), (HtbBucket::Ceil, 16)] {
+            let tokens = i64::from(read_u32(statistics, offset)?.cast_signed());
+            let full = self.ticks(bucket).map_err(|error| DecodeError::from(error.to_string()))?;
+            // A tick of rounding in each of the numbers.
+            let missing = (i64::from(full) - tokens).max(0).unsigned_abs() + 1;
+            nanos = nanos.max(missing * TICK_NANOS);
+        }
+        Ok(Micros::new(nanos.div_ceil(1000)))
+    }
+
     /// The class as the kernel reports it: its buckets in whole ticks.
     ///
     /// - **Errors**: a number that 32 bits cannot hold.
@@ -356,6 +372,15 @@ mod tests {
         assert_eq!(missing(-18_750), 16_500, "1500 bytes at 1.25 MB/s are 1.2 ms, 18 750 ticks");
         assert_eq!(missing(full + 1), 0);
         assert!(CLASS.missing(&[0; 12]).is_err());
+        let full_in = |tokens, ctokens: i32| {
+            let all = [&statistics(tokens)[..16], &ctokens.to_ne_bytes()].concat();
+            CLASS.full_in(&all).expect("whole").get()
+        };
+        let ceil = 2000;
+        assert_eq!(full_in(full, ceil), 1, "a tick, rounded up");
+        assert_eq!(full_in(0, ceil), 12_001, "the bucket lasts 12 ms");
+        assert_eq!(full_in(full, -187_500), 12_129, "that of the ceil lasts 128 us");
+        assert!(CLASS.full_in(&[0; 16]).is_err());
     }
 
     const CLASS: HtbClass = HtbClass {

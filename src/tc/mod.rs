@@ -11,8 +11,8 @@
 //! - **sizes**: [`LinkShape`] is a link and [`Framed`] the traffic of a flow; they give the numbers of each class, and
 //!   [`LinkRates::error_terms`] the delay that the leaves guarantee;
 //! - **settings**: [`HtbRoot`], [`HtbClass`], [`FqCodel`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
-//! - **classifiers**: [`Filter`] with its [`Target`];
-//! - **trees**: [`Desired`], built from a shape and changed flow by flow, and [`ObservedTree`], read from a dump;
+//! - **classifiers**: [`Filter`] with its [`Target`]; [`cgroup_program`] for the sockets of a control group;
+//! - **trees**: [`Desired`], built from a shape and changed flow by flow, in a large tree with [idle classes](is_idle), and [`ObservedTree`], read from a dump;
 //! - **receiving**: [`Arriving`] is a flow's packets that arrive, and [`PlacedFilter`] what leads them to its class;
 //! - **changes**: [`Op`] is one request, [`Change`] are requests that are applied together.
 //!
@@ -21,6 +21,7 @@
 //! change to apply; at last [`Desired::tear_down`].
 
 mod attributes;
+mod cgroup;
 mod change;
 mod delay;
 mod desired;
@@ -32,6 +33,7 @@ mod flower;
 mod fq_codel;
 mod handle;
 mod htb;
+mod idle;
 mod layout;
 mod observed;
 mod queue;
@@ -39,6 +41,7 @@ mod receiving;
 mod shape;
 mod tbf;
 
+pub use cgroup::{CGROUP_PROGRAM, cgroup_program};
 pub use change::{Change, Op};
 pub use delay::Load;
 pub use desired::Desired;
@@ -50,6 +53,7 @@ pub use flower::{FlowerKey, Masked};
 pub use fq_codel::FqCodel;
 pub use handle::Handle;
 pub use htb::{ClassPlace, HtbBucket, HtbClass, HtbRoot, HtbRootState, NotEncodable, TICK_NANOS};
+pub use idle::{LEAST_POOLED, MOST_IDLE, is_idle};
 pub use layout::{
     ClassBlock, DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, OWN_ROOT, ROOT_QDISC, flow_class,
     flow_number, is_shared_class, shared_class,

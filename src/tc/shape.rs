@@ -37,7 +37,7 @@ const QUANTUM_BOUNDS: (u64, u64) = (1_000, 200_000);
 
 /// The priority for borrowing of traffic without a reservation: the lowest. Leaves without a finite peak borrow
 /// nothing.
-const DEFAULT_PRIO: u32 = 7;
+pub(super) const DEFAULT_PRIO: u32 = 7;
 
 /// The rate of a link, and how much of it may be reserved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -145,8 +145,13 @@ impl LinkRates {
     }
 
     /// The rate that the default class has of its own: what the whole budget leaves with the largest headers, at least
-    /// a hundredth of the link and 1000 B/s, and of a link that small half.
+    /// a hundredth of the link and 1000 B/s, and of a link that small half; less what idle classes have.
     pub(super) fn default_rate(&self) -> Rate {
+        self.left_by_leaves().saturating_sub(self.idle_rate())
+    }
+
+    /// What is not for the leaves of flows.
+    fn left_by_leaves(&self) -> Rate {
         let sent = self.sent();
         let least = sent.scale_down(Ratio::percent(1)).max(Rate::new(1000)).min(Rate::new(sent.get() / 2));
         sent.saturating_sub(self.framed_budget()).max(least).max(Rate::new(1))
@@ -154,7 +159,7 @@ impl LinkRates {
 
     /// What is left of the link for the rates of all leaves.
     pub(super) fn left_for_leaves(&self) -> Rate {
-        self.sent().saturating_sub(self.default_rate())
+        self.sent().saturating_sub(self.left_by_leaves())
     }
 
     /// The rate that a leaf has of its own, of what its traffic needs at most.
@@ -319,10 +324,10 @@ mod tests {
             let class = shape.default_class();
             assert_eq!((class.rate, class.ceil), (Rate::new(rate), Rate::new(12_375_000)), "{budget} Mbit/s");
         };
-        check(0, 12_375_000);
-        check(64, 12_375_000 - 9_750_000);
-        check(81, 123_750);
-        check(200, 123_750);
+        check(0, 12_375_000 - 256);
+        check(64, 12_375_000 - 9_750_000 - 256);
+        check(81, 123_750 - 256);
+        check(200, 123_750 - 256);
         let tiny =
             LinkShape { rates: LinkRates { capacity: Rate::new(2), ..RATES }, ..SHAPE }.default_class();
         assert_eq!((tiny.rate, tiny.ceil), (Rate::new(1), Rate::new(1)), "never more than the link");
@@ -350,16 +355,16 @@ mod tests {
 
     #[test]
     fn four_leaves_of_a_whole_budget_and_the_default_class_stay_within_the_link() {
-        check_sum(12_500_000, 80, 64, (3_046_875, 187_500, 12_375_000));
-        check_sum(12_500_000, 80, 1400, (2_525_000, 187_500, 12_375_000));
+        check_sum(12_500_000, 80, 64, (3_046_875, 187_244, 12_375_000));
+        check_sum(12_500_000, 80, 1400, (2_525_000, 187_244, 12_375_000));
         // 4 · 3046 + 1000 would be 105.5 of 99 kbit/s.
         check_sum(12_500, 80, 64, (2_843, 1_000, 12_375));
         check_sum(12_500, 80, 1400, (2356, 1_000, 12_375));
-        check_sum(12_500_000, 90, 64, (3062812, 123_750, 12_375_000));
-        check_sum(12_500_000, 100, 64, (3062812, 123_750, 12_375_000));
-        check_sum(12_500_000, 100, 1400, (2538207, 123_750, 12_375_000));
+        check_sum(12_500_000, 90, 64, (3062812, 123_494, 12_375_000));
+        check_sum(12_500_000, 100, 64, (3062812, 123_494, 12_375_000));
+        check_sum(12_500_000, 100, 1400, (2538207, 123_494, 12_375_000));
         // Headers of smaller packets than the budget counts are borrowed as well.
-        check_sum(12_500_000, 80, 20, (3_046_875, 187_500, 12_375_000));
+        check_sum(12_500_000, 80, 20, (3_046_875, 187_244, 12_375_000));
         check_sum(1_000, 80, 64, (123, 495, 990));
     }
 

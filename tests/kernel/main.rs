@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod cgroup;
 #[cfg(feature = "cli")]
 mod clean;
 #[path = "../common/mod.rs"]
@@ -14,6 +15,7 @@ mod doctor;
 mod faults;
 mod flaps;
 mod hosts;
+mod idle;
 mod netlink;
 #[cfg(feature = "cli")]
 mod plan;

@@ -180,7 +180,7 @@ fn gqos(site: &Site, command: &str) -> Result<(), Failure> {
     if object == "class" {
         let class = class(place, &mut words)?;
         return send(site, move |netlink, index| async move {
-            netlink.apply(index, &Change { ops: vec![Op::AddClass(class)] }).await
+            netlink.apply(index, &Change { ops: vec![Op::AddClass(class)] }).await.map(drop)
         });
     }
     if verb == "del" {
