@@ -17,6 +17,45 @@
 //! # let _ = layer;
 //! ```
 //!
+//! # A server on hyper
+//!
+//! A server that accepts, and serves each connection with a function, changes in these lines: it starts a host, hands each
+//! stream to [`Host::adopt`](crate::connect::Host::adopt), and puts the layer before its function. The crates are `hyper`,
+//! `hyper-util` with the features `tokio` and `service`, and `tower` with `util`.
+//!
+//! ```no_run
+//! use std::convert::Infallible;
+//!
+//! use gqos::connect::{Ask, Host};
+//! use gqos::policy::Policy;
+//! use gqos::tower::ReserveLayer;
+//! use http_body_util::Full;
+//! use hyper::body::{Bytes, Incoming};
+//! use hyper::server::conn::http1;
+//! use hyper::{Request, Response};
+//! use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+//! use tokio::net::TcpListener;
+//! use tower::{Layer, service_fn};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let host = Host::start(Policy::from_path("/etc/gqos/policy.toml")?).await?;
+//!     let listener = TcpListener::bind("0.0.0.0:8080").await?;
+//!     loop {
+//!         let connection = host.adopt(listener.accept().await?.0)?;
+//!         let ask = |_: &Request<Incoming>| Some(Ask::first_of(["1080p", "720p"]).class("viewer"));
+//!         let reserve = ReserveLayer::new(ask).on(connection.flow());
+//!         let service = TowerToHyperService::new(reserve.layer(service_fn(answer)));
+//!         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
+//!     }
+//! }
+//!
+//! /// The function of the server, as it was.
+//! async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     Ok(Response::new(Full::from("a segment")))
+//! }
+//! ```
+//!
 //! # What a request gets
 //!
 //! | request | response |
@@ -26,6 +65,49 @@
 //! | is refused | 503, Retry-After, and the decision as JSON |
 //! | comes while another of its connection holds the reservation (HTTP/2) | 503, and the reason as JSON |
 //! | has no flow, or the kernel fails | 500, and the reason as JSON |
+//!
+//! # HLS and DASH
+//!
+//! A player fetches one segment after another, and between two of them what this layer has reserved is free for other
+//! viewers. Reserve for the connection instead, when it is accepted; the connections that are refused are served as well, so
+//! that their request is read and answered.
+//!
+//! ```no_run
+//! use gqos::connect::{AcceptError, Ask, Host};
+//! use http_body_util::Full;
+//! use hyper::body::{Bytes, Incoming};
+//! use hyper::server::conn::http1;
+//! use hyper::service::service_fn;
+//! use hyper::{Request, Response};
+//! use hyper_util::rt::TokioIo;
+//!
+//! async fn serve(host: &Host) -> Result<(), Box<dyn std::error::Error>> {
+//!     let viewer = Ask::first_of(["1080p", "720p"]).class("viewer");
+//!     let listener = host.listen("0.0.0.0:8080".parse()?, viewer).await?;
+//!     let http = http1::Builder::new();
+//!     // A viewer that tries again connects again.
+//!     let refusing = http1::Builder::new().keep_alive(false).clone();
+//!     loop {
+//!         match listener.accept().await {
+//!             Ok(connection) => {
+//!                 tokio::spawn(http.serve_connection(TokioIo::new(connection), service_fn(segment)));
+//!             }
+//!             Err(AcceptError::Refused { stream, .. }) => {
+//!                 tokio::spawn(refusing.serve_connection(TokioIo::new(stream), service_fn(busy)));
+//!             }
+//!             Err(error) => eprintln!("{error}"),
+//!         }
+//!     }
+//! }
+//!
+//! async fn busy(_: Request<Incoming>) -> http::Result<Response<Full<Bytes>>> {
+//!     Response::builder().status(503).header("Retry-After", "5").body(Full::default())
+//! }
+//!
+//! async fn segment(_: Request<Incoming>) -> http::Result<Response<Full<Bytes>>> {
+//!     Ok(Response::new(Full::from("a segment")))
+//! }
+//! ```
 //!
 //! # HTTP/2
 //!
@@ -39,8 +121,9 @@
 //!
 //! # The end
 //!
-//! The reservation is released once the body has ended or is dropped; what the kernel has still queued leaves as best
-//! effort.
+//! The reservation is released once the body has ended or is dropped and the connection is flushed: the server library may
+//! take a whole body at once and write it much later. Large frames of a body are therefore given on in pieces. What the
+//! kernel has still queued then leaves as best effort.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -56,6 +139,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::connect::{Ask, ConnectError, Flow};
+
+/// The most data of a reserved response that is given on at once: the size of a frame of HTTP/2, and a few milliseconds
+/// of a stream.
+const PIECE: usize = 16_384;
 
 /// The Retry-After of a refusal unless [`ReserveLayer::retry_after`] says otherwise.
 const RETRY: Duration = Duration::from_secs(5);
@@ -82,7 +169,8 @@ pin_project_lite::pin_project! {
     pub struct ReservedBody<B> {
         #[pin]
         inner: Option<B>,
-        text: Option<Bytes>,
+        // The text of a refusal, or what is left of the last frame.
+        rest: Bytes,
         reserved: Option<ReservedResponse>,
     }
 }
@@ -153,7 +241,7 @@ where
                 },
             };
             let response = inner.call(request).await?;
-            Ok(response.map(|body| ReservedBody { inner: Some(body), text: None, reserved }))
+            Ok(response.map(|body| ReservedBody { inner: Some(body), rest: Bytes::new(), reserved }))
         })
     }
 }
@@ -161,7 +249,7 @@ where
 impl Drop for ReservedResponse {
     fn drop(&mut self) {
         // A socket that is closed has nothing to release.
-        let _ = self.0.release();
+        let _ = self.0.release_when_flushed();
     }
 }
 
@@ -174,24 +262,48 @@ impl<B: Body<Data = Bytes>> Body for ReservedBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        let Some(inner) = this.inner.as_pin_mut() else {
-            return Poll::Ready(this.text.take().map(|text| Ok(Frame::data(text))));
-        };
+        if !this.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(piece(this.rest)))));
+        }
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
         let frame = ready!(inner.poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) {
             *this.reserved = None;
         }
-        Poll::Ready(frame)
+        let is_whole = this.reserved.is_none();
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| {
+                frame.map_data(|data| {
+                    if is_whole {
+                        return data;
+                    }
+                    *this.rest = data;
+                    piece(this.rest)
+                })
+            })
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().map_or(self.text.is_none(), Body::is_end_stream)
+        self.rest.is_empty() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let text = || SizeHint::with_exact(self.text.as_ref().map_or(0, |text| text.len() as u64));
-        self.inner.as_ref().map_or_else(text, Body::size_hint)
+        let rest = self.rest.len() as u64;
+        let Some(inner) = &self.inner else { return SizeHint::with_exact(rest) };
+        let of_inner = inner.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_inner.lower().saturating_add(rest));
+        if let Some(upper) = of_inner.upper().and_then(|upper| upper.checked_add(rest)) {
+            hint.set_upper(upper);
+        }
+        hint
     }
+}
+
+/// Takes the next piece off the front.
+fn piece(rest: &mut Bytes) -> Bytes {
+    rest.split_to(rest.len().min(PIECE))
 }
 
 /// A refusal, with the decision, or a fault.
@@ -220,8 +332,8 @@ fn no_flow<B>() -> Response<ReservedBody<B>> {
 }
 
 fn with_text<B>(status: StatusCode, json: &serde_json::Value) -> Response<ReservedBody<B>> {
-    let text = Some(Bytes::from(format!("{json}\n")));
-    let mut response = Response::new(ReservedBody { inner: None, text, reserved: None });
+    let rest = Bytes::from(format!("{json}\n"));
+    let mut response = Response::new(ReservedBody { inner: None, rest, reserved: None });
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

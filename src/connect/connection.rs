@@ -142,6 +142,10 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
+        if let Poll::Ready(Ok(())) = result {
+            // This fails for a closed socket alone, which holds nothing.
+            let _ = self.flow.flushed();
+        }
         self.note(result)
     }
 

@@ -17,7 +17,7 @@ use crate::admission::{Decision, Operation};
 use crate::engine::{
     Admitted, Ask, Granted, Lingering, Lost, Rendition, Reservation, ReservationRequest, ReservationState,
 };
-use crate::policy::Subject;
+use crate::policy::{Protocol, Subject};
 
 /// The handle on the reservation of a connection or of a datagram flow: reserves, renegotiates, refreshes and releases.
 ///
@@ -78,6 +78,8 @@ struct FlowReservation {
     reservation: Reservation,
     decision: Decision,
     rendition: Option<String>,
+    /// The connection's next flush releases it.
+    ends_when_flushed: bool,
 }
 
 impl fmt::Debug for Flow {
@@ -169,8 +171,11 @@ impl Flow {
 
     /// Reserves, and shapes the socket. Dropped, the future releases what was or will be granted.
     ///
+    /// A reservation that [ends with a flush](Self::release_when_flushed) is released first.
+    ///
     /// - **Errors**: the refusal; the flow holds a reservation already or has ended; the kernel's.
     pub async fn reserve(&self, ask: &Ask) -> Result<Decision, ConnectError> {
+        self.flushed()?;
         {
             let mut state = self.0.state();
             let problem = match *state {
@@ -236,6 +241,41 @@ impl Flow {
         // Packets that are queued in the class leave before the class is deleted.
         held.reservation.end(Lingering::Nothing);
         Ok(())
+    }
+
+    /// Releases the reservation once the connection is flushed: for data that its writer still has in a buffer of its own,
+    /// such as an HTTP library does with a response. Datagrams have no such buffer, and a flow of theirs is released at
+    /// once.
+    ///
+    /// ```no_run
+    /// use gqos::connect::{Ask, Connection};
+    /// use tokio::io::{AsyncWriteExt, BufWriter};
+    ///
+    /// async fn send(segment: &[u8], connection: Connection) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let flow = std::sync::Arc::clone(connection.flow());
+    ///     flow.reserve(&Ask::template("1080p")).await?;
+    ///     let mut buffered = BufWriter::with_capacity(1 << 20, connection);
+    ///     buffered.write_all(segment).await?;
+    ///     flow.release_when_flushed()?;
+    ///     // What is still in the buffer is sent with the reservation.
+    ///     Ok(buffered.flush().await?)
+    /// }
+    /// ```
+    ///
+    /// - **Errors**: `setsockopt`.
+    pub fn release_when_flushed(&self) -> Result<(), ConnectError> {
+        if self.0.carrier.protocol() == Protocol::Udp {
+            return self.release();
+        }
+        if let FlowState::Held(held) = &mut *self.0.state() {
+            held.ends_when_flushed = true;
+        }
+        Ok(())
+    }
+
+    /// The connection is flushed, or asks for another reservation.
+    pub(super) fn flushed(&self) -> Result<(), ConnectError> {
+        if self.0.held(|held| held.ends_when_flushed) == Some(true) { self.release() } else { Ok(()) }
     }
 
     /// The connection has ended: its reservation is released.
@@ -439,7 +479,12 @@ impl RequestGuard<'_> {
         }
         let reserved = reservation.state();
         let rendition = decision.rendition().map(str::to_owned);
-        *state = FlowState::Held(Box::new(FlowReservation { reservation, decision, rendition }));
+        *state = FlowState::Held(Box::new(FlowReservation {
+            reservation,
+            decision,
+            rendition,
+            ends_when_flushed: false,
+        }));
         drop(state);
         // After the state is set, since the reservation may be lost already.
         let flow = Arc::downgrade(self.0);
