@@ -150,6 +150,16 @@ fn check_says_what_a_valid_policy_can_hold() {
         let fills = eth0["fills"].as_array().unwrap().iter();
         fills.clone().find(|fill| fill["class"] == class && fill["template"] == template).unwrap().clone()
     };
+    let group = "[group.channel]\ninterface = \"eth0\"\nclass = \"live\"\n\
+        sending = { service_type = \"guaranteed\", token_rate = \"60 Mbit/s\", token_bucket_size = \"6 kB\" }\n";
+    std::fs::write(here.join("g.toml"), format!("{LADDER}{group}")).unwrap();
+    check(
+        here,
+        &["check", "g.toml"],
+        0,
+        "4 × 1080p, or 4 × 480p, or 4 × 720p (the group's sending token_bucket_size)",
+        "",
+    );
     let limit = serde_json::json!({ "reason": "class_flows", "direction": null, "budget": null });
     assert_eq!((&fill("live", "480p")["flows"], &fill("live", "480p")["limit"]), (&200.into(), &limit));
     let limit = serde_json::json!({ "reason": "flow_rate", "direction": "sending", "budget": null });

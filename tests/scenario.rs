@@ -31,7 +31,7 @@ fn tests_are_chosen_by_name_and_tag_and_running_none_is_a_failure() {
     let both = format!("{GOOD}{BAD}");
     check(&both, &[".", "--run", "^two"], 0, &["1 passed"]);
     check(&both, &[".", "--tag", "fit"], 0, &["1 passed"]);
-    check(&both, &[".", "--tag", "other"], 1, &["no test was run"]);
+    check(&both, &[".", "--tag", "other"], 1, &["no test was run: --run and --tag leave out all 2 tests"]);
     check(&both, &[".", "--tag", "other", "--allow-empty"], 0, &["0 passed"]);
     check(&both, &[".", "--run", "("], 2, &["--run"]);
     check(&format!("{BAD}{GOOD}"), &[".", "--fail-fast"], 1, &["0 passed, 1 failed"]);
@@ -146,7 +146,7 @@ fn invalid_test_files_are_refused_with_places() {
     check(&step("reload = \"absent.toml\"\nexpect = { flows = 0 }"), &["."], 71, &["open ./absent.toml"]);
     check("x = [", &["."], 78, &["error[GQ0001]"]);
     check("", &["nowhere"], 71, &["open nowhere"]);
-    check("", &["."], 1, &["no test was run"]);
+    check("", &["."], 1, &["no test was run: the files have no test"]);
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn ends_a_replay(line: &str, text: &str) {
 #[test]
 fn an_invalid_line_ends_a_replay_with_its_number() {
     let check = ends_a_replay;
-    check("x", "expected value");
+    check("x", "not a JSON object: expected value, at column 1");
     check("{\"at_us\":4,\"op\":\"tick\"}", "at_us goes back from 5 to 4");
     check("{\"at_us\":5,\"op\":\"dance\"}", "unknown variant");
     check("{\"at_us\":5,\"op\":\"tick\",\"extra\":1}", "unknown field");

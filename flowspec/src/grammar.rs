@@ -77,8 +77,8 @@ impl Grammar {
         let factor = self.units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
         let scaled = Decimal::parse(number).zip(factor);
         match scaled.and_then(|(decimal, factor)| Scaled { decimal, factor }.over(self.divisor)) {
-            Some(value) => format!("{number} {unit} ({value} {})", self.smallest),
-            None => format!("{number} {unit}"),
+            Some(value) if unit != self.smallest => format!("{number} {unit} ({value} {})", self.smallest),
+            _ => format!("{number} {unit}"),
         }
     }
 }

@@ -101,16 +101,25 @@ pub enum ClientLimit {
 }
 
 impl GroupLimit {
+    /// Its name in messages: a key of the group's flowspec, or `rate` for what is charged.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::TokenRate => "token_rate",
+            Self::PeakBandwidth => "peak_bandwidth",
+            Self::TokenBucketSize => "token_bucket_size",
+            Self::MaxSduSize => "max_sdu_size",
+            Self::MinimumPolicedSize => "minimum_policed_size",
+        }
+    }
+
     pub(crate) fn describe(self, asked: u64, taken: u64, most: u64) -> String {
         let rate = |value: u64| Rate::new(value).to_string();
         let size = |value: u64| Bytes::new(value).to_string();
-        let (name, shown): (_, &dyn Fn(u64) -> String) = match self {
-            Self::Rate => ("rate", &rate),
-            Self::TokenRate => ("token_rate", &rate),
-            Self::PeakBandwidth => ("peak_bandwidth", &rate),
-            Self::TokenBucketSize => ("token_bucket_size", &size),
-            Self::MaxSduSize => ("max_sdu_size", &size),
-            Self::MinimumPolicedSize => ("minimum_policed_size", &size),
+        let name = self.name();
+        let shown: &dyn Fn(u64) -> String = match self {
+            Self::Rate | Self::TokenRate | Self::PeakBandwidth => &rate,
+            Self::TokenBucketSize | Self::MaxSduSize | Self::MinimumPolicedSize => &size,
         };
         let asked = match asked {
             u64::MAX => "infinite".to_owned(),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use flowspec::Direction;
-use gqos::admission::Reason;
+use gqos::admission::{GroupLimit, Reason};
 use gqos::scenario::{Fill, HoldingChange, HoldingLimit, Holdings, InterfaceHoldings};
 
 use super::output::counted;
@@ -105,7 +105,10 @@ fn limit_text(limit: &HoldingLimit) -> String {
         Reason::ClassFlows => "max_flows of the class".to_owned(),
         Reason::InterfaceFlows => "max_flows of the interface".to_owned(),
         Reason::Buffer => format!("the interface's {direction}buffer"),
-        Reason::GroupBudget => format!("the group's {direction}flowspec"),
+        Reason::GroupBudget => {
+            let number = limit.group_limit.map_or("flowspec", GroupLimit::name);
+            format!("the group's {direction}{number}")
+        }
         other => other.to_string(),
     }
 }

@@ -1,6 +1,8 @@
 //! Standard output and standard error.
 
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use gqos::policy::{Problem, Source};
@@ -21,6 +23,25 @@ pub(super) fn print(text: &str) -> Result<(), CommandFailure> {
 
 pub(super) fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), CommandFailure> {
     std::fs::write(path, bytes).map_err(|error| CommandFailure::os("write", path.display(), error))
+}
+
+/// Refuses a file that could not be written, before the work whose result it takes. Its content is left as it is.
+pub(super) fn ensure_writable(path: &Path) -> Result<(), CommandFailure> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    let tried = match options.clone().create_new(true).open(path) {
+        Ok(_) => std::fs::remove_file(path),
+        // A pipe would wait for its reader, and be closed before the work is done.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && is_stream(path) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(path).map(drop),
+        Err(error) => Err(error),
+    };
+    tried.map_err(|error| CommandFailure::os("write", path.display(), error))
+}
+
+fn is_stream(path: &Path) -> bool {
+    let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_char_device())
 }
 
 /// Prints problems on standard error, for people.

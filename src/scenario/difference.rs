@@ -29,9 +29,11 @@ pub fn differences(own: &TestOutcome, other: &TestOutcome) -> Vec<Difference> {
     for decided in &own.decisions {
         let key = (decided.step, decided.decision.id());
         let Some(other) = others.get_mut(&key).and_then(VecDeque::pop_front) else { continue };
-        if verdict(&decided.decision) != verdict(other) {
-            let (requested, own) = (decided.requested.clone(), decided.decision.clone());
-            found.push(Difference { requested, own, other: other.clone() });
+        let (requested, own) = (decided.requested.clone(), decided.decision.clone());
+        let difference = Difference { requested, own, other: other.clone() };
+        let [own, other] = difference.verdicts();
+        if own != other {
+            found.push(difference);
         }
     }
     found
@@ -40,16 +42,16 @@ pub fn differences(own: &TestOutcome, other: &TestOutcome) -> Vec<Difference> {
 impl Difference {
     /// Both verdicts in a few words, the own one first.
     pub fn verdicts(&self) -> [String; 2] {
-        [verdict(&self.own), verdict(&self.other)]
+        [self.verdict(&self.own), self.verdict(&self.other)]
     }
-}
 
-/// `admitted`, `admitted as 720p`, or `refused (class_share)`.
-fn verdict(decision: &Decision) -> String {
-    let lower = decision.rendition().filter(|_| !decision.is_first_rendition());
-    match (decision.reason(), lower) {
-        (Some(reason), _) => format!("refused ({reason})"),
-        (None, Some(rendition)) => format!("admitted as {rendition}"),
-        (None, None) => "admitted".to_owned(),
+    /// `admitted`, `refused (class_share)`, or of a ladder `admitted as 720p`.
+    fn verdict(&self, decision: &Decision) -> String {
+        let rendition = decision.rendition().filter(|_| self.requested.templates.len() > 1);
+        match (decision.reason(), rendition) {
+            (Some(reason), _) => format!("refused ({reason})"),
+            (None, Some(rendition)) => format!("admitted as {rendition}"),
+            (None, None) => "admitted".to_owned(),
+        }
     }
 }

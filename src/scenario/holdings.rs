@@ -11,7 +11,7 @@ use flowspec::{Both, Direction, Qos, Rate};
 use serde::Serialize;
 
 use super::distinct::{ANY_INTERFACE, owner_for};
-use crate::admission::{Ledger, NewFlow, Reason, Refusal, Request};
+use crate::admission::{GroupLimit, Ledger, NewFlow, Reason, Refusal, Request};
 use crate::manager::proven_error_terms;
 use crate::policy::{Capacity, GroupMode, InterfacePolicy, Place, Policy};
 
@@ -66,6 +66,9 @@ pub struct HoldingLimit {
     pub direction: Option<Direction>,
     /// The budget or share that is too small, if it is one.
     pub budget: Option<Rate>,
+    /// The number of the group's flowspec that is too small, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_limit: Option<GroupLimit>,
 }
 
 /// A number of flows that is not the same under two policies.
@@ -147,7 +150,11 @@ impl HoldingLimit {
             | Refusal::UnknownCapacity { direction, .. } => (Some(*direction), None),
             _ => (None, None),
         };
-        Self { reason: refusal.reason(), direction, budget }
+        let group_limit = match refusal {
+            Refusal::GroupBudget { limit, .. } => Some(*limit),
+            _ => None,
+        };
+        Self { reason: refusal.reason(), direction, budget, group_limit }
     }
 }
 

@@ -256,8 +256,11 @@ impl Run<'_> {
         if let Some(class) = request.class.as_ref().filter(|class| policy.classes.contains_key(*class)) {
             self.cover(CoverageItem::Class(class.clone()));
         }
-        if let Some(group) = request.group.as_ref().filter(|group| policy.groups.contains_key(*group)) {
-            self.cover(CoverageItem::Group(group.clone()));
+        let group = request.group.as_ref().and_then(|name| policy.groups.get_key_value(name));
+        if let Some((name, group)) = group {
+            self.cover(CoverageItem::Group(name.clone()));
+            // The class that is charged for its members.
+            group.class.iter().for_each(|class| self.cover(CoverageItem::Class(class.clone())));
         }
         qos
     }

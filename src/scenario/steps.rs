@@ -71,7 +71,8 @@ pub(super) fn step(section: Section<'_>) -> Option<Step> {
     if actions.len() > 1 {
         let message = format!("{}: a step has one action, and this one has {}", section.path, actions.len());
         section.problem(Code::Conflict, &place, message);
-    } else if actions.is_empty() && !section.has("at") && !section.has("after") {
+    } else if actions.is_empty() && !section.has("at") && !section.has("after") && !section.has_unread() {
+        // An unknown key is a misspelt action, and a problem of its own.
         section.missing(
             "connect, accept, renegotiate, refresh, peer, close, group, ungroup, capacity, measure, reload, crash, wait or transfer",
         );

@@ -213,10 +213,11 @@ enum LinkDirection {
 fn without_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    match text.strip_suffix(&place) {
+    let problem = match text.strip_suffix(&place) {
         Some(problem) => format!("{problem}, at column {}", error.column()),
         None => text,
-    }
+    };
+    if error.is_data() { problem } else { format!("not a JSON object: {problem}") }
 }
 
 /// Reads a line under a policy, whose templates it may name.

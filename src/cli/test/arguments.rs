@@ -105,12 +105,16 @@ impl From<TestFormat> for scenario::ReportFormat {
 enum ReportFileError {
     #[error("write FORMAT=FILE, such as junit=report.xml")]
     NoFile,
-    #[error("{0}")]
+    #[error("there is no format {0:?}: write text, json, junit, tap or github")]
     UnknownFormat(String),
 }
 
 fn report_file(text: &str) -> Result<(TestFormat, PathBuf), ReportFileError> {
     let (format, path) = text.split_once('=').ok_or(ReportFileError::NoFile)?;
-    let format = TestFormat::from_str(format, false).map_err(ReportFileError::UnknownFormat)?;
+    let unknown = |_| ReportFileError::UnknownFormat(format.to_owned());
+    let format = TestFormat::from_str(format, false).map_err(unknown)?;
+    if path.is_empty() {
+        return Err(ReportFileError::NoFile);
+    }
     Ok((format, path.into()))
 }

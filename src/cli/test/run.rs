@@ -15,7 +15,7 @@ use super::laboratory::PrivateNetwork;
 use super::watch::watch;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::read;
-use crate::cli::output::{print, write};
+use crate::cli::output::{ensure_writable, print, write};
 use crate::cli::stopwatch::Stopwatch;
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
@@ -28,10 +28,13 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
 /// Reads the files and runs the tests, or does with them what the arguments ask for.
 fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let Opened { files, invalid: refused } = open_all(&arguments.paths, Announce::of(arguments.format))?;
+    for (_, path) in &arguments.out {
+        ensure_writable(path)?;
+    }
     let mut selected = select(arguments, &files);
     let runs_none = selected.is_empty() && refused.is_empty() && !arguments.allow_empty;
     if runs_none {
-        eprintln!("gqos: no test was run; with --allow-empty that is not a failure");
+        eprintln!("gqos: no test was run{}; with --allow-empty that is not a failure", why_none(&files));
     }
     let exit = exit_of(&refused).or(runs_none.then_some(Exit::Difference));
     let exit = |code: ExitCode| exit.map_or(code, ExitCode::from);
@@ -67,6 +70,16 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     }
     let failed = reports.iter().any(is_failed) || !is_covered;
     Ok(exit(if failed { Exit::Difference.into() } else { ExitCode::SUCCESS }))
+}
+
+/// Why none of the tests of these files is run.
+fn why_none(files: &[File]) -> String {
+    match files.iter().map(|file| file.suite.tests.len()).sum::<usize>() {
+        0 if files.is_empty() => ": there is no *.qostest.toml file below the paths".to_owned(),
+        0 => ": the files have no test".to_owned(),
+        1 => ": --run and --tag leave out the only test".to_owned(),
+        count => format!(": --run and --tag leave out all {count} tests"),
+    }
 }
 
 fn select<'a>(arguments: &Arguments, files: &'a [File]) -> Vec<Selected<'a>> {

@@ -13,7 +13,7 @@ use crate::policy::problem::Problem;
 
 /// The numbers of a key, for messages.
 pub(super) struct Numbers {
-    /// The key as it is written in messages: `match.local_port`.
+    /// The key as it is written in messages: `rule.match.local_port`.
     pub(super) key: &'static str,
     /// What one is, with its limits: "a port is 0 to 65535".
     pub(super) limits: &'static str,

@@ -30,11 +30,11 @@ fn conditions(section: Section<'_>) -> Match {
     let local_port: Vec<PortRange> =
         section.each("local_port", |section, value| range(section, value, &PORTS));
     let peer = section.each("peer", |section, value| {
-        let text = section.as_string("match.peer", value)?;
+        let text = section.as_string("rule.match.peer", value)?;
         match text.value.parse::<Network>() {
             Ok(network) => Some(network),
             Err(error) => {
-                section.problem(Code::BadValue, &text.place, format!("match.peer: {error}"));
+                section.problem(Code::BadValue, &text.place, format!("rule.match.peer: {error}"));
                 None
             }
         }
@@ -44,4 +44,4 @@ fn conditions(section: Section<'_>) -> Match {
 }
 
 const PORTS: Numbers =
-    Numbers { key: "match.local_port", limits: "a port is 0 to 65535", example: "1935-1940" };
+    Numbers { key: "rule.match.local_port", limits: "a port is 0 to 65535", example: "1935-1940" };

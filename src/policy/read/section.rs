@@ -336,6 +336,13 @@ impl<'a> Section<'a> {
         self.problem(Code::WrongType, place, format!("{path}: expected {expected}, found {found}"));
     }
 
+    /// Whether it has a key that was not read so far.
+    #[cfg(feature = "scenario")]
+    pub(crate) fn has_unread(&self) -> bool {
+        let known = self.known.borrow();
+        self.table.iter().any(|(key, _)| !known.contains(&key.get_ref().as_ref()))
+    }
+
     /// Notes every key that was not read as unknown.
     pub(crate) fn finish(self) {
         let known = self.known.borrow();
