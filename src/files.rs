@@ -29,6 +29,18 @@ use crate::policy::{Code, Place, Policy, Problem, Source};
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The texts of one or more policy files, in the order in which they merge.
+///
+/// ```
+/// use gqos::files::PolicyFiles;
+///
+/// match PolicyFiles::read_all(["examples/policies/streaming.toml"]).check() {
+///     Ok((policy, warnings)) => {
+///         println!("{} templates, {} warnings", policy.templates.len(), warnings.len());
+///     }
+///     // Every problem with its place, as `gqos check` shows it.
+///     Err(invalid) => eprintln!("{invalid}"),
+/// }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PolicyFiles(Vec<PolicyFile>);
 

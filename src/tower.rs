@@ -21,7 +21,8 @@
 //!
 //! A server that accepts, and serves each connection with a function, changes in these lines: it starts a host, hands each
 //! stream to [`Host::adopt`](crate::connect::Host::adopt), and puts the layer before its function. The crates are `hyper`,
-//! `hyper-util` with the features `tokio` and `service`, and `tower` with `util`.
+//! `hyper-util` with the features `tokio` and `service`, and `tower` with `util`. A signal that the server does not handle
+//! leaves the host's classes in the kernel: [how a host ends](crate::connect::Host#the-end-of-a-host).
 //!
 //! ```no_run
 //! use std::convert::Infallible;

@@ -267,6 +267,9 @@ fn the_policies_of_the_pages_are_valid() {
     assert_eq!(problems(first), Vec::<String>::new());
     assert_eq!(problems(schema), Vec::<String>::new());
     assert_eq!(problems(timeouts), Vec::<String>::new());
+    let readme = self::blocks(&read("README.md"), "toml");
+    let [_dependency, policy] = &readme[..] else { panic!("{} blocks", readme.len()) };
+    assert_eq!(problems(policy), Vec::<String>::new());
     let group = "[group.channel7]\ninterface = \"eth0\"\nsending = { service_type = \"guaranteed\", token_rate = \"200 Mbit/s\" }\n";
     let ladder = ["720p", "480p"].map(|name| {
         format!("[template.\"{name}\"]\nsending = {{ service_type = \"guaranteed\", token_rate = \"2 Mbit/s\" }}\n")

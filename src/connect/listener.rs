@@ -21,6 +21,7 @@ use crate::policy::{Protocol, Subject};
 ///
 /// ```no_run
 /// use gqos::connect::{AcceptError, Ask, Host};
+/// use tokio::io::AsyncWriteExt;
 ///
 /// async fn serve(host: &Host) -> Result<(), Box<dyn std::error::Error>> {
 ///     let listener = host.listen("0.0.0.0:8080".parse()?, Ask::template("720p").class("viewer")).await?;
@@ -28,9 +29,9 @@ use crate::policy::{Protocol, Subject};
 ///         match listener.accept().await {
 ///             Ok(connection) => drop(tokio::spawn(async move { drop(connection) })),
 ///             // The peer can be told: the stream is here, without a reservation.
-///             Err(AcceptError::Refused { decision, peer, stream }) => {
+///             Err(AcceptError::Refused { decision, peer, mut stream }) => {
 ///                 eprintln!("{peer}: {}", decision.message());
-///                 stream.try_write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")?;
+///                 let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").await;
 ///             }
 ///             // One connection has failed; the listener goes on.
 ///             Err(error) => eprintln!("{error}"),

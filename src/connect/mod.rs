@@ -20,8 +20,10 @@
 //!         match listener.accept().await {
 //!             Ok(connection) => drop(tokio::spawn(send(connection))),
 //!             Err(AcceptError::Refused { decision, mut stream, .. }) => {
-//!                 let answer = format!("HTTP/1.1 503 Service Unavailable\r\n\r\n{}\n", decision.message());
-//!                 stream.write_all(answer.as_bytes()).await?;
+//!                 let head = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close";
+//!                 let answer = format!("{head}\r\n\r\n{}\n", decision.message());
+//!                 // The socket takes it at once. A peer that is gone is no reason to stop.
+//!                 let _ = stream.write_all(answer.as_bytes()).await;
 //!             }
 //!             Err(error) => eprintln!("{error}"),
 //!         }
@@ -35,6 +37,9 @@
 //!     }
 //! }
 //! ```
+//!
+//! An HTTP server reserves when it has read the request, and answers then: [below](#reserving-later), or by the layer of
+//! `gqos::tower`. A stream that is closed while the peer's request is unread is reset, and the peer may lose the answer.
 //!
 //! [`Host::listen_with`] sets a backlog and socket options, [`Host::listen_on`] takes a listener that is open already, and
 //! [`Host::adopt`] a socket that another library has accepted or connected. A client connects with a [`Connector`].

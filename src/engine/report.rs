@@ -11,6 +11,20 @@ use crate::manager::Status;
 use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS, is_idle};
 
 /// The state of an interface, with what the kernel counts.
+///
+/// ```no_run
+/// use gqos::connect::{ConnectError, Host, InterfaceReport};
+///
+/// async fn print(host: &Host) -> Result<(), ConnectError> {
+///     for InterfaceReport { interface, status, classes, .. } in host.report().await? {
+///         println!("{interface}: {} reserved for sending", status.totals.sending.reserved);
+///         for class in classes {
+///             println!("  {} {}: {} bytes sent, {} packets dropped", class.class, class.flow, class.sent_bytes, class.dropped);
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct InterfaceReport {
     /// The name of the link: `eth0`.

@@ -10,7 +10,26 @@ use crate::linux::{Link, RouteQuery, RouteSelectors};
 use crate::policy::{Owner, Protocol, Subject};
 use crate::tc::Arriving;
 
-/// A client's request for a reservation.
+/// A client's request for a reservation, for callers that set their sockets up themselves.
+///
+/// ```no_run
+/// use std::net::IpAddr;
+///
+/// use gqos::connect::{Ask, ConnectError, Host, ReservationRequest};
+/// use gqos::engine::Granted;
+/// use gqos::policy::{Protocol, Subject};
+///
+/// /// The reservation lasts as long as what is returned.
+/// async fn reserve(host: &Host, peer: IpAddr) -> Result<Granted, ConnectError> {
+///     let subject = Subject { protocol: Protocol::Udp, local_port: 5004, peer };
+///     let granted = host.reserve(ReservationRequest::new(Ask::template("voice"), subject)).await?;
+///     // SO_PRIORITY of the socket selects this class.
+///     println!("{}: {:?}", granted.decision.message(), granted.admitted.class);
+///     // The socket is set up: the flow is no longer provisional.
+///     granted.reservation.connected();
+///     Ok(granted)
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ReservationRequest {
     /// What the flow is to get.
