@@ -141,11 +141,11 @@ fn invalid_test_files_are_refused_with_places() {
         "[[test]]\nname = \"x\"\npolicy = \"absent.toml\"\n[[test.step]]\nwait = \"1 s\"\nexpect = { flows = 0 }",
         &["."],
         71,
-        &["open ./absent.toml"],
+        &["open (./absent.toml)"],
     );
-    check(&step("reload = \"absent.toml\"\nexpect = { flows = 0 }"), &["."], 71, &["open ./absent.toml"]);
+    check(&step("reload = \"absent.toml\"\nexpect = { flows = 0 }"), &["."], 71, &["open (./absent.toml)"]);
     check("x = [", &["."], 78, &["error[GQ0001]"]);
-    check("", &["nowhere"], 71, &["open nowhere"]);
+    check("", &["nowhere"], 71, &["open (nowhere)"]);
     check("", &["."], 1, &["no test was run: the files have no test"]);
 }
 

@@ -415,7 +415,7 @@ fn an_invalid_file_does_not_stop_the_others() {
     }
     for part in [
         "b.qostest.toml:5:1",
-        "policy \"absent.toml\": open ./absent.toml: No such file",
+        "policy \"absent.toml\": open (./absent.toml): No such file or directory (ENOENT)",
         "policy \"bad.toml\": ./bad.toml is not a valid policy: 1 problem",
         "c.qostest.toml:1:10",
         "d.qostest.toml:3:10",

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use anyhow::anyhow;
+use gqos::failure::KernelCall;
 
 /// Why a command ends without success.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,6 +58,6 @@ impl CommandFailure {
 
     /// A system call failed on an object, usually a path.
     pub(super) fn os(call: &str, object: impl Display, error: std::io::Error) -> Self {
-        Self::new(Exit::OsError, anyhow!("{call} {object}: {error}"))
+        Self::new(Exit::OsError, KernelCall(call).failed(object.to_string(), error))
     }
 }

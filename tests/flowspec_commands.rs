@@ -1,0 +1,204 @@
+//! The commands of `gqos flowspec`: bytes to text and back, checks and explanations.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+
+#[path = "common/command.rs"]
+mod command;
+
+use command::{check, gqos};
+
+/// A QOS with an object, as a 64-bit program has it in memory.
+fn qos_bytes() -> Vec<u8> {
+    let mut sending = [u32::MAX; 8];
+    (sending[0], sending[1], sending[5]) = (750_000, 65_536, 3);
+    let mut receiving = [u32::MAX; 8];
+    receiving[5] = 1;
+    let rest = [12, 0, 0, 0, 2002, 12, 2];
+    [&sending[..], &receiving, &rest].concat().into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+#[test]
+fn flowspecs_go_from_bytes_to_text_and_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(here.join(name), bytes).unwrap();
+    write("qos.bin", &qos_bytes());
+    for (format, file) in [("json", "qos.json"), ("toml", "qos.toml")] {
+        let text = gqos(here, &["flowspec", "decode", "--format", format, "qos.bin"]);
+        assert!(text.status.success(), "{text:?}");
+        write(file, &text.stdout);
+        assert_eq!(gqos(here, &["flowspec", "encode", file]).stdout, qos_bytes(), "{format}");
+        let hex = gqos(here, &["flowspec", "encode", "--hex", file]).stdout;
+        assert!(hex.starts_with(b"b0 71 0b 00 00 00 01 00"), "{hex:?}");
+        write("qos.hex", &hex);
+        assert_eq!(
+            gqos(here, &["flowspec", "decode", "--hex", "--format", format, "qos.hex"]).stdout,
+            text.stdout
+        );
+        let narrow = gqos(here, &["flowspec", "encode", "--abi", "win32", file]).stdout;
+        assert_eq!(narrow.len(), 72 + 12);
+        write("narrow.bin", &narrow);
+        let again = gqos(here, &["flowspec", "decode", "--abi", "win32", "--format", format, "narrow.bin"]);
+        assert_eq!(again.stdout, text.stdout);
+    }
+    check(here, &["flowspec", "decode", "qos.bin"], 0, "\"shape_discard_mode\": \"discard\"", "");
+    check(here, &["flowspec", "decode", "--format", "toml", "qos.bin"], 0, "token_rate = \"6 Mbit/s\"", "");
+    // An invalid QOS has a raw form, which keeps every bit.
+    let mut strange = qos_bytes();
+    (strange[20], strange[68], strange[80]) = (7, 0xCC, 0xFF);
+    write("strange.bin", &strange);
+    let raw = gqos(here, &["flowspec", "decode", "--raw", "strange.bin"]).stdout;
+    write("raw.json", &raw);
+    assert_eq!(gqos(here, &["flowspec", "encode", "raw.json"]).stdout, strange);
+}
+
+#[test]
+fn invalid_flowspecs_are_reported_with_field_place_and_status() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let write = |name: &str, at: usize, byte: u8| {
+        let mut bytes = qos_bytes();
+        bytes[at] = byte;
+        std::fs::write(here.join(name), bytes).unwrap();
+    };
+    write("service.bin", 20, 7);
+    write("mode.bin", 88, 4);
+    std::fs::write(here.join("short.bin"), &qos_bytes()[..72]).unwrap();
+    std::fs::write(here.join("rate.toml"), "[sending]\nservice_type = \"guaranteed\"\ntoken_rate = 6\n")
+        .unwrap();
+    let message = "sending.service_type at byte 20 is 7: service_type 0x7 is not a service type that can be asked for; WSA_QOS_ESERVICETYPE (11016)";
+    check(here, &["flowspec", "decode", "service.bin"], 78, "", message);
+    check(here, &["flowspec", "check", "service.bin"], 78, "", message);
+    check(
+        here,
+        &["flowspec", "check", "mode.bin"],
+        78,
+        "",
+        "provider_specific[0].shape_discard_mode at byte 88 is 4",
+    );
+    let json = "{\"field\":\"provider_specific[0].shape_discard_mode\",\"offset\":88,\"value\":4,\"status\":\"WSA_QOS_ESDMODEOBJ\",\"code\":11029,";
+    check(here, &["flowspec", "check", "--message-format", "json", "mode.bin"], 78, json, "");
+    check(here, &["flowspec", "decode", "short.bin"], 78, "", "a win32 QOS has as many");
+    check(here, &["flowspec", "encode", "rate.toml"], 78, "", "can be read in two ways");
+    let all_wrong = "[sending]\nservice_type = \"guarenteed\"\ntoken_rate = 6\nlatency = \"5 parsecs\"\nburst = 1\n[receiving]\nservice_type = \"guaranteed\"\npeak_bandwidth = 1.5\n";
+    std::fs::write(here.join("wrong.toml"), all_wrong).unwrap();
+    let output = gqos(here, &["flowspec", "check", "--message-format", "json", "wrong.toml"]);
+    let records = String::from_utf8(output.stdout).unwrap();
+    let records = records.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let fields: BTreeSet<_> = records.map(|record| record["field"].as_str().unwrap().to_owned()).collect();
+    let keys = ["service_type", "token_rate", "latency", "burst"].map(|key| format!("sending.{key}"));
+    assert_eq!(fields, keys.into_iter().chain(["receiving.peak_bandwidth".into()]).collect());
+    check(
+        here,
+        &["flowspec", "check", "wrong.toml"],
+        78,
+        "",
+        "wrong.toml: sending.burst: unknown field `burst`",
+    );
+    check(
+        here,
+        &["flowspec", "encode", "wrong.toml"],
+        78,
+        "",
+        "wrong.toml: receiving.peak_bandwidth: expected",
+    );
+    let contradictions = "guaranteed, token_rate = 6 Mbit/s, peak_bandwidth = 5 Mbit/s, token_bucket_size = 100 B, max_sdu_size = 1500 B";
+    for message in ["peak_bandwidth 5 Mbit/s is below", "token_bucket_size 100 B is below max_sdu_size"] {
+        check(here, &["flowspec", "check", "--send", contradictions], 78, "", message);
+    }
+    check(
+        here,
+        &["flowspec", "decode", "absent.bin"],
+        71,
+        "",
+        "open (absent.bin): No such file or directory (ENOENT)",
+    );
+    check(here, &["flowspec", "check", "--send", "best_effort"], 0, "", "");
+    let no_delay = "guaranteed, token_rate = 6 Mbit/s, latency = 0 us";
+    check(here, &["flowspec", "check", "--send", no_delay], 1, "", "WSA_QOS_ADMISSION_FAILURE");
+    check(here, &["flowspec", "check", "--send", "gold"], 2, "", "is not a service type");
+    let jumbo = "guaranteed, token_rate = 6 Mbit/s, max_sdu_size = 9000 B";
+    check(here, &["flowspec", "check", "--send", jumbo], 0, "", "");
+    check(
+        here,
+        &["flowspec", "check", "--mtu", "1500 B", "--send", jumbo],
+        78,
+        "",
+        "above the interface's MTU",
+    );
+}
+
+#[test]
+fn flowspecs_are_explained_in_numbers() {
+    let here = Path::new(".");
+    let spec = "guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 64 KiB, peak_bandwidth = 12 Mbit/s, latency = 50 ms";
+    let explain = |words: &str| check(here, &["flowspec", "explain", "--send", spec], 0, words, "");
+    explain("sending: guaranteed");
+    explain("token_rate            r  6 Mbit/s (750000 B/s)");
+    explain("minimum_policed_size  m  64 B   not given: the default");
+    // b + r·T over a second, and (b − M)/(p − r) for the burst.
+    explain("         1 s         815536 B");
+    explain("   85.382 ms         129572 B   the burst ends");
+    // (b − M)/R · (p − R)/(p − r) + M/R = 50 ms.
+    explain("A delay of 50 ms needs R = 7656.72 kbit/s (957090 B/s).");
+    explain("Windows' default is DSCP 40 and 802.1p 5");
+    explain("receiving: best effort");
+    let asked = [
+        "flowspec", "explain", "--send", spec, "--rate", "8 Mbit/s", "--c", "1500 B", "--d", "1 ms", "--json",
+    ];
+    let output = gqos(here, &asked);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let traffic = &json["sending"]["traffic"];
+    assert_eq!(traffic["rate_for"][0]["delay"], 50_000);
+    let served = traffic["served_at"].as_array().unwrap();
+    let at = |rate: u64| served.iter().find(|served| served["reserved_rate"] == rate).unwrap();
+    // 64036/10^6 · 500000/750000 + 3000/10^6 + 1 ms.
+    assert_eq!(at(1_000_000)["delay_bound"], 46_691);
+    assert_eq!(json["receiving"]["traffic"], serde_json::Value::Null);
+}
+
+/// What `flowspec explain --json` says of the marks of a direction, for a request with these objects.
+#[track_caller]
+fn check_marks(qos: &str, objects: &[&str], direction: &str, expected: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let text = format!("{{{qos}, \"provider_specific\": [{}]}}", objects.join(", "));
+    std::fs::write(directory.path().join("qos.json"), text).unwrap();
+    let output = gqos(directory.path(), &["flowspec", "explain", "--json", "qos.json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let marks: serde_json::Map<_, _> = ["dscp", "windows_mark", "windows_excess_mark"]
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), json[direction].get(key)?.clone())))
+        .collect();
+    let expected: serde_json::Value = serde_json::from_str(expected).unwrap();
+    assert_eq!(serde_json::Value::from(marks), expected, "{qos} {objects:?} {direction}: {output:?}");
+}
+
+#[test]
+fn marks_are_explained_for_each_direction() {
+    const VIDEO: &str = r#""sending": {"service_type": "guaranteed", "token_rate": 750000}, "receiving": {"service_type": "best_effort"}"#;
+    const BEST_EFFORT: &str =
+        r#""sending": {"service_type": "best_effort"}, "receiving": {"service_type": "no_traffic"}"#;
+    const UPLOAD: &str = r#""sending": {"service_type": "best_effort"}, "receiving": {"service_type": "controlled_load", "token_rate": 750000}"#;
+    const DS_CLASS: &str = r#"{"object_type": "ds_class", "ds_field": 46}"#;
+    const TRAFFIC_CLASS: &str = r#"{"object_type": "traffic_class", "traffic_class": 4}"#;
+    let guaranteed = r#""windows_mark": {"dscp": 40, "user_priority": 5}, "windows_excess_mark": {"dscp": 0, "user_priority": 1}"#;
+    let controlled = r#""windows_mark": {"dscp": 24, "user_priority": 4}, "windows_excess_mark": {"dscp": 0, "user_priority": 1}"#;
+    let best_effort = r#""windows_mark": {"dscp": 0, "user_priority": 0}, "windows_excess_mark": null"#;
+    let with = |dscp: u8, rest: &str| format!("{{\"dscp\": {dscp}, {rest}}}");
+    let without = |rest: &str| format!("{{{rest}}}");
+    // Windows' defaults, which gqos does not apply.
+    check_marks(VIDEO, &[], "sending", &without(guaranteed));
+    check_marks(VIDEO, &[], "receiving", &without(best_effort));
+    check_marks(UPLOAD, &[], "receiving", &without(controlled));
+    check_marks(BEST_EFFORT, &[], "receiving", r#"{"windows_mark": null, "windows_excess_mark": null}"#);
+    // An object sets the code point of what a flow with a reservation sends, and of nothing else.
+    check_marks(VIDEO, &[DS_CLASS], "sending", &with(46, guaranteed));
+    check_marks(VIDEO, &[TRAFFIC_CLASS], "sending", &with(32, guaranteed));
+    check_marks(VIDEO, &[TRAFFIC_CLASS, DS_CLASS], "sending", &with(46, guaranteed));
+    check_marks(VIDEO, &[DS_CLASS], "receiving", &without(best_effort));
+    check_marks(UPLOAD, &[DS_CLASS], "sending", &with(46, best_effort));
+    check_marks(UPLOAD, &[DS_CLASS], "receiving", &without(controlled));
+    check_marks(BEST_EFFORT, &[DS_CLASS], "sending", &without(best_effort));
+}
