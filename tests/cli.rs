@@ -2,7 +2,6 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 #[path = "common/command.rs"]

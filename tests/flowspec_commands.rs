@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 #[path = "common/command.rs"]
@@ -115,6 +116,12 @@ fn invalid_flowspecs_are_reported_with_field_place_and_status() {
         "",
         "open (absent.bin): No such file or directory (ENOENT)",
     );
+}
+
+#[test]
+fn a_flowspec_on_the_command_line_is_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
     check(here, &["flowspec", "check", "--send", "best_effort"], 0, "", "");
     let no_delay = "guaranteed, token_rate = 6 Mbit/s, latency = 0 us";
     check(here, &["flowspec", "check", "--send", no_delay], 1, "", "WSA_QOS_ADMISSION_FAILURE");

@@ -428,7 +428,7 @@ fn an_invalid_file_does_not_stop_the_others() {
     assert_eq!(messages, "", "the document has the problems");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["passed"], json["invalid"].as_array().unwrap().len()), (&1.into(), 3));
-    let problem = &json["invalid"][0]["problems"][1];
+    let problem = &json["invalid"][0]["problems"][0];
     assert_eq!((&problem["line"], &problem["column"]), (&5.into(), &1.into()));
     let (junit, _) = run(&["--format", "junit"]);
     let document = roxmltree::Document::parse(&junit).unwrap();
