@@ -440,7 +440,7 @@ fn an_invalid_file_does_not_stop_the_others() {
         .collect();
     assert_eq!(
         places,
-        [("./b.qostest.toml", "4"), ("./c.qostest.toml", "1"), ("./d.qostest.toml", "3")],
+        [("./b.qostest.toml", "5"), ("./c.qostest.toml", "1"), ("./d.qostest.toml", "3")],
         "{junit}"
     );
     let (tap, _) = run(&["--format", "tap"]);
