@@ -306,6 +306,8 @@ typedef struct protoent PROTOENT, *PPROTOENT, *LPPROTOENT;
 #define SO_CONNECT_TIME 0x700C
 #define TCP_NODELAY 0x0001
 #define SOMAXCONN 0x7fffffff
+/* A queue of N connections, of 200 at least and 65535 at most. */
+#define SOMAXCONN_HINT(n) (-(n))
 #define MSG_OOB 0x1
 #define MSG_PEEK 0x2
 #define MSG_DONTROUTE 0x4
@@ -689,6 +691,8 @@ typedef void(CALLBACK *LPWSAOVERLAPPED_COMPLETION_ROUTINE)(DWORD dwError, DWORD 
 #define WSA_QOS_ESDMODEOBJ 11029
 #define WSA_QOS_ESHAPERATEOBJ 11030
 #define WSA_QOS_RESERVED_PETYPE 11031
+#define WSA_SECURE_HOST_NOT_FOUND 11032
+#define WSA_IPSEC_NAME_POLICY_ERROR 11033
 
 /* Functions. A label where the name is free, a macro where the C library has declared it already. */
 #define GQOS(name) __asm__("gqos_" #name)

@@ -88,6 +88,7 @@ impl Endpoint {
             listener.report_status(status.unwrap_or_else(|| code.into()));
             return Err(Wsa::Eopnotsupp);
         }
+        self.note_end_in_process();
         Ok(())
     }
 
@@ -107,6 +108,7 @@ impl Endpoint {
         (state.phase, state.bound, state.peer) = (ConnectionPhase::Idle, false, None);
         (state.sending_ended, state.receiving_ended, state.reset) = (false, false, None);
         (state.connected_at, state.error, state.connect_failed) = (None, None, false);
+        state.qos.forget_other_end();
         Ok(())
     }
 }

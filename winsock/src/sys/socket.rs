@@ -95,8 +95,10 @@ pub(crate) fn disconnect(socket: &impl AsRawFd) -> Result<()> {
 ///
 /// - **Errors**: `listen`.
 pub(crate) fn listen(socket: &impl AsFd, backlog: i32) -> Result<()> {
+    // SOMAXCONN_HINT(N) is -N, and stands for N within Windows' limits.
+    let length = if backlog < 0 { backlog.saturating_neg().clamp(200, 65_535) } else { backlog.max(1) };
     // SOMAXCONN and everything above the kernel's own limit is that limit.
-    let backlog = Backlog::new(backlog.clamp(1, i32::from(u16::MAX / 2))).unwrap_or(Backlog::MAXCONN);
+    let backlog = Backlog::new(length).unwrap_or(Backlog::MAXCONN);
     socket::listen(socket, backlog).map_err(from_nix)
 }
 
@@ -226,35 +228,34 @@ struct Placeholder {
 }
 
 /// Made once, so that closing needs no descriptor.
-static PLACEHOLDER: OnceLock<Option<Placeholder>> = OnceLock::new();
-
-fn placeholder() -> Option<&'static Placeholder> {
-    let make = || {
-        let kind = SockType::Datagram;
-        let fd = socket::socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).ok()?;
-        // A socket without a peer is shut down too, whatever the kernel answers.
-        let _ = shutdown(&fd, ShutdownHow::Both);
-        let cookie = cookie(&fd).ok()?;
-        Some(Placeholder { fd, cookie })
-    };
-    PLACEHOLDER.get_or_init(make).as_ref()
-}
+static PLACEHOLDER: OnceLock<Placeholder> = OnceLock::new();
 
 /// Makes the placeholder while there are descriptors left.
+///
+/// - **Errors**: those of socket(2). A later call tries again.
 pub(crate) fn prepare_placeholder() -> Result<()> {
-    placeholder().map(drop).ok_or(Errno::EMFILE)
+    if PLACEHOLDER.get().is_some() {
+        return Ok(());
+    }
+    let kind = SockType::Datagram;
+    let fd = socket::socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).map_err(from_nix)?;
+    // A socket without a peer is shut down too, whatever the kernel answers.
+    let _ = shutdown(&fd, ShutdownHow::Both);
+    let cookie = cookie(&fd)?;
+    PLACEHOLDER.get_or_init(|| Placeholder { fd, cookie });
+    Ok(())
 }
 
 /// Closes what a descriptor is of, and keeps its number. Where there is no placeholder it does nothing.
 pub(crate) fn replace_by_placeholder(descriptor: &impl AsRawFd) {
-    if let Some(placeholder) = placeholder() {
+    if let Some(placeholder) = PLACEHOLDER.get() {
         // SAFETY: the number stays open, and is owned by the same value as before.
         let _ = unsafe { libc::dup3(placeholder.fd.as_raw_fd(), descriptor.as_raw_fd(), libc::O_CLOEXEC) };
     }
 }
 
 pub(crate) fn is_placeholder(descriptor: &impl AsRawFd) -> bool {
-    placeholder().is_some_and(|placeholder| cookie(descriptor) == Ok(placeholder.cookie))
+    PLACEHOLDER.get().is_some_and(|placeholder| cookie(descriptor) == Ok(placeholder.cookie))
 }
 
 /// Source: `asm-generic/sockios.h`.

@@ -21,6 +21,23 @@ static int lacks_descriptors(int result) {
     return result == SOCKET_ERROR && (WSAGetLastError() == WSAEMFILE || WSAGetLastError() == WSAENOBUFS);
 }
 
+/* A start without descriptors fails, and the next one does not for that. */
+static void start(void) {
+    struct rlimit before, few;
+    WSADATA data;
+    int fd = dup(0), left;
+    getrlimit(RLIMIT_NOFILE, &before);
+    few = before;
+    close(fd);
+    for (left = 0; left < 4; left++) {
+        few.rlim_cur = (rlim_t)(fd + left);
+        setrlimit(RLIMIT_NOFILE, &few);
+        check("WSAStartup without descriptors", WSAStartup(MAKEWORD(2, 2), &data), WSASYSNOTREADY);
+    }
+    setrlimit(RLIMIT_NOFILE, &before);
+    check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
+}
+
 static void descriptors(void) {
     SOCKET datagram = socket(AF_INET, SOCK_DGRAM, 0), stream = socket(AF_INET, SOCK_STREAM, 0);
     WSAEVENT event = WSACreateEvent();
@@ -182,9 +199,8 @@ static void duplicates(void) {
 }
 
 int main(void) {
-    WSADATA data;
     alarm(60);
-    check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
+    start();
     descriptors();
     pointers();
     sizes();

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <winsock2.h>
 #include <ws2tcpip.h>
+#include <mswsock.h>
 #include <qossp.h>
 #include "check.h"
 
@@ -109,6 +110,47 @@ static void qos_exchange(void) {
     check("FD_READ", wait_for(sockets[1], other, FD_READ), 1);
     check("recv", recv(sockets[1], text, sizeof text, 0), 5);
     closesocket(client), closesocket(sockets[0]), closesocket(sockets[1]);
+    WSACloseEvent(event), WSACloseEvent(other);
+}
+
+/* The same by AcceptEx, whose socket learns of the sender, also when it is used for a second connection. */
+static void accept_ex_exchange(void) {
+    char addresses[2 * (sizeof(struct sockaddr_in) + 16)];
+    const DWORD each = sizeof(struct sockaddr_in) + 16;
+    struct sockaddr_in name = address("127.0.0.1", 0);
+    SOCKET listener = socket(AF_INET, SOCK_STREAM, 0), accepted = socket(AF_INET, SOCK_STREAM, 0);
+    WSAEVENT event = WSACreateEvent(), other = WSACreateEvent();
+    QOS sends = guaranteed(50000, 10000), receives = guaranteed(50000, 10000);
+    GUID id = WSAID_DISCONNECTEX;
+    LPFN_DISCONNECTEX disconnect = NULL;
+    int length = sizeof name, round;
+    DWORD moved = 0, flags = 0;
+    receives.ReceivingFlowspec = receives.SendingFlowspec;
+    receives.SendingFlowspec.ServiceType = SERVICETYPE_NOTRAFFIC;
+    GIVES("the listener's QOS", WSAIoctl(listener, SIO_SET_QOS, &receives, sizeof receives, NULL, 0, &moved, NULL, NULL));
+    GIVES("bind", bind(listener, NAME(name)));
+    GIVES("listen", listen(listener, 5));
+    GIVES("getsockname", getsockname(listener, (struct sockaddr *)&name, &length));
+    GIVES("DisconnectEx", WSAIoctl(accepted, SIO_GET_EXTENSION_FUNCTION_POINTER, &id, sizeof id, &disconnect,
+                                   sizeof disconnect, &moved, NULL, NULL));
+    for (round = 0; round < 2; round++) {
+        SOCKET client = socket(AF_INET, SOCK_STREAM, 0);
+        OVERLAPPED overlapped;
+        memset(&overlapped, 0, sizeof overlapped);
+        AcceptEx(listener, accepted, addresses, 0, each, each, &moved, &overlapped);
+        GIVES("WSAConnect", WSAConnect(client, NAME(name), NULL, NULL, &sends, NULL));
+        check("AcceptEx", WSAGetOverlappedResult(listener, &overlapped, &moved, TRUE, &flags), TRUE);
+        GIVES("the client's events", WSAEventSelect(client, event, FD_QOS));
+        check("FD_QOS at the client", wait_for(client, event, FD_QOS), 1);
+        check("  receivers", (int)status_of(client), WSA_QOS_RECEIVERS);
+        GIVES("the server's events", WSAEventSelect(accepted, other, FD_QOS));
+        check("FD_QOS at the server", wait_for(accepted, other, FD_QOS), 1);
+        check("  senders", (int)status_of(accepted), WSA_QOS_SENDERS);
+        GIVES("no events", WSAEventSelect(accepted, other, 0));
+        check("DisconnectEx", disconnect && disconnect(accepted, NULL, TF_REUSE_SOCKET, 0), TRUE);
+        closesocket(client);
+    }
+    closesocket(listener), closesocket(accepted);
     WSACloseEvent(event), WSACloseEvent(other);
 }
 
@@ -281,6 +323,7 @@ int main(void) {
     if (system("ip link set lo up && ip route add 239.0.0.0/8 dev lo")) return 77;
     check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
     qos_exchange();
+    accept_ex_exchange();
     overlapped_server();
     poll_server();
     simple();

@@ -138,6 +138,33 @@ static int selected(SOCKET s, int in_read, int in_write, int in_except) {
            !FD_ISSET(s, &writable) == !in_write && !FD_ISSET(s, &failed) == !in_except;
 }
 
+/* A negative length of the queue is SOMAXCONN_HINT, and not a queue for one. */
+static void queues(void) {
+    static const int lengths[] = {SOMAXCONN_HINT(4), SOMAXCONN_HINT(300), SOMAXCONN_HINT(1000000), SOMAXCONN};
+    unsigned i, k;
+    for (i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        SOCKET listener = stream(), clients[20];
+        struct sockaddr_in name = address("127.0.0.1", 0);
+        int length = sizeof name, connected = 0;
+        GIVES("bind", bind(listener, NAME(name)));
+        GIVES("listen with a hint", listen(listener, lengths[i]));
+        GIVES("getsockname", getsockname(listener, (struct sockaddr *)&name, &length));
+        for (k = 0; k < sizeof clients / sizeof clients[0]; k++) {
+            WSAPOLLFD entry;
+            clients[k] = stream();
+            nonblocking(clients[k]);
+            connect(clients[k], NAME(name));
+            entry.fd = clients[k];
+            entry.events = POLLWRNORM;
+            entry.revents = 0;
+            connected += WSAPoll(&entry, 1, 500) == 1 && entry.revents == POLLWRNORM;
+        }
+        check("connections that wait to be accepted", connected, 20);
+        while (k > 0) closesocket(clients[--k]);
+        closesocket(listener);
+    }
+}
+
 static void refusals(void) {
     struct sockaddr_in name = nothing();
     SOCKET s = stream();
@@ -286,6 +313,7 @@ int main(void) {
     check("WSAStartup", WSAStartup(MAKEWORD(2, 2), &data), 0);
     flags();
     ends();
+    queues();
     refusals();
     events();
     datagrams();
