@@ -39,6 +39,8 @@ const CLASSES: [&str; 2] = ["a", "b"];
 struct World {
     manager: Manager,
     now: u64,
+    /// When the manager's clock began.
+    epoch: u64,
     next: u64,
     flows: Vec<Flow>,
     /// When how much was sent.
@@ -56,11 +58,38 @@ struct Flow {
 
 impl World {
     fn new() -> Self {
-        let text = "version = 1\npreemption = true\n[interface.eth0]\nenforcement = \"user-space\"\non_capacity_drop = \"shed\"\negress = { capacity = \"100 Mbit/s\", reservable = \"80%\" }\n[class.a]\n[class.b]\n";
-        let (manager, flows, sent) = (Manager::new(policy(text)), vec![], vec![]);
-        let mut world = Self { manager, now: 0, next: 0, flows, sent, buckets: BTreeMap::new() };
+        let mut world = Self {
+            manager: Self::manager(),
+            now: 0,
+            epoch: 0,
+            next: 0,
+            flows: vec![],
+            sent: vec![],
+            buckets: BTreeMap::new(),
+        };
         world.see();
         world
+    }
+
+    fn manager() -> Manager {
+        let text = "version = 1\npreemption = true\n[interface.eth0]\nenforcement = \"user-space\"\non_capacity_drop = \"shed\"\negress = { capacity = \"100 Mbit/s\", reservable = \"80%\" }\n[class.a]\n[class.b]\n";
+        Manager::new(policy(text))
+    }
+
+    /// All flows end, and another manager, with a clock of its own, follows so many microseconds later.
+    fn restart(&mut self, elapsed: u64) {
+        while !self.flows.is_empty() {
+            self.close(0, true);
+        }
+        let debts = self.manager.debts(self.moment());
+        self.now += elapsed;
+        (self.manager, self.epoch) = (Self::manager(), self.now);
+        self.manager.begin_with(debts, Duration::from_micros(elapsed));
+        self.see();
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::from_micros(self.now - self.epoch)
     }
 
     fn see(&mut self) {
@@ -71,7 +100,8 @@ impl World {
     /// Time passes, with a tick whenever time alone changes something.
     fn pass(&mut self, micros: u64) {
         let end = self.now + micros;
-        while let Some(due) = self.manager.due().map(Moment::as_micros).filter(|due| *due <= end) {
+        let due = |world: &Self| world.manager.due().map(|due| world.epoch.saturating_add(due.as_micros()));
+        while let Some(due) = due(self).filter(|due| *due <= end) {
             self.now = self.now.max(due);
             self.next += 1;
             let operation = Box::new(Operation::Tick);
@@ -82,7 +112,7 @@ impl World {
 
     /// As the engine does: what a flow that has lost its reservation has taken is told before the answer is used.
     fn feed(&mut self, input: Input) -> Option<Admitted> {
-        let effects = self.manager.handle(input, Moment::from_micros(self.now)).effects;
+        let effects = self.manager.handle(input, self.moment()).effects;
         let mut admitted = None;
         for effect in effects {
             match effect {
@@ -226,6 +256,8 @@ enum Step {
     Carries(u64),
     /// The link is gone, and comes back.
     Gone,
+    /// Another manager follows.
+    Restart(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -242,6 +274,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0usize..2, depth, 1u64..50_000).prop_map(|(class, depth, after)| Step::Expiring { class, depth, after }),
         1 => prop_oneof![Just(100u64), 0u64..=100].prop_map(Step::Carries),
         1 => Just(Step::Gone),
+        1 => prop_oneof![Just(0u64), 0u64..100_000].prop_map(Step::Restart),
     ]
 }
 
@@ -277,6 +310,7 @@ proptest! {
                     world.feed(Input::Gone { interface: "eth0".into() });
                     world.see();
                 }
+                Step::Restart(elapsed) => world.restart(elapsed),
             }
         }
         world.check();
@@ -319,6 +353,23 @@ fn a_debt_is_its_classes_and_ends_when_it_would_have_been_refilled() {
         world.close(0, true);
     }
     assert_eq!(owed(&mut world, "a", 100_000, 50_000), 0, "full buckets owe nothing");
+}
+
+#[test]
+fn the_debts_of_a_manager_are_those_of_the_one_that_follows_it() {
+    for elapsed in [0, 100_000, 250_000] {
+        let mut world = World::new();
+        world.now = 7_000_000;
+        world.reserve("a", 100_000, 50_000).unwrap();
+        world.send(0, 100);
+        world.restart(elapsed);
+        assert_eq!(owed(&mut world, "b", 100_000, 50_000), 0, "another class");
+        world.now += 100_000;
+        let left = 50_000 - elapsed / 10 - 10_000;
+        assert_eq!(owed(&mut world, "a", 100_000, 50_000), left, "after {elapsed} us");
+        world.restart(500_000);
+        assert_eq!(owed(&mut world, "a", 100_000, 50_000), 0, "and it ends");
+    }
 }
 
 #[test]

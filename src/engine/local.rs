@@ -102,6 +102,10 @@ impl LocalEngine {
         Ok(engine)
     }
 
+    pub(super) const fn core(&self) -> &Arc<Mutex<Core>> {
+        &self.core
+    }
+
     /// The link by which packets leave.
     async fn link(&self, query: RouteQuery) -> Result<Arc<Link>, EngineError> {
         if let Some(link) = self.routes.get(&query) {

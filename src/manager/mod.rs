@@ -30,6 +30,7 @@
 mod admit;
 mod begin;
 mod beginnings;
+mod debts;
 mod dry_run;
 mod flow;
 mod interface;
@@ -49,6 +50,7 @@ mod roll_back;
 mod state;
 mod turn;
 
+pub use debts::Debts;
 pub use dry_run::DryRun;
 pub use flow::FlowPhase;
 pub use message::{

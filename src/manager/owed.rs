@@ -10,7 +10,7 @@ use std::time::Duration;
 use flowspec::{Both, Bytes, Direction, Moment, Rate, TSpec, TokenDebt};
 
 /// The debts of all interfaces. Bounded: one for each direction of each class of each interface, while it is owed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Owed {
     interfaces: BTreeMap<String, Both<ClassDebts>>,
     /// Up to when the debts have been refilled.
@@ -18,7 +18,7 @@ pub(super) struct Owed {
 }
 
 /// The debts in one direction of an interface.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct ClassDebts {
     /// By class of the policy; `None` for flows without one.
     classes: BTreeMap<Option<String>, TokenDebt>,
@@ -49,6 +49,12 @@ impl Owed {
     /// Up to when the debts have been refilled.
     pub(super) const fn now(&self) -> Moment {
         self.at
+    }
+
+    /// The same debts at a moment of another clock.
+    pub(super) fn at(mut self, at: Moment) -> Self {
+        self.at = at;
+        self
     }
 
     /// A flow has ended with these tokens of its buckets missing, of which it owes no more than the buckets hold.

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
 use flowspec::{Qos, Rate, Wsa};
 use gqos::admission::{Decision, Operation};
 use gqos::connect::{ConnectError, Host};
-use gqos::engine::{Admitted, Granted, ReservationRequest};
+use gqos::engine::{Admitted, Granted, LocalEngine, OwedTokens, ReservationRequest};
 use gqos::linux::RouteQuery;
 use gqos::policy::Policy;
 use tokio::runtime::{Builder, EnterGuard, Handle};
@@ -42,6 +42,12 @@ pub(crate) enum ReserveError {
 
 type ReserveResult<T> = core::result::Result<T, ReserveError>;
 
+/// What the flows of the last host owe: a program that ends the provider and starts it again gets no full buckets by that.
+fn owed() -> MutexGuard<'static, Option<OwedTokens>> {
+    static OWED: Mutex<Option<OwedTokens>> = Mutex::new(None);
+    OWED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl QosHost {
     /// Starts the reactor and the host. `on_overcommitment` is called whenever an interface's reservations exceed its
     /// capacity (`true`), and when that is over.
@@ -55,21 +61,26 @@ impl QosHost {
             sys::keep_network_capability();
             let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async {
-                let host = match policy {
+                let engine = match policy {
                     None => None,
-                    Some(policy) => match Host::start(policy).await {
-                        Ok(host) => {
-                            host.on_overcommitment(on_overcommitment);
-                            Some(host)
-                        }
+                    Some(policy) => match LocalEngine::start(policy).await {
+                        Ok(engine) => Some(engine),
                         Err(_) => return,
                     },
                 };
+                let host = engine.clone().map(|engine| Host::on(engine));
+                if let (Some(engine), Some(host)) = (&engine, &host) {
+                    if let Some(tokens) = owed().take() {
+                        engine.begin_with(tokens);
+                    }
+                    host.on_overcommitment(on_overcommitment);
+                }
                 let _ = ready.send((Handle::current(), host.clone()));
                 // An error means that the sender is gone without `stop`: the reactor ends likewise.
                 let _ = stopped.await;
-                if let Some(host) = host {
+                if let (Some(engine), Some(host)) = (engine, host) {
                     host.stop().await;
+                    *owed() = Some(engine.owed());
                 }
             });
             runtime.shutdown_background();

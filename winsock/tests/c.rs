@@ -276,12 +276,12 @@ fn credit(enforcement: &str, ways: &[&str]) {
 
 #[test]
 fn a_c_program_gets_no_second_bucket_in_user_space() {
-    credit("user-space", &["toggle", "connections"]);
+    credit("user-space", &["toggle", "connections", "restarts"]);
 }
 
 #[test]
 fn a_c_program_gets_no_second_bucket_in_the_kernel() {
-    credit("kernel", &["toggle", "connections", "write"]);
+    credit("kernel", &["toggle", "connections", "restarts", "write"]);
 }
 
 #[test]

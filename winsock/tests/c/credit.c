@@ -142,6 +142,20 @@ static void connections(double end) {
     pause_micros(100000);
 }
 
+/* The provider is ended and started again after each socket. What it sends is counted, since the readers end as well. */
+static void restarts(double end) {
+    WSADATA started;
+    while (now() < end) {
+        SOCKET s = connected(SOCK_DGRAM);
+        int sent;
+        while ((sent = send(s, data, 1400, 0)) > 0)
+            received += sent;
+        GIVES("closesocket", closesocket(s));
+        GIVES("WSACleanup", WSACleanup());
+        GIVES("WSAStartup", WSAStartup(MAKEWORD(2, 2), &started));
+    }
+}
+
 /* One reservation, and write(2) as fast as it goes. */
 static void steady(double end) {
     SOCKET s = connected(SOCK_STREAM);
@@ -181,6 +195,8 @@ int main(int count, char **arguments) {
         toggle(0, end);
     else if (!strcmp(way, "connections"))
         connections(end);
+    else if (!strcmp(way, "restarts"))
+        restarts(end);
     else if (!strcmp(way, "write"))
         toggle(1, end);
     else
@@ -189,7 +205,7 @@ int main(int count, char **arguments) {
     /* A busy machine ends late. The class of a flow has the headers of the smallest packets as well: 78 bytes for 64. */
     bucket_and_rate = DEPTH + (long)(RATE * (now() - begin));
     class_of = bucket_and_rate * 78 / 64;
-    most = !strcmp(way, "toggle") || !strcmp(way, "connections") ? bucket_and_rate : class_of;
+    most = !strcmp(way, "write") || !strcmp(way, "steady") ? class_of : bucket_and_rate;
     /* HTB lets the last packet overdraw the bucket: for a stream, an aggregate. */
     if (!strcmp(way, "steady")) most = class_of + 65536;
     printf("%s: %ld bytes, at most %ld\n", way, came, most);
