@@ -443,6 +443,31 @@ fn the_events_tell_of_each_fact_once_and_after_the_kernel() {
     world.assert_agreement();
 }
 
+#[test]
+fn a_flow_that_has_ended_as_preempted_does_not_end_again_when_that_is_rolled_back() {
+    let mut world = World::new();
+    world.request(reserve("a", "viewer", 30));
+    world.answer_all();
+    world.request(renegotiate("a", 15));
+    let mut brief = reserve("brief", "viewer", 30);
+    let Operation::Reserve(ladder) = &mut brief else { panic!("a reservation") };
+    ladder.request.time_to_live = Some(Micros::new(8));
+    world.request(brief);
+    let refused = world.request(reserve("live", "studio", 60));
+    world.events.clear();
+    world.answer(Answer::Done);
+    world.answer(Answer::Done);
+    let end = "preempted";
+    assert_eq!(world.events.iter().filter(|event| **event == end).count(), 1, "{:?}", world.events);
+    // Its time passes before the kernel has refused the flow that preempted it.
+    (0..8).for_each(|_| drop(world.request(Operation::Tick)));
+    world.answer(Answer::FailsAt(0));
+    assert_eq!(world.decision(refused).unwrap().reason().unwrap().name(), "traffic_control");
+    world.answer_all();
+    assert!(!world.events.contains(&"expired"), "{:?}", world.events);
+    world.assert_agreement();
+}
+
 /// An operation of any kind on one of a few flows and groups.
 fn operation(kind: u8, flow: u8, size: u8) -> Operation {
     let id = format!("v{}", flow % 8);

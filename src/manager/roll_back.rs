@@ -34,6 +34,8 @@ pub(super) struct Reinstated {
     /// Its phase before it was preempted; `None` where it is not known to the manager.
     phase: Option<FlowPhase>,
     held: crate::admission::Holding,
+    /// It has ended since it was preempted, and gets nothing.
+    has_ended: bool,
     /// Its capacity was taken meanwhile: it has lost its reservation after all.
     is_lost: bool,
 }
@@ -119,12 +121,15 @@ impl Manager {
         self.admitted(turn, id, admission);
     }
 
-    /// Gives flows the reservations again that they had before they were preempted.
+    /// Gives flows the reservations again that they had before they were preempted, but not those that have ended since.
     pub(super) fn reinstate(&mut self, displaced: Vec<DisplacedFlow>) -> Vec<Reinstated> {
         let (mut reinstated, mut in_ledger) = (Vec::new(), Vec::new());
         for DisplacedFlow { displaced, held, phase } in displaced {
-            reinstated.push(Reinstated { id: displaced.id.clone(), phase, held, is_lost: false });
-            in_ledger.push(displaced);
+            let has_ended = phase.is_some_and(|before| self.has_ended(&displaced.id, before));
+            reinstated.push(Reinstated { id: displaced.id.clone(), phase, held, has_ended, is_lost: false });
+            if !has_ended {
+                in_ledger.push(displaced);
+            }
         }
         let lost = self.ledger.reinstate(in_ledger);
         for flow in &mut reinstated {
@@ -133,11 +138,28 @@ impl Manager {
         reinstated
     }
 
+    /// Whether a flow has ended that was in a phase when it was preempted.
+    fn has_ended(&self, id: &str, before: FlowPhase) -> bool {
+        let Some(flow) = self.flows.get(id) else { return true };
+        match before {
+            FlowPhase::Provisional | FlowPhase::Established | FlowPhase::Releasing => false,
+            // Its id may be that of a new flow.
+            FlowPhase::Applying => flow.phase != FlowPhase::Applying,
+            FlowPhase::Displaced => true,
+        }
+    }
+
     /// Ends the flows that were reinstated for which nothing uses the reservation any more, and those that could not
     /// be reinstated. Then flows that wait for capacity are notified.
     pub(super) fn end_or_keep(&mut self, turn: &mut Turn, by: &str, reinstated: Vec<Reinstated>) {
         let why = || Loss::Preempted { by: by.to_owned() };
-        for Reinstated { id, phase, held, is_lost } in reinstated {
+        for Reinstated { id, phase, held, has_ended, is_lost } in reinstated {
+            if has_ended {
+                if phase == Some(FlowPhase::Releasing) {
+                    turn.record(|| Event::FlowReleased(FlowReleased { flow: held }));
+                }
+                continue;
+            }
             let now = self.flows.get_mut(&id);
             match (phase, now) {
                 (None, _) if is_lost => turn.tell_lost(held, why()),
@@ -155,7 +177,7 @@ impl Manager {
                 (Some(FlowPhase::Releasing), Some(_)) if is_lost => turn.record_lost(|| held, &why()),
                 (Some(FlowPhase::Releasing), Some(_)) => {}
                 (Some(_), Some(flow)) if flow.phase == FlowPhase::Applying => {}
-                // It has ended meanwhile.
+                // It has ended while the others were reinstated.
                 (Some(phase), _) => {
                     self.ledger.release(&id);
                     if phase == FlowPhase::Releasing {
