@@ -200,7 +200,7 @@ pub struct MeasuredClass {
 pub struct FreeCapacity {
     /// The name of the link: `eth0`.
     pub interface: String,
-    /// What is left of its budgets.
+    /// What is left of its budgets, and of those of its parents: the least of them.
     pub available: Both<Rate>,
     /// When the flow that was asked about would fit first, where one was.
     pub fits: Option<Fits>,

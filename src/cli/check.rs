@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use clap::ValueEnum;
 use flowspec::Direction;
 use gqos::files::{InvalidPolicy, PolicyFiles};
-use gqos::linux::ReportedSpeed;
-use gqos::policy::{Capacity, Code, Policy, PolicyChanges, Problem, Severity, Source};
+use gqos::linux::{ReportedSpeed, bridge_of, lower_interfaces};
+use gqos::policy::{Capacity, Code, Policy, PolicyChanges, Problem, Severity, Source, WireNames};
 use gqos::scenario::{HoldingChange, Holdings, infeasible};
 use serde::Serialize;
 
@@ -87,6 +87,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
         Ok((policy, mut problems)) => {
             problems.extend(infeasible(&policy));
             problems.extend(virtual_speeds(&policy));
+            problems.extend(shared_wires(&policy));
+            problems.extend(ports(&policy));
             problems.sort_by_key(|problem| (problem.place.source, problem.place.span.start));
             (Some(policy), problems, ExitCode::SUCCESS)
         }
@@ -230,6 +232,50 @@ fn virtual_speeds(policy: &Policy) -> Vec<Problem> {
         };
         let help = Some("state what the link can carry: capacity = \"1 Gbit/s\"".to_owned());
         problems.push(Problem { help, ..Problem::new(Code::VirtualSpeed, interface.place.clone(), message) });
+    }
+    problems
+}
+
+/// Warnings about interfaces of this machine of which one sends the packets of the other, and that are not related by a
+/// `parent`.
+fn shared_wires(policy: &Policy) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, interface) in &policy.interfaces {
+        for lower in lower_interfaces(name) {
+            if !policy.interfaces.contains_key(&lower) {
+                continue;
+            }
+            let related = [
+                WireNames { interface: name, parent: &lower },
+                WireNames { interface: &lower, parent: name },
+            ];
+            if related.into_iter().any(|wire| policy.is_on_wire_of(wire)) {
+                continue;
+            }
+            let message = format!(
+                "interface.{name} sends by {lower}, and their budgets together may exceed what {lower} carries"
+            );
+            let help = Some(format!("add parent = {lower:?} to [interface.{name:?}]"));
+            problems
+                .push(Problem { help, ..Problem::new(Code::SharedWire, interface.place.clone(), message) });
+        }
+    }
+    problems
+}
+
+/// Warnings about ports of bridges and members of bonds of this machine: flows leave by the bridge or the bond.
+fn ports(policy: &Policy) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, interface) in &policy.interfaces {
+        let Some(bridge) = bridge_of(name).filter(|bridge| policy.interface(bridge).is_none()) else {
+            continue;
+        };
+        let message = format!(
+            "interface.{name} is a port of {bridge}, for which the policy has no table: flows that leave by {bridge} are refused"
+        );
+        let help = Some(format!("define [interface.{bridge:?}] with parent = {name:?}"));
+        problems
+            .push(Problem { help, ..Problem::new(Code::PortOfAnother, interface.place.clone(), message) });
     }
     problems
 }

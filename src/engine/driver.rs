@@ -482,6 +482,7 @@ impl Driver {
             self.link_changed(index, false);
         }
         self.schedule_upkeep(&link.name);
+        self.look_at_parents(&link.name);
     }
 
     /// A flow has ended: its class is deleted once its queued data has left.

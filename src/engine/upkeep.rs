@@ -231,6 +231,18 @@ impl Driver {
         }
     }
 
+    /// An interface was seen: those on whose wire it sends are prepared as well.
+    pub(super) fn look_at_parents(&mut self, interface: &str) {
+        let unknown: Vec<_> = {
+            let core = self.core();
+            let parents = core.manager.ledger().wire_names(interface).into_iter().skip(1);
+            parents.filter(|parent| !core.manager.knows(parent)).collect()
+        };
+        for parent in unknown {
+            self.upkeep.looks.add(&parent, Duration::ZERO, REPAIR);
+        }
+    }
+
     /// A link is gone: deleted, or moved to another namespace.
     fn link_gone(&mut self, index: u32) {
         self.receiver_gone(index);

@@ -110,6 +110,29 @@ impl ReportedSpeed {
     }
 }
 
+/// The interfaces that send the packets of another one: the device of a VLAN or a macvlan, the ports of a bridge, the
+/// members of a bond. None where there is no such interface that can be seen.
+///
+/// - **Source**: sysfs, `/sys/class/net/NAME/lower_*`.
+pub fn lower_interfaces(name: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(Path::new("/sys/class/net").join(name)) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut lower: Vec<_> =
+        names.filter_map(|entry| Some(entry.strip_prefix("lower_")?.to_owned())).collect();
+    lower.sort_unstable();
+    lower
+}
+
+/// The bridge or the bond that an interface is a port of; `None` where there is none that can be seen.
+///
+/// - **Source**: sysfs, `/sys/class/net/NAME/master`, and in that directory `bridge` or `bonding`.
+pub fn bridge_of(name: &str) -> Option<String> {
+    let master = Path::new("/sys/class/net").join(name).join("master");
+    let sends = master.join("bridge").exists() || master.join("bonding").exists();
+    let target = std::fs::read_link(&master).ok().filter(|_| sends)?;
+    Some(target.file_name()?.to_str()?.to_owned())
+}
+
 /// The speed that the kernel reports in Mbit/s. A link without one reports -1 or 0.
 fn speed_in(directory: &Path) -> Option<Rate> {
     let megabits = std::fs::read_to_string(directory.join("speed")).ok()?.trim().parse::<u64>().ok()?;

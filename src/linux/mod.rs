@@ -53,7 +53,7 @@ pub use claim::{Claim, ClaimHolder};
 pub use file_watch::FileWatch;
 pub use filters::FoundFilter;
 pub use inspect::{LinkDetails, Offloads};
-pub use links::{Link, ReportedSpeed};
+pub use links::{Link, ReportedSpeed, bridge_of, lower_interfaces};
 pub use monitor::{LinkEvent, LinkEvents, LinkState};
 pub use netlink::Netlink;
 pub use owner::{ProcessOwner, owner};

@@ -26,7 +26,12 @@ impl Manager {
         if !self.interfaces.contains_key(&request.interface) {
             for displaced in displaced {
                 let why = Loss::Preempted { by: request.id.clone() };
-                turn.tell_lost(self.ledger.held(&displaced), why);
+                let held = self.ledger.held(&displaced);
+                // It may be on another interface of the same wire.
+                match self.flows.contains_key(&held.id) {
+                    true => self.lose(turn, held, why),
+                    false => turn.tell_lost(held, why),
+                }
             }
             turn.record_admitted(event, None);
             return turn.answer_granted(reply, &grant, SetUp::default());
@@ -77,9 +82,21 @@ impl Manager {
     /// The kernel has a flow's class, or the flow needs none.
     pub(super) fn admitted(&mut self, turn: &mut Turn, id: &str, admission: PendingAdmission) {
         let PendingAdmission { reply, displaced, event } = admission;
+        let interface = self.flows.get(id).map(|flow| flow.interface.clone());
         for DisplacedFlow { held, phase, .. } in displaced {
             let why = Loss::Preempted { by: id.to_owned() };
             match phase {
+                // The change was of another interface of the same wire: the class of this one goes now.
+                Some(phase @ (FlowPhase::Provisional | FlowPhase::Established))
+                    if !self.is_flow_on(&held.id, interface.as_deref()) =>
+                {
+                    let displaced = held.id.clone();
+                    if let Some(flow) = self.flows.get_mut(&displaced) {
+                        flow.phase = phase;
+                    }
+                    self.lose(turn, held, why);
+                    self.resume(turn, &displaced);
+                }
                 Some(FlowPhase::Provisional | FlowPhase::Established) => {
                     let displaced = held.id.clone();
                     match self.forget(&displaced, true) {
@@ -176,9 +193,16 @@ impl Manager {
         }
     }
 
-    /// Takes the flows that a newcomer preempts out of their classes.
+    /// Whether a flow is on an interface, as far as it is known to the manager.
+    fn is_flow_on(&self, id: &str, interface: Option<&str>) -> bool {
+        self.flows.get(id).is_none_or(|flow| Some(flow.interface.as_str()) == interface)
+    }
+
+    /// Takes the flows that a newcomer preempts out of their classes. Those on another interface keep their classes until
+    /// the kernel has answered: a change is of one interface.
     fn displace(&mut self, by: &str, displaced: Vec<Displaced>, change: &mut Change) -> Vec<DisplacedFlow> {
         let displaced = self.as_they_are(displaced);
+        let changed = self.flows.get(by).map(|flow| flow.interface.clone());
         for DisplacedFlow { displaced, .. } in &displaced {
             let Some(flow) = self.flows.get_mut(&displaced.id) else { continue };
             match flow.phase {
@@ -189,6 +213,7 @@ impl Manager {
                     flow.phase = FlowPhase::Displaced;
                     if let (Some(interface), Some(class)) =
                         (self.interfaces.get_mut(&flow.interface), flow.class)
+                        && changed.as_ref() == Some(&flow.interface)
                     {
                         change.ops.extend(interface.remove(&displaced.id, class).ops);
                     }

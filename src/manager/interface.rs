@@ -1,6 +1,6 @@
 //! One interface: whether it has a tree in the kernel, and which flows each class carries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flowspec::{Bytes, Micros, Moment, Rate};
 
@@ -36,6 +36,10 @@ pub(super) struct Interface {
     pub(super) overcommitted: bool,
     /// The class of each group whose members share one reservation.
     group_classes: BTreeMap<String, Handle>,
+    /// The traffic of the classes that flows of other interfaces have here, since their packets leave by this one.
+    copies: BTreeMap<Handle, Framed>,
+    /// The classes whose flows have changed since the parents' trees were last brought in line; `None` without a parent.
+    changed: Option<BTreeSet<Handle>>,
     /// Why the kernel gets no further class, though it has a tree: the process has lost the privilege for changes.
     forbidden: Option<KernelFailure>,
 }
@@ -101,6 +105,8 @@ impl Interface {
             numbers: ClassNumbers::default(),
             overcommitted: false,
             group_classes: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            changed: None,
             forbidden: None,
         };
         (interface, change)
@@ -197,6 +203,10 @@ impl Interface {
     pub(super) fn uproot(&mut self) {
         self.state = TreeState::UserSpace(NotProgrammed::Gone);
         self.doubt = None;
+        if let Some(changed) = &mut self.changed {
+            changed.extend(self.members.keys());
+        }
+        self.copies.clear();
         self.members.clear();
         self.group_classes.clear();
         self.numbers = ClassNumbers::default();
@@ -293,7 +303,11 @@ impl Interface {
 
     /// Makes a flow a member of a class, without a change in the kernel.
     pub(super) fn join(&mut self, id: &str, class: Handle, framed: Framed) {
+        self.copies.remove(&class);
         self.members.entry(class).or_default().insert(id.to_owned(), framed);
+        if let Some(changed) = &mut self.changed {
+            changed.insert(class);
+        }
     }
 
     /// Takes a flow out of its class, without a change in the kernel.
@@ -302,6 +316,9 @@ impl Interface {
             members.remove(id);
             if members.is_empty() {
                 self.members.remove(&class);
+            }
+            if let Some(changed) = &mut self.changed {
+                changed.insert(class);
             }
         }
     }
@@ -372,7 +389,8 @@ impl Interface {
         }
         if let Some(tree) = self.tree() {
             let leaves: Vec<_> = tree.leaves().map(|leaf| leaf.handle).collect();
-            let classes: Vec<_> = self.classes().collect();
+            let mut classes: Vec<_> = self.classes().chain(self.copies.keys().copied()).collect();
+            classes.sort_unstable();
             assert_eq!(leaves, classes, "{name}: the tree's classes and those with flows");
             for leaf in tree.leaves() {
                 let rate = self.traffic(leaf.handle).map(|traffic| tree.shape().rates.own_rate(&traffic));
@@ -386,6 +404,44 @@ impl Interface {
         } else {
             assert!(self.members.is_empty(), "{name}: flows have classes and there is no tree");
         }
+    }
+
+    /// Says whether the classes of its flows are copied to the trees of parents. All of them are, or are no longer.
+    pub(super) fn set_copied(&mut self, is_copied: bool) {
+        self.changed = is_copied.then(|| self.members.keys().copied().collect());
+    }
+
+    /// The classes to be copied to the parents' trees, which are not asked for again.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<Handle> {
+        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Gives the flows of another interface's class the same class here; `None` ends it. Gives the kernel's change.
+    pub(super) fn copy(&mut self, class: Handle, traffic: Option<Framed>) -> Change {
+        // A class of several interfaces' flows has no single number.
+        if is_shared_class(class) || self.members.contains_key(&class) || self.is_gone() || self.is_torn_down
+        {
+            return Change::default();
+        }
+        match traffic {
+            Some(traffic) => drop(self.copies.insert(class, traffic)),
+            None => drop(self.copies.remove(&class)),
+        }
+        self.change(class)
+    }
+
+    /// The classes that flows of other interfaces have here.
+    pub(super) fn copies(&self) -> impl Iterator<Item = Handle> {
+        self.copies.keys().copied()
+    }
+
+    /// Sets every class that flows of other interfaces have here: the kernel's change for a new tree.
+    pub(super) fn change_copies(&mut self) -> Change {
+        let mut change = Change::default();
+        for class in self.copies.keys().copied().collect::<Vec<_>>() {
+            change.ops.extend(self.change(class).ops);
+        }
+        change
     }
 
     /// Sets the tree's class to what its members need: the kernel's change.
@@ -402,8 +458,9 @@ impl Interface {
     }
 
     /// The traffic of the flows in a class; `None` where there are none.
-    fn traffic(&self, class: Handle) -> Option<Framed> {
-        let members = self.members.get(&class)?.values().copied();
+    pub(super) fn traffic(&self, class: Handle) -> Option<Framed> {
+        let Some(members) = self.members.get(&class) else { return self.copies.get(&class).copied() };
+        let members = members.values().copied();
         match self.is_of_a_group(class) {
             true => Framed::largest(members),
             false => Framed::sum(members),

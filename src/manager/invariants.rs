@@ -42,15 +42,30 @@ impl Manager {
         }
     }
 
-    /// A flow is a member of its class unless that is being deleted. Says whether it is.
+    /// A flow is a member of its class unless that is being deleted: that of a flow which is preempted from another
+    /// interface is deleted afterwards. Says whether it is.
     fn check_class(&self, id: &str, flow: &ManagedFlow) -> bool {
         let interface = self.interfaces.get(&flow.interface);
         let interface = interface.unwrap_or_else(|| panic!("{id}: {} has not been seen", flow.interface));
         let Some(class) = flow.class else { return false };
         let is_member = interface.members(class).any(|member| member == id);
-        let keeps = !matches!(flow.phase, FlowPhase::Displaced | FlowPhase::Releasing);
+        let keeps = match flow.phase {
+            FlowPhase::Releasing => false,
+            FlowPhase::Displaced => self.is_displaced_from_elsewhere(id, flow),
+            FlowPhase::Applying | FlowPhase::Provisional | FlowPhase::Established => true,
+        };
         assert_eq!(is_member, keeps, "{id} ({:?}) and the members of {class}", flow.phase);
         is_member
+    }
+
+    fn is_displaced_from_elsewhere(&self, id: &str, flow: &ManagedFlow) -> bool {
+        self.pending.values().any(|pending| match &pending.purpose {
+            Purpose::Admit { admission, .. } => {
+                let displaces = admission.displaced.iter().any(|displaced| displaced.displaced.id == id);
+                displaces && pending.interface != flow.interface
+            }
+            _ => false,
+        })
     }
 
     /// The ledger has a flow's reservation unless it has taken that back.

@@ -40,6 +40,7 @@ impl Manager {
         if let Some(change) = change {
             self.apply(turn, name, change, Purpose::SetUp);
         }
+        self.recopy(turn);
     }
 
     /// The numbers for the classes of an interface: those it had, else those that the fewest others have.

@@ -30,6 +30,7 @@
 mod admit;
 mod begin;
 mod beginnings;
+mod copies;
 mod debts;
 mod dry_run;
 mod flow;

@@ -70,6 +70,7 @@ impl Manager {
 
     fn finish_turn(&mut self, mut turn: Turn) -> Output {
         self.begin_due(&mut turn);
+        self.copy_classes(&mut turn);
         self.follow_capacities(&mut turn);
         let ledger = &self.ledger;
         self.owed.set_refill_rates(|interface| {
@@ -113,6 +114,7 @@ impl Manager {
         let sources = policy.sources.clone();
         let reload = self.ledger.reload(policy);
         turn.record(|| Event::PolicyReloaded(PolicyReloaded { sources, reload }));
+        self.recopy(turn);
         // What the new policy leaves free is free for flows that wait.
         self.consult(turn, &Operation::Tick).decision
     }
@@ -235,6 +237,7 @@ impl Manager {
             let why = interface.not_programmed();
             record_interface(turn, name, interface.index, why);
         }
+        self.add_copies(turn, name);
         for (request, operation) in std::mem::take(&mut self.deferred) {
             self.request(turn, request, operation);
         }

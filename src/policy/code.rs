@@ -136,6 +136,15 @@ codes! {
         "gqos check tries each template on each interface that differs, without a class and in each class that differs, and\n\
          each template of a rule in the rule's class and group. It ends after 200000 requests: GQ0106 and GQ0110 may be\n\
          missing for the templates and rules from this place on. Templates that one interface admits cost one request.";
+    SharedWire = "GQ0113", Warning, "interfaces that share a wire without a parent",
+        "The kernel sends the packets of one of the interfaces by the other one (a VLAN or a macvlan and its device, a\n\
+         bridge and its port, a bond and its members). Each has a budget, and together these may exceed the wire. Name the\n\
+         interface below as the parent of the one above, [interface.\"eth0.10\"] parent = \"eth0\": what is reserved above is\n\
+         then reserved below as well.";
+    PortOfAnother = "GQ0114", Warning, "a port of a bridge or a bond that has no table itself",
+        "Packets do not leave by a port of a bridge or by a member of a bond as far as routes say, but by the bridge or the\n\
+         bond: a flow is refused as unknown_interface where the policy has no table for that. Define it, and for a bridge name\n\
+         the port as its parent: [interface.br0] parent = \"eth0\".";
 }
 
 impl std::fmt::Display for Code {

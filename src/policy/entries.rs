@@ -128,6 +128,7 @@ pub(super) fn interface(interface: &InterfacePolicy) -> Entries {
     if let Some(Hysteresis { time, change }) = interface.hysteresis {
         entries.add_table("hysteresis", vec![("time", quoted(time)), ("change", quoted(change))]);
     }
+    entries.add_optional("parent", interface.parent.as_ref().map(quoted));
     entries
 }
 

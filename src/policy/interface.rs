@@ -33,6 +33,8 @@ pub struct InterfacePolicy {
     pub takeover: bool,
     /// Damping for a link whose capacity changes often.
     pub hysteresis: Option<Hysteresis>,
+    /// The interface on whose wire this one sends: what is reserved here is reserved there as well.
+    pub parent: Option<String>,
     /// Where the interface is defined.
     pub place: Place,
 }
@@ -161,6 +163,7 @@ impl InterfacePolicy {
             error_terms: None,
             takeover: false,
             hysteresis: None,
+            parent: None,
             place: Place::default(),
         }
     }

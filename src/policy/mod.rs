@@ -58,7 +58,7 @@ pub use code::{Code, Severity};
 pub use interface::{
     Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
 };
-pub use model::{FlowNames, Group, GroupMode, Policy, Template, Unsupported};
+pub use model::{FlowNames, Group, GroupMode, Policy, Template, Unsupported, WireNames};
 pub use owner::{Owner, OwnerMatch};
 pub use place::{Place, Source};
 pub use problem::{Label, Problem};

@@ -54,6 +54,15 @@ pub struct Policy {
     pub timeouts: PeerTimeouts,
 }
 
+/// An interface, and one that may be below it.
+#[derive(Clone, Copy, Debug)]
+pub struct WireNames<'a> {
+    /// The interface above, such as a VLAN.
+    pub interface: &'a str,
+    /// The interface that may send its packets.
+    pub parent: &'a str,
+}
+
 /// A named QOS.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Template {
@@ -150,6 +159,14 @@ impl Policy {
     /// The interface's own table, or `[interface."*"]`.
     pub fn interface(&self, name: &str) -> Option<&InterfacePolicy> {
         self.interfaces.get(name).or(self.any_interface.as_ref())
+    }
+
+    /// Whether an interface sends on the wire of another, by the `parent` of both and of the interfaces between them.
+    pub fn is_on_wire_of(&self, wire: WireNames<'_>) -> bool {
+        let parent = |name: &&str| self.interface(name)?.parent.as_deref();
+        // A checked policy has no circles.
+        let below = std::iter::successors(Some(wire.interface), parent).take(1 + self.interfaces.len());
+        below.skip(1).any(|name| name == wire.parent)
     }
 
     /// The rule for a caller that names neither template nor flowspec: the first that matches a flow on this interface.

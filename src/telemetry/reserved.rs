@@ -9,6 +9,8 @@ use crate::admission::Holding;
 
 /// The rate that is reserved on each interface: the sum of the events since the first flow.
 ///
+/// An interface's rate is that of its own flows, whatever the policy says of a shared wire.
+///
 /// Follows what flows and groups declare, from their admission on. The ledger takes less where a class is measured,
 /// and nothing yet of a reservation that begins later.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

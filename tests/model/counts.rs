@@ -30,6 +30,8 @@ pub(crate) struct Counts {
     pub(crate) reloads: usize,
     /// Flows whose class the policy does not have, after each operation.
     pub(crate) orphans: usize,
+    /// Refusals of flows whose interface has enough, and the one below it has not.
+    pub(crate) by_parent: usize,
 }
 
 impl Counts {
@@ -51,6 +53,7 @@ impl Counts {
         self.too_many += other.too_many;
         self.reloads += other.reloads;
         self.orphans += other.orphans;
+        self.by_parent += other.by_parent;
     }
 
     /// Each kind of outcome occurred in more than a thousandth of the operations. Rate that is measured as unused is
@@ -59,7 +62,7 @@ impl Counts {
     pub(crate) fn check(&self, operations: u64) {
         let outcomes = [self.admitted, self.refused, self.preempted, self.shed, self.expired, self.members];
         let kinds = [self.booked, self.measured, 20 * self.unused, self.lowered, self.waiting, self.notified];
-        let others = [self.dead, self.stalled, self.too_many, self.reloads, self.orphans];
+        let others = [self.dead, self.stalled, self.too_many, self.reloads, self.orphans, self.by_parent];
         for count in outcomes.into_iter().chain(kinds).chain(others) {
             assert!(count as u64 > operations / 1000, "{self:?}");
         }

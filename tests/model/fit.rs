@@ -53,13 +53,20 @@ impl Recount {
         self.largest(flow.start, flow.end, count)
     }
 
-    /// Whether the interface and the class have room for a flow. `held` is what it had before.
+    /// Whether a flow's interface, the one below it and the class have room for the flow. `held` is what it had before.
     pub(crate) fn has_room(&self, flow: &Flow, held: Option<&Flow>) -> bool {
+        self.wire(flow.link).all(|link| self.on(link).has_room_here(flow, held))
+    }
+
+    /// The same of the interface whose sums are counted.
+    pub(crate) fn has_room_here(&self, flow: &Flow, held: Option<&Flow>) -> bool {
         if held.is_none() {
             let class_limit = self.class(flow.class.as_deref()).and_then(|(_, class)| class.max_flows);
-            let is_class_full = class_limit
-                .is_some_and(|most| self.most_flows(flow, |other| other.class == flow.class) >= most);
-            if is_class_full || self.most_flows(flow, |_| true) >= self.variant.max_flows() {
+            let is_here = |other: &Flow| self.counts(other.link);
+            let of_class = |other: &Flow| is_here(other) && other.class == flow.class;
+            let is_class_full = class_limit.is_some_and(|most| self.most_flows(flow, of_class) >= most);
+            let is_full = self.is_on(0) && self.most_flows(flow, is_here) >= self.variant.max_flows();
+            if is_class_full || is_full {
                 return false;
             }
         }
@@ -76,7 +83,7 @@ impl Recount {
             let charge = flow.charges[direction];
             let buffer =
                 || self.largest(flow.start, flow.end, |at| self.buffer(at, direction)) + charge.buffer;
-            let has_buffer = charge.buffer <= before.buffer || buffer() <= BUFFER;
+            let has_buffer = !self.is_on(0) || charge.buffer <= before.buffer || buffer() <= BUFFER;
             has_buffer && (charge.rate <= before.rate || self.has_rate(flow, direction))
         })
     }
@@ -88,7 +95,7 @@ impl Recount {
         alone.flows.retain(|other| group.is_some_and(|group| other.is_in(group)));
         alone.groups.retain(|id, _| group == Some(id));
         alone.allows_rates(flow.class.as_deref(), &flow.charges, &Default::default())
-            && alone.has_capacity(flow, None)
+            && alone.wire(flow.link).all(|link| alone.on(link).has_capacity(flow, None))
     }
 
     /// Whether a class allows flows of these rates, or rates that are no higher than before.
@@ -174,7 +181,7 @@ impl Recount {
         rest.has_room_for_group(group, changes, |moment| (taken(moment, Some(flow)), taken(moment, held)))
     }
 
-    /// Whether there is room for a group that takes the first of `taken` at each moment, and has held the second. They
+    /// Whether the interface whose sums are counted has room for a group that takes the first of `taken` at each moment, and has held the second. They
     /// change at the moments `changes` only.
     pub(crate) fn has_room_for_group(
         &self,
@@ -190,7 +197,7 @@ impl Recount {
             let differs = |moment: &u64| *moment > start && taken(*moment) != step;
             let end = changes.iter().copied().find(differs).unwrap_or(FOREVER);
             let [new, old] = [step.0, step.1].map(|charges| Flow { start, end, ..group.as_flow(charges) });
-            if !self.has_room(&new, Some(&old)) {
+            if !self.has_room_here(&new, Some(&old)) {
                 return false;
             }
             start = end;
@@ -211,6 +218,7 @@ impl Group {
         Flow {
             id: String::new(),
             order: 0,
+            link: 0,
             class: self.class.clone(),
             client: None,
             group: None,

@@ -21,6 +21,12 @@ class_model = "MODEL"
 max_flows = MAX_FLOWS
 buffer = "60 kB"
 error_terms = { c = "300 B", d = "1 ms" }
+PARENT
+[interface.wire]
+egress = { capacity = "560 kbit/s", reservable = "100%" }
+ingress = { capacity = "320 kbit/s", reservable = "100%" }
+class_model = "MODEL"
+error_terms = { c = "100 B", d = "500 us" }
 GOLD
 [class.silver]
 stalled_after = "1 s"
@@ -73,9 +79,11 @@ const BEST_EFFORT: [u64; 2] = [0, 10];
 /// The buffer of the interface, in bytes.
 pub(crate) const BUFFER: u64 = 60_000;
 
-/// The error terms: bytes, and microseconds.
-pub(crate) const ERROR_BYTES: u64 = 300;
-pub(crate) const ERROR_MICROS: u64 = 1_000;
+/// What can be reserved of the interface below.
+const WIRE: [u64; 2] = [70_000, 40_000];
+
+/// The error terms of the interface and of the one below it: bytes, and microseconds.
+pub(crate) const ERROR_TERMS: [(u64, u64); 2] = [(300, 1_000), (100, 500)];
 
 /// Limits of one client.
 pub(crate) const CLIENT_FLOWS: u64 = 5;
@@ -134,6 +142,8 @@ pub(crate) struct Variant {
     pub(crate) limits_requests: bool,
     /// A silent peer ends a flow that has no client.
     pub(crate) ends_silent: bool,
+    /// The interface sends on the wire of the other one.
+    pub(crate) has_parent: bool,
 }
 
 impl Variant {
@@ -146,6 +156,7 @@ impl Variant {
             has_gold: !random.one_in(4),
             limits_requests: random.one_in(2),
             ends_silent: random.one_in(2),
+            has_parent: random.one_in(2),
         }
     }
 
@@ -172,6 +183,7 @@ impl Variant {
             .replace("SILVER", if self.measured { "480 kbit/s" } else { "240 kbit/s" })
             .replace("MAX_FLOWS", &self.max_flows().to_string())
             .replace("PREEMPTION", &self.preemption.to_string())
+            .replace("PARENT", if self.has_parent { "parent = \"wire\"" } else { "" })
             .replace("GOLD", if self.has_gold { GOLD } else { "" })
             .replace("DEAD_AFTER", if self.ends_silent { "1 s" } else { "off" })
             .replace("REQUESTS", if self.limits_requests { "requests_per_second = 3" } else { "" })
@@ -209,6 +221,14 @@ impl Variant {
         let bronze = Class { by_peak: true, ..class(Share::Percent(30), 0, 7, 7) };
         BTreeMap::from([("gold", gold), ("silver", silver), ("bronze", bronze)])
     }
+}
+
+/// The names of the interfaces: the second is the one below the first.
+pub(crate) const LINKS: [&str; 2] = ["eth0", "wire"];
+
+/// The rate that can be reserved of the interface below.
+pub(crate) const fn wire_budget(direction: usize) -> u64 {
+    WIRE[direction]
 }
 
 /// The rate that can be reserved in a direction of this capacity.

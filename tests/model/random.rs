@@ -87,6 +87,9 @@ impl Random {
         let mut request = Request::new(NewFlow { id: &self.flow_id(), interface: "eth0" }, self.qos());
         request.class = self.class();
         request.group = self.one_in(4).then(|| self.group_id());
+        if request.group.is_none() && self.one_in(5) {
+            request.interface = "wire".to_owned();
+        }
         request.client = self.one_in(3).then(|| self.pick(&["c1", "c2", "other"]).to_owned());
         if self.one_in(3) {
             request.start = Some(Moment::from_micros(now + self.below(HORIZON / 2)));

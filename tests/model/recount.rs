@@ -1,5 +1,6 @@
 //! The reservations as plain lists: every sum is counted anew, moment by moment.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use gqos::policy::GroupMode;
 
 use crate::FOREVER;
 use crate::clients::Requests;
-use crate::policy::{CAPACITY, Class, Variant, budget};
+use crate::policy::{CAPACITY, Class, Variant, budget, wire_budget};
 use crate::waiting::Waiter;
 
 /// What a flow takes in one direction: rates in bytes per second, sizes in bytes.
@@ -42,6 +43,8 @@ impl Charge {
 pub(crate) struct Flow {
     pub(crate) id: String,
     pub(crate) order: u64,
+    /// The place of its interface in [`LINKS`](crate::policy::LINKS).
+    pub(crate) link: usize,
     pub(crate) class: Option<String>,
     pub(crate) client: Option<String>,
     pub(crate) group: Option<String>,
@@ -84,6 +87,8 @@ pub(crate) struct Group {
 #[derive(Clone)]
 pub(crate) struct Recount {
     pub(crate) variant: Variant,
+    /// The interface whose sums are counted.
+    link: usize,
     pub(crate) now: u64,
     /// The number of flows and groups so far.
     pub(crate) order: u64,
@@ -108,6 +113,7 @@ impl Recount {
     pub(crate) fn new(variant: Variant) -> Self {
         Self {
             variant,
+            link: 0,
             now: 0,
             order: 0,
             capacity: CAPACITY,
@@ -189,9 +195,13 @@ impl Recount {
         if self.now >= self.measured_until || !counts(Some("silver")) {
             return 0;
         }
+        // The first interface alone is measured.
+        if !self.counts(0) {
+            return 0;
+        }
         let measured = |flow: &&Flow| {
             let peak = flow.charges[direction].peak;
-            let is_measured = flow.group.is_none() && flow.end == FOREVER && peak > 0;
+            let is_measured = flow.link == 0 && flow.group.is_none() && flow.end == FOREVER && peak > 0;
             is_measured && Some(flow.start) <= self.measured_since
         };
         let charges: Vec<_> =
@@ -205,7 +215,34 @@ impl Recount {
     }
 
     pub(crate) fn budget(&self, direction: usize) -> u64 {
-        budget(direction, self.capacity[direction])
+        match self.link {
+            0 => budget(direction, self.capacity[direction]),
+            _ => wire_budget(direction),
+        }
+    }
+
+    /// The same reservations with the sums of another interface.
+    pub(crate) fn on(&self, link: usize) -> Cow<'_, Self> {
+        match link == self.link {
+            true => Cow::Borrowed(self),
+            false => Cow::Owned(Self { link, ..self.clone() }),
+        }
+    }
+
+    /// Whether the interface whose sums are counted is this one.
+    pub(crate) const fn is_on(&self, link: usize) -> bool {
+        self.link == link
+    }
+
+    /// Whether what is reserved of an interface is in the sums.
+    pub(crate) const fn counts(&self, link: usize) -> bool {
+        link == self.link || (link < self.link && self.variant.has_parent)
+    }
+
+    /// The interfaces that a flow takes something of, its own first.
+    pub(crate) fn wire(&self, link: usize) -> impl Iterator<Item = usize> {
+        let has_parent = self.variant.has_parent;
+        (link..2).filter(move |below| *below == link || has_parent)
     }
 
     /// What a group takes of the interface at a moment: its own charge, or that of its largest member.
@@ -236,8 +273,8 @@ impl Recount {
         what: fn(&Charge) -> u64,
     ) -> u64 {
         let flows = self.flows.iter().filter(|flow| flow.group.is_none() && flow.is_active(moment));
-        let flows = flows.filter(|flow| counts(flow.class.as_deref()));
-        let groups = self.groups.iter().filter(|(_, group)| group.start <= moment);
+        let flows = flows.filter(|flow| self.counts(flow.link) && counts(flow.class.as_deref()));
+        let groups = self.groups.iter().filter(|(_, group)| self.counts(0) && group.start <= moment);
         let groups = groups.filter(|(_, group)| counts(group.class.as_deref()));
         let of_flows: u64 = flows.map(|flow| what(&flow.charges[direction])).sum();
         let of_groups: u64 = groups.map(|(id, _)| self.group_takes(id, moment, direction, what)).sum();
@@ -306,7 +343,7 @@ impl Recount {
         if !self.variant.shed || fits(self) {
             return Vec::new();
         }
-        let candidates = self.candidates(|flow| flow.charges[direction].rate > 0);
+        let candidates = self.candidates(|flow| flow.link == 0 && flow.charges[direction].rate > 0);
         let victims = self.victims(&candidates, fits).unwrap_or(candidates);
         for id in &victims {
             self.lose(id);

@@ -3,7 +3,7 @@
 use flowspec::{Both, Bytes, Direction, Flowspec, Moment, Qos, Rate, ServiceType};
 use gqos::admission::{GroupRequest, Request};
 
-use crate::policy::{ERROR_BYTES, ERROR_MICROS};
+use crate::policy::{ERROR_TERMS, LINKS};
 use crate::recount::{Charge, Flow, Group, Recount};
 use crate::{FOREVER, HORIZON};
 
@@ -23,13 +23,14 @@ pub(crate) struct Refused {
 const REFUSED: Refused = Refused { may_fit_later: false };
 
 impl Recount {
-    fn charges(&self, qos: &Qos, class: Option<&str>) -> Option<[Charge; 2]> {
-        let [sending, receiving] = Direction::BOTH.map(|direction| self.charge(qos.get(direction), class));
+    fn charges(&self, qos: &Qos, class: Option<&str>, link: usize) -> Option<[Charge; 2]> {
+        let [sending, receiving] =
+            Direction::BOTH.map(|direction| self.charge(qos.get(direction), class, link));
         Some([sending?, receiving?])
     }
 
     /// The charge of a flowspec; `None` where it cannot be served. Every peak rate of the test is infinite.
-    fn charge(&self, spec: &Flowspec, name: Option<&str>) -> Option<Charge> {
+    fn charge(&self, spec: &Flowspec, name: Option<&str>, link: usize) -> Option<Charge> {
         if !spec.service_type.reserves() {
             return Some(Charge::default());
         }
@@ -53,14 +54,17 @@ impl Recount {
                 ..charge
             });
         }
+        // Each interface on the way adds its own.
+        let terms = self.wire(link).map(|link| ERROR_TERMS[link]);
+        let (bytes, micros) = terms.fold((0, 0), |sum, hop| (sum.0 + hop.0, sum.1 + hop.1));
         let mut rate = token_rate.max(spec.reserved_rate.map_or(0, Rate::get));
         if let Some(latency) = spec.latency {
             // (b + C)/R + D <= latency.
-            let time = latency.get().checked_sub(ERROR_MICROS).filter(|&time| time > 0)?;
-            rate = rate.max(((bucket + ERROR_BYTES) * 1_000_000).div_ceil(time));
+            let time = latency.get().checked_sub(micros).filter(|&time| time > 0)?;
+            rate = rate.max(((bucket + bytes) * 1_000_000).div_ceil(time));
         }
         // b + C + D·R.
-        let buffer = bucket + ERROR_BYTES + (ERROR_MICROS * rate).div_ceil(1_000_000);
+        let buffer = bucket + bytes + (micros * rate).div_ceil(1_000_000);
         Some(Charge { rate, buffer, ..charge })
     }
 
@@ -88,8 +92,9 @@ impl Recount {
         if self.flows.iter().any(|flow| flow.id == request.id) || end <= start {
             return None;
         }
+        let link = LINKS.iter().position(|name| *name == request.interface)?;
         let group = match &request.group {
-            Some(id) => Some(self.groups.get(id).filter(|group| !group.closing)?),
+            Some(id) => Some(self.groups.get(id).filter(|group| !group.closing && link == 0)?),
             None => None,
         };
         let class = request.class.clone().or_else(|| group?.class.clone());
@@ -100,7 +105,8 @@ impl Recount {
         let flow = Flow {
             id: request.id.clone(),
             order: self.order + 1,
-            charges: self.charges(&request.qos, class.as_deref())?,
+            link,
+            charges: self.charges(&request.qos, class.as_deref(), link)?,
             class,
             client: request.client.clone(),
             group: request.group.clone(),
@@ -166,6 +172,18 @@ impl Recount {
         Ok(())
     }
 
+    /// Whether an interface has too little for a flow that waits, in place of what it has where it has something.
+    pub(crate) fn is_lacking(&self, request: &Request, link: usize) -> bool {
+        let mut rest = self.clone();
+        let held = self.flows.iter().position(|flow| flow.id == request.id).map(|at| rest.flows.remove(at));
+        let Some((flow, _)) = rest.flow_for(request) else { return false };
+        let flow = match &held {
+            Some(held) => Flow { charges: flow.charges, start: held.start.max(self.now), ..held.clone() },
+            None => flow,
+        };
+        rest.wire(flow.link).any(|below| below == link) && !rest.on(link).has_room_here(&flow, held.as_ref())
+    }
+
     /// The first moment at which a request would be admitted without preemption.
     pub(crate) fn earliest(&self, request: &Request) -> Option<u64> {
         let (start, end) = self.window(request);
@@ -201,7 +219,7 @@ impl Recount {
             sending: given.sending.unwrap_or(held.qos.sending),
             receiving: given.receiving.unwrap_or(held.qos.receiving),
         };
-        let mut charges = self.charges(&qos, held.class.as_deref())?;
+        let mut charges = self.charges(&qos, held.class.as_deref(), held.link)?;
         for (direction, charge) in charges.iter_mut().enumerate() {
             if [given.sending, given.receiving][direction].is_none() {
                 *charge = held.charges[direction];
@@ -263,7 +281,7 @@ impl Recount {
         if request.class.is_some() && self.class(request.class.as_deref()).is_none() {
             return false;
         }
-        let Some(charges) = self.charges(&request.qos, request.class.as_deref()) else { return false };
+        let Some(charges) = self.charges(&request.qos, request.class.as_deref(), 0) else { return false };
         if earlier.is_some_and(|group| group.mode != request.mode) {
             return false;
         }
@@ -289,11 +307,13 @@ impl Recount {
         let mut rest = joined.clone();
         rest.remove_group(&request.id);
         let members = self.flows.iter().filter(|flow| flow.is_in(&request.id));
-        let changes = members.flat_map(|member| [member.start, member.end]).collect();
-        let has_room = rest.has_room_for_group(&group, changes, |moment| {
+        let changes: Vec<_> = members.flat_map(|member| [member.start, member.end]).collect();
+        let step = |moment| {
             let held = earlier.map_or([Charge::default(); 2], |_| taken(self, moment));
             (taken(&joined, moment), held)
-        });
+        };
+        let has_room =
+            rest.wire(0).all(|link| rest.on(link).has_room_for_group(&group, changes.clone(), step));
         if !has_room {
             return false;
         }

@@ -7,7 +7,7 @@ use gqos::policy::GroupMode;
 use crate::HORIZON;
 use crate::counts::Counts;
 use crate::peers::Ended;
-use crate::policy::Variant;
+use crate::policy::{LINKS, Variant};
 use crate::random::Random;
 use crate::recount::Recount;
 use crate::request::Refused;
@@ -243,13 +243,15 @@ impl Run {
         assert_eq!(decision.is_waiting(), expected.is_waiting, "{}", context());
         assert_eq!(decision.notified, expected.notified, "{}\n{:#?}", context(), self.recount.waiting);
         assert_eq!(self.ledger.flows(), self.recount.flows.len(), "{}", context());
-        let totals = self.ledger.totals("eth0").unwrap();
-        for (index, direction) in Direction::BOTH.into_iter().enumerate() {
-            let totals = totals.get(direction);
-            let declared = self.recount.rate(self.now, index, |_| true);
-            assert_eq!(totals.budget.get(), self.recount.budget(index), "{}", context());
-            let reserved = declared - self.recount.unused(index, |_| true);
-            assert_eq!(totals.reserved.get(), reserved, "{}", context());
+        for (link, name) in LINKS.into_iter().enumerate() {
+            let (totals, recount) = (self.ledger.totals(name).unwrap(), self.recount.on(link));
+            for (index, direction) in Direction::BOTH.into_iter().enumerate() {
+                let totals = totals.get(direction);
+                let declared = recount.rate(self.now, index, |_| true);
+                assert_eq!(totals.budget.get(), recount.budget(index), "{name}: {}", context());
+                let reserved = declared - recount.unused(index, |_| true);
+                assert_eq!(totals.reserved.get(), reserved, "{name}: {}", context());
+            }
         }
     }
 
@@ -271,6 +273,14 @@ impl Run {
         let is_too_many =
             |refusal: &Refusal| matches!(refusal, Refusal::Client { limit: ClientLimit::Requests(_), .. });
         counts.too_many += usize::from(limit.is_some_and(is_too_many));
+        let is_by_parent = |refusal: &Refusal| match (operation, refusal) {
+            (
+                Operation::Reserve(ladder),
+                Refusal::InterfaceBudget { interface, .. } | Refusal::ClassShare { interface, .. },
+            ) => ladder.request.interface == LINKS[0] && interface == LINKS[1],
+            _ => false,
+        };
+        counts.by_parent += usize::from(limit.is_some_and(is_by_parent));
         let has_gold = self.recount.variant.has_gold;
         counts.orphans +=
             flows.iter().filter(|flow| !has_gold && flow.class.as_deref() == Some("gold")).count();
@@ -289,8 +299,10 @@ impl Run {
             let _ = self.ledger.ungroup(id);
         }
         self.ledger.advance(Moment::from_micros(self.now + 10 * HORIZON));
-        let reserved = self.ledger.totals("eth0").unwrap().map(|totals| totals.reserved);
-        assert_eq!((reserved, self.ledger.flows()), (Both::default(), 0), "{}", self.place());
+        for link in LINKS {
+            let reserved = self.ledger.totals(link).unwrap().map(|totals| totals.reserved);
+            assert_eq!((reserved, self.ledger.flows()), (Both::default(), 0), "{link}: {}", self.place());
+        }
     }
 }
 

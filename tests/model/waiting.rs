@@ -2,6 +2,7 @@
 
 use gqos::admission::Request;
 
+use crate::policy::LINKS;
 use crate::recount::Recount;
 
 /// How long a notified flow may take to request again, in microseconds.
@@ -46,8 +47,8 @@ impl Recount {
         self.waiting.retain(|waiter| !is_over(waiter));
     }
 
-    /// Notifies the flows that fit now, each beside what those before it were notified of; none after the first that
-    /// lacks capacity. What is notified of is not reserved.
+    /// Notifies the flows that fit now, each beside what those before it were notified of; none on an interface after the
+    /// first that lacks capacity there. What is notified of is not reserved.
     pub(crate) fn notify(&mut self) -> Vec<String> {
         let now = self.now;
         let mut notified = Vec::new();
@@ -56,15 +57,23 @@ impl Recount {
         }
         let mut tried = self.clone();
         tried.variant.preemption = false;
+        let mut full = [false; 2];
         for waiter in &mut self.waiting {
             let request = Request { start: None, ..waiter.request.clone() };
+            let own = LINKS.iter().position(|name| *name == request.interface).unwrap();
+            if tried.wire(own).any(|link| full[link]) {
+                continue;
+            }
             match tried.try_waiter(&request) {
                 Ok(()) if waiter.until.is_none() => {
                     waiter.until = Some(now + GRACE);
                     notified.push(request.id);
                 }
                 Ok(()) => {}
-                Err(refused) if refused.may_fit_later => break,
+                Err(refused) if refused.may_fit_later => {
+                    full[own] = true;
+                    full[1] |= tried.is_lacking(&request, 1);
+                }
                 Err(_) => {}
             }
         }

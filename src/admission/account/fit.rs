@@ -3,6 +3,7 @@
 use flowspec::{Both, Bytes, Direction, Moment, Rate};
 
 use super::candidates::{BindingLimit, LimitedQuantity, Scope};
+use super::counted::CountedAccounts;
 use super::flows::Flows;
 use super::footprint::Footprint;
 use super::measured::MeasuredFlows;
@@ -27,6 +28,7 @@ pub(crate) struct FitContext<'a> {
     pub(crate) class: Option<(u32, &'a str, &'a Class)>,
     pub(crate) flows: &'a Flows,
     pub(crate) usage: &'a AccountUse,
+    pub(crate) counted: CountedAccounts<'a>,
     pub(crate) now: Moment,
     /// What the flow is charged, to its interface or to its group; `None` for a group, which no limit of a flow binds.
     pub(crate) flow: Option<FlowRates>,
@@ -74,6 +76,26 @@ impl<'a> Headroom<'a> {
 }
 
 impl FitContext<'_> {
+    /// Whether a flow may use what is measured as unused.
+    pub(crate) fn relieves(&self, footprint: &Footprint) -> bool {
+        let is_measured = Direction::BOTH.iter().any(|&direction| footprint.is_measured(direction));
+        is_measured && footprint.window.start <= self.now && self.counted.measures()
+    }
+
+    /// What is measured as unused may be reserved for controlled load of measured classes that begins now, and for
+    /// nothing else: no guarantee rests on a measurement.
+    fn relief_for(
+        &self,
+        direction: Direction,
+        footprint: &Footprint,
+        counts: impl Fn(u32, &MeasuredFlows) -> bool,
+    ) -> u64 {
+        if !footprint.is_measured(direction) || footprint.window.start > self.now {
+            return 0;
+        }
+        self.counted.relief(direction, self.now, counts)
+    }
+
     /// Whether the flow may take the place of others.
     fn may_preempt(&self) -> bool {
         self.policy.preemption && self.flow.is_some()
@@ -188,7 +210,7 @@ impl Account {
         if self.fits_always(context, direction, footprint, budget) {
             return Ok(());
         }
-        let relief = self.relief_for(context, direction, footprint, |_, _| true);
+        let relief = context.relief_for(direction, footprint, |_, _| true);
         let (declared, now) = (context.usage.reserved.get(direction), context.now);
         let link = Headroom::new(declared, relief, budget.get(), vec![footprint.window], now);
         let share = self.class_headroom(context, direction, footprint, &link);
@@ -213,7 +235,7 @@ impl Account {
             least_latency: None,
             measured: match footprint.is_measured(direction) {
                 true => Rate::ZERO,
-                false => Rate::new(self.relief(direction, context.now, |_, _| true)),
+                false => Rate::new(context.counted.relief(direction, context.now, |_, _| true)),
             },
             from,
             preemption: context.may_preempt(),
@@ -265,7 +287,7 @@ impl Account {
         let share = class.share.map(|share| share.of(budget).get());
         let always = || vec![footprint.window];
         let of_class = || {
-            let relief = self.relief_for(context, direction, footprint, |class, _| class == number);
+            let relief = context.relief_for(direction, footprint, |class, _| class == number);
             usage.class(number).map(|used| (used.reserved.get(direction), relief))
         };
         match context.interface.class_model {
@@ -282,7 +304,7 @@ impl Account {
                 let dolls = (1..=usize::from(class.class_type)).filter_map(|doll| {
                     let constraint = doll_size(context.policy, doll, budget)?;
                     let inside = |_: u32, measured: &MeasuredFlows| usize::from(measured.class_type) >= doll;
-                    let relief = self.relief_for(context, direction, footprint, inside);
+                    let relief = context.relief_for(direction, footprint, inside);
                     let taken = usage.dolls[doll].get(direction);
                     Some(Headroom::new(taken, relief, constraint, always(), now))
                 });
@@ -309,7 +331,7 @@ impl Account {
     ) -> Option<Vec<BindingLimit>> {
         let FitContext { interface, class, .. } = *context;
         let window = footprint.window;
-        if self.relieves(footprint, context.now) {
+        if context.relieves(footprint) {
             return None;
         }
         let mut limits = Vec::new();
@@ -347,27 +369,6 @@ impl Account {
             }
         }
         Some(limits)
-    }
-
-    /// Whether a flow may use what is measured as unused.
-    pub(crate) fn relieves(&self, footprint: &Footprint, now: Moment) -> bool {
-        let is_measured = Direction::BOTH.iter().any(|&direction| footprint.is_measured(direction));
-        self.measures() && is_measured && footprint.window.start <= now
-    }
-
-    /// What is measured as unused may be reserved for controlled load of measured classes that begins now, and for
-    /// nothing else: no guarantee rests on a measurement.
-    fn relief_for(
-        &self,
-        context: &FitContext<'_>,
-        direction: Direction,
-        footprint: &Footprint,
-        counts: impl Fn(u32, &MeasuredFlows) -> bool,
-    ) -> u64 {
-        if !footprint.is_measured(direction) || footprint.window.start > context.now {
-            return 0;
-        }
-        self.relief(direction, context.now, counts)
     }
 
     /// The flows that hold the most at a moment: of the class where the class is full.

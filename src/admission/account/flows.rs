@@ -109,19 +109,14 @@ impl Flows {
     }
 
     /// Whether a flow or a group still exists with the same charge in the same class.
-    pub(crate) fn holds(
-        &self,
-        held: &ChargedRank,
-        (interface, class): (u32, Option<u32>),
-        direction: Direction,
-    ) -> bool {
+    pub(crate) fn holds(&self, held: &ChargedRank, class: Option<u32>, direction: Direction) -> Option<u32> {
         let slot = self.at(held.rank.slot());
         let charged = match direction {
             Direction::Sending => slot.sending,
             Direction::Receiving => slot.rare.as_ref().map_or(Rate::ZERO, |rare| rare.receiving),
         };
-        let is_there = slot.interface == interface && slot.class == class.unwrap_or(NONE);
-        slot.order == held.rank.order() && is_there && charged == held.charged.0
+        let is_same = slot.order == held.rank.order() && slot.class == class.unwrap_or(NONE);
+        (is_same && charged == held.charged.0).then_some(slot.interface)
     }
 
     /// Replaces the flow in a slot.

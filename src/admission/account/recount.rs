@@ -18,6 +18,8 @@ pub(crate) struct RecountSource<'a> {
     pub(crate) policy: &'a InterfacePolicy,
     /// Every flow and group that is booked on the interface.
     pub(crate) footprints: &'a [Footprint],
+    /// Whether anything is measured that the interface counts.
+    pub(crate) measures: bool,
     pub(crate) now: Moment,
 }
 
@@ -78,7 +80,7 @@ impl Account {
 
     /// A measurement may end, after which what was admitted by it is above the budget.
     fn assert_within_budget(&self, booked: &RecountSource<'_>, direction: Direction) {
-        if self.measures() || *self.may_exceed.get(direction) {
+        if booked.measures || *self.may_exceed.get(direction) {
             return;
         }
         let reserved = self.reserved_ever(direction, booked.now);

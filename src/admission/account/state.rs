@@ -12,6 +12,7 @@ use super::flows::Flows;
 use super::footprint::Footprint;
 use super::holders::Holders;
 use super::measured::{Mean, MeasuredFlows};
+use super::parents::{ChildLink, Parents};
 use super::place::PreemptionPlace;
 use super::proof::{Provable, Prover};
 use super::rank::ChargedRank;
@@ -28,6 +29,8 @@ const BETTER_PRIORITIES: usize = 7;
 /// The state of one interface: its capacity, its limits, and what is booked on it over time.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
+    /// The interface's number.
+    pub(crate) number: u32,
     /// `None` where the capacity is to be read from the kernel and has not been.
     pub(crate) capacity: Both<Option<Rate>>,
     /// A larger capacity, and the moment from which it counts if it lasts until then.
@@ -68,7 +71,7 @@ pub(crate) struct SeenLink {
 }
 
 impl Account {
-    pub(crate) fn new(policy: &InterfacePolicy, preemption: bool) -> Self {
+    pub(crate) fn new(number: u32, policy: &InterfacePolicy, preemption: bool) -> Self {
         let counts = CountedKinds {
             flows: policy.max_flows.is_some(),
             buffer: policy.buffer.is_some(),
@@ -76,6 +79,7 @@ impl Account {
         };
         let sheds = policy.on_capacity_drop == OnCapacityDrop::Shed;
         Self {
+            number,
             capacity: capacity(policy, None),
             rising: Both::default(),
             reference_capacity: capacity(policy, None),
@@ -144,7 +148,7 @@ impl Account {
             may_exceed: Both { sending: true, receiving: true },
             mtu: after.mtu.or(seen_mtu).unwrap_or(UNKNOWN_MTU),
             seen: self.seen,
-            ..Self::new(after, preemption)
+            ..Self::new(self.number, after, preemption)
         }
     }
 
@@ -190,7 +194,9 @@ impl Account {
         if let Some(candidates) = &mut self.candidates {
             candidates.insert(footprint, now);
         }
-        if let (Some(_), Some(class)) = (&footprint.peak, class) {
+        if let (Some(_), Some(class)) = (&footprint.peak, class)
+            && footprint.interface == self.number
+        {
             self.measured.entry(*class).or_default().join(footprint);
         }
     }
@@ -210,6 +216,7 @@ impl Account {
             candidates.remove(footprint);
         }
         if let (Some(_), Some(class)) = (&footprint.peak, class)
+            && footprint.interface == self.number
             && let Some(measured) = self.measured.get_mut(class)
         {
             measured.leave(footprint);
@@ -255,19 +262,23 @@ impl Account {
     }
 
     /// Finds the largest holders again, after flows of a class were booked or unbooked.
-    pub(crate) fn tidy(&mut self, interface: u32, class: Option<u32>, flows: &Flows) {
+    pub(crate) fn tidy(&mut self, class: Option<u32>, (parents, flows): (&Parents, &Flows)) {
+        let parent = Some(self.number);
+        let is_here = |interface| parents.counts(ChildLink { interface, parent });
         if let Some(holders) = self.holders.get_mut(holders_place(class)) {
             for direction in Direction::BOTH {
-                holders.get_mut(direction).tidy(|held| flows.holds(held, (interface, class), direction));
+                holders
+                    .get_mut(direction)
+                    .tidy(|held| flows.holds(held, class, direction).is_some_and(is_here));
             }
         }
     }
 
     /// The same for every class.
-    pub(crate) fn tidy_all(&mut self, interface: u32, flows: &Flows) {
+    pub(crate) fn tidy_all(&mut self, known: (&Parents, &Flows)) {
         let classes = (0..).take(self.holders.len().saturating_sub(1));
         for class in std::iter::once(None).chain(classes.map(Some)) {
-            self.tidy(interface, class, flows);
+            self.tidy(class, known);
         }
     }
 
@@ -276,7 +287,8 @@ impl Account {
         self.measured.entry(class).or_default().measure(mean, now);
     }
 
-    /// By how much the measured classes for which `counts` holds take less than they have declared.
+    /// By how much the measured classes for which `counts` holds, of the interface's own flows, take less than they have
+    /// declared.
     pub(crate) fn relief(
         &self,
         direction: Direction,
@@ -288,13 +300,12 @@ impl Account {
         relief.fold(0, u64::saturating_add)
     }
 
-    /// What is reserved now, less what is measured as unused.
-    pub(crate) fn taken(&self, direction: Direction, now: Moment) -> Rate {
-        let relief = self.relief(direction, now, |_, _| true);
-        Rate::new(self.usage.reserved.get(direction).current().saturating_sub(relief))
+    /// What is reserved now, as it was declared.
+    pub(crate) fn declared(&self, direction: Direction) -> u64 {
+        self.usage.reserved.get(direction).current()
     }
 
-    /// Whether anything is measured.
+    /// Whether anything is measured of the interface's own flows.
     pub(crate) fn measures(&self) -> bool {
         !self.measured.is_empty()
     }
@@ -317,6 +328,7 @@ impl Account {
     /// The same account with nothing booked.
     pub(crate) fn emptied(&self) -> Self {
         Self {
+            number: self.number,
             capacity: self.capacity,
             rising: self.rising,
             reference_capacity: self.reference_capacity,

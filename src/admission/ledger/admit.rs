@@ -93,9 +93,7 @@ impl Ledger {
     pub(crate) fn book(&mut self, entry: &Entry, member: Option<Member>) {
         let (now, footprint) = (self.now, &entry.footprint);
         self.bookings += 1;
-        if let Some(account) = self.account_at(footprint.interface) {
-            account.book(footprint, now);
-        }
+        self.each_account(footprint.interface, |account, _| account.book(footprint, now));
         if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
             let client = self.clients.entry(name.to_owned()).or_insert_with(|| ClientUse::new(limits, now));
             client.book(entry.rate(), footprint.window, now);

@@ -12,9 +12,7 @@ impl Ledger {
     pub(crate) fn unbook(&mut self, entry: &Entry) {
         let (now, footprint) = (self.now, &entry.footprint);
         self.bookings += 1;
-        if let Some(account) = self.account_at(footprint.interface) {
-            account.unbook(footprint, now);
-        }
+        self.each_account(footprint.interface, |account, _| account.unbook(footprint, now));
         if let Some((name, _)) = client_of(&self.policy, entry.client.as_deref())
             && let Some(client) = self.clients.get_mut(name)
         {
@@ -32,9 +30,7 @@ impl Ledger {
 
     /// Finds the largest holders again, once every booking of an operation is done.
     pub(crate) fn tidy(&mut self, footprint: &Footprint) {
-        if let Some(Some(account)) = self.accounts.get_mut(footprint.interface as usize) {
-            account.tidy(footprint.interface, footprint.class, &self.flows);
-        }
+        self.each_account(footprint.interface, |account, known| account.tidy(footprint.class, known));
     }
 
     /// Numbers all flows and groups anew, in their order: after 2⁴³ admissions.

@@ -49,7 +49,7 @@ impl Ledger {
         let budget = interface_policy.budget(direction).reservable_of(capacity);
         let Some(account) = self.account(interface) else { return Vec::new() };
         let always = Window::from(self.now);
-        if account.measures() {
+        if self.counted(account.number).measures() {
             return self.shed_measured(interface, direction, budget);
         }
         // Only this direction's reservations matter: the flows are chosen on a copy of them.
@@ -95,7 +95,7 @@ impl Ledger {
         let fits = |ledger: &Self| {
             let account = ledger.account(interface);
             account.is_none_or(|account| {
-                let relief = account.relief(direction, ledger.now, |_, _| true);
+                let relief = ledger.counted(account.number).relief(direction, ledger.now, |_, _| true);
                 let declared = account.usage.reserved.get(direction).highest(always, ledger.now);
                 declared.saturating_sub(relief) <= budget.get()
             })
@@ -107,8 +107,7 @@ impl Ledger {
         let footprints = account.places().map(|place| self.flows.entry(place.slot()).footprint);
         let candidates: Vec<_> =
             footprints.filter(|footprint| *footprint.charged.get(direction) > Rate::ZERO).collect();
-        let number = self.interface_number(interface);
-        let chosen = self.choose(number, &candidates, fits).unwrap_or(candidates);
+        let chosen = self.choose(&candidates, fits).unwrap_or(candidates);
         self.shed(chosen.into_iter().map(|footprint| footprint.slot))
     }
 

@@ -308,7 +308,7 @@ impl Ledger {
         (Response::Query(result), Some(interface.to_owned()))
     }
 
-    /// What is free of an interface, and when a flow would fit first there.
+    /// What is free of an interface and of its parents, and when a flow would fit first there.
     ///
     /// - **Errors**: the policy does not have the interface, or no ledger of this policy could admit the request at any
     ///   time, as it names something that does not exist or contradicts itself.
@@ -323,7 +323,13 @@ impl Ledger {
                 _ => Some(self.earliest(request).map_or(Fits::Never, Fits::At)),
             },
         };
-        let available = totals.map(|totals| totals.available());
+        let mut available = totals.map(|totals| totals.available());
+        for parent in self.wire_names(interface).into_iter().filter_map(|parent| self.totals(&parent)) {
+            for direction in Direction::BOTH {
+                let least = available.get_mut(direction);
+                *least = (*least).min(parent.get(direction).available());
+            }
+        }
         let preemption = self.policy.preemption;
         Ok(FreeCapacity { interface: interface.to_owned(), available, fits, preemption })
     }

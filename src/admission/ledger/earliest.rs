@@ -4,8 +4,9 @@ use flowspec::{Micros, Moment};
 
 use super::client::ClientUse;
 use super::group::LedgerGroup;
-use super::prepare::{Prepared, Wanted};
+use super::prepare::{Constraint, Prepared, Wanted};
 use super::state::{Ledger, client_of};
+use crate::admission::account::state::Account;
 use crate::admission::request::Request;
 
 impl Ledger {
@@ -48,16 +49,20 @@ impl Ledger {
     /// A moment before which a flow does not fit, by the limits that depend on nothing but sums.
     fn next_try(&self, wanted: &Wanted) -> Option<Moment> {
         let constraint = self.constraints(wanted).pop()?;
-        let account = self.accounts.get(constraint.footprint.interface as usize)?.as_ref()?;
-        let context = self.fit_context(account, &constraint.footprint, constraint.flow)?;
-        let limits = account.limits(&context, &constraint.footprint, constraint.old.as_ref())?;
-        limits.iter().filter_map(|limit| account.usage.next_try(limit, self.now)).max()
+        let Constraint { footprint, old, flow } = &constraint;
+        let on_account = |(_, account): (u32, &Account)| {
+            let context = self.fit_context(account, footprint, *flow)?;
+            let limits = account.limits(&context, footprint, old.as_ref())?;
+            limits.iter().filter_map(|limit| account.usage.next_try(limit, self.now)).max()
+        };
+        self.wire(footprint.interface).filter_map(on_account).max()
     }
 
     /// The first moment after another at which something begins or ends that a request depends on.
     fn next_change(&self, request: &Request, moment: Moment) -> Option<Moment> {
-        let account = self.account(&request.interface);
-        let on_link = account.and_then(|account| account.usage.next_change(moment));
+        let number = self.interfaces.number(&request.interface);
+        let accounts = number.into_iter().flat_map(|number| self.wire(number));
+        let on_link = accounts.filter_map(|(_, account)| account.usage.next_change(moment)).min();
         let client = client_of(&self.policy, request.client.as_deref());
         let client: Option<&ClientUse> = client.and_then(|(name, _)| self.clients.get(name));
         let group: Option<&LedgerGroup> = request.group.as_deref().and_then(|name| self.groups.get(name));

@@ -118,13 +118,9 @@ impl Ledger {
         let booked = group.footprint.clone();
         let own = Footprint { charged: charge.rate, buffer: charge.buffer, ..booked.clone() };
         let now = self.now;
-        if let Some(account) = self.account_at(booked.interface) {
-            account.unbook(&booked, now);
-        }
+        self.each_account(booked.interface, |account, _| account.unbook(&booked, now));
         let result = self.check_group_footprint(&own, Some(&booked));
-        if let Some(account) = self.account_at(booked.interface) {
-            account.book(&booked, now);
-        }
+        self.each_account(booked.interface, |account, _| account.book(&booked, now));
         result
     }
 
@@ -170,8 +166,8 @@ impl Ledger {
     fn replace(&mut self, old: Option<&Footprint>, new: &Footprint) -> Result<(), Refusal> {
         let now = self.now;
         self.bookings += 1;
-        if let (Some(account), Some(old)) = (self.account_at(new.interface), old) {
-            account.unbook(old, now);
+        if let Some(old) = old {
+            self.each_account(new.interface, |account, _| account.unbook(old, now));
         }
         let result = self.check_group_footprint(new, old).map_err(|refusal| {
             with_alternative(refusal, |direction, rate| {
@@ -180,12 +176,9 @@ impl Ledger {
                 self.check_group_footprint(&less, old)
             })
         });
-        if let Some(account) = self.account_at(new.interface) {
-            match (&result, old) {
-                (Ok(()), _) => account.book(new, now),
-                (Err(_), Some(old)) => account.book(old, now),
-                (Err(_), None) => {}
-            }
+        let booked = if result.is_ok() { Some(new) } else { old };
+        if let Some(booked) = booked {
+            self.each_account(new.interface, |account, _| account.book(booked, now));
         }
         result
     }
@@ -199,13 +192,13 @@ impl Ledger {
         if group.is_booked_as(&due, now) {
             return;
         }
-        let before = std::mem::replace(&mut group.footprint, due);
-        if let Some(Some(account)) = self.accounts.get_mut(before.interface as usize) {
+        let before = std::mem::replace(&mut group.footprint, due.clone());
+        self.each_account(before.interface, |account, _| {
             account.unbook(&before, now);
-            account.book(&group.footprint, now);
-            self.flows.update_group(&group.footprint, now);
-            account.tidy(before.interface, before.class, &self.flows);
-        }
+            account.book(&due, now);
+        });
+        self.flows.update_group(&due, now);
+        self.tidy(&due);
     }
 
     /// Charges a group no more than its flowspec, once its members fit that again.
@@ -220,9 +213,7 @@ impl Ledger {
         let now = self.now;
         self.bookings += 1;
         let Some(group) = self.groups.remove(name) else { return };
-        if let Some(account) = self.account_at(group.footprint.interface) {
-            account.unbook(&group.footprint, now);
-        }
+        self.each_account(group.footprint.interface, |account, _| account.unbook(&group.footprint, now));
         self.flows.remove_group(group.footprint.slot);
         self.tidy(&group.footprint);
     }

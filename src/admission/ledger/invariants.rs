@@ -19,7 +19,8 @@ const SAMPLED: u64 = 64;
 impl Ledger {
     /// Asserts what holds between any two operations:
     ///
-    /// - the sums of every account, group and client equal a recount from the flows;
+    /// - the sums of every account, group and client equal a recount from the flows, and a flow is counted on its
+    ///   interface and on each parent of it;
     /// - the endings are those of the flows, and so are the peers that are absent; the waiting queue and its index
     ///   agree;
     /// - no interface has more reserved than its budget, unless its capacity or its policy has changed since.
@@ -69,14 +70,17 @@ impl Ledger {
         let mut booked: BTreeMap<u32, Vec<Footprint>> = BTreeMap::new();
         let groups = self.groups.values().map(|group| &group.footprint);
         for footprint in entries.iter().map(|entry| &entry.footprint).chain(groups) {
-            booked.entry(footprint.interface).or_default().push(footprint.clone());
+            for (number, _) in self.wire(footprint.interface) {
+                booked.entry(number).or_default().push(footprint.clone());
+            }
         }
         for (number, account) in (0..).zip(&self.accounts) {
             let name = self.interfaces.text(number);
             // What stays of an interface that the policy no longer has is not limited, and not recounted.
             let (Some(account), Some(policy)) = (account, self.policy.interface(name)) else { continue };
             let footprints = booked.get(&number).map_or(&[][..], Vec::as_slice);
-            account.invariants(&RecountSource { name, policy, footprints, now: self.now });
+            let (measures, now) = (self.counted(number).measures(), self.now);
+            account.invariants(&RecountSource { name, policy, footprints, measures, now });
         }
     }
 

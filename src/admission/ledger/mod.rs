@@ -47,3 +47,4 @@ pub(crate) mod state;
 pub(crate) mod victims;
 pub(crate) mod views;
 pub(crate) mod waiting;
+pub(crate) mod wire;

@@ -57,10 +57,13 @@ impl Ledger {
         }
     }
 
-    /// Makes the groups of one interface anew, whose parameters have changed.
+    /// Makes the groups anew that take something of one interface, whose parameters have changed.
     pub(crate) fn restate_groups_on(&mut self, interface: &str) {
         let policy = Arc::clone(&self.policy);
-        for (name, group) in policy.groups.iter().filter(|(_, group)| group.interface == interface) {
+        let concerned = policy.groups.iter().filter(|(_, group)| {
+            group.interface == interface || self.is_on_wire_of(&group.interface, interface)
+        });
+        for (name, group) in concerned.collect::<Vec<_>>() {
             let ended = !self.groups.contains_key(name.as_str()) && !self.unmade.contains_key(name.as_str());
             if !ended {
                 self.state_group(name, group);

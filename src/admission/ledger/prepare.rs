@@ -8,7 +8,7 @@ use super::alternative::with_alternative;
 use super::client::ClientUse;
 use super::group::Member;
 use super::state::{CLIENTS_BEFORE_A_SWEEP, Ledger, MOST_FLOWS, client_of};
-use crate::admission::account::charge::{Charge, reserves_nothing};
+use crate::admission::account::charge::{Charge, LinkParameters, reserves_nothing};
 use crate::admission::account::entry::Entry;
 use crate::admission::account::fit::{FitContext, FlowRates};
 use crate::admission::account::footprint::{ClassCounts, Footprint};
@@ -244,8 +244,11 @@ impl Ledger {
             let asks_nothing = Direction::BOTH.iter().all(|&direction| reserves_nothing(qos.get(direction)));
             return if asks_nothing { Ok(Charge::default()) } else { Err(unknown()) };
         };
-        let account = self.account_of(interface).ok_or_else(unknown)?;
-        account.link(interface, interface_policy).charge(qos, class)
+        let number = self.interface_number(interface);
+        let terms = |direction| self.wire_terms(number, direction);
+        let terms = Both { sending: terms(Direction::Sending), receiving: terms(Direction::Receiving) };
+        let account = self.account(interface).ok_or_else(unknown)?;
+        LinkParameters { terms, ..account.link(interface, interface_policy) }.charge(qos, class)
     }
 
     /// Checks the client's limits and the group's. `old` is the reservation that this one replaces, with what its group
@@ -286,13 +289,9 @@ impl Ledger {
     pub(crate) fn without_group<T>(&mut self, wanted: &Wanted, check: impl FnOnce(&mut Self) -> T) -> T {
         let Some(GrownGroup { booked, .. }) = wanted.group.as_deref() else { return check(self) };
         let now = self.now;
-        if let Some(account) = self.account_at(booked.interface) {
-            account.unbook(booked, now);
-        }
+        self.each_account(booked.interface, |account, _| account.unbook(booked, now));
         let result = check(self);
-        if let Some(account) = self.account_at(booked.interface) {
-            account.book(booked, now);
-        }
+        self.each_account(booked.interface, |account, _| account.book(booked, now));
         result
     }
 
@@ -330,9 +329,10 @@ impl Ledger {
         old: Option<&Footprint>,
         flow: Option<FlowRates>,
     ) -> Result<(), Refusal> {
-        let Some(Some(account)) = self.accounts.get(footprint.interface as usize) else { return Ok(()) };
-        let Some(context) = self.fit_context(account, footprint, flow) else { return Ok(()) };
-        account.check(&context, footprint, old)
+        self.wire(footprint.interface).try_for_each(|(_, account)| {
+            let Some(context) = self.fit_context(account, footprint, flow) else { return Ok(()) };
+            account.check(&context, footprint, old)
+        })
     }
 
     /// Checks the limits of the interface and of the class for a group, which is not booked. A demand of at most `old` is
@@ -351,21 +351,22 @@ impl Ledger {
         above.iter().try_for_each(|(footprint, old)| self.check_one(footprint, Some(old), None))
     }
 
-    /// What the check of a footprint depends on; `None` where the policy does not have its interface.
+    /// What the check of a footprint on an account depends on; `None` where the policy does not have its interface.
     pub(crate) fn fit_context<'a>(
         &'a self,
         account: &'a Account,
         footprint: &Footprint,
         flow: Option<FlowRates>,
     ) -> Option<FitContext<'a>> {
-        let name = self.interfaces.text(footprint.interface);
+        let name = self.interfaces.text(account.number);
         let interface = self.policy.interface(name)?;
         let class = footprint.class.and_then(|number| {
             let class = self.classes.policy(number).ok()?;
             Some((number, &**self.classes.names.text(number), class))
         });
         let (policy, flows, usage) = (&self.policy, &self.flows, &account.usage);
-        Some(FitContext { name, interface, policy, class, flows, usage, now: self.now, flow })
+        let (counted, now) = (self.counted(account.number), self.now);
+        Some(FitContext { name, interface, policy, class, flows, usage, counted, now, flow })
     }
 
     /// A refusal with the largest charge that would fit, with another limit that refuses even that, and with the least
@@ -378,7 +379,7 @@ impl Ledger {
             let spec = request.qos.get(*direction);
             if (spec.latency.is_some() || spec.delay_variation.is_some())
                 && let Some(account) = self.account(&request.interface)
-                && let Some(terms) = *account.terms.get(*direction)
+                && let Some(terms) = self.wire_terms(account.number, *direction)
                 && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, *direction, account.mtu)
             {
                 shortfall.least_latency = tspec.delay_bound(shortfall.would_fit, terms);

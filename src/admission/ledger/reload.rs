@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use flowspec::{Direction, Rate};
+use flowspec::{Both, Direction, Rate};
 use serde::Serialize;
 
 use super::client::ClientUse;
 use super::state::{Ledger, client_of};
 use crate::admission::account::classes::Classes;
 use crate::admission::account::footprint::{ClassCounts, Footprint};
-use crate::admission::account::state::stated;
+use crate::admission::account::state::{Account, stated};
 use crate::admission::group_difference::GroupDifference;
 use crate::admission::totals::Totals;
 use crate::policy::{Admission, Policy, PolicyChanges};
@@ -102,6 +102,7 @@ impl Ledger {
                 }
             });
         }
+        self.relink();
         for slot in self.flows.slots().collect::<Vec<_>>() {
             let mut entry = self.flows.entry(slot);
             self.rebook(&mut entry.footprint, &old);
@@ -113,6 +114,24 @@ impl Ledger {
             self.flows.update_group(&group.footprint, now);
         }
         self.groups = groups;
+        // An account that was opened for a flow, or for the parent of one, counts what was admitted without it.
+        for account in self.accounts.iter_mut().flatten() {
+            account.may_exceed = Both { sending: true, receiving: true };
+        }
+    }
+
+    /// Sets the parents by the policy, and of an interface that it does not have any more by the last one that had it.
+    fn relink(&mut self) {
+        self.parents.clear();
+        let parent = |account: &Account| {
+            let stated = self.policy.interface(self.interfaces.text(account.number));
+            let interface = stated.or(account.former.as_deref());
+            (account.number, interface.and_then(|interface| interface.parent.clone()))
+        };
+        let links: Vec<_> = self.accounts.iter().flatten().map(parent).collect();
+        for (number, parent) in links {
+            self.set_parent(number, parent.as_deref());
+        }
     }
 
     /// Books an existing footprint under a new policy, which may count other things. `old` are the classes before it.
@@ -129,9 +148,8 @@ impl Ledger {
         let now = self.now;
         // An interface that the policy has again has no account yet.
         let interface = Arc::clone(self.interfaces.text(footprint.interface));
-        if let Some(account) = self.account_of(&interface) {
-            account.book(footprint, now);
-        }
+        self.interface_number(&interface);
+        self.each_account(footprint.interface, |account, _| account.book(footprint, now));
     }
 
     /// What clients hold is counted under the policy's limits, and their past requests are forgotten.

@@ -15,6 +15,7 @@ use super::queue::WaitingQueue;
 use crate::admission::account::classes::Classes;
 use crate::admission::account::flows::Flows;
 use crate::admission::account::names::NameTable;
+use crate::admission::account::parents::{ChildLink, Parents};
 use crate::admission::account::proof::{Prover, unproven};
 use crate::admission::account::rank::Rank;
 use crate::admission::account::state::{Account, SeenLink};
@@ -54,6 +55,8 @@ pub struct Ledger {
     pub(crate) interfaces: NameTable,
     /// By the interface's number; `None` where the policy does not have it.
     pub(crate) accounts: Vec<Option<Account>>,
+    /// The parents of the interfaces with accounts.
+    pub(crate) parents: Parents,
     pub(crate) classes: Arc<Classes>,
     pub(crate) flows: Flows,
     pub(crate) groups: BTreeMap<Arc<str>, LedgerGroup>,
@@ -86,6 +89,7 @@ impl Ledger {
             now: Moment::START,
             interfaces: NameTable::default(),
             accounts: Vec::new(),
+            parents: Parents::default(),
             classes,
             flows: Flows::default(),
             groups: BTreeMap::new(),
@@ -243,7 +247,7 @@ impl Ledger {
         self.account_at(number)
     }
 
-    /// The number of an interface, whose account is opened if the policy knows it.
+    /// The number of an interface, whose account is opened, with those of its parents, if the policy knows it.
     pub(crate) fn interface_number(&mut self, interface: &str) -> u32 {
         let number = self.interfaces.intern(interface);
         if self.accounts.len() < self.interfaces.len() {
@@ -252,11 +256,21 @@ impl Ledger {
         if let account @ None = &mut self.accounts[number as usize]
             && let Some(policy) = self.policy.interface(interface)
         {
-            let mut opened = Account::new(policy, self.policy.preemption);
+            let mut opened = Account::new(number, policy, self.policy.preemption);
             opened.update_error_terms(policy, self.prover);
             *account = Some(opened);
+            let parent = policy.parent.clone();
+            self.set_parent(number, parent.as_deref());
         }
         number
+    }
+
+    /// Sets the interface on whose wire another one sends, and opens its account.
+    pub(crate) fn set_parent(&mut self, interface: u32, parent: Option<&str>) {
+        let parent = parent.map(|parent| self.interface_number(parent));
+        if parent.is_some() {
+            self.parents.set(ChildLink { interface, parent });
+        }
     }
 }
 

@@ -5,25 +5,42 @@
 //! is preempted, and for each flow with a window that comes before the last of them and counts against a limit that the
 //! newcomer exceeds.
 
+use std::collections::BTreeMap;
+
 use flowspec::Moment;
 
 use crate::admission::account::candidates::{BindingLimit, Candidates};
 use crate::admission::account::flows::Flows;
 use crate::admission::account::footprint::Footprint;
+use crate::admission::account::parents::{ChildLink, Parents};
 use crate::admission::account::place::PreemptionPlace;
 use crate::admission::account::usage::AccountUse;
 
 /// A search for the flows to preempt.
 pub(crate) struct VictimSearch<'a> {
-    /// What is taken of each limit. The search books and unbooks flows in it, and leaves it as it was.
-    pub(crate) usage: &'a mut AccountUse,
-    pub(crate) candidates: &'a Candidates,
+    /// The accounts of the newcomer's wire, by the interface's number.
+    pub(crate) accounts: BTreeMap<u32, SearchedAccount<'a>>,
+    pub(crate) parents: &'a Parents,
     pub(crate) flows: &'a Flows,
     /// The limits that the newcomer exceeds.
-    pub(crate) limits: Vec<BindingLimit>,
+    pub(crate) limits: Vec<ExceededLimit>,
     pub(crate) now: Moment,
     /// No flow before this place is preempted.
     pub(crate) from: PreemptionPlace,
+}
+
+/// An account whose limits the newcomer has to meet.
+pub(crate) struct SearchedAccount<'a> {
+    /// What is taken of each limit. The search books and unbooks flows in it, and leaves it as it was.
+    pub(crate) usage: &'a mut AccountUse,
+    pub(crate) candidates: &'a Candidates,
+}
+
+/// A limit that the newcomer exceeds.
+pub(crate) struct ExceededLimit {
+    /// The number of its interface.
+    pub(crate) number: u32,
+    pub(crate) limit: BindingLimit,
 }
 
 /// Flows that together free enough; some of them may be able to stay.
@@ -48,15 +65,41 @@ impl VictimSearch<'_> {
         Some(victims)
     }
 
+    /// The account that a limit is of.
+    fn of(&self, exceeded: &ExceededLimit) -> &SearchedAccount<'_> {
+        &self.accounts[&exceeded.number]
+    }
+
+    fn book(&mut self, footprint: &Footprint) {
+        let now = self.now;
+        self.counting(footprint).for_each(|usage| usage.book(footprint, now));
+    }
+
+    fn unbook(&mut self, footprint: &Footprint) {
+        let now = self.now;
+        self.counting(footprint).for_each(|usage| usage.unbook(footprint, now));
+    }
+
+    /// What is taken of the accounts that count a flow.
+    fn counting(&mut self, footprint: &Footprint) -> impl Iterator<Item = &mut AccountUse> {
+        let (parents, interface) = (self.parents, footprint.interface);
+        let counts = move |number: u32| parents.counts(ChildLink { interface, parent: Some(number) });
+        let accounts = self.accounts.iter_mut().filter(move |(number, _)| counts(**number));
+        accounts.map(|(_, account)| &mut *account.usage)
+    }
+
     /// By how much the newcomer exceeds each limit, by what is taken now.
     fn excess(&self) -> Vec<i128> {
-        let excess = |limit| self.usage.excess(limit, self.now);
+        let excess = |exceeded: &ExceededLimit| self.of(exceeded).usage.excess(&exceeded.limit, self.now);
         self.limits.iter().map(excess).collect()
     }
 
     /// What the flows that are less important than a place would free of each limit, of those kept as sums.
     fn after(&self, place: PreemptionPlace) -> Vec<i128> {
-        let after = |limit: &BindingLimit| self.candidates.after(place, limit.scope, limit.quantity);
+        let after = |exceeded: &ExceededLimit| {
+            let BindingLimit { scope, quantity, .. } = exceeded.limit;
+            self.of(exceeded).candidates.after(place, scope, quantity)
+        };
         self.limits.iter().map(|limit| i128::try_from(after(limit)).unwrap_or(i128::MAX)).collect()
     }
 
@@ -64,11 +107,13 @@ impl VictimSearch<'_> {
     /// free less.
     fn reach(&self, amounts: &[i128]) -> Option<PreemptionPlace> {
         let mut reached = PreemptionPlace::END;
-        for (limit, amount) in self.limits.iter().zip(amounts) {
+        for (exceeded, amount) in self.limits.iter().zip(amounts) {
+            let BindingLimit { scope, quantity, .. } = exceeded.limit;
             if let Ok(amount) = u128::try_from(*amount)
                 && amount > 0
             {
-                reached = reached.min(self.candidates.reach(amount, limit.scope, limit.quantity)?);
+                let candidates = self.of(exceeded).candidates;
+                reached = reached.min(candidates.reach(amount, scope, quantity)?);
             }
         }
         Some(reached)
@@ -77,10 +122,13 @@ impl VictimSearch<'_> {
     /// The least important flow with a window before a place that is there while the newcomer exceeds a limit.
     fn single_before(&self, mut place: PreemptionPlace) -> Option<WindowedFlow> {
         loop {
-            let scopes = self.limits.iter().map(|limit| limit.scope);
-            place = self.candidates.single_before(place, scopes).filter(|place| *place >= self.from)?;
+            let at = place;
+            let before = |exceeded: &ExceededLimit| {
+                self.of(exceeded).candidates.single_before(at, std::iter::once(exceeded.limit.scope))
+            };
+            place = self.limits.iter().filter_map(before).max().filter(|place| *place >= self.from)?;
             let footprint = self.flows.entry(place.slot()).footprint;
-            if self.limits.iter().any(|limit| footprint.window.overlaps(&limit.window)) {
+            if self.limits.iter().any(|exceeded| footprint.window.overlaps(&exceeded.limit.window)) {
                 return Some(WindowedFlow { place, footprint });
             }
         }
@@ -98,14 +146,14 @@ impl VictimSearch<'_> {
                 }
                 (_, Some(next)) => {
                     let place = next.place;
-                    self.usage.unbook(&next.footprint, self.now);
+                    self.unbook(&next.footprint);
                     gone.push(next);
                     if self.is_enough(&self.after(place)) {
                         return Some(Enough { last: place, single: gone });
                     }
                 }
                 (_, None) => {
-                    gone.iter().for_each(|single| self.usage.book(&single.footprint, self.now));
+                    gone.iter().for_each(|single| self.book(&single.footprint));
                     return None;
                 }
             }
@@ -147,9 +195,9 @@ impl VictimSearch<'_> {
                 (_, _) => {
                     let Some(WindowedFlow { place: next, footprint }) = single.pop() else { break };
                     keep_between(&mut freed, &after, &self.after(next));
-                    self.usage.book(&footprint, self.now);
+                    self.book(&footprint);
                     if !self.is_enough(&freed) {
-                        self.usage.unbook(&footprint, self.now);
+                        self.unbook(&footprint);
                         ended.push(footprint);
                         victims.push(next);
                     }
@@ -157,7 +205,7 @@ impl VictimSearch<'_> {
                 }
             }
         }
-        ended.iter().for_each(|footprint| self.usage.book(footprint, self.now));
+        ended.iter().for_each(|footprint| self.book(footprint));
         victims
     }
 }

@@ -11,7 +11,8 @@ use crate::admission::totals::Totals;
 use crate::policy::GroupMode;
 
 impl Ledger {
-    /// Both directions of an interface now, if the policy knows it.
+    /// Both directions of an interface now, if the policy knows it. What the flows of the interfaces on its wire take is
+    /// included.
     pub fn totals(&self, interface: &str) -> Option<Both<Totals>> {
         let policy = self.policy.interface(interface)?;
         let account = self.account(interface);
@@ -22,7 +23,10 @@ impl Ledger {
             };
             let budget =
                 known.map_or(Rate::ZERO, |capacity| policy.budget(direction).reservable_of(capacity));
-            let taken = |account: &Account| account.taken(direction, self.now);
+            let taken = |account: &Account| {
+                let relief = self.counted(account.number).relief(direction, self.now, |_, _| true);
+                Rate::new(account.declared(direction).saturating_sub(relief))
+            };
             Totals { budget, reserved: account.map_or(Rate::ZERO, taken) }
         };
         Some(Both { sending: total(Direction::Sending), receiving: total(Direction::Receiving) })
@@ -38,7 +42,7 @@ impl Ledger {
         self.account(interface)?.rising.get(direction).map(|(at, _)| at)
     }
 
-    /// By how much less is taken of an interface than its flows have declared, by the measurements.
+    /// By how much less is taken of an interface than its own flows have declared, by the measurements.
     pub(crate) fn relief(&self, interface: &str) -> Both<Rate> {
         let relief = |direction| {
             let account = self.account(interface);

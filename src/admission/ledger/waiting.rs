@@ -1,5 +1,7 @@
 //! Notifies flows that wait once there is enough capacity for them.
 
+use std::collections::BTreeSet;
+
 use super::group::Member;
 use super::prepare::{Constraint, Described, Wanted};
 use super::queue::{GRACE, Walk};
@@ -23,7 +25,12 @@ impl Ledger {
         // What earlier flows are notified of counts as taken while the later ones are tried.
         let mut taken: Vec<Undo> = Vec::new();
         let mut walk = Walk::begin(&waiting);
+        // The interfaces that have too little for a flow that has waited longer.
+        let mut full = BTreeSet::new();
         while let Some((place, waiter)) = walk.next(&waiting) {
+            if self.wire_numbers(&waiter.request.interface).iter().any(|number| full.contains(number)) {
+                continue;
+            }
             let request = Request { start: None, ..waiter.request.clone() };
             let tried = if self.flows.slot(&request.id).is_some() {
                 let better = self.replace_reservation(&request.id, request.qos.map(Some));
@@ -46,6 +53,8 @@ impl Ledger {
                     // A flow that lacks something else, or more than the whole budget, does not block the others.
                     if !self.may_fit_later(&request, &refusal) {
                         walk.go_on(&waiting, place);
+                    } else {
+                        full.extend(self.lacked_by(&request));
                     }
                     continue;
                 }
@@ -82,11 +91,45 @@ impl Ledger {
 
     fn fits_alone(&self, wanted: &Wanted) -> Result<(), Refusal> {
         for Constraint { footprint, old, flow } in self.constraints(wanted) {
-            let Some(Some(account)) = self.accounts.get(footprint.interface as usize) else { continue };
-            let Some(context) = self.fit_context(account, &footprint, flow) else { continue };
-            let nothing = account.usage.emptied();
-            account.check(&FitContext { usage: &nothing, ..context }, &footprint, old.as_ref())?;
+            for (_, account) in self.wire(footprint.interface) {
+                let Some(context) = self.fit_context(account, &footprint, flow) else { continue };
+                let nothing = account.usage.emptied();
+                account.check(&FitContext { usage: &nothing, ..context }, &footprint, old.as_ref())?;
+            }
         }
         Ok(())
+    }
+
+    /// The interfaces that are full for the flows behind one that does not fit: its own, and each parent that has too
+    /// little for it.
+    fn lacked_by(&mut self, request: &Request) -> Vec<u32> {
+        let own = self.interface_number(&request.interface);
+        let Ok(Described { entry, charge, .. }) = self.describe(request) else { return vec![own] };
+        let member = Member { charge, window: entry.footprint.window };
+        // What it has would be replaced.
+        let held = self.flows.get(&request.id);
+        let slot = held.as_ref().map(|held| held.footprint.slot);
+        let group = held.as_ref().and_then(|held| self.groups.get(held.group.as_ref()?));
+        let held_member = group.zip(slot).and_then(|(group, slot)| group.member(slot).cloned());
+        let group_before = group.map(|group| group.footprint.clone());
+        if let Some(held) = &held {
+            self.unbook(held);
+        }
+        let mut wanted = self.wanted(entry, &member);
+        if let Some(held) = &held {
+            let start = held.footprint.window.start.max(self.now);
+            wanted.entry = held.clone().costing(&charge);
+            wanted.entry.footprint.window.start = start;
+            wanted.old = Some(Box::new(held.clone()));
+        }
+        if let (Some(group), Some(before)) = (&mut wanted.group, group_before) {
+            group.held = before;
+        }
+        let lacking = self.without_group(&wanted, |ledger| ledger.lacking(&wanted));
+        if let Some(held) = &held {
+            self.book(held, held_member);
+            self.tidy(&held.footprint);
+        }
+        lacking.into_iter().chain([own]).collect()
     }
 }

@@ -2,8 +2,10 @@
 
 use flowspec::{Both, Bytes, ErrorTerms, Micros, Rate, Ratio, Share};
 
+use super::reference::{Reference, ReferenceKind};
 use super::section::Section;
 use crate::policy::code::Code;
+use crate::policy::device::device_name_fault;
 use crate::policy::interface::{
     Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
 };
@@ -26,7 +28,12 @@ const DEFAULT_MAR_THRESHOLD: Share = Share::Part(10_000_000);
 const HYSTERESIS_TIME: Micros = Micros::new(5_000_000);
 const HYSTERESIS_CHANGE: Share = Share::Part(50_000_000);
 
-pub(super) fn interface(section: Section<'_>) -> InterfacePolicy {
+/// Reads an interface, and adds the name of its parent to the references.
+pub(super) fn interface(
+    section: Section<'_>,
+    name: &str,
+    references: &mut Vec<Reference>,
+) -> InterfacePolicy {
     let egress = section.section("egress").map(budget);
     let ingress = section.section("ingress").map(budget);
     let enforcement = section.choice("enforcement", &Enforcement::WORDS);
@@ -41,6 +48,7 @@ pub(super) fn interface(section: Section<'_>) -> InterfacePolicy {
     let error_terms = section.section("error_terms").and_then(error_terms);
     let takeover = section.flag("takeover");
     let hysteresis = section.section("hysteresis").map(hysteresis);
+    let parent = parent(&section, name, references);
     if let Some(mtu) = &mtu
         && !(SMALLEST_MTU..=LARGEST_MTU).contains(&mtu.value)
     {
@@ -76,8 +84,21 @@ pub(super) fn interface(section: Section<'_>) -> InterfacePolicy {
         error_terms,
         takeover: takeover.is_some_and(|takeover| takeover.value),
         hysteresis,
+        parent,
         place,
     }
+}
+
+/// The interface whose wire another one shares.
+fn parent(section: &Section<'_>, name: &str, references: &mut Vec<Reference>) -> Option<String> {
+    let parent = section.string("parent")?;
+    if let Some(fault) = device_name_fault(parent.value) {
+        section.problem(Code::BadName, &parent.place, format!("{}.parent: {fault}", section.path));
+        return None;
+    }
+    let kind = ReferenceKind::Parent { of: name.to_owned() };
+    references.push(Reference::new(&section.path, kind, &parent));
+    Some(parent.value.to_owned())
 }
 
 fn budget(section: Section<'_>) -> Option<Budget> {

@@ -102,7 +102,7 @@ impl Policy {
         version(&top);
         for (name, section) in named(&top, &INTERFACES) {
             let place = section.place.clone();
-            let interface = interface(section);
+            let interface = interface(section, &name, &mut references);
             if name != "*"
                 && let Some(fault) = device_name_fault(&name)
             {

@@ -16,9 +16,13 @@ pub(in crate::policy) struct Reference {
 }
 
 /// What a name stands for.
-#[derive(Clone, Copy)]
 pub(super) enum ReferenceKind {
     Interface,
+    /// An interface on whose wire another one sends.
+    Parent {
+        /// The other one; `*` for those without a table of their own.
+        of: String,
+    },
     Class,
     Group,
     Template,
@@ -30,17 +34,20 @@ impl Reference {
         Self { kind, name: name.value.to_owned(), place, user }
     }
 
-    /// The problem of a name that the policy does not define.
+    /// The problem of a name that the policy does not define, or of a parent that is below its own child.
     pub(super) fn problem(&self, policy: &Policy) -> Option<Problem> {
         let Self { kind, name, place, user } = self;
         let is_defined = match kind {
-            ReferenceKind::Interface => policy.interface(name).is_some(),
+            ReferenceKind::Interface | ReferenceKind::Parent { .. } => policy.interface(name).is_some(),
             ReferenceKind::Class => policy.classes.contains_key(name),
             ReferenceKind::Group => policy.groups.contains_key(name),
             ReferenceKind::Template => policy.templates.contains_key(name),
         };
         if is_defined {
-            return None;
+            return match kind {
+                ReferenceKind::Parent { of } => self.circle(of, policy),
+                _ => None,
+            };
         }
         let table = kind.table();
         let help = match nearest(name, kind.names(policy).into_iter()) {
@@ -52,19 +59,52 @@ impl Reference {
     }
 }
 
+impl Reference {
+    /// The problem of a parent whose own parents lead back to the interface.
+    fn circle(&self, of: &str, policy: &Policy) -> Option<Problem> {
+        let table =
+            |name: &str| if policy.interfaces.contains_key(name) { name.to_owned() } else { "*".to_owned() };
+        let parent_of = |table: &str| match table {
+            "*" => policy.any_interface.as_ref()?.parent.as_ref(),
+            name => policy.interfaces.get(name)?.parent.as_ref(),
+        };
+        let mut path = vec![of.to_owned()];
+        let mut next = Some(&self.name);
+        while let Some(name) = next {
+            let table = table(name);
+            if table == *of {
+                path.push(table);
+                let (user, name) = (&self.user, &self.name);
+                let message =
+                    format!("{user}.parent: {name:?} is on the wire of {of:?} itself: {}", path.join(" → "));
+                let help = "the parent is the link below: that of the VLAN eth0.10 is eth0";
+                let problem = Problem::new(Code::BadValue, self.place.clone(), message);
+                return Some(problem.with_help(Some(help.to_owned())));
+            }
+            // A circle that this interface only leads to is a problem of the interfaces in it.
+            if path.contains(&table) {
+                return None;
+            }
+            next = parent_of(&table);
+            path.push(table);
+        }
+        None
+    }
+}
+
 impl ReferenceKind {
-    const fn table(self) -> &'static str {
+    const fn table(&self) -> &'static str {
         match self {
-            Self::Interface => "interface",
+            Self::Interface | Self::Parent { .. } => "interface",
             Self::Class => "class",
             Self::Group => "group",
             Self::Template => "template",
         }
     }
 
-    fn names(self, policy: &Policy) -> Vec<&str> {
+    fn names<'a>(&self, policy: &'a Policy) -> Vec<&'a str> {
         match self {
-            Self::Interface => policy.interfaces.keys().map(String::as_str).collect(),
+            Self::Interface | Self::Parent { .. } => policy.interfaces.keys().map(String::as_str).collect(),
             Self::Class => policy.classes.keys().map(String::as_str).collect(),
             Self::Group => policy.groups.keys().map(String::as_str).collect(),
             Self::Template => policy.templates.keys().map(String::as_str).collect(),

@@ -92,6 +92,10 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
             ),
             Meaning::with_default("takeover", "Whether a foreign root qdisc may be replaced.", "false"),
             Meaning::new("hysteresis", "Damping for a link whose capacity changes often; none if absent."),
+            Meaning::new(
+                "parent",
+                "The interface on whose wire this one sends: what is reserved here is reserved there as well. None if absent.",
+            ),
         ],
     ),
     ("interface.*.egress", BUDGET),
