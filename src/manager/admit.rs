@@ -195,7 +195,8 @@ impl Manager {
 
     /// Whether a flow is on an interface, as far as it is known to the manager.
     fn is_flow_on(&self, id: &str, interface: Option<&str>) -> bool {
-        self.flows.get(id).is_none_or(|flow| Some(flow.interface.as_str()) == interface)
+        let Some(interface) = interface else { return true };
+        self.flows.get(id).is_none_or(|flow| flow.interface == interface)
     }
 
     /// Takes the flows that a newcomer preempts out of their classes. Those on another interface keep their classes until
