@@ -263,7 +263,8 @@ fn problems(text: &str) -> Vec<String> {
 fn the_policies_of_the_pages_are_valid() {
     let page = read("docs/POLICY.md");
     let blocks = blocks(&page, "toml");
-    let [first, rule, schema, timeouts] = &blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let [first, wire, rule, schema, timeouts] = &blocks[..] else { panic!("{} blocks", blocks.len()) };
+    assert_eq!(problems(&format!("version = 1\n{wire}")), Vec::<String>::new());
     assert_eq!(problems(first), Vec::<String>::new());
     assert_eq!(problems(schema), Vec::<String>::new());
     assert_eq!(problems(timeouts), Vec::<String>::new());

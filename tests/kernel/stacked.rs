@@ -104,7 +104,7 @@ fn a_flow_of_an_upper_device_has_its_class_in_the_tree_of_its_parent() {
         let (voice, bulk) = (Ask::template("voice"), Ask::template("bulk"));
         let kernel = Netlink::open().unwrap();
         // Whether the tree of an interface has a class, and what it has sent; once that is as wanted.
-        let sent = async |name: &str, handle: Handle, is_wanted: &dyn Fn(Option<u64>) -> bool| {
+        let sent = async |name: &str, handle: Handle, is_wanted: &(dyn Fn(Option<u64>) -> bool + Sync)| {
             let index = kernel.link_by_name(name).await.unwrap().index;
             for _ in 0..1000 {
                 let sent = kernel.class(index, handle).await.unwrap().map(|class| class.sent_bytes);
