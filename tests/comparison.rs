@@ -152,7 +152,7 @@ fn an_invalid_other_policy_is_reported_in_every_format() {
     };
     for (other, code, places, messages) in [
         ("bad.toml", 78, &[(3, 1), (4, 9)][..], &["did you mean \"max_flows\"?", "share"][..]),
-        ("absent.toml", 71, &[(1, 1)], &["open absent.toml: No such file"]),
+        ("absent.toml", 71, &[(1, 1)], &["open (absent.toml): No such file"]),
     ] {
         let [json, stderr, written] = compare(other, "json", code);
         assert_eq!((&json, stderr.as_str()), (&written, ""), "the document has the problems");

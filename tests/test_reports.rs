@@ -31,7 +31,7 @@ fn a_report_that_cannot_be_written_is_refused_before_the_run() {
     let output = run("junit=nowhere/x.xml");
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(71), true), "{message}");
-    assert!(message.starts_with("gqos: write nowhere/x.xml: "), "{message}");
+    assert!(message.starts_with("gqos: write (nowhere/x.xml): "), "{message}");
     assert_eq!(run("tap=/dev/null").status.code(), Some(0));
     assert_eq!(run("pdf=x").status.code(), Some(2));
     assert_eq!(run("tap=").status.code(), Some(2));
