@@ -138,7 +138,7 @@ fn what_another_program_deletes_is_repaired() {
             host.until_event(&["tree_changed", found]).await;
             host.until_repaired(2).await;
         }
-        assert!(host.reserve("three", 60).await.is_ok());
+        let _three = host.reserve("three", 60).await.unwrap();
         host.until_repaired(3).await;
         host.engine.stop().await;
     };
