@@ -373,6 +373,17 @@ fn the_debts_of_a_manager_are_those_of_the_one_that_follows_it() {
 }
 
 #[test]
+fn a_flow_that_has_ended_and_whose_class_still_holds_packets_owes_once() {
+    let mut world = World::new();
+    world.reserve("a", 100_000, 50_000).unwrap();
+    world.send(0, 60);
+    let Flow { id, bucket, .. } = world.flows.remove(0);
+    world.spent(id, bucket);
+    world.restart(0);
+    assert_eq!(owed(&mut world, "a", 100_000, 50_000), 30_000);
+}
+
+#[test]
 fn a_flow_that_was_never_connected_gives_back_the_debt_that_it_took_over() {
     let mut world = World::new();
     world.reserve("a", 100_000, 50_000).unwrap();

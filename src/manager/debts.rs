@@ -16,7 +16,8 @@ impl Manager {
     pub fn debts(&self, now: Moment) -> Debts {
         let mut owed = self.owed.clone();
         owed.advance(now);
-        for flow in self.flows.values() {
+        // What a flow owes that has ended is counted since then.
+        for flow in self.flows.values().filter(|flow| !flow.debt.is_counted) {
             owed.owe(flow.debtor(), flow.missing(owed.now()));
         }
         Debts(owed)
