@@ -221,6 +221,29 @@ fn wrong_usage_is_2_and_help_names_the_exit_codes() {
 }
 
 #[test]
+fn connect_says_what_it_lacks_before_it_opens_a_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("p.toml"), "version = 1\n[interface.lo]\negres = 1\n").unwrap();
+    check(here, &["connect", "--help"], 0, "netcat with a flowspec", "");
+    check(here, &["connect", "127.0.0.1", "9"], 69, "", "--policy POLICY");
+    check(here, &["connect", "--policy", "p.toml", "127.0.0.1", "9"], 78, "", "did you mean \"egress\"?");
+    check(here, &["connect", "--policy", "absent.toml", "127.0.0.1", "9"], 71, "", "absent.toml");
+    for (arguments, words) in [
+        (&["127.0.0.1"][..], "HOST and PORT are needed"),
+        (&["127.0.0.1", "http"], "\"http\" is not a port"),
+        (&["127.0.0.1", "0"], "port 0 cannot be connected to"),
+        (&["--template", "hd", "--send", "guaranteed", "127.0.0.1", "9"], "cannot be used with"),
+        (&["--send", "guaranteed, token_rate = 6 Mbps", "127.0.0.1", "9"], "can be read in two ways"),
+        (&["--setup-priority", "8", "127.0.0.1", "9"], "0..=7"),
+        (&["--idle", "1 s", "127.0.0.1", "9"], "--udp"),
+        (&["-4", "-6", "127.0.0.1", "9"], "cannot be used with"),
+    ] {
+        check(here, &[&["connect"], arguments].concat(), 2, "", words);
+    }
+}
+
+#[test]
 fn the_effective_policy_sarif_and_schema_are_printed() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();

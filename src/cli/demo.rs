@@ -21,6 +21,7 @@ use super::demo_table::Screen;
 use super::failure::{CommandFailure, Exit};
 use super::input::{parse_policy, read};
 use super::output::print;
+use super::signals::signalled;
 
 /// Send real media to real viewers over a small link, first without gqos, then with it.
 ///
@@ -153,21 +154,6 @@ fn command_line() -> String {
         if plain { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
     });
     std::iter::once("gqos".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
-}
-
-/// Waits for SIGINT or SIGTERM, and gives the exit code of the one that arrives.
-async fn signalled() -> Exit {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        // Without handlers the signals end the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => Exit::Interrupted,
-        _ = terminate.recv() => Exit::Terminated,
-    }
 }
 
 struct PolicyText {

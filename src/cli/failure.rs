@@ -12,6 +12,8 @@ pub(super) enum Exit {
     Difference,
     /// Wrong usage.
     Usage,
+    /// The daemon cannot be reached: EX_UNAVAILABLE.
+    Unreachable,
     /// The operating system refused: EX_OSERR.
     OsError,
     /// A privilege is missing: EX_NOPERM.
@@ -34,14 +36,16 @@ pub(super) struct CommandFailure {
 /// The part of `--help` about exit codes.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 a test failed, a request was refused or a difference was found;
-2 wrong usage; 71 the operating system refused; 77 a privilege is missing;
-78 a policy, test or trace file is invalid; 130 or 143 the demo was ended by SIGINT or SIGTERM";
+2 wrong usage; 69 the daemon cannot be reached; 71 the operating system refused;
+77 a privilege is missing; 78 a policy, test or trace file is invalid;
+130 or 143 ended by SIGINT or SIGTERM";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Difference => 1,
             Exit::Usage => 2,
+            Exit::Unreachable => 69,
             Exit::OsError => 71,
             Exit::NoPrivilege => 77,
             Exit::InvalidFile => 78,

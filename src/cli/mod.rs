@@ -9,11 +9,12 @@
 //! # Order of calls
 //!
 //! `run` parses the arguments and calls the `run` function of one command. `input` reads files and policies, `output`
-//! prints, `diagnostics` renders problems as text, JSON or SARIF, `kernel` reads and changes the kernel's state. The
-//! commands `test`, `flowspec` and `plan` have folders.
+//! prints, `diagnostics` renders problems as text, JSON or SARIF, `kernel` reads and changes the kernel's state,
+//! `signals` ends a command in order. The commands `test`, `flowspec`, `plan` and `connect` have folders.
 
 mod check;
 mod clean;
+mod connect;
 mod demo;
 mod demo_live;
 mod demo_report;
@@ -31,6 +32,7 @@ mod output;
 mod plan;
 mod replay;
 mod schema;
+mod signals;
 mod stopwatch;
 mod test;
 
@@ -60,6 +62,7 @@ enum Command {
     Plan(plan::Arguments),
     Doctor(doctor::Arguments),
     Clean(clean::Arguments),
+    Connect(Box<connect::Arguments>),
     Schema(schema::Arguments),
 }
 
@@ -75,6 +78,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Clean(arguments) => clean::run(&arguments),
+        Command::Connect(arguments) => connect::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     };
     result.unwrap_or_else(|failure::CommandFailure { exit, error }| {

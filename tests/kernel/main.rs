@@ -7,6 +7,8 @@ mod cgroup;
 mod clean;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "cli")]
+mod connect_command;
 mod connections;
 mod differential;
 mod differential_filters;

@@ -1,0 +1,125 @@
+//! The command line of `gqos connect`.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use flowspec::{Flowspec, Micros, Qos};
+use gqos::engine::{Ask, What};
+
+use crate::cli::failure::{CommandFailure, Exit};
+
+/// Connect standard input and output to a peer, with a reservation: netcat with a flowspec.
+///
+/// Reserves, then connects; sends standard input, shaped to the flowspec, and prints what arrives. The end of standard input
+/// closes the sending direction, and the command ends when both directions have ended. Without a template and flowspecs the
+/// policy's first rule that matches decides.
+///
+/// Standard output has the data alone. The decision and the loss of a reservation go to standard error. A refusal ends the
+/// command with exit code 1 before anything is sent.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The peer's name or address, and its port. With --listen the address to listen on; every IPv4 address where it is absent, with -6 every
+    /// IPv6 address.
+    #[arg(value_names = ["HOST", "PORT"], num_args = 1..=2, required = true)]
+    destination: Vec<String>,
+    /// The policy of an engine in this process; several files merge.
+    #[arg(long, short, value_name = "POLICY")]
+    pub(super) policy: Vec<PathBuf>,
+    /// Ask for this template of the policy; of several, for the first that fits.
+    #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["send", "receive"])]
+    template: Vec<String>,
+    /// Ask for this sending flowspec: "guaranteed, token_rate = 6 Mbit/s".
+    #[arg(long, value_name = "SPEC")]
+    send: Option<Flowspec>,
+    /// Ask for this receiving flowspec.
+    #[arg(long, value_name = "SPEC")]
+    receive: Option<Flowspec>,
+    /// The flow's class, in place of that of the policy's rule.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
+    /// The group whose reservation the flow shares.
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// The client that the flow is counted for.
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// The flow's id in decisions, events and traces.
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// How important the flow is when it is admitted, 0 (best) to 7.
+    #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(0..=7))]
+    setup_priority: Option<u8>,
+    /// How important the flow is once it is admitted, 0 (best) to 7.
+    #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(0..=7))]
+    holding_priority: Option<u8>,
+    /// Accept one connection in place of connecting. With --udp the first datagram decides the peer.
+    #[arg(long, short)]
+    pub(super) listen: bool,
+    /// Use UDP: each read of standard input is a datagram.
+    #[arg(long, short)]
+    pub(super) udp: bool,
+    /// End a UDP flow once standard input has ended and nothing has arrived for this time.
+    #[arg(long, value_name = "TIME", default_value = "1 s", requires = "udp")]
+    pub(super) idle: Micros,
+    /// Use addresses of IPv4 alone.
+    #[arg(long, short = '4', conflicts_with = "ipv6")]
+    pub(super) ipv4: bool,
+    /// Use addresses of IPv6 alone.
+    #[arg(long, short = '6')]
+    pub(super) ipv6: bool,
+    /// Print the decision as one JSON document, on standard error.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A host and a port that are named on the command line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Destination {
+    /// `None` is every address of this host.
+    pub(super) host: Option<String>,
+    pub(super) port: u16,
+}
+
+impl Arguments {
+    /// The host and the port.
+    ///
+    /// - **Errors**: no port, a port that is no number of 16 bits, or a peer without a host.
+    pub(super) fn destination(&self) -> Result<Destination, CommandFailure> {
+        let usage = |error| CommandFailure::new(Exit::Usage, error);
+        let (host, port) = match &self.destination[..] {
+            [host, port] => (Some(host.clone()), port),
+            [port] if self.listen => (None, port),
+            _ => return Err(usage(anyhow!("HOST and PORT are needed; --listen needs PORT alone"))),
+        };
+        let port: u16 =
+            port.parse().map_err(|_| usage(anyhow!("{port:?} is not a port: a number up to 65535")))?;
+        if port == 0 && !self.listen {
+            return Err(usage(anyhow!("port 0 cannot be connected to")));
+        }
+        Ok(Destination { host, port })
+    }
+
+    /// What the flow is to get.
+    pub(super) fn ask(&self) -> Ask {
+        let what = match (&self.template[..], self.send, self.receive) {
+            ([], None, None) => What::ByRule,
+            ([], send, receive) => What::Qos(Box::new(Qos {
+                sending: send.unwrap_or(Flowspec::BEST_EFFORT),
+                receiving: receive.unwrap_or(Flowspec::BEST_EFFORT),
+            })),
+            ([template], ..) => What::Template(template.clone()),
+            (templates, ..) => What::FirstOf(templates.to_vec()),
+        };
+        let Self { class, group, client, id, setup_priority, holding_priority, .. } = self;
+        Ask {
+            id: id.clone(),
+            class: class.clone(),
+            what,
+            group: group.clone(),
+            client: client.clone(),
+            setup_priority: *setup_priority,
+            holding_priority: *holding_priority,
+            ..Ask::default()
+        }
+    }
+}
