@@ -74,6 +74,8 @@ pub mod admission;
 pub mod chart;
 #[cfg(feature = "host")]
 pub mod connect;
+#[cfg(feature = "host")]
+pub mod control;
 #[cfg(feature = "lab")]
 pub mod doctor;
 #[cfg(feature = "host")]

@@ -25,6 +25,7 @@ const PURE: &[&str] = &[
     "src/manager",
     "src/telemetry",
     "src/scenario",
+    "src/control",
     "src/failure.rs",
     "src/chart",
 ];
@@ -40,6 +41,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &["policy", "admission", "tc", "failure"]),
     ("manager", &["policy", "admission", "tc", "telemetry", "failure"]),
     ("scenario", &["policy", "admission", "manager", "telemetry", "failure"]),
+    ("control", &["policy", "admission", "tc", "manager", "telemetry", "failure"]),
     ("linux", &["tc", "failure"]),
     ("doctor", &["tc", "linux", "lab", "failure"]),
     ("engine", &["policy", "admission", "tc", "manager", "telemetry", "linux", "failure"]),

@@ -3,6 +3,8 @@
 //! - Order of calls: [`TSpec::new`] from a [`Flowspec`], once the interface's MTU is known; then the bounds here and in
 //!   [`guaranteed`](crate::guaranteed), and the operations on several TSpecs.
 
+use serde::{Deserialize, Serialize};
+
 use crate::direction::Direction;
 use crate::error::FlowspecError;
 use crate::field::Field;
@@ -25,13 +27,38 @@ use crate::units::{Bytes, Micros, Rate, Ratio};
 /// assert_eq!(tspec.arrival_bound(Micros::new(1_000_000)), Bytes::new(64_000 + 1_000_000));
 /// # Ok::<(), flowspec::FlowspecError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "Fields")]
 pub struct TSpec {
     pub(crate) token_rate: Rate,
     pub(crate) token_bucket_size: Bytes,
     pub(crate) peak_bandwidth: Peak,
     pub(crate) minimum_policed_size: Bytes,
     pub(crate) max_sdu_size: Bytes,
+}
+
+/// The fields of a TSpec before their relations are checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    token_rate: Rate,
+    token_bucket_size: Bytes,
+    peak_bandwidth: Peak,
+    minimum_policed_size: Bytes,
+    max_sdu_size: Bytes,
+}
+
+impl TryFrom<Fields> for TSpec {
+    type Error = FlowspecError;
+
+    fn try_from(fields: Fields) -> Result<Self, FlowspecError> {
+        let Fields { token_rate, token_bucket_size, peak_bandwidth, minimum_policed_size, max_sdu_size } =
+            fields;
+        let tspec =
+            Self { token_rate, token_bucket_size, peak_bandwidth, minimum_policed_size, max_sdu_size };
+        tspec.check()?;
+        Ok(tspec)
+    }
 }
 
 /// The default of `minimum_policed_size`: no smaller than an Ethernet frame, which bounds the overhead of link headers.

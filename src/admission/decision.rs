@@ -275,7 +275,33 @@ struct DecisionRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    enforced: Option<&'a Enforced>,
+    enforced: Option<EnforcedRecord<'a>>,
+}
+
+/// The part of the record about [`Enforced`]: what is lacking is a sentence.
+#[derive(Serialize)]
+struct EnforcedRecord<'a> {
+    class: Option<&'a str>,
+    shared: bool,
+    sending: bool,
+    receiving: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiving_class: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lacking: Option<String>,
+}
+
+impl<'a> From<&'a Enforced> for EnforcedRecord<'a> {
+    fn from(enforced: &'a Enforced) -> Self {
+        Self {
+            class: enforced.class.as_deref(),
+            shared: enforced.shared,
+            sending: enforced.sending,
+            receiving: enforced.receiving,
+            receiving_class: enforced.receiving_class.as_deref(),
+            lacking: enforced.lacking_text(),
+        }
+    }
 }
 
 impl Serialize for Decision {
@@ -311,7 +337,7 @@ impl Serialize for Decision {
             would_fit: self.would_fit(),
             least_latency: self.least_latency(),
             rule: self.rule_line(),
-            enforced: self.enforced(),
+            enforced: self.enforced().map(EnforcedRecord::from),
         };
         record.serialize(serializer)
     }

@@ -1,11 +1,11 @@
 //! What enforces a flow's reservation, and why the kernel does not take part where it doesn't.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::not_programmed::NotProgrammed;
 
 /// What enforces a flow's reservation, and where.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Enforced {
     /// The kernel class that carries what is sent, in `tc`'s notation.
     pub class: Option<String>,
@@ -16,10 +16,8 @@ pub struct Enforced {
     /// Whether reads are delayed in user space, so that the peer slows down.
     pub receiving: bool,
     /// The kernel class that carries what is received, in `tc`'s notation: on the ifb of the interface.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub receiving_class: Option<String>,
-    /// What is reserved and not enforced; a sentence in JSON.
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "sentence")]
+    /// What is reserved and not enforced.
     pub lacking: Vec<Lack>,
 }
 
@@ -45,9 +43,4 @@ impl Enforced {
         let lacking: Vec<_> = self.lacking.iter().map(Lack::to_string).collect();
         (!lacking.is_empty()).then(|| lacking.join("; "))
     }
-}
-
-#[expect(clippy::ptr_arg, reason = "the signature that serde asks for")]
-fn sentence<S: Serializer>(lacking: &Vec<Lack>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&lacking.iter().map(Lack::to_string).collect::<Vec<_>>().join("; "))
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use flowspec::{Both, Direction, Micros, Moment, Rate};
+use serde::{Deserialize, Serialize};
 
 use super::enforcement::Enforced;
 use super::limits::{Holder, counted, without_preempting};
@@ -13,7 +14,10 @@ use super::refusal::Refusal;
 use crate::policy::{Place, Policy};
 
 /// What became of an operation: the fields that this operation can have.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// - **JSON**: by variants, and reads back to the same value; the flat record of a decision is [`Decision`](super::Decision)'s.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "fields that their names describe")]
 pub enum Response {
@@ -75,7 +79,7 @@ pub enum Response {
 }
 
 /// The reservation of a new flow.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct AdmittedFlow {
     /// The name of the link that it is charged on: `eth0`.
     pub interface: String,
@@ -92,7 +96,7 @@ pub struct AdmittedFlow {
 }
 
 /// A rendition that its request ranked above the one that was admitted, if any.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct RefusedRendition {
     /// The name of the template, as the request's ladder has it; `None` for flowspecs of the request's own.
     pub name: Option<String>,
@@ -101,7 +105,7 @@ pub struct RefusedRendition {
 }
 
 /// Another reservation of a flow.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct RenegotiatedFlow {
     /// The name of the link that it is charged on; a renegotiation never changes it.
     pub interface: String,
@@ -112,7 +116,7 @@ pub struct RenegotiatedFlow {
 }
 
 /// A flow whose soft state was prolonged.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct RefreshedFlow {
     /// The name of the link that it is charged on.
     pub interface: String,
@@ -121,7 +125,8 @@ pub struct RefreshedFlow {
 }
 
 /// What [`Operation::Release`](super::Operation::Release) found under the id.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReleasedFlow {
     /// A flow with a reservation, which is free now.
     Flow {
@@ -135,7 +140,7 @@ pub enum ReleasedFlow {
 }
 
 /// A flow whose peer was seen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ReportedPeer {
     /// The name of the link that the flow is charged on.
     pub interface: String,
@@ -148,7 +153,7 @@ pub struct ReportedPeer {
 }
 
 /// A group that was made, or that has another flowspec from now on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct AdmittedGroup {
     /// The name of the link that all its members use.
     pub interface: String,
@@ -157,7 +162,7 @@ pub struct AdmittedGroup {
 }
 
 /// A group whose owner has ended it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct EndedGroup {
     /// The name of the link that all its members use.
     pub interface: String,
@@ -166,7 +171,7 @@ pub struct EndedGroup {
 }
 
 /// A link that carries another rate.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ChangedCapacity {
     /// The name of the link: `eth0`.
     pub interface: String,
@@ -183,7 +188,7 @@ pub struct ChangedCapacity {
 }
 
 /// The measured rate of a class, by which its flows are counted from now on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct MeasuredClass {
     /// The name of the link: `eth0`.
     pub interface: String,
@@ -196,7 +201,7 @@ pub struct MeasuredClass {
 }
 
 /// What [`Operation::Query`](super::Operation::Query) finds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct FreeCapacity {
     /// The name of the link: `eth0`.
     pub interface: String,
@@ -209,7 +214,8 @@ pub struct FreeCapacity {
 }
 
 /// When a flow would fit first.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fits {
     /// The flow fits from this moment on, as far as reservations are booked.
     At(Moment),
@@ -218,7 +224,7 @@ pub enum Fits {
 }
 
 /// A refusal, with the place in the policy that decided.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Refused {
     /// The constraint that decided, with its numbers.
     pub refusal: Refusal,

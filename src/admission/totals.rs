@@ -1,10 +1,10 @@
 //! What one direction of an interface or a group may promise, and what is promised of it.
 
 use flowspec::Rate;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One direction: the budget and the part of it that is reserved.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Totals {
     /// What may be promised.
     pub budget: Rate,

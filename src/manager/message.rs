@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate, TSpec, Wsa};
+use serde::{Deserialize, Serialize};
 
 use crate::admission::{Decision, EndCause, NotProgrammed, Operation, PeerLoss};
 use crate::failure::KernelFailure;
@@ -189,7 +190,7 @@ pub enum Notice {
 }
 
 /// A reservation that was taken back.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Lost {
     /// The id of its request.
     pub id: String,
@@ -200,7 +201,8 @@ pub struct Lost {
 }
 
 /// Why a reservation was taken back.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Loss {
     /// A more important flow needs its capacity.
@@ -235,7 +237,7 @@ pub struct Answer {
 }
 
 /// How an admitted flow is to be set up.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Admitted {
     /// The TSpec that the flow is shaped to; `None` in a direction without a reservation.
     pub tspec: Both<Option<TSpec>>,

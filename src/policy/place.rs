@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// One policy text and its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -12,7 +14,7 @@ pub struct Source<'a> {
 }
 
 /// A range of bytes in one of the sources.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Place {
     /// The index of the source, in the order given.
     pub source: usize,

@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::place::Place;
 
 /// A rule. The first rule whose conditions all hold applies.
@@ -35,7 +37,8 @@ pub struct Match {
 }
 
 /// The transports that rules tell apart.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Protocol {
     /// IPPROTO_TCP: a stream.

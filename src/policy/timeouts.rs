@@ -3,9 +3,11 @@
 use std::fmt;
 
 use flowspec::Micros;
+use serde::{Deserialize, Serialize};
 
 /// A time, or the statement that there is no limit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Timeout {
     /// `"off"`: the flow keeps its reservation for as long as its socket is open.
     Off,
@@ -14,7 +16,7 @@ pub enum Timeout {
 }
 
 /// The timeouts of the whole policy, which classes and clients may replace.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PeerTimeouts {
     /// How long nothing may be heard of the peer of a connection that expects an answer, or be sent by a datagram flow.
     pub dead_after: Timeout,

@@ -51,7 +51,7 @@ pub use fifo::Bfifo;
 pub use filter::{BPF_MATCH_ALL, Filter, Program, Redirect, Target, TooMany, U32Key};
 pub use flower::{FlowerKey, Masked};
 pub use fq_codel::FqCodel;
-pub use handle::Handle;
+pub use handle::{Handle, NotAHandle};
 pub use htb::{ClassPlace, HtbBucket, HtbClass, HtbRoot, HtbRootState, NotEncodable, TICK_NANOS};
 pub use idle::{LEAST_POOLED, MOST_IDLE, is_idle};
 pub use layout::{

@@ -1,0 +1,116 @@
+//! A decision over the socket.
+
+use std::collections::BTreeMap;
+
+use flowspec::{Both, Moment};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::admission::{Decision, Response, Totals};
+use crate::manager::Admitted;
+
+/// The answer to each request that the ledger decides.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Decided {
+    /// The flat record that `gqos replay` prints.
+    pub decision: Value,
+    /// How the flow is to be set up, where one was admitted or renegotiated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<Admitted>,
+    /// The decision's parts, where the call asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<DecisionDetails>,
+}
+
+/// A [`Decision`] that is written by its parts and reads back to the same value.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct DecisionDetails(#[serde(with = "Parts")] pub Decision);
+
+#[derive(Deserialize, Serialize)]
+#[serde(remote = "Decision")]
+struct Parts {
+    at: Moment,
+    response: Response,
+    totals: BTreeMap<String, Both<Totals>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    expired: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dead: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stalled: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notified: Vec<String>,
+}
+
+impl Decided {
+    /// The answer with a decision.
+    ///
+    /// - **Errors**: none for a decision that a ledger has made.
+    pub fn new(
+        decision: Decision,
+        admitted: Option<Admitted>,
+        with_details: bool,
+    ) -> serde_json::Result<Self> {
+        let flat = serde_json::to_value(&decision)?;
+        Ok(Self { decision: flat, admitted, details: with_details.then_some(DecisionDetails(decision)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use flowspec::{Bytes, Flowspec, Qos, Rate};
+
+    use super::*;
+    use crate::admission::{Enforced, Lack, Ledger, NewFlow, NotProgrammed, Operation, Request};
+    use crate::policy::{Policy, Source};
+
+    const POLICY: &str = "version = 1\npreemption = true\n[interface.eth0]\negress = { capacity = \"80 Mbit/s\", reservable = \"100%\" }\n";
+
+    #[test]
+    fn decisions_read_back_as_they_were_made() {
+        let (policy, _) = Policy::parse(&[Source { name: "p.toml", text: POLICY }]).unwrap();
+        let mut ledger = Ledger::new(Arc::new(policy));
+        let qos = |mbit| Qos::sending(Flowspec::guaranteed(Rate::from_mbit(mbit), Bytes::new(9000)));
+        let reserve = |id: &str, mbit, setup| {
+            let mut request = Request::new(NewFlow { id, interface: "eth0" }, qos(mbit));
+            (request.setup_priority, request.holding_priority) = (Some(setup), Some(setup));
+            Operation::Reserve(Box::new(request.into()))
+        };
+        let interface = || "eth0".to_owned();
+        let operations = [
+            reserve("v1", 50, 5),
+            reserve("v2", 50, 5),
+            reserve("v3", 50, 2),
+            reserve("v4", 31, 5),
+            Operation::Renegotiate {
+                id: "v3".into(),
+                flowspecs: Box::new(Both { sending: Some(qos(60).sending), receiving: None }),
+            },
+            Operation::Query { interface: interface(), request: None },
+            Operation::Release { id: "v3".into() },
+            Operation::Release { id: "v3".into() },
+            Operation::Tick,
+        ];
+        for (at, operation) in (0..).zip(operations) {
+            let mut decision = ledger.decide(Moment::from_micros(at), &operation).decision;
+            decision.set_enforced(Enforced {
+                class: Some("6771:100".into()),
+                shared: false,
+                sending: true,
+                receiving: false,
+                receiving_class: None,
+                lacking: vec![Lack::ReceivingClass(NotProgrammed::NotSeen)],
+            });
+            let decided = Decided::new(decision.clone(), None, true).unwrap();
+            let text = serde_json::to_string(&decided).unwrap();
+            let read: Decided = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.details, Some(DecisionDetails(decision.clone())), "{text}");
+            assert_eq!(read.decision, serde_json::to_value(&decision).unwrap(), "the flat record");
+            let plain = Decided::new(decision, None, false).unwrap();
+            assert_eq!(plain.details, None);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Errors of the protocol. A refusal by the ledger is an answer and none of these.
+
+use serde::{Deserialize, Serialize};
+
+use crate::admission::Refusal;
+use crate::failure::KernelFailure;
+
+/// Why a call has no answer.
+///
+/// - **JSON**: `{"error": "org.gqos.UnknownId", "parameters": {"id": "v1"}}`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(tag = "error", content = "parameters")]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "fields that their names describe")]
+pub enum ControlError {
+    /// The service does not have the interface. Source: `org.varlink.service`, as the next four.
+    #[serde(rename = "org.varlink.service.InterfaceNotFound")]
+    #[error("no interface {interface:?}")]
+    InterfaceNotFound { interface: String },
+    /// The interface does not have the method.
+    #[serde(rename = "org.varlink.service.MethodNotFound")]
+    #[error("no method {method:?}")]
+    MethodNotFound { method: String },
+    /// The method cannot be called in this way.
+    #[serde(rename = "org.varlink.service.MethodNotImplemented")]
+    #[error("{method} cannot be called in this way")]
+    MethodNotImplemented { method: String },
+    /// A parameter is missing, unknown or has another type.
+    #[serde(rename = "org.varlink.service.InvalidParameter")]
+    #[error("invalid parameters: {parameter}")]
+    InvalidParameter {
+        /// What is wrong, with the parameter's name.
+        parameter: String,
+    },
+    /// The method gives a stream, and the call does not take more than one reply.
+    #[serde(rename = "org.varlink.service.ExpectedMore")]
+    #[error("the method gives a stream of replies; call it with \"more\": true")]
+    ExpectedMore {},
+    /// The method is for administrators.
+    #[serde(rename = "org.gqos.NotPermitted")]
+    #[error("{method} is for root and the daemon's group")]
+    NotPermitted { method: String },
+    /// The caller holds no reservation of this id, whether or not another user does.
+    #[serde(rename = "org.gqos.UnknownId")]
+    #[error("no reservation {id:?}")]
+    UnknownId { id: String },
+    /// No flow of this id waits for capacity.
+    #[serde(rename = "org.gqos.NotWaiting")]
+    #[error("no flow {id:?} waits for capacity")]
+    NotWaiting { id: String },
+    /// A name is longer than it may be.
+    #[serde(rename = "org.gqos.LongName")]
+    #[error("{field} has {bytes} bytes, and {most} may be")]
+    LongName { field: String, bytes: usize, most: usize },
+    /// The user has as many reservations as there may be.
+    #[serde(rename = "org.gqos.TooManyFlows")]
+    #[error("user {uid} holds {flows} reservations, and no more may be")]
+    TooManyFlows { uid: u32, flows: usize },
+    /// The user makes more calls than there may be.
+    #[serde(rename = "org.gqos.TooManyCalls")]
+    #[error("user {uid} makes more than {most_a_second} calls a second; call again in {retry_after_us} us")]
+    TooManyCalls { uid: u32, most_a_second: u32, retry_after_us: u64 },
+    /// As many requests wait for the engine as there may be.
+    #[serde(rename = "org.gqos.TooManyRequests")]
+    #[error("{limit} requests wait, and no more may")]
+    TooManyRequests { limit: usize },
+    /// The user or the daemon has as many connections as there may be.
+    #[serde(rename = "org.gqos.TooManyConnections")]
+    #[error("{connections} connections, and no more may be")]
+    TooManyConnections { connections: usize },
+    /// The daemon takes no new flows.
+    #[serde(rename = "org.gqos.Draining")]
+    #[error("the daemon is draining and takes no new flows")]
+    Draining {},
+    /// The call needs a descriptor, or has one that it cannot use.
+    #[serde(rename = "org.gqos.Descriptor")]
+    #[error("the descriptor: {problem}")]
+    Descriptor {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A call to the kernel failed.
+    #[serde(rename = "org.gqos.Kernel")]
+    #[error("{failure}")]
+    Kernel { failure: KernelFailure },
+    /// The policy's files are invalid, and the policy before them stays.
+    #[serde(rename = "org.gqos.InvalidPolicy")]
+    #[error("the policy is invalid and nothing was changed: {} problems, the first: {}", problems.len(), first(problems))]
+    InvalidPolicy { problems: Vec<PolicyProblem> },
+    /// The policy is valid, and has a part that a running daemon cannot take over.
+    #[serde(rename = "org.gqos.UnsupportedPolicy")]
+    #[error("the policy: {part}")]
+    UnsupportedPolicy { part: String },
+    /// The manager has panicked.
+    #[serde(rename = "org.gqos.Faulted")]
+    #[error("{refusal}")]
+    Faulted { refusal: Refusal },
+    /// The daemon ends.
+    #[serde(rename = "org.gqos.Stopped")]
+    #[error("the daemon ends")]
+    Stopped {},
+    /// A client's own: the reply is none of this protocol.
+    #[serde(rename = "org.gqos.Unreadable")]
+    #[error("a reply that this version does not read: {problem}")]
+    Unreadable { problem: String },
+}
+
+/// A problem of a policy, as `gqos check` reports it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PolicyProblem {
+    /// The stable code: `gqos explain CODE` says more.
+    pub code: String,
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// How to correct it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+fn first(problems: &[PolicyProblem]) -> String {
+    problems.first().map_or_else(String::new, |problem| {
+        let PolicyProblem { file, line, column, message, .. } = problem;
+        format!("{file}:{line}:{column}: {message}")
+    })
+}

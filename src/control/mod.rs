@@ -1,0 +1,57 @@
+//! The protocol of the daemon's control socket: varlink, as values and bytes.
+//!
+//! Takes bytes and gives calls, takes replies and gives bytes. Knows no socket, no clock and no engine: the daemon and its
+//! clients bring those. A message is a JSON object that ends with a NUL; replies come in the order of the calls.
+//!
+//! # Types
+//!
+//! - **Bytes**: a [`FrameReader`] cuts what was read into messages ([`FrameError`]); [`encode`] makes a message of a value.
+//! - **Envelopes**: [`Call`] and [`Reply`].
+//! - **Calls**: a [`Method`] by its name; a [`Request`] is a call whose parameters were read, [`Reserve`] and [`Release`]
+//!   among them.
+//! - **Answers**: [`Decided`] for each request that the ledger decides; [`Notice`] and [`EventBatch`] in streams;
+//!   [`StatusReply`], [`FlowRecord`] and [`ReloadReply`] for administrators; [`ControlError`] in place of any of them.
+//! - **Limits**: [`limits`]; the interface in varlink's language: [`INTERFACE`].
+//!
+//! # Order of calls
+//!
+//! - Server: [`FrameReader::push`], [`FrameReader::next_message`], [`Call::read`], [`Call::request`]; then [`Reply::answer`] or
+//!   [`Reply::error`], and [`encode`].
+//! - Client: [`Call::new`] of a [`Request`], [`encode`]; then [`Reply::read`] and [`Reply::parameters`].
+//!
+//! A decision is the flat record that `gqos replay` prints. A client that asks for `details` gets its parts as well, and
+//! builds the same [`Decision`](crate::admission::Decision) from them.
+//!
+//! - **Source**: varlink.org, "Interface Definition" and "Method Call".
+
+mod decided;
+mod envelope;
+mod error;
+mod frame;
+pub mod limits;
+mod method;
+mod reply;
+mod request;
+
+pub use decided::{Decided, DecisionDetails};
+pub use envelope::{Call, Reply};
+pub use error::{ControlError, PolicyProblem};
+pub use frame::{FrameError, FrameReader, encode};
+pub use method::{Method, Request};
+pub use reply::{
+    Attached, ClassRecord, DrainReply, EgressReply, EventBatch, FlowBatch, FlowRecord, InterfaceDescription,
+    InterfaceRecord, Notice, ReloadReply, RenditionRecord, RenditionsReply, ServiceInfo, StatusReply,
+};
+pub use request::{
+    Adopt, Drain, Egress, FlowId, Flows, GetInterfaceDescription, Group, Nothing, Query, Refresh, Release,
+    Renegotiate, Reserve, RouteHints, RoutePorts, Status, Wait,
+};
+
+/// The name of the interface: the prefix of its methods and errors.
+pub const INTERFACE_NAME: &str = "org.gqos";
+
+/// The interface in varlink's definition language.
+pub const INTERFACE: &str = include_str!("org.gqos.varlink");
+
+/// Where the daemon listens unless it is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/gqos/gqos.sock";

@@ -1,0 +1,198 @@
+//! The parameters of the replies.
+
+use flowspec::{Both, Flowspec, Rate};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::admission::{NotProgrammed, Totals};
+use crate::manager::{Admitted, Lost};
+use crate::tc::Handle;
+
+/// A notice in the stream of `Wait`.
+///
+/// - **JSON**: `{"notice": "lost", "lost": {"id": "v1", "interface": "eth0", "why": "shed"}}`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "fields that their names describe")]
+pub enum Notice {
+    /// The first notice: what happens from now on is in the stream.
+    Listening {},
+    /// A reservation was taken back.
+    Lost { lost: Lost },
+    /// A reservation that was made ahead begins.
+    Begun {
+        id: String,
+        /// How its flow is set up.
+        admitted: Box<Admitted>,
+    },
+    /// The request of a flow that waits would be granted now.
+    Capacity { id: String },
+    /// More is reserved on an interface than it carries, or no longer.
+    Overcommitted { interface: String, over: bool },
+}
+
+/// What the daemon did with a socket.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Attached {
+    /// The socket's cookie, with which the reservation ends.
+    pub cookie: u64,
+    /// The class that its packets are sent to, in `tc`'s notation; null where user space alone enforces the flow.
+    pub class: Option<Handle>,
+    /// The code point that they carry, where the class of the policy has one.
+    pub dscp: Option<u8>,
+}
+
+/// Flowspecs that a request asks for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RenditionRecord {
+    /// The name of the template; null for flowspecs of the request's own.
+    pub template: Option<String>,
+    /// The flowspec for sending.
+    pub sending: Flowspec,
+    /// The flowspec for receiving.
+    pub receiving: Flowspec,
+}
+
+/// The flowspecs that a request asks for, best first.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RenditionsReply {
+    /// One at least.
+    pub renditions: Vec<RenditionRecord>,
+}
+
+/// The interface by which packets leave.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EgressReply {
+    /// Its name.
+    pub interface: String,
+    /// What it carries, in bytes per second, as far as that is known.
+    pub line_rate: Option<Rate>,
+}
+
+/// Some of the flows in the stream of `Flows`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowBatch {
+    /// The caller's; those of all users for an administrator.
+    pub flows: Vec<FlowRecord>,
+}
+
+/// A flow that holds a reservation.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowRecord {
+    /// The id that its decision named.
+    pub id: String,
+    /// The name of the link that it is charged on.
+    pub interface: String,
+    /// What it takes from its budgets, in bytes per second.
+    pub charged: Both<Rate>,
+    /// Its group.
+    pub group: Option<String>,
+    /// Its class in the kernel, in `tc`'s notation.
+    pub class: Option<Handle>,
+    /// The user that reserved it.
+    pub uid: u32,
+    /// The process that reserved it.
+    pub pid: Option<u32>,
+    /// The cookie of its socket; null while it lives with its client's connection.
+    pub cookie: Option<u64>,
+}
+
+/// Some of the events in the stream of `Events`. The first reply has none and says that the stream has begun.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct EventBatch {
+    /// As `gqos events --json` prints them, one flat object each.
+    pub events: Vec<Value>,
+    /// How many were lost so far since the client reads too slowly.
+    pub dropped: u64,
+}
+
+/// The state of the daemon.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StatusReply {
+    /// The daemon's version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The files of its policy.
+    pub policy: Vec<String>,
+    /// Whether new flows are refused.
+    pub draining: bool,
+    /// How many clients are connected.
+    pub connections: usize,
+    /// How many reservations are held.
+    pub flows: usize,
+    /// Every interface that has been seen.
+    pub interfaces: Vec<InterfaceRecord>,
+}
+
+/// The state of an interface.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct InterfaceRecord {
+    /// The name of the link.
+    pub interface: String,
+    /// Budget and reserved rate, in bytes per second.
+    pub totals: Both<Totals>,
+    /// Why the kernel has no tree for it; null where it has one.
+    pub not_programmed: Option<NotProgrammed>,
+    /// How many flows use it.
+    pub flows: usize,
+    /// Packets that bypassed every class.
+    pub direct_packets: u32,
+    /// The kernel's classes, where the call asked for them; for others than administrators without those of other users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<ClassRecord>>,
+}
+
+/// A class of an interface, with the kernel's counters.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ClassRecord {
+    /// As `tc` writes it.
+    pub class: String,
+    /// The flow it carries, or `link`, `default` or `idle`.
+    pub flow: String,
+    /// Its rate in bytes per second, link headers included.
+    pub rate: Rate,
+    /// What the kernel counted since the flow began.
+    pub sent_bytes: u64,
+    /// Packets that its queue dropped since then.
+    pub dropped: u32,
+}
+
+/// What another policy changes: in itself, and for the flows that are there.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ReloadReply {
+    /// Added, removed and changed definitions; flows without their interface or class; groups and budgets that differ.
+    pub changes: Value,
+}
+
+/// What came of a call of `Drain`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DrainReply {
+    /// Whether new flows are refused from now on.
+    pub draining: bool,
+    /// How many reservations are held still.
+    pub flows: usize,
+}
+
+/// What a varlink service says of itself.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ServiceInfo {
+    /// Who makes it.
+    pub vendor: String,
+    /// Its name.
+    pub product: String,
+    /// Its version.
+    pub version: String,
+    /// Where it is described.
+    pub url: String,
+    /// The names of its interfaces.
+    pub interfaces: Vec<String>,
+}
+
+/// An interface in varlink's definition language.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct InterfaceDescription {
+    /// The text.
+    pub description: String,
+}
