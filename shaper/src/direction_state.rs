@@ -8,6 +8,7 @@ use crate::bucket::Bucket;
 use crate::debts::Debts;
 use crate::limiter::{Deficit, Due, Limiter};
 use crate::plan::{Framing, Plan};
+use crate::release::Release;
 use crate::timer::TimedWait;
 
 /// What has passed in one direction.
@@ -48,6 +49,7 @@ enum Shaping {
         /// Tokens of transfers that are not completed: the most that may be refunded. A transfer that began while the
         /// direction was not shaped has taken none.
         taken: Bytes,
+        release: Release,
     },
 }
 
@@ -72,7 +74,7 @@ impl DirectionState {
                 self.debts.owe(now, plan, limiter.deficit(now));
                 self.shaping = Shaping::Off;
             }
-            (Shaping::On { plan, limiter, .. }, Some(new)) => {
+            (Shaping::On { plan, limiter, release, .. }, Some(new)) => {
                 let before = limiter.deficit(now);
                 limiter.set_plan(now, &new);
                 let after = limiter.deficit(now);
@@ -80,12 +82,14 @@ impl DirectionState {
                 let peak = before.peak.saturating_sub(after.peak);
                 self.debts.owe(now, plan, Deficit { sustained, peak });
                 *plan = new;
+                *release = Release::default();
             }
             (Shaping::Off, Some(plan)) => {
                 let mut limiter = Bucket::new(&plan, now);
                 let Deficit { sustained, peak } = self.debts.take_over(now, &plan);
                 limiter.withdraw(now, Deficit { sustained: sustained.max(owed), peak });
-                self.shaping = Shaping::On { limiter: Box::new(limiter), plan, taken: Bytes::ZERO };
+                let (limiter, taken) = (Box::new(limiter), Bytes::ZERO);
+                self.shaping = Shaping::On { limiter, plan, taken, release: Release::default() };
             }
         }
         self.invariants();
@@ -118,18 +122,20 @@ impl DirectionState {
 
     /// How much of `wanted` payload may pass now.
     ///
-    /// A stream waits until there are tokens for a quantum (or for all that is wanted), and then gets as much as
-    /// there are tokens for: tokens that arrived while a timer was late are used at once. A datagram passes whole.
+    /// A stream waits until there are tokens for a quantum (or for all that is wanted), or, where its plan has a
+    /// period, until the time of its next release; then it gets as much as there are tokens for: tokens that arrived
+    /// while a timer was late are used at once. A datagram passes whole.
     pub(crate) fn acquire(&mut self, now: Timestamp, wanted: usize) -> Acquired {
-        let Shaping::On { plan, limiter, taken } = &mut self.shaping else {
+        let Shaping::On { plan, limiter, taken, release } = &mut self.shaping else {
             return Acquired::Granted(wanted);
         };
         let wanted = u64::try_from(wanted).unwrap_or(u64::MAX);
-        let least = match plan.framing {
-            Framing::Stream { .. } => wanted.min(plan.payload_within(plan.quantum)),
-            Framing::Datagram { .. } => wanted,
+        let least = match (plan.framing, plan.period) {
+            (Framing::Stream { segment, .. }, Some(_)) => wanted.min(segment),
+            (Framing::Stream { .. }, None) => wanted.min(plan.payload_within(plan.quantum)),
+            (Framing::Datagram { .. }, _) => wanted,
         };
-        let due = limiter.due(now, plan.charge(least));
+        let due = release.due(now, plan.period, limiter.due(now, plan.charge(least)));
         if let Due::At(until) = due {
             self.stats.waits += 1;
             return Acquired::Wait(TimedWait { until, precise: !plan.tolerates_coarse_timers() });
@@ -153,7 +159,7 @@ impl DirectionState {
     pub(crate) fn complete(&mut self, now: Timestamp, granted: usize, passed: Option<usize>) {
         self.count(passed);
         let (granted, passed) = (granted as u64, passed.map(|passed| passed as u64));
-        if let Shaping::On { plan, limiter, taken } = &mut self.shaping {
+        if let Shaping::On { plan, limiter, taken, .. } = &mut self.shaping {
             let charged = passed.map_or(Bytes::ZERO, |passed| plan.charge(passed));
             let cost = plan.charge(granted);
             limiter.refund(now, cost.saturating_sub(charged).min(*taken));

@@ -31,6 +31,8 @@ mod debts;
 #[cfg(feature = "tokio")]
 mod direction_state;
 #[cfg(feature = "tokio")]
+mod release;
+#[cfg(feature = "tokio")]
 pub mod stream;
 #[cfg(feature = "tokio")]
 pub mod sys;

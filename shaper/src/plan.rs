@@ -46,13 +46,30 @@ pub struct Plan {
     pub max_sdu_size: Bytes,
     /// How the transport turns payload into datagrams.
     pub framing: Framing,
-    /// How much a stream releases at a time: large enough for few wake-ups, small enough for a smooth flow and for a
-    /// late timer not to lower the rate.
+    /// How much a stream releases at a time: half a bucket, or less. Large enough for few wake-ups, small enough for
+    /// a late timer not to lower the rate.
     pub quantum: Bytes,
+    /// How long r takes for a quantum, where a stream releases at fixed times: all that its bucket holds, once in each
+    /// period. `None` where it releases as soon as there are tokens for a quantum.
+    pub period: Option<Micros>,
 }
 
-/// A quantum is at most this much of the flow's own rate, so that a rate measured over a second is off by at most
-/// one hundredth.
+/// The periods of streams that release at fixed times: whole milliseconds that divide a second, so that every second
+/// has the same number of releases.
+const PERIODS: [Micros; 9] = [
+    Micros::new(250_000),
+    Micros::new(200_000),
+    Micros::new(125_000),
+    Micros::new(100_000),
+    Micros::new(50_000),
+    Micros::new(40_000),
+    Micros::new(25_000),
+    Micros::new(20_000),
+    Micros::new(10_000),
+];
+
+/// Without a period, a quantum is at most this much of the flow's own rate, so that a rate measured over a second is
+/// off by at most one hundredth.
 const QUANTUM_TIME: Micros = Micros::new(10_000);
 
 /// A quantum is at most this, whatever the rate: the size of one large socket write.
@@ -80,28 +97,24 @@ impl Plan {
             Peak::Infinite => None,
             Peak::Finite(rate) => Some(Tokens { rate, depth: Self::peak_depth(rate, tspec) }),
         };
-        let plan = Self {
-            sustained,
-            peak,
-            minimum_policed_size: tspec.minimum_policed_size(),
-            max_sdu_size,
-            framing,
-            quantum: quantum(sustained, peak, framing),
-        };
+        let (quantum, period) = quantum(sustained, peak, framing);
+        let minimum_policed_size = tspec.minimum_policed_size();
+        let plan = Self { sustained, peak, minimum_policed_size, max_sdu_size, framing, quantum, period };
         plan.invariants();
         Ok(plan)
     }
 
     /// Asserts what holds for every plan, in debug builds: m ≤ M ≤ b, r ≤ p, every bucket holds a packet of M and a
-    /// quantum, and every packet has payload.
+    /// quantum, a quantum takes a period, and every packet has payload.
     pub fn invariants(&self) {
-        let Self { sustained, peak, minimum_policed_size, max_sdu_size, framing, quantum } = *self;
+        let Self { sustained, peak, minimum_policed_size, max_sdu_size, framing, quantum, period } = *self;
         debug_assert!(minimum_policed_size <= max_sdu_size, "{self:?}");
         debug_assert!(peak.is_none_or(|peak| peak.rate >= sustained.rate), "{self:?}");
         for bucket in [Some(sustained), peak].into_iter().flatten() {
             debug_assert!(bucket.depth >= max_sdu_size && bucket.depth >= quantum, "{self:?}");
         }
         debug_assert!(framing.header() < max_sdu_size.get() && quantum > Bytes::ZERO, "{self:?}");
+        debug_assert!(period.is_none_or(|period| sustained.rate.bytes_in(period) == quantum), "{self:?}");
         if let Framing::Stream { header, segment } = framing {
             debug_assert!(segment > 0 && header + segment <= max_sdu_size.get(), "{self:?}");
             debug_assert!(quantum.get() >= header + segment, "{self:?}");
@@ -156,18 +169,27 @@ impl Plan {
     }
 }
 
-/// The least of half a bucket, 10 ms of the rate and 64 KiB, in whole segments and at least one.
-fn quantum(sustained: Tokens, peak: Option<Tokens>, framing: Framing) -> Bytes {
+/// What a stream releases at a time, and its period if it has one: the longest in which r gives at most half a bucket
+/// and 64 KiB. Without one that gives a segment, and for datagrams, the least of half a bucket, 10 ms of the rate and
+/// 64 KiB, in whole segments and at least one.
+fn quantum(sustained: Tokens, peak: Option<Tokens>, framing: Framing) -> (Bytes, Option<Micros>) {
     let half = sustained.depth.get() / 2;
     let peak_half = peak.map_or(u64::MAX, |peak| peak.depth.get() / 2);
-    let smooth = sustained.rate.bytes_in(QUANTUM_TIME).get();
-    let wanted = half.min(peak_half).min(smooth).min(QUANTUM_LIMIT);
+    let most = half.min(peak_half).min(QUANTUM_LIMIT);
+    let in_period = |period| sustained.rate.bytes_in(period).get();
+    if let Framing::Stream { header, segment } = framing
+        && let Some(period) = PERIODS.into_iter().find(|&period| in_period(period) <= most)
+        && in_period(period) >= header.saturating_add(segment)
+    {
+        return (Bytes::new(in_period(period)), Some(period));
+    }
+    let wanted = most.min(in_period(QUANTUM_TIME));
     let packet = match framing {
         Framing::Stream { header, segment } => header.saturating_add(segment),
         Framing::Datagram { .. } => 1,
     };
     let least = packet.min(sustained.depth.get());
-    Bytes::new((wanted / packet * packet).max(least))
+    (Bytes::new((wanted / packet * packet).max(least)), None)
 }
 
 impl Framing {
@@ -231,10 +253,19 @@ mod tests {
 
     #[test]
     fn a_quantum_is_at_most_half_the_bucket_but_at_least_a_packet() {
-        assert_eq!(plan(750_000, 65536, TCP).quantum.get(), 7500);
-        assert_eq!(plan(187_500, 65536, TCP).quantum.get(), 1500);
-        assert_eq!(plan(125_000_000, 1 << 20, TCP).quantum.get(), 43 * 1500);
-        assert_eq!(plan(750_000, 1500, TCP).quantum.get(), 1500);
+        let quantum = |rate, bucket, framing| {
+            let plan = plan(rate, bucket, framing);
+            (plan.quantum.get(), plan.period.map(Micros::get))
+        };
+        // 40 ms of 750 kB/s: 50 ms would be more than half the bucket.
+        assert_eq!(quantum(750_000, 65_536, TCP), (30_000, Some(40_000)));
+        assert_eq!(quantum(125_000, 16_384, TCP), (6250, Some(50_000)));
+        assert_eq!(quantum(8_000, 16_384, TCP), (2000, Some(250_000)));
+        // Datagrams, 64 KiB in less than 10 ms, a bucket of a packet, and less than a segment in a quarter of a second.
+        assert_eq!(quantum(750_000, 65_536, UDP), (7500, None));
+        assert_eq!(quantum(125_000_000, 1 << 20, TCP), (43 * 1500, None));
+        assert_eq!(quantum(750_000, 1500, TCP), (1500, None));
+        assert_eq!(quantum(1_000, 65_536, TCP), (1500, None));
         assert!(plan(750_000, 65536, TCP).tolerates_coarse_timers());
         assert!(!plan(750_000, 1500, TCP).tolerates_coarse_timers());
     }

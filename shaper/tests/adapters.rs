@@ -77,7 +77,8 @@ async fn a_stream_that_always_has_data_gets_its_rate_and_no_more() {
     // 5000 packets of 1500 B at 750 kB/s, less a full bucket: 9.91 s, and a timer is never early.
     let exact = Duration::from_micros((5000 * 1500 - 65_536) * 1_000_000 / 750_000);
     assert!(took >= exact - Duration::from_millis(2), "{took:?}, {exact:?}");
-    assert!(took <= exact + Duration::from_millis(15), "{took:?}, {exact:?}");
+    // The last release is up to a period of 40 ms after its tokens.
+    assert!(took <= exact + Duration::from_millis(42), "{took:?}, {exact:?}");
     let sent = &stream.get_ref().sent;
     let (mut most, mut total) = (0, 0);
     for (first, &(from, _)) in sent.iter().enumerate() {
