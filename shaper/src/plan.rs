@@ -46,8 +46,8 @@ pub struct Plan {
     pub max_sdu_size: Bytes,
     /// How the transport turns payload into datagrams.
     pub framing: Framing,
-    /// How much a stream releases at a time: half a bucket, or less. Large enough for few wake-ups, small enough for
-    /// a late timer not to lower the rate.
+    /// How much a stream releases at a time: large enough for few wake-ups, small enough for a late timer not to lower
+    /// the rate.
     pub quantum: Bytes,
     /// How long r takes for a quantum, where a stream releases at fixed times: all that its bucket holds, once in each
     /// period. `None` where it releases as soon as there are tokens for a quantum.
@@ -67,6 +67,10 @@ const PERIODS: [Micros; 9] = [
     Micros::new(20_000),
     Micros::new(10_000),
 ];
+
+/// How late a stream with a period may release without losing rate: its bucket holds this much of r beside a quantum.
+/// A machine whose cores have other work to do delays a task that long.
+const PERIOD_LATENESS: Micros = Micros::new(25_000);
 
 /// Without a period, a quantum is at most this much of the flow's own rate, so that a rate measured over a second is
 /// off by at most one hundredth.
@@ -169,21 +173,26 @@ impl Plan {
     }
 }
 
-/// What a stream releases at a time, and its period if it has one: the longest in which r gives at most half a bucket
-/// and 64 KiB. Without one that gives a segment, and for datagrams, the least of half a bucket, 10 ms of the rate and
-/// 64 KiB, in whole segments and at least one.
+/// What a stream releases at a time, and its period if it has one: the longest in which r gives at most 64 KiB, four
+/// fifths of the bucket with [`PERIOD_LATENESS`] of r left, and half of the peak's. Without one that gives a segment,
+/// and for datagrams, the least of half a bucket, 10 ms of the rate and 64 KiB, in whole segments and at least one.
 fn quantum(sustained: Tokens, peak: Option<Tokens>, framing: Framing) -> (Bytes, Option<Micros>) {
-    let half = sustained.depth.get() / 2;
+    let Tokens { rate, depth } = sustained;
     let peak_half = peak.map_or(u64::MAX, |peak| peak.depth.get() / 2);
-    let most = half.min(peak_half).min(QUANTUM_LIMIT);
-    let in_period = |period| sustained.rate.bytes_in(period).get();
-    if let Framing::Stream { header, segment } = framing
-        && let Some(period) = PERIODS.into_iter().find(|&period| in_period(period) <= most)
-        && in_period(period) >= header.saturating_add(segment)
-    {
-        return (Bytes::new(in_period(period)), Some(period));
+    let most = peak_half.min(QUANTUM_LIMIT);
+    let in_period = |period| rate.bytes_in(period).get();
+    if let Framing::Stream { header, segment } = framing {
+        let left = depth.saturating_sub(rate.bytes_in(PERIOD_LATENESS)).get();
+        // Rounded down, so that the bucket keeps more.
+        let most = most.min(depth.get() / 5 * 4).min(left);
+        let fits = |&period: &Micros| in_period(period) <= most;
+        if let Some(period) = PERIODS.into_iter().find(fits)
+            && in_period(period) >= header.saturating_add(segment)
+        {
+            return (Bytes::new(in_period(period)), Some(period));
+        }
     }
-    let wanted = most.min(in_period(QUANTUM_TIME));
+    let wanted = most.min(depth.get() / 2).min(in_period(QUANTUM_TIME));
     let packet = match framing {
         Framing::Stream { header, segment } => header.saturating_add(segment),
         Framing::Datagram { .. } => 1,
@@ -252,18 +261,20 @@ mod tests {
     }
 
     #[test]
-    fn a_quantum_is_at_most_half_the_bucket_but_at_least_a_packet() {
+    fn a_quantum_leaves_a_part_of_the_bucket_but_is_at_least_a_packet() {
         let quantum = |rate, bucket, framing| {
             let plan = plan(rate, bucket, framing);
             (plan.quantum.get(), plan.period.map(Micros::get))
         };
-        // 40 ms of 750 kB/s: 50 ms would be more than half the bucket.
-        assert_eq!(quantum(750_000, 65_536, TCP), (30_000, Some(40_000)));
-        assert_eq!(quantum(125_000, 16_384, TCP), (6250, Some(50_000)));
+        // 100 ms would be more than the bucket.
+        assert_eq!(quantum(750_000, 65_536, TCP), (37_500, Some(50_000)));
+        // 76 % of the bucket, with 31 ms of the rate left; and 40 ms, since 50 ms would leave 23 ms.
+        assert_eq!(quantum(125_000, 16_384, TCP), (12_500, Some(100_000)));
+        assert_eq!(quantum(750_000, 54_750, TCP), (30_000, Some(40_000)));
         assert_eq!(quantum(8_000, 16_384, TCP), (2000, Some(250_000)));
         // Datagrams, 64 KiB in less than 10 ms, a bucket of a packet, and less than a segment in a quarter of a second.
         assert_eq!(quantum(750_000, 65_536, UDP), (7500, None));
-        assert_eq!(quantum(125_000_000, 1 << 20, TCP), (43 * 1500, None));
+        assert_eq!(quantum(125_000_000, 1 << 22, TCP), (43 * 1500, None));
         assert_eq!(quantum(750_000, 1500, TCP), (1500, None));
         assert_eq!(quantum(1_000, 65_536, TCP), (1500, None));
         assert!(plan(750_000, 65536, TCP).tolerates_coarse_timers());
