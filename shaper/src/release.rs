@@ -78,7 +78,9 @@ mod tests {
     #[test]
     fn releases_are_a_period_apart_however_late_each_is() {
         let mut release = Release::default();
-        let Due::At(first) = release.due(at(0), PERIOD, Due::At(at(3_000))) else { panic!("tokens were missing") };
+        let Due::At(first) = release.due(at(0), PERIOD, Due::At(at(3_000))) else {
+            panic!("tokens were missing")
+        };
         assert_eq!(release.due(first, PERIOD, Due::Now), Due::Now);
         for (number, late) in [0, 900, 40_000, 1, 49_000].into_iter().enumerate() {
             let scheduled = first.as_nanos() + number as u64 * 50_000_000;
