@@ -74,13 +74,48 @@ impl Datagram {
 
     /// Receives one datagram from the peer.
     ///
-    /// Receiving is not shaped: a datagram that has arrived cannot be delayed for the sender.
+    /// Receiving is not shaped: a datagram that has arrived cannot be delayed for the sender. See
+    /// [`recv_conforming`](Self::recv_conforming).
     ///
     /// - **Errors**: those of `recv`.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let received = self.socket.recv(buf).await?;
         self.control.state(Direction::Receiving).complete(clock::now(), 0, Some(received));
         Ok(received)
+    }
+
+    /// Receives one datagram from the peer, once there are tokens for the largest one. The tokens that a smaller one does not
+    /// need are given back.
+    ///
+    /// What arrives faster waits in the socket's buffer, and the kernel drops what does not fit:
+    /// [`assist_receiving`](crate::sys::assist_receiving) keeps the buffer small. A future that is dropped before it
+    /// completes has received nothing and costs no tokens.
+    ///
+    /// - **Errors**: those of `recv`.
+    pub async fn recv_conforming(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut timer = Timer::default();
+        loop {
+            let acquired = {
+                let mut state = self.control.state(Direction::Receiving);
+                let largest = state.plan().map(|plan| usize::try_from(plan.largest_datagram()));
+                let largest = largest.map_or(buf.len(), |largest| largest.unwrap_or(usize::MAX));
+                state.acquire(clock::now(), largest)
+            };
+            let granted = match acquired {
+                Acquired::Wait(wait) => {
+                    self.wait(&mut timer, wait).await?;
+                    continue;
+                }
+                Acquired::Granted(granted) => granted,
+            };
+            let result = self.socket.try_recv(buf);
+            let received = result.as_ref().ok().copied();
+            self.control.state(Direction::Receiving).complete(clock::now(), granted, received);
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.readable().await?,
+                result => return result,
+            }
+        }
     }
 
     /// Not shaped: what is sent through it directly takes no tokens.

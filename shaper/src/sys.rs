@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use flowspec::{Errno, Rate, Ratio, Timestamp};
+use flowspec::{Errno, Micros, Rate, Ratio, Timestamp};
 use nix::libc;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -34,6 +34,12 @@ pub enum SystemCall {
     SetNotSentLowWater,
     /// `setsockopt(SO_MAX_PACING_RATE)`, socket(7).
     SetMaxPacingRate,
+    /// `setsockopt(SO_RCVBUF)`, socket(7).
+    SetReceiveBuffer,
+    /// `getsockopt(SO_RCVBUF)`, socket(7).
+    GetReceiveBuffer,
+    /// `setsockopt(SO_BUF_LOCK)`, kernel `include/uapi/asm-generic/socket.h`.
+    SetBufferLock,
 }
 
 impl SystemCall {
@@ -42,6 +48,9 @@ impl SystemCall {
         match self {
             Self::SetNotSentLowWater => "setsockopt(TCP_NOTSENT_LOWAT)",
             Self::SetMaxPacingRate => "setsockopt(SO_MAX_PACING_RATE)",
+            Self::SetReceiveBuffer => "setsockopt(SO_RCVBUF)",
+            Self::GetReceiveBuffer => "getsockopt(SO_RCVBUF)",
+            Self::SetBufferLock => "setsockopt(SO_BUF_LOCK)",
         }
     }
 
@@ -49,6 +58,8 @@ impl SystemCall {
         match self {
             Self::SetNotSentLowWater => (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT),
             Self::SetMaxPacingRate => (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE),
+            Self::SetReceiveBuffer | Self::GetReceiveBuffer => (libc::SOL_SOCKET, libc::SO_RCVBUF),
+            Self::SetBufferLock => (libc::SOL_SOCKET, SO_BUF_LOCK),
         }
     }
 }
@@ -97,12 +108,55 @@ pub fn release_tcp(socket: &impl AsFd) -> Result<(), SystemCallError> {
     pace(socket, None)
 }
 
+/// How long a peer may take for a round trip without a small receive buffer lowering the rate.
+const ROUND_TRIP: Micros = Micros::new(200_000);
+
+/// How much more room than their data small datagrams take in the kernel's buffers. A larger buffer lets none through
+/// sooner: reading decides that.
+const SMALL_DATAGRAMS: u64 = 4;
+
+/// Linux 5.15; without it a socket whose buffer was set keeps that buffer.
+const SO_BUF_LOCK: libc::c_int = 72;
+
+/// Lets a socket take in no more than its flowspec allows before the reader has read it: the larger of b and what arrives at
+/// r in a fifth of a second. TCP's window then holds a fast peer back; of a datagram socket the kernel drops the excess.
+///
+/// A buffer that `net.core.rmem_max` does not allow is left to the kernel, since a smaller one could lower the rate.
+///
+/// - **Errors**: those of `setsockopt` and `getsockopt`.
+/// - **Source**: socket(7), tcp(7): the kernel doubles SO_RCVBUF for its own structures, so that about the value itself is
+///   left for data.
+pub fn assist_receiving(socket: &impl AsFd, plan: &Plan) -> Result<(), SystemCallError> {
+    let wanted = plan.sustained.depth.max(plan.sustained.rate.bytes_in(ROUND_TRIP)).get();
+    let wanted = match plan.framing {
+        Framing::Stream { .. } => wanted,
+        Framing::Datagram { .. } => wanted.saturating_mul(SMALL_DATAGRAMS),
+    };
+    let Ok(wanted) = i32::try_from(wanted) else { return Ok(()) };
+    set(socket, SystemCall::SetReceiveBuffer, &wanted.to_ne_bytes())?;
+    let failed =
+        |errno| SystemCallError { call: SystemCall::GetReceiveBuffer, errno: Errno::new(errno as i32) };
+    let given = nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::RcvBuf).map_err(failed)?;
+    let doubled = usize::try_from(wanted).unwrap_or(usize::MAX).saturating_mul(2);
+    if given < doubled { release_receiving(socket) } else { Ok(()) }
+}
+
+/// Leaves the receive buffer of a socket to the kernel again.
+///
+/// - **Errors**: those of `setsockopt`, but that the kernel lacks SO_BUF_LOCK.
+pub fn release_receiving(socket: &impl AsFd) -> Result<(), SystemCallError> {
+    match set(socket, SystemCall::SetBufferLock, &0_i32.to_ne_bytes()) {
+        Err(failure) if failure.errno == Errno::ENOPROTOOPT => Ok(()),
+        result => result,
+    }
+}
+
 fn pace(socket: &impl AsFd, rate: Option<Rate>) -> Result<(), SystemCallError> {
     let rate = rate.map_or(u64::MAX, Rate::get);
     set(socket, SystemCall::SetMaxPacingRate, &rate.to_ne_bytes())
 }
 
-#[expect(unsafe_code, reason = "neither nix nor std has these two options")]
+#[expect(unsafe_code, reason = "neither nix nor std has all these options")]
 fn set<const N: usize>(socket: &impl AsFd, call: SystemCall, value: &[u8; N]) -> Result<(), SystemCallError> {
     let (level, option) = call.level_and_option();
     let length = const {

@@ -212,3 +212,33 @@ async fn a_transfer_that_began_without_a_plan_is_refunded_no_tokens() {
     control.complete(Direction::Sending, granted, Some(1));
     assert_eq!(control.owed(Direction::Sending), Bytes::new(65_536));
 }
+
+/// A fast sender: the bucket passes at once, the rest waits in the socket or was dropped.
+#[tokio::test(start_paused = true)]
+async fn datagrams_are_received_no_faster_than_their_bucket_fills() {
+    const UDP: Framing = Framing::Datagram { header: 28 };
+    let (near, far) =
+        (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    near.connect(far.local_addr().unwrap()).await.unwrap();
+    far.connect(near.local_addr().unwrap()).await.unwrap();
+    // 6,000 B of tokens are four datagrams of the largest size, and the smaller ones get back what they do not need.
+    let plan = plan(100, 6000, UDP);
+    for _ in 0..20 {
+        far.send(&[0; 472]).await.unwrap();
+    }
+    let datagram = Datagram::new(near, shaped(Direction::Receiving, plan));
+    let mut buf = [0; 1500];
+    let mut received = 0;
+    loop {
+        let mut next = std::pin::pin!(datagram.recv_conforming(&mut buf));
+        // Loopback has delivered everything: a call that is not ready waits for tokens.
+        tokio::task::yield_now().await;
+        match next.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(size) => received += size.unwrap(),
+            Poll::Pending => break,
+        }
+    }
+    // Each is charged 500 B, and the largest needs 1,500 B of tokens: the tenth is the last one.
+    assert_eq!(received, 10 * 472);
+    assert_eq!(datagram.control().stats(Direction::Receiving).charged, 10 * 500);
+}
