@@ -237,6 +237,11 @@ impl KernelFailure {
         matches!(self.errno(), Some(Errno::ENODEV | Errno::ENOENT))
     }
 
+    /// Whether the kernel has not answered in time.
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self.cause, Cause::Timeout { .. })
+    }
+
     /// Whether the process lacks a privilege for the call.
     pub fn is_permission(&self) -> bool {
         matches!(self.errno(), Some(Errno::EPERM | Errno::EACCES))

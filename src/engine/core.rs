@@ -171,6 +171,14 @@ impl Core {
         }
     }
 
+    /// Adds an event that is not the manager's. The closure runs only where something receives events.
+    pub(super) fn record(&mut self, event: impl FnOnce() -> Event) {
+        if self.manager.records_events() {
+            let at = self.now();
+            self.publish(&[Recorded { at, event: event() }]);
+        }
+    }
+
     fn publish(&mut self, events: &[Recorded]) {
         if !events.is_empty() && !self.subscribers.publish(events) {
             self.manager.stop_recording_events();

@@ -8,6 +8,7 @@ use flowspec::{Bytes, Micros};
 use super::clock;
 use super::kernel::Kernel;
 use super::lingering::Lingering;
+use super::patience::in_time;
 use super::reservation::Usage;
 use crate::linux::ClassState;
 use crate::tc::{Handle, LINK_HEADER};
@@ -76,7 +77,9 @@ pub(super) async fn drain(kernel: Arc<dyn Kernel>, ended: EndedFlow, lingering: 
     let deadline = clock::now() + PATIENCE;
     loop {
         // A class that cannot be read is not waited for.
-        let Some(state) = kernel.class(index, class).await.ok().flatten() else { return drained };
+        let Some(state) = in_time(index, PATIENCE, kernel.class(index, class)).await.ok().flatten() else {
+            return drained;
+        };
         drained.sent = Some(state.sent_bytes);
         drained.missing = ended.missing(&state);
         drained.full_in = (state.queued == 0).then_some(state.full_in);

@@ -22,8 +22,10 @@ use super::error::EngineError;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
 use super::meter::InterfaceMeter;
+use super::patience::{PATIENCE, in_time};
 use super::queues::{EngineCommand, Inbox, InterfaceQueues, Job, MOST_QUEUED_REQUESTS, WeakCommands, Work};
-use super::receiver::{ChangedIfb, Receiver};
+use super::receiver::{AppliedChange, ChangedIfb, Receiver};
+use super::report::{Counts, InterfaceReport, ReportPart};
 use super::request::Submission;
 use super::reservation::{ReserveReply, Usage};
 use super::routes::RouteCache;
@@ -33,7 +35,7 @@ use crate::failure::KernelFailure;
 use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents};
 use crate::manager::{ChangeId, Input, Root, Seen};
 use crate::policy::Enforcement;
-use crate::tc::{ForeignRoot, Handle, ObservedTree};
+use crate::tc::{ForeignRoot, Handle, ObservedTree, ReceivingState};
 
 /// The state of the engine's task.
 pub(super) struct Driver {
@@ -68,10 +70,11 @@ pub(super) enum Returned {
     Applied {
         index: u32,
         id: ChangeId,
+        /// The flow that has a class for what it receives, with the change.
+        flow: Option<String>,
         /// The classes that become a flow's.
         begun: Vec<Handle>,
-        /// The classes that were added and changed.
-        result: Result<Vec<ClassState>, KernelFailure>,
+        result: Result<AppliedChange, KernelFailure>,
     },
     /// An interface was looked at for a request, which goes on now.
     Looked {
@@ -107,10 +110,22 @@ pub(super) enum Returned {
         id: String,
         ended: EndedFlow,
         lingering: Lingering,
-        state: Option<ClassState>,
+        state: Result<Option<ClassState>, KernelFailure>,
+    },
+    /// An interface was read for a report.
+    Reported {
+        index: u32,
+        part: ReportPart,
+        counts: Result<Counts, KernelFailure>,
+        reply: oneshot::Sender<Result<InterfaceReport, KernelFailure>>,
     },
     /// The kernel has answered a change of an ifb's tree.
     IfbChanged(ChangedIfb),
+    /// An ifb was compared.
+    ReceiverObserved {
+        index: u32,
+        state: Result<ReceivingState, KernelFailure>,
+    },
     /// A whole report has been sent.
     Collected,
 }
@@ -160,8 +175,9 @@ impl Driver {
         let prepared = async {
             // An interface that does not exist yet is looked at with its first flow.
             let Some(link) = self.kernel.link(interface).await? else { return Ok(()) };
+            let index = link.index;
             if let Some(root) = self.root_to_read(&link) {
-                let root = root.await?;
+                let root = in_time(index, PATIENCE, root).await.or_else(ClaimedRoot::unread)?;
                 self.seen(&link, root);
             }
             Ok(())
@@ -180,7 +196,7 @@ impl Driver {
         // The claims of this engine are on these.
         let except = self.claims.keys().copied().collect();
         // A process that may not program leaves them.
-        let _ = self.kernel.sweep(except).await;
+        let _ = timeout(STOP_PATIENCE, self.kernel.sweep(except)).await;
     }
 
     pub(super) async fn run(mut self, mut inbox: Inbox, wake: Arc<Notify>, mut links: Option<LinkEvents>) {
@@ -271,13 +287,7 @@ impl Driver {
             self.reshape_receivers();
             match self.queues.next() {
                 None => return,
-                Some(Work::Change(index, id, change)) => {
-                    let begun = self.begun(index, &change);
-                    let applied = self.kernel.apply(index, change);
-                    self.calls.push(Box::pin(async move {
-                        Returned::Applied { index, id, begun, result: applied.await }
-                    }));
-                }
+                Some(Work::Change(index, id, change)) => self.apply_change(index, id, change),
                 Some(Work::Job(index, job)) => self.perform(index, job),
             }
         }
@@ -288,7 +298,7 @@ impl Driver {
             Job::Command(command) => self.execute(command),
             Job::Link(carries) => self.link_changed(index, carries),
             Job::Leave(id) => self.leave_now(&id),
-            Job::RestoreReceiver => self.restore_receiver(index),
+            Job::CompareReceiver => self.compare_receiver(index),
             Job::Measure => self.measure(index),
             Job::Compare => self.compare(index),
             Job::Report(reply) => self.report(index, reply),
@@ -297,26 +307,21 @@ impl Driver {
 
     fn returned(&mut self, returned: Returned) {
         match returned {
-            Returned::Applied { index, id, begun, result } => {
-                self.queues.returned(index);
-                let result = result.map(|states| self.count_from(index, &begun, &states));
-                self.core().feed(Input::Applied { id, result });
-                if let Some(interface) = self.name(index) {
-                    self.schedule_upkeep(&interface);
-                }
+            Returned::Applied { index, id, flow, begun, result } => {
+                self.change_applied((index, id), (flow, begun), result);
             }
             Returned::Found { interface, link } => self.found(interface, link),
             Returned::Read { link, root } => {
-                self.queues.returned(link.index);
+                self.read_returned(link.index);
                 self.read(&link, root);
             }
             Returned::Observed { index, interface, observed } => {
-                self.queues.returned(index);
+                self.read_returned(index);
                 self.observed(interface, observed);
             }
             Returned::Looked { link, root, request: (submission, reply) } => {
                 self.queues.returned(link.index);
-                match root {
+                match root.or_else(ClaimedRoot::unread) {
                     Ok(root) => {
                         self.seen(&link, root);
                         self.queues.resume(link.index, EngineCommand::Reserve { submission, reply });
@@ -330,16 +335,23 @@ impl Driver {
             }
             Returned::Measured { index, interface, at, classes } => {
                 self.queues.returned(index);
-                if let Ok(classes) = classes {
-                    self.measured(&interface, at, &classes);
+                match classes {
+                    Ok(classes) => self.measured(&interface, at, &classes),
+                    Err(failure) => self.call_failed(index, &failure),
                 }
             }
             Returned::Ended { index, id, ended, lingering, state } => {
                 self.queues.returned(index);
+                if let Err(failure) = &state {
+                    self.call_failed(index, failure);
+                }
+                let state = state.ok().flatten();
                 let mut missing = ended.usage.missing;
                 missing.sending = state.and_then(|state| ended.missing(&state)).or(missing.sending);
                 self.report_spent(id, ended, (missing, lingering));
             }
+            Returned::Reported { index, part, counts, reply } => self.reported(index, part, counts, reply),
+            Returned::ReceiverObserved { index, state } => self.receiver_observed(index, state),
             Returned::IfbChanged(changed) => self.ifb_changed(changed),
             Returned::Collected => {}
         }
@@ -448,6 +460,7 @@ impl Driver {
             None => self.core().reserve(request, placement, reply),
             Some(root) => {
                 self.queues.call(link.index);
+                let root = in_time(link.index, PATIENCE, root);
                 self.calls.push(Box::pin(async move {
                     Returned::Looked { link, root: root.await, request: (submission, reply) }
                 }));
@@ -496,11 +509,11 @@ impl Driver {
         match class {
             None if matches!(lingering, Lingering::Nothing) => self.core().close(id, usage.missing),
             // The next flow of the interface starts without what this one has sent past its bucket in user space.
-            Some((index, class)) if is_own && !self.queues.is_busy(index) => {
+            Some((index, class)) if is_own && !self.queues.is_busy(index) && !self.is_suspended(index) => {
                 self.queues.call(index);
-                let state = self.kernel.class(index, class);
+                let state = in_time(index, PATIENCE, self.kernel.class(index, class));
                 self.calls.push(Box::pin(async move {
-                    let state = state.await.ok().flatten();
+                    let state = state.await;
                     Returned::Ended { index, id, ended, lingering, state }
                 }));
             }

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
 use crate::linux::{Claim, ClassState, Link, LinkEvents, ReceivingLinks, RouteQuery};
 use crate::manager::Root;
-use crate::tc::{Change, Desired, ForeignRoot, Handle, ObservedTree, PlacedFilter, ReceivingChange};
+use crate::tc::{
+    Change, Desired, ForeignRoot, Handle, ObservedTree, PlacedFilter, ReceivingChange, ReceivingState,
+};
 
 /// The kernel's answer to a call of the engine.
 pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>> + Send>>;
@@ -16,7 +18,7 @@ pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>>
 ///
 /// The engine has at most one call of each interface under way at a time, [`class`](Self::class), [`route`](Self::route) and
 /// those for a report excepted: [`classes`](Self::classes) and [`direct_packets`](Self::direct_packets). A call that does
-/// not return stalls its interface alone.
+/// not return stalls its interface alone, and is given up after some seconds.
 pub trait Kernel: Send + Sync {
     /// The link by which the packets of a flow leave.
     fn route(&self, query: RouteQuery) -> KernelFuture<Link>;
@@ -43,16 +45,28 @@ pub trait Kernel: Send + Sync {
     fn apply(&self, index: u32, change: Change) -> KernelFuture<Vec<ClassState>>;
 
     /// Gives what an interface receives a tree with these filters, on an ifb whose number is the answer: all of it or
-    /// none. The qdisc of another program where that has what the interface receives.
+    /// none. It replaces the ifb of `links`, which is 0 where there was none. The qdisc of another program where that has
+    /// what the interface receives.
     fn set_up_receiving(
         &self,
-        index: u32,
+        links: ReceivingLinks,
         _tree: Desired,
         _filters: Vec<PlacedFilter>,
     ) -> KernelFuture<Result<u32, ForeignRoot>> {
-        let failure =
-            KernelCall("RTM_NEWLINK").unexpected(format!("interface {index}"), AnswerProblem::NoIfb);
+        let object = format!("interface {}", links.interface);
+        let failure = KernelCall("RTM_NEWLINK").unexpected(object, AnswerProblem::NoIfb);
         Box::pin(std::future::ready(Err(failure)))
+    }
+
+    /// What the kernel has of the ifb of an interface, compared with this tree and these filters. `None` where that cannot
+    /// be read: nothing is repaired then.
+    fn receiving_state(
+        &self,
+        _links: ReceivingLinks,
+        _tree: Desired,
+        _filters: Vec<PlacedFilter>,
+    ) -> Option<KernelFuture<ReceivingState>> {
+        None
     }
 
     /// Applies a change to the tree and the filters of an ifb: all of it or none.
@@ -93,4 +107,16 @@ pub struct ClaimedRoot {
     pub root: Root,
     /// Keeps other engines from the interface as long as it is held.
     pub claim: Option<Claim>,
+}
+
+impl ClaimedRoot {
+    /// A root that could not be read in time: the interface is looked at again.
+    ///
+    /// - **Errors**: a failure that the kernel has reported.
+    pub(super) fn unread(failure: KernelFailure) -> Result<Self, KernelFailure> {
+        match failure.is_timeout() {
+            true => Ok(Self { root: Root::Unread { failure }, claim: None }),
+            false => Err(failure),
+        }
+    }
 }

@@ -34,6 +34,7 @@ use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
 use crate::tc::{
     Change, Desired, ForeignRoot, Handle, HtbRoot, OWN_ROOT, ObservedTree, Op, PlacedFilter, ReceivingChange,
+    ReceivingState,
 };
 
 /// An engine that runs its manager in this process, and a task that carries out the manager's effects.
@@ -430,12 +431,22 @@ impl Kernel for Netlink {
 
     fn set_up_receiving(
         &self,
-        index: u32,
+        links: ReceivingLinks,
         tree: Desired,
         filters: Vec<PlacedFilter>,
     ) -> KernelFuture<Result<u32, ForeignRoot>> {
         let netlink = self.clone();
-        Box::pin(async move { Self::set_up_receiving(&netlink, index, &tree, filters).await })
+        Box::pin(async move { Self::set_up_receiving(&netlink, links, &tree, filters).await })
+    }
+
+    fn receiving_state(
+        &self,
+        links: ReceivingLinks,
+        tree: Desired,
+        filters: Vec<PlacedFilter>,
+    ) -> Option<KernelFuture<ReceivingState>> {
+        let netlink = self.clone();
+        Some(Box::pin(async move { Self::receiving_state(&netlink, links, &tree, &filters).await }))
     }
 
     fn apply_receiving(&self, ifb: u32, change: ReceivingChange) -> KernelFuture<()> {

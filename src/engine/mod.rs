@@ -31,6 +31,12 @@
 //! [`MOST_QUEUED_REQUESTS`] bounds the queued requests; releases always find a place, since each reservation is released
 //! once.
 //!
+//! # A kernel that does not answer
+//!
+//! A call about an interface is given up after three seconds, longer where it has many operations. Until the kernel answers
+//! again, requests for that interface are decided at once: enforced in user space, or refused under
+//! `enforcement = "kernel"`; nothing but its tree is asked for. The tree is then compared with the desired one and repaired.
+//!
 //! # Faults
 //!
 //! A panic in the manager is caught: the request gets [`Refusal::ManagerFault`](crate::admission::Refusal::ManagerFault)
@@ -53,18 +59,22 @@ mod local;
 mod meter;
 mod owed;
 mod owner;
+mod patience;
 mod peer;
 mod pending;
 mod queues;
 mod readings;
 mod receiver;
 mod receiving;
+mod receiving_upkeep;
 mod report;
 mod request;
 mod reservation;
 mod resolve;
 mod routes;
 mod schedule;
+mod transaction;
+mod unanswered;
 mod upkeep;
 mod waiters;
 mod watches;

@@ -202,8 +202,8 @@ pub(super) enum Job {
     Link(bool),
     /// A flow that has ended is to lose its class for what it received.
     Leave(String),
-    /// The ifb of the interface is gone.
-    RestoreReceiver,
+    /// The ifb of the interface is to be compared.
+    CompareReceiver,
     /// The interface's classes are to be measured.
     Measure,
     /// The interface's tree is to be read and compared.
@@ -244,7 +244,8 @@ impl InterfaceQueues {
             Job::Measure if queue.jobs.iter().any(|job| matches!(job, Job::Measure)) => {}
             // So is one comparison, and it comes before the commands, which rely on the tree.
             Job::Compare if queue.jobs.iter().any(|job| matches!(job, Job::Compare)) => {}
-            Job::Compare => queue.jobs.push_front(job),
+            Job::CompareReceiver if queue.jobs.iter().any(|job| matches!(job, Job::CompareReceiver)) => {}
+            Job::Compare | Job::CompareReceiver => queue.jobs.push_front(job),
             job => queue.jobs.push_back(job),
         }
     }
@@ -264,6 +265,12 @@ impl InterfaceQueues {
     /// The call of an interface has ended.
     pub(super) fn returned(&mut self, index: u32) {
         self.queue_of(index).calling = false;
+    }
+
+    /// Takes the changes of an interface that have not begun.
+    pub(super) fn take_changes(&mut self, index: u32) -> Vec<ChangeId> {
+        let changes = self.0.get_mut(&index).map(|queue| std::mem::take(&mut queue.changes));
+        changes.unwrap_or_default().into_iter().map(|(id, _)| id).collect()
     }
 
     /// What can be done without waiting for the kernel, changes first. `None` where every busy interface waits for it.

@@ -1,7 +1,5 @@
 //! What is read of the kernel's classes: for measured classes, and for reports.
 
-use std::collections::BTreeMap;
-
 use flowspec::{Both, Moment, Rate};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
@@ -9,8 +7,9 @@ use tokio::sync::oneshot;
 use super::core::Caller;
 use super::drain::ClassCounts;
 use super::driver::{Driver, Returned};
+use super::patience::{PATIENCE, in_time};
 use super::queues::Job;
-use super::report::{InterfaceReport, class_report};
+use super::report::{Counts, InterfaceReport, ReportPart};
 use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::linux::ClassState;
@@ -34,8 +33,11 @@ impl Driver {
             self.meters.remove(&interface);
             return;
         }
+        if self.is_suspended(index) {
+            return;
+        }
         self.queues.call(index);
-        let (at, classes) = (self.core().now(), self.kernel.classes(index));
+        let (at, classes) = (self.core().now(), in_time(index, PATIENCE, self.kernel.classes(index)));
         self.calls.push(Box::pin(async move {
             Returned::Measured { index, interface, at, classes: classes.await }
         }));
@@ -84,10 +86,7 @@ impl Driver {
 
     pub(super) fn report(&self, index: u32, reply: oneshot::Sender<Result<InterfaceReport, KernelFailure>>) {
         let Some(interface) = self.name(index) else { return };
-        let (status, flows) = {
-            let core = self.core();
-            (core.manager.status(&interface), core.manager.classes(&interface))
-        };
+        let status = self.core().manager.status(&interface);
         let Some(status) = status else { return };
         if status.kernel.is_err() {
             // The caller may have gone.
@@ -95,20 +94,47 @@ impl Driver {
             return;
         }
         let (direct_packets, states) = (self.kernel.direct_packets(index), self.kernel.classes(index));
-        let of_interface = (index, Handle::default())..=(index, Handle::from_u32(u32::MAX));
-        let counts: BTreeMap<_, _> =
-            self.counts.range(of_interface).map(|((_, class), counts)| (*class, *counts)).collect();
-        let report = async move {
+        let before = {
+            let of_interface = (index, Handle::default())..=(index, Handle::from_u32(u32::MAX));
+            self.counts.range(of_interface).map(|((_, class), counts)| (*class, *counts)).collect()
+        };
+        let flows = self.core().manager.classes(&interface);
+        let part = ReportPart { interface, status, flows, before };
+        let counts = in_time(index, PATIENCE, async move {
             let (direct_packets, mut states) = (direct_packets.await?, states.await?);
             states.sort_by_key(|state| state.class.handle);
-            let before = |state: &ClassState| counts.get(&state.class.handle).copied().unwrap_or_default();
-            let classes = states.iter().map(|state| class_report(state, &flows, before(state))).collect();
-            Ok(InterfaceReport { interface, status, direct_packets, classes })
-        };
-        tokio::spawn(async move {
-            // The caller may have gone.
-            let _ = reply.send(report.await);
+            Ok(Counts { direct_packets, states })
         });
+        self.calls
+            .push(Box::pin(async move { Returned::Reported { index, part, counts: counts.await, reply } }));
+    }
+
+    /// An interface was read for a report.
+    pub(super) fn reported(
+        &mut self,
+        index: u32,
+        part: ReportPart,
+        counts: Result<Counts, KernelFailure>,
+        reply: oneshot::Sender<Result<InterfaceReport, KernelFailure>>,
+    ) {
+        if let Err(failure) = &counts {
+            self.call_failed(index, failure);
+        }
+        let report = match counts {
+            Ok(Counts { direct_packets, states }) => {
+                let classes = part.class_reports(&states);
+                let ReportPart { interface, status, .. } = part;
+                let receiving = self.receiving_report(index);
+                Ok(InterfaceReport { interface, status, receiving, direct_packets, classes })
+            }
+            Err(failure) if failure.is_timeout() => {
+                let now = self.core().manager.status(&part.interface);
+                Ok(InterfaceReport::without_tree(part.interface, now.unwrap_or(part.status)))
+            }
+            Err(failure) => Err(failure),
+        };
+        // The caller may have gone.
+        let _ = reply.send(report);
     }
 
     /// The classes that a change makes a flow's: those that it adds, and those that were idle.

@@ -3,13 +3,19 @@
 //! A flow gets its class once its addresses are known. Until then, and where the kernel cannot have one, its receiving
 //! side is enforced in user space alone.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::driver::{Driver, Returned};
+use super::patience::{in_time, patience};
 use super::queues::Job;
-use super::receiver::{ChangedIfb, ReceiveReply, Receiver};
+use super::receiver::{ChangedIfb, NoReceiver, ReceiveReply, Receiver, ReceiverChange};
 use crate::admission::NotProgrammed;
-use crate::failure::KernelFailure;
 use crate::linux::ReceivingLinks;
-use crate::tc::{Arriving, ForeignRoot, ReceivingChange, receiver_name};
+use crate::tc::{Arriving, Framed, ReceivingChange, receiver_name};
+
+/// The longest pause before an ifb is compared that could not be changed.
+const REPAIR: Duration = Duration::from_millis(800);
 
 impl Driver {
     /// Gives a flow a class for what it receives, with its present rate.
@@ -20,39 +26,53 @@ impl Driver {
                 let _ = reply.send(Err(why));
                 self.leave(&id);
             }
-            Ok((index, receiver, change)) => {
+            Ok((index, change)) => {
                 self.core().receiving.insert(id.clone());
-                let joins = Some((id, reply));
-                match self.receivers.contains_key(&index) {
-                    true => self.change_receiver(index, (receiver, change), joins),
-                    false => self.set_up_receiver(index, receiver, joins),
+                match change.receiver.lacking.clone() {
+                    None => self.change_receiver(index, change, Some((id, reply))),
+                    // It gets its class with the others.
+                    Some(why) => {
+                        self.receivers.insert(index, change.receiver);
+                        let _ = reply.send(Err(why));
+                    }
                 }
             }
         }
     }
 
-    /// The ifb of a flow's interface as it is with the flow's class, and the change that makes it so.
+    /// The interface of a flow, and the change that gives the flow a class there.
     ///
     /// - **Errors**: why the flow has no class.
-    fn joined(
-        &self,
-        id: &str,
-        arriving: Arriving,
-    ) -> Result<(u32, Receiver, ReceivingChange), NotProgrammed> {
-        let (index, shape, framed) = {
+    fn joined(&self, id: &str, arriving: Arriving) -> Result<(u32, ReceiverChange), NotProgrammed> {
+        let (index, framed) = {
             let core = self.core();
             let manager = &core.manager;
             let (interface, ..) = manager.ledger().flow(id).ok_or(NotProgrammed::NotSeen)?;
             manager.status(interface).ok_or(NotProgrammed::NotSeen)?.kernel?;
-            let shape = manager.receiving_shape(interface).ok_or(NotProgrammed::CapacityUnknown)?;
-            (manager.index(interface).ok_or(NotProgrammed::Gone)?, shape, manager.receives(id)?)
+            (manager.index(interface).ok_or(NotProgrammed::Gone)?, manager.receives(id)?)
         };
-        let mut receiver = self.receivers.get(&index).cloned().unwrap_or_else(|| Receiver::new(shape));
+        Ok((index, self.receiver_change(index, (id.to_owned(), framed), Some(arriving))?))
+    }
+
+    /// The change that gives a flow a class on the ifb of its interface.
+    ///
+    /// - **Errors**: why the flow has no class.
+    pub(super) fn receiver_change(
+        &self,
+        index: u32,
+        (flow, framed): (String, Framed),
+        arriving: Option<Arriving>,
+    ) -> Result<ReceiverChange, NotProgrammed> {
+        let interface = self.name(index).ok_or(NotProgrammed::Gone)?;
+        let shape = self.core().manager.receiving_shape(&interface).ok_or(NotProgrammed::CapacityUnknown)?;
+        let known = self.receivers.get(&index).cloned();
+        let is_new = known.is_none();
+        let mut receiver = known.unwrap_or_else(|| Receiver::new(shape));
         receiver.wanted = shape;
         let mut tree = receiver.tree.reshape(shape);
-        let change = receiver.join(id, (framed, arriving))?;
+        let change = receiver.join(&flow, framed, arriving)?;
         tree.ops.extend(change.tree.ops);
-        Ok((index, receiver, ReceivingChange { tree, ..change }))
+        Ok(ReceiverChange { flow, receiver, change: ReceivingChange { tree, ..change }, is_new })
     }
 
     /// Brings the trees in line with what the interfaces carry.
@@ -69,11 +89,11 @@ impl Driver {
             known.wanted = shape;
             let mut receiver = known.clone();
             let tree = receiver.tree.reshape(shape);
-            self.change_receiver(
-                index,
-                (receiver, ReceivingChange { tree, ..ReceivingChange::default() }),
-                None,
-            );
+            let change = ReceivingChange { tree, ..ReceivingChange::default() };
+            match receiver.lacking {
+                None => self.change_receiver(index, receiver.changed(change), None),
+                Some(_) => drop(self.receivers.insert(index, receiver)),
+            }
         }
     }
 
@@ -90,8 +110,13 @@ impl Driver {
     pub(super) fn leave_now(&mut self, id: &str) {
         let Some(index) = self.received_on(id) else { return };
         let Some(mut receiver) = self.receivers.get(&index).cloned() else { return };
-        if let Some(change) = receiver.leave(id) {
-            self.change_receiver(index, (receiver, change), None);
+        let Some(change) = receiver.leave(id) else { return };
+        match receiver.lacking.clone() {
+            None => self.change_receiver(index, receiver.changed(change), None),
+            Some(why) => {
+                self.receivers.insert(index, receiver);
+                self.lack_receiver(index, why);
+            }
         }
     }
 
@@ -101,79 +126,83 @@ impl Driver {
         receivers.find(|(_, receiver)| receiver.flows.contains_key(id)).map(|(index, _)| *index)
     }
 
-    /// An ifb is gone with what was in it: it is set up again, and the redirect to it is deleted first.
-    pub(super) fn restore_receiver(&mut self, index: u32) {
-        if let Some(receiver) = self.receivers.remove(&index) {
-            self.set_up_receiver(index, receiver, None);
-        }
-    }
-
-    /// A link is gone: an interface, whose ifb is of no use any more, or an ifb.
-    pub(super) fn receiver_gone(&mut self, gone: u32) {
-        if self.receivers.remove(&gone).is_some() {
-            let deleted = self.kernel.tear_down_receiving(gone);
+    /// An interface needs no ifb any more: what there is of it is deleted.
+    pub(super) fn remove_receiver(&mut self, index: u32) {
+        self.upkeep.receivers.forget(&index);
+        if self.receivers.remove(&index).is_some() {
+            let deleted = self.kernel.tear_down_receiving(index);
             self.calls.push(Box::pin(async move {
                 // What is left is deleted by the next engine.
                 let _ = deleted.await;
                 Returned::Collected
             }));
         }
+    }
+
+    /// A link is gone: an interface, whose ifb is of no use any more, or an ifb.
+    pub(super) fn receiver_gone(&mut self, gone: u32) {
+        self.remove_receiver(gone);
         let interface = self.receivers.iter().find(|(_, receiver)| receiver.ifb == gone);
         let Some((index, _)) = interface.map(|(index, receiver)| (*index, receiver.ifb)) else { return };
         match self.queues.is_busy(index) {
-            true => self.queues.defer(index, Job::RestoreReceiver),
+            true => self.queues.defer(index, Job::CompareReceiver),
             false => self.restore_receiver(index),
         }
     }
 
-    fn set_up_receiver(&mut self, index: u32, mut receiver: Receiver, joins: Option<(String, ReceiveReply)>) {
-        let call = self.kernel.set_up_receiving(index, receiver.tree.clone(), receiver.filters());
+    /// Changes the ifb of an interface, or sets it up.
+    pub(super) fn change_receiver(
+        &mut self,
+        index: u32,
+        change: ReceiverChange,
+        joins: Option<(String, ReceiveReply)>,
+    ) {
+        let (kernel, is_new) = (Arc::clone(&self.kernel), change.is_new);
+        let wanted = change.receiver.clone();
+        let call = in_time(index, patience(change.operations()), async move {
+            Ok(change.carry_out(&*kernel, index).await)
+        });
         self.queues.call(index);
         self.calls.push(Box::pin(async move {
-            let result = match call.await {
-                Ok(Ok(ifb)) => {
-                    receiver.ifb = ifb;
-                    Ok(receiver)
-                }
-                Ok(Err(ForeignRoot { kind, .. })) => Err(NotProgrammed::ForeignIngress { kind }),
-                Err(failure) => Err(failure.into()),
-            };
-            Returned::IfbChanged(ChangedIfb { index, result, is_new: true, joins })
+            let result = call.await.unwrap_or_else(|failure| Err(NoReceiver::Failed(failure)));
+            let result = result.map_err(NotProgrammed::from);
+            Returned::IfbChanged(ChangedIfb { index, result, wanted, is_new, joins })
         }));
     }
 
-    fn change_receiver(
-        &mut self,
-        index: u32,
-        (receiver, change): (Receiver, ReceivingChange),
-        joins: Option<(String, ReceiveReply)>,
-    ) {
-        let call = self.kernel.apply_receiving(receiver.ifb, change);
-        self.queues.call(index);
-        self.calls.push(Box::pin(async move {
-            let result = call.await.map(|()| receiver).map_err(KernelFailure::into);
-            Returned::IfbChanged(ChangedIfb { index, result, is_new: false, joins })
-        }));
+    /// The ifb of an interface is known.
+    pub(super) fn keep_receiver(&mut self, index: u32, receiver: Receiver) {
+        self.receivers.insert(index, receiver);
+        if self.name(index).is_none() {
+            // The interface has gone meanwhile.
+            self.receiver_gone(index);
+        }
     }
 
     /// The kernel has answered a change of an ifb.
     pub(super) fn ifb_changed(&mut self, changed: ChangedIfb) {
-        let ChangedIfb { index, result, is_new, joins } = changed;
+        let ChangedIfb { index, result, wanted, is_new, joins } = changed;
         self.queues.returned(index);
-        let is_known = self.name(index).is_some();
-        match (&result, is_known) {
-            (Ok(receiver), true) => drop(self.receivers.insert(index, receiver.clone())),
-            // The interface has gone meanwhile.
-            (Ok(receiver), false) => {
-                self.receivers.insert(index, receiver.clone());
-                self.receiver_gone(index);
+        if let Err(NotProgrammed::Kernel(failure)) = &result {
+            self.call_failed(index, failure);
+        }
+        match &result {
+            Ok(receiver) => self.keep_receiver(index, receiver.clone()),
+            Err(why) if is_new => {
+                self.keep_receiver(index, wanted);
+                self.lack_receiver(index, why.clone());
             }
-            (Err(_), _) if is_new => drop(self.receivers.remove(&index)),
-            (Err(_), _) => {}
+            // What the kernel has of it is in doubt: it is compared with what it is to be.
+            Err(_) => {
+                if joins.is_none() {
+                    self.keep_receiver(index, wanted);
+                }
+                self.upkeep.receivers.add(&index, Duration::ZERO, REPAIR);
+            }
         }
         let Some((id, reply)) = joins else { return };
         let class = result.and_then(|receiver| {
-            let class = receiver.flows.get(&id).map(|(class, _)| *class).ok_or(NotProgrammed::NotSeen)?;
+            let class = receiver.flows.get(&id).map(|flow| flow.class).ok_or(NotProgrammed::NotSeen)?;
             Ok(format!("{class} dev {}", receiver_name(index)))
         });
         // The caller may have gone; then its reservation is released.

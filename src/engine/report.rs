@@ -6,6 +6,7 @@ use flowspec::Rate;
 use serde::Serialize;
 
 use super::drain::ClassCounts;
+use crate::admission::NotProgrammed;
 use crate::linux::ClassState;
 use crate::manager::Status;
 use crate::tc::{DEFAULT_CLASS, Handle, LINK_CLASS, is_idle};
@@ -31,6 +32,9 @@ pub struct InterfaceReport {
     pub interface: String,
     /// Budget, reserved, and whether a tree is programmed.
     pub status: Status,
+    /// The ifb that carries what the interface receives, or why the kernel has none at present; `None` while no flow
+    /// reserves for receiving.
+    pub receiving: Option<Result<String, NotProgrammed>>,
     /// Packets that bypassed every class.
     pub direct_packets: u32,
     /// The kernel's classes.
@@ -40,7 +44,7 @@ pub struct InterfaceReport {
 impl InterfaceReport {
     /// The report of an interface whose classes are not read.
     pub(super) const fn without_tree(interface: String, status: Status) -> Self {
-        Self { interface, status, direct_packets: 0, classes: Vec::new() }
+        Self { interface, status, receiving: None, direct_packets: 0, classes: Vec::new() }
     }
 }
 
@@ -59,12 +63,31 @@ pub struct ClassReport {
     pub dropped: u32,
 }
 
+/// What the kernel counts of an interface.
+pub(super) struct Counts {
+    pub(super) direct_packets: u32,
+    pub(super) states: Vec<ClassState>,
+}
+
+/// What the engine knew of an interface when the kernel was asked for a report.
+pub(super) struct ReportPart {
+    pub(super) interface: String,
+    pub(super) status: Status,
+    /// The flows of its classes.
+    pub(super) flows: BTreeMap<Handle, String>,
+    /// What the classes had counted when they became a flow's.
+    pub(super) before: BTreeMap<Handle, ClassCounts>,
+}
+
+impl ReportPart {
+    pub(super) fn class_reports(&self, states: &[ClassState]) -> Vec<ClassReport> {
+        let before = |state: &ClassState| self.before.get(&state.class.handle).copied().unwrap_or_default();
+        states.iter().map(|state| class_report(state, &self.flows, before(state))).collect()
+    }
+}
+
 /// The report of a class, whose flow began with `before` on the kernel's counters.
-pub(super) fn class_report(
-    state: &ClassState,
-    flows: &BTreeMap<Handle, String>,
-    before: ClassCounts,
-) -> ClassReport {
+fn class_report(state: &ClassState, flows: &BTreeMap<Handle, String>, before: ClassCounts) -> ClassReport {
     let counts = ClassCounts::of(state).since(before);
     let handle = state.class.handle;
     let flow = match handle {

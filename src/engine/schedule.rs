@@ -1,6 +1,6 @@
 //! What is to be done again, and when: sooner at first, and less often the more often it is needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,8 +13,12 @@ use crate::linux::LinkState;
 pub(super) struct Upkeep {
     /// Trees to be compared, by the number of the interface.
     pub(super) trees: Schedule<u32>,
+    /// Ifbs to be compared, by the number of the interface.
+    pub(super) receivers: Schedule<u32>,
     /// Interfaces to be looked at, by name.
     pub(super) looks: Schedule<String>,
+    /// The interfaces that are read while nothing else is asked of the kernel for them, by number.
+    pub(super) beside: BTreeSet<u32>,
     /// The links as they were reported last, by number.
     pub(super) links: BTreeMap<u32, LinkState>,
 }
@@ -39,7 +43,7 @@ const CALM: Duration = Duration::from_secs(5);
 
 impl Upkeep {
     pub(super) fn next(&self) -> Option<Instant> {
-        self.trees.next().into_iter().chain(self.looks.next()).min()
+        self.trees.next().into_iter().chain(self.receivers.next()).chain(self.looks.next()).min()
     }
 }
 

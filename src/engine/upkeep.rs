@@ -12,6 +12,7 @@ use flowspec::{Direction, Rate};
 use super::core::Caller;
 use super::driver::{Driver, Returned};
 use super::kernel::{ClaimedRoot, KernelFuture};
+use super::patience::{PATIENCE, in_time};
 use super::queues::Job;
 use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
@@ -43,6 +44,7 @@ impl Driver {
                 false => self.compare(index),
             }
         }
+        self.keep_receivers();
         for name in self.upkeep.looks.take() {
             self.look_at(name);
         }
@@ -73,7 +75,11 @@ impl Driver {
     pub(super) fn compare(&mut self, index: u32) {
         let Some(interface) = self.name(index) else { return };
         let Some(observed) = self.kernel.observe(index) else { return };
-        self.queues.call(index);
+        let is_beside = self.is_suspended(index);
+        if !self.begin_read(index, is_beside) {
+            return;
+        }
+        let observed = in_time(index, PATIENCE, observed);
         self.calls
             .push(Box::pin(async move { Returned::Observed { index, interface, observed: observed.await } }));
     }
@@ -84,6 +90,10 @@ impl Driver {
         interface: String,
         observed: Result<Result<ObservedTree, ForeignRoot>, KernelFailure>,
     ) {
+        let known = self.core().manager.index(&interface);
+        if let (Err(failure), Some(index)) = (&observed, known) {
+            self.call_failed(index, failure);
+        }
         let Some(index) = self.core().manager.index(&interface) else { return };
         match observed {
             // The kernel was read before it has done what is pending.
@@ -119,10 +129,16 @@ impl Driver {
                         false => self.link_gone(*index),
                     }
                 }
+                let ifbs: Vec<_> = self.receivers.values().map(|receiver| receiver.ifb).collect();
+                for ifb in ifbs.into_iter().filter(|ifb| *ifb != 0 && !there.contains(ifb)) {
+                    self.receiver_gone(ifb);
+                }
+                self.compare_receivers();
                 self.upkeep.links.retain(|index, _| there.contains(index));
                 states.into_iter().for_each(|state| self.link_is(state));
             }
             LinkEvent::Traffic { index } => {
+                self.receiving_changed(index);
                 let Some(name) = self.name(index) else { return };
                 let lacks_tree = self.core().manager.lacks_tree(&name).is_some();
                 match lacks_tree {
@@ -135,6 +151,7 @@ impl Driver {
 
     /// A link is reported as it is now.
     fn link_is(&mut self, state: LinkState) {
+        self.ifb_is(&state);
         let (index, carries) = (state.index, state.carries);
         let before = self.upkeep.links.insert(index, state.clone());
         let Some(known) = self.name(index) else {
@@ -294,8 +311,31 @@ impl Driver {
         }
     }
 
+    /// A reading of an interface begins: beside its queue where nothing else is asked of the kernel for it, so that
+    /// requests do not wait for an answer that may not come. Says whether it may: one at a time.
+    fn begin_read(&mut self, index: u32, is_beside: bool) -> bool {
+        match is_beside {
+            true => self.upkeep.beside.insert(index),
+            false => {
+                self.queues.call(index);
+                true
+            }
+        }
+    }
+
+    /// A reading of an interface has ended.
+    pub(super) fn read_returned(&mut self, index: u32) {
+        if !self.upkeep.beside.remove(&index) {
+            self.queues.returned(index);
+        }
+    }
+
     fn read_root(&mut self, link: Link, root: KernelFuture<ClaimedRoot>) {
-        self.queues.call(link.index);
+        let is_beside = self.core().manager.knows(&link.name);
+        if !self.begin_read(link.index, is_beside) {
+            return;
+        }
+        let root = in_time(link.index, PATIENCE, root);
         self.calls.push(Box::pin(async move { Returned::Read { link, root: root.await } }));
     }
 
@@ -304,7 +344,11 @@ impl Driver {
         self.upkeep.looks.needed(&link.name);
         match root {
             Ok(root) => self.seen(link, root),
-            Err(_) => self.upkeep.looks.add(&link.name, STEPS, REFUSED),
+            Err(failure) => {
+                // The kernel may answer again at any moment.
+                let most = if failure.is_timeout() { REPAIR } else { REFUSED };
+                self.upkeep.looks.add(&link.name, STEPS, most);
+            }
         }
     }
 }

@@ -40,6 +40,7 @@ mod netlink;
 mod owner;
 pub mod peer;
 mod receiving;
+mod receiving_state;
 mod request;
 mod routes;
 mod serve;

@@ -39,7 +39,7 @@ pub enum LinkEvent {
     },
     /// Every link there is: changes came faster than they were read, and the kernel has lost some.
     All(Vec<LinkState>),
-    /// A qdisc or a class of an interface was changed, not by this process's connection.
+    /// A qdisc, a class or a filter of an interface was changed, not by this process's connection.
     Traffic {
         /// The number of the interface.
         index: u32,
@@ -136,6 +136,8 @@ async fn event(netlink: &Netlink, message: NetlinkMessage<RouteNetlinkMessage>) 
         | RouteNetlinkMessage::DelQueueDiscipline(tc)
         | RouteNetlinkMessage::NewTrafficClass(tc)
         | RouteNetlinkMessage::DelTrafficClass(tc)
+        | RouteNetlinkMessage::NewTrafficFilter(tc)
+        | RouteNetlinkMessage::DelTrafficFilter(tc)
             if !is_own =>
         {
             Some(LinkEvent::Traffic { index: tc.header.index.cast_unsigned() })

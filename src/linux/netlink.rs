@@ -88,7 +88,7 @@ pub(super) enum Outcome {
 }
 
 /// How long the kernel may take for an answer: an answer that is lost never comes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a request is sent that changes nothing, and on how many connections any other.
 const ATTEMPTS: usize = 4;

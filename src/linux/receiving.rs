@@ -12,7 +12,7 @@ use rtnetlink::packet_route::link::{LinkAttribute, LinkInfo, LinkMessage};
 
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
-use super::traffic::{NewQdisc, header, options, with_options};
+use super::traffic::{NewQdisc, header, with_options};
 use crate::failure::KernelFailure;
 use crate::tc::{
     Desired, FILTER_PRIORITY, ForeignRoot, Handle, INGRESS, INGRESS_QDISC, ObservedTree, PlacedFilter, Queue,
@@ -40,8 +40,8 @@ pub struct ReceivingLinks {
 }
 
 /// The kind in TCA_KIND of the qdisc, and that of all filters.
-const QDISC: &str = "ingress";
-const U32: &str = "u32";
+pub(super) const QDISC: &str = "ingress";
+pub(super) const U32: &str = "u32";
 
 /// How many packets a class of the ifb keeps, as on other links: an ifb's own default is 32.
 const QUEUE_LENGTH: u32 = 1000;
@@ -69,18 +69,8 @@ impl Netlink {
     }
 
     async fn ingress_priorities(&self, index: u32) -> Result<Vec<u16>, KernelFailure> {
-        let call = "RTM_GETTFILTER";
-        let object = format!("ingress filters of interface {index}");
-        let message = RouteNetlinkMessage::GetTrafficFilter(header(index, Handle::default(), INGRESS_QDISC));
-        let request = NetlinkRequest { call, object, message, kind: NetlinkRequestKind::Dump };
-        let filters = self.request(request).await?.into_iter().filter_map(|message| match message {
-            // The head of a list of filters has no settings.
-            RouteNetlinkMessage::NewTrafficFilter(filter) if !options(&filter).is_empty() => {
-                u16::try_from(filter.header.info >> 16).ok()
-            }
-            _ => None,
-        });
-        Ok(filters.collect())
+        let filters = self.filters_below(index, INGRESS_QDISC).await?;
+        Ok(filters.into_iter().map(|filter| filter.priority).collect())
     }
 
     /// The ifbs that gqos has made, by the interfaces that they are for. One with a tree that gqos does not make is another
@@ -99,23 +89,28 @@ impl Netlink {
     }
 
     /// Makes the ifb of an interface with this tree, and redirects to it what the interface receives: all of that or
-    /// nothing. What an ended process has left is replaced. Gives the number of the ifb; the qdisc of another program where
-    /// that has what the interface receives.
+    /// nothing. What an ended process has left is replaced, and so is the ifb in `links`; 0 where there was none. Gives the
+    /// number of the ifb; the qdisc of another program where that has what the interface receives.
     ///
     /// - **Errors**: the kernel's: EOPNOTSUPP where it has no ifb.
     pub async fn set_up_receiving(
         &self,
-        index: u32,
+        links: ReceivingLinks,
         tree: &Desired,
         filters: Vec<PlacedFilter>,
     ) -> Result<Result<u32, ForeignRoot>, KernelFailure> {
-        if let Ingress::Foreign(foreign) = self.ingress(index).await? {
+        let index = links.interface;
+        let ingress = self.ingress(index).await?;
+        self.tear_down_receiving(index).await?;
+        if links.ifb != 0 && self.is_receiver(links.ifb).await? {
+            // It was renamed.
+            self.request(without_link(links.ifb)).await.map(drop).or_else(unless_absent)?;
+        }
+        if let Ingress::Foreign(foreign) = ingress {
             return Ok(Err(foreign));
         }
-        self.tear_down_receiving(index).await?;
-        let ifb = self.add_ifb(index).await?;
-        match self.fill_receiver(index, ifb, (tree, filters)).await {
-            Ok(()) => Ok(Ok(ifb)),
+        match self.make_receiver(index, (tree, &filters)).await {
+            Ok(ifb) => Ok(Ok(ifb)),
             Err(failure) => {
                 // What has failed first is the error.
                 let _ = self.tear_down_receiving(index).await;
@@ -124,19 +119,20 @@ impl Netlink {
         }
     }
 
-    async fn fill_receiver(
+    async fn make_receiver(
         &self,
         index: u32,
-        ifb: u32,
-        (tree, filters): (&Desired, Vec<PlacedFilter>),
-    ) -> Result<(), KernelFailure> {
+        (tree, filters): (&Desired, &[PlacedFilter]),
+    ) -> Result<u32, KernelFailure> {
+        let ifb = self.add_ifb(index).await?;
         drop(self.apply(ifb, &diff(tree, &ObservedTree::default())).await?);
-        for filter in encoded(flow_tables())?.iter().chain(&filters) {
+        for filter in encoded(flow_tables())?.iter().chain(filters) {
             self.add_filter(ifb, filter).await?;
         }
         let qdisc = NewQdisc { parent: INGRESS, handle: INGRESS_QDISC, kind: QDISC, options: Vec::new() };
         self.add_qdisc(index, qdisc).await?;
-        self.add_filter(index, &encoded(redirect_to(ifb))?).await
+        self.add_filter(index, &encoded(redirect_to(ifb))?).await?;
+        Ok(ifb)
     }
 
     /// Deletes the redirect and the ifb of an interface, as far as they are gqos's. Says whether there was anything.
@@ -144,9 +140,18 @@ impl Netlink {
     /// - **Errors**: the kernel's.
     pub async fn tear_down_receiving(&self, index: u32) -> Result<bool, KernelFailure> {
         let mut found = false;
-        if self.ingress(index).await? == Ingress::Own {
-            self.request(without_ingress(index)).await.map(drop).or_else(unless_absent)?;
-            found = true;
+        match self.ingress(index).await? {
+            Ingress::Own => {
+                self.request(without_ingress(index)).await.map(drop).or_else(unless_absent)?;
+                found = true;
+            }
+            // Another program has added filters to the qdisc: the redirect alone goes.
+            Ingress::Foreign(_) if self.ingress_priorities(index).await?.contains(&FILTER_PRIORITY) => {
+                let redirect = encoded(redirect_to(0))?;
+                self.delete_filter(index, &redirect).await.or_else(unless_absent)?;
+                found = true;
+            }
+            Ingress::Absent | Ingress::Foreign(_) => {}
         }
         if let Some(ifb) = self.receivers().await?.get(&index) {
             self.request(without_link(*ifb)).await.map(drop).or_else(unless_absent)?;
@@ -202,6 +207,16 @@ impl Netlink {
         result
     }
 
+    /// Whether this link is an ifb with a tree of gqos.
+    async fn is_receiver(&self, ifb: u32) -> Result<bool, KernelFailure> {
+        let is_ifb = |link: &LinkMessage| link.header.index == ifb && is_ifb(link);
+        if !self.links().await?.any(|link| is_ifb(&link)) {
+            return Ok(false);
+        }
+        let observed = self.observe(ifb).await?;
+        Ok(observed.is_ok_and(|tree| tree.root().is_some() && tree.check_layout().is_ok()))
+    }
+
     async fn add_ifb(&self, index: u32) -> Result<u32, KernelFailure> {
         let name = receiver_name(index);
         let mut message = LinkIfb::new(&name).up().build();
@@ -245,16 +260,19 @@ impl Netlink {
 
 /// The interface that an ifb of gqos's is for, and the ifb.
 fn receiver(link: &LinkMessage) -> Option<(u32, u32)> {
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => received_by(name),
+        _ => None,
+    });
+    name.filter(|_| is_ifb(link)).map(|interface| (interface, link.header.index))
+}
+
+fn is_ifb(link: &LinkMessage) -> bool {
     let is_ifb = |info: &LinkInfo| matches!(info, LinkInfo::Kind(kind) if kind.to_string() == "ifb");
-    let (mut interface, mut is_own) = (None, false);
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => interface = received_by(name),
-            LinkAttribute::LinkInfo(infos) => is_own = infos.iter().any(is_ifb),
-            _ => {}
-        }
-    }
-    interface.filter(|_| is_own).map(|interface| (interface, link.header.index))
+    link.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().any(is_ifb),
+        _ => false,
+    })
 }
 
 fn filter_message(index: u32, filter: &PlacedFilter) -> rtnetlink::packet_route::tc::TcMessage {

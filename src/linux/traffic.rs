@@ -274,7 +274,7 @@ pub(super) fn with_options(mut message: TcMessage, kind: &str, options: Vec<u8>)
 
 const TCA_OPTIONS: u16 = 2;
 
-fn handle_of(handle: TcHandle) -> Handle {
+pub(super) fn handle_of(handle: TcHandle) -> Handle {
     Handle::from_u32(u32::from(handle))
 }
 

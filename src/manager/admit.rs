@@ -69,7 +69,9 @@ impl Manager {
         let mut change = change.unwrap_or_default();
         let displaced = self.displace(&request.id, displaced, &mut change);
         let admission = PendingAdmission { reply, displaced, event };
-        if change.ops.is_empty() {
+        let receives = self.flows.get(&request.id).map(|flow| &flow.grant);
+        let receives = receives.and_then(|grant| self.receiving_class(&request.id, grant)).is_some();
+        if change.ops.is_empty() && !receives {
             return self.admitted(turn, &request.id, admission);
         }
         if let Some(flow) = self.flows.get_mut(&request.id) {

@@ -81,6 +81,7 @@ impl Interface {
             (_, Root::Foreign { kind, handle }, _) => {
                 user_space(NotProgrammed::ForeignRoot { kind: kind.clone(), handle: handle.to_string() })
             }
+            (_, Root::Unread { failure }, _) => user_space(failure.clone().into()),
             (_, Root::Taken { holder }, _) => user_space(NotProgrammed::Taken { holder: holder.clone() }),
             (_, _, None) => user_space(NotProgrammed::CapacityUnknown),
             (_, root @ (Root::Default | Root::Ours(_)), Some(shape)) => {
@@ -162,6 +163,11 @@ impl Interface {
     /// Whether the kernel's tree is to be read and compared.
     pub(super) const fn is_in_doubt(&self) -> bool {
         self.doubt.is_some() || matches!(self.state, TreeState::Suspended(..))
+    }
+
+    /// Whether the kernel cannot have the tree at present.
+    pub(super) const fn is_suspended(&self) -> bool {
+        matches!(self.state, TreeState::Suspended(..))
     }
 
     /// Whether the interface does not exist any more.

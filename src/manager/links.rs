@@ -135,6 +135,14 @@ impl Manager {
         }
     }
 
+    /// The kernel does not answer about an interface.
+    pub(super) fn unanswered(&mut self, turn: &mut Turn, name: &str, failure: KernelFailure) {
+        let has_tree = |interface: &Interface| interface.tree().is_some();
+        if self.interfaces.get(name).is_some_and(has_tree) {
+            self.suspend(turn, name, failure.into());
+        }
+    }
+
     fn suspend(&mut self, turn: &mut Turn, name: &str, why: NotProgrammed) {
         let Some(interface) = self.interfaces.get_mut(name) else { return };
         let index = interface.index;

@@ -41,6 +41,14 @@ pub enum Input {
         /// The tree; the qdisc of another program where that is at the root.
         observed: Box<Result<ObservedTree, ForeignRoot>>,
     },
+    /// The kernel does not answer about an interface: its flows are enforced without it until its tree is
+    /// [observed](Self::Observed) again.
+    Unanswered {
+        /// The name of the link, as in [`Seen`].
+        interface: String,
+        /// The call that was given up.
+        failure: KernelFailure,
+    },
     /// An interface is gone: its flows lose their reservations.
     Gone {
         /// The name of the link, as in [`Seen`].
@@ -123,6 +131,11 @@ pub enum Root {
         /// Its process and command.
         holder: String,
     },
+    /// It is not known, since the kernel does not answer.
+    Unread {
+        /// The call that was given up.
+        failure: KernelFailure,
+    },
 }
 
 /// What follows from an input.
@@ -139,7 +152,8 @@ pub struct Output {
 #[non_exhaustive]
 pub enum Effect {
     /// Carry out a change, all of it or none, and report the result. The changes of an interface are carried out in
-    /// the order in which they were given.
+    /// the order in which they were given. The class for what a flow receives is part of it:
+    /// [`receiving_part`](super::Manager::receiving_part).
     Apply {
         /// To be returned in [`Input::Applied`].
         id: ChangeId,

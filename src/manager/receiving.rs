@@ -2,8 +2,11 @@
 
 use flowspec::{Bytes, Direction, Micros, Rate, Ratio};
 
+use super::flow::ManagedFlow;
+use super::message::ChangeId;
+use super::pending::Purpose;
 use super::state::Manager;
-use crate::admission::{Ledger, NotProgrammed};
+use crate::admission::{Grant, Ledger, NotProgrammed};
 use crate::policy::GroupMode;
 use crate::tc::{Framed, LinkRates, LinkShape};
 
@@ -14,12 +17,35 @@ impl Manager {
         receiving_shape(&self.ledger, interface, mtu).filter(|shape| shape.rates.capacity > Rate::ZERO)
     }
 
+    /// The flow that is to have a class for what it receives together with a change that the kernel has not answered, and
+    /// its traffic.
+    pub fn receiving_part(&self, change: ChangeId) -> Option<(String, Framed)> {
+        let (id, grant) = match &self.pending.get(&change)?.purpose {
+            Purpose::Admit { id, .. } => (id, &self.flows.get(id)?.grant),
+            Purpose::Renegotiate { id, renegotiation } => (id, &renegotiation.grant),
+            _ => return None,
+        };
+        Some((id.clone(), self.receiving_class(id, grant)?))
+    }
+
+    /// The traffic of the class that a flow is to have for what it receives, where it is to have one.
+    pub(super) fn receiving_class(&self, id: &str, grant: &Grant) -> Option<Framed> {
+        let flow = self.flows.get(id)?;
+        self.kernel(&flow.interface).ok()?;
+        self.receiving_shape(&flow.interface)?;
+        self.received(flow, grant).ok()
+    }
+
     /// The traffic that a flow receives.
     ///
     /// - **Errors**: why it has no class for it. A flow that reserves nothing for receiving is not seen.
     pub fn receives(&self, id: &str) -> Result<Framed, NotProgrammed> {
         let flow = self.flows.get(id).ok_or(NotProgrammed::NotSeen)?;
-        let tspec = flow.grant.tspec.receiving.as_ref().ok_or(NotProgrammed::NotSeen)?;
+        self.received(flow, &flow.grant)
+    }
+
+    fn received(&self, flow: &ManagedFlow, grant: &Grant) -> Result<Framed, NotProgrammed> {
+        let tspec = grant.tspec.receiving.as_ref().ok_or(NotProgrammed::NotSeen)?;
         let shares = |group: &String| self.ledger.group_mode(group) == Some(GroupMode::Shared);
         if flow.group.as_ref().is_some_and(shares) {
             return Err(NotProgrammed::GroupSharesReservation);
@@ -27,7 +53,7 @@ impl Manager {
         if flow.begins.is_some() {
             return Err(NotProgrammed::BeginsLater);
         }
-        Ok(Framed::new(tspec, flow.grant.charged.receiving))
+        Ok(Framed::new(tspec, grant.charged.receiving))
     }
 }
 

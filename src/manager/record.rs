@@ -52,6 +52,10 @@ impl Manager {
 
 /// Records the kernel's answer to a change.
 pub(super) fn record_applied(turn: &mut Turn, pending: &Pending, result: &Result<(), KernelFailure>) {
+    // The class for what a flow receives is no part of the tree.
+    if pending.operations == 0 && result.is_ok() {
+        return;
+    }
     turn.record(|| {
         let (interface, operations) = (pending.interface.clone(), pending.operations);
         match result {

@@ -38,6 +38,7 @@ impl Manager {
             Input::Seen(seen) => self.seen(&mut turn, &seen),
             Input::Request { id, operation } => self.request(&mut turn, id, operation),
             Input::Observed { interface, observed } => self.observed(&mut turn, &interface, *observed),
+            Input::Unanswered { interface, failure } => self.unanswered(&mut turn, &interface, failure),
             Input::Gone { interface } => self.gone(&mut turn, &interface),
             Input::Policy(policy) => drop(self.reload(&mut turn, policy)),
             Input::Applied { id, result } => self.applied(&mut turn, id, result),

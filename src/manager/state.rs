@@ -211,6 +211,11 @@ impl Manager {
         self.interfaces.get(interface).is_some_and(Interface::is_in_doubt)
     }
 
+    /// Whether the kernel cannot have an interface's tree at present: it is asked for no class.
+    pub fn is_suspended(&self, interface: &str) -> bool {
+        self.interfaces.get(interface).is_some_and(Interface::is_suspended)
+    }
+
     /// The root of the tree of the interface with this number, if it has one.
     pub fn root(&self, index: u32) -> Option<HtbRoot> {
         let interface = self.interfaces.get(self.interface(index)?)?;

@@ -114,7 +114,7 @@ impl Op {
 }
 
 /// A text as one word of a shell.
-fn shell_word(text: &str) -> String {
+pub(super) fn shell_word(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
     if text.bytes().all(is_plain) {
         return text.to_owned();

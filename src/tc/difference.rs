@@ -44,6 +44,27 @@ pub enum Difference {
         /// The class that the queue belongs to.
         class: Handle,
     },
+    /// The ingress qdisc was deleted.
+    #[error("the ingress qdisc is missing")]
+    IngressMissing,
+    /// The qdisc of another program has what the interface receives.
+    #[error("another program has the ingress qdisc")]
+    IngressForeign,
+    /// The filter was deleted that leads what the interface receives to its ifb.
+    #[error("the redirect of what is received is missing")]
+    RedirectMissing,
+    /// The ifb was deleted.
+    #[error("the ifb is missing")]
+    IfbMissing,
+    /// The ifb was set down.
+    #[error("the ifb is down")]
+    IfbDown,
+    /// The ifb was given another name.
+    #[error("the ifb has another name")]
+    IfbRenamed,
+    /// Filters of the ifb were deleted, or others added.
+    #[error("the filters of the ifb were changed")]
+    FiltersChanged,
 }
 
 /// The differences of a tree: the first of them, and how many more there are.
@@ -75,7 +96,12 @@ impl Difference {
 }
 
 impl Differences {
-    /// The first few operations of a repair, and how many more there are.
+    /// A single difference.
+    pub fn one(difference: Difference) -> Self {
+        Self { first: vec![difference], more: 0 }
+    }
+
+    /// The differences that a change repairs.
     pub fn repaired_by(repair: &Change) -> Self {
         let first: Vec<_> = repair.ops.iter().take(MOST_NAMED).map(Difference::repaired_by).collect();
         Self { more: repair.ops.len() - first.len(), first }

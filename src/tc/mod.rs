@@ -61,8 +61,9 @@ pub use layout::{
 pub use observed::{ForeignRoot, NotOfGqos, ObservedRoot, ObservedTree};
 pub use queue::{ClassQueue, Queue, QueueKind};
 pub use receiving::{
-    Arriving, FILTER_PRIORITY, INGRESS, INGRESS_QDISC, PlacedFilter, ReceivingChange, flow_tables,
-    received_by, receiver_name, redirect_to,
+    Arriving, FILTER_PRIORITY, INGRESS, INGRESS_QDISC, PlacedFilter, ReceivingChange, ReceivingState,
+    flow_tables, received_by, receiver_name, receiving_commands, receiving_removal, redirect_commands,
+    redirect_to,
 };
 pub use shape::{Framed, LINK_HEADER, LinkRates, LinkShape, with_link_headers};
 pub use tbf::Tbf;

@@ -17,10 +17,12 @@ use core::net::{IpAddr, SocketAddr};
 use netlink_packet_core::DefaultNla;
 
 use super::attributes::emit;
-use super::change::Change;
+use super::change::{Change, shell_word};
+use super::difference::Differences;
 use super::filter::{Filter, Redirect, Target, TooMany, U32Key, selector};
 use super::handle::Handle;
 use super::layout::{MAJOR, ROOT_QDISC, flow_number};
+use super::observed::ForeignRoot;
 
 /// The packets of one flow that arrive.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -59,6 +61,19 @@ pub struct ReceivingChange {
     pub with: Vec<PlacedFilter>,
 }
 
+/// What the kernel has of the ifb of an interface, compared with what it is to have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ReceivingState {
+    /// Everything.
+    Intact,
+    /// Another program's qdisc has what the interface receives. It is never replaced.
+    Foreign(ForeignRoot),
+    /// Classes alone differ, which this change repairs.
+    Changed(Change),
+    /// Something else differs: the ifb is to be set up again.
+    Gone(Differences),
+}
+
 /// The qdisc of what an interface receives: `TC_H_INGRESS`, and its handle.
 pub const INGRESS: Handle = Handle::from_u32(0xffff_fff1);
 /// `ffff:`, the handle that the kernel gives [`INGRESS`].
@@ -80,6 +95,43 @@ const TCA_U32_SEL: u16 = 5;
 
 /// The buckets of a hash table. The kernel takes no more.
 const BUCKETS: u32 = 256;
+
+/// The commands of iproute2 that make the ifb of the interface with this number, and its hash tables. The tree comes after
+/// the first two.
+pub fn receiving_commands(index: u32) -> Vec<String> {
+    let ifb = receiver_name(index);
+    let parent = format!("dev {ifb} parent {ROOT_QDISC}");
+    let mut commands =
+        vec![format!("ip link add {ifb} txqueuelen 1000 type ifb"), format!("ip link set {ifb} up")];
+    for (table, version) in (1..).zip([IpVersion::V4, IpVersion::V6]) {
+        let (priority, word) = (version.placed(Vec::new()).priority, version.ports());
+        let (protocol, match_) = match version {
+            IpVersion::V4 => ("ip", "match u32 0x05000000 0x0f000000 at 0 match u32 0 0x1fff at 4"),
+            IpVersion::V6 => ("ipv6", "match u32 0 0 at 0"),
+        };
+        let place = format!("tc filter add {parent} protocol {protocol} prio {priority}");
+        commands.push(format!("{place} handle {table}: u32 divisor {BUCKETS}"));
+        commands.push(format!("{place} u32 {match_} hashkey mask 0x000000ff at {word} link {table}:"));
+    }
+    commands
+}
+
+/// The commands of iproute2 that send what an interface receives to its ifb.
+pub fn redirect_commands(interface: &str, index: u32) -> Vec<String> {
+    let (device, ifb) = (shell_word(interface), receiver_name(index));
+    let place =
+        format!("tc filter add dev {device} parent {INGRESS_QDISC} protocol all prio {FILTER_PRIORITY}");
+    vec![
+        format!("tc qdisc add dev {device} handle {INGRESS_QDISC} ingress"),
+        format!("{place} u32 match u32 0 0 action mirred egress redirect dev {ifb}"),
+    ]
+}
+
+/// The commands of iproute2 that remove the receiving half of an interface.
+pub fn receiving_removal(interface: &str, index: u32) -> Vec<String> {
+    let device = shell_word(interface);
+    vec![format!("tc qdisc del dev {device} ingress"), format!("ip link del {}", receiver_name(index))]
+}
 
 /// The name of the ifb for what the interface with this number receives: at most 13 bytes of the 15 that a name has.
 pub fn receiver_name(index: u32) -> String {

@@ -22,11 +22,14 @@ mod netlink;
 #[cfg(feature = "cli")]
 mod plan;
 mod receiving;
+mod receiving_upkeep;
+mod receiving_windows;
 #[cfg(feature = "cli")]
 mod reference_cases;
 mod routes;
 mod sockets;
 mod stacked;
+mod transaction;
 mod upkeep;
 
 use std::net::SocketAddr;

@@ -28,7 +28,7 @@ fn receiving(megabits: u64) -> Qos {
 }
 
 /// Sends without end to everything that connects in the client's namespace, with cubic.
-fn source(network: &LabNetwork, address: SocketAddr) -> SocketAddr {
+pub(super) fn source(network: &LabNetwork, address: SocketAddr) -> SocketAddr {
     let (send, receive) = std::sync::mpsc::channel();
     network.client.runtime().spawn(async move {
         let listener = TcpListener::bind(address).await.unwrap();
@@ -59,23 +59,23 @@ async fn received(connection: &mut Connection, enough: u64, most: Duration) -> u
 }
 
 /// The names of the links. Their state and the qdisc that they send by change meanwhile.
-fn links(site: &Site) -> Vec<String> {
+pub(super) fn links(site: &Site) -> Vec<String> {
     let shown = inside(site, &["ip", "-o", "link"]);
     shown.lines().filter_map(|line| line.split(": ").nth(1)).map(str::to_owned).collect()
 }
 
-fn qdiscs(site: &Site) -> String {
+pub(super) fn qdiscs(site: &Site) -> String {
     inside(site, &["tc", "qdisc", "show"])
 }
 
 /// Connects with a reservation for receiving, in the server's namespace.
-async fn connected(host: &Host, peer: SocketAddr, id: &str) -> Connection {
+pub(super) async fn connected(host: &Host, peer: SocketAddr, id: &str) -> Connection {
     let ask = Ask::qos(receiving(40)).class("viewer").id(id);
     host.connector().connect(peer, &ask).await.unwrap()
 }
 
 /// Starts a host and a connection that receives. The host is leaked unless it is stopped.
-fn host_with_flow(network: &LabNetwork, peer: SocketAddr) -> (Host, Connection) {
+pub(super) fn host_with_flow(network: &LabNetwork, peer: SocketAddr) -> (Host, Connection) {
     let work = async move {
         let host = Host::start(policy(POLICY)).await.unwrap();
         let connection = connected(&host, peer, "v1").await;
