@@ -8,7 +8,7 @@ use gqos::doctor::{
 };
 use gqos::failure::KernelCall;
 use gqos::linux::features::{Feature, Untried};
-use gqos::linux::{ClaimHolder, FoundFilter, LinkDetails, Offloads, ReportedSpeed};
+use gqos::linux::{ClaimHolder, FoundFilter, Ingress, LinkDetails, Offloads, ReportedSpeed};
 use gqos::tc::{Filter, ForeignRoot, Handle, HtbRoot, ObservedRoot, ROOT_QDISC, Redirect, Target};
 
 /// A machine that lacks nothing.
@@ -33,6 +33,7 @@ fn whole() -> Facts {
             link,
             speed,
             root: ObservedRoot::Default,
+            ingress: Ingress::Absent,
             filters: vec![],
             holder: None,
         }],
@@ -147,6 +148,16 @@ fn interfaces_are_judged_by_state_speed_root_and_offloads() {
         eth0.root = ObservedRoot::Other(ForeignRoot { kind: "cake".into(), handle: Handle::qdisc(1) });
     };
     check("a foreign root", interface(foreign), &[("root qdisc", Lacking, "cake 1:, of another program")]);
+    let clsact = |eth0: &mut InterfaceFacts| {
+        eth0.ingress = Ingress::Foreign(ForeignRoot { kind: "clsact".into(), handle: Handle::qdisc(0xffff) });
+    };
+    check(
+        "a foreign ingress qdisc",
+        interface(clsact),
+        &[("ingress qdisc", Lacking, "clsact, of another program")],
+    );
+    let leftover = interface(|eth0| eth0.ingress = Ingress::Own);
+    check("an ifb of no process", leftover, &[("ingress qdisc", Note, "gqos clean --interface eth0")]);
     const OURS: HtbRoot = HtbRoot { handle: ROOT_QDISC, default: 2, direct_queue: 0 };
     check(
         "a leftover",

@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::failure::KernelFailure;
 use crate::lab::Site;
 use crate::linux::features::{Feature, Untried};
-use crate::linux::{Claim, ClaimHolder, FoundFilter, LinkDetails, Netlink, ReportedSpeed, namespace};
+use crate::linux::{
+    Claim, ClaimHolder, FoundFilter, Ingress, LinkDetails, Netlink, ReportedSpeed, namespace,
+};
 use crate::tc::ObservedRoot;
 
 /// Everything that a judgement is made of.
@@ -50,6 +52,8 @@ pub struct InterfaceFacts {
     pub speed: Option<ReportedSpeed>,
     /// Decides whether gqos may set up a tree.
     pub root: ObservedRoot,
+    /// What has the packets that it receives.
+    pub ingress: Ingress,
     /// Filters of other programs may lead packets past the tree.
     pub filters: Vec<FoundFilter>,
     /// The process that manages it.
@@ -81,15 +85,18 @@ impl Facts {
     /// - **Errors**: the kernel's, in a dump of links or qdiscs.
     pub async fn read(netlink: &Netlink) -> Result<Self, KernelFailure> {
         let mut interfaces = Vec::new();
+        let receivers = netlink.receivers().await?;
         for link in netlink.link_details().await? {
-            if link.is_loopback {
+            // An ifb of gqos is a part of its interface.
+            if link.is_loopback || receivers.values().any(|ifb| *ifb == link.index) {
                 continue;
             }
             let root = netlink.root(link.index).await?.root;
             let speed = ReportedSpeed::of(&link.name);
             let holder = Claim::holder(link.index);
             let filters = netlink.egress_filters(link.index).await?;
-            interfaces.push(InterfaceFacts { link, speed, root, filters, holder });
+            let ingress = netlink.ingress(link.index).await?;
+            interfaces.push(InterfaceFacts { link, speed, root, ingress, filters, holder });
         }
         let net_admin = netlink.may_change_traffic_control().await;
         Ok(Self {

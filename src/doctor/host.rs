@@ -4,8 +4,8 @@ use flowspec::{Bytes, Rate};
 
 use super::facts::{InterfaceFacts, Privileges};
 use super::finding::{Finding, FindingState, Remedy};
-use crate::linux::{FoundFilter, ReportedSpeed};
-use crate::tc::{Filter, Redirect, Target};
+use crate::linux::{FoundFilter, Ingress, ReportedSpeed};
+use crate::tc::{Filter, Redirect, Target, receiver_name};
 
 /// What this process may do.
 pub(super) fn privileges(privileges: Privileges) -> Vec<Finding> {
@@ -82,7 +82,8 @@ fn interface(facts: &InterfaceFacts, all: &[InterfaceFacts]) -> Vec<Finding> {
     };
     let mtu = Finding::ok(topic, "MTU", format!("{} B", link.mtu.get()));
     let (speed, rate) = speed(topic, facts.speed);
-    let mut findings = vec![state, mtu, speed, root(topic, facts), offloads(facts, rate)];
+    let mut findings =
+        vec![state, mtu, speed, root(topic, facts), ingress(topic, facts), offloads(facts, rate)];
     findings.extend(shared_wire(topic, facts, all));
     findings.extend(facts.filters.iter().map(|found| filter(topic, found)));
     findings
@@ -136,6 +137,28 @@ fn root(topic: &str, facts: &InterfaceFacts) -> Finding {
             costs: "it is left alone: reservations on this interface are enforced in user space alone, and refused under enforcement = \"kernel\"",
             mend: &format!("tc qdisc del dev {topic} root, if nothing needs it"),
         }),
+    }
+}
+
+/// What has the packets that an interface receives.
+fn ingress(topic: &str, facts: &InterfaceFacts) -> Finding {
+    let finding = |found: String| Finding::ok(topic, "ingress qdisc", found);
+    let ifb = receiver_name(facts.link.index);
+    match (&facts.ingress, &facts.holder) {
+        (Ingress::Absent, _) => finding("none".to_owned()),
+        (Ingress::Own, Some(holder)) => finding(format!("gqos's, redirected to {ifb}, of {holder}")),
+        (Ingress::Own, None) => {
+            finding(format!("gqos's, redirected to {ifb}, of no process")).with(FindingState::Note, Remedy {
+                costs: "what is received is shaped by classes that no process manages, until gqos starts here again",
+                mend: &format!("gqos clean --interface {topic}"),
+            })
+        }
+        (Ingress::Foreign(foreign), _) => {
+            finding(format!("{}, of another program", foreign.kind)).with(FindingState::Lacking, Remedy {
+                costs: "it is left alone: what is reserved for receiving is held by reading slowly alone, and other traffic that arrives may take its place",
+                mend: &format!("tc qdisc del dev {topic} {}, if nothing needs it", foreign.kind),
+            })
+        }
     }
 }
 

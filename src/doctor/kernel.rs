@@ -47,7 +47,7 @@ const fn use_of(feature: Feature) -> Use {
         Feature::Clsact => (
             "clsact, ingress qdiscs",
             false,
-            "receiving is held by reading slowly alone",
+            "receiving is held by reading slowly alone: other traffic that arrives may take what is reserved",
             "CONFIG_NET_SCH_INGRESS",
         ),
         Feature::Ifb => ("ifb device", false, "receiving is held by reading slowly alone", "CONFIG_IFB"),
@@ -57,7 +57,7 @@ const fn use_of(feature: Feature) -> Use {
         Feature::U32 => (
             "u32 classifier",
             false,
-            "sockets of other programs have no class where flower and bpf are missing too",
+            "receiving is held by reading slowly alone, and sockets of other programs have no class where flower and bpf are missing too",
             "CONFIG_NET_CLS_U32",
         ),
         Feature::Flower => (
@@ -69,7 +69,7 @@ const fn use_of(feature: Feature) -> Use {
         Feature::Matchall => (
             "matchall classifier",
             false,
-            "what is received is redirected by u32 instead",
+            "nothing: what is received is redirected by u32",
             "CONFIG_NET_CLS_MATCHALL",
         ),
         Feature::Bpf => (

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use flowspec::Moment;
 use gqos::connect::{Ask, Host};
 use gqos::lab::{CLIENT_V4, LabNetwork, Site};
-use gqos::linux::Netlink;
+use gqos::linux::{Netlink, ReceivingLinks};
+use gqos::manager::{Input, Manager, Root, Seen};
+use gqos::tc::{Desired, ReceivingState};
 use serde_json::Value;
 
 use super::common::{inside, lab_with, policy};
@@ -205,4 +208,42 @@ fn the_flows_of_a_running_manager_are_no_difference() {
             host.stop().await;
         })
         .unwrap();
+}
+
+#[test]
+fn the_commands_for_what_is_received_make_what_gqos_makes() {
+    let Some(network) = lab_with(100, &["tc", "ip"]) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let ingress = "ingress = { capacity = \"87.654 Mbit/s\", reservable = \"61%\" }\n    [template.video]";
+    let text = POLICY.replacen("[template.video]", ingress, 1);
+    let file = policy_file(directory.path(), &text);
+    let site = &network.server;
+    let planned = plan(site, &["--policy", &file], 0);
+    let other = tempfile::tempdir().unwrap();
+    let without = plan(site, &["--policy", &policy_file(other.path(), POLICY)], 0);
+    assert_eq!(without["receiving"], planned["receiving"], "without ingress, the values of egress serve for both");
+    run_commands(site, &texts(&planned["receiving"]["commands"]));
+    let state = site.run(async move {
+        let netlink = Netlink::open().unwrap();
+        let link = netlink.link_by_name("eth0").await.unwrap();
+        let ifb = netlink.receivers().await.unwrap()[&link.index];
+        let mut manager = Manager::new(policy(&text));
+        let (interface, index, mtu) = ("eth0".to_owned(), link.index, link.mtu);
+        let seen = Seen { interface, index, mtu, speed: None, root: Root::Default };
+        manager.handle(Input::Seen(seen), Moment::START);
+        let tree = Desired::new(manager.receiving_shape("eth0").unwrap());
+        netlink.receiving_state(ReceivingLinks { interface: index, ifb }, &tree, &[]).await.unwrap()
+    });
+    assert_eq!(state.unwrap(), ReceivingState::Intact);
+    // Nothing manages it: it is left over, and the difference removes it.
+    let compared = plan(site, &["--diff", "--policy", &file], 1);
+    let changes = compared["receiving"]["difference"]["changes"].as_array().unwrap();
+    let commands: Vec<_> = changes.iter().map(|step| step["command"].as_str().unwrap().to_owned()).collect();
+    run_commands(site, &commands);
+    let compared = plan(site, &["--diff", "--policy", &file], 1);
+    assert_eq!(compared["receiving"]["difference"]["differs"], false, "{compared}");
+    inside(site, &["tc", "qdisc", "add", "dev", "eth0", "clsact"]);
+    let compared = plan(site, &["--diff", "--policy", &file], 1);
+    let why = compared["receiving"]["not_programmed"].as_str().unwrap();
+    assert!(why.contains("clsact") && compared["receiving"]["difference"]["differs"] == true, "{compared}");
 }

@@ -11,7 +11,8 @@ use gqos::linux::{Claim, Netlink};
 use gqos::policy::Policy;
 use gqos::tc::QueueKind;
 
-use super::planned::{Found, Planned};
+use super::found::{Found, FoundReceiving};
+use super::planned::Planned;
 use super::render::text;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::input::load_policy;
@@ -92,12 +93,20 @@ async fn look(netlink: &Netlink, name: String) -> Result<Found, KernelFailure> {
     let queue = queue(netlink).await;
     let link = match netlink.link_by_name(&name).await {
         Ok(link) => link,
-        Err(failure) if failure.is_absent() => return Ok(Found { name, queue, present: None }),
+        Err(failure) if failure.is_absent() => {
+            return Ok(Found { name, queue, present: None, receiving: None });
+        }
         Err(failure) => return Err(failure),
     };
     let observed = netlink.observe(link.index).await?;
     let holder = Claim::holder(link.index);
-    Ok(Found { name, queue, present: Some((link, observed, holder)) })
+    let ingress = netlink.ingress(link.index).await?;
+    let tree = match netlink.receivers().await?.get(&link.index) {
+        Some(ifb) => netlink.observe(*ifb).await?.ok(),
+        None => None,
+    };
+    let receiving = Some(FoundReceiving { ingress, tree });
+    Ok(Found { name, queue, present: Some((link, observed, holder)), receiving })
 }
 
 /// Which queue the kernel offers for classes, by the system's list of modules; the kernel is asked where there is none,

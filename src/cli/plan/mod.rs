@@ -12,7 +12,10 @@
 //! writes the result. Nothing is changed.
 
 mod command;
+mod found;
 mod planned;
+mod receiving;
 mod render;
+mod tree;
 
 pub(super) use command::{Arguments, run};

@@ -2,24 +2,17 @@
 
 use std::sync::Arc;
 
-use flowspec::{Bytes, Direction, Micros, Moment, Rate};
+use flowspec::{Bytes, Direction, Moment, Rate};
 use gqos::admission::NotProgrammed;
-use gqos::linux::{ClaimHolder, Link};
+use gqos::linux::ClaimHolder;
 use gqos::manager::{Input, Manager, Root, Seen};
 use gqos::policy::{Capacity, Policy};
-use gqos::tc::{
-    Change, ClassQueue, DEFAULT_CLASS, Desired, ForeignRoot, HtbClass, HtbRoot, ObservedTree, Op, QueueKind,
-    diff,
-};
+use gqos::tc::{Change, Desired, ForeignRoot, ObservedTree, Op, diff};
 use serde::Serialize;
 
-pub(super) struct Found {
-    pub(super) name: String,
-    /// Which queue the kernel offers.
-    pub(super) queue: QueueKind,
-    /// The link, its tree and the process that manages it; `None` where the machine has no such link.
-    pub(super) present: Option<(Link, Result<ObservedTree, ForeignRoot>, Option<ClaimHolder>)>,
-}
+use super::found::Found;
+use super::receiving::PlannedReceiving;
+use super::tree::{PlanStep, PlannedClass, Qdisc, TreeDifference, commands, qdiscs};
 
 /// What would be programmed on an interface.
 #[derive(Serialize)]
@@ -39,60 +32,13 @@ pub(super) struct Planned {
     /// Sockets choose their class by SO_PRIORITY: there are no filters.
     pub(super) filters: [(); 0],
     pub(super) commands: Vec<String>,
+    /// What the first flow that reserves for receiving adds; `None` where the policy has no budget for that.
+    pub(super) receiving: Option<PlannedReceiving>,
     /// The process that manages the interface now.
     pub(super) managed_by: Option<String>,
     /// Present with `--diff`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) difference: Option<TreeDifference>,
-}
-
-#[derive(Serialize)]
-pub(super) struct Qdisc {
-    pub(super) handle: Option<String>,
-    pub(super) parent: String,
-    pub(super) kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) default: Option<String>,
-    /// Packets.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) direct_qlen: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) limit: Option<Bytes>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) target: Option<Micros>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) interval: Option<Micros>,
-}
-
-#[derive(Serialize)]
-pub(super) struct PlannedClass {
-    pub(super) handle: String,
-    pub(super) parent: String,
-    pub(super) kind: &'static str,
-    pub(super) rate: Rate,
-    pub(super) ceil: Rate,
-    pub(super) burst: Bytes,
-    pub(super) cburst: Bytes,
-    pub(super) quantum: Bytes,
-    pub(super) prio: u32,
-}
-
-/// How the kernel's tree differs.
-#[derive(Serialize)]
-pub(super) struct TreeDifference {
-    /// Whether the kernel's tree is another one.
-    pub(super) differs: bool,
-    pub(super) changes: Vec<PlanStep>,
-    /// Classes of a running manager's flows, which are not compared.
-    pub(super) flow_classes: usize,
-}
-
-#[derive(Serialize)]
-pub(super) struct PlanStep {
-    pub(super) command: String,
-    /// What a change replaces.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) replaces: Option<String>,
 }
 
 /// What a link is taken to carry that this machine lacks: Ethernet's.
@@ -135,79 +81,40 @@ impl Planned {
                 .map(|class| PlannedClass::from(&class))
                 .collect(),
             filters: [],
-            commands: tree.map(|tree| commands(found, tree)).unwrap_or_default(),
+            commands: tree.map(|tree| commands((name.as_str(), found.queue), tree)).unwrap_or_default(),
+            receiving: PlannedReceiving::new(&manager, found, compares),
             managed_by: present.as_ref().and_then(|(.., holder)| holder.as_ref()).map(ClaimHolder::to_string),
             difference: compares.then(|| {
-                TreeDifference::new(found, tree, manager.status(name).and_then(|status| status.kernel.err()))
+                difference(found, tree, manager.status(name).and_then(|status| status.kernel.err()))
             }),
         }
     }
 
     /// Whether the kernel's tree was compared and is another one.
     pub(super) fn differs(&self) -> bool {
-        self.difference.as_ref().is_some_and(|difference| difference.differs)
+        let differs = self.difference.as_ref().is_some_and(|difference| difference.differs);
+        differs || self.receiving.as_ref().is_some_and(PlannedReceiving::differs)
     }
 }
 
-impl TreeDifference {
-    fn new(found: &Found, tree: Option<&Desired>, why: Option<NotProgrammed>) -> Self {
-        // A foreign root is left alone: the tree that the policy asks for cannot be there.
-        let is_foreign = matches!(why, Some(NotProgrammed::ForeignRoot { .. }));
-        let (observed, flow_classes) = match &found.present {
-            Some((_, Ok(observed), Some(_))) => observed.clone().without_flows(),
-            Some((_, Ok(observed), None)) => (observed.clone(), 0),
-            Some((_, Err(_), _)) | None => (ObservedTree::default(), 0),
-        };
-        let change = match (tree, observed.root()) {
-            (Some(tree), _) => diff(tree, &observed),
-            (None, Some(root)) => Change { ops: vec![Op::DeleteRoot(root)] },
-            (None, None) => Change::default(),
-        };
-        let step = |op: &Op| PlanStep {
-            command: op.command(&found.name, found.queue),
-            replaces: op.replaced(found.queue),
-        };
-        let changes: Vec<_> = change.ops.iter().map(step).collect();
-        Self { differs: is_foreign || !changes.is_empty(), changes, flow_classes }
-    }
-}
-
-impl From<&HtbClass> for PlannedClass {
-    fn from(class: &HtbClass) -> Self {
-        let HtbClass { handle, parent, rate, ceil, burst, cburst, quantum, prio } = *class;
-        let (handle, parent) = (handle.to_string(), parent.to_string());
-        Self { handle, parent, kind: HtbRoot::KIND, rate, ceil, burst, cburst, quantum, prio }
-    }
-}
-
-fn commands(found: &Found, tree: &Desired) -> Vec<String> {
-    diff(tree, &ObservedTree::default()).ops.iter().map(|op| op.command(&found.name, found.queue)).collect()
-}
-
-fn qdiscs(tree: &Desired, kind: QueueKind) -> Vec<Qdisc> {
-    let HtbRoot { handle, default, direct_queue } = tree.root();
-    let root = Qdisc {
-        handle: Some(handle.to_string()),
-        parent: "root".to_owned(),
-        kind: HtbRoot::KIND,
-        default: Some(handle.class(default).to_string()),
-        direct_qlen: Some(direct_queue),
-        limit: None,
-        target: None,
-        interval: None,
+/// How the kernel differs from a tree.
+fn difference(found: &Found, tree: Option<&Desired>, why: Option<NotProgrammed>) -> TreeDifference {
+    // A foreign root is left alone: the tree that the policy asks for cannot be there.
+    let is_foreign = matches!(why, Some(NotProgrammed::ForeignRoot { .. }));
+    let (observed, flow_classes) = match &found.present {
+        Some((_, Ok(observed), Some(_))) => observed.clone().without_flows(),
+        Some((_, Ok(observed), None)) => (observed.clone(), 0),
+        Some((_, Err(_), _)) | None => (ObservedTree::default(), 0),
     };
-    let ClassQueue { fq_codel, bfifo } = tree.shape().default_queue();
-    let fq_codel = (kind == QueueKind::FqCodel).then_some(fq_codel);
-    let bfifo = (kind == QueueKind::Bfifo).then_some(bfifo);
-    let queue = Qdisc {
-        handle: None,
-        parent: DEFAULT_CLASS.to_string(),
-        kind: kind.name(),
-        default: None,
-        direct_qlen: None,
-        limit: bfifo.map(|bfifo| bfifo.limit),
-        target: fq_codel.map(|fq_codel| fq_codel.target),
-        interval: fq_codel.map(|fq_codel| fq_codel.interval),
+    let change = match (tree, observed.root()) {
+        (Some(tree), _) => diff(tree, &observed),
+        (None, Some(root)) => Change { ops: vec![Op::DeleteRoot(root)] },
+        (None, None) => Change::default(),
     };
-    vec![root, queue]
+    let step = |op: &Op| PlanStep {
+        command: op.command(&found.name, found.queue),
+        replaces: op.replaced(found.queue),
+    };
+    let changes: Vec<_> = change.ops.iter().map(step).collect();
+    TreeDifference { differs: is_foreign || !changes.is_empty(), changes, flow_classes }
 }

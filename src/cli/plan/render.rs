@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use gqos::tc::{DEFAULT_CLASS, LINK_CLASS};
 
-use super::planned::{Planned, PlannedClass, Qdisc, TreeDifference};
+use super::planned::Planned;
+use super::receiving::PlannedReceiving;
+use super::tree::{PlannedClass, Qdisc, TreeDifference};
 use crate::cli::output::{counted, wrapped};
 
 /// One interface: its tree and the commands for it, or the changes that make its tree.
@@ -14,6 +16,9 @@ pub(super) fn text(planned: &Planned) -> String {
         (Some(difference), why) => changes(&mut text, difference, why.is_none()),
         (None, Some(_)) => {}
         (None, None) => tree(&mut text, planned),
+    }
+    if let Some(half) = &planned.receiving {
+        receiving(&mut text, half);
     }
     text
 }
@@ -39,8 +44,43 @@ fn heading(planned: &Planned) -> String {
     text
 }
 
+/// What the first flow that reserves for receiving adds, or how the kernel differs from it.
+fn receiving(text: &mut String, half: &PlannedReceiving) {
+    let PlannedReceiving { ifb, capacity, reservable, not_programmed, difference, .. } = half;
+    let lead = format!(
+        "Receiving, with the first flow that reserves for it: {ifb}, {capacity}, {reservable} reservable"
+    );
+    text.push_str(&wrapped("  ", &lead));
+    match (difference, not_programmed) {
+        (_, Some(why)) => {
+            text.push_str(&wrapped("  ", &format!("No class for what is received: {why}.")));
+        }
+        (Some(difference), None) if !difference.differs => {
+            text.push_str(&wrapped("  ", "Nothing differs for what is received."));
+        }
+        (Some(difference), None) => changes(text, difference, true),
+        (None, None) => {
+            objects(text, &half.qdiscs, &half.classes);
+            for command in &half.commands {
+                let _ = writeln!(text, "{command}");
+            }
+        }
+    }
+}
+
 fn tree(text: &mut String, planned: &Planned) {
-    for Qdisc { handle, parent, kind, default, direct_qlen, limit, target, interval } in &planned.qdiscs {
+    objects(text, &planned.qdiscs, &planned.classes);
+    let filters = format!(
+        "No filters: sockets choose their class by SO_PRIORITY. Each reserved flow adds a class below {LINK_CLASS}."
+    );
+    text.push_str(&wrapped("  ", &filters));
+    for command in &planned.commands {
+        let _ = writeln!(text, "{command}");
+    }
+}
+
+fn objects(text: &mut String, qdiscs: &[Qdisc], classes: &[PlannedClass]) {
+    for Qdisc { handle, parent, kind, default, direct_qlen, limit, target, interval } in qdiscs {
         let handle = handle.as_ref().map(|handle| format!("{handle} ")).unwrap_or_default();
         let parent = if parent == "root" { parent.clone() } else { format!("parent {parent}") };
         let mut attributes = Vec::new();
@@ -51,7 +91,7 @@ fn tree(text: &mut String, planned: &Planned) {
         attributes.extend(interval.map(|interval| format!("interval {interval}")));
         let _ = writeln!(text, "  qdisc {kind} {handle}{parent}: {}", attributes.join(", "));
     }
-    for class in &planned.classes {
+    for class in classes {
         let PlannedClass { handle, parent, kind, rate, ceil, burst, cburst, quantum, prio } = class;
         let _ = writeln!(text, "  class {kind} {handle} parent {parent}{}", purpose(handle));
         let _ = writeln!(
@@ -61,13 +101,6 @@ fn tree(text: &mut String, planned: &Planned) {
             cburst.get()
         );
         let _ = writeln!(text, "      quantum {} B, prio {prio}", quantum.get());
-    }
-    let filters = format!(
-        "No filters: sockets choose their class by SO_PRIORITY. Each reserved flow adds a class below {LINK_CLASS}."
-    );
-    text.push_str(&wrapped("  ", &filters));
-    for command in &planned.commands {
-        let _ = writeln!(text, "{command}");
     }
 }
 
