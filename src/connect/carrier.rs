@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use shaper::headers::IpVersion;
@@ -34,6 +35,8 @@ pub(super) struct Own<S> {
     socket: Arc<S>,
     /// The code point before the flow had a class.
     before: OnceLock<u8>,
+    /// Whether what arrives is read no faster than reserved, where the socket is one of datagrams.
+    is_read_slowly: AtomicBool,
 }
 
 /// A datagram socket with several flows. Each datagram is marked for its flow as it is sent, since the class and the code
@@ -48,12 +51,12 @@ pub(super) struct SharedSocket {
 
 impl<S> Own<S> {
     pub(super) const fn new(socket: Arc<S>) -> Self {
-        Self { socket, before: OnceLock::new() }
+        Self { socket, before: OnceLock::new(), is_read_slowly: AtomicBool::new(false) }
     }
 
     /// A socket that was made for the flow: it had no code point before.
     pub(super) fn made(socket: Arc<S>) -> Self {
-        Self { socket, before: OnceLock::from(0) }
+        Self { socket, before: OnceLock::from(0), is_read_slowly: AtomicBool::new(false) }
     }
 }
 
@@ -137,15 +140,43 @@ impl Carrier {
         }
     }
 
+    /// Sets the options that hold a peer back which sends faster than reserved.
+    pub(super) fn assist_receiving(&self, peer: SocketAddr, plan: &Plan) -> Result<(), ConnectError> {
+        let assisted = match self {
+            Self::Tcp(own) => shaper::sys::assist_receiving(&*own.socket, plan),
+            Self::Udp(own) if self.is_read_slowly() => shaper::sys::assist_receiving(&*own.socket, plan),
+            Self::Udp(_) | Self::Shared { .. } => return Ok(()),
+        };
+        assisted.map_err(|failure| failed(peer, failure))
+    }
+
+    /// Whether datagrams are read no faster than reserved.
+    pub(super) fn is_read_slowly(&self) -> bool {
+        match self {
+            Self::Udp(own) => own.is_read_slowly.load(Ordering::Relaxed),
+            Self::Tcp(_) | Self::Shared { .. } => false,
+        }
+    }
+
     /// Takes the flow's packets out of its class, and takes back what helped the shaper.
     pub(super) fn unmark(&self, peer: SocketAddr) -> Result<(), ConnectError> {
         let version = IpVersion::of(peer.ip());
         match self {
             Self::Tcp(own) => {
                 own.unmark(version)?;
-                shaper::sys::release_tcp(&*own.socket).map_err(|failure| failed(peer, failure))
+                let released = shaper::sys::release_tcp(&*own.socket);
+                let released = released.and_then(|()| shaper::sys::release_receiving(&*own.socket));
+                released.map_err(|failure| failed(peer, failure))
             }
-            Self::Udp(own) => own.unmark(version),
+            Self::Udp(own) => {
+                own.unmark(version)?;
+                match own.is_read_slowly.swap(false, Ordering::Relaxed) {
+                    true => {
+                        shaper::sys::release_receiving(&*own.socket).map_err(|failure| failed(peer, failure))
+                    }
+                    false => Ok(()),
+                }
+            }
             Self::Shared { mark, .. } => {
                 *lock(mark) = None;
                 Ok(())
@@ -173,18 +204,23 @@ impl Carrier {
         }
     }
 
-    /// What a decision says is enforced, as far as this socket can enforce it: datagrams that have arrived cannot be
-    /// delayed for their sender.
+    /// What a decision says is enforced, as far as this socket can enforce it. Without a class in the kernel, the datagrams
+    /// of a connected socket are read no faster than reserved, and the kernel drops the excess; those of a socket with
+    /// several flows are not held back.
     pub(super) fn limit_enforced(&self, decision: &mut Decision) {
-        if matches!(self, Self::Tcp(_)) {
-            return;
-        }
-        if let Some(enforced) = decision.enforced_mut()
-            && enforced.receiving
-        {
-            enforced.receiving = false;
-            if enforced.receiving_class.is_none() {
-                enforced.lacking.push(Lack::ReceivedDatagrams);
+        let Some(enforced) = decision.enforced_mut().filter(|enforced| enforced.receiving) else { return };
+        let has_class = enforced.receiving_class.is_some();
+        match self {
+            Self::Tcp(_) => {}
+            Self::Udp(own) => {
+                own.is_read_slowly.store(!has_class, Ordering::Relaxed);
+                enforced.receiving = !has_class;
+            }
+            Self::Shared { .. } => {
+                enforced.receiving = false;
+                if !has_class {
+                    enforced.lacking.push(Lack::ReceivedDatagrams);
+                }
             }
         }
     }

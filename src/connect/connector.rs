@@ -57,19 +57,14 @@ impl Host {
         Ok(granted?)
     }
 
-    /// Gives a flow that reserves for receiving a class for what arrives, and says in the decision which, or why it has
-    /// none.
-    pub(super) async fn receive(
-        &self,
-        (protocol, local_port, peer): (Protocol, u16, SocketAddr),
-        admitted: &Admitted,
-        decision: &mut Decision,
-    ) {
+    /// Leads what arrives for a flow that reserves for receiving to its class, and says in the decision which that is, or
+    /// why it has none: for callers that set their sockets up themselves, once the flow's addresses are known and after each
+    /// renegotiation.
+    pub async fn receive(&self, packets: ReceivedPackets, admitted: &Admitted, decision: &mut Decision) {
         if admitted.tspec.receiving.is_none() || decision.enforced().is_none() {
             return;
         }
         let Some(id) = decision.id().map(str::to_owned) else { return };
-        let packets = ReceivedPackets { protocol, peer, local_port };
         let received = self.engine.receive(id, packets).await;
         let Some(enforced) = decision.enforced_mut() else { return };
         match received {
@@ -117,7 +112,8 @@ impl Connector {
         stream.set_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;
         let Granted { admitted, decision, .. } = &mut granted;
         let local_port = stream.local_addr().map_or(0, |local| local.port());
-        self.host.receive((Protocol::Tcp, local_port, peer), admitted, decision).await;
+        let packets = ReceivedPackets { protocol: Protocol::Tcp, peer, local_port };
+        self.host.receive(packets, admitted, decision).await;
         let stream = Arc::new(stream);
         let own = Own::made(Arc::clone(&stream));
         Connection::granted(self.host.clone(), stream, own, (peer, granted))
@@ -139,7 +135,8 @@ impl Connector {
         udp.connect(peer).await.map_err(failed("connect"))?;
         let Granted { admitted, decision, .. } = &mut granted;
         let local_port = udp.local_addr().map_or(0, |local| local.port());
-        self.host.receive((Protocol::Udp, local_port, peer), admitted, decision).await;
+        let packets = ReceivedPackets { protocol: Protocol::Udp, peer, local_port };
+        self.host.receive(packets, admitted, decision).await;
         DatagramConnection::granted(self.host.clone(), udp, peer, granted)
     }
 }

@@ -131,11 +131,14 @@ impl DatagramConnection {
         self.datagram.send(payload).await
     }
 
-    /// Receives one datagram from the peer.
+    /// Receives one datagram from the peer: no faster than reserved, where the kernel has no class for what is received.
     ///
     /// - **Errors**: what `recv` answered.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.datagram.recv(buf).await
+        match self.flow.carrier().is_read_slowly() {
+            true => self.datagram.recv_conforming(buf).await,
+            false => self.datagram.recv(buf).await,
+        }
     }
 
     /// The peer's address.

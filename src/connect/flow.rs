@@ -15,7 +15,8 @@ use super::host::Host;
 use super::plan::{meter, plan};
 use crate::admission::{Decision, Operation};
 use crate::engine::{
-    Admitted, Ask, Granted, Lingering, Lost, Rendition, Reservation, ReservationRequest, ReservationState,
+    Admitted, Ask, Granted, Lingering, Lost, ReceivedPackets, Rendition, Reservation, ReservationRequest,
+    ReservationState,
 };
 use crate::policy::{Protocol, Subject};
 
@@ -305,8 +306,9 @@ impl Inner {
 
     /// Gives the flow a class for what it receives, or takes it where nothing is reserved for receiving any more.
     async fn receive(&self, admitted: &Admitted, decision: &mut Decision) {
-        let flow = (self.carrier.protocol(), self.carrier.local_port(), self.peer);
-        self.host.receive(flow, admitted, decision).await;
+        let (protocol, local_port) = (self.carrier.protocol(), self.carrier.local_port());
+        let packets = ReceivedPackets { protocol, peer: self.peer, local_port };
+        self.host.receive(packets, admitted, decision).await;
     }
 
     /// Shapes the socket as its flow was admitted, and holds the reservation.
@@ -370,6 +372,9 @@ impl Inner {
         }
         self.control.set_owing(Direction::Sending, sending, admitted.owed.sending);
         let receiving = plan(admitted, Direction::Receiving, framing)?;
+        if let Some(plan) = &receiving {
+            self.carrier.assist_receiving(self.peer, plan)?;
+        }
         self.control.set_owing(Direction::Receiving, receiving, admitted.owed.receiving);
         Ok(())
     }

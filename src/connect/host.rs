@@ -1,7 +1,6 @@
 //! An engine, as its clients see it.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use flowspec::{Qos, Rate};
@@ -118,8 +117,13 @@ impl Host {
     /// Reserves for a group on the way to a peer: an envelope that its members stay within. Returns the interface.
     ///
     /// - **Errors**: the refusal; no route to the peer; the engine has stopped.
-    pub async fn group(&self, id: String, qos: Qos, peer: IpAddr) -> Result<String, ConnectError> {
-        let interface = self.interface(peer).await?;
+    pub async fn group(
+        &self,
+        id: String,
+        qos: Qos,
+        to: impl Into<RouteQuery>,
+    ) -> Result<String, ConnectError> {
+        let interface = self.interface(to).await?;
         let mode = GroupMode::Envelope;
         let request = GroupRequest { id, interface: interface.clone(), class: None, mode, qos };
         let decision = self.submit(Operation::Group(Box::new(request))).await?;
@@ -170,7 +174,7 @@ impl Host {
     /// What the interface carries by which packets to the peer leave, as far as that is known.
     ///
     /// - **Errors**: no route, or the kernel's.
-    pub async fn line_rate(&self, peer: IpAddr) -> Result<Option<Rate>, ConnectError> {
-        Ok(self.engine.egress(peer.into()).await?.line_rate)
+    pub async fn line_rate(&self, to: impl Into<RouteQuery>) -> Result<Option<Rate>, ConnectError> {
+        Ok(self.engine.egress(to.into()).await?.line_rate)
     }
 }

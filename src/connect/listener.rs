@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::error::ConnectError;
 use super::host::Host;
 use crate::admission::Decision;
-use crate::engine::{Ask, Granted, ReservationRequest};
+use crate::engine::{Ask, Granted, ReceivedPackets, ReservationRequest};
 use crate::failure::{KernelCall, KernelFailure};
 use crate::linux::{RouteSelectors, socket};
 use crate::policy::{Protocol, Subject};
@@ -167,7 +167,8 @@ impl Listener {
         match self.host.reserve(request).await {
             Ok(mut granted) => {
                 let Granted { admitted, decision, .. } = &mut granted;
-                self.host.receive((Protocol::Tcp, local_port, peer), admitted, decision).await;
+                let packets = ReceivedPackets { protocol: Protocol::Tcp, peer, local_port };
+                self.host.receive(packets, admitted, decision).await;
                 let stream = Arc::new(stream);
                 let own = Own::new(Arc::clone(&stream));
                 Ok(Connection::granted(self.host.clone(), stream, own, (peer, granted))?)
