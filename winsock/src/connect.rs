@@ -294,7 +294,7 @@ impl Endpoint {
                 None => (earlier, state.qos.provider_specific),
             }
         };
-        let group = self.reserve_group(request.gqos, peer.ip())?;
+        let group = self.reserve_group(request.gqos, peer)?;
         // From here on an error restores the group's reservation.
         let mut pending = PendingConnection { reservation: None, group };
         pending.reservation = self.reserve(sqos, objects, peer)?;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use flowspec::{Qos, Wsa};
+use gqos::linux::RouteQuery;
 
 use super::Result;
 use super::protocol::{Family, SocketType};
@@ -68,7 +69,7 @@ pub(crate) struct GroupState {
     /// The QOS that was requested, reserved or not.
     pub(crate) requested: Option<Qos>,
     /// The QOS that is reserved, and the peer whose route decided the interface.
-    pub(crate) reserved: Option<(Qos, IpAddr)>,
+    pub(crate) reserved: Option<(Qos, RouteQuery)>,
     interface: Option<String>,
 }
 
@@ -177,7 +178,7 @@ impl SocketGroup {
     pub(crate) fn reserve(
         self: &Arc<Self>,
         qos: Qos,
-        peer: IpAddr,
+        to: RouteQuery,
     ) -> core::result::Result<PreviousGroupReservation, (Wsa, QosStatus)> {
         let before = self.state().reserved;
         let groups = self.groups.upgrade();
@@ -185,10 +186,10 @@ impl SocketGroup {
         if needs_no_reservation(&qos) {
             self.release(&groups.host);
         } else {
-            let interface = groups.host.reserve_group(self.ledger_id(), qos, peer);
+            let interface = groups.host.reserve_group(self.ledger_id(), qos, to);
             let interface = interface.map_err(|error| error.codes())?;
             let mut state = self.state();
-            (state.reserved, state.requested) = (Some((qos, peer)), Some(qos));
+            (state.reserved, state.requested) = (Some((qos, to)), Some(qos));
             state.interface = Some(interface);
         }
         Ok(PreviousGroupReservation { group: Arc::clone(self), before })
@@ -213,7 +214,7 @@ impl Drop for SocketGroup {
 /// A group's reservation before a connect call replaced it.
 pub(crate) struct PreviousGroupReservation {
     group: Arc<SocketGroup>,
-    before: Option<(Qos, IpAddr)>,
+    before: Option<(Qos, RouteQuery)>,
 }
 
 impl PreviousGroupReservation {
@@ -222,9 +223,9 @@ impl PreviousGroupReservation {
         let Self { group, before } = self;
         let Some(groups) = group.groups.upgrade() else { return };
         match before {
-            Some((qos, peer)) => {
+            Some((qos, to)) => {
                 group.state().reserved = before;
-                groups.host.restore_group(group.ledger_id(), qos, peer);
+                groups.host.restore_group(group.ledger_id(), qos, to);
             }
             None => group.release(&groups.host),
         }

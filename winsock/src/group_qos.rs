@@ -1,6 +1,6 @@
 //! The quality of service of socket groups: SIO_SET_GROUP_QOS, SIO_GET_GROUP_QOS and FD_GROUP_QOS.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use flowspec::{Qos, Wsa};
@@ -61,7 +61,7 @@ impl Endpoint {
     pub(crate) fn reserve_group(
         &self,
         gqos: Option<Qos>,
-        peer: IpAddr,
+        peer: SocketAddr,
     ) -> Result<Option<PreviousGroupReservation>> {
         let Some(Membership { group, is_creator: true }) = self.membership() else { return Ok(None) };
         let (requested, reserved) = {
@@ -70,10 +70,11 @@ impl Endpoint {
         };
         let Some(requested) = requested else { return Ok(None) };
         let qos = merged(&requested, reserved.as_ref().map(|(qos, _)| qos));
-        if reserved == Some((qos, peer)) {
+        let to = self.route_to(peer);
+        if reserved == Some((qos, to)) {
             return Ok(None);
         }
-        let before = group.reserve(qos, peer).map_err(|(code, status)| {
+        let before = group.reserve(qos, to).map_err(|(code, status)| {
             self.state().qos.status = Some(status);
             code
         })?;
@@ -94,7 +95,7 @@ impl Endpoint {
         let Some(Membership { group, is_creator: true }) = self.membership() else { return Err(Wsa::Einval) };
         let peer = self.state().peer;
         if let Some(peer) = peer {
-            return self.reserve_group(Some(*requested), peer.ip()).map(drop);
+            return self.reserve_group(Some(*requested), peer).map(drop);
         }
         let before = group.qos();
         group.state().requested = Some(merged(requested, before.as_ref()));

@@ -93,7 +93,7 @@ impl Endpoint {
             let state = self.state();
             state.peer.or(state.session).or(state.qos.provider_specific.destination)?
         };
-        provider().ok()?.host.line_rate(peer.ip())
+        provider().ok()?.host.line_rate(self.route_to(peer))
     }
 
     /// Whether there is a policy to reserve by.

@@ -1,7 +1,6 @@
 //! The gqos host of this process and the thread that runs it: reservations for sockets and groups.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -9,7 +8,7 @@ use std::thread::JoinHandle;
 use flowspec::{Qos, Rate, Wsa};
 use gqos::admission::{Decision, Operation};
 use gqos::connect::{ConnectError, Host};
-use gqos::engine::{Admitted, Granted, LocalEngine, OwedTokens, ReservationRequest};
+use gqos::engine::{Admitted, Granted, LocalEngine, OwedTokens, ReceivedPackets, ReservationRequest};
 use gqos::linux::RouteQuery;
 use gqos::policy::Policy;
 use tokio::runtime::{Builder, EnterGuard, Handle};
@@ -164,18 +163,31 @@ impl QosHost {
         self.spawn(async move { drop(restored.await) });
     }
 
+    /// Leads what arrives for a flow to its class: the decision, which says whether it has one.
+    pub(crate) fn receive(
+        &self,
+        packets: ReceivedPackets,
+        (admitted, mut decision): (Admitted, Decision),
+    ) -> impl Future<Output = Option<Decision>> + Send + 'static {
+        let host = self.host.clone();
+        async move {
+            host?.receive(packets, &admitted, &mut decision).await;
+            Some(decision)
+        }
+    }
+
     /// Reserves for a group on the way to a peer and waits for the answer: the interface.
-    pub(crate) fn reserve_group(&self, id: String, qos: Qos, peer: IpAddr) -> ReserveResult<String> {
+    pub(crate) fn reserve_group(&self, id: String, qos: Qos, to: RouteQuery) -> ReserveResult<String> {
         let host = self.host.clone().ok_or(ReserveError::NoPolicy)?;
-        self.run(async move { host.group(id, qos, peer).await })
+        self.run(async move { host.group(id, qos, to).await })
     }
 
     /// Restores the earlier reservation of a group. Nothing waits for the answer, as for [`restore_flow`].
     ///
     /// [`restore_flow`]: Self::restore_flow
-    pub(crate) fn restore_group(&self, id: String, qos: Qos, peer: IpAddr) {
+    pub(crate) fn restore_group(&self, id: String, qos: Qos, to: RouteQuery) {
         let Some(host) = self.host.clone() else { return };
-        self.spawn(async move { drop(host.group(id, qos, peer).await) });
+        self.spawn(async move { drop(host.group(id, qos, to).await) });
     }
 
     /// Releases a group's reservation once its last member has left.
@@ -218,9 +230,9 @@ impl QosHost {
     }
 
     /// The capacity of the interface by which a peer is reached; `None` where that is not known.
-    pub(crate) fn line_rate(&self, peer: IpAddr) -> Option<Rate> {
-        let host = self.host.clone()?;
-        self.wait_for(async move { host.line_rate(peer).await.ok() })??
+    pub(crate) fn line_rate(&self, to: impl Into<RouteQuery>) -> Option<Rate> {
+        let (host, query) = (self.host.clone()?, to.into());
+        self.wait_for(async move { host.line_rate(query).await.ok() })??
     }
 
     /// Has descriptors that the calling thread registers watched by the reactor, until the value is dropped.

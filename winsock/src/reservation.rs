@@ -10,7 +10,9 @@ use std::sync::{Arc, Weak};
 use flowspec::{Direction, Qos, ServiceType, Wsa};
 use gqos::admission::Decision;
 use gqos::connect::{meter, plan, segment_limit};
-use gqos::engine::{Admitted, Ask, Granted, Lingering, Lost, PeerSocket, Reservation, ReservationRequest};
+use gqos::engine::{
+    Admitted, Ask, Granted, Lingering, Lost, PeerSocket, ReceivedPackets, Reservation, ReservationRequest,
+};
 use gqos::linux::socket::{self, route_selectors};
 use gqos::linux::{RouteQuery, RouteSelectors};
 use gqos::policy::{Protocol, Subject};
@@ -134,8 +136,12 @@ impl Endpoint {
 
     /// The interface by which packets to the peer leave.
     fn interface_to(&self, host: &QosHost, peer: SocketAddr) -> Option<String> {
-        let query = RouteQuery { peer: peer.ip(), selectors: self.route_selectors(peer) };
-        self.selected_interface(peer.ip()).or_else(|| host.interface(query))
+        self.selected_interface(peer.ip()).or_else(|| host.interface(self.route_to(peer)))
+    }
+
+    /// The route of the socket's packets to a peer.
+    pub(crate) fn route_to(&self, peer: SocketAddr) -> RouteQuery {
+        RouteQuery { peer: peer.ip(), selectors: self.route_selectors(peer) }
     }
 
     /// What the route to the peer depends on: the options of the socket.
@@ -264,10 +270,46 @@ impl Endpoint {
                 false
             }
         };
+        if holds_reservation {
+            self.receive_in_class();
+        }
         if holds_reservation && objects.confirm_request {
             self.report_status(Wsa::QosRequestConfirmed.into());
         }
         Ok(())
+    }
+
+    /// Leads what arrives for the socket's flow to the class that it has for that. Nothing waits for the kernel, since the
+    /// caller may be the reactor.
+    fn receive_in_class(&self) {
+        let (Ok(provider), Ok(peer), Ok(local)) =
+            (provider(), sys::peer_address(&self.fd), sys::local_address(&self.fd))
+        else {
+            return;
+        };
+        let held = {
+            let state = self.state();
+            state
+                .qos
+                .reservation
+                .as_ref()
+                .map(|held| (held.id(), *held.admitted.clone(), *held.decision.clone()))
+        };
+        let Some((id, admitted, decision)) = held.filter(|(_, held, _)| held.tspec.receiving.is_some())
+        else {
+            return;
+        };
+        let protocol = if self.is_stream() { Protocol::Tcp } else { Protocol::Udp };
+        let packets = ReceivedPackets { protocol, peer, local_port: local.port() };
+        let received = provider.host.receive(packets, (admitted, decision));
+        let me = self.weak();
+        provider.host.spawn(async move {
+            if let (Some(decision), Some(endpoint)) = (received.await, me.upgrade())
+                && let Some(held) = endpoint.state().qos.reservation.as_mut().filter(|held| held.id() == id)
+            {
+                *held.decision = decision;
+            }
+        });
     }
 
     fn hold(&self, granted: Granted) {
@@ -354,6 +396,9 @@ impl Endpoint {
         self.control.set_owing(Direction::Sending, sending, owed.sending);
         // Datagrams have arrived already when they are received.
         let receiving = if is_stream { plan(Direction::Receiving)? } else { None };
+        if let Some(plan) = &receiving {
+            shaper::sys::assist_receiving(&self.fd, plan).map_err(|_| Wsa::Enetdown)?;
+        }
         self.control.set_owing(Direction::Receiving, receiving, owed.receiving);
         Ok(())
     }
@@ -366,6 +411,7 @@ impl Endpoint {
         self.remove_classification();
         if self.is_stream() {
             let _ = shaper::sys::release_tcp(&self.fd);
+            let _ = shaper::sys::release_receiving(&self.fd);
         }
     }
 

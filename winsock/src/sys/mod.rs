@@ -58,6 +58,6 @@ pub(crate) use signal::Signal;
 pub use socket::ShutdownHow;
 pub(crate) use socket::{
     accept, at_mark, available, bind, connect, cookie, disconnect, is_broadcast, is_inheritable,
-    is_placeholder, listen, local_address, open, peer_has_closed, prepare_placeholder,
+    is_placeholder, listen, local_address, open, peer_address, peer_has_closed, prepare_placeholder,
     replace_by_placeholder, set_inheritable, set_nonblocking, shutdown, take_error,
 };

@@ -119,7 +119,7 @@ pub(crate) fn local_address(socket: &impl AsRawFd) -> Result<SocketAddr> {
     internet_address(&name).ok_or(Errno::EAFNOSUPPORT)
 }
 
-fn peer_address(socket: &impl AsRawFd) -> Result<SocketAddr> {
+pub(crate) fn peer_address(socket: &impl AsRawFd) -> Result<SocketAddr> {
     let name = socket::getpeername::<SockaddrStorage>(socket.as_raw_fd()).map_err(from_nix)?;
     internet_address(&name).ok_or(Errno::EAFNOSUPPORT)
 }
