@@ -107,11 +107,13 @@ impl Calls {
     }
 }
 
+type GivenUp = Box<dyn FnOnce(&mut Calls) + Send>;
+
 /// A call that is under way; what happens where its caller does not wait for it any more.
 struct UnderWay {
     kernel: Arc<TestKernel>,
     index: u32,
-    given_up: Option<Box<dyn FnOnce(&mut Calls) + Send>>,
+    given_up: Option<GivenUp>,
 }
 
 impl UnderWay {

@@ -221,7 +221,10 @@ fn the_commands_for_what_is_received_make_what_gqos_makes() {
     let planned = plan(site, &["--policy", &file], 0);
     let other = tempfile::tempdir().unwrap();
     let without = plan(site, &["--policy", &policy_file(other.path(), POLICY)], 0);
-    assert_eq!(without["receiving"], planned["receiving"], "without ingress, the values of egress serve for both");
+    assert_eq!(
+        without["receiving"], planned["receiving"],
+        "without ingress, the values of egress serve for both"
+    );
     run_commands(site, &texts(&planned["receiving"]["commands"]));
     let state = site.run(async move {
         let netlink = Netlink::open().unwrap();
