@@ -135,7 +135,12 @@ impl Policy {
     /// The timeouts of a flow: its client's, or else its class's, or else the policy's.
     pub fn timeouts_of(&self, names: FlowNames<'_>) -> PeerTimeouts {
         let FlowNames { class, client } = names;
-        let class = class.and_then(|class| self.classes.get(class)).map(|class| class.timeouts);
+        self.timeouts_under(class.and_then(|class| self.classes.get(class)), client)
+    }
+
+    /// The same for a flow of a class whose settings are known.
+    pub(crate) fn timeouts_under(&self, class: Option<&Class>, client: Option<&str>) -> PeerTimeouts {
+        let class = class.map(|class| class.timeouts);
         let client = client.and_then(|client| self.client(client)).map(|client| client.timeouts);
         self.timeouts.with(class.unwrap_or_default()).with(client.unwrap_or_default())
     }

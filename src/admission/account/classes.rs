@@ -56,6 +56,12 @@ impl Classes {
         }
     }
 
+    /// The same; `None` where the policy no longer has it.
+    pub(crate) fn stated(&self, number: u32) -> Option<&Class> {
+        let KnownClass { class, is_stated } = self.known.get(number as usize)?;
+        is_stated.then_some(class)
+    }
+
     /// The policy's settings of a class, or the last ones where the policy no longer has it.
     pub(crate) fn settings(&self, number: u32) -> &Class {
         &self.known[number as usize].class

@@ -74,7 +74,7 @@ impl Ledger {
             grant.preempted = displaced.map_err(|refusal| self.explained(refusal, &wanted, request))?;
         }
         self.admitted += 1;
-        self.book_new(&request.id, wanted.entry, Some(member));
+        self.book_new(&request.id, wanted.entry, member);
         if self.admitted >= LAST_ORDER {
             self.renumber();
         }
@@ -83,14 +83,14 @@ impl Ledger {
     }
 
     /// Books a new flow that is known to fit, and gives its slot.
-    pub(crate) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Member>) -> u32 {
+    pub(crate) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Box<Member>>) -> u32 {
         self.flows.insert(id, &mut entry, self.now);
         self.book(&entry, member);
         entry.footprint.slot
     }
 
     /// Books what a flow takes, which is known to fit; `member` is for its group, if it has one.
-    pub(crate) fn book(&mut self, entry: &Entry, member: Option<Member>) {
+    pub(crate) fn book(&mut self, entry: &Entry, member: Option<Box<Member>>) {
         let (now, footprint) = (self.now, &entry.footprint);
         self.bookings += 1;
         self.each_account(footprint.interface, |account, _| account.book(footprint, now));
@@ -99,7 +99,7 @@ impl Ledger {
             client.book(entry.rate(), footprint.window, now);
         }
         if let (Some(name), Some(member)) = (&entry.group, member) {
-            self.change_group(name, |group| group.join(footprint.slot, member, now));
+            self.change_group(name, |group| group.join(footprint.slot, *member, now));
         }
         if let Some(at) = entry.ending() {
             self.endings.insert((at, footprint.rank()));
@@ -113,7 +113,7 @@ impl Ledger {
     pub(crate) fn try_out(&mut self, request: &Request) -> Result<u32, Refusal> {
         let Prepared { wanted, member, .. } = self.prepare(request)?;
         self.check_wanted(&wanted)?;
-        Ok(self.book_new(&request.id, wanted.entry, Some(member)))
+        Ok(self.book_new(&request.id, wanted.entry, member))
     }
 
     /// What [`admit`](Self::admit) would answer; changes nothing but the list of known interfaces.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate, TokenBucket};
 
-use super::group::Member;
 use crate::admission::account::entry::Entry;
 use crate::admission::account::profile::Profile;
 use crate::admission::account::window::Window;
@@ -47,11 +46,11 @@ impl ClientUse {
     pub(crate) fn check(
         &self,
         (name, policy): (&str, &Client),
-        member: &Member,
+        entry: &Entry,
         old: Option<Both<Rate>>,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let Member { charge, window } = *member;
+        let (rate, window) = (entry.rate(), entry.footprint.window);
         let over = |limit| Err(Refusal::Client { client: name.to_owned(), limit });
         let flows = self.flows.highest(window, now);
         if let Some(most) = policy.max_flows
@@ -69,7 +68,7 @@ impl ClientUse {
         }
         let Some(most) = policy.max_rate else { return Ok(()) };
         for direction in Direction::BOTH {
-            let asked = *charge.rate.get(direction);
+            let asked = *rate.get(direction);
             let charged = self.charged.get(direction);
             let taken = Rate::new(charged.highest(window, now));
             let worse = old.is_none_or(|old| asked > *old.get(direction)) && asked > Rate::ZERO;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flowspec::{Both, Bytes, Direction, Moment, Peak, Qos, Rate, TSpec};
 
 use crate::admission::account::charge::{Charge, reserves_nothing};
+use crate::admission::account::entry::Entry;
 use crate::admission::account::footprint::Footprint;
 use crate::admission::account::profile::Profile;
 use crate::admission::account::steps::{self, Largest, TakenStep};
@@ -47,6 +48,13 @@ struct LargestMembers {
 pub(crate) struct Member {
     pub(crate) charge: Charge,
     pub(crate) window: Window,
+}
+
+impl Member {
+    /// What a flow takes of its group for this charge; `None` where it has none.
+    pub(crate) fn of(entry: &Entry, charge: &Charge) -> Option<Box<Self>> {
+        entry.group.as_ref().map(|_| Box::new(Self { charge: *charge, window: entry.footprint.window }))
+    }
 }
 
 /// The sums over the members of an envelope.

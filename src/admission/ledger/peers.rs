@@ -9,7 +9,7 @@ use crate::admission::account::entry::Entry;
 use crate::admission::ended::{EndCause, EndedFlow};
 use crate::admission::peer::{PeerLoss, PeerState};
 use crate::admission::refusal::Refusal;
-use crate::policy::{FlowNames, PeerTimeouts};
+use crate::policy::PeerTimeouts;
 
 impl Ledger {
     /// What is seen of a flow's peer, since a moment or from now on. A state that was reported before goes on.
@@ -71,8 +71,8 @@ impl Ledger {
 
     /// The timeouts of a flow that may not be booked, under the policy of now.
     pub(crate) fn timeouts(&self, entry: &Entry) -> PeerTimeouts {
-        let class = entry.footprint.class.map(|class| &**self.classes.names.text(class));
-        self.policy.timeouts_of(FlowNames { class, client: entry.client.as_deref() })
+        let class = entry.footprint.class.and_then(|class| self.classes.stated(class));
+        self.policy.timeouts_under(class, entry.client.as_deref())
     }
 
     /// Another policy holds, or flows have other ranks: the policy's timeouts count from when the flows' peers were absent.

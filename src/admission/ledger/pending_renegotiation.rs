@@ -139,9 +139,9 @@ impl Ledger {
         let Some(old) = self.flows.get(id) else { return };
         self.unbook(&old);
         let entry = old.costing(charge);
-        let member = Member { charge: *charge, window: entry.footprint.window };
+        let member = Member::of(&entry, charge);
         self.flows.update(&entry, self.now);
-        self.book(&entry, Some(member));
+        self.book(&entry, member);
         if let Some(name) = &entry.group {
             self.shrink_group(name);
         }

@@ -27,7 +27,7 @@ const WORST_PRIORITY: u8 = 7;
 pub(crate) struct Prepared {
     pub(crate) wanted: Wanted,
     /// For its group, if it has one.
-    pub(crate) member: Member,
+    pub(crate) member: Option<Box<Member>>,
     pub(crate) grant: Grant,
     /// 0 (best) to 7.
     pub(crate) setup: u8,
@@ -110,12 +110,12 @@ impl Ledger {
             return Err(Refusal::TooManyFlows { flows: self.flows.len() });
         }
         let Described { entry, charge, setup, dscp } = self.describe(request)?;
-        let member = Member { charge, window: entry.footprint.window };
-        self.check_member(&entry, &member, None)?;
+        let member = Member::of(&entry, &charge);
+        self.check_member(&entry, member.as_deref(), None)?;
         let timeouts = self.timeouts(&entry);
         let grant =
             Grant { charged: charge.rate, tspec: charge.tspec, dscp, timeouts, preempted: Vec::new() };
-        let wanted = self.wanted(entry, &member);
+        let wanted = self.wanted(entry, member.as_deref());
         Ok(Prepared { wanted, member, grant, setup })
     }
 
@@ -171,10 +171,11 @@ impl Ledger {
     }
 
     /// What a flow would book, with what that makes of its group where the group shares one reservation.
-    pub(crate) fn wanted(&self, entry: Entry, member: &Member) -> Wanted {
+    #[inline]
+    pub(crate) fn wanted(&self, entry: Entry, member: Option<&Member>) -> Wanted {
         let group = entry.group.as_ref().and_then(|name| self.groups.get(name));
         let group = group.filter(|group| group.mode == GroupMode::Shared).map(|group| {
-            let (booked, grown) = (group.footprint.clone(), group.due(Some(member), self.now));
+            let (booked, grown) = (group.footprint.clone(), group.due(member, self.now));
             Box::new(GrownGroup { held: booked.clone(), booked, grown })
         });
         Wanted { entry, old: None, group }
@@ -247,7 +248,7 @@ impl Ledger {
         let number = self.interface_number(interface);
         let terms = |direction| self.wire_terms(number, direction);
         let terms = Both { sending: terms(Direction::Sending), receiving: terms(Direction::Receiving) };
-        let account = self.account(interface).ok_or_else(unknown)?;
+        let account = self.accounts.get(number as usize).and_then(Option::as_ref).ok_or_else(unknown)?;
         LinkParameters { terms, ..account.link(interface, interface_policy) }.charge(qos, class)
     }
 
@@ -256,7 +257,7 @@ impl Ledger {
     pub(crate) fn check_member(
         &self,
         entry: &Entry,
-        member: &Member,
+        member: Option<&Member>,
         old: Option<(&Entry, Option<&Member>)>,
     ) -> Result<(), Refusal> {
         if let Some((name, limits)) = client_of(&self.policy, entry.client.as_deref()) {
@@ -269,9 +270,9 @@ impl Ledger {
                     &fresh
                 }
             };
-            client.check((name, limits), member, old, self.now)?;
+            client.check((name, limits), entry, old, self.now)?;
         }
-        if let Some(name) = &entry.group
+        if let (Some(name), Some(member)) = (&entry.group, member)
             && let Some(group) = self.groups.get(name)
         {
             let before = old.and_then(|(_, member)| member);
@@ -394,8 +395,9 @@ impl Ledger {
         with_alternative(refusal, |direction, rate| {
             let mut charge = entry.charge(Both::default());
             *charge.rate.get_mut(direction) = rate;
-            let member = Member { charge, window: entry.footprint.window };
-            let mut less = self.wanted(entry.clone().costing(&charge), &member);
+            let entry = entry.clone().costing(&charge);
+            let member = Member::of(&entry, &charge);
+            let mut less = self.wanted(entry, member.as_deref());
             less.old.clone_from(old);
             if let (Some(less), Some(group)) = (&mut less.group, group) {
                 less.held = group.held.clone();

@@ -164,27 +164,27 @@ impl Ledger {
         let AnotherReservation { old, member: member_before, group: group_before, dscp, .. } = wanted;
         let mut entry = old.clone().costing(&charge);
         entry.footprint.window.start = old.footprint.window.start.max(self.now);
-        let member = Member { charge, window: entry.footprint.window };
+        let member = Member::of(&entry, &charge);
         // The old reservation is unbooked for the check; if the new one does not fit, it is booked again.
         self.unbook(old);
-        let mut wanted = self.wanted(entry, &member);
+        let mut wanted = self.wanted(entry, member.as_deref());
         wanted.old = Some(Box::new(old.clone()));
         if let (Some(group), Some(held)) = (&mut wanted.group, group_before) {
             group.held = held.clone();
         }
         let result = self
-            .check_member(&wanted.entry, &member, Some((old, member_before.as_ref())))
+            .check_member(&wanted.entry, member.as_deref(), Some((old, member_before.as_ref())))
             .and_then(|()| self.check_wanted(&wanted))
             .map_err(|refusal| self.with_alternative(refusal, &wanted));
         let Wanted { entry, .. } = wanted;
         let before = PreviousReservation { entry: old.clone(), member: member_before.clone() };
         if let Err(refusal) = result {
-            self.book(&before.entry, before.member);
+            self.book(&before.entry, before.member.map(Box::new));
             self.tidy(&before.entry.footprint);
             return Err(refusal);
         }
         self.flows.update(&entry, self.now);
-        self.book(&entry, Some(member));
+        self.book(&entry, member);
         if let Some(name) = &entry.group {
             self.shrink_group(name);
         }
@@ -236,7 +236,7 @@ impl Ledger {
         let now = self.flows.entry(entry.footprint.slot);
         self.unbook(&now);
         self.flows.update(&entry, self.now);
-        self.book(&entry, member);
+        self.book(&entry, member.map(Box::new));
         self.tidy(&entry.footprint);
     }
 

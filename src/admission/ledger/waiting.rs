@@ -80,8 +80,8 @@ impl Ledger {
             return false;
         }
         let Ok(Described { entry, charge, .. }) = self.describe(request) else { return false };
-        let member = Member { charge, window: entry.footprint.window };
-        let wanted = self.wanted(entry, &member);
+        let member = Member::of(&entry, &charge);
+        let wanted = self.wanted(entry, member.as_deref());
         match self.fits_alone(&wanted) {
             Ok(()) => true,
             // A link with a capacity of zero is down, and may come up again.
@@ -105,7 +105,7 @@ impl Ledger {
     fn lacked_by(&mut self, request: &Request) -> Vec<u32> {
         let own = self.interface_number(&request.interface);
         let Ok(Described { entry, charge, .. }) = self.describe(request) else { return vec![own] };
-        let member = Member { charge, window: entry.footprint.window };
+        let member = Member::of(&entry, &charge);
         // What it has would be replaced.
         let held = self.flows.get(&request.id);
         let slot = held.as_ref().map(|held| held.footprint.slot);
@@ -115,7 +115,7 @@ impl Ledger {
         if let Some(held) = &held {
             self.unbook(held);
         }
-        let mut wanted = self.wanted(entry, &member);
+        let mut wanted = self.wanted(entry, member.as_deref());
         if let Some(held) = &held {
             let start = held.footprint.window.start.max(self.now);
             wanted.entry = held.clone().costing(&charge);
@@ -127,7 +127,7 @@ impl Ledger {
         }
         let lacking = self.without_group(&wanted, |ledger| ledger.lacking(&wanted));
         if let Some(held) = &held {
-            self.book(held, held_member);
+            self.book(held, held_member.map(Box::new));
             self.tidy(&held.footprint);
         }
         lacking.into_iter().chain([own]).collect()
