@@ -69,6 +69,8 @@ impl NetlinkRequestKind {
 enum Unanswered {
     /// The kernel has not carried it out, or says how it failed.
     Failed(Cause),
+    /// The answer did not come in time: the kernel may have carried it out.
+    Late,
     /// The answer was lost: the kernel may have carried it out.
     Lost(AnswerProblem),
     /// The connection with this number has ended: the kernel may have carried out the request.
@@ -87,7 +89,8 @@ pub(super) enum Outcome {
     Lost,
 }
 
-/// How long the kernel may take for an answer: an answer that is lost never comes.
+/// How long the kernel may take for an answer. It answers while a request is sent: an answer that comes later was lost,
+/// unless this process did not run meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a request is sent that changes nothing, and on how many connections any other.
@@ -199,27 +202,25 @@ impl Netlink {
         request: NetlinkRequest,
     ) -> Result<Vec<RouteNetlinkMessage>, KernelFailure> {
         let NetlinkRequest { call, object, message, kind } = request;
-        let mut problem = AnswerProblem::Empty;
+        let mut cause = Cause::from(AnswerProblem::Empty);
         for _ in 0..ATTEMPTS {
-            let Ok(answered) = tokio::time::timeout(PATIENCE, self.answers(message.clone(), kind)).await
-            else {
-                return Err(KernelCall(call).failed(object, Cause::Timeout { after: PATIENCE }));
-            };
-            problem = match answered {
+            let answered = tokio::time::timeout(PATIENCE, self.answers(message.clone(), kind)).await;
+            cause = match answered.unwrap_or(Err(Unanswered::Late)) {
                 Ok(messages) => return Ok(messages),
                 Err(Unanswered::Failed(cause)) => return Err(KernelCall(call).failed(object, cause)),
-                Err(Unanswered::Lost(problem)) => problem,
-                Err(Unanswered::Interrupted) => AnswerProblem::Interrupted,
+                Err(Unanswered::Late) => Cause::Timeout { after: PATIENCE },
+                Err(Unanswered::Lost(problem)) => problem.into(),
+                Err(Unanswered::Interrupted) => AnswerProblem::Interrupted.into(),
                 Err(Unanswered::Ended(number)) => {
                     self.reopen(number)?;
-                    AnswerProblem::EndedEarly
+                    AnswerProblem::EndedEarly.into()
                 }
             };
             if !kind.is_repeatable() {
                 break;
             }
         }
-        Err(KernelCall(call).unexpected(object, problem))
+        Err(KernelCall(call).failed(object, cause))
     }
 
     /// Sends a request without a runtime, and blocks until it is acknowledged.
@@ -437,7 +438,7 @@ mod tests {
             Err(Unanswered::Failed(cause)) => {
                 Collected::Refused(KernelCall("").failed("", cause).errno().unwrap())
             }
-            Err(Unanswered::Lost(_)) => Collected::Lost,
+            Err(Unanswered::Lost(_) | Unanswered::Late) => Collected::Lost,
             Err(Unanswered::Ended(_)) => Collected::Ended,
             Err(Unanswered::Interrupted) => Collected::Interrupted,
         };
