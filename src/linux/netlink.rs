@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use flowspec::Errno;
 use futures_util::{Stream, StreamExt};
 use rtnetlink::packet_core::{NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -38,6 +39,8 @@ struct NetlinkInner {
     namespace: Option<Namespace>,
     runtime: Runtime,
     faults: Option<Arc<dyn Faults>>,
+    /// The kernel runs one dump for each socket, and refuses a second one with EBUSY.
+    dump_turn: tokio::sync::Mutex<()>,
     /// For the time after the runtime.
     blocking: BlockingNetlink,
     /// For dumps, which a thread of their own decodes.
@@ -93,6 +96,9 @@ pub(super) enum Outcome {
 /// unless this process did not run meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The pause before a dump is requested again while the kernel is busy with another one.
+const DUMP_PAUSE: Duration = Duration::from_millis(5);
+
 /// How often a request is sent that changes nothing, and on how many connections any other.
 const ATTEMPTS: usize = 4;
 
@@ -141,7 +147,8 @@ impl Netlink {
         let connection = Mutex::new(ServedSocket::open(&runtime, faults.clone(), 0)?);
         let namespace = Namespace::current().ok();
         let (blocking, dumps) = (BlockingNetlink::open()?, Mutex::new(BlockingNetlink::open()?));
-        let inner = NetlinkInner { connection, namespace, runtime, faults, blocking, dumps };
+        let dump_turn = tokio::sync::Mutex::new(());
+        let inner = NetlinkInner { connection, namespace, runtime, faults, dump_turn, blocking, dumps };
         Ok(Self { shared: Arc::new(inner) })
     }
 
@@ -202,11 +209,18 @@ impl Netlink {
         request: NetlinkRequest,
     ) -> Result<Vec<RouteNetlinkMessage>, KernelFailure> {
         let NetlinkRequest { call, object, message, kind } = request;
+        let is_dump = kind == NetlinkRequestKind::Dump;
+        let _turn = if is_dump { Some(self.shared.dump_turn.lock().await) } else { None };
         let mut cause = Cause::from(AnswerProblem::Empty);
         for _ in 0..ATTEMPTS {
             let answered = tokio::time::timeout(PATIENCE, self.answers(message.clone(), kind)).await;
             cause = match answered.unwrap_or(Err(Unanswered::Late)) {
                 Ok(messages) => return Ok(messages),
+                // A dump whose caller has gone is read to its end.
+                Err(Unanswered::Failed(cause @ Cause::Errno { errno: Errno::EBUSY, .. })) if is_dump => {
+                    tokio::time::sleep(DUMP_PAUSE).await;
+                    cause
+                }
                 Err(Unanswered::Failed(cause)) => return Err(KernelCall(call).failed(object, cause)),
                 Err(Unanswered::Late) => Cause::Timeout { after: PATIENCE },
                 Err(Unanswered::Lost(problem)) => problem.into(),
@@ -390,7 +404,6 @@ async fn collect_all(answers: impl Stream<Item = NetlinkMessage<RouteNetlinkMess
 mod tests {
     use std::num::NonZeroI32;
 
-    use flowspec::Errno;
     use rtnetlink::packet_core::{DoneMessage, ErrorMessage, NetlinkHeader};
     use rtnetlink::packet_route::link::LinkMessage;
 

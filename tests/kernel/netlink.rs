@@ -269,3 +269,21 @@ fn a_queue_that_the_kernel_cannot_hold_is_refused_before_it_gets_there() {
     };
     network.server.run(work).unwrap();
 }
+
+#[test]
+fn dumps_at_the_same_time_are_all_answered() {
+    let Some(network) = lab(100) else { return };
+    let work = async {
+        let netlink = Netlink::open().unwrap();
+        let index = netlink.link_by_name("eth0").await.unwrap().index;
+        let mut dumps = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let netlink = netlink.clone();
+            dumps.spawn(async move { netlink.observe(index).await.map(drop) });
+        }
+        while let Some(dumped) = dumps.join_next().await {
+            assert_eq!(dumped.unwrap(), Ok(()));
+        }
+    };
+    network.server.run(work).unwrap();
+}
