@@ -99,7 +99,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The pause before a dump is requested again while the kernel is busy with another one.
 const DUMP_PAUSE: Duration = Duration::from_millis(5);
 
-/// How often a request is sent that changes nothing, and on how many connections any other.
+/// How often a request is sent that may be sent twice, and on how many connections any other.
 const ATTEMPTS: usize = 4;
 
 impl ServedSocket {
@@ -235,6 +235,29 @@ impl Netlink {
             }
         }
         Err(KernelCall(call).failed(object, cause))
+    }
+
+    /// Sends a change that may be sent twice: again where its answer is lost. `is_done` recognises the error of another
+    /// attempt that shows that an earlier one was carried out.
+    ///
+    /// - **Errors**: the kernel's, or every answer was lost.
+    pub(super) async fn request_change(
+        &self,
+        request: NetlinkRequest,
+        is_done: impl Fn(&KernelFailure) -> bool,
+    ) -> Result<(), KernelFailure> {
+        let mut lost = match self.request(request.clone()).await {
+            Err(failure) if failure.errno().is_none() => failure,
+            answered => return answered.map(drop),
+        };
+        for _ in 1..ATTEMPTS {
+            match self.request(request.clone()).await {
+                Err(failure) if failure.errno().is_none() => lost = failure,
+                Err(failure) if is_done(&failure) => return Ok(()),
+                answered => return answered.map(drop),
+            }
+        }
+        Err(lost)
     }
 
     /// Sends a request without a runtime, and blocks until it is acknowledged.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use flowspec::Errno;
 use rtnetlink::LinkIfb;
 use rtnetlink::LinkUnspec;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -42,6 +43,9 @@ pub struct ReceivingLinks {
 /// The kind in TCA_KIND of the qdisc, and that of all filters.
 pub(super) const QDISC: &str = "ingress";
 pub(super) const U32: &str = "u32";
+
+/// How often the ifb is set up where an answer is lost.
+const ATTEMPTS: usize = 3;
 
 /// How many packets a class of the ifb keeps, as on other links: an ifb's own default is 32.
 const QUEUE_LENGTH: u32 = 1000;
@@ -104,17 +108,26 @@ impl Netlink {
         self.tear_down_receiving(index).await?;
         if links.ifb != 0 && self.is_receiver(links.ifb).await? {
             // It was renamed.
-            self.request(without_link(links.ifb)).await.map(drop).or_else(unless_absent)?;
+            self.request_change(without_link(links.ifb), KernelFailure::is_absent)
+                .await
+                .or_else(unless_absent)?;
         }
         if let Ingress::Foreign(foreign) = ingress {
             return Ok(Err(foreign));
         }
-        match self.make_receiver(index, (tree, &filters)).await {
-            Ok(ifb) => Ok(Ok(ifb)),
-            Err(failure) => {
-                // What has failed first is the error.
-                let _ = self.tear_down_receiving(index).await;
-                Err(failure)
+        let mut attempts = ATTEMPTS;
+        loop {
+            attempts -= 1;
+            match self.make_receiver(index, (tree, &filters)).await {
+                Ok(ifb) => return Ok(Ok(ifb)),
+                Err(failure) => {
+                    // What has failed first is the error.
+                    let torn_down = self.tear_down_receiving(index).await;
+                    // An answer was lost: what was made is not known.
+                    if failure.errno().is_some() || attempts == 0 || torn_down.is_err() {
+                        return Err(failure);
+                    }
+                }
             }
         }
     }
@@ -142,7 +155,9 @@ impl Netlink {
         let mut found = false;
         match self.ingress(index).await? {
             Ingress::Own => {
-                self.request(without_ingress(index)).await.map(drop).or_else(unless_absent)?;
+                self.request_change(without_ingress(index), KernelFailure::is_absent)
+                    .await
+                    .or_else(unless_absent)?;
                 found = true;
             }
             // Another program has added filters to the qdisc: the redirect alone goes.
@@ -154,7 +169,7 @@ impl Netlink {
             Ingress::Absent | Ingress::Foreign(_) => {}
         }
         if let Some(ifb) = self.receivers().await?.get(&index) {
-            self.request(without_link(*ifb)).await.map(drop).or_else(unless_absent)?;
+            self.request_change(without_link(*ifb), KernelFailure::is_absent).await.or_else(unless_absent)?;
             found = true;
         }
         Ok(found)
@@ -232,14 +247,13 @@ impl Netlink {
         let message = with_options(filter_message(index, filter), U32, filter.options.clone());
         let object = format!("tc filter add parent {} u32 on interface {index}", filter.parent);
         let message = RouteNetlinkMessage::NewTrafficFilter(message);
-        self.request(NetlinkRequest {
-            call: "RTM_NEWTFILTER",
-            object,
-            message,
-            kind: NetlinkRequestKind::Add,
-        })
-        .await
-        .map(drop)
+        let request =
+            NetlinkRequest { call: "RTM_NEWTFILTER", object, message, kind: NetlinkRequestKind::Add };
+        match filter.handle {
+            // A second one would be another filter.
+            0 => self.request(request).await.map(drop),
+            _ => self.request_change(request, |failure| failure.errno() == Some(Errno::EEXIST)).await,
+        }
     }
 
     async fn delete_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
@@ -247,14 +261,9 @@ impl Netlink {
         message.attributes.push(rtnetlink::packet_route::tc::TcAttribute::Kind(U32.to_owned()));
         let object = format!("tc filter del parent {} u32 on interface {index}", filter.parent);
         let message = RouteNetlinkMessage::DelTrafficFilter(message);
-        self.request(NetlinkRequest {
-            call: "RTM_DELTFILTER",
-            object,
-            message,
-            kind: NetlinkRequestKind::Change,
-        })
-        .await
-        .map(drop)
+        let request =
+            NetlinkRequest { call: "RTM_DELTFILTER", object, message, kind: NetlinkRequestKind::Change };
+        self.request_change(request, KernelFailure::is_absent).await
     }
 }
 

@@ -6,6 +6,7 @@ use rtnetlink::packet_core::{
 use rtnetlink::packet_route::RouteNetlinkMessage;
 
 /// A request and what its failure is to name.
+#[derive(Clone)]
 pub(super) struct NetlinkRequest {
     /// The type of the message: `RTM_GETLINK`.
     pub(super) call: &'static str,
