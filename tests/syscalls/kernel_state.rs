@@ -110,7 +110,7 @@ impl Place {
     pub(crate) fn check_next_start(&mut self) -> Vec<String> {
         self.starts += 1;
         let mut faults = Vec::new();
-        if self.starts % 2 == 0 {
+        if self.starts.is_multiple_of(2) {
             let text = life::POLICY.replacen("egress", "enforcement = \"user-space\"\n    egress", 1);
             let work = async move { Host::start(policy(&text)).await.unwrap().stop().await };
             self.network.server.run(work).expect("a start in user space");
