@@ -93,8 +93,12 @@ fn interface(facts: &InterfaceFacts, all: &[InterfaceFacts]) -> Vec<Finding> {
 fn shared_wire(topic: &str, facts: &InterfaceFacts, all: &[InterfaceFacts]) -> Option<Finding> {
     let other = facts.link.shares_wire_with?;
     let other = all.iter().find(|facts| facts.link.index == other)?.link.name.as_str();
-    let costs = format!("budgets are counted apart: what is reserved on {topic} is not kept free on {other}");
-    let mend = format!("let a policy reserve on one of them, and let nothing else fill the wire of {other}");
+    let costs = format!(
+        "without a parent in the policy, budgets are counted apart: what is reserved on {topic} is not kept free on {other}"
+    );
+    let mend = format!(
+        "state it in the policy: parent = {other:?} for {topic}; where {other} is a bridge or a bond, parent = {topic:?} for {other}"
+    );
     let remedy = Remedy { costs: &costs, mend: &mend };
     Some(Finding::ok(topic, "wire", format!("shared with {other}")).with(FindingState::Note, remedy))
 }
