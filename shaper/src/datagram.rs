@@ -84,22 +84,24 @@ impl Datagram {
         Ok(received)
     }
 
-    /// Receives one datagram from the peer, once there are tokens for the largest one. The tokens that a smaller one does not
-    /// need are given back.
+    /// Receives one datagram from the peer, once there are tokens for it.
     ///
     /// What arrives faster waits in the socket's buffer, and the kernel drops what does not fit:
-    /// [`assist_receiving`](crate::sys::assist_receiving) keeps the buffer small. A future that is dropped before it
-    /// completes has received nothing and costs no tokens.
+    /// [`assist_receiving`](crate::sys::assist_receiving) keeps the buffer small. A datagram that is larger than the plan's
+    /// largest one takes the tokens of that. A future that is dropped before it completes has received nothing and costs no
+    /// tokens.
     ///
     /// - **Errors**: those of `recv`.
     pub async fn recv_conforming(&self, buf: &mut [u8]) -> io::Result<usize> {
         let mut timer = Timer::default();
         loop {
+            // The tokens of a datagram as large as it is: a deep bucket then makes up for timers that are late.
+            let arrived = self.socket.peek(buf).await?;
             let acquired = {
                 let mut state = self.control.state(Direction::Receiving);
                 let largest = state.plan().map(|plan| usize::try_from(plan.largest_datagram()));
-                let largest = largest.map_or(buf.len(), |largest| largest.unwrap_or(usize::MAX));
-                state.acquire(clock::now(), largest)
+                let largest = largest.map_or(arrived, |largest| largest.unwrap_or(usize::MAX));
+                state.acquire(clock::now(), arrived.min(largest))
             };
             let granted = match acquired {
                 Acquired::Wait(wait) => {
@@ -112,7 +114,8 @@ impl Datagram {
             let received = result.as_ref().ok().copied();
             self.control.state(Direction::Receiving).complete(clock::now(), granted, received);
             match result {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.socket.readable().await?,
+                // Another reader has it.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
         }
