@@ -11,7 +11,8 @@
 //! - **inspection**: [`features`] tries what the kernel offers; [`LinkDetails`] are all that is said of a link;
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
 //!   reads what is known of their peers;
-//! - **other programs' sockets**: [`classify_cgroup`] leads what a control group sends to a class;
+//! - **other programs' sockets**: [`classify_cgroup`] leads what a control group sends to a class,
+//!   and [`Netlink::classify_flow`] the packets of one flow;
 //! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
 //! - **files**: [`FileWatch`] wakes when files in a directory change;
 //! - **measuring**: [`capture`] records packets at a device;
@@ -33,6 +34,7 @@ pub mod features;
 mod file_watch;
 mod filters;
 mod inspect;
+mod leaving;
 mod links;
 mod monitor;
 pub mod namespace;

@@ -243,7 +243,7 @@ impl Netlink {
         Ok(self.link_by_name(&name).await?.index)
     }
 
-    async fn add_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
+    pub(super) async fn add_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
         let message = with_options(filter_message(index, filter), U32, filter.options.clone());
         let object = format!("tc filter add parent {} u32 on interface {index}", filter.parent);
         let message = RouteNetlinkMessage::NewTrafficFilter(message);
@@ -256,7 +256,7 @@ impl Netlink {
         }
     }
 
-    async fn delete_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
+    pub(super) async fn delete_filter(&self, index: u32, filter: &PlacedFilter) -> Result<(), KernelFailure> {
         let mut message = filter_message(index, filter);
         message.attributes.push(rtnetlink::packet_route::tc::TcAttribute::Kind(U32.to_owned()));
         let object = format!("tc filter del parent {} u32 on interface {index}", filter.parent);

@@ -13,6 +13,7 @@
 //! - **settings**: [`HtbRoot`], [`HtbClass`], [`FqCodel`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
 //! - **classifiers**: [`Filter`] with its [`Target`]; [`cgroup_program`] for the sockets of a control group;
 //! - **trees**: [`Desired`], built from a shape and changed flow by flow, in a large tree with [idle classes](is_idle), and [`ObservedTree`], read from a dump;
+//! - **other programs' flows**: [`Leaving`] is such a flow's packets, and its filter leads them to their class;
 //! - **receiving**: [`Arriving`] is a flow's packets that arrive, and [`PlacedFilter`] what leads them to its class;
 //! - **changes**: [`Op`] is one request, [`Change`] are requests that are applied together.
 //!
@@ -35,6 +36,7 @@ mod handle;
 mod htb;
 mod idle;
 mod layout;
+mod leaving;
 mod observed;
 mod queue;
 mod receiving;
@@ -58,6 +60,7 @@ pub use layout::{
     ClassBlock, DEFAULT_CLASS, LARGEST_FLOW_CLASSES, LINK_CLASS, MAJOR, OWN_ROOT, ROOT_QDISC, flow_class,
     flow_number, is_shared_class, shared_class,
 };
+pub use leaving::{Leaving, leaving_tables};
 pub use observed::{ForeignRoot, NotOfGqos, ObservedRoot, ObservedTree};
 pub use queue::{ClassQueue, Queue, QueueKind};
 pub use receiving::{

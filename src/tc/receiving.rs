@@ -154,6 +154,11 @@ pub fn redirect_to(ifb: u32) -> Result<PlacedFilter, TooMany> {
 
 /// The hash tables that filters of flows are in, and the filters that lead there: before the first flow's.
 pub fn flow_tables() -> Result<Vec<PlacedFilter>, TooMany> {
+    tables(BUCKETS - 1)
+}
+
+/// The hash tables, by these bits of the word with both ports.
+pub(super) fn tables(hashed: u32) -> Result<Vec<PlacedFilter>, TooMany> {
     let tables = [IpVersion::V4, IpVersion::V6].map(|family| {
         let divisor = DefaultNla::new(TCA_U32_DIVISOR, BUCKETS.to_ne_bytes().to_vec());
         let table = PlacedFilter { handle: family.table(), ..family.placed(emit(&[divisor])) };
@@ -161,7 +166,7 @@ pub fn flow_tables() -> Result<Vec<PlacedFilter>, TooMany> {
         // Not the last one that is asked, and the word that is hashed.
         selector[0] = 0;
         selector[10..12].copy_from_slice(&family.ports().to_ne_bytes());
-        selector[12..16].copy_from_slice(&(BUCKETS - 1).to_be_bytes());
+        selector[12..16].copy_from_slice(&hashed.to_be_bytes());
         let link = DefaultNla::new(TCA_U32_LINK, family.table().to_ne_bytes().to_vec());
         let link = family.placed(emit(&[link, DefaultNla::new(TCA_U32_SEL, selector)]));
         Ok([table, link])
@@ -176,25 +181,8 @@ pub fn flow_tables() -> Result<Vec<PlacedFilter>, TooMany> {
 impl Arriving {
     /// The filter that puts the flow into its own class; `None` for a class that is no flow's own.
     pub fn filter(&self, class: Handle) -> Option<Result<PlacedFilter, TooMany>> {
-        let node = u32::from(flow_number(class)?) + 1;
-        let family = self.family();
-        let bucket = family.table() | u32::from(self.local_port & 0xff) << 12;
-        let filter = |selector| {
-            let attributes = [
-                DefaultNla::new(TCA_U32_HASH, bucket.to_ne_bytes().to_vec()),
-                DefaultNla::new(TCA_U32_CLASSID, class.to_u32().to_ne_bytes().to_vec()),
-                DefaultNla::new(TCA_U32_SEL, selector),
-            ];
-            PlacedFilter { handle: bucket | node, ..family.placed(emit(&attributes)) }
-        };
-        Some(selector(&self.keys()).map(filter))
-    }
-
-    fn family(&self) -> IpVersion {
-        match self.peer.ip().to_canonical() {
-            IpAddr::V4(_) => IpVersion::V4,
-            IpAddr::V6(_) => IpVersion::V6,
-        }
+        let number = flow_number(class)?;
+        Some(IpVersion::of(self.peer).filter_in_table(self.local_port, (class, number), &self.keys()))
     }
 
     fn keys(&self) -> Vec<U32Key> {
@@ -223,7 +211,7 @@ impl Arriving {
 }
 
 #[derive(Clone, Copy)]
-enum IpVersion {
+pub(super) enum IpVersion {
     V4,
     V6,
 }
@@ -232,6 +220,30 @@ enum IpVersion {
 const ALL: U32Key = U32Key { offset: 0, mask: 0, value: 0 };
 
 impl IpVersion {
+    pub(super) const fn of(peer: SocketAddr) -> Self {
+        match peer.ip().to_canonical() {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// A filter in the bucket of the local port, with a class and its number.
+    pub(super) fn filter_in_table(
+        self,
+        local_port: u16,
+        (class, number): (Handle, u16),
+        keys: &[U32Key],
+    ) -> Result<PlacedFilter, TooMany> {
+        let bucket = self.table() | u32::from(local_port & 0xff) << 12;
+        let attributes = [
+            DefaultNla::new(TCA_U32_HASH, bucket.to_ne_bytes().to_vec()),
+            DefaultNla::new(TCA_U32_CLASSID, class.to_u32().to_ne_bytes().to_vec()),
+            DefaultNla::new(TCA_U32_SEL, selector(keys)?),
+        ];
+        let node = u32::from(number) + 1;
+        Ok(PlacedFilter { handle: bucket | node, ..self.placed(emit(&attributes)) })
+    }
+
     /// The handle of the hash table.
     const fn table(self) -> u32 {
         match self {

@@ -1,12 +1,17 @@
 //! Programs that know nothing of gqos: the class of what their control group sends.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flowspec::{Bytes, Micros, Rate};
-use gqos::lab::{CLIENT_V4, LabNetwork};
+use gqos::lab::{CLIENT_V4, CLIENT_V6, LabNetwork};
 use gqos::linux::{Netlink, classify_cgroup, release_cgroup};
-use gqos::tc::{Desired, Framed, LinkRates, LinkShape, ObservedTree, diff, flow_class};
+use gqos::tc::{
+    DEFAULT_CLASS, Desired, Framed, Leaving, LinkRates, LinkShape, ObservedTree, diff, flow_class,
+};
+
+use tokio::net::UdpSocket;
 
 use super::common::{lab_with, skip};
 use super::sink;
@@ -108,4 +113,50 @@ fn a_program_in_a_control_group_sends_through_its_class() {
     assert_eq!((sent(&network), release_cgroup(&group.0)), (20, Ok(0)));
     let missing = classify_cgroup(&group.0.join("missing"), flow_class(0)).unwrap_err();
     assert!(missing.is_absent(), "{missing}");
+}
+
+/// Sends a datagram from this port, by a socket without options.
+async fn send_from(local: SocketAddr, peer: SocketAddr) {
+    let socket = UdpSocket::bind(local).await.unwrap();
+    socket.send_to(&[0; 100], peer).await.unwrap();
+}
+
+#[test]
+fn a_flow_of_another_program_is_led_to_its_class_by_its_addresses_and_ports() {
+    let Some(network) = lab_with(100, &["nsenter"]) else { return };
+    make_tree(&network);
+    let work = async {
+        let kernel = Netlink::open().unwrap();
+        let index = kernel.link_by_name("eth0").await.unwrap().index;
+        kernel.prepare_flow_filters(index).await.unwrap();
+        let sent = async || kernel.class(index, flow_class(0)).await.unwrap().unwrap().sent_packets;
+        let (mut expected, udp) = (0, 17);
+        for (any, client) in [("0.0.0.0", IpAddr::V4(CLIENT_V4)), ("::", IpAddr::V6(CLIENT_V6))] {
+            let (from, to) =
+                (|port| SocketAddr::new(any.parse().unwrap(), port), SocketAddr::new(client, 5000));
+            // The neighbour is known from here on.
+            send_from(from(7001), to).await;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            let flow = Leaving { protocol: udp, local_port: 7777, peer: to };
+            kernel.classify_flow(index, flow, flow_class(0)).await.unwrap();
+            send_from(from(7777), to).await;
+            expected += 1;
+            assert_eq!(sent().await, expected, "{to}");
+            // Another local port in the same bucket, and another peer port.
+            send_from(from(7777 + 256), to).await;
+            send_from(from(7777), SocketAddr::new(client, 5001)).await;
+            assert_eq!(sent().await, expected, "{to}");
+            kernel.release_flow(index, flow, flow_class(0)).await.unwrap();
+            send_from(from(7777), to).await;
+            assert_eq!(sent().await, expected, "{to}");
+        }
+        let flow = Leaving { protocol: udp, local_port: 1, peer: SocketAddr::from((CLIENT_V4, 1)) };
+        assert!(
+            kernel
+                .classify_flow(index, flow, DEFAULT_CLASS)
+                .await
+                .is_err_and(|error| error.is_not_expressible())
+        );
+    };
+    network.server.run(work).unwrap();
 }
