@@ -44,7 +44,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("control", &["policy", "admission", "tc", "manager", "telemetry", "failure"]),
     ("linux", &["tc", "failure"]),
     ("doctor", &["tc", "linux", "lab", "failure"]),
-    ("engine", &["policy", "admission", "tc", "manager", "telemetry", "linux", "failure"]),
+    ("engine", &["policy", "admission", "tc", "control", "manager", "telemetry", "linux", "failure"]),
     ("connect", &["policy", "admission", "manager", "telemetry", "engine", "linux", "failure"]),
     ("tower", &["connect", "engine"]),
     ("lab", &["policy", "admission", "tc", "telemetry", "engine", "connect", "linux", "chart", "failure"]),

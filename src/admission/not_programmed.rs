@@ -56,6 +56,12 @@ pub enum NotProgrammed {
     /// The flow gets its class when the reservation begins.
     #[error("the reservation begins later")]
     BeginsLater,
+    /// The flow is reserved by the daemon, which makes no class for what its clients receive.
+    #[error("the daemon makes no class for what its clients receive")]
+    ClientOfDaemon,
+    /// The flow is reserved by the daemon, and its datagrams leave by a socket of several flows.
+    #[error("the daemon does not tell the flows of a shared socket apart")]
+    SharedSocket,
     /// As many requests wait for the interface as may wait.
     #[error("{limit} requests wait for the interface, as many as may wait")]
     TooManyRequests {

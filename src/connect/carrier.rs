@@ -11,8 +11,8 @@ use shaper::{Control, Framing, Plan};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::error::ConnectError;
-use crate::admission::{Decision, Lack};
-use crate::engine::{Admitted, Lingering, PeerSocket};
+use crate::admission::{Decision, Lack, NotProgrammed};
+use crate::engine::{Admitted, AttachedSocket, Lingering, PeerSocket};
 use crate::linux::RouteSelectors;
 use crate::linux::socket::{self, SocketMark};
 use crate::policy::Protocol;
@@ -65,9 +65,15 @@ impl<S: AsFd> Own<S> {
         if mark == SocketMark::default() {
             return Ok(());
         }
+        self.remember(version)?;
+        Ok(socket::mark(&*self.socket, version, mark)?)
+    }
+
+    /// The code point is another one from now on.
+    fn remember(&self, version: IpVersion) -> Result<(), ConnectError> {
         let before = socket::code_point(&*self.socket, version)?;
         self.before.get_or_init(|| before);
-        Ok(socket::mark(&*self.socket, version, mark)?)
+        Ok(())
     }
 
     fn unmark(&self, version: IpVersion) -> Result<(), ConnectError> {
@@ -106,6 +112,25 @@ impl Carrier {
             Self::Shared { socket, .. } => socket::route_selectors(&*socket.socket, peer),
         };
         RouteSelectors { ports: None, ..selectors }
+    }
+
+    /// The socket, for an engine that sends its packets to a class; `None` where several flows share it.
+    pub(super) fn attached(&self) -> Option<AttachedSocket> {
+        match self {
+            Self::Tcp(own) => Some(Arc::downgrade(&own.socket) as AttachedSocket),
+            Self::Udp(own) => Some(Arc::downgrade(&own.socket) as AttachedSocket),
+            Self::Shared { .. } => None,
+        }
+    }
+
+    /// The engine marks the socket from now on.
+    pub(super) fn remember_mark(&self, peer: SocketAddr) -> Result<(), ConnectError> {
+        let version = IpVersion::of(peer.ip());
+        match self {
+            Self::Tcp(own) => own.remember(version),
+            Self::Udp(own) => own.remember(version),
+            Self::Shared { .. } => Ok(()),
+        }
     }
 
     /// Sends the flow's packets through its class, with its code point.
@@ -206,8 +231,15 @@ impl Carrier {
 
     /// What a decision says is enforced, as far as this socket can enforce it. Without a class in the kernel, the datagrams
     /// of a connected socket are read no faster than reserved, and the kernel drops the excess; those of a socket with
-    /// several flows are not held back.
-    pub(super) fn limit_enforced(&self, decision: &mut Decision) {
+    /// several flows are not held back, and an engine in another process, `by_engine`, does not mark them.
+    pub(super) fn limit_enforced(&self, decision: &mut Decision, by_engine: bool) {
+        if by_engine
+            && matches!(self, Self::Shared { .. })
+            && let Some(enforced) = decision.enforced_mut()
+            && enforced.class.take().is_some()
+        {
+            enforced.lacking.push(Lack::KernelClass(NotProgrammed::SharedSocket));
+        }
         let Some(enforced) = decision.enforced_mut().filter(|enforced| enforced.receiving) else { return };
         let has_class = enforced.receiving_class.is_some();
         match self {

@@ -103,9 +103,9 @@ impl Connector {
         {
             socket::limit_segment(&tcp, payload)?;
         }
-        // Before the first packet.
+        // Before the first packet, by an engine of this process; another process knows connected sockets alone.
         let mark = SocketMark { class: admitted.class, dscp: admitted.dscp };
-        if mark != SocketMark::default() {
+        if mark != SocketMark::default() && !granted.reservation.marks_sockets() {
             socket::mark(&tcp, version, mark)?;
         }
         let stream = tcp.connect(peer).await.map_err(failed("connect"))?;

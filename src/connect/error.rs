@@ -6,7 +6,7 @@ use flowspec::Wsa;
 use shaper::NoPayload;
 
 use crate::admission::{Decision, Refusal};
-use crate::engine::EngineError;
+use crate::engine::{DaemonError, EngineError};
 use crate::failure::{Cause, KernelCall, KernelFailure};
 use crate::policy::Unsupported;
 
@@ -68,6 +68,9 @@ pub enum ConnectError {
     /// The manager has panicked: [`Refusal::ManagerFault`].
     #[error("{0}")]
     Faulted(Refusal),
+    /// The daemon is not there, or has answered with an error.
+    #[error(transparent)]
+    Daemon(DaemonError),
     /// The host's engine has stopped, and decides nothing any more.
     #[error("the engine has stopped")]
     Stopped,
@@ -102,6 +105,7 @@ impl ConnectError {
             Self::Kernel(failure) => failure.wsa(),
             Self::TooManyRequests { .. } => Wsa::Enobufs,
             Self::Faulted(refusal) => refusal.wsa(),
+            Self::Daemon(error) => error.wsa(),
             Self::Stopped => Wsa::Enetdown,
         }
     }
@@ -116,6 +120,7 @@ impl From<EngineError> for ConnectError {
             EngineError::NotWaiting { id } => Self::NotWaiting { id },
             EngineError::TooManyRequests { limit } => Self::TooManyRequests { limit },
             EngineError::Faulted(refusal) => Self::Faulted(refusal),
+            EngineError::Daemon(error) => Self::Daemon(error),
             EngineError::Stopped => Self::Stopped,
         }
     }

@@ -318,7 +318,7 @@ impl Inner {
         request: RequestGuard<'_>,
     ) -> Result<Decision, ConnectError> {
         let Granted { admitted, mut decision, mut reservation } = granted;
-        self.carrier.limit_enforced(&mut decision);
+        self.carrier.limit_enforced(&mut decision, reservation.marks_sockets());
         let begins_now = admitted.begins.is_none();
         if begins_now {
             self.apply(&admitted, &mut reservation)?;
@@ -350,7 +350,7 @@ impl Inner {
 
     /// Shapes the socket for a reservation, and has the engine watch its peer.
     fn apply(&self, admitted: &Admitted, reservation: &mut Reservation) -> Result<(), ConnectError> {
-        if let Err(error) = self.shape(admitted) {
+        if let Err(error) = self.shape(admitted, reservation) {
             // What has failed is the error; a socket that cannot be shaped is given up.
             let _ = self.unshape();
             return Err(error);
@@ -363,8 +363,8 @@ impl Inner {
     }
 
     /// Shapes the socket as its flow was admitted.
-    fn shape(&self, admitted: &Admitted) -> Result<(), ConnectError> {
-        self.carrier.mark(self.peer, admitted)?;
+    fn shape(&self, admitted: &Admitted, reservation: &Reservation) -> Result<(), ConnectError> {
+        self.mark(admitted, reservation)?;
         let framing = self.carrier.framing(self.peer)?;
         let sending = plan(admitted, Direction::Sending, framing)?;
         if let Some(plan) = &sending {
@@ -377,6 +377,21 @@ impl Inner {
         }
         self.control.set_owing(Direction::Receiving, receiving, admitted.owed.receiving);
         Ok(())
+    }
+
+    /// Sends the socket's packets to the flow's class, or has the engine do that.
+    fn mark(&self, admitted: &Admitted, reservation: &Reservation) -> Result<(), ConnectError> {
+        if !reservation.marks_sockets() || !admitted.reserves() {
+            return self.carrier.mark(self.peer, admitted);
+        }
+        match self.carrier.attached() {
+            Some(socket) => {
+                self.carrier.remember_mark(self.peer)?;
+                reservation.attach(socket);
+                Ok(())
+            }
+            None => self.carrier.mark(self.peer, &Admitted { class: None, ..admitted.clone() }),
+        }
     }
 
     /// Ends the shaping of the socket and takes it out of its class.
@@ -418,13 +433,13 @@ impl Inner {
         reserved: &Arc<ReservationState>,
         (admitted, mut decision, name): (Admitted, Decision, Option<String>),
     ) -> Result<Decision, ConnectError> {
-        self.carrier.limit_enforced(&mut decision);
         // Locked while the socket is shaped: a loss of the reservation ends the shaping afterwards.
         let mut state = self.state();
         match &mut *state {
             FlowState::Held(held) if Arc::ptr_eq(&held.reservation.state(), reserved) => {
+                self.carrier.limit_enforced(&mut decision, held.reservation.marks_sockets());
                 if admitted.begins.is_none() {
-                    self.shape(&admitted)?;
+                    self.shape(&admitted, &held.reservation)?;
                 }
                 held.decision = decision.clone();
                 held.rendition = name;

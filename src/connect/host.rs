@@ -1,13 +1,16 @@
 //! An engine, as its clients see it.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flowspec::{Qos, Rate};
 
 use super::error::ConnectError;
 use crate::admission::{Decision, GroupRequest, Operation};
-use crate::engine::{Admitted, Answer, Engine, Events, InterfaceReport, LocalEngine};
+use crate::engine::{
+    Admitted, Answer, DaemonSocket, Engine, Events, InterfaceReport, LocalEngine, RemoteEngine,
+};
 use crate::linux::RouteQuery;
 use crate::policy::{GroupMode, Policy};
 
@@ -58,11 +61,13 @@ use crate::policy::{GroupMode, Policy};
 #[derive(Clone)]
 pub struct Host {
     pub(super) engine: Arc<dyn Engine>,
+    /// The control socket, where the engine is that of the daemon.
+    daemon: Option<Arc<Path>>,
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").finish_non_exhaustive()
+        f.debug_struct("Host").field("daemon", &self.daemon).finish_non_exhaustive()
     }
 }
 
@@ -80,7 +85,65 @@ impl Host {
 
     /// A client of an engine that the caller has started.
     pub fn on(engine: Arc<dyn Engine>) -> Self {
-        Self { engine }
+        Self { engine, daemon: None }
+    }
+
+    /// A client of the daemon whose control socket this is. The daemon's policy decides, and its budget is that of the whole
+    /// host: flows of other processes count too.
+    ///
+    /// The daemon sends the packets of TCP connections and of connected UDP sockets to their classes, so that this process
+    /// needs no privilege. A datagram socket with several flows is shaped in user space alone.
+    ///
+    /// ```no_run
+    /// use gqos::connect::{Ask, ConnectError, Connection, Host};
+    ///
+    /// async fn connect() -> Result<Connection, ConnectError> {
+    ///     let host = Host::connect_daemon("/run/gqos/gqos.sock").await?;
+    ///     host.connector().connect(([192, 0, 2, 7], 9000).into(), &Ask::template("1080p")).await
+    /// }
+    /// ```
+    ///
+    /// While the daemon is not there, requests fail with [`ConnectError::Daemon`], which is WSAENETDOWN. Reservations stand:
+    /// the client connects to the next daemon and asks for them again.
+    ///
+    /// - **Errors**: the daemon is not there, or does not answer within five seconds.
+    pub async fn connect_daemon(socket: impl Into<PathBuf>) -> Result<Self, ConnectError> {
+        let engine = RemoteEngine::connect(socket).await?;
+        let daemon = Some(Arc::from(engine.socket()));
+        Ok(Self { engine, daemon })
+    }
+
+    /// A client of the daemon where there is one, else an engine in this process under this policy: [`daemon`](Self::daemon)
+    /// says which.
+    ///
+    /// The control socket is the one that the environment names in GQOS_SOCKET, which then has to be there; else
+    /// `/run/gqos/gqos.sock`, if that exists.
+    ///
+    /// ```no_run
+    /// use gqos::connect::{ConnectError, Host};
+    /// use gqos::policy::Policy;
+    ///
+    /// async fn host(policy: Policy) -> Result<Host, ConnectError> {
+    ///     let host = Host::discover(policy).await?;
+    ///     match host.daemon() {
+    ///         Some(socket) => println!("reservations by the daemon at {}", socket.display()),
+    ///         None => println!("reservations by an engine in this process"),
+    ///     }
+    ///     Ok(host)
+    /// }
+    /// ```
+    ///
+    /// - **Errors**: those of [`start`](Self::start); a socket is there and nothing listens at it.
+    pub async fn discover(policy: impl Into<Arc<Policy>>) -> Result<Self, ConnectError> {
+        match DaemonSocket::find() {
+            DaemonSocket::Absent => Self::start(policy).await,
+            DaemonSocket::Named(socket) | DaemonSocket::Found(socket) => Self::connect_daemon(socket).await,
+        }
+    }
+
+    /// The control socket of the daemon whose engine this is; `None` for an engine that runs in this process.
+    pub fn daemon(&self) -> Option<&Path> {
+        self.daemon.as_deref()
     }
 
     /// The state of every interface that has been seen, with what the kernel counts.

@@ -226,7 +226,7 @@ impl Core {
 
     /// What was seen of a flow's peer, unless the flow has ended meanwhile.
     pub(super) fn report_peer(&mut self, report: PeerReport) {
-        let PeerReport { id, state, reports } = report;
+        let PeerReport { id, state, reports, timeouts: _ } = report;
         for (seen, since) in reports {
             if self.reservations.get(&id).is_some_and(|held| held.ptr_eq(&state)) {
                 self.submit(Box::new(Operation::Peer { id: id.clone(), state: seen, since }), Caller::Engine);

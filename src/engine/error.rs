@@ -1,5 +1,6 @@
 //! How an engine fails a client.
 
+use super::remote::DaemonError;
 use crate::admission::{Decision, Refusal};
 use crate::failure::KernelFailure;
 use crate::policy::Unsupported;
@@ -32,6 +33,9 @@ pub enum EngineError {
     /// The manager has panicked: [`Refusal::ManagerFault`].
     #[error("{0}")]
     Faulted(Refusal),
+    /// The daemon is not there, or has answered with an error.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// [`Engine::stop`](super::Engine::stop) was called, or the engine's task has ended.
     #[error("the engine has stopped")]
     Stopped,

@@ -8,6 +8,7 @@
 //! - **The boundary**: [`Engine`], what a client can ask; [`ReservationBackend`], what a reservation tells its engine.
 //!   Neither names a thread or a queue: an engine may run in another process.
 //! - **The engine of this process**: [`LocalEngine`], on a [`Kernel`].
+//! - **The engine of the daemon**: [`RemoteEngine`], by its control socket; [`DaemonError`].
 //! - **Requests**: [`ReservationRequest`] with an [`Ask`]; [`PendingReservation`] is one that waits for its answer.
 //! - **Answers**: [`Granted`] with [`Admitted`] and a [`Reservation`]; [`EngineError`].
 //! - **During a flow**: [`ReservationState`] notifies of a loss ([`Lost`], [`Loss`]); [`Lingering`] is the data that has
@@ -67,6 +68,7 @@ mod readings;
 mod receiver;
 mod receiving;
 mod receiving_upkeep;
+mod remote;
 mod report;
 mod request;
 mod reservation;
@@ -91,6 +93,7 @@ pub use owed::OwedTokens;
 pub use peer::{PeerSocket, WithDescriptor};
 pub use pending::PendingReservation;
 pub use queues::MOST_QUEUED_REQUESTS;
+pub use remote::{DaemonError, DaemonSocket, RemoteEngine};
 pub use report::{ClassReport, InterfaceReport};
 pub use request::{ReceivedPackets, Rendition, ReservationRequest};
-pub use reservation::{Granted, Reservation, ReservationBackend, ReservationState, Usage};
+pub use reservation::{AttachedSocket, Granted, Reservation, ReservationBackend, ReservationState, Usage};

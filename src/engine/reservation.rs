@@ -1,6 +1,7 @@
 //! Reservations: held by a client, released exactly once, or lost before that.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use flowspec::{Both, Bytes};
 
@@ -30,7 +31,21 @@ pub trait ReservationBackend: Send + Sync {
 
     /// Ends that: the socket's options are as they were before.
     fn unwatch(&self, state: &Arc<ReservationState>);
+
+    /// Whether the engine sends the packets of sockets to their classes by itself. Otherwise its clients do.
+    fn marks_sockets(&self) -> bool {
+        false
+    }
+
+    /// Ties this flow to its socket, whose packets go to the flow's class from now on. For an engine that
+    /// [marks sockets](Self::marks_sockets).
+    fn attach(&self, id: &str, socket: AttachedSocket) {
+        let _ = (id, socket);
+    }
 }
+
+/// The socket of a flow, for an engine that sends its packets to a class. It does not keep the socket open.
+pub type AttachedSocket = Weak<dyn AsFd + Send + Sync>;
 
 /// What a flow has taken from its buckets in user space.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -162,6 +177,16 @@ impl Reservation {
             // It may have been lost before it was watched.
             self.engine.unwatch(&self.state);
         }
+    }
+
+    /// Whether its engine sends the packets of sockets to their classes by itself.
+    pub fn marks_sockets(&self) -> bool {
+        self.engine.marks_sockets()
+    }
+
+    /// Ties the reservation to its flow's socket, for an engine that [marks sockets](Self::marks_sockets).
+    pub fn attach(&self, socket: AttachedSocket) {
+        self.engine.attach(&self.id, socket);
     }
 
     /// Whether the reservation still stands.

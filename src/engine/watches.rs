@@ -56,6 +56,7 @@ struct LastLook {
 pub(super) struct PeerReport {
     pub(super) id: String,
     pub(super) state: Weak<ReservationState>,
+    pub(super) timeouts: PeerTimeouts,
     pub(super) reports: Vec<ObservedPeer>,
 }
 
@@ -139,7 +140,7 @@ impl Watches {
                 Some(seen) if seen.is_empty() => {}
                 Some(seen) => {
                     let (id, state) = (watch.id.clone(), Weak::clone(&watch.state));
-                    reports.push(PeerReport { id, state, reports: seen });
+                    reports.push(PeerReport { id, state, timeouts: watch.timeouts, reports: seen });
                 }
             }
             if !self.lock().watches.contains_key(&key) {

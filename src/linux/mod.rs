@@ -11,6 +11,7 @@
 //! - **inspection**: [`features`] tries what the kernel offers; [`LinkDetails`] are all that is said of a link;
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
 //!   reads what is known of their peers;
+//! - **descriptors**: [`send_with_descriptor`] passes a socket to another process;
 //! - **other programs' sockets**: [`classify_cgroup`] leads what a control group sends to a class,
 //!   and [`Netlink::classify_flow`] the packets of one flow;
 //! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
@@ -29,6 +30,7 @@ mod blocking;
 pub mod capture;
 mod cgroup;
 mod claim;
+mod descriptors;
 mod error;
 pub mod features;
 mod file_watch;
@@ -53,6 +55,7 @@ mod transport;
 
 pub use cgroup::{CgroupClass, classify_cgroup, release_cgroup};
 pub use claim::{Claim, ClaimHolder};
+pub use descriptors::send_with_descriptor;
 pub use file_watch::FileWatch;
 pub use filters::FoundFilter;
 pub use inspect::{LinkDetails, Offloads};

@@ -234,6 +234,8 @@ pub enum Loss {
     Dead,
     /// Its peer accepted nothing for the policy's `stalled_after`, while data waited.
     Stalled,
+    /// The daemon that granted it has ended, and the next one has refused it.
+    EngineGone,
     /// It was reserved ahead on an interface with `enforcement = "kernel"`, and the kernel does not enforce it at its start.
     NotEnforced {
         /// What keeps the flow's class out of the kernel.
@@ -292,6 +294,7 @@ impl Loss {
             Self::Shed | Self::LinkGone => Wsa::QosAdmissionFailure,
             Self::Expired | Self::Dead | Self::Stalled => Wsa::QosNoReceivers,
             Self::NotEnforced { .. } => Wsa::QosTrafficCtrlError,
+            Self::EngineGone => Wsa::QosAdmissionFailure,
         }
     }
 }
@@ -323,6 +326,10 @@ impl fmt::Display for Lost {
             Loss::Stalled => {
                 write!(f, "{interface}: the reservation of {id} was released, since its peer accepts no data")
             }
+            Loss::EngineGone => write!(
+                f,
+                "{interface}: the reservation of {id} ended with the daemon, and the next one has refused it"
+            ),
             Loss::NotEnforced { cause } => {
                 write!(
                     f,

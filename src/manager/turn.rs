@@ -96,7 +96,8 @@ impl Turn {
 
     /// Records that a flow has lost its reservation.
     pub(super) fn record_lost(&mut self, held: impl FnOnce() -> Holding, why: &Loss) {
-        self.record(|| match why {
+        let Some(events) = &mut self.events else { return };
+        let event = match why {
             Loss::Preempted { by } => Event::FlowPreempted(FlowPreempted { flow: held(), by: by.clone() }),
             Loss::Shed => Event::FlowShed(FlowShed { flow: held() }),
             Loss::LinkGone => Event::FlowLinkGone(FlowLinkGone { flow: held() }),
@@ -106,7 +107,10 @@ impl Turn {
             }
             Loss::Dead => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Dead }),
             Loss::Stalled => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Stalled }),
-        });
+            // A manager that has ended records nothing.
+            Loss::EngineGone => return,
+        };
+        events.push(Recorded { at: self.now, event });
     }
 
     fn record_refusal(&mut self, decision: &Decision) {

@@ -1,0 +1,189 @@
+//! Requests of the engine's boundary as calls, and replies as its answers.
+
+use std::time::Instant;
+
+use flowspec::{Both, Flowspec};
+use serde::de::DeserializeOwned;
+
+use super::error::DaemonError;
+use crate::admission::{Decision, Operation};
+use crate::control::{
+    ControlError, Decided, Egress, FlowId, Group, InterfaceRecord, Query, Refresh, Release, RenditionRecord,
+    Renegotiate, Reply, Request, Reserve, RouteHints, RoutePorts,
+};
+use crate::engine::ask::{Ask, What};
+use crate::engine::clock;
+use crate::engine::error::EngineError;
+use crate::engine::report::{ClassReport, InterfaceReport};
+use crate::engine::request::{Rendition, ReservationRequest};
+use crate::engine::reservation::Usage;
+use crate::linux::{Ports, RouteQuery, RouteSelectors};
+use crate::manager::{Admitted, Answer, Status};
+
+/// A request for a reservation. Its owner is the connection's.
+pub(super) fn reserve(request: &ReservationRequest) -> Reserve {
+    let ReservationRequest { ask, subject, selectors, interface, .. } = request;
+    let Ask { id, class, what, group, client, wait, start, end, time_to_live, .. } = ask;
+    let (template, templates, sending, receiving) = match what.clone() {
+        What::ByRule => (None, None, None, None),
+        What::Template(name) => (Some(name), None, None, None),
+        What::FirstOf(names) => (None, Some(names), None, None),
+        What::Qos(qos) => (None, None, Some(qos.sending), Some(qos.receiving)),
+    };
+    let from_now = |at: Instant| {
+        let at = tokio::time::Instant::from_std(at);
+        clock::micros(at.saturating_duration_since(clock::now()))
+    };
+    Reserve {
+        id: id.clone().filter(|id| !id.is_empty()),
+        interface: interface.clone(),
+        peer: Some(subject.peer),
+        protocol: Some(subject.protocol),
+        local_port: Some(subject.local_port),
+        route: hints(selectors),
+        class: class.clone(),
+        group: group.clone(),
+        client: client.clone(),
+        template,
+        templates,
+        sending,
+        receiving,
+        starts_in_us: start.map(from_now),
+        ends_in_us: end.map(from_now),
+        ttl_us: time_to_live.map(clock::micros),
+        wait: wait.then_some(true),
+        setup_priority: ask.setup_priority,
+        holding_priority: ask.holding_priority,
+        details: Some(true),
+    }
+}
+
+/// What decides the route beside the peer. The user is the connection's.
+fn hints(selectors: &RouteSelectors) -> Option<RouteHints> {
+    let RouteSelectors { scope, device, mark, source, ports, user: _ } = *selectors;
+    let ports = ports.map(|Ports { protocol, local, peer }| RoutePorts { protocol, local, peer });
+    let hints = RouteHints { scope, device, mark, source, ports };
+    (hints != RouteHints::default()).then_some(hints)
+}
+
+pub(super) fn egress(query: RouteQuery) -> Request {
+    Request::Egress(Egress { peer: query.peer, route: hints(&query.selectors) })
+}
+
+pub(super) fn release(id: String, usage: Usage, peer_gone: bool) -> Request {
+    let Usage { missing, sent } = usage;
+    let is_shaped = missing != Both::default();
+    Request::Release(Release {
+        id,
+        missing: is_shaped.then_some(missing),
+        sent: is_shaped.then_some(sent),
+        peer_gone: peer_gone.then_some(true),
+    })
+}
+
+pub(super) fn renegotiate(id: String, flowspecs: Both<Option<Flowspec>>) -> Request {
+    let Both { sending, receiving } = flowspecs;
+    let renegotiate = Renegotiate { id, sending, receiving, details: Some(true), ..Renegotiate::default() };
+    Request::Renegotiate(Box::new(renegotiate))
+}
+
+/// An operation on the ledger as a call.
+///
+/// - **Errors**: the protocol has no call for it.
+pub(super) fn operation(operation: Operation) -> Result<Request, DaemonError> {
+    let details = Some(true);
+    Ok(match operation {
+        Operation::Renegotiate { id, flowspecs } => renegotiate(id, *flowspecs),
+        Operation::Refresh { id, time_to_live } => {
+            Request::Refresh(Refresh { id, ttl_us: time_to_live, details })
+        }
+        Operation::Group(group) => {
+            let (sending, receiving) = (Some(group.qos.sending), Some(group.qos.receiving));
+            Request::Group(Box::new(Group {
+                id: group.id,
+                interface: group.interface,
+                class: group.class,
+                mode: Some(group.mode),
+                template: None,
+                sending,
+                receiving,
+                details,
+            }))
+        }
+        Operation::Ungroup { id } => Request::Ungroup(FlowId { id }),
+        Operation::Query { interface, request } => {
+            let asked = request.map_or_else(Query::default, |request| Query {
+                class: request.class,
+                group: request.group,
+                client: request.client,
+                sending: Some(request.qos.sending),
+                receiving: Some(request.qos.receiving),
+                ..Query::default()
+            });
+            Request::Query(Box::new(Query { interface: Some(interface), details, ..asked }))
+        }
+        Operation::Reserve(_) => return Err(DaemonError::NoCall { operation: "reserve" }),
+        Operation::Release { .. } => return Err(DaemonError::NoCall { operation: "release" }),
+        Operation::Peer { .. } => return Err(DaemonError::NoCall { operation: "peer" }),
+        Operation::Capacity { .. } => return Err(DaemonError::NoCall { operation: "capacity" }),
+        Operation::Measure { .. } => return Err(DaemonError::NoCall { operation: "measure" }),
+        Operation::Tick => return Err(DaemonError::NoCall { operation: "tick" }),
+    })
+}
+
+/// The parameters of a reply.
+///
+/// - **Errors**: the error in their place, or why there is no reply.
+pub(super) fn parameters<T: DeserializeOwned>(reply: Result<Reply, DaemonError>) -> Result<T, EngineError> {
+    Ok(reply?.parameters().map_err(EngineError::from)?)
+}
+
+/// The decision of a reply, and how an admitted flow is set up.
+pub(super) fn decided(
+    reply: Result<Reply, DaemonError>,
+) -> Result<(Decision, Option<Admitted>), EngineError> {
+    let Decided { admitted, details, .. } = parameters(reply)?;
+    let absent = || ControlError::Unreadable { problem: "a decision without its details".into() };
+    Ok((details.ok_or_else(absent)?.0, admitted))
+}
+
+pub(super) fn answer(reply: Result<Reply, DaemonError>) -> Result<Answer, EngineError> {
+    decided(reply).map(|(decision, admitted)| Answer { decision, admitted })
+}
+
+pub(super) fn rendition(record: RenditionRecord) -> Rendition {
+    let RenditionRecord { template, sending, receiving } = record;
+    Rendition { template, qos: Both { sending, receiving } }
+}
+
+pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
+    let InterfaceRecord { interface, totals, not_programmed, flows, direct_packets, classes } = record;
+    let classes = classes.unwrap_or_default().into_iter();
+    InterfaceReport {
+        interface,
+        status: Status { totals, kernel: not_programmed.map_or(Ok(()), Err), flows },
+        direct_packets,
+        classes: classes
+            .map(|class| ClassReport {
+                class: class.class,
+                flow: class.flow,
+                rate: class.rate,
+                sent_bytes: class.sent_bytes,
+                dropped: class.dropped,
+            })
+            .collect(),
+    }
+}
+
+impl From<ControlError> for EngineError {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Kernel { failure } => Self::Kernel(failure),
+            ControlError::NotWaiting { id } => Self::NotWaiting { id },
+            ControlError::TooManyRequests { limit } => Self::TooManyRequests { limit },
+            ControlError::Faulted { refusal } => Self::Faulted(refusal),
+            ControlError::Stopped {} => Self::Stopped,
+            other => Self::Daemon(DaemonError::Answered(other)),
+        }
+    }
+}

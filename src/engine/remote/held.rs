@@ -1,0 +1,147 @@
+//! The reservations that this process holds by the daemon.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use flowspec::{Both, Flowspec};
+
+use crate::control::Reserve;
+use crate::engine::reservation::{AttachedSocket, ReservationState};
+use crate::manager::{Admitted, Loss, Lost};
+
+/// The reservations by their ids. Bounded by what the daemon grants.
+#[derive(Default)]
+pub(super) struct HeldFlows(Mutex<FlowTable>);
+
+#[derive(Default)]
+struct FlowTable {
+    flows: HashMap<String, HeldFlow>,
+    /// How many requests are without an answer.
+    requested: usize,
+    /// Losses of flows that are not held, while there are such requests: a notice may overtake the answer to its request.
+    early: HashMap<String, Lost>,
+}
+
+/// A reservation as the daemon has granted it.
+#[derive(Clone)]
+pub(super) struct HeldFlow {
+    pub(super) state: Weak<ReservationState>,
+    /// What was asked for, under the id that it has, to ask for it again.
+    pub(super) request: Arc<Reserve>,
+    /// The name of the link that it is charged on.
+    pub(super) interface: String,
+    /// Its peer has answered: it is no longer provisional.
+    pub(super) is_connected: bool,
+    /// Its socket, once that is known.
+    pub(super) socket: Option<AttachedSocket>,
+}
+
+/// A request without an answer, which a loss may overtake.
+pub(super) struct Requested<'a>(&'a HeldFlows);
+
+impl HeldFlows {
+    pub(super) fn request(&self) -> Requested<'_> {
+        self.lock().requested += 1;
+        Requested(self)
+    }
+
+    /// A reservation was granted. It may be lost already.
+    pub(super) fn insert(&self, id: &str, flow: HeldFlow) {
+        let early = {
+            let mut table = self.lock();
+            let early = table.early.remove(id);
+            if early.is_none() {
+                table.flows.insert(id.to_owned(), flow.clone());
+            }
+            early
+        };
+        if let (Some(lost), Some(state)) = (early, flow.state.upgrade()) {
+            state.lose(lost);
+        }
+    }
+
+    /// The client has ended it.
+    pub(super) fn remove(&self, id: &str) {
+        self.lock().flows.remove(id);
+    }
+
+    pub(super) fn connected(&self, id: &str) {
+        if let Some(flow) = self.lock().flows.get_mut(id) {
+            flow.is_connected = true;
+        }
+    }
+
+    pub(super) fn attached(&self, id: &str, socket: AttachedSocket) {
+        if let Some(flow) = self.lock().flows.get_mut(id) {
+            flow.socket = Some(socket);
+        }
+    }
+
+    /// It has other flowspecs from now on; those of an absent direction stay.
+    pub(super) fn renegotiated(&self, id: &str, flowspecs: Both<Option<Flowspec>>) {
+        if let Some(flow) = self.lock().flows.get_mut(id) {
+            let mut request = Reserve::clone(&flow.request);
+            request.sending = flowspecs.sending.or(request.sending);
+            request.receiving = flowspecs.receiving.or(request.receiving);
+            if request.sending.is_some() && request.receiving.is_some() {
+                (request.template, request.templates) = (None, None);
+            }
+            flow.request = Arc::new(request);
+        }
+    }
+
+    pub(super) fn state(&self, id: &str) -> Option<Arc<ReservationState>> {
+        self.lock().flows.get(id)?.state.upgrade()
+    }
+
+    /// The daemon has taken it back.
+    pub(super) fn lose(&self, lost: Lost) {
+        let flow = {
+            let mut table = self.lock();
+            let flow = table.flows.remove(&lost.id);
+            if flow.is_none() && table.requested > 0 {
+                table.early.insert(lost.id.clone(), lost.clone());
+            }
+            flow
+        };
+        if let Some(state) = flow.and_then(|flow| flow.state.upgrade()) {
+            state.lose(lost);
+        }
+    }
+
+    /// The reservation was taken back by the client itself, for this reason: the state and the interface it had.
+    pub(super) fn take(&self, id: &str, why: Loss) {
+        let interface = self.lock().flows.get(id).map(|flow| flow.interface.clone());
+        if let Some(interface) = interface {
+            self.lose(Lost { id: id.to_owned(), interface, why });
+        }
+    }
+
+    /// A reservation that was made ahead begins.
+    pub(super) fn begin(&self, id: &str, admitted: Admitted) {
+        let state = self.lock().flows.get(id).and_then(|flow| flow.state.upgrade());
+        if let Some(state) = state {
+            state.begin(admitted);
+        }
+    }
+
+    /// Each reservation, to be asked for again.
+    pub(super) fn all(&self) -> Vec<(String, HeldFlow)> {
+        self.lock().flows.iter().map(|(id, flow)| (id.clone(), flow.clone())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FlowTable> {
+        // The table is whole between any two statements that can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Requested<'_> {
+    fn drop(&mut self) {
+        let mut table = self.0.lock();
+        table.requested -= 1;
+        if table.requested == 0 {
+            table.early.clear();
+        }
+    }
+}

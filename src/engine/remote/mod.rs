@@ -1,0 +1,32 @@
+//! The engine of the daemon, as a client of its control socket sees it.
+//!
+//! Takes the calls of [`Engine`](super::Engine) and sends them as messages; decides nothing. A reservation costs one round
+//! trip; its end costs none, since the client does not wait for the answer.
+//!
+//! # Types
+//!
+//! - [`RemoteEngine`] implements the boundary between clients and an engine.
+//! - [`DaemonSocket`] is where the control socket is, for a program that was not told.
+//! - [`DaemonError`]: the daemon cannot be reached, or has answered with an error.
+//! - `Connection` carries calls and their replies, which come in the order of the calls. A second connection carries the
+//!   notices: lost reservations, those that begin, free capacity.
+//! - `HeldFlows` are the reservations of this process, by id: which one a notice is about.
+//!
+//! # The end of the daemon
+//!
+//! A call that has no answer yet fails, as does each call until the daemon is back: [`DaemonError`], WSAENETDOWN. A
+//! reservation stands meanwhile: its packets stay in their class, and its shaper in force. Once the daemon is back, each
+//! reservation is asked for again under its id; one that is refused then is [lost](super::Loss::EngineGone).
+
+mod calls;
+mod connection;
+mod daemon_socket;
+mod error;
+mod held;
+mod peers;
+mod remote_engine;
+mod streams;
+
+pub use daemon_socket::DaemonSocket;
+pub use error::DaemonError;
+pub use remote_engine::RemoteEngine;

@@ -1,0 +1,469 @@
+//! The engine that a client uses: connects, connects again, and keeps what it holds.
+
+use std::fmt;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use flowspec::{Both, Flowspec, Moment};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
+
+use super::connection::{Connection, OnReply, failure};
+use super::error::DaemonError;
+use super::held::{HeldFlow, HeldFlows};
+use super::{calls, peers, streams};
+use crate::admission::{NotProgrammed, Operation, Reason};
+use crate::control::{
+    ControlError, EgressReply, FlowId, Nothing, Notice, RenditionsReply, Reply, Request, Reserve, Status,
+    StatusReply,
+};
+use crate::engine::clock::ManagerClock;
+use crate::engine::error::EngineError;
+use crate::engine::events::{Events, Subscribers};
+use crate::engine::handle::{Egress, Engine, EngineFuture, OnOvercommitment};
+use crate::engine::lingering::Lingering;
+use crate::engine::peer::PeerSocket;
+use crate::engine::pending::PendingReservation;
+use crate::engine::report::InterfaceReport;
+use crate::engine::request::{ReceivedPackets, Rendition, ReservationRequest};
+use crate::engine::reservation::{
+    AttachedSocket, Granted, Reservation, ReservationBackend, ReservationState, Usage,
+};
+use crate::engine::waiters::WaitingFlows;
+use crate::engine::watches::Watches;
+use crate::linux::RouteQuery;
+use crate::manager::{Answer, Loss, Lost};
+use crate::policy::PeerTimeouts;
+
+/// The daemon's engine, by its control socket.
+///
+/// It belongs to the tokio runtime on which it was connected. Everything that it holds is released when it is dropped, and
+/// when the process ends.
+pub struct RemoteEngine {
+    me: Weak<Self>,
+    path: PathBuf,
+    runtime: Handle,
+    /// The connection for calls; closed, or absent, while the daemon is not there.
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// One attempt to connect at a time.
+    connecting: tokio::sync::Mutex<()>,
+    held: HeldFlows,
+    waiters: WaitingFlows,
+    watches: Watches,
+    clock: ManagerClock,
+    subscribers: Mutex<Vec<OnOvercommitment>>,
+    tasks: Mutex<Tasks>,
+}
+
+#[derive(Default)]
+struct Tasks {
+    /// Those that run; ended ones are removed with the next connection.
+    running: Vec<AbortHandle>,
+    is_stopped: bool,
+}
+
+/// How long the daemon may take until it has said that it will send notices.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The pauses between attempts to connect again: each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+impl fmt::Debug for RemoteEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteEngine").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl RemoteEngine {
+    /// Connects to the daemon whose control socket this is.
+    ///
+    /// - **Errors**: the daemon is not there, or does not answer within five seconds.
+    pub async fn connect(path: impl Into<PathBuf>) -> Result<Arc<Self>, EngineError> {
+        let wake = Arc::new(Notify::new());
+        let engine = Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            path: path.into(),
+            runtime: Handle::current(),
+            connection: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            held: HeldFlows::default(),
+            waiters: WaitingFlows::default(),
+            watches: Watches::new(Arc::clone(&wake)),
+            clock: ManagerClock::start(),
+            subscribers: Mutex::default(),
+            tasks: Mutex::default(),
+        });
+        engine.connection().await?;
+        engine.spawn(peers::look(Weak::clone(&engine.me), wake));
+        Ok(engine)
+    }
+
+    /// The path of the control socket.
+    pub fn socket(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) const fn watches(&self) -> &Watches {
+        &self.watches
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// The connection; a new one where the last has ended.
+    fn connection(&self) -> EngineFuture<'_, Result<Arc<Connection>, EngineError>> {
+        Box::pin(async move {
+            if let Some(open) = self.open_connection() {
+                return Ok(open);
+            }
+            let _alone = self.connecting.lock().await;
+            if let Some(open) = self.open_connection() {
+                return Ok(open);
+            }
+            if lock(&self.tasks).is_stopped {
+                return Err(EngineError::Stopped);
+            }
+            let (notices, listening) = streams::listen(&self.path, Weak::clone(&self.me)).await?;
+            let connection = Connection::open(&self.path, None).await?;
+            self.spawn(attend(Weak::clone(&self.me), [Arc::clone(&connection), Arc::clone(&notices)]));
+            let listening = tokio::time::timeout(PATIENCE, listening).await;
+            let answered = match listening {
+                Ok(Ok(answered)) => answered,
+                Ok(Err(_)) => Err(notices.disconnected()),
+                Err(_) => {
+                    let silent = std::io::ErrorKind::TimedOut.into();
+                    let socket = self.path.display().to_string();
+                    Err(DaemonError::Unreachable(failure("recv", &socket, silent)))
+                }
+            };
+            if let Err(error) = answered {
+                connection.close();
+                return Err(error.into());
+            }
+            self.reserve_again(&connection).await;
+            *lock(&self.connection) = Some(Arc::clone(&connection));
+            self.waiters.notify_all();
+            Ok(connection)
+        })
+    }
+
+    fn open_connection(&self) -> Option<Arc<Connection>> {
+        lock(&self.connection).clone().filter(|connection| !connection.is_closed())
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.tasks);
+        tasks.running.retain(|task| !task.is_finished());
+        tasks.running.push(self.runtime.spawn(task).abort_handle());
+    }
+
+    /// Asks the daemon of a new connection for everything that is held. What it has kept meanwhile stands.
+    async fn reserve_again(&self, connection: &Connection) {
+        let mut answers = Vec::new();
+        for (id, flow) in self.held.all() {
+            let request = Request::Reserve(Box::new(Reserve::clone(&flow.request)));
+            answers.push((id, flow, connection.asked(&request)));
+        }
+        let mut kept = Vec::new();
+        for (id, flow, answer) in answers {
+            let stands = match calls::decided(answer.await) {
+                Ok((_, Some(_))) => true,
+                Ok((decision, None)) => decision.reason() == Some(Reason::DuplicateId),
+                // The daemon is gone once more: the next one is asked.
+                Err(EngineError::Daemon(error)) if error.is_unreachable() => return,
+                Err(_) => false,
+            };
+            if !stands {
+                self.lose(Lost { id, interface: flow.interface, why: Loss::EngineGone });
+                continue;
+            }
+            self.attach_to(connection, &id, flow.socket.as_ref());
+            if flow.is_connected {
+                // Another user's reservation of this id is not this one.
+                let commit = connection.asked(&Request::Commit(FlowId { id: id.clone() }));
+                kept.push((id, flow.interface, commit));
+            }
+        }
+        for (id, interface, committed) in kept {
+            let committed = committed
+                .await
+                .and_then(|reply| reply.parameters::<Nothing>().map_err(DaemonError::Answered));
+            if let Err(DaemonError::Answered(ControlError::UnknownId { .. })) = committed {
+                self.lose(Lost { id, interface, why: Loss::EngineGone });
+            }
+        }
+    }
+
+    fn attach_to(&self, connection: &Connection, id: &str, socket: Option<&AttachedSocket>) {
+        let Some(socket) = socket.and_then(Weak::upgrade) else { return };
+        // The process has no descriptor left: the flow goes without its class.
+        let Ok(descriptor) = socket.as_fd().try_clone_to_owned() else { return };
+        connection.call(&Request::Attach(FlowId { id: id.to_owned() }), Some(descriptor), Some(ignore()));
+    }
+
+    pub(super) fn take_notice(&self, notice: Notice) {
+        match notice {
+            Notice::Listening {} => {}
+            Notice::Lost { lost } => self.lose(lost),
+            Notice::Begun { id, admitted } => self.held.begin(&id, *admitted),
+            Notice::Capacity { id } => {
+                if let Some(waiter) = self.waiters.get(&id) {
+                    waiter.notify_one();
+                }
+            }
+            Notice::Overcommitted { interface, over } => {
+                let subscribers = lock(&self.subscribers).clone();
+                subscribers.iter().for_each(|notify| notify(&interface, over));
+            }
+        }
+    }
+
+    fn lose(&self, lost: Lost) {
+        let (id, why) = (lost.id.clone(), lost.why.clone());
+        if let Some(state) = self.held.state(&id) {
+            self.held.lose(lost);
+            self.watches.lost(&state, &why);
+        } else {
+            self.held.lose(lost);
+        }
+    }
+
+    /// The peer of a flow is gone or takes no data: its reservation ends.
+    pub(super) fn lose_peer(&self, id: &str, why: Loss) {
+        let Some(state) = self.held.state(id) else { return };
+        self.send(calls::release(id.to_owned(), state.usage(), why == Loss::Dead));
+        self.held.take(id, why.clone());
+        self.watches.lost(&state, &why);
+    }
+
+    /// Sends what needs no answer. Without a connection there is nothing to tell: what lived with it is released.
+    fn send(&self, request: Request) {
+        if let Some(connection) = self.open_connection() {
+            connection.call(&request, None, None);
+        }
+    }
+
+    /// Sends a call and waits for its reply.
+    async fn ask(&self, request: Request) -> Result<Reply, EngineError> {
+        Ok(self.connection().await?.asked(&request).await?)
+    }
+
+    /// What came of a request for a reservation.
+    fn granted(&self, reply: Result<Reply, DaemonError>, request: Reserve) -> Result<Granted, EngineError> {
+        let (decision, admitted) = calls::decided(reply)?;
+        let (Some(admitted), Some(id)) = (admitted, decision.id().map(str::to_owned)) else {
+            return Err(EngineError::Refused(Box::new(decision)));
+        };
+        let engine = self.me.upgrade().ok_or(EngineError::Stopped)?;
+        let state = Arc::<ReservationState>::default();
+        let interface = decision.totals.keys().next().cloned().unwrap_or_default();
+        let request = Arc::new(Reserve { id: Some(id.clone()), ..request });
+        let flow =
+            HeldFlow { state: Arc::downgrade(&state), request, interface, is_connected: false, socket: None };
+        self.held.insert(&id, flow);
+        Ok(Granted { admitted, decision, reservation: Reservation::new(engine, id, state) })
+    }
+}
+
+/// Carries both connections until one ends, which ends the other. Then connects again, for as long as the engine is there.
+async fn attend(engine: Weak<RemoteEngine>, [calls, notices]: [Arc<Connection>; 2]) {
+    tokio::select! {
+        () = calls.run() => {}
+        () = notices.run() => {}
+    }
+    let mut pause = FIRST_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let Some(engine) = engine.upgrade() else { return };
+        if matches!(engine.connection().await, Ok(_) | Err(EngineError::Stopped)) {
+            return;
+        }
+    }
+}
+
+fn ignore() -> OnReply {
+    Box::new(|_| {})
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is locked is whole between any two statements that can panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for RemoteEngine {
+    fn drop(&mut self) {
+        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tasks.running.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl ReservationBackend for RemoteEngine {
+    fn connected(&self, id: &str) {
+        self.held.connected(id);
+        self.send(Request::Commit(FlowId { id: id.to_owned() }));
+    }
+
+    fn release(&self, id: String, lingering: Lingering, usage: Usage) {
+        self.held.remove(&id);
+        let release = calls::release(id, usage, false);
+        if matches!(lingering, Lingering::Nothing) {
+            return self.send(release);
+        }
+        let Some(engine) = self.me.upgrade() else { return self.send(release) };
+        self.runtime.spawn(async move {
+            lingering.finish().await;
+            engine.send(release);
+        });
+    }
+
+    fn peer_gone(&self, id: String, usage: Usage) {
+        self.held.remove(&id);
+        self.send(calls::release(id, usage, true));
+    }
+
+    fn watch(&self, flow: (&str, &Arc<ReservationState>), socket: PeerSocket, timeouts: PeerTimeouts) {
+        self.watches.add(flow, socket, timeouts, self.now());
+    }
+
+    fn unwatch(&self, state: &Arc<ReservationState>) {
+        self.watches.remove(state);
+    }
+
+    fn marks_sockets(&self) -> bool {
+        true
+    }
+
+    fn attach(&self, id: &str, socket: AttachedSocket) {
+        if let Some(connection) = self.open_connection() {
+            self.attach_to(&connection, id, Some(&socket));
+        }
+        self.held.attached(id, socket);
+    }
+}
+
+impl Engine for RemoteEngine {
+    fn try_reserve(&self, _: &ReservationRequest) -> Option<PendingReservation> {
+        None
+    }
+
+    fn reserve(&self, request: ReservationRequest) -> EngineFuture<'_, Result<Granted, EngineError>> {
+        Box::pin(async move {
+            let connection = self.connection().await?;
+            let call = calls::reserve(&request);
+            let waits = call.wait.and(call.id.as_deref()).map(|id| self.waiters.enter(id));
+            let _requested = self.held.request();
+            let (reply, answer) = oneshot::channel();
+            let (me, asked) = (Weak::clone(&self.me), call.clone());
+            // A caller that has given up drops the answer, which releases what was granted.
+            let on_reply: OnReply = Box::new(move |answered| {
+                let granted = match me.upgrade() {
+                    Some(engine) => engine.granted(answered, asked),
+                    None => Err(EngineError::Stopped),
+                };
+                drop(reply.send(granted));
+            });
+            connection.call(&Request::Reserve(Box::new(call)), None, Some(on_reply));
+            let granted = answer.await.unwrap_or_else(|_| Err(connection.disconnected().into()));
+            if let Some(entry) = waits {
+                entry.answered(match &granted {
+                    Ok(granted) => granted.decision.is_waiting(),
+                    Err(EngineError::Refused(decision)) => decision.is_waiting(),
+                    Err(_) => false,
+                });
+            }
+            granted
+        })
+    }
+
+    fn renditions(
+        &self,
+        request: ReservationRequest,
+    ) -> EngineFuture<'_, Result<Vec<Rendition>, EngineError>> {
+        Box::pin(async move {
+            let call = Request::Renditions(Box::new(calls::reserve(&request)));
+            let RenditionsReply { renditions } = calls::parameters(Ok(self.ask(call).await?))?;
+            Ok(renditions.into_iter().map(calls::rendition).collect())
+        })
+    }
+
+    fn submit(&self, operation: Operation) -> EngineFuture<'_, Result<Answer, EngineError>> {
+        Box::pin(async move { calls::answer(Ok(self.ask(calls::operation(operation)?).await?)) })
+    }
+
+    fn renegotiate(
+        &self,
+        id: String,
+        flowspecs: Both<Option<Flowspec>>,
+    ) -> EngineFuture<'_, Result<Answer, EngineError>> {
+        Box::pin(async move {
+            let answer = calls::answer(Ok(self.ask(calls::renegotiate(id.clone(), flowspecs)).await?))?;
+            if answer.admitted.is_some() {
+                self.held.renegotiated(&id, flowspecs);
+            }
+            Ok(answer)
+        })
+    }
+
+    fn receive(&self, _: String, _: ReceivedPackets) -> EngineFuture<'_, Result<String, NotProgrammed>> {
+        Box::pin(std::future::ready(Err(NotProgrammed::ClientOfDaemon)))
+    }
+
+    fn end_group(&self, id: String) {
+        self.send(Request::Ungroup(FlowId { id }));
+    }
+
+    fn wait_for_capacity(&self, id: &str) -> EngineFuture<'_, Result<(), EngineError>> {
+        let entry = self.waiters.get(id).ok_or_else(|| EngineError::NotWaiting { id: id.to_owned() });
+        Box::pin(async move {
+            entry?.notified().await;
+            Ok(())
+        })
+    }
+
+    fn stop_waiting(&self, id: &str) {
+        if self.waiters.remove(id) {
+            self.send(calls::release(id.to_owned(), Usage::default(), false));
+        }
+    }
+
+    fn subscribe(&self, notify: OnOvercommitment) {
+        lock(&self.subscribers).push(notify);
+    }
+
+    /// Ends at once: the daemon's events are records in JSON, which `gqos events` prints.
+    fn events(&self) -> Events {
+        Subscribers::default().subscribe()
+    }
+
+    fn egress(&self, query: RouteQuery) -> EngineFuture<'_, Result<Egress, EngineError>> {
+        Box::pin(async move {
+            let EgressReply { interface, line_rate } =
+                calls::parameters(Ok(self.ask(calls::egress(query)).await?))?;
+            Ok(Egress { interface, line_rate })
+        })
+    }
+
+    fn report(&self) -> EngineFuture<'_, Result<Vec<InterfaceReport>, EngineError>> {
+        Box::pin(async move {
+            let call = Request::Status(Status { classes: Some(true) });
+            let status: StatusReply = calls::parameters(Ok(self.ask(call).await?))?;
+            Ok(status.interfaces.into_iter().map(calls::interface).collect())
+        })
+    }
+
+    /// Ends the connection to the daemon, which goes on for its other clients.
+    fn stop(&self) -> EngineFuture<'_, ()> {
+        Box::pin(async move {
+            lock(&self.tasks).is_stopped = true;
+            if let Some(connection) = lock(&self.connection).take() {
+                connection.close();
+            }
+        })
+    }
+}
