@@ -135,7 +135,7 @@ pub(super) fn operation(operation: Operation) -> Result<Request, DaemonError> {
 ///
 /// - **Errors**: the error in their place, or why there is no reply.
 pub(super) fn parameters<T: DeserializeOwned>(reply: Result<Reply, DaemonError>) -> Result<T, EngineError> {
-    Ok(reply?.parameters().map_err(EngineError::from)?)
+    reply?.parameters().map_err(EngineError::from)
 }
 
 /// The decision of a reply, and how an admitted flow is set up.
@@ -163,6 +163,7 @@ pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
         interface,
         status: Status { totals, kernel: not_programmed.map_or(Ok(()), Err), flows },
         direct_packets,
+        receiving: None,
         classes: classes
             .map(|class| ClassReport {
                 class: class.class,
