@@ -10,11 +10,13 @@
 //!
 //! `run` parses the arguments and calls the `run` function of one command. `input` reads files and policies, `output`
 //! prints, `diagnostics` renders problems as text, JSON or SARIF, `kernel` reads and changes the kernel's state,
-//! `signals` ends a command in order. The commands `test`, `flowspec`, `plan` and `connect` have folders.
+//! `signals` ends a command in order. The commands `test`, `flowspec`, `plan` and `connect` have folders, and those
+//! that call the daemon are in `control`.
 
 mod check;
 mod clean;
 mod connect;
+mod control;
 mod demo;
 mod demo_live;
 mod demo_report;
@@ -63,6 +65,12 @@ enum Command {
     Doctor(doctor::Arguments),
     Clean(clean::Arguments),
     Connect(Box<connect::Arguments>),
+    Call(control::call::Arguments),
+    Status(control::status::Arguments),
+    Flows(control::flows::Arguments),
+    Events(control::events::Arguments),
+    Reload(control::reload::Arguments),
+    Drain(control::drain::Arguments),
     Schema(schema::Arguments),
 }
 
@@ -79,6 +87,12 @@ pub(crate) fn run() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Clean(arguments) => clean::run(&arguments),
         Command::Connect(arguments) => connect::run(&arguments),
+        Command::Call(arguments) => control::call::run(&arguments),
+        Command::Status(arguments) => control::status::run(&arguments),
+        Command::Flows(arguments) => control::flows::run(&arguments),
+        Command::Events(arguments) => control::events::run(&arguments),
+        Command::Reload(arguments) => control::reload::run(&arguments),
+        Command::Drain(arguments) => control::drain::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     };
     result.unwrap_or_else(|failure::CommandFailure { exit, error }| {

@@ -6,11 +6,12 @@ use anyhow::anyhow;
 use flowspec::{Flowspec, Micros, Qos};
 use gqos::engine::{Ask, What};
 
+use crate::cli::control::SocketArgument;
 use crate::cli::failure::{CommandFailure, Exit};
 
 /// Connect standard input and output to a peer, with a reservation: netcat with a flowspec.
 ///
-/// Reserves, then connects; sends standard input, shaped to the flowspec, and prints what arrives. The end of standard input
+/// Reserves by the daemon, or by an engine of its own under --policy, then connects; sends standard input, shaped to the flowspec, and prints what arrives. The end of standard input
 /// closes the sending direction, and the command ends when both directions have ended. Without a template and flowspecs the
 /// policy's first rule that matches decides.
 ///
@@ -22,8 +23,8 @@ pub(in crate::cli) struct Arguments {
     /// IPv6 address.
     #[arg(value_names = ["HOST", "PORT"], num_args = 1..=2, required = true)]
     destination: Vec<String>,
-    /// The policy of an engine in this process; several files merge.
-    #[arg(long, short, value_name = "POLICY")]
+    /// Reserve by an engine in this process under this policy, in place of the daemon; several files merge.
+    #[arg(long, short, value_name = "POLICY", conflicts_with = "socket")]
     pub(super) policy: Vec<PathBuf>,
     /// Ask for this template of the policy; of several, for the first that fits.
     #[arg(long, value_name = "TEMPLATE", conflicts_with_all = ["send", "receive"])]
@@ -70,6 +71,8 @@ pub(in crate::cli) struct Arguments {
     /// Print the decision as one JSON document, on standard error.
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) socket: SocketArgument,
 }
 
 /// A host and a port that are named on the command line.

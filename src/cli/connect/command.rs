@@ -1,10 +1,14 @@
 //! The engine of a flow, and how the command ends.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use gqos::connect::{ConnectError, Host};
+use gqos::control::DEFAULT_SOCKET;
+use gqos::engine::DaemonError;
 use gqos::failure::KernelFailure;
+use gqos::policy::Policy;
 
 use super::arguments::Arguments;
 use super::screen::Screen;
@@ -15,37 +19,64 @@ use crate::cli::signals::signalled;
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let destination = arguments.destination()?;
-    if arguments.policy.is_empty() {
-        let error = anyhow!("no engine decides about the flow: --policy POLICY starts one in this process");
-        return Err(CommandFailure::new(Exit::Unreachable, error));
-    }
-    let policy = load_policy(&arguments.policy)?;
+    let engine = EngineChoice::of(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.context("tokio runtime").map_err(|error| CommandFailure::new(Exit::OsError, error))?;
     let ended = runtime.block_on(async {
-        let host = Host::start(policy).await?;
+        let host = match engine {
+            EngineChoice::Daemon(socket) => Host::connect_daemon(socket).await?,
+            EngineChoice::Process(policy) => Host::start(*policy).await?,
+        };
         let ended = tokio::select! {
             ended = session::run(&host, arguments, &destination) => ended.map(|()| ExitCode::SUCCESS),
             exit = signalled() => Ok(exit.into()),
+        };
+        let ended = match ended {
+            Err(ConnectError::Refused(decision)) if arguments.json => {
+                Screen { json: true }.decision(&decision, &host);
+                Ok(Exit::Difference.into())
+            }
+            ended => ended,
         };
         host.stop().await;
         ended
     });
     // A read of standard input that is under way cannot be cancelled.
     runtime.shutdown_background();
-    match ended {
-        Err(ConnectError::Refused(decision)) if arguments.json => {
-            Screen { json: true }.decision(&decision);
-            Ok(Exit::Difference.into())
+    ended.map_err(failure)
+}
+
+/// What decides about the flow.
+enum EngineChoice {
+    /// The control socket.
+    Daemon(PathBuf),
+    Process(Box<Policy>),
+}
+
+impl EngineChoice {
+    /// - **Errors**: the policy is invalid; there is neither a policy nor a daemon.
+    fn of(arguments: &Arguments) -> Result<Self, CommandFailure> {
+        if !arguments.policy.is_empty() {
+            return Ok(Self::Process(Box::new(load_policy(&arguments.policy)?)));
         }
-        ended => ended.map_err(failure),
+        arguments.socket.found().map(Self::Daemon).ok_or_else(|| {
+            let error = anyhow!(
+                "no daemon is at {DEFAULT_SOCKET}; --socket PATH names another place, and --policy POLICY starts an engine in this process"
+            );
+            CommandFailure::new(Exit::Unreachable, error)
+        })
     }
 }
 
 fn failure(error: ConnectError) -> CommandFailure {
     match error {
-        ConnectError::Refused(_) => CommandFailure::new(Exit::Difference, error),
+        ConnectError::Daemon(DaemonError::Unreachable(_) | DaemonError::Disconnected { .. }) => {
+            CommandFailure::new(Exit::Unreachable, error)
+        }
+        ConnectError::Refused(_) | ConnectError::Daemon(DaemonError::Answered(_)) => {
+            CommandFailure::new(Exit::Difference, error)
+        }
         ConnectError::Unsupported(_) => CommandFailure::new(Exit::InvalidFile, error),
         ConnectError::Address { .. } => CommandFailure::new(Exit::Usage, error),
         ConnectError::Kernel(failure) if is_reserved_port(&failure) => {

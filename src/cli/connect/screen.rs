@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use gqos::admission::Decision;
+use gqos::connect::Host;
 use gqos::engine::Lost;
 use serde_json::json;
 
@@ -14,15 +15,20 @@ pub(super) struct Screen {
 
 impl Screen {
     /// The decision about the flow. A refusal for people is printed with the failure of the command.
-    pub(super) fn decision(self, decision: &Decision) {
+    pub(super) fn decision(self, decision: &Decision, host: &Host) {
         if self.json {
             let mut record = serde_json::to_value(decision).unwrap_or_default();
             if let Some(fields) = record.as_object_mut() {
-                fields.insert("engine".to_owned(), json!("process"));
+                let engine = if host.daemon().is_some() { "daemon" } else { "process" };
+                fields.insert("engine".to_owned(), json!(engine));
             }
             eprintln!("{record}");
         } else if decision.is_ok() {
-            eprintln!("gqos: {}; decided by an engine in this process", decision.message());
+            let engine = match host.daemon() {
+                Some(socket) => format!("the daemon at {}", socket.display()),
+                None => "an engine in this process".to_owned(),
+            };
+            eprintln!("gqos: {}; decided by {engine}", decision.message());
             for lack in decision.enforced().into_iter().flat_map(|enforced| &enforced.lacking) {
                 eprintln!("gqos: not enforced: {lack}");
             }

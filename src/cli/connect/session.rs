@@ -114,7 +114,7 @@ impl Session<'_> {
 
     fn report(&self, flow: &Flow) {
         if let Some(decision) = flow.decision() {
-            self.screen.decision(&decision);
+            self.screen.decision(&decision, self.host);
         }
     }
 

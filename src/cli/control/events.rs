@@ -1,0 +1,76 @@
+//! `gqos events`: what happens, as it happens.
+
+use std::process::ExitCode;
+
+use gqos::control::{Call, EventBatch, Nothing, Request};
+use serde_json::Value;
+
+use super::client::{SocketArgument, failure};
+use crate::cli::failure::CommandFailure;
+use crate::cli::output::print;
+
+/// Print what happens from now on: flows admitted, refused and ended, capacities, changes of the trees.
+///
+/// Others than administrators see their own flows alone. Events that are lost since this command is read too slowly are
+/// counted on standard error.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// End after this many events.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Print only events of this kind, such as flow_refused; several may be given.
+    #[arg(long, value_name = "KIND")]
+    event: Vec<String>,
+    /// Print one JSON record for each event and line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    socket: SocketArgument,
+}
+
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    let mut client = arguments.socket.connect()?;
+    client.send(&Call::new(&Request::Events(Nothing {})))?;
+    let (mut left, mut lost) = (arguments.count, 0);
+    loop {
+        let reply = client.reply()?;
+        let continues = reply.continues;
+        let EventBatch { events, dropped } = reply.parameters().map_err(failure)?;
+        if dropped > lost {
+            eprintln!("gqos: {dropped} events were lost");
+            lost = dropped;
+        }
+        for event in events.iter().filter(|event| arguments.takes(event)) {
+            print(&if arguments.json { format!("{event}\n") } else { line(event) })?;
+            left = left.map(|left| left - 1);
+            if left == Some(0) {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        if !continues {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+impl Arguments {
+    fn takes(&self, event: &Value) -> bool {
+        let kind = event.get("event").and_then(Value::as_str).unwrap_or_default();
+        self.event.is_empty() || self.event.iter().any(|wanted| wanted == kind)
+    }
+}
+
+/// `flow_released id=v1 interface=eth0`: the kind of the event, then its fields.
+fn line(event: &Value) -> String {
+    let kind = event.get("event").and_then(Value::as_str).unwrap_or_default();
+    let mut words = vec![kind.to_owned()];
+    for (name, value) in event.as_object().into_iter().flatten() {
+        match value {
+            Value::Null => {}
+            _ if name == "event" || name == "at_us" => {}
+            Value::String(text) if !text.contains(' ') => words.push(format!("{name}={text}")),
+            value => words.push(format!("{name}={value}")),
+        }
+    }
+    words.join(" ") + "\n"
+}

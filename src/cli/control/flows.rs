@@ -1,0 +1,132 @@
+//! `gqos flows`: the flows that hold reservations.
+
+use std::cmp::Reverse;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use gqos::control::{Call, FlowBatch, FlowRecord, Flows, Request};
+
+use super::client::{SocketArgument, failure};
+use crate::cli::failure::{CommandFailure, Exit};
+use crate::cli::output::print;
+
+/// List the flows that hold reservations: one's own, and for an administrator those of all users.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// Those of this interface alone.
+    #[arg(long, short, value_name = "INTERFACE")]
+    interface: Option<String>,
+    /// Those whose id contains this text.
+    #[arg(long, value_name = "TEXT")]
+    id: Option<String>,
+    /// Those of this group.
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Those of this user.
+    #[arg(long, value_name = "UID")]
+    uid: Option<u32>,
+    /// Those of this process.
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// The order; rates begin with the highest.
+    #[arg(long, value_enum, default_value_t = Order::Id)]
+    sort: Order,
+    /// Print one JSON record for each flow and line: rates in bytes per second.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    socket: SocketArgument,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Order {
+    Id,
+    Interface,
+    Sending,
+    Receiving,
+    Uid,
+}
+
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    let mut client = arguments.socket.connect()?;
+    client.send(&Call::new(&Request::Flows(Flows { interface: arguments.interface.clone() })))?;
+    let mut flows = Vec::new();
+    loop {
+        let reply = client.reply()?;
+        let continues = reply.continues;
+        flows.extend(reply.parameters::<FlowBatch>().map_err(failure)?.flows);
+        if !continues {
+            break;
+        }
+    }
+    flows.retain(|flow| arguments.takes(flow));
+    arguments.sort.apply(&mut flows);
+    let mut document = String::new();
+    if !arguments.json && !flows.is_empty() {
+        document.push_str(&line(&HEADER.map(str::to_owned)));
+    }
+    for flow in &flows {
+        document.push_str(&match arguments.json {
+            true => {
+                serde_json::to_string(flow).map_err(|error| CommandFailure::new(Exit::OsError, error))? + "\n"
+            }
+            false => line(&cells(flow)),
+        });
+    }
+    print(&document)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    fn takes(&self, flow: &FlowRecord) -> bool {
+        let Self { id, group, uid, pid, .. } = self;
+        id.as_ref().is_none_or(|text| flow.id.contains(text.as_str()))
+            && (group.is_none() || *group == flow.group)
+            && uid.is_none_or(|uid| uid == flow.uid)
+            && (pid.is_none() || *pid == flow.pid)
+    }
+}
+
+impl Order {
+    fn apply(self, flows: &mut [FlowRecord]) {
+        // Of equals, the ids decide.
+        flows.sort_by(|a, b| a.id.cmp(&b.id));
+        match self {
+            Self::Id => {}
+            Self::Interface => flows.sort_by(|a, b| a.interface.cmp(&b.interface)),
+            Self::Sending => flows.sort_by_key(|flow| Reverse(flow.charged.sending)),
+            Self::Receiving => flows.sort_by_key(|flow| Reverse(flow.charged.receiving)),
+            Self::Uid => flows.sort_by_key(|flow| flow.uid),
+        }
+    }
+}
+
+const HEADER: [&str; 8] = ["id", "interface", "sending", "receiving", "class", "group", "user", "process"];
+
+fn cells(flow: &FlowRecord) -> [String; 8] {
+    let FlowRecord { id, interface, charged, group, class, uid, pid, .. } = flow;
+    let none = || "-".to_owned();
+    [
+        id.clone(),
+        interface.clone(),
+        charged.sending.to_string(),
+        charged.receiving.to_string(),
+        class.map_or_else(none, |class| class.to_string()),
+        group.clone().unwrap_or_else(none),
+        uid.to_string(),
+        pid.map_or_else(none, |pid| pid.to_string()),
+    ]
+}
+
+fn line(cells: &[String; 8]) -> String {
+    const WIDTHS: [usize; 8] = [24, 12, 14, 14, 10, 12, 8, 0];
+    let mut line = String::new();
+    for (cell, width) in cells.iter().zip(WIDTHS) {
+        // Writing to a String cannot fail.
+        let _ = write!(line, "{cell:<width$} ");
+    }
+    line.truncate(line.trim_end().len());
+    line.push('\n');
+    line
+}

@@ -1,0 +1,76 @@
+//! `gqos status`: the daemon and its interfaces.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use flowspec::Direction;
+use gqos::control::{ClassRecord, InterfaceRecord, Request, Status, StatusReply};
+
+use super::client::SocketArgument;
+use crate::cli::failure::{CommandFailure, Exit};
+use crate::cli::output::{counted, print};
+
+/// Show what is reserved, used and free on each interface of the daemon.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// List the kernel's classes.
+    #[arg(long)]
+    classes: bool,
+    /// Print one JSON document: rates in bytes per second.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    socket: SocketArgument,
+}
+
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    let request = Request::Status(Status { classes: arguments.classes.then_some(true) });
+    let status: StatusReply = arguments.socket.connect()?.call(&request)?;
+    let document = match arguments.json {
+        true => {
+            serde_json::to_string(&status).map_err(|error| CommandFailure::new(Exit::OsError, error))? + "\n"
+        }
+        false => text(&status),
+    };
+    print(&document)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(status: &StatusReply) -> String {
+    let StatusReply { version, pid, policy, draining, connections, flows, interfaces } = status;
+    let (clients, flows) = (counted(*connections, "client"), counted(*flows, "reservation"));
+    let mut text =
+        format!("gqos {version}, process {pid}, policy {}: {clients}, {flows}\n", policy.join(", "));
+    if *draining {
+        text.push_str("draining: new flows are refused\n");
+    }
+    for interface in interfaces {
+        let InterfaceRecord { interface, totals, not_programmed, flows, direct_packets, classes } = interface;
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(text, "{interface}: {}", counted(*flows, "flow"));
+        for direction in Direction::BOTH {
+            let totals = totals.get(direction);
+            let _ = writeln!(
+                text,
+                "  {direction}: {} reserved of {}, {} available",
+                totals.reserved,
+                totals.budget,
+                totals.available()
+            );
+        }
+        if let Some(why) = not_programmed {
+            let _ = writeln!(text, "  user space alone: {why}");
+        }
+        if *direct_packets > 0 {
+            let _ = writeln!(text, "  {direct_packets} packets bypassed every class");
+        }
+        for class in classes.iter().flatten() {
+            let ClassRecord { class, flow, rate, sent_bytes, dropped } = class;
+            let _ = writeln!(
+                text,
+                "  {class} {flow}: {rate}, {sent_bytes} bytes sent, {dropped} packets dropped"
+            );
+        }
+    }
+    text
+}
