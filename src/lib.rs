@@ -51,11 +51,12 @@
 //!
 //! # Features
 //!
-//! - `cli` (default): the command `gqos` and its charts; enables `lab` and `scenario`.
+//! - `cli` (default): the command `gqos` and its charts; enables `lab`, `proxy` and `scenario`.
 //! - `host`: connections and the kernel, with tokio and netlink: [`connect`], [`engine`] and [`linux`].
 //!   The Winsock provider, the package `gqos-winsock`, builds on it.
 //! - `lab`: networks of two hosts on this machine for tests and measurements, [`lab`], and what the machine offers,
 //!   [`doctor`]; enables `host`.
+//! - `proxy`: the proxy in front of unmodified origins, [`proxy`]; enables `host`.
 //! - `scenario`: regression tests and traces of a policy, [`scenario`].
 //! - `tower`: the layer for HTTP servers; enables `host`.
 //!
@@ -88,6 +89,8 @@ pub mod lab;
 pub mod linux;
 pub mod manager;
 pub mod policy;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 #[cfg(feature = "scenario")]
 pub mod scenario;
 pub mod tc;

@@ -46,6 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("doctor", &["tc", "linux", "lab", "failure"]),
     ("engine", &["policy", "admission", "tc", "control", "manager", "telemetry", "linux", "failure"]),
     ("connect", &["policy", "admission", "manager", "telemetry", "engine", "linux", "failure"]),
+    ("proxy", &["policy", "engine", "connect", "failure"]),
     ("tower", &["connect", "engine"]),
     ("lab", &["policy", "admission", "tc", "telemetry", "engine", "connect", "linux", "chart", "failure"]),
 ];
@@ -130,7 +131,12 @@ fn clocks_are_read_in_one_file_each() {
     check("rule 6", &["shaper/src"], &now, &["shaper/src/clock.rs"]);
     check("rule 6", &["winsock/src"], &now, &["winsock/src/blocking.rs"]);
     // The lab and the report of a test run measure; they decide nothing.
-    check("rule 6", &["src"], &now, &["src/engine/clock.rs", "src/lab", "src/cli/stopwatch.rs"]);
+    check(
+        "rule 6",
+        &["src"],
+        &now,
+        &["src/engine/clock.rs", "src/proxy/clock.rs", "src/lab", "src/cli/stopwatch.rs"],
+    );
 }
 
 #[test]

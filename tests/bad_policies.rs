@@ -11,7 +11,7 @@ use gqos::policy::{Code, Policy, Severity, Source};
 static TRIED: AtomicUsize = AtomicUsize::new(0);
 
 /// A valid policy with every table; `@` marks where a line is inserted.
-const VALID: [(&str, &str); 7] = [
+const VALID: [(&str, &str); 8] = [
     ("interface", "[interface.eth0]\negress = { capacity = \"1 Gbit/s\" }\n@"),
     ("budget", "[interface.eth1]\n[interface.eth1.egress]\ncapacity = \"1 Gbit/s\"\n@"),
     ("template", "[template.t.sending]\nservice_type = \"guaranteed\"\ntoken_rate = \"6 Mbit/s\"\n@"),
@@ -22,6 +22,7 @@ const VALID: [(&str, &str); 7] = [
     ),
     ("client", "[client.\"x-*\"]\n@"),
     ("rule", "[[rule]]\nclass = \"c\"\ntemplate = \"t\"\n@"),
+    ("proxy", "[proxy.p]\nlisten = \"0.0.0.0:80\"\nto = \"origin:80\"\n@"),
 ];
 
 /// The policy with a line inserted into one of its tables, and the number of that line.
@@ -90,6 +91,9 @@ const KEYS: &[(&str, &str, Kind)] = &[
     ("client", "max_rate", Kind::Rate),
     ("client", "horizon", Kind::Time),
     ("client", "best_setup_priority", Kind::Priority),
+    ("proxy", "protocol", Kind::Word),
+    ("proxy", "refuse", Kind::Word),
+    ("proxy", "retry_after", Kind::Time),
 ];
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -273,6 +277,43 @@ fn undefined_names_and_missing_keys_are_refused() {
         assert_eq!(problems.len(), 1, "{text}: {problems:?}");
         assert_eq!(problems[0].0, code, "{text}: {problems:?}");
     }
+}
+
+#[test]
+fn proxies_that_cannot_serve_are_refused() {
+    let problem = |lines: &str| {
+        let text = format!(
+            "version = 1\n[template.t]\nsending = {{ service_type = \"best_effort\" }}\n[proxy.p]\n{lines}\n"
+        );
+        let problems = Policy::parse(&[Source { name: "p.toml", text: &text }]).expect_err(&text);
+        assert_eq!(problems.len(), 1, "{lines}: {problems:?}");
+        problems[0].code
+    };
+    let valid = "listen = \"[::]:80\"\nto = \"a:80\"\n";
+    for (lines, code) in [
+        ("template = \"x\"", Code::UnknownName),
+        ("class = \"x\"", Code::UnknownName),
+        ("refuse = \"503\"", Code::Conflict),
+        ("protocol = \"http\"\nrefuse = \"453\"", Code::Conflict),
+        ("page = \"busy.html\"", Code::Conflict),
+        ("limits = { head = \"1 B\" }", Code::BadValue),
+        ("limits = { idle = \"0 s\" }", Code::BadValue),
+        ("limits = { connections = 0 }", Code::BadValue),
+        ("limits = { heads = 1 }", Code::UnknownKey),
+        ("proxy_protocol = { accept = \"10.0.0.1/8\" }", Code::BadValue),
+        ("proxy_protocol = { send = \"v3\" }", Code::BadValue),
+        ("[[proxy.p.rule]]", Code::MissingKey),
+        ("[[proxy.p.rule]]\ntemplate = \"x\"", Code::UnknownName),
+        ("[[proxy.p.rule]]\nmatch = { path = \"/*\" }\ntemplate = \"t\"", Code::Conflict),
+        ("protocol = \"http\"\n[[proxy.p.rule]]\nmatch = { sni = \"a\" }\ntemplate = \"t\"", Code::Conflict),
+        ("[[proxy.p.rule]]\nmatch = { port = 70000 }\ntemplate = \"t\"", Code::BadValue),
+    ] {
+        assert_eq!(problem(&format!("{valid}{lines}")), code, "{lines}");
+    }
+    assert_eq!(problem("listen = \"[::]:80\""), Code::MissingKey);
+    assert_eq!(problem("to = \"a:80\""), Code::MissingKey);
+    assert_eq!(problem("listen = \":80\"\nto = \"a:80\""), Code::BadValue);
+    assert_eq!(problem("listen = \"[::]:80\"\nto = \"http://a:80\""), Code::BadValue);
 }
 
 #[test]

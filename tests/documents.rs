@@ -193,6 +193,7 @@ fn every_key_of_a_policy_is_listed_with_its_default() {
         ("`[class.NAME]`", table("class"), ""),
         ("`[client.\"PATTERN\"]`", table("client"), ""),
         ("`[[rule]]`", rule, ""),
+        ("`[proxy.NAME]`", table("proxy"), ""),
     ] {
         let listed = documented_keys(heading);
         let own = |key: &String| match from {
@@ -268,6 +269,9 @@ fn the_policies_of_the_pages_are_valid() {
     assert_eq!(problems(first), Vec::<String>::new());
     assert_eq!(problems(schema), Vec::<String>::new());
     assert_eq!(problems(timeouts), Vec::<String>::new());
+    for policy in self::blocks(&read("docs/PROXY.md"), "toml") {
+        assert_eq!(problems(&policy), Vec::<String>::new());
+    }
     let readme = self::blocks(&read("README.md"), "toml");
     let [_dependency, policy] = &readme[..] else { panic!("{} blocks", readme.len()) };
     assert_eq!(problems(policy), Vec::<String>::new());

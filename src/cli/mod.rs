@@ -32,6 +32,7 @@ mod input;
 mod kernel;
 mod output;
 mod plan;
+mod proxy;
 mod replay;
 mod schema;
 mod signals;
@@ -71,6 +72,7 @@ enum Command {
     Events(control::events::Arguments),
     Reload(control::reload::Arguments),
     Drain(control::drain::Arguments),
+    Proxy(proxy::Arguments),
     Schema(schema::Arguments),
 }
 
@@ -93,6 +95,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Events(arguments) => control::events::run(&arguments),
         Command::Reload(arguments) => control::reload::run(&arguments),
         Command::Drain(arguments) => control::drain::run(&arguments),
+        Command::Proxy(arguments) => proxy::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     };
     result.unwrap_or_else(|failure::CommandFailure { exit, error }| {

@@ -25,6 +25,8 @@ pub enum PolicyItem {
     Group(String),
     /// The limits of clients, by their pattern.
     Client(String),
+    /// `[proxy.NAME]`.
+    Proxy(String),
     /// A rule, by its number from 1: in the new policy, or in the old one if it is removed.
     Rule(usize),
 }
@@ -166,6 +168,9 @@ fn items(policy: &Policy) -> BTreeMap<PolicyItem, Entries> {
     for client in &policy.clients {
         items.insert(PolicyItem::Client(client.pattern.clone()), entries::client(client));
     }
+    for (name, proxy) in &policy.proxies {
+        items.insert(PolicyItem::Proxy(name.clone()), entries::proxy(proxy));
+    }
     items
 }
 
@@ -207,6 +212,7 @@ impl fmt::Display for PolicyItem {
             Self::Class(name) => write!(f, "class.{}", key(name)),
             Self::Group(name) => write!(f, "group.{}", key(name)),
             Self::Client(pattern) => write!(f, "client.{}", key(pattern)),
+            Self::Proxy(name) => write!(f, "proxy.{}", key(name)),
             Self::Rule(number) => write!(f, "rule {number}"),
         }
     }

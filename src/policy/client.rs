@@ -3,6 +3,7 @@
 use flowspec::{Micros, Rate};
 
 use super::place::Place;
+use super::proxy::matches;
 use super::timeouts::OwnTimeouts;
 
 /// The limits of each client whose name matches a pattern. Every matching client is counted on its own.
@@ -29,16 +30,7 @@ pub struct Client {
 impl Client {
     /// Whether the pattern matches the whole name.
     pub fn matches(&self, client: &str) -> bool {
-        let mut parts = self.pattern.split('*');
-        let first = parts.next().unwrap_or_default();
-        let Some(mut rest) = client.strip_prefix(first) else { return false };
-        let parts: Vec<_> = parts.collect();
-        let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-        for part in middle {
-            let Some(at) = rest.find(part) else { return false };
-            rest = &rest[at + part.len()..];
-        }
-        rest.ends_with(last)
+        matches(&self.pattern, client)
     }
 }
 

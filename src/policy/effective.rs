@@ -38,6 +38,10 @@ impl Policy {
             self.table(&mut text, "[rule]", &rule.place);
             write_lines(&mut text, &entries::rule(rule));
         }
+        for (name, proxy) in &self.proxies {
+            self.table(&mut text, &format!("proxy.{}", key(name)), &proxy.place);
+            write_lines(&mut text, &entries::proxy(proxy));
+        }
         text
     }
 

@@ -13,6 +13,7 @@ use super::interface::{
 use super::model::{Group, GroupMode, Policy};
 use super::notation::{flowspec_fields, inline_table, quoted, word};
 use super::owner::OwnerMatch;
+use super::proxy::{HeaderVersion, Proxy, ProxyLimits, ProxyMatch, ProxyProtocol, RefuseAs};
 use super::rule::{Match, Protocol, Rule};
 use super::timeouts::OwnTimeouts;
 
@@ -179,12 +180,75 @@ pub(super) fn rule(rule: &Rule) -> Entries {
     entries.add_table("match", conditions(&rule.matches));
     entries.add_optional("class", rule.class.as_ref().map(quoted));
     entries.add_optional("group", rule.group.as_ref().map(quoted));
-    let templates: Vec<_> = rule.templates.iter().map(quoted).collect();
-    match &templates[..] {
-        [only] => entries.add("template", only),
-        several => entries.add("template", format_args!("[{}]", several.join(", "))),
-    }
+    entries.add("template", one_or_several(&rule.templates));
     entries
+}
+
+pub(super) fn proxy(proxy: &Proxy) -> Entries {
+    let mut entries = Entries::default();
+    entries.add("listen", quoted(proxy.listen));
+    entries.add("to", quoted(&proxy.to));
+    entries.add("protocol", word(&ProxyProtocol::WORDS, proxy.protocol));
+    entries.add_optional("class", proxy.class.as_ref().map(quoted));
+    if !proxy.templates.is_empty() {
+        entries.add("template", one_or_several(&proxy.templates));
+    }
+    let rules: Vec<_> = proxy
+        .rules
+        .iter()
+        .map(|rule| {
+            let mut fields = vec![("match", inline_table(&proxy_conditions(&rule.matches)))];
+            fields.extend(rule.class.as_ref().map(|class| ("class", quoted(class))));
+            fields.push(("template", one_or_several(&rule.templates)));
+            inline_table(&fields)
+        })
+        .collect();
+    if !rules.is_empty() {
+        entries.add("rule", format_args!("[{}]", rules.join(", ")));
+    }
+    entries.add("refuse", word(&RefuseAs::WORDS, proxy.refuse));
+    entries.add("retry_after", quoted(proxy.retry_after));
+    entries.add_optional("page", proxy.page.as_ref().map(quoted));
+    let accept = list("accept", proxy.accept.iter().map(quoted));
+    let send = proxy.send.map(|send| ("send", word(&HeaderVersion::WORDS, send)));
+    let headers: Vec<_> = accept.into_iter().chain(send).collect();
+    if !headers.is_empty() {
+        entries.add_table("proxy_protocol", headers);
+    }
+    let ProxyLimits { head, first_byte, head_time, connect_time, idle, connections, drain } = proxy.limits;
+    entries.add_table(
+        "limits",
+        vec![
+            ("head", quoted(head)),
+            ("first_byte", quoted(first_byte)),
+            ("head_time", quoted(head_time)),
+            ("connect_time", quoted(connect_time)),
+            ("idle", quoted(idle)),
+            ("connections", connections.to_string()),
+            ("drain", quoted(drain)),
+        ],
+    );
+    entries
+}
+
+fn proxy_conditions(matches: &ProxyMatch) -> Vec<(&'static str, String)> {
+    let lists = [
+        list("host", matches.host.iter().map(quoted)),
+        list("path", matches.path.iter().map(quoted)),
+        list("sni", matches.sni.iter().map(quoted)),
+        list("peer", matches.peer.iter().map(quoted)),
+        list("port", matches.port.iter().map(range)),
+    ];
+    lists.into_iter().flatten().collect()
+}
+
+/// One name, or an array of them.
+fn one_or_several(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(quoted).collect();
+    match &names[..] {
+        [only] => only.clone(),
+        several => format!("[{}]", several.join(", ")),
+    }
 }
 
 fn conditions(matches: &Match) -> Vec<(&'static str, String)> {

@@ -16,9 +16,10 @@
 //!     [`OnCapacityDrop`];
 //!   - [`Class`], with [`Allocate`] and [`Admission`];
 //!   - [`Template`], [`Group`] with its [`GroupMode`], [`Client`] and [`Rule`];
+//!   - [`Proxy`] with its [`ProxyProtocol`], [`ProxyRule`]s, [`ProxyLimits`], [`RefuseAs`] and [`HeaderVersion`];
 //!   - [`PeerTimeouts`] and [`OwnTimeouts`], each a [`Timeout`].
 //! - **Look-up**: a rule's [`Match`] ([`Protocol`], [`PortRange`], [`Network`]) is compared with a [`Subject`]; a
-//!   class's [`OwnerMatch`] with an [`Owner`].
+//!   class's [`OwnerMatch`] with an [`Owner`]; a proxy's [`ProxyMatch`] with a [`ProxySubject`].
 //! - **Problems**: a [`Problem`] has a stable [`Code`] with a [`Severity`], a place and further [`Label`]s.
 //! - **Derived**: [`PolicyChanges`] lists the [`PolicyItem`]s in which two policies differ, as [`ItemChange`]s and [`KeyChange`]s; [`Unsupported`] is a part of a policy
 //!   that a running host cannot carry out yet; [`schema()`] is the JSON schema of a policy file.
@@ -45,6 +46,7 @@ mod owner;
 mod place;
 mod problem;
 pub(crate) mod problems;
+mod proxy;
 pub(crate) mod read;
 mod render;
 mod rule;
@@ -62,6 +64,9 @@ pub use model::{FlowNames, Group, GroupMode, Policy, Template, Unsupported, Wire
 pub use owner::{Owner, OwnerMatch};
 pub use place::{Place, Source};
 pub use problem::{Label, Problem};
+pub use proxy::{
+    HeaderVersion, Proxy, ProxyLimits, ProxyMatch, ProxyProtocol, ProxyRule, ProxySubject, RefuseAs,
+};
 pub use rule::{Match, Network, NotANetwork, PortRange, Protocol, Rule, Subject};
 pub use schema::schema;
 pub use timeouts::{OwnTimeouts, PeerTimeouts, Timeout};

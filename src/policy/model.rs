@@ -9,6 +9,7 @@ use super::client::Client;
 use super::interface::InterfacePolicy;
 use super::owner::Owner;
 use super::place::Place;
+use super::proxy::Proxy;
 use super::rule::{Rule, Subject};
 use super::timeouts::PeerTimeouts;
 
@@ -46,6 +47,8 @@ pub struct Policy {
     pub clients: Vec<Client>,
     /// In the order of the files; the first rule that matches applies.
     pub rules: Vec<Rule>,
+    /// The listeners in front of unmodified origins, by name.
+    pub proxies: BTreeMap<String, Proxy>,
     /// The names of the sources, without directories.
     pub sources: Vec<String>,
     /// Whether a new flow may displace flows whose holding priority is worse than its setup priority.
@@ -194,5 +197,6 @@ impl Policy {
             .chain(self.groups.values_mut().map(|group| &mut group.place))
             .chain(self.clients.iter_mut().map(|client| &mut client.place))
             .chain(self.rules.iter_mut().map(|rule| &mut rule.place))
+            .chain(self.proxies.values_mut().map(|proxy| &mut proxy.place))
     }
 }

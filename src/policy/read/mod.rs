@@ -23,6 +23,7 @@ mod group;
 mod interface;
 mod owner;
 mod policy;
+mod proxy;
 mod range;
 mod reference;
 mod rule;

@@ -10,6 +10,7 @@ use super::client::client;
 use super::flowspec::qos;
 use super::group::group;
 use super::interface::interface;
+use super::proxy::proxy;
 use super::reference::Reference;
 use super::rule::rule;
 use super::section::Section;
@@ -138,6 +139,11 @@ impl Policy {
                 None => self.clients.push(client),
             }
         }
+        for (name, section) in named(&top, &PROXIES) {
+            if let Some(proxy) = proxy(section, &mut references) {
+                define(problems, "proxy", &mut self.proxies, (name, proxy), |proxy| &proxy.place);
+            }
+        }
         // Patterns are tried in the order of the files, which a TOML table may not keep.
         self.clients.sort_by_key(|client| (client.place.source, client.place.span.start));
         if let Some(preemption) = top.flag("preemption") {
@@ -205,6 +211,8 @@ const CLIENTS: NamedTables = NamedTables {
     key: "client",
     marks: &["max_flows", "max_rate", "requests_per_second", "horizon", "best_setup_priority"],
 };
+
+const PROXIES: NamedTables = NamedTables { key: "proxy", marks: &["listen", "to"] };
 
 /// The tables below a table whose keys are names, such as `[class.*]`. A section's place is its name.
 fn named<'a>(top: &Section<'a>, tables: &NamedTables) -> Vec<(String, Section<'a>)> {

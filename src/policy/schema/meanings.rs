@@ -38,6 +38,7 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
                 "rule",
                 "What a flow gets whose caller names neither template nor flowspec; the first match applies.",
             ),
+            Meaning::new("proxy", "Listeners in front of unmodified origins, for gqos proxy."),
         ],
     ),
     (
@@ -246,6 +247,94 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
             Meaning::new("protocol", "The transport protocol; any if absent."),
             Meaning::new("local_port", "Local ports and ranges of them; any if absent."),
             Meaning::new("peer", "Networks and addresses of the peer; any if absent."),
+        ],
+    ),
+    (
+        "proxy.*",
+        &[
+            Meaning::new("listen", "The address and port where clients connect."),
+            Meaning::new("to", "The origin: a host name or an address, a colon and a port."),
+            Meaning::with_default(
+                "protocol",
+                "What clients speak: what is read of it decides which conditions a rule may have.",
+                "\"tcp\"",
+            ),
+            Meaning::new("class", "The class of connections that no rule gives another; none if absent."),
+            Meaning::new(
+                "template",
+                "The template of connections without a rule, or several, best first; the policy's rules decide if absent.",
+            ),
+            Meaning::new(
+                "rule",
+                "What connections and requests get that meet conditions; the first match applies.",
+            ),
+            Meaning::new(
+                "refuse",
+                "How a refused client is answered. The default is 503 by HTTP, 453 by RTSP, and close otherwise.",
+            ),
+            Meaning::with_default("retry_after", "What a refused client is told to wait.", "\"5 s\""),
+            Meaning::new("page", "The file that a refusal by HTTP sends; the decision as JSON if absent."),
+            Meaning::new("proxy_protocol", "PROXY protocol headers; none are read or sent if absent."),
+            Meaning::new("limits", "Bounds on what clients may use."),
+        ],
+    ),
+    (
+        "proxy.*.rule",
+        &[
+            Meaning::new("match", "Conditions on the connection or the request; every one if absent."),
+            Meaning::new("class", "The class of the flow; the proxy's if absent."),
+            Meaning::new("template", "The template that gives the flowspecs, or several, best first."),
+        ],
+    ),
+    (
+        "proxy.*.rule.match",
+        &[
+            Meaning::new("host", "Patterns of the request's host name; any if absent."),
+            Meaning::new(
+                "path",
+                "Patterns of the request's path, decoded and without its query; any if absent.",
+            ),
+            Meaning::new("sni", "Patterns of the server name in the ClientHello; any if absent."),
+            Meaning::new("peer", "Networks and addresses of the client; any if absent."),
+            Meaning::new("port", "Ports of the client and ranges of them; any if absent."),
+        ],
+    ),
+    (
+        "proxy.*.proxy_protocol",
+        &[
+            Meaning::new(
+                "accept",
+                "Networks of load balancers: connections from them begin with a header, and no others.",
+            ),
+            Meaning::new("send", "The version of the header that the origin gets; none if absent."),
+        ],
+    ),
+    (
+        "proxy.*.limits",
+        &[
+            Meaning::with_default(
+                "head",
+                "The most bytes of a request head or of a ClientHello.",
+                "\"16 KiB\"",
+            ),
+            Meaning::with_default(
+                "first_byte",
+                "How long a new connection may send nothing, where it has to.",
+                "\"30 s\"",
+            ),
+            Meaning::with_default(
+                "head_time",
+                "How long a head may take from its first byte on.",
+                "\"10 s\"",
+            ),
+            Meaning::with_default(
+                "connect_time",
+                "How long the origin may take to accept a connection.",
+                "\"5 s\"",
+            ),
+            Meaning::with_default("idle", "How long nothing may pass in either direction.", "\"10 min\""),
+            Meaning::with_default("connections", "The most connections at a time.", "10000"),
+            Meaning::with_default("drain", "How long connections may go on after SIGTERM.", "\"30 s\""),
         ],
     ),
 ];

@@ -35,8 +35,8 @@ const EVERYTHING: &str = include_str!("everything.toml");
 
 const OUTLINE: Outline = Outline {
     title: "gqos policy",
-    named: &["interface", "template", "class", "group", "client"],
-    arrays: &["rule"],
+    named: &["interface", "template", "class", "group", "client", "proxy"],
+    arrays: &["rule", "proxy.*.rule"],
     required: &[
         ("", &["version"]),
         ("interface.*.egress", &["capacity"]),
@@ -48,6 +48,8 @@ const OUTLINE: Outline = Outline {
         ("group.*.sending", &["service_type"]),
         ("group.*.receiving", &["service_type"]),
         ("rule", &["template"]),
+        ("proxy.*", &["listen", "to"]),
+        ("proxy.*.rule", &["template"]),
     ],
     meanings: meanings::MEANINGS,
     alternatives,
@@ -98,10 +100,19 @@ fn value_lists(tables: &mut Tables) {
     let id = range(u32::MAX, "1000-1999");
     let path = json!({ "type": "string", "pattern": "^/", "description": "a control group: \"/system.slice/origin.service\"" });
     let template = json!({ "type": "string" });
+    let pattern = json!({ "type": "string", "description": "a pattern, in which * stands for any text" });
     for (table, key, one) in [
-        ("rule", "template", template),
+        ("rule", "template", template.clone()),
+        ("proxy.*", "template", template.clone()),
+        ("proxy.*.rule", "template", template),
         ("rule.match", "local_port", range(65_535, "1935-1940")),
-        ("rule.match", "peer", network),
+        ("rule.match", "peer", network.clone()),
+        ("proxy.*.rule.match", "host", pattern.clone()),
+        ("proxy.*.rule.match", "path", pattern.clone()),
+        ("proxy.*.rule.match", "sni", pattern),
+        ("proxy.*.rule.match", "peer", network.clone()),
+        ("proxy.*.rule.match", "port", range(65_535, "1024-65535")),
+        ("proxy.*.proxy_protocol", "accept", network),
         ("class.*.match", "uid", id.clone()),
         ("class.*.match", "gid", id),
         ("class.*.match", "cgroup", path),

@@ -1,0 +1,307 @@
+//! The head of an HTTP/1 request: read strictly, since an origin that reads it in another way would see other requests.
+
+use super::body::Body;
+
+/// What a head shows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Head {
+    pub(super) method: String,
+    /// In lower case, without the port.
+    pub(super) host: Option<String>,
+    /// Decoded, without the query.
+    pub(super) path: String,
+    pub(super) body: Body,
+    /// The lines of the head without the empty one at its end, and without those of [`RENDITION`].
+    lines: Vec<u8>,
+}
+
+/// Why a head is not passed on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum BadHead {
+    /// It can be read in two ways, or not at all.
+    #[error("{0}")]
+    Ambiguous(&'static str),
+    #[error("the head of the request is too large")]
+    TooLarge,
+    #[error("the version of HTTP is neither 1.0 nor 1.1")]
+    Version,
+}
+
+/// The header that tells the origin which rendition is reserved.
+const RENDITION: &str = "X-Gqos-Rendition";
+
+/// The most headers of a request.
+const MOST_HEADERS: usize = 128;
+
+impl Head {
+    /// Reads the head at the start of these bytes, of at most `most`, and its length; `None` where it is not complete.
+    pub(super) fn parse(bytes: &[u8], most: usize) -> Result<Option<(Self, usize)>, BadHead> {
+        let start = empty_lines(bytes);
+        let Some(lines) = lines(&bytes[start..])? else {
+            return if bytes.len() > most { Err(BadHead::TooLarge) } else { Ok(None) };
+        };
+        let end = start + lines.iter().map(|line| line.len()).sum::<usize>();
+        if end > most {
+            return Err(BadHead::TooLarge);
+        }
+        Self::read(&bytes[start..end], &lines).map(|head| Some((head, end)))
+    }
+
+    fn read(bytes: &[u8], lines: &[&[u8]]) -> Result<Self, BadHead> {
+        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        match request.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+            Err(httparse::Error::TooManyHeaders) => return Err(BadHead::TooLarge),
+            Err(httparse::Error::Version) => return Err(BadHead::Version),
+            _ => return Err(BadHead::Ambiguous("the request cannot be read")),
+        }
+        let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+        let is_new = request.version == Some(1);
+        let (authority, path) = target_parts(target)?;
+        let headers = Headers(request.headers);
+        let host = headers.host(authority, is_new)?;
+        let body = headers.body(is_new)?;
+        let own = |line: &&&[u8]| {
+            let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+            !name.eq_ignore_ascii_case(RENDITION.as_bytes())
+        };
+        let kept =
+            lines[..lines.len() - 1].iter().filter(own).flat_map(|line| line.iter().copied()).collect();
+        Ok(Self { method: method.to_owned(), host, path: decoded(path), body, lines: kept })
+    }
+
+    /// The head as the origin gets it.
+    pub(super) fn with_rendition(&self, rendition: Option<&str>) -> Vec<u8> {
+        let mut bytes = self.lines.clone();
+        // A name with other characters cannot stand in a header.
+        if let Some(rendition) = rendition.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic())) {
+            bytes.extend_from_slice(format!("{RENDITION}: {rendition}\r\n").as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes
+    }
+}
+
+/// How many bytes of empty lines come before the head: a client may send one after a body.
+fn empty_lines(bytes: &[u8]) -> usize {
+    let mut start = 0;
+    while bytes[start..].starts_with(b"\r\n") {
+        start += 2;
+    }
+    start
+}
+
+/// The lines of a head, each with its end, up to the empty one; `None` where that has not come.
+pub(super) fn lines(bytes: &[u8]) -> Result<Option<Vec<&[u8]>>, BadHead> {
+    let mut lines = Vec::new();
+    let mut rest = bytes;
+    loop {
+        let end = rest.iter().position(|&byte| byte == b'\n');
+        let line = &rest[..end.map_or(rest.len(), |end| end + 1)];
+        let text = match end {
+            Some(_) => line.strip_suffix(b"\r\n").ok_or(BadHead::Ambiguous("a line ends without CR"))?,
+            None => line.strip_suffix(b"\r").unwrap_or(line),
+        };
+        if text.contains(&b'\r') || text.contains(&0) {
+            return Err(BadHead::Ambiguous("a CR or a NUL within a line"));
+        }
+        if !lines.is_empty() && matches!(text.first(), Some(b' ' | b'\t')) {
+            return Err(BadHead::Ambiguous("a header continues on the next line"));
+        }
+        if end.is_none() {
+            return Ok(None);
+        }
+        lines.push(line);
+        if text.is_empty() {
+            return Ok(Some(lines));
+        }
+        rest = &rest[line.len()..];
+    }
+}
+
+/// The authority, where the target has one, and the path without its query.
+fn target_parts(target: &str) -> Result<(Option<&str>, &str), BadHead> {
+    let (authority, path) = if target.starts_with('/') || target == "*" {
+        (None, target)
+    } else {
+        let rest = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
+        let rest = rest.and_then(|scheme| target.get(scheme.len()..));
+        let rest = rest.ok_or(BadHead::Ambiguous("the target is neither a path nor a URL of http"))?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        (Some(&rest[..end]), &rest[end..])
+    };
+    let path = path.split('?').next().unwrap_or_default();
+    Ok((authority, if path.is_empty() { "/" } else { path }))
+}
+
+struct Headers<'a>(&'a [httparse::Header<'a>]);
+
+impl<'a> Headers<'a> {
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+        let headers = self.0.iter();
+        let named = headers.filter(move |header| header.name.eq_ignore_ascii_case(name));
+        named.map(|header| header.value.trim_ascii())
+    }
+
+    /// The only header of a name.
+    fn only(&self, name: &'static str, several: &'static str) -> Result<Option<&'a [u8]>, BadHead> {
+        let mut all = self.all(name);
+        let first = all.next();
+        if all.next().is_some() { Err(BadHead::Ambiguous(several)) } else { Ok(first) }
+    }
+
+    fn host(&self, authority: Option<&str>, is_new: bool) -> Result<Option<String>, BadHead> {
+        let bad = BadHead::Ambiguous("the Host header is not a host");
+        let host = self.only("host", "more than one Host header")?;
+        let host = host.map(std::str::from_utf8).transpose().map_err(|_| bad)?;
+        if host.is_none() && is_new {
+            return Err(BadHead::Ambiguous("the Host header is missing"));
+        }
+        if let (Some(authority), Some(host)) = (authority, host)
+            && !authority.eq_ignore_ascii_case(host)
+        {
+            return Err(BadHead::Ambiguous("the target and the Host header name different hosts"));
+        }
+        let Some(host) = authority.or(host) else { return Ok(None) };
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_~%:[]".contains(&byte);
+        if !host.bytes().all(is_host) {
+            return Err(bad);
+        }
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        };
+        Ok(Some(name.to_ascii_lowercase()))
+    }
+
+    fn body(&self, is_new: bool) -> Result<Body, BadHead> {
+        let length = self.only("content-length", "more than one Content-Length header")?;
+        let coding = self.only("transfer-encoding", "more than one Transfer-Encoding header")?;
+        let upgrades = is_new
+            && self.all("upgrade").next().is_some()
+            && self.all("connection").any(|value| {
+                value
+                    .split(|&byte| byte == b',')
+                    .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            });
+        match (length, coding) {
+            (Some(_), Some(_)) => Err(BadHead::Ambiguous("both Content-Length and Transfer-Encoding")),
+            (None, Some(coding)) if is_new && coding.eq_ignore_ascii_case(b"chunked") => {
+                Ok(if upgrades { Body::Tunnel } else { Body::CHUNKED })
+            }
+            (None, Some(_)) => Err(BadHead::Ambiguous("the Transfer-Encoding is not chunked alone")),
+            (Some(digits), None) => {
+                let text = std::str::from_utf8(digits).ok();
+                let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                let length = text.and_then(|text| text.parse().ok());
+                let length = length.ok_or(BadHead::Ambiguous("the Content-Length is not a number"))?;
+                Ok(if upgrades { Body::Tunnel } else { Body::Length(length) })
+            }
+            (None, None) => Ok(if upgrades { Body::Tunnel } else { Body::Done }),
+        }
+    }
+}
+
+/// A path with its escapes replaced; those that are not valid stay.
+pub(super) fn decoded(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escape =
+            after.get(..2).filter(|_| byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let is_hex = |text: &&str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match escape.filter(is_hex).and_then(|text| u8::from_str_radix(text, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: usize = 1024;
+
+    fn parse(text: &str) -> Result<Option<(Head, usize)>, BadHead> {
+        Head::parse(text.as_bytes(), MOST)
+    }
+
+    #[test]
+    fn a_head_is_passed_on_as_it_came_but_for_one_header() {
+        let text = "\r\nGET /a%20b?c=d HTTP/1.1\r\nhOsT:  A.Example:8080 \r\nx-GQOS-rendition: forged\r\nX:\tñ \r\n\r\nrest";
+        let (head, length) = parse(text).expect("a head").expect("complete");
+        assert_eq!(&text[length..], "rest");
+        assert_eq!(
+            (head.method.as_str(), head.host.as_deref(), head.path.as_str()),
+            ("GET", Some("a.example"), "/a b")
+        );
+        assert_eq!(head.body, Body::Done);
+        let start = "GET /a%20b?c=d HTTP/1.1\r\nhOsT:  A.Example:8080 \r\nX:\tñ \r\n";
+        assert_eq!(head.with_rendition(None), format!("{start}\r\n").as_bytes());
+        assert_eq!(
+            head.with_rendition(Some("hd")),
+            format!("{start}X-Gqos-Rendition: hd\r\n\r\n").as_bytes()
+        );
+        assert_eq!(head.with_rendition(Some("a\r\nb")), format!("{start}\r\n").as_bytes());
+        for end in 0..length {
+            assert_eq!(Head::parse(&text.as_bytes()[..end], MOST).expect("a part"), None, "{end}");
+        }
+    }
+
+    #[test]
+    fn the_body_is_framed_by_one_header() {
+        let body = |headers: &str| {
+            let head = parse(&format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n")).expect(headers);
+            head.expect("complete").0.body
+        };
+        assert_eq!(body(""), Body::Done);
+        assert_eq!(body("Content-Length: 17\r\n"), Body::Length(17));
+        assert_eq!(body("Transfer-Encoding: Chunked\r\n"), Body::CHUNKED);
+        assert_eq!(body("Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"), Body::Tunnel);
+        assert_eq!(body("Upgrade: websocket\r\n"), Body::Done);
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        for text in [
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nX: y\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+            "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
+            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "\x16\x03\x01\x02\x00\r\n\r\n",
+            "nonsense\r\n\r\n",
+        ] {
+            assert!(matches!(parse(text), Err(BadHead::Ambiguous(_))), "{text:?}: {:?}", parse(text));
+        }
+        assert_eq!(parse("GET / HTTP/2.0\r\nHost: a\r\n\r\n"), Err(BadHead::Version));
+        let long = "a".repeat(MOST);
+        assert_eq!(parse(&format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n")), Err(BadHead::TooLarge));
+        assert_eq!(parse(&format!("GET /{long}")), Err(BadHead::TooLarge));
+    }
+}

@@ -1,0 +1,60 @@
+//! A proxy in front of origins that know nothing of reservations.
+//!
+//! Takes the `[proxy.NAME]` tables of a policy; accepts their clients, reserves for each, and passes what the origin sends at
+//! the reserved rate. Decides nothing by itself, and does not change what it passes but for one header.
+//!
+//! ```no_run
+//! use gqos::connect::Host;
+//! use gqos::policy::Policy;
+//! use gqos::proxy::Server;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let policy = Policy::from_path("/etc/gqos/policy.toml")?;
+//! let proxies = policy.proxies.clone();
+//! let host = Host::start(policy).await?;
+//! let server = Server::bind(&host, &proxies)?;
+//! server.run(|record| println!("{record}"), async { drop(tokio::signal::ctrl_c().await) }).await;
+//! host.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # One connection
+//!
+//! 1. A PROXY protocol header is read where the peer is a load balancer of the policy.
+//! 2. What the protocol shows is read: the head of an HTTP or RTSP request, the ClientHello of TLS. The bytes, the time and
+//!    the number of connections are limited.
+//! 3. The first rule that matches gives the templates; [`Flow::reserve`](crate::connect::Flow::reserve) asks for them. A refused client is answered
+//!    as the policy says, and the origin learns nothing of it.
+//! 4. The origin is connected, and both directions are copied. At most one buffer of each direction is held: a client that
+//!    reads slowly slows its origin down. The end of one direction leaves the other one open; a reset is passed on as one.
+//! 5. The [`ConnectionRecord`] says how it went.
+//!
+//! # Requests after the first
+//!
+//! A connection of HTTP is followed from one request to the next, by their lengths. Each head is checked as the first one
+//! is. One that meets another rule renegotiates the reservation; if that is refused, the request is not passed on and the
+//! connection is closed once nothing more comes from the origin: the client asks again on a new connection, and gets the
+//! refusal there. Responses are not parsed. After a request with `Upgrade` the connection is passed on unread.
+
+mod admission;
+mod answer;
+mod body;
+mod client_hello;
+mod clock;
+mod error;
+mod header;
+mod http;
+mod incoming;
+mod progress;
+mod record;
+mod relay;
+mod requests;
+mod rtsp;
+mod server;
+mod session;
+
+pub use error::ProxyError;
+pub use record::{ConnectionEnd, ConnectionRecord};
+pub use server::Server;

@@ -1,0 +1,112 @@
+//! The requests of a connection of HTTP, on their way to the origin.
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+
+use super::admission::{Admission, Shown};
+use super::body::{Body, Malformed};
+use super::clock::{duration, now};
+use super::http::{BadHead, Head};
+use super::progress::{Progress, UpEnd};
+use crate::policy::ProxyLimits;
+
+/// The requests of a connection: what was read of them, and where the current one ends.
+pub(super) struct Requests {
+    admission: Admission,
+    limits: ProxyLimits,
+    /// What was read and is not passed on.
+    buffer: Vec<u8>,
+    /// What is left of the current request.
+    body: Body,
+    /// When the head that is being read has to be whole.
+    deadline: Option<Instant>,
+    /// How many heads were passed on.
+    passed_on: u64,
+}
+
+/// How much is read at once.
+const PIECE: usize = 8192;
+
+impl Requests {
+    /// The requests after a first head that was passed on: `buffer` is what was read beyond it.
+    pub(super) fn after(head: &Head, buffer: Vec<u8>, admission: Admission, limits: ProxyLimits) -> Self {
+        Self { admission, limits, buffer, body: head.body, deadline: None, passed_on: 1 }
+    }
+
+    pub(super) fn passed_on(&self) -> u64 {
+        self.passed_on
+    }
+
+    /// Passes requests on until the client has sent its last one.
+    pub(super) async fn pump(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+        progress: &Progress,
+    ) -> UpEnd {
+        loop {
+            let ready = match self.next_part().await {
+                Ok(ready) => ready,
+                Err(end) => return end,
+            };
+            if let Some(part) = ready {
+                if to.write_all(&part).await.is_err() {
+                    return UpEnd::OriginFailed;
+                }
+                progress.add_up(part.len());
+                continue;
+            }
+            progress.set_between_requests(self.body == Body::Done && self.buffer.is_empty());
+            let was_empty = self.buffer.is_empty();
+            self.buffer.reserve(PIECE);
+            let read = from.read_buf(&mut self.buffer);
+            let read = match self.deadline.filter(|_| self.body == Body::Done && !was_empty) {
+                Some(deadline) => match timeout_at(deadline, read).await {
+                    Ok(read) => read,
+                    Err(_) => return UpEnd::BadRequest("a head did not come in time".into()),
+                },
+                None => read.await,
+            };
+            match read {
+                Ok(0) => {
+                    // What the client does not complete is no request.
+                    return match to.shutdown().await {
+                        Ok(()) => UpEnd::Finished,
+                        Err(_) => UpEnd::OriginFailed,
+                    };
+                }
+                Ok(_) if was_empty => self.deadline = Some(now() + duration(self.limits.head_time)),
+                Ok(_) => {}
+                Err(error) => return UpEnd::ClientFailed(error),
+            }
+        }
+    }
+
+    /// What of the buffer may be passed on; `None` where more has to be read first.
+    async fn next_part(&mut self) -> Result<Option<Vec<u8>>, UpEnd> {
+        if self.buffer.is_empty() {
+            return Ok(None);
+        }
+        if self.body != Body::Done {
+            let bad = |Malformed| UpEnd::BadRequest("a chunk that can be read in two ways".into());
+            let taken = self.body.take(&self.buffer).map_err(bad)?;
+            let rest = self.buffer.split_off(taken);
+            let part = std::mem::replace(&mut self.buffer, rest);
+            if self.body == Body::Done && !self.buffer.is_empty() {
+                self.deadline = Some(now() + duration(self.limits.head_time));
+            }
+            return Ok(Some(part));
+        }
+        let most = usize::try_from(self.limits.head.get()).unwrap_or(usize::MAX);
+        let bad = |error: BadHead| UpEnd::BadRequest(error.to_string());
+        let Some((head, length)) = Head::parse(&self.buffer, most).map_err(bad)? else { return Ok(None) };
+        let shown = Shown { host: head.host.as_deref(), path: Some(&head.path), sni: None };
+        let rendition = self.admission.admit(shown).await;
+        let rendition = rendition.map_err(|error| UpEnd::Refused(error.to_string()))?;
+        self.buffer.drain(..length);
+        self.body = head.body;
+        self.passed_on += 1;
+        self.deadline = None;
+        Ok(Some(head.with_rendition(rendition.as_deref())))
+    }
+}

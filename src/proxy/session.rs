@@ -1,0 +1,304 @@
+//! One client's connection, from its acceptance to its record.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use flowspec::Direction;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::admission::{Admission, Shown};
+use super::answer::{fault, not_enough_bandwidth, service_unavailable};
+use super::client_hello;
+use super::clock::{duration, micros, now, unix_micros};
+use super::header::{self, Addresses};
+use super::http::{BadHead, Head};
+use super::incoming::{Incoming, NoStart, Phase, close_gently, reset};
+use super::progress::UpEnd;
+use super::record::{ConnectionEnd, ConnectionRecord};
+use super::relay::{RelayEnd, Upward, relay};
+use super::requests::Requests;
+use super::rtsp::RtspHead;
+use crate::connect::{ConnectError, Connection};
+use crate::policy::{Proxy, ProxyProtocol, RefuseAs};
+
+/// What all connections of a proxy share.
+pub(super) struct Served {
+    pub(super) name: String,
+    pub(super) proxy: Arc<Proxy>,
+    /// The operator's page for refusals by HTTP.
+    pub(super) page: Option<Vec<u8>>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+/// What the start of a connection shows.
+enum Start {
+    Http(Box<Head>),
+    Rtsp(RtspHead),
+    /// With the server name, where the ClientHello has one.
+    Tls(Option<String>),
+    Unread,
+}
+
+struct Session<'a> {
+    served: &'a Served,
+    accepted: Instant,
+    record: ConnectionRecord,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(served: &Served, connection: Connection) -> ConnectionRecord {
+    let flow = Arc::clone(connection.flow());
+    let record = ConnectionRecord::new(&served.name, connection.peer());
+    let mut session = Session { served, accepted: now(), record };
+    session.run(connection).await;
+    let mut record = session.record;
+    let sent = flow.control().stats(Direction::Sending);
+    record.sent_bytes = sent.bytes;
+    record.waits = sent.waits;
+    record.received_bytes = flow.control().stats(Direction::Receiving).bytes;
+    record.duration_us = micros(session.accepted.elapsed());
+    record.unix_us = unix_micros();
+    record
+}
+
+impl Session<'_> {
+    fn end(&mut self, end: ConnectionEnd, detail: Option<String>) {
+        (self.record.end, self.record.detail) = (end, detail);
+    }
+
+    async fn run(&mut self, connection: Connection) {
+        let proxy = &self.served.proxy;
+        let peer = connection.peer();
+        let server = connection.socket().local_addr().unwrap_or(peer);
+        let mut addresses = Addresses { client: peer, server };
+        let mut incoming = Incoming::new(connection, proxy.limits, self.served.phase.clone());
+        if proxy.expects_header(peer.ip()) {
+            let (stated, length) = match incoming.read(header::parse).await {
+                Ok(read) => read,
+                Err(why) => return self.no_start(incoming.connection, why).await,
+            };
+            incoming.buffer.drain(..length);
+            addresses = stated.unwrap_or(addresses);
+            self.record.client = Some(addresses.client).filter(|client| *client != peer);
+        }
+        let start = match self.read_start(&mut incoming).await {
+            Ok(start) => start,
+            Err(why) => return self.no_start(incoming.connection, why).await,
+        };
+        let flow = Arc::clone(incoming.connection.flow());
+        let mut admission = Admission::new(Arc::clone(proxy), Arc::clone(&flow), addresses.client);
+        let admitted = admission.admit(start.shown()).await;
+        self.record.admission_us = Some(micros(self.accepted.elapsed()));
+        let rendition = match admitted {
+            Ok(rendition) => rendition,
+            Err(error) => return self.refuse(incoming.connection, &start, &error).await,
+        };
+        self.record.flow = flow.id();
+        self.record.rendition.clone_from(&rendition);
+        let origin = match self.connect(addresses).await {
+            Ok(origin) => origin,
+            Err(error) => return self.no_origin(incoming.connection, &start, error).await,
+        };
+        let Incoming { connection, buffer, .. } = incoming;
+        self.pass(connection, origin, (start, buffer, rendition), admission).await;
+        if let Some(rendition) = flow.rendition() {
+            self.record.rendition = Some(rendition);
+        }
+    }
+
+    async fn read_start(&mut self, incoming: &mut Incoming) -> Result<Start, NoStart<String>> {
+        let most = usize::try_from(self.served.proxy.limits.head.get()).unwrap_or(usize::MAX);
+        let record = &mut self.record;
+        match self.served.proxy.protocol {
+            ProxyProtocol::Http => {
+                let (head, length) = incoming.read(|bytes| Head::parse(bytes, most)).await.map_err(text)?;
+                incoming.buffer.drain(..length);
+                (record.host, record.path) = (head.host.clone(), Some(head.path.clone()));
+                Ok(Start::Http(Box::new(head)))
+            }
+            ProxyProtocol::Rtsp => {
+                let head = incoming.read(|bytes| RtspHead::parse(bytes, most)).await.map_err(text)?;
+                (record.host, record.path) = (head.host.clone(), Some(head.path.clone()));
+                Ok(Start::Rtsp(head))
+            }
+            ProxyProtocol::Tls => {
+                let name =
+                    incoming.read(|bytes| client_hello::server_name(bytes, most)).await.map_err(text)?;
+                record.sni.clone_from(&name);
+                Ok(Start::Tls(name))
+            }
+            ProxyProtocol::Rtmp | ProxyProtocol::Tcp => Ok(Start::Unread),
+        }
+    }
+
+    /// Connects to the origin, and sends it the header of the PROXY protocol where the policy says so.
+    async fn connect(&self, addresses: Addresses) -> io::Result<TcpStream> {
+        let proxy = &self.served.proxy;
+        let connecting = timeout(duration(proxy.limits.connect_time), TcpStream::connect(&proxy.to));
+        let mut origin = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        origin.set_nodelay(true)?;
+        if let Some(version) = proxy.send {
+            origin.write_all(&addresses.header(version)).await?;
+        }
+        Ok(origin)
+    }
+
+    /// Passes on what was read, and then both directions.
+    async fn pass(
+        &mut self,
+        connection: Connection,
+        mut origin: TcpStream,
+        (start, buffer, rendition): (Start, Vec<u8>, Option<String>),
+        admission: Admission,
+    ) {
+        let limits = &self.served.proxy.limits;
+        let mut upward = match start {
+            Start::Http(head) => {
+                // What the origin does not take shows as its failure in the relay.
+                let _ = origin.write_all(&head.with_rendition(rendition.as_deref())).await;
+                Upward::Requests(Box::new(Requests::after(&head, buffer, admission, *limits)))
+            }
+            Start::Rtsp(_) | Start::Tls(_) | Start::Unread => Upward::Raw(buffer),
+        };
+        let phase = self.served.phase.clone();
+        let (connection, origin, end) = relay(connection, origin, &mut upward, limits, phase).await;
+        if let Upward::Requests(requests) = &upward {
+            self.record.requests = requests.passed_on();
+        }
+        match end {
+            RelayEnd::Closed => self.end(ConnectionEnd::Closed, None),
+            RelayEnd::ClientFailed(error) => {
+                // The origin learns that what it has sent did not arrive.
+                let _ = origin.set_zero_linger();
+                self.end(ConnectionEnd::ClientFailed, Some(error.to_string()));
+            }
+            RelayEnd::OriginFailed(error) => {
+                reset(connection);
+                self.end(ConnectionEnd::OriginFailed, Some(error.to_string()));
+            }
+            RelayEnd::Idle => {
+                let _ = origin.set_zero_linger();
+                reset(connection);
+                self.end(ConnectionEnd::Idle, None);
+            }
+            RelayEnd::Drained => {
+                let _ = origin.set_zero_linger();
+                reset(connection);
+                self.end(ConnectionEnd::Drained, None);
+            }
+            RelayEnd::Stopped(why) => {
+                drop(origin);
+                close_gently(connection).await;
+                match why {
+                    UpEnd::Refused(message) => self.end(ConnectionEnd::LaterRequestRefused, Some(message)),
+                    UpEnd::BadRequest(message) => self.end(ConnectionEnd::BadRequest, Some(message)),
+                    UpEnd::Finished | UpEnd::ClientFailed(_) | UpEnd::OriginFailed => {}
+                }
+            }
+        }
+    }
+
+    /// Answers a client whose reservation was refused, or could not be set up.
+    async fn refuse(&mut self, connection: Connection, start: &Start, error: &ConnectError) {
+        let end = if error.is_refused() { ConnectionEnd::Refused } else { ConnectionEnd::Failed };
+        self.end(end, Some(error.to_string()));
+        let reason = error.decision().and_then(|decision| decision.reason());
+        self.record.reason = reason.and_then(|reason| {
+            serde_json::to_value(reason).ok().and_then(|value| value.as_str().map(str::to_owned))
+        });
+        let (proxy, page) = (&self.served.proxy, self.served.page.as_deref());
+        let answer = match (proxy.refuse, start) {
+            (RefuseAs::ServiceUnavailable, Start::Http(head)) => {
+                service_unavailable(proxy, page, error, &head.method)
+            }
+            (RefuseAs::NotEnoughBandwidth, Start::Rtsp(head)) => {
+                not_enough_bandwidth(proxy, error, head.sequence)
+            }
+            (RefuseAs::Reset, _) => return reset(connection),
+            _ => return close_gently(connection).await,
+        };
+        say(connection, &answer).await;
+    }
+
+    async fn no_origin(&mut self, connection: Connection, start: &Start, error: io::Error) {
+        let to: &str = &self.served.proxy.to;
+        self.end(ConnectionEnd::OriginUnreachable, Some(format!("{to}: {error}")));
+        let is_late = error.kind() == io::ErrorKind::TimedOut;
+        match start {
+            Start::Http(head) => {
+                let status = if is_late { (504, "Gateway Timeout") } else { (502, "Bad Gateway") };
+                say(connection, &fault(status, "the origin cannot be reached", &head.method)).await;
+            }
+            Start::Rtsp(_) | Start::Tls(_) | Start::Unread => reset(connection),
+        }
+    }
+
+    async fn no_start(&mut self, connection: Connection, why: NoStart<impl ToString>) {
+        let is_http = self.served.proxy.protocol == ProxyProtocol::Http;
+        let (end, status, detail) = match why {
+            NoStart::Bad(error) => (ConnectionEnd::BadRequest, (400, "Bad Request"), error.to_string()),
+            NoStart::TimedOut => {
+                (ConnectionEnd::TimedOut, (408, "Request Timeout"), "no request came in time".into())
+            }
+            NoStart::Closed => return self.end(ConnectionEnd::NoRequest, None),
+            NoStart::Draining => {
+                self.end(ConnectionEnd::Drained, None);
+                return close_gently(connection).await;
+            }
+            NoStart::Failed(error) => return self.end(ConnectionEnd::ClientFailed, Some(error.to_string())),
+        };
+        let is = |error: BadHead| detail == error.to_string();
+        let status = match status {
+            (400, _) if is(BadHead::TooLarge) => (431, "Request Header Fields Too Large"),
+            (400, _) if is(BadHead::Version) => (505, "HTTP Version Not Supported"),
+            status => status,
+        };
+        let answer = is_http.then(|| fault(status, &detail, "GET"));
+        self.end(end, Some(detail));
+        match answer {
+            Some(answer) => say(connection, &answer).await,
+            None => reset(connection),
+        }
+    }
+}
+
+impl Start {
+    fn shown(&self) -> Shown<'_> {
+        match self {
+            Self::Http(head) => Shown { host: head.host.as_deref(), path: Some(&head.path), sni: None },
+            Self::Rtsp(head) => Shown { host: head.host.as_deref(), path: Some(&head.path), sni: None },
+            Self::Tls(name) => Shown { sni: name.as_deref(), ..Shown::default() },
+            Self::Unread => Shown::default(),
+        }
+    }
+}
+
+fn text<E: ToString>(why: NoStart<E>) -> NoStart<String> {
+    match why {
+        NoStart::Bad(error) => NoStart::Bad(error.to_string()),
+        NoStart::TimedOut => NoStart::TimedOut,
+        NoStart::Closed => NoStart::Closed,
+        NoStart::Failed(error) => NoStart::Failed(error),
+        NoStart::Draining => NoStart::Draining,
+    }
+}
+
+/// Sends an answer, and closes the connection after it.
+async fn say(mut connection: Connection, answer: &[u8]) {
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+    // A client that is gone, or takes nothing, needs no answer.
+    if let Ok(Ok(())) = timeout(PATIENCE, connection.write_all(answer)).await {
+        close_gently(connection).await;
+    }
+}
+
+/// The record of a connection that was not served since too many stood.
+pub(super) fn turned_away(served: &Served, peer: SocketAddr) -> ConnectionRecord {
+    let mut record = ConnectionRecord::new(&served.name, peer);
+    (record.end, record.unix_us) = (ConnectionEnd::TooManyConnections, unix_micros());
+    record
+}
