@@ -221,6 +221,128 @@ fn wrong_usage_is_2_and_help_names_the_exit_codes() {
 }
 
 #[test]
+fn a_daemon_that_is_not_there_is_69() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    // A socket that nothing listens at, and one that does not exist.
+    drop(std::os::unix::net::UnixListener::bind(here.join("stale.sock")).unwrap());
+    for command in ["status", "flows", "events", "reload", "drain"] {
+        for socket in ["stale.sock", "absent.sock"] {
+            let stderr = format!("the daemon cannot be reached: connect ({socket})");
+            check(here, &[command, "--socket", socket], 69, "", &stderr);
+            check(here, &[command, "--json", "--socket", socket], 69, "", &stderr);
+        }
+    }
+    check(here, &["call", "--socket", "absent.sock", "Status"], 69, "", "connect (absent.sock)");
+    check(here, &["call", "--socket", "absent.sock", "Status", "{"], 2, "", "the parameters: ");
+    check(here, &["call", "--socket", "absent.sock", "Status", "[]"], 2, "", "not a JSON object");
+    let connect = ["connect", "--socket", "absent.sock", "127.0.0.1", "9"];
+    check(here, &connect, 69, "", "the daemon cannot be reached: connect (absent.sock)");
+    let both = ["connect", "--socket", "absent.sock", "--policy", "p.toml", "127.0.0.1", "9"];
+    check(here, &both, 2, "", "cannot be used with");
+}
+
+/// What the command shows of replies that the test chooses.
+#[track_caller]
+fn check_replies(arguments: &[&str], call: &str, replies: &[&str], code: i32, stdout: &str) {
+    use std::io::{Read, Write};
+    let directory = tempfile::tempdir().unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(directory.path().join("s")).unwrap();
+    let replies: Vec<u8> = replies.iter().flat_map(|reply| reply.bytes().chain([0])).collect();
+    let daemon = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut received = Vec::new();
+        while !received.ends_with(&[0]) {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            received.extend(byte);
+        }
+        stream.write_all(&replies).unwrap();
+        String::from_utf8(received).unwrap()
+    });
+    let output = gqos(directory.path(), &[arguments, &["--socket", "s"]].concat());
+    let received = daemon.join().unwrap();
+    assert_eq!(received.trim_end_matches('\0'), call);
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!((out.as_str(), output.status.code()), (stdout, Some(code)), "{arguments:?}: {err}");
+}
+
+#[test]
+fn the_daemons_replies_are_shown() {
+    let status = r#"{"method":"org.gqos.Status","parameters":{"classes":null}}"#;
+    let reply = r#"{"parameters":{"version":"0.1.0","pid":7,"policy":["p.toml"],"draining":true,"connections":1,"flows":2,"interfaces":[]}}"#;
+    let text =
+        "gqos 0.1.0, process 7, policy p.toml: 1 client, 2 reservations\ndraining: new flows are refused\n";
+    check_replies(&["status"], status, &[reply], 0, text);
+    let flows = r#"{"method":"org.gqos.Flows","parameters":{"interface":null},"more":true}"#;
+    let flow = |id: &str, rate: u64, continues: bool| {
+        format!(
+            r#"{{"parameters":{{"flows":[{{"id":"{id}","interface":"eth0","charged":{{"sending":{rate},"receiving":0}},"group":null,"class":null,"uid":1000,"pid":9,"cookie":null}}]}},"continues":{continues}}}"#
+        )
+    };
+    let replies = [flow("v2", 125_000, true), flow("a1", 250_000, true), flow("v1", 375_000, false)];
+    let replies: Vec<_> = replies.iter().map(String::as_str).collect();
+    let ids = |arguments: &[&str]| {
+        let record = |id: &str, rate: u64| {
+            format!(
+                "{{\"id\":\"{id}\",\"interface\":\"eth0\",\"charged\":{{\"sending\":{rate},\"receiving\":0}},\"group\":null,\"class\":null,\"uid\":1000,\"pid\":9,\"cookie\":null}}\n"
+            )
+        };
+        arguments
+            .iter()
+            .map(|id| {
+                record(
+                    id,
+                    match *id {
+                        "v1" => 375_000,
+                        "v2" => 125_000,
+                        _ => 250_000,
+                    },
+                )
+            })
+            .collect::<String>()
+    };
+    check_replies(&["flows", "--json"], flows, &replies, 0, &ids(&["a1", "v1", "v2"]));
+    check_replies(&["flows", "--json", "--sort", "sending"], flows, &replies, 0, &ids(&["v1", "a1", "v2"]));
+    check_replies(&["flows", "--json", "--id", "v"], flows, &replies, 0, &ids(&["v1", "v2"]));
+    check_replies(&["flows", "--json", "--uid", "0"], flows, &replies, 0, "");
+    let events = r#"{"method":"org.gqos.Events","parameters":{},"more":true}"#;
+    let batch = r#"{"parameters":{"events":[{"at_us":1,"event":"flow_admitted","id":"v1"},{"at_us":2,"event":"flow_released","id":"v1","interface":null}],"dropped":0},"continues":true}"#;
+    check_replies(
+        &["events", "--count", "2"],
+        events,
+        &[batch],
+        0,
+        "flow_admitted id=v1\nflow_released id=v1\n",
+    );
+    let only = ["events", "--event", "flow_released", "--count", "1"];
+    check_replies(&only, events, &[batch], 0, "flow_released id=v1\n");
+    let reload = r#"{"method":"org.gqos.Reload","parameters":{}}"#;
+    let denied = r#"{"error":"org.gqos.NotPermitted","parameters":{"method":"org.gqos.Reload"}}"#;
+    check_replies(&["reload"], reload, &[denied], 77, "");
+    let invalid = r#"{"error":"org.gqos.InvalidPolicy","parameters":{"problems":[{"code":"GQ0002","message":"no","file":"p.toml","line":1,"column":2}]}}"#;
+    check_replies(&["reload"], reload, &[invalid], 78, "");
+    let drain = r#"{"method":"org.gqos.Drain","parameters":{"resume":true}}"#;
+    let drained = r#"{"parameters":{"draining":false,"flows":1}}"#;
+    check_replies(
+        &["drain", "--resume", "--json"],
+        drain,
+        &[drained],
+        0,
+        "{\"draining\":false,\"flows\":1}\n",
+    );
+    let reserve = r#"{"method":"org.gqos.Reserve","parameters":{"peer":"192.0.2.7"}}"#;
+    let refused = r#"{"parameters":{"decision":{"ok":false}}}"#;
+    let call = ["call", "Reserve", r#"{"peer": "192.0.2.7"}"#];
+    check_replies(&call, reserve, &[refused], 1, "{\"decision\":{\"ok\":false}}\n");
+    let unknown =
+        r#"{"error":"org.varlink.service.MethodNotFound","parameters":{"method":"org.gqos.Dance"}}"#;
+    check_replies(&["call", "Dance"], r#"{"method":"org.gqos.Dance","parameters":{}}"#, &[unknown], 2, "");
+    // A daemon that ends before its reply.
+    check_replies(&["status"], status, &[], 69, "");
+}
+
+#[test]
 fn connect_says_what_it_lacks_before_it_opens_a_socket() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();

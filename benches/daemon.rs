@@ -1,0 +1,119 @@
+//! A reservation and its release through the daemon, beside the same in the client's process: user-space mode, so that the
+//! kernel's answers do not count.
+//!
+//! ```text
+//! cargo bench --bench daemon
+//! ```
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use flowspec::{Bytes, Flowspec, Qos, Rate};
+use gqos::connect::{Ask, Host, ReservationRequest};
+use gqos::policy::{Policy, Protocol, Subject};
+use tokio::runtime::{Builder, Runtime};
+
+const POLICY: &str = "version = 1\n[interface.lo]\nenforcement = \"user-space\"\negress = { capacity = \"10 Gbit/s\", reservable = \"80%\" }\n";
+
+const SAMPLES: usize = 20_000;
+const CLIENTS: usize = 8;
+
+/// The daemon, ended with this value.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn main() {
+    let runtime = runtime();
+    let policy: Policy = POLICY.parse().unwrap();
+    let local = runtime.block_on(Host::start(policy)).unwrap();
+    report("in this process", &mut sample(&runtime, &local, SAMPLES));
+    runtime.block_on(local.stop());
+
+    let directory = tempfile::tempdir().unwrap();
+    let (file, socket) = (directory.path().join("policy.toml"), directory.path().join("gqos.sock"));
+    std::fs::write(&file, POLICY).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
+    command.arg("daemon").arg("--policy").arg(&file).arg("--socket").arg(&socket);
+    // Its log is not what is measured.
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    let _daemon = Daemon(command.spawn().unwrap());
+    let remote = runtime.block_on(connect(&socket));
+    report("by the daemon, 1 client", &mut sample(&runtime, &remote, SAMPLES));
+    runtime.block_on(remote.stop());
+    several(&socket);
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Connects once the daemon listens.
+async fn connect(socket: &Path) -> Host {
+    for _ in 0..1000 {
+        if let Ok(host) = Host::connect_daemon(socket).await {
+            return host;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no daemon at {} after 10 s", socket.display());
+}
+
+fn request() -> ReservationRequest {
+    let flowspec = Flowspec::guaranteed(Rate::from_mbit(1), Bytes::new(16_384));
+    let subject = Subject { protocol: Protocol::Tcp, local_port: 0, peer: Ipv4Addr::LOCALHOST.into() };
+    ReservationRequest::new(Ask::qos(Qos::sending(flowspec)), subject)
+}
+
+/// The times of reservations with their releases.
+fn sample(runtime: &Runtime, host: &Host, count: usize) -> Vec<Duration> {
+    runtime.block_on(async {
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let start = Instant::now();
+            drop(host.reserve(request()).await.unwrap());
+            times.push(start.elapsed());
+        }
+        times
+    })
+}
+
+/// Several clients at once, each with a thread and a connection.
+fn several(socket: &Path) {
+    let begin = Arc::new(Barrier::new(CLIENTS + 1));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (begin, socket) = (Arc::clone(&begin), socket.to_owned());
+            std::thread::spawn(move || {
+                let runtime = runtime();
+                let host = runtime.block_on(connect(&socket));
+                begin.wait();
+                sample(&runtime, &host, SAMPLES / CLIENTS)
+            })
+        })
+        .collect();
+    begin.wait();
+    let start = Instant::now();
+    let mut times: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+    let micros = start.elapsed().as_micros().max(1);
+    report(&format!("by the daemon, {CLIENTS} clients"), &mut times);
+    // Rounded down.
+    println!("{:<28} {} a second", "", u128::try_from(times.len()).unwrap() * 1_000_000 / micros);
+}
+
+fn report(name: &str, times: &mut [Duration]) {
+    times.sort_unstable();
+    let at = |per_mille: usize| times[(times.len() - 1) * per_mille / 1000].as_nanos();
+    println!("{name:<28} p50 {} ns, p99 {} ns", at(500), at(990));
+}
