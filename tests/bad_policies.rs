@@ -302,6 +302,8 @@ fn proxies_that_cannot_serve_are_refused() {
         ("limits = { heads = 1 }", Code::UnknownKey),
         ("proxy_protocol = { accept = \"10.0.0.1/8\" }", Code::BadValue),
         ("proxy_protocol = { send = \"v3\" }", Code::BadValue),
+        ("protocol = \"udp\"\nproxy_protocol = { send = \"v1\" }", Code::Conflict),
+        ("protocol = \"udp\"\nrefuse = \"reset\"", Code::Conflict),
         ("[[proxy.p.rule]]", Code::MissingKey),
         ("[[proxy.p.rule]]\ntemplate = \"x\"", Code::UnknownName),
         ("[[proxy.p.rule]]\nmatch = { path = \"/*\" }\ntemplate = \"t\"", Code::Conflict),

@@ -3,8 +3,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod common;
+#[path = "proxy/datagrams.rs"]
+mod datagrams;
 #[path = "proxy/http.rs"]
 mod http;
+#[path = "proxy/origins.rs"]
+mod origins;
 #[path = "proxy/streams.rs"]
 mod streams;
 #[path = "proxy/world.rs"]

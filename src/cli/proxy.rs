@@ -72,6 +72,8 @@ enum Protocol {
     Rtmp,
     /// Any stream, which is not read.
     Tcp,
+    /// Datagrams: a client's address and port are a session.
+    Udp,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
@@ -110,6 +112,7 @@ fn proxies(arguments: &Arguments, policy: &Policy) -> Result<BTreeMap<String, Pr
         Protocol::Rtsp => ProxyProtocol::Rtsp,
         Protocol::Rtmp => ProxyProtocol::Rtmp,
         Protocol::Tcp => ProxyProtocol::Tcp,
+        Protocol::Udp => ProxyProtocol::Udp,
     };
     let proxy = Proxy {
         templates: arguments.template.clone(),

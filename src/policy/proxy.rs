@@ -52,6 +52,8 @@ pub enum ProxyProtocol {
     Rtmp,
     /// Any stream, which is passed on unread.
     Tcp,
+    /// Datagrams; a client's address and port are a session.
+    Udp,
 }
 
 /// How a proxy answers a refused client.
@@ -64,7 +66,7 @@ pub enum RefuseAs {
     NotEnoughBandwidth,
     /// The connection is reset.
     Reset,
-    /// The connection is closed.
+    /// The connection is closed; a datagram is not answered.
     Close,
 }
 
@@ -129,9 +131,9 @@ pub struct ProxyLimits {
     pub head_time: Micros,
     /// How long the origin may take to accept a connection.
     pub connect_time: Micros,
-    /// How long nothing may pass in either direction.
+    /// How long nothing may pass in either direction; the session of a client of datagrams ends then.
     pub idle: Micros,
-    /// The most connections at a time.
+    /// The most connections, or sessions of datagrams, at a time.
     pub connections: u64,
     /// How long connections may go on after SIGTERM.
     pub drain: Micros,
@@ -150,14 +152,25 @@ impl ProxyLimits {
     };
 }
 
+impl ProxyLimits {
+    /// Those of a proxy of this protocol that states none: a client of datagrams does not say when it leaves.
+    pub const fn of(protocol: ProxyProtocol) -> Self {
+        match protocol {
+            ProxyProtocol::Udp => Self { idle: Micros::new(60_000_000), ..Self::DEFAULT },
+            _ => Self::DEFAULT,
+        }
+    }
+}
+
 impl ProxyProtocol {
     /// The words of a policy file.
-    pub(crate) const WORDS: [(&str, Self); 5] = [
+    pub(crate) const WORDS: [(&str, Self); 6] = [
         ("http", Self::Http),
         ("tls", Self::Tls),
         ("rtsp", Self::Rtsp),
         ("rtmp", Self::Rtmp),
         ("tcp", Self::Tcp),
+        ("udp", Self::Udp),
     ];
 
     /// The word of a policy file.
@@ -170,14 +183,15 @@ impl ProxyProtocol {
         match self {
             Self::Http => RefuseAs::ServiceUnavailable,
             Self::Rtsp => RefuseAs::NotEnoughBandwidth,
-            Self::Tls | Self::Rtmp | Self::Tcp => RefuseAs::Close,
+            Self::Tls | Self::Rtmp | Self::Tcp | Self::Udp => RefuseAs::Close,
         }
     }
 
     /// Whether a client can be refused in this way.
     pub fn can_refuse(self, refuse: RefuseAs) -> bool {
         match refuse {
-            RefuseAs::Close | RefuseAs::Reset => true,
+            RefuseAs::Close => true,
+            RefuseAs::Reset => self != Self::Udp,
             RefuseAs::ServiceUnavailable | RefuseAs::NotEnoughBandwidth => refuse == self.default_refusal(),
         }
     }
@@ -213,7 +227,7 @@ impl Proxy {
             page: None,
             accept: Vec::new(),
             send: None,
-            limits: ProxyLimits::DEFAULT,
+            limits: ProxyLimits::of(protocol),
             place: Place::default(),
         }
     }

@@ -43,6 +43,7 @@ mod answer;
 mod body;
 mod client_hello;
 mod clock;
+mod datagrams;
 mod error;
 mod header;
 mod http;

@@ -9,13 +9,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::datagrams::serve_datagrams;
 use super::error::ProxyError;
 use super::incoming::{Phase, reset};
 use super::record::ConnectionRecord;
 use super::session::{Served, serve, turned_away};
-use crate::connect::{AcceptError, Ask, Host, ListenOptions, Listener};
+use crate::connect::{AcceptError, Ask, ConnectError, DatagramSocket, Host, ListenOptions, Listener};
 use crate::failure::KernelCall;
-use crate::policy::Proxy;
+use crate::policy::{Proxy, ProxyProtocol};
 
 /// The proxies of a policy, with their open listeners.
 #[derive(Debug)]
@@ -27,9 +28,15 @@ pub struct Server {
 #[derive(Debug)]
 struct Listening {
     name: String,
-    listener: Listener,
+    socket: Socket,
     proxy: Arc<Proxy>,
     page: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Streams(Box<Listener>),
+    Datagrams(Arc<DatagramSocket>),
 }
 
 /// How long a proxy waits after a failed accept: descriptors or memory are short.
@@ -50,11 +57,10 @@ impl Server {
             let page = proxy.page.as_ref().map(read).transpose();
             let page =
                 page.map_err(|error| ProxyError::Page { name: name.clone(), error: Box::new(error) })?;
-            let options = ListenOptions { backlog: BACKLOG, ..ListenOptions::default() };
-            let listener = host.listen_with(proxy.listen, Ask::default(), options);
-            let listener = listener
-                .map_err(|error| ProxyError::Listen { name: name.clone(), error: Box::new(error) })?;
-            Ok(Listening { name: name.clone(), listener, proxy: Arc::new(proxy.clone()), page })
+            let socket = open(host, proxy);
+            let socket =
+                socket.map_err(|error| ProxyError::Listen { name: name.clone(), error: Box::new(error) })?;
+            Ok(Listening { name: name.clone(), socket, proxy: Arc::new(proxy.clone()), page })
         };
         let listening = proxies.iter().map(listen).collect::<Result<_, _>>()?;
         Ok(Self { listening, phase: watch::Sender::new(Phase::Serving) })
@@ -62,8 +68,13 @@ impl Server {
 
     /// The name of each proxy, and the address that it listens on.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        let address =
-            |listening: &Listening| listening.listener.local_addr().unwrap_or(listening.proxy.listen);
+        let address = |listening: &Listening| {
+            let bound = match &listening.socket {
+                Socket::Streams(listener) => listener.local_addr(),
+                Socket::Datagrams(socket) => socket.local_addr(),
+            };
+            bound.unwrap_or(listening.proxy.listen)
+        };
         self.listening.iter().map(move |listening| (listening.name.as_str(), address(listening)))
     }
 
@@ -75,8 +86,13 @@ impl Server {
         F: Fn(&ConnectionRecord) + Send + Sync + 'static,
     {
         let (record, mut proxies) = (Arc::new(record), JoinSet::new());
-        for listening in self.listening {
-            proxies.spawn(accept(listening, self.phase.subscribe(), Arc::clone(&record)));
+        for Listening { name, socket, proxy, page } in self.listening {
+            let (phase, record) = (self.phase.subscribe(), Arc::clone(&record));
+            let served = Arc::new(Served { name, proxy, page, phase });
+            match socket {
+                Socket::Streams(listener) => drop(proxies.spawn(accept(*listener, served, record))),
+                Socket::Datagrams(socket) => drop(proxies.spawn(serve_datagrams(socket, served, record))),
+            }
         }
         ends.await;
         self.phase.send_replace(Phase::Draining);
@@ -84,16 +100,25 @@ impl Server {
     }
 }
 
+fn open(host: &Host, proxy: &Proxy) -> Result<Socket, ConnectError> {
+    if proxy.protocol == ProxyProtocol::Udp {
+        let bound = std::net::UdpSocket::bind(proxy.listen);
+        let bound = bound.map_err(|cause| ConnectError::socket("bind", proxy.listen, cause))?;
+        return Ok(Socket::Datagrams(Arc::new(host.share_udp(bound)?)));
+    }
+    let options = ListenOptions { backlog: BACKLOG, ..ListenOptions::default() };
+    host.listen_with(proxy.listen, Ask::default(), options)
+        .map(|listener| Socket::Streams(Box::new(listener)))
+}
+
 /// Accepts the clients of one proxy until the server drains, and then waits for their ends.
-async fn accept<F>(listening: Listening, phase: watch::Receiver<Phase>, record: Arc<F>)
+async fn accept<F>(listener: Listener, served: Arc<Served>, record: Arc<F>)
 where
     F: Fn(&ConnectionRecord) + Send + Sync + 'static,
 {
-    let Listening { name, listener, proxy, page } = listening;
-    let most = usize::try_from(proxy.limits.connections).unwrap_or(Semaphore::MAX_PERMITS);
+    let most = usize::try_from(served.proxy.limits.connections).unwrap_or(Semaphore::MAX_PERMITS);
     let open = Arc::new(Semaphore::new(most));
-    let mut draining = phase.clone();
-    let served = Arc::new(Served { name, proxy, page, phase });
+    let mut draining = served.phase.clone();
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {

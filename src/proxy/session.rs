@@ -131,7 +131,7 @@ impl Session<'_> {
                 record.sni.clone_from(&name);
                 Ok(Start::Tls(name))
             }
-            ProxyProtocol::Rtmp | ProxyProtocol::Tcp => Ok(Start::Unread),
+            ProxyProtocol::Rtmp | ProxyProtocol::Tcp | ProxyProtocol::Udp => Ok(Start::Unread),
         }
     }
 
@@ -204,12 +204,7 @@ impl Session<'_> {
 
     /// Answers a client whose reservation was refused, or could not be set up.
     async fn refuse(&mut self, connection: Connection, start: &Start, error: &ConnectError) {
-        let end = if error.is_refused() { ConnectionEnd::Refused } else { ConnectionEnd::Failed };
-        self.end(end, Some(error.to_string()));
-        let reason = error.decision().and_then(|decision| decision.reason());
-        self.record.reason = reason.and_then(|reason| {
-            serde_json::to_value(reason).ok().and_then(|value| value.as_str().map(str::to_owned))
-        });
+        set_refusal(&mut self.record, error);
         let (proxy, page) = (&self.served.proxy, self.served.page.as_deref());
         let answer = match (proxy.refuse, start) {
             (RefuseAs::ServiceUnavailable, Start::Http(head)) => {
@@ -301,4 +296,12 @@ pub(super) fn turned_away(served: &Served, peer: SocketAddr) -> ConnectionRecord
     let mut record = ConnectionRecord::new(&served.name, peer);
     (record.end, record.unix_us) = (ConnectionEnd::TooManyConnections, unix_micros());
     record
+}
+
+/// Notes in a record why nothing was reserved.
+pub(super) fn set_refusal(record: &mut ConnectionRecord, error: &ConnectError) {
+    record.end = if error.is_refused() { ConnectionEnd::Refused } else { ConnectionEnd::Failed };
+    record.detail = Some(error.to_string());
+    let reason = error.decision().and_then(|decision| serde_json::to_value(decision.reason()?).ok());
+    record.reason = reason.and_then(|reason| reason.as_str().map(str::to_owned));
 }

@@ -42,8 +42,15 @@ pub(super) fn proxy(section: Section<'_>, references: &mut Vec<Reference>) -> Op
         let message = format!("{}.page has no effect without protocol = \"http\"", section.path);
         section.problem(Code::Conflict, &page.place, message);
     }
+    if protocol == ProxyProtocol::Udp
+        && let Some(place) = section.place_of("proxy_protocol")
+    {
+        let message = format!("{}.proxy_protocol has no effect with protocol = \"udp\"", section.path);
+        section.problem(Code::Conflict, &place, message);
+    }
     let (accept, send) = section.section("proxy_protocol").map_or((Vec::new(), None), proxy_protocol);
-    let limits = section.section("limits").map_or(ProxyLimits::DEFAULT, limits);
+    let limits =
+        section.section("limits").map_or(ProxyLimits::of(protocol), |section| limits(section, protocol));
     for key in ["listen", "to"] {
         if !section.has(key) {
             section.missing(key);
@@ -176,8 +183,8 @@ fn proxy_protocol(section: Section<'_>) -> (Vec<Network>, Option<HeaderVersion>)
     (accept, send.map(|send| send.value))
 }
 
-fn limits(section: Section<'_>) -> ProxyLimits {
-    let default = ProxyLimits::DEFAULT;
+fn limits(section: Section<'_>, protocol: ProxyProtocol) -> ProxyLimits {
+    let default = ProxyLimits::of(protocol);
     let head = section.quantity::<Bytes>("head");
     if let Some(Placed { value, place }) = &head
         && !(SMALLEST_HEAD..=LARGEST_HEAD).contains(value)

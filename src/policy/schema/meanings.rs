@@ -332,8 +332,16 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
                 "How long the origin may take to accept a connection.",
                 "\"5 s\"",
             ),
-            Meaning::with_default("idle", "How long nothing may pass in either direction.", "\"10 min\""),
-            Meaning::with_default("connections", "The most connections at a time.", "10000"),
+            Meaning::with_default(
+                "idle",
+                "How long nothing may pass in either direction; 60 s for datagrams.",
+                "\"10 min\"",
+            ),
+            Meaning::with_default(
+                "connections",
+                "The most connections at a time; sessions of datagrams likewise.",
+                "10000",
+            ),
             Meaning::with_default("drain", "How long connections may go on after SIGTERM.", "\"30 s\""),
         ],
     ),
