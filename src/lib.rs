@@ -77,6 +77,8 @@ pub mod chart;
 pub mod connect;
 #[cfg(feature = "host")]
 pub mod control;
+#[cfg(feature = "host")]
+pub mod daemon;
 #[cfg(feature = "lab")]
 pub mod doctor;
 #[cfg(feature = "host")]

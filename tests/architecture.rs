@@ -47,6 +47,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("engine", &["policy", "admission", "tc", "control", "manager", "telemetry", "linux", "failure"]),
     ("connect", &["policy", "admission", "manager", "telemetry", "engine", "linux", "failure"]),
     ("proxy", &["policy", "engine", "connect", "failure"]),
+    (
+        "daemon",
+        &[
+            "policy",
+            "files",
+            "admission",
+            "manager",
+            "telemetry",
+            "control",
+            "engine",
+            "linux",
+            "tc",
+            "failure",
+        ],
+    ),
     ("tower", &["connect", "engine"]),
     ("lab", &["policy", "admission", "tc", "telemetry", "engine", "connect", "linux", "chart", "failure"]),
 ];

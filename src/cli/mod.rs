@@ -17,6 +17,7 @@ mod check;
 mod clean;
 mod connect;
 mod control;
+mod daemon;
 mod demo;
 mod demo_live;
 mod demo_report;
@@ -73,12 +74,14 @@ enum Command {
     Reload(control::reload::Arguments),
     Drain(control::drain::Arguments),
     Proxy(proxy::Arguments),
+    Daemon(daemon::Arguments),
     Schema(schema::Arguments),
 }
 
 pub(crate) fn run() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let result = match command {
+        Command::Daemon(arguments) => daemon::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Flowspec(arguments) => flowspec::run(&arguments),

@@ -178,7 +178,7 @@ pub struct DrainReply {
 /// What a varlink service says of itself.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ServiceInfo {
-    /// Who makes it.
+    /// Its maker.
     pub vendor: String,
     /// Its name.
     pub product: String,

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use flowspec::Qos;
 
+use super::clock;
+
 /// A wish for a reservation: a flowspec or templates of the policy, and what the policy is to know of the flow.
 ///
 /// ```
@@ -120,6 +122,18 @@ impl Ask {
     #[must_use]
     pub fn starting_at(self, start: Instant) -> Self {
         Self { start: Some(start), ..self }
+    }
+
+    /// The same, from so long from now on.
+    #[must_use]
+    pub fn starting_in(self, delay: Duration) -> Self {
+        Self { start: clock::after(delay), ..self }
+    }
+
+    /// The same, until so long from now.
+    #[must_use]
+    pub fn ending_in(self, delay: Duration) -> Self {
+        Self { end: clock::after(delay), ..self }
     }
 
     /// The same, until this moment.

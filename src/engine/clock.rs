@@ -42,3 +42,8 @@ pub(super) fn micros(time: Duration) -> Micros {
 pub(super) fn now() -> Instant {
     Instant::now()
 }
+
+/// This long from now; `None` where the clock does not reach as far.
+pub(super) fn after(delay: Duration) -> Option<std::time::Instant> {
+    now().into_std().checked_add(delay)
+}

@@ -200,13 +200,14 @@ impl Driver {
     }
 
     pub(super) async fn run(mut self, mut inbox: Inbox, wake: Arc<Notify>, mut links: Option<LinkEvents>) {
-        let measures = self.core().manager.ledger().policy().has_measured_class();
         let mut next_measure = clock::now() + MEASURE;
         let stopped = loop {
             self.proceed();
-            let (due, next_look) = {
+            let (due, next_look, measures) = {
                 let mut core = self.core();
-                (core.next_wake().map(|due| core.clock.instant(due)), core.watches.next())
+                // Another policy may measure others.
+                let measures = core.manager.ledger().policy().has_measured_class();
+                (core.next_wake().map(|due| core.clock.instant(due)), core.watches.next(), measures)
             };
             tokio::select! {
                 command = inbox.next() => match command {

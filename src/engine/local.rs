@@ -4,7 +4,7 @@
 //! queued before it. Every other request is a command to the engine's task, the [`Driver`].
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use flowspec::Direction;
@@ -52,7 +52,7 @@ pub struct LocalEngine {
     /// How many flows have been given an id.
     named: AtomicU64,
     /// Whether the policy has classes for some owners alone.
-    needs_owner: bool,
+    pub(super) needs_owner: AtomicBool,
 }
 
 impl LocalEngine {
@@ -88,7 +88,7 @@ impl LocalEngine {
                 routes: RouteCache::default(),
                 waiters,
                 named: AtomicU64::new(0),
-                needs_owner: policy.classes.values().any(|class| class.matches.is_some()),
+                needs_owner: AtomicBool::new(policy.matches_owners()),
             }
         });
         let (core, kernel) = (Arc::clone(&engine.core), Arc::clone(&engine.kernel));
@@ -127,6 +127,13 @@ impl LocalEngine {
         self.link(request.route()).await
     }
 
+    /// Whether there is a link of this name, by which a request without a peer can leave.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn has_link(&self, name: &str) -> Result<bool, EngineError> {
+        Ok(self.kernel.link(name).await?.is_some())
+    }
+
     /// A link that was renamed has its budget under the name by which it was seen.
     fn under_known_name(&self, mut link: Link) -> Link {
         if let Some(name) = lock(&self.core).manager.interface(link.index)
@@ -141,7 +148,7 @@ impl LocalEngine {
     fn owner(&self, request: &ReservationRequest) -> Owner {
         match &request.owner {
             Some(owner) => owner.clone(),
-            None if self.needs_owner => owner::of_this_process(),
+            None if self.needs_owner.load(Ordering::Relaxed) => owner::of_this_process(),
             None => Owner::default(),
         }
     }

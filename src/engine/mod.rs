@@ -13,7 +13,8 @@
 //! - **Answers**: [`Granted`] with [`Admitted`] and a [`Reservation`]; [`EngineError`].
 //! - **During a flow**: [`ReservationState`] notifies of a loss ([`Lost`], [`Loss`]); [`Lingering`] is the data that has
 //!   to leave before a release.
-//! - **Reports**: [`InterfaceReport`], [`ClassReport`], [`Egress`]; [`Events`] of everything that happens.
+//! - **Another policy**: [`LocalEngine::reload`], and [`LocalEngine::compare`] for what it would change.
+//! - **Reports**: [`FlowReport`], [`InterfaceReport`], [`ClassReport`], [`Egress`]; [`Events`] of everything that happens.
 //!
 //! # Order of calls
 //!
@@ -68,6 +69,7 @@ mod readings;
 mod receiver;
 mod receiving;
 mod receiving_upkeep;
+mod reload;
 mod remote;
 mod report;
 mod request;
@@ -93,6 +95,7 @@ pub use owed::OwedTokens;
 pub use peer::{PeerSocket, WithDescriptor};
 pub use pending::PendingReservation;
 pub use queues::MOST_QUEUED_REQUESTS;
+pub use reload::FlowReport;
 pub use remote::{DaemonError, DaemonSocket, RemoteEngine};
 pub use report::{ClassReport, InterfaceReport};
 pub use request::{ReceivedPackets, Rendition, ReservationRequest};

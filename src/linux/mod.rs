@@ -13,7 +13,9 @@
 //!   reads what is known of their peers;
 //! - **descriptors**: [`send_with_descriptor`] passes a socket to another process;
 //! - **other programs' sockets**: [`classify_cgroup`] leads what a control group sends to a class,
-//!   and [`Netlink::classify_flow`] the packets of one flow;
+//!   and [`Netlink::classify_flow`] the packets of one flow; a [`PassedSocket`] came from another process, and
+//!   [`SocketEnds`] reports its end;
+//! - **local sockets**: [`LocalPeer`] is the process at the other end, [`receive`] takes descriptors with the bytes;
 //! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
 //! - **files**: [`FileWatch`] wakes when files in a directory change;
 //! - **measuring**: [`capture`] records packets at a device;
@@ -26,6 +28,7 @@
 //! time.
 
 mod apply;
+mod attach;
 mod blocking;
 pub mod capture;
 mod cgroup;
@@ -38,6 +41,7 @@ mod filters;
 mod inspect;
 mod leaving;
 mod links;
+mod local_socket;
 mod monitor;
 pub mod namespace;
 mod netlink;
@@ -49,10 +53,12 @@ mod request;
 mod routes;
 mod serve;
 pub mod socket;
+mod socket_ends;
 mod topology;
 mod traffic;
 mod transport;
 
+pub use attach::{NotASocket, PassedSocket, ProcessDescriptor, random_name, socket_of_process};
 pub use cgroup::{CgroupClass, classify_cgroup, release_cgroup};
 pub use claim::{Claim, ClaimHolder};
 pub use descriptors::send_with_descriptor;
@@ -60,11 +66,13 @@ pub use file_watch::FileWatch;
 pub use filters::FoundFilter;
 pub use inspect::{LinkDetails, Offloads};
 pub use links::{Link, ReportedSpeed, bridge_of, lower_interfaces};
+pub use local_socket::{LocalPeer, Received, receive};
 pub use monitor::{LinkEvent, LinkEvents, LinkState};
 pub use netlink::Netlink;
-pub use owner::{ProcessOwner, owner};
+pub use owner::{ProcessOwner, group_id, owner};
 pub use receiving::{Ingress, ReceivingLinks};
 pub use routes::{Ports, Route, RouteQuery, RouteSelectors};
+pub use socket_ends::{EndedSockets, SocketEnds, live_sockets};
 pub use topology::Veth;
 pub use traffic::{ClassState, NewQdisc, RootState};
 pub use transport::{Faults, ReceiveFault};

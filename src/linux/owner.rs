@@ -1,6 +1,8 @@
 //! The credentials of this process.
 
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{Group, getegid, geteuid};
+
+use crate::failure::{KernelCall, KernelFailure};
 
 /// The credentials of this process, by which policies tell owners apart.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,4 +23,13 @@ pub fn owner() -> ProcessOwner {
     let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let unified = cgroups.lines().find_map(|line| line.strip_prefix("0::"));
     ProcessOwner { uid: geteuid().as_raw(), gid: getegid().as_raw(), cgroup: unified.map(str::to_owned) }
+}
+
+/// The number of a group of the system; `None` where it has none of that name.
+///
+/// - **Errors**: `getgrnam_r`.
+pub fn group_id(name: &str) -> Result<Option<u32>, KernelFailure> {
+    let found = Group::from_name(name);
+    let group = found.map_err(|errno| KernelCall("getgrnam_r").failed(name, errno))?;
+    Ok(group.map(|group| group.gid.as_raw()))
 }

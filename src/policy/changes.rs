@@ -27,6 +27,8 @@ pub enum PolicyItem {
     Client(String),
     /// `[proxy.NAME]`.
     Proxy(String),
+    /// `[daemon]`.
+    Daemon,
     /// A rule, by its number from 1: in the new policy, or in the old one if it is removed.
     Rule(usize),
 }
@@ -171,6 +173,9 @@ fn items(policy: &Policy) -> BTreeMap<PolicyItem, Entries> {
     for (name, proxy) in &policy.proxies {
         items.insert(PolicyItem::Proxy(name.clone()), entries::proxy(proxy));
     }
+    if let Some(daemon) = &policy.daemon {
+        items.insert(PolicyItem::Daemon, entries::daemon(daemon));
+    }
     items
 }
 
@@ -211,6 +216,7 @@ impl fmt::Display for PolicyItem {
             Self::Template(name) => write!(f, "template.{}", key(name)),
             Self::Class(name) => write!(f, "class.{}", key(name)),
             Self::Group(name) => write!(f, "group.{}", key(name)),
+            Self::Daemon => f.write_str("daemon"),
             Self::Client(pattern) => write!(f, "client.{}", key(pattern)),
             Self::Proxy(name) => write!(f, "proxy.{}", key(name)),
             Self::Rule(number) => write!(f, "rule {number}"),

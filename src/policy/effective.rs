@@ -34,6 +34,10 @@ impl Policy {
             self.table(&mut text, &format!("client.{}", key(&client.pattern)), &client.place);
             write_lines(&mut text, &entries::client(client));
         }
+        if let Some(daemon) = &self.daemon {
+            self.table(&mut text, "daemon", &daemon.place);
+            write_lines(&mut text, &entries::daemon(daemon));
+        }
         for rule in &self.rules {
             self.table(&mut text, "[rule]", &rule.place);
             write_lines(&mut text, &entries::rule(rule));

@@ -7,6 +7,7 @@ use flowspec::{Direction, Flowspec, Qos};
 
 use super::class::{Admission, Allocate, Class};
 use super::client::Client;
+use super::daemon::{DaemonPolicy, Degrade};
 use super::interface::{
     Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
 };
@@ -172,6 +173,17 @@ pub(super) fn client(client: &Client) -> Entries {
     entries.add_optional("horizon", client.horizon.map(quoted));
     entries.add_optional("best_setup_priority", client.best_setup_priority);
     entries.add_timeouts(client.timeouts);
+    entries
+}
+
+pub(super) fn daemon(daemon: &DaemonPolicy) -> Entries {
+    let mut entries = Entries::default();
+    entries.add_optional("socket", daemon.socket.as_ref().map(quoted));
+    entries.add_optional("group", daemon.group.as_ref().map(quoted));
+    entries.add_optional("connections_per_user", daemon.connections_per_user);
+    entries.add_optional("flows_per_user", daemon.flows_per_user);
+    entries.add_optional("calls_per_second", daemon.calls_per_second);
+    entries.add_optional("degrade", daemon.degrade.map(|degrade| word(&Degrade::WORDS, degrade)));
     entries
 }
 

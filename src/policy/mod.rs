@@ -35,6 +35,7 @@ mod changes;
 mod class;
 mod client;
 mod code;
+mod daemon;
 pub(crate) mod device;
 mod effective;
 mod entries;
@@ -57,6 +58,7 @@ pub use changes::{ItemChange, KeyChange, PolicyChanges, PolicyItem};
 pub use class::{Admission, Allocate, Class};
 pub use client::Client;
 pub use code::{Code, Severity};
+pub use daemon::{DaemonPolicy, Degrade};
 pub use interface::{
     Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
 };

@@ -6,6 +6,7 @@ use flowspec::Qos;
 
 use super::class::{Admission, Class};
 use super::client::Client;
+use super::daemon::DaemonPolicy;
 use super::interface::InterfacePolicy;
 use super::owner::Owner;
 use super::place::Place;
@@ -55,6 +56,8 @@ pub struct Policy {
     pub preemption: bool,
     /// How long a flow keeps its reservation without its peer.
     pub timeouts: PeerTimeouts,
+    /// `[daemon]`: how the daemon is reached, and what one user may take of it.
+    pub daemon: Option<DaemonPolicy>,
 }
 
 /// An interface, and one that may be below it.
@@ -130,6 +133,11 @@ impl Policy {
         interfaces.any(|interface| interface.takeover).then_some(Unsupported::Takeover)
     }
 
+    /// Whether the policy has classes for some owners alone.
+    pub fn matches_owners(&self) -> bool {
+        self.classes.values().any(|class| class.matches.is_some())
+    }
+
     /// Whether any class has measured admission.
     pub fn has_measured_class(&self) -> bool {
         self.classes.values().any(|class| class.admission == Admission::Measured)
@@ -198,5 +206,6 @@ impl Policy {
             .chain(self.clients.iter_mut().map(|client| &mut client.place))
             .chain(self.rules.iter_mut().map(|rule| &mut rule.place))
             .chain(self.proxies.values_mut().map(|proxy| &mut proxy.place))
+            .chain(self.daemon.iter_mut().map(|daemon| &mut daemon.place))
     }
 }

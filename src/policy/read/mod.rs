@@ -18,6 +18,7 @@
 
 mod class;
 mod client;
+mod daemon;
 pub(crate) mod flowspec;
 mod group;
 mod interface;

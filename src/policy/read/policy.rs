@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::class::class;
 use super::client::client;
+use super::daemon::daemon;
 use super::flowspec::qos;
 use super::group::group;
 use super::interface::interface;
@@ -146,6 +147,13 @@ impl Policy {
         }
         // Patterns are tried in the order of the files, which a TOML table may not keep.
         self.clients.sort_by_key(|client| (client.place.source, client.place.span.start));
+        if let Some(section) = top.section("daemon") {
+            let daemon = daemon(section);
+            let place = daemon.place.clone();
+            if let Some(first) = self.daemon.replace(daemon) {
+                duplicate(problems, "daemon", place, first.place);
+            }
+        }
         if let Some(preemption) = top.flag("preemption") {
             self.preemption = preemption.value;
         }

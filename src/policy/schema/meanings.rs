@@ -34,6 +34,7 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
                 "client",
                 "Limits for each client whose name matches the pattern; the first pattern applies.",
             ),
+            Meaning::new("daemon", "How the daemon is reached, and what one user may take of it."),
             Meaning::new(
                 "rule",
                 "What a flow gets whose caller names neither template nor flowspec; the first match applies.",
@@ -197,6 +198,28 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
             ),
             Meaning::new("sending", "The flowspec of the sending direction; best effort if absent."),
             Meaning::new("receiving", "The flowspec of the receiving direction; best effort if absent."),
+        ],
+    ),
+    (
+        "daemon",
+        &[
+            Meaning::with_default(
+                "socket",
+                "The absolute path of the control socket, unless the command line names another.",
+                "\"/run/gqos/gqos.sock\"",
+            ),
+            Meaning::new(
+                "group",
+                "The group whose members may call administrative methods, beside root; root alone if absent.",
+            ),
+            Meaning::with_default("connections_per_user", "The most connections of one user.", "64"),
+            Meaning::with_default("flows_per_user", "The most reservations that one user may hold.", "4096"),
+            Meaning::with_default("calls_per_second", "The most calls of one user per second.", "20000"),
+            Meaning::with_default(
+                "degrade",
+                "What connections get while no daemon answers: refuse fails them with WSAENETDOWN, best_effort makes them without a reservation.",
+                "\"refuse\"",
+            ),
         ],
     ),
     (

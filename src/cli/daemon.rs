@@ -1,0 +1,134 @@
+//! `gqos daemon`: one budget for the whole host.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use gqos::control::ControlError;
+use gqos::daemon::{Daemon, DaemonError, DaemonHandle, DaemonOptions};
+use gqos::engine::{EngineError, Events};
+use gqos::telemetry::Recorded;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::failure::{CommandFailure, Exit};
+use super::input::load_policy;
+use super::kernel::refused;
+use super::signals::signalled;
+
+/// Run the host-wide manager: one budget for all processes, which ask on a control socket.
+///
+/// A reservation lives with its client's connection, and with its socket once one is attached. SIGHUP reads the policy's
+/// files again; an invalid policy changes nothing. SIGTERM and SIGINT end the daemon and remove what it has programmed.
+/// After SIGKILL the kernel's classes stay until a daemon for the interface starts.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The policy; several files merge.
+    #[arg(long, short, value_name = "POLICY", required = true)]
+    policy: Vec<PathBuf>,
+    /// The control socket, in place of the policy's and of /run/gqos/gqos.sock.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// How events are written on standard error: a line each.
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum LogFormat {
+    /// The event's name, and its fields as KEY=VALUE.
+    Text,
+    /// The objects that `gqos events --json` prints.
+    Json,
+    /// No events.
+    None,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    // Prints what is wrong with the policy as `gqos check` does.
+    load_policy(&arguments.policy)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime =
+        runtime.context("tokio runtime").map_err(|error| CommandFailure::new(Exit::OsError, error))?;
+    runtime.block_on(serve(arguments))
+}
+
+async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    let Arguments { policy, socket, log_format } = arguments;
+    let options = DaemonOptions { policy: policy.clone(), socket: socket.clone() };
+    let daemon = Daemon::start(options).await.map_err(failure)?;
+    let handle = daemon.handle();
+    for report in handle.report().await.map_err(|error| failure(error.into()))? {
+        if let Err(why) = report.status.kernel {
+            eprintln!("gqos: {}: user space alone: {why}", report.interface);
+        }
+    }
+    let log = tokio::spawn(log(handle.events(), *log_format));
+    let reloads = tokio::spawn(reload_on_hangup(handle));
+    // Scripts wait for this line.
+    println!("listening on {}", daemon.socket().display());
+    drop(std::io::stdout().flush());
+    let stop = async {
+        signalled().await;
+    };
+    let ended = daemon.run(stop).await;
+    reloads.abort();
+    log.abort();
+    ended.map(|()| ExitCode::SUCCESS).map_err(failure)
+}
+
+async fn reload_on_hangup(handle: DaemonHandle) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while hangups.recv().await.is_some() {
+        match handle.reload().await {
+            Ok(changes) => eprintln!("gqos: the policy was reloaded: {changes}"),
+            Err(ControlError::InvalidPolicy { problems }) => {
+                eprintln!("gqos: the policy is invalid, and the one before stays:");
+                for problem in problems {
+                    eprintln!(
+                        "  {}:{}:{}: {} [{}]",
+                        problem.file, problem.line, problem.column, problem.message, problem.code
+                    );
+                }
+            }
+            Err(error) => eprintln!("gqos: the policy was not reloaded: {error}"),
+        }
+    }
+}
+
+async fn log(mut events: Events, format: LogFormat) {
+    if format == LogFormat::None {
+        return;
+    }
+    while let Some(event) = events.next().await {
+        if let Some(line) = line(&event, format) {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// An event as a line of the log.
+fn line(event: &Recorded, format: LogFormat) -> Option<String> {
+    let json = serde_json::to_value(event).ok()?;
+    if format == LogFormat::Json {
+        return Some(json.to_string());
+    }
+    let fields = json.as_object()?;
+    let name = fields.get("event").and_then(Value::as_str).unwrap_or_default();
+    let shown = fields.iter().filter(|(key, value)| *key != "event" && !value.is_null());
+    let shown: Vec<_> = shown.map(|(key, value)| format!("{key}={value}")).collect();
+    Some(format!("{name} {}", shown.join(" ")))
+}
+
+fn failure(error: DaemonError) -> CommandFailure {
+    match error {
+        DaemonError::Policy(_)
+        | DaemonError::UnknownGroup { .. }
+        | DaemonError::Engine(EngineError::Unsupported(_)) => CommandFailure::new(Exit::InvalidFile, error),
+        DaemonError::Kernel(failure) if failure.is_permission() => refused(failure, "the control socket"),
+        DaemonError::Engine(EngineError::Kernel(failure)) => refused(failure, "the kernel's traffic control"),
+        error => CommandFailure::new(Exit::OsError, error),
+    }
+}

@@ -1,0 +1,419 @@
+//! The answers to the calls that have one.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use flowspec::{Both, Flowspec, Qos};
+use serde_json::Value;
+
+use super::holdings::{Client, NotRequested};
+use super::notices::Process;
+use super::peer::Peer;
+use super::requests::{check_names, failed, invalid, reservation_request, route_query, unreadable, value};
+use super::sockets::{attach, close_elsewhere};
+use super::state::Server;
+use crate::admission::{GroupRequest, NewFlow, Operation};
+use crate::control::{
+    Adopt, Attached, ClassRecord, ControlError, Decided, DrainReply, Egress, EgressReply,
+    GetInterfaceDescription, Group, INTERFACE, INTERFACE_NAME, InterfaceDescription, InterfaceRecord, Notice,
+    Query, Refresh, Release, ReloadReply, RenditionRecord, RenditionsReply, Renegotiate, Request, Reserve,
+    ServiceInfo, Status, StatusReply,
+};
+use crate::engine::{Engine, EngineError, Granted, InterfaceReport};
+use crate::linux::{ProcessDescriptor, random_name, socket_of_process};
+use crate::policy::GroupMode;
+
+/// One client's view of the daemon.
+pub(super) struct Caller {
+    pub(super) server: Arc<Server>,
+    pub(super) peer: Peer,
+    pub(super) client: Client,
+}
+
+type Answer<T> = Result<T, ControlError>;
+
+impl Caller {
+    /// Answers a call that has one reply.
+    ///
+    /// - **Errors**: in place of the reply. A refusal is a reply.
+    pub(super) async fn answer(&self, request: Request, descriptor: Option<OwnedFd>) -> Answer<Value> {
+        if request.method().is_administrative() && !self.peer.is_administrator {
+            close_elsewhere(descriptor);
+            return Err(ControlError::NotPermitted { method: request.method().name().to_owned() });
+        }
+        if let Request::Attach(flow) = &request {
+            return value(&self.attach(&flow.id, descriptor)?);
+        }
+        if let Some(descriptor) = descriptor {
+            close_elsewhere(Some(descriptor));
+            let problem = format!("{} takes none", request.method().name());
+            return Err(ControlError::Descriptor { problem });
+        }
+        match request {
+            Request::Reserve(asked) => value(&self.reserve(*asked).await?),
+            Request::Commit(flow) => {
+                self.own(&flow.id)?;
+                self.server.holdings.commit(&flow.id);
+                nothing()
+            }
+            Request::Renegotiate(asked) => value(&self.renegotiate(*asked).await?),
+            Request::Refresh(asked) => value(&self.refresh(asked).await?),
+            Request::Release(asked) => self.release(&asked),
+            Request::Query(asked) => value(&self.query(*asked).await?),
+            Request::Renditions(asked) => value(&self.renditions(&asked).await?),
+            Request::Adopt(asked) => value(&self.adopt(&asked)?),
+            Request::Group(asked) => value(&self.group(*asked).await?),
+            Request::Ungroup(group) => value(&self.ungroup(group.id).await?),
+            Request::Egress(asked) => value(&self.egress(&asked).await?),
+            Request::Status(asked) => value(&self.status(asked).await?),
+            Request::Reload(_) => value(&ReloadReply { changes: self.server.reload().await? }),
+            Request::Plan(_) => value(&ReloadReply { changes: self.server.plan().await? }),
+            Request::Drain(asked) => {
+                let draining = !asked.resume.unwrap_or(false);
+                self.server.drain(draining);
+                value(&DrainReply { draining, flows: self.server.holdings.count() })
+            }
+            Request::GetInfo(_) => value(&info()),
+            Request::GetInterfaceDescription(asked) => value(&description(&asked)?),
+            // Answered by `streams`, and above.
+            Request::Wait(_) | Request::Flows(_) | Request::Events(_) | Request::Attach(_) => {
+                Err(ControlError::MethodNotImplemented { method: request.method().name().to_owned() })
+            }
+        }
+    }
+
+    /// - **Errors**: the caller may not see this reservation, or there is none.
+    pub(super) fn own(&self, id: &str) -> Answer<()> {
+        let owner = self.server.holdings.owner(id);
+        match owner {
+            Some(uid) if uid == self.peer.uid || self.peer.is_administrator => Ok(()),
+            _ => Err(ControlError::UnknownId { id: id.to_owned() }),
+        }
+    }
+
+    /// - **Errors**: another user has made the group.
+    fn own_group(&self, id: Option<&str>) -> Answer<()> {
+        let owner = id.and_then(|id| self.server.holdings.group_owner(id));
+        match (owner, id) {
+            (Some(uid), Some(id)) if uid != self.peer.uid && !self.peer.is_administrator => {
+                Err(ControlError::UnknownId { id: id.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn reserve(&self, asked: Reserve) -> Answer<Decided> {
+        if self.server.is_draining() {
+            return Err(ControlError::Draining {});
+        }
+        self.own_group(asked.group.as_deref())?;
+        let id = match asked.id.clone().filter(|id| !id.is_empty()) {
+            Some(id) => id,
+            None => random_name().map_err(|failure| ControlError::Kernel { failure })?,
+        };
+        let request = reservation_request(&asked, &self.peer.owner, Some(id.clone()))?;
+        self.check_link(&asked).await?;
+        let (server, with_details) = (&self.server, asked.details.unwrap_or(false));
+        let most = if self.peer.is_administrator { usize::MAX } else { server.users.limits().flows };
+        // Another user's flow may wait under this id.
+        if server.holdings.is_waiting(&id) {
+            self.own(&id)?;
+        }
+        let requested = match server.holdings.request(&id, self.client, most) {
+            Ok(requested) => Some(requested),
+            // The ledger refuses it, with its reason.
+            Err(NotRequested::Taken) => None,
+            Err(NotRequested::TooMany(flows)) => {
+                return Err(ControlError::TooManyFlows { uid: self.peer.uid, flows });
+            }
+        };
+        match (server.engine.reserve(request).await, requested) {
+            (Ok(granted), Some(requested)) => {
+                let (decision, admitted) = (granted.decision.clone(), granted.admitted.clone());
+                self.follow_waiting(requested.id(), decision.is_waiting());
+                requested.granted(granted);
+                decided(Decided::new(decision, Some(admitted), with_details))
+            }
+            // The flow that had the id has just ended: the next attempt has it.
+            (Ok(Granted { .. }), None) => Err(ControlError::TooManyRequests { limit: 1 }),
+            (Err(EngineError::Refused(decision)), _) => {
+                self.follow_waiting(&id, decision.is_waiting());
+                decided(Decided::new(*decision, None, with_details))
+            }
+            (Err(error), _) => Err(failed(error)),
+        }
+    }
+
+    /// A request without a peer leaves by its interface, which has to be there.
+    async fn check_link(&self, asked: &Reserve) -> Answer<()> {
+        if let (None, Some(interface)) = (asked.peer, &asked.interface)
+            && !self.server.engine.has_link(interface).await.map_err(failed)?
+        {
+            return Err(invalid(&format!("interface: there is no link {interface:?}; give a peer")));
+        }
+        Ok(())
+    }
+
+    /// Notifies the client whenever capacity is free for a flow that waits.
+    fn follow_waiting(&self, id: &str, is_waiting: bool) {
+        let holdings = &self.server.holdings;
+        if !is_waiting {
+            holdings.stop_waiting(id);
+            return;
+        }
+        let (engine, notices) = (Arc::clone(&self.server.engine), Arc::clone(&self.server.notices));
+        let (flow, process): (String, Process) = (id.to_owned(), self.client.process);
+        let task = tokio::spawn(async move {
+            while engine.wait_for_capacity(&flow).await.is_ok() {
+                notices.notify(process, &flow, &Notice::Capacity { id: flow.clone() });
+            }
+        });
+        holdings.waits(id.to_owned(), self.client, task.abort_handle());
+    }
+
+    async fn renegotiate(&self, asked: Renegotiate) -> Answer<Decided> {
+        let Renegotiate { id, template, sending, receiving, details } = asked;
+        self.own(&id)?;
+        let flowspecs = match template {
+            None => Both { sending, receiving },
+            Some(_) if sending.is_some() || receiving.is_some() => {
+                return Err(invalid("a template stands for sending and receiving: give one or the other"));
+            }
+            Some(name) => self.template(&name)?.map(Some),
+        };
+        let answer = self.server.engine.renegotiate(id.clone(), flowspecs).await.map_err(failed)?;
+        if let Some(admitted) = &answer.admitted {
+            self.server.holdings.renegotiated(&id, admitted.clone());
+        }
+        decided(Decided::new(answer.decision, answer.admitted, details.unwrap_or(false)))
+    }
+
+    async fn refresh(&self, asked: Refresh) -> Answer<Decided> {
+        let Refresh { id, ttl_us: time_to_live, details } = asked;
+        self.own(&id)?;
+        self.submit(Operation::Refresh { id, time_to_live }, details).await
+    }
+
+    fn release(&self, asked: &Release) -> Answer<Value> {
+        self.own(&asked.id)?;
+        let holdings = &self.server.holdings;
+        let waited = holdings.stop_waiting(&asked.id);
+        if waited {
+            self.server.engine.stop_waiting(&asked.id);
+        }
+        if !holdings.release(asked) && !waited {
+            return Err(ControlError::UnknownId { id: asked.id.clone() });
+        }
+        nothing()
+    }
+
+    async fn query(&self, asked: Query) -> Answer<Decided> {
+        let Query { interface, peer, class, group, client, template, sending, receiving, details } = asked;
+        check_names(&[("interface", interface.as_deref()), ("class", class.as_deref())])?;
+        let interface = match (interface, peer) {
+            (Some(interface), _) => interface,
+            (None, Some(peer)) => {
+                let query = route_query(peer, None, &self.peer.owner);
+                self.server.engine.egress(query).await.map_err(failed)?.interface
+            }
+            (None, None) => return Err(invalid("peer or interface: one of them is needed")),
+        };
+        let flowspecs = Both { sending, receiving };
+        let names_a_flow = class.is_some() || group.is_some() || client.is_some() || template.is_some();
+        let request = (names_a_flow || sending.is_some() || receiving.is_some()).then_some(());
+        let request = match request {
+            None => None,
+            Some(()) => {
+                let qos = self.qos(template.as_deref(), flowspecs)?;
+                let mut request =
+                    crate::admission::Request::new(NewFlow { id: "", interface: &interface }, qos);
+                (request.class, request.group, request.client) = (class, group, client);
+                request.owner = self.peer.owner.clone();
+                Some(Box::new(request))
+            }
+        };
+        self.submit(Operation::Query { interface, request }, details).await
+    }
+
+    async fn renditions(&self, asked: &Reserve) -> Answer<RenditionsReply> {
+        let request = reservation_request(asked, &self.peer.owner, asked.id.clone())?;
+        self.check_link(asked).await?;
+        let renditions = match self.server.engine.renditions(request).await {
+            Ok(renditions) => renditions,
+            Err(EngineError::Refused(decision)) => return Err(invalid(&decision.message())),
+            Err(error) => return Err(failed(error)),
+        };
+        let record = |rendition: crate::engine::Rendition| {
+            let Qos { sending, receiving } = rendition.qos;
+            RenditionRecord { template: rendition.template, sending, receiving }
+        };
+        Ok(RenditionsReply { renditions: renditions.into_iter().map(record).collect() })
+    }
+
+    fn attach(&self, id: &str, descriptor: Option<OwnedFd>) -> Answer<Attached> {
+        let Some(descriptor) = descriptor else {
+            let problem = "the call needs a socket, passed with its first byte by SCM_RIGHTS".to_owned();
+            return Err(ControlError::Descriptor { problem });
+        };
+        let admitted = self.own(id).and_then(|()| {
+            self.server.holdings.admitted(id).ok_or_else(|| ControlError::UnknownId { id: id.to_owned() })
+        });
+        match admitted {
+            Ok(admitted) => attach(&self.server.holdings, (id, &admitted), descriptor),
+            Err(error) => {
+                close_elsewhere(Some(descriptor));
+                Err(error)
+            }
+        }
+    }
+
+    fn adopt(&self, asked: &Adopt) -> Answer<Attached> {
+        self.own(&asked.id)?;
+        let uid = (!self.peer.is_administrator).then_some(self.peer.uid);
+        let process = ProcessDescriptor { pid: asked.pid, descriptor: asked.fd, uid };
+        let socket = socket_of_process(process).map_err(|failure| ControlError::Kernel { failure })?;
+        self.attach(&asked.id, Some(socket))
+    }
+
+    async fn group(&self, asked: Group) -> Answer<Decided> {
+        if self.server.is_draining() {
+            return Err(ControlError::Draining {});
+        }
+        let Group { id, interface, class, mode, template, sending, receiving, details } = asked;
+        check_names(&[("id", Some(&id)), ("interface", Some(&interface)), ("class", class.as_deref())])?;
+        if id.is_empty() {
+            return Err(invalid("id: a group needs one"));
+        }
+        self.own_group(Some(&id))?;
+        let qos = self.qos(template.as_deref(), Both { sending, receiving })?;
+        let mode = mode.unwrap_or(GroupMode::Envelope);
+        let request = GroupRequest { id: id.clone(), interface, class, mode, qos };
+        let operation = Operation::Group(Box::new(request));
+        let answer = self.server.engine.submit(operation).await.map_err(failed)?;
+        if answer.decision.is_ok() {
+            self.server.holdings.group_made(id, self.client);
+        }
+        decided(Decided::new(answer.decision, None, details.unwrap_or(false)))
+    }
+
+    async fn ungroup(&self, id: String) -> Answer<Decided> {
+        let owner = self.server.holdings.group_owner(&id);
+        if owner.is_none() && !self.peer.is_administrator {
+            return Err(ControlError::UnknownId { id });
+        }
+        self.own_group(Some(&id))?;
+        self.server.holdings.group_ended(&id);
+        self.submit(Operation::Ungroup { id }, None).await
+    }
+
+    async fn egress(&self, asked: &Egress) -> Answer<EgressReply> {
+        let query = route_query(asked.peer, asked.route.as_ref(), &self.peer.owner);
+        let egress = self.server.engine.egress(query).await.map_err(failed)?;
+        Ok(EgressReply { interface: egress.interface, line_rate: egress.line_rate })
+    }
+
+    async fn status(&self, asked: Status) -> Answer<StatusReply> {
+        let reports = self.server.engine.report().await.map_err(failed)?;
+        let with_classes = asked.classes.unwrap_or(false);
+        let interfaces = reports.into_iter().map(|report| self.interface(report, with_classes)).collect();
+        Ok(StatusReply {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            policy: self.server.policy_names(),
+            draining: self.server.is_draining(),
+            connections: self.server.users.connections(),
+            flows: self.server.holdings.count(),
+            interfaces,
+        })
+    }
+
+    fn interface(&self, report: InterfaceReport, with_classes: bool) -> InterfaceRecord {
+        let InterfaceReport { interface, status, direct_packets, classes, .. } = report;
+        let is_shown = |flow: &str| {
+            self.peer.is_administrator
+                || self.server.holdings.owner(flow).is_none_or(|uid| uid == self.peer.uid)
+        };
+        let classes = classes.into_iter().filter(|class| is_shown(&class.flow)).map(|class| ClassRecord {
+            class: class.class,
+            flow: class.flow,
+            rate: class.rate,
+            sent_bytes: class.sent_bytes,
+            dropped: class.dropped,
+        });
+        InterfaceRecord {
+            interface,
+            totals: status.totals,
+            not_programmed: status.kernel.err(),
+            flows: status.flows,
+            direct_packets,
+            classes: with_classes.then(|| classes.collect()),
+        }
+    }
+
+    /// The flowspecs of a template, or those that are given; an absent direction is best effort.
+    fn qos(&self, template: Option<&str>, flowspecs: Both<Option<Flowspec>>) -> Answer<Qos> {
+        if let Some(name) = template {
+            return self.template(name);
+        }
+        let Both { sending, receiving } = flowspecs.map(|spec| spec.unwrap_or(Flowspec::BEST_EFFORT));
+        Ok(Qos { sending, receiving })
+    }
+
+    fn template(&self, name: &str) -> Answer<Qos> {
+        let unknown = || invalid(&format!("template: the policy has no template {name:?}"));
+        self.server.engine.template(name).ok_or_else(unknown)
+    }
+
+    async fn submit(&self, operation: Operation, details: Option<bool>) -> Answer<Decided> {
+        let answer = self.server.engine.submit(operation).await.map_err(failed)?;
+        decided(Decided::new(answer.decision, answer.admitted, details.unwrap_or(false)))
+    }
+}
+
+fn decided(decided: serde_json::Result<Decided>) -> Answer<Decided> {
+    decided.map_err(unreadable)
+}
+
+fn nothing() -> Answer<Value> {
+    Ok(Value::Object(serde_json::Map::new()))
+}
+
+fn info() -> ServiceInfo {
+    ServiceInfo {
+        vendor: "gqos".into(),
+        product: "gqos daemon".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        url: env!("CARGO_PKG_REPOSITORY").into(),
+        interfaces: vec!["org.varlink.service".into(), INTERFACE_NAME.into()],
+    }
+}
+
+fn description(asked: &GetInterfaceDescription) -> Answer<InterfaceDescription> {
+    let description = match asked.interface.as_str() {
+        INTERFACE_NAME => INTERFACE,
+        "org.varlink.service" => SERVICE_INTERFACE,
+        _ => return Err(ControlError::InterfaceNotFound { interface: asked.interface.clone() }),
+    };
+    Ok(InterfaceDescription { description: description.to_owned() })
+}
+
+/// What every varlink service has.
+const SERVICE_INTERFACE: &str = "\
+interface org.varlink.service
+
+method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)
+
+method GetInterfaceDescription(interface: string) -> (description: string)
+
+error InterfaceNotFound (interface: string)
+
+error MethodNotFound (method: string)
+
+error MethodNotImplemented (method: string)
+
+error InvalidParameter (parameter: string)
+
+error PermissionDenied ()
+
+error ExpectedMore ()
+";

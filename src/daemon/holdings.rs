@@ -1,0 +1,409 @@
+//! The reservations that clients hold: with which connection or socket each of them lives, and which user it belongs to.
+//!
+//! An id is here from its request on, so that the events of a flow are shown to its user from the first one on.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use flowspec::Bytes;
+use tokio::task::AbortHandle;
+
+use super::notices::{Notices, Process};
+use crate::control::{Notice, Release};
+use crate::engine::{Admitted, Granted, Lingering, Reservation, ReservationState, Usage};
+
+/// The number of a connection; no two have the same.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct ConnectionId(pub(super) u64);
+
+/// The connection that asks for something, and its process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    pub(super) connection: ConnectionId,
+    pub(super) process: Process,
+}
+
+/// The reservations of all clients.
+pub(super) struct Holdings {
+    state: Mutex<State>,
+    notices: Arc<Notices>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By their ids.
+    held: HashMap<String, Held>,
+    /// The ids by the cookies of the sockets.
+    sockets: HashMap<u64, String>,
+    /// The flows that wait for capacity.
+    waiting: HashMap<String, Waiting>,
+    /// The groups that clients have made.
+    groups: HashMap<String, Client>,
+    /// The connections that are open.
+    open: HashSet<ConnectionId>,
+    /// How many ids each user has.
+    counts: HashMap<u32, usize>,
+}
+
+struct Held {
+    client: Client,
+    /// `None` while the engine has not answered.
+    granted: Option<(Reservation, Admitted)>,
+    socket: Option<HeldSocket>,
+}
+
+/// The socket that a reservation lives with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct HeldSocket {
+    pub(super) cookie: u64,
+    /// Whether the kernel lists it; one that is not connected yet lives with its connection as well.
+    pub(super) is_listed: bool,
+}
+
+struct Waiting {
+    client: Client,
+    /// Turns notifications of the engine into notices.
+    task: AbortHandle,
+}
+
+/// An id whose request is under way. Dropped without a reservation, it is free again.
+pub(super) struct Requested {
+    holdings: Arc<Holdings>,
+    id: String,
+    client: Client,
+    is_done: bool,
+}
+
+/// What is shown of a reservation.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) id: String,
+    pub(super) process: Process,
+    pub(super) cookie: Option<u64>,
+}
+
+/// Why an id cannot be requested.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NotRequested {
+    /// It is taken, by a reservation or by a request that is under way.
+    Taken,
+    /// The user holds as many as there may be.
+    TooMany(usize),
+}
+
+/// What a connection's end leaves to the engine.
+pub(super) struct LeftBehind {
+    pub(super) groups: Vec<String>,
+    pub(super) waiting: Vec<String>,
+}
+
+impl Holdings {
+    pub(super) fn new(notices: Arc<Notices>) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), notices })
+    }
+
+    /// A connection begins.
+    pub(super) fn connected(&self, connection: ConnectionId) {
+        self.state().open.insert(connection);
+    }
+
+    /// A connection has ended: what lives with it is released.
+    pub(super) fn disconnected(&self, connection: ConnectionId) -> LeftBehind {
+        let mut state = self.state();
+        state.open.remove(&connection);
+        let lives_with = |held: &Held| {
+            held.client.connection == connection && held.granted.is_some() && held.socket.is_none()
+        };
+        let ended = state.end_where(|_, held| lives_with(held));
+        let groups: Vec<_> = keys(&state.groups, |client| client.connection == connection);
+        let waiting: Vec<_> = keys(&state.waiting, |waiting| waiting.client.connection == connection);
+        state.groups.retain(|_, client| client.connection != connection);
+        waiting.iter().for_each(|id| state.stop_waiting(id));
+        drop(state);
+        release(ended);
+        LeftBehind { groups, waiting }
+    }
+
+    /// Notes that a client requests a flow of this id.
+    ///
+    /// - **Errors**: the id is taken; the user holds `most` already.
+    pub(super) fn request(
+        self: &Arc<Self>,
+        id: &str,
+        client: Client,
+        most: usize,
+    ) -> Result<Requested, NotRequested> {
+        let mut state = self.state();
+        let own = state.counts.get(&client.process.uid).copied().unwrap_or(0);
+        if own >= most {
+            return Err(NotRequested::TooMany(own));
+        }
+        if state.held.contains_key(id) {
+            return Err(NotRequested::Taken);
+        }
+        state.held.insert(id.to_owned(), Held { client, granted: None, socket: None });
+        *state.counts.entry(client.process.uid).or_default() += 1;
+        Ok(Requested { holdings: Arc::clone(self), id: id.to_owned(), client, is_done: false })
+    }
+
+    /// The user that an id belongs to, from its request on.
+    pub(super) fn owner(&self, id: &str) -> Option<u32> {
+        let state = self.state();
+        let held = state.held.get(id).map(|held| held.client.process.uid);
+        held.or_else(|| state.waiting.get(id).map(|waiting| waiting.client.process.uid))
+    }
+
+    /// The user that has made a group; `None` for a group of the policy.
+    pub(super) fn group_owner(&self, id: &str) -> Option<u32> {
+        self.state().groups.get(id).map(|client| client.process.uid)
+    }
+
+    /// A client has made a group, or changed its own.
+    pub(super) fn group_made(&self, id: String, client: Client) {
+        self.state().groups.entry(id).or_insert(client);
+    }
+
+    /// A group's owner has ended it.
+    pub(super) fn group_ended(&self, id: &str) {
+        self.state().groups.remove(id);
+    }
+
+    /// How the flow of an id is set up.
+    pub(super) fn admitted(&self, id: &str) -> Option<Admitted> {
+        let state = self.state();
+        state.held.get(id).and_then(|held| held.granted.as_ref()).map(|(_, admitted)| admitted.clone())
+    }
+
+    /// A flow was renegotiated, and is set up like this from now on.
+    pub(super) fn renegotiated(&self, id: &str, now: Admitted) {
+        let mut state = self.state();
+        if let Some((_, admitted)) = state.held.get_mut(id).and_then(|held| held.granted.as_mut()) {
+            *admitted = now;
+        }
+    }
+
+    /// The flow's peer has answered.
+    pub(super) fn commit(&self, id: &str) {
+        let state = self.state();
+        if let Some((reservation, _)) = state.held.get(id).and_then(|held| held.granted.as_ref()) {
+            reservation.connected();
+        }
+    }
+
+    /// Ties a reservation to a socket, in place of the one before. `false` where another reservation has the socket.
+    pub(super) fn attach(&self, id: &str, socket: HeldSocket) -> bool {
+        let mut state = self.state();
+        if state.sockets.get(&socket.cookie).is_some_and(|holder| holder != id) {
+            return false;
+        }
+        let Some(held) = state.held.get_mut(id).filter(|held| held.granted.is_some()) else { return false };
+        let before = held.socket.replace(socket);
+        if let Some(before) = before {
+            state.sockets.remove(&before.cookie);
+        }
+        state.sockets.insert(socket.cookie, id.to_owned());
+        true
+    }
+
+    /// The reservation lives with its client's connection again.
+    pub(super) fn detach(&self, id: &str) {
+        let mut state = self.state();
+        if let Some(before) = state.held.get_mut(id).and_then(|held| held.socket.take()) {
+            state.sockets.remove(&before.cookie);
+        }
+    }
+
+    /// Sockets have ended: their reservations are released. Gives the ids.
+    pub(super) fn sockets_ended(&self, cookies: &[u64]) -> Vec<String> {
+        let mut state = self.state();
+        let ids: Vec<_> = cookies.iter().filter_map(|cookie| state.sockets.get(cookie).cloned()).collect();
+        let ended: Vec<_> = ids.iter().filter_map(|id| state.end(id)).collect();
+        drop(state);
+        release(ended);
+        ids
+    }
+
+    /// The cookies of all sockets that reservations live with.
+    pub(super) fn cookies(&self) -> HashSet<u64> {
+        self.state().sockets.keys().copied().collect()
+    }
+
+    /// Of the sockets that were known before the kernel listed all that live, releases those that are not among these.
+    pub(super) fn keep_live(&self, known: &HashSet<u64>, live: &HashSet<u64>) {
+        let mut state = self.state();
+        let open = state.open.clone();
+        let ended = state.end_where(|_, held| {
+            held.socket.is_some_and(|socket| {
+                let is_gone = known.contains(&socket.cookie) && !live.contains(&socket.cookie);
+                // The kernel does not list a socket before it is connected.
+                is_gone && (socket.is_listed || !open.contains(&held.client.connection))
+            })
+        });
+        drop(state);
+        release(ended);
+    }
+
+    /// Ends a reservation as its client says. `false` where there is none.
+    pub(super) fn release(&self, asked: &Release) -> bool {
+        let reservation = self.state().end(&asked.id);
+        let Some(mut reservation) = reservation else { return false };
+        let usage =
+            Usage { missing: asked.missing.unwrap_or_default(), sent: asked.sent.unwrap_or(Bytes::ZERO) };
+        reservation.metered(move || usage);
+        match asked.peer_gone.unwrap_or(false) {
+            true => reservation.end_without_peer(),
+            false => reservation.end(Lingering::Nothing),
+        }
+        true
+    }
+
+    /// A refused flow waits for capacity; the task notifies its client.
+    pub(super) fn waits(&self, id: String, client: Client, task: AbortHandle) {
+        let before = self.state().waiting.insert(id, Waiting { client, task });
+        if let Some(before) = before {
+            before.task.abort();
+        }
+    }
+
+    /// A flow does not wait any more. `false` where it did not.
+    pub(super) fn stop_waiting(&self, id: &str) -> bool {
+        let mut state = self.state();
+        let waits = state.waiting.contains_key(id);
+        state.stop_waiting(id);
+        waits
+    }
+
+    /// Whether a flow waits for capacity.
+    pub(super) fn is_waiting(&self, id: &str) -> bool {
+        self.state().waiting.contains_key(id)
+    }
+
+    /// The reservations of a user, or of all, in the order of their ids.
+    pub(super) fn shown(&self, only: Option<u32>) -> Vec<Shown> {
+        let state = self.state();
+        let held = state.held.iter().filter(|(_, held)| {
+            held.granted.is_some() && only.is_none_or(|uid| uid == held.client.process.uid)
+        });
+        let shown = held.map(|(id, held)| Shown {
+            id: id.clone(),
+            process: held.client.process,
+            cookie: held.socket.map(|socket| socket.cookie),
+        });
+        let mut shown: Vec<_> = shown.collect();
+        shown.sort_by(|a, b| a.id.cmp(&b.id));
+        shown
+    }
+
+    /// How many reservations are held.
+    pub(super) fn count(&self) -> usize {
+        self.state().held.values().filter(|held| held.granted.is_some()).count()
+    }
+
+    /// The engine has taken a reservation back.
+    fn lost(&self, id: &str, of: &Arc<ReservationState>) -> Option<Client> {
+        let mut state = self.state();
+        let is_same = |(reservation, _): &(Reservation, Admitted)| Arc::ptr_eq(&reservation.state(), of);
+        let held = state.held.get(id).filter(|held| held.granted.as_ref().is_some_and(is_same))?;
+        let client = held.client;
+        // It is lost: dropping it tells the engine nothing.
+        drop(state.end(id));
+        Some(client)
+    }
+
+    /// Notifies the client of the reservation's loss, and of its begin where it was made ahead.
+    fn watch(self: &Arc<Self>, id: &str, client: Client, state: &Arc<ReservationState>) {
+        let (holdings, of, flow) = (Arc::downgrade(self), Arc::downgrade(state), id.to_owned());
+        state.on_begin(move |admitted| {
+            let Some(holdings) = holdings.upgrade() else { return };
+            holdings.renegotiated(&flow, admitted.clone());
+            let begun = Notice::Begun { id: flow.clone(), admitted: Box::new(admitted.clone()) };
+            holdings.notices.notify(client.process, &flow, &begun);
+        });
+        let holdings: Weak<Self> = Arc::downgrade(self);
+        state.on_loss(move |lost| {
+            if let (Some(holdings), Some(of)) = (holdings.upgrade(), of.upgrade())
+                && let Some(client) = holdings.lost(&lost.id, &of)
+            {
+                holdings.notices.notify(client.process, &lost.id, &Notice::Lost { lost: lost.clone() });
+            }
+        });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The maps are whole between any two statements that can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes a reservation out.
+    fn end(&mut self, id: &str) -> Option<Reservation> {
+        let held = self.held.remove(id)?;
+        let uid = held.client.process.uid;
+        if let Some(count) = self.counts.get_mut(&uid) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&uid);
+            }
+        }
+        if let Some(socket) = held.socket {
+            self.sockets.remove(&socket.cookie);
+        }
+        held.granted.map(|(reservation, _)| reservation)
+    }
+
+    fn end_where(&mut self, ends: impl Fn(&str, &Held) -> bool) -> Vec<Reservation> {
+        let ids: Vec<_> =
+            self.held.iter().filter(|(id, held)| ends(id, held)).map(|(id, _)| id.clone()).collect();
+        ids.iter().filter_map(|id| self.end(id)).collect()
+    }
+
+    fn stop_waiting(&mut self, id: &str) {
+        if let Some(waiting) = self.waiting.remove(id) {
+            waiting.task.abort();
+        }
+    }
+}
+
+impl Requested {
+    /// The id that is requested.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The reservation was granted: it lives with its client's connection from now on. One whose connection has ended
+    /// meanwhile is released.
+    pub(super) fn granted(mut self, granted: Granted) {
+        self.is_done = true;
+        let Granted { admitted, reservation, .. } = granted;
+        let reserved = reservation.state();
+        let mut state = self.holdings.state();
+        let is_open = state.open.contains(&self.client.connection);
+        if let Some(held) = state.held.get_mut(&self.id) {
+            held.granted = Some((reservation, admitted));
+        }
+        let ended = if is_open { None } else { state.end(&self.id) };
+        drop(state);
+        release(ended);
+        if is_open {
+            // After it is held, since it may be lost already.
+            self.holdings.watch(&self.id, self.client, &reserved);
+        }
+    }
+}
+
+impl Drop for Requested {
+    fn drop(&mut self) {
+        if !self.is_done {
+            drop(self.holdings.state().end(&self.id));
+        }
+    }
+}
+
+fn release(reservations: impl IntoIterator<Item = Reservation>) {
+    reservations.into_iter().for_each(|reservation| reservation.end(Lingering::Nothing));
+}
+
+fn keys<T>(map: &HashMap<String, T>, is: impl Fn(&T) -> bool) -> Vec<String> {
+    map.iter().filter(|(_, value)| is(value)).map(|(id, _)| id.clone()).collect()
+}

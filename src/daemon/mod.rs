@@ -1,0 +1,38 @@
+//! The daemon: one engine for the whole host, and the control socket by which other processes reserve.
+//!
+//! Takes the files of a policy and the path of a socket; serves until it is stopped. A client is known by the credentials
+//! that the kernel recorded when it connected, and holds its reservations by its connection or by its socket.
+//!
+//! # Types
+//!
+//! [`DaemonOptions`], [`Daemon`], [`DaemonHandle`] for what signals ask of it, [`DaemonError`].
+//!
+//! # How a call is served
+//!
+//! `server` accepts connections, which share `state`; `connection` reads one, with bounds on what a peer may send and leave unread, and has
+//! `calls` answer each call in its order; `streams` answers those with many replies. `holdings` knows which connection or
+//! socket each reservation lives with, and `sockets` ends those whose sockets have ended. `users` bounds what one user takes.
+//!
+//! # Order of calls
+//!
+//! [`Daemon::start`], then [`Daemon::run`] until its future `stop` is ready.
+
+mod calls;
+mod connection;
+mod control_file;
+mod error;
+mod holdings;
+mod notices;
+mod options;
+mod peer;
+mod replies;
+mod requests;
+mod server;
+mod sockets;
+mod state;
+mod streams;
+mod users;
+
+pub use error::DaemonError;
+pub use options::DaemonOptions;
+pub use server::{Daemon, DaemonHandle};

@@ -1,0 +1,192 @@
+//! The daemon: starts the engine, accepts connections and serves them, and ends.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+
+use super::calls::Caller;
+use super::connection::serve;
+use super::control_file::ControlFile;
+use super::error::DaemonError;
+use super::holdings::{Client, ConnectionId, Holdings};
+use super::notices::{Notices, Process};
+use super::options::DaemonOptions;
+use super::peer::Peer;
+use super::replies::refuse;
+use super::sockets::follow_ends;
+use super::state::{Server, administrators, read};
+use super::users::{UserLimits, Users};
+use crate::control::limits::{
+    MOST_CALLS_A_SECOND, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_USER, MOST_FLOWS_OF_A_USER,
+};
+use crate::control::{ControlError, DEFAULT_SOCKET, Notice};
+use crate::engine::{Engine, EngineError, Events, InterfaceReport, LocalEngine};
+use crate::linux::SocketEnds;
+use crate::policy::Policy;
+
+/// A daemon that listens.
+pub struct Daemon {
+    server: Arc<Server>,
+    control: ControlFile,
+    socket: PathBuf,
+    ends: SocketEnds,
+}
+
+/// What signals ask of a daemon.
+#[derive(Clone)]
+pub struct DaemonHandle(Arc<Server>);
+
+/// The pause after a connection that could not be accepted, since descriptors are exhausted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+impl Daemon {
+    /// Reads the policy, starts the engine and listens on the control socket.
+    ///
+    /// - **Errors**: the policy is invalid; another daemon serves the socket; the kernel's.
+    pub async fn start(options: DaemonOptions) -> Result<Self, DaemonError> {
+        let policy = read(&options.policy)?;
+        let socket = options.socket.or_else(|| policy.daemon.as_ref()?.socket.clone().map(PathBuf::from));
+        let socket = socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
+        let administrators = administrators(&policy)?;
+        // Before the engine: a second daemon must not touch what the first has programmed.
+        let control = ControlFile::listen(&socket)?;
+        let ends = SocketEnds::open()?;
+        let limits = limits(&policy);
+        let engine = LocalEngine::start(Arc::new(policy)).await?;
+        let notices: Arc<Notices> = Arc::default();
+        let overcommitted = Arc::clone(&notices);
+        engine.subscribe(Arc::new(move |interface: &str, over| {
+            overcommitted.notify_all(&Notice::Overcommitted { interface: interface.to_owned(), over });
+        }));
+        let server = Arc::new(Server {
+            engine,
+            holdings: Holdings::new(Arc::clone(&notices)),
+            notices,
+            users: Users::new(limits),
+            files: options.policy,
+            reload: tokio::sync::Mutex::default(),
+            draining: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
+            administrators: Mutex::new(administrators),
+        });
+        Ok(Self { server, control, socket, ends })
+    }
+
+    /// The path of the control socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// For signals, and for the daemon's own log.
+    pub fn handle(&self) -> DaemonHandle {
+        DaemonHandle(Arc::clone(&self.server))
+    }
+
+    /// Serves until `stop` is ready; then ends every connection and stops the engine, which removes what it has programmed.
+    ///
+    /// - **Errors**: the ends of sockets are reported no more.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
+        let Self { server, control, ends, .. } = self;
+        let ended = follow_ends(ends, Arc::clone(&server.holdings));
+        let result = tokio::select! {
+            () = accept(&server, &control) => Ok(()),
+            result = ended => result.map_err(DaemonError::from),
+            () = stop => Ok(()),
+        };
+        // No client finds a daemon that does not answer any more.
+        drop(control);
+        server.engine.stop().await;
+        result
+    }
+}
+
+impl DaemonHandle {
+    /// Reads the policy's files again and uses them from now on; an invalid policy changes nothing. What has changed, as
+    /// JSON.
+    ///
+    /// - **Errors**: the policy is invalid, or has a part that a running host cannot carry out.
+    pub async fn reload(&self) -> Result<Value, ControlError> {
+        self.0.reload().await
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        self.0.engine.events()
+    }
+
+    /// The state of every interface that has been seen.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn report(&self) -> Result<Vec<InterfaceReport>, EngineError> {
+        self.0.engine.report().await
+    }
+}
+
+/// Accepts connections, for ever. Those that are open end with it.
+async fn accept(server: &Arc<Server>, control: &ControlFile) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = control.listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(Arc::clone(server), stream))),
+                // EMFILE and the like end with a connection; the listener stays readable meanwhile.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+/// Serves one connection and releases what lives with it.
+async fn connection(server: Arc<Server>, stream: UnixStream) {
+    let administrators = *server.administrators.lock().unwrap_or_else(PoisonError::into_inner);
+    // A socket without credentials has no peer any more.
+    let Ok(peer) = Peer::of(&stream, administrators) else { return };
+    let counted = match server.users.connect(peer.uid, !peer.is_administrator) {
+        Ok(counted) => counted,
+        Err(error) => return refuse(&stream, &error),
+    };
+    let connection = ConnectionId(server.connections.fetch_add(1, Ordering::Relaxed));
+    let process = Process { uid: peer.uid, pid: peer.pid };
+    let guard = Connected::new(&server, connection);
+    let caller = Caller { server: Arc::clone(&server), peer, client: Client { connection, process } };
+    serve(&stream, &caller, &counted).await;
+    drop(guard);
+}
+
+/// A connection that is open. Dropped, also when its task is aborted, it releases what lives with it.
+struct Connected<'a> {
+    server: &'a Server,
+    connection: ConnectionId,
+}
+
+impl<'a> Connected<'a> {
+    fn new(server: &'a Server, connection: ConnectionId) -> Self {
+        server.holdings.connected(connection);
+        Self { server, connection }
+    }
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        let left = self.server.holdings.disconnected(self.connection);
+        left.waiting.iter().for_each(|id| self.server.engine.stop_waiting(id));
+        left.groups.into_iter().for_each(|id| self.server.engine.end_group(id));
+    }
+}
+
+fn limits(policy: &Policy) -> UserLimits {
+    let daemon = policy.daemon.clone().unwrap_or_default();
+    UserLimits {
+        connections: daemon.connections_per_user.unwrap_or(MOST_CONNECTIONS_OF_A_USER),
+        flows: daemon.flows_per_user.unwrap_or(MOST_FLOWS_OF_A_USER),
+        calls_a_second: daemon.calls_per_second.unwrap_or(MOST_CALLS_A_SECOND),
+        all_connections: MOST_CONNECTIONS,
+    }
+}

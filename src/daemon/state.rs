@@ -1,0 +1,108 @@
+//! What all connections share, and the policy that is read again.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use super::error::DaemonError;
+use super::holdings::Holdings;
+use super::notices::Notices;
+use super::requests::{failed, value};
+use super::users::Users;
+use crate::control::{ControlError, PolicyProblem};
+use crate::engine::LocalEngine;
+use crate::failure::KernelFailure;
+use crate::files::{InvalidPolicy, PolicyFiles};
+use crate::policy::Policy;
+
+/// What all connections share.
+pub(super) struct Server {
+    pub(super) engine: Arc<LocalEngine>,
+    pub(super) holdings: Arc<Holdings>,
+    pub(super) notices: Arc<Notices>,
+    pub(super) users: Arc<Users>,
+    pub(super) files: Vec<PathBuf>,
+    /// One reload at a time: the files that were read last count.
+    pub(super) reload: tokio::sync::Mutex<()>,
+    pub(super) draining: AtomicBool,
+    pub(super) connections: AtomicU64,
+    /// The group whose members are administrators.
+    pub(super) administrators: Mutex<Option<u32>>,
+}
+
+impl Server {
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn drain(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    pub(super) fn policy_names(&self) -> Vec<String> {
+        self.files.iter().map(|path| path.display().to_string()).collect()
+    }
+
+    /// Reads the policy's files again and uses them from now on.
+    pub(super) async fn reload(&self) -> Result<Value, ControlError> {
+        let _one = self.reload.lock().await;
+        let policy = self.read_again().await?;
+        let administrators = administrators(&policy)
+            .map_err(|error| ControlError::UnsupportedPolicy { part: error.to_string() })?;
+        let changes = self.engine.reload(policy).map_err(failed)?;
+        *self.administrators.lock().unwrap_or_else(PoisonError::into_inner) = administrators;
+        value(&changes)
+    }
+
+    /// What a reload would change.
+    pub(super) async fn plan(&self) -> Result<Value, ControlError> {
+        let policy = self.read_again().await?;
+        if let Some(part) = policy.unsupported() {
+            return Err(failed(part.into()));
+        }
+        value(&self.engine.compare(&policy))
+    }
+
+    async fn read_again(&self) -> Result<Policy, ControlError> {
+        let files = self.files.clone();
+        let read = tokio::task::spawn_blocking(move || read(&files)).await;
+        // The runtime is shutting down.
+        let read = read.map_err(|_| ControlError::Stopped {})?;
+        read.map_err(|invalid| ControlError::InvalidPolicy { problems: problems(&invalid) })
+    }
+}
+
+pub(super) fn read(paths: &[PathBuf]) -> Result<Policy, InvalidPolicy> {
+    PolicyFiles::read_all(paths).check().map(|(policy, _)| policy)
+}
+
+fn problems(invalid: &InvalidPolicy) -> Vec<PolicyProblem> {
+    let sources = invalid.files().sources();
+    let problem = |problem: &crate::policy::Problem| {
+        let source = sources.get(problem.place.source);
+        let (line, column) = source.map_or((0, 0), |source| source.position(problem.place.span.start));
+        PolicyProblem {
+            code: problem.code.to_string(),
+            message: problem.message.clone(),
+            file: source.map_or_else(String::new, |source| source.name.to_owned()),
+            line,
+            column,
+            help: problem.help.clone(),
+        }
+    };
+    invalid.problems().iter().map(problem).collect()
+}
+
+/// The group of the policy whose members are administrators.
+///
+/// - **Errors**: the system has no group of that name.
+pub(super) fn administrators(policy: &Policy) -> Result<Option<u32>, DaemonError> {
+    let Some(name) = policy.daemon.as_ref().and_then(|daemon| daemon.group.as_ref()) else { return Ok(None) };
+    let found: Result<Option<u32>, KernelFailure> = crate::linux::group_id(name);
+    match found? {
+        Some(gid) => Ok(Some(gid)),
+        None => Err(DaemonError::UnknownGroup { name: name.clone() }),
+    }
+}

@@ -1,0 +1,148 @@
+//! The answers that are streams of replies.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::calls::Caller;
+use super::replies::{Ended, Replies};
+use super::requests::value;
+use crate::control::limits::MOST_RECORDS_OF_A_REPLY;
+use crate::control::{ControlError, EventBatch, FlowBatch, FlowRecord, Flows, Notice, Reply, Wait};
+use crate::engine::Engine;
+use crate::telemetry::Recorded;
+
+/// Why a stream has ended.
+pub(super) enum StreamEnd {
+    /// With its last reply.
+    Answered,
+    /// With an error in place of a reply.
+    Failed(ControlError),
+    /// The connection cannot go on.
+    Closed,
+}
+
+impl Caller {
+    /// Streams the caller's flows, some with each reply.
+    pub(super) async fn flows(&self, asked: &Flows, replies: &Replies<'_>) -> StreamEnd {
+        let only = (!self.peer.is_administrator).then_some(self.peer.uid);
+        let shown = self.server.holdings.shown(only);
+        let records = shown.into_iter().filter_map(|shown| {
+            let report = self.server.engine.flow(&shown.id)?;
+            let is_asked =
+                asked.interface.as_ref().is_none_or(|interface| *interface == report.holding.interface);
+            is_asked.then_some(FlowRecord {
+                id: shown.id,
+                interface: report.holding.interface,
+                charged: report.holding.charged,
+                group: report.holding.group,
+                class: report.class,
+                uid: shown.process.uid,
+                pid: shown.process.pid,
+                cookie: shown.cookie,
+            })
+        });
+        let records: Vec<_> = records.collect();
+        let mut batches = records.chunks(MOST_RECORDS_OF_A_REPLY).peekable();
+        if batches.peek().is_none() {
+            return last(replies, &FlowBatch { flows: Vec::new() }).await;
+        }
+        while let Some(batch) = batches.next() {
+            let reply = FlowBatch { flows: batch.to_vec() };
+            if batches.peek().is_none() {
+                return last(replies, &reply).await;
+            }
+            if !next(replies, &reply).await {
+                return StreamEnd::Closed;
+            }
+        }
+        StreamEnd::Answered
+    }
+
+    /// Streams notices about the flows of the caller's process, until the client closes the connection.
+    pub(super) async fn wait(&self, asked: Wait, replies: &Replies<'_>, mut ended: Ended) -> StreamEnd {
+        if let Some(id) = &asked.id
+            && let Err(error) = self.own(id)
+        {
+            return StreamEnd::Failed(error);
+        }
+        let mut notices = self.server.notices.subscribe(self.client.process, asked.id);
+        if !next(replies, &Notice::Listening {}).await {
+            return StreamEnd::Closed;
+        }
+        loop {
+            let notice = tokio::select! {
+                notice = notices.recv() => notice,
+                () = ended.wait() => None,
+            };
+            match notice {
+                Some(notice) if next(replies, &notice).await => {}
+                // A client that has missed a notice must not take the stream for complete.
+                _ => return StreamEnd::Closed,
+            }
+        }
+    }
+
+    /// Streams events, until the client closes the connection.
+    pub(super) async fn events(&self, replies: &Replies<'_>, mut ended: Ended) -> StreamEnd {
+        let mut events = self.server.engine.events();
+        let mut own = HashSet::new();
+        if !next(replies, &EventBatch::default()).await {
+            return StreamEnd::Closed;
+        }
+        loop {
+            let first = tokio::select! {
+                event = events.next() => event,
+                () = ended.wait() => None,
+            };
+            // The engine has stopped, or the client is gone.
+            let Some(first) = first else { return StreamEnd::Closed };
+            let more = std::iter::from_fn(|| events.try_next()).take(MOST_RECORDS_OF_A_REPLY - 1);
+            let came: Vec<_> = std::iter::once(first).chain(more).collect();
+            let shown: Vec<_> = came.iter().filter_map(|event| self.shown(event, &mut own)).collect();
+            let batch = EventBatch { events: shown, dropped: events.dropped() };
+            if !batch.events.is_empty() && !next(replies, &batch).await {
+                return StreamEnd::Closed;
+            }
+        }
+    }
+
+    /// An event as JSON, unless it is about a flow or a group of another user.
+    fn shown(&self, event: &Recorded, own: &mut HashSet<String>) -> Option<Value> {
+        let json = value(event).ok()?;
+        if self.peer.is_administrator {
+            return Some(json);
+        }
+        let Some(id) = json.get("id").and_then(Value::as_str) else { return Some(json) };
+        let holdings = &self.server.holdings;
+        let owner = holdings.owner(id).or_else(|| holdings.group_owner(id));
+        match owner {
+            Some(uid) if uid == self.peer.uid => {
+                own.insert(id.to_owned());
+                Some(json)
+            }
+            Some(_) => {
+                own.remove(id);
+                None
+            }
+            // It has ended just now.
+            None => own.remove(id).then_some(json),
+        }
+    }
+}
+
+/// Sends a reply that others follow. `false` where the connection cannot go on.
+async fn next(replies: &Replies<'_>, parameters: &impl Serialize) -> bool {
+    match Reply::answer(parameters, true) {
+        Ok(reply) => replies.send(&reply).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+async fn last(replies: &Replies<'_>, parameters: &impl Serialize) -> StreamEnd {
+    match Reply::answer(parameters, false) {
+        Ok(reply) if replies.send(&reply).await.is_ok() => StreamEnd::Answered,
+        _ => StreamEnd::Closed,
+    }
+}

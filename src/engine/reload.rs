@@ -1,0 +1,57 @@
+//! Another policy for an engine that runs, and its flows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::lock;
+use super::error::EngineError;
+use super::local::LocalEngine;
+use crate::admission::{Holding, Reload};
+use crate::manager::Input;
+use crate::policy::Policy;
+use crate::tc::Handle;
+
+/// A flow that holds a reservation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FlowReport {
+    /// What it holds, and where.
+    pub holding: Holding,
+    /// Its class in the kernel; `None` where user space alone enforces it.
+    pub class: Option<Handle>,
+}
+
+impl LocalEngine {
+    /// What another policy would change, in itself and for the flows that are admitted. Changes nothing.
+    pub fn compare(&self, policy: &Policy) -> Reload {
+        lock(self.core()).manager.ledger().compare(policy)
+    }
+
+    /// Uses another policy from now on, and gives what that changes: [`compare`](Self::compare). Flows keep what they have.
+    /// An interface that the policy before did not name is prepared with its first flow.
+    ///
+    /// - **Errors**: the policy has a part that a running host cannot carry out; nothing is changed then.
+    pub fn reload(&self, policy: impl Into<Arc<Policy>>) -> Result<Reload, EngineError> {
+        let policy = policy.into();
+        if let Some(part) = policy.unsupported() {
+            return Err(part.into());
+        }
+        let mut core = lock(self.core());
+        let reload = core.manager.ledger().compare(&policy);
+        self.needs_owner.store(policy.matches_owners(), Ordering::Relaxed);
+        core.feed(Input::Policy(policy));
+        core.wake();
+        Ok(reload)
+    }
+
+    /// What a flow holds, if it is admitted.
+    pub fn flow(&self, id: &str) -> Option<FlowReport> {
+        let core = lock(self.core());
+        let holding = core.manager.ledger().holding_of(id)?;
+        Some(FlowReport { holding, class: core.manager.class(id).map(|(_, class)| class) })
+    }
+
+    /// The flowspecs of a template of the policy that is in use, or `None` where it has none of that name.
+    pub fn template(&self, name: &str) -> Option<flowspec::Qos> {
+        lock(self.core()).manager.ledger().policy().templates.get(name).map(|template| template.qos)
+    }
+}

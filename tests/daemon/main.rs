@@ -1,0 +1,19 @@
+//! The daemon as its clients see it: calls, authority, limits and lifetimes. Each test has a daemon and a network of its
+//! own.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "tests, which share what each uses a part of"
+)]
+#![allow(clippy::disallowed_methods, reason = "waits for other processes and for a daemon in another thread")]
+
+mod calls;
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
+mod hostile;
+mod lifetimes;
+mod program;
+mod users;

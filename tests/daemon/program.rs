@@ -1,0 +1,137 @@
+//! `gqos daemon` as a process: signals, a second daemon, and what a killed one leaves.
+
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use gqos::lab::LabNetwork;
+use nix::libc;
+use serde_json::json;
+
+use super::client::{Client, POLICY, until};
+use super::common;
+
+const MBIT_10: u64 = 1_250_000;
+
+/// A daemon's process in the server's network namespace.
+struct Program {
+    child: Child,
+    socket: PathBuf,
+}
+
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
+    command.current_dir(directory).args([
+        "daemon",
+        "--policy",
+        "policy.toml",
+        "--log-format",
+        "none",
+        "--socket",
+    ]);
+    command.arg(directory.join("gqos.sock"));
+    command
+}
+
+impl Program {
+    fn start(network: &LabNetwork, directory: &Path) -> Self {
+        let (mut command, socket) = (command(directory), directory.join("gqos.sock"));
+        let mut child =
+            network.server.run(async move { command.stdout(Stdio::piped()).spawn().unwrap() }).unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), format!("listening on {}", socket.display()));
+        Self { child, socket }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.socket)
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        // SAFETY: the call takes two numbers; the process is this test's child, which it has not waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id().cast_signed(), signal) }, 0);
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("policy.toml"), POLICY).unwrap();
+    directory
+}
+
+fn classes(network: &LabNetwork) -> String {
+    common::inside(&network.server, &["tc", "class", "show", "dev", "eth0"])
+}
+
+#[test]
+fn signals_reload_and_end_the_daemon() {
+    let Some(network) = common::lab_with(100, &["tc"]) else { return };
+    let directory = directory();
+    let mut daemon = Program::start(&network, directory.path());
+    let mut client = daemon.client();
+    client.admitted("v1", "video");
+    assert!(classes(&network).contains("htb"), "a tree is programmed");
+    let file = directory.path().join("policy.toml");
+    std::fs::write(&file, POLICY.replace("10 Mbit/s", "20 Mbit/s")).unwrap();
+    daemon.signal(libc::SIGHUP);
+    until("the policy is reloaded", || {
+        let asked = json!({ "interface": "eth0", "template": "video" });
+        let decision = client.reserve(asked);
+        client.call("Release", json!({ "id": decision["id"] })).unwrap();
+        decision["charged"]["sending"] == 2 * MBIT_10
+    });
+    // A second daemon for the same socket does not start, and breaks nothing.
+    let mut second = command(directory.path());
+    let output = network.server.run(async move { second.output().unwrap() }).unwrap();
+    assert_eq!(output.status.code(), Some(71));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another daemon serves this socket"));
+    assert_eq!(client.call("Commit", json!({ "id": "v1" })), Ok(json!({})));
+    daemon.signal(libc::SIGTERM);
+    assert!(daemon.child.wait().unwrap().success());
+    assert!(!daemon.socket.exists(), "the socket is removed");
+    assert!(!classes(&network).contains("htb"), "and the tree");
+}
+
+#[test]
+fn a_killed_daemon_leaves_its_classes_and_the_next_one_takes_over() {
+    let Some(network) = common::lab_with(100, &["tc"]) else { return };
+    let directory = directory();
+    let mut daemon = Program::start(&network, directory.path());
+    let socket = network.server.run(async { UdpSocket::bind("127.0.0.1:0").unwrap() }).unwrap();
+    let mut client = daemon.client();
+    client.admitted("v1", "video");
+    client.call_with(("Attach", json!({ "id": "v1" })), &socket).unwrap();
+    let before = classes(&network);
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    assert!(client.reply().is_none(), "its clients learn it");
+    assert_eq!(classes(&network), before, "flows go on as they were");
+    assert!(daemon.socket.exists(), "a stale socket");
+    let next = Program::start(&network, directory.path());
+    let mut client = next.client();
+    client.admitted("v1", "video");
+    let status = client.call("Status", json!({})).unwrap();
+    assert_eq!(status["interfaces"][0]["totals"]["sending"]["reserved"], MBIT_10, "{status}");
+    let leaves = |text: &str| text.lines().filter(|line| line.contains(" leaf ")).count();
+    until("no class of the killed daemon is left", || leaves(&classes(&network)) == leaves(&before));
+    client.call_with(("Attach", json!({ "id": "v1" })), &socket).unwrap();
+    assert_eq!(client.call("Status", json!({})).unwrap()["flows"], 1);
+}
+
+#[test]
+fn a_policy_that_is_invalid_starts_no_daemon() {
+    let directory = directory();
+    std::fs::write(directory.path().join("policy.toml"), "version = 2\n").unwrap();
+    let output = command(directory.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(!directory.path().join("gqos.sock").exists());
+}
