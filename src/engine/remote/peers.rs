@@ -1,19 +1,23 @@
 //! The peers of the daemon's flows: their sockets are in this process, which looks at them by itself.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::remote_engine::RemoteEngine;
 use crate::admission::PeerState;
-use crate::engine::watches::PeerReport;
+use crate::engine::clock::ManagerClock;
+use crate::engine::watches::{PeerReport, Watches};
 use crate::manager::Loss;
 use crate::policy::{PeerTimeouts, Timeout};
 
-/// Looks at the sockets whenever they are due, until the engine is dropped.
-pub(super) async fn look(engine: Weak<RemoteEngine>, wake: Arc<Notify>) {
+/// Looks at the sockets whenever they are due, for ever; `lose` ends the reservation of a flow by its id.
+pub(super) async fn look(
+    (watches, clock): (Watches, ManagerClock),
+    wake: Arc<Notify>,
+    lose: impl Fn(&str, Loss) + Send,
+) {
     loop {
-        let Some(next) = engine.upgrade().map(|engine| engine.watches().next()) else { return };
+        let next = watches.next();
         let due = async {
             match next {
                 Some(next) => tokio::time::sleep_until(next).await,
@@ -21,14 +25,13 @@ pub(super) async fn look(engine: Weak<RemoteEngine>, wake: Arc<Notify>) {
             }
         };
         tokio::select! {
-            // Something is watched, or the engine is dropped.
+            // Something is watched.
             () = wake.notified() => continue,
             () = due => {}
         }
-        let Some(engine) = engine.upgrade() else { return };
-        for report in engine.watches().look(engine.now()) {
-            if let Some(why) = loss(&report, engine.now()) {
-                engine.lose_peer(&report.id, why);
+        for report in watches.look(clock.now()) {
+            if let Some(why) = loss(&report, clock.now()) {
+                lose(&report.id, why);
             }
         }
     }

@@ -98,7 +98,13 @@ impl RemoteEngine {
             tasks: Mutex::default(),
         });
         engine.connection().await?;
-        engine.spawn(peers::look(Weak::clone(&engine.me), wake));
+        let me = Weak::clone(&engine.me);
+        let lose = move |id: &str, why| {
+            if let Some(engine) = me.upgrade() {
+                engine.lose_peer(id, why);
+            }
+        };
+        engine.spawn(peers::look((engine.watches.clone(), engine.clock), wake, lose));
         Ok(engine)
     }
 
@@ -107,11 +113,7 @@ impl RemoteEngine {
         &self.path
     }
 
-    pub(super) const fn watches(&self) -> &Watches {
-        &self.watches
-    }
-
-    pub(super) fn now(&self) -> Moment {
+    fn now(&self) -> Moment {
         self.clock.now()
     }
 
@@ -128,7 +130,13 @@ impl RemoteEngine {
             if lock(&self.tasks).is_stopped {
                 return Err(EngineError::Stopped);
             }
-            let (notices, listening) = streams::listen(&self.path, Weak::clone(&self.me)).await?;
+            let me = Weak::clone(&self.me);
+            let on_notice = move |notice| {
+                if let Some(engine) = me.upgrade() {
+                    engine.take_notice(notice);
+                }
+            };
+            let (notices, listening) = streams::listen(&self.path, on_notice).await?;
             let connection = Connection::open(&self.path, None).await?;
             self.spawn(attend(Weak::clone(&self.me), [Arc::clone(&connection), Arc::clone(&notices)]));
             let listening = tokio::time::timeout(PATIENCE, listening).await;
@@ -206,7 +214,7 @@ impl RemoteEngine {
         connection.call(&Request::Attach(FlowId { id: id.to_owned() }), Some(descriptor), Some(ignore()));
     }
 
-    pub(super) fn take_notice(&self, notice: Notice) {
+    fn take_notice(&self, notice: Notice) {
         match notice {
             Notice::Listening {} => {}
             Notice::Lost { lost } => self.lose(lost),
@@ -234,7 +242,7 @@ impl RemoteEngine {
     }
 
     /// The peer of a flow is gone or takes no data: its reservation ends.
-    pub(super) fn lose_peer(&self, id: &str, why: Loss) {
+    fn lose_peer(&self, id: &str, why: Loss) {
         let Some(state) = self.held.state(id) else { return };
         self.send(calls::release(id.to_owned(), state.usage(), why == Loss::Dead));
         self.held.take(id, why.clone());

@@ -1,13 +1,12 @@
 //! The stream of notices about the flows of this process.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
 use super::error::DaemonError;
-use super::remote_engine::RemoteEngine;
 use crate::control::{Call, Notice, Reply, Request, Wait};
 
 /// Answered by the first notice: from then on none is missed.
@@ -18,18 +17,16 @@ pub(super) type Listening = oneshot::Receiver<Result<(), DaemonError>>;
 /// - **Errors**: `socket` or `connect`.
 pub(super) async fn listen(
     path: &Path,
-    engine: Weak<RemoteEngine>,
+    on_notice: impl Fn(Notice) + Send + Sync + 'static,
 ) -> Result<(Arc<Connection>, Listening), DaemonError> {
     let (begin, listening) = oneshot::channel();
     let begin = Mutex::new(Some(begin));
-    let on_notice = move |reply: Reply| {
+    let on_reply = move |reply: Reply| {
         let notice = reply.parameters::<Notice>();
         let begun = match notice {
             Ok(Notice::Listening {}) => Ok(()),
             Ok(notice) => {
-                if let Some(engine) = engine.upgrade() {
-                    engine.take_notice(notice);
-                }
+                on_notice(notice);
                 return;
             }
             Err(error) => Err(DaemonError::Answered(error)),
@@ -39,7 +36,7 @@ pub(super) async fn listen(
             let _ = begin.send(begun);
         }
     };
-    let connection = Connection::open(path, Some(Box::new(on_notice))).await?;
+    let connection = Connection::open(path, Some(Box::new(on_reply))).await?;
     connection.send(&Call::new(&Request::Wait(Wait::default())), None, None);
     Ok((connection, listening))
 }
