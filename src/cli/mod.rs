@@ -15,6 +15,7 @@
 
 mod check;
 mod clean;
+mod completions;
 mod connect;
 mod control;
 mod daemon;
@@ -31,6 +32,7 @@ mod flowspec;
 mod holdings;
 mod input;
 mod kernel;
+mod man;
 mod output;
 mod plan;
 mod proxy;
@@ -76,6 +78,8 @@ enum Command {
     Proxy(proxy::Arguments),
     Daemon(daemon::Arguments),
     Schema(schema::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 pub(crate) fn run() -> ExitCode {
@@ -100,6 +104,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Drain(arguments) => control::drain::run(&arguments),
         Command::Proxy(arguments) => proxy::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     };
     result.unwrap_or_else(|failure::CommandFailure { exit, error }| {
         eprintln!("gqos: {error:#}");

@@ -1,0 +1,28 @@
+//! `gqos completions`: prints the completions of a shell.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::failure::CommandFailure;
+use super::output::print;
+
+/// Print the completions of a shell.
+///
+/// For bash: `gqos completions bash >/usr/share/bash-completion/completions/gqos`; for zsh the file `_gqos` in a
+/// directory of `$fpath`; for fish `~/.config/fish/completions/gqos.fish`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    shell: Shell,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "gqos", &mut script);
+    // The generators write UTF-8.
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,73 @@
+//! `gqos man`: the manual pages, made from the help of the commands.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+
+use super::failure::{CommandFailure, Exit};
+use super::output::{print, write};
+
+/// Print a manual page, or write all of them to a directory.
+///
+/// A page is read with `gqos man | man -l -`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The command, with its subcommand where it has some; without one the page of gqos itself.
+    #[arg(value_name = "COMMAND")]
+    command: Vec<String>,
+    /// Write a page for each command to this directory: gqos.1, gqos-demo.1 and so on.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "command")]
+    all: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    let mut gqos = super::Arguments::command();
+    // Names the pages gqos-demo, and the commands in their synopses `gqos demo`.
+    gqos.build();
+    match &arguments.all {
+        None => print(&page(named(&gqos, &arguments.command)?)?)?,
+        Some(directory) => write_all(&gqos, directory)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The command of these names below another.
+fn named<'a>(command: &'a Command, names: &[String]) -> Result<&'a Command, CommandFailure> {
+    names.iter().try_fold(command, |command, name| {
+        let found = command.find_subcommand(name);
+        found
+            .with_context(|| format!("gqos has no command {}", names.join(" ")))
+            .map_err(|error| CommandFailure::new(Exit::Usage, error))
+    })
+}
+
+fn page(command: &Command) -> Result<String, CommandFailure> {
+    let mut roff = Vec::new();
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let source = concat!("gqos ", env!("CARGO_PKG_VERSION"));
+    let page = Man::new(command.clone()).title(name).date(date()).source(source).manual("gqos");
+    page.render(&mut roff).map_err(|error| CommandFailure::os("write", "a manual page", error))?;
+    // It is made of the help, which is text. A line break beside a paragraph break has no effect, and mandoc warns of it.
+    Ok(String::from_utf8_lossy(&roff).replace("\n.br\n\n.br\n", "\n.sp\n"))
+}
+
+/// The pages' date: that of SOURCE_DATE_EPOCH, by which packages are built alike at any time, otherwise today.
+fn date() -> String {
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
+    let epoch = epoch.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+    let stamp = humantime::format_rfc3339(epoch.unwrap_or_else(SystemTime::now)).to_string();
+    stamp.split('T').next().unwrap_or_default().to_owned()
+}
+
+fn write_all(command: &Command, directory: &Path) -> Result<(), CommandFailure> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    write(&directory.join(format!("{name}.1")), page(command)?)?;
+    let commands = command.get_subcommands().filter(|command| !command.is_hide_set());
+    commands
+        .filter(|command| command.get_name() != "help")
+        .try_for_each(|command| write_all(command, directory))
+}
