@@ -51,7 +51,7 @@ fn start(site: &Site, words: &[&str], stderr: Stdio) -> Running {
 fn nginx(site: &Site, directory: &Path) -> Running {
     let here = directory.display();
     let configuration = format!(
-        "daemon off; pid {here}/pid; error_log {here}/error.log; worker_processes 1; events {{}}\n\
+        "daemon off; master_process off; pid {here}/pid; error_log {here}/error.log; events {{}}\n\
          http {{ access_log off; client_body_temp_path {here}/a; proxy_temp_path {here}/b; fastcgi_temp_path {here}/c;\n\
          uwsgi_temp_path {here}/d; scgi_temp_path {here}/e;\n\
          server {{ listen {SERVER_V4}:8081; root {here}; location / {{ try_files /media =404; add_header X-Seen \"$http_x_gqos_rendition\"; }} }} }}\n"
@@ -80,11 +80,6 @@ fn terminated(mut proxy: Running) -> Vec<serde_json::Value> {
 fn nginx_behind_the_command_serves_whole_files_and_refuses_what_does_not_fit() {
     let Some(network) = lab_with(100, &["nginx", "curl", "tc"]) else { return };
     let directory = tempfile::tempdir().unwrap();
-    // The workers of nginx run as another user.
-
-    let mut permissions = std::fs::metadata(directory.path()).unwrap().permissions();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
-    std::fs::set_permissions(directory.path(), permissions).unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let media = pattern(3_000_000);
     std::fs::write(path("media"), &media).unwrap();
