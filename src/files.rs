@@ -332,7 +332,7 @@ mod tests {
             Err("0.toml, 1.toml are not a valid policy: 2 problems\n\n\
                  error[GQ0014]: 0.toml: not UTF-8 from byte 14 on\n\n\
                  error[GQ0002]: the policy has no key \"top\"\n --> 1.toml:2:1\n  |\n2 | top = 1\n  | ^^^\n  |\n  \
-                 = help: the keys are version, interface, template, class, group, client, proxy, preemption, dead_after, \
+                 = help: the keys are version, interface, template, class, group, client, proxy, daemon, preemption, dead_after, \
                  stalled_after, rule"),
         );
     }

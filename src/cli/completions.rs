@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
 use super::failure::CommandFailure;
@@ -19,9 +19,10 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+/// `gqos` is the whole command line.
+pub(super) fn run(arguments: &Arguments, mut gqos: Command) -> Result<ExitCode, CommandFailure> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut super::Arguments::command(), "gqos", &mut script);
+    clap_complete::generate(arguments.shell, &mut gqos, "gqos", &mut script);
     // The generators write UTF-8.
     print(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)

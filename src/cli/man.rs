@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use clap::{Command, CommandFactory};
+use clap::Command;
 use clap_mangen::Man;
 
 use super::failure::{CommandFailure, Exit};
 use super::output::{print, write};
+use super::stopwatch::date;
 
 /// Print a manual page, or write all of them to a directory.
 ///
@@ -24,8 +24,8 @@ pub(super) struct Arguments {
     all: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let mut gqos = super::Arguments::command();
+/// `gqos` is the whole command line.
+pub(super) fn run(arguments: &Arguments, mut gqos: Command) -> Result<ExitCode, CommandFailure> {
     // Names the pages gqos-demo, and the commands in their synopses `gqos demo`.
     gqos.build();
     match &arguments.all {
@@ -53,14 +53,6 @@ fn page(command: &Command) -> Result<String, CommandFailure> {
     page.render(&mut roff).map_err(|error| CommandFailure::os("write", "a manual page", error))?;
     // It is made of the help, which is text. A line break beside a paragraph break has no effect, and mandoc warns of it.
     Ok(String::from_utf8_lossy(&roff).replace("\n.br\n\n.br\n", "\n.sp\n"))
-}
-
-/// The pages' date: that of SOURCE_DATE_EPOCH, by which packages are built alike at any time, otherwise today.
-fn date() -> String {
-    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
-    let epoch = epoch.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-    let stamp = humantime::format_rfc3339(epoch.unwrap_or_else(SystemTime::now)).to_string();
-    stamp.split('T').next().unwrap_or_default().to_owned()
 }
 
 fn write_all(command: &Command, directory: &Path) -> Result<(), CommandFailure> {

@@ -44,7 +44,7 @@ mod test;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Guaranteed-bandwidth connections for Linux.
 ///
@@ -104,8 +104,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Drain(arguments) => control::drain::run(&arguments),
         Command::Proxy(arguments) => proxy::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
-        Command::Completions(arguments) => completions::run(&arguments),
-        Command::Man(arguments) => man::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, Arguments::command()),
+        Command::Man(arguments) => man::run(&arguments, Arguments::command()),
     };
     result.unwrap_or_else(|failure::CommandFailure { exit, error }| {
         eprintln!("gqos: {error:#}");
