@@ -1,5 +1,6 @@
 //! Programs that know nothing of gqos: the class of what their control group sends.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -117,7 +118,15 @@ fn a_program_in_a_control_group_sends_through_its_class() {
 
 /// Sends a datagram from this port, by a socket without options.
 async fn send_from(local: SocketAddr, peer: SocketAddr) {
-    let socket = UdpSocket::bind(local).await.unwrap();
+    let socket = loop {
+        match UdpSocket::bind(local).await {
+            // A program that another test starts has a copy of the last socket until it runs.
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            bound => break bound.unwrap(),
+        }
+    };
     socket.send_to(&[0; 100], peer).await.unwrap();
 }
 
