@@ -19,6 +19,7 @@ impl Stopwatch {
 
 /// The date of what is made for a package: that of SOURCE_DATE_EPOCH, by which packages are built alike at any time,
 /// otherwise today.
+#[expect(clippy::disallowed_methods, reason = "the date of a page decides nothing")]
 pub(super) fn date() -> String {
     let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
     let epoch = epoch.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));

@@ -140,7 +140,6 @@ impl<'a> Section<'a> {
     }
 
     /// As [`Self::string`], without the place.
-    #[cfg(feature = "scenario")]
     pub(crate) fn text(&self, key: &'static str) -> Option<String> {
         self.string(key).map(|text| text.value.to_owned())
     }
