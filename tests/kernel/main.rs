@@ -10,6 +10,8 @@ mod common;
 #[cfg(feature = "cli")]
 mod connect_command;
 mod connections;
+#[cfg(feature = "cli")]
+mod daemon_clients;
 mod differential;
 mod differential_filters;
 #[cfg(feature = "cli")]
