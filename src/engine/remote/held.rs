@@ -65,6 +65,10 @@ impl HeldFlows {
         self.lock().flows.remove(id);
     }
 
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.lock().flows.contains_key(id)
+    }
+
     pub(super) fn connected(&self, id: &str) {
         if let Some(flow) = self.lock().flows.get_mut(id) {
             flow.is_connected = true;

@@ -153,8 +153,12 @@ impl RemoteEngine {
                 connection.close();
                 return Err(error.into());
             }
-            self.reserve_again(&connection).await;
+            let reserved = self.reserve_again(&connection).await;
             *lock(&self.connection) = Some(Arc::clone(&connection));
+            // Those that were released meanwhile had no connection to say so.
+            for id in reserved.into_iter().filter(|id| !self.held.contains(id)) {
+                self.send(calls::release(id, Usage::default(), false));
+            }
             self.waiters.notify_all();
             Ok(connection)
         })
@@ -170,8 +174,10 @@ impl RemoteEngine {
         tasks.running.push(self.runtime.spawn(task).abort_handle());
     }
 
-    /// Asks the daemon of a new connection for everything that is held. What it has kept meanwhile stands.
-    async fn reserve_again(&self, connection: &Connection) {
+    /// Asks the daemon of a new connection for everything that is held, and gives what it has reserved. What it has kept
+    /// meanwhile stands.
+    async fn reserve_again(&self, connection: &Connection) -> Vec<String> {
+        let mut reserved = Vec::new();
         let mut answers = Vec::new();
         for (id, flow) in self.held.all() {
             let request = Request::Reserve(Box::new(Reserve::clone(&flow.request)));
@@ -183,7 +189,7 @@ impl RemoteEngine {
                 Ok((_, Some(_))) => true,
                 Ok((decision, None)) => decision.reason() == Some(Reason::DuplicateId),
                 // The daemon is gone once more: the next one is asked.
-                Err(EngineError::Daemon(error)) if error.is_unreachable() => return,
+                Err(EngineError::Daemon(error)) if error.is_unreachable() => return reserved,
                 Err(_) => false,
             };
             if !stands {
@@ -191,6 +197,7 @@ impl RemoteEngine {
                 continue;
             }
             self.attach_to(connection, &id, flow.socket.as_ref());
+            reserved.push(id.clone());
             if flow.is_connected {
                 // Another user's reservation of this id is not this one.
                 let commit = connection.asked(&Request::Commit(FlowId { id: id.clone() }));
@@ -205,6 +212,7 @@ impl RemoteEngine {
                 self.lose(Lost { id, interface, why: Loss::EngineGone });
             }
         }
+        reserved
     }
 
     fn attach_to(&self, connection: &Connection, id: &str, socket: Option<&AttachedSocket>) {
