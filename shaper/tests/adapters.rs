@@ -77,8 +77,9 @@ async fn a_stream_that_always_has_data_gets_its_rate_and_no_more() {
     // 5000 packets of 1500 B at 750 kB/s, less a full bucket: 9.91 s, and a timer is never early.
     let exact = Duration::from_micros((5000 * 1500 - 65_536) * 1_000_000 / 750_000);
     assert!(took >= exact - Duration::from_millis(2), "{took:?}, {exact:?}");
-    // The last release is up to a period of 40 ms after its tokens.
-    assert!(took <= exact + Duration::from_millis(42), "{took:?}, {exact:?}");
+    // The last release is up to a period after its tokens, at most half the bucket: 44 ms. A packet takes 2 ms, and timers
+    // are late.
+    assert!(took <= exact + Duration::from_millis(50), "{took:?}, {exact:?}");
     let sent = &stream.get_ref().sent;
     let (mut most, mut total) = (0, 0);
     for (first, &(from, _)) in sent.iter().enumerate() {
@@ -122,9 +123,9 @@ async fn reading_is_shaped_too() {
     let start = Instant::now();
     let mut buf = vec![0; 144_800];
     stream.read_exact(&mut buf).await.unwrap();
-    // 100 packets of 1500 B, 10 of them at once: 0.9 s.
+    // 100 packets of 1500 B, 10 of them at once: 0.9 s, and up to a period of half the bucket until the last release.
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(889) && took <= Duration::from_millis(920), "{took:?}");
+    assert!(took >= Duration::from_millis(889) && took <= Duration::from_millis(950), "{took:?}");
     assert!(buf.iter().all(|&byte| byte == 7));
 }
 
