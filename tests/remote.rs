@@ -335,6 +335,23 @@ async fn reservations_outlive_the_daemon_that_granted_them() {
 }
 
 #[tokio::test]
+async fn a_reservation_that_is_released_while_the_client_connects_again_is_not_kept() {
+    let (_directory, socket) = place();
+    let (daemon, mut called) = TestDaemon::start(&socket);
+    let engine = RemoteEngine::connect(&socket).await.unwrap();
+    let granted = engine.reserve(request("v1", 60)).await.unwrap();
+    check(&mut called, &["Wait ", "Reserve v1"]).await;
+    daemon.kill().await;
+    let (daemon, mut called) = TestDaemon::start(&socket);
+    daemon.state.answers.send_replace(false);
+    check(&mut called, &["Wait ", "Reserve v1"]).await;
+    drop(granted);
+    daemon.state.answers.send_replace(true);
+    check(&mut called, &["Release v1"]).await;
+    until("nothing is held", || daemon.reserved() == Rate::ZERO).await;
+}
+
+#[tokio::test]
 async fn a_stopped_client_reserves_nothing_more() {
     let (_directory, socket) = place();
     let (_daemon, _called) = TestDaemon::start(&socket);

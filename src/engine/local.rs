@@ -276,11 +276,7 @@ impl Engine for LocalEngine {
     }
 
     fn wait_for_capacity(&self, id: &str) -> EngineFuture<'_, Result<(), EngineError>> {
-        let entry = self.waiters.get(id).ok_or_else(|| EngineError::NotWaiting { id: id.to_owned() });
-        Box::pin(async move {
-            entry?.notified().await;
-            Ok(())
-        })
+        Box::pin(self.waiters.wait(id))
     }
 
     fn stop_waiting(&self, id: &str) {

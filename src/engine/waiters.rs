@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::error::EngineError;
+
 /// The waiting flows by their ids, shared by the engine and its clients.
 ///
 /// Bounded by the requests in flight and the manager's waiting queue.
@@ -31,6 +33,17 @@ impl WaitingFlows {
 
     pub(super) fn get(&self, id: &str) -> Option<Arc<Notify>> {
         self.map().get(id).cloned()
+    }
+
+    /// Waits until capacity is free for a flow.
+    ///
+    /// - **Errors**: no flow of this id waits.
+    pub(super) fn wait(&self, id: &str) -> impl Future<Output = Result<(), EngineError>> + Send + use<> {
+        let entry = self.get(id).ok_or_else(|| EngineError::NotWaiting { id: id.to_owned() });
+        async move {
+            entry?.notified().await;
+            Ok(())
+        }
     }
 
     /// Wakes every flow that waits, so that it asks again.

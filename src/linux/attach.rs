@@ -8,6 +8,7 @@ use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 use shaper::headers::IpVersion;
 
 use super::socket::{self, SocketMark};
+use super::socket_option::read_option;
 use crate::failure::{KernelCall, KernelFailure};
 
 /// A TCP or UDP socket that another process has passed.
@@ -57,7 +58,7 @@ impl PassedSocket {
     /// - **Errors**: it is not a TCP or UDP socket of this network namespace, or listens.
     /// - **Source**: socket(7), SO_DOMAIN, SO_PROTOCOL, SO_ACCEPTCONN, SO_COOKIE; `asm-generic/socket.h`, SO_NETNS_COOKIE.
     pub fn inspect(descriptor: &impl AsFd) -> Result<Self, NotASocket> {
-        let number = |name, call| match read::<libc::c_int>(descriptor, name) {
+        let number = |name, call| match read_option::<libc::c_int>(descriptor, libc::SOL_SOCKET, name) {
             Err(Errno::ENOTSOCK | Errno::EBADF) => Err(NotASocket::File),
             Err(errno) => Err(NotASocket::Kernel(KernelCall(call).failed("passed socket", errno))),
             Ok(number) => Ok(number),
@@ -76,7 +77,7 @@ impl PassedSocket {
             return Err(NotASocket::Listening);
         }
         let long = |name, call: &str| {
-            read::<u64>(descriptor, name)
+            read_option::<u64>(descriptor, libc::SOL_SOCKET, name)
                 .map_err(|errno| NotASocket::Kernel(KernelCall(call).failed("passed socket", errno)))
         };
         if long(libc::SO_NETNS_COOKIE, "getsockopt(SO_NETNS_COOKIE)")? != own_namespace()? {
@@ -155,7 +156,7 @@ pub fn random_name() -> Result<String, KernelFailure> {
 fn own_namespace() -> Result<u64, KernelFailure> {
     let failed = |error| KernelCall("socket").failed("AF_UNIX", error);
     let (own, _) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
-    read(&own, libc::SO_NETNS_COOKIE)
+    read_option(&own, libc::SOL_SOCKET, libc::SO_NETNS_COOKIE)
         .map_err(|errno| KernelCall("getsockopt(SO_NETNS_COOKIE)").failed("own socket", errno))
 }
 
@@ -174,24 +175,7 @@ fn is_bound(descriptor: &impl AsFd) -> bool {
 
 /// A TCP socket with a port and without a peer is in no table that the kernel lists.
 fn is_datagram(descriptor: &impl AsFd) -> bool {
-    read::<libc::c_int>(descriptor, libc::SO_TYPE) == Ok(libc::SOCK_DGRAM)
-}
-
-/// An option of SOL_SOCKET that is a number of this type.
-fn read<T: Default>(socket: &impl AsFd, name: libc::c_int) -> Result<T, Errno> {
-    let mut value = T::default();
-    let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: `value` is an integer, valid for writes of `length` bytes, and `length` for a write of its own.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            name,
-            (&raw mut value).cast(),
-            &raw mut length,
-        )
-    };
-    Errno::result(result).map(|_| value)
+    read_option::<libc::c_int>(descriptor, libc::SOL_SOCKET, libc::SO_TYPE) == Ok(libc::SOCK_DGRAM)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use nix::libc;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
+use super::socket_option::read_option;
 use crate::failure::{KernelCall, KernelFailure};
 
 /// The process at the other end of a connection, by what the kernel recorded when it connected.
@@ -80,20 +81,9 @@ impl LocalPeer {
 const SO_PEERPIDFD: libc::c_int = 77;
 
 fn peer_pidfd(socket: &impl AsFd) -> Option<OwnedFd> {
-    let mut descriptor: libc::c_int = -1;
-    let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).ok()?;
-    // SAFETY: `descriptor` is valid for writes of `length` bytes, and `length` for a write of its own.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_PEERPIDFD,
-            (&raw mut descriptor).cast(),
-            &raw mut length,
-        )
-    };
+    let descriptor: libc::c_int = read_option(socket, libc::SOL_SOCKET, SO_PEERPIDFD).ok()?;
     // SAFETY: the kernel has made this descriptor for the caller.
-    (result == 0 && descriptor >= 0).then(|| unsafe { OwnedFd::from_raw_fd(descriptor) })
+    Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// Receives bytes and the descriptors that came with them, which are closed on exec. Does not block on a non-blocking

@@ -54,6 +54,7 @@ mod routes;
 mod serve;
 pub mod socket;
 mod socket_ends;
+mod socket_option;
 mod topology;
 mod traffic;
 mod transport;

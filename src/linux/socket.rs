@@ -10,6 +10,7 @@ use shaper::Framing;
 use shaper::headers::{IpVersion, tcp_header_size, udp_header_size};
 
 use super::routes::{Ports, RouteSelectors};
+use super::socket_option::read_option;
 use crate::failure::{KernelCall, KernelFailure};
 use crate::tc::Handle;
 
@@ -76,7 +77,7 @@ pub fn code_point(socket: &impl AsFd, version: IpVersion) -> Result<u8, KernelFa
 ///
 /// - **Source**: socket(7), SO_MARK, SO_BINDTOIFINDEX and SO_PROTOCOL; kernel `net/core/sock.c`, `sock_i_uid`.
 pub fn route_selectors(socket: &impl AsFd, peer: SocketAddr) -> RouteSelectors {
-    let option = |name| int_option(socket, name).unwrap_or(0);
+    let option = |name| read_option::<libc::c_int>(socket, libc::SOL_SOCKET, name).unwrap_or(0);
     let local: Option<SocketAddr> =
         getsockname::<SockaddrStorage>(socket.as_fd().as_raw_fd()).ok().and_then(|local| {
             local
@@ -103,23 +104,6 @@ pub const fn scope(address: SocketAddr) -> u32 {
         SocketAddr::V4(_) => 0,
         SocketAddr::V6(v6) => v6.scope_id(),
     }
-}
-
-/// An option of SOL_SOCKET that is a number.
-fn int_option(socket: &impl AsFd, name: libc::c_int) -> io::Result<libc::c_int> {
-    let mut value: libc::c_int = 0;
-    let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
-    // SAFETY: `value` is valid for writes of `length` bytes, and `length` for a write of its own.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            name,
-            (&raw mut value).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sets the congestion control of a TCP socket.
@@ -188,19 +172,5 @@ const TCPI_OPT_TIMESTAMPS: u8 = 1;
 const TIMESTAMPS: u64 = 12;
 
 pub(super) fn tcp_info(socket: &impl AsFd) -> io::Result<libc::tcp_info> {
-    // SAFETY: tcp_info is made of integers, for which all zeroes is a value.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let size = size_of::<libc::tcp_info>();
-    let mut length = libc::socklen_t::try_from(size).map_err(io::Error::other)?;
-    // SAFETY: `info` is valid for writes of `length` bytes, and `length` for a write of its own.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
+    Ok(read_option(socket, libc::IPPROTO_TCP, libc::TCP_INFO)?)
 }
