@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use super::common::{inside, lab_with};
 use super::plan::policy_file;
 
-const POLICY: &str = r#"
+pub(super) const POLICY: &str = r#"
 version = 1
 [interface.eth0]
 egress = { capacity = "50 Mbit/s", reservable = "80%" }

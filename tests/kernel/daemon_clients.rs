@@ -10,17 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::common::{inside, installed, lab_with};
+use super::connect_command::POLICY;
 use super::plan::policy_file;
-
-const POLICY: &str = r#"
-version = 1
-[interface.eth0]
-egress = { capacity = "50 Mbit/s", reservable = "80%" }
-[template.video]
-sending = { service_type = "guaranteed", token_rate = "6 Mbit/s", token_bucket_size = "64 KiB" }
-[template.film]
-sending = { service_type = "guaranteed", token_rate = "60 Mbit/s", token_bucket_size = "64 KiB" }
-"#;
 
 /// A host with a daemon, and a directory with its policy and its socket.
 struct ManagedHost {
