@@ -86,12 +86,7 @@ async fn reload_on_hangup(handle: DaemonHandle) {
             Ok(changes) => eprintln!("gqos: the policy was reloaded: {changes}"),
             Err(ControlError::InvalidPolicy { problems }) => {
                 eprintln!("gqos: the policy is invalid, and the one before stays:");
-                for problem in problems {
-                    eprintln!(
-                        "  {}:{}:{}: {} [{}]",
-                        problem.file, problem.line, problem.column, problem.message, problem.code
-                    );
-                }
+                problems.iter().for_each(|problem| eprintln!("  {problem}"));
             }
             Err(error) => eprintln!("gqos: the policy was not reloaded: {error}"),
         }

@@ -1,5 +1,7 @@
 //! Errors of the protocol. A refusal by the ledger is an answer and none of these.
 
+use std::fmt::{self, Display, Formatter};
+
 use serde::{Deserialize, Serialize};
 
 use crate::admission::Refusal;
@@ -85,7 +87,7 @@ pub enum ControlError {
     Kernel { failure: KernelFailure },
     /// The policy's files are invalid, and the policy before them stays.
     #[serde(rename = "org.gqos.InvalidPolicy")]
-    #[error("the policy is invalid and nothing was changed: {} problems, the first: {}", problems.len(), first(problems))]
+    #[error("the policy is invalid, and nothing was changed: {}", first_of(problems))]
     InvalidPolicy { problems: Vec<PolicyProblem> },
     /// The policy is valid, and has a part that a running daemon cannot take over.
     #[serde(rename = "org.gqos.UnsupportedPolicy")]
@@ -123,9 +125,53 @@ pub struct PolicyProblem {
     pub help: Option<String>,
 }
 
-fn first(problems: &[PolicyProblem]) -> String {
-    problems.first().map_or_else(String::new, |problem| {
-        let PolicyProblem { file, line, column, message, .. } = problem;
-        format!("{file}:{line}:{column}: {message}")
-    })
+/// `FILE:LINE:COLUMN: error[CODE]: what is wrong; how to correct it`.
+impl Display for PolicyProblem {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let Self { code, message, file, line, column, help } = self;
+        if !file.is_empty() {
+            write!(formatter, "{file}:{line}:{column}: ")?;
+        }
+        write!(formatter, "error[{code}]: {message}")?;
+        help.as_ref().map_or(Ok(()), |help| write!(formatter, "; {help}"))
+    }
+}
+
+/// The first problem, and how many more there are.
+fn first_of(problems: &[PolicyProblem]) -> String {
+    match problems {
+        [] => String::new(),
+        [only] => only.to_string(),
+        [first, _] => format!("{first} (and 1 more problem)"),
+        [first, more @ ..] => format!("{first} (and {} more problems)", more.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_policy_shows_its_first_problem_and_counts_the_others() {
+        let problem = |file: &str, help: Option<&str>| PolicyProblem {
+            code: "GQ0002".into(),
+            message: "no key \"top\"".into(),
+            file: file.into(),
+            line: 2,
+            column: 1,
+            help: help.map(str::to_owned),
+        };
+        let told = |problems: &[PolicyProblem]| {
+            let error = ControlError::InvalidPolicy { problems: problems.to_vec() };
+            error.to_string().replace("the policy is invalid, and nothing was changed: ", "")
+        };
+        let one = problem("a.toml", Some("remove it"));
+        assert_eq!(told(std::slice::from_ref(&one)), "a.toml:2:1: error[GQ0002]: no key \"top\"; remove it");
+        let nowhere = problem("", None);
+        assert_eq!(
+            told(&[nowhere.clone(), one.clone()]),
+            "error[GQ0002]: no key \"top\" (and 1 more problem)"
+        );
+        assert!(told(&[one.clone(), nowhere, one]).ends_with("; remove it (and 2 more problems)"));
+    }
 }

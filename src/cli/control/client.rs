@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use gqos::control::limits::MOST_REPLY_BYTES;
-use gqos::control::{Call, ControlError, DEFAULT_SOCKET, FrameReader, PolicyProblem, Reply, Request, encode};
+use gqos::control::{Call, ControlError, DEFAULT_SOCKET, FrameReader, Reply, Request, encode};
 use gqos::engine::DaemonSocket;
 use gqos::failure::KernelCall;
 use serde::de::DeserializeOwned;
@@ -100,14 +100,15 @@ impl ControlClient {
 /// The failure of a command to which the daemon has answered with an error.
 pub(super) fn failure(error: ControlError) -> CommandFailure {
     if let ControlError::InvalidPolicy { problems } = &error {
-        for PolicyProblem { code, message, file, line, column, help } in problems {
-            let help = help.as_ref().map_or(String::new(), |help| format!("; {help}"));
-            eprintln!("{file}:{line}:{column}: error[{code}]: {message}{help}");
-        }
+        problems.iter().for_each(|problem| eprintln!("{problem}"));
+        return CommandFailure::new(
+            Exit::InvalidFile,
+            anyhow!("the policy is invalid, and nothing was changed"),
+        );
     }
     let exit = match &error {
         ControlError::NotPermitted { .. } => Exit::NoPrivilege,
-        ControlError::InvalidPolicy { .. } | ControlError::UnsupportedPolicy { .. } => Exit::InvalidFile,
+        ControlError::UnsupportedPolicy { .. } => Exit::InvalidFile,
         ControlError::InterfaceNotFound { .. }
         | ControlError::MethodNotFound { .. }
         | ControlError::MethodNotImplemented { .. }
