@@ -35,7 +35,8 @@ pub(super) enum Chunk {
 const MOST: u16 = 8192;
 
 /// A body whose framing can be read in two ways, or not at all.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a chunk that can be read in two ways")]
 pub(super) struct Malformed;
 
 impl Body {

@@ -7,6 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 
+use super::bad_start::{BadStart, NoStart};
 use super::clock::{duration, now};
 use crate::connect::Connection;
 use crate::policy::ProxyLimits;
@@ -27,20 +28,6 @@ pub(super) struct Incoming {
     phase: watch::Receiver<Phase>,
 }
 
-/// Why the start of a connection was not read.
-#[derive(Debug)]
-pub(super) enum NoStart<E> {
-    /// It is not what the protocol begins with.
-    Bad(E),
-    /// It did not come in time.
-    TimedOut,
-    /// The client has closed its side.
-    Closed,
-    Failed(io::Error),
-    /// The server ends.
-    Draining,
-}
-
 /// How much is read at once.
 const PIECE: usize = 4096;
 
@@ -50,15 +37,15 @@ impl Incoming {
     }
 
     /// Reads until `parse` finds a whole start, within the limits.
-    pub(super) async fn read<T, E>(
+    pub(super) async fn read<T, E: Into<BadStart>>(
         &mut self,
         parse: impl Fn(&[u8]) -> Result<Option<T>, E>,
-    ) -> Result<T, NoStart<E>> {
+    ) -> Result<T, NoStart> {
         let limit = if self.buffer.is_empty() { self.limits.first_byte } else { self.limits.head_time };
         let mut deadline = now() + duration(limit);
         loop {
             if !self.buffer.is_empty()
-                && let Some(parsed) = parse(&self.buffer).map_err(NoStart::Bad)?
+                && let Some(parsed) = parse(&self.buffer).map_err(|bad| NoStart::Bad(bad.into()))?
             {
                 return Ok(parsed);
             }
@@ -73,7 +60,7 @@ impl Incoming {
                 () = draining, if was_empty => return Err(NoStart::Draining),
             };
             match read {
-                Err(_) => return Err(NoStart::TimedOut),
+                Err(_) => return Err(NoStart::Bad(BadStart::TimedOut)),
                 Ok(Err(error)) => return Err(NoStart::Failed(error)),
                 Ok(Ok(0)) => return Err(NoStart::Closed),
                 Ok(Ok(_)) if was_empty => deadline = now() + duration(self.limits.head_time),

@@ -40,6 +40,7 @@
 
 mod admission;
 mod answer;
+mod bad_start;
 mod body;
 mod client_hello;
 mod clock;

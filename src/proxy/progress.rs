@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::bad_start::BadStart;
+
 /// How the way to the origin ended.
 #[derive(Debug)]
 pub(super) enum UpEnd {
@@ -13,7 +15,7 @@ pub(super) enum UpEnd {
     OriginFailed,
     /// A later request was refused.
     Refused(String),
-    BadRequest(String),
+    BadRequest(BadStart),
 }
 
 /// How much has passed so far.

@@ -65,7 +65,7 @@ pub struct ConnectionRecord {
     pub end: ConnectionEnd,
     /// Why, where that is not clear from `end`.
     pub detail: Option<String>,
-    /// The reason of a refusal, as decisions have it.
+    /// The reason of a refusal, as decisions have it, or what was wrong with what the client sent.
     pub reason: Option<String>,
     /// Bytes from the client.
     pub received_bytes: u64,

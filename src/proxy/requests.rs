@@ -4,9 +4,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::admission::{Admission, Shown};
-use super::body::{Body, Malformed};
+use super::bad_start::BadStart;
+use super::body::Body;
 use super::clock::{duration, now};
-use super::http::{BadHead, Head};
+use super::http::Head;
 use super::progress::{Progress, UpEnd};
 use crate::policy::ProxyLimits;
 
@@ -63,7 +64,7 @@ impl Requests {
             let read = match self.deadline.filter(|_| self.body == Body::Done && !was_empty) {
                 Some(deadline) => match timeout_at(deadline, read).await {
                     Ok(read) => read,
-                    Err(_) => return UpEnd::BadRequest("a head did not come in time".into()),
+                    Err(_) => return UpEnd::BadRequest(BadStart::TimedOut),
                 },
                 None => read.await,
             };
@@ -88,8 +89,8 @@ impl Requests {
             return Ok(None);
         }
         if self.body != Body::Done {
-            let bad = |Malformed| UpEnd::BadRequest("a chunk that can be read in two ways".into());
-            let taken = self.body.take(&self.buffer).map_err(bad)?;
+            let taken =
+                self.body.take(&self.buffer).map_err(|malformed| UpEnd::BadRequest(malformed.into()))?;
             let rest = self.buffer.split_off(taken);
             let part = std::mem::replace(&mut self.buffer, rest);
             if self.body == Body::Done && !self.buffer.is_empty() {
@@ -98,8 +99,8 @@ impl Requests {
             return Ok(Some(part));
         }
         let most = usize::try_from(self.limits.head.get()).unwrap_or(usize::MAX);
-        let bad = |error: BadHead| UpEnd::BadRequest(error.to_string());
-        let Some((head, length)) = Head::parse(&self.buffer, most).map_err(bad)? else { return Ok(None) };
+        let parsed = Head::parse(&self.buffer, most).map_err(|bad| UpEnd::BadRequest(bad.into()))?;
+        let Some((head, length)) = parsed else { return Ok(None) };
         let shown = Shown { host: head.host.as_deref(), path: Some(&head.path), sni: None };
         let rendition = self.admission.admit(shown).await;
         let rendition = rendition.map_err(|error| UpEnd::Refused(error.to_string()))?;

@@ -12,11 +12,12 @@ use tokio::time::{Instant, timeout};
 
 use super::admission::{Admission, Shown};
 use super::answer::{fault, not_enough_bandwidth, service_unavailable};
+use super::bad_start::{BadStart, NoStart};
 use super::client_hello;
 use super::clock::{duration, micros, now, unix_micros};
 use super::header::{self, Addresses};
-use super::http::{BadHead, Head};
-use super::incoming::{Incoming, NoStart, Phase, close_gently, reset};
+use super::http::Head;
+use super::incoming::{Incoming, Phase, close_gently, reset};
 use super::progress::UpEnd;
 use super::record::{ConnectionEnd, ConnectionRecord};
 use super::relay::{RelayEnd, Upward, relay};
@@ -110,24 +111,23 @@ impl Session<'_> {
         }
     }
 
-    async fn read_start(&mut self, incoming: &mut Incoming) -> Result<Start, NoStart<String>> {
+    async fn read_start(&mut self, incoming: &mut Incoming) -> Result<Start, NoStart> {
         let most = usize::try_from(self.served.proxy.limits.head.get()).unwrap_or(usize::MAX);
         let record = &mut self.record;
         match self.served.proxy.protocol {
             ProxyProtocol::Http => {
-                let (head, length) = incoming.read(|bytes| Head::parse(bytes, most)).await.map_err(text)?;
+                let (head, length) = incoming.read(|bytes| Head::parse(bytes, most)).await?;
                 incoming.buffer.drain(..length);
                 (record.host, record.path) = (head.host.clone(), Some(head.path.clone()));
                 Ok(Start::Http(Box::new(head)))
             }
             ProxyProtocol::Rtsp => {
-                let head = incoming.read(|bytes| RtspHead::parse(bytes, most)).await.map_err(text)?;
+                let head = incoming.read(|bytes| RtspHead::parse(bytes, most)).await?;
                 (record.host, record.path) = (head.host.clone(), Some(head.path.clone()));
                 Ok(Start::Rtsp(head))
             }
             ProxyProtocol::Tls => {
-                let name =
-                    incoming.read(|bytes| client_hello::server_name(bytes, most)).await.map_err(text)?;
+                let name = incoming.read(|bytes| client_hello::server_name(bytes, most)).await?;
                 record.sni.clone_from(&name);
                 Ok(Start::Tls(name))
             }
@@ -195,7 +195,7 @@ impl Session<'_> {
                 close_gently(connection).await;
                 match why {
                     UpEnd::Refused(message) => self.end(ConnectionEnd::LaterRequestRefused, Some(message)),
-                    UpEnd::BadRequest(message) => self.end(ConnectionEnd::BadRequest, Some(message)),
+                    UpEnd::BadRequest(bad) => self.bad(bad),
                     UpEnd::Finished | UpEnd::ClientFailed(_) | UpEnd::OriginFailed => {}
                 }
             }
@@ -232,32 +232,32 @@ impl Session<'_> {
         }
     }
 
-    async fn no_start(&mut self, connection: Connection, why: NoStart<impl ToString>) {
-        let is_http = self.served.proxy.protocol == ProxyProtocol::Http;
-        let (end, status, detail) = match why {
-            NoStart::Bad(error) => (ConnectionEnd::BadRequest, (400, "Bad Request"), error.to_string()),
-            NoStart::TimedOut => {
-                (ConnectionEnd::TimedOut, (408, "Request Timeout"), "no request came in time".into())
-            }
-            NoStart::Closed => return self.end(ConnectionEnd::NoRequest, None),
+    /// Ends a connection whose start was not read.
+    async fn no_start(&mut self, connection: Connection, why: NoStart) {
+        let bad = match why {
+            NoStart::Bad(bad) => bad,
+            NoStart::Closed => return self.end(why.end(), None),
             NoStart::Draining => {
-                self.end(ConnectionEnd::Drained, None);
+                self.end(why.end(), None);
                 return close_gently(connection).await;
             }
-            NoStart::Failed(error) => return self.end(ConnectionEnd::ClientFailed, Some(error.to_string())),
+            NoStart::Failed(ref error) => return self.end(why.end(), Some(error.to_string())),
         };
-        let is = |error: BadHead| detail == error.to_string();
-        let status = match status {
-            (400, _) if is(BadHead::TooLarge) => (431, "Request Header Fields Too Large"),
-            (400, _) if is(BadHead::Version) => (505, "HTTP Version Not Supported"),
-            status => status,
-        };
-        let answer = is_http.then(|| fault(status, &detail, "GET"));
-        self.end(end, Some(detail));
-        match answer {
-            Some(answer) => say(connection, &answer).await,
-            None => reset(connection),
+        self.bad(bad);
+        match self.served.proxy.protocol {
+            ProxyProtocol::Http => say(connection, &fault(bad.status(), &bad.to_string(), "GET")).await,
+            ProxyProtocol::Tls
+            | ProxyProtocol::Rtsp
+            | ProxyProtocol::Rtmp
+            | ProxyProtocol::Tcp
+            | ProxyProtocol::Udp => reset(connection),
         }
+    }
+
+    /// Notes in the record what was wrong with what the client sent.
+    fn bad(&mut self, bad: BadStart) {
+        self.end(bad.end(), Some(bad.to_string()));
+        self.record.reason = Some(bad.reason().to_owned());
     }
 }
 
@@ -269,16 +269,6 @@ impl Start {
             Self::Tls(name) => Shown { sni: name.as_deref(), ..Shown::default() },
             Self::Unread => Shown::default(),
         }
-    }
-}
-
-fn text<E: ToString>(why: NoStart<E>) -> NoStart<String> {
-    match why {
-        NoStart::Bad(error) => NoStart::Bad(error.to_string()),
-        NoStart::TimedOut => NoStart::TimedOut,
-        NoStart::Closed => NoStart::Closed,
-        NoStart::Failed(error) => NoStart::Failed(error),
-        NoStart::Draining => NoStart::Draining,
     }
 }
 
