@@ -7,7 +7,8 @@
 //! - Core: the [`Limiter`] interface; [`Bucket`], the exact one, which the adapters use; [`Governed`], the same on the
 //!   `governor` crate.
 //! - Adapters (feature `tokio`): [`Control`], the handle on a socket's shaping; [`Stream`] and [`Datagram`], which
-//!   take tokens from it; [`sys`], the system calls.
+//!   take tokens from it; [`relay::Relay`], which moves data between two sockets within the kernel; [`sys`], the system
+//!   calls.
 //! - Order of calls: [`Plan::new`] from a TSpec, [`Control::set`], then the adapters' reads and writes. A caller
 //!   without tokio's traits calls [`Control::acquire`], transfers, and calls [`Control::complete`].
 
@@ -31,6 +32,10 @@ mod debts;
 #[cfg(feature = "tokio")]
 mod direction_state;
 #[cfg(feature = "tokio")]
+mod pipes;
+#[cfg(feature = "tokio")]
+pub mod relay;
+#[cfg(feature = "tokio")]
 mod release;
 #[cfg(feature = "tokio")]
 pub mod stream;
@@ -38,6 +43,8 @@ pub mod stream;
 pub mod sys;
 #[cfg(feature = "tokio")]
 mod timer;
+#[cfg(feature = "tokio")]
+mod tokens;
 
 pub use bucket::Bucket;
 pub use coupled::Coupled;

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock;
 use crate::control::Control;
-use crate::direction_state::Acquired;
 use crate::timer::Timer;
+use crate::tokens::poll_tokens;
 
 /// A stream whose writes and reads take tokens from a [`Control`].
 ///
@@ -43,29 +43,6 @@ impl<S> Stream<S> {
     /// The inner stream, without the shaping.
     pub fn into_inner(self) -> S {
         self.inner
-    }
-}
-
-/// Ready with the payload that may pass.
-fn poll_tokens(
-    control: &Control,
-    direction: Direction,
-    timer: &mut Timer,
-    cx: &mut Context<'_>,
-    wanted: usize,
-) -> Poll<io::Result<usize>> {
-    loop {
-        let wait = {
-            let mut state = control.state(direction);
-            match state.acquire(clock::now(), wanted) {
-                Acquired::Granted(granted) => return Poll::Ready(Ok(granted)),
-                Acquired::Wait(wait) => {
-                    state.wake_on_change(cx.waker());
-                    wait
-                }
-            }
-        };
-        ready!(timer.poll(cx, wait))?;
     }
 }
 

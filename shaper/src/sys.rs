@@ -1,11 +1,13 @@
-//! The system calls of this package: socket options that help a shaper, and a timer finer than a millisecond.
+//! The system calls of this package: socket options that help a shaper, a timer finer than a millisecond, and pipes that
+//! move data from one socket to another.
 //!
 //! The only file with `unsafe` code.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use flowspec::{Errno, Micros, Rate, Ratio, Timestamp};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::libc;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -230,4 +232,96 @@ impl PreciseTimer {
             }
         }
     }
+}
+
+/// A pipe that holds data of one socket for another one, which never is in this process's memory. Source: splice(2).
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+    held: usize,
+}
+
+impl Pipe {
+    /// The size that is asked for: 64 buffers, since data of small segments takes one each. Without the privilege to have
+    /// that many the pipe has what the kernel gives.
+    const SIZE: libc::c_int = 256 << 10;
+
+    /// - **Errors**: `pipe2`: no descriptors are left.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (reader, writer) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
+        let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(Self::SIZE));
+        Ok(Self { reader, writer, held: 0 })
+    }
+
+    /// The bytes in the pipe.
+    pub(crate) const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Moves at most `most` bytes that a socket has received into the pipe, and gives how many.
+    ///
+    /// Nothing may have come although there is data: a pipe is full before its size is reached, and urgent data stops it.
+    ///
+    /// - **Errors**: `WouldBlock`; those of the socket; `InvalidInput` where its kind of socket cannot be spliced.
+    pub(crate) fn fill(&mut self, from: &impl AsFd, most: usize) -> io::Result<usize> {
+        let moved = splice(from.as_fd(), None, self.writer.as_fd(), None, most, FLAGS)?;
+        self.held += moved;
+        Ok(moved)
+    }
+
+    /// Moves as much of the pipe into a socket as it takes of at most `most` bytes, and gives how many.
+    ///
+    /// - **Errors**: `WouldBlock`; those of the socket; `InvalidInput` as above.
+    pub(crate) fn drain(&mut self, to: &impl AsFd, most: usize) -> io::Result<usize> {
+        let moved = splice(self.reader.as_fd(), None, to.as_fd(), None, most.min(self.held), FLAGS)?;
+        self.held -= moved;
+        Ok(moved)
+    }
+
+    /// Copies what is in the pipe.
+    ///
+    /// - **Errors**: `read`.
+    pub(crate) fn read_all(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.held];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match nix::unistd::read(&self.reader, &mut bytes[filled..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => filled += read,
+            }
+        }
+        self.held = 0;
+        Ok(bytes)
+    }
+}
+
+/// Never waits, and moves pages instead of copying them.
+const FLAGS: SpliceFFlags = SpliceFFlags::SPLICE_F_NONBLOCK.union(SpliceFFlags::SPLICE_F_MOVE);
+
+/// The bytes that a TCP socket has received and that were not read.
+///
+/// - **Errors**: `ioctl`.
+/// - **Source**: tcp(7), SIOCINQ.
+#[expect(unsafe_code, reason = "neither nix nor std has this request")]
+pub(crate) fn unread(socket: &impl AsFd) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one integer, which lives for the whole call.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if result == 0 { Ok(usize::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Copies what a socket has received, without waiting; zero at its end.
+///
+/// - **Errors**: `WouldBlock`; those of the socket.
+pub(crate) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    use nix::sys::socket::{MsgFlags, recv};
+    Ok(recv(socket.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// Sends urgent data, for a test.
+#[cfg(test)]
+pub(crate) fn send_urgent(socket: RawFd, bytes: &[u8]) {
+    use nix::sys::socket::{MsgFlags, send};
+    assert_eq!(send(socket, bytes, MsgFlags::MSG_OOB), Ok(bytes.len()));
 }
