@@ -1,19 +1,25 @@
 //! `gqos proxy`: an unmodified origin behind admission and shaping.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use gqos::connect::{ConnectError, Host};
+use gqos::engine::{DaemonError, Engine, EngineError, LocalEngine};
 use gqos::failure::KernelFailure;
 use gqos::policy::{Policy, Proxy, ProxyProtocol};
-use gqos::proxy::{ConnectionRecord, ProxyError, Server};
+use gqos::proxy::{ConnectionRecord, ProxyError, Replaced, Server, ServerHandle};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::control::SocketArgument;
 use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
 use super::signals::signalled;
@@ -24,8 +30,10 @@ use super::signals::signalled;
 /// origin hears of it; a refused one is answered with 503 by HTTP, with 453 by RTSP, and closed or reset otherwise. What the
 /// origin sends to an admitted client is shaped to the reservation.
 ///
-/// Prints a line for each connection that has ended. SIGTERM and SIGINT end it: no client is accepted any more, those that
-/// are served may finish within the policy's drain time; a second signal ends them at once.
+/// The daemon reserves where there is one, and else an engine in this process. Prints a line for each connection that has
+/// ended. SIGHUP reads the policy's files again: clients that come from then on get the new tables, and an invalid policy
+/// changes nothing. SIGTERM and SIGINT end it: no client is accepted any more, those that are served may finish within the
+/// policy's drain time; a second signal ends them at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The policy; several files merge.
@@ -47,6 +55,14 @@ pub(super) struct Arguments {
     /// The class of the connections of --listen.
     #[arg(long, value_name = "CLASS", requires = "listen")]
     class: Option<String>,
+    /// How many threads serve clients; by default as many as there are cores.
+    #[arg(long, value_name = "COUNT")]
+    workers: Option<NonZeroUsize>,
+    #[command(flatten)]
+    socket: SocketArgument,
+    /// An engine in this process reserves, whether or not there is a daemon.
+    #[arg(long, conflicts_with = "socket")]
+    no_daemon: bool,
     /// How the lines on standard output are written.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -83,7 +99,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.context("tokio runtime").map_err(|error| CommandFailure::new(Exit::OsError, error))?;
-    runtime.block_on(serve(policy, &proxies, arguments.log_format))
+    runtime.block_on(serve(arguments, policy))
 }
 
 /// The proxy that the arguments state, or those of the policy.
@@ -122,33 +138,20 @@ fn proxies(arguments: &Arguments, policy: &Policy) -> Result<BTreeMap<String, Pr
     Ok(BTreeMap::from([("command-line".to_owned(), proxy)]))
 }
 
-async fn serve(
-    policy: Policy,
-    proxies: &BTreeMap<String, Proxy>,
-    format: LogFormat,
-) -> Result<ExitCode, CommandFailure> {
-    let host = Host::start(policy).await.map_err(|error| failed(&error))?;
-    let server = Server::bind(&host, proxies).map_err(|error| match &error {
-        ProxyError::Listen { error: cause, .. } => {
-            CommandFailure { exit: failed(cause).exit, error: error.into() }
-        }
-        _ => CommandFailure::new(Exit::OsError, error),
-    });
-    let server = match server {
+async fn serve(arguments: &Arguments, policy: Policy) -> Result<ExitCode, CommandFailure> {
+    let (proxies, format) = (policy.proxies.clone(), arguments.log_format);
+    let policy = Arc::new(policy);
+    let budget = Budget::of(arguments, Arc::clone(&policy)).await?;
+    tell(format, &budget.event(), &budget.to_string());
+    let server = match bind(budget.host(), &proxies, arguments.workers) {
         Ok(server) => server,
         Err(failure) => {
-            host.stop().await;
+            budget.into_host().stop().await;
             return Err(failure);
         }
     };
-    for (name, address) in server.addresses() {
-        match format {
-            LogFormat::Text => eprintln!("proxy.{name} listens on {address}"),
-            LogFormat::Json => {
-                eprintln!("{}", json!({ "event": "listening", "proxy": name, "address": address }))
-            }
-        }
-    }
+    server.addresses().for_each(|(name, address)| listens(format, &name, address));
+    let reloads = Reloads { arguments, handle: server.handle(), budget: &budget, policy };
     let record = move |record: &ConnectionRecord| say(record, format);
     let (drain, draining) = oneshot::channel();
     let twice = async {
@@ -161,9 +164,146 @@ async fn serve(
     tokio::select! {
         () = server.run(record, ends) => {}
         () = twice => eprintln!("gqos: ended by a second signal; connections were closed"),
+        () = reloads.on_hangup() => {}
     }
-    host.stop().await;
+    budget.into_host().stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn bind(
+    host: &Host,
+    proxies: &BTreeMap<String, Proxy>,
+    workers: Option<NonZeroUsize>,
+) -> Result<Server, CommandFailure> {
+    // Where it is not known, one thread serves.
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let server = Server::bind(host, proxies).and_then(|server| server.with_workers(workers.unwrap_or(cores)));
+    server.map_err(|error| match &error {
+        ProxyError::Listen { error: cause, .. } => {
+            CommandFailure { exit: failed(cause).exit, error: error.into() }
+        }
+        _ => CommandFailure::new(Exit::OsError, error),
+    })
+}
+
+/// What decides about reservations.
+enum Budget {
+    Daemon(Host),
+    Process { host: Host, engine: Arc<LocalEngine> },
+}
+
+impl Budget {
+    /// - **Errors**: the daemon is not there although it was named, or does not answer; the engine cannot start.
+    async fn of(arguments: &Arguments, policy: Arc<Policy>) -> Result<Self, CommandFailure> {
+        if let Some(socket) = arguments.socket.found().filter(|_| !arguments.no_daemon) {
+            let host = Host::connect_daemon(socket).await.map_err(|error| failed(&error))?;
+            return Ok(Self::Daemon(host));
+        }
+        let engine = LocalEngine::start(policy).await.map_err(|error| failed(&error.into()))?;
+        let engine: Arc<LocalEngine> = engine;
+        Ok(Self::Process { host: Host::on(Arc::clone(&engine) as Arc<dyn Engine>), engine })
+    }
+
+    const fn host(&self) -> &Host {
+        match self {
+            Self::Daemon(host) | Self::Process { host, .. } => host,
+        }
+    }
+
+    fn into_host(self) -> Host {
+        match self {
+            Self::Daemon(host) | Self::Process { host, .. } => host,
+        }
+    }
+
+    fn event(&self) -> serde_json::Value {
+        json!({ "event": "started", "daemon": self.host().daemon() })
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host().daemon() {
+            Some(socket) => write!(f, "the daemon at {} reserves", socket.display()),
+            None => f.write_str("an engine in this process reserves"),
+        }
+    }
+}
+
+/// Reads the policy again when it is told to.
+struct Reloads<'a> {
+    arguments: &'a Arguments,
+    handle: ServerHandle,
+    budget: &'a Budget,
+    /// The one in use.
+    policy: Arc<Policy>,
+}
+
+impl Reloads<'_> {
+    /// Never completes.
+    async fn on_hangup(mut self) {
+        let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+        while hangups.recv().await.is_some() {
+            match self.reload().await {
+                Ok(replaced) => self.report(&replaced),
+                Err(failure) => {
+                    eprintln!(
+                        "gqos: the policy was not reloaded, and the one before stays: {:#}",
+                        failure.error
+                    );
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn reload(&mut self) -> Result<Replaced, CommandFailure> {
+        let mut policy = load_policy(&self.arguments.policy)?;
+        policy.proxies = proxies(self.arguments, &policy)?;
+        let policy = Arc::new(policy);
+        let unsupported = |error: EngineError| CommandFailure::new(Exit::InvalidFile, error);
+        if let Budget::Process { engine, .. } = self.budget {
+            engine.reload(Arc::clone(&policy)).map_err(unsupported)?;
+        }
+        let replaced = self.handle.replace(policy.proxies.clone()).await;
+        if replaced.is_err()
+            && let Budget::Process { engine, .. } = self.budget
+        {
+            engine.reload(Arc::clone(&self.policy)).map_err(unsupported)?;
+        }
+        let replaced = replaced.map_err(|error| CommandFailure::new(Exit::OsError, error))?;
+        self.policy = policy;
+        Ok(replaced)
+    }
+
+    fn report(&self, replaced: &Replaced) {
+        let format = self.arguments.log_format;
+        let Replaced { opened, closed, kept } = replaced;
+        opened.iter().for_each(|(name, address)| listens(format, name, *address));
+        for (name, address) in closed {
+            let event = json!({ "event": "closed", "proxy": name, "address": address });
+            tell(format, &event, &format!("proxy.{name} listens on {address} no more"));
+        }
+        let event =
+            json!({ "event": "reloaded", "opened": opened.len(), "closed": closed.len(), "kept": kept });
+        let (opened, closed) = (opened.len(), closed.len());
+        let text =
+            format!("the policy was reloaded: {opened} listeners opened, {closed} closed, {kept} kept");
+        tell(format, &event, &text);
+    }
+}
+
+fn listens(format: LogFormat, name: &str, address: SocketAddr) {
+    let event = json!({ "event": "listening", "proxy": name, "address": address });
+    tell(format, &event, &format!("proxy.{name} listens on {address}"));
+}
+
+/// A message on standard error.
+fn tell(format: LogFormat, event: &serde_json::Value, text: &str) {
+    match format {
+        LogFormat::Text => eprintln!("{text}"),
+        LogFormat::Json => eprintln!("{event}"),
+    }
 }
 
 /// The exit code of a host that cannot start.
@@ -172,6 +312,9 @@ fn failed(error: &ConnectError) -> CommandFailure {
     let exit = match error {
         ConnectError::Kernel(failure) if denied(failure) => Exit::NoPrivilege,
         ConnectError::Unsupported(_) => Exit::InvalidFile,
+        ConnectError::Daemon(DaemonError::Unreachable(_) | DaemonError::Disconnected { .. }) => {
+            Exit::Unreachable
+        }
         _ => Exit::OsError,
     };
     CommandFailure::new(exit, anyhow!("{error}"))

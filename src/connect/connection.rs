@@ -48,6 +48,12 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct SharedTcpStream(Arc<TcpStream>);
 
+/// The receiving half of a connection.
+pub(crate) struct ConnectionReader<'a> {
+    stream: Stream<&'a SharedTcpStream>,
+    of: &'a Connection,
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Connection").field(&self.flow).finish()
@@ -100,13 +106,29 @@ impl Connection {
 
     /// Releases the reservation after an error, which ends the connection: no data is left to wait for.
     fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(error)) = &result
-            && !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
-        {
+        if let Poll::Ready(Err(error)) = &result {
+            self.note_error(error);
+        }
+        result
+    }
+
+    /// The same for a caller that takes tokens of the flow and uses the socket itself.
+    pub(crate) fn note_error(&self, error: &io::Error) {
+        if !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) {
             let end = if is_peer_gone(error.kind()) { End::PeerGone } else { End::Failed };
             self.flow.end(end);
         }
-        result
+    }
+
+    /// Ends the sending half, for such a caller.
+    pub(crate) fn end_sending(&self) -> io::Result<()> {
+        let ended = socket::shutdown_write(self.socket()).map_err(io::Error::other);
+        ended.inspect_err(|error| self.note_error(error))
+    }
+
+    /// Reads from the connection while such a caller sends.
+    pub(crate) fn reader(&self) -> ConnectionReader<'_> {
+        ConnectionReader { stream: Stream::new(self.stream.get_ref(), self.flow.control().clone()), of: self }
     }
 }
 
@@ -155,7 +177,24 @@ impl AsyncWrite for Connection {
     }
 }
 
+impl AsyncRead for ConnectionReader<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.of.note(result)
+    }
+}
+
 impl AsyncRead for SharedTcpStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self).poll_read(cx, buf)
+    }
+}
+
+impl AsyncRead for &SharedTcpStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;

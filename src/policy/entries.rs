@@ -240,6 +240,10 @@ pub(super) fn proxy(proxy: &Proxy) -> Entries {
             ("drain", quoted(drain)),
         ],
     );
+    if proxy.protocol != ProxyProtocol::Udp {
+        entries.add("splice", proxy.splice);
+        entries.add_optional("workers", proxy.workers);
+    }
     entries
 }
 

@@ -1,6 +1,7 @@
 //! Proxies: where unmodified origins listen, and what their connections get.
 
 use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroUsize;
 
 use flowspec::{Bytes, Micros};
 
@@ -34,6 +35,10 @@ pub struct Proxy {
     pub send: Option<HeaderVersion>,
     /// Bounds on what clients may use.
     pub limits: ProxyLimits,
+    /// Whether data that is not read on its way stays in the kernel; otherwise it is copied.
+    pub splice: bool,
+    /// The most threads that serve it; all that there are where this is `None`.
+    pub workers: Option<NonZeroUsize>,
     /// Where the proxy is defined.
     pub place: Place,
 }
@@ -228,6 +233,8 @@ impl Proxy {
             accept: Vec::new(),
             send: None,
             limits: ProxyLimits::of(protocol),
+            splice: true,
+            workers: None,
             place: Place::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! What a connection reserves, request by request.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::connect::{Ask, ConnectError, Flow};
@@ -35,7 +35,7 @@ impl Admission {
         let Shown { host, path, sni } = shown;
         let (peer, port) = (self.client.ip(), self.client.port());
         let rule = self.proxy.rule_for(&ProxySubject { peer, port, host, path, sni });
-        let ask = ask(&self.proxy, rule);
+        let ask = ask(&self.proxy, rule, peer);
         match self.rule {
             None => drop(self.flow.reserve(&ask).await?),
             Some(_) if self.flow.decision().is_none() => drop(self.flow.reserve(&ask).await?),
@@ -58,8 +58,8 @@ fn class(proxy: &Proxy, rule: Option<usize>) -> Option<&str> {
     own.or(proxy.class.as_deref())
 }
 
-/// What a connection of this rule asks for.
-pub(super) fn ask(proxy: &Proxy, rule: Option<usize>) -> Ask {
+/// What a connection of this rule asks for, counted for the client by its address.
+pub(super) fn ask(proxy: &Proxy, rule: Option<usize>, client: IpAddr) -> Ask {
     let templates =
         rule.and_then(|rule| proxy.rules.get(rule)).map_or(&proxy.templates, |rule| &rule.templates);
     let ask = match &templates[..] {
@@ -67,6 +67,7 @@ pub(super) fn ask(proxy: &Proxy, rule: Option<usize>) -> Ask {
         [only] => Ask::template(only),
         ladder => Ask::first_of(ladder),
     };
+    let ask = ask.client(client.to_canonical().to_string());
     match class(proxy, rule) {
         Some(class) => ask.class(class),
         None => ask,

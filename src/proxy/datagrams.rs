@@ -28,14 +28,16 @@ const MOST_WAITING: usize = 64;
 const LARGEST: usize = 65_535;
 
 /// Serves the clients of one socket until the server drains, and then those that have a session.
-pub(super) async fn serve_datagrams<F>(socket: Arc<DatagramSocket>, served: Arc<Served>, record: Arc<F>)
-where
+pub(super) async fn serve_datagrams<F>(
+    socket: Arc<DatagramSocket>,
+    table: watch::Receiver<Arc<Served>>,
+    record: Arc<F>,
+) where
     F: Fn(&ConnectionRecord) + Send + Sync + 'static,
 {
     let mut clients = HashMap::<SocketAddr, mpsc::Sender<Vec<u8>>>::new();
     let mut sessions = JoinSet::new();
-    let most = usize::try_from(served.proxy.limits.connections).unwrap_or(usize::MAX);
-    let mut phase = served.phase.clone();
+    let mut phase = table.borrow().phase.clone();
     let mut buffer = vec![0; LARGEST];
     loop {
         let draining = *phase.borrow() == Phase::Draining;
@@ -61,6 +63,8 @@ where
         if draining {
             continue;
         }
+        let served = Arc::clone(&table.borrow());
+        let most = usize::try_from(served.proxy.limits.connections).unwrap_or(usize::MAX);
         if clients.len() >= most && !clients.contains_key(&client) {
             record(&turned_away(&served, client));
             continue;
@@ -69,7 +73,7 @@ where
         // It is empty.
         let _ = session.try_send(datagram);
         clients.insert(client, session);
-        let (socket, served, record) = (Arc::clone(&socket), Arc::clone(&served), Arc::clone(&record));
+        let (socket, record) = (Arc::clone(&socket), Arc::clone(&record));
         sessions.spawn(async move {
             serve_session(&socket, &served, (client, datagrams), &*record).await;
             client
@@ -87,7 +91,7 @@ async fn serve_session(
     let (proxy, began) = (&served.proxy, now());
     let mut record = ConnectionRecord::new(&served.name, client);
     let subject = ProxySubject { peer: client.ip(), port: client.port(), host: None, path: None, sni: None };
-    let admitted = socket.reserve(client, &ask(proxy, proxy.rule_for(&subject))).await;
+    let admitted = socket.reserve(client, &ask(proxy, proxy.rule_for(&subject), client.ip())).await;
     record.admission_us = Some(micros(began.elapsed()));
     match admitted {
         Ok(destination) => {

@@ -15,6 +15,12 @@ pub enum ProxyError {
         /// What the call answered.
         error: Box<ConnectError>,
     },
+    /// A thread cannot be started.
+    #[error(transparent)]
+    Workers(#[from] KernelFailure),
+    /// The server has ended.
+    #[error("the server has ended")]
+    Ended,
     /// The page of its refusals cannot be read.
     #[error("proxy.{name}: {error}")]
     Page {

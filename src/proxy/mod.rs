@@ -49,6 +49,7 @@ mod error;
 mod header;
 mod http;
 mod incoming;
+mod listening;
 mod progress;
 mod record;
 mod relay;
@@ -56,7 +57,8 @@ mod requests;
 mod rtsp;
 mod server;
 mod session;
+mod workers;
 
 pub use error::ProxyError;
 pub use record::{ConnectionEnd, ConnectionRecord};
-pub use server::Server;
+pub use server::{Replaced, Server, ServerHandle};

@@ -1,6 +1,7 @@
 //! How far the two directions of a connection have come.
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::bad_start::BadStart;
@@ -25,6 +26,8 @@ pub(super) struct Progress {
     down: AtomicU64,
     /// The client has sent whole requests.
     between_requests: AtomicBool,
+    /// The error that a write to the origin has got.
+    origin_failed: OnceLock<io::ErrorKind>,
 }
 
 impl Progress {
@@ -38,6 +41,19 @@ impl Progress {
 
     pub(super) fn is_between_requests(&self) -> bool {
         self.between_requests.load(Ordering::Relaxed)
+    }
+
+    /// A write to the origin has failed. The kernel reports a reset once: a read after it finds an end, as if the origin had
+    /// sent all that it wanted to.
+    pub(super) fn note_origin(&self, error: &io::Error) {
+        // The first one counts.
+        let _ = self.origin_failed.set(error.kind());
+    }
+
+    /// Why what the origin has sent may not be all, although its side has ended. A broken pipe follows an end that was sent.
+    pub(super) fn hidden_reset(&self) -> Option<io::Error> {
+        let kind = *self.origin_failed.get()?;
+        (kind != io::ErrorKind::BrokenPipe).then(|| kind.into())
     }
 
     pub(super) fn add_down(&self, bytes: usize) {

@@ -1,11 +1,14 @@
-//! Copies both directions of a connection, each at its own pace, until both have ended.
+//! Moves both directions of a connection, each at its own pace, until both have ended.
 
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use flowspec::Direction;
+use shaper::relay::{DataPath, Ends, Relay, RelayError};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::WriteHalf;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -14,7 +17,7 @@ use super::incoming::Phase;
 use super::progress::{Progress, UpEnd};
 use super::requests::Requests;
 use crate::connect::Connection;
-use crate::policy::ProxyLimits;
+use crate::policy::{Proxy, ProxyLimits};
 
 /// The way from the client to the origin.
 pub(super) enum Upward {
@@ -35,34 +38,27 @@ pub(super) enum RelayEnd {
     Drained,
 }
 
-/// What is read of the origin at once, and of a client whose requests are not read.
-const DOWN: usize = 32_768;
-const UP: usize = 8192;
-
 /// How long nothing may come after the last request that is passed on.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How long the client of a connection of requests may send after the origin has closed: nothing answers it.
 const AFTER_ORIGIN: Duration = Duration::from_secs(2);
 
-/// Copies until both directions have ended, or one has failed. The sockets are returned, to be closed as the end demands.
+/// Moves data until both directions have ended, or one has failed. The caller closes the sockets as the end demands.
 pub(super) async fn relay(
-    client: Connection,
-    mut origin: TcpStream,
+    client: &Connection,
+    origin: &mut TcpStream,
     upward: &mut Upward,
-    limits: &ProxyLimits,
+    proxy: &Proxy,
     phase: watch::Receiver<Phase>,
-) -> (Connection, TcpStream, RelayEnd) {
-    let (mut from_client, mut to_client) = tokio::io::split(client);
-    let end = {
-        let (mut from_origin, mut to_origin) = origin.split();
-        let progress = Progress::default();
-        let has_requests = matches!(upward, Upward::Requests(_));
-        let up = up(upward, &mut from_client, &mut to_origin, &progress);
-        let down = down(&mut from_origin, &mut to_client, &progress);
-        both(up, down, &progress, &Terms { limits, phase, has_requests }).await
-    };
-    (from_client.unsplit(to_client), origin, end)
+) -> RelayEnd {
+    let (from_origin, mut to_origin) = origin.split();
+    let progress = Progress::default();
+    let has_requests = matches!(upward, Upward::Requests(_));
+    let path = if proxy.splice { DataPath::Splice } else { DataPath::Copy };
+    let up = up(upward, client, &mut to_origin, &progress, path);
+    let down = down(from_origin.as_ref(), client, &progress, path);
+    both(up, down, &progress, &Terms { limits: &proxy.limits, phase, has_requests }).await
 }
 
 struct Terms<'a> {
@@ -160,26 +156,35 @@ impl Waiting {
 
 async fn up(
     upward: &mut Upward,
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
+    client: &Connection,
+    to: &mut WriteHalf<'_>,
     progress: &Progress,
+    path: DataPath,
 ) -> UpEnd {
     let first = match upward {
-        Upward::Requests(requests) => return requests.pump(from, to, progress).await,
-        Upward::Raw(first) => first,
+        Upward::Requests(requests) => return requests.pump(&mut client.reader(), to, progress).await,
+        Upward::Raw(first) => std::mem::take(first),
     };
-    let mut buffer = std::mem::take(first);
-    let mut filled = buffer.len();
-    buffer.resize(filled.max(UP), 0);
+    if let Err(error) = to.write_all(&first).await {
+        progress.note_origin(&error);
+        return UpEnd::OriginFailed;
+    }
+    progress.add_up(first.len());
+    drop(first);
+    let ends = Ends { from: client.socket(), to: to.as_ref() };
+    let mut relay = Relay::new(ends, client.flow().control(), Direction::Receiving, path);
     loop {
-        if to.write_all(&buffer[..filled]).await.is_err() {
-            return UpEnd::OriginFailed;
-        }
-        progress.add_up(filled);
-        match from.read(&mut buffer).await {
+        match relay.pass().await {
             Ok(0) => break,
-            Ok(read) => filled = read,
-            Err(error) => return UpEnd::ClientFailed(error),
+            Ok(passed) => progress.add_up(passed),
+            Err(RelayError::From(error)) => {
+                client.note_error(&error);
+                return UpEnd::ClientFailed(error);
+            }
+            Err(RelayError::To(error)) => {
+                progress.note_origin(&error);
+                return UpEnd::OriginFailed;
+            }
         }
     }
     match to.shutdown().await {
@@ -194,25 +199,26 @@ enum DownFailed {
 }
 
 async fn down(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
+    from: &TcpStream,
+    client: &Connection,
     progress: &Progress,
+    path: DataPath,
 ) -> Result<(), DownFailed> {
-    let mut buffer = vec![0; DOWN];
+    let ends = Ends { from, to: client.socket() };
+    let mut relay = Relay::new(ends, client.flow().control(), Direction::Sending, path);
     loop {
-        let read = from.read(&mut buffer).await.map_err(DownFailed::Origin)?;
-        if read == 0 {
-            return to.shutdown().await.map_err(DownFailed::Client);
-        }
-        let mut rest = &buffer[..read];
-        while !rest.is_empty() {
-            let written = to.write(rest).await.map_err(DownFailed::Client)?;
-            if written == 0 {
-                return Err(DownFailed::Client(io::ErrorKind::WriteZero.into()));
+        match relay.pass().await {
+            Ok(0) => match progress.hidden_reset() {
+                Some(error) => return Err(DownFailed::Origin(error)),
+                None => return client.end_sending().map_err(DownFailed::Client),
+            },
+            // Each transfer counts: a client that reads slowly is not idle.
+            Ok(passed) => progress.add_down(passed),
+            Err(RelayError::From(error)) => return Err(DownFailed::Origin(error)),
+            Err(RelayError::To(error)) => {
+                client.note_error(&error);
+                return Err(DownFailed::Client(error));
             }
-            // Each write counts: a client that reads slowly is not idle.
-            progress.add_down(written);
-            rest = &rest[written..];
         }
     }
 }

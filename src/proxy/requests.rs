@@ -15,6 +15,8 @@ use crate::policy::ProxyLimits;
 pub(super) struct Requests {
     admission: Admission,
     limits: ProxyLimits,
+    /// The first head, as the origin gets it.
+    first: Vec<u8>,
     /// What was read and is not passed on.
     buffer: Vec<u8>,
     /// What is left of the current request.
@@ -29,9 +31,15 @@ pub(super) struct Requests {
 const PIECE: usize = 8192;
 
 impl Requests {
-    /// The requests after a first head that was passed on: `buffer` is what was read beyond it.
-    pub(super) fn after(head: &Head, buffer: Vec<u8>, admission: Admission, limits: ProxyLimits) -> Self {
-        Self { admission, limits, buffer, body: head.body, deadline: None, passed_on: 1 }
+    /// The requests from a first head on that was admitted: `buffer` is what was read beyond it.
+    pub(super) fn from(
+        (head, rendition): (&Head, Option<&str>),
+        buffer: Vec<u8>,
+        admission: Admission,
+        limits: ProxyLimits,
+    ) -> Self {
+        let first = head.with_rendition(rendition);
+        Self { admission, limits, first, buffer, body: head.body, deadline: None, passed_on: 1 }
     }
 
     pub(super) fn passed_on(&self) -> u64 {
@@ -45,13 +53,19 @@ impl Requests {
         to: &mut (impl AsyncWrite + Unpin),
         progress: &Progress,
     ) -> UpEnd {
+        let mut first = Some(std::mem::take(&mut self.first));
         loop {
-            let ready = match self.next_part().await {
+            let ready = match first.take() {
+                None => self.next_part().await,
+                first => Ok(first),
+            };
+            let ready = match ready {
                 Ok(ready) => ready,
                 Err(end) => return end,
             };
             if let Some(part) = ready {
-                if to.write_all(&part).await.is_err() {
+                if let Err(error) = to.write_all(&part).await {
+                    progress.note_origin(&error);
                     return UpEnd::OriginFailed;
                 }
                 progress.add_up(part.len());

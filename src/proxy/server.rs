@@ -2,150 +2,220 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
-use super::datagrams::serve_datagrams;
 use super::error::ProxyError;
-use super::incoming::{Phase, reset};
+use super::incoming::Phase;
+use super::listening::{Listening, Service, Socket};
 use super::record::ConnectionRecord;
-use super::session::{Served, serve, turned_away};
-use crate::connect::{AcceptError, Ask, ConnectError, DatagramSocket, Host, ListenOptions, Listener};
+use super::session::Served;
+use super::workers::Workers;
+use crate::connect::Host;
 use crate::failure::KernelCall;
 use crate::policy::{Proxy, ProxyProtocol};
 
 /// The proxies of a policy, with their open listeners.
 #[derive(Debug)]
 pub struct Server {
+    host: Host,
     listening: Vec<Listening>,
-    phase: watch::Sender<Phase>,
+    /// Listeners that are open and not served yet.
+    new: Vec<Service>,
+    /// How many listeners there have been.
+    opened: usize,
+    workers: Workers,
+    requests: mpsc::Receiver<Replace>,
+    handle: ServerHandle,
+}
+
+/// Gives a server that runs other tables.
+#[derive(Clone, Debug)]
+pub struct ServerHandle(mpsc::Sender<Replace>);
+
+/// What other tables have changed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Replaced {
+    /// The proxies that listen now and did not before, and their addresses.
+    pub opened: Vec<(String, SocketAddr)>,
+    /// The proxies whose listeners were closed, and their addresses. Their connections may go on for the `drain` time.
+    pub closed: Vec<(String, SocketAddr)>,
+    /// How many listeners stay; their next clients get the new table.
+    pub kept: usize,
 }
 
 #[derive(Debug)]
-struct Listening {
-    name: String,
-    socket: Socket,
-    proxy: Arc<Proxy>,
-    page: Option<Vec<u8>>,
+struct Replace {
+    proxies: BTreeMap<String, Proxy>,
+    answer: oneshot::Sender<Result<Replaced, ProxyError>>,
 }
 
-#[derive(Debug)]
-enum Socket {
-    Streams(Box<Listener>),
-    Datagrams(Arc<DatagramSocket>),
+/// What is to be served after tables are replaced: nothing of it is in use yet.
+#[derive(Default)]
+struct Next {
+    /// The place of each listener that stays, and its next table.
+    kept: Vec<(usize, Proxy, Page)>,
+    new: Vec<(String, Proxy, Page, Socket)>,
 }
 
-/// How long a proxy waits after a failed accept: descriptors or memory are short.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The most connections that wait to be accepted; the kernel takes no more than `net.core.somaxconn`.
-const BACKLOG: u32 = 65_535;
+type Page = (String, Option<Vec<u8>>);
 
 impl Server {
     /// Opens the listeners of these proxies, and reads the pages of their refusals.
     ///
     /// - **Errors**: `bind` or `listen`; a page cannot be read.
     pub fn bind(host: &Host, proxies: &BTreeMap<String, Proxy>) -> Result<Self, ProxyError> {
-        let listen = |(name, proxy): (&String, &Proxy)| {
-            let read = |path: &String| {
-                std::fs::read(path).map_err(|cause| KernelCall("open").failed(path.clone(), cause))
-            };
-            let page = proxy.page.as_ref().map(read).transpose();
-            let page =
-                page.map_err(|error| ProxyError::Page { name: name.clone(), error: Box::new(error) })?;
-            let socket = open(host, proxy);
-            let socket =
-                socket.map_err(|error| ProxyError::Listen { name: name.clone(), error: Box::new(error) })?;
-            Ok(Listening { name: name.clone(), socket, proxy: Arc::new(proxy.clone()), page })
+        let (handle, requests) = mpsc::channel(1);
+        let mut server = Self {
+            host: host.clone(),
+            listening: Vec::new(),
+            new: Vec::new(),
+            opened: 0,
+            workers: Workers::default(),
+            requests,
+            handle: ServerHandle(handle),
         };
-        let listening = proxies.iter().map(listen).collect::<Result<_, _>>()?;
-        Ok(Self { listening, phase: watch::Sender::new(Phase::Serving) })
+        server.replace(proxies)?;
+        Ok(server)
+    }
+
+    /// Serves clients in this many threads, each with a runtime of its own; without this call, on the runtime that runs the
+    /// server. Clients are given to one thread after another.
+    ///
+    /// - **Errors**: a thread cannot be started.
+    pub fn with_workers(self, count: NonZeroUsize) -> Result<Self, ProxyError> {
+        let workers = Workers::start(count);
+        let workers =
+            workers.map_err(|cause| KernelCall("clone").failed(format!("{count} threads"), cause))?;
+        Ok(Self { workers, ..self })
     }
 
     /// The name of each proxy, and the address that it listens on.
-    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        let address = |listening: &Listening| {
-            let bound = match &listening.socket {
-                Socket::Streams(listener) => listener.local_addr(),
-                Socket::Datagrams(socket) => socket.local_addr(),
-            };
-            bound.unwrap_or(listening.proxy.listen)
-        };
-        self.listening.iter().map(move |listening| (listening.name.as_str(), address(listening)))
+    pub fn addresses(&self) -> impl Iterator<Item = (String, SocketAddr)> {
+        self.listening.iter().map(|listening| (listening.name(), listening.address))
+    }
+
+    /// The handle that gives it other tables while it runs.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
     }
 
     /// Serves until `ends` completes, and then for as long as connections stand and the policy's `drain` allows.
     ///
-    /// `record` gets each connection that has ended. It is called by the runtime and must not block.
-    pub async fn run<F>(self, record: F, ends: impl Future<Output = ()>)
+    /// `record` gets each connection that has ended. It is called by the threads that serve, and must not block.
+    pub async fn run<F>(mut self, record: F, ends: impl Future<Output = ()>)
     where
         F: Fn(&ConnectionRecord) + Send + Sync + 'static,
     {
-        let (record, mut proxies) = (Arc::new(record), JoinSet::new());
-        for Listening { name, socket, proxy, page } in self.listening {
-            let (phase, record) = (self.phase.subscribe(), Arc::clone(&record));
-            let served = Arc::new(Served { name, proxy, page, phase });
-            match socket {
-                Socket::Streams(listener) => drop(proxies.spawn(accept(*listener, served, record))),
-                Socket::Datagrams(socket) => drop(proxies.spawn(serve_datagrams(socket, served, record))),
+        let record = Arc::new(record);
+        let workers = Arc::new(std::mem::take(&mut self.workers));
+        let mut services = JoinSet::new();
+        let mut ends = std::pin::pin!(ends);
+        loop {
+            for service in self.new.drain(..) {
+                services.spawn(service.run(Arc::clone(&workers), Arc::clone(&record)));
+            }
+            tokio::select! {
+                () = &mut ends => break,
+                // The server holds a handle: there always is a sender.
+                Some(Replace { proxies, answer }) = self.requests.recv() => {
+                    // A caller that has gone needs no answer.
+                    let _ = answer.send(self.replace(&proxies));
+                }
+                // Those of listeners that were closed.
+                Some(_) = services.join_next() => {}
             }
         }
-        ends.await;
-        self.phase.send_replace(Phase::Draining);
-        while proxies.join_next().await.is_some() {}
-    }
-}
-
-fn open(host: &Host, proxy: &Proxy) -> Result<Socket, ConnectError> {
-    if proxy.protocol == ProxyProtocol::Udp {
-        let bound = std::net::UdpSocket::bind(proxy.listen);
-        let bound = bound.map_err(|cause| ConnectError::socket("bind", proxy.listen, cause))?;
-        return Ok(Socket::Datagrams(Arc::new(host.share_udp(bound)?)));
-    }
-    let options = ListenOptions { backlog: BACKLOG, ..ListenOptions::default() };
-    host.listen_with(proxy.listen, Ask::default(), options)
-        .map(|listener| Socket::Streams(Box::new(listener)))
-}
-
-/// Accepts the clients of one proxy until the server drains, and then waits for their ends.
-async fn accept<F>(listener: Listener, served: Arc<Served>, record: Arc<F>)
-where
-    F: Fn(&ConnectionRecord) + Send + Sync + 'static,
-{
-    let most = usize::try_from(served.proxy.limits.connections).unwrap_or(Semaphore::MAX_PERMITS);
-    let open = Arc::new(Semaphore::new(most));
-    let mut draining = served.phase.clone();
-    let mut sessions = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept_free() => accepted,
-            _ = draining.wait_for(|phase| *phase == Phase::Draining) => break,
-        };
-        // Those that have ended.
-        while sessions.try_join_next().is_some() {}
-        match accepted {
-            Ok(connection) => match Arc::clone(&open).try_acquire_owned() {
-                Ok(place) => {
-                    let (served, record) = (Arc::clone(&served), Arc::clone(&record));
-                    sessions.spawn(async move {
-                        record(&serve(&served, connection).await);
-                        drop(place);
-                    });
-                }
-                Err(_) => {
-                    record(&turned_away(&served, connection.peer()));
-                    reset(connection);
-                }
-            },
-            // The client has gone before it was accepted.
-            Err(AcceptError::Flow(_) | AcceptError::Refused { .. }) => {}
-            Err(AcceptError::Accept(_)) => sleep(ACCEPT_PAUSE).await,
+        for listening in &self.listening {
+            listening.phase.send_replace(Phase::Draining);
         }
+        while services.join_next().await.is_some() {}
     }
-    drop(listener);
-    while sessions.join_next().await.is_some() {}
+
+    /// Uses these tables from now on, or changes nothing.
+    fn replace(&mut self, proxies: &BTreeMap<String, Proxy>) -> Result<Replaced, ProxyError> {
+        let next = self.next(proxies)?;
+        let mut replaced = Replaced { kept: next.kept.len(), ..Replaced::default() };
+        let kept: Vec<_> = next.kept.iter().map(|(at, ..)| *at).collect();
+        for (at, proxy, (name, page)) in next.kept {
+            if let Some(listening) = self.listening.get(at) {
+                let phase = listening.phase.subscribe();
+                let served = Served { host: self.host.clone(), name, proxy: Arc::new(proxy), page, phase };
+                listening.table.send_replace(Arc::new(served));
+            }
+        }
+        let mut at = 0;
+        self.listening.retain(|listening| {
+            let stays = kept.contains(&at);
+            at += 1;
+            if !stays {
+                listening.phase.send_replace(Phase::Draining);
+                replaced.closed.push((listening.name(), listening.address));
+            }
+            stays
+        });
+        for (name, proxy, (_, page), socket) in next.new {
+            let address = socket.local_addr().unwrap_or(proxy.listen);
+            replaced.opened.push((name.clone(), address));
+            let (phase, subscribed) = watch::channel(Phase::Serving);
+            let proxy = Arc::new(proxy);
+            let served = Served { host: self.host.clone(), name, proxy, page, phase: subscribed };
+            let (table, tables) = watch::channel(Arc::new(served));
+            self.new.push(Service { socket, table: tables, number: self.opened });
+            self.opened += 1;
+            self.listening.push(Listening { address, table, phase });
+        }
+        Ok(replaced)
+    }
+
+    /// Finds the listeners that stay, and opens those that are new.
+    fn next(&self, proxies: &BTreeMap<String, Proxy>) -> Result<Next, ProxyError> {
+        let mut next = Next::default();
+        for (name, proxy) in proxies {
+            let page = (name.clone(), page(name, proxy)?);
+            let at = self.listening.iter().position(|listening| {
+                let before = listening.proxy();
+                before.listen == proxy.listen
+                    && is_udp(&before) == is_udp(proxy)
+                    && (proxy.listen.port() != 0 || listening.name() == *name)
+            });
+            match at {
+                Some(at) => next.kept.push((at, proxy.clone(), page)),
+                None => {
+                    let socket = Socket::open(proxy);
+                    let failed = |error| ProxyError::Listen { name: name.clone(), error: Box::new(error) };
+                    next.new.push((name.clone(), proxy.clone(), page, socket.map_err(failed)?));
+                }
+            }
+        }
+        Ok(next)
+    }
+}
+
+impl ServerHandle {
+    /// Uses these tables for the clients that come from now on; those that are served keep theirs.
+    ///
+    /// A listener stays where its address does. One that no table has any more is closed, and drains as at the end of the
+    /// server.
+    ///
+    /// - **Errors**: a listener cannot be opened, or a page cannot be read: nothing is changed then. The server has ended.
+    pub async fn replace(&self, proxies: BTreeMap<String, Proxy>) -> Result<Replaced, ProxyError> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Replace { proxies, answer }).await.map_err(|_| ProxyError::Ended)?;
+        answered.await.map_err(|_| ProxyError::Ended)?
+    }
+}
+
+fn page(name: &str, proxy: &Proxy) -> Result<Option<Vec<u8>>, ProxyError> {
+    let read =
+        |path: &String| std::fs::read(path).map_err(|cause| KernelCall("open").failed(path.clone(), cause));
+    let page = proxy.page.as_ref().map(read).transpose();
+    page.map_err(|error| ProxyError::Page { name: name.to_owned(), error: Box::new(error) })
+}
+
+fn is_udp(proxy: &Proxy) -> bool {
+    proxy.protocol == ProxyProtocol::Udp
 }

@@ -23,11 +23,13 @@ use super::record::{ConnectionEnd, ConnectionRecord};
 use super::relay::{RelayEnd, Upward, relay};
 use super::requests::Requests;
 use super::rtsp::RtspHead;
-use crate::connect::{ConnectError, Connection};
+use crate::connect::{ConnectError, Connection, Host};
 use crate::policy::{Proxy, ProxyProtocol, RefuseAs};
 
 /// What all connections of a proxy share.
+#[derive(Debug)]
 pub(super) struct Served {
+    pub(super) host: Host,
     pub(super) name: String,
     pub(super) proxy: Arc<Proxy>,
     /// The operator's page for refusals by HTTP.
@@ -158,14 +160,13 @@ impl Session<'_> {
         let limits = &self.served.proxy.limits;
         let mut upward = match start {
             Start::Http(head) => {
-                // What the origin does not take shows as its failure in the relay.
-                let _ = origin.write_all(&head.with_rendition(rendition.as_deref())).await;
-                Upward::Requests(Box::new(Requests::after(&head, buffer, admission, *limits)))
+                let first = (&*head, rendition.as_deref());
+                Upward::Requests(Box::new(Requests::from(first, buffer, admission, *limits)))
             }
             Start::Rtsp(_) | Start::Tls(_) | Start::Unread => Upward::Raw(buffer),
         };
         let phase = self.served.phase.clone();
-        let (connection, origin, end) = relay(connection, origin, &mut upward, limits, phase).await;
+        let end = relay(&connection, &mut origin, &mut upward, &self.served.proxy, phase).await;
         if let Upward::Requests(requests) = &upward {
             self.record.requests = requests.passed_on();
         }

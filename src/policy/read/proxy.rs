@@ -1,6 +1,7 @@
 //! `[proxy.*]`: where it listens, what it is in front of, and what its connections get.
 
 use core::net::SocketAddr;
+use core::num::NonZeroUsize;
 
 use flowspec::{Bytes, Micros};
 
@@ -17,6 +18,9 @@ use crate::policy::rule::{Network, PortRange};
 /// The range of `limits.head`: a request line and a host, and what a process can afford for each client.
 const SMALLEST_HEAD: Bytes = Bytes::new(1024);
 const LARGEST_HEAD: Bytes = Bytes::new(1 << 20);
+
+/// The most threads: more than a machine has cores.
+const MOST_WORKERS: u64 = 1024;
 
 const PORTS: Numbers =
     Numbers { key: "proxy.rule.match.port", limits: "a port is 0 to 65535", example: "1024-65535" };
@@ -42,15 +46,19 @@ pub(super) fn proxy(section: Section<'_>, references: &mut Vec<Reference>) -> Op
         let message = format!("{}.page has no effect without protocol = \"http\"", section.path);
         section.problem(Code::Conflict, &page.place, message);
     }
-    if protocol == ProxyProtocol::Udp
-        && let Some(place) = section.place_of("proxy_protocol")
-    {
-        let message = format!("{}.proxy_protocol has no effect with protocol = \"udp\"", section.path);
-        section.problem(Code::Conflict, &place, message);
+    if protocol == ProxyProtocol::Udp {
+        for key in ["proxy_protocol", "splice", "workers"] {
+            if let Some(place) = section.place_of(key) {
+                let message = format!("{}.{key} has no effect with protocol = \"udp\"", section.path);
+                section.problem(Code::Conflict, &place, message);
+            }
+        }
     }
     let (accept, send) = section.section("proxy_protocol").map_or((Vec::new(), None), proxy_protocol);
     let limits =
         section.section("limits").map_or(ProxyLimits::of(protocol), |section| limits(section, protocol));
+    let splice = section.flag("splice");
+    let workers = section.integer("workers", 1..=MOST_WORKERS);
     for key in ["listen", "to"] {
         if !section.has(key) {
             section.missing(key);
@@ -69,6 +77,8 @@ pub(super) fn proxy(section: Section<'_>, references: &mut Vec<Reference>) -> Op
         accept,
         send,
         limits,
+        splice: splice.is_none_or(|splice| splice.value),
+        workers: workers.and_then(|workers| usize::try_from(workers.value).ok()).and_then(NonZeroUsize::new),
         place,
         ..proxy
     })

@@ -299,6 +299,12 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
             Meaning::new("page", "The file that a refusal by HTTP sends; the decision as JSON if absent."),
             Meaning::new("proxy_protocol", "PROXY protocol headers; none are read or sent if absent."),
             Meaning::new("limits", "Bounds on what clients may use."),
+            Meaning::with_default(
+                "splice",
+                "Whether data that is not read on its way stays in the kernel, by splice(2); false copies it.",
+                "true",
+            ),
+            Meaning::new("workers", "The most threads that serve it; all of them if absent."),
         ],
     ),
     (
