@@ -3,6 +3,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+#[path = "proxy/command.rs"]
+mod command;
 mod common;
 #[path = "proxy/datagrams.rs"]
 mod datagrams;
@@ -10,7 +12,15 @@ mod datagrams;
 mod http;
 #[path = "proxy/origins.rs"]
 mod origins;
+#[path = "proxy/reload.rs"]
+mod reload;
+#[path = "proxy/segments.rs"]
+mod segments;
+#[path = "proxy/smuggling.rs"]
+mod smuggling;
 #[path = "proxy/streams.rs"]
 mod streams;
+#[path = "proxy/transfers.rs"]
+mod transfers;
 #[path = "proxy/world.rs"]
 mod world;

@@ -85,11 +85,22 @@ fn nginx_behind_the_command_serves_whole_files_and_refuses_what_does_not_fit() {
     std::fs::write(path("media"), &media).unwrap();
     std::fs::write(path("policy.toml"), POLICY).unwrap();
     let _origin = nginx(&network.server, directory.path());
-    let command =
-        [env!("CARGO_BIN_EXE_gqos"), "proxy", "--policy", &path("policy.toml"), "--log-format", "json"];
+    let command = [
+        env!("CARGO_BIN_EXE_gqos"),
+        "proxy",
+        "--no-daemon",
+        "--policy",
+        &path("policy.toml"),
+        "--log-format",
+        "json",
+    ];
     let mut proxy = start(&network.server, &command, Stdio::piped());
     let mut messages = BufReader::new(proxy.0.stderr.take().unwrap());
     let mut line = String::new();
+    messages.read_line(&mut line).unwrap();
+    let started: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(started, serde_json::json!({ "event": "started", "daemon": null }), "{line}");
+    line.clear();
     messages.read_line(&mut line).unwrap();
     let listening: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(listening["address"], "10.71.1.2:8080", "{line}");

@@ -111,59 +111,6 @@ async fn an_origin_that_takes_no_more_still_answers() {
     world.drain().await;
 }
 
-/// Transfers that either side ends at a random point: what arrives is a part of what was sent, and the end of a whole
-/// transfer alone is seen as an end.
-#[tokio::test]
-async fn random_closes_lose_and_change_nothing() {
-    let world = World::new("template = \"free\"").await;
-    let content = pattern(200_000);
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state % u64::try_from(below).unwrap()).unwrap()
-    };
-    for round in 0..300 {
-        let length = random(content.len());
-        let (served, read) = (random(length + 1), random(length + 1));
-        let (origin_fails, client_leaves) = (round % 3 == 1, round % 3 == 2);
-        let mut client = world.client().await;
-        let mut origin = world.accept().await;
-        let whole = &content[..length];
-        let serve = async {
-            let part = if origin_fails { &whole[..served] } else { whole };
-            // A client that leaves resets the connection in the middle of a write.
-            let written = origin.write_all(part).await;
-            if origin_fails {
-                origin.set_zero_linger().unwrap();
-            } else {
-                assert!(written.is_ok() || client_leaves, "{round}: {written:?}");
-            }
-            drop(origin);
-        };
-        let play = async {
-            if client_leaves {
-                let mut part = vec![0; read];
-                soon(client.read_exact(&mut part)).await.unwrap();
-                assert!(part == whole[..read], "{round}");
-                client.set_zero_linger().unwrap();
-                return;
-            }
-            let mut received = Vec::new();
-            let end = soon(client.read_to_end(&mut received)).await;
-            assert!(whole.starts_with(&received), "{round}: {} bytes differ", received.len());
-            if origin_fails {
-                assert!(end.is_err(), "{round}: a part of {} bytes looks whole", received.len());
-            } else {
-                assert_eq!((end.unwrap(), received.len()), (length, length), "{round}");
-            }
-        };
-        tokio::join!(serve, play);
-    }
-    world.drain().await;
-}
-
 #[tokio::test]
 async fn connections_beyond_the_limit_are_reset_and_leave_room_when_they_end() {
     let world = World::new("template = \"free\"\nlimits = { connections = 2 }").await;

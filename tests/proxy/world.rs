@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gqos::connect::Host;
 use gqos::policy::Policy;
-use gqos::proxy::{ConnectionRecord, Server};
+use gqos::proxy::{ConnectionRecord, Server, ServerHandle};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// 20 Mbit/s, of which a viewer of `hd` takes 10 and one of `sd` 4.
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 version = 1
 [interface.lo]
 egress = { capacity = "20 Mbit/s", reservable = "80%" }
@@ -37,6 +38,7 @@ pub(crate) struct World {
     pub(crate) proxy: SocketAddr,
     pub(crate) origin: TcpListener,
     pub(crate) host: Host,
+    pub(crate) handle: ServerHandle,
     records: Arc<Mutex<Vec<ConnectionRecord>>>,
     end: oneshot::Sender<()>,
     served: JoinHandle<()>,
@@ -51,18 +53,33 @@ impl World {
     }
 
     pub(crate) async fn with_origin(table: &str, origin: TcpListener, to: &str) -> Self {
-        let text = format!("{POLICY}[proxy.p]\nlisten = \"127.0.0.1:0\"\nto = \"{to}\"\n{table}\n");
+        Self::with_policy(POLICY, table, origin, to).await
+    }
+
+    /// The same with another policy around the table, and served by two threads of its own.
+    pub(crate) async fn of_policy(policy: &str, table: &str) -> Self {
+        let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = origin.local_addr().unwrap();
+        Self::with_policy(policy, table, origin, &to.to_string()).await
+    }
+
+    async fn with_policy(policy_text: &str, table: &str, origin: TcpListener, to: &str) -> Self {
+        let text = format!("{policy_text}[proxy.p]\nlisten = \"127.0.0.1:0\"\nto = \"{to}\"\n{table}\n");
         let policy: Policy = text.parse().unwrap();
         let proxies: BTreeMap<_, _> = policy.proxies.clone();
         let host = Host::start(policy).await.unwrap();
-        let server = Server::bind(&host, &proxies).unwrap();
+        let mut server = Server::bind(&host, &proxies).unwrap();
+        if policy_text != POLICY {
+            server = server.with_workers(NonZeroUsize::new(2).unwrap()).unwrap();
+        }
+        let handle = server.handle();
         let proxy = server.addresses().next().unwrap().1;
         let records = Arc::new(Mutex::new(Vec::new()));
         let (end, ends) = oneshot::channel();
         let noted = Arc::clone(&records);
         let record = move |record: &ConnectionRecord| noted.lock().unwrap().push(record.clone());
         let served = tokio::spawn(server.run(record, async { drop(ends.await) }));
-        Self { proxy, origin, host, records, end, served }
+        Self { proxy, origin, host, handle, records, end, served }
     }
 
     pub(crate) async fn client(&self) -> TcpStream {

@@ -1,0 +1,168 @@
+//! Requests that servers read in different ways, as the first of a connection and behind another one: what the origin gets
+//! of each.
+
+use gqos::proxy::ConnectionEnd;
+use tokio::io::AsyncWriteExt;
+
+use super::world::{World, rest, soon};
+
+/// What becomes of a request.
+enum Fate {
+    /// It is answered with this status, and the origin gets nothing of it.
+    Refused(u16),
+    /// The origin gets these bytes, and the bytes of one that is refused behind it are not among them.
+    Passed(&'static str),
+}
+
+use Fate::{Passed, Refused};
+
+const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// The headers of a POST to `a`, and what follows them.
+const TABLE: &[(&str, &str, Fate)] = &[
+    ("CL.TE", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("TE.CL", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("two lengths that differ", "Content-Length: 0\r\nContent-Length: 33\r\n\r\n", Refused(400)),
+    ("two lengths that agree", "Content-Length: 0\r\nContent-Length: 0\r\n\r\n", Refused(400)),
+    ("a list of lengths", "Content-Length: 0, 0\r\n\r\n", Refused(400)),
+    ("a signed length", "Content-Length: +0\r\n\r\n", Refused(400)),
+    ("a negative length", "Content-Length: -1\r\n\r\n", Refused(400)),
+    ("a length in hexadecimal", "Content-Length: 0x0\r\n\r\n", Refused(400)),
+    ("an empty length", "Content-Length: \r\n\r\n", Refused(400)),
+    ("a length beyond 64 bits", "Content-Length: 18446744073709551616\r\n\r\n", Refused(400)),
+    ("chunked, identity", "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("identity, chunked", "Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    (
+        "chunked twice",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        Refused(400),
+    ),
+    ("chunked in one list", "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("a quoted coding", "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("a vertical tab in the coding", "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("a space before the colon", "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("a tab before the colon", "Content-Length\t: 33\r\n\r\n", Refused(400)),
+    ("obs-fold", "X: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("obs-fold by a tab", "X: y\r\n\tContent-Length: 33\r\n\r\n", Refused(400)),
+    ("a first header that is folded", " X: y\r\n\r\n", Refused(400)),
+    ("a bare LF after a header", "X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("a bare LF as the end of the head", "X: y\r\n\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
+    ("a bare CR", "X: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("a NUL", "X: y\0\r\n\r\n", Refused(400)),
+    ("a header without a colon", "Transfer-Encoding chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("a header without a name", ": y\r\n\r\n", Refused(400)),
+    ("a second host", "Host: b\r\n\r\n", Refused(400)),
+    (
+        "trailing bytes after a chunk",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+        Passed("1\r\na"),
+    ),
+    ("a chunk whose size ends in LF", "Transfer-Encoding: chunked\r\n\r\n1\nb\r\n0\r\n\r\n", Passed("")),
+    ("a chunk size with a sign", "Transfer-Encoding: chunked\r\n\r\n+1\r\nb\r\n0\r\n\r\n", Passed("")),
+    ("a chunk size with a prefix", "Transfer-Encoding: chunked\r\n\r\n0x1\r\nb\r\n0\r\n\r\n", Passed("")),
+    ("a chunk size with a space", "Transfer-Encoding: chunked\r\n\r\n1 \r\nb\r\n0\r\n\r\n", Passed("")),
+    ("a chunk size beyond 64 bits", "Transfer-Encoding: chunked\r\n\r\n10000000000000001\r\nb", Passed("")),
+    ("a LF in an extension", "Transfer-Encoding: chunked\r\n\r\n1;a\nb\r\nb\r\n0\r\n\r\n", Passed("")),
+    ("a CR in an extension", "Transfer-Encoding: chunked\r\n\r\n1;a\rb\r\nb\r\n0\r\n\r\n", Passed("")),
+    ("a folded trailer", "Transfer-Encoding: chunked\r\n\r\n0\r\n X: y\r\n\r\n", Passed("")),
+    (
+        "an extension",
+        "Transfer-Encoding: chunked\r\n\r\n1;a=\"b\"\r\nb\r\n0\r\n\r\n",
+        Passed("1;a=\"b\"\r\nb\r\n0\r\n\r\n"),
+    ),
+    ("trailers", "Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", Passed("0\r\nX: y\r\n\r\n")),
+    ("an upper-case coding", "Transfer-Encoding: CHUNKED\r\n\r\n0\r\n\r\n", Passed("0\r\n\r\n")),
+    ("a length with zeros", "Content-Length: 0003\r\n\r\nabc", Passed("abc")),
+    ("an Upgrade without Connection", "Upgrade: h2c\r\nContent-Length: 1\r\n\r\na", Passed("a")),
+];
+
+/// Request lines and headers that are not a POST to `a`.
+const STARTS: &[(&str, &str, Fate)] = &[
+    ("absolute form", "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", Passed("")),
+    ("absolute form of another host", "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
+    ("absolute form of another scheme", "GET file:///etc HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
+    ("absolute form with a user", "GET http://a@b/ HTTP/1.1\r\nHost: b\r\n\r\n", Refused(400)),
+    ("authority form", "CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", Refused(400)),
+    ("no target", "GET HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
+    ("two spaces", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
+    ("a tab", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", Refused(400)),
+    ("words after the version", "GET / HTTP/1.1 X\r\nHost: a\r\n\r\n", Refused(400)),
+    ("no version", "GET /\r\nHost: a\r\n\r\n", Refused(400)),
+    ("HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", Refused(505)),
+    ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refused(505)),
+    ("chunked by HTTP/1.0", "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
+    ("no host", "GET / HTTP/1.1\r\n\r\n", Refused(400)),
+    ("a host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Refused(400)),
+];
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\n";
+
+/// Sends `before`, the request and a hidden one behind it; both are seen by the origin only where the request's end is clear.
+async fn check(before: &str, (name, start, rest_of, fate): (&str, &str, &str, &Fate)) {
+    let world = World::new("protocol = \"http\"").await;
+    let request = format!("{start}{rest_of}");
+    let mut client = world.saying(format!("{before}{request}{HIDDEN}")).await;
+    client.shutdown().await.unwrap();
+    let see = async || {
+        let mut origin = world.accept().await;
+        let seen = String::from_utf8_lossy(&rest(&mut origin).await.unwrap()).into_owned();
+        drop(origin);
+        seen
+    };
+    match fate {
+        Refused(status) if before.is_empty() => {
+            let answer = String::from_utf8_lossy(&rest(&mut client).await.unwrap()).into_owned();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {answer:?}");
+        }
+        Refused(_) => {
+            let seen = soon(see()).await;
+            assert_eq!(seen, before, "{name}");
+        }
+        Passed(body) => {
+            let seen = soon(see()).await;
+            let (head, after) = request.split_once("\r\n\r\n").unwrap();
+            let whole = *body == after;
+            let expected = format!(
+                "{before}{head}\r\n\r\n{}",
+                if whole { format!("{body}{HIDDEN}") } else { (*body).to_owned() }
+            );
+            assert!(expected.starts_with(&seen) && (!whole || seen == expected), "{name}: {seen:?}");
+            // Of a body that cannot be read, nothing beyond its last clear byte has passed.
+            assert!(seen.starts_with(&format!("{before}{head}\r\n\r\n")), "{name}: {seen:?}");
+        }
+    }
+    let clear = matches!(fate, Passed(body) if request.split_once("\r\n\r\n").unwrap().1 == *body);
+    let record = world.records(1).await.remove(0);
+    assert_eq!(record.end == ConnectionEnd::BadRequest, !clear, "{name}: {record}");
+    assert_eq!(record.reason.is_some(), !clear, "{name}: {record}");
+    drop(client);
+    world.drain().await;
+}
+
+#[tokio::test]
+async fn every_request_of_the_table_is_read_in_one_way_or_not_at_all() {
+    // A refusal behind another request is known after a second without an answer: all rows at once.
+    let mut rows = Vec::new();
+    for before in ["", "POST /before HTTP/1.1\r\nHost: a\r\nX: 1\r\nContent-Length: 2\r\n\r\nok"] {
+        let table = TABLE.iter().map(|(name, rest_of, fate)| (*name, POST, *rest_of, fate));
+        let starts = STARTS.iter().map(|(name, start, fate)| (*name, *start, "", fate));
+        rows.extend(table.chain(starts).map(|row| check(before, row)));
+    }
+    futures_util::future::join_all(rows).await;
+}
+
+#[tokio::test]
+async fn after_an_upgrade_the_connection_is_a_tunnel() {
+    let world = World::new("protocol = \"http\"").await;
+    let upgrade =
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    // What comes behind it is no request: it would be refused as one.
+    let tunnelled = "\x01\x02 nonsense\n\n";
+    let mut client = world.saying(format!("{upgrade}{tunnelled}")).await;
+    client.shutdown().await.unwrap();
+    let mut origin = world.accept().await;
+    assert_eq!(rest(&mut origin).await.unwrap(), format!("{upgrade}{tunnelled}").as_bytes());
+    drop((client, origin));
+    assert_eq!(world.records(1).await[0].requests, 1);
+    world.drain().await;
+}
