@@ -295,7 +295,7 @@ impl Host {
         let interface = INTERFACES[usize::from(number) % INTERFACES.len()].to_owned();
         let (index, mtu, speed) = (u32::from(number), Bytes::new(1500), Some(Rate::from_mbit(1)));
         let root = Root::Default;
-        self.feed(Input::Seen(Seen { interface, index, mtu, speed, root }), now);
+        self.feed(Input::Seen(Seen { interface, index, mtu, speed, shares_wire_with: None, root }), now);
     }
 
     fn request(&mut self, operation: Operation, now: Moment) {

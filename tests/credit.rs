@@ -94,7 +94,14 @@ impl World {
 
     fn see(&mut self) {
         let (interface, mtu) = ("eth0".to_owned(), Bytes::new(1500));
-        self.feed(Input::Seen(Seen { interface, index: 7, mtu, speed: None, root: Root::Default }));
+        self.feed(Input::Seen(Seen {
+            interface,
+            index: 7,
+            mtu,
+            speed: None,
+            shares_wire_with: None,
+            root: Root::Default,
+        }));
     }
 
     /// Time passes, with a tick whenever time alone changes something.

@@ -69,7 +69,14 @@ impl World {
             events: vec![],
         };
         let (mtu, root) = (Bytes::new(1500), Root::Default);
-        world.feed(Input::Seen(Seen { interface: "eth0".into(), index: 7, mtu, speed: None, root }));
+        world.feed(Input::Seen(Seen {
+            interface: "eth0".into(),
+            index: 7,
+            mtu,
+            speed: None,
+            shares_wire_with: None,
+            root,
+        }));
         world.answer(Answer::Done);
         world
     }

@@ -12,6 +12,7 @@ use gqos::admission::{Decision, NewFlow, Operation, Request};
 use gqos::failure::KernelFailure;
 use gqos::manager::{ChangeId, Effect, FlowPhase, Input, Manager, Notice, RequestId, Root, Seen};
 use gqos::tc::{DEFAULT_CLASS, LINK_CLASS, Op};
+use gqos::telemetry::Event;
 
 const POLICY: &str = r#"
 version = 1
@@ -45,14 +46,17 @@ struct World {
     lost: Vec<String>,
     /// The kernel's classes of flows.
     classes: BTreeSet<(&'static str, String)>,
+    /// What was reported as sharing a wire without a `parent`.
+    sharing: Vec<(String, String)>,
     requests: u64,
 }
 
 impl World {
     fn new(parent: &str) -> Self {
-        let manager = Manager::new(policy(&POLICY.replace("PARENT", parent)));
-        let (sent, decisions, lost, classes) = Default::default();
-        let mut world = Self { manager, now: 0, sent, decisions, lost, classes, requests: 0 };
+        let mut manager = Manager::new(policy(&POLICY.replace("PARENT", parent)));
+        manager.record_events();
+        let (sent, decisions, lost, classes, sharing) = Default::default();
+        let mut world = Self { manager, now: 0, sent, decisions, lost, classes, sharing, requests: 0 };
         for (index, interface) in NAMES {
             world.see(index, interface);
         }
@@ -62,7 +66,17 @@ impl World {
 
     fn see(&mut self, index: u32, interface: &str) {
         let (mtu, root) = (Bytes::new(1500), Root::Default);
-        self.feed(Input::Seen(Seen { interface: interface.into(), index, mtu, speed: None, root }));
+        self.feed(Input::Seen(Seen {
+            interface: interface.into(),
+            index,
+            mtu,
+            speed: None,
+            shares_wire_with: NAMES
+                .iter()
+                .find(|(_, name)| interface.strip_suffix(".10") == Some(name))
+                .map(|link| link.0),
+            root,
+        }));
     }
 
     fn feed(&mut self, input: Input) {
@@ -81,6 +95,10 @@ impl World {
                 _ => {}
             }
         }
+        self.sharing.extend(output.events.into_iter().filter_map(|event| match event.event {
+            Event::InterfaceSharesWire(shared) => Some((shared.interface, shared.with)),
+            _ => None,
+        }));
         self.manager.invariants();
         self.manager.ledger().invariants();
     }
@@ -166,6 +184,29 @@ fn a_flow_has_a_class_of_the_same_number_in_the_tree_of_each_parent() {
     let deleted = format!("class del classid {class}");
     assert_eq!(classes(&operations), [("eth0.10", deleted.clone()), ("eth0", deleted)]);
     assert_eq!((world.leaves("eth0.10").len(), world.leaves("eth0").len()), (0, 1));
+}
+
+#[test]
+fn links_on_one_wire_are_reported_where_the_policy_names_no_parent() {
+    let shared = [("eth0.10".to_owned(), "eth0".to_owned())];
+    assert_eq!(World::new("").sharing, shared);
+    let below = |world: &World| world.manager.status("eth0.10").unwrap().shares_wire_with;
+    assert_eq!(below(&World::new("")).as_deref(), Some("eth0"));
+    let mut related = World::new("parent = \"eth0\"");
+    assert_eq!(below(&related), None);
+    assert_eq!(related.sharing, []);
+    // The one below is made again, and found after the one above.
+    let mut world = World::new("");
+    world.feed(Input::Gone { interface: "eth0".into() });
+    world.sharing.clear();
+    world.see(7, "eth0");
+    assert_eq!(world.sharing, shared);
+    // What has not changed is not reported again.
+    for world in [&mut world, &mut related] {
+        world.sharing.clear();
+        world.see(9, "eth0.10");
+        assert_eq!(world.sharing, []);
+    }
 }
 
 #[test]

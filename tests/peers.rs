@@ -172,7 +172,17 @@ fn the_manager_wakes_for_the_timeout_and_tells_the_owner() {
     let mut manager = Manager::new(policy(&text("", "", "")));
     let at = |second: u64| Moment::from_micros(second * SECOND);
     let (interface, mtu) = ("eth0".to_owned(), Bytes::new(1500));
-    manager.handle(Input::Seen(Seen { interface, index: 2, mtu, speed: None, root: Root::Default }), at(0));
+    manager.handle(
+        Input::Seen(Seen {
+            interface,
+            index: 2,
+            mtu,
+            speed: None,
+            shares_wire_with: None,
+            root: Root::Default,
+        }),
+        at(0),
+    );
     let request = |manager: &mut Manager, second, line: &str| {
         let line = format!("{{'at_us':{},{line}}}", second * SECOND).replace('\'', "\"");
         let operation = parse_line(&line, manager.ledger().policy()).unwrap().request.unwrap();

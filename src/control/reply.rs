@@ -135,6 +135,9 @@ pub struct InterfaceRecord {
     pub totals: Both<Totals>,
     /// Why the kernel has no tree for it; null where it has one.
     pub not_programmed: Option<NotProgrammed>,
+    /// The interface on whose wire it sends, where the policy relates neither to the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares_wire_with: Option<String>,
     /// How many flows use it.
     pub flows: usize,
     /// Packets that bypassed every class.

@@ -344,6 +344,7 @@ impl Caller {
             interface,
             totals: status.totals,
             not_programmed: status.kernel.err(),
+            shares_wire_with: status.shares_wire_with,
             flows: status.flows,
             direct_packets,
             classes: with_classes.then(|| classes.collect()),

@@ -175,6 +175,8 @@ impl Driver {
         let prepared = async {
             // An interface that does not exist yet is looked at with its first flow.
             let Some(link) = self.kernel.link(interface).await? else { return Ok(()) };
+            // The policy may have an alternative name (IFLA_ALT_IFNAME) for it.
+            let link = Link { name: interface.to_owned(), ..link };
             let index = link.index;
             if let Some(root) = self.root_to_read(&link) {
                 let root = in_time(index, PATIENCE, root).await.or_else(ClaimedRoot::unread)?;
@@ -488,8 +490,9 @@ impl Driver {
         if let Some(claim) = claim {
             self.claims.insert(link.index, claim);
         }
-        let Link { index, mtu, speed, .. } = *link;
-        self.core().feed(Input::Seen(Seen { interface: link.name.clone(), index, mtu, speed, root }));
+        let Link { index, mtu, speed, shares_wire_with, .. } = *link;
+        let interface = link.name.clone();
+        self.core().feed(Input::Seen(Seen { interface, index, mtu, speed, shares_wire_with, root }));
         // What was reported of the link comes after it was read for a request, or is about to come.
         let reported = self.upkeep.links.get(&index);
         if !reported.map_or(link.carries, |state| state.carries) {

@@ -1,10 +1,11 @@
 //! Links with everything that `gqos doctor` says of them.
 
 use nix::libc;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 
 use flowspec::Bytes;
 
+use super::links::{kind, shares_wire_with};
 use super::netlink::Netlink;
 use crate::failure::KernelFailure;
 
@@ -59,8 +60,8 @@ fn details(link: &LinkMessage) -> LinkDetails {
     let mut details = LinkDetails {
         index: link.header.index,
         name: String::new(),
-        kind: None,
-        shares_wire_with: None,
+        kind: kind(link),
+        shares_wire_with: shares_wire_with(link),
         is_loopback: has(LinkFlags::Loopback),
         is_up: has(LinkFlags::Up),
         has_carrier: has(LinkFlags::LowerUp),
@@ -68,34 +69,17 @@ fn details(link: &LinkMessage) -> LinkDetails {
         gso_max_size: None,
         offloads: Offloads::default(),
     };
-    let (mut below, mut is_below_elsewhere) = (None, false);
     for attribute in &link.attributes {
         match attribute {
-            LinkAttribute::Link(index) => below = Some(*index),
-            LinkAttribute::LinkNetNsId(_) => is_below_elsewhere = true,
-            LinkAttribute::Controller(index) => details.shares_wire_with = Some(*index),
             LinkAttribute::IfName(name) => details.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => details.mtu = Bytes::new(u64::from(*mtu)),
             LinkAttribute::GsoMaxSize(size) => details.gso_max_size = Some(Bytes::new(u64::from(*size))),
-            LinkAttribute::LinkInfo(infos) => {
-                details.kind = infos.iter().find_map(|info| match info {
-                    LinkInfo::Kind(kind) => Some(kind.to_string()),
-                    _ => None,
-                });
-            }
             _ => {}
         }
     }
-    // The other end of a tunnel or of a veth pair is no wire.
-    let is_stacked = details.kind.as_deref().is_some_and(|kind| STACKED.contains(&kind));
-    let below = below.filter(|_| is_stacked && !is_below_elsewhere);
-    details.shares_wire_with = details.shares_wire_with.or(below);
     details.offloads = offloads(&details.name);
     details
 }
-
-/// The kinds of links whose IFLA_LINK is the device that sends their packets.
-const STACKED: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
 
 /// `ETHTOOL_GTSO`, `ETHTOOL_GGSO` and `ETHTOOL_GGRO` of `linux/ethtool.h`.
 const GET_TSO: u32 = 0x1e;

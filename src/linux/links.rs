@@ -4,7 +4,7 @@ use std::path::Path;
 
 use flowspec::{Bytes, Rate};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 
 use super::netlink::Netlink;
 use super::request::{NetlinkRequest, NetlinkRequestKind};
@@ -23,6 +23,41 @@ pub struct Link {
     pub speed: Option<Rate>,
     /// Whether it carries packets: it is up, and its other end is connected.
     pub carries: bool,
+    /// The number of the interface whose wire it uses: the one below a VLAN, a macvlan or an ipvlan, or the bridge, the bond
+    /// or the team that it is in. `None` where the kernel names none in this namespace.
+    pub shares_wire_with: Option<u32>,
+}
+
+/// The kinds of links whose IFLA_LINK is the device that sends their packets.
+const STACKED: [&str; 6] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec"];
+
+/// The kind of a link, as in `ip -d link`; `None` for a device.
+pub(super) fn kind(message: &LinkMessage) -> Option<String> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
+            LinkInfo::Kind(kind) => Some(kind.to_string()),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+/// The number of the interface whose wire a link uses, as [`Link::shares_wire_with`].
+///
+/// - **Source**: `linux/if_link.h`, IFLA_MASTER, IFLA_LINK and IFLA_LINK_NETNSID.
+pub(super) fn shares_wire_with(message: &LinkMessage) -> Option<u32> {
+    let (mut master, mut below, mut is_below_elsewhere) = (None, None, false);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Controller(index) => master = Some(*index),
+            LinkAttribute::Link(index) => below = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => is_below_elsewhere = true,
+            _ => {}
+        }
+    }
+    // The other end of a tunnel or of a veth pair is no wire.
+    let is_stacked = || kind(message).is_some_and(|kind| STACKED.contains(&kind.as_str()));
+    master.or_else(|| below.filter(|_| !is_below_elsewhere && is_stacked()))
 }
 
 /// Whether a link carries packets.
@@ -75,7 +110,9 @@ impl Netlink {
             return Err(KernelCall(call).unexpected(object, AnswerProblem::NotALink));
         };
         let (index, carries) = (message.header.index, carries(&message));
-        let mut link = Link { index, name: String::new(), mtu: Bytes::ZERO, speed: None, carries };
+        let shares_wire_with = shares_wire_with(&message);
+        let (name, mtu) = (String::new(), Bytes::ZERO);
+        let mut link = Link { index, name, mtu, speed: None, carries, shares_wire_with };
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,

@@ -21,6 +21,8 @@ pub(super) struct Interface {
     pub(super) mtu: Bytes,
     /// The link speed that the kernel reports.
     pub(super) speed: Option<Rate>,
+    /// The number of the interface whose wire it uses, as the kernel reports it.
+    pub(super) shares_wire_with: Option<u32>,
     pub(super) state: TreeState,
     /// Whether the kernel has deleted the tree, since the manager has stopped.
     pub(super) is_torn_down: bool,
@@ -98,6 +100,7 @@ impl Interface {
             index: seen.index,
             mtu: seen.mtu,
             speed: seen.speed,
+            shares_wire_with: seen.shares_wire_with,
             state,
             is_torn_down: false,
             doubt: None,

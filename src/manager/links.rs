@@ -10,10 +10,10 @@ use super::state::Manager;
 use super::turn::{DecisionReply, Turn};
 use crate::admission::{Ledger, NotProgrammed, Operation};
 use crate::failure::KernelFailure;
-use crate::policy::Capacity;
+use crate::policy::{Capacity, WireNames};
 use crate::tc::{Change, ClassBlock, Differences, ForeignRoot, LinkRates, LinkShape, ObservedTree, diff};
 use crate::telemetry::event::{
-    Event, InterfaceGone, InterfaceOvercommitted, InterfaceWithinBudget, TreeChanged,
+    Event, InterfaceGone, InterfaceOvercommitted, InterfaceSharesWire, InterfaceWithinBudget, TreeChanged,
 };
 
 impl Manager {
@@ -37,10 +37,34 @@ impl Manager {
             self.ledger.set_programmed(name, false);
         }
         self.interfaces.insert(name.clone(), interface);
+        self.record_shared_wires(turn, name);
         if let Some(change) = change {
             self.apply(turn, name, change, Purpose::SetUp);
         }
         self.recopy(turn);
+    }
+
+    /// The interface on whose wire the kernel says that another one sends, where the policy relates neither to the other.
+    pub(super) fn unrelated_below(&self, above: &str) -> Option<&str> {
+        let index = self.interfaces.get(above)?.shares_wire_with?;
+        let below = self.interfaces.iter().find(|(_, other)| other.index == index && !other.is_gone());
+        let below = below?.0.as_str();
+        let related =
+            [WireNames { interface: above, parent: below }, WireNames { interface: below, parent: above }];
+        let policy = self.ledger.policy();
+        (!related.into_iter().any(|wire| policy.is_on_wire_of(wire))).then_some(below)
+    }
+
+    /// Records the pairs of interfaces on one wire to which this one belongs and which the policy does not relate.
+    fn record_shared_wires(&self, turn: &mut Turn, name: &str) {
+        for above in self.interfaces.keys() {
+            if let Some(below) = self.unrelated_below(above).filter(|below| [*below, above].contains(&name)) {
+                turn.record(|| {
+                    let (interface, with) = (above.clone(), below.to_owned());
+                    Event::InterfaceSharesWire(InterfaceSharesWire { interface, with })
+                });
+            }
+        }
     }
 
     /// The numbers for the classes of an interface: those it had, else those that the fewest others have.
@@ -57,10 +81,14 @@ impl Manager {
     fn seen_again(&mut self, turn: &mut Turn, seen: &Seen) {
         let name = &seen.interface;
         let Some(interface) = self.interfaces.get_mut(name) else { return };
+        let wire_before = std::mem::replace(&mut interface.shares_wire_with, seen.shares_wire_with);
         let before = std::mem::replace(&mut interface.speed, seen.speed);
         if interface.mtu != seen.mtu || before != seen.speed {
             interface.mtu = seen.mtu;
             self.ledger.see_again(name, seen.mtu, seen.speed);
+        }
+        if wire_before != seen.shares_wire_with {
+            self.record_shared_wires(turn, name);
         }
         let Some(policy) = self.ledger.policy().interface(name) else { return };
         let enforcement = policy.enforcement;

@@ -107,6 +107,8 @@ pub struct Seen {
     pub mtu: Bytes,
     /// The link speed that the kernel reports.
     pub speed: Option<Rate>,
+    /// The number of the interface on whose wire the kernel says that it sends, or of the bridge or the bond that it is in.
+    pub shares_wire_with: Option<u32>,
     /// Decides whether the manager sets up a tree, takes one over or leaves the interface to user space.
     pub root: Root,
 }

@@ -54,6 +54,9 @@ pub struct Status {
     pub kernel: Result<(), NotProgrammed>,
     /// How many admitted or provisional flows use the interface.
     pub flows: usize,
+    /// The interface on whose wire the kernel says that it sends, or the bridge or the bond that it is in, where the policy
+    /// names neither as the `parent` of the other: their budgets together may exceed the wire.
+    pub shares_wire_with: Option<String>,
 }
 
 /// C and D of the tree that an interface has in the kernel, for the largest number of flows that there may be.
@@ -247,7 +250,8 @@ impl Manager {
     pub fn status(&self, interface: &str) -> Option<Status> {
         let totals = self.ledger.totals(interface)?;
         let flows = self.flows.values().filter(|flow| flow.interface == interface).count();
-        Some(Status { totals, kernel: self.kernel(interface), flows })
+        let shares_wire_with = self.unrelated_below(interface).map(str::to_owned);
+        Some(Status { totals, kernel: self.kernel(interface), flows, shares_wire_with })
     }
 
     /// Whether the kernel has a tree for an interface.

@@ -50,6 +50,7 @@ pub enum Event {
     InterfacePrepared(InterfacePrepared),
     InterfaceLeftToUserSpace(InterfaceLeftToUserSpace),
     InterfaceGone(InterfaceGone),
+    InterfaceSharesWire(InterfaceSharesWire),
     TreeChanged(TreeChanged),
     TreeApplied(TreeApplied),
     TreeRolledBack(TreeRolledBack),
@@ -296,6 +297,16 @@ pub struct InterfaceLeftToUserSpace {
 pub struct InterfaceGone {
     /// The name that the link had: `eth0`.
     pub interface: String,
+}
+
+/// Two interfaces send on one wire, and the policy names neither as the `parent` of the other: each has a budget, and
+/// together these may exceed what the wire carries.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct InterfaceSharesWire {
+    /// The one above: `eth0.10`.
+    pub interface: String,
+    /// The one below: `eth0`; for a port of a bridge or a member of a bond, the bridge or the bond.
+    pub with: String,
 }
 
 /// The kernel's tree of an interface is not as it was programmed. It is being repaired.

@@ -43,6 +43,7 @@ impl ReservedRates {
             | Event::InterfacePrepared(_)
             | Event::InterfaceLeftToUserSpace(_)
             | Event::InterfaceGone(_)
+            | Event::InterfaceSharesWire(_)
             | Event::TreeChanged(_)
             | Event::TreeApplied(_)
             | Event::TreeRolledBack(_)

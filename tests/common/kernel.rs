@@ -76,7 +76,14 @@ fn words(notice: Notice) -> String {
 
 /// `eth0` with this qdisc.
 pub(crate) fn seen(root: Root) -> Seen {
-    Seen { interface: "eth0".into(), index: INDEX, mtu: Bytes::new(1500), speed: None, root }
+    Seen {
+        interface: "eth0".into(),
+        index: INDEX,
+        mtu: Bytes::new(1500),
+        speed: None,
+        shares_wire_with: None,
+        root,
+    }
 }
 
 /// The kernel has no memory for a class.

@@ -168,7 +168,14 @@ fn reading<T: Send + 'static>(kernel: &Arc<TestKernel>, index: u32, read: T) -> 
 pub(crate) struct Shared(pub(crate) Arc<TestKernel>);
 
 fn link(index: u32) -> Link {
-    Link { index, name: format!("eth{index}"), mtu: Bytes::new(1500), speed: None, carries: true }
+    Link {
+        index,
+        name: format!("eth{index}"),
+        mtu: Bytes::new(1500),
+        speed: None,
+        carries: true,
+        shares_wire_with: None,
+    }
 }
 
 impl Kernel for Shared {

@@ -232,7 +232,7 @@ fn the_commands_for_what_is_received_make_what_gqos_makes() {
         let ifb = netlink.receivers().await.unwrap()[&link.index];
         let mut manager = Manager::new(policy(&text));
         let (interface, index, mtu) = ("eth0".to_owned(), link.index, link.mtu);
-        let seen = Seen { interface, index, mtu, speed: None, root: Root::Default };
+        let seen = Seen { interface, index, mtu, speed: None, shares_wire_with: None, root: Root::Default };
         manager.handle(Input::Seen(seen), Moment::START);
         let tree = Desired::new(manager.receiving_shape("eth0").unwrap());
         netlink.receiving_state(ReceivingLinks { interface: index, ifb }, &tree, &[]).await.unwrap()

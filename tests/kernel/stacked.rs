@@ -50,6 +50,9 @@ fn packets_of_an_upper_device_get_into_no_class_of_a_flow_below() {
         assert!(sent("m0", class_of(&above)).await >= 10 * 228, "the class of the upper device counts them");
         assert!(sent("a0", gqos::tc::DEFAULT_CLASS).await >= 10 * 228, "they pass the lower device");
         assert_eq!(sent("a0", class_of(&below)).await, 0, "in no other flow's class");
+        let report = host.report().await.unwrap();
+        let shared = report.into_iter().map(|report| (report.interface, report.status.shares_wire_with));
+        assert_eq!(shared.collect::<Vec<_>>(), [("a0".into(), None), ("m0".into(), Some("a0".into()))]);
         host.stop().await;
     };
     network.server.run(work).unwrap();

@@ -361,3 +361,27 @@ fn a_link_without_a_carrier_at_the_start_has_no_budget_until_it_carries() {
     };
     network.server.run(work).unwrap();
 }
+
+#[test]
+fn an_interface_has_its_budget_under_the_alternative_name_that_the_policy_has_for_it() {
+    let Some(network) = lab_with(100, &["ip"]) else { return };
+    let work = async {
+        add_link();
+        run("ip link property add dev d0 altname uplink");
+        let host = Host::start(&POLICY.replace("d0", "uplink")).await;
+        let granted = host.reserve("one", 10).await.unwrap();
+        let reserved = |report: Vec<InterfaceReport>| {
+            let reports = report.into_iter();
+            reports
+                .map(|report| (report.interface, report.status.totals.sending.reserved))
+                .collect::<Vec<_>>()
+        };
+        let budgets = reserved(host.engine.report().await.unwrap());
+        assert_eq!(budgets, [("uplink".to_owned(), Rate::from_mbit(10))]);
+        assert_eq!(host.leaves("d0").await, Some(1));
+        drop(granted);
+        host.engine.stop().await;
+        assert_eq!(host.leaves("d0").await, None);
+    };
+    network.server.run(work).unwrap();
+}

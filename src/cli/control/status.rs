@@ -45,7 +45,15 @@ fn text(status: &StatusReply) -> String {
         text.push_str("draining: new flows are refused\n");
     }
     for interface in interfaces {
-        let InterfaceRecord { interface, totals, not_programmed, flows, direct_packets, classes } = interface;
+        let InterfaceRecord {
+            interface,
+            totals,
+            not_programmed,
+            shares_wire_with,
+            flows,
+            direct_packets,
+            classes,
+        } = interface;
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "{interface}: {}", counted(*flows, "flow"));
         for direction in Direction::BOTH {
@@ -60,6 +68,9 @@ fn text(status: &StatusReply) -> String {
         }
         if let Some(why) = not_programmed {
             let _ = writeln!(text, "  user space alone: {why}");
+        }
+        if let Some(other) = shares_wire_with {
+            let _ = writeln!(text, "  on the wire of {other}, without parent = {other:?} in the policy");
         }
         if *direct_packets > 0 {
             let _ = writeln!(text, "  {direct_packets} packets bypassed every class");

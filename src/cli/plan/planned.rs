@@ -60,7 +60,8 @@ impl Planned {
         let speed = link.and_then(|link| link.speed);
         let mut manager = Manager::new(Arc::clone(policy));
         let index = link.map_or(0, |link| link.index);
-        let seen = Seen { interface: name.clone(), index, mtu, speed, root };
+        let interface = name.clone();
+        let seen = Seen { interface, index, mtu, speed, shares_wire_with: None, root };
         manager.handle(Input::Seen(seen), Moment::START);
         let tree = manager.desired(name);
         let why = manager.status(name).and_then(|status| status.kernel.err());

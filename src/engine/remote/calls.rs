@@ -157,11 +157,20 @@ pub(super) fn rendition(record: RenditionRecord) -> Rendition {
 }
 
 pub(super) fn interface(record: InterfaceRecord) -> InterfaceReport {
-    let InterfaceRecord { interface, totals, not_programmed, flows, direct_packets, classes } = record;
+    let InterfaceRecord {
+        interface,
+        totals,
+        not_programmed,
+        shares_wire_with,
+        flows,
+        direct_packets,
+        classes,
+    } = record;
     let classes = classes.unwrap_or_default().into_iter();
+    let kernel = not_programmed.map_or(Ok(()), Err);
     InterfaceReport {
         interface,
-        status: Status { totals, kernel: not_programmed.map_or(Ok(()), Err), flows },
+        status: Status { totals, kernel, flows, shares_wire_with },
         direct_packets,
         receiving: None,
         classes: classes
