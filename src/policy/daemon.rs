@@ -1,5 +1,6 @@
 //! `[daemon]`: how the daemon is reached, and what one user may take of it.
 
+use super::http::HttpAddress;
 use super::place::Place;
 
 /// The settings of the daemon. They are read when it starts; a reload changes `group` alone.
@@ -17,6 +18,8 @@ pub struct DaemonPolicy {
     pub calls_per_second: Option<u32>,
     /// What clients do while no daemon answers.
     pub degrade: Option<Degrade>,
+    /// Where metrics, health and the status page are served by HTTP; nowhere where it is `None`.
+    pub http: Option<HttpAddress>,
     /// Where the table is defined.
     pub place: Place,
 }

@@ -39,6 +39,7 @@ mod daemon;
 pub(crate) mod device;
 mod effective;
 mod entries;
+mod http;
 mod interface;
 mod lint;
 mod model;
@@ -59,6 +60,7 @@ pub use class::{Admission, Allocate, Class};
 pub use client::Client;
 pub use code::{Code, Severity};
 pub use daemon::{DaemonPolicy, Degrade};
+pub use http::{HttpAddress, InvalidHttpAddress};
 pub use interface::{
     Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
 };

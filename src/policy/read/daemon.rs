@@ -3,9 +3,7 @@
 use super::section::Section;
 use crate::policy::code::Code;
 use crate::policy::daemon::{DaemonPolicy, Degrade};
-
-/// The longest path of an AF_UNIX socket, with the suffix under which the daemon makes it. Source: unix(7), `sun_path`.
-const LONGEST_SOCKET: usize = 107 - ".new".len();
+use crate::policy::http::{HttpAddress, LONGEST_SOCKET};
 
 pub(super) fn daemon(section: Section<'_>) -> DaemonPolicy {
     let number =
@@ -22,6 +20,14 @@ pub(super) fn daemon(section: Section<'_>) -> DaemonPolicy {
         }
         Some(socket.value.to_owned())
     });
+    let http = section.string("http").and_then(|http| {
+        let address = http.value.parse::<HttpAddress>();
+        let problem = |error| {
+            let message = format!("{}: {error}", section.path_of("http"));
+            section.problem(Code::BadValue, &http.place, message);
+        };
+        address.map_err(problem).ok()
+    });
     let policy = DaemonPolicy {
         socket,
         group: section.text("group"),
@@ -31,6 +37,7 @@ pub(super) fn daemon(section: Section<'_>) -> DaemonPolicy {
             .integer("calls_per_second", 10..=1_000_000)
             .and_then(|rate| u32::try_from(rate.value).ok()),
         degrade: section.choice("degrade", &Degrade::WORDS).map(|degrade| degrade.value),
+        http,
         place: section.place.clone(),
     };
     section.finish();

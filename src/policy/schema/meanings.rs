@@ -220,6 +220,10 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
                 "What connections get while no daemon answers: refuse fails them with WSAENETDOWN, best_effort makes them without a reservation.",
                 "\"refuse\"",
             ),
+            Meaning::new(
+                "http",
+                "Where metrics, health and the status page are served by HTTP: a loopback address with a port, or the absolute path of a socket; nowhere if absent.",
+            ),
         ],
     ),
     (
