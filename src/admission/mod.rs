@@ -63,4 +63,4 @@ pub use response::{
     AdmittedFlow, AdmittedGroup, ChangedCapacity, EndedGroup, Fits, FreeCapacity, MeasuredClass,
     RefreshedFlow, Refused, RefusedRendition, ReleasedFlow, RenegotiatedFlow, ReportedPeer, Response,
 };
-pub use totals::Totals;
+pub use totals::{ClassTotals, Totals};

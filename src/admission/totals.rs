@@ -1,6 +1,6 @@
 //! What one direction of an interface or a group may promise, and what is promised of it.
 
-use flowspec::Rate;
+use flowspec::{Both, Rate};
 use serde::{Deserialize, Serialize};
 
 /// One direction: the budget and the part of it that is reserved.
@@ -17,4 +17,17 @@ impl Totals {
     pub fn available(&self) -> Rate {
         self.budget.saturating_sub(self.reserved)
     }
+}
+
+/// What a class holds of an interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClassTotals {
+    /// The name of the link: `eth0`.
+    pub interface: String,
+    /// The policy's class.
+    pub class: String,
+    /// Its share of the interface's budget, or the whole where it has none, and what its flows and groups declare of it now.
+    pub totals: Both<Totals>,
+    /// How many flows have it; members of groups, and flows that begin later, included.
+    pub flows: usize,
 }

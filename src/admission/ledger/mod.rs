@@ -12,7 +12,7 @@
 //!   [`preemption`] and [`victims`] choose the flows that are preempted for it, [`alternative`] what would fit in its place.
 //! - **Changing**: [`renegotiation`] at once and [`pending_renegotiation`] in two steps; [`groups`], [`measurement`] and [`peers`] for
 //!   the operations of these names; [`capacity`] for a link's rate, [`reload`] for a policy.
-//! - **Reading**: [`views`], and [`earliest`] for the first moment at which a flow would fit.
+//! - **Reading**: [`views`], [`class_totals`], and [`earliest`] for the first moment at which a flow would fit.
 //!
 //! # Order of calls
 //!
@@ -28,6 +28,7 @@ pub(crate) mod admit;
 pub(crate) mod alternative;
 pub(crate) mod booking;
 pub(crate) mod capacity;
+pub(crate) mod class_totals;
 pub(crate) mod client;
 pub(crate) mod decide;
 pub(crate) mod earliest;
