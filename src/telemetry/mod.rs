@@ -11,6 +11,7 @@
 //!   not before.
 //! - **Time**: [`Recorded`] is an event with the [`Moment`](flowspec::Moment) of the input that led to it.
 //! - **Sums**: [`Counters`] and [`ReservedRates`], which are folds over events.
+//! - **Renderings**: [`Metrics`], a daemon's state and counters as OpenMetrics text.
 //!
 //! # Order of calls
 //!
@@ -22,8 +23,12 @@
 
 mod counters;
 pub mod event;
+mod exposition;
+pub mod metrics;
 mod reserved;
 
 pub use counters::Counters;
 pub use event::{Event, Recorded};
+pub use exposition::MetricsFormat;
+pub use metrics::Metrics;
 pub use reserved::ReservedRates;
