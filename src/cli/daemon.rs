@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use gqos::control::ControlError;
 use gqos::daemon::{Daemon, DaemonError, DaemonHandle, DaemonOptions};
 use gqos::engine::{EngineError, Events};
+use gqos::policy::HttpAddress;
 use gqos::telemetry::Recorded;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +32,12 @@ pub(super) struct Arguments {
     /// The control socket, in place of the policy's and of /run/gqos/gqos.sock.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Serve metrics, health and readiness by HTTP at a loopback address with a port, or at the path of a socket.
+    ///
+    /// In place of the policy's `http`. There is no authentication: each user of this host may read what a port serves; a
+    /// socket is for the daemon's user and group.
+    #[arg(long, value_name = "ADDRESS")]
+    http: Option<HttpAddress>,
     /// How events are written on standard error: a line each.
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     log_format: LogFormat,
@@ -56,8 +63,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
 }
 
 async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let Arguments { policy, socket, log_format } = arguments;
-    let options = DaemonOptions { policy: policy.clone(), socket: socket.clone() };
+    let Arguments { policy, socket, http, log_format } = arguments;
+    let options = DaemonOptions { policy: policy.clone(), socket: socket.clone(), http: http.clone() };
     let daemon = Daemon::start(options).await.map_err(failure)?;
     let handle = daemon.handle();
     for report in handle.report().await.map_err(|error| failure(error.into()))? {
@@ -69,6 +76,11 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let reloads = tokio::spawn(reload_on_hangup(handle));
     // Scripts wait for this line.
     println!("listening on {}", daemon.socket().display());
+    match daemon.http() {
+        Some(HttpAddress::Port(address)) => println!("serving http://{address}/"),
+        Some(HttpAddress::Socket(path)) => println!("serving HTTP on {path}"),
+        None => {}
+    }
     drop(std::io::stdout().flush());
     let stop = async {
         signalled().await;

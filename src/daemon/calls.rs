@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Flowspec, Qos};
 use serde_json::Value;
+use shaper::clock;
 
 use super::holdings::{Client, NotRequested};
 use super::notices::Process;
@@ -50,7 +51,12 @@ impl Caller {
             return Err(ControlError::Descriptor { problem });
         }
         match request {
-            Request::Reserve(asked) => value(&self.reserve(*asked).await?),
+            Request::Reserve(asked) => {
+                let began = clock::now();
+                let decided = self.reserve(*asked).await;
+                self.server.observed.answered(began);
+                value(&decided?)
+            }
             Request::Commit(flow) => {
                 self.own(&flow.id)?;
                 self.server.holdings.commit(&flow.id);

@@ -1,25 +1,17 @@
-//! The file of the control socket: made so that it is never there without its permissions, replaced where no daemon
-//! serves it any more, and removed at the end.
+//! The control socket and its file.
 
-use std::fs::{self, File, Permissions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::net::UnixListener;
 
 use super::error::DaemonError;
+use super::socket_file::SocketFile;
 use crate::failure::KernelCall;
 
 /// The control socket, listening. Dropped, it removes its file.
 pub(super) struct ControlFile {
     pub(super) listener: UnixListener,
-    path: PathBuf,
-    /// The number of the file, which another daemon's has not.
-    inode: u64,
-    /// Held for its lock, which ends with the process.
-    _lock: File,
+    _file: SocketFile,
 }
 
 /// Every user may connect: what a user may do is decided by its credentials.
@@ -30,63 +22,19 @@ impl ControlFile {
     ///
     /// - **Errors**: another daemon serves it; a file that is not a socket has the name; the kernel's.
     pub(super) fn listen(path: &Path) -> Result<Self, DaemonError> {
-        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            fs::create_dir_all(directory).map_err(failed("mkdir", directory))?;
-        }
-        // Two daemons that start at the same moment: the lock decides, and a killed process leaves none.
-        let lock_path = beside(path, ".lock");
-        let lock =
-            File::options().create(true).append(true).open(&lock_path).map_err(failed("open", &lock_path))?;
-        let served = || DaemonError::AlreadyServed { socket: path.to_owned() };
-        if lock.try_lock().is_err() {
-            return Err(served());
-        }
-        match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("stat", path)(error)),
-            Ok(file) if !file.file_type().is_socket() => {
-                return Err(DaemonError::NotASocket { socket: path.to_owned() });
-            }
-            // A daemon whose lock file was removed.
-            Ok(_) if UnixStream::connect(path).is_ok() => return Err(served()),
-            Ok(_) => {}
-        }
-        // Renamed into its place once it has its permissions.
-        let new = beside(path, ".new");
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed("unlink", &new)(error)),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&new).map_err(failed("bind", &new))?;
-        fs::set_permissions(&new, Permissions::from_mode(MODE)).map_err(failed("chmod", &new))?;
-        let inode = fs::symlink_metadata(&new).map_err(failed("stat", &new))?.ino();
-        fs::rename(&new, path).map_err(failed("rename", path))?;
-        Ok(Self { listener, path: path.to_owned(), inode, _lock: lock })
+        let (listener, file) = SocketFile::listen(path, MODE)?;
+        let failed = |error| KernelCall("epoll_ctl").failed(path.display().to_string(), error);
+        let listener = UnixListener::from_std(listener).map_err(failed)?;
+        Ok(Self { listener, _file: file })
     }
-}
-
-impl Drop for ControlFile {
-    fn drop(&mut self) {
-        let is_own = fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
-        if is_own {
-            // The directory may be gone already.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn failed<'a>(call: &'a str, path: &'a Path) -> impl Fn(std::io::Error) -> DaemonError + 'a {
-    move |error| KernelCall(call).failed(path.display().to_string(), error).into()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[tokio::test]

@@ -31,6 +31,9 @@ pub enum DaemonError {
         /// The path of the socket.
         socket: PathBuf,
     },
+    /// This build has no HTTP endpoint.
+    #[error("http: this build has no HTTP endpoint; it needs the feature `cli`")]
+    NoHttp,
     /// The system has no such group.
     #[error("[daemon] group: the system has no group {name:?}")]
     UnknownGroup {

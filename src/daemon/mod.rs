@@ -12,6 +12,7 @@
 //! `server` accepts connections, which share `state`; `connection` reads one, with bounds on what a peer may send and leave unread, and has
 //! `calls` answer each call in its order; `streams` answers those with many replies. `holdings` knows which connection or
 //! socket each reservation lives with, and `sockets` ends those whose sockets have ended. `users` bounds what one user takes.
+//! `http` serves metrics, health and readiness, beside all of these and without a part in them; `observed` is what it shows of the daemon itself.
 //!
 //! # Order of calls
 //!
@@ -22,12 +23,16 @@ mod connection;
 mod control_file;
 mod error;
 mod holdings;
+#[cfg(feature = "cli")]
+mod http;
 mod notices;
+mod observed;
 mod options;
 mod peer;
 mod replies;
 mod requests;
 mod server;
+mod socket_file;
 mod sockets;
 mod state;
 mod streams;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::policy::HttpAddress;
+
 /// What a daemon is started with.
 #[derive(Clone, Debug, Default)]
 pub struct DaemonOptions {
@@ -9,4 +11,7 @@ pub struct DaemonOptions {
     pub policy: Vec<PathBuf>,
     /// The path of the control socket; that of the policy, or the default, where this is `None`.
     pub socket: Option<PathBuf>,
+    /// Where metrics and health are served by HTTP, with the feature `cli`; where the policy says, or nowhere, where this is
+    /// `None`.
+    pub http: Option<HttpAddress>,
 }

@@ -15,7 +15,10 @@ use super::connection::serve;
 use super::control_file::ControlFile;
 use super::error::DaemonError;
 use super::holdings::{Client, ConnectionId, Holdings};
+#[cfg(feature = "cli")]
+use super::http::{BoundEndpoint, HttpEndpoint};
 use super::notices::{Notices, Process};
+use super::observed::Observed;
 use super::options::DaemonOptions;
 use super::peer::Peer;
 use super::replies::refuse;
@@ -28,6 +31,8 @@ use crate::control::limits::{
 use crate::control::{ControlError, DEFAULT_SOCKET, Notice};
 use crate::engine::{Engine, EngineError, Events, InterfaceReport, LocalEngine};
 use crate::linux::SocketEnds;
+#[cfg(feature = "cli")]
+use crate::policy::HttpAddress;
 use crate::policy::Policy;
 
 /// A daemon that listens.
@@ -36,6 +41,8 @@ pub struct Daemon {
     control: ControlFile,
     socket: PathBuf,
     ends: SocketEnds,
+    #[cfg(feature = "cli")]
+    http: Option<HttpEndpoint>,
 }
 
 /// What signals ask of a daemon.
@@ -56,6 +63,13 @@ impl Daemon {
         let administrators = administrators(&policy)?;
         // Before the engine: a second daemon must not touch what the first has programmed.
         let control = ControlFile::listen(&socket)?;
+        let http = options.http.or_else(|| policy.daemon.as_ref()?.http.clone());
+        #[cfg(feature = "cli")]
+        let http = http.map(|address| BoundEndpoint::bind(&address, administrators)).transpose()?;
+        #[cfg(not(feature = "cli"))]
+        if http.is_some() {
+            return Err(DaemonError::NoHttp);
+        }
         let ends = SocketEnds::open()?;
         let limits = limits(&policy);
         let engine = LocalEngine::start(Arc::new(policy)).await?;
@@ -73,14 +87,30 @@ impl Daemon {
             reload: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
             connections: AtomicU64::new(0),
+            observed: Observed::default(),
             administrators: Mutex::new(administrators),
         });
-        Ok(Self { server, control, socket, ends })
+        #[cfg(feature = "cli")]
+        let http = http.map(|bound| bound.start(Arc::clone(&server))).transpose()?;
+        Ok(Self {
+            server,
+            control,
+            socket,
+            ends,
+            #[cfg(feature = "cli")]
+            http,
+        })
     }
 
     /// The path of the control socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Where the HTTP endpoint listens, where there is one: with the port that the kernel has chosen, where it has.
+    #[cfg(feature = "cli")]
+    pub fn http(&self) -> Option<&HttpAddress> {
+        self.http.as_ref().map(HttpEndpoint::address)
     }
 
     /// For signals, and for the daemon's own log.
@@ -92,6 +122,8 @@ impl Daemon {
     ///
     /// - **Errors**: the ends of sockets are reported no more.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
+        #[cfg(feature = "cli")]
+        let http = self.http;
         let Self { server, control, ends, .. } = self;
         let ended = follow_ends(ends, Arc::clone(&server.holdings));
         let result = tokio::select! {
@@ -101,6 +133,8 @@ impl Daemon {
         };
         // No client finds a daemon that does not answer any more.
         drop(control);
+        #[cfg(feature = "cli")]
+        drop(http);
         server.engine.stop().await;
         result
     }

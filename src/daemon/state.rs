@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::error::DaemonError;
 use super::holdings::Holdings;
 use super::notices::Notices;
+use super::observed::Observed;
 use super::requests::{failed, value};
 use super::users::Users;
 use crate::control::{ControlError, PolicyProblem};
@@ -28,6 +29,7 @@ pub(super) struct Server {
     pub(super) reload: tokio::sync::Mutex<()>,
     pub(super) draining: AtomicBool,
     pub(super) connections: AtomicU64,
+    pub(super) observed: Observed,
     /// The group whose members are administrators.
     pub(super) administrators: Mutex<Option<u32>>,
 }
@@ -48,6 +50,12 @@ impl Server {
     /// Reads the policy's files again and uses them from now on.
     pub(super) async fn reload(&self) -> Result<Value, ControlError> {
         let _one = self.reload.lock().await;
+        let reloaded = self.replace_policy().await;
+        self.observed.reloaded(reloaded.is_ok());
+        reloaded
+    }
+
+    async fn replace_policy(&self) -> Result<Value, ControlError> {
         let policy = self.read_again().await?;
         let administrators = administrators(&policy)
             .map_err(|error| ControlError::UnsupportedPolicy { part: error.to_string() })?;

@@ -10,6 +10,7 @@ use gqos::control::limits::MOST_REPLY_BYTES;
 use gqos::control::{Call, FrameReader, Reply, encode};
 use gqos::daemon::{Daemon, DaemonHandle, DaemonOptions};
 use gqos::lab::{LabNetwork, Site};
+use gqos::policy::HttpAddress;
 use nix::libc;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -40,6 +41,8 @@ pub(crate) struct TestDaemon {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) socket: PathBuf,
     pub(crate) handle: DaemonHandle,
+    /// Where the HTTP endpoint listens, where there is one.
+    pub(crate) http: Option<HttpAddress>,
     stop: Option<oneshot::Sender<()>>,
     ended: std::sync::mpsc::Receiver<()>,
 }
@@ -47,6 +50,11 @@ pub(crate) struct TestDaemon {
 impl TestDaemon {
     /// A daemon under a policy; `None` where the machine makes no networks.
     pub(crate) fn start(policy: &str) -> Option<Self> {
+        Self::start_with(policy, |_| None)
+    }
+
+    /// The same, with an HTTP endpoint at an address, which is given the daemon's directory.
+    pub(crate) fn start_with(policy: &str, http: impl Fn(&Path) -> Option<HttpAddress>) -> Option<Self> {
         let network = crate::common::lab(100)?;
         let directory = tempfile::tempdir().unwrap();
         // Other users may look for the socket.
@@ -55,16 +63,17 @@ impl TestDaemon {
         let file = directory.path().join("policy.toml");
         std::fs::write(&file, policy).unwrap();
         let socket = directory.path().join("gqos.sock");
-        let options = DaemonOptions { policy: vec![file], socket: Some(socket.clone()) };
+        let options =
+            DaemonOptions { policy: vec![file], socket: Some(socket.clone()), http: http(directory.path()) };
         let daemon = network.server.run(async move { Daemon::start(options).await }).unwrap().unwrap();
-        let handle = daemon.handle();
+        let (handle, http) = (daemon.handle(), daemon.http().cloned());
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = std::sync::mpsc::channel();
         network.server.runtime().spawn(async move {
             daemon.run(async { drop(stopped.await) }).await.unwrap();
             let _ = end.send(());
         });
-        Some(Self { network, directory, socket, handle, stop: Some(stop), ended })
+        Some(Self { network, directory, socket, handle, http, stop: Some(stop), ended })
     }
 
     pub(crate) fn site(&self) -> &Site {
@@ -215,6 +224,13 @@ impl Client {
     #[track_caller]
     pub(crate) fn reserve(&mut self, parameters: Value) -> Value {
         self.call("Reserve", parameters).unwrap()["decision"].clone()
+    }
+
+    /// The same without a class.
+    #[track_caller]
+    pub(crate) fn admitted_without_class(&mut self, id: &str, template: &str) {
+        let decision = self.reserve(json!({ "id": id, "interface": "eth0", "template": template }));
+        assert_eq!(decision["ok"], true, "{decision}");
     }
 
     /// Reserves by a template under an id, and checks that it is admitted.

@@ -14,6 +14,7 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod hostile;
+mod http;
 mod lifetimes;
 mod program;
 mod users;

@@ -1,0 +1,53 @@
+//! `/metrics`.
+
+use std::collections::BTreeMap;
+
+use super::counted::Sums;
+use super::facts::Facts;
+use super::process::process_use;
+use crate::engine::EngineSnapshot;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{GroupMetrics, InterfaceMetrics};
+
+/// The metrics now.
+pub(super) async fn metrics(facts: &Facts) -> Metrics {
+    // A kernel that does not answer is no reason to have no metrics.
+    let report = facts.report().await.ok();
+    let reports = report.iter().flat_map(|reports| reports.iter());
+    let direct: BTreeMap<_, _> = reports
+        .filter(|report| report.status.kernel.is_ok())
+        .map(|report| (report.interface.as_str(), report.direct_packets))
+        .collect();
+    let snapshot = facts.snapshot();
+    let EngineSnapshot { interfaces, classes, groups, all_groups } = &*snapshot;
+    let interfaces = interfaces.iter().map(|(interface, status)| InterfaceMetrics {
+        interface: interface.clone(),
+        totals: status.totals,
+        is_programmed: status.kernel.is_ok(),
+        flows: status.flows,
+        direct_packets: direct.get(interface.as_str()).copied(),
+    });
+    let groups = groups.iter().map(|group| GroupMetrics {
+        group: group.id.clone(),
+        interface: group.interface.clone(),
+        totals: group.totals,
+    });
+    let groups: Vec<_> = groups.collect();
+    let Sums { counters, dropped } = facts.counted().now();
+    let server = &facts.server;
+    Metrics {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        draining: server.is_draining(),
+        connections: server.users.connections(),
+        flows: server.holdings.count(),
+        reloads: server.observed.reloads(),
+        interfaces: interfaces.collect(),
+        classes: classes.clone(),
+        groups_left_out: all_groups.saturating_sub(groups.len()),
+        groups,
+        counters,
+        events_dropped: dropped,
+        admission: server.observed.latency(),
+        process: process_use(),
+    }
+}
