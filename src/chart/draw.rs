@@ -15,7 +15,7 @@ use super::escape::escape;
 use super::layout::{
     LINE, Layout, LegendEntry, NUMBERS, PanelLayout, SWATCH, TextLine, all_named, shown_name,
 };
-use super::palette::{Colour, style_sheet};
+use super::palette::{Colour, chart_style};
 
 /// The library refused to draw. It draws into memory, so that no text of a chart and no width cause this.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -88,7 +88,7 @@ fn document(chart: &Chart, layout: &Layout, drawn: &str) -> String {
     );
     let _ = writeln!(svg, "<title id=\"{id}-title\">{}</title>", escape(&chart.title));
     let _ = writeln!(svg, "<desc id=\"{id}-desc\">{}</desc>", escape(&chart.description));
-    let _ = write!(svg, "<style>{}</style>{content}", style_sheet());
+    let _ = write!(svg, "<style>{}</style>{content}", chart_style());
     svg
 }
 

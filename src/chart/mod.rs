@@ -8,6 +8,9 @@
 //! - **Appearance**: a series has a [`Colour`] and a [`MarkShape`]. Colours are told apart by readers with colour blindness, and
 //!   have a value for light and one for dark backgrounds; shapes are told apart without colour.
 //!
+//! - **Over time**: a [`Timeline`] has a [`TimeSeries`] for each line, whose [`LineShape`] tells it apart; it has no styles of its
+//!   own, and a page with it has those of [`chart_style`].
+//!
 //! # Order of calls
 //!
 //! [`svg`] computes a layout for the width, draws it with plotters, and adds the alternative text and the style sheet.
@@ -18,8 +21,10 @@ mod draw;
 mod escape;
 mod layout;
 mod palette;
+mod timeline;
 
 pub use data::{Axis, Chart, ChartMark, MarkShape, Panel, Row, Series};
 pub use draw::{NotDrawn, svg};
 pub use escape::escape;
-pub use palette::Colour;
+pub use palette::{Colour, chart_style};
+pub use timeline::{LineShape, TimeSeries, Timeline, timeline_svg};

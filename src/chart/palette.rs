@@ -60,7 +60,7 @@ pub(super) fn hex([red, green, blue]: [u8; 3]) -> String {
 }
 
 /// The rules that replace the colours for light backgrounds, which the elements name, where the reader prefers dark ones.
-pub(super) fn style_sheet() -> String {
+pub fn chart_style() -> String {
     let mut rules = String::from("@media (prefers-color-scheme:dark){");
     for colour in Colour::ALL {
         let (light, dark) = (hex(colour.on_light()), hex(colour.on_dark()));
