@@ -1,12 +1,17 @@
-//! The files for systemd.
+//! The files for systemd, Prometheus and Grafana.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 mod common;
 
 use common::installed;
+use flowspec::Both;
+use gqos::admission::ClassTotals;
+use gqos::telemetry::metrics::{GroupMetrics, InterfaceMetrics, ProcessUse};
+use gqos::telemetry::{Metrics, MetricsFormat};
 
 const UNIT: &str = "packaging/systemd/gqos.service";
 
@@ -40,4 +45,82 @@ fn the_commands_of_the_unit_are_those_of_the_program() {
         seen += 1;
     }
     assert_eq!(seen, 2, "{unit}");
+}
+
+/// Every name of a series that a daemon shows, as Prometheus stores it.
+fn series() -> BTreeSet<String> {
+    let metrics = Metrics {
+        interfaces: vec![InterfaceMetrics { direct_packets: Some(0), ..InterfaceMetrics::default() }],
+        classes: vec![ClassTotals {
+            interface: String::new(),
+            class: String::new(),
+            totals: Both::default(),
+            flows: 0,
+        }],
+        groups: vec![GroupMetrics::default()],
+        process: Some(ProcessUse::default()),
+        ..Metrics::default()
+    };
+    let text = metrics.render(MetricsFormat::Prometheus);
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples.map(|line| line.split(['{', ' ']).next().unwrap().to_owned()).collect()
+}
+
+/// The names of metrics in a text.
+fn names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let is_name = |word: &&str| {
+        let stem = ["gqos_", "process_"].iter().any(|stem| word.starts_with(stem));
+        stem && !word.ends_with('_')
+    };
+    words.filter(is_name).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_rules_and_the_dashboard_name_metrics_that_exist() {
+    let series = series();
+    for (file, least) in [("packaging/prometheus/gqos.rules.yml", 10), ("packaging/grafana/gqos.json", 20)] {
+        let text = std::fs::read_to_string(file).unwrap();
+        let named = names(&text);
+        let unknown: Vec<_> = named.difference(&series).collect();
+        assert!(unknown.is_empty(), "{file} names {unknown:?}, which no daemon shows");
+        assert!(named.len() >= least, "{file}: {named:?}");
+    }
+    let dashboard = std::fs::read_to_string("packaging/grafana/gqos.json").unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids: Vec<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), panels.len());
+    assert!(
+        panels.iter().all(|panel| panel["targets"].as_array().is_some_and(|targets| !targets.is_empty()))
+    );
+}
+
+#[test]
+fn promtool_accepts_the_rules_and_their_tests() {
+    if !installed(&["promtool"]) {
+        return;
+    }
+    for arguments in [
+        ["check", "rules", "packaging/prometheus/gqos.rules.yml"],
+        ["test", "rules", "packaging/prometheus/gqos.rules.test.yml"],
+    ] {
+        let output = Command::new("promtool").args(arguments).output().unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&printed));
+    }
+}
+
+/// An alert that no test lets fire may never fire.
+#[test]
+fn every_alert_has_a_test() {
+    let names = |file: &str, key: &str| -> BTreeSet<String> {
+        let text = std::fs::read_to_string(file).unwrap();
+        let lines = text.lines().map(|line| line.trim().trim_start_matches("- "));
+        lines.filter_map(|line| line.strip_prefix(key).map(|name| name.trim().to_owned())).collect()
+    };
+    let alerts = names("packaging/prometheus/gqos.rules.yml", "alert:");
+    assert!(alerts.len() > 10);
+    assert_eq!(alerts, names("packaging/prometheus/gqos.rules.test.yml", "alertname:"));
 }
