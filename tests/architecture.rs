@@ -59,6 +59,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "engine",
             "linux",
             "tc",
+            "chart",
             "failure",
         ],
     ),

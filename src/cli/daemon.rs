@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// The control socket, in place of the policy's and of /run/gqos/gqos.sock.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Serve metrics, health and readiness by HTTP at a loopback address with a port, or at the path of a socket.
+    /// Serve a status page, metrics and health by HTTP at a loopback address with a port, or at the path of a socket.
     ///
     /// In place of the policy's `http`. There is no authentication: each user of this host may read what a port serves; a
     /// socket is for the daemon's user and group.

@@ -284,14 +284,23 @@ impl Holdings {
         let held = state.held.iter().filter(|(_, held)| {
             held.granted.is_some() && only.is_none_or(|uid| uid == held.client.process.uid)
         });
-        let shown = held.map(|(id, held)| Shown {
-            id: id.clone(),
-            process: held.client.process,
-            cookie: held.socket.map(|socket| socket.cookie),
-        });
+        let shown = held.map(|(id, held)| held.shown(id));
         let mut shown: Vec<_> = shown.collect();
         shown.sort_by(|a, b| a.id.cmp(&b.id));
         shown
+    }
+
+    /// The first reservations of all in the order of their ids; no more than these are copied.
+    #[cfg(feature = "cli")]
+    pub(super) fn first_shown(&self, most: usize) -> Vec<Shown> {
+        let state = self.state();
+        let mut held: Vec<_> = state.held.iter().filter(|(_, held)| held.granted.is_some()).collect();
+        if held.len() > most {
+            held.select_nth_unstable_by_key(most, |(id, _)| *id);
+            held.truncate(most);
+        }
+        held.sort_unstable_by_key(|(id, _)| *id);
+        held.into_iter().map(|(id, held)| held.shown(id)).collect()
     }
 
     /// How many reservations are held.
@@ -332,6 +341,13 @@ impl Holdings {
     fn state(&self) -> MutexGuard<'_, State> {
         // The maps are whole between any two statements that can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn shown(&self, id: &str) -> Shown {
+        let cookie = self.socket.map(|socket| socket.cookie);
+        Shown { id: id.to_owned(), process: self.client.process, cookie }
     }
 }
 

@@ -101,4 +101,4 @@ pub use remote::{DaemonError, DaemonSocket, RemoteEngine};
 pub use report::{ClassReport, InterfaceReport};
 pub use request::{ReceivedPackets, Rendition, ReservationRequest};
 pub use reservation::{AttachedSocket, Granted, Reservation, ReservationBackend, ReservationState, Usage};
-pub use snapshot::{EngineSnapshot, GroupSnapshot};
+pub use snapshot::{EngineSnapshot, FlowSnapshot, GroupSnapshot};

@@ -1,11 +1,12 @@
 //! What the ledger holds at one moment, read without the kernel and without the engine's task.
 
-use flowspec::Both;
+use flowspec::{Both, Moment};
 
 use super::core::lock;
 use super::local::LocalEngine;
-use crate::admission::{ClassTotals, Totals};
+use crate::admission::{ClassTotals, Holding, Totals};
 use crate::manager::Status;
+use crate::tc::Handle;
 
 /// Interfaces, classes and groups at one moment.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,19 @@ pub struct EngineSnapshot {
     pub groups: Vec<GroupSnapshot>,
     /// How many groups there are.
     pub all_groups: usize,
+    /// When it was so, by the engine's clock.
+    pub at: Moment,
+}
+
+/// A flow that holds a reservation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FlowSnapshot {
+    /// What it holds, and where.
+    pub holding: Holding,
+    /// Its class in the policy.
+    pub class: Option<String>,
+    /// Its class in the kernel; `None` where user space alone enforces it.
+    pub kernel_class: Option<Handle>,
 }
 
 /// A group, and what its members hold of it.
@@ -51,6 +65,19 @@ impl LocalEngine {
             classes: ledger.class_totals(),
             groups: ledger.group_ids().take(most_groups).filter_map(group).collect(),
             all_groups: ledger.group_ids().count(),
+            at: core.now(),
         }
+    }
+
+    /// The flows of these ids that are admitted, read while the engine's lock is held.
+    pub fn flow_snapshots(&self, ids: &[String]) -> Vec<FlowSnapshot> {
+        let core = lock(self.core());
+        let (manager, ledger) = (&core.manager, core.manager.ledger());
+        let flow = |id: &String| {
+            let holding = ledger.holding_of(id)?;
+            let class = ledger.flow_class(id).map(str::to_owned);
+            Some(FlowSnapshot { holding, class, kernel_class: manager.class(id).map(|(_, class)| class) })
+        };
+        ids.iter().filter_map(flow).collect()
     }
 }

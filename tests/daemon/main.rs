@@ -16,5 +16,6 @@ mod common;
 mod hostile;
 mod http;
 mod lifetimes;
+mod page;
 mod program;
 mod users;

@@ -60,6 +60,12 @@ impl Ledger {
         }
         totals
     }
+
+    /// The class of a flow, if it is admitted and has one.
+    pub fn flow_class(&self, id: &str) -> Option<&str> {
+        let class = self.flows.get(id)?.footprint.class?;
+        Some(self.classes.names.text(class))
+    }
 }
 
 /// Adds what a footprint takes now to what its class holds; `None` where it has no class.

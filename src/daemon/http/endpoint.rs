@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::counted::CountedEvents;
 use super::facts::Facts;
 use super::listener::HttpListener;
+use super::live::Live;
 use super::serve::serve;
 use crate::daemon::error::DaemonError;
 use crate::daemon::state::Server;
@@ -61,8 +62,11 @@ impl BoundEndpoint {
             runtime.block_on(async move {
                 let facts = Arc::new(Facts::new(server));
                 let counting = tokio::spawn(CountedEvents::follow(Arc::clone(facts.counted()), events));
-                serve(listener, facts, stopped).await;
+                let live = Arc::new(Live::new(facts));
+                let following = tokio::spawn(Arc::clone(&live).run());
+                serve(listener, live, stopped).await;
                 counting.abort();
+                following.abort();
             });
         };
         let thread = std::thread::Builder::new().name("gqos-http".into()).spawn(run);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::counted::Sums;
 use super::facts::Facts;
 use super::process::process_use;
 use crate::engine::EngineSnapshot;
@@ -19,7 +18,7 @@ pub(super) async fn metrics(facts: &Facts) -> Metrics {
         .map(|report| (report.interface.as_str(), report.direct_packets))
         .collect();
     let snapshot = facts.snapshot();
-    let EngineSnapshot { interfaces, classes, groups, all_groups } = &*snapshot;
+    let EngineSnapshot { interfaces, classes, groups, all_groups, .. } = &*snapshot;
     let interfaces = interfaces.iter().map(|(interface, status)| InterfaceMetrics {
         interface: interface.clone(),
         totals: status.totals,
@@ -33,7 +32,7 @@ pub(super) async fn metrics(facts: &Facts) -> Metrics {
         totals: group.totals,
     });
     let groups: Vec<_> = groups.collect();
-    let Sums { counters, dropped } = facts.counted().now();
+    let (counters, dropped) = facts.counted().now();
     let server = &facts.server;
     Metrics {
         version: env!("CARGO_PKG_VERSION").to_owned(),

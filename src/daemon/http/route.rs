@@ -1,12 +1,16 @@
 //! From a request to its response.
 
+use std::sync::Arc;
+
+use futures_util::stream;
 use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 
-use super::facts::Facts;
 use super::health::{health, ready};
+use super::live::Live;
 use super::metrics::metrics;
-use super::response::{HttpBody, TEXT, method_not_allowed, response};
+use super::page::{SCRIPT, page, style};
+use super::response::{HttpBody, TEXT, method_not_allowed, response, retry_after, with_body};
 use crate::telemetry::MetricsFormat;
 
 /// Where a connection comes from.
@@ -19,7 +23,7 @@ pub(super) enum Origin {
 }
 
 /// Answers a request.
-pub(super) async fn answer<B>(facts: &Facts, origin: Origin, request: &Request<B>) -> Response<HttpBody> {
+pub(super) async fn answer<B>(live: &Live, origin: Origin, request: &Request<B>) -> Response<HttpBody> {
     if origin == Origin::Network && !is_own_host(request.headers(), request.version()) {
         let problem = "the Host header names neither a loopback address nor localhost\n";
         return response(StatusCode::MISDIRECTED_REQUEST, TEXT, problem);
@@ -27,7 +31,13 @@ pub(super) async fn answer<B>(facts: &Facts, origin: Origin, request: &Request<B
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         return method_not_allowed();
     }
+    let facts = &*live.facts;
     match request.uri().path() {
+        "/" => response(StatusCode::OK, "text/html; charset=utf-8", page(&live.fragments(true))),
+        "/events" => events(live, request.method()),
+        "/page.css" => response(StatusCode::OK, "text/css; charset=utf-8", style()),
+        "/page.js" => response(StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT),
+        "/icon.svg" => response(StatusCode::OK, "image/svg+xml", ICON),
         "/metrics" => {
             let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
             let format = MetricsFormat::accepted(accept.unwrap_or_default());
@@ -35,8 +45,29 @@ pub(super) async fn answer<B>(facts: &Facts, origin: Origin, request: &Request<B
         }
         "/health" => health(facts).await,
         "/ready" => ready(facts, request.uri().query()).await,
-        _ => response(StatusCode::NOT_FOUND, TEXT, "there are /metrics, /health and /ready\n"),
+        _ => response(StatusCode::NOT_FOUND, TEXT, "there are /, /metrics, /health and /ready\n"),
     }
+}
+
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\"><path fill=\"#0072B2\" d=\"M1 9h4v6H1zm5-4h4v10H6zm5-4h4v14h-4z\"/></svg>\n";
+
+/// The stream of changes, which ends with its connection.
+fn events(live: &Live, method: &Method) -> Response<HttpBody> {
+    const MEDIA: &str = "text/event-stream; charset=utf-8";
+    if *method == Method::HEAD {
+        return response(StatusCode::OK, MEDIA, "");
+    }
+    let Ok(place) = Arc::clone(&live.places).try_acquire_owned() else {
+        let problem = "there are as many streams of events as there may be\n";
+        return retry_after(response(StatusCode::SERVICE_UNAVAILABLE, TEXT, problem), 5);
+    };
+    // A client that reads slowly gets the last frame alone. The place is free once the stream ends.
+    let frames = stream::unfold((live.watch(), place), |(mut frames, place)| async move {
+        frames.changed().await.ok()?;
+        let frame = frames.borrow_and_update().clone();
+        Some((frame, (frames, place)))
+    });
+    with_body(StatusCode::OK, MEDIA, HttpBody::Events(Box::pin(frames)))
 }
 
 /// Whether a request names this host by a loopback address or as `localhost`. A page of another site whose name leads here

@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::facts::Facts;
 use super::listener::HttpListener;
+use super::live::Live;
 use super::route::{Origin, answer};
 use super::timed::Timed;
 
@@ -36,18 +36,18 @@ const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Serves until the sender of `stopped` is dropped. Connections that are open end with it.
-pub(super) async fn serve(listener: HttpListener, facts: Arc<Facts>, mut stopped: watch::Receiver<()>) {
+pub(super) async fn serve(listener: HttpListener, live: Arc<Live>, mut stopped: watch::Receiver<()>) {
     let serving = async {
         match listener {
             HttpListener::Port(listener, _) => {
                 let Ok(listener) = TcpListener::from_std(listener) else { return };
-                accept(facts, Origin::Network, async || listener.accept().await.map(|(stream, _)| stream))
+                accept(live, Origin::Network, async || listener.accept().await.map(|(stream, _)| stream))
                     .await;
             }
             // The file goes with the listener.
             HttpListener::Socket(listener, _file) => {
                 let Ok(listener) = UnixListener::from_std(listener) else { return };
-                accept(facts, Origin::Host, async || listener.accept().await.map(|(stream, _)| stream)).await;
+                accept(live, Origin::Host, async || listener.accept().await.map(|(stream, _)| stream)).await;
             }
         }
     };
@@ -58,7 +58,7 @@ pub(super) async fn serve(listener: HttpListener, facts: Arc<Facts>, mut stopped
 }
 
 /// Accepts connections, for ever.
-async fn accept<S>(facts: Arc<Facts>, origin: Origin, next: impl AsyncFn() -> io::Result<S>)
+async fn accept<S>(live: Arc<Live>, origin: Origin, next: impl AsyncFn() -> io::Result<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -67,7 +67,7 @@ where
         tokio::select! {
             accepted = next() => match (accepted, Arc::clone(&places).try_acquire_owned()) {
                 (Ok(stream), Ok(place)) => {
-                    drop(connections.spawn(connection(stream, place, (Arc::clone(&facts), origin))));
+                    drop(connections.spawn(connection(stream, place, (Arc::clone(&live), origin))));
                 }
                 // The buffer of a new connection has room for it.
                 (Ok(mut stream), Err(_)) => drop(tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(BUSY)).await),
@@ -79,13 +79,13 @@ where
     }
 }
 
-async fn connection<S>(stream: S, place: OwnedSemaphorePermit, (facts, origin): (Arc<Facts>, Origin))
+async fn connection<S>(stream: S, place: OwnedSemaphorePermit, (live, origin): (Arc<Live>, Origin))
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request| {
-        let facts = Arc::clone(&facts);
-        async move { Ok::<_, Infallible>(answer(&facts, origin, &request).await) }
+        let live = Arc::clone(&live);
+        async move { Ok::<_, Infallible>(answer(&live, origin, &request).await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

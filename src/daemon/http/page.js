@@ -1,0 +1,35 @@
+// Replaces the parts of the page that have changed, as the daemon sends them. The button stops and resumes that.
+"use strict";
+(() => {
+  const status = document.getElementById("live");
+  const button = document.createElement("button");
+  const text = document.createElement("span");
+  button.type = "button";
+  text.setAttribute("role", "status");
+  status.replaceChildren(button, " ", text);
+  const last = {};
+  let source = null;
+  const say = (words) => { if (text.textContent !== words) text.textContent = words; };
+  const start = () => {
+    button.textContent = "Pause";
+    source = new EventSource("/events");
+    source.onmessage = (event) => {
+      say("live");
+      for (const [id, html] of Object.entries(JSON.parse(event.data))) {
+        if (last[id] === html) continue;
+        last[id] = html;
+        const part = document.getElementById(id);
+        if (part) part.innerHTML = html;
+      }
+    };
+    source.onerror = () => say("the daemon does not answer; trying again");
+  };
+  const stop = () => {
+    source.close();
+    source = null;
+    button.textContent = "Resume";
+    say("paused");
+  };
+  button.addEventListener("click", () => (source ? stop() : start()));
+  start();
+})();
