@@ -48,7 +48,7 @@ pub struct GroupSnapshot {
 impl LocalEngine {
     /// The ledger's interfaces, classes and its first groups by name.
     ///
-    /// The engine's lock is held for a time in proportion to the number of flows: about 0.2 µs for each.
+    /// The engine's lock is held for a time in proportion to the number of flows.
     pub fn snapshot(&self, most_groups: usize) -> EngineSnapshot {
         let core = lock(self.core());
         let manager = &core.manager;

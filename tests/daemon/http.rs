@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use gqos::policy::HttpAddress;
 use serde_json::{Value, json};
@@ -123,7 +123,8 @@ fn metrics_are_those_of_the_status() {
     let mut client = daemon.client();
     reserve_some(&mut client);
     daemon.until_held(4, 48 * 125_000);
-    // The counters follow the events.
+    // The client that has waited has left, and the counters follow the events.
+    until("one client is left", || client.call("Status", json!({})).unwrap()["connections"] == 1);
     until("the release is counted", || metrics(&daemon)["gqos_flows_ended_total{cause=\"released\"}"] == "1");
     let (metrics, status) = (metrics(&daemon), client.call("Status", json!({})).unwrap());
     let interface = &status["interfaces"][0];
@@ -297,6 +298,59 @@ fn readiness_follows_the_room_for_a_template() {
     let answer = get(&socket(&daemon), "/ready?template=video&class=viewer", "");
     let seconds: u64 = answer.headers["retry-after"].parse().unwrap();
     assert!((1..=30).contains(&seconds) && answer.status == 503, "{answer:?}");
+}
+
+/// HAProxy's state of the server `origin`.
+fn haproxy_state(stats: &Path) -> String {
+    let Ok(mut stream) = UnixStream::connect(stats) else { return String::new() };
+    stream.write_all(b"show stat\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let server = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let server = server.into_iter().find(|fields| fields.get(1) == Some(&"origin"));
+    server.map_or_else(String::new, |fields| fields[17].to_owned())
+}
+
+#[test]
+fn haproxy_takes_a_full_host_out_and_back() {
+    struct Ended(Child);
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
+    }
+    if !common::installed(&["nsenter"]) {
+        return;
+    }
+    if Command::new("haproxy").arg("-v").output().is_err() {
+        return common::skip("no haproxy; Debian: haproxy");
+    }
+    let port = |_: &Path| Some("127.0.0.1:0".parse().unwrap());
+    let Some(daemon) = TestDaemon::start_with(POLICY, port) else { return };
+    let Some(HttpAddress::Port(address)) = daemon.http else { panic!("{:?}", daemon.http) };
+    let [stats, config] = ["haproxy.sock", "haproxy.cfg"].map(|name| daemon.directory.path().join(name));
+    let text = format!(
+        "global\n  stats socket {}\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
+         backend origins\n  option httpchk GET /ready?template=video&class=viewer\n\
+         \x20 server origin 127.0.0.1:1 check inter 100ms fall 1 rise 1 addr {} port {}\n",
+        stats.display(),
+        address.ip(),
+        address.port()
+    );
+    std::fs::write(&config, text).unwrap();
+    let net = format!("--net={}", daemon.site().namespace_path());
+    let mut haproxy = Command::new("nsenter");
+    haproxy.arg(net).args(["haproxy", "-q", "-db", "-f"]).arg(&config);
+    let _haproxy = Ended(haproxy.spawn().unwrap());
+    until("there is room", || haproxy_state(&stats) == "UP");
+    let mut client = daemon.client();
+    for number in 0..4 {
+        client.admitted(&format!("v{number}"), "video");
+    }
+    until("the class is full", || haproxy_state(&stats) == "DOWN");
+    client.call("Release", json!({ "id": "v0" })).unwrap();
+    until("there is room again", || haproxy_state(&stats) == "UP");
 }
 
 #[test]

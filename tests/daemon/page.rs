@@ -137,9 +137,10 @@ fn changes_are_sent_as_they_happen() {
     let mut client = daemon.client();
     reserve(&mut client);
     let mut frame = Value::Null;
-    until("the flow is in a frame", || {
+    until("the flows and the refusal are in a frame", || {
         frame = watch.next();
-        frame["flows"].as_str().unwrap().contains("<bdi>v1</bdi>")
+        let has = |part: &str, text: &str| frame[part].as_str().unwrap().contains(text);
+        has("flows", SHOWN) && has("refusals", "<bdi>big</bdi>")
     });
     let parts: String = frame.as_object().unwrap().values().filter_map(Value::as_str).collect();
     check(&parts, &client.call("Status", json!({})).unwrap());

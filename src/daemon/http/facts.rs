@@ -25,9 +25,24 @@ pub(super) struct Facts {
 }
 
 /// Something that was read, and until when it is not read again.
-struct Taken<T> {
+pub(super) struct Taken<T> {
     what: Arc<T>,
     keeps_until: Timestamp,
+}
+
+impl<T> Taken<T> {
+    /// What was read last, or what is read now: not before a multiple of the time has passed that the reading took.
+    pub(super) fn or_read(last: &mut Option<Self>, read: impl FnOnce() -> T) -> Arc<T> {
+        let began = clock::now();
+        if let Some(taken) = last.as_ref().filter(|taken| began < taken.keeps_until) {
+            return Arc::clone(&taken.what);
+        }
+        let what = Arc::new(read());
+        let now = clock::now();
+        let took = Duration::from_nanos(now.as_nanos().saturating_sub(began.as_nanos()));
+        *last = Some(Self { what: Arc::clone(&what), keeps_until: now.saturating_add(took * SHARE) });
+        what
+    }
 }
 
 /// The part of the time in which the engine is read: one in so many.
@@ -51,16 +66,7 @@ impl Facts {
 
     /// What the ledger holds now, or held when reading it again would take too much of the engine's time.
     pub(super) fn snapshot(&self) -> Arc<EngineSnapshot> {
-        let mut last = self.last_snapshot();
-        let began = clock::now();
-        if let Some(taken) = last.as_ref().filter(|taken| began < taken.keeps_until) {
-            return Arc::clone(&taken.what);
-        }
-        let what = Arc::new(self.server.engine.snapshot(MOST_GROUP_SERIES));
-        let now = clock::now();
-        let took = Duration::from_nanos(now.as_nanos().saturating_sub(began.as_nanos()));
-        *last = Some(Taken { what: Arc::clone(&what), keeps_until: now.saturating_add(took * SHARE) });
-        what
+        Taken::or_read(&mut self.last_snapshot(), || self.server.engine.snapshot(MOST_GROUP_SERIES))
     }
 
     /// What the kernel counts, as of a moment ago.

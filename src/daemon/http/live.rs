@@ -10,7 +10,7 @@ use shaper::clock;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::facts::Facts;
+use super::facts::{Facts, Taken};
 use super::frame::{Fragments, frame};
 use super::history::{History, HistorySample, SeriesKey};
 use super::pictures::{Picture, pictures};
@@ -22,6 +22,8 @@ use crate::engine::{EngineSnapshot, FlowSnapshot, InterfaceReport};
 pub(super) struct Live {
     pub(super) facts: Arc<Facts>,
     state: Mutex<Followed>,
+    /// What was shown last.
+    shown: Mutex<Option<Taken<View>>>,
     /// The last frame, for those that watch.
     frames: watch::Sender<Bytes>,
     /// A place for each stream of events.
@@ -51,7 +53,13 @@ const PICTURES: u32 = 5;
 impl Live {
     pub(super) fn new(facts: Arc<Facts>) -> Self {
         let places = Arc::new(Semaphore::new(MOST_STREAMS));
-        Self { facts, state: Mutex::default(), frames: watch::Sender::default(), places }
+        Self {
+            facts,
+            state: Mutex::default(),
+            shown: Mutex::default(),
+            frames: watch::Sender::default(),
+            places,
+        }
     }
 
     /// Follows the daemon by the second, for ever.
@@ -84,8 +92,14 @@ impl Live {
         Fragments::of(&self.view(), drawn.as_deref())
     }
 
-    /// What is so now.
-    fn view(&self) -> View {
+    /// What is so now, or was so when reading it again would take too much of the daemon's time.
+    fn view(&self) -> Arc<View> {
+        // It is replaced as a whole.
+        let mut last = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        Taken::or_read(&mut last, || self.read_view())
+    }
+
+    fn read_view(&self) -> View {
         let server = &self.facts.server;
         let snapshot = self.facts.snapshot();
         let shown = server.holdings.first_shown(MOST_FLOWS);
