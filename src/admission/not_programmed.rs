@@ -20,6 +20,18 @@ pub enum NotProgrammed {
         /// Its handle in `tc`'s notation.
         handle: String,
     },
+    /// Another program's qdisc is at the root. The policy says `takeover = true`, and the qdisc could not be restored.
+    #[error(
+        "the root qdisc ({kind} {handle}) is not gqos's, and {part} could not be restored: it is left alone"
+    )]
+    ForeignRootNotSavable {
+        /// The kind of qdisc, as in `tc qdisc show`.
+        kind: String,
+        /// Its handle in `tc`'s notation.
+        handle: String,
+        /// The part of its tree that a dump does not describe as a whole: `its red 10:`.
+        part: String,
+    },
     /// Another running gqos has claimed the interface.
     #[error("another gqos manages the interface: {holder}")]
     Taken {

@@ -131,9 +131,9 @@ fn line(event: &Recorded, format: LogFormat) -> Option<String> {
 
 fn failure(error: DaemonError) -> CommandFailure {
     match error {
-        DaemonError::Policy(_)
-        | DaemonError::UnknownGroup { .. }
-        | DaemonError::Engine(EngineError::Unsupported(_)) => CommandFailure::new(Exit::InvalidFile, error),
+        DaemonError::Policy(_) | DaemonError::UnknownGroup { .. } => {
+            CommandFailure::new(Exit::InvalidFile, error)
+        }
         DaemonError::Kernel(failure) if failure.is_permission() => refused(failure, "the control socket"),
         DaemonError::Engine(EngineError::Kernel(failure)) => refused(failure, "the kernel's traffic control"),
         error => CommandFailure::new(Exit::OsError, error),

@@ -172,10 +172,6 @@ fn policy_text(arguments: &Arguments) -> Result<PolicyText, CommandFailure> {
 
 fn options(arguments: &Arguments, PolicyText { name, text }: &PolicyText) -> Result<Options, CommandFailure> {
     let mut policy = parse_policy(&[Source { name, text }])?;
-    if let Some(unsupported) = policy.unsupported() {
-        let error = anyhow!("{name}: {unsupported}; `gqos test` and `gqos replay` support it");
-        return Err(CommandFailure::new(Exit::InvalidFile, error));
-    }
     if !policy.classes.contains_key("viewer") || policy.interface("eth0").is_none() {
         let error = anyhow!("{name}: the demo needs [class.viewer] and [interface.eth0]");
         return Err(CommandFailure::new(Exit::InvalidFile, error));

@@ -311,7 +311,6 @@ fn failed(error: &ConnectError) -> CommandFailure {
     let denied = |failure: &KernelFailure| failure.is_permission();
     let exit = match error {
         ConnectError::Kernel(failure) if denied(failure) => Exit::NoPrivilege,
-        ConnectError::Unsupported(_) => Exit::InvalidFile,
         ConnectError::Daemon(DaemonError::Unreachable(_) | DaemonError::Disconnected { .. }) => {
             Exit::Unreachable
         }

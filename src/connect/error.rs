@@ -8,7 +8,6 @@ use shaper::NoPayload;
 use crate::admission::{Decision, Refusal};
 use crate::engine::{DaemonError, EngineError};
 use crate::failure::{Cause, KernelCall, KernelFailure};
-use crate::policy::Unsupported;
 
 /// Why a connection was not made. What was reserved is released.
 ///
@@ -56,9 +55,6 @@ pub enum ConnectError {
     /// A call failed: on the flow's socket, or another one to the kernel.
     #[error(transparent)]
     Kernel(#[from] KernelFailure),
-    /// The policy has a part that a running host cannot carry out.
-    #[error("the policy: {0}")]
-    Unsupported(Unsupported),
     /// As many requests are queued as there may be.
     #[error("{limit} requests are queued, and no more may be")]
     TooManyRequests {
@@ -100,7 +96,7 @@ impl ConnectError {
         match self {
             Self::Refused(decision) => decision.error().unwrap_or(Wsa::Eopnotsupp),
             Self::Address { .. } => Wsa::Eaddrnotavail,
-            Self::NoPayload(_) | Self::Unsupported(_) => Wsa::Eopnotsupp,
+            Self::NoPayload(_) => Wsa::Eopnotsupp,
             Self::AlreadyReserved | Self::NotReserved | Self::Ended | Self::NotWaiting { .. } => Wsa::Einval,
             Self::Kernel(failure) => failure.wsa(),
             Self::TooManyRequests { .. } => Wsa::Enobufs,
@@ -116,7 +112,6 @@ impl From<EngineError> for ConnectError {
         match error {
             EngineError::Refused(decision) => Self::Refused(decision),
             EngineError::Kernel(failure) => Self::Kernel(failure),
-            EngineError::Unsupported(part) => Self::Unsupported(part),
             EngineError::NotWaiting { id } => Self::NotWaiting { id },
             EngineError::TooManyRequests { limit } => Self::TooManyRequests { limit },
             EngineError::Faulted(refusal) => Self::Faulted(refusal),

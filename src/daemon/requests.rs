@@ -86,7 +86,6 @@ pub(super) fn failed(error: EngineError) -> ControlError {
     match error {
         EngineError::Kernel(failure) => ControlError::Kernel { failure },
         EngineError::NotWaiting { id } => ControlError::NotWaiting { id },
-        EngineError::Unsupported(part) => ControlError::UnsupportedPolicy { part: part.to_string() },
         EngineError::TooManyRequests { limit } => ControlError::TooManyRequests { limit },
         EngineError::Faulted(refusal) => ControlError::Faulted { refusal },
         // Calls that may be refused answer with the decision.

@@ -67,9 +67,6 @@ impl Server {
     /// What a reload would change.
     pub(super) async fn plan(&self) -> Result<Value, ControlError> {
         let policy = self.read_again().await?;
-        if let Some(part) = policy.unsupported() {
-            return Err(failed(part.into()));
-        }
         value(&self.engine.compare(&policy))
     }
 

@@ -32,7 +32,7 @@ use super::routes::RouteCache;
 use super::schedule::Upkeep;
 use crate::admission::{NotProgrammed, Operation, Refusal};
 use crate::failure::KernelFailure;
-use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents};
+use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents, SavedTree};
 use crate::manager::{ChangeId, Input, Root, Seen};
 use crate::policy::Enforcement;
 use crate::tc::{ForeignRoot, Handle, ObservedTree, ReceivingState};
@@ -49,6 +49,8 @@ pub(super) struct Driver {
     pub(super) calls: FuturesUnordered<KernelCall>,
     /// By the numbers of the interfaces.
     pub(super) claims: BTreeMap<u32, Claim>,
+    /// The foreign trees in whose place those of gqos are, by the numbers of the interfaces.
+    pub(super) taken_over: BTreeMap<u32, SavedTree>,
     /// Interfaces that are down, with what they carried before.
     pub(super) down: BTreeMap<String, Both<Option<Rate>>>,
     /// What the classes of interfaces have sent, where something is measured.
@@ -138,7 +140,7 @@ const MEASURE: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for changes that are under way, and again for the removal of the trees. Longer than a call to
 /// the kernel may take, so that only a kernel that does not answer at all is left with a tree.
-const STOP_PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How often the removal of the trees is tried that the kernel refuses, and the pause in between.
 const STOP_ATTEMPTS: usize = 4;
@@ -158,6 +160,7 @@ impl Driver {
             queues: InterfaceQueues::default(),
             calls: FuturesUnordered::new(),
             claims: BTreeMap::new(),
+            taken_over: BTreeMap::new(),
             down: BTreeMap::new(),
             meters: BTreeMap::new(),
             is_shut_down: false,
@@ -264,6 +267,7 @@ impl Driver {
             tokio::time::sleep(STOP_PAUSE).await;
         }
         let _ = timeout(STOP_PATIENCE, self.stop_receiving()).await;
+        self.restore_all().await;
         self.is_shut_down = true;
     }
 
@@ -476,17 +480,27 @@ impl Driver {
         let policy = Arc::clone(self.core().manager.ledger().policy());
         // A claim of this engine would keep it out.
         self.claims.remove(&link.index);
-        match policy.interface(&link.name)?.enforcement {
+        let interface = policy.interface(&link.name)?;
+        match interface.enforcement {
             Enforcement::UserSpace => {
-                let unread = ClaimedRoot { root: Root::Default, claim: None };
+                let unread = ClaimedRoot { root: Root::Default, claim: None, saved: None };
                 Some(Box::pin(std::future::ready(Ok(unread))))
+            }
+            // What was taken over once is not taken again: another program insists on its qdisc.
+            Enforcement::Auto | Enforcement::Kernel
+                if interface.takeover && !self.taken_over.contains_key(&link.index) =>
+            {
+                Some(self.kernel.take_over(link.index))
             }
             Enforcement::Auto | Enforcement::Kernel => Some(self.kernel.root(link.index)),
         }
     }
 
     /// An interface was looked at: the manager prepares it.
-    pub(super) fn seen(&mut self, link: &Link, ClaimedRoot { root, claim }: ClaimedRoot) {
+    pub(super) fn seen(&mut self, link: &Link, ClaimedRoot { root, claim, saved }: ClaimedRoot) {
+        if let Some(saved) = saved {
+            self.taken_over.insert(link.index, saved);
+        }
         if let Some(claim) = claim {
             self.claims.insert(link.index, claim);
         }
@@ -576,6 +590,7 @@ impl Drop for Driver {
             self.kernel.apply_at_exit(index, &change);
         }
         self.stop_receiving_at_exit();
+        self.restore_all_at_exit();
     }
 }
 

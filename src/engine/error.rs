@@ -3,7 +3,6 @@
 use super::remote::DaemonError;
 use crate::admission::{Decision, Refusal};
 use crate::failure::KernelFailure;
-use crate::policy::Unsupported;
 
 /// Why an engine has not done what a client asked.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +20,6 @@ pub enum EngineError {
         /// The id of the request.
         id: String,
     },
-    /// The policy has a part that a running host cannot carry out.
-    #[error("the policy: {0}")]
-    Unsupported(#[from] Unsupported),
     /// As many requests are queued as there may be: [`MOST_QUEUED_REQUESTS`](super::MOST_QUEUED_REQUESTS).
     #[error("{limit} requests are queued, and no more may be")]
     TooManyRequests {

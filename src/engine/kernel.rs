@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
-use crate::linux::{Claim, ClassState, Link, LinkEvents, ReceivingLinks, RouteQuery};
+use crate::linux::{Claim, ClassState, Link, LinkEvents, ReceivingLinks, RouteQuery, SavedTree};
 use crate::manager::Root;
 use crate::tc::{
     Change, Desired, ForeignRoot, Handle, ObservedTree, PlacedFilter, ReceivingChange, ReceivingState,
@@ -28,6 +28,20 @@ pub trait Kernel: Send + Sync {
 
     /// What is installed at the root of an interface, with the claim on it where no other engine has one.
     fn root(&self, index: u32) -> KernelFuture<ClaimedRoot>;
+
+    /// The same under `takeover = true`: a foreign qdisc that can be restored is saved and deleted, and the root is then
+    /// the kernel's default.
+    fn take_over(&self, index: u32) -> KernelFuture<ClaimedRoot> {
+        self.root(index)
+    }
+
+    /// Makes a foreign tree again that [`take_over`](Self::take_over) has saved.
+    fn restore(&self, _index: u32, _saved: SavedTree) -> KernelFuture<()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The same when the runtime has ended: blocks until the kernel has answered.
+    fn restore_at_exit(&self, _index: u32, _saved: &SavedTree) {}
 
     /// The tree of an interface; the qdisc of another program where that is at the root. `None` where trees cannot be
     /// read: nothing is repaired then.
@@ -107,6 +121,8 @@ pub struct ClaimedRoot {
     pub root: Root,
     /// Keeps other engines from the interface as long as it is held.
     pub claim: Option<Claim>,
+    /// The foreign tree that was taken over, which is restored when the engine stops.
+    pub saved: Option<SavedTree>,
 }
 
 impl ClaimedRoot {
@@ -115,7 +131,7 @@ impl ClaimedRoot {
     /// - **Errors**: a failure that the kernel has reported.
     pub(super) fn unread(failure: KernelFailure) -> Result<Self, KernelFailure> {
         match failure.is_timeout() {
-            true => Ok(Self { root: Root::Unread { failure }, claim: None }),
+            true => Ok(Self { root: Root::Unread { failure }, claim: None, saved: None }),
             false => Err(failure),
         }
     }

@@ -29,7 +29,9 @@ use super::routes::RouteCache;
 use super::waiters::WaitingFlows;
 use super::watches::Watches;
 use crate::admission::{NotProgrammed, Operation, Refusal};
-use crate::linux::{Claim, ClassState, Link, LinkEvents, Netlink, ReceivingLinks, RouteQuery};
+use crate::linux::{
+    Claim, ClassState, Link, LinkEvents, Netlink, NotSavable, ReceivingLinks, RouteQuery, SavedTree,
+};
 use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
 use crate::tc::{
@@ -71,9 +73,6 @@ impl LocalEngine {
     ///
     /// - **Errors**: the kernel's.
     pub async fn start_on(policy: Arc<Policy>, kernel: Arc<dyn Kernel>) -> Result<Arc<Self>, EngineError> {
-        if let Some(part) = policy.unsupported() {
-            return Err(part.into());
-        }
         let ((commands, inbox), wake) = (queue(), Arc::new(Notify::new()));
         let engine = Arc::new_cyclic(|me: &Weak<Self>| {
             let (waiters, me) = (WaitingFlows::default(), Weak::clone(me) as Weak<dyn ReservationBackend>);
@@ -386,8 +385,38 @@ impl Kernel for Netlink {
                 (Ok(_), Ok(Some(root))) => Root::Ours(root),
                 (Ok(_), Err(ForeignRoot { kind, handle })) => Root::Foreign { kind, handle },
             };
-            Ok(ClaimedRoot { root, claim: claim.ok() })
+            Ok(ClaimedRoot { root, claim: claim.ok(), saved: None })
         })
+    }
+
+    fn take_over(&self, index: u32) -> KernelFuture<ClaimedRoot> {
+        let netlink = self.clone();
+        Box::pin(async move {
+            let mut claimed = Kernel::root(&netlink, index).await?;
+            if let Root::Foreign { kind, handle } = &claimed.root {
+                let root = ForeignRoot { kind: kind.clone(), handle: *handle };
+                match netlink.save(index, root).await? {
+                    Ok(saved) => {
+                        netlink.delete_saved(index, &saved).await?;
+                        claimed = ClaimedRoot { root: Root::Default, saved: Some(saved), ..claimed };
+                    }
+                    Err(NotSavable { part }) => {
+                        claimed.root = Root::NotSavable { kind: kind.clone(), handle: *handle, part };
+                    }
+                }
+            }
+            Ok(claimed)
+        })
+    }
+
+    fn restore(&self, index: u32, saved: SavedTree) -> KernelFuture<()> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::restore(&netlink, index, &saved).await })
+    }
+
+    fn restore_at_exit(&self, index: u32, saved: &SavedTree) {
+        // Nothing is left that could handle a failure.
+        let _ = self.restore_blocking(index, saved);
     }
 
     fn observe(&self, index: u32) -> Option<KernelFuture<Result<ObservedTree, ForeignRoot>>> {

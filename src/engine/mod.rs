@@ -78,6 +78,7 @@ mod resolve;
 mod routes;
 mod schedule;
 mod snapshot;
+mod takeover;
 mod transaction;
 mod unanswered;
 mod upkeep;

@@ -32,9 +32,6 @@ impl LocalEngine {
     /// - **Errors**: the policy has a part that a running host cannot carry out; nothing is changed then.
     pub fn reload(&self, policy: impl Into<Arc<Policy>>) -> Result<Reload, EngineError> {
         let policy = policy.into();
-        if let Some(part) = policy.unsupported() {
-            return Err(part.into());
-        }
         let mut core = lock(self.core());
         let reload = core.manager.ledger().compare(&policy);
         self.needs_owner.store(policy.matches_owners(), Ordering::Relaxed);

@@ -64,7 +64,11 @@ impl Driver {
         match lacks {
             None | Some(NotProgrammed::Gone | NotProgrammed::NotSeen | NotProgrammed::Preparing) => {}
             Some(NotProgrammed::Taken { .. }) => self.upkeep.looks.add(&name, TAKEN, Duration::ZERO),
-            Some(NotProgrammed::CapacityUnknown | NotProgrammed::ForeignRoot { .. }) => {
+            Some(
+                NotProgrammed::CapacityUnknown
+                | NotProgrammed::ForeignRoot { .. }
+                | NotProgrammed::ForeignRootNotSavable { .. },
+            ) => {
                 self.upkeep.looks.add(&name, TAKEN, OCCUPIED);
             }
             Some(_) => self.upkeep.looks.add(&name, TAKEN, REFUSED),
@@ -267,6 +271,7 @@ impl Driver {
         let Some(interface) = self.name(index) else { return };
         self.routes.clear();
         self.claims.remove(&index);
+        self.taken_over.remove(&index);
         self.down.remove(&interface);
         self.upkeep.trees.forget(&index);
         self.upkeep.looks.forget(&interface);
@@ -301,7 +306,7 @@ impl Driver {
         }
         let is_known = self.core().manager.knows(&link.name);
         if is_known && self.core().manager.lacks_tree(&link.name).is_none() {
-            return self.seen(&link, ClaimedRoot { root: Root::Default, claim: None });
+            return self.seen(&link, ClaimedRoot { root: Root::Default, claim: None, saved: None });
         }
         if self.queues.is_busy(link.index) {
             return self.upkeep.looks.add(&link.name, STEPS, REPAIR);

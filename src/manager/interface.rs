@@ -83,6 +83,10 @@ impl Interface {
             (_, Root::Foreign { kind, handle }, _) => {
                 user_space(NotProgrammed::ForeignRoot { kind: kind.clone(), handle: handle.to_string() })
             }
+            (_, Root::NotSavable { kind, handle, part }, _) => {
+                let (kind, handle, part) = (kind.clone(), handle.to_string(), part.clone());
+                user_space(NotProgrammed::ForeignRootNotSavable { kind, handle, part })
+            }
             (_, Root::Unread { failure }, _) => user_space(failure.clone().into()),
             (_, Root::Taken { holder }, _) => user_space(NotProgrammed::Taken { holder: holder.clone() }),
             (_, _, None) => user_space(NotProgrammed::CapacityUnknown),

@@ -128,6 +128,15 @@ pub enum Root {
         /// Zero for a qdisc that the kernel has made.
         handle: Handle,
     },
+    /// Another program's qdisc, which the policy would have replaced and which could not be restored.
+    NotSavable {
+        /// The word of `tc qdisc show`: `red`.
+        kind: String,
+        /// The number of the qdisc.
+        handle: Handle,
+        /// The part of its tree that could not be restored.
+        part: String,
+    },
     /// Another running gqos has claimed the interface.
     Taken {
         /// Its process and command.

@@ -21,8 +21,8 @@
 //! - **Look-up**: a rule's [`Match`] ([`Protocol`], [`PortRange`], [`Network`]) is compared with a [`Subject`]; a
 //!   class's [`OwnerMatch`] with an [`Owner`]; a proxy's [`ProxyMatch`] with a [`ProxySubject`].
 //! - **Problems**: a [`Problem`] has a stable [`Code`] with a [`Severity`], a place and further [`Label`]s.
-//! - **Derived**: [`PolicyChanges`] lists the [`PolicyItem`]s in which two policies differ, as [`ItemChange`]s and [`KeyChange`]s; [`Unsupported`] is a part of a policy
-//!   that a running host cannot carry out yet; [`schema()`] is the JSON schema of a policy file.
+//! - **Derived**: [`PolicyChanges`] lists the [`PolicyItem`]s in which two policies differ, as [`ItemChange`]s and [`KeyChange`]s;
+//!   [`schema()`] is the JSON schema of a policy file.
 //!
 //! # Order of calls
 //!
@@ -64,7 +64,7 @@ pub use http::{HttpAddress, InvalidHttpAddress};
 pub use interface::{
     Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
 };
-pub use model::{FlowNames, Group, GroupMode, Policy, Template, Unsupported, WireNames};
+pub use model::{FlowNames, Group, GroupMode, Policy, Template, WireNames};
 pub use owner::{Owner, OwnerMatch};
 pub use place::{Place, Source};
 pub use problem::{Label, Problem};

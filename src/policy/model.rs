@@ -103,15 +103,6 @@ pub enum GroupMode {
     Shared,
 }
 
-/// A part of a policy that tests and replays carry out and a running host does not yet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unsupported {
-    /// An interface has `takeover = true`.
-    #[error("takeover = true: a foreign root qdisc cannot be saved and restored yet")]
-    Takeover,
-}
-
 impl GroupMode {
     /// The words of a policy file.
     pub(crate) const WORDS: [(&str, Self); 2] = [("envelope", Self::Envelope), ("shared", Self::Shared)];
@@ -125,12 +116,6 @@ impl Policy {
     pub fn locate(&self, place: &Place) -> Option<String> {
         let source = self.sources.get(place.source)?;
         (place.line > 0).then(|| format!("{source}:{}", place.line))
-    }
-
-    /// The first part of the policy that a running host cannot carry out; `None` if it can carry out all of it.
-    pub fn unsupported(&self) -> Option<Unsupported> {
-        let mut interfaces = self.interfaces.values().chain(&self.any_interface);
-        interfaces.any(|interface| interface.takeover).then_some(Unsupported::Takeover)
     }
 
     /// Whether the policy has classes for some owners alone.

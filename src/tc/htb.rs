@@ -5,7 +5,7 @@
 //! Source: `linux/pkt_sched.h` (`tc_htb_glob`, `tc_htb_opt`, `tc_ratespec`), kernel `net/sched/sch_htb.c`.
 
 use flowspec::{Bytes, Micros, Rate};
-use netlink_packet_core::{DecodeError, DefaultNla};
+use netlink_packet_core::{DecodeError, DefaultNla, NlasIterator};
 
 use super::attributes::{attribute, emit, read_u32};
 use super::handle::Handle;
@@ -182,6 +182,24 @@ impl HtbRoot {
             DefaultNla::new(TCA_HTB_INIT, words.into_iter().flat_map(u32::to_ne_bytes).collect()),
             DefaultNla::new(TCA_HTB_DIRECT_QLEN, self.direct_queue.to_ne_bytes().to_vec()),
         ])
+    }
+
+    /// The TCA_OPTIONS of a dumped HTB, gqos's or not, that make it again: a dump has the version of the kernel's code where a
+    /// request has that of the interface.
+    ///
+    /// - **Source**: `net/sched/sch_htb.c`, `htb_dump` and `htb_init`.
+    pub fn options_again(dumped: &[u8]) -> Vec<u8> {
+        let mut attributes = Vec::new();
+        for attribute in NlasIterator::new(dumped).flatten() {
+            let mut value = attribute.value().to_vec();
+            if attribute.kind() == TCA_HTB_INIT
+                && let Some(version) = value.first_chunk_mut()
+            {
+                *version = VERSION.to_ne_bytes();
+            }
+            attributes.push(DefaultNla::new(attribute.kind(), value));
+        }
+        emit(&attributes)
     }
 
     /// Reads TCA_OPTIONS of a dumped qdisc.

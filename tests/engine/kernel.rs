@@ -192,7 +192,7 @@ impl Kernel for Shared {
     fn root(&self, index: u32) -> KernelFuture<ClaimedRoot> {
         answer(&self.0, index, move |calls| match calls.broken.contains(&index) {
             true => Err(KernelCall("RTM_GETQDISC").failed(format!("interface {index}"), Errno::EPERM)),
-            false => Ok(ClaimedRoot { root: Root::Default, claim: None }),
+            false => Ok(ClaimedRoot { root: Root::Default, claim: None, saved: None }),
         })
     }
 

@@ -31,6 +31,7 @@ mod reference_cases;
 mod routes;
 mod sockets;
 mod stacked;
+mod takeover;
 mod transaction;
 mod upkeep;
 

@@ -77,7 +77,6 @@ fn failure(error: ConnectError) -> CommandFailure {
         ConnectError::Refused(_) | ConnectError::Daemon(DaemonError::Answered(_)) => {
             CommandFailure::new(Exit::Difference, error)
         }
-        ConnectError::Unsupported(_) => CommandFailure::new(Exit::InvalidFile, error),
         ConnectError::Address { .. } => CommandFailure::new(Exit::Usage, error),
         ConnectError::Kernel(failure) if is_reserved_port(&failure) => {
             let error = anyhow!(failure).context("ports below 1024 need CAP_NET_BIND_SERVICE");

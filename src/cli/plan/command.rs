@@ -42,12 +42,6 @@ pub(in crate::cli) struct Arguments {
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let policy = Arc::new(load_policy(&arguments.policy)?);
-    if let Some(unsupported) = policy.unsupported() {
-        return Err(CommandFailure::new(
-            Exit::InvalidFile,
-            anyhow!("{unsupported}; no host starts under this policy"),
-        ));
-    }
     let names = names(arguments, &policy)?;
     let found = with_netlink(async |netlink| {
         let mut all = Vec::new();

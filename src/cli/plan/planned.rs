@@ -49,12 +49,14 @@ impl Planned {
     pub(super) fn new(policy: &Arc<Policy>, found: &Found, compares: bool) -> Self {
         let Found { name, present, .. } = found;
         let link = present.as_ref().map(|(link, ..)| link);
-        let root = match present {
-            Some((_, Err(ForeignRoot { kind, handle }), _)) => {
+        let foreign = present.as_ref().and_then(|(_, observed, _)| observed.as_ref().err());
+        let takes_over = policy.interface(name).is_some_and(|interface| interface.takeover);
+        let root = match foreign {
+            Some(ForeignRoot { kind, handle }) if !takes_over => {
                 Root::Foreign { kind: kind.clone(), handle: *handle }
             }
-            // The manager replaces what is left of another one.
-            Some((_, Ok(_), _)) | None => Root::Default,
+            // The manager replaces what is left of another one, and what it may take over.
+            _ => Root::Default,
         };
         let mtu = link.map_or(USUAL_MTU, |link| link.mtu);
         let speed = link.and_then(|link| link.speed);
@@ -67,6 +69,10 @@ impl Planned {
         let why = manager.status(name).and_then(|status| status.kernel.err());
         let budget = policy.interface(name).map(|interface| *interface.budget(Direction::Sending));
         let capacity = manager.ledger().capacity(name, Direction::Sending);
+        let mut commands = tree.map(|tree| commands((name.as_str(), found.queue), tree)).unwrap_or_default();
+        if foreign.is_some() && tree.is_some() {
+            commands.insert(0, format!("tc qdisc del dev {name} root"));
+        }
         Self {
             interface: name.clone(),
             index: link.map(|link| link.index),
@@ -82,7 +88,7 @@ impl Planned {
                 .map(|class| PlannedClass::from(&class))
                 .collect(),
             filters: [],
-            commands: tree.map(|tree| commands((name.as_str(), found.queue), tree)).unwrap_or_default(),
+            commands,
             receiving: PlannedReceiving::new(&manager, found, compares),
             managed_by: present.as_ref().and_then(|(.., holder)| holder.as_ref()).map(ClaimHolder::to_string),
             difference: compares.then(|| {
