@@ -5,6 +5,8 @@ use std::time::Duration;
 use flowspec::{Micros, Moment};
 use tokio::time::Instant;
 
+use crate::linux::uptime_us;
+
 /// The manager's clock: microseconds since the engine started.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ManagerClock {
@@ -25,6 +27,19 @@ impl ManagerClock {
     pub(super) fn at(self, instant: std::time::Instant) -> Moment {
         let since = Instant::from_std(instant).saturating_duration_since(self.started);
         Moment::from_micros(micros(since).get())
+    }
+
+    /// What the clock of the system shows at this moment, in microseconds since the machine started: for times that
+    /// outlive this process. `None` where the system has no such clock.
+    pub(super) fn on_system(self, at: Moment) -> Option<u64> {
+        let (system, now) = (uptime_us().ok()?, self.now());
+        Some(system.saturating_add(at.as_micros()).saturating_sub(now.as_micros()))
+    }
+
+    /// The moment at which the clock of the system shows this; the start where that is past.
+    pub(super) fn from_system(self, micros: u64) -> Moment {
+        let (system, now) = (uptime_us().unwrap_or(micros), self.now());
+        Moment::from_micros(micros.saturating_add(now.as_micros()).saturating_sub(system))
     }
 
     /// When it shows this moment.

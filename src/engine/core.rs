@@ -23,7 +23,7 @@ use super::watches::{PeerReport, Watches};
 use crate::admission::{Decision, Operation, PeerState, Refusal, RefusedRequest, RequestKind};
 use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, Output, RequestId};
 use crate::policy::Policy;
-use crate::tc::Change;
+use crate::tc::{Change, Handle};
 use crate::telemetry::Recorded;
 use crate::telemetry::event::{Event, ManagerFaulted};
 
@@ -150,7 +150,7 @@ impl Core {
     pub(super) fn feed(&mut self, input: Input) {
         let now = self.now();
         let request = match &input {
-            Input::Request { id, .. } => Some(*id),
+            Input::Request { id, .. } | Input::Adopt { id, .. } => Some(*id),
             _ => None,
         };
         match self.guard.handle(&mut self.manager, input, now) {
@@ -222,6 +222,14 @@ impl Core {
         let id = RequestId(self.last_request);
         self.callers.insert(id, caller);
         self.feed(Input::Request { id, operation });
+    }
+
+    /// Submits what an engine that has ended had granted.
+    pub(super) fn adopt(&mut self, operation: Operation, class: Option<Handle>, caller: Caller) {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        self.callers.insert(id, caller);
+        self.feed(Input::Adopt { id, operation: Box::new(operation), class });
     }
 
     /// What was seen of a flow's peer, unless the flow has ended meanwhile.

@@ -56,6 +56,8 @@ pub(super) struct Driver {
     /// What the classes of interfaces have sent, where something is measured.
     pub(super) meters: BTreeMap<String, InterfaceMeter>,
     is_shut_down: bool,
+    /// Whether trees that an ended process has left are kept, while interfaces are prepared.
+    pub(super) keeps_trees: bool,
     /// The process that started the engine.
     process: u32,
     pub(super) upkeep: Upkeep,
@@ -164,6 +166,7 @@ impl Driver {
             down: BTreeMap::new(),
             meters: BTreeMap::new(),
             is_shut_down: false,
+            keeps_trees: false,
             process: std::process::id(),
             upkeep: Upkeep::default(),
             counts: BTreeMap::new(),
@@ -183,6 +186,7 @@ impl Driver {
             let index = link.index;
             if let Some(root) = self.root_to_read(&link) {
                 let root = in_time(index, PATIENCE, root).await.or_else(ClaimedRoot::unread)?;
+                let root = if self.keeps_trees { root.keep() } else { root };
                 self.seen(&link, root);
             }
             Ok(())
@@ -272,7 +276,7 @@ impl Driver {
     }
 
     /// Goes on until no interface is busy.
-    async fn idle(&mut self) {
+    pub(super) async fn idle(&mut self) {
         loop {
             self.proceed();
             match self.calls.next().await {

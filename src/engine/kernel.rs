@@ -126,6 +126,14 @@ pub struct ClaimedRoot {
 }
 
 impl ClaimedRoot {
+    /// The same, with a tree that an ended process has left to be kept.
+    pub(super) fn keep(mut self) -> Self {
+        if let Root::Ours(root) = self.root {
+            self.root = Root::Kept(root);
+        }
+        self
+    }
+
     /// A root that could not be read in time: the interface is looked at again.
     ///
     /// - **Errors**: a failure that the kernel has reported.

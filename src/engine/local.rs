@@ -16,6 +16,7 @@ use super::driver::Driver;
 use super::error::EngineError;
 use super::events::Events;
 use super::handle::{Egress, Engine, EngineFuture, OnOvercommitment};
+use super::kept::{Adoptions, KeptReservations};
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
 use super::owner;
@@ -73,6 +74,19 @@ impl LocalEngine {
     ///
     /// - **Errors**: the kernel's.
     pub async fn start_on(policy: Arc<Policy>, kernel: Arc<dyn Kernel>) -> Result<Arc<Self>, EngineError> {
+        let (engine, _) = Self::start_keeping(policy, kernel, &KeptReservations::default()).await?;
+        Ok(engine)
+    }
+
+    /// The same where an engine has ended without removing what it had programmed: its reservations are granted again, with
+    /// the classes that they have in the kernel, which are not touched. What becomes of each, in their order.
+    ///
+    /// - **Errors**: the kernel's.
+    pub async fn start_keeping(
+        policy: Arc<Policy>,
+        kernel: Arc<dyn Kernel>,
+        kept: &KeptReservations,
+    ) -> Result<(Arc<Self>, Adoptions), EngineError> {
         let ((commands, inbox), wake) = (queue(), Arc::new(Notify::new()));
         let engine = Arc::new_cyclic(|me: &Weak<Self>| {
             let (waiters, me) = (WaitingFlows::default(), Weak::clone(me) as Weak<dyn ReservationBackend>);
@@ -94,12 +108,17 @@ impl LocalEngine {
         let mut driver = Driver::new((core, engine.routes.clone()), kernel, engine.commands.downgrade());
         // Opened before the interfaces are looked at, so that no change is missed.
         let links = engine.kernel.watch_links();
-        for interface in policy.interfaces.keys() {
+        driver.keeps_trees = !kept.flows.is_empty();
+        let kept_on = driver.interfaces_of(kept);
+        let named: BTreeSet<_> = policy.interfaces.keys().chain(&kept_on).collect();
+        for interface in named {
             driver.prepare(interface).await?;
         }
+        driver.keeps_trees = false;
+        let adopted = driver.adopt(kept).await;
         driver.sweep().await;
         tokio::spawn(driver.run(inbox, wake, links));
-        Ok(engine)
+        Ok((engine, adopted))
     }
 
     pub(super) const fn core(&self) -> &Arc<Mutex<Core>> {

@@ -46,6 +46,7 @@
 //! what they have, in the kernel and in user space.
 
 mod absence;
+mod adoption;
 mod ask;
 mod clock;
 mod core;
@@ -55,6 +56,7 @@ mod error;
 mod events;
 mod guard;
 mod handle;
+mod kept;
 mod kernel;
 mod lingering;
 mod local;
@@ -90,6 +92,7 @@ pub use ask::{Ask, What};
 pub use error::EngineError;
 pub use events::{Events, MOST_WAITING_EVENTS};
 pub use handle::{Egress, Engine, EngineFuture, OnOvercommitment};
+pub use kept::{Adoptions, KeptReservation, KeptReservations, NotAdopted};
 pub use kernel::{ClaimedRoot, Kernel, KernelFuture};
 pub use lingering::Lingering;
 pub use local::LocalEngine;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::core::lock;
 use super::error::EngineError;
+use super::kept::KeptReservation;
 use super::local::LocalEngine;
 use crate::admission::{Holding, Reload};
 use crate::manager::Input;
@@ -45,6 +46,16 @@ impl LocalEngine {
         let core = lock(self.core());
         let holding = core.manager.ledger().holding_of(id)?;
         Some(FlowReport { holding, class: core.manager.class(id).map(|(_, class)| class) })
+    }
+
+    /// What is to be written down of a reservation, apart from its client, its owner and its priorities; `None` where there
+    /// is none of this id.
+    pub fn kept(&self, id: &str) -> Option<KeptReservation> {
+        let (kept, clock) = {
+            let core = lock(self.core());
+            (core.manager.kept(id)?, core.clock)
+        };
+        Some(KeptReservation::of(id, kept, clock))
     }
 
     /// The flowspecs of a template of the policy that is in use, or `None` where it has none of that name.

@@ -153,7 +153,7 @@ pub fn random_name() -> Result<String, KernelFailure> {
 }
 
 /// The cookie of this thread's network namespace.
-fn own_namespace() -> Result<u64, KernelFailure> {
+pub(super) fn own_namespace() -> Result<u64, KernelFailure> {
     let failed = |error| KernelCall("socket").failed("AF_UNIX", error);
     let (own, _) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
     read_option(&own, libc::SOL_SOCKET, libc::SO_NETNS_COOKIE)

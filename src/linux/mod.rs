@@ -16,7 +16,8 @@
 //!   and [`Netlink::classify_flow`] the packets of one flow; a [`PassedSocket`] came from another process, and
 //!   [`SocketEnds`] reports its end;
 //! - **local sockets**: [`LocalPeer`] is the process at the other end, [`receive`] takes descriptors with the bytes;
-//! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces;
+//! - **this process**: [`owner`] is its user, group and control group, [`namespace`] its network namespaces, [`system_id`]
+//!   the run of the machine;
 //! - **files**: [`FileWatch`] wakes when files in a directory change;
 //! - **measuring**: [`capture`] records packets at a device;
 //! - **faults**: [`Faults`] lets system calls of a connection fail, for tests;
@@ -56,6 +57,7 @@ mod serve;
 pub mod socket;
 mod socket_ends;
 mod socket_option;
+mod system;
 mod topology;
 mod traffic;
 mod transport;
@@ -76,6 +78,7 @@ pub use receiving::{Ingress, ReceivingLinks};
 pub use routes::{Ports, Route, RouteQuery, RouteSelectors};
 pub use saved::{NotSavable, SavedTree};
 pub use socket_ends::{EndedSockets, SocketEnds, live_sockets};
+pub use system::{system_id, uptime_us};
 pub use topology::Veth;
 pub use traffic::{ClassState, NewQdisc, RootState};
 pub use transport::{Faults, ReceiveFault};

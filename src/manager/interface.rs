@@ -44,6 +44,8 @@ pub(super) struct Interface {
     changed: Option<BTreeSet<Handle>>,
     /// Why the kernel gets no further class, though it has a tree: the process has lost the privilege for changes.
     forbidden: Option<KernelFailure>,
+    /// The class of the flow that is being adopted.
+    kept: Option<Handle>,
 }
 
 /// Whether the interface has a tree in the kernel.
@@ -90,6 +92,10 @@ impl Interface {
             (_, Root::Unread { failure }, _) => user_space(failure.clone().into()),
             (_, Root::Taken { holder }, _) => user_space(NotProgrammed::Taken { holder: holder.clone() }),
             (_, _, None) => user_space(NotProgrammed::CapacityUnknown),
+            // It is compared once its flows are adopted.
+            (_, Root::Kept(_), Some(shape)) => {
+                (TreeState::Suspended(Desired::new(shape), NotProgrammed::Preparing), None)
+            }
             (_, root @ (Root::Default | Root::Ours(_)), Some(shape)) => {
                 let tree = Desired::new(shape);
                 let observed = match root {
@@ -116,6 +122,7 @@ impl Interface {
             copies: BTreeMap::new(),
             changed: None,
             forbidden: None,
+            kept: None,
         };
         (interface, change)
     }
@@ -155,7 +162,22 @@ impl Interface {
     pub(super) fn has_no_tree(&self) -> Option<NotProgrammed> {
         match &self.state {
             TreeState::Programmed(_) => self.forbidden.clone().map(NotProgrammed::Kernel),
+            TreeState::Suspended(_, NotProgrammed::Preparing) => None,
             _ => self.not_programmed(),
+        }
+    }
+
+    /// The flow that gets a class next is to have this one, if it is free.
+    pub(super) fn keep_class(&mut self, class: Option<Handle>) {
+        self.kept = class;
+    }
+
+    /// The class that the flow had which is being adopted, if it is free or shared.
+    fn kept_class(&mut self) -> Option<Handle> {
+        let class = self.kept.take().filter(|class| ClassBlock::of(*class) == Some(self.block))?;
+        match self.block.flow_number(class) {
+            Some(number) => self.numbers.keep(number).then_some(class),
+            None => Some(class),
         }
     }
 
@@ -251,7 +273,11 @@ impl Interface {
         let mut change = Change::default();
         let class = match group.and_then(|group| self.group_classes.get(group)) {
             Some(class) => *class,
-            None => match self.idle_class(now, placement).or_else(|| self.new_class(&mut change)) {
+            None => match self
+                .kept_class()
+                .or_else(|| self.idle_class(now, placement))
+                .or_else(|| self.new_class(&mut change))
+            {
                 Some(class) => class,
                 None => self.block.shared_class(class_number()),
             },

@@ -32,9 +32,14 @@ impl Manager {
         let shape = shape(&self.ledger, name, seen.mtu).filter(|shape| shape.rates.capacity > Rate::ZERO);
         let (mut interface, change) = Interface::new(seen, policy.enforcement, shape);
         interface.block = self.block_for(name);
-        if let TreeState::UserSpace(why) = &interface.state {
-            record_interface(turn, name, seen.index, Some(why.clone()));
-            self.ledger.set_programmed(name, false);
+        match &interface.state {
+            TreeState::UserSpace(why) => {
+                record_interface(turn, name, seen.index, Some(why.clone()));
+                self.ledger.set_programmed(name, false);
+            }
+            // What is adopted is charged as it was.
+            TreeState::Suspended(..) => self.ledger.set_programmed(name, true),
+            TreeState::Preparing(_) | TreeState::Programmed(_) => {}
         }
         self.interfaces.insert(name.clone(), interface);
         self.record_shared_wires(turn, name);

@@ -92,6 +92,16 @@ pub enum Input {
         /// The id of its request.
         id: String,
     },
+    /// What a process that was killed had admitted is admitted again, whatever is free: a [`Reserve`](Operation::Reserve)
+    /// or a [`Group`](Operation::Group). Comes before any other request.
+    Adopt {
+        /// Returned with [`Effect::Answer`].
+        id: RequestId,
+        /// What was admitted.
+        operation: Box<Operation>,
+        /// The class that the flow has.
+        class: Option<Handle>,
+    },
     /// The manager is to end: the trees that it has programmed are deleted.
     Stop,
 }
@@ -121,6 +131,9 @@ pub enum Root {
     Default,
     /// A tree of gqos, left by a process that was killed.
     Ours(HtbRoot),
+    /// The same, to be kept for the flows that the process had admitted: they are [adopted](Input::Adopt), and then the
+    /// tree is [observed](Input::Observed).
+    Kept(HtbRoot),
     /// Another program's qdisc.
     Foreign {
         /// The word of `tc qdisc show`: `fq_codel`.

@@ -36,6 +36,7 @@ mod dry_run;
 mod flow;
 mod interface;
 mod invariants;
+mod kept;
 mod links;
 mod message;
 mod numbers;
@@ -54,6 +55,7 @@ mod turn;
 pub use debts::Debts;
 pub use dry_run::DryRun;
 pub use flow::FlowPhase;
+pub use kept::KeptFlow;
 pub use message::{
     Admitted, Answer, ChangeId, Effect, Input, Loss, Lost, Notice, Output, RequestId, Root, Seen,
 };

@@ -49,6 +49,22 @@ impl ClassNumbers {
         self.freed.pop_front().or_else(|| self.idle.pop_front().map(|(number, _)| number))
     }
 
+    /// Takes a certain number. `false` where a flow has it.
+    pub(super) fn keep(&mut self, number: u16) -> bool {
+        if number >= LARGEST_FLOW_CLASSES {
+            return false;
+        }
+        if number >= self.unused {
+            self.freed.extend(self.unused..number);
+            self.unused = number + 1;
+            return true;
+        }
+        let before = self.freed.len() + self.idle.len();
+        self.freed.retain(|free| *free != number);
+        self.idle.retain(|(free, _)| *free != number);
+        self.freed.len() + self.idle.len() < before
+    }
+
     /// No flow has the number any more; its class is idle since this time, or was deleted. Whether the number was in use.
     pub(super) fn free(&mut self, number: u16, idle_since: Option<Moment>) -> bool {
         // Several members of a group may leave it in one change, and each frees the class.
@@ -106,6 +122,21 @@ mod tests {
         let odd = |number: u16| (number % 2 == 1).then_some(Micros::new(10));
         assert_eq!(numbers.take_idle(at(1000), odd), Some(1));
         assert_eq!(numbers.take_idle(at(1000), rest), None, "too few again");
+        numbers.invariants("eth0");
+    }
+
+    #[test]
+    fn a_certain_number_is_taken_once() {
+        let mut numbers = ClassNumbers::default();
+        assert!(numbers.keep(3) && !numbers.keep(3) && numbers.keep(1));
+        assert!(!numbers.keep(LARGEST_FLOW_CLASSES), "there is no such number");
+        assert!(numbers.free(1, Some(at(0))) && numbers.keep(1) && !numbers.keep(1));
+        let mut taken = Vec::new();
+        while let Some(number) = numbers.take() {
+            taken.push(number);
+        }
+        assert_eq!((taken.len(), taken.first()), (usize::from(LARGEST_FLOW_CLASSES) - 2, Some(&4)));
+        assert!(!taken.contains(&1) && !taken.contains(&3));
         numbers.invariants("eth0");
     }
 

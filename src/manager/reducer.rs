@@ -31,7 +31,7 @@ impl Manager {
             self.lapsed.clear();
         }
         // The answer to a request names the flows that have ended by then.
-        if !matches!(input, Input::Request { .. }) {
+        if !matches!(input, Input::Request { .. } | Input::Adopt { .. }) {
             self.pass(&mut turn);
         }
         match input {
@@ -46,6 +46,7 @@ impl Manager {
             Input::Spent { id, missing } => self.spent(&id, missing),
             Input::Drained { id, full_in } => self.drained(&id, full_in),
             Input::Closed { id } => self.close(&mut turn, &id, None),
+            Input::Adopt { id, operation, class } => self.adopt(&mut turn, id, *operation, class),
             Input::Stop => self.stop(&mut turn),
         }
         self.finish_turn(turn)
@@ -120,7 +121,7 @@ impl Manager {
         self.consult(turn, &Operation::Tick).decision
     }
 
-    fn request(&mut self, turn: &mut Turn, request: RequestId, operation: Box<Operation>) {
+    pub(super) fn request(&mut self, turn: &mut Turn, request: RequestId, operation: Box<Operation>) {
         match &*operation {
             Operation::Reserve(ladder) if self.is_preparing(&ladder.request.interface) => {
                 self.defer(turn, request, operation);
@@ -168,7 +169,7 @@ impl Manager {
     }
 
     /// Lets the ledger decide, and the kernel follow.
-    fn carry_out(&mut self, turn: &mut Turn, request: RequestId, operation: &Operation) {
+    pub(super) fn carry_out(&mut self, turn: &mut Turn, request: RequestId, operation: &Operation) {
         let Outcome { decision, grant, .. } = self.consult(turn, operation);
         let reply = DecisionReply { request, decision };
         match (operation, grant) {
@@ -294,7 +295,7 @@ impl Manager {
         turn.answer_granted(reply, &flow.grant, SetUp { class: flow.class, owed, begins: flow.begins });
     }
 
-    fn enforced(&self, flow: &ManagedFlow) -> Enforced {
+    pub(super) fn enforced(&self, flow: &ManagedFlow) -> Enforced {
         let ManagedFlow { interface, class, grant, .. } = flow;
         let known = self.interfaces.get(interface);
         let lacking = match (&grant.tspec.sending, self.kernel(interface)) {

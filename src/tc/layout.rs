@@ -52,6 +52,11 @@ impl ClassBlock {
         (0..Self::COUNT).map(Self)
     }
 
+    /// The block that a flow's class is of; `None` for any other class.
+    pub fn of(class: Handle) -> Option<Self> {
+        block_and_index(class).map(|(block, _)| block)
+    }
+
     /// The class of one flow, by the number of the flow, which is below [`LARGEST_FLOW_CLASSES`].
     pub const fn flow_class(self, number: u16) -> Handle {
         ROOT_QDISC.class(FIRST + self.0 * BLOCK + SHARED_CLASSES + number)

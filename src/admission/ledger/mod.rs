@@ -35,6 +35,7 @@ pub(crate) mod earliest;
 pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod invariants;
+mod keep;
 pub(crate) mod measurement;
 pub(crate) mod peers;
 pub(crate) mod pending_renegotiation;

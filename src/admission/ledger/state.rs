@@ -73,6 +73,8 @@ pub struct Ledger {
     pub(crate) bookings: u64,
     /// Whether a capacity has risen since waiting flows were last notified.
     pub(crate) risen: bool,
+    /// Whether what is requested was admitted before, and is not checked against what is free.
+    pub(crate) is_keeping: bool,
 }
 
 impl Ledger {
@@ -102,6 +104,7 @@ impl Ledger {
             prover,
             bookings: 0,
             risen: false,
+            is_keeping: false,
         };
         ledger.state_groups();
         ledger

@@ -1,0 +1,91 @@
+//! The start of an engine with what another one has granted, which has ended without removing what it had programmed.
+//!
+//! The trees stay as they are until every reservation is granted again, each with the class that it had. Then they are
+//! compared with what is desired: classes that nothing has any more are deleted, and the others are not touched.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::oneshot;
+
+use super::core::Caller;
+use super::driver::Driver;
+use super::kept::{Adoptions, KeptReservation, KeptReservations, NotAdopted};
+use super::reservation::{Granted, ReserveReply};
+use crate::admission::{Ladder, Operation};
+use crate::manager::Input;
+
+impl Driver {
+    /// The interfaces that reservations are on, and those on whose wires these send.
+    pub(super) fn interfaces_of(&self, kept: &KeptReservations) -> BTreeSet<String> {
+        let flows = kept.flows.iter().map(|flow| &flow.interface);
+        let named: BTreeSet<_> = flows.chain(kept.groups.iter().map(|group| &group.interface)).collect();
+        let core = self.core();
+        let wires = named.into_iter().flat_map(|name| {
+            let below = core.manager.ledger().wire_names(name);
+            std::iter::once(name.clone()).chain(below)
+        });
+        wires.collect()
+    }
+
+    /// Grants again what an engine that has ended had granted, then brings the trees in line with that.
+    pub(super) async fn adopt(&mut self, kept: &KeptReservations) -> Adoptions {
+        let mut answers = Vec::with_capacity(kept.flows.len());
+        {
+            let mut core = self.core();
+            for group in &kept.groups {
+                core.adopt(Operation::Group(Box::new(group.clone())), None, Caller::Engine);
+            }
+            let clock = core.clock;
+            for flow in &kept.flows {
+                if !core.manager.knows(&flow.interface) {
+                    answers.push(None);
+                    continue;
+                }
+                let (reply, answer) = oneshot::channel();
+                let ladder = Ladder::from(flow.request(clock));
+                let caller = Caller::Reserve { id: flow.id.clone(), reply };
+                core.adopt(Operation::Reserve(Box::new(ladder)), flow.kernel_class, caller);
+                answers.push(Some(answer));
+            }
+        }
+        // Where there was no tree to keep, one is being set up.
+        self.idle().await;
+        self.compare_kept().await;
+        let granted = answers.into_iter().zip(&kept.flows).map(|(answer, flow)| self.adopted(answer, flow));
+        granted.collect()
+    }
+
+    /// Brings the trees that were kept in line.
+    async fn compare_kept(&mut self) {
+        let kept: Vec<_> = {
+            let core = self.core();
+            let known = core.manager.interfaces();
+            known
+                .into_iter()
+                .filter(|(name, _)| core.manager.is_suspended(name))
+                .map(|(_, index)| index)
+                .collect()
+        };
+        kept.into_iter().for_each(|index| self.compare(index));
+        self.idle().await;
+    }
+
+    fn adopted(
+        &self,
+        answer: Option<oneshot::Receiver<ReserveReply>>,
+        flow: &KeptReservation,
+    ) -> Result<Granted, NotAdopted> {
+        let Some(mut answer) = answer else {
+            return Err(NotAdopted::NoInterface { interface: flow.interface.clone() });
+        };
+        let reply = answer.try_recv().map_err(|_| NotAdopted::Unanswered)?;
+        let mut granted = reply.map_err(NotAdopted::Refused)?;
+        let mut core = self.core();
+        if flow.is_established {
+            core.feed(Input::Connected { id: flow.id.clone() });
+        }
+        core.manager.update_enforced(&mut granted.decision);
+        drop(core);
+        Ok(granted)
+    }
+}

@@ -1,0 +1,94 @@
+//! Flows that outlive the process that admitted them: what is to be known of one, and its admission by the next process.
+
+use flowspec::{Moment, Qos};
+
+use super::flow::FlowPhase;
+use super::message::RequestId;
+use super::state::Manager;
+use super::turn::Turn;
+use crate::admission::{Decision, Operation};
+use crate::tc::{ClassBlock, Handle};
+
+/// What is to be known of a flow to admit it again, beside its id and what its owner alone knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeptFlow {
+    /// The name of the link that it is charged on.
+    pub interface: String,
+    /// The class in the policy that it has asked for.
+    pub policy_class: Option<String>,
+    /// The group whose reservation it shares.
+    pub group: Option<String>,
+    /// What it was granted.
+    pub qos: Qos,
+    /// Its class in the kernel.
+    pub class: Option<Handle>,
+    /// When its reservation begins, if that is later.
+    pub begins: Option<Moment>,
+    /// When its reservation ends by itself.
+    pub ends: Option<Moment>,
+    /// When its soft state ends.
+    pub expires: Option<Moment>,
+    /// Whether its peer has answered.
+    pub is_established: bool,
+}
+
+impl Manager {
+    /// What is to be known of a flow to admit it again.
+    pub fn kept(&self, id: &str) -> Option<KeptFlow> {
+        let flow = self.flows.get(id)?;
+        let (ends, expires) = self.ledger.times_of(id)?;
+        Some(KeptFlow {
+            interface: flow.interface.clone(),
+            policy_class: flow.policy_class.clone(),
+            group: flow.group.clone(),
+            qos: flow.qos,
+            class: flow.class,
+            begins: flow.begins,
+            ends,
+            expires,
+            is_established: flow.phase == FlowPhase::Established,
+        })
+    }
+
+    /// Admits again what a process that was killed had admitted.
+    pub(super) fn adopt(
+        &mut self,
+        turn: &mut Turn,
+        request: RequestId,
+        operation: Operation,
+        class: Option<Handle>,
+    ) {
+        let interface = match &operation {
+            Operation::Reserve(ladder) => Some(ladder.request.interface.clone()),
+            _ => None,
+        };
+        let interface = interface.filter(|interface| !self.is_preparing(interface));
+        self.keep_class(interface.as_deref(), class);
+        self.ledger.set_keeping(true);
+        match interface {
+            Some(_) => self.carry_out(turn, request, &operation),
+            // It waits for its interface, or needs none.
+            None => self.request(turn, request, Box::new(operation)),
+        }
+        self.ledger.set_keeping(false);
+    }
+
+    fn keep_class(&mut self, interface: Option<&str>, class: Option<Handle>) {
+        let Some(interface) = interface.and_then(|name| self.interfaces.get_mut(name)) else { return };
+        // The numbers of its classes are those of the tree that is kept.
+        if let Some(block) = class.and_then(ClassBlock::of)
+            && interface.classes().next().is_none()
+        {
+            interface.block = block;
+        }
+        interface.keep_class(class);
+    }
+
+    /// States in the decision about an adopted flow what enforces it, now that its tree was compared.
+    pub fn update_enforced(&self, decision: &mut Decision) {
+        let flow = decision.id().and_then(|id| self.flows.get(id));
+        if let Some(flow) = flow {
+            decision.set_enforced(self.enforced(flow));
+        }
+    }
+}
