@@ -72,6 +72,16 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
             eprintln!("gqos: {}: user space alone: {why}", report.interface);
         }
     }
+    if !daemon.recovered().is_nothing() {
+        daemon.recovered().to_string().lines().for_each(|line| eprintln!("gqos: {line}"));
+    }
+    let failure_of_state = daemon.state_failure();
+    let state = tokio::spawn(async move {
+        let failure = failure_of_state.await;
+        eprintln!(
+            "gqos: {failure}: reservations are not written down and would end with a daemon that is killed"
+        );
+    });
     let log = tokio::spawn(log(handle.events(), *log_format));
     let reloads = tokio::spawn(reload_on_hangup(handle));
     // Scripts wait for this line.
@@ -87,6 +97,7 @@ async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     };
     let ended = daemon.run(stop).await;
     reloads.abort();
+    state.abort();
     log.abort();
     ended.map(|()| ExitCode::SUCCESS).map_err(failure)
 }

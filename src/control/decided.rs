@@ -17,6 +17,9 @@ pub struct Decided {
     /// How the flow is to be set up, where one was admitted or renegotiated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<Admitted>,
+    /// The run of the daemon that has admitted the flow: with it the reservation is claimed after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
     /// The decision's parts, where the call asked for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<DecisionDetails>,
@@ -53,7 +56,12 @@ impl Decided {
         with_details: bool,
     ) -> serde_json::Result<Self> {
         let flat = serde_json::to_value(&decision)?;
-        Ok(Self { decision: flat, admitted, details: with_details.then_some(DecisionDetails(decision)) })
+        Ok(Self {
+            decision: flat,
+            admitted,
+            epoch: None,
+            details: with_details.then_some(DecisionDetails(decision)),
+        })
     }
 }
 

@@ -14,6 +14,9 @@ use crate::policy::{GroupMode, Protocol};
 pub struct Reserve {
     /// The flow's id, unique on the host; the daemon chooses one where this is absent.
     pub id: Option<String>,
+    /// Claims the reservation of this id that was granted with this epoch, by a client that has connected again. Where it
+    /// is there no more, the flow is a new one.
+    pub epoch: Option<String>,
     /// The interface by which the packets leave; the route to `peer` decides where this is absent.
     pub interface: Option<String>,
     /// The peer's address. Either this or `interface` has to be given.

@@ -7,7 +7,8 @@ use flowspec::{Both, Flowspec, Qos};
 use serde_json::Value;
 use shaper::clock;
 
-use super::holdings::{Client, NotRequested};
+use super::held::{Client, Requester};
+use super::holdings::NotRequested;
 use super::notices::Process;
 use super::peer::Peer;
 use super::requests::{check_names, failed, invalid, reservation_request, route_query, unreadable, value};
@@ -117,6 +118,12 @@ impl Caller {
             Some(id) => id,
             None => random_name().map_err(|failure| ControlError::Kernel { failure })?,
         };
+        if let Some(epoch) = &asked.epoch
+            && let Some((decision, admitted)) = self.server.holdings.claim(&id, epoch, self.client)
+        {
+            let claimed = Decided::new(decision, Some(admitted), asked.details.unwrap_or(false));
+            return decided(claimed).map(|decided| Decided { epoch: asked.epoch, ..decided });
+        }
         let request = reservation_request(&asked, &self.peer.owner, Some(id.clone()))?;
         self.check_link(&asked).await?;
         let (server, with_details) = (&self.server, asked.details.unwrap_or(false));
@@ -137,8 +144,10 @@ impl Caller {
             (Ok(granted), Some(requested)) => {
                 let (decision, admitted) = (granted.decision.clone(), granted.admitted.clone());
                 self.follow_waiting(requested.id(), decision.is_waiting());
-                requested.granted(granted);
+                requested.granted(granted, self.requester(&asked));
+                let epoch = Some(server.holdings.epoch().to_owned());
                 decided(Decided::new(decision, Some(admitted), with_details))
+                    .map(|decided| Decided { epoch, ..decided })
             }
             // The flow that had the id has just ended: the next attempt has it.
             (Ok(Granted { .. }), None) => Err(ControlError::TooManyRequests { limit: 1 }),
@@ -147,6 +156,17 @@ impl Caller {
                 decided(Decided::new(*decision, None, with_details))
             }
             (Err(error), _) => Err(failed(error)),
+        }
+    }
+
+    /// What is to be known of a request to make it again.
+    fn requester(&self, asked: &Reserve) -> Requester {
+        Requester {
+            client: asked.client.clone(),
+            group: asked.group.clone(),
+            owner: self.peer.owner.clone(),
+            setup_priority: asked.setup_priority,
+            holding_priority: asked.holding_priority,
         }
     }
 
@@ -197,7 +217,10 @@ impl Caller {
     async fn refresh(&self, asked: Refresh) -> Answer<Decided> {
         let Refresh { id, ttl_us: time_to_live, details } = asked;
         self.own(&id)?;
-        self.submit(Operation::Refresh { id, time_to_live }, details).await
+        let refreshed = Operation::Refresh { id: id.clone(), time_to_live };
+        let answer = self.submit(refreshed, details).await;
+        self.server.holdings.changed(&id);
+        answer
     }
 
     fn release(&self, asked: &Release) -> Answer<Value> {
@@ -293,11 +316,11 @@ impl Caller {
         self.own_group(Some(&id))?;
         let qos = self.qos(template.as_deref(), Both { sending, receiving })?;
         let mode = mode.unwrap_or(GroupMode::Envelope);
-        let request = GroupRequest { id: id.clone(), interface, class, mode, qos };
-        let operation = Operation::Group(Box::new(request));
+        let request = GroupRequest { id, interface, class, mode, qos };
+        let operation = Operation::Group(Box::new(request.clone()));
         let answer = self.server.engine.submit(operation).await.map_err(failed)?;
         if answer.decision.is_ok() {
-            self.server.holdings.group_made(id, self.client);
+            self.server.holdings.group_made(request, self.client);
         }
         decided(Decided::new(answer.decision, None, details.unwrap_or(false)))
     }

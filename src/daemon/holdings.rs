@@ -8,25 +8,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::Bytes;
 use tokio::task::AbortHandle;
 
+use super::held::{Client, ConnectionId, Held, HeldGrant, HeldGroup, Requester};
+use super::journal::{Journal, Key};
 use super::notices::{Notices, Process};
+use super::saved::{HeldSocket, Line, SavedFlow, SavedGroup};
+use crate::admission::Decision;
+use crate::admission::GroupRequest;
 use crate::control::{Notice, Release};
-use crate::engine::{Admitted, Granted, Lingering, Reservation, ReservationState, Usage};
-
-/// The number of a connection; no two have the same.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct ConnectionId(pub(super) u64);
-
-/// The connection that asks for something, and its process.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    pub(super) connection: ConnectionId,
-    pub(super) process: Process,
-}
+use crate::engine::{Admitted, Granted, KeptReservation, Lingering, Reservation, ReservationState, Usage};
 
 /// The reservations of all clients.
 pub(super) struct Holdings {
     state: Mutex<State>,
     notices: Arc<Notices>,
+    journal: Arc<Journal>,
+    /// This run of the daemon.
+    epoch: Arc<str>,
 }
 
 #[derive(Default)]
@@ -38,26 +35,11 @@ struct State {
     /// The flows that wait for capacity.
     waiting: HashMap<String, Waiting>,
     /// The groups that clients have made.
-    groups: HashMap<String, Client>,
+    groups: HashMap<String, HeldGroup>,
     /// The connections that are open.
     open: HashSet<ConnectionId>,
     /// How many ids each user has.
     counts: HashMap<u32, usize>,
-}
-
-struct Held {
-    client: Client,
-    /// `None` while the engine has not answered.
-    granted: Option<(Reservation, Admitted)>,
-    socket: Option<HeldSocket>,
-}
-
-/// The socket that a reservation lives with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct HeldSocket {
-    pub(super) cookie: u64,
-    /// Whether the kernel lists it; one that is not connected yet lives with its connection as well.
-    pub(super) is_listed: bool,
 }
 
 struct Waiting {
@@ -98,8 +80,9 @@ pub(super) struct LeftBehind {
 }
 
 impl Holdings {
-    pub(super) fn new(notices: Arc<Notices>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), notices })
+    /// What is held in this run of the daemon, `epoch`; the journal is told what changes.
+    pub(super) fn new(notices: Arc<Notices>, journal: Arc<Journal>, epoch: &str) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), notices, journal, epoch: epoch.into() })
     }
 
     /// A connection begins.
@@ -115,12 +98,13 @@ impl Holdings {
             held.client.connection == connection && held.granted.is_some() && held.socket.is_none()
         };
         let ended = state.end_where(|_, held| lives_with(held));
-        let groups: Vec<_> = keys(&state.groups, |client| client.connection == connection);
+        let groups: Vec<_> = keys(&state.groups, |group| group.client.connection == connection);
         let waiting: Vec<_> = keys(&state.waiting, |waiting| waiting.client.connection == connection);
-        state.groups.retain(|_, client| client.connection != connection);
+        state.groups.retain(|_, group| group.client.connection != connection);
         waiting.iter().for_each(|id| state.stop_waiting(id));
         drop(state);
-        release(ended);
+        groups.iter().for_each(|id| self.journal.note(Key::Group(id.clone())));
+        self.release_all(ended);
         LeftBehind { groups, waiting }
     }
 
@@ -141,7 +125,9 @@ impl Holdings {
         if state.held.contains_key(id) {
             return Err(NotRequested::Taken);
         }
-        state.held.insert(id.to_owned(), Held { client, granted: None, socket: None });
+        let epoch = Arc::clone(&self.epoch);
+        let held = Held { client, granted: None, socket: None, epoch, is_claimed: true };
+        state.held.insert(id.to_owned(), held);
         *state.counts.entry(client.process.uid).or_default() += 1;
         Ok(Requested { holdings: Arc::clone(self), id: id.to_owned(), client, is_done: false })
     }
@@ -155,39 +141,56 @@ impl Holdings {
 
     /// The user that has made a group; `None` for a group of the policy.
     pub(super) fn group_owner(&self, id: &str) -> Option<u32> {
-        self.state().groups.get(id).map(|client| client.process.uid)
+        self.state().groups.get(id).map(|group| group.client.process.uid)
     }
 
     /// A client has made a group, or changed its own.
-    pub(super) fn group_made(&self, id: String, client: Client) {
-        self.state().groups.entry(id).or_insert(client);
+    pub(super) fn group_made(&self, request: GroupRequest, client: Client) {
+        let key = Key::Group(request.id.clone());
+        let mut state = self.state();
+        let before = state.groups.get(&request.id).map(|group| group.client);
+        let client = before.filter(|before| before.connection != ConnectionId::BEFORE).unwrap_or(client);
+        state.groups.insert(request.id.clone(), HeldGroup { client, request: Box::new(request) });
+        drop(state);
+        self.journal.note(key);
     }
 
     /// A group's owner has ended it.
     pub(super) fn group_ended(&self, id: &str) {
         self.state().groups.remove(id);
+        self.journal.note(Key::Group(id.to_owned()));
     }
 
     /// How the flow of an id is set up.
     pub(super) fn admitted(&self, id: &str) -> Option<Admitted> {
         let state = self.state();
-        state.held.get(id).and_then(|held| held.granted.as_ref()).map(|(_, admitted)| admitted.clone())
+        state.held.get(id).and_then(|held| held.granted.as_ref()).map(|granted| granted.admitted.clone())
     }
 
     /// A flow was renegotiated, and is set up like this from now on.
     pub(super) fn renegotiated(&self, id: &str, now: Admitted) {
         let mut state = self.state();
-        if let Some((_, admitted)) = state.held.get_mut(id).and_then(|held| held.granted.as_mut()) {
-            *admitted = now;
+        if let Some(granted) = state.held.get_mut(id).and_then(|held| held.granted.as_mut()) {
+            granted.admitted = now;
         }
+        drop(state);
+        self.changed(id);
+    }
+
+    /// Something else of a reservation has changed.
+    pub(super) fn changed(&self, id: &str) {
+        self.journal.note(Key::Flow(id.to_owned()));
     }
 
     /// The flow's peer has answered.
     pub(super) fn commit(&self, id: &str) {
-        let state = self.state();
-        if let Some((reservation, _)) = state.held.get(id).and_then(|held| held.granted.as_ref()) {
-            reservation.connected();
+        let mut state = self.state();
+        if let Some(granted) = state.held.get_mut(id).and_then(|held| held.granted.as_mut()) {
+            granted.is_committed = true;
+            granted.reservation.connected();
         }
+        drop(state);
+        self.changed(id);
     }
 
     /// Ties a reservation to a socket, in place of the one before. `false` where another reservation has the socket.
@@ -202,6 +205,8 @@ impl Holdings {
             state.sockets.remove(&before.cookie);
         }
         state.sockets.insert(socket.cookie, id.to_owned());
+        drop(state);
+        self.changed(id);
         true
     }
 
@@ -211,6 +216,8 @@ impl Holdings {
         if let Some(before) = state.held.get_mut(id).and_then(|held| held.socket.take()) {
             state.sockets.remove(&before.cookie);
         }
+        drop(state);
+        self.changed(id);
     }
 
     /// Sockets have ended: their reservations are released. Gives the ids.
@@ -219,7 +226,7 @@ impl Holdings {
         let ids: Vec<_> = cookies.iter().filter_map(|cookie| state.sockets.get(cookie).cloned()).collect();
         let ended: Vec<_> = ids.iter().filter_map(|id| state.end(id)).collect();
         drop(state);
-        release(ended);
+        self.release_all(ended);
         ids
     }
 
@@ -240,13 +247,14 @@ impl Holdings {
             })
         });
         drop(state);
-        release(ended);
+        self.release_all(ended);
     }
 
     /// Ends a reservation as its client says. `false` where there is none.
     pub(super) fn release(&self, asked: &Release) -> bool {
         let reservation = self.state().end(&asked.id);
         let Some(mut reservation) = reservation else { return false };
+        self.changed(&asked.id);
         let usage =
             Usage { missing: asked.missing.unwrap_or_default(), sent: asked.sent.unwrap_or(Bytes::ZERO) };
         reservation.metered(move || usage);
@@ -311,11 +319,13 @@ impl Holdings {
     /// The engine has taken a reservation back.
     fn lost(&self, id: &str, of: &Arc<ReservationState>) -> Option<Client> {
         let mut state = self.state();
-        let is_same = |(reservation, _): &(Reservation, Admitted)| Arc::ptr_eq(&reservation.state(), of);
+        let is_same = |granted: &HeldGrant| Arc::ptr_eq(&granted.reservation.state(), of);
         let held = state.held.get(id).filter(|held| held.granted.as_ref().is_some_and(is_same))?;
         let client = held.client;
         // It is lost: dropping it tells the engine nothing.
         drop(state.end(id));
+        drop(state);
+        self.changed(id);
         Some(client)
     }
 
@@ -336,6 +346,156 @@ impl Holdings {
                 holdings.notices.notify(client.process, &lost.id, &Notice::Lost { lost: lost.clone() });
             }
         });
+    }
+
+    /// A reservation was granted again that a daemon before this one had granted. `false` where another reservation has its
+    /// id or its socket.
+    pub(super) fn adopt(self: &Arc<Self>, flow: &SavedFlow, granted: Granted) -> bool {
+        let SavedFlow { uid, pid, epoch, socket, reservation: kept } = flow;
+        let client = Client { connection: ConnectionId::BEFORE, process: Process { uid: *uid, pid: *pid } };
+        let Granted { admitted, reservation, decision } = granted;
+        let requester = Requester {
+            client: kept.client.clone(),
+            group: kept.group.clone(),
+            owner: kept.owner.clone(),
+            setup_priority: kept.setup_priority,
+            holding_priority: kept.holding_priority,
+        };
+        let (reserved, decision) = (reservation.state(), Box::new(decision));
+        let is_committed = kept.is_established;
+        let mut state = self.state();
+        let has_socket = |socket: &HeldSocket| state.sockets.contains_key(&socket.cookie);
+        if state.held.contains_key(&kept.id) || socket.as_ref().is_some_and(has_socket) {
+            return false;
+        }
+        let held = Held {
+            client,
+            granted: Some(HeldGrant { reservation, admitted, decision, requester, is_committed }),
+            socket: *socket,
+            epoch: epoch.as_str().into(),
+            is_claimed: false,
+        };
+        state.held.insert(kept.id.clone(), held);
+        *state.counts.entry(*uid).or_default() += 1;
+        if let Some(socket) = socket {
+            state.sockets.insert(socket.cookie, kept.id.clone());
+        }
+        drop(state);
+        self.watch(&kept.id, client, &reserved);
+        true
+    }
+
+    /// A group was made again that a daemon before this one had made.
+    pub(super) fn adopt_group(&self, group: &SavedGroup) {
+        let process = Process { uid: group.uid, pid: group.pid };
+        let client = Client { connection: ConnectionId::BEFORE, process };
+        self.group_made(group.request(), client);
+    }
+
+    /// Ends what no client has claimed and no socket keeps. Gives the ids of the reservations, and of the groups, which
+    /// the engine has to end.
+    pub(super) fn end_unclaimed(&self, live: &HashSet<u64>) -> (Vec<String>, Vec<String>) {
+        let mut state = self.state();
+        for held in state.held.values_mut() {
+            if let Some(socket) = &mut held.socket {
+                socket.is_listed |= live.contains(&socket.cookie);
+            }
+        }
+        let ended = state.end_where(|_, held| {
+            !held.is_claimed && held.granted.is_some() && !held.socket.is_some_and(|socket| socket.is_listed)
+        });
+        let groups = keys(&state.groups, |group| group.client.connection == ConnectionId::BEFORE);
+        groups.iter().for_each(|id| drop(state.groups.remove(id)));
+        drop(state);
+        groups.iter().for_each(|id| self.journal.note(Key::Group(id.clone())));
+        let ids = ended.iter().map(|reservation| reservation.id().to_owned()).collect();
+        self.release_all(ended);
+        (ids, groups)
+    }
+
+    /// What is written down of something that is held; `kept` is what the engine knows of a reservation.
+    pub(super) fn line(&self, key: &Key, kept: impl FnOnce(&str) -> Option<KeptReservation>) -> Line {
+        match key {
+            Key::Flow(id) => match self.saved(id, kept) {
+                Some(flow) => Line::Flow(Box::new(flow)),
+                None => key.ended(),
+            },
+            Key::Group(id) => match self.state().groups.get(id) {
+                Some(HeldGroup { client, request }) => {
+                    Line::Group(Box::new(SavedGroup::of(request, client.process.uid, client.process.pid)))
+                }
+                None => key.ended(),
+            },
+        }
+    }
+
+    fn saved(&self, id: &str, kept: impl FnOnce(&str) -> Option<KeptReservation>) -> Option<SavedFlow> {
+        let (client, epoch, socket, (requester, is_committed)) = {
+            let state = self.state();
+            let held = state.held.get(id)?;
+            let granted = held.granted.as_ref()?;
+            let request = (granted.requester.clone(), granted.is_committed);
+            (held.client, held.epoch.to_string(), held.socket, request)
+        };
+        // The engine has locks of its own.
+        let mut reservation = kept(id)?;
+        reservation.client = requester.client;
+        reservation.owner = requester.owner;
+        // The engine may learn of it just now.
+        reservation.is_established |= is_committed;
+        (reservation.setup_priority, reservation.holding_priority) =
+            (requester.setup_priority, requester.holding_priority);
+        Some(SavedFlow { uid: client.process.uid, pid: client.process.pid, epoch, socket, reservation })
+    }
+
+    /// Everything that is written down.
+    pub(super) fn written(&self) -> Vec<Key> {
+        let state = self.state();
+        let flows = state.held.keys().cloned().map(Key::Flow);
+        state.groups.keys().cloned().map(Key::Group).chain(flows).collect()
+    }
+
+    /// The run of the daemon.
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    fn release_all(&self, reservations: impl IntoIterator<Item = Reservation>) {
+        for reservation in reservations {
+            self.changed(reservation.id());
+            reservation.end(Lingering::Nothing);
+        }
+    }
+
+    /// A client that has connected again claims a reservation, which is its user's and was granted in this run of the
+    /// daemon: it lives with that connection, unless it lives with its socket. `None` where there is none.
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        id: &str,
+        epoch: &str,
+        client: Client,
+    ) -> Option<(Decision, Admitted)> {
+        let mut state = self.state();
+        if !state.open.contains(&client.connection) {
+            return None;
+        }
+        let is_own =
+            |held: &&mut Held| *held.epoch == *epoch && held.client.process.uid == client.process.uid;
+        let held = state.held.get_mut(id).filter(is_own)?;
+        let granted = held.granted.as_ref()?;
+        let answer = ((*granted.decision).clone(), granted.admitted.clone());
+        let group = granted.requester.group.clone();
+        (held.client, held.is_claimed) = (client, true);
+        let reserved = granted.reservation.state();
+        let group = group.and_then(|group| state.groups.get_mut(&group));
+        if let Some(group) = group.filter(|group| group.client.connection == ConnectionId::BEFORE) {
+            group.client = client;
+        }
+        drop(state);
+        // Its notices go to the process that has claimed it.
+        self.watch(id, client, &reserved);
+        self.changed(id);
+        Some(answer)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -365,7 +525,7 @@ impl State {
         if let Some(socket) = held.socket {
             self.sockets.remove(&socket.cookie);
         }
-        held.granted.map(|(reservation, _)| reservation)
+        held.granted.map(|granted| granted.reservation)
     }
 
     fn end_where(&mut self, ends: impl Fn(&str, &Held) -> bool) -> Vec<Reservation> {
@@ -389,18 +549,21 @@ impl Requested {
 
     /// The reservation was granted: it lives with its client's connection from now on. One whose connection has ended
     /// meanwhile is released.
-    pub(super) fn granted(mut self, granted: Granted) {
+    pub(super) fn granted(mut self, granted: Granted, requester: Requester) {
         self.is_done = true;
-        let Granted { admitted, reservation, .. } = granted;
+        let Granted { admitted, reservation, decision } = granted;
+        let decision = Box::new(decision);
         let reserved = reservation.state();
         let mut state = self.holdings.state();
         let is_open = state.open.contains(&self.client.connection);
         if let Some(held) = state.held.get_mut(&self.id) {
-            held.granted = Some((reservation, admitted));
+            held.granted =
+                Some(HeldGrant { reservation, admitted, decision, requester, is_committed: false });
         }
         let ended = if is_open { None } else { state.end(&self.id) };
         drop(state);
-        release(ended);
+        self.holdings.release_all(ended);
+        self.holdings.changed(&self.id);
         if is_open {
             // After it is held, since it may be lost already.
             self.holdings.watch(&self.id, self.client, &reserved);
@@ -414,10 +577,6 @@ impl Drop for Requested {
             drop(self.holdings.state().end(&self.id));
         }
     }
-}
-
-fn release(reservations: impl IntoIterator<Item = Reservation>) {
-    reservations.into_iter().for_each(|reservation| reservation.end(Lingering::Nothing));
 }
 
 fn keys<T>(map: &HashMap<String, T>, is: impl Fn(&T) -> bool) -> Vec<String> {

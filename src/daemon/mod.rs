@@ -14,6 +14,11 @@
 //! socket each reservation lives with, and `sockets` ends those whose sockets have ended. `users` bounds what one user takes.
 //! `http` serves metrics, health and readiness, beside all of these and without a part in them; `observed` is what it shows of the daemon itself.
 //!
+//! # After a kill
+//!
+//! `journal` writes down what is held, as lines of `saved`, on a thread of its own; `recovery` reads them at the next start, has the
+//! engine grant everything again, and ends after a grace period what neither a client nor a socket has claimed.
+//!
 //! # Order of calls
 //!
 //! [`Daemon::start`], then [`Daemon::run`] until its future `stop` is ready.
@@ -22,15 +27,20 @@ mod calls;
 mod connection;
 mod control_file;
 mod error;
+mod held;
 mod holdings;
 #[cfg(feature = "cli")]
 mod http;
+mod journal;
+mod keeper;
 mod notices;
 mod observed;
 mod options;
 mod peer;
+mod recovery;
 mod replies;
 mod requests;
+mod saved;
 mod server;
 mod socket_file;
 mod sockets;
@@ -40,4 +50,5 @@ mod users;
 
 pub use error::DaemonError;
 pub use options::DaemonOptions;
+pub use recovery::Recovered;
 pub use server::{Daemon, DaemonHandle};

@@ -14,13 +14,17 @@ use super::calls::Caller;
 use super::connection::serve;
 use super::control_file::ControlFile;
 use super::error::DaemonError;
-use super::holdings::{Client, ConnectionId, Holdings};
+use super::held::{Client, ConnectionId};
+use super::holdings::Holdings;
 #[cfg(feature = "cli")]
 use super::http::{BoundEndpoint, HttpEndpoint};
+use super::journal::Journal;
+use super::keeper::{StateKeeper, grace};
 use super::notices::{Notices, Process};
 use super::observed::Observed;
 use super::options::DaemonOptions;
 use super::peer::Peer;
+use super::recovery::{Recovered, Recovery, end_unclaimed, state_path};
 use super::replies::refuse;
 use super::sockets::follow_ends;
 use super::state::{Server, administrators, read};
@@ -30,7 +34,7 @@ use crate::control::limits::{
 };
 use crate::control::{ControlError, DEFAULT_SOCKET, Notice};
 use crate::engine::{Engine, EngineError, Events, InterfaceReport, LocalEngine};
-use crate::linux::SocketEnds;
+use crate::linux::{Netlink, SocketEnds, random_name, system_id};
 #[cfg(feature = "cli")]
 use crate::policy::HttpAddress;
 use crate::policy::Policy;
@@ -43,6 +47,7 @@ pub struct Daemon {
     ends: SocketEnds,
     #[cfg(feature = "cli")]
     http: Option<HttpEndpoint>,
+    state: StateKeeper,
 }
 
 /// What signals ask of a daemon.
@@ -72,15 +77,25 @@ impl Daemon {
         }
         let ends = SocketEnds::open()?;
         let limits = limits(&policy);
-        let engine = LocalEngine::start(Arc::new(policy)).await?;
+        let grace = grace(&policy);
+        let system = system_id()?;
+        let state = state_path(&socket);
+        let recovery = Recovery::read(&state, &system);
+        let kernel = Arc::new(Netlink::open()?);
+        let (engine, adoptions) =
+            LocalEngine::start_keeping(Arc::new(policy), kernel, &recovery.kept()).await?;
         let notices: Arc<Notices> = Arc::default();
         let overcommitted = Arc::clone(&notices);
         engine.subscribe(Arc::new(move |interface: &str, over| {
             overcommitted.notify_all(&Notice::Overcommitted { interface: interface.to_owned(), over });
         }));
+        let journal = Journal::new();
+        let holdings = Holdings::new(Arc::clone(&notices), Arc::clone(&journal), &random_name()?);
+        let recovered = recovery.adopt(adoptions, &holdings);
+        let state = StateKeeper::start(journal, (state, system), (&engine, &holdings), recovered, grace)?;
         let server = Arc::new(Server {
             engine,
-            holdings: Holdings::new(Arc::clone(&notices)),
+            holdings,
             notices,
             users: Users::new(limits),
             files: options.policy,
@@ -99,6 +114,7 @@ impl Daemon {
             ends,
             #[cfg(feature = "cli")]
             http,
+            state,
         })
     }
 
@@ -113,6 +129,16 @@ impl Daemon {
         self.http.as_ref().map(HttpEndpoint::address)
     }
 
+    /// What became of the reservations of a daemon before this one that was killed.
+    pub const fn recovered(&self) -> &Recovered {
+        &self.state.recovered
+    }
+
+    /// The first failure to write the state file, by which reservations outlive a daemon that is killed.
+    pub fn state_failure(&self) -> impl Future<Output = String> + Send + 'static {
+        self.state.failure()
+    }
+
     /// For signals, and for the daemon's own log.
     pub fn handle(&self) -> DaemonHandle {
         DaemonHandle(Arc::clone(&self.server))
@@ -124,7 +150,9 @@ impl Daemon {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
         #[cfg(feature = "cli")]
         let http = self.http;
-        let Self { server, control, ends, .. } = self;
+        let Self { server, control, ends, state, .. } = self;
+        let (engine, holdings) = (Arc::clone(&server.engine), Arc::clone(&server.holdings));
+        let unclaimed = tokio::spawn(end_unclaimed(engine, holdings, state.grace));
         let ended = follow_ends(ends, Arc::clone(&server.holdings));
         let result = tokio::select! {
             () = accept(&server, &control) => Ok(()),
@@ -135,7 +163,9 @@ impl Daemon {
         drop(control);
         #[cfg(feature = "cli")]
         drop(http);
+        unclaimed.abort();
         server.engine.stop().await;
+        state.writer.remove().await;
         result
     }
 }

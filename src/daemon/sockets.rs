@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::holdings::{HeldSocket, Holdings};
+use super::holdings::Holdings;
+use super::saved::HeldSocket;
 use crate::control::{Attached, ControlError};
 use crate::engine::Admitted;
 use crate::failure::KernelFailure;

@@ -12,19 +12,33 @@ use super::driver::Driver;
 use super::kept::{Adoptions, KeptReservation, KeptReservations, NotAdopted};
 use super::reservation::{Granted, ReserveReply};
 use crate::admission::{Ladder, Operation};
+use crate::failure::KernelFailure;
 use crate::manager::Input;
 
 impl Driver {
-    /// The interfaces that reservations are on, and those on whose wires these send.
-    pub(super) fn interfaces_of(&self, kept: &KeptReservations) -> BTreeSet<String> {
-        let flows = kept.flows.iter().map(|flow| &flow.interface);
-        let named: BTreeSet<_> = flows.chain(kept.groups.iter().map(|group| &group.interface)).collect();
-        let core = self.core();
-        let wires = named.into_iter().flat_map(|name| {
-            let below = core.manager.ledger().wire_names(name);
-            std::iter::once(name.clone()).chain(below)
-        });
-        wires.collect()
+    /// Prepares the interfaces of these names, and those of the reservations: there trees that an ended process has left are
+    /// kept, and on the interfaces on whose wires they send.
+    ///
+    /// - **Errors**: the kernel's. What was prepared before is taken back.
+    pub(super) async fn prepare_all(
+        &mut self,
+        mut names: BTreeSet<String>,
+        kept: &KeptReservations,
+    ) -> Result<(), KernelFailure> {
+        self.keeps_trees = !kept.flows.is_empty();
+        names.extend(kept.flows.iter().map(|flow| flow.interface.clone()));
+        names.extend(kept.groups.iter().map(|group| group.interface.clone()));
+        let mut prepared = BTreeSet::new();
+        while let Some(name) = names.pop_first() {
+            self.prepare(&name).await?;
+            if self.keeps_trees {
+                let wire = self.core().manager.ledger().wire_names(&name);
+                names.extend(wire.into_iter().filter(|below| *below != name && !prepared.contains(below)));
+            }
+            prepared.insert(name);
+        }
+        self.keeps_trees = false;
+        Ok(())
     }
 
     /// Grants again what an engine that has ended had granted, then brings the trees in line with that.

@@ -108,13 +108,7 @@ impl LocalEngine {
         let mut driver = Driver::new((core, engine.routes.clone()), kernel, engine.commands.downgrade());
         // Opened before the interfaces are looked at, so that no change is missed.
         let links = engine.kernel.watch_links();
-        driver.keeps_trees = !kept.flows.is_empty();
-        let kept_on = driver.interfaces_of(kept);
-        let named: BTreeSet<_> = policy.interfaces.keys().chain(&kept_on).collect();
-        for interface in named {
-            driver.prepare(interface).await?;
-        }
-        driver.keeps_trees = false;
+        driver.prepare_all(policy.interfaces.keys().cloned().collect(), kept).await?;
         let adopted = driver.adopt(kept).await;
         driver.sweep().await;
         tokio::spawn(driver.run(inbox, wake, links));

@@ -1,5 +1,7 @@
 //! `[daemon]`: how the daemon is reached, and what one user may take of it.
 
+use flowspec::Micros;
+
 use super::http::HttpAddress;
 use super::place::Place;
 
@@ -16,6 +18,8 @@ pub struct DaemonPolicy {
     pub flows_per_user: Option<usize>,
     /// How many calls a second one user may make.
     pub calls_per_second: Option<u32>,
+    /// How long what a killed daemon has granted waits for its clients.
+    pub grace: Option<Micros>,
     /// What clients do while no daemon answers.
     pub degrade: Option<Degrade>,
     /// Where metrics, health and the status page are served by HTTP; nowhere where it is `None`.

@@ -183,6 +183,7 @@ pub(super) fn daemon(daemon: &DaemonPolicy) -> Entries {
     entries.add_optional("connections_per_user", daemon.connections_per_user);
     entries.add_optional("flows_per_user", daemon.flows_per_user);
     entries.add_optional("calls_per_second", daemon.calls_per_second);
+    entries.add_optional("grace", daemon.grace.map(quoted));
     entries.add_optional("degrade", daemon.degrade.map(|degrade| word(&Degrade::WORDS, degrade)));
     entries.add_optional("http", daemon.http.as_ref().map(quoted));
     entries

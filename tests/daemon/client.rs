@@ -155,7 +155,7 @@ impl Client {
         Self::over(std::thread::spawn(connect).join().unwrap())
     }
 
-    fn over(stream: UnixStream) -> Self {
+    pub(crate) fn over(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream, frames: FrameReader::new(MOST_REPLY_BYTES) }
@@ -218,6 +218,27 @@ impl Client {
         let sent = gqos::linux::send_with_descriptor(&self.stream, &bytes, Some(descriptor.as_fd())).unwrap();
         assert_eq!(sent, bytes.len());
         self.answer()
+    }
+
+    /// A call to a daemon that may be killed: `None` where the connection has ended.
+    pub(crate) fn try_call(&mut self, method: &str, parameters: Value) -> Option<Value> {
+        let call =
+            Call { method: format!("org.gqos.{method}"), parameters: Some(parameters), ..Call::default() };
+        self.send_bytes(&encode(&call).unwrap()).ok()?;
+        self.reply()?.parameters
+    }
+
+    /// The same with a descriptor.
+    pub(crate) fn try_call_with(
+        &mut self,
+        (method, parameters): (&str, Value),
+        descriptor: &dyn AsFd,
+    ) -> Option<Value> {
+        let call =
+            Call { method: format!("org.gqos.{method}"), parameters: Some(parameters), ..Call::default() };
+        let bytes = encode(&call).unwrap();
+        gqos::linux::send_with_descriptor(&self.stream, &bytes, Some(descriptor.as_fd())).ok()?;
+        self.reply()?.parameters
     }
 
     /// Reserves; the decision.

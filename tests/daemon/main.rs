@@ -18,4 +18,5 @@ mod http;
 mod lifetimes;
 mod page;
 mod program;
+mod recovery;
 mod users;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::error::DaemonError;
 use crate::admission::{Decision, Operation};
 use crate::control::{
-    ControlError, Decided, Egress, FlowId, Group, InterfaceRecord, Query, Refresh, Release, RenditionRecord,
+    self, ControlError, Egress, FlowId, Group, InterfaceRecord, Query, Refresh, Release, RenditionRecord,
     Renegotiate, Reply, Request, Reserve, RouteHints, RoutePorts,
 };
 use crate::engine::ask::{Ask, What};
@@ -36,6 +36,7 @@ pub(super) fn reserve(request: &ReservationRequest) -> Reserve {
     };
     Reserve {
         id: id.clone().filter(|id| !id.is_empty()),
+        epoch: None,
         interface: interface.clone(),
         peer: Some(subject.peer),
         protocol: Some(subject.protocol),
@@ -138,17 +139,23 @@ pub(super) fn parameters<T: DeserializeOwned>(reply: Result<Reply, DaemonError>)
     reply?.parameters().map_err(EngineError::from)
 }
 
-/// The decision of a reply, and how an admitted flow is set up.
-pub(super) fn decided(
-    reply: Result<Reply, DaemonError>,
-) -> Result<(Decision, Option<Admitted>), EngineError> {
-    let Decided { admitted, details, .. } = parameters(reply)?;
+/// What the daemon has decided.
+pub(super) struct Decided {
+    pub(super) decision: Decision,
+    /// How an admitted flow is set up.
+    pub(super) admitted: Option<Admitted>,
+    /// The run of the daemon that has admitted it.
+    pub(super) epoch: Option<String>,
+}
+
+pub(super) fn decided(reply: Result<Reply, DaemonError>) -> Result<Decided, EngineError> {
+    let control::Decided { admitted, epoch, details, .. } = parameters(reply)?;
     let absent = || ControlError::Unreadable { problem: "a decision without its details".into() };
-    Ok((details.ok_or_else(absent)?.0, admitted))
+    Ok(Decided { decision: details.ok_or_else(absent)?.0, admitted, epoch })
 }
 
 pub(super) fn answer(reply: Result<Reply, DaemonError>) -> Result<Answer, EngineError> {
-    decided(reply).map(|(decision, admitted)| Answer { decision, admitted })
+    decided(reply).map(|Decided { decision, admitted, .. }| Answer { decision, admitted })
 }
 
 pub(super) fn rendition(record: RenditionRecord) -> Rendition {

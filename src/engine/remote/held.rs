@@ -94,6 +94,13 @@ impl HeldFlows {
         }
     }
 
+    /// It was granted in this run of the daemon, by which it is claimed after the next restart.
+    pub(super) fn granted_by(&self, id: &str, epoch: Option<String>) {
+        if let Some(flow) = self.lock().flows.get_mut(id) {
+            flow.request = Arc::new(Reserve { epoch, ..Reserve::clone(&flow.request) });
+        }
+    }
+
     pub(super) fn state(&self, id: &str) -> Option<Arc<ReservationState>> {
         self.lock().flows.get(id)?.state.upgrade()
     }

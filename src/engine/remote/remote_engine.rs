@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
+use super::calls::Decided;
 use super::connection::{Connection, OnReply, failure};
 use super::error::DaemonError;
 use super::held::{HeldFlow, HeldFlows};
@@ -175,7 +176,7 @@ impl RemoteEngine {
     }
 
     /// Asks the daemon of a new connection for everything that is held, and gives what it has reserved. What it has kept
-    /// meanwhile stands.
+    /// meanwhile, or a daemon after it has adopted, stands.
     async fn reserve_again(&self, connection: &Connection) -> Vec<String> {
         let mut reserved = Vec::new();
         let mut answers = Vec::new();
@@ -186,8 +187,11 @@ impl RemoteEngine {
         let mut kept = Vec::new();
         for (id, flow, answer) in answers {
             let stands = match calls::decided(answer.await) {
-                Ok((_, Some(_))) => true,
-                Ok((decision, None)) => decision.reason() == Some(Reason::DuplicateId),
+                Ok(Decided { admitted: Some(_), epoch, .. }) => {
+                    self.held.granted_by(&id, epoch);
+                    true
+                }
+                Ok(Decided { decision, .. }) => decision.reason() == Some(Reason::DuplicateId),
                 // The daemon is gone once more: the next one is asked.
                 Err(EngineError::Daemon(error)) if error.is_unreachable() => return reserved,
                 Err(_) => false,
@@ -271,14 +275,14 @@ impl RemoteEngine {
 
     /// What came of a request for a reservation.
     fn granted(&self, reply: Result<Reply, DaemonError>, request: Reserve) -> Result<Granted, EngineError> {
-        let (decision, admitted) = calls::decided(reply)?;
+        let Decided { decision, admitted, epoch } = calls::decided(reply)?;
         let (Some(admitted), Some(id)) = (admitted, decision.id().map(str::to_owned)) else {
             return Err(EngineError::Refused(Box::new(decision)));
         };
         let engine = self.me.upgrade().ok_or(EngineError::Stopped)?;
         let state = Arc::<ReservationState>::default();
         let interface = decision.totals.keys().next().cloned().unwrap_or_default();
-        let request = Arc::new(Reserve { id: Some(id.clone()), ..request });
+        let request = Arc::new(Reserve { id: Some(id.clone()), epoch, ..request });
         let flow =
             HeldFlow { state: Arc::downgrade(&state), request, interface, is_connected: false, socket: None };
         self.held.insert(&id, flow);

@@ -1,5 +1,7 @@
 //! `[daemon]`.
 
+use flowspec::Micros;
+
 use super::section::Section;
 use crate::policy::code::Code;
 use crate::policy::daemon::{DaemonPolicy, Degrade};
@@ -36,6 +38,7 @@ pub(super) fn daemon(section: Section<'_>) -> DaemonPolicy {
         calls_per_second: section
             .integer("calls_per_second", 10..=1_000_000)
             .and_then(|rate| u32::try_from(rate.value).ok()),
+        grace: section.quantity::<Micros>("grace").map(|grace| grace.value),
         degrade: section.choice("degrade", &Degrade::WORDS).map(|degrade| degrade.value),
         http,
         place: section.place.clone(),

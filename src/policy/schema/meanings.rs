@@ -216,6 +216,11 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
             Meaning::with_default("flows_per_user", "The most reservations that one user may hold.", "4096"),
             Meaning::with_default("calls_per_second", "The most calls of one user per second.", "20000"),
             Meaning::with_default(
+                "grace",
+                "How long reservations of a daemon that was killed wait for their clients, after the next one has started.",
+                "\"30 s\"",
+            ),
+            Meaning::with_default(
                 "degrade",
                 "What connections get while no daemon answers: refuse fails them with WSAENETDOWN, best_effort makes them without a reservation.",
                 "\"refuse\"",

@@ -1,0 +1,325 @@
+//! The state file: what is held, written down by a thread of its own, so that no answer waits for a file system.
+//!
+//! Holders note what has changed; the thread looks it up and appends a line about it. The file is replaced as a whole
+//! when it starts, when it has become long, and after a failure. Nothing else depends on it: without it, reservations
+//! end with the daemon.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::saved::{Line, append, header};
+
+/// What has a line.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) enum Key {
+    Flow(String),
+    Group(String),
+}
+
+impl Key {
+    /// The line of what is held no more.
+    pub(super) fn ended(&self) -> Line {
+        match self.clone() {
+            Self::Flow(id) => Line::FlowEnd { id },
+            Self::Group(id) => Line::GroupEnd { id },
+        }
+    }
+}
+
+/// What the lines say now.
+pub(super) struct Lines {
+    /// The line about something; that it has ended, where there is nothing any more.
+    pub(super) of: Box<dyn Fn(&Key) -> Line + Send>,
+    /// Everything that is held.
+    pub(super) all: Box<dyn Fn() -> Vec<Key> + Send>,
+}
+
+/// Notes what has changed.
+pub(super) struct Journal {
+    changed: Mutex<Changed>,
+    wake: Condvar,
+    /// The first failure to write.
+    failure: watch::Sender<Option<String>>,
+}
+
+#[derive(Default)]
+struct Changed {
+    keys: HashSet<Key>,
+    /// So much has changed that the whole file is written again.
+    is_all: bool,
+    /// Whether nothing is written (any more).
+    is_closed: bool,
+    /// Whether the file is removed once that is so.
+    is_removed: bool,
+}
+
+/// With so many changes that are not written yet, the whole file is written again.
+const MOST_NOTED: usize = 65_536;
+
+/// How many lines beyond twice those that are needed the file may have.
+const MOST_SURPLUS: usize = 4096;
+
+/// The pause after a failure.
+const PAUSE: Duration = Duration::from_secs(5);
+
+impl Journal {
+    /// Notes nothing until it is [written](Self::write).
+    pub(super) fn new() -> Arc<Self> {
+        let changed = Mutex::new(Changed { is_closed: true, ..Changed::default() });
+        Arc::new(Self { changed, wake: Condvar::new(), failure: watch::Sender::new(None) })
+    }
+
+    /// Something has changed.
+    pub(super) fn note(&self, key: Key) {
+        let mut changed = self.changed();
+        if changed.is_closed || changed.is_all {
+            return;
+        }
+        let is_first = changed.keys.is_empty();
+        changed.keys.insert(key);
+        if changed.keys.len() >= MOST_NOTED {
+            changed.keys.clear();
+            changed.is_all = true;
+        }
+        drop(changed);
+        if is_first {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Writes everything to a file, and from now on what changes, on a thread of its own.
+    ///
+    /// - **Errors**: the thread cannot be started.
+    pub(super) fn write(self: &Arc<Self>, path: PathBuf, system: String, lines: Lines) -> io::Result<Writer> {
+        {
+            let mut changed = self.changed();
+            (changed.is_closed, changed.is_all) = (false, true);
+        }
+        let journal = Arc::clone(self);
+        let (end, ended) = oneshot::channel();
+        let mut file = StateFile { path, system, lines, file: None, surplus: 0 };
+        let run = move || {
+            while let Some((keys, is_all)) = journal.next() {
+                if let Err(error) = file.write(&keys, is_all) {
+                    journal.failed(&file.path, &error);
+                    file.file = None;
+                    journal.pause();
+                }
+            }
+            if journal.changed().is_removed {
+                // Nothing is held any more; a file that stays says so of what has ended.
+                let _ = fs::remove_file(&file.path);
+            }
+            // Nobody may wait for it.
+            let _ = end.send(());
+        };
+        std::thread::Builder::new().name("gqos-state".into()).spawn(run)?;
+        Ok(Writer { journal: Arc::clone(self), ended: Some(ended) })
+    }
+
+    /// Writes nothing any more.
+    fn close(&self, is_removed: bool) {
+        *self.changed() = Changed { is_closed: true, is_removed, ..Changed::default() };
+        self.wake.notify_all();
+    }
+
+    /// The first failure to write, once there is one.
+    pub(super) fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.failure.subscribe()
+    }
+
+    /// Waits for changes; `None` once the journal is closed.
+    fn next(&self) -> Option<(HashSet<Key>, bool)> {
+        let is_idle =
+            |changed: &mut Changed| !changed.is_closed && !changed.is_all && changed.keys.is_empty();
+        let waited = self.wake.wait_while(self.changed(), is_idle);
+        let mut changed = waited.unwrap_or_else(PoisonError::into_inner);
+        if changed.is_closed {
+            return None;
+        }
+        let is_all = std::mem::take(&mut changed.is_all);
+        Some((std::mem::take(&mut changed.keys), is_all))
+    }
+
+    fn failed(&self, path: &Path, error: &io::Error) {
+        self.changed().is_all = true;
+        self.failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            failure.get_or_insert_with(|| format!("{}: {error}", path.display()));
+            is_first
+        });
+    }
+
+    fn pause(&self) {
+        // The end of the journal ends the pause.
+        let is_open = |changed: &mut Changed| !changed.is_closed;
+        drop(self.wake.wait_timeout_while(self.changed(), PAUSE, is_open));
+    }
+
+    fn changed(&self) -> MutexGuard<'_, Changed> {
+        // It is whole between any two statements that can panic.
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread that writes. Dropped, it writes nothing any more.
+pub(super) struct Writer {
+    journal: Arc<Journal>,
+    ended: Option<oneshot::Receiver<()>>,
+}
+
+impl Writer {
+    /// Removes the file, since nothing is held any more. A file system that does not answer is not waited for.
+    pub(super) async fn remove(mut self) {
+        self.journal.close(true);
+        if let Some(ended) = self.ended.take() {
+            let _ = tokio::time::timeout(PAUSE, ended).await;
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.ended.is_some() {
+            self.journal.close(false);
+        }
+    }
+}
+
+/// The file, and what it says.
+struct StateFile {
+    path: PathBuf,
+    system: String,
+    lines: Lines,
+    /// `None` where the file is to be written as a whole.
+    file: Option<File>,
+    /// How many more lines may be appended.
+    surplus: usize,
+}
+
+impl StateFile {
+    fn write(&mut self, keys: &HashSet<Key>, is_all: bool) -> io::Result<()> {
+        let Some(file) = self.file.as_mut().filter(|_| !is_all && keys.len() <= self.surplus) else {
+            return self.replace();
+        };
+        let mut bytes = Vec::new();
+        keys.iter().for_each(|key| append(&(self.lines.of)(key), &mut bytes));
+        self.surplus -= keys.len();
+        file.write_all(&bytes)
+    }
+
+    /// Writes everything to a new file, which takes the place of the one before.
+    fn replace(&mut self) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        append(&header(&self.system), &mut bytes);
+        let keys = (self.lines.all)();
+        keys.iter().for_each(|key| append(&(self.lines.of)(key), &mut bytes));
+        let mut new = self.path.as_os_str().to_owned();
+        new.push(".new");
+        let new = PathBuf::from(new);
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // A file of this name is never followed elsewhere, and nobody else reads who holds what.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        file.write_all(&bytes)?;
+        fs::rename(&new, &self.path)?;
+        self.surplus = keys.len() + MOST_SURPLUS;
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::saved::read;
+    use super::*;
+
+    fn lines() -> Lines {
+        Lines { of: Box::new(Key::ended), all: Box::new(Vec::new) }
+    }
+
+    #[track_caller]
+    fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        for _ in 0..10_000_000_u64 {
+            if holds() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        panic!("{what}");
+    }
+
+    #[test]
+    fn changes_reach_the_file_which_nobody_else_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let journal = Journal::new();
+        journal.note(Key::Flow("before".into()));
+        let writer = journal.write(path.clone(), "s".into(), lines()).unwrap();
+        until("the file is there", || path.exists());
+        let length = || fs::metadata(&path).unwrap().len();
+        let before = length();
+        journal.note(Key::Flow("a".into()));
+        until("a line is appended", || length() > before);
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(read(&bytes, "s").map(|state| state.damaged), Ok(0));
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.contains("\"a\"") && !text.contains("before"), "{text}");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(*journal.failure().borrow(), None);
+        drop(writer);
+        journal.note(Key::Flow("b".into()));
+        assert!(journal.next().is_none() && path.exists());
+    }
+
+    #[tokio::test]
+    async fn the_file_goes_with_what_it_is_about() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let writer = Journal::new().write(path.clone(), "s".into(), lines()).unwrap();
+        until("the file is there", || path.exists());
+        writer.remove().await;
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_reported_once_and_costs_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("missing/state");
+        let journal = Journal::new();
+        let _writer = journal.write(path, "s".into(), lines()).unwrap();
+        let failure = journal.failure();
+        until("the failure is reported", || failure.borrow().is_some());
+        for number in 0..2 * MOST_NOTED {
+            journal.note(Key::Flow(number.to_string()));
+        }
+        assert!(journal.changed().keys.len() < MOST_NOTED);
+        let said = failure.borrow().clone().unwrap();
+        assert!(said.contains("missing/state"), "{said}");
+    }
+
+    #[test]
+    fn a_file_does_not_grow_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let mut file =
+            StateFile { path: path.clone(), system: "s".into(), lines: lines(), file: None, surplus: 0 };
+        file.write(&HashSet::new(), true).unwrap();
+        let empty = fs::metadata(&path).unwrap().len();
+        for number in 0..=MOST_SURPLUS {
+            file.write(&HashSet::from([Key::Flow(number.to_string())]), false).unwrap();
+        }
+        assert_eq!(fs::metadata(&path).unwrap().len(), empty, "it was replaced");
+    }
+}

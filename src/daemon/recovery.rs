@@ -1,0 +1,215 @@
+//! What a daemon that was killed has held: read at the start, granted again, and ended where no client and no socket
+//! claims it.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::holdings::Holdings;
+use super::saved::{SavedFlow, SavedState, read};
+use crate::engine::{Adoptions, Engine, KeptReservation, KeptReservations, LocalEngine};
+use crate::linux::live_sockets;
+use crate::tc::Handle;
+
+/// What became of the reservations of a daemon that was killed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Recovered {
+    /// How many were granted again.
+    pub adopted: usize,
+    /// How many have ended meanwhile, since their sockets have.
+    pub ended: usize,
+    /// Those that were not granted again, each with the reason.
+    pub refused: Vec<(String, String)>,
+    /// What was wrong with the state file, with its path.
+    pub problems: Vec<String>,
+}
+
+/// What the state file says, without what has ended meanwhile.
+#[derive(Default)]
+pub(super) struct Recovery {
+    state: SavedState,
+    report: Recovered,
+}
+
+/// The most bytes of a state file that are read: those of more reservations than there may be with names of ordinary length.
+const MOST_BYTES: u64 = 64 << 20;
+
+impl Recovery {
+    /// Reads a state file that was written on this system; whatever is wrong with it is reported and ignored.
+    pub(super) fn read(path: &Path, system: &str) -> Self {
+        let mut recovery = Self::default();
+        let problem = |problem: &dyn fmt::Display| format!("{}: {problem}; it is ignored", path.display());
+        match contents(path) {
+            Ok(None) => return recovery,
+            Err(error) => recovery.report.problems.push(problem(&error)),
+            Ok(Some(bytes)) => match read(&bytes, system) {
+                Err(unusable) => recovery.report.problems.push(problem(&unusable)),
+                Ok(state) => recovery.state = state,
+            },
+        }
+        if recovery.state.damaged > 0 {
+            let lines = recovery.state.damaged;
+            let damaged = format!("{}: {lines} damaged lines were skipped", path.display());
+            recovery.report.problems.push(damaged);
+        }
+        if !recovery.state.flows.is_empty() {
+            recovery.leave_out_ended();
+        }
+        recovery
+    }
+
+    /// What the engine is to grant again, in the order of [`Self::adopt`].
+    pub(super) fn kept(&self) -> KeptReservations {
+        let flows: Vec<KeptReservation> =
+            self.state.flows.values().map(|flow| flow.reservation.clone()).collect();
+        KeptReservations { groups: self.state.groups.values().map(|group| group.request()).collect(), flows }
+    }
+
+    /// The engine has granted them again: they are held from now on.
+    pub(super) fn adopt(self, adoptions: Adoptions, holdings: &Arc<Holdings>) -> Recovered {
+        let Self { state, mut report } = self;
+        state.groups.values().for_each(|group| holdings.adopt_group(group));
+        for (flow, adopted) in state.flows.values().zip(adoptions) {
+            let id = &flow.reservation.id;
+            let result = match adopted {
+                Err(why) => Err(why.to_string()),
+                Ok(granted) if loses_class(flow, granted.admitted.class) => {
+                    Err("its class in the kernel is another flow's".to_owned())
+                }
+                Ok(granted) => match holdings.adopt(flow, granted) {
+                    true => Ok(()),
+                    false => Err("another reservation has its socket".to_owned()),
+                },
+            };
+            match result {
+                Ok(()) => report.adopted += 1,
+                Err(why) => report.refused.push((id.clone(), why)),
+            }
+        }
+        report
+    }
+
+    /// Leaves out the flows whose sockets have ended. Where the kernel does not say, they wait for their clients.
+    fn leave_out_ended(&mut self) {
+        let live = live_sockets();
+        if let Err(failure) = &live {
+            self.report.problems.push(format!("the sockets of reservations cannot be listed: {failure}"));
+        }
+        let before = self.state.flows.len();
+        self.state.flows.retain(|_, flow| {
+            let Some(socket) = &mut flow.socket else { return true };
+            let is_live = live.as_ref().is_ok_and(|live| live.contains(&socket.cookie));
+            let may_live = is_live || live.is_err() || !socket.is_listed;
+            socket.is_listed = is_live;
+            may_live
+        });
+        self.report.ended = before - self.state.flows.len();
+    }
+}
+
+/// Whether a flow has got another class than that to which its socket sends.
+fn loses_class(flow: &SavedFlow, class: Option<Handle>) -> bool {
+    flow.socket.is_some() && class.is_some() && class != flow.reservation.kernel_class
+}
+
+/// The state file that belongs to a control socket.
+pub(super) fn state_path(socket: &Path) -> PathBuf {
+    let mut path = socket.as_os_str().to_owned();
+    path.push(".state");
+    path.into()
+}
+
+/// The bytes of a state file; `None` where there is none.
+///
+/// - **Errors**: it cannot be read, or is not what a daemon of this user writes.
+fn contents(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let other = |problem: &str| std::io::Error::other(problem.to_owned());
+    let file = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        found => found?,
+    };
+    if !file.is_file() {
+        return Err(other("it is not a regular file"));
+    }
+    if file.uid() != crate::linux::owner().uid {
+        return Err(other("it belongs to another user"));
+    }
+    let opened = File::open(path)?;
+    let metadata = opened.metadata()?;
+    if (metadata.dev(), metadata.ino()) != (file.dev(), file.ino()) {
+        return Err(other("it is being replaced"));
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(other("it is too large"));
+    }
+    let mut bytes = Vec::new();
+    opened.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Ends what no client has claimed after this time, and no socket keeps.
+pub(super) async fn end_unclaimed(engine: Arc<LocalEngine>, holdings: Arc<Holdings>, grace: Duration) {
+    tokio::time::sleep(grace).await;
+    let live = tokio::task::spawn_blocking(live_sockets).await;
+    let live: HashSet<u64> = live.ok().and_then(Result::ok).unwrap_or_default();
+    let (_, groups) = holdings.end_unclaimed(&live);
+    groups.into_iter().for_each(|id| engine.end_group(id));
+}
+
+impl Recovered {
+    /// Whether there was nothing to recover.
+    pub const fn is_nothing(&self) -> bool {
+        self.adopted == 0 && self.ended == 0 && self.refused.is_empty() && self.problems.is_empty()
+    }
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { adopted, ended, refused, problems } = self;
+        for problem in problems {
+            writeln!(f, "{problem}")?;
+        }
+        write!(f, "of the daemon before: {adopted} reservations adopted, {ended} have ended")?;
+        for (id, why) in refused {
+            write!(f, "\n{id} was not adopted: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::saved::{append, header};
+    use super::*;
+
+    #[track_caller]
+    fn check(make: impl Fn(&Path), expected: &str) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gqos.sock.state");
+        make(&path);
+        let Recovery { state, report } = Recovery::read(&path, "s");
+        assert_eq!(state, SavedState::default());
+        let said = report.problems.join("\n");
+        assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{said:?}: {expected}");
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_file_is_said_and_it_is_ignored() {
+        check(|_| {}, "");
+        check(|path| std::fs::create_dir(path).unwrap(), "not a regular file");
+        check(|path| symlink("/etc/passwd", path).unwrap(), "not a regular file");
+        check(|path| std::fs::write(path, "").unwrap(), "does not begin as");
+        check(|path| std::fs::write(path, [0; 4096]).unwrap(), "does not begin as");
+        check(|path| File::create(path).unwrap().set_len(MOST_BYTES + 1).unwrap(), "too large");
+        let mut elsewhere = Vec::new();
+        append(&header("other"), &mut elsewhere);
+        check(|path| std::fs::write(path, &elsewhere).unwrap(), "another network namespace");
+    }
+}

@@ -1,0 +1,272 @@
+//! What the state file says: a line for each reservation and group, with a checksum in front of it.
+//!
+//! The file begins with what tells this run of the machine from others. A later line about an id replaces an earlier one,
+//! so that the file can be appended to; a line that is cut short or damaged is skipped.
+
+use std::collections::BTreeMap;
+
+use flowspec::Qos;
+use serde::{Deserialize, Serialize};
+
+use crate::admission::GroupRequest;
+use crate::engine::KeptReservation;
+use crate::policy::GroupMode;
+
+/// The version of the format that this program writes and reads.
+const VERSION: u32 = 1;
+
+/// A line of the file.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Line {
+    /// The first line.
+    GqosState { version: u32, system: String },
+    /// A reservation that is held.
+    Flow(Box<SavedFlow>),
+    /// It is not any more.
+    FlowEnd { id: String },
+    /// A group that a client has made.
+    Group(Box<SavedGroup>),
+    /// It has ended.
+    GroupEnd { id: String },
+}
+
+/// The socket that a reservation lives with.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct HeldSocket {
+    pub(super) cookie: u64,
+    /// Whether the kernel lists it; one that is not connected yet lives with its connection as well.
+    pub(super) is_listed: bool,
+}
+
+/// A reservation, and its client.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SavedFlow {
+    pub(super) uid: u32,
+    pub(super) pid: Option<u32>,
+    /// The run of the daemon that has granted it.
+    pub(super) epoch: String,
+    pub(super) socket: Option<HeldSocket>,
+    pub(super) reservation: KeptReservation,
+}
+
+/// A group that a client has made.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SavedGroup {
+    pub(super) uid: u32,
+    pub(super) pid: Option<u32>,
+    pub(super) id: String,
+    pub(super) interface: String,
+    pub(super) class: Option<String>,
+    pub(super) mode: GroupMode,
+    pub(super) qos: Qos,
+}
+
+impl SavedGroup {
+    pub(super) fn of(request: &GroupRequest, uid: u32, pid: Option<u32>) -> Self {
+        let GroupRequest { id, interface, class, mode, qos } = request.clone();
+        Self { uid, pid, id, interface, class, mode, qos }
+    }
+
+    /// The request that it stands for.
+    pub(super) fn request(&self) -> GroupRequest {
+        let Self { id, interface, class, mode, qos, .. } = self.clone();
+        GroupRequest { id, interface, class, mode, qos }
+    }
+}
+
+/// What a file says in all.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct SavedState {
+    pub(super) flows: BTreeMap<String, SavedFlow>,
+    pub(super) groups: BTreeMap<String, SavedGroup>,
+    /// How many lines were skipped, since they are damaged.
+    pub(super) damaged: usize,
+}
+
+/// Why the whole of a file is of no use.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("it does not begin as a state file of gqos does")]
+    Foreign,
+    #[error("its format has version {0}, and this program reads version {VERSION}")]
+    Version(u32),
+    #[error("it is from before the machine was started, or from another network namespace")]
+    OtherSystem,
+}
+
+/// The first line of a file that is written on this system.
+pub(super) fn header(system: &str) -> Line {
+    Line::GqosState { version: VERSION, system: system.to_owned() }
+}
+
+/// Adds a line to the bytes of a file.
+pub(super) fn append(line: &Line, bytes: &mut Vec<u8>) {
+    // A line is made of texts and numbers, for which this does not fail.
+    let json = serde_json::to_vec(line).unwrap_or_default();
+    bytes.extend(format!("{:08x} ", checksum(&json)).into_bytes());
+    bytes.extend(json);
+    bytes.push(b'\n');
+}
+
+/// Reads a file that was written on this system.
+///
+/// - **Errors**: it is from elsewhere.
+pub(super) fn read(bytes: &[u8], system: &str) -> Result<SavedState, Unusable> {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(line);
+    match lines.next() {
+        Some(Some(Line::GqosState { version, .. })) if version != VERSION => {
+            return Err(Unusable::Version(version));
+        }
+        Some(Some(Line::GqosState { system: of, .. })) if of != system => return Err(Unusable::OtherSystem),
+        Some(Some(Line::GqosState { .. })) => {}
+        _ => return Err(Unusable::Foreign),
+    }
+    let mut state = SavedState::default();
+    for line in lines {
+        match line {
+            Some(Line::Flow(flow)) => drop(state.flows.insert(flow.reservation.id.clone(), *flow)),
+            Some(Line::FlowEnd { id }) => drop(state.flows.remove(&id)),
+            Some(Line::Group(group)) => drop(state.groups.insert(group.id.clone(), *group)),
+            Some(Line::GroupEnd { id }) => drop(state.groups.remove(&id)),
+            Some(Line::GqosState { .. }) | None => state.damaged += 1,
+        }
+    }
+    Ok(state)
+}
+
+/// A line with its end, unless it is damaged.
+fn line(bytes: &[u8]) -> Option<Line> {
+    let (sum, json) = bytes.strip_suffix(b"\n")?.split_at_checked(9)?;
+    let sum = std::str::from_utf8(sum).ok()?.strip_suffix(' ')?;
+    if u32::from_str_radix(sum, 16).ok()? != checksum(json) {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+/// CRC-32 as in IEEE 802.3, bit by bit.
+fn checksum(bytes: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (POLYNOMIAL & (crc & 1).wrapping_neg()))
+    });
+    !crc
+}
+
+#[cfg(test)]
+mod tests {
+    use flowspec::{Bytes, Flowspec, Rate};
+
+    use super::*;
+    use crate::policy::Owner;
+
+    const SYSTEM: &str = "boot/1";
+
+    fn flow(id: &str) -> SavedFlow {
+        let qos = Qos::sending(Flowspec::guaranteed(Rate::from_mbit(8), Bytes::new(9000)));
+        let reservation = KeptReservation {
+            id: id.into(),
+            interface: "eth0".into(),
+            class: Some("viewer".into()),
+            group: None,
+            client: None,
+            owner: Owner { uid: Some(1000), ..Owner::default() },
+            qos,
+            kernel_class: "6771:100".parse().ok(),
+            begins_us: None,
+            ends_us: None,
+            expires_us: Some(7),
+            setup_priority: Some(3),
+            holding_priority: None,
+            is_established: true,
+        };
+        let socket = Some(HeldSocket { cookie: 77, is_listed: true });
+        SavedFlow { uid: 1000, pid: Some(4), epoch: "e".into(), socket, reservation }
+    }
+
+    fn file(lines: &[Line]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        append(&header(SYSTEM), &mut bytes);
+        lines.iter().for_each(|line| append(line, &mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn the_checksum_is_the_standard_one() {
+        assert_eq!(checksum(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn the_last_line_of_an_id_counts() {
+        let changed = SavedFlow { uid: 1001, ..flow("a") };
+        let group = SavedGroup {
+            uid: 1000,
+            pid: None,
+            id: "g".into(),
+            interface: "eth0".into(),
+            class: None,
+            mode: GroupMode::Shared,
+            qos: flow("a").reservation.qos,
+        };
+        let lines = [
+            Line::Flow(Box::new(flow("a"))),
+            Line::Group(Box::new(group.clone())),
+            Line::Flow(Box::new(flow("b"))),
+            Line::Flow(Box::new(changed.clone())),
+            Line::FlowEnd { id: "b".into() },
+            Line::GroupEnd { id: "other".into() },
+        ];
+        let state = read(&file(&lines), SYSTEM).unwrap();
+        assert_eq!(state.flows, BTreeMap::from([("a".to_owned(), changed)]));
+        assert_eq!(state.groups, BTreeMap::from([("g".to_owned(), group)]));
+        assert_eq!(state.damaged, 0);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_anywhere_says_what_its_whole_lines_say() {
+        let whole = file(&[Line::Flow(Box::new(flow("a"))), Line::Flow(Box::new(flow("b")))]);
+        let header = file(&[]).len();
+        let first = file(&[Line::Flow(Box::new(flow("a")))]).len();
+        for length in 0..=whole.len() {
+            let read = read(&whole[..length], SYSTEM);
+            match length {
+                0 => assert_eq!(read, Err(Unusable::Foreign)),
+                cut if cut < header => assert_eq!(read, Err(Unusable::Foreign), "{length}"),
+                _ => {
+                    let state = read.unwrap();
+                    let flows = usize::from(length >= first) + usize::from(length == whole.len());
+                    let is_torn = ![header, first, whole.len()].contains(&length);
+                    assert_eq!((state.flows.len(), state.damaged), (flows, usize::from(is_torn)), "{length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_byte_costs_its_line_alone() {
+        let lines = ["a", "b", "c"].map(|id| Line::Flow(Box::new(flow(id))));
+        let (whole, start) = (file(&lines), file(&lines[..1]).len());
+        let end = file(&lines[..2]).len();
+        for at in (start..end - 1).step_by(7) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            let state = read(&damaged, SYSTEM).unwrap();
+            let ids: Vec<_> = state.flows.keys().map(String::as_str).collect();
+            assert_eq!((ids, state.damaged), (vec!["a", "c"], 1), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn files_from_elsewhere_are_not_read() {
+        assert_eq!(read(b"", SYSTEM), Err(Unusable::Foreign));
+        assert_eq!(read(b"[interface.eth0]\n", SYSTEM), Err(Unusable::Foreign));
+        assert_eq!(read(&file(&[]), "boot/2"), Err(Unusable::OtherSystem));
+        let mut later = Vec::new();
+        append(&Line::GqosState { version: 2, system: SYSTEM.into() }, &mut later);
+        assert_eq!(read(&later, SYSTEM), Err(Unusable::Version(2)));
+        assert_eq!(read(&file(&[header(SYSTEM)]), SYSTEM).map(|state| state.damaged), Ok(1));
+    }
+}
