@@ -23,7 +23,7 @@ use super::signals::signalled;
 ///
 /// A reservation lives with its client's connection, and with its socket once one is attached. SIGHUP reads the policy's
 /// files again; an invalid policy changes nothing. SIGTERM and SIGINT end the daemon and remove what it has programmed.
-/// After SIGKILL the kernel's classes stay until a daemon for the interface starts.
+/// After SIGKILL flows keep their classes in the kernel, and the next daemon adopts them.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The policy; several files merge.
