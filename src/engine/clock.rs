@@ -37,7 +37,7 @@ impl ManagerClock {
     }
 
     /// The moment at which the clock of the system shows this; the start where that is past.
-    pub(super) fn from_system(self, micros: u64) -> Moment {
+    pub(super) fn at_system(self, micros: u64) -> Moment {
         let (system, now) = (uptime_us().unwrap_or(micros), self.now());
         Moment::from_micros(micros.saturating_add(now.as_micros()).saturating_sub(system))
     }

@@ -111,9 +111,9 @@ impl KeptReservation {
 
     /// The request that stands for it.
     pub(super) fn request(&self, clock: ManagerClock) -> Request {
-        let at = |micros: Option<u64>| micros.map(|micros| clock.from_system(micros));
+        let at = |micros: Option<u64>| micros.map(|micros| clock.at_system(micros));
         let left = self.expires_us.map(|micros| {
-            let left = clock.from_system(micros).saturating_since(clock.now());
+            let left = clock.at_system(micros).saturating_since(clock.now());
             // A time of zero never ends.
             left.max(Micros::new(1))
         });
