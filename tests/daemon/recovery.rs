@@ -382,7 +382,9 @@ fn kills_at_random_moments_under_load_leave_nothing() {
     let Some(mut host) = Host::start_under(&policy) else { return };
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = |below: u64| {
-        (seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17);
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
         seed % below
     };
     let mut sockets = Vec::new();
