@@ -13,6 +13,8 @@
 //! `signals` ends a command in order. The commands `test`, `flowspec`, `plan` and `connect` have folders, and those
 //! that call the daemon are in `control`.
 
+mod audit;
+mod audit_files;
 mod check;
 mod clean;
 mod completions;
@@ -34,9 +36,11 @@ mod input;
 mod kernel;
 mod man;
 mod output;
+mod plain;
 mod plan;
 mod proxy;
 mod replay;
+mod replay_audit;
 mod schema;
 mod signals;
 mod stopwatch;
@@ -65,6 +69,7 @@ enum Command {
     Explain(explain::Arguments),
     Test(Box<test::Arguments>),
     Replay(replay::Arguments),
+    Audit(audit::Arguments),
     Plan(plan::Arguments),
     Doctor(doctor::Arguments),
     Clean(clean::Arguments),
@@ -92,6 +97,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Clean(arguments) => clean::run(&arguments),

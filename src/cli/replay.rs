@@ -12,6 +12,7 @@ use gqos::scenario::{LONGEST_LINE, TraceReader};
 
 use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
+use super::replay_audit::{self, Shown};
 
 /// Replay a trace of requests in virtual time and print one decision per line.
 ///
@@ -25,6 +26,15 @@ pub(super) struct Arguments {
     /// The trace, as JSON lines; standard input if it is absent or "-".
     #[arg(value_name = "TRACE")]
     trace: Option<PathBuf>,
+    /// Files of the daemon's audit log in place of a trace: which of its requests the policy decides otherwise.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "trace")]
+    audit: Vec<PathBuf>,
+    /// With --audit: one JSON document.
+    #[arg(long, requires = "audit", conflicts_with = "decisions")]
+    json: bool,
+    /// With --audit: one decision a line, as of a trace.
+    #[arg(long, requires = "audit")]
+    decisions: bool,
 }
 
 /// The bytes that are read and written at once.
@@ -32,6 +42,14 @@ const BUFFER: usize = 1 << 16;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let policy = load_policy(&arguments.policy);
+    if !arguments.audit.is_empty() {
+        let shown = match (arguments.json, arguments.decisions) {
+            (true, _) => Shown::Json,
+            (_, true) => Shown::Decisions,
+            _ => Shown::Summary,
+        };
+        return replay_audit::run(Arc::new(policy?), &arguments.audit, shown);
+    }
     let path = arguments.trace.as_ref().filter(|path| path.as_os_str() != "-");
     let name = path.map_or("standard input".into(), |path| path.display().to_string());
     let input: Box<dyn Read> = match path {

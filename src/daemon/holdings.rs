@@ -139,6 +139,11 @@ impl Holdings {
         held.or_else(|| state.waiting.get(id).map(|waiting| waiting.client.process.uid))
     }
 
+    /// The process that an id belongs to.
+    pub(super) fn process(&self, id: &str) -> Option<u32> {
+        self.state().held.get(id)?.client.process.pid
+    }
+
     /// The user that has made a group; `None` for a group of the policy.
     pub(super) fn group_owner(&self, id: &str) -> Option<u32> {
         self.state().groups.get(id).map(|group| group.client.process.uid)

@@ -13,6 +13,7 @@
 //! `calls` answer each call in its order; `streams` answers those with many replies. `holdings` knows which connection or
 //! socket each reservation lives with, and `sockets` ends those whose sockets have ended. `users` bounds what one user takes.
 //! `http` serves metrics, health and readiness, beside all of these and without a part in them; `observed` is what it shows of the daemon itself.
+//! `audit` writes the audit log.
 //!
 //! # After a kill
 //!
@@ -23,6 +24,7 @@
 //!
 //! [`Daemon::start`], then [`Daemon::run`] until its future `stop` is ready.
 
+mod audit;
 mod calls;
 mod connection;
 mod control_file;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
+use super::audit::{self, AuditLog, Owners};
 use super::calls::Caller;
 use super::connection::serve;
 use super::control_file::ControlFile;
@@ -33,7 +34,7 @@ use crate::control::limits::{
     MOST_CALLS_A_SECOND, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_USER, MOST_FLOWS_OF_A_USER,
 };
 use crate::control::{ControlError, DEFAULT_SOCKET, Notice};
-use crate::engine::{Engine, EngineError, Events, InterfaceReport, LocalEngine};
+use crate::engine::{Adoptions, Engine, EngineError, Events, InterfaceReport, KeptReservations, LocalEngine};
 use crate::linux::{Netlink, SocketEnds, random_name, system_id};
 #[cfg(feature = "cli")]
 use crate::policy::HttpAddress;
@@ -48,6 +49,7 @@ pub struct Daemon {
     #[cfg(feature = "cli")]
     http: Option<HttpEndpoint>,
     state: StateKeeper,
+    audit: Option<AuditLog>,
 }
 
 /// What signals ask of a daemon.
@@ -81,16 +83,14 @@ impl Daemon {
         let system = system_id()?;
         let state = state_path(&socket);
         let recovery = Recovery::read(&state, &system);
-        let kernel = Arc::new(Netlink::open()?);
-        let (engine, adoptions) =
-            LocalEngine::start_keeping(Arc::new(policy), kernel, &recovery.kept()).await?;
         let notices: Arc<Notices> = Arc::default();
+        let journal = Journal::new();
+        let holdings = Holdings::new(Arc::clone(&notices), Arc::clone(&journal), &random_name()?);
+        let (engine, adoptions, audit) = start_engine(policy, &holdings, &recovery.kept()).await?;
         let overcommitted = Arc::clone(&notices);
         engine.subscribe(Arc::new(move |interface: &str, over| {
             overcommitted.notify_all(&Notice::Overcommitted { interface: interface.to_owned(), over });
         }));
-        let journal = Journal::new();
-        let holdings = Holdings::new(Arc::clone(&notices), Arc::clone(&journal), &random_name()?);
         let recovered = recovery.adopt(adoptions, &holdings);
         let state = StateKeeper::start(journal, (state, system), (&engine, &holdings), recovered, grace)?;
         let server = Arc::new(Server {
@@ -112,6 +112,7 @@ impl Daemon {
             control,
             socket,
             ends,
+            audit,
             #[cfg(feature = "cli")]
             http,
             state,
@@ -150,7 +151,7 @@ impl Daemon {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
         #[cfg(feature = "cli")]
         let http = self.http;
-        let Self { server, control, ends, state, .. } = self;
+        let Self { server, control, ends, state, audit, .. } = self;
         let (engine, holdings) = (Arc::clone(&server.engine), Arc::clone(&server.holdings));
         let unclaimed = tokio::spawn(end_unclaimed(engine, holdings, state.grace));
         let ended = follow_ends(ends, Arc::clone(&server.holdings));
@@ -166,6 +167,9 @@ impl Daemon {
         unclaimed.abort();
         server.engine.stop().await;
         state.writer.remove().await;
+        if let Some(audit) = audit {
+            audit.finish();
+        }
         result
     }
 }
@@ -190,6 +194,24 @@ impl DaemonHandle {
     pub async fn report(&self) -> Result<Vec<InterfaceReport>, EngineError> {
         self.0.engine.report().await
     }
+}
+
+/// Starts the engine, with its audit log where the policy wants one.
+async fn start_engine(
+    policy: Policy,
+    holdings: &Arc<Holdings>,
+    kept: &KeptReservations,
+) -> Result<(Arc<LocalEngine>, Adoptions, Option<AuditLog>), DaemonError> {
+    let kernel = Arc::new(Netlink::open()?);
+    let Some(settings) = policy.daemon.as_ref().and_then(|daemon| daemon.audit.as_ref()) else {
+        let (engine, adoptions) = LocalEngine::start_keeping(Arc::new(policy), kernel, kept).await?;
+        return Ok((engine, adoptions, None));
+    };
+    let holdings = Arc::downgrade(holdings);
+    let owners: Owners = Arc::new(move |id: &str| holdings.upgrade()?.process(id));
+    let (log, sink) = audit::start(settings, &policy, owners)?;
+    let (engine, adoptions) = LocalEngine::start_audited(Arc::new(policy), kernel, kept, sink).await?;
+    Ok((engine, adoptions, Some(log)))
 }
 
 /// Accepts connections, for ever. Those that are open end with it.

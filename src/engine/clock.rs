@@ -1,6 +1,6 @@
 //! The clock of the engine: the only file of it that reads one.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use flowspec::{Micros, Moment};
 use tokio::time::Instant;
@@ -21,6 +21,13 @@ impl ManagerClock {
     /// What it shows now.
     pub(super) fn now(self) -> Moment {
         Moment::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// When it started, from 1970 on, by the clock on the wall; that may be set while this one runs.
+    pub(super) fn epoch(self) -> Moment {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall = Moment::from_micros(u64::try_from(wall.as_micros()).unwrap_or(u64::MAX));
+        wall.saturating_sub(Micros::new(self.now().as_micros()))
     }
 
     /// What it shows at this instant, rounded up; its start where that is later.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use flowspec::{Both, Bytes, Moment};
 use tokio::sync::{Notify, oneshot};
 
+use super::audit::{AuditSink, MakeAuditSink};
 use super::clock::ManagerClock;
 use super::error::EngineError;
 use super::events::{Events, Subscribers};
@@ -25,6 +26,7 @@ use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, N
 use crate::policy::Policy;
 use crate::tc::{Change, Handle};
 use crate::telemetry::Recorded;
+use crate::telemetry::audit::{AuditFact, Audited};
 use crate::telemetry::event::{Event, ManagerFaulted};
 
 /// The manager, its callers, and what the engine's task has to do.
@@ -42,6 +44,7 @@ pub(super) struct Core {
     pub(super) watches: Watches,
     on_overcommitment: Vec<OnOvercommitment>,
     subscribers: Subscribers,
+    audit: Option<Box<dyn AuditSink>>,
     /// The engine that reservations are released to.
     engine: Weak<dyn ReservationBackend>,
     outbox: Outbox,
@@ -123,6 +126,7 @@ impl Core {
             watches: Watches::new(Arc::clone(&wake)),
             on_overcommitment: Vec::new(),
             subscribers: Subscribers::default(),
+            audit: None,
             engine,
             outbox: Outbox::default(),
             wake,
@@ -160,14 +164,27 @@ impl Core {
     }
 
     fn carry_out(&mut self, output: Output) {
-        let Output { effects, events } = output;
+        let Output { effects, events, audit } = output;
         self.publish(&events);
+        self.audit(audit);
         for effect in effects {
             match effect {
                 Effect::Answer { id, answer } => self.answer(id, *answer),
                 Effect::Tell(notice) => self.notice(notice),
                 Effect::Apply { id, index, change } => self.outbox.changes.push((index, id, change)),
             }
+        }
+    }
+
+    /// Keeps an audit trail from now on, which is to be before the first input.
+    pub(super) fn start_audit(&mut self, make: MakeAuditSink) {
+        self.manager.record_audit();
+        self.audit = Some(make(self.clock.epoch()));
+    }
+
+    fn audit(&mut self, facts: Vec<Audited>) {
+        if let Some(audit) = self.audit.as_mut().filter(|_| !facts.is_empty()) {
+            audit.record(facts, self.manager.ledger());
         }
     }
 
@@ -292,14 +309,18 @@ impl Core {
 
     /// Refuses a request that does not reach the ledger.
     pub(super) fn refuse(
-        &self,
+        &mut self,
         placement: &Placement,
         refusal: Refusal,
         reply: oneshot::Sender<ReserveReply>,
     ) {
         let (id, interface) = (placement.id.clone(), Some(placement.link.name.clone()));
         let request = RefusedRequest { kind: RequestKind::Reserve { id }, interface, refusal };
-        let decision = self.manager.ledger().refused(self.now(), request);
+        let at = self.now();
+        let decision = self.manager.ledger().refused(at, request);
+        let fact = || AuditFact::Refused { request: None, decision: Box::new(decision.clone()) };
+        let facts = self.audit.as_ref().map(|_| vec![Audited { at, fact: fact() }]);
+        self.audit(facts.unwrap_or_default());
         // The caller may have gone.
         let _ = reply.send(Err(Box::new(decision)));
     }
@@ -346,6 +367,7 @@ impl Core {
     pub(super) fn stop(&mut self) {
         self.stopped = true;
         self.callers.clear();
+        self.audit = None;
     }
 
     fn answer(&mut self, id: RequestId, answer: Answer) {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use flowspec::Direction;
 use tokio::sync::{Notify, oneshot};
 
+use super::audit::MakeAuditSink;
 use super::clock::ManagerClock;
 use super::core::{Core, lock};
 use super::driver::Driver;
@@ -65,9 +66,21 @@ impl LocalEngine {
     /// is installed at its root. Every other interface is prepared with its first flow. An interface that cannot be
     /// programmed is no error: [`report`](Engine::report) and every decision about it state why.
     ///
-    /// - **Errors**: netlink cannot be opened; the policy has a part that a running host cannot carry out.
+    /// - **Errors**: netlink cannot be opened; the kernel's.
     pub async fn start(policy: Arc<Policy>) -> Result<Arc<Self>, EngineError> {
         Self::start_on(policy, Arc::new(Netlink::open()?)).await
+    }
+
+    /// [`start_keeping`](Self::start_keeping) with an audit trail, which begins with the engine.
+    ///
+    /// - **Errors**: those of [`start`](Self::start).
+    pub async fn start_audited(
+        policy: Arc<Policy>,
+        kernel: Arc<dyn Kernel>,
+        kept: &KeptReservations,
+        audit: MakeAuditSink,
+    ) -> Result<(Arc<Self>, Adoptions), EngineError> {
+        Self::start_with(policy, kernel, kept, Some(audit)).await
     }
 
     /// The same on another kernel, for simulations and tests.
@@ -87,6 +100,15 @@ impl LocalEngine {
         kernel: Arc<dyn Kernel>,
         kept: &KeptReservations,
     ) -> Result<(Arc<Self>, Adoptions), EngineError> {
+        Self::start_with(policy, kernel, kept, None).await
+    }
+
+    async fn start_with(
+        policy: Arc<Policy>,
+        kernel: Arc<dyn Kernel>,
+        kept: &KeptReservations,
+        audit: Option<MakeAuditSink>,
+    ) -> Result<(Arc<Self>, Adoptions), EngineError> {
         let ((commands, inbox), wake) = (queue(), Arc::new(Notify::new()));
         let engine = Arc::new_cyclic(|me: &Weak<Self>| {
             let (waiters, me) = (WaitingFlows::default(), Weak::clone(me) as Weak<dyn ReservationBackend>);
@@ -104,6 +126,9 @@ impl LocalEngine {
                 needs_owner: AtomicBool::new(policy.matches_owners()),
             }
         });
+        if let Some(audit) = audit {
+            lock(&engine.core).start_audit(audit);
+        }
         let (core, kernel) = (Arc::clone(&engine.core), Arc::clone(&engine.kernel));
         let mut driver = Driver::new((core, engine.routes.clone()), kernel, engine.commands.downgrade());
         // Opened before the interfaces are looked at, so that no change is missed.

@@ -14,6 +14,7 @@
 //! - **During a flow**: [`ReservationState`] notifies of a loss ([`Lost`], [`Loss`]); [`Lingering`] is the data that has
 //!   to leave before a release.
 //! - **Another policy**: [`LocalEngine::reload`], and [`LocalEngine::compare`] for what it would change.
+//! - **The audit trail**: [`LocalEngine::start_audited`] gives an [`AuditSink`] what the ledger was asked and decided.
 //! - **Reports**: [`FlowReport`], [`InterfaceReport`], [`ClassReport`], [`Egress`]; [`Events`] of everything that happens.
 //!
 //! # Order of calls
@@ -48,6 +49,7 @@
 mod absence;
 mod adoption;
 mod ask;
+mod audit;
 mod clock;
 mod core;
 mod drain;
@@ -89,6 +91,7 @@ mod watches;
 
 pub use crate::manager::{Admitted, Answer, Loss, Lost};
 pub use ask::{Ask, What};
+pub use audit::{AuditSink, MakeAuditSink};
 pub use error::EngineError;
 pub use events::{Events, MOST_WAITING_EVENTS};
 pub use handle::{Egress, Engine, EngineFuture, OnOvercommitment};

@@ -7,6 +7,7 @@ use super::interface::LeafPlacement;
 use super::message::Loss;
 use super::owed::Debtor;
 use super::pending::{DisplacedFlow, PendingAdmission, Purpose};
+use super::roll_back::audit_reinstated;
 use super::state::Manager;
 use super::turn::{DecisionReply, SetUp, Turn};
 use crate::admission::{
@@ -37,9 +38,10 @@ impl Manager {
             return turn.answer_granted(reply, &grant, SetUp::default());
         }
         if let Some(why) = self.lacks_required_tree(&request.interface, &grant) {
-            self.ledger.release(&request.id);
+            self.take_back(turn, &request.id);
             let displaced = self.as_they_are(displaced);
             let reinstated = self.reinstate(displaced);
+            audit_reinstated(turn, &request.id, &reinstated);
             self.end_or_keep(turn, &request.id, reinstated);
             return self.refuse_admission(turn, reply, &request.interface, why);
         }

@@ -86,7 +86,7 @@ impl Manager {
         // A flow that has ended meanwhile ends as it would have.
         if !flow.closed && flow.lost.is_none() {
             flow.lost = Some(Loss::NotEnforced { cause });
-            self.ledger.release(id);
+            self.take_back(turn, id);
         }
         self.end_if_due(turn, id);
         // What it had is free for flows that wait.

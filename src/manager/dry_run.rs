@@ -1,14 +1,16 @@
 //! The reducer without a kernel, for tests, traces and what-if questions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flowspec::Moment;
 
 use super::message::{Effect, Input, Output, RequestId};
 use super::state::Manager;
-use crate::admission::{Decision, EndedIds, Ledger, Operation, RefusedRequest};
+use crate::admission::{Decision, EndedIds, Ledger, Operation, RefusedRequest, Renegotiation};
 use crate::policy::Policy;
 use crate::telemetry::Recorded;
+use crate::telemetry::audit::Audited;
 
 /// A [`Manager`] that has seen no interface: it has no kernel to wait for, and decides each request at once, in virtual
 /// time.
@@ -40,19 +42,33 @@ use crate::telemetry::Recorded;
 /// ```
 #[derive(Debug)]
 pub struct DryRun {
-    manager: Manager,
+    pub(super) manager: Manager,
     events: Vec<Recorded>,
+    audit: Vec<Audited>,
+    /// Renegotiations that a kernel would have to answer, by flow.
+    pub(super) renegotiating: BTreeMap<String, Renegotiation>,
 }
 
 impl DryRun {
     /// A manager without flows, under this policy.
     pub fn new(policy: Arc<Policy>) -> Self {
-        Self { manager: Manager::new(policy), events: Vec::new() }
+        let (events, audit) = (Vec::new(), Vec::new());
+        Self { manager: Manager::new(policy), events, audit, renegotiating: BTreeMap::new() }
     }
 
     /// From now on events are kept for [`take_events`](Self::take_events).
     pub fn record_events(&mut self) {
         self.manager.record_events();
+    }
+
+    /// From now on the facts of an audit trail are kept for [`take_audit`](Self::take_audit).
+    pub fn record_audit(&mut self) {
+        self.manager.record_audit();
+    }
+
+    /// The facts of the audit trail since the last call.
+    pub fn take_audit(&mut self) -> Vec<Audited> {
+        std::mem::take(&mut self.audit)
     }
 
     /// Checks the manager's invariants.
@@ -108,6 +124,7 @@ impl DryRun {
 
     fn keep(&mut self, output: Output) -> Vec<Effect> {
         self.events.extend(output.events);
+        self.audit.extend(output.audit);
         output.effects
     }
 }

@@ -27,6 +27,7 @@ impl Manager {
                 false => self.gone(turn, name),
             }
         }
+        self.audit_link(turn, seen, false);
         self.ledger.observe_link(name, seen.mtu, seen.speed);
         let Some(policy) = self.ledger.policy().interface(name) else { return };
         let shape = shape(&self.ledger, name, seen.mtu).filter(|shape| shape.rates.capacity > Rate::ZERO);
@@ -35,10 +36,10 @@ impl Manager {
         match &interface.state {
             TreeState::UserSpace(why) => {
                 record_interface(turn, name, seen.index, Some(why.clone()));
-                self.ledger.set_programmed(name, false);
+                self.set_programmed(turn, name, false);
             }
             // What is adopted is charged as it was.
-            TreeState::Suspended(..) => self.ledger.set_programmed(name, true),
+            TreeState::Suspended(..) => self.set_programmed(turn, name, true),
             TreeState::Preparing(_) | TreeState::Programmed(_) => {}
         }
         self.interfaces.insert(name.clone(), interface);
@@ -91,6 +92,7 @@ impl Manager {
         if interface.mtu != seen.mtu || before != seen.speed {
             interface.mtu = seen.mtu;
             self.ledger.see_again(name, seen.mtu, seen.speed);
+            self.audit_link(turn, seen, true);
         }
         if wire_before != seen.shares_wire_with {
             self.record_shared_wires(turn, name);
@@ -142,7 +144,7 @@ impl Manager {
             Ok(change) if change.ops.is_empty() => {
                 if interface.confirm() && interface.not_programmed().is_none() {
                     record_interface(turn, name, index, None);
-                    self.ledger.set_programmed(name, true);
+                    self.set_programmed(turn, name, true);
                 }
             }
             Ok(repair) => {
@@ -161,7 +163,7 @@ impl Manager {
                 let index = interface.index;
                 if interface.confirm() && interface.not_programmed().is_none() {
                     record_interface(turn, name, index, None);
-                    self.ledger.set_programmed(name, true);
+                    self.set_programmed(turn, name, true);
                 }
             }
             (Some(_), Err(failure)) => self.suspend(turn, name, failure.into()),
@@ -181,7 +183,7 @@ impl Manager {
         let index = interface.index;
         if interface.suspend(why.clone()) {
             record_interface(turn, name, index, Some(why));
-            self.ledger.set_programmed(name, false);
+            self.set_programmed(turn, name, false);
         }
     }
 
@@ -207,7 +209,7 @@ impl Manager {
         let flows = self.flows.iter().filter(|(_, flow)| flow.interface == name);
         for id in flows.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             if let Some(held) = self.ledger.holding_of(&id) {
-                self.ledger.release(&id);
+                self.take_back(turn, &id);
                 self.lose(turn, held, Loss::LinkGone);
             }
         }

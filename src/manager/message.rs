@@ -11,6 +11,7 @@ use crate::failure::KernelFailure;
 use crate::policy::{PeerTimeouts, Policy};
 use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, ObservedTree};
 use crate::telemetry::Recorded;
+use crate::telemetry::audit::Audited;
 
 /// Ties an answer to a caller's request. The caller chooses it; requests without an answer have different ones.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -169,6 +170,9 @@ pub struct Output {
     pub effects: Vec<Effect>,
     /// What has happened, in this order; empty unless [`record_events`](super::Manager::record_events) was called.
     pub events: Vec<Recorded>,
+    /// What the ledger was asked and decided, in this order; empty unless [`record_audit`](super::Manager::record_audit) was
+    /// called.
+    pub audit: Vec<Audited>,
 }
 
 /// Something is to be done.

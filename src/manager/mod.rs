@@ -28,6 +28,7 @@
 //! 6. [`Input::Stop`] at the end.
 
 mod admit;
+mod audit;
 mod begin;
 mod beginnings;
 mod copies;
@@ -48,6 +49,7 @@ mod recorded;
 mod reducer;
 mod release;
 mod renegotiate;
+mod replayed;
 mod roll_back;
 mod state;
 mod turn;
@@ -59,4 +61,5 @@ pub use kept::KeptFlow;
 pub use message::{
     Admitted, Answer, ChangeId, Effect, Input, Loss, Lost, Notice, Output, RequestId, Root, Seen,
 };
+pub use replayed::Restore;
 pub use state::{Manager, Status, proven_error_terms};

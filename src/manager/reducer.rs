@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Moment};
 
+use super::audit::audit_ended;
 use super::flow::{FlowPhase, ManagedFlow};
 use super::message::{ChangeId, Input, Notice, Output, RequestId};
 use super::pending::{AppliedRenegotiation, Pending, Purpose, Requester};
@@ -17,6 +18,7 @@ use crate::admission::{
 use crate::failure::KernelFailure;
 use crate::policy::Policy;
 use crate::tc;
+use crate::telemetry::audit::AuditFact;
 use crate::telemetry::event::{CapacityAvailable, Event, PolicyReloaded, RequestDeferred};
 
 /// The most requests that wait for an interface's tree.
@@ -25,7 +27,7 @@ const MOST_DEFERRED: usize = 4096;
 impl Manager {
     /// What follows from an input that happens now. Time does not go back: an earlier moment counts as the latest.
     pub fn handle(&mut self, input: Input, now: Moment) -> Output {
-        let mut turn = Turn::new(now, self.records_events());
+        let mut turn = Turn::new(now, self.records());
         self.owed.advance(now);
         if !matches!(input, Input::Spent { .. }) {
             self.lapsed.clear();
@@ -54,14 +56,14 @@ impl Manager {
 
     /// Time passes without anything else: the flows that it has ended by then.
     pub(super) fn advance(&mut self, now: Moment) -> (EndedIds, Output) {
-        let mut turn = Turn::new(now, self.records_events());
+        let mut turn = Turn::new(now, self.records());
         let ended = self.expire(&mut turn);
         (ended, self.finish_turn(turn))
     }
 
     /// Another policy from now on: the decision of the tick that follows, with the flows that had ended before.
     pub(super) fn replace_policy(&mut self, policy: Arc<Policy>, now: Moment) -> (Decision, Output) {
-        let mut turn = Turn::new(now, self.records_events());
+        let mut turn = Turn::new(now, self.records());
         self.owed.advance(now);
         let mut ended = self.expire(&mut turn);
         let mut decision = self.reload(&mut turn, policy);
@@ -99,6 +101,7 @@ impl Manager {
     fn expire(&mut self, turn: &mut Turn) -> EndedIds {
         let ended = self.ledger.advance(turn.now);
         let ids = EndedIds::of(&ended);
+        audit_ended(turn, &ended);
         self.lose_ended(turn, ended);
         ids
     }
@@ -114,6 +117,7 @@ impl Manager {
 
     fn reload(&mut self, turn: &mut Turn, policy: Arc<Policy>) -> Decision {
         let sources = policy.sources.clone();
+        turn.audit(|| AuditFact::Reloaded(Arc::clone(&policy)));
         let reload = self.ledger.reload(policy);
         turn.record(|| Event::PolicyReloaded(PolicyReloaded { sources, reload }));
         self.recopy(turn);
@@ -233,7 +237,7 @@ impl Manager {
 
     /// The kernel has answered about an interface's tree: the requests that waited for it are handled.
     fn prepared(&mut self, turn: &mut Turn, name: &str, result: Result<(), KernelFailure>) {
-        self.ledger.set_programmed(name, result.is_ok());
+        self.set_programmed(turn, name, result.is_ok());
         if let Some(interface) = self.interfaces.get_mut(name) {
             interface.prepared(result);
             let why = interface.not_programmed();
@@ -254,6 +258,10 @@ impl Manager {
             _ => None,
         };
         let mut outcome = self.ledger.decide(turn.now, operation);
+        turn.audit(|| AuditFact::Decided {
+            operation: Box::new(operation.clone()),
+            decision: Box::new(outcome.decision.clone()),
+        });
         self.apply_outcome(turn, &mut outcome);
         if turn.records() {
             self.record_decision(turn, &outcome, held);
@@ -264,6 +272,7 @@ impl Manager {
     /// Answers with a refusal that is not the ledger's.
     pub(super) fn refuse(&mut self, turn: &mut Turn, request: RequestId, refused: RefusedRequest) {
         let mut outcome = self.ledger.refuse(turn.now, refused);
+        turn.audit_refusal(&outcome.decision);
         self.apply_outcome(turn, &mut outcome);
         turn.answer(DecisionReply { request, decision: outcome.decision });
     }

@@ -2,14 +2,16 @@
 
 use flowspec::{Both, Direction, Flowspec, Qos, ServiceType};
 
+use super::audit::audit_ended;
 use super::flow::{FlowPhase, framed};
 use super::message::{ChangeId, RequestId};
 use super::pending::{AppliedRenegotiation, PendingRenegotiation, Purpose};
 use super::roll_back::RolledBack;
 use super::state::Manager;
 use super::turn::{DecisionReply, SetUp, Turn};
-use crate::admission::{BegunRenegotiation, Grant, Refusal, RefusedRequest, RequestKind};
+use crate::admission::{BegunRenegotiation, Grant, Operation, Refusal, RefusedRequest, RequestKind};
 use crate::tc::Change;
+use crate::telemetry::audit::AuditFact;
 use crate::telemetry::event::{Event, FlowRenegotiated};
 
 impl Manager {
@@ -28,10 +30,19 @@ impl Manager {
             match self.ledger.begin_renegotiation(turn.now, id, flowspecs) {
                 Ok(begun) => begun,
                 Err(mut outcome) => {
+                    turn.audit(|| AuditFact::Decided {
+                        operation: Box::new(Operation::Renegotiate {
+                            id: id.to_owned(),
+                            flowspecs: Box::new(*flowspecs),
+                        }),
+                        decision: Box::new(outcome.decision.clone()),
+                    });
                     self.apply_outcome(turn, &mut outcome);
                     return turn.answer(DecisionReply { request, decision: outcome.decision });
                 }
             };
+        turn.audit(|| AuditFact::Renegotiating { id: id.to_owned(), flowspecs: Box::new(*flowspecs) });
+        audit_ended(turn, &ended);
         self.lose_ended(turn, ended);
         let Some(flow) = self.flows.get(id) else { return self.refuse_unknown(turn, request, id) };
         let (qos, grant) =
@@ -128,6 +139,11 @@ impl Manager {
                 self.ledger.abandon_renegotiation(turn.now, renegotiation, refusal)
             }
         };
+        turn.audit(|| AuditFact::Renegotiated {
+            id: id.clone(),
+            flowspecs: outcome.decision.is_ok().then(|| Box::new(requested(&qos))),
+            decision: Box::new(outcome.decision.clone()),
+        });
         self.apply_outcome(turn, &mut outcome);
         let reply = DecisionReply { request, decision: outcome.decision };
         match self.flows.get_mut(&id) {
@@ -141,6 +157,11 @@ impl Manager {
             _ => turn.answer(reply),
         }
     }
+}
+
+/// Both directions of what a flow requests.
+const fn requested(qos: &Qos) -> Both<Option<Flowspec>> {
+    Both { sending: Some(qos.sending), receiving: Some(qos.receiving) }
 }
 
 /// A flow's request and grant after a renegotiation: a direction that is not requested stays as it was.

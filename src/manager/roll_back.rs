@@ -16,6 +16,7 @@ use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
 use crate::policy::Enforcement;
 use crate::tc::Change;
+use crate::telemetry::audit::AuditFact;
 use crate::telemetry::event::{Event, FlowReleased};
 
 /// A change that the kernel has rolled back.
@@ -54,8 +55,9 @@ impl Manager {
         let Some(mut flow) = self.flows.remove(id) else { return };
         self.count_debt(&mut flow, Both::default());
         let (ManagedFlow { class, .. }, now) = (flow, self.owed.now());
-        self.ledger.release(id);
+        self.take_back(turn, id);
         let reinstated = self.reinstate(displaced);
+        audit_reinstated(turn, id, &reinstated);
         for Reinstated { id, phase, .. } in &reinstated {
             let Some(phase @ (FlowPhase::Provisional | FlowPhase::Established)) = phase else { continue };
             let Some(flow) = self.flows.get_mut(id) else { continue };
@@ -83,7 +85,7 @@ impl Manager {
         };
         if interface.forbid(failure) {
             record_interface(turn, name, interface.index, interface.not_programmed());
-            self.ledger.set_programmed(name, false);
+            self.set_programmed(turn, name, false);
         }
     }
 
@@ -179,7 +181,7 @@ impl Manager {
                 (Some(_), Some(flow)) if flow.phase == FlowPhase::Applying => {}
                 // It has ended while the others were reinstated.
                 (Some(phase), _) => {
-                    self.ledger.release(&id);
+                    self.take_back(turn, &id);
                     if phase == FlowPhase::Releasing {
                         turn.record(|| Event::FlowReleased(FlowReleased { flow: held }));
                     }
@@ -215,5 +217,14 @@ impl Manager {
         if !correction.ops.is_empty() {
             self.apply(turn, name, correction, Purpose::Realign);
         }
+    }
+}
+
+/// The audit trail says which flows have their reservations again.
+pub(super) fn audit_reinstated(turn: &mut Turn, by: &str, reinstated: &[Reinstated]) {
+    let back = || reinstated.iter().filter(|flow| !flow.has_ended && !flow.is_lost);
+    if back().next().is_some() {
+        let ids = back().map(|flow| flow.id.clone()).collect();
+        turn.audit(|| AuditFact::Reinstated { by: by.to_owned(), ids });
     }
 }

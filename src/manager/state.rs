@@ -12,7 +12,7 @@ use super::message::{ChangeId, Effect, RequestId};
 use super::owed::Owed;
 use super::pending::{AppliedRenegotiation, Pending, Purpose};
 use super::recorded::RecordedGroups;
-use super::turn::Turn;
+use super::turn::{Records, Turn};
 use crate::admission::{Ledger, NotProgrammed, Operation, Provable, Totals};
 use crate::policy::Policy;
 use crate::tc::{self, Change, Desired, Handle, HtbRoot};
@@ -39,6 +39,8 @@ pub struct Manager {
     pub(super) deferred: Vec<(RequestId, Box<Operation>)>,
     /// The groups as the events have reported them; `None` while nothing receives events.
     pub(super) recorded: Option<RecordedGroups>,
+    /// Whether an audit trail is kept.
+    audits: bool,
     last_change: u64,
     /// How many inputs were handled since the invariants were checked.
     #[cfg(debug_assertions)]
@@ -82,6 +84,7 @@ impl Manager {
             renegotiations_to_conclude: Vec::new(),
             deferred: Vec::new(),
             recorded: None,
+            audits: false,
             last_change: 0,
             #[cfg(debug_assertions)]
             unchecked: 0,
@@ -102,6 +105,16 @@ impl Manager {
     /// Whether [`Self::record_events`] was called.
     pub const fn records_events(&self) -> bool {
         self.recorded.is_some()
+    }
+
+    /// From now on [`handle`](Self::handle) gives the facts of an audit trail as well. To be called before the first input:
+    /// a trail begins with an empty ledger.
+    pub fn record_audit(&mut self) {
+        self.audits = true;
+    }
+
+    pub(super) const fn records(&self) -> Records {
+        Records { events: self.records_events(), audit: self.audits }
     }
 
     /// To read totals and flows. Inputs alone change it.

@@ -6,10 +6,18 @@ use super::message::{Admitted, Answer, Effect, Loss, Lost, Notice, Output, Reque
 use crate::admission::{Decision, Grant, Holding, OperationKind, PeerLoss};
 use crate::tc::Handle;
 use crate::telemetry::Recorded;
+use crate::telemetry::audit::{AuditFact, Audited};
 use crate::telemetry::event::{
     Event, FlowAdmitted, FlowExpired, FlowLinkGone, FlowNotEnforced, FlowPreempted, FlowRefused, FlowShed,
     FlowTimedOut, RequestRefused,
 };
+
+/// What is recorded beside the effects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Records {
+    pub(super) events: bool,
+    pub(super) audit: bool,
+}
 
 /// Collects the effects and events of one input.
 #[derive(Debug)]
@@ -18,6 +26,8 @@ pub(super) struct Turn {
     effects: Vec<Effect>,
     /// `None` while nothing receives events: then none is built.
     events: Option<Vec<Recorded>>,
+    /// `None` while no audit trail is kept.
+    audit: Option<Vec<Audited>>,
 }
 
 /// A decision that a caller waits for.
@@ -38,12 +48,26 @@ pub(super) struct SetUp {
 }
 
 impl Turn {
-    pub(super) fn new(now: Moment, records: bool) -> Self {
-        Self { now, effects: Vec::new(), events: records.then(Vec::new) }
+    pub(super) fn new(now: Moment, records: Records) -> Self {
+        let Records { events, audit } = records;
+        Self { now, effects: Vec::new(), events: events.then(Vec::new), audit: audit.then(Vec::new) }
     }
 
     pub(super) fn finish(self) -> Output {
-        Output { effects: self.effects, events: self.events.unwrap_or_default() }
+        let (events, audit) = (self.events.unwrap_or_default(), self.audit.unwrap_or_default());
+        Output { effects: self.effects, events, audit }
+    }
+
+    /// Adds a fact to the audit trail. The closure runs only where one is kept.
+    pub(super) fn audit(&mut self, fact: impl FnOnce() -> AuditFact) {
+        if let Some(audit) = &mut self.audit {
+            audit.push(Audited { at: self.now, fact: fact() });
+        }
+    }
+
+    /// Adds a refusal that is not the ledger's to the audit trail.
+    pub(super) fn audit_refusal(&mut self, decision: &Decision) {
+        self.audit(|| AuditFact::Refused { request: None, decision: Box::new(decision.clone()) });
     }
 
     pub(super) fn push(&mut self, effect: Effect) {

@@ -1,6 +1,6 @@
 //! `[daemon]`: how the daemon is reached, and what one user may take of it.
 
-use flowspec::Micros;
+use flowspec::{Bytes, Micros};
 
 use super::http::HttpAddress;
 use super::place::Place;
@@ -24,8 +24,38 @@ pub struct DaemonPolicy {
     pub degrade: Option<Degrade>,
     /// Where metrics, health and the status page are served by HTTP; nowhere where it is `None`.
     pub http: Option<HttpAddress>,
+    /// The audit log, where one is written.
+    pub audit: Option<AuditPolicy>,
     /// Where the table is defined.
     pub place: Place,
+}
+
+/// The daemon's audit log: a trace of what was asked and decided, which `gqos replay` reads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuditPolicy {
+    /// The file that is written.
+    pub path: String,
+    /// How much is written to a file before the next one begins.
+    pub max_size: Bytes,
+    /// How long a file is written to.
+    pub max_age: Micros,
+    /// How many files are kept besides the one that is written.
+    pub keep: usize,
+}
+
+impl AuditPolicy {
+    /// `max_size`, where it is absent.
+    pub const DEFAULT_MAX_SIZE: Bytes = Bytes::new(64 << 20);
+    /// `max_age`, where it is absent: a day.
+    pub const DEFAULT_MAX_AGE: Micros = Micros::new(86_400_000_000);
+    /// `keep`, where it is absent.
+    pub const DEFAULT_KEEP: usize = 14;
+
+    /// An audit log with the defaults.
+    pub fn at(path: impl Into<String>) -> Self {
+        let (max_size, max_age, keep) = (Self::DEFAULT_MAX_SIZE, Self::DEFAULT_MAX_AGE, Self::DEFAULT_KEEP);
+        Self { path: path.into(), max_size, max_age, keep }
+    }
 }
 
 /// What a client does while no daemon answers.

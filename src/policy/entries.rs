@@ -7,7 +7,7 @@ use flowspec::{Direction, Flowspec, Qos};
 
 use super::class::{Admission, Allocate, Class};
 use super::client::Client;
-use super::daemon::{DaemonPolicy, Degrade};
+use super::daemon::{AuditPolicy, DaemonPolicy, Degrade};
 use super::interface::{
     Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,
 };
@@ -186,6 +186,15 @@ pub(super) fn daemon(daemon: &DaemonPolicy) -> Entries {
     entries.add_optional("grace", daemon.grace.map(quoted));
     entries.add_optional("degrade", daemon.degrade.map(|degrade| word(&Degrade::WORDS, degrade)));
     entries.add_optional("http", daemon.http.as_ref().map(quoted));
+    if let Some(AuditPolicy { path, max_size, max_age, keep }) = &daemon.audit {
+        let audit = vec![
+            ("path", quoted(path)),
+            ("max_size", quoted(max_size)),
+            ("max_age", quoted(max_age)),
+            ("keep", keep.to_string()),
+        ];
+        entries.add_table("audit", audit);
+    }
     entries
 }
 

@@ -59,7 +59,7 @@ pub use changes::{ItemChange, KeyChange, PolicyChanges, PolicyItem};
 pub use class::{Admission, Allocate, Class};
 pub use client::Client;
 pub use code::{Code, Severity};
-pub use daemon::{DaemonPolicy, Degrade};
+pub use daemon::{AuditPolicy, DaemonPolicy, Degrade};
 pub use http::{HttpAddress, InvalidHttpAddress};
 pub use interface::{
     Budget, Capacity, ClassModel, Enforcement, Hysteresis, InterfacePolicy, OnCapacityDrop, Shared,

@@ -27,6 +27,7 @@
 //!   each test; then [`Coverage::count`] for each outcome and [`render`] for all reports.
 //! - Record: [`record`] turns a trace into a test file.
 
+pub mod audit;
 mod checks;
 mod compare;
 mod comparison;

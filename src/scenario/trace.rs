@@ -229,6 +229,14 @@ pub fn parse_line(text: &str, policy: &Policy) -> Result<TraceLine, TraceError> 
     Ok(TraceLine { at: line.at_us, request: line.request(policy)? })
 }
 
+/// The same for a line that was read as JSON already.
+///
+/// - **Errors**: those of [`parse_line`].
+pub(super) fn line_of(fields: serde_json::Value, policy: &Policy) -> Result<TraceLine, TraceError> {
+    let line: TraceFields = serde_json::from_value(fields)?;
+    Ok(TraceLine { at: line.at_us, request: line.request(policy)? })
+}
+
 impl<'a> TraceReader<'a> {
     /// A reader at the start of a trace, under a policy whose templates the lines may name.
     pub const fn new(policy: &'a Policy) -> Self {

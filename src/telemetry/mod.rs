@@ -10,6 +10,7 @@
 //!   final: [`Event::FlowAdmitted`] follows once the ledger has reserved the rate and the kernel has programmed the class,
 //!   not before.
 //! - **Time**: [`Recorded`] is an event with the [`Moment`](flowspec::Moment) of the input that led to it.
+//! - **The audit trail**: [`audit`], a trace of what was asked and decided, for `gqos replay`.
 //! - **Sums**: [`Counters`] and [`ReservedRates`], which are folds over events.
 //! - **Renderings**: [`Metrics`], a daemon's state and counters as OpenMetrics text.
 //!
@@ -21,6 +22,7 @@
 //! 3. [`Counters::record`] and [`ReservedRates::record`] for each of them, none left out.
 //! 4. [`ReservedRates::on`] and the fields of [`Counters`], whenever they are to be shown.
 
+pub mod audit;
 mod counters;
 pub mod event;
 mod exposition;

@@ -82,6 +82,17 @@ impl Ledger {
         Ok(grant)
     }
 
+    /// Books a flow that was admitted before, whatever is free.
+    ///
+    /// - **Errors**: the policy has no place for such a flow.
+    pub(crate) fn book_held(&mut self, request: &Request) -> Result<(), Refusal> {
+        let Prepared { wanted, member, .. } = self.prepare(request)?;
+        self.admitted += 1;
+        self.book_new(&request.id, wanted.entry, member);
+        self.debug_check();
+        Ok(())
+    }
+
     /// Books a new flow that is known to fit, and gives its slot.
     pub(crate) fn book_new(&mut self, id: &str, mut entry: Entry, member: Option<Box<Member>>) -> u32 {
         self.flows.insert(id, &mut entry, self.now);

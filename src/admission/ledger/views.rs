@@ -78,6 +78,11 @@ impl Ledger {
         self.groups.keys().map(|id| &**id)
     }
 
+    /// The ids of the admitted flows, in no order.
+    pub fn flow_ids(&self) -> impl Iterator<Item = &str> {
+        self.flows.slots().map(|slot| self.flows.id(slot))
+    }
+
     /// How many flows are admitted.
     pub fn flows(&self) -> usize {
         self.flows.len()

@@ -1,10 +1,14 @@
 //! `[daemon]`.
 
-use flowspec::Micros;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 
-use super::section::Section;
+use flowspec::{Bytes, Micros};
+use toml::de::DeValue;
+
+use super::section::{Placed, Section};
 use crate::policy::code::Code;
-use crate::policy::daemon::{DaemonPolicy, Degrade};
+use crate::policy::daemon::{AuditPolicy, DaemonPolicy, Degrade};
 use crate::policy::http::{HttpAddress, LONGEST_SOCKET};
 
 pub(super) fn daemon(section: Section<'_>) -> DaemonPolicy {
@@ -41,8 +45,65 @@ pub(super) fn daemon(section: Section<'_>) -> DaemonPolicy {
         grace: section.quantity::<Micros>("grace").map(|grace| grace.value),
         degrade: section.choice("degrade", &Degrade::WORDS).map(|degrade| degrade.value),
         http,
+        audit: audit(&section),
         place: section.place.clone(),
     };
     section.finish();
     policy
+}
+
+/// The sizes that a file of the audit log may have.
+const SIZES: RangeInclusive<Bytes> = Bytes::new(64 << 10)..=Bytes::new(64 << 30);
+
+/// The times that a file of the audit log may be written to: a minute to a year.
+const AGES: RangeInclusive<Micros> = Micros::new(60_000_000)..=Micros::new(366 * 86_400_000_000);
+
+/// `audit = "PATH"`, or a table with more.
+fn audit(section: &Section<'_>) -> Option<AuditPolicy> {
+    let value = section.raw("audit");
+    if matches!(value.map(|value| value.get_ref()), Some(DeValue::String(_))) {
+        return Some(AuditPolicy::at(audit_path(section, "audit")?));
+    }
+    let audit = section.section("audit")?;
+    let path = audit_path(&audit, "path");
+    if !audit.has("path") {
+        audit.missing("path");
+    }
+    let max_size = within(&audit, audit.quantity::<Bytes>("max_size"), ("max_size", SIZES));
+    let max_age = within(&audit, audit.quantity::<Micros>("max_age"), ("max_age", AGES));
+    let keep = audit.integer("keep", 1..=1000).and_then(|keep| usize::try_from(keep.value).ok());
+    audit.finish();
+    let defaults = AuditPolicy::at(path?);
+    Some(AuditPolicy {
+        max_size: max_size.unwrap_or(defaults.max_size),
+        max_age: max_age.unwrap_or(defaults.max_age),
+        keep: keep.unwrap_or(defaults.keep),
+        path: defaults.path,
+    })
+}
+
+fn audit_path(section: &Section<'_>, key: &'static str) -> Option<String> {
+    let path = section.string(key)?;
+    if !path.value.starts_with('/') || path.value.ends_with('/') {
+        let message =
+            format!("{}: {:?} is not the absolute path of a file", section.path_of(key), path.value);
+        section.problem(Code::BadValue, &path.place, message);
+        return None;
+    }
+    Some(path.value.to_owned())
+}
+
+fn within<T: Display + PartialOrd>(
+    section: &Section<'_>,
+    value: Option<Placed<T>>,
+    (key, range): (&'static str, RangeInclusive<T>),
+) -> Option<T> {
+    let Placed { value, place } = value?;
+    if range.contains(&value) {
+        return Some(value);
+    }
+    let (least, most) = range.into_inner();
+    let message = format!("{}: {value} is not between {least} and {most}", section.path_of(key));
+    section.problem(Code::BadValue, &place, message);
+    None
 }

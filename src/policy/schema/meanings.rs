@@ -229,6 +229,23 @@ pub(super) const MEANINGS: &[(&str, &[Meaning])] = &[
                 "http",
                 "Where metrics, health and the status page are served by HTTP: a loopback address with a port, or the absolute path of a socket; nowhere if absent.",
             ),
+            Meaning::new(
+                "audit",
+                "The audit log: the absolute path of its file, or a table with its limits; none is written if absent.",
+            ),
+        ],
+    ),
+    (
+        "daemon.audit",
+        &[
+            Meaning::new("path", "The absolute path of the file that is written."),
+            Meaning::with_default(
+                "max_size",
+                "How much is written to a file before the next one begins.",
+                "\"64 MiB\"",
+            ),
+            Meaning::with_default("max_age", "How long a file is written to.", "\"24 h\""),
+            Meaning::with_default("keep", "How many files are kept besides the one that is written.", "14"),
         ],
     ),
     (

@@ -48,6 +48,7 @@ const OUTLINE: Outline = Outline {
         ("group.*.sending", &["service_type"]),
         ("group.*.receiving", &["service_type"]),
         ("rule", &["template"]),
+        ("daemon.audit", &["path"]),
         ("proxy.*", &["listen", "to"]),
         ("proxy.*.rule", &["template"]),
     ],
@@ -60,6 +61,9 @@ fn alternatives(_: &str, key: &str) -> Vec<Value> {
     match key {
         "capacity" => vec![json!({ "const": "auto", "description": "\"auto\"" })],
         "dead_after" | "stalled_after" => vec![json!({ "const": "off", "description": "\"off\"" })],
+        "audit" => vec![
+            json!({ "type": "string", "description": "an absolute path: \"/var/log/gqos/audit.jsonl\"" }),
+        ],
         "dscp" => vec![json!({ "type": "integer", "minimum": 0, "maximum": 63 })],
         _ => flowspec_alternatives(key),
     }

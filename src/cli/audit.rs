@@ -1,0 +1,136 @@
+//! `gqos audit`: lines of the daemon's audit log.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use gqos::flowspec::Moment;
+use gqos::policy::Policy;
+use gqos::scenario::audit::{AuditLine, AuditRecord};
+use gqos::telemetry::audit::parse_time;
+use serde_json::Value;
+
+use super::audit_files::{each_line, is_closed, written};
+use super::failure::{CommandFailure, Exit};
+use super::plain::plain;
+
+/// Show lines of the daemon's audit log: what was asked and decided, by time, client, user or reason.
+///
+/// The files may be given in any order. `gqos replay --audit` decides them again under another policy. Exit code 1: no
+/// line matches.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The files of the log; "-" is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Nothing before this time: 2026-11-27, 2026-11-27T02:03 or 2026-11-27T02:03:04.5Z, in UTC.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Moment>,
+    /// Nothing from this time on.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Moment>,
+    /// Requests of this client.
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// The flow or the group of this id.
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Requests of flows of this class.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
+    /// Requests for this interface.
+    #[arg(long, value_name = "INTERFACE")]
+    interface: Option<String>,
+    /// Requests of this user.
+    #[arg(long, value_name = "UID")]
+    uid: Option<u32>,
+    /// Refusals for this reason, such as interface_budget.
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// This operation: reserve, renegotiate, release, capacity and so on.
+    #[arg(long, value_name = "OP")]
+    op: Option<String>,
+    /// Refusals alone.
+    #[arg(long, conflicts_with = "admitted")]
+    refused: bool,
+    /// What was not refused alone.
+    #[arg(long)]
+    admitted: bool,
+    /// The lines as they are in the log.
+    #[arg(long)]
+    json: bool,
+}
+
+fn time(text: &str) -> Result<Moment, String> {
+    parse_time(text).ok_or_else(|| "not a time such as 2026-11-27 or 2026-11-27T02:03:04Z".to_owned())
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    let mut output = std::io::BufWriter::new(std::io::stdout().lock());
+    let (mut shown, mut missing) = (0_u64, 0_u64);
+    // Templates have no meaning here.
+    let result = each_line(&arguments.files, &Policy::default(), |line| {
+        if let AuditRecord::Gap { missing: facts } = line.record {
+            missing += facts;
+        }
+        if !matches(arguments, line) {
+            return Ok(());
+        }
+        shown += 1;
+        let text = if arguments.json { Value::Object(line.fields.clone()).to_string() } else { text(line) };
+        writeln!(output, "{text}").map_err(written)
+    });
+    if is_closed(result.and_then(|()| output.flush().map_err(written)))? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if missing > 0 {
+        eprintln!("gqos: the log is incomplete: {missing} facts could not be written");
+    }
+    if shown == 0 {
+        return Err(CommandFailure::new(Exit::Difference, anyhow!("no line of the log matches")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn matches(arguments: &Arguments, line: &AuditLine) -> bool {
+    let Arguments { since, until, client, id, class, interface, uid, reason, op, .. } = arguments;
+    let is =
+        |asked: &Option<String>, field| asked.as_deref().is_none_or(|asked| line.text(field) == Some(asked));
+    let ok = line.decision.as_ref().map(|decision| decision.ok);
+    let why = line.decision.as_ref().and_then(|decision| decision.reason.as_deref());
+    // What a file states at its begin was recorded before.
+    !line.held
+        && since.is_none_or(|since| line.at >= since)
+        && until.is_none_or(|until| line.at < until)
+        && is(client, "client")
+        && is(id, "id")
+        && is(class, "class")
+        && is(interface, "interface")
+        && uid.is_none_or(|uid| line.fields.get("uid").and_then(Value::as_u64) == Some(u64::from(uid)))
+        && reason.as_deref().is_none_or(|reason| why == Some(reason))
+        && op.as_deref().is_none_or(|op| line.operation() == op || line.text("op") == Some(op))
+        && (!arguments.refused || ok == Some(false))
+        && (!arguments.admitted || ok == Some(true))
+}
+
+/// A line as people read it.
+fn text(line: &AuditLine) -> String {
+    let mut parts = vec![line.text("time").unwrap_or_default().to_owned(), line.operation().to_owned()];
+    let verdict = line.decision.as_ref().map(|decision| match (&decision.reason, decision.ok) {
+        (_, true) => "ok".to_owned(),
+        (reason, false) => format!("refused ({})", reason.as_deref().unwrap_or_default()),
+    });
+    parts.extend(verdict);
+    parts.extend(line.text("id").map(str::to_owned));
+    for field in ["interface", "class", "group", "client", "template"] {
+        parts.extend(line.text(field).map(|value| format!("{field}={value}")));
+    }
+    for field in ["uid", "pid", "missing", "flows"] {
+        parts.extend(line.fields.get(field).map(|value| format!("{field}={value}")));
+    }
+    if let Some(decision) = &line.decision {
+        parts.push(format!("| {}", decision.message));
+    }
+    plain(&parts.join("  ")).into_owned()
+}

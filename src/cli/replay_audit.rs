@@ -1,0 +1,127 @@
+//! `gqos replay --audit`: an audit log under another policy.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use gqos::policy::Policy;
+use gqos::scenario::audit::{
+    AuditComparison, AuditReplay, ComparedKind, ComparedVerdict, Differing, ReplayedLine,
+};
+
+use super::audit_files::{each_line, is_closed, written};
+use super::failure::CommandFailure;
+use super::output::counted;
+use super::plain::plain;
+
+/// What is printed of a replay.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Shown {
+    /// One decision a line, as of a trace.
+    Decisions,
+    /// What differs, for people.
+    Summary,
+    /// The same as one JSON document.
+    Json,
+}
+
+/// The verdicts that are shown one by one; the sums count all of them.
+const MOST_SHOWN: usize = 1000;
+
+pub(super) fn run(policy: Arc<Policy>, files: &[PathBuf], shown: Shown) -> Result<ExitCode, CommandFailure> {
+    let mut replay = AuditReplay::new(Arc::clone(&policy));
+    let mut differing: Vec<ComparedVerdict> = Vec::new();
+    let mut output = std::io::BufWriter::new(std::io::stdout().lock());
+    let result = each_line(files, &policy, |line| {
+        let replayed = replay.line(line);
+        if let (Shown::Decisions, ReplayedLine::Decided(decision, _)) = (shown, &replayed) {
+            let json = serde_json::to_string(decision).map_err(|error| written(error.into()))?;
+            return writeln!(output, "{json}").map_err(written);
+        }
+        let verdict = replayed.verdict().filter(|verdict| {
+            matches!(verdict.kind, ComparedKind::RefusedNow | ComparedKind::AdmittedNow) && is_asked(verdict)
+        });
+        if differing.len() < MOST_SHOWN {
+            differing.extend(verdict.cloned());
+        }
+        Ok(())
+    });
+    if is_closed(result)? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let comparison = replay.comparison().summed_up();
+    let text = match shown {
+        Shown::Decisions => String::new(),
+        Shown::Json => format!("{}\n", serde_json::json!({ "summary": comparison, "differing": differing })),
+        Shown::Summary => text(&comparison, &differing),
+    };
+    let done = output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(written);
+    is_closed(done).map(|_| ExitCode::SUCCESS)
+}
+
+/// A release tells nothing that its reservation has not told.
+fn is_asked(verdict: &ComparedVerdict) -> bool {
+    ["reserve", "renegotiate", "group"].contains(&verdict.op.as_str())
+}
+
+fn text(comparison: &AuditComparison, differing: &[ComparedVerdict]) -> String {
+    let AuditComparison { decided, same, refused_now, admitted_now, held, .. } = comparison;
+    let mut lines = Vec::new();
+    for verdict in differing {
+        let then = match verdict.kind {
+            ComparedKind::RefusedNow => "admitted then, refused now",
+            _ => "refused then, admitted now",
+        };
+        let ComparedVerdict { time, id, message, .. } = verdict;
+        lines.push(plain(&format!("{time}  {id}: {then}: {message}")).into_owned());
+    }
+    let total = refused_now + admitted_now;
+    if total > differing.len() as u64 {
+        lines.push(format!("and {} more", total - differing.len() as u64));
+    }
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines.push(format!("{}: {same} have the same verdict", counted(usize(*decided), "request")));
+    lines.push(format!("  admitted then, refused now: {refused_now}"));
+    lines.push(format!("  refused then, admitted now: {admitted_now}"));
+    lines.push(format!("  refused for another reason: {}", comparison.other_reason));
+    lines.push(format!("  admitted as another rendition: {}", comparison.other_rendition));
+    lines.push(format!("  held when the log began, and still admitted: {held}"));
+    lines.push(format!(
+        "  refused by the kernel or in a race, which no policy decides: {}",
+        comparison.not_by_policy
+    ));
+    lines.extend(comparison.by.iter().map(|by| plain(&by_text(by)).into_owned()));
+    if comparison.reloads > 0 {
+        let reloads = counted(usize(comparison.reloads), "reload");
+        lines
+            .push(format!("the log has {reloads}: all of it was decided under the one policy that is given"));
+    }
+    if comparison.missing > 0 {
+        lines.push(format!("the log is incomplete: {} facts are missing", comparison.missing));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn by_text(differing: &Differing) -> String {
+    let Differing { kind, template, class, reason, count } = differing;
+    let kind = match kind {
+        ComparedKind::RefusedNow => "refused now",
+        ComparedKind::AdmittedNow => "admitted now",
+        ComparedKind::OtherReason => "other reason",
+        ComparedKind::OtherRendition => "other rendition",
+        ComparedKind::Same => "same",
+    };
+    let named = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!(" {name} {value}"));
+    let parts: String = [named("template", template), named("class", class), named("reason", reason)]
+        .into_iter()
+        .flatten()
+        .collect();
+    format!("  {count} {kind}:{parts}")
+}
+
+fn usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

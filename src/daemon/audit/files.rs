@@ -1,0 +1,145 @@
+//! The files of the audit log: the one that is written, and those before it.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The file that is written, whose predecessors are PATH.1, PATH.2 and so on, the newest first.
+#[derive(Debug)]
+pub(super) struct AuditFiles {
+    path: PathBuf,
+    keep: usize,
+    file: File,
+    length: u64,
+}
+
+/// Readable by the daemon's group, and written by the daemon alone.
+const MODE: u32 = 0o640;
+
+impl AuditFiles {
+    /// Opens the file at its end. A last line that a crash has torn keeps a line of its own.
+    pub(super) fn open(path: &Path, keep: usize) -> io::Result<Self> {
+        let mut file = open(path)?;
+        let length = file.seek(SeekFrom::End(0))?;
+        let mut files = Self { path: path.to_owned(), keep, file, length };
+        if length > 0 && files.last_byte()? != b'\n' {
+            files.append(b"\n")?;
+        }
+        Ok(files)
+    }
+
+    fn last_byte(&mut self) -> io::Result<u8> {
+        let mut last = [0];
+        self.file.seek(SeekFrom::End(-1))?;
+        self.file.read_exact(&mut last)?;
+        Ok(last[0])
+    }
+
+    /// Writes whole lines, or none of them.
+    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self.file.write_all(lines) {
+            Ok(()) => {
+                self.length += lines.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // Where this fails too, the next line ends the torn one, and readers skip it.
+                let _ = self.file.set_len(self.length);
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a new file. The oldest of those that are kept is overwritten.
+    pub(super) fn rotate(&mut self) -> io::Result<()> {
+        for number in (1..self.keep).rev() {
+            match std::fs::rename(self.numbered(number), self.numbered(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        std::fs::rename(&self.path, self.numbered(1))?;
+        self.file = open(&self.path)?;
+        self.length = self.file.seek(SeekFrom::End(0))?;
+        Ok(())
+    }
+
+    /// Whether the file was removed or replaced by another program, such as logrotate.
+    pub(super) fn is_replaced(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        match (std::fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(named), Ok(open)) => (named.dev(), named.ino()) != (open.dev(), open.ino()),
+            (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
+            (_, Err(_)) => false,
+        }
+    }
+
+    /// Opens the file of the name again.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        *self = Self::open(&self.path, self.keep)?;
+        Ok(())
+    }
+
+    fn numbered(&self, number: usize) -> PathBuf {
+        let mut name = OsString::from(&self.path);
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).mode(MODE).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_oldest_file_goes_when_there_are_as_many_as_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let mut files = AuditFiles::open(&path, 2).unwrap();
+        for number in 0..4 {
+            files.append(format!("{number}\n").as_bytes()).unwrap();
+            files.rotate().unwrap();
+        }
+        assert_eq!(names(directory.path()), ["audit", "audit.1", "audit.2"]);
+        assert_eq!(std::fs::read_to_string(directory.path().join("audit.1")).unwrap(), "3\n");
+        assert_eq!(std::fs::read_to_string(directory.path().join("audit.2")).unwrap(), "2\n");
+    }
+
+    #[test]
+    fn a_torn_line_keeps_a_line_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        std::fs::write(&path, "whole\nto").unwrap();
+        let mut files = AuditFiles::open(&path, 1).unwrap();
+        files.append(b"next\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole\nto\nnext\n");
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let mut files = AuditFiles::open(&path, 1).unwrap();
+        assert!(!files.is_replaced());
+        std::fs::rename(&path, directory.path().join("moved")).unwrap();
+        assert!(files.is_replaced());
+        files.reopen().unwrap();
+        files.append(b"1\n").unwrap();
+        assert!(!files.is_replaced());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n");
+    }
+}

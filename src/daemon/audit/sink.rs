@@ -1,0 +1,128 @@
+//! What the engine hands its facts to, and the log's thread.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use flowspec::Moment;
+
+use super::files::AuditFiles;
+use super::writer::{Limits, Writer};
+use crate::admission::{Ledger, Operation};
+use crate::engine::{AuditSink, MakeAuditSink};
+use crate::failure::{KernelCall, KernelFailure};
+use crate::linux::random_name;
+use crate::policy::{AuditPolicy, Policy};
+use crate::telemetry::audit::{AuditFact, AuditRun, AuditTrail, Audited};
+
+/// Finds the process that a flow belongs to.
+pub(in crate::daemon) type Owners = Arc<dyn Fn(&str) -> Option<u32> + Send + Sync>;
+
+/// The most facts that wait for the thread.
+const MOST_WAITING: usize = 16_384;
+
+/// How long the end of the daemon waits for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// What the thread gets.
+pub(super) enum Message {
+    /// A fact, with the process that its flow belongs to.
+    Fact(Audited, Option<u32>),
+    /// So many facts found no room, and these flows hold a reservation now.
+    Missing { at: Moment, facts: u64, live: HashSet<String> },
+}
+
+/// The log's thread. It ends with the engine.
+pub(in crate::daemon) struct AuditLog {
+    thread: JoinHandle<()>,
+    done: Receiver<()>,
+}
+
+impl AuditLog {
+    /// Waits until the last lines are written, for a while.
+    pub(in crate::daemon) fn finish(self) {
+        // The channel ends with the thread.
+        if let Err(std::sync::mpsc::RecvTimeoutError::Disconnected) = self.done.recv_timeout(LAST_LINES) {
+            let _ = self.thread.join();
+        }
+    }
+}
+
+/// Opens the log and starts its thread.
+///
+/// - **Errors**: the file cannot be opened.
+pub(in crate::daemon) fn start(
+    settings: &AuditPolicy,
+    policy: &Policy,
+    owners: Owners,
+) -> Result<(AuditLog, MakeAuditSink), KernelFailure> {
+    let failed = |error: io::Error| KernelCall("open").failed(&settings.path, error);
+    let files = AuditFiles::open(Path::new(&settings.path), settings.keep).map_err(failed)?;
+    let run =
+        AuditRun { run: random_name()?, version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
+    let limits = Limits { size: settings.max_size.get(), age: settings.max_age };
+    let (begin, epoch) = sync_channel::<(Moment, Receiver<Message>)>(1);
+    let (alive, done) = sync_channel(0);
+    let policy = policy.clone();
+    let thread = std::thread::Builder::new().name("audit".into()).spawn(move || {
+        let _alive = alive;
+        // Without an engine there is no trail.
+        let Ok((epoch, messages)) = epoch.recv() else { return };
+        Writer::new(AuditTrail::new(run, epoch, &policy), files, limits).run(&messages);
+    });
+    let failed = |error: io::Error| KernelCall("clone").failed("the audit log's thread", error);
+    let thread = thread.map_err(failed)?;
+    let make: MakeAuditSink = Box::new(move |epoch| {
+        let (sender, messages) = sync_channel(MOST_WAITING);
+        // The thread waits for it.
+        let _ = begin.send((epoch, messages));
+        Box::new(Sink { sender, owners, missing: 0 })
+    });
+    Ok((AuditLog { thread, done }, make))
+}
+
+struct Sink {
+    sender: SyncSender<Message>,
+    owners: Owners,
+    /// The facts that have found no room.
+    missing: u64,
+}
+
+impl AuditSink for Sink {
+    fn record(&mut self, facts: Vec<Audited>, ledger: &Ledger) {
+        if self.missing > 0 {
+            let Some(at) = facts.last().map(|fact| fact.at) else { return };
+            let missing = self.missing + facts.len() as u64;
+            let live = ledger.flow_ids().map(str::to_owned).collect();
+            self.missing = match self.sender.try_send(Message::Missing { at, facts: missing, live }) {
+                Ok(()) => 0,
+                Err(_) => missing,
+            };
+            return;
+        }
+        for fact in facts {
+            let pid = flow_of(&fact.fact).and_then(|id| (self.owners)(id));
+            if self.missing > 0 {
+                self.missing += 1;
+            } else if let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Fact(fact, pid)) {
+                self.missing = 1;
+            }
+        }
+    }
+}
+
+/// The flow whose process a line names.
+fn flow_of(fact: &AuditFact) -> Option<&str> {
+    match fact {
+        AuditFact::Decided { operation, .. } => match &**operation {
+            Operation::Reserve(ladder) => Some(&ladder.request.id),
+            _ => None,
+        },
+        AuditFact::Refused { decision, .. } => decision.id(),
+        _ => None,
+    }
+}

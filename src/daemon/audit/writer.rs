@@ -1,0 +1,272 @@
+//! The thread that writes the audit log.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use flowspec::{Micros, Moment};
+
+use super::files::AuditFiles;
+use super::sink::Message;
+use crate::telemetry::audit::AuditTrail;
+
+/// When a new file begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// In bytes, beyond what the file states at its begin.
+    pub(super) size: u64,
+    pub(super) age: Micros,
+}
+
+pub(super) struct Writer {
+    trail: AuditTrail,
+    files: AuditFiles,
+    limits: Limits,
+    /// The lines that are not written yet, and how many facts they are.
+    lines: String,
+    facts: u64,
+    /// What was written to the file since its begin.
+    written: u64,
+    began: Moment,
+    now: Moment,
+    /// The facts that are missing since the log cannot be written.
+    missing: u64,
+    trouble: Option<String>,
+}
+
+/// The bytes that are written at once.
+const CHUNK: usize = 64 << 10;
+
+/// How often a log that cannot be written is tried, and its file looked for.
+const RETRY: Duration = Duration::from_secs(5);
+
+impl Writer {
+    pub(super) fn new(trail: AuditTrail, files: AuditFiles, limits: Limits) -> Self {
+        let (began, now) = (Moment::START, Moment::START);
+        let (lines, facts, written, missing, trouble) = (String::new(), 0, 0, 0, None);
+        Self { trail, files, limits, lines, facts, written, began, now, missing, trouble }
+    }
+
+    /// Writes until the engine has ended.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        self.restate();
+        self.flush();
+        loop {
+            match messages.recv_timeout(RETRY) {
+                Ok(message) => self.take(message),
+                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            loop {
+                match messages.try_recv() {
+                    Ok(message) => self.take(message),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            self.flush();
+        }
+        self.lines = self.trail.stopped(self.now);
+        self.flush();
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Fact(fact, pid) => {
+                self.now = fact.at;
+                self.lines.push_str(&self.trail.lines(&fact, pid));
+                self.facts += 1;
+            }
+            Message::Missing { at, facts, live } => {
+                self.now = at;
+                self.flush();
+                self.trail.resume(&live);
+                self.missing += facts;
+                tracing::warn!(facts, "audit log: facts found no room in the queue");
+            }
+        }
+        if self.lines.len() >= CHUNK {
+            self.flush();
+        }
+    }
+
+    /// Writes what is waiting. What cannot be written is counted, and its lines are gone.
+    fn flush(&mut self) {
+        if self.missing > 0 {
+            self.missing += std::mem::take(&mut self.facts);
+            self.lines.clear();
+            let (gap, missing) = (self.trail.gap(self.now, self.missing), self.missing);
+            self.lines.push_str(&gap);
+            self.restate();
+            let lines = std::mem::take(&mut self.lines);
+            if self.append(&lines) {
+                (self.missing, self.facts) = (0, 0);
+                tracing::warn!(missing, "audit log: it is written again, and facts are missing");
+            }
+            return;
+        }
+        let lines = std::mem::take(&mut self.lines);
+        if lines.is_empty() {
+            return;
+        }
+        let facts = std::mem::take(&mut self.facts);
+        if !self.append(&lines) {
+            self.missing = facts.max(1);
+            return;
+        }
+        self.written += lines.len() as u64;
+        let age = self.now.saturating_since(self.began);
+        if self.written >= self.limits.size || age >= self.limits.age {
+            self.rotate();
+        }
+    }
+
+    fn append(&mut self, lines: &str) -> bool {
+        let result = self.files.append(lines.as_bytes());
+        self.note("write", result)
+    }
+
+    fn rotate(&mut self) {
+        let result = self.files.rotate();
+        // Where no new file can be made, this one goes on.
+        (self.written, self.began) = (0, self.now);
+        if self.note("rename", result) {
+            self.state();
+        }
+    }
+
+    /// Looks after a log that cannot be written, and after a file that another program has moved away.
+    fn look(&mut self) {
+        if self.files.is_replaced() {
+            let result = self.files.reopen();
+            if self.note("open", result) {
+                self.state();
+            }
+        }
+    }
+
+    /// The begin of a file is written.
+    fn state(&mut self) {
+        self.restate();
+        let lines = std::mem::take(&mut self.lines);
+        if !self.append(&lines) {
+            self.missing = 1;
+        }
+    }
+
+    /// Adds what a file begins with to the lines that wait.
+    fn restate(&mut self) {
+        self.lines.push_str(&self.trail.restate(self.now));
+        (self.written, self.began) = (0, self.now);
+    }
+
+    /// Reports a failure once, for as long as it is the same.
+    fn note(&mut self, call: &str, result: io::Result<()>) -> bool {
+        match result {
+            Ok(()) => {
+                self.trouble = None;
+                true
+            }
+            Err(error) => {
+                let trouble = format!("{call}: {error}");
+                if self.trouble.as_ref() != Some(&trouble) {
+                    tracing::error!(call, error = %error, "audit log: it cannot be written; admission goes on");
+                    self.trouble = Some(trouble);
+                }
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::admission::{NewFlow, Operation, Request};
+    use crate::manager::DryRun;
+    use crate::policy::{Policy, Source};
+    use crate::telemetry::audit::{AuditRun, Audited};
+
+    const POLICY: &str = "version = 1\n[interface.eth0]\negress = { capacity = \"80 Mbit/s\" }\n";
+
+    fn policy() -> Policy {
+        Policy::parse(&[Source { name: "p.toml", text: POLICY }]).unwrap().0
+    }
+
+    fn writer(path: &Path, limits: Limits) -> Writer {
+        let run = AuditRun { run: "r".into(), version: "0".into(), pid: 1 };
+        let trail = AuditTrail::new(run, Moment::START, &policy());
+        Writer::new(trail, AuditFiles::open(path, 3).unwrap(), limits)
+    }
+
+    /// The facts of so many flows of 1 Mbit/s.
+    fn facts(flows: u64) -> Vec<Audited> {
+        let mut dry_run = DryRun::new(std::sync::Arc::new(policy()));
+        dry_run.record_audit();
+        for number in 0..flows {
+            let spec =
+                flowspec::Flowspec::guaranteed(flowspec::Rate::from_mbit(1), flowspec::Bytes::new(9000));
+            let flow = NewFlow { id: &format!("v{number}"), interface: "eth0" };
+            let request = Request::new(flow, flowspec::Qos::sending(spec));
+            dry_run.decide(Operation::Reserve(Box::new(request.into())), Moment::from_micros(number));
+        }
+        dry_run.take_audit()
+    }
+
+    fn operations(path: &Path) -> Vec<String> {
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.map(|line| line["op"].as_str().unwrap().to_owned()).collect()
+    }
+
+    const LARGE: Limits = Limits { size: 1 << 30, age: Micros::new(u64::MAX) };
+
+    #[test]
+    fn what_a_full_disk_has_lost_is_counted_and_what_is_held_is_stated() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let mut writer = writer(Path::new("/dev/full"), LARGE);
+        for fact in facts(5) {
+            writer.take(Message::Fact(fact, None));
+            writer.flush();
+        }
+        assert_eq!(writer.missing, 5);
+        writer.files = AuditFiles::open(&path, 3).unwrap();
+        writer.flush();
+        assert_eq!(writer.missing, 0);
+        let expected = ["gap", "audit", "reserve", "reserve", "reserve", "reserve", "reserve"];
+        assert_eq!(operations(&path), expected);
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("{\"at_us\":4,"), "the time comes first");
+    }
+
+    #[test]
+    fn facts_without_room_are_counted_and_flows_that_have_ended_meanwhile_are_not_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit");
+        let mut writer = writer(&path, LARGE);
+        facts(3).into_iter().for_each(|fact| writer.take(Message::Fact(fact, None)));
+        let live = ["v1".to_owned(), "unknown".to_owned()].into();
+        writer.take(Message::Missing { at: Moment::from_micros(9), facts: 7, live });
+        writer.flush();
+        assert_eq!(operations(&path), ["reserve", "reserve", "reserve", "gap", "audit", "reserve"]);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"missing\":7"));
+    }
+
+    #[test]
+    fn a_file_that_is_large_or_old_is_followed_by_another_that_states_what_is_held() {
+        for limits in [Limits { size: 600, ..LARGE }, Limits { age: Micros::new(1), ..LARGE }] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("audit");
+            let mut writer = writer(&path, limits);
+            for fact in facts(6) {
+                writer.take(Message::Fact(fact, None));
+                writer.flush();
+            }
+            assert!(path.with_file_name("audit.3").exists() && !path.with_file_name("audit.4").exists());
+            let last = operations(&path);
+            let held = last.iter().skip(1).filter(|op| *op == "reserve").count();
+            assert!(last[0] == "audit" && held >= 5, "{limits:?}: {last:?}");
+        }
+    }
+}

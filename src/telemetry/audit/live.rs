@@ -1,0 +1,216 @@
+//! What is reserved at the end of a trail, as far as its lines say.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, ServiceType};
+
+use super::fact::{AuditFact, Audited};
+use crate::admission::{Decision, GroupRequest, Ladder, Operation};
+
+/// The flows that were preempted of late, which a flow that is not admitted after all gives back.
+const MOST_DISPLACED: usize = 1024;
+
+/// The interfaces that are remembered without flows.
+const MOST_LINKS: usize = 1024;
+
+/// What is reserved, with the requests that led to it.
+#[derive(Debug, Default)]
+pub(super) struct LiveState {
+    pub(super) links: BTreeMap<String, LinkState>,
+    pub(super) capacities: BTreeMap<(String, Direction), Rate>,
+    pub(super) measured: BTreeMap<(String, String), (Micros, Both<Rate>)>,
+    /// The groups that were made, and whether they end with their last members.
+    pub(super) groups: BTreeMap<String, (GroupRequest, bool)>,
+    /// In the order in which they were admitted.
+    flows: BTreeMap<u64, LiveFlow>,
+    places: HashMap<String, u64>,
+    admitted: u64,
+    displaced: VecDeque<(String, LiveFlow)>,
+}
+
+/// The kernel's parameters of a link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LinkState {
+    pub(super) mtu: Bytes,
+    pub(super) speed: Option<Rate>,
+    pub(super) programmed: Option<bool>,
+}
+
+/// A flow that holds a reservation.
+#[derive(Clone, Debug)]
+pub(super) struct LiveFlow {
+    /// Its request for the rendition that it has.
+    pub(super) ladder: Ladder,
+    /// When it ends unless it is refreshed.
+    pub(super) expires: Option<Moment>,
+    pub(super) pid: Option<u32>,
+}
+
+impl LiveState {
+    pub(super) fn flows(&self) -> impl Iterator<Item = &LiveFlow> {
+        self.flows.values()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// The flow of an id.
+    pub(super) fn flow(&self, id: &str) -> Option<&LiveFlow> {
+        self.flows.get(self.places.get(id)?)
+    }
+
+    /// Only these flows hold a reservation: facts are missing.
+    pub(super) fn keep(&mut self, is_live: impl Fn(&str) -> bool) {
+        let gone: Vec<_> = self.places.keys().filter(|id| !is_live(id)).cloned().collect();
+        gone.iter().for_each(|id| drop(self.end(id)));
+    }
+
+    pub(super) fn follow(&mut self, audited: &Audited, pid: Option<u32>) {
+        match &audited.fact {
+            AuditFact::Decided { operation, decision } => {
+                self.end_those_of(decision);
+                if decision.is_ok() {
+                    self.decided(audited.at, (operation, decision), pid);
+                }
+            }
+            AuditFact::Refused { decision, .. } => self.end_those_of(decision),
+            AuditFact::Renegotiating { .. } | AuditFact::Reloaded(_) => {}
+            AuditFact::Renegotiated { id, flowspecs, decision } => {
+                self.end_those_of(decision);
+                if let Some(flowspecs) = flowspecs {
+                    self.renegotiated(id, flowspecs);
+                }
+            }
+            AuditFact::TakenBack { id } => drop(self.end(id)),
+            AuditFact::Reinstated { by, ids } => self.reinstate(by, ids),
+            AuditFact::Ended { ids } => ids.iter().for_each(|id| drop(self.end(id))),
+            AuditFact::Link { interface, mtu, speed, again: _ } => {
+                self.bound_links();
+                let programmed = self.links.get(interface).and_then(|link| link.programmed);
+                self.links.insert(interface.clone(), LinkState { mtu: *mtu, speed: *speed, programmed });
+            }
+            AuditFact::Programmed { interface, programmed } => {
+                if let Some(link) = self.links.get_mut(interface) {
+                    link.programmed = Some(*programmed);
+                }
+            }
+        }
+    }
+
+    fn decided(&mut self, at: Moment, (operation, decision): (&Operation, &Decision), pid: Option<u32>) {
+        match operation {
+            Operation::Reserve(ladder) => {
+                for id in decision.preempted() {
+                    if let Some(flow) = self.end(id) {
+                        self.displaced.push_back((ladder.request.id.clone(), flow));
+                    }
+                }
+                while self.displaced.len() > MOST_DISPLACED {
+                    self.displaced.pop_front();
+                }
+                let expires = ladder.request.time_to_live.map(|time| at.saturating_add(time));
+                let flow = LiveFlow { ladder: granted(ladder, decision), expires, pid };
+                self.insert(flow);
+            }
+            Operation::Renegotiate { id, flowspecs } => self.renegotiated(id, flowspecs),
+            Operation::Refresh { id, time_to_live } => {
+                let place = self.places.get(id);
+                if let Some(flow) = place.and_then(|place| self.flows.get_mut(place)) {
+                    flow.expires = Some(at.saturating_add(*time_to_live));
+                }
+            }
+            Operation::Release { id } => drop(self.end(id)),
+            Operation::Group(request) => {
+                self.groups.insert(request.id.clone(), ((**request).clone(), false));
+            }
+            Operation::Ungroup { id } => {
+                let has_members = self.flows().any(|flow| flow.ladder.request.group.as_ref() == Some(id));
+                match self.groups.get_mut(id).filter(|_| has_members) {
+                    Some((_, closing)) => *closing = true,
+                    None => drop(self.groups.remove(id)),
+                }
+            }
+            Operation::Capacity { interface, direction, capacity } => {
+                self.capacities.insert((interface.clone(), *direction), *capacity);
+            }
+            Operation::Measure { interface, class, window, rate } => {
+                self.measured.insert((interface.clone(), class.clone()), (*window, *rate));
+            }
+            Operation::Peer { .. } | Operation::Query { .. } | Operation::Tick => {}
+        }
+    }
+
+    fn insert(&mut self, flow: LiveFlow) {
+        self.admitted += 1;
+        let id = flow.ladder.request.id.clone();
+        drop(self.end(&id));
+        self.places.insert(id, self.admitted);
+        self.flows.insert(self.admitted, flow);
+    }
+
+    fn end(&mut self, id: &str) -> Option<LiveFlow> {
+        let flow = self.flows.remove(&self.places.remove(id)?)?;
+        if let Some(group) = &flow.ladder.request.group
+            && self.groups.get(group).is_some_and(|(_, closing)| *closing)
+            && !self.flows().any(|other| other.ladder.request.group.as_ref() == Some(group))
+        {
+            self.groups.remove(group);
+        }
+        Some(flow)
+    }
+
+    /// Flows that a decision says have ended.
+    fn end_those_of(&mut self, decision: &Decision) {
+        let Decision { expired, dead, stalled, .. } = decision;
+        let ended = expired.iter().chain(dead).chain(stalled).chain(decision.shed());
+        ended.for_each(|id| drop(self.end(id)));
+    }
+
+    fn renegotiated(&mut self, id: &str, flowspecs: &Both<Option<Flowspec>>) {
+        let place = self.places.get(id);
+        let Some(flow) = place.and_then(|place| self.flows.get_mut(place)) else { return };
+        let Ladder { request, first, .. } = &mut flow.ladder;
+        for direction in Direction::BOTH {
+            let spec = flowspecs.get(direction).filter(|spec| spec.service_type != ServiceType::NoChange);
+            if let Some(spec) = spec {
+                *request.qos.get_mut(direction) = spec;
+                *first = None;
+            }
+        }
+    }
+
+    fn reinstate(&mut self, by: &str, ids: &[String]) {
+        let is_back = |flow: &(String, LiveFlow)| flow.0 == by && ids.contains(&flow.1.ladder.request.id);
+        let (back, displaced): (VecDeque<_>, _) =
+            std::mem::take(&mut self.displaced).into_iter().partition(is_back);
+        self.displaced = displaced;
+        back.into_iter().for_each(|(_, flow)| self.insert(flow));
+    }
+
+    /// Forgets links that no flow uses, where there are too many.
+    fn bound_links(&mut self) {
+        if self.links.len() < MOST_LINKS {
+            return;
+        }
+        let used: std::collections::BTreeSet<_> =
+            self.flows().map(|flow| flow.ladder.request.interface.clone()).collect();
+        self.links.retain(|name, _| used.contains(name));
+        self.capacities.retain(|(name, _), _| used.contains(name));
+        self.measured.retain(|(name, _), _| used.contains(name));
+    }
+}
+
+/// A request for the rendition that was admitted, and no other.
+fn granted(ladder: &Ladder, decision: &Decision) -> Ladder {
+    let Ladder { request, first, renditions } = ladder;
+    let rendition = decision.rendition().filter(|_| !decision.is_first_rendition());
+    let lower = renditions.iter().find(|(name, _)| Some(name.as_str()) == rendition);
+    let (first, qos): (Option<String>, Qos) = match lower {
+        Some((name, qos)) => (Some(name.clone()), *qos),
+        None => (first.clone(), request.qos),
+    };
+    let mut request = request.clone();
+    (request.qos, request.wait) = (qos, false);
+    Ladder { request, first, renditions: Vec::new() }
+}
