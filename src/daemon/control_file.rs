@@ -1,5 +1,6 @@
 //! The control socket and its file.
 
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 
 use tokio::net::UnixListener;
@@ -11,7 +12,8 @@ use crate::failure::KernelCall;
 /// The control socket, listening. Dropped, it removes its file.
 pub(super) struct ControlFile {
     pub(super) listener: UnixListener,
-    _file: SocketFile,
+    /// `None` where the service manager has made the file, and keeps it.
+    _file: Option<SocketFile>,
 }
 
 /// Every user may connect: what a user may do is decided by its credentials.
@@ -25,7 +27,17 @@ impl ControlFile {
         let (listener, file) = SocketFile::listen(path, MODE)?;
         let failed = |error| KernelCall("epoll_ctl").failed(path.display().to_string(), error);
         let listener = UnixListener::from_std(listener).map_err(failed)?;
-        Ok(Self { listener, _file: file })
+        Ok(Self { listener, _file: Some(file) })
+    }
+
+    /// A socket that the service manager listens on, and passes to one daemon after the other.
+    ///
+    /// - **Errors**: the kernel's.
+    pub(super) fn passed(listener: StdListener, path: &Path) -> Result<Self, DaemonError> {
+        let failed = |call| move |error| KernelCall(call).failed(path.display().to_string(), error);
+        listener.set_nonblocking(true).map_err(failed("fcntl"))?;
+        let listener = UnixListener::from_std(listener).map_err(failed("epoll_ctl"))?;
+        Ok(Self { listener, _file: None })
     }
 }
 

@@ -13,7 +13,7 @@
 //! `calls` answer each call in its order; `streams` answers those with many replies. `holdings` knows which connection or
 //! socket each reservation lives with, and `sockets` ends those whose sockets have ended. `users` bounds what one user takes.
 //! `http` serves metrics, health and readiness, beside all of these and without a part in them; `observed` is what it shows of the daemon itself.
-//! `audit` writes the audit log.
+//! `audit` writes the audit log, and `service` tells systemd what the daemon does.
 //!
 //! # After a kill
 //!
@@ -44,6 +44,7 @@ mod replies;
 mod requests;
 mod saved;
 mod server;
+mod service;
 mod socket_file;
 mod sockets;
 mod state;

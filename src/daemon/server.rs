@@ -1,6 +1,7 @@
 //! The daemon: starts the engine, accepts connections and serves them, and ends.
 
 use std::future::Future;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +28,7 @@ use super::options::DaemonOptions;
 use super::peer::Peer;
 use super::recovery::{Recovered, Recovery, end_unclaimed, state_path};
 use super::replies::refuse;
+use super::service::{keep_alive, tell_stopping};
 use super::sockets::follow_ends;
 use super::state::{Server, administrators, read};
 use super::users::{UserLimits, Users};
@@ -36,6 +38,7 @@ use crate::control::limits::{
 use crate::control::{ControlError, DEFAULT_SOCKET, Notice};
 use crate::engine::{Adoptions, Engine, EngineError, Events, InterfaceReport, KeptReservations, LocalEngine};
 use crate::linux::{Netlink, SocketEnds, random_name, system_id};
+use crate::linux::service_manager::passed_listener;
 #[cfg(feature = "cli")]
 use crate::policy::HttpAddress;
 use crate::policy::Policy;
@@ -56,6 +59,9 @@ pub struct Daemon {
 #[derive(Clone)]
 pub struct DaemonHandle(Arc<Server>);
 
+/// The name of a passed socket that is not the control socket.
+const HTTP_SOCKET: &str = "http";
+
 /// The pause after a connection that could not be accepted, since descriptors are exhausted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -69,7 +75,12 @@ impl Daemon {
         let socket = socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
         let administrators = administrators(&policy)?;
         // Before the engine: a second daemon must not touch what the first has programmed.
-        let control = ControlFile::listen(&socket)?;
+        let passed = passed_listener(&[HTTP_SOCKET])?;
+        let socket = passed.as_ref().and_then(path_of).unwrap_or(socket);
+        let control = match passed {
+            Some(listener) => ControlFile::passed(listener, &socket)?,
+            None => ControlFile::listen(&socket)?,
+        };
         let http = options.http.or_else(|| policy.daemon.as_ref()?.http.clone());
         #[cfg(feature = "cli")]
         let http = http.map(|address| BoundEndpoint::bind(&address, administrators)).transpose()?;
@@ -155,11 +166,14 @@ impl Daemon {
         let (engine, holdings) = (Arc::clone(&server.engine), Arc::clone(&server.holdings));
         let unclaimed = tokio::spawn(end_unclaimed(engine, holdings, state.grace));
         let ended = follow_ends(ends, Arc::clone(&server.holdings));
+        server.tell_ready();
         let result = tokio::select! {
             () = accept(&server, &control) => Ok(()),
             result = ended => result.map_err(DaemonError::from),
+            () = keep_alive(&server) => Ok(()),
             () = stop => Ok(()),
         };
+        tell_stopping();
         // No client finds a daemon that does not answer any more.
         drop(control);
         #[cfg(feature = "cli")]
@@ -194,6 +208,11 @@ impl DaemonHandle {
     pub async fn report(&self) -> Result<Vec<InterfaceReport>, EngineError> {
         self.0.engine.report().await
     }
+}
+
+/// The path at which a socket listens that the service manager has made.
+fn path_of(listener: &UnixListener) -> Option<PathBuf> {
+    listener.local_addr().ok()?.as_pathname().map(Path::to_owned)
 }
 
 /// Starts the engine, with its audit log where the policy wants one.

@@ -11,6 +11,7 @@ use super::holdings::Holdings;
 use super::notices::Notices;
 use super::observed::Observed;
 use super::requests::{failed, value};
+use super::service::tell_reloading;
 use super::users::Users;
 use crate::control::{ControlError, PolicyProblem};
 use crate::engine::LocalEngine;
@@ -50,8 +51,10 @@ impl Server {
     /// Reads the policy's files again and uses them from now on.
     pub(super) async fn reload(&self) -> Result<Value, ControlError> {
         let _one = self.reload.lock().await;
+        tell_reloading();
         let reloaded = self.replace_policy().await;
         self.observed.reloaded(reloaded.is_ok());
+        self.tell_ready();
         reloaded
     }
 

@@ -54,6 +54,7 @@ mod request;
 mod routes;
 mod saved;
 mod serve;
+pub mod service_manager;
 pub mod socket;
 mod socket_ends;
 mod socket_option;

@@ -19,4 +19,5 @@ mod lifetimes;
 mod page;
 mod program;
 mod recovery;
+mod service;
 mod users;

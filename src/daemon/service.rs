@@ -1,0 +1,69 @@
+//! The daemon as a service of systemd: that it is ready, reloads, stops, and is alive.
+//!
+//! Without a service manager nothing is sent. What cannot be sent is logged, and nothing else fails.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::state::Server;
+use crate::admission::Operation;
+use crate::engine::Engine;
+use crate::linux::service_manager::{monotonic_micros, notify, watchdog};
+
+/// How often the status is sent where no watchdog waits.
+const STATUS: Duration = Duration::from_secs(10);
+
+impl Server {
+    /// The daemon serves: its socket listens, and the kernel has answered about the interfaces of the policy.
+    pub(super) fn tell_ready(&self) {
+        tell(&format!("READY=1\n{}", self.status_line()));
+    }
+
+    fn status_line(&self) -> String {
+        let (flows, connections) = (self.holdings.count(), self.users.connections());
+        let mut status = format!("STATUS={flows} reservations, {connections} connections");
+        if self.is_draining() {
+            // Writing to a String cannot fail.
+            let _ = write!(status, ", draining");
+        }
+        status
+    }
+}
+
+/// The policy is being read again; [`Server::tell_ready`] follows.
+pub(super) fn tell_reloading() {
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_micros()));
+}
+
+/// The daemon ends.
+pub(super) fn tell_stopping() {
+    tell("STOPPING=1\nSTATUS=stopping");
+}
+
+/// Tells that the daemon is alive, for ever. The watchdog is fed once the engine has answered an operation: while it does
+/// not, nothing is sent, and the service manager ends the daemon.
+pub(super) async fn keep_alive(server: &Server) {
+    let limit = watchdog();
+    // Half of the limit, as sd_watchdog_enabled(3) recommends.
+    let period = limit.map_or(STATUS, |limit| limit / 2).max(Duration::from_millis(1));
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let answer = timeout(period, server.engine.submit(Operation::Tick)).await;
+        match (answer, limit) {
+            (Ok(Ok(_)), Some(_)) => tell(&format!("WATCHDOG=1\n{}", server.status_line())),
+            (Ok(Ok(_)), None) => tell(&server.status_line()),
+            (Ok(Err(error)), _) => tracing::error!(%error, "the engine does not admit"),
+            (Err(_), _) => tracing::error!("the engine does not answer"),
+        }
+    }
+}
+
+fn tell(state: &str) {
+    if let Err(error) = notify(state) {
+        tracing::warn!(%error, "NOTIFY_SOCKET: the service manager was not notified");
+    }
+}
