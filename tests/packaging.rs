@@ -124,3 +124,62 @@ fn every_alert_has_a_test() {
     assert!(alerts.len() > 10);
     assert_eq!(alerts, names("packaging/prometheus/gqos.rules.test.yml", "alertname:"));
 }
+
+#[test]
+fn systemd_accepts_the_units() {
+    if !installed(&["systemd-analyze"]) {
+        return;
+    }
+    // The program need not be installed: its path is that of this test's.
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["gqos.service", "gqos.socket"] {
+        let unit = std::fs::read_to_string(format!("packaging/systemd/{name}")).unwrap();
+        let unit = unit.replace("/usr/bin/gqos", env!("CARGO_BIN_EXE_gqos"));
+        std::fs::write(directory.path().join(name), unit).unwrap();
+    }
+    let mut command = Command::new("systemd-analyze");
+    command.args(["verify", "--man=no", "--recursive-errors=no"]).current_dir(directory.path());
+    let output = command.args(["./gqos.service", "./gqos.socket"]).output().unwrap();
+    let problems = String::from_utf8_lossy(&output.stderr).into_owned();
+    let own: Vec<_> = problems.lines().filter(|line| line.contains("gqos.")).collect();
+    assert!(own.is_empty(), "{problems}");
+}
+
+#[test]
+fn the_package_has_what_the_tree_has() {
+    let manifest = std::fs::read_to_string("Cargo.toml").unwrap();
+    let assets =
+        manifest.lines().skip_while(|line| *line != "assets = [").skip(1).take_while(|line| *line != "]");
+    let mut own = 0;
+    for asset in assets {
+        let [_, path, _, target, _, mode, _] = asset.split('"').collect::<Vec<_>>()[..] else {
+            panic!("no asset: {asset}")
+        };
+        assert!(target.starts_with("usr/") || target.starts_with("etc/"), "{asset}");
+        assert!(["644", "755"].contains(&mode), "{asset}");
+        // What packaging/deb.sh makes.
+        if path.starts_with("target/") {
+            continue;
+        }
+        let (directory, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let suffix = name.trim_start_matches('*');
+        let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+        let found = entries.filter(|entry| entry.to_str().unwrap().ends_with(suffix)).count();
+        assert!(found > 0, "{asset}");
+        own += 1;
+    }
+    assert!(own >= 8, "{own} files");
+    for script in ["deb.sh", "deb/postinst", "deb/prerm", "deb/postrm"] {
+        let checked = Command::new("sh").arg("-n").arg(format!("packaging/{script}")).status().unwrap();
+        assert!(checked.success(), "{script}");
+    }
+}
+
+#[test]
+fn the_policy_of_the_package_is_valid() {
+    let output = Command::new(env!("CARGO_BIN_EXE_gqos"))
+        .args(["check", "packaging/deb/policy.toml"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
