@@ -13,10 +13,12 @@ use gqos::policy::HttpAddress;
 use gqos::telemetry::Recorded;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
 
 use super::failure::{CommandFailure, Exit};
 use super::input::load_policy;
 use super::kernel::refused;
+use super::plain::plain;
 use super::signals::signalled;
 
 /// Run the host-wide manager: one budget for all processes, which ask on a control socket.
@@ -64,6 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
 
 async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let Arguments { policy, socket, http, log_format } = arguments;
+    log_facts(*log_format);
     let options = DaemonOptions { policy: policy.clone(), socket: socket.clone(), http: http.clone() };
     let daemon = Daemon::start(options).await.map_err(failure)?;
     let handle = daemon.handle();
@@ -127,6 +130,18 @@ async fn log(mut events: Events, format: LogFormat) {
     }
 }
 
+/// Writes what the library logs on standard error, beside the events.
+fn log_facts(format: LogFormat) {
+    let builder =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(Level::INFO).with_ansi(false);
+    // Where another subscriber is set already, it stays.
+    let _ = match format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::None => Ok(()),
+    };
+}
+
 /// An event as a line of the log.
 fn line(event: &Recorded, format: LogFormat) -> Option<String> {
     let json = serde_json::to_value(event).ok()?;
@@ -137,7 +152,7 @@ fn line(event: &Recorded, format: LogFormat) -> Option<String> {
     let name = fields.get("event").and_then(Value::as_str).unwrap_or_default();
     let shown = fields.iter().filter(|(key, value)| *key != "event" && !value.is_null());
     let shown: Vec<_> = shown.map(|(key, value)| format!("{key}={value}")).collect();
-    Some(format!("{name} {}", shown.join(" ")))
+    Some(plain(&format!("{name} {}", shown.join(" "))).into_owned())
 }
 
 fn failure(error: DaemonError) -> CommandFailure {

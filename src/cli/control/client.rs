@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use gqos::control::limits::MOST_REPLY_BYTES;
@@ -57,6 +58,15 @@ impl SocketArgument {
 }
 
 impl ControlClient {
+    /// Gives a reply up that takes longer than this.
+    ///
+    /// - **Errors**: the kernel's.
+    pub(super) fn limit_waits(&self, most: Duration) -> Result<(), CommandFailure> {
+        let result =
+            self.stream.set_read_timeout(Some(most)).and_then(|()| self.stream.set_write_timeout(Some(most)));
+        result.map_err(|cause| self.ended(&cause.to_string()))
+    }
+
     /// Sends a call.
     ///
     /// - **Errors**: the daemon has ended.

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use gqos::control::{Call, FlowBatch, FlowRecord, Flows, Request};
 
-use super::client::{SocketArgument, failure};
+use super::client::{ControlClient, SocketArgument, failure};
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::print;
+use crate::cli::plain::plain;
 
 /// List the flows that hold reservations: one's own, and for an administrator those of all users.
 #[derive(Debug, clap::Args)]
@@ -50,16 +51,7 @@ enum Order {
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let mut client = arguments.socket.connect()?;
-    client.send(&Call::new(&Request::Flows(Flows { interface: arguments.interface.clone() })))?;
-    let mut flows = Vec::new();
-    loop {
-        let reply = client.reply()?;
-        let continues = reply.continues;
-        flows.extend(reply.parameters::<FlowBatch>().map_err(failure)?.flows);
-        if !continues {
-            break;
-        }
-    }
+    let mut flows = fetch(&mut client, arguments.interface.clone())?;
     flows.retain(|flow| arguments.takes(flow));
     arguments.sort.apply(&mut flows);
     let mut document = String::new();
@@ -76,6 +68,23 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     }
     print(&document)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The flows of an interface, or of all.
+pub(super) fn fetch(
+    client: &mut ControlClient,
+    interface: Option<String>,
+) -> Result<Vec<FlowRecord>, CommandFailure> {
+    client.send(&Call::new(&Request::Flows(Flows { interface })))?;
+    let mut flows = Vec::new();
+    loop {
+        let reply = client.reply()?;
+        let continues = reply.continues;
+        flows.extend(reply.parameters::<FlowBatch>().map_err(failure)?.flows);
+        if !continues {
+            return Ok(flows);
+        }
+    }
 }
 
 impl Arguments {
@@ -108,12 +117,12 @@ fn cells(flow: &FlowRecord) -> [String; 8] {
     let FlowRecord { id, interface, charged, group, class, uid, pid, .. } = flow;
     let none = || "-".to_owned();
     [
-        id.clone(),
-        interface.clone(),
+        plain(id).into_owned(),
+        plain(interface).into_owned(),
         charged.sending.to_string(),
         charged.receiving.to_string(),
         class.map_or_else(none, |class| class.to_string()),
-        group.clone().unwrap_or_else(none),
+        group.as_ref().map_or_else(none, |group| plain(group).into_owned()),
         uid.to_string(),
         pid.map_or_else(none, |pid| pid.to_string()),
     ]

@@ -1,4 +1,4 @@
-//! Commands that call the daemon's control socket: `call`, `status`, `flows`, `events`, `reload` and `drain`.
+//! Commands that call the daemon's control socket: `call`, `status`, `flows`, `events`, `reload`, `drain` and `top`.
 //!
 //! # Types
 //!
@@ -16,5 +16,6 @@ pub(super) mod events;
 pub(super) mod flows;
 pub(super) mod reload;
 pub(super) mod status;
+pub(super) mod top;
 
 pub(super) use client::SocketArgument;

@@ -3,16 +3,21 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use flowspec::Direction;
 use gqos::control::{ClassRecord, InterfaceRecord, Request, Status, StatusReply};
 
 use super::client::SocketArgument;
 use crate::cli::failure::{CommandFailure, Exit};
 use crate::cli::output::{counted, print};
+use crate::cli::plain::plain;
 
 /// Show what is reserved, used and free on each interface of the daemon.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {
+    /// Show this interface alone.
+    #[arg(long, short, value_name = "INTERFACE")]
+    interface: Option<String>,
     /// List the kernel's classes.
     #[arg(long)]
     classes: bool,
@@ -25,7 +30,16 @@ pub(in crate::cli) struct Arguments {
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let request = Request::Status(Status { classes: arguments.classes.then_some(true) });
-    let status: StatusReply = arguments.socket.connect()?.call(&request)?;
+    let mut status: StatusReply = arguments.socket.connect()?.call(&request)?;
+    if let Some(name) = &arguments.interface {
+        status.interfaces.retain(|record| record.interface == *name);
+        if status.interfaces.is_empty() {
+            return Err(CommandFailure::new(
+                Exit::Difference,
+                anyhow!("the daemon has no interface {name:?}"),
+            ));
+        }
+    }
     let document = match arguments.json {
         true => {
             serde_json::to_string(&status).map_err(|error| CommandFailure::new(Exit::OsError, error))? + "\n"
@@ -79,7 +93,8 @@ fn text(status: &StatusReply) -> String {
             let ClassRecord { class, flow, rate, sent_bytes, dropped } = class;
             let _ = writeln!(
                 text,
-                "  {class} {flow}: {rate}, {sent_bytes} bytes sent, {dropped} packets dropped"
+                "  {class} {}: {rate}, {sent_bytes} bytes sent, {dropped} packets dropped",
+                plain(flow)
             );
         }
     }

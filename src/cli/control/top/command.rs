@@ -1,0 +1,160 @@
+//! The terminal of `gqos top`, and its connection to the daemon.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use gqos::control::{Request, Status};
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+
+use super::super::client::{ControlClient, SocketArgument};
+use super::super::flows::fetch;
+use super::state::{Reading, TopState};
+use super::view::view;
+use crate::cli::failure::{CommandFailure, Exit};
+use crate::cli::stopwatch::Stopwatch;
+
+/// Watch the daemon's interfaces and flows on a terminal, once a second.
+///
+/// Keys: q quits, s sorts, / filters, p pauses, ? shows the others. Where the daemon ends, the view waits for the next one.
+/// Without a terminal, use gqos status and gqos flows.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The seconds between two readings.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    interval: u64,
+    /// Show flows whose id, interface or group contains this text.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+    #[command(flatten)]
+    socket: SocketArgument,
+}
+
+/// How long a reply may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
+    if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+        let problem = anyhow!("gqos top needs a terminal; gqos status and gqos flows print once");
+        return Err(CommandFailure::new(Exit::Usage, problem));
+    }
+    // A daemon that is not there is said before the terminal changes.
+    let client = connect(&arguments.socket)?;
+    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let state = TopState { filter: arguments.filter.clone(), colours, ..TopState::default() };
+    let mut top = Top { arguments, state, client: Some(client), clock: Stopwatch::start(), next: 0 };
+    let mut terminal =
+        ratatui::try_init().map_err(|error| CommandFailure::os("tcsetattr", "the terminal", error))?;
+    let result = top.watch(&mut terminal);
+    ratatui::restore();
+    result.map(|()| ExitCode::SUCCESS).map_err(|error| CommandFailure::os("read", "the terminal", error))
+}
+
+struct Top<'a> {
+    arguments: &'a Arguments,
+    state: TopState,
+    client: Option<ControlClient>,
+    clock: Stopwatch,
+    /// When the daemon is read next, in milliseconds.
+    next: u64,
+}
+
+impl Top<'_> {
+    fn watch(&mut self, terminal: &mut DefaultTerminal) -> std::io::Result<()> {
+        loop {
+            let now = self.now();
+            if now >= self.next {
+                self.next = now + self.arguments.interval * 1000;
+                if !self.state.is_paused {
+                    self.read();
+                }
+            }
+            terminal.draw(|frame| view(&self.state, frame))?;
+            let wait = Duration::from_millis(self.next.saturating_sub(self.now()));
+            if event::poll(wait)?
+                && let Event::Key(key) = event::read()?
+                && key.kind != KeyEventKind::Release
+                && self.key(key.code, key.modifiers)
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Reads the daemon, and connects again where the connection has ended.
+    fn read(&mut self) {
+        let read = self.reading();
+        match read {
+            Ok(reading) => self.state.read(reading),
+            Err(failure) => {
+                self.client = None;
+                self.state.trouble = Some(format!("{:#}", failure.error));
+            }
+        }
+    }
+
+    fn reading(&mut self) -> Result<Reading, CommandFailure> {
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => connect(&self.arguments.socket)?,
+        };
+        let status = client.call(&Request::Status(Status { classes: Some(true) }))?;
+        let flows = fetch(&mut client, None)?;
+        self.client = Some(client);
+        Ok(Reading { at: self.now(), status, flows })
+    }
+
+    /// A key was pressed. Whether the command ends.
+    fn key(&mut self, code: KeyCode, modifiers: KeyModifiers) -> bool {
+        let state = &mut self.state;
+        if code == KeyCode::Char('c') && modifiers.contains(KeyModifiers::CONTROL) {
+            return true;
+        }
+        if state.is_typing {
+            match code {
+                KeyCode::Enter => state.is_typing = false,
+                KeyCode::Esc => {
+                    state.is_typing = false;
+                    state.filter.clear();
+                }
+                KeyCode::Backspace => drop(state.filter.pop()),
+                KeyCode::Char(letter) if state.filter.len() < MOST_FILTER => state.filter.push(letter),
+                _ => {}
+            }
+            return false;
+        }
+        match code {
+            KeyCode::Esc if state.shows_help => state.shows_help = false,
+            KeyCode::Char('q') | KeyCode::Esc => return true,
+            KeyCode::Char('s') => state.order = state.order.next(),
+            KeyCode::Char('/') => state.is_typing = true,
+            KeyCode::Char('p' | ' ') => state.is_paused = !state.is_paused,
+            KeyCode::Char('?' | 'h') => state.shows_help = !state.shows_help,
+            KeyCode::Char('j') | KeyCode::Down => state.scroll(true, 1),
+            KeyCode::Char('k') | KeyCode::Up => state.scroll(false, 1),
+            KeyCode::PageDown => state.scroll(true, PAGE),
+            KeyCode::PageUp => state.scroll(false, PAGE),
+            KeyCode::Home => state.first = 0,
+            _ => {}
+        }
+        false
+    }
+}
+
+/// The longest filter in bytes.
+const MOST_FILTER: usize = 256;
+
+/// How many flows a page moves.
+const PAGE: usize = 10;
+
+fn connect(socket: &SocketArgument) -> Result<ControlClient, CommandFailure> {
+    let client = socket.connect()?;
+    client.limit_waits(PATIENCE)?;
+    Ok(client)
+}
