@@ -24,6 +24,7 @@ impl ManagerClock {
     }
 
     /// When it started, from 1970 on, by the clock on the wall; that may be set while this one runs.
+    #[expect(clippy::disallowed_methods, reason = "the times of a log decide nothing")]
     pub(super) fn epoch(self) -> Moment {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let wall = Moment::from_micros(u64::try_from(wall.as_micros()).unwrap_or(u64::MAX));

@@ -1,7 +1,7 @@
 //! The thread that writes the audit log.
 
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use flowspec::{Micros, Moment};
@@ -57,11 +57,8 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            loop {
-                match messages.try_recv() {
-                    Ok(message) => self.take(message),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
+            while let Ok(message) = messages.try_recv() {
+                self.take(message);
             }
             self.flush();
         }

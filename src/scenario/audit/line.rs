@@ -69,7 +69,7 @@ pub enum AuditRecord {
         /// The flow.
         id: String,
         /// What it requests.
-        flowspecs: Both<Option<Flowspec>>,
+        flowspecs: Box<Both<Option<Flowspec>>>,
     },
     /// The kernel's answer.
     Concluded {
@@ -195,7 +195,7 @@ fn renegotiation(fields: &Map<String, Value>) -> Result<AuditRecord, AuditError>
     let (id, step) = (field(fields, "id")?, field::<String>(fields, "step")?);
     if step == "begun" {
         let flowspecs = Both { sending: field(fields, "sending")?, receiving: field(fields, "receiving")? };
-        return Ok(AuditRecord::Begun { id, flowspecs });
+        return Ok(AuditRecord::Begun { id, flowspecs: Box::new(flowspecs) });
     }
     Ok(AuditRecord::Concluded { id, agreed: step == "finished" })
 }
