@@ -5,6 +5,7 @@
 //! as soon as it can be written again, and states what is held.
 
 mod files;
+mod message;
 mod sink;
 mod writer;
 

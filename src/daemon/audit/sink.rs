@@ -1,6 +1,5 @@
 //! What the engine hands its facts to, and the log's thread.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use flowspec::Moment;
 
 use super::files::AuditFiles;
+use super::message::Message;
 use super::writer::{Limits, Writer};
 use crate::admission::{Ledger, Operation};
 use crate::engine::{AuditSink, MakeAuditSink};
@@ -27,14 +27,6 @@ const MOST_WAITING: usize = 16_384;
 
 /// How long the end of the daemon waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
-
-/// What the thread gets.
-pub(super) enum Message {
-    /// A fact, with the process that its flow belongs to.
-    Fact(Audited, Option<u32>),
-    /// So many facts found no room, and these flows hold a reservation now.
-    Missing { at: Moment, facts: u64, live: HashSet<String> },
-}
 
 /// The log's thread. It ends with the engine.
 pub(in crate::daemon) struct AuditLog {

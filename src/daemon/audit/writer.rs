@@ -7,7 +7,7 @@ use std::time::Duration;
 use flowspec::{Micros, Moment};
 
 use super::files::AuditFiles;
-use super::sink::Message;
+use super::message::Message;
 use crate::telemetry::audit::AuditTrail;
 
 /// When a new file begins.
