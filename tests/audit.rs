@@ -81,7 +81,8 @@ impl Site {
         let mut site = Self { manager, trail, files, now: Moment::START, requests: 0, random };
         let seen = |interface: &str, index, root| {
             let (mtu, speed) = (Bytes::new(1500), Some(Rate::from_mbit(60)));
-            Input::Seen(Seen { interface: interface.into(), index, mtu, speed, root })
+            let interface = interface.into();
+            Input::Seen(Seen { interface, index, mtu, speed, root, shares_wire_with: None })
         };
         site.feed(seen("eth0", 2, Root::Default));
         site.feed(seen("eth1", 3, Root::Taken { holder: "another".into() }));
