@@ -43,7 +43,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     // A daemon that is not there is said before the terminal changes.
     let client = connect(&arguments.socket)?;
     let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let state = TopState { filter: arguments.filter.clone(), colours, ..TopState::default() };
+    let state = TopState::new(arguments.filter.clone(), colours);
     let mut top = Top { arguments, state, client: Some(client), clock: Stopwatch::start(), next: 0 };
     let mut terminal =
         ratatui::try_init().map_err(|error| CommandFailure::os("tcsetattr", "the terminal", error))?;

@@ -80,6 +80,11 @@ impl Order {
 }
 
 impl TopState {
+    /// Nothing was read yet.
+    pub(super) fn new(filter: String, colours: bool) -> Self {
+        Self { filter, colours, ..Self::default() }
+    }
+
     /// The daemon was read.
     pub(super) fn read(&mut self, reading: Reading) {
         self.trouble = None;
