@@ -64,7 +64,11 @@ fn the_page_says_what_the_status_says() {
     let Some(daemon) = daemon() else { return };
     let mut client = daemon.client();
     let sum = reserve(&mut client);
-    until("the refusal is shown", || get(&socket(&daemon), "/", "").body.contains("<bdi>big</bdi>"));
+    // The pictures begin with the first second.
+    until("the refusal and a picture are shown", || {
+        let body = get(&socket(&daemon), "/", "").body;
+        body.contains("<bdi>big</bdi>") && body.contains("<figure>")
+    });
     let (page, status) = (get(&socket(&daemon), "/", ""), client.call("Status", json!({})).unwrap());
     assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
     check(&page.body, &status);
