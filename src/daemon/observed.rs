@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use flowspec::Timestamp;
 use shaper::clock;
 
-use crate::telemetry::metrics::{LATENCY_BOUNDS, LatencyCounts, ReloadCounts};
+use crate::telemetry::metrics::LATENCY_BOUNDS;
+#[cfg(feature = "cli")]
+use crate::telemetry::metrics::{LatencyCounts, ReloadCounts};
 
 /// What the daemon counts of itself.
 #[derive(Debug, Default)]
@@ -68,7 +70,7 @@ impl Observed {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use std::time::Duration;
 
