@@ -49,6 +49,7 @@ pub struct Connection {
 pub struct SharedTcpStream(Arc<TcpStream>);
 
 /// The receiving half of a connection.
+#[cfg(feature = "proxy")]
 pub(crate) struct ConnectionReader<'a> {
     stream: Stream<&'a SharedTcpStream>,
     of: &'a Connection,
@@ -121,12 +122,14 @@ impl Connection {
     }
 
     /// Ends the sending half, for such a caller.
+    #[cfg(feature = "proxy")]
     pub(crate) fn end_sending(&self) -> io::Result<()> {
         let ended = socket::shutdown_write(self.socket()).map_err(io::Error::other);
         ended.inspect_err(|error| self.note_error(error))
     }
 
     /// Reads from the connection while such a caller sends.
+    #[cfg(feature = "proxy")]
     pub(crate) fn reader(&self) -> ConnectionReader<'_> {
         ConnectionReader { stream: Stream::new(self.stream.get_ref(), self.flow.control().clone()), of: self }
     }
@@ -177,6 +180,7 @@ impl AsyncWrite for Connection {
     }
 }
 
+#[cfg(feature = "proxy")]
 impl AsyncRead for ConnectionReader<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,

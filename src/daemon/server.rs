@@ -37,8 +37,8 @@ use crate::control::limits::{
 };
 use crate::control::{ControlError, DEFAULT_SOCKET, Notice};
 use crate::engine::{Adoptions, Engine, EngineError, Events, InterfaceReport, KeptReservations, LocalEngine};
-use crate::linux::{Netlink, SocketEnds, random_name, system_id};
 use crate::linux::service_manager::passed_listener;
+use crate::linux::{Netlink, SocketEnds, random_name, system_id};
 #[cfg(feature = "cli")]
 use crate::policy::HttpAddress;
 use crate::policy::Policy;
