@@ -228,7 +228,7 @@ impl StateFile {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // A file of this name is never followed elsewhere, and nobody else reads who holds what.
+        // A file of this name is never followed elsewhere, and other users do not read what is held.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(&bytes)?;
         fs::rename(&new, &self.path)?;
