@@ -36,6 +36,7 @@ mod http;
 mod journal;
 mod keeper;
 mod notices;
+mod notifications;
 mod observed;
 mod options;
 mod peer;

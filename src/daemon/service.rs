@@ -1,16 +1,15 @@
-//! The daemon as a service of systemd: that it is ready, reloads, stops, and is alive.
-//!
-//! Without a service manager nothing is sent. What cannot be sent is logged, and nothing else fails.
+//! The daemon as a service of systemd: that it is ready and alive.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::notifications::tell;
 use super::state::Server;
 use crate::admission::Operation;
 use crate::engine::Engine;
-use crate::linux::service_manager::{monotonic_micros, notify, watchdog};
+use crate::linux::service_manager::watchdog;
 
 /// How often the status is sent where no watchdog waits.
 const STATUS: Duration = Duration::from_secs(10);
@@ -32,16 +31,6 @@ impl Server {
     }
 }
 
-/// The policy is being read again; [`Server::tell_ready`] follows.
-pub(super) fn tell_reloading() {
-    tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_micros()));
-}
-
-/// The daemon ends.
-pub(super) fn tell_stopping() {
-    tell("STOPPING=1\nSTATUS=stopping");
-}
-
 /// Tells that the daemon is alive, for ever. The watchdog is fed once the engine has answered an operation: while it does
 /// not, nothing is sent, and the service manager ends the daemon.
 pub(super) async fn keep_alive(server: &Server) {
@@ -59,11 +48,5 @@ pub(super) async fn keep_alive(server: &Server) {
             (Ok(Err(error)), _) => tracing::error!(%error, "the engine does not admit"),
             (Err(_), _) => tracing::error!("the engine does not answer"),
         }
-    }
-}
-
-fn tell(state: &str) {
-    if let Err(error) = notify(state) {
-        tracing::warn!(%error, "NOTIFY_SOCKET: the service manager was not notified");
     }
 }
