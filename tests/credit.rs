@@ -76,15 +76,16 @@ impl World {
         Manager::new(policy(text))
     }
 
-    /// All flows end, and another manager, with a clock of its own, follows so many microseconds later.
+    /// All flows end, and so many microseconds later the debts are those of another manager, whose clock runs for a part of
+    /// that time by then.
     fn restart(&mut self, elapsed: u64) {
         while !self.flows.is_empty() {
             self.close(0, true);
         }
         let debts = self.manager.debts(self.moment());
         self.now += elapsed;
-        (self.manager, self.epoch) = (Self::manager(), self.now);
-        self.manager.begin_with(debts, Duration::from_micros(elapsed));
+        (self.manager, self.epoch) = (Self::manager(), self.now - elapsed / 2);
+        self.manager.begin_with(debts, Duration::from_micros(elapsed), self.moment());
         self.see();
     }
 

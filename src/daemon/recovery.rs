@@ -174,7 +174,8 @@ impl fmt::Display for Recovered {
         for problem in problems {
             writeln!(f, "{problem}")?;
         }
-        write!(f, "of the daemon before: {adopted} reservations adopted, {ended} have ended")?;
+        let reservations = if *adopted == 1 { "reservation" } else { "reservations" };
+        write!(f, "of the daemon before: {adopted} {reservations} adopted, {ended} ended meanwhile")?;
         for (id, why) in refused {
             write!(f, "\n{id} was not adopted: {why}")?;
         }

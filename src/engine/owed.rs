@@ -25,6 +25,8 @@ impl LocalEngine {
     /// Its flows begin without what those of an earlier engine owe. For an engine that has no flows yet.
     pub fn begin_with(&self, owed: OwedTokens) {
         let OwedTokens { debts, at } = owed;
-        lock(self.core()).manager.begin_with(debts, now().saturating_duration_since(at));
+        let mut core = lock(self.core());
+        let (elapsed, here) = (now().saturating_duration_since(at), core.now());
+        core.manager.begin_with(debts, elapsed, here);
     }
 }

@@ -23,11 +23,11 @@ impl Manager {
         Debts(owed)
     }
 
-    /// Its flows begin without what those of an earlier manager owed this long ago. For a manager without flows.
-    pub fn begin_with(&mut self, debts: Debts, elapsed: Duration) {
+    /// Its flows begin without what those of an earlier manager owed this long before `now`. For a manager without flows.
+    pub fn begin_with(&mut self, debts: Debts, elapsed: Duration, now: Moment) {
         let Debts(mut owed) = debts;
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         owed.advance(owed.now().saturating_add(Micros::new(micros)));
-        self.owed = owed.at(self.owed.now());
+        self.owed = owed.at(now);
     }
 }

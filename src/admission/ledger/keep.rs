@@ -9,9 +9,10 @@ impl Ledger {
     /// counted as a request of its client. More may be reserved than the budget then, as after a reload.
     pub fn set_keeping(&mut self, is_keeping: bool) {
         self.is_keeping = is_keeping;
-        // At the end as well: an interface may have got its account meanwhile.
-        for account in self.accounts.iter_mut().flatten() {
-            account.may_exceed = Both { sending: true, receiving: true };
+        if is_keeping {
+            for account in self.accounts.iter_mut().flatten() {
+                account.may_exceed = Both { sending: true, receiving: true };
+            }
         }
     }
 

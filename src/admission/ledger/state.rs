@@ -260,6 +260,7 @@ impl Ledger {
             && let Some(policy) = self.policy.interface(interface)
         {
             let mut opened = Account::new(number, policy, self.policy.preemption);
+            opened.may_exceed = Both { sending: self.is_keeping, receiving: self.is_keeping };
             opened.update_error_terms(policy, self.prover);
             *account = Some(opened);
             let parent = policy.parent.clone();
