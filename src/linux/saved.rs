@@ -16,7 +16,7 @@ use super::traffic::{DELETE_QDISC, NEW_QDISC, handle_of, header, kind, options, 
 use crate::failure::KernelFailure;
 use crate::tc::{ForeignRoot, Handle, HtbRoot};
 
-/// The requests that make a tree again, in their order. Bounded by [`MOST_OBJECTS`].
+/// The requests that make a tree again, in their order: at most 4096.
 #[derive(Clone, Debug)]
 pub struct SavedTree {
     /// The qdisc at the root.
