@@ -170,7 +170,7 @@ fn the_package_has_what_the_tree_has() {
     }
     assert!(own >= 8, "{own} files");
     for script in ["deb.sh", "deb/postinst", "deb/prerm", "deb/postrm"] {
-        let checked = Command::new("sh").arg("-n").arg(format!("packaging/{script}")).status().unwrap();
+        let checked = Command::new("/bin/sh").arg("-n").arg(format!("packaging/{script}")).status().unwrap();
         assert!(checked.success(), "{script}");
     }
 }
