@@ -99,17 +99,35 @@ fn a_listener_for_connect_data_frees_its_port() {
     }
 }
 
+/// Whether another connection has the port as well, such as one of another program that is in TIME_WAIT: the kernel gives
+/// a port to connections to different peers.
+fn is_shared(port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!(":{port:04X}");
+    table.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|it| it.ends_with(&local))).count()
+        > 1
+}
+
 #[test]
 fn a_connections_port_is_free_once_it_is_closed() {
     let _alone = alone();
     let listener = TcpListener::bind(address(0)).unwrap();
-    for _ in 0..20 {
+    let mut tried = 0;
+    for _ in 0..200 {
         let socket = open(SocketType::Stream);
         socket.connect(listener.local_addr().unwrap(), &ConnectRequest::default()).unwrap();
         let port = socket.local_address().unwrap().port();
+        if is_shared(port) {
+            continue;
+        }
         socket.close().unwrap();
         assert_eq!(open(SocketType::Stream).bind(address(port)), Ok(()));
+        tried += 1;
+        if tried == 20 {
+            return;
+        }
     }
+    panic!("of 200 ports, {tried} were not shared");
 }
 
 /// Waits in another thread while the socket is closed, and gives what the thread has got.
