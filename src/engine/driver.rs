@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use flowspec::{Both, Bytes, Moment, Rate};
+use flowspec::{Both, Moment, Rate};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, oneshot};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::clock;
 use super::core::{Caller, CallerNotification, Core, lock};
-use super::drain::{ClassCounts, Drained, EndedFlow, drain};
+use super::drain::{ClassCounts, Drained, EndedFlow};
 use super::error::EngineError;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
@@ -27,7 +27,7 @@ use super::queues::{EngineCommand, Inbox, InterfaceQueues, Job, MOST_QUEUED_REQU
 use super::receiver::{AppliedChange, ChangedIfb, Receiver};
 use super::report::{Counts, InterfaceReport, ReportPart};
 use super::request::Submission;
-use super::reservation::{ReserveReply, Usage};
+use super::reservation::ReserveReply;
 use super::routes::RouteCache;
 use super::schedule::Upkeep;
 use crate::admission::{NotProgrammed, Operation, Refusal};
@@ -43,7 +43,7 @@ pub(super) struct Driver {
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) routes: RouteCache,
     /// For the tasks that drain flows, without keeping the queue open.
-    commands: WeakCommands,
+    pub(super) commands: WeakCommands,
     pub(super) queues: InterfaceQueues,
     /// The calls to the kernel that are under way.
     pub(super) calls: FuturesUnordered<KernelCall>,
@@ -518,45 +518,6 @@ impl Driver {
         }
         self.schedule_upkeep(&link.name);
         self.look_at_parents(&link.name);
-    }
-
-    /// A flow has ended: its class is deleted once its queued data has left.
-    fn close(&mut self, id: String, lingering: Lingering, usage: Usage) {
-        let (class, is_own) = {
-            let core = self.core();
-            (core.manager.class(&id), core.manager.has_own_class(&id))
-        };
-        let before = class.and_then(|class| self.counts.get(&class)).copied().unwrap_or_default();
-        let ended = EndedFlow { class, is_own, usage, before };
-        match class {
-            None if matches!(lingering, Lingering::Nothing) => self.core().close(id, usage.missing),
-            // The next flow of the interface starts without what this one has sent past its bucket in user space.
-            Some((index, class)) if is_own && !self.queues.is_busy(index) && !self.is_suspended(index) => {
-                self.queues.call(index);
-                let state = in_time(index, PATIENCE, self.kernel.class(index, class));
-                self.calls.push(Box::pin(async move {
-                    let state = state.await;
-                    Returned::Ended { index, id, ended, lingering, state }
-                }));
-            }
-            _ => self.report_spent(id, ended, (usage.missing, lingering)),
-        }
-    }
-
-    /// What a flow that has ended owes is known, as long as nothing more leaves: its reservation is released then.
-    fn report_spent(
-        &self,
-        id: String,
-        ended: EndedFlow,
-        (missing, lingering): (Both<Option<Bytes>>, Lingering),
-    ) {
-        self.core().feed(Input::Spent { id: id.clone(), missing });
-        let Some(commands) = self.commands.upgrade() else { return };
-        let kernel = Arc::clone(&self.kernel);
-        tokio::spawn(async move {
-            let drained = drain(kernel, ended, lingering).await;
-            commands.send(EngineCommand::Drained { id, drained });
-        });
     }
 
     /// Looks at the sockets of reserved flows, and reports what is seen of their peers.

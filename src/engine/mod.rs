@@ -54,6 +54,7 @@ mod clock;
 mod core;
 mod drain;
 mod driver;
+mod ending;
 mod error;
 mod events;
 mod guard;
