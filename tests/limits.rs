@@ -566,3 +566,23 @@ fn a_limit_of_one_flow_names_what_fits_the_link_as_well() {
         ],
     );
 }
+
+#[test]
+fn a_refusal_names_the_limit_that_leaves_nothing() {
+    check(
+        "the flow asks more than max_rate, and the link is full",
+        "version = 1\n[interface.eth0]\negress = { capacity = \"150 B/s\", reservable = \"100%\" }\n[class.x]\nmax_rate = \"50 B/s\"",
+        &[
+            (&flow(r#""op": "reserve", "id": "A""#, 150), OK),
+            (
+                &flow(r#""op": "reserve", "id": "B", "class": "x""#, 60),
+                r#"{"reason": "flow_rate", "would_fit": 0, "message": "max_rate is 400 bit/s; nothing would fit, because of another limit: eth0 sending: "}"#,
+            ),
+            // One flow may have as much, and the link alone is named.
+            (
+                &flow(r#""op": "reserve", "id": "C", "class": "x""#, 50),
+                r#"{"reason": "interface_budget", "would_fit": 0, "message": "eth0 sending: 400 bit/s asked"}"#,
+            ),
+        ],
+    );
+}

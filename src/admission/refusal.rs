@@ -22,7 +22,7 @@ use crate::policy::{Owner, Place, Policy};
 #[expect(missing_docs, reason = "fields that their names describe")]
 pub enum Refusal {
     /// The interface has too little of its budget left for the flow's charge.
-    #[error("{interface} {direction}: {shortfall}{}", and_besides(besides.as_deref()))]
+    #[error("{interface} {direction}: {shortfall}{}", and_besides(shortfall.would_fit, besides.as_deref()))]
     InterfaceBudget {
         interface: String,
         /// The direction whose budget is too small.
@@ -34,7 +34,7 @@ pub enum Refusal {
         besides: Option<Box<Self>>,
     },
     /// The class has too little of its share left for the flow's charge.
-    #[error("{interface} {direction}, class {class}: {shortfall}{}", and_besides(besides.as_deref()))]
+    #[error("{interface} {direction}, class {class}: {shortfall}{}", and_besides(shortfall.would_fit, besides.as_deref()))]
     ClassShare {
         interface: String,
         /// The direction whose budget is too small.
@@ -292,8 +292,9 @@ pub(crate) struct Alternative<'a> {
     pub(crate) besides: &'a mut Option<Box<Refusal>>,
 }
 
-fn and_besides(besides: Option<&Refusal>) -> String {
-    besides.map_or(String::new(), |refusal| format!(", but for another limit: {refusal}"))
+fn and_besides(would_fit: Rate, besides: Option<&Refusal>) -> String {
+    let lead = if would_fit == Rate::ZERO { "because of" } else { "but for" };
+    besides.map_or(String::new(), |refusal| format!(", {lead} another limit: {refusal}"))
 }
 
 fn describe_alternative(
@@ -302,9 +303,9 @@ fn describe_alternative(
     preemption: bool,
     besides: Option<&Refusal>,
 ) -> String {
-    let (other, without) = (and_besides(besides), without_preempting(preemption));
+    let (other, without) = (and_besides(would_fit, besides), without_preempting(preemption));
     match would_fit {
-        Rate::ZERO => format!("; nothing would fit{without}"),
+        Rate::ZERO => format!("; nothing would fit{without}{other}"),
         would_fit if would_fit == max_rate && other.is_empty() => String::new(),
         would_fit => format!("; at most {would_fit} would fit{without}{other}"),
     }

@@ -20,10 +20,18 @@ pub(crate) fn with_alternative(
         }
         let Err(mut other) = check(direction, *would_fit) else { break };
         match other.alternative() {
-            Some(lower) if lower.direction == direction && *lower.would_fit < *would_fit => {
+            Some(lower)
+                if lower.direction == direction
+                    && *lower.would_fit < *would_fit
+                    && *lower.would_fit > Rate::ZERO =>
+            {
                 *would_fit = *lower.would_fit;
             }
-            _ => {
+            // Another limit leaves nothing, or refuses the charge for another reason than its size.
+            lower => {
+                if lower.is_some_and(|lower| lower.direction == direction && *lower.would_fit == Rate::ZERO) {
+                    *would_fit = Rate::ZERO;
+                }
                 *besides = Some(Box::new(other));
                 break;
             }
