@@ -206,7 +206,7 @@ fn a_flowspec_has_to_make_sense_on_the_interface() {
     guaranteed.max_sdu_size = None;
     guaranteed.latency = Some(Micros::new(1));
     check(
-        "a delay nobody can prove",
+        "no delay bound is proven",
         &mut eth0(100),
         &[request("a", Qos::sending(guaranteed))],
         &[Err("delay")],

@@ -269,6 +269,30 @@ fn primitive_arguments_are_found_in_every_form() {
     check("pub unsafe extern \"C\" fn f(a: i32, b: i32) {}", &[]);
 }
 
+/// A fact that a text carries is lost for the code that receives it.
+#[test]
+fn errors_are_types() {
+    let mut found = BTreeSet::new();
+    for source in sources(PACKAGES) {
+        found.extend(source.textual_results().iter().map(|line| format!("{}:{line}", source.path)));
+    }
+    assert!(found.is_empty(), "errors that are texts: {found:#?}");
+}
+
+#[test]
+fn textual_errors_are_found_in_every_form() {
+    let check = |text: &str, expected: usize| {
+        let found = Source::parse("a.rs".to_owned(), text).textual_results();
+        assert_eq!(found.len(), expected, "{text}");
+    };
+    check("fn a() -> Result<(), String> {}", 1);
+    check("fn a() -> Result<Option<Vec<u8>>, &'static str> {}", 1);
+    check("fn a() -> Option<Result<(u8, String), String>> {}", 1);
+    check("fn a() -> Result<(u8, String), Error> {}", 0);
+    check("fn a() -> Result<Vec<String>, Error<String>> {}", 0);
+    check("fn a(f: Result<fn(u8, String) -> String, Error>) -> io::Result<String> {}", 0);
+}
+
 #[test]
 fn prose_names_things_as_things() {
     let found = prose::refused();

@@ -20,7 +20,7 @@ impl Moment {
     /// The last moment that the clock can show, 584,000 years after its start.
     pub const LAST: Self = Self(u64::MAX);
 
-    /// The moment so many microseconds after the start.
+    /// The moment that is this number of microseconds after the start.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }

@@ -33,7 +33,7 @@ pub enum Lack {
     #[error("no class in the kernel for what is received: {0}")]
     ReceivingClass(NotProgrammed),
     /// Datagrams that are received are not policed: UDP has no back-pressure.
-    #[error("what is received by UDP is reserved and not held back")]
+    #[error("what is received over UDP is reserved and not shaped")]
     ReceivedDatagrams,
 }
 

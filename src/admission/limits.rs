@@ -20,7 +20,7 @@ pub struct Shortfall {
     pub least_latency: Option<Micros>,
     /// The part of `reserved` that was measured as unused, where this flow may not use it.
     pub measured: Rate,
-    /// The first moment at which as much is reserved, where that is later than the flow's begin. The holders hold their
+    /// The first moment at which as much is reserved, where that is later than the flow's start. The holders hold their
     /// parts at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Moment>,
@@ -60,7 +60,7 @@ pub enum ClientLimit {
         flows: u64,
         /// The policy's `max_flows`.
         most: u64,
-        /// The first moment at which it has as many, where that is later than the flow's begin.
+        /// The first moment at which it has as many, where that is later than the flow's start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,
     },
@@ -75,7 +75,7 @@ pub enum ClientLimit {
         taken: Rate,
         /// The limit for all together.
         most: Rate,
-        /// The first moment at which as much is taken, where that is later than the flow's begin.
+        /// The first moment at which as much is taken, where that is later than the flow's start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,
     },
@@ -153,7 +153,7 @@ pub(crate) fn are_admitted(flows: u64) -> String {
     format!("{} {} admitted", counted(flows, "flow"), if flows == 1 { "is" } else { "are" })
 }
 
-/// When a limit is reached by a later booking; empty where that is so from the flow's begin on.
+/// When a limit is reached by a later booking; empty where that is so from the flow's start on.
 pub(crate) fn since(from: Option<Moment>) -> String {
     from.map_or(String::new(), |from| format!(", from {} us on", from.as_micros()))
 }

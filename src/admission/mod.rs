@@ -8,12 +8,23 @@
 //!                                         └─► Grant: what is enforced for an admitted flow
 //! ```
 //!
+//! # Types
+//!
 //! - **What is asked**: [`Operation`], with [`Request`], [`Ladder`] and [`GroupRequest`] in it.
 //! - **What is answered**: [`Outcome`], with a [`Decision`], whose [`Response`] has the fields of its operation; a
 //!   [`Refusal`] has the numbers that decided, and a [`Reason`] with the Winsock codes.
 //! - **What is shown**: [`Totals`], [`Holding`], [`Reload`] with [`GroupDifference`]s.
 //!
-//! Inside, `account` holds one interface's sums over time and knows no ledger; `ledger` holds the accounts, flows,
+//! # Order of calls
+//!
+//! 1. [`Ledger::new`] with a policy.
+//! 2. [`Ledger::observe_link`] for each link that is seen; its speed and MTU decide what fits.
+//! 3. [`Ledger::decide`] for each operation, with moments that never go back: it ends first what has expired by then.
+//! 4. [`Ledger::reload`] with another policy, at any time; [`Ledger::compare`] says before what it would change.
+//!
+//! # Inside
+//!
+//! `account` holds one interface's sums over time and knows no ledger; `ledger` holds the accounts, flows,
 //! groups, clients and the waiting queue. [`Ledger::invariants`] states what holds between any two operations.
 
 mod account;

@@ -57,7 +57,7 @@ pub enum NotProgrammed {
         kind: String,
     },
     /// As many flows have a class of their own as may have one.
-    #[error("{limit} flows of the interface have a class, as many as may have one")]
+    #[error("{limit} flows of the interface have a class, which is the limit")]
     ClassesInUse {
         /// How many there may be.
         limit: u16,
@@ -72,10 +72,10 @@ pub enum NotProgrammed {
     #[error("the daemon makes no class for what its clients receive")]
     ClientOfDaemon,
     /// The flow is reserved by the daemon, and its datagrams leave by a socket of several flows.
-    #[error("the daemon does not tell the flows of a shared socket apart")]
+    #[error("the daemon cannot distinguish the flows of a shared socket")]
     SharedSocket,
     /// As many requests wait for the interface as may wait.
-    #[error("{limit} requests wait for the interface, as many as may wait")]
+    #[error("{limit} requests wait for the interface, which is the limit")]
     TooManyRequests {
         /// How many there may be.
         limit: usize,

@@ -55,7 +55,7 @@ pub enum Refusal {
         flows: u64,
         /// The policy's `max_flows` of the class.
         max_flows: u64,
-        /// The first moment at which it holds as many, where that is later than the flow's begin.
+        /// The first moment at which it holds as many, where that is later than the flow's start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,
     },
@@ -88,7 +88,7 @@ pub enum Refusal {
         flows: u64,
         /// The policy's `max_flows` of the interface.
         max_flows: u64,
-        /// The first moment at which it holds as many, where that is later than the flow's begin.
+        /// The first moment at which it holds as many, where that is later than the flow's start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,
     },
@@ -103,7 +103,7 @@ pub enum Refusal {
         taken: Bytes,
         /// The interface's `buffer`.
         limit: Bytes,
-        /// The first moment at which as much is taken, where that is later than the flow's begin.
+        /// The first moment at which as much is taken, where that is later than the flow's start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Moment>,
     },
@@ -236,19 +236,19 @@ pub enum Refusal {
     #[error("a flow {id:?} is admitted already")]
     DuplicateId { id: String },
     /// The ledger holds as many flows as it can.
-    #[error("{}, which is as many as there may be", are_admitted(*flows as u64))]
+    #[error("{}, which is the limit", are_admitted(*flows as u64))]
     TooManyFlows {
         /// How many there are.
         flows: usize,
     },
     /// The ledger holds as many groups as it can.
-    #[error("{}, which is as many as there may be", exist(*groups))]
+    #[error("{}, which is the limit", exist(*groups))]
     TooManyGroups {
         /// How many there are.
         groups: usize,
     },
     /// The queue of requests is full.
-    #[error("{} for the interface, and no more than {limit} may", wait(*waiting))]
+    #[error("{} for the interface, and the limit is {limit}", wait(*waiting))]
     TooManyRequests {
         /// How many requests wait for the kernel.
         waiting: usize,
@@ -256,7 +256,7 @@ pub enum Refusal {
         limit: usize,
     },
     /// The kernel has not answered to an earlier change of this flow.
-    #[error("flow {id:?}: the kernel has not answered to an earlier change of it; try again")]
+    #[error("flow {id:?}: an earlier change of it in the kernel is still pending; try again")]
     InProgress { id: String },
     /// The reservation fits, and the kernel could not be programmed for it.
     #[error("{interface}: traffic control could not be programmed: {cause}")]

@@ -127,6 +127,7 @@ pub struct RefreshedFlow {
 /// What [`Operation::Release`](super::Operation::Release) found under the id.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ReleasedFlow {
     /// A flow with a reservation, which is free now.
     Flow {

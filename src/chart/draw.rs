@@ -38,7 +38,7 @@ const EVERY: usize = 5;
 /// The space to the right of a plot.
 const RIGHT: i32 = 12;
 
-/// The most numbers on an axis: one for so many pixels.
+/// The pixels of an axis for each of its numbers.
 const PIXELS_PER_NUMBER: u32 = 50;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

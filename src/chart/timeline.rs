@@ -42,7 +42,7 @@ pub struct TimeSeries {
     pub colour: Colour,
     /// Tells it apart without colour.
     pub shape: LineShape,
-    /// So many seconds ago, oldest first, and its value then; `None` where it is not known.
+    /// Seconds before now, oldest first, and the value then; `None` where it is not known.
     pub points: Vec<(u32, Option<u32>)>,
 }
 

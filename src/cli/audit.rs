@@ -10,6 +10,7 @@ use gqos::policy::Policy;
 use gqos::scenario::audit::{AuditLine, AuditRecord};
 use gqos::telemetry::audit::parse_time;
 use serde_json::Value;
+use thiserror::Error;
 
 use super::audit_files::{each_line, is_closed, written};
 use super::failure::{CommandFailure, Exit};
@@ -62,8 +63,12 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-fn time(text: &str) -> Result<Moment, String> {
-    parse_time(text).ok_or_else(|| "not a time such as 2026-11-27 or 2026-11-27T02:03:04Z".to_owned())
+#[derive(Debug, Error)]
+#[error("not a time such as 2026-11-27 or 2026-11-27T02:03:04Z")]
+struct NotATime;
+
+fn time(text: &str) -> Result<Moment, NotATime> {
+    parse_time(text).ok_or(NotATime)
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {

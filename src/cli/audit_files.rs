@@ -17,7 +17,7 @@ struct AuditFile {
     first: Vec<u8>,
 }
 
-/// Calls `each` for every line of the files, in the order of their first lines. A line that a crash has torn is said and
+/// Calls `each` for every line of the files, in the order of their first lines. A line that a crash cut off is reported and
 /// skipped: the last line of a file, and one before the begin of a run.
 pub(super) fn each_line(
     paths: &[PathBuf],

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::ValueEnum;
 use gqos::control::ControlError;
-use gqos::daemon::{Daemon, DaemonError, DaemonHandle, DaemonOptions};
+use gqos::daemon::{Daemon, DaemonHandle, DaemonOptions, DaemonStartError};
 use gqos::engine::{EngineError, Events};
 use gqos::policy::HttpAddress;
 use gqos::telemetry::Recorded;
@@ -155,13 +155,17 @@ fn line(event: &Recorded, format: LogFormat) -> Option<String> {
     Some(plain(&format!("{name} {}", shown.join(" "))).into_owned())
 }
 
-fn failure(error: DaemonError) -> CommandFailure {
+fn failure(error: DaemonStartError) -> CommandFailure {
     match error {
-        DaemonError::Policy(_) | DaemonError::UnknownGroup { .. } => {
+        DaemonStartError::Policy(_) | DaemonStartError::UnknownGroup { .. } => {
             CommandFailure::new(Exit::InvalidFile, error)
         }
-        DaemonError::Kernel(failure) if failure.is_permission() => refused(failure, "the control socket"),
-        DaemonError::Engine(EngineError::Kernel(failure)) => refused(failure, "the kernel's traffic control"),
+        DaemonStartError::Kernel(failure) if failure.is_permission() => {
+            refused(failure, "the control socket")
+        }
+        DaemonStartError::Engine(EngineError::Kernel(failure)) => {
+            refused(failure, "the kernel's traffic control")
+        }
         error => CommandFailure::new(Exit::OsError, error),
     }
 }

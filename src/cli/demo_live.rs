@@ -23,7 +23,7 @@ pub(super) struct Live {
 const BAR: u64 = 20;
 
 impl Live {
-    /// Nothing is shown yet. So many viewers will arrive.
+    /// Nothing is shown yet; the number of viewers to come.
     pub(super) fn new(viewers: usize) -> Self {
         let stderr = std::io::stderr();
         let screen = is_capable(&stderr).then(|| Screen::of(&stderr));

@@ -173,7 +173,7 @@ fn push_line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{}", line.trim_end());
 }
 
-/// The text without control characters, which a terminal would obey.
+/// The text without control characters, which a terminal would interpret.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter })

@@ -27,7 +27,7 @@ use super::signals::signalled;
 /// Put an unmodified origin behind admission and shaping.
 ///
 /// Serves the [proxy.NAME] tables of the policy, or one proxy that --listen and --to state. Each client reserves before the
-/// origin hears of it; a refused one is answered with 503 by HTTP, with 453 by RTSP, and closed or reset otherwise. What the
+/// proxy connects to the origin; a refused one is answered with 503 by HTTP, with 453 by RTSP, and closed or reset otherwise. What the
 /// origin sends to an admitted client is shaped to the reservation.
 ///
 /// The daemon reserves where there is one, and else an engine in this process. Prints a line for each connection that has

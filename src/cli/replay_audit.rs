@@ -60,7 +60,7 @@ pub(super) fn run(policy: Arc<Policy>, files: &[PathBuf], shown: Shown) -> Resul
     is_closed(done).map(|_| ExitCode::SUCCESS)
 }
 
-/// A release tells nothing that its reservation has not told.
+/// The verdict on a release is that on its reservation.
 fn is_asked(verdict: &ComparedVerdict) -> bool {
     ["reserve", "renegotiate", "group"].contains(&verdict.op.as_str())
 }

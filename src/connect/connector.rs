@@ -57,7 +57,7 @@ impl Host {
         Ok(granted?)
     }
 
-    /// Leads what arrives for a flow that reserves for receiving to its class, and says in the decision which that is, or
+    /// Assigns the packets that a flow receives to its class, and says in the decision which that is, or
     /// why it has none: for callers that set their sockets up themselves, once the flow's addresses are known and after each
     /// renegotiation.
     pub async fn receive(&self, packets: ReceivedPackets, admitted: &Admitted, decision: &mut Decision) {

@@ -56,7 +56,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Kernel(#[from] KernelFailure),
     /// As many requests are queued as there may be.
-    #[error("{limit} requests are queued, and no more may be")]
+    #[error("{limit} requests are queued, which is the limit; try again")]
     TooManyRequests {
         /// How many may be.
         limit: usize,

@@ -52,11 +52,11 @@ pub enum ControlError {
     NotWaiting { id: String },
     /// A name is longer than it may be.
     #[serde(rename = "org.gqos.LongName")]
-    #[error("{field} has {bytes} bytes, and {most} may be")]
+    #[error("{field} has {bytes} bytes, and the limit is {most}")]
     LongName { field: String, bytes: usize, most: usize },
     /// The user has as many reservations as there may be.
     #[serde(rename = "org.gqos.TooManyFlows")]
-    #[error("user {uid} holds {flows} reservations, and no more may be")]
+    #[error("user {uid} holds {flows} reservations, which is the limit")]
     TooManyFlows { uid: u32, flows: usize },
     /// The user makes more calls than there may be.
     #[serde(rename = "org.gqos.TooManyCalls")]
@@ -64,11 +64,11 @@ pub enum ControlError {
     TooManyCalls { uid: u32, most_a_second: u32, retry_after_us: u64 },
     /// As many requests wait for the engine as there may be.
     #[serde(rename = "org.gqos.TooManyRequests")]
-    #[error("{limit} requests wait, and no more may")]
+    #[error("{limit} requests wait, which is the limit")]
     TooManyRequests { limit: usize },
     /// The user or the daemon has as many connections as there may be.
     #[serde(rename = "org.gqos.TooManyConnections")]
-    #[error("{connections} connections, and no more may be")]
+    #[error("{connections} connections are open, which is the limit")]
     TooManyConnections { connections: usize },
     /// The daemon takes no new flows.
     #[serde(rename = "org.gqos.Draining")]
@@ -88,7 +88,7 @@ pub enum ControlError {
     /// The policy's files are invalid, and the policy before them stays.
     #[serde(rename = "org.gqos.InvalidPolicy")]
     #[error("the policy is invalid, and nothing was changed: {}", first_of(problems))]
-    InvalidPolicy { problems: Vec<PolicyProblem> },
+    InvalidPolicy { problems: Vec<ReportedProblem> },
     /// The policy is valid, and has a part that a running daemon cannot take over.
     #[serde(rename = "org.gqos.UnsupportedPolicy")]
     #[error("the policy: {part}")]
@@ -109,7 +109,7 @@ pub enum ControlError {
 
 /// A problem of a policy, as `gqos check` reports it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct PolicyProblem {
+pub struct ReportedProblem {
     /// The stable code: `gqos explain CODE` says more.
     pub code: String,
     /// What is wrong, in a sentence.
@@ -126,7 +126,7 @@ pub struct PolicyProblem {
 }
 
 /// `FILE:LINE:COLUMN: error[CODE]: what is wrong; how to correct it`.
-impl Display for PolicyProblem {
+impl Display for ReportedProblem {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         let Self { code, message, file, line, column, help } = self;
         if !file.is_empty() {
@@ -138,7 +138,7 @@ impl Display for PolicyProblem {
 }
 
 /// The first problem, and how many more there are.
-fn first_of(problems: &[PolicyProblem]) -> String {
+fn first_of(problems: &[ReportedProblem]) -> String {
     match problems {
         [] => String::new(),
         [only] => only.to_string(),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_invalid_policy_shows_its_first_problem_and_counts_the_others() {
-        let problem = |file: &str, help: Option<&str>| PolicyProblem {
+        let problem = |file: &str, help: Option<&str>| ReportedProblem {
             code: "GQ0002".into(),
             message: "no key \"top\"".into(),
             file: file.into(),
@@ -161,7 +161,7 @@ mod tests {
             column: 1,
             help: help.map(str::to_owned),
         };
-        let told = |problems: &[PolicyProblem]| {
+        let told = |problems: &[ReportedProblem]| {
             let error = ControlError::InvalidPolicy { problems: problems.to_vec() };
             error.to_string().replace("the policy is invalid, and nothing was changed: ", "")
         };

@@ -35,7 +35,7 @@ mod request;
 
 pub use decided::{Decided, DecisionDetails};
 pub use envelope::{Call, Reply};
-pub use error::{ControlError, PolicyProblem};
+pub use error::{ControlError, ReportedProblem};
 pub use frame::{FrameError, FrameReader, encode};
 pub use method::{Method, Request};
 pub use reply::{

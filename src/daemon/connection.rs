@@ -37,7 +37,7 @@ pub(super) async fn serve(stream: &UnixStream, caller: &Caller, counted: &Counte
     let (streaming, is_streaming) = watch::channel(false);
     let read = async {
         read_calls(stream, calls, is_streaming).await;
-        // Nobody may listen.
+        // There may be no receiver.
         let _ = end.send(true);
         // What was called before the end is answered.
         std::future::pending::<()>().await;

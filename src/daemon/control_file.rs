@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::net::UnixListener;
 
-use super::error::DaemonError;
+use super::error::DaemonStartError;
 use super::socket_file::SocketFile;
 use crate::failure::KernelCall;
 
@@ -23,7 +23,7 @@ impl ControlFile {
     /// Listens at a path, whose directory is made where it is missing.
     ///
     /// - **Errors**: another daemon serves it; a file that is not a socket has the name; the kernel's.
-    pub(super) fn listen(path: &Path) -> Result<Self, DaemonError> {
+    pub(super) fn listen(path: &Path) -> Result<Self, DaemonStartError> {
         let (listener, file) = SocketFile::listen(path, MODE)?;
         let failed = |error| KernelCall("epoll_ctl").failed(path.display().to_string(), error);
         let listener = UnixListener::from_std(listener).map_err(failed)?;
@@ -33,7 +33,7 @@ impl ControlFile {
     /// A socket that the service manager listens on, and passes to one daemon after the other.
     ///
     /// - **Errors**: the kernel's.
-    pub(super) fn passed(listener: StdListener, path: &Path) -> Result<Self, DaemonError> {
+    pub(super) fn passed(listener: StdListener, path: &Path) -> Result<Self, DaemonStartError> {
         let failed = |call| move |error| KernelCall(call).failed(path.display().to_string(), error);
         listener.set_nonblocking(true).map_err(failed("fcntl"))?;
         let listener = UnixListener::from_std(listener).map_err(failed("epoll_ctl"))?;
@@ -55,7 +55,7 @@ mod tests {
         let path = directory.path().join("run/gqos.sock");
         let first = ControlFile::listen(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert!(matches!(ControlFile::listen(&path), Err(DaemonError::AlreadyServed { .. })));
+        assert!(matches!(ControlFile::listen(&path), Err(DaemonStartError::AlreadyServed { .. })));
         assert!(UnixStream::connect(&path).is_ok(), "it is served as before");
         drop(first);
         assert!(!path.exists(), "a daemon that ends removes its socket");
@@ -67,7 +67,7 @@ mod tests {
         drop(second);
         // A daemon without its lock file.
         let _live = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(matches!(ControlFile::listen(&path), Err(DaemonError::AlreadyServed { .. })));
+        assert!(matches!(ControlFile::listen(&path), Err(DaemonStartError::AlreadyServed { .. })));
     }
 
     #[tokio::test]
@@ -75,12 +75,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let [path, target] = ["gqos.sock", "other"].map(|name| directory.path().join(name));
         fs::write(&path, "mine").unwrap();
-        assert!(matches!(ControlFile::listen(&path), Err(DaemonError::NotASocket { .. })));
+        assert!(matches!(ControlFile::listen(&path), Err(DaemonStartError::NotASocket { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         fs::remove_file(&path).unwrap();
         fs::write(&target, "theirs").unwrap();
         std::os::unix::fs::symlink(&target, &path).unwrap();
-        assert!(matches!(ControlFile::listen(&path), Err(DaemonError::NotASocket { .. })), "a planted link");
+        assert!(
+            matches!(ControlFile::listen(&path), Err(DaemonStartError::NotASocket { .. })),
+            "a planted link"
+        );
         assert_eq!(fs::read_to_string(&target).unwrap(), "theirs");
     }
 }

@@ -9,7 +9,7 @@ use crate::files::InvalidPolicy;
 /// Why a daemon does not start, or has ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DaemonError {
+pub enum DaemonStartError {
     /// The policy is invalid, or a file of it cannot be read.
     #[error(transparent)]
     Policy(#[from] InvalidPolicy),

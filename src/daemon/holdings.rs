@@ -334,7 +334,7 @@ impl Holdings {
         Some(client)
     }
 
-    /// Notifies the client of the reservation's loss, and of its begin where it was made ahead.
+    /// Notifies the client of the reservation's loss, and of its start where it was made ahead.
     fn watch(self: &Arc<Self>, id: &str, client: Client, state: &Arc<ReservationState>) {
         let (holdings, of, flow) = (Arc::downgrade(self), Arc::downgrade(state), id.to_owned());
         state.on_begin(move |admitted| {

@@ -60,7 +60,7 @@ struct Changed {
     is_removed: bool,
 }
 
-/// With so many changes that are not written yet, the whole file is written again.
+/// From this number of unwritten changes on, the whole file is written again.
 const MOST_NOTED: usize = 65_536;
 
 /// How many lines beyond twice those that are needed the file may have.
@@ -117,7 +117,7 @@ impl Journal {
                 // Nothing is held any more; a file that stays says so of what has ended.
                 let _ = fs::remove_file(&file.path);
             }
-            // Nobody may wait for it.
+            // There may be no receiver.
             let _ = end.send(());
         };
         std::thread::Builder::new().name("gqos-state".into()).spawn(run)?;

@@ -5,7 +5,9 @@
 //!
 //! # Types
 //!
-//! [`DaemonOptions`], [`Daemon`], [`DaemonHandle`] for what signals ask of it, [`DaemonError`].
+//! - [`DaemonOptions`]: the policy's files, and what the command line sets in their place.
+//! - [`Daemon`] serves; [`DaemonHandle`] is what signals ask of it.
+//! - [`DaemonStartError`]: why it does not start.
 //!
 //! # How a call is served
 //!
@@ -52,7 +54,7 @@ mod state;
 mod streams;
 mod users;
 
-pub use error::DaemonError;
+pub use error::DaemonStartError;
 pub use options::DaemonOptions;
 pub use recovery::Recovered;
 pub use server::{Daemon, DaemonHandle};

@@ -15,7 +15,7 @@ use super::audit::{self, AuditLog, Owners};
 use super::calls::Caller;
 use super::connection::serve;
 use super::control_file::ControlFile;
-use super::error::DaemonError;
+use super::error::DaemonStartError;
 use super::held::{Client, ConnectionId};
 use super::holdings::Holdings;
 #[cfg(feature = "cli")]
@@ -70,7 +70,7 @@ impl Daemon {
     /// Reads the policy, starts the engine and listens on the control socket.
     ///
     /// - **Errors**: the policy is invalid; another daemon serves the socket; the kernel's.
-    pub async fn start(options: DaemonOptions) -> Result<Self, DaemonError> {
+    pub async fn start(options: DaemonOptions) -> Result<Self, DaemonStartError> {
         let policy = read(&options.policy)?;
         let socket = options.socket.or_else(|| policy.daemon.as_ref()?.socket.clone().map(PathBuf::from));
         let socket = socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
@@ -87,7 +87,7 @@ impl Daemon {
         let http = http.map(|address| BoundEndpoint::bind(&address, administrators)).transpose()?;
         #[cfg(not(feature = "cli"))]
         if http.is_some() {
-            return Err(DaemonError::NoHttp);
+            return Err(DaemonStartError::NoHttp);
         }
         let ends = SocketEnds::open()?;
         let limits = limits(&policy);
@@ -160,7 +160,7 @@ impl Daemon {
     /// Serves until `stop` is ready; then ends every connection and stops the engine, which removes what it has programmed.
     ///
     /// - **Errors**: the ends of sockets are reported no more.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), DaemonError> {
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), DaemonStartError> {
         #[cfg(feature = "cli")]
         let http = self.http;
         let Self { server, control, ends, state, audit, .. } = self;
@@ -170,7 +170,7 @@ impl Daemon {
         server.tell_ready();
         let result = tokio::select! {
             () = accept(&server, &control) => Ok(()),
-            result = ended => result.map_err(DaemonError::from),
+            result = ended => result.map_err(DaemonStartError::from),
             () = keep_alive(&server) => Ok(()),
             () = stop => Ok(()),
         };
@@ -221,7 +221,7 @@ async fn start_engine(
     policy: Policy,
     holdings: &Arc<Holdings>,
     kept: &KeptReservations,
-) -> Result<(Arc<LocalEngine>, Adoptions, Option<AuditLog>), DaemonError> {
+) -> Result<(Arc<LocalEngine>, Adoptions, Option<AuditLog>), DaemonStartError> {
     let kernel = Arc::new(Netlink::open()?);
     let Some(settings) = policy.daemon.as_ref().and_then(|daemon| daemon.audit.as_ref()) else {
         let (engine, adoptions) = LocalEngine::start_keeping(Arc::new(policy), kernel, kept).await?;

@@ -31,7 +31,7 @@ impl Server {
     }
 }
 
-/// Tells that the daemon is alive, for ever. The watchdog is fed once the engine has answered an operation: while it does
+/// Sends WATCHDOG=1 until the daemon ends, each time after the engine has answered an operation: while it does
 /// not, nothing is sent, and the service manager ends the daemon.
 pub(super) async fn keep_alive(server: &Server) {
     let limit = watchdog();

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use super::error::DaemonError;
+use super::error::DaemonStartError;
 use crate::failure::KernelCall;
 
 /// The file of a socket that listens. Dropped, it is removed.
@@ -23,7 +23,7 @@ impl SocketFile {
     /// Listens at a path, whose directory is made where it is missing. The socket does not block.
     ///
     /// - **Errors**: another daemon serves it; a file that is not a socket has the name; the kernel's.
-    pub(super) fn listen(path: &Path, mode: u32) -> Result<(UnixListener, Self), DaemonError> {
+    pub(super) fn listen(path: &Path, mode: u32) -> Result<(UnixListener, Self), DaemonStartError> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             fs::create_dir_all(directory).map_err(failed("mkdir", directory))?;
         }
@@ -31,7 +31,7 @@ impl SocketFile {
         let lock_path = beside(path, ".lock");
         let lock =
             File::options().create(true).append(true).open(&lock_path).map_err(failed("open", &lock_path))?;
-        let served = || DaemonError::AlreadyServed { socket: path.to_owned() };
+        let served = || DaemonStartError::AlreadyServed { socket: path.to_owned() };
         if lock.try_lock().is_err() {
             return Err(served());
         }
@@ -39,7 +39,7 @@ impl SocketFile {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed("stat", path)(error)),
             Ok(file) if !file.file_type().is_socket() => {
-                return Err(DaemonError::NotASocket { socket: path.to_owned() });
+                return Err(DaemonStartError::NotASocket { socket: path.to_owned() });
             }
             // A daemon whose lock file was removed.
             Ok(_) if UnixStream::connect(path).is_ok() => return Err(served()),
@@ -76,6 +76,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn failed<'a>(call: &'a str, path: &'a Path) -> impl Fn(std::io::Error) -> DaemonError + 'a {
+fn failed<'a>(call: &'a str, path: &'a Path) -> impl Fn(std::io::Error) -> DaemonStartError + 'a {
     move |error| KernelCall(call).failed(path.display().to_string(), error).into()
 }

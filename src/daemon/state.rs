@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::error::DaemonError;
+use super::error::DaemonStartError;
 use super::holdings::Holdings;
 use super::notices::Notices;
 use super::notifications::tell_reloading;
 use super::observed::Observed;
 use super::requests::{failed, value};
 use super::users::Users;
-use crate::control::{ControlError, PolicyProblem};
+use crate::control::{ControlError, ReportedProblem};
 use crate::engine::LocalEngine;
 use crate::failure::KernelFailure;
 use crate::files::{InvalidPolicy, PolicyFiles};
@@ -86,12 +86,12 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Policy, InvalidPolicy> {
     PolicyFiles::read_all(paths).check().map(|(policy, _)| policy)
 }
 
-fn problems(invalid: &InvalidPolicy) -> Vec<PolicyProblem> {
+fn problems(invalid: &InvalidPolicy) -> Vec<ReportedProblem> {
     let sources = invalid.files().sources();
     let problem = |problem: &crate::policy::Problem| {
         let source = sources.get(problem.place.source);
         let (line, column) = source.map_or((0, 0), |source| source.position(problem.place.span.start));
-        PolicyProblem {
+        ReportedProblem {
             code: problem.code.to_string(),
             message: problem.message.clone(),
             file: source.map_or_else(String::new, |source| source.name.to_owned()),
@@ -106,11 +106,11 @@ fn problems(invalid: &InvalidPolicy) -> Vec<PolicyProblem> {
 /// The group of the policy whose members are administrators.
 ///
 /// - **Errors**: the system has no group of that name.
-pub(super) fn administrators(policy: &Policy) -> Result<Option<u32>, DaemonError> {
+pub(super) fn administrators(policy: &Policy) -> Result<Option<u32>, DaemonStartError> {
     let Some(name) = policy.daemon.as_ref().and_then(|daemon| daemon.group.as_ref()) else { return Ok(None) };
     let found: Result<Option<u32>, KernelFailure> = crate::linux::group_id(name);
     match found? {
         Some(gid) => Ok(Some(gid)),
-        None => Err(DaemonError::UnknownGroup { name: name.clone() }),
+        None => Err(DaemonStartError::UnknownGroup { name: name.clone() }),
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn privileges(privileges: Privileges) -> Vec<Finding> {
             net_raw,
             FindingState::Note,
             Remedy {
-                costs: "nothing where CAP_NET_ADMIN is there; gqos test --lab cannot capture packets",
+                costs: "nothing if the process has CAP_NET_ADMIN; gqos test --lab cannot capture packets",
                 mend: "run as root, or setcap cap_net_raw+ep PROGRAM",
             },
         ),
@@ -52,7 +52,7 @@ pub(super) fn interfaces(interfaces: &[InterfaceFacts]) -> Vec<Finding> {
         findings.push(finding.with(
             FindingState::Lacking,
             Remedy {
-                costs: "no flow can leave, and none is admitted",
+                costs: "no interface can send, so no flow is admitted",
                 mend: "ip link set INTERFACE up, and connect its other end",
             },
         ));

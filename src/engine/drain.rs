@@ -33,7 +33,7 @@ pub(super) struct Drained {
 
 /// A flow that has ended, and the class that is its own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct EndedFlow {
+pub(super) struct DrainingFlow {
     /// The number of the interface, and the class.
     pub(super) class: Option<(u32, Handle)>,
     /// Whether no other flow has the class.
@@ -41,18 +41,18 @@ pub(super) struct EndedFlow {
     /// What the flow has taken from its bucket in user space.
     pub(super) usage: Usage,
     /// What the class had counted when it became the flow's.
-    pub(super) before: ClassCounts,
+    pub(super) before: KernelClassCounters,
 }
 
 /// What a class has counted since it was added.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ClassCounts {
+pub(super) struct KernelClassCounters {
     pub(super) sent_bytes: u64,
     pub(super) sent_packets: u32,
     pub(super) dropped: u32,
 }
 
-impl ClassCounts {
+impl KernelClassCounters {
     pub(super) const fn of(state: &ClassState) -> Self {
         let ClassState { sent_bytes, sent_packets, dropped, .. } = *state;
         Self { sent_bytes, sent_packets, dropped }
@@ -70,7 +70,7 @@ impl ClassCounts {
 }
 
 /// Waits until the data that lingers has left the socket and the class, or long enough.
-pub(super) async fn drain(kernel: Arc<dyn Kernel>, ended: EndedFlow, lingering: Lingering) -> Drained {
+pub(super) async fn drain(kernel: Arc<dyn Kernel>, ended: DrainingFlow, lingering: Lingering) -> Drained {
     lingering.finish().await;
     let mut drained = Drained::default();
     let Some((index, class)) = ended.class else { return drained };
@@ -90,13 +90,14 @@ pub(super) async fn drain(kernel: Arc<dyn Kernel>, ended: EndedFlow, lingering: 
     }
 }
 
-impl EndedFlow {
+impl DrainingFlow {
     /// The tokens that are missing from the flow's bucket by its class, where that is more than in user space.
     ///
     /// What left without tokens of user space, by write(2) for one, is what the class has sent beyond them. When it left
     /// is not known, and the kernel's count is that of the last packet: the flow owes the lesser of both.
     pub(super) fn missing(&self, state: &ClassState) -> Option<Bytes> {
-        let ClassCounts { sent_bytes, sent_packets, .. } = ClassCounts::of(state).since(self.before);
+        let KernelClassCounters { sent_bytes, sent_packets, .. } =
+            KernelClassCounters::of(state).since(self.before);
         let headers = LINK_HEADER.get().saturating_mul(u64::from(sent_packets));
         let sent = Bytes::new(sent_bytes.saturating_sub(headers));
         let beside = sent.saturating_sub(self.usage.sent);

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::clock;
 use super::core::{Caller, CallerNotification, Core, lock};
-use super::drain::{ClassCounts, Drained, EndedFlow};
+use super::drain::{Drained, DrainingFlow, KernelClassCounters};
 use super::error::EngineError;
 use super::kernel::{ClaimedRoot, Kernel, KernelFuture};
 use super::lingering::Lingering;
@@ -46,7 +46,7 @@ pub(super) struct Driver {
     pub(super) commands: WeakCommands,
     pub(super) queues: InterfaceQueues,
     /// The calls to the kernel that are under way.
-    pub(super) calls: FuturesUnordered<KernelCall>,
+    pub(super) calls: FuturesUnordered<PendingKernelCall>,
     /// By the numbers of the interfaces.
     pub(super) claims: BTreeMap<u32, Claim>,
     /// The foreign trees in whose place those of gqos are, by the numbers of the interfaces.
@@ -62,12 +62,12 @@ pub(super) struct Driver {
     process: u32,
     pub(super) upkeep: Upkeep,
     /// What classes had counted when they became a flow's, by interface; nothing for a class that was added for it.
-    pub(super) counts: BTreeMap<(u32, Handle), ClassCounts>,
+    pub(super) counts: BTreeMap<(u32, Handle), KernelClassCounters>,
     /// The ifbs for what interfaces receive, by the numbers of the interfaces.
     pub(super) receivers: BTreeMap<u32, Receiver>,
 }
 
-pub(super) type KernelCall = Pin<Box<dyn Future<Output = Returned> + Send>>;
+pub(super) type PendingKernelCall = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
 /// A call to the kernel has returned.
 pub(super) enum Returned {
@@ -112,7 +112,7 @@ pub(super) enum Returned {
     Ended {
         index: u32,
         id: String,
-        ended: EndedFlow,
+        ended: DrainingFlow,
         lingering: Lingering,
         state: Result<Option<ClassState>, KernelFailure>,
     },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flowspec::{Both, Bytes};
 
-use super::drain::{EndedFlow, drain};
+use super::drain::{DrainingFlow, drain};
 use super::driver::{Driver, Returned};
 use super::lingering::Lingering;
 use super::patience::{PATIENCE, in_time};
@@ -20,7 +20,7 @@ impl Driver {
             (core.manager.class(&id), core.manager.has_own_class(&id))
         };
         let before = class.and_then(|class| self.counts.get(&class)).copied().unwrap_or_default();
-        let ended = EndedFlow { class, is_own, usage, before };
+        let ended = DrainingFlow { class, is_own, usage, before };
         match class {
             None if matches!(lingering, Lingering::Nothing) => self.core().close(id, usage.missing),
             // The next flow of the interface starts without what this one has sent past its bucket in user space.
@@ -40,7 +40,7 @@ impl Driver {
     pub(super) fn report_spent(
         &self,
         id: String,
-        ended: EndedFlow,
+        ended: DrainingFlow,
         (missing, lingering): (Both<Option<Bytes>>, Lingering),
     ) {
         self.core().feed(Input::Spent { id: id.clone(), missing });

@@ -21,7 +21,7 @@ pub enum EngineError {
         id: String,
     },
     /// As many requests are queued as there may be: [`MOST_QUEUED_REQUESTS`](super::MOST_QUEUED_REQUESTS).
-    #[error("{limit} requests are queued, and no more may be")]
+    #[error("{limit} requests are queued, which is the limit; try again")]
     TooManyRequests {
         /// How many may be.
         limit: usize,

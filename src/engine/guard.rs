@@ -11,7 +11,7 @@ use flowspec::Moment;
 
 use crate::manager::{Input, Manager, Output};
 
-/// With so many panics admission stops, whatever the state: an input that panics each time would otherwise keep the
+/// After this number of panics admission stops, whatever the state: an input that panics each time would otherwise keep the
 /// engine busy.
 const MOST_FAULTS: u32 = 16;
 

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use super::core::Caller;
-use super::drain::ClassCounts;
+use super::drain::KernelClassCounters;
 use super::driver::{Driver, Returned};
 use super::patience::{PATIENCE, in_time};
 use super::queues::Job;
@@ -159,6 +159,6 @@ impl Driver {
     /// Notes what classes had counted before they became a flow's.
     pub(super) fn count_from(&mut self, index: u32, begun: &[Handle], states: &[ClassState]) {
         let states = states.iter().filter(|state| begun.contains(&state.class.handle));
-        self.counts.extend(states.map(|state| ((index, state.class.handle), ClassCounts::of(state))));
+        self.counts.extend(states.map(|state| ((index, state.class.handle), KernelClassCounters::of(state))));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use flowspec::Rate;
 use serde::Serialize;
 
-use super::drain::ClassCounts;
+use super::drain::KernelClassCounters;
 use crate::admission::NotProgrammed;
 use crate::linux::ClassState;
 use crate::manager::Status;
@@ -76,7 +76,7 @@ pub(super) struct ReportPart {
     /// The flows of its classes.
     pub(super) flows: BTreeMap<Handle, String>,
     /// What the classes had counted when they became a flow's.
-    pub(super) before: BTreeMap<Handle, ClassCounts>,
+    pub(super) before: BTreeMap<Handle, KernelClassCounters>,
 }
 
 impl ReportPart {
@@ -87,8 +87,12 @@ impl ReportPart {
 }
 
 /// The report of a class, whose flow began with `before` on the kernel's counters.
-fn class_report(state: &ClassState, flows: &BTreeMap<Handle, String>, before: ClassCounts) -> ClassReport {
-    let counts = ClassCounts::of(state).since(before);
+fn class_report(
+    state: &ClassState,
+    flows: &BTreeMap<Handle, String>,
+    before: KernelClassCounters,
+) -> ClassReport {
+    let counts = KernelClassCounters::of(state).since(before);
     let handle = state.class.handle;
     let flow = match handle {
         LINK_CLASS => "link".to_owned(),

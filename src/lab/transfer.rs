@@ -46,7 +46,7 @@ pub enum TransferError {
     #[error("the flow: {0}")]
     Connect(#[from] ConnectError),
     /// Too little was sent to compute a rate.
-    #[error("next to nothing was sent")]
+    #[error("too little was sent to measure a rate")]
     Silence,
 }
 

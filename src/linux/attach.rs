@@ -140,7 +140,7 @@ pub struct ProcessDescriptor {
     pub uid: Option<u32>,
 }
 
-/// 128 bits that nobody can guess, in hexadecimal.
+/// 128 random bits, in hexadecimal.
 ///
 /// - **Errors**: `getrandom`.
 pub fn random_name() -> Result<String, KernelFailure> {

@@ -1,4 +1,4 @@
-//! Control groups: leads the packets of all sockets of a group to a class, with a program of four instructions.
+//! Control groups: classifies the packets of all sockets of a group, with a program of four instructions.
 //!
 //! Source: bpf(2), `linux/bpf.h` (`union bpf_attr`), kernel `kernel/bpf/syscall.c`.
 

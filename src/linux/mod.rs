@@ -12,7 +12,7 @@
 //! - **sockets**: [`socket`] sets their class, code point and segment size, and reads how they frame data; [`peer`]
 //!   reads what is known of their peers;
 //! - **descriptors**: [`send_with_descriptor`] passes a socket to another process;
-//! - **other programs' sockets**: [`classify_cgroup`] leads what a control group sends to a class,
+//! - **other programs' sockets**: [`classify_cgroup`] classifies what a control group sends,
 //!   and [`Netlink::classify_flow`] the packets of one flow; a [`PassedSocket`] came from another process, and
 //!   [`SocketEnds`] reports its end;
 //! - **local sockets**: [`LocalPeer`] is the process at the other end, [`receive`] takes descriptors with the bytes;

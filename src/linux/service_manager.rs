@@ -1,4 +1,4 @@
-//! What a service manager such as systemd tells a service by its environment, and hears from it.
+//! The protocol of a service manager such as systemd: variables of the environment in, messages of sd_notify out.
 //!
 //! Source: sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3).
 

@@ -68,7 +68,7 @@ struct Attempts {
 /// The pauses before a call is repeated, in milliseconds.
 const PAUSES: [u64; 7] = [0, 0, 1, 2, 5, 10, 20];
 
-/// The room for a datagram: the kernel's are at most 32 KiB.
+/// The buffer for a datagram: the kernel's are at most 32 KiB.
 const DATAGRAM: usize = 64 * 1024;
 
 /// `struct nlmsghdr`, and the types of messages without an object. Source: netlink(7).

@@ -128,11 +128,11 @@ codes! {
         "The template alone could be admitted; with the class or the group that the rule gives it is refused even on an\n\
          empty interface: for instance, it asks for more than the class's max_rate. The message has the reason for each\n\
          interface.";
-    HastyTimeout = "GQ0111", Warning, "a timeout that ends flows whose peers are well",
+    HastyTimeout = "GQ0111", Warning, "a timeout so short that it ends flows whose peers respond",
         "A flow loses its reservation after this time. A viewer that changes networks is silent for some seconds\n\
          (dead_after), and a player with a full buffer reads nothing until part of it is played (stalled_after).\n\
          The defaults are 30 s and 60 s; \"off\" switches a timeout off.";
-    SearchEnded = "GQ0112", Warning, "so many combinations that not every template was tried",
+    SearchEnded = "GQ0112", Warning, "too many combinations: not every template was tried",
         "gqos check tries each template on each interface that differs, without a class and in each class that differs, and\n\
          each template of a rule in the rule's class and group. It ends after 200000 requests: GQ0106 and GQ0110 may be\n\
          missing for the templates and rules from this place on. Templates that one interface admits cost one request.";

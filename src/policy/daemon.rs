@@ -60,6 +60,7 @@ impl AuditPolicy {
 
 /// What a client does while no daemon answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Degrade {
     /// Connections fail with WSAENETDOWN.
     Refuse,

@@ -25,6 +25,7 @@ pub enum HttpAddress {
 
 /// Why an address is none for the HTTP endpoint.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidHttpAddress {
     /// Another host can reach the address.
     #[error(

@@ -7,7 +7,7 @@ use crate::connect::{Ask, ConnectError, Flow};
 use crate::policy::{Proxy, ProxySubject};
 
 /// The reservation of a connection, by the rules of its proxy.
-pub(super) struct Admission {
+pub(super) struct ProxyAdmission {
     proxy: Arc<Proxy>,
     flow: Arc<Flow>,
     client: SocketAddr,
@@ -23,7 +23,7 @@ pub(super) struct Shown<'a> {
     pub(super) sni: Option<&'a str>,
 }
 
-impl Admission {
+impl ProxyAdmission {
     pub(super) fn new(proxy: Arc<Proxy>, flow: Arc<Flow>, client: SocketAddr) -> Self {
         Self { proxy, flow, client, rule: None }
     }

@@ -85,6 +85,7 @@ impl BadStart {
 
 #[cfg(test)]
 mod tests {
+    use super::super::http::AmbiguousHead;
     use super::*;
 
     #[test]
@@ -93,7 +94,12 @@ mod tests {
             assert_eq!((bad.status().0, bad.reason(), bad.end()), (status, reason, end), "{bad}");
         };
         check(NotAHeader.into(), 400, "no_proxy_header", ConnectionEnd::BadRequest);
-        check(BadHead::Ambiguous("two hosts").into(), 400, "ambiguous_head", ConnectionEnd::BadRequest);
+        check(
+            BadHead::from(AmbiguousHead::TwoHosts).into(),
+            400,
+            "ambiguous_head",
+            ConnectionEnd::BadRequest,
+        );
         check(BadHead::TooLarge.into(), 431, "head_too_large", ConnectionEnd::BadRequest);
         check(BadHead::Version.into(), 505, "http_version", ConnectionEnd::BadRequest);
         check(NotAClientHello::Malformed.into(), 400, "no_client_hello", ConnectionEnd::BadRequest);

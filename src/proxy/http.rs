@@ -1,5 +1,7 @@
 //! The head of an HTTP/1 request: read strictly, since an origin that reads it in another way would see other requests.
 
+use std::fmt;
+
 use super::body::Body;
 
 /// What a head shows.
@@ -19,12 +21,65 @@ pub(super) struct Head {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum BadHead {
     /// It can be read in two ways, or not at all.
-    #[error("{0}")]
-    Ambiguous(&'static str),
+    #[error(transparent)]
+    Ambiguous(#[from] AmbiguousHead),
     #[error("the head of the request is too large")]
     TooLarge,
     #[error("the version of HTTP is neither 1.0 nor 1.1")]
     Version,
+}
+
+/// What of a head can be read in two ways, or not at all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum AmbiguousHead {
+    #[error("the request cannot be read")]
+    Request,
+    #[error("a line ends without CR")]
+    BareLineFeed,
+    #[error("a CR or a NUL within a line")]
+    ControlCharacter,
+    #[error("a header continues on the next line")]
+    Folded,
+    #[error("the target is neither a path nor a URL of http")]
+    Target,
+    #[error("more than one {0} header")]
+    Repeated(HeaderName),
+    #[error("the Host header is not a host")]
+    InvalidHost,
+    #[error("the Host header is missing")]
+    NoHost,
+    #[error("the target and the Host header name different hosts")]
+    TwoHosts,
+    #[error("both Content-Length and Transfer-Encoding")]
+    TwoLengths,
+    #[error("the Transfer-Encoding is not chunked alone")]
+    Coding,
+    #[error("the Content-Length is not a number")]
+    Length,
+}
+
+/// The headers that a request has at most once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum HeaderName {
+    Host,
+    ContentLength,
+    TransferEncoding,
+}
+
+impl HeaderName {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Host => "Host",
+            Self::ContentLength => "Content-Length",
+            Self::TransferEncoding => "Transfer-Encoding",
+        }
+    }
+}
+
+impl fmt::Display for HeaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
 }
 
 /// The header that tells the origin which rendition is reserved.
@@ -54,7 +109,7 @@ impl Head {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Err(httparse::Error::TooManyHeaders) => return Err(BadHead::TooLarge),
             Err(httparse::Error::Version) => return Err(BadHead::Version),
-            _ => return Err(BadHead::Ambiguous("the request cannot be read")),
+            _ => return Err(AmbiguousHead::Request.into()),
         }
         let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
         let is_new = request.version == Some(1);
@@ -100,14 +155,14 @@ pub(super) fn lines(bytes: &[u8]) -> Result<Option<Vec<&[u8]>>, BadHead> {
         let end = rest.iter().position(|&byte| byte == b'\n');
         let line = &rest[..end.map_or(rest.len(), |end| end + 1)];
         let text = match end {
-            Some(_) => line.strip_suffix(b"\r\n").ok_or(BadHead::Ambiguous("a line ends without CR"))?,
+            Some(_) => line.strip_suffix(b"\r\n").ok_or(AmbiguousHead::BareLineFeed)?,
             None => line.strip_suffix(b"\r").unwrap_or(line),
         };
         if text.contains(&b'\r') || text.contains(&0) {
-            return Err(BadHead::Ambiguous("a CR or a NUL within a line"));
+            return Err(AmbiguousHead::ControlCharacter.into());
         }
         if !lines.is_empty() && matches!(text.first(), Some(b' ' | b'\t')) {
-            return Err(BadHead::Ambiguous("a header continues on the next line"));
+            return Err(AmbiguousHead::Folded.into());
         }
         if end.is_none() {
             return Ok(None);
@@ -127,7 +182,7 @@ fn target_parts(target: &str) -> Result<(Option<&str>, &str), BadHead> {
     } else {
         let rest = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
         let rest = rest.and_then(|scheme| target.get(scheme.len()..));
-        let rest = rest.ok_or(BadHead::Ambiguous("the target is neither a path nor a URL of http"))?;
+        let rest = rest.ok_or(AmbiguousHead::Target)?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         (Some(&rest[..end]), &rest[end..])
     };
@@ -145,28 +200,27 @@ impl<'a> Headers<'a> {
     }
 
     /// The only header of a name.
-    fn only(&self, name: &'static str, several: &'static str) -> Result<Option<&'a [u8]>, BadHead> {
-        let mut all = self.all(name);
+    fn only(&self, name: HeaderName) -> Result<Option<&'a [u8]>, AmbiguousHead> {
+        let mut all = self.all(name.text());
         let first = all.next();
-        if all.next().is_some() { Err(BadHead::Ambiguous(several)) } else { Ok(first) }
+        if all.next().is_some() { Err(AmbiguousHead::Repeated(name)) } else { Ok(first) }
     }
 
     fn host(&self, authority: Option<&str>, is_new: bool) -> Result<Option<String>, BadHead> {
-        let bad = BadHead::Ambiguous("the Host header is not a host");
-        let host = self.only("host", "more than one Host header")?;
-        let host = host.map(std::str::from_utf8).transpose().map_err(|_| bad)?;
+        let host = self.only(HeaderName::Host)?;
+        let host = host.map(std::str::from_utf8).transpose().map_err(|_| AmbiguousHead::InvalidHost)?;
         if host.is_none() && is_new {
-            return Err(BadHead::Ambiguous("the Host header is missing"));
+            return Err(AmbiguousHead::NoHost.into());
         }
         if let (Some(authority), Some(host)) = (authority, host)
             && !authority.eq_ignore_ascii_case(host)
         {
-            return Err(BadHead::Ambiguous("the target and the Host header name different hosts"));
+            return Err(AmbiguousHead::TwoHosts.into());
         }
         let Some(host) = authority.or(host) else { return Ok(None) };
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_~%:[]".contains(&byte);
         if !host.bytes().all(is_host) {
-            return Err(bad);
+            return Err(AmbiguousHead::InvalidHost.into());
         }
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -176,8 +230,8 @@ impl<'a> Headers<'a> {
     }
 
     fn body(&self, is_new: bool) -> Result<Body, BadHead> {
-        let length = self.only("content-length", "more than one Content-Length header")?;
-        let coding = self.only("transfer-encoding", "more than one Transfer-Encoding header")?;
+        let length = self.only(HeaderName::ContentLength)?;
+        let coding = self.only(HeaderName::TransferEncoding)?;
         let upgrades = is_new
             && self.all("upgrade").next().is_some()
             && self.all("connection").any(|value| {
@@ -186,16 +240,16 @@ impl<'a> Headers<'a> {
                     .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
             });
         match (length, coding) {
-            (Some(_), Some(_)) => Err(BadHead::Ambiguous("both Content-Length and Transfer-Encoding")),
+            (Some(_), Some(_)) => Err(AmbiguousHead::TwoLengths.into()),
             (None, Some(coding)) if is_new && coding.eq_ignore_ascii_case(b"chunked") => {
                 Ok(if upgrades { Body::Tunnel } else { Body::CHUNKED })
             }
-            (None, Some(_)) => Err(BadHead::Ambiguous("the Transfer-Encoding is not chunked alone")),
+            (None, Some(_)) => Err(AmbiguousHead::Coding.into()),
             (Some(digits), None) => {
                 let text = std::str::from_utf8(digits).ok();
                 let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
                 let length = text.and_then(|text| text.parse().ok());
-                let length = length.ok_or(BadHead::Ambiguous("the Content-Length is not a number"))?;
+                let length = length.ok_or(AmbiguousHead::Length)?;
                 Ok(if upgrades { Body::Tunnel } else { Body::Length(length) })
             }
             (None, None) => Ok(if upgrades { Body::Tunnel } else { Body::Done }),

@@ -91,7 +91,7 @@ pub(super) async fn close_gently(mut connection: Connection) {
     let _ = timeout_at(now() + PATIENCE, drained).await;
 }
 
-/// Closes a connection with a reset: what was promised will not come.
+/// Closes a connection with a reset, because the rest of the response will not follow.
 pub(super) fn reset(connection: Connection) {
     // Without the options it is closed in the usual way. A connection with a reservation would end with a FIN, so that its
     // data leaves.

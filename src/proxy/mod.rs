@@ -1,4 +1,4 @@
-//! A proxy in front of origins that know nothing of reservations.
+//! A proxy in front of unmodified origins.
 //!
 //! Takes the `[proxy.NAME]` tables of a policy; accepts their clients, reserves for each, and passes what the origin sends at
 //! the reserved rate. Decides nothing by itself, and does not change what it passes but for one header.
@@ -19,6 +19,16 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Types
+//!
+//! - **The server**: [`Server`], and [`ServerHandle`] for what signals ask of it; [`Replaced`] says what a reload changed.
+//! - **Each connection**: a [`ConnectionRecord`] with its [`ConnectionEnd`].
+//! - **Errors**: [`ProxyError`].
+//!
+//! # Order of calls
+//!
+//! [`Server::bind`], then [`Server::run`] until its future `stop` is ready.
 //!
 //! # One connection
 //!

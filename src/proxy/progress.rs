@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::bad_start::BadStart;
+use crate::connect::ConnectError;
 
 /// How the way to the origin ended.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub(super) enum UpEnd {
     /// The origin takes nothing any more; it may still send.
     OriginFailed,
     /// A later request was refused.
-    Refused(String),
+    Refused(Box<ConnectError>),
     BadRequest(BadStart),
 }
 

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use super::admission::{Admission, Shown};
+use super::admission::{ProxyAdmission, Shown};
 use super::bad_start::BadStart;
 use super::body::Body;
 use super::clock::{duration, now};
@@ -13,7 +13,7 @@ use crate::policy::ProxyLimits;
 
 /// The requests of a connection: what was read of them, and where the current one ends.
 pub(super) struct Requests {
-    admission: Admission,
+    admission: ProxyAdmission,
     limits: ProxyLimits,
     /// The first head, as the origin gets it.
     first: Vec<u8>,
@@ -35,7 +35,7 @@ impl Requests {
     pub(super) fn from(
         (head, rendition): (&Head, Option<&str>),
         buffer: Vec<u8>,
-        admission: Admission,
+        admission: ProxyAdmission,
         limits: ProxyLimits,
     ) -> Self {
         let first = head.with_rendition(rendition);
@@ -117,7 +117,7 @@ impl Requests {
         let Some((head, length)) = parsed else { return Ok(None) };
         let shown = Shown { host: head.host.as_deref(), path: Some(&head.path), sni: None };
         let rendition = self.admission.admit(shown).await;
-        let rendition = rendition.map_err(|error| UpEnd::Refused(error.to_string()))?;
+        let rendition = rendition.map_err(|error| UpEnd::Refused(Box::new(error)))?;
         self.buffer.drain(..length);
         self.body = head.body;
         self.passed_on += 1;

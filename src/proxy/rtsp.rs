@@ -1,6 +1,6 @@
 //! The head of an RTSP request.
 
-use super::http::{BadHead, decoded, lines};
+use super::http::{AmbiguousHead, BadHead, decoded, lines};
 
 /// What a head shows.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,7 +18,7 @@ impl RtspHead {
         let Some(lines) = lines(bytes)? else {
             return if bytes.len() > most { Err(BadHead::TooLarge) } else { Ok(None) };
         };
-        let unreadable = BadHead::Ambiguous("the request cannot be read");
+        let unreadable = BadHead::from(AmbiguousHead::Request);
         let mut texts = lines.iter().map(|line| std::str::from_utf8(line).unwrap_or_default().trim_end());
         let request: Vec<_> = texts.next().unwrap_or_default().split(' ').collect();
         let [method, target, version] = request[..] else { return Err(unreadable) };

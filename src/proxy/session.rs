@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::admission::{Admission, Shown};
+use super::admission::{ProxyAdmission, Shown};
 use super::answer::{fault, not_enough_bandwidth, service_unavailable};
 use super::bad_start::{BadStart, NoStart};
 use super::client_hello;
@@ -93,7 +93,7 @@ impl Session<'_> {
             Err(why) => return self.no_start(incoming.connection, why).await,
         };
         let flow = Arc::clone(incoming.connection.flow());
-        let mut admission = Admission::new(Arc::clone(proxy), Arc::clone(&flow), addresses.client);
+        let mut admission = ProxyAdmission::new(Arc::clone(proxy), Arc::clone(&flow), addresses.client);
         let admitted = admission.admit(start.shown()).await;
         self.record.admission_us = Some(micros(self.accepted.elapsed()));
         let rendition = match admitted {
@@ -155,7 +155,7 @@ impl Session<'_> {
         connection: Connection,
         mut origin: TcpStream,
         (start, buffer, rendition): (Start, Vec<u8>, Option<String>),
-        admission: Admission,
+        admission: ProxyAdmission,
     ) {
         let limits = &self.served.proxy.limits;
         let mut upward = match start {
@@ -195,7 +195,9 @@ impl Session<'_> {
                 drop(origin);
                 close_gently(connection).await;
                 match why {
-                    UpEnd::Refused(message) => self.end(ConnectionEnd::LaterRequestRefused, Some(message)),
+                    UpEnd::Refused(error) => {
+                        self.end(ConnectionEnd::LaterRequestRefused, Some(error.to_string()));
+                    }
                     UpEnd::BadRequest(bad) => self.bad(bad),
                     UpEnd::Finished | UpEnd::ClientFailed(_) | UpEnd::OriginFailed => {}
                 }

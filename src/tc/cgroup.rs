@@ -1,4 +1,4 @@
-//! The program that leads the packets of a control group to a class.
+//! The program that classifies the packets of a control group.
 //!
 //! It runs for each packet that a socket of the group sends and sets its priority, which selects the class: sockets need
 //! no option, and their program knows nothing of it. A socket belongs to the group in which it was made.

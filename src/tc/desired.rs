@@ -174,7 +174,7 @@ impl Desired {
         Change { ops }
     }
 
-    /// Brings the idle classes in line with the link: one that it has no room for is deleted.
+    /// Brings the idle classes in line with the link: one that does not fit is deleted.
     fn reshape_idle(&mut self) -> Vec<Op> {
         let most = usize::from(self.shape.rates.most_idle());
         let kept: Vec<_> = self.idle.keys().copied().take(most).collect();

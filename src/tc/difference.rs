@@ -27,13 +27,13 @@ pub enum Difference {
         class: Handle,
     },
     /// A class has another rate, ceil, burst or quantum.
-    #[error("class {class} has other numbers")]
+    #[error("class {class} has another rate or bucket")]
     ClassChanged {
         /// The class that was programmed.
         class: Handle,
     },
     /// There is a class that was not programmed.
-    #[error("class {class} is not of gqos")]
+    #[error("class {class} was added by another program")]
     ClassForeign {
         /// The class that was added.
         class: Handle,

@@ -42,6 +42,7 @@ pub enum Filter {
 
 /// A program of cls_bpf.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Program {
     /// Classic BPF, as `struct sock_filter`; at most 4096 instructions.
     Classic(Vec<[u8; 8]>),

@@ -13,8 +13,8 @@
 //! - **settings**: [`HtbRoot`], [`HtbClass`], [`FqCodel`], [`Bfifo`] and [`Tbf`], which emit and parse the kernel's structures;
 //! - **classifiers**: [`Filter`] with its [`Target`]; [`cgroup_program`] for the sockets of a control group;
 //! - **trees**: [`Desired`], built from a shape and changed flow by flow, in a large tree with [idle classes](is_idle), and [`ObservedTree`], read from a dump;
-//! - **other programs' flows**: [`Leaving`] is such a flow's packets, and its filter leads them to their class;
-//! - **receiving**: [`Arriving`] is a flow's packets that arrive, and [`PlacedFilter`] what leads them to its class;
+//! - **other programs' flows**: [`Leaving`] is such a flow's packets, and its filter assigns them to their class;
+//! - **receiving**: [`Arriving`] is a flow's packets that arrive, and [`PlacedFilter`] the filter that assigns them to its class;
 //! - **changes**: [`Op`] is one request, [`Change`] are requests that are applied together.
 //!
 //! The order of calls: [`Desired::new`]; once, [`diff`] with what the interface has; then [`Desired::set_leaf`] for

@@ -31,6 +31,7 @@ pub struct ForeignRoot {
 
 /// Why a tree whose root has gqos's handle is not gqos's.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotOfGqos {
     /// The root has other settings.
     #[error(

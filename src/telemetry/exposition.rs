@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 /// One of the two text formats.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum MetricsFormat {
     /// OpenMetrics 1.0.
     OpenMetrics,

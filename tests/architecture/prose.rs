@@ -14,7 +14,7 @@ const PLACES: &[&str] = &[
     "examples",
     "flowspec",
     "fuzz",
-    "include",
+    "packaging",
     "rustfmt.toml",
     "shaper",
     "src",
@@ -22,7 +22,21 @@ const PLACES: &[&str] = &[
     "winsock",
 ];
 
-const KINDS: &[&str] = &[".rs", ".md", ".toml", ".sh", ".c", ".h", "run", "sanitizers"];
+const KINDS: &[&str] = &[
+    ".rs",
+    ".md",
+    ".toml",
+    ".sh",
+    ".c",
+    ".h",
+    ".py",
+    ".service",
+    ".socket",
+    ".varlink",
+    ".yml",
+    "run",
+    "sanitizers",
+];
 
 /// Where each refused word stands, a line each: `path:line: word`.
 pub(crate) fn refused() -> Vec<String> {

@@ -144,6 +144,14 @@ impl Source {
         signature.collect()
     }
 
+    /// The lines of the shipped code with a `Result` whose error is a text: a `String` or a `&'static str`.
+    pub(crate) fn textual_results(&self) -> Vec<usize> {
+        let tokens = &self.shipped;
+        let results = (0..tokens.len().saturating_sub(1))
+            .filter(|&at| tokens[at].is("Result") && tokens[at + 1].kind == Kind::Punct('<'));
+        results.filter(|&at| has_textual_error(&tokens[at + 1..])).map(|at| tokens[at].lines.0).collect()
+    }
+
     /// Whether the shipped code names a path of these words, `a::b::c`, or one longer.
     pub(crate) fn names(&self, path: &str) -> bool {
         let wanted: Vec<_> = path.split("::").collect();
@@ -157,6 +165,28 @@ impl Source {
                 && here.iter().skip(1).step_by(2).all(|token| token.kind == Kind::PathSeparator)
         })
     }
+}
+
+/// Whether the last of the types in these angle brackets is a text.
+fn has_textual_error(tokens: &[Token]) -> bool {
+    let (mut angles, mut open, mut last) = (0_usize, 0_usize, None);
+    for (at, token) in tokens.iter().enumerate() {
+        let arrow = at > 0 && tokens[at - 1].kind == Kind::Punct('-');
+        match token.kind {
+            Kind::Punct('<') => angles += 1,
+            Kind::Punct('>') if !arrow => angles -= 1,
+            Kind::Open(_) => open += 1,
+            Kind::Close => open = open.saturating_sub(1),
+            Kind::Punct(',') if angles == 1 && open == 0 => last = Some(at),
+            _ => {}
+        }
+        if angles == 0 {
+            let error: Vec<_> = last.map_or(&[][..], |last| &tokens[last + 1..at]).iter().collect();
+            return matches!(error[..], [text] if text.is("String"))
+                || matches!(error[..], [.., text] if text.is("str"));
+        }
+    }
+    false
 }
 
 /// The tokens without those of items under `#[cfg(test)]`.

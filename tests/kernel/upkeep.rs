@@ -127,11 +127,11 @@ fn what_another_program_deletes_is_repaired() {
             ("tc qdisc del dev d0 root", "the root qdisc is missing"),
             (
                 "tc class add dev d0 parent 6771:1 classid 6771:777 htb rate 1mbit",
-                "class 6771:777 is not of gqos",
+                "class 6771:777 was added by another program",
             ),
             (
                 "tc class change dev d0 parent 6771:1 classid 6771:101 htb rate 1mbit",
-                "class 6771:101 has other numbers",
+                "class 6771:101 has another rate or bucket",
             ),
         ] {
             run(edit);

@@ -28,7 +28,7 @@ async fn world(table: &str) -> (World, UdpSocket) {
 }
 
 #[tokio::test]
-async fn each_client_has_a_session_with_a_reservation_and_a_refused_one_hears_nothing() {
+async fn each_client_has_a_session_with_a_reservation_and_a_refused_client_gets_no_answer() {
     let table =
         "template = [\"hd\", \"sd\"]\nretry_after = \"1 h\"\nlimits = { idle = \"1 h\", drain = \"0 s\" }";
     let (world, origin) = world(table).await;

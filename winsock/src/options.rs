@@ -209,7 +209,7 @@ fn changed_sharing(current: AddressSharing, option: AddressSharing, on: bool) ->
     }
 }
 
-/// A timeout of so many milliseconds, a DWORD; 0 is no limit.
+/// A timeout in milliseconds, a DWORD; 0 is no limit.
 fn timeout(millis: i32) -> Option<Duration> {
     let millis = u64::from(millis.cast_unsigned());
     (millis > 0).then(|| Duration::from_millis(millis))

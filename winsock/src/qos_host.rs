@@ -163,7 +163,7 @@ impl QosHost {
         self.spawn(async move { drop(restored.await) });
     }
 
-    /// Leads what arrives for a flow to its class: the decision, which says whether it has one.
+    /// Assigns the packets that a flow receives to their class: the decision, which says whether it has one.
     pub(crate) fn receive(
         &self,
         packets: ReceivedPackets,

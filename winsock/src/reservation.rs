@@ -279,7 +279,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Leads what arrives for the socket's flow to the class that it has for that. Nothing waits for the kernel, since the
+    /// Assigns the packets that the socket's flow receives to their class. Nothing waits for the kernel, since the
     /// caller may be the reactor.
     fn receive_in_class(&self) {
         let (Ok(provider), Ok(peer), Ok(local)) =

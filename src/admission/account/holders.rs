@@ -1,8 +1,8 @@
 //! The largest holders of a budget: the few flows that a refusal names, among all that hold a part of it.
 //!
 //! Those few are kept in order, the others in a heap. A flow that ends is not removed from the heap at once, but when
-//! it would become one of the few, or when the heap has so many ended flows that it is swept. An insertion or a
-//! removal therefore costs next to nothing, however many flows there are.
+//! it would become one of the few, or when the ended flows of the heap are swept. An insertion or a
+//! removal therefore costs very little, however many flows there are.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -35,7 +35,7 @@ impl Ledger {
         for (name, group) in &policy.groups {
             self.state_group(name, group);
         }
-        // A group that takes less now can make room for one that was tried before it.
+        // A group that takes less now can leave capacity for one that was tried before it.
         let mut refused = usize::MAX;
         while self.unmade.len() < refused {
             refused = self.unmade.len();

@@ -26,7 +26,7 @@ use crate::policy::{Client, Policy};
 /// The most flows that may be admitted at once.
 pub(crate) const MOST_FLOWS: usize = 1_000_000;
 
-/// With so many clients, those that hold nothing are forgotten.
+/// Above this number of clients, those that hold nothing are forgotten.
 pub(crate) const CLIENTS_BEFORE_A_SWEEP: usize = 10_000;
 
 /// What is reserved of every interface, and for which flows.

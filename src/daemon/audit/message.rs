@@ -10,6 +10,6 @@ use crate::telemetry::audit::Audited;
 pub(super) enum Message {
     /// A fact, with the process that its flow belongs to.
     Fact(Audited, Option<u32>),
-    /// So many facts found no room, and these flows hold a reservation now.
+    /// This number of facts was lost, and these flows hold a reservation now.
     Missing { at: Moment, facts: u64, live: HashSet<String> },
 }

@@ -1,6 +1,6 @@
 //! The audit log: the engine's audit trail in files that `gqos replay` reads.
 //!
-//! The sink hands facts to a thread through a bounded queue, and never waits: facts that find no room are counted. The thread writes
+//! The sink hands facts to a thread through a bounded queue, and never waits: facts that do not fit are counted. The thread writes
 //! lines and begins new files; what cannot be written is counted as well. Where facts are missing, the log says how many
 //! as soon as it can be written again, and states what is held.
 

@@ -80,7 +80,7 @@ pub(in crate::daemon) fn start(
 struct Sink {
     sender: SyncSender<Message>,
     owners: Owners,
-    /// The facts that have found no room.
+    /// The facts that were lost, because the queue was full.
     missing: u64,
 }
 

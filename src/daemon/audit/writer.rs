@@ -13,7 +13,7 @@ use crate::telemetry::audit::AuditTrail;
 /// When a new file begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// In bytes, beyond what the file states at its begin.
+    /// In bytes, beyond what the file states at its start.
     pub(super) size: u64,
     pub(super) age: Micros,
 }
@@ -25,7 +25,7 @@ pub(super) struct Writer {
     /// The lines that are not written yet, and how many facts they are.
     lines: String,
     facts: u64,
-    /// What was written to the file since its begin.
+    /// What was written to the file since its start.
     written: u64,
     began: Moment,
     now: Moment,
@@ -78,7 +78,7 @@ impl Writer {
                 self.flush();
                 self.trail.resume(&live);
                 self.missing += facts;
-                tracing::warn!(facts, "audit log: facts found no room in the queue");
+                tracing::warn!(facts, "audit log: facts were lost, the queue was full");
             }
         }
         if self.lines.len() >= CHUNK {
@@ -141,7 +141,7 @@ impl Writer {
         }
     }
 
-    /// The begin of a file is written.
+    /// The start of a file is written.
     fn state(&mut self) {
         self.restate();
         let lines = std::mem::take(&mut self.lines);

@@ -19,11 +19,11 @@ struct Sums {
     /// Events that the engine has dropped, and which the counters lack.
     dropped: u64,
     /// The last refusals, oldest first.
-    refusals: VecDeque<Refusal>,
+    refusals: VecDeque<CountedRefusal>,
 }
 
 #[derive(Clone, Debug)]
-struct Refusal {
+struct CountedRefusal {
     at: Moment,
     id: String,
     reason: Reason,
@@ -66,7 +66,7 @@ impl CountedEvents {
     /// The last refusals, oldest first.
     pub(super) fn refusals(&self) -> Vec<SeenRefusal> {
         let refusals = self.sums().refusals.clone();
-        let seen = refusals.into_iter().map(|Refusal { at, id, reason, refused }| SeenRefusal {
+        let seen = refusals.into_iter().map(|CountedRefusal { at, id, reason, refused }| SeenRefusal {
             at,
             id,
             reason,
@@ -89,7 +89,7 @@ impl Sums {
                 self.refusals.pop_front();
             }
             let (id, reason, refused) = (refused.id, refused.reason, refused.refused);
-            self.refusals.push_back(Refusal { at, id, reason, refused });
+            self.refusals.push_back(CountedRefusal { at, id, reason, refused });
         }
     }
 }

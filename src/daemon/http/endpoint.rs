@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::listener::HttpListener;
 use super::live::Live;
 use super::serve::serve;
-use crate::daemon::error::DaemonError;
+use crate::daemon::error::DaemonStartError;
 use crate::daemon::state::Server;
 use crate::engine::Engine;
 use crate::failure::KernelCall;
@@ -37,7 +37,7 @@ impl BoundEndpoint {
     pub(in crate::daemon) fn bind(
         address: &HttpAddress,
         administrators: Option<u32>,
-    ) -> Result<Self, DaemonError> {
+    ) -> Result<Self, DaemonStartError> {
         let listener = HttpListener::bind(address, administrators)?;
         let address = match &listener {
             HttpListener::Port(_, bound) => HttpAddress::Port(*bound),
@@ -49,7 +49,7 @@ impl BoundEndpoint {
     /// Serves from now on; what happens from now on is counted.
     ///
     /// - **Errors**: the thread does not start.
-    pub(in crate::daemon) fn start(self, server: Arc<Server>) -> Result<HttpEndpoint, DaemonError> {
+    pub(in crate::daemon) fn start(self, server: Arc<Server>) -> Result<HttpEndpoint, DaemonStartError> {
         let Self { listener, address } = self;
         let failed = |call| {
             let object = address.to_string();

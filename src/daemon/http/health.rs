@@ -5,18 +5,19 @@ use std::time::Duration;
 use flowspec::{Moment, Qos};
 use http::{Response, StatusCode};
 use serde::Serialize;
+use thiserror::Error;
 use tokio::time::timeout;
 
 use super::facts::Facts;
-use super::query::{Parameters, parameters};
+use super::query::{Parameters, QueryError, parameters};
 use super::response::{HttpBody, json, retry_after};
-use crate::admission::{Decision, Fits, NewFlow, Operation, Reason, Request, Response as Decided};
+use crate::admission::{self, Decision, Fits, NewFlow, Operation, Reason, Request};
 use crate::engine::{Engine, EngineError};
 
 /// How long the engine may take for an answer: longer than a call to the kernel about the interface, which comes first.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// When to ask again where nothing says when there will be room.
+/// When to ask again where it is not known when there will be capacity.
 const RETRY_SECONDS: u64 = 5;
 
 /// The answer of `/health`.
@@ -38,26 +39,99 @@ struct Readiness {
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     template: Option<String>,
-    /// The interface that has room, or the one that was asked about.
+    /// The interface that has the capacity, or the one that was asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     interface: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<String>,
 }
 
-/// Why a flow has no place now.
-struct NoRoom {
-    reason: String,
-    message: String,
-    /// After so many seconds there is room, as far as reservations are booked.
-    retry_seconds: u64,
+/// Why no new flow is taken.
+#[derive(Debug, Error)]
+enum NotReady {
+    #[error(transparent)]
+    Parameters(#[from] QueryError),
+    #[error("the daemon is draining: new flows are refused")]
+    Draining,
+    #[error("the policy has no template {0:?}")]
+    UnknownTemplate(String),
+    #[error("no interface of the policy has been seen")]
+    NoInterface,
+    /// The request is refused whatever is reserved.
+    #[error("{message}")]
+    Refused { reason: Reason, message: String },
+    /// Others hold the capacity.
+    #[error("{message}")]
+    NoCapacity {
+        message: String,
+        /// When there is capacity, as far as reservations are booked.
+        retry_seconds: u64,
+    },
+    #[error(transparent)]
+    Engine(#[from] EngineFault),
+}
+
+/// Why the engine has given no answer.
+#[derive(Debug, Error)]
+enum EngineFault {
+    #[error(transparent)]
+    Failed(#[from] EngineError),
+    #[error("the engine has not answered for {PATIENCE:?}")]
+    Timeout,
+}
+
+impl NotReady {
+    /// A word of DECISIONS.md, or one of the endpoint's own.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Parameters(_) => "parameter",
+            Self::Draining => "draining",
+            Self::UnknownTemplate(_) => "unknown_template",
+            Self::NoInterface => Reason::UnknownInterface.name(),
+            Self::Refused { reason, .. } => reason.name(),
+            Self::NoCapacity { .. } => "no_room",
+            Self::Engine(_) => "engine",
+        }
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Parameters(_) => StatusCode::BAD_REQUEST,
+            Self::UnknownTemplate(_)
+            | Self::Refused { reason: Reason::UnknownInterface | Reason::UnknownClass, .. } => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Draining
+            | Self::NoInterface
+            | Self::Refused { .. }
+            | Self::NoCapacity { .. }
+            | Self::Engine(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The seconds after which asking again may help.
+    const fn retry_seconds(&self) -> u64 {
+        match self {
+            Self::NoCapacity { retry_seconds, .. } => *retry_seconds,
+            _ => RETRY_SECONDS,
+        }
+    }
+
+    fn response(&self, answer: Readiness) -> Response<HttpBody> {
+        let (reason, message) = (Some(self.reason().to_owned()), Some(self.to_string()));
+        let response = json(self.status(), &Readiness { ready: false, reason, message, ..answer });
+        match self.status() {
+            StatusCode::SERVICE_UNAVAILABLE => retry_after(response, self.retry_seconds()),
+            _ => response,
+        }
+    }
 }
 
 /// Whether the engine's task answers.
 pub(super) async fn health(facts: &Facts) -> Response<HttpBody> {
     let reason = match ask_engine(facts).await {
         Ok(()) => return json(StatusCode::OK, &Health { status: "ok", reason: None }),
-        Err(reason) => reason,
+        Err(fault) => fault.to_string(),
     };
     let health = Health { status: "failing", reason: Some(reason) };
     retry_after(json(StatusCode::SERVICE_UNAVAILABLE, &health), RETRY_SECONDS)
@@ -67,93 +141,83 @@ pub(super) async fn health(facts: &Facts) -> Response<HttpBody> {
 pub(super) async fn ready(facts: &Facts, query: Option<&str>) -> Response<HttpBody> {
     let asked = match parameters(query, &["template", "interface", "class"]) {
         Ok(asked) => asked,
-        Err(message) => {
-            return not_ready(StatusCode::BAD_REQUEST, ("parameter", message), Readiness::default());
-        }
+        Err(error) => return NotReady::from(error).response(Readiness::default()),
     };
     let [template, interface, class] =
         ["template", "interface", "class"].map(|name| asked.get(name).cloned());
-    let answer = Readiness { template: template.clone(), interface, class, ..Readiness::default() };
-    if template.is_none() && !asked.is_empty() {
-        let message = "interface and class need a template".to_owned();
-        return not_ready(StatusCode::BAD_REQUEST, ("parameter", message), answer);
+    let answer = Readiness { template, interface, class, ..Readiness::default() };
+    match takes_flows(facts, &asked).await {
+        Ok(None) => json(StatusCode::OK, &Readiness { ready: true, ..answer }),
+        Ok(interface) => json(StatusCode::OK, &Readiness { ready: true, interface, ..answer }),
+        Err((None, why)) => why.response(answer),
+        Err((interface, why)) => why.response(Readiness { interface, ..answer }),
     }
-    if facts.server.is_draining() {
-        let message = "the daemon is draining: new flows are refused".to_owned();
-        let response = not_ready(StatusCode::SERVICE_UNAVAILABLE, ("draining", message), answer);
-        return retry_after(response, RETRY_SECONDS);
-    }
-    let Some(template) = template else {
-        return match ask_engine(facts).await {
-            Ok(()) => json(StatusCode::OK, &Readiness { ready: true, ..answer }),
-            Err(message) => unavailable(("engine", message), answer, RETRY_SECONDS),
-        };
-    };
-    let Some(qos) = facts.server.engine.template(&template) else {
-        let message = format!("the policy has no template {template:?}");
-        return not_ready(StatusCode::NOT_FOUND, ("unknown_template", message), answer);
-    };
-    room(facts, (qos, &asked), answer).await
 }
 
-/// Looks for an interface with room: the one that was asked about, or any.
-async fn room(facts: &Facts, (qos, asked): (Qos, &Parameters), answer: Readiness) -> Response<HttpBody> {
+/// The interface that takes the flow that is asked about; none where the question is about any flow.
+///
+/// - **Errors**: why none does, with the interface that was tried.
+async fn takes_flows(
+    facts: &Facts,
+    asked: &Parameters,
+) -> Result<Option<String>, (Option<String>, NotReady)> {
+    let template = asked.get("template");
+    if template.is_none() && !asked.is_empty() {
+        return Err((None, QueryError::TemplateMissing.into()));
+    }
+    if facts.server.is_draining() {
+        return Err((None, NotReady::Draining));
+    }
+    let Some(template) = template else {
+        return ask_engine(facts).await.map(|()| None).map_err(|fault| (None, fault.into()));
+    };
+    let Some(qos) = facts.server.engine.template(template) else {
+        return Err((None, NotReady::UnknownTemplate(template.clone())));
+    };
+    find_capacity(facts, (qos, asked)).await.map(Some)
+}
+
+/// Looks for an interface with capacity for a flow: the one that was asked about, or any.
+///
+/// - **Errors**: of the interface that has it first, why it has not yet.
+async fn find_capacity(
+    facts: &Facts,
+    (qos, asked): (Qos, &Parameters),
+) -> Result<String, (Option<String>, NotReady)> {
     let interfaces = match asked.get("interface") {
         Some(interface) => vec![interface.clone()],
         None => facts.snapshot().interfaces.iter().map(|(interface, _)| interface.clone()).collect(),
     };
-    let mut least: Option<(String, NoRoom)> = None;
+    let mut soonest: Option<(String, NotReady)> = None;
     for interface in interfaces {
-        let found = fits(facts, &interface, (qos, asked.get("class").cloned())).await;
-        let no_room = match found {
-            Ok(()) => {
-                return json(
-                    StatusCode::OK,
-                    &Readiness { ready: true, interface: Some(interface), ..answer },
-                );
-            }
-            Err(no_room) => no_room,
+        let Err(why) = fits(facts, &interface, (qos, asked.get("class").cloned())).await else {
+            return Ok(interface);
         };
-        let sooner = |(_, other): &(String, NoRoom)| no_room.retry_seconds < other.retry_seconds;
-        if least.as_ref().is_none_or(sooner) {
-            least = Some((interface, no_room));
+        let is_sooner = |(_, other): &(String, NotReady)| why.retry_seconds() < other.retry_seconds();
+        if soonest.as_ref().is_none_or(is_sooner) {
+            soonest = Some((interface, why));
         }
     }
-    let Some((interface, NoRoom { reason, message, retry_seconds })) = least else {
-        let message = "no interface of the policy has been seen".to_owned();
-        return unavailable(("unknown_interface", message), answer, RETRY_SECONDS);
-    };
-    let answer = Readiness { interface: Some(interface), ..answer };
-    let is_unknown = [Reason::UnknownInterface, Reason::UnknownClass].map(Reason::name).contains(&&*reason);
-    match is_unknown {
-        true => not_ready(StatusCode::NOT_FOUND, (&reason, message), answer),
-        false => unavailable((&reason, message), answer, retry_seconds),
-    }
+    Err(soonest.map_or((None, NotReady::NoInterface), |(interface, why)| (Some(interface), why)))
 }
 
 /// Whether a flow fits an interface now.
-async fn fits(facts: &Facts, interface: &str, (qos, class): (Qos, Option<String>)) -> Result<(), NoRoom> {
+async fn fits(facts: &Facts, interface: &str, (qos, class): (Qos, Option<String>)) -> Result<(), NotReady> {
     let mut request = Request::new(NewFlow { id: "", interface }, qos);
     request.class = class;
     let query = Operation::Query { interface: interface.to_owned(), request: Some(Box::new(request)) };
-    let decision = submit(facts, query).await.map_err(|message| NoRoom {
-        reason: "engine".to_owned(),
-        message,
-        retry_seconds: RETRY_SECONDS,
-    })?;
+    let decision = submit(facts, query).await?;
     let (now, message) = (decision.at, decision.message());
     if let Some(reason) = decision.reason() {
-        return Err(NoRoom { reason: reason.name().to_owned(), message, retry_seconds: RETRY_SECONDS });
+        return Err(NotReady::Refused { reason, message });
     }
     let first = match &decision.response {
-        Decided::Query(Ok(free)) => free.fits,
+        admission::Response::Query(Ok(free)) => free.fits,
         _ => None,
     };
     match first {
         Some(Fits::At(at)) if at <= now => Ok(()),
-        first => {
-            Err(NoRoom { reason: "no_room".to_owned(), message, retry_seconds: seconds_until(first, now) })
-        }
+        first => Err(NotReady::NoCapacity { message, retry_seconds: seconds_until(first, now) }),
     }
 }
 
@@ -166,9 +230,7 @@ fn seconds_until(first: Option<Fits>, now: Moment) -> u64 {
 }
 
 /// Has the engine's task answer something that changes nothing.
-///
-/// - **Errors**: in words, why it does not.
-async fn ask_engine(facts: &Facts) -> Result<(), String> {
+async fn ask_engine(facts: &Facts) -> Result<(), EngineFault> {
     let first = facts.snapshot().interfaces.first().map(|(interface, _)| interface.clone());
     match first {
         Some(interface) => submit(facts, Operation::Query { interface, request: None }).await.map(drop),
@@ -177,23 +239,13 @@ async fn ask_engine(facts: &Facts) -> Result<(), String> {
     }
 }
 
-async fn submit(facts: &Facts, operation: Operation) -> Result<Decision, String> {
+async fn submit(facts: &Facts, operation: Operation) -> Result<Decision, EngineFault> {
     in_time(facts.server.engine.submit(operation)).await.map(|answer| answer.decision)
 }
 
-async fn in_time<T>(answer: impl Future<Output = Result<T, EngineError>>) -> Result<T, String> {
+async fn in_time<T>(answer: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineFault> {
     match timeout(PATIENCE, answer).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("the engine has not answered for {PATIENCE:?}")),
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(EngineFault::Timeout),
     }
-}
-
-fn unavailable(why: (&str, String), answer: Readiness, seconds: u64) -> Response<HttpBody> {
-    retry_after(not_ready(StatusCode::SERVICE_UNAVAILABLE, why, answer), seconds)
-}
-
-fn not_ready(status: StatusCode, (reason, message): (&str, String), answer: Readiness) -> Response<HttpBody> {
-    let (reason, message) = (Some(reason.to_owned()), Some(message));
-    json(status, &Readiness { ready: false, reason, message, ..answer })
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use crate::daemon::error::DaemonError;
+use crate::daemon::error::DaemonStartError;
 use crate::daemon::socket_file::SocketFile;
 use crate::failure::KernelCall;
 use crate::policy::HttpAddress;
@@ -23,7 +23,7 @@ impl HttpListener {
     /// Listens at an address. The file of a socket gets the group of the administrators, where there is one.
     ///
     /// - **Errors**: another process has the address; the kernel's.
-    pub(super) fn bind(address: &HttpAddress, administrators: Option<u32>) -> Result<Self, DaemonError> {
+    pub(super) fn bind(address: &HttpAddress, administrators: Option<u32>) -> Result<Self, DaemonStartError> {
         match address {
             HttpAddress::Port(address) => {
                 let failed = |call| {

@@ -47,7 +47,7 @@ const MOST_STREAMS: usize = 16;
 /// How many flows are looked up at once, so that the engine's lock is free in between.
 const FLOWS_AT_ONCE: usize = 256;
 
-/// Pictures are drawn anew every so many seconds.
+/// The seconds between two drawings of the pictures.
 const PICTURES: u32 = 5;
 
 impl Live {

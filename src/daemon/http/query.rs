@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use thiserror::Error;
+
 use crate::control::limits::MOST_NAME_BYTES;
 
 /// Parameters by their names.
@@ -10,35 +12,51 @@ pub(super) type Parameters = BTreeMap<String, String>;
 /// The most parameters of a request.
 const MOST_PARAMETERS: usize = 8;
 
+/// Why parameters are not read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(super) enum QueryError {
+    #[error("there are more than {MOST_PARAMETERS} parameters")]
+    TooMany,
+    #[error("there is no parameter {name:?}; there are {}", known.join(", "))]
+    Unknown { name: String, known: &'static [&'static str] },
+    #[error("{name} has {bytes} bytes, {MOST_NAME_BYTES} are allowed")]
+    TooLong { name: String, bytes: usize },
+    #[error("{name} is given twice")]
+    Repeated { name: String },
+    #[error("the parameters are not percent-encoded UTF-8")]
+    Encoding,
+    #[error("interface and class need a template")]
+    TemplateMissing,
+}
+
 /// Reads the part of a target after its question mark.
-///
-/// - **Errors**: in words: a parameter that is not known or given twice, too many of them, one that is too long, an escape that
-///   is none.
-pub(super) fn parameters(query: Option<&str>, known: &[&str]) -> Result<Parameters, String> {
+pub(super) fn parameters(
+    query: Option<&str>,
+    known: &'static [&'static str],
+) -> Result<Parameters, QueryError> {
     let mut parameters = Parameters::new();
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     for (number, pair) in pairs.enumerate() {
         if number >= MOST_PARAMETERS {
-            return Err(format!("there are more than {MOST_PARAMETERS} parameters"));
+            return Err(QueryError::TooMany);
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (decode(name)?, decode(value)?);
         if !known.contains(&name.as_str()) {
-            return Err(format!("there is no parameter {name:?}; there are {}", known.join(", ")));
+            return Err(QueryError::Unknown { name, known });
         }
         if value.len() > MOST_NAME_BYTES {
-            return Err(format!("{name} has {} bytes, {MOST_NAME_BYTES} are allowed", value.len()));
+            return Err(QueryError::TooLong { name, bytes: value.len() });
         }
         if parameters.insert(name.clone(), value).is_some() {
-            return Err(format!("{name} is given twice"));
+            return Err(QueryError::Repeated { name });
         }
     }
     Ok(parameters)
 }
 
 /// Text with its escapes replaced.
-fn decode(text: &str) -> Result<String, String> {
-    let invalid = || "the parameters are not percent-encoded UTF-8".to_owned();
+fn decode(text: &str) -> Result<String, QueryError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -48,12 +66,12 @@ fn decode(text: &str) -> Result<String, String> {
                 let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
                 let (high, low) = (digit(rest.next()), digit(rest.next()));
                 let value = high.zip(low).map(|(high, low)| high * 16 + low);
-                value.and_then(|value| u8::try_from(value).ok()).ok_or_else(invalid)?
+                value.and_then(|value| u8::try_from(value).ok()).ok_or(QueryError::Encoding)?
             }
             byte => byte,
         });
     }
-    String::from_utf8(bytes).map_err(|_| invalid())
+    String::from_utf8(bytes).map_err(|_| QueryError::Encoding)
 }
 
 #[cfg(test)]
@@ -68,7 +86,7 @@ mod tests {
                     found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 assert_eq!(found, expected, "{query:?}");
             }
-            (Err(error), Err(part)) => assert!(error.contains(part), "{query:?}: {error}"),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{query:?}: {error}"),
             (found, _) => panic!("{query:?}: {found:?}"),
         }
     }

@@ -92,7 +92,7 @@ pub(super) fn renegotiate(id: String, flowspecs: Both<Option<Flowspec>>) -> Requ
 ///
 /// - **Errors**: the protocol has no call for it.
 pub(super) fn operation(operation: Operation) -> Result<Request, DaemonError> {
-    let details = Some(true);
+    let (kind, details) = (operation.kind(), Some(true));
     Ok(match operation {
         Operation::Renegotiate { id, flowspecs } => renegotiate(id, *flowspecs),
         Operation::Refresh { id, time_to_live } => {
@@ -123,12 +123,12 @@ pub(super) fn operation(operation: Operation) -> Result<Request, DaemonError> {
             });
             Request::Query(Box::new(Query { interface: Some(interface), details, ..asked }))
         }
-        Operation::Reserve(_) => return Err(DaemonError::NoCall { operation: "reserve" }),
-        Operation::Release { .. } => return Err(DaemonError::NoCall { operation: "release" }),
-        Operation::Peer { .. } => return Err(DaemonError::NoCall { operation: "peer" }),
-        Operation::Capacity { .. } => return Err(DaemonError::NoCall { operation: "capacity" }),
-        Operation::Measure { .. } => return Err(DaemonError::NoCall { operation: "measure" }),
-        Operation::Tick => return Err(DaemonError::NoCall { operation: "tick" }),
+        Operation::Reserve(_)
+        | Operation::Release { .. }
+        | Operation::Peer { .. }
+        | Operation::Capacity { .. }
+        | Operation::Measure { .. }
+        | Operation::Tick => return Err(DaemonError::NoCall { operation: kind }),
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::control::DEFAULT_SOCKET;
 
-/// The daemon's control socket, as a program finds it that was not told.
+/// The daemon's control socket, by its default path or the environment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum DaemonSocket {

@@ -2,6 +2,7 @@
 
 use flowspec::Wsa;
 
+use crate::admission::OperationKind;
 use crate::control::ControlError;
 use crate::failure::KernelFailure;
 
@@ -23,10 +24,10 @@ pub enum DaemonError {
     #[error("the daemon: {0}")]
     Answered(ControlError),
     /// The protocol has no call for this.
-    #[error("the daemon takes no {operation} from its clients")]
+    #[error("the daemon's protocol has no {}", operation.name())]
     NoCall {
         /// The kind of the operation.
-        operation: &'static str,
+        operation: OperationKind,
     },
 }
 

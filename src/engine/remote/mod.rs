@@ -6,11 +6,15 @@
 //! # Types
 //!
 //! - [`RemoteEngine`] implements the boundary between clients and an engine.
-//! - [`DaemonSocket`] is where the control socket is, for a program that was not told.
+//! - [`DaemonSocket`] is the default path of the control socket.
 //! - [`DaemonError`]: the daemon cannot be reached, or has answered with an error.
 //! - `Connection` carries calls and their replies, which come in the order of the calls. A second connection carries the
 //!   notices: lost reservations, those that begin, free capacity.
 //! - `HeldFlows` are the reservations of this process, by id: which one a notice is about.
+//!
+//! # Order of calls
+//!
+//! [`RemoteEngine::connect`], then those of [`Engine`](super::Engine).
 //!
 //! # The end of the daemon
 //!

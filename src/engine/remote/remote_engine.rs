@@ -269,7 +269,7 @@ impl RemoteEngine {
     }
 
     /// Sends a call and waits for its reply.
-    async fn ask(&self, request: Request) -> Result<Reply, EngineError> {
+    async fn call(&self, request: Request) -> Result<Reply, EngineError> {
         Ok(self.connection().await?.asked(&request).await?)
     }
 
@@ -407,13 +407,13 @@ impl Engine for RemoteEngine {
     ) -> EngineFuture<'_, Result<Vec<Rendition>, EngineError>> {
         Box::pin(async move {
             let call = Request::Renditions(Box::new(calls::reserve(&request)));
-            let RenditionsReply { renditions } = calls::parameters(Ok(self.ask(call).await?))?;
+            let RenditionsReply { renditions } = calls::parameters(Ok(self.call(call).await?))?;
             Ok(renditions.into_iter().map(calls::rendition).collect())
         })
     }
 
     fn submit(&self, operation: Operation) -> EngineFuture<'_, Result<Answer, EngineError>> {
-        Box::pin(async move { calls::answer(Ok(self.ask(calls::operation(operation)?).await?)) })
+        Box::pin(async move { calls::answer(Ok(self.call(calls::operation(operation)?).await?)) })
     }
 
     fn renegotiate(
@@ -422,7 +422,7 @@ impl Engine for RemoteEngine {
         flowspecs: Both<Option<Flowspec>>,
     ) -> EngineFuture<'_, Result<Answer, EngineError>> {
         Box::pin(async move {
-            let answer = calls::answer(Ok(self.ask(calls::renegotiate(id.clone(), flowspecs)).await?))?;
+            let answer = calls::answer(Ok(self.call(calls::renegotiate(id.clone(), flowspecs)).await?))?;
             if answer.admitted.is_some() {
                 self.held.renegotiated(&id, flowspecs);
             }
@@ -460,7 +460,7 @@ impl Engine for RemoteEngine {
     fn egress(&self, query: RouteQuery) -> EngineFuture<'_, Result<Egress, EngineError>> {
         Box::pin(async move {
             let EgressReply { interface, line_rate } =
-                calls::parameters(Ok(self.ask(calls::egress(query)).await?))?;
+                calls::parameters(Ok(self.call(calls::egress(query)).await?))?;
             Ok(Egress { interface, line_rate })
         })
     }
@@ -468,7 +468,7 @@ impl Engine for RemoteEngine {
     fn report(&self) -> EngineFuture<'_, Result<Vec<InterfaceReport>, EngineError>> {
         Box::pin(async move {
             let call = Request::Status(Status { classes: Some(true) });
-            let status: StatusReply = calls::parameters(Ok(self.ask(call).await?))?;
+            let status: StatusReply = calls::parameters(Ok(self.call(call).await?))?;
             Ok(status.interfaces.into_iter().map(calls::interface).collect())
         })
     }

@@ -7,7 +7,7 @@ use flowspec::{Both, Bytes, Direction, Flowspec, Micros, Moment, Qos, Rate, Serv
 use super::fact::{AuditFact, Audited};
 use crate::admission::{Decision, GroupRequest, Ladder, Operation};
 
-/// The flows that were preempted of late, which a flow that is not admitted after all gives back.
+/// How many recently preempted flows are remembered: the flow that preempted them may not be admitted after all.
 const MOST_DISPLACED: usize = 1024;
 
 /// The interfaces that are remembered without flows.

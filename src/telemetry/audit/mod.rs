@@ -10,6 +10,13 @@
 //!   [`record_audit`](crate::manager::Manager::record_audit) was called.
 //! - **Lines**: [`AuditTrail`] numbers the facts and writes them. It follows what is reserved, so that
 //!   [`restate`](AuditTrail::restate) can begin a file with what is held at that moment.
+//!
+//! # Order of calls
+//!
+//! 1. [`AuditTrail::new`] with the run and the policy.
+//! 2. [`AuditTrail::restate`] at the start of each file.
+//! 3. [`AuditTrail::lines`] for each fact; [`AuditTrail::gap`] where facts were lost.
+//! 4. [`AuditTrail::stopped`] at the end of the run.
 
 mod fact;
 mod header;

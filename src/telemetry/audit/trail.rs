@@ -235,7 +235,7 @@ impl AuditTrail {
     }
 }
 
-/// Whether the ledger may have changed, or somebody was refused.
+/// Whether the ledger may have changed, or a request was refused.
 fn is_of_interest(operation: &Operation, decision: &Decision) -> bool {
     match operation {
         Operation::Query { .. } => false,

@@ -87,7 +87,7 @@ struct FlowNotification {
 enum Awaited {
     Congested,
     Uncongested,
-    /// So many bits per second.
+    /// A rate in bits per second.
     Available(u64),
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn unresponsive() -> Unresponsive {
     Unresponsive { address, _listener: listener, _queued: queued }
 }
 
-/// Waits until so many connections wait to be accepted: one more than the backlog is a full queue.
+/// Waits until this number of connections wait to be accepted: one more than the backlog is a full queue.
 fn until_queued(listener: &Socket, count: u32) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while queued(listener.number()) < count {

@@ -164,7 +164,7 @@ fn cells(values: &[String; 10], width: u16) -> String {
     text
 }
 
-/// A text in at most so many characters; `…` stands for what is left out.
+/// A text in at most this number of characters; `…` stands for what is left out.
 fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
