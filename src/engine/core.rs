@@ -196,6 +196,15 @@ impl Core {
         }
     }
 
+    /// Adds the event of a request that the manager has not refused itself.
+    fn record_refused(&mut self, decision: &Decision) {
+        if self.manager.records_events()
+            && let Some(event) = Event::of_refusal(decision)
+        {
+            self.publish(&[Recorded { at: decision.at, event }]);
+        }
+    }
+
     fn publish(&mut self, events: &[Recorded]) {
         if !events.is_empty() && !self.subscribers.publish(events) {
             self.manager.stop_recording_events();
@@ -222,7 +231,9 @@ impl Core {
                 // A caller that has gone needs no answer.
                 Caller::Submit(caller) => drop(caller.send(Err(EngineError::Faulted(refusal.clone())))),
                 Caller::Reserve { id, reply } => {
-                    drop(reply.send(Err(Box::new(Decision::without_totals(at, id, refusal.clone())))));
+                    let decision = Decision::without_totals(at, id, refusal.clone());
+                    self.record_refused(&decision);
+                    drop(reply.send(Err(Box::new(decision))));
                 }
             }
         }
@@ -321,6 +332,7 @@ impl Core {
         let fact = || AuditFact::Refused { request: None, decision: Box::new(decision.clone()) };
         let facts = self.audit.as_ref().map(|_| vec![Audited { at, fact: fact() }]);
         self.audit(facts.unwrap_or_default());
+        self.record_refused(&decision);
         // The caller may have gone.
         let _ = reply.send(Err(Box::new(decision)));
     }
@@ -459,10 +471,12 @@ mod tests {
     use flowspec::{Bytes, Flowspec, Qos, Rate};
     use futures_util::FutureExt;
 
+    use super::super::ask::Ask;
     use super::super::local::LocalEngine;
     use super::*;
     use crate::admission::{NewFlow, Reason, Request};
-    use crate::policy::Source;
+    use crate::linux::Link;
+    use crate::policy::{Owner, Protocol, Source, Subject};
 
     const POLICY: &str =
         "version = 1\n[interface.eth0]\negress = { capacity = \"80 Mbit/s\", reservable = \"100%\" }\n";
@@ -530,6 +544,23 @@ mod tests {
 
     fn query() -> Operation {
         Operation::Query { interface: "eth0".into(), request: None }
+    }
+
+    #[test]
+    fn a_request_that_does_not_reach_the_ledger_is_an_event_too() {
+        let mut tried = TestCore::new();
+        let (name, mtu) = ("eth0".to_owned(), Bytes::new(1500));
+        let link = Link { index: 2, name, mtu, speed: None, carries: true, shares_wire_with: None };
+        let placement = Placement { id: "v1".into(), link: Arc::new(link), owner: Owner::default() };
+        let subject = Subject { protocol: Protocol::Tcp, local_port: 443, peer: [192, 0, 2, 1].into() };
+        let request = ReservationRequest::new(Ask::template("none"), subject);
+        let (reply, mut answer) = oneshot::channel();
+        tried.core.reserve(&request, &placement, reply);
+        let refused = answer.try_recv().unwrap().err().unwrap();
+        assert_eq!(refused.reason(), Some(Reason::UnknownTemplate));
+        let seen: Vec<_> = std::iter::from_fn(|| tried.events.try_next()).collect();
+        let [Recorded { event: Event::FlowRefused(event), .. }] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((&*event.id, event.reason), ("v1", Reason::UnknownTemplate));
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use flowspec::{Both, Bytes, Moment};
 
 use super::message::{Admitted, Answer, Effect, Loss, Lost, Notice, Output, RequestId};
-use crate::admission::{Decision, Grant, Holding, OperationKind, PeerLoss};
+use crate::admission::{Decision, Grant, Holding, PeerLoss};
 use crate::tc::Handle;
 use crate::telemetry::Recorded;
 use crate::telemetry::audit::{AuditFact, Audited};
 use crate::telemetry::event::{
-    Event, FlowAdmitted, FlowExpired, FlowLinkGone, FlowNotEnforced, FlowPreempted, FlowRefused, FlowShed,
-    FlowTimedOut, RequestRefused,
+    Event, FlowAdmitted, FlowExpired, FlowLinkGone, FlowNotEnforced, FlowPreempted, FlowShed, FlowTimedOut,
 };
 
 /// What is recorded beside the effects.
@@ -138,20 +137,11 @@ impl Turn {
     }
 
     fn record_refusal(&mut self, decision: &Decision) {
-        let Some(refused) = decision.refused() else { return };
-        let (reason, error) = (refused.refusal.reason(), refused.refusal.wsa());
-        let operation = decision.operation();
-        self.record(|| {
-            let id = decision.id().map(str::to_owned);
-            match (operation, id) {
-                (OperationKind::Reserve | OperationKind::Renegotiate, Some(id)) => {
-                    let interface = decision.totals.keys().next().cloned();
-                    let refused = Box::new(refused.clone());
-                    Event::FlowRefused(FlowRefused { operation, id, interface, reason, error, refused })
-                }
-                (_, id) => Event::RequestRefused(RequestRefused { operation, id, reason, error }),
-            }
-        });
+        if self.records()
+            && let Some(event) = Event::of_refusal(decision)
+        {
+            self.record(|| event);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use flowspec::{Both, Direction, Moment, Rate, Wsa};
 use serde::{Serialize, Serializer};
 
-use crate::admission::{Holding, NotProgrammed, OperationKind, PeerLoss, Reason, Refused, Reload};
+use crate::admission::{Decision, Holding, NotProgrammed, OperationKind, PeerLoss, Reason, Refused, Reload};
 use crate::failure::KernelFailure;
 use crate::policy::GroupMode;
 use crate::tc::{Differences, Handle};
@@ -71,6 +71,23 @@ pub struct FlowAdmitted {
     pub rendition: Option<String>,
     /// Its class in the kernel; `None` where it is enforced in user space alone.
     pub kernel_class: Option<Handle>,
+}
+
+impl Event {
+    /// The event of a decision that refuses; `None` for one that does not.
+    pub fn of_refusal(decision: &Decision) -> Option<Self> {
+        let refused = decision.refused()?;
+        let (reason, error) = (refused.refusal.reason(), refused.refusal.wsa());
+        let (operation, id) = (decision.operation(), decision.id().map(str::to_owned));
+        Some(match (operation, id) {
+            (OperationKind::Reserve | OperationKind::Renegotiate, Some(id)) => {
+                let interface = decision.totals.keys().next().cloned();
+                let refused = Box::new(refused.clone());
+                Self::FlowRefused(FlowRefused { operation, id, interface, reason, error, refused })
+            }
+            (_, id) => Self::RequestRefused(RequestRefused { operation, id, reason, error }),
+        })
+    }
 }
 
 /// A flow's request for a reservation, new or changed, is refused. A flow that has one keeps it.
