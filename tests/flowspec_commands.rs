@@ -138,6 +138,15 @@ fn a_flowspec_on_the_command_line_is_checked() {
 }
 
 #[test]
+fn a_message_names_the_program_once() {
+    let here = std::env::temp_dir();
+    let output = gqos(&here, &["flowspec", "explain", "--send", "guaranteed"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.starts_with("gqos: sending: token_rate is not specified"), "{message}");
+    assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
 fn flowspecs_are_explained_in_numbers() {
     let here = Path::new(".");
     let spec = "guaranteed, token_rate = 6 Mbit/s, token_bucket_size = 64 KiB, peak_bandwidth = 12 Mbit/s, latency = 50 ms";

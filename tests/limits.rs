@@ -586,3 +586,64 @@ fn a_refusal_names_the_limit_that_leaves_nothing() {
         ],
     );
 }
+
+#[test]
+fn what_would_fit_of_a_direction_does_not_depend_on_the_other_one() {
+    let both = |id: &str, sending: u64, receiving: u64| {
+        let spec = |rate: u64| format!(r#"{{"service_type": "guaranteed", "token_rate": {rate}}}"#);
+        format!(
+            r#"{{"at_us": 0, "op": "reserve", "id": "{id}", "interface": "eth0", "class": "a", "sending": {}, "receiving": {}}}"#,
+            spec(sending),
+            spec(receiving)
+        )
+    };
+    let policy = "version = 1\n[interface.eth0]\negress = { capacity = \"1000 B/s\", reservable = \"80%\" }\ningress = { capacity = \"1000 B/s\", reservable = \"80%\" }\n[class.a]\nshare = \"500 B/s\"\nmax_rate = \"450 B/s\"";
+    let refused = |would_fit: u64, other: &str| {
+        format!(r#"{{"reason": "flow_rate", "would_fit": {would_fit}, "message": "{other}"}}"#)
+    };
+    let other = "at most 800 bit/s would fit, but for another limit: class a receiving: 7.2 kbit/s asked";
+    check(
+        "two directions above max_rate",
+        policy,
+        &[
+            (&flow(r#""op": "reserve", "id": "A", "class": "a""#, 400), OK),
+            (&both("B", 500, 900), &refused(100, other)),
+            (&both("B", 500, 100), &refused(100, "at most 800 bit/s would fit")),
+            (&both("B", 100, 100), OK),
+        ],
+    );
+}
+
+#[test]
+fn a_rate_that_would_fit_comes_with_its_delay() {
+    let policy = r#"
+        version = 1
+        [interface.eth0]
+        egress = { capacity = "1 Mbit/s", reservable = "80%" }
+        error_terms = { c = "1500 B", d = "10 ms" }
+        path_latency = "5 ms"
+        [class.a]
+        share = "400 kbit/s"
+        max_rate = "350 kbit/s"
+    "#;
+    let timely = |id: &str, class: &str, latency: u64| {
+        format!(
+            r#"{{"at_us": 0, "op": "reserve", "id": "{id}", "interface": "eth0"{class}, "sending": {{"service_type": "guaranteed", "token_rate": 10000, "token_bucket_size": 3000, "max_sdu_size": 1500, "latency": {latency}}}}}"#
+        )
+    };
+    let delay = "with a delay of 207.951 ms";
+    check(
+        "above max_rate for its latency",
+        policy,
+        &[
+            (&timely("A", "", 200_000), OK),
+            (&timely("B", "", 100_000), OK),
+            (
+                &timely("C", r#", "class": "a""#, 100_000),
+                &format!(
+                    r#"{{"reason": "flow_rate", "would_fit": 22733, "least_latency": 207951, "message": "{delay}"}}"#
+                ),
+            ),
+        ],
+    );
+}

@@ -60,7 +60,7 @@ pub enum Refusal {
         from: Option<Moment>,
     },
     /// The flow's charge is above the class's `max_rate`.
-    #[error("class {class} {direction}: {asked} asked, max_rate is {max_rate}{}", describe_alternative(*max_rate, *would_fit, *preemption, besides.as_deref()))]
+    #[error("class {class} {direction}: {asked} asked, max_rate is {max_rate}{}", describe_alternative((*max_rate, *would_fit), *preemption, *least_latency, besides.as_deref()))]
     FlowRate {
         class: String,
         direction: Direction,
@@ -70,6 +70,9 @@ pub enum Refusal {
         max_rate: Rate,
         /// The largest charge that every constraint would allow now.
         would_fit: Rate,
+        /// Where the flow requested a latency: the least delay that it would meet with this charge.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        least_latency: Option<Micros>,
         /// Whether the policy allows preemption, which `would_fit` does not count on.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         preemption: bool,
@@ -298,16 +301,17 @@ fn and_besides(would_fit: Rate, besides: Option<&Refusal>) -> String {
 }
 
 fn describe_alternative(
-    max_rate: Rate,
-    would_fit: Rate,
+    (max_rate, would_fit): (Rate, Rate),
     preemption: bool,
+    least_latency: Option<Micros>,
     besides: Option<&Refusal>,
 ) -> String {
     let (other, without) = (and_besides(would_fit, besides), without_preempting(preemption));
+    let delay = least_latency.map_or(String::new(), |least| format!(", with a delay of {least}"));
     match would_fit {
         Rate::ZERO => format!("; nothing would fit{without}{other}"),
-        would_fit if would_fit == max_rate && other.is_empty() => String::new(),
-        would_fit => format!("; at most {would_fit} would fit{without}{other}"),
+        would_fit if would_fit == max_rate && other.is_empty() && delay.is_empty() => String::new(),
+        would_fit => format!("; at most {would_fit} would fit{without}{delay}{other}"),
     }
 }
 
@@ -412,7 +416,10 @@ impl Refusal {
 
     /// The least delay that the largest fitting charge would meet, where the flow requested one.
     pub(crate) fn least_latency(&self) -> Option<Micros> {
-        self.shortfall()?.least_latency
+        match self {
+            Self::FlowRate { least_latency, .. } => *least_latency,
+            _ => self.shortfall()?.least_latency,
+        }
     }
 
     /// Whether other flows take what this one lacks, so that preemption may help.

@@ -65,6 +65,7 @@ fn limits_reached() -> Vec<Refusal> {
             asked,
             max_rate: Rate::new(8),
             would_fit: Rate::new(7),
+            least_latency: None,
             preemption: true,
             besides,
         },

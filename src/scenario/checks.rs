@@ -30,8 +30,7 @@ impl Suite {
     fn check_test(&self, test: &Test, policies: &BTreeMap<String, Arc<Policy>>) -> Vec<Problem> {
         let first = test.policy.as_ref().or(self.policy.as_ref());
         let Some(first) = first.and_then(|name| policies.get(name)) else { return Vec::new() };
-        let mut known =
-            KnownNames { policies: vec![first], flows: Vec::new(), clients: Vec::new(), groups: Vec::new() };
+        let mut known = KnownNames { policies: vec![first], ..KnownNames::default() };
         let mut problems = Vec::new();
         for step in &test.steps {
             if let Action::Reload(name) = &step.action {
@@ -45,6 +44,8 @@ impl Suite {
             if let Action::Group(group) = &step.action {
                 known.groups.push(&group.id);
             }
+            let used = step.names.iter().filter(|name| name.kind == NameKind::Interface && !name.is_expected);
+            known.interfaces.extend(used.map(|name| name.names.pattern.as_str()));
             let policy = known.policies.last().copied();
             let unknown = step.names.iter().filter(|name| !follows(step, name, policy));
             // A step that could not be read may have opened the flow.
@@ -100,6 +101,7 @@ fn follows(step: &Step, name: &NameUse, policy: Option<&Arc<Policy>>) -> bool {
 }
 
 /// What a test knows at a step.
+#[derive(Default)]
 struct KnownNames<'a> {
     /// The policies up to here: after a reload, flows of the one before may still exist.
     policies: Vec<&'a Arc<Policy>>,
@@ -108,6 +110,8 @@ struct KnownNames<'a> {
     clients: Vec<&'a str>,
     /// The groups that steps have made.
     groups: Vec<&'a str>,
+    /// The interfaces that the actions of steps name.
+    interfaces: Vec<&'a str>,
 }
 
 impl KnownNames<'_> {
@@ -128,6 +132,12 @@ impl KnownNames<'_> {
                 let near = help(client, self.clients.iter().copied());
                 (format!("no step up to here opens a flow of the client {client:?}"), near)
             }
+            // Nothing is reserved on an interface that only "*" stands for and no step names: nothing would be proven.
+            NameKind::Interface if name.is_expected && self.is_untouched(names.pattern.as_str()) => {
+                let interface = names.pattern.as_str();
+                let near = help(interface, self.interfaces.iter().copied());
+                (format!("no step up to here names the interface {interface:?}"), near)
+            }
             NameKind::Interface | NameKind::Class | NameKind::Group | NameKind::Template => {
                 let text = names.pattern.as_str();
                 let is_made = *kind == NameKind::Group && self.groups.contains(&text);
@@ -139,6 +149,15 @@ impl KnownNames<'_> {
             }
         };
         Some(Problem::new(Code::UnknownName, place.clone(), message).with_help(near))
+    }
+
+    /// Whether the policy has an interface by `"*"` alone, and no step names it.
+    fn is_untouched(&self, interface: &str) -> bool {
+        let has_table = |policy: &&Arc<Policy>| policy.interfaces.contains_key(interface);
+        let is_any = |policy: &&Arc<Policy>| is_defined(policy, NameKind::Interface, interface);
+        !self.policies.iter().any(|policy| has_table(&policy))
+            && self.policies.iter().any(|policy| is_any(&policy))
+            && !self.interfaces.contains(&interface)
     }
 
     /// The first of the ids that no step opens.

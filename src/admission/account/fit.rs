@@ -122,6 +122,7 @@ impl FitContext<'_> {
                     asked,
                     max_rate,
                     would_fit,
+                    least_latency: None,
                     preemption: self.may_preempt(),
                     besides: None,
                 });

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use flowspec::Both;
+use flowspec::{Both, Rate};
 
-use super::alternative::with_alternative;
+use super::alternative::{Tried, with_alternative};
 use super::group::LedgerGroup;
 use super::state::Ledger;
 use crate::admission::account::charge::Charge;
@@ -170,8 +170,12 @@ impl Ledger {
             self.each_account(new.interface, |account, _| account.unbook(old, now));
         }
         let result = self.check_group_footprint(new, old).map_err(|refusal| {
-            with_alternative(refusal, |direction, rate| {
+            let is_both = new.charged.sending > Rate::ZERO && new.charged.receiving > Rate::ZERO;
+            with_alternative(refusal, is_both, |Tried { direction, rate, is_alone }| {
                 let mut less = new.clone();
+                if is_alone {
+                    less.charged = Both::default();
+                }
                 *less.charged.get_mut(direction) = rate;
                 self.check_group_footprint(&less, old)
             })

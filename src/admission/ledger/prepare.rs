@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use flowspec::{Both, Direction, Qos};
+use flowspec::{Both, Direction, Qos, Rate};
 
-use super::alternative::with_alternative;
+use super::alternative::{Tried, with_alternative};
 use super::client::ClientUse;
 use super::group::Member;
 use super::state::{CLIENTS_BEFORE_A_SWEEP, Ledger, MOST_FLOWS, client_of};
@@ -377,16 +377,24 @@ impl Ledger {
     /// latency that it would meet where the flow requested one.
     pub(crate) fn explained(&mut self, refusal: Refusal, wanted: &Wanted, request: &Request) -> Refusal {
         let mut refusal = self.with_alternative(refusal, wanted);
-        if let Refusal::InterfaceBudget { direction, shortfall, .. }
-        | Refusal::ClassShare { direction, shortfall, .. } = &mut refusal
-        {
-            let spec = request.qos.get(*direction);
+        let alternative = match &mut refusal {
+            Refusal::InterfaceBudget { direction, shortfall, .. }
+            | Refusal::ClassShare { direction, shortfall, .. } => {
+                Some((*direction, shortfall.would_fit, &mut shortfall.least_latency))
+            }
+            Refusal::FlowRate { direction, would_fit, least_latency, .. } => {
+                Some((*direction, *would_fit, least_latency))
+            }
+            _ => None,
+        };
+        if let Some((direction, would_fit, least_latency)) = alternative {
+            let spec = request.qos.get(direction);
             if (spec.latency.is_some() || spec.delay_variation.is_some())
                 && let Some(account) = self.account(&request.interface)
-                && let Some(terms) = self.wire_terms(account.number, *direction)
-                && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, *direction, account.mtu)
+                && let Some(terms) = self.wire_terms(account.number, direction)
+                && let Ok(Some(tspec)) = flowspec::TSpec::new(spec, direction, account.mtu)
             {
-                shortfall.least_latency = tspec.delay_bound(shortfall.would_fit, terms);
+                *least_latency = tspec.delay_bound(would_fit, terms);
             }
         }
         refusal
@@ -395,8 +403,13 @@ impl Ledger {
     /// A refusal of a flow with the largest charge that would fit, and with another limit that refuses even that.
     pub(crate) fn with_alternative(&mut self, refusal: Refusal, wanted: &Wanted) -> Refusal {
         let Wanted { entry, old, group } = wanted;
-        with_alternative(refusal, |direction, rate| {
+        let charged = entry.charge(Both::default()).rate;
+        let is_both = charged.sending > Rate::ZERO && charged.receiving > Rate::ZERO;
+        with_alternative(refusal, is_both, |Tried { direction, rate, is_alone }| {
             let mut charge = entry.charge(Both::default());
+            if is_alone {
+                charge.rate = Both::default();
+            }
             *charge.rate.get_mut(direction) = rate;
             let entry = entry.clone().costing(&charge);
             let member = Member::of(&entry, &charge);

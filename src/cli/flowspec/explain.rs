@@ -115,9 +115,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     let request = arguments.input.request()?;
     let explained = |direction| {
         explained(arguments, &request, direction).map_err(|error| {
-            let name = arguments.input.name();
-            let wsa = error.wsa();
-            CommandFailure::new(Exit::InvalidFile, anyhow::anyhow!("{name}: {direction}: {error}; {wsa}"))
+            let (lead, wsa) = (arguments.input.lead(), error.wsa());
+            CommandFailure::new(Exit::InvalidFile, anyhow::anyhow!("{lead}{direction}: {error}; {wsa}"))
         })
     };
     let explanation = Explanation {

@@ -70,6 +70,14 @@ impl InputArguments {
         }
     }
 
+    /// What begins a message that follows the program's name: the file's name, where the input is one.
+    pub(super) fn lead(&self) -> String {
+        match self.send.is_some() || self.receive.is_some() {
+            true => String::new(),
+            false => format!("{}: ", self.name()),
+        }
+    }
+
     fn path(&self) -> Option<&Path> {
         self.file.as_deref().filter(|path| path.as_os_str() != "-")
     }
@@ -136,7 +144,7 @@ impl InputArguments {
     }
 
     pub(super) fn invalid(&self, error: &Invalid) -> CommandFailure {
-        CommandFailure::new(Exit::InvalidFile, anyhow!("{}: {error}; {}", self.name(), error.wsa()))
+        CommandFailure::new(Exit::InvalidFile, anyhow!("{}{error}; {}", self.lead(), error.wsa()))
     }
 }
 

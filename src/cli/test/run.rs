@@ -68,7 +68,17 @@ fn run_once(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
     for (format, path) in &arguments.out {
         write(path, scenario::render(&report, (*format).into()))?;
     }
-    let failed = reports.iter().any(is_failed) || !is_covered;
+    let skipped =
+        reports.iter().filter(|report| matches!(report.outcome.verdict, Verdict::Skipped(_))).count();
+    let all_skipped = skipped > 0 && skipped == reports.len() && !arguments.allow_empty;
+    if all_skipped {
+        let tests = match skipped {
+            1 => "the only test is skipped".to_owned(),
+            count => format!("all {count} tests are skipped"),
+        };
+        eprintln!("gqos: no test was run: {tests}; with --allow-empty that is not a failure");
+    }
+    let failed = reports.iter().any(is_failed) || all_skipped || !is_covered;
     Ok(exit(if failed { Exit::Difference.into() } else { ExitCode::SUCCESS }))
 }
 
