@@ -153,10 +153,10 @@ impl KnownNames<'_> {
 
     /// Whether the policy has an interface by `"*"` alone, and no step names it.
     fn is_untouched(&self, interface: &str) -> bool {
-        let has_table = |policy: &&Arc<Policy>| policy.interfaces.contains_key(interface);
-        let is_any = |policy: &&Arc<Policy>| is_defined(policy, NameKind::Interface, interface);
-        !self.policies.iter().any(|policy| has_table(&policy))
-            && self.policies.iter().any(|policy| is_any(&policy))
+        let has_table = |policy: &Arc<Policy>| policy.interfaces.contains_key(interface);
+        let is_any = |policy: &Arc<Policy>| is_defined(policy, NameKind::Interface, interface);
+        !self.policies.iter().any(|policy| has_table(policy))
+            && self.policies.iter().any(|policy| is_any(policy))
             && !self.interfaces.contains(&interface)
     }
 
