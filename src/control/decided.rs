@@ -63,6 +63,16 @@ impl Decided {
             details: with_details.then_some(DecisionDetails(decision)),
         })
     }
+
+    /// The answer as JSON, without a copy of the record.
+    ///
+    /// - **Errors**: none for a decision that a ledger has made.
+    pub fn into_value(mut self) -> serde_json::Result<Value> {
+        let flat = std::mem::take(&mut self.decision);
+        let mut value = serde_json::to_value(&self)?;
+        value["decision"] = flat;
+        Ok(value)
+    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,11 @@ impl Reply {
         Ok(Self { parameters: Some(serde_json::to_value(parameters)?), continues, error: None })
     }
 
+    /// The last reply, with parameters that are JSON already.
+    pub const fn last(parameters: Value) -> Self {
+        Self { parameters: Some(parameters), continues: false, error: None }
+    }
+
     /// A reply with an error.
     ///
     /// - **Errors**: a map whose keys are not texts.

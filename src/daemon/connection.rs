@@ -153,10 +153,7 @@ async fn answer_calls(replies: Replies<'_>, caller: &Caller, counted: &Counted, 
             continue;
         }
         let sent = match result {
-            Ok(parameters) => match Reply::answer(&parameters, false) {
-                Ok(reply) => replies.send(&reply).await.is_ok(),
-                Err(_) => false,
-            },
+            Ok(parameters) => replies.send(&Reply::last(parameters)).await.is_ok(),
             Err(error) => send_error(&replies, &error).await,
         };
         if !sent {

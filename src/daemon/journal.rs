@@ -66,6 +66,10 @@ const MOST_NOTED: usize = 65_536;
 /// How many lines beyond twice those that are needed the file may have.
 const MOST_SURPLUS: usize = 4096;
 
+/// How long the first change waits for others, so that a busy daemon does not wake the thread for each: many are written at
+/// once, and of a reservation that has ended meanwhile its end alone.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -140,7 +144,10 @@ impl Journal {
         let is_idle =
             |changed: &mut Changed| !changed.is_closed && !changed.is_all && changed.keys.is_empty();
         let waited = self.wake.wait_while(self.changed(), is_idle);
-        let mut changed = waited.unwrap_or_else(PoisonError::into_inner);
+        let changed = waited.unwrap_or_else(PoisonError::into_inner);
+        let is_open = |changed: &mut Changed| !changed.is_closed;
+        let gathered = self.wake.wait_timeout_while(changed, GATHER, is_open);
+        let (mut changed, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         if changed.is_closed {
             return None;
         }

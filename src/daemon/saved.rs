@@ -147,13 +147,32 @@ fn line(bytes: &[u8]) -> Option<Line> {
     serde_json::from_slice(json).ok()
 }
 
-/// CRC-32 as in IEEE 802.3, bit by bit.
+/// CRC-32 as in IEEE 802.3, byte by byte.
 fn checksum(bytes: &[u8]) -> u32 {
-    const POLYNOMIAL: u32 = 0xedb8_8320;
     let crc = bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (POLYNOMIAL & (crc & 1).wrapping_neg()))
+        let [low, ..] = crc.to_le_bytes();
+        (crc >> 8) ^ REMAINDERS[usize::from(low ^ byte)]
     });
     !crc
+}
+
+/// The remainder of each byte.
+static REMAINDERS: [u32; 256] = remainders();
+
+const fn remainders() -> [u32; 256] {
+    const POLYNOMIAL: u32 = 0xedb8_8320;
+    let mut table = [0; 256];
+    let (mut index, mut byte) = (0, 0_u32);
+    while index < table.len() {
+        let (mut remainder, mut bit) = (byte, 0);
+        while bit < 8 {
+            remainder = (remainder >> 1) ^ (POLYNOMIAL & (remainder & 1).wrapping_neg());
+            bit += 1;
+        }
+        table[index] = remainder;
+        (index, byte) = (index + 1, byte + 1);
+    }
+    table
 }
 
 #[cfg(test)]
