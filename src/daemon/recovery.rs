@@ -1,7 +1,7 @@
 //! What a daemon that was killed has held: read at the start, granted again, and ended where no client and no socket
 //! claims it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -68,6 +68,12 @@ impl Recovery {
         let flows: Vec<KeptReservation> =
             self.state.flows.values().map(|flow| flow.reservation.clone()).collect();
         KeptReservations { groups: self.state.groups.values().map(|group| group.request()).collect(), flows }
+    }
+
+    /// The processes of what is to be granted again, by its ids.
+    pub(super) fn processes(&self) -> HashMap<String, u32> {
+        let flows = self.state.flows.iter();
+        flows.filter_map(|(id, flow)| Some((id.clone(), flow.pid?))).collect()
     }
 
     /// The engine has granted them again: they are held from now on.

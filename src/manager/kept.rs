@@ -68,7 +68,11 @@ impl Manager {
         match interface {
             Some(_) => self.carry_out(turn, request, &operation),
             // It waits for its interface, or needs none.
-            None => self.request(turn, request, Box::new(operation)),
+            None => {
+                let waiting = self.deferred.len();
+                self.request(turn, request, Box::new(operation));
+                self.deferred.iter_mut().skip(waiting).for_each(|deferred| deferred.is_adopted = true);
+            }
         }
         self.ledger.set_keeping(false);
     }

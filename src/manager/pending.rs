@@ -5,7 +5,7 @@ use flowspec::Qos;
 use super::flow::FlowPhase;
 use super::message::RequestId;
 use super::turn::DecisionReply;
-use crate::admission::{Displaced, EndedIds, Grant, Holding, Renegotiation};
+use crate::admission::{Displaced, EndedIds, Grant, Holding, Operation, Renegotiation};
 use crate::failure::KernelFailure;
 use crate::tc::{Change, Handle, HtbClass, Op, flow_number, is_shared_class};
 use crate::telemetry::event::FlowAdmitted;
@@ -26,6 +26,15 @@ pub(super) struct Replaced {
     pub(super) class: Handle,
     /// The class before the change, which a roll-back restores; `None` where there was none.
     pub(super) before: Option<HtbClass>,
+}
+
+/// A request that waits until the kernel has answered about its interface's tree.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    pub(super) request: RequestId,
+    pub(super) operation: Box<Operation>,
+    /// Whether a process that was killed had admitted it.
+    pub(super) is_adopted: bool,
 }
 
 #[derive(Debug)]

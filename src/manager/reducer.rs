@@ -7,7 +7,7 @@ use flowspec::{Both, Moment};
 use super::audit::audit_ended;
 use super::flow::{FlowPhase, ManagedFlow};
 use super::message::{ChangeId, Input, Notice, Output, RequestId};
-use super::pending::{AppliedRenegotiation, Pending, Purpose, Requester};
+use super::pending::{AppliedRenegotiation, Deferred, Pending, Purpose, Requester};
 use super::record::{record_applied, record_interface};
 use super::roll_back::RolledBack;
 use super::state::Manager;
@@ -165,7 +165,7 @@ impl Manager {
         let waiting = self.deferred.len();
         if waiting < MOST_DEFERRED {
             turn.record(|| Event::RequestDeferred(RequestDeferred { id, interface }));
-            return self.deferred.push((request, operation));
+            return self.deferred.push(Deferred { request, operation, is_adopted: false });
         }
         let refusal = Refusal::TooManyRequests { waiting, limit: MOST_DEFERRED };
         let interface = Some(interface);
@@ -244,8 +244,11 @@ impl Manager {
             record_interface(turn, name, interface.index, why);
         }
         self.add_copies(turn, name);
-        for (request, operation) in std::mem::take(&mut self.deferred) {
-            self.request(turn, request, operation);
+        for Deferred { request, operation, is_adopted } in std::mem::take(&mut self.deferred) {
+            match is_adopted {
+                true => self.adopt(turn, request, *operation, None),
+                false => self.request(turn, request, operation),
+            }
         }
     }
 
@@ -258,9 +261,13 @@ impl Manager {
             _ => None,
         };
         let mut outcome = self.ledger.decide(turn.now, operation);
-        turn.audit(|| AuditFact::Decided {
-            operation: Box::new(operation.clone()),
-            decision: Box::new(outcome.decision.clone()),
+        turn.audit(|| {
+            let (operation, decision) = (Box::new(operation.clone()), Box::new(outcome.decision.clone()));
+            let is_held = matches!(*operation, Operation::Reserve(_) | Operation::Group(_));
+            match is_held && self.ledger.is_keeping() {
+                true => AuditFact::Adopted { operation, decision },
+                false => AuditFact::Decided { operation, decision },
+            }
         });
         self.apply_outcome(turn, &mut outcome);
         if turn.records() {

@@ -8,12 +8,12 @@ use flowspec::{Both, Bytes, ErrorTerms, Moment};
 use super::beginnings::Beginnings;
 use super::flow::{FlowPhase, Lapsed, ManagedFlow};
 use super::interface::{Interface, TreeState};
-use super::message::{ChangeId, Effect, RequestId};
+use super::message::{ChangeId, Effect};
 use super::owed::Owed;
-use super::pending::{AppliedRenegotiation, Pending, Purpose};
+use super::pending::{AppliedRenegotiation, Deferred, Pending, Purpose};
 use super::recorded::RecordedGroups;
 use super::turn::{Records, Turn};
-use crate::admission::{Ledger, NotProgrammed, Operation, Provable, Totals};
+use crate::admission::{Ledger, NotProgrammed, Provable, Totals};
 use crate::policy::Policy;
 use crate::tc::{self, Change, Desired, Handle, HtbRoot};
 
@@ -36,7 +36,7 @@ pub struct Manager {
     /// Renegotiations that the kernel has answered, of flows whose displacement it has not answered yet.
     pub(super) renegotiations_to_conclude: Vec<AppliedRenegotiation>,
     /// Requests for interfaces whose tree is being set up, in the order they came.
-    pub(super) deferred: Vec<(RequestId, Box<Operation>)>,
+    pub(super) deferred: Vec<Deferred>,
     /// The groups as the events have reported them; `None` while nothing receives events.
     pub(super) recorded: Option<RecordedGroups>,
     /// Whether an audit trail is kept.

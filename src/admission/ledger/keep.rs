@@ -16,6 +16,11 @@ impl Ledger {
         }
     }
 
+    /// Whether what is requested was admitted before.
+    pub const fn is_keeping(&self) -> bool {
+        self.is_keeping
+    }
+
     /// When a flow's reservation ends by itself, and when its soft state does; `None` where no flow has this id.
     pub fn times_of(&self, id: &str) -> Option<(Option<Moment>, Option<Moment>)> {
         let entry = self.flows.get(id)?;

@@ -110,7 +110,7 @@ impl AuditSink for Sink {
 /// The flow whose process a line names.
 fn flow_of(fact: &AuditFact) -> Option<&str> {
     match fact {
-        AuditFact::Decided { operation, .. } => match &**operation {
+        AuditFact::Decided { operation, .. } | AuditFact::Adopted { operation, .. } => match &**operation {
             Operation::Reserve(ladder) => Some(&ladder.request.id),
             _ => None,
         },

@@ -124,7 +124,10 @@ impl AuditReplay {
             return ReplayedLine::Followed;
         }
         if line.held {
-            self.held(line, request);
+            // What was not taken over after a kill has ended with it.
+            if line.decision.as_ref().is_none_or(|decision| decision.ok) {
+                self.held(line, request);
+            }
             return ReplayedLine::Followed;
         }
         let then_ok = line.decision.as_ref().is_none_or(|decision| decision.ok);

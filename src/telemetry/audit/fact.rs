@@ -27,6 +27,13 @@ pub enum AuditFact {
         /// What was decided.
         decision: Box<Decision>,
     },
+    /// The ledger has taken over what a process that was killed had granted: it goes on, and is no new request.
+    Adopted {
+        /// The request that stands for it.
+        operation: Box<Operation>,
+        /// What was decided; a refusal where the policy does not have its place any more.
+        decision: Box<Decision>,
+    },
     /// A request was refused before it reached the ledger, or after the ledger had granted it.
     Refused {
         /// The request, where it is known.

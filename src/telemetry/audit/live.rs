@@ -68,7 +68,7 @@ impl LiveState {
 
     pub(super) fn follow(&mut self, audited: &Audited, pid: Option<u32>) {
         match &audited.fact {
-            AuditFact::Decided { operation, decision } => {
+            AuditFact::Decided { operation, decision } | AuditFact::Adopted { operation, decision } => {
                 self.end_those_of(decision);
                 if decision.is_ok() {
                     self.decided(audited.at, (operation, decision), pid);

@@ -56,6 +56,13 @@ impl AuditTrail {
                     self.write(&mut text, (audited.at, operation.kind().name()), line, Some(decision));
                 }
             }
+            AuditFact::Adopted { operation, decision } => {
+                let fields = Fields::of_operation(operation, epoch);
+                let line = Line { held: true, pid, fields, ..Line::default() };
+                // What goes on needs no verdict; what does not has ended with it.
+                let refusal = Some(&**decision).filter(|decision| !decision.is_ok());
+                self.write(&mut text, (audited.at, operation.kind().name()), line, refusal);
+            }
             AuditFact::Refused { request, decision } => {
                 let fields = match request {
                     Some(ladder) => Fields::of_ladder(ladder, epoch),
