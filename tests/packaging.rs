@@ -175,6 +175,20 @@ fn the_package_has_what_the_tree_has() {
     }
 }
 
+/// S12 of the threat table in docs/DAEMON.md.
+#[test]
+fn every_dependency_has_a_checksum() {
+    let lock = std::fs::read_to_string("Cargo.lock").unwrap();
+    let mut foreign = 0;
+    for package in lock.split("[[package]]").skip(1) {
+        let Some(source) = package.lines().find_map(|line| line.strip_prefix("source = ")) else { continue };
+        assert!(source.starts_with("\"registry+https://github.com/rust-lang/crates.io-index"), "{package}");
+        assert!(package.lines().any(|line| line.starts_with("checksum = \"")), "{package}");
+        foreign += 1;
+    }
+    assert!(foreign > 50, "{foreign} packages");
+}
+
 #[test]
 fn the_policy_of_the_package_is_valid() {
     let output = Command::new(env!("CARGO_BIN_EXE_gqos"))

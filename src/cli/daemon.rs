@@ -40,6 +40,12 @@ pub(super) struct Arguments {
     /// socket is for the daemon's user and group.
     #[arg(long, value_name = "ADDRESS")]
     http: Option<HttpAddress>,
+    /// Keep every privilege that the process has, for debuggers and tracers.
+    ///
+    /// Without this the daemon keeps CAP_NET_ADMIN alone, opens files in the directories of the policy, of its socket and of its
+    /// audit log alone, and makes the system calls that it needs; `gqos status` says what is in force.
+    #[arg(long)]
+    no_confine: bool,
     /// How events are written on standard error: a line each.
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     log_format: LogFormat,
@@ -65,9 +71,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
 }
 
 async fn serve(arguments: &Arguments) -> Result<ExitCode, CommandFailure> {
-    let Arguments { policy, socket, http, log_format } = arguments;
+    let Arguments { policy, socket, http, no_confine, log_format } = arguments;
     log_facts(*log_format);
-    let options = DaemonOptions { policy: policy.clone(), socket: socket.clone(), http: http.clone() };
+    let (policy, socket, http) = (policy.clone(), socket.clone(), http.clone());
+    let options = DaemonOptions { policy, socket, http, confine: !no_confine };
     let daemon = Daemon::start(options).await.map_err(failure)?;
     let handle = daemon.handle();
     for report in handle.report().await.map_err(|error| failure(error.into()))? {

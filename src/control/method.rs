@@ -256,6 +256,7 @@ mod tests {
             draining: false,
             connections: 0,
             flows: 0,
+            confinement: None,
             interfaces: Vec::new(),
         };
         check("Status", keys(&status));

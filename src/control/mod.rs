@@ -39,8 +39,9 @@ pub use error::{ControlError, ReportedProblem};
 pub use frame::{FrameError, FrameReader, encode};
 pub use method::{Method, Request};
 pub use reply::{
-    Attached, ClassRecord, DrainReply, EgressReply, EventBatch, FlowBatch, FlowRecord, InterfaceDescription,
-    InterfaceRecord, Notice, ReloadReply, RenditionRecord, RenditionsReply, ServiceInfo, StatusReply,
+    Attached, ClassRecord, ConfinementRecord, DrainReply, EgressReply, EventBatch, FlowBatch, FlowRecord,
+    InterfaceDescription, InterfaceRecord, Notice, ReloadReply, RenditionRecord, RenditionsReply,
+    ServiceInfo, StatusReply,
 };
 pub use request::{
     Adopt, Drain, Egress, FlowId, Flows, GetInterfaceDescription, Group, Nothing, Query, Refresh, Release,

@@ -122,8 +122,26 @@ pub struct StatusReply {
     pub connections: usize,
     /// How many reservations are held.
     pub flows: usize,
+    /// What the daemon has given up; `None` where it was started without that.
+    #[serde(default)]
+    pub confinement: Option<ConfinementRecord>,
     /// Every interface that has been seen.
     pub interfaces: Vec<InterfaceRecord>,
+}
+
+/// What the daemon's process has given up for good.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ConfinementRecord {
+    /// The capabilities that are left.
+    pub capabilities: Vec<String>,
+    /// Whether programs that it executed would gain no privileges.
+    pub no_new_privileges: bool,
+    /// How many system calls are allowed; `None` where every one is.
+    pub system_calls: Option<usize>,
+    /// The version of landlock that restricts files; `None` where none does.
+    pub landlock: Option<u32>,
+    /// What is not in force, with the reason.
+    pub missing: Vec<String>,
 }
 
 /// The state of an interface.

@@ -56,21 +56,21 @@ impl Caller {
                 let began = clock::now();
                 let decided = self.reserve(*asked).await;
                 self.server.observed.answered(began);
-                value(&decided?)
+                answered(decided?)
             }
             Request::Commit(flow) => {
                 self.own(&flow.id)?;
                 self.server.holdings.commit(&flow.id);
                 nothing()
             }
-            Request::Renegotiate(asked) => value(&self.renegotiate(*asked).await?),
-            Request::Refresh(asked) => value(&self.refresh(asked).await?),
+            Request::Renegotiate(asked) => answered(self.renegotiate(*asked).await?),
+            Request::Refresh(asked) => answered(self.refresh(asked).await?),
             Request::Release(asked) => self.release(&asked),
-            Request::Query(asked) => value(&self.query(*asked).await?),
+            Request::Query(asked) => answered(self.query(*asked).await?),
             Request::Renditions(asked) => value(&self.renditions(&asked).await?),
             Request::Adopt(asked) => value(&self.adopt(&asked)?),
-            Request::Group(asked) => value(&self.group(*asked).await?),
-            Request::Ungroup(group) => value(&self.ungroup(group.id).await?),
+            Request::Group(asked) => answered(self.group(*asked).await?),
+            Request::Ungroup(group) => answered(self.ungroup(group.id).await?),
             Request::Egress(asked) => value(&self.egress(&asked).await?),
             Request::Status(asked) => value(&self.status(asked).await?),
             Request::Reload(_) => value(&ReloadReply { changes: self.server.reload().await? }),
@@ -300,7 +300,8 @@ impl Caller {
         self.own(&asked.id)?;
         let uid = (!self.peer.is_administrator).then_some(self.peer.uid);
         let process = ProcessDescriptor { pid: asked.pid, descriptor: asked.fd, uid };
-        let socket = socket_of_process(process).map_err(|failure| ControlError::Kernel { failure })?;
+        let taker = self.server.confined.taker.as_ref();
+        let socket = socket_of_process(process, taker).map_err(|failure| ControlError::Kernel { failure })?;
         self.attach(&asked.id, Some(socket))
     }
 
@@ -352,6 +353,7 @@ impl Caller {
             draining: self.server.is_draining(),
             connections: self.server.users.connections(),
             flows: self.server.holdings.count(),
+            confinement: self.server.confined.record.clone(),
             interfaces,
         })
     }
@@ -402,6 +404,10 @@ impl Caller {
 
 fn decided(decided: serde_json::Result<Decided>) -> Answer<Decided> {
     decided.map_err(unreadable)
+}
+
+fn answered(decided: Decided) -> Answer<Value> {
+    decided.into_value().map_err(unreadable)
 }
 
 fn nothing() -> Answer<Value> {

@@ -15,7 +15,7 @@
 //! `calls` answer each call in its order; `streams` answers those with many replies. `holdings` knows which connection or
 //! socket each reservation lives with, and `sockets` ends those whose sockets have ended. `users` bounds what one user takes.
 //! `http` serves metrics, health and readiness, beside all of these and without a part in them; `observed` is what it shows of the daemon itself.
-//! `audit` writes the audit log, and `service` tells systemd what the daemon does.
+//! `confined` gives up what the daemon does not need once its sockets are bound. `audit` writes the audit log, and `service` tells systemd what the daemon does.
 //!
 //! # After a kill
 //!
@@ -28,6 +28,7 @@
 
 mod audit;
 mod calls;
+mod confined;
 mod connection;
 mod control_file;
 mod error;

@@ -14,4 +14,7 @@ pub struct DaemonOptions {
     /// Where metrics and health are served by HTTP, with the feature `cli`; where the policy says, or nowhere, where this is
     /// `None`.
     pub http: Option<HttpAddress>,
+    /// Whether the process is confined for good once its sockets are bound. For a process that is nothing but a daemon, and has
+    /// one thread when the daemon starts.
+    pub confine: bool,
 }

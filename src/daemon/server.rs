@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::audit::{self, AuditLog, Owners};
 use super::calls::Caller;
+use super::confined::Confined;
 use super::connection::serve;
 use super::control_file::ControlFile;
 use super::error::DaemonStartError;
@@ -37,7 +38,7 @@ use crate::control::limits::{
     MOST_CALLS_A_SECOND, MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_USER, MOST_FLOWS_OF_A_USER,
 };
 use crate::control::{ControlError, DEFAULT_SOCKET, Notice};
-use crate::engine::{Adoptions, Engine, EngineError, Events, InterfaceReport, KeptReservations, LocalEngine};
+use crate::engine::{Adoptions, Engine, EngineError, Events, InterfaceReport, LocalEngine};
 use crate::linux::service_manager::passed_listener;
 use crate::linux::{Netlink, SocketEnds, random_name, system_id};
 #[cfg(feature = "cli")]
@@ -72,7 +73,8 @@ impl Daemon {
     /// - **Errors**: the policy is invalid; another daemon serves the socket; the kernel's.
     pub async fn start(options: DaemonOptions) -> Result<Self, DaemonStartError> {
         let policy = read(&options.policy)?;
-        let socket = options.socket.or_else(|| policy.daemon.as_ref()?.socket.clone().map(PathBuf::from));
+        let socket =
+            options.socket.clone().or_else(|| policy.daemon.as_ref()?.socket.clone().map(PathBuf::from));
         let socket = socket.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET));
         let administrators = administrators(&policy)?;
         // Before the engine: a second daemon must not touch what the first has programmed.
@@ -82,13 +84,15 @@ impl Daemon {
             Some(listener) => ControlFile::passed(listener, &socket)?,
             None => ControlFile::listen(&socket)?,
         };
-        let http = options.http.or_else(|| policy.daemon.as_ref()?.http.clone());
+        let http = options.http.clone().or_else(|| policy.daemon.as_ref()?.http.clone());
         #[cfg(feature = "cli")]
         let http = http.map(|address| BoundEndpoint::bind(&address, administrators)).transpose()?;
         #[cfg(not(feature = "cli"))]
         if http.is_some() {
             return Err(DaemonStartError::NoHttp);
         }
+        // Before the first thread, and after what needs more.
+        let confined = Confined::of(&options, &policy, &socket);
         let ends = SocketEnds::open()?;
         let limits = limits(&policy);
         let grace = grace(&policy);
@@ -98,7 +102,7 @@ impl Daemon {
         let notices: Arc<Notices> = Arc::default();
         let journal = Journal::new();
         let holdings = Holdings::new(Arc::clone(&notices), Arc::clone(&journal), &random_name()?);
-        let (engine, adoptions, audit) = start_engine(policy, &holdings, &recovery.kept()).await?;
+        let (engine, adoptions, audit) = start_engine(policy, &holdings, &recovery).await?;
         let overcommitted = Arc::clone(&notices);
         engine.subscribe(Arc::new(move |interface: &str, over| {
             overcommitted.notify_all(&Notice::Overcommitted { interface: interface.to_owned(), over });
@@ -115,6 +119,7 @@ impl Daemon {
             draining: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             observed: Observed::default(),
+            confined,
             administrators: Mutex::new(administrators),
         });
         #[cfg(feature = "cli")]
@@ -220,15 +225,18 @@ fn path_of(listener: &UnixListener) -> Option<PathBuf> {
 async fn start_engine(
     policy: Policy,
     holdings: &Arc<Holdings>,
-    kept: &KeptReservations,
+    recovery: &Recovery,
 ) -> Result<(Arc<LocalEngine>, Adoptions, Option<AuditLog>), DaemonStartError> {
-    let kernel = Arc::new(Netlink::open()?);
+    let (kernel, kept) = (Arc::new(Netlink::open()?), &recovery.kept());
     let Some(settings) = policy.daemon.as_ref().and_then(|daemon| daemon.audit.as_ref()) else {
         let (engine, adoptions) = LocalEngine::start_keeping(Arc::new(policy), kernel, kept).await?;
         return Ok((engine, adoptions, None));
     };
     let holdings = Arc::downgrade(holdings);
-    let owners: Owners = Arc::new(move |id: &str| holdings.upgrade()?.process(id));
+    // What is adopted is held once the engine has granted it.
+    let before = recovery.processes();
+    let owners: Owners =
+        Arc::new(move |id: &str| holdings.upgrade()?.process(id).or_else(|| before.get(id).copied()));
     let (log, sink) = audit::start(settings, &policy, owners)?;
     let (engine, adoptions) = LocalEngine::start_audited(Arc::new(policy), kernel, kept, sink).await?;
     Ok((engine, adoptions, Some(log)))

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use super::confined::Confined;
 use super::error::DaemonStartError;
 use super::holdings::Holdings;
 use super::notices::Notices;
@@ -31,6 +32,7 @@ pub(super) struct Server {
     pub(super) draining: AtomicBool,
     pub(super) connections: AtomicU64,
     pub(super) observed: Observed,
+    pub(super) confined: Confined,
     /// The group whose members are administrators.
     pub(super) administrators: Mutex<Option<u32>>,
 }

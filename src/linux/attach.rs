@@ -7,6 +7,7 @@ use nix::libc;
 use nix::sys::socket::{SockaddrStorage, getpeername, getsockname};
 use shaper::headers::IpVersion;
 
+use super::confine::{DescriptorTaker, copy_descriptor};
 use super::socket::{self, SocketMark};
 use super::socket_option::read_option;
 use crate::failure::{KernelCall, KernelFailure};
@@ -95,11 +96,14 @@ impl PassedSocket {
     }
 }
 
-/// Takes a copy of a socket of another process of the same user.
+/// Takes a copy of a socket of another process of the same user: by the taker, in a process that is confined.
 ///
 /// - **Errors**: `pidfd_open`, `pidfd_getfd`, which need the right to trace the process; the process belongs to another user.
-/// - **Source**: pidfd_getfd(2).
-pub fn socket_of_process(process: ProcessDescriptor) -> Result<OwnedFd, KernelFailure> {
+/// - **Source**: pidfd_open(2).
+pub fn socket_of_process(
+    process: ProcessDescriptor,
+    taker: Option<&DescriptorTaker>,
+) -> Result<OwnedFd, KernelFailure> {
     let ProcessDescriptor { pid, descriptor, uid } = process;
     let object = || format!("process {pid}");
     let id = i64::from(pid);
@@ -117,16 +121,13 @@ pub fn socket_of_process(process: ProcessDescriptor) -> Result<OwnedFd, KernelFa
         return Err(KernelCall("pidfd_getfd").failed(object(), Errno::EPERM));
     }
     // The process that was looked at is the one that was opened, as long as that has not ended.
-    // SAFETY: the call takes three numbers and gives a descriptor or an error.
-    let copied = unsafe {
-        libc::syscall(libc::SYS_pidfd_getfd, i64::from(pidfd.as_raw_fd()), i64::from(descriptor), 0)
+    let copied = match taker {
+        Some(taker) => taker.copy(&pidfd, descriptor),
+        None => copy_descriptor(pidfd.as_raw_fd(), descriptor),
     };
-    let copied = Errno::result(copied).map_err(|errno| {
+    copied.map_err(|errno| {
         KernelCall("pidfd_getfd").failed(format!("descriptor {descriptor} of process {pid}"), errno)
-    })?;
-    let copied = i32::try_from(copied).unwrap_or(-1);
-    // SAFETY: the kernel has made this descriptor for the caller.
-    Ok(unsafe { OwnedFd::from_raw_fd(copied) })
+    })
 }
 
 /// A descriptor of another process.

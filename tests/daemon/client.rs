@@ -1,19 +1,18 @@
 //! A daemon in a network namespace of its own, and a client that blocks.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use gqos::control::limits::MOST_REPLY_BYTES;
 use gqos::control::{Call, FrameReader, Reply, encode};
-use gqos::daemon::{Daemon, DaemonHandle, DaemonOptions};
 use gqos::lab::{LabNetwork, Site};
 use gqos::policy::HttpAddress;
 use nix::libc;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 pub(crate) const POLICY: &str = r#"
 version = 1
@@ -36,15 +35,14 @@ pub(crate) const OTHER: u32 = 1001;
 /// How long a busy machine may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The program `gqos daemon`, confined as users have it.
 pub(crate) struct TestDaemon {
     pub(crate) network: LabNetwork,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) socket: PathBuf,
-    pub(crate) handle: DaemonHandle,
     /// Where the HTTP endpoint listens, where there is one.
     pub(crate) http: Option<HttpAddress>,
-    stop: Option<oneshot::Sender<()>>,
-    ended: std::sync::mpsc::Receiver<()>,
+    child: Child,
 }
 
 impl TestDaemon {
@@ -60,20 +58,39 @@ impl TestDaemon {
         // Other users may look for the socket.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(directory.path(), mode).unwrap();
-        let file = directory.path().join("policy.toml");
+        let [file, socket] = ["policy.toml", "gqos.sock"].map(|name| directory.path().join(name));
         std::fs::write(&file, policy).unwrap();
-        let socket = directory.path().join("gqos.sock");
-        let options =
-            DaemonOptions { policy: vec![file], socket: Some(socket.clone()), http: http(directory.path()) };
-        let daemon = network.server.run(async move { Daemon::start(options).await }).unwrap().unwrap();
-        let (handle, http) = (daemon.handle(), daemon.http().cloned());
-        let (stop, stopped) = oneshot::channel();
-        let (end, ended) = std::sync::mpsc::channel();
-        network.server.runtime().spawn(async move {
-            daemon.run(async { drop(stopped.await) }).await.unwrap();
-            let _ = end.send(());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
+        command.arg("daemon").arg("--policy").arg(file).arg("--socket").arg(&socket);
+        command.args(["--log-format", "none"]).stdout(Stdio::piped());
+        let asked = http(directory.path());
+        match &asked {
+            Some(HttpAddress::Port(address)) => drop(command.arg("--http").arg(address.to_string())),
+            Some(HttpAddress::Socket(path)) => drop(command.arg("--http").arg(path)),
+            None => {}
+        }
+        let mut child = network.server.run(async move { command.spawn().unwrap() }).unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut line = || lines.next().expect("a line of the daemon").unwrap();
+        assert_eq!(line(), format!("listening on {}", socket.display()));
+        let http = asked.map(|asked| match asked {
+            // A daemon whose lines are not read ends.
+            HttpAddress::Port(_) => {
+                let line = line();
+                let address = line.strip_prefix("serving http://").unwrap().trim_end_matches('/');
+                HttpAddress::Port(address.parse().unwrap())
+            }
+            HttpAddress::Socket(path) => {
+                assert_eq!(line(), format!("serving HTTP on {path}"));
+                HttpAddress::Socket(path)
+            }
         });
-        Some(Self { network, directory, socket, handle, http, stop: Some(stop), ended })
+        Some(Self { network, directory, socket, http, child })
+    }
+
+    /// The daemon's process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn site(&self) -> &Site {
@@ -109,8 +126,16 @@ impl TestDaemon {
 
     /// Stops the daemon, and waits for that.
     pub(crate) fn stop(mut self) {
-        drop(self.stop.take());
-        self.ended.recv_timeout(PATIENCE).unwrap();
+        // SAFETY: the call takes two numbers; the process is this test's child, which it has not waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) }, 0);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for TestDaemon {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
@@ -125,6 +150,20 @@ pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
         std::thread::sleep(step);
     }
     panic!("not within {PATIENCE:?}: {what}");
+}
+
+/// Does something with the credentials of a user.
+pub(crate) fn as_user<T: Send + 'static>(uid: u32, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let change_and_act = move || {
+        // SAFETY: the calls take numbers; they change the credentials of this thread alone, which ends.
+        unsafe {
+            assert_eq!(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()), 0);
+            assert_eq!(libc::syscall(libc::SYS_setresgid, uid, uid, uid), 0);
+            assert_eq!(libc::syscall(libc::SYS_setresuid, uid, uid, uid), 0);
+        }
+        act()
+    };
+    std::thread::spawn(change_and_act).join().unwrap()
 }
 
 pub(crate) struct Client {
@@ -143,16 +182,7 @@ impl Client {
     /// A connection of another user: the credentials are those of the thread that connects.
     pub(crate) fn connect_as(socket: &Path, uid: u32) -> Self {
         let socket = socket.to_owned();
-        let connect = move || {
-            // SAFETY: the calls take numbers; they change the credentials of this thread alone, which ends.
-            unsafe {
-                assert_eq!(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()), 0);
-                assert_eq!(libc::syscall(libc::SYS_setresgid, uid, uid, uid), 0);
-                assert_eq!(libc::syscall(libc::SYS_setresuid, uid, uid, uid), 0);
-            }
-            UnixStream::connect(socket).unwrap()
-        };
-        Self::over(std::thread::spawn(connect).join().unwrap())
+        Self::over(as_user(uid, move || UnixStream::connect(socket).unwrap()))
     }
 
     pub(crate) fn over(stream: UnixStream) -> Self {

@@ -47,7 +47,7 @@ fn wrong_descriptors_are_refused() {
 #[test]
 fn a_message_with_many_descriptors_ends_its_connection() {
     let Some(daemon) = TestDaemon::start(POLICY) else { return };
-    let before = open_descriptors();
+    let before = open_descriptors(&daemon);
     for count in [2, 3, 253] {
         let client = daemon.client_as(OTHER);
         let file = File::open("/proc/self/status").unwrap();
@@ -60,12 +60,13 @@ fn a_message_with_many_descriptors_ends_its_connection() {
         until_closed(client);
         check_honest(&daemon);
     }
-    // Files are closed on other threads. The daemon runs in this process.
-    until("no descriptor is left", || open_descriptors() <= before);
+    // Files are closed on other threads.
+    until("no descriptor is left", || open_descriptors(&daemon) <= before);
 }
 
-fn open_descriptors() -> usize {
-    let status = std::fs::read_dir("/proc/self/fd").unwrap();
+/// How many files named `status` the daemon has open.
+fn open_descriptors(daemon: &TestDaemon) -> usize {
+    let status = std::fs::read_dir(format!("/proc/{}/fd", daemon.process())).unwrap();
     let is_file = |entry: &std::fs::DirEntry| {
         std::fs::read_link(entry.path()).is_ok_and(|link| link.ends_with("status"))
     };

@@ -9,10 +9,12 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "waits for other processes and for a daemon in another thread")]
 
+mod audited;
 mod calls;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod confined;
 mod hostile;
 mod http;
 mod lifetimes;
@@ -20,4 +22,5 @@ mod page;
 mod program;
 mod recovery;
 mod service;
+mod threats;
 mod users;

@@ -19,7 +19,7 @@ pub(crate) struct Program {
     pub(crate) socket: PathBuf,
 }
 
-fn command(directory: &Path) -> Command {
+pub(crate) fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gqos"));
     command.current_dir(directory).args([
         "daemon",
@@ -35,7 +35,12 @@ fn command(directory: &Path) -> Command {
 
 impl Program {
     pub(crate) fn start(network: &LabNetwork, directory: &Path) -> Self {
-        let (mut command, socket) = (command(directory), directory.join("gqos.sock"));
+        Self::start_command(network, directory, command(directory))
+    }
+
+    /// Starts a command that [`command`] has made.
+    pub(crate) fn start_command(network: &LabNetwork, directory: &Path, mut command: Command) -> Self {
+        let socket = directory.join("gqos.sock");
         let mut child =
             network.server.run(async move { command.stdout(Stdio::piped()).spawn().unwrap() }).unwrap();
         let mut line = String::new();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use flowspec::Direction;
-use gqos::control::{ClassRecord, InterfaceRecord, Request, Status, StatusReply};
+use gqos::control::{ClassRecord, ConfinementRecord, InterfaceRecord, Request, Status, StatusReply};
 
 use super::client::SocketArgument;
 use crate::cli::failure::{CommandFailure, Exit};
@@ -50,14 +50,43 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<ExitCode, CommandFail
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the daemon has given up, as a line.
+fn confined(confinement: Option<&ConfinementRecord>) -> String {
+    let Some(ConfinementRecord { capabilities, no_new_privileges, system_calls, landlock, missing }) =
+        confinement
+    else {
+        return "not confined: it was started with --no-confine\n".into();
+    };
+    let mut parts = vec![match &capabilities[..] {
+        [] => "no capabilities".to_owned(),
+        left => left.join(", "),
+    }];
+    if *no_new_privileges {
+        parts.push("no new privileges".into());
+    }
+    if let Some(calls) = system_calls {
+        parts.push(format!("{calls} system calls"));
+    }
+    if let Some(version) = landlock {
+        parts.push(format!("files by landlock {version}"));
+    }
+    let mut text = format!("confined: {}\n", parts.join("; "));
+    for failure in missing {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "not in force: {}", plain(failure));
+    }
+    text
+}
+
 fn text(status: &StatusReply) -> String {
-    let StatusReply { version, pid, policy, draining, connections, flows, interfaces } = status;
+    let StatusReply { version, pid, policy, draining, connections, flows, confinement, interfaces } = status;
     let (clients, flows) = (counted(*connections, "client"), counted(*flows, "reservation"));
     let mut text =
         format!("gqos {version}, process {pid}, policy {}: {clients}, {flows}\n", policy.join(", "));
     if *draining {
         text.push_str("draining: new flows are refused\n");
     }
+    text.push_str(&confined(confinement.as_ref()));
     for interface in interfaces {
         let InterfaceRecord {
             interface,
