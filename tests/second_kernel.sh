@@ -57,7 +57,7 @@ strip -o "$work/kernel" "$tests"
 program "$work/kernel" kernel-tests
 
 # The modules, each after those that it needs; what the kernel has built in needs none.
-for module in veth ifb sch_htb sch_tbf sch_fq sch_fq_codel sch_ingress cls_u32 cls_flower cls_matchall cls_bpf act_mirred ipv6 \
+for module in veth ifb sch_htb sch_tbf sch_fq sch_fq_codel sch_ingress cls_u32 cls_flower cls_matchall cls_bpf act_mirred ipv6 vrf \
     inet_diag tcp_diag udp_diag unix_diag; do
     modprobe -d "$system" -S "$version" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" { print $2 }'
 done | awk '!seen[$0]++' | while read -r path; do

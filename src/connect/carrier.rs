@@ -106,12 +106,11 @@ impl Carrier {
 
     /// What the route of the flow's packets depends on.
     pub(super) fn route_selectors(&self, peer: SocketAddr) -> RouteSelectors {
-        let selectors = match self {
+        match self {
             Self::Tcp(own) => socket::route_selectors(&*own.socket, peer),
             Self::Udp(own) => socket::route_selectors(&*own.socket, peer),
             Self::Shared { socket, .. } => socket::route_selectors(&*socket.socket, peer),
-        };
-        RouteSelectors { ports: None, ..selectors }
+        }
     }
 
     /// The socket, for an engine that sends its packets to a class; `None` where several flows share it.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use shaper::headers::IpVersion;
@@ -14,9 +15,11 @@ use super::error::ConnectError;
 use super::host::Host;
 use super::plan::segment_limit;
 use crate::admission::{Decision, Lack, NotProgrammed};
-use crate::engine::{Admitted, Ask, Granted, PendingReservation, ReceivedPackets, ReservationRequest};
-use crate::linux::RouteSelectors;
+use crate::engine::{
+    Admitted, Answer, Ask, EngineError, Granted, PendingReservation, ReceivedPackets, ReservationRequest,
+};
 use crate::linux::socket::{self, SocketMark};
+use crate::linux::{Ports, RouteQuery, RouteSelectors};
 use crate::policy::{Protocol, Subject};
 
 /// Makes connections with reserved bandwidth.
@@ -75,6 +78,26 @@ impl Host {
         }
     }
 
+    /// Has the engine follow the route of a flow's packets, now that its socket is connected: for callers that set their
+    /// sockets up themselves. Where they leave by another interface than the one that is reserved, the flow is requested
+    /// there, and the grant says how it is set up.
+    ///
+    /// - **Errors**: the refusal, with which the reservation is lost; the engine has stopped.
+    pub async fn follow_route(&self, granted: &mut Granted, route: RouteQuery) -> Result<(), ConnectError> {
+        let followed = self.engine.follow_route(granted.reservation.id().to_owned(), route).await;
+        match followed {
+            Ok(None) => Ok(()),
+            Ok(Some(Answer { decision, admitted })) => {
+                granted.admitted = admitted.unwrap_or_else(|| granted.admitted.clone());
+                granted.decision = decision;
+                Ok(())
+            }
+            // It has no route at this moment; the engine looks again once routes change.
+            Err(EngineError::Kernel(failure)) if failure.errno().is_some() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reserves on the caller's thread where that needs no kernel change and no other thread; `None` where it does:
     /// then nothing has happened, and [`reserve`](Self::reserve) does the same.
     pub fn try_reserve(&self, request: &ReservationRequest) -> Option<PendingReservation> {
@@ -110,6 +133,7 @@ impl Connector {
         }
         let stream = tcp.connect(peer).await.map_err(failed("connect"))?;
         stream.set_nodelay(true).map_err(failed("setsockopt(TCP_NODELAY)"))?;
+        self.host.follow_route(&mut granted, route_of(&stream, peer)).await?;
         let Granted { admitted, decision, .. } = &mut granted;
         let local_port = stream.local_addr().map_or(0, |local| local.port());
         let packets = ReceivedPackets { protocol: Protocol::Tcp, peer, local_port };
@@ -133,6 +157,7 @@ impl Connector {
         };
         let udp = UdpSocket::bind(any).await.map_err(failed("bind"))?;
         udp.connect(peer).await.map_err(failed("connect"))?;
+        self.host.follow_route(&mut granted, route_of(&udp, peer)).await?;
         let Granted { admitted, decision, .. } = &mut granted;
         let local_port = udp.local_addr().map_or(0, |local| local.port());
         let packets = ReceivedPackets { protocol: Protocol::Udp, peer, local_port };
@@ -144,8 +169,16 @@ impl Connector {
 /// A request for a flow whose socket is not bound yet.
 fn request(ask: &Ask, peer: SocketAddr, protocol: Protocol) -> ReservationRequest {
     let subject = Subject { protocol, local_port: 0, peer: peer.ip() };
-    let selectors = RouteSelectors { scope: socket::scope(peer), ..RouteSelectors::default() };
+    // The local port is not known before the socket is connected.
+    let ports = Ports { protocol: protocol.number(), local: 0, peer: peer.port() };
+    let selectors =
+        RouteSelectors { scope: socket::scope(peer), ports: Some(ports), ..RouteSelectors::default() };
     ReservationRequest { selectors, ..ReservationRequest::new(ask.clone(), subject) }
+}
+
+/// The packets of a connected socket.
+fn route_of(connected: &impl AsFd, peer: SocketAddr) -> RouteQuery {
+    RouteQuery { peer: peer.ip(), selectors: socket::route_selectors(connected, peer) }
 }
 
 /// Linux connects the address of all zeroes to this host; WSPConnect refuses it.

@@ -15,8 +15,8 @@ use super::host::Host;
 use super::plan::{meter, plan};
 use crate::admission::{Decision, Operation};
 use crate::engine::{
-    Admitted, Ask, Granted, Lingering, Lost, ReceivedPackets, Rendition, Reservation, ReservationRequest,
-    ReservationState,
+    Admitted, Answer, Ask, Granted, Lingering, Lost, ReceivedPackets, Rendition, Reservation,
+    ReservationRequest, ReservationState,
 };
 use crate::policy::{Protocol, Subject};
 
@@ -348,6 +348,30 @@ impl Inner {
         }
     }
 
+    /// The flow is admitted on another interface, by which its packets leave. They go to its class there at once.
+    fn moved(self: &Arc<Self>, reserved: &Arc<ReservationState>, answer: &Answer) {
+        let Answer { decision, admitted: Some(admitted) } = answer.clone() else { return };
+        let rendition = {
+            let mut state = self.state();
+            let FlowState::Held(held) = &mut *state else { return };
+            if !Arc::ptr_eq(&held.reservation.state(), reserved) {
+                return;
+            }
+            if admitted.begins.is_none() {
+                // A socket that cannot be marked has failed, and sends nothing.
+                let _ = self.mark(&admitted, &held.reservation);
+            }
+            held.decision = decision.clone();
+            held.rendition.clone()
+        };
+        let (flow, reserved, mut decision) = (Arc::clone(self), Arc::clone(reserved), decision);
+        tokio::spawn(async move {
+            flow.receive(&admitted, &mut decision).await;
+            // It fails for a flow that has ended meanwhile, and for a socket that has failed.
+            let _ = flow.shape_renegotiated(&reserved, (admitted, decision, rendition));
+        });
+    }
+
     /// Shapes the socket for a reservation, and has the engine watch its peer.
     fn apply(&self, admitted: &Admitted, reservation: &mut Reservation) -> Result<(), ConnectError> {
         if let Err(error) = self.shape(admitted, reservation) {
@@ -506,6 +530,12 @@ impl RequestGuard<'_> {
             ends_when_flushed: false,
         }));
         drop(state);
+        let (flow, state) = (Arc::downgrade(self.0), Arc::downgrade(&reserved));
+        reserved.on_move(move |answer| {
+            if let (Some(flow), Some(state)) = (flow.upgrade(), state.upgrade()) {
+                flow.moved(&state, answer);
+            }
+        });
         // After the state is set, since the reservation may be lost already.
         let flow = Arc::downgrade(self.0);
         reserved.on_loss(move |lost| {

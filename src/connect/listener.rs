@@ -14,7 +14,7 @@ use super::host::Host;
 use crate::admission::Decision;
 use crate::engine::{Ask, Granted, ReceivedPackets, ReservationRequest};
 use crate::failure::{KernelCall, KernelFailure};
-use crate::linux::{RouteSelectors, socket};
+use crate::linux::socket;
 use crate::policy::{Protocol, Subject};
 
 /// Accepts TCP connections and reserves for each.
@@ -162,7 +162,7 @@ impl Listener {
         let (stream, peer) = self.accept_stream().await?;
         let local_port = stream.local_addr().map_or(0, |local| local.port());
         let subject = Subject { protocol: Protocol::Tcp, local_port, peer: peer.ip() };
-        let selectors = RouteSelectors { ports: None, ..socket::route_selectors(&stream, peer) };
+        let selectors = socket::route_selectors(&stream, peer);
         let request = ReservationRequest { selectors, ..ReservationRequest::new(self.ask.clone(), subject) };
         match self.host.reserve(request).await {
             Ok(mut granted) => {

@@ -4,6 +4,7 @@ use flowspec::{Both, Flowspec, Rate};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::decided::DecisionDetails;
 use crate::admission::{NotProgrammed, Totals};
 use crate::manager::{Admitted, Lost};
 use crate::tc::Handle;
@@ -23,6 +24,14 @@ pub enum Notice {
     /// A reservation that was made ahead begins.
     Begun {
         id: String,
+        /// How its flow is set up.
+        admitted: Box<Admitted>,
+    },
+    /// The kernel sends a flow's packets by another interface, where it is admitted. Its client attaches its socket again.
+    Moved {
+        id: String,
+        /// The decision by its parts, which names the interface and the class.
+        details: Box<DecisionDetails>,
         /// How its flow is set up.
         admitted: Box<Admitted>,
     },

@@ -22,7 +22,8 @@ use crate::control::{
     ServiceInfo, Status, StatusReply,
 };
 use crate::engine::{Engine, EngineError, Granted, InterfaceReport};
-use crate::linux::{ProcessDescriptor, random_name, socket_of_process};
+use crate::linux::socket::route_of;
+use crate::linux::{ProcessDescriptor, RouteQuery, random_name, socket_of_process};
 use crate::policy::GroupMode;
 
 /// One client's view of the daemon.
@@ -288,12 +289,31 @@ impl Caller {
             self.server.holdings.admitted(id).ok_or_else(|| ControlError::UnknownId { id: id.to_owned() })
         });
         match admitted {
-            Ok(admitted) => attach(&self.server.holdings, (id, &admitted), descriptor),
+            Ok(admitted) => {
+                let route = route_of(&descriptor);
+                let attached = attach(&self.server.holdings, (id, &admitted), descriptor)?;
+                if let Some(route) = route {
+                    self.follow_route(id, route);
+                }
+                Ok(attached)
+            }
             Err(error) => {
                 close_elsewhere(Some(descriptor));
                 Err(error)
             }
         }
+    }
+
+    /// Has the engine follow the route of a socket's packets; where these leave by another interface than the one that is
+    /// reserved, the flow is requested there, and its client is notified.
+    fn follow_route(&self, id: &str, route: RouteQuery) {
+        let Some(state) = self.server.holdings.reservation(id) else { return };
+        let (engine, id) = (Arc::clone(&self.server.engine), id.to_owned());
+        tokio::spawn(async move {
+            if let Ok(Some(answer)) = engine.follow_route(id, route).await {
+                state.moved(answer);
+            }
+        });
     }
 
     fn adopt(&self, asked: &Adopt) -> Answer<Attached> {

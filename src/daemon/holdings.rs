@@ -14,7 +14,7 @@ use super::notices::{Notices, Process};
 use super::saved::{HeldSocket, Line, SavedFlow, SavedGroup};
 use crate::admission::Decision;
 use crate::admission::GroupRequest;
-use crate::control::{Notice, Release};
+use crate::control::{DecisionDetails, Notice, Release};
 use crate::engine::{Admitted, Granted, KeptReservation, Lingering, Reservation, ReservationState, Usage};
 
 /// The reservations of all clients.
@@ -170,6 +170,11 @@ impl Holdings {
     pub(super) fn admitted(&self, id: &str) -> Option<Admitted> {
         let state = self.state();
         state.held.get(id).and_then(|held| held.granted.as_ref()).map(|granted| granted.admitted.clone())
+    }
+
+    /// The state of a reservation.
+    pub(super) fn reservation(&self, id: &str) -> Option<Arc<ReservationState>> {
+        Some(self.state().held.get(id)?.granted.as_ref()?.reservation.state())
     }
 
     /// A flow was renegotiated, and is set up like this from now on.
@@ -342,6 +347,14 @@ impl Holdings {
             holdings.renegotiated(&flow, admitted.clone());
             let begun = Notice::Begun { id: flow.clone(), admitted: Box::new(admitted.clone()) };
             holdings.notices.notify(client.process, &flow, &begun);
+        });
+        let (holdings, flow) = (Arc::downgrade(self), id.to_owned());
+        state.on_move(move |answer| {
+            let (Some(holdings), Some(admitted)) = (holdings.upgrade(), &answer.admitted) else { return };
+            holdings.renegotiated(&flow, admitted.clone());
+            let details = Box::new(DecisionDetails(answer.decision.clone()));
+            let moved = Notice::Moved { id: flow.clone(), details, admitted: Box::new(admitted.clone()) };
+            holdings.notices.notify(client.process, &flow, &moved);
         });
         let holdings: Weak<Self> = Arc::downgrade(self);
         state.on_loss(move |lost| {

@@ -57,7 +57,7 @@ impl Driver {
                 }
                 let (reply, answer) = oneshot::channel();
                 let ladder = Ladder::from(flow.request(clock));
-                let caller = Caller::Reserve { id: flow.id.clone(), reply };
+                let caller = Caller::Reserve { id: flow.id.clone(), route: None, reply };
                 core.adopt(Operation::Reserve(Box::new(ladder)), flow.kernel_class, caller);
                 answers.push(Some(answer));
             }

@@ -14,14 +14,17 @@ use super::audit::{AuditSink, MakeAuditSink};
 use super::clock::ManagerClock;
 use super::error::EngineError;
 use super::events::{Events, Subscribers};
+use super::flow_routes::FlowRoutes;
 use super::guard::{Fault, Guard};
 use super::handle::OnOvercommitment;
 use super::request::{Placement, Rendition, ReservationRequest};
+use super::rerouting::RerouteReply;
 use super::reservation::{Granted, Reservation, ReservationBackend, ReservationState, ReserveReply};
 use super::resolve::{ResolvedAsk, request_for, resolve};
 use super::waiters::WaitingFlows;
 use super::watches::{PeerReport, Watches};
 use crate::admission::{Decision, Operation, PeerState, Refusal, RefusedRequest, RequestKind};
+use crate::linux::RouteQuery;
 use crate::manager::{Admitted, Answer, ChangeId, Effect, Input, Lost, Manager, Notice, Output, RequestId};
 use crate::policy::Policy;
 use crate::tc::{Change, Handle};
@@ -34,9 +37,9 @@ pub(super) struct Core {
     pub(super) manager: Manager,
     guard: Guard,
     pub(super) clock: ManagerClock,
-    callers: BTreeMap<RequestId, Caller>,
-    last_request: u64,
-    reservations: HashMap<String, Weak<ReservationState>>,
+    pub(super) callers: BTreeMap<RequestId, Caller>,
+    pub(super) last_request: u64,
+    pub(super) reservations: HashMap<String, Weak<ReservationState>>,
     waiters: WaitingFlows,
     /// The flows that may have a class for what they receive.
     pub(super) receiving: HashSet<String>,
@@ -47,7 +50,9 @@ pub(super) struct Core {
     audit: Option<Box<dyn AuditSink>>,
     /// The engine that reservations are released to.
     engine: Weak<dyn ReservationBackend>,
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
+    /// The packets of the flows, whose routes may change.
+    pub(super) flow_routes: FlowRoutes,
     /// Wakes the engine's task.
     wake: Arc<Notify>,
     /// When the engine's task wakes by itself.
@@ -59,7 +64,16 @@ pub(super) struct Core {
 pub(super) enum Caller {
     Reserve {
         id: String,
+        /// The packets whose route is followed, where the kernel chooses one.
+        route: Option<RouteQuery>,
         reply: oneshot::Sender<ReserveReply>,
+    },
+    /// A flow is requested on another interface.
+    Reroute {
+        id: String,
+        from: String,
+        to: String,
+        reply: Option<RerouteReply>,
     },
     Submit(oneshot::Sender<Result<Answer, EngineError>>),
     /// The engine itself, which needs no answer.
@@ -82,6 +96,7 @@ pub(super) struct Outbox {
 pub(super) enum CallerNotification {
     Lost { state: Arc<ReservationState>, lost: Lost, watches: Watches },
     Begun { state: Arc<ReservationState>, admitted: Box<Admitted> },
+    Moved { state: Arc<ReservationState>, answer: Box<Answer> },
     Overcommitment { notify: Vec<OnOvercommitment>, interface: String, over: bool },
 }
 
@@ -95,6 +110,7 @@ impl CallerNotification {
                 watches.lost(&state, &why);
             }
             Self::Begun { state, admitted } => state.begin(*admitted),
+            Self::Moved { state, answer } => state.moved(*answer),
             Self::Overcommitment { notify, interface, over } => {
                 notify.iter().for_each(|notify| notify(&interface, over));
             }
@@ -129,6 +145,7 @@ impl Core {
             audit: None,
             engine,
             outbox: Outbox::default(),
+            flow_routes: FlowRoutes::default(),
             wake,
             wakes_at: None,
             stopped: false,
@@ -228,9 +245,12 @@ impl Core {
         for caller in caller.into_iter().chain(waiting.into_values()) {
             match caller {
                 Caller::Engine => {}
+                Caller::Reroute { reply, .. } => {
+                    drop(reply.map(|reply| reply.send(Err(EngineError::Faulted(refusal.clone())))));
+                }
                 // A caller that has gone needs no answer.
                 Caller::Submit(caller) => drop(caller.send(Err(EngineError::Faulted(refusal.clone())))),
-                Caller::Reserve { id, reply } => {
+                Caller::Reserve { id, reply, .. } => {
                     let decision = Decision::without_totals(at, id, refusal.clone());
                     self.record_refused(&decision);
                     drop(reply.send(Err(Box::new(decision))));
@@ -287,7 +307,9 @@ impl Core {
     ) {
         match request_for(self.manager.ledger().policy(), self.clock, request, placement) {
             Ok(ladder) => {
-                let caller = Caller::Reserve { id: placement.id.clone(), reply };
+                // An interface that the request names is no choice of the kernel.
+                let route = request.interface.is_none().then(|| request.route());
+                let caller = Caller::Reserve { id: placement.id.clone(), route, reply };
                 self.submit(Box::new(Operation::Reserve(Box::new(ladder))), caller);
             }
             Err(refusal) => self.refuse(placement, refusal, reply),
@@ -396,12 +418,18 @@ impl Core {
                 }
                 drop(caller.send(Ok(answer)));
             }
-            Some(Caller::Reserve { reply: caller, .. }) => {
+            Some(Caller::Reroute { id, from, to, reply }) => self.rerouted(answer, (id, from, to), reply),
+            Some(Caller::Reserve { reply: caller, route, .. }) => {
                 let Answer { decision, admitted } = answer;
                 let reply = match admitted {
                     None => Err(Box::new(decision)),
                     Some(admitted) => match self.grant(admitted, decision) {
-                        Some(granted) => Ok(granted),
+                        Some(granted) => {
+                            if let Some(route) = route {
+                                self.flow_routes.follow(granted.reservation.id(), route);
+                            }
+                            Ok(granted)
+                        }
                         None => return,
                     },
                 };
@@ -422,7 +450,7 @@ impl Core {
         Some(Granted { admitted, decision, reservation })
     }
 
-    fn receives_no_more(&mut self, id: &str) {
+    pub(super) fn receives_no_more(&mut self, id: &str) {
         self.outbox.left.extend(self.receiving.take(id));
     }
 
@@ -431,11 +459,13 @@ impl Core {
             Notice::Ended(decision) => {
                 if let Some(id) = decision.id() {
                     self.reservations.remove(id);
+                    self.flow_routes.forget(id);
                     self.receives_no_more(id);
                 }
             }
             Notice::Lost(lost) => {
                 self.receives_no_more(&lost.id);
+                self.flow_routes.forget(&lost.id);
                 let state = self.reservations.remove(&lost.id).and_then(|state| state.upgrade());
                 let missing = state.as_ref().map(|state| state.usage().missing);
                 // Before the answer of a flow that has preempted it, which starts without these tokens.
@@ -581,7 +611,7 @@ mod tests {
         assert!(tried.is_admitted("v1"));
         let (reply, mut waiting) = oneshot::channel();
         // A caller whose answer the fault has lost.
-        tried.core.callers.insert(RequestId(99), Caller::Reserve { id: "lost".into(), reply });
+        tried.core.callers.insert(RequestId(99), Caller::Reserve { id: "lost".into(), route: None, reply });
         tried.core.waiters.enter("waiter").answered(true);
         let error = tried.submit(query()).unwrap_err().to_string();
         let waiter = tried.core.waiters.get("waiter").unwrap();

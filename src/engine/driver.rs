@@ -27,19 +27,20 @@ use super::queues::{EngineCommand, Inbox, InterfaceQueues, Job, MOST_QUEUED_REQU
 use super::receiver::{AppliedChange, ChangedIfb, Receiver};
 use super::report::{Counts, InterfaceReport, ReportPart};
 use super::request::Submission;
+use super::rerouting::FoundRoutes;
 use super::reservation::ReserveReply;
 use super::routes::RouteCache;
 use super::schedule::Upkeep;
 use crate::admission::{NotProgrammed, Operation, Refusal};
 use crate::failure::KernelFailure;
-use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents, SavedTree};
+use crate::linux::{Claim, ClassState, Link, LinkEvent, LinkEvents, RouteEvents, SavedTree};
 use crate::manager::{ChangeId, Input, Root, Seen};
 use crate::policy::Enforcement;
 use crate::tc::{ForeignRoot, Handle, ObservedTree, ReceivingState};
 
 /// The state of the engine's task.
 pub(super) struct Driver {
-    core: Arc<Mutex<Core>>,
+    pub(super) core: Arc<Mutex<Core>>,
     pub(super) kernel: Arc<dyn Kernel>,
     pub(super) routes: RouteCache,
     /// For the tasks that drain flows, without keeping the queue open.
@@ -56,6 +57,8 @@ pub(super) struct Driver {
     /// What the classes of interfaces have sent, where something is measured.
     pub(super) meters: BTreeMap<String, InterfaceMeter>,
     is_shut_down: bool,
+    /// Whether the routes of the flows are being looked up.
+    pub(super) is_looking_up: bool,
     /// Whether trees that an ended process has left are kept, while interfaces are prepared.
     pub(super) keeps_trees: bool,
     /// The process that started the engine.
@@ -84,7 +87,7 @@ pub(super) enum Returned {
     Looked {
         link: Arc<Link>,
         root: Result<ClaimedRoot, KernelFailure>,
-        request: PendingReserve,
+        request: EngineCommand,
     },
     /// An interface was looked at again.
     Found {
@@ -130,12 +133,11 @@ pub(super) enum Returned {
         index: u32,
         state: Result<ReceivingState, KernelFailure>,
     },
+    /// The routes of the flows were looked up.
+    Routed(FoundRoutes),
     /// A whole report has been sent.
     Collected,
 }
-
-/// A request for a reservation, and where its answer goes.
-type PendingReserve = (Box<Submission>, oneshot::Sender<ReserveReply>);
 
 /// How often measured classes are measured.
 const MEASURE: Duration = Duration::from_secs(1);
@@ -166,6 +168,7 @@ impl Driver {
             down: BTreeMap::new(),
             meters: BTreeMap::new(),
             is_shut_down: false,
+            is_looking_up: false,
             keeps_trees: false,
             process: std::process::id(),
             upkeep: Upkeep::default(),
@@ -208,7 +211,12 @@ impl Driver {
         let _ = timeout(STOP_PATIENCE, self.kernel.sweep(except)).await;
     }
 
-    pub(super) async fn run(mut self, mut inbox: Inbox, wake: Arc<Notify>, mut links: Option<LinkEvents>) {
+    pub(super) async fn run(
+        mut self,
+        mut inbox: Inbox,
+        wake: Arc<Notify>,
+        (mut links, mut routes): (Option<LinkEvents>, Option<RouteEvents>),
+    ) {
         let mut next_measure = clock::now() + MEASURE;
         let stopped = loop {
             self.proceed();
@@ -234,6 +242,7 @@ impl Driver {
                 // The outbox has something, or the next wake comes earlier.
                 () = wake.notified() => {}
                 event = next(&mut links) => self.link_event(event),
+                () = next_route(&mut routes) => self.routes_changed(),
                 () = sleep_until(next_measure), if measures => {
                     self.measure_all();
                     next_measure = clock::now() + MEASURE;
@@ -330,20 +339,7 @@ impl Driver {
                 self.read_returned(index);
                 self.observed(interface, observed);
             }
-            Returned::Looked { link, root, request: (submission, reply) } => {
-                self.queues.returned(link.index);
-                match root.or_else(ClaimedRoot::unread) {
-                    Ok(root) => {
-                        self.seen(&link, root);
-                        self.queues.resume(link.index, EngineCommand::Reserve { submission, reply });
-                    }
-                    Err(failure) => {
-                        let interface = link.name.clone();
-                        let refusal = Refusal::TrafficControl { interface, cause: failure.into() };
-                        self.core().refuse(&submission.placement, refusal, reply);
-                    }
-                }
-            }
+            Returned::Looked { link, root, request } => self.looked(&link, root, request),
             Returned::Measured { index, interface, at, classes } => {
                 self.queues.returned(index);
                 match classes {
@@ -364,12 +360,13 @@ impl Driver {
             Returned::Reported { index, part, counts, reply } => self.reported(index, part, counts, reply),
             Returned::ReceiverObserved { index, state } => self.receiver_observed(index, state),
             Returned::IfbChanged(changed) => self.ifb_changed(changed),
+            Returned::Routed(found) => self.routed(found),
             Returned::Collected => {}
         }
     }
 
     /// Executes a command, or lets it wait for its interface.
-    fn dispatch(&mut self, command: EngineCommand) {
+    pub(super) fn dispatch(&mut self, command: EngineCommand) {
         match self.interface_of(&command).filter(|index| self.queues.is_busy(*index)) {
             None => self.execute(command),
             Some(index) if self.queues.waiting(index) < MOST_QUEUED_REQUESTS => {
@@ -383,6 +380,9 @@ impl Driver {
                 }
                 // A caller that has gone needs no answer.
                 EngineCommand::Submit { reply, .. } => {
+                    drop(reply.send(Err(EngineError::TooManyRequests { limit: MOST_QUEUED_REQUESTS })))
+                }
+                EngineCommand::Reroute { reply: Some(reply), .. } => {
                     drop(reply.send(Err(EngineError::TooManyRequests { limit: MOST_QUEUED_REQUESTS })))
                 }
                 EngineCommand::Receive { reply, .. } => {
@@ -399,6 +399,7 @@ impl Driver {
         let (manager, ledger) = (&core.manager, core.manager.ledger());
         let interface = match command {
             EngineCommand::Reserve { submission, .. } => return Some(submission.placement.link.index),
+            EngineCommand::Reroute { link, .. } => return Some(link.index),
             EngineCommand::Connected { id }
             | EngineCommand::Receive { id, .. }
             | EngineCommand::Closed { id, .. }
@@ -430,6 +431,7 @@ impl Driver {
                 self.core().submit(operation, Caller::Submit(reply))
             }
             EngineCommand::Receive { id, arriving, reply } => self.receive(id, arriving, reply),
+            EngineCommand::Reroute { id, link, reply } => self.reroute(id, link, reply),
             EngineCommand::Connected { id } => self.core().feed(Input::Connected { id }),
             EngineCommand::Closed { id, lingering, usage } => self.close(id, lingering, usage),
             EngineCommand::Drained { id, drained: Drained { sent, missing, full_in } } => {
@@ -469,12 +471,38 @@ impl Driver {
         let known = self.core().manager.knows(&link.name);
         match if known { None } else { self.root_to_read(&link) } {
             None => self.core().reserve(request, placement, reply),
-            Some(root) => {
-                self.queues.call(link.index);
-                let root = in_time(link.index, PATIENCE, root);
-                self.calls.push(Box::pin(async move {
-                    Returned::Looked { link, root: root.await, request: (submission, reply) }
-                }));
+            Some(root) => self.look_first(link, root, EngineCommand::Reserve { submission, reply }),
+        }
+    }
+
+    /// Reads the root of an interface that is not known before a request is executed.
+    pub(super) fn look_first(
+        &mut self,
+        link: Arc<Link>,
+        root: KernelFuture<ClaimedRoot>,
+        request: EngineCommand,
+    ) {
+        self.queues.call(link.index);
+        let root = in_time(link.index, PATIENCE, root);
+        self.calls.push(Box::pin(async move { Returned::Looked { link, root: root.await, request } }));
+    }
+
+    fn looked(&mut self, link: &Link, root: Result<ClaimedRoot, KernelFailure>, request: EngineCommand) {
+        self.queues.returned(link.index);
+        match (root.or_else(ClaimedRoot::unread), request) {
+            (Ok(root), request) => {
+                self.seen(link, root);
+                self.queues.resume(link.index, request);
+            }
+            (Err(failure), EngineCommand::Reserve { submission, reply }) => {
+                let interface = link.name.clone();
+                let refusal = Refusal::TrafficControl { interface, cause: failure.into() };
+                self.core().refuse(&submission.placement, refusal, reply);
+            }
+            // Its route is looked up again.
+            (Err(_), request) => {
+                drop(request);
+                self.routes_changed();
             }
         }
     }
@@ -566,6 +594,16 @@ async fn next(links: &mut Option<LinkEvents>) -> LinkEvent {
         return event;
     }
     *links = None;
+    std::future::pending().await
+}
+
+async fn next_route(routes: &mut Option<RouteEvents>) {
+    if let Some(events) = routes
+        && events.next().await.is_some()
+    {
+        return;
+    }
+    *routes = None;
     std::future::pending().await
 }
 

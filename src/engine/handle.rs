@@ -73,6 +73,19 @@ pub trait Engine: ReservationBackend {
         Box::pin(std::future::ready(Err(NotProgrammed::NotSeen)))
     }
 
+    /// The packets of a flow are these, now that its socket is connected. Where they leave by another interface than the one
+    /// that is reserved, the flow is requested there: the answer says how it is set up then.
+    ///
+    /// - **Errors**: the refusal, with which the reservation is lost; no route to the peer; the engine has stopped.
+    fn follow_route(
+        &self,
+        id: String,
+        route: RouteQuery,
+    ) -> EngineFuture<'_, Result<Option<Answer>, EngineError>> {
+        let _ = (id, route);
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Asks for other flowspecs for a flow that has a reservation; those of an absent direction stay.
     ///
     /// - **Errors**: the engine has stopped. A refusal is an answer.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::failure::{AnswerProblem, KernelCall, KernelFailure};
-use crate::linux::{Claim, ClassState, Link, LinkEvents, ReceivingLinks, RouteQuery, SavedTree};
+use crate::linux::{Claim, ClassState, Link, LinkEvents, ReceivingLinks, RouteEvents, RouteQuery, SavedTree};
 use crate::manager::Root;
 use crate::tc::{
     Change, Desired, ForeignRoot, Handle, ObservedTree, PlacedFilter, ReceivingChange, ReceivingState,
@@ -22,6 +22,16 @@ pub type KernelFuture<T> = Pin<Box<dyn Future<Output = Result<T, KernelFailure>>
 pub trait Kernel: Send + Sync {
     /// The link by which the packets of a flow leave.
     fn route(&self, query: RouteQuery) -> KernelFuture<Link>;
+
+    /// Whether the route of a flow may depend on its transport and its ports.
+    fn routes_use_ports(&self) -> KernelFuture<bool> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
+    /// Changes of routes from now on; `None` where the kernel does not report them.
+    fn watch_routes(&self) -> Option<RouteEvents> {
+        None
+    }
 
     /// The link of this name, if there is one.
     fn link(&self, name: &str) -> KernelFuture<Option<Link>>;

@@ -32,7 +32,8 @@ use super::waiters::WaitingFlows;
 use super::watches::Watches;
 use crate::admission::{NotProgrammed, Operation, Refusal};
 use crate::linux::{
-    Claim, ClassState, Link, LinkEvents, Netlink, NotSavable, ReceivingLinks, RouteQuery, SavedTree,
+    Claim, ClassState, Link, LinkEvents, Netlink, NotSavable, ReceivingLinks, RouteEvents, RouteQuery,
+    SavedTree,
 };
 use crate::manager::{Answer, Input, Root};
 use crate::policy::{Owner, PeerTimeouts, Policy};
@@ -133,10 +134,11 @@ impl LocalEngine {
         let mut driver = Driver::new((core, engine.routes.clone()), kernel, engine.commands.downgrade());
         // Opened before the interfaces are looked at, so that no change is missed.
         let links = engine.kernel.watch_links();
+        let routes = engine.kernel.watch_routes();
         driver.prepare_all(policy.interfaces.keys().cloned().collect(), kept).await?;
         let adopted = driver.adopt(kept).await;
         driver.sweep().await;
-        tokio::spawn(driver.run(inbox, wake, links));
+        tokio::spawn(driver.run(inbox, wake, (links, routes)));
         Ok((engine, adopted))
     }
 
@@ -146,6 +148,14 @@ impl LocalEngine {
 
     /// The link by which packets leave.
     async fn link(&self, query: RouteQuery) -> Result<Arc<Link>, EngineError> {
+        let query = match self.routes.asked(query) {
+            Some(query) => query,
+            None => {
+                let use_ports = self.kernel.routes_use_ports().await?;
+                self.routes.keep_use_of_ports(use_ports);
+                if use_ports { query } else { query.without_ports() }
+            }
+        };
         if let Some(link) = self.routes.get(&query) {
             return Ok(link);
         }
@@ -264,7 +274,7 @@ impl Engine for LocalEngine {
         if request.interface.is_some() {
             return None;
         }
-        let link = self.routes.get(&request.route())?;
+        let link = self.routes.get(&self.routes.asked(request.route())?)?;
         let owner = self.owner(request);
         let mut core = lock(&self.core);
         if !self.commands.none_may_free_capacity() || !core.answers_here(&link.name) {
@@ -371,6 +381,23 @@ impl Engine for LocalEngine {
         })
     }
 
+    fn follow_route(
+        &self,
+        id: String,
+        route: RouteQuery,
+    ) -> EngineFuture<'_, Result<Option<Answer>, EngineError>> {
+        Box::pin(async move {
+            lock(&self.core).flow_routes.follow(&id, route);
+            let link = self.link(route).await?;
+            if !lock(&self.core).is_on_another(&id, &link.name) {
+                return Ok(None);
+            }
+            let (reply, answer) = oneshot::channel();
+            self.request(EngineCommand::Reroute { id, link, reply: Some(reply) })?;
+            answer.await.map_err(|_| EngineError::Stopped)?
+        })
+    }
+
     fn stop(&self) -> EngineFuture<'_, ()> {
         Box::pin(async move {
             let (reply, done) = oneshot::channel();
@@ -400,6 +427,15 @@ impl Kernel for Netlink {
             let route = Self::route(&netlink, query).await?;
             Self::link(&netlink, route.index).await
         })
+    }
+
+    fn routes_use_ports(&self) -> KernelFuture<bool> {
+        let netlink = self.clone();
+        Box::pin(async move { Self::routes_use_ports(&netlink).await })
+    }
+
+    fn watch_routes(&self) -> Option<RouteEvents> {
+        Self::watch_routes(self).ok()
     }
 
     fn link(&self, name: &str) -> KernelFuture<Option<Link>> {

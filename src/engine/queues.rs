@@ -15,9 +15,11 @@ use super::error::EngineError;
 use super::lingering::Lingering;
 use super::report::InterfaceReport;
 use super::request::Submission;
+use super::rerouting::RerouteReply;
 use super::reservation::{ReserveReply, Usage};
 use crate::admission::{NotProgrammed, Operation};
 use crate::failure::KernelFailure;
+use crate::linux::Link;
 use crate::manager::{Answer, ChangeId};
 use crate::tc::{Arriving, Change};
 
@@ -37,6 +39,8 @@ pub(super) enum EngineCommand {
     Submit { operation: Box<Operation>, reply: oneshot::Sender<Result<Answer, EngineError>> },
     /// A flow is to have a class for what it receives.
     Receive { id: String, arriving: Arriving, reply: oneshot::Sender<Result<String, NotProgrammed>> },
+    /// A flow's packets leave by this link, on which it is to be requested.
+    Reroute { id: String, link: Arc<Link>, reply: Option<RerouteReply> },
     /// A flow's peer has answered.
     Connected { id: String },
     /// A flow has ended with this use of its buckets, or waits for capacity no longer.
@@ -87,7 +91,11 @@ struct QueueLengths {
 impl EngineCommand {
     const fn is_request(&self) -> bool {
         match self {
-            Self::Reserve { .. } | Self::Submit { .. } | Self::Receive { .. } | Self::Report { .. } => true,
+            Self::Reserve { .. }
+            | Self::Submit { .. }
+            | Self::Receive { .. }
+            | Self::Reroute { .. }
+            | Self::Report { .. } => true,
             Self::Connected { .. }
             | Self::Closed { .. }
             | Self::Drained { .. }
@@ -104,6 +112,7 @@ impl EngineCommand {
             // Lingering data frees its capacity later, as `Drained`; but the next flow starts without what is owed.
             Self::Reserve { .. }
             | Self::Submit { .. }
+            | Self::Reroute { .. }
             | Self::Closed { .. }
             | Self::Drained { .. }
             | Self::PeerGone { .. }

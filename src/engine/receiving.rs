@@ -122,8 +122,16 @@ impl Driver {
 
     /// The interface on which a flow has a class, or is being given one.
     fn received_on(&self, id: &str) -> Option<u32> {
-        let mut receivers = self.receivers.iter();
-        receivers.find(|(_, receiver)| receiver.flows.contains_key(id)).map(|(index, _)| *index)
+        let receivers = self.receivers.iter();
+        let mut having =
+            receivers.filter(|(_, receiver)| receiver.flows.contains_key(id)).map(|(index, _)| *index);
+        let first = having.next()?;
+        // Where it has been admitted on another interface, the class on the one before goes first.
+        let present = {
+            let core = self.core();
+            core.manager.ledger().flow(id).and_then(|(interface, _)| core.manager.index(interface))
+        };
+        Some(if present == Some(first) { having.next().unwrap_or(first) } else { first })
     }
 
     /// An interface needs no ifb any more: what there is of it is deleted.

@@ -84,11 +84,7 @@ impl ReceivedPackets {
     /// The same for the filters of a tree, with the transport's number in IP headers.
     pub(super) const fn arriving(self) -> Arriving {
         let Self { protocol, peer, local_port } = self;
-        let protocol = match protocol {
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-        };
-        Arriving { protocol, peer, local_port }
+        Arriving { protocol: protocol.number(), peer, local_port }
     }
 }
 

@@ -8,7 +8,7 @@ use flowspec::{Both, Bytes};
 use super::lingering::Lingering;
 use super::peer::PeerSocket;
 use crate::admission::Decision;
-use crate::manager::{Admitted, Lost};
+use crate::manager::{Admitted, Answer, Lost};
 use crate::policy::PeerTimeouts;
 
 /// What a reservation tells the engine that granted it.
@@ -90,10 +90,12 @@ pub struct ReservationState {
     on_loss: Mutex<Option<OnLoss>>,
     begun: OnceLock<Admitted>,
     on_begin: Mutex<Option<OnBegin>>,
+    on_move: Mutex<Option<OnMove>>,
 }
 
 type OnLoss = Box<dyn FnOnce(&Lost) + Send>;
 type OnBegin = Box<dyn FnOnce(&Admitted) + Send>;
+type OnMove = Arc<dyn Fn(&Answer) + Send + Sync>;
 
 impl ReservationState {
     /// Why the reservation is lost; `None` while it stands.
@@ -118,6 +120,26 @@ impl ReservationState {
         if let Some(begun) = self.begun.get() {
             // It may have begun in between: whichever side finds the callback calls it.
             self.begin(begun.clone());
+        }
+    }
+
+    /// Calls `notify` whenever the flow is admitted on another interface, since the kernel sends its packets there: its owner
+    /// sends it to the class that it has there. The call comes from the engine's task and must not block. A flow whose owner
+    /// has not called this loses its reservation instead.
+    pub fn on_move(&self, notify: impl Fn(&Answer) + Send + Sync + 'static) {
+        *self.on_move.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(notify));
+    }
+
+    /// Whether its owner has called [`on_move`](Self::on_move).
+    pub(super) fn is_movable(&self) -> bool {
+        self.on_move.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The flow is admitted on another interface: the decision, and how its flow is to be set up.
+    pub fn moved(&self, answer: Answer) {
+        let notify = self.on_move.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(notify) = notify {
+            notify(&answer);
         }
     }
 

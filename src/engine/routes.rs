@@ -1,7 +1,7 @@
 //! The links by which flows leave, cached for a moment.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,38 +9,63 @@ use tokio::time::Instant;
 use super::clock;
 use crate::linux::{Link, RouteQuery};
 
-/// The link by which each peer is reached, as the kernel answered a moment ago. Ports are no part of what is asked.
+/// The link by which each peer is reached, as the kernel answered a moment ago.
 #[derive(Clone, Default)]
-pub(super) struct RouteCache(Arc<Mutex<HashMap<RouteQuery, CachedRoute>>>);
+pub(super) struct RouteCache(Arc<Mutex<CachedRoutes>>);
+
+#[derive(Default)]
+struct CachedRoutes {
+    routes: HashMap<RouteQuery, CachedRoute>,
+    /// Whether routes depend on ports, and when the kernel was asked.
+    use_ports: Option<(Instant, bool)>,
+}
 
 struct CachedRoute {
     found: Instant,
     link: Arc<Link>,
 }
 
-/// How long an answer of the kernel is used: routes change seldom, and an admitted flow keeps its link anyway.
+/// How long an answer of the kernel is used: routes change seldom, and the kernel reports it.
 const LIFETIME: Duration = Duration::from_millis(500);
 
 /// The most routes that are kept. A full cache is emptied, since most of its entries are out of date by then.
 const MOST_ROUTES: usize = 4096;
 
 impl RouteCache {
+    /// The query as the kernel is asked: ports are left out where no route depends on them. `None` where that is not known.
+    pub(super) fn asked(&self, query: RouteQuery) -> Option<RouteQuery> {
+        let (asked, use_ports) = self.lock().use_ports?;
+        let is_new = clock::now().duration_since(asked) < LIFETIME;
+        is_new.then(|| if use_ports { query } else { query.without_ports() })
+    }
+
+    /// The kernel says whether routes depend on ports.
+    pub(super) fn keep_use_of_ports(&self, use_ports: bool) {
+        self.lock().use_ports = Some((clock::now(), use_ports));
+    }
+
+    /// The link of a query as it is [asked](Self::asked).
     pub(super) fn get(&self, query: &RouteQuery) -> Option<Arc<Link>> {
-        let routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let route = routes.get(query)?;
+        let cached = self.lock();
+        let route = cached.routes.get(query)?;
         (clock::now().duration_since(route.found) < LIFETIME).then(|| Arc::clone(&route.link))
     }
 
     /// Links have changed: the kernel is asked again.
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.lock() = CachedRoutes::default();
     }
 
     pub(super) fn keep(&self, query: RouteQuery, link: Arc<Link>) {
-        let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let routes = &mut self.lock().routes;
         if routes.len() >= MOST_ROUTES {
             routes.clear();
         }
         routes.insert(query, CachedRoute { found: clock::now(), link });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CachedRoutes> {
+        // It is whole between any two statements that can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,6 +17,11 @@ pub(super) struct Upkeep {
     pub(super) receivers: Schedule<u32>,
     /// Interfaces to be looked at, by name.
     pub(super) looks: Schedule<String>,
+    /// The look-up of the flows' routes.
+    pub(super) routes: Schedule<()>,
+    /// Links that carry nothing any more, by number: the flows that leave by others now go there before the rest is shed, after
+    /// the next look-up of routes.
+    pub(super) down: BTreeSet<u32>,
     /// The interfaces that are read while nothing else is asked of the kernel for them, by number.
     pub(super) beside: BTreeSet<u32>,
     /// The links as they were reported last, by number.
@@ -43,7 +48,8 @@ const CALM: Duration = Duration::from_secs(5);
 
 impl Upkeep {
     pub(super) fn next(&self) -> Option<Instant> {
-        self.trees.next().into_iter().chain(self.receivers.next()).chain(self.looks.next()).min()
+        let schedules = [self.trees.next(), self.receivers.next(), self.looks.next(), self.routes.next()];
+        schedules.into_iter().flatten().min()
     }
 }
 

@@ -45,6 +45,9 @@ impl Driver {
             }
         }
         self.keep_receivers();
+        if !self.upkeep.routes.take().is_empty() {
+            self.look_up_routes();
+        }
         for name in self.upkeep.looks.take() {
             self.look_at(name);
         }
@@ -140,6 +143,7 @@ impl Driver {
                 self.compare_receivers();
                 self.upkeep.links.retain(|index, _| there.contains(index));
                 states.into_iter().for_each(|state| self.link_is(state));
+                self.routes_changed();
             }
             LinkEvent::Traffic { index } => {
                 self.receiving_changed(index);
@@ -158,6 +162,9 @@ impl Driver {
         self.ifb_is(&state);
         let (index, carries) = (state.index, state.carries);
         let before = self.upkeep.links.insert(index, state.clone());
+        if before.as_ref().is_none_or(|before| before.carries != carries) {
+            self.routes_changed();
+        }
         let Some(known) = self.name(index) else {
             let policy = Arc::clone(self.core().manager.ledger().policy());
             let was_known = self.core().manager.interfaces().iter().any(|(name, _)| *name == state.name);
@@ -177,6 +184,18 @@ impl Driver {
         if before.is_none_or(|before| before.mtu != state.mtu || before.carries != carries) {
             self.upkeep.looks.add(&known, Duration::ZERO, REPAIR);
         }
+        let has_flows = !self.core().flow_routes.is_empty();
+        match has_flows && !carries && !self.down.contains_key(&known) {
+            true => {
+                self.upkeep.down.insert(index);
+                self.upkeep.routes.add(&(), Duration::ZERO, STEPS);
+            }
+            false => self.link_carries(index, carries),
+        }
+    }
+
+    /// A link has changed: it counts once its interface waits for nothing.
+    pub(super) fn link_carries(&mut self, index: u32, carries: bool) {
         match self.queues.is_busy(index) {
             true => self.queues.defer(index, Job::Link(carries)),
             false => self.link_changed(index, carries),
@@ -268,6 +287,7 @@ impl Driver {
     fn link_gone(&mut self, index: u32) {
         self.receiver_gone(index);
         self.upkeep.links.remove(&index);
+        self.routes_changed();
         let Some(interface) = self.name(index) else { return };
         self.routes.clear();
         self.claims.remove(&index);

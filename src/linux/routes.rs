@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use flowspec::Errno;
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
@@ -78,6 +77,13 @@ fn needs_scope(v6: Ipv6Addr) -> bool {
     v6.is_unicast_link_local() || (first == 0xff && matches!(second & 0xf, 1 | 2))
 }
 
+impl RouteQuery {
+    /// The same without the ports, where the route does not depend on them.
+    pub fn without_ports(self) -> Self {
+        Self { selectors: RouteSelectors { ports: None, ..self.selectors }, ..self }
+    }
+}
+
 impl From<IpAddr> for RouteQuery {
     /// The route of an unbound socket.
     fn from(peer: IpAddr) -> Self {
@@ -88,23 +94,12 @@ impl From<IpAddr> for RouteQuery {
 impl Netlink {
     /// The route of packets to this address, or of the flow of a socket.
     ///
-    /// - **Errors**: the kernel's: ENETUNREACH where there is no route.
+    /// - **Errors**: the kernel's: ENETUNREACH where there is no route, EINVAL where the source is no address of this host.
     pub async fn route(&self, query: impl Into<RouteQuery>) -> Result<Route, KernelFailure> {
         let query = query.into();
-        match self.route_by(&query).await {
-            // A transparent socket has a source that is no address of this host.
-            Err(failure) if failure.errno() == Some(Errno::EINVAL) && query.selectors.source.is_some() => {
-                let selectors = RouteSelectors { source: None, ..query.selectors };
-                self.route_by(&RouteQuery { selectors, ..query }).await
-            }
-            answered => answered,
-        }
-    }
-
-    async fn route_by(&self, query: &RouteQuery) -> Result<Route, KernelFailure> {
         let call = "RTM_GETROUTE";
         let object = format!("to {}", query.peer);
-        let message = RouteNetlinkMessage::GetRoute(message(query));
+        let message = RouteNetlinkMessage::GetRoute(message(&query));
         let request = NetlinkRequest { call, object: object.clone(), message, kind: NetlinkRequestKind::Get };
         let RouteNetlinkMessage::NewRoute(route) = self.request_one(request).await? else {
             return Err(KernelCall(call).unexpected(object, AnswerProblem::NotARoute));

@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
-use nix::sys::socket::{SockaddrStorage, getsockname, getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{SockaddrStorage, getpeername, getsockname, getsockopt, setsockopt, sockopt};
 use shaper::Framing;
 use shaper::headers::{IpVersion, tcp_header_size, udp_header_size};
 
-use super::routes::{Ports, RouteSelectors};
+use super::routes::{Ports, RouteQuery, RouteSelectors};
 use super::socket_option::read_option;
 use crate::failure::{KernelCall, KernelFailure};
 use crate::tc::Handle;
@@ -86,6 +86,8 @@ pub fn route_selectors(socket: &impl AsFd, peer: SocketAddr) -> RouteSelectors {
                 .or_else(|| local.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))
         });
     let source = local.map(|local| local.ip().to_canonical()).filter(|source| !source.is_unspecified());
+    // It may be no address of this host, for which the kernel gives no route.
+    let source = source.filter(|_| !is_transparent(socket));
     let protocol = u8::try_from(option(libc::SO_PROTOCOL)).unwrap_or(0);
     let local_port = local.map_or(0, |local| local.port());
     RouteSelectors {
@@ -96,6 +98,22 @@ pub fn route_selectors(socket: &impl AsFd, peer: SocketAddr) -> RouteSelectors {
         user: nix::sys::stat::fstat(socket.as_fd()).ok().map(|file| file.st_uid),
         ports: (protocol != 0).then(|| Ports { protocol, local: local_port, peer: peer.port() }),
     }
+}
+
+/// The packets of a connected socket to its peer; `None` where it is not connected.
+pub fn route_of(socket: &impl AsFd) -> Option<RouteQuery> {
+    let peer = getpeername::<SockaddrStorage>(socket.as_fd().as_raw_fd()).ok()?;
+    let v4 = peer.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+    let peer = v4.or_else(|| peer.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into())))?;
+    Some(RouteQuery { peer: peer.ip().to_canonical(), selectors: route_selectors(socket, peer) })
+}
+
+/// Whether a socket may send from addresses of other hosts.
+///
+/// - **Source**: ip(7), IP_TRANSPARENT; `linux/in6.h`, IPV6_TRANSPARENT.
+fn is_transparent(socket: &impl AsFd) -> bool {
+    let option = |level, name| read_option::<libc::c_int>(socket, level, name).is_ok_and(|value| value != 0);
+    option(libc::IPPROTO_IP, libc::IP_TRANSPARENT) || option(libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT)
 }
 
 /// The scope id of an address; 0 where it has none.

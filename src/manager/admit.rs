@@ -2,7 +2,7 @@
 
 use flowspec::{Both, Qos};
 
-use super::flow::{FlowDebt, FlowPhase, ManagedFlow, framed};
+use super::flow::{FlowDebt, FlowPhase, FlowRequester, ManagedFlow, framed};
 use super::interface::LeafPlacement;
 use super::message::Loss;
 use super::owed::Debtor;
@@ -118,7 +118,7 @@ impl Manager {
         }
         let is_programmed = self.flows.get(id).is_some_and(|flow| self.kernel(&flow.interface).is_ok());
         let Some(flow) = self.flows.get_mut(id) else { return };
-        flow.phase = FlowPhase::Provisional;
+        flow.phase = flow.before_class.take().unwrap_or(FlowPhase::Provisional);
         let class = flow.class.filter(|_| is_programmed);
         turn.record_admitted(event, class);
         self.answer_flow(turn, id, reply);
@@ -185,13 +185,14 @@ impl Manager {
             qos: granted_qos(ladder, decision),
             grant,
             policy_class: request.class.clone(),
+            requester: FlowRequester::of(request),
             debt: FlowDebt { at: self.owed.now(), missing: Both::default(), is_counted: false },
             full_in: None,
             group: request.group.clone(),
             measured: request.class.as_ref().filter(measured).cloned(),
             changing: None,
             begins: None,
-            before_class: None,
+            before_class: self.rerouting,
             closed: false,
             lost: None,
         }

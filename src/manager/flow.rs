@@ -6,7 +6,8 @@ use flowspec::{Both, Bytes, Direction, Micros, Moment, Qos, TokenDebt};
 
 use super::message::{Admitted, ChangeId, Loss};
 use super::owed::Debtor;
-use crate::admission::{Grant, Holding};
+use crate::admission::{Grant, Holding, Request};
+use crate::policy::Owner;
 use crate::tc::{Framed, Handle};
 
 /// The progress of a flow from its grant to its end.
@@ -34,6 +35,7 @@ pub(super) struct ManagedFlow {
     pub(super) qos: Qos,
     pub(super) grant: Grant,
     pub(super) policy_class: Option<String>,
+    pub(super) requester: Box<FlowRequester>,
     pub(super) debt: FlowDebt,
     /// How long its class takes until its buckets are full, once it has no packets of the flow.
     pub(super) full_in: Option<Micros>,
@@ -45,12 +47,21 @@ pub(super) struct ManagedFlow {
     pub(super) changing: Option<ChangeId>,
     /// When its reservation begins, if that is later.
     pub(super) begins: Option<Moment>,
-    /// Its phase before the kernel was asked for the class of a reservation that begins.
+    /// Its phase before the kernel was asked for the class of a reservation that begins, or on another interface.
     pub(super) before_class: Option<FlowPhase>,
     /// The flow ends as soon as the kernel has answered.
     pub(super) closed: bool,
     /// The ledger has taken the reservation back; its owner learns of it as soon as the kernel has answered.
     pub(super) lost: Option<Loss>,
+}
+
+/// What a flow's request says of its owner, to request the same on another interface.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FlowRequester {
+    pub(super) client: Option<String>,
+    pub(super) owner: Owner,
+    pub(super) setup_priority: Option<u8>,
+    pub(super) holding_priority: Option<u8>,
 }
 
 /// A flow that has lost its reservation by the input before this one.
@@ -129,6 +140,18 @@ impl ManagedFlow {
             charged: self.grant.charged,
             group: self.group.clone(),
         }
+    }
+}
+
+impl FlowRequester {
+    pub(super) fn of(request: &Request) -> Box<Self> {
+        let Request { client, owner, setup_priority, holding_priority, .. } = request;
+        Box::new(Self {
+            client: client.clone(),
+            owner: owner.clone(),
+            setup_priority: *setup_priority,
+            holding_priority: *holding_priority,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flowspec::{Both, Bytes, Direction, Micros, Moment, Rate, TSpec, Wsa};
 use serde::{Deserialize, Serialize};
 
-use crate::admission::{Decision, EndCause, NotProgrammed, Operation, PeerLoss};
+use crate::admission::{Decision, EndCause, NotProgrammed, Operation, PeerLoss, Reason};
 use crate::failure::KernelFailure;
 use crate::policy::{PeerTimeouts, Policy};
 use crate::tc::{Change, ForeignRoot, Handle, HtbRoot, ObservedTree};
@@ -102,6 +102,25 @@ pub enum Input {
         operation: Box<Operation>,
         /// The class that the flow has.
         class: Option<Handle>,
+    },
+    /// The kernel sends a flow's packets by another interface from now on: the flow is requested there as it is, and has
+    /// nothing on the interface before. Answered as a request; a flow that is refused has lost its reservation, except
+    /// where the flow [may not be requested](super::Manager::may_reroute) there yet: then nothing has changed.
+    Reroute {
+        /// Returned with [`Effect::Answer`].
+        id: RequestId,
+        /// The id of the flow's request.
+        flow: String,
+        /// The interface by which its packets leave.
+        to: String,
+    },
+    /// The packets of a flow do not leave by its interface any more, and the flow is not to be requested on another one:
+    /// its reservation is lost.
+    RouteLost {
+        /// The id of its request.
+        id: String,
+        /// What its owner is told: [`Loss::Rerouted`] or [`Loss::NoRoute`].
+        why: Loss,
     },
     /// The manager is to end: the trees that it has programmed are deleted.
     Stop,
@@ -264,6 +283,18 @@ pub enum Loss {
     Stalled,
     /// The daemon that granted it has ended, and the next one has refused it.
     EngineGone,
+    /// The kernel sends its packets by another interface, on which it is refused.
+    Rerouted {
+        /// The interface by which its packets leave now.
+        to: String,
+        /// Why it is refused there; `None` where its owner cannot send it to another class.
+        reason: Option<Reason>,
+    },
+    /// The kernel has no route for its packets any more.
+    NoRoute {
+        /// The kernel's answer.
+        failure: KernelFailure,
+    },
     /// It was reserved ahead on an interface with `enforcement = "kernel"`, and the kernel does not enforce it at its start.
     NotEnforced {
         /// What keeps the flow's class out of the kernel.
@@ -322,7 +353,7 @@ impl Loss {
             Self::Shed | Self::LinkGone => Wsa::QosAdmissionFailure,
             Self::Expired | Self::Dead | Self::Stalled => Wsa::QosNoReceivers,
             Self::NotEnforced { .. } => Wsa::QosTrafficCtrlError,
-            Self::EngineGone => Wsa::QosAdmissionFailure,
+            Self::EngineGone | Self::Rerouted { .. } | Self::NoRoute { .. } => Wsa::QosAdmissionFailure,
         }
     }
 }
@@ -358,6 +389,22 @@ impl fmt::Display for Lost {
                 f,
                 "{interface}: the reservation of {id} ended with the daemon, and the next one has refused it"
             ),
+            Loss::Rerouted { to, reason: Some(reason) } => write!(
+                f,
+                "{interface}: the reservation of {id} was released, since its packets leave by {to}, where it is refused: {reason}"
+            ),
+            Loss::Rerouted { to, reason: None } => {
+                write!(
+                    f,
+                    "{interface}: the reservation of {id} was released, since its packets leave by {to}"
+                )
+            }
+            Loss::NoRoute { failure } => {
+                write!(
+                    f,
+                    "{interface}: the reservation of {id} was released, since it has no route: {failure}"
+                )
+            }
             Loss::NotEnforced { cause } => {
                 write!(
                     f,

@@ -50,6 +50,7 @@ mod reducer;
 mod release;
 mod renegotiate;
 mod replayed;
+mod reroute;
 mod roll_back;
 mod state;
 mod turn;

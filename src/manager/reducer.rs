@@ -49,6 +49,8 @@ impl Manager {
             Input::Drained { id, full_in } => self.drained(&id, full_in),
             Input::Closed { id } => self.close(&mut turn, &id, None),
             Input::Adopt { id, operation, class } => self.adopt(&mut turn, id, *operation, class),
+            Input::Reroute { id, flow, to } => self.reroute(&mut turn, id, &flow, &to),
+            Input::RouteLost { id, why } => self.lose_route(&mut turn, &id, why),
             Input::Stop => self.stop(&mut turn),
         }
         self.finish_turn(turn)
@@ -154,7 +156,7 @@ impl Manager {
     }
 
     /// Whether the kernel still works on a flow's admission, preemption, end or other rate.
-    fn is_in_flight(&self, id: &str) -> bool {
+    pub(super) fn is_in_flight(&self, id: &str) -> bool {
         self.flows.get(id).is_some_and(|flow| flow.is_in_flight() || flow.changing.is_some())
     }
 

@@ -160,7 +160,7 @@ impl Manager {
     }
 
     /// Takes a flow out for good.
-    fn take_flow(&mut self, id: &str) -> Option<ManagedFlow> {
+    pub(super) fn take_flow(&mut self, id: &str) -> Option<ManagedFlow> {
         let flow = self.flows.remove(id)?;
         if let Some(at) = flow.begins {
             self.beginnings.remove(at, id);

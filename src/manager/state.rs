@@ -33,6 +33,8 @@ pub struct Manager {
     pub(super) beginnings: Beginnings,
     /// The changes that the kernel has not answered, in the order in which they were sent.
     pub(super) pending: BTreeMap<ChangeId, Pending>,
+    /// The phase of the flow that is requested on another interface just now.
+    pub(super) rerouting: Option<FlowPhase>,
     /// Renegotiations that the kernel has answered, of flows whose displacement it has not answered yet.
     pub(super) renegotiations_to_conclude: Vec<AppliedRenegotiation>,
     /// Requests for interfaces whose tree is being set up, in the order they came.
@@ -81,6 +83,7 @@ impl Manager {
             lapsed: BTreeMap::new(),
             beginnings: Beginnings::default(),
             pending: BTreeMap::new(),
+            rerouting: None,
             renegotiations_to_conclude: Vec::new(),
             deferred: Vec::new(),
             recorded: None,

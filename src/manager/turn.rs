@@ -8,7 +8,8 @@ use crate::tc::Handle;
 use crate::telemetry::Recorded;
 use crate::telemetry::audit::{AuditFact, Audited};
 use crate::telemetry::event::{
-    Event, FlowAdmitted, FlowExpired, FlowLinkGone, FlowNotEnforced, FlowPreempted, FlowShed, FlowTimedOut,
+    Event, FlowAdmitted, FlowExpired, FlowLinkGone, FlowNotEnforced, FlowPreempted, FlowRerouted, FlowShed,
+    FlowTimedOut,
 };
 
 /// What is recorded beside the effects.
@@ -130,8 +131,12 @@ impl Turn {
             }
             Loss::Dead => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Dead }),
             Loss::Stalled => Event::FlowTimedOut(FlowTimedOut { flow: held(), reason: PeerLoss::Stalled }),
-            // A manager that has ended records nothing.
-            Loss::EngineGone => return,
+            Loss::NoRoute { .. } => Event::FlowRerouted(FlowRerouted { flow: held(), to: None }),
+            Loss::Rerouted { to, reason: None } => {
+                Event::FlowRerouted(FlowRerouted { flow: held(), to: Some(to.clone()) })
+            }
+            // Recorded when it was requested on the other interface. A manager that has ended records nothing.
+            Loss::Rerouted { .. } | Loss::EngineGone => return,
         };
         events.push(Recorded { at: self.now, event });
     }

@@ -47,6 +47,16 @@ pub enum Protocol {
     Udp,
 }
 
+impl Protocol {
+    /// The number in IP headers.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}
+
 /// The first and the last port, both included.
 pub type PortRange = RangeInclusive<u16>;
 

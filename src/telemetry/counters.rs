@@ -22,6 +22,7 @@ pub struct Counters {
     pub flows_expired: u64,
     pub flows_timed_out: BTreeMap<PeerLoss, u64>,
     pub flows_not_enforced: u64,
+    pub flows_rerouted: u64,
     pub requests_refused: BTreeMap<Reason, u64>,
     pub requests_deferred: u64,
     pub requests_queued: u64,
@@ -58,6 +59,7 @@ impl Counters {
             Event::FlowExpired(_) => &mut self.flows_expired,
             Event::FlowTimedOut(timed_out) => self.flows_timed_out.entry(timed_out.reason).or_default(),
             Event::FlowNotEnforced(_) => &mut self.flows_not_enforced,
+            Event::FlowRerouted(_) => &mut self.flows_rerouted,
             Event::RequestRefused(refused) => self.requests_refused.entry(refused.reason).or_default(),
             Event::RequestDeferred(_) => &mut self.requests_deferred,
             Event::RequestQueued(_) => &mut self.requests_queued,
@@ -87,7 +89,7 @@ impl Counters {
         let Self { flows_released, flows_preempted, flows_shed, flows_link_gone, flows_expired, .. } = self;
         let timed_out = self.flows_timed_out.values().sum::<u64>();
         let lost = *flows_preempted + *flows_shed + *flows_link_gone + *flows_expired + timed_out;
-        let ended = *flows_released + lost + self.flows_not_enforced;
+        let ended = *flows_released + lost + self.flows_not_enforced + self.flows_rerouted;
         self.flows_admitted.saturating_sub(ended)
     }
 }

@@ -37,6 +37,7 @@ pub enum Event {
     FlowExpired(FlowExpired),
     FlowTimedOut(FlowTimedOut),
     FlowNotEnforced(FlowNotEnforced),
+    FlowRerouted(FlowRerouted),
     RequestRefused(RequestRefused),
     RequestDeferred(RequestDeferred),
     RequestQueued(RequestQueued),
@@ -180,6 +181,18 @@ pub struct FlowNotEnforced {
     pub flow: Holding,
     /// Why the kernel has no class for it.
     pub why: NotProgrammed,
+}
+
+/// The kernel sends a flow's packets by another interface than before, or by none. Where its owner can send it to another
+/// class, it is requested on the other interface, and [`FlowAdmitted`] or [`FlowRefused`] follows. Otherwise its reservation
+/// is lost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FlowRerouted {
+    /// What it was charged on the interface before, which is free now.
+    #[serde(flatten)]
+    pub flow: Holding,
+    /// The interface by which its packets leave now; `None` where the kernel has no route for them.
+    pub to: Option<String>,
 }
 
 /// A request that is not for a flow's reservation is refused.

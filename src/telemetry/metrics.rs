@@ -287,6 +287,7 @@ fn counters(text: &mut Exposition, counters: &Counters) {
         ("dead", timed_out(PeerLoss::Dead)),
         ("stalled", timed_out(PeerLoss::Stalled)),
         ("not_enforced", counters.flows_not_enforced),
+        ("rerouted", counters.flows_rerouted),
     ] {
         text.sample(&[("cause", cause)], n(number));
     }

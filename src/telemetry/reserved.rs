@@ -29,6 +29,7 @@ impl ReservedRates {
             Event::FlowExpired(expired) => self.end(&expired.flow),
             Event::FlowTimedOut(timed_out) => self.end(&timed_out.flow),
             Event::FlowNotEnforced(unenforced) => self.end(&unenforced.flow),
+            Event::FlowRerouted(rerouted) => self.end(&rerouted.flow),
             Event::GroupMade(made) => self.add(&made.interface, made.charged, Both::default()),
             Event::GroupCharged(group) => self.add(&group.interface, group.charged, group.previously),
             Event::GroupEnded(ended) => self.add(&ended.interface, Both::default(), ended.charged),

@@ -28,6 +28,7 @@ mod receiving_upkeep;
 mod receiving_windows;
 #[cfg(feature = "cli")]
 mod reference_cases;
+mod route_changes;
 mod routes;
 mod sockets;
 mod stacked;

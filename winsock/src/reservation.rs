@@ -11,7 +11,8 @@ use flowspec::{Direction, Qos, ServiceType, Wsa};
 use gqos::admission::Decision;
 use gqos::connect::{meter, plan, segment_limit};
 use gqos::engine::{
-    Admitted, Ask, Granted, Lingering, Lost, PeerSocket, ReceivedPackets, Reservation, ReservationRequest,
+    Admitted, Answer, Ask, Granted, Lingering, Lost, PeerSocket, ReceivedPackets, Reservation,
+    ReservationRequest,
 };
 use gqos::linux::socket::{self, route_selectors};
 use gqos::linux::{RouteQuery, RouteSelectors};
@@ -146,7 +147,7 @@ impl Endpoint {
 
     /// What the route to the peer depends on: the options of the socket.
     fn route_selectors(&self, peer: SocketAddr) -> RouteSelectors {
-        RouteSelectors { ports: None, ..route_selectors(&self.fd, peer) }
+        route_selectors(&self.fd, peer)
     }
 
     /// The interface that IP_MULTICAST_IF or IPV6_MULTICAST_IF selects for a multicast peer.
@@ -328,6 +329,12 @@ impl Endpoint {
             before.reservation.end(Lingering::Nothing);
         }
         let me = self.weak();
+        reservation_state.on_move(move |answer| {
+            if let Some(endpoint) = me.upgrade() {
+                endpoint.on_reservation_moved(answer);
+            }
+        });
+        let me = self.weak();
         // Registered last: the reservation may be lost already, and then the function is called at once.
         reservation_state.on_loss(move |lost| {
             if let Some(endpoint) = me.upgrade() {
@@ -426,6 +433,26 @@ impl Endpoint {
             self.stop_shaping();
         }
         self.report_status(lost.why.status().into());
+    }
+
+    /// The socket's packets leave by another interface, on which its flow is admitted.
+    fn on_reservation_moved(&self, answer: &Answer) {
+        let Answer { decision, admitted: Some(admitted) } = answer else { return };
+        let (objects, version) = {
+            let mut state = self.state();
+            let Some(held) = &mut state.qos.reservation else { return };
+            if held.decision.id() != decision.id() {
+                return;
+            }
+            *held.admitted = admitted.clone();
+            *held.decision = decision.clone();
+            let original = state.qos.original_mark;
+            let version = original.map_or(self.family.ip_version(), |original| original.version);
+            (state.qos.provider_specific, version)
+        };
+        // An error means that the socket is shut down and sends no more packets.
+        let _ = self.classify(admitted, &objects, version);
+        self.receive_in_class();
     }
 
     /// Releases the reservation. The connection continues as best effort.

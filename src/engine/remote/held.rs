@@ -7,7 +7,7 @@ use flowspec::{Both, Flowspec};
 
 use crate::control::Reserve;
 use crate::engine::reservation::{AttachedSocket, ReservationState};
-use crate::manager::{Admitted, Loss, Lost};
+use crate::manager::{Admitted, Answer, Loss, Lost};
 
 /// The reservations by their ids. Bounded by what the daemon grants.
 #[derive(Default)]
@@ -133,6 +133,23 @@ impl HeldFlows {
         let state = self.lock().flows.get(id).and_then(|flow| flow.state.upgrade());
         if let Some(state) = state {
             state.begin(admitted);
+        }
+    }
+
+    /// A flow is admitted on another interface.
+    pub(super) fn moved(&self, id: &str, answer: Answer) {
+        let state = {
+            let mut table = self.lock();
+            let flow = table.flows.get_mut(id);
+            flow.and_then(|flow| {
+                if let Some(interface) = answer.decision.totals.keys().next() {
+                    flow.interface.clone_from(interface);
+                }
+                flow.state.upgrade()
+            })
+        };
+        if let Some(state) = state {
+            state.moved(answer);
         }
     }
 

@@ -231,6 +231,9 @@ impl RemoteEngine {
             Notice::Listening {} => {}
             Notice::Lost { lost } => self.lose(lost),
             Notice::Begun { id, admitted } => self.held.begin(&id, *admitted),
+            Notice::Moved { id, details, admitted } => {
+                self.held.moved(&id, Answer { decision: details.0, admitted: Some(*admitted) });
+            }
             Notice::Capacity { id } => {
                 if let Some(waiter) = self.waiters.get(&id) {
                     waiter.notify_one();
