@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
@@ -58,11 +59,11 @@ impl Netlink {
         .map(drop)
     }
 
-    /// Gives an interface an address.
+    /// Gives an interface an address, which is usable at once: no other host is asked whether it has the same.
     ///
     /// - **Errors**: the kernel's.
     pub async fn add_address(&self, index: u32, address: IpAddr, prefix: u8) -> Result<(), KernelFailure> {
-        let message = match address {
+        let mut message = match address {
             IpAddr::V4(v4) => {
                 AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(v4, prefix).build()
             }
@@ -70,6 +71,9 @@ impl Netlink {
                 AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(v6, prefix).build()
             }
         };
+        if address.is_ipv6() {
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
         let message = RouteNetlinkMessage::NewAddress(message);
         let object = format!("{address}/{prefix} on interface {index}");
         self.request(NetlinkRequest { call: "RTM_NEWADDR", object, message, kind: NetlinkRequestKind::Add })
